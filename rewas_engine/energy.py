@@ -1,0 +1,101 @@
+"""Energy: how strongly it sounds, over time. The curve that a picture gives and that steers the sound."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from fractions import Fraction
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.signal import savgol_filter
+
+from rewas_engine.errors import SettingsError
+
+SILENCE_NATS = float(np.log(1e-5))
+"""Energy of digital silence: the floor of the log-mel spectrogram, -11.5129 nats."""
+LOUDEST_NATS = 5.0
+"""No normalised sound comes near this energy; requests above it are refused."""
+
+FloatArray = NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
+class EnergyCurve:
+    """Energy over time: the mean over the mel bins of a log-mel spectrogram.
+
+    values: [T] float32, nats; SILENCE_NATS is silence. Value i stands at (i + 0.5) / rate_hz seconds after the
+        clip's first frame.
+    rate_hz: values per second, exact.
+    source: "picture", "audio" or "user".
+
+    Raises SettingsError for an empty curve, a rate that is not positive, or a value that is not finite or is louder
+    than LOUDEST_NATS.
+    """
+
+    values: FloatArray
+    rate_hz: Fraction
+    source: str = field(default="user")
+
+    def __post_init__(self) -> None:
+        values = np.array(self.values, dtype=np.float32, ndmin=1)
+        values.setflags(write=False)
+        object.__setattr__(self, "values", values)
+        object.__setattr__(self, "rate_hz", Fraction(self.rate_hz))
+        if values.ndim != 1 or values.size == 0:
+            raise SettingsError("The energy curve is empty.", "Give at least one value.")
+        if self.rate_hz <= 0:
+            raise SettingsError(
+                f"The energy curve's rate is {self.rate_hz} Hz.", "Give a rate above 0 values per second."
+            )
+        if not np.isfinite(values).all():
+            position = int(np.flatnonzero(~np.isfinite(values))[0])
+            raise SettingsError(
+                f"Value {position} of the energy curve is {values[position]}.", "Give finite numbers, in nats."
+            )
+        if values.max() > LOUDEST_NATS:
+            position = int(values.argmax())
+            raise SettingsError(
+                f"Value {position} of the energy curve is {values[position]:.1f} nats, louder than sound can be.",
+                f"Give log-mel energies between {SILENCE_NATS:.1f} (silence) and {LOUDEST_NATS:.1f} nats.",
+            )
+
+    @property
+    def duration_s(self) -> Fraction:
+        """Length of the curve in seconds."""
+        return self.values.size / self.rate_hz
+
+    def times_s(self) -> NDArray[np.float64]:
+        """Times of the values in seconds from the clip's start, [T]."""
+        return (np.arange(self.values.size) + 0.5) / float(self.rate_hz)
+
+    def at(self, rate_hz: Fraction | int, count: int) -> FloatArray:
+        """The curve read at another rate, linear between values and held at the ends: [count] nats."""
+        times_s = (np.arange(count) + 0.5) / float(rate_hz)
+        return np.interp(times_s, self.times_s(), self.values).astype(np.float32)
+
+    def scaled(self, factor: float) -> EnergyCurve:
+        """The curve with its height above silence multiplied: 0 is silence, 1 leaves it as it is.
+
+        Raises SettingsError for a negative factor or one that makes the curve louder than LOUDEST_NATS.
+        """
+        if not factor >= 0:
+            raise SettingsError(f"The energy's factor is {factor}.", "Give a factor of 0 or more.")
+        return EnergyCurve(SILENCE_NATS + (self.values - SILENCE_NATS) * factor, self.rate_hz, self.source)
+
+    def smoothed(self, window_values: int = 9) -> EnergyCurve:
+        """The curve through a Savitzky-Golay filter of order 2, as the paper smooths φ's output."""
+        window = min(window_values, self.values.size - (self.values.size + 1) % 2)
+        if window < 3:
+            return self
+        return EnergyCurve(savgol_filter(self.values, window, 2, mode="interp"), self.rate_hz, self.source)
+
+
+def energy_agreement(requested: FloatArray, produced: FloatArray) -> tuple[float, float | None]:
+    """Mean absolute difference in nats, and Pearson correlation or None where a curve is constant.
+
+    requested, produced: [T] nats, on the same time grid.
+    """
+    mae_nats = float(np.mean(np.abs(requested - produced)))
+    if requested.size < 2 or requested.std() < 1e-6 or produced.std() < 1e-6:
+        return mae_nats, None
+    return mae_nats, float(np.corrcoef(requested, produced)[0, 1])

@@ -1,0 +1,128 @@
+"""What the engine hands back: stems, takes, reports and progress."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+from typing import Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rewas_engine.energy import EnergyCurve
+
+StageName = Literal["decode", "energy", "conflict", "sample", "vocode"]
+VerdictName = Literal["agree", "unsure", "conflict", "unsupported"]
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where the work is.
+
+    stage: the running stage. step, total_steps: finished steps of it; in "sample" one step is one sampling step.
+    fraction: finished part of the whole call, 0 to 1; never falls.
+    """
+
+    stage: StageName
+    step: int
+    total_steps: int
+    fraction: float
+
+
+class CancelSignal(Protocol):
+    """Anything that can say that the caller wants to stop; a threading.Event does."""
+
+    def is_set(self) -> bool: ...
+
+
+ProgressCallback = Callable[[Progress], object]
+
+
+@dataclass(frozen=True)
+class PackInfo:
+    """What a pack says of itself: see `rewas_engine.packs`."""
+
+    name: str
+    version: str
+    summary: str
+    licence: str
+    permits: str
+    sample_rate_hz: int
+    controls: tuple[str, ...]
+    path: Path
+
+
+@dataclass(frozen=True)
+class ClipRead:
+    """A clip as it was read: every default resolved against the media."""
+
+    name: str
+    path: Path
+    start_s: Fraction
+    duration_s: Fraction
+    frame_rate: Fraction
+
+
+@dataclass(frozen=True, eq=False)
+class Stem:
+    """One sound of a take.
+
+    role: "primary", "ambience", … waveform: [channels, samples] float32 within ±1. sample_rate_hz: its rate.
+    """
+
+    role: str
+    waveform: NDArray[np.float32]
+    sample_rate_hz: int
+
+    def save(self, path: str | Path) -> Path:
+        """Write the stem as 24-bit WAV; whole or not at all. Raises OSError where the folder cannot be written."""
+        from rewas_engine.media.audio import write_wav
+
+        return write_wav(path, self.waveform, self.sample_rate_hz)
+
+
+@dataclass(frozen=True)
+class Take:
+    """The same request with one seed.
+
+    produced: energy of what was made, on the grid of the requested curve. energy_mae_nats: mean absolute difference to
+    the request. energy_correlation: Pearson's, None where either curve is constant.
+    """
+
+    seed: int
+    stems: Mapping[str, Stem]
+    produced: EnergyCurve
+    energy_mae_nats: float
+    energy_correlation: float | None
+
+
+@dataclass(frozen=True)
+class GenerationResult:
+    """The takes, and all that is needed to make them again.
+
+    requested: the energy asked for, at the pack's mel frame rate. timings_s: seconds by stage.
+    """
+
+    clip: ClipRead
+    pack: PackInfo
+    prompt: str
+    requested: EnergyCurve
+    takes: tuple[Take, ...]
+    num_steps: int
+    guidance_scale: float
+    control_strength: float
+    timings_s: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ConflictReport:
+    """Whether words and picture contradict each other.
+
+    verdict: "unsupported" where the pack has no component that could tell; score is then None, else 0 to 1.
+    """
+
+    verdict: VerdictName
+    score: float | None
+    explanation: str

@@ -1,0 +1,78 @@
+# make demo and make test are all that a newcomer needs; each sets up what it uses, once.
+
+# A machine with CUDA chooses its own build of torch: make demo TORCH=torch==2.13.0+cu126 PIP_EXTRA_INDEX_URL=...
+TORCH ?= torch==2.13.0
+BLENDER_4_2 := 4.2.23
+BLENDER_4_5 := 4.5.15
+BLENDER_5_0 := 5.0.1
+
+main := .venv/.set-up
+protoc := .venv-protoc/.set-up
+blender_4_2 := .venv-blender-4.2/.set-up
+blender_4_5 := .venv-blender-4.5/.set-up
+blender_5_0 := .venv-blender-5.0/.set-up
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint format extension serve clean FORCE
+.DELETE_ON_ERROR:
+
+help:
+	@echo "make demo       from two clips to sound on Blender's tracks; leaves its results in demo-output/"
+	@echo "make test       every check: style, types, layers, tests, and the add-on inside three Blenders"
+	@echo "make lint       style, types and layers alone"
+	@echo "make format     put the code into the house's format"
+	@echo "make extension  build the Blender extension into dist/"
+	@echo "make serve      start the local server that the add-on talks to"
+	@echo "make clean      remove results and caches; the environments stay"
+
+demo: $(main) $(blender_4_5)
+	@.venv/bin/python scripts/run_demo.py
+
+test: $(main) $(protoc) $(blender_4_2) $(blender_4_5) $(blender_5_0)
+	@.venv/bin/python scripts/run_tests.py
+
+lint: $(main)
+	@.venv/bin/python scripts/run_tests.py --only lint
+
+format: $(main)
+	@.venv/bin/ruff check --fix --quiet .
+	@.venv/bin/ruff format .
+
+extension: $(main)
+	@.venv/bin/python scripts/build_extension.py
+
+serve: $(main)
+	@.venv/bin/rewas serve
+
+clean:
+	rm -rf demo-output dist build proto/build *.egg-info proto/*.egg-info
+	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	find addon server proto rewas_engine tests scripts benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# Each environment carries a stamp: it is made again only when what it is made from has changed.
+$(main): pyproject.toml proto/pyproject.toml scripts/constraints/main.txt
+	@TORCH='$(TORCH)' scripts/set_up.sh main
+	@touch $@
+
+# A torch that was asked for by name replaces the one that stands; a later run without the name keeps it.
+ifneq ($(origin TORCH),file)
+$(main): .stamps/torch
+.stamps/torch: FORCE
+	@mkdir -p .stamps && { echo '$(TORCH)' | cmp --silent - $@ || echo '$(TORCH)' > $@; }
+endif
+
+$(protoc): scripts/constraints/protoc.txt
+	@scripts/set_up.sh protoc
+	@touch $@
+
+$(blender_4_2): scripts/constraints/blender.txt
+	@scripts/set_up.sh blender-$(BLENDER_4_2)
+	@touch $@
+
+$(blender_4_5): scripts/constraints/blender.txt
+	@scripts/set_up.sh blender-$(BLENDER_4_5)
+	@touch $@
+
+$(blender_5_0): scripts/constraints/blender.txt
+	@scripts/set_up.sh blender-$(BLENDER_5_0)
+	@touch $@

@@ -1,0 +1,107 @@
+"""Errors for the person in front of the screen: what happened, and what to do about it."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+from rewas_api.v1 import rewas_pb2
+
+PROBLEM_METADATA_KEY = "rewas-problem-bin"
+"""Trailing metadata key of a failed call; its value is a serialised rewas.v1.Problem."""
+
+
+class ProblemKind(IntEnum):
+    """The kinds of problem that a program may want to treat differently; the numbers are the contract's."""
+
+    UNSPECIFIED = 0
+    SETTINGS = 1
+    MEDIA = 2
+    PACK = 3
+    TIMELINE = 4
+    PERMISSION = 5
+    RESOURCES = 6
+    INTERNAL = 7
+    NOT_FOUND = 8
+    SERVER = 9
+
+
+class ProblemError(Exception):
+    """Something went wrong in a way that a person can do something about.
+
+    what: one sentence on what happened, naming the clip, file or field.
+    remedy: one sentence on what to do about it.
+    kind: what kind of problem it is.
+    """
+
+    def __init__(self, what: str, remedy: str, kind: ProblemKind = ProblemKind.INTERNAL) -> None:
+        super().__init__(what, remedy, kind)
+        self.what = what
+        self.remedy = remedy
+        self.kind = kind
+
+    def __str__(self) -> str:
+        return f"{self.what} {self.remedy}".strip()
+
+    def to_proto(self) -> rewas_pb2.Problem:
+        """The problem as it travels."""
+        return rewas_pb2.Problem(what=self.what, remedy=self.remedy, kind=rewas_pb2.ProblemKind.Name(self.kind))
+
+    @classmethod
+    def from_proto(cls, problem: rewas_pb2.Problem) -> ProblemError:
+        """The problem that travelled. A kind that this version does not know becomes UNSPECIFIED."""
+        return ProblemError(problem.what, problem.remedy, _known_kind(problem.kind))
+
+
+class ServerUnavailable(ProblemError):
+    """No server answers at the address."""
+
+    def __init__(self, what: str, remedy: str) -> None:
+        super().__init__(what, remedy, ProblemKind.SERVER)
+
+
+class ContractMismatch(ProblemError):
+    """The server is older or newer than this client, or is no ReWaS server."""
+
+    def __init__(self, what: str, remedy: str) -> None:
+        super().__init__(what, remedy, ProblemKind.SERVER)
+
+
+class JobFailed(ProblemError):
+    """A job ended without a result. job: its final snapshot."""
+
+    def __init__(self, job: rewas_pb2.Job) -> None:
+        problem = job.problem
+        super().__init__(
+            problem.what or f"The job {job.id} failed.",
+            problem.remedy or "Look into the server's log for the reason.",
+            _known_kind(problem.kind),
+        )
+        self.job = job
+
+
+class JobCancelled(ProblemError):
+    """A job was stopped on request. job: its final snapshot."""
+
+    def __init__(self, job: rewas_pb2.Job) -> None:
+        super().__init__(
+            f"The work on {job.name or job.id} was cancelled.", "Start it again to get a result.", ProblemKind.SETTINGS
+        )
+        self.job = job
+
+
+def _known_kind(number: int) -> ProblemKind:
+    try:
+        return ProblemKind(number)
+    except ValueError:
+        return ProblemKind.UNSPECIFIED
+
+
+__all__ = [
+    "PROBLEM_METADATA_KEY",
+    "ContractMismatch",
+    "JobCancelled",
+    "JobFailed",
+    "ProblemError",
+    "ProblemKind",
+    "ServerUnavailable",
+]

@@ -1,0 +1,1 @@
+"""Code generated from rewas/v1/rewas.proto by scripts/generate_contract.py; do not edit."""

@@ -1,0 +1,88 @@
+"""The arrows between the rooms: they hold, and the check that guards them really catches a wrong import."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+ROOMS = {
+    "rewas_engine": "rewas_engine",
+    "rewas_server": "server/rewas_server",
+    "rewas_api": "proto/rewas_api",
+    "rewas_nle": "addon/rewas_nle",
+}
+BLENDER_VERSIONS = ("4.2", "4.5", "5.0")
+
+
+def lint_imports(folder: Path) -> subprocess.CompletedProcess[str]:
+    rooms = os.pathsep.join(str(folder / room) for room in ("", "proto", "server", "addon"))
+    return subprocess.run(
+        [Path(sys.executable).with_name("lint-imports"), "--no-cache"],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": rooms},
+        text=True,
+        capture_output=True,
+        check=False,
+    )
+
+
+@pytest.fixture
+def copied_house(tmp_path: Path) -> Path:
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    for room in ROOMS.values():
+        shutil.copytree(ROOT / room, tmp_path / room, ignore=shutil.ignore_patterns("__pycache__", "packs"))
+    return tmp_path
+
+
+def test_the_arrows_hold() -> None:
+    done = lint_imports(ROOT)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    ("module", "planted"),
+    [
+        ("rewas_engine/energy.py", "import grpc"),
+        ("rewas_engine/energy.py", "import opentimelineio"),
+        ("rewas_engine/energy.py", "import rewas_server.jobs"),
+        ("proto/rewas_api/client.py", "import torch"),
+        ("proto/rewas_api/client.py", "import rewas_engine"),
+        ("server/rewas_server/jobs.py", "import bpy"),
+        ("addon/rewas_nle/core/planted.py", "import rewas_engine"),
+        ("addon/rewas_nle/core/planted.py", "import bpy"),
+        ("addon/rewas_nle/timeline/planted.py", "import grpc"),
+        ("addon/rewas_nle/timeline/planted.py", "import rewas_nle.core"),
+        ("addon/rewas_nle/blender/planted.py", "import torch"),
+    ],
+)
+def test_a_wrong_import_is_caught(copied_house: Path, module: str, planted: str) -> None:
+    path = copied_house / module
+    with path.open("a", encoding="utf-8") as file:
+        file.write(f"\n{planted}\n")
+    done = lint_imports(copied_house)
+    offender = ".".join(path.relative_to(copied_house).with_suffix("").parts).removeprefix("proto.")
+    offender = offender.removeprefix("server.").removeprefix("addon.")
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert f"{offender} -> {planted.removeprefix('import ')}" in done.stdout
+
+
+@pytest.mark.parametrize("module", ["rewas_engine", "rewas_api.client", "rewas_server.app", "rewas_server.cli"])
+def test_what_must_start_at_once_imports_no_torch(module: str) -> None:
+    code = f"import sys, {module}; print(*sorted({{name.split('.')[0] for name in sys.modules}}))"
+    done = subprocess.run([sys.executable, "-c", code], text=True, capture_output=True, check=True)
+    assert {"torch", "diffusers", "transformers", "bpy"}.isdisjoint(done.stdout.split())
+
+
+@pytest.mark.parametrize("version", BLENDER_VERSIONS)
+def test_blender_stands_without_the_model(version: str) -> None:
+    python = ROOT / f".venv-blender-{version}" / "bin" / "python"
+    if not python.exists():
+        pytest.skip(f"Blender {version} is not set up here; `make test` does it")
+    forbidden = ("torch", "diffusers", "transformers", "rewas_engine", "rewas_server")
+    code = f"import importlib.util as u; print([name for name in {forbidden} if u.find_spec(name)])"
+    done = subprocess.run([python, "-c", code], cwd="/", text=True, capture_output=True, check=True)
+    assert done.stdout.strip() == "[]"

@@ -1,0 +1,69 @@
+"""What `make` sets up, and when: run with a set-up script that only writes down that it was called."""
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+RECORDING_SET_UP = """#!/bin/sh
+echo "$1 ${TORCH:-}" >> calls
+mkdir -p .venv/bin .venv-protoc .venv-blender-4.2 .venv-blender-4.5 .venv-blender-5.0
+ln -sf /bin/true .venv/bin/python
+"""
+
+
+@pytest.fixture
+def copied_house(tmp_path: Path) -> Path:
+    for name in ("Makefile", "pyproject.toml", "proto/pyproject.toml", "scripts/constraints"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        source = ROOT / name
+        shutil.copytree(source, tmp_path / name) if source.is_dir() else shutil.copy(source, tmp_path / name)
+    script = tmp_path / "scripts" / "set_up.sh"
+    script.write_text(RECORDING_SET_UP, encoding="utf-8")
+    script.chmod(0o755)
+    return tmp_path
+
+
+def make(folder: Path, *arguments: str) -> list[str]:
+    """Run make; what it set up, in order."""
+    calls = folder / "calls"
+    calls.write_text("", encoding="utf-8")
+    environment = {name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MAKELEVEL", "TORCH")}
+    done = subprocess.run(
+        ["make", *arguments], cwd=folder, env=environment, text=True, capture_output=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return [line.strip() for line in calls.read_text(encoding="utf-8").splitlines()]
+
+
+def test_the_demo_sets_up_only_what_it_uses(copied_house: Path) -> None:
+    assert make(copied_house, "demo") == ["main torch==2.13.0", "blender-4.5.15"]
+
+
+def test_the_tests_set_up_every_environment(copied_house: Path) -> None:
+    environments = [call.split()[0] for call in make(copied_house, "test")]
+    assert environments == ["main", "protoc", "blender-4.2.23", "blender-4.5.15", "blender-5.0.1"]
+
+
+def test_a_second_run_sets_nothing_up(copied_house: Path) -> None:
+    make(copied_house, "test")
+    assert make(copied_house, "test") == []
+    assert make(copied_house, "demo") == []
+
+
+def test_changed_versions_are_set_up_again(copied_house: Path) -> None:
+    make(copied_house, "test")
+    constraints = copied_house / "scripts" / "constraints" / "protoc.txt"
+    later = (copied_house / ".venv-protoc" / ".set-up").stat().st_mtime + 10
+    os.utime(constraints, (later, later))
+    assert make(copied_house, "test") == ["protoc"]
+
+
+def test_a_torch_asked_for_by_name_is_installed_and_kept(copied_house: Path) -> None:
+    make(copied_house, "demo")
+    assert make(copied_house, "demo", "TORCH=torch==9.9+cu1") == ["main torch==9.9+cu1"]
+    assert make(copied_house, "demo", "TORCH=torch==9.9+cu1") == []
+    assert make(copied_house, "demo") == []

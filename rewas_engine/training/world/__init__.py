@@ -1,0 +1,37 @@
+"""A synthetic world of sounding things, on which the starter pack is trained: procedural, seeded, free of rights.
+
+A scene says what happens and when; it is rendered as sound, as moving picture and as a caption, which agree.
+"""
+
+from rewas_engine.training.world.classes import (
+    CLASS_NAMES,
+    CLIP_DURATION_S,
+    ENVELOPE_RATE_HZ,
+    FRAME_RATE,
+    FRAME_SIZE,
+    SAMPLE_RATE_HZ,
+    STRUCK_CLASSES,
+    SUSTAINED_CLASSES,
+)
+from rewas_engine.training.world.scene import ENVELOPE_PATTERNS, EVENT_PATTERNS, PATTERNS, Scene, sample_scene
+from rewas_engine.training.world.sound import render_sound
+from rewas_engine.training.world.vocabulary import captions, held_out_captions
+
+__all__ = [
+    "CLASS_NAMES",
+    "CLIP_DURATION_S",
+    "ENVELOPE_PATTERNS",
+    "ENVELOPE_RATE_HZ",
+    "EVENT_PATTERNS",
+    "FRAME_RATE",
+    "FRAME_SIZE",
+    "PATTERNS",
+    "SAMPLE_RATE_HZ",
+    "STRUCK_CLASSES",
+    "SUSTAINED_CLASSES",
+    "Scene",
+    "captions",
+    "held_out_captions",
+    "render_sound",
+    "sample_scene",
+]

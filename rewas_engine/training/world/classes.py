@@ -1,0 +1,38 @@
+"""What sounds in the synthetic world, and how it is excited: by separate strikes or by a running envelope."""
+
+from __future__ import annotations
+
+SAMPLE_RATE_HZ = 16_000
+CLIP_DURATION_S = 5.12
+FRAME_RATE = 25
+FRAME_SIZE = 64
+ENVELOPE_RATE_HZ = 100
+
+STRUCK_CLASSES: tuple[str, ...] = (
+    "ball_bounce",
+    "wood_knock",
+    "metal_hit",
+    "glass_clink",
+    "gravel_steps",
+    "drum_hit",
+    "hand_clap",
+    "typing",
+    "bell",
+    "clock_tick",
+)
+"""Classes that sound by separate strikes; a running envelope becomes a dense roll of strikes."""
+
+SUSTAINED_CLASSES: tuple[str, ...] = (
+    "dog_bark",
+    "rain",
+    "wind",
+    "sea_waves",
+    "fire",
+    "engine",
+    "helicopter",
+    "alarm_beep",
+    "bird_song",
+)
+"""Classes that sound by a running envelope; separate events become pulses of that envelope."""
+
+CLASS_NAMES: tuple[str, ...] = STRUCK_CLASSES + SUSTAINED_CLASSES

@@ -1,0 +1,242 @@
+"""Making sound for one clip or for a whole timeline: from the request to stems on disk."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from pathlib import Path
+
+from rewas_api.clip_settings import ClipSettings
+from rewas_api.v1 import rewas_pb2
+from rewas_engine import Cancelled, EnergyCurve, GenerationResult, Take, VideoClip
+from rewas_engine.results import CancelSignal
+from rewas_server.delivery import Provenance, StemFolder, WrittenStem, safe_file_name
+from rewas_server.stem_tracks import PlacedStem, add_stem_tracks, timecode_samples
+from rewas_server.tasks import RisingProgress, WorkContext, clips_to_sound, settings_for, video_clip
+from rewas_server.timeline import clip_source, parse_clip, parse_timeline
+from rewas_server.translation import clip_message, curve_from, curve_message, pack_message
+
+DEFAULT_SAMPLE_RATE_HZ = 48000
+_LONGEST_CLIP_NAME_BYTES = 80
+_DELIVERY_PART = 0.02
+"""Writing the files takes about this part of a job."""
+
+
+@dataclass(frozen=True)
+class _Assignment:
+    """One clip with everything decided.
+
+    settings: with seed, takes, pack and sample rate filled in. time_reference_samples: of the stems.
+    """
+
+    clip: VideoClip
+    settings: ClipSettings
+    energy: EnergyCurve | None
+    file_name: str
+    time_reference_samples: int
+
+
+def make_sound(
+    work: rewas_pb2.SoundWork, context: WorkContext, progress: RisingProgress, cancel: CancelSignal
+) -> rewas_pb2.SoundResult:
+    """Make the takes of one clip and write their stems."""
+    otio_clip = parse_clip(work.clip_otio_json)
+    settings = _decided(settings_for(otio_clip, work.settings), context)
+    clip = video_clip(work.clip_otio_json, work.uploaded_media, context)
+    assert settings.sample_rate_hz is not None
+    assignment = _Assignment(
+        clip=clip,
+        settings=settings,
+        energy=curve_from(work.energy) if work.HasField("energy") else None,
+        file_name=_file_name(clip),
+        time_reference_samples=_rounded(clip_source(otio_clip).timecode_s * settings.sample_rate_hz),
+    )
+    with StemFolder(context.output_dir) as folder:
+        return _make_takes(assignment, context, folder, progress, (0.0, 1.0), cancel)[0]
+
+
+def make_timeline(
+    work: rewas_pb2.TimelineWork, context: WorkContext, progress: RisingProgress, cancel: CancelSignal
+) -> rewas_pb2.TimelineResult:
+    """Make sound for every clip that carries a prompt, and put the stems on audio tracks."""
+    timeline = parse_timeline(work.timeline_otio_json)
+    prompted = clips_to_sound(timeline)
+    defaults = ClipSettings.from_proto(work.defaults)
+    assignments = []
+    for number, place in enumerate(prompted, start=1):
+        settings = _decided(place.settings.over(defaults), context)
+        assert settings.sample_rate_hz is not None
+        source = place.source
+        clip = VideoClip(
+            context.locate_media(source.target_url, work.uploaded_media),
+            start=source.start_s,
+            duration=source.duration_s,
+            name=source.name,
+        )
+        # An hour of work should not end on the last clip's missing media: read every clip before the first sound.
+        context.engine(settings.pack or context.default_pack).read_clip(clip)
+        name = f"{number:03d} {_file_name(clip)}"
+        reference = timecode_samples(timeline, place, settings.sample_rate_hz)
+        assignments.append(_Assignment(clip, settings, None, name, reference))
+
+    weights = [
+        float(place.duration_s) * (a.settings.takes or 1) for place, a in zip(prompted, assignments, strict=True)
+    ]
+    ends = [sum(weights[: count + 1]) / sum(weights) for count in range(len(weights))]
+    results, placed = [], []
+    with StemFolder(context.output_dir) as folder:
+        for place, assignment, begin, end in zip(prompted, assignments, [0.0, *ends], ends, strict=False):
+            result, stems = _make_takes(assignment, context, folder, progress, (begin, end), cancel)
+            results.append(result)
+            placed += [
+                PlacedStem(
+                    clip=place,
+                    role=stem.role,
+                    take_number=stem.take_number,
+                    path=stem.written.path,
+                    sample_rate_hz=stem.written.sample_rate_hz,
+                    samples=stem.written.samples,
+                    provenance=stem.provenance,
+                )
+                for stem in stems
+            ]
+        add_stem_tracks(timeline, placed)
+        return rewas_pb2.TimelineResult(timeline_otio_json=timeline.to_json_string(), clips=results)
+
+
+def _decided(settings: ClipSettings, context: WorkContext) -> ClipSettings:
+    """The settings with what a result must name: a drawn seed, the number of takes, the pack, the rate."""
+    return settings.over(
+        ClipSettings(
+            pack=context.default_pack,
+            seed=secrets.randbelow(2**31),
+            takes=1,
+            control_strength=1.0,
+            sample_rate_hz=DEFAULT_SAMPLE_RATE_HZ,
+        )
+    )
+
+
+@dataclass(frozen=True)
+class _DeliveredStem:
+    role: str
+    take_number: int
+    written: WrittenStem
+    provenance: Provenance
+
+    def message(self) -> rewas_pb2.Stem:
+        return rewas_pb2.Stem(
+            role=self.role,
+            artifact=rewas_pb2.Artifact(
+                name=self.written.path.name,
+                size_bytes=self.written.size_bytes,
+                sha256=self.written.sha256,
+                path=str(self.written.path.absolute()),
+            ),
+            sample_rate_hz=self.written.sample_rate_hz,
+            channels=self.written.channels,
+            samples=self.written.samples,
+        )
+
+
+def _make_takes(
+    assignment: _Assignment,
+    context: WorkContext,
+    folder: StemFolder,
+    progress: RisingProgress,
+    part: tuple[float, float],
+    cancel: CancelSignal,
+) -> tuple[rewas_pb2.SoundResult, list[_DeliveredStem]]:
+    """Generate and write the takes of one clip. part: which part of the whole job this is, 0 to 1."""
+    settings = assignment.settings
+    assert settings.seed is not None
+    begin, end = part
+    delivery_begin = end - (end - begin) * _DELIVERY_PART
+    made = context.engine(settings.pack or context.default_pack).generate(
+        assignment.clip,
+        prompt=settings.prompt,
+        energy=assignment.energy,
+        takes=settings.takes or 1,
+        seed=settings.seed,
+        num_steps=settings.num_steps,
+        guidance_scale=settings.guidance_scale,
+        control_strength=1.0 if settings.control_strength is None else settings.control_strength,
+        sample_rate_hz=settings.sample_rate_hz,
+        on_progress=progress.part(begin, delivery_begin),
+        cancel=cancel,
+    )
+    delivery_began_s = time.monotonic()
+    delivered: list[_DeliveredStem] = []
+    takes = []
+    for number, take in enumerate(made.takes, start=1):
+        if cancel.is_set():
+            raise Cancelled
+        progress.report("deliver", number - 1, len(made.takes), delivery_begin)
+        stems = _write_take(assignment, made, number, take, folder)
+        delivered += stems
+        takes.append(_take_message(take, stems))
+    progress.report("deliver", len(made.takes), len(made.takes), end)
+    result = rewas_pb2.SoundResult(
+        clip=clip_message(made.clip),
+        pack=pack_message(made.pack),
+        takes=takes,
+        requested=curve_message(made.requested),
+        timings_s={**made.timings_s, "deliver": time.monotonic() - delivery_began_s},
+        settings=replace(
+            settings,
+            num_steps=made.num_steps,
+            guidance_scale=made.guidance_scale,
+            control_strength=made.control_strength,
+        ).to_proto(),
+    )
+    return result, delivered
+
+
+def _write_take(
+    assignment: _Assignment, made: GenerationResult, number: int, take: Take, folder: StemFolder
+) -> list[_DeliveredStem]:
+    provenance = Provenance(
+        prompt=made.prompt,
+        seed=take.seed,
+        pack_name=made.pack.name,
+        pack_version=made.pack.version,
+        licence=made.pack.licence,
+        time_reference_samples=assignment.time_reference_samples,
+    )
+    return [
+        _DeliveredStem(
+            role=role,
+            take_number=number,
+            written=folder.write(
+                stem.waveform,
+                stem.sample_rate_hz,
+                f"{assignment.file_name} {role} take {number} seed {take.seed}",
+                provenance,
+            ),
+            provenance=provenance,
+        )
+        for role, stem in take.stems.items()
+    ]
+
+
+def _take_message(take: Take, stems: list[_DeliveredStem]) -> rewas_pb2.Take:
+    return rewas_pb2.Take(
+        seed=take.seed,
+        stems=[stem.message() for stem in stems],
+        energy_mae_nats=take.energy_mae_nats,
+        energy_correlation=take.energy_correlation,
+        produced=curve_message(take.produced),
+    )
+
+
+def _file_name(clip: VideoClip) -> str:
+    """What files made for a clip are called: its name, without the extension where the name is the media file's."""
+    name = Path(clip.name)
+    is_file_name = bool(name.suffix) and name.suffix.casefold() == clip.path.suffix.casefold()
+    return safe_file_name(name.stem if is_file_name else clip.name, _LONGEST_CLIP_NAME_BYTES)
+
+
+def _rounded(samples: Fraction) -> int:
+    return max(0, int(samples + Fraction(1, 2)))

@@ -1,0 +1,256 @@
+"""The job code: what each kind of request does, the same in the server's worker and in the command's own process."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import opentimelineio as otio
+
+from rewas_api.clip_settings import ClipSettings
+from rewas_api.errors import ProblemError, ProblemKind
+from rewas_api.v1 import rewas_pb2
+from rewas_engine import Cancelled, ClipRead, EngineError, PackInfo, Progress, VideoClip
+from rewas_engine.results import CancelSignal
+from rewas_server.timeline import (
+    PromptedClip,
+    clip_label,
+    clip_source,
+    parse_clip,
+    parse_timeline,
+    prompted_clips,
+)
+from rewas_server.translation import (
+    STAGES,
+    clip_message,
+    conflict_message,
+    curve_from,
+    curve_message,
+    pack_message,
+    problem_from,
+)
+
+if TYPE_CHECKING:
+    from rewas_engine import ReWaS
+
+Result = rewas_pb2.EnergyResult | rewas_pb2.ConflictResult | rewas_pb2.SoundResult | rewas_pb2.TimelineResult
+HIGHEST_SEED = 2**63 - 1
+
+
+@dataclass(frozen=True)
+class WorkContext:
+    """What work needs from where it runs.
+
+    engine: a pack's name -> the loaded model; raises EngineError. output_dir: where stems are written. locate_media:
+    (target_url of a clip, uploaded_media of the request) -> the file to read; raises ProblemError.
+    """
+
+    engine: Callable[[str], ReWaS]
+    default_pack: str
+    output_dir: Path
+    locate_media: Callable[[str, Mapping[str, str]], Path]
+
+
+@dataclass(frozen=True)
+class WorkProgress:
+    """Where the work is. stage: a rewas_pb2.Stage; step: finished ones of it; fraction: of the whole job, never falls."""
+
+    stage: int
+    step: int
+    total_steps: int
+    fraction: float
+
+
+def check_request(request: rewas_pb2.SubmitJobRequest, packs: Collection[str]) -> None:
+    """Refuse what cannot be right, before any heavy work and without torch.
+
+    packs: names of the packs that there are. Raises ProblemError that names the clip and the field.
+    """
+    kind = request.WhichOneof("work")
+    if kind == "energy":
+        source = clip_source(parse_clip(request.energy.clip_otio_json))
+        if request.energy.source == rewas_pb2.ENERGY_SOURCE_USER:
+            raise ProblemError(
+                f'The energy of "{source.name}" cannot be taken from the user.',
+                "Choose the picture or the sound.",
+                ProblemKind.SETTINGS,
+            )
+        _check_pack(request.energy.pack, packs)
+    elif kind == "conflict":
+        clip = parse_clip(request.conflict.clip_otio_json)
+        clip_source(clip)
+        settings_for(clip, rewas_pb2.SoundSettings(prompt=request.conflict.prompt))
+        _check_pack(request.conflict.pack, packs)
+    elif kind == "sound":
+        clip = parse_clip(request.sound.clip_otio_json)
+        clip_source(clip)
+        _check_settings(settings_for(clip, request.sound.settings), packs, clip_label(clip))
+        if request.sound.HasField("energy"):
+            curve_from(request.sound.energy)
+    elif kind == "timeline":
+        defaults = ClipSettings.from_proto(request.timeline.defaults)
+        timeline = parse_timeline(request.timeline.timeline_otio_json)
+        for prompted in clips_to_sound(timeline):
+            settings = prompted.settings.over(defaults)
+            _check_settings(settings, packs, f'The clip "{prompted.source.name}"')
+    else:
+        raise ProblemError("The request holds no work.", "Say what should be done.", ProblemKind.SETTINGS)
+
+
+def request_name(request: rewas_pb2.SubmitJobRequest) -> str:
+    """Name of the clip or timeline that a request is about, for lists. Raises ProblemError where it cannot be read."""
+    kind = request.WhichOneof("work")
+    if kind == "timeline":
+        return parse_timeline(request.timeline.timeline_otio_json).name or "timeline"
+    if kind is None:
+        raise ProblemError("The request holds no work.", "Say what should be done.", ProblemKind.SETTINGS)
+    return clip_source(parse_clip(getattr(request, kind).clip_otio_json)).name
+
+
+def run_work(
+    request: rewas_pb2.SubmitJobRequest,
+    context: WorkContext,
+    *,
+    on_progress: Callable[[WorkProgress], None],
+    cancel: CancelSignal,
+) -> Result:
+    """Do what a request asks for.
+
+    Raises ProblemError where it cannot be done, and rewas_engine.Cancelled where the caller stopped it. In both cases
+    no stem is left behind.
+    """
+    from rewas_server.sound_work import make_sound, make_timeline
+
+    works: dict[str, Callable[..., Result]] = {
+        "energy": _measure_energy,
+        "conflict": _check_conflict,
+        "sound": make_sound,
+        "timeline": make_timeline,
+    }
+    kind = request.WhichOneof("work")
+    if kind is None:
+        raise ProblemError("The request holds no work.", "Say what should be done.", ProblemKind.SETTINGS)
+    try:
+        return works[kind](getattr(request, kind), context, RisingProgress(on_progress), cancel)
+    except Cancelled:
+        raise
+    except (EngineError, OSError, MemoryError) as error:
+        raise problem_from(error) from error
+    except RuntimeError as error:
+        if "out of memory" in str(error).lower():
+            raise problem_from(error) from error
+        raise
+
+
+class RisingProgress:
+    """Passes progress on, and sees that the fraction never falls and each stage's time is known."""
+
+    def __init__(self, on_progress: Callable[[WorkProgress], None]) -> None:
+        self._on_progress = on_progress
+        self._fraction = 0.0
+        self._stage = ""
+        self._stage_began_s = time.monotonic()
+        self.timings_s: dict[str, float] = {}
+
+    def report(self, stage: str, step: int, total_steps: int, fraction: float) -> None:
+        """Pass on where the work is; a change of stage ends the time of the one before."""
+        if stage != self._stage:
+            self.finish_stage()
+            self._stage = stage
+        self._fraction = max(self._fraction, min(fraction, 1.0))
+        self._on_progress(WorkProgress(STAGES[stage], step, total_steps, self._fraction))
+
+    def finish_stage(self) -> None:
+        """End the time of the running stage."""
+        now_s = time.monotonic()
+        if self._stage:
+            self.timings_s[self._stage] = self.timings_s.get(self._stage, 0.0) + now_s - self._stage_began_s
+        self._stage, self._stage_began_s = "", now_s
+
+    def part(self, begin: float, end: float) -> Callable[[Progress], None]:
+        """A callback for the engine whose own 0 to 1 is begin to end of the whole job."""
+        return lambda progress: self.report(
+            progress.stage, progress.step, progress.total_steps, begin + (end - begin) * progress.fraction
+        )
+
+
+def settings_for(clip: otio.schema.Clip, message: rewas_pb2.SoundSettings) -> ClipSettings:
+    """The settings of a request. Raises ProblemError (SETTINGS) that names the clip for what is out of bounds."""
+    label = clip_label(clip)
+    try:
+        settings = ClipSettings.from_proto(message)
+    except ProblemError as problem:
+        named = problem.what.replace("the clip", label[0].lower() + label[1:], 1)
+        raise ProblemError(named, problem.remedy, ProblemKind.SETTINGS) from None
+    if not settings.prompt.strip():
+        raise ProblemError(f"{label} has an empty prompt.", "Write what should be heard.", ProblemKind.SETTINGS)
+    return settings
+
+
+def clips_to_sound(timeline: otio.schema.Timeline) -> list[PromptedClip]:
+    """The clips of a timeline that want sound. Raises ProblemError (TIMELINE) where there is none."""
+    clips = prompted_clips(timeline)
+    if not clips:
+        raise ProblemError(
+            f'No clip on the video tracks of the timeline "{timeline.name}" carries a prompt.',
+            'Write one into each clip\'s metadata, as {"rewas": {"prompt": "dog growling"}}.',
+            ProblemKind.TIMELINE,
+        )
+    return clips
+
+
+def _check_settings(settings: ClipSettings, packs: Collection[str], label: str) -> None:
+    _check_pack(settings.pack or "", packs)
+    last_seed = (settings.seed or 0) + (settings.takes or 1) - 1
+    if last_seed > HIGHEST_SEED:
+        raise ProblemError(
+            f"{label} asks for seeds up to {last_seed}.",
+            f"Give a seed so that the last take's is at most {HIGHEST_SEED}.",
+            ProblemKind.SETTINGS,
+        )
+
+
+def _check_pack(pack: str, packs: Collection[str]) -> None:
+    if pack and pack not in packs:
+        raise ProblemError(
+            f'The pack "{pack}" is not installed.',
+            f"Choose one of {', '.join(packs)}, or install it." if packs else "Install it.",
+            ProblemKind.PACK,
+        )
+
+
+def _measure_energy(
+    work: rewas_pb2.EnergyWork, context: WorkContext, progress: RisingProgress, cancel: CancelSignal
+) -> rewas_pb2.EnergyResult:
+    model = context.engine(work.pack or context.default_pack)
+    clip = video_clip(work.clip_otio_json, work.uploaded_media, context)
+    measure = model.measure_energy if work.source == rewas_pb2.ENERGY_SOURCE_AUDIO else model.estimate_energy
+    curve = measure(clip, on_progress=progress.part(0, 1), cancel=cancel)
+    progress.finish_stage()
+    return rewas_pb2.EnergyResult(
+        clip=clip_message(model.read_clip(clip)),
+        energy=curve_message(curve),
+        pack=pack_message(model.pack),
+        timings_s=progress.timings_s,
+    )
+
+
+def _check_conflict(
+    work: rewas_pb2.ConflictWork, context: WorkContext, progress: RisingProgress, cancel: CancelSignal
+) -> rewas_pb2.ConflictResult:
+    model = context.engine(work.pack or context.default_pack)
+    clip = video_clip(work.clip_otio_json, work.uploaded_media, context)
+    read: ClipRead = model.read_clip(clip)
+    report = model.check_conflict(clip, work.prompt, on_progress=progress.part(0, 1), cancel=cancel)
+    pack: PackInfo = model.pack
+    return conflict_message(read, report, pack)
+
+
+def video_clip(clip_otio_json: str, uploaded_media: Mapping[str, str], context: WorkContext) -> VideoClip:
+    """The engine's clip for an OTIO clip. Raises ProblemError and SettingsError for what cannot be right."""
+    source = clip_source(parse_clip(clip_otio_json))
+    path = context.locate_media(source.target_url, uploaded_media)
+    return VideoClip(path, start=source.start_s, duration=source.duration_s, name=source.name)

@@ -1,0 +1,311 @@
+"""Reading OpenTimelineIO as work: which picture a clip shows, exactly, and which clips of a timeline want sound.
+
+Files from real tools are wrong in many ways, so nothing is taken on trust: whatever cannot be right is refused with a
+ProblemError that names the clip and says why.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+import opentimelineio as otio
+
+from rewas_api.clip_settings import METADATA_KEY, ClipSettings, read_clip_settings
+from rewas_api.errors import ProblemError, ProblemKind
+
+_NTSC_TOLERANCE_HZ = 0.005
+"""Tools write 23.976, 23.98 and 29.97 for rates that are n * 1000/1001."""
+_DEEPEST_NESTING = 64
+_WINDOWS_DRIVE_LETTERS = 1
+
+
+@dataclass(frozen=True)
+class ClipSource:
+    """The picture that an OTIO clip shows.
+
+    target_url: where the media lies, as the clip says it. start_s: from the first frame of the media.
+    duration_s: None means up to the end of the media. frame_rate: the clip's own; None where the clip says none.
+    timecode_s: the media's timecode at the clip's start, in seconds since midnight.
+    """
+
+    name: str
+    target_url: str
+    start_s: Fraction
+    duration_s: Fraction | None
+    frame_rate: Fraction | None
+    timecode_s: Fraction
+
+
+@dataclass(frozen=True)
+class PromptedClip:
+    """A clip of a timeline that wants sound.
+
+    source: the picture that is seen, trimmed by all that holds the clip. position_s: where it is seen, from the
+    timeline's first frame. duration_s: for how long. frame_rate: of the clip.
+    """
+
+    source: ClipSource
+    settings: ClipSettings
+    position_s: Fraction
+    duration_s: Fraction
+    frame_rate: Fraction
+
+
+def parse_clip(text: str) -> otio.schema.Clip:
+    """The clip in OTIO JSON. Raises ProblemError (TIMELINE) for anything else."""
+    return _parsed(text, otio.schema.Clip, "clip")
+
+
+def parse_timeline(text: str) -> otio.schema.Timeline:
+    """The timeline in OTIO JSON. Raises ProblemError (TIMELINE) for anything else."""
+    return _parsed(text, otio.schema.Timeline, "timeline")
+
+
+def clip_source(clip: otio.schema.Clip) -> ClipSource:
+    """The picture that a clip shows.
+
+    Raises ProblemError (TIMELINE) for a clip without a media file, a retimed clip, or ranges that cannot be right.
+    """
+    owner = clip_label(clip)
+    _refuse_retiming(clip, owner)
+    url = _target_url(clip, owner)
+    available = clip.media_reference.available_range
+    chosen = clip.source_range or available
+    if chosen is None:
+        return ClipSource(clip.name or _last_part(url), url, Fraction(0), None, None, Fraction(0))
+    timecode_s = exact_seconds(chosen.start_time, owner)
+    duration_s = exact_seconds(chosen.duration, owner)
+    if duration_s <= 0:
+        raise _refused(f"{owner} has a duration of {float(duration_s):g} s.", "Give it at least one frame.")
+    media_start_s = exact_seconds(available.start_time, owner) if available is not None else Fraction(0)
+    start_s = timecode_s - media_start_s
+    rate = exact_rate(chosen.duration.rate, owner)
+    # Rounded time codes put ranges off by a hair; a thousandth of a frame is nobody's picture.
+    hair_s = 1 / rate / 1000
+    if available is not None:
+        end_s = exact_seconds(available.duration, owner)
+        if start_s < -hair_s or start_s + duration_s > end_s + hair_s:
+            raise _refused(
+                f"{owner} shows {float(start_s):g} s to {float(start_s + duration_s):g} s of its media, "
+                f"which reaches from 0 s to {float(end_s):g} s.",
+                "Trim the clip to its media, or correct the media's available range.",
+            )
+    elif start_s < 0:
+        raise _refused(f"{owner} starts {float(-start_s):g} s before its media.", "Trim the clip to its media.")
+    return ClipSource(clip.name or _last_part(url), url, max(start_s, Fraction(0)), duration_s, rate, timecode_s)
+
+
+def prompted_clips(timeline: otio.schema.Timeline) -> list[PromptedClip]:
+    """The clips on video tracks that carry a prompt in metadata["rewas"], by position.
+
+    Disabled clips and tracks are not seen and so not heard. A transition does not move its neighbours: the sound of
+    each stands under the clip's own range, up to the cut in the middle of the transition.
+
+    Raises ProblemError (TIMELINE) that names the first clip whose picture or place cannot be told.
+    """
+    found = []
+    for clip, retimed_by, begin_s, shown in _clips_in(timeline.tracks, None, Fraction(0), None, 0):
+        if not _wants_sound(clip):
+            continue
+        owner = clip_label(clip)
+        if retimed_by is not None:
+            raise _retimed(owner, retimed_by)
+        settings = read_clip_settings(clip)
+        assert settings is not None
+        source = clip_source(clip)
+        position_s, end_s = shown
+        if end_s <= position_s:
+            continue
+        if position_s < 0:
+            raise _refused(f"{owner} begins before the timeline does.", "Move it behind the timeline's first frame.")
+        hidden_s = position_s - begin_s
+        source = replace(
+            source,
+            start_s=source.start_s + hidden_s,
+            timecode_s=source.timecode_s + hidden_s,
+            duration_s=end_s - position_s,
+        )
+        rate = source.frame_rate or Fraction(24)
+        found.append(PromptedClip(source, settings, position_s, end_s - position_s, rate))
+    return sorted(found, key=lambda prompted: prompted.position_s)
+
+
+def exact_rate(rate: float, owner: str = "The time") -> Fraction:
+    """The rate that was meant: 23.976 and 23.98 are 24000/1001. Raises ProblemError for one that is no rate."""
+    if not math.isfinite(rate) or rate <= 0:
+        raise _refused(f"{owner} has a rate of {rate:g}.", "Give a rate above 0 per second.")
+    if abs(rate - round(rate)) < 1e-6:
+        return Fraction(round(rate)) if round(rate) else Fraction(str(rate))
+    base = round(rate * 1.001)
+    if base and abs(rate - base * 1000 / 1001) < _NTSC_TOLERANCE_HZ:
+        return Fraction(base * 1000, 1001)
+    return Fraction(str(rate))
+
+
+def exact_seconds(time: otio.opentime.RationalTime, owner: str = "The time") -> Fraction:
+    """An OTIO time in seconds. Values that went through floating point come back as the fraction they stood for."""
+    if not math.isfinite(time.value):
+        raise _refused(f"{owner} has a time of {time.value}.", "Give finite times.")
+    return Fraction(time.value).limit_denominator(100_000) / exact_rate(time.rate, owner)
+
+
+def rational_time(seconds: Fraction, rate: Fraction) -> otio.opentime.RationalTime:
+    """Seconds as an OTIO time at a rate; a fractional value where the seconds do not fall on it."""
+    return otio.opentime.RationalTime(float(seconds * rate), float(rate))
+
+
+def clip_label(item: otio.core.SerializableObjectWithMetadata) -> str:
+    """How messages begin when they speak of a clip."""
+    return f'The clip "{item.name}"' if item.name else "A clip without a name"
+
+
+def path_from_target_url(target_url: str) -> Path:
+    """The path in a media reference: a plain path as it is, a file URL decoded.
+
+    Raises ProblemError (MEDIA) for a URL that is no local file.
+    """
+    parts = urlsplit(target_url)
+    if parts.scheme == "file" and parts.netloc in ("", "localhost"):
+        return Path(unquote(parts.path))
+    if "://" in target_url and len(parts.scheme) > _WINDOWS_DRIVE_LETTERS:
+        raise ProblemError(
+            f'The media "{target_url}" is not a local file.',
+            "Copy it to this machine and relink the clip.",
+            ProblemKind.MEDIA,
+        )
+    return Path(target_url)
+
+
+def _parsed(text: str, schema: type, kind: str) -> Any:
+    try:
+        item = otio.adapters.read_from_string(text, "otio_json")
+    except Exception as error:  # The reader raises whatever its C++ side throws.
+        raise _refused(f"The {kind} is not valid OpenTimelineIO JSON ({error}).", "Write it with OTIO 0.18.") from error
+    if not isinstance(item, schema):
+        raise _refused(
+            f"An OpenTimelineIO {kind} was expected, but {type(item).__name__} came.",
+            f"Send the JSON of one otio.schema.{schema.__name__}.",
+        )
+    return item
+
+
+def _target_url(clip: otio.schema.Clip, owner: str) -> str:
+    reference = clip.media_reference
+    if isinstance(reference, otio.schema.ExternalReference) and reference.target_url:
+        return str(reference.target_url)
+    if isinstance(reference, otio.schema.GeneratorReference):
+        reason = f"shows a generator ({reference.generator_kind or 'of unknown kind'}), not a media file"
+        remedy = "Render it to a movie file, or remove its prompt."
+    elif isinstance(reference, otio.schema.ImageSequenceReference):
+        reason, remedy = "shows an image sequence", "Render it to a movie file and relink the clip."
+    else:
+        reason, remedy = "has no media file", "Relink the clip."
+    raise _refused(f"{owner} {reason}.", remedy)
+
+
+def _wants_sound(clip: otio.schema.Clip) -> bool:
+    ours = clip.metadata.get(METADATA_KEY)
+    if ours is None:
+        return False
+    if not hasattr(ours, "items"):
+        read_clip_settings(clip)  # says what is wrong
+    if ours.get("prompt") is None:
+        return False
+    if isinstance(ours["prompt"], str) and not ours["prompt"].strip():
+        raise _refused(f"{clip_label(clip)} carries an empty prompt.", "Write what should be heard, or remove it.")
+    return True
+
+
+Shown = tuple[Fraction, Fraction]
+
+
+def _clips_in(
+    item: otio.core.Composable,
+    retimed_by: otio.schema.TimeEffect | None,
+    begin_s: Fraction,
+    window: Shown | None,
+    depth: int,
+) -> Iterator[tuple[otio.schema.Clip, otio.schema.TimeEffect | None, Fraction, Shown]]:
+    """Walk down. begin_s: where the item's trimmed start stands on the timeline; window: what parents leave of it."""
+    if depth > _DEEPEST_NESTING:
+        raise _refused("The timeline is nested too deeply.", f"Use at most {_DEEPEST_NESTING} levels.")
+    if isinstance(item, otio.schema.Transition | otio.schema.Gap) or not getattr(item, "enabled", True):
+        return
+    if isinstance(item, otio.schema.Clip):
+        shown = _within((begin_s, begin_s + _duration_s(item)), window) if _wants_sound(item) else (begin_s, begin_s)
+        yield item, retimed_by, begin_s, shown
+        return
+    if not isinstance(item, otio.core.Composition):
+        return
+    if isinstance(item, otio.schema.Track) and item.kind != otio.schema.TrackKind.Video:
+        return
+    retimed_by = retimed_by or _retiming(item)
+    own_begin_s = begin_s
+    if item.source_range is not None:
+        window = _within((begin_s, begin_s + _duration_s(item)), window)
+        own_begin_s -= exact_seconds(item.source_range.start_time, clip_label(item))
+    for child in item:
+        yield from _clips_in(child, retimed_by, own_begin_s, window, depth + 1)
+        if isinstance(item, otio.schema.Track):
+            own_begin_s += _duration_s(child)
+
+
+def _within(span: Shown, window: Shown | None) -> Shown:
+    return span if window is None else (max(span[0], window[0]), min(span[1], window[1]))
+
+
+def _duration_s(item: otio.core.Composable) -> Fraction:
+    """How much of its parent's time an item takes."""
+    if isinstance(item, otio.schema.Transition):
+        return Fraction(0)
+    owner = clip_label(item)
+    if item.source_range is not None:
+        duration_s = exact_seconds(item.source_range.duration, owner)
+    elif isinstance(item, otio.schema.Track):
+        duration_s = sum((_duration_s(child) for child in item), Fraction(0))
+    elif isinstance(item, otio.core.Composition):
+        duration_s = max((_duration_s(child) for child in item), default=Fraction(0))
+    elif isinstance(item, otio.schema.Clip) and item.media_reference and item.media_reference.available_range:
+        duration_s = exact_seconds(item.media_reference.available_range.duration, owner)
+    else:
+        raise _refused(f"{owner} does not say how long it is.", "Give it a source range.")
+    if duration_s < 0:
+        raise _refused(f"{owner} has a duration of {float(duration_s):g} s.", "Give it a duration of 0 s or more.")
+    return duration_s
+
+
+def _retiming(item: otio.core.Item) -> otio.schema.TimeEffect | None:
+    for effect in item.effects:
+        plays_as_it_is = isinstance(effect, otio.schema.LinearTimeWarp) and effect.time_scalar == 1
+        if isinstance(effect, otio.schema.TimeEffect) and not plays_as_it_is:
+            return effect
+    return None
+
+
+def _refuse_retiming(item: otio.core.Item, owner: str) -> None:
+    effect = _retiming(item)
+    if effect is not None:
+        raise _retimed(owner, effect)
+
+
+def _retimed(owner: str, effect: otio.schema.TimeEffect) -> ProblemError:
+    scalar = getattr(effect, "time_scalar", None)
+    how = f"{effect.schema_name()}, {scalar:g} times its speed" if scalar is not None else effect.schema_name()
+    return _refused(
+        f"{owner} is retimed ({how}), and sound is made for picture at its own speed only.",
+        "Render the retimed picture to a file and relink the clip, or remove the effect.",
+    )
+
+
+def _last_part(url: str) -> str:
+    return Path(urlsplit(url).path or url).name or "clip"
+
+
+def _refused(what: str, remedy: str) -> ProblemError:
+    return ProblemError(what, remedy, ProblemKind.TIMELINE)

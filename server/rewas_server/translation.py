@@ -1,0 +1,149 @@
+"""Between the contract's messages and the engine's types: the only place where one becomes the other."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+from rewas_api.errors import ProblemError, ProblemKind
+from rewas_api.v1 import rewas_pb2
+from rewas_engine import (
+    Cancelled,
+    ClipRead,
+    ConflictReport,
+    EnergyCurve,
+    EngineError,
+    InstalledPack,
+    MediaError,
+    PackError,
+    PackInfo,
+    SettingsError,
+)
+
+STAGES = {
+    "decode": rewas_pb2.STAGE_DECODE,
+    "energy": rewas_pb2.STAGE_ENERGY,
+    "conflict": rewas_pb2.STAGE_CONFLICT,
+    "sample": rewas_pb2.STAGE_SAMPLE,
+    "vocode": rewas_pb2.STAGE_VOCODE,
+    "deliver": rewas_pb2.STAGE_DELIVER,
+}
+SOURCES = {
+    "picture": rewas_pb2.ENERGY_SOURCE_PICTURE,
+    "audio": rewas_pb2.ENERGY_SOURCE_AUDIO,
+    "user": rewas_pb2.ENERGY_SOURCE_USER,
+}
+VERDICTS = {
+    "agree": rewas_pb2.VERDICT_AGREE,
+    "unsure": rewas_pb2.VERDICT_UNSURE,
+    "conflict": rewas_pb2.VERDICT_CONFLICT,
+    "unsupported": rewas_pb2.VERDICT_UNSUPPORTED,
+}
+_KINDS: dict[type[EngineError], ProblemKind] = {
+    SettingsError: ProblemKind.SETTINGS,
+    MediaError: ProblemKind.MEDIA,
+    PackError: ProblemKind.PACK,
+    Cancelled: ProblemKind.SETTINGS,
+}
+
+
+def rational(value: Fraction) -> rewas_pb2.Rational:
+    """A fraction as it travels."""
+    return rewas_pb2.Rational(numerator=value.numerator, denominator=value.denominator)
+
+
+def fraction(message: rewas_pb2.Rational, field: str) -> Fraction:
+    """The fraction that travelled. Raises ProblemError (SETTINGS) for a denominator below 1."""
+    if message.denominator < 1:
+        raise ProblemError(
+            f"{field} has the denominator {message.denominator}.", "Give one of 1 or more.", ProblemKind.SETTINGS
+        )
+    return Fraction(message.numerator, message.denominator)
+
+
+def curve_message(curve: EnergyCurve) -> rewas_pb2.EnergyCurve:
+    """An energy curve as it travels."""
+    return rewas_pb2.EnergyCurve(
+        rate_hz=rational(curve.rate_hz), values=curve.values.tolist(), source=SOURCES[curve.source]
+    )
+
+
+def curve_from(message: rewas_pb2.EnergyCurve) -> EnergyCurve:
+    """The energy curve that travelled. Raises ProblemError (SETTINGS) for one that cannot be right."""
+    names = {number: name for name, number in SOURCES.items()}
+    try:
+        return EnergyCurve(
+            values=message.values,  # type: ignore[arg-type]
+            rate_hz=fraction(message.rate_hz, "The energy curve's rate"),
+            source=names.get(message.source, "user"),
+        )
+    except EngineError as error:
+        raise problem_from(error) from error
+
+
+def pack_message(pack: PackInfo | InstalledPack) -> rewas_pb2.Pack:
+    """A pack as it travels; a damaged one with its problem."""
+    if isinstance(pack, InstalledPack):
+        if pack.info is None:
+            problem = problem_from(pack.problem) if pack.problem else None
+            return rewas_pb2.Pack(name=pack.name, problem=problem.to_proto() if problem else None)
+        message = pack_message(pack.info)
+        # A pack is asked for by the name of its folder, whatever its description calls it.
+        message.name = pack.name
+        return message
+    return rewas_pb2.Pack(
+        name=pack.name,
+        version=pack.version,
+        licence=pack.licence,
+        permits=pack.permits,
+        sample_rate_hz=pack.sample_rate_hz,
+        controls=pack.controls,
+        summary=pack.summary,
+    )
+
+
+def clip_message(clip: ClipRead) -> rewas_pb2.ClipRead:
+    """A clip as it was read."""
+    return rewas_pb2.ClipRead(
+        name=clip.name,
+        path=str(clip.path.absolute()),
+        start_s=rational(clip.start_s),
+        duration_s=rational(clip.duration_s),
+        frame_rate=rational(clip.frame_rate),
+    )
+
+
+def conflict_message(clip: ClipRead, report: ConflictReport, pack: PackInfo) -> rewas_pb2.ConflictResult:
+    """A conflict report as it travels."""
+    return rewas_pb2.ConflictResult(
+        clip=clip_message(clip),
+        verdict=VERDICTS[report.verdict],
+        score=report.score,
+        explanation=report.explanation,
+        pack=pack_message(pack),
+    )
+
+
+def problem_from(error: BaseException) -> ProblemError:
+    """What a person should be told about an error of the engine, the disk, the memory, or of our own making."""
+    if isinstance(error, ProblemError):
+        return error
+    if isinstance(error, EngineError):
+        return ProblemError(error.what, error.remedy, _KINDS.get(type(error), ProblemKind.INTERNAL))
+    if isinstance(error, OSError):
+        where = f" {error.filename}" if error.filename else ""
+        return ProblemError(
+            f"The file{where} could not be read or written ({error.strerror or error}).",
+            "Check that the folder exists, may be written, and that the disk is not full.",
+            ProblemKind.RESOURCES,
+        )
+    if isinstance(error, MemoryError) or "out of memory" in str(error).lower():
+        return ProblemError(
+            "The memory ran out.",
+            "Choose a shorter clip or fewer takes, or close other programs.",
+            ProblemKind.RESOURCES,
+        )
+    return ProblemError(
+        f"ReWaS met a fault of its own ({type(error).__name__}: {error}).",
+        "Report it with the log; trying again may help.",
+        ProblemKind.INTERNAL,
+    )

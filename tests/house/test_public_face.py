@@ -1,0 +1,75 @@
+"""The public faces are frozen: a change of a name, a parameter or a default shows here and must be meant.
+
+After a change that is meant, write them anew with `python tests/house/test_public_face.py` and read the difference.
+"""
+
+import importlib
+import inspect
+from collections.abc import Iterator
+from enum import Enum
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+FACES = Path(__file__).with_name("public_faces")
+MODULES = ("rewas_engine", "rewas_api.client")
+
+
+def describe_module(module: ModuleType) -> str:
+    return "\n".join(line for name in module.__all__ for line in describe(name, getattr(module, name))) + "\n"
+
+
+def describe(name: str, thing: Any) -> Iterator[str]:
+    if inspect.isclass(thing):
+        bases = ", ".join(base.__name__ for base in thing.__bases__ if base is not object)
+        yield f"class {name}({bases})"
+        yield from (f"    {line}" for line in describe_members(thing))
+    elif callable(thing) and hasattr(thing, "__name__"):
+        yield f"def {name}{inspect.signature(thing)}"
+    else:
+        yield f"{name} = {thing!r}"
+
+
+def describe_members(kind: type) -> Iterator[str]:
+    if issubclass(kind, Enum):
+        yield from (f"{member.name} = {member.value!r}" for member in kind)
+    for name, annotation in sorted(vars(kind).get("__annotations__", {}).items()):
+        if not name.startswith("_"):
+            yield f"{name}: {annotation if isinstance(annotation, str) else inspect.formatannotation(annotation)}"
+    for name, member in sorted(vars(kind).items()):
+        if name.startswith("_") and (name != "__init__" or getattr(kind, "_is_protocol", False)):
+            continue
+        if isinstance(member, property):
+            yield f"@property {name}"
+        elif isinstance(member, classmethod):
+            yield f"@classmethod {name}{inspect.signature(member.__func__)}"
+        elif isinstance(member, staticmethod):
+            yield f"@staticmethod {name}{inspect.signature(member.__func__)}"
+        elif inspect.isfunction(member):
+            yield f"def {name}{inspect.signature(member)}"
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_the_public_face_is_as_it_was(module: str) -> None:
+    frozen = (FACES / f"{module}.txt").read_text(encoding="utf-8")
+    assert describe_module(importlib.import_module(module)) == frozen
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_every_public_thing_says_what_it_is_for(module: str) -> None:
+    face = importlib.import_module(module)
+    things = {name: getattr(face, name) for name in face.__all__}
+    assert not [name for name, thing in things.items() if callable(thing) and not inspect.getdoc(thing)]
+
+
+def write_faces() -> None:
+    FACES.mkdir(exist_ok=True)
+    for module in MODULES:
+        text = describe_module(importlib.import_module(module))
+        (FACES / f"{module}.txt").write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    write_faces()

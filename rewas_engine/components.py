@@ -1,0 +1,109 @@
+"""Loading the components of a pack, strictly: every tensor of a file is used, every parameter of a module is set."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import nn
+from transformers import ClapTextModelWithProjection, SpeechT5HifiGan
+
+from rewas_engine.errors import PackError
+from rewas_engine.models.adapter import EnergyAdapter
+from rewas_engine.models.codec import PatchAutoencoder
+from rewas_engine.models.motion import MotionEncoder
+from rewas_engine.models.phi import Phi
+from rewas_engine.models.text import SentenceEncoder
+from rewas_engine.models.vocoder import SpectralVocoder
+
+CONFIG_FILE = "config.json"
+WEIGHTS_FILE = "model.safetensors"
+
+_DIFFUSERS_CLASSES = {
+    found.__name__: found
+    for found in (
+        AutoencoderKL,
+        EnergyAdapter,
+        MotionEncoder,
+        PatchAutoencoder,
+        Phi,
+        SpectralVocoder,
+        UNet2DConditionModel,
+    )
+}
+_TRANSFORMERS_CLASSES = {found.__name__: found for found in (ClapTextModelWithProjection, SpeechT5HifiGan)}
+
+
+def load_component(pack_folder: Path, role: str, class_name: str) -> Any:
+    """Build one component of a pack in float32, in evaluation mode.
+
+    role: the component's folder within the pack. class_name: one of the classes that packs may name.
+    Raises PackError for an unknown class, a missing or unreadable file, or tensors that do not fit.
+    """
+    folder = pack_folder / role
+    if not folder.is_dir():
+        raise PackError(f"The pack {pack_folder.name} has no folder {role}.", "Install the pack again.")
+    try:
+        if class_name == SentenceEncoder.__name__:
+            return SentenceEncoder.from_folder(folder)
+        config = json.loads((folder / CONFIG_FILE).read_text("utf-8"))
+        if class_name == DDIMScheduler.__name__:
+            return DDIMScheduler.from_config(config)
+        module = _build(class_name, config, pack_folder)
+        _load_strictly(module, load_file(folder / WEIGHTS_FILE))
+    except (OSError, ValueError, TypeError, KeyError, SafetensorError, RuntimeError) as error:
+        raise PackError(
+            f"The component {role} of the pack {pack_folder.name} cannot be loaded: {error}", "Install the pack again."
+        ) from error
+    return module.eval().requires_grad_(False)
+
+
+def save_component(module: nn.Module, pack_folder: Path, role: str, dtype: torch.dtype = torch.float16) -> None:
+    """Write one component into a pack folder as config.json and model.safetensors.
+
+    dtype: what floating-point tensors are stored as.
+    """
+    folder = pack_folder / role
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / CONFIG_FILE).write_text(config_json(module), "utf-8")
+    tensors = {
+        name: (tensor.to(dtype) if tensor.is_floating_point() else tensor).detach().cpu().contiguous()
+        for name, tensor in module.state_dict().items()
+    }
+    save_file(tensors, folder / WEIGHTS_FILE)
+
+
+def config_json(module: Any) -> str:
+    """The configuration of a diffusers or transformers component as stable JSON text."""
+    config = module.config.to_dict() if hasattr(module.config, "to_dict") else dict(module.config)
+    return json.dumps(config, indent=1, sort_keys=True, default=list) + "\n"
+
+
+def _build(class_name: str, config: dict[str, Any], pack_folder: Path) -> Any:
+    if class_name in _DIFFUSERS_CLASSES:
+        return _DIFFUSERS_CLASSES[class_name].from_config(config)
+    if class_name in _TRANSFORMERS_CLASSES:
+        found = _TRANSFORMERS_CLASSES[class_name]
+        return found(found.config_class.from_dict(config))
+    raise PackError(
+        f"The pack {pack_folder.name} names a component {class_name}, which this version does not know.",
+        "Update ReWaS, or choose another pack.",
+    )
+
+
+def _load_strictly(module: nn.Module, tensors: dict[str, torch.Tensor]) -> None:
+    expected = module.state_dict()
+    missing, unused = sorted(expected.keys() - tensors.keys()), sorted(tensors.keys() - expected.keys())
+    if missing or unused:
+        raise ValueError(f"{len(missing)} tensors are missing and {len(unused)} unknown, first {(missing + unused)[0]}")
+    for name, tensor in tensors.items():
+        if tensor.shape != expected[name].shape:
+            raise ValueError(f"{name} has shape {list(tensor.shape)} instead of {list(expected[name].shape)}")
+        if tensor.is_floating_point() and not torch.isfinite(tensor).all():
+            raise ValueError(f"{name} holds values that are not finite")
+    module.load_state_dict({name: tensor.to(expected[name].dtype) for name, tensor in tensors.items()}, strict=True)

@@ -1,0 +1,1 @@
+"""Reading picture and sound, writing sound."""

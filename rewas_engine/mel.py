@@ -1,0 +1,99 @@
+"""The audio front end: waveform to log-mel spectrogram to energy, as the method defines it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import cached_property
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.nn import functional
+from transformers.audio_utils import mel_filter_bank
+
+from rewas_engine.energy import EnergyCurve
+
+
+@dataclass(frozen=True)
+class MelConfig:
+    """Geometry of the log-mel spectrogram; the defaults are those of the paper's AudioLDM-M (16 kHz, 64 bins).
+
+    lowest_hz, highest_hz: the filter bank's range. floor: magnitudes below it are lifted to it; ln(1e-5) = -11.5129.
+    """
+
+    sample_rate_hz: int = 16_000
+    window_samples: int = 1024
+    hop_samples: int = 160
+    bins: int = 64
+    lowest_hz: float = 0.0
+    highest_hz: float = 8000.0
+    floor: float = 1e-5
+
+    @property
+    def frame_rate_hz(self) -> Fraction:
+        """Mel frames per second, exact."""
+        return Fraction(self.sample_rate_hz, self.hop_samples)
+
+    @property
+    def silence_nats(self) -> float:
+        """Log-mel value of digital silence."""
+        return float(np.log(self.floor))
+
+
+class AudioFrontEnd:
+    """Waveform to log-mel spectrogram: reflect padding, periodic Hann window, magnitude, Slaney bins, natural log.
+
+    Frames are not centred: a waveform of hop·T samples gives exactly T frames.
+    """
+
+    def __init__(self, config: MelConfig) -> None:
+        self.config = config
+
+    @cached_property
+    def filter_bank(self) -> NDArray[np.float32]:
+        """Slaney-normalised triangular filters, [bins, window/2 + 1]."""
+        bank = mel_filter_bank(
+            num_frequency_bins=self.config.window_samples // 2 + 1,
+            num_mel_filters=self.config.bins,
+            min_frequency=self.config.lowest_hz,
+            max_frequency=self.config.highest_hz,
+            sampling_rate=self.config.sample_rate_hz,
+            norm="slaney",
+            mel_scale="slaney",
+        )
+        return np.ascontiguousarray(bank.T, dtype=np.float32)
+
+    def log_mel(self, waveform: torch.Tensor) -> torch.Tensor:
+        """Log-mel spectrogram in nats, [B, T, bins], of waveforms [B, hop·T] (cut to a multiple of the hop)."""
+        config = self.config
+        whole = waveform.shape[-1] - waveform.shape[-1] % config.hop_samples
+        padding = (config.window_samples - config.hop_samples) // 2
+        padded = functional.pad(waveform[:, None, :whole], (padding, padding), mode="reflect")[:, 0]
+        window = torch.hann_window(config.window_samples, periodic=True, device=waveform.device)
+        spectrum = torch.stft(
+            padded, config.window_samples, config.hop_samples, window=window, center=False, return_complex=True
+        ).abs()
+        bank = torch.from_numpy(self.filter_bank).to(spectrum.device)
+        return torch.log(torch.clamp(bank @ spectrum, min=config.floor)).transpose(1, 2)
+
+    def frames_of(self, samples: int) -> int:
+        """Mel frames that cover this many samples."""
+        return -(-samples // self.config.hop_samples)
+
+    def measure(self, waveform: NDArray[np.float32], source: str = "audio") -> EnergyCurve:
+        """Energy of a mono waveform [samples]: mean of the log-mel over the bins, at the mel frame rate.
+
+        The waveform is padded with silence to whole frames and, where it is shorter than one window, to one window.
+        """
+        frames = self.frames_of(waveform.size)
+        padded = np.zeros(max(frames * self.config.hop_samples, self.config.window_samples), np.float32)
+        padded[: waveform.size] = waveform
+        values = self.log_mel(torch.from_numpy(padded)[None])[0].mean(dim=-1).numpy()
+        return EnergyCurve(values[:frames], self.config.frame_rate_hz, source)
+
+
+def normalised(waveform: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Waveform without offset and with a peak of 0.5, as the method prepares every sound (silence stays silence)."""
+    centred = waveform - waveform.mean()
+    return (centred / (np.abs(centred).max() + 1e-8) * 0.5).astype(np.float32)

@@ -1,0 +1,1 @@
+"""The networks: each one class for any size, configured by the pack."""

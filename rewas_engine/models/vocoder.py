@@ -1,0 +1,74 @@
+"""Vocoders: from log-mel spectrogram to waveform."""
+
+from __future__ import annotations
+
+import torch
+from diffusers.configuration_utils import ConfigMixin, register_to_config
+from diffusers.models.modeling_utils import ModelMixin
+from torch import nn
+
+
+class SpectralVocoder(ModelMixin, ConfigMixin):  # type: ignore[misc]
+    """Predicts magnitude and phase of a short-time spectrum and inverts it (after Vocos, Siuzdak 2023).
+
+    bins: mel bins. width, blocks: of the ConvNeXt trunk. window_samples, hop_samples: of the spectrum; the same
+    uncentred framing as the front end, so that T frames give exactly hop·T samples.
+    """
+
+    config_name = "config.json"
+
+    @register_to_config
+    def __init__(
+        self,
+        bins: int = 64,
+        width: int = 256,
+        blocks: int = 6,
+        window_samples: int = 1024,
+        hop_samples: int = 160,
+    ) -> None:
+        super().__init__()
+        self.embed = nn.Conv1d(bins, width, 7, padding=3)
+        self.norm = nn.LayerNorm(width)
+        self.trunk = nn.ModuleList(_ConvNextBlock(width, blocks) for _ in range(blocks))
+        self.final_norm = nn.LayerNorm(width)
+        self.head = nn.Linear(width, window_samples + 2)
+        self.register_buffer("window", torch.hann_window(window_samples), persistent=False)
+
+    def forward(self, log_mel: torch.Tensor) -> torch.Tensor:
+        """Waveforms [B, hop·T] of log-mels [B, T, bins] in nats."""
+        # Log-mels lie between -11.5 and about 2: brought to a range near ±1.
+        hidden = self.embed((log_mel / 5 + 1).transpose(1, 2)).transpose(1, 2)
+        hidden = self.norm(hidden)
+        for block in self.trunk:
+            hidden = block(hidden)
+        log_magnitude, phase = self.head(self.final_norm(hidden)).float().transpose(1, 2).chunk(2, dim=1)
+        magnitude = torch.exp(log_magnitude.clamp(max=8.0))
+        return self._overlap_add(torch.polar(magnitude, phase))
+
+    def _overlap_add(self, spectrum: torch.Tensor) -> torch.Tensor:
+        window, hop = self.config.window_samples, self.config.hop_samples
+        frames = torch.fft.irfft(spectrum, n=window, dim=1) * self.window[None, :, None]
+        count = spectrum.shape[-1]
+        length = (count - 1) * hop + window
+        fold = {"output_size": (1, length), "kernel_size": (1, window), "stride": (1, hop)}
+        summed = nn.functional.fold(frames, **fold)[:, 0, 0]
+        weights = nn.functional.fold(self.window.square()[None, :, None].expand(1, -1, count), **fold)[0, 0, 0]
+        padding = (window - hop) // 2
+        # The first and last frames stand alone at the rim, where the windows' sum tends to zero.
+        waveform: torch.Tensor = (summed / weights.clamp(min=1e-2))[:, padding : padding + count * hop]
+        return waveform
+
+
+class _ConvNextBlock(nn.Module):
+    def __init__(self, width: int, blocks: int) -> None:
+        super().__init__()
+        self.depthwise = nn.Conv1d(width, width, 7, padding=3, groups=width)
+        self.norm = nn.LayerNorm(width)
+        self.widen = nn.Linear(width, 3 * width)
+        self.narrow = nn.Linear(3 * width, width)
+        self.scale = nn.Parameter(torch.full((width,), 1.0 / blocks))
+
+    def forward(self, hidden: torch.Tensor) -> torch.Tensor:
+        local = self.depthwise(hidden.transpose(1, 2)).transpose(1, 2)
+        result: torch.Tensor = hidden + self.scale * self.narrow(nn.functional.gelu(self.widen(self.norm(local))))
+        return result

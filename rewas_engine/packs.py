@@ -1,0 +1,170 @@
+"""Model packs: folders that hold everything that differs between models.
+
+A pack is a folder with `pack.toml` (what it is, what it permits, how it is sampled, the hash of every file) and one
+folder for each component in the diffusers/transformers layout. Nothing here imports torch, so that a command or a
+server's front process can list packs at once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import platformdirs
+import tomli_w
+
+from rewas_engine.errors import PackError
+from rewas_engine.results import PackInfo
+
+PACK_FORMAT = 1
+"""The layout of packs that this version reads and writes."""
+DESCRIPTION_FILE = "pack.toml"
+DEFAULT_PACK = "starter"
+SEARCH_PATH_VARIABLE = "REWAS_PACKS"
+
+
+@dataclass(frozen=True)
+class PackDescription:
+    """The whole of a pack.toml.
+
+    components: role -> class name. audio: fields of MelConfig. window: how long sounds are denoised. sampling: defaults
+    of a generation. picture: what the video encoder wants to see. files: path within the pack -> SHA-256.
+    """
+
+    info: PackInfo
+    components: Mapping[str, str]
+    audio: Mapping[str, Any]
+    window: Mapping[str, Any]
+    sampling: Mapping[str, Any]
+    picture: Mapping[str, Any]
+    files: Mapping[str, str]
+
+    @property
+    def path(self) -> Path:
+        """The pack's folder."""
+        return self.info.path
+
+
+@dataclass(frozen=True)
+class InstalledPack:
+    """A pack that was found: with its description, or with what is wrong with it."""
+
+    name: str
+    path: Path
+    info: PackInfo | None
+    problem: PackError | None
+
+
+def installed_packs() -> list[InstalledPack]:
+    """All packs on this machine, the default one first; of two with one name the one found first.
+
+    Searched are the folders of the environment variable REWAS_PACKS, the user's own data folder, and what is shipped.
+    """
+    found: dict[str, InstalledPack] = {}
+    for folder in search_folders():
+        if not folder.is_dir():
+            continue
+        for path in sorted(folder.iterdir()):
+            if (path / DESCRIPTION_FILE).is_file() and path.name not in found:
+                found[path.name] = _installed(path)
+    return sorted(found.values(), key=lambda pack: (pack.name != DEFAULT_PACK, pack.name))
+
+
+def search_folders() -> list[Path]:
+    """Folders that are searched for packs, in order."""
+    named = [Path(folder) for folder in os.environ.get(SEARCH_PATH_VARIABLE, "").split(os.pathsep) if folder]
+    return [*named, platformdirs.user_data_path("rewas") / "packs", Path(__file__).parent / "data" / "packs"]
+
+
+def find_pack(pack: str | Path) -> Path:
+    """The folder of a pack given by name or by path. Raises PackError where there is none."""
+    if isinstance(pack, Path) or os.sep in pack:
+        path = Path(pack)
+        if not path.is_dir():
+            raise PackError(f"There is no pack folder {path}.", "Give the folder that holds the pack's pack.toml.")
+        return path
+    for installed in installed_packs():
+        if installed.name == pack:
+            return installed.path
+    names = ", ".join(installed.name for installed in installed_packs()) or "none"
+    raise PackError(f"The pack {pack!r} is not installed.", f"Choose an installed pack ({names}) or add it.")
+
+
+def read_pack(path: Path) -> PackDescription:
+    """Read and check a pack's description; the weights are not touched.
+
+    Raises PackError where pack.toml is missing, unreadable, incomplete or of a newer format.
+    """
+    try:
+        document = tomllib.loads((path / DESCRIPTION_FILE).read_text("utf-8"))
+    except FileNotFoundError as error:
+        raise PackError(f"The pack {path.name} has no {DESCRIPTION_FILE}.", "Install the pack again.") from error
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise _damaged(path, f"{DESCRIPTION_FILE} cannot be read ({error})") from error
+    found = document.get("format")
+    if isinstance(found, int) and found > PACK_FORMAT:
+        raise PackError(
+            f"The pack {path.name} is of format {found}; this version reads up to {PACK_FORMAT}.",
+            "Update ReWaS, or install an older version of the pack.",
+        )
+    try:
+        if found != PACK_FORMAT:
+            raise ValueError(f"format is {found!r}")
+        tables = ("components", "audio", "window", "sampling", "picture", "files")
+        if not all(isinstance(document[table], dict) for table in tables):
+            raise ValueError("a table is missing")
+        info = PackInfo(
+            path=path,
+            controls=tuple(document["controls"]),
+            sample_rate_hz=int(document["audio"]["sample_rate_hz"]),
+            **{key: str(document[key]) for key in ("name", "version", "summary", "licence", "permits")},
+        )
+    except (KeyError, ValueError, TypeError) as error:
+        raise _damaged(path, f"{DESCRIPTION_FILE} is incomplete ({error})") from error
+    return PackDescription(info, **{table: document[table] for table in tables})
+
+
+def verify_files(description: PackDescription) -> None:
+    """Compare every file of the pack with its hash. Raises PackError naming the first that is missing or differs."""
+    for name, expected in description.files.items():
+        path = description.path / name
+        if not path.resolve().is_relative_to(description.path.resolve()):
+            raise _damaged(description.path, f"it names a file outside its folder ({name})")
+        if not path.is_file():
+            raise _damaged(description.path, f"{name} is missing")
+        if sha256_of(path) != expected:
+            raise _damaged(description.path, f"{name} is not the file that the pack was made with")
+
+
+def write_description(path: Path, document: Mapping[str, Any]) -> None:
+    """Write pack.toml into a finished pack folder, adding the format and the hash of every other file."""
+    files = {
+        file.relative_to(path).as_posix(): sha256_of(file)
+        for file in sorted(path.rglob("*"))
+        if file.is_file() and file.name not in (DESCRIPTION_FILE, "README.md")
+    }
+    partial = path / f"{DESCRIPTION_FILE}.partial"
+    partial.write_text(tomli_w.dumps({"format": PACK_FORMAT, **document, "files": files}), "utf-8")
+    partial.replace(path / DESCRIPTION_FILE)
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file's bytes in lower-case hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _installed(path: Path) -> InstalledPack:
+    try:
+        return InstalledPack(path.name, path, read_pack(path).info, None)
+    except PackError as problem:
+        return InstalledPack(path.name, path, None, problem)
+
+
+def _damaged(path: Path, reason: str) -> PackError:
+    return PackError(f"The pack {path.name} is damaged: {reason}.", "Install the pack again.")

@@ -1,0 +1,1 @@
+"""Training packs from nothing: the synthetic world, the stages, the model card."""

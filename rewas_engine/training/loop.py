@@ -1,0 +1,185 @@
+"""One training loop for every stage: deterministic batches, an average of the weights, exact resumption."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from rewas_engine.errors import EngineError
+from rewas_engine.results import CancelSignal
+
+LossFunction = Callable[[int, torch.Generator], torch.Tensor]
+"""From the step and a generator that is seeded by it to a scalar loss; nothing else may decide the batch."""
+
+
+@dataclass(frozen=True)
+class LoopConfig:
+    """How one stage is trained.
+
+    steps: optimiser steps. learning_rate: peak, reached after `warmup_steps`, then a cosine to a hundredth.
+    ema_decay: of the average of weights that is kept in the end. clip_norm: of the gradient.
+    checkpoint_every: steps between checkpoints.
+    """
+
+    steps: int
+    learning_rate: float
+    warmup_steps: int = 100
+    weight_decay: float = 0.01
+    ema_decay: float = 0.995
+    clip_norm: float = 1.0
+    checkpoint_every: int = 200
+
+    def learning_rate_at(self, step: int) -> float:
+        """Learning rate of a step, counted from 0."""
+        if step < self.warmup_steps:
+            return self.learning_rate * (step + 1) / self.warmup_steps
+        progress = (step - self.warmup_steps) / max(1, self.steps - self.warmup_steps)
+        cosine = 0.5 * (1 + float(torch.cos(torch.tensor(progress * torch.pi))))
+        return self.learning_rate * (0.01 + 0.99 * cosine)
+
+
+@dataclass(frozen=True)
+class TrainingProgress:
+    """Where a stage is: finished steps, a running mean of the loss, and seconds left at the present pace."""
+
+    stage: str
+    step: int
+    total_steps: int
+    loss: float
+    time_left_s: float
+
+
+ReportTraining = Callable[[TrainingProgress], object]
+
+
+def train(
+    stage: str,
+    module: nn.Module,
+    loss_of: LossFunction,
+    config: LoopConfig,
+    *,
+    folder: Path,
+    seed: int,
+    report: ReportTraining | None = None,
+    cancel: CancelSignal | None = None,
+) -> None:
+    """Train a module in place and leave it with the averaged weights.
+
+    folder: where checkpoint and loss curve of the stage are kept. A run that was killed goes on from its last
+    checkpoint and ends with the same weights as one that was not. A cancelled one keeps a checkpoint and raises
+    TrainingStopped. Raises EngineError where the loss stops being finite.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
+    optimiser = torch.optim.AdamW(
+        parameters, lr=config.learning_rate, weight_decay=config.weight_decay, betas=(0.9, 0.99), fused=True
+    )
+    average = [parameter.detach().clone() for parameter in parameters]
+    checkpoint = _Checkpoint(folder / f"{stage}.checkpoint", config, seed)
+    step, losses = checkpoint.restore(parameters, optimiser, average)
+    started, first_step = time.monotonic(), step
+    module.train()
+    while step < config.steps:
+        if cancel is not None and cancel.is_set():
+            checkpoint.store(step, losses, parameters, optimiser, average)
+            raise TrainingStopped(stage, step)
+        loss = loss_of(step, torch.Generator().manual_seed(seed * 1_000_003 + step))
+        if not torch.isfinite(loss):
+            raise EngineError(
+                f"The loss of the stage {stage} is {float(loss)} at step {step}.",
+                "Lower its learning rate, remove its checkpoint and start it again.",
+            )
+        loss.backward()
+        nn.utils.clip_grad_norm_(parameters, config.clip_norm)
+        for group in optimiser.param_groups:
+            group["lr"] = config.learning_rate_at(step)
+        optimiser.step()
+        optimiser.zero_grad(set_to_none=True)
+        step += 1
+        # A short memory at first, or the average would drag its random start along.
+        decay = min(config.ema_decay, step / (step + 10))
+        torch._foreach_lerp_(average, parameters, 1 - decay)
+        losses.append(float(loss.detach()))
+        if step % config.checkpoint_every == 0 or step == config.steps:
+            checkpoint.store(step, losses, parameters, optimiser, average)
+        if report is not None:
+            pace_s = (time.monotonic() - started) / (step - first_step)
+            recent = losses[-50:]
+            report(
+                TrainingProgress(stage, step, config.steps, sum(recent) / len(recent), pace_s * (config.steps - step))
+            )
+    with torch.no_grad():
+        torch._foreach_copy_(parameters, average)
+    (folder / f"{stage}.losses.json").write_text(json.dumps([round(loss, 5) for loss in losses]), "utf-8")
+    module.eval()
+
+
+class TrainingStopped(EngineError):
+    """The caller asked the training to stop; a checkpoint is kept."""
+
+    def __init__(self, stage: str, step: int) -> None:
+        super().__init__(
+            f"The training was stopped in the stage {stage} after {step} steps.",
+            "Run the same command again to go on from there.",
+        )
+
+
+class _Checkpoint:
+    """Everything that a stage needs to go on: one file, written whole or not at all, read without running code."""
+
+    def __init__(self, path: Path, config: LoopConfig, seed: int) -> None:
+        self.path = path
+        self.key = json.dumps([asdict(config), seed])
+
+    def restore(
+        self, parameters: list[nn.Parameter], optimiser: torch.optim.Optimizer, average: list[torch.Tensor]
+    ) -> tuple[int, list[float]]:
+        if not self.path.is_file():
+            return 0, []
+        stored = torch.load(self.path, weights_only=True, map_location=parameters[0].device)
+        if stored["key"] != self.key:
+            raise EngineError(
+                f"The checkpoint {self.path.name} was made with other settings.",
+                "Train into another folder, or remove the checkpoint.",
+            )
+        with torch.no_grad():
+            torch._foreach_copy_(parameters, stored["parameters"])
+            torch._foreach_copy_(average, stored["average"])
+        optimiser.load_state_dict(stored["optimiser"])
+        return int(stored["step"]), list(stored["losses"])
+
+    def store(
+        self,
+        step: int,
+        losses: list[float],
+        parameters: list[nn.Parameter],
+        optimiser: torch.optim.Optimizer,
+        average: list[torch.Tensor],
+    ) -> None:
+        partial = self.path.with_suffix(".partial")
+        torch.save(
+            {
+                "key": self.key,
+                "step": step,
+                "losses": losses,
+                "parameters": [parameter.detach() for parameter in parameters],
+                "average": average,
+                "optimiser": optimiser.state_dict(),
+            },
+            partial,
+        )
+        partial.replace(self.path)
+
+
+@contextlib.contextmanager
+def lower_precision(device: torch.device) -> Iterator[None]:
+    """Run a forward pass in bfloat16 where that is safe, weights staying float32."""
+    with torch.autocast(device.type, torch.bfloat16):
+        yield

@@ -60,7 +60,7 @@ class Scene:
         silence. For struck classes it is an outline of the strikes.
     caption: words that are true of the clip.
     silent_motion: things move and nothing sounds.
-    still: nothing moves and nothing sounds.
+    still: nothing moves and nothing sounds. Silent scenes have no events and an envelope of zeros.
     distance: 0 near .. 1 far: softer, duller and smaller.
     reverb_s: time in which the room's sound falls by 60 dB; 0 is outside.
     """
@@ -127,7 +127,7 @@ def sample_scene(
 
     times_s, strengths, envelope = _excitation(rng, pattern, class_name in STRUCK_CLASSES, duration_s)
     strengths, envelope = strengths * loudest, envelope * loudest
-    if still:
+    if silent_motion or still:
         times_s, strengths, envelope = times_s[:0], strengths[:0], np.zeros_like(envelope)
 
     if silent_motion or still:

@@ -94,7 +94,7 @@ def poisson_starts(rng: np.random.Generator, rate_hz: FloatArray) -> NDArray[np.
 
 
 def in_room(rng: np.random.Generator, sound: FloatArray, reverb_s: float, wet: float) -> FloatArray:
-    """The sound with a room's tail: noise that falls by 60 dB in reverb_s, wet is its energy next to the direct sound."""
+    """The sound with a room's tail: noise that falls by 60 dB in reverb_s, wet is its level next to the sound."""
     tail = rng.standard_normal(int(1.5 * reverb_s * SAMPLE_RATE_HZ))
     tail *= decay_curve(tail.size, reverb_s / np.log(1000.0))
     tail[: int(0.004 * SAMPLE_RATE_HZ)] = 0.0

@@ -1,0 +1,199 @@
+"""Anti-aliased drawing of many frames at once: shapes are signed distances, painted where they are.
+
+World coordinates: origin in the middle of the picture, x right, y down, the picture is 1 high. Every number of a shape
+may be one for all frames or an array [F], one for each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+FloatArray = NDArray[np.float32]
+Colour = tuple[float, float, float] | FloatArray
+
+
+@dataclass(frozen=True)
+class Shape:
+    """A signed distance (negative inside) and the box that holds the shape.
+
+    distance: function of x, y grids [F or 1, h, w] to [F or 1, h, w].
+    bounds: least x, greatest x, least y, greatest y over all frames.
+    """
+
+    distance: Callable[[FloatArray, FloatArray], FloatArray]
+    bounds: tuple[float, float, float, float]
+
+
+def _per_frame(value: ArrayLike) -> FloatArray:
+    return np.asarray(value, dtype=np.float32).reshape(-1, 1, 1)
+
+
+def _around(x: FloatArray, y: FloatArray, reach_x: FloatArray, reach_y: FloatArray) -> tuple[float, float, float, float]:
+    return (
+        float((x - reach_x).min()),
+        float((x + reach_x).max()),
+        float((y - reach_y).min()),
+        float((y + reach_y).max()),
+    )
+
+
+def ellipse(x: ArrayLike, y: ArrayLike, radius_x: ArrayLike, radius_y: ArrayLike | None = None) -> Shape:
+    """An ellipse around x, y; a disc where only one radius is given."""
+    centre_x, centre_y, width, height = map(_per_frame, (x, y, radius_x, radius_x if radius_y is None else radius_y))
+    width, height = np.maximum(width, 1e-4), np.maximum(height, 1e-4)
+
+    def distance(grid_x: FloatArray, grid_y: FloatArray) -> FloatArray:
+        return (np.hypot((grid_x - centre_x) / width, (grid_y - centre_y) / height) - 1) * np.minimum(width, height)
+
+    return Shape(distance, _around(centre_x, centre_y, width, height))
+
+
+def box(
+    x: ArrayLike, y: ArrayLike, half_width: ArrayLike, half_height: ArrayLike, angle: ArrayLike = 0.0, corner: float = 0.0
+) -> Shape:
+    """A box around x, y, turned clockwise by angle (radians), with corners rounded by a radius."""
+    centre_x, centre_y, width, height, turn = map(_per_frame, (x, y, half_width, half_height, angle))
+    cos, sin = np.cos(turn), np.sin(turn)
+
+    def distance(grid_x: FloatArray, grid_y: FloatArray) -> FloatArray:
+        dx, dy = grid_x - centre_x, grid_y - centre_y
+        side_x = np.abs(cos * dx + sin * dy) - width + corner
+        side_y = np.abs(cos * dy - sin * dx) - height + corner
+        outside = np.hypot(np.maximum(side_x, 0), np.maximum(side_y, 0))
+        return outside + np.minimum(np.maximum(side_x, side_y), 0) - corner
+
+    reach_x = np.abs(cos) * width + np.abs(sin) * height
+    reach_y = np.abs(sin) * width + np.abs(cos) * height
+    return Shape(distance, _around(centre_x, centre_y, reach_x, reach_y))
+
+
+def capsule(x0: ArrayLike, y0: ArrayLike, x1: ArrayLike, y1: ArrayLike, radius: ArrayLike) -> Shape:
+    """A stroke with round ends from x0, y0 to x1, y1."""
+    start_x, start_y, end_x, end_y, thickness = map(_per_frame, (x0, y0, x1, y1, radius))
+    along_x, along_y = end_x - start_x, end_y - start_y
+    length_squared = along_x**2 + along_y**2 + 1e-9
+
+    def distance(grid_x: FloatArray, grid_y: FloatArray) -> FloatArray:
+        dx, dy = grid_x - start_x, grid_y - start_y
+        share = np.clip((dx * along_x + dy * along_y) / length_squared, 0, 1)
+        return np.hypot(dx - along_x * share, dy - along_y * share) - thickness
+
+    bounds = (
+        float(np.minimum(start_x, end_x).min() - thickness.max()),
+        float(np.maximum(start_x, end_x).max() + thickness.max()),
+        float(np.minimum(start_y, end_y).min() - thickness.max()),
+        float(np.maximum(start_y, end_y).max() + thickness.max()),
+    )
+    return Shape(distance, bounds)
+
+
+def polygon(points: list[tuple[ArrayLike, ArrayLike]]) -> Shape:
+    """A convex polygon, its corners in clockwise order on the screen."""
+    corners = [(_per_frame(x), _per_frame(y)) for x, y in points]
+
+    def distance(grid_x: FloatArray, grid_y: FloatArray) -> FloatArray:
+        farthest: FloatArray | None = None
+        for (x0, y0), (x1, y1) in zip(corners, corners[1:] + corners[:1], strict=True):
+            length = np.hypot(x1 - x0, y1 - y0) + 1e-9
+            side = ((grid_x - x0) * (y1 - y0) - (grid_y - y0) * (x1 - x0)) / length
+            farthest = side if farthest is None else np.maximum(farthest, side)
+        assert farthest is not None
+        return farthest
+
+    xs, ys = [x for x, _ in corners], [y for _, y in corners]
+    return Shape(
+        distance,
+        (
+            float(min(x.min() for x in xs)),
+            float(max(x.max() for x in xs)),
+            float(min(y.min() for y in ys)),
+            float(max(y.max() for y in ys)),
+        ),
+    )
+
+
+def below(surface: Callable[[FloatArray], FloatArray], least_y: float) -> Shape:
+    """All that lies below a surface y(x) which never rises above least_y; surface maps [F or 1, 1, w] to [F, 1, w]."""
+
+    def distance(grid_x: FloatArray, grid_y: FloatArray) -> FloatArray:
+        return surface(grid_x[:, :1, :]) - grid_y
+
+    return Shape(distance, (-1e9, 1e9, least_y, 1e9))
+
+
+class Canvas:
+    """Frames being painted: `pixels` [F, H, W, 3] float32 in 0..1.
+
+    Shapes are given in the coordinates of the last `place`, and move with the camera unless said otherwise.
+    """
+
+    def __init__(self, background: FloatArray, camera_x: FloatArray, camera_y: FloatArray) -> None:
+        """background: [F, H, W, 3]; camera_x, camera_y: [F], where the picture's middle lies in the world."""
+        self.pixels = background
+        frames, height, width, _ = background.shape
+        self.frames, self.height, self.width = frames, height, width
+        self._pixel = np.float32(1.0 / height)
+        self._screen_x = (((np.arange(width) + 0.5) - width / 2) / height).astype(np.float32)[None, None, :]
+        self._screen_y = ((np.arange(height) + 0.5) / height - 0.5).astype(np.float32)[None, :, None]
+        moves = np.ptp(camera_x) > 0 or np.ptp(camera_y) > 0
+        self._camera_x = _per_frame(camera_x if moves else camera_x[:1])
+        self._camera_y = _per_frame(camera_y if moves else camera_y[:1])
+        self.place(0.0, 0.0, 1.0)
+
+    @property
+    def aspect(self) -> float:
+        """Width over height."""
+        return self.width / self.height
+
+    def place(self, x: ArrayLike, y: ArrayLike, scale: float, mirrored: bool = False) -> None:
+        """Sets where the shapes that follow have their origin, how large they are and whether they face left."""
+        self._origin_x, self._origin_y = _per_frame(x) - self._camera_x, _per_frame(y) - self._camera_y
+        self._scale = np.float32(scale)
+        self._direction = np.float32(-1.0 if mirrored else 1.0)
+
+    def paint(self, shape: Shape, colour: Colour, opacity: ArrayLike = 1.0, softness: float = 0.0) -> None:
+        """Paints a shape.
+
+        colour: one colour [3], or one for each frame [F, 3], in 0..1. opacity: one, or [F]. softness: width of a
+        soft rim, in the shape's units.
+        """
+        rim = max(float(self._pixel / self._scale), softness)
+        columns, rows = self._slices(shape.bounds, rim)
+        if columns.start >= columns.stop or rows.start >= rows.stop:
+            return
+        x = (self._screen_x[:, :, columns] - self._origin_x) * (self._direction / self._scale)
+        y = (self._screen_y[:, rows, :] - self._origin_y) / self._scale
+        cover = np.clip(0.5 - shape.distance(x, y) / np.float32(rim), 0, 1) * _per_frame(opacity)
+        paint = np.asarray(colour, dtype=np.float32).reshape(-1, 1, 1, 3)
+        region = self.pixels[:, rows, columns]
+        region += cover[..., None] * (paint - region)
+
+    def tint(self, colour: Colour, opacity: ArrayLike) -> None:
+        """Blends the whole picture towards a colour: opacity one, or [F]."""
+        share = _per_frame(opacity)[..., None]
+        self.pixels += share * (np.asarray(colour, dtype=np.float32) - self.pixels)
+
+    def overlay(self, cover: FloatArray, colour: Colour) -> None:
+        """Blends a colour in where a screen-wide mask [F, H, W] says."""
+        self.pixels += cover[..., None] * (np.asarray(colour, dtype=np.float32) - self.pixels)
+
+    @property
+    def screen(self) -> tuple[FloatArray, FloatArray]:
+        """x [1, 1, W] and y [1, H, 1] of the pixels, without camera and place."""
+        return self._screen_x, self._screen_y
+
+    def _slices(self, bounds: tuple[float, float, float, float], rim: float) -> tuple[slice, slice]:
+        reach = [bound * float(self._scale) for bound in bounds]
+        if self._direction < 0:
+            reach[0], reach[1] = -reach[1], -reach[0]
+        margin = rim * float(self._scale) + float(self._pixel)
+        left = (reach[0] + float(self._origin_x.min()) - margin) * self.height + self.width / 2
+        right = (reach[1] + float(self._origin_x.max()) + margin) * self.height + self.width / 2
+        top = (reach[2] + float(self._origin_y.min()) - margin + 0.5) * self.height
+        bottom = (reach[3] + float(self._origin_y.max()) + margin + 0.5) * self.height
+        clip_x, clip_y = (lambda v: int(np.clip(v, 0, self.width))), (lambda v: int(np.clip(v, 0, self.height)))
+        return slice(clip_x(left), clip_x(np.ceil(right))), slice(clip_y(top), clip_y(np.ceil(bottom)))

@@ -13,6 +13,7 @@ from rewas_engine.training.world.classes import (
     STRUCK_CLASSES,
     SUSTAINED_CLASSES,
 )
+from rewas_engine.training.world.picture import render_picture
 from rewas_engine.training.world.scene import ENVELOPE_PATTERNS, EVENT_PATTERNS, PATTERNS, Scene, sample_scene
 from rewas_engine.training.world.sound import render_sound
 from rewas_engine.training.world.vocabulary import captions, held_out_captions
@@ -32,6 +33,7 @@ __all__ = [
     "Scene",
     "captions",
     "held_out_captions",
+    "render_picture",
     "render_sound",
     "sample_scene",
 ]

@@ -32,7 +32,9 @@ def _per_frame(value: ArrayLike) -> FloatArray:
     return np.asarray(value, dtype=np.float32).reshape(-1, 1, 1)
 
 
-def _around(x: FloatArray, y: FloatArray, reach_x: FloatArray, reach_y: FloatArray) -> tuple[float, float, float, float]:
+def _around(
+    x: FloatArray, y: FloatArray, reach_x: FloatArray, reach_y: FloatArray
+) -> tuple[float, float, float, float]:
     return (
         float((x - reach_x).min()),
         float((x + reach_x).max()),
@@ -53,7 +55,12 @@ def ellipse(x: ArrayLike, y: ArrayLike, radius_x: ArrayLike, radius_y: ArrayLike
 
 
 def box(
-    x: ArrayLike, y: ArrayLike, half_width: ArrayLike, half_height: ArrayLike, angle: ArrayLike = 0.0, corner: float = 0.0
+    x: ArrayLike,
+    y: ArrayLike,
+    half_width: ArrayLike,
+    half_height: ArrayLike,
+    angle: ArrayLike = 0.0,
+    corner: float = 0.0,
 ) -> Shape:
     """A box around x, y, turned clockwise by angle (radians), with corners rounded by a radius."""
     centre_x, centre_y, width, height, turn = map(_per_frame, (x, y, half_width, half_height, angle))

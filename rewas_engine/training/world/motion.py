@@ -44,7 +44,9 @@ class Strikes:
             [self.times_s - prepare_s, self.times_s - 0.4 * prepare_s, self.times_s, self.times_s + recoil_s], axis=1
         )
         heights = np.stack([rested_before, raised, np.zeros_like(raised), resting], axis=1)
-        return self._course(times_s, keys_s.ravel(), heights.ravel(), np.tile([_SMOOTH, _SMOOTH, _FALLING, _RISING], raised.size))
+        return self._course(
+            times_s, keys_s.ravel(), heights.ravel(), np.tile([_SMOOTH, _SMOOTH, _FALLING, _RISING], raised.size)
+        )
 
     def bounce(self, times_s: FloatArray) -> FloatArray:
         """Height of a bouncing ball over the ground: it falls from higher to strike harder. [F]"""

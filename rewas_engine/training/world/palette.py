@@ -1,0 +1,39 @@
+"""Colours of the world, as RGB in 0..1."""
+
+from __future__ import annotations
+
+import colorsys
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+FloatArray = NDArray[np.float32]
+
+
+def bright_colour(rng: np.random.Generator, saturation: float | None = None) -> FloatArray:
+    """A random hue, vivid unless a saturation is given."""
+    chosen = rng.uniform(0.45, 1.0) if saturation is None else saturation * rng.uniform(0.6, 1.2)
+    return np.array(colorsys.hsv_to_rgb(rng.random(), min(chosen, 1.0), rng.uniform(0.45, 0.95)), dtype=np.float32)
+
+
+def wood_colour(rng: np.random.Generator) -> FloatArray:
+    """A brown between pale pine and dark oak."""
+    return np.array(
+        colorsys.hsv_to_rgb(rng.uniform(0.05, 0.11), rng.uniform(0.4, 0.75), rng.uniform(0.35, 0.8)), np.float32
+    )
+
+
+def skin_colour(rng: np.random.Generator) -> FloatArray:
+    """A skin between pale and dark."""
+    depth = rng.random()
+    return np.array([0.95 - 0.55 * depth, 0.78 - 0.55 * depth, 0.66 - 0.5 * depth], dtype=np.float32)
+
+
+def dark(colour: ArrayLike) -> FloatArray:
+    """The colour in shade."""
+    return np.asarray(colour, dtype=np.float32) * np.float32(0.6)
+
+
+def light(colour: ArrayLike) -> FloatArray:
+    """The colour in bright light."""
+    return np.float32(0.5) + np.asarray(colour, dtype=np.float32) * np.float32(0.5)

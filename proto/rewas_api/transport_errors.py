@@ -24,7 +24,8 @@ def problem_from_call(error: Any, address: str) -> ProblemError:
     if sent is not None:
         return sent
     status = error.code()
-    if status is grpc.StatusCode.UNAVAILABLE:
+    # A server that ends its calls while it stops cancels those that do not end by themselves.
+    if status in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED):
         return ServerUnavailable(
             f"No ReWaS server answers at {address}.",
             f"Start one with `rewas serve --port {address.rpartition(':')[2]}` and try again.",

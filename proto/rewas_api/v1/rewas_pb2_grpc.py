@@ -120,14 +120,15 @@ class RewasServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def ListJobs(self, request, context):
-        """Lists jobs, newest first, those of earlier runs of the server included.
+        """Lists jobs, newest first, those of earlier runs of the server included; without their results, which GetJob brings.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def WatchJob(self, request, context):
-        """Streams snapshots of one job, the current one first, one after each change, and ends with the final one.
+        """Streams snapshots of one job, the current one first, one after each change, and ends with the final one. A server
+        that is being stopped ends the stream with UNAVAILABLE; watch again once it is back.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -94,6 +94,13 @@ class StemFolder:
         if self._made_folder and self.folder.is_dir() and not any(self.folder.iterdir()):
             self.folder.rmdir()
 
+    def claim(self, name: str, suffix: str) -> Path:
+        """A path in the folder that is free and now ours, called as nearly so as possible. Raises OSError."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        path = _claim_free_name(self.folder, safe_file_name(name), suffix)
+        self._written.append(path)
+        return path
+
     def write(
         self, waveform: NDArray[np.float32], sample_rate_hz: int, name: str, provenance: Provenance
     ) -> WrittenStem:
@@ -104,10 +111,8 @@ class StemFolder:
         Raises OSError where the folder cannot be written, ValueError for samples that are not finite or a file beyond
         WAV's 4 GiB.
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
         content = broadcast_wav(waveform, sample_rate_hz, provenance)
-        path = _claim_free_name(self.folder, safe_file_name(name), ".wav")
-        self._written.append(path)
+        path = self.claim(name, ".wav")
         write_whole(path, content)
         return WrittenStem(
             path=path,

@@ -56,7 +56,7 @@ class WorkContext:
 
 @dataclass(frozen=True)
 class WorkProgress:
-    """Where the work is. stage: a rewas_pb2.Stage; step: finished ones of it; fraction: of the whole job, never falls."""
+    """Where the work is. stage: a rewas_pb2.Stage; step: finished of it; fraction: of the whole job, never falls."""
 
     stage: int
     step: int

@@ -1,0 +1,84 @@
+"""`rewas generate`: sound for one clip."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from rewas_server.commands.options import (
+    ClipArgument,
+    DurationOption,
+    JsonOption,
+    PackOption,
+    PlotOption,
+    ServerOption,
+    StartOption,
+    otio_clip,
+)
+from rewas_server.console import Printer, interruptible, progress_bar, standard_output_kept_clean
+
+
+def generate(
+    clip: ClipArgument,
+    prompt: Annotated[str, typer.Option("--prompt", "-p", metavar="TEXT", help="What should be heard.")],
+    start: StartOption = None,
+    duration: DurationOption = None,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="DIR", file_okay=False, help="Folder for the stems.")
+    ] = Path(),
+    pack: PackOption = None,
+    seed: Annotated[int | None, typer.Option(help="The first take's seed; drawn and reported when not given.")] = None,
+    takes: Annotated[int | None, typer.Option(help="How many takes, 1 to 16; each has a seed of its own.")] = None,
+    num_steps: Annotated[int | None, typer.Option(help="Sampling steps, 1 to 1000.")] = None,
+    guidance_scale: Annotated[float | None, typer.Option(help="How strictly the prompt is followed, 0 to 20.")] = None,
+    control_strength: Annotated[
+        float | None, typer.Option(help="How strongly the picture's energy steers, 0 to 2.")
+    ] = None,
+    sample_rate: Annotated[
+        int | None, typer.Option("--sample-rate", metavar="HZ", help="Of the stems: 16000 … 96000; 48000 by default.")
+    ] = None,
+    plot: PlotOption = None,
+    server: ServerOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Make sound for a clip: one 24-bit Broadcast WAV for each stem of each take."""
+    from rewas_api.clip_settings import ClipSettings
+    from rewas_api.v1 import rewas_pb2
+    from rewas_server.reports import sound_lines, sound_report
+    from rewas_server.running import existing_media, runner_for, uploaded_media
+
+    with standard_output_kept_clean(), interruptible() as cancel:
+        if plot is not None:
+            from rewas_server.plots import check_plotting
+
+            check_plotting(plot)
+        media = existing_media(clip)
+        settings = ClipSettings(
+            prompt=prompt,
+            pack=pack,
+            seed=seed,
+            takes=takes,
+            num_steps=num_steps,
+            guidance_scale=guidance_scale,
+            control_strength=control_strength,
+            sample_rate_hz=sample_rate,
+        )
+        clip_json = otio_clip(media, start, duration).to_json_string()
+        with runner_for(server) as runner, progress_bar(media.name) as on_progress:
+            work = rewas_pb2.SoundWork(
+                clip_otio_json=clip_json,
+                settings=settings.to_proto(),
+                uploaded_media=uploaded_media(runner, media, cancel),
+            )
+            outcome = runner.run(work, output.absolute(), on_progress, cancel)
+        assert isinstance(outcome.result, rewas_pb2.SoundResult)
+        report = sound_report(outcome.result, media, outcome.stem_paths)
+        lines = sound_lines(report)
+        if plot is not None:
+            from rewas_server.plots import plot_sound
+
+            plot_sound(report, plot)
+            lines.append(f"plot: {plot}")
+    Printer(as_json).result(report, lines)

@@ -1,0 +1,74 @@
+"""What the commands share on the command line: options, times, and the clip they speak of."""
+
+from __future__ import annotations
+
+import re
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    import opentimelineio as otio
+
+ClipArgument = Annotated[Path, typer.Argument(metavar="CLIP", help="The video file.", show_default=False)]
+StartOption = Annotated[
+    str | None, typer.Option("--start", metavar="TIME", help="Where to begin: seconds (3.5) or minutes (1:03.5).")
+]
+DurationOption = Annotated[
+    str | None, typer.Option("--duration", metavar="TIME", help="How long: seconds or minutes; else to the end.")
+]
+PackOption = Annotated[
+    str | None, typer.Option("--pack", metavar="NAME", help="The model pack, by name; here also a pack's folder.")
+]
+ServerOption = Annotated[
+    str | None, typer.Option("--server", metavar="HOST:PORT", help="Work on this server instead of in this process.")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print exactly one JSON object on standard output.")]
+PlotOption = Annotated[
+    Path | None, typer.Option("--plot", metavar="FILE", dir_okay=False, help="Draw the energy into this PNG file.")
+]
+
+_CLOCK_TIME = re.compile(r"(?:(?:(?P<hours>\d+):)?(?P<minutes>\d+):)?(?P<seconds>\d+(?:\.\d*)?|\.\d+)")
+
+
+def seconds(text: str, option: str) -> Fraction:
+    """A time on the command line in seconds, exactly as written: "3.5", "1:03.5" or "0:01:03.5".
+
+    Raises typer.BadParameter for anything else.
+    """
+    match = _CLOCK_TIME.fullmatch(text.strip(), 0)
+    if match is None or not text.isascii():
+        raise typer.BadParameter(
+            f"{text!r} is not a time; write seconds as 3.5, or minutes as 1:03.5.", param_hint=option
+        )
+    hours, minutes = int(match["hours"] or 0), int(match["minutes"] or 0)
+    return hours * 3600 + minutes * 60 + Fraction(match["seconds"])
+
+
+def otio_clip(media: Path, start: str | None, duration: str | None) -> otio.schema.Clip:
+    """The part of a media file that the command line names, as it travels.
+
+    Raises typer.BadParameter for a time that is none, ProblemError and MediaError for media that cannot be read.
+    """
+    import opentimelineio as otio
+
+    clip = otio.schema.Clip(name=media.name, media_reference=otio.schema.ExternalReference(target_url=str(media)))
+    if start is None and duration is None:
+        return clip
+    start_s = seconds(start, "--start") if start is not None else Fraction(0)
+    duration_s = seconds(duration, "--duration") if duration is not None else _rest_of(media, start_s)
+    clip.source_range = otio.opentime.TimeRange(_exact_time(start_s), _exact_time(duration_s))
+    return clip
+
+
+def _exact_time(value_s: Fraction) -> otio.opentime.RationalTime:
+    """Numerator over denominator: the one pair of value and rate in which any fraction of a second is exact."""
+    import opentimelineio as otio
+
+    return otio.opentime.RationalTime(value_s.numerator, value_s.denominator)
+
+
+def _rest_of(media: Path, start_s: Fraction) -> Fraction:
+    raise NotImplementedError

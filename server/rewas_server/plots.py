@@ -1,0 +1,148 @@
+"""Pictures of energy curves. Needs matplotlib, which comes with the extra `plots`."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import soundfile
+from numpy.typing import NDArray
+
+from rewas_api.errors import ProblemError, ProblemKind
+from rewas_server.delivery import write_whole
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_REQUESTED, _PRODUCED, _WAVEFORM, _INK = "#1f6fb4", "#d95f0e", "#b9c3cc", "#333d47"
+_WIDEST_WAVEFORM_POINTS = 4000
+
+
+def check_plotting(path: Path) -> None:
+    """See, before any work, that a plot can be drawn there. Raises ProblemError (SETTINGS)."""
+    try:
+        import matplotlib  # noqa: F401
+    except ImportError as error:
+        raise ProblemError(
+            "A plot needs matplotlib, which is not installed.",
+            'Install it with: pip install "rewas-nle[plots]"',
+            ProblemKind.SETTINGS,
+        ) from error
+    if path.suffix.lower() != ".png":
+        raise ProblemError(f"The plot {path} is not a PNG file.", "End its name with .png.", ProblemKind.SETTINGS)
+    if not path.absolute().parent.is_dir():
+        raise ProblemError(
+            f"There is no folder {path.absolute().parent} for the plot.", "Make it first.", ProblemKind.SETTINGS
+        )
+
+
+def plot_sound(report: Mapping[str, Any], path: Path) -> None:
+    """Draw requested and produced energy over the waveform, one row for each take.
+
+    report: of `sound_report`; the stems are read from where it says they are.
+    """
+    plot_sounds([report], path)
+
+
+def plot_sounds(reports: Sequence[Mapping[str, Any]], path: Path) -> None:
+    """Draw several clips' sound into one picture, one row for each take of each clip."""
+    rows = [(report, number, take) for report in reports for number, take in enumerate(report["takes"], start=1)]
+    figure, axes = _figure(len(rows))
+    for axis, (report, number, take) in zip(axes, rows, strict=True):
+        rate_hz, clip = report["energy"]["rate_hz"], report["clip"]
+        _draw_waveform(axis, take["stems"])
+        _draw_curve(axis, report["energy"]["requested"], rate_hz, _REQUESTED, "requested energy")
+        _draw_curve(axis, take["energy_produced"], rate_hz, _PRODUCED, "produced energy")
+        match = take["energy_correlation"]
+        shown = f"correlation {match:.2f}, " if match is not None else ""
+        take_name = f", take {number}" if len(report["takes"]) > 1 else ""
+        title = f"{clip['name']}: “{_shortened(report['prompt'])}”{take_name} (seed {take['seed']})"
+        _finish(axis, title, f"{shown}{take['energy_mae']:.2f} nats off", clip["duration_s"])
+    _save(figure, path)
+
+
+def plot_energy(report: Mapping[str, Any], path: Path) -> None:
+    """Draw an energy curve, and the one that it was held against. report: of `energy_report`."""
+    figure, (axis,) = _figure(1)
+    _draw_curve(axis, report["values"], report["rate_hz"], _REQUESTED, f"energy from the {report['source']}")
+    verdict = ""
+    if "against" in report:
+        other = report["against"]
+        _draw_curve(axis, other["values"], other["rate_hz"], _PRODUCED, "energy of its own sound")
+        match = report["correlation"]
+        verdict = (f"correlation {match:.2f}, " if match is not None else "") + f"{report['mae']:.2f} nats off"
+    _finish(axis, f"{report['clip']['name']}: energy over time", verdict, report["clip"]["duration_s"])
+    _save(figure, path)
+
+
+def _figure(rows: int) -> tuple[Figure, list[Axes]]:
+    # The object interface, not pyplot: no window system is asked for, no global state is left behind.
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(11, 3.4 * rows), dpi=120, layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure, list(figure.subplots(rows, 1, squeeze=False)[:, 0])
+
+
+def _draw_curve(axis: Axes, values: Sequence[float], rate_hz: float, colour: str, label: str) -> None:
+    times_s = (np.arange(len(values)) + 0.5) / rate_hz
+    axis.plot(times_s, values, color=colour, linewidth=1.8, label=label, zorder=3)
+
+
+def _draw_waveform(axis: Axes, stems: Mapping[str, Mapping[str, Any]]) -> None:
+    """The sum of the stems behind the curves, on a scale of its own, as the outline of its peaks."""
+    waveform = np.zeros(0)
+    for stem in stems.values():
+        samples, rate_hz = soundfile.read(stem["path"], always_2d=True)
+        mono = samples.mean(axis=1)
+        waveform = mono if not waveform.size else waveform + mono
+    if not waveform.size:
+        return
+    times_s, low, high = _outline(waveform, rate_hz)
+    behind = axis.twinx()
+    behind.fill_between(times_s, low, high, color=_WAVEFORM, alpha=0.75, linewidth=0, label="waveform")
+    loudest = max(float(np.abs(waveform).max()), 1e-3)
+    behind.set_ylim(-1.05 * loudest, 1.05 * loudest)
+    behind.set_ylabel("amplitude (1 is full scale)", color="#7b8790")
+    behind.tick_params(colors="#7b8790", labelsize=8)
+    behind.spines[["top", "left"]].set_visible(False)
+    behind.spines["right"].set_color(_WAVEFORM)
+    axis.set_zorder(behind.get_zorder() + 1)
+    axis.patch.set_visible(False)
+
+
+def _outline(waveform: NDArray[Any], rate_hz: int) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
+    """Times, lowest and highest value of each stretch of samples."""
+    stretch = max(1, -(-waveform.size // _WIDEST_WAVEFORM_POINTS))
+    starts = np.arange(0, waveform.size, stretch)
+    times_s = (starts + stretch / 2) / rate_hz
+    return times_s, np.minimum.reduceat(waveform, starts), np.maximum.reduceat(waveform, starts)
+
+
+def _finish(axis: Axes, title: str, verdict: str, duration_s: float) -> None:
+    axis.set_title(title, loc="left", fontsize=11, color=_INK, fontweight="bold")
+    axis.set_title(verdict, loc="right", fontsize=9, color=_INK)
+    axis.set_xlabel("time in the clip (s)")
+    axis.set_ylabel("energy (nats, log-mel mean)")
+    axis.set_xlim(0, duration_s)
+    axis.grid(True, axis="both", color="#e4e8eb", linewidth=0.7)
+    axis.spines[["top", "right"]].set_visible(False)
+    handles, labels = axis.get_legend_handles_labels()
+    axis.legend(handles, labels, loc="upper right", frameon=True, framealpha=0.9, edgecolor="none", fontsize=9)
+
+
+def _save(figure: Figure, path: Path) -> None:
+    picture = io.BytesIO()
+    figure.savefig(picture, format="png")
+    write_whole(path, picture.getvalue())
+
+
+def _shortened(prompt: str) -> str:
+    # A dollar sign would begin a formula.
+    text = prompt if len(prompt) <= 60 else prompt[:59] + "…"
+    return text.replace("$", r"\$")

@@ -1,0 +1,135 @@
+"""Results as the JSON and the lines that the command prints: the same for work done here and on a server."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rewas_api.v1 import rewas_pb2
+from rewas_server.translation import SOURCES, VERDICTS
+
+Report = dict[str, Any]
+StemPaths = Mapping[str, Path]
+"""Artifact.name -> where the file lies on this machine."""
+
+
+def sound_report(result: rewas_pb2.SoundResult, media: Path, stem_paths: StemPaths) -> Report:
+    """A clip's sound. media: the clip's file on this machine."""
+    produced = result.takes[0].produced.values if result.takes else []
+    return {
+        "clip": clip_report(result.clip, media),
+        "pack": _identity(result.pack),
+        "prompt": result.settings.prompt,
+        "settings": _settings(result.settings),
+        "takes": [_take(take, stem_paths) for take in result.takes],
+        "energy": {
+            "rate_hz": _number(result.requested.rate_hz),
+            "source": _source(result.requested.source),
+            "requested": list(result.requested.values),
+            "produced": list(produced),
+        },
+        "timings_s": dict(result.timings_s),
+    }
+
+
+def energy_report(result: rewas_pb2.EnergyResult, media: Path) -> Report:
+    """A clip's energy curve."""
+    return {
+        "clip": clip_report(result.clip, media),
+        "pack": _identity(result.pack),
+        "rate_hz": _number(result.energy.rate_hz),
+        "values": list(result.energy.values),
+        "source": _source(result.energy.source),
+        "timings_s": dict(result.timings_s),
+    }
+
+
+def conflict_report(result: rewas_pb2.ConflictResult, prompt: str, media: Path) -> Report:
+    """The verdict on a prompt and a clip."""
+    names = {number: name for name, number in VERDICTS.items()}
+    return {
+        "clip": clip_report(result.clip, media),
+        "pack": _identity(result.pack),
+        "prompt": prompt,
+        "verdict": names.get(result.verdict, "unknown"),
+        "score": result.score if result.HasField("score") else None,
+        "explanation": result.explanation,
+    }
+
+
+def pack_report(pack: rewas_pb2.Pack) -> Report:
+    """One installed pack."""
+    problem = pack.problem if pack.HasField("problem") else None
+    return {
+        **_identity(pack),
+        "permits": pack.permits,
+        "sample_rate": pack.sample_rate_hz,
+        "controls": list(pack.controls),
+        "summary": pack.summary,
+        "problem": {"what": problem.what, "remedy": problem.remedy} if problem else None,
+    }
+
+
+def clip_report(clip: rewas_pb2.ClipRead, media: Path) -> Report:
+    """The clip as it was read, every default resolved."""
+    return {
+        "name": clip.name,
+        "path": str(media),
+        "start_s": _number(clip.start_s),
+        "duration_s": _number(clip.duration_s),
+        "frame_rate": f"{clip.frame_rate.numerator}/{clip.frame_rate.denominator}",
+    }
+
+
+def sound_lines(report: Report) -> list[str]:
+    """A clip's sound, for people."""
+    clip, pack = report["clip"], report["pack"]
+    lines = [
+        f"{clip['name']}, {clip['start_s']:g} s to {clip['start_s'] + clip['duration_s']:g} s: “{report['prompt']}”, "
+        f"made with {pack['name']} {pack['version']} ({pack['licence']})"
+    ]
+    for number, take in enumerate(report["takes"], start=1):
+        match = take["energy_correlation"]
+        followed = f"follows the energy with correlation {match:.2f}" if match is not None else "energy is constant"
+        lines.append(f"  take {number}, seed {take['seed']}: {followed}, {take['energy_mae']:.2f} nats off on average")
+        lines += [
+            f"    {role}: {stem['path']} ({stem['sample_rate']} Hz, {stem['samples']} samples)"
+            for role, stem in take["stems"].items()
+        ]
+    return lines
+
+
+def _take(take: rewas_pb2.Take, stem_paths: StemPaths) -> Report:
+    return {
+        "seed": take.seed,
+        "stems": {
+            stem.role: {
+                "path": str(stem_paths[stem.artifact.name]),
+                "sample_rate": stem.sample_rate_hz,
+                "channels": stem.channels,
+                "samples": stem.samples,
+                "sha256": stem.artifact.sha256,
+            }
+            for stem in take.stems
+        },
+        "energy_mae": take.energy_mae_nats,
+        "energy_correlation": take.energy_correlation if take.HasField("energy_correlation") else None,
+        "energy_produced": list(take.produced.values),
+    }
+
+
+def _settings(settings: rewas_pb2.SoundSettings) -> Report:
+    return {field.name: value for field, value in settings.ListFields() if field.name != "prompt"}
+
+
+def _identity(pack: rewas_pb2.Pack) -> Report:
+    return {"name": pack.name, "version": pack.version, "licence": pack.licence}
+
+
+def _number(rational: rewas_pb2.Rational) -> float:
+    return rational.numerator / rational.denominator if rational.denominator else 0.0
+
+
+def _source(source: int) -> str:
+    return next((name for name, number in SOURCES.items() if number == source), "unknown")

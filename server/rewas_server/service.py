@@ -14,15 +14,15 @@ from rewas_api import CONTRACT_VERSION
 from rewas_api.errors import ProblemError, ProblemKind
 from rewas_api.transfer import CHUNK_BYTES
 from rewas_api.v1 import rewas_pb2, rewas_pb2_grpc
-from rewas_engine import installed_packs
+from rewas_engine import InstalledPack, installed_packs
 from rewas_server import __version__, jobs, tasks
 from rewas_server.board import JobBoard
 from rewas_server.config import ServerConfig
 from rewas_server.media import MediaLibrary
 from rewas_server.scheduler import Scheduler
 from rewas_server.security import artifact_path
-from rewas_server.timeline import clip_source, parse_clip, parse_timeline
-from rewas_server.translation import pack_message
+from rewas_server.timeline import PromptedClip, clip_source, parse_clip, parse_timeline
+from rewas_server.translation import pack_message, problem_from
 
 MAX_KEY_CHARACTERS = 128
 DEFAULT_LIST_LENGTH = 100
@@ -129,9 +129,13 @@ class RewasService(rewas_pb2_grpc.RewasServicer):
                 yield rewas_pb2.ArtifactChunk(data=data)
 
     def _check(self, request: rewas_pb2.SubmitJobRequest) -> None:
-        usable = [pack.name for pack in installed_packs() if pack.problem is None]
-        tasks.check_request(request, usable)
-        for target_url, uploaded_media in _media_of(request):
+        installed = installed_packs()
+        tasks.check_request(request, [pack.name for pack in installed])
+        timeline = parse_timeline(request.timeline.timeline_otio_json) if request.HasField("timeline") else None
+        prompted = tasks.clips_to_sound(timeline) if timeline is not None else []
+        for name in _packs_of(request, prompted):
+            _check_pack(name or self._config.default_pack, installed)
+        for target_url, uploaded_media in _media_of(request, prompted):
             self._media.locate(target_url, uploaded_media)
 
 
@@ -144,13 +148,30 @@ def _check_key(key: str) -> None:
         )
 
 
-def _media_of(request: rewas_pb2.SubmitJobRequest) -> list[tuple[str, Any]]:
+def _packs_of(request: rewas_pb2.SubmitJobRequest, prompted: list[PromptedClip]) -> set[str]:
+    """Names of the packs that a checked request will use; "" for the default one."""
+    kind = request.WhichOneof("work")
+    if kind == "timeline":
+        return {clip.settings.pack or request.timeline.defaults.pack for clip in prompted}
+    return {request.sound.settings.pack if kind == "sound" else getattr(request, str(kind)).pack}
+
+
+def _check_pack(name: str, installed: list[InstalledPack]) -> None:
+    found = next((pack for pack in installed if pack.name == name), None)
+    if found is None:
+        raise ProblemError(
+            f'The pack "{name}" is not installed.',
+            "Install it, or choose one of the installed packs.",
+            ProblemKind.PACK,
+        )
+    if found.problem is not None:
+        raise problem_from(found.problem)
+
+
+def _media_of(request: rewas_pb2.SubmitJobRequest, prompted: list[PromptedClip]) -> list[tuple[str, Any]]:
     """The media that a checked request will read, with the uploads that may stand for them."""
     kind = request.WhichOneof("work")
     if kind == "timeline":
-        # The timeline is held here: its clips do not keep it alive.
-        timeline = parse_timeline(request.timeline.timeline_otio_json)
-        prompted = tasks.clips_to_sound(timeline)
         return [(clip.source.target_url, request.timeline.uploaded_media) for clip in prompted]
     work = getattr(request, str(kind))
     return [(clip_source(parse_clip(work.clip_otio_json)).target_url, work.uploaded_media)]

@@ -1,0 +1,96 @@
+"""Measure a mixed film: how long its picture is, where each stem stands in its sound, where something is heard."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+from numpy.typing import NDArray
+from scipy.signal import correlate
+
+FloatArray = NDArray[np.float32]
+SEARCHED_S = 0.25
+
+
+@dataclass(frozen=True, eq=False)
+class Mix:
+    """A film as it decodes. frames, frame_rate: of its picture. waveform: [samples] mono, from the first frame on."""
+
+    frames: int
+    frame_rate: Fraction
+    waveform: FloatArray
+    sample_rate_hz: int
+
+
+def read_mix(path: Path) -> Mix:
+    """Decode all of a film. Raises RuntimeError where it lacks picture or sound."""
+    with av.open(str(path)) as container:
+        if not container.streams.video or not container.streams.audio:
+            raise RuntimeError(f"{path} lacks picture or sound.")
+        picture, sound = container.streams.video[0], container.streams.audio[0]
+        frames, pieces, sound_start_s = 0, [], None
+        for packet in container.demux(picture, sound):
+            for frame in packet.decode():
+                if isinstance(frame, av.AudioFrame):
+                    sound_start_s = frame.time if sound_start_s is None else sound_start_s
+                    pieces.append(frame.to_ndarray().mean(axis=0))
+                else:
+                    frames += 1
+        waveform = np.concatenate(pieces).astype(np.float32)
+        lead_samples = round((sound_start_s or 0.0) * sound.rate)
+        waveform = np.pad(waveform, (lead_samples, 0)) if lead_samples >= 0 else waveform[-lead_samples:]
+        return Mix(frames, Fraction(picture.average_rate), waveform, sound.rate)
+
+
+def stem_lag_s(mix: Mix, stem: FloatArray, expected_start_s: Fraction) -> float:
+    """How much later than expected a stem sounds in the mix, in seconds; negative is early.
+
+    stem: [samples] mono, at the mix's rate. Raises RuntimeError where the stem cannot be found in the mix.
+    """
+    margin = round(SEARCHED_S * mix.sample_rate_hz)
+    start = round(expected_start_s * mix.sample_rate_hz)
+    padded = np.pad(mix.waveform, margin)
+    section = padded[start : start + stem.size + 2 * margin]
+    if section.size < stem.size:
+        raise RuntimeError("The mix ends before the stem does.")
+    likeness = correlate(section, stem, mode="valid", method="fft")
+    lag = int(np.argmax(likeness))
+    heard = section[lag : lag + stem.size]
+    norm = float(np.linalg.norm(heard) * np.linalg.norm(stem))
+    if norm == 0 or likeness[lag] / norm < 0.9:
+        raise RuntimeError("The stem cannot be found in the mix.")
+    return (lag - margin) / mix.sample_rate_hz
+
+
+def onsets_s(
+    waveform: FloatArray, sample_rate_hz: int, *, hop_s: float = 0.005, rise_db: float = 6.0
+) -> NDArray[np.float64]:
+    """Moments at which the sound gets clearly louder within 30 ms, in seconds: [N], at least 80 ms apart."""
+    hop = round(hop_s * sample_rate_hz)
+    count = waveform.size // hop
+    power = np.square(waveform[: count * hop].astype(np.float64)).reshape(count, hop).mean(axis=1)
+    level_db = 10 * np.log10(power + 1e-7)
+    ahead = round(0.03 / hop_s)
+    rise = np.zeros(count)
+    rise[ahead:] = level_db[ahead:] - level_db[:-ahead]
+    onsets: list[int] = []
+    for index in np.flatnonzero(rise >= rise_db):
+        if not onsets or (index - onsets[-1]) * hop_s >= 0.08:
+            onsets.append(int(index))
+    # The rise is full at the end of the 30 ms that it is measured over; the sound began at the steepest hop among them.
+    steps = np.diff(level_db, prepend=level_db[:1])
+    begins = [
+        max(index - ahead + 1, 0) + int(np.argmax(steps[max(index - ahead + 1, 0) : index + 1])) for index in onsets
+    ]
+    return np.array(begins) * hop_s
+
+
+def heard_contacts(onsets: NDArray[np.float64], contacts_s: tuple[float, ...], within_s: float = 0.08) -> list[float]:
+    """For each contact that has an onset nearby, how much later the onset is, in seconds."""
+    late = (
+        [onsets[np.argmin(np.abs(onsets - contact_s))] - contact_s for contact_s in contacts_s] if onsets.size else []
+    )
+    return [float(value) for value in late if abs(value) <= within_s]

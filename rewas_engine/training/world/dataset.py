@@ -78,7 +78,8 @@ class Shard:
 
     def waveform(self, index: int) -> NDArray[np.float32]:
         """A clip's sound at its true level: [samples] float32."""
-        return self.sound[index].astype(np.float32) * np.float32(self.entries[index]["scale"] / _FULL_SCALE)
+        gain = np.float32(self.entries[index]["scale"] / _FULL_SCALE)
+        return np.asarray(self.sound[index].astype(np.float32) * gain)
 
 
 def write_dataset(

@@ -6,13 +6,14 @@ may be one for all frames or an array [F], one for each.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-FloatArray = NDArray[np.float32]
+FloatArray = NDArray[np.floating[Any]]
 Colour = tuple[float, float, float] | FloatArray
 
 
@@ -71,7 +72,7 @@ def box(
         side_x = np.abs(cos * dx + sin * dy) - width + corner
         side_y = np.abs(cos * dy - sin * dx) - height + corner
         outside = np.hypot(np.maximum(side_x, 0), np.maximum(side_y, 0))
-        return outside + np.minimum(np.maximum(side_x, side_y), 0) - corner
+        return np.asarray(outside + np.minimum(np.maximum(side_x, side_y), 0) - corner)
 
     reach_x = np.abs(cos) * width + np.abs(sin) * height
     reach_y = np.abs(sin) * width + np.abs(cos) * height
@@ -98,7 +99,7 @@ def capsule(x0: ArrayLike, y0: ArrayLike, x1: ArrayLike, y1: ArrayLike, radius: 
     return Shape(distance, bounds)
 
 
-def polygon(points: list[tuple[ArrayLike, ArrayLike]]) -> Shape:
+def polygon(points: Sequence[tuple[ArrayLike, ArrayLike]]) -> Shape:
     """A convex polygon, its corners in clockwise order on the screen."""
     corners = [(_per_frame(x), _per_frame(y)) for x, y in points]
 
@@ -127,7 +128,7 @@ def below(surface: Callable[[FloatArray], FloatArray], least_y: float) -> Shape:
     """All that lies below a surface y(x) which never rises above least_y; surface maps [F or 1, 1, w] to [F, 1, w]."""
 
     def distance(grid_x: FloatArray, grid_y: FloatArray) -> FloatArray:
-        return surface(grid_x[:, :1, :]) - grid_y
+        return np.asarray(surface(grid_x[:, :1, :]), dtype=np.float32) - grid_y
 
     return Shape(distance, (-1e9, 1e9, least_y, 1e9))
 
@@ -142,7 +143,7 @@ class Canvas:
         """background: [F, H, W, 3]; camera_x, camera_y: [F], where the picture's middle lies in the world."""
         self.pixels = background
         frames, height, width, _ = background.shape
-        self.frames, self.height, self.width = frames, height, width
+        self.frames, self.height, self.width = int(frames), int(height), int(width)
         self._pixel = np.float32(1.0 / height)
         self._screen_x = (((np.arange(width) + 0.5) - width / 2) / height).astype(np.float32)[None, None, :]
         self._screen_y = ((np.arange(height) + 0.5) / height - 0.5).astype(np.float32)[None, :, None]
@@ -154,7 +155,7 @@ class Canvas:
     @property
     def aspect(self) -> float:
         """Width over height."""
-        return self.width / self.height
+        return float(self.width / self.height)
 
     def place(self, x: ArrayLike, y: ArrayLike, scale: float, mirrored: bool = False) -> None:
         """Sets where the shapes that follow have their origin, how large they are and whether they face left."""
@@ -202,5 +203,6 @@ class Canvas:
         right = (reach[1] + float(self._origin_x.max()) + margin) * self.height + self.width / 2
         top = (reach[2] + float(self._origin_y.min()) - margin + 0.5) * self.height
         bottom = (reach[3] + float(self._origin_y.max()) + margin + 0.5) * self.height
-        clip_x, clip_y = (lambda v: int(np.clip(v, 0, self.width))), (lambda v: int(np.clip(v, 0, self.height)))
-        return slice(clip_x(left), clip_x(np.ceil(right))), slice(clip_y(top), clip_y(np.ceil(bottom)))
+        columns = np.clip((left, np.ceil(right)), 0, self.width).astype(int)
+        rows = np.clip((top, np.ceil(bottom)), 0, self.height).astype(int)
+        return slice(int(columns[0]), int(columns[1])), slice(int(rows[0]), int(rows[1]))

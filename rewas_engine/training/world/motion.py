@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
 from rewas_engine.training.world.classes import ENVELOPE_RATE_HZ
 from rewas_engine.training.world.scene import Scene
 
-FloatArray = NDArray[np.float64]
+FloatArray = NDArray[np.floating[Any]]
 
 _SMOOTH, _FALLING, _RISING = 0, 1, 2
 REST = 0.3
@@ -73,7 +75,7 @@ class Strikes:
     def flash(self, times_s: FloatArray, fall_s: float = 0.08) -> FloatArray:
         """A reaction that starts at each strike with its strength and dies away in fall_s (to 1/e). [F]"""
         elapsed_s, strength = self.since(times_s)
-        return strength * np.exp(-np.minimum(elapsed_s / fall_s, 30.0))
+        return np.asarray(strength * np.exp(-np.minimum(elapsed_s / fall_s, 30.0)))
 
     def trembling(self, times_s: FloatArray, rate_hz: float = 9.0, fall_s: float = 0.15) -> FloatArray:
         """A swing to and fro that each strike sets off, in -1..1. [F]"""
@@ -94,7 +96,7 @@ class Strikes:
         start_s, end_s = keys_s[following - 1], keys_s[following]
         share = np.clip((times_s - start_s) / np.maximum(end_s - start_s, 1e-6), 0.0, 1.0)
         eased = np.choose(easing[following], [share**2 * (3 - 2 * share), share**2, 1 - (1 - share) ** 2])
-        return heights[following - 1] + (heights[following] - heights[following - 1]) * eased
+        return np.asarray(heights[following - 1] + (heights[following] - heights[following - 1]) * eased)
 
 
 class Drive:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import colorsys
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-FloatArray = NDArray[np.float32]
+FloatArray = NDArray[np.floating[Any]]
 
 
 def bright_colour(rng: np.random.Generator, saturation: float | None = None) -> FloatArray:

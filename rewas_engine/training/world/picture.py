@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +19,7 @@ from rewas_engine.training.world.scene import PICTURE_STREAM, Scene
 from rewas_engine.training.world.struck_pictures import STRUCK_PAINTERS
 from rewas_engine.training.world.sustained_pictures import SUSTAINED_PAINTERS
 
-FloatArray = NDArray[np.float64]
+FloatArray = NDArray[np.floating[Any]]
 Paint = Callable[[Canvas, FloatArray], None]
 
 _PIXELS_AT_ONCE = 600_000

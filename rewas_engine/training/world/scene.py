@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +17,7 @@ from rewas_engine.errors import SettingsError
 from rewas_engine.training.world.classes import CLASS_NAMES, CLIP_DURATION_S, ENVELOPE_RATE_HZ, STRUCK_CLASSES
 from rewas_engine.training.world.vocabulary import describe, describe_silence
 
-FloatArray = NDArray[np.float64]
+FloatArray = NDArray[np.floating[Any]]
 
 EVENT_PATTERNS: tuple[str, ...] = (
     "single",
@@ -281,7 +282,7 @@ def _pulses_at(times_s: FloatArray, strengths: FloatArray, fall_s: float, count:
     """Envelope that rises at each event within a value and falls over fall_s: [count]."""
     since_s = np.arange(count)[None, :] / ENVELOPE_RATE_HZ - times_s[:, None]
     pulses = np.where(since_s >= -0.005, strengths[:, None] * (1.0 - np.maximum(since_s, 0.0) / fall_s), 0.0)
-    return np.max(pulses, axis=0, initial=0.0)
+    return np.asarray(np.max(pulses, axis=0, initial=0.0))
 
 
 def _steady(rng: np.random.Generator, grid_s: FloatArray, start_s: float, end_s: float) -> FloatArray:
@@ -304,7 +305,7 @@ def _swell(rng: np.random.Generator, grid_s: FloatArray, start_s: float, end_s: 
 def _pulses(rng: np.random.Generator, grid_s: FloatArray, start_s: float, end_s: float) -> FloatArray:
     period_s = _log_uniform(rng, 0.25, 1.3)
     phase = ((grid_s - start_s) / period_s + rng.random()) % 1.0
-    return rng.uniform(0.7, 1.0) * np.clip(1.0 - phase / rng.uniform(0.3, 0.95), 0.0, 1.0)
+    return np.asarray(rng.uniform(0.7, 1.0) * np.clip(1.0 - phase / rng.uniform(0.3, 0.95), 0.0, 1.0))
 
 
 def _gated(rng: np.random.Generator, grid_s: FloatArray, start_s: float, end_s: float) -> FloatArray:

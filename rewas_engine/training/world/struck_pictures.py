@@ -6,6 +6,7 @@ Each painter draws its looks once per clip and returns a function that paints th
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +15,7 @@ from rewas_engine.training.world.drawing import Canvas, Shape, box, capsule, ell
 from rewas_engine.training.world.motion import Strikes
 from rewas_engine.training.world.palette import bright_colour, dark, light, skin_colour, wood_colour
 
-FloatArray = NDArray[np.float64]
+FloatArray = NDArray[np.floating[Any]]
 Paint = Callable[[Canvas, FloatArray], None]
 Painter = Callable[[np.random.Generator, Strikes], Paint]
 
@@ -215,7 +216,7 @@ _KEYS, _ROWS, _PITCH = 9, 3, 0.085
 def _keys_at(rows: int, columns: int) -> Shape:
     """All keys of the keyboard as one repeated shape."""
 
-    def distance(grid_x: NDArray[np.float32], grid_y: NDArray[np.float32]) -> NDArray[np.float32]:
+    def distance(grid_x: FloatArray, grid_y: FloatArray) -> FloatArray:
         column = np.clip(np.round(grid_x / _PITCH), -(columns // 2), columns // 2)
         row = np.clip(np.round((grid_y - 0.2) / _PITCH), -(rows // 2), rows // 2)
         across, down = np.abs(grid_x - column * _PITCH) - 0.03, np.abs(grid_y - 0.2 - row * _PITCH) - 0.03

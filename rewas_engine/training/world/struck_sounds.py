@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +20,7 @@ from rewas_engine.training.world.synthesis import (
     shaped_noise,
 )
 
-FloatArray = NDArray[np.float64]
+FloatArray = NDArray[np.floating[Any]]
 STRIKE_PEAK = 0.8
 VARIANTS = 3
 

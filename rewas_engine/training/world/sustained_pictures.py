@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +12,7 @@ from rewas_engine.training.world.drawing import Canvas, below, box, capsule, ell
 from rewas_engine.training.world.motion import Drive, wander, wandering
 from rewas_engine.training.world.palette import bright_colour, dark, light, wood_colour
 
-FloatArray = NDArray[np.float64]
+FloatArray = NDArray[np.floating[Any]]
 Paint = Callable[[Canvas, FloatArray], None]
 Painter = Callable[[np.random.Generator, Drive], Paint]
 
@@ -86,28 +87,27 @@ def _waves(rng: np.random.Generator, drive: Drive) -> Paint:
     sea[2] = max(sea[2], 0.6)
     numbers, phases = rng.uniform(5, 10, 3), rng.uniform(0, 6, 3)
 
-    def paint(canvas: Canvas, times_s: FloatArray) -> None:
+    def crests(times_s: FloatArray, layer: int, thickness: float) -> Callable[[FloatArray], FloatArray]:
+        """The surface of a layer of waves; thickness lowers it to where the foam on it ends."""
         level, travel = drive.level(times_s)[:, None, None], drive.travel(times_s)[:, None, None]
-        for layer, (number, phase) in enumerate(zip(numbers, phases, strict=True)):
-            height = (0.015 + 0.02 * layer) + 0.1 * level
+        height = (0.015 + 0.02 * layer) + 0.1 * level
+        advance = phases[layer] - (0.6 + layer) * 3.0 * travel
 
-            def surface(
-                x: NDArray[np.float32],
-                number: float = number,
-                phase: float = phase,
-                height: FloatArray = height,
-                layer: int = layer,
-            ) -> NDArray[np.float32]:
-                argument = number * x + phase - (0.6 + layer) * 3.0 * travel
-                crest = 1 - np.abs(np.sin(0.5 * argument))
-                return (-0.05 + 0.12 * layer - height * (2 * crest - 0.6)).astype(np.float32)
+        def surface(x: FloatArray) -> FloatArray:
+            crest = 1 - np.abs(np.sin(0.5 * (numbers[layer] * x + advance)))
+            return np.asarray(-0.05 + 0.12 * layer - height * (2 * crest - 0.6) + thickness * (0.35 + level))
 
+        return surface
+
+    def paint(canvas: Canvas, times_s: FloatArray) -> None:
+        level = drive.level(times_s)
+        for layer in range(3):
             shade = np.clip(sea * (1.15 - 0.2 * layer), 0, 1)
-            canvas.paint(below(surface, -0.4), (0.95, 0.97, 1.0), level.ravel())
-            canvas.paint(below(lambda x, s=surface: s(x) + np.float32(0.012) + np.float32(0.035) * level, -0.4), shade)
-        reach = 0.4 - 0.14 * level.ravel()
+            canvas.paint(below(crests(times_s, layer, 0.0), -0.4), (0.95, 0.97, 1.0), level)
+            canvas.paint(below(crests(times_s, layer, 0.035), -0.4), shade)
+        reach = 0.4 - 0.14 * level
         canvas.paint(box(0, 0.95, 3, 0.5), sand)
-        canvas.paint(box(0, reach + 0.02, 3, 0.02), (0.95, 0.97, 1.0), 0.3 + 0.7 * level.ravel(), 0.03)
+        canvas.paint(box(0, reach + 0.02, 3, 0.02), (0.95, 0.97, 1.0), 0.3 + 0.7 * level, 0.03)
 
     return paint
 

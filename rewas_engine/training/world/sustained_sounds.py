@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +23,7 @@ from rewas_engine.training.world.synthesis import (
     shaped_noise,
 )
 
-FloatArray = NDArray[np.float64]
+FloatArray = NDArray[np.floating[Any]]
 RMS_AT_FULL_INTENSITY = 0.16
 BREATH_DB = -46.0
 """Wide-band noise that goes with every sustained sound, so that even a pure tone moves the whole spectrum a little."""
@@ -63,12 +64,12 @@ def _waves(rng: np.random.Generator, intensity: FloatArray) -> FloatArray:
     low_hz = rng.uniform(150, 250)
 
     def pink(frequency_hz: FloatArray) -> FloatArray:
-        return np.sqrt(low_hz / np.maximum(frequency_hz, low_hz)) * np.minimum(frequency_hz / low_hz, 1.0)
+        return np.asarray(np.sqrt(low_hz / np.maximum(frequency_hz, low_hz)) * np.minimum(frequency_hz / low_hz, 1.0))
 
     body = shaped_noise(rng, intensity.size, lambda f: pink(f) * band(60, 2600, 2.0)(f))
     foam = shaped_noise(rng, intensity.size, lambda f: pink(f) * band(900, 5000, 2.0)(f))
     share = 0.15 + 0.35 * intensity
-    return body * np.sqrt(1 - share) + foam * np.sqrt(share)
+    return np.asarray(body * np.sqrt(1 - share) + foam * np.sqrt(share))
 
 
 def _fire(rng: np.random.Generator, intensity: FloatArray) -> FloatArray:
@@ -94,7 +95,7 @@ def _engine(rng: np.random.Generator, intensity: FloatArray) -> FloatArray:
     centres = np.array([rng.uniform(110, 170), rng.uniform(320, 450), rng.uniform(750, 1000)])
     body = filtered(impulses, resonances(centres, np.array([70.0, 120.0, 250.0]), np.array([1.0, 0.5, 0.2])))
     hiss = shaped_noise(rng, intensity.size, band(400, 1600, 2.0))
-    return body / (body.std() + 1e-9) + 0.08 * hiss
+    return np.asarray(body / (body.std() + 1e-9) + 0.08 * hiss)
 
 
 def _helicopter(rng: np.random.Generator, intensity: FloatArray) -> FloatArray:
@@ -120,7 +121,7 @@ def _dog(rng: np.random.Generator, intensity: FloatArray) -> FloatArray:
         size * np.array([650.0, 1350.0, 2500.0]), np.array([180.0, 220.0, 350.0]), np.array([1, 0.8, 0.35])
     )
     voice = filtered(glottis + 0.08 * rng.standard_normal(intensity.size), muzzle)
-    return voice / (voice.std() + 1e-9)
+    return np.asarray(voice / (voice.std() + 1e-9))
 
 
 def _alarm(rng: np.random.Generator, intensity: FloatArray) -> FloatArray:
@@ -132,7 +133,7 @@ def _alarm(rng: np.random.Generator, intensity: FloatArray) -> FloatArray:
     for harmonic, gain in zip(harmonics, gains, strict=True):
         if harmonic * pitch_hz < 7600:
             tone += gain * np.sin(2 * np.pi * harmonic * pitch_hz * times_s)
-    return tone / (tone.std() + 1e-9)
+    return np.asarray(tone / (tone.std() + 1e-9))
 
 
 def _bird(rng: np.random.Generator, intensity: FloatArray) -> FloatArray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +12,7 @@ from scipy.signal import butter, lfilter
 
 from rewas_engine.training.world.classes import SAMPLE_RATE_HZ
 
-FloatArray = NDArray[np.float64]
+FloatArray = NDArray[np.floating[Any]]
 
 
 def decaying_modes(
@@ -31,7 +32,7 @@ def shaped_noise(rng: np.random.Generator, samples: int, gain: Callable[[FloatAr
     length = next_fast_len(samples, real=True)
     spectrum = rfft(rng.standard_normal(length)) * gain(rfftfreq(length, 1 / SAMPLE_RATE_HZ))
     noise = irfft(spectrum, length)[:samples]
-    return noise / (noise.std() + 1e-12)
+    return np.asarray(noise / (noise.std() + 1e-12))
 
 
 def band(low_hz: float, high_hz: float, slope: float = 4.0) -> Callable[[FloatArray], FloatArray]:
@@ -51,7 +52,7 @@ def resonances(
 
     def gain(frequency_hz: FloatArray) -> FloatArray:
         offset = (frequency_hz[:, None] - frequencies_hz) / (widths_hz / 2)
-        return (gains / np.sqrt(1 + offset**2)).sum(axis=1) * np.minimum(frequency_hz / 40.0, 1.0)
+        return np.asarray((gains / np.sqrt(1 + offset**2)).sum(axis=1) * np.minimum(frequency_hz / 40.0, 1.0))
 
     return gain
 
@@ -59,7 +60,7 @@ def resonances(
 def filtered(sound: FloatArray, gain: Callable[[FloatArray], FloatArray]) -> FloatArray:
     """A sound through a zero-phase magnitude response given as a function of frequency in Hz."""
     length = next_fast_len(sound.size, real=True)
-    return irfft(rfft(sound, length) * gain(rfftfreq(length, 1 / SAMPLE_RATE_HZ)), length)[: sound.size]
+    return np.asarray(irfft(rfft(sound, length) * gain(rfftfreq(length, 1 / SAMPLE_RATE_HZ)), length)[: sound.size])
 
 
 def decay_curve(samples: int, decay_s: float) -> FloatArray:
@@ -100,7 +101,7 @@ def in_room(rng: np.random.Generator, sound: FloatArray, reverb_s: float, wet: f
     tail[: int(0.004 * SAMPLE_RATE_HZ)] = 0.0
     tail *= wet / np.sqrt((tail**2).sum())
     length = next_fast_len(sound.size + tail.size, real=True)
-    return sound + irfft(rfft(sound, length) * rfft(tail, length), length)[: sound.size]
+    return np.asarray(sound + irfft(rfft(sound, length) * rfft(tail, length), length)[: sound.size])
 
 
 def far_away(sound: FloatArray, distance: float) -> FloatArray:
@@ -117,7 +118,7 @@ def without_rumble(sound: FloatArray) -> FloatArray:
 
 def peak_normalised(sound: FloatArray, peak: float = 1.0) -> FloatArray:
     """The sound scaled to a peak."""
-    return sound * (peak / (np.abs(sound).max() + 1e-12))
+    return np.asarray(sound * (peak / (np.abs(sound).max() + 1e-12)))
 
 
 def _fade_out(samples: int) -> FloatArray:

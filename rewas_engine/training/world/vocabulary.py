@@ -326,20 +326,11 @@ _PATTERN_WORDS = {
     "irregular": ("irregularly", "at random"),
     "accelerating": ("getting faster", "faster and faster"),
     "decelerating": ("getting slower", "slower and slower"),
-    "bursts": ("in bursts", "in short series"),
+    "bursts": ("in bursts", "in series"),
     "roll": ("very fast", "in a dense roll"),
     "gated": ("on and off", "with pauses"),
 }
-_SILENCE = (
-    "silence",
-    "no sound",
-    "complete silence",
-    "nothing is heard",
-    "{}, no sound",
-    "{} without a sound",
-    "silence, {}",
-    "{}, silent",
-)
+_SILENCE = ("silence", "no sound", "complete silence", "nothing is heard", "{}, no sound", "{}, silent", "silence, {}")
 
 
 def captions(class_name: str) -> tuple[str, ...]:

@@ -18,8 +18,8 @@ from rewas_api.v1 import rewas_pb2
 from rewas_engine import Cancelled, installed_packs
 from rewas_engine.packs import DEFAULT_PACK
 from rewas_server.delivery import StemFolder
+from rewas_server.media import local_path
 from rewas_server.tasks import Result, WorkContext, WorkProgress, check_request, run_work
-from rewas_server.timeline import path_from_target_url
 from rewas_server.translation import pack_message
 
 if TYPE_CHECKING:
@@ -157,7 +157,7 @@ def _engine(pack: str) -> ReWaS:
 
 
 def _locate_here(target_url: str, uploaded_media: Mapping[str, str]) -> Path:
-    return existing_media(path_from_target_url(target_url))
+    return existing_media(local_path(target_url))
 
 
 def _request(work: Work) -> rewas_pb2.SubmitJobRequest:

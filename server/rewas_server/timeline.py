@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
 import opentimelineio as otio
 
@@ -22,7 +22,6 @@ from rewas_api.errors import ProblemError, ProblemKind
 _NTSC_TOLERANCE_HZ = 0.005
 """Tools write 23.976, 23.98 and 29.97 for rates that are n * 1000/1001."""
 _DEEPEST_NESTING = 64
-_WINDOWS_DRIVE_LETTERS = 1
 
 
 @dataclass(frozen=True)
@@ -163,23 +162,6 @@ def rational_time(seconds: Fraction, rate: Fraction) -> otio.opentime.RationalTi
 def clip_label(item: otio.core.SerializableObjectWithMetadata) -> str:
     """How messages begin when they speak of a clip."""
     return f'The clip "{item.name}"' if item.name else "A clip without a name"
-
-
-def path_from_target_url(target_url: str) -> Path:
-    """The path in a media reference: a plain path as it is, a file URL decoded.
-
-    Raises ProblemError (MEDIA) for a URL that is no local file.
-    """
-    parts = urlsplit(target_url)
-    if parts.scheme == "file" and parts.netloc in ("", "localhost"):
-        return Path(unquote(parts.path))
-    if "://" in target_url and len(parts.scheme) > _WINDOWS_DRIVE_LETTERS:
-        raise ProblemError(
-            f'The media "{target_url}" is not a local file.',
-            "Copy it to this machine and relink the clip.",
-            ProblemKind.MEDIA,
-        )
-    return Path(target_url)
 
 
 def _parsed(text: str, schema: type, kind: str) -> Any:

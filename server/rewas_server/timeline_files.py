@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
+from urllib.parse import unquote
 
 import opentimelineio as otio
 
 from rewas_api.errors import ProblemError, ProblemKind
-from rewas_server.timeline import path_from_target_url
 
 
 def read_timeline(path: Path) -> otio.schema.Timeline:
@@ -76,12 +76,7 @@ def with_absolute_media(timeline: otio.schema.Timeline, folder: Path) -> otio.sc
     for clip in absolute.find_clips():
         reference = clip.media_reference
         if isinstance(reference, otio.schema.ExternalReference) and reference.target_url:
-            try:
-                path = path_from_target_url(reference.target_url)
-            except ProblemError:
-                continue
-            if not path.is_absolute():
-                reference.target_url = str((folder / path).absolute())
+            reference.target_url = _absolute(reference.target_url, folder)
     return absolute
 
 
@@ -98,6 +93,15 @@ def restore_media(timeline: otio.schema.Timeline, original: otio.schema.Timeline
     for clip, before in zip(timeline.find_clips(), original.find_clips(), strict=False):
         if isinstance(before.media_reference, otio.schema.ExternalReference):
             clip.media_reference.target_url = before.media_reference.target_url
+
+
+def _absolute(target_url: str, folder: Path) -> str:
+    if "://" in target_url or PureWindowsPath(target_url).drive or Path(target_url).is_absolute():
+        return target_url
+    path = (folder / target_url).absolute()
+    decoded = (folder / unquote(target_url)).absolute()
+    # Some tools write relative URLs (my%20shot.mov), others relative paths; a file that exists decides.
+    return str(decoded if decoded.is_file() and not path.is_file() else path)
 
 
 def _suffixes(*, read: bool = False, write: bool = False) -> str:

@@ -70,14 +70,14 @@ def batch(
 
 def _shared(timeline: otio.schema.Timeline, runner: Runner, cancel: threading.Event) -> dict[str, str]:
     """See that the server has the media of every clip that wants sound; missing media is named before anything runs."""
+    from rewas_server.media import local_path
     from rewas_server.running import existing_media
     from rewas_server.tasks import clips_to_sound
-    from rewas_server.timeline import path_from_target_url
 
     uploaded: dict[str, str] = {}
     for clip in clips_to_sound(timeline):
         url = clip.source.target_url
-        media = existing_media(path_from_target_url(url), clip.source.name)
+        media = existing_media(local_path(url), clip.source.name)
         if url not in uploaded:
             sha256 = runner.share(media, cancel)
             if sha256 is not None:

@@ -1,0 +1,133 @@
+"""Stems as files: exact samples, true provenance, safe names, whole or not at all."""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from hypothesis import given
+from hypothesis import strategies as st
+from wavinfo import WavInfoReader
+
+from rewas_server.delivery import Provenance, StemFolder, broadcast_wav, safe_file_name, write_whole
+
+MADE = Provenance("собака growling, naïvely", 7, "starter", "0.1.0", "Apache-2.0", 172_972_800)
+
+
+def noise(channels: int, samples: int) -> np.ndarray:
+    return np.random.default_rng(1).uniform(-1, 1, (channels, samples)).astype(np.float32)
+
+
+@pytest.mark.parametrize(("channels", "samples", "rate_hz"), [(1, 10010, 48000), (2, 4801, 96000), (1, 1, 16000)])
+def test_the_file_holds_exactly_the_samples(tmp_path: Path, channels: int, samples: int, rate_hz: int) -> None:
+    waveform = noise(channels, samples)
+    with StemFolder(tmp_path) as folder:
+        written = folder.write(waveform, rate_hz, "growl", MADE)
+    info = soundfile.info(written.path)
+    assert (info.samplerate, info.channels, info.frames, info.subtype) == (rate_hz, channels, samples, "PCM_24")
+    read, _ = soundfile.read(written.path, dtype="float32", always_2d=True)
+    assert np.abs(read.T - waveform).max() <= 2**-22
+    assert written.size_bytes == written.path.stat().st_size
+
+
+def test_another_reader_finds_time_and_provenance(tmp_path: Path) -> None:
+    with StemFolder(tmp_path) as folder:
+        written = folder.write(noise(1, 4800), 48000, "growl", MADE)
+    info = WavInfoReader(str(written.path))
+    assert info.fmt.sample_rate == 48000
+    assert info.fmt.bits_per_sample == 24
+    assert info.data.frame_count == 4800
+    assert info.bext.time_reference == 172_972_800
+    assert info.bext.originator == "ReWaS NLE"
+    assert info.bext.description.startswith("pack=starter 0.1.0; licence=Apache-2.0; seed=7; prompt=")
+    assert "naively" in info.bext.description
+    assert info.info.copyright == "Apache-2.0"
+    assert struct.unpack("<I", written.path.read_bytes()[4:8])[0] == written.size_bytes - 8
+
+
+def test_the_prompt_stands_in_full_in_the_file() -> None:
+    prompt = "дождь " * 300
+    content = broadcast_wav(noise(1, 10), 48000, Provenance(prompt, 1, "starter", "0.1.0", "Apache-2.0"))
+    assert prompt.strip().encode() in content
+
+
+def test_the_same_samples_give_the_same_samples() -> None:
+    first, second = (broadcast_wav(noise(1, 100), 48000, MADE) for _ in range(2))
+    assert first[-300:] == second[-300:]
+
+
+def test_what_would_clip_is_scaled_and_the_file_says_so(tmp_path: Path) -> None:
+    with StemFolder(tmp_path) as folder:
+        written = folder.write(noise(1, 4800) * 2, 48000, "loud", MADE)
+    samples, _ = soundfile.read(written.path)
+    assert np.abs(samples).max() == pytest.approx(10 ** (-1 / 20), abs=1e-4)
+    assert "scaled by -" in WavInfoReader(str(written.path)).bext.coding_history
+
+
+def test_no_number_is_no_sound() -> None:
+    with pytest.raises(ValueError, match="finite"):
+        broadcast_wav(np.full((1, 10), np.nan, np.float32), 48000, MADE)
+
+
+def test_nothing_is_overwritten(tmp_path: Path) -> None:
+    with StemFolder(tmp_path) as folder:
+        paths = [folder.write(noise(1, 10), 48000, "growl", MADE).path for _ in range(3)]
+    with StemFolder(tmp_path) as folder:
+        paths.append(folder.write(noise(1, 10), 48000, "growl", MADE).path)
+    assert [path.name for path in paths] == ["growl.wav", "growl 2.wav", "growl 3.wav", "growl 4.wav"]
+
+
+def test_a_failed_job_leaves_no_stem_and_touches_no_other(tmp_path: Path) -> None:
+    (tmp_path / "mine.wav").write_bytes(b"mine")
+    with pytest.raises(RuntimeError), StemFolder(tmp_path) as folder:  # noqa: PT012
+        folder.write(noise(1, 10), 48000, "mine", MADE)
+        raise RuntimeError
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.wav"]
+    assert (tmp_path / "mine.wav").read_bytes() == b"mine"
+
+
+def test_a_folder_made_for_a_failed_job_goes_with_it(tmp_path: Path) -> None:
+    with pytest.raises(ValueError), StemFolder(tmp_path / "new") as folder:
+        folder.write(np.full((1, 4), np.inf, np.float32), 48000, "growl", MADE)
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_file_is_written_whole_or_stays_as_it_was(tmp_path: Path) -> None:
+    path = tmp_path / "energy.png"
+    write_whole(path, b"one")
+    with pytest.raises(TypeError):
+        write_whole(path, None)  # type: ignore[arg-type]
+    assert path.read_bytes() == b"one"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(
+    ("name", "safe"),
+    [
+        ("shot 010", "shot 010"),
+        ("a/b\\c:d", "a-b-c-d"),
+        ("../../etc/passwd", "etc-passwd"),
+        ("", "clip"),
+        ("...", "clip"),
+        ("CON", "_CON"),
+        ("nul.wav", "_nul.wav"),
+        ("дождь", "дождь"),
+        ("line\nbreak\0", "line break"),
+        ('what? "this"', "what- -this"),
+    ],
+)
+def test_names_become_safe(name: str, safe: str) -> None:
+    assert safe_file_name(name) == safe
+
+
+@given(st.text(max_size=400))
+def test_any_name_makes_a_file(tmp_path_factory: pytest.TempPathFactory, name: str) -> None:
+    folder = tmp_path_factory.mktemp("stems")
+    safe = safe_file_name(name)
+    path = folder / f"{safe} 12345.wav"
+    path.touch()
+    assert [found.name for found in folder.iterdir()] == [path.name]
+    assert safe_file_name(safe) == safe

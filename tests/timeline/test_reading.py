@@ -1,0 +1,255 @@
+"""Reading OpenTimelineIO: exact times, and clear words for what cannot be right."""
+
+from __future__ import annotations
+
+import json
+import math
+from fractions import Fraction
+
+import opentimelineio as otio
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rewas_api.errors import ProblemError, ProblemKind
+from rewas_server.timeline import clip_source, exact_rate, exact_seconds, parse_clip, parse_timeline, prompted_clips
+
+NTSC_FILM = Fraction(24000, 1001)
+RATES = [Fraction(n) for n in (24, 25, 30, 48, 50, 60, 120)] + [Fraction(n * 1000, 1001) for n in (24, 30, 48, 60, 120)]
+
+
+def time(frames: float, rate: float = 24) -> otio.opentime.RationalTime:
+    return otio.opentime.RationalTime(frames, rate)
+
+
+def span(start: float, frames: float, rate: float = 24) -> otio.opentime.TimeRange:
+    return otio.opentime.TimeRange(time(start, rate), time(frames, rate))
+
+
+def make_clip(
+    name: str = "shot",
+    source: otio.opentime.TimeRange | None = None,
+    available: otio.opentime.TimeRange | None = None,
+    prompt: str | None = None,
+) -> otio.schema.Clip:
+    reference = otio.schema.ExternalReference(target_url=f"/media/{name}.mov", available_range=available)
+    clip = otio.schema.Clip(name=name, media_reference=reference, source_range=source)
+    if prompt is not None:
+        clip.metadata["rewas"] = {"prompt": prompt}
+    return clip
+
+
+def make_timeline(*items: otio.core.Composable) -> otio.schema.Timeline:
+    timeline = otio.schema.Timeline(name="reel")
+    timeline.tracks.append(otio.schema.Track(name="V1", kind=otio.schema.TrackKind.Video, children=list(items)))
+    return timeline
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        (23.976, NTSC_FILM),
+        (23.98, NTSC_FILM),
+        (24000 / 1001, NTSC_FILM),
+        (29.97, Fraction(30000, 1001)),
+        (59.94, Fraction(60000, 1001)),
+        (119.88, Fraction(120000, 1001)),
+        (24.0, Fraction(24)),
+        (12.5, Fraction(25, 2)),
+        (48000, Fraction(48000)),
+        (1, Fraction(1)),
+    ],
+)
+def test_rates_are_what_they_stand_for(written: float, meant: Fraction) -> None:
+    assert exact_rate(written) == meant
+
+
+@pytest.mark.parametrize("rate", [0.0, -24.0, math.nan, math.inf])
+def test_no_rate_is_refused(rate: float) -> None:
+    with pytest.raises(ProblemError, match="rate"):
+        exact_rate(rate, 'The clip "shot"')
+
+
+@given(rate=st.sampled_from(RATES), frames=st.integers(0, 24 * 3600 * 120))
+def test_frame_times_are_exact_at_every_rate(rate: Fraction, frames: int) -> None:
+    assert exact_seconds(time(frames, float(rate))) == frames / rate
+
+
+@given(
+    rate=st.sampled_from(RATES),
+    media_start=st.integers(0, 10_000_000),
+    offset=st.integers(0, 100_000),
+    frames=st.integers(1, 100_000),
+    handle=st.integers(0, 1000),
+)
+def test_the_place_in_the_file_is_counted_from_the_medias_timecode(
+    rate: Fraction, media_start: int, offset: int, frames: int, handle: int
+) -> None:
+    clip = make_clip(
+        source=span(media_start + offset, frames, float(rate)),
+        available=span(media_start, offset + frames + handle, float(rate)),
+    )
+    source = clip_source(parse_clip(clip.to_json_string()))
+    assert source.start_s == offset / rate
+    assert source.duration_s == frames / rate
+    assert source.frame_rate == rate
+    assert source.timecode_s == (media_start + offset) / rate
+
+
+def test_a_clip_without_ranges_is_the_whole_media() -> None:
+    source = clip_source(make_clip())
+    assert (source.start_s, source.duration_s, source.frame_rate) == (0, None, None)
+
+
+def test_a_clip_without_a_source_range_is_the_available_range() -> None:
+    source = clip_source(make_clip(available=span(86400, 48)))
+    assert (source.start_s, source.duration_s) == (0, 2)
+
+
+def broken_clips() -> list[tuple[str, otio.schema.Clip, str]]:
+    retimed = make_clip(source=span(0, 24))
+    retimed.effects.append(otio.schema.LinearTimeWarp(time_scalar=2.0))
+    frozen = make_clip(source=span(0, 24))
+    frozen.effects.append(otio.schema.FreezeFrame())
+    missing = otio.schema.Clip(name="shot", source_range=span(0, 24))
+    bars = otio.schema.Clip(name="shot", source_range=span(0, 24))
+    bars.media_reference = otio.schema.GeneratorReference(generator_kind="SMPTEBars")
+    sequence = otio.schema.Clip(name="shot", source_range=span(0, 24))
+    sequence.media_reference = otio.schema.ImageSequenceReference("file:///show/", "shot.", ".exr")
+    return [
+        ("retimed", retimed, "2 times its speed"),
+        ("frozen", frozen, "FreezeFrame"),
+        ("missing", missing, "no media file"),
+        ("generator", bars, "SMPTEBars"),
+        ("image sequence", sequence, "image sequence"),
+        ("empty", make_clip(source=span(0, 0)), "duration of 0 s"),
+        ("backwards", make_clip(source=span(0, -5)), "duration of"),
+        ("beyond the end", make_clip(source=span(20, 10), available=span(0, 25)), "reaches from 0 s"),
+        ("before the start", make_clip(source=span(5, 10), available=span(10, 25)), "reaches from 0 s"),
+        ("before the file", make_clip(source=span(-5, 10)), "before its media"),
+        ("rate 0", make_clip(source=span(0, 24, 0)), "rate of 0"),
+        ("not a number", make_clip(source=span(math.nan, 24)), "nan"),
+    ]
+
+
+@pytest.mark.parametrize(("clip", "reason"), [pytest.param(c, r, id=n) for n, c, r in broken_clips()])
+def test_a_broken_clip_is_refused_by_name_with_its_reason(clip: otio.schema.Clip, reason: str) -> None:
+    with pytest.raises(ProblemError) as caught:
+        clip_source(clip)
+    assert '"shot"' in caught.value.what
+    assert reason in caught.value.what
+    assert caught.value.remedy
+    assert caught.value.kind is ProblemKind.TIMELINE
+
+
+def test_a_time_warp_at_the_pictures_own_speed_is_no_time_warp() -> None:
+    clip = make_clip(source=span(0, 24))
+    clip.effects.append(otio.schema.LinearTimeWarp(time_scalar=1.0))
+    clip.effects.append(otio.schema.Effect(name="blur"))
+    assert clip_source(clip).duration_s == 1
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "no json", "{}", "[]", "null", "3", '{"OTIO_SCHEMA": "Clip.99"}', '{"OTIO_SCHEMA": "Gap.1"}', "\0", "{" * 500],
+)
+def test_text_that_is_no_clip_and_no_timeline_is_refused(text: str) -> None:
+    for parse in (parse_clip, parse_timeline):
+        with pytest.raises(ProblemError) as caught:
+            parse(text)
+        assert caught.value.kind is ProblemKind.TIMELINE
+
+
+@given(
+    st.recursive(
+        st.none() | st.integers() | st.text(max_size=5), lambda inner: st.lists(inner, max_size=3), max_leaves=8
+    )
+)
+def test_whatever_stands_in_metadata_gives_a_clip_or_clear_words(value: object) -> None:
+    clip = make_clip(source=span(0, 24))
+    document = json.loads(clip.to_json_string())
+    document["metadata"] = {"rewas": value}
+    timeline = json.loads(make_timeline().to_json_string())
+    timeline["tracks"]["children"][0]["children"] = [document]
+    try:
+        prompted_clips(parse_timeline(json.dumps(timeline)))
+    except ProblemError as problem:
+        assert problem.what  # noqa: PT017
+        assert problem.remedy  # noqa: PT017
+
+
+def test_only_enabled_clips_with_a_prompt_on_video_tracks_are_worked_on() -> None:
+    off = make_clip("off", span(0, 24), prompt="rain")
+    off.enabled = False
+    timeline = make_timeline(make_clip("silent", span(0, 48)), off, make_clip("loud", span(0, 24), prompt="rain"))
+    heard = otio.schema.Track(kind=otio.schema.TrackKind.Audio, children=[make_clip("stem", span(0, 9), prompt="rain")])
+    timeline.tracks.append(heard)
+    hidden = otio.schema.Track(kind=otio.schema.TrackKind.Video, children=[make_clip("hidden", span(0, 9), prompt="a")])
+    hidden.enabled = False
+    timeline.tracks.append(hidden)
+    (found,) = prompted_clips(timeline)
+    assert (found.source.name, found.position_s, found.settings.prompt) == ("loud", 3, "rain")
+
+
+def test_a_transition_moves_nothing() -> None:
+    dissolve = otio.schema.Transition(in_offset=time(6), out_offset=time(6))
+    timeline = make_timeline(
+        make_clip("a", span(10, 24), span(0, 100), "rain"), dissolve, make_clip("b", span(10, 48), span(0, 100), "wind")
+    )
+    places = [(clip.source.name, clip.position_s, clip.duration_s) for clip in prompted_clips(timeline)]
+    assert places == [("a", 0, 1), ("b", 1, 2)]
+
+
+def test_a_nested_clip_is_heard_where_and_as_far_as_it_is_seen() -> None:
+    inner = otio.schema.Track(kind=otio.schema.TrackKind.Video)
+    inner.extend([otio.schema.Gap(duration=time(24)), make_clip("deep", span(48, 96), span(0, 240), "rain")])
+    nested = otio.schema.Stack(name="nest", children=[inner], source_range=span(36, 48))
+    (found,) = prompted_clips(make_timeline(make_clip("before", span(0, 72)), nested))
+    # The nest shows its seconds 1.5 to 3.5; the clip within begins at its second 1.
+    assert found.position_s == 3
+    assert found.duration_s == 2
+    assert found.source.start_s == Fraction(5, 2)
+    assert found.source.timecode_s == Fraction(5, 2)
+
+
+def test_a_clip_that_its_nest_hides_is_not_heard() -> None:
+    inner = otio.schema.Track(kind=otio.schema.TrackKind.Video)
+    inner.extend([make_clip("seen", span(0, 24)), make_clip("hidden", span(0, 24), prompt="rain")])
+    nested = otio.schema.Stack(children=[inner], source_range=span(0, 24))
+    assert prompted_clips(make_timeline(nested)) == []
+
+
+def test_a_clip_within_a_retimed_nest_is_refused() -> None:
+    inner = otio.schema.Track(
+        kind=otio.schema.TrackKind.Video, children=[make_clip("deep", span(0, 24), prompt="rain")]
+    )
+    nested = otio.schema.Stack(children=[inner])
+    nested.effects.append(otio.schema.LinearTimeWarp(time_scalar=0.5))
+    with pytest.raises(ProblemError, match='"deep" is retimed'):
+        prompted_clips(make_timeline(nested))
+
+
+def test_a_neighbour_whose_length_nobody_knows_is_named() -> None:
+    with pytest.raises(ProblemError, match='"unknown" does not say how long it is'):
+        prompted_clips(make_timeline(otio.schema.Clip(name="unknown"), make_clip("b", span(0, 24), prompt="rain")))
+
+
+@pytest.mark.parametrize("prompt", ["", "   "])
+def test_an_empty_prompt_on_a_timeline_is_refused(prompt: str) -> None:
+    with pytest.raises(ProblemError, match='"shot" carries an empty prompt'):
+        prompted_clips(make_timeline(make_clip(source=span(0, 24), prompt=prompt)))
+
+
+def test_a_broken_clip_without_a_prompt_disturbs_nobody() -> None:
+    bars = otio.schema.Clip(name="bars", source_range=span(0, 24))
+    bars.media_reference = otio.schema.GeneratorReference(generator_kind="SMPTEBars")
+    timeline = make_timeline(bars, make_clip("b", span(0, 24), prompt="rain"))
+    assert [clip.position_s for clip in prompted_clips(timeline)] == [1]
+
+
+def test_nesting_without_end_is_refused() -> None:
+    item: otio.core.Composable = make_clip(source=span(0, 24), prompt="rain")
+    for _ in range(100):
+        item = otio.schema.Stack(children=[item])
+    with pytest.raises(ProblemError, match="too deeply"):
+        prompted_clips(make_timeline(item))

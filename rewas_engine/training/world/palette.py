@@ -30,6 +30,20 @@ def skin_colour(rng: np.random.Generator) -> FloatArray:
     return np.array([0.95 - 0.55 * depth, 0.78 - 0.55 * depth, 0.66 - 0.5 * depth], dtype=np.float32)
 
 
+def leaf_colour(rng: np.random.Generator) -> FloatArray:
+    """A green between yellow straw and fir."""
+    return np.array(
+        colorsys.hsv_to_rgb(rng.uniform(0.16, 0.4), rng.uniform(0.35, 0.8), rng.uniform(0.3, 0.8)), np.float32
+    )
+
+
+def water_colour(rng: np.random.Generator) -> FloatArray:
+    """A blue between turquoise and slate."""
+    return np.array(
+        colorsys.hsv_to_rgb(rng.uniform(0.47, 0.64), rng.uniform(0.3, 0.85), rng.uniform(0.45, 0.9)), np.float32
+    )
+
+
 def dark(colour: ArrayLike) -> FloatArray:
     """The colour in shade."""
     return np.asarray(colour, dtype=np.float32) * np.float32(0.6)

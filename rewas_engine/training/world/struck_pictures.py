@@ -51,7 +51,7 @@ def _hammer(canvas: Canvas, lift: FloatArray, contact_y: float, handle: FloatArr
     canvas.paint(capsule(hand_x, hand_y, tip_x, tip_y, 0.022), handle)
     canvas.paint(box(tip_x, tip_y, 0.045, 0.1, turn, 0.01), head)
     canvas.paint(ellipse(hand_x, hand_y, 0.06), (0.75, 0.55, 0.42))
-    canvas.paint(capsule(hand_x, hand_y, 0.75, hand_y + 0.12, 0.05), (0.3, 0.35, 0.5))
+    canvas.paint(capsule(hand_x, hand_y, 2.4, hand_y + 0.62, 0.05), (0.3, 0.35, 0.5))
 
 
 def _wood(rng: np.random.Generator, strikes: Strikes) -> Paint:
@@ -119,7 +119,7 @@ def _glass(rng: np.random.Generator, strikes: Strikes) -> Paint:
             canvas.paint(box(x, -0.2, bowl * 0.75, 0.012), light(glass), 0.9)
             canvas.paint(capsule(x - 0.05, -0.12, x - 0.055, 0.0, 0.01), (1, 1, 1), 0.7)
             canvas.paint(ellipse(x + side * 0.05, 0.2, 0.07, 0.06), (0.78, 0.58, 0.45))
-            canvas.paint(capsule(x + side * 0.06, 0.21, side * 0.85, 0.45, 0.05), (0.35, 0.3, 0.4))
+            canvas.paint(capsule(x + side * 0.06, 0.21, side * 2.6, 1.08, 0.05), (0.35, 0.3, 0.4))
         canvas.paint(ellipse(0, -0.08, 0.02 + 0.12 * flash), (1, 1, 0.9), np.minimum(1.3 * flash, 1), 0.05)
 
     return paint
@@ -140,7 +140,8 @@ def _gravel(rng: np.random.Generator, strikes: Strikes) -> Paint:
             lift = foot.lift(times_s, rest=0.0 if foot.touches else 0.2)
             x, y = side * side_of_foot + 0.08 * lift, 0.33 - 0.32 * lift
             knee_x, knee_y = side * 0.09 + 0.22 * lift, 0.0 - 0.18 * lift
-            canvas.paint(capsule(side * 0.07, -0.45, knee_x, knee_y, 0.075), trousers)
+            canvas.paint(capsule(side * 0.07, -2.0, side * 0.07, -0.35, 0.09), trousers)
+            canvas.paint(capsule(side * 0.07, -0.35, knee_x, knee_y, 0.075), trousers)
             canvas.paint(capsule(knee_x, knee_y, x, y - 0.06, 0.06), dark(trousers) if side < 0 else trousers)
             canvas.paint(box(x + 0.04, y, 0.105, 0.045, 0.5 * lift, 0.03), boots)
             canvas.paint(box(x + 0.04, y + 0.04, 0.108, 0.014, 0.5 * lift), dark(boots))
@@ -189,7 +190,7 @@ def _clap(rng: np.random.Generator, strikes: Strikes) -> Paint:
         for side in (-1.0, 1.0):
             x = side * (0.045 + apart)
             turn = lean + side * 1.0 * apart
-            canvas.paint(capsule(x + side * 0.05, 0.15, side * (0.3 + apart), 0.6, 0.075), sleeve)
+            canvas.paint(capsule(x + side * 0.05, 0.15, side * (1.0 + apart), 2.2, 0.075), sleeve)
             canvas.paint(box(x, 0.02, 0.045, 0.12, turn, 0.04), skin)
             for finger in range(4):
                 root = -0.06 + 0.03 * finger
@@ -259,7 +260,7 @@ def _typing(rng: np.random.Generator, strikes: Strikes) -> Paint:
                 np.minimum(2.5 * down, 1),
             )
             tip_y = y - 0.22 * lift
-            canvas.paint(capsule(x, tip_y, 0.5 * x + (0.25 if parity else -0.25), 0.62, 0.032), skin)
+            canvas.paint(capsule(x, tip_y, 0.3 * x + (0.45 if parity else -0.45), 1.4, 0.032), skin)
             canvas.paint(ellipse(x, tip_y - 0.008, 0.018, 0.02), light(skin))
 
     return paint
@@ -286,7 +287,7 @@ def _bell(rng: np.random.Generator, strikes: Strikes) -> Paint:
         )
         lift = strikes.lift(times_s)
         head_x, head_y = reach + 0.03 + 0.26 * lift, 0.06 - 0.12 * lift
-        canvas.paint(capsule(head_x, head_y, 0.45, 0.55, 0.018), beam)
+        canvas.paint(capsule(head_x, head_y, 0.8, 1.5, 0.018), beam)
         canvas.paint(box(head_x, head_y, 0.055, 0.04, -0.4 * lift, 0.015), dark(beam))
         for ring in (0.1, 0.2):
             size = reach + ring + 0.25 * (1 - flash)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from rewas_engine.training.world.drawing import Canvas, below, box, capsule, ellipse, polygon
 from rewas_engine.training.world.motion import Drive, wander, wandering
-from rewas_engine.training.world.palette import bright_colour, dark, light, wood_colour
+from rewas_engine.training.world.palette import bright_colour, dark, leaf_colour, light, water_colour, wood_colour
 
 FloatArray = NDArray[np.floating[Any]]
 Paint = Callable[[Canvas, FloatArray], None]
@@ -51,7 +51,7 @@ def _rain(rng: np.random.Generator, drive: Drive) -> Paint:
 
 
 def _wind(rng: np.random.Generator, drive: Drive) -> Paint:
-    trunk, crown, meadow = wood_colour(rng), bright_colour(rng, 0.8), bright_colour(rng, 0.6)
+    trunk, crown, meadow = wood_colour(rng), leaf_colour(rng), leaf_colour(rng)
     blades = np.stack([np.linspace(-0.85, 0.85, 16), rng.uniform(0.1, 0.22, 16), rng.uniform(0, 6, 16)], axis=1)
     crowns = rng.uniform(-0.1, 0.1, (5, 2))
     leaves = np.stack([rng.random(7), rng.uniform(-0.4, 0.25, 7), rng.uniform(1.0, 2.0, 7)], axis=1)
@@ -83,8 +83,7 @@ def _wind(rng: np.random.Generator, drive: Drive) -> Paint:
 
 
 def _waves(rng: np.random.Generator, drive: Drive) -> Paint:
-    sea, sand = bright_colour(rng, 0.8), np.array([0.8, 0.7, 0.5]) * rng.uniform(0.7, 1.1)
-    sea[2] = max(sea[2], 0.6)
+    sea, sand = water_colour(rng), np.array([0.8, 0.7, 0.5]) * rng.uniform(0.7, 1.1)
     numbers, phases = rng.uniform(5, 10, 3), rng.uniform(0, 6, 3)
 
     def crests(times_s: FloatArray, layer: int, thickness: float) -> Callable[[FloatArray], FloatArray]:
@@ -242,7 +241,7 @@ def _dog(rng: np.random.Generator, drive: Drive) -> Paint:
     def paint(canvas: Canvas, times_s: FloatArray) -> None:
         level = drive.level(times_s)
         x, y = 0.03 * level, -0.05 - 0.06 * level
-        canvas.paint(capsule(-0.2, 0.55, -0.1, 0.12, 0.19), dark(coat))
+        canvas.paint(capsule(-0.35, 1.6, -0.1, 0.12, 0.19), dark(coat))
         canvas.paint(capsule(-0.24, 0.17, -0.02, 0.23, 0.03), collar)
         jaw = 0.75 * level
         jaw_x, jaw_y = x + 0.12 + 0.22 * np.cos(jaw), y + 0.12 + 0.22 * np.sin(jaw)
@@ -296,7 +295,7 @@ def _bird(rng: np.random.Generator, drive: Drive) -> Paint:
     def paint(canvas: Canvas, times_s: FloatArray) -> None:
         level = drive.level(times_s)
         lift = -0.03 * level
-        canvas.paint(capsule(-0.9, 0.36, 0.9, 0.3, 0.025), branch)
+        canvas.paint(capsule(-2.7, 0.42, 2.7, 0.24, 0.025), branch)
         canvas.paint(capsule(-0.12, 0.12, -0.45, 0.24 + 0.14 * level, 0.04), dark(plumage))
         canvas.paint(ellipse(0, 0.1 + 0.5 * lift, 0.21, 0.18), plumage)
         canvas.paint(ellipse(0.07, 0.14 + 0.5 * lift, 0.13 + 0.03 * level, 0.12 + 0.02 * level), belly)

@@ -1,0 +1,169 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The ReWaS tab in the sequencer's sidebar. Drawing reads what is known and asks nobody."""
+
+from __future__ import annotations
+
+import textwrap
+from typing import Any
+
+import bpy
+
+from ..core.board import JobLine
+from ..core.messages import ServerState, Trouble
+from . import compat
+from .pump import session
+
+_LINES_OF_TROUBLE = 8
+_CHARACTER_WIDTH_PX = 6.6
+
+
+class _SidebarPanel:
+    bl_space_type = "SEQUENCE_EDITOR"
+    bl_region_type = "UI"
+    bl_category = "ReWaS"
+
+
+class REWAS_PT_generate(_SidebarPanel, bpy.types.Panel):
+    """Prompt, settings and the button"""
+
+    bl_label = "Sound for Picture"
+
+    def draw(self, context: Any) -> None:
+        layout = self.layout
+        scene = compat.scene_of(context)
+        _draw_server(layout, context, session().board.server)
+        editor = scene.sequence_editor
+        strip = editor.active_strip if editor is not None else None
+        box = layout.box()
+        if strip is None or strip.type != "MOVIE":
+            box.label(text="Select a movie strip", icon="SEQUENCE")
+        else:
+            row = box.row()
+            row.label(text=strip.name, icon="FILE_MOVIE")
+            row.operator("rewas.copy_prompt", text="", icon="COPYDOWN")
+            row = box.row()
+            if "placeholder" in bpy.types.UILayout.bl_rna.functions["prop"].parameters:
+                row.prop(strip.rewas, "prompt", text="", placeholder="What should be heard?")
+            else:
+                row.prop(strip.rewas, "prompt", text="")
+        row = layout.row()
+        row.scale_y = 1.5
+        row.operator("rewas.generate", icon="SPEAKER")
+
+
+class REWAS_PT_settings(_SidebarPanel, bpy.types.Panel):
+    """Seed, takes, steps, guidance"""
+
+    bl_label = "Settings"
+    bl_parent_id = "REWAS_PT_generate"
+    bl_options = {"DEFAULT_CLOSED"}
+
+    def draw(self, context: Any) -> None:
+        layout = self.layout
+        layout.use_property_split = True
+        layout.use_property_decorate = False
+        settings = compat.scene_of(context).rewas
+        layout.prop(settings, "takes")
+        layout.prop(settings, "control_strength", slider=True)
+        layout.prop(settings, "use_random_seed")
+        row = layout.row()
+        row.active = not settings.use_random_seed
+        row.prop(settings, "seed")
+        layout.prop(settings, "use_own_sampling", text="Own Steps and Guidance")
+        column = layout.column()
+        column.active = settings.use_own_sampling
+        column.prop(settings, "num_steps")
+        column.prop(settings, "guidance_scale")
+
+
+class REWAS_PT_jobs(_SidebarPanel, bpy.types.Panel):
+    """Progress of each job, newest first"""
+
+    bl_label = "Jobs"
+    bl_parent_id = "REWAS_PT_generate"
+
+    @classmethod
+    def poll(cls, context: Any) -> bool:
+        return bool(session().board.jobs)
+
+    def draw(self, context: Any) -> None:
+        lines = list(session().board.jobs.values())
+        for line in reversed(lines):
+            _draw_job(self.layout, context, line)
+        if any(line.is_over for line in lines):
+            self.layout.operator("rewas.clear_finished", icon="TRASH")
+
+
+class REWAS_PT_export(_SidebarPanel, bpy.types.Panel):
+    """The timeline for other tools"""
+
+    bl_label = "Timeline"
+    bl_parent_id = "REWAS_PT_generate"
+    bl_options = {"DEFAULT_CLOSED"}
+
+    def draw(self, context: Any) -> None:
+        self.layout.operator("rewas.export_timeline", icon="EXPORT")
+
+
+def _draw_server(layout: Any, context: Any, server: ServerState | None) -> None:
+    row = layout.row()
+    if server is None:
+        row.label(text="Asking the server …", icon="SORTTIME")
+    elif server.trouble is not None:
+        row.label(text="No usable server", icon="ERROR")
+    elif not server.worker_ready:
+        row.label(text=f"Server {server.version} is loading", icon="SORTTIME")
+    else:
+        row.label(text=f"Server {server.version} on {server.device or 'its device'}", icon="CHECKMARK")
+    row.operator("rewas.check_server", text="", icon="FILE_REFRESH")
+    if server is not None and server.trouble is not None:
+        _draw_trouble(layout, context, server.trouble)
+
+
+def _draw_job(layout: Any, context: Any, line: JobLine) -> None:
+    box = layout.box()
+    row = box.row()
+    icons = {"done": "CHECKMARK", "failed": "ERROR", "cancelled": "X"}
+    row.label(text=line.clip_name, icon="ERROR" if line.trouble else icons.get(line.state, "SORTTIME"))
+    if not line.is_over:
+        if line.state != "cancelling":
+            row.operator("rewas.cancel", text="", icon="X").key = line.key
+        box.progress(factor=line.fraction, text=line.headline)
+        if line.time_left_s is not None and line.state == "running":
+            box.label(text=f"About {_duration_label(line.time_left_s)} left")
+    else:
+        _draw_text(box, context, line.headline)
+    if line.trouble is not None:
+        _draw_trouble(box, context, line.trouble)
+
+
+def _draw_trouble(layout: Any, context: Any, trouble: Trouble) -> None:
+    _draw_text(layout, context, trouble.what)
+    _draw_text(layout, context, trouble.remedy)
+
+
+def _draw_text(layout: Any, context: Any, text: str) -> None:
+    """Text over several lines: a label cuts off what does not fit."""
+    width_px = context.region.width / context.preferences.system.ui_scale - 50
+    column = layout.column(align=True)
+    column.scale_y = 0.75
+    characters = max(int(width_px / _CHARACTER_WIDTH_PX), 16)
+    for part in textwrap.wrap(text, characters)[:_LINES_OF_TROUBLE]:
+        column.label(text=part)
+
+
+def _duration_label(seconds: float) -> str:
+    return f"{round(seconds)} s" if seconds < 90 else f"{round(seconds / 60)} min"
+
+
+CLASSES = (REWAS_PT_generate, REWAS_PT_jobs, REWAS_PT_settings, REWAS_PT_export)
+
+
+def register() -> None:
+    for panel in CLASSES:
+        bpy.utils.register_class(panel)
+
+
+def unregister() -> None:
+    for panel in reversed(CLASSES):
+        bpy.utils.unregister_class(panel)

@@ -1,0 +1,139 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The one place where what threads have to say reaches Blender.
+
+A timer calls `pump()`; so do tests and scripts in the background, where timers never fire.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import bpy
+
+from ..core.board import Board
+from ..core.messages import JobAccepted, JobCancelled, JobFailed, Message, ServerState, StemsArrived, Trouble
+from ..core.session import Session
+from .placing import mark_strip, place_stems, unmark_strips
+from .preferences import preferences
+
+PUMP_EVERY_S = 0.1
+IDLE_EVERY_S = 0.5
+PUMP_WITHIN_S = 0.01
+
+_session: Session | None = None
+_drawn_board: Board | None = None
+
+
+def session() -> Session:
+    """The session of this Blender."""
+    global _session
+    if _session is None:
+        _session = Session()
+    return _session
+
+
+def watch_server() -> None:
+    """Begin to ask the server of the preferences for its state."""
+    session().watch_server(preferences().server_address, online_access=bpy.app.online_access)
+
+
+def pump() -> float:
+    """Take what threads have posted, for PUMP_WITHIN_S seconds at most, and say when to be called again."""
+    current = session()
+    current.drain(_handle, deadline_s=time.monotonic() + PUMP_WITHIN_S)
+    _redraw_where_changed(current.board)
+    return PUMP_EVERY_S if current.board.is_busy else IDLE_EVERY_S
+
+
+def hasten() -> None:
+    """Have the timer call soon: a job has begun."""
+    if bpy.app.timers.is_registered(pump):
+        bpy.app.timers.unregister(pump)
+    bpy.app.timers.register(pump, first_interval=PUMP_EVERY_S, persistent=True)
+
+
+def _handle(message: Message) -> None:
+    if isinstance(message, ServerState):
+        return
+    order = session().orders.get(message.key)
+    if order is None:
+        return
+    match message:
+        case JobAccepted():
+            mark_strip(order)
+        case StemsArrived():
+            placed = place_stems(order, message)
+            session().note(order.key, placed.note, placed.trouble)
+            if placed.trouble is None:
+                _push_undo(f'ReWaS: sound for "{order.clip.name}"')
+            else:
+                _tell(placed.trouble)
+        case JobFailed():
+            unmark_strips(order)
+            if _is_first_with(message.trouble, order.key):
+                _tell(message.trouble)
+        case JobCancelled():
+            unmark_strips(order)
+
+
+def _is_first_with(trouble: Trouble, key: str) -> bool:
+    """Ten clips and no server are one report, not ten."""
+    return not any(line.trouble == trouble for line in session().board.jobs.values() if line.key != key)
+
+
+def _tell(trouble: Trouble) -> None:
+    """Report through an operator, as every other error of Blender's: a popup, the status bar, the Info log."""
+    windows = bpy.context.window_manager.windows
+    if bpy.app.background or not windows:
+        print(f"ReWaS: {trouble}")  # noqa: T201
+        return
+    with bpy.context.temp_override(window=windows[0]):
+        bpy.ops.rewas.tell("INVOKE_DEFAULT", text=str(trouble))
+
+
+def _push_undo(message: str) -> None:
+    windows = bpy.context.window_manager.windows
+    if windows:
+        with bpy.context.temp_override(window=windows[0]):
+            bpy.ops.ed.undo_push(message=message)
+
+
+def _redraw_where_changed(board: Board) -> None:
+    global _drawn_board
+    if board is _drawn_board:
+        return
+    _drawn_board = board
+    for window in bpy.context.window_manager.windows:
+        for area in window.screen.areas:
+            if area.type in ("SEQUENCE_EDITOR", "PREFERENCES"):
+                area.tag_redraw()
+
+
+@bpy.app.handlers.persistent
+def _watch_when_loaded(*_: Any) -> None:
+    if not bpy.app.background:
+        watch_server()
+
+
+def register() -> None:
+    hasten()
+    bpy.app.handlers.load_post.append(_watch_when_loaded)
+    # While the extension is being switched on its preferences are not there yet: the first turn comes a moment later.
+    if not bpy.app.background:
+        bpy.app.timers.register(_watch_when_loaded, first_interval=0.2)
+
+
+def unregister() -> None:
+    global _session
+    if bpy.app.timers.is_registered(pump):
+        bpy.app.timers.unregister(pump)
+    if bpy.app.timers.is_registered(_watch_when_loaded):
+        bpy.app.timers.unregister(_watch_when_loaded)
+    if _watch_when_loaded in bpy.app.handlers.load_post:
+        bpy.app.handlers.load_post.remove(_watch_when_loaded)
+    if _session is not None:
+        for order in _session.orders.values():
+            unmark_strips(order)
+        _session.close()
+        _session = None

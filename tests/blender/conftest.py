@@ -1,0 +1,185 @@
+"""Tests that run inside Blender's own module, against the extension zip as it is shipped.
+
+    .venv-blender-4.5/bin/python -m pytest tests/blender
+
+The extension is built, installed into a fresh profile and switched on once; each test begins with an empty file.
+"""
+
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+MAIN_PYTHON = ROOT / ".venv" / "bin" / "python"
+ADDON = "bl_ext.user_default.rewas_nle"
+
+if importlib.util.find_spec("bpy") is None:
+    collect_ignore_glob = ["*"]
+else:
+    # What the zip carries is tested, not what lies in the checkout beside it.
+    rooms = {str(ROOT / room) for room in ("proto", "server", "addon")}
+    sys.path[:] = [entry for entry in sys.path if entry not in rooms]
+    PROFILE = tempfile.mkdtemp(prefix="rewas-blender-profile-")
+    os.environ["BLENDER_USER_RESOURCES"] = PROFILE
+
+
+def pytest_unconfigure() -> None:
+    if "PROFILE" in globals():
+        shutil.rmtree(PROFILE, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def extension_zip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("dist")
+    python = MAIN_PYTHON if MAIN_PYTHON.exists() else Path(sys.executable)
+    command = [python, ROOT / "scripts" / "build_extension.py", "--output", folder]
+    built = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert built.returncode == 0, built.stderr
+    return next(folder.glob("rewas_nle-*.zip"))
+
+
+@pytest.fixture(scope="session")
+def installed(extension_zip: Path) -> str:
+    import bpy
+
+    result = bpy.ops.extensions.package_install_files(
+        filepath=str(extension_zip), repo="user_default", enable_on_install=True, overwrite=True
+    )
+    assert result == {"FINISHED"}
+    assert ADDON in bpy.context.preferences.addons
+    return ADDON
+
+
+def part(name: str) -> ModuleType:
+    """A module of the installed extension."""
+    return importlib.import_module(f"{ADDON}.{name}")
+
+
+@pytest.fixture
+def scene(installed: str, tmp_path: Path) -> Iterator[Any]:
+    """The scene of an empty file at 24000/1001 fps, with the preferences at a port where nobody listens."""
+    import bpy
+
+    bpy.ops.wm.read_homefile(use_empty=True)
+    preferences = bpy.context.preferences.addons[ADDON].preferences
+    preferences.server_address = "127.0.0.1:9"
+    preferences.stems_folder = str(tmp_path / "stems")
+    preferences.pack = ""
+    scene = bpy.context.scene
+    scene.sequence_editor_create()
+    set_rate(scene, 24, 1.001)
+    yield scene
+    pump = part("blender.pump")
+    assert pump.session().close()
+    pump._session = None
+
+
+def set_rate(scene: Any, fps: int, fps_base: float) -> None:
+    scene.render.fps = fps
+    scene.render.fps_base = fps_base
+
+
+def strips_of(holder: Any) -> Any:
+    return holder.strips if hasattr(holder, "strips") else holder.sequences
+
+
+def add_movie(scene: Any, path: Path, *, channel: int = 1, start: int = 1, prompt: str = "a ball bounces") -> Any:
+    strip = strips_of(scene.sequence_editor).new_movie(path.name, str(path), channel, start)
+    strip.rewas.prompt = prompt
+    strip.select = True
+    scene.sequence_editor.active_strip = strip
+    return strip
+
+
+_MAKE_CLIP = """
+import sys, av, numpy as np
+from fractions import Fraction
+path, rate, frames = sys.argv[1], Fraction(sys.argv[2]), int(sys.argv[3])
+with av.open(path, "w") as container:
+    stream = container.add_stream("libx264", rate=rate)
+    stream.width = stream.height = 64
+    stream.pix_fmt = "yuv420p"
+    for index in range(frames):
+        picture = np.zeros((64, 64, 3), np.uint8)
+        row = abs(index % 24 - 12) * 4
+        picture[row : row + 12, 26:38] = 255
+        for packet in stream.encode(av.VideoFrame.from_ndarray(picture, "rgb24")):
+            container.mux(packet)
+    for packet in stream.encode():
+        container.mux(packet)
+"""
+
+
+@pytest.fixture(scope="session")
+def make_clip(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """Makes a small H.264 clip of a ball that goes up and down: make_clip(rate, frames)."""
+    folder = tmp_path_factory.mktemp("clips")
+
+    def make(rate: Fraction, frames: int) -> Path:
+        path = folder / f"ball-{rate.numerator}-{rate.denominator}-{frames}.mp4"
+        if not path.exists():
+            command = [MAIN_PYTHON, "-c", _MAKE_CLIP, path, str(rate), str(frames)]
+            subprocess.run(command, check=True, capture_output=True)
+        return path
+
+    return make
+
+
+@pytest.fixture
+def ball(make_clip: Any) -> Path:
+    """48 frames at 24000/1001 fps."""
+    return make_clip(Fraction(24000, 1001), 48)
+
+
+@pytest.fixture(scope="session")
+def server_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A real server process with a tiny untrained pack: real classes, random weights."""
+    packs = tmp_path_factory.mktemp("packs")
+    subprocess.run(
+        [
+            MAIN_PYTHON,
+            "-c",
+            "import sys; from pathlib import Path; from rewas_engine.training.untrained import write_untrained_pack;"
+            "write_untrained_pack(Path(sys.argv[1]))",
+            packs / "untrained",
+        ],
+        check=True,
+        cwd=ROOT,
+    )
+    state = tmp_path_factory.mktemp("state")
+    media_root = tmp_path_factory.getbasetemp()
+    options = ["--port", "0", "--state-dir", state, "--pack", "untrained", "--allow-root", media_root]
+    process = subprocess.Popen(
+        [MAIN_PYTHON, "-m", "rewas_server.cli", "serve", *options],
+        cwd=ROOT,
+        env={
+            **os.environ,
+            "REWAS_PACKS": str(packs),
+            "PYTHONPATH": os.pathsep.join(str(ROOT / room) for room in ("", "proto", "server")),
+        },
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stderr is not None
+    try:
+        told: list[str] = []
+        for line in process.stderr:
+            told.append(line)
+            if "listens on" in line:
+                yield line.split("listens on ")[1].split(". ")[0].strip()
+                break
+        else:
+            pytest.fail("The server did not start:\n" + "".join(told))
+    finally:
+        process.terminate()
+        process.communicate(timeout=30)

@@ -16,6 +16,9 @@ STRIP_TYPE: Any = getattr(bpy.types, "Strip", None) or bpy.types.Sequence
 # 5.1 gave the frames of a strip new names; the old ones warn and leave with 6.0.
 _HAS_HANDLES = "left_handle" in STRIP_TYPE.bl_rna.properties
 
+# From 4.5 a path property has to say that // is welcome.
+BLEND_RELATIVE = {"PATH_SUPPORTS_BLEND_RELATIVE"} if bpy.app.version >= (4, 5, 0) else set()
+
 
 def scene_of(context: Any) -> Any:
     """The scene that the sequencer edits: the workspace's own from 5.0, else the window's."""

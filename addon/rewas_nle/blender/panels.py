@@ -144,7 +144,7 @@ def _draw_trouble(layout: Any, context: Any, trouble: Trouble) -> None:
 
 def _draw_text(layout: Any, context: Any, text: str) -> None:
     """Text over several lines: a label cuts off what does not fit."""
-    width_px = context.region.width / context.preferences.system.ui_scale - 50
+    width_px = context.region.width / (context.preferences.system.ui_scale or 1.0) - 50
     column = layout.column(align=True)
     column.scale_y = 0.75
     characters = max(int(width_px / _CHARACTER_WIDTH_PX), 16)

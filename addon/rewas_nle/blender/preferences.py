@@ -7,6 +7,8 @@ from typing import Any
 
 import bpy
 
+from . import compat
+
 # rewas_api.DEFAULT_PORT says the same; it is not imported here because a missing wheel must not stop registration.
 DEFAULT_ADDRESS = "127.0.0.1:50071"
 ADDON = __package__.rpartition(".")[0]
@@ -53,6 +55,7 @@ class RewasPreferences(bpy.types.AddonPreferences):
         "they go to the extension's own folder and stay there",
         default="//rewas-stems/",
         subtype="DIR_PATH",
+        options=compat.BLEND_RELATIVE,
     )
 
     def draw(self, context: Any) -> None:

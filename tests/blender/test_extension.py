@@ -1,0 +1,237 @@
+"""The extension as such: it comes and goes without a trace, keeps prompts, draws every state, and says what fails."""
+
+import builtins
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import bpy
+import pytest
+from conftest import ADDON, add_movie, part, strips_of
+
+
+def rewas_threads() -> list[str]:
+    return [thread.name for thread in threading.enumerate() if thread.name.startswith("rewas-")]
+
+
+def pump_until(condition: Any, within_s: float = 30.0) -> float:
+    """Pump as the timer would, and return the longest time that a single call took."""
+    pump = part("blender.pump")
+    deadline_s = time.monotonic() + within_s
+    longest_s = 0.0
+    while not condition():
+        assert time.monotonic() < deadline_s, pump.session().board
+        begin_s = time.perf_counter()
+        pump.pump()
+        longest_s = max(longest_s, time.perf_counter() - begin_s)
+        time.sleep(0.005)
+    return longest_s
+
+
+def board() -> Any:
+    return part("blender.pump").session().board
+
+
+def test_registering_imports_neither_transport_nor_timeline_library(extension_zip: Path, installed: str) -> None:
+    assert bpy.ops.preferences.addon_disable(module=ADDON) == {"FINISHED"}
+    assert not hasattr(bpy.types.Scene, "rewas")
+    assert bpy.ops.preferences.addon_enable(module=ADDON) == {"FINISHED"}
+    assert hasattr(bpy.types.Scene, "rewas")
+
+
+def test_libraries_come_from_the_extension_s_own_wheels(installed: str) -> None:
+    import grpc
+    import opentimelineio
+
+    import rewas_api
+
+    profile = Path(bpy.utils.resource_path("USER"))
+    for module in (grpc, opentimelineio, rewas_api):
+        assert Path(module.__file__).is_relative_to(profile)
+
+
+def test_prompts_survive_saving_copying_and_undo(scene: Any, ball: Path, tmp_path: Path) -> None:
+    add_movie(scene, ball, prompt="a ball bounces on a wooden floor")
+    path = tmp_path / "saved.blend"
+    bpy.ops.wm.save_as_mainfile(filepath=str(path))
+    bpy.ops.wm.read_homefile(use_empty=True)
+    bpy.ops.wm.open_mainfile(filepath=str(path))
+    scene = bpy.context.scene
+    (strip,) = strips_of(scene.sequence_editor)
+    assert strip.rewas.prompt == "a ball bounces on a wooden floor"
+    window = bpy.context.window_manager.windows[0]
+    area = window.screen.areas[0]
+    area.type = "SEQUENCE_EDITOR"
+    if hasattr(window.workspace, "sequencer_scene"):
+        window.workspace.sequencer_scene = scene
+    strip.select = True
+    region = next(region for region in area.regions if region.type == "WINDOW")
+    with bpy.context.temp_override(window=window, area=area, region=region):
+        bpy.ops.sequencer.duplicate()
+    assert [strip.rewas.prompt for strip in strips_of(scene.sequence_editor)] == [strip.rewas.prompt] * 2
+
+
+def test_generate_without_a_server_gives_one_report_and_changes_nothing(
+    scene: Any, ball: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for start in (1, 100, 200):
+        add_movie(scene, ball, start=start)
+    before = [(strip.name, strip.channel, sorted(strip.keys())) for strip in strips_of(scene.sequence_editor)]
+    assert bpy.ops.rewas.generate() == {"FINISHED"}
+    pump_until(lambda: not board().is_busy)
+    lines = list(board().jobs.values())
+    assert [line.state for line in lines] == ["failed"] * 3
+    assert len({str(line.trouble) for line in lines}) == 1
+    assert "127.0.0.1:9" in str(lines[0].trouble)
+    assert "rewas serve" in lines[0].trouble.remedy
+    assert capsys.readouterr().out.count("ReWaS: ") == 1
+    after = [(strip.name, strip.channel, sorted(strip.keys())) for strip in strips_of(scene.sequence_editor)]
+    assert after == before
+    assert not (tmp_path / "stems").exists()
+
+
+def test_refusals_stop_generate_with_their_words(scene: Any, ball: Path) -> None:
+    add_movie(scene, ball, prompt="")
+    with pytest.raises(RuntimeError, match="has no prompt"):
+        bpy.ops.rewas.generate()
+    assert board().jobs == {}
+
+
+def test_generate_asks_for_a_timeline_first(scene: Any) -> None:
+    bpy.context.window.scene = bpy.data.scenes.new("Without strips")
+    with pytest.raises(RuntimeError, match="The timeline is empty"):
+        bpy.ops.rewas.generate()
+
+
+def test_servers_elsewhere_need_online_access(scene: Any, ball: Path) -> None:
+    bpy.context.preferences.addons[ADDON].preferences.server_address = "192.0.2.1:50071"
+    assert not bpy.app.online_access
+    bpy.ops.rewas.check_server()
+    pump_until(lambda: board().server is not None)
+    assert "Allow Online Access" in board().server.trouble.remedy
+
+
+def test_a_malformed_address_is_said(scene: Any) -> None:
+    bpy.context.preferences.addons[ADDON].preferences.server_address = "somewhere"
+    bpy.ops.rewas.check_server()
+    pump_until(lambda: board().server is not None)
+    assert '"somewhere" is not the address of a server' in board().server.trouble.what
+
+
+def test_missing_wheels_become_one_clear_line(scene: Any, ball: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real_import = builtins.__import__
+
+    def without_grpc(name: str, *rest: Any, **more: Any) -> Any:
+        if name.startswith("rewas_api.client"):
+            raise ImportError("No module named 'grpc'")
+        return real_import(name, *rest, **more)
+
+    monkeypatch.setattr(builtins, "__import__", without_grpc)
+    add_movie(scene, ball)
+    bpy.ops.rewas.generate()
+    pump_until(lambda: not board().is_busy)
+    (line,) = board().jobs.values()
+    assert "libraries of the ReWaS extension cannot be loaded (No module named 'grpc')" in line.trouble.what
+
+
+def test_an_unsaved_file_keeps_its_stems_in_the_extension_s_own_folder(scene: Any, tmp_path: Path) -> None:
+    preferences = bpy.context.preferences.addons[ADDON].preferences
+    preferences.stems_folder = "//rewas-stems/"
+    folder = part("blender.preferences").stems_folder()
+    assert folder.is_dir()
+    assert folder.is_relative_to(bpy.utils.resource_path("USER"))
+    bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "film.blend"))
+    assert part("blender.preferences").stems_folder() == tmp_path / "rewas-stems"
+
+
+def test_copying_the_prompt_reaches_the_selected_movies(scene: Any, ball: Path) -> None:
+    first = add_movie(scene, ball, prompt="rain")
+    second = add_movie(scene, ball, start=100, prompt="wind")
+    assert bpy.ops.rewas.copy_prompt() == {"FINISHED"}
+    assert first.rewas.prompt == second.rewas.prompt == "wind"
+
+
+class RecordingLayout:
+    """Stands where Blender hands a layout to draw(); it keeps what was drawn, so that a state can be looked at."""
+
+    def __init__(self, drawn: list[str]) -> None:
+        object.__setattr__(self, "drawn", drawn)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        object.__setattr__(self, name, value)
+
+    def __getattr__(self, name: str) -> Any:
+        def call(*args: Any, **kwargs: Any) -> Any:
+            self.drawn.append(str(kwargs.get("text") or args[-1:]))
+            return RecordingLayout(self.drawn)
+
+        return call
+
+
+def drawn_by(panel_name: str) -> str:
+    panels = part("blender.panels")
+    drawn: list[str] = []
+
+    class Region:
+        width = 300
+
+    class Context:
+        scene = bpy.context.scene
+        workspace = bpy.context.window_manager.windows[0].workspace
+        preferences = bpy.context.preferences
+        region = Region()
+
+    class Panel:
+        layout = RecordingLayout(drawn)
+
+    getattr(panels, panel_name).draw(Panel(), Context())
+    return " ".join(drawn)
+
+
+def test_the_panel_tells_every_state_in_words(scene: Any, ball: Path) -> None:
+    messages, session = part("core.messages"), part("blender.pump").session()
+    assert "Asking the server" in drawn_by("REWAS_PT_generate")
+    trouble = messages.Trouble("No server answers.", "Start one with `rewas serve`.")
+    states = {
+        "No usable server": messages.ServerState("a", trouble),
+        "is loading": messages.ServerState("a", None, version="0.1.0"),
+        "Server 0.1.0 on cpu": messages.ServerState("a", None, version="0.1.0", device="cpu", worker_ready=True),
+    }
+    for text, state in states.items():
+        session._messages.put(state)
+        part("blender.pump").pump()
+        assert text in drawn_by("REWAS_PT_generate")
+    assert "Select a movie strip" in drawn_by("REWAS_PT_generate")
+    add_movie(scene, ball)
+    assert ball.name in drawn_by("REWAS_PT_generate")
+    assert "prompt" in drawn_by("REWAS_PT_generate")
+    assert "num_steps" in drawn_by("REWAS_PT_settings")
+    line = part("core.board").JobLine("k", "ball.mp4", state="running", stage="sample", step=3, total_steps=25)
+    session.board = session.board.with_job(line)
+    assert "Making sound 3/25" in drawn_by("REWAS_PT_jobs")
+
+
+def test_every_setting_and_operator_has_a_tooltip(scene: Any) -> None:
+    strip_type = part("blender.compat").STRIP_TYPE
+    groups = [strip_type.bl_rna.properties["rewas"].fixed_type, bpy.types.Scene.bl_rna.properties["rewas"].fixed_type]
+    groups.append(part("blender.preferences").RewasPreferences.bl_rna)
+    for group in groups:
+        for setting in group.properties:
+            if setting.identifier not in ("rna_type", "name", "bl_idname"):
+                assert len(setting.description) > 20, setting.identifier
+    for name in dir(bpy.ops.rewas):
+        assert getattr(bpy.ops.rewas, name).get_rna_type().description, name
+
+
+def test_switching_off_ends_every_thread(scene: Any, ball: Path) -> None:
+    add_movie(scene, ball)
+    bpy.ops.rewas.check_server()
+    bpy.ops.rewas.generate()
+    assert rewas_threads()
+    assert bpy.ops.preferences.addon_disable(module=ADDON) == {"FINISHED"}
+    try:
+        assert rewas_threads() == []
+        assert not hasattr(bpy.types, "REWAS_PT_generate")
+    finally:
+        bpy.ops.preferences.addon_enable(module=ADDON)

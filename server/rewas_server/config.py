@@ -37,7 +37,7 @@ class ServerConfig:
 
     port: on 127.0.0.1; 0 picks a free one. state_dir: where jobs, uploads and artifacts are kept. allowed_roots:
     folders under which media may be given by path. default_pack: used where a request names none. upload_limit_bytes:
-    largest media file that may be uploaded. queue_limit: most jobs that may wait or run. device: "auto", "cpu", "cuda:0".
+    largest media file that may be uploaded. queue_limit: most jobs that may wait or run. device: "auto", "cpu", ….
     cancel_grace_s: after so many seconds a worker that does not stop a cancelled job is ended.
     """
 

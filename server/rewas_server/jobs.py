@@ -74,6 +74,8 @@ def queued(job_id: str, name: str) -> rewas_pb2.Job:
 
 def started(job: rewas_pb2.Job) -> rewas_pb2.Job:
     """The worker begins."""
+    if job.state != JOB_STATE_QUEUED:
+        raise TransitionRefused(f"start of a job in state {rewas_pb2.JobState.Name(job.state)}")
     after = _moved(job, JOB_STATE_RUNNING)
     after.attempt += 1
     return after

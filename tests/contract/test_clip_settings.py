@@ -1,0 +1,100 @@
+"""Our metadata on OTIO clips: it survives the way there and back, and foreign values are refused by name."""
+
+from dataclasses import asdict
+from typing import Any
+
+import opentimelineio as otio
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rewas_api.clip_settings import SAMPLE_RATES_HZ, ClipSettings, read_clip_settings, write_clip_settings
+from rewas_api.errors import ProblemError, ProblemKind
+
+text = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=200)
+settings = st.builds(
+    ClipSettings,
+    prompt=text,
+    pack=st.none() | text.filter(bool),
+    seed=st.none() | st.integers(0, 2**63 - 1),
+    takes=st.none() | st.integers(1, 16),
+    num_steps=st.none() | st.integers(1, 1000),
+    guidance_scale=st.none() | st.floats(0, 20),
+    control_strength=st.none() | st.floats(0, 2),
+    sample_rate_hz=st.none() | st.sampled_from(SAMPLE_RATES_HZ),
+)
+
+
+@given(settings)
+def test_settings_survive_an_otio_file(written: ClipSettings) -> None:
+    clip = otio.schema.Clip("shot 1")
+    write_clip_settings(clip, written)
+    again = otio.adapters.read_from_string(clip.to_json_string(), "otio_json")
+    read = read_clip_settings(again)
+    assert read is not None
+    for name, value in asdict(written).items():
+        # OTIO's JSON may lose the last bit of a float.
+        expected = pytest.approx(value, rel=1e-12) if isinstance(value, float) else value
+        assert getattr(read, name) == expected, name
+
+
+@given(settings)
+def test_settings_survive_the_contract(written: ClipSettings) -> None:
+    message = type(written.to_proto()).FromString(written.to_proto().SerializeToString())
+    assert ClipSettings.from_proto(message) == written
+
+
+@given(settings, settings)
+def test_own_settings_win_over_defaults(own: ClipSettings, defaults: ClipSettings) -> None:
+    merged = own.over(defaults)
+    assert merged.prompt == own.prompt
+    assert merged.seed == (defaults.seed if own.seed is None else own.seed)
+    assert merged.over(defaults) == merged
+
+
+def test_unknown_names_are_kept() -> None:
+    clip = otio.schema.Clip("shot 1", metadata={"rewas": {"prompt": "rain", "from_the_future": 3}, "other": {"a": 1}})
+    write_clip_settings(clip, ClipSettings(prompt="wind"))
+    assert dict(clip.metadata["rewas"].items()) == {"prompt": "wind", "from_the_future": 3}
+    assert clip.metadata["other"]["a"] == 1
+
+
+def test_a_clip_without_ours_has_no_settings() -> None:
+    assert read_clip_settings(otio.schema.Clip("shot 1", metadata={"other": 1})) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("prompt", 3),
+        ("prompt", "x" * 2001),
+        ("prompt", {"words": "rain"}),
+        ("pack", ["starter"]),
+        ("seed", -1),
+        ("seed", "7"),
+        ("takes", 0),
+        ("takes", 17),
+        ("takes", 2.5),
+        ("takes", True),
+        ("num_steps", 1001),
+        ("guidance_scale", 20.5),
+        ("guidance_scale", float("nan")),
+        ("control_strength", float("inf")),
+        ("sample_rate_hz", 44000),
+    ],
+)
+def test_broken_values_are_refused_by_clip_and_field(name: str, value: Any) -> None:
+    clip = otio.schema.Clip("shot 1", metadata={"rewas": {name: value}})
+    with pytest.raises(ProblemError) as raised:
+        read_clip_settings(clip)
+    assert raised.value.kind is ProblemKind.TIMELINE
+    assert "shot 1" in raised.value.what
+    assert name in raised.value.what
+    assert raised.value.remedy
+
+
+@pytest.mark.parametrize("value", ["rain", 3, ["rain"]])
+def test_metadata_of_another_shape_is_refused(value: Any) -> None:
+    clip = otio.schema.Clip("shot 1", metadata={"rewas": value})
+    with pytest.raises(ProblemError, match="shot 1"):
+        read_clip_settings(clip)

@@ -1,0 +1,74 @@
+"""The generated code is what the pinned tools make of the contract, and the contract is a document."""
+
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from google.protobuf import descriptor_pb2
+
+ROOT = Path(__file__).resolve().parents[2]
+PROTOC_PYTHON = ROOT / ".venv-protoc" / "bin" / "python"
+FIELD, NESTED, ENUM, VALUE, SERVICE, METHOD = 2, 3, 5, 2, 6, 2
+
+
+def run_tool(*arguments: str | Path) -> None:
+    assert PROTOC_PYTHON.exists(), "make test creates .venv-protoc, which holds the pinned grpcio-tools"
+    done = subprocess.run([PROTOC_PYTHON, *arguments], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.fixture(scope="module")
+def contract(tmp_path_factory: pytest.TempPathFactory) -> descriptor_pb2.FileDescriptorProto:
+    path = tmp_path_factory.mktemp("contract") / "contract.bin"
+    run_tool("-m", "grpc_tools.protoc", "-Iproto", "--include_source_info", f"-o{path}", "rewas/v1/rewas.proto")
+    return descriptor_pb2.FileDescriptorSet.FromString(path.read_bytes()).file[0]
+
+
+def named_parts(contract: descriptor_pb2.FileDescriptorProto) -> Iterator[tuple[tuple[int, ...], str]]:
+    """The path in the source information, and the name, of everything that has to be explained."""
+    for m, message in enumerate(contract.message_type):
+        if not message.options.map_entry:
+            yield (4, m), message.name
+            for f, field in enumerate(message.field):
+                yield (4, m, FIELD, f), f"{message.name}.{field.name}"
+    for e, enum in enumerate(contract.enum_type):
+        yield (ENUM, e), enum.name
+        for v, value in enumerate(enum.value):
+            yield (ENUM, e, VALUE, v), value.name
+    for s, service in enumerate(contract.service):
+        yield (SERVICE, s), service.name
+        for c, call in enumerate(service.method):
+            yield (SERVICE, s, METHOD, c), f"{service.name}.{call.name}"
+
+
+def test_committed_code_is_what_the_pinned_tools_make(tmp_path: Path) -> None:
+    run_tool(ROOT / "scripts" / "generate_contract.py", "--output", tmp_path)
+    committed = ROOT / "proto" / "rewas_api" / "v1"
+    made_files = {path.name: path.read_text() for path in tmp_path.iterdir()}
+    committed_files = {path.name: path.read_text() for path in committed.iterdir() if path.is_file()}
+    assert made_files == committed_files, "run scripts/generate_contract.py with .venv-protoc/bin/python and commit"
+
+
+def test_every_part_of_the_contract_is_explained(contract: descriptor_pb2.FileDescriptorProto) -> None:
+    explained = {
+        tuple(location.path) for location in contract.source_code_info.location if location.leading_comments.strip()
+    }
+    parts = list(named_parts(contract))
+    assert len(parts) > 150
+    assert [name for path, name in parts if path not in explained] == []
+
+
+def test_numbers_with_a_unit_carry_it_in_their_name_or_comment(contract: descriptor_pb2.FileDescriptorProto) -> None:
+    comments = {tuple(place.path): place.leading_comments for place in contract.source_code_info.location}
+    units = {"_s": "second", "_hz": "per second|hertz", "_bytes": "byte", "_ms": "millisecond", "_nats": "nat"}
+    for path, name in named_parts(contract):
+        for suffix, words in units.items():
+            if len(path) == 4 and path[0] == 4 and name.endswith(suffix):
+                assert any(word in comments[path].lower() for word in words.split("|")), name
+
+
+def test_enums_start_unspecified(contract: descriptor_pb2.FileDescriptorProto) -> None:
+    for enum in contract.enum_type:
+        assert enum.value[0].number == 0
+        assert enum.value[0].name.endswith("_UNSPECIFIED")

@@ -1,0 +1,75 @@
+"""What `rewas_api` offers, word for word: a change here is a change for everyone who uses it."""
+
+import importlib
+import inspect
+import subprocess
+import sys
+
+import pytest
+
+from rewas_api.client import RewasClient
+from rewas_api.errors import ProblemKind
+from rewas_api.v1 import rewas_pb2
+
+FACE = {
+    "rewas_api": {"CONTRACT_VERSION", "DEFAULT_PORT", "__version__"},
+    "rewas_api.client": {"DEFAULT_ADDRESS", "FINAL_STATES", "CancelSignal", "RewasClient", "Work"},
+    "rewas_api.errors": {
+        "PROBLEM_METADATA_KEY",
+        "ContractMismatch",
+        "JobCancelled",
+        "JobFailed",
+        "ProblemError",
+        "ProblemKind",
+        "ServerUnavailable",
+    },
+    "rewas_api.clip_settings": {
+        "MAX_PROMPT_CHARACTERS",
+        "METADATA_KEY",
+        "SAMPLE_RATES_HZ",
+        "ClipSettings",
+        "read_clip_settings",
+        "write_clip_settings",
+    },
+}
+CLIENT_CALLS = {
+    "address", "cancel", "close", "fetch", "find_media", "job", "jobs", "packs", "server_info", "submit", "upload",
+    "wait", "watch",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", FACE)
+def test_modules_offer_exactly_this(name: str) -> None:
+    module = importlib.import_module(name)
+    assert set(module.__all__) == FACE[name]
+    assert all(hasattr(module, offered) for offered in module.__all__)
+
+
+def test_the_client_offers_exactly_this() -> None:
+    client = RewasClient("127.0.0.1:1")
+    assert {name for name in dir(client) if not name.startswith("_")} == CLIENT_CALLS
+    client.close()
+
+
+def test_everything_offered_is_explained() -> None:
+    for name in FACE:
+        module = importlib.import_module(name)
+        for offered in module.__all__:
+            item = getattr(module, offered)
+            if inspect.isclass(item) or inspect.isfunction(item):
+                assert (item.__doc__ or "").strip(), f"{name}.{offered}"
+    for name in CLIENT_CALLS - {"address"}:
+        assert (getattr(RewasClient, name).__doc__ or "").strip(), name
+
+
+def test_kinds_of_problem_are_those_of_the_contract() -> None:
+    assert {f"PROBLEM_KIND_{kind.name}": kind.value for kind in ProblemKind} == dict(rewas_pb2.ProblemKind.items())
+
+
+def test_settings_need_neither_grpc_nor_opentimelineio_nor_a_model() -> None:
+    code = (
+        "import sys, rewas_api.clip_settings, rewas_api.errors;"
+        "print([name for name in ('grpc', 'opentimelineio', 'torch', 'numpy') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

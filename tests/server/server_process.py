@@ -1,0 +1,126 @@
+"""A real server in a process of its own, for tests."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import IO, Self
+
+from rewas_api.client import RewasClient
+
+SERVE = """
+import logging, sys
+from pathlib import Path
+from rewas_api.errors import ProblemError
+from rewas_server.app import serve
+from rewas_server.config import ServerConfig
+logging.basicConfig(level=logging.INFO, format="%(name)s %(levelname)s %(message)s")
+port, state_dir, default_pack, cancel_grace_s, *roots = sys.argv[1:]
+config = ServerConfig(
+    port=int(port), state_dir=Path(state_dir), allowed_roots=tuple(map(Path, roots)), default_pack=default_pack,
+    upload_limit_bytes=2**20, queue_limit=20, device="cpu", cancel_grace_s=float(cancel_grace_s),
+)
+try:
+    serve(config, lambda port: print(port, flush=True))
+except ProblemError as problem:
+    sys.exit(str(problem))
+print("torch" in sys.modules, flush=True)
+"""
+
+
+class ServerProcess:
+    """A server on a free port (or the given one) that is ended, worker and all, when the block is left."""
+
+    def __init__(
+        self,
+        state_dir: Path,
+        roots: Sequence[Path] = (),
+        *,
+        port: int = 0,
+        packs_dir: Path | None = None,
+        default_pack: str = "starter",
+        cancel_grace_s: float = 60.0,
+    ) -> None:
+        arguments = [str(port), str(state_dir), default_pack, str(cancel_grace_s), *map(str, roots)]
+        environment = os.environ | {"REWAS_PACKS": str(packs_dir or "")}
+        self._log: IO[str] = tempfile.TemporaryFile("w+")  # noqa: SIM115 - closed in stop
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", SERVE, *arguments],
+            stdout=subprocess.PIPE,
+            stderr=self._log,
+            text=True,
+            env=environment,
+        )
+        assert self._process.stdout is not None
+        self._output = self._process.stdout
+        first_line = self._output.readline()
+        if not first_line:
+            self._process.wait()
+            self.refusal = self.log().strip()
+            self.port = 0
+        else:
+            self.refusal = ""
+            self.port = int(first_line)
+
+    def __enter__(self) -> Self:
+        assert self.port, self.refusal
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    @property
+    def address(self) -> str:
+        return f"127.0.0.1:{self.port}"
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def client(self) -> RewasClient:
+        return RewasClient(self.address)
+
+    def log(self) -> str:
+        self._log.seek(0)
+        return self._log.read()
+
+    def worker_pids(self) -> list[int]:
+        """The worker processes that are children of the server."""
+        return [pid for pid, parent in _parents() if parent == self._process.pid]
+
+    def kill(self) -> None:
+        """End the server without a goodbye."""
+        self._process.kill()
+        self._process.wait()
+
+    def stop(self, number: signal.Signals = signal.SIGTERM) -> tuple[int, str]:
+        """End the server in order; its exit status, and what it wrote last."""
+        if self._process.poll() is None:
+            self._process.send_signal(number)
+        try:
+            rest, _ = self._process.communicate(timeout=20)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            raise
+        return self._process.returncode, rest.strip()
+
+
+def is_running(pid: int) -> bool:
+    """Whether a process is there and more than a zombie."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def _parents() -> Iterator[tuple[int, int]]:
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            yield int(stat.parent.name), int(stat.read_text().rpartition(")")[2].split()[1])
+        except OSError:
+            continue

@@ -1,0 +1,90 @@
+"""The life of a job: only the permitted changes happen, and none of them loses what is known."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rewas_api.errors import ProblemError, ProblemKind
+from rewas_api.v1 import rewas_pb2
+from rewas_server import jobs
+
+PROBLEM = ProblemError("The picture is torn.", "Take another.", ProblemKind.MEDIA)
+CHANGES = {
+    "start": jobs.started,
+    "progress": lambda job: jobs.progressed(job, jobs.ProgressReport(rewas_pb2.STAGE_SAMPLE, 1, 4, 0.25, 3.0)),
+    "fall back": lambda job: jobs.progressed(job, jobs.ProgressReport(rewas_pb2.STAGE_DECODE, 0, 0, 0.0)),
+    "succeed": lambda job: jobs.succeeded(job, rewas_pb2.SoundResult()),
+    "fail": lambda job: jobs.failed(job, PROBLEM),
+    "request cancel": jobs.cancel_requested,
+    "cancel": jobs.cancelled,
+    "crash": lambda job: jobs.interrupted(job, by_crash=True),
+    "stop the server": lambda job: jobs.interrupted(job, by_crash=False),
+}
+# Written down once more, by hand, from the contract: QUEUED | RUNNING -> CANCELLING may be passed within one change.
+PERMITTED = {
+    "QUEUED": {"RUNNING", "FAILED", "CANCELLED"},
+    "RUNNING": {"RUNNING", "QUEUED", "SUCCEEDED", "FAILED", "CANCELLING"},
+    "CANCELLING": {"CANCELLED"},
+}
+
+
+def state_of(job: rewas_pb2.Job) -> str:
+    return rewas_pb2.JobState.Name(job.state).removeprefix("JOB_STATE_")
+
+
+@given(st.lists(st.sampled_from(sorted(CHANGES)), max_size=30))
+def test_any_sequence_of_changes_keeps_the_rules(changes: list[str]) -> None:
+    job = jobs.queued("1", "shot")
+    for name in changes:
+        before = job.SerializeToString(deterministic=True)
+        try:
+            after = CHANGES[name](job)
+        except jobs.TransitionRefused:
+            after = job
+        assert job.SerializeToString(deterministic=True) == before, "the old snapshot stays as it was"
+        if after is not job:
+            assert state_of(after) in PERMITTED.get(state_of(job), set())
+            assert after.revision > job.revision
+            assert after.fraction >= job.fraction
+            assert after.id == job.id
+            assert after.name == job.name
+        assert (after.state in jobs.FINAL_STATES) == (after.finished_at_ms > 0)
+        assert after.HasField("problem") == (state_of(after) == "FAILED")
+        assert (after.WhichOneof("result") is not None) == (state_of(after) == "SUCCEEDED")
+        assert after.attempt <= jobs.MAX_ATTEMPTS
+        job = after
+
+
+@pytest.mark.parametrize("end", ["succeed", "fail"])
+@pytest.mark.parametrize("change", sorted(CHANGES))
+def test_final_states_never_change(end: str, change: str) -> None:
+    job = CHANGES[end](jobs.started(jobs.queued("1", "shot")))
+    if change == "request cancel":
+        assert CHANGES[change](job) is job
+    else:
+        with pytest.raises(jobs.TransitionRefused):
+            CHANGES[change](job)
+
+
+def test_a_waiting_job_is_cancelled_at_once_and_a_running_one_when_the_worker_has_stopped() -> None:
+    waiting = jobs.queued("1", "shot")
+    assert state_of(jobs.cancel_requested(waiting)) == "CANCELLED"
+    running = jobs.cancel_requested(jobs.started(waiting))
+    assert state_of(running) == "CANCELLING"
+    assert state_of(jobs.cancelled(running)) == "CANCELLED"
+    assert state_of(jobs.interrupted(running, by_crash=True)) == "CANCELLED"
+
+
+def test_the_second_crash_is_the_last() -> None:
+    job = jobs.interrupted(jobs.started(jobs.queued("1", "shot")), by_crash=True)
+    assert (state_of(job), job.attempt) == ("QUEUED", 1)
+    job = jobs.interrupted(jobs.started(job), by_crash=True)
+    assert (state_of(job), job.problem.kind) == ("FAILED", rewas_pb2.PROBLEM_KIND_RESOURCES)
+    assert "shot" in job.problem.what
+
+
+def test_an_orderly_stop_is_not_counted() -> None:
+    job = jobs.queued("1", "shot")
+    for _ in range(5):
+        job = jobs.interrupted(jobs.started(job), by_crash=False)
+        assert (state_of(job), job.attempt) == ("QUEUED", 0)

@@ -1,0 +1,139 @@
+"""The job store: what was acknowledged is there, once, whatever happened to the process."""
+
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from rewas_api.errors import ProblemError, ProblemKind
+from rewas_api.v1 import rewas_pb2
+from rewas_server import jobs
+from rewas_server.store import SqliteJobStore
+
+ADD_JOBS_FOR_EVER = """
+import itertools, sys
+from pathlib import Path
+from rewas_api.v1 import rewas_pb2
+from rewas_server import jobs
+from rewas_server.store import SqliteJobStore
+store = SqliteJobStore(Path(sys.argv[1]))
+for number in itertools.count():
+    name = f"{sys.argv[2]}-{number}"
+    store.add(jobs.queued(name, name), rewas_pb2.SubmitJobRequest(idempotency_key=name))
+    print(name, flush=True)
+"""
+
+
+def request(key: str, prompt: str = "rain") -> rewas_pb2.SubmitJobRequest:
+    work = rewas_pb2.SoundWork(settings=rewas_pb2.SoundSettings(prompt=prompt))
+    work.uploaded_media["b"] = "2"
+    work.uploaded_media["a"] = "1"
+    return rewas_pb2.SubmitJobRequest(idempotency_key=key, sound=work)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> SqliteJobStore:
+    return SqliteJobStore(tmp_path / "jobs.sqlite3")
+
+
+def test_acknowledged_jobs_survive_sigkill(tmp_path: Path) -> None:
+    path = tmp_path / "jobs.sqlite3"
+    acknowledged: list[str] = []
+    for run in range(3):
+        process = subprocess.Popen(
+            [sys.executable, "-c", ADD_JOBS_FOR_EVER, path, str(run)], stdout=subprocess.PIPE, text=True
+        )
+        assert process.stdout is not None
+        acknowledged += [process.stdout.readline().strip() for _ in range(25)]
+        os.kill(process.pid, signal.SIGKILL)
+        acknowledged += [line.strip() for line in process.stdout if line.endswith("\n")]
+        process.wait()
+    stored = [job.id for job in SqliteJobStore(path).newest(10_000)]
+    assert len(stored) == len(set(stored))
+    assert set(acknowledged) <= set(stored)
+    assert len(stored) - len(acknowledged) <= 3
+
+
+def test_a_key_names_one_job(store: SqliteJobStore) -> None:
+    first = store.add(jobs.queued("1", "shot"), request("key"))
+    assert store.add(jobs.queued("2", "shot"), request("key")) == first
+    assert store.find_by_key(request("key")) == first
+    assert [job.id for job in store.newest(10)] == ["1"]
+    with pytest.raises(ProblemError) as raised:
+        store.add(jobs.queued("3", "shot"), request("key", prompt="wind"))
+    assert raised.value.kind is ProblemKind.SETTINGS
+    assert "key" in raised.value.what
+
+
+def test_a_job_is_claimed_once_by_many_threads(store: SqliteJobStore) -> None:
+    for number in range(60):
+        store.add(jobs.queued(str(number), "shot"), request(str(number)))
+    claimed: list[str] = []
+
+    def claim() -> None:
+        while (found := store.claim_next()) is not None:
+            claimed.append(found[0].id)
+
+    threads = [threading.Thread(target=claim) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(claimed, key=int) == [str(number) for number in range(60)]
+    assert store.unfinished() == [str(number) for number in range(60)]
+
+
+def test_the_longest_waiting_job_is_claimed_with_its_request(store: SqliteJobStore) -> None:
+    for number in range(3):
+        store.add(jobs.queued(str(number), "shot"), request(str(number), prompt=f"rain {number}"))
+    store.update("0", jobs.cancel_requested)
+    found = store.claim_next()
+    assert found is not None
+    job, found_request = found
+    assert (job.id, job.state, job.attempt) == ("1", rewas_pb2.JOB_STATE_RUNNING, 1)
+    assert found_request.sound.settings.prompt == "rain 1"
+
+
+def test_a_refused_change_changes_nothing(store: SqliteJobStore) -> None:
+    store.add(jobs.queued("1", "shot"), request("1"))
+    with pytest.raises(jobs.TransitionRefused):
+        store.update("1", jobs.cancelled)
+    assert store.get("1").revision == 1
+    store.update("1", jobs.started)
+    assert store.get("1").revision == 2
+
+
+def test_an_unknown_job_is_named(store: SqliteJobStore) -> None:
+    with pytest.raises(ProblemError, match="nonsense") as raised:
+        store.get("nonsense")
+    assert raised.value.kind is ProblemKind.NOT_FOUND
+
+
+def test_a_store_that_cannot_be_used_says_so(tmp_path: Path) -> None:
+    damaged = tmp_path / "damaged.sqlite3"
+    damaged.write_bytes(b"this is no database, however long one looks at it" * 100)
+    below_a_file = tmp_path / "file"
+    below_a_file.write_text("")
+    newer = tmp_path / "newer.sqlite3"
+    with sqlite3.connect(newer) as connection:
+        connection.execute("PRAGMA user_version = 99")
+    connection.close()
+    for path in (damaged, below_a_file / "jobs.sqlite3", newer):
+        with pytest.raises(ProblemError) as raised:
+            SqliteJobStore(path)
+        assert str(path) in raised.value.what
+        assert raised.value.remedy
+
+
+def test_jobs_are_there_after_a_restart(tmp_path: Path) -> None:
+    path = tmp_path / "jobs.sqlite3"
+    store = SqliteJobStore(path)
+    store.add(jobs.queued("1", "shot"), request("1"))
+    done = store.update("1", lambda job: jobs.failed(job, ProblemError("a", "b")))
+    store.close()
+    assert SqliteJobStore(path).get("1") == done

@@ -1,0 +1,199 @@
+"""Which files a request may name, and what becomes of uploads."""
+
+import contextlib
+import hashlib
+import os
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rewas_api.errors import ProblemError, ProblemKind
+from rewas_api.v1 import rewas_pb2
+from rewas_server.media import MediaLibrary, Upload, local_path
+
+LIMIT_BYTES = 1000
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    root = tmp_path / "media"
+    root.mkdir()
+    return root
+
+
+@pytest.fixture
+def library(root: Path, tmp_path: Path) -> MediaLibrary:
+    return MediaLibrary([root], tmp_path / "uploads", LIMIT_BYTES)
+
+
+def refusal(library: MediaLibrary, url: str, **uploaded: str) -> ProblemError:
+    with pytest.raises(ProblemError) as raised:
+        library.locate(url, uploaded)
+    assert raised.value.what
+    assert raised.value.remedy
+    return raised.value
+
+
+def header(data: bytes, extension: str = ".mov") -> rewas_pb2.UploadHeader:
+    return rewas_pb2.UploadHeader(sha256=hashlib.sha256(data).hexdigest(), size_bytes=len(data), extension=extension)
+
+
+def send_all(upload: Upload, data: bytes) -> None:
+    upload.append(data)
+    upload.finish()
+
+
+@pytest.mark.parametrize("name", ["clip.mp4", "a shot.mov", "100%.mov", "naïve – Aufnahme #3?.mov", "%20.mov"])
+def test_paths_and_urls_name_the_same_file(library: MediaLibrary, root: Path, name: str) -> None:
+    file = root / name
+    file.write_bytes(b"picture")
+    encoded = quote(str(file))
+    for url in (str(file), f"file://{encoded}", f"file://localhost{encoded}", f"file:{encoded}", f"FILE://{encoded}"):
+        assert library.locate(url, {}) == file.resolve(), url
+
+
+def test_a_url_that_was_not_encoded_still_names_its_file(library: MediaLibrary, root: Path) -> None:
+    file = root / "shot #3 ?.mov"
+    file.write_bytes(b"picture")
+    assert library.locate(f"file://{file}", {}) == file.resolve()
+
+
+@given(st.text(st.characters(exclude_categories=["Cs", "Cc"], exclude_characters="/"), min_size=1))
+def test_encoding_a_path_is_undone(name: str) -> None:
+    path = Path("/media") / name
+    assert local_path("file://" + quote(str(path))) == path
+
+
+def test_what_lies_outside_is_refused_also_through_links_and_dots(library: MediaLibrary, root: Path) -> None:
+    secret = root.parent / "secret.mov"
+    secret.write_bytes(b"secret")
+    (root / "link.mov").symlink_to(secret)
+    (root / "folder").symlink_to(root.parent)
+    beside = root.parent / "media-of-others"
+    beside.mkdir()
+    (beside / "clip.mov").write_bytes(b"picture")
+    for path in (
+        secret,
+        root / ".." / "secret.mov",
+        root / "link.mov",
+        root / "folder" / "secret.mov",
+        beside / "clip.mov",
+    ):
+        assert refusal(library, str(path)).kind is ProblemKind.PERMISSION
+        assert refusal(library, f"file://{quote(str(path))}").kind is ProblemKind.PERMISSION
+    # Whether something outside exists is nobody's business.
+    absent = refusal(library, str(root.parent / "absent.mov"))
+    assert absent.kind is ProblemKind.PERMISSION
+
+
+def test_missing_media_are_named(library: MediaLibrary, root: Path) -> None:
+    problem = refusal(library, str(root / "gone.mov"))
+    assert problem.kind is ProblemKind.MEDIA
+    assert "gone.mov" in problem.what
+    assert refusal(library, str(root)).kind is ProblemKind.MEDIA
+
+
+def test_a_loop_of_links_is_a_missing_file(library: MediaLibrary, root: Path) -> None:
+    (root / "a").symlink_to(root / "b")
+    (root / "b").symlink_to(root / "a")
+    assert refusal(library, str(root / "a")).kind is ProblemKind.MEDIA
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read every file")
+def test_media_that_may_not_be_read_are_named(library: MediaLibrary, root: Path) -> None:
+    (root / "closed.mov").touch(0)
+    assert refusal(library, str(root / "closed.mov")).kind is ProblemKind.MEDIA
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "clip.mov",
+        "./clip.mov",
+        "../clip.mov",
+        "file:clip.mov",
+        "http://example.org/clip.mov",
+        "https://example.org/clip.mov",
+        "s3://bucket/clip.mov",
+        "file://server/share/clip.mov",
+        "file://[/clip.mov",
+        "C:\\shots\\clip.mov",
+        "C:/shots/clip.mov",
+        "file:///C:/shots/clip.mov",
+        "file:///C%3A/shots/clip.mov",
+        "\\\\server\\share\\clip.mov",
+        "/media/clip\0.mov",
+    ],
+)
+def test_what_names_no_file_of_this_machine_is_refused(library: MediaLibrary, url: str) -> None:
+    assert refusal(library, url).kind is ProblemKind.TIMELINE
+
+
+@given(st.text(max_size=200))
+def test_any_text_is_a_path_or_a_problem(url: str) -> None:
+    with contextlib.suppress(ProblemError):
+        assert local_path(url).is_absolute()
+
+
+def test_an_upload_arrives_whole_and_is_found(library: MediaLibrary, tmp_path: Path) -> None:
+    data = b"picture" * 100
+    upload = library.receive(header(data))
+    upload.append(data[:300])
+    assert library.find(header(data).sha256) is None
+    upload.append(data[300:])
+    assert upload.finish().size_bytes == 700
+    upload.close()
+    found = library.locate("file:///elsewhere/clip.mov", {"file:///elsewhere/clip.mov": header(data).sha256})
+    assert found.read_bytes() == data
+    assert found.suffix == ".mov"
+    assert list((tmp_path / "uploads" / "incoming").iterdir()) == []
+
+
+@pytest.mark.parametrize("sent", [b"", b"pictur", b"picturf", b"picture and more"])
+def test_an_upload_that_differs_leaves_nothing(library: MediaLibrary, tmp_path: Path, sent: bytes) -> None:
+    upload = library.receive(header(b"picture"))
+    with pytest.raises(ProblemError, match="match"):
+        send_all(upload, sent)
+    upload.close()
+    assert [path for path in (tmp_path / "uploads").rglob("*") if path.is_file()] == []
+
+
+@pytest.mark.parametrize(
+    ("wrong", "kind"),
+    [
+        ({"sha256": "../../etc/passwd"}, ProblemKind.SETTINGS),
+        ({"sha256": "A" * 64}, ProblemKind.SETTINGS),
+        ({"sha256": "a" * 64 + "\n"}, ProblemKind.SETTINGS),
+        ({"extension": "/../x"}, ProblemKind.SETTINGS),
+        ({"extension": ".toolongforit"}, ProblemKind.SETTINGS),
+        ({"size_bytes": 0}, ProblemKind.MEDIA),
+        ({"size_bytes": LIMIT_BYTES + 1}, ProblemKind.RESOURCES),
+    ],
+)
+def test_uploads_that_cannot_be_right_are_refused(library: MediaLibrary, wrong: dict, kind: ProblemKind) -> None:
+    announced = header(b"picture")
+    for name, value in wrong.items():
+        setattr(announced, name, value)
+    with pytest.raises(ProblemError) as raised:
+        library.receive(announced)
+    assert raised.value.kind is kind
+
+
+def test_an_upload_that_the_disk_has_no_room_for_is_refused(root: Path, tmp_path: Path) -> None:
+    library = MediaLibrary([root], tmp_path / "uploads", 2**62)
+    with pytest.raises(ProblemError, match="space") as raised:
+        library.receive(rewas_pb2.UploadHeader(sha256="0" * 64, size_bytes=2**60, extension=".mov"))
+    assert raised.value.kind is ProblemKind.RESOURCES
+
+
+def test_uploads_that_were_never_made_are_named(library: MediaLibrary) -> None:
+    with pytest.raises(ProblemError) as raised:
+        library.locate("/clip.mov", {"/clip.mov": "0" * 64})
+    assert raised.value.kind is ProblemKind.MEDIA
+    with pytest.raises(ProblemError) as raised:
+        library.locate("/clip.mov", {"/clip.mov": "../../etc/passwd"})
+    assert raised.value.kind is ProblemKind.SETTINGS

@@ -1,0 +1,343 @@
+"""A real server in its own process: what it refuses, how it starts and ends. No job here reaches a model."""
+
+import hashlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from concurrent import futures
+from pathlib import Path
+from typing import Any
+
+import grpc
+import opentimelineio as otio
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from server_process import ServerProcess, is_running
+
+from rewas_api import CONTRACT_VERSION
+from rewas_api.client import RewasClient
+from rewas_api.errors import ContractMismatch, ProblemError, ProblemKind, ServerUnavailable
+from rewas_api.transfer import upload_messages
+from rewas_api.v1 import rewas_pb2, rewas_pb2_grpc
+
+DAMAGED_PACK = 'format = 1\nname = "damaged"\n'
+NEWER_PACK = "format = 99\n"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("server")
+    (folder / "media").mkdir()
+    (folder / "media" / "clip.mov").write_bytes(b"picture")
+    (folder / "outside.mov").write_bytes(b"picture")
+    for name, text in (("damaged", DAMAGED_PACK), ("newer", NEWER_PACK)):
+        (folder / "packs" / name).mkdir(parents=True)
+        (folder / "packs" / name / "pack.toml").write_text(text)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def server(folder: Path) -> Iterator[ServerProcess]:
+    with ServerProcess(folder / "state", [folder / "media"], packs_dir=folder / "packs") as server:
+        yield server
+
+
+@pytest.fixture
+def client(server: ServerProcess) -> Iterator[RewasClient]:
+    with server.client() as client:
+        yield client
+
+
+def sound(path: Path | str, **settings: Any) -> rewas_pb2.SoundWork:
+    time = otio.opentime.RationalTime
+    clip = otio.schema.Clip(
+        "shot 7",
+        otio.schema.ExternalReference(str(path)),
+        otio.opentime.TimeRange(time(0, 24000 / 1001), time(48, 24000 / 1001)),
+    )
+    settings = {"prompt": "rain"} | settings
+    return rewas_pb2.SoundWork(clip_otio_json=clip.to_json_string(), settings=rewas_pb2.SoundSettings(**settings))
+
+
+def refusal(client: RewasClient, work: Any, **options: Any) -> ProblemError:
+    with pytest.raises(ProblemError) as raised:
+        client.submit(work, **options)
+    assert raised.value.what.endswith(".")
+    assert raised.value.remedy.endswith(".")
+    return raised.value
+
+
+def test_the_server_says_who_it_is(client: RewasClient, folder: Path) -> None:
+    info = client.server_info()
+    assert info.contract_version == CONTRACT_VERSION
+    assert list(info.allowed_roots) == [str((folder / "media").resolve())]
+    assert info.default_pack == "starter"
+    assert info.upload_limit_bytes == 2**20
+
+
+def test_health_is_served(server: ServerProcess) -> None:
+    with grpc.insecure_channel(server.address) as channel:
+        stub = health_pb2_grpc.HealthStub(channel)
+        for name in ("", "rewas.v1.Rewas"):
+            assert stub.Check(health_pb2.HealthCheckRequest(service=name)).status == 1
+
+
+def test_damaged_packs_are_listed_with_their_problem(client: RewasClient) -> None:
+    packs = {pack.name: pack for pack in client.packs()}
+    assert "damaged" in packs["damaged"].problem.what
+    assert "99" in packs["newer"].problem.what
+
+
+def test_it_listens_on_loopback_alone(server: ServerProcess) -> None:
+    hexadecimal_port = f"{server.port:04X}"
+    loopback = "0100007F"
+    loopback_in_ipv6 = f"0000000000000000FFFF0000{loopback}"
+    listening = [
+        line.split()[1]
+        for table in ("/proc/net/tcp", "/proc/net/tcp6")
+        for line in Path(table).read_text().splitlines()[1:]
+        if line.split()[3] == "0A" and line.split()[1].endswith(f":{hexadecimal_port}")
+    ]
+    assert listening
+    assert {place.partition(":")[0] for place in listening} <= {loopback, loopback_in_ipv6}
+
+
+@pytest.mark.parametrize("name", ["damaged", "newer", "absent"])
+def test_unusable_packs_are_refused(client: RewasClient, folder: Path, name: str) -> None:
+    problem = refusal(client, sound(folder / "media" / "clip.mov", pack=name))
+    assert problem.kind is ProblemKind.PACK
+    assert name in problem.what
+
+
+def test_media_are_checked_when_the_job_is_handed_in(client: RewasClient, folder: Path) -> None:
+    missing = refusal(client, sound(folder / "media" / "gone.mov"))
+    assert (missing.kind, "gone.mov" in missing.what) in {(ProblemKind.MEDIA, True), (ProblemKind.PACK, False)}
+    assert client.jobs() == []
+
+
+@pytest.mark.parametrize(
+    ("settings", "word"),
+    [
+        ({"prompt": ""}, "prompt"),
+        ({"prompt": "x" * 10_000}, "prompt"),
+        ({"takes": 99}, "takes"),
+        ({"seed": -3}, "seed"),
+    ],
+)
+def test_settings_out_of_bounds_are_refused(
+    client: RewasClient, folder: Path, settings: dict[str, Any], word: str
+) -> None:
+    problem = refusal(client, sound(folder / "media" / "clip.mov", **settings))
+    assert problem.kind is ProblemKind.SETTINGS
+    assert word in problem.what
+    assert "shot 7" in problem.what
+
+
+@pytest.mark.parametrize("key", ["x" * 129])
+def test_keys_have_a_length(client: RewasClient, folder: Path, key: str) -> None:
+    problem = refusal(client, sound(folder / "media" / "clip.mov"), idempotency_key=key)
+    assert problem.kind is ProblemKind.SETTINGS
+
+
+def test_the_status_tells_the_kind(server: ServerProcess) -> None:
+    with grpc.insecure_channel(server.address) as channel:
+        stub = rewas_pb2_grpc.RewasStub(channel)
+        with pytest.raises(grpc.RpcError) as raised:
+            stub.GetJob(rewas_pb2.GetJobRequest(id="nonsense"))
+        assert raised.value.code() is grpc.StatusCode.NOT_FOUND
+        assert "nonsense" in raised.value.details()
+        with pytest.raises(grpc.RpcError) as raised:
+            stub.SubmitJob(rewas_pb2.SubmitJobRequest(idempotency_key="k"))
+        assert raised.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+
+
+def test_unknown_jobs_are_named_by_every_call(client: RewasClient, tmp_path: Path) -> None:
+    artifact = rewas_pb2.Artifact(name="../jobs.sqlite3", size_bytes=5, sha256="0" * 64)
+    calls = [
+        lambda: client.job("nonsense"),
+        lambda: client.cancel("nonsense"),
+        lambda: list(client.watch("nonsense")),
+        lambda: client.wait("nonsense"),
+        lambda: client.fetch("nonsense", artifact, tmp_path / "stem.wav"),
+    ]
+    for call in calls:
+        with pytest.raises(ProblemError, match="nonsense") as raised:
+            call()
+        assert raised.value.kind is ProblemKind.NOT_FOUND
+    assert not (tmp_path / "stem.wav").exists()
+
+
+def test_long_words_of_other_alphabets_still_come_back(client: RewasClient) -> None:
+    with pytest.raises(ProblemError) as raised:
+        client.submit(sound("/" + "動" * 5000))
+    assert raised.value.kind is not ProblemKind.INTERNAL
+
+
+def test_an_upload_is_sent_once(client: RewasClient, tmp_path: Path) -> None:
+    file = tmp_path / "shot.mov"
+    file.write_bytes(os.urandom(700_000))
+    steps: list[tuple[int, int]] = []
+    sha256 = client.upload(file, on_progress=lambda done, total: steps.append((done, total)))
+    assert sha256 == hashlib.sha256(file.read_bytes()).hexdigest()
+    assert steps[-1] == (700_000, 700_000)
+    steps.clear()
+    assert client.upload(file, on_progress=lambda done, total: steps.append((done, total))) == sha256
+    assert steps == []
+
+
+def test_uploads_that_cannot_be_are_refused(client: RewasClient, folder: Path, tmp_path: Path) -> None:
+    large = tmp_path / "large.mov"
+    large.write_bytes(b"x" * (2**20 + 1))
+    empty = tmp_path / "empty.mov"
+    empty.touch()
+    kinds = {large: ProblemKind.RESOURCES, empty: ProblemKind.MEDIA, tmp_path / "gone.mov": ProblemKind.MEDIA}
+    for path, kind in kinds.items():
+        with pytest.raises(ProblemError) as raised:
+            client.upload(path)
+        assert raised.value.kind is kind, path
+    with pytest.raises(ProblemError, match="SHA-256"):
+        client.find_media("no hash")
+
+
+def test_a_truncated_upload_leaves_nothing(server: ServerProcess, folder: Path, tmp_path: Path) -> None:
+    file = tmp_path / "shot.mov"
+    file.write_bytes(os.urandom(600_000))
+    sha256 = hashlib.sha256(file.read_bytes()).hexdigest()
+    truncated = list(upload_messages(file, sha256, None))[:-1]
+    with grpc.insecure_channel(server.address) as channel, server.client() as client:
+        stub = rewas_pb2_grpc.RewasStub(channel)
+        with pytest.raises(grpc.RpcError) as raised:
+            stub.UploadMedia(iter(truncated))
+        assert raised.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+        with pytest.raises(grpc.RpcError) as raised:
+            stub.UploadMedia(iter(truncated[1:]))
+        assert raised.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+        assert not client.find_media(sha256)
+    assert list((folder / "state" / "uploads" / "incoming").iterdir()) == []
+
+
+def test_a_message_that_is_too_large_is_refused(client: RewasClient) -> None:
+    work = rewas_pb2.TimelineWork(timeline_otio_json="x" * (65 * 1024 * 1024))
+    assert refusal(client, work).kind is ProblemKind.RESOURCES
+
+
+def test_nobody_answers() -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+        with RewasClient(address) as client:
+            with pytest.raises(ServerUnavailable, match="rewas serve"):
+                client.server_info()
+            with pytest.raises(ServerUnavailable, match=address):
+                client.wait("job", reconnect_for_s=0.5)
+
+
+def test_a_server_that_is_silent_is_given_up() -> None:
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        with (
+            RewasClient(f"127.0.0.1:{silent.getsockname()[1]}", timeout_s=0.5) as client,
+            pytest.raises(ServerUnavailable),
+        ):
+            client.server_info()
+
+
+class OtherVersion(rewas_pb2_grpc.RewasServicer):
+    def __init__(self, contract_version: int) -> None:
+        self.contract_version = contract_version
+
+    def GetServerInfo(self, request: Any, context: Any) -> rewas_pb2.ServerInfo:  # noqa: N802
+        return rewas_pb2.ServerInfo(version="9.9.9", contract_version=self.contract_version)
+
+
+@pytest.mark.parametrize(("contract_version", "word"), [(0, "older"), (CONTRACT_VERSION + 1, "newer"), (None, "speak")])
+def test_other_versions_are_refused(folder: Path, contract_version: int | None, word: str) -> None:
+    other = grpc.server(futures.ThreadPoolExecutor(1))
+    if contract_version is not None:
+        rewas_pb2_grpc.add_RewasServicer_to_server(OtherVersion(contract_version), other)
+    port = other.add_insecure_port("127.0.0.1:0")
+    other.start()
+    try:
+        with RewasClient(f"127.0.0.1:{port}") as client:
+            with pytest.raises(ContractMismatch, match=word):
+                client.server_info()
+            with pytest.raises(ContractMismatch, match=word):
+                client.submit(sound(folder / "media" / "clip.mov"))
+    finally:
+        other.stop(None)
+
+
+def test_a_closed_client_says_so_also_to_other_threads(server: ServerProcess) -> None:
+    client = server.client()
+    client.server_info()
+    client.close()
+    with pytest.raises(ServerUnavailable, match="closed"):
+        client.server_info()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_server_and_worker_and_the_server_never_loads_torch(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    server = ServerProcess(tmp_path / "state", [tmp_path])
+    with server.client() as client:
+        wait_until_worker_is_ready(client)
+        workers = server.worker_pids()
+        assert len(workers) == 1
+        client.packs()
+    status, torch_was_loaded = server.stop(number)
+    assert (status, torch_was_loaded) == (0, "False"), server.log()
+    assert not any(is_running(pid) for pid in workers)
+
+
+def test_a_worker_does_not_outlive_a_killed_server(tmp_path: Path) -> None:
+    server = ServerProcess(tmp_path / "state", [tmp_path])
+    with server.client() as client:
+        wait_until_worker_is_ready(client)
+    (worker,) = server.worker_pids()
+    server.kill()
+    poll(lambda: not is_running(worker))
+
+
+def test_a_worker_that_dies_while_idle_is_replaced(tmp_path: Path) -> None:
+    with ServerProcess(tmp_path / "state", [tmp_path]) as server, server.client() as client:
+        wait_until_worker_is_ready(client)
+        (first,) = server.worker_pids()
+        os.kill(first, signal.SIGKILL)
+        poll(lambda: not client.server_info().worker_ready or server.worker_pids() not in ([], [first]))
+        wait_until_worker_is_ready(client)
+        assert server.worker_pids() not in ([], [first])
+
+
+def test_two_servers_do_not_share_a_port_or_a_state_folder(server: ServerProcess, folder: Path, tmp_path: Path) -> None:
+    assert str(server.port) in ServerProcess(tmp_path / "state", port=server.port).refusal
+    assert "Another ReWaS server" in ServerProcess(folder / "state").refusal
+
+
+def test_a_state_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    assert "state" in ServerProcess(tmp_path / "file" / "state").refusal
+
+
+def test_the_front_process_imports_no_torch() -> None:
+    code = "import sys, rewas_server.app, rewas_server.worker; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
+
+
+def wait_until_worker_is_ready(client: RewasClient) -> None:
+    poll(lambda: client.server_info().worker_ready)
+
+
+def poll(condition: Any) -> None:
+    pause = threading.Event()
+    for _ in range(600):
+        if condition():
+            return
+        pause.wait(0.05)
+    raise AssertionError("it did not happen within 30 s")

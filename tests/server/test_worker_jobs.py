@@ -1,0 +1,305 @@
+"""Jobs through a real server, a real worker and a real, untrained model: results, progress, cancelling, crashes."""
+
+import hashlib
+import os
+import signal
+import threading
+import uuid
+from collections.abc import Callable, Iterator
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import opentimelineio as otio
+import pytest
+import soundfile
+from server_process import ServerProcess, is_running
+
+from rewas_api.client import RewasClient
+from rewas_api.errors import JobCancelled, JobFailed, ProblemError, ProblemKind, ServerUnavailable
+from rewas_api.v1 import rewas_pb2
+
+pytestmark = pytest.mark.slow
+FRAME_RATE = Fraction(24000, 1001)
+FRAMES = 48
+LONG = 1000
+"""Sampling steps of a job that is still running when something happens to it."""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from rewas_engine.training.untrained import write_untrained_pack
+
+    folder = tmp_path_factory.mktemp("jobs")
+    (folder / "media").mkdir()
+    write_video(folder / "media" / "shot 7.mp4")
+    (folder / "media" / "words.mp4").write_text("these are words, not a picture")
+    write_untrained_pack(folder / "packs" / "tiny", seed=0)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def server(folder: Path) -> Iterator[ServerProcess]:
+    with start(folder, folder / "state") as server:
+        yield server
+
+
+@pytest.fixture
+def client(server: ServerProcess) -> Iterator[RewasClient]:
+    with server.client() as client:
+        yield client
+
+
+def start(folder: Path, state_dir: Path, port: int = 0, cancel_grace_s: float = 60.0) -> ServerProcess:
+    return ServerProcess(
+        state_dir,
+        [folder / "media"],
+        port=port,
+        packs_dir=folder / "packs",
+        default_pack="tiny",
+        cancel_grace_s=cancel_grace_s,
+    )
+
+
+def write_video(path: Path) -> None:
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mpeg4", rate=FRAME_RATE)
+        stream.width = stream.height = 64
+        stream.pix_fmt = "yuv420p"
+        for index in range(FRAMES):
+            picture = np.full((64, 64, 3), 30, np.uint8)
+            picture[index % 48 : index % 48 + 16, 20:40] = 220
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, "rgb24")))
+        container.mux(stream.encode())
+
+
+def clip(path: Path | str, frames: int = FRAMES) -> otio.schema.Clip:
+    rate = float(FRAME_RATE)
+    return otio.schema.Clip(
+        "shot 7",
+        otio.schema.ExternalReference(str(path)),
+        otio.opentime.TimeRange(otio.opentime.RationalTime(0, rate), otio.opentime.RationalTime(frames, rate)),
+    )
+
+
+def sound(path: Path | str, num_steps: int = 4) -> rewas_pb2.SoundWork:
+    settings = rewas_pb2.SoundSettings(prompt="a ball bounces", seed=7, num_steps=num_steps)
+    return rewas_pb2.SoundWork(clip_otio_json=clip(path).to_json_string(), settings=settings)
+
+
+def submit_and_run(client: RewasClient, folder: Path, num_steps: int = LONG) -> rewas_pb2.Job:
+    """Hand in a long job and come back once it samples."""
+    job = client.submit(sound(folder / "media" / "shot 7.mp4", num_steps))
+    return wait_for(client, job.id, lambda job: job.stage == rewas_pb2.STAGE_SAMPLE and job.step > 0)
+
+
+def wait_for(client: RewasClient, job_id: str, condition: Callable[[rewas_pb2.Job], bool]) -> rewas_pb2.Job:
+    for job in client.watch(job_id):
+        if condition(job):
+            return job
+    raise AssertionError(f"the job ended first: {job}")
+
+
+def test_a_sound_job_from_end_to_end(client: RewasClient, folder: Path, tmp_path: Path) -> None:
+    snapshots: list[rewas_pb2.Job] = []
+    job = client.submit(sound(folder / "media" / "shot 7.mp4", num_steps=5))
+    assert job.name == "shot 7"
+    job = client.wait(job.id, on_snapshot=snapshots.append)
+    assert job.state == rewas_pb2.JOB_STATE_SUCCEEDED
+    assert job.fraction == 1.0
+    assert job.attempt == 1
+    sampled = [snapshot.step for snapshot in snapshots if snapshot.stage == rewas_pb2.STAGE_SAMPLE]
+    assert set(range(1, 6)) <= set(sampled), "each sampling step is told"
+    revisions = [snapshot.revision for snapshot in snapshots]
+    assert revisions == sorted(set(revisions))
+    fractions = [snapshot.fraction for snapshot in snapshots]
+    assert fractions == sorted(fractions)
+    (stem,) = job.sound.takes[0].stems
+    duration_s = Fraction(job.sound.clip.duration_s.numerator, job.sound.clip.duration_s.denominator)
+    assert duration_s == FRAMES / FRAME_RATE
+    assert stem.samples == round(duration_s * stem.sample_rate_hz)
+    fetched = client.fetch(job.id, stem.artifact, tmp_path / "deep" / "growl.wav")
+    assert hashlib.sha256(fetched.read_bytes()).hexdigest() == stem.artifact.sha256
+    assert soundfile.info(fetched).frames == stem.samples
+    assert list(fetched.parent.iterdir()) == [fetched]
+    assert client.server_info().device == "cpu"
+    listed = {listed.id: listed for listed in client.jobs()}[job.id]
+    assert listed.state == rewas_pb2.JOB_STATE_SUCCEEDED
+    assert listed.WhichOneof("result") is None
+
+
+def test_a_broken_fetch_goes_on_where_it_stopped(client: RewasClient, folder: Path, tmp_path: Path) -> None:
+    job = client.wait(client.submit(sound(folder / "media" / "shot 7.mp4")).id)
+    artifact = job.sound.takes[0].stems[0].artifact
+    data = client.fetch(job.id, artifact, tmp_path / "whole.wav").read_bytes()
+    half = len(data) // 2
+    (tmp_path / f".again.wav.{artifact.sha256[:16]}.part").write_bytes(data[:half])
+    received: list[int] = []
+    again = client.fetch(job.id, artifact, tmp_path / "again.wav", on_progress=lambda done, _: received.append(done))
+    assert again.read_bytes() == data
+    assert received[0] > half
+    (tmp_path / f".torn.wav.{artifact.sha256[:16]}.part").write_bytes(b"\0" * half)
+    with pytest.raises(ProblemError, match="damaged"):
+        client.fetch(job.id, artifact, tmp_path / "torn.wav")
+    assert client.fetch(job.id, artifact, tmp_path / "torn.wav").read_bytes() == data
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ProblemError) as raised:
+        client.fetch(job.id, artifact, tmp_path / "file" / "stem.wav")
+    assert raised.value.kind is ProblemKind.RESOURCES
+
+
+@pytest.mark.parametrize("name", ["../jobs.sqlite3", "", ".", "..", "/etc/passwd", "growl.wav\0"])
+def test_only_listed_artifacts_are_handed_out(client: RewasClient, folder: Path, tmp_path: Path, name: str) -> None:
+    job = client.wait(client.submit(sound(folder / "media" / "shot 7.mp4"), idempotency_key="for names").id)
+    with pytest.raises(ProblemError) as raised:
+        client.fetch(job.id, rewas_pb2.Artifact(name=name, size_bytes=9, sha256="0" * 64), tmp_path / "x")
+    assert raised.value.kind is ProblemKind.NOT_FOUND
+
+
+def test_energy_and_conflict(client: RewasClient, folder: Path) -> None:
+    otio_json = clip(folder / "media" / "shot 7.mp4").to_json_string()
+    job = client.wait(client.submit(rewas_pb2.EnergyWork(clip_otio_json=otio_json)).id)
+    assert len(job.energy.energy.values) > 0
+    assert np.isfinite(job.energy.energy.values).all()
+    job = client.wait(client.submit(rewas_pb2.ConflictWork(clip_otio_json=otio_json, prompt="rain")).id)
+    assert job.conflict.verdict != rewas_pb2.VERDICT_UNSPECIFIED
+    assert job.conflict.explanation
+
+
+def test_media_from_an_upload_give_the_same_sound(client: RewasClient, folder: Path) -> None:
+    by_path = client.wait(client.submit(sound(folder / "media" / "shot 7.mp4")).id)
+    work = sound("file:///another/machine/shot%207.mp4")
+    with pytest.raises(ProblemError) as raised:
+        client.submit(work)
+    assert raised.value.kind is ProblemKind.PERMISSION
+    work.uploaded_media["file:///another/machine/shot%207.mp4"] = client.upload(folder / "media" / "shot 7.mp4")
+    by_upload = client.wait(client.submit(work).id)
+    assert by_upload.sound.takes[0].stems[0].samples == by_path.sound.takes[0].stems[0].samples
+    assert by_upload.sound.takes[0].produced.values == by_path.sound.takes[0].produced.values
+
+
+def test_the_same_key_is_the_same_job(client: RewasClient, folder: Path) -> None:
+    key = uuid.uuid4().hex
+    work = sound(folder / "media" / "shot 7.mp4")
+    first = client.submit(work, idempotency_key=key)
+    assert client.submit(work, idempotency_key=key).id == first.id
+    with pytest.raises(ProblemError) as raised:
+        client.submit(sound(folder / "media" / "shot 7.mp4", num_steps=9), idempotency_key=key)
+    assert raised.value.kind is ProblemKind.SETTINGS
+    client.wait(first.id)
+
+
+def test_work_that_cannot_be_done_fails_the_job_alone(client: RewasClient, folder: Path) -> None:
+    job = client.submit(sound(folder / "media" / "words.mp4"))
+    with pytest.raises(JobFailed, match=r"words\.mp4|shot 7") as raised:
+        client.wait(job.id)
+    assert raised.value.kind is ProblemKind.MEDIA
+    assert raised.value.remedy
+    assert not (folder / "state" / "artifacts" / job.id).exists()
+    assert client.wait(client.submit(sound(folder / "media" / "shot 7.mp4")).id).state == rewas_pb2.JOB_STATE_SUCCEEDED
+
+
+def test_cancelling_in_each_state(client: RewasClient, folder: Path) -> None:
+    running = submit_and_run(client, folder)
+    waiting = client.submit(sound(folder / "media" / "shot 7.mp4"))
+    assert waiting.state == rewas_pb2.JOB_STATE_QUEUED
+    assert client.cancel(waiting.id).state == rewas_pb2.JOB_STATE_CANCELLED
+    step_before = client.job(running.id).step
+    assert client.cancel(running.id).state == rewas_pb2.JOB_STATE_CANCELLING
+    assert client.cancel(running.id).state in (rewas_pb2.JOB_STATE_CANCELLING, rewas_pb2.JOB_STATE_CANCELLED)
+    with pytest.raises(JobCancelled):
+        client.wait(running.id)
+    ended = client.job(running.id)
+    # What the worker had told before it heard of it is part of its path; far from the 1000 steps it never came.
+    assert ended.step <= step_before + 50
+    assert not (folder / "state" / "artifacts" / running.id).exists()
+    assert client.cancel(running.id) == ended
+    done = client.wait(client.submit(sound(folder / "media" / "shot 7.mp4")).id)
+    assert client.cancel(done.id) == done
+
+
+def test_a_signal_in_the_waiting_thread_cancels(client: RewasClient, folder: Path) -> None:
+    cancel = threading.Event()
+    job = client.submit(sound(folder / "media" / "shot 7.mp4", LONG))
+    with pytest.raises(JobCancelled):
+        client.wait(
+            job.id, on_snapshot=lambda job: cancel.set() if job.stage == rewas_pb2.STAGE_SAMPLE else None, cancel=cancel
+        )
+
+
+def test_a_worker_that_dies_once_costs_time_and_twice_the_job(folder: Path, tmp_path: Path) -> None:
+    with start(folder, tmp_path / "state") as server, server.client() as client:
+        job = submit_and_run(client, folder)
+        (first,) = server.worker_pids()
+        os.kill(first, signal.SIGKILL)
+        job = wait_for(
+            client, job.id, lambda job: job.attempt == 2 and job.stage == rewas_pb2.STAGE_SAMPLE and job.step > 0
+        )
+        (second,) = server.worker_pids()
+        assert second != first
+        os.kill(second, signal.SIGKILL)
+        with pytest.raises(JobFailed, match="worker process ended 2 times") as raised:
+            client.wait(job.id)
+        assert raised.value.kind is ProblemKind.RESOURCES
+        assert not is_running(first)
+        quick = client.wait(client.submit(sound(folder / "media" / "shot 7.mp4")).id)
+        assert quick.state == rewas_pb2.JOB_STATE_SUCCEEDED
+
+
+def test_a_worker_that_does_not_heed_a_cancellation_is_ended(folder: Path, tmp_path: Path) -> None:
+    with start(folder, tmp_path / "state", cancel_grace_s=0.5) as server, server.client() as client:
+        job = submit_and_run(client, folder)
+        (deaf,) = server.worker_pids()
+        os.kill(deaf, signal.SIGSTOP)
+        assert client.cancel(job.id).state == rewas_pb2.JOB_STATE_CANCELLING
+        with pytest.raises(JobCancelled):
+            client.wait(job.id)
+        assert not is_running(deaf)
+
+
+def test_jobs_go_on_after_the_server_was_killed_or_stopped(folder: Path, tmp_path: Path) -> None:
+    server = start(folder, tmp_path / "state")
+    with server.client() as client:
+        running = submit_and_run(client, folder)
+        waiting = client.submit(sound(folder / "media" / "shot 7.mp4"))
+        server.kill()
+        with pytest.raises(ServerUnavailable):
+            client.job(running.id)
+    server = start(folder, tmp_path / "state", port=server.port)
+    with server.client() as client:
+        again = wait_for(client, running.id, lambda job: job.attempt == 2 and job.step > 0)
+        assert again.revision > running.revision
+        server.stop()
+    with start(folder, tmp_path / "state", port=server.port) as server, server.client() as client:
+        # An orderly stop is no crash: the second attempt is made again.
+        wait_for(client, running.id, lambda job: job.attempt == 2 and job.state == rewas_pb2.JOB_STATE_RUNNING)
+        client.cancel(running.id)
+        assert client.wait(waiting.id).state == rewas_pb2.JOB_STATE_SUCCEEDED
+
+
+def test_a_watcher_stays_through_a_restart(folder: Path, tmp_path: Path) -> None:
+    server = start(folder, tmp_path / "state")
+    snapshots: list[rewas_pb2.Job] = []
+    with server.client() as client:
+        job = submit_and_run(client, folder, num_steps=200)
+        ended: list[rewas_pb2.Job] = []
+        watcher = threading.Thread(
+            target=lambda: ended.append(client.wait(job.id, on_snapshot=snapshots.append, reconnect_for_s=60))
+        )
+        watcher.start()
+        server.stop()
+        with start(folder, tmp_path / "state", port=server.port):
+            watcher.join(timeout=60)
+            assert [job.state for job in ended] == [rewas_pb2.JOB_STATE_SUCCEEDED]
+    revisions = [snapshot.revision for snapshot in snapshots]
+    assert revisions == sorted(set(revisions))
+
+
+def test_a_disk_that_refuses_the_stems_fails_the_job(folder: Path, tmp_path: Path) -> None:
+    with start(folder, tmp_path / "state") as server, server.client() as client:
+        (tmp_path / "state" / "artifacts").write_text("a file where the folder should be")
+        with pytest.raises(JobFailed) as raised:
+            client.wait(client.submit(sound(folder / "media" / "shot 7.mp4")).id)
+        assert raised.value.kind is ProblemKind.RESOURCES
+        assert client.server_info().worker_ready

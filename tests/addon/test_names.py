@@ -1,0 +1,37 @@
+"""Names of strips and files: short enough for Blender, safe on every disk, never taken twice."""
+
+import re
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rewas_nle.timeline.names import MAX_STRIP_NAME_BYTES, sound_file_name, sound_strip_name, unused_name
+
+
+@given(st.text(max_size=300), st.integers(1, 16))
+def test_strip_names_fit_and_keep_role_and_take(clip_name: str, take: int) -> None:
+    name = sound_strip_name(clip_name.encode(errors="ignore").decode(), "ambience", take)
+    assert len(name.encode()) <= MAX_STRIP_NAME_BYTES
+    assert name.endswith(f" ambience take {take}")
+
+
+@given(st.text(max_size=300), st.text(max_size=40))
+def test_file_names_are_safe_everywhere(clip_name: str, job_id: str) -> None:
+    assert re.fullmatch(
+        r"[A-Za-z0-9-]{1,60}_primary_take2_[A-Za-z0-9-]{1,8}\.wav", sound_file_name(clip_name, "primary", 2, job_id)
+    )
+
+
+def test_names_of_people_stay_readable() -> None:
+    assert sound_file_name("Küche Szene 12.mov", "primary", 1, "3f9c2a1b77") == (
+        "Kuche-Szene-12-mov_primary_take1_3f9c2a1b.wav"
+    )
+
+
+@given(st.integers(0, 30))
+def test_a_taken_name_is_never_given_again(taken_count: int) -> None:
+    taken: set[str] = set()
+    for _ in range(taken_count):
+        name = unused_name("a.wav", taken.__contains__)
+        assert name not in taken
+        taken.add(name)

@@ -1,0 +1,156 @@
+"""Strips as clips, without Blender: exact ranges for any trim and rate, refusals that name the strip."""
+
+from dataclasses import replace
+from fractions import Fraction
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rewas_nle.timeline.clips import NamedTrack, SoundOnTimeline, clip_to_otio, split_overlaps, timeline_to_otio
+from rewas_nle.timeline.rates import exact_rate, rate_label
+from rewas_nle.timeline.selection import choose_clip, select_for_sound
+from rewas_nle.timeline.strips import ChosenClip, PictureStrip, Refusal
+
+RATES = [Fraction(n) for n in (24, 25, 30, 48, 50, 60, 120)]
+RATES += [Fraction(n * 1000, 1001) for n in (24, 30, 48, 60, 120)]
+
+
+def movie(rate: Fraction, media_frames: int, start_frame: int = 1, trim: tuple[int, int] = (0, 0)) -> PictureStrip:
+    return PictureStrip(
+        name="ball.mp4",
+        kind="MOVIE",
+        path="/media/ball.mp4",
+        channel=1,
+        start_frame=start_frame + trim[0],
+        frames=media_frames - sum(trim),
+        content_start_frame=start_frame,
+        content_frames=media_frames,
+        media_rate=rate,
+        media_frames=media_frames,
+        skipped_frames=0,
+        playable_frames=media_frames,
+        prompt="a ball",
+    )
+
+
+@pytest.mark.parametrize("rate", RATES)
+def test_a_rate_that_blender_rounds_to_32_bits_is_exact_again(rate: Fraction) -> None:
+    import struct
+
+    (rounded,) = struct.unpack("f", struct.pack("f", float(rate)))
+    assert exact_rate(rounded) == rate
+    (base,) = struct.unpack("f", struct.pack("f", 1.001))
+    if rate.denominator == 1001:
+        assert exact_rate(rate.numerator / 1000 / base) == rate
+
+
+@pytest.mark.parametrize("number", [0.0, -1.0, float("nan"), float("inf")])
+def test_what_is_no_rate_is_none(number: float) -> None:
+    assert exact_rate(number) is None
+
+
+@pytest.mark.parametrize(("number", "rate"), [(12.5, Fraction(25, 2)), (1.0, Fraction(1)), (18.0, Fraction(18))])
+def test_unusual_rates_stay_simple(number: float, rate: Fraction) -> None:
+    assert exact_rate(number) == rate
+
+
+def test_rates_are_written_as_people_write_them() -> None:
+    assert [rate_label(rate) for rate in (Fraction(24), Fraction(24000, 1001), Fraction(30000, 1001))] == [
+        "24",
+        "23.976",
+        "29.97",
+    ]
+
+
+@given(st.sampled_from(RATES), st.integers(1, 5000), st.integers(-500, 5000), st.data())
+def test_any_trim_gives_an_exact_range_inside_the_media(
+    rate: Fraction, media_frames: int, start_frame: int, data: st.DataObject
+) -> None:
+    head = data.draw(st.integers(0, media_frames - 1))
+    tail = data.draw(st.integers(0, media_frames - 1 - head))
+    clip = choose_clip(movie(rate, media_frames, start_frame, (head, tail)), rate)
+    assert isinstance(clip, ChosenClip)
+    assert clip.source_start_s * rate == head
+    assert clip.source_duration_s * rate == clip.frames == media_frames - head - tail
+    otio_clip = clip_to_otio(clip)
+    assert otio_clip.source_range.start_time.value == head
+    assert otio_clip.source_range.duration.value == clip.frames
+    assert (
+        otio_clip.source_range.end_time_exclusive().value <= otio_clip.available_range().duration.value == media_frames
+    )
+    assert Fraction(otio_clip.source_range.duration.rate).limit_denominator(1001) == rate
+
+
+@given(st.sampled_from(RATES), st.sampled_from(RATES), st.integers(1, 5000))
+def test_converted_rates_never_reach_past_the_media(media_rate: Fraction, rate: Fraction, media_frames: int) -> None:
+    content_frames = max(round(media_frames * rate / media_rate), 1)
+    strip = replace(movie(media_rate, media_frames), frames=content_frames, content_frames=content_frames)
+    clip = choose_clip(strip, rate)
+    if isinstance(clip, Refusal):
+        # Half a frame rounded the other way may look like frame for frame; only then may it be refused.
+        assert content_frames == media_frames
+        return
+    end_s = clip.source_start_s + clip.source_duration_s
+    assert end_s <= media_frames / media_rate
+    assert abs(clip.source_duration_s - content_frames / rate) <= 1 / rate
+
+
+def refusal_of(strip: PictureStrip, rate: Fraction = RATES[0]) -> str:
+    (refusal,) = select_for_sound([strip], rate).refusals
+    assert refusal.what
+    assert refusal.remedy
+    return str(refusal)
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"kind": "META"}, "meta strip"),
+        ({"retimed": True}, "is retimed"),
+        ({"reversed": True}, "plays backwards"),
+        ({"speed_effect": "Speed"}, 'speed effect "Speed"'),
+        ({"media_found": False}, "is missing (/media/ball.mp4)"),
+        ({"media_rate": None}, "cannot read the media"),
+        ({"playable_frames": 0, "media_frames": 0}, "cannot read the media"),
+        ({"start_frame": -3}, "still frame"),
+        ({"frames": 200}, "still frame"),
+        ({"prompt": " \n"}, "no prompt"),
+        ({"prompt": "x" * 2001}, "2001 characters"),
+        ({"media_rate": Fraction(30000, 1001)}, "29.97 fps media"),
+    ],
+)
+def test_a_strip_that_cannot_have_sound_is_refused_by_name(changes: dict[str, object], expected: str) -> None:
+    text = refusal_of(replace(movie(RATES[0], 100), **changes))
+    assert expected in text
+    assert '"ball.mp4"' in text
+
+
+def test_sounds_texts_and_effects_in_the_selection_are_passed_over() -> None:
+    others = [replace(movie(RATES[0], 100), kind=kind) for kind in ("SOUND", "TEXT", "CROSS", "IMAGE")]
+    assert len(select_for_sound([*others, movie(RATES[0], 100)], RATES[0]).clips) == 1
+    assert "No movie strip is selected" in str(select_for_sound(others, RATES[0]).refusals[0])
+
+
+def test_a_difference_of_less_than_a_frame_is_no_reason_to_refuse() -> None:
+    ntsc = Fraction(24000, 1001)
+    assert isinstance(choose_clip(movie(ntsc, 900), Fraction(24)), ChosenClip)
+    assert isinstance(choose_clip(movie(ntsc, 2000), Fraction(24)), Refusal)
+
+
+def sound(start_frame: int, frames: int) -> SoundOnTimeline:
+    return SoundOnTimeline("s", "/stems/s.wav", start_frame, frames, 0, frames, False, {"prompt": "p"})
+
+
+@given(st.lists(st.tuples(st.integers(0, 200), st.integers(1, 60)), max_size=20))
+def test_every_item_stands_in_the_exported_timeline_where_it_stands_in_the_scene(places: list[tuple[int, int]]) -> None:
+    rate = Fraction(24000, 1001)
+    layers = split_overlaps(sound(*place) for place in places)
+    tracks = [NamedTrack("primary", layer) for layer in layers]
+    timeline = timeline_to_otio("Scene", rate=rate, start_frame=0, picture=[], sound=tracks)
+    found = [
+        (int(span.start_time.value), int(span.duration.value))
+        for track in timeline.audio_tracks()
+        for span in (clip.range_in_parent() for clip in track.find_clips())
+    ]
+    assert sorted(found) == sorted(places)

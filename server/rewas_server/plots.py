@@ -105,9 +105,9 @@ def _draw_waveform(axis: Axes, stems: Mapping[str, Mapping[str, Any]]) -> None:
         return
     times_s, low, high = _outline(waveform, rate_hz)
     behind = axis.twinx()
-    behind.fill_between(times_s, low, high, color=_WAVEFORM, alpha=0.75, linewidth=0, label="waveform")
+    behind.fill_between(times_s, low, high, color=_WAVEFORM, alpha=0.75, linewidth=0)
     loudest = max(float(np.abs(waveform).max()), 1e-3)
-    behind.set_ylim(-1.05 * loudest, 1.05 * loudest)
+    behind.set_ylim(-1.05 * loudest, 1.4 * loudest)
     behind.set_ylabel("amplitude (1 is full scale)", color="#7b8790")
     behind.tick_params(colors="#7b8790", labelsize=8)
     behind.spines[["top", "left"]].set_visible(False)
@@ -132,8 +132,10 @@ def _finish(axis: Axes, title: str, verdict: str, duration_s: float) -> None:
     axis.set_xlim(0, duration_s)
     axis.grid(True, axis="both", color="#e4e8eb", linewidth=0.7)
     axis.spines[["top", "right"]].set_visible(False)
-    handles, labels = axis.get_legend_handles_labels()
-    axis.legend(handles, labels, loc="upper right", frameon=True, framealpha=0.9, edgecolor="none", fontsize=9)
+    # Room above the curves, so that the legend lies over none of them.
+    low, high = axis.get_ylim()
+    axis.set_ylim(low, high + 0.16 * (high - low))
+    axis.legend(loc="upper right", ncols=2, frameon=False, fontsize=9)
 
 
 def _save(figure: Figure, path: Path) -> None:

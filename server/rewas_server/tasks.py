@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -91,7 +92,8 @@ def check_request(request: rewas_pb2.SubmitJobRequest, packs: Collection[str]) -
         if request.sound.HasField("energy"):
             curve_from(request.sound.energy)
     elif kind == "timeline":
-        defaults = ClipSettings.from_proto(request.timeline.defaults)
+        with settings_of("The timeline's defaults"):
+            defaults = ClipSettings.from_proto(request.timeline.defaults)
         timeline = parse_timeline(request.timeline.timeline_otio_json)
         for prompted in clips_to_sound(timeline):
             settings = prompted.settings.over(defaults)
@@ -180,14 +182,21 @@ class RisingProgress:
 def settings_for(clip: otio.schema.Clip, message: rewas_pb2.SoundSettings) -> ClipSettings:
     """The settings of a request. Raises ProblemError (SETTINGS) that names the clip for what is out of bounds."""
     label = clip_label(clip)
-    try:
+    with settings_of(label):
         settings = ClipSettings.from_proto(message)
-    except ProblemError as problem:
-        named = problem.what.replace("the clip", label[0].lower() + label[1:], 1)
-        raise ProblemError(named, problem.remedy, ProblemKind.SETTINGS) from None
     if not settings.prompt.strip():
         raise ProblemError(f"{label} has an empty prompt.", "Write what should be heard.", ProblemKind.SETTINGS)
     return settings
+
+
+@contextlib.contextmanager
+def settings_of(label: str) -> Iterator[None]:
+    """Within, a ProblemError about the settings of "the clip" says which clip. label: as of `clip_label`."""
+    try:
+        yield
+    except ProblemError as problem:
+        named = problem.what.replace("the clip", label[0].lower() + label[1:], 1)
+        raise ProblemError(named, problem.remedy, problem.kind) from None
 
 
 def clips_to_sound(timeline: otio.schema.Timeline) -> list[PromptedClip]:

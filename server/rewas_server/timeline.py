@@ -6,6 +6,7 @@ ProblemError that names the clip and says why.
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -166,6 +167,8 @@ def clip_label(item: otio.core.SerializableObjectWithMetadata) -> str:
 
 def _parsed(text: str, schema: type, kind: str) -> Any:
     try:
+        # OTIO's reader overruns its stack on endless nesting and takes the process with it; Python's only raises.
+        json.loads(text)
         item = otio.adapters.read_from_string(text, "otio_json")
     except Exception as error:  # The reader raises whatever its C++ side throws.
         raise _refused(f"The {kind} is not valid OpenTimelineIO JSON ({error}).", "Write it with OTIO 0.18.") from error

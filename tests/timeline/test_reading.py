@@ -178,6 +178,13 @@ def test_whatever_stands_in_metadata_gives_a_clip_or_clear_words(value: object) 
         assert problem.remedy  # noqa: PT017
 
 
+@pytest.mark.parametrize("opening", ["[", '{"a":', '{"OTIO_SCHEMA":"Stack.1","children":['])
+def test_endless_nesting_ends_no_process(opening: str) -> None:
+    for parse in (parse_clip, parse_timeline):
+        with pytest.raises(ProblemError):
+            parse(opening * 500_000)
+
+
 def test_only_enabled_clips_with_a_prompt_on_video_tracks_are_worked_on() -> None:
     off = make_clip("off", span(0, 24), prompt="rain")
     off.enabled = False

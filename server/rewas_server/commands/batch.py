@@ -37,17 +37,19 @@ def batch(
     from rewas_api.v1 import rewas_pb2
     from rewas_server.reports import sound_lines, sound_report
     from rewas_server.running import runner_for
+    from rewas_server.tasks import settings_of
     from rewas_server.timeline_files import check_writable, read_timeline, with_absolute_media
 
-    defaults = ClipSettings(
-        pack=pack,
-        seed=seed,
-        takes=takes,
-        num_steps=num_steps,
-        guidance_scale=guidance_scale,
-        control_strength=control_strength,
-        sample_rate_hz=sample_rate,
-    )
+    with settings_of("The timeline's defaults"):
+        defaults = ClipSettings(
+            pack=pack,
+            seed=seed,
+            takes=takes,
+            num_steps=num_steps,
+            guidance_scale=guidance_scale,
+            control_strength=control_strength,
+            sample_rate_hz=sample_rate,
+        )
     with standard_output_kept_clean(), interruptible() as cancel:
         check_writable(output)
         original = read_timeline(timeline)

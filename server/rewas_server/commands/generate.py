@@ -48,6 +48,7 @@ def generate(
     from rewas_api.v1 import rewas_pb2
     from rewas_server.reports import sound_lines, sound_report
     from rewas_server.running import existing_media, runner_for, uploaded_media
+    from rewas_server.tasks import settings_of
 
     with standard_output_kept_clean(), interruptible() as cancel:
         if plot is not None:
@@ -55,16 +56,17 @@ def generate(
 
             check_plotting(plot)
         media = existing_media(clip)
-        settings = ClipSettings(
-            prompt=prompt,
-            pack=pack,
-            seed=seed,
-            takes=takes,
-            num_steps=num_steps,
-            guidance_scale=guidance_scale,
-            control_strength=control_strength,
-            sample_rate_hz=sample_rate,
-        )
+        with settings_of(f'The clip "{media.name}"'):
+            settings = ClipSettings(
+                prompt=prompt,
+                pack=pack,
+                seed=seed,
+                takes=takes,
+                num_steps=num_steps,
+                guidance_scale=guidance_scale,
+                control_strength=control_strength,
+                sample_rate_hz=sample_rate,
+            )
         clip_json = otio_clip(media, start, duration).to_json_string()
         with runner_for(server) as runner, progress_bar(media.name) as on_progress:
             work = rewas_pb2.SoundWork(

@@ -71,4 +71,13 @@ def _exact_time(value_s: Fraction) -> otio.opentime.RationalTime:
 
 
 def _rest_of(media: Path, start_s: Fraction) -> Fraction:
-    raise NotImplementedError
+    from rewas_engine import MediaError
+    from rewas_engine.media.video import probe_video
+
+    duration_s = probe_video(media).duration_s
+    if start_s >= duration_s:
+        raise MediaError(
+            f"{media.name} is {float(duration_s):g} s long, and the clip would start at {float(start_s):g} s.",
+            "Choose an earlier start.",
+        )
+    return duration_s - start_s

@@ -1,0 +1,82 @@
+"""What the tests of the command share: how it is run, and clips to run it on."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+
+ROOT = Path(__file__).parents[2]
+FILM_RATE = Fraction(24000, 1001)
+
+
+@dataclass(frozen=True)
+class Ran:
+    """What a command came to."""
+
+    code: int
+    output: str
+    errors: str
+
+    def json(self) -> dict[str, Any]:
+        """The one object on standard output."""
+        parsed = json.loads(self.output)
+        assert isinstance(parsed, dict)
+        return parsed
+
+
+Rewas = Callable[..., Ran]
+
+
+def environment(packs: Path, home: Path) -> dict[str, str]:
+    paths = (ROOT, ROOT / "proto", ROOT / "server")
+    return {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(map(str, paths)),
+        "REWAS_PACKS": str(packs),
+        "HOME": str(home),
+        "XDG_DATA_HOME": str(home / "data"),
+        "XDG_STATE_HOME": str(home / "state"),
+        "OMP_NUM_THREADS": "1",
+        "TERM": "dumb",
+        "COLUMNS": "200",
+    }
+
+
+def command(*arguments: object) -> list[str]:
+    return [sys.executable, "-m", "rewas_server.cli", *map(str, arguments)]
+
+
+def write_clip(path: Path, frames: int, rate: Fraction = FILM_RATE, sound: bool = True) -> Path:
+    """A ball that falls twice a second on black, with a click at each landing."""
+    with av.open(str(path), "w") as container:
+        picture = container.add_stream("mpeg4", rate=rate)
+        picture.width, picture.height, picture.pix_fmt = 128, 96, "yuv420p"
+        if sound:
+            audio = container.add_stream("aac", rate=48000, layout="mono")
+        for number in range(frames):
+            image = np.zeros((96, 128, 3), np.uint8)
+            height = int(70 * abs(np.sin(np.pi * 2 * number / float(rate))))
+            image[80 - height : 92 - height, 58:70] = (230, 180, 40)
+            frame = av.VideoFrame.from_ndarray(image, "rgb24")
+            frame.pts = number
+            container.mux(picture.encode(frame))
+        container.mux(picture.encode())
+        if sound:
+            samples = int(frames / rate * 48000)
+            times = np.arange(samples) / 48000
+            clicks = np.exp(-30 * (times % 0.5)) * np.sin(2 * np.pi * 440 * times)
+            sound_frame = av.AudioFrame.from_ndarray((clicks * 20000).astype(np.int16)[None], "s16", "mono")
+            sound_frame.sample_rate = 48000
+            sound_frame.pts = 0
+            container.mux(audio.encode(sound_frame))
+            container.mux(audio.encode())
+    return path

@@ -1,0 +1,226 @@
+"""What cannot be right ends with one clear sentence, a remedy and a code, and leaves nothing behind."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import av
+import opentimelineio as otio
+import pytest
+from rewas_command import Ran, Rewas, environment, write_clip
+
+BAD_INPUT, FAILED_WORK = 2, 1
+
+
+def assert_refused(ran: Ran, *said: str, code: int = BAD_INPUT) -> None:
+    assert ran.code == code, ran.errors
+    error = ran.json()["error"]
+    assert error["what"]
+    assert error["remedy"]
+    for words in said:
+        assert words in error["what"], error
+    assert "Traceback" not in ran.errors
+    assert error["what"] in " ".join(ran.errors.split())
+
+
+def assert_nothing_left(folder: Path, *expected: str) -> None:
+    assert sorted(path.name for path in folder.iterdir()) == sorted(expected)
+
+
+def test_help_is_quick_and_imports_no_torch(tmp_path: Path) -> None:
+    program = (
+        "import sys; from rewas_server.cli import run; code = run(['--help']); "
+        "heavy = {'torch', 'grpc', 'opentimelineio', 'scipy', 'matplotlib'} & set(sys.modules); "
+        "assert not heavy, heavy; sys.exit(code)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], env=environment(tmp_path, tmp_path), capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+    assert "generate" in done.stdout
+
+
+def test_a_missing_file(bare_rewas: Rewas, tmp_path: Path) -> None:
+    for arguments in (["generate", "--prompt", "rain"], ["energy"], ["conflict", "--prompt", "rain"]):
+        ran = bare_rewas(arguments[0], tmp_path / "gone.mp4", *arguments[1:], "--json", cwd=tmp_path)
+        assert_refused(ran, '"gone.mp4"', "does not exist")
+    assert_nothing_left(tmp_path)
+
+
+def test_a_folder_is_no_clip(bare_rewas: Rewas, tmp_path: Path) -> None:
+    assert_refused(bare_rewas("energy", tmp_path, "--json"), "is a folder")
+
+
+def test_options_that_are_missing_or_unknown(bare_rewas: Rewas, media: Path) -> None:
+    assert_refused(bare_rewas("generate", media / "ball.mp4", "--json"), "--prompt")
+    assert_refused(bare_rewas("generate", "--prompt", "rain", "--json"), "CLIP")
+    assert_refused(bare_rewas("energy", media / "ball.mp4", "--loud", "--json"), "--loud")
+    assert_refused(bare_rewas("energy", media / "ball.mp4", "--from", "smell", "--json"), "smell")
+    assert_refused(bare_rewas("energy", media / "ball.mp4", "--start", "soon", "--json"), "'soon' is not a time")
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "said"),
+    [
+        ("--prompt", "", "empty prompt"),
+        ("--prompt", "   ", "empty prompt"),
+        ("--prompt", "a" * 10_000, "10000 characters"),
+        ("--sample-rate", "0", "sample_rate_hz"),
+        ("--sample-rate", "-48000", "sample_rate_hz"),
+        ("--takes", "0", "takes"),
+        ("--takes", "17", "takes"),
+        ("--num-steps", "0", "num_steps"),
+        ("--guidance-scale", "nan", "guidance_scale"),
+        ("--control-strength", "-1", "control_strength"),
+        ("--seed", "-1", "seed"),
+        ("--seed", str(2**63), "seed"),
+        ("--duration", "0", "duration"),
+        ("--pack", "nobody", "nobody"),
+    ],
+)
+def test_settings_out_of_bounds(
+    bare_rewas: Rewas, media: Path, tmp_path: Path, option: str, value: str, said: str
+) -> None:
+    prompt = [] if option == "--prompt" else ["--prompt", "rain"]
+    ran = bare_rewas("generate", media / "ball.mp4", *prompt, option, value, "-o", tmp_path / "out", "--json")
+    assert_refused(ran, said, *([] if option == "--pack" else ['"ball.mp4"']))
+    assert_nothing_left(tmp_path)
+
+
+def test_a_server_that_is_down(bare_rewas: Rewas, media: Path, tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        ran = bare_rewas(
+            "generate", media / "ball.mp4", "--prompt", "rain", "--server", address, "--json", cwd=tmp_path
+        )
+        assert_refused(ran, address, code=FAILED_WORK)
+    assert_nothing_left(tmp_path)
+    assert_refused(bare_rewas("packs", "list", "--server", "nowhere", "--json"), "nowhere")
+
+
+def test_a_plot_that_cannot_be_drawn_is_refused_before_the_work(bare_rewas: Rewas, media: Path, tmp_path: Path) -> None:
+    ran = bare_rewas("energy", media / "ball.mp4", "--plot", tmp_path / "energy.jpg", "--json")
+    assert_refused(ran, "not a PNG")
+    assert_refused(bare_rewas("energy", media / "ball.mp4", "--plot", tmp_path / "no" / "e.png", "--json"), "no folder")
+
+
+def test_without_matplotlib_a_plot_is_refused_and_the_rest_works(media: Path, tmp_path: Path) -> None:
+    program = (
+        "import sys; sys.modules['matplotlib'] = None; from rewas_server.cli import run; "
+        f"sys.exit(run(['energy', {str(media / 'ball.mp4')!r}, '--plot', 'e.png', '--json']))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], env=environment(tmp_path, tmp_path), capture_output=True, text=True, timeout=60
+    )
+    assert_refused(Ran(done.returncode, done.stdout, done.stderr), "matplotlib")
+
+
+def timeline_file(path: Path, media: str, prompt: object = "rain") -> Path:
+    clip = otio.schema.Clip(
+        name="shot 1",
+        media_reference=otio.schema.ExternalReference(target_url=media),
+        source_range=otio.opentime.TimeRange(otio.opentime.RationalTime(0, 24), otio.opentime.RationalTime(24, 24)),
+    )
+    if prompt is not None:
+        clip.metadata["rewas"] = {"prompt": prompt}
+    timeline = otio.schema.Timeline(name="reel")
+    timeline.tracks.append(otio.schema.Track(kind=otio.schema.TrackKind.Video, children=[clip]))
+    otio.adapters.write_to_file(timeline, str(path))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("media", "prompt", "said"),
+    [
+        ("gone.mov", "rain", ['"shot 1"', "gone.mov"]),
+        ("http://example.org/a.mov", "rain", ["example.org"]),
+        ("gone.mov", None, ["No clip", '"reel"']),
+        ("gone.mov", "", ['"shot 1"', "empty prompt"]),
+        ("gone.mov", 7, ['"shot 1"', "prompt"]),
+        ("gone.mov", "a" * 10_000, ['"shot 1"', "10000 characters"]),
+    ],
+)
+def test_timelines_that_cannot_be_worked_on(
+    bare_rewas: Rewas, tmp_path: Path, media: str, prompt: object, said: list[str]
+) -> None:
+    timeline = timeline_file(tmp_path / "reel.otio", media, prompt)
+    ran = bare_rewas("batch", timeline, "-o", tmp_path / "out.otio", "--stems", tmp_path / "stems", "--json")
+    assert_refused(ran, *said)
+    assert_nothing_left(tmp_path, "reel.otio")
+
+
+def test_files_that_are_no_timeline(bare_rewas: Rewas, tmp_path: Path) -> None:
+    wrong = tmp_path / "wrong.otio"
+    wrong.write_text("no timeline")
+    unknown = tmp_path / "reel.docx"
+    unknown.write_text("")
+    clip = tmp_path / "clip.otio"
+    otio.adapters.write_to_file(otio.schema.Clip(), str(clip))
+    for path, said in (
+        (wrong, "wrong.otio"),
+        (unknown, "format"),
+        (clip, "Clip"),
+        (tmp_path / "gone.otio", "no timeline file"),
+    ):
+        ran = bare_rewas("batch", path, "-o", tmp_path / "out.otio", "--stems", tmp_path / "stems", "--json")
+        assert_refused(ran, said)
+    good = timeline_file(tmp_path / "good.otio", "gone.mov")
+    ran = bare_rewas("batch", good, "-o", tmp_path / "out.docx", "--stems", tmp_path / "stems", "--json")
+    assert_refused(ran, "out.docx")
+    ran = bare_rewas("batch", good, "-o", tmp_path / "no" / "out.otio", "--stems", tmp_path / "stems", "--json")
+    assert_refused(ran, "no folder")
+    assert_nothing_left(tmp_path, "wrong.otio", "reel.docx", "clip.otio", "good.otio")
+
+
+def test_media_that_is_no_video(rewas: Rewas, media: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "media"
+    folder.mkdir()
+    (folder / "text.mp4").write_text("no video at all")
+    (folder / "empty.mp4").touch()
+    whole = (media / "ball.mp4").read_bytes()
+    (folder / "truncated.mp4").write_bytes(whole[: len(whole) // 2])
+    with av.open(str(folder / "frameless.mp4"), "w") as container:
+        container.add_stream("mpeg4", rate=24).width = 64
+    for path in sorted(folder.iterdir()):
+        ran = rewas("generate", path, "--prompt", "rain", "-o", tmp_path / "out", "--json")
+        assert_refused(ran, path.name)
+    assert_nothing_left(tmp_path, "media")
+
+
+def test_a_range_outside_the_media(rewas: Rewas, media: Path, tmp_path: Path) -> None:
+    for times in (["--start", "100"], ["--start", "100", "--duration", "1"], ["--duration", "100"]):
+        ran = rewas("generate", media / "ball.mp4", "--prompt", "rain", *times, "-o", tmp_path / "out", "--json")
+        assert_refused(ran, "ball.mp4")
+    assert_nothing_left(tmp_path)
+
+
+def test_sound_is_asked_of_a_silent_clip(rewas: Rewas, tmp_path: Path) -> None:
+    silent = write_clip(tmp_path / "silent.mp4", frames=24, sound=False)
+    assert_refused(rewas("energy", silent, "--from", "audio", "--json"), "silent.mp4")
+
+
+def test_packs_that_cannot_be_used(rewas: Rewas, packs: Path, media: Path, tmp_path: Path) -> None:
+    mine = tmp_path / "packs"
+    shutil.copytree(packs / "starter", mine / "newer")
+    description = (mine / "newer" / "pack.toml").read_text()
+    (mine / "newer" / "pack.toml").write_text(description.replace("format = 1", "format = 99", 1))
+    shutil.copytree(packs / "starter", mine / "damaged")
+    weights = next((mine / "damaged").rglob("*.safetensors"))
+    weights.write_bytes(weights.read_bytes()[:-100])
+    shutil.copytree(packs / "starter", mine / "broken")
+    (mine / "broken" / "pack.toml").write_text("not = [toml")
+    for pack, said in (("newer", "format 99"), ("damaged", "damaged"), ("broken", "damaged")):
+        ran = rewas(
+            "generate", media / "ball.mp4", "--prompt", "rain", "--pack", pack, "-o", tmp_path / "out", "--json",
+            REWAS_PACKS=str(mine),
+        )  # fmt: skip
+        assert_refused(ran, pack, said)
+    assert_nothing_left(tmp_path, "packs")
+    listed = {pack["name"]: pack for pack in rewas("packs", "list", "--json", REWAS_PACKS=str(mine)).json()["packs"]}
+    assert listed["newer"]["problem"]["what"]
+    assert listed["broken"]["problem"]["what"]

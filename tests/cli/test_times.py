@@ -1,0 +1,47 @@
+"""Times on the command line are what is written, exactly."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+import typer
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rewas_server.commands.options import otio_clip, seconds
+from rewas_server.timeline import clip_source, parse_clip
+
+
+@given(st.decimals(0, 100_000, places=6))
+def test_seconds_are_exact(value: Decimal) -> None:
+    assert seconds(f"{value:f}", "--start") == Fraction(value)
+
+
+@given(st.integers(0, 99), st.integers(0, 59), st.decimals(0, 59, places=3))
+def test_clock_times_are_exact(hours: int, minutes: int, rest: Decimal) -> None:
+    assert seconds(f"{hours}:{minutes:02}:{rest:f}", "--start") == hours * 3600 + minutes * 60 + Fraction(rest)
+    assert seconds(f"{minutes:02}:{rest:f}", "--start") == minutes * 60 + Fraction(rest)
+
+
+@given(st.text(max_size=12))
+def test_anything_else_is_refused(text: str) -> None:
+    try:
+        assert seconds(text, "--start") >= 0
+    except typer.BadParameter as error:
+        assert "is not a time" in str(error)  # noqa: PT017
+
+
+@pytest.mark.parametrize("text", ["", "-1", "1e3", "nan", "inf", "1/2", "1:2:3:4", "3,5", "٣", "1:", ":1", "."])
+def test_what_is_no_time(text: str) -> None:
+    with pytest.raises(typer.BadParameter, match="is not a time"):
+        seconds(text, "--start")
+
+
+@given(start=st.decimals(0, 10_000, places=4), duration=st.decimals("0.0001", 10_000, places=4))
+def test_the_clip_that_travels_holds_the_times_exactly(start: Decimal, duration: Decimal) -> None:
+    clip = otio_clip(Path("/media/shot.mov"), f"{start:f}", f"{duration:f}")
+    source = clip_source(parse_clip(clip.to_json_string()))
+    assert (source.start_s, source.duration_s) == (Fraction(start), Fraction(duration))

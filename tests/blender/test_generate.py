@@ -1,0 +1,167 @@
+"""The whole path from a strip to its sound: a real server process, real gRPC, the installed extension's operators."""
+
+import threading
+import time
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import bpy
+import pytest
+from conftest import ADDON, add_movie, part, set_rate, strips_of
+
+HAS_SOUND = bpy.app.version >= (4, 3)
+PUMP_LIMIT_S = 0.25  # loading a sound file into Blender is its own work, and happens once per stem
+
+
+@pytest.fixture
+def served_scene(scene: Any, server_address: str) -> Any:
+    bpy.context.preferences.addons[ADDON].preferences.server_address = server_address
+    scene.rewas.use_own_sampling = True
+    scene.rewas.num_steps = 3
+    scene.rewas.use_random_seed = False
+    scene.rewas.seed = 7
+    return scene
+
+
+def board() -> Any:
+    return part("blender.pump").session().board
+
+
+def lines() -> list[Any]:
+    return list(board().jobs.values())
+
+
+def pump_until(condition: Any, within_s: float = 50.0) -> list[float]:
+    """Pump as the timer would; returns how long each call took, in seconds."""
+    pump = part("blender.pump")
+    deadline_s = time.monotonic() + within_s
+    took_s = []
+    while not condition():
+        assert time.monotonic() < deadline_s, board()
+        begin_s = time.perf_counter()
+        pump.pump()
+        took_s.append(time.perf_counter() - begin_s)
+        threading.Event().wait(0.005)
+    return took_s
+
+
+def sounds_of(scene: Any) -> list[Any]:
+    return sorted((strip for strip in strips_of(scene.sequence_editor) if strip.type == "SOUND"), key=lambda s: s.name)
+
+
+def frames_of(strip: Any) -> tuple[int, int]:
+    compat = part("blender.compat")
+    return compat.left_handle(strip), compat.right_handle(strip)
+
+
+def test_the_server_s_state_reaches_the_panel(served_scene: Any, server_address: str) -> None:
+    bpy.ops.rewas.check_server()
+    pump_until(lambda: board().server is not None)
+    server = board().server
+    assert server.trouble is None
+    assert server.address == server_address
+    assert "untrained" in [pack.name for pack in server.packs]
+    pump_until(lambda: (bpy.ops.rewas.check_server(), board().server.worker_ready)[1])
+
+
+@pytest.mark.skipif(not HAS_SOUND, reason="Blender's 4.2 module is built without sound")
+def test_clips_get_their_sound_exactly_under_the_picture(served_scene: Any, ball: Path, make_clip: Any) -> None:
+    scene = served_scene
+    first = add_movie(scene, ball, start=11)
+    part("blender.compat").set_handles(first, 16, 50)
+    second = add_movie(scene, make_clip(Fraction(24000, 1001), 60), start=100, prompt="a hammer knocks")
+    scene.rewas.takes = 2
+    begin_s = time.perf_counter()
+    assert bpy.ops.rewas.generate() == {"FINISHED"}
+    assert time.perf_counter() - begin_s < PUMP_LIMIT_S
+    stages: set[str] = set()
+    took_s = pump_until(lambda: (stages.update(line.stage for line in lines()), not board().is_busy)[1])
+    assert [(line.state, line.trouble) for line in lines()] == [("done", None)] * 2
+    assert "sample" in stages
+    assert max(took_s) < PUMP_LIMIT_S
+    assert sorted(took_s)[len(took_s) // 2] < 0.005
+    audible = [sound for sound in sounds_of(scene) if not sound.mute]
+    assert [frames_of(sound) for sound in audible] == [frames_of(first), frames_of(second)]
+    assert len(sounds_of(scene)) == 4
+    channels = scene.sequence_editor.channels
+    assert {channels[sound.channel].name for sound in sounds_of(scene)} == {"primary", "primary 2"}
+    made = audible[0]["rewas_sound"]
+    assert (made["prompt"], made["seed"], made["pack"], made["take"]) == ("a ball bounces", "7", "untrained", 1)
+    assert int(made["samples"]) == round(Fraction(34 * 1001, 24000) * made["sample_rate_hz"])
+    for sound in sounds_of(scene):
+        assert Path(bpy.path.abspath(sound.sound.filepath)).is_file()
+
+
+def test_media_outside_the_server_s_folders_is_uploaded(served_scene: Any, ball: Path) -> None:
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as elsewhere:
+        media = Path(elsewhere) / "elsewhere.mp4"
+        media.write_bytes(ball.read_bytes())
+        add_movie(served_scene, media)
+        bpy.ops.rewas.generate()
+        pump_until(lambda: not board().is_busy)
+    (line,) = lines()
+    assert line.state == "done"
+    stems = list(part("blender.preferences").stems_folder().glob("*.wav"))
+    assert len(stems) == 1
+    assert (line.trouble is None) == HAS_SOUND
+
+
+def test_cancel_stops_every_job_and_places_nothing(served_scene: Any, ball: Path) -> None:
+    served_scene.rewas.num_steps = 1000
+    for start in (1, 100):
+        add_movie(served_scene, ball, start=start)
+    bpy.ops.rewas.generate()
+    pump_until(lambda: any(line.stage == "sample" for line in lines()))
+    assert bpy.ops.rewas.cancel() == {"FINISHED"}
+    assert [line.state for line in lines()] == ["cancelling"] * 2
+    pump_until(lambda: not board().is_busy)
+    assert [line.state for line in lines()] == ["cancelled"] * 2
+    assert sounds_of(served_scene) == []
+    for strip in strips_of(served_scene.sequence_editor):
+        assert not [key for key in strip.keys() if key.startswith("rewas_job_")]  # noqa: SIM118
+    assert not list(part("blender.preferences").stems_folder().glob("*"))
+
+
+def test_what_the_server_refuses_is_told_with_its_remedy(served_scene: Any, ball: Path) -> None:
+    bpy.context.preferences.addons[ADDON].preferences.pack = "no-such-pack"
+    add_movie(served_scene, ball)
+    bpy.ops.rewas.generate()
+    pump_until(lambda: not board().is_busy)
+    (line,) = lines()
+    assert line.state == "failed"
+    assert "no-such-pack" in line.trouble.what
+    assert line.trouble.remedy
+    with pytest.raises(RuntimeError, match="no-such-pack"):
+        bpy.ops.rewas.wait(timeout_s=1)
+
+
+@pytest.mark.skipif(not HAS_SOUND, reason="Blender's 4.2 module is built without sound")
+def test_waiting_in_the_background_ends_with_the_sound(served_scene: Any, make_clip: Any) -> None:
+    set_rate(served_scene, 25, 1.0)
+    strip = add_movie(served_scene, make_clip(Fraction(25), 25))
+    bpy.ops.rewas.generate()
+    assert bpy.ops.rewas.wait(timeout_s=50) == {"FINISHED"}
+    (sound,) = sounds_of(served_scene)
+    assert frames_of(sound) == frames_of(strip)
+
+
+def test_switching_off_while_a_job_runs_cancels_it(served_scene: Any, ball: Path, server_address: str) -> None:
+    from rewas_api.client import RewasClient
+    from rewas_api.errors import JobCancelled
+
+    served_scene.rewas.num_steps = 1000
+    add_movie(served_scene, ball)
+    bpy.ops.rewas.check_server()
+    bpy.ops.rewas.generate()
+    pump_until(lambda: any(line.stage == "sample" for line in lines()))
+    (job_id,) = (line.job_id for line in lines())
+    assert bpy.ops.preferences.addon_disable(module=ADDON) == {"FINISHED"}
+    try:
+        assert not [thread for thread in threading.enumerate() if thread.name.startswith("rewas-")]
+        with RewasClient(server_address) as client, pytest.raises(JobCancelled):
+            client.wait(job_id)
+    finally:
+        bpy.ops.preferences.addon_enable(module=ADDON)

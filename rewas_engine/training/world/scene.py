@@ -127,7 +127,9 @@ def sample_scene(
     loudest = float(rng.uniform(0.35, 0.6)) if rng.random() < QUIET_SHARE else 1.0
 
     times_s, strengths, envelope = _excitation(rng, pattern, class_name in STRUCK_CLASSES, duration_s)
-    strengths, envelope = strengths * loudest, envelope * loudest
+    if loudest < 1.0:
+        softening = loudest / max(float(envelope.max()), loudest)
+        strengths, envelope = strengths * softening, envelope * softening
     if silent_motion or still:
         times_s, strengths, envelope = times_s[:0], strengths[:0], np.zeros_like(envelope)
 
@@ -143,6 +145,7 @@ def sample_scene(
             near=distance < 0.15,
             indoors=reverb_s > 0.25,
             pattern=pattern,
+            event_count=times_s.size if pattern in EVENT_PATTERNS else None,
             rising=_is_rising(envelope),
         )
     return Scene(
@@ -169,11 +172,15 @@ def _excitation(
     start_s, end_s = _active_span(rng, duration_s)
     if pattern in EVENT_PATTERNS:
         times_s = _separated(_EVENT_TIMES[pattern](rng, start_s, end_s))
+        if times_s.size == 0:  # a span too short for the pattern still holds one event
+            times_s = _single(rng, start_s, end_s)
         strengths = _strengths(rng, times_s)
         fall_s = float(np.exp(rng.uniform(np.log(0.15), np.log(1.2)))) * (0.4 if pattern == "roll" else 1.0)
         return times_s, strengths, _pulses_at(times_s, strengths, fall_s, count)
     grid_s = np.arange(count) / ENVELOPE_RATE_HZ
     envelope = _gate_outside(_ENVELOPES[pattern](rng, grid_s, start_s, end_s), grid_s, start_s, end_s)
+    if envelope.max() < WEAKEST:
+        envelope = _gate_outside(_steady(rng, grid_s, start_s, end_s), grid_s, start_s, end_s)
     if not struck:
         return np.empty(0), np.empty(0), envelope
     gap_s = float(np.exp(rng.uniform(np.log(SHORTEST_GAP_S), np.log(0.11))))
@@ -181,6 +188,9 @@ def _excitation(
     times_s = np.cumsum(gap_s * (1 + jitter * rng.uniform(-1, 1, int(duration_s / gap_s) + 1)))
     strengths = np.interp(times_s, grid_s, envelope) * rng.uniform(0.93, 1.0, times_s.size)
     heard = (strengths > 0.1) & (times_s < duration_s - 0.02)
+    if not heard.any():
+        loudest = int(envelope[:-2].argmax())
+        return grid_s[loudest : loudest + 1], envelope[loudest : loudest + 1], envelope
     return times_s[heard], strengths[heard], envelope
 
 

@@ -105,8 +105,8 @@ def in_room(rng: np.random.Generator, sound: FloatArray, reverb_s: float, wet: f
 
 
 def far_away(sound: FloatArray, distance: float) -> FloatArray:
-    """The sound as heard from 0 (here) to 1 (14 dB softer, highs lost above 1.6 kHz)."""
-    numerator, denominator = butter(1, 7900.0 * 0.2**distance, fs=SAMPLE_RATE_HZ)
+    """The sound as heard from 0 (here) to 1 (14 dB softer, highs lost above 2.8 kHz)."""
+    numerator, denominator = butter(1, 7900.0 * 0.35**distance, fs=SAMPLE_RATE_HZ)
     return np.asarray(lfilter(numerator, denominator, sound)) * 10 ** (-14.0 * distance / 20)
 
 

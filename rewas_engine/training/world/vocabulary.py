@@ -330,6 +330,8 @@ _PATTERN_WORDS = {
     "roll": ("very fast", "in a dense roll"),
     "gated": ("on and off", "with pauses"),
 }
+_COUNT_NEEDED = dict.fromkeys(("regular", "irregular", "accelerating", "decelerating", "bursts", "roll"), 4)
+"""Events from which on a course can be heard; fewer are not described by it."""
 _SILENCE = ("silence", "no sound", "complete silence", "nothing is heard", "{}, no sound", "{}, silent", "silence, {}")
 
 
@@ -353,11 +355,13 @@ def describe(
     near: bool,
     indoors: bool,
     pattern: str,
+    event_count: int | None,
     rising: bool | None,
 ) -> str:
     """A caption with up to two modifiers, each true of the scene.
 
     loudness: typical intensity of what is heard, 0..1. rate_hz: events per second, None where there are too few.
+    event_count: events heard, None where an envelope runs freely.
     rising: whether the clip grows (True), fades (False) or neither (None).
     """
     phrase = str(rng.choice(_words(class_name).training))
@@ -370,7 +374,9 @@ def describe(
         modifiers += [str(rng.choice(_FAST))] if rate_hz > 3.5 else [str(rng.choice(_SLOW))] if rate_hz < 1.4 else []
     modifiers += [str(rng.choice(_FAR))] if far else [str(rng.choice(_NEAR))] if near else []
     modifiers += [str(rng.choice(_INDOORS))] if indoors else []
-    modifiers += [str(rng.choice(_PATTERN_WORDS[pattern]))] if pattern in _PATTERN_WORDS else []
+    course = "single" if event_count == 1 else pattern
+    if event_count is None or event_count == 1 or event_count >= _COUNT_NEEDED.get(pattern, 1):
+        modifiers += [str(rng.choice(_PATTERN_WORDS[course]))] if course in _PATTERN_WORDS else []
     if rising is not None:
         modifiers.append("getting louder" if rising else "fading away")
     chosen = rng.permutation(modifiers)[: int(rng.choice((0, 1, 2), p=(0.45, 0.35, 0.2)))]

@@ -1,0 +1,220 @@
+"""The synthetic world: what is seen, heard and said of a scene agrees, and the class does not shape the energy."""
+
+from dataclasses import replace
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from rewas_engine.energy import SILENCE_NATS
+from rewas_engine.errors import SettingsError
+from rewas_engine.mel import AudioFrontEnd, MelConfig, normalised
+from rewas_engine.training.world import (
+    CLASS_NAMES,
+    PATTERNS,
+    STRUCK_CLASSES,
+    SUSTAINED_CLASSES,
+    Scene,
+    captions,
+    held_out_captions,
+    render_picture,
+    render_sound,
+    sample_scene,
+)
+from rewas_engine.training.world.motion import Strikes
+
+FRONT_END = AudioFrontEnd(MelConfig())
+
+
+def energy_of(sound: NDArray[np.float32]) -> NDArray[np.float32]:
+    return FRONT_END.measure(normalised(sound)).values
+
+
+def scene_with_silence_and_events(class_name: str, first_seed: int = 0) -> Scene:
+    """A dry scene with a second or more before its first event."""
+    for seed in range(first_seed, first_seed + 500):
+        scene = sample_scene(seed, class_name, pattern="few")
+        if scene.event_times_s[0] > 1.0 and scene.event_strengths.max() > 0.6 and scene.reverb_s == 0:
+            return scene
+    raise AssertionError(f"no such scene of {class_name}")
+
+
+@given(seed=st.integers(0, 10**6))
+@settings(max_examples=8, deadline=None)
+def test_the_same_seed_gives_the_same_clip(seed: int) -> None:
+    first, again = sample_scene(seed), sample_scene(seed)
+    assert (first.class_name, first.caption, first.pattern) == (again.class_name, again.caption, again.pattern)
+    assert np.array_equal(first.event_times_s, again.event_times_s)
+    assert np.array_equal(render_sound(first), render_sound(again))
+    assert np.array_equal(render_picture(first, width=32, height=32), render_picture(again, width=32, height=32))
+
+
+def test_seeds_give_different_clips() -> None:
+    sounds = {render_sound(sample_scene(seed, "drum_hit", pattern="regular")).tobytes() for seed in range(8)}
+    assert len(sounds) == 8
+
+
+@pytest.mark.parametrize("class_name", CLASS_NAMES)
+def test_every_class_sounds_in_every_pattern(class_name: str) -> None:
+    for index, pattern in enumerate(PATTERNS):
+        scene = sample_scene(100 + index, class_name, pattern=pattern)
+        sound = render_sound(scene)
+        assert sound.shape == (81_920,)
+        assert sound.dtype == np.float32
+        assert np.isfinite(sound).all()
+        assert 0.0005 < np.abs(sound).max() <= 1.0
+        assert ((scene.envelope >= 0) & (scene.envelope <= 1)).all()
+        assert (np.diff(scene.event_times_s) > 0).all()
+
+
+@pytest.mark.parametrize("class_name", CLASS_NAMES)
+def test_energy_rises_at_the_first_event_out_of_true_silence(class_name: str) -> None:
+    scene = scene_with_silence_and_events(class_name)
+    energy = energy_of(render_sound(scene))
+    onset = int(scene.event_times_s[0] * 100)
+    # A mel frame is 64 ms wide, so it hears an event up to 4 frames early.
+    assert energy[: onset - 5] == pytest.approx(SILENCE_NATS, abs=0.02)
+    assert energy[onset : onset + 6].max() > SILENCE_NATS + 2.5
+
+
+@pytest.mark.parametrize("class_name", STRUCK_CLASSES)
+def test_a_strike_is_heard_at_its_moment_of_contact(class_name: str) -> None:
+    scene = scene_with_silence_and_events(class_name)
+    loud = np.abs(render_sound(scene)) > 1e-5
+    assert np.argmax(loud) / 16_000 == pytest.approx(scene.event_times_s[0], abs=0.003)
+
+
+@pytest.mark.parametrize("class_name", SUSTAINED_CLASSES)
+def test_energy_follows_a_free_envelope(class_name: str) -> None:
+    scene = next(s for s in (sample_scene(seed, class_name, pattern="ramp") for seed in range(99)) if s.reverb_s == 0)
+    energy = energy_of(render_sound(scene))
+    frames_s = (np.arange(energy.size) + 0.5) / 100
+    inside = (scene.intensity_at(frames_s - 0.04) > 0.1) & (scene.intensity_at(frames_s + 0.04) > 0.1)
+    assert np.corrcoef(energy[inside], scene.intensity_at(frames_s[inside]))[0, 1] > 0.8
+
+
+@pytest.mark.parametrize("pattern", ["single", "irregular", "accelerating", "bursts", "roll", "gusts"])
+def test_tools_touch_at_the_events_and_only_there(pattern: str) -> None:
+    scene = sample_scene(4, "wood_knock", pattern=pattern)
+    strikes = Strikes(scene.event_times_s, scene.event_strengths)
+    for height in (strikes.lift, strikes.bounce):
+        assert height(scene.event_times_s) == pytest.approx(0.0, abs=1e-9)
+        assert (height(scene.event_times_s - 0.01) > 0.001).all()
+        assert (height(scene.event_times_s + 0.01) > 0.001).all()
+    missing = Strikes(scene.event_times_s, scene.event_strengths, touches=False)
+    assert missing.lift(np.linspace(0, 5.12, 2000)).min() > 0.2
+
+
+@pytest.mark.parametrize("class_name", STRUCK_CLASSES)
+def test_the_strike_is_seen_when_it_is_heard(class_name: str) -> None:
+    scene = scene_with_silence_and_events(class_name)
+    scene = replace(scene, event_times_s=scene.event_times_s[:1], event_strengths=np.array([1.0]))
+    calm = replace(scene, event_times_s=np.empty(0), event_strengths=np.empty(0))
+    # Camera, background and drifting things are in both pictures; what the strike does is left.
+    effect = render_picture(scene).astype(np.float32) - render_picture(calm)
+    change = np.abs(np.diff(effect, axis=0)).mean(axis=(1, 2, 3))
+    heard_frame = np.argmax(np.abs(render_sound(scene)) > 1e-5) / 16_000 * 25
+    assert change[: int(heard_frame) - 12].max(initial=0.0) < 0.2 * change.max()
+    assert abs(int(np.argmax(change)) + 1 - heard_frame) <= 3
+
+
+@pytest.mark.parametrize("class_name", ["dog_bark", "alarm_beep", "engine", "rain", "fire"])
+def test_what_runs_on_is_seen_to_run(class_name: str) -> None:
+    scene = sample_scene(3, class_name, pattern="gated")
+    level = scene.intensity_at((np.arange(128) + 0.5) / 25)
+    picture = render_picture(scene).astype(np.float32)
+    silent = picture[level == 0].mean(axis=0)
+    unlike_silence = np.abs(picture - silent).mean(axis=(1, 2, 3))
+    assert unlike_silence[level > 0.4].mean() > 1.3 * unlike_silence[level == 0].mean()
+
+
+def test_silent_scenes_are_silent_and_say_so() -> None:
+    scenes = [sample_scene(seed) for seed in range(600)]
+    moving, still = [s for s in scenes if s.silent_motion], [s for s in scenes if s.still]
+    assert 25 <= len(moving) <= 75
+    assert 6 <= len(still) <= 35
+    for scene in (*moving[:6], *still[:3]):
+        assert not render_sound(scene).any()
+        assert scene.event_times_s.size == 0
+        assert any(word in scene.caption for word in ("silen", "no sound", "nothing"))
+    assert all(np.abs(np.diff(render_picture(s).astype(np.int16), axis=0)).max() > 20 for s in moving[:6])
+    for scene in still[:3]:
+        frames = render_picture(scene, width=48, height=48).reshape(128, -1)
+        assert (frames == frames[0]).mean() > 0.9
+
+
+def test_classes_share_their_patterns_and_levels() -> None:
+    scenes = [s for s in (sample_scene(seed) for seed in range(4000)) if not s.is_silent]
+    for class_name in CLASS_NAMES:
+        own = [s for s in scenes if s.class_name == class_name]
+        assert {s.pattern for s in own} == set(PATTERNS)
+        assert sum(s.envelope.max() < 0.65 for s in own) / len(own) == pytest.approx(0.15, abs=0.12)
+        assert any((s.envelope > 0).mean() < 0.5 for s in own)
+
+
+@pytest.mark.parametrize(
+    ("frame_rate", "frames"),
+    [(25, 128), (24, 123), (Fraction(24_000, 1001), 123), (Fraction(30_000, 1001), 153), (29.97, 153)],
+)
+def test_pictures_come_at_any_rate(frame_rate: Fraction | float, frames: int) -> None:
+    picture = render_picture(sample_scene(5, "drum_hit"), frame_rate=frame_rate, width=40, height=24)
+    assert picture.shape == (frames, 24, 40, 3)
+    assert picture.dtype == np.uint8
+
+
+def test_pictures_come_in_any_size_and_show_the_same() -> None:
+    scene = sample_scene(8, "bell", pattern="regular", duration_s=0.4)
+    small = render_picture(scene, width=64, height=36).astype(np.float32)
+    large = render_picture(scene, width=640, height=360, shutter_samples=2).astype(np.float32)
+    shrunk = large.reshape(10, 36, 10, 64, 10, 3).mean(axis=(2, 4))
+    assert np.abs(shrunk - small).mean() < 6.0
+
+
+def test_other_durations() -> None:
+    scene = sample_scene(1, "rain", 2.0)
+    assert render_sound(scene).shape == (32_000,)
+    assert render_picture(scene, width=16, height=16).shape[0] == 50
+
+
+@pytest.mark.parametrize("class_name", CLASS_NAMES)
+def test_held_out_words_are_held_out(class_name: str) -> None:
+    training, held_out = captions(class_name), held_out_captions(class_name)
+    assert len(set(training)) >= 8
+    assert len(set(held_out)) >= 4
+    known = {word for phrase in training for word in phrase.split()}
+    for phrase in held_out:
+        assert phrase not in training
+        assert set(phrase.split()) - known, f"{phrase!r} holds no new word"
+
+
+def test_captions_do_not_lie() -> None:
+    for seed in range(1500):
+        scene = sample_scene(seed)
+        words = scene.caption.split(", ")
+        if "once" in words or "a single time" in words:
+            assert scene.event_times_s.size == 1
+        if "getting faster" in words:
+            assert scene.pattern == "accelerating"
+        if "in a room" in words:
+            assert scene.reverb_s > 0
+        if "far away" in words:
+            assert scene.distance > 0.5
+        if "getting louder" in words:
+            heard = scene.envelope[scene.envelope > 0.05]
+            assert heard[heard.size // 2 :].mean() > heard[: heard.size // 2].mean()
+
+
+def test_bad_requests_are_refused() -> None:
+    with pytest.raises(SettingsError, match="unicorn"):
+        sample_scene(0, "unicorn")
+    with pytest.raises(SettingsError, match="unicorn"):
+        captions("unicorn")
+    with pytest.raises(SettingsError, match="polka"):
+        sample_scene(0, pattern="polka")
+    with pytest.raises(SettingsError, match="duration"):
+        sample_scene(0, duration_s=0.0)
+    with pytest.raises(SettingsError, match="0 x 64"):
+        render_picture(sample_scene(0), width=0)

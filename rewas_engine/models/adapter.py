@@ -65,9 +65,9 @@ class EnergyAdapter(ModelMixin, ConfigMixin):  # type: ignore[misc]
             hidden, outputs = block(hidden_states=hidden, temb=embedding)
             skips += outputs
         middle = encoder.mid_block(hidden, embedding)
-        return tuple(
-            conv(skip) for conv, skip in zip(self.zero_convs, skips, strict=True)
-        ), self.middle_zero_conv(middle)
+        return tuple(conv(skip) for conv, skip in zip(self.zero_convs, skips, strict=True)), self.middle_zero_conv(
+            middle
+        )
 
     def _read_hint(self, hint: torch.Tensor) -> torch.Tensor:
         read: torch.Tensor = self.hint_conv(nn.functional.silu(self.hint_linear(hint)))

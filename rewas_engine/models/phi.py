@@ -33,11 +33,11 @@ class Phi(ModelMixin, ConfigMixin):  # type: ignore[misc]
     ) -> None:
         super().__init__()
         self.projection = nn.Linear(features, width)
-        self.blocks = nn.ModuleList(_Block(width, heads) for _ in range(blocks))
-        layers: list[nn.Module] = []
+        self.layers = nn.ModuleList(_Block(width, heads) for _ in range(blocks))
+        narrowing: list[nn.Module] = []
         for wide, narrow in pairwise((width, *head, 1)):
-            layers += [nn.Linear(wide, narrow), nn.ReLU()]
-        self.head = nn.Sequential(*layers[:-1])
+            narrowing += [nn.Linear(wide, narrow), nn.ReLU()]
+        self.narrowing = nn.Sequential(*narrowing[:-1])
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         """Energies [B, T] in log-mel nats of video features [B, T, features]."""
@@ -45,9 +45,9 @@ class Phi(ModelMixin, ConfigMixin):  # type: ignore[misc]
         hidden = self.projection(features)
         if self.config.attends_over == "batch":
             hidden = hidden.reshape(batch * tokens, 1, -1)
-        for block in self.blocks:
+        for block in self.layers:
             hidden = block(hidden)
-        energies: torch.Tensor = self.head(hidden).reshape(batch, tokens)
+        energies: torch.Tensor = self.narrowing(hidden).reshape(batch, tokens)
         return energies
 
 

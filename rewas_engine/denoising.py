@@ -1,0 +1,73 @@
+"""The denoiser with its adapter over a latent of any length: both guidance branches, window by window."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from rewas_engine.models.adapter import EnergyAdapter
+from rewas_engine.sampling import guided
+from rewas_engine.windows import blend, cut
+
+WINDOWS_AT_ONCE = 4
+"""Windows that are denoised in one batch: what bounds the memory of a long clip."""
+
+
+@dataclass(frozen=True)
+class SteeredDenoiser:
+    """Predicts for a whole latent what the network predicts for one window, for one prompt and one energy.
+
+    prompt, empty_prompt: [D]. hints: [N, C, W, F], one for each window. starts: [N] first latent position of each.
+    guidance_scale: 1 is without the unconditional branch. control_strength: factor of the adapter's residuals; 0 runs
+    the base alone.
+    """
+
+    denoiser: Any
+    adapter: EnergyAdapter
+    prompt: torch.Tensor
+    empty_prompt: torch.Tensor
+    hints: torch.Tensor
+    starts: list[int]
+    guidance_scale: float
+    control_strength: float
+
+    def __call__(self, latents: torch.Tensor, timestep: torch.Tensor) -> torch.Tensor:
+        """Prediction [C, T, F] for latents [C, T, F]: the windows' predictions, blended."""
+        windows = cut(latents, self.starts, self.hints.shape[2], dim=1)
+        parts = [
+            self._predict(windows[first : first + WINDOWS_AT_ONCE], timestep, first)
+            for first in range(0, len(windows), WINDOWS_AT_ONCE)
+        ]
+        return blend(torch.cat(parts), self.starts, latents.shape[1], dim=1)
+
+    def _predict(self, windows: torch.Tensor, timestep: torch.Tensor, first: int) -> torch.Tensor:
+        hints = self.hints[first : first + len(windows)]
+        prompts = self.prompt.expand(len(windows), -1)
+        if self.guidance_scale == 1:
+            return self._run(windows, timestep, prompts, hints)
+        # The unconditional branch has neither words nor energy, but the adapter still runs: that is how it was trained.
+        both = self._run(
+            torch.cat([windows, windows]),
+            timestep,
+            torch.cat([prompts, self.empty_prompt.expand(len(windows), -1)]),
+            torch.cat([hints, torch.zeros_like(hints)]),
+        )
+        conditional, unconditional = both.chunk(2)
+        return guided(conditional, unconditional, self.guidance_scale)
+
+    def _run(
+        self, sample: torch.Tensor, timestep: torch.Tensor, prompts: torch.Tensor, hints: torch.Tensor
+    ) -> torch.Tensor:
+        residuals: dict[str, Any] = {}
+        if self.control_strength > 0:
+            skips, middle = self.adapter(sample, timestep, prompts, hints)
+            residuals = {
+                "down_block_additional_residuals": tuple(self.control_strength * skip for skip in skips),
+                "mid_block_additional_residual": self.control_strength * middle,
+            }
+        predicted: torch.Tensor = self.denoiser(
+            sample, timestep, encoder_hidden_states=None, class_labels=prompts, **residuals
+        ).sample
+        return predicted

@@ -1,0 +1,205 @@
+"""Reading exactly the pictures of a range, from any file that FFmpeg reads."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+from numpy.typing import NDArray
+
+from rewas_engine.errors import Cancelled, MediaError
+from rewas_engine.results import CancelSignal
+
+_BACK_OFF_S = (0, 4, 8, 16, 32)
+_SLACK_FRAMES = 1
+"""A range may reach past the last picture by this many frames: containers round their durations."""
+
+
+@dataclass(frozen=True)
+class VideoProperties:
+    """What a media file says of its picture.
+
+    start_s: time stamp of the first picture. duration_s: from the first picture to the end of the last.
+    frame_rate: average, exact.
+    """
+
+    start_s: Fraction
+    duration_s: Fraction
+    frame_rate: Fraction
+    width: int
+    height: int
+
+
+def probe_video(path: Path) -> VideoProperties:
+    """Read a file's properties, decoding its first picture so that a broken file is found now and not later.
+
+    Raises MediaError where the file is missing, unreadable, or has no picture.
+    """
+    with opened(path) as container:
+        stream = _picture_stream(container, path)
+        first = next(_decoded(container, stream, path), None)
+        if first is None or first.pts is None:
+            raise MediaError(
+                f"{path.name} holds no picture that can be decoded.", "Export it again, or choose another."
+            )
+        rate = stream.average_rate or stream.guessed_rate
+        if not rate or rate <= 0:
+            raise MediaError(f"{path.name} does not say its frame rate.", "Export it again with a fixed frame rate.")
+        start_s = first.pts * stream.time_base
+        return VideoProperties(
+            start_s, _duration_s(container, stream, start_s, Fraction(rate)), Fraction(rate), first.width, first.height
+        )
+
+
+def read_frames(
+    path: Path,
+    *,
+    start_s: Fraction,
+    duration_s: Fraction,
+    frame_rate: Fraction,
+    width: int,
+    height: int,
+    cancel: CancelSignal | None = None,
+) -> NDArray[np.uint8]:
+    """Brightness [T, height, width] of a range: picture i is what stands on the screen at start_s + (i + 0.5) / frame_rate.
+
+    start_s: seconds after the first picture. T is the range's length in frames, rounded up. The picture is squeezed to
+    width and height; pictures past the last one repeat it.
+    Raises MediaError where the file cannot be read or the range holds no picture, Cancelled where asked to stop.
+    """
+    count = max(1, -(-duration_s.numerator * frame_rate.numerator // (duration_s.denominator * frame_rate.denominator)))
+    with opened(path) as container:
+        stream = _picture_stream(container, path)
+        stream.thread_type = "AUTO"
+        first = next(_decoded(container, stream, path), None)
+        if first is None:
+            raise MediaError(
+                f"{path.name} holds no picture that can be decoded.", "Export it again, or choose another."
+            )
+        begin_s = first.pts * stream.time_base + start_s
+        moments = [begin_s + (index + Fraction(1, 2)) / frame_rate for index in range(count)]
+        frames = np.empty((count, height, width), np.uint8)
+        filled = 0
+        standing: _Picture | None = None
+        for frame in _frames_from(container, stream, path, begin_s):
+            if cancel is not None and cancel.is_set():
+                raise Cancelled
+            while standing is not None and filled < count and moments[filled] < frame.pts * stream.time_base:
+                frames[filled] = standing.brightness(width, height)
+                filled += 1
+            if filled == count:
+                return frames
+            standing = _Picture(frame)
+        if standing is None:
+            raise MediaError(
+                f"{path.name} holds no picture {float(start_s):.3f} s after its start.",
+                "Choose a range within the media.",
+            )
+        frames[filled:] = standing.brightness(width, height)
+        return frames
+
+
+class _Picture:
+    """A decoded picture that is scaled once, and only if it is shown."""
+
+    def __init__(self, frame: Any) -> None:
+        self._frame = frame
+        self._pixels: NDArray[np.uint8] | None = None
+
+    def brightness(self, width: int, height: int) -> NDArray[np.uint8]:
+        if self._pixels is None:
+            self._pixels = self._frame.reformat(width, height, "gray", interpolation="AREA").to_ndarray()
+        return self._pixels
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[Any]:
+    """A media file opened for reading. Raises MediaError where it is missing or not media."""
+    if not path.is_file():
+        raise MediaError(f"There is no file {path}.", "Check the path, or relink the clip.")
+    try:
+        container = av.open(str(path))
+    except (av.FFmpegError, OSError, ValueError) as error:
+        raise MediaError(f"{path.name} cannot be read as media ({_reason(error)}).", "Choose a video file.") from error
+    try:
+        yield container
+    finally:
+        container.close()
+
+
+def _picture_stream(container: Any, path: Path) -> Any:
+    streams = [
+        stream for stream in container.streams.video if not stream.disposition & av.stream.Disposition.attached_pic
+    ]
+    if not streams:
+        raise MediaError(f"{path.name} has no picture.", "Choose a video file.")
+    return streams[0]
+
+
+def _decoded(container: Any, stream: Any, path: Path) -> Iterator[Any]:
+    """Pictures in order; damaged ones are passed over, as players do, as long as some can be read."""
+    failures = 0
+    packets = container.demux(stream)
+    while True:
+        try:
+            packet = next(packets)
+            for frame in packet.decode():
+                if frame.pts is not None:
+                    yield frame
+        except StopIteration:
+            return
+        except (av.EOFError, av.InvalidDataError) as error:
+            failures += 1
+            if failures > 50:
+                raise MediaError(f"{path.name} is damaged ({_reason(error)}).", "Export it again.") from error
+        except av.FFmpegError as error:
+            raise MediaError(f"{path.name} cannot be decoded ({_reason(error)}).", "Export it again.") from error
+
+
+def _frames_from(container: Any, stream: Any, path: Path, begin_s: Fraction) -> Iterator[Any]:
+    """Pictures from the one that stands on the screen at begin_s on, or from somewhat before.
+
+    Seeking is only a hint: in some containers it lands past the target. Then it is tried from further back, and in
+    the end the file is read from its start.
+    """
+    for back_s in _BACK_OFF_S:
+        target = int((begin_s - back_s) / stream.time_base)
+        try:
+            container.seek(target, stream=stream, backward=True)
+        except av.FFmpegError:
+            break
+        pictures = _decoded(container, stream, path)
+        first = next(pictures, None)
+        if first is not None and first.pts * stream.time_base <= begin_s:
+            yield first
+            yield from pictures
+            return
+    with opened(path) as fresh:
+        yield from _decoded(fresh, _picture_stream(fresh, path), path)
+
+
+def _duration_s(container: Any, stream: Any, start_s: Fraction, rate: Fraction) -> Fraction:
+    if stream.duration:
+        offset = Fraction(0) if stream.start_time is None else start_s - stream.start_time * stream.time_base
+        return max(Fraction(stream.duration) * stream.time_base - offset, 1 / rate)
+    if stream.frames:
+        return stream.frames / rate
+    if container.duration:
+        begin_s = Fraction(container.start_time or 0, av.time_base)
+        return max(Fraction(container.duration, av.time_base) - (start_s - begin_s), 1 / rate)
+    raise MediaError("The media does not say how long it is.", "Give the clip a duration, or export it again.")
+
+
+def range_end_tolerance_s(frame_rate: Fraction) -> Fraction:
+    """How far a range may reach past the end of the media and still be read."""
+    return _SLACK_FRAMES / frame_rate
+
+
+def _reason(error: BaseException) -> str:
+    return str(getattr(error, "strerror", None) or error).rstrip(".")

@@ -1,0 +1,380 @@
+"""The engine: a loaded pack, and what it can do with a clip."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from rewas_engine.clip import VideoClip, sample_count
+from rewas_engine.components import load_component
+from rewas_engine.control import energy_hint
+from rewas_engine.denoising import SteeredDenoiser
+from rewas_engine.energy import LOUDEST_NATS, EnergyCurve, energy_agreement
+from rewas_engine.errors import Cancelled, MediaError, PackError, SettingsError
+from rewas_engine.media.audio import read_audio, resampled
+from rewas_engine.media.video import probe_video, range_end_tolerance_s, read_frames
+from rewas_engine.mel import AudioFrontEnd, MelConfig, normalised
+from rewas_engine.packs import PackDescription, find_pack, read_pack, verify_files
+from rewas_engine.results import (
+    CancelSignal,
+    ClipRead,
+    ConflictReport,
+    GenerationResult,
+    PackInfo,
+    Progress,
+    ProgressCallback,
+    StageName,
+    Stem,
+    Take,
+)
+from rewas_engine.sampling import sample
+from rewas_engine.windows import blend, cut, join, window_starts
+
+MAX_PROMPT_CHARACTERS = 2000
+MAX_TAKES = 16
+MAX_STEPS = 1000
+MAX_GUIDANCE_SCALE = 20.0
+MAX_CONTROL_STRENGTH = 2.0
+MAX_SEED = 2**63 - 1
+OUTPUT_RATES_HZ = (16_000, 22_050, 44_100, 48_000, 96_000)
+
+_SHARES: dict[StageName, tuple[float, float]] = {
+    "decode": (0.0, 0.05),
+    "energy": (0.05, 0.12),
+    "conflict": (0.12, 0.12),
+    "sample": (0.12, 0.92),
+    "vocode": (0.92, 1.0),
+}
+
+
+class ReWaS:
+    """A pack, loaded: estimates energy from picture, makes sound from words and energy.
+
+    pack: what the pack says of itself. device: "cpu" or "cuda:0".
+    Calls keep no state: the same seed, settings, pack and device give the same samples.
+    """
+
+    def __init__(self, description: PackDescription, device: str) -> None:
+        self.pack: PackInfo = description.info
+        self.device = device
+        self._description = description
+        self._front_end = AudioFrontEnd(MelConfig(**description.audio))
+        self._components = {
+            role: load_component(description.path, role, class_name)
+            for role, class_name in description.components.items()
+        }
+        for component in self._components.values():
+            if isinstance(component, torch.nn.Module):
+                component.to(device)
+
+    @classmethod
+    def from_pretrained(cls, pack: str | Path = "starter", *, device: str = "auto") -> ReWaS:
+        """Load a pack by name or folder.
+
+        device: "auto" takes the first CUDA device where there is one, else the CPU.
+        Raises PackError where the pack is absent, damaged, or made for a newer version.
+        """
+        description = read_pack(find_pack(pack))
+        verify_files(description)
+        try:
+            return cls(description, _resolved_device(device))
+        except TypeError as error:
+            raise PackError(
+                f"The pack {description.info.name} is damaged: its audio settings do not fit ({error}).",
+                "Install the pack again.",
+            ) from error
+
+    def read_clip(self, clip: VideoClip) -> ClipRead:
+        """The clip held against its media: duration filled in, range checked. Raises MediaError."""
+        media = probe_video(clip.path)
+        duration_s = clip.duration_s if clip.duration_s is not None else media.duration_s - clip.start_s
+        end_s = clip.start_s + duration_s
+        if duration_s <= 0 or end_s > media.duration_s + range_end_tolerance_s(media.frame_rate):
+            raise MediaError(
+                f"The clip {clip.name} reaches from {float(clip.start_s):.3f} s to {float(end_s):.3f} s, "
+                f"but {clip.path.name} ends at {float(media.duration_s):.3f} s.",
+                "Choose a range within the media.",
+            )
+        return ClipRead(clip.name, clip.path, clip.start_s, duration_s, media.frame_rate)
+
+    def estimate_energy(
+        self, clip: VideoClip, *, on_progress: ProgressCallback | None = None, cancel: CancelSignal | None = None
+    ) -> EnergyCurve:
+        """Energy of the sound that the picture calls for. Raises MediaError, Cancelled."""
+        return self._estimate_energy(self.read_clip(clip), _Clock(on_progress, cancel))
+
+    def measure_energy(
+        self, clip: VideoClip, *, on_progress: ProgressCallback | None = None, cancel: CancelSignal | None = None
+    ) -> EnergyCurve:
+        """Energy of the clip's own sound, normalised as the pack's training sounds were. Raises MediaError, Cancelled."""
+        read, clock = self.read_clip(clip), _Clock(on_progress, cancel)
+        with clock.stage("decode"):
+            sound = read_audio(
+                read.path,
+                start_s=read.start_s,
+                duration_s=read.duration_s,
+                sample_rate_hz=self.pack.sample_rate_hz,
+                origin_s=probe_video(read.path).start_s,
+                cancel=cancel,
+            )
+        with clock.stage("energy"):
+            return self._front_end.measure(normalised(sound) if sound.any() else sound)
+
+    def check_conflict(
+        self,
+        clip: VideoClip,
+        prompt: str,
+        *,
+        on_progress: ProgressCallback | None = None,
+        cancel: CancelSignal | None = None,
+    ) -> ConflictReport:
+        """Whether words and picture contradict each other, where the pack has a component that can tell."""
+        self.read_clip(clip)
+        _checked_prompt(prompt)
+        return ConflictReport(
+            "unsupported", None, f"The pack {self.pack.name} cannot compare words with pictures; nothing was checked."
+        )
+
+    @torch.inference_mode()
+    def generate(
+        self,
+        clip: VideoClip,
+        *,
+        prompt: str,
+        energy: EnergyCurve | None = None,
+        takes: int = 1,
+        seed: int = 0,
+        num_steps: int | None = None,
+        guidance_scale: float | None = None,
+        control_strength: float = 1.0,
+        sample_rate_hz: int | None = None,
+        on_progress: ProgressCallback | None = None,
+        cancel: CancelSignal | None = None,
+    ) -> GenerationResult:
+        """Sound for a clip of any length, exactly as long as the clip.
+
+        prompt: what should be heard, 1 to 2000 characters. energy: what it should follow; None estimates it from the
+        picture. takes: 1 to 16, seeded `seed`, `seed` + 1, … num_steps: 1 to 1000. guidance_scale: 1 to 20, 1 is none.
+        control_strength: 0 to 2, how strongly the energy steers. sample_rate_hz: of the stems; None is the pack's own.
+        Raises SettingsError, MediaError, Cancelled (within one sampling step).
+        """
+        prompt = _checked_prompt(prompt)
+        defaults = self._description.sampling
+        num_steps = int(defaults["num_steps"]) if num_steps is None else num_steps
+        guidance_scale = float(defaults["guidance_scale"]) if guidance_scale is None else guidance_scale
+        rate_hz = self.pack.sample_rate_hz if sample_rate_hz is None else sample_rate_hz
+        _check_between("takes", takes, 1, MAX_TAKES)
+        _check_between("seed", seed, 0, MAX_SEED - takes + 1)
+        _check_between("num_steps", num_steps, 1, MAX_STEPS)
+        _check_between("guidance_scale", guidance_scale, 0, MAX_GUIDANCE_SCALE)
+        _check_between("control_strength", control_strength, 0, MAX_CONTROL_STRENGTH)
+        if rate_hz not in (*OUTPUT_RATES_HZ, self.pack.sample_rate_hz):
+            raise SettingsError(
+                f"sample_rate_hz is {rate_hz}.", f"Choose one of {', '.join(map(str, OUTPUT_RATES_HZ))}."
+            )
+
+        clock = _Clock(on_progress, cancel)
+        read = self.read_clip(clip)
+        if energy is None:
+            energy = self._estimate_energy(read, clock)
+        else:
+            _check_covers(energy, read)
+        samples = sample_count(read.duration_s, self.pack.sample_rate_hz)
+        frames = self._front_end.frames_of(samples)
+        requested = EnergyCurve(
+            np.maximum(energy.at(self._front_end.config.frame_rate_hz, frames), self._front_end.config.silence_nats),
+            self._front_end.config.frame_rate_hz,
+            energy.source,
+        )
+        made = []
+        for take in range(takes):
+            with clock.stage("sample", take, takes):
+                mel = self._log_mel(
+                    prompt, requested, seed + take, num_steps, guidance_scale, control_strength, clock, take, takes
+                )
+            with clock.stage("vocode", take, takes):
+                made.append(self._take(seed + take, mel, requested, samples, read, rate_hz))
+        return GenerationResult(
+            read,
+            self.pack,
+            prompt,
+            requested,
+            tuple(made),
+            num_steps,
+            guidance_scale,
+            control_strength,
+            dict(clock.spent_s),
+        )
+
+    @torch.inference_mode()
+    def _estimate_energy(self, read: ClipRead, clock: _Clock) -> EnergyCurve:
+        picture = self._description.picture
+        rate = Fraction(picture["frame_rate"])
+        with clock.stage("decode"):
+            frames = read_frames(
+                read.path,
+                start_s=read.start_s,
+                duration_s=read.duration_s,
+                frame_rate=rate,
+                width=int(picture["width"]),
+                height=int(picture["height"]),
+                cancel=clock.cancel,
+            )
+        with clock.stage("energy"):
+            window = min(len(frames), int(picture["window_frames"]))
+            starts = window_starts(len(frames), window, int(picture["overlap_frames"]))
+            parts = []
+            for number, start in enumerate(starts, start=1):
+                shown = torch.from_numpy(frames[start : start + window]).to(self.device).float() / 255
+                parts.append(self._components["phi"](self._components["video_encoder"](shown[None]))[0])
+                clock.tick("energy", number, len(starts))
+            values = blend(torch.stack(parts), starts, len(frames), dim=0).cpu().numpy()
+        silence = self._front_end.config.silence_nats
+        return EnergyCurve(values.clip(silence, LOUDEST_NATS), rate, "picture")
+
+    def _log_mel(
+        self,
+        prompt: str,
+        requested: EnergyCurve,
+        seed: int,
+        num_steps: int,
+        guidance_scale: float,
+        control_strength: float,
+        clock: _Clock,
+        take: int,
+        takes: int,
+    ) -> torch.Tensor:
+        """Log-mel [T, bins] of one take, T a multiple of the codec's patch that covers the request."""
+        codec, bins = self._components["codec"], self._front_end.config.bins
+        window, overlap, patch = (int(self._description.window[name]) for name in ("frames", "overlap_frames", "patch"))
+        total = max(window, -(-requested.values.size // patch) * patch)
+        padded = np.full(total, self._front_end.config.silence_nats, np.float32)
+        padded[: requested.values.size] = requested.values
+        starts = [start * patch for start in window_starts(total // patch, window // patch, overlap // patch)]
+        energies = cut(torch.from_numpy(padded).to(self.device), starts, window, dim=0)
+        hints = torch.cat([energy_hint(part[None], codec, bins) for part in energies])
+        prompts = self._components["text_encoder"]([prompt, ""]).to(self.device)
+        denoiser = SteeredDenoiser(
+            self._components["denoiser"],
+            self._components["adapter"],
+            prompts[0],
+            prompts[1],
+            hints,
+            [start // patch for start in starts],
+            guidance_scale,
+            control_strength,
+        )
+        # Drawn on the CPU: one seed is one sound, whatever the device's own generator does.
+        generator = torch.Generator().manual_seed(seed)
+        shape = (hints.shape[1], total // patch, hints.shape[3])
+        noise = torch.randn(shape, generator=generator).to(self.device)
+        latents = sample(
+            denoiser,
+            noise,
+            self._components["schedule"],
+            num_steps=num_steps,
+            eta=float(self._description.sampling["eta"]),
+            generator=generator,
+            on_step=lambda finished: clock.tick("sample", finished, num_steps, take, takes),
+        )
+        parts = cut(latents / codec.config.scaling_factor, denoiser.starts, window // patch, dim=1)
+        decoded = torch.cat([codec.decode(part[None]).sample[:, 0] for part in parts])
+        return blend(decoded, starts, total, dim=0).clamp(min=self._front_end.config.silence_nats)
+
+    def _take(
+        self, seed: int, log_mel: torch.Tensor, requested: EnergyCurve, samples: int, read: ClipRead, rate_hz: int
+    ) -> Take:
+        window, overlap = (int(self._description.window[name]) for name in ("frames", "overlap_frames"))
+        hop = self._front_end.config.hop_samples
+        starts = window_starts(len(log_mel), window, overlap)
+        parts = torch.cat([self._components["vocoder"](log_mel[None, start : start + window]) for start in starts])
+        whole = join(parts[:, : window * hop], [start * hop for start in starts], len(log_mel) * hop)
+        waveform = whole[:samples].float().cpu().numpy()
+        # Lowered as a whole where it would clip: a changed level can be seen in the figures, distortion cannot.
+        waveform = waveform / max(1.0, float(np.abs(waveform).max()))
+        produced = self._front_end.measure(waveform)
+        mae_nats, correlation = energy_agreement(requested.values, produced.values)
+        delivered = self._delivered(waveform[None], read, rate_hz)
+        return Take(seed, {"primary": Stem("primary", delivered, rate_hz)}, produced, mae_nats, correlation)
+
+    def _delivered(self, waveform: NDArray[np.float32], read: ClipRead, rate_hz: int) -> NDArray[np.float32]:
+        changed = resampled(waveform, self.pack.sample_rate_hz, rate_hz, sample_count(read.duration_s, rate_hz))
+        # Between its samples a band-limited sound may be louder than at them.
+        return changed / max(1.0, float(np.abs(changed).max(initial=0.0)))
+
+
+class _Clock:
+    """Progress, time spent by stage, and the wish to stop, for one call."""
+
+    def __init__(self, on_progress: ProgressCallback | None, cancel: CancelSignal | None) -> None:
+        self.on_progress, self.cancel = on_progress, cancel
+        self.spent_s: dict[str, float] = {}
+
+    @contextmanager
+    def stage(self, stage: StageName, part: int = 0, parts: int = 1) -> Iterator[None]:
+        self.tick(stage, 0, 0, part, parts)
+        started = time.monotonic()
+        yield
+        self.spent_s[stage] = self.spent_s.get(stage, 0.0) + time.monotonic() - started
+        self._stop_if_asked()
+
+    def tick(self, stage: StageName, step: int, total_steps: int, part: int = 0, parts: int = 1) -> None:
+        """Report a finished step; part of parts says which take it belongs to."""
+        self._stop_if_asked()
+        if self.on_progress is None:
+            return
+        begin, end = _SHARES[stage]
+        done = step / total_steps if total_steps else 0.0
+        # Takes follow each other, each with its sampling and its vocoding.
+        first, last = _SHARES["sample"][0], _SHARES["vocode"][1]
+        within = begin + (end - begin) * done
+        if stage in ("sample", "vocode"):
+            within = first + (last - first) * (part + (within - first) / (last - first)) / parts
+        self.on_progress(Progress(stage, step, total_steps, within))
+
+    def _stop_if_asked(self) -> None:
+        if self.cancel is not None and self.cancel.is_set():
+            raise Cancelled
+
+
+def _resolved_device(device: str) -> str:
+    if device == "auto":
+        return "cuda:0" if torch.cuda.is_available() else "cpu"
+    try:
+        return str(torch.device(device))
+    except RuntimeError as error:
+        raise SettingsError(f"There is no device {device!r}.", "Choose cpu, cuda:0 or auto.") from error
+
+
+def _checked_prompt(prompt: str) -> str:
+    stripped = prompt.strip()
+    if not stripped:
+        raise SettingsError("The prompt is empty.", "Say what should be heard.")
+    if len(prompt) > MAX_PROMPT_CHARACTERS:
+        raise SettingsError(
+            f"The prompt has {len(prompt)} characters.", f"Say it in at most {MAX_PROMPT_CHARACTERS} characters."
+        )
+    return stripped
+
+
+def _check_between(name: str, value: float, lowest: float, highest: float) -> None:
+    if not lowest <= value <= highest:
+        raise SettingsError(f"{name} is {value}.", f"Give a value from {lowest:g} to {highest:g}.")
+
+
+def _check_covers(energy: EnergyCurve, read: ClipRead) -> None:
+    slack_s = 1 / energy.rate_hz + 1 / read.frame_rate
+    if abs(energy.duration_s - read.duration_s) > slack_s:
+        raise SettingsError(
+            f"The energy curve lasts {float(energy.duration_s):.3f} s, but the clip {read.name} lasts "
+            f"{float(read.duration_s):.3f} s.",
+            "Give a curve that is as long as the clip.",
+        )

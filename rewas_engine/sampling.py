@@ -1,0 +1,45 @@
+"""Sampling: from noise to a latent, by a schedule, with a callback that can stop it."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+PredictNoise = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+"""From latents [C, T, F] and a timestep to the model's prediction, guidance included."""
+
+
+@torch.inference_mode()
+def sample(
+    predict: PredictNoise,
+    noise: torch.Tensor,
+    schedule: Any,
+    *,
+    num_steps: int,
+    eta: float,
+    generator: torch.Generator,
+    on_step: Callable[[int], object] | None = None,
+) -> torch.Tensor:
+    """DDIM (Song et al. 2021, eq. 12) over one latent.
+
+    noise: [C, T, F], standard normal. schedule: a diffusers DDIMScheduler; it is copied, not changed.
+    eta: 0 is deterministic, 1 adds the noise of DDPM. generator: of that noise.
+    on_step: called with the number of finished steps after each; what it raises ends the sampling.
+    """
+    schedule = copy.deepcopy(schedule)
+    schedule.set_timesteps(num_steps, device=noise.device)
+    latents = noise * schedule.init_noise_sigma
+    for finished, timestep in enumerate(schedule.timesteps, start=1):
+        prediction = predict(latents, timestep)
+        latents = schedule.step(prediction, timestep, latents, eta=eta, generator=generator).prev_sample
+        if on_step is not None:
+            on_step(finished)
+    return latents
+
+
+def guided(conditional: torch.Tensor, unconditional: torch.Tensor, scale: float) -> torch.Tensor:
+    """Classifier-free guidance (Ho and Salimans 2021): e = e_u + s (e_c - e_u)."""
+    return unconditional + scale * (conditional - unconditional)

@@ -1,0 +1,136 @@
+"""The clips that a pack is trained on, made once and kept on disk in shards."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from rewas_engine.mel import AudioFrontEnd, MelConfig, normalised
+from rewas_engine.training.stages import PictureCorpus, SoundCorpus, WaveformCorpus
+from rewas_engine.training.world import FRAME_RATE, FRAME_SIZE, SAMPLE_RATE_HZ, render_sound, sample_scene
+from rewas_engine.training.world.picture import render_picture
+
+SHARD_CLIPS = 250
+FULL_SCALE = 32767
+LUMA = np.array([0.299, 0.587, 0.114], np.float32)
+"""Weights of red, green and blue in brightness (ITU-R BT.601)."""
+
+ReportShards = Callable[[int, int], object]
+
+
+@dataclass(frozen=True)
+class WorldCorpus:
+    """Clips of the synthetic world on disk: `clips` clips of consecutive seeds, the first `pictures` of them seen too.
+
+    Sounds are normalised as the method prepares every sound, and stored as 16-bit; pictures as 8-bit brightness.
+    """
+
+    folder: Path
+    clips: int
+    pictures: int
+    first_seed: int
+
+    def write(self, workers: int, report: ReportShards | None = None) -> None:
+        """Make every shard that is not there yet; a shard is written whole or not at all."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        missing = [index for index in range(self._shard_count) if not self._shard(index, "json").is_file()]
+        # Fresh interpreters: a fork of a process with torch's threads may hang.
+        with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+            make = partial(_write_shard, str(self.folder), self.clips, self.pictures, self.first_seed)
+            for count, _ in enumerate(pool.map(make, missing), start=1):
+                if report is not None:
+                    report(self._shard_count - len(missing) + count, self._shard_count)
+
+    def captions(self) -> list[str]:
+        """One caption for each clip."""
+        texts: list[str] = []
+        for index in range(self._shard_count):
+            texts += json.loads(self._shard(index, "json").read_text("utf-8"))
+        return texts
+
+    def waveforms(self) -> WaveformCorpus:
+        """All sounds, [N, samples] int16."""
+        return WaveformCorpus(torch.from_numpy(self._gathered("sound", self.clips)))
+
+    def sounds(self, front_end: AudioFrontEnd, embed: Callable[[Sequence[str]], torch.Tensor]) -> SoundCorpus:
+        """All log-mels and sentence embeddings; the log-mels are kept beside the shards."""
+        cache = self.folder / "log_mels.npy"
+        if not cache.is_file():
+            waveforms = self.waveforms().waveforms
+            log_mels = [
+                front_end.log_mel(part.float() / FULL_SCALE).half().numpy() for part in waveforms.split(64, dim=0)
+            ]
+            unfinished = cache.with_suffix(".partial.npy")
+            np.save(unfinished, np.concatenate(log_mels))
+            unfinished.replace(cache)
+        captions = self.captions()
+        distinct = sorted(set(captions))
+        embeddings = torch.cat([embed(distinct[start : start + 256]) for start in range(0, len(distinct), 256)])
+        row_of = {caption: row for row, caption in enumerate(distinct)}
+        prompts = embeddings[[row_of[caption] for caption in captions]]
+        return SoundCorpus(torch.from_numpy(np.load(cache)), prompts, embed([""])[0])
+
+    def seen(self, front_end: AudioFrontEnd) -> PictureCorpus:
+        """All pictures with the energies of their sounds at the picture's rate."""
+        sounds = torch.from_numpy(self._gathered("sound", self.pictures))
+        energies = torch.cat([front_end.log_mel(part.float() / FULL_SCALE).mean(dim=-1) for part in sounds.split(64)])
+        frames = torch.from_numpy(self._gathered("picture", self.pictures))
+        per_frame = int(front_end.config.frame_rate_hz / FRAME_RATE)
+        return PictureCorpus(frames, energies.reshape(len(energies), -1, per_frame).mean(dim=-1))
+
+    @property
+    def _shard_count(self) -> int:
+        return -(-self.clips // SHARD_CLIPS)
+
+    def _shard(self, index: int, kind: str) -> Path:
+        return _shard_path(self.folder, index, kind)
+
+    def _gathered(self, kind: str, clips: int) -> NDArray[np.generic]:
+        parts = [np.load(self._shard(index, f"{kind}.npy")) for index in range(-(-clips // SHARD_CLIPS))]
+        gathered: NDArray[np.generic] = np.concatenate(parts)[:clips]
+        return gathered
+
+
+def _shard_path(folder: Path, index: int, kind: str) -> Path:
+    return folder / f"{index:05d}.{kind}"
+
+
+def _write_shard(folder: str, clips: int, pictures: int, first_seed: int, index: int) -> None:
+    first = index * SHARD_CLIPS
+    sounds, frames, captions = [], [], []
+    for clip in range(first, min(first + SHARD_CLIPS, clips)):
+        scene = sample_scene(first_seed + clip)
+        sound = render_sound(scene)
+        sounds.append(np.round(normalised(sound) * FULL_SCALE).astype(np.int16))
+        captions.append(scene.caption)
+        if clip < pictures:
+            picture = render_picture(scene, frame_rate=FRAME_RATE, width=FRAME_SIZE, height=FRAME_SIZE)
+            frames.append(np.round(picture.astype(np.float32) @ LUMA).astype(np.uint8))
+    _save(_shard_path(Path(folder), index, "sound.npy"), np.stack(sounds))
+    if frames:
+        _save(_shard_path(Path(folder), index, "picture.npy"), np.stack(frames))
+    # Written last: its presence says that the shard is whole.
+    text = _shard_path(Path(folder), index, "json")
+    unfinished = text.with_suffix(".partial")
+    unfinished.write_text(json.dumps(captions), "utf-8")
+    unfinished.replace(text)
+
+
+def _save(path: Path, array: NDArray[np.generic]) -> None:
+    unfinished = path.with_name(f"{path.stem}.partial.npy")
+    np.save(unfinished, array)
+    unfinished.replace(path)
+
+
+def world_front_end() -> AudioFrontEnd:
+    """The front end of packs that are trained on the world: the paper's geometry at the world's rate."""
+    return AudioFrontEnd(MelConfig(sample_rate_hz=SAMPLE_RATE_HZ))

@@ -1,0 +1,79 @@
+"""From trained components to a pack folder."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from rewas_engine.components import config_json, save_component
+from rewas_engine.errors import PackError
+from rewas_engine.mel import MelConfig
+from rewas_engine.packs import write_description
+
+LICENCE = "CC-BY-4.0"
+PERMITS = "Free for any use, commercial too, of the pack (naming its origin) and of every sound made with it."
+
+
+def write_pack(
+    components: Mapping[str, torch.nn.Module],
+    folder: Path,
+    *,
+    schedule: Any,
+    sentence_encoder: Mapping[str, Any],
+    audio: MelConfig,
+    version: str,
+    summary: str,
+    card: str,
+    dtype: torch.dtype = torch.float16,
+) -> Path:
+    """Write a pack into a new folder, named as the folder is; whole or not at all.
+
+    components: role -> module, all but the schedule and the sentence encoder. card: the model card, Markdown.
+    Raises PackError where the folder exists.
+    """
+    if folder.exists():
+        raise PackError(f"There is already a folder {folder}.", "Remove it, or give the pack another name.")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = folder.with_name(f".{folder.name}.partial")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    for role, module in components.items():
+        save_component(module, unfinished, role, dtype)
+    _write_config(unfinished, "schedule", config_json(schedule))
+    _write_config(unfinished, "text_encoder", json.dumps(dict(sentence_encoder), indent=1) + "\n")
+    (unfinished / "README.md").write_text(card, "utf-8")
+    classes = {role: type(module).__name__ for role, module in components.items()}
+    write_description(
+        unfinished,
+        {
+            "name": folder.name,
+            "version": version,
+            "summary": summary,
+            "licence": LICENCE,
+            "permits": PERMITS,
+            "controls": ["energy"],
+            "components": {**classes, "schedule": type(schedule).__name__, "text_encoder": "SentenceEncoder"},
+            "audio": asdict(audio),
+            "window": {"frames": 512, "overlap_frames": 128, "patch": 4},
+            "sampling": {"num_steps": 20, "guidance_scale": 1.75, "eta": 0.0},
+            "picture": {
+                "frame_rate": "25",
+                "width": 64,
+                "height": 64,
+                "window_frames": 128,
+                "overlap_frames": 32,
+            },
+        },
+    )
+    unfinished.replace(folder)
+    return folder
+
+
+def _write_config(folder: Path, role: str, text: str) -> None:
+    (folder / role).mkdir(parents=True, exist_ok=True)
+    (folder / role / "config.json").write_text(text, "utf-8")

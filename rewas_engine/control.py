@@ -8,7 +8,7 @@ import torch
 
 
 def energy_hint(energies: torch.Tensor, codec: Any, bins: int) -> torch.Tensor:
-    """Latents [B, C, T/r, bins/r] of energies [B, T] in nats, each repeated over all mel bins (method: energy to control).
+    """Latents [B, C, T/r, bins/r] of energies [B, T] in nats, each repeated over all mel bins (paper, section 3.3).
 
     codec: AutoencoderKL or what has its interface.
     """

@@ -66,12 +66,12 @@ class EnergyCurve:
 
     def times_s(self) -> NDArray[np.float64]:
         """Times of the values in seconds from the clip's start, [T]."""
-        return (np.arange(self.values.size) + 0.5) / float(self.rate_hz)
+        return np.asarray((np.arange(self.values.size) + 0.5) / float(self.rate_hz))
 
     def at(self, rate_hz: Fraction | int, count: int) -> FloatArray:
         """The curve read at another rate, linear between values and held at the ends: [count] nats."""
         times_s = (np.arange(count) + 0.5) / float(rate_hz)
-        return np.interp(times_s, self.times_s(), self.values).astype(np.float32)
+        return np.asarray(np.interp(times_s, self.times_s(), self.values), np.float32)
 
     def scaled(self, factor: float) -> EnergyCurve:
         """The curve with its height above silence multiplied: 0 is silence, 1 leaves it as it is.

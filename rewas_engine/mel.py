@@ -96,4 +96,4 @@ class AudioFrontEnd:
 def normalised(waveform: NDArray[np.float32]) -> NDArray[np.float32]:
     """Waveform without offset and with a peak of 0.5, as the method prepares every sound (silence stays silence)."""
     centred = waveform - waveform.mean()
-    return (centred / (np.abs(centred).max() + 1e-8) * 0.5).astype(np.float32)
+    return np.asarray(centred / (np.abs(centred).max() + 1e-8) * 0.5, np.float32)

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -19,7 +18,7 @@ from rewas_engine.control import energy_hint
 from rewas_engine.denoising import SteeredDenoiser
 from rewas_engine.energy import LOUDEST_NATS, EnergyCurve, energy_agreement
 from rewas_engine.errors import Cancelled, MediaError, PackError, SettingsError
-from rewas_engine.media.audio import read_audio, resampled
+from rewas_engine.media.audio import read_audio, resampled, within_full_scale
 from rewas_engine.media.video import probe_video, range_end_tolerance_s, read_frames
 from rewas_engine.mel import AudioFrontEnd, MelConfig, normalised
 from rewas_engine.packs import PackDescription, find_pack, read_pack, verify_files
@@ -114,7 +113,7 @@ class ReWaS:
     def measure_energy(
         self, clip: VideoClip, *, on_progress: ProgressCallback | None = None, cancel: CancelSignal | None = None
     ) -> EnergyCurve:
-        """Energy of the clip's own sound, normalised as the pack's training sounds were. Raises MediaError, Cancelled."""
+        """Energy of the clip's own sound, normalised as training sounds are. Raises MediaError, Cancelled."""
         read, clock = self.read_clip(clip), _Clock(on_progress, cancel)
         with clock.stage("decode"):
             sound = read_audio(
@@ -298,8 +297,7 @@ class ReWaS:
         parts = torch.cat([self._components["vocoder"](log_mel[None, start : start + window]) for start in starts])
         whole = join(parts[:, : window * hop], [start * hop for start in starts], len(log_mel) * hop)
         waveform = whole[:samples].float().cpu().numpy()
-        # Lowered as a whole where it would clip: a changed level can be seen in the figures, distortion cannot.
-        waveform = waveform / max(1.0, float(np.abs(waveform).max()))
+        waveform = within_full_scale(waveform)
         produced = self._front_end.measure(waveform)
         mae_nats, correlation = energy_agreement(requested.values, produced.values)
         delivered = self._delivered(waveform[None], read, rate_hz)
@@ -308,7 +306,7 @@ class ReWaS:
     def _delivered(self, waveform: NDArray[np.float32], read: ClipRead, rate_hz: int) -> NDArray[np.float32]:
         changed = resampled(waveform, self.pack.sample_rate_hz, rate_hz, sample_count(read.duration_s, rate_hz))
         # Between its samples a band-limited sound may be louder than at them.
-        return changed / max(1.0, float(np.abs(changed).max(initial=0.0)))
+        return within_full_scale(changed)
 
 
 class _Clock:

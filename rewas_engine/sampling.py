@@ -31,7 +31,7 @@ def sample(
     """
     schedule = copy.deepcopy(schedule)
     schedule.set_timesteps(num_steps, device=noise.device)
-    latents = noise * schedule.init_noise_sigma
+    latents: torch.Tensor = noise * schedule.init_noise_sigma
     for finished, timestep in enumerate(schedule.timesteps, start=1):
         prediction = predict(latents, timestep)
         latents = schedule.step(prediction, timestep, latents, eta=eta, generator=generator).prev_sample

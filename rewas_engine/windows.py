@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 
@@ -49,7 +50,7 @@ def join(parts: torch.Tensor, starts: Sequence[int], total: int) -> torch.Tensor
     """
     window = parts.shape[1]
     whole = parts.new_empty(total)
-    edges = [(later + earlier + window) // 2 for earlier, later in zip(starts, starts[1:], strict=False)]
+    edges = [(later + earlier + window) // 2 for earlier, later in pairwise(starts)]
     for part, start, begin, end in zip(parts, starts, [0, *edges], [*edges, total], strict=True):
         whole[begin:end] = part[begin - start : end - start]
     return whole

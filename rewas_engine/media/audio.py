@@ -73,12 +73,17 @@ def read_audio(
 
 
 def resampled(waveform: NDArray[np.float32], from_hz: int, to_hz: int, samples: int) -> NDArray[np.float32]:
-    """Waveform [channels, samples'] at another rate, cut or filled with silence to exactly `samples`, within ±1."""
+    """Waveform [channels, samples'] at another rate, cut or filled with silence to exactly `samples`."""
     changed = waveform if from_hz == to_hz else soxr.resample(waveform.T, from_hz, to_hz, quality="VHQ").T
     fitted = np.zeros((waveform.shape[0], samples), np.float32)
     length = min(samples, changed.shape[1])
     fitted[:, :length] = changed[:, :length]
     return fitted
+
+
+def within_full_scale(waveform: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The waveform, lowered as a whole where it would clip: a changed level shows in the figures, distortion does not."""
+    return np.asarray(waveform / max(1.0, float(np.abs(waveform).max(initial=0.0))), np.float32)
 
 
 def write_wav(path: str | Path, waveform: NDArray[np.float32], sample_rate_hz: int) -> Path:

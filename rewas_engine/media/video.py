@@ -67,7 +67,7 @@ def read_frames(
     height: int,
     cancel: CancelSignal | None = None,
 ) -> NDArray[np.uint8]:
-    """Brightness [T, height, width] of a range: picture i is what stands on the screen at start_s + (i + 0.5) / frame_rate.
+    """Brightness [T, height, width] of a range: picture i is what is on the screen at start_s + (i + 0.5) / frame_rate.
 
     start_s: seconds after the first picture. T is the range's length in frames, rounded up. The picture is squeezed to
     width and height; pictures past the last one repeat it.
@@ -187,9 +187,9 @@ def _frames_from(container: Any, stream: Any, path: Path, begin_s: Fraction) -> 
 def _duration_s(container: Any, stream: Any, start_s: Fraction, rate: Fraction) -> Fraction:
     if stream.duration:
         offset = Fraction(0) if stream.start_time is None else start_s - stream.start_time * stream.time_base
-        return max(Fraction(stream.duration) * stream.time_base - offset, 1 / rate)
+        return Fraction(max(stream.duration * stream.time_base - offset, 1 / rate))
     if stream.frames:
-        return stream.frames / rate
+        return Fraction(stream.frames) / rate
     if container.duration:
         begin_s = Fraction(container.start_time or 0, av.time_base)
         return max(Fraction(container.duration, av.time_base) - (start_s - begin_s), 1 / rate)

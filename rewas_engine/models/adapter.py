@@ -1,4 +1,4 @@
-"""The energy adapter: a trainable copy of the denoiser's encoder half that reads the energy and steers the frozen base."""
+"""The energy adapter: a copy of the denoiser's encoder half that reads the energy and steers the frozen base."""
 
 from __future__ import annotations
 

@@ -55,6 +55,8 @@ class PatchAutoencoder(ModelMixin, ConfigMixin):  # type: ignore[misc]
         scales = variances[order].sqrt().pow(spread_power) * float(variances[order[0]].sqrt() ** (1 - spread_power))
         analysis = (components / scales).T
         self.analysis.weight.copy_(analysis.reshape(-1, 1, patch, patch))
+        assert self.analysis.bias is not None
+        assert self.synthesis.bias is not None
         # Each way has one bias for the whole patch: latents are measured from the mean level of all patches.
         self.analysis.bias.copy_(-analysis.sum(dim=1) * mean.mean())
         self.synthesis.weight.copy_((components * scales).T.reshape(-1, 1, patch, patch))

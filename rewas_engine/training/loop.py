@@ -77,7 +77,7 @@ def train(
     TrainingStopped. Raises EngineError where the loss stops being finite.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
+    parameters: list[torch.Tensor] = [parameter for parameter in module.parameters() if parameter.requires_grad]
     optimiser = torch.optim.AdamW(
         parameters, lr=config.learning_rate, weight_decay=config.weight_decay, betas=(0.9, 0.99), fused=True
     )
@@ -96,7 +96,7 @@ def train(
                 f"The loss of the stage {stage} is {float(loss)} at step {step}.",
                 "Lower its learning rate, remove its checkpoint and start it again.",
             )
-        loss.backward()
+        torch.autograd.backward(loss)
         nn.utils.clip_grad_norm_(parameters, config.clip_norm)
         for group in optimiser.param_groups:
             group["lr"] = config.learning_rate_at(step)
@@ -139,7 +139,7 @@ class _Checkpoint:
         self.key = json.dumps([asdict(config), seed])
 
     def restore(
-        self, parameters: list[nn.Parameter], optimiser: torch.optim.Optimizer, average: list[torch.Tensor]
+        self, parameters: list[torch.Tensor], optimiser: torch.optim.Optimizer, average: list[torch.Tensor]
     ) -> tuple[int, list[float]]:
         if not self.path.is_file():
             return 0, []
@@ -159,7 +159,7 @@ class _Checkpoint:
         self,
         step: int,
         losses: list[float],
-        parameters: list[nn.Parameter],
+        parameters: list[torch.Tensor],
         optimiser: torch.optim.Optimizer,
         average: list[torch.Tensor],
     ) -> None:

@@ -136,7 +136,7 @@ def _updated(config: Any, document: dict[str, Any], source: str) -> Any:
 
 
 class StarterTraining:
-    """One training run in one folder; each stage needs those before it in STAGES (picture and vocoder only the corpus)."""
+    """One training run in one folder. Vocoder and picture need the corpus only; the others also what comes before."""
 
     def __init__(
         self,

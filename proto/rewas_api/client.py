@@ -45,6 +45,9 @@ _CHANNEL_OPTIONS = [
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.min_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 1000),
+    # A server that hangs should be noticed in the middle of a stream, too.
+    ("grpc.keepalive_time_ms", 10_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
     # A proxy for the web has no business between two programs on one machine.
     ("grpc.enable_http_proxy", 0),
 ]
@@ -59,8 +62,8 @@ class CancelSignal(Protocol):
 class RewasClient:
     """A connection to one ReWaS server.
 
-    address: "HOST:PORT", on this machine unless `allow_remote`. timeout_s: how long a call may take, in seconds; a
-    transfer may take this long per piece of file, watching a job may take for ever.
+    address: "HOST:PORT", on this machine unless `allow_remote`. timeout_s: how long a call may take, in seconds;
+    transfers and watching a job may take for ever, as long as the server is alive.
 
     Connecting happens with the first call. Raises ProblemError for an address that is malformed or not permitted.
     """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 from collections.abc import Callable, Iterator
@@ -94,6 +95,9 @@ class PartialFile:
     def close(self) -> None:
         """Let go of the file; what has arrived stays for the next attempt."""
         self._file.close()
+        with contextlib.suppress(OSError):
+            if self._part_path.stat().st_size == 0:
+                self._part_path.unlink()
 
 
 def unreadable(path: Path, error: OSError) -> ProblemError:

@@ -32,6 +32,8 @@ SERVICE_NAME = rewas_pb2.DESCRIPTOR.services_by_name["Rewas"].full_name
 _OPTIONS = [
     ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
     ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
+    # Clients ask every 10 s whether the server is alive while they watch a job that says nothing.
+    ("grpc.http2.min_recv_ping_interval_without_data_ms", 5_000),
     # Without this two servers would share a port and each get half of the calls.
     ("grpc.so_reuseport", 0),
 ]

@@ -10,12 +10,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from rewas_engine.clip import VideoClip, sample_count
 from rewas_engine.components import load_component
-from rewas_engine.control import energy_hint
-from rewas_engine.denoising import SteeredDenoiser
 from rewas_engine.energy import LOUDEST_NATS, EnergyCurve, energy_agreement
 from rewas_engine.errors import Cancelled, MediaError, PackError, SettingsError
 from rewas_engine.media.audio import read_audio, resampled, within_full_scale
@@ -34,8 +31,8 @@ from rewas_engine.results import (
     Stem,
     Take,
 )
-from rewas_engine.sampling import sample
-from rewas_engine.windows import blend, cut, join, window_starts
+from rewas_engine.synthesis import SamplingSettings, SoundMaker, SoundWindow
+from rewas_engine.windows import blend, window_starts
 
 MAX_PROMPT_CHARACTERS = 2000
 MAX_TAKES = 16
@@ -57,7 +54,7 @@ _SHARES: dict[StageName, tuple[float, float]] = {
 class ReWaS:
     """A pack, loaded: estimates energy from picture, makes sound from words and energy.
 
-    pack: what the pack says of itself. device: "cpu" or "cuda:0".
+    pack: what the pack says of itself. device: "cpu" or "cuda:0". front_end: its log-mels. sound: what makes sound, with or without a clip.
     Calls keep no state: the same seed, settings, pack and device give the same samples.
     """
 
@@ -65,7 +62,7 @@ class ReWaS:
         self.pack: PackInfo = description.info
         self.device = device
         self._description = description
-        self._front_end = AudioFrontEnd(MelConfig(**description.audio))
+        self.front_end = AudioFrontEnd(MelConfig(**description.audio))
         self._components = {
             role: load_component(description.path, role, class_name)
             for role, class_name in description.components.items()
@@ -73,6 +70,7 @@ class ReWaS:
         for component in self._components.values():
             if isinstance(component, torch.nn.Module):
                 component.to(device)
+        self.sound = SoundMaker(self._components, self.front_end, SoundWindow(**description.window), device)
 
     @classmethod
     def from_pretrained(cls, pack: str | Path = "starter", *, device: str = "auto") -> ReWaS:
@@ -104,6 +102,22 @@ class ReWaS:
             )
         return ClipRead(clip.name, clip.path, clip.start_s, duration_s, media.frame_rate)
 
+    def sampling_settings(
+        self, num_steps: int | None = None, guidance_scale: float | None = None, control_strength: float = 1.0
+    ) -> SamplingSettings:
+        """Settings with the pack's defaults filled in. Raises SettingsError for one out of its range."""
+        defaults = self._description.sampling
+        settings = SamplingSettings(
+            int(defaults["num_steps"]) if num_steps is None else num_steps,
+            float(defaults["guidance_scale"]) if guidance_scale is None else guidance_scale,
+            control_strength,
+            float(defaults["eta"]),
+        )
+        _check_between("num_steps", settings.num_steps, 1, MAX_STEPS)
+        _check_between("guidance_scale", settings.guidance_scale, 0, MAX_GUIDANCE_SCALE)
+        _check_between("control_strength", control_strength, 0, MAX_CONTROL_STRENGTH)
+        return settings
+
     def estimate_energy(
         self, clip: VideoClip, *, on_progress: ProgressCallback | None = None, cancel: CancelSignal | None = None
     ) -> EnergyCurve:
@@ -125,7 +139,7 @@ class ReWaS:
                 cancel=cancel,
             )
         with clock.stage("energy"):
-            return self._front_end.measure(normalised(sound) if sound.any() else sound)
+            return self.front_end.measure(normalised(sound) if sound.any() else sound)
 
     def check_conflict(
         self,
@@ -166,15 +180,10 @@ class ReWaS:
         Raises SettingsError, MediaError, Cancelled (within one sampling step).
         """
         prompt = _checked_prompt(prompt)
-        defaults = self._description.sampling
-        num_steps = int(defaults["num_steps"]) if num_steps is None else num_steps
-        guidance_scale = float(defaults["guidance_scale"]) if guidance_scale is None else guidance_scale
+        settings = self.sampling_settings(num_steps, guidance_scale, control_strength)
         rate_hz = self.pack.sample_rate_hz if sample_rate_hz is None else sample_rate_hz
         _check_between("takes", takes, 1, MAX_TAKES)
         _check_between("seed", seed, 0, MAX_SEED - takes + 1)
-        _check_between("num_steps", num_steps, 1, MAX_STEPS)
-        _check_between("guidance_scale", guidance_scale, 0, MAX_GUIDANCE_SCALE)
-        _check_between("control_strength", control_strength, 0, MAX_CONTROL_STRENGTH)
         if rate_hz not in (*OUTPUT_RATES_HZ, self.pack.sample_rate_hz):
             raise SettingsError(
                 f"sample_rate_hz is {rate_hz}.", f"Choose one of {', '.join(map(str, OUTPUT_RATES_HZ))}."
@@ -186,30 +195,29 @@ class ReWaS:
             energy = self._estimate_energy(read, clock)
         else:
             _check_covers(energy, read)
-        samples = sample_count(read.duration_s, self.pack.sample_rate_hz)
-        frames = self._front_end.frames_of(samples)
-        requested = EnergyCurve(
-            np.maximum(energy.at(self._front_end.config.frame_rate_hz, frames), self._front_end.config.silence_nats),
-            self._front_end.config.frame_rate_hz,
-            energy.source,
-        )
+        frames = self.front_end.frames_of(sample_count(read.duration_s, self.pack.sample_rate_hz))
+        rate = self.front_end.config.frame_rate_hz
+        values = np.maximum(energy.at(rate, frames), self.front_end.config.silence_nats)
+        requested = EnergyCurve(values, rate, energy.source)
         made = []
         for take in range(takes):
+
+            def step(finished: int, take: int = take) -> None:
+                clock.tick("sample", finished, settings.num_steps, take, takes)
+
             with clock.stage("sample", take, takes):
-                mel = self._log_mel(
-                    prompt, requested, seed + take, num_steps, guidance_scale, control_strength, clock, take, takes
-                )
+                log_mel = self.sound.log_mel(prompt, requested, seed + take, settings, step)
             with clock.stage("vocode", take, takes):
-                made.append(self._take(seed + take, mel, requested, samples, read, rate_hz))
+                made.append(self._take(seed + take, log_mel, requested, read.duration_s, rate_hz))
         return GenerationResult(
             read,
             self.pack,
             prompt,
             requested,
             tuple(made),
-            num_steps,
-            guidance_scale,
-            control_strength,
+            settings.num_steps,
+            settings.guidance_scale,
+            settings.control_strength,
             dict(clock.spent_s),
         )
 
@@ -236,77 +244,19 @@ class ReWaS:
                 parts.append(self._components["phi"](self._components["video_encoder"](shown[None]))[0])
                 clock.tick("energy", number, len(starts))
             values = blend(torch.stack(parts), starts, len(frames), dim=0).cpu().numpy()
-        silence = self._front_end.config.silence_nats
+        silence = self.front_end.config.silence_nats
         return EnergyCurve(values.clip(silence, LOUDEST_NATS), rate, "picture")
 
-    def _log_mel(
-        self,
-        prompt: str,
-        requested: EnergyCurve,
-        seed: int,
-        num_steps: int,
-        guidance_scale: float,
-        control_strength: float,
-        clock: _Clock,
-        take: int,
-        takes: int,
-    ) -> torch.Tensor:
-        """Log-mel [T, bins] of one take, T a multiple of the codec's patch that covers the request."""
-        codec, bins = self._components["codec"], self._front_end.config.bins
-        window, overlap, patch = (int(self._description.window[name]) for name in ("frames", "overlap_frames", "patch"))
-        total = max(window, -(-requested.values.size // patch) * patch)
-        padded = np.full(total, self._front_end.config.silence_nats, np.float32)
-        padded[: requested.values.size] = requested.values
-        starts = [start * patch for start in window_starts(total // patch, window // patch, overlap // patch)]
-        energies = cut(torch.from_numpy(padded).to(self.device), starts, window, dim=0)
-        hints = torch.cat([energy_hint(part[None], codec, bins) for part in energies])
-        prompts = self._components["text_encoder"]([prompt, ""]).to(self.device)
-        denoiser = SteeredDenoiser(
-            self._components["denoiser"],
-            self._components["adapter"],
-            prompts[0],
-            prompts[1],
-            hints,
-            [start // patch for start in starts],
-            guidance_scale,
-            control_strength,
-        )
-        # Drawn on the CPU: one seed is one sound, whatever the device's own generator does.
-        generator = torch.Generator().manual_seed(seed)
-        shape = (hints.shape[1], total // patch, hints.shape[3])
-        noise = torch.randn(shape, generator=generator).to(self.device)
-        latents = sample(
-            denoiser,
-            noise,
-            self._components["schedule"],
-            num_steps=num_steps,
-            eta=float(self._description.sampling["eta"]),
-            generator=generator,
-            on_step=lambda finished: clock.tick("sample", finished, num_steps, take, takes),
-        )
-        parts = cut(latents / codec.config.scaling_factor, denoiser.starts, window // patch, dim=1)
-        decoded = torch.cat([codec.decode(part[None]).sample[:, 0] for part in parts])
-        return blend(decoded, starts, total, dim=0).clamp(min=self._front_end.config.silence_nats)
-
     def _take(
-        self, seed: int, log_mel: torch.Tensor, requested: EnergyCurve, samples: int, read: ClipRead, rate_hz: int
+        self, seed: int, log_mel: torch.Tensor, requested: EnergyCurve, duration_s: Fraction, rate_hz: int
     ) -> Take:
-        window, overlap = (int(self._description.window[name]) for name in ("frames", "overlap_frames"))
-        hop = self._front_end.config.hop_samples
-        starts = window_starts(len(log_mel), window, overlap)
-        parts = torch.cat([self._components["vocoder"](log_mel[None, start : start + window]) for start in starts])
-        whole = join(parts[:, : window * hop], [start * hop for start in starts], len(log_mel) * hop)
-        waveform = whole[:samples].float().cpu().numpy()
-        waveform = within_full_scale(waveform)
-        produced = self._front_end.measure(waveform)
+        waveform = self.sound.waveform(log_mel, sample_count(duration_s, self.pack.sample_rate_hz))
+        produced = self.front_end.measure(waveform)
         mae_nats, correlation = energy_agreement(requested.values, produced.values)
-        delivered = self._delivered(waveform[None], read, rate_hz)
-        return Take(seed, {"primary": Stem("primary", delivered, rate_hz)}, produced, mae_nats, correlation)
-
-    def _delivered(self, waveform: NDArray[np.float32], read: ClipRead, rate_hz: int) -> NDArray[np.float32]:
-        changed = resampled(waveform, self.pack.sample_rate_hz, rate_hz, sample_count(read.duration_s, rate_hz))
+        changed = resampled(waveform[None], self.pack.sample_rate_hz, rate_hz, sample_count(duration_s, rate_hz))
         # Between its samples a band-limited sound may be louder than at them.
-        return within_full_scale(changed)
+        stem = Stem("primary", within_full_scale(changed), rate_hz)
+        return Take(seed, {"primary": stem}, produced, mae_nats, correlation)
 
 
 class _Clock:

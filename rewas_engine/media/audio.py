@@ -82,7 +82,7 @@ def resampled(waveform: NDArray[np.float32], from_hz: int, to_hz: int, samples: 
 
 
 def within_full_scale(waveform: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The waveform, lowered as a whole where it would clip: a changed level shows in the figures, distortion does not."""
+    """The waveform, lowered as a whole where it would clip: a changed level is seen, distortion is not."""
     return np.asarray(waveform / max(1.0, float(np.abs(waveform).max(initial=0.0))), np.float32)
 
 

@@ -44,6 +44,7 @@ def install_extension(zip_path: str, server_address: str, stems_folder: str) -> 
 def build_timeline(order: dict[str, Any]) -> list[Any]:
     """An empty scene with the clips one after the other on one channel, each with its prompt, all selected."""
     bpy.ops.wm.read_homefile(use_empty=True, use_factory_startup=False)
+    bpy.context.preferences.filepaths.save_version = 0  # no backup beside a file that is saved twice
     scene = bpy.context.scene
     scene.name = "Demo"
     scene.render.fps, scene.render.fps_base = FRAMES_PER_SECOND, FRAMES_BASE

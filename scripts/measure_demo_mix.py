@@ -13,6 +13,8 @@ from scipy.signal import correlate
 
 FloatArray = NDArray[np.float32]
 SEARCHED_S = 0.25
+FOUND_ABOVE = 0.7
+"""Normalised correlation; lossy compression of noise costs part of it, another sound stays far below."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,7 +62,7 @@ def stem_lag_s(mix: Mix, stem: FloatArray, expected_start_s: Fraction) -> float:
     lag = int(np.argmax(likeness))
     heard = section[lag : lag + stem.size]
     norm = float(np.linalg.norm(heard) * np.linalg.norm(stem))
-    if norm == 0 or likeness[lag] / norm < 0.9:
+    if norm == 0 or likeness[lag] / norm < FOUND_ABOVE:
         raise RuntimeError("The stem cannot be found in the mix.")
     return (lag - margin) / mix.sample_rate_hz
 

@@ -6,6 +6,7 @@ one: the server as a process of its own, the extension's zip installed into a fr
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import json
 import os
@@ -33,8 +34,17 @@ from rewas_api.v1 import rewas_pb2
 from rewas_engine import EnergyCurve
 
 ROOT = Path(__file__).resolve().parent.parent
-OUTPUT = ROOT / "demo-output"
+DEFAULT_OUTPUT = ROOT / "demo-output"
 BLENDER_PYTHON = ROOT / ".venv-blender-4.5" / "bin" / "python"
+LEFT_BY_THE_DEMO = {
+    "clips",
+    "energy.png",
+    "mix.mp4",
+    "report.json",
+    "stems",
+    "timeline.blend",
+    "timeline.otio",
+}
 SEED = 7
 READY_WITHIN_S = 60.0
 STOP_WITHIN_S = 15.0
@@ -70,10 +80,13 @@ class Clock:
 
 
 @contextlib.contextmanager
-def running_server(state: Path) -> Iterator[str]:
-    """`rewas serve` on a free port, as a process of its own; yields its address, and ends it whatever happens."""
+def running_server(state: Path, media: Path) -> Iterator[str]:
+    """`rewas serve` on a free port, as a process of its own; yields its address, and ends it whatever happens.
+
+    state: where it keeps its jobs. media: the only folder that it may read by path.
+    """
     command = [ROOT / ".venv" / "bin" / "rewas", "serve", "--port", "0"]
-    command += ["--allow-root", OUTPUT, "--state-dir", state]
+    command += ["--allow-root", media, "--state-dir", state]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
     lines: list[str] = []
     is_ready = threading.Event()
@@ -117,14 +130,16 @@ def build_extension(folder: Path) -> Path:
     return zips[0]
 
 
-def edit_in_blender(extension: Path, server: str, clips: Sequence[Path], workplace: Path) -> list[dict[str, Any]]:
+def edit_in_blender(
+    extension: Path, server: str, clips: Sequence[Path], output: Path, workplace: Path
+) -> list[dict[str, Any]]:
     """Have Blender do its part in a fresh profile; returns the clips as they stand on its timeline."""
     order = {
         "extension": str(extension),
         "server": server,
         "clips": [{"path": str(path), "prompt": clip.prompt} for path, clip in zip(clips, DEMO_CLIPS, strict=True)],
         "seed": SEED,
-        "output": str(OUTPUT),
+        "output": str(output),
     }
     order_path = workplace / "ORDER.json"
     order_path.write_text(json.dumps(order), encoding="utf-8")
@@ -161,7 +176,7 @@ def collect(placed_clips: Sequence[dict[str, Any]], server: str) -> list[MadeCli
     return made
 
 
-def report_clip(clip: MadeClip) -> dict[str, Any]:
+def report_clip(clip: MadeClip, output: Path) -> dict[str, Any]:
     """The clip's line of report.json. Raises DemoError where its stem is not exactly as long as its picture."""
     info = soundfile.info(clip.stem)
     expected_samples = clip.demo.duration_s * info.samplerate
@@ -192,16 +207,16 @@ def report_clip(clip: MadeClip) -> dict[str, Any]:
         "contacts": len(clip.demo.contacts_s),
         "contacts_heard": len(late_s),
         "median_onset_offset_ms": round(1000 * float(np.median(late_s)), 1) if late_s else None,
-        "stem": str(clip.stem.relative_to(OUTPUT)),
+        "stem": str(clip.stem.relative_to(output)),
     }
 
 
-def check_mix(made: Sequence[MadeClip]) -> dict[str, Any]:
+def check_mix(made: Sequence[MadeClip], path: Path) -> dict[str, Any]:
     """Hold the rendered film against the timeline: its length, and where each stem stands in its sound."""
-    mix = read_mix(OUTPUT / "mix.mp4")
+    mix = read_mix(path)
     frames = sum(clip.demo.frames for clip in made)
     if (mix.frames, mix.frame_rate) != (frames, FRAME_RATE):
-        raise DemoError(f"mix.mp4 holds {mix.frames} frames at {mix.frame_rate}, not {frames} at {FRAME_RATE}.")
+        raise DemoError(f"{path.name} holds {mix.frames} frames at {mix.frame_rate}, not {frames} at {FRAME_RATE}.")
     lags_s = []
     start_s = Fraction(0)
     for clip in made:
@@ -209,11 +224,13 @@ def check_mix(made: Sequence[MadeClip]) -> dict[str, Any]:
         lags_s.append(stem_lag_s(mix, waveform, start_s))
         start_s += clip.demo.duration_s
     if max(map(abs, lags_s)) > SYNC_TOLERANCE_S:
-        raise DemoError(f"The stems stand in mix.mp4 {[f'{1000 * lag:.2f} ms' for lag in lags_s]} off their picture.")
+        raise DemoError(
+            f"The stems stand in {path.name} {[f'{1000 * lag:.2f} ms' for lag in lags_s]} off their picture."
+        )
     return {"frames": frames, "frame_rate": str(FRAME_RATE), "stem_lags_ms": [round(1000 * lag, 3) for lag in lags_s]}
 
 
-def draw(made: Sequence[MadeClip]) -> None:
+def draw(made: Sequence[MadeClip], path: Path) -> None:
     drawn = []
     for clip in made:
         waveform, rate = read_mono(clip.stem)
@@ -222,7 +239,7 @@ def draw(made: Sequence[MadeClip]) -> None:
         title = f"{clip.demo.file_name}: “{clip.demo.prompt}”, seed {take.seed}, {agreement}"
         requested, produced = curve(clip.sound.requested), curve(take.produced)
         drawn.append(DrawnClip(title, waveform, rate, requested, produced, clip.demo.contacts_s))
-    draw_energy(drawn, OUTPUT / "energy.png")
+    draw_energy(drawn, path)
 
 
 def curve(message: rewas_pb2.EnergyCurve) -> EnergyCurve:
@@ -235,46 +252,60 @@ def read_mono(path: Path) -> tuple[np.ndarray, int]:
     return waveform.mean(axis=1), rate
 
 
-def run(clock: Clock, workplace: Path) -> None:
-    if OUTPUT.exists():
-        shutil.rmtree(OUTPUT)
-    clips_folder = OUTPUT / "clips"
+def clear(output: Path) -> None:
+    """Remove what an earlier demo left. Raises DemoError where the folder holds anything else."""
+    if not output.exists():
+        return
+    foreign = sorted(path.name for path in output.iterdir() if path.name not in LEFT_BY_THE_DEMO)
+    if foreign:
+        raise DemoError(f"{output} holds {foreign[0]}, which no demo made; choose another folder.")
+    shutil.rmtree(output)
+
+
+def run(clock: Clock, output: Path, workplace: Path) -> None:
+    clear(output)
+    clips_folder = output / "clips"
     clips_folder.mkdir(parents=True)
     clips = [make_clip(clip, clips_folder) for clip in DEMO_CLIPS]
     clock.say(f"drew {' and '.join(path.name for path in clips)} at {FRAME_RATE} frames a second")
     extension = build_extension(workplace / "extension")
     clock.say(f"built the extension ({extension.stat().st_size / 1e6:.1f} MB)")
-    with running_server(workplace / "state") as server:
+    with running_server(workplace / "state", clips_folder) as server:
         clock.say(f"started the server on {server}")
-        placed = edit_in_blender(extension, server, clips, workplace)
+        placed = edit_in_blender(extension, server, clips, output, workplace)
         clock.say("Blender has made its timeline and its film")
         made = collect(placed, server)
-    draw(made)
-    report = {"clips": [report_clip(clip) for clip in made], "mix": check_mix(made)}
-    report["seconds"] = round(clock.seconds, 1)
-    (OUTPUT / "report.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
-    missing = [name for name in ("timeline.blend", "timeline.otio", "energy.png") if not (OUTPUT / name).is_file()]
+    draw(made, output / "energy.png")
+    report: dict[str, Any] = {
+        "clips": [report_clip(clip, output) for clip in made],
+        "mix": check_mix(made, output / "mix.mp4"),
+        "seconds": round(clock.seconds, 1),
+    }
+    missing = [name for name in ("timeline.blend", "timeline.otio", "energy.png") if not (output / name).is_file()]
     if missing:
         raise DemoError(f"The demo left no {' and no '.join(missing)}.")
+    (output / "report.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
     for clip in report["clips"]:
         clock.say(
-            f"{clip['clip']}: {clip['samples']} samples as its picture asks, made in {clip['seconds']} s, energy "
-            f"correlation {clip['energy_correlation']}, {clip['contacts_heard']} of {clip['contacts']} contacts heard"
+            f"{clip['clip']}: {clip['samples']} samples, exactly its picture's length; made in {clip['seconds']} s; "
+            f"energy correlation {clip['energy_correlation']}; {clip['contacts_heard']} of {clip['contacts']} "
+            "contacts heard in time"
         )
-    clock.say(
-        f"the stems stand in the film within {max(map(abs, report['mix']['stem_lags_ms'])):.2f} ms of their place"
-    )
+    clock.say(f"each stem stands within {max(map(abs, report['mix']['stem_lags_ms'])):.2f} ms of its place in the film")
 
 
 def main() -> int:
+    parser = argparse.ArgumentParser(description="Walk the whole path on two clips.")
+    parser.add_argument("--output", type=Path, default=DEFAULT_OUTPUT, help="folder for the results; made anew")
+    output = parser.parse_args().output.absolute()
     clock = Clock()
     try:
         with tempfile.TemporaryDirectory(prefix="rewas-demo-") as folder:
-            run(clock, Path(folder))
+            run(clock, output, Path(folder))
     except DemoError as error:
         print(f"The demo failed. {error}", file=sys.stderr)
         return 1
-    shown = OUTPUT.relative_to(Path.cwd()) if OUTPUT.is_relative_to(Path.cwd()) else OUTPUT
+    shown = output.relative_to(Path.cwd()) if output.is_relative_to(Path.cwd()) else output
     print(
         f"\nDone in {clock.seconds:.0f} s. To see and hear it, open\n"
         f"  {shown}/mix.mp4         the film: both clips with the sound that was made for them\n"

@@ -1,0 +1,46 @@
+"""The demo itself, as `make demo` runs it, into a folder of the test's own."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import opentimelineio as otio
+import pytest
+import soundfile
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def run_demo(output: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, ROOT / "scripts" / "run_demo.py", "--output", output]
+    return subprocess.run(command, cwd=ROOT, text=True, capture_output=True, check=False)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not (ROOT / ".venv-blender-4.5").exists(), reason="Blender 4.5 is not set up; `make test` does it")
+def test_the_whole_path(tmp_path: Path) -> None:
+    output = tmp_path / "demo"
+    done = run_demo(output)
+    assert done.returncode == 0, done.stdout + done.stderr
+    report = json.loads((output / "report.json").read_text(encoding="utf-8"))
+    assert [clip["clip"] for clip in report["clips"]] == ["ball.mp4", "hammer.mp4"]
+    for clip in report["clips"]:
+        stem = soundfile.info(output / clip["stem"])
+        assert clip["samples"] == clip["expected_samples"] == stem.frames
+        assert stem.subtype == "PCM_24"
+        assert clip["energy_correlation"] > 0.5
+    timeline = otio.adapters.read_from_file(str(output / "timeline.otio"))
+    picture, sound = timeline.video_tracks(), timeline.audio_tracks()
+    pictures = [item.range_in_parent() for item in picture[0].find_clips()]
+    sounds = [item.range_in_parent() for track in sound for item in track.find_clips()]
+    assert sounds == pictures
+    assert len(sounds) == 2
+
+
+def test_a_folder_that_holds_other_things_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("years of work", encoding="utf-8")
+    done = run_demo(tmp_path)
+    assert done.returncode == 1
+    assert "thesis.txt" in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]

@@ -1,0 +1,128 @@
+"""What the demo is made of: clips whose picture is true, measurements that find what is wrong, a drawing."""
+
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from draw_demo_energy import DrawnClip, draw_energy
+from make_demo_clips import DEMO_CLIPS, FRAME_RATE, DemoClip, encode, make_clip
+from measure_demo_mix import heard_contacts, onsets_s, read_mix, stem_lag_s
+from numpy.typing import NDArray
+
+from rewas_engine import SILENCE_NATS, EnergyCurve
+
+RATE_HZ = 48000
+HITS_S = (0.25, 0.8, 1.5)
+Waveform = NDArray[np.float32]
+
+
+def frames_of(path: Path) -> NDArray[np.float32]:
+    with av.open(str(path)) as container:
+        return np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]).astype(np.float32)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("clip", DEMO_CLIPS, ids=lambda clip: clip.file_name)
+def test_a_clip_has_the_exact_rate_and_length(clip: DemoClip, tmp_path: Path) -> None:
+    path = make_clip(clip, tmp_path)
+    with av.open(str(path)) as container:
+        stream = container.streams.video[0]
+        assert stream.average_rate == Fraction(24000, 1001)
+        assert not container.streams.audio
+        times = [frame.pts * stream.time_base for frame in container.decode(stream)]
+    assert times == [index / FRAME_RATE for index in range(clip.frames)]
+
+
+@pytest.mark.slow
+def test_the_ball_is_lowest_at_its_contacts(tmp_path: Path) -> None:
+    clip = next(clip for clip in DEMO_CLIPS if clip.class_name == "ball_bounce")
+    frames = frames_of(make_clip(clip, tmp_path))
+    moved = np.abs(frames - np.median(frames, axis=0)).sum(axis=3) > 120
+    rows = np.arange(frames.shape[1])
+    heights = (moved * rows[:, None]).sum(axis=(1, 2)) / np.maximum(moved.sum(axis=(1, 2)), 1)
+    for contact_s in clip.contacts_s:
+        at = round(float(contact_s * FRAME_RATE))
+        near = heights[max(at - 3, 0) : at + 4]
+        assert abs(int(np.argmax(near)) - 3) <= 1, f"contact at {contact_s:.2f} s"
+
+
+def struck(duration_s: Fraction) -> Waveform:
+    """Dull noise that dies away after each of HITS_S."""
+    samples = int(duration_s * RATE_HZ)
+    waveform = np.zeros(samples, np.float32)
+    white = np.random.default_rng(1).uniform(-1, 1, samples)
+    noise = np.convolve(white, np.full(16, 0.25), mode="same").astype(np.float32)
+    for hit_s in HITS_S:
+        start = round(hit_s * RATE_HZ)
+        fall = np.exp(-np.arange(samples - start) / (0.05 * RATE_HZ)).astype(np.float32)
+        waveform[start:] += 0.5 * noise[start:] * fall
+    return waveform
+
+
+def write_film(path: Path, waveform: Waveform, frames: int) -> None:
+    picture = np.full((frames, 64, 96, 3), 90, np.uint8)
+    silent = path.with_name("silent.mp4")
+    encode(picture, silent, FRAME_RATE)
+    with av.open(str(silent)) as source, av.open(str(path), "w") as film:
+        video = film.add_stream_from_template(source.streams.video[0])
+        sound = film.add_stream("aac", rate=RATE_HZ, layout="mono")
+        for packet in source.demux(video=0):
+            if packet.dts is not None:
+                packet.stream = video
+                film.mux(packet)
+        frame = av.AudioFrame.from_ndarray(waveform[None, :], format="fltp", layout="mono")
+        frame.sample_rate, frame.pts, frame.time_base = RATE_HZ, 0, Fraction(1, RATE_HZ)
+        film.mux(sound.encode(frame))
+        film.mux(sound.encode(None))
+
+
+@pytest.mark.parametrize("late_s", [0.0, 0.02, -0.05])
+def test_a_stem_that_is_off_is_found(tmp_path: Path, late_s: float) -> None:
+    frames = 60
+    stem = struck(Fraction(48) / FRAME_RATE)
+    start_s = 6 / FRAME_RATE
+    mixed = np.zeros(int(frames / FRAME_RATE * RATE_HZ), np.float32)
+    start = round(float(start_s + Fraction(late_s)) * RATE_HZ)
+    mixed[start : start + stem.size] += stem
+    write_film(tmp_path / "film.mp4", mixed, frames)
+    mix = read_mix(tmp_path / "film.mp4")
+    assert (mix.frames, mix.frame_rate) == (frames, FRAME_RATE)
+    assert stem_lag_s(mix, stem, start_s) == pytest.approx(late_s, abs=0.0005)
+
+
+def test_a_stem_that_is_not_there_is_missed(tmp_path: Path) -> None:
+    other = np.random.default_rng(2).uniform(-0.3, 0.3, 3 * RATE_HZ).astype(np.float32)
+    write_film(tmp_path / "film.mp4", other, 72)
+    with pytest.raises(RuntimeError, match="cannot be found"):
+        stem_lag_s(read_mix(tmp_path / "film.mp4"), struck(Fraction(2)), Fraction(0))
+
+
+def test_a_film_without_sound_is_refused(tmp_path: Path) -> None:
+    encode(np.zeros((5, 64, 96, 3), np.uint8), tmp_path / "film.mp4", FRAME_RATE)
+    with pytest.raises(RuntimeError, match="lacks picture or sound"):
+        read_mix(tmp_path / "film.mp4")
+
+
+def test_onsets_are_found_where_something_is_struck() -> None:
+    found = onsets_s(struck(Fraction(2)), RATE_HZ)
+    assert found == pytest.approx(HITS_S, abs=0.006)
+    assert heard_contacts(found, (0.3, 1.0, 1.5)) == pytest.approx([-0.05, 0.0], abs=0.006)
+
+
+def test_silence_has_no_onsets() -> None:
+    assert onsets_s(np.zeros(RATE_HZ, np.float32), RATE_HZ).size == 0
+    assert heard_contacts(np.empty(0), HITS_S) == []
+
+
+def test_the_drawing_shows_each_clip(tmp_path: Path) -> None:
+    energy = EnergyCurve(np.linspace(SILENCE_NATS, -2, 200), Fraction(100))
+    clip = DrawnClip("ball.mp4", struck(Fraction(2)), RATE_HZ, energy, energy.scaled(0.8), HITS_S)
+    pictures = []
+    for count in (1, 2):
+        draw_energy([clip] * count, tmp_path / "energy.png")
+        with av.open(str(tmp_path / "energy.png")) as container:
+            pictures.append(next(container.decode(video=0)).to_ndarray(format="rgb24"))
+    assert pictures[1].shape[0] == pytest.approx(2 * pictures[0].shape[0], abs=2)
+    assert all(len(np.unique(picture.reshape(-1, 3), axis=0)) > 50 for picture in pictures)

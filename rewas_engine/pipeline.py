@@ -54,7 +54,8 @@ _SHARES: dict[StageName, tuple[float, float]] = {
 class ReWaS:
     """A pack, loaded: estimates energy from picture, makes sound from words and energy.
 
-    pack: what the pack says of itself. device: "cpu" or "cuda:0". front_end: its log-mels. sound: what makes sound, with or without a clip.
+    pack: what the pack says of itself. device: "cpu" or "cuda:0".
+    front_end: how it hears. sound: how it makes sound, with or without a clip.
     Calls keep no state: the same seed, settings, pack and device give the same samples.
     """
 

@@ -16,12 +16,14 @@ from rewas_engine.errors import PackError
 
 
 class SentenceEncoder(nn.Module):
-    """A sentence encoder from an installed Python package: mean of the token states, unit length (Sentence-BERT).
+    """A sentence encoder from an installed Python package: mean of the token states, of one length (Sentence-BERT).
 
     Its own weights are not part of the pack: `config.json` names the package and the folder within it.
+    scale: length of every embedding. At length 1 each of several hundred components is so small that a denoiser
+    learns for long without hearing the words.
     """
 
-    def __init__(self, package: str, folder: str, max_tokens: int) -> None:
+    def __init__(self, package: str, folder: str, max_tokens: int, scale: float) -> None:
         super().__init__()
         spec = importlib.util.find_spec(package)
         if spec is None or not spec.submodule_search_locations:
@@ -34,20 +36,21 @@ class SentenceEncoder(nn.Module):
         self.model = AutoModel.from_pretrained(source, local_files_only=True, use_safetensors=True).eval()
         self.model.requires_grad_(False)
         self.max_tokens = max_tokens
+        self.scale = scale
 
     @classmethod
     def from_folder(cls, folder: Path) -> SentenceEncoder:
         """The encoder that a pack's component folder names. Raises PackError where it is not installed."""
         config = json.loads((folder / "config.json").read_text("utf-8"))
-        return cls(config["package"], config["folder"], int(config["max_tokens"]))
+        return cls(config["package"], config["folder"], int(config["max_tokens"]), float(config["scale"]))
 
     @torch.inference_mode()
     def forward(self, prompts: Sequence[str]) -> torch.Tensor:
-        """Embeddings [B, D] of unit length, float32."""
+        """Embeddings [B, D] of length `scale`, float32."""
         tokens = self.tokenizer(
             list(prompts), padding=True, truncation=True, max_length=self.max_tokens, return_tensors="pt"
         ).to(self.model.device)
         states = self.model(**tokens).last_hidden_state
         mask = tokens["attention_mask"][..., None]
         mean = (states * mask).sum(dim=1) / mask.sum(dim=1)
-        return nn.functional.normalize(mean, dim=1).float()
+        return self.scale * nn.functional.normalize(mean, dim=1).float()

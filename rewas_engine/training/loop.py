@@ -83,12 +83,16 @@ def train(
     )
     average = [parameter.detach().clone() for parameter in parameters]
     checkpoint = _Checkpoint(folder / f"{stage}.checkpoint", config, seed)
-    step, losses = checkpoint.restore(parameters, optimiser, average)
+    step, losses, earlier_s = checkpoint.restore(parameters, optimiser, average)
     started, first_step = time.monotonic(), step
+
+    def spent_s() -> float:
+        return earlier_s + time.monotonic() - started
+
     module.train()
     while step < config.steps:
         if cancel is not None and cancel.is_set():
-            checkpoint.store(step, losses, parameters, optimiser, average)
+            checkpoint.store(step, losses, spent_s(), parameters, optimiser, average)
             raise TrainingStopped(stage, step)
         loss = loss_of(step, torch.Generator().manual_seed(seed * 1_000_003 + step))
         if not torch.isfinite(loss):
@@ -108,7 +112,7 @@ def train(
         torch._foreach_lerp_(average, parameters, 1 - decay)
         losses.append(float(loss.detach()))
         if step % config.checkpoint_every == 0 or step == config.steps:
-            checkpoint.store(step, losses, parameters, optimiser, average)
+            checkpoint.store(step, losses, spent_s(), parameters, optimiser, average)
         if report is not None:
             pace_s = (time.monotonic() - started) / (step - first_step)
             recent = losses[-50:]
@@ -117,7 +121,8 @@ def train(
             )
     with torch.no_grad():
         torch._foreach_copy_(parameters, average)
-    (folder / f"{stage}.losses.json").write_text(json.dumps([round(loss, 5) for loss in losses]), "utf-8")
+    record = {"seconds": round(spent_s()), "losses": [round(loss, 5) for loss in losses]}
+    (folder / f"{stage}.record.json").write_text(json.dumps(record), "utf-8")
     module.eval()
 
 
@@ -140,9 +145,9 @@ class _Checkpoint:
 
     def restore(
         self, parameters: list[torch.Tensor], optimiser: torch.optim.Optimizer, average: list[torch.Tensor]
-    ) -> tuple[int, list[float]]:
+    ) -> tuple[int, list[float], float]:
         if not self.path.is_file():
-            return 0, []
+            return 0, [], 0.0
         stored = torch.load(self.path, weights_only=True, map_location=parameters[0].device)
         if stored["key"] != self.key:
             raise EngineError(
@@ -153,12 +158,13 @@ class _Checkpoint:
             torch._foreach_copy_(parameters, stored["parameters"])
             torch._foreach_copy_(average, stored["average"])
         optimiser.load_state_dict(stored["optimiser"])
-        return int(stored["step"]), list(stored["losses"])
+        return int(stored["step"]), list(stored["losses"]), float(stored["spent_s"])
 
     def store(
         self,
         step: int,
         losses: list[float],
+        spent_s: float,
         parameters: list[torch.Tensor],
         optimiser: torch.optim.Optimizer,
         average: list[torch.Tensor],
@@ -169,6 +175,7 @@ class _Checkpoint:
                 "key": self.key,
                 "step": step,
                 "losses": losses,
+                "spent_s": spent_s,
                 "parameters": [parameter.detach() for parameter in parameters],
                 "average": average,
                 "optimiser": optimiser.state_dict(),

@@ -29,12 +29,12 @@ def write_pack(
     audio: MelConfig,
     version: str,
     summary: str,
-    card: str,
     dtype: torch.dtype = torch.float16,
 ) -> Path:
     """Write a pack into a new folder, named as the folder is; whole or not at all.
 
-    components: role -> module, all but the schedule and the sentence encoder. card: the model card, Markdown.
+    components: role -> module, all but the schedule and the sentence encoder.
+    Its model card, README.md, is not among the hashed files and may be written later.
     Raises PackError where the folder exists.
     """
     if folder.exists():
@@ -46,7 +46,6 @@ def write_pack(
         save_component(module, unfinished, role, dtype)
     _write_config(unfinished, "schedule", config_json(schedule))
     _write_config(unfinished, "text_encoder", json.dumps(dict(sentence_encoder), indent=1) + "\n")
-    (unfinished / "README.md").write_text(card, "utf-8")
     classes = {role: type(module).__name__ for role, module in components.items()}
     write_description(
         unfinished,

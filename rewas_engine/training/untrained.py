@@ -55,5 +55,4 @@ def write_untrained_pack(folder: Path, seed: int = 0) -> Path:
         audio=MelConfig(),
         version="0.0.1",
         summary="Untrained: makes noise, for trying everything else.",
-        card="# Untrained\n\nRandom weights.\n",
     )

@@ -15,6 +15,8 @@ import torch
 from numpy.typing import NDArray
 
 from rewas_engine.mel import AudioFrontEnd, MelConfig, normalised
+from rewas_engine.results import CancelSignal
+from rewas_engine.training.loop import TrainingStopped
 from rewas_engine.training.stages import PictureCorpus, SoundCorpus, WaveformCorpus
 from rewas_engine.training.world import FRAME_RATE, FRAME_SIZE, SAMPLE_RATE_HZ, render_sound, sample_scene
 from rewas_engine.training.world.picture import render_picture
@@ -39,14 +41,20 @@ class WorldCorpus:
     pictures: int
     first_seed: int
 
-    def write(self, workers: int, report: ReportShards | None = None) -> None:
-        """Make every shard that is not there yet; a shard is written whole or not at all."""
+    def write(self, workers: int, report: ReportShards | None = None, cancel: CancelSignal | None = None) -> None:
+        """Make every shard that is not there yet; a shard is written whole or not at all.
+
+        Raises TrainingStopped where asked to stop; what is made stays.
+        """
         self.folder.mkdir(parents=True, exist_ok=True)
         missing = [index for index in range(self._shard_count) if not self._shard(index, "json").is_file()]
         # Fresh interpreters: a fork of a process with torch's threads may hang.
         with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
             make = partial(_write_shard, str(self.folder), self.clips, self.pictures, self.first_seed)
             for count, _ in enumerate(pool.map(make, missing), start=1):
+                if cancel is not None and cancel.is_set():
+                    pool.shutdown(cancel_futures=True)
+                    raise TrainingStopped("corpus", count)
                 if report is not None:
                     report(self._shard_count - len(missing) + count, self._shard_count)
 

@@ -182,7 +182,7 @@ class StarterTraining:
                 if self.report is not None:
                     self.report(TrainingProgress(f"corpus: {name}", done, total, 0.0, 0.0))
 
-            corpus.write(os.cpu_count() or 1, report_shards)
+            corpus.write(os.cpu_count() or 1, report_shards, self.cancel)
 
     def fit_codec(self) -> None:
         """Principal components of log-mel patches, in closed form."""

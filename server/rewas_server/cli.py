@@ -22,6 +22,7 @@ from rewas_server.commands.energy import energy
 from rewas_server.commands.generate import generate
 from rewas_server.commands.packs import packs
 from rewas_server.commands.serve import serve
+from rewas_server.commands.train import train
 from rewas_server.console import BAD_INPUT, FAILED_WORK, INTERRUPTED, SUCCESS, print_problem
 
 app = typer.Typer(
@@ -37,6 +38,7 @@ app.command()(conflict)
 app.command()(batch)
 app.add_typer(packs, name="packs")
 app.command()(serve)
+app.add_typer(train, name="train")
 
 _UsageError: type[Exception] = typer.BadParameter.__bases__[0]
 """Typer raises click's usage errors or its own copies of them, depending on its version."""

@@ -16,8 +16,8 @@ from rewas_engine.errors import PackError
 from rewas_engine.mel import MelConfig
 from rewas_engine.packs import write_description
 
-LICENCE = "CC-BY-4.0"
-PERMITS = "Free for any use, commercial too, of the pack (naming its origin) and of every sound made with it."
+LICENCE = "Apache-2.0"
+PERMITS = "Any use is free, commercial use too: of the pack under Apache-2.0, of the sounds made with it without conditions."
 
 
 def write_pack(

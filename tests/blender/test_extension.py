@@ -51,6 +51,12 @@ def test_libraries_come_from_the_extension_s_own_wheels(installed: str) -> None:
         assert Path(module.__file__).is_relative_to(profile)
 
 
+def test_the_default_address_is_the_server_s(installed: str) -> None:
+    from rewas_api.client import DEFAULT_ADDRESS
+
+    assert part("blender.preferences").DEFAULT_ADDRESS == DEFAULT_ADDRESS
+
+
 def test_prompts_survive_saving_copying_and_undo(scene: Any, ball: Path, tmp_path: Path) -> None:
     add_movie(scene, ball, prompt="a ball bounces on a wooden floor")
     path = tmp_path / "saved.blend"

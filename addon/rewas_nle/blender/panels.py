@@ -49,6 +49,8 @@ class REWAS_PT_generate(_SidebarPanel, bpy.types.Panel):
         row = layout.row()
         row.scale_y = 1.5
         row.operator("rewas.generate", icon="SPEAKER")
+        if not bpy.data.filepath:
+            _draw_text(layout, context, "Save the file to keep its sound beside it.")
 
 
 class REWAS_PT_settings(_SidebarPanel, bpy.types.Panel):

@@ -16,7 +16,7 @@ from rewas_api.client import RewasClient, Work
 from rewas_api.errors import ProblemError, ProblemKind
 from rewas_api.v1 import rewas_pb2
 from rewas_engine import Cancelled, installed_packs
-from rewas_engine.packs import DEFAULT_PACK
+from rewas_engine.packs import DEFAULT_PACK, find_pack, read_pack
 from rewas_server.delivery import StemFolder
 from rewas_server.media import local_path
 from rewas_server.tasks import Result, WorkContext, WorkProgress, check_request, run_work
@@ -151,6 +151,8 @@ def existing_media(path: Path, name: str | None = None) -> Path:
 
 @functools.cache
 def _engine(pack: str) -> ReWaS:
+    # A pack that is not there, or is damaged in its description, is told before torch is loaded for it.
+    read_pack(find_pack(pack))
     from rewas_engine import ReWaS
 
     return ReWaS.from_pretrained(pack)

@@ -1,0 +1,247 @@
+"""The command does its work: in its own process and on a server, with the same result."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from fractions import Fraction
+from pathlib import Path
+
+import opentimelineio as otio
+import pytest
+import soundfile
+from rewas_command import FILM_RATE, Rewas, command, environment
+
+pytestmark = pytest.mark.slow
+
+BALL_S = 48 / FILM_RATE
+BALL_SAMPLES = 96096
+QUICK = ("--num-steps", "2", "--seed", "7")
+
+
+def test_generate_writes_exactly_the_clips_length(rewas: Rewas, media: Path, tmp_path: Path) -> None:
+    plot = tmp_path / "energy.png"
+    ran = rewas(
+        "generate", media / "ball.mp4", "--prompt", "ball bounce", *QUICK, "--takes", 2, "-o", tmp_path / "out",
+        "--plot", plot, "--json",
+    )  # fmt: skip
+    assert ran.code == 0, ran.errors
+    report = ran.json()
+    assert report["clip"]["path"] == str(media / "ball.mp4")
+    assert report["clip"]["start_s"] == 0
+    assert report["clip"]["duration_s"] == float(BALL_S)
+    assert report["clip"]["frame_rate"] == "24000/1001"
+    assert {"name", "version", "licence"} <= set(report["pack"])
+    assert [take["seed"] for take in report["takes"]] == [7, 8]
+    for take in report["takes"]:
+        stem = take["stems"]["primary"]
+        info = soundfile.info(stem["path"])
+        assert (stem["sample_rate"], stem["samples"]) == (48000, BALL_SAMPLES)
+        assert (info.samplerate, info.frames, info.subtype) == (48000, BALL_SAMPLES, "PCM_24")
+        assert take["energy_mae"] >= 0
+        assert take["energy_correlation"] is None or -1 <= take["energy_correlation"] <= 1
+    energy = report["energy"]
+    assert len(energy["requested"]) == len(energy["produced"]) > 0
+    assert energy["rate_hz"] > 0
+    assert {"decode", "energy", "sample", "vocode", "deliver"} <= set(report["timings_s"])
+    assert plot.read_bytes().startswith(b"\x89PNG")
+    assert ran.errors == ""
+
+
+def test_the_same_seed_gives_the_same_sound_and_another_does_not(rewas: Rewas, media: Path, tmp_path: Path) -> None:
+    sounds = []
+    for seed in (7, 7, 8):
+        ran = rewas(
+            "generate", media / "ball.mp4", "--prompt", "rain", "--num-steps", 2, "--seed", seed, "--duration", "0.5",
+            "-o", tmp_path, "--json",
+        )  # fmt: skip
+        path = ran.json()["takes"][0]["stems"]["primary"]["path"]
+        sounds.append(soundfile.read(path, dtype="int32")[0])
+    assert (sounds[0] == sounds[1]).all()
+    assert (sounds[0] != sounds[2]).any()
+    assert len(list(tmp_path.iterdir())) == 3
+
+
+def test_a_drawn_seed_is_told(rewas: Rewas, media: Path, tmp_path: Path) -> None:
+    ran = rewas(
+        "generate", media / "ball.mp4", "--prompt", "rain", "--num-steps", 1, "--start", "0.5", "--sample-rate", 44100,
+        "-o", tmp_path, "--json",
+    )  # fmt: skip
+    report = ran.json()
+    assert report["takes"][0]["seed"] == report["settings"]["seed"]
+    assert report["takes"][0]["stems"]["primary"]["samples"] == round((BALL_S - Fraction(1, 2)) * 44100)
+
+
+def test_generate_speaks_to_people_too(rewas: Rewas, media: Path, tmp_path: Path) -> None:
+    ran = rewas("generate", media / "ball.mp4", "--prompt", "rain", *QUICK, "-o", tmp_path)
+    assert ran.code == 0, ran.errors
+    (stem,) = tmp_path.iterdir()
+    assert str(stem) in ran.output
+    assert "seed 7" in ran.output
+
+
+def test_energy_from_picture_and_sound(rewas: Rewas, media: Path, tmp_path: Path) -> None:
+    plot = tmp_path / "energy.png"
+    ran = rewas("energy", media / "ball.mp4", "--against", "audio", "--plot", plot, "--json")
+    assert ran.code == 0, ran.errors
+    report = ran.json()
+    assert report["source"] == "picture"
+    assert len(report["values"]) / report["rate_hz"] == pytest.approx(float(BALL_S), abs=1 / report["rate_hz"] + 0.05)
+    assert report["mae"] >= 0
+    assert report["correlation"] is None or -1 <= report["correlation"] <= 1
+    assert plot.read_bytes().startswith(b"\x89PNG")
+    heard = rewas("energy", media / "ball.mp4", "--from", "audio", "--json").json()
+    assert heard["source"] == "audio"
+    assert heard["values"] == report["against"]["values"]
+    assert max(heard["values"]) - min(heard["values"]) > 1
+
+
+def test_conflict_is_answered(rewas: Rewas, media: Path) -> None:
+    report = rewas("conflict", media / "ball.mp4", "--prompt", "rain", "--json").json()
+    assert report["verdict"] in ("agree", "unsure", "conflict", "unsupported")
+    assert report["explanation"]
+
+
+def test_packs_are_listed(rewas: Rewas) -> None:
+    pack = rewas("packs", "list", "--json").json()["packs"][0]
+    assert pack["name"] == "starter"
+    assert pack["problem"] is None
+    assert "starter" in rewas("packs", "list").output
+
+
+def reel(path: Path, media_url: str) -> Path:
+    """Ten frames of nothing, a ball, a silent shot, and a ball from its second half on."""
+
+    def span(start: int, frames: int) -> otio.opentime.TimeRange:
+        rate = float(FILM_RATE)
+        return otio.opentime.TimeRange(
+            otio.opentime.RationalTime(start, rate), otio.opentime.RationalTime(frames, rate)
+        )
+
+    def shot(name: str, start: int, frames: int, **ours: object) -> otio.schema.Clip:
+        reference = otio.schema.ExternalReference(target_url=media_url, available_range=span(0, 48))
+        clip = otio.schema.Clip(name=name, media_reference=reference, source_range=span(start, frames))
+        if ours:
+            clip.metadata["rewas"] = ours
+        return clip
+
+    timeline = otio.schema.Timeline(name="reel")
+    shots = [
+        otio.schema.Gap(source_range=span(0, 10)),
+        shot("first", 0, 20, prompt="ball bounce"),
+        shot("silent", 0, 7),
+        shot("second", 24, 19, prompt="wood knock", seed=3),
+    ]
+    timeline.tracks.append(otio.schema.Track(name="V1", kind=otio.schema.TrackKind.Video, children=shots))
+    timeline.tracks.append(otio.schema.Track(name="A1", kind=otio.schema.TrackKind.Audio))
+    otio.adapters.write_to_file(timeline, str(path))
+    return path
+
+
+@pytest.mark.parametrize("on_server", [False, True])
+def test_batch_puts_stems_under_their_pictures(
+    rewas: Rewas, media: Path, tmp_path: Path, server: str, on_server: bool
+) -> None:
+    timeline = reel(tmp_path / "reel.otio", os.path.relpath(media / "ball.mp4", tmp_path))
+    where = ("--server", server) if on_server else ()
+    out = tmp_path / "out.otio"
+    ran = rewas("batch", timeline, "-o", out, "--stems", tmp_path / "stems", *QUICK, *where, "--json")
+    assert ran.code == 0, ran.errors
+    report = ran.json()
+    assert [clip["prompt"] for clip in report["clips"]] == ["ball bounce", "wood knock"]
+    assert [clip["takes"][0]["seed"] for clip in report["clips"]] == [7, 3]
+    before, after = (otio.adapters.read_from_file(str(path)) for path in (timeline, out))
+    for number, track in enumerate(before.tracks):
+        assert after.tracks[number].is_equivalent_to(track)
+    (added,) = after.tracks[2:]
+    stems = list(added.find_clips())
+    assert [clip.range_in_parent().start_time.to_seconds() for clip in stems] == pytest.approx(
+        [float(10 / FILM_RATE), float(37 / FILM_RATE)], abs=1e-7
+    )
+    for clip, frames in zip(stems, (20, 19), strict=True):
+        path = Path(clip.media_reference.target_url)
+        assert path.parent == tmp_path / "stems"
+        assert soundfile.info(path).frames == frames * 2002
+    assert {path.name for path in tmp_path.iterdir()} >= {"out.otio", "reel.otio", "stems"}
+    assert len(list((tmp_path / "stems").iterdir())) == 2
+
+
+def test_a_server_makes_the_same_sound(rewas: Rewas, media: Path, server: str, tmp_path: Path) -> None:
+    # Outside the folder that the server may read, so that it has to be uploaded.
+    elsewhere = tmp_path / "elsewhere.mp4"
+    elsewhere.write_bytes((media / "ball.mp4").read_bytes())
+    sounds = []
+    for clip, where in (
+        (media / "ball.mp4", ()),
+        (media / "ball.mp4", ("--server", server)),
+        (elsewhere, ("--server", server)),
+    ):
+        ran = rewas("generate", clip, "--prompt", "rain", *QUICK, "-o", tmp_path / "out", *where, "--json")
+        assert ran.code == 0, ran.errors
+        report = ran.json()
+        assert report["clip"]["path"] == str(clip)
+        path = Path(report["takes"][0]["stems"]["primary"]["path"])
+        assert path.parent == tmp_path / "out"
+        sounds.append(soundfile.read(path, dtype="int32")[0])
+    assert (sounds[0] == sounds[1]).all()
+    assert (sounds[0] == sounds[2]).all()
+    assert rewas("energy", elsewhere, "--server", server, "--json").json()["source"] == "picture"
+    assert rewas("packs", "list", "--server", server, "--json").json()["packs"][0]["name"] == "starter"
+
+
+def test_a_server_refuses_in_the_same_words(rewas: Rewas, media: Path, server: str, tmp_path: Path) -> None:
+    for arguments in (["--duration", "100"], ["--prompt", "  "], ["--pack", "nobody"]):
+        prompt = [] if "--prompt" in arguments else ["--prompt", "rain"]
+        told = [
+            rewas("generate", media / "ball.mp4", *prompt, *arguments, *where, "-o", tmp_path / "out", "--json")
+            for where in ([], ["--server", server])
+        ]
+        assert [ran.code for ran in told] == [2, 2]
+        assert told[0].json()["error"]["kind"] == told[1].json()["error"]["kind"]
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("on_server", [False, True])
+def test_interrupted_it_stops_and_leaves_nothing(
+    packs: Path, media: Path, server: str, tmp_path: Path, on_server: bool
+) -> None:
+    where = ("--server", server) if on_server else ()
+    process = subprocess.Popen(
+        command(
+            "generate",
+            media / "ball.mp4",
+            "--prompt",
+            "rain",
+            "--num-steps",
+            1000,
+            "--takes",
+            16,
+            "-o",
+            tmp_path / "out",
+            *where,
+            "--json",
+        ),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment(packs, tmp_path),
+    )
+    deadline_s = time.monotonic() + 60
+    # The handler is in place once the process has asked for it: bit 1 of the caught signals.
+    while not _catches_interrupts(process.pid) and process.poll() is None and time.monotonic() < deadline_s:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    output, errors = process.communicate(timeout=60)
+    assert process.returncode == 130, errors
+    assert '"CANCELLED"' in output
+    assert "Traceback" not in errors
+    assert not (tmp_path / "out").exists()
+
+
+def _catches_interrupts(pid: int) -> bool:
+    status = Path(f"/proc/{pid}/status").read_text()
+    caught = next(line for line in status.splitlines() if line.startswith("SigCgt"))
+    # Python itself catches SIGINT from the start; SIGTERM is caught only by the command.
+    return bool(int(caught.split()[1], 16) & (1 << (signal.SIGTERM - 1)))

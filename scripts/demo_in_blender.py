@@ -23,7 +23,7 @@ EXTENSION = "bl_ext.user_default.rewas_nle"
 FRAMES_PER_SECOND, FRAMES_BASE = 24, 1.001
 WIDTH, HEIGHT = 640, 360
 PICTURE_CHANNEL = 1
-TIMEOUT_S = 300.0
+TIMEOUT_S = 900.0
 
 
 def say(text: str) -> None:

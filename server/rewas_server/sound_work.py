@@ -14,7 +14,7 @@ from rewas_engine import Cancelled, EnergyCurve, GenerationResult, Take, VideoCl
 from rewas_engine.results import CancelSignal
 from rewas_server.delivery import Provenance, StemFolder, WrittenStem, safe_file_name
 from rewas_server.stem_tracks import PlacedStem, add_stem_tracks, timecode_samples
-from rewas_server.tasks import RisingProgress, WorkContext, clips_to_sound, settings_for, video_clip
+from rewas_server.tasks import RisingProgress, WorkContext, clips_to_sound, media_of, settings_for, video_clip
 from rewas_server.timeline import clip_source, parse_clip, parse_timeline
 from rewas_server.translation import clip_message, curve_from, curve_message, pack_message
 
@@ -76,7 +76,8 @@ def make_timeline(
             name=source.name,
         )
         # An hour of work should not end on the last clip's missing media: read every clip before the first sound.
-        context.engine(settings.pack or context.default_pack).read_clip(clip)
+        with media_of(clip):
+            context.engine(settings.pack or context.default_pack).read_clip(clip)
         name = f"{number:03d} {_file_name(clip)}"
         reference = timecode_samples(timeline, place, settings.sample_rate_hz)
         assignments.append(_Assignment(clip, settings, None, name, reference))
@@ -154,19 +155,21 @@ def _make_takes(
     assert settings.seed is not None
     begin, end = part
     delivery_begin = end - (end - begin) * _DELIVERY_PART
-    made = context.engine(settings.pack or context.default_pack).generate(
-        assignment.clip,
-        prompt=settings.prompt,
-        energy=assignment.energy,
-        takes=settings.takes or 1,
-        seed=settings.seed,
-        num_steps=settings.num_steps,
-        guidance_scale=settings.guidance_scale,
-        control_strength=1.0 if settings.control_strength is None else settings.control_strength,
-        sample_rate_hz=settings.sample_rate_hz,
-        on_progress=progress.part(begin, delivery_begin),
-        cancel=cancel,
-    )
+    model = context.engine(settings.pack or context.default_pack)
+    with media_of(assignment.clip):
+        made = model.generate(
+            assignment.clip,
+            prompt=settings.prompt,
+            energy=assignment.energy,
+            takes=settings.takes or 1,
+            seed=settings.seed,
+            num_steps=settings.num_steps,
+            guidance_scale=settings.guidance_scale,
+            control_strength=1.0 if settings.control_strength is None else settings.control_strength,
+            sample_rate_hz=settings.sample_rate_hz,
+            on_progress=progress.part(begin, delivery_begin),
+            cancel=cancel,
+        )
     delivery_began_s = time.monotonic()
     delivered: list[_DeliveredStem] = []
     takes = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ import opentimelineio as otio
 from rewas_api.clip_settings import ClipSettings
 from rewas_api.errors import ProblemError, ProblemKind
 from rewas_api.v1 import rewas_pb2
-from rewas_engine import Cancelled, ClipRead, EngineError, PackInfo, Progress, VideoClip
+from rewas_engine import Cancelled, ClipRead, EngineError, MediaError, PackInfo, Progress, VideoClip
 from rewas_engine.results import CancelSignal
 from rewas_server.timeline import (
     PromptedClip,
@@ -199,6 +200,19 @@ def settings_of(label: str) -> Iterator[None]:
         raise ProblemError(named, problem.remedy, problem.kind) from None
 
 
+@contextlib.contextmanager
+def media_of(clip: VideoClip) -> Iterator[None]:
+    """Within, a MediaError names the clip too, and does not name an upload by its hash."""
+    try:
+        yield
+    except MediaError as error:
+        file_name = clip.path.name
+        is_upload = re.fullmatch("[0-9a-f]{64}", clip.path.stem) is not None
+        shown = clip.name if is_upload or file_name == clip.name else f"{clip.name} ({file_name})"
+        what = error.what.replace(file_name, shown, 1)
+        raise MediaError(what if clip.name in what else f"{shown}: {what}", error.remedy) from error
+
+
 def clips_to_sound(timeline: otio.schema.Timeline) -> list[PromptedClip]:
     """The clips of a timeline that want sound. Raises ProblemError (TIMELINE) where there is none."""
     clips = prompted_clips(timeline)
@@ -237,10 +251,12 @@ def _measure_energy(
     model = context.engine(work.pack or context.default_pack)
     clip = video_clip(work.clip_otio_json, work.uploaded_media, context)
     measure = model.measure_energy if work.source == rewas_pb2.ENERGY_SOURCE_AUDIO else model.estimate_energy
-    curve = measure(clip, on_progress=progress.part(0, 1), cancel=cancel)
+    with media_of(clip):
+        curve = measure(clip, on_progress=progress.part(0, 1), cancel=cancel)
+        read: ClipRead = model.read_clip(clip)
     progress.finish_stage()
     return rewas_pb2.EnergyResult(
-        clip=clip_message(model.read_clip(clip)),
+        clip=clip_message(read),
         energy=curve_message(curve),
         pack=pack_message(model.pack),
         timings_s=progress.timings_s,
@@ -252,8 +268,9 @@ def _check_conflict(
 ) -> rewas_pb2.ConflictResult:
     model = context.engine(work.pack or context.default_pack)
     clip = video_clip(work.clip_otio_json, work.uploaded_media, context)
-    read: ClipRead = model.read_clip(clip)
-    report = model.check_conflict(clip, work.prompt, on_progress=progress.part(0, 1), cancel=cancel)
+    with media_of(clip):
+        read: ClipRead = model.read_clip(clip)
+        report = model.check_conflict(clip, work.prompt, on_progress=progress.part(0, 1), cancel=cancel)
     pack: PackInfo = model.pack
     return conflict_message(read, report, pack)
 

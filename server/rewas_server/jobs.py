@@ -137,7 +137,9 @@ def interrupted(job: rewas_pb2.Job, *, by_crash: bool) -> rewas_pb2.Job:
     if by_crash and job.attempt >= MAX_ATTEMPTS:
         return failed(job, crash_problem(job))
     after = _moved(job, JOB_STATE_QUEUED)
-    after.ClearField("time_left_s")
+    # The next attempt walks through all stages again.
+    for field in ("stage", "step", "total_steps", "time_left_s"):
+        after.ClearField(field)
     if not by_crash:
         after.attempt -= 1
     return after

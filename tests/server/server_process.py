@@ -103,7 +103,7 @@ class ServerProcess:
         if self._process.poll() is None:
             self._process.send_signal(number)
         try:
-            rest, _ = self._process.communicate(timeout=20)
+            rest, _ = self._process.communicate(timeout=60)
         except subprocess.TimeoutExpired:
             self.kill()
             raise

@@ -76,8 +76,9 @@ def test_a_waiting_job_is_cancelled_at_once_and_a_running_one_when_the_worker_ha
 
 
 def test_the_second_crash_is_the_last() -> None:
-    job = jobs.interrupted(jobs.started(jobs.queued("1", "shot")), by_crash=True)
-    assert (state_of(job), job.attempt) == ("QUEUED", 1)
+    sampling = jobs.ProgressReport(rewas_pb2.STAGE_SAMPLE, 3, 4, 0.5)
+    job = jobs.interrupted(jobs.progressed(jobs.started(jobs.queued("1", "shot")), sampling), by_crash=True)
+    assert (state_of(job), job.attempt, job.stage, job.step) == ("QUEUED", 1, rewas_pb2.STAGE_UNSPECIFIED, 0)
     job = jobs.interrupted(jobs.started(job), by_crash=True)
     assert (state_of(job), job.problem.kind) == ("FAILED", rewas_pb2.PROBLEM_KIND_RESOURCES)
     assert "shot" in job.problem.what

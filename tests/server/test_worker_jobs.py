@@ -211,8 +211,7 @@ def test_cancelling_in_each_state(client: RewasClient, folder: Path) -> None:
     with pytest.raises(JobCancelled):
         client.wait(running.id)
     ended = client.job(running.id)
-    # What the worker had told before it heard of it is part of its path; far from the 1000 steps it never came.
-    assert ended.step <= step_before + 50
+    assert step_before <= ended.step < LONG
     assert not (folder / "state" / "artifacts" / running.id).exists()
     assert client.cancel(running.id) == ended
     done = client.wait(client.submit(sound(folder / "media" / "shot 7.mp4")).id)
@@ -285,12 +284,12 @@ def test_a_watcher_stays_through_a_restart(folder: Path, tmp_path: Path) -> None
         job = submit_and_run(client, folder, num_steps=200)
         ended: list[rewas_pb2.Job] = []
         watcher = threading.Thread(
-            target=lambda: ended.append(client.wait(job.id, on_snapshot=snapshots.append, reconnect_for_s=60))
+            target=lambda: ended.append(client.wait(job.id, on_snapshot=snapshots.append, reconnect_for_s=300))
         )
         watcher.start()
         server.stop()
         with start(folder, tmp_path / "state", port=server.port):
-            watcher.join(timeout=60)
+            watcher.join(timeout=300)
             assert [job.state for job in ended] == [rewas_pb2.JOB_STATE_SUCCEEDED]
     revisions = [snapshot.revision for snapshot in snapshots]
     assert revisions == sorted(set(revisions))

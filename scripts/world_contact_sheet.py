@@ -47,8 +47,10 @@ def main() -> None:
     choices.path.parent.mkdir(parents=True, exist_ok=True)
     figure.canvas.draw()
     sheet = Image.fromarray(np.asarray(figure.canvas.buffer_rgba())[..., :3])
-    # 128 colours keep the file small, and the sheet loses nothing that matters.
-    sheet.quantize(128, dither=Image.Dither.NONE).save(choices.path, optimize=True)
+    # 256 colours keep the file small; dithering hides the steps between them.
+    sheet.quantize(256, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.FLOYDSTEINBERG).save(
+        choices.path, optimize=True
+    )
     print(f"{choices.path}: {choices.path.stat().st_size / 1000:.0f} kB")
 
 

@@ -10,6 +10,8 @@ from rewas_engine.errors import SettingsError
 
 Seconds = Fraction | int | float | str
 """Seconds, exact where it matters. A float means the decimal that it prints as: 0.1 is 1/10."""
+LONGEST_S = 10**9
+"""Times beyond it are mistakes."""
 
 
 @dataclass(frozen=True, init=False)
@@ -51,9 +53,12 @@ class VideoClip:
 
 def _exact_seconds(value: Seconds, what: str) -> Fraction:
     try:
-        return Fraction(str(value)) if isinstance(value, float) else Fraction(value)
+        seconds = Fraction(str(value)) if isinstance(value, float) else Fraction(value)
     except (ValueError, ZeroDivisionError, OverflowError, TypeError) as error:
         raise SettingsError(f"{what} is not a time in seconds ({value!r}).", "Give a finite number.") from error
+    if abs(seconds) > LONGEST_S:
+        raise SettingsError(f"{what} is longer than any film.", f"Give at most {LONGEST_S} s.")
+    return seconds
 
 
 def sample_count(duration_s: Fraction, sample_rate_hz: int) -> int:

@@ -37,12 +37,22 @@ class EnergyCurve:
     source: str = field(default="user")
 
     def __post_init__(self) -> None:
-        values = np.array(self.values, dtype=np.float32, ndmin=1)
+        try:
+            values = np.array(self.values, dtype=np.float32, ndmin=1)
+        except (ValueError, TypeError) as error:
+            raise SettingsError(
+                f"The energy curve is not made of numbers ({error}).", "Give one row of numbers, in nats."
+            ) from error
+        try:
+            object.__setattr__(self, "rate_hz", Fraction(self.rate_hz))
+        except (ValueError, TypeError, OverflowError, ZeroDivisionError) as error:
+            raise SettingsError(
+                f"The energy curve's rate is {self.rate_hz!r}.", "Give a rate above 0 values per second."
+            ) from error
         values.setflags(write=False)
         object.__setattr__(self, "values", values)
-        object.__setattr__(self, "rate_hz", Fraction(self.rate_hz))
         if values.ndim != 1 or values.size == 0:
-            raise SettingsError("The energy curve is empty.", "Give at least one value.")
+            raise SettingsError("The energy curve is empty or not one row of values.", "Give one value or more.")
         if self.rate_hz <= 0:
             raise SettingsError(
                 f"The energy curve's rate is {self.rate_hz} Hz.", "Give a rate above 0 values per second."
@@ -87,7 +97,9 @@ class EnergyCurve:
         window = min(window_values, self.values.size - (self.values.size + 1) % 2)
         if window < 3:
             return self
-        return EnergyCurve(savgol_filter(self.values, window, 2, mode="interp"), self.rate_hz, self.source)
+        # At the edge of a loud sound the parabolas overshoot.
+        smooth = np.minimum(savgol_filter(self.values, window, 2, mode="interp"), LOUDEST_NATS)
+        return EnergyCurve(smooth, self.rate_hz, self.source)
 
 
 def energy_agreement(requested: FloatArray, produced: FloatArray) -> tuple[float, float | None]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -13,8 +15,11 @@ from numpy.typing import NDArray
 
 from rewas_engine.clip import sample_count
 from rewas_engine.errors import Cancelled, MediaError
-from rewas_engine.media.video import opened
+from rewas_engine.media.video import decoded, opened
 from rewas_engine.results import CancelSignal
+
+_ROUNDING_S = Fraction(2, 1000)
+"""Time stamps that are off by no more are rounded, as Matroska's are, and do not say that there is a hole."""
 
 
 def read_audio(
@@ -37,39 +42,59 @@ def read_audio(
             raise MediaError(
                 f"{path.name} has no sound.", "Choose a clip that has sound, or take the energy elsewhere."
             )
-        stream = container.streams.audio[0]
-        resampler = av.AudioResampler(format="flt", layout="mono", rate=stream.rate)
-        parts: list[NDArray[np.float32]] = []
-        first_s: Fraction | None = None
-        begin_s = start_s + (origin_s or 0)
-        try:
-            for frame in container.decode(stream):
-                if cancel is not None and cancel.is_set():
-                    raise Cancelled
-                time_s = Fraction(frame.pts or 0) * frame.time_base
-                if origin_s is None:
-                    origin_s = time_s
-                    begin_s = start_s + origin_s
-                if time_s + Fraction(frame.samples, frame.rate) <= begin_s - 1:
-                    continue
-                if time_s >= begin_s + duration_s + 1:
-                    break
-                first_s = time_s if first_s is None else first_s
-                parts += [made.to_ndarray()[0] for made in resampler.resample(frame)]
-            parts += [made.to_ndarray()[0] for made in resampler.resample(None)]
-        except av.FFmpegError as error:
-            if not parts:
-                raise MediaError(
-                    f"The sound of {path.name} cannot be decoded ({error}).", "Export it again."
-                ) from error
-        if first_s is None:
-            return wanted
-        sound = soxr.resample(np.concatenate(parts), stream.rate, sample_rate_hz, quality="VHQ").astype(np.float32)
-        offset = round((first_s - begin_s) * sample_rate_hz)
-        source, target = max(0, -offset), max(0, offset)
-        length = max(0, min(sound.size - source, wanted.size - target))
-        wanted[target : target + length] = sound[source : source + length]
+        begin_s: Fraction | None = None if origin_s is None else origin_s + start_s
+        run: list[Any] = []
+        run_s = next_s = Fraction(0)
+        for time_s, frame in _timed(decoded(container, container.streams.audio[0], path)):
+            if cancel is not None and cancel.is_set():
+                raise Cancelled
+            begin_s = time_s + start_s if begin_s is None else begin_s
+            # A second more on both sides, for the resampler to settle.
+            if time_s + _length_s(frame) <= begin_s - 1:
+                continue
+            if time_s >= begin_s + duration_s + 1:
+                break
+            if run and (time_s != next_s or _shape(frame) != _shape(run[0])):
+                _place(wanted, run, run_s - begin_s, sample_rate_hz)
+                run = []
+            run_s = run_s if run else time_s
+            run.append(frame)
+            next_s = time_s + _length_s(frame)
+        if begin_s is None:
+            raise MediaError(f"The sound of {path.name} cannot be decoded.", "Export it again.")
+        if run:
+            _place(wanted, run, run_s - begin_s, sample_rate_hz)
         return wanted
+
+
+def _timed(frames: Iterable[Any]) -> Iterator[tuple[Fraction, Any]]:
+    """Sound frames with their times: counted in samples from the first one on, and anew after each hole."""
+    next_s: Fraction | None = None
+    for frame in frames:
+        stamp_s = frame.pts * frame.time_base
+        time_s = stamp_s if next_s is None or abs(stamp_s - next_s) > _ROUNDING_S else next_s
+        next_s = time_s + _length_s(frame)
+        yield time_s, frame
+
+
+def _length_s(frame: Any) -> Fraction:
+    return Fraction(frame.samples, frame.rate)
+
+
+def _shape(frame: Any) -> tuple[str, str, int]:
+    return frame.format.name, frame.layout.name, frame.rate
+
+
+def _place(wanted: NDArray[np.float32], run: list[Any], offset_s: Fraction, sample_rate_hz: int) -> None:
+    """Write frames that follow each other without a hole into the sound, offset_s after its start."""
+    rate_hz = run[0].rate
+    mixer = av.AudioResampler(format="flt", layout="mono", rate=rate_hz)
+    parts = [made.to_ndarray()[0] for frame in (*run, None) for made in mixer.resample(frame)]
+    sound = soxr.resample(np.concatenate(parts), rate_hz, sample_rate_hz, quality="VHQ").astype(np.float32)
+    offset = round(offset_s * sample_rate_hz)
+    source, target = max(0, -offset), max(0, offset)
+    length = max(0, min(sound.size - source, wanted.size - target))
+    wanted[target : target + length] = sound[source : source + length]
 
 
 def resampled(waveform: NDArray[np.float32], from_hz: int, to_hz: int, samples: int) -> NDArray[np.float32]:
@@ -87,12 +112,14 @@ def within_full_scale(waveform: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def write_wav(path: str | Path, waveform: NDArray[np.float32], sample_rate_hz: int) -> Path:
-    """Write [channels, samples] as 24-bit WAV; whole or not at all."""
+    """Write [channels, samples] as 24-bit WAV; whole or not at all. Raises OSError where it cannot be written."""
     path = Path(path)
     unfinished = path.with_name(f".{path.name}.partial")
     try:
         soundfile.write(unfinished, waveform.T, sample_rate_hz, subtype="PCM_24", format="WAV")
         unfinished.replace(path)
+    except soundfile.LibsndfileError as error:
+        raise OSError(f"{path} cannot be written ({error.error_string})") from error
     finally:
         unfinished.unlink(missing_ok=True)
     return path

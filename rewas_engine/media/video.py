@@ -19,6 +19,8 @@ from rewas_engine.results import CancelSignal
 _BACK_OFF_S = (0, 4, 8, 16, 32)
 _SLACK_FRAMES = 1
 """A range may reach past the last picture by this many frames: containers round their durations."""
+_STILL_S = 1
+"""A file that ends so much earlier than it says has broken off."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,7 @@ def probe_video(path: Path) -> VideoProperties:
     """
     with opened(path) as container:
         stream = _picture_stream(container, path)
-        first = next(_decoded(container, stream, path), None)
+        first = next(decoded(container, stream, path), None)
         if first is None or first.pts is None:
             raise MediaError(
                 f"{path.name} holds no picture that can be decoded.", "Export it again, or choose another."
@@ -71,13 +73,14 @@ def read_frames(
 
     start_s: seconds after the first picture. T is the range's length in frames, rounded up. The picture is squeezed to
     width and height; pictures past the last one repeat it.
-    Raises MediaError where the file cannot be read or the range holds no picture, Cancelled where asked to stop.
+    Raises MediaError where the file cannot be read, breaks off within the range or has no picture there; Cancelled
+    where asked to stop.
     """
     count = max(1, -(-duration_s.numerator * frame_rate.numerator // (duration_s.denominator * frame_rate.denominator)))
     with opened(path) as container:
         stream = _picture_stream(container, path)
         stream.thread_type = "AUTO"
-        first = next(_decoded(container, stream, path), None)
+        first = next(decoded(container, stream, path), None)
         if first is None:
             raise MediaError(
                 f"{path.name} holds no picture that can be decoded.", "Export it again, or choose another."
@@ -101,6 +104,11 @@ def read_frames(
                 f"{path.name} holds no picture {float(start_s):.3f} s after its start.",
                 "Choose a range within the media.",
             )
+        if moments[-1] > standing.end_s + _STILL_S and _claimed_end_s(stream) > standing.end_s + _STILL_S:
+            raise MediaError(
+                f"{path.name} breaks off {float(standing.end_s - begin_s + start_s):.3f} s after its start.",
+                "Copy or export it again, or choose an earlier range.",
+            )
         frames[filled:] = standing.brightness(width, height)
         return frames
 
@@ -110,6 +118,7 @@ class _Picture:
 
     def __init__(self, frame: Any) -> None:
         self._frame = frame
+        self.end_s: Fraction = (frame.pts + (frame.duration or 0)) * frame.time_base
         self._pixels: NDArray[np.uint8] | None = None
 
     def brightness(self, width: int, height: int) -> NDArray[np.uint8]:
@@ -142,7 +151,7 @@ def _picture_stream(container: Any, path: Path) -> Any:
     return streams[0]
 
 
-def _decoded(container: Any, stream: Any, path: Path) -> Iterator[Any]:
+def decoded(container: Any, stream: Any, path: Path) -> Iterator[Any]:
     """Pictures in order; damaged ones are passed over, as players do, as long as some can be read."""
     failures = 0
     packets = container.demux(stream)
@@ -174,26 +183,45 @@ def _frames_from(container: Any, stream: Any, path: Path, begin_s: Fraction) -> 
             container.seek(target, stream=stream, backward=True)
         except av.FFmpegError:
             break
-        pictures = _decoded(container, stream, path)
+        pictures = decoded(container, stream, path)
         first = next(pictures, None)
         if first is not None and first.pts * stream.time_base <= begin_s:
             yield first
             yield from pictures
             return
     with opened(path) as fresh:
-        yield from _decoded(fresh, _picture_stream(fresh, path), path)
+        yield from decoded(fresh, _picture_stream(fresh, path), path)
 
 
 def _duration_s(container: Any, stream: Any, start_s: Fraction, rate: Fraction) -> Fraction:
     if stream.duration:
         offset = Fraction(0) if stream.start_time is None else start_s - stream.start_time * stream.time_base
         return Fraction(max(stream.duration * stream.time_base - offset, 1 / rate))
-    if stream.frames:
-        return Fraction(stream.frames) / rate
-    if container.duration:
-        begin_s = Fraction(container.start_time or 0, av.time_base)
-        return max(Fraction(container.duration, av.time_base) - (start_s - begin_s), 1 / rate)
+    # Matroska says when the whole file ends, its sound included, from 0 on or from the first picture on, as its writer
+    # took it: the last pictures' own time stamps are more to be trusted.
+    return max(_last_picture_end_s(container, stream, rate) - start_s, 1 / rate)
+
+
+def _last_picture_end_s(container: Any, stream: Any, rate: Fraction) -> Fraction:
+    """When the last picture ends, by the packets from the last key picture on, without decoding them."""
+    end_s = Fraction((container.start_time or 0) + (container.duration or 0), av.time_base)
+    for target_s in (end_s, Fraction(0)):
+        try:
+            container.seek(int(target_s / stream.time_base), stream=stream, backward=True)
+            ends_s = [
+                packet.pts * stream.time_base + (packet.duration * stream.time_base if packet.duration else 1 / rate)
+                for packet in container.demux(stream)
+                if packet.pts is not None
+            ]
+        except av.FFmpegError:
+            continue
+        if ends_s:
+            return max(ends_s)
     raise MediaError("The media does not say how long it is.", "Give the clip a duration, or export it again.")
+
+
+def _claimed_end_s(stream: Any) -> Fraction:
+    return Fraction(((stream.start_time or 0) + (stream.duration or 0)) * stream.time_base)
 
 
 def range_end_tolerance_s(frame_rate: Fraction) -> Fraction:

@@ -1,0 +1,39 @@
+"""One small pack of the real classes for all tests of the engine; its sound is noise, everything else is real."""
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+# Nothing here may ask the network for a model.
+os.environ["HF_HUB_OFFLINE"] = "1"
+
+settings.register_profile("busy machine", deadline=None)
+settings.load_profile("busy machine")
+
+
+@pytest.fixture(scope="session")
+def tiny_pack(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A pack of random weights. Tests that change a pack change a copy."""
+    from rewas_engine.training.untrained import write_untrained_pack
+
+    return write_untrained_pack(tmp_path_factory.mktemp("packs") / "tiny")
+
+
+@pytest.fixture(scope="session")
+def model(tiny_pack: Path):
+    """The tiny pack, loaded."""
+    from rewas_engine import ReWaS
+
+    return ReWaS.from_pretrained(tiny_pack, device="cpu")
+
+
+@pytest.fixture(scope="session")
+def long_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A clip of 21 seconds at 24000/1001, with sound."""
+    from numbered_clips import noise, write_numbered_clip
+
+    return write_numbered_clip(
+        tmp_path_factory.mktemp("clips") / "long.mkv", frames=504, rate="24000/1001", sound=noise(21 * 16_000)
+    )

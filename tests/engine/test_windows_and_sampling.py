@@ -1,0 +1,178 @@
+"""Windows over any length, and the sampler, both with everything else taken away."""
+
+import numpy as np
+import pytest
+import torch
+from diffusers import DDIMScheduler
+from hypothesis import given
+from hypothesis import settings as limits
+from hypothesis import strategies as st
+
+from rewas_engine.sampling import guided, sample
+from rewas_engine.windows import blend, cut, join, window_starts
+
+
+@st.composite
+def layouts(draw) -> tuple[int, int, int]:
+    window = draw(st.integers(2, 60))
+    overlap = draw(st.integers(0, window - 1))
+    return draw(st.integers(window, 900)), window, overlap
+
+
+@given(layouts())
+def test_windows_cover_everything_and_overlap_as_asked(layout: tuple[int, int, int]) -> None:
+    total, window, overlap = layout
+    starts = window_starts(total, window, overlap)
+    assert starts[0] == 0
+    assert starts[-1] + window == total
+    steps = np.diff(starts)
+    assert (steps > 0).all()
+    assert (window - steps >= overlap).all()
+    # Evenly spread: no two overlaps differ by more than one position.
+    assert steps.size == 0 or steps.max() - steps.min() <= 1
+
+
+@given(layouts())
+def test_there_are_no_more_windows_than_needed(layout: tuple[int, int, int]) -> None:
+    total, window, overlap = layout
+    count = len(window_starts(total, window, overlap))
+    assert count == 1 or window + (count - 2) * (window - overlap) < total
+
+
+@limits(max_examples=40)
+@given(layouts(), st.integers(0, 1000))
+def test_blending_what_was_cut_gives_it_back(layout: tuple[int, int, int], seed: int) -> None:
+    total, window, overlap = layout
+    whole = torch.from_numpy(np.random.default_rng(seed).normal(size=(3, total, 2)).astype(np.float32))
+    starts = window_starts(total, window, overlap)
+    parts = cut(whole, starts, window, dim=1)
+    assert parts.shape == (len(starts), 3, window, 2)
+    torch.testing.assert_close(blend(parts, starts, total, dim=1), whole, atol=1e-5, rtol=1e-5)
+
+
+@limits(max_examples=40)
+@given(layouts(), st.integers(0, 1000))
+def test_joining_what_was_cut_gives_it_back_to_the_bit(layout: tuple[int, int, int], seed: int) -> None:
+    total, window, overlap = layout
+    whole = torch.from_numpy(np.random.default_rng(seed).normal(size=total).astype(np.float32))
+    starts = window_starts(total, window, overlap)
+    assert torch.equal(join(cut(whole, starts, window, dim=0), starts, total), whole)
+
+
+def test_a_blend_goes_over_gradually() -> None:
+    parts = torch.stack([torch.zeros(8), torch.ones(8)])
+    blended = blend(parts, [0, 4], 12, dim=0)
+    assert torch.equal(blended[:4], torch.zeros(4))
+    assert torch.equal(blended[8:], torch.ones(4))
+    torch.testing.assert_close(blended[4:8], torch.tensor([0.2, 0.4, 0.6, 0.8]))
+
+
+def test_a_join_goes_over_in_the_middle() -> None:
+    parts = torch.stack([torch.zeros(8), torch.ones(8)])
+    assert join(parts, [0, 4], 12).tolist() == [0] * 6 + [1] * 6
+
+
+def _epsilon_schedule() -> DDIMScheduler:
+    return DDIMScheduler(
+        beta_start=0.0015,
+        beta_end=0.0195,
+        beta_schedule="scaled_linear",
+        clip_sample=False,
+        set_alpha_to_one=False,
+        steps_offset=1,
+    )
+
+
+def _velocity_schedule() -> DDIMScheduler:
+    from rewas_engine.training.starter import StarterTraining
+
+    return StarterTraining.schedule()
+
+
+def _oracle(schedule: DDIMScheduler, clean: torch.Tensor, velocity: bool):
+    """A denoiser that knows what is beneath the noise."""
+
+    def predict(latents: torch.Tensor, timestep: torch.Tensor) -> torch.Tensor:
+        kept = schedule.alphas_cumprod[timestep]
+        if not velocity:
+            return (latents - kept.sqrt() * clean) / (1 - kept).sqrt()
+        noise = (latents - kept.sqrt() * clean) / (1 - kept).sqrt()
+        return kept.sqrt() * noise - (1 - kept).sqrt() * clean
+
+    return predict
+
+
+@pytest.mark.parametrize("num_steps", [2, 20, 200])
+@pytest.mark.parametrize("eta", [0.0, 1.0])
+def test_an_oracle_leads_from_noise_to_the_truth(num_steps: int, eta: float) -> None:
+    schedule, clean = _epsilon_schedule(), torch.randn(8, 16, 4, generator=torch.Generator().manual_seed(5))
+    generator = torch.Generator().manual_seed(1)
+    noise = torch.randn(clean.shape, generator=generator)
+    made = sample(
+        _oracle(schedule, clean, velocity=False), noise, schedule, num_steps=num_steps, eta=eta, generator=generator
+    )
+    # The last step ends at the schedule's first alpha, 0.9985, and not at 1: some noise remains.
+    assert (made - clean).abs().max() < 0.3
+    assert (made - clean).pow(2).mean().sqrt() < 0.05
+
+
+@pytest.mark.parametrize("num_steps", [1, 2, 20])
+def test_an_oracle_of_velocity_leads_from_pure_noise_to_the_truth(num_steps: int) -> None:
+    schedule, clean = _velocity_schedule(), torch.randn(8, 16, 4, generator=torch.Generator().manual_seed(5)) * 2 - 1
+    generator = torch.Generator().manual_seed(1)
+    noise = torch.randn(clean.shape, generator=generator)
+    made = sample(
+        _oracle(schedule, clean, velocity=True), noise, schedule, num_steps=num_steps, eta=0.0, generator=generator
+    )
+    assert (made - clean).pow(2).mean().sqrt() < 0.08
+
+
+def _sampled(seed: int, eta: float, on_step=None) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    noise = torch.randn(2, 6, 4, generator=generator)
+    return sample(
+        lambda latents, timestep: latents.tanh(),
+        noise,
+        _epsilon_schedule(),
+        num_steps=5,
+        eta=eta,
+        generator=generator,
+        on_step=on_step,
+    )
+
+
+@pytest.mark.parametrize("eta", [0.0, 1.0])
+def test_one_seed_is_one_result(eta: float) -> None:
+    assert torch.equal(_sampled(3, eta), _sampled(3, eta))
+    assert not torch.equal(_sampled(3, eta), _sampled(4, eta))
+
+
+def test_the_schedule_that_was_given_is_not_changed() -> None:
+    schedule = _epsilon_schedule()
+    before = {name: repr(value) for name, value in vars(schedule).items()}
+    generator = torch.Generator().manual_seed(0)
+    sample(lambda latents, timestep: latents, torch.zeros(1, 2, 2), schedule, num_steps=7, eta=0, generator=generator)
+    assert {name: repr(value) for name, value in vars(schedule).items()} == before
+
+
+def test_steps_are_counted_and_an_exception_ends_them() -> None:
+    steps: list[int] = []
+    _sampled(0, 0.0, steps.append)
+    assert steps == [1, 2, 3, 4, 5]
+
+    def stop_at_two(finished: int) -> None:
+        steps.append(finished)
+        if finished == 2:
+            raise KeyboardInterrupt
+
+    steps.clear()
+    with pytest.raises(KeyboardInterrupt):
+        _sampled(0, 0.0, stop_at_two)
+    assert steps == [1, 2]
+
+
+def test_guidance_moves_away_from_the_unconditional() -> None:
+    conditional, unconditional = torch.tensor([2.0]), torch.tensor([1.0])
+    assert guided(conditional, unconditional, 1).item() == 2
+    assert guided(conditional, unconditional, 0).item() == 1
+    assert guided(conditional, unconditional, 3).item() == 4

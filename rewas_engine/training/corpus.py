@@ -23,6 +23,8 @@ from rewas_engine.training.world.picture import render_picture
 
 SHARD_CLIPS = 250
 FULL_SCALE = 32767
+WEAKEST_PEAK = 0.65
+"""Strongest intensity that a scene must reach to be shown to the picture stage."""
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 """Weights of red, green and blue in brightness (ITU-R BT.601)."""
 
@@ -88,10 +90,15 @@ class WorldCorpus:
         return SoundCorpus(torch.from_numpy(np.load(cache)), prompts, embed([""])[0])
 
     def seen(self, front_end: AudioFrontEnd) -> PictureCorpus:
-        """All pictures with the energies of their sounds at the picture's rate."""
-        sounds = torch.from_numpy(self._gathered("sound", self.pictures))
+        """All pictures with the energies of their sounds at the picture's rate.
+
+        Scenes that are weak throughout are left out: normalised, they would call for loud sound from small motion.
+        """
+        scenes = [sample_scene(self.first_seed + clip) for clip in range(self.pictures)]
+        kept = torch.tensor([scene.is_silent or scene.envelope.max() >= WEAKEST_PEAK for scene in scenes])
+        sounds = torch.from_numpy(self._gathered("sound", self.pictures))[kept]
         energies = torch.cat([front_end.log_mel(part.float() / FULL_SCALE).mean(dim=-1) for part in sounds.split(64)])
-        frames = torch.from_numpy(self._gathered("picture", self.pictures))
+        frames = torch.from_numpy(self._gathered("picture", self.pictures))[kept]
         per_frame = int(front_end.config.frame_rate_hz / FRAME_RATE)
         return PictureCorpus(frames, energies.reshape(len(energies), -1, per_frame).mean(dim=-1))
 

@@ -64,13 +64,13 @@ class StarterConfig:
     heads: tuple[int, ...] = (2, 4, 8)
     denoiser: DenoiserRecipe = field(default_factory=DenoiserRecipe)
     base: LoopConfig = field(default_factory=lambda: LoopConfig(steps=2300, learning_rate=6e-4))
-    adapter: LoopConfig = field(default_factory=lambda: LoopConfig(steps=800, learning_rate=6e-4))
-    vocoder: LoopConfig = field(default_factory=lambda: LoopConfig(steps=1600, learning_rate=1e-3))
+    adapter: LoopConfig = field(default_factory=lambda: LoopConfig(steps=500, learning_rate=6e-4))
+    vocoder: LoopConfig = field(default_factory=lambda: LoopConfig(steps=1200, learning_rate=1e-3))
     vocoder_batch: int = 12
     vocoder_crop_frames: int = 96
     vocoder_width: int = 256
     vocoder_blocks: int = 6
-    picture: LoopConfig = field(default_factory=lambda: LoopConfig(steps=900, learning_rate=1e-3))
+    picture: LoopConfig = field(default_factory=lambda: LoopConfig(steps=700, learning_rate=1e-3))
     picture_batch: int = 8
     picture_widths: tuple[int, ...] = (24, 48, 64, 96)
     picture_features: int = 128

@@ -13,7 +13,6 @@ from rewas_engine.training.world.classes import (
     STRUCK_CLASSES,
     SUSTAINED_CLASSES,
 )
-from rewas_engine.training.world.dataset import DatasetSettings, Shard, read_settings, read_shard, write_dataset
 from rewas_engine.training.world.picture import render_picture
 from rewas_engine.training.world.scene import ENVELOPE_PATTERNS, EVENT_PATTERNS, PATTERNS, Scene, sample_scene
 from rewas_engine.training.world.sound import render_sound
@@ -31,15 +30,10 @@ __all__ = [
     "SAMPLE_RATE_HZ",
     "STRUCK_CLASSES",
     "SUSTAINED_CLASSES",
-    "DatasetSettings",
     "Scene",
-    "Shard",
     "captions",
     "held_out_captions",
-    "read_settings",
-    "read_shard",
     "render_picture",
     "render_sound",
     "sample_scene",
-    "write_dataset",
 ]

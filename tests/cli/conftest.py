@@ -52,7 +52,7 @@ def rewas(packs: Path, tmp_path_factory: pytest.TempPathFactory) -> Rewas:
 def _runner(variables: dict[str, str]) -> Rewas:
     def run(*arguments: object, cwd: Path | None = None, **more: str) -> Ran:
         done = subprocess.run(
-            command(*arguments), capture_output=True, text=True, timeout=120, env={**variables, **more}, cwd=cwd
+            command(*arguments), capture_output=True, text=True, timeout=300, env={**variables, **more}, cwd=cwd
         )
         return Ran(done.returncode, done.stdout, done.stderr)
 

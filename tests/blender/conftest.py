@@ -11,6 +11,8 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
+import time
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -141,9 +143,20 @@ def ball(make_clip: Any) -> Path:
     return make_clip(Fraction(24000, 1001), 48)
 
 
+def wait_for_worker(address: str, within_s: float = 240.0) -> None:
+    """Importing torch takes seconds, and minutes on a machine that is busy: no test's own time should hold it."""
+    from rewas_api.client import RewasClient
+
+    deadline_s = time.monotonic() + within_s
+    with RewasClient(address) as client:
+        while not client.server_info().worker_ready:
+            assert time.monotonic() < deadline_s, "The worker did not come up."
+            threading.Event().wait(0.1)
+
+
 @pytest.fixture(scope="session")
-def server_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A real server process with a tiny untrained pack: real classes, random weights."""
+def server_address(installed: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A real server process, its worker up, with a tiny untrained pack: real classes, random weights."""
     packs = tmp_path_factory.mktemp("packs")
     subprocess.run(
         [
@@ -176,7 +189,9 @@ def server_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         for line in process.stderr:
             told.append(line)
             if "listens on" in line:
-                yield line.split("listens on ")[1].split(". ")[0].strip()
+                address = line.split("listens on ")[1].split(". ")[0].strip()
+                wait_for_worker(address)
+                yield address
                 break
         else:
             pytest.fail("The server did not start:\n" + "".join(told))

@@ -35,7 +35,7 @@ def lines() -> list[Any]:
     return list(board().jobs.values())
 
 
-def pump_until(condition: Any, within_s: float = 55.0) -> list[float]:
+def pump_until(condition: Any, within_s: float = 150.0) -> list[float]:
     """Pump as the timer would; returns how long each call took, in seconds."""
     pump = part("blender.pump")
     deadline_s = time.monotonic() + within_s
@@ -65,7 +65,7 @@ def test_the_server_s_state_reaches_the_panel(served_scene: Any, server_address:
     assert server.trouble is None
     assert server.address == server_address
     assert "untrained" in [pack.name for pack in server.packs]
-    pump_until(lambda: (bpy.ops.rewas.check_server(), board().server.worker_ready)[1])
+    assert server.worker_ready
 
 
 @pytest.mark.skipif(not HAS_SOUND, reason="Blender's 4.2 module is built without sound")
@@ -146,7 +146,7 @@ def test_waiting_in_the_background_ends_with_the_sound(served_scene: Any, make_c
     set_rate(served_scene, 25, 1.0)
     strip = add_movie(served_scene, make_clip(Fraction(25), 25))
     bpy.ops.rewas.generate()
-    assert bpy.ops.rewas.wait(timeout_s=50) == {"FINISHED"}
+    assert bpy.ops.rewas.wait(timeout_s=150) == {"FINISHED"}
     (sound,) = sounds_of(served_scene)
     assert frames_of(sound) == frames_of(strip)
 

@@ -104,6 +104,17 @@ def test_sound_lies_exactly_under_its_picture(
 
 
 @has_sound
+def test_a_saved_file_refers_to_its_sound_by_a_relative_path(scene: Any, ball: Path, tmp_path: Path) -> None:
+    bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "film.blend"))
+    add_movie(scene, ball)
+    order = order_for(scene)
+    place(order, arrival(order))
+    (sound,) = sounds_of(scene)
+    assert sound.sound.filepath == "//stems/4f2c-primary-1.wav"
+    assert part("blender.compat").right_handle(sound) == 49
+
+
+@has_sound
 def test_stems_and_takes_stand_on_channels_named_for_them(scene: Any, ball: Path) -> None:
     add_movie(scene, ball)
     order = order_for(scene)

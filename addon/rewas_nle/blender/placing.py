@@ -119,7 +119,7 @@ def _place_stem(
         ) from None
     name = sound_strip_name(order.clip.name, stem.role, take.number)
     try:
-        sound = strips.new_sound(name, str(stem.path), chosen.channel, place.content_start_frame)
+        sound = strips.new_sound(name, _stored_path(stem.path), chosen.channel, place.content_start_frame)
     except RuntimeError as error:
         reason = str(error).strip().removeprefix("Error: ").rstrip(".")
         raise PlacingError(
@@ -133,6 +133,16 @@ def _place_stem(
     sound.mute = take.number > 1
     sound[PROVENANCE] = _provenance(order, arrived, take, stem)
     return sound
+
+
+def _stored_path(path: Path) -> str:
+    """The path as Blender would store it: relative to the .blend where that is saved and the user wants it so."""
+    if bpy.data.filepath and bpy.context.preferences.filepaths.use_relative_paths:
+        try:
+            return bpy.path.relpath(str(path))
+        except ValueError:  # another drive of Windows
+            pass
+    return str(path)
 
 
 def _given_names(channels: Any) -> dict[int, str]:

@@ -7,7 +7,6 @@ from fractions import Fraction
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.signal import savgol_filter
 
 from rewas_engine.errors import SettingsError
 
@@ -94,6 +93,9 @@ class EnergyCurve:
 
     def smoothed(self, window_values: int = 9) -> EnergyCurve:
         """The curve through a Savitzky-Golay filter of order 2, as the paper smooths φ's output."""
+        # Most of what a command takes to start would be this import.
+        from scipy.signal import savgol_filter
+
         window = min(window_values, self.values.size - (self.values.size + 1) % 2)
         if window < 3:
             return self

@@ -17,7 +17,7 @@ from rewas_engine.mel import MelConfig
 from rewas_engine.packs import write_description
 
 LICENCE = "Apache-2.0"
-PERMITS = "Any use is free, commercial use too: of the pack under Apache-2.0, of the sounds made with it without conditions."
+PERMITS = "Any use is free, commercial too: the pack under Apache-2.0, the sounds made with it without conditions."
 
 
 def write_pack(

@@ -12,6 +12,7 @@ import os
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,8 @@ PACK_FORMAT = 1
 """The layout of packs that this version reads and writes."""
 DESCRIPTION_FILE = "pack.toml"
 DEFAULT_PACK = "starter"
+ROLES = ("text_encoder", "video_encoder", "phi", "codec", "denoiser", "adapter", "schedule", "vocoder")
+"""What every pack has; each stands in the folder of its name."""
 SEARCH_PATH_VARIABLE = "REWAS_PACKS"
 
 
@@ -118,19 +121,27 @@ def read_pack(path: Path) -> PackDescription:
         tables = ("components", "audio", "window", "sampling", "picture", "files")
         if not all(isinstance(document[table], dict) for table in tables):
             raise ValueError("a table is missing")
+        _check_tables(document)
         info = PackInfo(
             path=path,
             controls=tuple(document["controls"]),
             sample_rate_hz=int(document["audio"]["sample_rate_hz"]),
             **{key: str(document[key]) for key in ("name", "version", "summary", "licence", "permits")},
         )
-    except (KeyError, ValueError, TypeError) as error:
+    except (KeyError, ValueError, TypeError, ZeroDivisionError) as error:
         raise _damaged(path, f"{DESCRIPTION_FILE} is incomplete ({error})") from error
     return PackDescription(info, **{table: document[table] for table in tables})
 
 
 def verify_files(description: PackDescription) -> None:
-    """Compare every file of the pack with its hash. Raises PackError naming the first that is missing or differs."""
+    """Compare every file of the pack with its hash.
+
+    Raises PackError naming the first that is missing or differs, or that would be loaded without having a hash.
+    """
+    for role in description.components:
+        for file in sorted((description.path / role).glob("*")):
+            if file.suffix in (".json", ".safetensors") and f"{role}/{file.name}" not in description.files:
+                raise _damaged(description.path, f"it has no hash of {role}/{file.name}")
     for name, expected in description.files.items():
         path = description.path / name
         if not path.resolve().is_relative_to(description.path.resolve()):
@@ -164,6 +175,36 @@ def _installed(path: Path) -> InstalledPack:
         return InstalledPack(path.name, path, read_pack(path).info, None)
     except PackError as problem:
         return InstalledPack(path.name, path, None, problem)
+
+
+def _check_tables(document: Mapping[str, Any]) -> None:
+    """Raises KeyError, TypeError or ValueError for what would fail only in the middle of the work."""
+    components, audio, window = document["components"], document["audio"], document["window"]
+    sampling, picture = document["sampling"], document["picture"]
+    for role in (*ROLES, *components):
+        if not isinstance(components[role], str) or not role.isidentifier():
+            raise ValueError(f"the component {role!r} is not a class in a folder of the pack")
+    for name, value in audio.items():
+        if isinstance(value, bool) or not isinstance(value, int | float) or value < 0:
+            raise ValueError(f"audio.{name} is {value!r}")
+    for table, names in (
+        (window, ("frames", "patch")),
+        (sampling, ("num_steps",)),
+        (picture, ("width", "height", "window_frames")),
+    ):
+        for name in names:
+            if not isinstance(table[name], int) or table[name] < 1:
+                raise ValueError(f"{name} is {table[name]!r}")
+    if not 0 <= window["overlap_frames"] < window["frames"]:
+        raise ValueError(f"window.overlap_frames is {window['overlap_frames']!r}")
+    if window["frames"] % window["patch"] or window["overlap_frames"] % window["patch"]:
+        raise ValueError("the window is not made of whole patches")
+    if not 0 <= picture["overlap_frames"] < picture["window_frames"]:
+        raise ValueError(f"picture.overlap_frames is {picture['overlap_frames']!r}")
+    if Fraction(picture["frame_rate"]) <= 0:
+        raise ValueError(f"picture.frame_rate is {picture['frame_rate']!r}")
+    if not 0 <= float(sampling["eta"]) <= 1 or not float(sampling["guidance_scale"]) >= 0:
+        raise ValueError("sampling.eta or sampling.guidance_scale is out of range")
 
 
 def _damaged(path: Path, reason: str) -> PackError:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from fractions import Fraction
+from numbers import Integral
 from pathlib import Path
 
 import numpy as np
@@ -85,7 +86,7 @@ class ReWaS:
         verify_files(description)
         try:
             return cls(description, _resolved_device(device))
-        except TypeError as error:
+        except (TypeError, ValueError) as error:
             raise PackError(
                 f"The pack {description.info.name} is damaged: its audio settings do not fit ({error}).",
                 "Install the pack again.",
@@ -115,7 +116,7 @@ class ReWaS:
             control_strength,
             float(defaults["eta"]),
         )
-        _check_between("num_steps", settings.num_steps, 1, MAX_STEPS)
+        _check_whole("num_steps", settings.num_steps, 1, MAX_STEPS)
         _check_between("guidance_scale", settings.guidance_scale, 0, MAX_GUIDANCE_SCALE)
         _check_between("control_strength", control_strength, 0, MAX_CONTROL_STRENGTH)
         return settings
@@ -184,8 +185,8 @@ class ReWaS:
         prompt = _checked_prompt(prompt)
         settings = self.sampling_settings(num_steps, guidance_scale, control_strength)
         rate_hz = self.pack.sample_rate_hz if sample_rate_hz is None else sample_rate_hz
-        _check_between("takes", takes, 1, MAX_TAKES)
-        _check_between("seed", seed, 0, MAX_SEED - takes + 1)
+        _check_whole("takes", takes, 1, MAX_TAKES)
+        _check_whole("seed", seed, 0, MAX_SEED - takes + 1)
         if rate_hz not in (*OUTPUT_RATES_HZ, self.pack.sample_rate_hz):
             raise SettingsError(
                 f"sample_rate_hz is {rate_hz}.", f"Choose one of {', '.join(map(str, OUTPUT_RATES_HZ))}."
@@ -211,6 +212,7 @@ class ReWaS:
                 log_mel = self.sound.log_mel(prompt, requested, seed + take, settings, step)
             with clock.stage("vocode", take, takes):
                 made.append(self._take(seed + take, log_mel, requested, read.duration_s, rate_hz))
+                clock.tick("vocode", 1, 1, take, takes)
         return GenerationResult(
             read,
             self.pack,
@@ -315,9 +317,14 @@ def _resolved_device(device: str) -> str:
     if device == "auto":
         return "cuda:0" if torch.cuda.is_available() else "cpu"
     try:
-        return str(torch.device(device))
+        found = torch.device(device)
     except RuntimeError as error:
         raise SettingsError(f"There is no device {device!r}.", "Choose cpu, cuda:0 or auto.") from error
+    if found.type == "cpu":
+        return "cpu"
+    if found.type != "cuda" or (found.index or 0) >= torch.cuda.device_count():
+        raise SettingsError(f"There is no device {device!r} on this machine.", "Choose cpu or auto.")
+    return f"cuda:{found.index or 0}"
 
 
 def _checked_prompt(prompt: str) -> str:
@@ -334,6 +341,11 @@ def _checked_prompt(prompt: str) -> str:
 def _check_between(name: str, value: float, lowest: float, highest: float) -> None:
     if not lowest <= value <= highest:
         raise SettingsError(f"{name} is {value}.", f"Give a value from {lowest:g} to {highest:g}.")
+
+
+def _check_whole(name: str, value: int, lowest: int, highest: int) -> None:
+    if not isinstance(value, Integral) or not lowest <= value <= highest:
+        raise SettingsError(f"{name} is {value}.", f"Give a whole number from {lowest} to {highest}.")
 
 
 def _check_covers(energy: EnergyCurve, read: ClipRead) -> None:

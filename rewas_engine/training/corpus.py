@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from rewas_engine.errors import SettingsError
 from rewas_engine.mel import AudioFrontEnd, MelConfig, normalised
 from rewas_engine.results import CancelSignal
 from rewas_engine.training.loop import TrainingStopped
@@ -46,9 +47,11 @@ class WorldCorpus:
     def write(self, workers: int, report: ReportShards | None = None, cancel: CancelSignal | None = None) -> None:
         """Make every shard that is not there yet; a shard is written whole or not at all.
 
-        Raises TrainingStopped where asked to stop; what is made stays.
+        Raises TrainingStopped where asked to stop; what is made stays. Raises SettingsError where the folder holds
+        another corpus.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
+        self._claim_folder()
         missing = [index for index in range(self._shard_count) if not self._shard(index, "json").is_file()]
         # Fresh interpreters: a fork of a process with torch's threads may hang.
         with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
@@ -59,6 +62,15 @@ class WorldCorpus:
                     raise TrainingStopped("corpus", count)
                 if report is not None:
                     report(self._shard_count - len(missing) + count, self._shard_count)
+
+    def _claim_folder(self) -> None:
+        path = self.folder / "corpus.json"
+        ours = {"clips": self.clips, "pictures": self.pictures, "first_seed": self.first_seed}
+        if path.is_file() and json.loads(path.read_text("utf-8")) != ours:
+            raise SettingsError(
+                f"The folder {self.folder} holds clips of other settings.", "Train into another folder, or remove it."
+            )
+        path.write_text(json.dumps(ours), "utf-8")
 
     def captions(self) -> list[str]:
         """One caption for each clip."""

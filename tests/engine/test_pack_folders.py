@@ -1,0 +1,199 @@
+"""Packs: found in order, read whole, refused where anything about them is wrong."""
+
+import os
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+import tomli_w
+
+from rewas_engine import PackError, ReWaS, installed_packs
+from rewas_engine.packs import find_pack, read_pack, verify_files, write_description
+
+
+@pytest.fixture
+def pack(tiny_pack: Path, tmp_path: Path) -> Path:
+    """A copy of the tiny pack to spoil."""
+    return Path(shutil.copytree(tiny_pack, tmp_path / "mine"))
+
+
+def _edit(pack: Path, change) -> None:
+    path = pack / "pack.toml"
+    document = tomllib.loads(path.read_text("utf-8"))
+    change(document)
+    path.write_text(tomli_w.dumps(document), "utf-8")
+
+
+def test_a_whole_pack_says_what_it_is(pack: Path) -> None:
+    description = read_pack(pack)
+    verify_files(description)
+    info = description.info
+    assert (info.sample_rate_hz, info.controls, info.path) == (16_000, ("energy",), pack)
+    assert info.licence
+    assert info.permits
+    on_disk = {found.relative_to(pack).as_posix() for found in pack.rglob("*") if found.is_file()}
+    assert set(description.files) == on_disk - {"pack.toml", "README.md"}
+    assert "denoiser/model.safetensors" in description.files
+
+
+@pytest.mark.parametrize("name", ["nowhere", "../nowhere", "", "mine/x"])
+def test_a_pack_that_is_not_there_is_named(name: str) -> None:
+    with pytest.raises(PackError, match="pack") as caught:
+        ReWaS.from_pretrained(name)
+    assert name in caught.value.what
+    assert caught.value.remedy
+
+
+def test_a_missing_file_is_named(pack: Path) -> None:
+    (pack / "codec" / "model.safetensors").unlink()
+    with pytest.raises(PackError, match=r"mine is damaged: codec/model.safetensors is missing"):
+        ReWaS.from_pretrained(pack)
+
+
+def test_a_changed_byte_is_noticed(pack: Path) -> None:
+    path = pack / "phi" / "model.safetensors"
+    changed = bytearray(path.read_bytes())
+    changed[-1] ^= 1
+    path.write_bytes(changed)
+    with pytest.raises(PackError, match=r"mine is damaged: phi/model.safetensors is not the file"):
+        ReWaS.from_pretrained(pack)
+
+
+@pytest.mark.parametrize("content", [b"format = ", b"\xff\xff", b"", b"format = 'one'", b"format = 0"])
+def test_a_broken_description_is_a_damaged_pack(content: bytes, pack: Path) -> None:
+    (pack / "pack.toml").write_bytes(content)
+    with pytest.raises(PackError, match=r"mine is damaged: pack.toml"):
+        read_pack(pack)
+
+
+def test_a_newer_format_asks_for_an_update(pack: Path) -> None:
+    _edit(pack, lambda document: document.update(format=2))
+    with pytest.raises(PackError, match="of format 2; this version reads up to 1") as caught:
+        ReWaS.from_pretrained(pack)
+    assert "Update" in caught.value.remedy
+
+
+@pytest.mark.parametrize(
+    "key", ["name", "licence", "controls", "components", "audio", "window", "sampling", "picture", "files", "format"]
+)
+def test_a_missing_key_is_a_damaged_pack(key: str, pack: Path) -> None:
+    _edit(pack, lambda document: document.pop(key))
+    with pytest.raises(PackError, match="mine is damaged"):
+        read_pack(pack)
+
+
+@pytest.mark.parametrize(
+    ("table", "key"),
+    [
+        ("components", "vocoder"),
+        ("components", "text_encoder"),
+        ("audio", "sample_rate_hz"),
+        ("window", "patch"),
+        ("sampling", "num_steps"),
+        ("sampling", "eta"),
+        ("picture", "frame_rate"),
+        ("picture", "overlap_frames"),
+    ],
+)
+def test_a_missing_entry_is_found_at_loading_and_not_at_work(table: str, key: str, pack: Path) -> None:
+    _edit(pack, lambda document: document[table].pop(key))
+    with pytest.raises(PackError, match=rf"mine is damaged.*{key}"):
+        read_pack(pack)
+
+
+@pytest.mark.parametrize(
+    ("table", "key", "value"),
+    [
+        ("audio", "bins", "many"),
+        ("audio", "colour", 3),
+        ("audio", "sample_rate_hz", "fast"),
+        ("window", "frames", "long"),
+        ("window", "patch", 0),
+        ("sampling", "num_steps", "few"),
+        ("picture", "frame_rate", "often"),
+        ("picture", "window_frames", 0),
+    ],
+)
+def test_a_value_that_makes_no_sense_is_a_damaged_pack(table: str, key: str, value: object, pack: Path) -> None:
+    _edit(pack, lambda document: document[table].update({key: value}))
+    with pytest.raises(PackError, match="The pack (mine|tiny) is damaged"):
+        ReWaS.from_pretrained(pack)
+
+
+@pytest.mark.parametrize("name", ["../secret", "/etc/hostname", "codec/../../secret"])
+def test_files_outside_the_folder_are_not_read(name: str, pack: Path) -> None:
+    (pack.parent / "secret").write_text("x")
+    _edit(pack, lambda document: document["files"].update({name: "0" * 64}))
+    with pytest.raises(PackError, match="a file outside its folder"):
+        ReWaS.from_pretrained(pack)
+
+
+@pytest.mark.parametrize("role", ["../secret", "/etc", "a/b", ".."])
+def test_components_stand_in_the_pack_s_own_folders(role: str, pack: Path) -> None:
+    _edit(pack, lambda document: document["components"].update({role: "Phi"}))
+    with pytest.raises(PackError, match="mine is damaged"):
+        read_pack(pack)
+
+
+def test_a_component_whose_files_have_no_hash_is_refused(pack: Path) -> None:
+    _edit(pack, lambda document: document["files"].pop("vocoder/model.safetensors"))
+    with pytest.raises(PackError, match=r"mine is damaged.*vocoder/model.safetensors"):
+        ReWaS.from_pretrained(pack)
+
+
+def test_an_unknown_class_asks_for_an_update(pack: Path) -> None:
+    _edit(pack, lambda document: document["components"].update(phi="BetterPhi"))
+    with pytest.raises(PackError, match="BetterPhi"):
+        ReWaS.from_pretrained(pack)
+
+
+def test_the_first_folder_of_the_search_path_wins(
+    tiny_pack: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for shelf in ("one", "two"):
+        (tmp_path / shelf).mkdir()
+    for shelf, name in (("one", "alpha"), ("two", "alpha"), ("two", "beta"), ("two", "starter")):
+        (tmp_path / shelf / name).mkdir()
+        shutil.copy(tiny_pack / "pack.toml", tmp_path / shelf / name)
+    (tmp_path / "one" / "broken").mkdir()
+    (tmp_path / "one" / "broken" / "pack.toml").write_text("no", "utf-8")
+    (tmp_path / "one" / "no pack").mkdir()
+    monkeypatch.setenv("REWAS_PACKS", os.pathsep.join([str(tmp_path / "one"), "", "/nowhere", str(tmp_path / "two")]))
+    found = {pack.name: pack for pack in installed_packs()}
+    assert next(iter(found)) == "starter"
+    assert found["alpha"].path == tmp_path / "one" / "alpha" == find_pack("alpha")
+    assert found["beta"].path == tmp_path / "two" / "beta"
+    assert found["beta"].problem is None
+    assert found["starter"].path == tmp_path / "two" / "starter"
+    assert "no pack" not in found
+    assert found["broken"].info is None
+    assert isinstance(found["broken"].problem, PackError)
+    with pytest.raises(PackError, match="'gamma' is not installed") as caught:
+        find_pack("gamma")
+    assert "alpha" in caught.value.remedy
+
+
+def test_writing_a_description_hashes_every_file_below(tmp_path: Path) -> None:
+    (tmp_path / "codec").mkdir()
+    (tmp_path / "codec" / "a.bin").write_bytes(b"abc")
+    (tmp_path / "README.md").write_text("later", "utf-8")
+    write_description(tmp_path, {"name": "x"})
+    document = tomllib.loads((tmp_path / "pack.toml").read_text("utf-8"))
+    assert document["files"] == {"codec/a.bin": "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"}
+    assert [found.name for found in tmp_path.glob("*.partial")] == []
+
+
+def test_a_pack_is_not_written_over_another(tiny_pack: Path) -> None:
+    from rewas_engine.training.untrained import write_untrained_pack
+
+    with pytest.raises(PackError, match="already a folder"):
+        write_untrained_pack(tiny_pack)
+
+
+def test_listing_packs_imports_no_torch() -> None:
+    code = "import sys, rewas_engine; rewas_engine.installed_packs(); sys.exit('torch' in sys.modules)"
+    root = Path(__file__).resolve().parents[2]
+    assert subprocess.run([sys.executable, "-c", code], cwd=root, check=False).returncode == 0

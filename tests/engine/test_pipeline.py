@@ -1,0 +1,270 @@
+"""The engine as its callers see it, with a pack of the real classes that was never trained."""
+
+import threading
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numbered_clips import write_numbered_clip
+
+from rewas_engine import (
+    SILENCE_NATS,
+    Cancelled,
+    EnergyCurve,
+    MediaError,
+    PackError,
+    Progress,
+    ReWaS,
+    SettingsError,
+    VideoClip,
+)
+from rewas_engine.clip import sample_count
+
+FAST = {"prompt": "a bell", "num_steps": 1, "guidance_scale": 1.0}
+
+
+def _curve(duration_s: Fraction | float, rate_hz: int = 100) -> EnergyCurve:
+    count = round(Fraction(duration_s) * rate_hz)
+    return EnergyCurve(-6 + 3 * np.sin(np.arange(count) / 17), Fraction(rate_hz))
+
+
+@pytest.mark.parametrize(
+    ("start", "duration", "rate_hz"),
+    [
+        ("0", "1/5", None),
+        ("1001/24000", "1001/24000", 48_000),
+        ("3", "7007/24000", 44_100),
+        ("1/3", "5", 48_000),
+        ("0", "6.4321", 22_050),
+        ("0.01", "20", 96_000),
+    ],
+)
+def test_the_sound_is_exactly_as_long_as_the_clip(
+    model: ReWaS, long_clip: Path, start: str, duration: str, rate_hz: int | None
+) -> None:
+    clip = VideoClip(long_clip, start=start, duration=duration)
+    result = model.generate(clip, sample_rate_hz=rate_hz, **FAST)
+    stem = result.takes[0].stems["primary"]
+    assert stem.sample_rate_hz == (rate_hz or 16_000)
+    assert stem.waveform.shape == (1, sample_count(Fraction(duration), stem.sample_rate_hz))
+    assert stem.waveform.dtype == np.float32
+    assert np.isfinite(stem.waveform).all()
+    assert np.abs(stem.waveform).max() <= 1
+    assert stem.waveform.any()
+    assert result.requested.rate_hz == 100
+    assert result.requested.source == "picture"
+    assert result.takes[0].produced.values.size == result.requested.values.size
+    assert (result.clip.start_s, result.clip.duration_s) == (Fraction(start), Fraction(duration))
+
+
+def test_without_a_duration_the_clip_reaches_to_the_end(model: ReWaS, long_clip: Path) -> None:
+    read = model.read_clip(VideoClip(long_clip, start=20))
+    assert read.duration_s == pytest.approx(504 * 1001 / 24_000 - 20, abs=0.002)
+    stem = model.generate(VideoClip(long_clip, start=20), **FAST).takes[0].stems["primary"]
+    assert stem.waveform.shape[1] == sample_count(read.duration_s, 16_000)
+
+
+def test_one_seed_is_one_sound(model: ReWaS, long_clip: Path) -> None:
+    clip, energy = VideoClip(long_clip, duration=1), _curve(1)
+    several = model.generate(clip, energy=energy, takes=3, seed=41, **FAST)
+    assert [take.seed for take in several.takes] == [41, 42, 43]
+    waveforms = [take.stems["primary"].waveform for take in several.takes]
+    for take, waveform in zip(several.takes, waveforms, strict=True):
+        alone = model.generate(clip, energy=energy, seed=take.seed, **FAST).takes[0]
+        assert np.array_equal(alone.stems["primary"].waveform, waveform)
+        assert (alone.energy_mae_nats, alone.energy_correlation) == (take.energy_mae_nats, take.energy_correlation)
+    assert not np.array_equal(waveforms[0], waveforms[1])
+
+
+def test_a_pack_loaded_again_makes_the_same_sound(model: ReWaS, tiny_pack: Path, long_clip: Path) -> None:
+    clip = VideoClip(long_clip, duration=Fraction(1, 2))
+    first, second = (
+        loaded.generate(clip, seed=5, **FAST) for loaded in (model, ReWaS.from_pretrained(tiny_pack, device="cpu"))
+    )
+    assert np.array_equal(first.requested.values, second.requested.values)
+    assert np.array_equal(first.takes[0].stems["primary"].waveform, second.takes[0].stems["primary"].waveform)
+
+
+def test_words_energy_strength_and_guidance_each_change_the_sound(model: ReWaS, long_clip: Path) -> None:
+    clip = VideoClip(long_clip, duration=1)
+    settings = {"prompt": "a bell", "energy": _curve(1), "num_steps": 2, "guidance_scale": 2.0}
+    # Fresh zero convolutions hear no energy: it is woken for this test.
+    conv = model._components["adapter"].middle_zero_conv
+    conv.weight.fill_(0.3)
+    try:
+        sounds = [
+            model.generate(clip, **{**settings, **change}).takes[0].stems["primary"].waveform
+            for change in (
+                {},
+                {"prompt": "a dog barks"},
+                {"energy": _curve(1).scaled(0.2)},
+                {"control_strength": 0.5},
+                {"guidance_scale": 4.0},
+                {"num_steps": 3},
+            )
+        ]
+    finally:
+        conv.weight.zero_()
+    for changed in sounds[1:]:
+        assert not np.allclose(sounds[0], changed, atol=1e-6)
+
+
+def test_the_energy_that_was_given_is_the_one_that_is_requested(model: ReWaS, long_clip: Path) -> None:
+    drawn = EnergyCurve(np.array([-8, -2, -30, -5], np.float32), Fraction(2))
+    result = model.generate(VideoClip(long_clip, duration=2), energy=drawn, **FAST)
+    expected = np.maximum(drawn.at(100, 200), SILENCE_NATS)
+    np.testing.assert_allclose(result.requested.values, expected, atol=1e-5)
+    assert result.requested.source == "user"
+    take = result.takes[0]
+    mae_nats = np.abs(take.produced.values - result.requested.values).mean()
+    assert take.energy_mae_nats == pytest.approx(float(mae_nats), abs=1e-4)
+
+
+def test_energy_from_the_picture_has_a_value_for_each_of_its_frames(model: ReWaS, long_clip: Path) -> None:
+    for duration, values in (("1/25", 1), ("6.01", 151), ("20", 500)):
+        curve = model.estimate_energy(VideoClip(long_clip, duration=duration))
+        assert (curve.values.size, curve.rate_hz, curve.source) == (values, 25, "picture")
+
+
+def test_energy_of_the_clip_s_own_sound_is_that_of_its_range(model: ReWaS, tmp_path: Path) -> None:
+    sound = np.zeros(64_000, np.float32)
+    sound[32_000:40_000] = np.random.default_rng(0).uniform(-0.1, 0.1, 8000)
+    path = write_numbered_clip(tmp_path / "a.mkv", frames=100, sound=sound)
+    curve = model.measure_energy(VideoClip(path, start=1, duration=2))
+    assert (curve.values.size, curve.rate_hz, curve.source) == (200, 100, "audio")
+    assert curve.values[105:145].mean() > -5
+    assert curve.values[:95].mean() < -9
+    # The level of a recording says nothing: sounds are compared at one level.
+    louder = write_numbered_clip(tmp_path / "b.mkv", frames=100, sound=sound * 4)
+    other = model.measure_energy(VideoClip(louder, start=1, duration=2))
+    assert np.abs(other.values[105:145] - curve.values[105:145]).mean() < 0.05
+    silent = model.measure_energy(VideoClip(path, start=3, duration=1))
+    np.testing.assert_allclose(silent.values, SILENCE_NATS, atol=1e-3)
+
+
+def test_progress_never_falls_and_tells_every_step(model: ReWaS, long_clip: Path) -> None:
+    told: list[Progress] = []
+    model.generate(VideoClip(long_clip, duration=10), prompt="a bell", num_steps=3, takes=2, on_progress=told.append)
+    fractions = [progress.fraction for progress in told]
+    assert fractions == sorted(fractions)
+    assert fractions[0] == 0
+    assert fractions[-1] == 1
+    assert list(dict.fromkeys(progress.stage for progress in told)) == ["decode", "energy", "sample", "vocode"]
+    assert [progress.step for progress in told if progress.stage == "sample"] == [0, 1, 2, 3] * 2
+    assert {progress.total_steps for progress in told if progress.stage == "sample" and progress.step} == {3}
+    assert [progress.step for progress in told if progress.stage == "energy"] == [0, 1, 2, 3]
+    assert len([progress for progress in told if progress.stage == "vocode" and not progress.step]) == 2
+
+
+@pytest.mark.parametrize(
+    ("stage", "step"), [("decode", 0), ("energy", 0), ("energy", 1), ("sample", 0), ("sample", 2), ("vocode", 0)]
+)
+def test_a_wish_to_stop_is_heard_within_one_step(model: ReWaS, long_clip: Path, stage: str, step: int) -> None:
+    cancel, later = threading.Event(), []
+
+    def stop_there(progress: Progress) -> None:
+        if cancel.is_set():
+            later.append(progress)
+        if (progress.stage, progress.step) == (stage, step):
+            cancel.set()
+
+    with pytest.raises(Cancelled):
+        model.generate(
+            VideoClip(long_clip, duration=8),
+            prompt="a bell",
+            num_steps=4,
+            takes=2,
+            on_progress=stop_there,
+            cancel=cancel,
+        )
+    assert cancel.is_set()
+    assert later == []
+
+
+def test_estimating_and_measuring_stop_too(model: ReWaS, long_clip: Path) -> None:
+    cancel = threading.Event()
+    cancel.set()
+    for work in (model.estimate_energy, model.measure_energy):
+        with pytest.raises(Cancelled):
+            work(VideoClip(long_clip, duration=8), cancel=cancel)
+
+
+def test_an_error_of_the_listener_reaches_the_caller(model: ReWaS, long_clip: Path) -> None:
+    def fail(progress: Progress) -> None:
+        raise ConnectionError("the client is gone")
+
+    with pytest.raises(ConnectionError, match="gone"):
+        model.generate(VideoClip(long_clip, duration=1), on_progress=fail, **FAST)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"prompt": ""}, "prompt is empty"),
+        ({"prompt": " \n\t"}, "prompt is empty"),
+        ({"prompt": "a" * 10_000}, "prompt has 10000 characters"),
+        ({"takes": 0}, "takes is 0"),
+        ({"takes": 17}, "takes is 17"),
+        ({"takes": 1.5}, "takes is 1.5"),
+        ({"seed": -1}, "seed is -1"),
+        ({"seed": 2**63}, "seed is"),
+        ({"seed": 2**63 - 1, "takes": 2}, "seed is"),
+        ({"seed": 0.5}, "seed is 0.5"),
+        ({"num_steps": 0}, "num_steps is 0"),
+        ({"num_steps": 1001}, "num_steps is 1001"),
+        ({"num_steps": 2.5}, "num_steps is 2.5"),
+        ({"guidance_scale": float("nan")}, "guidance_scale is nan"),
+        ({"guidance_scale": float("inf")}, "guidance_scale is inf"),
+        ({"guidance_scale": -1.0}, "guidance_scale is -1"),
+        ({"control_strength": float("nan")}, "control_strength is nan"),
+        ({"control_strength": 2.1}, "control_strength is 2.1"),
+        ({"sample_rate_hz": 8_001}, "sample_rate_hz is 8001"),
+        ({"sample_rate_hz": 0}, "sample_rate_hz is 0"),
+    ],
+)
+def test_settings_out_of_range_are_refused_before_any_work(model: ReWaS, tmp_path: Path, change, said: str) -> None:
+    # The file is not even there: settings are looked at first.
+    with pytest.raises(SettingsError, match=said) as caught:
+        model.generate(VideoClip(tmp_path / "a.mp4"), **{**FAST, **change})
+    assert caught.value.remedy
+
+
+def test_an_energy_of_another_length_is_refused(model: ReWaS, long_clip: Path) -> None:
+    for duration_s in (1.5, 2.6):
+        with pytest.raises(SettingsError, match=r"energy curve lasts .* but the clip long.mkv lasts 2.000 s"):
+            model.generate(VideoClip(long_clip, duration=2), energy=_curve(duration_s), **FAST)
+
+
+@pytest.mark.parametrize(("start", "duration"), [(20, 5), (30, None), (30, 1), (0, 22)])
+def test_a_range_outside_the_media_is_refused(model: ReWaS, long_clip: Path, start: int, duration: int | None) -> None:
+    with pytest.raises(MediaError, match=r"Kitchen .*long.mkv ends at 21.0"):
+        model.generate(VideoClip(long_clip, start=start, duration=duration, name="Kitchen"), **FAST)
+
+
+def test_media_that_cannot_be_used_is_named(model: ReWaS, tmp_path: Path) -> None:
+    (tmp_path / "notes.mp4").write_text("no film", "utf-8")
+    mute = write_numbered_clip(tmp_path / "mute.mp4", frames=25)
+    for work, path in (
+        (lambda clip: model.generate(clip, **FAST), tmp_path / "gone.mp4"),
+        (lambda clip: model.generate(clip, **FAST), tmp_path / "notes.mp4"),
+        (model.estimate_energy, tmp_path / "notes.mp4"),
+        (model.measure_energy, mute),
+    ):
+        with pytest.raises(MediaError, match=path.name):
+            work(VideoClip(path))
+
+
+def test_a_pack_that_cannot_compare_says_so(model: ReWaS, long_clip: Path) -> None:
+    report = model.check_conflict(VideoClip(long_clip), "a bell")
+    assert (report.verdict, report.score) == ("unsupported", None)
+    assert "tiny" in report.explanation
+    with pytest.raises(SettingsError):
+        model.check_conflict(VideoClip(long_clip), " ")
+
+
+@pytest.mark.parametrize("device", ["gpu", "cuda:99", "cuda:-1", ""])
+def test_a_device_that_is_not_there_is_refused(tiny_pack: Path, device: str) -> None:
+    with pytest.raises((SettingsError, PackError)) as caught:
+        ReWaS.from_pretrained(tiny_pack, device=device)
+    assert repr(device) in caught.value.what

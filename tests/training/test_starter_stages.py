@@ -1,0 +1,200 @@
+"""One real run through every stage, small enough to finish in seconds; and settings that are refused."""
+
+import json
+import threading
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from rewas_engine import EnergyCurve, ReWaS, SettingsError
+from rewas_engine.training import card
+from rewas_engine.training.corpus import WorldCorpus
+from rewas_engine.training.loop import LoopConfig, TrainingProgress, TrainingStopped
+from rewas_engine.training.stages import DenoiserBatches, DenoiserRecipe, augmented, softened_energies
+from rewas_engine.training.starter import STAGES, StarterConfig, StarterTraining
+from rewas_engine.training.untrained import TINY
+
+FEW = LoopConfig(steps=4, learning_rate=1e-3, warmup_steps=1, checkpoint_every=2)
+SMALL = replace(
+    TINY,
+    sounds=8,
+    pictures=3,
+    codec_clips=8,
+    denoiser=DenoiserRecipe(batch_size=2, crop_frames=64),
+    base=FEW,
+    adapter=FEW,
+    vocoder=FEW,
+    vocoder_batch=2,
+    vocoder_crop_frames=32,
+    picture=FEW,
+    picture_batch=2,
+)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[StarterTraining, list[TrainingProgress]]:
+    """A run through all stages, and all that it told."""
+    told: list[TrainingProgress] = []
+    training = StarterTraining(SMALL, tmp_path_factory.mktemp("run"), report=told.append)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(card, "MEASURED_SCENES", 2)
+        training.run()
+    return training, told
+
+
+@pytest.mark.slow
+def test_all_stages_end_in_a_pack_that_makes_sound(trained) -> None:
+    training, told = trained
+    model = ReWaS.from_pretrained(training.pack_folder, device="cpu")
+    assert model.pack.name == "starter"
+    requested = EnergyCurve(np.full(100, -4, np.float32), 100)
+    log_mel = model.sound.log_mel("a drum", requested, 0, model.sampling_settings(2))
+    waveform = model.sound.waveform(log_mel, 16_000)
+    assert waveform.shape == (16_000,)
+    assert np.isfinite(waveform).all()
+    assert waveform.any()
+    names = list(dict.fromkeys(progress.stage for progress in told))
+    assert names == ["corpus: sounds", "corpus: pictures", "base", "adapter", "vocoder", "picture", "pack: measuring"]
+    assert [progress.step for progress in told if progress.stage == "adapter"] == [1, 2, 3, 4]
+
+
+@pytest.mark.slow
+def test_the_pack_is_described_with_its_figures(trained) -> None:
+    training, _ = trained
+    figures = json.loads((training.pack_folder / "figures.json").read_text("utf-8"))
+    assert figures["figures"]["scenes"] == 2
+    assert figures["config"]["sounds"] == 8
+    assert "starter" in (training.pack_folder / "README.md").read_text("utf-8")
+
+
+@pytest.mark.slow
+def test_a_finished_run_is_not_run_again(trained) -> None:
+    training, _ = trained
+    told: list[TrainingProgress] = []
+    StarterTraining(SMALL, training.folder, report=told.append).run()
+    assert told == []
+    assert all((training.folder / f"{stage}.finished").is_file() for stage in STAGES)
+
+
+@pytest.mark.slow
+def test_training_moved_what_it_should_and_nothing_else(trained) -> None:
+    training, _ = trained
+    denoiser = training._load("denoiser", "UNet2DConditionModel")
+    adapter = training._load("adapter", "EnergyAdapter")
+    assert any(conv.weight.any() for conv in adapter.zero_convs)
+    # In the pack stands the base that the adapter was trained against.
+    packed = ReWaS.from_pretrained(training.pack_folder, device="cpu")._components["denoiser"]
+    for name, tensor in denoiser.state_dict().items():
+        torch.testing.assert_close(packed.state_dict()[name], tensor.half().float(), atol=0, rtol=0)
+
+
+@pytest.mark.slow
+def test_the_corpus_is_what_its_stages_need(trained) -> None:
+    training, _ = trained
+    sounds = training._sound_corpus()
+    assert sounds.log_mels.shape == (8, 512, 64)
+    assert sounds.prompts.shape == (8, 384)
+    pictures = training._pictures().seen(training.front_end)
+    assert pictures.frames.shape[0] == pictures.energies.shape[0] == 3
+    assert pictures.frames.shape[1] == pictures.energies.shape[1] == 128
+    assert training._sounds().waveforms().waveforms.abs().max() <= 16_384  # a peak of a half
+    batches = DenoiserBatches(sounds, training._load("codec", "PatchAutoencoder"), SMALL.denoiser)
+    first, again = (batches.draw(False, torch.Generator().manual_seed(1)) for _ in range(2))
+    assert all(torch.equal(one, other) for one, other in zip(first, again, strict=True))
+    latents, prompts, energies = first
+    assert (latents.shape, prompts.shape, energies.shape) == ((2, 8, 16, 16), (2, 384), (2, 64))
+    assert batches.draw(True, torch.Generator().manual_seed(1))[0].shape == (1, 8, 128, 16)
+
+
+@pytest.mark.slow
+def test_a_corpus_of_other_settings_is_refused(trained) -> None:
+    training, _ = trained
+    for other in (replace(SMALL, sounds=9), replace(SMALL, seed=2)):
+        with pytest.raises(SettingsError, match="clips of other settings"):
+            StarterTraining(other, training.folder).write_corpus()
+
+
+@pytest.mark.slow
+def test_a_corpus_that_is_stopped_keeps_what_is_made(tmp_path: Path) -> None:
+    cancel = threading.Event()
+    cancel.set()
+    corpus = WorldCorpus(tmp_path, 2, 0, 77)
+    with pytest.raises(TrainingStopped):
+        corpus.write(1, cancel=cancel)
+    assert len(corpus.captions()) == 2
+    assert list(tmp_path.glob("*partial*")) == []
+
+
+def test_an_unknown_stage_is_refused_before_any_work(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="no stage 'bass'"):
+        StarterTraining(SMALL, tmp_path / "run").run(["corpus", "bass"])
+    assert not (tmp_path / "run").exists()
+
+
+def test_settings_are_read_over_the_defaults(tmp_path: Path) -> None:
+    path = tmp_path / "small.toml"
+    path.write_text(
+        "sounds = 12\nwidths = [16, 32]\n[base]\nsteps = 7\nlearning_rate = 1\n[denoiser]\nhint_dropout = 0\n"
+    )
+    config = StarterConfig.read(path)
+    assert (config.sounds, config.widths, config.base.steps) == (12, (16, 32), 7)
+    assert (config.base.learning_rate, config.base.warmup_steps) == (1.0, StarterConfig().base.warmup_steps)
+    assert config.denoiser.hint_dropout == 0
+    assert config.adapter == StarterConfig().adapter
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("sounds = ", "small.toml cannot be read"),
+        ("songs = 3", "small.toml sets songs"),
+        ("[base]\nstep = 3", "base in small.toml sets step"),
+        ("sounds = 'many'", "small.toml sets sounds"),
+        ("sounds = 2.5", "small.toml sets sounds"),
+        ("sounds = -1", "small.toml sets sounds"),
+        ("sounds = true", "small.toml sets sounds"),
+        ("base = 3", "small.toml sets base"),
+        ("widths = 64", "small.toml sets widths"),
+        ("widths = []", "small.toml sets widths"),
+        ("widths = ['a']", "small.toml sets widths"),
+        ("[seed]\na = 1", "small.toml sets seed"),
+        ("[base]\nsteps = 0", "base in small.toml sets steps"),
+        ("[base]\nlearning_rate = nan", "base in small.toml sets learning_rate"),
+        ("[base]\nlearning_rate = inf", "base in small.toml sets learning_rate"),
+    ],
+)
+def test_settings_that_make_no_sense_are_named(text: str, said: str, tmp_path: Path) -> None:
+    path = tmp_path / "small.toml"
+    path.write_text(text, "utf-8")
+    with pytest.raises(SettingsError, match=said):
+        StarterConfig.read(path)
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="nowhere.toml cannot be read"):
+        StarterConfig.read(tmp_path / "nowhere.toml")
+
+
+def test_softened_energies_are_coarse_and_keep_their_place() -> None:
+    energies = torch.full((2, 512), -8.0)
+    energies[:, 200:260] = -2
+    soft = softened_energies(energies)
+    assert soft.shape == (2, 512)
+    assert soft[0, 230] == pytest.approx(-2, abs=0.6)
+    assert soft[0, :150].sub(-8).abs().max() < 0.1
+    # The rise stays where it was, to within one of the 112 values.
+    rise = int((soft[0] > -5).float().argmax())
+    assert abs(rise - 200) <= 6
+    assert softened_energies(energies[:0]).shape == (0, 512)
+
+
+def test_augmented_clips_stay_pictures_and_differ() -> None:
+    frames = torch.rand(4, 6, 32, 32, generator=torch.Generator().manual_seed(0))
+    one, other = (augmented(frames, torch.Generator().manual_seed(seed)) for seed in (1, 2))
+    assert one.shape == frames.shape
+    assert 0 <= one.min() <= one.max() <= 1
+    assert not torch.allclose(one, other)
+    assert torch.equal(one, augmented(frames, torch.Generator().manual_seed(1)))

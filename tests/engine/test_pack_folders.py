@@ -119,7 +119,7 @@ def test_a_missing_entry_is_found_at_loading_and_not_at_work(table: str, key: st
 )
 def test_a_value_that_makes_no_sense_is_a_damaged_pack(table: str, key: str, value: object, pack: Path) -> None:
     _edit(pack, lambda document: document[table].update({key: value}))
-    with pytest.raises(PackError, match="The pack (mine|tiny) is damaged"):
+    with pytest.raises(PackError, match=r"The pack (mine|tiny) is damaged"):
         ReWaS.from_pretrained(pack)
 
 

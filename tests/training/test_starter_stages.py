@@ -174,7 +174,7 @@ def test_settings_that_make_no_sense_are_named(text: str, said: str, tmp_path: P
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
-    with pytest.raises(SettingsError, match="nowhere.toml cannot be read"):
+    with pytest.raises(SettingsError, match=r"nowhere.toml cannot be read"):
         StarterConfig.read(tmp_path / "nowhere.toml")
 
 

@@ -178,7 +178,7 @@ class ReWaS:
         """Sound for a clip of any length, exactly as long as the clip.
 
         prompt: what should be heard, 1 to 2000 characters. energy: what it should follow; None estimates it from the
-        picture. takes: 1 to 16, seeded `seed`, `seed` + 1, … num_steps: 1 to 1000. guidance_scale: 1 to 20, 1 is none.
+        picture. takes: 1 to 16, seeded `seed`, `seed` + 1, … num_steps: 1 to 1000. guidance_scale: 0 to 20, 1 is none.
         control_strength: 0 to 2, how strongly the energy steers. sample_rate_hz: of the stems; None is the pack's own.
         Raises SettingsError, MediaError, Cancelled (within one sampling step).
         """

@@ -92,6 +92,10 @@ def test_generate_without_a_server_gives_one_report_and_changes_nothing(
     assert "127.0.0.1:9" in str(lines[0].trouble)
     assert "rewas serve" in lines[0].trouble.remedy
     assert capsys.readouterr().out.count("ReWaS: ") == 1
+    bpy.ops.rewas.generate()
+    pump_until(lambda: not board().is_busy)
+    assert capsys.readouterr().out.count("ReWaS: ") == 1
+    assert len(board().jobs) == 6
     after = [(strip.name, strip.channel, sorted(strip.keys())) for strip in strips_of(scene.sequence_editor)]
     assert after == before
     assert not (tmp_path / "stems").exists()
@@ -228,6 +232,24 @@ def test_every_setting_and_operator_has_a_tooltip(scene: Any) -> None:
                 assert len(setting.description) > 20, setting.identifier
     for name in dir(bpy.ops.rewas):
         assert getattr(bpy.ops.rewas, name).get_rna_type().description, name
+
+
+def test_an_error_while_pumping_does_not_stop_the_timer(
+    scene: Any, ball: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pump = part("blender.pump")
+
+    def fail(message: Any) -> None:
+        raise RuntimeError("deliberate")
+
+    monkeypatch.setattr(pump, "_handle", fail)
+    add_movie(scene, ball)
+    bpy.ops.rewas.generate()
+    deadline_s = time.monotonic() + 60
+    while board().is_busy:
+        assert pump.on_timer() > 0
+        assert time.monotonic() < deadline_s
+    assert "deliberate" in capsys.readouterr().err
 
 
 def test_switching_off_ends_every_thread(scene: Any, ball: Path) -> None:

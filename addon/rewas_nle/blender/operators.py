@@ -45,7 +45,8 @@ class REWAS_OT_generate(bpy.types.Operator):
             self.report({"ERROR"}, f"There is no folder for the stems ({error}). Choose one in the preferences.")
             return {"CANCELLED"}
         settings = scene.rewas.sound_settings(preferences().pack.strip())
-        orders = [Order(uuid.uuid4().hex, clip, settings, scene.name, folder) for clip in selection.clips]
+        request = uuid.uuid4().hex
+        orders = [Order(uuid.uuid4().hex, clip, settings, scene.name, folder, request) for clip in selection.clips]
         address = preferences().server_address
         pump.session().generate(orders, address=address, online_access=bpy.app.online_access)
         pump.hasten()
@@ -149,20 +150,6 @@ class REWAS_OT_export_timeline(bpy.types.Operator, ExportHelper):
         return {"FINISHED"}
 
 
-class REWAS_OT_tell(bpy.types.Operator):
-    """Show an error of a job"""
-
-    bl_idname = "rewas.tell"
-    bl_label = "ReWaS"
-    bl_options = {"INTERNAL"}
-
-    text: bpy.props.StringProperty(options={"HIDDEN", "SKIP_SAVE"})
-
-    def execute(self, context: Any) -> set[str]:
-        self.report({"ERROR"}, self.text)
-        return {"CANCELLED"}
-
-
 class REWAS_OT_wait(bpy.types.Operator):
     """Wait until every job is over. For scripts in the background, where timers never fire"""
 
@@ -199,7 +186,6 @@ CLASSES = (
     REWAS_OT_check_server,
     REWAS_OT_copy_prompt,
     REWAS_OT_export_timeline,
-    REWAS_OT_tell,
     REWAS_OT_wait,
 )
 

@@ -1,17 +1,20 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The one place where what threads have to say reaches Blender.
 
-A timer calls `pump()`; so do tests and scripts in the background, where timers never fire.
+A timer calls `on_timer()`; tests and scripts in the background, where timers never fire, call `pump()`.
 """
 
 from __future__ import annotations
 
+import textwrap
 import time
+import traceback
 from typing import Any
 
 import bpy
 
 from ..core.board import Board
+from ..core.generate import Order
 from ..core.messages import JobAccepted, JobCancelled, JobFailed, Message, ServerState, StemsArrived, Trouble
 from ..core.session import Session
 from .placing import mark_strip, place_stems, unmark_strips
@@ -20,6 +23,7 @@ from .preferences import preferences
 PUMP_EVERY_S = 0.1
 IDLE_EVERY_S = 0.5
 PUMP_WITHIN_S = 0.01
+_POPUP_CHARACTERS = 90
 
 _session: Session | None = None
 _drawn_board: Board | None = None
@@ -46,11 +50,20 @@ def pump() -> float:
     return PUMP_EVERY_S if current.board.is_busy else IDLE_EVERY_S
 
 
+def on_timer() -> float:
+    """Pump, and come again whatever happens: Blender drops a timer whose function raises."""
+    try:
+        return pump()
+    except Exception:
+        traceback.print_exc()
+        return IDLE_EVERY_S
+
+
 def hasten() -> None:
     """Have the timer call soon: a job has begun."""
-    if bpy.app.timers.is_registered(pump):
-        bpy.app.timers.unregister(pump)
-    bpy.app.timers.register(pump, first_interval=PUMP_EVERY_S, persistent=True)
+    if bpy.app.timers.is_registered(on_timer):
+        bpy.app.timers.unregister(on_timer)
+    bpy.app.timers.register(on_timer, first_interval=PUMP_EVERY_S, persistent=True)
 
 
 def _handle(message: Message) -> None:
@@ -71,25 +84,36 @@ def _handle(message: Message) -> None:
                 _tell(placed.trouble)
         case JobFailed():
             unmark_strips(order)
-            if _is_first_with(message.trouble, order.key):
+            if _is_first_with(message.trouble, order):
                 _tell(message.trouble)
         case JobCancelled():
             unmark_strips(order)
 
 
-def _is_first_with(trouble: Trouble, key: str) -> bool:
+def _is_first_with(trouble: Trouble, order: Order) -> bool:
     """Ten clips and no server are one report, not ten."""
-    return not any(line.trouble == trouble for line in session().board.jobs.values() if line.key != key)
+    current = session()
+    same_request = [key for key, other in current.orders.items() if other.request == order.request and key != order.key]
+    return not any(current.board.jobs[key].trouble == trouble for key in same_request if key in current.board.jobs)
 
 
 def _tell(trouble: Trouble) -> None:
-    """Report through an operator, as every other error of Blender's: a popup, the status bar, the Info log."""
+    """Show what went wrong where the user looks. It stays in the panel too.
+
+    Not through an operator's report: an error that an operator reports to Python becomes an exception there.
+    """
+    print(f"ReWaS: {trouble}")  # noqa: T201
     windows = bpy.context.window_manager.windows
     if bpy.app.background or not windows:
-        print(f"ReWaS: {trouble}")  # noqa: T201
         return
+
+    def draw(menu: Any, context: Any) -> None:
+        for sentence in (trouble.what, trouble.remedy):
+            for line in textwrap.wrap(sentence, _POPUP_CHARACTERS):
+                menu.layout.label(text=line)
+
     with bpy.context.temp_override(window=windows[0]):
-        bpy.ops.rewas.tell("INVOKE_DEFAULT", text=str(trouble))
+        bpy.context.window_manager.popup_menu(draw, title="ReWaS", icon="ERROR")
 
 
 def _push_undo(message: str) -> None:
@@ -126,8 +150,8 @@ def register() -> None:
 
 def unregister() -> None:
     global _session
-    if bpy.app.timers.is_registered(pump):
-        bpy.app.timers.unregister(pump)
+    if bpy.app.timers.is_registered(on_timer):
+        bpy.app.timers.unregister(on_timer)
     if bpy.app.timers.is_registered(_watch_when_loaded):
         bpy.app.timers.unregister(_watch_when_loaded)
     if _watch_when_loaded in bpy.app.handlers.load_post:

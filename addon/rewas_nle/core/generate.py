@@ -49,7 +49,8 @@ class SoundSettings:
 class Order:
     """One clip to make sound for. key: a UUID; it is also the idempotency key of the job.
 
-    scene_name: where the strip stands. stems_folder: where its sound goes, absolute.
+    scene_name: where the strip stands. stems_folder: where its sound goes, absolute. request: names the press of
+    Generate that it came from, which all its clips share.
     """
 
     key: str
@@ -57,6 +58,7 @@ class Order:
     settings: SoundSettings
     scene_name: str
     stems_folder: Path
+    request: str = ""
 
 
 @dataclass

@@ -178,6 +178,8 @@ def server_address(installed: str, tmp_path_factory: pytest.TempPathFactory) -> 
         env={
             **os.environ,
             "REWAS_PACKS": str(packs),
+            # Two threads that wait for each other on a busy machine take many times as long as one.
+            "OMP_NUM_THREADS": "1",
             "PYTHONPATH": os.pathsep.join(str(ROOT / room) for room in ("", "proto", "server")),
         },
         stderr=subprocess.PIPE,

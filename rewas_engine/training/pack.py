@@ -59,7 +59,7 @@ def write_pack(
             "components": {**classes, "schedule": type(schedule).__name__, "text_encoder": "SentenceEncoder"},
             "audio": asdict(audio),
             "window": {"frames": 512, "overlap_frames": 128, "patch": 4},
-            "sampling": {"num_steps": 20, "guidance_scale": 1.75, "eta": 0.0},
+            "sampling": {"num_steps": 20, "guidance_scale": 1.5, "eta": 0.0},
             "picture": {
                 "frame_rate": "25",
                 "width": 64,

@@ -76,7 +76,7 @@ class StarterConfig:
     denoiser: DenoiserRecipe = field(default_factory=DenoiserRecipe)
     base: LoopConfig = field(default_factory=lambda: LoopConfig(steps=2300, learning_rate=6e-4))
     adapter: LoopConfig = field(default_factory=lambda: LoopConfig(steps=500, learning_rate=6e-4))
-    vocoder: LoopConfig = field(default_factory=lambda: LoopConfig(steps=3600, learning_rate=1e-3))
+    vocoder: LoopConfig = field(default_factory=lambda: LoopConfig(steps=2400, learning_rate=1e-3))
     vocoder_batch: int = 12
     vocoder_crop_frames: int = 96
     vocoder_width: int = 256

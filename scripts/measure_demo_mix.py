@@ -90,9 +90,26 @@ def onsets_s(
     return np.array(begins) * hop_s
 
 
-def heard_contacts(onsets: NDArray[np.float64], contacts_s: tuple[float, ...], within_s: float = 0.08) -> list[float]:
-    """For each contact that has an onset nearby, how much later the onset is, in seconds."""
-    late = (
-        [onsets[np.argmin(np.abs(onsets - contact_s))] - contact_s for contact_s in contacts_s] if onsets.size else []
+def matched_offsets_s(
+    onsets: NDArray[np.float64], contacts_s: tuple[float, ...], within_s: float = 0.05
+) -> list[float]:
+    """Pair each contact with the nearest onset that no nearer contact has: how much later each onset is, in seconds.
+
+    What is left over on either side tells as much: a roll of strikes has an onset near anything.
+    """
+    pairs = sorted(
+        (abs(onset - contact_s), number, index)
+        for number, contact_s in enumerate(contacts_s)
+        for index, onset in enumerate(onsets)
+        if abs(onset - contact_s) <= within_s
     )
-    return [float(value) for value in late if abs(value) <= within_s]
+    paired: dict[int, int] = {}
+    for _, number, index in pairs:
+        if number not in paired and index not in paired.values():
+            paired[number] = index
+    return [float(onsets[index] - contacts_s[number]) for number, index in sorted(paired.items())]
+
+
+def onset_f_score(matched: int, onsets: int, contacts: int) -> float:
+    """Harmonic mean of precision and recall of the onsets: 1 where every contact sounds and nothing else does."""
+    return 2 * matched / (onsets + contacts) if onsets + contacts else 1.0

@@ -27,7 +27,7 @@ import numpy as np
 import soundfile
 from draw_demo_energy import DrawnClip, draw_energy
 from make_demo_clips import DEMO_CLIPS, FRAME_RATE, DemoClip, make_clip
-from measure_demo_mix import heard_contacts, onsets_s, read_mix, stem_lag_s
+from measure_demo_mix import matched_offsets_s, onset_f_score, onsets_s, read_mix, stem_lag_s
 
 from rewas_api.client import RewasClient
 from rewas_api.v1 import rewas_pb2
@@ -191,7 +191,8 @@ def report_clip(clip: MadeClip, output: Path) -> dict[str, Any]:
         raise DemoError(f"{clip.demo.file_name} is {clip.placed['frames']} frames long on the timeline.")
     take = clip.sound.takes[0]
     waveform, rate = read_mono(clip.stem)
-    late_s = heard_contacts(onsets_s(waveform, rate), clip.demo.contacts_s)
+    onsets = onsets_s(waveform, rate)
+    late_s = matched_offsets_s(onsets, clip.demo.contacts_s)
     return {
         "clip": clip.demo.file_name,
         "prompt": clip.sound.settings.prompt,
@@ -205,7 +206,9 @@ def report_clip(clip: MadeClip, output: Path) -> dict[str, Any]:
         "sample_rate_hz": info.samplerate,
         "seconds": round(sum(clip.sound.timings_s.values()), 2),
         "contacts": len(clip.demo.contacts_s),
-        "contacts_heard": len(late_s),
+        "onsets": onsets.size,
+        "contacts_with_an_onset": len(late_s),
+        "onset_f_score": round(onset_f_score(len(late_s), onsets.size, len(clip.demo.contacts_s)), 3),
         "median_onset_offset_ms": round(1000 * float(np.median(late_s)), 1) if late_s else None,
         "stem": str(clip.stem.relative_to(output)),
     }
@@ -288,8 +291,8 @@ def run(clock: Clock, output: Path, workplace: Path) -> None:
     for clip in report["clips"]:
         clock.say(
             f"{clip['clip']}: {clip['samples']} samples, exactly its picture's length; made in {clip['seconds']} s; "
-            f"energy correlation {clip['energy_correlation']}; {clip['contacts_heard']} of {clip['contacts']} "
-            "contacts heard in time"
+            f"energy correlation {clip['energy_correlation']}; {clip['contacts_with_an_onset']} of "
+            f"{clip['contacts']} contacts in the picture have one of the sound's {clip['onsets']} onsets within 50 ms"
         )
     clock.say(f"each stem stands within {max(map(abs, report['mix']['stem_lags_ms'])):.2f} ms of its place in the film")
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from draw_demo_energy import DrawnClip, draw_energy
 from make_demo_clips import DEMO_CLIPS, FRAME_RATE, DemoClip, encode, make_clip
-from measure_demo_mix import heard_contacts, onsets_s, read_mix, stem_lag_s
+from measure_demo_mix import matched_offsets_s, onset_f_score, onsets_s, read_mix, stem_lag_s
 from numpy.typing import NDArray
 
 from rewas_engine import SILENCE_NATS, EnergyCurve
@@ -108,12 +108,24 @@ def test_a_film_without_sound_is_refused(tmp_path: Path) -> None:
 def test_onsets_are_found_where_something_is_struck() -> None:
     found = onsets_s(struck(Fraction(2)), RATE_HZ)
     assert found == pytest.approx(HITS_S, abs=0.006)
-    assert heard_contacts(found, (0.3, 1.0, 1.5)) == pytest.approx([-0.05, 0.0], abs=0.006)
+    assert matched_offsets_s(found, (0.28, 1.0, 1.5)) == pytest.approx([-0.03, 0.0], abs=0.006)
+
+
+def test_an_onset_answers_one_contact_only() -> None:
+    assert matched_offsets_s(np.array([1.0]), (0.97, 1.01)) == pytest.approx([-0.01])
+
+
+def test_a_roll_of_onsets_scores_low_though_it_meets_every_contact() -> None:
+    roll = np.arange(0.0, 2.0, 0.05)
+    matched = len(matched_offsets_s(roll, HITS_S))
+    assert matched == len(HITS_S)
+    assert onset_f_score(matched, roll.size, len(HITS_S)) < 0.2
+    assert onset_f_score(3, 3, 3) == 1.0
 
 
 def test_silence_has_no_onsets() -> None:
     assert onsets_s(np.zeros(RATE_HZ, np.float32), RATE_HZ).size == 0
-    assert heard_contacts(np.empty(0), HITS_S) == []
+    assert matched_offsets_s(np.empty(0), HITS_S) == []
 
 
 def test_the_drawing_shows_each_clip(tmp_path: Path) -> None:

@@ -79,6 +79,8 @@ energy (mean log-mel, 100 values a second); "uncontrolled" is the same noise and
 - It knows {len(CLASS_NAMES)} kinds of sound: {classes}. Other prompts land on the nearest of these, or between them.
 - Everything is synthetic: recognisable, not realistic. The rate is 16 kHz, so there is nothing above 8 kHz.
 - Picture to energy was learnt from drawn pictures; on camera footage it sees motion, not causes.
+- The energy that it reads from a picture is smoother than sound is: quick strikes melt together. Where single hits
+  matter, bring a curve.
 - No speech, no music.
 """
     _write(path / "README.md", text)

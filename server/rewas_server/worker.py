@@ -18,7 +18,8 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from rewas_engine import Cancelled
+from rewas_api.errors import ProblemError
+from rewas_engine import Cancelled, EngineError
 from rewas_server import tasks
 from rewas_server import worker_messages as messages
 from rewas_server.media import MediaLibrary
@@ -62,6 +63,7 @@ class Worker:
     def work(self) -> None:
         """Do jobs, for ever."""
         self._send(messages.Ready())
+        self._load_default_pack()
         while True:
             self._do(self._waiting.get())
 
@@ -88,11 +90,23 @@ class Worker:
         except Cancelled:
             _remove(output_dir)
             self._send(messages.Stopped(job_id))
+        except (EngineError, ProblemError) as error:
+            _log.warning("The job %s failed: %s", job_id, error)
+            _remove(output_dir)
+            self._send(messages.Failed(job_id, problem_from(error)))
         except Exception as error:
             _log.exception("The job %s failed.", job_id)
             _remove(output_dir)
             self._send(messages.Failed(job_id, problem_from(error)))
         self._cancelled_jobs.discard(job_id)
+
+    def _load_default_pack(self) -> None:
+        """Load it before anybody asks, so that the first sound does not wait for it."""
+        try:
+            self._engine(self._start.default_pack)
+        except EngineError as error:
+            # Whoever asks for this pack will be told; other packs still work.
+            _log.warning("The pack %s cannot be loaded: %s", self._start.default_pack, error)
 
     def _load_engine(self, pack: str) -> ReWaS:
         from rewas_engine import ReWaS

@@ -84,5 +84,6 @@ def test_blender_stands_without_the_model(version: str) -> None:
         pytest.skip(f"Blender {version} is not set up here; `make test` does it")
     forbidden = ("torch", "diffusers", "transformers", "rewas_engine", "rewas_server")
     code = f"import importlib.util as u; print([name for name in {forbidden} if u.find_spec(name)])"
-    done = subprocess.run([python, "-c", code], cwd="/", text=True, capture_output=True, check=True)
+    # Isolated: where the checks are run, PYTHONPATH names rooms of the checkout.
+    done = subprocess.run([python, "-I", "-c", code], cwd="/", text=True, capture_output=True, check=True)
     assert done.stdout.strip() == "[]"

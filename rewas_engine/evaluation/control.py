@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from rewas_engine.energy import energy_agreement
-from rewas_engine.mel import AudioFrontEnd, normalised
+from rewas_engine.mel import normalised
 from rewas_engine.pipeline import ReWaS
 from rewas_engine.training.world import Scene, render_sound, sample_scene
 
@@ -60,7 +60,7 @@ def measure_control(
 
     on_scene: called with finished and total scenes.
     """
-    front_end = AudioFrontEnd(model.front_end.config)
+    front_end = model.front_end
     with_control, without = model.sampling_settings(), model.sampling_settings(control_strength=0.0)
     rows: list[tuple[float, float, float, float]] = []
     for seed, scene in enumerate(scenes):

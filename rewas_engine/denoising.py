@@ -17,21 +17,23 @@ WINDOWS_AT_ONCE = 4
 
 @dataclass(frozen=True)
 class SteeredDenoiser:
-    """Predicts for a whole latent what the network predicts for one window, for one prompt and one energy.
+    """Predicts for a whole latent what the network predicts for each of its windows.
 
-    prompt, empty_prompt: [D]. hints: [N, C, W, F], one for each window. starts: [N] first latent position of each.
-    guidance_scale: 1 is without the unconditional branch. control_strength: factor of the adapter's residuals; 0 runs
-    the base alone.
+    prompts: [N, D], one for each window. empty_prompt: [D]. hints: [N, C, W, F]. starts: [N] first latent position of
+    each. guidance_scale: 1 is without the unconditional branch. guided_from: the lowest timestep that is still guided;
+    guidance at the end only makes loud frames louder. control_strength: factor of the adapter's residuals; 0 runs the
+    base alone.
     """
 
     denoiser: Any
     adapter: EnergyAdapter
-    prompt: torch.Tensor
+    prompts: torch.Tensor
     empty_prompt: torch.Tensor
     hints: torch.Tensor
     starts: list[int]
     guidance_scale: float
     control_strength: float
+    guided_from: float = 0.0
 
     def __call__(self, latents: torch.Tensor, timestep: torch.Tensor) -> torch.Tensor:
         """Prediction [C, T, F] for latents [C, T, F]: the windows' predictions, blended."""
@@ -44,8 +46,8 @@ class SteeredDenoiser:
 
     def _predict(self, windows: torch.Tensor, timestep: torch.Tensor, first: int) -> torch.Tensor:
         hints = self.hints[first : first + len(windows)]
-        prompts = self.prompt.expand(len(windows), -1)
-        if self.guidance_scale == 1:
+        prompts = self.prompts[first : first + len(windows)]
+        if self.guidance_scale == 1 or timestep < self.guided_from:
             return self._run(windows, timestep, prompts, hints)
         # The unconditional branch has neither words nor energy, but the adapter still runs: that is how it was trained.
         both = self._run(

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from rewas_engine.clip import VideoClip, sample_count
 from rewas_engine.components import load_component
+from rewas_engine.control import Controls
 from rewas_engine.energy import LOUDEST_NATS, EnergyCurve, FloatArray, energy_agreement
 from rewas_engine.errors import Cancelled, MediaError, PackError, SettingsError
 from rewas_engine.media.audio import read_audio, resampled, within_full_scale
@@ -115,6 +116,7 @@ class ReWaS:
             float(defaults["guidance_scale"]) if guidance_scale is None else guidance_scale,
             control_strength,
             float(defaults["eta"]),
+            float(defaults.get("unguided_share", 0.0)),
         )
         _check_whole("num_steps", settings.num_steps, 1, MAX_STEPS)
         _check_between("guidance_scale", settings.guidance_scale, 0, MAX_GUIDANCE_SCALE)
@@ -209,7 +211,7 @@ class ReWaS:
                 clock.tick("sample", finished, settings.num_steps, take, takes)
 
             with clock.stage("sample", take, takes):
-                log_mel = self.sound.log_mel(prompt, requested, seed + take, settings, step)
+                log_mel = self.sound.log_mel(prompt, Controls.following(requested), seed + take, settings, step)
             with clock.stage("vocode", take, takes):
                 made.append(self._take(seed + take, log_mel, requested, read.duration_s, rate_hz))
                 clock.tick("vocode", 1, 1, take, takes)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from rewas_engine.control import energy_hint
+from rewas_engine.control import ControlBatch, Controls, control_hint, understood_controls
 from rewas_engine.denoising import SteeredDenoiser
-from rewas_engine.energy import EnergyCurve
+from rewas_engine.errors import SettingsError
 from rewas_engine.media.audio import within_full_scale
 from rewas_engine.mel import AudioFrontEnd
 from rewas_engine.sampling import sample
@@ -24,13 +24,15 @@ class SamplingSettings:
     """How a latent is sampled.
 
     num_steps: at least 1. guidance_scale: 1 is none. control_strength: factor of the adapter, 0 is the base alone.
-    eta: 0 is deterministic DDIM, 1 adds the noise of DDPM.
+    eta: 0 is deterministic DDIM, 1 adds the noise of DDPM. unguided_share: last part of the noise schedule, 0 to 1,
+    in which there is no guidance (Kynkäänniemi et al. 2024): there it only makes loud frames louder.
     """
 
     num_steps: int
     guidance_scale: float
     control_strength: float
     eta: float
+    unguided_share: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -62,39 +64,101 @@ class SoundMaker:
     def log_mel(
         self,
         prompt: str,
-        requested: EnergyCurve,
+        controls: Controls,
         seed: int,
         settings: SamplingSettings,
         on_step: Callable[[int], object] | None = None,
     ) -> torch.Tensor:
-        """Log-mel [T, bins] in nats that covers the request (at the mel frame rate): T is at least one window.
+        """Log-mel [T, bins] in nats that covers the controls: T is at least one window.
 
         on_step: called with the number of finished sampling steps; what it raises ends the work.
+        Raises SettingsError for controls that the pack does not understand.
         """
-        codec, bins, window = self._components["codec"], self._front_end.config.bins, self._window
-        silence_nats = self._front_end.config.silence_nats
-        total = max(window.frames, -(-requested.values.size // window.patch) * window.patch)
-        padded = np.full(total, silence_nats, np.float32)
-        padded[: requested.values.size] = requested.values
+        window = self._window
+        total = max(window.frames, -(-controls.frames // window.patch) * window.patch)
         starts = window.starts(total)
-        latent_starts = [start // window.patch for start in starts]
-        energies = cut(torch.from_numpy(padded).to(self._device), starts, window.frames, dim=0)
-        hints = torch.cat([energy_hint(energy[None], codec, bins) for energy in energies])
-        prompts = self._components["text_encoder"]([prompt, ""]).to(self._device)
+        padded = controls.padded(total, self._front_end.config.silence_nats)
+        hints = self._hints([padded.part(start, window.frames) for start in starts])
+        # Drawn on the CPU: one seed is one noise on every device.
+        generator = torch.Generator().manual_seed(seed)
+        noise = torch.randn((*self._latent_shape(total),), generator=generator)
+        prompts = self._embedded([prompt]).expand(len(starts), -1)
+        latents = self._sampled(prompts, hints, starts, noise, generator, settings, on_step)
+        parts = cut(latents, [start // window.patch for start in starts], window.frames // window.patch, dim=1)
+        decoded = torch.cat([self._decoded(part[None]) for part in parts])
+        return blend(decoded, starts, total, dim=0).clamp(min=self._front_end.config.silence_nats)
+
+    @torch.inference_mode()
+    def log_mels(
+        self,
+        prompts: Sequence[str],
+        controls: Sequence[Controls],
+        seeds: Sequence[int],
+        settings: SamplingSettings,
+        on_step: Callable[[int], object] | None = None,
+    ) -> torch.Tensor:
+        """Log-mels [B, T, bins] of sounds of one window each, made together: T is the window's length.
+
+        Each is what `log_mel` makes of its prompt, controls and seed, as long as no noise is added while sampling.
+        """
+        window, silence_nats = self._window, self._front_end.config.silence_nats
+        hints = self._hints([one.padded(window.frames, silence_nats) for one in controls])
+        noise = torch.cat(
+            [
+                torch.randn(self._latent_shape(window.frames), generator=torch.Generator().manual_seed(seed))
+                for seed in seeds
+            ],
+            dim=1,
+        )
+        # Windows that stand side by side without an overlap have nothing to do with each other.
+        starts = [index * window.frames for index in range(len(controls))]
+        generator = torch.Generator().manual_seed(seeds[0])
+        latents = self._sampled(self._embedded(prompts), hints, starts, noise, generator, settings, on_step)
+        parts = torch.stack(latents.split(window.frames // window.patch, dim=1))
+        return self._decoded(parts).clamp(min=silence_nats)
+
+    def _hints(self, windows: Sequence[Controls]) -> torch.Tensor:
+        understood = understood_controls(self._components["adapter"])
+        unknown = sorted({name for window in windows for name in window.names} - set(understood))
+        if unknown:
+            raise SettingsError(
+                f"This pack does not understand {', '.join(unknown)}.", f"It follows {', '.join(understood)}."
+            )
+        batch = ControlBatch.of(windows, self._device)
+        codec, bins = self._components["codec"], self._front_end.config.bins
+        return control_hint(batch, codec, bins, self._components["adapter"])
+
+    def _embedded(self, prompts: Sequence[str]) -> torch.Tensor:
+        embedded: torch.Tensor = self._components["text_encoder"](list(prompts)).to(self._device)
+        return embedded
+
+    def _latent_shape(self, frames: int) -> tuple[int, int, int]:
+        patch = self._window.patch
+        channels = int(self._components["denoiser"].config.in_channels)
+        return channels, frames // patch, self._front_end.config.bins // patch
+
+    def _sampled(
+        self,
+        prompts: torch.Tensor,
+        hints: torch.Tensor,
+        starts: Sequence[int],
+        noise: torch.Tensor,
+        generator: torch.Generator,
+        settings: SamplingSettings,
+        on_step: Callable[[int], object] | None,
+    ) -> torch.Tensor:
         denoiser = SteeredDenoiser(
             self._components["denoiser"],
             self._components["adapter"],
-            prompts[0],
-            prompts[1],
+            prompts,
+            self._embedded([""])[0],
             hints,
-            latent_starts,
+            [start // self._window.patch for start in starts],
             settings.guidance_scale,
             settings.control_strength,
+            settings.unguided_share * float(self._components["schedule"].config.num_train_timesteps),
         )
-        # Drawn on the CPU: one seed is one noise on every device.
-        generator = torch.Generator().manual_seed(seed)
-        noise = torch.randn((hints.shape[1], total // window.patch, hints.shape[3]), generator=generator)
-        latents = sample(
+        return sample(
             denoiser,
             noise.to(self._device),
             self._components["schedule"],
@@ -103,9 +167,12 @@ class SoundMaker:
             generator=generator,
             on_step=on_step,
         )
-        parts = cut(latents / codec.config.scaling_factor, latent_starts, window.frames // window.patch, dim=1)
-        decoded = torch.cat([codec.decode(part[None]).sample[:, 0] for part in parts])
-        return blend(decoded, starts, total, dim=0).clamp(min=silence_nats)
+
+    def _decoded(self, latents: torch.Tensor) -> torch.Tensor:
+        """Log-mels [B, T, bins] of latents [B, C, T', F]."""
+        codec = self._components["codec"]
+        decoded: torch.Tensor = codec.decode(latents / codec.config.scaling_factor).sample[:, 0]
+        return decoded
 
     @torch.inference_mode()
     def waveform(self, log_mel: torch.Tensor, samples: int) -> NDArray[np.float32]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from rewas_engine.control import Controls
 from rewas_engine.energy import energy_agreement
 from rewas_engine.mel import normalised
 from rewas_engine.pipeline import ReWaS
@@ -66,8 +67,8 @@ def measure_control(
     for seed, scene in enumerate(scenes):
         sound = normalised(render_sound(scene))
         requested = front_end.measure(sound)
-        log_mel = model.sound.log_mel(scene.caption, requested, seed, with_control)
-        uncontrolled = model.sound.log_mel(scene.caption, requested, seed, without)
+        log_mel = model.sound.log_mel(scene.caption, Controls.following(requested), seed, with_control)
+        uncontrolled = model.sound.log_mel(scene.caption, Controls.following(requested), seed, without)
         produced = front_end.measure(model.sound.waveform(log_mel, sound.size)).values
         mae_nats, correlation = energy_agreement(requested.values, produced)
         _, mel_correlation = energy_agreement(requested.values, _mel_energy(log_mel, requested.values.size))

@@ -18,16 +18,17 @@ class EnergyAdapter(ModelMixin, ConfigMixin):  # type: ignore[misc]
     """ControlNet-style adapter of ReWaS (paper, section 3.3).
 
     unet: the configuration of the denoiser that it belongs to (UNet2DConditionModel, class embedding concatenated).
-    latent_bins: frequency bins of a latent.
+    latent_bins: frequency bins of a latent. hint_channels: of the hint; None is those of a latent, for energy alone.
 
-    The hint (the latent of the energy repeated over all mel bins) passes Linear - SiLU - Conv 3x3 and is added once,
-    after the first convolution. Each skip and the middle leave through a 1x1 convolution that starts at zero.
+    The hint (the latent of the energy repeated over all mel bins, and with more channels further controls) passes
+    Linear - SiLU - Conv 3x3 and is added once, after the first convolution. Each skip and the middle leave through a
+    1x1 convolution that starts at zero.
     """
 
     config_name = "config.json"
 
     @register_to_config
-    def __init__(self, unet: dict[str, Any], latent_bins: int = 16) -> None:
+    def __init__(self, unet: dict[str, Any], latent_bins: int = 16, hint_channels: int | None = None) -> None:
         super().__init__()
         self.encoder = UNet2DConditionModel.from_config(unet)
         # Only the encoder half has a duty here; what is left out would cost memory and never see a gradient.
@@ -36,14 +37,16 @@ class EnergyAdapter(ModelMixin, ConfigMixin):  # type: ignore[misc]
         self.encoder.conv_out = nn.Identity()
         widths = self.encoder.config.block_out_channels
         self.hint_linear = nn.Linear(latent_bins, latent_bins)
-        self.hint_conv = nn.Conv2d(self.encoder.config.in_channels, widths[0], 3, padding=1)
+        self.hint_conv = nn.Conv2d(hint_channels or self.encoder.config.in_channels, widths[0], 3, padding=1)
         self.zero_convs = nn.ModuleList(_zero_conv(width) for width in self._skip_widths())
         self.middle_zero_conv = _zero_conv(widths[-1])
 
     @classmethod
-    def from_denoiser(cls, denoiser: UNet2DConditionModel, latent_bins: int = 16) -> EnergyAdapter:
+    def from_denoiser(
+        cls, denoiser: UNet2DConditionModel, latent_bins: int = 16, hint_channels: int | None = None
+    ) -> EnergyAdapter:
         """An adapter that starts as a copy of a denoiser's encoder half, as ControlNet does."""
-        adapter = cls(unet=dict(denoiser.config), latent_bins=latent_bins)
+        adapter = cls(unet=dict(denoiser.config), latent_bins=latent_bins, hint_channels=hint_channels)
         wanted = adapter.encoder.state_dict()
         adapter.encoder.load_state_dict({name: denoiser.state_dict()[name] for name in wanted})
         return adapter
@@ -53,7 +56,7 @@ class EnergyAdapter(ModelMixin, ConfigMixin):  # type: ignore[misc]
     ) -> Residuals:
         """Residuals for the denoiser's skips and middle.
 
-        sample: noisy latent [B, C, T, F]. timestep: scalar or [B]. text: [B, D]. hint: energy latent [B, C, T, F];
+        sample: noisy latent [B, C, T, F]. timestep: scalar or [B]. text: [B, D]. hint: [B, hint_channels, T, F];
         all zeros in the unconditional branch.
         """
         encoder = self.encoder

@@ -43,7 +43,8 @@ def _steered(denoiser, adapter, total: int, *, scale: float = 1.0, strength: flo
     starts = window_starts(total, window, 8)
     prompts = torch.randn(2, 384, generator=generator)
     hints = torch.randn(len(starts), 8, window, 16, generator=generator)
-    return SteeredDenoiser(denoiser, adapter, prompts[0], prompts[1], hints, starts, scale, strength)
+    wanted = prompts[0].expand(len(starts), -1)
+    return SteeredDenoiser(denoiser, adapter, wanted, prompts[1], hints, starts, scale, strength)
 
 
 def _latents(total: int) -> torch.Tensor:
@@ -100,7 +101,7 @@ def test_a_strength_of_zero_is_the_base_alone(denoiser, woken_adapter: EnergyAda
     steered = _steered(denoiser, woken_adapter, 32, strength=0.0)
     with torch.no_grad():
         off = steered(latents, STEP)
-        alone = denoiser(latents[None], STEP, encoder_hidden_states=None, class_labels=steered.prompt[None]).sample[0]
+        alone = denoiser(latents[None], STEP, encoder_hidden_states=None, class_labels=steered.prompts).sample[0]
         on = _steered(denoiser, woken_adapter, 32, strength=1.0)(latents, STEP)
         half = _steered(denoiser, woken_adapter, 32, strength=0.5)(latents, STEP)
     torch.testing.assert_close(off, alone)
@@ -123,11 +124,21 @@ def test_guidance_of_one_runs_no_unconditional_branch(denoiser, woken_adapter: E
 
 def test_guidance_takes_words_and_energy_away_but_not_the_adapter(denoiser, woken_adapter: EnergyAdapter) -> None:
     steered, latents = _steered(denoiser, woken_adapter, 32, scale=3.0), _latents(32)
-    bare = replace(steered, prompt=steered.empty_prompt, hints=torch.zeros_like(steered.hints), guidance_scale=1.0)
+    empty = steered.empty_prompt[None]
+    bare = replace(steered, prompts=empty, hints=torch.zeros_like(steered.hints), guidance_scale=1.0)
     with torch.no_grad():
         guided = steered(latents, STEP)
         conditional, unconditional = replace(steered, guidance_scale=1.0)(latents, STEP), bare(latents, STEP)
     torch.testing.assert_close(guided, unconditional + 3 * (conditional - unconditional), atol=1e-4, rtol=1e-3)
+
+
+def test_guidance_ends_below_its_lowest_timestep(denoiser, woken_adapter: EnergyAdapter) -> None:
+    ending = replace(_steered(denoiser, woken_adapter, 32, scale=3.0), guided_from=300.0)
+    latents = _latents(32)
+    with torch.no_grad():
+        for timestep, scale in ((torch.tensor(299), 1.0), (torch.tensor(300), 3.0)):
+            alike = replace(ending, guidance_scale=scale, guided_from=0.0)
+            torch.testing.assert_close(ending(latents, timestep), alike(latents, timestep))
 
 
 def test_a_long_latent_is_denoised_in_bounded_batches(denoiser, woken_adapter: EnergyAdapter) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 import rewas_engine
 from rewas_engine import ReWaS, installed_packs
+from rewas_engine.control import Controls
 from rewas_engine.evaluation.control import held_out_scenes, measure_control
 from rewas_engine.evaluation.picture import measure_picture
 
@@ -69,7 +70,7 @@ def test_words_choose_the_sound(starter: ReWaS) -> None:
     settings = starter.sampling_settings(num_steps=8)
 
     def brightest_bin(prompt: str) -> float:
-        magnitude = np.exp(starter.sound.log_mel(prompt, energy, 1, settings).numpy()).mean(axis=0)
+        magnitude = np.exp(starter.sound.log_mel(prompt, Controls.following(energy), 1, settings).numpy()).mean(axis=0)
         return float((magnitude * np.arange(magnitude.size)).sum() / magnitude.sum())
 
     assert brightest_bin("a downpour outside") > brightest_bin("a lorry idling") + 5

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from rewas_engine import EnergyCurve, ReWaS, SettingsError
+from rewas_engine.control import Controls
 from rewas_engine.training import card
 from rewas_engine.training.corpus import WorldCorpus
 from rewas_engine.training.loop import LoopConfig, TrainingProgress, TrainingStopped
@@ -51,7 +52,7 @@ def test_all_stages_end_in_a_pack_that_makes_sound(trained) -> None:
     model = ReWaS.from_pretrained(training.pack_folder, device="cpu")
     assert model.pack.name == "starter"
     requested = EnergyCurve(np.full(100, -4, np.float32), 100)
-    log_mel = model.sound.log_mel("a drum", requested, 0, model.sampling_settings(2))
+    log_mel = model.sound.log_mel("a drum", Controls.following(requested), 0, model.sampling_settings(2))
     waveform = model.sound.waveform(log_mel, 16_000)
     assert waveform.shape == (16_000,)
     assert np.isfinite(waveform).all()

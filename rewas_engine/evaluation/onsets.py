@@ -6,6 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.fft import rfft
+from scipy.ndimage import maximum_filter1d, uniform_filter1d
+from scipy.signal.windows import hann
+from transformers.audio_utils import mel_filter_bank
 
 TimesArray = NDArray[np.float64]
 
@@ -13,6 +17,17 @@ TOLERANCE_S = 0.05
 """Two onsets at most this far apart are the same one."""
 ROUNDING_S = 1e-9
 """Onsets that lie exactly a tolerance apart agree, whatever the last bit says."""
+
+# Found on the world's struck classes: F1 at ±50 ms of every class is highest about here.
+WINDOW_S, HOP_S, RISE_S = 0.064, 0.005, 0.03
+BANDS, LOWEST_HZ = 40, 60.0
+FLOOR = 1e-3
+"""Of the spectrogram's peak: what lies more than 60 dB below the loudest moment is not heard."""
+THRESHOLD_NATS, THRESHOLD_SHARE, THRESHOLD_REACH_S = 0.3, 0.7, 0.1
+SEPARATION_S = 0.06
+"""Onsets that follow each other faster are taken for one."""
+MASKING_S, MASKING_DB = 0.12, 5.0
+"""For so long an onset hides others that are softer by so much: the ring, rattle and echo of a strike."""
 
 
 @dataclass(frozen=True)
@@ -28,11 +43,71 @@ class OnsetScore:
 
 
 def detect_onsets(waveform: NDArray[np.floating], sample_rate_hz: int) -> tuple[TimesArray, TimesArray]:
-    """Onsets of a mono waveform [samples]: times [N] in seconds, ascending, and strengths [N] > 0.
+    """Onsets of a mono waveform [samples]: times [N] in seconds, ascending, and strengths [N] > 0 in nats.
 
-    Silence has none; a gain changes neither times nor number.
+    Spectral flux (Bello et al. 2005; Dixon 2006) of a log-mel spectrogram: how much its bands have risen within 30 ms,
+    as their mean of fourth power, which lets few bands count where a sound is narrow. An onset is a local maximum of it
+    that stands above a fixed height plus a share of its moving mean; the height is the strength. Onsets closer than
+    SEPARATION_S are one, and those that an earlier one masks are left out. Silence comes before the waveform, so that
+    what sounds from its first sample on begins there; its last half window (32 ms) is too short to be judged.
+    Silence has none, and a gain changes nothing.
     """
-    raise NotImplementedError
+    bands, times_s = _spectrogram(np.asarray(waveform, np.float64), sample_rate_hz)
+    if bands.size == 0 or bands.max() <= 0:
+        return np.empty(0), np.empty(0)
+    flux = _flux(bands)
+    local_maximum = flux == maximum_filter1d(flux, 2 * round(SEPARATION_S / 2 / HOP_S) + 1)
+    moving_mean = uniform_filter1d(flux, 2 * round(THRESHOLD_REACH_S / HOP_S) + 1)
+    peaks = np.flatnonzero(local_maximum & (flux > THRESHOLD_NATS + THRESHOLD_SHARE * moving_mean))
+    kept = _unmasked(_separated(peaks, flux), bands)
+    return times_s[kept], flux[kept]
+
+
+def _spectrogram(waveform: NDArray[np.float64], sample_rate_hz: int) -> tuple[TimesArray, TimesArray]:
+    """Magnitudes [T, bands] of the windows that end within the waveform, and the times of their centres in seconds."""
+    window, hop = round(WINDOW_S * sample_rate_hz), HOP_S * sample_rate_hz
+    silence_first = np.concatenate([np.zeros(window), waveform])
+    starts = np.round(np.arange(0, silence_first.size - window + 1, hop)).astype(int)
+    pieces = np.lib.stride_tricks.sliding_window_view(silence_first, window)[starts]
+    bank = mel_filter_bank(
+        num_frequency_bins=window // 2 + 1,
+        num_mel_filters=BANDS,
+        min_frequency=LOWEST_HZ,
+        max_frequency=sample_rate_hz / 2,
+        sampling_rate=sample_rate_hz,
+        norm="slaney",
+    )
+    return np.abs(rfft(pieces * hann(window, sym=False))) @ bank, (starts - window / 2) / sample_rate_hz
+
+
+def _flux(bands: TimesArray) -> TimesArray:
+    """Rise of the bands [T, bands] within RISE_S, above the floor, in nats: [T]."""
+    levels = np.log(bands / bands.max() + FLOOR)
+    frames = round(RISE_S / HOP_S)
+    rise = np.zeros_like(levels)
+    rise[frames:] = np.maximum(levels[frames:] - levels[:-frames], 0.0)
+    return np.asarray(np.mean(rise**4, axis=1) ** 0.25)
+
+
+def _separated(peaks: NDArray[np.int64], flux: TimesArray) -> list[int]:
+    """Frames of the peaks, ascending, without those too close to a stronger one."""
+    kept: list[int] = []
+    for peak in peaks[np.argsort(-flux[peaks], kind="stable")]:
+        if all(abs(peak - other) * HOP_S >= SEPARATION_S - ROUNDING_S for other in kept):
+            kept.append(int(peak))
+    return sorted(kept)
+
+
+def _unmasked(peaks: list[int], bands: TimesArray) -> list[int]:
+    """Frames of the peaks, ascending, that no earlier and louder one hides."""
+    levels_db = 10 * np.log10(np.square(bands).sum(axis=1) + 1e-30)
+    loudest_soon_db = maximum_filter1d(levels_db, 7, origin=-3)
+    kept: list[int] = []
+    for peak in peaks:
+        before = [other for other in kept if (peak - other) * HOP_S <= MASKING_S + ROUNDING_S]
+        if all(loudest_soon_db[peak] >= loudest_soon_db[other] - MASKING_DB for other in before):
+            kept.append(peak)
+    return kept
 
 
 def match_onsets(

@@ -54,7 +54,7 @@ def load_component(pack_folder: Path, role: str, class_name: str) -> Any:
         if class_name == DDIMScheduler.__name__:
             return DDIMScheduler.from_config(config)
         module = _build(class_name, config, pack_folder)
-        _load_strictly(module, load_file(folder / WEIGHTS_FILE))
+        load_strictly(module, load_file(folder / WEIGHTS_FILE))
     except PackError:
         raise
     except Exception as error:  # a config that makes no sense fails in the classes of three libraries, each in its way
@@ -97,7 +97,8 @@ def _build(class_name: str, config: dict[str, Any], pack_folder: Path) -> Any:
     )
 
 
-def _load_strictly(module: nn.Module, tensors: dict[str, torch.Tensor]) -> None:
+def load_strictly(module: nn.Module, tensors: dict[str, torch.Tensor]) -> None:
+    """Set every tensor of a module; raises ValueError for one that is missing, unknown, misshapen or not finite."""
     expected = module.state_dict()
     missing, unused = sorted(expected.keys() - tensors.keys()), sorted(tensors.keys() - expected.keys())
     if missing or unused:

@@ -4,6 +4,7 @@ A scene says what happens and when; it is rendered as sound, as moving picture a
 """
 
 from rewas_engine.training.world.classes import (
+    AMBIENCE_CLASSES,
     CLASS_NAMES,
     CLIP_DURATION_S,
     ENVELOPE_RATE_HZ,
@@ -13,12 +14,14 @@ from rewas_engine.training.world.classes import (
     STRUCK_CLASSES,
     SUSTAINED_CLASSES,
 )
+from rewas_engine.training.world.excitation import ENVELOPE_PATTERNS, EVENT_PATTERNS, PATTERNS
 from rewas_engine.training.world.picture import render_picture
-from rewas_engine.training.world.scene import ENVELOPE_PATTERNS, EVENT_PATTERNS, PATTERNS, Scene, sample_scene
-from rewas_engine.training.world.sound import render_sound
+from rewas_engine.training.world.scene import Scene, sample_scene
+from rewas_engine.training.world.sound import render_layers, render_sound
 from rewas_engine.training.world.vocabulary import captions, held_out_captions
 
 __all__ = [
+    "AMBIENCE_CLASSES",
     "CLASS_NAMES",
     "CLIP_DURATION_S",
     "ENVELOPE_PATTERNS",
@@ -33,6 +36,7 @@ __all__ = [
     "Scene",
     "captions",
     "held_out_captions",
+    "render_layers",
     "render_picture",
     "render_sound",
     "sample_scene",

@@ -19,6 +19,11 @@ STRUCK_CLASSES: tuple[str, ...] = (
     "typing",
     "bell",
     "clock_tick",
+    "wood_floor_steps",
+    "snow_steps",
+    "door",
+    "hammer",
+    "gunshot",
 )
 """Classes that sound by separate strikes; a running envelope becomes a dense roll of strikes."""
 
@@ -32,7 +37,24 @@ SUSTAINED_CLASSES: tuple[str, ...] = (
     "helicopter",
     "alarm_beep",
     "bird_song",
+    "stream",
+    "car_passing",
+    "applause",
 )
 """Classes that sound by a running envelope; separate events become pulses of that envelope."""
 
 CLASS_NAMES: tuple[str, ...] = STRUCK_CLASSES + SUSTAINED_CLASSES
+
+AMBIENCE_CLASSES: tuple[str, ...] = (
+    "rain",
+    "wind",
+    "sea_waves",
+    "fire",
+    "engine",
+    "helicopter",
+    "bird_song",
+    "stream",
+    "car_passing",
+    "applause",
+)
+"""Sustained classes that may sound quietly behind another."""

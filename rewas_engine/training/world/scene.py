@@ -6,7 +6,6 @@ on the world must take what sounds from the words and when it sounds from the en
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,37 +13,38 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rewas_engine.errors import SettingsError
-from rewas_engine.training.world.classes import CLASS_NAMES, CLIP_DURATION_S, ENVELOPE_RATE_HZ, STRUCK_CLASSES
-from rewas_engine.training.world.vocabulary import describe, describe_silence
+from rewas_engine.training.world.classes import (
+    AMBIENCE_CLASSES,
+    CLASS_NAMES,
+    CLIP_DURATION_S,
+    ENVELOPE_RATE_HZ,
+    STRUCK_CLASSES,
+)
+from rewas_engine.training.world.excitation import ENVELOPE_PATTERNS, EVENT_PATTERNS, PATTERNS, excitation
+from rewas_engine.training.world.synthesis import FAR_DB
+from rewas_engine.training.world.vocabulary import describe, describe_behind, describe_silence, joined
 
 FloatArray = NDArray[np.floating[Any]]
-
-EVENT_PATTERNS: tuple[str, ...] = (
-    "single",
-    "few",
-    "regular",
-    "irregular",
-    "accelerating",
-    "decelerating",
-    "bursts",
-    "roll",
-)
-ENVELOPE_PATTERNS: tuple[str, ...] = ("steady", "ramp", "swell", "pulses", "gated", "gusts")
-PATTERNS: tuple[str, ...] = EVENT_PATTERNS + ENVELOPE_PATTERNS
 
 SILENT_MOTION_SHARE = 0.08
 STILL_SHARE = 0.03
 QUIET_SHARE = 0.12
-WEAKEST = 0.3
-"""Weakest event drawn, as intensity; it sounds about 33 dB below the strongest."""
-SHORTEST_GAP_S = 0.045
-LONG_SILENCE_SHARE = 0.35
+OFF_SCREEN_SHARE = 0.07
+FLOOR_SHARE = 0.09
+"""Share of audible scenes whose own sound never falls silent."""
+STEADY_AMBIENCE_SHARE = 0.05
+"""Share of audible scenes with an even sound behind them from end to end."""
+AMBIENCE_SHARE = 0.1
+"""Share of audible scenes with a sound behind them that comes and goes."""
+AMBIENCE_BELOW_DB = (8.0, 22.0)
+_AMBIENCE_PATTERNS = ("steady", "swell", "gusts", "ramp", "gated")
 ROOM_SHARE = 0.4
 FAR_SHARE = 0.25
 
 # Each stream of random numbers has its own branch of the seed, so that drawing one more in the picture never changes
 # the sound.
-SCENE_STREAM, SOUND_STREAM, PICTURE_STREAM = 0, 1, 2
+SCENE_STREAM, SOUND_STREAM, PICTURE_STREAM, ROOM_STREAM, LAYER_STREAM, OFF_SCREEN_STREAM = range(6)
+JOINED_CAPTION_STREAM, MURMUR_STREAM = 6, 7
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,12 +58,16 @@ class Scene:
     event_times_s: [N] seconds, ascending; moments of contact or of an onset. Empty where an envelope runs freely.
     event_strengths: [N] intensities in 0..1.
     envelope: [T] intensities in 0..1 at ENVELOPE_RATE_HZ; value i stands at i / ENVELOPE_RATE_HZ seconds. 0 is true
-        silence. For struck classes it is an outline of the strikes.
+        silence. For struck classes it is an outline of the strikes and of the murmur beneath them.
     caption: words that are true of the clip.
     silent_motion: things move and nothing sounds.
     still: nothing moves and nothing sounds. Silent scenes have no events and an envelope of zeros.
     distance: 0 near .. 1 far: softer, duller and smaller.
     reverb_s: time in which the room's sound falls by 60 dB; 0 is outside.
+    floor: intensity under which the class's own sound never falls from end to end, 0 where the gaps are silent.
+        Struck classes murmur there: a dense roll of faint strikes that is neither seen nor in event_times_s.
+    off_screen: what sounds is not in the picture.
+    ambience: a second, quieter scene of another sustained class that is heard too, without an ambience of its own.
     """
 
     class_name: str
@@ -78,6 +82,17 @@ class Scene:
     still: bool
     distance: float
     reverb_s: float
+    floor: float = 0.0
+    off_screen: bool = False
+    ambience: Scene | None = None
+
+    @property
+    def full_caption(self) -> str:
+        """Words for all that is heard: the caption, joined with that of the ambience where there is one."""
+        if self.ambience is None:
+            return self.caption
+        rng = self.random(JOINED_CAPTION_STREAM)
+        return joined(rng, self.caption, self.ambience.caption, self.ambience.class_name)
 
     @property
     def is_silent(self) -> bool:
@@ -96,6 +111,12 @@ class Scene:
 def amplitude(intensity: FloatArray) -> FloatArray:
     """Linear amplitude of an intensity: 1 at 1, 33 dB lower at 0.3, and continuously down to true silence at 0."""
     return intensity * 10.0 ** (1.6 * (intensity - 1.0))
+
+
+def intensity_of(linear_amplitude: FloatArray | float) -> FloatArray:
+    """The intensity in 0..1 of a linear amplitude: the inverse of `amplitude`."""
+    grid = np.linspace(0.0, 1.0, 2001)
+    return np.interp(linear_amplitude, amplitude(grid), grid)
 
 
 def sample_scene(
@@ -126,7 +147,7 @@ def sample_scene(
     reverb_s = float(rng.uniform(0.12, 0.5)) if rng.random() < ROOM_SHARE else 0.0
     loudest = float(rng.uniform(0.35, 0.6)) if rng.random() < QUIET_SHARE else 1.0
 
-    times_s, strengths, envelope = _excitation(rng, pattern, class_name in STRUCK_CLASSES, duration_s)
+    times_s, strengths, envelope = excitation(rng, pattern, class_name in STRUCK_CLASSES, duration_s)
     if loudest < 1.0:
         softening = loudest / max(float(envelope.max()), loudest)
         strengths, envelope = strengths * softening, envelope * softening
@@ -134,20 +155,24 @@ def sample_scene(
         times_s, strengths, envelope = times_s[:0], strengths[:0], np.zeros_like(envelope)
 
     if silent_motion or still:
-        caption = describe_silence(rng, class_name)
+        caption, floor, ambience = describe_silence(rng, class_name), 0.0, None
     else:
+        peak = float(envelope.max())
+        floor, ambience = _underneath(seed, class_name, duration_s, peak, distance)
+        counted = pattern in EVENT_PATTERNS and floor == 0.0
         caption = describe(
             rng,
             class_name,
             loudness=_typical_intensity(envelope),
-            rate_hz=_event_rate_hz(times_s) if pattern in EVENT_PATTERNS else None,
+            rate_hz=_event_rate_hz(times_s) if counted else None,
             far=distance > 0.5,
             near=distance < 0.15,
             indoors=reverb_s > 0.25,
-            pattern=pattern,
-            event_count=times_s.size if pattern in EVENT_PATTERNS else None,
-            rising=_is_rising(envelope),
+            pattern=pattern if floor == 0.0 else "steady",
+            event_count=times_s.size if counted else None,
+            rising=_is_rising(envelope) if floor == 0.0 else None,
         )
+        envelope = floor + (peak - floor) / peak * envelope
     return Scene(
         class_name=class_name,
         seed=seed,
@@ -161,195 +186,68 @@ def sample_scene(
         still=still,
         distance=distance,
         reverb_s=reverb_s,
+        floor=floor,
+        off_screen=not (silent_motion or still)
+        and bool(np.random.default_rng([seed, OFF_SCREEN_STREAM]).random() < OFF_SCREEN_SHARE),
+        ambience=ambience,
     )
 
 
-def _excitation(
-    rng: np.random.Generator, pattern: str, struck: bool, duration_s: float
-) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Event times [N], strengths [N] and envelope [T] of a pattern."""
-    count = round(duration_s * ENVELOPE_RATE_HZ) + 1
-    start_s, end_s = _active_span(rng, duration_s)
-    if pattern in EVENT_PATTERNS:
-        times_s = _separated(_EVENT_TIMES[pattern](rng, start_s, end_s))
-        if times_s.size == 0:  # a span too short for the pattern still holds one event
-            times_s = _single(rng, start_s, end_s)
-        strengths = _strengths(rng, times_s)
-        fall_s = float(np.exp(rng.uniform(np.log(0.15), np.log(1.2)))) * (0.4 if pattern == "roll" else 1.0)
-        return times_s, strengths, _pulses_at(times_s, strengths, fall_s, count)
-    grid_s = np.arange(count) / ENVELOPE_RATE_HZ
-    envelope = _gate_outside(_ENVELOPES[pattern](rng, grid_s, start_s, end_s), grid_s, start_s, end_s)
-    if envelope.max() < WEAKEST:
-        envelope = _gate_outside(_steady(rng, grid_s, start_s, end_s), grid_s, start_s, end_s)
-    if not struck:
-        return np.empty(0), np.empty(0), envelope
-    gap_s = float(np.exp(rng.uniform(np.log(SHORTEST_GAP_S), np.log(0.11))))
-    jitter = rng.uniform(0.0, 0.35)
-    times_s = np.cumsum(gap_s * (1 + jitter * rng.uniform(-1, 1, int(duration_s / gap_s) + 1)))
-    strengths = np.interp(times_s, grid_s, envelope) * rng.uniform(0.93, 1.0, times_s.size)
-    heard = (strengths > 0.1) & (times_s < duration_s - 0.02)
-    if not heard.any():
-        loudest = int(envelope[:-2].argmax())
-        return grid_s[loudest : loudest + 1], envelope[loudest : loudest + 1], envelope
-    return times_s[heard], strengths[heard], envelope
+def _underneath(
+    seed: int, class_name: str, duration_s: float, peak: float, distance: float
+) -> tuple[float, Scene | None]:
+    """What is heard under the clip: the floor of its own sound (0 for none) and another sound behind it.
+
+    Drawn from a stream of its own, so that the rest of the scene is the same with it and without it.
+    """
+    rng = np.random.default_rng([seed, LAYER_STREAM])
+    share = rng.random()
+    if share < FLOOR_SHARE:
+        contrast_nats = rng.uniform(2.0, 5.0)
+        return float(intensity_of(amplitude(np.float64(peak)) * np.exp(-contrast_nats))), None
+    if share >= FLOOR_SHARE + STEADY_AMBIENCE_SHARE + AMBIENCE_SHARE:
+        return 0.0, None
+    steady = share < FLOOR_SHARE + STEADY_AMBIENCE_SHARE
+    pattern = "steady" if steady else str(rng.choice(_AMBIENCE_PATTERNS))
+    return 0.0, _ambience(rng, class_name, duration_s, pattern, peak, distance, always=steady)
 
 
-def _active_span(rng: np.random.Generator, duration_s: float) -> tuple[float, float]:
-    """Start and end of what happens; in part of the clips the rest is one long silence."""
-    if rng.random() >= LONG_SILENCE_SHARE:
-        return 0.0, duration_s
-    length_s = duration_s * rng.uniform(0.25, 0.7)
-    start_s = rng.uniform(0.0, duration_s - length_s)
-    return float(start_s), float(start_s + length_s)
+def _ambience(
+    rng: np.random.Generator,
+    class_name: str,
+    duration_s: float,
+    pattern: str,
+    peak: float,
+    distance: float,
+    *,
+    always: bool,
+) -> Scene:
+    """A sustained scene 8 to 22 dB below a scene of a given peak intensity and distance.
 
-
-def _separated(times_s: FloatArray) -> FloatArray:
-    """Times in order, without those that follow another too closely to be told apart."""
-    kept: list[float] = []
-    for time_s in np.sort(times_s):
-        if not kept or time_s - kept[-1] >= SHORTEST_GAP_S:
-            kept.append(float(time_s))
-    return np.array(kept, dtype=np.float64)
-
-
-def _single(rng: np.random.Generator, start_s: float, end_s: float) -> FloatArray:
-    return rng.uniform(start_s + 0.05 * (end_s - start_s), start_s + 0.8 * (end_s - start_s), 1)
-
-
-def _few(rng: np.random.Generator, start_s: float, end_s: float) -> FloatArray:
-    return rng.uniform(start_s + 0.05, end_s - 0.1, int(rng.integers(2, 5)))
-
-
-def _regular(rng: np.random.Generator, start_s: float, end_s: float) -> FloatArray:
-    period_s = _log_uniform(rng, 0.16, 1.2)
-    times_s = np.arange(start_s + rng.uniform(0.02, min(period_s, end_s - start_s)), end_s - 0.03, period_s)
-    return times_s + rng.uniform(-0.04, 0.04, times_s.size) * period_s * rng.integers(0, 2)
-
-
-def _irregular(rng: np.random.Generator, start_s: float, end_s: float) -> FloatArray:
-    count = max(2, int(rng.uniform(1.2, 5.0) * (end_s - start_s)))
-    return rng.uniform(start_s + 0.02, end_s - 0.03, count)
-
-
-def _accelerating(rng: np.random.Generator, start_s: float, end_s: float) -> FloatArray:
-    first_gap_s, ratio = rng.uniform(0.4, 0.9), rng.uniform(0.72, 0.92)
-    gaps_s = np.maximum(first_gap_s * ratio ** np.arange(40), SHORTEST_GAP_S * 1.05)
-    times_s = start_s + rng.uniform(0.03, 0.3) + np.concatenate([[0.0], np.cumsum(gaps_s)])
-    return times_s[times_s < end_s - 0.03]
-
-
-def _decelerating(rng: np.random.Generator, start_s: float, end_s: float) -> FloatArray:
-    return start_s + end_s - _accelerating(rng, start_s, end_s)
-
-
-def _bursts(rng: np.random.Generator, start_s: float, end_s: float) -> FloatArray:
-    times_s: list[FloatArray] = []
-    cursor_s = start_s + rng.uniform(0.02, 0.5)
-    while cursor_s < end_s - 0.1:
-        gap_s = rng.uniform(0.08, 0.22)
-        times_s.append(cursor_s + gap_s * np.arange(rng.integers(2, 6)))
-        cursor_s = float(times_s[-1][-1]) + rng.uniform(0.4, 1.4)
-    together = np.concatenate(times_s) if times_s else np.array([start_s + 0.02])
-    return together[together < end_s - 0.03]
-
-
-def _roll(rng: np.random.Generator, start_s: float, end_s: float) -> FloatArray:
-    gap_s = _log_uniform(rng, 0.055, 0.13)
-    times_s = np.arange(start_s + 0.02, end_s - 0.03, gap_s)
-    return times_s + rng.uniform(-0.1, 0.1, times_s.size) * gap_s
-
-
-_EVENT_TIMES: dict[str, Callable[[np.random.Generator, float, float], FloatArray]] = {
-    "single": _single,
-    "few": _few,
-    "regular": _regular,
-    "irregular": _irregular,
-    "accelerating": _accelerating,
-    "decelerating": _decelerating,
-    "bursts": _bursts,
-    "roll": _roll,
-}
-
-
-def _strengths(rng: np.random.Generator, times_s: FloatArray) -> FloatArray:
-    """Intensities in WEAKEST..1: even, random, growing, fading or accented."""
-    count = times_s.size
-    low, high = WEAKEST, 1.0
-    course = rng.integers(0, 5)
-    if course == 0:
-        return np.full(count, rng.uniform(0.55, high))
-    if course == 1:
-        return rng.uniform(low, high, count)
-    if course == 2:
-        return np.linspace(rng.uniform(low, 0.6), rng.uniform(0.75, high), count)
-    if course == 3:
-        return np.linspace(rng.uniform(0.75, high), rng.uniform(low, 0.6), count)
-    accents = np.arange(count) % int(rng.integers(2, 5)) == 0
-    return np.where(accents, rng.uniform(0.85, high), rng.uniform(low, 0.7))
-
-
-def _pulses_at(times_s: FloatArray, strengths: FloatArray, fall_s: float, count: int) -> FloatArray:
-    """Envelope that rises at each event within a value and falls over fall_s: [count]."""
-    since_s = np.arange(count)[None, :] / ENVELOPE_RATE_HZ - times_s[:, None]
-    pulses = np.where(since_s >= -0.005, strengths[:, None] * (1.0 - np.maximum(since_s, 0.0) / fall_s), 0.0)
-    return np.asarray(np.max(pulses, axis=0, initial=0.0))
-
-
-def _steady(rng: np.random.Generator, grid_s: FloatArray, start_s: float, end_s: float) -> FloatArray:
-    return np.full(grid_s.size, rng.uniform(0.5, 1.0))
-
-
-def _ramp(rng: np.random.Generator, grid_s: FloatArray, start_s: float, end_s: float) -> FloatArray:
-    low, high = rng.uniform(0.1, 0.4), rng.uniform(0.75, 1.0)
-    ends = (low, high) if rng.random() < 0.5 else (high, low)
-    return np.interp(grid_s, (start_s, end_s), ends)
-
-
-def _swell(rng: np.random.Generator, grid_s: FloatArray, start_s: float, end_s: float) -> FloatArray:
-    period_s = rng.uniform(0.8, 2.0) * (end_s - start_s) / rng.integers(1, 4)
-    wave = 0.5 - 0.5 * np.cos(2 * np.pi * ((grid_s - start_s) / period_s + rng.uniform(0, 0.3)))
-    low, high = rng.uniform(0.0, 0.35), rng.uniform(0.75, 1.0)
-    return low + (high - low) * wave ** rng.uniform(0.7, 2.0)
-
-
-def _pulses(rng: np.random.Generator, grid_s: FloatArray, start_s: float, end_s: float) -> FloatArray:
-    period_s = _log_uniform(rng, 0.25, 1.3)
-    phase = ((grid_s - start_s) / period_s + rng.random()) % 1.0
-    return np.asarray(rng.uniform(0.7, 1.0) * np.clip(1.0 - phase / rng.uniform(0.3, 0.95), 0.0, 1.0))
-
-
-def _gated(rng: np.random.Generator, grid_s: FloatArray, start_s: float, end_s: float) -> FloatArray:
-    envelope = np.zeros(grid_s.size)
-    cursor_s = start_s + rng.uniform(0.0, 0.4)
-    while cursor_s < end_s:
-        length_s = _log_uniform(rng, 0.1, 1.2)
-        envelope[(grid_s >= cursor_s) & (grid_s < cursor_s + length_s)] = rng.uniform(WEAKEST + 0.1, 1.0)
-        cursor_s += length_s + _log_uniform(rng, 0.1, 1.0)
-    return envelope
-
-
-def _gusts(rng: np.random.Generator, grid_s: FloatArray, start_s: float, end_s: float) -> FloatArray:
-    knots_s = np.arange(0.0, grid_s[-1] + 1.0, rng.uniform(0.2, 0.6))
-    heights = np.clip(rng.normal(0.5, 0.35, knots_s.size), 0.0, 1.0)
-    return np.interp(grid_s, knots_s, heights)
-
-
-_ENVELOPES: dict[str, Callable[[np.random.Generator, FloatArray, float, float], FloatArray]] = {
-    "steady": _steady,
-    "ramp": _ramp,
-    "swell": _swell,
-    "pulses": _pulses,
-    "gated": _gated,
-    "gusts": _gusts,
-}
-
-
-def _gate_outside(envelope: FloatArray, grid_s: FloatArray, start_s: float, end_s: float) -> FloatArray:
-    return np.where((grid_s >= start_s) & (grid_s <= end_s), np.clip(envelope, 0.0, 1.0), 0.0)
-
-
-def _log_uniform(rng: np.random.Generator, low: float, high: float) -> float:
-    return float(np.exp(rng.uniform(np.log(low), np.log(high))))
+    always: it sounds from end to end.
+    """
+    behind = str(rng.choice([name for name in AMBIENCE_CLASSES if name != class_name]))
+    own_distance = float(rng.uniform(0.0, 0.4))
+    level_db = 20 * np.log10(amplitude(np.float64(peak))) - rng.uniform(*AMBIENCE_BELOW_DB)
+    level_db += FAR_DB * (own_distance - distance)
+    own_peak = float(intensity_of(10 ** (level_db / 20)))
+    envelope = np.full(round(duration_s * ENVELOPE_RATE_HZ) + 1, 1.0)
+    if not always:
+        envelope = excitation(rng, pattern, False, duration_s)[2]
+    return Scene(
+        class_name=behind,
+        seed=int(rng.integers(0, 2**31)),
+        duration_s=duration_s,
+        pattern=pattern,
+        event_times_s=np.empty(0),
+        event_strengths=np.empty(0),
+        envelope=envelope * (own_peak / envelope.max()),
+        caption=describe_behind(rng, behind),
+        silent_motion=False,
+        still=False,
+        distance=own_distance,
+        reverb_s=0.0,
+    )
 
 
 def _typical_intensity(envelope: FloatArray) -> float:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rewas_engine.training.world.classes import SAMPLE_RATE_HZ
-from rewas_engine.training.world.scene import SOUND_STREAM, Scene, amplitude
+from rewas_engine.training.world.scene import MURMUR_STREAM, SOUND_STREAM, Scene, amplitude
 from rewas_engine.training.world.synthesis import (
     band,
     decay_curve,
@@ -33,9 +33,20 @@ def render_strikes(scene: Scene, samples: int) -> FloatArray:
     starts = np.round(scene.event_times_s * SAMPLE_RATE_HZ).astype(np.int64)
     gains = STRIKE_PEAK * amplitude(scene.event_strengths)
     hardness = np.clip(1.5 * scene.event_strengths - 0.5, 0.0, 1.0)
-    return place_grains(samples, starts, gains * (1 - hardness), soft) + place_grains(
+    strikes = place_grains(samples, starts, gains * (1 - hardness), soft) + place_grains(
         samples, starts, gains * hardness, hard
     )
+    return strikes + _murmur(scene, samples, soft) if scene.floor > 0 else strikes
+
+
+def _murmur(scene: Scene, samples: int, soft: list[FloatArray]) -> FloatArray:
+    """A dense roll of soft strikes at the scene's floor: [samples]."""
+    rng = scene.random(MURMUR_STREAM)
+    gaps_s = rng.uniform(0.03, 0.06) * rng.uniform(0.6, 1.4, int(scene.duration_s / 0.02))
+    starts = (np.cumsum(gaps_s) * SAMPLE_RATE_HZ).astype(np.int64)
+    starts = np.concatenate([[0], starts[starts < samples]])
+    gains = STRIKE_PEAK * float(amplitude(np.float64(scene.floor))) * rng.uniform(0.7, 1.0, starts.size)
+    return place_grains(samples, starts, gains, soft)
 
 
 Strikes = tuple[list[FloatArray], list[FloatArray]]

@@ -13,6 +13,8 @@ from scipy.signal import butter, lfilter
 from rewas_engine.training.world.classes import SAMPLE_RATE_HZ
 
 FloatArray = NDArray[np.floating[Any]]
+FAR_DB = 14.0
+"""How much softer a sound is at distance 1 than at 0."""
 
 
 def decaying_modes(
@@ -107,7 +109,7 @@ def in_room(rng: np.random.Generator, sound: FloatArray, reverb_s: float, wet: f
 def far_away(sound: FloatArray, distance: float) -> FloatArray:
     """The sound as heard from 0 (here) to 1 (14 dB softer, highs lost above 2.8 kHz)."""
     numerator, denominator = butter(1, 7900.0 * 0.35**distance, fs=SAMPLE_RATE_HZ)
-    return np.asarray(lfilter(numerator, denominator, sound)) * 10 ** (-14.0 * distance / 20)
+    return np.asarray(lfilter(numerator, denominator, sound)) * 10 ** (-FAR_DB * distance / 20)
 
 
 def without_rumble(sound: FloatArray) -> FloatArray:

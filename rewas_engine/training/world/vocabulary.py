@@ -2,314 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from rewas_engine.errors import SettingsError
+from rewas_engine.training.world.class_words import ClassWords
+from rewas_engine.training.world.struck_words import STRUCK_WORDS
+from rewas_engine.training.world.sustained_words import SUSTAINED_WORDS
 
-
-@dataclass(frozen=True)
-class ClassWords:
-    """Words of one class.
-
-    thing: the thing that moves, with its article.
-    training: phrasings that training uses, all lower case and without a full stop.
-    held_out: phrasings that training never uses.
-    """
-
-    thing: str
-    training: tuple[str, ...]
-    held_out: tuple[str, ...]
-
-
-_WORDS: dict[str, ClassWords] = {
-    "ball_bounce": ClassWords(
-        "a ball",
-        (
-            "a ball bouncing",
-            "a bouncing ball",
-            "a rubber ball bounces on the floor",
-            "ball bounce",
-            "a basketball bouncing",
-            "dribbling a ball",
-            "the thud of a ball on the ground",
-            "a ball hits the floor and bounces",
-            "a ball falls and bounces",
-        ),
-        ("a football thumping the pavement", "someone dribbles a basketball", "soccer ball dropped", "ball thuds"),
-    ),
-    "wood_knock": ClassWords(
-        "a hammer above wood",
-        (
-            "knocking on wood",
-            "a wooden knock",
-            "hammering on a wooden block",
-            "a hammer hits wood",
-            "tapping on wood",
-            "someone knocks on a wooden door",
-            "wood being struck",
-            "knock knock on a plank",
-            "chopping wood",
-        ),
-        ("a fist raps the door", "a carpenter drives a nail into timber", "mallet on a log", "rapping at the oak gate"),
-    ),
-    "metal_hit": ClassWords(
-        "a hammer above an anvil",
-        (
-            "hitting metal",
-            "a metal hit",
-            "a hammer strikes an anvil",
-            "clanging metal",
-            "striking a steel pipe",
-            "a blacksmith hammering iron",
-            "the clang of a metal plate",
-            "metal is hit with a hammer",
-            "metallic clanking",
-        ),
-        ("a wrench bangs on a girder", "forging a sword", "a smith pounds hot steel", "iron bar clatter"),
-    ),
-    "glass_clink": ClassWords(
-        "two glasses",
-        (
-            "glasses clinking",
-            "a glass clink",
-            "clinking wine glasses",
-            "two glasses touch with a clink",
-            "a toast with glasses",
-            "tapping a drinking glass",
-            "glass tinkling",
-            "the ting of glass",
-            "glassware is tapped",
-        ),
-        ("champagne flutes cheers", "goblets chink together", "crystal tumblers ting", "tinkle of bottles"),
-    ),
-    "gravel_steps": ClassWords(
-        "feet on a gravel path",
-        (
-            "footsteps on gravel",
-            "walking on gravel",
-            "steps on a gravel path",
-            "someone walks over gravel",
-            "crunching footsteps",
-            "feet crunch on small stones",
-            "boots on gravel",
-            "a person walking on pebbles",
-            "gravel crunches under shoes",
-        ),
-        ("a hiker treads across shingle", "strolling along a stony track", "crunchy paces", "runner on a pebbly trail"),
-    ),
-    "drum_hit": ClassWords(
-        "a drum and its sticks",
-        (
-            "drumming",
-            "a drum hit",
-            "playing a snare drum",
-            "a drummer plays",
-            "drum sticks on a drum",
-            "hitting a drum",
-            "snare drum hits",
-            "beating a drum",
-            "a drum is played",
-        ),
-        ("a percussionist on the tom-tom", "paradiddle practice", "marching band percussion", "drum kit groove"),
-    ),
-    "hand_clap": ClassWords(
-        "two hands",
-        (
-            "clapping hands",
-            "a hand clap",
-            "someone claps",
-            "hands clapping",
-            "applause of one person",
-            "a person claps their hands",
-            "clapping",
-            "hand claps",
-            "two hands clap together",
-        ),
-        ("an audience member applauds", "slapping palms together", "she applauds the singer", "palms smack"),
-    ),
-    "typing": ClassWords(
-        "a keyboard",
-        (
-            "typing on a keyboard",
-            "keyboard typing",
-            "someone types on a computer keyboard",
-            "keys being pressed on a keyboard",
-            "clicking keyboard keys",
-            "typing a text",
-            "the clatter of a keyboard",
-            "a typist at work",
-            "pressing keyboard keys",
-        ),
-        ("a secretary writes an email on a laptop", "programmer coding", "keystrokes", "typewriter keys"),
-    ),
-    "bell": ClassWords(
-        "a bell",
-        (
-            "a bell ringing",
-            "a church bell",
-            "a bell rings",
-            "ringing a bell",
-            "the toll of a bell",
-            "a bell is struck",
-            "bell chimes",
-            "a bell tolls",
-            "chiming of a bell",
-        ),
-        ("a cathedral peal", "steeple carillon", "ding dong from the tower", "gong of a temple bell"),
-    ),
-    "clock_tick": ClassWords(
-        "a clock",
-        (
-            "a clock ticking",
-            "ticking of a clock",
-            "a clock ticks",
-            "tick tock of a clock",
-            "a wall clock ticking",
-            "a ticking watch",
-            "the second hand of a clock ticks",
-            "tick tock",
-            "an old clock ticks",
-        ),
-        ("a metronome counts", "a stopwatch ticks away", "grandfather timepiece", "timer tick-tick"),
-    ),
-    "dog_bark": ClassWords(
-        "a dog",
-        (
-            "a dog barking",
-            "dog bark",
-            "a dog barks",
-            "barking dog",
-            "a dog growls and barks",
-            "woof of a dog",
-            "a dog yaps",
-            "a dog is barking",
-            "the barking of a dog",
-        ),
-        ("a puppy yelps", "an angry hound snarls", "terrier woofing", "the canine bays at a stranger"),
-    ),
-    "rain": ClassWords(
-        "a wet street",
-        (
-            "rain falling",
-            "rain",
-            "it rains",
-            "raindrops falling",
-            "the sound of rain",
-            "a rain shower",
-            "rain on the street",
-            "pouring rain",
-            "rain pattering",
-        ),
-        ("a downpour", "drizzle on the pavement", "a cloudburst drenches the garden", "rainstorm"),
-    ),
-    "wind": ClassWords(
-        "trees and grass",
-        (
-            "wind blowing",
-            "wind",
-            "the wind blows",
-            "wind in the trees",
-            "blowing wind",
-            "howling wind",
-            "gusts of wind",
-            "a windy field",
-            "wind moving the grass",
-        ),
-        ("a gale sweeps the meadow", "breeze rustles the branches", "blustery storm air", "draught whooshing"),
-    ),
-    "sea_waves": ClassWords(
-        "the sea",
-        (
-            "sea waves",
-            "waves on the beach",
-            "ocean waves",
-            "waves breaking on the shore",
-            "the surf of the sea",
-            "waves rolling in",
-            "the sound of the ocean",
-            "sea surf",
-            "water waves at the coast",
-        ),
-        ("breakers crash on sand", "seaside swash", "tide washing over rocks", "surging Atlantic swell"),
-    ),
-    "fire": ClassWords(
-        "a fireplace",
-        (
-            "a fire burning",
-            "crackling fire",
-            "a campfire",
-            "fire crackles",
-            "flames burning",
-            "the crackling of a fireplace",
-            "a wood fire burns",
-            "burning fire",
-            "a fire crackles and roars",
-        ),
-        ("a blazing bonfire", "logs pop in the hearth", "an inferno consumes the barn", "embers sizzle"),
-    ),
-    "engine": ClassWords(
-        "an engine",
-        (
-            "an engine running",
-            "a car engine",
-            "engine idling",
-            "an engine revs",
-            "a motor running",
-            "a running motor",
-            "the engine of a truck",
-            "a motorcycle engine",
-            "engine noise",
-        ),
-        ("a tractor chugs", "a lorry accelerates", "revving a vehicle", "diesel generator hum"),
-    ),
-    "helicopter": ClassWords(
-        "a helicopter",
-        (
-            "a helicopter flying",
-            "helicopter",
-            "a helicopter hovers",
-            "helicopter rotor",
-            "the rotor of a helicopter",
-            "a helicopter in the air",
-            "helicopter blades turning",
-            "a flying helicopter",
-            "helicopter noise",
-        ),
-        ("a chopper overhead", "whirring rotorcraft", "the copter takes off", "rescue chopper blades"),
-    ),
-    "alarm_beep": ClassWords(
-        "an alarm lamp",
-        (
-            "an alarm beeping",
-            "beeping",
-            "an alarm",
-            "an electronic beep",
-            "a beeping alarm",
-            "the beep of a device",
-            "an alarm sounds",
-            "a warning beep",
-            "alarm beeps",
-        ),
-        ("a smoke detector goes off", "a buzzer signals", "reversing truck bleeps", "microwave finished signal"),
-    ),
-    "bird_song": ClassWords(
-        "a bird",
-        (
-            "a bird singing",
-            "birdsong",
-            "a bird chirps",
-            "chirping bird",
-            "a bird sings",
-            "bird chirping",
-            "tweeting of a bird",
-            "a small bird sings",
-            "the song of a bird",
-        ),
-        ("a robin warbles", "a sparrow tweets", "nightingale melody", "canary trilling in a cage"),
-    ),
-}
+_WORDS: dict[str, ClassWords] = STRUCK_WORDS | SUSTAINED_WORDS
 
 _LOUD = ("loud", "strong", "powerful")
 _QUIET = ("quiet", "soft", "weak", "faint")
@@ -318,7 +18,47 @@ _SLOW = ("slow", "unhurried")
 _FAR = ("far away", "in the distance", "from a distance")
 _NEAR = ("close up", "nearby", "close by")
 _INDOORS = ("in a room", "indoors", "in a hall")
-_FRAMES = ("{}", "{}", "{}", "{}", "the sound of {}", "a recording of {}", "a video of {}", "we hear {}", "audio: {}")
+_PLAIN_SHARE = 0.5
+"""Share of captions without words around the phrase: short plain prompts are what people type."""
+_FRAMES = (
+    "the sound of {}",
+    "sound of {}",
+    "sounds of {}",
+    "a recording of {}",
+    "recording of {}",
+    "field recording of {}",
+    "field recording: {}",
+    "a video of {}",
+    "a clip of {}",
+    "footage of {}",
+    "sound effect of {}",
+    "sound effect: {}",
+    "sfx {}",
+    "foley: {}",
+    "foley of {}",
+    "we hear {}",
+    "you can hear {}",
+    "audio: {}",
+    "audio of {}",
+    "high quality audio of {}",
+    "realistic {}",
+    "the noise of {}",
+    "a short film in which we hear {}",
+    "this is {}",
+    "{} sound",
+    "{} sound effect",
+    "{} sfx",
+    "{}, sound effect",
+    "{}, foley",
+    "{}, field recording",
+    "{}, high quality",
+    "{}, mono recording",
+    "{}, in 4k",
+    "{} (video)",
+    "{}, realistic sound",
+    "{} - stock footage",
+    "{}.",
+)
 _PATTERN_WORDS = {
     "single": ("once", "a single time"),
     "few": ("a few times",),
@@ -332,6 +72,44 @@ _PATTERN_WORDS = {
 }
 _COUNT_NEEDED = dict.fromkeys(("regular", "irregular", "accelerating", "decelerating", "bursts", "roll"), 4)
 """Events from which on a course can be heard; fewer are not described by it."""
+_BEHIND: dict[str, tuple[str, ...]] = {
+    "rain": ("rain", "falling rain", "rain pattering", "a rain shower"),
+    "wind": ("wind", "blowing wind", "gusts of wind", "wind in the trees"),
+    "sea_waves": ("sea waves", "ocean waves", "waves on the beach", "the surf of the sea"),
+    "fire": ("a crackling fire", "a fire burning", "a campfire", "flames crackling"),
+    "engine": ("an engine running", "a running motor", "engine noise", "an engine idling"),
+    "helicopter": ("a helicopter", "a helicopter flying", "helicopter noise", "a helicopter hovering"),
+    "bird_song": ("birdsong", "a bird singing", "a bird chirping", "birds"),
+    "stream": ("a stream", "a babbling brook", "running water", "a creek gurgling"),
+    "car_passing": ("a passing car", "traffic", "a car driving past", "cars on the road"),
+    "applause": ("applause", "a crowd clapping", "an audience applauding", "clapping people"),
+}
+"""Names of what is heard behind something else, so that they fit into any of _JOINED."""
+_SETTINGS: dict[str, tuple[str, ...]] = {
+    "rain": ("in the rain", "on a rainy day"),
+    "wind": ("in the wind", "on a windy day"),
+    "sea_waves": ("by the sea", "at the beach"),
+    "fire": ("by the fire", "near a fireplace"),
+    "engine": ("near a running engine",),
+    "helicopter": ("under a helicopter",),
+    "bird_song": ("among singing birds",),
+    "stream": ("by a stream", "near a brook"),
+    "car_passing": ("beside a road", "at the roadside"),
+    "applause": ("before an applauding crowd",),
+}
+_JOINED = (
+    "{} with {} in the background",
+    "{}, {} in the background",
+    "{} while there is {}",
+    "{}, {} behind it",
+    "{} and {}",
+    "{}, with {}",
+    "{} over {}",
+    "{}; quieter: {}",
+    "{} and, softly, {}",
+    "{} with quiet {}",
+)
+_SETTING_SHARE = 0.3
 _SILENCE = ("silence", "no sound", "complete silence", "nothing is heard", "{}, no sound", "{}, silent", "silence, {}")
 
 
@@ -380,8 +158,21 @@ def describe(
     if rising is not None:
         modifiers.append("getting louder" if rising else "fading away")
     chosen = rng.permutation(modifiers)[: int(rng.choice((0, 1, 2), p=(0.45, 0.35, 0.2)))]
-    words = str(rng.choice(_FRAMES)).format(phrase)
+    words = phrase if rng.random() < _PLAIN_SHARE else str(rng.choice(_FRAMES)).format(phrase)
     return ", ".join([words, *map(str, chosen)])
+
+
+def describe_behind(rng: np.random.Generator, class_name: str) -> str:
+    """A caption for a sound that is heard quietly behind another: a name that fits after "with"."""
+    _words(class_name)
+    return str(rng.choice(_BEHIND.get(class_name, captions(class_name))))
+
+
+def joined(rng: np.random.Generator, caption: str, behind: str, behind_class: str) -> str:
+    """One caption for what is heard in front and a quieter sound of behind_class, described by `behind`."""
+    if behind_class in _SETTINGS and rng.random() < _SETTING_SHARE:
+        return f"{caption} {rng.choice(_SETTINGS[behind_class])}"
+    return str(rng.choice(_JOINED)).format(caption.removesuffix("."), behind)
 
 
 def describe_silence(rng: np.random.Generator, class_name: str) -> str:

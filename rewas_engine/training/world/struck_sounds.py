@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import uniform_filter1d
 
 from rewas_engine.training.world.classes import SAMPLE_RATE_HZ
 from rewas_engine.training.world.scene import MURMUR_STREAM, SOUND_STREAM, Scene, amplitude
@@ -233,6 +234,103 @@ def _key(rng: np.random.Generator, decay_scale: float) -> Strikes:
     return [press(0.0) for _ in range(VARIANTS)], [press(1.0) for _ in range(VARIANTS)]
 
 
+def _floor_step(rng: np.random.Generator, decay_scale: float) -> Strikes:
+    """A hard heel that makes hollow boards boom, and a sole that follows it."""
+    base_hz = rng.uniform(165, 235)
+    frequencies = base_hz * np.array([1.0, 1.45, 2.1, 3.1]) * rng.uniform(0.97, 1.03, 4)
+    heels_soft, heels_hard = _struck_body(
+        rng,
+        frequencies,
+        np.array([0.05, 0.04, 0.03, 0.02]) * decay_scale,
+        np.array([1.0, 0.8, 0.5, 0.3]),
+        lambda: noise_burst(rng, 0.02, 0.004, 1300, 2600),
+        (0.25, 0.4),
+    )
+    sole_s = rng.uniform(0.07, 0.11)
+
+    def step(heel: FloatArray) -> FloatArray:
+        sole = int(sole_s * SAMPLE_RATE_HZ)
+        scuff = peak_normalised(noise_burst(rng, 0.05, 0.012, 500, 1600)) * 0.3
+        track = np.zeros(max(heel.size, sole + scuff.size))
+        track[: heel.size] = heel
+        track[sole : sole + scuff.size] += scuff
+        return peak_normalised(track)
+
+    return [step(heel) for heel in heels_soft], [step(heel) for heel in heels_hard]
+
+
+def _snow_step(rng: np.random.Generator, decay_scale: float) -> Strikes:
+    """Snow that is pressed together: a dull crunch of many grains with a squeak in it."""
+    low_hz, squeak_hz = rng.uniform(280, 360), rng.uniform(900, 1250)
+    samples = int(0.24 * decay_scale**0.4 * SAMPLE_RATE_HZ)
+
+    def step(hardness: float) -> FloatArray:
+        crunch = shaped_noise(rng, samples, band(low_hz, 750, 3.0))
+        squeak = shaped_noise(rng, samples, band(0.93 * squeak_hz, 1.07 * squeak_hz, 8.0))
+        grainy = np.repeat(rng.uniform(0.1, 1.0, samples // 96 + 1) ** 2, 96)[:samples]
+        course = decay_curve(samples, 0.09 * decay_scale**0.4)
+        return peak_normalised((crunch + (0.6 + 0.4 * hardness) * squeak) * uniform_filter1d(grainy, 32) * course)
+
+    return [step(0.0) for _ in range(VARIANTS)], [step(1.0) for _ in range(VARIANTS)]
+
+
+def _door(rng: np.random.Generator, decay_scale: float) -> Strikes:
+    """The leaf booms in its frame, and the latch falls in a moment later."""
+    boom_hz, latch_hz = rng.uniform(60, 85), rng.uniform(1500, 2100)
+    latch_s = rng.uniform(0.045, 0.075)
+    latch = decaying_modes(
+        latch_hz * np.array([1.0, 1.5, 2.3]), np.array([0.014, 0.012, 0.01]), np.array([1.0, 0.8, 0.5]), 0.08
+    )
+
+    def slam(hardness: float) -> FloatArray:
+        samples = int(0.6 * decay_scale**0.5 * SAMPLE_RATE_HZ)
+        boom = peak_normalised(
+            shaped_noise(rng, samples, band(boom_hz, 2.6 * boom_hz, 3.0)) * decay_curve(samples, 0.1 * decay_scale)
+        )
+        slap = peak_normalised(noise_burst(rng, 0.1, 0.018, 250, 700 + 300 * hardness)) * (0.6 + 0.3 * hardness)
+        boom[: slap.size] += slap
+        start = int(latch_s * SAMPLE_RATE_HZ)
+        boom[start : start + latch.size] += 0.35 * peak_normalised(latch)
+        return peak_normalised(boom)
+
+    return [slam(0.0) for _ in range(VARIANTS)], [slam(1.0) for _ in range(VARIANTS)]
+
+
+def _hammer(rng: np.random.Generator, decay_scale: float) -> Strikes:
+    """A nail that pings while the board under it thuds."""
+    board_hz, nail_hz = rng.uniform(260, 360), rng.uniform(3500, 4300)
+    frequencies = np.array([board_hz, 2.2 * board_hz, nail_hz, 1.13 * nail_hz, 1.62 * nail_hz])
+    decays = np.array([0.03, 0.02, 0.045, 0.04, 0.03]) * decay_scale
+    return _struck_body(
+        rng,
+        frequencies,
+        decays,
+        np.array([1.0, 0.5, 0.9, 0.7, 0.5]),
+        lambda: noise_burst(rng, 0.02, 0.003, 900, 7000),
+        (0.3, 0.5),
+    )
+
+
+def _gun(rng: np.random.Generator, decay_scale: float) -> Strikes:
+    """A crack over the whole spectrum, then a tail that rolls away ever duller."""
+    tail_s = 0.11 * decay_scale
+    body_hz = rng.uniform(180, 260)
+
+    def shot(hardness: float) -> FloatArray:
+        samples = int(min(0.9, 7 * tail_s) * SAMPLE_RATE_HZ)
+        track = 1.3 * shaped_noise(rng, samples, band(60, 7900, 1.5)) * decay_curve(samples, 0.016)
+        track += 0.5 * shaped_noise(rng, samples, band(300, 2600, 1.5)) * decay_curve(samples, 0.35 * tail_s)
+        track += (
+            0.5
+            * shaped_noise(rng, samples, band(55, body_hz * (1 + 0.5 * hardness), 2.0))
+            * decay_curve(samples, tail_s)
+        )
+        track[0] = np.copysign(np.abs(track).max(), track[0])  # the blast front
+        return peak_normalised(track)
+
+    return [shot(0.0) for _ in range(VARIANTS)], [shot(1.0) for _ in range(VARIANTS)]
+
+
 _BODIES: dict[str, Callable[[np.random.Generator, float], Strikes]] = {
     "ball_bounce": _ball,
     "wood_knock": _wood,
@@ -244,4 +342,9 @@ _BODIES: dict[str, Callable[[np.random.Generator, float], Strikes]] = {
     "typing": _key,
     "bell": _bell,
     "clock_tick": _clock,
+    "wood_floor_steps": _floor_step,
+    "snow_steps": _snow_step,
+    "door": _door,
+    "hammer": _hammer,
+    "gunshot": _gun,
 }

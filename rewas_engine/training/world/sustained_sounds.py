@@ -25,6 +25,8 @@ from rewas_engine.training.world.synthesis import (
 
 FloatArray = NDArray[np.floating[Any]]
 RMS_AT_FULL_INTENSITY = 0.16
+SAMPLES_PER_STEP = 160
+"""Step in which slow courses are reckoned."""
 BREATH_DB = -46.0
 """Wide-band noise that goes with every sustained sound, so that even a pure tone moves the whole spectrum a little."""
 
@@ -147,6 +149,47 @@ def _bird(rng: np.random.Generator, intensity: FloatArray) -> FloatArray:
     return 1.4 * flutter * np.sin(phase)
 
 
+def _stream(rng: np.random.Generator, intensity: FloatArray) -> FloatArray:
+    """Bubbles, each a short rising tone, over a soft rush."""
+    rush = shaped_noise(rng, intensity.size, band(350, 900, 2.0))
+    bubbles = []
+    for frequency_hz in np.exp(rng.uniform(np.log(450), np.log(1700), 16)):
+        times_s = np.arange(int(0.07 * SAMPLE_RATE_HZ)) / SAMPLE_RATE_HZ
+        tone = np.sin(2 * np.pi * frequency_hz * times_s * (1 + rng.uniform(1.0, 5.0) * times_s))
+        bubbles.append(tone * decay_curve(times_s.size, 18.0 / frequency_hz))
+    starts = poisson_starts(rng, 45 + 50 * intensity)
+    gurgle = place_grains(intensity.size, starts, 0.3 + rng.exponential(1.0, starts.size), bubbles)
+    return 0.35 * rush + 1.3 * gurgle
+
+
+def _car(rng: np.random.Generator, intensity: FloatArray) -> FloatArray:
+    """Tyres that hiss brighter the closer they are, over a hum whose pitch drops as the car goes by."""
+    slow = uniform_filter1d(intensity, int(0.15 * SAMPLE_RATE_HZ), mode="nearest")
+    approach = np.tanh(2.0 * np.gradient(slow[::SAMPLES_PER_STEP], SAMPLES_PER_STEP / SAMPLE_RATE_HZ))
+    approach = np.interp(np.arange(intensity.size), np.arange(0, intensity.size, SAMPLES_PER_STEP), approach)
+    road_hz = rng.uniform(1000, 1350)
+    far_off = shaped_noise(rng, intensity.size, band(0.65 * road_hz, 0.95 * road_hz, 4.0))
+    close = shaped_noise(rng, intensity.size, band(0.95 * road_hz, 1.55 * road_hz, 4.0))
+    share = np.clip(0.2 + 0.5 * slow + 0.25 * approach, 0.05, 0.95)
+    tyres = far_off * np.sqrt(1 - share) + close * np.sqrt(share)
+    cycles = np.cumsum(rng.uniform(85, 115) * (1 + 0.12 * approach)) / SAMPLE_RATE_HZ
+    orders, levels = np.array([1, 2, 3]), np.array([1.0, 0.6, 0.4])
+    hum = levels @ np.sin(2 * np.pi * orders[:, None] * cycles)
+    return np.asarray(0.9 * tyres + 0.35 * hum)
+
+
+def _applause(rng: np.random.Generator, intensity: FloatArray) -> FloatArray:
+    """Very many pairs of hands, none like another, in a hall that carries their middle frequencies."""
+    claps = [
+        peak_normalised(noise_burst(rng, 0.05, rng.uniform(0.006, 0.011), 0.8 * centre_hz, 1.25 * centre_hz))
+        for centre_hz in rng.uniform(1100, 2600, 14)
+    ]
+    starts = poisson_starts(rng, 70 + 80 * intensity)
+    hands = place_grains(intensity.size, starts, rng.uniform(0.3, 1.0, starts.size), claps)
+    crowd = shaped_noise(rng, intensity.size, band(1100, 2600, 3.0))
+    return np.asarray(0.9 * hands / (hands.std() + 1e-9) + 0.35 * crowd)
+
+
 _SOURCES: dict[str, Callable[[np.random.Generator, FloatArray], FloatArray]] = {
     "dog_bark": _dog,
     "rain": _rain,
@@ -157,4 +200,7 @@ _SOURCES: dict[str, Callable[[np.random.Generator, FloatArray], FloatArray]] = {
     "helicopter": _helicopter,
     "alarm_beep": _alarm,
     "bird_song": _bird,
+    "stream": _stream,
+    "car_passing": _car,
+    "applause": _applause,
 }

@@ -100,14 +100,14 @@ _SETTINGS: dict[str, tuple[str, ...]] = {
 _JOINED = (
     "{} with {} in the background",
     "{}, {} in the background",
-    "{} while there is {}",
+    "{} to the sound of {}",
     "{}, {} behind it",
     "{} and {}",
     "{}, with {}",
     "{} over {}",
     "{}; quieter: {}",
     "{} and, softly, {}",
-    "{} with quiet {}",
+    "{}, with {} far behind",
 )
 _SETTING_SHARE = 0.3
 _SILENCE = ("silence", "no sound", "complete silence", "nothing is heard", "{}, no sound", "{}, silent", "silence, {}")

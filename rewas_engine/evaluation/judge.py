@@ -2,34 +2,57 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from safetensors.torch import load_file
+
+from rewas_engine.components import CONFIG_FILE, WEIGHTS_FILE, load_strictly
+from rewas_engine.errors import PackError, SettingsError
+from rewas_engine.evaluation.judge_network import JudgeNetwork
 
 JUDGE_FOLDER = Path(__file__).resolve().parents[1] / "data" / "judge"
+FIGURES_FILE = "figures.json"
+BATCH_CLIPS = 32
 
 
 class Judge:
-    """A classifier of the world's classes, in evaluation mode.
+    """A classifier of the world's classes, in evaluation mode on the CPU.
 
     classes: names in the order of the probabilities. figures: of the judge itself on real clips that it was not trained
-    on: "accuracy", "worst_class", "class_accuracies", "confusion" (rows true) and how it was trained.
+    on: "accuracy", "worst_class", "worst_class_accuracy", "class_accuracies", "confusion" (rows true), and how it was
+    trained, "licence" and "permits".
     """
 
-    classes: tuple[str, ...]
-    figures: dict[str, object]
+    def __init__(self, network: JudgeNetwork, figures: dict[str, Any]) -> None:
+        self.network = network.eval().requires_grad_(False)
+        self.classes: tuple[str, ...] = tuple(network.config.classes)
+        self.figures = figures
 
     @classmethod
     def load(cls, folder: Path = JUDGE_FOLDER) -> Judge:
         """The judge in a folder; the shipped one by default. Raises PackError where it is missing or damaged."""
-        raise NotImplementedError
+        try:
+            network = JudgeNetwork.from_config(json.loads((folder / CONFIG_FILE).read_text("utf-8")))
+            load_strictly(network, load_file(folder / WEIGHTS_FILE))
+            return cls(network, json.loads((folder / FIGURES_FILE).read_text("utf-8")))
+        except Exception as error:  # a config that makes no sense fails in several libraries, each in its way
+            raise PackError(f"The judge in {folder} cannot be loaded: {error}", "Install ReWaS again.") from error
 
     def classify(self, log_mels: torch.Tensor) -> NDArray[np.float32]:
-        """Probabilities [B, C] of the classes for log-mels [B, T, 64] in nats; T is best 512. A gain matters little."""
-        raise NotImplementedError
+        """Probabilities [B, C] of the classes for log-mels [B, T, 64] in nats.
+
+        It was trained on clips of 512 frames; at least 8 are needed. A gain changes nothing as long as the floor of
+        the log-mel lies 9 nats below its peak. Each clip is judged by itself.
+        """
+        with torch.inference_mode():
+            parts = [self.network(part.float().cpu()).softmax(dim=-1) for part in log_mels.split(BATCH_CLIPS)]
+        return torch.cat(parts).numpy() if parts else np.empty((0, len(self.classes)), np.float32)
 
     def names(self, log_mels: torch.Tensor) -> list[str]:
         """The likeliest class of each log-mel [B, T, 64]."""
@@ -41,7 +64,17 @@ def confusion(true: Sequence[str], predicted: Sequence[str], classes: Sequence[s
 
     Raises SettingsError where a name is not among the classes, or the rows differ in length.
     """
-    raise NotImplementedError
+    if len(true) != len(predicted):
+        raise SettingsError(
+            f"There are {len(true)} true classes and {len(predicted)} predicted ones.", "Give one of each for a clip."
+        )
+    row_of = {name: row for row, name in enumerate(classes)}
+    unknown = sorted({*true, *predicted} - row_of.keys())
+    if unknown:
+        raise SettingsError(f"The judge knows no class {unknown[0]!r}.", f"Choose from {', '.join(classes)}.")
+    table = np.zeros((len(classes), len(classes)), np.int64)
+    np.add.at(table, ([row_of[name] for name in true], [row_of[name] for name in predicted]), 1)
+    return table
 
 
 def accuracy(table: NDArray[np.int64]) -> float | None:

@@ -23,7 +23,7 @@ WINDOW_S, HOP_S, RISE_S = 0.064, 0.005, 0.03
 BANDS, LOWEST_HZ = 40, 60.0
 FLOOR = 1e-3
 """Of the spectrogram's peak: what lies more than 60 dB below the loudest moment is not heard."""
-THRESHOLD_NATS, THRESHOLD_SHARE, THRESHOLD_REACH_S = 0.3, 0.7, 0.1
+THRESHOLD_NATS, THRESHOLD_SHARE, THRESHOLD_REACH_S = 0.35, 0.7, 0.1
 SEPARATION_S = 0.06
 """Onsets that follow each other faster are taken for one."""
 MASKING_S, MASKING_DB = 0.12, 5.0

@@ -1,8 +1,5 @@
 """The synthetic world: what is seen, heard and said of a scene agrees, and the class does not shape the energy."""
 
-from dataclasses import replace
-from fractions import Fraction
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -108,29 +105,6 @@ def test_tools_touch_at_the_events_and_only_there(pattern: str) -> None:
     assert missing.lift(np.linspace(0, 5.12, 2000)).min() > 0.2
 
 
-@pytest.mark.parametrize("class_name", STRUCK_CLASSES)
-def test_the_strike_is_seen_when_it_is_heard(class_name: str) -> None:
-    scene = scene_with_silence_and_events(class_name)
-    scene = replace(scene, event_times_s=scene.event_times_s[:1], event_strengths=np.array([1.0]))
-    calm = replace(scene, event_times_s=np.empty(0), event_strengths=np.empty(0))
-    # Camera, background and drifting things are in both pictures; what the strike does is left.
-    effect = render_picture(scene).astype(np.float32) - render_picture(calm)
-    change = np.abs(np.diff(effect, axis=0)).mean(axis=(1, 2, 3))
-    heard_frame = np.argmax(np.abs(render_sound(scene)) > 1e-5) / 16_000 * 25
-    assert change[: int(heard_frame) - 12].max(initial=0.0) < 0.2 * change.max()
-    assert abs(int(np.argmax(change)) + 1 - heard_frame) <= 3
-
-
-@pytest.mark.parametrize("class_name", ["dog_bark", "alarm_beep", "engine", "rain", "fire"])
-def test_what_runs_on_is_seen_to_run(class_name: str) -> None:
-    scene = sample_scene(3, class_name, pattern="gated")
-    level = scene.intensity_at((np.arange(128) + 0.5) / 25)
-    picture = render_picture(scene).astype(np.float32)
-    silent = picture[level == 0].mean(axis=0)
-    unlike_silence = np.abs(picture - silent).mean(axis=(1, 2, 3))
-    assert unlike_silence[level > 0.4].mean() > 1.3 * unlike_silence[level == 0].mean()
-
-
 def test_silent_scenes_are_silent_and_say_so() -> None:
     scenes = [sample_scene(seed) for seed in range(600)]
     moving, still = [s for s in scenes if s.silent_motion], [s for s in scenes if s.still]
@@ -153,24 +127,6 @@ def test_classes_share_their_patterns_and_levels() -> None:
         assert {s.pattern for s in own} == set(PATTERNS)
         assert sum(s.envelope.max() < 0.65 for s in own) / len(own) == pytest.approx(0.15, abs=0.12)
         assert any((s.envelope > 0).mean() < 0.5 for s in own)
-
-
-@pytest.mark.parametrize(
-    ("frame_rate", "frames"),
-    [(25, 128), (24, 123), (Fraction(24_000, 1001), 123), (Fraction(30_000, 1001), 153), (29.97, 153)],
-)
-def test_pictures_come_at_any_rate(frame_rate: Fraction | float, frames: int) -> None:
-    picture = render_picture(sample_scene(5, "drum_hit"), frame_rate=frame_rate, width=40, height=24)
-    assert picture.shape == (frames, 24, 40, 3)
-    assert picture.dtype == np.uint8
-
-
-def test_pictures_come_in_any_size_and_show_the_same() -> None:
-    scene = sample_scene(8, "bell", pattern="regular", duration_s=0.4)
-    small = render_picture(scene, width=64, height=36).astype(np.float32)
-    large = render_picture(scene, width=640, height=360, shutter_samples=2).astype(np.float32)
-    shrunk = large.reshape(10, 36, 10, 64, 10, 3).mean(axis=(2, 4))
-    assert np.abs(shrunk - small).mean() < 6.0
 
 
 def test_other_durations() -> None:

@@ -15,7 +15,7 @@ from rewas_engine.training.world.classes import (
     SUSTAINED_CLASSES,
 )
 from rewas_engine.training.world.excitation import ENVELOPE_PATTERNS, EVENT_PATTERNS, PATTERNS
-from rewas_engine.training.world.picture import render_picture
+from rewas_engine.training.world.picture import render_brightness, render_picture
 from rewas_engine.training.world.scene import Scene, sample_scene
 from rewas_engine.training.world.sound import render_layers, render_sound
 from rewas_engine.training.world.vocabulary import captions, held_out_captions
@@ -36,6 +36,7 @@ __all__ = [
     "Scene",
     "captions",
     "held_out_captions",
+    "render_brightness",
     "render_layers",
     "render_picture",
     "render_sound",

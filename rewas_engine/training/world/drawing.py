@@ -1,7 +1,7 @@
 """Anti-aliased drawing of many frames at once: shapes are signed distances, painted where they are.
 
 World coordinates: origin in the middle of the picture, x right, y down, the picture is 1 high. Every number of a shape
-may be one for all frames or an array [F], one for each.
+may be one for all frames or an array [F], one for each. A canvas of one channel takes the brightness of each colour.
 """
 
 from __future__ import annotations
@@ -15,6 +15,10 @@ from numpy.typing import ArrayLike, NDArray
 
 FloatArray = NDArray[np.floating[Any]]
 Colour = tuple[float, float, float] | FloatArray
+
+
+LUMA = np.array([0.299, 0.587, 0.114], np.float32)
+"""Weights of red, green and blue in brightness (ITU-R BT.601)."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +35,11 @@ class Shape:
 
 def _per_frame(value: ArrayLike) -> FloatArray:
     return np.asarray(value, dtype=np.float32).reshape(-1, 1, 1)
+
+
+def _length(x: FloatArray, y: FloatArray) -> FloatArray:
+    """Euclidean length; several times as fast as numpy.hypot, which guards against overflow."""
+    return np.asarray(np.sqrt(x * x + y * y))
 
 
 def _around(
@@ -50,7 +59,7 @@ def ellipse(x: ArrayLike, y: ArrayLike, radius_x: ArrayLike, radius_y: ArrayLike
     width, height = np.maximum(width, 1e-4), np.maximum(height, 1e-4)
 
     def distance(grid_x: FloatArray, grid_y: FloatArray) -> FloatArray:
-        return (np.hypot((grid_x - centre_x) / width, (grid_y - centre_y) / height) - 1) * np.minimum(width, height)
+        return (_length((grid_x - centre_x) / width, (grid_y - centre_y) / height) - 1) * np.minimum(width, height)
 
     return Shape(distance, _around(centre_x, centre_y, width, height))
 
@@ -71,7 +80,7 @@ def box(
         dx, dy = grid_x - centre_x, grid_y - centre_y
         side_x = np.abs(cos * dx + sin * dy) - width + corner
         side_y = np.abs(cos * dy - sin * dx) - height + corner
-        outside = np.hypot(np.maximum(side_x, 0), np.maximum(side_y, 0))
+        outside = _length(np.maximum(side_x, 0), np.maximum(side_y, 0))
         return np.asarray(outside + np.minimum(np.maximum(side_x, side_y), 0) - corner)
 
     reach_x = np.abs(cos) * width + np.abs(sin) * height
@@ -88,7 +97,7 @@ def capsule(x0: ArrayLike, y0: ArrayLike, x1: ArrayLike, y1: ArrayLike, radius: 
     def distance(grid_x: FloatArray, grid_y: FloatArray) -> FloatArray:
         dx, dy = grid_x - start_x, grid_y - start_y
         share = np.clip((dx * along_x + dy * along_y) / length_squared, 0, 1)
-        return np.hypot(dx - along_x * share, dy - along_y * share) - thickness
+        return _length(dx - along_x * share, dy - along_y * share) - thickness
 
     bounds = (
         float(np.minimum(start_x, end_x).min() - thickness.max()),
@@ -106,7 +115,7 @@ def polygon(points: Sequence[tuple[ArrayLike, ArrayLike]]) -> Shape:
     def distance(grid_x: FloatArray, grid_y: FloatArray) -> FloatArray:
         farthest: FloatArray | None = None
         for (x0, y0), (x1, y1) in zip(corners, corners[1:] + corners[:1], strict=True):
-            length = np.hypot(x1 - x0, y1 - y0) + 1e-9
+            length = _length(x1 - x0, y1 - y0) + 1e-9
             side = ((grid_x - x0) * (y1 - y0) - (grid_y - y0) * (x1 - x0)) / length
             farthest = side if farthest is None else np.maximum(farthest, side)
         assert farthest is not None
@@ -134,33 +143,43 @@ def below(surface: Callable[[FloatArray], FloatArray], least_y: float) -> Shape:
 
 
 class Canvas:
-    """Frames being painted: `pixels` [F, H, W, 3] float32 in 0..1.
+    """Frames being painted: `pixels` [F, H, W, C] float32 in 0..1, of three channels or of brightness alone.
 
     Shapes are given in the coordinates of the last `place`, and move with the camera unless said otherwise.
     """
 
-    def __init__(self, background: FloatArray, camera_x: FloatArray, camera_y: FloatArray) -> None:
-        """background: [F, H, W, 3]; camera_x, camera_y: [F], where the picture's middle lies in the world."""
+    def __init__(
+        self,
+        background: FloatArray,
+        camera_x: FloatArray,
+        camera_y: FloatArray,
+        zoom: FloatArray | None = None,
+        aspect: float | None = None,
+    ) -> None:
+        """background: [F, H, W, 3 or 1]; camera_x, camera_y: [F], where the picture's middle lies in the world.
+
+        zoom: [F], how much larger than usual things are. aspect: width over height of what is seen; where it is not
+        that of the pixels, the picture is squeezed into them.
+        """
         self.pixels = background
-        frames, height, width, _ = background.shape
+        frames, height, width, channels = background.shape
         self.frames, self.height, self.width = int(frames), int(height), int(width)
+        self.aspect = float(width / height) if aspect is None else aspect
+        self._grey = channels == 1
         self._pixel = np.float32(1.0 / height)
-        self._screen_x = (((np.arange(width) + 0.5) - width / 2) / height).astype(np.float32)[None, None, :]
+        self._screen_x = (((np.arange(width) + 0.5) / width - 0.5) * self.aspect).astype(np.float32)[None, None, :]
         self._screen_y = ((np.arange(height) + 0.5) / height - 0.5).astype(np.float32)[None, :, None]
         moves = np.ptp(camera_x) > 0 or np.ptp(camera_y) > 0
         self._camera_x = _per_frame(camera_x if moves else camera_x[:1])
         self._camera_y = _per_frame(camera_y if moves else camera_y[:1])
+        self._zoom = _per_frame(1.0 if zoom is None else zoom if np.ptp(zoom) > 0 else zoom[:1])
         self.place(0.0, 0.0, 1.0)
-
-    @property
-    def aspect(self) -> float:
-        """Width over height."""
-        return float(self.width / self.height)
 
     def place(self, x: ArrayLike, y: ArrayLike, scale: float, mirrored: bool = False) -> None:
         """Sets where the shapes that follow have their origin, how large they are and whether they face left."""
-        self._origin_x, self._origin_y = _per_frame(x) - self._camera_x, _per_frame(y) - self._camera_y
-        self._scale = np.float32(scale)
+        self._origin_x = (_per_frame(x) - self._camera_x) * self._zoom
+        self._origin_y = (_per_frame(y) - self._camera_y) * self._zoom
+        self._scale = self._zoom * np.float32(scale)
         self._direction = np.float32(-1.0 if mirrored else 1.0)
 
     def paint(self, shape: Shape, colour: Colour, opacity: ArrayLike = 1.0, softness: float = 0.0) -> None:
@@ -169,38 +188,45 @@ class Canvas:
         colour: one colour [3], or one for each frame [F, 3], in 0..1. opacity: one, or [F]. softness: width of a
         soft rim, in the shape's units.
         """
-        rim = max(float(self._pixel / self._scale), softness)
-        columns, rows = self._slices(shape.bounds, rim)
+        rim = np.maximum(self._pixel / self._scale, np.float32(softness))
+        columns, rows = self._slices(shape.bounds, float(rim.max()))
         if columns.start >= columns.stop or rows.start >= rows.stop:
             return
         x = (self._screen_x[:, :, columns] - self._origin_x) * (self._direction / self._scale)
         y = (self._screen_y[:, rows, :] - self._origin_y) / self._scale
-        cover = np.clip(0.5 - shape.distance(x, y) / np.float32(rim), 0, 1) * _per_frame(opacity)
-        paint = np.asarray(colour, dtype=np.float32).reshape(-1, 1, 1, 3)
+        cover = np.clip(0.5 - shape.distance(x, y) / rim, 0, 1) * _per_frame(opacity)
         region = self.pixels[:, rows, columns]
-        region += cover[..., None] * (paint - region)
+        region += cover[..., None] * (self._pigment(colour) - region)
 
     def tint(self, colour: Colour, opacity: ArrayLike) -> None:
         """Blends the whole picture towards a colour: opacity one, or [F]."""
         share = _per_frame(opacity)[..., None]
-        self.pixels += share * (np.asarray(colour, dtype=np.float32) - self.pixels)
+        self.pixels += share * (self._pigment(colour) - self.pixels)
 
     def overlay(self, cover: FloatArray, colour: Colour) -> None:
         """Blends a colour in where a screen-wide mask [F, H, W] says."""
-        self.pixels += cover[..., None] * (np.asarray(colour, dtype=np.float32) - self.pixels)
+        self.pixels += cover[..., None] * (self._pigment(colour) - self.pixels)
 
     @property
     def screen(self) -> tuple[FloatArray, FloatArray]:
         """x [1, 1, W] and y [1, H, 1] of the pixels, without camera and place."""
         return self._screen_x, self._screen_y
 
+    def _pigment(self, colour: Colour) -> FloatArray:
+        paint = np.asarray(colour, dtype=np.float32).reshape(-1, 3)
+        return (paint @ LUMA)[:, None, None, None] if self._grey else paint[:, None, None, :]
+
     def _slices(self, bounds: tuple[float, float, float, float], rim: float) -> tuple[slice, slice]:
-        reach = [bound * float(self._scale) for bound in bounds]
+        small, large = float(self._scale.min()), float(self._scale.max())
+        reach = [
+            bound * (small if (bound > 0) == (side == 0) else large)
+            for side, bound in zip((0, 1, 0, 1), bounds, strict=True)
+        ]
         if self._direction < 0:
             reach[0], reach[1] = -reach[1], -reach[0]
-        margin = rim * float(self._scale) + float(self._pixel)
-        left = (reach[0] + float(self._origin_x.min()) - margin) * self.height + self.width / 2
-        right = (reach[1] + float(self._origin_x.max()) + margin) * self.height + self.width / 2
+        margin = rim * large + float(self._pixel) * max(1.0, self.aspect * self.height / self.width)
+        left = ((reach[0] + float(self._origin_x.min()) - margin) / self.aspect + 0.5) * self.width
+        right = ((reach[1] + float(self._origin_x.max()) + margin) / self.aspect + 0.5) * self.width
         top = (reach[2] + float(self._origin_y.min()) - margin + 0.5) * self.height
         bottom = (reach[3] + float(self._origin_y.max()) + margin + 0.5) * self.height
         columns = np.clip((left, np.ceil(right)), 0, self.width).astype(int)

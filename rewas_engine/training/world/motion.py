@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -82,6 +83,29 @@ class Strikes:
         elapsed_s, _ = self.since(times_s)
         return self.flash(times_s, fall_s) * np.cos(2 * np.pi * rate_hz * np.minimum(elapsed_s, 10.0))
 
+    def swinging(self, times_s: FloatArray, rate_hz: float, fall_s: float) -> FloatArray:
+        """Where something hangs that every strike pushes: the pushes add up, and each dies away in fall_s. [F]"""
+        if self.times_s.size == 0 or not self.touches:
+            return np.zeros(times_s.shape)
+        elapsed_s = np.maximum(times_s[None, :] - self.times_s[:, None], 0.0)
+        pushed = np.exp(-elapsed_s / fall_s) * np.sin(2 * np.pi * rate_hz * elapsed_s)
+        return np.asarray(np.tanh(self.strengths @ pushed))
+
+    def aim(self, times_s: FloatArray, places: FloatArray) -> FloatArray:
+        """Where a tool points that goes from one of the places [P, 2], taken in turn, to the next: [F, 2].
+
+        It stands over a place when it strikes there, and travels in between.
+        """
+        if self.times_s.size == 0:
+            return np.repeat(places[:1], times_s.size, axis=0)
+        struck = np.searchsorted(self.times_s, times_s, side="right")
+        start_s = np.concatenate([[-1.0], self.times_s])[struck] + 0.02
+        end_s = np.concatenate([self.times_s, [1e3]])[struck] - 0.03
+        share = np.clip((times_s - start_s) / np.maximum(np.minimum(end_s - start_s, 0.35), 0.02), 0, 1)
+        share = np.where(struck < self.times_s.size, share**2 * (3 - 2 * share), 0.0)[:, None]
+        done, coming = places[np.maximum(struck - 1, 0) % len(places)], places[struck % len(places)]
+        return np.asarray(np.where(struck[:, None] == 0, coming, done + (coming - done) * share))
+
     def count(self, times_s: FloatArray) -> NDArray[np.int64]:
         """Strikes so far, [F]."""
         return np.searchsorted(self.times_s, times_s, side="right").astype(np.int64)
@@ -105,6 +129,7 @@ class Drive:
     def __init__(self, scene: Scene) -> None:
         self._scene = scene
         self._travel = np.concatenate([[0.0], np.cumsum(scene.envelope)[:-1]]) / ENVELOPE_RATE_HZ
+        self._course = _passages(scene.envelope)
 
     def level(self, times_s: FloatArray) -> FloatArray:
         """Intensity in 0..1, [F]."""
@@ -113,6 +138,36 @@ class Drive:
     def travel(self, times_s: FloatArray) -> FloatArray:
         """The intensity integrated from the clip's start: how far something has moved that is driven by it. [F]"""
         return np.interp(times_s, np.arange(self._travel.size) / ENVELOPE_RATE_HZ, self._travel)
+
+    def passing(self, times_s: FloatArray) -> FloatArray:
+        """Where something is that passes at each of the envelope's peaks: -1 coming .. 0 at the peak .. 1 gone. [F]"""
+        return np.interp(times_s, np.arange(self._course.size) / ENVELOPE_RATE_HZ, self._course)
+
+
+def _passages(envelope: FloatArray) -> FloatArray:
+    """The course of what passes at every peak, like `envelope`. Peaks are parted by silence, by a dip or by 3 s."""
+    course = np.full(envelope.shape, -1.0)
+    start, longest = 0, 3 * ENVELOPE_RATE_HZ
+    while start < envelope.size:
+        if envelope[start] < 0.02:
+            start += 1
+            continue
+        end, highest, lowest_since = start, 0.0, 0.0
+        for end in range(start, min(start + longest, envelope.size)):
+            level = envelope[end]
+            if level >= highest:
+                highest, lowest_since = level, level
+            lowest_since = min(lowest_since, level)
+            if level < 0.02 or level > lowest_since + 0.2:
+                break
+        else:
+            end += 1
+        end = max(end, start + 1)
+        peak = start + int(np.argmax(envelope[start:end] - 1e-4 * np.abs(np.arange(end - start) - 0.5 * (end - start))))
+        steps = np.arange(start, end) - peak
+        course[start:end] = np.where(steps < 0, steps / max(peak - start, 1), steps / max(end - 1 - peak, 1))
+        start = end
+    return course
 
 
 def wander(rng: np.random.Generator, rate_hz: float) -> tuple[FloatArray, FloatArray, FloatArray]:
@@ -124,3 +179,36 @@ def wandering(times_s: FloatArray, course: tuple[FloatArray, FloatArray, FloatAr
     """A smooth random motion in -1..1, [F]."""
     rates_hz, phases, weights = course
     return np.sin(2 * np.pi * rates_hz * times_s[:, None] + phases) @ weights
+
+
+@dataclass(frozen=True)
+class Walk:
+    """Two feet that come down at the strikes, in turn, seen from the side; a heavy step is a long and high one.
+
+    Lengths are in heights of the picture.
+    """
+
+    strikes: Strikes
+    stride: float
+
+    def body(self, times_s: FloatArray) -> FloatArray:
+        """How far the body has come. [F]"""
+        return np.asarray(self.stride * self._eased(times_s).sum(axis=0))
+
+    def foot(self, parity: int, times_s: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """How far one of the feet has come, and its height over the ground: [F], [F]."""
+        shares = self._shares(times_s)[parity::2]
+        eased = shares**2 * (3 - 2 * shares)
+        x = self.stride * (parity - 0.5 + 2 * eased.sum(axis=0))
+        arcs = (0.3 + 0.7 * self.strikes.strengths[parity::2, None]) * np.sin(np.pi * shares)
+        return np.asarray(x), np.asarray(0.6 * self.stride * arcs.sum(axis=0))
+
+    def _eased(self, times_s: FloatArray) -> FloatArray:
+        shares = self._shares(times_s)
+        return np.asarray(shares**2 * (3 - 2 * shares))
+
+    def _shares(self, times_s: FloatArray) -> FloatArray:
+        """How much of each step is done, 0..1: [N, F]."""
+        ends_s = self.strikes.times_s
+        lasting_s = np.minimum(0.42, 0.95 * np.diff(ends_s, prepend=-2.0))[:, None]
+        return np.asarray(np.clip((times_s[None, :] - ends_s[:, None]) / lasting_s + 1, 0.0, 1.0))

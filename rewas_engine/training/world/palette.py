@@ -52,3 +52,8 @@ def dark(colour: ArrayLike) -> FloatArray:
 def light(colour: ArrayLike) -> FloatArray:
     """The colour in bright light."""
     return np.float32(0.5) + np.asarray(colour, dtype=np.float32) * np.float32(0.5)
+
+
+def grey(rng: np.random.Generator, least: float = 0.1, greatest: float = 0.9) -> FloatArray:
+    """A grey with a hint of colour."""
+    return np.clip(rng.uniform(least, greatest) * rng.uniform(0.92, 1.08, 3), 0, 1).astype(np.float32)

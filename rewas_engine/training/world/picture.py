@@ -1,30 +1,32 @@
-"""A scene made visible: background, camera, the thing that sounds, and things that move without a sound."""
+"""A scene made visible: backdrop, camera, the thing that sounds, and things that move without a sound."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rewas_engine.errors import SettingsError
+from rewas_engine.training.world.backdrops import draw_backdrop
+from rewas_engine.training.world.bystanders import BYSTANDERS, LOOK_ALIKES, crossing
+from rewas_engine.training.world.camera import Film, Shot, draw_camera
 from rewas_engine.training.world.classes import FRAME_RATE, FRAME_SIZE, STRUCK_CLASSES
-from rewas_engine.training.world.drawing import Canvas, box, ellipse
-from rewas_engine.training.world.motion import Drive, Strikes, wander, wandering
-from rewas_engine.training.world.palette import bright_colour
+from rewas_engine.training.world.drawing import LUMA, Canvas
+from rewas_engine.training.world.looks import STRUCK_PAINTERS, SUSTAINED_PAINTERS
+from rewas_engine.training.world.motion import Drive, Strikes
+from rewas_engine.training.world.painting import FloatArray, Paint
 from rewas_engine.training.world.scene import PICTURE_STREAM, Scene
-from rewas_engine.training.world.struck_pictures import STRUCK_PAINTERS
-from rewas_engine.training.world.sustained_pictures import SUSTAINED_PAINTERS
-
-FloatArray = NDArray[np.floating[Any]]
-Paint = Callable[[Canvas, FloatArray], None]
 
 _PIXELS_AT_ONCE = 600_000
-_MARGIN = 0.25
-"""How far the background reaches beyond the picture on each side, in heights, for the camera to move over."""
+_ASPECTS, _ASPECT_CHANCES = (1.0, 4 / 3, 16 / 9), (0.25, 0.25, 0.5)
+_BLURRED_SHARE = 0.2
+AMBIENCE_SEEN_SHARE = 0.75
+_CROSSED_SHARE = 0.1
+_NOTHING = np.empty(0)
+
+_Painter = TypeVar("_Painter")
 
 
 def render_picture(
@@ -43,147 +45,144 @@ def render_picture(
 
     Raises SettingsError for a rate, size or number of samples that is not positive.
     """
-    rate = Fraction(frame_rate)
-    if rate <= 0 or min(width, height, shutter_samples) < 1:
+    return _render(scene, Fraction(frame_rate), (width, height), width / max(height, 1), shutter_samples, channels=3)
+
+
+def render_brightness(
+    scene: Scene, *, frame_rate: Fraction | float = FRAME_RATE, width: int = FRAME_SIZE, height: int = FRAME_SIZE
+) -> NDArray[np.uint8]:
+    """Brightness [frames, height, width] as a picture encoder is given it, in a third of the time of the colours.
+
+    As footage of every shape is brought to the encoder's size, what is seen is as broad as 1:1, 4:3 or 16:9, by the
+    scene's lot, and squeezed into the size asked for; in part of the clips motion is blurred. Frames and errors as
+    for `render_picture`.
+    """
+    lot = scene.random(PICTURE_STREAM).spawn(_LOTS)[-1]
+    aspect = float(lot.choice(_ASPECTS, p=_ASPECT_CHANCES)) * width / max(height, 1)
+    samples = 2 if lot.random() < _BLURRED_SHARE else 1
+    return _render(scene, Fraction(frame_rate), (width, height), aspect, samples, channels=1)[..., 0]
+
+
+def _render(
+    scene: Scene, rate: Fraction, size: tuple[int, int], aspect: float, shutter_samples: int, channels: int
+) -> NDArray[np.uint8]:
+    if rate <= 0 or min(*size, shutter_samples) < 1:
         raise SettingsError(
-            f"A picture of {width} x {height} at {frame_rate} frames per second cannot be drawn.",
+            f"A picture of {size[0]} x {size[1]} at {float(rate):g} frames per second cannot be drawn.",
             "Give a size, a frame rate and a number of shutter samples above 0.",
         )
     frames = max(1, round(Fraction(scene.duration_s).limit_denominator(10_000) * rate))
     middles_s = (np.arange(frames) + 0.5) / float(rate)
     opening = (np.arange(shutter_samples) + 0.5) / shutter_samples - 0.5
-    stage = _Stage(scene, width, height)
-    picture = np.empty((frames, height, width, 3), dtype=np.uint8)
-    at_once = max(1, _PIXELS_AT_ONCE // (width * height))
-    for start in range(0, frames, at_once):
-        times_s = middles_s[start : start + at_once]
-        shots = [stage.shoot(times_s + 0.5 * shift / float(rate)) for shift in opening]
-        mean = shots[0] if shutter_samples == 1 else np.mean(shots, axis=0)
-        picture[start : start + at_once] = np.clip(mean * 255.0 + stage.grain(start, times_s.size), 0, 255)
+    stage = _Stage(scene, size, aspect, channels)
+    picture = np.empty((frames, size[1], size[0], channels), dtype=np.uint8)
+    at_once = max(1, _PIXELS_AT_ONCE // (size[0] * size[1]))
+    for shot, first, last in stage.shots_between(middles_s):
+        for start in range(first, last, at_once):
+            times_s = middles_s[start : min(start + at_once, last)]
+            exposures = [stage.shoot(shot, times_s + 0.5 * shift / float(rate)) for shift in opening]
+            mean = exposures[0] if shutter_samples == 1 else np.mean(exposures, axis=0)
+            levels = stage.film.develop(mean, times_s, start, shot.gain)
+            picture[start : start + times_s.size] = np.clip(levels + 0.5, 0, 255)
     return picture
 
 
-@dataclass(frozen=True)
-class _Drifter:
-    """Something that floats through the picture, touches nothing and makes no sound."""
-
-    colour: NDArray[np.float32]
-    size: float
-    round: bool
-    opacity: float
-    course_x: tuple[FloatArray, FloatArray, FloatArray]
-    course_y: tuple[FloatArray, FloatArray, FloatArray]
-    middle: tuple[float, float]
-
-    def paint(self, canvas: Canvas, times_s: FloatArray) -> None:
-        x = self.middle[0] + 0.5 * wandering(times_s, self.course_x)
-        y = self.middle[1] + 0.15 * wandering(times_s, self.course_y)
-        shape = (
-            ellipse(x, y, 1.3 * self.size, self.size) if self.round else box(x, y, self.size, self.size, 0.4 * times_s)
-        )
-        canvas.paint(shape, self.colour, self.opacity, 0.02)
+_LOTS = 8
 
 
 class _Stage:
     """All that is drawn by lot once for a clip, and the shooting of frames."""
 
-    def __init__(self, scene: Scene, width: int, height: int) -> None:
-        rng = scene.random(PICTURE_STREAM)
-        self._scene, self._width, self._height = scene, width, height
-        self._scale = (1.0 - 0.5 * scene.distance) * rng.uniform(0.85, 1.05)
-        self._place = (float(rng.uniform(-0.12, 0.12)), float(rng.uniform(-0.05, 0.05)))
-        self._mirrored = bool(rng.random() < 0.5)
-        moving = not scene.still
-        self._shake = rng.uniform(0.003, 0.015) if moving and rng.random() < 0.25 else 0.0
-        self._pan = rng.uniform(-0.2, 0.2, 2) * (1.0, 0.3) if moving and rng.random() < 0.2 else np.zeros(2)
-        self._courses = (wander(rng, 2.0), wander(rng, 2.0))
-        self._flicker = rng.uniform(0.01, 0.05) if moving and rng.random() < 0.15 else 0.0
-        self._thing = _painter(scene, rng)
-        busy = moving and (scene.silent_motion or rng.random() < 0.3)
-        self._drifters = [_drifter(rng) for _ in range(int(rng.integers(1, 4)) if busy else 0)]
-        self._grain_level = float(rng.uniform(1.0, 5.0)) if rng.random() < 0.4 else 0.0
-        self._background = _background(rng, width, height)
-        self._grain_tile = rng.standard_normal((height + 8, width + 8, 1)).astype(np.float32)
-        self._grain_moves = moving
+    def __init__(self, scene: Scene, size: tuple[int, int], aspect: float, channels: int) -> None:
+        # A lot of its own for each, so that one that draws more never changes another.
+        lots = scene.random(PICTURE_STREAM).spawn(_LOTS)
+        for_camera, for_thing, for_backdrop, for_film, for_others, for_ambience, for_crossing, _ = lots
+        self._size, self._aspect, self._channels = size, aspect, channels
+        self._camera = draw_camera(
+            for_camera, scene.duration_s, scene.distance, fixed=scene.still, restless=scene.silent_motion
+        )
+        self._backdrops = {
+            shot: draw_backdrop(lot, size[1], aspect)
+            for shot, lot in zip(self._camera.shots, for_backdrop.spawn(len(self._camera.shots)), strict=True)
+        }
+        self.film = Film(for_film, size[1], size[0], fixed=scene.still)
+        self._thing = _thing(scene, for_thing)
+        self._ambience = _ambience(scene, for_ambience)
+        moves_anyway = scene.silent_motion or scene.off_screen
+        busy = not scene.still and (for_others.random() < (0.8 if moves_anyway else 0.3))
+        count = int(for_others.integers(1, 4)) if busy else 0
+        self._others = [BYSTANDERS[int(for_others.integers(len(BYSTANDERS)))](for_others) for _ in range(count)]
+        crossed = not scene.still and for_crossing.random() < _CROSSED_SHARE
+        self._crossing = crossing(for_crossing, scene.duration_s) if crossed else None
 
-    def shoot(self, times_s: FloatArray) -> NDArray[np.float32]:
-        """The frames at given times: [F, H, W, 3] in 0..1."""
-        phase = times_s / self._scene.duration_s - 0.5
-        camera_x = self._pan[0] * phase + self._shake * wandering(times_s, self._courses[0])
-        camera_y = self._pan[1] * phase + self._shake * wandering(times_s, self._courses[1])
-        canvas = Canvas(self._view(camera_x, camera_y), camera_x, camera_y)
-        for drifter in self._drifters:
-            drifter.paint(canvas, times_s)
-        canvas.place(*self._place, float(self._scale), self._mirrored)
-        self._thing(canvas, times_s)
-        if self._flicker:
-            canvas.pixels *= (1 + self._flicker * wandering(times_s, self._courses[0]))[:, None, None, None]
-        return np.clip(canvas.pixels, 0, 1)
+    def shots_between(self, middles_s: FloatArray) -> list[tuple[Shot, int, int]]:
+        """The shots with their first frames and the frames after their last."""
+        shots = self._camera.shots
+        starts = [0, *(int(np.searchsorted(middles_s, shot.start_s)) for shot in shots[1:]), middles_s.size]
+        return [
+            (shot, first, last)
+            for shot, first, last in zip(shots, starts[:-1], starts[1:], strict=True)
+            if last > first
+        ]
 
-    def grain(self, first_frame: int, count: int) -> NDArray[np.float32] | float:
-        """Noise of the camera's sensor for frames in a row, [F, H, W, 1] in levels of 0..255; 0.5 rounds."""
-        if not self._grain_level:
-            return 0.5
-        tiles = []
-        for frame in range(first_frame, first_frame + count):
-            row, column = ((frame * 5) % 9, (frame * 7) % 8) if self._grain_moves else (0, 0)
-            tiles.append(self._grain_tile[row : row + self._height, column : column + self._width])
-        return self._grain_level * np.stack(tiles) + np.float32(0.5)
+    def shoot(self, shot: Shot, times_s: FloatArray) -> FloatArray:
+        """The frames at given times: [F, H, W, C], within 0..1 but for rounding."""
+        x, y, zoom = self._camera.looks_at(shot, times_s)
+        canvas = Canvas(self._view(shot, x, y, zoom), x, y, zoom, self._aspect)
+        if self._ambience is not None:
+            canvas.place(0.5 * shot.place[0], -0.04, 0.8 * max(shot.scale, 0.7), shot.mirrored)
+            self._ambience(canvas, times_s)
+        canvas.place(0.0, 0.0, 1.0)
+        for other in self._others:
+            other(canvas, times_s)
+        if self._thing is not None:
+            canvas.place(*shot.place, shot.scale, shot.mirrored)
+            self._thing(canvas, times_s)
+        if self._crossing is not None:
+            canvas.place(0.0, 0.0, 1.0)
+            self._crossing(canvas, times_s)
+        return canvas.pixels
 
-    def _view(self, camera_x: FloatArray, camera_y: FloatArray) -> NDArray[np.float32]:
-        """The background as the camera sees it: [F, H, W, 3]."""
-        view = np.empty((camera_x.size, self._height, self._width, 3), dtype=np.float32)
-        margin = _MARGIN * self._height
-        if not (self._shake or self._pan.any()):
-            top = left = int(margin)
-            view[:] = self._background[top : top + self._height, left : left + self._width]
-            return view
-        for frame, (x, y) in enumerate(zip(camera_x, camera_y, strict=True)):
-            left, across = divmod(margin + x * self._height, 1.0)
-            top, down = divmod(margin + y * self._height, 1.0)
-            around = self._background[int(top) : int(top) + self._height + 1, int(left) : int(left) + self._width + 1]
-            rows = around[:-1] + np.float32(down) * (around[1:] - around[:-1])
-            view[frame] = rows[:, :-1] + np.float32(across) * (rows[:, 1:] - rows[:, :-1])
-        return view
+    def _view(self, shot: Shot, x: FloatArray, y: FloatArray, zoom: FloatArray) -> FloatArray:
+        """The backdrop as the camera sees it: [F, H, W, C]."""
+        backdrop = self._backdrops[shot]
+        low, high = backdrop.colours
+        if self._channels == 1:
+            low, high = (low @ LUMA)[None], (high @ LUMA)[None]
+        shares = backdrop.seen(x, y, zoom, self._size, self._aspect)[..., None]
+        seen = (low + shares * (high - low)).astype(np.float32)
+        return seen if len(seen) == x.size else np.repeat(seen, x.size, axis=0)
 
 
-def _painter(scene: Scene, rng: np.random.Generator) -> Paint:
-    """What paints the scene's thing. In silent motion tools swing past what they would hit."""
+def _thing(scene: Scene, rng: np.random.Generator) -> Paint | None:
+    """What paints the scene's thing, or what is there instead of it.
+
+    In silent motion tools swing past what they would hit, or something turns or waves; off screen another thing may
+    stand there at rest.
+    """
+    fate = rng.random()
+    if scene.off_screen and not scene.is_silent:
+        other = str(rng.choice(STRUCK_CLASSES))
+        if fate < 0.4:
+            return _one_of(STRUCK_PAINTERS[other], rng)(rng, Strikes(_NOTHING, _NOTHING))
+        return LOOK_ALIKES[int(rng.integers(len(LOOK_ALIKES)))](rng) if fate < 0.65 else None
+    if scene.silent_motion and fate < 0.45:
+        return LOOK_ALIKES[int(rng.integers(len(LOOK_ALIKES)))](rng)
     if scene.class_name not in STRUCK_CLASSES:
-        return SUSTAINED_PAINTERS[scene.class_name](rng, Drive(scene))
+        return _one_of(SUSTAINED_PAINTERS[scene.class_name], rng)(rng, Drive(scene))
+    painter = _one_of(STRUCK_PAINTERS[scene.class_name], rng)
     if not scene.silent_motion:
-        return STRUCK_PAINTERS[scene.class_name](rng, Strikes(scene.event_times_s, scene.event_strengths))
-    swings_s = np.arange(rng.uniform(0.3, 1.0), scene.duration_s, rng.uniform(0.6, 1.5))
-    missing = Strikes(swings_s, rng.uniform(0.3, 0.8, swings_s.size), touches=False)
-    return STRUCK_PAINTERS[scene.class_name](rng, missing)
+        return painter(rng, Strikes(scene.event_times_s, scene.event_strengths))
+    swings_s = np.arange(rng.uniform(0.3, 1.0), scene.duration_s, rng.uniform(0.4, 1.5))
+    return painter(rng, Strikes(swings_s, rng.uniform(0.3, 0.9, swings_s.size), touches=False))
 
 
-def _drifter(rng: np.random.Generator) -> _Drifter:
-    return _Drifter(
-        colour=bright_colour(rng, 0.5),
-        size=float(rng.uniform(0.04, 0.12)),
-        round=bool(rng.random() < 0.6),
-        opacity=float(rng.uniform(0.4, 1.0)),
-        course_x=wander(rng, 0.25),
-        course_y=wander(rng, 0.3),
-        middle=(float(rng.uniform(-0.3, 0.3)), float(rng.uniform(-0.4, 0.3))),
-    )
+def _ambience(scene: Scene, rng: np.random.Generator) -> Paint | None:
+    """What paints the second, softer layer behind everything, where there is one and it is in the picture."""
+    if scene.ambience is None or rng.random() > AMBIENCE_SEEN_SHARE:
+        return None
+    return _one_of(SUSTAINED_PAINTERS[scene.ambience.class_name], rng)(rng, Drive(scene.ambience))
 
 
-def _background(rng: np.random.Generator, width: int, height: int) -> NDArray[np.float32]:
-    """A gradient of two colours under soft stripes or clouds, with margins: [H + margins, W + margins, 3] in 0..1."""
-    margin = int(np.ceil(_MARGIN * height)) + 2
-    rows, columns = height + 2 * margin, width + 2 * margin
-    y = ((np.arange(rows) - margin) / height - 0.5)[:, None]
-    x = ((np.arange(columns) - margin - width / 2) / height)[None, :]
-    saturation = rng.uniform(0.1, 0.6)
-    high, low = bright_colour(rng, saturation), bright_colour(rng, saturation)
-    share = np.clip(y + 0.5, 0, 1)[..., None]
-    backdrop = high + (low - high) * share + np.zeros((1, columns, 1))
-    texture = np.zeros((rows, columns))
-    for _ in range(int(rng.integers(0, 5))):
-        frequency_x, frequency_y = rng.normal(0, 8, 2)
-        texture += np.sin(2 * np.pi * rng.uniform(0.3, 1.0) * (frequency_x * x + frequency_y * y) + rng.uniform(0, 6))
-    if rng.random() < 0.3:
-        texture += 2.0 * ((np.floor(x * rng.uniform(3, 9)) + np.floor(y * rng.uniform(3, 9))) % 2)
-    return np.clip(backdrop * (1 + rng.uniform(0.02, 0.12) * texture[..., None]), 0, 1).astype(np.float32)
+def _one_of(painters: tuple[_Painter, ...], rng: np.random.Generator) -> _Painter:
+    return painters[int(rng.integers(len(painters)))]

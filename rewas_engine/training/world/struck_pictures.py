@@ -1,23 +1,13 @@
-"""Pictures of things that are struck: tools swing and touch at the events, harder from farther away.
-
-Each painter draws its looks once per clip and returns a function that paints the frames at given times.
-"""
+"""Close-ups of things that are struck: tools swing and touch at the events, harder from farther away."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 import numpy as np
-from numpy.typing import NDArray
 
 from rewas_engine.training.world.drawing import Canvas, Shape, box, capsule, ellipse, polygon
 from rewas_engine.training.world.motion import Strikes
+from rewas_engine.training.world.painting import FloatArray, Paint, StruckPainter
 from rewas_engine.training.world.palette import bright_colour, dark, light, skin_colour, wood_colour
-
-FloatArray = NDArray[np.floating[Any]]
-Paint = Callable[[Canvas, FloatArray], None]
-Painter = Callable[[np.random.Generator, Strikes], Paint]
 
 
 def _ball(rng: np.random.Generator, strikes: Strikes) -> Paint:
@@ -71,7 +61,7 @@ def _wood(rng: np.random.Generator, strikes: Strikes) -> Paint:
             x = -0.04 + 0.7 * side * fly * strength
             y = top - (0.9 + 0.4 * up) * strength * fly + 3.0 * fly**2
             canvas.paint(box(x, y, 0.014, 0.01, 12 * fly), light(block), np.minimum(3 * flash, 1) * (fly < 0.45))
-        _hammer(canvas, strikes.lift(times_s), top - 0.05 + float(0), handle, head)
+        _hammer(canvas, strikes.lift(times_s), top - 0.05, handle, head)
 
     return paint
 
@@ -121,37 +111,6 @@ def _glass(rng: np.random.Generator, strikes: Strikes) -> Paint:
             canvas.paint(ellipse(x + side * 0.05, 0.2, 0.07, 0.06), (0.78, 0.58, 0.45))
             canvas.paint(capsule(x + side * 0.06, 0.21, side * 2.6, 1.08, 0.05), (0.35, 0.3, 0.4))
         canvas.paint(ellipse(0, -0.08, 0.02 + 0.12 * flash), (1, 1, 0.9), np.minimum(1.3 * flash, 1), 0.05)
-
-    return paint
-
-
-def _gravel(rng: np.random.Generator, strikes: Strikes) -> Paint:
-    ground, boots, trousers = bright_colour(rng, 0.2), bright_colour(rng, 0.4), bright_colour(rng, 0.5)
-    feet, side_of_foot = strikes.alternate(), rng.uniform(0.1, 0.15)
-    stones = np.stack([rng.uniform(-0.9, 0.9, 40), rng.uniform(0.33, 0.5, 40), rng.uniform(0.01, 0.025, 40)], axis=1)
-    shades = rng.uniform(0.5, 1.6, 40)
-    grit = rng.uniform(-1, 1, (5, 2))
-
-    def paint(canvas: Canvas, times_s: FloatArray) -> None:
-        canvas.paint(box(0, 0.71, 3, 0.4), ground)
-        for (x, y, size), shade in zip(stones, shades, strict=True):
-            canvas.paint(ellipse(x, y, size, 0.6 * size), np.clip(shade * ground, 0, 1))
-        for side, foot in zip((-1.0, 1.0), feet, strict=True):
-            lift = foot.lift(times_s, rest=0.0 if foot.touches else 0.2)
-            x, y = side * side_of_foot + 0.08 * lift, 0.33 - 0.32 * lift
-            knee_x, knee_y = side * 0.09 + 0.22 * lift, 0.0 - 0.18 * lift
-            canvas.paint(capsule(side * 0.07, -2.0, side * 0.07, -0.35, 0.09), trousers)
-            canvas.paint(capsule(side * 0.07, -0.35, knee_x, knee_y, 0.075), trousers)
-            canvas.paint(capsule(knee_x, knee_y, x, y - 0.06, 0.06), dark(trousers) if side < 0 else trousers)
-            canvas.paint(box(x + 0.04, y, 0.105, 0.045, 0.5 * lift, 0.03), boots)
-            canvas.paint(box(x + 0.04, y + 0.04, 0.108, 0.014, 0.5 * lift), dark(boots))
-            flash = foot.flash(times_s, 0.1)
-            elapsed_s, strength = foot.since(times_s)
-            fly = np.minimum(elapsed_s, 0.35)
-            for across, up in grit:
-                grit_x = side * side_of_foot + 0.05 + (0.08 + 0.7 * fly * strength) * across
-                grit_y = 0.38 - (1.0 + 0.5 * up) * strength * fly + 3.2 * fly**2
-                canvas.paint(ellipse(grit_x, grit_y, 0.014), light(ground), np.minimum(3 * flash, 1))
 
     return paint
 
@@ -327,12 +286,11 @@ def _clock(rng: np.random.Generator, strikes: Strikes) -> Paint:
     return paint
 
 
-STRUCK_PAINTERS: dict[str, Painter] = {
+CLOSE_UPS: dict[str, StruckPainter] = {
     "ball_bounce": _ball,
     "wood_knock": _wood,
     "metal_hit": _metal,
     "glass_clink": _glass,
-    "gravel_steps": _gravel,
     "drum_hit": _drum,
     "hand_clap": _clap,
     "typing": _typing,

@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from rewas_engine.training.world.drawing import Canvas, below, box, capsule, ellipse, polygon
 from rewas_engine.training.world.motion import Drive, wander, wandering
+from rewas_engine.training.world.painting import FloatArray, Paint, SustainedPainter
 from rewas_engine.training.world.palette import bright_colour, dark, leaf_colour, light, water_colour, wood_colour
-
-FloatArray = NDArray[np.floating[Any]]
-Paint = Callable[[Canvas, FloatArray], None]
-Painter = Callable[[np.random.Generator, Drive], Paint]
 
 
 def _rain(rng: np.random.Generator, drive: Drive) -> Paint:
@@ -314,7 +309,7 @@ def _bird(rng: np.random.Generator, drive: Drive) -> Paint:
     return paint
 
 
-SUSTAINED_PAINTERS: dict[str, Painter] = {
+PLAIN_LOOKS: dict[str, SustainedPainter] = {
     "dog_bark": _dog,
     "rain": _rain,
     "wind": _wind,

@@ -15,6 +15,7 @@ from transformers import ClapTextModelWithProjection, SpeechT5HifiGan
 from rewas_engine.errors import PackError
 from rewas_engine.models.adapter import EnergyAdapter
 from rewas_engine.models.codec import PatchAutoencoder
+from rewas_engine.models.joint import JointSpace
 from rewas_engine.models.motion import MotionEncoder
 from rewas_engine.models.phi import Phi
 from rewas_engine.models.text import SentenceEncoder
@@ -28,6 +29,7 @@ _DIFFUSERS_CLASSES = {
     for found in (
         AutoencoderKL,
         EnergyAdapter,
+        JointSpace,
         MotionEncoder,
         PatchAutoencoder,
         Phi,
@@ -82,6 +84,8 @@ def save_component(module: nn.Module, pack_folder: Path, role: str, dtype: torch
 def config_json(module: Any) -> str:
     """The configuration of a diffusers or transformers component as stable JSON text."""
     config = module.config.to_dict() if hasattr(module.config, "to_dict") else dict(module.config)
+    # With its note of what was left at defaults diffusers would forget what has been set since, and follow new defaults.
+    config.pop("_use_default_values", None)
     return json.dumps(config, indent=1, sort_keys=True, default=list) + "\n"
 
 

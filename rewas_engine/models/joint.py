@@ -1,0 +1,178 @@
+"""A joint space of words, pictures and sounds: what belongs together lies in one direction."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from itertools import pairwise
+
+import torch
+from diffusers.configuration_utils import ConfigMixin, register_to_config
+from diffusers.models.modeling_utils import ModelMixin
+from torch import nn
+
+from rewas_engine.energy import SILENCE_NATS
+
+PAIRS = ("text_sound", "text_picture", "picture_sound")
+"""What can be compared."""
+SHORTEST_FRAMES = 16
+"""Shorter pictures and sounds are lengthened to so many frames: by their last picture, by silence."""
+FRAMES_TOGETHER = 4
+"""Pictures that are seen as one: their mean, and how each differs from the one before."""
+_HALVINGS = 4
+
+
+class JointSpace(ModelMixin, ConfigMixin):  # type: ignore[misc]
+    """Three encoders into one space, whose cosines say how well two things belong together (as CLIP and CLAP do).
+
+    prompt_width: of the sentence embeddings. bins: of the log-mels, a multiple of 16. width: of the joint space.
+    picture_widths, sound_widths: channels of the convolutions, each halving the size; four of each. features: width
+    of the layers over time. frame_stride: every so many-th picture is looked at.
+    calibration: pair of PAIRS -> slope and offset; the logistic function of slope · cosine + offset is the probability
+    that the two belong together, where right and wrong are equally many. A pair that is missing is not calibrated.
+    known_words: phrases for what the space was trained on, one for each class.
+    """
+
+    config_name = "config.json"
+
+    @register_to_config
+    def __init__(
+        self,
+        prompt_width: int = 384,
+        bins: int = 64,
+        width: int = 128,
+        picture_widths: tuple[int, ...] = (16, 32, 64, 96),
+        sound_widths: tuple[int, ...] = (16, 32, 64, 96),
+        features: int = 128,
+        frame_stride: int = 2,
+        calibration: Mapping[str, tuple[float, float]] | None = None,
+        known_words: tuple[str, ...] = (),
+    ) -> None:
+        super().__init__()
+        if (
+            len(picture_widths) != _HALVINGS
+            or len(sound_widths) != _HALVINGS
+            or bins % 2**_HALVINGS
+            or frame_stride < 1
+        ):
+            raise ValueError("the widths must be four each, the bins a multiple of 16, the stride at least 1")
+        for pair, numbers in (calibration or {}).items():
+            if pair not in PAIRS or len(numbers) != 2 or not all(math.isfinite(number) for number in numbers):
+                raise ValueError(f"the calibration of {pair!r} is {numbers!r}")
+        self.words_encoder = _WordsEncoder(prompt_width, width)
+        self.picture_encoder = _PictureEncoder(picture_widths, features, width)
+        self.sound_encoder = _SoundEncoder(sound_widths, bins, features, width)
+        self.log_scale = nn.Parameter(torch.tensor(math.log(10.0)))
+
+    @property
+    def scale(self) -> torch.Tensor:
+        """What cosines are multiplied by in training: the inverse of CLIP's learned temperature, at most 50."""
+        return self.log_scale.exp().clamp(max=50.0)
+
+    def words(self, prompts: torch.Tensor) -> torch.Tensor:
+        """Unit vectors [B, width] of sentence embeddings [B, prompt_width] of any length above 0."""
+        embedded: torch.Tensor = self.words_encoder(prompts)
+        return embedded
+
+    def picture(self, frames: torch.Tensor) -> torch.Tensor:
+        """Unit vectors [B, width] of frames [B, T, H, W], brightness 0 to 1, at the pack's rate and size."""
+        embedded: torch.Tensor = self.picture_encoder(frames[:, :: self.config.frame_stride])
+        return embedded
+
+    def sound(self, log_mels: torch.Tensor) -> torch.Tensor:
+        """Unit vectors [B, width] of log-mels [B, T, bins] in nats."""
+        embedded: torch.Tensor = self.sound_encoder(log_mels)
+        return embedded
+
+
+class _WordsEncoder(nn.Module):
+    """Nearly linear: sentence embeddings of unseen words must land beside those of the words they resemble."""
+
+    def __init__(self, prompt_width: int, width: int) -> None:
+        super().__init__()
+        self.length = math.sqrt(prompt_width)
+        self.straight = nn.Linear(prompt_width, width)
+        self.bent = nn.Sequential(nn.Linear(prompt_width, 2 * width), nn.SiLU(), nn.Linear(2 * width, width))
+
+    def forward(self, prompts: torch.Tensor) -> torch.Tensor:
+        scaled = self.length * nn.functional.normalize(prompts.float(), dim=-1)
+        return nn.functional.normalize(self.straight(scaled) + self.bent(scaled), dim=-1)
+
+
+class _PictureEncoder(nn.Module):
+    """Convolutions over a few frames at a time, seen as their mean and their changes, then layers over time."""
+
+    def __init__(self, widths: tuple[int, ...], features: int, width: int) -> None:
+        super().__init__()
+        self.convolutions = _halving_convolutions(FRAMES_TOGETHER, widths)
+        self.over_time = _OverTime(2 * widths[-1] + 1, features, width)
+
+    def forward(self, frames: torch.Tensor) -> torch.Tensor:
+        batch, count, height, width = frames.shape
+        missing = max(-count % FRAMES_TOGETHER, SHORTEST_FRAMES - count)
+        frames = torch.cat([frames, frames[:, -1:].expand(-1, missing, -1, -1)], dim=1)
+        grouped = frames.reshape(batch, -1, FRAMES_TOGETHER, height, width)
+        changes = 4 * (grouped[:, :, 1:] - grouped[:, :, :-1])
+        planes = torch.cat([grouped.mean(dim=2, keepdim=True) - 0.5, changes], dim=2).flatten(0, 1)
+        maps = self.convolutions(planes)
+        motion = torch.log(planes[:, 1:].abs().mean(dim=(1, 2, 3)) + 1e-3)
+        # The mean tells what the place looks like, the maximum what stands somewhere in it.
+        pooled = torch.cat([maps.mean(dim=(2, 3)), maps.amax(dim=(2, 3)), motion[:, None].to(maps.dtype)], dim=1)
+        result: torch.Tensor = self.over_time(pooled.reshape(batch, -1, pooled.shape[1]))
+        return result
+
+
+class _SoundEncoder(nn.Module):
+    """Convolutions over the log-mel, then layers over time."""
+
+    def __init__(self, widths: tuple[int, ...], bins: int, features: int, width: int) -> None:
+        super().__init__()
+        self.convolutions = _halving_convolutions(1, widths)
+        self.over_time = _OverTime(widths[-1] * bins // 2**_HALVINGS, features, width)
+
+    def forward(self, log_mels: torch.Tensor) -> torch.Tensor:
+        missing = max(0, SHORTEST_FRAMES - log_mels.shape[1])
+        padded = nn.functional.pad(log_mels.float(), (0, 0, 0, missing), value=SILENCE_NATS)
+        maps = self.convolutions((padded[:, None] + 6.0) / 3.0)
+        result: torch.Tensor = self.over_time(maps.permute(0, 2, 1, 3).flatten(2))
+        return result
+
+
+class _OverTime(nn.Module):
+    """From tokens [B, T, inputs] to one unit vector [B, width]: what is looked at most, and the most of everything."""
+
+    def __init__(self, inputs: int, features: int, width: int) -> None:
+        super().__init__()
+        self.projection = nn.Linear(inputs, features)
+        self.blocks = nn.ModuleList(_TimeBlock(features, dilation) for dilation in (1, 2))
+        self.attention = nn.Linear(features, 1)
+        self.norm = nn.LayerNorm(2 * features)
+        self.out = nn.Linear(2 * features, width)
+
+    def forward(self, tokens: torch.Tensor) -> torch.Tensor:
+        hidden = self.projection(tokens)
+        for block in self.blocks:
+            hidden = block(hidden)
+        weights = self.attention(hidden).softmax(dim=1)
+        pooled = torch.cat([(weights * hidden).sum(dim=1), hidden.amax(dim=1)], dim=-1)
+        return nn.functional.normalize(self.out(self.norm(pooled)).float(), dim=-1)
+
+
+class _TimeBlock(nn.Module):
+    def __init__(self, features: int, dilation: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(features)
+        self.convolution = nn.Conv1d(features, features, 3, dilation=dilation, padding=dilation)
+        self.mix = nn.Linear(features, features)
+
+    def forward(self, tokens: torch.Tensor) -> torch.Tensor:
+        hidden = self.convolution(self.norm(tokens).transpose(1, 2)).transpose(1, 2)
+        result: torch.Tensor = tokens + self.mix(nn.functional.silu(hidden))
+        return result
+
+
+def _halving_convolutions(channels: int, widths: tuple[int, ...]) -> nn.Sequential:
+    layers: list[nn.Module] = []
+    for narrow, wide in pairwise((channels, *widths)):
+        layers += [nn.Conv2d(narrow, wide, 3, stride=2, padding=1), nn.GroupNorm(8, wide), nn.SiLU()]
+    return nn.Sequential(*layers)

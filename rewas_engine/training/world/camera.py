@@ -87,9 +87,9 @@ class Film:
 
     def __init__(self, rng: np.random.Generator, height: int, width: int, *, fixed: bool) -> None:
         self._fixed = fixed
-        self._gain, self._black = rng.uniform(0.65, 1.2), 0.0
+        self._gain, self._black = rng.uniform(0.75, 1.2), 0.0
         if rng.random() < 0.25:  # a flat picture, as through haze
-            self._gain *= rng.uniform(0.35, 0.8)
+            self._gain *= rng.uniform(0.45, 0.8)
             self._black = rng.uniform(0.0, 0.35)
         self._flicker = 0.0 if fixed or rng.random() < 0.8 else rng.uniform(0.01, 0.08)
         self._flicker_course = wander(rng, float(rng.choice((0.3, 3.0, 9.0))))

@@ -21,7 +21,6 @@ from rewas_engine.training.world.classes import (
     STRUCK_CLASSES,
 )
 from rewas_engine.training.world.excitation import ENVELOPE_PATTERNS, EVENT_PATTERNS, PATTERNS, excitation
-from rewas_engine.training.world.synthesis import FAR_DB
 from rewas_engine.training.world.vocabulary import describe, describe_behind, describe_silence, joined
 
 FloatArray = NDArray[np.floating[Any]]
@@ -37,6 +36,8 @@ STEADY_AMBIENCE_SHARE = 0.05
 AMBIENCE_SHARE = 0.1
 """Share of audible scenes with a sound behind them that comes and goes."""
 AMBIENCE_BELOW_DB = (8.0, 22.0)
+FLOOR_BELOW_NATS = (2.0, 5.0)
+"""How far the floor of a clip's own sound lies below its peak."""
 _AMBIENCE_PATTERNS = ("steady", "swell", "gusts", "ramp", "gated")
 ROOM_SHARE = 0.4
 FAR_SHARE = 0.25
@@ -68,6 +69,7 @@ class Scene:
         Struck classes murmur there: a dense roll of faint strikes that is neither seen nor in event_times_s.
     off_screen: what sounds is not in the picture.
     ambience: a second, quieter scene of another sustained class that is heard too, without an ambience of its own.
+    below_db: of an ambience, how far its loudest moment lies below the loudest of the scene in front of it.
     """
 
     class_name: str
@@ -85,6 +87,7 @@ class Scene:
     floor: float = 0.0
     off_screen: bool = False
     ambience: Scene | None = None
+    below_db: float = 0.0
 
     @property
     def full_caption(self) -> str:
@@ -110,7 +113,7 @@ class Scene:
 
 def amplitude(intensity: FloatArray) -> FloatArray:
     """Linear amplitude of an intensity: 1 at 1, 33 dB lower at 0.3, and continuously down to true silence at 0."""
-    return intensity * 10.0 ** (1.6 * (intensity - 1.0))
+    return intensity * np.exp(1.6 * np.log(10.0) * (intensity - 1.0))
 
 
 def intensity_of(linear_amplitude: FloatArray | float) -> FloatArray:
@@ -158,7 +161,7 @@ def sample_scene(
         caption, floor, ambience = describe_silence(rng, class_name), 0.0, None
     else:
         peak = float(envelope.max())
-        floor, ambience = _underneath(seed, class_name, duration_s, peak, distance)
+        floor, ambience = _underneath(seed, class_name, duration_s, peak)
         counted = pattern in EVENT_PATTERNS and floor == 0.0
         caption = describe(
             rng,
@@ -193,9 +196,7 @@ def sample_scene(
     )
 
 
-def _underneath(
-    seed: int, class_name: str, duration_s: float, peak: float, distance: float
-) -> tuple[float, Scene | None]:
+def _underneath(seed: int, class_name: str, duration_s: float, peak: float) -> tuple[float, Scene | None]:
     """What is heard under the clip: the floor of its own sound (0 for none) and another sound behind it.
 
     Drawn from a stream of its own, so that the rest of the scene is the same with it and without it.
@@ -203,35 +204,18 @@ def _underneath(
     rng = np.random.default_rng([seed, LAYER_STREAM])
     share = rng.random()
     if share < FLOOR_SHARE:
-        contrast_nats = rng.uniform(2.0, 5.0)
+        contrast_nats = rng.uniform(*FLOOR_BELOW_NATS)
         return float(intensity_of(amplitude(np.float64(peak)) * np.exp(-contrast_nats))), None
     if share >= FLOOR_SHARE + STEADY_AMBIENCE_SHARE + AMBIENCE_SHARE:
         return 0.0, None
-    steady = share < FLOOR_SHARE + STEADY_AMBIENCE_SHARE
-    pattern = "steady" if steady else str(rng.choice(_AMBIENCE_PATTERNS))
-    return 0.0, _ambience(rng, class_name, duration_s, pattern, peak, distance, always=steady)
+    return 0.0, _ambience(rng, class_name, duration_s, always=share < FLOOR_SHARE + STEADY_AMBIENCE_SHARE)
 
 
-def _ambience(
-    rng: np.random.Generator,
-    class_name: str,
-    duration_s: float,
-    pattern: str,
-    peak: float,
-    distance: float,
-    *,
-    always: bool,
-) -> Scene:
-    """A sustained scene 8 to 22 dB below a scene of a given peak intensity and distance.
-
-    always: it sounds from end to end.
-    """
+def _ambience(rng: np.random.Generator, class_name: str, duration_s: float, *, always: bool) -> Scene:
+    """A sustained scene to be heard behind a scene of class_name; always: it sounds evenly from end to end."""
     behind = str(rng.choice([name for name in AMBIENCE_CLASSES if name != class_name]))
-    own_distance = float(rng.uniform(0.0, 0.4))
-    level_db = 20 * np.log10(amplitude(np.float64(peak))) - rng.uniform(*AMBIENCE_BELOW_DB)
-    level_db += FAR_DB * (own_distance - distance)
-    own_peak = float(intensity_of(10 ** (level_db / 20)))
-    envelope = np.full(round(duration_s * ENVELOPE_RATE_HZ) + 1, 1.0)
+    pattern = "steady" if always else str(rng.choice(_AMBIENCE_PATTERNS))
+    envelope = np.full(round(duration_s * ENVELOPE_RATE_HZ) + 1, rng.uniform(0.6, 1.0))
     if not always:
         envelope = excitation(rng, pattern, False, duration_s)[2]
     return Scene(
@@ -241,12 +225,13 @@ def _ambience(
         pattern=pattern,
         event_times_s=np.empty(0),
         event_strengths=np.empty(0),
-        envelope=envelope * (own_peak / envelope.max()),
+        envelope=envelope,
         caption=describe_behind(rng, behind),
         silent_motion=False,
         still=False,
-        distance=own_distance,
+        distance=float(rng.uniform(0.0, 0.4)),
         reverb_s=0.0,
+        below_db=float(rng.uniform(*AMBIENCE_BELOW_DB)),
     )
 
 

@@ -26,9 +26,11 @@ def render_layers(scene: Scene) -> dict[str, NDArray[np.float32]]:
 
     Each is [samples] float32, mono, 16 kHz.
     """
-    layers = {"primary": _heard(scene)}
+    layers = {"primary": _audible(_heard(scene))}
     if scene.ambience is not None:
-        layers["ambience"] = _heard(scene.ambience)
+        behind = _heard(scene.ambience)
+        loudest = _loudest(layers["primary"]) * 10 ** (-scene.ambience.below_db / 20)
+        layers["ambience"] = _audible(behind * (loudest / max(_loudest(behind), 1e-9)))
     peak = float(np.abs(sum(layers.values())).max())
     # A hair more than the peak: rounding to float32 may lift the sum.
     scale = 1.0 / (peak * (1 + 1e-6)) if peak > 1.0 else 1.0
@@ -45,4 +47,15 @@ def _heard(scene: Scene) -> FloatArray:
     if scene.reverb_s > 0:
         rng = scene.random(ROOM_STREAM)
         sound = in_room(rng, sound, scene.reverb_s, wet=float(rng.uniform(0.1, 0.4)))
+    return sound
+
+
+def _audible(sound: FloatArray) -> FloatArray:
     return np.where(np.abs(sound) < _INAUDIBLE, 0.0, sound)
+
+
+def _loudest(sound: FloatArray) -> float:
+    """Highest level of a stretch of 64 ms, as the root of its mean square."""
+    stretch = min(sound.size, 1024)
+    power = np.square(sound[: sound.size - sound.size % stretch]).reshape(-1, stretch).mean(axis=1)
+    return float(np.sqrt(power.max()))

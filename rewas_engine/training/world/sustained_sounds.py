@@ -182,12 +182,12 @@ def _applause(rng: np.random.Generator, intensity: FloatArray) -> FloatArray:
     """Very many pairs of hands, none like another, in a hall that carries their middle frequencies."""
     claps = [
         peak_normalised(noise_burst(rng, 0.05, rng.uniform(0.006, 0.011), 0.8 * centre_hz, 1.25 * centre_hz))
-        for centre_hz in rng.uniform(1100, 2600, 14)
+        for centre_hz in rng.uniform(1400, 3000, 16)
     ]
-    starts = poisson_starts(rng, 70 + 80 * intensity)
+    starts = poisson_starts(rng, 90 + 100 * intensity)
     hands = place_grains(intensity.size, starts, rng.uniform(0.3, 1.0, starts.size), claps)
-    crowd = shaped_noise(rng, intensity.size, band(1100, 2600, 3.0))
-    return np.asarray(0.9 * hands / (hands.std() + 1e-9) + 0.35 * crowd)
+    crowd = shaped_noise(rng, intensity.size, band(1400, 2800, 3.0))
+    return np.asarray(0.9 * hands / (hands.std() + 1e-9) + 0.5 * crowd)
 
 
 _SOURCES: dict[str, Callable[[np.random.Generator, FloatArray], FloatArray]] = {

@@ -10,19 +10,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from rewas_server.commands.options import JsonOption
+from rewas_server.commands.train_world import world
 from rewas_server.console import INTERRUPTED, Printer, interruptible, note
 
 if TYPE_CHECKING:
     from rewas_engine.training.loop import TrainingProgress
 
 train = typer.Typer(no_args_is_help=True, help="Train packs.")
+train.command()(world)
 
 _REPORT_EVERY_S = 20.0
-
-
-@train.callback()
-def _train() -> None:
-    """Keeps `starter` a subcommand although it is the only one."""
 
 
 @train.command()

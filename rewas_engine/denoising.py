@@ -22,7 +22,7 @@ class SteeredDenoiser:
     prompts: [N, D], one for each window. empty_prompt: [D]. hints: [N, C, W, F]. starts: [N] first latent position of
     each. guidance_scale: 1 is without the unconditional branch. guided_from: the lowest timestep that is still guided;
     guidance at the end only makes loud frames louder. control_strength: factor of the adapter's residuals; 0 runs the
-    base alone.
+    base alone. precision: of the networks' inner arithmetic.
     """
 
     denoiser: Any
@@ -34,6 +34,7 @@ class SteeredDenoiser:
     guidance_scale: float
     control_strength: float
     guided_from: float = 0.0
+    precision: torch.dtype = torch.float32
 
     def __call__(self, latents: torch.Tensor, timestep: torch.Tensor) -> torch.Tensor:
         """Prediction [C, T, F] for latents [C, T, F]: the windows' predictions, blended."""
@@ -63,13 +64,14 @@ class SteeredDenoiser:
         self, sample: torch.Tensor, timestep: torch.Tensor, prompts: torch.Tensor, hints: torch.Tensor
     ) -> torch.Tensor:
         residuals: dict[str, Any] = {}
-        if self.control_strength > 0:
-            skips, middle = self.adapter(sample, timestep, prompts, hints)
-            residuals = {
-                "down_block_additional_residuals": tuple(self.control_strength * skip for skip in skips),
-                "mid_block_additional_residual": self.control_strength * middle,
-            }
-        predicted: torch.Tensor = self.denoiser(
-            sample, timestep, encoder_hidden_states=None, class_labels=prompts, **residuals
-        ).sample
-        return predicted
+        with torch.autocast(sample.device.type, self.precision, enabled=self.precision != torch.float32):
+            if self.control_strength > 0:
+                skips, middle = self.adapter(sample, timestep, prompts, hints)
+                residuals = {
+                    "down_block_additional_residuals": tuple(self.control_strength * skip for skip in skips),
+                    "mid_block_additional_residual": self.control_strength * middle,
+                }
+            predicted: torch.Tensor = self.denoiser(
+                sample, timestep, encoder_hidden_states=None, class_labels=prompts, **residuals
+            ).sample
+        return predicted.to(sample.dtype)

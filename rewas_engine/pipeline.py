@@ -86,7 +86,7 @@ class ReWaS:
         description = read_pack(find_pack(pack))
         verify_files(description)
         try:
-            return cls(description, _resolved_device(device))
+            return cls(description, resolved_device(device))
         except (TypeError, ValueError) as error:
             raise PackError(
                 f"The pack {description.info.name} is damaged: its audio settings do not fit ({error}).",
@@ -117,6 +117,7 @@ class ReWaS:
             control_strength,
             float(defaults["eta"]),
             float(defaults.get("unguided_share", 0.0)),
+            str(defaults.get("precision", "float32")),
         )
         _check_whole("num_steps", settings.num_steps, 1, MAX_STEPS)
         _check_between("guidance_scale", settings.guidance_scale, 0, MAX_GUIDANCE_SCALE)
@@ -315,7 +316,11 @@ class _Clock:
             raise Cancelled
 
 
-def _resolved_device(device: str) -> str:
+def resolved_device(device: str) -> str:
+    """The device that is meant: "cpu" or "cuda:0"; "auto" takes the first CUDA device where there is one.
+
+    Raises SettingsError for one that is not there.
+    """
     if device == "auto":
         return "cuda:0" if torch.cuda.is_available() else "cpu"
     try:

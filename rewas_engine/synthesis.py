@@ -19,13 +19,17 @@ from rewas_engine.sampling import sample
 from rewas_engine.windows import blend, cut, join, window_starts
 
 
+PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+
+
 @dataclass(frozen=True)
 class SamplingSettings:
     """How a latent is sampled.
 
     num_steps: at least 1. guidance_scale: 1 is none. control_strength: factor of the adapter, 0 is the base alone.
     eta: 0 is deterministic DDIM, 1 adds the noise of DDPM. unguided_share: last part of the noise schedule, 0 to 1,
-    in which there is no guidance (Kynkäänniemi et al. 2024): there it only makes loud frames louder.
+    in which there is no guidance (Kynkäänniemi et al. 2024): there it only makes loud frames louder. precision: of the
+    networks' inner arithmetic, "float32" or "bfloat16".
     """
 
     num_steps: int
@@ -33,6 +37,7 @@ class SamplingSettings:
     control_strength: float
     eta: float
     unguided_share: float = 0.0
+    precision: str = "float32"
 
 
 @dataclass(frozen=True)
@@ -157,6 +162,7 @@ class SoundMaker:
             settings.guidance_scale,
             settings.control_strength,
             settings.unguided_share * float(self._components["schedule"].config.num_train_timesteps),
+            PRECISIONS[settings.precision],
         )
         return sample(
             denoiser,

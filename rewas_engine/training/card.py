@@ -18,7 +18,7 @@ from rewas_engine.training.pack import LICENCE, PERMITS
 from rewas_engine.training.world import CLASS_NAMES
 
 if TYPE_CHECKING:
-    from rewas_engine.training.starter import StarterConfig
+    from rewas_engine.training.config import StarterConfig
 
 MEASURED_SCENES = 64
 FIGURES_FILE = "figures.json"

@@ -14,12 +14,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from rewas_engine.control import onset_track
 from rewas_engine.errors import SettingsError
 from rewas_engine.mel import AudioFrontEnd, MelConfig, normalised
 from rewas_engine.results import CancelSignal
 from rewas_engine.training.loop import TrainingStopped
 from rewas_engine.training.stages import PictureCorpus, SoundCorpus, WaveformCorpus
-from rewas_engine.training.world import FRAME_RATE, FRAME_SIZE, SAMPLE_RATE_HZ, render_sound, sample_scene
+from rewas_engine.training.world import FRAME_RATE, FRAME_SIZE, SAMPLE_RATE_HZ, Scene, render_sound, sample_scene
 from rewas_engine.training.world.picture import render_picture
 
 SHARD_CLIPS = 250
@@ -79,6 +80,13 @@ class WorldCorpus:
             texts += json.loads(self._shard(index, "json").read_text("utf-8"))
         return texts
 
+    def _onsets(self) -> list[list[list[float]] | None]:
+        """Times in seconds and strengths of each clip's onsets; None where it runs on without separate events."""
+        told: list[list[list[float]] | None] = []
+        for index in range(self._shard_count):
+            told += json.loads(self._shard(index, "onsets.json").read_text("utf-8"))
+        return told
+
     def waveforms(self) -> WaveformCorpus:
         """All sounds, [N, samples] int16."""
         return WaveformCorpus(torch.from_numpy(self._gathered("sound", self.clips)))
@@ -88,18 +96,29 @@ class WorldCorpus:
         cache = self.folder / "log_mels.npy"
         if not cache.is_file():
             waveforms = self.waveforms().waveforms
-            log_mels = [
-                front_end.log_mel(part.float() / FULL_SCALE).half().numpy() for part in waveforms.split(64, dim=0)
-            ]
+            parts = [front_end.log_mel(part.float() / FULL_SCALE).half().numpy() for part in waveforms.split(64, dim=0)]
             unfinished = cache.with_suffix(".partial.npy")
-            np.save(unfinished, np.concatenate(log_mels))
+            np.save(unfinished, np.concatenate(parts))
             unfinished.replace(cache)
         captions = self.captions()
         distinct = sorted(set(captions))
         embeddings = torch.cat([embed(distinct[start : start + 256]) for start in range(0, len(distinct), 256)])
         row_of = {caption: row for row, caption in enumerate(distinct)}
         prompts = embeddings[[row_of[caption] for caption in captions]]
-        return SoundCorpus(torch.from_numpy(np.load(cache)), prompts, embed([""])[0])
+        log_mels = torch.from_numpy(np.load(cache))
+        told = self._onsets()
+        rate_hz = float(front_end.config.frame_rate_hz)
+        tracks = [
+            onset_track(*np.reshape(onsets or [], (-1, 2)).T, log_mels.shape[1], rate_hz).astype(np.float16)
+            for onsets in told
+        ]
+        return SoundCorpus(
+            log_mels,
+            prompts,
+            embed([""])[0],
+            torch.from_numpy(np.stack(tracks)),
+            torch.tensor([onsets is not None for onsets in told]),
+        )
 
     def seen(self, front_end: AudioFrontEnd) -> PictureCorpus:
         """All pictures with the energies of their sounds at the picture's rate.
@@ -133,23 +152,37 @@ def _shard_path(folder: Path, index: int, kind: str) -> Path:
 
 def _write_shard(folder: str, clips: int, pictures: int, first_seed: int, index: int) -> None:
     first = index * SHARD_CLIPS
-    sounds, frames, captions = [], [], []
+    sounds, frames, captions, onsets = [], [], [], []
     for clip in range(first, min(first + SHARD_CLIPS, clips)):
         scene = sample_scene(first_seed + clip)
         sound = render_sound(scene)
         sounds.append(np.round(normalised(sound) * FULL_SCALE).astype(np.int16))
-        captions.append(scene.caption)
+        captions.append(scene.full_caption)
+        onsets.append(_told_onsets(scene))
         if clip < pictures:
             picture = render_picture(scene, frame_rate=FRAME_RATE, width=FRAME_SIZE, height=FRAME_SIZE)
             frames.append(brightness(picture))
     _save(_shard_path(Path(folder), index, "sound.npy"), np.stack(sounds))
     if frames:
         _save(_shard_path(Path(folder), index, "picture.npy"), np.stack(frames))
+    _save_json(_shard_path(Path(folder), index, "onsets.json"), onsets)
     # Written last: its presence says that the shard is whole.
-    text = _shard_path(Path(folder), index, "json")
-    unfinished = text.with_suffix(".partial")
-    unfinished.write_text(json.dumps(captions), "utf-8")
-    unfinished.replace(text)
+    _save_json(_shard_path(Path(folder), index, "json"), captions)
+
+
+def _told_onsets(scene: Scene) -> list[list[float]] | None:
+    if scene.is_silent:
+        return []
+    if not scene.event_times_s.size:
+        return None
+    pairs = zip(scene.event_times_s.tolist(), scene.event_strengths.tolist(), strict=True)
+    return [[round(time_s, 4), round(strength, 3)] for time_s, strength in pairs]
+
+
+def _save_json(path: Path, document: object) -> None:
+    unfinished = path.with_name(f"{path.name}.partial")
+    unfinished.write_text(json.dumps(document), "utf-8")
+    unfinished.replace(path)
 
 
 def _save(path: Path, array: NDArray[np.generic]) -> None:

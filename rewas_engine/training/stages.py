@@ -11,7 +11,7 @@ from diffusers import DDIMScheduler, UNet2DConditionModel
 from scipy.signal import savgol_filter
 from torch import nn
 
-from rewas_engine.control import energy_hint
+from rewas_engine.control import ControlBatch, control_hint, measured_textures
 from rewas_engine.energy import SILENCE_NATS
 from rewas_engine.mel import AudioFrontEnd
 from rewas_engine.models.adapter import EnergyAdapter
@@ -30,11 +30,15 @@ class SoundCorpus:
     """What the denoiser learns from.
 
     log_mels: [N, T, bins] float16 nats. prompts: [N, D] sentence embeddings. empty_prompt: [D], of "".
+    onsets: [N, T] float16 strengths, 0 to 1, in the frames where something begins. has_onsets: [N] bool, whether that
+    is known of a clip.
     """
 
     log_mels: torch.Tensor
     prompts: torch.Tensor
     empty_prompt: torch.Tensor
+    onsets: torch.Tensor
+    has_onsets: torch.Tensor
 
 
 @dataclass(frozen=True)
@@ -42,42 +46,85 @@ class DenoiserRecipe:
     """How the denoiser and its adapter see the corpus.
 
     batch_size: crops in a step. crop_frames: mel frames of a crop. whole_from: part of the steps after which whole
-    clips take the place of crops. text_dropout, hint_dropout: share of clips whose prompt or energy is taken away.
-    quietest_nats: each clip is made quieter by up to so much.
+    clips take the place of crops. text_dropout, hint_dropout: share of clips whose prompt or controls are taken away.
+    quietest_nats: each clip is made quieter by up to so much. onsets_share, texture_share: share of clips that are
+    steered by onsets and not by energy, and of those that are given the texture too. energy_weight: of the squared
+    error of the predicted clip's energy, in square nats, beside the denoising loss. prompt_noise: standard deviation of
+    what is added to each component of a prompt, so that words that were never read land near those that were.
     """
 
-    batch_size: int = 16
+    batch_size: int = 24
     crop_frames: int = 256
     whole_from: float = 0.75
     text_dropout: float = 0.15
-    hint_dropout: float = 0.2
+    hint_dropout: float = 0.15
     quietest_nats: float = 2.5
+    onsets_share: float = 0.15
+    texture_share: float = 0.25
+    energy_weight: float = 0.1
+    prompt_noise: float = 0.3
+
+
+@dataclass(frozen=True)
+class DenoiserBatch:
+    """Clips of one step: latents [B, C, T', F'], scaled; prompts [B, D]; log_mels [B, T, bins] nats; onsets [B, T]."""
+
+    latents: torch.Tensor
+    prompts: torch.Tensor
+    log_mels: torch.Tensor
+    onsets: torch.Tensor
+    has_onsets: torch.Tensor
 
 
 class DenoiserBatches:
-    """Batches of latents, prompts and energies that depend on nothing but the step's generator."""
+    """Batches that depend on nothing but the step's generator."""
 
     def __init__(self, corpus: SoundCorpus, codec: PatchAutoencoder, recipe: DenoiserRecipe) -> None:
         self.corpus, self.codec, self.recipe = corpus, codec, recipe
 
-    def draw(self, whole: bool, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Latents [B, C, T', F'], prompts [B, D] and energies [B, T] nats of one step."""
+    def draw(self, whole: bool, generator: torch.Generator) -> DenoiserBatch:
+        """The clips of one step, on the codec's device."""
         recipe, log_mels, patch = self.recipe, self.corpus.log_mels, self.codec.config.patch_size
         frames = log_mels.shape[1] if whole else recipe.crop_frames
         # A whole clip costs what several crops do: fewer of them keep the steps alike.
         size = max(1, recipe.batch_size * recipe.crop_frames // frames)
         rows = torch.randint(len(log_mels), (size,), generator=generator)
         starts = torch.randint((log_mels.shape[1] - frames) // patch + 1, (size,), generator=generator) * patch
-        crops = torch.stack(
-            [log_mels[row, start : start + frames].float() for row, start in zip(rows, starts, strict=True)]
-        )
+
+        def cropped(clips: torch.Tensor) -> torch.Tensor:
+            parts = [clips[row, start : start + frames] for row, start in zip(rows, starts, strict=True)]
+            return torch.stack(parts).to(self.codec.device).float()
+
         gains_nats = -recipe.quietest_nats * torch.rand((size, 1, 1), generator=generator)
-        crops = (crops + gains_nats).clamp(min=SILENCE_NATS)
+        crops = (cropped(log_mels) + gains_nats.to(self.codec.device)).clamp(min=SILENCE_NATS)
         prompts = self.corpus.prompts[rows].clone()
+        prompts += recipe.prompt_noise * torch.randn(prompts.shape, generator=generator)
         prompts[torch.rand(size, generator=generator) < recipe.text_dropout] = self.corpus.empty_prompt
         with torch.no_grad():
             latents = self.codec.encode(crops[:, None]).latent_dist.mode() * self.codec.config.scaling_factor
-        return latents, prompts, crops.mean(dim=-1)
+        return DenoiserBatch(
+            latents,
+            prompts.to(self.codec.device),
+            crops,
+            cropped(self.corpus.onsets),
+            self.corpus.has_onsets[rows].to(self.codec.device),
+        )
+
+    def controls(self, batch: DenoiserBatch, generator: torch.Generator) -> ControlBatch:
+        """What the adapter is told of a batch: energy sharp or softened, or onsets instead, some with their texture."""
+        recipe, size = self.recipe, len(batch.latents)
+        device = batch.latents.device
+        draws = torch.rand((4, size), generator=generator).to(device)
+        energies = batch.log_mels.mean(dim=-1)
+        softened = draws[0] < 0.5
+        energies[softened] = softened_energies(energies[softened])
+        by_onsets = (draws[1] < recipe.onsets_share) & batch.has_onsets
+        # Half of those that know both are given both: then a picture's soft energy may be sharpened by onsets.
+        with_onsets = by_onsets | ((draws[1] > 1 - recipe.onsets_share / 2) & batch.has_onsets)
+        with_texture = draws[2] < recipe.texture_share
+        given = torch.stack([~by_onsets, with_onsets, with_texture], dim=1)
+        given[draws[3] < recipe.hint_dropout] = False
+        return ControlBatch(energies, batch.onsets, measured_textures(batch.log_mels), given)
 
 
 def base_loss(
@@ -86,10 +133,10 @@ def base_loss(
     """The text-to-audio base: predicts the velocity of noisy latents from the prompt alone."""
 
     def loss_of(step: int, generator: torch.Generator) -> torch.Tensor:
-        latents, prompts, _ = batches.draw(step >= batches.recipe.whole_from * steps, generator)
-        noisy, timesteps, velocity = _noised(latents, schedule, generator)
-        with lower_precision(latents.device):
-            predicted = denoiser(noisy, timesteps, encoder_hidden_states=None, class_labels=prompts).sample
+        batch = batches.draw(step >= batches.recipe.whole_from * steps, generator)
+        noisy, timesteps, velocity = _noised(batch.latents, schedule, generator)
+        with lower_precision(noisy.device):
+            predicted = denoiser(noisy, timesteps, encoder_hidden_states=None, class_labels=batch.prompts).sample
         return nn.functional.mse_loss(predicted.float(), velocity)
 
     return loss_of
@@ -103,27 +150,38 @@ def adapter_loss(
     bins: int,
     steps: int,
 ) -> LossFunction:
-    """The adapter on the frozen base: the same loss, with the energy as a hint that is sometimes taken away."""
+    """The adapter on the frozen base: the same loss, with controls as a hint that is sometimes taken away.
+
+    Where the energy is given, the error of the energy of the clip that the prediction amounts to is added: the hint
+    holds all that is needed for it at every noise level.
+    """
+    codec = batches.codec
+    signal_rates = schedule.alphas_cumprod.sqrt()
 
     def loss_of(step: int, generator: torch.Generator) -> torch.Tensor:
-        latents, prompts, energies = batches.draw(step >= batches.recipe.whole_from * steps, generator)
-        noisy, timesteps, velocity = _noised(latents, schedule, generator)
-        softened = torch.rand(len(latents), generator=generator) < 0.5
-        energies[softened] = softened_energies(energies[softened])
+        batch = batches.draw(step >= batches.recipe.whole_from * steps, generator)
+        noisy, timesteps, velocity = _noised(batch.latents, schedule, generator)
+        controls = batches.controls(batch, generator)
         with torch.no_grad():
-            hints = energy_hint(energies, batches.codec, bins)
-        hints[torch.rand(len(latents), generator=generator) < batches.recipe.hint_dropout] = 0
-        with lower_precision(latents.device):
-            skips, middle = adapter(noisy, timesteps, prompts, hints)
+            hints = control_hint(controls, codec, bins, adapter)
+        with lower_precision(noisy.device):
+            skips, middle = adapter(noisy, timesteps, batch.prompts, hints)
             predicted = denoiser(
                 noisy,
                 timesteps,
                 encoder_hidden_states=None,
-                class_labels=prompts,
+                class_labels=batch.prompts,
                 down_block_additional_residuals=skips,
                 mid_block_additional_residual=middle,
             ).sample
-        return nn.functional.mse_loss(predicted.float(), velocity)
+        loss = nn.functional.mse_loss(predicted.float(), velocity)
+        if batches.recipe.energy_weight == 0:
+            return loss
+        signal = signal_rates.to(noisy.device)[timesteps][:, None, None, None]
+        clips = signal * noisy - (1 - signal.square()).sqrt() * predicted.float()
+        energies = codec.decode(clips / codec.config.scaling_factor).sample[:, 0].mean(dim=-1)
+        errors = (energies - batch.log_mels.mean(dim=-1)).square().mean(dim=-1)
+        return loss + batches.recipe.energy_weight * (errors * controls.given[:, 0]).mean()
 
     return loss_of
 
@@ -134,18 +192,19 @@ def softened_energies(energies: torch.Tensor) -> torch.Tensor:
         return energies
     frames = energies.shape[1]
     tokens = max(9, round(SOFTENED_VALUES * frames / 512))
-    coarse = energies[:, torch.arange(tokens) * frames // tokens].numpy()
+    coarse = energies[:, torch.arange(tokens) * frames // tokens].cpu().numpy()
     smooth = savgol_filter(coarse, 9, 2, mode="interp", axis=1)
     times = (np.arange(frames) + 0.5) * tokens / frames - 0.5
     lines = [np.interp(times, np.arange(tokens), row) for row in smooth]
-    return torch.from_numpy(np.stack(lines)).float().clamp(min=SILENCE_NATS)
+    return torch.from_numpy(np.stack(lines)).to(energies).clamp(min=SILENCE_NATS)
 
 
 def _noised(
     latents: torch.Tensor, schedule: DDIMScheduler, generator: torch.Generator
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    noise = torch.randn(latents.shape, generator=generator)
+    noise = torch.randn(latents.shape, generator=generator).to(latents.device)
     timesteps = torch.randint(schedule.config.num_train_timesteps, (len(latents),), generator=generator)
+    timesteps = timesteps.to(latents.device)
     return (
         schedule.add_noise(latents, noise, timesteps),
         timesteps,
@@ -216,6 +275,7 @@ def vocoder_loss(
             [corpus.waveforms[row, start : start + length].float() for row, start in zip(rows, starts, strict=True)]
         )
         real = real / 32768 * torch.exp(-2.5 * torch.rand((batch_size, 1), generator=generator))
+        real = real.to(vocoder.device)
         target = front_end.log_mel(real)
         with lower_precision(real.device):
             made = vocoder(target)
@@ -229,7 +289,7 @@ def vocoder_loss(
 
 
 def _spectral_distance(made: torch.Tensor, real: torch.Tensor, window_samples: int) -> torch.Tensor:
-    window = torch.hann_window(window_samples)
+    window = torch.hann_window(window_samples, device=made.device)
 
     def magnitude(waveform: torch.Tensor) -> torch.Tensor:
         spectrum: Any = torch.stft(

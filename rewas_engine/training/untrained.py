@@ -10,8 +10,9 @@ import torch
 from rewas_engine.mel import MelConfig
 from rewas_engine.models.adapter import EnergyAdapter
 from rewas_engine.models.codec import PatchAutoencoder
+from rewas_engine.training.config import StarterConfig
 from rewas_engine.training.pack import write_pack
-from rewas_engine.training.starter import SENTENCE_ENCODER, StarterConfig, StarterTraining
+from rewas_engine.training.starter import SENTENCE_ENCODER, StarterTraining
 
 TINY = replace(
     StarterConfig(),

@@ -12,10 +12,11 @@ import torch
 from rewas_engine import EnergyCurve, ReWaS, SettingsError
 from rewas_engine.control import Controls
 from rewas_engine.training import card
+from rewas_engine.training.config import StarterConfig
 from rewas_engine.training.corpus import WorldCorpus
 from rewas_engine.training.loop import LoopConfig, TrainingProgress, TrainingStopped
 from rewas_engine.training.stages import DenoiserBatches, DenoiserRecipe, augmented, softened_energies
-from rewas_engine.training.starter import STAGES, StarterConfig, StarterTraining
+from rewas_engine.training.starter import STAGES, StarterTraining
 from rewas_engine.training.untrained import TINY
 
 FEW = LoopConfig(steps=4, learning_rate=1e-3, warmup_steps=1, checkpoint_every=2)
@@ -98,16 +99,15 @@ def test_the_corpus_is_what_its_stages_need(trained) -> None:
     sounds = training._sound_corpus()
     assert sounds.log_mels.shape == (8, 512, 64)
     assert sounds.prompts.shape == (8, 384)
-    pictures = training._pictures().seen(training.front_end)
+    pictures = training.pictures.seen(training.front_end)
     assert pictures.frames.shape[0] == pictures.energies.shape[0] == 3
     assert pictures.frames.shape[1] == pictures.energies.shape[1] == 128
-    assert training._sounds().waveforms().waveforms.abs().max() <= 16_384  # a peak of a half
+    assert training.sounds.waveforms().waveforms.abs().max() <= 16_384  # a peak of a half
     batches = DenoiserBatches(sounds, training._load("codec", "PatchAutoencoder"), SMALL.denoiser)
     first, again = (batches.draw(False, torch.Generator().manual_seed(1)) for _ in range(2))
-    assert all(torch.equal(one, other) for one, other in zip(first, again, strict=True))
-    latents, prompts, energies = first
-    assert (latents.shape, prompts.shape, energies.shape) == ((2, 8, 16, 16), (2, 384), (2, 64))
-    assert batches.draw(True, torch.Generator().manual_seed(1))[0].shape == (1, 8, 128, 16)
+    assert all(torch.equal(one, vars(again)[name]) for name, one in vars(first).items())
+    assert (first.latents.shape, first.prompts.shape, first.onsets.shape) == ((2, 8, 16, 16), (2, 384), (2, 64))
+    assert batches.draw(True, torch.Generator().manual_seed(1)).latents.shape == (1, 8, 128, 16)
 
 
 @pytest.mark.slow

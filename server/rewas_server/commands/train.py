@@ -42,8 +42,9 @@ def starter(
 
     A run that was stopped or killed goes on where it left off when the same command is given again.
     """
+    from rewas_engine.training.config import StarterConfig
     from rewas_engine.training.loop import TrainingStopped
-    from rewas_engine.training.starter import STAGES, StarterConfig, StarterTraining
+    from rewas_engine.training.starter import STAGES, StarterTraining
 
     settings = StarterConfig.read(config) if config is not None else StarterConfig()
     with interruptible() as cancel:

@@ -1,0 +1,144 @@
+"""Everything that decides the weights of a starter pack, and how it is read from a file."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass, field, fields, is_dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from diffusers import UNet2DConditionModel
+
+from rewas_engine.errors import SettingsError
+from rewas_engine.models.motion import MotionEncoder
+from rewas_engine.models.phi import Phi
+from rewas_engine.models.vocoder import SpectralVocoder
+from rewas_engine.training.loop import LoopConfig
+from rewas_engine.training.stages import DenoiserRecipe
+
+PROMPT_WIDTH = 384
+MAY_BE_ZERO = (
+    "seed",
+    "warmup_steps",
+    "weight_decay",
+    "ema_decay",
+    "whole_from",
+    "text_dropout",
+    "hint_dropout",
+    "quietest_nats",
+    "onsets_share",
+    "texture_share",
+    "energy_weight",
+    "prompt_noise",
+)
+"""Fields of the configurations that may be 0; all others are above it."""
+
+
+@dataclass(frozen=True)
+class StarterConfig:
+    """Everything that decides the weights of a starter pack.
+
+    seed: of corpus, weights and batches. sounds, pictures: clips of the world that are heard, and seen and heard.
+    widths, heads: of the denoiser's levels; attention stands at the deepest level only.
+    start_from: name or folder of a pack whose components the stages begin with, where they fit; "" begins with nothing.
+    device: "cpu", "cuda:0" or "auto"; it is no part of what the weights are meant to be, only of how fast.
+    """
+
+    seed: int = 1
+    start_from: str = ""
+    device: str = "auto"
+    sounds: int = 20_000
+    pictures: int = 6_000
+    codec_clips: int = 1_000
+    widths: tuple[int, ...] = (64, 128, 256)
+    heads: tuple[int, ...] = (2, 4, 8)
+    denoiser: DenoiserRecipe = field(default_factory=DenoiserRecipe)
+    base: LoopConfig = field(default_factory=lambda: LoopConfig(steps=4000, learning_rate=6e-4))
+    adapter: LoopConfig = field(default_factory=lambda: LoopConfig(steps=1200, learning_rate=6e-4))
+    vocoder: LoopConfig = field(default_factory=lambda: LoopConfig(steps=2400, learning_rate=1e-3))
+    vocoder_batch: int = 12
+    vocoder_crop_frames: int = 96
+    vocoder_width: int = 256
+    vocoder_blocks: int = 6
+    picture: LoopConfig = field(default_factory=lambda: LoopConfig(steps=1200, learning_rate=1e-3))
+    picture_batch: int = 8
+    picture_widths: tuple[int, ...] = (24, 48, 64, 96)
+    picture_features: int = 128
+    phi_blocks: int = 2
+
+    @classmethod
+    def read(cls, path: Path) -> StarterConfig:
+        """The configuration in a TOML file; what it leaves out keeps its default.
+
+        Raises SettingsError for a file that cannot be read, a name that does not exist or a value of a wrong kind.
+        """
+        try:
+            return _updated(cls(), tomllib.loads(path.read_text("utf-8")), path.name)
+        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+            raise SettingsError(
+                f"The training configuration {path} cannot be read ({error}).", "Give a TOML file."
+            ) from error
+
+    def new_denoiser(self) -> UNet2DConditionModel:
+        """An untrained denoiser: the geometry of AudioLDM, smaller."""
+        levels = len(self.widths) - 1
+        return UNet2DConditionModel(
+            in_channels=8,
+            out_channels=8,
+            sample_size=(128, 16),
+            block_out_channels=self.widths,
+            down_block_types=(*["DownBlock2D"] * levels, "CrossAttnDownBlock2D"),
+            up_block_types=("CrossAttnUpBlock2D", *["UpBlock2D"] * levels),
+            cross_attention_dim=self.widths,
+            attention_head_dim=self.heads,
+            layers_per_block=1,
+            norm_num_groups=min(32, *self.widths),
+            class_embed_type="simple_projection",
+            projection_class_embeddings_input_dim=PROMPT_WIDTH,
+            class_embeddings_concat=True,
+        )
+
+    def new_vocoder(self) -> SpectralVocoder:
+        """An untrained vocoder."""
+        return SpectralVocoder(width=self.vocoder_width, blocks=self.vocoder_blocks)
+
+    def new_video_encoder(self) -> MotionEncoder:
+        """An untrained video encoder."""
+        return MotionEncoder(widths=self.picture_widths, features=self.picture_features)
+
+    def new_phi(self) -> Phi:
+        """An untrained φ that fits the video encoder."""
+        width = self.picture_features
+        return Phi(features=width, width=width, blocks=self.phi_blocks, heads=4, head=(64, 16))
+
+
+def _updated(config: Any, document: dict[str, Any], source: str) -> Any:
+    known = {entry.name for entry in fields(config)}
+    changes: dict[str, Any] = {}
+    for name, value in document.items():
+        if name not in known:
+            raise SettingsError(
+                f"{source} sets {name}, which does not exist.", f"Known are: {', '.join(sorted(known))}."
+            )
+        old = getattr(config, name)
+        if is_dataclass(old) and isinstance(value, dict):
+            changes[name] = _updated(old, value, f"{name} in {source}")
+        elif _is_like(value, old) and (name in MAY_BE_ZERO or _all_above_zero(value)):
+            changes[name] = tuple(value) if isinstance(old, tuple) else type(old)(value)
+        else:
+            raise SettingsError(f"{source} sets {name} to {value!r}.", f"Give something like {old!r}.")
+    return replace(config, **changes)
+
+
+def _is_like(value: Any, old: Any) -> bool:
+    if isinstance(old, tuple):
+        return isinstance(value, list) and len(value) > 0 and all(_is_like(part, old[0]) for part in value)
+    kinds = (int, float) if isinstance(old, float) else (int,)
+    if isinstance(old, str):
+        return isinstance(value, str)
+    return isinstance(old, int | float) and type(value) in kinds and 0 <= value < float("inf")
+
+
+def _all_above_zero(value: Any) -> bool:
+    parts = value if isinstance(value, list) else [value]
+    return all(isinstance(part, str) or part > 0 for part in parts)

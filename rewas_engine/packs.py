@@ -28,6 +28,8 @@ DESCRIPTION_FILE = "pack.toml"
 DEFAULT_PACK = "starter"
 ROLES = ("text_encoder", "video_encoder", "phi", "codec", "denoiser", "adapter", "schedule", "vocoder")
 """What every pack has; each stands in the folder of its name."""
+OPTIONAL_ROLES = ("joint",)
+"""What a pack may have: a joint space of words, pictures and sounds, without which it cannot hold them together."""
 SEARCH_PATH_VARIABLE = "REWAS_PACKS"
 
 
@@ -205,6 +207,10 @@ def _check_tables(document: Mapping[str, Any]) -> None:
         raise ValueError(f"picture.frame_rate is {picture['frame_rate']!r}")
     if not 0 <= float(sampling["eta"]) <= 1 or not float(sampling["guidance_scale"]) >= 0:
         raise ValueError("sampling.eta or sampling.guidance_scale is out of range")
+    if not 0 <= float(sampling.get("unguided_share", 0)) <= 1:
+        raise ValueError(f"sampling.unguided_share is {sampling['unguided_share']!r}")
+    if sampling.get("precision", "float32") not in ("float32", "bfloat16"):
+        raise ValueError(f"sampling.precision is {sampling['precision']!r}")
 
 
 def _damaged(path: Path, reason: str) -> PackError:

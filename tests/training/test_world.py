@@ -1,5 +1,7 @@
 """The synthetic world: what is seen, heard and said of a scene agrees, and the class does not shape the energy."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -31,10 +33,11 @@ def energy_of(sound: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def scene_with_silence_and_events(class_name: str, first_seed: int = 0) -> Scene:
-    """A dry scene with a second or more before its first event."""
+    """A dry scene with a second or more of true silence before its first event."""
     for seed in range(first_seed, first_seed + 500):
-        scene = sample_scene(seed, class_name, pattern="few")
-        if scene.event_times_s[0] > 1.0 and scene.event_strengths.max() > 0.6 and scene.reverb_s == 0:
+        scene = replace(sample_scene(seed, class_name, pattern="few"), ambience=None)
+        dry = scene.reverb_s == 0 and scene.floor == 0
+        if dry and scene.event_times_s[0] > 1.0 and scene.event_strengths.max() > 0.6:
             return scene
     raise AssertionError(f"no such scene of {class_name}")
 
@@ -81,12 +84,13 @@ def test_energy_rises_at_the_first_event_out_of_true_silence(class_name: str) ->
 def test_a_strike_is_heard_at_its_moment_of_contact(class_name: str) -> None:
     scene = scene_with_silence_and_events(class_name)
     loud = np.abs(render_sound(scene)) > 1e-5
-    assert np.argmax(loud) / 16_000 == pytest.approx(scene.event_times_s[0], abs=0.003)
+    assert np.argmax(loud) / 16_000 == pytest.approx(scene.event_times_s[0], abs=0.002)
 
 
 @pytest.mark.parametrize("class_name", SUSTAINED_CLASSES)
 def test_energy_follows_a_free_envelope(class_name: str) -> None:
-    scene = next(s for s in (sample_scene(seed, class_name, pattern="ramp") for seed in range(99)) if s.reverb_s == 0)
+    scenes = (sample_scene(seed, class_name, pattern="ramp") for seed in range(99))
+    scene = next(s for s in scenes if s.reverb_s == 0 and s.ambience is None)
     energy = energy_of(render_sound(scene))
     frames_s = (np.arange(energy.size) + 0.5) / 100
     inside = (scene.intensity_at(frames_s - 0.04) > 0.1) & (scene.intensity_at(frames_s + 0.04) > 0.1)
@@ -138,7 +142,7 @@ def test_other_durations() -> None:
 @pytest.mark.parametrize("class_name", CLASS_NAMES)
 def test_held_out_words_are_held_out(class_name: str) -> None:
     training, held_out = captions(class_name), held_out_captions(class_name)
-    assert len(set(training)) >= 8
+    assert len(set(training)) >= 9
     assert len(set(held_out)) >= 4
     known = {word for phrase in training for word in phrase.split()}
     for phrase in held_out:

@@ -119,7 +119,7 @@ def amplitude(intensity: FloatArray) -> FloatArray:
 def intensity_of(linear_amplitude: FloatArray | float) -> FloatArray:
     """The intensity in 0..1 of a linear amplitude: the inverse of `amplitude`."""
     grid = np.linspace(0.0, 1.0, 2001)
-    return np.interp(linear_amplitude, amplitude(grid), grid)
+    return np.asarray(np.interp(linear_amplitude, amplitude(grid), grid))
 
 
 def sample_scene(
@@ -205,7 +205,7 @@ def _underneath(seed: int, class_name: str, duration_s: float, peak: float) -> t
     share = rng.random()
     if share < FLOOR_SHARE:
         contrast_nats = rng.uniform(*FLOOR_BELOW_NATS)
-        return float(intensity_of(amplitude(np.float64(peak)) * np.exp(-contrast_nats))), None
+        return float(intensity_of(amplitude(np.asarray(peak)) * np.exp(-contrast_nats))), None
     if share >= FLOOR_SHARE + STEADY_AMBIENCE_SHARE + AMBIENCE_SHARE:
         return 0.0, None
     return 0.0, _ambience(rng, class_name, duration_s, always=share < FLOOR_SHARE + STEADY_AMBIENCE_SHARE)

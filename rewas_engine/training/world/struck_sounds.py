@@ -43,10 +43,10 @@ def render_strikes(scene: Scene, samples: int) -> FloatArray:
 def _murmur(scene: Scene, samples: int, soft: list[FloatArray]) -> FloatArray:
     """A dense roll of soft strikes at the scene's floor: [samples]."""
     rng = scene.random(MURMUR_STREAM)
-    gaps_s = rng.uniform(0.03, 0.06) * rng.uniform(0.6, 1.4, int(scene.duration_s / 0.02))
+    gaps_s = rng.uniform(0.02, 0.04) * rng.uniform(0.6, 1.4, int(scene.duration_s / 0.012))
     starts = (np.cumsum(gaps_s) * SAMPLE_RATE_HZ).astype(np.int64)
     starts = np.concatenate([[0], starts[starts < samples]])
-    gains = STRIKE_PEAK * float(amplitude(np.float64(scene.floor))) * rng.uniform(0.7, 1.0, starts.size)
+    gains = STRIKE_PEAK * float(amplitude(np.asarray(scene.floor))) * rng.uniform(0.7, 1.0, starts.size)
     return place_grains(samples, starts, gains, soft)
 
 

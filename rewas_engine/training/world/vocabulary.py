@@ -57,7 +57,6 @@ _FRAMES = (
     "{} (video)",
     "{}, realistic sound",
     "{} - stock footage",
-    "{}.",
 )
 _PATTERN_WORDS = {
     "single": ("once", "a single time"),
@@ -172,7 +171,7 @@ def joined(rng: np.random.Generator, caption: str, behind: str, behind_class: st
     """One caption for what is heard in front and a quieter sound of behind_class, described by `behind`."""
     if behind_class in _SETTINGS and rng.random() < _SETTING_SHARE:
         return f"{caption} {rng.choice(_SETTINGS[behind_class])}"
-    return str(rng.choice(_JOINED)).format(caption.removesuffix("."), behind)
+    return str(rng.choice(_JOINED)).format(caption, behind)
 
 
 def describe_silence(rng: np.random.Generator, class_name: str) -> str:

@@ -128,7 +128,8 @@ def _written_whole(path: Path) -> Iterator[Path]:
 def _write_clip(to: ClipFolder, index: int) -> None:
     scene = sample_scene(to.first_seed + index)
     layers = render_layers(scene)
-    mix = np.sum(list(layers.values()), axis=0, dtype=np.float32)
+    primary, *others = layers.values()
+    mix = sum(others, start=primary)
     sounds = {".wav": mix, **{f".{name}.wav": layer for name, layer in layers.items()}}
     for suffix, samples in sounds.items():
         with _written_whole(to.path(index, suffix)) as unfinished:

@@ -19,6 +19,7 @@ import typer
 from rewas_server.commands.batch import batch
 from rewas_server.commands.conflict import conflict
 from rewas_server.commands.energy import energy
+from rewas_server.commands.evaluate import evaluate
 from rewas_server.commands.generate import generate
 from rewas_server.commands.packs import packs
 from rewas_server.commands.serve import serve
@@ -37,6 +38,7 @@ app.command()(energy)
 app.command()(conflict)
 app.command()(batch)
 app.add_typer(packs, name="packs")
+app.command("eval")(evaluate)
 app.command()(serve)
 app.add_typer(train, name="train")
 

@@ -51,7 +51,7 @@ def plot_sound(report: Mapping[str, Any], path: Path) -> None:
 def plot_sounds(reports: Sequence[Mapping[str, Any]], path: Path) -> None:
     """Draw several clips' sound into one picture, one row for each take of each clip."""
     rows = [(report, number, take) for report in reports for number, take in enumerate(report["takes"], start=1)]
-    figure, axes = _figure(len(rows))
+    figure, axes = new_figure(len(rows))
     for axis, (report, number, take) in zip(axes, rows, strict=True):
         rate_hz, clip = report["energy"]["rate_hz"], report["clip"]
         _draw_waveform(axis, take["stems"])
@@ -62,12 +62,12 @@ def plot_sounds(reports: Sequence[Mapping[str, Any]], path: Path) -> None:
         take_name = f", take {number}" if len(report["takes"]) > 1 else ""
         title = f"{clip['name']}: “{_shortened(report['prompt'])}”{take_name} (seed {take['seed']})"
         _finish(axis, title, f"{shown}{take['energy_mae']:.2f} nats off", clip["duration_s"])
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def plot_energy(report: Mapping[str, Any], path: Path) -> None:
     """Draw an energy curve, and the one that it was held against. report: of `energy_report`."""
-    figure, (axis,) = _figure(1)
+    figure, (axis,) = new_figure(1)
     _draw_curve(axis, report["values"], report["rate_hz"], _REQUESTED, f"energy from the {report['source']}")
     verdict = ""
     if "against" in report:
@@ -76,17 +76,20 @@ def plot_energy(report: Mapping[str, Any], path: Path) -> None:
         match = report["correlation"]
         verdict = (f"correlation {match:.2f}, " if match is not None else "") + f"{report['mae']:.2f} nats off"
     _finish(axis, f"{report['clip']['name']}: energy over time", verdict, report["clip"]["duration_s"])
-    _save(figure, path)
+    save_figure(figure, path)
 
 
-def _figure(rows: int) -> tuple[Figure, list[Axes]]:
+def new_figure(
+    rows: int, columns: int = 1, *, width: float = 11.0, row_height: float = 3.4
+) -> tuple[Figure, list[Axes]]:
+    """A figure of rows · columns axes, row by row. width, row_height: inches."""
     # The object interface, not pyplot: no window system is asked for, no global state is left behind.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(11, 3.4 * rows), dpi=120, layout="constrained")
+    figure = Figure(figsize=(width, row_height * rows), dpi=120, layout="constrained")
     FigureCanvasAgg(figure)
-    return figure, list(figure.subplots(rows, 1, squeeze=False)[:, 0])
+    return figure, list(figure.subplots(rows, columns, squeeze=False).ravel())
 
 
 def _draw_curve(axis: Axes, values: Sequence[float], rate_hz: float, colour: str, label: str) -> None:
@@ -138,7 +141,8 @@ def _finish(axis: Axes, title: str, verdict: str, duration_s: float) -> None:
     axis.legend(loc="upper right", ncols=2, frameon=False, fontsize=9)
 
 
-def _save(figure: Figure, path: Path) -> None:
+def save_figure(figure: Figure, path: Path) -> None:
+    """Write a figure as a PNG file, whole or not at all. Raises OSError."""
     picture = io.BytesIO()
     figure.savefig(picture, format="png")
     write_whole(path, picture.getvalue())

@@ -1,0 +1,240 @@
+"""The bench: test clips of the world, and what a pack makes of them, each condition once for all figures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from rewas_engine.control import Controls
+from rewas_engine.energy import FloatArray
+from rewas_engine.errors import Cancelled, PackError
+from rewas_engine.evaluation.judge import Judge
+from rewas_engine.evaluation.splits import Split
+from rewas_engine.mel import AudioFrontEnd, normalised
+from rewas_engine.pipeline import ReWaS
+from rewas_engine.results import CancelSignal
+from rewas_engine.synthesis import SamplingSettings
+from rewas_engine.training.corpus import world_front_end
+from rewas_engine.training.world import CLASS_NAMES, Scene, captions, held_out_captions, render_sound
+
+CLIPS_AT_ONCE_ON_CPU = 4
+CLIPS_AT_ONCE_ON_GPU = 64
+
+
+@dataclass(frozen=True)
+class EvaluationProgress:
+    """Where an evaluation is. section: its name. what: what is made or measured. done, total: of that, total > 0."""
+
+    section: str
+    what: str
+    done: int
+    total: int
+
+
+class Watch:
+    """Tells progress, and ends the work where that is wished for."""
+
+    def __init__(
+        self,
+        on_progress: Callable[[EvaluationProgress], object] | None = None,
+        cancel: CancelSignal | None = None,
+    ) -> None:
+        self._on_progress, self._cancel = on_progress, cancel
+        self.section = ""
+
+    def check(self) -> None:
+        """Raises Cancelled where asked to stop."""
+        if self._cancel is not None and self._cancel.is_set():
+            raise Cancelled
+
+    def tell(self, what: str, done: int, total: int) -> None:
+        """Report finished parts. Raises Cancelled where asked to stop."""
+        self.check()
+        if self._on_progress is not None:
+            self._on_progress(EvaluationProgress(self.section, what, done, max(total, 1)))
+
+
+@dataclass(frozen=True, eq=False)
+class BenchClip:
+    """One clip that sounds are asked for.
+
+    sound: [S] normalised waveform at the world's rate. log_mel: [T, bins] nats; energy: [T], its mean over the bins.
+    plain: the class in words of training, without modifiers. paraphrase: in words never trained on. seed: of the noise.
+    """
+
+    scene: Scene
+    sound: FloatArray
+    log_mel: FloatArray
+    energy: FloatArray
+    plain: str
+    paraphrase: str
+    seed: int
+
+    @property
+    def class_name(self) -> str:
+        """What is to be heard."""
+        return self.scene.class_name
+
+
+def bench_clips(split: Split, clips_per_class: int, front_end: AudioFrontEnd, watch: Watch) -> list[BenchClip]:
+    """The split's first clips of every class, class by class. Raises Cancelled."""
+    clips: list[BenchClip] = []
+    for class_name in CLASS_NAMES:
+        watch.tell("Making the test clips", len(clips), len(CLASS_NAMES) * clips_per_class)
+        for number, scene in enumerate(split.audible(class_name, clips_per_class)):
+            clips.append(bench_clip(scene, number, len(clips), front_end))
+    return clips
+
+
+def bench_clip(scene: Scene, number: int, seed: int, front_end: AudioFrontEnd) -> BenchClip:
+    """A scene made ready; its words are the class's, in turn by number."""
+    sound = normalised(render_sound(scene))
+    log_mel = front_end.log_mel(torch.from_numpy(sound)[None])[0].numpy()
+    plain, unseen = captions(scene.class_name), held_out_captions(scene.class_name)
+    return BenchClip(
+        scene,
+        sound,
+        log_mel,
+        log_mel.mean(axis=-1),
+        plain[number % len(plain)],
+        unseen[number % len(unseen)],
+        seed,
+    )
+
+
+def swapped(clips: Sequence[BenchClip]) -> list[int]:
+    """For each clip the position of the clip of another class whose energy it is given; each is given to one clip.
+
+    clips: equally many of each class, class by class.
+    """
+    names = list(dict.fromkeys(clip.class_name for clip in clips))
+    per_class = len(clips) // len(names)
+    places = []
+    for position in range(len(clips)):
+        class_number, number = divmod(position, per_class)
+        away = 1 + number % max(1, len(names) - 1)
+        places.append((class_number + away) % len(names) * per_class + number)
+    return places
+
+
+class Bench:
+    """A pack before its test clips. What is generated is kept: energy, class and vocoder figures share it."""
+
+    def __init__(
+        self, model: ReWaS, judge: Judge, clips: Sequence[BenchClip], settings: SamplingSettings, watch: Watch
+    ) -> None:
+        self.model, self.judge, self.clips, self.settings, self.watch = model, judge, list(clips), settings, watch
+
+    @cached_property
+    def plain(self) -> NDArray[np.float32]:
+        """[N, T, bins] of plain prompts with the clips' own energies."""
+        return self.generated(
+            "Plain prompts, own energy", [clip.plain for clip in self.clips], [_energy(clip) for clip in self.clips]
+        )
+
+    @cached_property
+    def plain_waveforms(self) -> list[FloatArray]:
+        """[S] each: `plain` through the vocoder."""
+        return self.vocoded(self.plain, self.clips)
+
+    @cached_property
+    def plain_heard(self) -> NDArray[np.float32]:
+        """[N, T, bins] of `plain_waveforms`."""
+        return self.heard(self.plain_waveforms)
+
+    @cached_property
+    def uncontrolled(self) -> NDArray[np.float32]:
+        """[N, T, bins] of the same prompts and noise, the adapter switched off."""
+        settings = self.model.sampling_settings(
+            self.settings.num_steps, self.settings.guidance_scale, control_strength=0.0
+        )
+        return self.generated(
+            "Without the control",
+            [clip.plain for clip in self.clips],
+            [_energy(clip) for clip in self.clips],
+            settings=settings,
+        )
+
+    @cached_property
+    def swapped(self) -> NDArray[np.float32]:
+        """[N, T, bins] of the same prompts and noise with another class's energies."""
+        return self.generated(
+            "Another class's energy",
+            [clip.plain for clip in self.clips],
+            [_energy(self.clips[other]) for other in swapped(self.clips)],
+        )
+
+    @cached_property
+    def paraphrased(self) -> NDArray[np.float32]:
+        """[N, T, bins] of prompts in unseen words, with the same energies and noise."""
+        return self.generated(
+            "Unseen paraphrases", [clip.paraphrase for clip in self.clips], [_energy(clip) for clip in self.clips]
+        )
+
+    def generated(
+        self,
+        what: str,
+        prompts: Sequence[str],
+        controls: Sequence[Controls],
+        *,
+        seeds: Sequence[int] | None = None,
+        settings: SamplingSettings | None = None,
+    ) -> NDArray[np.float32]:
+        """Log-mels [N, T, bins] of prompts [N] under controls [N]. seeds: the clips' own by default. Raises Cancelled.
+
+        what: for the progress.
+        """
+        drawn = [clip.seed for clip in self.clips] if seeds is None else list(seeds)
+        at_once = CLIPS_AT_ONCE_ON_CPU if self.model.device == "cpu" else CLIPS_AT_ONCE_ON_GPU
+        parts = []
+        for first in range(0, len(prompts), at_once):
+            self.watch.tell(what, first, len(prompts))
+            chosen = slice(first, first + at_once)
+            parts.append(
+                self.model.sound.log_mels(
+                    prompts[chosen],
+                    controls[chosen],
+                    drawn[chosen],
+                    settings or self.settings,
+                    lambda step: self.watch.check(),
+                )
+                .float()
+                .cpu()
+                .numpy()
+            )
+        self.watch.tell(what, len(prompts), len(prompts))
+        return np.concatenate(parts)
+
+    def vocoded(self, log_mels: NDArray[np.float32], clips: Sequence[BenchClip]) -> list[FloatArray]:
+        """Waveforms [S] of log-mels [N, T, bins], as long as their clips."""
+        waveforms = []
+        for number, (log_mel, clip) in enumerate(zip(log_mels, clips, strict=True)):
+            self.watch.tell("Vocoding", number, len(clips))
+            waveforms.append(
+                self.model.sound.waveform(torch.from_numpy(log_mel).to(self.model.device), clip.sound.size)
+            )
+        return waveforms
+
+    def heard(self, waveforms: Sequence[FloatArray]) -> NDArray[np.float32]:
+        """Log-mels [N, T, bins] of waveforms of one length."""
+        stacked = torch.from_numpy(np.stack(waveforms))
+        return torch.cat([self.model.front_end.log_mel(part) for part in stacked.split(32)]).numpy()
+
+
+def check_geometry(model: ReWaS) -> None:
+    """Raises PackError for a pack that hears otherwise than the world and the judge do."""
+    if model.front_end.config != world_front_end().config:
+        raise PackError(
+            f"The pack {model.pack.name} hears at {model.front_end.config.sample_rate_hz} Hz with "
+            f"{model.front_end.config.bins} bins; the test clips and the judge do not.",
+            "Measure a pack of 16000 Hz and 64 bins.",
+        )
+
+
+def _energy(clip: BenchClip) -> Controls:
+    return Controls(energy=clip.energy)

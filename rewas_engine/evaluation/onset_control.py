@@ -1,0 +1,128 @@
+"""Do strikes come when they are asked for: onsets as the only control, and the figures of Greatest Hits."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from rewas_engine.control import Controls, onset_track
+from rewas_engine.energy import FloatArray
+from rewas_engine.evaluation.bench import Bench, BenchClip
+from rewas_engine.evaluation.controls import mean_by_class
+from rewas_engine.evaluation.figures import Figure, Section, not_supported
+from rewas_engine.evaluation.greatest_hits import GreatestHitsScore, compare_sounds, mean_scores
+from rewas_engine.evaluation.onsets import OnsetScore, detect_onsets, onset_f1
+from rewas_engine.training.world import EVENT_PATTERNS, SAMPLE_RATE_HZ, STRUCK_CLASSES
+
+COUNTED_PATTERNS = tuple(pattern for pattern in EVENT_PATTERNS if pattern != "roll")
+"""The strikes of a roll follow each other by hardly more than the tolerance: any noise would seem to hit them."""
+EXAMPLES = 4
+
+_GREATEST_HITS = {
+    "number_accuracy": "Onset accuracy (as many onsets as the real sound)",
+    "matched_share": "Share of real onsets that are met within 0.1 s",
+    "average_precision": "Onset average precision",
+    "credited_average_precision": "Onset average precision, misses credited as in the release",
+}
+
+
+def onset_section(bench: Bench) -> Section:
+    """F1 of strikes at ±50 ms under onsets alone, beside energy control and the real sound; Greatest Hits figures."""
+    places = [number for number, clip in enumerate(bench.clips) if has_counted_strikes(clip)]
+    clips = [bench.clips[place] for place in places]
+    if not clips:
+        return Section("onsets", "Onsets", (Figure("onset_f1", "Onset F1", None, note="not measured: no strikes"),))
+    real = [clip.sound for clip in clips]
+    sounds = {"energy": [bench.plain_waveforms[place] for place in places]}
+    if "onsets" in bench.model.pack.controls:
+        sounds["onsets"] = _struck(bench, clips)
+    scores = {name: _f1(clips, made) for name, made in {"real": real, **sounds}.items()}
+    hits = {name: _greatest_hits(clips, made) for name, made in sounds.items()}
+    figures = [
+        *_onset_figures(scores),
+        Figure("onset_f1_energy", "Onset F1 at ±50 ms, energy asked for", _mean_f1(scores["energy"])),
+        Figure(
+            "onset_f1_real",
+            "Onset F1 at ±50 ms, the real sound",
+            _mean_f1(scores["real"]),
+            note="what the detector can do",
+        ),
+    ]
+    for name, row in hits.items():
+        means = mean_scores(row)
+        figures += [
+            Figure(f"greatest_hits_{key}_{name}", f"{label}, {name} asked for", means[key])
+            for key, label in _GREATEST_HITS.items()
+        ]
+    details = {
+        "clips": len(clips),
+        "f1_by_class": {name: mean_by_class(clips, [score.f1 for score in row]) for name, row in scores.items()},
+    }
+    shown = np.linspace(0, len(clips) - 1, min(EXAMPLES, len(clips))).astype(int)
+    best = sounds.get("onsets", sounds["energy"])
+    drawn = {"examples": [_example(clips[number], best[number]) for number in shown], "control": list(sounds)[-1]}
+    return Section("onsets", "Onsets", tuple(figures), details, drawn)
+
+
+def has_counted_strikes(clip: BenchClip) -> bool:
+    """Whether a clip's strikes lie far enough apart, and are not murmured under, to be counted one by one."""
+    scene = clip.scene
+    countable = scene.pattern in COUNTED_PATTERNS and scene.floor == 0 and scene.event_times_s.size > 0
+    return countable and scene.class_name in STRUCK_CLASSES
+
+
+def strikes(clip: BenchClip, frame_rate_hz: float) -> FloatArray:
+    """The clip's events as an onset control, [T]."""
+    scene = clip.scene
+    return onset_track(scene.event_times_s, scene.event_strengths, len(clip.energy), frame_rate_hz)
+
+
+def _struck(bench: Bench, clips: Sequence[BenchClip]) -> list[FloatArray]:
+    rate_hz = float(bench.model.front_end.config.frame_rate_hz)
+    made = bench.generated(
+        "Onsets alone",
+        [clip.plain for clip in clips],
+        [Controls(onsets=strikes(clip, rate_hz)) for clip in clips],
+        seeds=[clip.seed for clip in clips],
+    )
+    return bench.vocoded(made, clips)
+
+
+def _f1(clips: Sequence[BenchClip], sounds: Sequence[FloatArray]) -> list[OnsetScore]:
+    return [
+        onset_f1(clip.scene.event_times_s, detect_onsets(sound, SAMPLE_RATE_HZ)[0])
+        for clip, sound in zip(clips, sounds, strict=True)
+    ]
+
+
+def _mean_f1(scores: Sequence[OnsetScore]) -> float:
+    return float(np.mean([score.f1 for score in scores]))
+
+
+def _onset_figures(scores: dict[str, list[OnsetScore]]) -> list[Figure]:
+    label = "Onset F1 at ±50 ms on impact classes, onsets asked for"
+    if "onsets" not in scores:
+        return [not_supported("onset_f1", label, "the pack has no onset control")]
+    row = scores["onsets"]
+    return [
+        Figure("onset_f1", label, _mean_f1(row)),
+        Figure(
+            "onset_precision", "Onset precision, onsets asked for", float(np.mean([score.precision for score in row]))
+        ),
+        Figure("onset_recall", "Onset recall, onsets asked for", float(np.mean([score.recall for score in row]))),
+    ]
+
+
+def _greatest_hits(clips: Sequence[BenchClip], sounds: Sequence[FloatArray]) -> list[GreatestHitsScore]:
+    return [compare_sounds(clip.sound, sound, SAMPLE_RATE_HZ) for clip, sound in zip(clips, sounds, strict=True)]
+
+
+def _example(clip: BenchClip, sound: FloatArray) -> dict[str, object]:
+    return {
+        "prompt": clip.plain,
+        "sound": sound,
+        "rate_hz": SAMPLE_RATE_HZ,
+        "events_s": clip.scene.event_times_s,
+        "detected_s": detect_onsets(sound, SAMPLE_RATE_HZ)[0],
+    }

@@ -1,0 +1,139 @@
+"""From picture to energy on real clips with their own sound, beside what plain motion tells."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rewas_engine.clip import VideoClip
+from rewas_engine.energy import FloatArray
+from rewas_engine.errors import EngineError, MediaError, SettingsError
+from rewas_engine.evaluation.agreement import Agreement, agreement
+from rewas_engine.evaluation.bench import Watch
+from rewas_engine.evaluation.figures import Figure, Section
+from rewas_engine.evaluation.motion_baselines import frame_difference, smoothed_log_difference
+from rewas_engine.evaluation.pictures import averaged_energy
+from rewas_engine.media.video import read_frames
+from rewas_engine.pipeline import ReWaS
+
+VIDEO_SUFFIXES = (
+    *(".3gp", ".avi", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4"),
+    *(".mpeg", ".mpg", ".mts", ".mxf", ".ogv", ".ts", ".webm", ".wmv"),
+)
+METHODS = {
+    "picture": "The pack",
+    "frame_difference": "Frame difference",
+    "log_difference": "Smoothed log difference",
+}
+"""What is held against a clip's own energy."""
+CHANCE_SHIFTS = 200
+CHANCE_PERCENTILE = 95
+
+
+@dataclass(frozen=True, eq=False)
+class RealClip:
+    """One clip. true: [T] nats of its own sound at rate_hz. curves: [T] by method. agreements: of each with true.
+
+    chance: correlation at zero lag that the pack's curve, turned round in time at random, exceeds one time in twenty.
+    """
+
+    name: str
+    rate_hz: float
+    true: FloatArray
+    curves: Mapping[str, FloatArray]
+    agreements: Mapping[str, Agreement]
+    chance: float
+
+
+def video_files(folder: Path) -> list[Path]:
+    """The video files in a folder, by name. Raises SettingsError where there is none."""
+    found = (
+        sorted(path for path in folder.iterdir() if path.suffix.lower() in VIDEO_SUFFIXES) if folder.is_dir() else []
+    )
+    if not found:
+        raise SettingsError(f"There is no video file in {folder}.", "Give a folder of video files with sound.")
+    return found
+
+
+def real_clips_section(model: ReWaS, files: Sequence[Path], watch: Watch) -> Section:
+    """Zero-lag and best-lag correlation with the clips' own energy; clips that cannot be read are named."""
+    clips: list[RealClip] = []
+    unread: dict[str, str] = {}
+    for number, path in enumerate(files):
+        watch.tell("Real clips", number, len(files))
+        try:
+            clips.append(measured_clip(model, path))
+        except EngineError as error:
+            unread[path.name] = error.what
+    details = {"clips": [_row(clip) for clip in clips], "unread": unread}
+    title = "Real clips"
+    if not clips:
+        figure = Figure("real_clips_zero_lag", "Real clips, zero lag", None, note="not measured: no clip could be read")
+        return Section("real", title, (figure,), details)
+    figures = [
+        figure
+        for method, label in METHODS.items()
+        for figure in _figures(method, label, [clip.agreements[method] for clip in clips])
+    ]
+    chance = Figure("real_clips_chance", "Chance, 95th percentile", float(np.mean([clip.chance for clip in clips])))
+    return Section("real", title, (*figures, chance), details, {"clips": clips})
+
+
+def measured_clip(model: ReWaS, path: Path) -> RealClip:
+    """A file's own energy, the pack's estimate and the motion, on the pack's picture grid.
+
+    Raises MediaError for a file that cannot be decoded, or whose sound or picture never changes.
+    """
+    clip = VideoClip(path)
+    read = model.read_clip(clip)
+    rate, width, height = model.picture_format
+    frames = read_frames(
+        path, start_s=read.start_s, duration_s=read.duration_s, frame_rate=rate, width=width, height=height
+    )
+    true = averaged_energy(model.measure_energy(clip), rate, len(frames))
+    if true.std() < 1e-6:
+        raise MediaError(f"The sound of {path.name} never changes.", "Choose a clip that has sound.")
+    difference = frame_difference(frames)
+    curves = {
+        "picture": model.energy_of_frames(frames),
+        "frame_difference": difference,
+        "log_difference": smoothed_log_difference(difference, rate),
+    }
+    agreements = {method: agreement(true, curve, rate) for method, curve in curves.items()}
+    return RealClip(path.name, float(rate), true, curves, agreements, _chance(true, curves["picture"]))
+
+
+def _chance(true: FloatArray, curve: FloatArray) -> float:
+    if curve.std() < 1e-6:
+        return 0.0
+    shifts = np.random.default_rng(0).integers(1, max(2, curve.size), CHANCE_SHIFTS)
+    return float(np.percentile([np.corrcoef(true, np.roll(curve, shift))[0, 1] for shift in shifts], CHANCE_PERCENTILE))
+
+
+def _figures(method: str, label: str, rows: Sequence[Agreement]) -> list[Figure]:
+    prefix = "real_clips" if method == "picture" else f"real_clips_{method}"
+    zero = float(np.mean([row.correlation or 0.0 for row in rows]))
+    best = float(np.mean([row.best_correlation or 0.0 for row in rows]))
+    return [
+        Figure(f"{prefix}_zero_lag", f"{label} on real clips, zero lag", zero),
+        Figure(f"{prefix}_best_lag", f"{label} on real clips, best lag within ±0.2 s", best),
+    ]
+
+
+def _row(clip: RealClip) -> dict[str, Any]:
+    row: dict[str, Any] = {"name": clip.name, "seconds": round(clip.true.size / clip.rate_hz, 2)}
+    for method, found in clip.agreements.items():
+        row[method] = {
+            "zero_lag": _rounded(found.correlation),
+            "best_lag": _rounded(found.best_correlation),
+            "best_lag_s": _rounded(found.best_lag_s),
+        }
+    return {**row, "chance": _rounded(clip.chance)}
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 4)

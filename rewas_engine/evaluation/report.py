@@ -1,0 +1,143 @@
+"""An evaluation as a page that people read: figures against their bars, tables, plots, and how it was measured."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rewas_engine.evaluation.figures import Evaluation, Figure, Section, Trained
+
+Plots = Mapping[str, Sequence[tuple[str, str]]]
+"""Section -> file name and caption of each plot."""
+
+_HOW = """## How it was measured
+
+- **Clips.** The test split of the synthetic world: scenes of seeds that no training draws, the primary layer alone.
+  Prompts are phrasings of the class without modifiers; the noise of a clip is the same in every condition.
+- **Energy.** Mean of the log-mel over its bins, 100 values a second. Pearson correlation and mean absolute difference
+  in nats of requested and produced energy, clip by clip; a constant curve counts as correlation 0. *Without control*:
+  the same words and noise, the adapter switched off.
+- **Words.** A classifier that was trained apart, on real clips, says which class it hears. *Another class's energy*:
+  the energy of a clip of another class, each used once. *Unseen paraphrases*: phrasings that no training saw.
+- **Vocoder.** Mean absolute difference of real log-mels and those of their vocoded sound. Griffin-Lim: 48 iterations on
+  magnitudes inverted from the mel.
+- **Onsets.** Struck classes, strikes far enough apart to be counted, events given as onsets and nothing else. F1 with
+  one-to-one partners within ±0.05 s; Greatest Hits: partners within ±0.1 s, against the onsets of the real sound.
+- **Texture.** Mean absolute difference of produced and requested bands, in nats, where the clip can be heard.
+- **Picture.** Clips of the world at 15 to 60 frames per second. Motion without sound: correlation of the estimate with
+  the frame difference; an estimate that varies by less than 0.1 nats follows nothing and counts as 0.
+- **AV-Align.** Peaks of optical flow and onsets of the sound, intersection over union within a frame.
+- **Real clips.** Correlation with the energy of the clip's own sound at the pack's picture rate, at zero lag and at the
+  best lag within ±0.2 s. *Chance*: what the pack's own curve, turned round in time, exceeds one time in twenty.
+"""
+
+
+def markdown(evaluation: Evaluation, plots: Plots) -> str:
+    """The page, with links to plots that lie beside it."""
+    pack, setting = evaluation.pack, evaluation.setting
+    missed = [figure.label for figure in evaluation.figures().values() if figure.passed(evaluation.trained) is False]
+    verdict = f"{len(missed)} missed: {'; '.join(missed)}." if missed else "None of those measured is missed."
+    head = f"""# {pack["name"]} {pack["version"]}: evaluation
+
+{setting["clips"]} clips of the {setting["split"]} split, {setting["clips_per_class"]} a class; {setting["num_steps"]}
+steps, guidance {setting["guidance_scale"]:g}, on {setting["device"]}. The pack's controls:
+{", ".join(pack["controls"])}.
+Bars are those of packs trained on a {evaluation.trained.upper()}. {verdict}
+"""
+    parts = [head]
+    for section in evaluation.sections:
+        parts.append(f"## {section.title}\n\n{_figure_table(section.figures, evaluation.trained)}")
+        parts += [table for table in _tables(section) if table]
+        parts += [f"![{caption}]({name})\n" for name, caption in plots.get(section.name, ())]
+    return "\n".join([*parts, _HOW])
+
+
+def shown_value(figure: Figure) -> str:
+    """A figure's value with its unit, or why there is none."""
+    if figure.value is None:
+        return figure.note or "not measured"
+    number = f"{figure.value:.1f}" if figure.unit == "points" else f"{figure.value:.3f}"
+    return f"{number} {figure.unit}".rstrip()
+
+
+def shown_bar(figure: Figure, trained: Trained) -> str:
+    """What a figure must reach, or nothing."""
+    bar = figure.bar
+    return "" if bar is None else f"{'≥' if bar.at_least else '≤'} {bar.value(trained):g}"
+
+
+def shown_verdict(figure: Figure, trained: Trained) -> str:
+    """ "pass", "miss" or nothing."""
+    return {True: "pass", False: "miss", None: ""}[figure.passed(trained)]
+
+
+def _figure_table(figures: Sequence[Figure], trained: Trained) -> str:
+    rows = [
+        [
+            figure.label,
+            shown_value(figure),
+            shown_bar(figure, trained),
+            shown_verdict(figure, trained),
+            figure.note if figure.value is not None else "",
+        ]
+        for figure in figures
+    ]
+    return table(["figure", "value", "bar", "", "note"], rows)
+
+
+def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table."""
+    lines = [heads, ["---"] * len(heads), *rows]
+    return "\n".join(f"| {' | '.join(cell.replace('|', '/') for cell in line)} |" for line in lines) + "\n"
+
+
+def _tables(section: Section) -> list[str]:
+    details = section.details
+    if section.name == "real":
+        return [_real_table(details.get("clips", [])), _unread(details.get("unread", {}))]
+    if section.name == "words" and details:
+        return [_by_class(details["by_class"]), _mistakes(details["confused_most"])]
+    columns = {name: values for name, values in details.items() if name.endswith("_by_class")}
+    if section.name == "onsets" and details:
+        columns = {f"F1, {name}": values for name, values in details["f1_by_class"].items()}
+    return [_by_class(columns)] if columns else []
+
+
+def _by_class(columns: Mapping[str, Mapping[str, float]]) -> str:
+    names = list(dict.fromkeys(name for column in columns.values() for name in column))
+    heads = ["class", *(name.removesuffix("_by_class").replace("_", " ") for name in columns)]
+    rows = [
+        [name.replace("_", " "), *(f"{column[name]:.2f}" if name in column else "" for column in columns.values())]
+        for name in names
+    ]
+    return table(heads, rows)
+
+
+def _mistakes(confused: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
+    rows = [
+        [condition, row["asked"].replace("_", " "), row["heard"].replace("_", " "), str(row["clips"])]
+        for condition, mistakes in confused.items()
+        for row in mistakes
+    ]
+    return table(["condition", "asked for", "heard", "clips"], rows) if rows else ""
+
+
+def _real_table(clips: Sequence[Mapping[str, Any]]) -> str:
+    if not clips:
+        return ""
+
+    def pair(found: Mapping[str, float | None]) -> str:
+        return " / ".join("–" if found[name] is None else f"{found[name]:.2f}" for name in ("zero_lag", "best_lag"))
+
+    methods = ("picture", "frame_difference", "log_difference")
+    rows = [
+        [clip["name"], f"{clip['seconds']:g}", *(pair(clip[method]) for method in methods), f"{clip['chance']:.2f}"]
+        for clip in clips
+    ]
+    heads = ["clip", "s", "pack, zero / best lag", "frame difference", "smoothed log difference", "chance"]
+    return table(heads, rows)
+
+
+def _unread(unread: Mapping[str, str]) -> str:
+    lines = [f"- {name}: {why}" for name, why in unread.items()]
+    return "\n".join(["Left out, since they could not be read:\n", *lines, ""]) if lines else ""

@@ -1,0 +1,82 @@
+"""How long one take of 5.12 s takes, stage by stage."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+import torch
+
+from rewas_engine.control import Controls
+from rewas_engine.evaluation.bench import BenchClip, Watch
+from rewas_engine.evaluation.figures import Figure, Section
+from rewas_engine.evaluation.pictures import seen_frames
+from rewas_engine.pipeline import ReWaS
+from rewas_engine.synthesis import SamplingSettings
+from rewas_engine.training.world import SAMPLE_RATE_HZ
+
+THREADS = 2
+"""What the bar speaks of."""
+ROUNDS = 3
+
+
+def speed_section(model: ReWaS, clip: BenchClip, settings: SamplingSettings, watch: Watch) -> Section:
+    """Median seconds of each stage over some rounds after one that warms up, on two threads at most."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(min(THREADS, os.cpu_count() or 1))
+    try:
+        spent = [_round(model, clip, settings, watch, number) for number in range(ROUNDS + 1)][1:]
+        used = torch.get_num_threads()
+    finally:
+        torch.set_num_threads(threads)
+    median = {stage: float(np.median([row[stage] for row in spent])) for stage in spent[0]}
+    take_s = median["sample"] + median["vocode"]
+    length_s = clip.sound.size / SAMPLE_RATE_HZ
+    where = f"{used} threads{_busy()}" if model.device == "cpu" else model.device
+    figures = (
+        Figure("take_s", f"One take of {length_s:.2f} s", take_s, "s", f"{settings.num_steps} steps, {where}"),
+        Figure("real_time_factor", "Real-time factor of a take", take_s / length_s),
+        Figure("real_time_factor_sample", "Real-time factor, words and energy → mel", median["sample"] / length_s),
+        Figure("real_time_factor_vocode", "Real-time factor, mel → sound", median["vocode"] / length_s),
+        Figure("real_time_factor_picture", "Real-time factor, picture → energy", median["picture"] / length_s),
+    )
+    details = {
+        "threads": used,
+        "cores": os.cpu_count(),
+        "device": model.device,
+        "seconds": {stage: round(value, 4) for stage, value in median.items()},
+    }
+    return Section("speed", "Speed", figures, details)
+
+
+def _busy() -> str:
+    """A remark where other work leaves no core free: what is timed then says little."""
+    cores, load = os.cpu_count() or 1, os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
+    return f", on a busy machine (load {load:.1f} on {cores} cores)" if load > cores + 0.5 else ""
+
+
+def _round(model: ReWaS, clip: BenchClip, settings: SamplingSettings, watch: Watch, number: int) -> dict[str, float]:
+    watch.tell("Timing", number, ROUNDS + 1)
+    frames = seen_frames(clip.scene, Fraction(model.picture_format[0]), model.picture_format)
+    spent: dict[str, float] = {}
+
+    def timed(stage: str, work: Callable[[], Any]) -> Any:
+        started = time.perf_counter()
+        result = work()
+        spent[stage] = time.perf_counter() - started
+        return result
+
+    timed("picture", lambda: model.energy_of_frames(frames))
+    log_mel = timed(
+        "sample",
+        # What is brought to the CPU is finished, on a GPU too.
+        lambda: model.sound.log_mel(
+            clip.plain, Controls(energy=clip.energy), number, settings, lambda step: watch.check()
+        ).cpu(),
+    )
+    timed("vocode", lambda: model.sound.waveform(log_mel.to(model.device), clip.sound.size))
+    return spent

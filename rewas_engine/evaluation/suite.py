@@ -1,0 +1,155 @@
+"""One evaluation of a pack: which sections there are, what each needs, and how they are run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rewas_engine.errors import SettingsError
+from rewas_engine.evaluation.bench import Bench, EvaluationProgress, Watch, bench_clips, check_geometry
+from rewas_engine.evaluation.controls import energy_section, texture_section
+from rewas_engine.evaluation.figures import Evaluation, Figure, Section, Trained
+from rewas_engine.evaluation.judge import Judge
+from rewas_engine.evaluation.onset_control import onset_section
+from rewas_engine.evaluation.picture_to_sound import align_section
+from rewas_engine.evaluation.pictures import picture_section
+from rewas_engine.evaluation.real_clips import real_clips_section, video_files
+from rewas_engine.evaluation.speed import speed_section
+from rewas_engine.evaluation.splits import TEST
+from rewas_engine.evaluation.vocoding import vocoder_section
+from rewas_engine.evaluation.words import words_section
+from rewas_engine.pipeline import ReWaS
+from rewas_engine.results import CancelSignal
+from rewas_engine.synthesis import SamplingSettings
+
+CLIPS_PER_CLASS = 20
+FAST_CLIPS_PER_CLASS = 2
+PICTURES_A_CLIP = 6
+"""So many pictures with a visible source for each clip that a class has on the bench."""
+
+
+@dataclass(frozen=True)
+class EvaluationPlan:
+    """What is measured, and on how much.
+
+    sections: of SECTION_NAMES. clips_per_class: of the test split. real: a folder of video files with sound.
+    trained: which bars hold.
+    """
+
+    sections: tuple[str, ...] = ()
+    clips_per_class: int = CLIPS_PER_CLASS
+    real: Path | None = None
+    trained: Trained = "cpu"
+
+    def __post_init__(self) -> None:
+        if self.clips_per_class < 1:
+            raise SettingsError(f"There are {self.clips_per_class} clips a class.", "Give 1 or more.")
+        for name in self.sections:
+            if name not in SECTION_NAMES:
+                raise SettingsError(f"There is no section {name!r}.", f"Choose from {', '.join(SECTION_NAMES)}.")
+        if "real" in self.sections and self.real is None:
+            raise SettingsError("The section real needs real clips.", "Give the folder that holds them.")
+
+    @property
+    def chosen(self) -> tuple[str, ...]:
+        """The sections in the order in which they are run; all that can be where none is named."""
+        return tuple(name for name in SECTION_NAMES if name in (self.sections or SECTION_NAMES))
+
+
+@dataclass(frozen=True)
+class _Run:
+    """What the sections share."""
+
+    model: ReWaS
+    plan: EvaluationPlan
+    files: Sequence[Path]
+    watch: Watch
+    bench: Bench
+
+
+@dataclass(frozen=True)
+class _SectionMaker:
+    make: Callable[[_Run], Section]
+    needs_bench: bool = True
+
+
+def evaluate(
+    model: ReWaS,
+    plan: EvaluationPlan,
+    settings: SamplingSettings | None = None,
+    *,
+    on_progress: Callable[[EvaluationProgress], object] | None = None,
+    cancel: CancelSignal | None = None,
+) -> Evaluation:
+    """Measure a pack on the test split. settings: of sampling; None is the pack's own.
+
+    Raises SettingsError for a plan that cannot be carried out, PackError for a pack that hears otherwise than the world
+    does, Cancelled within a sampling step of being asked to stop.
+    """
+    check_geometry(model)
+    files = video_files(plan.real) if plan.real is not None and "real" in plan.chosen else []
+    watch = Watch(on_progress, cancel)
+    run = _prepared(model, plan, settings or model.sampling_settings(), files, watch)
+    sections = []
+    for name in plan.chosen:
+        watch.section = name
+        watch.check()
+        sections.append(_SECTIONS[name].make(run))
+    return Evaluation(_pack(model), _setting(run), plan.trained, tuple(sections))
+
+
+def _prepared(
+    model: ReWaS, plan: EvaluationPlan, settings: SamplingSettings, files: Sequence[Path], watch: Watch
+) -> _Run:
+    judge = Judge.load()
+    needed = any(_SECTIONS[name].needs_bench for name in plan.chosen)
+    clips = bench_clips(TEST, plan.clips_per_class if needed else 1, model.front_end, watch)
+    return _Run(model, plan, files, watch, Bench(model, judge, clips, settings, watch))
+
+
+def _pack(model: ReWaS) -> dict[str, Any]:
+    pack = model.pack
+    return {"name": pack.name, "version": pack.version, "licence": pack.licence, "controls": list(pack.controls)}
+
+
+def _setting(run: _Run) -> dict[str, Any]:
+    settings = run.bench.settings
+    return {
+        "split": TEST.name,
+        "clips_per_class": run.plan.clips_per_class,
+        "clips": len(run.bench.clips),
+        "num_steps": settings.num_steps,
+        "guidance_scale": settings.guidance_scale,
+        "unguided_share": settings.unguided_share,
+        "device": run.model.device,
+        "judge_real_accuracy": run.bench.judge.figures.get("accuracy"),
+    }
+
+
+def _real(run: _Run) -> Section:
+    if run.plan.real is None:
+        figure = Figure("real_clips_zero_lag", "Real clips, zero lag", None, note="not measured: no folder was given")
+        return Section("real", "Real clips", (figure,))
+    return real_clips_section(run.model, run.files, run.watch)
+
+
+_SECTIONS: dict[str, _SectionMaker] = {
+    "energy": _SectionMaker(lambda run: energy_section(run.bench)),
+    "words": _SectionMaker(lambda run: words_section(run.bench)),
+    "vocoder": _SectionMaker(lambda run: vocoder_section(run.bench)),
+    "onsets": _SectionMaker(lambda run: onset_section(run.bench)),
+    "texture": _SectionMaker(lambda run: texture_section(run.bench)),
+    "picture": _SectionMaker(
+        lambda run: picture_section(run.model, TEST, PICTURES_A_CLIP * run.plan.clips_per_class, run.watch),
+        needs_bench=False,
+    ),
+    "align": _SectionMaker(lambda run: align_section(run.bench)),
+    "real": _SectionMaker(_real, needs_bench=False),
+    "speed": _SectionMaker(
+        lambda run: speed_section(run.model, run.bench.clips[0], run.bench.settings, run.watch), needs_bench=False
+    ),
+}
+SECTION_NAMES = tuple(_SECTIONS)
+"""Every section, in the order in which they are run."""

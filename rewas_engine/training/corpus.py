@@ -21,7 +21,7 @@ from rewas_engine.results import CancelSignal
 from rewas_engine.training.loop import TrainingStopped
 from rewas_engine.training.stages import PictureCorpus, SoundCorpus, WaveformCorpus
 from rewas_engine.training.world import FRAME_RATE, FRAME_SIZE, SAMPLE_RATE_HZ, Scene, render_sound, sample_scene
-from rewas_engine.training.world.picture import render_picture
+from rewas_engine.training.world.picture import render_brightness
 
 SHARD_CLIPS = 250
 FULL_SCALE = 32767
@@ -123,10 +123,13 @@ class WorldCorpus:
     def seen(self, front_end: AudioFrontEnd) -> PictureCorpus:
         """All pictures with the energies of their sounds at the picture's rate.
 
-        Scenes that are weak throughout are left out: normalised, they would call for loud sound from small motion.
+        Scenes that are weak throughout are left out: normalised, they would call for loud sound from small motion. So
+        are those whose source is off screen: nothing in the picture could tell.
         """
         scenes = [sample_scene(self.first_seed + clip) for clip in range(self.pictures)]
-        kept = torch.tensor([scene.is_silent or scene.envelope.max() >= WEAKEST_PEAK for scene in scenes])
+        kept = torch.tensor(
+            [scene.is_silent or (scene.envelope.max() >= WEAKEST_PEAK and not scene.off_screen) for scene in scenes]
+        )
         sounds = torch.from_numpy(self._gathered("sound", self.pictures))[kept]
         energies = torch.cat([front_end.log_mel(part.float() / FULL_SCALE).mean(dim=-1) for part in sounds.split(64)])
         frames = torch.from_numpy(self._gathered("picture", self.pictures))[kept]
@@ -160,8 +163,7 @@ def _write_shard(folder: str, clips: int, pictures: int, first_seed: int, index:
         captions.append(scene.full_caption)
         onsets.append(_told_onsets(scene))
         if clip < pictures:
-            picture = render_picture(scene, frame_rate=FRAME_RATE, width=FRAME_SIZE, height=FRAME_SIZE)
-            frames.append(brightness(picture))
+            frames.append(render_brightness(scene, frame_rate=FRAME_RATE, width=FRAME_SIZE, height=FRAME_SIZE))
     _save(_shard_path(Path(folder), index, "sound.npy"), np.stack(sounds))
     if frames:
         _save(_shard_path(Path(folder), index, "picture.npy"), np.stack(frames))

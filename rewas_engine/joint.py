@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from rewas_engine.energy import FloatArray
+from rewas_engine.errors import PackError
 from rewas_engine.models.joint import JointSpace
 from rewas_engine.windows import cut, window_starts
 
@@ -45,14 +46,32 @@ class JointScorer:
     """The joint space of a pack at work, on one device.
 
     space: in evaluation mode. text_encoder: from prompts to sentence embeddings [B, D].
-    Raises ValueError where the two do not fit.
     """
 
     def __init__(self, space: JointSpace, text_encoder: Any, device: str) -> None:
         self.space, self._text_encoder, self._device = space, text_encoder, device
-        found = text_encoder([""]).shape[1]
-        if found != space.config.prompt_width:
-            raise ValueError(f"it reads prompts of {space.config.prompt_width} components, not of {found}")
+
+    @classmethod
+    def of_pack(cls, components: Mapping[str, Any], bins: int, pack_name: str, device: str) -> JointScorer:
+        """The scorer of a loaded pack. components: role -> component. bins: of the pack's log-mels.
+
+        Raises PackError where the pack's joint space is another component, knows no words, or does not fit the rest.
+        """
+        space, text_encoder = components["joint"], components["text_encoder"]
+        reason = ""
+        if not isinstance(space, JointSpace):
+            reason = f"it is a {type(space).__name__}"
+        elif not space.config.known_words:
+            reason = "it knows no words"
+        elif space.config.bins != bins:
+            reason = f"it hears {space.config.bins} bins and the pack {bins}"
+        elif space.config.prompt_width != (width := text_encoder([""]).shape[1]):
+            reason = f"it reads prompts of {space.config.prompt_width} components and the pack writes {width}"
+        if reason:
+            raise PackError(
+                f"The pack {pack_name} is damaged: its joint space does not fit, {reason}.", "Install the pack again."
+            )
+        return cls(space, text_encoder, device)
 
     @property
     def known_words(self) -> tuple[str, ...]:
@@ -95,9 +114,7 @@ class JointScorer:
         )
 
     def familiarity(self, prompt: str) -> tuple[str, float]:
-        """The known words that are nearest to a prompt, and their cosine. Raises ValueError where none are known."""
-        if not self.known_words:
-            raise ValueError("the joint space knows no words")
+        """The known words that are nearest to a prompt, and their cosine."""
         cosines = self._known @ self.words([prompt])[0]
         nearest = int(cosines.argmax())
         return self.known_words[nearest], float(cosines[nearest])
@@ -131,8 +148,6 @@ class JointScorer:
 
     @cached_property
     def _known(self) -> torch.Tensor:
-        if not self.known_words:
-            return torch.zeros(0, self.space.config.width, device=self._device)
         return self.words(self.known_words)
 
     def _score(self, pair: str, one: torch.Tensor, other: torch.Tensor) -> JointScore:

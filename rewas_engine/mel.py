@@ -81,16 +81,22 @@ class AudioFrontEnd:
         """Mel frames that cover this many samples."""
         return -(-samples // self.config.hop_samples)
 
-    def measure(self, waveform: NDArray[np.float32], source: str = "audio") -> EnergyCurve:
-        """Energy of a mono waveform [samples]: mean of the log-mel over the bins, at the mel frame rate.
+    def hear(self, waveform: NDArray[np.float32]) -> torch.Tensor:
+        """Log-mel [T, bins] in nats of a mono waveform [samples] of any length.
 
         The waveform is padded with silence to whole frames and, where it is shorter than one window, to one window.
         """
         frames = self.frames_of(waveform.size)
         padded = np.zeros(max(frames * self.config.hop_samples, self.config.window_samples), np.float32)
         padded[: waveform.size] = waveform
-        values = self.log_mel(torch.from_numpy(padded)[None])[0].mean(dim=-1).numpy()
-        return EnergyCurve(values[:frames], self.config.frame_rate_hz, source)
+        return self.log_mel(torch.from_numpy(padded)[None])[0, :frames]
+
+    def measure(self, waveform: NDArray[np.float32], source: str = "audio") -> EnergyCurve:
+        """Energy of a mono waveform [samples]: mean of the log-mel over the bins, at the mel frame rate.
+
+        The waveform is padded as `hear` does.
+        """
+        return EnergyCurve(self.hear(waveform).mean(dim=-1).numpy(), self.config.frame_rate_hz, source)
 
 
 def normalised(waveform: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -15,9 +15,11 @@ from numpy.typing import NDArray
 
 from rewas_engine.clip import VideoClip, sample_count
 from rewas_engine.components import load_component
+from rewas_engine.conflict import conflict_report, gather_evidence
 from rewas_engine.control import Controls
 from rewas_engine.energy import LOUDEST_NATS, EnergyCurve, FloatArray, energy_agreement
 from rewas_engine.errors import Cancelled, MediaError, PackError, SettingsError
+from rewas_engine.joint import JointScorer
 from rewas_engine.media.audio import read_audio, resampled, within_full_scale
 from rewas_engine.media.video import probe_video, range_end_tolerance_s, read_frames
 from rewas_engine.mel import AudioFrontEnd, MelConfig, normalised
@@ -58,7 +60,8 @@ class ReWaS:
     """A pack, loaded: estimates energy from picture, makes sound from words and energy.
 
     pack: what the pack says of itself. device: "cpu" or "cuda:0".
-    front_end: how it hears. sound: how it makes sound, with or without a clip.
+    front_end: how it hears. sound: how it makes sound, with or without a clip. joint: how it holds words, pictures and
+    sounds together, None where it cannot.
     Calls keep no state: the same seed, settings, pack and device give the same samples.
     """
 
@@ -75,6 +78,9 @@ class ReWaS:
             if isinstance(component, torch.nn.Module):
                 component.to(device)
         self.sound = SoundMaker(self._components, self.front_end, SoundWindow(**description.window), device)
+        self.joint: JointScorer | None = None
+        if "joint" in self._components:
+            self.joint = JointScorer.of_pack(self._components, self.front_end.config.bins, self.pack.name, device)
 
     @classmethod
     def from_pretrained(cls, pack: str | Path = "starter", *, device: str = "auto") -> ReWaS:
@@ -155,12 +161,33 @@ class ReWaS:
         on_progress: ProgressCallback | None = None,
         cancel: CancelSignal | None = None,
     ) -> ConflictReport:
-        """Whether words and picture contradict each other, where the pack has a component that can tell."""
-        self.read_clip(clip)
-        _checked_prompt(prompt)
-        return ConflictReport(
-            "unsupported", None, f"The pack {self.pack.name} cannot compare words with pictures; nothing was checked."
-        )
+        """Whether words and picture contradict each other, where the pack has a component that can tell.
+
+        Raises SettingsError, MediaError, Cancelled.
+        """
+        read, clock = self.read_clip(clip), _Clock(on_progress, cancel)
+        prompt = _checked_prompt(prompt)
+        if self.joint is None:
+            sentence = f"The pack {self.pack.name} cannot compare words with pictures; nothing was checked."
+            return ConflictReport("unsupported", None, sentence)
+        frames = self._read_picture(read, clock)
+        with clock.stage("conflict"):
+            return conflict_report(prompt, gather_evidence(self.joint, prompt, frames, self.picture_format[0]))
+
+    def text_sound_score(self, prompt: str, waveform: FloatArray) -> float:
+        """How well a sound does what words say, 0 to 1: of several takes the one with the highest does it best.
+
+        waveform: [samples] at the pack's rate; it may be of any loudness. 0.5 is undecided.
+        Raises SettingsError for an empty prompt or sound, PackError where the pack has no joint space.
+        """
+        prompt = _checked_prompt(prompt)
+        if not waveform.size:
+            raise SettingsError("The sound is empty.", "Give at least one sample.")
+        if self.joint is None:
+            raise PackError(
+                f"The pack {self.pack.name} cannot compare words with sounds.", "Choose a pack with a joint space."
+            )
+        return self.joint.text_sound(prompt, self.front_end.hear(normalised(waveform))).probability
 
     @torch.inference_mode()
     def generate(
@@ -255,9 +282,15 @@ class ReWaS:
         return values.clip(self.front_end.config.silence_nats, LOUDEST_NATS)
 
     def _estimate_energy(self, read: ClipRead, clock: _Clock) -> EnergyCurve:
+        frames = self._read_picture(read, clock)
+        with clock.stage("energy"):
+            values = self.energy_of_frames(frames, lambda done, total: clock.tick("energy", done, total))
+        return EnergyCurve(values, self.picture_format[0], "picture")
+
+    def _read_picture(self, read: ClipRead, clock: _Clock) -> NDArray[np.uint8]:
         rate, width, height = self.picture_format
         with clock.stage("decode"):
-            frames = read_frames(
+            return read_frames(
                 read.path,
                 start_s=read.start_s,
                 duration_s=read.duration_s,
@@ -266,9 +299,6 @@ class ReWaS:
                 height=height,
                 cancel=clock.cancel,
             )
-        with clock.stage("energy"):
-            values = self.energy_of_frames(frames, lambda done, total: clock.tick("energy", done, total))
-        return EnergyCurve(values, rate, "picture")
 
     def _take(
         self, seed: int, log_mel: torch.Tensor, requested: EnergyCurve, duration_s: Fraction, rate_hz: int

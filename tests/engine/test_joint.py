@@ -1,0 +1,323 @@
+"""The joint space of a pack: its vectors, its scores, and what a conflict check makes of them."""
+
+import shutil
+import tomllib
+from fractions import Fraction
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from safetensors.torch import load_file, save_file
+
+from rewas_engine import ConflictReport, PackError, ReWaS, SettingsError, VideoClip
+from rewas_engine.components import load_component, save_component
+from rewas_engine.conflict import Evidence, conflict_report
+from rewas_engine.joint import MOMENT_FRAMES, PICTURE_WINDOW_FRAMES, JointScore, JointScorer, Moment
+from rewas_engine.models.joint import PAIRS, SHORTEST_FRAMES, JointSpace
+from rewas_engine.models.phi import Phi
+from rewas_engine.packs import read_pack, write_description
+
+KNOWN = ("a dog barking", "rain falling", "a church bell")
+CALIBRATION = {"text_sound": (8.0, -1.0), "text_picture": (12.0, -3.0), "picture_sound": (5.0, 0.5)}
+
+
+def tiny_space(**changes) -> JointSpace:
+    torch.manual_seed(5)
+    settings = {
+        "width": 16,
+        "picture_widths": (8, 8, 8, 16),
+        "sound_widths": (8, 8, 8, 16),
+        "features": 16,
+        "calibration": CALIBRATION,
+        "known_words": KNOWN,
+    }
+    return JointSpace(**{**settings, **changes}).eval().requires_grad_(False)
+
+
+def with_joint(pack: Path, folder: Path, module: torch.nn.Module) -> Path:
+    """A copy of a pack with one more component."""
+    copied = Path(shutil.copytree(pack, folder))
+    save_component(module, copied, "joint")
+    document = tomllib.loads((copied / "pack.toml").read_text("utf-8"))
+    document["components"]["joint"] = type(module).__name__
+    write_description(copied, {key: value for key, value in document.items() if key not in ("format", "files")})
+    return copied
+
+
+@pytest.fixture(scope="module")
+def space() -> JointSpace:
+    return tiny_space()
+
+
+@pytest.fixture(scope="module")
+def joint_pack(tiny_pack: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return with_joint(tiny_pack, tmp_path_factory.mktemp("packs") / "joined", tiny_space())
+
+
+@pytest.fixture(scope="module")
+def joined(joint_pack: Path) -> ReWaS:
+    return ReWaS.from_pretrained(joint_pack, device="cpu")
+
+
+@pytest.fixture(scope="module")
+def scorer(joined: ReWaS) -> JointScorer:
+    assert joined.joint is not None
+    return joined.joint
+
+
+def _frames(count: int, seed: int = 0, size: int = 64) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (count, size, size), dtype=np.uint8)
+
+
+def _log_mel(count: int, seed: int = 0) -> torch.Tensor:
+    return torch.randn(count, 64, generator=torch.Generator().manual_seed(seed)) * 2 - 6
+
+
+@given(st.integers(1, 70), st.integers(1, 300), st.integers(1, 3))
+def test_pictures_and_sounds_of_any_length_become_unit_vectors(frames: int, mels: int, batch: int) -> None:
+    space = tiny_space()
+    pictures = space.picture(torch.rand(batch, frames, 32, 32))
+    sounds = space.sound(torch.randn(batch, mels, 64) - 6)
+    words = space.words(torch.randn(batch, 384))
+    for vectors in (pictures, sounds, words):
+        assert vectors.shape == (batch, 16)
+        torch.testing.assert_close(vectors.norm(dim=1), torch.ones(batch))
+
+
+def test_words_have_a_direction_and_no_length(space: JointSpace) -> None:
+    prompts = torch.randn(3, 384, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(space.words(prompts), space.words(19.6 * prompts))
+
+
+def test_what_is_too_short_is_lengthened_by_its_last_picture_and_by_silence(space: JointSpace) -> None:
+    frames = torch.rand(1, 5, 32, 32)
+    looked_at = frames[:, ::2]
+    held = torch.cat([looked_at, looked_at[:, -1:].expand(-1, SHORTEST_FRAMES - 3, -1, -1)], dim=1)
+    torch.testing.assert_close(space.picture(frames), space.picture_encoder(held))
+    log_mel = _log_mel(5)[None]
+    padded = torch.cat([log_mel, torch.full((1, SHORTEST_FRAMES - 5, 64), -11.512925)], dim=1)
+    torch.testing.assert_close(space.sound(log_mel), space.sound(padded))
+
+
+def test_a_clip_is_the_same_alone_and_among_others(space: JointSpace) -> None:
+    frames, log_mels = torch.rand(4, 40, 32, 32), torch.randn(4, 200, 64) - 6
+    torch.testing.assert_close(space.picture(frames)[2], space.picture(frames[2:3])[0], atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(space.sound(log_mels)[2], space.sound(log_mels[2:3])[0], atol=1e-5, rtol=1e-5)
+    assert torch.equal(space.picture(frames), space.picture(frames))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"picture_widths": (8, 8)},
+        {"sound_widths": (8, 8, 8, 8, 8)},
+        {"bins": 60},
+        {"frame_stride": 0},
+        {"calibration": {"text_smell": (1.0, 0.0)}},
+        {"calibration": {"text_sound": (1.0,)}},
+        {"calibration": {"text_sound": (float("nan"), 0.0)}},
+    ],
+)
+def test_a_geometry_that_cannot_be_is_refused(changes) -> None:
+    with pytest.raises(ValueError, match=r"widths|calibration"):
+        tiny_space(**changes)
+
+
+def test_what_is_set_after_building_is_saved_and_loaded(tmp_path: Path) -> None:
+    space = tiny_space(calibration=None, known_words=())
+    space.register_to_config(calibration=CALIBRATION, known_words=KNOWN)
+    save_component(space, tmp_path / "mine", "joint", torch.float32)
+    loaded = load_component(tmp_path / "mine", "joint", "JointSpace")
+    assert tuple(loaded.config.known_words) == KNOWN
+    assert {pair: tuple(numbers) for pair, numbers in loaded.config.calibration.items()} == CALIBRATION
+    assert all(torch.equal(tensor, loaded.state_dict()[name]) for name, tensor in space.state_dict().items())
+    # The same component is the same text, whatever the order in which a process hashes names.
+    assert "_use_default_values" not in (tmp_path / "mine" / "joint" / "config.json").read_text("utf-8")
+
+
+def test_the_whole_of_it_is_small(tmp_path: Path) -> None:
+    save_component(JointSpace(), tmp_path, "joint")
+    assert (tmp_path / "joint" / "model.safetensors").stat().st_size <= 3e6
+
+
+def test_scores_are_cosines_and_calibrated_probabilities(scorer: JointScorer) -> None:
+    frames, log_mel = _frames(60), _log_mel(300)
+    words, picture, sound = scorer.words([KNOWN[0]])[0], scorer.picture(frames), scorer.sound(log_mel)
+    for score, cosine, pair in (
+        (scorer.text_sound(KNOWN[0], log_mel), words @ sound, "text_sound"),
+        (scorer.text_picture(KNOWN[0], frames), words @ picture, "text_picture"),
+        (scorer.picture_sound(frames, log_mel), picture @ sound, "picture_sound"),
+    ):
+        slope, offset = CALIBRATION[pair]
+        assert score.cosine == pytest.approx(float(cosine), abs=1e-6)
+        assert score.probability == pytest.approx(1 / (1 + np.exp(-slope * score.cosine - offset)), abs=1e-6)
+
+
+def test_a_space_without_calibration_puts_undecided_at_a_right_angle(scorer: JointScorer) -> None:
+    bare = JointScorer(tiny_space(calibration=None), scorer._text_encoder, "cpu")
+    for pair in PAIRS:
+        low, middle, high = bare.probabilities(pair, np.array([-1.0, 0.0, 1.0]))
+        assert low < 0.01 < middle == 0.5 < 0.99 < high
+
+
+def test_a_long_picture_is_the_middle_of_its_windows(scorer: JointScorer) -> None:
+    frames = _frames(2 * PICTURE_WINDOW_FRAMES)
+    half = PICTURE_WINDOW_FRAMES // 2
+    parts = torch.stack([scorer.picture(frames[start : start + 2 * half]) for start in (0, half, 2 * half)])
+    middle = torch.nn.functional.normalize(parts.mean(dim=0), dim=0)
+    torch.testing.assert_close(scorer.picture(frames), middle, atol=1e-5, rtol=1e-5)
+    assert scorer.sound(_log_mel(1700)).norm() == pytest.approx(1, abs=1e-5)
+
+
+@given(st.integers(1, 400))
+def test_moments_cover_the_picture_in_order(scorer: JointScorer, count: int) -> None:
+    frames = np.zeros((count, 16, 16), np.uint8)
+    moments = scorer.moments("rain", frames, Fraction(25))
+    assert moments[0].start_s == 0
+    assert moments[-1].end_s == Fraction(count, 25)
+    assert all(moment.end_s - moment.start_s == Fraction(min(count, MOMENT_FRAMES), 25) for moment in moments)
+    for earlier, later in pairwise(moments):
+        assert earlier.start_s < later.start_s < earlier.end_s
+
+
+def test_a_moment_is_scored_by_its_own_pictures(scorer: JointScorer) -> None:
+    frames = np.concatenate([_frames(MOMENT_FRAMES, 1), np.full((2 * MOMENT_FRAMES, 64, 64), 90, np.uint8)])
+    moments = scorer.moments("rain", frames, Fraction(25))
+    alone = scorer.text_picture("rain", frames[:MOMENT_FRAMES])
+    assert moments[0].score.cosine == pytest.approx(alone.cosine, abs=1e-5)
+    assert moments[-1].score.cosine != pytest.approx(alone.cosine, abs=1e-3)
+
+
+def test_what_is_seen_is_told_in_known_words_the_best_first(scorer: JointScorer) -> None:
+    seen = scorer.seen(_frames(50))
+    assert {words for words, _ in seen} == set(KNOWN)
+    cosines = [score.cosine for _, score in seen]
+    assert cosines == sorted(cosines, reverse=True)
+    assert cosines[0] == pytest.approx(scorer.text_picture(seen[0][0], _frames(50)).cosine, abs=1e-5)
+    for words in KNOWN:
+        nearest, cosine = scorer.familiarity(words)
+        assert (nearest, cosine) == (words, pytest.approx(1, abs=1e-5))
+
+
+def test_takes_are_ranked_by_what_the_words_say(scorer: JointScorer) -> None:
+    takes = [_log_mel(200, seed) for seed in range(4)]
+    takes.append(takes[1])
+    order = scorer.rank("rain", takes)
+    cosines = [scorer.text_sound("rain", takes[position]).cosine for position in order]
+    assert sorted(order) == list(range(5))
+    assert cosines == sorted(cosines, reverse=True)
+    assert order.index(1) < order.index(4)  # equal ones keep their order
+
+
+def test_the_engine_scores_a_waveform_of_any_loudness(joined: ReWaS) -> None:
+    waveform = np.random.default_rng(0).normal(0, 0.1, 30_000).astype(np.float32)
+    score = joined.text_sound_score("rain", waveform)
+    assert 0 < score < 1
+    assert joined.text_sound_score("rain", 0.01 * waveform) == pytest.approx(score, abs=1e-3)
+    assert 0 < joined.text_sound_score("rain", waveform[:1]) < 1
+    assert 0 < joined.text_sound_score("rain", np.zeros(16_000, np.float32)) < 1
+    for prompt, sound in ((" ", waveform), ("rain", waveform[:0])):
+        with pytest.raises(SettingsError):
+            joined.text_sound_score(prompt, sound)
+
+
+def test_a_pack_without_a_joint_space_cannot_score(model: ReWaS) -> None:
+    assert model.joint is None
+    with pytest.raises(PackError, match="tiny cannot compare words with sounds"):
+        model.text_sound_score("rain", np.zeros(16_000, np.float32))
+
+
+def test_a_pack_with_a_joint_space_gives_a_verdict(joined: ReWaS, long_clip: Path) -> None:
+    stages: list[str] = []
+    clip = VideoClip(long_clip, start=2, duration=Fraction(7, 2))
+    report = joined.check_conflict(clip, " a dog barks ", on_progress=lambda told: stages.append(told.stage))
+    assert report.verdict in ("agree", "unsure", "conflict")
+    assert report.score is not None
+    assert 0 <= report.score <= 1
+    assert report.explanation.endswith(".")
+    assert list(dict.fromkeys(stages)) == ["decode", "conflict"]
+    assert joined.check_conflict(clip, "a dog barks") == report
+    with pytest.raises(SettingsError):
+        joined.check_conflict(clip, " ")
+
+
+def test_the_joint_space_is_named_in_a_valid_pack(joint_pack: Path, tiny_pack: Path) -> None:
+    assert read_pack(joint_pack).components["joint"] == "JointSpace"
+    assert "joint" not in read_pack(tiny_pack).components
+
+
+@pytest.mark.parametrize(
+    ("module", "said"),
+    [
+        (lambda: tiny_space(known_words=()), "knows no words"),
+        (lambda: tiny_space(bins=80), "hears 80 bins and the pack 64"),
+        (lambda: tiny_space(prompt_width=512), "512 components and the pack writes 384"),
+        (lambda: Phi(features=8, width=16, blocks=1, heads=2, head=(8,)), "it is a Phi"),
+    ],
+)
+def test_a_joint_space_that_does_not_fit_the_pack_is_refused(module, said: str, tiny_pack: Path, tmp_path) -> None:
+    pack = with_joint(tiny_pack, tmp_path / "odd", module())
+    with pytest.raises(PackError, match=f"tiny is damaged: its joint space does not fit, .*{said}"):
+        ReWaS.from_pretrained(pack, device="cpu")
+
+
+def test_weights_that_do_not_fit_are_refused_by_name(tmp_path: Path) -> None:
+    save_component(tiny_space(), tmp_path / "odd", "joint")
+    path = tmp_path / "odd" / "joint" / "model.safetensors"
+    tensors = load_file(path)
+    tensors["log_scales"] = tensors.pop("log_scale")
+    save_file(tensors, path)
+    with pytest.raises(PackError, match=r"component joint of the pack odd .*log_scale"):
+        load_component(tmp_path / "odd", "joint", "JointSpace")
+
+
+def _evidence(probability: float, moments: list[float], *, rival: float = 0.95, familiarity: float = 0.9) -> Evidence:
+    stretches = [
+        Moment(Fraction(number), Fraction(number + 2), JointScore(0.0, value)) for number, value in enumerate(moments)
+    ]
+    return Evidence(probability, stretches, "rain falling", rival, familiarity)
+
+
+@pytest.mark.parametrize(
+    ("evidence", "verdict", "said"),
+    [
+        (_evidence(0.93, [0.9, 0.95]), "agree", "goes with “a bell”."),
+        (_evidence(0.93, [0.9, 0.1, 0.9]), "agree", "least of all from 1.0 s to 3.0 s"),
+        (
+            _evidence(0.02, [0.1, 0.01]),
+            "conflict",
+            "like “rain falling” and not like “a bell”, most of all from 1.0 s",
+        ),
+        (_evidence(0.02, [0.02]), "conflict", "not like “a bell”."),
+        (_evidence(0.02, [0.1, 0.8, 0.1]), "unsure", "goes with “a bell” from 1.0 s to 3.0 s, but not all along"),
+        (_evidence(0.02, [0.1], rival=0.4), "unsure", "shows nothing that the pack knows"),
+        (_evidence(0.02, [0.1], familiarity=0.3), "unsure", "does not know words like “a bell”"),
+        (_evidence(0.4, [0.4]), "unsure", "may go with “a bell”, but looks rather like “rain falling”"),
+    ],
+)
+def test_verdicts_follow_from_the_evidence(evidence: Evidence, verdict: str, said: str) -> None:
+    report = conflict_report("a bell", evidence)
+    assert report == ConflictReport(verdict, evidence.probability, report.explanation)
+    assert said in report.explanation
+
+
+@given(
+    st.floats(0, 1),
+    st.lists(st.floats(0, 1), min_size=1, max_size=5),
+    st.floats(0, 1),
+    st.floats(-1, 1),
+)
+def test_a_conflict_is_never_claimed_lightly(
+    probability: float, moments: list[float], rival: float, familiarity: float
+) -> None:
+    evidence = _evidence(probability, moments, rival=rival, familiarity=familiarity)
+    report = conflict_report("a bell", evidence)
+    assert report.score == pytest.approx(probability, abs=1e-4)
+    if report.verdict == "conflict":
+        assert probability < 0.5 < rival
+        assert max(moments) < 0.7
+        assert familiarity > 0.5

@@ -9,15 +9,19 @@ from diffusers.configuration_utils import ConfigMixin, register_to_config
 from diffusers.models.modeling_utils import ModelMixin
 from torch import nn
 
+LOOK_AROUND_FRAMES = (-2, -1, 1, 2)
+"""Frames beside the present one that the first convolution sees as differences."""
+
 
 class MotionEncoder(ModelMixin, ConfigMixin):  # type: ignore[misc]
     """Convolutions over each frame and its changes, then over time.
 
-    Each frame is seen as brightness, change since the frame before and change until the frame after, at the pack's
-    frame rate and size. Its tokens are one for each frame, at the frame's own time.
+    Each frame is seen as brightness and as its differences from the two frames before and after, so that a contact
+    shows as a change of motion. Clips are brought to one contrast first: footage is flat and bright as often as not.
+    Its tokens are one for each frame, at the frame's own time.
 
-    widths: channels of the picture's convolutions, each halving the size. features: width of a token.
-    dilations: of the residual convolutions over time; together they see sum(2·dilation) frames each way.
+    widths: channels of the picture's convolutions; the first shrinks the size by 4, each other by 2. features: width
+    of a token. dilations: of the residual convolutions over time; together they see sum(2·dilation) frames each way.
     """
 
     config_name = "config.json"
@@ -25,15 +29,13 @@ class MotionEncoder(ModelMixin, ConfigMixin):  # type: ignore[misc]
     @register_to_config
     def __init__(
         self,
-        widths: tuple[int, ...] = (24, 48, 64, 96),
+        widths: tuple[int, ...] = (32, 64, 96),
         features: int = 128,
-        dilations: tuple[int, ...] = (1, 2, 4),
+        dilations: tuple[int, ...] = (1, 2, 4, 8),
     ) -> None:
         super().__init__()
-        layers: list[nn.Module] = []
-        for narrow, wide in pairwise((3, *widths)):
-            layers += [nn.Conv2d(narrow, wide, 3, stride=2, padding=1), nn.GroupNorm(8, wide), nn.SiLU()]
-        self.picture = nn.Sequential(*layers)
+        self.stem = nn.Conv2d(1 + len(LOOK_AROUND_FRAMES), widths[0], 8, stride=4, padding=2)
+        self.stages = nn.ModuleList(_PictureBlock(narrow, wide) for narrow, wide in pairwise(widths))
         # The mean tells how much moves, the maximum that something does: a small ball on a wide ground.
         self.projection = nn.Linear(2 * widths[-1] + 2, features)
         self.over_time = nn.ModuleList(_TimeBlock(features, dilation) for dilation in dilations)
@@ -41,16 +43,39 @@ class MotionEncoder(ModelMixin, ConfigMixin):  # type: ignore[misc]
     def forward(self, frames: torch.Tensor) -> torch.Tensor:
         """Tokens [B, T, features] of frames [B, T, H, W], brightness 0 to 1."""
         batch, count, height, width = frames.shape
-        before = torch.cat([frames[:, :1], frames[:, :-1]], dim=1)
-        after = torch.cat([frames[:, 1:], frames[:, -1:]], dim=1)
-        planes = torch.stack([frames - 0.5, 4 * (frames - before), 4 * (after - frames)], dim=2)
-        maps = self.picture(planes.reshape(batch * count, 3, height, width))
-        motion = planes[:, :, 1:].abs().mean(dim=(3, 4)).reshape(batch * count, 2)
+        centred = frames - frames.mean(dim=(1, 2, 3), keepdim=True)
+        even = centred / (centred.square().mean(dim=(1, 2, 3), keepdim=True).sqrt() + 0.05)
+        times = torch.arange(count, device=frames.device)
+        around = [even[:, (times + offset).clamp(0, count - 1)] - even for offset in LOOK_AROUND_FRAMES]
+        planes = torch.stack([even, *(2 * difference for difference in around)], dim=2)
+        maps = nn.functional.silu(self.stem(planes.reshape(batch * count, -1, height, width)))
+        for stage in self.stages:
+            maps = stage(maps, batch)
+        motion = torch.stack([around[1], around[2]], dim=2).abs().mean(dim=(3, 4)).reshape(batch * count, 2)
         pooled = torch.cat([maps.mean(dim=(2, 3)), maps.amax(dim=(2, 3)), torch.log(motion + 1e-3)], dim=1)
         tokens = self.projection(pooled).reshape(batch, count, -1)
         for block in self.over_time:
             tokens = block(tokens)
         result: torch.Tensor = tokens
+        return result
+
+
+class _PictureBlock(nn.Module):
+    """Halves the size, then lets every place see itself a frame earlier and later."""
+
+    def __init__(self, narrow: int, wide: int) -> None:
+        super().__init__()
+        self.convolution = nn.Conv2d(narrow, wide, 3, stride=2, padding=1)
+        self.norm = nn.GroupNorm(8, wide)
+        self.over_time = nn.Conv2d(3 * wide, wide, 1)
+
+    def forward(self, maps: torch.Tensor, batch: int) -> torch.Tensor:
+        maps = nn.functional.silu(self.norm(self.convolution(maps)))
+        clips = maps.reshape(batch, -1, *maps.shape[1:])
+        earlier = torch.cat([clips[:, :1], clips[:, :-1]], dim=1)
+        later = torch.cat([clips[:, 1:], clips[:, -1:]], dim=1)
+        beside = torch.cat([earlier, clips, later], dim=2).reshape(len(maps), -1, *maps.shape[2:])
+        result: torch.Tensor = maps + nn.functional.silu(self.over_time(beside))
         return result
 
 

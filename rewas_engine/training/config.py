@@ -60,9 +60,9 @@ class StarterConfig:
     vocoder_crop_frames: int = 96
     vocoder_width: int = 256
     vocoder_blocks: int = 6
-    picture: LoopConfig = field(default_factory=lambda: LoopConfig(steps=1200, learning_rate=1e-3))
-    picture_batch: int = 8
-    picture_widths: tuple[int, ...] = (24, 48, 64, 96)
+    picture: LoopConfig = field(default_factory=lambda: LoopConfig(steps=2500, learning_rate=1e-3))
+    picture_batch: int = 16
+    picture_widths: tuple[int, ...] = (32, 64, 96)
     picture_features: int = 128
     phi_blocks: int = 2
 

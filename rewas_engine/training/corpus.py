@@ -19,7 +19,8 @@ from rewas_engine.errors import SettingsError
 from rewas_engine.mel import AudioFrontEnd, MelConfig, normalised
 from rewas_engine.results import CancelSignal
 from rewas_engine.training.loop import TrainingStopped
-from rewas_engine.training.stages import PictureCorpus, SoundCorpus, WaveformCorpus
+from rewas_engine.training.picture_stage import PictureCorpus
+from rewas_engine.training.stages import SoundCorpus, WaveformCorpus
 from rewas_engine.training.world import FRAME_RATE, FRAME_SIZE, SAMPLE_RATE_HZ, Scene, render_sound, sample_scene
 from rewas_engine.training.world.picture import render_brightness
 

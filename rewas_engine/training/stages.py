@@ -16,8 +16,6 @@ from rewas_engine.energy import SILENCE_NATS
 from rewas_engine.mel import AudioFrontEnd
 from rewas_engine.models.adapter import EnergyAdapter
 from rewas_engine.models.codec import PatchAutoencoder
-from rewas_engine.models.motion import MotionEncoder
-from rewas_engine.models.phi import Phi
 from rewas_engine.models.vocoder import SpectralVocoder
 from rewas_engine.training.loop import LossFunction, lower_precision
 
@@ -210,47 +208,6 @@ def _noised(
         timesteps,
         schedule.get_velocity(latents, noise, timesteps),
     )
-
-
-@dataclass(frozen=True)
-class PictureCorpus:
-    """What picture to energy learns from: frames [N, T, H, W] uint8 brightness, energies [N, T] nats at its rate."""
-
-    frames: torch.Tensor
-    energies: torch.Tensor
-
-
-def picture_loss(corpus: PictureCorpus, encoder: MotionEncoder, phi: Phi, batch_size: int) -> LossFunction:
-    """Video encoder and φ together: ‖φ(E_v) − e‖², in a form that single outliers do not rule."""
-
-    def loss_of(step: int, generator: torch.Generator) -> torch.Tensor:
-        rows = torch.randint(len(corpus.frames), (batch_size,), generator=generator)
-        frames = augmented(corpus.frames[rows].float() / 255, generator)
-        with lower_precision(frames.device):
-            tokens = encoder(frames)
-            energies = phi(tokens)
-        return nn.functional.smooth_l1_loss(energies.float(), corpus.energies[rows], beta=1.0)
-
-    return loss_of
-
-
-def augmented(frames: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    """Clips [B, T, H, W], each mirrored, zoomed, brightened, given other contrast and grain by its own draw."""
-    size = len(frames)
-    draws = torch.rand((6, size, 1, 1, 1), generator=generator)
-    mirrored = torch.where(draws[0] < 0.5, frames, frames.flip(-1))
-    zoom = 1.0 - 0.25 * draws[1].flatten()
-    affine = torch.zeros(size, 2, 3)
-    affine[:, 0, 0], affine[:, 1, 1] = zoom, zoom
-    affine[:, :, 2] = (torch.rand((size, 2), generator=generator) * 2 - 1) * (1 - zoom[:, None])
-    grid = nn.functional.affine_grid(affine, [size, 1, *frames.shape[2:]], align_corners=False)
-    zoomed = nn.functional.grid_sample(mirrored, grid, padding_mode="border", align_corners=False)
-    contrast = 0.5 + draws[2]
-    brightness = 0.4 * (draws[3] - 0.5)
-    grain = 0.03 * draws[4] * torch.randn(frames.shape, generator=generator)
-    toned = (zoomed - 0.5) * contrast + 0.5 + brightness
-    negative = torch.where(draws[5] < 0.15, 1 - toned, toned)
-    return (negative + grain).clamp(0, 1)
 
 
 @dataclass(frozen=True)

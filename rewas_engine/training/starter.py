@@ -26,14 +26,13 @@ from rewas_engine.training.config import StarterConfig
 from rewas_engine.training.corpus import ReportShards, WorldCorpus, world_front_end
 from rewas_engine.training.loop import LoopConfig, ReportTraining, TrainingProgress, train
 from rewas_engine.training.pack import write_pack
+from rewas_engine.training.picture_stage import PictureCorpus, picture_loss
 from rewas_engine.training.stages import (
     DenoiserBatches,
-    PictureCorpus,
     SoundCorpus,
     WaveformCorpus,
     adapter_loss,
     base_loss,
-    picture_loss,
     vocoder_loss,
 )
 

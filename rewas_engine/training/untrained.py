@@ -20,7 +20,7 @@ TINY = replace(
     heads=(1, 1, 2),
     vocoder_width=32,
     vocoder_blocks=1,
-    picture_widths=(8, 8, 8, 16),
+    picture_widths=(8, 8, 16),
     picture_features=16,
     phi_blocks=1,
 )

@@ -15,7 +15,8 @@ from rewas_engine.training import card
 from rewas_engine.training.config import StarterConfig
 from rewas_engine.training.corpus import WorldCorpus
 from rewas_engine.training.loop import LoopConfig, TrainingProgress, TrainingStopped
-from rewas_engine.training.stages import DenoiserBatches, DenoiserRecipe, augmented, softened_energies
+from rewas_engine.training.picture_stage import augmented
+from rewas_engine.training.stages import DenoiserBatches, DenoiserRecipe, softened_energies
 from rewas_engine.training.starter import STAGES, StarterTraining
 from rewas_engine.training.untrained import TINY
 
@@ -199,3 +200,14 @@ def test_augmented_clips_stay_pictures_and_differ() -> None:
     assert 0 <= one.min() <= one.max() <= 1
     assert not torch.allclose(one, other)
     assert torch.equal(one, augmented(frames, torch.Generator().manual_seed(1)))
+
+
+def test_slower_footage_repeats_frames_and_shows_none_too_far_from_its_time() -> None:
+    frames = torch.arange(128).reshape(1, 128, 1, 1).expand(64, -1, 2, 2)
+    slower = as_slower_footage(frames, 25.0, torch.Generator().manual_seed(3))[:, :, 0, 0]
+    changed = (slower != frames[:, :, 0, 0]).any(dim=1)
+    assert 10 < int(changed.sum()) < 54
+    # At 12 frames a second a frame stands for two and a bit of 25.
+    assert int((slower - frames[:, :, 0, 0]).abs().max()) <= 2
+    assert (slower.diff(dim=1) >= 0).all()
+    assert ((slower.diff(dim=1) == 0).any(dim=1) == changed).all()

@@ -1,0 +1,86 @@
+"""The picture stage: video encoder and φ learn the energy of the sound that a picture calls for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from rewas_engine.models.motion import MotionEncoder
+from rewas_engine.models.phi import Phi
+from rewas_engine.training.loop import LossFunction, lower_precision
+
+SHAPE_WEIGHT = 2.0
+"""How much the shape of the curve counts beside its level: how loud a thing is, is less plain to see than when."""
+SPREAD_NATS = 0.5
+"""Curves that vary by less than this have no shape worth learning."""
+SLOWEST_FOOTAGE_HZ = 12.0
+
+
+@dataclass(frozen=True)
+class PictureCorpus:
+    """What picture to energy learns from: frames [N, T, H, W] uint8 brightness, energies [N, T] nats at its rate.
+
+    frame_rate_hz: of both.
+    """
+
+    frames: torch.Tensor
+    energies: torch.Tensor
+    frame_rate_hz: float = 25.0
+
+
+def picture_loss(corpus: PictureCorpus, encoder: MotionEncoder, phi: Phi, batch_size: int) -> LossFunction:
+    """Video encoder and φ together: ‖φ(E_v) − e‖² in a form that single outliers do not rule, and 1 − correlation."""
+
+    def loss_of(step: int, generator: torch.Generator) -> torch.Tensor:
+        rows = torch.randint(len(corpus.frames), (batch_size,), generator=generator)
+        frames = as_slower_footage(corpus.frames[rows], corpus.frame_rate_hz, generator)
+        frames = augmented(frames.float() / 255, generator).to(encoder.device)
+        with lower_precision(frames.device):
+            energies = phi(encoder(frames))
+        wanted = corpus.energies[rows].to(encoder.device)
+        level = nn.functional.smooth_l1_loss(energies.float(), wanted, beta=1.0)
+        return level + SHAPE_WEIGHT * _shape_distance(energies.float(), wanted)
+
+    return loss_of
+
+
+def _shape_distance(energies: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
+    """1 − Pearson correlation over time, mean over those clips whose energy varies."""
+    ours, theirs = energies - energies.mean(dim=1, keepdim=True), wanted - wanted.mean(dim=1, keepdim=True)
+    spread = theirs.square().mean(dim=1).sqrt()
+    product = (ours * theirs).mean(dim=1)
+    correlation = product / ((ours.square().mean(dim=1) + 0.01).sqrt() * (spread + 1e-3))
+    counts = (spread > SPREAD_NATS).float()
+    return ((1 - correlation) * counts).sum() / counts.sum().clamp(min=1)
+
+
+def as_slower_footage(frames: torch.Tensor, frame_rate_hz: float, generator: torch.Generator) -> torch.Tensor:
+    """Clips [B, T, H, W], half of them as footage of a slower rate that was brought to this one by repeating frames."""
+    count = frames.shape[1]
+    slower_hz = SLOWEST_FOOTAGE_HZ + (frame_rate_hz - SLOWEST_FOOTAGE_HZ) * torch.rand(len(frames), generator=generator)
+    slower_hz[torch.rand(len(frames), generator=generator) < 0.5] = frame_rate_hz
+    times_s = (torch.arange(count, dtype=torch.float64) + 0.5) / frame_rate_hz
+    shown = torch.floor(times_s * slower_hz[:, None].double() + 1e-9) + 0.5
+    indices = torch.floor(shown / slower_hz[:, None].double() * frame_rate_hz + 1e-9).long().clamp(0, count - 1)
+    return torch.stack([clip[index] for clip, index in zip(frames, indices, strict=True)])
+
+
+def augmented(frames: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """Clips [B, T, H, W], each mirrored, zoomed, brightened, given other contrast and grain by its own draw."""
+    size = len(frames)
+    draws = torch.rand((6, size, 1, 1, 1), generator=generator)
+    mirrored = torch.where(draws[0] < 0.5, frames, frames.flip(-1))
+    zoom = 1.0 - 0.25 * draws[1].flatten()
+    affine = torch.zeros(size, 2, 3)
+    affine[:, 0, 0], affine[:, 1, 1] = zoom, zoom
+    affine[:, :, 2] = (torch.rand((size, 2), generator=generator) * 2 - 1) * (1 - zoom[:, None])
+    grid = nn.functional.affine_grid(affine, [size, 1, *frames.shape[2:]], align_corners=False)
+    zoomed = nn.functional.grid_sample(mirrored, grid, padding_mode="border", align_corners=False)
+    contrast = 0.5 + draws[2]
+    brightness = 0.4 * (draws[3] - 0.5)
+    grain = 0.03 * draws[4] * torch.randn(frames.shape, generator=generator)
+    toned = (zoomed - 0.5) * contrast + 0.5 + brightness
+    negative = torch.where(draws[5] < 0.15, 1 - toned, toned)
+    return (negative + grain).clamp(0, 1)

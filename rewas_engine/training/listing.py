@@ -1,0 +1,258 @@
+"""Which recordings there are in somebody's folders, and what is heard in each."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from rewas_engine.errors import SettingsError
+from rewas_engine.training.manifests import (
+    MANIFEST_SUFFIXES,
+    LeftOut,
+    ManifestRow,
+    caption_of_folder,
+    caption_of_name,
+    cleaned_caption,
+    read_manifest,
+)
+
+VIDEO_SUFFIXES = frozenset({
+    ".3gp", ".asf", ".avi", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".mxf", ".ogv",
+    ".ts", ".webm", ".wmv",
+})  # fmt: skip
+SOUND_SUFFIXES = frozenset({
+    ".aac", ".ac3", ".aif", ".aifc", ".aiff", ".amr", ".au", ".caf", ".flac", ".m4a", ".mka", ".mp2", ".mp3", ".oga",
+    ".ogg", ".opus", ".w64", ".wav", ".wma", ".wv",
+})  # fmt: skip
+MANIFEST_STEMS = ("metadata", "captions", "manifest", "labels")
+"""Tables of these names at the top of a folder are read without being asked for."""
+
+CaptionWords = Literal["auto", "text", "folder", "name"]
+CAPTION_WORDS: tuple[CaptionWords, ...] = ("auto", "text", "folder", "name")
+
+
+@dataclass(frozen=True)
+class CaptionSource:
+    """Where captions come from.
+
+    manifest: a table; None takes the one at the top of the folder where there is one. file_column, caption_column: of
+    the table, None recognises the usual ones.
+    words: without a table, the .txt beside each file ("text"), the nearest folder's name ("folder"), the file's own
+    name ("name"), or the first of these that says something ("auto").
+    """
+
+    manifest: Path | None = None
+    file_column: str | None = None
+    caption_column: str | None = None
+    words: CaptionWords = "auto"
+
+
+@dataclass(frozen=True)
+class Recording:
+    """One file of sound, or of picture and sound, and what is heard in it.
+
+    name: path within its folder, with slashes. captions: at least one. is_seen: whether its picture is used.
+    """
+
+    path: Path
+    name: str
+    captions: tuple[str, ...]
+    is_seen: bool
+
+
+@dataclass(frozen=True)
+class Listing:
+    """The recordings of one or two folders, in the order of their names, and what was left out of them."""
+
+    recordings: tuple[Recording, ...]
+    left_out: tuple[LeftOut, ...] = field(default=())
+
+
+def list_recordings(sounds: Path | None, videos: Path | None, captions: CaptionSource | None = None) -> Listing:
+    """All recordings with captions below a folder of sounds (or of videos that are only heard) and one of videos.
+
+    Folders below them are searched too, hidden files and links that lead out of the folder are not. A file that is
+    found in both folders counts as a video. Raises SettingsError where there is no folder, where a table of captions
+    cannot be read, and where not one recording with a caption is found.
+    """
+    captions = captions or CaptionSource()
+    places = [] if videos is None else [_Place.searched(videos, VIDEO_SUFFIXES, is_seen=True)]
+    if sounds is not None:
+        seen = {path.resolve() for place in places for path in place.media.values()}
+        places.append(_Place.searched(sounds, SOUND_SUFFIXES | VIDEO_SUFFIXES, is_seen=False, but=seen))
+    if not places:
+        raise SettingsError("No recordings are given.", "Give a folder of sounds, of videos, or both.")
+    left_out = [problem for place in places for problem in place.left_out]
+    if captions.manifest is not None:
+        found = _told_by_one_table(places, captions, captions.manifest, left_out)
+    else:
+        found = [recording for place in places for recording in _told_by(place, captions, left_out)]
+    if not found:
+        folders = " or ".join(str(place.folder) for place in places)
+        first = f" First of {len(left_out)} problems: {left_out[0]}." if left_out else ""
+        raise SettingsError(
+            f"No recording with a caption was found in {folders}.{first}",
+            "Give sounds or videos with a table of captions, a .txt beside each, or telling names.",
+        )
+    return Listing(tuple(sorted(found, key=lambda recording: (recording.is_seen, recording.name))), tuple(left_out))
+
+
+@dataclass(frozen=True)
+class _Place:
+    """A folder and the media in it.
+
+    media: path within the folder, with slashes -> path. aliases: such a path without its suffix, or the file's name
+    with or without it -> the paths that it may mean.
+    """
+
+    folder: Path
+    is_seen: bool
+    media: dict[str, Path]
+    aliases: dict[str, list[str]]
+    left_out: tuple[LeftOut, ...]
+
+    @classmethod
+    def searched(cls, folder: Path, suffixes: frozenset[str], is_seen: bool, but: Collection[Path] = ()) -> _Place:
+        if not folder.is_dir():
+            raise SettingsError(f"There is no folder {folder}.", "Give the folder that holds the recordings.")
+        media: dict[str, Path] = {}
+        left_out = []
+        inside = folder.resolve()
+        for where, below, names in os.walk(folder):
+            below[:] = sorted(name for name in below if not name.startswith("."))
+            for name in sorted(names):
+                path = Path(where) / name
+                if name.startswith(".") or path.suffix.lower() not in suffixes:
+                    continue
+                if path.resolve() in but:
+                    continue
+                inner = path.relative_to(folder).as_posix()
+                if not path.resolve().is_relative_to(inside):
+                    left_out.append(LeftOut(inner, "it is a link out of the folder"))
+                elif not _is_text(inner):
+                    left_out.append(LeftOut(ascii(inner), "its name is not in UTF-8"))
+                else:
+                    media[inner] = path
+        aliases: dict[str, list[str]] = {}
+        for name in media:
+            last = name.rpartition("/")[2]
+            for alias in {name.rpartition(".")[0], last, last.rpartition(".")[0]}:
+                aliases.setdefault(alias, []).append(name)
+        return cls(folder, is_seen, media, aliases, tuple(left_out))
+
+    def matches(self, file: str) -> list[str]:
+        """Names of the media that a table may mean by `file`.
+
+        A table may count from a folder further up, give a name without its folders, and leave out suffixes. Only media
+        that were found below the folder are ever named.
+        """
+        written = file.replace("\\", "/")
+        if Path(written).is_absolute():
+            # Compared as text: what lies elsewhere is not looked at.
+            roots = [root.as_posix() + "/" for root in (self.folder.absolute(), self.folder.resolve())]
+            root = next((root for root in roots if written.startswith(root)), None)
+            if root is None:
+                return []
+            written = written.removeprefix(root)
+        parts = os.path.normpath(written).replace(os.sep, "/").split("/")
+        if ".." in parts:
+            return []
+        above = self.folder.resolve().parts
+        tails = [
+            "/".join(parts[start:]) for start in range(len(parts)) if above[len(above) - start :] == (*parts[:start],)
+        ]
+        whole_paths = next(([tail] for tail in tails if tail in self.media), None)
+        return whole_paths or next((self.aliases[tail] for tail in tails if tail in self.aliases), [])
+
+    def recording(self, name: str, captions: Sequence[str]) -> Recording:
+        return Recording(self.media[name], name, tuple(dict.fromkeys(captions)), self.is_seen)
+
+
+def _is_text(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _told_by_one_table(
+    places: Sequence[_Place], source: CaptionSource, manifest: Path, left_out: list[LeftOut]
+) -> list[Recording]:
+    rows, unusable = read_manifest(manifest, source.file_column, source.caption_column)
+    left_out += unusable
+    captions_of: dict[tuple[int, str], list[str]] = {}
+    for row in rows:
+        meant = [(index, name) for index, place in enumerate(places) for name in place.matches(row.file)]
+        distinct = {places[index].media[name].resolve() for index, name in meant}
+        if len(distinct) != 1:
+            left_out.append(_unmatched(row, manifest, len(distinct), places))
+        for where in meant if len(distinct) == 1 else []:
+            captions_of.setdefault(where, []).extend(row.captions)
+    unnamed = sum(len(place.media) for place in places) - len(captions_of)
+    if unnamed:
+        left_out.append(LeftOut(f"{unnamed} files", f"{manifest.name} does not name them"))
+    return [places[index].recording(name, captions) for (index, name), captions in captions_of.items()]
+
+
+def _unmatched(row: ManifestRow, manifest: Path, matches: int, places: Sequence[_Place]) -> LeftOut:
+    line = f"{manifest.name}, line {row.line}"
+    if matches:
+        return LeftOut(line, f"{row.file} may be any of {matches} files")
+    folders = [place.folder for place in places]
+    parts = row.file.replace("\\", "/").split("/")
+    if Path(row.file).is_absolute() or ".." in parts:
+        return LeftOut(line, f"{row.file} leads out of the folder, or to nothing in it")
+    return LeftOut(line, f"there is no sound or video {row.file} in {' or '.join(map(str, folders))}")
+
+
+def _told_by(place: _Place, source: CaptionSource, left_out: list[LeftOut]) -> list[Recording]:
+    """The recordings of one folder, by the table at its top or by words beside and in the files' names."""
+    tables = sorted(
+        path
+        for path in place.folder.iterdir()
+        if path.suffix.lower() in MANIFEST_SUFFIXES and path.stem.lower() in MANIFEST_STEMS
+    )
+    if source.words == "auto" and len(tables) > 1:
+        raise SettingsError(
+            f"{place.folder} holds {len(tables)} tables of captions: {', '.join(path.name for path in tables)}.",
+            "Say which one to read.",
+        )
+    if source.words == "auto" and tables:
+        return _told_by_one_table([place], source, tables[0], left_out)
+    recordings = []
+    for name, path in place.media.items():
+        captions, why = _words_for(path, place.folder, source.words)
+        if captions:
+            recordings.append(place.recording(name, captions))
+        else:
+            left_out.append(LeftOut(name, why))
+    return recordings
+
+
+def _words_for(path: Path, folder: Path, words: CaptionWords) -> tuple[list[str], str]:
+    """Captions of a file without a table; where there is none, why."""
+    text = path.with_suffix(".txt")
+    if words == "text" or (words == "auto" and text.is_file()):
+        return _words_in(text, folder)
+    told = ""
+    if words in ("auto", "folder"):
+        told = caption_of_folder(path.parent, folder)
+    if not told and words in ("auto", "name"):
+        told = caption_of_name(path.stem)
+    return ([told] if told else []), "neither a .txt beside it nor its name says what is heard"
+
+
+def _words_in(text: Path, folder: Path) -> tuple[list[str], str]:
+    if not text.is_file():
+        return [], f"there is no {text.name} beside it"
+    if not text.resolve().is_relative_to(folder.resolve()):
+        return [], f"{text.name} is a link out of the folder"
+    try:
+        lines = text.read_text("utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError):
+        return [], f"{text.name} is not text in UTF-8"
+    return [caption for caption in map(cleaned_caption, lines) if caption], f"{text.name} holds no word"

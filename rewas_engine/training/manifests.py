@@ -1,0 +1,239 @@
+"""Captions of recordings: read from tables (CSV, TSV, JSONL), or from the names of files and folders."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+import unicodedata
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rewas_engine.errors import SettingsError
+
+MANIFEST_SUFFIXES = (".csv", ".tsv", ".jsonl")
+FILE_COLUMNS = (
+    "file",
+    "filename",
+    "file_name",
+    "path",
+    "filepath",
+    "file_path",
+    "audio",
+    "audio_file",
+    "audio_path",
+    "audio_filepath",
+    "video",
+    "video_file",
+    "video_path",
+    "slice_file_name",
+    "fname",
+    "wav",
+    "clip",
+    "name",
+    "id",
+)
+"""Names of the column that says which file, the surest first."""
+CAPTION_COLUMNS = ("caption", "captions", "text", "prompt", "description", "label", "labels", "category", "class")
+"""Names of the column that says what is heard, the best first. Numbered ones (caption_1, caption_2 …) go together."""
+LONGEST_CAPTION = 2000
+
+_DELIMITERS = {".csv": (",", ";", "\t", "|"), ".tsv": ("\t",)}
+_SOUND_ARCHIVE = re.compile(r"^\d+__.+?__")
+"""Files of large sound archives are called number__author__title."""
+_WORDLESS = {
+    "audio", "audios", "batch", "clip", "clips", "data", "dataset", "eval", "fold", "mp", "part", "record", "recording",
+    "recordings", "samples", "set", "sound", "sounds", "split", "test", "train", "training", "val", "valid",
+    "validation", "video", "videos", "wav", "wavs",
+}  # fmt: skip
+"""Words in the names of folders that sort recordings and say nothing of what is heard."""
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """Something that was left out of the training data: which file or line, and why in half a sentence."""
+
+    what: str
+    why: str
+
+    def __str__(self) -> str:
+        return f"{self.what}: {self.why}"
+
+
+@dataclass(frozen=True)
+class ManifestRow:
+    """One file and its captions, as a manifest has them. line: counted from 1."""
+
+    line: int
+    file: str
+    captions: tuple[str, ...]
+
+
+def read_manifest(
+    path: Path, file_column: str | None = None, caption_column: str | None = None
+) -> tuple[list[ManifestRow], list[LeftOut]]:
+    """The rows of a table of captions, and the lines that cannot be used.
+
+    path: .csv (with commas, semicolons, tabs or bars), .tsv or .jsonl (one object a line), in UTF-8, with a header.
+    file_column, caption_column: names of the columns; None recognises the usual ones.
+    Raises SettingsError where the table cannot be read or lacks a column.
+    """
+    suffix = path.suffix.lower()
+    if suffix not in MANIFEST_SUFFIXES:
+        raise SettingsError(
+            f"{path.name} is no table of captions.", f"Give a file that ends in {', '.join(MANIFEST_SUFFIXES)}."
+        )
+    try:
+        text = path.read_text("utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"The captions in {path} cannot be read ({error}).", "Give a table in UTF-8.") from error
+    entries, left_out = _json_lines(text, path.name) if suffix == ".jsonl" else (_table_lines(text, path), [])
+    if not entries:
+        return [], left_out
+    # Each object of JSONL has keys of its own; a table has one header.
+    names = list(dict.fromkeys(name for _, entry in entries for name in entry))
+    columns = _Columns.found_in(names, path.name, file_column, caption_column)
+    rows: list[ManifestRow] = []
+    for line, entry in entries:
+        file = entry.get(columns.file)
+        captions = _captions_in([entry.get(name) for name in columns.captions])
+        if not isinstance(file, str) or not file.strip():
+            left_out.append(LeftOut(f"{path.name}, line {line}", "it names no file"))
+        elif not captions:
+            left_out.append(LeftOut(f"{path.name}, line {line}", f"{file.strip()} has no caption with a word in it"))
+        else:
+            rows.append(ManifestRow(line, file.strip(), captions))
+    return rows, left_out
+
+
+def cleaned_caption(text: str) -> str:
+    """A caption on one line, without control characters and in one form of Unicode; "" where it holds no letter.
+
+    What is beyond LONGEST_CAPTION characters is cut off; no sentence encoder reads so far.
+    """
+    spaced = "".join(" " if unicodedata.category(mark) in ("Cc", "Cs") else mark for mark in text)
+    line = " ".join(unicodedata.normalize("NFC", spaced).split())[:LONGEST_CAPTION].strip()
+    return line if any(mark.isalpha() for mark in line) else ""
+
+
+def caption_of_name(name: str) -> str:
+    """The words in the name of a file or folder, without its numbers: "dog-bark_03" becomes "dog bark"."""
+    title = _SOUND_ARCHIVE.sub("", unicodedata.normalize("NFC", name))
+    parted = re.sub(r"(?<=[^\W\d_A-Z])(?=[A-Z])|(?<=[^\W\d_])(?=\d)|(?<=\d)(?=[^\W\d_])", " ", title)
+    words = [word for word in re.split(r"[\W_]+", parted) if word and not any(mark.isdigit() for mark in word)]
+    return cleaned_caption(" ".join(words).lower())
+
+
+def caption_of_folder(folder: Path, within: Path) -> str:
+    """The words in the name of the nearest folder, from `folder` up to but without `within`, that says something.
+
+    "" where none does: names like "train", "fold 3" or "audio" sort recordings and say nothing of them.
+    """
+    while folder != within and folder.is_relative_to(within):
+        caption = caption_of_name(folder.name)
+        if not set(caption.split()) <= _WORDLESS:
+            return caption
+        folder = folder.parent
+    return ""
+
+
+@dataclass(frozen=True)
+class _Columns:
+    """Which of a table's columns are used, as the table itself writes them."""
+
+    file: str
+    captions: tuple[str, ...]
+
+    @classmethod
+    def found_in(
+        cls, names: Sequence[str], source: str, file_column: str | None, caption_column: str | None
+    ) -> _Columns:
+        file = cls._named(names, file_column, source) if file_column else cls._recognised(names, FILE_COLUMNS)
+        captions = (
+            cls._named(names, caption_column, source) if caption_column else cls._recognised(names, CAPTION_COLUMNS)
+        )
+        if not file or not captions:
+            lacking = "the files" if not file else "the captions"
+            raise SettingsError(
+                f"{source} has no column that is known to name {lacking}; it has {_listed(names)}.",
+                "Put a line with the columns' names first, or say which columns to read.",
+            )
+        return cls(file[0], tuple(captions))
+
+    @staticmethod
+    def _named(names: Sequence[str], wanted: str, source: str) -> list[str]:
+        if wanted in names:
+            return [wanted]
+        raise SettingsError(f"{source} has no column {wanted!r}.", f"It has {_listed(names)}.")
+
+    @staticmethod
+    def _recognised(names: Sequence[str], known: Sequence[str]) -> list[str]:
+        for wanted in known:
+            plain = [name for name in names if _plain(name) == wanted]
+            numbered = [name for name in names if re.fullmatch(rf"{wanted}_?\d+", _plain(name))]
+            if plain or (numbered and known is CAPTION_COLUMNS):
+                return plain[:1] or numbered
+        return []
+
+
+def _plain(column: str) -> str:
+    return re.sub(r"[\s-]+", "_", column.strip().lower())
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(repr(name) for name in names[:12]) or "none"
+
+
+def _captions_in(cells: Sequence[Any]) -> tuple[str, ...]:
+    texts = [text for cell in cells for text in (cell if isinstance(cell, list) else [cell])]
+    cleaned = [cleaned_caption(text) for text in texts if isinstance(text, str)]
+    return tuple(dict.fromkeys(caption for caption in cleaned if caption))
+
+
+_Entries = list[tuple[int, Mapping[str, Any]]]
+
+
+def _json_lines(text: str, source: str) -> tuple[_Entries, list[LeftOut]]:
+    entries: _Entries = []
+    left_out: list[LeftOut] = []
+    # Not splitlines(): JSON may hold other line separators within its strings.
+    for line, row in enumerate(text.split("\n"), start=1):
+        if not row.strip():
+            continue
+        try:
+            entry = json.loads(row)
+        except (ValueError, RecursionError):
+            entry = None
+        if isinstance(entry, dict):
+            entries.append((line, entry))
+        else:
+            left_out.append(LeftOut(f"{source}, line {line}", "it is no JSON object"))
+    return entries, left_out
+
+
+def _table_lines(text: str, path: Path) -> _Entries:
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=_delimiter(text, path.suffix.lower()))
+    header: list[str] | None = None
+    entries: _Entries = []
+    try:
+        for cells in reader:
+            if not any(cell.strip() for cell in cells):
+                continue
+            if header is None:
+                header = cells
+            else:
+                entries.append((reader.line_num, dict(zip(header, [*cells, *[""] * len(header)], strict=False))))
+    except csv.Error as error:
+        raise SettingsError(
+            f"{path.name} cannot be read as a table: line {reader.line_num}, {error}.", "Save it again as CSV or TSV."
+        ) from error
+    return entries
+
+
+def _delimiter(text: str, suffix: str) -> str:
+    """What stands between the columns: of the usual marks the one that parts the header into most."""
+    header = next((line for line in text.splitlines() if line.strip()), "")
+    return max(_DELIMITERS[suffix], key=header.count)

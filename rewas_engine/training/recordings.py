@@ -1,0 +1,332 @@
+"""Somebody's own recordings as training data: cut once into clips, kept on disk in shards, read as corpora."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from rewas_engine.errors import Cancelled, MediaError, SettingsError
+from rewas_engine.mel import AudioFrontEnd
+from rewas_engine.results import CancelSignal
+from rewas_engine.training.cutting import ClipFormat, cut_recording
+from rewas_engine.training.listing import Listing, Recording
+from rewas_engine.training.loop import TrainingStopped
+from rewas_engine.training.manifests import LeftOut
+from rewas_engine.training.picture_stage import PictureCorpus
+from rewas_engine.training.stages import SoundCorpus, WaveformCorpus
+
+SHARD_RECORDINGS = 8
+HELD_OUT_SHARE = 0.1
+"""Part of the recordings, of sounds and of videos, that no stage is trained on."""
+FULL_SCALE = 32767
+
+ReportShards = Callable[[int, int], object]
+
+
+@dataclass(frozen=True)
+class RecordedClip:
+    """One clip of the training data: from which recording and where, and what is heard.
+
+    start_s: from the recording's start. row: among all clips. picture_row: among the clips with pictures, or None.
+    """
+
+    recording: str
+    start_s: float
+    caption: str
+    is_seen: bool
+    row: int
+    picture_row: int | None
+
+    @property
+    def source(self) -> tuple[bool, str]:
+        """The recording: names are unique among videos and among sounds."""
+        return self.is_seen, self.recording
+
+
+@dataclass(frozen=True)
+class HeldOutClips:
+    """Clips that no stage is trained on: captions, sounds [N, samples] float32, pictures [T, H, W] or None of each."""
+
+    captions: tuple[str, ...]
+    sounds: NDArray[np.float32]
+    pictures: tuple[NDArray[np.uint8] | None, ...]
+
+
+@dataclass(frozen=True)
+class Recordings:
+    """A listing's recordings, cut into clips of one format in a folder of their own.
+
+    `prepare` comes first; what it made is kept and not made again. A tenth of the recordings is held out of everything
+    that the stages are given, whole recordings each, chosen by a hash of their names.
+    """
+
+    folder: Path
+    listing: Listing
+    clips: ClipFormat = field(default_factory=ClipFormat)
+
+    def prepare(
+        self, workers: int = 1, report: ReportShards | None = None, cancel: CancelSignal | None = None
+    ) -> list[LeftOut]:
+        """Read and cut every recording that is not yet, and return all that had to be left out, with its reason.
+
+        report: called with finished and total recordings. A shard is written whole or not at all.
+        Raises TrainingStopped where asked to stop; what is made stays. Raises SettingsError where the folder holds
+        clips of other recordings or settings, and where not one recording can be used.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._claim_folder()
+        total = len(self.listing.recordings)
+        missing = [index for index in range(self._shard_count) if not self._shard(index, "json").is_file()]
+        left = sum(len(self._recordings_of(index)) for index in missing)
+        # Threads: decoding and resampling do not hold the interpreter.
+        with ThreadPoolExecutor(workers) as pool:
+            shards = {pool.submit(self._write_shard, index, cancel): index for index in missing}
+            try:
+                for shard in as_completed(shards):
+                    shard.result()
+                    left -= len(self._recordings_of(shards[shard]))
+                    if report is not None:
+                        report(total - left, total)
+            except Cancelled as cancelled:
+                raise TrainingStopped("corpus", total - left) from cancelled
+            finally:
+                pool.shutdown(cancel_futures=True)
+        left_out = self.left_out()
+        if not self._all_clips:
+            raise SettingsError(
+                f"None of the {total} recordings can be used; {left_out[0]}." if left_out else "There is no recording.",
+                "Look at what was left out, and give sounds or videos with sound that FFmpeg reads.",
+            )
+        return left_out
+
+    def left_out(self) -> list[LeftOut]:
+        """Files and lines that were left out, with the reason of each, once `prepare` has run."""
+        return [*self.listing.left_out, *(LeftOut(*each) for shard in self._shards for each in shard["left_out"])]
+
+    def captions(self) -> list[str]:
+        """One caption for each clip that is trained on; a recording's clips take its captions in turn."""
+        return [clip.caption for clip in self.training_clips]
+
+    def waveforms(self) -> WaveformCorpus:
+        """All sounds that are trained on, [N, samples] int16."""
+        return WaveformCorpus(torch.from_numpy(self._gathered("sound")[self._rows]))
+
+    def sounds(self, front_end: AudioFrontEnd, embed: Callable[[Sequence[str]], torch.Tensor]) -> SoundCorpus:
+        """All log-mels and sentence embeddings that are trained on; the log-mels are kept beside the shards."""
+        log_mels = torch.from_numpy(self._log_mels(front_end)[self._rows])
+        captions = self.captions()
+        distinct = sorted(set(captions))
+        embeddings = torch.cat([embed(distinct[start : start + 256]) for start in range(0, len(distinct), 256)])
+        row_of = {caption: row for row, caption in enumerate(distinct)}
+        prompts = embeddings[[row_of[caption] for caption in captions]]
+        # When something begins in a recording, nobody has said.
+        onsets = torch.zeros(log_mels.shape[:2], dtype=torch.float16)
+        return SoundCorpus(log_mels, prompts, embed([""])[0], onsets, torch.zeros(len(log_mels), dtype=torch.bool))
+
+    def seen(self, front_end: AudioFrontEnd) -> PictureCorpus:
+        """All pictures that are trained on, with the energies of their sounds at the picture's rate.
+
+        Raises SettingsError where no recording has a picture, and where its rate does not divide the mel's.
+        """
+        clips = [clip for clip in self.training_clips if clip.picture_row is not None]
+        if not clips:
+            raise SettingsError(
+                "None of the recordings that are trained on has a picture.", "Give a folder of videos with sound."
+            )
+        log_mels = self._log_mels(front_end)[[clip.row for clip in clips]]
+        energies = torch.from_numpy(log_mels).float().mean(dim=-1)
+        frames = torch.from_numpy(self._gathered("picture")[np.array([clip.picture_row for clip in clips], np.intp)])
+        per_frame = front_end.config.frame_rate_hz / self.clips.frame_rate
+        if per_frame.denominator != 1 or energies.shape[1] != frames.shape[1] * per_frame:
+            raise SettingsError(
+                f"{float(self.clips.frame_rate):g} pictures a second do not fit "
+                f"{float(front_end.config.frame_rate_hz):g} mel frames.",
+                "Choose a frame rate that divides the mel's.",
+            )
+        return PictureCorpus(frames, energies.reshape(len(frames), -1, per_frame.numerator).mean(dim=-1))
+
+    def held_out(self, most: int) -> HeldOutClips:
+        """Clips of the recordings that no stage is trained on, at most so many, spread evenly over them."""
+        found = [clip for clip in self._all_clips if clip.source in self._held_out]
+        chosen = [found[position * len(found) // most] for position in range(most)] if len(found) > most else found
+        sounds = self._gathered("sound")[[clip.row for clip in chosen]] / np.float32(FULL_SCALE)
+        pictures = self._gathered("picture") if any(clip.picture_row is not None for clip in chosen) else None
+        return HeldOutClips(
+            tuple(clip.caption for clip in chosen),
+            sounds.astype(np.float32),
+            tuple(
+                None if pictures is None or clip.picture_row is None else pictures[clip.picture_row] for clip in chosen
+            ),
+        )
+
+    @property
+    def has_pictures(self) -> bool:
+        """Whether any clip that is trained on has a picture."""
+        return any(clip.picture_row is not None for clip in self.training_clips)
+
+    @cached_property
+    def training_clips(self) -> tuple[RecordedClip, ...]:
+        """The clips that the stages are given, in the order of the recordings."""
+        return tuple(clip for clip in self._all_clips if clip.source not in self._held_out)
+
+    def facts(self) -> dict[str, Any]:
+        """How much there is: recordings, videos, clips, hours, captions, what is held out, what was left out."""
+        training = self.training_clips
+        return {
+            "recordings": len({clip.source for clip in self._all_clips}),
+            "videos": len({clip.source for clip in self._all_clips if clip.is_seen}),
+            "held_out_recordings": len(self._held_out),
+            "left_out": len(self.left_out()),
+            "training_clips": len(training),
+            "training_clips_with_picture": sum(clip.is_seen for clip in training),
+            "clip_duration_s": float(self.clips.duration_s),
+            "training_duration_s": round(self._duration_s(training), 1),
+            "captions": len({clip.caption for clip in training}),
+        }
+
+    def _duration_s(self, clips: Sequence[RecordedClip]) -> float:
+        """Seconds of recordings that the clips cover, what overlaps counted once, silence that fills counted too."""
+        covered_s, reached_s = 0.0, {clip.source: 0.0 for clip in clips}
+        length_s = float(self.clips.duration_s)
+        for clip in clips:
+            covered_s += clip.start_s + length_s - max(clip.start_s, reached_s[clip.source])
+            reached_s[clip.source] = clip.start_s + length_s
+        return covered_s
+
+    @cached_property
+    def _shards(self) -> list[dict[str, Any]]:
+        return [json.loads(self._shard(index, "json").read_text("utf-8")) for index in range(self._shard_count)]
+
+    @cached_property
+    def _all_clips(self) -> list[RecordedClip]:
+        clips: list[RecordedClip] = []
+        pictures = 0
+        for shard in self._shards:
+            for entry in shard["clips"]:
+                clips.append(RecordedClip(**entry, row=len(clips), picture_row=pictures if entry["is_seen"] else None))
+                pictures += entry["is_seen"]
+        return clips
+
+    @cached_property
+    def _held_out(self) -> frozenset[tuple[bool, str]]:
+        chosen: list[tuple[bool, str]] = []
+        for is_seen in (False, True):
+            sources = sorted({clip.source for clip in self._all_clips if clip.is_seen == is_seen}, key=_drawn)
+            count = max(1, round(HELD_OUT_SHARE * len(sources))) if len(sources) > 1 else 0
+            chosen += sources[:count]
+        return frozenset(chosen)
+
+    @property
+    def _rows(self) -> list[int]:
+        return [clip.row for clip in self.training_clips]
+
+    def _claim_folder(self) -> None:
+        """Raises SettingsError where the folder holds something else than these recordings would give."""
+        path = self.folder / "corpus.json"
+        ours = {"recordings": self._fingerprint(), **{name: str(value) for name, value in asdict(self.clips).items()}}
+        if path.is_file() and json.loads(path.read_text("utf-8")) != ours:
+            raise SettingsError(
+                f"The folder {self.folder} holds clips of other recordings or settings.",
+                "Train into another folder, or remove it.",
+            )
+        unfinished = path.with_suffix(".partial")
+        unfinished.write_text(json.dumps(ours), "utf-8")
+        unfinished.replace(path)
+
+    def _fingerprint(self) -> str:
+        rows = [
+            [each.is_seen, each.name, each.path.stat().st_size if each.path.is_file() else -1, *each.captions]
+            for each in self.listing.recordings
+        ]
+        return hashlib.sha256(json.dumps(rows).encode()).hexdigest()
+
+    @property
+    def _shard_count(self) -> int:
+        return -(-len(self.listing.recordings) // SHARD_RECORDINGS)
+
+    def _recordings_of(self, index: int) -> Sequence[Recording]:
+        return self.listing.recordings[index * SHARD_RECORDINGS : (index + 1) * SHARD_RECORDINGS]
+
+    def _shard(self, index: int, kind: str) -> Path:
+        return self.folder / f"{index:05d}.{kind}"
+
+    def _write_shard(self, index: int, cancel: CancelSignal | None) -> None:
+        sounds, frames, entries, left_out = [], [], [], []
+        for recording in self._recordings_of(index):
+            if cancel is not None and cancel.is_set():
+                raise Cancelled
+            try:
+                cut = cut_recording(recording, self.clips, cancel)
+            except MediaError as error:
+                left_out.append((recording.name, error.what.removesuffix(".")))
+                continue
+            sounds.append(cut.sounds)
+            if cut.frames is not None:
+                frames.append(cut.frames)
+            for position, start_s in enumerate(cut.starts_s):
+                entries.append(
+                    {
+                        "recording": recording.name,
+                        "start_s": float(start_s),
+                        "caption": _caption_of(recording, position),
+                        "is_seen": recording.is_seen,
+                    }
+                )
+        if sounds:
+            _save(self._shard(index, "sound.npy"), np.concatenate(sounds))
+        if frames:
+            _save(self._shard(index, "picture.npy"), np.concatenate(frames))
+        # Written last: its presence says that the shard is whole.
+        text = self._shard(index, "json")
+        unfinished = text.with_suffix(".partial")
+        unfinished.write_text(json.dumps({"clips": entries, "left_out": left_out}), "utf-8")
+        unfinished.replace(text)
+
+    def _gathered(self, kind: str) -> NDArray[Any]:
+        paths = [self._shard(index, f"{kind}.npy") for index in range(self._shard_count)]
+        gathered: NDArray[Any] = np.concatenate([np.load(path) for path in paths if path.is_file()])
+        return gathered
+
+    def _log_mels(self, front_end: AudioFrontEnd) -> NDArray[np.float16]:
+        """Of all clips, [N, T, bins]; kept on disk for each front end."""
+        config = front_end.config
+        if config.sample_rate_hz != self.clips.sample_rate_hz:
+            raise SettingsError(
+                f"The clips were cut at {self.clips.sample_rate_hz} Hz; the pack hears at {config.sample_rate_hz} Hz.",
+                "Prepare the recordings at the pack's rate.",
+            )
+        key = hashlib.sha256(json.dumps(asdict(config)).encode()).hexdigest()[:8]
+        cache = self.folder / f"log_mels-{key}.npy"
+        if not cache.is_file():
+            waveforms = torch.from_numpy(self._gathered("sound"))
+            log_mels = [front_end.log_mel(part.float() / FULL_SCALE).half().numpy() for part in waveforms.split(64)]
+            _save(cache, np.concatenate(log_mels))
+        kept: NDArray[np.float16] = np.load(cache)
+        return kept
+
+
+def _caption_of(recording: Recording, position: int) -> str:
+    """Clips of one recording take its captions in turn, from one on that its name decides."""
+    first = int.from_bytes(hashlib.sha256(recording.name.encode()).digest()[:4])
+    return recording.captions[(first + position) % len(recording.captions)]
+
+
+def _drawn(source: tuple[bool, str]) -> str:
+    """A place in a lottery that stays where it is when other recordings come and go."""
+    return hashlib.sha256(f"held out: {source[1]}".encode()).hexdigest()
+
+
+def _save(path: Path, array: NDArray[Any]) -> None:
+    unfinished = path.with_name(f"{path.stem}.partial.npy")
+    np.save(unfinished, array)
+    unfinished.replace(path)

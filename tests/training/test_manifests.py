@@ -1,0 +1,344 @@
+"""Captions from tables, from text files and from names; and tables that try to lead elsewhere."""
+
+import contextlib
+import csv
+import io
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from rewas_engine.errors import SettingsError
+from rewas_engine.training.listing import CaptionSource, list_recordings
+from rewas_engine.training.manifests import (
+    LONGEST_CAPTION,
+    caption_of_folder,
+    caption_of_name,
+    cleaned_caption,
+    read_manifest,
+)
+
+texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
+files = texts.filter(str.strip)
+captions = texts.filter(cleaned_caption)
+in_folder = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50, deadline=None)
+
+
+def table(path: Path, text: str) -> Path:
+    path.write_text(text, "utf-8", newline="")
+    return path
+
+
+@in_folder
+@given(rows=st.lists(st.tuples(files, captions), max_size=5), delimiter=st.sampled_from(",;\t|"))
+def test_what_is_written_as_a_table_is_read_again(rows, delimiter: str, tmp_path: Path) -> None:
+    # A carriage return within a cell cannot be told from the end of a line that an old program wrote.
+    rows = [(file.replace("\r", "\n"), caption) for file, caption in rows]
+    rows = [row for row in rows if row[0].strip()]
+    written = io.StringIO(newline="")
+    csv.writer(written, delimiter=delimiter).writerows([("n", "file", "caption"), *((0, *row) for row in rows)])
+    suffix = ".tsv" if delimiter == "\t" else ".csv"
+    found, left_out = read_manifest(table(tmp_path / f"rows{suffix}", written.getvalue()))
+    assert [(row.file, row.captions) for row in found] == [
+        (file.strip(), (cleaned_caption(caption),)) for file, caption in rows
+    ]
+    assert left_out == []
+
+
+@in_folder
+@given(rows=st.lists(st.tuples(files, captions), max_size=5), is_ascii=st.booleans())
+def test_what_is_written_as_json_lines_is_read_again(rows, is_ascii: bool, tmp_path: Path) -> None:
+    lines = [json.dumps({"audio_filepath": file, "text": caption}, ensure_ascii=is_ascii) for file, caption in rows]
+    found, left_out = read_manifest(table(tmp_path / "rows.jsonl", "\n".join(lines)))
+    assert [(row.line, row.file, row.captions) for row in found] == [
+        (line, file.strip(), (cleaned_caption(caption),)) for line, (file, caption) in enumerate(rows, start=1)
+    ]
+    assert left_out == []
+
+
+@in_folder
+@given(content=st.binary(max_size=200), suffix=st.sampled_from([".csv", ".tsv", ".jsonl"]))
+def test_no_content_breaks_the_reading(content: bytes, suffix: str, tmp_path: Path) -> None:
+    path = tmp_path / f"any{suffix}"
+    path.write_bytes(content)
+    rows = []
+    with contextlib.suppress(SettingsError):
+        rows, _ = read_manifest(path)
+    assert all(row.file and row.captions for row in rows)
+
+
+@given(text=st.text())
+def test_a_cleaned_caption_is_one_clean_line(text: str) -> None:
+    cleaned = cleaned_caption(text)
+    assert cleaned == cleaned_caption(cleaned)
+    assert cleaned == " ".join(cleaned.split())
+    assert len(cleaned) <= LONGEST_CAPTION
+    assert bool(cleaned) == any(mark.isalpha() for mark in cleaned)
+    cleaned.encode()
+
+
+@given(name=st.text())
+def test_the_caption_of_a_name_has_no_numbers_and_marks(name: str) -> None:
+    assert all(mark.isalnum() or mark == " " for mark in caption_of_name(name) if ord(mark) < 128)
+    assert not any(mark.isdigit() for mark in caption_of_name(name))
+
+
+@pytest.mark.parametrize(
+    ("name", "caption"),
+    [
+        ("dog-bark_03", "dog bark"),
+        ("DogBark03", "dog bark"),
+        ("  rain (on a roof), take 2", "rain on a roof take"),
+        ("123456__some_body__glass-breaking-2", "glass breaking"),
+        ("Käfer_Brummen", "käfer brummen"),
+        ("0001", ""),
+        ("", ""),
+    ],
+)
+def test_names_of_files_become_captions(name: str, caption: str) -> None:
+    assert caption_of_name(name) == caption
+
+
+@pytest.mark.parametrize(
+    ("folder", "caption"),
+    [
+        ("dog bark", "dog bark"),
+        ("dog_bark/fold1", "dog bark"),
+        ("train/audio", ""),
+        ("", ""),
+        ("a/Wind/wav_48", "wind"),
+    ],
+)
+def test_folders_that_only_sort_say_nothing(folder: str, caption: str) -> None:
+    assert caption_of_folder(Path("data") / folder, Path("data")) == caption
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "expected"),
+    [
+        ("a.csv", "file_name,caption_1,caption_2\nx.wav,a dog,a hound\n", [("x.wav", ("a dog", "a hound"))]),
+        ("a.csv", "id;category\n7;rain\n", [("7", ("rain",))]),
+        ("a.csv", "\ufeffFile Name,LABEL\r\nx.wav,rain\r\n", [("x.wav", ("rain",))]),
+        ("a.csv", 'path,text\nx.wav,"rain, heavy"\n', [("x.wav", ("rain, heavy",))]),
+        ("a.tsv", "label\tfilename\n\nrain\tx, y.wav\n", [("x, y.wav", ("rain",))]),
+        ("a.jsonl", '{"path": "x.wav", "captions": ["a dog", "a  dog", "two"]}', [("x.wav", ("a dog", "two"))]),
+        ("a.csv", "name,label,caption,file\n1,2,rain,x.wav\n", [("x.wav", ("rain",))]),
+    ],
+)
+def test_usual_tables_are_understood(name: str, text: str, expected, tmp_path: Path) -> None:
+    rows, left_out = read_manifest(table(tmp_path / name, text))
+    assert [(row.file, row.captions) for row in rows] == expected
+    assert left_out == []
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        ("a.csv", "file,caption\nx.wav,\n", "line 2: x.wav has no caption"),
+        ("a.csv", "file,caption\nx.wav,  17\n", "line 2: x.wav has no caption"),
+        ("a.csv", "file,caption\nx.wav\n", "line 2: x.wav has no caption"),
+        ("a.csv", "file,caption\n ,rain\n", "line 2: it names no file"),
+        ("a.jsonl", '{"file": "x.wav", "caption": 3}', "line 1: x.wav has no caption"),
+        ("a.jsonl", '{"file": ["x.wav"], "caption": "rain"}', "line 1: it names no file"),
+        ("a.jsonl", '{"file": "x.wav"}\n{"caption": "rain"}', "line 1: x.wav has no caption"),
+        ("a.jsonl", '{"file": "x.wav", "capt', "line 1: it is no JSON object"),
+        ("a.jsonl", "[" * 100_000, "line 1: it is no JSON object"),
+    ],
+)
+def test_lines_that_cannot_be_used_are_named(name: str, text: str, said: str, tmp_path: Path) -> None:
+    rows, left_out = read_manifest(table(tmp_path / name, text))
+    assert rows == []
+    assert said in str(left_out[0])
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "columns", "said"),
+    [
+        (
+            "a.csv",
+            "one,two\nx.wav,rain\n",
+            (None, None),
+            "no column that is known to name the files; it has 'one', 'two'",
+        ),
+        ("a.csv", "file,two\nx.wav,rain\n", (None, None), "no column that is known to name the captions"),
+        ("a.csv", "file,caption\nx.wav,rain\n", ("datei", None), "no column 'datei'"),
+        ("a.csv", "file,caption\nx.wav,rain\n", (None, "worte"), "no column 'worte'"),
+        ("a.csv", "file,caption\nx.wav," + "a" * 200_000, (None, None), "cannot be read as a table: line 2"),
+        ("a.xlsx", "", (None, None), "is no table of captions"),
+    ],
+)
+def test_tables_that_cannot_be_read_say_why(name: str, text: str, columns, said: str, tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=said):
+        read_manifest(table(tmp_path / name, text), *columns)
+
+
+def test_a_table_that_is_not_there_or_not_text_is_named(tmp_path: Path) -> None:
+    (tmp_path / "b.csv").write_bytes(b"file,caption\n\xff\xfe\n")
+    for name in ("a.csv", "b.csv"):
+        with pytest.raises(SettingsError, match=f"{name} cannot be read"):
+            read_manifest(tmp_path / name)
+
+
+def test_columns_may_have_any_name(tmp_path: Path) -> None:
+    path = table(tmp_path / "a.csv", "worte,file,datei\nRegen,no.wav,x.wav\n")
+    rows, _ = read_manifest(path, "datei", "worte")
+    assert [(row.file, row.captions) for row in rows] == [("x.wav", ("Regen",))]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder with files that are not read here, beside one that nobody gave."""
+    inside = tmp_path / "given"
+    for name in (
+        "given/rain/heavy_01.wav",
+        "given/rain/heavy_02.FLAC",
+        "given/dog.wav",
+        "given/deep/er/dog.wav",
+        "given/deep/0002.mp4",
+        "given/.hidden.wav",
+        "given/notes.pdf",
+        "secret.wav",
+    ):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    return inside
+
+
+def listed(folder: Path, text: str | None = None, **source):
+    """Names and captions of the recordings of a folder, and what was left out."""
+    if text is not None:
+        source["manifest"] = table(folder.parent / "table.csv", text)
+    found = list_recordings(folder, None, CaptionSource(**source))
+    return {each.name: each.captions for each in found.recordings}, [str(each) for each in found.left_out]
+
+
+def test_without_a_table_names_and_texts_tell(folder: Path) -> None:
+    (folder / "deep/er/dog.txt").write_text("a small dog\n\n the same dog ", "utf-8")
+    found, left_out = listed(folder)
+    assert found == {
+        "rain/heavy_01.wav": ("rain",),
+        "rain/heavy_02.FLAC": ("rain",),
+        "dog.wav": ("dog",),
+        "deep/er/dog.wav": ("a small dog", "the same dog"),
+        "deep/0002.mp4": ("deep",),
+    }
+    assert left_out == []
+
+
+@pytest.mark.parametrize(
+    ("words", "found", "left_out"),
+    [
+        ("name", {"dog.wav": ("dog",), "rain/heavy_01.wav": ("heavy",)}, "deep/0002.mp4: neither"),
+        ("folder", {"deep/0002.mp4": ("deep",), "rain/heavy_01.wav": ("rain",)}, "dog.wav: neither"),
+        ("text", {"deep/er/dog.wav": ("hound",)}, "dog.wav: there is no dog.txt beside it"),
+    ],
+)
+def test_where_captions_come_from_can_be_said(words, found, left_out: str, folder: Path) -> None:
+    (folder / "deep/er/dog.txt").write_text("hound", "utf-8")
+    recordings, problems = listed(folder, words=words)
+    assert found.items() <= recordings.items()
+    assert any(problem.startswith(left_out) for problem in problems)
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("rain/heavy_01.wav", "rain/heavy_01.wav"),
+        ("./rain/../rain/heavy_01.wav", "rain/heavy_01.wav"),
+        ("rain\\heavy_01.wav", "rain/heavy_01.wav"),
+        ("rain/heavy_01", "rain/heavy_01.wav"),
+        ("heavy_02.FLAC", "rain/heavy_02.FLAC"),
+        ("0002", "deep/0002.mp4"),
+        ("dog.wav", "dog.wav"),
+        ("given/deep/0002.mp4", "deep/0002.mp4"),
+        ("{folder}/deep/0002.mp4", "deep/0002.mp4"),
+    ],
+)
+def test_tables_name_files_in_several_ways(written: str, meant: str, folder: Path) -> None:
+    found, left_out = listed(folder, f"file,caption\n{written.format(folder=folder)},rain\n")
+    assert found == {meant: ("rain",)}
+    assert left_out == ["4 files: table.csv does not name them"]
+
+
+@pytest.mark.parametrize(
+    "written",
+    ["../secret.wav", "rain/../../secret.wav", "{folder}/../secret.wav", "{folder.parent}/secret.wav", "/etc/passwd"],
+)
+def test_a_table_does_not_lead_out_of_the_folder(written: str, folder: Path) -> None:
+    row = written.format(folder=folder)
+    found, left_out = listed(folder, f"file,caption\n{row},mine\ndog.wav,dog\n")
+    assert found == {"dog.wav": ("dog",)}
+    assert left_out[0] == f"table.csv, line 2: {row} leads out of the folder, or to nothing in it"
+
+
+@in_folder
+@given(row=st.text(st.sampled_from("./\\~ $ab\0:") | st.characters(exclude_categories=["Cs"]), min_size=1))
+def test_whatever_a_table_names_lies_in_the_folder(row: str, folder: Path) -> None:
+    written = io.StringIO(newline="")
+    csv.writer(written).writerows([("file", "caption"), (row, "rain"), ("dog.wav", "dog")])
+    found, _ = listed(folder, written.getvalue())
+    assert found.keys() <= {"rain/heavy_01.wav", "rain/heavy_02.FLAC", "dog.wav", "deep/er/dog.wav", "deep/0002.mp4"}
+
+
+def test_links_out_of_the_folder_are_not_followed(folder: Path) -> None:
+    (folder / "linked.wav").symlink_to(folder.parent / "secret.wav")
+    (folder / "linked").symlink_to(folder.parent)
+    (folder / "dog.txt").symlink_to(folder.parent / "words.txt")
+    (folder.parent / "words.txt").write_text("secret words")
+    found, left_out = listed(folder)
+    assert "linked.wav" not in found
+    assert "dog.wav" not in found
+    assert not any("secret" in name for name in found)
+    assert sorted(left_out) == [
+        "dog.wav: dog.txt is a link out of the folder",
+        "linked.wav: it is a link out of the folder",
+    ]
+
+
+def test_missing_and_ambiguous_files_are_named(folder: Path) -> None:
+    (folder / "dog.wav").rename(folder / "rain/dog.wav")
+    found, left_out = listed(folder, "file,caption\nno.wav,rain\ndog.wav,dog\nheavy_01,rain\nheavy_01,drops\n")
+    assert found == {"rain/heavy_01.wav": ("rain", "drops")}
+    assert left_out[0].startswith("table.csv, line 2: there is no sound or video no.wav in ")
+    assert left_out[1] == "table.csv, line 3: dog.wav may be any of 2 files"
+
+
+def test_one_table_tells_of_both_folders(folder: Path) -> None:
+    manifest = table(folder / "any.csv", "file,caption\nrain/heavy_01.wav,rain\n0002.mp4,film\n")
+    found = list_recordings(folder / "rain", folder / "deep", CaptionSource(manifest=manifest))
+    assert [(each.name, each.is_seen) for each in found.recordings] == [("heavy_01.wav", False), ("0002.mp4", True)]
+
+
+def test_one_folder_may_hold_sounds_and_videos(folder: Path) -> None:
+    found = list_recordings(folder, folder)
+    assert len(found.recordings) == 5
+    assert [each.name for each in found.recordings if each.is_seen] == ["deep/0002.mp4"]
+
+
+def test_a_table_at_the_top_of_the_folder_is_read_unasked(folder: Path) -> None:
+    table(folder / "metadata.csv", "file_name,text\ndog.wav,a hound\n")
+    assert listed(folder)[0] == {"dog.wav": ("a hound",)}
+    assert listed(folder, words="name")[0]["dog.wav"] == ("dog",)
+    table(folder / "captions.tsv", "file_name\ttext\n")
+    with pytest.raises(SettingsError, match=r"2 tables of captions: captions.tsv, metadata.csv"):
+        listed(folder)
+
+
+def test_texts_that_say_nothing_leave_the_file_out(folder: Path) -> None:
+    (folder / "dog.txt").write_bytes(b"\xff\xfe\xff")
+    (folder / "deep/0002.txt").write_text("  \n 12\n")
+    _, left_out = listed(folder)
+    assert sorted(left_out) == ["deep/0002.mp4: 0002.txt holds no word", "dog.wav: dog.txt is not text in UTF-8"]
+
+
+def test_nothing_to_learn_from_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="No recordings are given"):
+        list_recordings(None, None)
+    with pytest.raises(SettingsError, match="There is no folder"):
+        list_recordings(tmp_path / "nowhere", None)
+    (tmp_path / "0001.wav").touch()
+    with pytest.raises(SettingsError, match=r"No recording with a caption .* First of 1 problems: 0001.wav: neither"):
+        list_recordings(tmp_path, None)

@@ -15,7 +15,7 @@ from rewas_engine.training import card
 from rewas_engine.training.config import StarterConfig
 from rewas_engine.training.corpus import WorldCorpus
 from rewas_engine.training.loop import LoopConfig, TrainingProgress, TrainingStopped
-from rewas_engine.training.picture_stage import augmented
+from rewas_engine.training.picture_stage import as_slower_footage, augmented
 from rewas_engine.training.stages import DenoiserBatches, DenoiserRecipe, softened_energies
 from rewas_engine.training.starter import STAGES, StarterTraining
 from rewas_engine.training.untrained import TINY

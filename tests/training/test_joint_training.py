@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rewas_engine import SettingsError
@@ -150,6 +150,7 @@ def test_a_batch_without_partners_says_nothing() -> None:
     assert torch.isfinite(similarities.grad).all()
 
 
+@settings(deadline=None)
 @given(st.integers(4, 40), st.integers(0, 2**32))
 def test_varied_clips_are_a_part_of_their_time_and_finite(total: int, seed: int) -> None:
     frames = torch.randint(0, 256, (3, total, 16, 16), dtype=torch.uint8, generator=_generator(seed))

@@ -29,6 +29,8 @@ def write_pack(
     audio: MelConfig,
     version: str,
     summary: str,
+    licence: str = LICENCE,
+    permits: str = PERMITS,
     dtype: torch.dtype = torch.float16,
 ) -> Path:
     """Write a pack into a new folder, named as the folder is; whole or not at all.
@@ -53,8 +55,8 @@ def write_pack(
             "name": folder.name,
             "version": version,
             "summary": summary,
-            "licence": LICENCE,
-            "permits": PERMITS,
+            "licence": licence,
+            "permits": permits,
             "controls": ["energy"],
             "components": {**classes, "schedule": type(schedule).__name__, "text_encoder": "SentenceEncoder"},
             "audio": asdict(audio),

@@ -29,6 +29,7 @@ FLUX_POWER = 3.0
 THRESHOLD_NATS, THRESHOLD_SHARE, THRESHOLD_REACH_S = 0.25, 1.0, 0.1
 SEPARATION_S = 0.08
 """Onsets that follow each other faster are taken for one."""
+FAR_STRONGER = 1.5
 MASKING_S, MASKING_DB = 0.15, 5.0
 """For so long an onset hides others that are softer by so much: the ring, rattle and echo of a strike."""
 
@@ -94,12 +95,17 @@ def _flux(bands: TimesArray) -> TimesArray:
 
 
 def _separated(peaks: NDArray[np.int64], flux: TimesArray) -> list[int]:
-    """Frames of the peaks, ascending, without those too close to a stronger one."""
+    """Frames of the peaks, ascending, no two closer than SEPARATION_S: the first stays unless the next is far stronger.
+
+    A door's latch falls in after the slam; the slam is the onset.
+    """
     kept: list[int] = []
-    for peak in peaks[np.argsort(-flux[peaks], kind="stable")]:
-        if all(abs(peak - other) * HOP_S >= SEPARATION_S - ROUNDING_S for other in kept):
+    for peak in peaks:
+        if not kept or (peak - kept[-1]) * HOP_S >= SEPARATION_S - ROUNDING_S:
             kept.append(int(peak))
-    return sorted(kept)
+        elif flux[peak] > FAR_STRONGER * flux[kept[-1]]:
+            kept[-1] = int(peak)
+    return kept
 
 
 def _unmasked(peaks: list[int], bands: TimesArray) -> list[int]:

@@ -7,12 +7,19 @@ from diffusers.configuration_utils import ConfigMixin, register_to_config
 from diffusers.models.modeling_utils import ModelMixin
 from torch import nn
 
+from rewas_engine.mel import AudioFrontEnd, MelConfig
+
+_LARGEST_CORRECTION_NATS = 6.0
+
 
 class SpectralVocoder(ModelMixin, ConfigMixin):  # type: ignore[misc]
     """Predicts magnitude and phase of a short-time spectrum and inverts it (after Vocos, Siuzdak 2023).
 
     bins: mel bins. width, blocks: of the ConvNeXt trunk. window_samples, hop_samples: of the spectrum; the same
     uncentred framing as the front end, so that T frames give exactly hop·T samples.
+    corrections: how often the result is analysed again and the magnitudes brought to the wanted mel bins, phases kept
+    (as Griffin and Lim 1984 alternate, but from a phase that is nearly right). sample_rate_hz, lowest_hz, highest_hz,
+    floor: of the log-mel.
     """
 
     config_name = "config.json"
@@ -25,6 +32,11 @@ class SpectralVocoder(ModelMixin, ConfigMixin):  # type: ignore[misc]
         blocks: int = 6,
         window_samples: int = 1024,
         hop_samples: int = 160,
+        corrections: int = 0,
+        sample_rate_hz: int = 16_000,
+        lowest_hz: float = 0.0,
+        highest_hz: float = 8000.0,
+        floor: float = 1e-5,
     ) -> None:
         super().__init__()
         self.embed = nn.Conv1d(bins, width, 7, padding=3)
@@ -33,6 +45,11 @@ class SpectralVocoder(ModelMixin, ConfigMixin):  # type: ignore[misc]
         self.final_norm = nn.LayerNorm(width)
         self.head = nn.Linear(width, window_samples + 2)
         self.register_buffer("window", torch.hann_window(window_samples), persistent=False)
+        geometry = MelConfig(sample_rate_hz, window_samples, hop_samples, bins, lowest_hz, highest_hz, floor)
+        bank = torch.from_numpy(AudioFrontEnd(geometry).filter_bank)
+        self.register_buffer("bank", bank, persistent=False)
+        # How much each bin of the mel has to say about each frequency; frequencies that no bin holds keep theirs.
+        self.register_buffer("shares", bank / bank.sum(dim=0).clamp(min=1e-9), persistent=False)
 
     def forward(self, log_mel: torch.Tensor) -> torch.Tensor:
         """Waveforms [B, hop·T] of log-mels [B, T, bins] in nats."""
@@ -43,7 +60,23 @@ class SpectralVocoder(ModelMixin, ConfigMixin):  # type: ignore[misc]
             hidden = block(hidden)
         log_magnitude, phase = self.head(self.final_norm(hidden)).float().transpose(1, 2).chunk(2, dim=1)
         magnitude = torch.exp(log_magnitude.clamp(max=8.0))
-        return self._overlap_add(torch.polar(magnitude, phase))
+        waveform = self._overlap_add(torch.polar(magnitude, phase))
+        if not self.training:
+            for _ in range(self.config.corrections):
+                waveform = self._corrected(waveform, log_mel.float().transpose(1, 2))
+        return waveform
+
+    def _corrected(self, waveform: torch.Tensor, log_mel: torch.Tensor) -> torch.Tensor:
+        """The waveform with its magnitudes scaled by what its own log-mel lacks of the wanted one, [B, bins, T]."""
+        window, hop = self.config.window_samples, self.config.hop_samples
+        padding = (window - hop) // 2
+        if waveform.shape[1] <= padding:
+            return waveform  # the front end, too, cannot hear so short a sound
+        padded = nn.functional.pad(waveform[:, None], (padding, padding), mode="reflect")[:, 0]
+        spectrum = torch.stft(padded, window, hop, window=self.window, center=False, return_complex=True)
+        lacking = log_mel - torch.log((self.bank @ spectrum.abs()).clamp(min=self.config.floor))
+        gains = torch.exp(self.shares.T @ lacking.clamp(-_LARGEST_CORRECTION_NATS, _LARGEST_CORRECTION_NATS))
+        return self._overlap_add(spectrum * gains)
 
     def _overlap_add(self, spectrum: torch.Tensor) -> torch.Tensor:
         window, hop = self.config.window_samples, self.config.hop_samples

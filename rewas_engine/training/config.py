@@ -29,6 +29,7 @@ MAY_BE_ZERO = (
     "onsets_share",
     "texture_share",
     "energy_weight",
+    "vocoder_corrections",
     "prompt_noise",
 )
 """Fields of the configurations that may be 0; all others are above it."""
@@ -60,6 +61,7 @@ class StarterConfig:
     vocoder_crop_frames: int = 96
     vocoder_width: int = 256
     vocoder_blocks: int = 6
+    vocoder_corrections: int = 4
     picture: LoopConfig = field(default_factory=lambda: LoopConfig(steps=2500, learning_rate=1e-3))
     picture_batch: int = 16
     picture_widths: tuple[int, ...] = (32, 64, 96)
@@ -100,7 +102,9 @@ class StarterConfig:
 
     def new_vocoder(self) -> SpectralVocoder:
         """An untrained vocoder."""
-        return SpectralVocoder(width=self.vocoder_width, blocks=self.vocoder_blocks)
+        return SpectralVocoder(
+            width=self.vocoder_width, blocks=self.vocoder_blocks, corrections=self.vocoder_corrections
+        )
 
     def new_video_encoder(self) -> MotionEncoder:
         """An untrained video encoder."""

@@ -26,7 +26,7 @@ class LoopConfig:
 
     steps: optimiser steps. learning_rate: peak, reached after `warmup_steps`, then a cosine to a hundredth.
     ema_decay: of the average of weights that is kept in the end. clip_norm: of the gradient.
-    checkpoint_every: steps between checkpoints.
+    checkpoint_every, show_every: steps between checkpoints, and between pictures of what is learnt.
     """
 
     steps: int
@@ -36,6 +36,7 @@ class LoopConfig:
     ema_decay: float = 0.995
     clip_norm: float = 1.0
     checkpoint_every: int = 200
+    show_every: int = 1000
 
     def learning_rate_at(self, step: int) -> float:
         """Learning rate of a step, counted from 0."""
@@ -70,10 +71,13 @@ def train(
     seed: int,
     report: ReportTraining | None = None,
     cancel: CancelSignal | None = None,
+    show: Callable[[list[float]], object] | None = None,
 ) -> None:
     """Train a module in place and leave it with the averaged weights.
 
-    folder: where checkpoint and loss curve of the stage are kept. A run that was killed goes on from its last
+    show: called with all losses so far every `show_every` steps and at the end, while the module holds the averaged
+    weights and is in evaluation mode; it must change neither.
+    folder: where checkpoint and losses of the stage are kept. A run that was killed goes on from its last
     checkpoint and ends with the same weights as one that was not. A cancelled one keeps a checkpoint and raises
     TrainingStopped. Raises EngineError where the loss stops being finite.
     """
@@ -114,6 +118,9 @@ def train(
         losses.append(float(loss.detach()))
         if step % config.checkpoint_every == 0 or step == config.steps:
             checkpoint.store(step, losses, spent_s(), parameters, optimiser, average)
+        if show is not None and step % config.show_every == 0 and step < config.steps:
+            with _holding(module, parameters, average):
+                show(losses)
         if report is not None:
             pace_s = (time.monotonic() - started) / (step - first_step)
             recent = losses[-50:]
@@ -125,6 +132,23 @@ def train(
     record = {"seconds": round(spent_s()), "losses": [round(loss, 5) for loss in losses]}
     (folder / f"{stage}.record.json").write_text(json.dumps(record), "utf-8")
     module.eval()
+    if show is not None:
+        show(losses)
+
+
+@contextlib.contextmanager
+def _holding(module: nn.Module, parameters: list[torch.Tensor], average: list[torch.Tensor]) -> Iterator[None]:
+    """The module in evaluation mode with the averaged weights, for a look at them."""
+    kept = [parameter.detach().clone() for parameter in parameters]
+    with torch.no_grad():
+        torch._foreach_copy_(parameters, average)
+    module.eval()
+    try:
+        yield
+    finally:
+        with torch.no_grad():
+            torch._foreach_copy_(parameters, kept)
+        module.train()
 
 
 class TrainingStopped(EngineError):
@@ -142,7 +166,8 @@ class _Checkpoint:
 
     def __init__(self, path: Path, config: LoopConfig, seed: int) -> None:
         self.path = path
-        self.key = json.dumps([asdict(config), seed])
+        decisive = {name: value for name, value in asdict(config).items() if not name.endswith("_every")}
+        self.key = json.dumps([decisive, seed])
 
     def restore(
         self, parameters: list[torch.Tensor], optimiser: torch.optim.Optimizer, average: list[torch.Tensor]

@@ -24,9 +24,11 @@ from rewas_engine.training.beginning import NOTHING, Beginning
 from rewas_engine.training.card import measure_pack, write_model_card
 from rewas_engine.training.config import StarterConfig
 from rewas_engine.training.corpus import ReportShards, WorldCorpus, world_front_end
-from rewas_engine.training.loop import LoopConfig, ReportTraining, TrainingProgress, train
+from rewas_engine.training.loop import LoopConfig, LossFunction, ReportTraining, TrainingProgress, train
 from rewas_engine.training.pack import write_pack
 from rewas_engine.training.picture_stage import PictureCorpus, picture_loss
+from rewas_engine.training.samples import picture_panels, sound_panels, vocoder_panels
+from rewas_engine.training.sheets import Panel, can_draw, draw_losses, draw_sheet
 from rewas_engine.training.stages import (
     DenoiserBatches,
     SoundCorpus,
@@ -59,6 +61,9 @@ class SoundSource(Protocol):
 
     def waveforms(self) -> WaveformCorpus:
         """All sounds."""
+
+    def captions(self) -> list[str]:
+        """One caption for each clip."""
 
 
 class PictureSource(Protocol):
@@ -142,29 +147,34 @@ class StarterTraining:
         self._began("denoiser", denoiser)
         batches = self._batches()
         loss = base_loss(batches, denoiser, self.schedule(), self.config.base.steps)
-        self._train("base", denoiser, loss, self.config.base)
+        self._train("base", denoiser, loss, self.config.base, lambda: self._sounding(batches, denoiser=denoiser))
         self._save(denoiser, "denoiser")
 
     def train_adapter(self) -> None:
         """The adapter on the frozen base, starting as a copy of the base's encoder half."""
         denoiser, batches = self._load("denoiser", "UNet2DConditionModel").to(self.device), self._batches()
-        patch = batches.codec.config.patch_size
-        channels = hint_channels(int(denoiser.config.in_channels), patch)
-        adapter = EnergyAdapter.from_denoiser(denoiser, self.front_end.config.bins // patch, channels)
-        self._began("adapter", adapter)
-        loss = adapter_loss(
-            batches, denoiser, adapter, self.schedule(), self.front_end.config.bins, self.config.adapter.steps
+        bins, patch = self.front_end.config.bins, batches.codec.config.patch_size
+        adapter = EnergyAdapter.from_denoiser(
+            denoiser, bins // patch, hint_channels(int(denoiser.config.in_channels), patch)
         )
-        self._train("adapter", adapter, loss, self.config.adapter)
+        self._began("adapter", adapter)
+        loss = adapter_loss(batches, denoiser, adapter, self.schedule(), bins, self.config.adapter.steps)
+        self._train(
+            "adapter",
+            adapter,
+            loss,
+            self.config.adapter,
+            lambda: self._sounding(batches, denoiser=denoiser, adapter=adapter),
+        )
         self._save(adapter, "adapter")
 
     def train_vocoder(self) -> None:
         """From log-mel to waveform."""
-        vocoder = self.config.new_vocoder()
+        vocoder, config = self.config.new_vocoder(), self.config
         self._began("vocoder", vocoder)
         corpus = self.sounds.waveforms()
-        loss = vocoder_loss(corpus, vocoder, self.front_end, self.config.vocoder_batch, self.config.vocoder_crop_frames)
-        self._train("vocoder", vocoder, loss, self.config.vocoder)
+        loss = vocoder_loss(corpus, vocoder, self.front_end, config.vocoder_batch, config.vocoder_crop_frames)
+        self._train("vocoder", vocoder, loss, config.vocoder, lambda: vocoder_panels(vocoder, corpus, self.front_end))
         self._save(vocoder, "vocoder")
 
     def train_picture(self) -> None:
@@ -177,7 +187,8 @@ class StarterTraining:
         if self.pictures is not None:
             corpus = self.pictures.seen(self.front_end)
             loss = picture_loss(corpus, encoder, phi, self.config.picture_batch)
-            self._train("picture", torch.nn.ModuleList([encoder, phi]), loss, self.config.picture)
+            both = torch.nn.ModuleList([encoder, phi])
+            self._train("picture", both, loss, self.config.picture, lambda: picture_panels(encoder, phi, corpus))
         elif NOTHING in began:
             raise SettingsError(
                 "There are no videos to learn picture to energy from.", "Give videos, or a pack to start from."
@@ -227,7 +238,19 @@ class StarterTraining:
             set_alpha_to_one=False,
         )
 
-    def _train(self, stage: str, module: torch.nn.Module, loss: Any, config: LoopConfig) -> None:
+    def _train(
+        self,
+        stage: str,
+        module: torch.nn.Module,
+        loss: LossFunction,
+        config: LoopConfig,
+        panels: Callable[[], list[Panel]],
+    ) -> None:
+        def show(losses: list[float]) -> None:
+            draw_losses(self.folder / "curves" / f"{stage}.png", stage, losses)
+            title = f"{stage} after {len(losses)} steps"
+            draw_sheet(self.folder / "samples" / f"{stage}-{len(losses):06d}.png", title, panels())
+
         train(
             stage,
             module.to(self.device),
@@ -237,7 +260,17 @@ class StarterTraining:
             seed=self.config.seed,
             report=self.report,
             cancel=self.cancel,
+            show=show if can_draw() else None,
         )
+
+    def _sounding(self, batches: DenoiserBatches, **networks: torch.nn.Module) -> list[Panel]:
+        components = {
+            **networks,
+            "codec": batches.codec,
+            "schedule": self.schedule(),
+            "text_encoder": SentenceEncoder(**SENTENCE_ENCODER),  # type: ignore[arg-type]
+        }
+        return sound_panels(components, batches.corpus, self.sounds.captions(), self.front_end)
 
     def _began(self, role: str, module: torch.nn.Module) -> str:
         began = Beginning(self.config.start_from).fill(module, role)

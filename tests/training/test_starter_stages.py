@@ -19,6 +19,7 @@ from rewas_engine.training.picture_stage import as_slower_footage, augmented
 from rewas_engine.training.stages import DenoiserBatches, DenoiserRecipe, softened_energies
 from rewas_engine.training.starter import STAGES, StarterTraining
 from rewas_engine.training.untrained import TINY
+from rewas_engine.training.world import sample_scene
 
 FEW = LoopConfig(steps=4, learning_rate=1e-3, warmup_steps=1, checkpoint_every=2)
 SMALL = replace(
@@ -74,6 +75,18 @@ def test_the_pack_is_described_with_its_figures(trained) -> None:
 
 
 @pytest.mark.slow
+def test_every_stage_leaves_its_curve_and_a_sheet_of_samples(trained) -> None:
+    training, _ = trained
+    for stage in ("base", "adapter", "vocoder", "picture"):
+        for picture in (
+            training.folder / "curves" / f"{stage}.png",
+            training.folder / "samples" / f"{stage}-000004.png",
+        ):
+            assert picture.read_bytes().startswith(b"\x89PNG")
+            assert picture.stat().st_size > 5_000
+
+
+@pytest.mark.slow
 def test_a_finished_run_is_not_run_again(trained) -> None:
     training, _ = trained
     told: list[TrainingProgress] = []
@@ -101,7 +114,10 @@ def test_the_corpus_is_what_its_stages_need(trained) -> None:
     assert sounds.log_mels.shape == (8, 512, 64)
     assert sounds.prompts.shape == (8, 384)
     pictures = training.pictures.seen(training.front_end)
-    assert pictures.frames.shape[0] == pictures.energies.shape[0] == 3
+    scenes = [sample_scene(training.pictures.first_seed + clip) for clip in range(3)]
+    assert any(scene.off_screen for scene in scenes)
+    told = [scene for scene in scenes if scene.is_silent or (scene.envelope.max() >= 0.65 and not scene.off_screen)]
+    assert pictures.frames.shape[0] == pictures.energies.shape[0] == len(told) > 0
     assert pictures.frames.shape[1] == pictures.energies.shape[1] == 128
     assert training.sounds.waveforms().waveforms.abs().max() <= 16_384  # a peak of a half
     batches = DenoiserBatches(sounds, training._load("codec", "PatchAutoencoder"), SMALL.denoiser)

@@ -8,21 +8,25 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch.nn import functional
 
 from rewas_engine.components import save_component
 from rewas_engine.energy import SILENCE_NATS
+from rewas_engine.errors import SettingsError
 from rewas_engine.evaluation.judge import FIGURES_FILE, Judge, accuracy, class_accuracies, confusion
 from rewas_engine.evaluation.judge_network import JudgeNetwork
 from rewas_engine.mel import normalised
 from rewas_engine.results import CancelSignal
-from rewas_engine.training.corpus import world_front_end
+from rewas_engine.training.corpus import FULL_SCALE, WorldCorpus, world_front_end
 from rewas_engine.training.loop import LoopConfig, LossFunction, ReportTraining, lower_precision, train
 from rewas_engine.training.pack import LICENCE
 from rewas_engine.training.world import CLASS_NAMES, render_sound, sample_scene
 
 STAGE = "judge"
+FIRST_SEED = 600_000_000
+"""First seed of a corpus that is made for the judge alone; packs are trained on other seeds."""
 HELD_OUT_SEED = 800_000_000
 """First seed of the scenes on which the judge is judged; neither judges nor packs are trained on them."""
 PERMITS = "Any use is free, commercial too. Trained from nothing on clips that this project synthesises."
@@ -46,10 +50,25 @@ class JudgeRecipe:
     label_smoothing: float = 0.05
 
 
-def world_labels(first_seed: int, clips: int) -> list[str | None]:
-    """Classes of the clips of a corpus of consecutive seeds; None where a clip is silent and is not to be learnt."""
-    scenes = [sample_scene(first_seed + clip) for clip in range(clips)]
-    return [None if scene.is_silent else scene.class_name for scene in scenes]
+def world_clips(corpus: WorldCorpus) -> tuple[torch.Tensor, list[str | None]]:
+    """Log-mels [N, T, 64] of a corpus and the classes of its clips, None where one is silent and not to be learnt.
+
+    Raises SettingsError where the clips were made by another version of the world.
+    """
+    scenes = [sample_scene(corpus.first_seed + clip) for clip in range(corpus.clips)]
+    known = [scene.full_caption == caption for scene, caption in zip(scenes, corpus.captions(), strict=True)]
+    # Captions are reworded now and then; with other classes none would agree.
+    if sum(known) < len(known) / 2:
+        raise SettingsError(
+            f"The clips in {corpus.folder} were made by another version of the world.", "Make the corpus anew."
+        )
+    kept = corpus.folder / "log_mels.npy"
+    if kept.is_file():
+        log_mels = torch.from_numpy(np.load(kept, mmap_mode="c"))
+    else:
+        front_end, parts = world_front_end(), corpus.waveforms().waveforms.split(64)
+        log_mels = torch.cat([front_end.log_mel(part.float() / FULL_SCALE).half() for part in parts])
+    return log_mels, [None if scene.is_silent else scene.class_name for scene in scenes]
 
 
 def train_judge(

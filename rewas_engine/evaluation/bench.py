@@ -20,7 +20,7 @@ from rewas_engine.pipeline import ReWaS
 from rewas_engine.results import CancelSignal
 from rewas_engine.synthesis import SamplingSettings
 from rewas_engine.training.corpus import world_front_end
-from rewas_engine.training.world import CLASS_NAMES, Scene, captions, held_out_captions, render_sound
+from rewas_engine.training.world import Scene, captions, held_out_captions, render_sound
 
 CLIPS_AT_ONCE_ON_CPU = 4
 CLIPS_AT_ONCE_ON_GPU = 64
@@ -81,11 +81,13 @@ class BenchClip:
         return self.scene.class_name
 
 
-def bench_clips(split: Split, clips_per_class: int, front_end: AudioFrontEnd, watch: Watch) -> list[BenchClip]:
-    """The split's first clips of every class, class by class. Raises Cancelled."""
+def bench_clips(
+    split: Split, classes: Sequence[str], clips_per_class: int, front_end: AudioFrontEnd, watch: Watch
+) -> list[BenchClip]:
+    """The split's first clips of each class, class by class. Raises Cancelled, SettingsError for an unknown class."""
     clips: list[BenchClip] = []
-    for class_name in CLASS_NAMES:
-        watch.tell("Making the test clips", len(clips), len(CLASS_NAMES) * clips_per_class)
+    for class_name in classes:
+        watch.tell("Making the clips", len(clips), len(classes) * clips_per_class)
         for number, scene in enumerate(split.audible(class_name, clips_per_class)):
             clips.append(bench_clip(scene, number, len(clips), front_end))
     return clips

@@ -20,6 +20,7 @@ from rewas_engine.evaluation.splits import DEVELOPMENT
 from rewas_engine.evaluation.words import right_share
 from rewas_engine.pipeline import ReWaS
 from rewas_engine.results import CancelSignal
+from rewas_engine.training.world import CLASS_NAMES
 
 STEPS = (8, 10, 15, 20)
 GUIDANCE_SCALES = (1.0, 1.25, 1.5, 1.75, 2.0)
@@ -62,21 +63,24 @@ def try_settings(
     clips_per_class: int = CHOOSING_CLIPS_PER_CLASS,
     steps: Sequence[int] = STEPS,
     guidance_scales: Sequence[float] = GUIDANCE_SCALES,
+    classes: Sequence[str] = CLASS_NAMES,
     trained: Trained = "cpu",
+    judge: Judge | None = None,
     on_progress: Callable[[EvaluationProgress], object] | None = None,
     cancel: CancelSignal | None = None,
 ) -> list[TriedSetting]:
     """Every pair of steps and guidance on the same clips and noise, in the order of the grid.
 
+    classes: two or more. judge: of the words; None is the shipped one.
     Raises SettingsError for settings out of range, PackError for a pack that hears otherwise than the world, Cancelled.
     """
     check_geometry(model)
     grid = [model.sampling_settings(count, scale) for count, scale in product(steps, guidance_scales)]
     watch = Watch(on_progress, cancel)
     watch.section = "choose"
-    judge = Judge.load()
-    clips = bench_clips(DEVELOPMENT, clips_per_class, model.front_end, watch)
-    return [_tried(Bench(model, judge, clips, settings, watch), trained) for settings in grid]
+    shown_to = judge or Judge.load()
+    clips = bench_clips(DEVELOPMENT, classes, clips_per_class, model.front_end, watch)
+    return [_tried(Bench(model, shown_to, clips, settings, watch), trained) for settings in grid]
 
 
 def best_setting(rows: Sequence[TriedSetting]) -> TriedSetting:

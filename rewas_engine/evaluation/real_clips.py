@@ -94,17 +94,28 @@ def measured_clip(model: ReWaS, path: Path) -> RealClip:
     frames = read_frames(
         path, start_s=read.start_s, duration_s=read.duration_s, frame_rate=rate, width=width, height=height
     )
-    true = averaged_energy(model.measure_energy(clip), rate, len(frames))
-    if true.std() < 1e-6:
+    heard = averaged_energy(model.measure_energy(clip), rate, len(frames))
+    true = without_silent_end(heard, model.front_end.config.silence_nats)
+    if true.size < 2 or true.std() < 1e-6:
         raise MediaError(f"The sound of {path.name} never changes.", "Choose a clip that has sound.")
     difference = frame_difference(frames)
     curves = {
-        "picture": model.energy_of_frames(frames),
-        "frame_difference": difference,
-        "log_difference": smoothed_log_difference(difference, rate),
+        "picture": model.energy_of_frames(frames)[: true.size],
+        "frame_difference": difference[: true.size],
+        "log_difference": smoothed_log_difference(difference, rate)[: true.size],
     }
     agreements = {method: agreement(true, curve, rate) for method, curve in curves.items()}
     return RealClip(path.name, float(rate), true, curves, agreements, _chance(true, curves["picture"]))
+
+
+def without_silent_end(energy: FloatArray, silence_nats: float) -> FloatArray:
+    """An energy [T] without the digital silence at its end, and without the two values that fade into it.
+
+    There the file has a picture and no more sound: it says nothing of how either follows the other.
+    """
+    sounding = np.flatnonzero(energy > silence_nats + 0.05)
+    end = int(sounding[-1]) + 1 if sounding.size else 0
+    return energy if end == energy.size else energy[: max(0, end - 2)]
 
 
 def _chance(true: FloatArray, curve: FloatArray) -> float:

@@ -27,6 +27,8 @@ _HOW = """## How it was measured
 - **Picture.** Clips of the world at 15 to 60 frames per second. Motion without sound: correlation of the estimate with
   the frame difference; an estimate that varies by less than 0.1 nats follows nothing and counts as 0.
 - **AV-Align.** Peaks of optical flow and onsets of the sound, intersection over union within a frame.
+- **Joint space.** Scenes of the test split as they come. Right against shuffled: the partner of any other clip, of the
+  same class too; against another class's: without those. Exact areas under the ROC curve over all pairs.
 - **Real clips.** Correlation with the energy of the clip's own sound at the pack's picture rate, at zero lag and at the
   best lag within ±0.2 s. *Chance*: what the pack's own curve, turned round in time, exceeds one time in twenty.
 """

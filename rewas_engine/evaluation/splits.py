@@ -41,6 +41,10 @@ class Split:
         scenes = (without_ambience(scene) for scene in self._mixed() if not (scene.is_silent or scene.off_screen))
         return list(islice(scenes, clips))
 
+    def any_scenes(self, clips: int) -> list[Scene]:
+        """The first scenes as they come: any class, with and without sound, ambience and a source in the picture."""
+        return list(islice(self._mixed(), clips))
+
     def silent_motion(self, clips: int) -> list[Scene]:
         """Scenes in which things move and nothing sounds."""
         return list(islice((scene for scene in self._mixed() if scene.silent_motion), clips))

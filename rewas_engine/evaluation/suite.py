@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from rewas_engine.errors import SettingsError
-from rewas_engine.evaluation.bench import Bench, EvaluationProgress, Watch, bench_clips, check_geometry
+from rewas_engine.evaluation.bench import Bench, BenchClip, EvaluationProgress, Watch, bench_clips, check_geometry
 from rewas_engine.evaluation.controls import energy_section, texture_section
 from rewas_engine.evaluation.figures import Evaluation, Figure, Section, Trained
+from rewas_engine.evaluation.joint_space import joint_section
 from rewas_engine.evaluation.judge import Judge
 from rewas_engine.evaluation.onset_control import onset_section
 from rewas_engine.evaluation.picture_to_sound import align_section
@@ -23,11 +24,13 @@ from rewas_engine.evaluation.words import words_section
 from rewas_engine.pipeline import ReWaS
 from rewas_engine.results import CancelSignal
 from rewas_engine.synthesis import SamplingSettings
+from rewas_engine.training.world import CLASS_NAMES
 
 CLIPS_PER_CLASS = 20
 FAST_CLIPS_PER_CLASS = 2
+JOINT_SCENES_A_CLIP = 15
 PICTURES_A_CLIP = 6
-"""So many pictures with a visible source for each clip that a class has on the bench."""
+"""So many scenes for each clip that a class has on the bench."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,7 @@ class EvaluationPlan:
     """What is measured, and on how much.
 
     sections: of SECTION_NAMES. clips_per_class: of the test split. real: a folder of video files with sound.
+    classes: of the world, two or more; none named means all.
     trained: which bars hold.
     """
 
@@ -42,6 +46,7 @@ class EvaluationPlan:
     clips_per_class: int = CLIPS_PER_CLASS
     real: Path | None = None
     trained: Trained = "cpu"
+    classes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.clips_per_class < 1:
@@ -49,13 +54,23 @@ class EvaluationPlan:
         for name in self.sections:
             if name not in SECTION_NAMES:
                 raise SettingsError(f"There is no section {name!r}.", f"Choose from {', '.join(SECTION_NAMES)}.")
+        for name in self.classes:
+            if name not in CLASS_NAMES:
+                raise SettingsError(f"The world knows no class {name!r}.", f"Choose from {', '.join(CLASS_NAMES)}.")
+        if len(set(self.classes)) == 1:
+            raise SettingsError("One class alone cannot be told from others.", "Name two classes or more.")
         if "real" in self.sections and self.real is None:
             raise SettingsError("The section real needs real clips.", "Give the folder that holds them.")
 
     @property
     def chosen(self) -> tuple[str, ...]:
-        """The sections in the order in which they are run; all that can be where none is named."""
+        """The sections in the order in which they are run; all of them where none is named."""
         return tuple(name for name in SECTION_NAMES if name in (self.sections or SECTION_NAMES))
+
+    @property
+    def world_classes(self) -> tuple[str, ...]:
+        """The classes in the world's order; all of them where none is named."""
+        return tuple(name for name in CLASS_NAMES if name in (self.classes or CLASS_NAMES))
 
 
 @dataclass(frozen=True)
@@ -80,10 +95,13 @@ def evaluate(
     plan: EvaluationPlan,
     settings: SamplingSettings | None = None,
     *,
+    judge: Judge | None = None,
     on_progress: Callable[[EvaluationProgress], object] | None = None,
     cancel: CancelSignal | None = None,
 ) -> Evaluation:
-    """Measure a pack on the test split. settings: of sampling; None is the pack's own.
+    """Measure a pack on the test split.
+
+    settings: of sampling; None is the pack's own. judge: of the words; None is the shipped one.
 
     Raises SettingsError for a plan that cannot be carried out, PackError for a pack that hears otherwise than the world
     does, Cancelled within a sampling step of being asked to stop.
@@ -91,7 +109,9 @@ def evaluate(
     check_geometry(model)
     files = video_files(plan.real) if plan.real is not None and "real" in plan.chosen else []
     watch = Watch(on_progress, cancel)
-    run = _prepared(model, plan, settings or model.sampling_settings(), files, watch)
+    clips = _clips(model, plan, watch)
+    bench = Bench(model, judge or Judge.load(), clips, settings or model.sampling_settings(), watch)
+    run = _Run(model, plan, files, watch, bench)
     sections = []
     for name in plan.chosen:
         watch.section = name
@@ -100,13 +120,10 @@ def evaluate(
     return Evaluation(_pack(model), _setting(run), plan.trained, tuple(sections))
 
 
-def _prepared(
-    model: ReWaS, plan: EvaluationPlan, settings: SamplingSettings, files: Sequence[Path], watch: Watch
-) -> _Run:
-    judge = Judge.load()
+def _clips(model: ReWaS, plan: EvaluationPlan, watch: Watch) -> list[BenchClip]:
     needed = any(_SECTIONS[name].needs_bench for name in plan.chosen)
-    clips = bench_clips(TEST, plan.clips_per_class if needed else 1, model.front_end, watch)
-    return _Run(model, plan, files, watch, Bench(model, judge, clips, settings, watch))
+    classes = plan.world_classes
+    return bench_clips(TEST, classes if needed else classes[:1], plan.clips_per_class, model.front_end, watch)
 
 
 def _pack(model: ReWaS) -> dict[str, Any]:
@@ -120,6 +137,7 @@ def _setting(run: _Run) -> dict[str, Any]:
         "split": TEST.name,
         "clips_per_class": run.plan.clips_per_class,
         "clips": len(run.bench.clips),
+        "classes": list(run.plan.world_classes),
         "num_steps": settings.num_steps,
         "guidance_scale": settings.guidance_scale,
         "unguided_share": settings.unguided_share,
@@ -146,6 +164,7 @@ _SECTIONS: dict[str, _SectionMaker] = {
         needs_bench=False,
     ),
     "align": _SectionMaker(lambda run: align_section(run.bench)),
+    "joint": _SectionMaker(lambda run: joint_section(run.bench, TEST, JOINT_SCENES_A_CLIP * run.plan.clips_per_class)),
     "real": _SectionMaker(_real, needs_bench=False),
     "speed": _SectionMaker(
         lambda run: speed_section(run.model, run.bench.clips[0], run.bench.settings, run.watch), needs_bench=False

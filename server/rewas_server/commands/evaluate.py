@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from enum import StrEnum
@@ -47,10 +48,13 @@ def evaluate(
         str | None,
         typer.Option(
             metavar="NAMES",
-            help="Sections, by commas: energy, words, vocoder, onsets, texture, picture, align, real, speed.",
+            help="Sections, by commas: energy, words, vocoder, onsets, texture, picture, align, joint, real, speed.",
         ),
     ] = None,
     clips_per_class: Annotated[int | None, typer.Option(help="Clips of each class; 20 by default.")] = None,
+    classes: Annotated[
+        str | None, typer.Option(metavar="NAMES", help="Classes of the world, by commas; all by default.")
+    ] = None,
     fast: Annotated[bool, typer.Option("--fast", help="2 clips of each class: a look, not a verdict.")] = False,
     real: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Real video clips with sound, to read pictures of.")
@@ -73,13 +77,18 @@ def evaluate(
     with standard_output_kept_clean(), interruptible() as cancel:
         usual = CHOOSING_CLIPS_PER_CLASS if choose else CLIPS_PER_CLASS
         clips = clips_per_class if clips_per_class is not None else FAST_CLIPS_PER_CLASS if fast else usual
-        plan = EvaluationPlan(_listed(only), clips, real, trained=bars.value)
+        plan = EvaluationPlan(_listed(only), clips, real, bars.value, _listed(classes))
         folder = _checked_folder(output or Path(f"eval-{Path(pack).name}"))
         model = ReWaS.from_pretrained(pack, device=device)
         with _progress(model.pack.name) as on_progress:
             if choose:
                 rows = try_settings(
-                    model, clips_per_class=clips, trained=plan.trained, on_progress=on_progress, cancel=cancel
+                    model,
+                    clips_per_class=clips,
+                    classes=plan.world_classes,
+                    trained=plan.trained,
+                    on_progress=on_progress,
+                    cancel=cancel,
                 )
             else:
                 settings = model.sampling_settings(num_steps, guidance_scale)
@@ -94,8 +103,7 @@ def evaluate(
             report = {**evaluation.report(), "output": str(folder), "plots": plots}
             shown, lines = _figure_table(evaluation), [f"report: {folder / 'report.md'}"]
     if not as_json:
-        console = Console(highlight=False)
-        console.print(shown, width=console.width if console.is_terminal else _WIDTH_WITHOUT_TERMINAL)
+        Console(highlight=False, width=None if sys.stdout.isatty() else _WIDTH_WITHOUT_TERMINAL).print(shown)
     Printer(as_json).result(report, lines)
 
 

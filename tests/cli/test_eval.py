@@ -1,0 +1,87 @@
+"""`rewas eval` as it is typed: figures, report, refusals, and Ctrl-C."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+from rewas_command import Rewas, command, environment
+
+QUICK = ("--clips-per-class", 1, "--num-steps", 1, "--classes", "drum_hit,rain")
+
+
+@pytest.mark.slow
+def test_it_prints_one_object_and_writes_a_report(rewas: Rewas, tmp_path: Path) -> None:
+    ran = rewas("eval", "starter", *QUICK, "--only", "energy,onsets", "-o", tmp_path / "report", "--json")
+    assert ran.code == 0, ran.errors
+    report = ran.json()
+    assert report["figures"]["energy_mae_nats"]["passed"] is False
+    assert report["figures"]["onset_f1"]["note"].startswith("not supported")
+    folder = Path(report["output"])
+    assert {path.name for path in folder.iterdir()} == {"report.md", "figures.json", *report["plots"]}
+    assert json.loads((folder / "figures.json").read_text("utf-8"))["figures"] == report["figures"]
+    assert "| figure | value | bar |" in (folder / "report.md").read_text("utf-8")
+
+
+@pytest.mark.slow
+def test_for_people_it_prints_figures_beside_their_bars(rewas: Rewas, tmp_path: Path) -> None:
+    ran = rewas("eval", "starter", *QUICK, "--only", "energy", cwd=tmp_path)
+    assert ran.code == 0, ran.errors
+    assert "Energy error of the mel" in ran.output
+    assert "≤ 0.2" in ran.output
+    assert "miss" in ran.output
+    assert (tmp_path / "eval-starter" / "report.md").is_file()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("nobody",), "'nobody'"),
+        (("starter", "--only", "energy,noise"), "'noise'"),
+        (("starter", "--classes", "dragon,rain"), "'dragon'"),
+        (("starter", "--clips-per-class", 0), "0 clips"),
+        (("starter", "--only", "real"), "needs real clips"),
+        (("starter", "--only", "real", "--real", "nowhere"), "nowhere"),
+        (("starter", "--num-steps", 0), "num_steps is 0"),
+        (("starter", "--output", "file/below"), "file/below"),
+    ],
+)
+def test_what_cannot_be_right_is_refused_and_nothing_written(
+    rewas: Rewas, tmp_path: Path, arguments: tuple[str, ...], said: str
+) -> None:
+    (tmp_path / "file").write_text("")
+    ran = rewas("eval", *arguments, "--json", cwd=tmp_path)
+    assert ran.code == 2, ran.errors
+    assert said in ran.json()["error"]["what"]
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+@pytest.mark.slow
+def test_interrupted_it_stops_and_leaves_nothing(packs: Path, tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        command("eval", "starter", "--num-steps", 1000, "-o", tmp_path / "out", "--json"),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment(packs, tmp_path),
+    )
+    deadline_s = time.monotonic() + 240
+    # The handler is in place once the process has asked for it: bit 1 of the caught signals.
+    while not _catches_termination(process.pid) and process.poll() is None and time.monotonic() < deadline_s:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    output, errors = process.communicate(timeout=240)
+    assert process.returncode == 130, errors
+    assert '"CANCELLED"' in output
+    assert "Traceback" not in errors
+    assert not (tmp_path / "out").exists()
+
+
+def _catches_termination(pid: int) -> bool:
+    status = Path(f"/proc/{pid}/status").read_text()
+    caught = next(line for line in status.splitlines() if line.startswith("SigCgt"))
+    return bool(int(caught.split()[1], 16) & (1 << (signal.SIGTERM - 1)))

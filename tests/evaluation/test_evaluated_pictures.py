@@ -1,0 +1,113 @@
+"""Pictures and real clips: what is held against what, on cases whose answer is known."""
+
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+from given_pack import tiny_model
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rewas_engine import EnergyCurve, ReWaS, SettingsError
+from rewas_engine.evaluation.bench import Watch
+from rewas_engine.evaluation.motion_baselines import frame_difference, smoothed_log_difference
+from rewas_engine.evaluation.pictures import averaged_energy, follows_motion, picture_section, seen_frames
+from rewas_engine.evaluation.real_clips import real_clips_section, video_files, without_silent_end
+from rewas_engine.evaluation.splits import TEST
+from rewas_engine.training.clip_folder import ClipFolder
+from rewas_engine.training.world import render_brightness, sample_scene
+
+SILENCE = -11.5
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> ReWaS:
+    return tiny_model(tmp_path_factory.mktemp("pack"))
+
+
+@given(st.lists(st.floats(-11, 2, width=32), min_size=4, max_size=60))
+def test_four_values_become_their_mean(values: list[float]) -> None:
+    whole = values[: len(values) // 4 * 4]
+    averaged = averaged_energy(EnergyCurve(np.array(whole), 100), Fraction(25), len(whole) // 4)
+    np.testing.assert_allclose(averaged, np.array(whole).reshape(-1, 4).mean(axis=1), atol=1e-4)
+
+
+@given(st.integers(10, 200), st.sampled_from(["24000/1001", "25", "30", "12"]), st.integers(1, 80))
+def test_a_steady_energy_stays_what_it_is_at_any_rate_and_length(size: int, rate: str, count: int) -> None:
+    averaged = averaged_energy(EnergyCurve(np.full(size, -3.0), 100), Fraction(rate), count)
+    np.testing.assert_allclose(averaged, np.full(count, -3.0), atol=1e-4)
+
+
+def test_frame_difference_knows_when_and_how_much() -> None:
+    frames = np.zeros((5, 4, 4), np.uint8)
+    frames[3:] = 10
+    np.testing.assert_allclose(frame_difference(frames), [0, 0, 0, 10, 0])
+    smooth = smoothed_log_difference(frame_difference(np.repeat(frames, 5, axis=0)), 25)
+    assert int(smooth.argmax()) == 15
+    assert np.all(smooth >= 0)
+
+
+def test_a_still_estimate_follows_no_motion() -> None:
+    motion = np.abs(np.sin(np.arange(100))).astype(np.float32)
+    assert follows_motion(np.full(100, SILENCE, np.float32) + 0.01 * motion, motion) == 0.0
+    assert follows_motion(SILENCE + 3 * motion, motion) == pytest.approx(1.0)
+    assert follows_motion(-3 * motion, motion) == pytest.approx(-1.0)
+    assert follows_motion(motion, np.zeros(100, np.float32)) == 0.0
+
+
+@pytest.mark.parametrize("native", ["15", "24000/1001", "25", "60"])
+def test_a_picture_is_shown_as_a_player_shows_it(native: str) -> None:
+    scene = sample_scene(3, "ball_bounce")
+    shown = seen_frames(scene, Fraction(native), (Fraction(25), 16, 16))
+    filmed = render_brightness(scene, frame_rate=Fraction(native), width=16, height=16)
+    assert shown.shape == (128, 16, 16)
+    for index in (0, 40, 127):
+        stands = int(Fraction(2 * index + 1, 50) * Fraction(native))
+        np.testing.assert_array_equal(shown[index], filmed[min(stands, len(filmed) - 1)])
+
+
+def test_the_picture_section_tells_all_kinds_of_clips_apart(model: ReWaS) -> None:
+    section = picture_section(model, TEST, 3, Watch())
+    figures = {figure.key: figure for figure in section.figures}
+    assert section.details["clips"] == {"visible": 3, "silent_motion": 2, "off_screen": 2}
+    assert set(section.details["by_native_rate"]) == {"25", "23.976", "30"}
+    assert all(figure.value is not None and np.isfinite(figure.value) for figure in figures.values())
+    assert figures["picture_visible"].bar is not None
+
+
+def test_the_silent_end_of_a_file_does_not_count() -> None:
+    sounding = np.array([-3.0, -11.5, -4, -5, -6, -9], np.float32)
+    np.testing.assert_array_equal(without_silent_end(sounding, SILENCE), sounding)
+    ended = np.concatenate([sounding, np.full(3, SILENCE, np.float32)])
+    np.testing.assert_array_equal(without_silent_end(ended, SILENCE), sounding[:4])
+    assert without_silent_end(np.full(5, SILENCE, np.float32), SILENCE).size == 0
+
+
+def test_real_clips_are_measured_and_unreadable_ones_named(model: ReWaS, tmp_path: Path) -> None:
+    ClipFolder(tmp_path, first_seed=7, width=64, height=48).write(1, 1)
+    (tmp_path / "broken.mp4").write_bytes(b"no film")
+    (tmp_path / "notes.txt").write_text("not a film either")
+    files = video_files(tmp_path)
+    assert {file.suffix for file in files} == {".mp4"}
+    section = real_clips_section(model, files, Watch())
+    (clip,) = section.details["clips"]
+    assert list(section.details["unread"]) == ["broken.mp4"]
+    assert "broken.mp4" in section.details["unread"]["broken.mp4"]
+    figures = {figure.key: figure.value for figure in section.figures}
+    assert figures["real_clips_zero_lag"] == pytest.approx(clip["picture"]["zero_lag"] or 0.0, abs=1e-4)
+    assert figures["real_clips_best_lag"] >= figures["real_clips_zero_lag"]
+    assert set(figures) >= {"real_clips_frame_difference_zero_lag", "real_clips_log_difference_best_lag"}
+
+
+def test_where_no_clip_can_be_read_nothing_is_claimed(model: ReWaS, tmp_path: Path) -> None:
+    (tmp_path / "broken.mp4").write_bytes(b"no film")
+    section = real_clips_section(model, video_files(tmp_path), Watch())
+    assert [figure.value for figure in section.figures] == [None]
+    assert "no clip could be read" in section.figures[0].note
+
+
+def test_a_folder_without_films_is_refused(tmp_path: Path) -> None:
+    for folder in (tmp_path, tmp_path / "nowhere"):
+        with pytest.raises(SettingsError, match="no video file"):
+            video_files(folder)

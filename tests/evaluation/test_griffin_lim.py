@@ -1,0 +1,44 @@
+"""Griffin-Lim: what comes out sounds as the mel says."""
+
+import numpy as np
+import pytest
+import torch
+
+from rewas_engine.evaluation.griffin_lim import griffin_lim, magnitudes_of
+from rewas_engine.mel import normalised
+from rewas_engine.training.corpus import world_front_end
+from rewas_engine.training.world import render_sound, sample_scene
+
+FRONT_END = world_front_end()
+
+
+@pytest.mark.parametrize("class_name", ["rain", "bell"])
+def test_a_real_mel_comes_back(class_name: str) -> None:
+    log_mel = FRONT_END.hear(normalised(render_sound(sample_scene(5, class_name, 1.28, pattern="steady"))))
+    made = griffin_lim(log_mel.numpy(), FRONT_END)
+    assert made.shape == (128 * 160,)
+    assert float((FRONT_END.hear(made) - log_mel).abs().mean()) < 0.2
+    np.testing.assert_array_equal(made, griffin_lim(log_mel.numpy(), FRONT_END))
+
+
+def test_without_rounds_the_phases_are_worse() -> None:
+    log_mel = FRONT_END.hear(normalised(render_sound(sample_scene(5, "rain", 1.28, pattern="steady"))))
+    distances = [
+        float((FRONT_END.hear(griffin_lim(log_mel.numpy(), FRONT_END, rounds)) - log_mel).abs().mean())
+        for rounds in (0, 32)
+    ]
+    assert distances[1] < 0.7 * distances[0]
+
+
+def test_silence_stays_silence() -> None:
+    silence = np.full((64, 64), FRONT_END.config.silence_nats, np.float32)
+    assert not griffin_lim(silence, FRONT_END).any()
+
+
+def test_magnitudes_give_the_mel_that_they_were_made_from() -> None:
+    spectrum = torch.rand(513, 20, generator=torch.Generator().manual_seed(0))
+    log_mel = torch.log(torch.from_numpy(FRONT_END.filter_bank) @ spectrum).T
+    found = magnitudes_of(log_mel, FRONT_END)
+    assert (found >= 0).all()
+    again = torch.log(torch.from_numpy(FRONT_END.filter_bank) @ found).T
+    torch.testing.assert_close(again, log_mel, atol=0.02, rtol=0)

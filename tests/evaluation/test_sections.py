@@ -1,0 +1,144 @@
+"""Sections on a bench whose answers are known: all as it was asked for, or nothing of it."""
+
+import numpy as np
+import pytest
+from given_pack import TWO_CLASSES, perfect_bench, tiny_model
+
+from rewas_engine import ReWaS
+from rewas_engine.evaluation.bench import Bench, Watch, bench_clips, swapped
+from rewas_engine.evaluation.controls import energy_section, followed, texture_error, texture_section
+from rewas_engine.evaluation.figures import Figure, Section
+from rewas_engine.evaluation.onset_control import has_counted_strikes, onset_section, strikes
+from rewas_engine.evaluation.splits import DEVELOPMENT
+from rewas_engine.evaluation.words import confused_most, words_section
+from rewas_engine.training.world import CLASS_NAMES, captions, held_out_captions
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> ReWaS:
+    return tiny_model(tmp_path_factory.mktemp("pack"))
+
+
+@pytest.fixture
+def bench(model: ReWaS) -> Bench:
+    return perfect_bench(model)
+
+
+def figures_of(section: Section) -> dict[str, Figure]:
+    return {figure.key: figure for figure in section.figures}
+
+
+def test_a_perfect_pack_passes_every_bar_of_the_energy(bench: Bench) -> None:
+    section = energy_section(bench)
+    figures = figures_of(section)
+    assert figures["energy_correlation_mean"].value == pytest.approx(1.0)
+    assert figures["energy_mae_nats"].value == pytest.approx(0.0, abs=1e-6)
+    assert figures["uncontrolled_correlation"].value < 0.2
+    judged = [figure for key, figure in figures.items() if figure.bar and key != "uncontrolled_correlation"]
+    assert all(figure.passed("gpu") for figure in judged)
+    assert section.details["correlation_by_class"] == dict.fromkeys(TWO_CLASSES, 1.0)
+
+
+def test_a_pack_that_ignores_the_energy_misses_it(bench: Bench) -> None:
+    bench.plain = np.full_like(bench.plain, -5.0)
+    figures = figures_of(energy_section(bench))
+    assert figures["energy_correlation_mean"].value == 0.0
+    assert figures["energy_correlation_mean"].passed("cpu") is False
+    assert figures["energy_mae_nats"].value > 0.2
+
+
+def test_a_control_that_runs_the_wrong_way_is_told_by_its_sign(bench: Bench) -> None:
+    requested = [clip.energy for clip in bench.clips]
+    correlations, maes_nats = followed(requested, -bench.plain)
+    np.testing.assert_allclose(correlations, -1.0, atol=1e-5)
+    assert min(maes_nats) > 1
+
+
+def test_without_control_both_directions_are_no_success(bench: Bench) -> None:
+    bench.uncontrolled = -bench.plain
+    figure = figures_of(energy_section(bench))["uncontrolled_correlation"]
+    assert figure.value == pytest.approx(1.0)
+    assert figure.passed("cpu") is False
+    assert "mean -1.000" in figure.note
+
+
+def test_what_the_pack_lacks_is_said(bench: Bench) -> None:
+    assert bench.model.pack.controls == ("energy",)
+    (texture,) = texture_section(bench).figures
+    onsets = figures_of(onset_section(bench))
+    for figure in (texture, onsets["onset_f1"]):
+        assert figure.value is None
+        assert figure.note.startswith("not supported")
+
+
+def test_texture_errors_are_counted_where_something_sounds() -> None:
+    energy = np.array([-11.5, -11.5, -4, -4], np.float32)
+    wanted = np.zeros((4, 4), np.float32)
+    made = np.array([[9.0] * 4, [9.0] * 4, [1.0] * 4, [3.0] * 4], np.float32)
+    assert texture_error(wanted, wanted, energy) == 0
+    assert texture_error(wanted, made, energy) == pytest.approx(2.0)
+    assert texture_error(wanted, made, np.full(4, -5, np.float32)) == pytest.approx(5.5)
+
+
+def test_real_sounds_hit_the_real_onsets(bench: Bench) -> None:
+    section = onset_section(bench)
+    figures = figures_of(section)
+    assert figures["onset_f1_energy"].value == figures["onset_f1_real"].value
+    for key in ("number_accuracy", "matched_share", "average_precision"):
+        assert figures[f"greatest_hits_{key}_energy"].value == 1.0
+
+
+def test_silence_hits_no_onset(bench: Bench) -> None:
+    bench.plain_waveforms = [np.zeros_like(sound) for sound in bench.plain_waveforms]
+    figures = figures_of(onset_section(bench))
+    assert figures["onset_f1_energy"].value == 0.0
+    assert figures["greatest_hits_average_precision_energy"].value == 0.0
+    assert figures["onset_f1_real"].value > 0.5
+
+
+def test_only_strikes_that_can_be_counted_are_counted(model: ReWaS) -> None:
+    clips = bench_clips(DEVELOPMENT, ("drum_hit", "rain"), 12, model.front_end, Watch())
+    counted = [clip for clip in clips if has_counted_strikes(clip)]
+    assert counted
+    for clip in counted:
+        assert clip.class_name == "drum_hit"
+        assert clip.scene.pattern != "roll"
+        track = strikes(clip, 100.0)
+        assert track.shape == clip.energy.shape
+        assert 0 < np.count_nonzero(track) <= clip.scene.event_times_s.size
+        assert track[int(clip.scene.event_times_s[0] * 100 + 1e-9)] > 0
+
+
+@pytest.mark.parametrize(("classes", "per_class"), [(2, 1), (2, 3), (3, 2), (5, 4)])
+def test_every_energy_goes_once_to_a_clip_of_another_class(model: ReWaS, classes: int, per_class: int) -> None:
+    clips = bench_clips(DEVELOPMENT, CLASS_NAMES[:classes], per_class, model.front_end, Watch())
+    places = swapped(clips)
+    assert sorted(places) == list(range(len(clips)))
+    assert all(clips[place].class_name != clip.class_name for clip, place in zip(clips, places, strict=True))
+
+
+def test_clips_are_asked_for_in_known_and_in_unknown_words(model: ReWaS) -> None:
+    for clip in bench_clips(DEVELOPMENT, ("bell", "fire"), 3, model.front_end, Watch()):
+        assert clip.plain in captions(clip.class_name)
+        assert clip.paraphrase in held_out_captions(clip.class_name)
+        assert clip.paraphrase not in captions(clip.class_name)
+        np.testing.assert_allclose(clip.energy, clip.log_mel.mean(axis=1))
+
+
+def test_words_are_counted_in_every_condition(bench: Bench) -> None:
+    section = words_section(bench)
+    figures = figures_of(section)
+    # The same mels are judged alike, whatever stands for them and however ignorant the judge is.
+    assert len({figures[key].value for key in ("real_class", "class", "class_swapped", "vocoded_class")}) == 1
+    assert figures["paraphrase_drop_points"].value == 0.0
+    for table in section.details["confusion"].values():
+        assert np.sum(table) == len(bench.clips)
+        assert np.shape(table) == (len(CLASS_NAMES), len(CLASS_NAMES))
+
+
+def test_the_most_frequent_mistakes_come_first_and_right_ones_are_none() -> None:
+    table = np.array([[9, 1, 0], [3, 0, 0], [0, 0, 2]])
+    assert confused_most(table, ("a", "b", "c")) == [
+        {"asked": "b", "heard": "a", "clips": 3},
+        {"asked": "a", "heard": "b", "clips": 1},
+    ]

@@ -1,0 +1,45 @@
+"""The splits: what is measured on is drawn by no training, and is what it is said to be."""
+
+import numpy as np
+import pytest
+
+from rewas_engine.evaluation.splits import DEVELOPMENT, HELD_OUT_SEED, TEST, Split
+from rewas_engine.training.config import StarterConfig
+from rewas_engine.training.world import CLASS_NAMES
+
+LAST = CLASS_NAMES[-1]
+
+
+def seeds_of(split: Split) -> set[int]:
+    by_class = {scene.seed for name in CLASS_NAMES for scene in split.audible(name, 3)}
+    return by_class | {scene.seed for scene in (*split.any_scenes(50), *split.silent_motion(3), *split.off_screen(3))}
+
+
+def test_the_splits_share_no_scene_with_each_other_or_with_training() -> None:
+    config = StarterConfig()
+    development, test = seeds_of(DEVELOPMENT), seeds_of(TEST)
+    assert not development & test
+    assert min(development | test) >= HELD_OUT_SEED
+    # Sounds are drawn from seed · 1 000 000 on and pictures half a million later.
+    assert (config.seed + 1) * 1_000_000 < HELD_OUT_SEED
+
+
+@pytest.mark.parametrize("split", [DEVELOPMENT, TEST])
+def test_a_class_has_as_many_audible_clips_of_its_own_as_are_asked_for(split: Split) -> None:
+    scenes = split.audible(LAST, 20)
+    assert len({scene.seed for scene in scenes}) == 20
+    assert {scene.class_name for scene in scenes} == {LAST}
+    assert not any(scene.is_silent or scene.ambience for scene in scenes)
+
+
+def test_more_clips_begin_with_the_same_clips() -> None:
+    few, many = (TEST.audible("rain", count) for count in (2, 5))
+    assert [scene.seed for scene in few] == [scene.seed for scene in many[:2]]
+    np.testing.assert_array_equal(few[0].envelope, many[0].envelope)
+
+
+def test_pictures_show_what_their_kind_says() -> None:
+    assert all(scene.silent_motion for scene in TEST.silent_motion(3))
+    assert all(scene.off_screen and not scene.is_silent for scene in TEST.off_screen(3))
+    assert not any(scene.off_screen or scene.is_silent or scene.ambience for scene in TEST.visible(20))
+    assert [len(TEST.silent_motion(3)), len(TEST.off_screen(3)), len(TEST.visible(20))] == [3, 3, 20]

@@ -13,9 +13,9 @@ taken over by the papers that followed, ReWaS among them. Onsets are detected in
 The tolerance is 0.1 s since that is the release's; ±0.05 s is the stricter one of `onsets.onset_f1`. Two departures:
 partners are found by a maximum one-to-one matching where the release goes through the real onsets in order, each taking
 the loudest that is left; and detectors differ (`onsets.detect_onsets` here, librosa's there), so figures are comparable
-with published ones in kind, not to the digit. The release enters missed onsets as positives of confidence 0, which lends
-credit for them: a silent sound scores 1.0. Here they lower the recall, and a silent sound scores 0.0; the figure with
-that credit stands beside it as `credited_average_precision`, for comparison with published tables.
+with published ones in kind, not to the digit. The release enters missed onsets as positives of confidence 0, which
+lends credit for them: there a silent sound scores 1.0. Here they lower the recall; the figure with that credit stands
+beside it as `credited_average_precision`, for comparison with published tables. A silent sound scores 0.0 in both.
 """
 
 from __future__ import annotations

@@ -38,7 +38,9 @@ class Judge:
     def load(cls, folder: Path = JUDGE_FOLDER) -> Judge:
         """The judge in a folder; the shipped one by default. Raises PackError where it is missing or damaged."""
         try:
-            network = JudgeNetwork.from_config(json.loads((folder / CONFIG_FILE).read_text("utf-8")))
+            # Its first weights are drawn, and then replaced: nobody else's random numbers shall depend on that.
+            with torch.random.fork_rng(devices=[]):
+                network = JudgeNetwork.from_config(json.loads((folder / CONFIG_FILE).read_text("utf-8")))
             load_strictly(network, load_file(folder / WEIGHTS_FILE))
             return cls(network, json.loads((folder / FIGURES_FILE).read_text("utf-8")))
         except Exception as error:  # a config that makes no sense fails in several libraries, each in its way

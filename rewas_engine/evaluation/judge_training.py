@@ -91,7 +91,7 @@ def train_judge(
     rows = torch.tensor([row for row, label in enumerate(labels) if label is not None])
     targets = torch.tensor([classes.index(label) for label in labels if label is not None])
     # The loop keeps no weights of the start: they come from the seed alone.
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed)
         network = JudgeNetwork(tuple(classes)).to(memory_format=torch.channels_last)
     loss = judge_loss(log_mels, rows, targets, network, recipe)

@@ -1,0 +1,194 @@
+"""The judge: what it counts, that it is loaded strictly, that it learns, and that loudness does not sway it."""
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from rewas_engine.energy import SILENCE_NATS
+from rewas_engine.errors import PackError, SettingsError
+from rewas_engine.evaluation.judge import JUDGE_FOLDER, Judge, accuracy, class_accuracies, confusion
+from rewas_engine.evaluation.judge_network import JudgeNetwork
+from rewas_engine.evaluation.judge_training import (
+    JudgeRecipe,
+    distorted,
+    measure_judge,
+    train_judge,
+    world_clips,
+)
+from rewas_engine.training.corpus import WorldCorpus, world_front_end
+from rewas_engine.training.loop import LoopConfig
+from rewas_engine.training.world import CLASS_NAMES, sample_scene
+
+CLASSES = ("low", "middle", "high")
+
+
+def bands(count: int, seed: int = 0) -> tuple[torch.Tensor, list[str]]:
+    """Log-mels of short noises, each in one third of the bins, and the names of the thirds."""
+    generator = torch.Generator().manual_seed(seed)
+    log_mels = torch.full((count, 96, 64), SILENCE_NATS)
+    names = []
+    for clip in log_mels:
+        third = int(torch.randint(3, (1,), generator=generator))
+        start = int(torch.randint(64, (1,), generator=generator))
+        names.append(CLASSES[third])
+        clip[start : start + 24, 21 * third : 21 * third + 21] = -2 + torch.randn((24, 21), generator=generator)
+    return log_mels.half(), names
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a judge of three easy classes."""
+    log_mels, names = bands(120)
+    folder = tmp_path_factory.mktemp("run")
+    recipe = JudgeRecipe(
+        LoopConfig(steps=40, learning_rate=3e-3, warmup_steps=5, ema_decay=0.9), batch_size=8, crop_frames=48
+    )
+    train_judge(log_mels, [None, *names[1:]], folder, recipe=recipe, classes=CLASSES)
+    return folder / "judge"
+
+
+def test_it_learns_what_is_easy(trained: Path) -> None:
+    judge = Judge.load(trained)
+    log_mels, names = bands(60, seed=1)
+    table = confusion(names, judge.names(log_mels), judge.classes)
+    assert judge.classes == CLASSES
+    assert accuracy(table) >= 0.95
+
+
+def test_probabilities_are_probabilities_and_of_each_clip_alone(trained: Path) -> None:
+    judge = Judge.load(trained)
+    log_mels, _ = bands(5)
+    together = judge.classify(log_mels)
+    assert together.shape == (5, 3)
+    assert together.sum(axis=1) == pytest.approx(np.ones(5), abs=1e-5)
+    alone = np.concatenate([judge.classify(clip[None]) for clip in log_mels])
+    assert together == pytest.approx(alone, abs=1e-5)
+    assert judge.classify(log_mels[:0]).shape == (0, 3)
+
+
+@pytest.mark.parametrize("gain_nats", [-2.5, -0.7, 1.0])
+def test_a_gain_does_not_sway_it(trained: Path, gain_nats: float) -> None:
+    judge = Judge.load(trained)
+    log_mels = bands(6)[0].float()
+    softer = (log_mels + gain_nats).clamp(min=SILENCE_NATS)
+    # Both floors lie more than 9 nats below their peaks only where the clip is loud enough.
+    loud = log_mels.amax(dim=(1, 2)) + min(gain_nats, 0) - SILENCE_NATS > 9
+    floor = loud.numpy() & (log_mels.amax(dim=(1, 2)) - SILENCE_NATS > 9).numpy()
+    assert judge.classify(softer)[floor] == pytest.approx(judge.classify(log_mels)[floor], abs=1e-5)
+    assert judge.names(softer) == judge.names(log_mels)
+
+
+def test_silence_is_judged_without_harm(trained: Path) -> None:
+    probabilities = Judge.load(trained).classify(torch.full((1, 96, 64), SILENCE_NATS))
+    assert np.isfinite(probabilities).all()
+
+
+def test_training_is_the_same_each_time_and_leaves_the_random_state_alone(tmp_path: Path) -> None:
+    log_mels, names = bands(20)
+    recipe = JudgeRecipe(LoopConfig(steps=3, learning_rate=1e-3, warmup_steps=1), batch_size=4, crop_frames=32)
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    judges = [train_judge(log_mels, names, tmp_path / name, recipe=recipe, classes=CLASSES) for name in ("a", "b")]
+    assert torch.equal(torch.rand(3), expected)
+    assert np.array_equal(judges[0].classify(log_mels), judges[1].classify(log_mels))
+
+
+@pytest.mark.parametrize("harm", ["missing", "unknown", "not finite", "no weights", "no figures"])
+def test_a_damaged_judge_is_refused(trained: Path, tmp_path: Path, harm: str) -> None:
+    folder = Path(shutil.copytree(trained, tmp_path / "judge"))
+    tensors = load_file(folder / "model.safetensors")
+    if harm == "missing":
+        del tensors["stem.bias"]
+    elif harm == "unknown":
+        tensors["stem.shadow"] = torch.zeros(1)
+    elif harm == "not finite":
+        tensors["stem.bias"][0] = torch.nan
+    save_file(tensors, folder / "model.safetensors")
+    if harm == "no weights":
+        (folder / "model.safetensors").unlink()
+    if harm == "no figures":
+        (folder / "figures.json").unlink()
+    with pytest.raises(PackError, match="judge"):
+        Judge.load(folder)
+
+
+def test_what_is_written_is_small_and_says_under_which_licence(trained: Path, tmp_path: Path) -> None:
+    assert json.loads((trained / "figures.json").read_text("utf-8"))["licence"] == "Apache-2.0"
+    weights = JudgeNetwork(CLASS_NAMES).num_parameters()
+    assert 2 * weights < 1_500_000
+
+
+def test_distortion_depends_on_its_generator_and_keeps_the_loud_parts() -> None:
+    log_mels = bands(8)[0].float()
+    once, again, other = (distorted(log_mels, torch.Generator().manual_seed(seed)) for seed in (1, 1, 2))
+    assert torch.equal(once, again)
+    assert not torch.equal(once, other)
+    loud = log_mels > -3
+    assert (once - log_mels)[loud].abs().median() < 0.5
+
+
+def test_held_out_scenes_are_measured(tmp_path: Path) -> None:
+    log_mels, _ = bands(4)
+    recipe = JudgeRecipe(LoopConfig(steps=1, learning_rate=1e-3), batch_size=2, crop_frames=32)
+    judge = train_judge(log_mels, list(CLASS_NAMES[:4]), tmp_path, recipe=recipe)
+    figures = measure_judge(judge, 6)
+    assert np.sum(figures["confusion"]) == figures["scenes"] == 6
+    assert 0 <= figures["worst_class_accuracy"] <= figures["accuracy"] <= 1
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> WorldCorpus:
+    written = WorldCorpus(tmp_path_factory.mktemp("corpus"), 12, 0, 40)
+    written.write(1)
+    return written
+
+
+@pytest.mark.slow
+def test_clips_of_the_world_carry_their_classes(corpus: WorldCorpus) -> None:
+    log_mels, labels = world_clips(corpus)
+    scenes = [sample_scene(40 + clip) for clip in range(12)]
+    assert labels == [None if scene.is_silent else scene.class_name for scene in scenes]
+    assert log_mels.shape == (12, 512, 64)
+    silent = [bool((clip <= SILENCE_NATS + 0.01).all()) for clip in log_mels]
+    assert silent == [scene.is_silent for scene in scenes]
+    corpus.sounds(world_front_end(), lambda texts: torch.zeros(len(texts), 2))
+    assert torch.equal(world_clips(corpus)[0], log_mels)
+
+
+@pytest.mark.slow
+def test_clips_of_another_world_are_refused(corpus: WorldCorpus, tmp_path: Path) -> None:
+    shutil.copytree(corpus.folder, tmp_path, dirs_exist_ok=True)
+    (tmp_path / "00000.json").write_text(json.dumps(["a unicorn"] * 12), "utf-8")
+    with pytest.raises(SettingsError, match="another version"):
+        world_clips(replace(corpus, folder=tmp_path))
+
+
+def test_confusion_counts() -> None:
+    table = confusion(["a", "a", "b", "c"], ["a", "b", "b", "a"], ("a", "b", "c", "d"))
+    assert table.tolist() == [[1, 1, 0, 0], [0, 1, 0, 0], [1, 0, 0, 0], [0, 0, 0, 0]]
+    assert accuracy(table) == 0.5
+    assert class_accuracies(table, ("a", "b", "c", "d")) == {"a": 0.5, "b": 1.0, "c": 0.0}
+    assert accuracy(confusion([], [], ("a",))) is None
+
+
+def test_confusion_refuses_what_it_cannot_count() -> None:
+    with pytest.raises(SettingsError, match="unicorn"):
+        confusion(["a"], ["unicorn"], ("a", "b"))
+    with pytest.raises(SettingsError, match="2 true"):
+        confusion(["a", "b"], ["a"], ("a", "b"))
+
+
+@pytest.mark.skipif(not JUDGE_FOLDER.is_dir(), reason="the judge is not trained yet")
+def test_the_judge_that_ships_knows_the_world() -> None:
+    judge = Judge.load()
+    assert judge.classes == CLASS_NAMES
+    assert judge.figures["accuracy"] >= 0.97
+    assert sum(path.stat().st_size for path in JUDGE_FOLDER.iterdir()) <= 1_500_000
+    assert measure_judge(judge, 40, first_seed=850_000_000)["accuracy"] >= 0.9

@@ -125,12 +125,20 @@ def swapped(clips: Sequence[BenchClip]) -> list[int]:
 
 
 class Bench:
-    """A pack before its test clips. What is generated is kept: energy, class and vocoder figures share it."""
+    """A pack before its test clips. What is generated is kept: energy, class and vocoder figures share it.
+
+    judge: of the words; None is the shipped one, loaded where it is first needed.
+    """
 
     def __init__(
-        self, model: ReWaS, judge: Judge, clips: Sequence[BenchClip], settings: SamplingSettings, watch: Watch
+        self, model: ReWaS, judge: Judge | None, clips: Sequence[BenchClip], settings: SamplingSettings, watch: Watch
     ) -> None:
-        self.model, self.judge, self.clips, self.settings, self.watch = model, judge, list(clips), settings, watch
+        self.model, self._judge, self.clips, self.settings, self.watch = model, judge, list(clips), settings, watch
+
+    @cached_property
+    def judge(self) -> Judge:
+        """Who says what is heard. Raises PackError where the shipped one is missing."""
+        return self._judge or Judge.load()
 
     @cached_property
     def plain(self) -> NDArray[np.float32]:

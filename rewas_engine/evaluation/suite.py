@@ -86,8 +86,10 @@ class _Run:
 
 @dataclass(frozen=True)
 class _SectionMaker:
+    """needs: "clips" of every class, and a "judge" of them."""
+
     make: Callable[[_Run], Section]
-    needs_bench: bool = True
+    needs: tuple[str, ...] = ("clips",)
 
 
 def evaluate(
@@ -110,20 +112,26 @@ def evaluate(
     files = video_files(plan.real) if plan.real is not None and "real" in plan.chosen else []
     watch = Watch(on_progress, cancel)
     clips = _clips(model, plan, watch)
-    bench = Bench(model, judge or Judge.load(), clips, settings or model.sampling_settings(), watch)
-    run = _Run(model, plan, files, watch, bench)
+    run = _Run(model, plan, files, watch, Bench(model, judge, clips, settings or model.sampling_settings(), watch))
+    # A judge that is missing is missed now and not after an hour.
+    accuracy = run.bench.judge.figures.get("accuracy") if _needs(plan, "judge") else None
     sections = []
     for name in plan.chosen:
         watch.section = name
         watch.check()
         sections.append(_SECTIONS[name].make(run))
-    return Evaluation(_pack(model), _setting(run), plan.trained, tuple(sections))
+    setting = {**_setting(run), "judge_real_accuracy": accuracy}
+    return Evaluation(_pack(model), setting, plan.trained, tuple(sections))
 
 
 def _clips(model: ReWaS, plan: EvaluationPlan, watch: Watch) -> list[BenchClip]:
-    needed = any(_SECTIONS[name].needs_bench for name in plan.chosen)
-    classes = plan.world_classes
-    return bench_clips(TEST, classes if needed else classes[:1], plan.clips_per_class, model.front_end, watch)
+    if _needs(plan, "clips"):
+        return bench_clips(TEST, plan.world_classes, plan.clips_per_class, model.front_end, watch)
+    return bench_clips(TEST, plan.world_classes[:1], 1, model.front_end, watch)
+
+
+def _needs(plan: EvaluationPlan, what: str) -> bool:
+    return any(what in _SECTIONS[name].needs for name in plan.chosen)
 
 
 def _pack(model: ReWaS) -> dict[str, Any]:
@@ -142,7 +150,6 @@ def _setting(run: _Run) -> dict[str, Any]:
         "guidance_scale": settings.guidance_scale,
         "unguided_share": settings.unguided_share,
         "device": run.model.device,
-        "judge_real_accuracy": run.bench.judge.figures.get("accuracy"),
     }
 
 
@@ -155,19 +162,19 @@ def _real(run: _Run) -> Section:
 
 _SECTIONS: dict[str, _SectionMaker] = {
     "energy": _SectionMaker(lambda run: energy_section(run.bench)),
-    "words": _SectionMaker(lambda run: words_section(run.bench)),
-    "vocoder": _SectionMaker(lambda run: vocoder_section(run.bench)),
+    "words": _SectionMaker(lambda run: words_section(run.bench), ("clips", "judge")),
+    "vocoder": _SectionMaker(lambda run: vocoder_section(run.bench), ("clips", "judge")),
     "onsets": _SectionMaker(lambda run: onset_section(run.bench)),
     "texture": _SectionMaker(lambda run: texture_section(run.bench)),
     "picture": _SectionMaker(
         lambda run: picture_section(run.model, TEST, PICTURES_A_CLIP * run.plan.clips_per_class, run.watch),
-        needs_bench=False,
+        needs=(),
     ),
-    "align": _SectionMaker(lambda run: align_section(run.bench)),
+    "align": _SectionMaker(lambda run: align_section(run.bench), ("clips", "judge")),
     "joint": _SectionMaker(lambda run: joint_section(run.bench, TEST, JOINT_SCENES_A_CLIP * run.plan.clips_per_class)),
-    "real": _SectionMaker(_real, needs_bench=False),
+    "real": _SectionMaker(_real, needs=()),
     "speed": _SectionMaker(
-        lambda run: speed_section(run.model, run.bench.clips[0], run.bench.settings, run.watch), needs_bench=False
+        lambda run: speed_section(run.model, run.bench.clips[0], run.bench.settings, run.watch), needs=()
     ),
 }
 SECTION_NAMES = tuple(_SECTIONS)

@@ -41,23 +41,30 @@ def test_for_people_it_prints_figures_beside_their_bars(rewas: Rewas, tmp_path: 
     ("arguments", "said"),
     [
         (("nobody",), "'nobody'"),
+        (("starter", "--real", "nowhere"), "nowhere"),
         (("starter", "--only", "energy,noise"), "'noise'"),
         (("starter", "--classes", "dragon,rain"), "'dragon'"),
         (("starter", "--clips-per-class", 0), "0 clips"),
         (("starter", "--only", "real"), "needs real clips"),
-        (("starter", "--only", "real", "--real", "nowhere"), "nowhere"),
-        (("starter", "--num-steps", 0), "num_steps is 0"),
         (("starter", "--output", "file/below"), "file/below"),
     ],
 )
 def test_what_cannot_be_right_is_refused_and_nothing_written(
-    rewas: Rewas, tmp_path: Path, arguments: tuple[str, ...], said: str
+    bare_rewas: Rewas, tmp_path: Path, arguments: tuple[str, ...], said: str
 ) -> None:
     (tmp_path / "file").write_text("")
-    ran = rewas("eval", *arguments, "--json", cwd=tmp_path)
+    ran = bare_rewas("eval", *arguments, "--json", cwd=tmp_path)
     assert ran.code == 2, ran.errors
     assert said in ran.json()["error"]["what"]
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+@pytest.mark.slow
+def test_settings_out_of_range_are_refused(rewas: Rewas, tmp_path: Path) -> None:
+    ran = rewas("eval", "starter", "--num-steps", 0, "--json", cwd=tmp_path)
+    assert ran.code == 2, ran.errors
+    assert "num_steps is 0" in ran.json()["error"]["what"]
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.slow

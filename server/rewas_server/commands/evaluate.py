@@ -71,6 +71,7 @@ def evaluate(
     """Measure a pack on the test split of the synthetic world and write a report with plots."""
     from rewas_engine import ReWaS
     from rewas_engine.evaluation.choosing import CHOOSING_CLIPS_PER_CLASS, best_setting, try_settings
+    from rewas_engine.evaluation.real_clips import video_files
     from rewas_engine.evaluation.suite import CLIPS_PER_CLASS, FAST_CLIPS_PER_CLASS, EvaluationPlan
     from rewas_engine.evaluation.suite import evaluate as evaluate_pack
 
@@ -78,6 +79,8 @@ def evaluate(
         usual = CHOOSING_CLIPS_PER_CLASS if choose else CLIPS_PER_CLASS
         clips = clips_per_class if clips_per_class is not None else FAST_CLIPS_PER_CLASS if fast else usual
         plan = EvaluationPlan(_listed(only), clips, real, bars.value, _listed(classes))
+        if real is not None:
+            video_files(real)
         folder = _checked_folder(output or Path(f"eval-{Path(pack).name}"))
         model = ReWaS.from_pretrained(pack, device=device)
         with _progress(model.pack.name) as on_progress:

@@ -29,7 +29,7 @@ FLUX_POWER = 3.0
 THRESHOLD_NATS, THRESHOLD_SHARE, THRESHOLD_REACH_S = 0.25, 1.0, 0.1
 SEPARATION_S = 0.08
 """Onsets that follow each other faster are taken for one."""
-FAR_STRONGER = 1.5
+FAR_STRONGER = 2.0
 MASKING_S, MASKING_DB = 0.15, 5.0
 """For so long an onset hides others that are softer by so much: the ring, rattle and echo of a strike."""
 

@@ -13,6 +13,7 @@ from rewas_engine.errors import SettingsError
 from rewas_engine.mel import AudioFrontEnd, MelConfig, normalised
 from rewas_engine.training.world import (
     CLASS_NAMES,
+    EVENT_PATTERNS,
     PATTERNS,
     STRUCK_CLASSES,
     SUSTAINED_CLASSES,
@@ -178,3 +179,19 @@ def test_bad_requests_are_refused() -> None:
         sample_scene(0, duration_s=0.0)
     with pytest.raises(SettingsError, match="0 x 64"):
         render_picture(sample_scene(0), width=0)
+
+
+@pytest.mark.slow
+@settings(deadline=None, max_examples=150)
+@given(st.integers(0, 2**31), st.floats(0.2, 12.0), st.sampled_from(EVENT_PATTERNS))
+def test_events_lie_within_the_clip_at_any_length(seed: int, duration_s: float, pattern: str) -> None:
+    scene = sample_scene(seed, duration_s=duration_s, pattern=pattern)
+    assert scene.event_times_s.size > 0
+    assert scene.event_times_s.min() >= 0
+    assert scene.event_times_s.max() < duration_s
+    assert np.isfinite(render_sound(scene)).all()
+
+
+def test_jitter_does_not_carry_an_event_out_of_the_clip() -> None:
+    earliest = min(float(sample_scene(seed, pattern="regular").event_times_s.min()) for seed in range(2000))
+    assert earliest >= 0

@@ -39,6 +39,8 @@ def excitation(
     start_s, end_s = _active_span(rng, duration_s)
     if pattern in EVENT_PATTERNS:
         times_s = _separated(_EVENT_TIMES[pattern](rng, start_s, end_s))
+        # Jitter may carry the first or last event out of the span, and of the clip.
+        times_s = times_s[(times_s >= start_s) & (times_s < end_s)]
         if times_s.size == 0:  # a span too short for the pattern still holds one event
             times_s = _single(rng, start_s, end_s)
         strengths = _strengths(rng, times_s)

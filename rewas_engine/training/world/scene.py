@@ -48,6 +48,9 @@ SCENE_STREAM, SOUND_STREAM, PICTURE_STREAM, ROOM_STREAM, LAYER_STREAM, OFF_SCREE
 JOINED_CAPTION_STREAM, MURMUR_STREAM = 6, 7
 
 
+SHORTEST_S = 0.2
+
+
 @dataclass(frozen=True, eq=False)
 class Scene:
     """One clip of the world, before it is made visible and audible.
@@ -128,14 +131,14 @@ def sample_scene(
     """The scene that a seed draws; class and pattern are drawn too unless they are given.
 
     A given pattern is always audible: silent scenes come only where the pattern is drawn.
-    Raises SettingsError for an unknown class or pattern, or a duration that is not positive.
+    Raises SettingsError for an unknown class or pattern, or a duration below SHORTEST_S.
     """
     if class_name is not None and class_name not in CLASS_NAMES:
         raise SettingsError(f"The world knows no class {class_name!r}.", f"Choose one of {', '.join(CLASS_NAMES)}.")
     if pattern is not None and pattern not in PATTERNS:
         raise SettingsError(f"The world knows no pattern {pattern!r}.", f"Choose one of {', '.join(PATTERNS)}.")
-    if not duration_s > 0:
-        raise SettingsError(f"The scene's duration is {duration_s} s.", "Give a duration above 0 s.")
+    if not duration_s >= SHORTEST_S:
+        raise SettingsError(f"The scene's duration is {duration_s} s.", f"Give a duration of at least {SHORTEST_S} s.")
 
     rng = np.random.default_rng([seed, SCENE_STREAM])
     drawn_class = str(rng.choice(CLASS_NAMES))

@@ -17,7 +17,9 @@ from rewas_engine.evaluation.bench import Watch
 from rewas_engine.evaluation.figures import Figure, Section
 from rewas_engine.evaluation.motion_baselines import frame_difference, smoothed_log_difference
 from rewas_engine.evaluation.pictures import averaged_energy
-from rewas_engine.media.video import read_frames
+from rewas_engine.media.audio import read_audio
+from rewas_engine.media.video import probe_video, read_frames
+from rewas_engine.mel import normalised
 from rewas_engine.pipeline import ReWaS
 
 VIDEO_SUFFIXES = (
@@ -30,6 +32,8 @@ METHODS = {
     "log_difference": "Smoothed log difference",
 }
 """What is held against a clip's own energy."""
+SILENT_END_VALUES = 0.25
+"""Less silence at the end than so many values of a clip is no end."""
 CHANCE_SHIFTS = 200
 CHANCE_PERCENTILE = 95
 
@@ -94,8 +98,15 @@ def measured_clip(model: ReWaS, path: Path) -> RealClip:
     frames = read_frames(
         path, start_s=read.start_s, duration_s=read.duration_s, frame_rate=rate, width=width, height=height
     )
-    heard = averaged_energy(model.measure_energy(clip), rate, len(frames))
-    true = without_silent_end(heard, model.front_end.config.silence_nats)
+    sound = read_audio(
+        path,
+        start_s=read.start_s,
+        duration_s=read.duration_s,
+        sample_rate_hz=model.pack.sample_rate_hz,
+        origin_s=probe_video(path).start_s,
+    )
+    heard = model.front_end.measure(normalised(sound) if sound.any() else sound)
+    true = averaged_energy(heard, rate, len(frames))[: values_with_sound(sound, len(frames))]
     if true.size < 2 or true.std() < 1e-6:
         raise MediaError(f"The sound of {path.name} never changes.", "Choose a clip that has sound.")
     difference = frame_difference(frames)
@@ -108,14 +119,17 @@ def measured_clip(model: ReWaS, path: Path) -> RealClip:
     return RealClip(path.name, float(rate), true, curves, agreements, _chance(true, curves["picture"]))
 
 
-def without_silent_end(energy: FloatArray, silence_nats: float) -> FloatArray:
-    """An energy [T] without the digital silence at its end, and without the two values that fade into it.
+def values_with_sound(sound: FloatArray, values: int) -> int:
+    """How many of a clip's values lie before its sound [samples] ends in digital silence, if it does.
 
-    There the file has a picture and no more sound: it says nothing of how either follows the other.
+    There the file has a picture and no more sound: it says nothing of how either follows the other. The value in which
+    the sound breaks off is left out too, and the one before, into which the window of the spectrum reaches.
     """
-    sounding = np.flatnonzero(energy > silence_nats + 0.05)
+    sounding = np.flatnonzero(sound)
     end = int(sounding[-1]) + 1 if sounding.size else 0
-    return energy if end == energy.size else energy[: max(0, end - 2)]
+    if end >= sound.size * (1 - SILENT_END_VALUES / values):
+        return values
+    return max(0, end * values // sound.size - 1)
 
 
 def _chance(true: FloatArray, curve: FloatArray) -> float:

@@ -38,13 +38,15 @@ def markdown(evaluation: Evaluation, plots: Plots) -> str:
     """The page, with links to plots that lie beside it."""
     pack, setting = evaluation.pack, evaluation.setting
     missed = [figure.label for figure in evaluation.figures().values() if figure.passed(evaluation.trained) is False]
-    verdict = f"{len(missed)} missed: {'; '.join(missed)}." if missed else "None of those measured is missed."
+    verdict = "\n".join(["Missed:\n", *(f"- {label}" for label in missed)]) if missed else "No bar is missed."
     head = f"""# {pack["name"]} {pack["version"]}: evaluation
 
 {setting["clips"]} clips of the {setting["split"]} split, {setting["clips_per_class"]} a class; {setting["num_steps"]}
 steps, guidance {setting["guidance_scale"]:g}, on {setting["device"]}. The pack's controls:
 {", ".join(pack["controls"])}.
-Bars are those of packs trained on a {evaluation.trained.upper()}. {verdict}
+Bars are those of packs trained on a {evaluation.trained.upper()}.
+
+{verdict}
 """
     parts = [head]
     for section in evaluation.sections:

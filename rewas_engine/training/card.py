@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from rewas_engine.evaluation.control import held_out_scenes, measure_control
-from rewas_engine.evaluation.picture import measure_picture
+from rewas_engine.evaluation.figures import Evaluation
+from rewas_engine.evaluation.report import shown_bar, shown_value, shown_verdict, table
+from rewas_engine.evaluation.suite import EvaluationPlan, evaluate
 from rewas_engine.pipeline import ReWaS
 from rewas_engine.training.pack import LICENCE, PERMITS
 from rewas_engine.training.world import CLASS_NAMES
@@ -20,33 +21,38 @@ from rewas_engine.training.world import CLASS_NAMES
 if TYPE_CHECKING:
     from rewas_engine.training.config import StarterConfig
 
-MEASURED_SCENES = 64
 FIGURES_FILE = "figures.json"
+MEASURED = EvaluationPlan(("energy", "picture"), clips_per_class=2)
+"""What a training measures by itself: enough to see that it went well. `rewas eval` measures everything."""
 
 
-def measure_pack(path: Path, *, on_scene: Callable[[int, int], object] | None = None) -> dict[str, float]:
-    """The figures of the card: control on held-out scenes, and picture to energy on held-out clips."""
+def measure_pack(path: Path, *, on_scene: Callable[[int, int], object] | None = None) -> Evaluation:
+    """The figures of the card. on_scene: called with finished and total clips of what is being measured."""
     model = ReWaS.from_pretrained(path)
-    control = measure_control(model, held_out_scenes(MEASURED_SCENES), on_scene=on_scene)
-    return {**control.summary(), **measure_picture(model, held_out_scenes(MEASURED_SCENES)).summary()}
+    tell = on_scene or (lambda done, total: None)
+    return evaluate(model, MEASURED, on_progress=lambda progress: tell(progress.done, progress.total))
 
 
 def write_model_card(
     path: Path,
     config: StarterConfig,
     records: Mapping[str, Mapping[str, Any]],
-    figures: Mapping[str, float],
+    evaluation: Evaluation,
 ) -> None:
-    """Write README.md and figures.json beside pack.toml.
-
-    records: stage -> seconds and losses. figures: name -> value.
-    """
+    """Write README.md and figures.json beside pack.toml. records: stage -> seconds and losses."""
     rows = "\n".join(
         f"| {stage} | {len(record['losses'])} | {record['seconds'] / 60:.0f} | {record['losses'][0]:.3f} | "
         f"{sum(record['losses'][-50:]) / len(record['losses'][-50:]):.3f} |"
         for stage, record in records.items()
     )
-    measured = "\n".join(f"| {name.replace('_', ' ')} | {value:g} |" for name, value in figures.items())
+    trained, figures = evaluation.trained, evaluation.figures()
+    measured = table(
+        ("figure", "value", "bar", ""),
+        [
+            (figure.label, shown_value(figure), shown_bar(figure, trained), shown_verdict(figure, trained))
+            for figure in figures.values()
+        ],
+    )
     classes = ", ".join(name.replace("_", " ") for name in CLASS_NAMES)
     text = f"""# {path.name}
 
@@ -67,13 +73,11 @@ Licence: {LICENCE}. {PERMITS}
 
 ## Figures
 
-On {MEASURED_SCENES} synthetic scenes that no stage has seen. Correlations are Pearson's between requested and produced
-energy (mean log-mel, 100 values a second); "uncontrolled" is the same noise and prompt with the adapter switched off.
+On {evaluation.setting["clips"]} synthetic scenes that no stage has seen, with {evaluation.setting["num_steps"]} steps.
+Correlations are Pearson's between requested and produced energy (mean log-mel, 100 values a second); without control is
+the same noise and prompt with the adapter switched off. `rewas eval` says how each figure is measured.
 
-| figure | value |
-|---|---|
 {measured}
-
 ## Limits
 
 - It knows {len(CLASS_NAMES)} kinds of sound: {classes}. Other prompts land on the nearest of these, or between them.
@@ -84,7 +88,9 @@ energy (mean log-mel, 100 values a second); "uncontrolled" is the same noise and
 - No speech, no music.
 """
     _write(path / "README.md", text)
-    _write(path / FIGURES_FILE, json.dumps({"figures": dict(figures), "config": asdict(config)}, indent=1) + "\n")
+    values = {key: figure.value for key, figure in figures.items() if figure.value is not None}
+    told = {"scenes": evaluation.setting["clips"], **values}
+    _write(path / FIGURES_FILE, json.dumps({"figures": told, "config": asdict(config)}, indent=1) + "\n")
 
 
 def _write(path: Path, text: str) -> None:

@@ -105,8 +105,7 @@ def _energy_examples(drawn: Mapping[str, Any]) -> Figure:
             curves.plot(times_s, example[key], color=colour, linewidth=width, label=label)
         _label(curves, "", "time (s)", "energy (nats)")
         curves.set_xlim(0, example["requested"].size / _MEL_RATE_HZ)
-        if number == 0:
-            curves.legend(frameon=False, fontsize=8, ncols=3, loc="lower right")
+    figure.legend(*axes[columns].get_legend_handles_labels(), loc="outside upper center", ncols=3, frameon=False)
     return figure
 
 
@@ -126,11 +125,11 @@ def _classes(by_class: Mapping[str, Mapping[str, float]]) -> Figure:
     names = sorted(by_class["plain"], key=lambda name: (by_class["plain"][name], name))
     figure, (axis,) = new_figure(1, row_height=1.2 + 0.26 * len(names))
     looks = {
-        "real": (_GREY, "s", "real clips", 26),
+        "plain": (_BLUE, "o", "plain prompts", 110),
+        "real": (_GREY, "s", "real clips", 20),
         "swapped": (_ORANGE, "v", "another class's energy", 34),
         "paraphrased": (_GREEN, "^", "unseen paraphrases", 34),
-        "vocoded": ("#7b4fa3", "D", "after the vocoder", 24),
-        "plain": (_BLUE, "o", "plain prompts", 52),
+        "vocoded": ("#7b4fa3", "D", "after the vocoder", 14),
     }
     for place, name in enumerate(names):
         row = [by_class[condition][name] for condition in looks]
@@ -147,6 +146,8 @@ def _classes(by_class: Mapping[str, Mapping[str, float]]) -> Figure:
 
 
 def _confusion(counts: NDArray[np.int64], classes: Sequence[str]) -> Figure:
+    shown = (counts.sum(axis=0) + counts.sum(axis=1)) > 0
+    counts, classes = counts[np.ix_(shown, shown)], [name for name, is_in in zip(classes, shown, strict=True) if is_in]
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     side = 3.0 + 0.3 * len(classes)
     figure, (axis,) = new_figure(1, width=side + 0.8, row_height=side)
@@ -299,7 +300,7 @@ def _draw_real(section: Section, trained: Trained) -> list[Drawing]:
         _label(axis, clip.name, "", "standard deviations")
         axis.set_title(f"{against}{motion.best_correlation or 0.0:.2f}", loc="right", fontsize=9, color=_INK)
         axis.set_xlim(0, times_s[-1])
-    axes[0].legend(frameon=False, fontsize=8, ncols=3, loc="lower right")
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=3, frameon=False)
     axes[-1].set_xlabel("time (s)")
     return [("real-clips.png", "Real clips: own energy, the pack's estimate, smoothed log frame difference", figure)]
 

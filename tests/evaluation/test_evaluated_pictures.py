@@ -13,7 +13,7 @@ from rewas_engine import EnergyCurve, ReWaS, SettingsError
 from rewas_engine.evaluation.bench import Watch
 from rewas_engine.evaluation.motion_baselines import frame_difference, smoothed_log_difference
 from rewas_engine.evaluation.pictures import averaged_energy, follows_motion, picture_section, seen_frames
-from rewas_engine.evaluation.real_clips import real_clips_section, video_files, without_silent_end
+from rewas_engine.evaluation.real_clips import real_clips_section, values_with_sound, video_files
 from rewas_engine.evaluation.splits import TEST
 from rewas_engine.training.clip_folder import ClipFolder
 from rewas_engine.training.world import render_brightness, sample_scene
@@ -77,11 +77,12 @@ def test_the_picture_section_tells_all_kinds_of_clips_apart(model: ReWaS) -> Non
 
 
 def test_the_silent_end_of_a_file_does_not_count() -> None:
-    sounding = np.array([-3.0, -11.5, -4, -5, -6, -9], np.float32)
-    np.testing.assert_array_equal(without_silent_end(sounding, SILENCE), sounding)
-    ended = np.concatenate([sounding, np.full(3, SILENCE, np.float32)])
-    np.testing.assert_array_equal(without_silent_end(ended, SILENCE), sounding[:4])
-    assert without_silent_end(np.full(5, SILENCE, np.float32), SILENCE).size == 0
+    sound = np.zeros(1000, np.float32)
+    assert values_with_sound(sound, 10) == 0
+    sound[300:500] = 0.1
+    assert values_with_sound(sound, 10) == 4
+    sound[990] = 0.1
+    assert values_with_sound(sound, 10) == 10
 
 
 def test_real_clips_are_measured_and_unreadable_ones_named(model: ReWaS, tmp_path: Path) -> None:

@@ -59,7 +59,7 @@ def test_what_is_not_supported_is_said_and_neither_passed_nor_missed() -> None:
     assert shown_value(figure) == "not supported: the pack has no onset control"
     page = markdown(evaluation(figure), {})
     assert "| Onset F1 | not supported: the pack has no onset control | ≥ 0.85 |" in page
-    assert "None of those measured is missed." in page
+    assert "No bar is missed." in page
 
 
 def test_the_page_names_what_was_missed_and_shows_its_plots() -> None:
@@ -67,7 +67,7 @@ def test_the_page_names_what_was_missed_and_shows_its_plots() -> None:
         evaluation(Figure("class", "Right class", 0.2), correlation_by_class={"rain": 0.5, "sea_waves": 0.25}),
         {"energy": [("energy.png", "Energy")]},
     )
-    assert "1 missed: Right class." in page
+    assert "Missed:\n\n- Right class\n" in page
     assert "![Energy](energy.png)" in page
     assert "| sea waves | 0.25 |" in page
 

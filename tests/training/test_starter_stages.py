@@ -11,6 +11,7 @@ import torch
 
 from rewas_engine import EnergyCurve, ReWaS, SettingsError
 from rewas_engine.control import Controls
+from rewas_engine.evaluation.suite import EvaluationPlan
 from rewas_engine.training import card
 from rewas_engine.training.config import StarterConfig
 from rewas_engine.training.corpus import WorldCorpus
@@ -44,7 +45,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[StarterTraining, 
     told: list[TrainingProgress] = []
     training = StarterTraining(SMALL, tmp_path_factory.mktemp("run"), report=told.append)
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(card, "MEASURED_SCENES", 2)
+        patched.setattr(card, "MEASURED", EvaluationPlan(("energy", "picture"), 1, classes=("drum_hit", "rain")))
         training.run()
     return training, told
 

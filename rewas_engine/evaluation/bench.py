@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -160,14 +160,11 @@ class Bench:
     @cached_property
     def uncontrolled(self) -> NDArray[np.float32]:
         """[N, T, bins] of the same prompts and noise, the adapter switched off."""
-        settings = self.model.sampling_settings(
-            self.settings.num_steps, self.settings.guidance_scale, control_strength=0.0
-        )
         return self.generated(
             "Without the control",
             [clip.plain for clip in self.clips],
             [_energy(clip) for clip in self.clips],
-            settings=settings,
+            settings=replace(self.settings, control_strength=0.0),
         )
 
     @cached_property

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import product
 from typing import Any
 
@@ -44,6 +44,7 @@ class TriedSetting:
 
     num_steps: int
     guidance_scale: float
+    unguided_share: float
     correlation_mean: float
     correlation_worse_tenth: float
     mae_nats: float
@@ -63,19 +64,25 @@ def try_settings(
     clips_per_class: int = CHOOSING_CLIPS_PER_CLASS,
     steps: Sequence[int] = STEPS,
     guidance_scales: Sequence[float] = GUIDANCE_SCALES,
+    unguided_shares: Sequence[float] | None = None,
     classes: Sequence[str] = CLASS_NAMES,
     trained: Trained = "cpu",
     judge: Judge | None = None,
     on_progress: Callable[[EvaluationProgress], object] | None = None,
     cancel: CancelSignal | None = None,
 ) -> list[TriedSetting]:
-    """Every pair of steps and guidance on the same clips and noise, in the order of the grid.
+    """Every choice of steps, guidance and unguided share on the same clips and noise, in the order of the grid.
 
-    classes: two or more. judge: of the words; None is the shipped one.
+    unguided_shares: see SamplingSettings; None is the pack's own alone. classes: two or more. judge: of the words; None
+    is the shipped one.
     Raises SettingsError for settings out of range, PackError for a pack that hears otherwise than the world, Cancelled.
     """
     check_geometry(model)
-    grid = [model.sampling_settings(count, scale) for count, scale in product(steps, guidance_scales)]
+    shares = (model.sampling_settings().unguided_share,) if unguided_shares is None else unguided_shares
+    grid = [
+        replace(model.sampling_settings(count, scale), unguided_share=share)
+        for count, scale, share in product(steps, guidance_scales, shares)
+    ]
     watch = Watch(on_progress, cancel)
     watch.section = "choose"
     shown_to = judge or Judge.load()
@@ -107,7 +114,9 @@ def _tried(bench: Bench, trained: Trained) -> TriedSetting:
         right_share(bench.judge, clips, bench.swapped),
     )
     margin = min(_margin(key, value, trained) for key, value in zip(_JUDGED_BY, figures, strict=True))
-    return TriedSetting(settings.num_steps, settings.guidance_scale, *figures, seconds_a_clip, margin)
+    return TriedSetting(
+        settings.num_steps, settings.guidance_scale, settings.unguided_share, *figures, seconds_a_clip, margin
+    )
 
 
 def _margin(key: str, value: float, trained: Trained) -> float:

@@ -9,10 +9,15 @@ import numpy as np
 import torch
 
 from rewas_engine import ReWaS
+from rewas_engine.control import hint_channels
 from rewas_engine.evaluation.bench import Bench, Watch, bench_clips
 from rewas_engine.evaluation.judge import Judge
 from rewas_engine.evaluation.judge_network import JudgeNetwork
 from rewas_engine.evaluation.splits import DEVELOPMENT
+from rewas_engine.mel import MelConfig
+from rewas_engine.models.adapter import EnergyAdapter
+from rewas_engine.training.pack import write_pack
+from rewas_engine.training.starter import SENTENCE_ENCODER, StarterTraining
 from rewas_engine.training.untrained import write_untrained_pack
 from rewas_engine.training.world import CLASS_NAMES
 
@@ -21,6 +26,26 @@ TWO_CLASSES = ("drum_hit", "rain")
 
 def tiny_model(folder: Path) -> ReWaS:
     return ReWaS.from_pretrained(write_untrained_pack(folder / "tiny"), device="cpu")
+
+
+def able_model(folder: Path) -> ReWaS:
+    """A tiny pack that understands onsets and texture beside energy."""
+    components = {
+        role: module for role, module in tiny_model(folder)._components.items() if isinstance(module, torch.nn.Module)
+    }
+    del components["text_encoder"]
+    denoiser = components["denoiser"]
+    components["adapter"] = EnergyAdapter.from_denoiser(denoiser, 16, hint_channels(denoiser.config.in_channels, 4))
+    path = write_pack(
+        components,
+        folder / "able",
+        schedule=StarterTraining.schedule(),
+        sentence_encoder=SENTENCE_ENCODER,
+        audio=MelConfig(),
+        version="0.0.1",
+        summary="Untrained.",
+    )
+    return ReWaS.from_pretrained(path, device="cpu")
 
 
 def ignorant_judge() -> Judge:

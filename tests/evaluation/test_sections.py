@@ -1,8 +1,10 @@
 """Sections on a bench whose answers are known: all as it was asked for, or nothing of it."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
-from given_pack import TWO_CLASSES, perfect_bench, tiny_model
+from given_pack import TWO_CLASSES, able_model, perfect_bench, tiny_model
 
 from rewas_engine import ReWaS
 from rewas_engine.evaluation.bench import Bench, Watch, bench_clips, swapped
@@ -69,6 +71,17 @@ def test_what_the_pack_lacks_is_said(bench: Bench) -> None:
     for figure in (texture, onsets["onset_f1"]):
         assert figure.value is None
         assert figure.note.startswith("not supported")
+
+
+def test_a_pack_with_all_controls_is_asked_for_onsets_and_texture(tmp_path: Path) -> None:
+    bench = perfect_bench(able_model(tmp_path))
+    assert bench.model.pack.controls == ("energy", "onsets", "texture")
+    texture, onsets = figures_of(texture_section(bench)), figures_of(onset_section(bench))
+    assert texture["texture_error_without_nats"].value == pytest.approx(0, abs=1e-6)
+    assert texture["texture_error_nats"].value > 0.1  # what an untrained pack makes of it
+    assert 0 <= onsets["onset_f1"].value < onsets["onset_f1_real"].value
+    assert onsets["onset_f1"].passed("cpu") is False
+    assert "greatest_hits_average_precision_onsets" in onsets
 
 
 def test_texture_errors_are_counted_where_something_sounds() -> None:

@@ -137,15 +137,17 @@ def test_settings_are_tried_on_the_same_clips(model: ReWaS) -> None:
         classes=TWO_CLASSES,
         steps=(1, 2),
         guidance_scales=(1.0, 2.0),
+        unguided_shares=(0.5,),
         judge=ignorant_judge(),
     )
     assert [(row.num_steps, row.guidance_scale) for row in rows] == [(1, 1.0), (1, 2.0), (2, 1.0), (2, 2.0)]
+    assert {row.unguided_share for row in rows} == {0.5}
     assert all(row.margin < 0 and row.seconds_a_clip > 0 for row in rows)
     assert json.loads(json.dumps(rows[0].report()))["num_steps"] == 1
 
 
 def tried(steps: int, margin: float) -> TriedSetting:
-    return TriedSetting(steps, 1.5, 0.97, 0.92, 0.19, 0.9, 0.7, 0.5, margin)
+    return TriedSetting(steps, 1.5, 0.3, 0.97, 0.92, 0.19, 0.9, 0.7, 0.5, margin)
 
 
 def test_the_best_setting_is_the_quickest_of_those_that_are_as_good() -> None:

@@ -178,7 +178,19 @@ def _figure_table(evaluation: Evaluation) -> Table:
 
 
 def _settings_table(rows: Sequence[TriedSetting], best: TriedSetting) -> Table:
-    heads = ("steps", "guidance", "correlation", "10th pct.", "MAE", "class", "swapped", "s a clip", "margin", "")
+    heads = (
+        "steps",
+        "guidance",
+        "unguided",
+        "correlation",
+        "10th pct.",
+        "MAE",
+        "class",
+        "swapped",
+        "s a clip",
+        "margin",
+        "",
+    )
     table = Table(*heads, title="On the development split", title_justify="left")
     for row in rows:
         figures = (
@@ -192,6 +204,7 @@ def _settings_table(rows: Sequence[TriedSetting], best: TriedSetting) -> Table:
         table.add_row(
             str(row.num_steps),
             f"{row.guidance_scale:g}",
+            f"{row.unguided_share:g}",
             *(f"{value:.3f}" for value in figures),
             f"{row.margin:+.3f}",
             "best" if row == best else "",

@@ -57,11 +57,10 @@ def main() -> None:
 
 
 def corpus_in(folder: Path, clips: int, workers: int) -> WorldCorpus:
-    """The corpus of sounds in a folder, made where there is none."""
+    """The corpus of sounds in a folder; what it lacks is made."""
     described = folder / "corpus.json"
-    if described.is_file():
-        return WorldCorpus(folder, **json.loads(described.read_text("utf-8")))
-    corpus = WorldCorpus(folder, clips, 0, FIRST_SEED)
+    stored = json.loads(described.read_text("utf-8")) if described.is_file() else None
+    corpus = WorldCorpus(folder, **stored) if stored else WorldCorpus(folder, clips, 0, FIRST_SEED)
     corpus.write(workers, lambda done, total: print(f"corpus: {done} of {total}", flush=True))
     return corpus
 

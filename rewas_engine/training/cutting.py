@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -26,6 +27,10 @@ SILENT_SHARE = 1e-2
 """So are clips that are 40 dB weaker than their recording's strongest."""
 SOUNDING_FOR_EACH_SILENT = 10
 """Silence is learnt from few examples: one silent clip is kept for so many of the same recording that sound."""
+SHORT_SHARE = 0.5
+"""A sound that fills less of a clip is heard in a second clip too, repeated: it must not be learnt as a beginning."""
+LONGEST_GAP_S = 1.5
+SOFTEST_REPETITION = 0.25
 WEAKEST_SHARE = 0.1
 """A clip that is weaker by more than 20 dB than its recording keeps its distance: what is faint stays faint."""
 
@@ -83,6 +88,7 @@ class RecordingClips:
 def cut_recording(recording: Recording, clips: ClipFormat, cancel: CancelSignal | None = None) -> RecordingClips:
     """Read a recording, mixed to mono and at the clips' rates, and cut it; one shorter than a clip ends in silence.
 
+    A short sound without picture gives a second clip, in which it is heard several times, at drawn times and levels.
     Raises MediaError where it cannot be read, is silent throughout, or lacks sound or a picture that is wanted;
     Cancelled where asked to stop.
     """
@@ -108,9 +114,13 @@ def cut_recording(recording: Recording, clips: ClipFormat, cancel: CancelSignal 
     if not sound.size or _peak(sound) < SILENT_PEAK:
         raise MediaError(f"{recording.name} is silent throughout.", "Leave it out, or export it again.")
     starts = _chosen_starts(sound, clips)
+    parts = [sound[start : start + clips.samples] for start in starts]
+    if picture is None and sound.size < SHORT_SHARE * clips.samples:
+        starts.append(0)
+        parts.append(_repeated(sound, clips, recording.name))
     starts_s = tuple(Fraction(start, clips.sample_rate_hz) for start in starts)
     loudest = _peak(sound)
-    sounds = np.stack([_prepared(sound[start : start + clips.samples], loudest, clips.samples) for start in starts])
+    sounds = np.stack([_prepared(part, loudest, clips.samples) for part in parts])
     frames = None if picture is None else np.stack([_seen(recording, start_s, clips, cancel) for start_s in starts_s])
     return RecordingClips(starts_s, sounds, frames)
 
@@ -138,6 +148,20 @@ def _chosen_starts(sound: NDArray[np.float32], clips: ClipFormat) -> list[int]:
     heard = _thinned(np.flatnonzero(sounding), clips.most_clips)
     silent = _thinned(np.flatnonzero(~sounding), len(heard) // SOUNDING_FOR_EACH_SILENT)
     return [starts[index] for index in sorted([*heard, *silent])]
+
+
+def _repeated(sound: NDArray[np.float32], clips: ClipFormat, name: str) -> NDArray[np.float32]:
+    """A clip in which a short sound is heard again and again, after gaps and at levels that its name decides."""
+    rng = np.random.default_rng(np.frombuffer(hashlib.sha256(name.encode()).digest(), np.uint32))
+    longest_gap = sample_count(Fraction(LONGEST_GAP_S), clips.sample_rate_hz)
+    repeated = np.zeros(clips.samples, np.float32)
+    centred = sound - sound.mean()
+    start = int(rng.integers(longest_gap))
+    while start < clips.samples:
+        part = centred[: clips.samples - start]
+        repeated[start : start + part.size] += part * np.float32(rng.uniform(SOFTEST_REPETITION, 1.0))
+        start += part.size + int(rng.integers(longest_gap))
+    return repeated
 
 
 def _thinned(indices: NDArray[np.intp], most: int) -> list[int]:

@@ -66,7 +66,7 @@ class HeldOutClips:
 class Recordings:
     """A listing's recordings, cut into clips of one format in a folder of their own.
 
-    `prepare` comes first; what it made is kept and not made again. A tenth of the recordings is held out of everything
+    `write` comes first; what it made is kept and not made again. A tenth of the recordings is held out of everything
     that the stages are given, whole recordings each, chosen by a hash of their names.
     """
 
@@ -74,10 +74,8 @@ class Recordings:
     listing: Listing
     clips: ClipFormat = field(default_factory=ClipFormat)
 
-    def prepare(
-        self, workers: int = 1, report: ReportShards | None = None, cancel: CancelSignal | None = None
-    ) -> list[LeftOut]:
-        """Read and cut every recording that is not yet, and return all that had to be left out, with its reason.
+    def write(self, workers: int, report: ReportShards | None = None, cancel: CancelSignal | None = None) -> None:
+        """Read and cut every recording that is not yet; what cannot be used is told by `left_out`.
 
         report: called with finished and total recordings. A shard is written whole or not at all.
         Raises TrainingStopped where asked to stop; what is made stays. Raises SettingsError where the folder holds
@@ -101,16 +99,15 @@ class Recordings:
                 raise TrainingStopped("corpus", total - left) from cancelled
             finally:
                 pool.shutdown(cancel_futures=True)
-        left_out = self.left_out()
         if not self._all_clips:
+            left_out = self.left_out()
             raise SettingsError(
                 f"None of the {total} recordings can be used; {left_out[0]}." if left_out else "There is no recording.",
                 "Look at what was left out, and give sounds or videos with sound that FFmpeg reads.",
             )
-        return left_out
 
     def left_out(self) -> list[LeftOut]:
-        """Files and lines that were left out, with the reason of each, once `prepare` has run."""
+        """Files and lines that were left out, with the reason of each, once `write` has run."""
         return [*self.listing.left_out, *(LeftOut(*each) for shard in self._shards for each in shard["left_out"])]
 
     def captions(self) -> list[str]:
@@ -153,7 +150,8 @@ class Recordings:
                 f"{float(front_end.config.frame_rate_hz):g} mel frames.",
                 "Choose a frame rate that divides the mel's.",
             )
-        return PictureCorpus(frames, energies.reshape(len(frames), -1, per_frame.numerator).mean(dim=-1))
+        at_pictures = energies.reshape(len(frames), -1, per_frame.numerator).mean(dim=-1)
+        return PictureCorpus(frames, at_pictures, float(self.clips.frame_rate))
 
     def held_out(self, most: int) -> HeldOutClips:
         """Clips of the recordings that no stage is trained on, at most so many, spread evenly over them."""

@@ -53,14 +53,30 @@ def test_any_rate_and_number_of_channels_becomes_mono_at_the_packs_rate(
     times_s = np.arange(2 * rate_hz) / rate_hz
     tone = 0.3 * np.sin(2 * np.pi * 1000 * times_s)
     made = cut(written(tmp_path / "tone.wav", np.stack([tone] * channels, axis=1), rate_hz, "PCM_16"))
-    assert made.starts_s == (0,)
-    assert made.sounds.shape == (1, CLIP)
+    assert made.starts_s == (0, 0)
+    assert made.sounds.shape == (2, CLIP)
     sound = made.sounds[0] / 32767
     assert np.abs(sound).max() == pytest.approx(0.5, abs=0.02)
     spectrum = np.abs(np.fft.rfft(sound[: 2 * RATE]))
     assert spectrum.argmax() / 2 == pytest.approx(1000, abs=1)
     # What is shorter than a clip ends in true silence.
     assert not sound[2 * RATE + 10 :].any()
+
+
+def test_a_short_sound_is_also_heard_again_and_again(tmp_path: Path) -> None:
+    hit = np.exp(-np.arange(4000) / 500).astype(np.float32) * noise(0.25)
+    made = cut(written(tmp_path / "hit.wav", hit))
+    assert len(made.sounds) == 2
+    loud = np.flatnonzero(np.abs(made.sounds[1]) > 1500)
+    begins = loud[np.concatenate([[True], np.diff(loud) > 2000])]
+    assert 3 <= len(begins) <= 12
+    assert len(set(np.diff(begins))) > 1
+    assert np.abs(made.sounds[1]).max() == pytest.approx(16384, rel=0.01)
+    again = cut(tmp_path / "hit.wav")
+    assert np.array_equal(again.sounds, made.sounds)
+    assert not np.array_equal(cut(written(tmp_path / "other.wav", hit)).sounds[1], made.sounds[1])
+    # A longer one is long enough, and a film keeps its sound where it was.
+    assert len(cut(written(tmp_path / "long.wav", noise(2.6))).sounds) == 1
 
 
 @settings(max_examples=60, deadline=None)
@@ -182,6 +198,7 @@ def test_videos_are_seen_and_heard(films: Path) -> None:
     difference = made.frames[0, shift:].astype(int) - made.frames[1, : 128 - shift]
     assert np.abs(difference).mean() < 3
     short = cut(films / "hammer 3.mp4", is_seen=True)
+    assert len(short.sounds) == 1
     assert (short.frames[0, 55:] == short.frames[0, 55]).all()  # the last picture stands
     assert not short.sounds[0, round(2.1 * RATE) :].any()
 
@@ -211,11 +228,13 @@ def sounds(tmp_path: Path) -> Path:
 def test_what_cannot_be_used_is_named_and_left_out(sounds: Path, tmp_path: Path) -> None:
     recordings = Recordings(tmp_path / "cache", list_recordings(sounds, None))
     told = []
-    left_out = recordings.prepare(2, lambda done, total: told.append((done, total)))
+    recordings.write(2, lambda done, total: told.append((done, total)))
+    left_out = recordings.left_out()
     assert sorted(each.what for each in left_out) == ["steam/silent.wav", "wind/broken.wav", "wind/empty.wav"]
     assert sorted(done for done, _ in told)[-1] == 23
     assert {total for _, total in told} == {23}
-    assert recordings.prepare(1) == left_out
+    recordings.write(1)
+    assert recordings.left_out() == left_out
     facts = recordings.facts()
     assert (facts["recordings"], facts["held_out_recordings"], facts["left_out"]) == (20, 2, 3)
     assert (facts["videos"], facts["captions"]) == (0, 2)
@@ -226,7 +245,7 @@ def test_what_cannot_be_used_is_named_and_left_out(sounds: Path, tmp_path: Path)
 
 def test_the_stages_are_given_what_the_world_gives_them(sounds: Path, tmp_path: Path) -> None:
     recordings = Recordings(tmp_path / "cache", list_recordings(sounds, None))
-    recordings.prepare(1)
+    recordings.write(1)
     captions, front_end = recordings.captions(), world_front_end()
     corpus = recordings.sounds(front_end, embed)
     waveforms = recordings.waveforms().waveforms
@@ -248,7 +267,7 @@ def test_the_stages_are_given_what_the_world_gives_them(sounds: Path, tmp_path: 
 
 def test_whole_recordings_are_held_out(sounds: Path, tmp_path: Path) -> None:
     recordings = Recordings(tmp_path / "cache", list_recordings(sounds, None), ClipFormat(hop_s=Fraction(1)))
-    recordings.prepare(1)
+    recordings.write(1)
     held_out = recordings.held_out(1000)
     assert len(held_out.captions) == len(held_out.sounds) == len(held_out.pictures)
     training = {clip.tobytes() for clip in recordings.waveforms().waveforms.numpy()}
@@ -257,13 +276,14 @@ def test_whole_recordings_are_held_out(sounds: Path, tmp_path: Path) -> None:
     # The same are held out where others come.
     write_stereo(sounds / "new" / "hail.wav", noise(2, seed=99))
     more = Recordings(tmp_path / "more", list_recordings(sounds, None), ClipFormat(hop_s=Fraction(1)))
-    more.prepare(1)
+    more.write(1)
     assert len(more._held_out - recordings._held_out) <= 1
 
 
 def test_videos_teach_picture_and_sound(films: Path, tmp_path: Path) -> None:
     recordings = Recordings(tmp_path / "cache", list_recordings(None, films))
-    assert [each.what for each in recordings.prepare(2)] == ["mute hammer.mp4"]
+    recordings.write(2)
+    assert [each.what for each in recordings.left_out()] == ["mute hammer.mp4"]
     front_end = world_front_end()
     pictures = recordings.seen(front_end)
     assert recordings.has_pictures
@@ -281,7 +301,7 @@ def test_videos_teach_picture_and_sound(films: Path, tmp_path: Path) -> None:
 def test_a_pictures_rate_that_does_not_fit_is_refused(films: Path, tmp_path: Path) -> None:
     clips = ClipFormat(frame_rate=Fraction(24))
     recordings = Recordings(tmp_path / "cache", list_recordings(None, films), clips)
-    recordings.prepare(1)
+    recordings.write(1)
     with pytest.raises(SettingsError, match="24 pictures a second do not fit 100 mel frames"):
         recordings.seen(world_front_end())
 
@@ -291,7 +311,7 @@ def test_captions_are_taken_in_turn(sounds: Path, tmp_path: Path) -> None:
     manifest.write_text("file,caption_1,caption_2\n02.wav,one,two\n05.wav,three,\n", "utf-8")
     listing = list_recordings(sounds, None, CaptionSource(manifest=manifest))
     recordings = Recordings(tmp_path / "cache", Listing(listing.recordings[:1]))
-    recordings.prepare(1)
+    recordings.write(1)
     assert len(recordings.captions()) > 1
     assert set(recordings.captions()) == {"one", "two"}
 
@@ -300,20 +320,20 @@ def test_a_stopped_preparation_goes_on_where_it_was(sounds: Path, tmp_path: Path
     cancel = threading.Event()
     recordings = Recordings(tmp_path / "cache", list_recordings(sounds, None))
     with pytest.raises(TrainingStopped):
-        recordings.prepare(1, lambda done, total: cancel.set(), cancel)
+        recordings.write(1, lambda done, total: cancel.set(), cancel)
     made = {path: path.stat().st_mtime_ns for path in (tmp_path / "cache").glob("0*.json")}
     assert 1 <= len(made) < 3
     cancel.clear()
-    recordings.prepare(1, cancel=cancel)
+    recordings.write(1, cancel=cancel)
     assert all(path.stat().st_mtime_ns == time_ns for path, time_ns in made.items())
     whole = Recordings(tmp_path / "whole", list_recordings(sounds, None))
-    whole.prepare(2)
+    whole.write(2)
     assert torch.equal(recordings.waveforms().waveforms, whole.waveforms().waveforms)
 
 
 def test_a_folder_of_other_recordings_or_settings_is_refused(sounds: Path, tmp_path: Path) -> None:
     listing = list_recordings(sounds, None)
-    Recordings(tmp_path / "cache", listing).prepare(1)
+    Recordings(tmp_path / "cache", listing).write(1)
     changed = replace(listing.recordings[0], captions=("other",))
     for other in (
         Recordings(tmp_path / "cache", listing, ClipFormat(most_clips=7)),
@@ -321,7 +341,7 @@ def test_a_folder_of_other_recordings_or_settings_is_refused(sounds: Path, tmp_p
         Recordings(tmp_path / "cache", Listing((changed, *listing.recordings[1:]))),
     ):
         with pytest.raises(SettingsError, match="clips of other recordings or settings"):
-            other.prepare(1)
+            other.write(1)
 
 
 def test_nothing_usable_is_an_error(tmp_path: Path) -> None:
@@ -329,4 +349,4 @@ def test_nothing_usable_is_an_error(tmp_path: Path) -> None:
     folder.mkdir()
     (folder / "rain.wav").write_bytes(b"no")
     with pytest.raises(SettingsError, match=r"None of the 1 recordings can be used; rain.wav: rain.wav cannot be read"):
-        Recordings(tmp_path / "cache", list_recordings(folder, None)).prepare(1)
+        Recordings(tmp_path / "cache", list_recordings(folder, None)).write(1)

@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from rewas_server.commands.options import JsonOption
+from rewas_server.commands.train_pack import pack
 from rewas_server.commands.train_world import world
+from rewas_server.commands.training_lines import training_lines
 from rewas_server.console import INTERRUPTED, Printer, interruptible, note
-
-if TYPE_CHECKING:
-    from rewas_engine.training.loop import TrainingProgress
 
 train = typer.Typer(no_args_is_help=True, help="Train packs.")
 train.command()(world)
-
-_REPORT_EVERY_S = 20.0
+train.command()(pack)
 
 
 @train.command()
@@ -48,7 +44,7 @@ def starter(
 
     settings = StarterConfig.read(config) if config is not None else StarterConfig()
     with interruptible() as cancel:
-        training = StarterTraining(settings, output, report=_lines(), cancel=cancel)
+        training = StarterTraining(settings, output, report=training_lines(), cancel=cancel)
         try:
             training.run(stage or STAGES)
         except TrainingStopped as stopped:
@@ -59,20 +55,3 @@ def starter(
         f"The pack is in {training.pack_folder}." if finished else "The stages are done; the pack is not yet written."
     )
     Printer(as_json).result({"folder": str(output), "pack": str(training.pack_folder) if finished else None}, [where])
-
-
-def _lines() -> Callable[[TrainingProgress], None]:
-    """Reports a line now and then, and one at the end of each stage: a training outlives every progress bar."""
-    said_at = 0.0
-
-    def report(progress: TrainingProgress) -> None:
-        nonlocal said_at
-        now = time.monotonic()
-        if now - said_at < _REPORT_EVERY_S and progress.step < progress.total_steps:
-            return
-        said_at = now
-        left = f", {progress.time_left_s / 60:.0f} min left" if progress.time_left_s else ""
-        loss = f", loss {progress.loss:.4f}" if progress.loss else ""
-        note(f"{progress.stage}: {progress.step} of {progress.total_steps}{loss}{left}")
-
-    return report

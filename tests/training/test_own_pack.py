@@ -1,0 +1,267 @@
+"""A pack of one's own, from forty clips in a stranger's folders: trained, continued, loaded, asked for sound."""
+
+import json
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from foreign_layout import CAPTION_COLUMN, FILE_COLUMN, write_foreign_layout
+
+from rewas_engine import ReWaS, SettingsError, VideoClip
+from rewas_engine.models.adapter import EnergyAdapter
+from rewas_engine.training import own_pack
+from rewas_engine.training.config import StarterConfig
+from rewas_engine.training.continued import ContinuedConfig
+from rewas_engine.training.cutting import ClipFormat
+from rewas_engine.training.listing import CaptionSource, list_recordings
+from rewas_engine.training.loop import LoopConfig, TrainingProgress
+from rewas_engine.training.own_pack import PackTerms, RecordingsTraining
+from rewas_engine.training.recordings import Recordings
+from rewas_engine.training.stages import DenoiserRecipe, adapter_loss
+from rewas_engine.training.untrained import TINY, write_untrained_pack
+from rewas_server.cli import run
+
+TERMS = PackTerms("workshop", "CC-BY-4.0", "Any use that names the workshop.")
+SOME = LoopConfig(steps=40, learning_rate=4e-3, warmup_steps=5, ema_decay=0.9)
+SMALL = replace(
+    TINY,
+    device="cpu",
+    denoiser=DenoiserRecipe(batch_size=4, crop_frames=64, whole_from=1.0),
+    base=SOME,
+    adapter=SOME,
+    vocoder=replace(SOME, learning_rate=1e-3),
+    vocoder_batch=8,
+    vocoder_crop_frames=32,
+    picture=SOME,
+    picture_batch=2,
+)
+
+
+@pytest.fixture(scope="module")
+def foreign(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of forty clips."""
+    folder = tmp_path_factory.mktemp("foreign")
+    write_foreign_layout(folder)
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def few_are_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(own_pack, "MEASURED_CLIPS", 2)
+
+
+@pytest.fixture(scope="module")
+def trained(foreign: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[RecordingsTraining, set[str]]:
+    """A run from nothing through all stages, and the stages that it told of."""
+    source = CaptionSource(foreign / "notes.tsv", FILE_COLUMN, CAPTION_COLUMN)
+    listing = list_recordings(foreign / "sounds", foreign / "takes", source)
+    folder = tmp_path_factory.mktemp("run")
+    told: list[TrainingProgress] = []
+    recordings = Recordings(folder / "recordings", listing, ClipFormat(hop_s=Fraction(512, 100)))
+    training = RecordingsTraining(SMALL, folder, recordings, TERMS, report=told.append)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(own_pack, "MEASURED_CLIPS", 4)
+        training.run()
+    return training, {progress.stage for progress in told}
+
+
+@pytest.mark.slow
+def test_a_strangers_folder_is_all_used(trained, foreign: Path) -> None:
+    training, _ = trained
+    facts = training.recordings.facts()
+    assert (facts["recordings"], facts["videos"], facts["left_out"]) == (40, 16, 0)
+    assert facts["held_out_recordings"] == 4
+    named = [line.split("\t")[0] for line in (foreign / "notes.tsv").read_text("utf-8").splitlines()[1:]]
+    assert {recording.captions[0] for recording in training.recordings.listing.recordings} == set(named)
+
+
+@pytest.mark.slow
+def test_every_stage_learns(trained) -> None:
+    training, told = trained
+    assert {"base", "adapter", "vocoder", "picture", "pack: measuring"} <= told
+    for stage in ("base", "vocoder", "picture"):
+        losses = json.loads((training.folder / f"{stage}.record.json").read_text("utf-8"))["losses"]
+        assert np.mean(losses[-10:]) < 0.9 * np.mean(losses[:5]), stage
+    # Of an adapter so small the losses differ more by what was drawn than by what was learnt: on the same draws, then.
+    denoiser, adapter = (
+        training._load(*role) for role in (("denoiser", "UNet2DConditionModel"), ("adapter", "EnergyAdapter"))
+    )
+    fresh = EnergyAdapter.from_denoiser(denoiser, 16, adapter.config.hint_channels)
+    before, after = (
+        adapter_loss(training._batches(), denoiser, one, training.schedule(), 64, 1) for one in (fresh, adapter)
+    )
+    draws = range(12)
+    with torch.inference_mode():
+        losses = [[float(loss(0, torch.Generator().manual_seed(draw))) for draw in draws] for loss in (before, after)]
+    assert np.mean(losses[1]) < 0.98 * np.mean(losses[0])
+
+
+@pytest.mark.slow
+def test_the_pack_loads_and_makes_sound_for_a_clip(trained, foreign: Path) -> None:
+    training, _ = trained
+    model = ReWaS.from_pretrained(training.pack_folder, device="cpu")
+    assert (model.pack.name, model.pack.licence, model.pack.permits) == tuple(
+        getattr(TERMS, name) for name in ("name", "licence", "permits")
+    )
+    clip = VideoClip(foreign / "takes" / "24.mp4", duration=2)
+    result = model.generate(clip, prompt="a dog barks", num_steps=2)
+    waveform = result.takes[0].stems["primary"].waveform
+    assert waveform.shape == (1, 32_000)
+    assert np.isfinite(waveform).all()
+    assert waveform.any()
+
+
+@pytest.mark.slow
+def test_the_card_tells_of_the_data_and_the_terms(trained) -> None:
+    training, _ = trained
+    card = (training.pack_folder / "README.md").read_text("utf-8")
+    for text in ("# workshop", "Licence: CC-BY-4.0. Any use that names the workshop.", "36 recordings", "from nothing"):
+        assert text in card
+    document = json.loads((training.pack_folder / "figures.json").read_text("utf-8"))
+    assert document["data"] == training.recordings.facts()
+    assert {"mean_mel_correlation", "mean_uncontrolled_mel_correlation"} <= document["figures"].keys()
+    assert -1 <= document["figures"]["mean_sound_correlation"] <= 1
+
+
+def continued(foreign: Path, folder: Path, pack: Path) -> RecordingsTraining:
+    """A training on eight sounds, without a video, that continues a pack; not yet run."""
+    listing = list_recordings(foreign / "sounds" / "day 0", None, CaptionSource(words="folder"))
+    config = ContinuedConfig(start_from=str(pack), device="cpu")
+    return RecordingsTraining(config, folder, Recordings(folder / "recordings", listing), TERMS)
+
+
+def test_without_videos_a_pack_to_start_from_is_needed(foreign: Path, tmp_path: Path) -> None:
+    listing = list_recordings(foreign / "sounds", None)
+    with pytest.raises(SettingsError, match="no videos to learn picture to energy from"):
+        RecordingsTraining(SMALL, tmp_path, Recordings(tmp_path / "recordings", listing), TERMS)
+
+
+def test_sizes_are_the_packs_own() -> None:
+    with pytest.raises(SettingsError, match="widths is set, but the pack starter that is continued"):
+        ContinuedConfig(widths=(8, 8))
+    assert ContinuedConfig().base.steps < StarterConfig().base.steps
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ('codec = "PatchAutoencoder"', 'codec = "AutoencoderKL"', "its codec is a AutoencoderKL"),
+        ("hop_samples = 160", "hop_samples = 256", "it hears in another way"),
+        ("width = 64", "width = 224", "it sees pictures of another rate or size"),
+    ],
+)
+def test_packs_of_another_kind_are_not_continued(old: str, new: str, said: str, foreign: Path, tmp_path: Path) -> None:
+    pack = write_untrained_pack(tmp_path / "other")
+    text = (pack / "pack.toml").read_text("utf-8")
+    assert old in text
+    (pack / "pack.toml").write_text(text.replace(old, new), "utf-8")
+    with pytest.raises(SettingsError, match=f"The pack other cannot be continued: {said}"):
+        continued(foreign, tmp_path / "run", pack)
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"name": "../x"}, "is no name for a pack"),
+        ({"name": ""}, "is no name for a pack"),
+        ({"licence": " "}, "licensed under is not said"),
+        ({"permits": "a\nb"}, "permits is not said"),
+    ],
+)
+def test_terms_that_say_nothing_are_refused(values, said: str) -> None:
+    with pytest.raises(SettingsError, match=said):
+        replace(TERMS, **values)
+
+
+@pytest.fixture(scope="module")
+def command(trained, foreign: Path, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """A command that continues the pack of `trained` on four sounds and a broken one."""
+    folder = tmp_path_factory.mktemp("gates")
+    (folder / "sounds").mkdir()
+    for number, path in enumerate(sorted((foreign / "sounds").rglob("*.WAV"))[:4]):
+        (folder / "sounds" / f"rusty-gate_{number}.wav").write_bytes(path.read_bytes())
+    (folder / "sounds" / "broken gate.wav").write_bytes(b"RIFF")
+    loops = "".join(f"[{stage}]\nsteps = 2\nlearning_rate = 0.0001\n" for stage in ("base", "adapter", "vocoder"))
+    text = f"device = 'cpu'\nvocoder_batch = 2\n{loops}[denoiser]\nbatch_size = 2\ncrop_frames = 64\n"
+    (folder / "small.toml").write_text(text, "utf-8")
+    options = ["--sounds", folder / "sounds", "--config", folder / "small.toml", "-o", folder / "run"]
+    start = ["--start-from", trained[0].pack_folder]
+    terms = ["--name", "gates", "--licence", "CC0-1.0", "--permits", "Anything."]
+    return [str(argument) for argument in ["train", "pack", *options, *start, *terms]]
+
+
+@pytest.mark.slow
+def test_the_command_continues_a_pack_without_videos(trained, command: list[str], capfd) -> None:
+    assert run([*command, "--json"]) == 0
+    said = capfd.readouterr()
+    report = json.loads(said.out)
+    run_folder = Path(report["folder"])
+    assert report["pack"] == str(run_folder / "pack" / "gates")
+    assert report["data"]["recordings"] == 4
+    assert [each["what"] for each in report["left_out"]] == ["broken gate.wav"]
+    assert "rusty gate (" in said.err
+    assert "left out: broken gate.wav: " in said.err
+    assert (run_folder / "left-out.txt").read_text("utf-8").startswith("broken gate.wav: ")
+
+    folders = (trained[0].pack_folder, Path(report["pack"]))
+    old, new = (ReWaS.from_pretrained(path, device="cpu")._components for path in folders)
+    for role in ("codec", "video_encoder", "phi"):
+        for name, tensor in old[role].state_dict().items():
+            assert torch.equal(new[role].state_dict()[name], tensor), (role, name)
+    for role in ("denoiser", "adapter", "vocoder"):
+        pairs = [(tensor, new[role].state_dict()[name]) for name, tensor in old[role].state_dict().items()]
+        assert any(not torch.equal(one, other) for one, other in pairs), role
+        # Two gentle steps lead nowhere far.
+        assert all((one - other).abs().max() < 0.01 for one, other in pairs if one.is_floating_point()), role
+    card = (folders[1] / "README.md").read_text("utf-8")
+    assert "It continues the pack workshop 1.0.0, whose own terms hold for it too: CC-BY-4.0." in card
+    assert "Trained anew" not in card
+
+
+@pytest.mark.slow
+def test_the_command_given_again_goes_on_or_refuses(command: list[str], capfd) -> None:
+    run_folder = Path(command[command.index("-o") + 1])
+    assert run(command) == 0
+    capfd.readouterr()
+    assert run(command) == 0
+    assert "base:" not in capfd.readouterr().err
+    # Cut off while the pack was measured: it is written again, and nothing else.
+    card = run_folder / "pack" / "gates" / "README.md"
+    (run_folder / "pack.finished").unlink()
+    assert run(command) == 2
+    assert "already a folder" in capfd.readouterr().err
+    card.unlink()
+    assert run(command) == 0
+    assert "base:" not in capfd.readouterr().err
+    assert card.is_file()
+    # Other recordings in the same folder are refused.
+    (Path(command[command.index("--sounds") + 1]) / "rusty-gate_0.wav").unlink()
+    assert run(command) == 2
+    assert "clips of other recordings or settings" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        (["--sounds", "nowhere"], "There is no folder nowhere"),
+        ([], "No recordings are given"),
+        (["--sounds", ".", "--stage", "bass"], "no stage 'bass'"),
+        (["--sounds", ".", "--hop", "nan"], "no time in seconds"),
+        (["--sounds", ".", "--start-from", "no/where"], "no pack folder no/where"),
+        (["--sounds", ".", "--captions", "no.csv"], "no.csv cannot be read"),
+    ],
+)
+def test_the_command_refuses_what_cannot_be_right(
+    changes: list[str], said: str, tmp_path: Path, capfd, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "rain.wav").write_bytes(b"")
+    write_untrained_pack(tmp_path / "packs" / "tiny")
+    start = [] if "--start-from" in changes else ["--start-from", "packs/tiny"]
+    terms = ["--name", "gates", "--licence", "CC0-1.0", "--permits", "Anything."]
+    assert run(["train", "pack", *terms, "-o", "run", *start, *changes]) == 2
+    assert said in capfd.readouterr().err
+    assert not list((tmp_path / "run").glob("*.checkpoint"))

@@ -15,6 +15,7 @@ from rewas_engine.evaluation.figures import Evaluation
 from rewas_engine.evaluation.report import shown_bar, shown_value, shown_verdict, table
 from rewas_engine.evaluation.suite import EvaluationPlan, evaluate
 from rewas_engine.pipeline import ReWaS
+from rewas_engine.training.beginning import NOTHING
 from rewas_engine.training.pack import LICENCE, PERMITS
 from rewas_engine.training.world import CLASS_NAMES
 
@@ -37,9 +38,13 @@ def write_model_card(
     path: Path,
     config: StarterConfig,
     records: Mapping[str, Mapping[str, Any]],
+    began: Mapping[str, str],
     evaluation: Evaluation,
 ) -> None:
-    """Write README.md and figures.json beside pack.toml. records: stage -> seconds and losses."""
+    """Write README.md and figures.json beside pack.toml.
+
+    records: stage -> seconds and losses. began: component -> the pack whose weights it began with, or NOTHING.
+    """
     rows = "\n".join(
         f"| {stage} | {len(record['losses'])} | {record['seconds'] / 60:.0f} | {record['losses'][0]:.3f} | "
         f"{sum(record['losses'][-50:]) / len(record['losses'][-50:]):.3f} |"
@@ -56,8 +61,8 @@ def write_model_card(
     classes = ", ".join(name.replace("_", " ") for name in CLASS_NAMES)
     text = f"""# {path.name}
 
-A small text- and energy-controlled sound model, trained from nothing by `rewas train starter` on clips that the same
-program synthesises. No recording, no video and no other model's output went into it. Its prompts are read by
+A small text- and energy-controlled sound model, trained by `rewas train starter` on clips that the same program
+synthesises. No recording, no video and no other model's output went into it. Its prompts are read by
 all-MiniLM-L6-v2 (Apache-2.0), which is installed beside it and is not part of the pack.
 
 Licence: {LICENCE}. {PERMITS}
@@ -66,6 +71,8 @@ Licence: {LICENCE}. {PERMITS}
 
 {config.sounds} sounds and {config.pictures} clips with pictures of the synthetic world, seed {config.seed}, on
 {platform.machine()} ({torch.get_num_threads()} threads, bfloat16 forward passes, PyTorch {torch.__version__}).
+
+{_origins(began)}
 
 | stage | steps | minutes | first loss | last loss |
 |---|---|---|---|---|
@@ -91,6 +98,14 @@ the same noise and prompt with the adapter switched off. `rewas eval` says how e
     values = {key: figure.value for key, figure in figures.items() if figure.value is not None}
     told = {"scenes": evaluation.setting["clips"], **values}
     _write(path / FIGURES_FILE, json.dumps({"figures": told, "config": asdict(config)}, indent=1) + "\n")
+
+
+def _origins(began: Mapping[str, str]) -> str:
+    """One sentence on what the weights began with."""
+    continued = [f"{role.replace('_', ' ')} from {pack}" for role, pack in began.items() if pack != NOTHING]
+    if not continued:
+        return "Every component began with nothing."
+    return f"Continued were: {', '.join(continued)}. All else began with nothing."
 
 
 def _write(path: Path, text: str) -> None:

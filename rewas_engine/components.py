@@ -84,7 +84,7 @@ def save_component(module: nn.Module, pack_folder: Path, role: str, dtype: torch
 def config_json(module: Any) -> str:
     """The configuration of a diffusers or transformers component as stable JSON text."""
     config = module.config.to_dict() if hasattr(module.config, "to_dict") else dict(module.config)
-    # With its note of what was left at defaults diffusers would forget what has been set since, and follow new defaults.
+    # With its note of what was left at defaults diffusers would forget what was set since, and follow new defaults.
     config.pop("_use_default_values", None)
     return json.dumps(config, indent=1, sort_keys=True, default=list) + "\n"
 

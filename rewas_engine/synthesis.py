@@ -18,7 +18,6 @@ from rewas_engine.mel import AudioFrontEnd
 from rewas_engine.sampling import sample
 from rewas_engine.windows import blend, cut, join, window_starts
 
-
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 

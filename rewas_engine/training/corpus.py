@@ -110,7 +110,12 @@ class WorldCorpus:
         told = self._onsets()
         rate_hz = float(front_end.config.frame_rate_hz)
         tracks = [
-            onset_track(*np.reshape(onsets or [], (-1, 2)).T, log_mels.shape[1], rate_hz).astype(np.float16)
+            onset_track(
+                np.array([time_s for time_s, _ in onsets or []], np.float32),
+                np.array([strength for _, strength in onsets or []], np.float32),
+                log_mels.shape[1],
+                rate_hz,
+            ).astype(np.float16)
             for onsets in told
         ]
         return SoundCorpus(

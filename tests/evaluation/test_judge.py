@@ -185,7 +185,6 @@ def test_confusion_refuses_what_it_cannot_count() -> None:
         confusion(["a", "b"], ["a"], ("a", "b"))
 
 
-@pytest.mark.skipif(not JUDGE_FOLDER.is_dir(), reason="the judge is not trained yet")
 def test_the_judge_that_ships_knows_the_world() -> None:
     judge = Judge.load()
     assert judge.classes == CLASS_NAMES

@@ -19,6 +19,7 @@ from rewas_engine.evaluation.agreement import Summary, agreement, summary
 from rewas_engine.evaluation.motion_baselines import frame_difference
 from rewas_engine.pipeline import ReWaS
 from rewas_engine.results import PackInfo
+from rewas_engine.training.beginning import NOTHING
 from rewas_engine.training.card import FIGURES_FILE
 from rewas_engine.training.config import StarterConfig
 from rewas_engine.training.recordings import HeldOutClips, Recordings
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
     from rewas_engine.training.own_pack import PackTerms
 
 LISTED_CAPTIONS = 30
+SHORTEST_JUDGED_S = 0.5
+CONSTANT_NATS = 1e-3
+"""Energies that vary by less have no course that could be followed."""
 
 
 def measure_on_held_out(
@@ -34,8 +38,9 @@ def measure_on_held_out(
 ) -> dict[str, float]:
     """How well a pack follows the energy of recordings that it was not trained on, and reads it from their pictures.
 
-    Correlations are 0 where what was made is constant; clips that are silent throughout are not asked for. Figures
-    that no clip gives are left out. on_clip: called with finished and total clips.
+    The silence that fills up a short recording is generated but not judged: it would flatter. Correlations are 0 where
+    what was made is constant. Clips that are silent or constant throughout, or shorter than half a second, are passed
+    over; figures that no clip gives are left out. on_clip: called with finished and total clips.
     """
     front_end, with_control = model.front_end, model.sampling_settings()
     without = model.sampling_settings(control_strength=0.0)
@@ -46,13 +51,15 @@ def measure_on_held_out(
 
     for seed, (caption, sound, frames) in enumerate(zip(clips.captions, clips.sounds, clips.pictures, strict=True)):
         requested = front_end.measure(sound)
-        if requested.values.std() > 1e-3:
+        heard_s = (int(np.flatnonzero(sound).max(initial=-1)) + 1) / front_end.config.sample_rate_hz
+        judged = requested.values[: round(heard_s * float(front_end.config.frame_rate_hz))]
+        if heard_s >= SHORTEST_JUDGED_S and judged.std() > CONSTANT_NATS:
             controls = Controls.following(requested)
             log_mel = model.sound.log_mel(caption, controls, seed, with_control)
             uncontrolled = model.sound.log_mel(caption, controls, seed, without)
             waveform = model.sound.waveform(log_mel, sound.size)
             of_mel, of_sound, of_chance = (
-                energy_agreement(requested.values, np.asarray(produced, np.float32)[: requested.values.size])
+                energy_agreement(judged, np.asarray(produced, np.float32)[: judged.size])
                 for produced in (
                     log_mel.mean(dim=-1).cpu().numpy(),
                     front_end.measure(waveform).values,
@@ -66,9 +73,10 @@ def measure_on_held_out(
             add("uncontrolled_mel_correlation", of_chance[1])
             if frames is not None:
                 rate = model.picture_format[0]
-                true = requested.at(rate, len(frames))
-                estimated = agreement(true, model.energy_of_frames(frames), rate)
-                moving = agreement(true, frame_difference(frames), rate)
+                count = int(heard_s * float(rate))
+                true = requested.at(rate, len(frames))[:count]
+                estimated = agreement(true, model.energy_of_frames(frames)[:count], rate)
+                moving = agreement(true, frame_difference(frames)[:count], rate)
                 add("picture_correlation", estimated.correlation)
                 add("picture_correlation_best_lag", estimated.best_correlation)
                 add("motion_correlation", moving.correlation)
@@ -153,7 +161,7 @@ Seed {config.seed}, on {platform.machine()} (device {config.device}, {torch.get_
 def _origin(began: Mapping[str, str], continued: PackInfo | None) -> str:
     if continued is None:
         return "\nIt was trained from nothing.\n"
-    anew = sorted(role for role, beginning in began.items() if beginning == "nothing")
+    anew = sorted(role for role, beginning in began.items() if beginning == NOTHING)
     but = f" Trained anew: {', '.join(anew)}." if anew else ""
     return (
         f"\nIt continues the pack {continued.name} {continued.version}, whose own terms hold for it too: "

@@ -9,17 +9,20 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
+from torch import nn
+
 from rewas_engine.errors import SettingsError
-from rewas_engine.packs import find_pack, read_pack
+from rewas_engine.packs import OPTIONAL_ROLES, find_pack, read_pack
 from rewas_engine.pipeline import ReWaS
 from rewas_engine.results import CancelSignal
+from rewas_engine.training.beginning import Beginning
 from rewas_engine.training.config import StarterConfig
 from rewas_engine.training.continued import check_continuable
 from rewas_engine.training.loop import ReportTraining, TrainingProgress
 from rewas_engine.training.own_card import measure_on_held_out, write_own_card
 from rewas_engine.training.pack import write_pack
 from rewas_engine.training.recordings import Recordings
-from rewas_engine.training.starter import COMPONENT_CLASSES, SENTENCE_ENCODER, STAGES, StarterTraining
+from rewas_engine.training.starter import BEGAN_FILE, COMPONENT_CLASSES, SENTENCE_ENCODER, STAGES, StarterTraining
 
 VERSION = "1.0.0"
 MEASURED_CLIPS = 32
@@ -104,7 +107,7 @@ class RecordingsTraining(StarterTraining):
         words = sorted(set(self.recordings.captions()))
         listed = ", ".join(words[:5]) + (" …" if len(words) > 5 else "")
         write_pack(
-            {role: self._load(role, class_name) for role, class_name in COMPONENT_CLASSES.items()},
+            {**self._carried_over(), **{role: self._load(role, name) for role, name in COMPONENT_CLASSES.items()}},
             path,
             schedule=self.schedule(),
             sentence_encoder=SENTENCE_ENCODER,
@@ -121,7 +124,7 @@ class RecordingsTraining(StarterTraining):
 
         model = ReWaS.from_pretrained(path, device=self.device)
         figures = measure_on_held_out(model, self.recordings.held_out(MEASURED_CLIPS), on_clip)
-        began = json.loads((self.folder / "began.json").read_text("utf-8"))
+        began = json.loads((self.folder / BEGAN_FILE).read_text("utf-8"))
         records = {
             stage: json.loads((self.folder / f"{stage}.record.json").read_text("utf-8"))
             for stage in STAGES
@@ -129,3 +132,9 @@ class RecordingsTraining(StarterTraining):
         }
         continued = read_pack(find_pack(self.config.start_from)).info if self.config.start_from else None
         write_own_card(path, self.terms, self.config, self.recordings, began, continued, records, figures)
+
+    def _carried_over(self) -> dict[str, nn.Module]:
+        """What the pack that is continued has beyond the components that are trained here, as it is."""
+        beginning = Beginning(self.config.start_from)
+        found = {role: beginning.component(role) for role in OPTIONAL_ROLES if role not in COMPONENT_CLASSES}
+        return {role: component for role, component in found.items() if component is not None}

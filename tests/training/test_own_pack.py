@@ -12,6 +12,7 @@ from foreign_layout import CAPTION_COLUMN, FILE_COLUMN, write_foreign_layout
 
 from rewas_engine import ReWaS, SettingsError, VideoClip
 from rewas_engine.models.adapter import EnergyAdapter
+from rewas_engine.models.joint import JointSpace
 from rewas_engine.training import own_pack
 from rewas_engine.training.config import StarterConfig
 from rewas_engine.training.continued import ContinuedConfig
@@ -19,8 +20,10 @@ from rewas_engine.training.cutting import ClipFormat
 from rewas_engine.training.listing import CaptionSource, list_recordings
 from rewas_engine.training.loop import LoopConfig, TrainingProgress
 from rewas_engine.training.own_pack import PackTerms, RecordingsTraining
+from rewas_engine.training.pack import write_pack
 from rewas_engine.training.recordings import Recordings
 from rewas_engine.training.stages import DenoiserRecipe, adapter_loss
+from rewas_engine.training.starter import COMPONENT_CLASSES, SENTENCE_ENCODER
 from rewas_engine.training.untrained import TINY, write_untrained_pack
 from rewas_server.cli import run
 
@@ -178,7 +181,7 @@ def test_terms_that_say_nothing_are_refused(values, said: str) -> None:
 
 @pytest.fixture(scope="module")
 def command(trained, foreign: Path, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    """A command that continues the pack of `trained` on four sounds and a broken one."""
+    """A command that continues the pack of `trained`, with a joint space, on four sounds and a broken one."""
     folder = tmp_path_factory.mktemp("gates")
     (folder / "sounds").mkdir()
     for number, path in enumerate(sorted((foreign / "sounds").rglob("*.WAV"))[:4]):
@@ -188,13 +191,28 @@ def command(trained, foreign: Path, tmp_path_factory: pytest.TempPathFactory) ->
     text = f"device = 'cpu'\nvocoder_batch = 2\n{loops}[denoiser]\nbatch_size = 2\ncrop_frames = 64\n"
     (folder / "small.toml").write_text(text, "utf-8")
     options = ["--sounds", folder / "sounds", "--config", folder / "small.toml", "-o", folder / "run"]
-    start = ["--start-from", trained[0].pack_folder]
+    training = trained[0]
+    write_pack(
+        {
+            **{role: training._load(role, name) for role, name in COMPONENT_CLASSES.items()},
+            "joint": JointSpace(width=16, known_words=("rain",)),
+        },
+        folder / "workshop",
+        schedule=training.schedule(),
+        sentence_encoder=SENTENCE_ENCODER,
+        audio=training.front_end.config,
+        version="1.2.0",
+        summary="Continued by a test.",
+        licence=TERMS.licence,
+        permits=TERMS.permits,
+    )
+    start = ["--start-from", folder / "workshop"]
     terms = ["--name", "gates", "--licence", "CC0-1.0", "--permits", "Anything."]
     return [str(argument) for argument in ["train", "pack", *options, *start, *terms]]
 
 
 @pytest.mark.slow
-def test_the_command_continues_a_pack_without_videos(trained, command: list[str], capfd) -> None:
+def test_the_command_continues_a_pack_without_videos(command: list[str], capfd) -> None:
     assert run([*command, "--json"]) == 0
     said = capfd.readouterr()
     report = json.loads(said.out)
@@ -206,9 +224,9 @@ def test_the_command_continues_a_pack_without_videos(trained, command: list[str]
     assert "left out: broken gate.wav: " in said.err
     assert (run_folder / "left-out.txt").read_text("utf-8").startswith("broken gate.wav: ")
 
-    folders = (trained[0].pack_folder, Path(report["pack"]))
+    folders = (Path(command[command.index("--start-from") + 1]), Path(report["pack"]))
     old, new = (ReWaS.from_pretrained(path, device="cpu")._components for path in folders)
-    for role in ("codec", "video_encoder", "phi"):
+    for role in ("codec", "video_encoder", "phi", "joint"):
         for name, tensor in old[role].state_dict().items():
             assert torch.equal(new[role].state_dict()[name], tensor), (role, name)
     for role in ("denoiser", "adapter", "vocoder"):
@@ -217,7 +235,7 @@ def test_the_command_continues_a_pack_without_videos(trained, command: list[str]
         # Two gentle steps lead nowhere far.
         assert all((one - other).abs().max() < 0.01 for one, other in pairs if one.is_floating_point()), role
     card = (folders[1] / "README.md").read_text("utf-8")
-    assert "It continues the pack workshop 1.0.0, whose own terms hold for it too: CC-BY-4.0." in card
+    assert "It continues the pack workshop 1.2.0, whose own terms hold for it too: CC-BY-4.0." in card
     assert "Trained anew" not in card
 
 

@@ -22,6 +22,9 @@ from rewas_engine.training.loop import LossFunction, lower_precision
 SOFTENED_VALUES = 112
 """φ of the paper gives 112 values for 5.12 s; the adapter is trained on curves as coarse as those too."""
 
+UNSTEERED_WITHOUT_WORDS = 0.7
+"""Share of the clips without controls that have no words either, while the adapter is trained."""
+
 
 @dataclass(frozen=True)
 class SoundCorpus:
@@ -44,22 +47,23 @@ class DenoiserRecipe:
     """How the denoiser and its adapter see the corpus.
 
     batch_size: crops in a step. crop_frames: mel frames of a crop. whole_from: part of the steps after which whole
-    clips take the place of crops. text_dropout, hint_dropout: share of clips whose prompt or controls are taken away.
-    quietest_nats: each clip is made quieter by up to so much. onsets_share, texture_share: share of clips that are
-    steered by onsets and not by energy, and of those that are given the texture too. energy_weight: of the squared
-    error of the predicted clip's energy, in square nats, beside the denoising loss. prompt_noise: standard deviation of
-    what is added to each component of a prompt, so that words that were never read land near those that were.
+    clips take the place of crops. text_dropout: share of clips whose prompt is taken away from the base.
+    hint_dropout: share of clips whose controls are taken away from the adapter. quietest_nats: each clip is made
+    quieter by up to so much. onsets_share, texture_share: share of clips that are steered by onsets and not by energy,
+    and of those that are given the texture too. energy_weight: of the squared error of the predicted clip's energy, in
+    square nats, beside the denoising loss. prompt_noise: standard deviation of what is added to each component of a
+    prompt, so that words that were never read land near those that were.
     """
 
     batch_size: int = 24
     crop_frames: int = 256
     whole_from: float = 0.75
     text_dropout: float = 0.15
-    hint_dropout: float = 0.15
+    hint_dropout: float = 0.12
     quietest_nats: float = 2.5
-    onsets_share: float = 0.15
+    onsets_share: float = 0.25
     texture_share: float = 0.25
-    energy_weight: float = 0.1
+    energy_weight: float = 0.2
     prompt_noise: float = 0.3
 
 
@@ -81,7 +85,7 @@ class DenoiserBatches:
         self.corpus, self.codec, self.recipe = corpus, codec, recipe
 
     def draw(self, whole: bool, generator: torch.Generator) -> DenoiserBatch:
-        """The clips of one step, on the codec's device."""
+        """The clips of one step, on the codec's device; every prompt is there."""
         recipe, log_mels, patch = self.recipe, self.corpus.log_mels, self.codec.config.patch_size
         frames = log_mels.shape[1] if whole else recipe.crop_frames
         # A whole clip costs what several crops do: fewer of them keep the steps alike.
@@ -97,7 +101,6 @@ class DenoiserBatches:
         crops = (cropped(log_mels) + gains_nats.to(self.codec.device)).clamp(min=SILENCE_NATS)
         prompts = self.corpus.prompts[rows].clone()
         prompts += recipe.prompt_noise * torch.randn(prompts.shape, generator=generator)
-        prompts[torch.rand(size, generator=generator) < recipe.text_dropout] = self.corpus.empty_prompt
         with torch.no_grad():
             latents = self.codec.encode(crops[:, None]).latent_dist.mode() * self.codec.config.scaling_factor
         return DenoiserBatch(
@@ -107,6 +110,11 @@ class DenoiserBatches:
             cropped(self.corpus.onsets),
             self.corpus.has_onsets[rows].to(self.codec.device),
         )
+
+    def without_words(self, prompts: torch.Tensor, share: float, generator: torch.Generator) -> torch.Tensor:
+        """Prompts [B, D], that share of them emptied."""
+        emptied = (torch.rand(len(prompts), generator=generator) < share).to(prompts.device)
+        return torch.where(emptied[:, None], self.corpus.empty_prompt.to(prompts), prompts)
 
     def controls(self, batch: DenoiserBatch, generator: torch.Generator) -> ControlBatch:
         """What the adapter is told of a batch: energy sharp or softened, or onsets instead, some with their texture."""
@@ -133,8 +141,9 @@ def base_loss(
     def loss_of(step: int, generator: torch.Generator) -> torch.Tensor:
         batch = batches.draw(step >= batches.recipe.whole_from * steps, generator)
         noisy, timesteps, velocity = _noised(batch.latents, schedule, generator)
+        prompts = batches.without_words(batch.prompts, batches.recipe.text_dropout, generator)
         with lower_precision(noisy.device):
-            predicted = denoiser(noisy, timesteps, encoder_hidden_states=None, class_labels=batch.prompts).sample
+            predicted = denoiser(noisy, timesteps, encoder_hidden_states=None, class_labels=prompts).sample
         return nn.functional.mse_loss(predicted.float(), velocity)
 
     return loss_of
@@ -160,15 +169,20 @@ def adapter_loss(
         batch = batches.draw(step >= batches.recipe.whole_from * steps, generator)
         noisy, timesteps, velocity = _noised(batch.latents, schedule, generator)
         controls = batches.controls(batch, generator)
+        # Words are taken away only together with the controls, as guidance will. An adapter that had to do without
+        # them while it hears an energy would learn to guess from its shape what sounds.
+        steered = controls.given.any(dim=1, keepdim=True)
+        emptied = batches.without_words(batch.prompts, UNSTEERED_WITHOUT_WORDS, generator)
+        prompts = torch.where(steered, batch.prompts, emptied)
         with torch.no_grad():
             hints = control_hint(controls, codec, bins, adapter)
         with lower_precision(noisy.device):
-            skips, middle = adapter(noisy, timesteps, batch.prompts, hints)
+            skips, middle = adapter(noisy, timesteps, prompts, hints)
             predicted = denoiser(
                 noisy,
                 timesteps,
                 encoder_hidden_states=None,
-                class_labels=batch.prompts,
+                class_labels=prompts,
                 down_block_additional_residuals=skips,
                 mid_block_additional_residual=middle,
             ).sample

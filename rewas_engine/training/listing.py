@@ -15,6 +15,7 @@ from rewas_engine.training.manifests import (
     ManifestRow,
     caption_of_folder,
     caption_of_name,
+    captions_of_object,
     cleaned_caption,
     read_manifest,
 )
@@ -27,6 +28,7 @@ SOUND_SUFFIXES = frozenset({
     ".aac", ".ac3", ".aif", ".aifc", ".aiff", ".amr", ".au", ".caf", ".flac", ".m4a", ".mka", ".mp2", ".mp3", ".oga",
     ".ogg", ".opus", ".w64", ".wav", ".wma", ".wv",
 })  # fmt: skip
+TEXT_SUFFIXES = (".txt", ".json")
 MANIFEST_STEMS = ("metadata", "captions", "manifest", "labels")
 """Tables of these names at the top of a folder are read without being asked for."""
 
@@ -40,8 +42,8 @@ class CaptionSource:
 
     manifest: a table; None takes the one at the top of the folder where there is one. file_column, caption_column: of
     the table, None recognises the usual ones.
-    words: without a table, the .txt beside each file ("text"), the nearest folder's name ("folder"), the file's own
-    name ("name"), or the first of these that says something ("auto").
+    words: without a table, the .txt or .json beside each file ("text"), the nearest folder's name ("folder"), the
+    file's own name ("name"), or the first of these that says something ("auto").
     """
 
     manifest: Path | None = None
@@ -235,9 +237,11 @@ def _told_by(place: _Place, source: CaptionSource, left_out: list[LeftOut]) -> l
 
 def _words_for(path: Path, folder: Path, words: CaptionWords) -> tuple[list[str], str]:
     """Captions of a file without a table; where there is none, why."""
-    text = path.with_suffix(".txt")
-    if words == "text" or (words == "auto" and text.is_file()):
-        return _words_in(text, folder)
+    beside = next((path.with_suffix(suffix) for suffix in TEXT_SUFFIXES if path.with_suffix(suffix).is_file()), None)
+    if beside is not None and words in ("auto", "text"):
+        return _words_in(beside, folder)
+    if words == "text":
+        return [], f"there is no {path.stem}.txt beside it"
     told = ""
     if words in ("auto", "folder"):
         told = caption_of_folder(path.parent, folder)
@@ -247,12 +251,12 @@ def _words_for(path: Path, folder: Path, words: CaptionWords) -> tuple[list[str]
 
 
 def _words_in(text: Path, folder: Path) -> tuple[list[str], str]:
-    if not text.is_file():
-        return [], f"there is no {text.name} beside it"
     if not text.resolve().is_relative_to(folder.resolve()):
         return [], f"{text.name} is a link out of the folder"
     try:
-        lines = text.read_text("utf-8-sig").splitlines()
+        content = text.read_text("utf-8-sig")
     except (OSError, UnicodeDecodeError):
         return [], f"{text.name} is not text in UTF-8"
-    return [caption for caption in map(cleaned_caption, lines) if caption], f"{text.name} holds no word"
+    if text.suffix == ".json":
+        return list(captions_of_object(content)), f"{text.name} holds no caption"
+    return [caption for caption in map(cleaned_caption, content.splitlines()) if caption], f"{text.name} holds no word"

@@ -37,7 +37,18 @@ FILE_COLUMNS = (
     "id",
 )
 """Names of the column that says which file, the surest first."""
-CAPTION_COLUMNS = ("caption", "captions", "text", "prompt", "description", "label", "labels", "category", "class")
+CAPTION_COLUMNS = (
+    "full_caption",
+    "caption",
+    "captions",
+    "text",
+    "prompt",
+    "description",
+    "label",
+    "labels",
+    "category",
+    "class",
+)
 """Names of the column that says what is heard, the best first. Numbered ones (caption_1, caption_2 …) go together."""
 LONGEST_CAPTION = 2000
 
@@ -45,11 +56,11 @@ _DELIMITERS = {".csv": (",", ";", "\t", "|"), ".tsv": ("\t",)}
 _SOUND_ARCHIVE = re.compile(r"^\d+__.+?__")
 """Files of large sound archives are called number__author__title."""
 _WORDLESS = {
-    "audio", "audios", "batch", "clip", "clips", "data", "dataset", "eval", "fold", "mp", "part", "record", "recording",
-    "recordings", "samples", "set", "sound", "sounds", "split", "test", "train", "training", "val", "valid",
-    "validation", "video", "videos", "wav", "wavs",
+    "audio", "audios", "batch", "channel", "clip", "clips", "data", "dataset", "eval", "fold", "mp", "part", "record",
+    "recording", "recordings", "samples", "set", "sound", "sounds", "split", "take", "test", "track", "train",
+    "training", "val", "valid", "validation", "video", "videos", "wav", "wavs",
 }  # fmt: skip
-"""Words in the names of folders that sort recordings and say nothing of what is heard."""
+"""Words in names that sort recordings and say nothing of what is heard."""
 
 
 @dataclass(frozen=True)
@@ -109,6 +120,17 @@ def read_manifest(
     return rows, left_out
 
 
+def captions_of_object(text: str) -> tuple[str, ...]:
+    """The captions in a JSON object that describes one recording; none where it is no such object."""
+    try:
+        entry = json.loads(text)
+    except (ValueError, RecursionError):
+        return ()
+    if not isinstance(entry, dict):
+        return ()
+    return _captions_in([entry[name] for name in _Columns.recognised(list(entry), CAPTION_COLUMNS)])
+
+
 def cleaned_caption(text: str) -> str:
     """A caption on one line, without control characters and in one form of Unicode; "" where it holds no letter.
 
@@ -120,21 +142,21 @@ def cleaned_caption(text: str) -> str:
 
 
 def caption_of_name(name: str) -> str:
-    """The words in the name of a file or folder, without its numbers: "dog-bark_03" becomes "dog bark"."""
+    """The words in the name of a file or folder, without its numbers: "dog-bark_03" becomes "dog bark".
+
+    "" where they say nothing: names like "clip 7", "train" or "fold 3" sort recordings and are no words for them.
+    """
     title = _SOUND_ARCHIVE.sub("", unicodedata.normalize("NFC", name))
     parted = re.sub(r"(?<=[^\W\d_A-Z])(?=[A-Z])|(?<=[^\W\d_])(?=\d)|(?<=\d)(?=[^\W\d_])", " ", title)
     words = [word for word in re.split(r"[\W_]+", parted) if word and not any(mark.isdigit() for mark in word)]
-    return cleaned_caption(" ".join(words).lower())
+    caption = cleaned_caption(" ".join(words).lower())
+    return "" if set(caption.split()) <= _WORDLESS else caption
 
 
 def caption_of_folder(folder: Path, within: Path) -> str:
-    """The words in the name of the nearest folder, from `folder` up to but without `within`, that says something.
-
-    "" where none does: names like "train", "fold 3" or "audio" sort recordings and say nothing of them.
-    """
+    """The words in the name of the nearest folder, from `folder` up to but without `within`, that says something."""
     while folder != within and folder.is_relative_to(within):
-        caption = caption_of_name(folder.name)
-        if not set(caption.split()) <= _WORDLESS:
+        if caption := caption_of_name(folder.name):
             return caption
         folder = folder.parent
     return ""
@@ -151,9 +173,9 @@ class _Columns:
     def found_in(
         cls, names: Sequence[str], source: str, file_column: str | None, caption_column: str | None
     ) -> _Columns:
-        file = cls._named(names, file_column, source) if file_column else cls._recognised(names, FILE_COLUMNS)
+        file = cls._named(names, file_column, source) if file_column else cls.recognised(names, FILE_COLUMNS)
         captions = (
-            cls._named(names, caption_column, source) if caption_column else cls._recognised(names, CAPTION_COLUMNS)
+            cls._named(names, caption_column, source) if caption_column else cls.recognised(names, CAPTION_COLUMNS)
         )
         if not file or not captions:
             lacking = "the files" if not file else "the captions"
@@ -170,7 +192,7 @@ class _Columns:
         raise SettingsError(f"{source} has no column {wanted!r}.", f"It has {_listed(names)}.")
 
     @staticmethod
-    def _recognised(names: Sequence[str], known: Sequence[str]) -> list[str]:
+    def recognised(names: Sequence[str], known: Sequence[str]) -> list[str]:
         for wanted in known:
             plain = [name for name in names if _plain(name) == wanted]
             numbered = [name for name in names if re.fullmatch(rf"{wanted}_?\d+", _plain(name))]

@@ -93,6 +93,8 @@ def test_the_caption_of_a_name_has_no_numbers_and_marks(name: str) -> None:
         ("  rain (on a roof), take 2", "rain on a roof take"),
         ("123456__some_body__glass-breaking-2", "glass breaking"),
         ("Käfer_Brummen", "käfer brummen"),
+        ("clip_0001", ""),
+        ("Audio Track 2", ""),
         ("0001", ""),
         ("", ""),
     ],
@@ -325,6 +327,24 @@ def test_a_table_at_the_top_of_the_folder_is_read_unasked(folder: Path) -> None:
     table(folder / "captions.tsv", "file_name\ttext\n")
     with pytest.raises(SettingsError, match=r"2 tables of captions: captions.tsv, metadata.csv"):
         listed(folder)
+
+
+@pytest.mark.parametrize(
+    ("content", "captions"),
+    [
+        ('{"caption": "a dog", "full_caption": "a dog in the rain"}', ("a dog in the rain",)),
+        ('{"captions": ["one", "two"], "label": "three"}', ("one", "two")),
+        ('{"caption": null}', None),
+        ('{"title": "a dog"}', None),
+        ("[]", None),
+        ("{", None),
+    ],
+)
+def test_descriptions_beside_the_files_are_read(content: str, captions, folder: Path) -> None:
+    (folder / "dog.json").write_text(content, "utf-8")
+    found, left_out = listed(folder)
+    assert found.get("dog.wav") == captions
+    assert left_out == ([] if captions else ["dog.wav: dog.json holds no caption"])
 
 
 def test_texts_that_say_nothing_leave_the_file_out(folder: Path) -> None:

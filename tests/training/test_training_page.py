@@ -1,0 +1,72 @@
+"""The page on training tells of the settings and stages that there are."""
+
+import re
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+
+import pytest
+
+from rewas_engine.training.config import StarterConfig
+from rewas_engine.training.continued import SIZES_OF_THE_PACK, ContinuedConfig
+from rewas_engine.training.loop import LoopConfig
+from rewas_engine.training.starter import STAGES
+from rewas_server.cli import run
+
+PAGE = (Path(__file__).resolve().parents[2] / "docs" / "training.md").read_text("utf-8")
+OF_THE_PACK = "the pack's"
+
+
+def settings_of(config: StarterConfig) -> dict[str, str]:
+    """Every setting by its dotted name, as the page writes its value."""
+    flat: dict[str, str] = {}
+    for entry in fields(config):
+        value = getattr(config, entry.name)
+        inner = (
+            {f"{entry.name}.{each.name}": getattr(value, each.name) for each in fields(value)}
+            if is_dataclass(value)
+            else {entry.name: value}
+        )
+        for name, setting in inner.items():
+            shown = (
+                f'"{setting}"'
+                if isinstance(setting, str)
+                else f"{setting:g}"
+                if isinstance(setting, float)
+                else setting
+            )
+            flat[name] = str(list(setting)) if isinstance(setting, tuple) else str(shown)
+    return flat
+
+
+def rows_of_the_page() -> dict[str, tuple[str, str]]:
+    """Every setting by its dotted name, with its values from nothing and continued."""
+    loops = [
+        entry.name for entry in fields(StarterConfig) if isinstance(getattr(StarterConfig(), entry.name), LoopConfig)
+    ]
+    rows: dict[str, tuple[str, str]] = {}
+    for name, anew, continued in re.findall(r"^\| `([\w.*]+)` \| .+ \| (.+) \| (.+) \|$", PAGE, re.MULTILINE):
+        for full in [name.replace("*", loop) for loop in loops] if "*" in name else [name]:
+            rows[full] = anew, continued
+    return rows
+
+
+def test_the_page_tells_of_every_setting_and_its_values() -> None:
+    anew, continued = settings_of(StarterConfig()), settings_of(ContinuedConfig())
+    for name in (*SIZES_OF_THE_PACK, "codec_clips"):
+        continued[name] = OF_THE_PACK
+    assert rows_of_the_page() == {name: (anew[name], continued[name]) for name in anew}
+
+
+def test_the_page_tells_of_every_stage() -> None:
+    told = re.findall(r"^\| `(\w+)` \| [^|]+ \| [^|]*\|$", PAGE, re.MULTILINE)
+    assert told == list(STAGES)
+
+
+@pytest.mark.parametrize("command", ["pack", "starter"])
+def test_the_options_on_the_page_are_the_commands(command: str, capfd) -> None:
+    assert run(["train", command, "--help"]) == 0
+    offered = set(re.findall(r"--[a-z-]+", capfd.readouterr().out))
+    shown = [block for block in PAGE.split("```")[1::2] if f"rewas train {command}" in block]
+    assert shown
+    used = set(re.findall(r"--[a-z-]+", " ".join(shown)))
+    assert used <= offered

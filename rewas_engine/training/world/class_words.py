@@ -1,8 +1,11 @@
-"""The words of one class of the synthetic world."""
+"""The words of the synthetic world's classes, read from words.toml beside this file."""
 
 from __future__ import annotations
 
+import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib.resources import files
 
 
 @dataclass(frozen=True)
@@ -17,3 +20,12 @@ class ClassWords:
     thing: str
     training: tuple[str, ...]
     held_out: tuple[str, ...]
+
+
+def read_class_words() -> Mapping[str, ClassWords]:
+    """The words of every class, by its name."""
+    document = tomllib.loads(files(__package__).joinpath("words.toml").read_text("utf-8"))
+    return {
+        name: ClassWords(table["thing"], tuple(table["training"]), tuple(table["held_out"]))
+        for name, table in document.items()
+    }

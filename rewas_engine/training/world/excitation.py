@@ -86,7 +86,7 @@ def _single(rng: np.random.Generator, start_s: float, end_s: float) -> FloatArra
 
 
 def _few(rng: np.random.Generator, start_s: float, end_s: float) -> FloatArray:
-    return rng.uniform(start_s + 0.05, end_s - 0.1, int(rng.integers(2, 5)))
+    return _within(rng, start_s + 0.05, end_s - 0.1, int(rng.integers(2, 5)))
 
 
 def _regular(rng: np.random.Generator, start_s: float, end_s: float) -> FloatArray:
@@ -97,7 +97,7 @@ def _regular(rng: np.random.Generator, start_s: float, end_s: float) -> FloatArr
 
 def _irregular(rng: np.random.Generator, start_s: float, end_s: float) -> FloatArray:
     count = max(2, int(rng.uniform(1.2, 5.0) * (end_s - start_s)))
-    return rng.uniform(start_s + 0.02, end_s - 0.03, count)
+    return _within(rng, start_s + 0.02, end_s - 0.03, count)
 
 
 def _accelerating(rng: np.random.Generator, start_s: float, end_s: float) -> FloatArray:
@@ -215,6 +215,11 @@ _ENVELOPES: dict[str, Callable[[np.random.Generator, FloatArray, float, float], 
 
 def _gate_outside(envelope: FloatArray, grid_s: FloatArray, start_s: float, end_s: float) -> FloatArray:
     return np.where((grid_s >= start_s) & (grid_s <= end_s), np.clip(envelope, 0.0, 1.0), 0.0)
+
+
+def _within(rng: np.random.Generator, low: float, high: float, count: int) -> FloatArray:
+    """Draws between two bounds; all at the lower one where a span is too short to hold both."""
+    return rng.uniform(low, max(low, high), count)
 
 
 def _log_uniform(rng: np.random.Generator, low: float, high: float) -> float:

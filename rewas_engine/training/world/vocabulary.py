@@ -5,11 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from rewas_engine.errors import SettingsError
-from rewas_engine.training.world.class_words import ClassWords
-from rewas_engine.training.world.struck_words import STRUCK_WORDS
-from rewas_engine.training.world.sustained_words import SUSTAINED_WORDS
+from rewas_engine.training.world.class_words import ClassWords, read_class_words
 
-_WORDS: dict[str, ClassWords] = STRUCK_WORDS | SUSTAINED_WORDS
+_WORDS = read_class_words()
 
 _LOUD = ("loud", "strong", "powerful")
 _QUIET = ("quiet", "soft", "weak", "faint")

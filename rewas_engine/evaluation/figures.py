@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
+
+from rewas_engine.errors import SettingsError
 
 Trained = Literal["cpu", "gpu"]
 """On what a pack was trained: more is expected of one that had a GPU."""
@@ -126,6 +128,25 @@ class Evaluation:
             "figures": {key: figure.report(self.trained) for key, figure in self.figures().items()},
             "details": {section.name: dict(section.details) for section in self.sections if section.details},
         }
+
+
+def read_evaluation(reports: Sequence[Mapping[str, Any]]) -> Evaluation:
+    """What reports of one pack tell together, each made by `Evaluation.report` of sections of its own.
+
+    Raises SettingsError for reports of different packs or settings.
+    """
+    first = reports[0]
+    for other in reports[1:]:
+        if (other["pack"], other["setting"]) != (first["pack"], first["setting"]):
+            raise SettingsError(
+                "The reports are of different packs or settings.", "Give reports of one pack, measured alike."
+            )
+    figures = tuple(
+        Figure(key, told["label"], told["value"], told["unit"], told["note"])
+        for report in reports
+        for key, told in report["figures"].items()
+    )
+    return Evaluation(first["pack"], first["setting"], first["setting"]["bars"], (Section("all", "All", figures),))
 
 
 def not_supported(key: str, label: str, why: str) -> Figure:

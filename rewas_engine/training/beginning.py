@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cached_property
+from pathlib import Path
 
 import torch
 from torch import nn
@@ -31,6 +32,11 @@ class Beginning:
         if self._description is None:
             return NOTHING
         return f"{self._description.info.name} {self._description.info.version}"
+
+    @property
+    def path(self) -> Path | None:
+        """Folder of the pack, if any."""
+        return None if self._description is None else self._description.path
 
     def fill(self, module: nn.Module, role: str) -> str:
         """Give a new module the weights of the pack's component of the same role; returns what it begins with.

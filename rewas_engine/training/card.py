@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import platform
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
+from rewas_engine.errors import PackError
 from rewas_engine.evaluation.figures import Evaluation
 from rewas_engine.evaluation.report import shown_bar, shown_value, shown_verdict, table
 from rewas_engine.evaluation.suite import EvaluationPlan, evaluate
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from rewas_engine.training.config import StarterConfig
 
 FIGURES_FILE = "figures.json"
+_FIGURES, _LIMITS = "## Figures", "## Limits"
 MEASURED = EvaluationPlan(("energy", "picture"), clips_per_class=2)
 """What a training measures by itself: enough to see that it went well. `rewas eval` measures everything."""
 
@@ -40,24 +42,17 @@ def write_model_card(
     records: Mapping[str, Mapping[str, Any]],
     began: Mapping[str, str],
     evaluation: Evaluation,
+    *,
+    version: str,
+    earlier: Sequence[Mapping[str, Any]] = (),
 ) -> None:
     """Write README.md and figures.json beside pack.toml.
 
     records: stage -> seconds and losses. began: component -> the pack whose weights it began with, or NOTHING.
+    version: of the pack. earlier: what trained the pack that was continued, as its own figures.json tells it, oldest
+    first.
     """
-    rows = "\n".join(
-        f"| {stage} | {len(record['losses'])} | {record['seconds'] / 60:.0f} | {record['losses'][0]:.3f} | "
-        f"{sum(record['losses'][-50:]) / len(record['losses'][-50:]):.3f} |"
-        for stage, record in records.items()
-    )
-    trained, figures = evaluation.trained, evaluation.figures()
-    measured = table(
-        ("figure", "value", "bar", ""),
-        [
-            (figure.label, shown_value(figure), shown_bar(figure, trained), shown_verdict(figure, trained))
-            for figure in figures.values()
-        ],
-    )
+    training = [*earlier, {"version": version, "stages": {name: _told(record) for name, record in records.items()}}]
     classes = ", ".join(name.replace("_", " ") for name in CLASS_NAMES)
     text = f"""# {path.name}
 
@@ -74,18 +69,11 @@ Licence: {LICENCE}. {PERMITS}
 
 {_origins(began)}
 
-| stage | steps | minutes | first loss | last loss |
-|---|---|---|---|---|
-{rows}
+{_course(training)}
+{_FIGURES}
 
-## Figures
-
-On {evaluation.setting["clips"]} synthetic scenes that no stage has seen, with {evaluation.setting["num_steps"]} steps.
-Correlations are Pearson's between requested and produced energy (mean log-mel, 100 values a second); without control is
-the same noise and prompt with the adapter switched off. `rewas eval` says how each figure is measured.
-
-{measured}
-## Limits
+{_measured(evaluation)}
+{_LIMITS}
 
 - It knows {len(CLASS_NAMES)} kinds of sound: {classes}. Other prompts land on the nearest of these, or between them.
 - Everything is synthetic: recognisable, not realistic. The rate is 16 kHz, so there is nothing above 8 kHz.
@@ -95,9 +83,80 @@ the same noise and prompt with the adapter switched off. `rewas eval` says how e
 - No speech, no music.
 """
     _write(path / "README.md", text)
+    document = {"figures": _values(evaluation), "training": training, "config": asdict(config)}
+    _write(path / FIGURES_FILE, json.dumps(document, indent=1) + "\n")
+
+
+def retell_figures(path: Path, evaluation: Evaluation) -> None:
+    """Put the figures of a fuller evaluation in the place of those in a pack's card and figures.json.
+
+    Raises PackError where there is no card that write_model_card has written.
+    """
+    try:
+        card, document = ((path / name).read_text("utf-8") for name in ("README.md", FIGURES_FILE))
+        before, _, rest = card.partition(f"{_FIGURES}\n")
+        _, _, after = rest.partition(f"{_LIMITS}\n")
+        told = {**json.loads(document), "figures": _values(evaluation)}
+    except (OSError, ValueError) as error:
+        raise PackError(f"The card of {path.name} cannot be read ({error}).", "Train the pack again.") from error
+    if not after:
+        raise PackError(f"The card of {path.name} has no figures and limits.", "Train the pack again.")
+    _write(path / "README.md", f"{before}{_FIGURES}\n\n{_measured(evaluation)}\n{_LIMITS}\n{after}")
+    _write(path / FIGURES_FILE, json.dumps(told, indent=1) + "\n")
+
+
+def told_training(path: Path) -> Sequence[Mapping[str, Any]]:
+    """What trained a pack, as its figures.json tells it, oldest first; nothing where it does not."""
+    try:
+        training = json.loads((path / FIGURES_FILE).read_text("utf-8")).get("training", [])
+    except (OSError, ValueError, AttributeError):
+        return []
+    return training if isinstance(training, list) else []
+
+
+def _told(record: Mapping[str, Any]) -> dict[str, float]:
+    losses = record["losses"]
+    return {
+        "steps": len(losses),
+        "minutes": round(record["seconds"] / 60),
+        "first_loss": round(losses[0], 3),
+        "last_loss": round(sum(losses[-50:]) / len(losses[-50:]), 3),
+    }
+
+
+def _course(training: Sequence[Mapping[str, Any]]) -> str:
+    keys = ("steps", "minutes", "first_loss", "last_loss")
+    return table(
+        ("for version", "stage", *(key.replace("_", " ") for key in keys)),
+        [
+            (part["version"], stage, *(str(told.get(key, "")) for key in keys))
+            for part in training
+            for stage, told in part["stages"].items()
+        ],
+    )
+
+
+def _measured(evaluation: Evaluation) -> str:
+    trained, setting = evaluation.trained, evaluation.setting
+    figures = table(
+        ("figure", "value", "bar", ""),
+        [
+            (figure.label, shown_value(figure), shown_bar(figure, trained), shown_verdict(figure, trained))
+            for figure in evaluation.figures().values()
+        ],
+    )
+    return f"""On {setting["clips"]} synthetic scenes that no stage has seen, with {setting["num_steps"]} steps.
+Correlations are Pearson's between requested and produced energy (mean log-mel, 100 values a second); without control is
+the same noise and prompt with the adapter switched off. `rewas eval` says how each figure is measured. The bars are
+those of packs trained on a {trained.upper()}.
+
+{figures}"""
+
+
+def _values(evaluation: Evaluation) -> dict[str, Any]:
+    figures = evaluation.figures()
     values = {key: figure.value for key, figure in figures.items() if figure.value is not None}
-    told = {"scenes": evaluation.setting["clips"], **values}
-    _write(path / FIGURES_FILE, json.dumps({"figures": told, "config": asdict(config)}, indent=1) + "\n")
+    return {"scenes": evaluation.setting["clips"], **values}
 
 
 def _origins(began: Mapping[str, str]) -> str:

@@ -1,0 +1,78 @@
+"""The model card: what trained the pack, and figures that a fuller evaluation may take the place of."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from rewas_engine import PackError, SettingsError
+from rewas_engine.evaluation.figures import Evaluation, Figure, Section, read_evaluation
+from rewas_engine.training.card import retell_figures, told_training, write_model_card
+from rewas_engine.training.config import StarterConfig
+
+RECORDS = {"base": {"seconds": 120, "losses": [2.0, 1.0]}}
+PACK = {"name": "small", "version": "1.1.0", "licence": "Apache-2.0", "controls": ["energy"]}
+
+
+def evaluation(value: float, key: str = "energy_correlation_mean", clips: int = 2) -> Evaluation:
+    figure = Figure(key, f"Figure {key}", value)
+    return Evaluation(PACK, {"clips": clips, "num_steps": 10}, "cpu", (Section("energy", "Energy", (figure,)),))
+
+
+@pytest.fixture
+def pack(tmp_path: Path) -> Path:
+    folder = tmp_path / "small"
+    folder.mkdir()
+    write_model_card(folder, StarterConfig(), RECORDS, {"denoiser": "nothing"}, evaluation(0.5), version="1.0.0")
+    return folder
+
+
+def test_a_continued_pack_tells_what_trained_the_first(pack: Path, tmp_path: Path) -> None:
+    second = tmp_path / "second"
+    second.mkdir()
+    began = {"denoiser": "small 1.0.0"}
+    earlier = told_training(pack)
+    write_model_card(second, StarterConfig(), RECORDS, began, evaluation(0.6), version="1.1.0", earlier=earlier)
+    card = (second / "README.md").read_text("utf-8")
+    assert "| 1.0.0 | base | 2 | 2 | 2.0 | 1.5 |" in card
+    assert "| 1.1.0 | base | 2 | 2 | 2.0 | 1.5 |" in card
+    assert "denoiser from small 1.0.0" in card
+    assert [part["version"] for part in told_training(second)] == ["1.0.0", "1.1.0"]
+
+
+def test_fuller_figures_take_the_place_of_the_first_and_of_nothing_else(pack: Path) -> None:
+    before = (pack / "README.md").read_text("utf-8")
+    retell_figures(pack, evaluation(0.97, clips=540))
+    after = (pack / "README.md").read_text("utf-8")
+    assert "0.970" in after
+    assert "0.500" not in after
+    assert "540 synthetic scenes" in after
+    assert after.split("## Figures")[0] == before.split("## Figures")[0]
+    assert after.split("## Limits")[1] == before.split("## Limits")[1]
+    told = json.loads((pack / "figures.json").read_text("utf-8"))
+    assert told["figures"] == {"scenes": 540, "energy_correlation_mean": 0.97}
+    assert told["config"]["seed"] == 1
+    retell_figures(pack, evaluation(0.97, clips=540))
+    assert (pack / "README.md").read_text("utf-8") == after
+
+
+def test_a_folder_without_a_card_is_no_pack_to_tell_of(tmp_path: Path) -> None:
+    with pytest.raises(PackError, match="cannot be read"):
+        retell_figures(tmp_path, evaluation(0.5))
+    (tmp_path / "README.md").write_text("# something else\n", "utf-8")
+    (tmp_path / "figures.json").write_text("{}", "utf-8")
+    with pytest.raises(PackError, match="no figures and limits"):
+        retell_figures(tmp_path, evaluation(0.5))
+    assert told_training(tmp_path) == []
+
+
+def test_reports_of_one_pack_are_read_together() -> None:
+    reports = [evaluation(0.9).report(), evaluation(0.3, "picture_visible").report()]
+    together = read_evaluation(reports)
+    assert {key: figure.value for key, figure in together.figures().items()} == {
+        "energy_correlation_mean": 0.9,
+        "picture_visible": 0.3,
+    }
+    assert together.trained == "cpu"
+    with pytest.raises(SettingsError, match="different packs or settings"):
+        read_evaluation([*reports, evaluation(0.9, clips=4).report()])

@@ -110,10 +110,16 @@ class _PictureEncoder(nn.Module):
     def forward(self, frames: torch.Tensor) -> torch.Tensor:
         batch, count, height, width = frames.shape
         missing = max(-count % FRAMES_TOGETHER, SHORTEST_FRAMES - count)
-        frames = torch.cat([frames, frames[:, -1:].expand(-1, missing, -1, -1)], dim=1)
+        if missing:
+            frames = torch.cat([frames, frames[:, -1:].expand(-1, missing, -1, -1)], dim=1)
+        # Dark and pale pictures are alike: what counts is what stands out.
+        middle = frames.mean(dim=(1, 2, 3))
+        square = torch.linalg.vector_norm(frames.flatten(1), dim=1).square() / frames[0].numel()
+        spread = (square - middle.square()).clamp(min=0).sqrt() + 0.02
         grouped = frames.reshape(batch, -1, FRAMES_TOGETHER, height, width)
-        changes = 4 * (grouped[:, :, 1:] - grouped[:, :, :-1])
-        planes = torch.cat([grouped.mean(dim=2, keepdim=True) - 0.5, changes], dim=2).flatten(0, 1)
+        means = grouped.mean(dim=2, keepdim=True) - middle.reshape(-1, 1, 1, 1, 1)
+        changes = 2 * (grouped[:, :, 1:] - grouped[:, :, :-1])
+        planes = (torch.cat([means, changes], dim=2) / spread.reshape(-1, 1, 1, 1, 1)).flatten(0, 1)
         maps = self.convolutions(planes)
         motion = torch.log(planes[:, 1:].abs().mean(dim=(1, 2, 3)) + 1e-3)
         # The mean tells what the place looks like, the maximum what stands somewhere in it.

@@ -10,9 +10,11 @@ from typing import Any
 from diffusers import UNet2DConditionModel
 
 from rewas_engine.errors import SettingsError
+from rewas_engine.models.joint import JointSpace
 from rewas_engine.models.motion import MotionEncoder
 from rewas_engine.models.phi import Phi
 from rewas_engine.models.vocoder import SpectralVocoder
+from rewas_engine.training.joint import JointRecipe
 from rewas_engine.training.loop import LoopConfig
 from rewas_engine.training.stages import DenoiserRecipe
 
@@ -31,6 +33,10 @@ MAY_BE_ZERO = (
     "energy_weight",
     "vocoder_corrections",
     "prompt_noise",
+    "strangers",
+    "joint_strangers",
+    "more_words",
+    "words_noise",
 )
 """Fields of the configurations that may be 0; all others are above it."""
 
@@ -41,6 +47,7 @@ class StarterConfig:
 
     seed: of corpus, weights and batches. sounds, pictures: clips of the world that are heard, and seen and heard.
     widths, heads: of the denoiser's levels; attention stands at the deepest level only.
+    joint_strangers: moving pictures of nothing that the joint space is shown beside the world's.
     start_from: name or folder of a pack whose components the stages begin with, where they fit; "" begins with nothing.
     device: "cpu", "cuda:0" or "auto"; it is no part of what the weights are meant to be, only of how fast.
     """
@@ -67,6 +74,13 @@ class StarterConfig:
     picture_widths: tuple[int, ...] = (32, 64, 96)
     picture_features: int = 128
     phi_blocks: int = 2
+    joint: LoopConfig = field(default_factory=lambda: LoopConfig(steps=1000, learning_rate=1.5e-3))
+    joint_recipe: JointRecipe = field(default_factory=JointRecipe)
+    joint_strangers: int = 400
+    joint_width: int = 128
+    joint_features: int = 128
+    joint_picture_widths: tuple[int, ...] = (16, 32, 64, 128)
+    joint_sound_widths: tuple[int, ...] = (16, 32, 64, 96)
 
     @classmethod
     def read(cls, path: Path) -> StarterConfig:
@@ -114,6 +128,16 @@ class StarterConfig:
         """An untrained φ that fits the video encoder."""
         width = self.picture_features
         return Phi(features=width, width=width, blocks=self.phi_blocks, heads=4, head=(64, 16))
+
+    def new_joint_space(self) -> JointSpace:
+        """An untrained joint space of words, pictures and sounds."""
+        return JointSpace(
+            prompt_width=PROMPT_WIDTH,
+            width=self.joint_width,
+            picture_widths=self.joint_picture_widths,
+            sound_widths=self.joint_sound_widths,
+            features=self.joint_features,
+        )
 
 
 def _updated(config: Any, document: dict[str, Any], source: str) -> Any:

@@ -49,6 +49,7 @@ class ContinuedConfig(StarterConfig):
     adapter: LoopConfig = field(default_factory=lambda: _gentle(300, 2e-4))
     vocoder: LoopConfig = field(default_factory=lambda: _gentle(500, 3e-4))
     picture: LoopConfig = field(default_factory=lambda: _gentle(400, 3e-4))
+    joint: LoopConfig = field(default_factory=lambda: _gentle(300, 5e-4))
 
     def __post_init__(self) -> None:
         for entry in fields(self):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from rewas_engine.control import onset_track
 from rewas_engine.errors import SettingsError
 from rewas_engine.mel import AudioFrontEnd, MelConfig, normalised
 from rewas_engine.results import CancelSignal
+from rewas_engine.training.embeddings import embedded_captions
 from rewas_engine.training.loop import TrainingStopped
 from rewas_engine.training.picture_stage import PictureCorpus
 from rewas_engine.training.stages import SoundCorpus, WaveformCorpus
@@ -92,21 +94,18 @@ class WorldCorpus:
         """All sounds, [N, samples] int16."""
         return WaveformCorpus(torch.from_numpy(self._gathered("sound", self.clips)))
 
-    def sounds(self, front_end: AudioFrontEnd, embed: Callable[[Sequence[str]], torch.Tensor]) -> SoundCorpus:
-        """All log-mels and sentence embeddings; the log-mels are kept beside the shards."""
+    def log_mels(self, front_end: AudioFrontEnd) -> torch.Tensor:
+        """Of all sounds, [N, T, bins] float16 nats; they are kept beside the shards."""
         cache = self.folder / "log_mels.npy"
         if not cache.is_file():
             waveforms = self.waveforms().waveforms
             parts = [front_end.log_mel(part.float() / FULL_SCALE).half().numpy() for part in waveforms.split(64, dim=0)]
-            unfinished = cache.with_suffix(".partial.npy")
-            np.save(unfinished, np.concatenate(parts))
-            unfinished.replace(cache)
-        captions = self.captions()
-        distinct = sorted(set(captions))
-        embeddings = torch.cat([embed(distinct[start : start + 256]) for start in range(0, len(distinct), 256)])
-        row_of = {caption: row for row, caption in enumerate(distinct)}
-        prompts = embeddings[[row_of[caption] for caption in captions]]
-        log_mels = torch.from_numpy(np.load(cache))
+            _save(cache, np.concatenate(parts))
+        return torch.from_numpy(np.load(cache))
+
+    def sounds(self, front_end: AudioFrontEnd, embed: Callable[[Sequence[str]], torch.Tensor]) -> SoundCorpus:
+        """All log-mels and sentence embeddings; both are kept beside the shards."""
+        prompts, log_mels = embedded_captions(self.captions(), embed, self.folder), self.log_mels(front_end)
         told = self._onsets()
         rate_hz = float(front_end.config.frame_rate_hz)
         tracks = [
@@ -194,7 +193,8 @@ def _save_json(path: Path, document: object) -> None:
 
 
 def _save(path: Path, array: NDArray[np.generic]) -> None:
-    unfinished = path.with_name(f"{path.stem}.partial.npy")
+    # Stages may run beside each other on the same clips.
+    unfinished = path.with_name(f"{path.stem}.{os.getpid()}.partial.npy")
     np.save(unfinished, array)
     unfinished.replace(path)
 

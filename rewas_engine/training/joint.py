@@ -15,14 +15,18 @@ from torch.nn import functional
 from rewas_engine.energy import SILENCE_NATS
 from rewas_engine.errors import SettingsError
 from rewas_engine.mel import AudioFrontEnd
-from rewas_engine.models.joint import FRAMES_TOGETHER, JointSpace
+from rewas_engine.models.joint import FRAMES_TOGETHER, SHORTEST_FRAMES, JointSpace
 from rewas_engine.training.corpus import WorldCorpus
+from rewas_engine.training.embeddings import embedded_captions
 from rewas_engine.training.loop import LossFunction, lower_precision
+from rewas_engine.training.strangers import strangers
 from rewas_engine.training.world import CLASS_NAMES, captions, sample_scene
 
 NO_CLASS = -1
 DEVELOPMENT_SHARE = 1 / 12
 """Part of the clips that the calibration is fitted to and no step of training sees."""
+STRANGE_COSINE = 0.1
+"""Pictures of nothing are kept about so far from all words."""
 _CLIPS_AT_ONCE = 32
 
 
@@ -84,11 +88,14 @@ class JointClips:
 class JointCorpus:
     """What the joint space learns from. seen: clips with pictures. heard: more words and sounds.
 
+    strangers: pictures [S, T, H, W] uint8 of nothing that there are words for, as long and large as every
+    frame_stride-th frame of those seen; see `rewas_engine.training.strangers`.
     Raises SettingsError where `seen` has no pictures or either has too few clips to keep some back.
     """
 
     seen: JointClips
     heard: JointClips
+    strangers: torch.Tensor | None = None
 
     def __post_init__(self) -> None:
         if self.seen.pictures is None or min(len(self.seen.usable), len(self.heard.usable)) < 2:
@@ -104,21 +111,29 @@ def world_clips(
     """Clips of the world, with pictures where the corpus has them for all.
 
     Left out are silent scenes, whose sound does not tell what is meant, and among those with pictures the ones whose
-    source is off screen, whose picture does not.
+    source is off screen, whose picture does not. The words are those that the world has for its scenes now: they grow
+    more often than the scenes change.
     """
-    sounds = corpus.sounds(front_end, embed)
     scenes = [sample_scene(corpus.first_seed + clip) for clip in range(corpus.clips)]
     are_seen = corpus.pictures == corpus.clips
     usable = [not scene.is_silent and not (are_seen and scene.off_screen) for scene in scenes]
     behind = [NO_CLASS if scene.ambience is None else _number(scene.ambience.class_name) for scene in scenes]
     return JointClips(
-        sounds.log_mels,
-        sounds.prompts,
+        corpus.log_mels(front_end),
+        embedded_captions([scene.full_caption for scene in scenes], embed, corpus.folder),
         torch.tensor([_number(scene.class_name) for scene in scenes]),
         torch.tensor(behind),
         torch.tensor(usable).nonzero().flatten(),
         StoredPictures(sorted(corpus.folder.glob("*.picture.npy"))) if are_seen else None,
     )
+
+
+def strange_pictures(count: int, seen: JointClips, space: JointSpace, seed: int) -> torch.Tensor | None:
+    """Pictures [count, T, H, W] uint8 of nothing, like those that the space is shown of some clips; None for none."""
+    if seen.pictures is None or not count:
+        return None
+    _, frames, size, _ = seen.pictures.rows(torch.zeros(1, dtype=torch.long), space.config.frame_stride).shape
+    return strangers(count, frames, size, seed)
 
 
 def world_known_words() -> tuple[str, ...]:
@@ -130,48 +145,65 @@ def world_known_words() -> tuple[str, ...]:
 class JointRecipe:
     """How a step sees the corpus.
 
-    seen, heard: clips of each part of the corpus in a step. shortest_picture: part of a picture's frames that is
-    always kept, shortest_sound: of a sound's. words_noise: deviation of the noise on each component of the sentence
-    embeddings, which have a deviation of about 1: what lies that near means the same.
+    seen, heard, strangers: clips of each part of the corpus in a step. seen_and_heard: of those seen the ones that are
+    listened to as well. more_words: captions of still other clips, which cost next to nothing. picture_share,
+    sound_share: the shortest and the longest part of a clip that is looked at or listened to: many clips for a moment
+    teach more than few from end to end. words_noise: most noise on a sentence embedding, in its own length: so much
+    that unseen words land beside those that they resemble.
     """
 
-    seen: int = 32
-    heard: int = 32
-    shortest_picture: float = 0.4
-    shortest_sound: float = 0.3
-    words_noise: float = 0.3
+    seen: int = 64
+    seen_and_heard: int = 16
+    heard: int = 16
+    strangers: int = 6
+    more_words: int = 96
+    picture_share: tuple[float, float] = (0.15, 0.35)
+    sound_share: tuple[float, float] = (0.3, 0.6)
+    words_noise: float = 2.0
 
 
 def joint_loss(corpus: JointCorpus, space: JointSpace, recipe: JointRecipe) -> LossFunction:
     """Contrastive loss between words and sounds, words and pictures, pictures and sounds.
 
     Softmax over the batch in both directions as in CLIP, but what is of one class is never told apart: all clips of the
-    class share the target, and where one class sounds behind the other the pair does not count.
+    class share the target, and where one class sounds behind the other the pair does not count. Strangers are to be
+    near no words.
     """
     seen, heard = corpus.seen, corpus.heard
+    strangers = recipe.strangers if corpus.strangers is not None else 0
 
     def loss_of(step: int, generator: torch.Generator) -> torch.Tensor:
-        rows, more = _drawn(seen.training, recipe.seen, generator), _drawn(heard.training, recipe.heard, generator)
+        rows = _drawn(seen.training, recipe.seen, generator)
+        told = _drawn(heard.training, recipe.heard + recipe.more_words, generator)
         assert seen.pictures is not None
         device = space.log_scale.device
-        frames = seen.pictures.rows(rows, space.config.frame_stride).to(device)
-        log_mels = torch.cat([seen.log_mels[rows], heard.log_mels[more]]).to(device)
-        prompts = torch.cat([seen.prompts[rows], heard.prompts[more]]).to(device).float()
-        classes = torch.cat([seen.classes[rows], heard.classes[more]])
-        also = torch.cat([seen.also[rows], heard.also[more]])
+        frames = seen.pictures.rows(rows, space.config.frame_stride)
+        if corpus.strangers is not None:
+            strange = torch.randint(len(corpus.strangers), (strangers,), generator=generator)
+            frames = torch.cat([frames, corpus.strangers[strange]])
+        prompts = torch.cat([seen.prompts[rows], heard.prompts[told]]).to(device).float()
+        classes = torch.cat([seen.classes[rows], heard.classes[told]])
+        also = torch.cat([seen.also[rows], heard.also[told]])
+        # Of all that has words these are looked at, and these listened to.
+        looked_at = torch.arange(len(rows))
+        listened_to = torch.cat([looked_at[: recipe.seen_and_heard], len(rows) + torch.arange(recipe.heard)])
+        log_mels = torch.cat([seen.log_mels[rows[: recipe.seen_and_heard]], heard.log_mels[told[: recipe.heard]]])
         noise = torch.randn(prompts.shape, generator=generator).to(device)
-        varied_frames = varied_pictures(frames, recipe.shortest_picture, generator)
-        varied_log_mels = varied_sounds(log_mels, recipe.shortest_sound, generator)
+        varied_frames = varied_pictures(frames.to(device), recipe.picture_share, generator)
+        varied_log_mels = varied_sounds(log_mels.to(device), recipe.sound_share, generator)
         with lower_precision(device):
-            pictures, sounds = space.picture_encoder(varied_frames), space.sound(varied_log_mels)
-        words = space.words(prompts + recipe.words_noise * prompts.std(dim=-1, keepdim=True) * noise)
+            shown, sounds = space.picture_encoder(varied_frames), space.sound(varied_log_mels)
+        pictures, strange_pictures = shown[: len(rows)], shown[len(rows) :]
+        amounts = recipe.words_noise * torch.rand((len(prompts), 1), generator=generator).to(device)
+        words = space.words(prompts + amounts * prompts.std(dim=-1, keepdim=True) * noise)
         relation = relations(classes, also).to(device)
-        of_pictures = relation[: len(rows)]
         scale = space.scale
+        nearness = functional.softplus(scale * (strange_pictures @ words.T - STRANGE_COSINE))
         return (
-            matched_softmax(scale * sounds @ words.T, relation)
-            + matched_softmax(scale * pictures @ words.T, of_pictures)
-            + matched_softmax(scale * pictures @ sounds.T, of_pictures)
+            matched_softmax(scale * sounds @ words.T, relation[listened_to])
+            + matched_softmax(scale * pictures @ words.T, relation[looked_at])
+            + matched_softmax(scale * pictures @ sounds.T, relation[looked_at][:, listened_to])
+            + nearness.sum() / max(1, nearness.numel())
         )
 
     return loss_of
@@ -205,43 +237,35 @@ def matched_softmax(similarities: torch.Tensor, relation: torch.Tensor) -> torch
     return 0.5 * (one_way(similarities, relation) + one_way(similarities.T, relation.T))
 
 
-def varied_pictures(frames: torch.Tensor, shortest: float, generator: torch.Generator) -> torch.Tensor:
-    """Frames [B, T, H, W] uint8 as floats about 0..1: a part of the time, each clip with its own mirroring, zoom,
-    brightness, contrast, negative, hidden rectangle and grain.
+def varied_pictures(frames: torch.Tensor, share: tuple[float, float], generator: torch.Generator) -> torch.Tensor:
+    """Frames [B, T, H, W] uint8 as floats about 0..1: a part of the time, each clip with its own mirroring, zoom, grain
+    and, in a third of them, a rectangle that hides something. Brightness and contrast the space takes out itself.
     """
     size, total, height, width = frames.shape
-    start, length = _span(total, FRAMES_TOGETHER, shortest, generator)
-    draws = torch.rand((12, size), generator=generator)
+    start, length = _span(total, FRAMES_TOGETHER, share, generator)
+    draws = torch.rand((10, size), generator=generator)
     zoom = 1.0 - 0.3 * draws[0]
     affine = torch.zeros(size, 2, 3)
     affine[:, 0, 0], affine[:, 1, 1] = zoom * torch.where(draws[1] < 0.5, 1.0, -1.0), zoom
     affine[:, :, 2] = (draws[2:4].T * 2 - 1) * (1 - zoom)[:, None]
     grid = functional.affine_grid(affine, [size, 1, height, width], align_corners=False).to(frames.device)
-    zoomed = functional.grid_sample(
-        frames[:, start : start + length].float(), grid, padding_mode="border", align_corners=False
-    )
-    contrast = (0.5 + draws[4]) * torch.where(draws[5] < 0.15, -1.0, 1.0)
-    brightness = 0.5 + 0.4 * (draws[6] - 0.5) - 0.5 * contrast
-    grain = 0.03 * draws[7].square()
-    noise = torch.randn((1, length, height, width), generator=generator)
-    # What hides a part of the picture, in a third of the clips.
-    extent = (0.4 * draws[10] * (draws[11] < 0.33))[:, None]
+    shown = frames[:, start : start + length].float()
+    zoomed = functional.grid_sample(shown, grid, padding_mode="border", align_corners=False)
+    extent = (0.35 * draws[4] * (draws[5] < 0.33))[:, None]
     rows, columns = (torch.arange(count)[None] / count for count in (height, width))
-    down, across = (draws[index, :, None] for index in (8, 9))
+    down, across = (draws[index, :, None] for index in (6, 7))
     hides = ((rows - down).abs() < extent)[:, :, None] & ((columns - across).abs() < extent)[:, None]
-
-    def of_each(values: torch.Tensor) -> torch.Tensor:
-        return values.reshape(size, 1, 1, 1).to(frames.device)
-
+    noise = torch.randn((1, length, height, width), generator=generator)
+    grain, shade = (values.reshape(size, 1, 1, 1) for values in (0.03 * draws[8].square(), draws[9]))
     # In place: half of a step's time would otherwise go into memory.
-    toned = zoomed.mul_(of_each(contrast / 255)).add_(of_each(brightness))
-    return toned.masked_fill_(hides[:, None].to(frames.device), 0.5).addcmul_(of_each(grain), noise.to(frames.device))
+    hidden = zoomed.div_(255).mul_((~hides)[:, None].to(frames.device)).add_((hides[:, None] * shade).to(frames.device))
+    return hidden.addcmul_(grain.to(frames.device), noise.to(frames.device))
 
 
-def varied_sounds(log_mels: torch.Tensor, shortest: float, generator: torch.Generator) -> torch.Tensor:
+def varied_sounds(log_mels: torch.Tensor, share: tuple[float, float], generator: torch.Generator) -> torch.Tensor:
     """Log-mels [B, T, bins] float32: a part of the time, each clip quieter, with its own colour, grain, hidden band."""
     size, total, bins = log_mels.shape
-    start, length = _span(total, 16, shortest, generator)
+    start, length = _span(total, SHORTEST_FRAMES, share, generator)
     draws = torch.rand((5, size, 1, 1), generator=generator)
     colour = 0.3 * draws[1] * torch.randn((size, 1, bins), generator=generator)
     grain = 0.3 * draws[2] * torch.randn((size, length, bins), generator=generator)
@@ -256,7 +280,8 @@ def varied_sounds(log_mels: torch.Tensor, shortest: float, generator: torch.Gene
 def calibrate(space: JointSpace, corpus: JointCorpus, known_words: Sequence[str]) -> None:
     """Write into the space's configuration what makes probabilities of its cosines, and the words that it knows.
 
-    The numbers are fitted to clips that training left aside.
+    The numbers are fitted to clips that training left aside. A pair of which these show only right or only wrong
+    examples, because they are too few, is left without.
     """
     seen, rows = corpus.seen, corpus.seen.development
     words, sounds, pictures = embedded(space, seen, rows)
@@ -264,16 +289,15 @@ def calibrate(space: JointSpace, corpus: JointCorpus, known_words: Sequence[str]
     heard_words, heard_sounds, _ = embedded(space, corpus.heard, heard_rows)
     relation = relations(seen.classes[rows], seen.also[rows]).numpy()
     heard_relation = relations(corpus.heard.classes[heard_rows], corpus.heard.also[heard_rows]).numpy()
-
-    def fitted(one: torch.Tensor, other: torch.Tensor, belongs: NDArray[np.int64]) -> tuple[float, float]:
+    calibration = {}
+    for pair, one, other, belongs in (
+        ("text_sound", heard_words, heard_sounds, heard_relation),
+        ("text_picture", words, pictures, relation),
+        ("picture_sound", pictures, sounds, relation),
+    ):
         cosines, counts = (one @ other.T).numpy(), belongs != 0
-        return logistic_fit(cosines[counts], belongs[counts] > 0)
-
-    calibration = {
-        "text_sound": fitted(heard_words, heard_sounds, heard_relation),
-        "text_picture": fitted(words, pictures, relation),
-        "picture_sound": fitted(pictures, sounds, relation),
-    }
+        if len(np.unique(belongs[counts])) == 2:
+            calibration[pair] = logistic_fit(cosines[counts], belongs[counts] > 0)
     space.register_to_config(calibration=calibration, known_words=tuple(known_words))
 
 
@@ -333,8 +357,8 @@ def _drawn(rows: torch.Tensor, count: int, generator: torch.Generator) -> torch.
     return rows[torch.randint(len(rows), (count,), generator=generator)]
 
 
-def _span(total: int, unit: int, shortest: float, generator: torch.Generator) -> tuple[int, int]:
+def _span(total: int, unit: int, share: tuple[float, float], generator: torch.Generator) -> tuple[int, int]:
     """Start and length of a part of `total`, whole units long where it is not all."""
-    units = int(torch.randint(max(1, int(shortest * total) // unit), total // unit + 1, (1,), generator=generator))
-    length = min(total, units * unit)
+    fewest, most = (max(1, round(part * total / unit)) for part in share)
+    length = min(total, unit * int(torch.randint(fewest, most + 1, (1,), generator=generator)))
     return int(torch.randint(total - length + 1, (1,), generator=generator)), length

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -100,10 +99,8 @@ class RecordingsTraining(StarterTraining):
 
     def write_pack(self) -> None:
         """The pack in `<folder>/pack/<name>`, measured on recordings that were held out, with its model card."""
+        self._clear_unmeasured_pack()
         path, facts = self.pack_folder, self.recordings.facts()
-        if path.is_dir() and not (path / "README.md").is_file():
-            # It was cut off while it was measured.
-            shutil.rmtree(path)
         words = sorted(set(self.recordings.captions()))
         listed = ", ".join(words[:5]) + (" …" if len(words) > 5 else "")
         write_pack(

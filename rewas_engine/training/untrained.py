@@ -23,6 +23,10 @@ TINY = replace(
     picture_widths=(8, 8, 16),
     picture_features=16,
     phi_blocks=1,
+    joint_width=16,
+    joint_features=16,
+    joint_picture_widths=(8, 8, 8, 16),
+    joint_sound_widths=(8, 8, 8, 16),
 )
 """A starter configuration of the smallest sizes that its classes allow."""
 

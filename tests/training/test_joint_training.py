@@ -29,7 +29,7 @@ from rewas_engine.training.joint import (
 from rewas_engine.training.loop import LoopConfig, train
 
 CLIPS = 48
-RECIPE = JointRecipe(seen=8, heard=8)
+RECIPE = JointRecipe(seen=8, seen_and_heard=4, heard=8, more_words=8, picture_share=(0.5, 1.0))
 
 
 def _generator(seed: int = 0) -> torch.Generator:
@@ -154,20 +154,20 @@ def test_a_batch_without_partners_says_nothing() -> None:
 @given(st.integers(4, 40), st.integers(0, 2**32))
 def test_varied_clips_are_a_part_of_their_time_and_finite(total: int, seed: int) -> None:
     frames = torch.randint(0, 256, (3, total, 16, 16), dtype=torch.uint8, generator=_generator(seed))
-    one, again = (varied_pictures(frames, 0.4, _generator(seed)) for _ in range(2))
+    one, again = (varied_pictures(frames, (0.4, 0.8), _generator(seed)) for _ in range(2))
     assert torch.equal(one, again)
-    assert 0.4 * total - 4 <= one.shape[1] <= total
+    assert min(4, 0.4 * total - 2) <= one.shape[1] <= max(4, 0.8 * total + 2)
     assert one.shape[2:] == (16, 16)
     assert torch.isfinite(one).all()
-    sounds = varied_sounds(torch.randn(3, 16 * total, 64) - 8, 0.3, _generator(seed))
-    assert 0.3 * 16 * total - 16 <= sounds.shape[1] <= 16 * total
+    sounds = varied_sounds(torch.randn(3, 16 * total, 64) - 8, (0.3, 1.0), _generator(seed))
+    assert 0.3 * 16 * total - 8 <= sounds.shape[1] <= 16 * total
     assert sounds.min() >= -11.513
     assert torch.isfinite(sounds).all()
 
 
 def test_clips_are_varied_each_by_its_own_draw() -> None:
     frames = torch.randint(0, 256, (1, 8, 16, 16), dtype=torch.uint8, generator=_generator()).expand(6, -1, -1, -1)
-    varied = varied_pictures(frames, 1.0, _generator(4))
+    varied = varied_pictures(frames, (1.0, 1.0), _generator(4))
     assert all(not torch.allclose(varied[0], other) for other in varied[1:])
 
 

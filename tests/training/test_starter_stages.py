@@ -1,6 +1,7 @@
 """One real run through every stage, small enough to finish in seconds; and settings that are refused."""
 
 import json
+import shutil
 import threading
 from dataclasses import replace
 from pathlib import Path
@@ -9,18 +10,27 @@ import numpy as np
 import pytest
 import torch
 
-from rewas_engine import EnergyCurve, ReWaS, SettingsError
+from rewas_engine import EnergyCurve, PackError, ReWaS, SettingsError
 from rewas_engine.control import Controls
 from rewas_engine.evaluation.suite import EvaluationPlan
+from rewas_engine.packs import read_pack
 from rewas_engine.training import card
 from rewas_engine.training.config import StarterConfig
-from rewas_engine.training.corpus import WorldCorpus
+from rewas_engine.training.corpus import WorldCorpus, world_front_end
+from rewas_engine.training.joint import JointRecipe
 from rewas_engine.training.loop import LoopConfig, TrainingProgress, TrainingStopped
 from rewas_engine.training.picture_stage import as_slower_footage, augmented
-from rewas_engine.training.stages import DenoiserBatches, DenoiserRecipe, softened_energies
+from rewas_engine.training.stages import (
+    DenoiserBatches,
+    DenoiserRecipe,
+    WaveformCorpus,
+    _spectral_distance,
+    softened_energies,
+    vocoder_loss,
+)
 from rewas_engine.training.starter import STAGES, StarterTraining
 from rewas_engine.training.untrained import TINY
-from rewas_engine.training.world import sample_scene
+from rewas_engine.training.world import CLASS_NAMES, sample_scene
 
 FEW = LoopConfig(steps=4, learning_rate=1e-3, warmup_steps=1, checkpoint_every=2)
 SMALL = replace(
@@ -36,6 +46,9 @@ SMALL = replace(
     vocoder_crop_frames=32,
     picture=FEW,
     picture_batch=2,
+    joint=FEW,
+    joint_recipe=JointRecipe(seen=2, seen_and_heard=1, heard=2, strangers=1, more_words=2),
+    joint_strangers=2,
 )
 
 
@@ -62,7 +75,8 @@ def test_all_stages_end_in_a_pack_that_makes_sound(trained) -> None:
     assert np.isfinite(waveform).all()
     assert waveform.any()
     names = list(dict.fromkeys(progress.stage for progress in told))
-    assert names == ["corpus: sounds", "corpus: pictures", "base", "adapter", "vocoder", "picture", "pack: measuring"]
+    assert names[:2] == ["corpus: sounds", "corpus: pictures"]
+    assert names[2:] == ["base", "adapter", "vocoder", "picture", "joint", "pack: measuring"]
     assert [progress.step for progress in told if progress.stage == "adapter"] == [1, 2, 3, 4]
 
 
@@ -78,7 +92,7 @@ def test_the_pack_is_described_with_its_figures(trained) -> None:
 @pytest.mark.slow
 def test_every_stage_leaves_its_curve_and_a_sheet_of_samples(trained) -> None:
     training, _ = trained
-    for stage in ("base", "adapter", "vocoder", "picture"):
+    for stage in ("base", "adapter", "vocoder", "picture", "joint"):
         for picture in (
             training.folder / "curves" / f"{stage}.png",
             training.folder / "samples" / f"{stage}-000004.png",
@@ -106,6 +120,60 @@ def test_training_moved_what_it_should_and_nothing_else(trained) -> None:
     packed = ReWaS.from_pretrained(training.pack_folder, device="cpu")._components["denoiser"]
     for name, tensor in denoiser.state_dict().items():
         torch.testing.assert_close(packed.state_dict()[name], tensor.half().float(), atol=0, rtol=0)
+
+
+@pytest.mark.slow
+def test_the_pack_holds_words_pictures_and_sounds_together(trained) -> None:
+    training, _ = trained
+    model = ReWaS.from_pretrained(training.pack_folder, device="cpu")
+    assert model.joint is not None
+    assert len(model.joint.known_words) == len(CLASS_NAMES)
+    assert 0 < model.text_sound_score("rain", np.ones(16_000, np.float32)) < 1
+    untrained = SMALL.new_joint_space()
+    kept = model.joint.space.state_dict()
+    assert any(not torch.equal(kept[name], weights) for name, weights in untrained.state_dict().items())
+    assert json.loads((training.folder / "began.json").read_text("utf-8"))["joint"] == "nothing"
+
+
+@pytest.mark.slow
+def test_a_pack_that_was_cut_off_while_it_was_measured_is_made_again(trained, tmp_path: Path, monkeypatch) -> None:
+    training, _ = trained
+    shutil.copytree(training.folder / "components", tmp_path / "components")
+    shutil.copy(training.folder / "began.json", tmp_path)
+    shutil.rmtree(tmp_path / "components" / "joint")
+    cut_off = tmp_path / "pack" / "starter"
+    cut_off.mkdir(parents=True)
+    (cut_off / "pack.toml").write_text("name = 'of an earlier attempt'", "utf-8")
+    monkeypatch.setattr(card, "MEASURED", EvaluationPlan(("energy",), 1, classes=("drum_hit", "rain")))
+    again = StarterTraining(SMALL, tmp_path)
+    again.run(["pack"])
+    assert (cut_off / "README.md").is_file()
+    assert read_pack(cut_off).info.name == "starter"
+    assert "joint" not in read_pack(cut_off).components
+    # One that was finished is never removed.
+    (tmp_path / "pack.finished").unlink()
+    with pytest.raises(PackError, match="already a folder"):
+        again.run(["pack"])
+
+
+def test_a_silent_batch_does_not_drown_the_vocoder() -> None:
+    vocoder, front_end = SMALL.new_vocoder(), world_front_end()
+    generator = torch.Generator().manual_seed(0)
+    noise = (8000 * torch.randn(4, 16_000, generator=generator)).clamp(-30_000, 30_000).short()
+
+    def loss_on(waveforms: torch.Tensor) -> float:
+        return float(vocoder_loss(WaveformCorpus(waveforms), vocoder, front_end, 4, 64)(0, generator.manual_seed(1)))
+
+    loud, silent = loss_on(noise), loss_on(torch.zeros_like(noise))
+    assert silent < 10 * loud
+
+
+def test_loud_spectra_are_compared_by_their_own_level() -> None:
+    generator = torch.Generator().manual_seed(0)
+    real = 0.02 * torch.randn(2, 8000, generator=generator)
+    assert _spectral_distance(real, real, 512) == 0
+    linear = _spectral_distance(2 * real, real, 512) - torch.tensor(2.0).log()
+    assert linear == pytest.approx(1.0, abs=0.02)
 
 
 @pytest.mark.slow

@@ -1,0 +1,61 @@
+"""Sentence embeddings of captions are made once, and again where captions or encoder are others."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from rewas_engine.training.embeddings import embedded_captions
+
+CAPTIONS = [f"clip {number % 300}" for number in range(1000)]
+
+
+class Encoder:
+    """Embeds a text as the counts of its bytes, in a direction of its own, and notes what it was asked."""
+
+    def __init__(self, seed: int = 0, width: int = 24) -> None:
+        self.directions = torch.randn(256, width, generator=torch.Generator().manual_seed(seed))
+        self.read: list[str] = []
+
+    def __call__(self, prompts: Sequence[str]) -> torch.Tensor:
+        self.read += prompts
+        counts = [np.bincount(np.frombuffer(prompt.encode(), np.uint8), minlength=256) for prompt in prompts]
+        return torch.from_numpy(np.array(counts, np.float32)) @ self.directions
+
+
+def test_every_caption_is_embedded_in_its_place_and_read_once(tmp_path: Path) -> None:
+    encoder = Encoder()
+    rows = embedded_captions(CAPTIONS, encoder, tmp_path)
+    assert len(encoder.read) == 301  # and the words by which the encoder is known again
+    torch.testing.assert_close(rows, Encoder()(CAPTIONS))
+
+
+def test_embeddings_that_are_there_are_not_made_again(tmp_path: Path) -> None:
+    first = embedded_captions(CAPTIONS, Encoder(), tmp_path)
+    encoder = Encoder()
+    assert torch.equal(embedded_captions(CAPTIONS, encoder, tmp_path), first)
+    assert len(encoder.read) == 1
+    assert len(list(tmp_path.iterdir())) == 1
+    # The same captions in another order, or fewer times, are the same captions.
+    assert torch.equal(embedded_captions(CAPTIONS[299::-1], encoder, tmp_path), first[:300].flip(0))
+    assert len(encoder.read) == 2
+
+
+def test_another_encoder_or_other_captions_are_not_taken_for_these(tmp_path: Path) -> None:
+    embedded_captions(CAPTIONS, Encoder(), tmp_path)
+    for other in (Encoder(seed=1), Encoder(width=16)):
+        torch.testing.assert_close(embedded_captions(CAPTIONS, other, tmp_path), other(CAPTIONS))
+    more = [*CAPTIONS, "a new one"]
+    torch.testing.assert_close(embedded_captions(more, Encoder(), tmp_path), Encoder()(more))
+    torch.testing.assert_close(embedded_captions(CAPTIONS, Encoder(), tmp_path), Encoder()(CAPTIONS))
+
+
+def test_what_was_cut_off_while_writing_is_not_read(tmp_path: Path) -> None:
+    first = embedded_captions(CAPTIONS, Encoder(), tmp_path)
+    (path,) = tmp_path.iterdir()
+    whole = path.read_bytes()
+    path.rename(tmp_path / f"{path.stem}.99.partial.npy")
+    (tmp_path / f"{path.stem}.99.partial.npy").write_bytes(whole[:1000])
+    assert torch.equal(embedded_captions(CAPTIONS, Encoder(), tmp_path), first)
+    assert path.read_bytes() == whole

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 
 class EngineError(Exception):
     """An error meant for the person in front of the screen.
@@ -26,6 +28,17 @@ class MediaError(EngineError):
 
 class PackError(EngineError):
     """The pack is absent, damaged, made for a newer version, or cannot do what was asked."""
+
+
+class CheckpointError(PackError):
+    """A released checkpoint cannot be converted.
+
+    path: the file or folder. found, expected: what it is, and what was wanted there; both are part of the sentence.
+    """
+
+    def __init__(self, path: Path, found: str, expected: str, remedy: str) -> None:
+        super().__init__(f"{path.name or path} {found}; expected was {expected}.", remedy)
+        self.path, self.found, self.expected = path, found, expected
 
 
 class Cancelled(EngineError):

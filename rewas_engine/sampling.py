@@ -21,12 +21,14 @@ def sample(
     num_steps: int,
     eta: float,
     generator: torch.Generator,
+    step_noise: Callable[[int], torch.Tensor] | None = None,
     on_step: Callable[[int], object] | None = None,
 ) -> torch.Tensor:
     """DDIM (Song et al. 2021, eq. 12) over one latent.
 
     noise: [C, T, F], standard normal. schedule: a diffusers DDIMScheduler; it is copied, not changed.
-    eta: 0 is deterministic, 1 adds the noise of DDPM. generator: of that noise.
+    eta: 0 is deterministic, 1 adds the noise of DDPM. generator: of that noise. step_noise: the noise itself, by step
+    from 0 on, where it is given.
     on_step: called with the number of finished steps after each; what it raises ends the sampling.
     """
     schedule = copy.deepcopy(schedule)
@@ -34,7 +36,10 @@ def sample(
     latents: torch.Tensor = noise * schedule.init_noise_sigma
     for finished, timestep in enumerate(schedule.timesteps, start=1):
         prediction = predict(latents, timestep)
-        latents = schedule.step(prediction, timestep, latents, eta=eta, generator=generator).prev_sample
+        added: dict[str, Any] = {"generator": generator}
+        if step_noise is not None:
+            added = {"variance_noise": step_noise(finished - 1)}
+        latents = schedule.step(prediction, timestep, latents, eta=eta, **added).prev_sample
         if on_step is not None:
             on_step(finished)
     return latents

@@ -128,7 +128,8 @@ def problem_from(error: BaseException) -> ProblemError:
     if isinstance(error, ProblemError):
         return error
     if isinstance(error, EngineError):
-        return ProblemError(error.what, error.remedy, _KINDS.get(type(error), ProblemKind.INTERNAL))
+        kinds = [kind for known, kind in _KINDS.items() if isinstance(error, known)]
+        return ProblemError(error.what, error.remedy, kinds[0] if kinds else ProblemKind.INTERNAL)
     if isinstance(error, OSError):
         where = f" {error.filename}" if error.filename else ""
         return ProblemError(

@@ -1,0 +1,145 @@
+"""Reading checkpoints without running anything that they hold: tensors by name, or a sentence on what is wrong."""
+
+from __future__ import annotations
+
+import pickle
+import re
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+
+from rewas_engine.errors import CheckpointError
+
+_WRAPPINGS = ("state_dict", "model", "generator", "model_state_dict")
+"""Under which keys training programs keep the weights within a checkpoint."""
+_INERT_MODULES = ("omegaconf.", "pytorch_lightning.", "lightning.", "argparse.", "pathlib.", "typing.", "collections.")
+"""What training programs leave beside the weights. It is passed over: nothing of these is imported or called."""
+_DOWNLOAD_AGAIN = "Download it again, whole."
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """The tensors of a file, mapped from the disk where its format allows it.
+
+    given_as: the words for what it was given as, for errors: "the φ checkpoint (--phi)".
+    """
+
+    path: Path
+    given_as: str
+    tensors: Mapping[str, torch.Tensor]
+
+    def error(self, found: str, expected: str, remedy: str | None = None) -> CheckpointError:
+        """What is wrong with it. found: a verb and what follows it."""
+        remedy = remedy or f"Give {self.given_as} as it was released."
+        return CheckpointError(self.path, f"{found}, as {self.given_as}", expected, remedy)
+
+
+def read_checkpoint(path: Path, given_as: str) -> Checkpoint:
+    """The tensors of a checkpoint that torch or safetensors wrote.
+
+    Raises CheckpointError where the file is missing, cut off, of another kind, holds code, or holds no tensors.
+    """
+    empty = Checkpoint(path, given_as, {})
+    if not path.is_file():
+        found = "is a folder" if path.is_dir() else "does not exist"
+        raise empty.error(found, "a file", "Check the path, or download the file.")
+    if path.suffix == ".safetensors":
+        try:
+            return Checkpoint(path, given_as, load_file(path))
+        except (SafetensorError, OSError, ValueError) as error:
+            raise empty.error(
+                f"is damaged or cut off ({error})", "a whole safetensors file", _DOWNLOAD_AGAIN
+            ) from error
+    with path.open("rb") as file:
+        begun_with = file.read(64)
+    zipped = begun_with.startswith(b"PK")
+    if zipped:
+        _check_archive(path, empty)
+    elif not begun_with.startswith(b"\x80"):
+        raise empty.error(_kind_of(begun_with), "a checkpoint", _DOWNLOAD_AGAIN)
+    tensors = _tensors_of(_unpickled(path, empty, zipped))
+    if not tensors:
+        raise empty.error("holds no tensors by name", "a checkpoint with weights")
+    return Checkpoint(path, given_as, tensors)
+
+
+def _check_archive(path: Path, empty: Checkpoint) -> None:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+    except zipfile.BadZipFile as error:
+        size = f"{path.stat().st_size / 1e6:.1f} MB"
+        raise empty.error(
+            f"ends after {size} without its table of contents", "a whole file", _DOWNLOAD_AGAIN
+        ) from error
+    if not any(name.endswith("data.pkl") for name in names):
+        shown = ", ".join(names[:3]) or "nothing"
+        raise empty.error(f"is a zip archive of something else ({shown})", "a checkpoint")
+
+
+def _kind_of(begun_with: bytes) -> str:
+    start = begun_with.lstrip().lower()
+    if not begun_with:
+        return "is empty"
+    if start.startswith(b"<"):
+        return "is a web page"
+    if start.startswith(b"version https://git-lfs"):
+        return "is a pointer of Git LFS instead of the file itself"
+    return f"is no checkpoint (it begins with {begun_with[:8]!r})"
+
+
+def _unpickled(path: Path, empty: Checkpoint, zipped: bool) -> Any:
+    try:
+        foreign = torch.serialization.get_unsafe_globals_in_checkpoint(path) if zipped else []
+        code = [name for name in foreign if not name.startswith(_INERT_MODULES)]
+        if code:
+            raise _holds_code(empty, code[0])
+        with torch.serialization.safe_globals([(_PassedOver, name) for name in foreign]):
+            return torch.load(path, map_location="cpu", weights_only=True, mmap=zipped)
+    except pickle.UnpicklingError as error:
+        named = re.search(r"GLOBAL ([\w.]+)", str(error))
+        if named:
+            raise _holds_code(empty, named[1]) from error
+        raise empty.error("is damaged or of an unknown format", "a checkpoint", _DOWNLOAD_AGAIN) from error
+    except (RuntimeError, EOFError, ValueError, KeyError, IndexError, AttributeError, TypeError, OSError) as error:
+        reason = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
+        raise empty.error(f"is damaged or cut off ({reason})", "a whole checkpoint", _DOWNLOAD_AGAIN) from error
+
+
+def _holds_code(empty: Checkpoint, name: str) -> CheckpointError:
+    return empty.error(
+        f"holds code that would run on reading it ({name}) and was not read",
+        "nothing but weights",
+        "Do not use this file; get it again from where it was released.",
+    )
+
+
+class _PassedOver:
+    """Stands for an object of a training program: takes everything, does nothing."""
+
+    def __new__(cls, *arguments: Any, **named: Any) -> _PassedOver:
+        return object.__new__(cls)
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        pass
+
+    def __setstate__(self, state: Any) -> None:
+        pass
+
+
+def _tensors_of(content: Any) -> dict[str, torch.Tensor]:
+    """Tensors by name, from the wrapping that holds the most of them."""
+    if not isinstance(content, Mapping):
+        return {}
+    candidates = [content, *(content[key] for key in _WRAPPINGS if isinstance(content.get(key), Mapping))]
+    named = [
+        {str(name): value for name, value in candidate.items() if isinstance(value, torch.Tensor)}
+        for candidate in candidates
+    ]
+    return max(named, key=len)

@@ -1,0 +1,55 @@
+"""Weights and inputs that a recipe makes from names alone: the same on every machine, with no file."""
+
+from __future__ import annotations
+
+import math
+import zlib
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+
+from rewas_engine.conversion.parts import released_parts, released_shape
+from rewas_engine.conversion.sizes import ReleasedSizes
+
+_RECIPE_PREFIXES = {"vocoder": "vocoder."}
+"""What stands before a part's bare names in the recipe: the release's vocoder lives within its VAE."""
+
+
+def recipe_weight(key: str, shape: Sequence[int]) -> torch.Tensor:
+    """The float32 tensor that belongs to a released name.
+
+    Standard normal numbers seeded by the name's CRC-32: divided by the root of the fan-in where there are two axes or
+    more, else a tenth of them, about 1 for a weight and about 0 for a bias.
+    """
+    noise = np.random.RandomState(zlib.crc32(key.encode())).standard_normal(tuple(shape))
+    if len(shape) >= 2:
+        noise /= math.sqrt(math.prod(shape[1:]))
+    else:
+        noise = 0.1 * noise + key.endswith("weight")
+    return torch.from_numpy(np.asarray(noise, np.float32))
+
+
+def recipe_part(role: str, sizes: ReleasedSizes, prefix: str = "") -> dict[str, torch.Tensor]:
+    """Tensors of one of our modules by the recipe, under our names.
+
+    prefix: put before every key of the recipe.
+    """
+    part = released_parts(sizes)[role]
+    stored = part.stored(sizes)
+    made = {}
+    for name, wanted in part.expected(sizes).items():
+        released = part.released_name(name)
+        if released in stored:
+            key = prefix + _RECIPE_PREFIXES.get(role, "") + released
+            made[name] = recipe_weight(key, released_shape(role, name, wanted)).reshape(wanted.shape)
+        else:
+            made[name] = part.constant_of(name, wanted)
+    return made
+
+
+def released_recipe(role: str, sizes: ReleasedSizes, prefix: str = "") -> dict[str, torch.Tensor]:
+    """The same tensors under their released names, without the prefix of their container, in their released shapes."""
+    stored: Mapping[str, tuple[int, ...]] = released_parts(sizes)[role].stored(sizes)
+    before = prefix + _RECIPE_PREFIXES.get(role, "")
+    return {released: recipe_weight(before + released, shape) for released, shape in stored.items()}

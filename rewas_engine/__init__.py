@@ -3,7 +3,28 @@
 from typing import TYPE_CHECKING, Any
 
 from rewas_engine.clip import VideoClip
+from rewas_engine.edit_words import parse_edit
 from rewas_engine.energy import SILENCE_NATS, EnergyCurve
+from rewas_engine.energy_edits import (
+    BoostEvents,
+    Compress,
+    DuplicateEvent,
+    EnergyEdit,
+    FadeIn,
+    FadeOut,
+    Gate,
+    IsolateEvents,
+    MoveEvent,
+    MuteEvents,
+    Offset,
+    Scale,
+    Shift,
+    Smooth,
+    Stretch,
+    edited,
+)
+from rewas_engine.energy_events import EnergyEvent, find_events
+from rewas_engine.energy_sources import curve_from_points, flat_curve, read_curve, write_curve
 from rewas_engine.errors import Cancelled, EngineError, MediaError, PackError, SettingsError
 from rewas_engine.packs import InstalledPack, installed_packs
 from rewas_engine.results import ClipRead, ConflictReport, GenerationResult, PackInfo, Progress, Stem, Take
@@ -13,23 +34,46 @@ if TYPE_CHECKING:
 
 __all__ = [
     "SILENCE_NATS",
+    "BoostEvents",
     "Cancelled",
     "ClipRead",
+    "Compress",
     "ConflictReport",
+    "DuplicateEvent",
     "EnergyCurve",
+    "EnergyEdit",
+    "EnergyEvent",
     "EngineError",
+    "FadeIn",
+    "FadeOut",
+    "Gate",
     "GenerationResult",
     "InstalledPack",
+    "IsolateEvents",
     "MediaError",
+    "MoveEvent",
+    "MuteEvents",
+    "Offset",
     "PackError",
     "PackInfo",
     "Progress",
     "ReWaS",
+    "Scale",
     "SettingsError",
+    "Shift",
+    "Smooth",
     "Stem",
+    "Stretch",
     "Take",
     "VideoClip",
+    "curve_from_points",
+    "edited",
+    "find_events",
+    "flat_curve",
     "installed_packs",
+    "parse_edit",
+    "read_curve",
+    "write_curve",
 ]
 
 

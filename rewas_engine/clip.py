@@ -36,9 +36,9 @@ class VideoClip:
     ) -> None:
         object.__setattr__(self, "path", Path(path))
         object.__setattr__(self, "name", name or Path(path).name)
-        object.__setattr__(self, "start_s", _exact_seconds(start, f"The start of {self.name}"))
+        object.__setattr__(self, "start_s", exact_seconds(start, f"The start of {self.name}"))
         object.__setattr__(
-            self, "duration_s", None if duration is None else _exact_seconds(duration, f"The duration of {self.name}")
+            self, "duration_s", None if duration is None else exact_seconds(duration, f"The duration of {self.name}")
         )
         if self.start_s < 0:
             raise SettingsError(
@@ -51,7 +51,8 @@ class VideoClip:
             )
 
 
-def _exact_seconds(value: Seconds, what: str) -> Fraction:
+def exact_seconds(value: Seconds, what: str) -> Fraction:
+    """A time as an exact fraction. what: how a message begins. Raises SettingsError for what is no time."""
     try:
         seconds = Fraction(str(value)) if isinstance(value, float) else Fraction(value)
     except (ValueError, ZeroDivisionError, OverflowError, TypeError) as error:

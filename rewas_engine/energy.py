@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from fractions import Fraction
 
@@ -12,6 +13,8 @@ from rewas_engine.errors import SettingsError
 
 SILENCE_NATS = float(np.log(1e-5))
 """Energy of digital silence: the floor of the log-mel spectrogram, -11.5129 nats."""
+SILENT_BELOW_NATS = -11.5
+"""At this energy and below nothing is heard: what is typed as -11.5 means silence."""
 LOUDEST_NATS = 5.0
 """No normalised sound comes near this energy; requests above it are refused."""
 
@@ -81,6 +84,15 @@ class EnergyCurve:
         """The curve read at another rate, linear between values and held at the ends: [count] nats."""
         times_s = (np.arange(count) + 0.5) / float(rate_hz)
         return np.asarray(np.interp(times_s, self.times_s(), self.values), np.float32)
+
+    def lasting(self, duration_s: Fraction) -> EnergyCurve:
+        """The curve cut to a duration, or followed by silence up to it. Raises SettingsError for one not above 0."""
+        if not duration_s > 0:
+            raise SettingsError(f"The energy curve shall last {float(duration_s):g} s.", "Give a duration above 0 s.")
+        values = np.full(math.ceil(duration_s * self.rate_hz), SILENCE_NATS, np.float32)
+        length = min(values.size, self.values.size)
+        values[:length] = self.values[:length]
+        return EnergyCurve(values, self.rate_hz, self.source)
 
     def scaled(self, factor: float) -> EnergyCurve:
         """The curve with its height above silence multiplied: 0 is silence, 1 leaves it as it is.

@@ -14,14 +14,15 @@ import torch
 from numpy.typing import NDArray
 
 from rewas_engine.clip import VideoClip, sample_count
+from rewas_engine.clip_reading import read_clip, read_sounding_clip
 from rewas_engine.components import load_component
 from rewas_engine.conflict import conflict_report, gather_evidence
 from rewas_engine.control import Controls
 from rewas_engine.energy import LOUDEST_NATS, EnergyCurve, FloatArray, energy_agreement
-from rewas_engine.errors import Cancelled, MediaError, PackError, SettingsError
+from rewas_engine.errors import Cancelled, PackError, SettingsError
 from rewas_engine.joint import JointScorer
 from rewas_engine.media.audio import read_audio, resampled, within_full_scale
-from rewas_engine.media.video import probe_video, range_end_tolerance_s, read_frames
+from rewas_engine.media.video import read_frames
 from rewas_engine.mel import AudioFrontEnd, MelConfig, normalised
 from rewas_engine.packs import PackDescription, find_pack, read_pack, verify_files
 from rewas_engine.results import (
@@ -101,16 +102,7 @@ class ReWaS:
 
     def read_clip(self, clip: VideoClip) -> ClipRead:
         """The clip held against its media: duration filled in, range checked. Raises MediaError."""
-        media = probe_video(clip.path)
-        duration_s = clip.duration_s if clip.duration_s is not None else media.duration_s - clip.start_s
-        end_s = clip.start_s + duration_s
-        if duration_s <= 0 or end_s > media.duration_s + range_end_tolerance_s(media.frame_rate):
-            raise MediaError(
-                f"The clip {clip.name} reaches from {float(clip.start_s):.3f} s to {float(end_s):.3f} s, "
-                f"but {clip.path.name} ends at {float(media.duration_s):.3f} s.",
-                "Choose a range within the media.",
-            )
-        return ClipRead(clip.name, clip.path, clip.start_s, duration_s, media.frame_rate)
+        return read_clip(clip)
 
     def sampling_settings(
         self, num_steps: int | None = None, guidance_scale: float | None = None, control_strength: float = 1.0
@@ -139,15 +131,18 @@ class ReWaS:
     def measure_energy(
         self, clip: VideoClip, *, on_progress: ProgressCallback | None = None, cancel: CancelSignal | None = None
     ) -> EnergyCurve:
-        """Energy of the clip's own sound, normalised as training sounds are. Raises MediaError, Cancelled."""
-        read, clock = self.read_clip(clip), _Clock(on_progress, cancel)
+        """Energy of the clip's own sound, normalised as training sounds are. Raises MediaError, Cancelled.
+
+        The clip's media may also hold sound alone: a voice, or hands on a table, that perform what another clip lacks.
+        """
+        (read, origin_s), clock = read_sounding_clip(clip), _Clock(on_progress, cancel)
         with clock.stage("decode"):
             sound = read_audio(
                 read.path,
                 start_s=read.start_s,
                 duration_s=read.duration_s,
                 sample_rate_hz=self.pack.sample_rate_hz,
-                origin_s=probe_video(read.path).start_s,
+                origin_s=origin_s,
                 cancel=cancel,
             )
         with clock.stage("energy"):

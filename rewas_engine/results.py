@@ -56,7 +56,7 @@ class PackInfo:
 
 @dataclass(frozen=True)
 class ClipRead:
-    """A clip as it was read: every default resolved against the media."""
+    """A clip as it was read: every default resolved against the media. frame_rate: 0 where it has no picture."""
 
     name: str
     path: Path

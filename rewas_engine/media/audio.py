@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,28 @@ _ROUNDING_S = Fraction(2, 1000)
 """Time stamps that are off by no more are rounded, as Matroska's are, and do not say that there is a hole."""
 
 
+@dataclass(frozen=True)
+class SoundProperties:
+    """What a file says of its sound. start_s: time stamp of the first sample. duration_s: from there to the end."""
+
+    start_s: Fraction
+    duration_s: Fraction
+
+
+def probe_sound(path: Path) -> SoundProperties:
+    """Read where a file's sound begins and how long it is. Raises MediaError where there is none that can be read."""
+    with opened(path) as container:
+        frames = _timed(decoded(container, _sound_stream(container, path), path))
+        first_s, frame = next(frames, (None, None))
+        if first_s is None:
+            raise _undecodable(path)
+        end_s = first_s + _length_s(frame)
+        # What a header says of the length may be missing or wrong, and sound is quick to read.
+        for time_s, frame in frames:
+            end_s = time_s + _length_s(frame)
+        return SoundProperties(first_s, end_s - first_s)
+
+
 def read_audio(
     path: Path,
     *,
@@ -38,14 +61,11 @@ def read_audio(
     """
     wanted = np.zeros(sample_count(duration_s, sample_rate_hz), np.float32)
     with opened(path) as container:
-        if not container.streams.audio:
-            raise MediaError(
-                f"{path.name} has no sound.", "Choose a clip that has sound, or take the energy elsewhere."
-            )
+        stream = _sound_stream(container, path)
         begin_s: Fraction | None = None if origin_s is None else origin_s + start_s
         run: list[Any] = []
         run_s = next_s = Fraction(0)
-        for time_s, frame in _timed(decoded(container, container.streams.audio[0], path)):
+        for time_s, frame in _timed(decoded(container, stream, path)):
             if cancel is not None and cancel.is_set():
                 raise Cancelled
             begin_s = time_s + start_s if begin_s is None else begin_s
@@ -61,10 +81,20 @@ def read_audio(
             run.append(frame)
             next_s = time_s + _length_s(frame)
         if begin_s is None:
-            raise MediaError(f"The sound of {path.name} cannot be decoded.", "Export it again.")
+            raise _undecodable(path)
         if run:
             _place(wanted, run, run_s - begin_s, sample_rate_hz)
         return wanted
+
+
+def _sound_stream(container: Any, path: Path) -> Any:
+    if not container.streams.audio:
+        raise MediaError(f"{path.name} has no sound.", "Choose a clip that has sound, or take the energy elsewhere.")
+    return container.streams.audio[0]
+
+
+def _undecodable(path: Path) -> MediaError:
+    return MediaError(f"The sound of {path.name} cannot be decoded.", "Export it again.")
 
 
 def _timed(frames: Iterable[Any]) -> Iterator[tuple[Fraction, Any]]:

@@ -142,10 +142,18 @@ def opened(path: Path) -> Iterator[Any]:
         container.close()
 
 
+def has_picture(path: Path) -> bool:
+    """Whether a file holds moving pictures; the cover of a record is none. Raises MediaError where it is no media."""
+    with opened(path) as container:
+        return bool(_moving_pictures(container))
+
+
+def _moving_pictures(container: Any) -> list[Any]:
+    return [stream for stream in container.streams.video if not stream.disposition & av.stream.Disposition.attached_pic]
+
+
 def _picture_stream(container: Any, path: Path) -> Any:
-    streams = [
-        stream for stream in container.streams.video if not stream.disposition & av.stream.Disposition.attached_pic
-    ]
+    streams = _moving_pictures(container)
     if not streams:
         raise MediaError(f"{path.name} has no picture.", "Choose a video file.")
     return streams[0]

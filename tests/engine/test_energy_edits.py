@@ -1,0 +1,428 @@
+"""Edits of energy: what each does, what each leaves alone, and that no words and no curve lead outside of sound."""
+
+import math
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+
+from rewas_engine import (
+    SILENCE_NATS,
+    BoostEvents,
+    Compress,
+    DuplicateEvent,
+    EnergyCurve,
+    EnergyEdit,
+    EngineError,
+    FadeIn,
+    FadeOut,
+    Gate,
+    IsolateEvents,
+    MoveEvent,
+    MuteEvents,
+    Offset,
+    Scale,
+    SettingsError,
+    Shift,
+    Smooth,
+    Stretch,
+    edited,
+    find_events,
+    parse_edit,
+)
+from rewas_engine.energy import LOUDEST_NATS
+
+silence = np.float32(SILENCE_NATS)
+nats = st.floats(-11.5, 4, width=32) | st.just(silence)
+rates = st.sampled_from([Fraction(25), Fraction(100), Fraction(24_000, 1001)])
+curves = st.builds(EnergyCurve, arrays.arrays(np.float32, st.integers(1, 200), elements=nats), rates)
+numbers = st.lists(st.integers(1, 9), min_size=1, max_size=4).map(tuple)
+levels = st.floats(-20, 5)
+edits = st.one_of(
+    st.builds(Scale, st.floats(0, 100)),
+    st.builds(Offset, st.floats(-20, 20)),
+    st.builds(Smooth, st.floats(0, 60)),
+    st.builds(Gate, levels),
+    st.builds(Compress, levels, st.floats(1, 1000)),
+    st.builds(FadeIn, st.floats(0, 1e6)),
+    st.builds(FadeOut, st.floats(0, 1e6)),
+    st.builds(Shift, st.floats(-1e6, 1e6)),
+    st.builds(Stretch, st.floats(0.01, 100)),
+    st.builds(IsolateEvents, numbers),
+    st.builds(MuteEvents, numbers),
+    st.builds(BoostEvents, numbers, st.floats(-20, 20)),
+    st.builds(MoveEvent, st.integers(1, 9), st.floats(0, 1e6)),
+    st.builds(DuplicateEvent, st.integers(1, 9), st.floats(0, 1e6)),
+)
+
+
+def height(curve: EnergyCurve) -> np.ndarray:
+    return curve.values.astype(np.float64) - SILENCE_NATS
+
+
+def same(one: EnergyCurve, other: EnergyCurve, atol: float = 1e-5) -> bool:
+    return one.rate_hz == other.rate_hz and np.allclose(one.values, other.values, atol=atol)
+
+
+def knocks(*places: int, peak: float = -3.0, beneath: float = SILENCE_NATS, count: int = 200) -> EnergyCurve:
+    """Knocks of seven values' length, whose first value stands at these places, at 100 values per second."""
+    values = np.full(count, beneath)
+    for place in places:
+        shape = np.array([0.9, 1, 0.8, 0.6, 0.4, 0.2, 0.1])[: count - place]
+        values[place : place + 7] = beneath + shape * (peak - beneath)
+    return EnergyCurve(values, Fraction(100), "picture")
+
+
+def applied(edit: EnergyEdit, curve: EnergyCurve) -> tuple[EnergyCurve | None, str]:
+    """The edited curve and "", or nothing and what was said."""
+    try:
+        return edit.applied_to(curve), ""
+    except SettingsError as error:
+        return None, error.what
+
+
+# What holds for every edit
+
+
+@given(curves, edits)
+def test_an_edited_curve_is_a_curve_of_the_same_length_or_the_edit_is_refused(curve: EnergyCurve, edit) -> None:
+    changed, said = applied(edit, curve)
+    if changed is None:
+        assert "There is no event" in said or str(edit) in said
+        return
+    assert changed.values.shape == curve.values.shape
+    assert (changed.rate_hz, changed.source) == (curve.rate_hz, curve.source)
+    assert np.isfinite(changed.values).all()
+    assert changed.values.min() >= silence
+    assert changed.values.max() <= LOUDEST_NATS
+    assert np.array_equal(edit.applied_to(curve).values, changed.values)
+
+
+@given(edits)
+def test_every_edit_can_be_said_and_is_understood(edit: EnergyEdit) -> None:
+    assert parse_edit(str(edit)) == edit
+
+
+@given(st.integers(1, 100), rates, edits)
+def test_silence_stays_silent(count: int, rate_hz: Fraction, edit: EnergyEdit) -> None:
+    curve = EnergyCurve(np.full(count, silence), rate_hz)
+    changed, said = applied(edit, curve)
+    assert same(changed, curve) if changed is not None else "the curve has no events" in said
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [Scale(1), Offset(0), Smooth(0), Gate(-20), Compress(-5, 1), FadeIn(0), FadeOut(0), Shift(0), Stretch(1)],
+    ids=str,
+)
+@given(curve=curves)
+def test_some_edits_change_nothing(curve: EnergyCurve, edit: EnergyEdit) -> None:
+    assert same(edit.applied_to(curve), curve)
+
+
+def test_what_lies_below_silence_is_lifted_to_it() -> None:
+    curve = EnergyCurve(np.array([-40, -3, -12], np.float32), Fraction(25))
+    np.testing.assert_allclose(Offset(-1).applied_to(curve).values, [SILENCE_NATS, -4, SILENCE_NATS], atol=1e-5)
+
+
+def test_a_chain_is_applied_in_order() -> None:
+    curve = EnergyCurve(np.array([-6, -4], np.float32), Fraction(25))
+    np.testing.assert_allclose(edited(curve, [Offset(1), Gate(-4)]).values, [SILENCE_NATS, -3], atol=1e-5)
+    np.testing.assert_allclose(edited(curve, [Gate(-4), Offset(1)]).values, [SILENCE_NATS, -3], atol=1e-5)
+    np.testing.assert_allclose(edited(curve, [Offset(3), Gate(-4)]).values, [-3, -1], atol=1e-5)
+    assert edited(curve, []) is curve
+
+
+# Level
+
+
+@given(curves, st.floats(0, 1), st.floats(0, 1))
+def test_scales_multiply(curve: EnergyCurve, first: float, second: float) -> None:
+    np.testing.assert_allclose(height(Scale(first).applied_to(curve)), height(curve) * first, atol=1e-4)
+    assert same(edited(curve, [Scale(first), Scale(second)]), Scale(first * second).applied_to(curve), atol=1e-4)
+
+
+@given(curves, st.floats(0, 1))
+def test_an_offset_up_and_down_again_is_none(curve: EnergyCurve, up: float) -> None:
+    raised = Offset(up).applied_to(curve)
+    sounding = curve.values > -11.5
+    np.testing.assert_allclose(raised.values[sounding], curve.values[sounding] + up, atol=1e-4)
+    np.testing.assert_allclose(raised.values[~sounding], SILENCE_NATS, atol=0.02)
+    again = Offset(-up).applied_to(raised)
+    np.testing.assert_allclose(again.values[sounding], curve.values[sounding], atol=1e-4)
+
+
+@given(curves, st.floats(0, 2))
+def test_smoothing_stays_between_the_extremes_and_calms(curve: EnergyCurve, window_s: float) -> None:
+    smooth = Smooth(window_s).applied_to(curve).values
+    assert curve.values.min() - 1e-5 <= smooth.min() <= smooth.max() <= curve.values.max() + 1e-5
+    rng = np.random.default_rng(0)
+    noisy = EnergyCurve(-5 + rng.normal(0, 0.5, 400), Fraction(100))
+    assert Smooth(0.5).applied_to(noisy).values.std() < 0.5 * noisy.values.std()
+
+
+@given(curves, st.floats(-11, 4))
+def test_a_gate_silences_what_is_below_and_nothing_else(curve: EnergyCurve, threshold: float) -> None:
+    gated = Gate(threshold).applied_to(curve)
+    below = curve.values.astype(np.float64) < threshold
+    assert (gated.values[below] == silence).all()
+    assert np.array_equal(gated.values[~below], np.maximum(curve.values[~below], silence))
+    assert same(Gate(threshold).applied_to(gated), gated)
+
+
+@given(curves, st.floats(-11, 4), st.floats(1, 50))
+def test_compression_lowers_what_is_above_and_keeps_the_order(
+    curve: EnergyCurve, threshold: float, ratio: float
+) -> None:
+    pressed = Compress(threshold, ratio).applied_to(curve).values.astype(np.float64)
+    above = curve.values > threshold
+    np.testing.assert_allclose(pressed[above], threshold + (curve.values[above] - threshold) / ratio, atol=1e-4)
+    np.testing.assert_allclose(pressed[~above], np.maximum(curve.values[~above], SILENCE_NATS), atol=1e-5)
+    order = np.argsort(curve.values, kind="stable")
+    assert (np.diff(pressed[order]) >= -1e-5).all()
+
+
+@given(curves, st.floats(0.01, 20))
+def test_fades_mirror_each_other_and_rise_from_silence(curve: EnergyCurve, length_s: float) -> None:
+    mirrored = EnergyCurve(curve.values[::-1], curve.rate_hz)
+    faded_in = FadeIn(length_s).applied_to(curve)
+    np.testing.assert_allclose(FadeOut(length_s).applied_to(mirrored).values[::-1], faded_in.values, atol=1e-4)
+    whole = curve.times_s() >= length_s
+    np.testing.assert_allclose(faded_in.values[whole], np.maximum(curve.values[whole], SILENCE_NATS), atol=1e-5)
+    share = np.minimum(curve.times_s() / length_s, 1)
+    np.testing.assert_allclose(height(faded_in), height(curve) * share, atol=1e-4)
+
+
+# Time
+
+
+@given(curves, st.integers(-50, 50))
+def test_a_shift_there_and_back_loses_only_what_left_the_clip(curve: EnergyCurve, values: int) -> None:
+    by_s = values / float(curve.rate_hz)
+    there = Shift(by_s).applied_to(curve)
+    back = Shift(-by_s).applied_to(there)
+    count = curve.values.size
+    kept = slice(0, max(0, count - values)) if values >= 0 else slice(min(count, -values), count)
+    np.testing.assert_allclose(back.values[kept], np.maximum(curve.values[kept], SILENCE_NATS), atol=1e-3)
+    lost = np.ones(count, bool)
+    lost[kept] = False
+    np.testing.assert_allclose(back.values[lost], SILENCE_NATS, atol=1e-5)
+
+
+def test_a_shift_moves_what_is_heard_later() -> None:
+    (before,) = find_events(knocks(50))
+    (after,) = find_events(Shift(0.25).applied_to(knocks(50)))
+    assert after.time_s - before.time_s == pytest.approx(0.25, abs=1e-6)
+    (between,) = find_events(Shift(0.254).applied_to(knocks(50)))
+    assert between.time_s - before.time_s == pytest.approx(0.254, abs=0.005)
+
+
+@pytest.mark.parametrize("factor", [0.25, 0.5, 1.5, 3.0])
+def test_stretching_moves_each_moment_by_its_factor(factor: float) -> None:
+    swell = EnergyCurve(-11 + 8 * np.exp(-(((np.arange(400) - 100) / 20) ** 2)), Fraction(100))
+    stretched = Stretch(factor).applied_to(swell)
+    moment_s = (100 + 0.5) / 100 * factor
+    assert stretched.times_s()[stretched.values.argmax()] == pytest.approx(moment_s, abs=0.006)
+    assert height(stretched).sum() == pytest.approx(
+        height(swell)[swell.times_s() * factor < 4].sum() * factor, rel=0.02
+    )
+
+
+@given(curves, st.floats(0.5, 2))
+def test_a_stretched_curve_holds_no_new_extremes(curve: EnergyCurve, factor: float) -> None:
+    stretched = Stretch(factor).applied_to(curve).values
+    assert stretched.max() <= max(curve.values.max(), silence) + 1e-5
+    if factor > 1:
+        assert stretched.min() >= max(curve.values.min(), silence) - 1e-5
+
+
+# Events
+
+two_knocks_far_apart = st.tuples(st.integers(1, 80), st.integers(95, 190))
+
+
+@given(two_knocks_far_apart, st.sampled_from([SILENCE_NATS, -8.0]))
+def test_one_muted_leaves_the_other_and_what_lies_beneath(places: tuple[int, int], beneath: float) -> None:
+    both = knocks(*places, beneath=beneath)
+    for number in (1, 2):
+        left = MuteEvents((number,)).applied_to(both)
+        assert same(left, knocks(places[2 - number], beneath=beneath))
+    assert same(MuteEvents((1, 2)).applied_to(both), knocks(beneath=beneath))
+    assert same(MuteEvents((2, 1, 2)).applied_to(both), knocks(beneath=beneath))
+
+
+@given(two_knocks_far_apart)
+def test_one_isolated_stands_alone_in_silence(places: tuple[int, int]) -> None:
+    both = knocks(*places)
+    for number in (1, 2):
+        assert same(IsolateEvents((number,)).applied_to(both), knocks(places[number - 1]))
+    assert same(IsolateEvents((1, 2)).applied_to(both), both)
+    over_rain = IsolateEvents((1,)).applied_to(knocks(*places, beneath=-8))
+    away = np.ones(200, bool)
+    away[places[0] : places[0] + 7] = False
+    assert (over_rain.values[away] == silence).all()
+    assert over_rain.values.max() == pytest.approx(-3)
+
+
+@given(two_knocks_far_apart, st.floats(-20, 6), st.sampled_from([SILENCE_NATS, -8.0]))
+def test_a_boost_changes_one_peak_alone(places: tuple[int, int], boost: float, beneath: float) -> None:
+    changed = BoostEvents((1,), boost).applied_to(knocks(*places, beneath=beneath))
+    own = slice(places[0], places[0] + 7)
+    assert changed.values[own].max() == pytest.approx(max(-3 + boost, beneath), abs=1e-4)
+    rest = np.ones(200, bool)
+    rest[own] = False
+    np.testing.assert_allclose(changed.values[rest], knocks(*places, beneath=beneath).values[rest], atol=1e-5)
+    assert changed.values.min() >= np.float32(beneath) - 1e-4
+
+
+@given(curves)
+def test_a_boost_of_nothing_and_a_move_to_its_own_place_change_nothing(curve: EnergyCurve) -> None:
+    for event in find_events(curve):
+        assert same(BoostEvents((event.number,), 0).applied_to(curve), curve, atol=1e-4)
+        # Rounded, a time lies a little beside the place of a value.
+        moved = MoveEvent(event.number, event.time_s).applied_to(curve)
+        assert same(moved, curve, atol=1e-3)
+
+
+@given(two_knocks_far_apart, st.integers(-90, 90), st.sampled_from([SILENCE_NATS, -8.0]))
+def test_a_moved_event_is_the_same_elsewhere(places: tuple[int, int], values: int, beneath: float) -> None:
+    place = min(max(places[0] + values, 1), 193)
+    both = knocks(*places, beneath=beneath)
+    event = find_events(both)[0]
+    moved = MoveEvent(1, event.time_s + (place - places[0]) / 100).applied_to(both)
+    if abs(place - places[1]) > 7:
+        # Nothing of its mass is lost.
+        assert same(moved, knocks(place, places[1], beneath=beneath), atol=1e-3)
+    else:
+        assert moved.values.max() == pytest.approx(-3, abs=1e-3)
+
+
+@given(two_knocks_far_apart, st.integers(0, 199))
+def test_a_copy_leaves_the_original(places: tuple[int, int], place: int) -> None:
+    both = knocks(*places)
+    event = find_events(both)[0]
+    copied = DuplicateEvent(1, max(0.0, event.time_s + (place - places[0]) / 100)).applied_to(both)
+    assert (copied.values >= both.values - 1e-5).all()
+    if all(abs(place - other) > 7 for other in places) and place >= 1:
+        assert same(copied, knocks(*places, place), atol=1e-3)
+
+
+@given(curves, numbers)
+def test_muting_never_makes_louder_and_isolating_never_adds(curve: EnergyCurve, wanted: tuple[int, ...]) -> None:
+    there = tuple(number for number in wanted if number <= len(find_events(curve)))
+    if not there:
+        return
+    loudest = np.maximum(curve.values, silence) + 1e-4
+    assert (MuteEvents(there).applied_to(curve).values <= loudest).all()
+    assert (IsolateEvents(there).applied_to(curve).values <= loudest).all()
+
+
+# What is refused
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda: Scale(-1), "factor of scale is -1"),
+        (lambda: Scale(math.inf), "factor of scale is inf"),
+        (lambda: Offset(math.nan), "offset is nan nats"),
+        (lambda: Offset(21), "offset is 21 nats"),
+        (lambda: Smooth(-0.1), "window of smooth is -0.1 s"),
+        (lambda: Gate(math.inf), "threshold of gate is inf"),
+        (lambda: Compress(-5, 0.5), "ratio of compress is 0.5"),
+        (lambda: FadeIn(-1), "length of fade in is -1 s"),
+        (lambda: FadeOut(math.nan), "length of fade out is nan s"),
+        (lambda: Shift(math.inf), "shift is inf s"),
+        (lambda: Stretch(0), "factor of stretch is 0"),
+        (lambda: Stretch(-2), "factor of stretch is -2"),
+        (lambda: MuteEvents(()), "which event to mute"),
+        (lambda: MuteEvents((0,)), "no event 0"),
+        (lambda: BoostEvents((1,), math.nan), "change of boost is nan"),
+        (lambda: MoveEvent(1, -1), "time to move to is -1 s"),
+        (lambda: DuplicateEvent(1, math.inf), "time of the copy is inf s"),
+    ],
+)
+def test_edits_that_mean_nothing_are_refused(make, said: str) -> None:
+    with pytest.raises(SettingsError, match=said):
+        make()
+
+
+@pytest.mark.parametrize(
+    ("edit", "said"),
+    [
+        (MuteEvents((3,)), "no event 3: the curve has 2 events"),
+        (MoveEvent(1, 2.5), "“move event 1 to 2.5” leads beyond the end of the curve, at 2.000 s"),
+        (DuplicateEvent(2, 9), "beyond the end"),
+        (Offset(10), "“offset 10” would make the energy 7.0 nats"),
+        (Scale(2), "“scale 2” would make the energy 5.5 nats"),
+        (BoostEvents((1,), 9), "“boost event 1 by 9” would make the energy 6.0 nats"),
+    ],
+)
+def test_edits_that_a_curve_cannot_take_are_refused(edit: EnergyEdit, said: str) -> None:
+    with pytest.raises(SettingsError, match=said):
+        edit.applied_to(knocks(50, 120))
+
+
+@pytest.mark.parametrize(
+    ("words", "edit"),
+    [
+        ("scale 1.2", Scale(1.2)),
+        ("  Gate   -8 ", Gate(-8)),
+        ("fade in .5", FadeIn(0.5)),
+        ("fade out 1e-1", FadeOut(0.1)),
+        ("compress -5 2", Compress(-5, 2)),
+        ("mute event 3", MuteEvents((3,))),
+        ("mute events 1, 3", MuteEvents((1, 3))),
+        ("isolate events 2 4 6", IsolateEvents((2, 4, 6))),
+        ("boost events 1 2 by -3", BoostEvents((1, 2), -3)),
+        ("move event 12 to 0.75", MoveEvent(12, 0.75)),
+        ("duplicate event 1 to 3", DuplicateEvent(1, 3)),
+    ],
+)
+def test_words_mean_edits(words: str, edit: EnergyEdit) -> None:
+    assert parse_edit(words) == edit
+
+
+@pytest.mark.parametrize(
+    ("words", "remedy"),
+    [
+        ("", "scale FACTOR; offset NATS"),
+        ("reverse", "one of"),
+        ("gate", "gate NATS"),
+        ("gate loud", "gate NATS"),
+        ("gate -8 -9", "gate NATS"),
+        ("scale 1_0", "scale FACTOR"),
+        ("scale ٣", "scale FACTOR"),
+        ("fade", "fade in SECONDS"),
+        ("fade away 3", "one of"),
+        ("fade in", "fade in SECONDS"),
+        ("mute", "mute event N"),
+        ("mute event", "mute event N"),
+        ("mute event 1.5", "mute event N"),
+        ("mute event -1", "mute event N"),
+        ("boost event 1", "boost event N by NATS"),
+        ("boost event 1 to 3", "boost event N by NATS"),
+        ("move event 1 2 to 3", "move event N to SECONDS"),
+        ("move event to 3", "move event N to SECONDS"),
+        ("duplicate event 1 to", "duplicate event N to SECONDS"),
+    ],
+)
+def test_words_that_mean_no_edit_are_refused_with_what_can_be_said(words: str, remedy: str) -> None:
+    with pytest.raises(SettingsError, match="is not understood") as refused:
+        parse_edit(words)
+    assert remedy in refused.value.remedy
+
+
+@given(st.text(max_size=40) | st.from_regex(r"(scale|fade in|mute events?|move event) .{0,12}", fullmatch=True))
+def test_any_words_are_an_edit_or_one_clear_sentence(words: str) -> None:
+    try:
+        said = [str(parse_edit(words))]
+    except EngineError as error:
+        said = [error.what, error.remedy]
+        is_clear = all(sentence.endswith(".") for sentence in said)
+    else:
+        is_clear = parse_edit(said[0]) == parse_edit(words)
+    assert is_clear

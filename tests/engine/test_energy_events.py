@@ -1,0 +1,93 @@
+"""Events of an energy curve: found where something was put, apart from each other, and none where nothing begins."""
+
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+
+from rewas_engine import SILENCE_NATS, EnergyCurve, SettingsError, find_events
+
+nats = st.floats(-11.5, 4, width=32)
+curves = st.builds(
+    EnergyCurve,
+    arrays.arrays(np.float32, st.integers(1, 200), elements=nats | st.just(np.float32(SILENCE_NATS))),
+    st.sampled_from([Fraction(25), Fraction(100), Fraction(24_000, 1001)]),
+)
+
+
+def strikes(times_s: list[float], peaks: list[float], beneath: float = SILENCE_NATS, rate_hz: int = 100) -> EnergyCurve:
+    """Strikes that rise at once and fall by 20 nats a second, over four seconds of one level."""
+    moments_s = (np.arange(4 * rate_hz) + 0.5) / rate_hz
+    values = np.full(moments_s.size, beneath)
+    for time_s, peak in zip(times_s, peaks, strict=True):
+        after_s = moments_s - time_s
+        values = np.maximum(values, np.where(after_s >= 0, peak - 20 * after_s, beneath))
+    return EnergyCurve(values, Fraction(rate_hz))
+
+
+@pytest.mark.parametrize("beneath", [SILENCE_NATS, -8.0])
+@pytest.mark.parametrize("rate_hz", [25, 100])
+def test_strikes_are_found_where_they_were_put(beneath: float, rate_hz: int) -> None:
+    times_s, peaks = [0.5, 1.24, 2.0, 3.4], [-3.0, -5.0, -2.0, -4.0]
+    events = find_events(strikes(times_s, peaks, beneath, rate_hz))
+    assert [event.number for event in events] == [1, 2, 3, 4]
+    np.testing.assert_allclose([event.time_s for event in events], times_s, atol=0.5 / rate_hz + 1e-6)
+    np.testing.assert_allclose([event.peak_nats for event in events], peaks, atol=20 * 0.5 / rate_hz + 1e-4)
+    for event in events:
+        assert event.strength_nats == pytest.approx(event.peak_nats - beneath, abs=1e-4)
+        # Nine tenths of the way down at 20 nats a second.
+        assert event.length_s == pytest.approx(0.9 * event.strength_nats / 20, abs=1.5 / rate_hz)
+
+
+def test_what_sounds_at_the_clips_start_and_end_counts() -> None:
+    decaying = EnergyCurve(np.linspace(-2, -11, 100), Fraction(100))
+    (event,) = find_events(decaying)
+    assert (event.time_s, event.first_value, event.end_value) == (0, 0, 99)
+    lasting = EnergyCurve(np.r_[np.full(50, SILENCE_NATS), np.full(50, -5)], Fraction(100))
+    (event,) = find_events(lasting)
+    assert event.time_s == pytest.approx(0.5, abs=0.01)
+    assert event.length_s == pytest.approx(0.5, abs=0.01)
+    assert (event.first_value, event.end_value) == (50, 100)
+
+
+def test_a_slow_swell_begins_at_its_foot() -> None:
+    swell = EnergyCurve(np.r_[np.linspace(-11, -3, 200), np.linspace(-3, -11, 200)], Fraction(100))
+    (event,) = find_events(swell)
+    assert event.time_s == pytest.approx(0.4, abs=0.02)
+
+
+@given(nats, st.integers(1, 100))
+def test_what_is_steady_holds_no_event(level: float, count: int) -> None:
+    rng = np.random.default_rng(count)
+    assert find_events(EnergyCurve(level + rng.uniform(-0.2, 0.2, count), Fraction(100))) == ()
+
+
+@given(curves, st.floats(0.1, 5))
+def test_events_are_in_order_apart_and_within_the_curve(curve: EnergyCurve, rise: float) -> None:
+    events = find_events(curve, rise)
+    end = 0
+    for number, event in enumerate(events, start=1):
+        assert event.number == number
+        assert end <= event.first_value < event.end_value <= curve.values.size
+        end = event.end_value
+        assert event.first_value - 1 <= event.time_s * float(curve.rate_hz) <= event.end_value
+        assert event.length_s > 0
+        assert event.time_s + event.length_s <= float(curve.duration_s) + 1e-9
+        assert event.strength_nats >= rise - 1e-5
+        own = curve.values[event.first_value : event.end_value]
+        assert event.peak_nats == pytest.approx(max(own.max(), SILENCE_NATS))
+    assert [event.time_s for event in events] == sorted(event.time_s for event in events)
+
+
+@given(curves, st.floats(0.1, 3), st.floats(0, 3))
+def test_a_higher_bar_finds_no_more(curve: EnergyCurve, rise: float, more: float) -> None:
+    assert len(find_events(curve, rise + more)) <= len(find_events(curve, rise))
+
+
+@pytest.mark.parametrize("rise", [0, -1, float("nan"), float("inf")])
+def test_a_rise_that_is_none_is_refused(rise: float) -> None:
+    with pytest.raises(SettingsError, match="least rise"):
+        find_events(EnergyCurve(np.zeros(3), Fraction(25)), rise)

@@ -17,8 +17,9 @@ from rewas_engine.models.adapter import EnergyAdapter
 from rewas_engine.models.codec import PatchAutoencoder
 from rewas_engine.models.joint import JointSpace
 from rewas_engine.models.motion import MotionEncoder
+from rewas_engine.models.motionformer import MotionFormer
 from rewas_engine.models.phi import Phi
-from rewas_engine.models.text import SentenceEncoder
+from rewas_engine.models.text import ClapTextEncoder, SentenceEncoder
 from rewas_engine.models.vocoder import SpectralVocoder
 
 CONFIG_FILE = "config.json"
@@ -31,13 +32,17 @@ _DIFFUSERS_CLASSES = {
         EnergyAdapter,
         JointSpace,
         MotionEncoder,
+        MotionFormer,
         PatchAutoencoder,
         Phi,
         SpectralVocoder,
         UNet2DConditionModel,
     )
 }
-_TRANSFORMERS_CLASSES = {found.__name__: found for found in (ClapTextModelWithProjection, SpeechT5HifiGan)}
+_TRANSFORMERS_CLASSES = {
+    ClapTextEncoder.__name__: ClapTextModelWithProjection,  # what the encoder wraps, with its tokenizer
+    SpeechT5HifiGan.__name__: SpeechT5HifiGan,
+}
 
 
 def load_component(pack_folder: Path, role: str, class_name: str) -> Any:
@@ -57,6 +62,8 @@ def load_component(pack_folder: Path, role: str, class_name: str) -> Any:
             return DDIMScheduler.from_config(config)
         module = _build(class_name, config, pack_folder)
         load_strictly(module, load_file(folder / WEIGHTS_FILE))
+        if class_name == ClapTextEncoder.__name__:
+            module = ClapTextEncoder(module, folder)
     except PackError:
         raise
     except Exception as error:  # a config that makes no sense fails in the classes of three libraries, each in its way

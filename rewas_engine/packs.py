@@ -75,7 +75,8 @@ def installed_packs() -> list[InstalledPack]:
         if not folder.is_dir():
             continue
         for path in sorted(folder.iterdir()):
-            if (path / DESCRIPTION_FILE).is_file() and path.name not in found:
+            unfinished = path.name.startswith(".")
+            if (path / DESCRIPTION_FILE).is_file() and path.name not in found and not unfinished:
                 found[path.name] = _installed(path)
     return sorted(found.values(), key=lambda pack: (pack.name != DEFAULT_PACK, pack.name))
 
@@ -209,6 +210,11 @@ def _check_tables(document: Mapping[str, Any]) -> None:
         raise ValueError("sampling.eta or sampling.guidance_scale is out of range")
     if not 0 <= float(sampling.get("unguided_share", 0)) <= 1:
         raise ValueError(f"sampling.unguided_share is {sampling['unguided_share']!r}")
+    if picture.get("token_times", "centres") not in ("centres", "released"):
+        raise ValueError(f"picture.token_times is {picture['token_times']!r}")
+    for name in ("short_side", "smoothing_frames"):
+        if not isinstance(picture.get(name, 1), int) or picture.get(name, 1) < 1:
+            raise ValueError(f"picture.{name} is {picture[name]!r}")
     if sampling.get("precision", "float32") not in ("float32", "bfloat16"):
         raise ValueError(f"sampling.precision is {sampling['precision']!r}")
 

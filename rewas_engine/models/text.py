@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 from torch import nn
-from transformers import AutoModel, AutoTokenizer
+from transformers import AutoModel, AutoTokenizer, ClapTextModelWithProjection, RobertaTokenizerFast
 from transformers.utils import logging as transformers_logging
 
 from rewas_engine.errors import PackError
@@ -54,3 +54,29 @@ class SentenceEncoder(nn.Module):
         mask = tokens["attention_mask"][..., None]
         mean = (states * mask).sum(dim=1) / mask.sum(dim=1)
         return self.scale * nn.functional.normalize(mean, dim=1).float()
+
+
+class ClapTextEncoder(nn.Module):
+    """The text branch of CLAP (Wu et al. 2023): RoBERTa's pooled state, projected, of length 1.
+
+    module: with its weights. folder: where its tokenizer lies.
+    Raises PackError where the tokenizer is missing.
+    """
+
+    def __init__(self, module: ClapTextModelWithProjection, folder: Path) -> None:
+        super().__init__()
+        if not any((folder / name).is_file() for name in ("tokenizer.json", "vocab.json")):
+            raise PackError(f"The tokenizer in {folder} is missing.", "Convert or install the pack again.")
+        self.model = module
+        self.tokenizer = RobertaTokenizerFast.from_pretrained(folder, local_files_only=True)
+        # RoBERTa counts positions from the one after the padding token's number on.
+        self.max_tokens = int(module.config.max_position_embeddings) - int(module.config.pad_token_id) - 1
+
+    @torch.inference_mode()
+    def forward(self, prompts: Sequence[str]) -> torch.Tensor:
+        """Embeddings [B, D] of length 1, float32."""
+        tokens = self.tokenizer(
+            list(prompts), padding=True, truncation=True, max_length=self.max_tokens, return_tensors="pt"
+        ).to(self.model.device)
+        embedded = self.model(input_ids=tokens["input_ids"], attention_mask=tokens["attention_mask"]).text_embeds
+        return nn.functional.normalize(embedded.float(), dim=1)

@@ -1,0 +1,81 @@
+"""AudioLDM-M as a folder in diffusers layout, in place of the released files of the parts that it holds."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from rewas_engine.conversion.checkpoints import Checkpoint, read_checkpoint
+from rewas_engine.conversion.parts import Tensors, diffusers_parts
+from rewas_engine.conversion.sizes import ReleasedSizes
+from rewas_engine.errors import CheckpointError
+
+_FOLDERS = {"denoiser": "unet", "codec": "vae", "vocoder": "vocoder", "text_encoder": "text_encoder"}
+_WEIGHTS = (
+    "diffusion_pytorch_model.safetensors",
+    "model.safetensors",
+    "diffusion_pytorch_model.bin",
+    "pytorch_model.bin",
+)
+_OLD_ATTENTION = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
+
+
+@dataclass(frozen=True)
+class DiffusersFolder:
+    """A folder that a diffusers pipeline was saved to."""
+
+    path: Path
+
+    def check(self) -> None:
+        """Raises CheckpointError where the folder is missing or holds none of the parts."""
+        if not self.path.is_dir():
+            raise CheckpointError(self.path, "is not a folder", "an AudioLDM-M folder in diffusers layout", _REMEDY)
+        if not self.roles():
+            raise CheckpointError(self.path, "holds no part of AudioLDM", " or ".join(_FOLDERS.values()), _REMEDY)
+
+    def roles(self) -> list[str]:
+        """The parts that it holds."""
+        return [role for role, name in _FOLDERS.items() if self._weights(name) is not None]
+
+    def tensors(self, role: str, sizes: ReleasedSizes) -> dict[str, torch.Tensor]:
+        """The tensors of a part that it holds. Raises CheckpointError."""
+        file = self._weights(_FOLDERS[role])
+        assert file is not None, "only asked for what roles() names"
+        source = read_checkpoint(file, f"{_FOLDERS[role]} of {self.path.name} (--audioldm)")
+        tensors = _in_present_words(source.tensors) if role == "codec" else source.tensors
+        return diffusers_parts()[role].matched(sizes, tensors, Checkpoint(file, source.given_as, tensors))
+
+    def scaling_factor(self) -> float | None:
+        """The factor of its latents, where its VAE says it. Raises CheckpointError where that cannot be read."""
+        config = self.path / "vae" / "config.json"
+        if not config.is_file():
+            return None
+        try:
+            found = json.loads(config.read_text("utf-8")).get("scaling_factor")
+            return None if found is None else float(found)
+        except (ValueError, TypeError, AttributeError) as error:
+            raise CheckpointError(config, f"cannot be read ({error})", "the configuration of a VAE", _REMEDY) from error
+
+    def tokenizer(self) -> Path | None:
+        """The folder of its tokenizer."""
+        folder = self.path / "tokenizer"
+        return folder if folder.is_dir() else None
+
+    def _weights(self, name: str) -> Path | None:
+        return next((path for file in _WEIGHTS if (path := self.path / name / file).is_file()), None)
+
+
+def _in_present_words(tensors: Tensors) -> dict[str, torch.Tensor]:
+    """Tensors of a VAE under the names that diffusers gives its attention today."""
+    renamed = {}
+    for name, tensor in tensors.items():
+        stem, _, end = name.rpartition(".")
+        before, _, layer = stem.rpartition(".")
+        renamed[f"{before}.{_OLD_ATTENTION[layer]}.{end}" if layer in _OLD_ATTENTION else name] = tensor
+    return renamed
+
+
+_REMEDY = "Give the folder that holds unet, vae, text_encoder, tokenizer and vocoder."

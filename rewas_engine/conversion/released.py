@@ -1,0 +1,213 @@
+"""The conversion itself: released files in, one pack out, whole or not at all."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+
+from rewas_engine.components import CONFIG_FILE, WEIGHTS_FILE, config_json
+from rewas_engine.control import understood_controls
+from rewas_engine.conversion.diffusers_folder import DiffusersFolder
+from rewas_engine.conversion.parts import released_parts
+from rewas_engine.conversion.sizes import RELEASED, ReleasedSizes, released_schedule
+from rewas_engine.conversion.sources import missing_file, part_of_own_file, read_kind, read_rewas
+from rewas_engine.conversion.tokenizer import check_tokenizer, copy_tokenizer
+from rewas_engine.errors import CheckpointError, PackError, SettingsError
+from rewas_engine.mel import MelConfig
+from rewas_engine.packs import write_description
+
+RELEASED_PACK = "rewas-audioldm-m"
+LICENCE = "CC-BY-NC-SA-4.0"
+PERMITS = (
+    "Non-commercial use only: the pack under CC BY-NC-SA 4.0 as its authors released it; name the authors of ReWaS, "
+    "AudioLDM, Synchformer and CLAP, and share what you change alike."
+)
+DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+TOKEN_TIMES = ("centres", "released")
+"""Each token at its true centre, or all laid evenly over 5.12 seconds as in the release."""
+_OWN_FILES = {
+    "phi": "phi",
+    "video_encoder": "synchformer",
+    "codec": "vae",
+    "vocoder": "vocoder",
+    "text_encoder": "clap",
+}
+_CLASSES = {
+    "text_encoder": "ClapTextEncoder",
+    "video_encoder": "MotionFormer",
+    "phi": "Phi",
+    "codec": "AutoencoderKL",
+    "denoiser": "UNet2DConditionModel",
+    "adapter": "EnergyAdapter",
+    "schedule": "DDIMScheduler",
+    "vocoder": "SpeechT5HifiGan",
+}
+
+Tensors = dict[str, torch.Tensor]
+OnProgress = Callable[[str, int, int], object]
+"""Called with what is being done, finished and total steps; what it raises ends the conversion."""
+
+
+@dataclass(frozen=True)
+class ReleasedFiles:
+    """Where the released files lie.
+
+    vae, vocoder, clap: None where the ReWaS checkpoint or the AudioLDM-M folder holds them. audioldm: a folder in
+    diffusers layout, taken in place of the denoiser, VAE, vocoder, text encoder and tokenizer that it holds.
+    tokenizer: a folder with RoBERTa's.
+    """
+
+    rewas: Path
+    phi: Path
+    synchformer: Path
+    vae: Path | None = None
+    vocoder: Path | None = None
+    clap: Path | None = None
+    audioldm: Path | None = None
+    tokenizer: Path | None = None
+
+
+def convert_released(
+    files: ReleasedFiles,
+    folder: Path,
+    *,
+    dtype: str = "fp32",
+    token_times: str = "centres",
+    sizes: ReleasedSizes = RELEASED,
+    on_progress: OnProgress | None = None,
+) -> Path:
+    """Write a pack into a new folder, named as the folder is, and return it.
+
+    Every file is checked whole before anything is written. dtype: one of DTYPES. token_times: one of TOKEN_TIMES.
+    Raises CheckpointError for a file that is not what it should be, PackError where the folder exists or something is
+    missing, SettingsError for another dtype or time map.
+    """
+    if dtype not in DTYPES:
+        raise SettingsError(f"The precision {dtype!r} is unknown.", f"Choose one of {', '.join(DTYPES)}.")
+    if token_times not in TOKEN_TIMES:
+        raise SettingsError(f"The time map {token_times!r} is unknown.", f"Choose one of {', '.join(TOKEN_TIMES)}.")
+    if folder.exists():
+        raise PackError(f"There is already a folder {folder}.", "Remove it, or give the pack another name.")
+    report = on_progress or (lambda words, finished, total: None)
+    conversion = _Conversion(files, sizes)
+    roles = list(released_parts(sizes))
+    total = 2 * len(roles) + 1
+    tokenizer = conversion.tokenizer()
+    for finished, role in enumerate(roles):
+        report(f"Checking {conversion.words(role)}", finished, total)
+        conversion.tensors(role)
+    unfinished = folder.absolute().with_name(f".{folder.name}.partial")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    try:
+        for finished, role in enumerate(roles, start=len(roles)):
+            report(f"Writing {conversion.words(role)}", finished, total)
+            conversion.write(role, unfinished / role, DTYPES[dtype])
+        copy_tokenizer(tokenizer, unfinished / "text_encoder")
+        (unfinished / "schedule").mkdir()
+        (unfinished / "schedule" / CONFIG_FILE).write_text(config_json(released_schedule()), "utf-8")
+        report("Taking the hashes of the files", total - 1, total)
+        write_description(unfinished, _description(folder.name, conversion, sizes, token_times))
+        unfinished.replace(folder)
+    except BaseException:
+        shutil.rmtree(unfinished, ignore_errors=True)
+        raise
+    report("Done", total, total)
+    return folder
+
+
+class _Conversion:
+    """Knows for each part where it comes from; reads it anew each time, so that one file at a time is in memory."""
+
+    def __init__(self, files: ReleasedFiles, sizes: ReleasedSizes) -> None:
+        self._files, self._sizes = files, sizes
+        self._parts = released_parts(sizes)
+        self._folder = DiffusersFolder(files.audioldm) if files.audioldm is not None else None
+        if self._folder is not None:
+            self._folder.check()
+        self._rewas = read_rewas(files.rewas, self._parts, sizes)
+
+    def words(self, role: str) -> str:
+        return self._parts[role].words
+
+    def tokenizer(self) -> Path:
+        given = self._files.tokenizer or (self._folder.tokenizer() if self._folder is not None else None)
+        return check_tokenizer(given, self._sizes.vocabulary)
+
+    def tensors(self, role: str) -> Tensors:
+        """Raises CheckpointError where the file is not what it should be, or none that was given holds the part."""
+        kind = _OWN_FILES.get(role)
+        own: Path | None = getattr(self._files, kind) if kind is not None else None
+        if kind is not None and own is not None:
+            return part_of_own_file(self._parts[role], kind, read_kind(kind, own), self._sizes)
+        if self._folder is not None and role in self._folder.roles():
+            return self._folder.tensors(role, self._sizes)
+        if role in self._rewas.by_role:
+            return self._parts[role].matched(self._sizes, self._rewas.by_role[role], self._rewas.source)
+        if kind is not None:
+            raise missing_file(kind)
+        raise self._rewas.source.error(f"holds nothing of {self.words(role)}", "its tensors")
+
+    def sources(self) -> dict[str, str]:
+        """Names of the files that were converted, by option."""
+        return {name: Path(path).name for name, path in asdict(self._files).items() if path is not None}
+
+    def write(self, role: str, folder: Path, dtype: torch.dtype) -> None:
+        module = self._sizes.on_meta(role)
+        if role == "codec":
+            module.register_to_config(scaling_factor=self._scaling_factor())
+        folder.mkdir(parents=True)
+        (folder / CONFIG_FILE).write_text(config_json(module), "utf-8")
+        tensors = self.tensors(role)
+        save_file({name: self._stored(role, name, tensors[name], dtype) for name in tensors}, folder / WEIGHTS_FILE)
+
+    def _stored(self, role: str, name: str, tensor: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+        if not tensor.is_floating_point():
+            return tensor.contiguous()
+        stored = tensor.to(dtype).contiguous()
+        if not torch.isfinite(stored).all():
+            path = getattr(self._files, _OWN_FILES.get(role, "rewas")) or self._files.audioldm or self._files.rewas
+            larger = "Choose fp32." if torch.isfinite(tensor).all() else "Download it again."
+            raise CheckpointError(path, f"holds values in {name} that are not finite as {dtype}", "numbers", larger)
+        return stored
+
+    def _scaling_factor(self) -> float:
+        factor = self._rewas.scale_factor
+        if factor is None and self._folder is not None:
+            factor = self._folder.scaling_factor()
+        if factor is None:
+            raise self._rewas.source.error("holds no scale_factor", "the factor of its latents")
+        return factor
+
+
+def _description(name: str, conversion: _Conversion, sizes: ReleasedSizes, token_times: str) -> Mapping[str, object]:
+    released_times = token_times == "released"
+    return {
+        "name": name,
+        "version": "1.0.0",
+        "summary": "ReWaS on AudioLDM-M, converted from the officially released checkpoints.",
+        "licence": LICENCE,
+        "permits": PERMITS,
+        "controls": list(understood_controls(sizes.on_meta("adapter"))),
+        "components": _CLASSES,
+        "audio": asdict(MelConfig()),
+        "window": {"frames": 512, "overlap_frames": 128, "patch": 4},
+        "sampling": {"num_steps": 200, "guidance_scale": 3.0, "eta": 1.0},
+        "picture": {
+            "frame_rate": "25",
+            "width": sizes.side,
+            "height": sizes.side,
+            # The release shows five seconds of picture for 5.12 seconds of sound.
+            "window_frames": 128 if released_times else 125,
+            "overlap_frames": 32,
+            "colours": True,
+            "short_side": sizes.side * 256 // 224,
+            "token_times": token_times,
+            **({} if released_times else {"smoothing_frames": 11}),
+        },
+        "sources": conversion.sources(),
+    }

@@ -1,0 +1,187 @@
+"""What is converted: the released files, which of them holds which part, and files that were given for one another."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from rewas_engine.conversion.checkpoints import Checkpoint, read_checkpoint
+from rewas_engine.conversion.names import averaged_name
+from rewas_engine.conversion.parts import Part, Tensors, without_prefix
+from rewas_engine.conversion.sizes import ReleasedSizes, released_schedule
+from rewas_engine.errors import CheckpointError
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of released file. option: of the command. words: what it is. released_as: how its file was called.
+
+    is_one: whether tensor names are those of such a file.
+    """
+
+    option: str
+    words: str
+    released_as: str
+    is_one: Callable[[Iterable[str]], bool]
+
+    @property
+    def given_as(self) -> str:
+        """What a file was given as, for errors."""
+        return f"{self.words} ({self.option})"
+
+
+def _any_name(pattern: str) -> Callable[[Iterable[str]], bool]:
+    return lambda names: any(re.match(pattern, name) for name in names)
+
+
+KINDS = {
+    "rewas": Kind(
+        "--rewas-ckpt", "the ReWaS checkpoint", "audioldm_m_rewas_vggsound.ckpt", _any_name(r"control_model\.")
+    ),
+    "synchformer": Kind(
+        "--synchformer",
+        "the Synchformer checkpoint",
+        "24-01-04T16-39-21.pt",
+        _any_name(r"(module\.)?vfeat_extractor\."),
+    ),
+    "phi": Kind("--phi", "the checkpoint of φ", "phi_vggsound.ckpt", _any_name(r"(module\.)?hint_blocks\.blocks\.")),
+    "clap": Kind(
+        "--clap",
+        "the CLAP checkpoint",
+        "clap_music_speech_audioset_epoch_15_esc_89.98.pt",
+        _any_name(r"(module\.)?(model\.)?(text_branch|audio_branch)\."),
+    ),
+    "vae": Kind("--vae", "the VAE checkpoint", "vae_mel_16k_64bins.ckpt", _any_name(r"(quant_conv|encoder\.down)\.")),
+    "vocoder": Kind(
+        "--vocoder",
+        "the vocoder checkpoint",
+        "hifigan_16k_64bins.ckpt",
+        _any_name(r"(_orig_mod\.|module\.)?conv_pre\."),
+    ),
+}
+_WRAPPERS = {"phi": ("module.",), "clap": ("module.", "model."), "vocoder": ("_orig_mod.", "module.")}
+"""What training programs put before every name of a file; taken off where it is there."""
+_SYNCHFORMER_LEFTOVERS = r"(afeat_extractor|vproj|aproj|transformer)\..+"
+_REWAS_LEFTOVERS = (
+    r"logvar|betas|scale_factor|alphas_cumprod(_prev)?|posterior_(variance|log_variance_clipped|mean_coef[12])|"
+    r"sqrt_(one_minus_)?alphas_cumprod|log_one_minus_alphas_cumprod|sqrt_recip(m1)?_alphas_cumprod|"
+    r"model_ema\.(decay|num_updates)|cond_stage_models\.0\.mel_transform\..+"
+)
+
+
+def read_kind(kind: str, path: Path) -> Checkpoint:
+    """A checkpoint of a kind. Raises CheckpointError where it cannot be read or is one of another kind."""
+    wanted = KINDS[kind]
+    checkpoint = read_checkpoint(path, wanted.given_as)
+    if wanted.is_one(checkpoint.tensors):
+        return checkpoint
+    other = next((found for found in KINDS.values() if found.is_one(checkpoint.tensors)), None)
+    if other is not None:
+        remedy = f"Give it to {other.option}, and to {wanted.option} the file released as {wanted.released_as}."
+        raise checkpoint.error(f"is {other.words}", wanted.words, remedy)
+    raise checkpoint.error(
+        f"holds {len(checkpoint.tensors)} tensors of some other model, first {next(iter(checkpoint.tensors))}",
+        wanted.words,
+        f"Give {wanted.option} the file released as {wanted.released_as}.",
+    )
+
+
+def part_of_own_file(part: Part, kind: str, checkpoint: Checkpoint, sizes: ReleasedSizes) -> dict[str, torch.Tensor]:
+    """The tensors of a part from the file that holds it alone. Raises CheckpointError."""
+    tensors: Tensors = checkpoint.tensors
+    for wrapper in _WRAPPERS.get(kind, ()):
+        if tensors and all(name.startswith(wrapper) for name in tensors):
+            tensors = without_prefix(tensors, wrapper)
+    if kind == "synchformer":
+        kept = {name.removeprefix("module."): tensor for name, tensor in tensors.items()}
+        strange = [name for name in kept if not re.fullmatch(rf"vfeat_extractor\..+|{_SYNCHFORMER_LEFTOVERS}", name)]
+        if strange:
+            raise checkpoint.error(f"holds {strange[0]}", "the parts of Synchformer and nothing else")
+        tensors = without_prefix(kept, "vfeat_extractor.")
+    return part.matched(sizes, tensors, checkpoint)
+
+
+@dataclass(frozen=True)
+class RewasCheckpoint:
+    """The checkpoint of ReWaS, its tensors by part under released names without prefix.
+
+    averaged: whether the denoiser is the running average of its weights. scale_factor: of latents, where it is stored.
+    """
+
+    source: Checkpoint
+    by_role: Mapping[str, Tensors]
+    averaged: bool
+    scale_factor: float | None
+
+
+def read_rewas(path: Path, parts: Mapping[str, Part], sizes: ReleasedSizes) -> RewasCheckpoint:
+    """The checkpoint of ReWaS, sorted into its parts; a part that it lacks is absent.
+
+    The release samples with the running average of the denoiser where there is one, and so it is taken here.
+    Raises CheckpointError for a tensor that belongs nowhere, and for another noise schedule.
+    """
+    source = read_kind("rewas", path)
+    tensors = source.tensors
+    by_role: dict[str, Tensors] = {
+        "adapter": without_prefix(tensors, "control_model."),
+        "denoiser": without_prefix(tensors, "model.diffusion_model."),
+        "vocoder": without_prefix(tensors, "first_stage_model.vocoder."),
+        "text_encoder": without_prefix(tensors, "cond_stage_models.0.model."),
+    }
+    by_role["codec"] = {
+        name: tensor
+        for name, tensor in without_prefix(tensors, "first_stage_model.").items()
+        if not name.startswith("vocoder.")
+    }
+    known = (
+        r"(control_model|model\.diffusion_model|model_ema|first_stage_model|cond_stage_models\.0\.model)\..+|"
+        + _REWAS_LEFTOVERS
+    )
+    strange = [name for name in tensors if not re.fullmatch(known, name)]
+    if strange:
+        raise source.error(f"holds {len(strange)} tensors that belong to no part, first {strange[0]}", "none such")
+    averages = _averages(without_prefix(tensors, "model_ema."), parts["denoiser"], sizes, source)
+    if averages:
+        by_role["denoiser"] = averages
+    _check_schedule(tensors, source)
+    factor = tensors.get("scale_factor")
+    present = {role: found for role, found in by_role.items() if found}
+    return RewasCheckpoint(source, present, bool(averages), None if factor is None else float(factor))
+
+
+def _averages(found: Tensors, part: Part, sizes: ReleasedSizes, source: Checkpoint) -> dict[str, torch.Tensor]:
+    """The running averages under the denoiser's released names."""
+    found = {name: tensor for name, tensor in found.items() if name not in ("decay", "num_updates")}
+    if not found:
+        return {}
+    dotted = {averaged_name(released): released for released in part.stored(sizes)}
+    strange = [name for name in found if name not in dotted]
+    if strange:
+        raise source.error(f"holds an average of no tensor of the denoiser, model_ema.{strange[0]}", "none such")
+    return {dotted[name]: tensor for name, tensor in found.items()}
+
+
+def _check_schedule(tensors: Tensors, source: Checkpoint) -> None:
+    betas = tensors.get("betas")
+    wanted = released_schedule().betas
+    if betas is not None and (betas.shape != wanted.shape or (betas.float() - wanted).abs().max() > 1e-6):
+        shown = f"{float(betas.flatten()[0]):.4g} to {float(betas.flatten()[-1]):.4g}" if betas.numel() else "empty"
+        raise source.error(
+            f"was trained with another noise schedule ({betas.numel()} betas, {shown})",
+            f"1000 betas, {float(wanted[0]):.4g} to {float(wanted[-1]):.4g}",
+        )
+
+
+def missing_file(kind: str) -> CheckpointError:
+    """That a file is needed and was not given."""
+    wanted = KINDS[kind]
+    return CheckpointError(
+        Path(wanted.released_as),
+        "was not given, and nothing else that was given holds its part",
+        wanted.given_as,
+        f"Give it with {wanted.option}.",
+    )

@@ -1,0 +1,56 @@
+"""The tokenizer of RoBERTa, which the released checkpoints do not hold."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from transformers import RobertaTokenizerFast
+
+from rewas_engine.errors import CheckpointError, PackError
+
+FETCH_COMMAND = (
+    "hf download FacebookAI/roberta-base vocab.json merges.txt tokenizer.json tokenizer_config.json "
+    "--local-dir roberta-base"
+)
+"""What fetches it where there is a network."""
+_FILES = ("vocab.json", "merges.txt", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json")
+_SPECIAL = {"<s>": 0, "<pad>": 1, "</s>": 2}
+
+
+def check_tokenizer(folder: Path | None, vocabulary: int) -> Path:
+    """The folder of a tokenizer that fits the text encoder.
+
+    Raises PackError where none was given, and CheckpointError where the folder holds none, or one of other words.
+    """
+    if folder is None:
+        raise PackError(
+            "The tokenizer of RoBERTa is missing: the released checkpoints do not hold it.",
+            f"Give its folder with --tokenizer; where there is a network, fetch it with: {FETCH_COMMAND}",
+        )
+    whole = (folder / "tokenizer.json").is_file()
+    if not whole and not ((folder / "vocab.json").is_file() and (folder / "merges.txt").is_file()):
+        found = "holds no tokenizer" if folder.is_dir() else "does not exist"
+        raise CheckpointError(folder, found, "tokenizer.json, or vocab.json and merges.txt", f"Run: {FETCH_COMMAND}")
+    try:
+        tokenizer = RobertaTokenizerFast.from_pretrained(folder, local_files_only=True)
+        special = {token: tokenizer.convert_tokens_to_ids(token) for token in _SPECIAL}
+        size = max(tokenizer.get_vocab().values()) + 1
+    except Exception as error:  # the tokenizers library raises bare Exceptions
+        raise CheckpointError(
+            folder, f"cannot be read as a tokenizer ({error})", "that of RoBERTa", f"Run: {FETCH_COMMAND}"
+        ) from error
+    if special != _SPECIAL or size > vocabulary:
+        found = f"has {size} tokens with {special}"
+        raise CheckpointError(
+            folder, found, f"at most {vocabulary} with {_SPECIAL}, as RoBERTa has", f"Run: {FETCH_COMMAND}"
+        )
+    return folder
+
+
+def copy_tokenizer(folder: Path, target: Path) -> None:
+    """Copy the tokenizer's files into a folder."""
+    target.mkdir(parents=True, exist_ok=True)
+    for name in _FILES:
+        if (folder / name).is_file():
+            shutil.copyfile(folder / name, target / name)

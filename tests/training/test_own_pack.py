@@ -85,6 +85,7 @@ def test_a_strangers_folder_is_all_used(trained, foreign: Path) -> None:
 def test_every_stage_learns(trained) -> None:
     training, told = trained
     assert {"base", "adapter", "vocoder", "picture", "pack: measuring"} <= told
+    assert "joint" not in told
     for stage in ("base", "vocoder", "picture"):
         losses = json.loads((training.folder / f"{stage}.record.json").read_text("utf-8"))["losses"]
         assert np.mean(losses[-10:]) < 0.9 * np.mean(losses[:5]), stage

@@ -56,8 +56,8 @@ class DenoiserRecipe:
     clips take the place of crops. text_dropout: share of clips whose prompt is taken away from the base.
     hint_dropout: share of clips whose controls are taken away from the adapter. quietest_nats: each clip is made
     quieter by up to so much. onsets_share, texture_share: share of clips that are steered by onsets and not by energy,
-    and of those that are given the texture too. energy_weight: of the squared error of the predicted clip's energy, in
-    square nats, beside the denoising loss. prompt_noise: standard deviation of what is added to each component of a
+    and of those that are given the texture too. energy_weight: of the error of the predicted clip's energy, in nats,
+    beside the denoising loss. prompt_noise: standard deviation of what is added to each component of a
     prompt, so that words that were never read land near those that were.
     """
 
@@ -67,10 +67,10 @@ class DenoiserRecipe:
     text_dropout: float = 0.15
     hint_dropout: float = 0.12
     quietest_nats: float = 2.5
-    onsets_share: float = 0.25
+    onsets_share: float = 0.3
     texture_share: float = 0.25
-    energy_weight: float = 0.2
-    prompt_noise: float = 0.3
+    energy_weight: float = 0.3
+    prompt_noise: float = 0.5
 
 
 @dataclass(frozen=True)
@@ -197,8 +197,12 @@ def adapter_loss(
             return loss
         signal = signal_rates.to(noisy.device)[timesteps][:, None, None, None]
         clips = signal * noisy - (1 - signal.square()).sqrt() * predicted.float()
-        energies = codec.decode(clips / codec.config.scaling_factor).sample[:, 0].mean(dim=-1)
-        errors = (energies - batch.log_mels.mean(dim=-1)).square().mean(dim=-1)
+        decoded = codec.decode(clips / codec.config.scaling_factor).sample[:, 0]
+        # Below silence there is nothing: a sound is cut off there too, and its loudest bins are what is left.
+        energies = decoded.clamp(min=SILENCE_NATS).mean(dim=-1)
+        # Not the square: what the hint says outright is to be followed closely, in quiet frames as in loud ones.
+        wanted = batch.log_mels.mean(dim=-1)
+        errors = nn.functional.smooth_l1_loss(energies, wanted, beta=CLOSE_NATS, reduction="none").mean(dim=-1)
         return loss + batches.recipe.energy_weight * (errors * controls.given[:, 0]).mean()
 
     return loss_of

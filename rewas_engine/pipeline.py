@@ -18,11 +18,10 @@ from rewas_engine.clip_reading import read_clip, read_sounding_clip
 from rewas_engine.components import load_component
 from rewas_engine.conflict import conflict_report, gather_evidence
 from rewas_engine.control import Controls
-from rewas_engine.energy import LOUDEST_NATS, EnergyCurve, FloatArray, energy_agreement
+from rewas_engine.energy import EnergyCurve, FloatArray, energy_agreement
 from rewas_engine.errors import Cancelled, PackError, SettingsError
 from rewas_engine.joint import JointScorer
 from rewas_engine.media.audio import read_audio, resampled, within_full_scale
-from rewas_engine.media.video import read_frames
 from rewas_engine.mel import AudioFrontEnd, MelConfig, normalised
 from rewas_engine.packs import PackDescription, find_pack, read_pack, verify_files
 from rewas_engine.results import (
@@ -37,8 +36,8 @@ from rewas_engine.results import (
     Stem,
     Take,
 )
+from rewas_engine.sight import Sight
 from rewas_engine.synthesis import SamplingSettings, SoundMaker, SoundWindow
-from rewas_engine.windows import blend, window_starts
 
 MAX_PROMPT_CHARACTERS = 2000
 MAX_TAKES = 16
@@ -79,6 +78,7 @@ class ReWaS:
             if isinstance(component, torch.nn.Module):
                 component.to(device)
         self.sound = SoundMaker(self._components, self.front_end, SoundWindow(**description.window), device)
+        self._sight = Sight(self._components, description.picture, self.front_end.config.silence_nats, device)
         self.joint: JointScorer | None = None
         if "joint" in self._components:
             self.joint = JointScorer.of_pack(self._components, self.front_end.config.bins, self.pack.name, device)
@@ -253,47 +253,25 @@ class ReWaS:
     @property
     def picture_format(self) -> tuple[Fraction, int, int]:
         """Frame rate, width and height that the video encoder wants."""
-        picture = self._description.picture
-        return Fraction(picture["frame_rate"]), int(picture["width"]), int(picture["height"])
+        return self._sight.format
 
-    @torch.inference_mode()
     def energy_of_frames(
         self, frames: NDArray[np.uint8], on_window: Callable[[int, int], object] | None = None
     ) -> FloatArray:
-        """Energies [T] in nats of brightness [T, H, W] in `picture_format`.
+        """Energies [T] in nats of brightness [T, H, W], or colours [T, H, W, 3], in `picture_format`.
 
         on_window: called with finished and total windows.
         """
-        picture = self._description.picture
-        window = min(len(frames), int(picture["window_frames"]))
-        starts = window_starts(len(frames), window, int(picture["overlap_frames"]))
-        parts = []
-        for number, start in enumerate(starts, start=1):
-            shown = torch.from_numpy(frames[start : start + window]).to(self.device).float() / 255
-            parts.append(self._components["phi"](self._components["video_encoder"](shown[None]))[0])
-            if on_window is not None:
-                on_window(number, len(starts))
-        values = blend(torch.stack(parts), starts, len(frames), dim=0).cpu().numpy()
-        return values.clip(self.front_end.config.silence_nats, LOUDEST_NATS)
+        return self._sight.curve(frames, on_window).at(self.picture_format[0], len(frames))
 
     def _estimate_energy(self, read: ClipRead, clock: _Clock) -> EnergyCurve:
         frames = self._read_picture(read, clock)
         with clock.stage("energy"):
-            values = self.energy_of_frames(frames, lambda done, total: clock.tick("energy", done, total))
-        return EnergyCurve(values, self.picture_format[0], "picture")
+            return self._sight.curve(frames, lambda done, total: clock.tick("energy", done, total))
 
     def _read_picture(self, read: ClipRead, clock: _Clock) -> NDArray[np.uint8]:
-        rate, width, height = self.picture_format
         with clock.stage("decode"):
-            return read_frames(
-                read.path,
-                start_s=read.start_s,
-                duration_s=read.duration_s,
-                frame_rate=rate,
-                width=width,
-                height=height,
-                cancel=clock.cancel,
-            )
+            return self._sight.read(read, clock.cancel)
 
     def _take(
         self, seed: int, log_mel: torch.Tensor, requested: EnergyCurve, duration_s: Fraction, rate_hz: int

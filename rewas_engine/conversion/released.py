@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import save_file
@@ -157,7 +158,7 @@ class _Conversion:
         return {name: Path(path).name for name, path in asdict(self._files).items() if path is not None}
 
     def write(self, role: str, folder: Path, dtype: torch.dtype) -> None:
-        module = self._sizes.on_meta(role)
+        module: Any = self._sizes.on_meta(role)
         if role == "codec":
             module.register_to_config(scaling_factor=self._scaling_factor())
         folder.mkdir(parents=True)

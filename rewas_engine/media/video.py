@@ -67,12 +67,15 @@ def read_frames(
     frame_rate: Fraction,
     width: int,
     height: int,
+    colours: bool = False,
+    short_side: int | None = None,
     cancel: CancelSignal | None = None,
 ) -> NDArray[np.uint8]:
     """Brightness [T, height, width] of a range: picture i is what is on the screen at start_s + (i + 0.5) / frame_rate.
 
-    start_s: seconds after the first picture. T is the range's length in frames, rounded up. The picture is squeezed to
-    width and height; pictures past the last one repeat it.
+    start_s: seconds after the first picture. T is the range's length in frames, rounded up; pictures past the last one
+    repeat it. colours: red, green and blue instead, [T, height, width, 3]. The picture is squeezed to width and height,
+    or, with a short_side, scaled until its shorter side has that many pixels and cut to its middle.
     Raises MediaError where the file cannot be read, breaks off within the range or has no picture there; Cancelled
     where asked to stop.
     """
@@ -87,14 +90,14 @@ def read_frames(
             )
         begin_s = first.pts * stream.time_base + start_s
         moments = [begin_s + (index + Fraction(1, 2)) / frame_rate for index in range(count)]
-        frames = np.empty((count, height, width), np.uint8)
+        frames = np.empty((count, height, width, 3) if colours else (count, height, width), np.uint8)
         filled = 0
         standing: _Picture | None = None
         for frame in _frames_from(container, stream, path, begin_s):
             if cancel is not None and cancel.is_set():
                 raise Cancelled
             while standing is not None and filled < count and moments[filled] < frame.pts * stream.time_base:
-                frames[filled] = standing.brightness(width, height)
+                frames[filled] = standing.pixels(width, height, short_side, colours)
                 filled += 1
             if filled == count:
                 return frames
@@ -109,7 +112,7 @@ def read_frames(
                 f"{path.name} breaks off {float(standing.end_s - begin_s + start_s):.3f} s after its start.",
                 "Copy or export it again, or choose an earlier range.",
             )
-        frames[filled:] = standing.brightness(width, height)
+        frames[filled:] = standing.pixels(width, height, short_side, colours)
         return frames
 
 
@@ -121,9 +124,18 @@ class _Picture:
         self.end_s: Fraction = (frame.pts + (frame.duration or 0)) * frame.time_base
         self._pixels: NDArray[np.uint8] | None = None
 
-    def brightness(self, width: int, height: int) -> NDArray[np.uint8]:
+    def pixels(self, width: int, height: int, short_side: int | None, colours: bool) -> NDArray[np.uint8]:
         if self._pixels is None:
-            self._pixels = self._frame.reformat(width, height, "gray", interpolation="AREA").to_ndarray()
+            size, frame = (width, height), self._frame
+            if short_side is not None:
+                shorter = min(frame.width, frame.height)
+                size = (
+                    max(width, frame.width * short_side // shorter),
+                    max(height, frame.height * short_side // shorter),
+                )
+            whole = frame.reformat(*size, "rgb24" if colours else "gray", interpolation="AREA").to_ndarray()
+            left, top = (size[0] - width) // 2, (size[1] - height) // 2
+            self._pixels = whole[top : top + height, left : left + width]
         return self._pixels
 
 

@@ -111,7 +111,7 @@ def _rewas(parts: Mapping[str, Tensors]) -> Tensors:
 
 def _with_weight_norm(tensors: Tensors) -> Tensors:
     """Each weight as a direction and a length, as HiFi-GAN is trained."""
-    split = {}
+    split: Tensors = {}
     for name, tensor in tensors.items():
         if name.endswith(".weight"):
             length = tensor.flatten(1).norm(dim=1).reshape(-1, *[1] * (tensor.dim() - 1))

@@ -66,9 +66,19 @@ def plot_sounds(reports: Sequence[Mapping[str, Any]], path: Path) -> None:
 
 
 def plot_energy(report: Mapping[str, Any], path: Path) -> None:
-    """Draw an energy curve, and the one that it was held against. report: of `energy_report`."""
+    """Draw an energy curve with its events, as it was before its edits, and the one that it was held against.
+
+    report: as `rewas energy` prints it.
+    """
     figure, (axis,) = new_figure(1)
-    _draw_curve(axis, report["values"], report["rate_hz"], _REQUESTED, f"energy from the {report['source']}")
+    own = "energy that was given" if report["source"] == "user" else f"energy from the {report['source']}"
+    if "unedited" in report:
+        _draw_curve(axis, report["unedited"], report["rate_hz"], _WAVEFORM, own)
+        own = "edited energy"
+    _draw_curve(axis, report["values"], report["rate_hz"], _REQUESTED, own)
+    for event in report.get("events", ()):
+        axis.axvline(event["time_s"], color=_INK, linewidth=0.8, linestyle=":")
+        axis.annotate(str(event["number"]), (event["time_s"], event["peak"]), (3, 3), textcoords="offset points")
     verdict = ""
     if "against" in report:
         other = report["against"]

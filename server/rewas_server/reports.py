@@ -78,7 +78,10 @@ def clip_report(clip: rewas_pb2.ClipRead, media: Path) -> Report:
         "path": str(media),
         "start_s": _number(clip.start_s),
         "duration_s": _number(clip.duration_s),
-        "frame_rate": f"{clip.frame_rate.numerator}/{clip.frame_rate.denominator}",
+        # A file of sound alone has none.
+        "frame_rate": f"{clip.frame_rate.numerator}/{clip.frame_rate.denominator}"
+        if clip.frame_rate.numerator
+        else None,
     }
 
 

@@ -16,6 +16,7 @@ from rewas_api.clip_settings import ClipSettings
 from rewas_api.errors import ProblemError, ProblemKind
 from rewas_api.v1 import rewas_pb2
 from rewas_engine import Cancelled, ClipRead, EngineError, MediaError, PackInfo, Progress, VideoClip
+from rewas_engine.clip_reading import read_clip, read_sounding_clip
 from rewas_engine.results import CancelSignal
 from rewas_server.timeline import (
     PromptedClip,
@@ -250,10 +251,12 @@ def _measure_energy(
 ) -> rewas_pb2.EnergyResult:
     model = context.engine(work.pack or context.default_pack)
     clip = video_clip(work.clip_otio_json, work.uploaded_media, context)
-    measure = model.measure_energy if work.source == rewas_pb2.ENERGY_SOURCE_AUDIO else model.estimate_energy
+    from_audio = work.source == rewas_pb2.ENERGY_SOURCE_AUDIO
+    measure = model.measure_energy if from_audio else model.estimate_energy
     with media_of(clip):
         curve = measure(clip, on_progress=progress.part(0, 1), cancel=cancel)
-        read: ClipRead = model.read_clip(clip)
+        # What performs an energy may be sound alone.
+        read = read_sounding_clip(clip)[0] if from_audio else read_clip(clip)
     progress.finish_stage()
     return rewas_pb2.EnergyResult(
         clip=clip_message(read),

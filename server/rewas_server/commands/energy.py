@@ -1,8 +1,9 @@
-"""`rewas energy`: the energy curve of a clip, from its picture or from its own sound."""
+"""`rewas energy`: the energy curve of a clip, where it comes from, what is changed on it, and its events."""
 
 from __future__ import annotations
 
 from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -10,24 +11,17 @@ import typer
 from rewas_server.commands.options import (
     ClipArgument,
     DurationOption,
+    EditOption,
     JsonOption,
     PackOption,
     PlotOption,
     ServerOption,
     StartOption,
-    otio_clip,
 )
 from rewas_server.console import Printer, interruptible, progress_bar, standard_output_kept_clean
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-
-class Origin(StrEnum):
-    """Where an energy curve is taken from."""
-
-    VIDEO = "video"
-    AUDIO = "audio"
 
 
 class Reference(StrEnum):
@@ -39,53 +33,69 @@ class Reference(StrEnum):
 def energy(
     clip: ClipArgument,
     origin: Annotated[
-        Origin, typer.Option("--from", help="Estimate it from the picture, or measure it on the clip's own sound.")
-    ] = Origin.VIDEO,
+        str,
+        typer.Option(
+            "--from",
+            metavar="SOURCE",
+            help="video: estimate it from the picture; audio: measure the clip's own sound; flat or flat:NATS; "
+            "a curve file (.csv); or a sound file that performs it.",
+        ),
+    ] = "video",
+    edits: EditOption = None,
+    events: Annotated[bool, typer.Option("--events", help="List its events, as they are after the edits.")] = False,
     against: Annotated[
         Reference | None, typer.Option("--against", help="Compare with the energy of the clip's own sound.")
     ] = None,
     start: StartOption = None,
     duration: DurationOption = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="FILE", dir_okay=False, help="Write the curve as .csv.")
+    ] = None,
     pack: PackOption = None,
     plot: PlotOption = None,
     server: ServerOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Tell the energy of a clip over time, in nats of log-mel magnitude."""
-    from rewas_api.v1 import rewas_pb2
-    from rewas_server.reports import energy_report
-    from rewas_server.running import existing_media, runner_for, uploaded_media
+    from rewas_engine import find_events, write_curve
+    from rewas_server.commands.energy_choice import ChosenClip, EnergyChoice, EnergyTaker, Origin, event_report
+    from rewas_server.running import existing_media, runner_for
 
     with standard_output_kept_clean(), interruptible() as cancel:
         if plot is not None:
             from rewas_server.plots import check_plotting
 
             check_plotting(plot)
+        if output is not None:
+            _check_curve_file(output)
+        choice = EnergyChoice.parsed(origin, edits)
         media = existing_media(clip)
-        clip_json = otio_clip(media, start, duration).to_json_string()
         with runner_for(server) as runner, progress_bar(media.name) as on_progress:
-            uploaded = uploaded_media(runner, media, cancel)
-
-            def measured(source: int) -> dict[str, Any]:
-                work = rewas_pb2.EnergyWork(
-                    clip_otio_json=clip_json,
-                    source=source,  # type: ignore[arg-type]
-                    uploaded_media=uploaded,
-                    pack=pack,
-                )
-                outcome = runner.run(work, media.parent, on_progress, cancel)
-                assert isinstance(outcome.result, rewas_pb2.EnergyResult)
-                return energy_report(outcome.result, media)
-
-            from_audio = rewas_pb2.ENERGY_SOURCE_AUDIO
-            report = measured(from_audio if origin is Origin.AUDIO else rewas_pb2.ENERGY_SOURCE_PICTURE)
+            taker = EnergyTaker(runner, ChosenClip(media, start, duration), pack, on_progress, cancel)
+            taken = taker.taken(choice)
+            report = taken.report
+            if events:
+                report["events"] = [event_report(event) for event in find_events(taken.curve)]
             if against is not None:
-                report |= _compared(report, measured(from_audio))
+                report |= _compared(report, taker.taken(EnergyChoice(Origin.AUDIO)).report)
+        lines = _lines(report)
+        if output is not None:
+            lines.append(f"curve: {write_curve(taken.curve, output.absolute())}")
         if plot is not None:
             from rewas_server.plots import plot_energy
 
             plot_energy(report, plot)
-    Printer(as_json).result(report, _lines(report))
+    Printer(as_json).result(report, lines)
+
+
+def _check_curve_file(path: Path) -> None:
+    """See, before any work, that a curve can be written there. Raises SettingsError."""
+    from rewas_engine import SettingsError
+
+    if path.suffix.lower() != ".csv":
+        raise SettingsError(f"The curve {path} is not a CSV file.", "End its name with .csv.")
+    if not path.absolute().parent.is_dir():
+        raise SettingsError(f"There is no folder {path.absolute().parent} for the curve.", "Make it first.")
 
 
 def _compared(report: Mapping[str, Any], reference: Mapping[str, Any]) -> dict[str, Any]:
@@ -109,11 +119,29 @@ def _lines(report: Mapping[str, Any]) -> list[str]:
     values, clip = report["values"], report["clip"]
     lines = [
         f"{clip['name']}, {clip['start_s']:g} s to {clip['start_s'] + clip['duration_s']:g} s: "
-        f"{len(values)} values at {report['rate_hz']:g} per second from the {report['source']}, "
+        f"{len(values)} values at {report['rate_hz']:g} per second {_origin(report['source'])}, "
         f"{min(values):.2f} to {max(values):.2f} nats"
     ]
+    if report["edits"]:
+        lines.append(f"edited: {', '.join(report['edits'])}")
+    if "events" in report:
+        lines += _event_lines(report["events"])
     if "mae" in report:
         correlation = report["correlation"]
         shown = "none, a curve is constant" if correlation is None else f"{correlation:.2f}"
         lines.append(f"against its own sound: correlation {shown}, {report['mae']:.2f} nats off on average")
     return lines
+
+
+def _origin(source: str) -> str:
+    return "given by you" if source == "user" else f"from the {source}"
+
+
+def _event_lines(events: list[Mapping[str, Any]]) -> list[str]:
+    if not events:
+        return ["no events: nothing begins to sound"]
+    return [
+        f"  event {event['number']}: at {event['time_s']:.2f} s for {event['length_s']:.2f} s, "
+        f"peak {event['peak']:.1f} nats, {event['strength']:.1f} above what lies beneath"
+        for event in events
+    ]

@@ -10,12 +10,12 @@ import typer
 from rewas_server.commands.options import (
     ClipArgument,
     DurationOption,
+    EditOption,
     JsonOption,
     PackOption,
     PlotOption,
     ServerOption,
     StartOption,
-    otio_clip,
 )
 from rewas_server.console import Printer, interruptible, progress_bar, standard_output_kept_clean
 
@@ -25,6 +25,16 @@ def generate(
     prompt: Annotated[str, typer.Option("--prompt", "-p", metavar="TEXT", help="What should be heard.")],
     start: StartOption = None,
     duration: DurationOption = None,
+    energy: Annotated[
+        str | None,
+        typer.Option(
+            "--energy",
+            metavar="SOURCE",
+            help="What the sound follows: video (the picture, by default), audio (the clip's own sound), flat or "
+            "flat:NATS, a curve file (.csv), or a sound file that performs it.",
+        ),
+    ] = None,
+    edits: EditOption = None,
     output: Annotated[
         Path, typer.Option("--output", "-o", metavar="DIR", file_okay=False, help="Folder for the stems.")
     ] = Path(),
@@ -33,9 +43,7 @@ def generate(
     takes: Annotated[int | None, typer.Option(help="How many takes, 1 to 16; each has a seed of its own.")] = None,
     num_steps: Annotated[int | None, typer.Option(help="Sampling steps, 1 to 1000.")] = None,
     guidance_scale: Annotated[float | None, typer.Option(help="How strictly the prompt is followed, 0 to 20.")] = None,
-    control_strength: Annotated[
-        float | None, typer.Option(help="How strongly the picture's energy steers, 0 to 2.")
-    ] = None,
+    control_strength: Annotated[float | None, typer.Option(help="How strongly the energy steers, 0 to 2.")] = None,
     sample_rate: Annotated[
         int | None, typer.Option("--sample-rate", metavar="HZ", help="Of the stems: 16000 … 96000; 48000 by default.")
     ] = None,
@@ -46,15 +54,19 @@ def generate(
     """Make sound for a clip: one 24-bit Broadcast WAV for each stem of each take."""
     from rewas_api.clip_settings import ClipSettings
     from rewas_api.v1 import rewas_pb2
+    from rewas_server.commands.energy_choice import ChosenClip, EnergyChoice, EnergyTaker
     from rewas_server.reports import sound_lines, sound_report
     from rewas_server.running import existing_media, runner_for, uploaded_media
-    from rewas_server.tasks import settings_of
+    from rewas_server.tasks import settings_for, settings_of
+    from rewas_server.timeline import parse_clip
+    from rewas_server.translation import curve_message
 
     with standard_output_kept_clean(), interruptible() as cancel:
         if plot is not None:
             from rewas_server.plots import check_plotting
 
             check_plotting(plot)
+        choice = EnergyChoice.parsed(energy, edits)
         media = existing_media(clip)
         with settings_of(f'The clip "{media.name}"'):
             settings = ClipSettings(
@@ -67,16 +79,22 @@ def generate(
                 control_strength=control_strength,
                 sample_rate_hz=sample_rate,
             )
-        clip_json = otio_clip(media, start, duration).to_json_string()
+        chosen = ChosenClip(media, start, duration)
+        settings_for(parse_clip(chosen.otio_json), settings.to_proto())
         with runner_for(server) as runner, progress_bar(media.name) as on_progress:
+            curve = None
+            if not choice.is_left_to_the_picture:
+                curve = EnergyTaker(runner, chosen, pack, on_progress, cancel).taken(choice).curve
             work = rewas_pb2.SoundWork(
-                clip_otio_json=clip_json,
+                clip_otio_json=chosen.otio_json,
                 settings=settings.to_proto(),
+                energy=None if curve is None else curve_message(curve),
                 uploaded_media=uploaded_media(runner, media, cancel),
             )
             outcome = runner.run(work, output.absolute(), on_progress, cancel)
         assert isinstance(outcome.result, rewas_pb2.SoundResult)
         report = sound_report(outcome.result, media, outcome.stem_paths)
+        report["energy"]["edits"] = [str(edit) for edit in choice.edits]
         lines = sound_lines(report)
         if plot is not None:
             from rewas_server.plots import plot_sound

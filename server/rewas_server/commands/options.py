@@ -30,6 +30,15 @@ PlotOption = Annotated[
     Path | None, typer.Option("--plot", metavar="FILE", dir_okay=False, help="Draw the energy into this PNG file.")
 ]
 
+EditOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--edit",
+        metavar="EDIT",
+        help='Change the energy: "scale 1.2", "gate -8", "mute event 3", …; may be given several times.',
+    ),
+]
+
 _CLOCK_TIME = re.compile(r"(?:(?:(?P<hours>\d+):)?(?P<minutes>\d+):)?(?P<seconds>\d+(?:\.\d*)?|\.\d+)")
 
 
@@ -54,13 +63,21 @@ def otio_clip(media: Path, start: str | None, duration: str | None) -> otio.sche
     """
     import opentimelineio as otio
 
-    clip = otio.schema.Clip(name=media.name, media_reference=otio.schema.ExternalReference(target_url=str(media)))
     if start is None and duration is None:
-        return clip
+        reference = otio.schema.ExternalReference(target_url=str(media))
+        return otio.schema.Clip(name=media.name, media_reference=reference)
     start_s = seconds(start, "--start") if start is not None else Fraction(0)
     duration_s = seconds(duration, "--duration") if duration is not None else _rest_of(media, start_s)
-    clip.source_range = otio.opentime.TimeRange(_exact_time(start_s), _exact_time(duration_s))
-    return clip
+    return otio_part(media, start_s, duration_s)
+
+
+def otio_part(media: Path, start_s: Fraction, duration_s: Fraction) -> otio.schema.Clip:
+    """A part of a media file as it travels, exact whatever its times are."""
+    import opentimelineio as otio
+
+    reference = otio.schema.ExternalReference(target_url=str(media))
+    source_range = otio.opentime.TimeRange(_exact_time(start_s), _exact_time(duration_s))
+    return otio.schema.Clip(name=media.name, media_reference=reference, source_range=source_range)
 
 
 def _exact_time(value_s: Fraction) -> otio.opentime.RationalTime:

@@ -13,7 +13,7 @@ blender_4_5 := .venv-blender-4.5/.set-up
 blender_5_0 := .venv-blender-5.0/.set-up
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format extension serve clean FORCE
+.PHONY: help demo test lint format extension serve parity clean FORCE
 .DELETE_ON_ERROR:
 
 help:
@@ -23,6 +23,7 @@ help:
 	@echo "make format     put the code into the house's format"
 	@echo "make extension  build the Blender extension into dist/"
 	@echo "make serve      start the local server that the add-on talks to"
+	@echo "make parity     hold the networks against the reference implementation's numbers; PARITY=<folder> has them"
 	@echo "make clean      remove results and caches; the environments stay"
 
 demo: $(main) $(blender_4_5)
@@ -43,6 +44,10 @@ extension: $(main)
 
 serve: $(main)
 	@.venv/bin/rewas serve
+
+# PARITY names a folder with golden/ and manifests/; PREFIX is put before every key of the weight recipe.
+parity: $(main)
+	@PARITY='$(PARITY)' PREFIX='$(PREFIX)' .venv/bin/python scripts/parity.py
 
 clean:
 	rm -rf demo-output dist build proto/build *.egg-info proto/*.egg-info

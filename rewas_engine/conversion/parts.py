@@ -61,7 +61,7 @@ class Part:
                 found[name] = constant(wanted)
             else:
                 missing.append(released)
-        unknown = [name for name in bare if name not in used and not self._is_leftover(name)]
+        unknown = [name for name in bare if name not in used and not self.is_leftover(name)]
         if missing:
             raise source.error(
                 f"lacks {len(missing)} of {len(found) + len(missing)} tensors of {self.words}, first {missing[0]}",
@@ -84,7 +84,7 @@ class Part:
     def _constant(self, name: str) -> Callable[[torch.Tensor], torch.Tensor] | None:
         return next((make for end, make in self.constants.items() if name.endswith(end)), None)
 
-    def _is_leftover(self, name: str) -> bool:
+    def is_leftover(self, name: str) -> bool:
         return any(re.fullmatch(pattern, name) for pattern in self.leftovers)
 
 

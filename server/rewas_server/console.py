@@ -114,6 +114,19 @@ def progress_bar(name: str) -> Iterator[Callable[[WorkProgress], None]]:
 
 
 @contextlib.contextmanager
+def conversion_bar() -> Iterator[Callable[[str, int, int], None]]:
+    """A bar on standard error for work in steps; where that is no terminal, a line for each step."""
+    console = Console(stderr=True, soft_wrap=True, highlight=False)
+    if not console.is_terminal:
+        yield lambda words, finished, total: console.print(f"{words} ({finished}/{total})", markup=False)
+        return
+    columns = (TextColumn("[cyan]{task.description}"), BarColumn(), TaskProgressColumn())
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task("Starting", total=1)
+        yield lambda words, finished, total: bar.update(task, description=words, completed=finished, total=total)
+
+
+@contextlib.contextmanager
 def standard_output_kept_clean() -> Iterator[None]:
     """Whatever libraries print goes to standard error, so that standard output holds the result alone."""
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")

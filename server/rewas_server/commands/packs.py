@@ -1,13 +1,20 @@
-"""`rewas packs`: the model packs that there are."""
+"""`rewas packs`: the model packs that there are, and what can be done with them."""
 
 from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
 
 from rewas_server.commands.options import JsonOption, ServerOption
+from rewas_server.commands.packs_convert import convert
 from rewas_server.console import Printer, standard_output_kept_clean
 
 packs = typer.Typer(no_args_is_help=True, help="Look after model packs.")
+packs.add_typer(convert, name="convert")
+
+NamedPack = Annotated[str, typer.Argument(metavar="PACK", help="A pack's name, or its folder.", show_default=False)]
 
 
 @packs.command("list")
@@ -26,3 +33,80 @@ def list_packs(server: ServerOption = None, as_json: JsonOption = False) -> None
             lines.append(f"{report['name']} {report['version']} ({report['licence']}): {report['summary']}")
             lines.append(f"    {report['permits']}")
     Printer(as_json).result({"packs": reports}, lines or ["No pack is installed."])
+
+
+@packs.command("info")
+def info(pack: NamedPack, as_json: JsonOption = False) -> None:
+    """Say what a pack is, what it may be used for, and how it makes sound."""
+    from rewas_engine.pack_library import size_bytes
+    from rewas_engine.packs import find_pack, read_pack
+
+    description = read_pack(find_pack(pack))
+    about = description.info
+    report: dict[str, Any] = {
+        "name": about.path.name,
+        "version": about.version,
+        "summary": about.summary,
+        "licence": about.licence,
+        "permits": about.permits,
+        "controls": list(about.controls),
+        "sample_rate": about.sample_rate_hz,
+        "size_bytes": size_bytes(about.path),
+        "path": str(about.path.absolute()),
+        "components": dict(description.components),
+        "sampling": dict(description.sampling),
+        "picture": dict(description.picture),
+    }
+    lines = [
+        f"{about.path.name} {about.version}: {about.summary}",
+        f"Licence: {about.licence}. {about.permits}",
+        f"Follows {', '.join(about.controls)}; {about.sample_rate_hz} Hz; {report['size_bytes'] / 1e6:.0f} MB",
+        f"Lies in {report['path']}",
+        *[f"  {role}: {class_name}" for role, class_name in sorted(description.components.items())],
+    ]
+    Printer(as_json).result(report, lines)
+
+
+@packs.command("verify")
+def verify(pack: NamedPack, as_json: JsonOption = False) -> None:
+    """Compare every file of a pack with its hash."""
+    from rewas_engine.packs import find_pack, read_pack, verify_files
+
+    description = read_pack(find_pack(pack))
+    verify_files(description)
+    report = {"name": description.path.name, "files": len(description.files), "whole": True}
+    line = f"{description.path.name} is whole: {len(description.files)} files are as they were made."
+    Printer(as_json).result(report, [line])
+
+
+@packs.command("add")
+def add(
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="A pack's folder.", show_default=False)],
+    name: Annotated[str | None, typer.Option(help="What it shall be called; else as its folder is.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Copy a pack to your own packs, after checking its files."""
+    from rewas_engine.pack_library import add_pack
+
+    added = add_pack(folder.absolute(), name)
+    _say_installed("Added", added.path, as_json)
+
+
+@packs.command("remove")
+def remove(
+    pack: Annotated[str, typer.Argument(metavar="PACK", help="A pack's name.", show_default=False)],
+    as_json: JsonOption = False,
+) -> None:
+    """Delete one of your own packs."""
+    from rewas_engine.pack_library import remove_pack
+
+    path = remove_pack(pack)
+    Printer(as_json).result({"name": pack, "path": str(path)}, [f"Removed {pack} from {path.parent}."])
+
+
+def _say_installed(verb: str, path: Path, as_json: bool) -> None:
+    from rewas_engine.packs import read_pack
+
+    about = read_pack(path).info
+    report = {"name": path.name, "path": str(path), "licence": about.licence, "permits": about.permits}
+    Printer(as_json).result(report, [f"{verb} {path.name} ({about.licence}).", f"    {about.permits}"])

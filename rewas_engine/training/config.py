@@ -74,7 +74,7 @@ class StarterConfig:
     picture_widths: tuple[int, ...] = (32, 64, 96)
     picture_features: int = 128
     phi_blocks: int = 2
-    joint: LoopConfig = field(default_factory=lambda: LoopConfig(steps=1000, learning_rate=1.5e-3))
+    joint: LoopConfig = field(default_factory=lambda: LoopConfig(steps=2500, learning_rate=2e-3))
     joint_recipe: JointRecipe = field(default_factory=JointRecipe)
     joint_strangers: int = 400
     joint_width: int = 128

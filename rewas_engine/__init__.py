@@ -23,7 +23,7 @@ from rewas_engine.energy_edits import (
     Stretch,
     edited,
 )
-from rewas_engine.energy_events import EnergyEvent, find_events
+from rewas_engine.energy_events import EnergyEvent, find_events, onset_strengths
 from rewas_engine.energy_sources import curve_from_points, flat_curve, read_curve, write_curve
 from rewas_engine.errors import Cancelled, EngineError, MediaError, PackError, SettingsError
 from rewas_engine.packs import InstalledPack, installed_packs
@@ -71,6 +71,7 @@ __all__ = [
     "find_events",
     "flat_curve",
     "installed_packs",
+    "onset_strengths",
     "parse_edit",
     "read_curve",
     "write_curve",

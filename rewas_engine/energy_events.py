@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rewas_engine.energy import SILENCE_NATS, EnergyCurve
+from rewas_engine.energy import SILENCE_NATS, EnergyCurve, FloatArray
 from rewas_engine.errors import SettingsError
 
 EVENT_RISE_NATS = 0.5
@@ -18,6 +19,10 @@ _SHARP_SHARE, _SLOW_SHARE, _SHARP_RISE_S = 0.8, 0.2, 0.1
 lies high on the rise, to 11 ms. What rises slower than this begins at the foot."""
 _ENDED_SHARE = 0.1
 """An event has ended where no more than this is left of its height."""
+
+_LOUDEST_STRENGTH, _STRENGTH_PER_NAT = 0.9, 0.3
+"""On the world's struck classes the strongest onset of a clip is about this strong, and the logarithm of strength falls
+by so much for each nat below it."""
 
 Nats = NDArray[np.float64]
 
@@ -63,6 +68,23 @@ def find_events(curve: EnergyCurve, min_rise_nats: float = EVENT_RISE_NATS) -> t
     values = audible(curve)
     hills = enumerate(_hills(values.tolist(), min_rise_nats), start=1)
     return tuple(_event(number, hill, values, float(curve.rate_hz)) for number, hill in hills)
+
+
+def onset_strengths(curve: EnergyCurve, *, rate_hz: Fraction, count: int) -> FloatArray:
+    """The onsets that a curve holds, as the control `onsets` takes them: sharp times instead of a shape.
+
+    Returns [count] strengths at rate_hz: 0 where nothing begins, up to 1 in the frame that an onset falls into. Edits
+    of the curve are edits of its onsets.
+    """
+    strengths = np.zeros(count, np.float32)
+    events = find_events(curve)
+    loudest_nats = max((event.peak_nats for event in events), default=0.0)
+    for event in events:
+        frame = int(event.time_s * float(rate_hz) + 1e-9)
+        strength = _LOUDEST_STRENGTH * np.exp(_STRENGTH_PER_NAT * (event.peak_nats - loudest_nats))
+        if frame < count:
+            strengths[frame] = max(strengths[frame], strength)
+    return strengths
 
 
 def events_named(curve: EnergyCurve, numbers: Sequence[int]) -> list[EnergyEvent]:

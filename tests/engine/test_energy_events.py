@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from rewas_engine import SILENCE_NATS, EnergyCurve, SettingsError, find_events
+from rewas_engine import SILENCE_NATS, EnergyCurve, SettingsError, find_events, onset_strengths
 
 nats = st.floats(-11.5, 4, width=32)
 curves = st.builds(
@@ -91,3 +91,19 @@ def test_a_higher_bar_finds_no_more(curve: EnergyCurve, rise: float, more: float
 def test_a_rise_that_is_none_is_refused(rise: float) -> None:
     with pytest.raises(SettingsError, match="least rise"):
         find_events(EnergyCurve(np.zeros(3), Fraction(25)), rise)
+
+
+def test_onsets_are_sharp_where_events_begin_and_stronger_where_they_are_louder() -> None:
+    onsets = onset_strengths(strikes([0.505, 2.005], [-3.0, -6.0]), rate_hz=Fraction(100), count=400)
+    assert np.flatnonzero(onsets).tolist() == pytest.approx([50, 200], abs=1)
+    first, second = onsets[onsets > 0]
+    assert 0 < second < first <= 1
+    assert not onset_strengths(strikes([], []), rate_hz=Fraction(100), count=400).any()
+
+
+@given(curves, st.sampled_from([Fraction(25), Fraction(100)]), st.integers(1, 300))
+def test_onsets_fit_the_control(curve: EnergyCurve, rate_hz: Fraction, count: int) -> None:
+    onsets = onset_strengths(curve, rate_hz=rate_hz, count=count)
+    assert onsets.shape == (count,)
+    assert 0 <= onsets.min() <= onsets.max() <= 1
+    assert np.count_nonzero(onsets) <= len(find_events(curve))

@@ -4,12 +4,32 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 
 PredictNoise = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 """From latents [C, T, F] and a timestep to the model's prediction, guidance included."""
+
+
+@dataclass(frozen=True, eq=False)
+class Known:
+    """A latent that is there already, of which a part is made again, or all of it to some degree.
+
+    latents: [C, T, F]. kept: [T] bool, positions that come out as they are; the others fit in between them.
+    renoised: part of the noise schedule, above 0 and up to 1, that is gone through again: at 1 nothing but the kept
+    positions is left of the old, near 0 the new is hardly another (SDEdit, Meng et al. 2022).
+    """
+
+    latents: torch.Tensor
+    kept: torch.Tensor
+    renoised: float = 1.0
+
+
+def steps_run(num_steps: int, renoised: float) -> int:
+    """How many of `num_steps` are run where that part of the noise schedule is gone through: at least one."""
+    return max(1, min(num_steps, round(num_steps * renoised)))
 
 
 @torch.inference_mode()
@@ -23,6 +43,7 @@ def sample(
     generator: torch.Generator,
     step_noise: Callable[[int], torch.Tensor] | None = None,
     on_step: Callable[[int], object] | None = None,
+    known: Known | None = None,
 ) -> torch.Tensor:
     """DDIM (Song et al. 2021, eq. 12) over one latent.
 
@@ -30,16 +51,28 @@ def sample(
     eta: 0 is deterministic, 1 adds the noise of DDPM. generator: of that noise. step_noise: the noise itself, by step
     from 0 on, where it is given.
     on_step: called with the number of finished steps after each; what it raises ends the sampling.
+    known: what is there already; its kept positions are put back, as noisy as the rest, after every step (RePaint,
+    Lugmayr et al. 2022), so that what is new grows into them.
     """
     schedule = copy.deepcopy(schedule)
     schedule.set_timesteps(num_steps, device=noise.device)
+    timesteps = schedule.timesteps
     latents: torch.Tensor = noise * schedule.init_noise_sigma
-    for finished, timestep in enumerate(schedule.timesteps, start=1):
+    if known is not None:
+        timesteps = timesteps[-steps_run(num_steps, known.renoised) :]
+        if len(timesteps) < num_steps:
+            latents = schedule.add_noise(known.latents, noise, timesteps[:1])
+    for finished, timestep in enumerate(timesteps, start=1):
         prediction = predict(latents, timestep)
         added: dict[str, Any] = {"generator": generator}
         if step_noise is not None:
             added = {"variance_noise": step_noise(finished - 1)}
         latents = schedule.step(prediction, timestep, latents, eta=eta, **added).prev_sample
+        if known is not None:
+            there = known.latents
+            if finished < len(timesteps):
+                there = schedule.add_noise(there, noise, timesteps[finished : finished + 1])
+            latents = torch.where(known.kept[None, :, None], there, latents)
         if on_step is not None:
             on_step(finished)
     return latents

@@ -20,15 +20,29 @@ def window_starts(total: int, window: int, overlap: int) -> list[int]:
     return [index * room // gaps for index in range(gaps + 1)]
 
 
+def circle_starts(total: int, window: int, overlap: int) -> list[int]:
+    """Starts of windows on a circle of `total` positions, each overlapping the next by at least `overlap`.
+
+    They are spread evenly. One that is longer than the circle goes round it more than once.
+    """
+    count = max(1, -(-total // (window - overlap)))
+    return [index * total // count for index in range(count)]
+
+
 def cut(whole: torch.Tensor, starts: Sequence[int], window: int, dim: int) -> torch.Tensor:
-    """Windows of one tensor [..., total, ...], stacked along a new first axis."""
-    return torch.stack([whole.narrow(dim, start, window) for start in starts])
+    """Windows of one tensor [..., total, ...], stacked along a new first axis.
+
+    One that reaches beyond the end goes on at the beginning: windows may stand on a circle.
+    """
+    total = whole.shape[dim]
+    return torch.stack([whole.index_select(dim, _places(start, window, total, whole)) for start in starts])
 
 
 def blend(parts: torch.Tensor, starts: Sequence[int], total: int, dim: int) -> torch.Tensor:
     """Weighted mean of overlapping windows [N, ..., window, ...]: each counts most in its middle and least at its rims.
 
-    dim: the axis of time within one window. Positions under one window alone keep its values.
+    dim: the axis of time within one window. Positions under one window alone keep its values. Windows may stand on a
+    circle, as in `cut`.
     """
     window = parts.shape[dim + 1]
     shape = [1] * (parts.dim() - 1)
@@ -38,9 +52,14 @@ def blend(parts: torch.Tensor, starts: Sequence[int], total: int, dim: int) -> t
     sums = parts.new_zeros([total if axis == dim else size for axis, size in enumerate(parts.shape[1:])])
     counts = torch.zeros([total if axis == dim else 1 for axis in range(sums.dim())], device=parts.device)
     for part, start in zip(parts, starts, strict=True):
-        sums.narrow(dim, start, window).add_(part * weights)
-        counts.narrow(dim, start, window).add_(weights)
+        places = _places(start, window, total, parts)
+        sums.index_add_(dim, places, part * weights)
+        counts.index_add_(dim, places, weights)
     return sums / counts
+
+
+def _places(start: int, window: int, total: int, on: torch.Tensor) -> torch.Tensor:
+    return (start + torch.arange(window, device=on.device)) % total
 
 
 def join(parts: torch.Tensor, starts: Sequence[int], total: int) -> torch.Tensor:

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import settings as limits
 from hypothesis import strategies as st
 
-from rewas_engine.sampling import guided, sample
-from rewas_engine.windows import blend, cut, join, window_starts
+from rewas_engine.sampling import Known, guided, sample, steps_run
+from rewas_engine.windows import blend, circle_starts, cut, join, window_starts
 
 
 @st.composite
@@ -65,6 +65,34 @@ def test_a_blend_goes_over_gradually() -> None:
     assert torch.equal(blended[:4], torch.zeros(4))
     assert torch.equal(blended[8:], torch.ones(4))
     torch.testing.assert_close(blended[4:8], torch.tensor([0.2, 0.4, 0.6, 0.8]))
+
+
+@st.composite
+def circles(draw) -> tuple[int, int, int]:
+    window = draw(st.integers(2, 60))
+    return draw(st.integers(1, 400)), window, draw(st.integers(0, window - 1))
+
+
+@limits(max_examples=60)
+@given(circles(), st.integers(0, 1000))
+def test_what_was_cut_from_a_circle_gives_it_back(circle: tuple[int, int, int], seed: int) -> None:
+    total, window, overlap = circle
+    whole = torch.from_numpy(np.random.default_rng(seed).normal(size=(3, total, 2)).astype(np.float32))
+    starts = circle_starts(total, window, overlap)
+    parts = cut(whole, starts, window, dim=1)
+    torch.testing.assert_close(blend(parts, starts, total, dim=1), whole, atol=1e-5, rtol=1e-5)
+    gaps = np.diff([*starts, total])
+    assert (window - gaps >= overlap).all()
+
+
+@limits(max_examples=30)
+@given(circles(), st.integers(1, 399))
+def test_a_circle_has_no_beginning(circle: tuple[int, int, int], turn: int) -> None:
+    total, window, overlap = circle
+    whole = torch.from_numpy(np.random.default_rng(total).normal(size=(total,)).astype(np.float32))
+    starts = circle_starts(total, window, overlap)
+    turned = [(start + turn) % total for start in starts]
+    assert torch.equal(cut(whole.roll(-turn), starts, window, dim=0), cut(whole, turned, window, dim=0))
 
 
 def test_a_join_goes_over_in_the_middle() -> None:
@@ -176,3 +204,64 @@ def test_guidance_moves_away_from_the_unconditional() -> None:
     assert guided(conditional, unconditional, 1).item() == 2
     assert guided(conditional, unconditional, 0).item() == 1
     assert guided(conditional, unconditional, 3).item() == 4
+
+
+def _made_again(kept: torch.Tensor, renoised: float, seen: list[torch.Tensor] | None = None) -> torch.Tensor:
+    schedule = _velocity_schedule()
+    old = torch.randn(8, 12, 16, generator=torch.Generator().manual_seed(9))
+    new = torch.randn(8, 12, 16, generator=torch.Generator().manual_seed(10))
+    predict = _oracle(schedule, new, velocity=True)
+
+    def watched(latents: torch.Tensor, timestep: torch.Tensor) -> torch.Tensor:
+        if seen is not None:
+            seen.append(latents.clone())
+        return predict(latents, timestep)
+
+    generator = torch.Generator().manual_seed(1)
+    noise = torch.randn(old.shape, generator=generator)
+    known = Known(old, kept, renoised)
+    return sample(watched, noise, schedule, num_steps=10, eta=0.0, generator=generator, known=known) - old
+
+
+def test_kept_positions_come_out_to_the_bit_and_the_others_are_new() -> None:
+    kept = torch.zeros(12, dtype=torch.bool)
+    kept[:5] = True
+    change = _made_again(kept, 1.0).abs().mean(dim=(0, 2))
+    assert (change[:5] == 0).all()
+    assert (change[5:] > 0.1).all()
+
+
+def test_what_is_kept_is_as_noisy_as_the_rest_at_every_step() -> None:
+    kept, seen = torch.zeros(12, dtype=torch.bool), []
+    kept[:6] = True
+    _made_again(kept, 1.0, seen)
+    for step, latents in enumerate(seen):
+        assert latents[:, :6].std() == pytest.approx(float(latents[:, 6:].std()), rel=0.15), step
+
+
+def test_the_share_that_is_renoised_is_the_share_of_steps() -> None:
+    none = torch.zeros(12, dtype=torch.bool)
+    for renoised, steps in ((1.0, 10), (0.5, 5), (0.26, 3), (0.01, 1)):
+        seen: list[torch.Tensor] = []
+        _made_again(none, renoised, seen)
+        assert len(seen) == steps == steps_run(10, renoised)
+
+
+def test_little_noise_leaves_a_trace_of_the_old_and_all_of_it_none() -> None:
+    schedule = _velocity_schedule()
+    old = torch.randn(8, 12, 16, generator=torch.Generator().manual_seed(9))
+
+    def hesitant(latents: torch.Tensor, timestep: torch.Tensor) -> torch.Tensor:
+        """The best guess of the velocity where both what is clean and the noise are standard normal."""
+        return torch.zeros_like(latents)
+
+    distances = []
+    for renoised in (0.1, 0.3, 0.6, 1.0):
+        generator = torch.Generator().manual_seed(1)
+        noise = torch.randn(old.shape, generator=generator)
+        known = Known(old, torch.zeros(12, dtype=torch.bool), renoised)
+        made = sample(hesitant, noise, schedule, num_steps=10, eta=0.0, generator=generator, known=known)
+        distances.append(float(np.corrcoef(made.flatten(), old.flatten())[0, 1]))
+    assert distances == sorted(distances, reverse=True)
+    assert distances[0] > 0.85
+    assert abs(distances[-1]) < 0.1

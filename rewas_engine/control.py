@@ -73,8 +73,9 @@ class Controls:
         return Controls(longer(self.energy, silence_nats), longer(self.onsets, 0.0), longer(self.texture, 0.0))
 
     def part(self, start: int, frames: int) -> Controls:
-        """The controls of a window."""
-        parts = {name: self._of(name)[start : start + frames] for name in self.names}
+        """The controls of a window; one that reaches beyond the end goes on at the beginning."""
+        places = range(start, start + frames)
+        parts = {name: np.take(self._of(name), places, axis=0, mode="wrap") for name in self.names}
         return Controls(**parts)
 
     def _of(self, name: str) -> Any:

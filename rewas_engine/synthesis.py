@@ -9,14 +9,15 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
 from rewas_engine.control import ControlBatch, Controls, control_hint, understood_controls
 from rewas_engine.denoising import SteeredDenoiser
 from rewas_engine.errors import SettingsError
 from rewas_engine.media.audio import within_full_scale
 from rewas_engine.mel import AudioFrontEnd
-from rewas_engine.sampling import sample
-from rewas_engine.windows import blend, cut, join, window_starts
+from rewas_engine.sampling import Known, sample
+from rewas_engine.windows import blend, circle_starts, cut, join, window_starts
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
@@ -50,10 +51,39 @@ class SoundWindow:
     overlap_frames: int
     patch: int
 
-    def starts(self, total_frames: int) -> list[int]:
-        """First mel frames of the windows over `total_frames`, a multiple of the patch."""
+    def starts(self, total_frames: int, circular: bool = False) -> list[int]:
+        """First mel frames of the windows over `total_frames`, a multiple of the patch; or round them, as a circle."""
         window, overlap, total = (count // self.patch for count in (self.frames, self.overlap_frames, total_frames))
-        return [start * self.patch for start in window_starts(total, window, overlap)]
+        spread = circle_starts if circular else window_starts
+        return [start * self.patch for start in spread(total, window, overlap)]
+
+    def whole(self, frames: int) -> int:
+        """The frames of whole latent positions that hold so many."""
+        return -(-frames // self.patch) * self.patch
+
+
+@dataclass(frozen=True, eq=False)
+class Earlier:
+    """A sound that is there already and is made again: in part, or to a degree, or both.
+
+    log_mel: [T, bins] nats. kept: [T] bool, frames that stay as they are, to whole latent positions; the new ones grow
+    into them. renoised: part of the noise schedule that is gone through again, above 0 and up to 1; see
+    `rewas_engine.sampling.Known`.
+    Raises SettingsError where they do not fit each other.
+    """
+
+    log_mel: torch.Tensor
+    kept: NDArray[np.bool_]
+    renoised: float = 1.0
+
+    def __post_init__(self) -> None:
+        if len(self.log_mel) != len(self.kept):
+            raise SettingsError(
+                f"The earlier sound has {len(self.log_mel)} frames, but {len(self.kept)} are said to be kept or not.",
+                "Say it of every frame.",
+            )
+        if not 0 < self.renoised <= 1:
+            raise SettingsError(f"{self.renoised:g} of the noise is to be gone through again.", "Give 0 to 1, not 0.")
 
 
 class SoundMaker:
@@ -72,22 +102,28 @@ class SoundMaker:
         seed: int,
         settings: SamplingSettings,
         on_step: Callable[[int], object] | None = None,
+        *,
+        earlier: Earlier | None = None,
+        circular: bool = False,
     ) -> torch.Tensor:
         """Log-mel [T, bins] in nats that covers the controls: T is at least one window.
 
         on_step: called with the number of finished sampling steps; what it raises ends the work.
-        Raises SettingsError for controls that the pack does not understand.
+        earlier: a sound of the length of the controls or shorter, of which this is to be another version.
+        circular: the end goes on with the beginning; T is then no more than whole latent positions.
+        Raises SettingsError for controls that the pack does not understand, or shorter than the earlier sound.
         """
         window = self._window
-        total = max(window.frames, -(-controls.frames // window.patch) * window.patch)
-        starts = window.starts(total)
+        total = window.whole(controls.frames) if circular else max(window.frames, window.whole(controls.frames))
+        starts = window.starts(total, circular)
         padded = controls.padded(total, self._front_end.config.silence_nats)
         hints = self._hints([padded.part(start, window.frames) for start in starts])
+        known = None if earlier is None else self._known(earlier, controls.frames, total, starts)
         # Drawn on the CPU: one seed is one noise on every device.
         generator = torch.Generator().manual_seed(seed)
         noise = torch.randn((*self._latent_shape(total),), generator=generator)
         prompts = self._embedded([prompt]).expand(len(starts), -1)
-        latents = self._sampled(prompts, hints, starts, noise, generator, settings, on_step)
+        latents = self._sampled(prompts, hints, starts, noise, generator, settings, on_step, known)
         parts = cut(latents, [start // window.patch for start in starts], window.frames // window.patch, dim=1)
         decoded = torch.cat([self._decoded(part[None]) for part in parts])
         return blend(decoded, starts, total, dim=0).clamp(min=self._front_end.config.silence_nats)
@@ -150,6 +186,7 @@ class SoundMaker:
         generator: torch.Generator,
         settings: SamplingSettings,
         on_step: Callable[[int], object] | None,
+        known: Known | None = None,
     ) -> torch.Tensor:
         denoiser = SteeredDenoiser(
             self._components["denoiser"],
@@ -171,13 +208,52 @@ class SoundMaker:
             eta=settings.eta,
             generator=generator,
             on_step=on_step,
+            known=known,
         )
+
+    def _known(self, earlier: Earlier, frames: int, total: int, starts: Sequence[int]) -> Known:
+        """The latent of an earlier sound, followed by silence that is not kept."""
+        if len(earlier.log_mel) > frames:
+            raise SettingsError(
+                f"The earlier sound has {len(earlier.log_mel)} frames, the controls only {frames}.",
+                "Give controls for all of it.",
+            )
+        window, silence_nats = self._window, self._front_end.config.silence_nats
+        missing = total - len(earlier.log_mel)
+        whole = nn.functional.pad(earlier.log_mel.to(self._device), (0, 0, 0, missing), value=silence_nats)
+        codec = self._components["codec"]
+        parts = torch.cat(
+            [
+                codec.encode(part[None, None]).latent_dist.mode() * codec.config.scaling_factor
+                for part in cut(whole, starts, window.frames, dim=0)
+            ]
+        )
+        latents = blend(parts, [start // window.patch for start in starts], total // window.patch, dim=1)
+        kept = np.pad(earlier.kept, (0, missing)).reshape(-1, window.patch).all(axis=1)
+        return Known(latents, torch.from_numpy(kept).to(self._device), earlier.renoised)
 
     def _decoded(self, latents: torch.Tensor) -> torch.Tensor:
         """Log-mels [B, T, bins] of latents [B, C, T', F]."""
         codec = self._components["codec"]
         decoded: torch.Tensor = codec.decode(latents / codec.config.scaling_factor).sample[:, 0]
         return decoded
+
+    @torch.inference_mode()
+    def loop(self, log_mel: torch.Tensor, samples: int) -> NDArray[np.float32]:
+        """Waveform [samples] of a circular log-mel [T, bins], whose last sample goes on with its first.
+
+        samples: at most T mel frames' and at least half of them. What is too much is folded over the beginning with
+        equal power.
+        """
+        hop = self._front_end.config.hop_samples
+        # A vocoder sees some frames to each side; what lies beyond the ends of a circle is its other end.
+        margin = min(self._window.overlap_frames, len(log_mel))
+        turned = torch.cat([log_mel[len(log_mel) - margin :], log_mel, log_mel[:margin]])
+        whole = self.waveform(turned, len(turned) * hop)[margin * hop : (margin + len(log_mel)) * hop]
+        made, rest = whole[:samples].copy(), whole[samples:]
+        angle = (np.arange(rest.size, dtype=np.float32) + 0.5) / max(1, rest.size) * np.pi / 2
+        made[: rest.size] = rest * np.cos(angle) + made[: rest.size] * np.sin(angle)
+        return within_full_scale(made)
 
     @torch.inference_mode()
     def waveform(self, log_mel: torch.Tensor, samples: int) -> NDArray[np.float32]:

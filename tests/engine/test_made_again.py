@@ -1,0 +1,97 @@
+"""Sounds made again: in part, to a degree, and round in a circle; with a pack that was never trained."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from rewas_engine import ReWaS, SettingsError
+from rewas_engine.control import Controls
+from rewas_engine.synthesis import Earlier
+
+FRAMES = 700
+CODEC_NATS = 0.2
+"""What a frame may change by going through the codec and being cut off at silence."""
+
+
+def following(frames: int = FRAMES) -> Controls:
+    return Controls(energy=np.linspace(-9, -3, frames).astype(np.float32))
+
+
+def made(model: ReWaS, seed: int, **again) -> torch.Tensor:
+    settings = replace(model.sampling_settings(4), precision="float32")
+    return model.sound.log_mel("a drum", following(), seed, settings, **again)[:FRAMES]
+
+
+@pytest.fixture(scope="module")
+def first(model: ReWaS) -> torch.Tensor:
+    return made(model, 1)
+
+
+def test_what_is_kept_stays_and_the_rest_is_another_sound(model: ReWaS, first: torch.Tensor) -> None:
+    kept = np.ones(FRAMES, np.bool_)
+    kept[202:403] = False
+    again = made(model, 2, earlier=Earlier(first, kept))
+    change = (again - first).abs().mean(dim=1)
+    # To whole latent positions of four frames: what is touched by the range is made again.
+    assert change[:200].max() < CODEC_NATS
+    assert change[404:].max() < CODEC_NATS
+    assert change[202:403].mean() > 4 * CODEC_NATS
+
+
+def test_the_less_is_gone_through_again_the_less_changes(model: ReWaS, first: torch.Tensor) -> None:
+    none = np.zeros(FRAMES, np.bool_)
+    changes = [
+        float((made(model, 2, earlier=Earlier(first, none, share)) - first).abs().mean()) for share in (0.25, 0.5, 1.0)
+    ]
+    assert changes == sorted(changes)
+    assert changes[0] < 0.7 * changes[-1]
+    torch.testing.assert_close(made(model, 2, earlier=Earlier(first, none, 1.0)), made(model, 2))
+
+
+def test_a_sound_goes_on_beyond_its_end(model: ReWaS, first: torch.Tensor) -> None:
+    begun = first[:300]
+    again = made(model, 2, earlier=Earlier(begun, np.ones(300, np.bool_)))
+    assert (again[:300] - begun).abs().mean(dim=1).max() < CODEC_NATS
+    assert (again[300:] - first[300:]).abs().mean() > 4 * CODEC_NATS
+
+
+@pytest.mark.parametrize("frames", [96, 512, 1000])
+def test_a_loop_has_no_seam(model: ReWaS, frames: int) -> None:
+    energy = np.full(frames, -4, np.float32)
+    settings = model.sampling_settings(4)
+    log_mel = model.sound.log_mel("wind", Controls(energy=energy), 3, settings, circular=True)
+    assert log_mel.shape == (frames, 64)
+    hop = model.front_end.config.hop_samples
+    samples = frames * hop - 333
+    loop = model.sound.loop(log_mel, samples)
+    assert loop.shape == (samples,)
+    twice = np.concatenate([loop, loop])
+    steps = np.abs(np.diff(twice))
+    at_join = steps[samples - 1]
+    assert at_join <= np.quantile(steps, 0.999)
+    # In level: the frames about the join are like the others.
+    energy_nats = model.front_end.hear(twice).mean(dim=1).numpy()
+    change = np.abs(np.diff(energy_nats))
+    assert change[frames - 4 : frames + 4].max() <= change[4:-4].max() + 1e-3
+
+
+def test_a_loop_is_the_same_wherever_it_is_begun(model: ReWaS) -> None:
+    log_mel = model.sound.log_mel(
+        "wind", Controls(energy=np.full(400, -4, np.float32)), 3, model.sampling_settings(2), circular=True
+    )
+    hop = model.front_end.config.hop_samples
+    whole = model.sound.loop(log_mel, 400 * hop)
+    turned = model.sound.loop(log_mel.roll(-160, dims=0), 400 * hop)
+    np.testing.assert_allclose(np.roll(whole, -160 * hop), turned, atol=1e-4)
+
+
+def test_what_does_not_fit_is_refused(model: ReWaS, first: torch.Tensor) -> None:
+    with pytest.raises(SettingsError, match="700 frames, but 3 are said"):
+        Earlier(first, np.ones(3, np.bool_))
+    with pytest.raises(SettingsError, match="gone through again"):
+        Earlier(first, np.ones(FRAMES, np.bool_), 0.0)
+    longer = torch.cat([first, first])
+    with pytest.raises(SettingsError, match="1400 frames, the controls only 700"):
+        made(model, 1, earlier=Earlier(longer, np.ones(1400, np.bool_)))

@@ -33,14 +33,14 @@ class EnergyEdit(ABC):
 
         Raises SettingsError where it would be louder than sound can be, or for an event that is not there.
         """
-        lifted = EnergyCurve(audible(curve), curve.rate_hz, curve.source)
+        lifted = EnergyCurve(audible(curve).astype(np.float32), curve.rate_hz, curve.source)
         values = np.maximum(self._edited(lifted), SILENCE_NATS)
         if values.max() > LOUDEST_NATS:
             raise SettingsError(
                 f"The edit “{self}” would make the energy {values.max():.1f} nats, louder than sound can be.",
                 f"Ask for less; the loudest is {LOUDEST_NATS:.0f} nats.",
             )
-        return EnergyCurve(values, curve.rate_hz, curve.source)
+        return EnergyCurve(values.astype(np.float32), curve.rate_hz, curve.source)
 
     @abstractmethod
     def _edited(self, curve: EnergyCurve) -> Nats:
@@ -188,7 +188,7 @@ class Shift(EnergyEdit):
         _check("The shift", self.by_s, -LONGEST_S, LONGEST_S, "s")
 
     def _edited(self, curve: EnergyCurve) -> Nats:
-        return _read_at(audible(curve), np.arange(curve.values.size) - self.by_s * float(curve.rate_hz))
+        return _read_at(audible(curve), _places(curve) - self.by_s * float(curve.rate_hz))
 
     def __str__(self) -> str:
         return f"shift {_number(self.by_s)}"
@@ -208,7 +208,7 @@ class Stretch(EnergyEdit):
 
     def _edited(self, curve: EnergyCurve) -> Nats:
         # Value i stands at i + 0.5: the clip's start keeps its place, not the first value.
-        return _read_at(audible(curve), (np.arange(curve.values.size) + 0.5) / self.factor - 0.5)
+        return _read_at(audible(curve), (_places(curve) + 0.5) / self.factor - 0.5)
 
     def __str__(self) -> str:
         return f"stretch {_number(self.factor)}"
@@ -325,6 +325,11 @@ def _faded(values: Nats, distances_s: Nats, length_s: float) -> Nats:
     """Values [T] whose height above silence grows with the distance [T] from an end, up to a length."""
     share = np.minimum(distances_s, length_s) / length_s if length_s > 0 else np.ones(values.size)
     return SILENCE_NATS + (values - SILENCE_NATS) * share
+
+
+def _places(curve: EnergyCurve) -> Nats:
+    """0, 1, … for each value [T] of a curve."""
+    return np.arange(curve.values.size, dtype=np.float64)
 
 
 def _read_at(values: Nats, places: Nats) -> Nats:

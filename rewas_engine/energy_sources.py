@@ -54,7 +54,8 @@ def curve_from_points(
 
 def flat_curve(*, duration: Seconds, nats: float = FLAT_NATS) -> EnergyCurve:
     """One level throughout a clip. duration: seconds. Raises SettingsError for a level that no sound has."""
-    return curve_from_points([(0, nats), (exact_seconds(duration, "The duration"), nats)], duration=duration)
+    end_s = float(exact_seconds(duration, "The duration of the energy curve"))
+    return curve_from_points([(0.0, nats), (end_s, nats)], duration=duration)
 
 
 def read_curve(path: str | Path, *, duration: Seconds) -> EnergyCurve:

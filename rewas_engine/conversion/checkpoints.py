@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import pickletools
 import re
 import zipfile
 from collections.abc import Mapping
@@ -104,12 +105,33 @@ def _unpickled(path: Path, empty: Checkpoint, zipped: bool) -> Any:
             return torch.load(path, map_location="cpu", weights_only=True, mmap=zipped)
     except pickle.UnpicklingError as error:
         named = re.search(r"GLOBAL ([\w.]+)", str(error))
-        if named:
-            raise _holds_code(empty, named[1]) from error
+        name = named[1] if named else None if zipped else _first_global(path)
+        if name is not None:
+            raise _holds_code(empty, name) from error
         raise empty.error("is damaged or of an unknown format", "a checkpoint", _DOWNLOAD_AGAIN) from error
     except (RuntimeError, EOFError, ValueError, KeyError, IndexError, AttributeError, TypeError, OSError) as error:
         reason = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
         raise empty.error(f"is damaged or cut off ({reason})", "a whole checkpoint", _DOWNLOAD_AGAIN) from error
+
+
+def _first_global(path: Path) -> str | None:
+    """The first foreign thing that a bare pickle would import, read off without running it; None where there is none."""
+    strings: list[str] = []
+    name = ""
+    try:
+        with path.open("rb") as file:
+            for operation, argument, _ in pickletools.genops(file):
+                if operation.name == "GLOBAL":
+                    name = str(argument).replace(" ", ".")
+                elif operation.name == "STACK_GLOBAL":
+                    name = ".".join(strings[-2:])
+                elif isinstance(argument, str):
+                    strings.append(argument)
+                if name and not name.startswith(("torch.", *_INERT_MODULES)):
+                    return name
+    except (ValueError, EOFError, UnicodeDecodeError):
+        return None
+    return None
 
 
 def _holds_code(empty: Checkpoint, name: str) -> CheckpointError:

@@ -1,0 +1,177 @@
+"""Conversion: what is in the files is in the pack, and a pack is there whole or not at all."""
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from rewas_engine import PackError, ReWaS, SettingsError, installed_packs
+from rewas_engine.conversion.parts import diffusers_parts
+from rewas_engine.conversion.released import DTYPES, ReleasedFiles, convert_released
+from rewas_engine.conversion.sizes import SMALL
+from rewas_engine.packs import read_pack, verify_files
+from rewas_engine.parity.recipe import recipe_part
+
+ROLES = ("denoiser", "adapter", "codec", "vocoder", "text_encoder", "video_encoder", "phi")
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_every_weight_arrives_under_our_name(role: str, released_pack: Path) -> None:
+    # The denoiser's last state is all zeros in these files: what arrives is its running average.
+    found, wanted = load_file(released_pack / role / "model.safetensors"), recipe_part(role, SMALL)
+    assert found.keys() == wanted.keys()
+    for name, tensor in wanted.items():
+        torch.testing.assert_close(found[name], tensor, atol=2e-6, rtol=1e-6)
+        assert role == "vocoder" or torch.equal(found[name], tensor)
+
+
+def test_the_pack_says_what_it_is_and_what_it_permits(released_pack: Path) -> None:
+    description = read_pack(released_pack)
+    verify_files(description)
+    info = description.info
+    assert (info.name, info.licence, info.controls) == ("released", "CC-BY-NC-SA-4.0", ("energy",))
+    assert "Non-commercial" in info.permits
+    assert description.sampling["guidance_scale"] == 3.0
+    assert json.loads((released_pack / "codec" / "config.json").read_text())["scaling_factor"] == pytest.approx(0.9)
+    assert json.loads((released_pack / "phi" / "config.json").read_text())["attends_over"] == "batch"
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_weights_are_stored_as_asked(dtype: str, released_files: ReleasedFiles, tmp_path: Path) -> None:
+    pack = convert_released(released_files, tmp_path / "pack", dtype=dtype, sizes=SMALL)
+    for role in ROLES:
+        stored = load_file(pack / role / "model.safetensors")
+        assert {tensor.dtype for tensor in stored.values() if tensor.is_floating_point()} == {DTYPES[dtype]}
+    assert ReWaS.from_pretrained(pack, device="cpu").pack.name == "pack"
+
+
+def test_without_a_running_average_the_denoiser_itself_is_taken(released_files: ReleasedFiles, tmp_path: Path) -> None:
+    content = torch.load(released_files.rewas, weights_only=True)
+    kept = {name: tensor for name, tensor in content["state_dict"].items() if not name.startswith("model_ema.")}
+    path = tmp_path / released_files.rewas.name
+    torch.save({"state_dict": kept}, path)
+    pack = convert_released(replace(released_files, rewas=path), tmp_path / "pack", sizes=SMALL)
+    assert all(not tensor.any() for tensor in load_file(pack / "denoiser" / "model.safetensors").values())
+
+
+def test_parts_within_the_rewas_checkpoint_need_no_file_of_their_own(
+    released_files: ReleasedFiles, released_pack: Path, tmp_path: Path
+) -> None:
+    fewer = replace(released_files, vae=None, vocoder=None, clap=None)
+    pack = convert_released(fewer, tmp_path / "pack", sizes=SMALL)
+    for role in ("codec", "text_encoder"):
+        name = f"{role}/model.safetensors"
+        assert read_pack(pack).files[name] == read_pack(released_pack).files[name]
+
+
+def _diffusers_folder(folder: Path) -> Path:
+    """AudioLDM as a diffusers pipeline would be saved, its VAE with the attention names of old."""
+    old = {"to_q": "query", "to_k": "key", "to_v": "value", "to_out.0": "proj_attn"}
+    for role, name in {
+        "denoiser": "unet",
+        "codec": "vae",
+        "vocoder": "vocoder",
+        "text_encoder": "text_encoder",
+    }.items():
+        tensors = recipe_part(role, SMALL, prefix="folder.")
+        if role == "codec":
+            for ours, theirs in old.items():
+                tensors = {key.replace(f".{ours}.", f".{theirs}."): tensor for key, tensor in tensors.items()}
+        (folder / name).mkdir(parents=True)
+        save_file(tensors, folder / name / "diffusion_pytorch_model.safetensors")
+    # As downloaded: eight heads on each level, which would compute something else.
+    (folder / "unet" / "config.json").write_text(json.dumps({"attention_head_dim": 8}))
+    (folder / "vae" / "config.json").write_text(json.dumps({"scaling_factor": 0.5}))
+    return folder
+
+
+def test_a_diffusers_folder_takes_the_place_of_its_parts(released_files: ReleasedFiles, tmp_path: Path) -> None:
+    folder = _diffusers_folder(tmp_path / "audioldm")
+    files = ReleasedFiles(
+        released_files.rewas,
+        released_files.phi,
+        released_files.synchformer,
+        audioldm=folder,
+        tokenizer=released_files.tokenizer,
+    )
+    pack = convert_released(files, tmp_path / "pack", sizes=SMALL)
+    for role in diffusers_parts():
+        found, wanted = load_file(pack / role / "model.safetensors"), recipe_part(role, SMALL, prefix="folder.")
+        assert all(torch.equal(found[name], tensor) for name, tensor in wanted.items())
+    config = json.loads((pack / "denoiser" / "config.json").read_text())
+    assert config["attention_head_dim"] == [1, 2]
+    assert config["class_embeddings_concat"] is True
+
+
+def test_a_missing_tokenizer_is_named_with_what_fetches_it(released_files: ReleasedFiles, tmp_path: Path) -> None:
+    with pytest.raises(PackError, match="tokenizer of RoBERTa is missing") as caught:
+        convert_released(replace(released_files, tokenizer=None), tmp_path / "pack", sizes=SMALL)
+    assert "hf download" in caught.value.remedy
+
+
+def test_another_tokenizer_is_refused(released_files: ReleasedFiles, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    vocabulary = json.loads((released_files.tokenizer / "vocab.json").read_text())
+    vocabulary["<s>"], vocabulary["<pad>"] = vocabulary["<pad>"], vocabulary["<s>"]
+    (other / "vocab.json").write_text(json.dumps(vocabulary))
+    (other / "merges.txt").write_text("#version: 0.2\n")
+    with pytest.raises(PackError, match=r"other has .*expected was"):
+        convert_released(replace(released_files, tokenizer=other), tmp_path / "pack", sizes=SMALL)
+
+
+@pytest.mark.parametrize(("name", "value"), [("dtype", "fp8"), ("token_times", "later")])
+def test_settings_that_are_none(name: str, value: str, released_files: ReleasedFiles, tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=value):
+        convert_released(released_files, tmp_path / "pack", sizes=SMALL, **{name: value})
+
+
+def test_a_folder_that_is_there_is_left_alone(released_files: ReleasedFiles, tmp_path: Path) -> None:
+    (tmp_path / "pack").mkdir()
+    (tmp_path / "pack" / "mine.txt").write_text("mine")
+    with pytest.raises(PackError, match="already a folder"):
+        convert_released(released_files, tmp_path / "pack", sizes=SMALL)
+    assert (tmp_path / "pack" / "mine.txt").read_text() == "mine"
+
+
+@pytest.mark.parametrize("step", [0, 7, 10, 14])
+def test_a_conversion_that_is_stopped_leaves_nothing(step: int, released_files: ReleasedFiles, tmp_path: Path) -> None:
+    def stop(words: str, finished: int, total: int) -> None:
+        assert total == 15
+        if finished == step:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        convert_released(released_files, tmp_path / "pack", sizes=SMALL, on_progress=stop)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_conversion_that_is_killed_leaves_no_pack(
+    released_files: ReleasedFiles, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = (
+        "import os, sys; from pathlib import Path\n"
+        "from rewas_engine.conversion.released import ReleasedFiles, convert_released\n"
+        "from rewas_engine.conversion.sizes import SMALL\n"
+        "die = lambda words, finished, total: os.kill(os.getpid(), 9) if finished == 14 else None\n"
+        "pack, *six, tokenizer = [Path(path) for path in sys.argv[1:]]\n"
+        "convert_released(ReleasedFiles(*six, tokenizer=tokenizer), pack, sizes=SMALL, on_progress=die)"
+    )
+    files = released_files
+    paths = (files.rewas, files.phi, files.synchformer, files.vae, files.vocoder, files.clap, files.tokenizer)
+    done = subprocess.run(
+        [sys.executable, "-c", program, tmp_path / "pack", *paths], env={**os.environ, "OMP_NUM_THREADS": "1"}
+    )
+    assert done.returncode == -9
+    monkeypatch.setenv("REWAS_PACKS", str(tmp_path))
+    assert not (tmp_path / "pack").exists()
+    assert all(tmp_path not in pack.path.parents for pack in installed_packs())
+    # The next one clears away what was left.
+    convert_released(files, tmp_path / "pack", sizes=SMALL)
+    assert [path.name for path in tmp_path.iterdir()] == ["pack"]

@@ -115,7 +115,7 @@ def _unpickled(path: Path, empty: Checkpoint, zipped: bool) -> Any:
 
 
 def _first_global(path: Path) -> str | None:
-    """The first foreign thing that a bare pickle would import, read off without running it; None where there is none."""
+    """The first foreign thing that a bare pickle would import, read off without running it; None for none."""
     strings: list[str] = []
     name = ""
     try:

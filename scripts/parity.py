@@ -108,7 +108,15 @@ def _make_a_sound(pack: Path, room: Path) -> None:
     """From a video file to a WAV by the rewas command. Raises CalledProcessError where that fails."""
     subprocess.run([sys.executable, ROOT / "scripts" / "make_demo_clips.py", room / "clips"], check=True)
     clip = sorted((room / "clips").glob("*.mp4"))[0]
-    command = [Path(sys.executable).with_name("rewas"), "generate", clip, "--prompt", "rain on a roof", "--pack", pack]
+    command: list[str | Path] = [
+        Path(sys.executable).with_name("rewas"),
+        "generate",
+        clip,
+        "--prompt",
+        "rain on a roof",
+        "--pack",
+        pack,
+    ]
     started = time.monotonic()
     subprocess.run([*command, "--duration", "2", "--num-steps", "2", "-o", room / "sound"], check=True)
     (wav,) = (room / "sound").rglob("*.wav")

@@ -31,6 +31,7 @@ from rewas_engine.results import ClipRead, ConflictReport, GenerationResult, Pac
 
 if TYPE_CHECKING:
     from rewas_engine.pipeline import ReWaS
+    from rewas_engine.revision import Revision
 
 __all__ = [
     "SILENCE_NATS",
@@ -58,6 +59,7 @@ __all__ = [
     "PackInfo",
     "Progress",
     "ReWaS",
+    "Revision",
     "Scale",
     "SettingsError",
     "Shift",
@@ -84,4 +86,8 @@ def __getattr__(name: str) -> Any:
         from rewas_engine.pipeline import ReWaS
 
         return ReWaS
+    if name == "Revision":
+        from rewas_engine.revision import Revision
+
+        return Revision
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from fractions import Fraction
-from numbers import Integral
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +20,18 @@ from rewas_engine.control import Controls
 from rewas_engine.energy import EnergyCurve, FloatArray, energy_agreement
 from rewas_engine.errors import Cancelled, PackError, SettingsError
 from rewas_engine.joint import JointScorer
+from rewas_engine.limits import (
+    MAX_CONTROL_STRENGTH,
+    MAX_GUIDANCE_SCALE,
+    MAX_SEED,
+    MAX_STEPS,
+    MAX_TAKES,
+    OUTPUT_RATES_HZ,
+    check_between,
+    check_covers,
+    check_whole,
+    checked_prompt,
+)
 from rewas_engine.media.audio import read_audio, resampled, within_full_scale
 from rewas_engine.mel import AudioFrontEnd, MelConfig, normalised
 from rewas_engine.packs import PackDescription, find_pack, read_pack, verify_files
@@ -36,16 +47,10 @@ from rewas_engine.results import (
     Stem,
     Take,
 )
+from rewas_engine.revision import Revision
+from rewas_engine.sampling import steps_run
 from rewas_engine.sight import Sight
 from rewas_engine.synthesis import SamplingSettings, SoundMaker, SoundWindow
-
-MAX_PROMPT_CHARACTERS = 2000
-MAX_TAKES = 16
-MAX_STEPS = 1000
-MAX_GUIDANCE_SCALE = 20.0
-MAX_CONTROL_STRENGTH = 2.0
-MAX_SEED = 2**63 - 1
-OUTPUT_RATES_HZ = (16_000, 22_050, 44_100, 48_000, 96_000)
 
 _SHARES: dict[StageName, tuple[float, float]] = {
     "decode": (0.0, 0.05),
@@ -117,9 +122,9 @@ class ReWaS:
             float(defaults.get("unguided_share", 0.0)),
             str(defaults.get("precision", "float32")),
         )
-        _check_whole("num_steps", settings.num_steps, 1, MAX_STEPS)
-        _check_between("guidance_scale", settings.guidance_scale, 0, MAX_GUIDANCE_SCALE)
-        _check_between("control_strength", control_strength, 0, MAX_CONTROL_STRENGTH)
+        check_whole("num_steps", settings.num_steps, 1, MAX_STEPS)
+        check_between("guidance_scale", settings.guidance_scale, 0, MAX_GUIDANCE_SCALE)
+        check_between("control_strength", control_strength, 0, MAX_CONTROL_STRENGTH)
         return settings
 
     def estimate_energy(
@@ -161,7 +166,7 @@ class ReWaS:
         Raises SettingsError, MediaError, Cancelled.
         """
         read, clock = self.read_clip(clip), _Clock(on_progress, cancel)
-        prompt = _checked_prompt(prompt)
+        prompt = checked_prompt(prompt)
         if self.joint is None:
             sentence = f"The pack {self.pack.name} cannot compare words with pictures; nothing was checked."
             return ConflictReport("unsupported", None, sentence)
@@ -175,7 +180,7 @@ class ReWaS:
         waveform: [samples] at the pack's rate; it may be of any loudness. 0.5 is undecided.
         Raises SettingsError for an empty prompt or sound, PackError where the pack has no joint space.
         """
-        prompt = _checked_prompt(prompt)
+        prompt = checked_prompt(prompt)
         if not waveform.size:
             raise SettingsError("The sound is empty.", "Give at least one sample.")
         if self.joint is None:
@@ -197,6 +202,7 @@ class ReWaS:
         guidance_scale: float | None = None,
         control_strength: float = 1.0,
         sample_rate_hz: int | None = None,
+        revision: Revision | None = None,
         on_progress: ProgressCallback | None = None,
         cancel: CancelSignal | None = None,
     ) -> GenerationResult:
@@ -204,25 +210,26 @@ class ReWaS:
 
         prompt: what should be heard, 1 to 2000 characters. energy: what it should follow; None estimates it from the
         picture. takes: 1 to 16, seeded `seed`, `seed` + 1, … num_steps: 1 to 1000. guidance_scale: 0 to 20, 1 is none.
-        control_strength: 0 to 2, how strongly the energy steers. sample_rate_hz: of the stems; None is the pack's own.
+        control_strength: 0 to 2, how strongly the energy steers. sample_rate_hz: of the stems; None is the pack's own,
+        or that of the sound that is revised. revision: a sound of this clip, of which a range is made again, or all of
+        it to a degree; to a degree below 1 it follows its own energy where none is given.
         Raises SettingsError, MediaError, Cancelled (within one sampling step).
         """
-        prompt = _checked_prompt(prompt)
+        prompt = checked_prompt(prompt)
         settings = self.sampling_settings(num_steps, guidance_scale, control_strength)
-        rate_hz = self.pack.sample_rate_hz if sample_rate_hz is None else sample_rate_hz
-        _check_whole("takes", takes, 1, MAX_TAKES)
-        _check_whole("seed", seed, 0, MAX_SEED - takes + 1)
-        if rate_hz not in (*OUTPUT_RATES_HZ, self.pack.sample_rate_hz):
-            raise SettingsError(
-                f"sample_rate_hz is {rate_hz}.", f"Choose one of {', '.join(map(str, OUTPUT_RATES_HZ))}."
-            )
-
+        rate_hz = self._output_rate_hz(sample_rate_hz, revision)
+        check_whole("takes", takes, 1, MAX_TAKES)
+        check_whole("seed", seed, 0, MAX_SEED - takes + 1)
         clock = _Clock(on_progress, cancel)
         read = self.read_clip(clip)
-        if energy is None:
-            energy = self._estimate_energy(read, clock)
+        earlier = None if revision is None else revision.earlier(read.duration_s, self.front_end)
+        steps = settings.num_steps if earlier is None else steps_run(settings.num_steps, earlier.renoised)
+        if energy is not None:
+            check_covers(energy, read)
+        elif revision is not None and revision.degree < 1:
+            energy = self.front_end.measure(revision.heard(self.pack.sample_rate_hz))
         else:
-            _check_covers(energy, read)
+            energy = self._estimate_energy(read, clock)
         frames = self.front_end.frames_of(sample_count(read.duration_s, self.pack.sample_rate_hz))
         rate = self.front_end.config.frame_rate_hz
         values = np.maximum(energy.at(rate, frames), self.front_end.config.silence_nats)
@@ -231,12 +238,13 @@ class ReWaS:
         for take in range(takes):
 
             def step(finished: int, take: int = take) -> None:
-                clock.tick("sample", finished, settings.num_steps, take, takes)
+                clock.tick("sample", finished, steps, take, takes)
 
             with clock.stage("sample", take, takes):
-                log_mel = self.sound.log_mel(prompt, Controls.following(requested), seed + take, settings, step)
+                controls = Controls.following(requested)
+                log_mel = self.sound.log_mel(prompt, controls, seed + take, settings, step, earlier=earlier)
             with clock.stage("vocode", take, takes):
-                made.append(self._take(seed + take, log_mel, requested, read.duration_s, rate_hz))
+                made.append(self._take(seed + take, log_mel, requested, read.duration_s, rate_hz, revision))
                 clock.tick("vocode", 1, 1, take, takes)
         return GenerationResult(
             read,
@@ -273,16 +281,45 @@ class ReWaS:
         with clock.stage("decode"):
             return self._sight.read(read, clock.cancel)
 
+    def _output_rate_hz(self, sample_rate_hz: int | None, revision: Revision | None) -> int:
+        if revision is not None:
+            own_hz = revision.stem.sample_rate_hz
+            if sample_rate_hz not in (None, own_hz):
+                raise SettingsError(
+                    f"A sound at {own_hz} Hz is to be made again in part, at {sample_rate_hz} Hz.",
+                    f"Ask for {own_hz} Hz: what stays is not resampled.",
+                )
+            return own_hz
+        rate_hz = self.pack.sample_rate_hz if sample_rate_hz is None else sample_rate_hz
+        if rate_hz not in (*OUTPUT_RATES_HZ, self.pack.sample_rate_hz):
+            raise SettingsError(
+                f"sample_rate_hz is {rate_hz}.", f"Choose one of {', '.join(map(str, OUTPUT_RATES_HZ))}."
+            )
+        return rate_hz
+
     def _take(
-        self, seed: int, log_mel: torch.Tensor, requested: EnergyCurve, duration_s: Fraction, rate_hz: int
+        self,
+        seed: int,
+        log_mel: torch.Tensor,
+        requested: EnergyCurve,
+        duration_s: Fraction,
+        rate_hz: int,
+        revision: Revision | None,
     ) -> Take:
-        waveform = self.sound.waveform(log_mel, sample_count(duration_s, self.pack.sample_rate_hz))
+        own_hz, samples = self.pack.sample_rate_hz, sample_count(duration_s, rate_hz)
+        waveform = self.sound.waveform(log_mel, sample_count(duration_s, own_hz))
+        changed = resampled(waveform[None], own_hz, rate_hz, samples)
+        if revision is not None:
+            changed = revision.spliced(changed, duration_s)
+            mono = changed.mean(axis=0, keepdims=True)
+            waveform = resampled(mono, rate_hz, own_hz, sample_count(duration_s, own_hz))[0]
         produced = self.front_end.measure(waveform)
         mae_nats, correlation = energy_agreement(requested.values, produced.values)
-        changed = resampled(waveform[None], self.pack.sample_rate_hz, rate_hz, sample_count(duration_s, rate_hz))
         # Between its samples a band-limited sound may be louder than at them.
-        stem = Stem("primary", within_full_scale(changed), rate_hz)
-        return Take(seed, {"primary": stem}, produced, mae_nats, correlation)
+        role = "primary" if revision is None else revision.stem.role
+        # What stays of a revised sound stays to the bit.
+        stem = Stem(role, within_full_scale(changed) if revision is None else changed, rate_hz)
+        return Take(seed, {role: stem}, produced, mae_nats, correlation)
 
 
 class _Clock:
@@ -335,34 +372,3 @@ def resolved_device(device: str) -> str:
     if found.type != "cuda" or (found.index or 0) >= torch.cuda.device_count():
         raise SettingsError(f"There is no device {device!r} on this machine.", "Choose cpu or auto.")
     return f"cuda:{found.index or 0}"
-
-
-def _checked_prompt(prompt: str) -> str:
-    stripped = prompt.strip()
-    if not stripped:
-        raise SettingsError("The prompt is empty.", "Say what should be heard.")
-    if len(prompt) > MAX_PROMPT_CHARACTERS:
-        raise SettingsError(
-            f"The prompt has {len(prompt)} characters.", f"Say it in at most {MAX_PROMPT_CHARACTERS} characters."
-        )
-    return stripped
-
-
-def _check_between(name: str, value: float, lowest: float, highest: float) -> None:
-    if not lowest <= value <= highest:
-        raise SettingsError(f"{name} is {value}.", f"Give a value from {lowest:g} to {highest:g}.")
-
-
-def _check_whole(name: str, value: int, lowest: int, highest: int) -> None:
-    if not isinstance(value, Integral) or not lowest <= value <= highest:
-        raise SettingsError(f"{name} is {value}.", f"Give a whole number from {lowest} to {highest}.")
-
-
-def _check_covers(energy: EnergyCurve, read: ClipRead) -> None:
-    slack_s = 1 / energy.rate_hz + 1 / read.frame_rate
-    if abs(energy.duration_s - read.duration_s) > slack_s:
-        raise SettingsError(
-            f"The energy curve lasts {float(energy.duration_s):.3f} s, but the clip {read.name} lasts "
-            f"{float(read.duration_s):.3f} s.",
-            "Give a curve that is as long as the clip.",
-        )

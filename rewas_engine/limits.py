@@ -1,0 +1,52 @@
+"""What may be asked of a pack, and what is said where it may not."""
+
+from __future__ import annotations
+
+from numbers import Integral
+
+from rewas_engine.energy import EnergyCurve
+from rewas_engine.errors import SettingsError
+from rewas_engine.results import ClipRead
+
+MAX_PROMPT_CHARACTERS = 2000
+MAX_TAKES = 16
+MAX_STEPS = 1000
+MAX_GUIDANCE_SCALE = 20.0
+MAX_CONTROL_STRENGTH = 2.0
+MAX_SEED = 2**63 - 1
+OUTPUT_RATES_HZ = (16_000, 22_050, 44_100, 48_000, 96_000)
+
+
+def checked_prompt(prompt: str) -> str:
+    """The prompt without spaces around it. Raises SettingsError for one that is empty or too long."""
+    stripped = prompt.strip()
+    if not stripped:
+        raise SettingsError("The prompt is empty.", "Say what should be heard.")
+    if len(prompt) > MAX_PROMPT_CHARACTERS:
+        raise SettingsError(
+            f"The prompt has {len(prompt)} characters.", f"Say it in at most {MAX_PROMPT_CHARACTERS} characters."
+        )
+    return stripped
+
+
+def check_between(name: str, value: float, lowest: float, highest: float) -> None:
+    """Raises SettingsError for a setting that is not a number from lowest to highest."""
+    if not lowest <= value <= highest:
+        raise SettingsError(f"{name} is {value}.", f"Give a value from {lowest:g} to {highest:g}.")
+
+
+def check_whole(name: str, value: int, lowest: int, highest: int) -> None:
+    """Raises SettingsError for a setting that is not a whole number from lowest to highest."""
+    if not isinstance(value, Integral) or not lowest <= value <= highest:
+        raise SettingsError(f"{name} is {value}.", f"Give a whole number from {lowest} to {highest}.")
+
+
+def check_covers(energy: EnergyCurve, read: ClipRead) -> None:
+    """Raises SettingsError for a curve that is not as long as its clip, to a frame and a value."""
+    slack_s = 1 / energy.rate_hz + 1 / read.frame_rate
+    if abs(energy.duration_s - read.duration_s) > slack_s:
+        raise SettingsError(
+            f"The energy curve lasts {float(energy.duration_s):.3f} s, but the clip {read.name} lasts "
+            f"{float(read.duration_s):.3f} s.",
+            "Give a curve that is as long as the clip.",
+        )

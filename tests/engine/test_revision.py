@@ -1,0 +1,147 @@
+"""A part of a sound made again: what stays, what is new, and where they cross over."""
+
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rewas_engine import EnergyCurve, Revision, ReWaS, SettingsError, Stem, VideoClip
+from rewas_engine.mel import AudioFrontEnd, MelConfig
+from rewas_engine.revision import CROSSFADE_S
+
+RATE_HZ = 16_000
+
+
+def stem(seconds: float, rate_hz: int = RATE_HZ, channels: int = 1) -> Stem:
+    noise = np.random.default_rng(0).normal(0, 0.1, (channels, round(seconds * rate_hz)))
+    return Stem("primary", noise.astype(np.float32), rate_hz)
+
+
+@settings(max_examples=60)
+@given(
+    st.sampled_from([16_000, 22_050, 44_100, 48_000]),
+    st.fractions(Fraction(0), Fraction(2), max_denominator=1001),
+    st.fractions(Fraction(0), Fraction(2), max_denominator=1001),
+    st.integers(1, 2),
+)
+def test_outside_the_range_and_its_crossfades_every_sample_stays(
+    rate_hz: int, one: Fraction, other: Fraction, channels: int
+) -> None:
+    start_s, end_s = sorted((one, other))
+    if start_s == end_s:
+        return
+    old, duration_s = stem(2, rate_hz, channels), Fraction(2)
+    made = np.ones((1, 2 * rate_hz), np.float32)
+    whole = Revision(old, start_s, end_s).spliced(made, duration_s)
+    times_s = np.arange(2 * rate_hz) / rate_hz
+    fade_s = float(CROSSFADE_S)
+    slack_s = 1.5 / rate_hz
+    outside = (times_s < float(start_s) - fade_s - slack_s) | (times_s > float(end_s) + fade_s + slack_s)
+    assert np.array_equal(whole[:, outside], old.waveform[:, outside])
+    inside = (times_s > float(start_s) + slack_s) & (times_s < float(end_s) - slack_s)
+    assert (whole[:, inside] == 1).all()
+
+
+def test_a_crossfade_is_gradual() -> None:
+    old = Stem("primary", np.zeros((1, 2 * RATE_HZ), np.float32), RATE_HZ)
+    whole = Revision(old, Fraction(1), Fraction(3, 2)).spliced(np.ones((1, 2 * RATE_HZ), np.float32), Fraction(2))
+    assert np.abs(np.diff(whole[0])).max() < 1.01 / (RATE_HZ * 0.02)
+
+
+def test_a_sound_that_goes_on_crosses_over_before_its_end() -> None:
+    old = stem(1)
+    whole = Revision(old, Fraction(1)).spliced(np.ones((1, 2 * RATE_HZ), np.float32), Fraction(2))
+    assert np.array_equal(whole[0, : RATE_HZ - 321], old.waveform[0, : RATE_HZ - 321])
+    assert (whole[0, RATE_HZ:] == 1).all()
+    assert (whole[0, RATE_HZ - 16 : RATE_HZ] > 0.8).all()
+
+
+@pytest.mark.parametrize("rate_hz", [16_000, 44_100])
+def test_frames_within_the_range_are_not_kept(rate_hz: int) -> None:
+    earlier = Revision(stem(2, rate_hz), Fraction(1, 2), Fraction(1)).earlier(Fraction(2), AudioFrontEnd(MelConfig()))
+    assert earlier.log_mel.shape == (200, 64)
+    assert earlier.kept[:50].all()
+    assert not earlier.kept[50:100].any()
+    assert earlier.kept[100:].all()
+
+
+def test_of_a_whole_sound_nothing_is_kept() -> None:
+    assert not Revision(stem(2), degree=0.3).earlier(Fraction(2), AudioFrontEnd(MelConfig())).kept.any()
+
+
+@pytest.mark.parametrize(
+    ("start_s", "end_s", "degree", "message"),
+    [
+        (-1, 1, 1.0, "does not lie in the clip"),
+        (1, 1, 1.0, "does not lie in the clip"),
+        (1, 4, 1.0, "does not lie in the clip"),
+        (0, 1, 0.0, "to the degree 0"),
+        (0, 1, float("nan"), "to the degree nan"),
+        (Fraction(5, 2), 3, 1.0, "leaves a part of the clip without any"),
+        (1, Fraction(5, 2), 1.0, "leaves a part of the clip without any"),
+    ],
+)
+def test_ranges_that_cannot_be_made_are_refused(start_s, end_s, degree: float, message: str) -> None:
+    with pytest.raises(SettingsError, match=message):
+        Revision(stem(2), Fraction(start_s), Fraction(end_s), degree).range_s(Fraction(3))
+    with pytest.raises(SettingsError, match="longer than the clip"):
+        Revision(stem(2)).range_s(Fraction(1))
+
+
+DURATION_S = Fraction(8)
+
+
+@pytest.fixture(scope="module")
+def clip(long_clip: Path) -> VideoClip:
+    return VideoClip(long_clip, start=1, duration=DURATION_S)
+
+
+@pytest.fixture(scope="module")
+def take(model: ReWaS, clip: VideoClip) -> Stem:
+    energy = EnergyCurve(np.full(800, -4, np.float32), Fraction(100))
+    made = model.generate(clip, prompt="a bell", energy=energy, num_steps=2, seed=3, sample_rate_hz=48_000)
+    return made.takes[0].stems["primary"]
+
+
+def revised(model: ReWaS, clip: VideoClip, revision: Revision, **settings):
+    return model.generate(clip, prompt="a bell", revision=revision, **{"seed": 5, "num_steps": 2, **settings})
+
+
+def test_a_range_of_a_take_is_made_again(model: ReWaS, clip: VideoClip, take: Stem) -> None:
+    result = revised(model, clip, Revision(take, Fraction(3), Fraction(4)))
+    new = result.takes[0].stems["primary"]
+    assert new.sample_rate_hz == 48_000
+    assert new.waveform.shape == take.waveform.shape
+    times_s = np.arange(new.waveform.shape[1]) / 48_000
+    outside = (times_s < 2.979) | (times_s > 4.021)
+    assert np.array_equal(new.waveform[:, outside], take.waveform[:, outside])
+    inside = (times_s > 3) & (times_s < 4)
+    assert np.abs(new.waveform[:, inside] - take.waveform[:, inside]).mean() > 0.05 * np.abs(take.waveform).mean()
+    again = revised(model, clip, Revision(take, Fraction(3), Fraction(4)))
+    assert np.array_equal(again.takes[0].stems["primary"].waveform, new.waveform)
+
+
+def test_a_take_goes_on_beyond_its_end(model: ReWaS, clip: VideoClip, take: Stem) -> None:
+    begun = replace(take, waveform=take.waveform[:, : 5 * 48_000])
+    new = revised(model, clip, Revision(begun, start_s=Fraction(5))).takes[0].stems["primary"].waveform
+    assert new.shape == take.waveform.shape
+    assert np.array_equal(new[:, : 5 * 48_000 - 961], begun.waveform[:, : 5 * 48_000 - 961])
+    assert np.abs(new[:, 5 * 48_000 :]).max() > 0
+
+
+def test_a_variation_follows_the_take_s_own_energy(model: ReWaS, clip: VideoClip, take: Stem) -> None:
+    told = []
+    result = revised(model, clip, Revision(take, degree=0.4), num_steps=5, on_progress=told.append)
+    own = model.front_end.measure(Revision(take).heard(16_000))
+    assert np.array_equal(result.requested.values, np.maximum(own.values, -11.5129).astype(np.float32))
+    steps = [progress.step for progress in told if progress.stage == "sample"]
+    assert max(steps) == 2 == max(progress.total_steps for progress in told if progress.stage == "sample")
+
+
+def test_what_stays_is_not_resampled(model: ReWaS, clip: VideoClip, take: Stem) -> None:
+    with pytest.raises(SettingsError, match="at 48000 Hz is to be made again in part, at 44100 Hz"):
+        revised(model, clip, Revision(take), sample_rate_hz=44_100)

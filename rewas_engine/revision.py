@@ -9,7 +9,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from rewas_engine.clip import sample_count
+from rewas_engine.clip import Seconds, exact_seconds, sample_count
 from rewas_engine.energy import FloatArray
 from rewas_engine.errors import SettingsError
 from rewas_engine.media.audio import resampled
@@ -31,14 +31,14 @@ class Revision:
     """
 
     stem: Stem
-    start_s: Fraction | None = None
-    end_s: Fraction | None = None
+    start_s: Seconds | None = None
+    end_s: Seconds | None = None
     degree: float = 1.0
 
     def range_s(self, duration_s: Fraction) -> tuple[Fraction, Fraction]:
         """The range in a clip of a duration. Raises SettingsError where it lies outside, is empty, or leaves a gap."""
-        start_s = Fraction(0) if self.start_s is None else Fraction(self.start_s)
-        end_s = duration_s if self.end_s is None else Fraction(self.end_s)
+        start_s = Fraction(0) if self.start_s is None else exact_seconds(self.start_s, "The start of the range")
+        end_s = duration_s if self.end_s is None else exact_seconds(self.end_s, "The end of the range")
         if not 0 <= start_s < end_s <= duration_s:
             raise SettingsError(
                 f"The range from {float(start_s):g} to {float(end_s):g} s does not lie in the clip, which lasts "

@@ -88,6 +88,8 @@ def test_of_a_whole_sound_nothing_is_kept() -> None:
 def test_ranges_that_cannot_be_made_are_refused(start_s, end_s, degree: float, message: str) -> None:
     with pytest.raises(SettingsError, match=message):
         Revision(stem(2), Fraction(start_s), Fraction(end_s), degree).range_s(Fraction(3))
+    with pytest.raises(SettingsError, match="end of the range is not a time"):
+        Revision(stem(2), 0, float("nan")).range_s(Fraction(3))
     with pytest.raises(SettingsError, match="longer than the clip"):
         Revision(stem(2)).range_s(Fraction(1))
 

@@ -1,0 +1,117 @@
+"""`rewas packs`: converting, looking at, checking, adding and removing packs, as users type it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from rewas_command import Ran, Rewas
+
+from rewas_engine.conversion.released import ReleasedFiles
+from rewas_engine.conversion.sizes import SMALL
+from rewas_engine.parity.synthetic import write_synthetic_checkpoints
+
+BAD_INPUT = 2
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> ReleasedFiles:
+    return write_synthetic_checkpoints(tmp_path_factory.mktemp("checkpoints"), SMALL)
+
+
+def convert(rewas: Rewas, files: ReleasedFiles, *arguments: object, **changed: object) -> Ran:
+    """The conversion of synthetic checkpoints, with some files exchanged."""
+    given = {
+        "--rewas-ckpt": files.rewas,
+        "--phi": files.phi,
+        "--synchformer": files.synchformer,
+        "--vae": files.vae,
+        "--vocoder": files.vocoder,
+        "--clap": files.clap,
+        "--tokenizer": files.tokenizer,
+        **{f"--{option}": value for option, value in changed.items()},
+    }
+    options = [part for option, value in given.items() for part in (option, value)]
+    return rewas("packs", "convert", "rewas", *options, "--size", "small", *arguments, "--json")
+
+
+def test_a_converted_pack_from_checkpoints_to_sound(
+    bare_rewas: Rewas, files: ReleasedFiles, media: Path, tmp_path: Path
+) -> None:
+    pack = tmp_path / "released"
+    made = convert(bare_rewas, files, "-o", pack)
+    assert made.code == 0, made.errors
+    assert made.json()["licence"] == "CC-BY-NC-SA-4.0"
+    assert "Non-commercial" in made.errors
+    assert "Writing the adapter" in made.errors
+    ran = bare_rewas(
+        "generate", media / "ball.mp4", "-p", "a ball", "--pack", pack, "--num-steps", 1, "-o", tmp_path, "--json"
+    )
+    assert ran.code == 0, ran.errors
+    report = ran.json()
+    assert report["pack"]["licence"] == "CC-BY-NC-SA-4.0"
+    (stem,) = report["takes"][0]["stems"].values()
+    # The licence of what made it stands in the file itself.
+    assert b"CC-BY-NC-SA-4.0" in Path(stem["path"]).read_bytes()
+
+
+def test_packs_are_added_listed_checked_and_removed(bare_rewas: Rewas, packs: Path) -> None:
+    added = bare_rewas("packs", "add", packs / "starter", "--name", "own", "--json").json()
+    assert (added["name"], added["licence"]) == ("own", "Apache-2.0")
+    own = Path(added["path"])
+    assert "own" in [pack["name"] for pack in bare_rewas("packs", "list", "--json").json()["packs"]]
+    about = bare_rewas("packs", "info", "own", "--json").json()
+    assert about["name"] == "own"
+    assert about["permits"]
+    assert about["size_bytes"] == sum(file.stat().st_size for file in own.rglob("*") if file.is_file())
+    assert bare_rewas("packs", "verify", "own", "--json").json()["whole"] is True
+
+    again = bare_rewas("packs", "add", packs / "starter", "--name", "own", "--json")
+    assert again.code == BAD_INPUT
+    assert "already a pack own" in again.json()["error"]["what"]
+
+    spoilt = own / "phi" / "model.safetensors"
+    content = bytearray(spoilt.read_bytes())
+    content[-1] ^= 1
+    spoilt.write_bytes(content)
+    verified = bare_rewas("packs", "verify", "own", "--json")
+    assert verified.code == BAD_INPUT
+    assert "phi/model.safetensors is not the file" in verified.json()["error"]["what"]
+    refused = bare_rewas("packs", "add", own, "--name", "copy", "--json")
+    assert refused.code == BAD_INPUT
+
+    assert bare_rewas("packs", "remove", "own", "--json").code == 0
+    assert list(own.parent.iterdir()) == []
+    gone = bare_rewas("packs", "remove", "own", "--json")
+    assert gone.code == BAD_INPUT
+    assert "not installed" in gone.json()["error"]["what"]
+
+
+def test_what_came_with_rewas_stays(bare_rewas: Rewas) -> None:
+    ran = bare_rewas("packs", "remove", "starter", "--json")
+    assert ran.code == BAD_INPUT
+    assert "came with ReWaS" in ran.json()["error"]["what"]
+
+
+@pytest.mark.parametrize("name", ["../out", ".hidden", "a/b"])
+def test_names_that_cannot_be_one(bare_rewas: Rewas, packs: Path, name: str) -> None:
+    ran = bare_rewas("packs", "add", packs / "starter", "--name", name, "--json")
+    assert ran.code == BAD_INPUT
+    assert "cannot be the name" in ran.json()["error"]["what"]
+
+
+def test_a_swapped_file_is_told_apart(bare_rewas: Rewas, files: ReleasedFiles, tmp_path: Path) -> None:
+    ran = convert(bare_rewas, files, "-o", tmp_path / "pack", phi=files.vocoder)
+    assert ran.code == BAD_INPUT
+    error = ran.json()["error"]
+    assert error["kind"] == "PACK"
+    assert error["what"].startswith("hifigan_16k_64bins.ckpt is the vocoder checkpoint, as the checkpoint of φ (--phi)")
+    assert "--vocoder" in error["remedy"]
+    assert "Traceback" not in ran.errors
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_checkpoint_that_is_not_there(bare_rewas: Rewas, files: ReleasedFiles, tmp_path: Path) -> None:
+    ran = convert(bare_rewas, files, "-o", tmp_path / "pack", synchformer=tmp_path / "gone.pt")
+    assert ran.code == BAD_INPUT
+    assert "gone.pt does not exist" in ran.json()["error"]["what"]

@@ -14,6 +14,7 @@ from rewas_engine.control import Controls
 from rewas_engine.energy import FloatArray
 from rewas_engine.errors import Cancelled, PackError
 from rewas_engine.evaluation.judge import Judge
+from rewas_engine.evaluation.made import MadeSounds, Request
 from rewas_engine.evaluation.splits import Split
 from rewas_engine.mel import AudioFrontEnd, normalised
 from rewas_engine.pipeline import ReWaS
@@ -127,13 +128,20 @@ def swapped(clips: Sequence[BenchClip]) -> list[int]:
 class Bench:
     """A pack before its test clips. What is generated is kept: energy, class and vocoder figures share it.
 
-    judge: of the words; None is the shipped one, loaded where it is first needed.
+    judge: of the words; None is the shipped one, loaded where it is first needed. made: keeps on disk what it makes.
     """
 
     def __init__(
-        self, model: ReWaS, judge: Judge | None, clips: Sequence[BenchClip], settings: SamplingSettings, watch: Watch
+        self,
+        model: ReWaS,
+        judge: Judge | None,
+        clips: Sequence[BenchClip],
+        settings: SamplingSettings,
+        watch: Watch,
+        made: MadeSounds | None = None,
     ) -> None:
         self.model, self._judge, self.clips, self.settings, self.watch = model, judge, list(clips), settings, watch
+        self._made = made
 
     @cached_property
     def judge(self) -> Judge:
@@ -198,24 +206,22 @@ class Bench:
         """
         drawn = [clip.seed for clip in self.clips] if seeds is None else list(seeds)
         at_once = CLIPS_AT_ONCE_ON_CPU if self.model.device == "cpu" else CLIPS_AT_ONCE_ON_GPU
-        parts = []
-        for first in range(0, len(prompts), at_once):
-            self.watch.tell(what, first, len(prompts))
-            chosen = slice(first, first + at_once)
-            parts.append(
-                self.model.sound.log_mels(
-                    prompts[chosen],
-                    controls[chosen],
-                    drawn[chosen],
-                    settings or self.settings,
-                    lambda step: self.watch.check(),
-                )
-                .float()
-                .cpu()
-                .numpy()
-            )
+        starts = range(0, len(prompts), at_once)
+        order = range(len(starts)) if self._made is None else self._made.order(len(starts))
+        parts: dict[int, NDArray[np.float32]] = {}
+        for part in order:
+            self.watch.tell(what, len(parts) * at_once, len(prompts))
+            chosen = slice(starts[part], starts[part] + at_once)
+            request = Request(prompts[chosen], controls[chosen], drawn[chosen], settings or self.settings)
+            parts[part] = self._make(request) if self._made is None else self._made.get(request, self._make)
         self.watch.tell(what, len(prompts), len(prompts))
-        return np.concatenate(parts)
+        return np.concatenate([parts[part] for part in sorted(parts)])
+
+    def _make(self, request: Request) -> NDArray[np.float32]:
+        made = self.model.sound.log_mels(
+            request.prompts, request.controls, request.seeds, request.settings, lambda step: self.watch.check()
+        )
+        return np.asarray(made.float().cpu().numpy())
 
     def vocoded(self, log_mels: NDArray[np.float32], clips: Sequence[BenchClip]) -> list[FloatArray]:
         """Waveforms [S] of log-mels [N, T, bins], as long as their clips."""

@@ -130,16 +130,23 @@ class Evaluation:
         }
 
 
+_DECISIVE = ("split", "clips_per_class", "classes", "num_steps", "guidance_scale", "unguided_share", "bars")
+"""What must not differ between reports that are told together."""
+
+
 def read_evaluation(reports: Sequence[Mapping[str, Any]]) -> Evaluation:
     """What reports of one pack tell together, each made by `Evaluation.report` of sections of its own.
 
-    Raises SettingsError for reports of different packs or settings.
+    The setting is that of the report with the most clips: not every section needs them.
+    Raises SettingsError for reports of different packs, or measured in different ways.
     """
-    first = reports[0]
-    for other in reports[1:]:
-        if (other["pack"], other["setting"]) != (first["pack"], first["setting"]):
+    first = max(reports, key=lambda report: report["setting"]["clips"])
+    for other in reports:
+        alike = all(other["setting"].get(name) == first["setting"].get(name) for name in _DECISIVE)
+        if other["pack"] != first["pack"] or not alike:
             raise SettingsError(
-                "The reports are of different packs or settings.", "Give reports of one pack, measured alike."
+                "The reports are of different packs, or measured in different ways.",
+                "Give reports of one pack, measured alike.",
             )
     figures = tuple(
         Figure(key, told["label"], told["value"], told["unit"], told["note"])

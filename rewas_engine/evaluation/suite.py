@@ -13,6 +13,7 @@ from rewas_engine.evaluation.controls import energy_section, texture_section
 from rewas_engine.evaluation.figures import Evaluation, Figure, Section, Trained
 from rewas_engine.evaluation.joint_space import joint_section
 from rewas_engine.evaluation.judge import Judge
+from rewas_engine.evaluation.made import MadeSounds
 from rewas_engine.evaluation.onset_control import onset_section
 from rewas_engine.evaluation.picture_to_sound import align_section
 from rewas_engine.evaluation.pictures import picture_section
@@ -21,6 +22,7 @@ from rewas_engine.evaluation.speed import speed_section
 from rewas_engine.evaluation.splits import TEST
 from rewas_engine.evaluation.vocoding import vocoder_section
 from rewas_engine.evaluation.words import words_section
+from rewas_engine.packs import read_pack
 from rewas_engine.pipeline import ReWaS
 from rewas_engine.results import CancelSignal
 from rewas_engine.synthesis import SamplingSettings
@@ -98,12 +100,14 @@ def evaluate(
     settings: SamplingSettings | None = None,
     *,
     judge: Judge | None = None,
+    made: Path | None = None,
     on_progress: Callable[[EvaluationProgress], object] | None = None,
     cancel: CancelSignal | None = None,
 ) -> Evaluation:
     """Measure a pack on the test split.
 
-    settings: of sampling; None is the pack's own. judge: of the words; None is the shipped one.
+    settings: of sampling; None is the pack's own. judge: of the words; None is the shipped one. made: a folder that
+    keeps what is generated: an evaluation that was broken off goes on from there, and several at once share the work.
 
     Raises SettingsError for a plan that cannot be carried out, PackError for a pack that hears otherwise than the world
     does, Cancelled within a sampling step of being asked to stop.
@@ -112,7 +116,9 @@ def evaluate(
     files = video_files(plan.real) if plan.real is not None and "real" in plan.chosen else []
     watch = Watch(on_progress, cancel)
     clips = _clips(model, plan, watch)
-    run = _Run(model, plan, files, watch, Bench(model, judge, clips, settings or model.sampling_settings(), watch))
+    kept = None if made is None else MadeSounds(made, read_pack(model.pack.path), model.device)
+    bench = Bench(model, judge, clips, settings or model.sampling_settings(), watch, kept)
+    run = _Run(model, plan, files, watch, bench)
     # A judge that is missing is missed now and not after an hour.
     accuracy = run.bench.judge.figures.get("accuracy") if _needs(plan, "judge") else None
     sections = []

@@ -14,9 +14,9 @@ RECORDS = {"base": {"seconds": 120, "losses": [2.0, 1.0]}}
 PACK = {"name": "small", "version": "1.1.0", "licence": "Apache-2.0", "controls": ["energy"]}
 
 
-def evaluation(value: float, key: str = "energy_correlation_mean", clips: int = 2) -> Evaluation:
+def evaluation(value: float, key: str = "energy_correlation_mean", clips: int = 2, steps: int = 10) -> Evaluation:
     figure = Figure(key, f"Figure {key}", value)
-    return Evaluation(PACK, {"clips": clips, "num_steps": 10}, "cpu", (Section("energy", "Energy", (figure,)),))
+    return Evaluation(PACK, {"clips": clips, "num_steps": steps}, "cpu", (Section("energy", "Energy", (figure,)),))
 
 
 @pytest.fixture
@@ -67,12 +67,13 @@ def test_a_folder_without_a_card_is_no_pack_to_tell_of(tmp_path: Path) -> None:
 
 
 def test_reports_of_one_pack_are_read_together() -> None:
-    reports = [evaluation(0.9).report(), evaluation(0.3, "picture_visible").report()]
+    reports = [evaluation(0.9).report(), evaluation(0.3, "picture_visible", clips=540).report()]
     together = read_evaluation(reports)
     assert {key: figure.value for key, figure in together.figures().items()} == {
         "energy_correlation_mean": 0.9,
         "picture_visible": 0.3,
     }
     assert together.trained == "cpu"
-    with pytest.raises(SettingsError, match="different packs or settings"):
-        read_evaluation([*reports, evaluation(0.9, clips=4).report()])
+    assert together.setting["clips"] == 540
+    with pytest.raises(SettingsError, match="measured in different ways"):
+        read_evaluation([*reports, evaluation(0.9, steps=4).report()])

@@ -65,6 +65,14 @@ def evaluate(
     num_steps: Annotated[int | None, typer.Option(help="Sampling steps; the pack's own by default.")] = None,
     guidance_scale: Annotated[float | None, typer.Option(help="Guidance; the pack's own by default.")] = None,
     bars: Annotated[Bars, typer.Option(help="Bars of packs trained on a CPU or a GPU.")] = Bars.CPU,
+    made: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            file_okay=False,
+            help="Keep what is generated here: a run that was broken off goes on, several at once share the work.",
+        ),
+    ] = None,
     device: Annotated[str, typer.Option(help="cpu, cuda:0 or auto.")] = "auto",
     as_json: JsonOption = False,
 ) -> None:
@@ -95,7 +103,7 @@ def evaluate(
                 )
             else:
                 settings = model.sampling_settings(num_steps, guidance_scale)
-                evaluation = evaluate_pack(model, plan, settings, on_progress=on_progress, cancel=cancel)
+                evaluation = evaluate_pack(model, plan, settings, made=made, on_progress=on_progress, cancel=cancel)
         if choose:
             best = best_setting(rows)
             report: dict[str, Any] = {"tried": [row.report() for row in rows], "best": best.report()}

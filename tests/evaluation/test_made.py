@@ -1,0 +1,76 @@
+"""Generated sounds that are kept: what is asked for again is there, and nothing else is taken for it."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from given_pack import TWO_CLASSES, ignorant_judge, tiny_model
+
+from rewas_engine import ReWaS
+from rewas_engine.control import Controls
+from rewas_engine.evaluation.bench import Bench, Watch, bench_clips
+from rewas_engine.evaluation.made import MadeSounds, Request
+from rewas_engine.evaluation.splits import DEVELOPMENT
+from rewas_engine.packs import read_pack
+from rewas_engine.synthesis import SamplingSettings
+
+SETTINGS = SamplingSettings(2, 1.0, 1.0, 0.0)
+ENERGY = np.linspace(-9, -3, 512).astype(np.float32)
+REQUEST = Request(["a bell", "rain"], [Controls(energy=ENERGY)] * 2, [1, 2], SETTINGS)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> ReWaS:
+    return tiny_model(tmp_path_factory.mktemp("pack"))
+
+
+def kept_in(folder: Path, model: ReWaS, device: str = "cpu") -> MadeSounds:
+    return MadeSounds(folder, read_pack(model.pack.path), device)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        replace(REQUEST, prompts=["a bell", "wind"]),
+        replace(REQUEST, seeds=[1, 3]),
+        replace(REQUEST, settings=replace(SETTINGS, guidance_scale=1.5)),
+        replace(REQUEST, controls=[Controls(energy=ENERGY), Controls(energy=ENERGY + np.float32(1e-4))]),
+        replace(REQUEST, controls=[Controls(onsets=ENERGY)] * 2),
+    ],
+)
+def test_another_request_is_another(other: Request) -> None:
+    assert other.digest() != REQUEST.digest()
+    assert replace(REQUEST).digest() == REQUEST.digest()
+
+
+def test_what_was_made_is_not_made_again(tmp_path: Path, model: ReWaS) -> None:
+    made = np.random.default_rng(0).normal(size=(2, 512, 64)).astype(np.float32)
+    kept = kept_in(tmp_path, model)
+    assert np.array_equal(kept.get(REQUEST, lambda request: made), made)
+
+    def refuse(request: Request) -> np.ndarray:
+        raise AssertionError("made again")
+
+    assert np.array_equal(kept_in(tmp_path, model).get(REQUEST, refuse), made)
+    with pytest.raises(AssertionError, match="made again"):
+        kept_in(tmp_path, model, "cuda:0").get(REQUEST, refuse)
+    assert not list(tmp_path.rglob("*.partial*"))
+
+
+def test_a_bench_that_keeps_makes_the_same_sounds(tmp_path: Path, model: ReWaS) -> None:
+    clips = bench_clips(DEVELOPMENT, TWO_CLASSES, 3, model.front_end, Watch())
+    settings = model.sampling_settings(1, 1.0)
+    plain = Bench(model, ignorant_judge(), clips, settings, Watch()).plain
+    first = Bench(model, ignorant_judge(), clips, settings, Watch(), kept_in(tmp_path, model)).plain
+    files = list(tmp_path.rglob("*.npy"))
+    assert len(files) == 2
+    files[0].unlink()
+    again = Bench(model, ignorant_judge(), clips, settings, Watch(), kept_in(tmp_path, model)).plain
+    assert np.array_equal(first, plain)
+    assert np.array_equal(again, plain)
+    assert len(list(tmp_path.rglob("*.npy"))) == 2
+
+
+def test_each_process_goes_through_all_parts() -> None:
+    assert sorted(MadeSounds.order(135)) == list(range(135))

@@ -5,6 +5,7 @@ Everything on the page, its sounds and pictures too, is written anew: `python sc
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -74,7 +75,7 @@ def main() -> None:
     ]
     text = [_HEAD.format(pack=model.pack.name, version=model.pack.version, licence=model.pack.licence)]
     for number, (title, told, examples) in enumerate(sections, start=1):
-        picture = f"{number}-{title.lower().replace(' ', '-').replace(',', '')}.png"
+        picture = f"{number}-{_slug(title)}.png"
         rows = [_made(model, example, number) for example in examples]
         draw_sheet(FOLDER / picture, title, [panel for panel, _ in rows])
         text += [f"## {title}\n", f"{told}\n", f"![Log-mels and energies: {title}](examples/{picture})\n"]
@@ -91,6 +92,10 @@ Made by `python scripts/make_examples.py` with the pack {pack} {version} ({licen
 shows the log-mel spectrogram with the energy that was asked for and the one that came out. Everything is synthetic: the
 pack was trained on sounds that a program makes, and sounds like it.
 """
+
+
+def _slug(words: str) -> str:
+    return "-".join(re.findall(r"[a-z0-9]+", words.lower()))
 
 
 def _example(prompt: str, energy: FloatArray, told: str) -> Example:
@@ -158,8 +163,7 @@ def _made(model: ReWaS, example: Example, section: int) -> tuple[Panel, str]:
     log_mel = model.sound.log_mel(example.prompt, example.controls, SEED, model.sampling_settings())[:FRAMES]
     samples = FRAMES * model.front_end.config.hop_samples
     waveform = model.sound.waveform(log_mel, samples)
-    slug = "".join(letter if letter.isalnum() else "-" for letter in example.told.split(";")[0].lower()).strip("-")
-    name = f"{section}-{example.name.replace(' ', '-').replace(',', '')}-{slug}.wav"
+    name = f"{section}-{_slug(example.name)}-{_slug(example.told.split(';')[0])}.wav"
     soundfile.write(FOLDER / name, waveform, model.pack.sample_rate_hz, subtype="PCM_16")
     produced = model.front_end.measure(waveform).values
     curves = [("made", produced)]

@@ -53,7 +53,10 @@ def draw_sheet(path: Path, title: str, panels: Sequence[Panel]) -> None:
     rows = -(-len(panels) // 2)
     figure = Figure(figsize=(12, 2.1 * rows + 0.6), layout="constrained")
     figure.suptitle(title)
-    for axes, panel in zip(figure.subplots(rows, 2, squeeze=False).flat, panels, strict=False):
+    places = figure.subplots(rows, 2, squeeze=False).flat
+    for empty in places[len(panels) :]:
+        empty.set_axis_off()
+    for axes, panel in zip(places, panels, strict=False):
         axes.set_title(panel.title, fontsize=8)
         if panel.log_mel is not None:
             axes.imshow(panel.log_mel.T, origin="lower", aspect="auto", vmin=SILENCE_NATS, vmax=1.5, cmap="magma")
@@ -64,6 +67,7 @@ def draw_sheet(path: Path, title: str, panels: Sequence[Panel]) -> None:
         if panel.curves:
             right.set_ylim(SILENCE_NATS - 0.5, 1)
             right.set_ylabel("energy, nats", fontsize=7)
+            right.tick_params(labelsize=6)
             right.legend(fontsize=6, loc="lower right")
         axes.tick_params(labelsize=6)
     _save(figure, path)

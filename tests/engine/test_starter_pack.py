@@ -62,7 +62,7 @@ def figures(starter: ReWaS) -> dict[str, float]:
 @pytest.mark.slow
 def test_sound_follows_the_requested_energy_because_of_the_control(figures: dict[str, float]) -> None:
     assert figures["energy_correlation_mean"] >= 0.9
-    assert figures["energy_mae_nats"] <= 0.5
+    assert figures["energy_mae_nats"] <= 0.35
     assert figures["vocoded_correlation_mean"] >= 0.85
     assert figures["uncontrolled_correlation"] <= 0.4  # of six clips, so that chance alone makes some
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from rewas_engine.clip import Seconds, exact_seconds
 from rewas_engine.energy import LOUDEST_NATS, SILENCE_NATS, SILENT_BELOW_NATS, EnergyCurve
 from rewas_engine.errors import MediaError, SettingsError
+from rewas_engine.whole_files import write_whole_text
 
 CURVE_HEADER = ("time_s", "energy")
 """First line of a curve file; then one point a line: seconds from the clip's start, nats of log-mel magnitude."""
@@ -83,12 +84,7 @@ def write_curve(curve: EnergyCurve, path: str | Path) -> Path:
     values = np.maximum(curve.values, np.float32(SILENCE_NATS))
     points = zip(curve.times_s().tolist(), values.tolist(), strict=True)
     lines = [_HEADER_TEXT, *(f"{time_s:.6f},{nats:.6f}" for time_s, nats in points)]
-    unfinished = path.with_name(f".{path.name}.partial")
-    try:
-        unfinished.write_text("\n".join(lines) + "\n", encoding="ascii")
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    write_whole_text(path, "\n".join(lines) + "\n")
     return path
 
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from rewas_engine.control import Controls
 from rewas_engine.packs import PackDescription
 from rewas_engine.synthesis import SamplingSettings
+from rewas_engine.whole_files import save_whole_array
 
 _OF_THE_SOUND = ("denoiser", "adapter", "codec", "schedule", "text_encoder")
 """Parts of a pack that decide what is generated, as their files begin."""
@@ -61,7 +62,5 @@ class MadeSounds:
             return np.asarray(np.load(path))
         made = make(request)
         self.folder.mkdir(parents=True, exist_ok=True)
-        unfinished = path.with_name(f"{path.stem}.{os.getpid()}.partial.npy")
-        np.save(unfinished, made)
-        unfinished.replace(path)
+        save_whole_array(path, made)
         return made

@@ -19,6 +19,7 @@ from rewas_engine.pipeline import ReWaS
 from rewas_engine.training.beginning import NOTHING
 from rewas_engine.training.pack import LICENCE, PERMITS
 from rewas_engine.training.world import CLASS_NAMES
+from rewas_engine.whole_files import write_whole_text
 
 if TYPE_CHECKING:
     from rewas_engine.training.config import StarterConfig
@@ -82,9 +83,9 @@ Licence: {LICENCE}. {PERMITS}
   matter, bring a curve.
 - No speech, no music.
 """
-    _write(path / "README.md", text)
+    write_whole_text(path / "README.md", text)
     document = {"figures": _values(evaluation), "training": training, "config": asdict(config)}
-    _write(path / FIGURES_FILE, json.dumps(document, indent=1) + "\n")
+    write_whole_text(path / FIGURES_FILE, json.dumps(document, indent=1) + "\n")
 
 
 def retell_figures(path: Path, evaluation: Evaluation) -> None:
@@ -101,8 +102,8 @@ def retell_figures(path: Path, evaluation: Evaluation) -> None:
         raise PackError(f"The card of {path.name} cannot be read ({error}).", "Train the pack again.") from error
     if not after:
         raise PackError(f"The card of {path.name} has no figures and limits.", "Train the pack again.")
-    _write(path / "README.md", f"{before}{_FIGURES}\n\n{_measured(evaluation)}\n{_LIMITS}\n{after}")
-    _write(path / FIGURES_FILE, json.dumps(told, indent=1) + "\n")
+    write_whole_text(path / "README.md", f"{before}{_FIGURES}\n\n{_measured(evaluation)}\n{_LIMITS}\n{after}")
+    write_whole_text(path / FIGURES_FILE, json.dumps(told, indent=1) + "\n")
 
 
 def told_training(path: Path) -> Sequence[Mapping[str, Any]]:
@@ -165,9 +166,3 @@ def _origins(began: Mapping[str, str]) -> str:
     if not continued:
         return "Every component began with nothing."
     return f"Continued were: {', '.join(continued)}. All else began with nothing."
-
-
-def _write(path: Path, text: str) -> None:
-    unfinished = path.with_name(f".{path.name}.partial")
-    unfinished.write_text(text, "utf-8")
-    unfinished.replace(path)

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import partial
@@ -24,6 +22,7 @@ from rewas_engine.errors import Cancelled, SettingsError
 from rewas_engine.results import CancelSignal
 from rewas_engine.training.world import SAMPLE_RATE_HZ, Scene, render_picture, sample_scene
 from rewas_engine.training.world.sound import render_layers
+from rewas_engine.whole_files import written_whole
 
 CLAIM = "world.json"
 LEAST_RATE, GREATEST_RATE = 1, 120
@@ -106,23 +105,12 @@ class ClipFolder:
             )
         self.folder.mkdir(parents=True, exist_ok=True)
         if theirs is None:
-            with _written_whole(claim) as unfinished:
+            with written_whole(claim) as unfinished:
                 unfinished.write_text(json.dumps(ours, indent=2), "utf-8")
 
 
 def _leave_interrupts() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-
-@contextmanager
-def _written_whole(path: Path) -> Iterator[Path]:
-    """A temporary path beside the real one, which takes its name once it is written; it goes where writing fails."""
-    unfinished = path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
-    try:
-        yield unfinished
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
 
 
 def _write_clip(to: ClipFolder, index: int) -> None:
@@ -132,12 +120,12 @@ def _write_clip(to: ClipFolder, index: int) -> None:
     mix = sum(others, start=primary)
     sounds = {".wav": mix, **{f".{name}.wav": layer for name, layer in layers.items()}}
     for suffix, samples in sounds.items():
-        with _written_whole(to.path(index, suffix)) as unfinished:
+        with written_whole(to.path(index, suffix)) as unfinished:
             soundfile.write(unfinished, samples, SAMPLE_RATE_HZ, subtype="FLOAT")
     picture = render_picture(scene, frame_rate=to.frame_rate, width=to.width, height=to.height)
-    with _written_whole(to.path(index, ".mp4")) as unfinished:
+    with written_whole(to.path(index, ".mp4")) as unfinished:
         _encode(unfinished, picture, to.frame_rate, mix)
-    with _written_whole(to.path(index, ".json")) as unfinished:
+    with written_whole(to.path(index, ".json")) as unfinished:
         unfinished.write_text(json.dumps(description(scene), indent=2), "utf-8")
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -25,6 +24,7 @@ from rewas_engine.training.picture_stage import PictureCorpus
 from rewas_engine.training.stages import SoundCorpus, WaveformCorpus
 from rewas_engine.training.world import FRAME_RATE, FRAME_SIZE, SAMPLE_RATE_HZ, Scene, render_sound, sample_scene
 from rewas_engine.training.world.picture import render_brightness
+from rewas_engine.whole_files import save_whole_array, write_whole_text
 
 SHARD_CLIPS = 250
 FULL_SCALE = 32767
@@ -100,7 +100,7 @@ class WorldCorpus:
         if not cache.is_file():
             waveforms = self.waveforms().waveforms
             parts = [front_end.log_mel(part.float() / FULL_SCALE).half().numpy() for part in waveforms.split(64, dim=0)]
-            _save(cache, np.concatenate(parts))
+            save_whole_array(cache, np.concatenate(parts))
         return torch.from_numpy(np.load(cache))
 
     def sounds(self, front_end: AudioFrontEnd, embed: Callable[[Sequence[str]], torch.Tensor]) -> SoundCorpus:
@@ -169,9 +169,9 @@ def _write_shard(folder: str, clips: int, pictures: int, first_seed: int, index:
         onsets.append(_told_onsets(scene))
         if clip < pictures:
             frames.append(render_brightness(scene, frame_rate=FRAME_RATE, width=FRAME_SIZE, height=FRAME_SIZE))
-    _save(_shard_path(Path(folder), index, "sound.npy"), np.stack(sounds))
+    save_whole_array(_shard_path(Path(folder), index, "sound.npy"), np.stack(sounds))
     if frames:
-        _save(_shard_path(Path(folder), index, "picture.npy"), np.stack(frames))
+        save_whole_array(_shard_path(Path(folder), index, "picture.npy"), np.stack(frames))
     _save_json(_shard_path(Path(folder), index, "onsets.json"), onsets)
     # Written last: its presence says that the shard is whole.
     _save_json(_shard_path(Path(folder), index, "json"), captions)
@@ -187,16 +187,7 @@ def _told_onsets(scene: Scene) -> list[list[float]] | None:
 
 
 def _save_json(path: Path, document: object) -> None:
-    unfinished = path.with_name(f"{path.name}.partial")
-    unfinished.write_text(json.dumps(document), "utf-8")
-    unfinished.replace(path)
-
-
-def _save(path: Path, array: NDArray[np.generic]) -> None:
-    # Stages may run beside each other on the same clips.
-    unfinished = path.with_name(f"{path.stem}.{os.getpid()}.partial.npy")
-    np.save(unfinished, array)
-    unfinished.replace(path)
+    write_whole_text(path, json.dumps(document))
 
 
 def brightness(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:

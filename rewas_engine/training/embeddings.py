@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
+
+from rewas_engine.whole_files import save_whole_array
 
 _PROBE = "Two dogs bark at a passing train, then rain begins to fall on a tin roof."
 """An encoder is known again by what it makes of these words."""
@@ -31,10 +32,7 @@ def embedded_captions(
     if rows is None or rows.shape[1:] != probe.shape[1:] or not torch.allclose(rows[:1], probe, rtol=0, atol=1e-3):
         parts = [embed(distinct[start : start + _CAPTIONS_AT_ONCE]).cpu() for start in _starts(len(distinct))]
         rows = torch.cat([probe, *parts]).float()
-        # Stages may run beside each other on the same clips.
-        unfinished = path.with_name(f"{path.stem}.{os.getpid()}.partial.npy")
-        np.save(unfinished, rows.numpy())
-        unfinished.replace(path)
+        save_whole_array(path, rows.numpy())
     row_of = {caption: row for row, caption in enumerate(distinct, start=1)}
     return rows[[row_of[caption] for caption in captions]]
 

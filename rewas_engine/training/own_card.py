@@ -23,6 +23,7 @@ from rewas_engine.training.beginning import NOTHING
 from rewas_engine.training.card import FIGURES_FILE
 from rewas_engine.training.config import StarterConfig
 from rewas_engine.training.recordings import HeldOutClips, Recordings
+from rewas_engine.whole_files import write_whole_text
 
 if TYPE_CHECKING:
     from rewas_engine.training.own_pack import PackTerms
@@ -117,7 +118,7 @@ def write_own_card(
     """
     facts = recordings.facts()
     document = {"figures": dict(figures), "data": facts, "began": dict(began), "config": asdict(config)}
-    _write(path / FIGURES_FILE, json.dumps(document, indent=1) + "\n")
+    write_whole_text(path / FIGURES_FILE, json.dumps(document, indent=1) + "\n")
     trained = facts["recordings"] - facts["held_out_recordings"]
     minutes = facts["training_duration_s"] / 60
     text = f"""# {terms.name}
@@ -155,7 +156,7 @@ Seed {config.seed}, on {platform.machine()} (device {config.device}, {torch.get_
 - The rate is 16 kHz, so there is nothing above 8 kHz.
 - Few recordings are learnt by heart: what it makes may come close to one of them.
 """
-    _write(path / "README.md", text)
+    write_whole_text(path / "README.md", text)
 
 
 def _origin(began: Mapping[str, str], continued: PackInfo | None) -> str:
@@ -196,9 +197,3 @@ the picture's rate, and as good as within 0.2 s; "motion" is plain difference of
 | figure | value |
 |---|---|
 {rows}"""
-
-
-def _write(path: Path, text: str) -> None:
-    unfinished = path.with_name(f".{path.name}.partial")
-    unfinished.write_text(text, "utf-8")
-    unfinished.replace(path)

@@ -24,6 +24,7 @@ from rewas_engine.training.loop import TrainingStopped
 from rewas_engine.training.manifests import LeftOut
 from rewas_engine.training.picture_stage import PictureCorpus
 from rewas_engine.training.stages import SoundCorpus, WaveformCorpus
+from rewas_engine.whole_files import save_whole_array, write_whole_text
 
 SHARD_RECORDINGS = 8
 HELD_OUT_SHARE = 0.1
@@ -237,9 +238,7 @@ class Recordings:
                 f"The folder {self.folder} holds clips of other recordings or settings.",
                 "Train into another folder, or remove it.",
             )
-        unfinished = path.with_suffix(".partial")
-        unfinished.write_text(json.dumps(ours), "utf-8")
-        unfinished.replace(path)
+        write_whole_text(path, json.dumps(ours))
 
     def _fingerprint(self) -> str:
         rows = [
@@ -281,14 +280,11 @@ class Recordings:
                     }
                 )
         if sounds:
-            _save(self._shard(index, "sound.npy"), np.concatenate(sounds))
+            save_whole_array(self._shard(index, "sound.npy"), np.concatenate(sounds))
         if frames:
-            _save(self._shard(index, "picture.npy"), np.concatenate(frames))
+            save_whole_array(self._shard(index, "picture.npy"), np.concatenate(frames))
         # Written last: its presence says that the shard is whole.
-        text = self._shard(index, "json")
-        unfinished = text.with_suffix(".partial")
-        unfinished.write_text(json.dumps({"clips": entries, "left_out": left_out}), "utf-8")
-        unfinished.replace(text)
+        write_whole_text(self._shard(index, "json"), json.dumps({"clips": entries, "left_out": left_out}))
 
     def _gathered(self, kind: str) -> NDArray[Any]:
         paths = [self._shard(index, f"{kind}.npy") for index in range(self._shard_count)]
@@ -308,7 +304,7 @@ class Recordings:
         if not cache.is_file():
             waveforms = torch.from_numpy(self._gathered("sound"))
             log_mels = [front_end.log_mel(part.float() / FULL_SCALE).half().numpy() for part in waveforms.split(64)]
-            _save(cache, np.concatenate(log_mels))
+            save_whole_array(cache, np.concatenate(log_mels))
         kept: NDArray[np.float16] = np.load(cache)
         return kept
 
@@ -322,9 +318,3 @@ def _caption_of(recording: Recording, position: int) -> str:
 def _drawn(source: tuple[bool, str]) -> str:
     """A place in a lottery that stays where it is when other recordings come and go."""
     return hashlib.sha256(f"held out: {source[1]}".encode()).hexdigest()
-
-
-def _save(path: Path, array: NDArray[Any]) -> None:
-    unfinished = path.with_name(f"{path.stem}.partial.npy")
-    np.save(unfinished, array)
-    unfinished.replace(path)

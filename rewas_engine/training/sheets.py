@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from rewas_engine.energy import SILENCE_NATS, FloatArray
+from rewas_engine.whole_files import written_whole
 
 SMOOTHED_STEPS = 50
 
@@ -78,6 +79,5 @@ def _save(figure: object, path: Path) -> None:
 
     assert isinstance(figure, Figure)
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.stem}.partial.png")
-    figure.savefig(unfinished, dpi=100)
-    unfinished.replace(path)
+    with written_whole(path) as unfinished:
+        figure.savefig(unfinished, dpi=100)

@@ -15,7 +15,7 @@ import numpy as np
 
 from rewas_engine.clip import LONGEST_S
 from rewas_engine.energy import LOUDEST_NATS, SILENCE_NATS, SILENT_BELOW_NATS, EnergyCurve
-from rewas_engine.energy_events import Nats, audible, events_named, outline, with_event, without_event
+from rewas_engine.energy_events import EnergyEvent, Nats, audible, events_named, outline, with_event, without_event
 from rewas_engine.errors import SettingsError
 
 LARGEST_CHANGE_NATS = 20.0
@@ -292,8 +292,12 @@ class MoveEvent(EnergyEdit):
         (event,) = events_named(curve, (self.number,))
         _check_within(self, self.to_s, curve)
         values = audible(curve)
-        first_value = event.first_value + (self.to_s - event.time_s) * float(curve.rate_hz)
-        return with_event(without_event(values, event), outline(values, event), first_value, event.peak_nats)
+        return with_event(
+            without_event(values, event),
+            outline(values, event),
+            _first_value_at(self.to_s, event, curve),
+            event.peak_nats,
+        )
 
     def __str__(self) -> str:
         return f"move event {self.number} to {_number(self.to_s)}"
@@ -314,11 +318,15 @@ class DuplicateEvent(EnergyEdit):
         (event,) = events_named(curve, (self.number,))
         _check_within(self, self.to_s, curve)
         values = audible(curve)
-        first_value = event.first_value + (self.to_s - event.time_s) * float(curve.rate_hz)
-        return with_event(values, outline(values, event), first_value, event.peak_nats)
+        return with_event(values, outline(values, event), _first_value_at(self.to_s, event, curve), event.peak_nats)
 
     def __str__(self) -> str:
         return f"duplicate event {self.number} to {_number(self.to_s)}"
+
+
+def _first_value_at(onset_s: float, event: EnergyEvent, curve: EnergyCurve) -> float:
+    """Where on a curve an event begins once its onset lies at another time."""
+    return event.first_value + (onset_s - event.time_s) * float(curve.rate_hz)
 
 
 def _faded(values: Nats, distances_s: Nats, length_s: float) -> Nats:

@@ -26,6 +26,13 @@ ServerOption = Annotated[
     str | None, typer.Option("--server", metavar="HOST:PORT", help="Work on this server instead of in this process.")
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print exactly one JSON object on standard output.")]
+TrainingConfigOption = Annotated[
+    Path | None, typer.Option("--config", metavar="FILE", dir_okay=False, help="Settings that differ (TOML).")
+]
+TrainingStageOption = Annotated[
+    list[str] | None,
+    typer.Option("--stage", metavar="NAME", help="Run this stage only; give it once for each. Default: all."),
+]
 PlotOption = Annotated[
     Path | None, typer.Option("--plot", metavar="FILE", dir_okay=False, help="Draw the energy into this PNG file.")
 ]

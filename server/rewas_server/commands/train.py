@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from rewas_server.commands.options import JsonOption
+from rewas_server.commands.options import JsonOption, TrainingConfigOption, TrainingStageOption
 from rewas_server.commands.train_pack import pack
 from rewas_server.commands.train_world import world
 from rewas_server.commands.training_lines import training_lines
@@ -24,14 +24,8 @@ def starter(
         Path,
         typer.Option("--output", "-o", metavar="DIR", file_okay=False, help="Corpus, checkpoints and pack go here."),
     ] = Path("training-runs/starter"),
-    config: Annotated[
-        Path | None,
-        typer.Option("--config", metavar="FILE", dir_okay=False, help="Settings that differ (TOML)."),
-    ] = None,
-    stage: Annotated[
-        list[str] | None,
-        typer.Option("--stage", metavar="NAME", help="Run this stage only; give it once for each. Default: all."),
-    ] = None,
+    config: TrainingConfigOption = None,
+    stage: TrainingStageOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Train the starter pack from nothing: synthetic clips, codec, base, adapter, vocoder, picture to energy, pack.

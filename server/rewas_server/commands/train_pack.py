@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rewas_server.commands.options import JsonOption
+from rewas_server.commands.options import JsonOption, TrainingConfigOption, TrainingStageOption
 from rewas_server.commands.training_lines import training_lines
 from rewas_server.console import INTERRUPTED, Printer, interruptible, note
 
@@ -73,13 +73,8 @@ def pack(
     ] = None,
     hop: Annotated[float, typer.Option(metavar="SECONDS", help="From the start of a clip to the next one's.")] = 2.56,
     most_clips: Annotated[int, typer.Option(metavar="N", help="Clips of one recording at most.")] = 40,
-    config: Annotated[
-        Path | None, typer.Option("--config", metavar="FILE", dir_okay=False, help="Settings that differ (TOML).")
-    ] = None,
-    stage: Annotated[
-        list[str] | None,
-        typer.Option("--stage", metavar="NAME", help="Run this stage only; give it once for each. Default: all."),
-    ] = None,
+    config: TrainingConfigOption = None,
+    stage: TrainingStageOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Train a pack on your own recordings: sounds, or videos with sound, and words for each.

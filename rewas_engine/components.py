@@ -20,6 +20,7 @@ from rewas_engine.models.motion import MotionEncoder
 from rewas_engine.models.motionformer import MotionFormer
 from rewas_engine.models.phi import Phi
 from rewas_engine.models.text import ClapTextEncoder, SentenceEncoder
+from rewas_engine.models.text_projection import TextProjection
 from rewas_engine.models.vocoder import SpectralVocoder
 
 CONFIG_FILE = "config.json"
@@ -36,6 +37,7 @@ _DIFFUSERS_CLASSES = {
         PatchAutoencoder,
         Phi,
         SpectralVocoder,
+        TextProjection,
         UNet2DConditionModel,
     )
 }

@@ -28,8 +28,9 @@ DESCRIPTION_FILE = "pack.toml"
 DEFAULT_PACK = "starter"
 ROLES = ("text_encoder", "video_encoder", "phi", "codec", "denoiser", "adapter", "schedule", "vocoder")
 """What every pack has; each stands in the folder of its name."""
-OPTIONAL_ROLES = ("joint",)
-"""What a pack may have: a joint space of words, pictures and sounds, without which it cannot hold them together."""
+OPTIONAL_ROLES = ("text_projection", "joint")
+"""What a pack may have: what its text encoder's embeddings pass through before they are sounded, and a joint space of
+words, pictures and sounds, without which it cannot hold them together."""
 SEARCH_PATH_VARIABLE = "REWAS_PACKS"
 
 

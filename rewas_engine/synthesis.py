@@ -170,6 +170,8 @@ class SoundMaker:
 
     def _embedded(self, prompts: Sequence[str]) -> torch.Tensor:
         embedded: torch.Tensor = self._components["text_encoder"](list(prompts)).to(self._device)
+        if "text_projection" in self._components:
+            embedded = self._components["text_projection"](embedded)
         return embedded
 
     def _latent_shape(self, frames: int) -> tuple[int, int, int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from functools import cached_property
 
 import numpy as np
@@ -90,12 +91,12 @@ def bench_clips(
     for class_name in classes:
         watch.tell("Making the clips", len(clips), len(classes) * clips_per_class)
         for number, scene in enumerate(split.audible(class_name, clips_per_class)):
-            clips.append(bench_clip(scene, number, len(clips), front_end))
+            clips.append(bench_clip(scene, Fraction(number, clips_per_class), len(clips), front_end))
     return clips
 
 
-def bench_clip(scene: Scene, number: int, seed: int, front_end: AudioFrontEnd) -> BenchClip:
-    """A scene made ready; its words are the class's, in turn by number."""
+def bench_clip(scene: Scene, place: Fraction, seed: int, front_end: AudioFrontEnd) -> BenchClip:
+    """A scene made ready. place: of its words among all those of the class, from 0 to below 1."""
     sound = normalised(render_sound(scene))
     log_mel = front_end.log_mel(torch.from_numpy(sound)[None])[0].numpy()
     plain, unseen = captions(scene.class_name), held_out_captions(scene.class_name)
@@ -104,8 +105,8 @@ def bench_clip(scene: Scene, number: int, seed: int, front_end: AudioFrontEnd) -
         sound,
         log_mel,
         log_mel.mean(axis=-1),
-        plain[number % len(plain)],
-        unseen[number % len(unseen)],
+        plain[int(place * len(plain))],
+        unseen[int(place * len(unseen))],
         seed,
     )
 

@@ -17,7 +17,7 @@ from rewas_engine.packs import PackDescription
 from rewas_engine.synthesis import SamplingSettings
 from rewas_engine.whole_files import save_whole_array
 
-_OF_THE_SOUND = ("denoiser", "adapter", "codec", "schedule", "text_encoder")
+_OF_THE_SOUND = ("denoiser", "adapter", "codec", "schedule", "text_encoder", "text_projection")
 """Parts of a pack that decide what is generated, as their files begin."""
 
 

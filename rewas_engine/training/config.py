@@ -31,6 +31,9 @@ MAY_BE_ZERO = (
     "onsets_share",
     "texture_share",
     "energy_weight",
+    "onsets_weight",
+    "texture_weight",
+    "silence_weight",
     "vocoder_corrections",
     "prompt_noise",
     "strangers",
@@ -61,6 +64,8 @@ class StarterConfig:
     widths: tuple[int, ...] = (64, 128, 256)
     heads: tuple[int, ...] = (2, 4, 8)
     denoiser: DenoiserRecipe = field(default_factory=DenoiserRecipe)
+    words: LoopConfig = field(default_factory=lambda: LoopConfig(steps=1500, learning_rate=1e-3))
+    words_hidden: int = 512
     base: LoopConfig = field(default_factory=lambda: LoopConfig(steps=4000, learning_rate=6e-4))
     adapter: LoopConfig = field(default_factory=lambda: LoopConfig(steps=1200, learning_rate=6e-4))
     vocoder: LoopConfig = field(default_factory=lambda: LoopConfig(steps=2400, learning_rate=1e-3))

@@ -45,6 +45,7 @@ class ContinuedConfig(StarterConfig):
     """
 
     start_from: str = "starter"
+    words: LoopConfig = field(default_factory=lambda: _gentle(300, 3e-4))
     base: LoopConfig = field(default_factory=lambda: _gentle(600, 2e-4))
     adapter: LoopConfig = field(default_factory=lambda: _gentle(300, 2e-4))
     vocoder: LoopConfig = field(default_factory=lambda: _gentle(500, 3e-4))

@@ -76,6 +76,10 @@ class WorldCorpus:
             )
         path.write_text(json.dumps(ours), "utf-8")
 
+    def scenes(self) -> list[Scene]:
+        """What happens in each clip."""
+        return [sample_scene(self.first_seed + clip) for clip in range(self.clips)]
+
     def captions(self) -> list[str]:
         """One caption for each clip."""
         texts: list[str] = []

@@ -20,7 +20,7 @@ from rewas_engine.training.corpus import WorldCorpus
 from rewas_engine.training.embeddings import embedded_captions
 from rewas_engine.training.loop import LossFunction, lower_precision
 from rewas_engine.training.strangers import strangers
-from rewas_engine.training.world import CLASS_NAMES, captions, sample_scene
+from rewas_engine.training.world import CLASS_NAMES, captions
 
 NO_CLASS = -1
 DEVELOPMENT_SHARE = 1 / 12
@@ -114,7 +114,7 @@ def world_clips(
     source is off screen, whose picture does not. The words are those that the world has for its scenes now: they grow
     more often than the scenes change.
     """
-    scenes = [sample_scene(corpus.first_seed + clip) for clip in range(corpus.clips)]
+    scenes = corpus.scenes()
     are_seen = corpus.pictures == corpus.clips
     usable = [not scene.is_silent and not (are_seen and scene.off_screen) for scene in scenes]
     behind = [NO_CLASS if scene.ambience is None else _number(scene.ambience.class_name) for scene in scenes]

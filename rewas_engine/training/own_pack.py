@@ -104,7 +104,7 @@ class RecordingsTraining(StarterTraining):
         words = sorted(set(self.recordings.captions()))
         listed = ", ".join(words[:5]) + (" …" if len(words) > 5 else "")
         write_pack(
-            {**self._carried_over(), **{role: self._load(role, name) for role, name in COMPONENT_CLASSES.items()}},
+            {**self._carried_over(), **self._components()},
             path,
             schedule=self.schedule(),
             sentence_encoder=SENTENCE_ENCODER,

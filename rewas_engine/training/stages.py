@@ -16,6 +16,7 @@ from rewas_engine.energy import SILENCE_NATS
 from rewas_engine.mel import AudioFrontEnd
 from rewas_engine.models.adapter import EnergyAdapter
 from rewas_engine.models.codec import PatchAutoencoder
+from rewas_engine.models.text_projection import TextProjection
 from rewas_engine.models.vocoder import SpectralVocoder
 from rewas_engine.training.loop import LossFunction, lower_precision
 
@@ -27,6 +28,12 @@ QUIETEST_LEVEL = 0.02
 
 CLOSE_NATS = 0.1
 """Errors of energy above this count by their size, below it by their square."""
+
+FAINT_NATS = 0.5
+"""What is louder than silence by so much is heard."""
+
+RISE_FRAMES = 3
+"""An onset is a rise within so many mel frames."""
 
 UNSTEERED_WITHOUT_WORDS = 0.7
 """Share of the clips without controls that have no words either, while the adapter is trained."""
@@ -56,8 +63,10 @@ class DenoiserRecipe:
     clips take the place of crops. text_dropout: share of clips whose prompt is taken away from the base.
     hint_dropout: share of clips whose controls are taken away from the adapter. quietest_nats: each clip is made
     quieter by up to so much. onsets_share, texture_share: share of clips that are steered by onsets and not by energy,
-    and of those that are given the texture too. energy_weight: of the error of the predicted clip's energy, in nats,
-    beside the denoising loss. prompt_noise: standard deviation of what is added to each component of a
+    and of those that are given the texture too. energy_weight, onsets_weight, texture_weight: of the errors of
+    the predicted clip's energy, its rises and its texture, in nats, beside the denoising loss. silence_weight: of that
+    loss where nothing sounds, against 1 where something does. louder_of: so many crops of a clip are drawn, and the
+    one in which most sounds is taken. prompt_noise: standard deviation of what is added to each component of a
     prompt, so that words that were never read land near those that were.
     """
 
@@ -67,9 +76,13 @@ class DenoiserRecipe:
     text_dropout: float = 0.15
     hint_dropout: float = 0.12
     quietest_nats: float = 2.5
-    onsets_share: float = 0.3
-    texture_share: float = 0.25
-    energy_weight: float = 0.3
+    onsets_share: float = 0.4
+    texture_share: float = 0.3
+    energy_weight: float = 0.4
+    onsets_weight: float = 0.2
+    texture_weight: float = 0.2
+    silence_weight: float = 0.3
+    louder_of: int = 3
     prompt_noise: float = 0.5
 
 
@@ -87,8 +100,21 @@ class DenoiserBatch:
 class DenoiserBatches:
     """Batches that depend on nothing but the step's generator."""
 
-    def __init__(self, corpus: SoundCorpus, codec: PatchAutoencoder, recipe: DenoiserRecipe) -> None:
-        self.corpus, self.codec, self.recipe = corpus, codec, recipe
+    def __init__(
+        self,
+        corpus: SoundCorpus,
+        codec: PatchAutoencoder,
+        recipe: DenoiserRecipe,
+        projection: TextProjection | None = None,
+    ) -> None:
+        self.corpus, self.codec, self.recipe, self.projection = corpus, codec, recipe, projection
+        # One value for each position of the latent: a crop begins at one of them.
+        self._energies = torch.cat(
+            [
+                part.float().mean(dim=-1).unflatten(1, (-1, codec.config.patch_size)).mean(dim=-1)
+                for part in corpus.log_mels.split(256)
+            ]
+        )
 
     def draw(self, whole: bool, generator: torch.Generator) -> DenoiserBatch:
         """The clips of one step, on the codec's device; every prompt is there."""
@@ -97,7 +123,7 @@ class DenoiserBatches:
         # A whole clip costs what several crops do: fewer of them keep the steps alike.
         size = max(1, recipe.batch_size * recipe.crop_frames // frames)
         rows = torch.randint(len(log_mels), (size,), generator=generator)
-        starts = torch.randint((log_mels.shape[1] - frames) // patch + 1, (size,), generator=generator) * patch
+        starts = self._starts(rows, frames // patch, generator) * patch
 
         def cropped(clips: torch.Tensor) -> torch.Tensor:
             parts = [clips[row, start : start + frames] for row, start in zip(rows, starts, strict=True)]
@@ -111,7 +137,7 @@ class DenoiserBatches:
             latents = self.codec.encode(crops[:, None]).latent_dist.mode() * self.codec.config.scaling_factor
         return DenoiserBatch(
             latents,
-            prompts.to(self.codec.device),
+            self._projected(prompts.to(self.codec.device)),
             crops,
             cropped(self.corpus.onsets),
             self.corpus.has_onsets[rows].to(self.codec.device),
@@ -120,7 +146,30 @@ class DenoiserBatches:
     def without_words(self, prompts: torch.Tensor, share: float, generator: torch.Generator) -> torch.Tensor:
         """Prompts [B, D], that share of them emptied."""
         emptied = (torch.rand(len(prompts), generator=generator) < share).to(prompts.device)
-        return torch.where(emptied[:, None], self.corpus.empty_prompt.to(prompts), prompts)
+        empty = self._projected(self.corpus.empty_prompt[None].to(prompts))
+        return torch.where(emptied[:, None], empty, prompts)
+
+    def weights(self, log_mels: torch.Tensor) -> torch.Tensor:
+        """How much the positions of latents [B, 1, T', 1] of log-mels [B, T, bins] count; their mean is 1 in each clip.
+
+        A short sound would else be a small part of a clip that is mostly silence.
+        """
+        sounding = log_mels.mean(dim=-1).unflatten(1, (-1, self.codec.config.patch_size)).amax(dim=-1)
+        audible = (sounding > SILENCE_NATS + FAINT_NATS).float()
+        weights = self.recipe.silence_weight + (1 - self.recipe.silence_weight) * audible
+        return (weights / weights.mean(dim=1, keepdim=True))[:, None, :, None]
+
+    def _starts(self, rows: torch.Tensor, positions: int, generator: torch.Generator) -> torch.Tensor:
+        """Where the crops of clips begin, [B] positions of the latent."""
+        room = self._energies.shape[1] - positions + 1
+        drawn = torch.randint(room, (self.recipe.louder_of, len(rows)), generator=generator)
+        sums = nn.functional.pad((self._energies[rows] - SILENCE_NATS).cumsum(dim=1), (1, 0))
+        heard = sums.gather(1, drawn.T + positions) - sums.gather(1, drawn.T)
+        return drawn.T.gather(1, heard.argmax(dim=1, keepdim=True))[:, 0]
+
+    def _projected(self, prompts: torch.Tensor) -> torch.Tensor:
+        projected: torch.Tensor = prompts if self.projection is None else self.projection(prompts)
+        return projected
 
     def controls(self, batch: DenoiserBatch, generator: torch.Generator) -> ControlBatch:
         """What the adapter is told of a batch: energy sharp or softened, or onsets instead, some with their texture."""
@@ -150,7 +199,7 @@ def base_loss(
         prompts = batches.without_words(batch.prompts, batches.recipe.text_dropout, generator)
         with lower_precision(noisy.device):
             predicted = denoiser(noisy, timesteps, encoder_hidden_states=None, class_labels=prompts).sample
-        return nn.functional.mse_loss(predicted.float(), velocity)
+        return _weighted_error(predicted, velocity, batches.weights(batch.log_mels))
 
     return loss_of
 
@@ -165,8 +214,8 @@ def adapter_loss(
 ) -> LossFunction:
     """The adapter on the frozen base: the same loss, with controls as a hint that is sometimes taken away.
 
-    Where the energy is given, the error of the energy of the clip that the prediction amounts to is added: the hint
-    holds all that is needed for it at every noise level.
+    Of each control that is given, the error of the clip that the prediction amounts to is added: the hint holds all
+    that is needed for energy and texture at every noise level, and for where sounds begin and where they do not.
     """
     codec = batches.codec
     signal_rates = schedule.alphas_cumprod.sqrt()
@@ -192,20 +241,40 @@ def adapter_loss(
                 down_block_additional_residuals=skips,
                 mid_block_additional_residual=middle,
             ).sample
-        loss = nn.functional.mse_loss(predicted.float(), velocity)
-        if batches.recipe.energy_weight == 0:
-            return loss
+        loss = _weighted_error(predicted, velocity, batches.weights(batch.log_mels))
         signal = signal_rates.to(noisy.device)[timesteps][:, None, None, None]
         clips = signal * noisy - (1 - signal.square()).sqrt() * predicted.float()
         decoded = codec.decode(clips / codec.config.scaling_factor).sample[:, 0]
         # Below silence there is nothing: a sound is cut off there too, and its loudest bins are what is left.
-        energies = decoded.clamp(min=SILENCE_NATS).mean(dim=-1)
-        # Not the square: what the hint says outright is to be followed closely, in quiet frames as in loud ones.
-        wanted = batch.log_mels.mean(dim=-1)
-        errors = nn.functional.smooth_l1_loss(energies, wanted, beta=CLOSE_NATS, reduction="none").mean(dim=-1)
-        return loss + batches.recipe.energy_weight * (errors * controls.given[:, 0]).mean()
+        decoded = decoded.clamp(min=SILENCE_NATS)
+        energies, wanted = decoded.mean(dim=-1), batch.log_mels.mean(dim=-1)
+        recipe = batches.recipe
+        errors = torch.stack(
+            [
+                recipe.energy_weight * _distance(energies, wanted),
+                recipe.onsets_weight * _distance(_rises(energies), _rises(wanted)),
+                recipe.texture_weight * _distance(measured_textures(decoded), controls.textures),
+            ],
+            dim=1,
+        )
+        return loss + (errors * controls.given).sum(dim=1).mean()
 
     return loss_of
+
+
+def _weighted_error(predicted: torch.Tensor, wanted: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+    return ((predicted.float() - wanted).square() * weights).mean()
+
+
+def _distance(made: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
+    """Of each clip, [B]. Not the square: what the hint says is to be followed in quiet frames as in loud ones."""
+    errors = nn.functional.smooth_l1_loss(made, wanted, beta=CLOSE_NATS, reduction="none")
+    return errors.flatten(1).mean(dim=1)
+
+
+def _rises(energies: torch.Tensor) -> torch.Tensor:
+    """By how much energies [B, T] rise within RISE_FRAMES."""
+    return (energies[:, RISE_FRAMES:] - energies[:, :-RISE_FRAMES]).clamp(min=0)
 
 
 def softened_energies(energies: torch.Tensor) -> torch.Tensor:

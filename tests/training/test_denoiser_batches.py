@@ -1,0 +1,101 @@
+"""How base and adapter see the clips: crops in which something sounds, silence that counts for less, losses by hand."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from rewas_engine.energy import SILENCE_NATS
+from rewas_engine.models.codec import PatchAutoencoder
+from rewas_engine.models.text_projection import TextProjection
+from rewas_engine.training.stages import (
+    RISE_FRAMES,
+    DenoiserBatches,
+    DenoiserRecipe,
+    SoundCorpus,
+    _rises,
+    _weighted_error,
+)
+
+RECIPE = DenoiserRecipe(batch_size=16, crop_frames=64, quietest_nats=0.0, prompt_noise=0.0)
+LATE = slice(448, 512)
+
+
+def corpus(sounding: slice = LATE) -> SoundCorpus:
+    """Six clips of 512 frames that sound in one place only."""
+    log_mels = torch.full((6, 512, 64), SILENCE_NATS)
+    log_mels[:, sounding] = -3.0
+    prompts = torch.randn(6, 384, generator=torch.Generator().manual_seed(0))
+    return SoundCorpus(log_mels.half(), prompts, torch.ones(384), torch.zeros(6, 512), torch.ones(6).bool())
+
+
+@pytest.fixture(scope="module")
+def codec() -> PatchAutoencoder:
+    codec = PatchAutoencoder()
+    codec.fit(torch.randn(4, 64, 64, generator=torch.Generator().manual_seed(0)).cumsum(dim=1) - 6)
+    return codec
+
+
+def heard_share(louder_of: int, codec: PatchAutoencoder) -> float:
+    batches = DenoiserBatches(corpus(), codec, replace(RECIPE, louder_of=louder_of))
+    drawn = [batches.draw(False, torch.Generator().manual_seed(seed)) for seed in range(20)]
+    return float(torch.cat([(batch.log_mels > -4).any(dim=(1, 2)) for batch in drawn]).float().mean())
+
+
+def test_of_several_crops_the_one_that_sounds_is_taken(codec) -> None:
+    assert heard_share(1, codec) < 0.25
+    assert heard_share(8, codec) > 0.6
+
+
+def test_crops_still_begin_anywhere_where_it_sounds_throughout(codec) -> None:
+    sounding = corpus(slice(0, 512))
+    steps = sounding.log_mels + torch.linspace(-1, 0, 512)[None, :, None]
+    batches = DenoiserBatches(replace(sounding, log_mels=steps.half()), codec, replace(RECIPE, louder_of=3))
+    firsts = torch.cat([batches.draw(False, torch.Generator().manual_seed(s)).log_mels[:, 0, 0] for s in range(20)])
+    assert firsts.min() < -3.8
+    assert firsts.max() > -3.2
+
+
+def test_silence_counts_for_less_where_something_sounds(codec) -> None:
+    batches = DenoiserBatches(corpus(), codec, replace(RECIPE, silence_weight=0.25))
+    weights = batches.weights(corpus().log_mels.float())[:, 0, :, 0]
+    torch.testing.assert_close(weights.mean(dim=1), torch.ones(6))
+    torch.testing.assert_close(weights[:, -1] / weights[:, 0], torch.full((6,), 4.0))
+    silent = batches.weights(torch.full((2, 512, 64), SILENCE_NATS))
+    torch.testing.assert_close(silent, torch.ones_like(silent))
+
+
+def test_errors_are_weighted_over_time() -> None:
+    weights = torch.tensor([2.0, 0.0])[None, None, :, None]
+    wanted = torch.zeros(1, 8, 2, 16)
+    wrong = wanted.clone()
+    wrong[:, :, 1] = 5.0
+    assert _weighted_error(wrong, wanted, weights) == 0
+    assert _weighted_error(wrong.flip(2), wanted, weights) == 25
+
+
+def test_rises_are_what_grows_within_some_frames() -> None:
+    energies = torch.tensor([[0.0] * 5 + [4.0] * 5 + [1.0] * 5])
+    rises = _rises(energies)
+    assert rises.shape == (1, 15 - RISE_FRAMES)
+    assert rises.max() == 4
+    assert int((rises > 0).sum()) == RISE_FRAMES
+
+
+def test_prompts_and_no_prompt_pass_through_the_projection(codec) -> None:
+    projection = TextProjection(384, 4, (3, 2), 1).requires_grad_(False)
+    with torch.no_grad():
+        projection.meanings.copy_(torch.randn(6, 384, generator=torch.Generator().manual_seed(1)))
+    plain, projected = (DenoiserBatches(corpus(), codec, RECIPE, one) for one in (None, projection))
+    first, second = (batches.draw(False, torch.Generator().manual_seed(2)) for batches in (plain, projected))
+    torch.testing.assert_close(second.prompts, projection(first.prompts))
+    emptied = projected.without_words(second.prompts, 1.0, torch.Generator().manual_seed(0))
+    torch.testing.assert_close(emptied[0], projection(torch.ones(1, 384))[0])
+
+
+def test_a_projection_that_is_learnt_gets_gradients(codec) -> None:
+    projection = TextProjection(384, 4, (3, 2), 1)
+    torch.nn.init.normal_(projection.meanings)
+    batches = DenoiserBatches(corpus(), codec, RECIPE, projection)
+    batches.draw(False, torch.Generator().manual_seed(2)).prompts.square().mul(torch.rand(384)).sum().backward()
+    assert all(parameter.grad is not None and parameter.grad.any() for parameter in projection.parameters())

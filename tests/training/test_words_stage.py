@@ -1,0 +1,124 @@
+"""What the captions of the world say, and a projection that learns to read it in words that it never saw."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from zlib import crc32
+
+import pytest
+import torch
+from torch.nn.functional import normalize
+
+from rewas_engine.models.text import SentenceEncoder
+from rewas_engine.training.loop import LoopConfig, train
+from rewas_engine.training.starter import SENTENCE_ENCODER
+from rewas_engine.training.words_stage import (
+    CHOICES,
+    NOTHING_BEHIND,
+    SILENCE,
+    UNSAID,
+    new_text_projection,
+    words_corpus,
+    words_loss,
+)
+from rewas_engine.training.world import AMBIENCE_CLASSES, CLASS_NAMES, held_out_captions, sample_scene
+from rewas_engine.training.world.vocabulary import MODIFIERS, said_modifiers, wordless_captions
+
+
+@pytest.mark.parametrize(
+    ("caption", "said"),
+    [
+        ("a dog barks", set()),
+        ("", set()),
+        ("a dog barks, far away", {"far"}),
+        ("a dog barks, far away and rain", {"far"}),
+        ("knocking, faster and faster", {"accelerating"}),
+        ("knocking, getting faster, loud", {"accelerating", "loud"}),
+        ("knocking, very fast", {"roll"}),
+        ("knocking, fast, with wind far behind", {"fast"}),
+        ("a fast car close by", set()),
+        ("rain, getting louder", {"rising"}),
+    ],
+)
+def test_modifiers_are_read_where_the_world_writes_them(caption: str, said: set[str]) -> None:
+    assert said_modifiers(caption) == said
+
+
+def test_every_modifier_is_read_back() -> None:
+    for name, phrases in MODIFIERS.items():
+        for words in phrases:
+            assert name in said_modifiers(f"rain, {words}") & said_modifiers(f"rain, {words}; quieter: wind")
+
+
+def test_words_that_name_nothing_hold_no_class() -> None:
+    captions = wordless_captions()
+    assert "" in captions
+    assert "the sound of something" in captions
+    assert not any(caption.endswith((",", ":", "-", " ")) for caption in captions)
+
+
+def numbered(texts: Sequence[str]) -> torch.Tensor:
+    """Stands for a sentence encoder where it does not matter what is read."""
+    return torch.stack(
+        [torch.randn(8, generator=torch.Generator().manual_seed(crc32(text.encode()))) for text in texts]
+    )
+
+
+def test_captions_are_taken_for_what_their_scenes_are() -> None:
+    scenes = [sample_scene(seed) for seed in range(200)]
+    corpus = words_corpus(scenes, numbered)
+    for row, scene in enumerate(scenes):
+        front, behind = int(corpus.scenes.front[row]), int(corpus.scenes.behind[row])
+        assert front == (SILENCE if scene.is_silent else CLASS_NAMES.index(scene.class_name))
+        if scene.ambience is None:
+            assert behind == NOTHING_BEHIND
+        else:
+            assert AMBIENCE_CLASSES[behind] == scene.ambience.class_name
+    assert {SILENCE, *range(len(CLASS_NAMES))} >= set(corpus.scenes.front.tolist())
+    assert (corpus.wordless.front == UNSAID).all()
+    assert set(corpus.plain.front.tolist()) == set(range(len(CLASS_NAMES)))
+
+
+def test_meanings_move_a_sentence_as_the_captions_do() -> None:
+    corpus = words_corpus([sample_scene(seed) for seed in range(50)], numbered)
+    projection = new_text_projection(corpus, 16, 3.0)
+    assert tuple(projection.config.choices) == CHOICES
+    rows = corpus.plain.front == 0
+    mean = corpus.plain.embeddings[rows].mean(dim=0)
+    said = projection.meanings[0] + projection.meanings[CHOICES[0] + NOTHING_BEHIND]
+    assert torch.cosine_similarity(said, mean, dim=0) > 0.5
+    assert not projection.meanings.requires_grad
+
+
+@pytest.mark.slow
+def test_unread_words_are_drawn_to_their_class(tmp_path: Path) -> None:
+    encoder = SentenceEncoder(**SENTENCE_ENCODER)
+
+    def embed(texts: Sequence[str]) -> torch.Tensor:
+        return torch.cat([encoder(texts[start : start + 64]) for start in range(0, len(texts), 64)]).clone()
+
+    corpus = words_corpus([sample_scene(seed) for seed in range(300)], embed)
+    torch.manual_seed(0)
+    projection = new_text_projection(corpus, 128, encoder.scale)
+    config = LoopConfig(steps=250, learning_rate=2e-3, warmup_steps=10)
+    train("words", projection, words_loss(corpus, projection), config, folder=tmp_path, seed=1)
+    unread = [(number, words) for number, name in enumerate(CLASS_NAMES) for words in held_out_captions(name)]
+    true, sentences = torch.tensor([number for number, _ in unread]), embed([words for _, words in unread])
+
+    def nearest(read: torch.Tensor, unread: torch.Tensor) -> torch.Tensor:
+        middles = torch.stack([normalize(read[corpus.plain.front == n], dim=1).mean(dim=0) for n in range(27)])
+        return normalize(unread, dim=1) @ normalize(middles, dim=1).T
+
+    with torch.inference_mode():
+        before = nearest(corpus.plain.embeddings, sentences)
+        after = nearest(projection(corpus.plain.embeddings), projection(sentences))
+    rows = torch.arange(len(true))
+    assert (after.argmax(dim=1) == true).float().mean() > 0.85
+    assert after[rows, true].mean() > before[rows, true].mean() + 0.1
+
+
+def test_a_step_depends_on_nothing_but_its_generator() -> None:
+    corpus = words_corpus([sample_scene(seed) for seed in range(20)], numbered)
+    loss = words_loss(corpus, new_text_projection(corpus, 8, 2.0))
+    first, again = (float(loss(0, torch.Generator().manual_seed(3)).detach()) for _ in range(2))
+    assert first == again
+    assert first != float(loss(0, torch.Generator().manual_seed(4)).detach())

@@ -12,7 +12,7 @@ from rewas_engine.evaluation.bench import Bench, BenchClip
 from rewas_engine.evaluation.controls import mean_by_class
 from rewas_engine.evaluation.figures import Figure, Section, not_supported
 from rewas_engine.evaluation.greatest_hits import GreatestHitsScore, compare_sounds, mean_scores
-from rewas_engine.evaluation.onsets import OnsetScore, detect_onsets, onset_f1
+from rewas_engine.onsets import OnsetScore, detect_onsets, onset_f1
 from rewas_engine.training.world import EVENT_PATTERNS, SAMPLE_RATE_HZ, STRUCK_CLASSES
 
 COUNTED_PATTERNS = tuple(pattern for pattern in EVENT_PATTERNS if pattern != "roll")

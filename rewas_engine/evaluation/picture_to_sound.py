@@ -14,9 +14,9 @@ from rewas_engine.evaluation.av_align import av_align, motion_peaks
 from rewas_engine.evaluation.bench import Bench, BenchClip
 from rewas_engine.evaluation.controls import followed
 from rewas_engine.evaluation.figures import Figure, Section
-from rewas_engine.evaluation.onsets import detect_onsets
 from rewas_engine.evaluation.pictures import seen_frames
 from rewas_engine.evaluation.words import right_share
+from rewas_engine.onsets import detect_onsets
 from rewas_engine.training.world import SAMPLE_RATE_HZ
 
 CLIPS_SHARE = 5

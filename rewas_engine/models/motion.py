@@ -42,22 +42,42 @@ class MotionEncoder(ModelMixin, ConfigMixin):  # type: ignore[misc]
 
     def forward(self, frames: torch.Tensor) -> torch.Tensor:
         """Tokens [B, T, features] of frames [B, T, H, W], brightness 0 to 1."""
-        batch, count, height, width = frames.shape
+        batch, count = frames.shape[:2]
         centred = frames - frames.mean(dim=(1, 2, 3), keepdim=True)
         even = centred / (centred.square().mean(dim=(1, 2, 3), keepdim=True).sqrt() + 0.05)
-        times = torch.arange(count, device=frames.device)
-        around = [even[:, (times + offset).clamp(0, count - 1)] - even for offset in LOOK_AROUND_FRAMES]
-        planes = torch.stack([even, *(2 * difference for difference in around)], dim=2)
-        maps = nn.functional.silu(self.stem(planes.reshape(batch * count, -1, height, width)))
+        planes, motion = _changes(even)
+        maps = nn.functional.silu(self.stem(planes.flatten(0, 1)))
         for stage in self.stages:
             maps = stage(maps, batch)
-        motion = torch.stack([around[1], around[2]], dim=2).abs().mean(dim=(3, 4)).reshape(batch * count, 2)
-        pooled = torch.cat([maps.mean(dim=(2, 3)), maps.amax(dim=(2, 3)), torch.log(motion + 1e-3)], dim=1)
+        pooled = torch.cat(
+            [maps.mean(dim=(2, 3)), maps.amax(dim=(2, 3)), torch.log(motion.flatten(0, 1) + 1e-3)], dim=1
+        )
         tokens = self.projection(pooled).reshape(batch, count, -1)
         for block in self.over_time:
             tokens = block(tokens)
         result: torch.Tensor = tokens
         return result
+
+
+def _changes(frames: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Frames [B, T, H, W] with twice their differences from those around, [B, T, 1 + len(LOOK_AROUND_FRAMES), H, W].
+
+    The ends are held. Also the mean size [B, T, 2] of the differences from the frames just before and after. Each
+    difference serves the two frames that it lies between: pictures are large, and this is most of what they cost.
+    """
+    count, earlier_later, sizes = frames.shape[1], [], []
+    for lag in sorted({abs(offset) for offset in LOOK_AROUND_FRAMES}):
+        held = torch.cat([frames[:, :1].expand(-1, lag, -1, -1), frames, frames[:, -1:].expand(-1, lag, -1, -1)], dim=1)
+        change = held[:, lag:] - held[:, :-lag]
+        if lag == 1:
+            size = change.abs().mean(dim=(2, 3))
+            sizes = [size[:, :count], size[:, 1:]]
+        if torch.is_autocast_enabled(frames.device.type):
+            # The convolution would do so after they are put together.
+            change = change.to(torch.get_autocast_dtype(frames.device.type))
+        earlier_later += [(-lag, -2 * change[:, :count]), (lag, 2 * change[:, lag:])]
+    differences = [dict(earlier_later)[offset] for offset in LOOK_AROUND_FRAMES]
+    return torch.stack([frames.to(differences[0].dtype), *differences], dim=2), torch.stack(sizes, dim=2)
 
 
 class _PictureBlock(nn.Module):

@@ -59,7 +59,9 @@ def _shape_distance(energies: torch.Tensor, wanted: torch.Tensor) -> torch.Tenso
 def as_slower_footage(frames: torch.Tensor, frame_rate_hz: float, generator: torch.Generator) -> torch.Tensor:
     """Clips [B, T, H, W], half of them as footage of a slower rate that was brought to this one by repeating frames."""
     count = frames.shape[1]
-    slower_hz = SLOWEST_FOOTAGE_HZ + (frame_rate_hz - SLOWEST_FOOTAGE_HZ) * torch.rand(len(frames), generator=generator)
+    # The slower the footage, the harder it is to read: slow rates are drawn more often.
+    faster = torch.rand(len(frames), generator=generator).square()
+    slower_hz = SLOWEST_FOOTAGE_HZ + (frame_rate_hz - SLOWEST_FOOTAGE_HZ) * faster
     slower_hz[torch.rand(len(frames), generator=generator) < 0.5] = frame_rate_hz
     times_s = (torch.arange(count, dtype=torch.float64) + 0.5) / frame_rate_hz
     shown = torch.floor(times_s * slower_hz[:, None].double() + 1e-9) + 0.5

@@ -15,8 +15,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from rewas_engine.control import onset_track
+from rewas_engine.energy import FloatArray
 from rewas_engine.errors import Cancelled, MediaError, SettingsError
 from rewas_engine.mel import AudioFrontEnd
+from rewas_engine.onsets import detect_onsets
 from rewas_engine.results import CancelSignal
 from rewas_engine.training.cutting import ClipFormat, cut_recording
 from rewas_engine.training.listing import Listing, Recording
@@ -30,6 +33,9 @@ SHARD_RECORDINGS = 8
 HELD_OUT_SHARE = 0.1
 """Part of the recordings, of sounds and of videos, that no stage is trained on."""
 FULL_SCALE = 32767
+PLAIN_ONSET_NATS = 1.0
+PLAIN_SHARE = 0.5
+"""A clip has strikes where at least so many of its onsets rise by as much."""
 
 ReportShards = Callable[[int, int], object]
 
@@ -120,16 +126,18 @@ class Recordings:
         return WaveformCorpus(torch.from_numpy(self._gathered("sound")[self._rows]))
 
     def sounds(self, front_end: AudioFrontEnd, embed: Callable[[Sequence[str]], torch.Tensor]) -> SoundCorpus:
-        """All log-mels and sentence embeddings that are trained on; the log-mels are kept beside the shards."""
+        """All that the denoiser is trained on; log-mels and onsets are kept beside the shards.
+
+        Nobody has said when something begins in a recording: it is detected where that is plain, and unknown elsewhere.
+        """
         log_mels = torch.from_numpy(self._log_mels(front_end)[self._rows])
         captions = self.captions()
         distinct = sorted(set(captions))
         embeddings = torch.cat([embed(distinct[start : start + 256]) for start in range(0, len(distinct), 256)])
         row_of = {caption: row for row, caption in enumerate(distinct)}
         prompts = embeddings[[row_of[caption] for caption in captions]]
-        # When something begins in a recording, nobody has said.
-        onsets = torch.zeros(log_mels.shape[:2], dtype=torch.float16)
-        return SoundCorpus(log_mels, prompts, embed([""])[0], onsets, torch.zeros(len(log_mels), dtype=torch.bool))
+        onsets = torch.from_numpy(self._onsets(front_end, log_mels.shape[1])[self._rows])
+        return SoundCorpus(log_mels, prompts, embed([""])[0], onsets, onsets.any(dim=1))
 
     def seen(self, front_end: AudioFrontEnd) -> PictureCorpus:
         """All pictures that are trained on, with the energies of their sounds at the picture's rate.
@@ -291,6 +299,19 @@ class Recordings:
         gathered: NDArray[Any] = np.concatenate([np.load(path) for path in paths if path.is_file()])
         return gathered
 
+    def _onsets(self, front_end: AudioFrontEnd, frames: int) -> NDArray[np.float16]:
+        """Of all clips, [N, frames]; nothing where strikes do not stand out. Kept on disk for each frame rate."""
+        rate_hz = front_end.config.frame_rate_hz
+        cache = self.folder / f"onsets-{frames}-{rate_hz.numerator}-{rate_hz.denominator}.npy"
+        if not cache.is_file():
+            tracks = [
+                onset_track(*plain_strikes(sound / FULL_SCALE, self.clips.sample_rate_hz), frames, float(rate_hz))
+                for sound in self._gathered("sound")
+            ]
+            save_whole_array(cache, np.stack(tracks).astype(np.float16))
+        kept: NDArray[np.float16] = np.load(cache)
+        return kept
+
     def _log_mels(self, front_end: AudioFrontEnd) -> NDArray[np.float16]:
         """Of all clips, [N, T, bins]; kept on disk for each front end."""
         config = front_end.config
@@ -307,6 +328,18 @@ class Recordings:
             save_whole_array(cache, np.concatenate(log_mels))
         kept: NDArray[np.float16] = np.load(cache)
         return kept
+
+
+def plain_strikes(waveform: NDArray[np.floating], sample_rate_hz: int) -> tuple[FloatArray, FloatArray]:
+    """Times [N] in seconds and strengths [N], up to 1, of the onsets of a waveform; none where they are not plain.
+
+    Rain and engines have onsets too for a detector, but faint ones: they are no strikes that one could ask for.
+    """
+    times_s, rises_nats = detect_onsets(waveform, sample_rate_hz)
+    plain = rises_nats >= PLAIN_ONSET_NATS
+    if plain.sum() < PLAIN_SHARE * len(rises_nats) or not plain.any():
+        return np.empty(0), np.empty(0)
+    return times_s[plain], rises_nats[plain] / rises_nats.max()
 
 
 def _caption_of(recording: Recording, position: int) -> str:

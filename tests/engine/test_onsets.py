@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy.sparse import csr_matrix
 from scipy.sparse.csgraph import maximum_bipartite_matching
 
-from rewas_engine.evaluation.onsets import OnsetScore, detect_onsets, match_onsets, onset_f1
+from rewas_engine.onsets import OnsetScore, detect_onsets, match_onsets, onset_f1
 from rewas_engine.training.world import STRUCK_CLASSES, render_sound, sample_scene
 
 RATE_HZ = 16_000

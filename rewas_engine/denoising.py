@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,7 +23,8 @@ class SteeredDenoiser:
     prompts: [N, D], one for each window. empty_prompt: [D]. hints: [N, C, W, F]. starts: [N] first latent position of
     each. guidance_scale: 1 is without the unconditional branch. guided_from: the lowest timestep that is still guided;
     guidance at the end only makes loud frames louder. control_strength: factor of the adapter's residuals; 0 runs the
-    base alone. precision: of the networks' inner arithmetic.
+    base alone. precision: of the networks' inner arithmetic. steered: lowest and highest timestep at which the adapter
+    acts; at others the base is alone.
     """
 
     denoiser: Any
@@ -35,6 +37,7 @@ class SteeredDenoiser:
     control_strength: float
     guided_from: float = 0.0
     precision: torch.dtype = torch.float32
+    steered: tuple[float, float] = (0.0, math.inf)
 
     def __call__(self, latents: torch.Tensor, timestep: torch.Tensor) -> torch.Tensor:
         """Prediction [C, T, F] for latents [C, T, F]: the windows' predictions, blended."""
@@ -65,7 +68,7 @@ class SteeredDenoiser:
     ) -> torch.Tensor:
         residuals: dict[str, Any] = {}
         with torch.autocast(sample.device.type, self.precision, enabled=self.precision != torch.float32):
-            if self.control_strength > 0:
+            if self.control_strength > 0 and self.steered[0] <= timestep <= self.steered[1]:
                 skips, middle = self.adapter(sample, timestep, prompts, hints)
                 residuals = {
                     "down_block_additional_residuals": tuple(self.control_strength * skip for skip in skips),

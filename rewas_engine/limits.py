@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from numbers import Integral
 
 from rewas_engine.energy import EnergyCurve
@@ -9,22 +10,25 @@ from rewas_engine.errors import SettingsError
 from rewas_engine.results import ClipRead
 
 MAX_PROMPT_CHARACTERS = 2000
-MAX_TAKES = 16
+MAX_TAKES = 100
 MAX_STEPS = 1000
 MAX_GUIDANCE_SCALE = 20.0
 MAX_CONTROL_STRENGTH = 2.0
+LONGEST_SOUND_S = 2 * 60 * 60
+"""Of all takes of one request together: they are held in memory until they are delivered."""
+NEGATIVE_GUIDANCE = 2.0
 MAX_SEED = 2**63 - 1
 OUTPUT_RATES_HZ = (16_000, 22_050, 44_100, 48_000, 96_000)
 
 
-def checked_prompt(prompt: str) -> str:
-    """The prompt without spaces around it. Raises SettingsError for one that is empty or too long."""
+def checked_prompt(prompt: str, name: str = "prompt") -> str:
+    """The prompt without spaces around it. Raises SettingsError, with its name, for one that is empty or too long."""
     stripped = prompt.strip()
     if not stripped:
-        raise SettingsError("The prompt is empty.", "Say what should be heard.")
+        raise SettingsError(f"The {name} is empty.", f"Say what should{'' if name == 'prompt' else ' not'} be heard.")
     if len(prompt) > MAX_PROMPT_CHARACTERS:
         raise SettingsError(
-            f"The prompt has {len(prompt)} characters.", f"Say it in at most {MAX_PROMPT_CHARACTERS} characters."
+            f"The {name} has {len(prompt)} characters.", f"Say it in at most {MAX_PROMPT_CHARACTERS} characters."
         )
     return stripped
 
@@ -39,6 +43,26 @@ def check_whole(name: str, value: int, lowest: int, highest: int) -> None:
     """Raises SettingsError for a setting that is not a whole number from lowest to highest."""
     if not isinstance(value, Integral) or not lowest <= value <= highest:
         raise SettingsError(f"{name} is {value}.", f"Give a whole number from {lowest} to {highest}.")
+
+
+def check_length(takes: int, duration_s: Fraction) -> None:
+    """Raises SettingsError where all takes together are longer than one request may be."""
+    if takes * duration_s > LONGEST_SOUND_S:
+        raise SettingsError(
+            f"{takes} takes of {float(duration_s) / 60:.1f} minutes are {float(takes * duration_s) / 3600:.1f} hours.",
+            f"Ask for at most {LONGEST_SOUND_S // 3600} hours of sound at once.",
+        )
+
+
+def checked_part(part: tuple[float, float]) -> tuple[float, float]:
+    """The part of the sampling in which the controls act. Raises SettingsError where it is none within 0 to 1."""
+    begin, end = part
+    if not 0 <= begin < end <= 1:
+        raise SettingsError(
+            f"The controls are to act from {begin:g} to {end:g} of the sampling.",
+            "Give a beginning before the end, both from 0 to 1.",
+        )
+    return float(begin), float(end)
 
 
 def check_covers(energy: EnergyCurve, read: ClipRead) -> None:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -14,11 +13,12 @@ from numpy.typing import NDArray
 
 from rewas_engine.clip import VideoClip, sample_count
 from rewas_engine.clip_reading import read_clip, read_sounding_clip
+from rewas_engine.clock import Clock
 from rewas_engine.components import load_component
-from rewas_engine.conflict import conflict_report, gather_evidence
+from rewas_engine.conflict import FAMILIAR_FROM, conflict_report, gather_evidence
 from rewas_engine.control import Controls
 from rewas_engine.energy import EnergyCurve, FloatArray, energy_agreement
-from rewas_engine.errors import Cancelled, PackError, SettingsError
+from rewas_engine.errors import PackError, SettingsError
 from rewas_engine.joint import JointScorer
 from rewas_engine.limits import (
     MAX_CONTROL_STRENGTH,
@@ -26,39 +26,34 @@ from rewas_engine.limits import (
     MAX_SEED,
     MAX_STEPS,
     MAX_TAKES,
+    NEGATIVE_GUIDANCE,
     OUTPUT_RATES_HZ,
     check_between,
     check_covers,
+    check_length,
     check_whole,
+    checked_part,
     checked_prompt,
 )
 from rewas_engine.media.audio import read_audio, resampled, within_full_scale
 from rewas_engine.mel import AudioFrontEnd, MelConfig, normalised
 from rewas_engine.packs import PackDescription, find_pack, read_pack, verify_files
 from rewas_engine.results import (
+    PRIMARY,
     CancelSignal,
     ClipRead,
     ConflictReport,
     GenerationResult,
     PackInfo,
-    Progress,
     ProgressCallback,
-    StageName,
     Stem,
     Take,
 )
 from rewas_engine.revision import Revision
 from rewas_engine.sampling import steps_run
 from rewas_engine.sight import Sight
-from rewas_engine.synthesis import SamplingSettings, SoundMaker, SoundWindow
-
-_SHARES: dict[StageName, tuple[float, float]] = {
-    "decode": (0.0, 0.05),
-    "energy": (0.05, 0.12),
-    "conflict": (0.12, 0.12),
-    "sample": (0.12, 0.92),
-    "vocode": (0.92, 1.0),
-}
+from rewas_engine.synthesis import Earlier, SamplingSettings, SoundMaker, SoundWindow
+from rewas_engine.takes import best_first, take_faults, take_score
 
 
 class ReWaS:
@@ -110,28 +105,46 @@ class ReWaS:
         return read_clip(clip)
 
     def sampling_settings(
-        self, num_steps: int | None = None, guidance_scale: float | None = None, control_strength: float = 1.0
+        self,
+        num_steps: int | None = None,
+        guidance_scale: float | None = None,
+        control_strength: float = 1.0,
+        control_part: tuple[float, float] = (0.0, 1.0),
+        negative_prompt: str | None = None,
     ) -> SamplingSettings:
-        """Settings with the pack's defaults filled in. Raises SettingsError for one out of its range."""
+        """Settings with the pack's defaults filled in. Raises SettingsError for one out of its range.
+
+        Guidance leads away from a negative prompt: where there is one, the default guidance is at least
+        NEGATIVE_GUIDANCE, and none at all is refused.
+        """
         defaults = self._description.sampling
+        away_from = "" if negative_prompt is None else checked_prompt(negative_prompt, "negative prompt")
+        usual = float(defaults["guidance_scale"])
         settings = SamplingSettings(
             int(defaults["num_steps"]) if num_steps is None else num_steps,
-            float(defaults["guidance_scale"]) if guidance_scale is None else guidance_scale,
+            (max(usual, NEGATIVE_GUIDANCE) if away_from else usual) if guidance_scale is None else guidance_scale,
             control_strength,
             float(defaults["eta"]),
             float(defaults.get("unguided_share", 0.0)),
             str(defaults.get("precision", "float32")),
+            checked_part(control_part),
+            away_from,
         )
         check_whole("num_steps", settings.num_steps, 1, MAX_STEPS)
         check_between("guidance_scale", settings.guidance_scale, 0, MAX_GUIDANCE_SCALE)
         check_between("control_strength", control_strength, 0, MAX_CONTROL_STRENGTH)
+        if away_from and settings.guidance_scale <= 1:
+            raise SettingsError(
+                f"There is a negative prompt, but a guidance_scale of {settings.guidance_scale:g} does not guide.",
+                "Give a guidance_scale above 1, or leave it out.",
+            )
         return settings
 
     def estimate_energy(
         self, clip: VideoClip, *, on_progress: ProgressCallback | None = None, cancel: CancelSignal | None = None
     ) -> EnergyCurve:
         """Energy of the sound that the picture calls for. Raises MediaError, Cancelled."""
-        return self._estimate_energy(self.read_clip(clip), _Clock(on_progress, cancel))
+        return self._estimate_energy(self.read_clip(clip), Clock(on_progress, cancel))
 
     def measure_energy(
         self, clip: VideoClip, *, on_progress: ProgressCallback | None = None, cancel: CancelSignal | None = None
@@ -140,7 +153,7 @@ class ReWaS:
 
         The clip's media may also hold sound alone: a voice, or hands on a table, that perform what another clip lacks.
         """
-        (read, origin_s), clock = read_sounding_clip(clip), _Clock(on_progress, cancel)
+        (read, origin_s), clock = read_sounding_clip(clip), Clock(on_progress, cancel)
         with clock.stage("decode"):
             sound = read_audio(
                 read.path,
@@ -165,7 +178,7 @@ class ReWaS:
 
         Raises SettingsError, MediaError, Cancelled.
         """
-        read, clock = self.read_clip(clip), _Clock(on_progress, cancel)
+        read, clock = self.read_clip(clip), Clock(on_progress, cancel)
         prompt = checked_prompt(prompt)
         if self.joint is None:
             sentence = f"The pack {self.pack.name} cannot compare words with pictures; nothing was checked."
@@ -195,12 +208,14 @@ class ReWaS:
         clip: VideoClip,
         *,
         prompt: str,
+        negative_prompt: str | None = None,
         energy: EnergyCurve | None = None,
         takes: int = 1,
         seed: int = 0,
         num_steps: int | None = None,
         guidance_scale: float | None = None,
         control_strength: float = 1.0,
+        control_part: tuple[float, float] = (0.0, 1.0),
         sample_rate_hz: int | None = None,
         revision: Revision | None = None,
         on_progress: ProgressCallback | None = None,
@@ -208,20 +223,23 @@ class ReWaS:
     ) -> GenerationResult:
         """Sound for a clip of any length, exactly as long as the clip.
 
-        prompt: what should be heard, 1 to 2000 characters. energy: what it should follow; None estimates it from the
-        picture. takes: 1 to 16, seeded `seed`, `seed` + 1, … num_steps: 1 to 1000. guidance_scale: 0 to 20, 1 is none.
-        control_strength: 0 to 2, how strongly the energy steers. sample_rate_hz: of the stems; None is the pack's own,
-        or that of the sound that is revised. revision: a sound of this clip, of which a range is made again, or all of
-        it to a degree; to a degree below 1 it follows its own energy where none is given.
+        prompt: what should be heard, 1 to 2000 characters. negative_prompt: what should not. energy: what it should
+        follow; None estimates it from the picture. takes: 1 to 100, seeded `seed`, `seed` + 1, … They are ranked, the
+        best first; one with faults is replaced once, by one with a seed after all of these. num_steps: 1 to 1000.
+        guidance_scale: 0 to 20, 1 is none. control_strength: 0 to 2, how strongly the energy steers. control_part: from
+        where to where in the sampling it does, 0 being noise and 1 the end. sample_rate_hz: of the stems; None is the
+        pack's own, or that of the sound that is revised. revision: a sound of this clip, of which a range is made
+        again, or all of it to a degree; to a degree below 1 it follows its own energy where none is given.
         Raises SettingsError, MediaError, Cancelled (within one sampling step).
         """
         prompt = checked_prompt(prompt)
-        settings = self.sampling_settings(num_steps, guidance_scale, control_strength)
+        settings = self.sampling_settings(num_steps, guidance_scale, control_strength, control_part, negative_prompt)
         rate_hz = self._output_rate_hz(sample_rate_hz, revision)
         check_whole("takes", takes, 1, MAX_TAKES)
-        check_whole("seed", seed, 0, MAX_SEED - takes + 1)
-        clock = _Clock(on_progress, cancel)
+        check_whole("seed", seed, 0, MAX_SEED - 2 * takes + 1)
+        clock = Clock(on_progress, cancel)
         read = self.read_clip(clip)
+        check_length(takes, read.duration_s)
         earlier = None if revision is None else revision.earlier(read.duration_s, self.front_end)
         steps = settings.num_steps if earlier is None else steps_run(settings.num_steps, earlier.renoised)
         if energy is not None:
@@ -234,27 +252,25 @@ class ReWaS:
         rate = self.front_end.config.frame_rate_hz
         values = np.maximum(energy.at(rate, frames), self.front_end.config.silence_nats)
         requested = EnergyCurve(values, rate, energy.source)
-        made = []
-        for take in range(takes):
-
-            def step(finished: int, take: int = take) -> None:
-                clock.tick("sample", finished, steps, take, takes)
-
-            with clock.stage("sample", take, takes):
-                controls = Controls.following(requested)
-                log_mel = self.sound.log_mel(prompt, controls, seed + take, settings, step, earlier=earlier)
-            with clock.stage("vocode", take, takes):
-                made.append(self._take(seed + take, log_mel, requested, read.duration_s, rate_hz, revision))
-                clock.tick("vocode", 1, 1, take, takes)
+        familiar = self.joint is not None and self.joint.familiarity(prompt)[1] >= FAMILIAR_FROM
+        wanted = _Wanted(prompt, settings, requested, read.duration_s, rate_hz, revision, earlier, familiar)
+        made = [self._take(wanted, seed + number, clock, steps, number, takes) for number in range(takes)]
+        if revision is None:
+            for number, take in enumerate(made):
+                if take.faults:
+                    again = self._take(wanted, seed + takes + number, clock, steps, takes - 1, takes)
+                    made[number] = best_first((take, replace(again, instead_of=take.seed)))[0]
         return GenerationResult(
             read,
             self.pack,
             prompt,
             requested,
-            tuple(made),
+            best_first(made),
             settings.num_steps,
             settings.guidance_scale,
             settings.control_strength,
+            settings.negative_prompt,
+            settings.control_part,
             dict(clock.spent_s),
         )
 
@@ -272,12 +288,12 @@ class ReWaS:
         """
         return self._sight.curve(frames, on_window).at(self.picture_format[0], len(frames))
 
-    def _estimate_energy(self, read: ClipRead, clock: _Clock) -> EnergyCurve:
+    def _estimate_energy(self, read: ClipRead, clock: Clock) -> EnergyCurve:
         frames = self._read_picture(read, clock)
         with clock.stage("energy"):
             return self._sight.curve(frames, lambda done, total: clock.tick("energy", done, total))
 
-    def _read_picture(self, read: ClipRead, clock: _Clock) -> NDArray[np.uint8]:
+    def _read_picture(self, read: ClipRead, clock: Clock) -> NDArray[np.uint8]:
         with clock.stage("decode"):
             return self._sight.read(read, clock.cancel)
 
@@ -297,63 +313,64 @@ class ReWaS:
             )
         return rate_hz
 
-    def _take(
-        self,
-        seed: int,
-        log_mel: torch.Tensor,
-        requested: EnergyCurve,
-        duration_s: Fraction,
-        rate_hz: int,
-        revision: Revision | None,
-    ) -> Take:
-        own_hz, samples = self.pack.sample_rate_hz, sample_count(duration_s, rate_hz)
-        waveform = self.sound.waveform(log_mel, sample_count(duration_s, own_hz))
-        changed = resampled(waveform[None], own_hz, rate_hz, samples)
+    def _take(self, wanted: _Wanted, seed: int, clock: Clock, steps: int, part: int, parts: int) -> Take:
+        """One take. steps: that its sampling takes. part, parts: its place among all, for the progress."""
+        with clock.stage("sample", part, parts):
+            log_mel = self.sound.log_mel(
+                wanted.prompt,
+                Controls.following(wanted.requested),
+                seed,
+                wanted.settings,
+                lambda finished: clock.tick("sample", finished, steps, part, parts),
+                earlier=wanted.earlier,
+            )
+        with clock.stage("vocode", part, parts):
+            take = self._delivered(wanted, seed, log_mel)
+            clock.tick("vocode", 1, 1, part, parts)
+        return take
+
+    def _delivered(self, wanted: _Wanted, seed: int, log_mel: torch.Tensor) -> Take:
+        """The take of a log-mel: its sound at the wanted rate, and how well it does what was asked."""
+        own_hz, rate_hz, revision = self.pack.sample_rate_hz, wanted.rate_hz, wanted.revision
+        samples = sample_count(wanted.duration_s, own_hz)
+        waveform = self.sound.waveform(log_mel, samples)
+        changed = resampled(waveform[None], own_hz, rate_hz, sample_count(wanted.duration_s, rate_hz))
         if revision is not None:
-            changed = revision.spliced(changed, duration_s)
-            mono = changed.mean(axis=0, keepdims=True)
-            waveform = resampled(mono, rate_hz, own_hz, sample_count(duration_s, own_hz))[0]
-        produced = self.front_end.measure(waveform)
-        mae_nats, correlation = energy_agreement(requested.values, produced.values)
+            changed = revision.spliced(changed, wanted.duration_s)
+            waveform = resampled(changed.mean(axis=0, keepdims=True), rate_hz, own_hz, samples)[0]
+        heard = self.front_end.hear(waveform)
+        produced = EnergyCurve(heard.mean(dim=-1).numpy(), self.front_end.config.frame_rate_hz, "audio")
+        mae_nats, correlation = energy_agreement(wanted.requested.values, produced.values)
+        text_score = None
+        if self.joint is not None and waveform.any():
+            text_score = self.text_sound_score(wanted.prompt, waveform)
+        silence_nats = self.front_end.config.silence_nats
+        # Of words that the joint space was never told, a low score says nothing.
+        trusted = text_score if wanted.is_familiar else None
+        faults = take_faults(waveform, heard.numpy(), wanted.requested, silence_nats, trusted)
         # Between its samples a band-limited sound may be louder than at them.
-        role = "primary" if revision is None else revision.stem.role
+        role = PRIMARY if revision is None else revision.stem.role
         # What stays of a revised sound stays to the bit.
         stem = Stem(role, within_full_scale(changed) if revision is None else changed, rate_hz)
-        return Take(seed, {role: stem}, produced, mae_nats, correlation)
+        score = take_score(correlation, mae_nats, text_score)
+        return Take(seed, {role: stem}, produced, mae_nats, correlation, text_score, score, faults)
 
 
-class _Clock:
-    """Progress, time spent by stage, and the wish to stop, for one call."""
+@dataclass(frozen=True, eq=False)
+class _Wanted:
+    """What all takes of a request have in common.
 
-    def __init__(self, on_progress: ProgressCallback | None, cancel: CancelSignal | None) -> None:
-        self.on_progress, self.cancel = on_progress, cancel
-        self.spent_s: dict[str, float] = {}
+    rate_hz: of their stems. is_familiar: whether the pack's joint space knows the words.
+    """
 
-    @contextmanager
-    def stage(self, stage: StageName, part: int = 0, parts: int = 1) -> Iterator[None]:
-        self.tick(stage, 0, 0, part, parts)
-        started = time.monotonic()
-        yield
-        self.spent_s[stage] = self.spent_s.get(stage, 0.0) + time.monotonic() - started
-        self._stop_if_asked()
-
-    def tick(self, stage: StageName, step: int, total_steps: int, part: int = 0, parts: int = 1) -> None:
-        """Report a finished step; part of parts says which take it belongs to."""
-        self._stop_if_asked()
-        if self.on_progress is None:
-            return
-        begin, end = _SHARES[stage]
-        done = step / total_steps if total_steps else 0.0
-        # Takes follow each other, each with its sampling and its vocoding.
-        first, last = _SHARES["sample"][0], _SHARES["vocode"][1]
-        within = begin + (end - begin) * done
-        if stage in ("sample", "vocode"):
-            within = first + (last - first) * (part + (within - first) / (last - first)) / parts
-        self.on_progress(Progress(stage, step, total_steps, within))
-
-    def _stop_if_asked(self) -> None:
-        if self.cancel is not None and self.cancel.is_set():
-            raise Cancelled
+    prompt: str
+    settings: SamplingSettings
+    requested: EnergyCurve
+    duration_s: Fraction
+    rate_hz: int
+    revision: Revision | None
+    earlier: Earlier | None
+    is_familiar: bool
 
 
 def resolved_device(device: str) -> str:

@@ -15,6 +15,9 @@ from rewas_engine.energy import EnergyCurve
 
 StageName = Literal["decode", "energy", "conflict", "sample", "vocode"]
 VerdictName = Literal["agree", "unsure", "conflict", "unsupported"]
+PRIMARY = "primary"
+"""The role of the stem that a clip is made for."""
+FaultName = Literal["silent", "clipped", "stuck", "wrong"]
 
 
 @dataclass(frozen=True)
@@ -88,7 +91,10 @@ class Take:
     """The same request with one seed.
 
     produced: energy of what was made, on the grid of the requested curve. energy_mae_nats: mean absolute difference to
-    the request. energy_correlation: Pearson's, None where either curve is constant.
+    the request. energy_correlation: Pearson's, None where either curve is constant. text_score: how well it does what
+    the words say, 0 to 1, None where the pack cannot tell. score: how well it does all that was asked, 0 to 1; see
+    `rewas_engine.takes`. faults: why it should not be used, if it should not. instead_of: the seed of the take that it
+    replaced for its faults.
     """
 
     seed: int
@@ -96,11 +102,15 @@ class Take:
     produced: EnergyCurve
     energy_mae_nats: float
     energy_correlation: float | None
+    text_score: float | None = None
+    score: float = 0.0
+    faults: tuple[FaultName, ...] = ()
+    instead_of: int | None = None
 
 
 @dataclass(frozen=True)
 class GenerationResult:
-    """The takes, and all that is needed to make them again.
+    """The takes, the best first, and all that is needed to make them again.
 
     requested: the energy asked for, at the pack's mel frame rate. timings_s: seconds by stage.
     """
@@ -113,6 +123,8 @@ class GenerationResult:
     num_steps: int
     guidance_scale: float
     control_strength: float
+    negative_prompt: str = ""
+    control_part: tuple[float, float] = (0.0, 1.0)
     timings_s: Mapping[str, float] = field(default_factory=dict)
 
 

@@ -29,7 +29,8 @@ class SamplingSettings:
     num_steps: at least 1. guidance_scale: 1 is none. control_strength: factor of the adapter, 0 is the base alone.
     eta: 0 is deterministic DDIM, 1 adds the noise of DDPM. unguided_share: last part of the noise schedule, 0 to 1,
     in which there is no guidance (Kynkäänniemi et al. 2024): there it only makes loud frames louder. precision: of the
-    networks' inner arithmetic, "float32" or "bfloat16".
+    networks' inner arithmetic, "float32" or "bfloat16". control_part: from where to where in the sampling the controls
+    act, 0 being its noise and 1 its end. negative_prompt: words that guidance leads away from; "" is no words.
     """
 
     num_steps: int
@@ -38,6 +39,8 @@ class SamplingSettings:
     eta: float
     unguided_share: float = 0.0
     precision: str = "float32"
+    control_part: tuple[float, float] = (0.0, 1.0)
+    negative_prompt: str = ""
 
 
 @dataclass(frozen=True)
@@ -190,17 +193,19 @@ class SoundMaker:
         on_step: Callable[[int], object] | None,
         known: Known | None = None,
     ) -> torch.Tensor:
+        noisiest = float(self._components["schedule"].config.num_train_timesteps)
         denoiser = SteeredDenoiser(
             self._components["denoiser"],
             self._components["adapter"],
             prompts,
-            self._embedded([""])[0],
+            self._embedded([settings.negative_prompt])[0],
             hints,
             [start // self._window.patch for start in starts],
             settings.guidance_scale,
             settings.control_strength,
-            settings.unguided_share * float(self._components["schedule"].config.num_train_timesteps),
+            settings.unguided_share * noisiest,
             PRECISIONS[settings.precision],
+            ((1 - settings.control_part[1]) * noisiest, (1 - settings.control_part[0]) * noisiest),
         )
         return sample(
             denoiser,

@@ -29,8 +29,10 @@ class ClipSettings:
     """What should be heard for one clip and how it is made. None means the default of the pack or the server.
 
     prompt: 1 to 2000 characters; "" where the clip has none. pack: a pack's name. seed: 0 to 2**63 - 1. takes: 1 to
-    16. num_steps: sampling steps, 1 to 1000. guidance_scale: 0 to 20; 1 is no guidance. control_strength: how
+    100. num_steps: sampling steps, 1 to 1000. guidance_scale: 0 to 20; 1 is no guidance. control_strength: how
     strongly the energy steers, 0 to 2. sample_rate_hz: of the delivered sound, one of SAMPLE_RATES_HZ.
+    negative_prompt: what should not be heard. control_from, control_until: from where to where in the sampling the
+    energy steers, 0 being its noise and 1 its end.
 
     Raises ProblemError (SETTINGS) for a value of the wrong type or out of bounds.
     """
@@ -43,6 +45,9 @@ class ClipSettings:
     guidance_scale: float | None = None
     control_strength: float | None = None
     sample_rate_hz: int | None = None
+    negative_prompt: str | None = None
+    control_from: float | None = None
+    control_until: float | None = None
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -114,12 +119,17 @@ def write_clip_settings(clip: otio.core.SerializableObjectWithMetadata, settings
     clip.metadata[METADATA_KEY] = ours
 
 
-_WHOLE_NUMBERS = {"seed": (0, 2**63 - 1), "takes": (1, 16), "num_steps": (1, 1000)}
-_NUMBERS = {"guidance_scale": (0.0, 20.0), "control_strength": (0.0, 2.0)}
+_WHOLE_NUMBERS = {"seed": (0, 2**63 - 1), "takes": (1, 100), "num_steps": (1, 1000)}
+_NUMBERS = {
+    "guidance_scale": (0.0, 20.0),
+    "control_strength": (0.0, 2.0),
+    "control_from": (0.0, 1.0),
+    "control_until": (0.0, 1.0),
+}
 
 
 def _checked(name: str, value: object, owner: str) -> str | int | float:
-    if name in ("prompt", "pack"):
+    if name in ("prompt", "pack", "negative_prompt"):
         return _checked_text(name, value, owner)
     if name == "sample_rate_hz":
         if isinstance(value, int | float) and value in SAMPLE_RATES_HZ:
@@ -139,9 +149,9 @@ def _checked(name: str, value: object, owner: str) -> str | int | float:
 def _checked_text(name: str, value: object, owner: str) -> str:
     if not isinstance(value, str):
         raise _out_of_bounds(name, value, owner, "Give text.")
-    if name == "prompt" and len(value) > MAX_PROMPT_CHARACTERS:
+    if name != "pack" and len(value) > MAX_PROMPT_CHARACTERS:
         raise ProblemError(
-            f"The prompt of {_within_a_sentence(owner)} has {len(value)} characters.",
+            f"The {name.replace('_', ' ')} of {_within_a_sentence(owner)} has {len(value)} characters.",
             f"Shorten it to at most {MAX_PROMPT_CHARACTERS}.",
             ProblemKind.SETTINGS,
         )

@@ -22,6 +22,8 @@ class MotionEncoder(ModelMixin, ConfigMixin):  # type: ignore[misc]
 
     widths: channels of the picture's convolutions; the first shrinks the size by 4, each other by 2. features: width
     of a token. dilations: of the residual convolutions over time; together they see sum(2·dilation) frames each way.
+    place_dilations: of those that every place of the picture goes through by itself before all are summed up, so that
+    a strike is known from what happened where it happened; none where it is empty.
     """
 
     config_name = "config.json"
@@ -32,6 +34,7 @@ class MotionEncoder(ModelMixin, ConfigMixin):  # type: ignore[misc]
         widths: tuple[int, ...] = (32, 64, 96),
         features: int = 128,
         dilations: tuple[int, ...] = (1, 2, 4, 8),
+        place_dilations: tuple[int, ...] = (),
     ) -> None:
         super().__init__()
         self.stem = nn.Conv2d(1 + len(LOOK_AROUND_FRAMES), widths[0], 8, stride=4, padding=2)
@@ -39,6 +42,7 @@ class MotionEncoder(ModelMixin, ConfigMixin):  # type: ignore[misc]
         # The mean tells how much moves, the maximum that something does: a small ball on a wide ground.
         self.projection = nn.Linear(2 * widths[-1] + 2, features)
         self.over_time = nn.ModuleList(_TimeBlock(features, dilation) for dilation in dilations)
+        self.places = _Places(widths[-1], features, place_dilations) if place_dilations else None
 
     def forward(self, frames: torch.Tensor) -> torch.Tensor:
         """Tokens [B, T, features] of frames [B, T, H, W], brightness 0 to 1."""
@@ -53,6 +57,8 @@ class MotionEncoder(ModelMixin, ConfigMixin):  # type: ignore[misc]
             [maps.mean(dim=(2, 3)), maps.amax(dim=(2, 3)), torch.log(motion.flatten(0, 1) + 1e-3)], dim=1
         )
         tokens = self.projection(pooled).reshape(batch, count, -1)
+        if self.places is not None:
+            tokens = tokens + self.places(maps.unflatten(0, (batch, count)))
         for block in self.over_time:
             tokens = block(tokens)
         result: torch.Tensor = tokens
@@ -96,6 +102,41 @@ class _PictureBlock(nn.Module):
         later = torch.cat([clips[:, 1:], clips[:, -1:]], dim=1)
         beside = torch.cat([earlier, clips, later], dim=2).reshape(len(maps), -1, *maps.shape[2:])
         result: torch.Tensor = maps + nn.functional.silu(self.over_time(beside))
+        return result
+
+
+class _Places(nn.Module):
+    """Every place over time by itself, then a few looks at where it matters.
+
+    It adds nothing at first, so that an encoder may be given it late.
+    """
+
+    LOOKS = 4
+
+    def __init__(self, channels: int, features: int, dilations: tuple[int, ...]) -> None:
+        super().__init__()
+        self.norms = nn.ModuleList(nn.LayerNorm(channels) for _ in dilations)
+        self.alone = nn.ModuleList(
+            nn.Conv1d(channels, channels, 9, dilation=dilation, padding=4 * dilation, groups=channels)
+            for dilation in dilations
+        )
+        self.mixes = nn.ModuleList(nn.Linear(channels, channels) for _ in dilations)
+        self.looks = nn.Linear(channels, self.LOOKS)
+        self.out = nn.Linear(self.LOOKS * channels, features)
+        nn.init.zeros_(self.out.weight)
+        nn.init.zeros_(self.out.bias)
+
+    def forward(self, maps: torch.Tensor) -> torch.Tensor:
+        """[B, T, features] of maps [B, T, channels, H, W]."""
+        batch, count, channels, height, width = maps.shape
+        places = maps.permute(0, 3, 4, 1, 2).reshape(batch * height * width, count, channels)
+        for norm, alone, mix in zip(self.norms, self.alone, self.mixes, strict=True):
+            moved = alone(norm(places).transpose(1, 2)).transpose(1, 2)
+            places = places + mix(nn.functional.silu(moved))
+        seen = places.reshape(batch, height * width, count, channels).transpose(1, 2)
+        weights = self.looks(seen).softmax(dim=2)
+        looked_at = torch.einsum("btpl,btpc->btlc", weights.to(seen.dtype), seen)
+        result: torch.Tensor = self.out(looked_at.flatten(2))
         return result
 
 

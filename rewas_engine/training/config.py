@@ -78,6 +78,7 @@ class StarterConfig:
     picture_batch: int = 16
     picture_widths: tuple[int, ...] = (32, 64, 96)
     picture_features: int = 128
+    picture_place_dilations: tuple[int, ...] = (1, 3)
     phi_blocks: int = 2
     joint: LoopConfig = field(default_factory=lambda: LoopConfig(steps=2500, learning_rate=2e-3))
     joint_recipe: JointRecipe = field(default_factory=JointRecipe)
@@ -127,7 +128,9 @@ class StarterConfig:
 
     def new_video_encoder(self) -> MotionEncoder:
         """An untrained video encoder."""
-        return MotionEncoder(widths=self.picture_widths, features=self.picture_features)
+        return MotionEncoder(
+            widths=self.picture_widths, features=self.picture_features, place_dilations=self.picture_place_dilations
+        )
 
     def new_phi(self) -> Phi:
         """An untrained φ that fits the video encoder."""

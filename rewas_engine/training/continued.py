@@ -28,6 +28,7 @@ SIZES_OF_THE_PACK = (
     "vocoder_corrections",
     "picture_widths",
     "picture_features",
+    "picture_place_dilations",
     "phi_blocks",
 )
 """Fields that a training which continues a pack does not choose."""

@@ -95,7 +95,15 @@ def sound_lines(report: Report) -> list[str]:
     for number, take in enumerate(report["takes"], start=1):
         match = take["energy_correlation"]
         followed = f"follows the energy with correlation {match:.2f}" if match is not None else "energy is constant"
-        lines.append(f"  take {number}, seed {take['seed']}: {followed}, {take['energy_mae']:.2f} nats off on average")
+        said = "" if take["text_score"] is None else f", does the words to {take['text_score']:.2f}"
+        lines.append(
+            f"  take {number}, seed {take['seed']}: score {take['score']:.2f}: {followed}, "
+            f"{take['energy_mae']:.2f} nats off on average{said}"
+        )
+        if take["faults"]:
+            lines.append(f"    not to be used: {', '.join(take['faults'])}")
+        if take["instead_of_seed"] is not None:
+            lines.append(f"    instead of the one with seed {take['instead_of_seed']}, which could not be used")
         lines += [
             f"    {role}: {stem['path']} ({stem['sample_rate']} Hz, {stem['samples']} samples)"
             for role, stem in take["stems"].items()
@@ -119,6 +127,10 @@ def _take(take: rewas_pb2.Take, stem_paths: StemPaths) -> Report:
         "energy_mae": take.energy_mae_nats,
         "energy_correlation": take.energy_correlation if take.HasField("energy_correlation") else None,
         "energy_produced": list(take.produced.values),
+        "text_score": take.text_score if take.HasField("text_score") else None,
+        "score": take.score,
+        "faults": list(take.faults),
+        "instead_of_seed": take.instead_of_seed if take.HasField("instead_of_seed") else None,
     }
 
 

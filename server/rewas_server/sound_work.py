@@ -166,6 +166,11 @@ def _make_takes(
             num_steps=settings.num_steps,
             guidance_scale=settings.guidance_scale,
             control_strength=1.0 if settings.control_strength is None else settings.control_strength,
+            control_part=(
+                0.0 if settings.control_from is None else settings.control_from,
+                1.0 if settings.control_until is None else settings.control_until,
+            ),
+            negative_prompt=settings.negative_prompt,
             sample_rate_hz=settings.sample_rate_hz,
             on_progress=progress.part(begin, delivery_begin),
             cancel=cancel,
@@ -192,6 +197,8 @@ def _make_takes(
             num_steps=made.num_steps,
             guidance_scale=made.guidance_scale,
             control_strength=made.control_strength,
+            control_from=made.control_part[0],
+            control_until=made.control_part[1],
         ).to_proto(),
     )
     return result, delivered
@@ -231,6 +238,10 @@ def _take_message(take: Take, stems: list[_DeliveredStem]) -> rewas_pb2.Take:
         energy_mae_nats=take.energy_mae_nats,
         energy_correlation=take.energy_correlation,
         produced=curve_message(take.produced),
+        text_score=take.text_score,
+        score=take.score,
+        faults=take.faults,
+        instead_of_seed=take.instead_of,
     )
 
 

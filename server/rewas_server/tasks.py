@@ -228,11 +228,11 @@ def clips_to_sound(timeline: otio.schema.Timeline) -> list[PromptedClip]:
 
 def _check_settings(settings: ClipSettings, packs: Collection[str], label: str) -> None:
     _check_pack(settings.pack or "", packs)
-    last_seed = (settings.seed or 0) + (settings.takes or 1) - 1
+    last_seed = (settings.seed or 0) + 2 * (settings.takes or 1) - 1
     if last_seed > HIGHEST_SEED:
         raise ProblemError(
             f"{label} asks for seeds up to {last_seed}.",
-            f"Give a seed so that the last take's is at most {HIGHEST_SEED}.",
+            f"Give a seed so that the last take's, and those that may replace others, are at most {HIGHEST_SEED}.",
             ProblemKind.SETTINGS,
         )
 

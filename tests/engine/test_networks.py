@@ -16,7 +16,7 @@ from rewas_engine.control import energy_hint
 from rewas_engine.denoising import WINDOWS_AT_ONCE, SteeredDenoiser
 from rewas_engine.models.adapter import EnergyAdapter
 from rewas_engine.models.codec import PatchAutoencoder
-from rewas_engine.models.motion import MotionEncoder
+from rewas_engine.models.motion import MotionEncoder, _Places
 from rewas_engine.models.phi import Phi
 from rewas_engine.training.untrained import TINY
 from rewas_engine.windows import window_starts
@@ -238,6 +238,33 @@ def test_the_motion_encoder_has_one_token_for_each_frame_at_its_time() -> None:
     touched = (change > 1e-5).nonzero().flatten().tolist()
     # Each side: the look around (2), the picture's one block (1), and 2·(1 + 2) frames of the convolutions over time.
     assert (min(touched), max(touched)) == (21, 39)
+
+
+def test_places_change_nothing_until_they_have_learnt() -> None:
+    torch.manual_seed(0)
+    plain = MotionEncoder(widths=(8, 8), features=16, dilations=(1,)).eval()
+    placed = MotionEncoder(widths=(8, 8), features=16, dilations=(1,), place_dilations=(1, 3)).eval()
+    placed.load_state_dict({**placed.state_dict(), **plain.state_dict()})
+    frames = torch.rand(2, 40, 32, 32)
+    with torch.no_grad():
+        torch.testing.assert_close(placed(frames), plain(frames), rtol=0, atol=0)
+
+
+def test_each_place_is_followed_by_itself_over_time() -> None:
+    torch.manual_seed(0)
+    places = _Places(8, 16, (1, 3)).eval()
+    torch.nn.init.normal_(places.out.weight)
+    maps = torch.randn(1, 60, 8, 4, 4)
+    struck = maps.clone()
+    struck[0, 30, :, 2, 1] += 5
+    with torch.no_grad():
+        change = (places(struck) - places(maps))[0].abs().amax(dim=1)
+        turned = places(maps.flip(3, 4))
+    touched = (change > 1e-5).nonzero().flatten().tolist()
+    # 4·(1 + 3) frames to each side.
+    assert (min(touched), max(touched)) == (14, 46)
+    # Where in the picture something happens does not matter.
+    torch.testing.assert_close(turned, places(maps), atol=1e-4, rtol=1e-4)
 
 
 def test_phi_attends_over_time_or_per_token() -> None:

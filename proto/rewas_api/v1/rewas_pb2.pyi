@@ -250,7 +250,7 @@ class TimelineWork(_message.Message):
     def __init__(self, timeline_otio_json: _Optional[str] = ..., defaults: _Optional[_Union[SoundSettings, _Mapping]] = ..., uploaded_media: _Optional[_Mapping[str, str]] = ...) -> None: ...
 
 class SoundSettings(_message.Message):
-    __slots__ = ("prompt", "pack", "seed", "takes", "num_steps", "guidance_scale", "control_strength", "sample_rate_hz")
+    __slots__ = ("prompt", "pack", "seed", "takes", "num_steps", "guidance_scale", "control_strength", "sample_rate_hz", "negative_prompt", "control_from", "control_until")
     PROMPT_FIELD_NUMBER: _ClassVar[int]
     PACK_FIELD_NUMBER: _ClassVar[int]
     SEED_FIELD_NUMBER: _ClassVar[int]
@@ -259,6 +259,9 @@ class SoundSettings(_message.Message):
     GUIDANCE_SCALE_FIELD_NUMBER: _ClassVar[int]
     CONTROL_STRENGTH_FIELD_NUMBER: _ClassVar[int]
     SAMPLE_RATE_HZ_FIELD_NUMBER: _ClassVar[int]
+    NEGATIVE_PROMPT_FIELD_NUMBER: _ClassVar[int]
+    CONTROL_FROM_FIELD_NUMBER: _ClassVar[int]
+    CONTROL_UNTIL_FIELD_NUMBER: _ClassVar[int]
     prompt: str
     pack: str
     seed: int
@@ -267,7 +270,10 @@ class SoundSettings(_message.Message):
     guidance_scale: float
     control_strength: float
     sample_rate_hz: int
-    def __init__(self, prompt: _Optional[str] = ..., pack: _Optional[str] = ..., seed: _Optional[int] = ..., takes: _Optional[int] = ..., num_steps: _Optional[int] = ..., guidance_scale: _Optional[float] = ..., control_strength: _Optional[float] = ..., sample_rate_hz: _Optional[int] = ...) -> None: ...
+    negative_prompt: str
+    control_from: float
+    control_until: float
+    def __init__(self, prompt: _Optional[str] = ..., pack: _Optional[str] = ..., seed: _Optional[int] = ..., takes: _Optional[int] = ..., num_steps: _Optional[int] = ..., guidance_scale: _Optional[float] = ..., control_strength: _Optional[float] = ..., sample_rate_hz: _Optional[int] = ..., negative_prompt: _Optional[str] = ..., control_from: _Optional[float] = ..., control_until: _Optional[float] = ...) -> None: ...
 
 class EnergyCurve(_message.Message):
     __slots__ = ("rate_hz", "values", "source")
@@ -421,18 +427,26 @@ class Stem(_message.Message):
     def __init__(self, role: _Optional[str] = ..., artifact: _Optional[_Union[Artifact, _Mapping]] = ..., sample_rate_hz: _Optional[int] = ..., channels: _Optional[int] = ..., samples: _Optional[int] = ...) -> None: ...
 
 class Take(_message.Message):
-    __slots__ = ("seed", "stems", "energy_mae_nats", "energy_correlation", "produced")
+    __slots__ = ("seed", "stems", "energy_mae_nats", "energy_correlation", "produced", "text_score", "score", "faults", "instead_of_seed")
     SEED_FIELD_NUMBER: _ClassVar[int]
     STEMS_FIELD_NUMBER: _ClassVar[int]
     ENERGY_MAE_NATS_FIELD_NUMBER: _ClassVar[int]
     ENERGY_CORRELATION_FIELD_NUMBER: _ClassVar[int]
     PRODUCED_FIELD_NUMBER: _ClassVar[int]
+    TEXT_SCORE_FIELD_NUMBER: _ClassVar[int]
+    SCORE_FIELD_NUMBER: _ClassVar[int]
+    FAULTS_FIELD_NUMBER: _ClassVar[int]
+    INSTEAD_OF_SEED_FIELD_NUMBER: _ClassVar[int]
     seed: int
     stems: _containers.RepeatedCompositeFieldContainer[Stem]
     energy_mae_nats: float
     energy_correlation: float
     produced: EnergyCurve
-    def __init__(self, seed: _Optional[int] = ..., stems: _Optional[_Iterable[_Union[Stem, _Mapping]]] = ..., energy_mae_nats: _Optional[float] = ..., energy_correlation: _Optional[float] = ..., produced: _Optional[_Union[EnergyCurve, _Mapping]] = ...) -> None: ...
+    text_score: float
+    score: float
+    faults: _containers.RepeatedScalarFieldContainer[str]
+    instead_of_seed: int
+    def __init__(self, seed: _Optional[int] = ..., stems: _Optional[_Iterable[_Union[Stem, _Mapping]]] = ..., energy_mae_nats: _Optional[float] = ..., energy_correlation: _Optional[float] = ..., produced: _Optional[_Union[EnergyCurve, _Mapping]] = ..., text_score: _Optional[float] = ..., score: _Optional[float] = ..., faults: _Optional[_Iterable[str]] = ..., instead_of_seed: _Optional[int] = ...) -> None: ...
 
 class SoundResult(_message.Message):
     __slots__ = ("clip", "pack", "takes", "requested", "timings_s", "settings")

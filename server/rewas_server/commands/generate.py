@@ -23,6 +23,9 @@ from rewas_server.console import Printer, interruptible, progress_bar, standard_
 def generate(
     clip: ClipArgument,
     prompt: Annotated[str, typer.Option("--prompt", "-p", metavar="TEXT", help="What should be heard.")],
+    negative: Annotated[
+        str | None, typer.Option("--negative", metavar="TEXT", help="What should not be heard.")
+    ] = None,
     start: StartOption = None,
     duration: DurationOption = None,
     energy: Annotated[
@@ -40,10 +43,18 @@ def generate(
     ] = Path(),
     pack: PackOption = None,
     seed: Annotated[int | None, typer.Option(help="The first take's seed; drawn and reported when not given.")] = None,
-    takes: Annotated[int | None, typer.Option(help="How many takes, 1 to 16; each has a seed of its own.")] = None,
+    takes: Annotated[
+        int | None, typer.Option(help="How many takes, 1 to 100, the best first; each has a seed of its own.")
+    ] = None,
     num_steps: Annotated[int | None, typer.Option(help="Sampling steps, 1 to 1000.")] = None,
     guidance_scale: Annotated[float | None, typer.Option(help="How strictly the prompt is followed, 0 to 20.")] = None,
     control_strength: Annotated[float | None, typer.Option(help="How strongly the energy steers, 0 to 2.")] = None,
+    control_from: Annotated[
+        float | None, typer.Option(help="From where on in the sampling the energy steers, 0 to 1; 0 by default.")
+    ] = None,
+    control_until: Annotated[
+        float | None, typer.Option(help="Until where in the sampling it does, up to 1; 1 by default.")
+    ] = None,
     sample_rate: Annotated[
         int | None, typer.Option("--sample-rate", metavar="HZ", help="Of the stems: 16000 … 96000; 48000 by default.")
     ] = None,
@@ -78,6 +89,9 @@ def generate(
                 guidance_scale=guidance_scale,
                 control_strength=control_strength,
                 sample_rate_hz=sample_rate,
+                negative_prompt=negative,
+                control_from=control_from,
+                control_until=control_until,
             )
         chosen = ChosenClip(media, start, duration)
         settings_for(parse_clip(chosen.otio_json), settings.to_proto())

@@ -1,0 +1,170 @@
+"""Takes: what makes one useless, how well one does what was asked, the best first, useless ones replaced once."""
+
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rewas_engine import SILENCE_NATS, EnergyCurve, ReWaS, SettingsError, Take, VideoClip
+from rewas_engine.mel import AudioFrontEnd, MelConfig
+from rewas_engine.takes import best_first, clipped_share, take_faults, take_score
+
+RATE_HZ = 16_000
+FRONT_END = AudioFrontEnd(MelConfig(sample_rate_hz=RATE_HZ))
+LOUD = EnergyCurve(np.full(300, -5.0, np.float32), Fraction(100))
+
+
+def noise(duration_s: float = 3.0, strength: float = 0.3) -> np.ndarray:
+    return np.random.default_rng(0).uniform(-strength, strength, round(duration_s * RATE_HZ)).astype(np.float32)
+
+
+def faults(waveform: np.ndarray, text_score: float | None = None, requested: EnergyCurve = LOUD) -> tuple[str, ...]:
+    return take_faults(waveform, FRONT_END.hear(waveform).numpy(), requested, SILENCE_NATS, text_score)
+
+
+def test_an_ordinary_sound_has_no_faults() -> None:
+    assert faults(noise()) == ()
+    assert faults(noise(), text_score=0.5) == ()
+
+
+def test_silence_is_a_fault_only_where_something_was_asked_for() -> None:
+    silence = np.zeros(3 * RATE_HZ, np.float32)
+    assert faults(silence) == ("silent",)
+    assert faults(silence, text_score=0.0) == ("silent",)
+    assert faults(silence, requested=EnergyCurve(np.full(300, SILENCE_NATS, np.float32), Fraction(100))) == ()
+    # Something is heard, but never when it was asked for.
+    late = np.concatenate([np.zeros(2 * RATE_HZ, np.float32), noise(1.0)])
+    early = EnergyCurve(np.where(np.arange(300) < 100, -5.0, SILENCE_NATS).astype(np.float32), Fraction(100))
+    assert faults(late, requested=early) == ("silent",)
+
+
+def test_crests_that_are_cut_off_are_heard() -> None:
+    cut = np.clip(3 * noise(), -0.5, 0.5)
+    assert faults(cut) == ("clipped",)
+    assert clipped_share(cut) == pytest.approx(0.44, abs=0.15)
+    assert clipped_share(noise()) == 0
+    assert clipped_share(np.zeros(100, np.float32)) == 0
+    # The peak of a slow wave is broad without being cut off.
+    assert clipped_share(np.sin(np.arange(RATE_HZ) / 40).astype(np.float32)) < 1e-3
+
+
+def test_a_spectrum_that_stands_still_is_stuck() -> None:
+    hum = (0.3 * np.sin(2 * np.pi * 400 * np.arange(3 * RATE_HZ) / RATE_HZ)).astype(np.float32)
+    assert faults(hum) == ("stuck",)
+    assert faults(hum[: RATE_HZ // 2], requested=EnergyCurve(np.full(50, -5.0, np.float32), Fraction(100))) == ()
+
+
+def test_a_sound_of_other_words_is_wrong() -> None:
+    assert faults(noise(), text_score=0.05) == ("wrong",)
+
+
+def test_scores_are_means_of_what_is_known() -> None:
+    assert take_score(0.8, 0.3, None) == 0.8
+    assert take_score(0.8, 0.3, 0.4) == pytest.approx(0.6)
+    assert take_score(-0.5, 0.3, 0.4) == pytest.approx(0.2)
+    assert take_score(None, 0.0, None) == 1.0
+    assert take_score(None, 100.0, None) == pytest.approx(0.0)
+
+
+def take(seed: int, score: float, *faults: str) -> Take:
+    return Take(seed, {}, LOUD, 0.1, 0.9, None, score, faults)  # type: ignore[arg-type]
+
+
+@given(st.lists(st.tuples(st.integers(0, 50), st.sampled_from([0.1, 0.5, 0.9]), st.booleans())))
+def test_the_best_come_first_and_useless_ones_last(drawn: list[tuple[int, float, bool]]) -> None:
+    takes = [take(seed, score, *(["stuck"] if useless else [])) for seed, score, useless in drawn]
+    ranked = best_first(takes)
+    assert sorted(map(id, ranked)) == sorted(map(id, takes))
+    keys = [(bool(one.faults), -one.score, one.seed) for one in ranked]
+    assert keys == sorted(keys)
+
+
+@pytest.fixture
+def flawed(model: ReWaS, monkeypatch: pytest.MonkeyPatch) -> set[int]:
+    """Seeds whose sounds come out silent."""
+    seeds: set[int] = set()
+    log_mel = model.sound.log_mel
+
+    def flawed_log_mel(prompt, controls, seed, *rest, **more):
+        made = log_mel(prompt, controls, seed, *rest, **more)
+        return made.fill_(SILENCE_NATS) if seed in seeds else made
+
+    waveform = model.sound.waveform
+
+    def silent_where_flat(log_mel, samples):
+        made = waveform(log_mel, samples)
+        return np.zeros_like(made) if float(log_mel.max()) <= SILENCE_NATS else made
+
+    monkeypatch.setattr(model.sound, "log_mel", flawed_log_mel)
+    monkeypatch.setattr(model.sound, "waveform", silent_where_flat)
+    return seeds
+
+
+FAST = {"prompt": "a bell", "num_steps": 1, "guidance_scale": 1.0}
+
+
+def test_a_useless_take_is_replaced_once(model: ReWaS, long_clip: Path, flawed: set[int]) -> None:
+    clip = VideoClip(long_clip, duration=3)
+    energy = LOUD
+    kept = model.generate(clip, energy=energy, takes=3, seed=5, **FAST)
+    assert {one.seed for one in kept.takes} == {5, 6, 7}
+    assert all(one.instead_of is None for one in kept.takes)
+    flawed.add(6)
+    replaced = model.generate(clip, energy=energy, takes=3, seed=5, **FAST)
+    assert {one.seed: one.instead_of for one in replaced.takes} == {5: None, 7: None, 9: 6}
+    # Of two useless ones the first stays, last of all and marked.
+    flawed.add(9)
+    left = model.generate(clip, energy=energy, takes=3, seed=5, **FAST)
+    assert (left.takes[-1].seed, left.takes[-1].faults) == (6, ("silent",))
+
+
+def test_progress_never_falls_while_a_take_is_replaced(model: ReWaS, long_clip: Path, flawed: set[int]) -> None:
+    flawed.update({0, 1})
+    told: list[float] = []
+    clip = VideoClip(long_clip, duration=3)
+    model.generate(clip, energy=LOUD, takes=2, on_progress=lambda one: told.append(one.fraction), **FAST)
+    assert told == sorted(told)
+    assert told[-1] == 1
+
+
+def test_too_much_sound_at_once_is_refused_before_any_work(model: ReWaS, long_clip: Path) -> None:
+    with pytest.raises(SettingsError, match="takes is 10000"):
+        model.generate(VideoClip(long_clip, duration=3), takes=10_000, **FAST)
+    with pytest.raises(SettingsError, match="takes is 0"):
+        model.generate(VideoClip(long_clip, duration=3), takes=0, **FAST)
+
+
+def test_a_negative_prompt_needs_guidance_and_changes_the_sound(model: ReWaS, long_clip: Path) -> None:
+    clip = VideoClip(long_clip, duration=3)
+    guided = {"prompt": "a bell", "num_steps": 1, "energy": LOUD, "guidance_scale": 2.0}
+    plain, away = (model.generate(clip, negative_prompt=words, **guided) for words in (None, "wind and rain"))
+    waveforms = [result.takes[0].stems["primary"].waveform for result in (plain, away)]
+    assert not np.array_equal(*waveforms)
+    assert (plain.negative_prompt, away.negative_prompt) == ("", "wind and rain")
+    with pytest.raises(SettingsError, match="does not guide"):
+        model.generate(clip, negative_prompt="wind", **{**guided, "guidance_scale": 1.0})
+    with pytest.raises(SettingsError, match="negative prompt is empty"):
+        model.generate(clip, negative_prompt=" ", **guided)
+    assert model.sampling_settings(negative_prompt="wind").guidance_scale >= 2
+
+
+def test_controls_act_in_a_part_of_the_sampling(model: ReWaS, long_clip: Path) -> None:
+    clip = VideoClip(long_clip, duration=3)
+    settings = {"prompt": "a bell", "num_steps": 4, "energy": LOUD, "guidance_scale": 1.0}
+
+    def made(**more) -> np.ndarray:
+        return model.generate(clip, **settings, **more).takes[0].stems["primary"].waveform
+
+    whole, none = made(), made(control_strength=0.0)
+    early, late = made(control_part=(0.0, 0.5)), made(control_part=(0.5, 1.0))
+    assert len({one.tobytes() for one in (whole, none, early, late)}) == 4
+    assert np.array_equal(made(control_part=(0.0, 1.0)), whole)
+
+
+@pytest.mark.parametrize("part", [(0.5, 0.5), (0.7, 0.2), (-0.1, 1.0), (0.0, 1.1), (float("nan"), 1.0)])
+def test_a_part_that_is_none_is_refused(model: ReWaS, long_clip: Path, part: tuple[float, float]) -> None:
+    with pytest.raises(SettingsError, match="The controls are to act"):
+        model.generate(VideoClip(long_clip, duration=3), control_part=part, **FAST)

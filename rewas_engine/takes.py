@@ -20,7 +20,8 @@ CLIPPED_RUN_SAMPLES = 4
 CLIPPED_SHARE = 1e-3
 STUCK_NATS = 0.02
 """Even a steady sound changes by more from frame to frame, in the mean over its bins."""
-LONGEST_STUCK_S = 1.0
+LONGEST_STUCK_S = 1
+CHANGING_NATS = 1.0
 WRONG_SCORE = 0.1
 """Scores of sound and words below this are as good as never those of a sound that was meant."""
 
@@ -37,7 +38,7 @@ def take_faults(
     waveform: [samples] within ±1, before any resampling. log_mel: [T, bins] nats of it, on the grid of the requested
     energy. text_score: how well it does what the words say, 0 to 1; None where that is not known.
     "silent": something was asked for and nothing is heard. "clipped": its crests are cut off. "stuck": its spectrum
-    stands still. "wrong": it does what other words would say.
+    stands still while the request goes on. "wrong": it does what other words would say.
     """
     faults: list[FaultName] = []
     energy = log_mel.mean(axis=-1)
@@ -48,7 +49,7 @@ def take_faults(
         faults.append("silent")
     if clipped_share(waveform) > CLIPPED_SHARE:
         faults.append("clipped")
-    if _longest_run(_still(log_mel) & (energy[1:] > silence_nats + AUDIBLE_NATS)) * seconds >= LONGEST_STUCK_S:
+    if _is_stuck(log_mel, requested, silence_nats):
         faults.append("stuck")
     if text_score is not None and text_score < WRONG_SCORE and "silent" not in faults:
         faults.append("wrong")
@@ -82,11 +83,13 @@ def best_first(takes: Sequence[Take]) -> tuple[Take, ...]:
     return tuple(sorted(takes, key=lambda take: (len(take.faults) > 0, -take.score, take.seed)))
 
 
-def _still(log_mel: NDArray[np.floating]) -> NDArray[np.bool_]:
-    return np.asarray(np.abs(np.diff(log_mel, axis=0)).mean(axis=-1) < STUCK_NATS)
-
-
-def _longest_run(flags: NDArray[np.bool_]) -> int:
-    edges = np.diff(np.concatenate([[0], flags.astype(np.int8), [0]]))
-    lengths = np.flatnonzero(edges < 0) - np.flatnonzero(edges > 0)
-    return int(lengths.max(initial=0))
+def _is_stuck(log_mel: NDArray[np.floating], requested: EnergyCurve, silence_nats: float) -> bool:
+    """Whether an audible spectrum stands still for long while its energy is asked to change."""
+    frames = min(len(log_mel), len(requested.values))
+    still = np.abs(np.diff(log_mel[:frames], axis=0)).mean(axis=-1) < STUCK_NATS
+    audible = log_mel[1:frames].max(axis=-1) > silence_nats + AUDIBLE_NATS
+    edges = np.diff(np.concatenate([[0], (still & audible).astype(np.int8), [0]]))
+    return any(
+        (end - begin) / requested.rate_hz >= LONGEST_STUCK_S and np.ptp(requested.values[begin:end]) > CHANGING_NATS
+        for begin, end in zip(np.flatnonzero(edges > 0), np.flatnonzero(edges < 0), strict=True)
+    )

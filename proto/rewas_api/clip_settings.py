@@ -54,6 +54,13 @@ class ClipSettings:
             value = getattr(self, field.name)
             if value is not None:
                 object.__setattr__(self, field.name, _checked(field.name, value, "the clip"))
+        begin, end = self.control_from or 0.0, 1.0 if self.control_until is None else self.control_until
+        if begin >= end:
+            raise ProblemError(
+                f"The energy of the clip is to steer from {begin:g} to {end:g} of the sampling.",
+                "Give a control_from below control_until.",
+                ProblemKind.SETTINGS,
+            )
 
     def to_proto(self) -> rewas_pb2.SoundSettings:
         """The settings as they travel; what is None stays unset."""

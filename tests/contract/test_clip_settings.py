@@ -17,11 +17,14 @@ settings = st.builds(
     prompt=text,
     pack=st.none() | text.filter(bool),
     seed=st.none() | st.integers(0, 2**63 - 1),
-    takes=st.none() | st.integers(1, 16),
+    takes=st.none() | st.integers(1, 100),
     num_steps=st.none() | st.integers(1, 1000),
     guidance_scale=st.none() | st.floats(0, 20),
     control_strength=st.none() | st.floats(0, 2),
     sample_rate_hz=st.none() | st.sampled_from(SAMPLE_RATES_HZ),
+    negative_prompt=st.none() | text.filter(bool),
+    control_from=st.none() | st.floats(0, 0.4),
+    control_until=st.none() | st.floats(0.5, 1),
 )
 
 
@@ -73,7 +76,11 @@ def test_a_clip_without_ours_has_no_settings() -> None:
         ("seed", -1),
         ("seed", "7"),
         ("takes", 0),
-        ("takes", 17),
+        ("takes", 101),
+        ("negative_prompt", 7),
+        ("negative_prompt", "a" * 2001),
+        ("control_from", -0.1),
+        ("control_until", float("nan")),
         ("takes", 2.5),
         ("takes", True),
         ("num_steps", 1001),
@@ -89,7 +96,7 @@ def test_broken_values_are_refused_by_clip_and_field(name: str, value: Any) -> N
         read_clip_settings(clip)
     assert raised.value.kind is ProblemKind.TIMELINE
     assert "shot 1" in raised.value.what
-    assert name in raised.value.what
+    assert name.replace("_", " ") in raised.value.what.replace("_", " ")
     assert raised.value.remedy
 
 

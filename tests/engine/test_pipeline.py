@@ -68,7 +68,7 @@ def test_without_a_duration_the_clip_reaches_to_the_end(model: ReWaS, long_clip:
 def test_one_seed_is_one_sound(model: ReWaS, long_clip: Path) -> None:
     clip, energy = VideoClip(long_clip, duration=1), _curve(1)
     several = model.generate(clip, energy=energy, takes=3, seed=41, **FAST)
-    assert [take.seed for take in several.takes] == [41, 42, 43]
+    assert sorted(take.seed for take in several.takes) == [41, 42, 43]
     waveforms = [take.stems["primary"].waveform for take in several.takes]
     for take, waveform in zip(several.takes, waveforms, strict=True):
         alone = model.generate(clip, energy=energy, seed=take.seed, **FAST).takes[0]
@@ -205,7 +205,7 @@ def test_an_error_of_the_listener_reaches_the_caller(model: ReWaS, long_clip: Pa
         ({"prompt": " \n\t"}, "prompt is empty"),
         ({"prompt": "a" * 10_000}, "prompt has 10000 characters"),
         ({"takes": 0}, "takes is 0"),
-        ({"takes": 17}, "takes is 17"),
+        ({"takes": 101}, "takes is 101"),
         ({"takes": 1.5}, "takes is 1.5"),
         ({"seed": -1}, "seed is -1"),
         ({"seed": 2**63}, "seed is"),

@@ -44,17 +44,22 @@ def test_silence_is_a_fault_only_where_something_was_asked_for() -> None:
 def test_crests_that_are_cut_off_are_heard() -> None:
     cut = np.clip(3 * noise(), -0.5, 0.5)
     assert faults(cut) == ("clipped",)
-    assert clipped_share(cut) == pytest.approx(0.44, abs=0.15)
+    wave = np.sin(2 * np.pi * 200 * np.arange(RATE_HZ) / RATE_HZ).astype(np.float32)
+    assert clipped_share(np.clip(wave, -0.5, 0.5)) == pytest.approx(2 / 3, abs=0.02)
     assert clipped_share(noise()) == 0
     assert clipped_share(np.zeros(100, np.float32)) == 0
     # The peak of a slow wave is broad without being cut off.
-    assert clipped_share(np.sin(np.arange(RATE_HZ) / 40).astype(np.float32)) < 1e-3
+    assert clipped_share(wave) < 1e-3
 
 
 def test_a_spectrum_that_stands_still_is_stuck() -> None:
     hum = (0.3 * np.sin(2 * np.pi * 400 * np.arange(3 * RATE_HZ) / RATE_HZ)).astype(np.float32)
-    assert faults(hum) == ("stuck",)
-    assert faults(hum[: RATE_HZ // 2], requested=EnergyCurve(np.full(50, -5.0, np.float32), Fraction(100))) == ()
+    rising = EnergyCurve(np.linspace(-9, -4, 300, dtype=np.float32), Fraction(100))
+    assert faults(hum, requested=rising) == ("stuck",)
+    # A tone that is asked to stand still may, and half a second of it is no harm.
+    assert faults(hum) == ()
+    assert faults(hum[: RATE_HZ // 2], requested=EnergyCurve(rising.values[:50], Fraction(100))) == ()
+    assert faults(noise(), requested=rising) == ()
 
 
 def test_a_sound_of_other_words_is_wrong() -> None:
@@ -158,10 +163,16 @@ def test_controls_act_in_a_part_of_the_sampling(model: ReWaS, long_clip: Path) -
     def made(**more) -> np.ndarray:
         return model.generate(clip, **settings, **more).takes[0].stems["primary"].waveform
 
-    whole, none = made(), made(control_strength=0.0)
-    early, late = made(control_part=(0.0, 0.5)), made(control_part=(0.5, 1.0))
+    # Fresh zero convolutions hear no energy: they are woken for this test.
+    conv = model._components["adapter"].middle_zero_conv
+    conv.weight.fill_(0.3)
+    try:
+        whole, none, again = made(), made(control_strength=0.0), made(control_part=(0.0, 1.0))
+        early, late = made(control_part=(0.0, 0.5)), made(control_part=(0.5, 1.0))
+    finally:
+        conv.weight.zero_()
     assert len({one.tobytes() for one in (whole, none, early, late)}) == 4
-    assert np.array_equal(made(control_part=(0.0, 1.0)), whole)
+    assert np.array_equal(again, whole)
 
 
 @pytest.mark.parametrize("part", [(0.5, 0.5), (0.7, 0.2), (-0.1, 1.0), (0.0, 1.1), (float("nan"), 1.0)])

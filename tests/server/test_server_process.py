@@ -124,7 +124,7 @@ def test_media_are_checked_when_the_job_is_handed_in(client: RewasClient, folder
     [
         ({"prompt": ""}, "prompt"),
         ({"prompt": "x" * 10_000}, "prompt"),
-        ({"takes": 99}, "takes"),
+        ({"takes": 101}, "takes"),
         ({"seed": -3}, "seed"),
     ],
 )

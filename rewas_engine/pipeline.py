@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -15,9 +14,11 @@ from rewas_engine.clip import VideoClip, sample_count
 from rewas_engine.clip_reading import read_clip, read_sounding_clip
 from rewas_engine.clock import Clock
 from rewas_engine.components import load_component
-from rewas_engine.conflict import FAMILIAR_FROM, conflict_report, gather_evidence
+from rewas_engine.conflict import conflict_report, gather_evidence
 from rewas_engine.control import Controls
-from rewas_engine.energy import EnergyCurve, FloatArray, energy_agreement
+from rewas_engine.energy import EnergyCurve, FloatArray
+from rewas_engine.energy_events import onset_strengths
+from rewas_engine.energy_sources import flat_curve
 from rewas_engine.errors import PackError, SettingsError
 from rewas_engine.joint import JointScorer
 from rewas_engine.limits import (
@@ -35,25 +36,22 @@ from rewas_engine.limits import (
     checked_part,
     checked_prompt,
 )
-from rewas_engine.media.audio import read_audio, resampled, within_full_scale
+from rewas_engine.media.audio import read_audio
 from rewas_engine.mel import AudioFrontEnd, MelConfig, normalised
 from rewas_engine.packs import PackDescription, find_pack, read_pack, verify_files
 from rewas_engine.results import (
-    PRIMARY,
     CancelSignal,
     ClipRead,
     ConflictReport,
+    ControlName,
     GenerationResult,
     PackInfo,
     ProgressCallback,
-    Stem,
-    Take,
 )
 from rewas_engine.revision import Revision
-from rewas_engine.sampling import steps_run
 from rewas_engine.sight import Sight
-from rewas_engine.synthesis import Earlier, SamplingSettings, SoundMaker, SoundWindow
-from rewas_engine.takes import best_first, take_faults, take_score
+from rewas_engine.synthesis import SamplingSettings, SoundMaker, SoundWindow
+from rewas_engine.take_making import TakeMaker, WantedSound
 
 
 class ReWaS:
@@ -216,6 +214,8 @@ class ReWaS:
         guidance_scale: float | None = None,
         control_strength: float = 1.0,
         control_part: tuple[float, float] = (0.0, 1.0),
+        control: ControlName = "energy",
+        loop: bool = False,
         sample_rate_hz: int | None = None,
         revision: Revision | None = None,
         on_progress: ProgressCallback | None = None,
@@ -227,13 +227,17 @@ class ReWaS:
         follow; None estimates it from the picture. takes: 1 to 100, seeded `seed`, `seed` + 1, … They are ranked, the
         best first; one with faults is replaced once, by one with a seed after all of these. num_steps: 1 to 1000.
         guidance_scale: 0 to 20, 1 is none. control_strength: 0 to 2, how strongly the energy steers. control_part: from
-        where to where in the sampling it does, 0 being noise and 1 the end. sample_rate_hz: of the stems; None is the
-        pack's own, or that of the sound that is revised. revision: a sound of this clip, of which a range is made
-        again, or all of it to a degree; to a degree below 1 it follows its own energy where none is given.
+        where to where in the sampling it does, 0 being noise and 1 the end. control: "energy", or "onsets": then the
+        sound follows the times and strengths of the energy's events and not its shape. loop: the end goes on with the
+        beginning; the energy is then steady where none is given. sample_rate_hz: of the stems; None is the pack's own,
+        or that of the sound that is revised. revision: a sound of this clip, of which a range is made again, or all of
+        it to a degree; to a degree below 1 it follows its own energy where none is given.
         Raises SettingsError, MediaError, Cancelled (within one sampling step).
         """
         prompt = checked_prompt(prompt)
         settings = self.sampling_settings(num_steps, guidance_scale, control_strength, control_part, negative_prompt)
+        if loop and revision is not None:
+            raise SettingsError("A part of a sound is to be made again, and to loop.", "Ask for one of the two.")
         rate_hz = self._output_rate_hz(sample_rate_hz, revision)
         check_whole("takes", takes, 1, MAX_TAKES)
         check_whole("seed", seed, 0, MAX_SEED - 2 * takes + 1)
@@ -241,36 +245,44 @@ class ReWaS:
         read = self.read_clip(clip)
         check_length(takes, read.duration_s)
         earlier = None if revision is None else revision.earlier(read.duration_s, self.front_end)
-        steps = settings.num_steps if earlier is None else steps_run(settings.num_steps, earlier.renoised)
         if energy is not None:
             check_covers(energy, read)
         elif revision is not None and revision.degree < 1:
             energy = self.front_end.measure(revision.heard(self.pack.sample_rate_hz))
+        elif loop:
+            energy = flat_curve(duration=read.duration_s)
         else:
             energy = self._estimate_energy(read, clock)
         frames = self.front_end.frames_of(sample_count(read.duration_s, self.pack.sample_rate_hz))
         rate = self.front_end.config.frame_rate_hz
-        values = np.maximum(energy.at(rate, frames), self.front_end.config.silence_nats)
-        requested = EnergyCurve(values, rate, energy.source)
-        familiar = self.joint is not None and self.joint.familiarity(prompt)[1] >= FAMILIAR_FROM
-        wanted = _Wanted(prompt, settings, requested, read.duration_s, rate_hz, revision, earlier, familiar)
-        made = [self._take(wanted, seed + number, clock, steps, number, takes) for number in range(takes)]
-        if revision is None:
-            for number, take in enumerate(made):
-                if take.faults:
-                    again = self._take(wanted, seed + takes + number, clock, steps, takes - 1, takes)
-                    made[number] = best_first((take, replace(again, instead_of=take.seed)))[0]
+        silence_nats = self.front_end.config.silence_nats
+        requested = EnergyCurve(np.maximum(energy.at(rate, frames), silence_nats), rate, energy.source)
+        # A loop has no end that could be filled up with silence: its last frames are whole latent positions.
+        steered = EnergyCurve(np.maximum(energy.at(rate, self.sound.whole(frames)), silence_nats), rate)
+        wanted = WantedSound(
+            prompt,
+            settings,
+            requested,
+            self._controls(steered if loop else requested, control),
+            read.duration_s,
+            rate_hz,
+            revision,
+            earlier,
+            loop,
+        )
         return GenerationResult(
             read,
             self.pack,
             prompt,
             requested,
-            best_first(made),
+            TakeMaker(self.pack, self.front_end, self.sound, self.joint).takes(wanted, seed, takes, clock),
             settings.num_steps,
             settings.guidance_scale,
             settings.control_strength,
             settings.negative_prompt,
             settings.control_part,
+            control,
+            loop,
             dict(clock.spent_s),
         )
 
@@ -297,6 +309,17 @@ class ReWaS:
         with clock.stage("decode"):
             return self._sight.read(read, clock.cancel)
 
+    def _controls(self, energy: EnergyCurve, control: ControlName) -> Controls:
+        """What steers a sound by an energy, at its rate. Raises SettingsError for a control that the pack lacks."""
+        if control not in self.pack.controls:
+            raise SettingsError(
+                f"The pack {self.pack.name} cannot be steered by {control}.",
+                f"It understands {', '.join(self.pack.controls)}.",
+            )
+        if control == "energy":
+            return Controls.following(energy)
+        return Controls(onsets=onset_strengths(energy, rate_hz=energy.rate_hz, count=len(energy.values)))
+
     def _output_rate_hz(self, sample_rate_hz: int | None, revision: Revision | None) -> int:
         if revision is not None:
             own_hz = revision.stem.sample_rate_hz
@@ -312,65 +335,6 @@ class ReWaS:
                 f"sample_rate_hz is {rate_hz}.", f"Choose one of {', '.join(map(str, OUTPUT_RATES_HZ))}."
             )
         return rate_hz
-
-    def _take(self, wanted: _Wanted, seed: int, clock: Clock, steps: int, part: int, parts: int) -> Take:
-        """One take. steps: that its sampling takes. part, parts: its place among all, for the progress."""
-        with clock.stage("sample", part, parts):
-            log_mel = self.sound.log_mel(
-                wanted.prompt,
-                Controls.following(wanted.requested),
-                seed,
-                wanted.settings,
-                lambda finished: clock.tick("sample", finished, steps, part, parts),
-                earlier=wanted.earlier,
-            )
-        with clock.stage("vocode", part, parts):
-            take = self._delivered(wanted, seed, log_mel)
-            clock.tick("vocode", 1, 1, part, parts)
-        return take
-
-    def _delivered(self, wanted: _Wanted, seed: int, log_mel: torch.Tensor) -> Take:
-        """The take of a log-mel: its sound at the wanted rate, and how well it does what was asked."""
-        own_hz, rate_hz, revision = self.pack.sample_rate_hz, wanted.rate_hz, wanted.revision
-        samples = sample_count(wanted.duration_s, own_hz)
-        waveform = self.sound.waveform(log_mel, samples)
-        changed = resampled(waveform[None], own_hz, rate_hz, sample_count(wanted.duration_s, rate_hz))
-        if revision is not None:
-            changed = revision.spliced(changed, wanted.duration_s)
-            waveform = resampled(changed.mean(axis=0, keepdims=True), rate_hz, own_hz, samples)[0]
-        heard = self.front_end.hear(waveform)
-        produced = EnergyCurve(heard.mean(dim=-1).numpy(), self.front_end.config.frame_rate_hz, "audio")
-        mae_nats, correlation = energy_agreement(wanted.requested.values, produced.values)
-        text_score = None
-        if self.joint is not None and waveform.any():
-            text_score = self.text_sound_score(wanted.prompt, waveform)
-        silence_nats = self.front_end.config.silence_nats
-        # Of words that the joint space was never told, a low score says nothing.
-        trusted = text_score if wanted.is_familiar else None
-        faults = take_faults(waveform, heard.numpy(), wanted.requested, silence_nats, trusted)
-        # Between its samples a band-limited sound may be louder than at them.
-        role = PRIMARY if revision is None else revision.stem.role
-        # What stays of a revised sound stays to the bit.
-        stem = Stem(role, within_full_scale(changed) if revision is None else changed, rate_hz)
-        score = take_score(correlation, mae_nats, text_score)
-        return Take(seed, {role: stem}, produced, mae_nats, correlation, text_score, score, faults)
-
-
-@dataclass(frozen=True, eq=False)
-class _Wanted:
-    """What all takes of a request have in common.
-
-    rate_hz: of their stems. is_familiar: whether the pack's joint space knows the words.
-    """
-
-    prompt: str
-    settings: SamplingSettings
-    requested: EnergyCurve
-    duration_s: Fraction
-    rate_hz: int
-    revision: Revision | None
-    earlier: Earlier | None
-    is_familiar: bool
 
 
 def resolved_device(device: str) -> str:

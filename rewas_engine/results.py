@@ -17,6 +17,7 @@ StageName = Literal["decode", "energy", "conflict", "sample", "vocode"]
 VerdictName = Literal["agree", "unsure", "conflict", "unsupported"]
 PRIMARY = "primary"
 """The role of the stem that a clip is made for."""
+ControlName = Literal["energy", "onsets"]
 FaultName = Literal["silent", "clipped", "stuck", "wrong"]
 
 
@@ -79,6 +80,14 @@ class Stem:
     waveform: NDArray[np.float32]
     sample_rate_hz: int
 
+    @classmethod
+    def read(cls, path: str | Path, role: str = PRIMARY) -> Stem:
+        """A stem from a sound file, every sample as it stands there. Raises MediaError where it cannot be read."""
+        from rewas_engine.media.audio import read_whole_sound
+
+        waveform, rate_hz = read_whole_sound(path)
+        return cls(role, waveform, rate_hz)
+
     def save(self, path: str | Path) -> Path:
         """Write the stem as 24-bit WAV; whole or not at all. Raises OSError where the folder cannot be written."""
         from rewas_engine.media.audio import write_wav
@@ -125,6 +134,8 @@ class GenerationResult:
     control_strength: float
     negative_prompt: str = ""
     control_part: tuple[float, float] = (0.0, 1.0)
+    control: ControlName = "energy"
+    loops: bool = False
     timings_s: Mapping[str, float] = field(default_factory=dict)
 
 

@@ -160,6 +160,10 @@ class SoundMaker:
         parts = torch.stack(latents.split(window.frames // window.patch, dim=1))
         return self._decoded(parts).clamp(min=silence_nats)
 
+    def whole(self, frames: int) -> int:
+        """The mel frames of whole latent positions that hold so many."""
+        return self._window.whole(frames)
+
     def _hints(self, windows: Sequence[Controls]) -> torch.Tensor:
         understood = understood_controls(self._components["adapter"])
         unknown = sorted({name for window in windows for name in window.names} - set(understood))

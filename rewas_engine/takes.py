@@ -90,6 +90,7 @@ def _is_stuck(log_mel: NDArray[np.floating], requested: EnergyCurve, silence_nat
     audible = log_mel[1:frames].max(axis=-1) > silence_nats + AUDIBLE_NATS
     edges = np.diff(np.concatenate([[0], (still & audible).astype(np.int8), [0]]))
     return any(
-        (end - begin) / requested.rate_hz >= LONGEST_STUCK_S and np.ptp(requested.values[begin:end]) > CHANGING_NATS
+        (end - begin) / float(requested.rate_hz) >= LONGEST_STUCK_S
+        and np.ptp(requested.values[begin:end]) > CHANGING_NATS
         for begin, end in zip(np.flatnonzero(edges > 0), np.flatnonzero(edges < 0), strict=True)
     )

@@ -22,6 +22,8 @@ METADATA_KEY = "rewas"
 
 MAX_PROMPT_CHARACTERS = 2000
 SAMPLE_RATES_HZ = (16000, 22050, 44100, 48000, 96000)
+CONTROLS = ("energy", "onsets")
+"""What of an energy may steer a sound: its shape, or the times and strengths of its events."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,8 @@ class ClipSettings:
     prompt: 1 to 2000 characters; "" where the clip has none. pack: a pack's name. seed: 0 to 2**63 - 1. takes: 1 to
     100. num_steps: sampling steps, 1 to 1000. guidance_scale: 0 to 20; 1 is no guidance. control_strength: how
     strongly the energy steers, 0 to 2. sample_rate_hz: of the delivered sound, one of SAMPLE_RATES_HZ.
-    negative_prompt: what should not be heard. control_from, control_until: from where to where in the sampling the
+    negative_prompt: what should not be heard. control: what of the energy steers, one of CONTROLS. loop: whether the
+    end goes on with the beginning. control_from, control_until: from where to where in the sampling the
     energy steers, 0 being its noise and 1 its end.
 
     Raises ProblemError (SETTINGS) for a value of the wrong type or out of bounds.
@@ -48,6 +51,8 @@ class ClipSettings:
     negative_prompt: str | None = None
     control_from: float | None = None
     control_until: float | None = None
+    control: str | None = None
+    loop: bool | None = None
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -138,6 +143,14 @@ _NUMBERS = {
 def _checked(name: str, value: object, owner: str) -> str | int | float:
     if name in ("prompt", "pack", "negative_prompt"):
         return _checked_text(name, value, owner)
+    if name == "control":
+        if value in CONTROLS:
+            return str(value)
+        raise _out_of_bounds(name, value, owner, f"Give one of {', '.join(CONTROLS)}.")
+    if name == "loop":
+        if isinstance(value, bool):
+            return value
+        raise _out_of_bounds(name, value, owner, "Give true or false.")
     if name == "sample_rate_hz":
         if isinstance(value, int | float) and value in SAMPLE_RATES_HZ:
             return int(value)
@@ -176,6 +189,7 @@ def _within_a_sentence(owner: str) -> str:
 
 
 __all__ = [
+    "CONTROLS",
     "MAX_PROMPT_CHARACTERS",
     "METADATA_KEY",
     "SAMPLE_RATES_HZ",

@@ -19,6 +19,8 @@ from rewas_engine.errors import Cancelled, MediaError
 from rewas_engine.media.video import decoded, opened
 from rewas_engine.results import CancelSignal
 
+LOOP_MARGIN_SAMPLES = 4096
+"""So much of a loop is heard before its beginning and after its end while its rate is changed."""
 _ROUNDING_S = Fraction(2, 1000)
 """Time stamps that are off by no more are rounded, as Matroska's are, and do not say that there is a hole."""
 
@@ -136,9 +138,38 @@ def resampled(waveform: NDArray[np.float32], from_hz: int, to_hz: int, samples: 
     return fitted
 
 
+def resampled_loop(waveform: NDArray[np.float32], samples: int) -> NDArray[np.float32]:
+    """A waveform [channels, samples'] whose end goes on with its beginning, brought to `samples` in the same way."""
+    length = waveform.shape[1]
+    if samples == length:
+        return waveform
+    margin = min(length, LOOP_MARGIN_SAMPLES)
+    around = np.concatenate([waveform[:, length - margin :], waveform, waveform[:, :margin]], axis=1)
+    changed = soxr.resample(around.T, length, samples, quality="VHQ").T
+    # Where a circle is cut is all the same: a part of a sample may be lost here.
+    first = margin * samples // length
+    return np.ascontiguousarray(changed[:, first : first + samples], np.float32)
+
+
 def within_full_scale(waveform: NDArray[np.float32]) -> NDArray[np.float32]:
     """The waveform, lowered as a whole where it would clip: a changed level is seen, distortion is not."""
     return np.asarray(waveform / max(1.0, float(np.abs(waveform).max(initial=0.0))), np.float32)
+
+
+def read_whole_sound(path: str | Path) -> tuple[NDArray[np.float32], int]:
+    """All samples [channels, samples] of a WAV, FLAC or other lossless file as they stand there, and their rate in Hz.
+
+    Raises MediaError where it is missing, no such file, empty, or holds what is no number.
+    """
+    path = Path(path)
+    try:
+        waveform, rate_hz = soundfile.read(path, dtype="float32", always_2d=True)
+    except (soundfile.LibsndfileError, OSError) as error:
+        raise MediaError(f"The sound {path.name} cannot be read ({error}).", "Give a WAV or FLAC file.") from error
+    if not waveform.size or not np.isfinite(waveform).all():
+        problem = "holds samples that are no numbers" if waveform.size else "is empty"
+        raise MediaError(f"The sound {path.name} {problem}.", "Export it again.")
+    return np.ascontiguousarray(waveform.T), int(rate_hz)
 
 
 def write_wav(path: str | Path, waveform: NDArray[np.float32], sample_rate_hz: int) -> Path:

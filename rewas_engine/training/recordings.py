@@ -338,8 +338,8 @@ def plain_strikes(waveform: NDArray[np.floating], sample_rate_hz: int) -> tuple[
     times_s, rises_nats = detect_onsets(waveform, sample_rate_hz)
     plain = rises_nats >= PLAIN_ONSET_NATS
     if plain.sum() < PLAIN_SHARE * len(rises_nats) or not plain.any():
-        return np.empty(0), np.empty(0)
-    return times_s[plain], rises_nats[plain] / rises_nats.max()
+        return np.empty(0, np.float32), np.empty(0, np.float32)
+    return times_s[plain].astype(np.float32), (rises_nats[plain] / rises_nats.max()).astype(np.float32)
 
 
 def _caption_of(recording: Recording, position: int) -> str:

@@ -10,13 +10,13 @@ from pathlib import Path
 
 from rewas_api.clip_settings import ClipSettings
 from rewas_api.v1 import rewas_pb2
-from rewas_engine import Cancelled, EnergyCurve, GenerationResult, Take, VideoClip
+from rewas_engine import Cancelled, EnergyCurve, GenerationResult, Revision, Stem, Take, VideoClip
 from rewas_engine.results import CancelSignal
 from rewas_server.delivery import Provenance, StemFolder, WrittenStem, safe_file_name
 from rewas_server.stem_tracks import PlacedStem, add_stem_tracks, timecode_samples
 from rewas_server.tasks import RisingProgress, WorkContext, clips_to_sound, media_of, settings_for, video_clip
 from rewas_server.timeline import clip_source, parse_clip, parse_timeline
-from rewas_server.translation import clip_message, curve_from, curve_message, pack_message
+from rewas_server.translation import clip_message, curve_from, curve_message, fraction, pack_message
 
 DEFAULT_SAMPLE_RATE_HZ = 48000
 _LONGEST_CLIP_NAME_BYTES = 80
@@ -36,6 +36,7 @@ class _Assignment:
     energy: EnergyCurve | None
     file_name: str
     time_reference_samples: int
+    revision: Revision | None = None
 
 
 def make_sound(
@@ -45,6 +46,9 @@ def make_sound(
     otio_clip = parse_clip(work.clip_otio_json)
     settings = _decided(settings_for(otio_clip, work.settings), context)
     clip = video_clip(work.clip_otio_json, work.uploaded_media, context)
+    revision = _revision(work, context) if work.HasField("revision") else None
+    if revision is not None:
+        settings = replace(settings, sample_rate_hz=revision.stem.sample_rate_hz)
     assert settings.sample_rate_hz is not None
     assignment = _Assignment(
         clip=clip,
@@ -52,9 +56,23 @@ def make_sound(
         energy=curve_from(work.energy) if work.HasField("energy") else None,
         file_name=_file_name(clip),
         time_reference_samples=_rounded(clip_source(otio_clip).timecode_s * settings.sample_rate_hz),
+        revision=revision,
     )
     with StemFolder(context.output_dir) as folder:
         return _make_takes(assignment, context, folder, progress, (0.0, 1.0), cancel)[0]
+
+
+def _revision(work: rewas_pb2.SoundWork, context: WorkContext) -> Revision:
+    """What is to be made again, its sound read. Raises MediaError, ProblemError."""
+    asked = work.revision
+    path = context.locate_media(asked.sound_url, work.uploaded_media)
+
+    def moment(name: str) -> Fraction | None:
+        return fraction(getattr(asked, name), f"revision.{name}") if asked.HasField(name) else None
+
+    return Revision(
+        Stem.read(path), moment("start_s"), moment("end_s"), asked.degree if asked.HasField("degree") else 1.0
+    )
 
 
 def make_timeline(
@@ -171,6 +189,9 @@ def _make_takes(
                 1.0 if settings.control_until is None else settings.control_until,
             ),
             negative_prompt=settings.negative_prompt,
+            control="onsets" if settings.control == "onsets" else "energy",
+            loop=bool(settings.loop),
+            revision=assignment.revision,
             sample_rate_hz=settings.sample_rate_hz,
             on_progress=progress.part(begin, delivery_begin),
             cancel=cancel,

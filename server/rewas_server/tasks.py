@@ -32,6 +32,7 @@ from rewas_server.translation import (
     conflict_message,
     curve_from,
     curve_message,
+    fraction,
     pack_message,
     problem_from,
 )
@@ -93,6 +94,8 @@ def check_request(request: rewas_pb2.SubmitJobRequest, packs: Collection[str]) -
         _check_settings(settings_for(clip, request.sound.settings), packs, clip_label(clip))
         if request.sound.HasField("energy"):
             curve_from(request.sound.energy)
+        if request.sound.HasField("revision"):
+            _check_revision(request.sound.revision, clip_label(clip))
     elif kind == "timeline":
         with settings_of("The timeline's defaults"):
             defaults = ClipSettings.from_proto(request.timeline.defaults)
@@ -233,6 +236,23 @@ def _check_settings(settings: ClipSettings, packs: Collection[str], label: str) 
         raise ProblemError(
             f"{label} asks for seeds up to {last_seed}.",
             f"Give a seed so that the last take's, and those that may replace others, are at most {HIGHEST_SEED}.",
+            ProblemKind.SETTINGS,
+        )
+
+
+def _check_revision(revision: rewas_pb2.Revision, label: str) -> None:
+    within = label[0].lower() + label[1:]
+    if not revision.sound_url:
+        raise ProblemError(
+            f"A part of {within} is to be made again, but not of which sound.", "Name the sound.", ProblemKind.SETTINGS
+        )
+    for name in ("start_s", "end_s"):
+        if revision.HasField(name):
+            fraction(getattr(revision, name), f"revision.{name}")
+    if revision.HasField("degree") and not 0 < revision.degree <= 1:
+        raise ProblemError(
+            f"{label} is to be made again to the degree {revision.degree:g}.",
+            "Give 0 to 1, not 0.",
             ProblemKind.SETTINGS,
         )
 

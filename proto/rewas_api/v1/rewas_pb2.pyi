@@ -214,7 +214,7 @@ class ConflictWork(_message.Message):
     def __init__(self, clip_otio_json: _Optional[str] = ..., prompt: _Optional[str] = ..., uploaded_media: _Optional[_Mapping[str, str]] = ..., pack: _Optional[str] = ...) -> None: ...
 
 class SoundWork(_message.Message):
-    __slots__ = ("clip_otio_json", "settings", "energy", "uploaded_media")
+    __slots__ = ("clip_otio_json", "settings", "energy", "uploaded_media", "revision")
     class UploadedMediaEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -226,11 +226,13 @@ class SoundWork(_message.Message):
     SETTINGS_FIELD_NUMBER: _ClassVar[int]
     ENERGY_FIELD_NUMBER: _ClassVar[int]
     UPLOADED_MEDIA_FIELD_NUMBER: _ClassVar[int]
+    REVISION_FIELD_NUMBER: _ClassVar[int]
     clip_otio_json: str
     settings: SoundSettings
     energy: EnergyCurve
     uploaded_media: _containers.ScalarMap[str, str]
-    def __init__(self, clip_otio_json: _Optional[str] = ..., settings: _Optional[_Union[SoundSettings, _Mapping]] = ..., energy: _Optional[_Union[EnergyCurve, _Mapping]] = ..., uploaded_media: _Optional[_Mapping[str, str]] = ...) -> None: ...
+    revision: Revision
+    def __init__(self, clip_otio_json: _Optional[str] = ..., settings: _Optional[_Union[SoundSettings, _Mapping]] = ..., energy: _Optional[_Union[EnergyCurve, _Mapping]] = ..., uploaded_media: _Optional[_Mapping[str, str]] = ..., revision: _Optional[_Union[Revision, _Mapping]] = ...) -> None: ...
 
 class TimelineWork(_message.Message):
     __slots__ = ("timeline_otio_json", "defaults", "uploaded_media")
@@ -250,7 +252,7 @@ class TimelineWork(_message.Message):
     def __init__(self, timeline_otio_json: _Optional[str] = ..., defaults: _Optional[_Union[SoundSettings, _Mapping]] = ..., uploaded_media: _Optional[_Mapping[str, str]] = ...) -> None: ...
 
 class SoundSettings(_message.Message):
-    __slots__ = ("prompt", "pack", "seed", "takes", "num_steps", "guidance_scale", "control_strength", "sample_rate_hz", "negative_prompt", "control_from", "control_until")
+    __slots__ = ("prompt", "pack", "seed", "takes", "num_steps", "guidance_scale", "control_strength", "sample_rate_hz", "negative_prompt", "control_from", "control_until", "control", "loop")
     PROMPT_FIELD_NUMBER: _ClassVar[int]
     PACK_FIELD_NUMBER: _ClassVar[int]
     SEED_FIELD_NUMBER: _ClassVar[int]
@@ -262,6 +264,8 @@ class SoundSettings(_message.Message):
     NEGATIVE_PROMPT_FIELD_NUMBER: _ClassVar[int]
     CONTROL_FROM_FIELD_NUMBER: _ClassVar[int]
     CONTROL_UNTIL_FIELD_NUMBER: _ClassVar[int]
+    CONTROL_FIELD_NUMBER: _ClassVar[int]
+    LOOP_FIELD_NUMBER: _ClassVar[int]
     prompt: str
     pack: str
     seed: int
@@ -273,7 +277,21 @@ class SoundSettings(_message.Message):
     negative_prompt: str
     control_from: float
     control_until: float
-    def __init__(self, prompt: _Optional[str] = ..., pack: _Optional[str] = ..., seed: _Optional[int] = ..., takes: _Optional[int] = ..., num_steps: _Optional[int] = ..., guidance_scale: _Optional[float] = ..., control_strength: _Optional[float] = ..., sample_rate_hz: _Optional[int] = ..., negative_prompt: _Optional[str] = ..., control_from: _Optional[float] = ..., control_until: _Optional[float] = ...) -> None: ...
+    control: str
+    loop: bool
+    def __init__(self, prompt: _Optional[str] = ..., pack: _Optional[str] = ..., seed: _Optional[int] = ..., takes: _Optional[int] = ..., num_steps: _Optional[int] = ..., guidance_scale: _Optional[float] = ..., control_strength: _Optional[float] = ..., sample_rate_hz: _Optional[int] = ..., negative_prompt: _Optional[str] = ..., control_from: _Optional[float] = ..., control_until: _Optional[float] = ..., control: _Optional[str] = ..., loop: bool = ...) -> None: ...
+
+class Revision(_message.Message):
+    __slots__ = ("sound_url", "start_s", "end_s", "degree")
+    SOUND_URL_FIELD_NUMBER: _ClassVar[int]
+    START_S_FIELD_NUMBER: _ClassVar[int]
+    END_S_FIELD_NUMBER: _ClassVar[int]
+    DEGREE_FIELD_NUMBER: _ClassVar[int]
+    sound_url: str
+    start_s: Rational
+    end_s: Rational
+    degree: float
+    def __init__(self, sound_url: _Optional[str] = ..., start_s: _Optional[_Union[Rational, _Mapping]] = ..., end_s: _Optional[_Union[Rational, _Mapping]] = ..., degree: _Optional[float] = ...) -> None: ...
 
 class EnergyCurve(_message.Message):
     __slots__ = ("rate_hz", "values", "source")

@@ -48,13 +48,34 @@ def generate(
     ] = None,
     num_steps: Annotated[int | None, typer.Option(help="Sampling steps, 1 to 1000.")] = None,
     guidance_scale: Annotated[float | None, typer.Option(help="How strictly the prompt is followed, 0 to 20.")] = None,
-    control_strength: Annotated[float | None, typer.Option(help="How strongly the energy steers, 0 to 2.")] = None,
+    control: Annotated[
+        str | None,
+        typer.Option(metavar="energy|onset", help="Follow the energy's shape (by default), or its events' times."),
+    ] = None,
+    control_strength: Annotated[
+        float | None,
+        typer.Option("--strength", "--control-strength", help="How strongly the energy steers, 0 to 2."),
+    ] = None,
     control_from: Annotated[
         float | None, typer.Option(help="From where on in the sampling the energy steers, 0 to 1; 0 by default.")
     ] = None,
     control_until: Annotated[
         float | None, typer.Option(help="Until where in the sampling it does, up to 1; 1 by default.")
     ] = None,
+    again: Annotated[
+        Path | None,
+        typer.Option(
+            "--again", metavar="FILE", help="A sound of this clip that is made again: in --range, or to --degree."
+        ),
+    ] = None,
+    time_range: Annotated[
+        str | None,
+        typer.Option("--range", metavar="FROM-TO", help="Of --again: make only this again (1.5-3, 1:02-1:05, 4-)."),
+    ] = None,
+    degree: Annotated[
+        float | None, typer.Option(help="Of --again: 1 makes it anew, less keeps so much of the old; 1 by default.")
+    ] = None,
+    loop: Annotated[bool, typer.Option("--loop", help="Make a sound whose end goes on with its beginning.")] = False,
     sample_rate: Annotated[
         int | None, typer.Option("--sample-rate", metavar="HZ", help="Of the stems: 16000 … 96000; 48000 by default.")
     ] = None,
@@ -66,6 +87,7 @@ def generate(
     from rewas_api.clip_settings import ClipSettings
     from rewas_api.v1 import rewas_pb2
     from rewas_server.commands.energy_choice import ChosenClip, EnergyChoice, EnergyTaker
+    from rewas_server.commands.made_again import revision_message
     from rewas_server.reports import sound_lines, sound_report
     from rewas_server.running import existing_media, runner_for, uploaded_media
     from rewas_server.tasks import settings_for, settings_of
@@ -92,18 +114,25 @@ def generate(
                 negative_prompt=negative,
                 control_from=control_from,
                 control_until=control_until,
+                control="onsets" if control == "onset" else control,
+                loop=loop or None,
             )
         chosen = ChosenClip(media, start, duration)
+        revision = revision_message(again, time_range, degree)
         settings_for(parse_clip(chosen.otio_json), settings.to_proto())
         with runner_for(server) as runner, progress_bar(media.name) as on_progress:
             curve = None
             if not choice.is_left_to_the_picture:
                 curve = EnergyTaker(runner, chosen, pack, on_progress, cancel).taken(choice).curve
+            uploaded = uploaded_media(runner, media, cancel)
+            if again is not None:
+                uploaded |= uploaded_media(runner, again.absolute(), cancel)
             work = rewas_pb2.SoundWork(
                 clip_otio_json=chosen.otio_json,
                 settings=settings.to_proto(),
                 energy=None if curve is None else curve_message(curve),
-                uploaded_media=uploaded_media(runner, media, cancel),
+                uploaded_media=uploaded,
+                revision=revision,
             )
             outcome = runner.run(work, output.absolute(), on_progress, cancel)
         assert isinstance(outcome.result, rewas_pb2.SoundResult)

@@ -1,0 +1,124 @@
+"""Sounds that loop, and sounds that are steered by onsets, as they are asked for of the engine."""
+
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rewas_engine import EnergyCurve, Revision, ReWaS, SettingsError, Stem, VideoClip
+from rewas_engine.clip import sample_count
+from rewas_engine.control import hint_channels
+from rewas_engine.errors import MediaError
+from rewas_engine.media.audio import read_whole_sound, resampled_loop
+from rewas_engine.models.adapter import EnergyAdapter
+
+FAST = {"prompt": "rain", "num_steps": 1, "guidance_scale": 1.0}
+
+
+def step_at_the_join(waveform: np.ndarray) -> float:
+    """How large the step from the last sample to the first is, in steps from sample to sample elsewhere (the 99th
+    percentile of their sizes)."""
+    steps = np.abs(np.diff(waveform))
+    return float(abs(waveform[0] - waveform[-1]) / np.quantile(steps, 0.99))
+
+
+@given(
+    st.integers(200, 3000),
+    st.sampled_from([(16_000, 48_000), (16_000, 44_100), (16_000, 22_050), (16_000, 16_000)]),
+    st.integers(1, 20),
+)
+@settings(max_examples=40)
+def test_a_loop_at_another_rate_still_loops(length: int, rates: tuple[int, int], waves: int) -> None:
+    # Whole waves: the one signal whose loop is known.
+    own = np.sin(2 * np.pi * waves * np.arange(length) / length).astype(np.float32)
+    samples = sample_count(Fraction(length, rates[0]), rates[1])
+    made = resampled_loop(own[None], samples)[0]
+    assert made.shape == (samples,)
+    spectrum = np.abs(np.fft.rfft(made)) / (samples / 2)
+    assert spectrum[waves] == pytest.approx(1, abs=0.01)
+    assert np.delete(spectrum, waves).max() < 0.01
+
+
+@pytest.mark.parametrize(
+    ("duration", "rate_hz"), [("1", 48_000), ("7007/24000", 44_100), ("6.4321", 22_050), ("1/5", None)]
+)
+def test_a_loop_is_exactly_as_long_as_its_clip_and_joins(
+    model: ReWaS, long_clip: Path, duration: str, rate_hz: int | None
+) -> None:
+    clip = VideoClip(long_clip, duration=duration)
+    result = model.generate(clip, loop=True, sample_rate_hz=rate_hz, **FAST)
+    stem = result.takes[0].stems["primary"]
+    assert stem.waveform.shape == (1, sample_count(Fraction(duration), stem.sample_rate_hz))
+    assert step_at_the_join(stem.waveform[0]) < 2
+    assert result.loops
+    # Nothing else is said of its energy: it is steady, whatever the picture does.
+    assert np.ptp(result.requested.values) == 0
+
+
+def test_a_loop_follows_the_energy_that_it_is_given(model: ReWaS, long_clip: Path) -> None:
+    curve = EnergyCurve(np.linspace(-8, -4, 100, dtype=np.float32), Fraction(50))
+    result = model.generate(VideoClip(long_clip, duration=2), loop=True, energy=curve, **FAST)
+    assert result.requested.values[-1] > result.requested.values[0] + 3
+
+
+def test_a_loop_is_not_what_a_part_of_a_sound_can_be(model: ReWaS, long_clip: Path) -> None:
+    stem = Stem("primary", np.zeros((1, 16_000), np.float32), 16_000)
+    with pytest.raises(SettingsError, match="and to loop"):
+        model.generate(VideoClip(long_clip, duration=1), loop=True, revision=Revision(stem, degree=0.5), **FAST)
+
+
+def test_onsets_are_refused_by_a_pack_that_does_not_read_them(model: ReWaS, long_clip: Path) -> None:
+    with pytest.raises(SettingsError, match="cannot be steered by onsets"):
+        model.generate(VideoClip(long_clip, duration=1), control="onsets", **FAST)
+
+
+@pytest.fixture
+def reading_onsets(model: ReWaS, monkeypatch: pytest.MonkeyPatch) -> ReWaS:
+    """The tiny pack with an adapter that reads all controls, awake."""
+    torch.manual_seed(0)
+    adapter = EnergyAdapter.from_denoiser(model._components["denoiser"], 16, hint_channels(8, 4))
+    torch.nn.init.constant_(adapter.middle_zero_conv.weight, 0.3)
+    monkeypatch.setitem(model._components, "adapter", adapter.eval().requires_grad_(False))
+    monkeypatch.setattr(model, "pack", type(model.pack)(**{**vars(model.pack), "controls": ("energy", "onsets")}))
+    return model
+
+
+def test_onsets_are_taken_from_the_energy_and_its_shape_is_not(reading_onsets: ReWaS, long_clip: Path) -> None:
+    times_s = (np.arange(300) + 0.5) / 100
+
+    def struck(fall_s: float) -> EnergyCurve:
+        since_s = np.where(times_s < 1, np.inf, times_s - 1)
+        return EnergyCurve(np.maximum(-3 - since_s / fall_s, -11).astype(np.float32), Fraction(100))
+
+    clip = VideoClip(long_clip, duration=3)
+
+    def made(curve: EnergyCurve, control: str) -> np.ndarray:
+        result = reading_onsets.generate(clip, energy=curve, control=control, **FAST)
+        assert result.control == control
+        return result.takes[0].stems["primary"].waveform
+
+    short, long = struck(0.02), struck(0.2)
+    assert np.array_equal(made(short, "onsets"), made(long, "onsets"))
+    assert not np.array_equal(made(short, "energy"), made(long, "energy"))
+    assert not np.array_equal(made(short, "onsets"), made(short, "energy"))
+
+
+def test_stems_are_read_as_they_were_written(tmp_path: Path) -> None:
+    drawn = np.random.default_rng(0).integers(-(2**23), 2**23, (2, 5000)) / 2**23
+    stem = Stem("ambience", drawn.astype(np.float32), 44_100)
+    again = Stem.read(stem.save(tmp_path / "stem.wav"), "ambience")
+    assert np.array_equal(again.waveform, stem.waveform)
+    assert (again.role, again.sample_rate_hz) == ("ambience", 44_100)
+
+
+@pytest.mark.parametrize("content", [b"", b"RIFF", b"not a sound at all"])
+def test_what_is_no_sound_is_told_by_name(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "a.wav").write_bytes(content)
+    with pytest.raises(MediaError, match=r"a\.wav cannot be read"):
+        read_whole_sound(tmp_path / "a.wav")
+    with pytest.raises(MediaError, match=r"b\.wav cannot be read"):
+        read_whole_sound(tmp_path / "b.wav")

@@ -25,7 +25,8 @@ def checked_prompt(prompt: str, name: str = "prompt") -> str:
     """The prompt without spaces around it. Raises SettingsError, with its name, for one that is empty or too long."""
     stripped = prompt.strip()
     if not stripped:
-        raise SettingsError(f"The {name} is empty.", f"Say what should{'' if name == 'prompt' else ' not'} be heard.")
+        wanted = "should not" if name.startswith("negative") else "should"
+        raise SettingsError(f"The {name} is empty.", f"Say what {wanted} be heard.")
     if len(prompt) > MAX_PROMPT_CHARACTERS:
         raise SettingsError(
             f"The {name} has {len(prompt)} characters.", f"Say it in at most {MAX_PROMPT_CHARACTERS} characters."

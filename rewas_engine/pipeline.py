@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from rewas_engine.energy_events import onset_strengths
 from rewas_engine.energy_sources import flat_curve
 from rewas_engine.errors import PackError, SettingsError
 from rewas_engine.joint import JointScorer
+from rewas_engine.layers import Layer, check_gain, check_layers
 from rewas_engine.limits import (
     MAX_CONTROL_STRENGTH,
     MAX_GUIDANCE_SCALE,
@@ -208,6 +209,8 @@ class ReWaS:
         prompt: str,
         negative_prompt: str | None = None,
         energy: EnergyCurve | None = None,
+        gain_db: float = 0.0,
+        layers: Sequence[Layer] = (),
         takes: int = 1,
         seed: int = 0,
         num_steps: int | None = None,
@@ -224,18 +227,26 @@ class ReWaS:
         """Sound for a clip of any length, exactly as long as the clip.
 
         prompt: what should be heard, 1 to 2000 characters. negative_prompt: what should not. energy: what it should
-        follow; None estimates it from the picture. takes: 1 to 100, seeded `seed`, `seed` + 1, … They are ranked, the
-        best first; one with faults is replaced once, by one with a seed after all of these. num_steps: 1 to 1000.
-        guidance_scale: 0 to 20, 1 is none. control_strength: 0 to 2, how strongly the energy steers. control_part: from
-        where to where in the sampling it does, 0 being noise and 1 the end. control: "energy", or "onsets": then the
-        sound follows the times and strengths of the energy's events and not its shape. loop: the end goes on with the
-        beginning; the energy is then steady where none is given. sample_rate_hz: of the stems; None is the pack's own,
-        or that of the sound that is revised. revision: a sound of this clip, of which a range is made again, or all of
-        it to a degree; to a degree below 1 it follows its own energy where none is given.
+        follow; None estimates it from the picture. gain_db: of its stem, -60 to 24. layers: more sounds, each a stem of
+        its own; where one or their sum would clip, all are lowered alike. takes: 1 to 100, seeded `seed`, `seed` + 1, …
+        They are ranked, the best first; one with faults is replaced once, by one with a seed after all of these.
+        num_steps: 1 to 1000. guidance_scale: 0 to 20, 1 is none. control_strength: 0 to 2, how strongly the energy
+        steers. control_part: from where to where in the sampling it does, 0 being noise and 1 the end. control:
+        "energy", or "onsets": then the sound follows the times and strengths of the energy's events and not its shape.
+        loop: the end goes on with the beginning; the energy is then steady where none is given. sample_rate_hz: of the
+        stems; None is the pack's own, or that of the sound that is revised. revision: a sound of this clip, of which a
+        range is made again, or all of it to a degree; to a degree below 1 it follows its own energy where none is
+        given.
         Raises SettingsError, MediaError, Cancelled (within one sampling step).
         """
         prompt = checked_prompt(prompt)
         settings = self.sampling_settings(num_steps, guidance_scale, control_strength, control_part, negative_prompt)
+        check_gain(gain_db)
+        check_layers(layers)
+        if layers and revision is not None:
+            raise SettingsError(
+                "A part of a sound is to be made again, and there are layers beside it.", "Make each again by itself."
+            )
         if loop and revision is not None:
             raise SettingsError("A part of a sound is to be made again, and to loop.", "Ask for one of the two.")
         rate_hz = self._output_rate_hz(sample_rate_hz, revision)
@@ -243,7 +254,7 @@ class ReWaS:
         check_whole("seed", seed, 0, MAX_SEED - 2 * takes + 1)
         clock = Clock(on_progress, cancel)
         read = self.read_clip(clip)
-        check_length(takes, read.duration_s)
+        check_length(takes * (1 + len(layers)), read.duration_s)
         earlier = None if revision is None else revision.earlier(read.duration_s, self.front_end)
         if energy is not None:
             check_covers(energy, read)
@@ -256,26 +267,27 @@ class ReWaS:
         frames = self.front_end.frames_of(sample_count(read.duration_s, self.pack.sample_rate_hz))
         rate = self.front_end.config.frame_rate_hz
         silence_nats = self.front_end.config.silence_nats
-        requested = EnergyCurve(np.maximum(energy.at(rate, frames), silence_nats), rate, energy.source)
-        # A loop has no end that could be filled up with silence: its last frames are whole latent positions.
-        steered = EnergyCurve(np.maximum(energy.at(rate, self.sound.whole(frames)), silence_nats), rate)
-        wanted = WantedSound(
-            prompt,
-            settings,
-            requested,
-            self._controls(steered if loop else requested, control),
-            read.duration_s,
-            rate_hz,
-            revision,
-            earlier,
-            loop,
-        )
+
+        def wanted_sound(words: str, curve: EnergyCurve) -> WantedSound:
+            requested = EnergyCurve(np.maximum(curve.at(rate, frames), silence_nats), rate, curve.source)
+            # A loop has no end that could be filled up with silence: its last frames are whole latent positions.
+            around = EnergyCurve(np.maximum(curve.at(rate, self.sound.whole(frames)), silence_nats), rate)
+            controls = self._controls(around if loop else requested, control)
+            return WantedSound(words, settings, requested, controls, read.duration_s, rate_hz, revision, earlier, loop)
+
+        wanted = wanted_sound(prompt, energy)
+        beside = []
+        for layer in layers:
+            if isinstance(layer.energy, EnergyCurve):
+                check_covers(layer.energy, read)
+            beside.append((layer, wanted_sound(layer.prompt, layer.energy_beside(energy))))
+        maker = TakeMaker(self.pack, self.front_end, self.sound, self.joint)
         return GenerationResult(
             read,
             self.pack,
             prompt,
-            requested,
-            TakeMaker(self.pack, self.front_end, self.sound, self.joint).takes(wanted, seed, takes, clock),
+            wanted.requested,
+            maker.takes(wanted, seed, takes, clock, beside, gain_db),
             settings.num_steps,
             settings.guidance_scale,
             settings.control_strength,

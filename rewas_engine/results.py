@@ -18,6 +18,8 @@ VerdictName = Literal["agree", "unsure", "conflict", "unsupported"]
 PRIMARY = "primary"
 """The role of the stem that a clip is made for."""
 ControlName = Literal["energy", "onsets"]
+MIX = "mix"
+"""The role of the sum of all stems."""
 FaultName = Literal["silent", "clipped", "stuck", "wrong"]
 
 
@@ -96,14 +98,29 @@ class Stem:
 
 
 @dataclass(frozen=True)
+class LayerReport:
+    """How well a layer beside the primary sound does what was asked of it; see `Take` for what the fields mean."""
+
+    seed: int
+    requested: EnergyCurve
+    produced: EnergyCurve
+    energy_mae_nats: float
+    energy_correlation: float | None
+    text_score: float | None
+    faults: tuple[FaultName, ...]
+
+
+@dataclass(frozen=True)
 class Take:
     """The same request with one seed.
+
+    stems: by role, the primary one first. All but `score`, `faults` and `layers` are the primary sound's.
 
     produced: energy of what was made, on the grid of the requested curve. energy_mae_nats: mean absolute difference to
     the request. energy_correlation: Pearson's, None where either curve is constant. text_score: how well it does what
     the words say, 0 to 1, None where the pack cannot tell. score: how well it does all that was asked, 0 to 1; see
     `rewas_engine.takes`. faults: why it should not be used, if it should not. instead_of: the seed of the take that it
-    replaced for its faults.
+    replaced for its faults. layers: of each layer beside the primary sound.
     """
 
     seed: int
@@ -115,6 +132,13 @@ class Take:
     score: float = 0.0
     faults: tuple[FaultName, ...] = ()
     instead_of: int | None = None
+    layers: Mapping[str, LayerReport] = field(default_factory=dict)
+
+    def mix(self) -> Stem:
+        """The sum of the stems, to the last bit."""
+        first = next(iter(self.stems.values()))
+        total = sum((stem.waveform for stem in self.stems.values()), np.zeros_like(first.waveform))
+        return Stem(MIX, total, first.sample_rate_hz)
 
 
 @dataclass(frozen=True)

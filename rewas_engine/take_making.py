@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
@@ -13,9 +14,10 @@ from rewas_engine.conflict import FAMILIAR_FROM
 from rewas_engine.control import Controls
 from rewas_engine.energy import EnergyCurve, FloatArray, energy_agreement
 from rewas_engine.joint import JointScorer
+from rewas_engine.layers import Layer, balanced
 from rewas_engine.media.audio import resampled, resampled_loop, within_full_scale
 from rewas_engine.mel import AudioFrontEnd, normalised
-from rewas_engine.results import PRIMARY, PackInfo, Stem, Take
+from rewas_engine.results import PRIMARY, LayerReport, PackInfo, Stem, Take
 from rewas_engine.revision import Revision
 from rewas_engine.sampling import steps_run
 from rewas_engine.synthesis import Earlier, SamplingSettings, SoundMaker
@@ -57,20 +59,44 @@ class TakeMaker:
     sound: SoundMaker
     joint: JointScorer | None
 
-    def takes(self, wanted: WantedSound, seed: int, count: int, clock: Clock) -> tuple[Take, ...]:
-        """Takes with seeds from `seed` on, the best first; one with faults is replaced once where a better is found.
+    def takes(
+        self,
+        wanted: WantedSound,
+        seed: int,
+        count: int,
+        clock: Clock,
+        beside: Sequence[tuple[Layer, WantedSound]] = (),
+        gain_db: float = 0.0,
+    ) -> tuple[Take, ...]:
+        """Takes with seeds from `seed` on, the best first.
 
-        Those that replace others have seeds after all of these. What is made again of a sound is not replaced: what
-        stays of it is not this take's fault.
+        Of a take with faults each useless sound is replaced once, where a better one is found; seeds of those that
+        replace others come after all of these. beside: layers, and what is wanted of them. gain_db: of the primary
+        stem.
         """
-        familiar = self.joint is not None and self.joint.familiarity(wanted.prompt)[1] >= FAMILIAR_FROM
-        made = [self._take(wanted, seed + number, clock, number, count, familiar) for number in range(count)]
-        if wanted.revision is None:
-            for number, take in enumerate(made):
-                if take.faults:
-                    again = self._take(wanted, seed + count + number, clock, count - 1, count, familiar)
-                    made[number] = best_first((take, replace(again, instead_of=take.seed)))[0]
+        parts = count * (1 + len(beside))
+        made = []
+        for number in range(count):
+            part, spare = number * (1 + len(beside)), seed + count + number
+            take = self._best_of_two(wanted, (seed + number, spare), clock, part, parts)
+            layers = {
+                layer.name: self._best_of_two(
+                    other, (layer.seed_beside(seed + number), layer.seed_beside(spare)), clock, part + place, parts
+                )
+                for place, (layer, other) in enumerate(beside, start=1)
+            }
+            made.append(_with_layers(take, layers, beside, gain_db) if layers or gain_db else take)
         return best_first(made)
+
+    def _best_of_two(self, wanted: WantedSound, seeds: tuple[int, int], clock: Clock, part: int, parts: int) -> Take:
+        """A take with the first seed; where it has faults, the better of it and one with the second."""
+        is_familiar = self.joint is not None and self.joint.familiarity(wanted.prompt)[1] >= FAMILIAR_FROM
+        take = self._take(wanted, seeds[0], clock, part, parts, is_familiar)
+        # What stays of a sound that is made again is not this take's fault.
+        if not take.faults or wanted.revision is not None:
+            return take
+        again = self._take(wanted, seeds[1], clock, part, parts, is_familiar)
+        return best_first((take, replace(again, instead_of=take.seed)))[0]
 
     def _take(self, wanted: WantedSound, seed: int, clock: Clock, part: int, parts: int, is_familiar: bool) -> Take:
         """One take. part, parts: its place among all. is_familiar: whether the joint space knows the words."""
@@ -120,3 +146,31 @@ class TakeMaker:
         faults = take_faults(waveform, heard.numpy(), wanted.requested, config.silence_nats, trusted)
         score = take_score(correlation, mae_nats, text_score)
         return Take(seed, {stem.role: stem}, produced, mae_nats, correlation, text_score, score, faults)
+
+
+def _with_layers(
+    take: Take, layers: Mapping[str, Take], beside: Sequence[tuple[Layer, WantedSound]], gain_db: float
+) -> Take:
+    """The take with the sounds of its layers: as good as all are on average, and with the faults of all."""
+    stems = {PRIMARY: take.stems[PRIMARY], **{name: made.stems[PRIMARY] for name, made in layers.items()}}
+    gains_db = {PRIMARY: gain_db, **{layer.name: layer.gain_db for layer, _ in beside}}
+    reports = {
+        layer.name: LayerReport(
+            made.seed,
+            wanted.requested,
+            made.produced,
+            made.energy_mae_nats,
+            made.energy_correlation,
+            made.text_score,
+            made.faults,
+        )
+        for (layer, wanted), made in zip(beside, layers.values(), strict=True)
+    }
+    every = (take, *layers.values())
+    return replace(
+        take,
+        stems=balanced(stems, gains_db),
+        score=sum(one.score for one in every) / len(every),
+        faults=tuple(dict.fromkeys(fault for one in every for fault in one.faults)),
+        layers=reports,
+    )

@@ -12,6 +12,7 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 from rewas_api.errors import ProblemError, ProblemKind
+from rewas_api.layer_settings import LayerSettings, checked_gain_db, checked_layers
 from rewas_api.v1 import rewas_pb2
 
 if TYPE_CHECKING:
@@ -33,9 +34,10 @@ class ClipSettings:
     prompt: 1 to 2000 characters; "" where the clip has none. pack: a pack's name. seed: 0 to 2**63 - 1. takes: 1 to
     100. num_steps: sampling steps, 1 to 1000. guidance_scale: 0 to 20; 1 is no guidance. control_strength: how
     strongly the energy steers, 0 to 2. sample_rate_hz: of the delivered sound, one of SAMPLE_RATES_HZ.
-    negative_prompt: what should not be heard. control: what of the energy steers, one of CONTROLS. loop: whether the
-    end goes on with the beginning. control_from, control_until: from where to where in the sampling the
-    energy steers, 0 being its noise and 1 its end.
+    negative_prompt: what should not be heard. control_from, control_until: from where to where in the sampling the
+    energy steers, 0 being its noise and 1 its end. control: what of the energy steers, one of CONTROLS. loop: whether
+    the end goes on with the beginning. layers: more sounds beside the primary one. gain_db: of that one's stem, -60 to
+    24. mix: whether the sum of all stems is delivered too.
 
     Raises ProblemError (SETTINGS) for a value of the wrong type or out of bounds.
     """
@@ -53,6 +55,9 @@ class ClipSettings:
     control_until: float | None = None
     control: str | None = None
     loop: bool | None = None
+    layers: tuple[LayerSettings, ...] | None = None
+    gain_db: float | None = None
+    mix: bool | None = None
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -70,6 +75,7 @@ class ClipSettings:
     def to_proto(self) -> rewas_pb2.SoundSettings:
         """The settings as they travel; what is None stays unset."""
         given = {field.name: getattr(self, field.name) for field in fields(self)}
+        given["layers"] = None if self.layers is None else [layer.to_proto() for layer in self.layers]
         return rewas_pb2.SoundSettings(**{name: value for name, value in given.items() if value is not None})
 
     @classmethod
@@ -77,7 +83,9 @@ class ClipSettings:
         """The settings that travelled. Raises ProblemError (SETTINGS) for a value out of bounds."""
         given: dict[str, Any] = {"prompt": settings.prompt}
         for field in fields(cls):
-            if field.name != "prompt" and settings.HasField(field.name):
+            if field.name == "layers":
+                given["layers"] = tuple(map(LayerSettings.from_proto, settings.layers)) or None
+            elif field.name != "prompt" and settings.HasField(field.name):
                 given[field.name] = getattr(settings, field.name)
         return cls(**given)
 
@@ -114,7 +122,10 @@ def read_clip_settings(clip: otio.core.SerializableObjectWithMetadata) -> ClipSe
             try:
                 given[field.name] = _checked(field.name, held[field.name], clip_name)
             except ProblemError as problem:
-                raise ProblemError(problem.what, problem.remedy, ProblemKind.TIMELINE) from None
+                # What is wrong within a layer does not know whose layer it is.
+                owner = _within_a_sentence(clip_name)
+                what = problem.what if owner in problem.what else problem.what.replace("the clip", owner, 1)
+                raise ProblemError(what, problem.remedy, ProblemKind.TIMELINE) from None
     return ClipSettings(**given)
 
 
@@ -126,6 +137,8 @@ def write_clip_settings(clip: otio.core.SerializableObjectWithMetadata, settings
         value = getattr(settings, field.name)
         if value is None or value == "":
             ours.pop(field.name, None)
+        elif field.name == "layers":
+            ours[field.name] = [layer.to_metadata() for layer in value]
         else:
             ours[field.name] = value
     clip.metadata[METADATA_KEY] = ours
@@ -140,14 +153,18 @@ _NUMBERS = {
 }
 
 
-def _checked(name: str, value: object, owner: str) -> str | int | float:
+def _checked(name: str, value: object, owner: str) -> Any:
     if name in ("prompt", "pack", "negative_prompt"):
         return _checked_text(name, value, owner)
     if name == "control":
         if value in CONTROLS:
             return str(value)
         raise _out_of_bounds(name, value, owner, f"Give one of {', '.join(CONTROLS)}.")
-    if name == "loop":
+    if name == "layers":
+        return checked_layers(value) or None
+    if name == "gain_db":
+        return checked_gain_db(value, _within_a_sentence(owner))
+    if name in ("loop", "mix"):
         if isinstance(value, bool):
             return value
         raise _out_of_bounds(name, value, owner, "Give true or false.")

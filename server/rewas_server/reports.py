@@ -130,12 +130,27 @@ def _take(take: rewas_pb2.Take, stem_paths: StemPaths) -> Report:
         "text_score": take.text_score if take.HasField("text_score") else None,
         "score": take.score,
         "faults": list(take.faults),
+        "layers": {layer.name: _layer(layer) for layer in take.layers},
         "instead_of_seed": take.instead_of_seed if take.HasField("instead_of_seed") else None,
     }
 
 
+def _layer(layer: rewas_pb2.LayerReport) -> Report:
+    return {
+        "seed": layer.seed,
+        "energy_mae": layer.energy_mae_nats,
+        "energy_correlation": layer.energy_correlation if layer.HasField("energy_correlation") else None,
+        "energy_requested": list(layer.requested.values),
+        "energy_produced": list(layer.produced.values),
+        "text_score": layer.text_score if layer.HasField("text_score") else None,
+        "faults": list(layer.faults),
+    }
+
+
 def _settings(settings: rewas_pb2.SoundSettings) -> Report:
-    return {field.name: value for field, value in settings.ListFields() if field.name != "prompt"}
+    told = {field.name: value for field, value in settings.ListFields() if field.name not in ("prompt", "layers")}
+    layers = [{field.name: value for field, value in layer.ListFields()} for layer in settings.layers]
+    return {**told, "layers": layers} if layers else told
 
 
 def _identity(pack: rewas_pb2.Pack) -> Report:

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from rewas_api.clip_settings import ClipSettings
 from rewas_api.v1 import rewas_pb2
-from rewas_engine import Cancelled, EnergyCurve, GenerationResult, Revision, Stem, Take, VideoClip
-from rewas_engine.results import CancelSignal
+from rewas_engine import Cancelled, EnergyCurve, GenerationResult, Layer, Revision, Stem, Take, VideoClip
+from rewas_engine.results import MIX, CancelSignal
 from rewas_server.delivery import Provenance, StemFolder, WrittenStem, safe_file_name
 from rewas_server.stem_tracks import PlacedStem, add_stem_tracks, timecode_samples
 from rewas_server.tasks import RisingProgress, WorkContext, clips_to_sound, media_of, settings_for, video_clip
@@ -192,6 +192,8 @@ def _make_takes(
             control="onsets" if settings.control == "onsets" else "energy",
             loop=bool(settings.loop),
             revision=assignment.revision,
+            gain_db=settings.gain_db or 0.0,
+            layers=_layers(settings),
             sample_rate_hz=settings.sample_rate_hz,
             on_progress=progress.part(begin, delivery_begin),
             cancel=cancel,
@@ -228,28 +230,37 @@ def _make_takes(
 def _write_take(
     assignment: _Assignment, made: GenerationResult, number: int, take: Take, folder: StemFolder
 ) -> list[_DeliveredStem]:
-    provenance = Provenance(
-        prompt=made.prompt,
-        seed=take.seed,
-        pack_name=made.pack.name,
-        pack_version=made.pack.version,
-        licence=made.pack.licence,
-        time_reference_samples=assignment.time_reference_samples,
-    )
-    return [
-        _DeliveredStem(
-            role=role,
-            take_number=number,
-            written=folder.write(
-                stem.waveform,
-                stem.sample_rate_hz,
-                f"{assignment.file_name} {role} take {number} seed {take.seed}",
-                provenance,
-            ),
-            provenance=provenance,
+    words = {layer.name: layer.prompt for layer in assignment.settings.layers or ()}
+    stems = dict(take.stems)
+    if assignment.settings.mix:
+        stems[MIX] = take.mix()
+        words[MIX] = "; ".join([made.prompt, *words.values()])
+    delivered = []
+    for role, stem in stems.items():
+        provenance = Provenance(
+            prompt=words.get(role, made.prompt),
+            seed=take.layers[role].seed if role in take.layers else take.seed,
+            pack_name=made.pack.name,
+            pack_version=made.pack.version,
+            licence=made.pack.licence,
+            time_reference_samples=assignment.time_reference_samples,
         )
-        for role, stem in take.stems.items()
-    ]
+        name = f"{assignment.file_name} {role} take {number} seed {take.seed}"
+        written = folder.write(stem.waveform, stem.sample_rate_hz, name, provenance)
+        delivered.append(_DeliveredStem(role, number, written, provenance))
+    return delivered
+
+
+def _layers(settings: ClipSettings) -> tuple[Layer, ...]:
+    return tuple(
+        Layer(
+            layer.name,
+            layer.prompt,
+            "following" if layer.energy == "following" else "steady",
+            layer.gain_db or 0.0,
+        )
+        for layer in settings.layers or ()
+    )
 
 
 def _take_message(take: Take, stems: list[_DeliveredStem]) -> rewas_pb2.Take:
@@ -263,6 +274,19 @@ def _take_message(take: Take, stems: list[_DeliveredStem]) -> rewas_pb2.Take:
         score=take.score,
         faults=take.faults,
         instead_of_seed=take.instead_of,
+        layers=[
+            rewas_pb2.LayerReport(
+                name=name,
+                seed=report.seed,
+                requested=curve_message(report.requested),
+                produced=curve_message(report.produced),
+                energy_mae_nats=report.energy_mae_nats,
+                energy_correlation=report.energy_correlation,
+                text_score=report.text_score,
+                faults=report.faults,
+            )
+            for name, report in take.layers.items()
+        ],
     )
 
 

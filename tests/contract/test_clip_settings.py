@@ -1,6 +1,5 @@
 """Our metadata on OTIO clips: it survives the way there and back, and foreign values are refused by name."""
 
-from dataclasses import asdict
 from typing import Any
 
 import opentimelineio as otio
@@ -8,10 +7,24 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rewas_api.clip_settings import SAMPLE_RATES_HZ, ClipSettings, read_clip_settings, write_clip_settings
+from rewas_api.clip_settings import CONTROLS, SAMPLE_RATES_HZ, ClipSettings, read_clip_settings, write_clip_settings
 from rewas_api.errors import ProblemError, ProblemKind
+from rewas_api.layer_settings import LAYER_ENERGIES, LayerSettings
 
 text = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=200)
+spoken = text.filter(str.strip)
+layers = st.lists(
+    st.builds(
+        LayerSettings,
+        name=st.from_regex(r"\A[a-z][a-z0-9_-]{0,31}\Z").filter(lambda name: name not in ("primary", "mix")),
+        prompt=spoken,
+        gain_db=st.none() | st.floats(-60, 24),
+        energy=st.none() | st.sampled_from(LAYER_ENERGIES),
+    ),
+    min_size=1,
+    max_size=3,
+    unique_by=lambda layer: layer.name,
+).map(tuple)
 settings = st.builds(
     ClipSettings,
     prompt=text,
@@ -25,6 +38,11 @@ settings = st.builds(
     negative_prompt=st.none() | text.filter(bool),
     control_from=st.none() | st.floats(0, 0.4),
     control_until=st.none() | st.floats(0.5, 1),
+    control=st.none() | st.sampled_from(CONTROLS),
+    loop=st.none() | st.booleans(),
+    layers=st.none() | layers,
+    gain_db=st.none() | st.floats(-60, 24),
+    mix=st.none() | st.booleans(),
 )
 
 
@@ -35,7 +53,10 @@ def test_settings_survive_an_otio_file(written: ClipSettings) -> None:
     again = otio.adapters.read_from_string(clip.to_json_string(), "otio_json")
     read = read_clip_settings(again)
     assert read is not None
-    for name, value in asdict(written).items():
+    for name, value in vars(written).items():
+        if name == "layers" and value is not None:
+            assert [layer.prompt for layer in read.layers or ()] == [layer.prompt for layer in value]
+            continue
         # OTIO's JSON may lose the last bit of a float.
         expected = pytest.approx(value, rel=1e-12) if isinstance(value, float) else value
         assert getattr(read, name) == expected, name
@@ -81,6 +102,18 @@ def test_a_clip_without_ours_has_no_settings() -> None:
         ("negative_prompt", "a" * 2001),
         ("control_from", -0.1),
         ("control_until", float("nan")),
+        ("control", "smell"),
+        ("loop", "yes"),
+        ("mix", 1),
+        ("gain_db", float("inf")),
+        ("layers", "wind"),
+        ("layers", [3]),
+        ("layers", [{"name": "wind"}]),
+        ("layers", [{"name": "mix", "prompt": "wind"}]),
+        ("layers", [{"name": "wind", "prompt": "wind", "gain_db": "loud"}]),
+        ("layers", [{"name": "wind", "prompt": "wind", "energy": "loud"}]),
+        ("layers", [{"name": "wind", "prompt": "wind"}, {"name": "wind", "prompt": "rain"}]),
+        ("layers", [{"name": f"wind{number}", "prompt": "wind"} for number in range(9)]),
         ("takes", 2.5),
         ("takes", True),
         ("num_steps", 1001),
@@ -96,7 +129,8 @@ def test_broken_values_are_refused_by_clip_and_field(name: str, value: Any) -> N
         read_clip_settings(clip)
     assert raised.value.kind is ProblemKind.TIMELINE
     assert "shot 1" in raised.value.what
-    assert name.replace("_", " ") in raised.value.what.replace("_", " ")
+    # Of many layers one is wrong.
+    assert name.replace("_", " ").removesuffix("s") in raised.value.what.replace("_", " ")
     assert raised.value.remedy
 
 

@@ -26,6 +26,23 @@ def generate(
     negative: Annotated[
         str | None, typer.Option("--negative", metavar="TEXT", help="What should not be heard.")
     ] = None,
+    ambience: Annotated[
+        str | None,
+        typer.Option("--ambience", metavar="TEXT", help="What should be heard behind it: a stem of its own."),
+    ] = None,
+    layer: Annotated[
+        list[str] | None,
+        typer.Option("--layer", metavar="NAME=TEXT", help="Another sound on a stem of that name; may be given again."),
+    ] = None,
+    gain: Annotated[
+        list[str] | None,
+        typer.Option("--gain", metavar="NAME=DB", help="Of a stem: primary=-3, ambience=-12; may be given again."),
+    ] = None,
+    following: Annotated[
+        list[str] | None,
+        typer.Option("--following", metavar="NAME", help="Let this layer swell with the sound; else it is steady."),
+    ] = None,
+    mix: Annotated[bool, typer.Option("--mix", help="Write the sum of all stems too.")] = False,
     start: StartOption = None,
     duration: DurationOption = None,
     energy: Annotated[
@@ -87,6 +104,7 @@ def generate(
     from rewas_api.clip_settings import ClipSettings
     from rewas_api.v1 import rewas_pb2
     from rewas_server.commands.energy_choice import ChosenClip, EnergyChoice, EnergyTaker
+    from rewas_server.commands.layer_choice import LayerChoice
     from rewas_server.commands.made_again import revision_message
     from rewas_server.reports import sound_lines, sound_report
     from rewas_server.running import existing_media, runner_for, uploaded_media
@@ -100,8 +118,10 @@ def generate(
 
             check_plotting(plot)
         choice = EnergyChoice.parsed(energy, edits)
+        revision = revision_message(again, time_range, degree)
         media = existing_media(clip)
         with settings_of(f'The clip "{media.name}"'):
+            beside = LayerChoice.parsed(ambience, layer, gain, following)
             settings = ClipSettings(
                 prompt=prompt,
                 pack=pack,
@@ -116,9 +136,11 @@ def generate(
                 control_until=control_until,
                 control="onsets" if control == "onset" else control,
                 loop=loop or None,
+                layers=beside.layers,
+                gain_db=beside.gain_db,
+                mix=mix or None,
             )
         chosen = ChosenClip(media, start, duration)
-        revision = revision_message(again, time_range, degree)
         settings_for(parse_clip(chosen.otio_json), settings.to_proto())
         with runner_for(server) as runner, progress_bar(media.name) as on_progress:
             curve = None

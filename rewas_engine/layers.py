@@ -1,0 +1,104 @@
+"""Layers: several sounds of one request, each with words, energy and loudness of its own, and their mix."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from rewas_engine.energy import EnergyCurve
+from rewas_engine.energy_edits import Scale, Smooth, edited
+from rewas_engine.energy_sources import flat_curve
+from rewas_engine.errors import SettingsError
+from rewas_engine.limits import MAX_SEED, check_between, checked_prompt
+from rewas_engine.results import MIX, PRIMARY, Stem
+
+MAX_LAYERS = 8
+LOWEST_GAIN_DB, HIGHEST_GAIN_DB = -60.0, 24.0
+DELIVERED_STEPS = 2**23
+"""Steps of a 24-bit sample from 0 to full scale."""
+_NAME = re.compile(r"[a-z][a-z0-9_-]{0,31}")
+_AT_A_DISTANCE = (Smooth(1.0), Scale(0.6))
+"""What is behind swells with what is in front, late and by less."""
+
+
+@dataclass(frozen=True, eq=False)
+class Layer:
+    """Another sound beside the primary one: an ambience behind it, or what else is to have its own track.
+
+    name: of its stem. prompt: what should be heard in it. energy: a curve as long as the clip; "steady"; or
+    "following": it swells with the primary sound at a distance. gain_db: of its stem, -60 to 24.
+    Raises SettingsError for a name that is none, an empty prompt, or a gain out of bounds.
+    """
+
+    name: str
+    prompt: str
+    energy: EnergyCurve | Literal["steady", "following"] = "steady"
+    gain_db: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not _NAME.fullmatch(self.name) or self.name in (PRIMARY, MIX):
+            raise SettingsError(
+                f"{self.name!r} is no name for a layer.",
+                f"Use small letters, digits, hyphens and underscores; {PRIMARY} and {MIX} are taken.",
+            )
+        object.__setattr__(self, "prompt", checked_prompt(self.prompt, f"prompt of the layer {self.name}"))
+        check_gain(self.gain_db, f"gain_db of the layer {self.name}")
+        if not isinstance(self.energy, EnergyCurve) and self.energy not in ("steady", "following"):
+            raise SettingsError(
+                f"The energy of the layer {self.name} is {self.energy!r}.", "Give a curve, steady or following."
+            )
+
+    def energy_beside(self, primary: EnergyCurve) -> EnergyCurve:
+        """Its energy, where the primary sound is asked to have this one."""
+        if isinstance(self.energy, EnergyCurve):
+            return self.energy
+        if self.energy == "steady":
+            return flat_curve(duration=primary.duration_s)
+        return edited(primary, _AT_A_DISTANCE)
+
+    def seed_beside(self, seed: int) -> int:
+        """Its seed in the take with this one: another for each name, so that no layer's sound hangs on the others."""
+        digest = hashlib.sha256(f"{seed} {self.name}".encode()).digest()
+        return int.from_bytes(digest[:8]) % (MAX_SEED + 1)
+
+
+def check_layers(layers: Sequence[Layer]) -> None:
+    """Raises SettingsError for too many layers, or two of one name."""
+    names = [layer.name for layer in layers]
+    if len(names) > MAX_LAYERS:
+        raise SettingsError(f"There are {len(names)} layers.", f"Ask for at most {MAX_LAYERS}.")
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise SettingsError(f"There are two layers called {twice[0]}.", "Give each a name of its own.")
+
+
+def check_gain(gain_db: float, name: str = "gain_db") -> None:
+    """Raises SettingsError for a gain out of bounds."""
+    check_between(name, gain_db, LOWEST_GAIN_DB, HIGHEST_GAIN_DB)
+
+
+def balanced(stems: Mapping[str, Stem], gains_db: Mapping[str, float]) -> dict[str, Stem]:
+    """Stems of one length, each with its gain, lowered together where one or their sum would clip.
+
+    Every sample is a whole number of 24-bit steps, so that the delivered mix is the sum of the delivered stems to the
+    last bit.
+    """
+    louder = {role: 10 ** (gains_db[role] / 20) * stem.waveform.astype(np.float64) for role, stem in stems.items()}
+    total = sum(louder.values(), np.zeros(1))
+    peak = max(float(np.abs(waveform).max(initial=0.0)) for waveform in (*louder.values(), total))
+    # Rounding may raise each stem by half a step.
+    ceiling = 1 - (len(stems) + 1) / DELIVERED_STEPS
+    lowered = min(1.0, ceiling / peak) if peak else 1.0
+    return {
+        role: Stem(
+            role,
+            (np.round(lowered * waveform * DELIVERED_STEPS) / DELIVERED_STEPS).astype(np.float32),
+            stems[role].sample_rate_hz,
+        )
+        for role, waveform in louder.items()
+    }

@@ -1,0 +1,108 @@
+"""Layers on the command line: stems, gains, a mix that is their sum, here and from a timeline's metadata."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import opentimelineio as otio
+import pytest
+import soundfile
+from rewas_command import Rewas
+
+from rewas_engine import SettingsError
+from rewas_server.commands.layer_choice import LayerChoice
+
+QUICK = ("--num-steps", "1", "--seed", "7")
+
+
+@pytest.mark.slow
+def test_layers_are_written_and_their_sum_is_the_mix(rewas: Rewas, server: str, media: Path, tmp_path: Path) -> None:
+    asked = (
+        "generate", media / "ball.mp4", "--prompt", "ball bounce", "--ambience", "wind in trees",
+        "--gain", "ambience=-12", "--layer", "crowd=people clapping", "--following", "crowd", "--mix", *QUICK, "--json",
+    )  # fmt: skip
+    here, there = rewas(*asked, "-o", tmp_path / "here"), rewas(*asked, "-o", tmp_path / "there", "--server", server)
+    sums = []
+    for ran in (here, there):
+        assert ran.code == 0, ran.errors
+        (take,) = ran.json()["takes"]
+        assert list(take["stems"]) == ["primary", "ambience", "crowd", "mix"]
+        sounds = {
+            role: soundfile.read(stem["path"], dtype="int32")[0].astype(np.int64)
+            for role, stem in take["stems"].items()
+        }
+        mix = sounds.pop("mix")
+        assert np.array_equal(sum(sounds.values()), mix)
+        assert set(take["layers"]) == {"ambience", "crowd"}
+        assert len(set(take["layers"]["ambience"]["energy_requested"])) == 1
+        assert len(set(take["layers"]["crowd"]["energy_requested"])) > 1
+        sums.append(mix)
+    assert np.array_equal(*sums)
+    told = here.json()["settings"]
+    assert told["mix"] is True
+    assert told["layers"][0] == {"name": "ambience", "prompt": "wind in trees", "gain_db": -12.0}
+
+
+@pytest.mark.slow
+def test_a_timelines_clips_may_have_layers(rewas: Rewas, media: Path, tmp_path: Path) -> None:
+    reference = otio.schema.ExternalReference(target_url=str(media / "ball.mp4"))
+    whole = otio.opentime.TimeRange(otio.opentime.RationalTime(0, 24), otio.opentime.RationalTime(24, 24))
+    clip = otio.schema.Clip(name="shot", media_reference=reference, source_range=whole)
+    layers = [{"name": "ambience", "prompt": "wind", "gain_db": -9}]
+    clip.metadata["rewas"] = {"prompt": "ball bounce", "seed": 7, "num_steps": 1, "layers": layers}
+    track = otio.schema.Track(kind=otio.schema.TrackKind.Video, children=[clip])
+    timeline = otio.schema.Timeline("film")
+    timeline.tracks.append(track)
+    otio.adapters.write_to_file(timeline, str(tmp_path / "film.otio"))
+    out = tmp_path / "out.otio"
+    ran = rewas("batch", tmp_path / "film.otio", "-o", out, "--stems", tmp_path / "stems", "--json")
+    assert ran.code == 0, ran.errors
+    made = otio.adapters.read_from_file(str(out))
+    names = [track.name for track in made.audio_tracks()]
+    assert names == ["ReWaS primary, take 1", "ReWaS ambience, take 1"]
+
+
+def test_what_is_typed_is_understood() -> None:
+    choice = LayerChoice.parsed("wind", ["crowd=people, clapping = loudly"], ["primary=-3", "crowd=2.5 dB"], ["crowd"])
+    assert choice.gain_db == -3
+    assert choice.layers is not None
+    ambience, crowd = choice.layers
+    assert (ambience.name, ambience.prompt, ambience.gain_db, ambience.energy) == ("ambience", "wind", None, None)
+    assert (crowd.prompt, crowd.gain_db, crowd.energy) == ("people, clapping = loudly", 2.5, "following")
+    assert LayerChoice.parsed(None, None, None, None) == LayerChoice(None, None)
+
+
+@pytest.mark.parametrize(
+    ("layers", "gains", "following", "said"),
+    [
+        (["wind"], [], [], "--layer is “wind”"),
+        ([], ["ambience=-3"], [], "speaks of a layer 'ambience'"),
+        ([], ["primary=loud"], [], "no number"),
+        ([], ["primary"], [], "--gain is “primary”"),
+        (["wind=wind"], [], ["rain"], "speaks of a layer 'rain'"),
+    ],
+)
+def test_what_cannot_be_understood_is_refused(layers, gains, following, said: str) -> None:
+    with pytest.raises(SettingsError) as raised:
+        LayerChoice.parsed(None, layers, gains, following)
+    assert said in raised.value.what
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--layer", "mix=rain"], "called 'mix'"),
+        (["--layer", "a=rain", "--layer", "a=wind"], "Two layers"),
+        (["--ambience", ""], "prompt of the layer ambience"),
+        (["--gain", "primary=99"], "gain_db"),
+        (["--gain", "primary=nan"], "gain_db"),
+    ],
+)
+def test_layers_that_cannot_be_are_refused_by_the_clips_name(
+    bare_rewas: Rewas, media: Path, tmp_path: Path, options: list[str], said: str
+) -> None:
+    ran = bare_rewas("generate", media / "ball.mp4", "--prompt", "rain", "-o", tmp_path / "out", *options, "--json")
+    assert ran.code == 2
+    assert said in ran.json()["error"]["what"]
+    assert "ball.mp4" in ran.json()["error"]["what"]

@@ -1,0 +1,141 @@
+"""Several sounds of one request: stems of their own, gains, energies, and a mix that is their sum to the last bit."""
+
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rewas_engine import EnergyCurve, Layer, Revision, ReWaS, SettingsError, Stem, VideoClip
+from rewas_engine.layers import DELIVERED_STEPS, balanced
+
+FAST = {"prompt": "a bell", "num_steps": 1, "guidance_scale": 1.0}
+SWELL = EnergyCurve((-7 + 3 * np.sin(np.arange(300) / 25)).astype(np.float32), Fraction(100))
+
+
+def stem(role: str, waveform: np.ndarray) -> Stem:
+    return Stem(role, waveform.astype(np.float32)[None], 16_000)
+
+
+waveforms = st.lists(st.lists(st.floats(-1, 1, width=32), min_size=5, max_size=5), min_size=1, max_size=5)
+
+
+@given(waveforms, st.lists(st.floats(-60, 24), min_size=5, max_size=5))
+@settings(max_examples=200)
+def test_the_mix_is_the_sum_and_nothing_clips(drawn: list[list[float]], gains_db: list[float]) -> None:
+    stems = {f"layer{number}": stem("x", np.array(row)) for number, row in enumerate(drawn)}
+    made = balanced(stems, dict(zip(stems, gains_db, strict=False)))
+    whole = [np.round(one.waveform.astype(np.float64) * DELIVERED_STEPS) for one in made.values()]
+    for steps, one in zip(whole, made.values(), strict=True):
+        assert np.array_equal(steps / DELIVERED_STEPS, one.waveform)
+        assert np.abs(one.waveform).max() < 1
+    # In single precision, as it is delivered, the sum is exact too.
+    total = np.zeros((1, 5), np.float32)
+    for one in made.values():
+        total = total + one.waveform
+    assert np.array_equal(total.astype(np.float64) * DELIVERED_STEPS, sum(whole))
+    assert np.abs(total).max() < 1
+
+
+def test_gains_are_decibels_and_kept_among_each_other_where_all_are_lowered() -> None:
+    stems = {"one": stem("one", np.full(8, 0.25)), "other": stem("other", np.full(8, 0.25))}
+    made = balanced(stems, {"one": 0.0, "other": -6.0205999})
+    assert made["one"].waveform[0, 0] == 0.25
+    assert made["other"].waveform[0, 0] == pytest.approx(0.125, abs=1e-6)
+    loud = balanced(stems, {"one": 20.0, "other": 14.0})
+    ratio = loud["one"].waveform[0, 0] / loud["other"].waveform[0, 0]
+    assert ratio == pytest.approx(10 ** (6 / 20), rel=1e-5)
+    assert loud["one"].waveform[0, 0] + loud["other"].waveform[0, 0] == pytest.approx(1, abs=1e-5)
+
+
+@pytest.fixture(scope="module")
+def layered(model: ReWaS, long_clip: Path):
+    layers = (
+        Layer("ambience", "wind in trees", gain_db=-9),
+        Layer("crowd", "people clapping", "following"),
+        Layer("drone", "an engine", SWELL.scaled(0.5)),
+    )
+    return model.generate(VideoClip(long_clip, duration=3), energy=SWELL, layers=layers, takes=2, seed=4, **FAST)
+
+
+def test_each_layer_is_a_stem_and_the_mix_their_sum(layered, tmp_path: Path) -> None:
+    for take in layered.takes:
+        assert list(take.stems) == ["primary", "ambience", "crowd", "drone"]
+        assert {one.waveform.shape for one in take.stems.values()} == {(1, 48_000)}
+        written = {
+            role: soundfile.read(one.save(tmp_path / f"{take.seed} {role}.wav"), dtype="int32")[0].astype(np.int64)
+            for role, one in {**take.stems, "mix": take.mix()}.items()
+        }
+        mix = written.pop("mix")
+        assert mix.any()
+        assert np.array_equal(sum(written.values()), mix)
+
+
+def test_each_layer_has_words_seed_and_energy_of_its_own(layered) -> None:
+    first, second = layered.takes
+    assert len({report.seed for take in (first, second) for report in take.layers.values()}) == 6
+    reports = first.layers
+    assert np.ptp(reports["ambience"].requested.values) == 0
+    primary, behind = layered.requested.values, reports["crowd"].requested.values
+    assert np.ptp(behind) < 0.8 * np.ptp(primary)
+    assert np.corrcoef(primary, behind)[0, 1] > 0.5
+    np.testing.assert_allclose(reports["drone"].requested.values, SWELL.scaled(0.5).values, atol=0.1)
+    assert 0 <= first.score <= 1
+
+
+def test_a_layer_changes_nothing_but_the_level_of_the_primary_sound(model: ReWaS, layered, long_clip: Path) -> None:
+    alone = model.generate(VideoClip(long_clip, duration=3), energy=SWELL, takes=2, seed=4, **FAST)
+    for take in layered.takes:
+        (same,) = (one for one in alone.takes if one.seed == take.seed)
+        ours, theirs = (one.stems["primary"].waveform[0].astype(np.float64) for one in (take, same))
+        factor = (ours @ theirs) / (theirs @ theirs)
+        np.testing.assert_allclose(ours, factor * theirs, atol=1 / DELIVERED_STEPS)
+
+
+def test_the_picture_is_read_once(model: ReWaS, long_clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read = model._sight.read
+    times = []
+    monkeypatch.setattr(model._sight, "read", lambda *given: times.append(1) or read(*given))
+    layers = (Layer("ambience", "wind", "following"), Layer("more", "rain"))
+    told: list[float] = []
+    model.generate(
+        VideoClip(long_clip, duration=3), layers=layers, on_progress=lambda one: told.append(one.fraction), **FAST
+    )
+    assert len(times) == 1
+    assert told == sorted(told)
+    assert told[-1] == 1
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"name": "primary"}, "no name for a layer"),
+        ({"name": "mix"}, "no name for a layer"),
+        ({"name": "Wind"}, "no name for a layer"),
+        ({"name": "../x"}, "no name for a layer"),
+        ({"prompt": " "}, "prompt of the layer ambience is empty"),
+        ({"gain_db": float("nan")}, "gain_db of the layer ambience"),
+        ({"gain_db": 25.0}, "gain_db of the layer ambience"),
+        ({"energy": "loud"}, "energy of the layer ambience"),
+    ],
+)
+def test_layers_that_cannot_be_are_refused(values, said: str) -> None:
+    with pytest.raises(SettingsError, match=said):
+        Layer(**{"name": "ambience", "prompt": "wind", **values})
+
+
+def test_contradictions_are_refused(model: ReWaS, long_clip: Path) -> None:
+    clip, wind = VideoClip(long_clip, duration=3), Layer("ambience", "wind")
+    with pytest.raises(SettingsError, match="two layers called ambience"):
+        model.generate(clip, layers=(wind, wind), **FAST)
+    with pytest.raises(SettingsError, match="9 layers"):
+        model.generate(clip, layers=tuple(Layer(f"a{number}", "wind") for number in range(9)), **FAST)
+    old = Revision(Stem("primary", np.zeros((1, 48_000), np.float32), 16_000), 1, 2)
+    with pytest.raises(SettingsError, match="layers beside it"):
+        model.generate(clip, layers=(wind,), revision=old, **FAST)
+    short = Layer("ambience", "wind", EnergyCurve(SWELL.values[:100], Fraction(100)))
+    with pytest.raises(SettingsError, match="energy curve lasts"):
+        model.generate(clip, layers=(short,), **FAST)

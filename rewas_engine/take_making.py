@@ -13,6 +13,7 @@ from rewas_engine.clock import Clock
 from rewas_engine.conflict import FAMILIAR_FROM
 from rewas_engine.control import Controls
 from rewas_engine.energy import EnergyCurve, FloatArray, energy_agreement
+from rewas_engine.gaps import silenced, silent_gaps
 from rewas_engine.joint import JointScorer
 from rewas_engine.layers import Layer, balanced
 from rewas_engine.media.audio import resampled, resampled_loop, within_full_scale
@@ -122,13 +123,18 @@ class TakeMaker:
         own_samples, samples = (sample_count(wanted.duration_s, hz) for hz in (own_hz, rate_hz))
         if wanted.loops:
             waveform = self.sound.loop(log_mel, own_samples)
-            # Between its samples a band-limited sound may be louder than at them.
-            return waveform, Stem(PRIMARY, within_full_scale(resampled_loop(waveform[None], samples)), rate_hz)
-        waveform = self.sound.waveform(log_mel, own_samples)
-        changed = within_full_scale(resampled(waveform[None], own_hz, rate_hz, samples))
+            changed = resampled_loop(waveform[None], samples)
+        else:
+            waveform = self.sound.waveform(log_mel, own_samples)
+            changed = resampled(waveform[None], own_hz, rate_hz, samples)
+        if "energy" in wanted.controls.names:
+            gaps = silent_gaps(wanted.requested, self.front_end.config.silence_nats)
+            waveform, changed = silenced(waveform, gaps, own_hz), silenced(changed, gaps, rate_hz)
+        # Between its samples a band-limited sound may be louder than at them.
+        changed = within_full_scale(changed)
         if revision is None:
             return waveform, Stem(PRIMARY, changed, rate_hz)
-        # What stays of a revised sound stays to the bit: what is new must fit under its ceiling by itself.
+        # What stays of a revised sound stays to the bit: what is new had to fit under the ceiling by itself.
         changed = revision.spliced(changed, wanted.duration_s)
         waveform = resampled(changed.mean(axis=0, keepdims=True), rate_hz, own_hz, own_samples)[0]
         return waveform, Stem(revision.stem.role, changed, rate_hz)

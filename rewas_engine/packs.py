@@ -209,6 +209,8 @@ def _check_tables(document: Mapping[str, Any]) -> None:
         raise ValueError(f"picture.frame_rate is {picture['frame_rate']!r}")
     if not 0 <= float(sampling["eta"]) <= 1 or not float(sampling["guidance_scale"]) >= 0:
         raise ValueError("sampling.eta or sampling.guidance_scale is out of range")
+    if not float(sampling.get("onsets_guidance_scale", 1)) >= 0:
+        raise ValueError(f"sampling.onsets_guidance_scale is {sampling['onsets_guidance_scale']!r}")
     if not 0 <= float(sampling.get("unguided_share", 0)) <= 1:
         raise ValueError(f"sampling.unguided_share is {sampling['unguided_share']!r}")
     if picture.get("token_times", "centres") not in ("centres", "released"):

@@ -110,15 +110,19 @@ class ReWaS:
         control_strength: float = 1.0,
         control_part: tuple[float, float] = (0.0, 1.0),
         negative_prompt: str | None = None,
+        control: ControlName = "energy",
     ) -> SamplingSettings:
         """Settings with the pack's defaults filled in. Raises SettingsError for one out of its range.
 
-        Guidance leads away from a negative prompt: where there is one, the default guidance is at least
-        NEGATIVE_GUIDANCE, and none at all is refused.
+        control: what steers; a pack may have another default of guidance for onsets. Guidance leads away from a
+        negative prompt: where there is one, the default guidance is at least NEGATIVE_GUIDANCE, and none at all is
+        refused.
         """
         defaults = self._description.sampling
         away_from = "" if negative_prompt is None else checked_prompt(negative_prompt, "negative prompt")
         usual = float(defaults["guidance_scale"])
+        if control == "onsets":
+            usual = float(defaults.get("onsets_guidance_scale", usual))
         settings = SamplingSettings(
             int(defaults["num_steps"]) if num_steps is None else num_steps,
             (max(usual, NEGATIVE_GUIDANCE) if away_from else usual) if guidance_scale is None else guidance_scale,
@@ -240,7 +244,9 @@ class ReWaS:
         Raises SettingsError, MediaError, Cancelled (within one sampling step).
         """
         prompt = checked_prompt(prompt)
-        settings = self.sampling_settings(num_steps, guidance_scale, control_strength, control_part, negative_prompt)
+        settings = self.sampling_settings(
+            num_steps, guidance_scale, control_strength, control_part, negative_prompt, control
+        )
         check_gain(gain_db)
         check_layers(layers)
         if layers and revision is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -13,6 +14,7 @@ from rewas_engine.evaluation.controls import mean_by_class
 from rewas_engine.evaluation.figures import Figure, Section, not_supported
 from rewas_engine.evaluation.greatest_hits import GreatestHitsScore, compare_sounds, mean_scores
 from rewas_engine.onsets import OnsetScore, detect_onsets, onset_f1
+from rewas_engine.synthesis import SamplingSettings
 from rewas_engine.training.world import EVENT_PATTERNS, SAMPLE_RATE_HZ, STRUCK_CLASSES
 
 COUNTED_PATTERNS = tuple(pattern for pattern in EVENT_PATTERNS if pattern != "roll")
@@ -78,6 +80,12 @@ def strikes(clip: BenchClip, frame_rate_hz: float) -> FloatArray:
     return onset_track(scene.event_times_s, scene.event_strengths, len(clip.energy), frame_rate_hz)
 
 
+def onset_settings(bench: Bench) -> SamplingSettings:
+    """How sounds are sampled that onsets alone steer: guided at least as the pack wants to be for them."""
+    wanted = bench.model.sampling_settings(control="onsets").guidance_scale
+    return replace(bench.settings, guidance_scale=max(bench.settings.guidance_scale, wanted))
+
+
 def _struck(bench: Bench, clips: Sequence[BenchClip]) -> list[FloatArray]:
     rate_hz = float(bench.model.front_end.config.frame_rate_hz)
     made = bench.generated(
@@ -85,6 +93,7 @@ def _struck(bench: Bench, clips: Sequence[BenchClip]) -> list[FloatArray]:
         [clip.plain for clip in clips],
         [Controls(onsets=strikes(clip, rate_hz)) for clip in clips],
         seeds=[clip.seed for clip in clips],
+        settings=onset_settings(bench),
     )
     return bench.vocoded(made, clips)
 

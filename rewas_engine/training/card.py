@@ -59,7 +59,8 @@ def write_model_card(
 
 A small text- and energy-controlled sound model, trained by `rewas train starter` on clips that the same program
 synthesises. No recording, no video and no other model's output went into it. Its prompts are read by
-all-MiniLM-L6-v2 (Apache-2.0), which is installed beside it and is not part of the pack.
+all-MiniLM-L6-v2 (Apache-2.0), which is installed beside it and is not part of the pack; a projection of its own takes
+from them what they say of sounds. Sounds that onsets steer are made with guidance, all others without.
 
 Licence: {LICENCE}. {PERMITS}
 

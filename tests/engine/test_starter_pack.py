@@ -62,7 +62,7 @@ def figures(starter: ReWaS) -> dict[str, float]:
 @pytest.mark.slow
 def test_sound_follows_the_requested_energy_because_of_the_control(figures: dict[str, float]) -> None:
     assert figures["energy_correlation_mean"] >= 0.9
-    assert figures["energy_mae_nats"] <= 0.35
+    assert figures["energy_mae_nats"] <= 0.3
     assert figures["vocoded_correlation_mean"] >= 0.85
     assert figures["uncontrolled_correlation"] <= 0.4  # of six clips, so that chance alone makes some
 
@@ -70,14 +70,13 @@ def test_sound_follows_the_requested_energy_because_of_the_control(figures: dict
 @pytest.mark.slow
 def test_the_judge_hears_what_was_asked_for(figures: dict[str, float]) -> None:
     assert figures["real_class"] >= 0.8
-    assert figures["class"] >= 0.6
-    assert figures["class_swapped"] >= 0.3
+    assert figures["class"] >= 0.8
+    assert figures["class_swapped"] >= 0.6
 
 
 @pytest.mark.slow
-@pytest.mark.xfail(strict=True, reason="words that were never trained on: the interim pack misses its bar")
 def test_the_judge_hears_paraphrases(figures: dict[str, float]) -> None:
-    assert figures["class_paraphrased"] >= 0.5
+    assert figures["class_paraphrased"] >= 0.6
 
 
 @pytest.mark.slow
@@ -94,7 +93,6 @@ def test_pictures_tell_more_than_plain_motion(starter: ReWaS) -> None:
     assert found["picture_silent_motion"] <= 0.4
 
 
-@pytest.mark.xfail(strict=True, reason="words that were never trained on: the interim pack misses its bar")
 def test_words_choose_the_sound(starter: ReWaS) -> None:
     """Rain hisses high, an engine hums low: told apart by the centre of the spectrum, with words never trained on."""
     energy = rewas_engine.EnergyCurve(np.full(512, -6.0, np.float32), 100)

@@ -160,7 +160,8 @@ def _seen(model: ReWaS) -> list[Example]:
 
 
 def _made(model: ReWaS, example: Example, section: int) -> tuple[Panel, str]:
-    log_mel = model.sound.log_mel(example.prompt, example.controls, SEED, model.sampling_settings())[:FRAMES]
+    settings = model.sampling_settings(control="onsets" if example.controls.energy is None else "energy")
+    log_mel = model.sound.log_mel(example.prompt, example.controls, SEED, settings)[:FRAMES]
     samples = FRAMES * model.front_end.config.hop_samples
     waveform = model.sound.waveform(log_mel, samples)
     name = f"{section}-{_slug(example.name)}-{_slug(example.told.split(';')[0])}.wav"

@@ -60,10 +60,10 @@ def frames_of(strip: Any) -> tuple[int, int]:
 
 def test_the_server_s_state_reaches_the_panel(served_scene: Any, server_address: str) -> None:
     bpy.ops.rewas.check_server()
-    pump_until(lambda: board().server is not None)
+    # An answer of another test's server may still be there.
+    pump_until(lambda: board().server is not None and board().server.address == server_address)
     server = board().server
     assert server.trouble is None
-    assert server.address == server_address
     assert "untrained" in [pack.name for pack in server.packs]
     assert server.worker_ready
 

@@ -23,7 +23,16 @@ FACE = {
         "ProblemKind",
         "ServerUnavailable",
     },
+    "rewas_api.layer_settings": {
+        "GAIN_BOUNDS_DB",
+        "LAYER_ENERGIES",
+        "MAX_LAYERS",
+        "LayerSettings",
+        "checked_gain_db",
+        "checked_layers",
+    },
     "rewas_api.clip_settings": {
+        "CONTROLS",
         "MAX_PROMPT_CHARACTERS",
         "METADATA_KEY",
         "SAMPLE_RATES_HZ",

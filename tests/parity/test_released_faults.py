@@ -100,4 +100,4 @@ def test_each_take_asked_for_is_given(released_model: ReWaS, clip: Path) -> None
     made = released_model.generate(
         VideoClip(clip, start=0, duration=0.5), prompt="a dog", energy=_flat(0.5), num_steps=1, takes=2, seed=1
     )
-    assert [take.seed for take in made.takes] == [1, 2]
+    assert sorted(take.seed for take in made.takes) == [1, 2]

@@ -152,12 +152,12 @@ class DenoiserBatches:
     def weights(self, log_mels: torch.Tensor) -> torch.Tensor:
         """How much the positions of latents [B, 1, T', 1] of log-mels [B, T, bins] count; their mean is 1 in each clip.
 
-        A short sound would else be a small part of a clip that is mostly silence.
+        Without a weight of silence, a silent clip counts for nothing. A short sound would else be a small part of a clip that is mostly silence.
         """
         sounding = log_mels.mean(dim=-1).unflatten(1, (-1, self.codec.config.patch_size)).amax(dim=-1)
         audible = (sounding > SILENCE_NATS + FAINT_NATS).float()
         weights = self.recipe.silence_weight + (1 - self.recipe.silence_weight) * audible
-        return (weights / weights.mean(dim=1, keepdim=True))[:, None, :, None]
+        return (weights / weights.mean(dim=1, keepdim=True).clamp(min=1e-6))[:, None, :, None]
 
     def _starts(self, rows: torch.Tensor, positions: int, generator: torch.Generator) -> torch.Tensor:
         """Where the crops of clips begin, [B] positions of the latent."""

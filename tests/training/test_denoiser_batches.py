@@ -63,6 +63,8 @@ def test_silence_counts_for_less_where_something_sounds(codec) -> None:
     torch.testing.assert_close(weights[:, -1] / weights[:, 0], torch.full((6,), 4.0))
     silent = batches.weights(torch.full((2, 512, 64), SILENCE_NATS))
     torch.testing.assert_close(silent, torch.ones_like(silent))
+    unheard = DenoiserBatches(corpus(), codec, replace(RECIPE, silence_weight=0.0))
+    assert not unheard.weights(torch.full((2, 512, 64), SILENCE_NATS)).any()
 
 
 def test_errors_are_weighted_over_time() -> None:

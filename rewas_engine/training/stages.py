@@ -152,7 +152,8 @@ class DenoiserBatches:
     def weights(self, log_mels: torch.Tensor) -> torch.Tensor:
         """How much the positions of latents [B, 1, T', 1] of log-mels [B, T, bins] count; their mean is 1 in each clip.
 
-        Without a weight of silence, a silent clip counts for nothing. A short sound would else be a small part of a clip that is mostly silence.
+        A short sound would else be a small part of a clip that is mostly silence. Where silence has no weight, a silent
+        clip counts for nothing.
         """
         sounding = log_mels.mean(dim=-1).unflatten(1, (-1, self.codec.config.patch_size)).amax(dim=-1)
         audible = (sounding > SILENCE_NATS + FAINT_NATS).float()

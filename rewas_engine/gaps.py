@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from rewas_engine.clip import sample_count
 from rewas_engine.energy import EnergyCurve, FloatArray
+from rewas_engine.runs import runs_of
 
 SILENT_WITHIN_NATS = 0.25
 """What is so little above silence is silence: the rounding of a curve, or of its way from one rate to another."""
@@ -22,10 +23,8 @@ Gap = tuple[Fraction, Fraction]
 
 def silent_gaps(energy: EnergyCurve, silence_nats: float) -> list[Gap]:
     """Begin and end in seconds of the stretches, longer than SHORTEST_GAP_S, in which an energy asks for silence."""
-    silent = (energy.values <= silence_nats + SILENT_WITHIN_NATS).astype(np.int8)
-    edges = np.diff(np.concatenate([[0], silent, [0]]))
-    firsts, ends = (np.flatnonzero(edges * sign > 0).tolist() for sign in (1, -1))
-    gaps = [(first / energy.rate_hz, end / energy.rate_hz) for first, end in zip(firsts, ends, strict=True)]
+    silent = runs_of(energy.values <= silence_nats + SILENT_WITHIN_NATS)
+    gaps = [(first / energy.rate_hz, end / energy.rate_hz) for first, end in silent]
     return [(begin_s, end_s) for begin_s, end_s in gaps if end_s - begin_s > SHORTEST_GAP_S]
 
 

@@ -261,6 +261,9 @@ class ReWaS:
         clock = Clock(on_progress, cancel)
         read = self.read_clip(clip)
         check_length(takes * (1 + len(layers)), read.duration_s)
+        for layer in layers:
+            if isinstance(layer.energy, EnergyCurve):
+                check_covers(layer.energy, read)
         earlier = None if revision is None else revision.earlier(read.duration_s, self.front_end)
         if energy is not None:
             check_covers(energy, read)
@@ -275,18 +278,16 @@ class ReWaS:
         silence_nats = self.front_end.config.silence_nats
 
         def wanted_sound(words: str, curve: EnergyCurve) -> WantedSound:
-            requested = EnergyCurve(np.maximum(curve.at(rate, frames), silence_nats), rate, curve.source)
+            def sampled(count: int) -> EnergyCurve:
+                return EnergyCurve(np.maximum(curve.at(rate, count), silence_nats), rate, curve.source)
+
+            requested = sampled(frames)
             # A loop has no end that could be filled up with silence: its last frames are whole latent positions.
-            around = EnergyCurve(np.maximum(curve.at(rate, self.sound.whole(frames)), silence_nats), rate)
-            controls = self._controls(around if loop else requested, control)
+            controls = self._controls(sampled(self.sound.whole(frames)) if loop else requested, control)
             return WantedSound(words, settings, requested, controls, read.duration_s, rate_hz, revision, earlier, loop)
 
         wanted = wanted_sound(prompt, energy)
-        beside = []
-        for layer in layers:
-            if isinstance(layer.energy, EnergyCurve):
-                check_covers(layer.energy, read)
-            beside.append((layer, wanted_sound(layer.prompt, layer.energy_beside(energy))))
+        beside = [(layer, wanted_sound(layer.prompt, layer.energy_beside(energy))) for layer in layers]
         maker = TakeMaker(self.pack, self.front_end, self.sound, self.joint)
         return GenerationResult(
             read,

@@ -91,16 +91,15 @@ class TakeMaker:
 
     def _best_of_two(self, wanted: WantedSound, seeds: tuple[int, int], clock: Clock, part: int, parts: int) -> Take:
         """A take with the first seed; where it has faults, the better of it and one with the second."""
-        is_familiar = self.joint is not None and self.joint.familiarity(wanted.prompt)[1] >= FAMILIAR_FROM
-        take = self._take(wanted, seeds[0], clock, part, parts, is_familiar)
+        take = self._take(wanted, seeds[0], clock, part, parts)
         # What stays of a sound that is made again is not this take's fault.
         if not take.faults or wanted.revision is not None:
             return take
-        again = self._take(wanted, seeds[1], clock, part, parts, is_familiar)
+        again = self._take(wanted, seeds[1], clock, part, parts)
         return best_first((take, replace(again, instead_of=take.seed)))[0]
 
-    def _take(self, wanted: WantedSound, seed: int, clock: Clock, part: int, parts: int, is_familiar: bool) -> Take:
-        """One take. part, parts: its place among all. is_familiar: whether the joint space knows the words."""
+    def _take(self, wanted: WantedSound, seed: int, clock: Clock, part: int, parts: int) -> Take:
+        """One take. part, parts: its place among all."""
         with clock.stage("sample", part, parts):
             log_mel = self.sound.log_mel(
                 wanted.prompt,
@@ -113,7 +112,7 @@ class TakeMaker:
             )
         with clock.stage("vocode", part, parts):
             waveform, stem = self._sounding(wanted, log_mel)
-            take = self._judged(wanted, seed, waveform, stem, is_familiar)
+            take = self._judged(wanted, seed, waveform, stem)
             clock.tick("vocode", 1, 1, part, parts)
         return take
 
@@ -139,16 +138,16 @@ class TakeMaker:
         waveform = resampled(changed.mean(axis=0, keepdims=True), rate_hz, own_hz, own_samples)[0]
         return waveform, Stem(revision.stem.role, changed, rate_hz)
 
-    def _judged(self, wanted: WantedSound, seed: int, waveform: FloatArray, stem: Stem, is_familiar: bool) -> Take:
+    def _judged(self, wanted: WantedSound, seed: int, waveform: FloatArray, stem: Stem) -> Take:
         """The take, and how well it does what was asked."""
         config, heard = self.front_end.config, self.front_end.hear(waveform)
         produced = EnergyCurve(heard.mean(dim=-1).numpy(), config.frame_rate_hz, "audio")
         mae_nats, correlation = energy_agreement(wanted.requested.values, produced.values)
-        text_score = None
+        text_score = trusted = None
         if self.joint is not None and waveform.any():
             text_score = self.joint.text_sound(wanted.prompt, self.front_end.hear(normalised(waveform))).probability
-        # Of words that the joint space was never told, a low score says nothing.
-        trusted = text_score if is_familiar else None
+            # Of words that the joint space was never told, a low score says nothing.
+            trusted = text_score if self.joint.familiarity(wanted.prompt)[1] >= FAMILIAR_FROM else None
         faults = take_faults(waveform, heard.numpy(), wanted.requested, config.silence_nats, trusted)
         score = take_score(correlation, mae_nats, text_score)
         return Take(seed, {stem.role: stem}, produced, mae_nats, correlation, text_score, score, faults)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from rewas_engine.energy import EnergyCurve, FloatArray
 from rewas_engine.results import FaultName, Take
+from rewas_engine.runs import runs_of
 
 AUDIBLE_NATS = 2.0
 """What is louder than silence by so much is asked to be heard."""
@@ -63,9 +64,8 @@ def clipped_share(waveform: FloatArray) -> float:
         return 0.0
     counted = 0
     for sign in (1.0, -1.0):
-        edges = np.diff(np.concatenate([[0], (sign * waveform >= 0.9999 * peak).astype(np.int8), [0]]))
-        lengths = np.flatnonzero(edges < 0) - np.flatnonzero(edges > 0)
-        counted += int(lengths[lengths >= CLIPPED_RUN_SAMPLES].sum())
+        lengths = [end - first for first, end in runs_of(sign * waveform >= 0.9999 * peak)]
+        counted += sum(length for length in lengths if length >= CLIPPED_RUN_SAMPLES)
     return counted / waveform.size
 
 
@@ -88,9 +88,8 @@ def _is_stuck(log_mel: NDArray[np.floating], requested: EnergyCurve, silence_nat
     frames = min(len(log_mel), len(requested.values))
     still = np.abs(np.diff(log_mel[:frames], axis=0)).mean(axis=-1) < STUCK_NATS
     audible = log_mel[1:frames].max(axis=-1) > silence_nats + AUDIBLE_NATS
-    edges = np.diff(np.concatenate([[0], (still & audible).astype(np.int8), [0]]))
     return any(
         (end - begin) / float(requested.rate_hz) >= LONGEST_STUCK_S
         and np.ptp(requested.values[begin:end]) > CHANGING_NATS
-        for begin, end in zip(np.flatnonzero(edges > 0), np.flatnonzero(edges < 0), strict=True)
+        for begin, end in runs_of(still & audible)
     )

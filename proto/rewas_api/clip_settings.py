@@ -12,7 +12,7 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 from rewas_api.errors import ProblemError, ProblemKind
-from rewas_api.layer_settings import LayerSettings, checked_gain_db, checked_layers
+from rewas_api.layer_settings import MAX_PROMPT_CHARACTERS, LayerSettings, checked_gain_db, checked_layers, shown
 from rewas_api.v1 import rewas_pb2
 
 if TYPE_CHECKING:
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 METADATA_KEY = "rewas"
 """Key of our metadata on clips, stems and timelines."""
 
-MAX_PROMPT_CHARACTERS = 2000
 SAMPLE_RATES_HZ = (16000, 22050, 44100, 48000, 96000)
 CONTROLS = ("energy", "onsets")
 """What of an energy may steer a sound: its shape, or the times and strengths of its events."""
@@ -196,9 +195,7 @@ def _checked_text(name: str, value: object, owner: str) -> str:
 
 
 def _out_of_bounds(name: str, value: object, owner: str, remedy: str) -> ProblemError:
-    shown = repr(value)
-    shown = shown if len(shown) <= 60 else shown[:57] + "…"
-    return ProblemError(f"{name} of {_within_a_sentence(owner)} is {shown}.", remedy, ProblemKind.SETTINGS)
+    return ProblemError(f"{name} of {_within_a_sentence(owner)} is {shown(value)}.", remedy, ProblemKind.SETTINGS)
 
 
 def _within_a_sentence(owner: str) -> str:

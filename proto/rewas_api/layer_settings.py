@@ -14,7 +14,7 @@ from rewas_api.v1 import rewas_pb2
 MAX_LAYERS = 8
 LAYER_ENERGIES = ("steady", "following")
 GAIN_BOUNDS_DB = (-60.0, 24.0)
-MAX_LAYER_PROMPT_CHARACTERS = 2000
+MAX_PROMPT_CHARACTERS = 2000
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,31}")
 _TAKEN = ("primary", "mix")
 
@@ -36,20 +36,20 @@ class LayerSettings:
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not _NAME.fullmatch(self.name) or self.name in _TAKEN:
             raise _refused(
-                f"A layer of the clip is called {_shown(self.name)}.",
+                f"A layer of the clip is called {shown(self.name)}.",
                 f"Use small letters, digits, hyphens and underscores; {' and '.join(_TAKEN)} are taken.",
             )
-        length = len(self.prompt) if isinstance(self.prompt, str) else 0
-        if not length or length > MAX_LAYER_PROMPT_CHARACTERS or not self.prompt.strip():
+        is_said = isinstance(self.prompt, str) and self.prompt.strip()
+        if not is_said or len(self.prompt) > MAX_PROMPT_CHARACTERS:
             raise _refused(
-                f"The prompt of the layer {self.name} of the clip is {_shown(self.prompt)}.",
-                f"Say what should be heard in at most {MAX_LAYER_PROMPT_CHARACTERS} characters.",
+                f"The prompt of the layer {self.name} of the clip is {shown(self.prompt)}.",
+                f"Say what should be heard in at most {MAX_PROMPT_CHARACTERS} characters.",
             )
         if self.gain_db is not None:
             object.__setattr__(self, "gain_db", checked_gain_db(self.gain_db, f"the layer {self.name} of the clip"))
         if self.energy is not None and self.energy not in LAYER_ENERGIES:
             raise _refused(
-                f"The energy of the layer {self.name} of the clip is {_shown(self.energy)}.",
+                f"The energy of the layer {self.name} of the clip is {shown(self.energy)}.",
                 f"Give {' or '.join(LAYER_ENERGIES)}.",
             )
 
@@ -79,7 +79,7 @@ def checked_layers(value: object) -> tuple[LayerSettings, ...]:
     Names that are not known are left alone. Raises ProblemError (SETTINGS) for anything else.
     """
     if isinstance(value, str | bytes) or not hasattr(value, "__iter__") or hasattr(value, "items"):
-        raise _refused(f"The layers of the clip are {_shown(value)}.", "Give a list of layers.")
+        raise _refused(f"The layers of the clip are {shown(value)}.", "Give a list of layers.")
     layers = tuple(_checked_layer(each) for each in value)
     if len(layers) > MAX_LAYERS:
         raise _refused(f"The layers of the clip are {len(layers)}.", f"Ask for at most {MAX_LAYERS}.")
@@ -95,7 +95,7 @@ def checked_gain_db(value: object, owner: str) -> float:
     low, high = GAIN_BOUNDS_DB
     if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) and low <= value <= high:
         return float(value)
-    raise _refused(f"gain_db of {owner} is {_shown(value)}.", f"Give a number from {low:g} to {high:g}.")
+    raise _refused(f"gain_db of {owner} is {shown(value)}.", f"Give a number from {low:g} to {high:g}.")
 
 
 def _checked_layer(value: Any) -> LayerSettings:
@@ -103,7 +103,7 @@ def _checked_layer(value: Any) -> LayerSettings:
         return value
     # OTIO hands dictionaries out as AnyDictionary, which quacks like a mapping without being one to isinstance.
     if not isinstance(value, Mapping) and not hasattr(value, "items"):
-        raise _refused(f"A layer of the clip is {_shown(value)}.", "Write it as a dictionary with name and prompt.")
+        raise _refused(f"A layer of the clip is {shown(value)}.", "Write it as a dictionary with name and prompt.")
     held = dict(value.items())
     return LayerSettings(held.get("name", ""), held.get("prompt", ""), held.get("gain_db"), held.get("energy"))
 
@@ -112,9 +112,10 @@ def _refused(what: str, remedy: str) -> ProblemError:
     return ProblemError(what, remedy, ProblemKind.SETTINGS)
 
 
-def _shown(value: object) -> str:
-    shown = repr(value)
-    return shown if len(shown) <= 60 else shown[:57] + "…"
+def shown(value: object) -> str:
+    """A value as it stands in a message, not too long."""
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "…"
 
 
 __all__ = ["GAIN_BOUNDS_DB", "LAYER_ENERGIES", "MAX_LAYERS", "LayerSettings", "checked_gain_db", "checked_layers"]

@@ -253,6 +253,11 @@ class ReWaS:
             raise SettingsError(
                 "A part of a sound is to be made again, and there are layers beside it.", "Make each again by itself."
             )
+        if gain_db and revision is not None:
+            raise SettingsError(
+                f"A part of a sound is to be made again, with a gain of {gain_db:g} dB: what stays keeps its level.",
+                "Leave the gain out.",
+            )
         if loop and revision is not None:
             raise SettingsError("A part of a sound is to be made again, and to loop.", "Ask for one of the two.")
         rate_hz = self._output_rate_hz(sample_rate_hz, revision)

@@ -136,6 +136,8 @@ def test_contradictions_are_refused(model: ReWaS, long_clip: Path) -> None:
     old = Revision(Stem("primary", np.zeros((1, 48_000), np.float32), 16_000), 1, 2)
     with pytest.raises(SettingsError, match="layers beside it"):
         model.generate(clip, layers=(wind,), revision=old, **FAST)
+    with pytest.raises(SettingsError, match="what stays keeps its level"):
+        model.generate(clip, gain_db=-3, revision=old, **FAST)
     short = Layer("ambience", "wind", EnergyCurve(SWELL.values[:100], Fraction(100)))
     with pytest.raises(SettingsError, match="energy curve lasts"):
         model.generate(clip, layers=(short,), **FAST)

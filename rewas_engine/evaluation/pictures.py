@@ -23,6 +23,8 @@ NATIVE_RATES = tuple(Fraction(rate) for rate in ("25", "24000/1001", "30", "15",
 """Frame rates that the test clips have in turn; a pack is shown them at its own rate, as it is shown files."""
 INAUDIBLE_NATS = 0.1
 """An estimate that varies by less (standard deviation) calls for nothing that comes and goes: it follows no motion."""
+COURSE_NATS = 0.25
+"""Energy that varies by less (standard deviation) has no course that a picture could show: noise against noise."""
 EXAMPLES = 4
 
 
@@ -44,10 +46,13 @@ class Seen:
 def picture_section(model: ReWaS, split: Split, clips: int, watch: Watch) -> Section:
     """Correlation of estimated with true energy; and with the motion where that makes no sound.
 
-    clips: with a visible source; a third as many have silent motion, and as many a source off screen.
+    clips: with a visible source; a third as many have silent motion, and as many a source off screen. Clips whose sound
+    is even from end to end are told apart from those that have a course.
     """
     rate = model.picture_format[0]
-    visible = _all_seen(model, split.visible(clips), "Sources in the picture", watch)
+    shown = _all_seen(model, split.visible(clips), "Sources in the picture", watch)
+    visible = [seen for seen in shown if has_course(seen.true)]
+    even = [seen for seen in shown if not has_course(seen.true)]
     silent = _all_seen(model, split.silent_motion(max(2, clips // 3)), "Motion without sound", watch)
     hidden = _all_seen(model, split.off_screen(max(2, clips // 3)), "Sources off screen", watch)
     followed = [seen.agreement.correlation or 0.0 for seen in visible]
@@ -58,6 +63,14 @@ def picture_section(model: ReWaS, split: Split, clips: int, watch: Watch) -> Sec
     figures = (
         Figure("picture_visible", "Picture to energy, sources in the picture", of_visible.mean),
         Figure("picture_visible_worse_tenth", "The same, 10th percentile", of_visible.worse_tenth),
+        Figure("picture_visible_median", "The same, median", of_visible.median),
+        Figure(
+            "picture_visible_smoothed",
+            "The same, both curves smoothed as the method smooths",
+            summary(
+                [_correlation(_smoothed(seen.true, rate), _smoothed(seen.estimated, rate)) for seen in visible]
+            ).mean,
+        ),
         Figure(
             "picture_visible_best_lag",
             "The same at its best lag within ±0.2 s",
@@ -65,6 +78,13 @@ def picture_section(model: ReWaS, split: Split, clips: int, watch: Watch) -> Sec
         ),
         Figure(
             "picture_visible_mae_nats", "The same, error", _mean([seen.agreement.mae_nats for seen in visible]), "nats"
+        ),
+        Figure(
+            "picture_even_nats",
+            "What the estimate varies by where the sound is even",
+            _mean([float(seen.estimated.std()) for seen in even]),
+            "nats",
+            note=f"{len(even)} clips" if even else "not measured: no such clips",
         ),
         Figure("picture_frame_difference", "Frame difference on the same clips", _mean(differences)),
         Figure("picture_log_difference", "Smoothed log difference on the same clips", _mean(smoothed)),
@@ -88,8 +108,14 @@ def picture_section(model: ReWaS, split: Split, clips: int, watch: Watch) -> Sec
         ),
     )
     details = {
-        "clips": {"visible": len(visible), "silent_motion": len(silent), "off_screen": len(hidden)},
+        "clips": {
+            "visible": len(visible),
+            "even": len(even),
+            "silent_motion": len(silent),
+            "off_screen": len(hidden),
+        },
         "by_class": _means([seen.scene.class_name for seen in visible], followed),
+        "by_pattern": _means([seen.scene.pattern for seen in visible], followed),
         "by_native_rate": _means([f"{float(seen.native_rate):.5g}" for seen in visible], followed),
     }
     drawn = {
@@ -118,6 +144,11 @@ def seen_frames(scene: Scene, native_rate: Fraction, picture_format: tuple[Fract
     count = max(1, round(Fraction(scene.duration_s).limit_denominator(10_000) * rate))
     moments = [int((Fraction(2 * index + 1, 2) / rate) * native_rate) for index in range(count)]
     return frames[np.minimum(moments, len(frames) - 1)]
+
+
+def has_course(true: FloatArray) -> bool:
+    """Whether an energy [T] in nats varies enough to be followed."""
+    return bool(true.std() >= COURSE_NATS)
 
 
 def follows_motion(estimated: FloatArray, motion: FloatArray) -> float:
@@ -154,6 +185,10 @@ def averaged_energy(curve: EnergyCurve, rate_hz: Fraction, count: int) -> FloatA
     last = int(np.floor(curve.values.size * float(rate_hz / curve.rate_hz) + 1e-9))
     means[last:] = curve.values[-1]
     return means.astype(np.float32)
+
+
+def _smoothed(values: FloatArray, rate_hz: Fraction) -> FloatArray:
+    return EnergyCurve(values, rate_hz).smoothed().values
 
 
 def _correlation(one: FloatArray, other: FloatArray) -> float:

@@ -23,7 +23,8 @@ class MotionEncoder(ModelMixin, ConfigMixin):  # type: ignore[misc]
     widths: channels of the picture's convolutions; the first shrinks the size by 4, each other by 2. features: width
     of a token. dilations: of the residual convolutions over time; together they see sum(2·dilation) frames each way.
     place_dilations: of those that every place of the picture goes through by itself before all are summed up, so that
-    a strike is known from what happened where it happened; none where it is empty.
+    a strike is known from what happened where it happened; none where it is empty. fine_place_dilations: the same one
+    stage earlier, where a place is half as long and as wide.
     """
 
     config_name = "config.json"
@@ -35,6 +36,7 @@ class MotionEncoder(ModelMixin, ConfigMixin):  # type: ignore[misc]
         features: int = 128,
         dilations: tuple[int, ...] = (1, 2, 4, 8),
         place_dilations: tuple[int, ...] = (),
+        fine_place_dilations: tuple[int, ...] = (),
     ) -> None:
         super().__init__()
         self.stem = nn.Conv2d(1 + len(LOOK_AROUND_FRAMES), widths[0], 8, stride=4, padding=2)
@@ -43,6 +45,9 @@ class MotionEncoder(ModelMixin, ConfigMixin):  # type: ignore[misc]
         self.projection = nn.Linear(2 * widths[-1] + 2, features)
         self.over_time = nn.ModuleList(_TimeBlock(features, dilation) for dilation in dilations)
         self.places = _Places(widths[-1], features, place_dilations) if place_dilations else None
+        self.fine_places = (
+            _Places(widths[-2], features, fine_place_dilations) if fine_place_dilations and len(widths) > 2 else None
+        )
 
     def forward(self, frames: torch.Tensor) -> torch.Tensor:
         """Tokens [B, T, features] of frames [B, T, H, W], brightness 0 to 1."""
@@ -51,14 +56,17 @@ class MotionEncoder(ModelMixin, ConfigMixin):  # type: ignore[misc]
         even = centred / (centred.square().mean(dim=(1, 2, 3), keepdim=True).sqrt() + 0.05)
         planes, motion = _changes(even)
         maps = nn.functional.silu(self.stem(planes.flatten(0, 1)))
+        finer = maps
         for stage in self.stages:
-            maps = stage(maps, batch)
+            finer, maps = maps, stage(maps, batch)
         pooled = torch.cat(
             [maps.mean(dim=(2, 3)), maps.amax(dim=(2, 3)), torch.log(motion.flatten(0, 1) + 1e-3)], dim=1
         )
         tokens = self.projection(pooled).reshape(batch, count, -1)
         if self.places is not None:
             tokens = tokens + self.places(maps.unflatten(0, (batch, count)))
+        if self.fine_places is not None:
+            tokens = tokens + self.fine_places(finer.unflatten(0, (batch, count)))
         for block in self.over_time:
             tokens = block(tokens)
         result: torch.Tensor = tokens
@@ -97,11 +105,15 @@ class _PictureBlock(nn.Module):
 
     def forward(self, maps: torch.Tensor, batch: int) -> torch.Tensor:
         maps = nn.functional.silu(self.norm(self.convolution(maps)))
-        clips = maps.reshape(batch, -1, *maps.shape[1:])
-        earlier = torch.cat([clips[:, :1], clips[:, :-1]], dim=1)
-        later = torch.cat([clips[:, 1:], clips[:, -1:]], dim=1)
-        beside = torch.cat([earlier, clips, later], dim=2).reshape(len(maps), -1, *maps.shape[2:])
-        result: torch.Tensor = maps + nn.functional.silu(self.over_time(beside))
+        # One convolution for what a frame says of the next, of itself and of the one before; then each is laid on its
+        # frame. Putting three frames together first would cost more than the convolution itself.
+        earlier, own, later = self.over_time.weight.chunk(3, dim=1)
+        said = nn.functional.conv2d(maps, torch.cat([earlier, own, later]))
+        of_earlier, of_own, of_later = said.unflatten(0, (batch, -1)).chunk(3, dim=2)
+        beside = of_own + torch.cat([of_earlier[:, :1], of_earlier[:, :-1]], dim=1)
+        beside = beside + torch.cat([of_later[:, 1:], of_later[:, -1:]], dim=1)
+        assert self.over_time.bias is not None
+        result: torch.Tensor = maps + nn.functional.silu(beside.flatten(0, 1) + self.over_time.bias[:, None, None])
         return result
 
 

@@ -16,6 +16,7 @@ from rewas_engine.models.phi import Phi
 from rewas_engine.models.vocoder import SpectralVocoder
 from rewas_engine.training.joint import JointRecipe
 from rewas_engine.training.loop import LoopConfig
+from rewas_engine.training.picture_stage import PictureBatches
 from rewas_engine.training.stages import DenoiserRecipe
 
 PROMPT_WIDTH = 384
@@ -50,6 +51,8 @@ class StarterConfig:
 
     seed: of corpus, weights and batches. sounds, pictures: clips of the world that are heard, and seen and heard.
     widths, heads: of the denoiser's levels; attention stands at the deepest level only.
+    picture_crop_frames: length of the crops that pictures are learnt from, until in the last picture_whole_share of the
+        steps whole clips are.
     joint_strangers: moving pictures of nothing that the joint space is shown beside the world's.
     start_from: name or folder of a pack whose components the stages begin with, where they fit; "" begins with nothing.
     device: "cpu", "cuda:0" or "auto"; it is no part of what the weights are meant to be, only of how fast.
@@ -76,9 +79,12 @@ class StarterConfig:
     vocoder_corrections: int = 4
     picture: LoopConfig = field(default_factory=lambda: LoopConfig(steps=2500, learning_rate=1e-3))
     picture_batch: int = 16
+    picture_crop_frames: int = 64
+    picture_whole_share: float = 0.3
     picture_widths: tuple[int, ...] = (32, 64, 96)
     picture_features: int = 128
     picture_place_dilations: tuple[int, ...] = (1, 3)
+    picture_fine_place_dilations: tuple[int, ...] = (1,)
     phi_blocks: int = 2
     joint: LoopConfig = field(default_factory=lambda: LoopConfig(steps=2500, learning_rate=2e-3))
     joint_recipe: JointRecipe = field(default_factory=JointRecipe)
@@ -129,8 +135,17 @@ class StarterConfig:
     def new_video_encoder(self) -> MotionEncoder:
         """An untrained video encoder."""
         return MotionEncoder(
-            widths=self.picture_widths, features=self.picture_features, place_dilations=self.picture_place_dilations
+            widths=self.picture_widths,
+            features=self.picture_features,
+            place_dilations=self.picture_place_dilations,
+            fine_place_dilations=self.picture_fine_place_dilations,
         )
+
+    @property
+    def picture_batches(self) -> PictureBatches:
+        """How the picture stage draws its clips."""
+        whole_from_step = round(self.picture.steps * (1 - self.picture_whole_share))
+        return PictureBatches(self.picture_batch, self.picture_crop_frames, whole_from_step)
 
     def new_phi(self) -> Phi:
         """An untrained φ that fits the video encoder."""

@@ -20,6 +20,7 @@ from rewas_engine.mel import AudioFrontEnd, MelConfig, normalised
 from rewas_engine.results import CancelSignal
 from rewas_engine.training.embeddings import embedded_captions
 from rewas_engine.training.loop import TrainingStopped
+from rewas_engine.training.picture_labels import labels_of
 from rewas_engine.training.picture_stage import PictureCorpus
 from rewas_engine.training.stages import SoundCorpus, WaveformCorpus
 from rewas_engine.training.world import FRAME_RATE, FRAME_SIZE, SAMPLE_RATE_HZ, Scene, render_sound, sample_scene
@@ -143,7 +144,13 @@ class WorldCorpus:
         energies = torch.cat([front_end.log_mel(part.float() / FULL_SCALE).mean(dim=-1) for part in sounds.split(64)])
         frames = torch.from_numpy(self._gathered("picture", self.pictures))[kept]
         per_frame = int(front_end.config.frame_rate_hz / FRAME_RATE)
-        return PictureCorpus(frames, energies.reshape(len(energies), -1, per_frame).mean(dim=-1))
+        shown = [scene for scene, keep in zip(scenes, kept.tolist(), strict=True) if keep]
+        return PictureCorpus(
+            frames,
+            energies.reshape(len(energies), -1, per_frame).mean(dim=-1),
+            float(FRAME_RATE),
+            labels_of(shown, frames.shape[1], float(FRAME_RATE)),
+        )
 
     @property
     def _shard_count(self) -> int:

@@ -10,38 +10,74 @@ from torch import nn
 from rewas_engine.models.motion import MotionEncoder
 from rewas_engine.models.phi import Phi
 from rewas_engine.training.loop import LossFunction, lower_precision
+from rewas_engine.training.picture_labels import LabelReader, PictureLabels
 
 SHAPE_WEIGHT = 2.0
 """How much the shape of the curve counts beside its level: how loud a thing is, is less plain to see than when."""
+LABELS_WEIGHT = 1.0
 SPREAD_NATS = 0.5
 """Curves that vary by less than this have no shape worth learning."""
 SLOWEST_FOOTAGE_HZ = 12.0
+GRAIN_DRAWS = 8
 
 
 @dataclass(frozen=True)
 class PictureCorpus:
     """What picture to energy learns from: frames [N, T, H, W] uint8 brightness, energies [N, T] nats at its rate.
 
-    frame_rate_hz: of both.
+    frame_rate_hz: of both. labels: what the scenes say beyond the energy; None for filmed clips.
     """
 
     frames: torch.Tensor
     energies: torch.Tensor
     frame_rate_hz: float = 25.0
+    labels: PictureLabels | None = None
 
 
-def picture_loss(corpus: PictureCorpus, encoder: MotionEncoder, phi: Phi, batch_size: int) -> LossFunction:
-    """Video encoder and φ together: ‖φ(E_v) − e‖² in a form that single outliers do not rule, and 1 − correlation."""
+@dataclass(frozen=True)
+class PictureBatches:
+    """How clips are drawn: so many at a time, of their whole length in the last part of the training.
+
+    crop_frames: length of the crops before; as many more are drawn at a time, so that a step shows as many frames.
+    More clips teach more than more of the same clip. whole_from_step: the first step that sees whole clips.
+    """
+
+    clips: int
+    crop_frames: int
+    whole_from_step: int
+
+    def lengths(self, step: int, whole_frames: int) -> tuple[int, int]:
+        """How many clips a step draws, and how many frames of each."""
+        if step >= self.whole_from_step or self.crop_frames >= whole_frames:
+            return self.clips, whole_frames
+        return max(1, self.clips * whole_frames // self.crop_frames), self.crop_frames
+
+
+def picture_loss(
+    corpus: PictureCorpus, encoder: MotionEncoder, phi: Phi, reader: LabelReader, batches: PictureBatches
+) -> LossFunction:
+    """Video encoder and φ together: ‖φ(E_v) − e‖² in a form that single outliers do not rule, and 1 − correlation.
+
+    Where the corpus has labels, the reader's error of them is added.
+    """
+    whole_frames = corpus.frames.shape[1]
 
     def loss_of(step: int, generator: torch.Generator) -> torch.Tensor:
-        rows = torch.randint(len(corpus.frames), (batch_size,), generator=generator)
-        frames = as_slower_footage(corpus.frames[rows], corpus.frame_rate_hz, generator)
+        count, length = batches.lengths(step, whole_frames)
+        rows = torch.randint(len(corpus.frames), (count,), generator=generator)
+        firsts = torch.randint(whole_frames - length + 1, (count,), generator=generator)
+        places = firsts[:, None] + torch.arange(length)
+        frames = as_slower_footage(corpus.frames[rows[:, None], places], corpus.frame_rate_hz, generator)
         frames = augmented(frames.float() / 255, generator).to(encoder.device)
         with lower_precision(frames.device):
-            energies = phi(encoder(frames))
-        wanted = corpus.energies[rows].to(encoder.device)
+            tokens = encoder(frames)
+            energies = phi(tokens)
+        wanted = corpus.energies[rows[:, None], places].to(encoder.device)
         level = nn.functional.smooth_l1_loss(energies.float(), wanted, beta=1.0)
-        return level + SHAPE_WEIGHT * _shape_distance(energies.float(), wanted)
+        loss = level + SHAPE_WEIGHT * _shape_distance(energies.float(), wanted)
+        if corpus.labels is not None:
+            loss = loss + LABELS_WEIGHT * reader.loss(tokens, corpus.labels.of(rows, firsts, length))
+        return loss
 
     return loss_of
 
@@ -73,16 +109,25 @@ def augmented(frames: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     """Clips [B, T, H, W], each mirrored, zoomed, brightened, given other contrast and grain by its own draw."""
     size = len(frames)
     draws = torch.rand((6, size, 1, 1, 1), generator=generator)
-    mirrored = torch.where(draws[0] < 0.5, frames, frames.flip(-1))
     zoom = 1.0 - 0.25 * draws[1].flatten()
     affine = torch.zeros(size, 2, 3)
-    affine[:, 0, 0], affine[:, 1, 1] = zoom, zoom
+    affine[:, 0, 0] = torch.where(draws[0].flatten() < 0.5, zoom, -zoom)
+    affine[:, 1, 1] = zoom
     affine[:, :, 2] = (torch.rand((size, 2), generator=generator) * 2 - 1) * (1 - zoom[:, None])
     grid = nn.functional.affine_grid(affine, [size, 1, *frames.shape[2:]], align_corners=False)
-    zoomed = nn.functional.grid_sample(mirrored, grid, padding_mode="border", align_corners=False)
-    contrast = 0.5 + draws[2]
-    brightness = 0.4 * (draws[3] - 0.5)
-    grain = 0.03 * draws[4] * torch.randn(frames.shape, generator=generator)
-    toned = (zoomed - 0.5) * contrast + 0.5 + brightness
-    negative = torch.where(draws[5] < 0.15, 1 - toned, toned)
-    return (negative + grain).clamp(0, 1)
+    zoomed = nn.functional.grid_sample(frames, grid, padding_mode="border", align_corners=False)
+    contrast = torch.where(draws[5] < 0.15, -1.0, 1.0) * (0.5 + draws[2])
+    brightness = torch.where(draws[5] < 0.15, -0.4, 0.4) * (draws[3] - 0.5)
+    toned = zoomed.sub_(0.5).mul_(contrast).add_(0.5 + brightness)
+    return toned.add_(0.03 * draws[4] * _grain(frames.shape, generator)).clamp_(0, 1)
+
+
+def _grain(shape: torch.Size, generator: torch.Generator) -> torch.Tensor:
+    """White noise [B, T, H, W], another one in each frame: a few draws, rolled by lot from frame to frame."""
+    batch, count, height, width = shape
+    drawn = torch.randn((batch, GRAIN_DRAWS, height, width), generator=generator)
+    noise = torch.empty(shape)
+    for number in range(count):
+        down, across = (int(shift) for shift in torch.randint(64, (2,), generator=generator))
+        noise[:, number] = drawn[:, number % GRAIN_DRAWS].roll((down, across), dims=(1, 2))
+    return noise

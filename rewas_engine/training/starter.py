@@ -37,6 +37,7 @@ from rewas_engine.training.joint import (
 )
 from rewas_engine.training.loop import LoopConfig, LossFunction, ReportTraining, TrainingProgress, train
 from rewas_engine.training.pack import write_pack
+from rewas_engine.training.picture_labels import LabelReader
 from rewas_engine.training.picture_stage import PictureCorpus, picture_loss
 from rewas_engine.training.samples import joint_panels, picture_panels, sound_panels, vocoder_panels
 from rewas_engine.training.sheets import Panel, can_draw, draw_losses, draw_sheet
@@ -227,9 +228,10 @@ class StarterTraining:
         began = {self._began("video_encoder", encoder), self._began("phi", phi)}
         if self.pictures is not None:
             corpus = self.pictures.seen(self.front_end)
-            loss = picture_loss(corpus, encoder, phi, self.config.picture_batch)
-            both = torch.nn.ModuleList([encoder, phi])
-            self._train("picture", both, loss, self.config.picture, lambda: picture_panels(encoder, phi, corpus))
+            reader = LabelReader(int(encoder.config.features))
+            loss = picture_loss(corpus, encoder, phi, reader, self.config.picture_batches)
+            learning = torch.nn.ModuleList([encoder, phi, reader])
+            self._train("picture", learning, loss, self.config.picture, lambda: picture_panels(encoder, phi, corpus))
         elif NOTHING in began:
             raise SettingsError(
                 "There are no videos to learn picture to energy from.", "Give videos, or a pack to start from."

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from rewas_engine import EnergyCurve, ReWaS, SettingsError
 from rewas_engine.evaluation.bench import Watch
 from rewas_engine.evaluation.motion_baselines import frame_difference, smoothed_log_difference
-from rewas_engine.evaluation.pictures import averaged_energy, follows_motion, picture_section, seen_frames
+from rewas_engine.evaluation.pictures import averaged_energy, follows_motion, has_course, picture_section, seen_frames
 from rewas_engine.evaluation.real_clips import real_clips_section, values_with_sound, video_files
 from rewas_engine.evaluation.splits import TEST
 from rewas_engine.training.clip_folder import ClipFolder
@@ -70,10 +70,17 @@ def test_a_picture_is_shown_as_a_player_shows_it(native: str) -> None:
 def test_the_picture_section_tells_all_kinds_of_clips_apart(model: ReWaS) -> None:
     section = picture_section(model, TEST, 3, Watch())
     figures = {figure.key: figure for figure in section.figures}
-    assert section.details["clips"] == {"visible": 3, "silent_motion": 2, "off_screen": 2}
+    assert section.details["clips"] == {"visible": 3, "even": 0, "silent_motion": 2, "off_screen": 2}
     assert set(section.details["by_native_rate"]) == {"25", "23.976", "30"}
+    assert figures.pop("picture_even_nats").value is None
     assert all(figure.value is not None and np.isfinite(figure.value) for figure in figures.values())
     assert figures["picture_visible"].bar is not None
+
+
+def test_a_sound_that_is_even_from_end_to_end_has_no_course() -> None:
+    grain = np.random.default_rng(0).normal(0, 0.1, 128).astype(np.float32)
+    assert not has_course(-4 + grain)
+    assert has_course(-4 + grain + np.linspace(0, 2, 128, dtype=np.float32))
 
 
 def test_the_silent_end_of_a_file_does_not_count() -> None:

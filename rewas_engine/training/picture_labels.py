@@ -1,0 +1,80 @@
+"""What a scene of the world says of its picture beyond the energy: a lesson for the encoder, forgotten afterwards.
+
+Energy alone teaches slowly: a tail of a bell and a strike are one number each. A scene knows what is seen, when it
+strikes and how hard; a reader of the encoder's tokens that has to tell these makes the tokens hold them. Filmed clips
+have no such labels and are learnt from by their energy alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import nn
+
+from rewas_engine.training.world import CLASS_NAMES, Scene
+
+NOTHING_SOUNDS = len(CLASS_NAMES)
+"""Number of the class of scenes in which things move, or do not, and nothing is heard."""
+BESIDE_A_STRIKE = 0.4
+"""What a strike counts in the frames before and after its own: its frame is known to half a frame's length."""
+STRIKE_WEIGHT = 4.0
+"""How much more a frame with a strike counts than one without: they are the rarer ones."""
+
+
+@dataclass(frozen=True)
+class PictureLabels:
+    """Labels of N clips of T frames. classes: [N] numbers in CLASS_NAMES, or NOTHING_SOUNDS. strikes: [N, T] strengths
+    in 0..1 of what strikes in or beside a frame. courses: [N, T] intensities in 0..1 of what is heard."""
+
+    classes: torch.Tensor
+    strikes: torch.Tensor
+    courses: torch.Tensor
+
+    def of(self, rows: torch.Tensor, first_frames: torch.Tensor, frames: int) -> PictureLabels:
+        """Those of crops: rows [B], first frames [B], and how many frames follow."""
+        places = first_frames[:, None] + torch.arange(frames)
+        return PictureLabels(
+            self.classes[rows], self.strikes[rows[:, None], places], self.courses[rows[:, None], places]
+        )
+
+
+def labels_of(scenes: Sequence[Scene], frames: int, frame_rate_hz: float) -> PictureLabels:
+    """The labels of scenes, each `frames` frames long."""
+    strikes = np.zeros((len(scenes), frames + 2), np.float32)
+    courses = np.zeros((len(scenes), frames), np.float32)
+    middles_s = (np.arange(frames) + 0.5) / frame_rate_hz
+    for row, scene in enumerate(scenes):
+        courses[row] = scene.intensity_at(middles_s)
+        for time_s, strength in zip(scene.event_times_s, scene.event_strengths, strict=True):
+            frame = min(int(time_s * frame_rate_hz), frames - 1) + 1
+            around = strikes[row, frame - 1 : frame + 2]
+            np.maximum(around, strength * np.array([BESIDE_A_STRIKE, 1.0, BESIDE_A_STRIKE]), out=around)
+    classes = [NOTHING_SOUNDS if scene.is_silent else CLASS_NAMES.index(scene.class_name) for scene in scenes]
+    return PictureLabels(torch.tensor(classes), torch.from_numpy(strikes[:, 1:-1].copy()), torch.from_numpy(courses))
+
+
+class LabelReader(nn.Module):
+    """Reads the labels from the video encoder's tokens [B, T, features]; it is not part of any pack."""
+
+    def __init__(self, features: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(features)
+        self.classes = nn.Linear(features, NOTHING_SOUNDS + 1)
+        self.strikes_and_courses = nn.Linear(features, 2)
+
+    def loss(self, tokens: torch.Tensor, labels: PictureLabels) -> torch.Tensor:
+        """Cross entropy of the class and of the strikes, and the error of the course: a scalar."""
+        normed = self.norm(tokens.float())
+        of_class = nn.functional.cross_entropy(
+            self.classes(normed).mean(dim=1), labels.classes.to(tokens.device), label_smoothing=0.05
+        )
+        strikes, courses = self.strikes_and_courses(normed).unbind(dim=-1)
+        wanted = labels.strikes.to(tokens.device)
+        of_strikes = nn.functional.binary_cross_entropy_with_logits(
+            strikes, wanted, weight=1 + (STRIKE_WEIGHT - 1) * (wanted > 0)
+        )
+        of_courses = nn.functional.smooth_l1_loss(courses, labels.courses.to(tokens.device), beta=0.2)
+        return 0.2 * of_class + of_strikes + of_courses

@@ -26,6 +26,7 @@ MAY_BE_ZERO = (
     "weight_decay",
     "ema_decay",
     "whole_from",
+    "picture_whole_from",
     "text_dropout",
     "hint_dropout",
     "quietest_nats",
@@ -51,8 +52,8 @@ class StarterConfig:
 
     seed: of corpus, weights and batches. sounds, pictures: clips of the world that are heard, and seen and heard.
     widths, heads: of the denoiser's levels; attention stands at the deepest level only.
-    picture_crop_frames: length of the crops that pictures are learnt from, until in the last picture_whole_share of the
-        steps whole clips are.
+    picture_crop_frames: length of the crops that pictures are learnt from, until from picture_whole_from of the steps on
+        whole clips are.
     joint_strangers: moving pictures of nothing that the joint space is shown beside the world's.
     start_from: name or folder of a pack whose components the stages begin with, where they fit; "" begins with nothing.
     device: "cpu", "cuda:0" or "auto"; it is no part of what the weights are meant to be, only of how fast.
@@ -80,7 +81,7 @@ class StarterConfig:
     picture: LoopConfig = field(default_factory=lambda: LoopConfig(steps=2500, learning_rate=1e-3))
     picture_batch: int = 16
     picture_crop_frames: int = 64
-    picture_whole_share: float = 0.3
+    picture_whole_from: float = 0.7
     picture_widths: tuple[int, ...] = (32, 64, 96)
     picture_features: int = 128
     picture_place_dilations: tuple[int, ...] = (1, 3)
@@ -144,7 +145,7 @@ class StarterConfig:
     @property
     def picture_batches(self) -> PictureBatches:
         """How the picture stage draws its clips."""
-        whole_from_step = round(self.picture.steps * (1 - self.picture_whole_share))
+        whole_from_step = round(self.picture.steps * self.picture_whole_from)
         return PictureBatches(self.picture_batch, self.picture_crop_frames, whole_from_step)
 
     def new_phi(self) -> Phi:

@@ -5,13 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import nn
 
 from rewas_engine.models.text_projection import TextProjection
 from rewas_engine.training.loop import LossFunction
 from rewas_engine.training.world import AMBIENCE_CLASSES, CLASS_NAMES, Scene, captions
-from rewas_engine.training.world.vocabulary import MODIFIERS, said_modifiers, wordless_captions
+from rewas_engine.training.world.vocabulary import (
+    MODIFIERS,
+    framed,
+    further_captions,
+    said_modifiers,
+    wordless_captions,
+)
 
 SILENCE, UNSAID = len(CLASS_NAMES), len(CLASS_NAMES) + 1
 """What is heard in front, beside the classes: nothing; and something that the words do not name."""
@@ -20,7 +27,7 @@ NOTHING_BEHIND = len(AMBIENCE_CLASSES)
 BEHIND_MEANINGS = len(AMBIENCE_CLASSES) + 1
 CHOICES = (FRONT_MEANINGS, BEHIND_MEANINGS)
 CAPTIONS_IN_A_STEP = 256
-PLAIN_SHARE = 0.25
+PLAIN_SHARE = 0.5
 """Share of a step that is phrases without anything around them, each class as often as any other."""
 WORDLESS_SHARE = 0.04
 FARTHEST_WORDS = 1.0
@@ -55,8 +62,14 @@ class WordsCorpus:
 
 
 def words_corpus(scenes: Sequence[Scene], embed: Callable[[Sequence[str]], torch.Tensor]) -> WordsCorpus:
-    """Captions of scenes of the world and its phrases, all read."""
-    plain = [(number, words) for number, name in enumerate(CLASS_NAMES) for words in captions(name)]
+    """Captions of scenes of the world and its phrases, all read; rarer words bare and with words around them."""
+    rng = np.random.default_rng(len(scenes))
+    plain = [
+        (number, words)
+        for number, name in enumerate(CLASS_NAMES)
+        for phrases in (captions(name), further_captions(name), [framed(rng, each) for each in further_captions(name)])
+        for words in phrases
+    ]
     return WordsCorpus(
         _said(
             [scene.full_caption for scene in scenes],

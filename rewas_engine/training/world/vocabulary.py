@@ -131,8 +131,13 @@ _SILENCE = ("silence", "no sound", "complete silence", "nothing is heard", "{}, 
 
 
 def captions(class_name: str) -> tuple[str, ...]:
-    """Phrasings of a class that training uses, before modifiers. Raises SettingsError for an unknown class."""
+    """Plain phrasings of a class, in which clips are captioned. Raises SettingsError for an unknown class."""
     return _words(class_name).training
+
+
+def further_captions(class_name: str) -> tuple[str, ...]:
+    """Other words for a class, common and rare, in which no clip is captioned. Raises SettingsError as `captions`."""
+    return _words(class_name).further
 
 
 def held_out_captions(class_name: str) -> tuple[str, ...]:
@@ -175,8 +180,13 @@ def describe(
     if rising is not None:
         modifiers.append("getting louder" if rising else "fading away")
     chosen = rng.permutation(modifiers)[: int(rng.choice((0, 1, 2), p=(0.45, 0.35, 0.2)))]
-    words = phrase if rng.random() < _PLAIN_SHARE else str(rng.choice(_FRAMES)).format(phrase)
+    words = phrase if rng.random() < _PLAIN_SHARE else framed(rng, phrase)
     return ", ".join([words, *map(str, chosen)])
+
+
+def framed(rng: np.random.Generator, phrase: str) -> str:
+    """A phrase with words around it that say nothing of the sound."""
+    return str(rng.choice(_FRAMES)).format(phrase)
 
 
 def describe_behind(rng: np.random.Generator, class_name: str) -> str:

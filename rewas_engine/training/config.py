@@ -68,7 +68,7 @@ class StarterConfig:
     widths: tuple[int, ...] = (64, 128, 256)
     heads: tuple[int, ...] = (2, 4, 8)
     denoiser: DenoiserRecipe = field(default_factory=DenoiserRecipe)
-    words: LoopConfig = field(default_factory=lambda: LoopConfig(steps=1500, learning_rate=1e-3))
+    words: LoopConfig = field(default_factory=lambda: LoopConfig(steps=3000, learning_rate=1e-3, weight_decay=0.05))
     words_hidden: int = 512
     base: LoopConfig = field(default_factory=lambda: LoopConfig(steps=4000, learning_rate=6e-4))
     adapter: LoopConfig = field(default_factory=lambda: LoopConfig(steps=1200, learning_rate=6e-4))

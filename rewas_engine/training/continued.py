@@ -29,6 +29,7 @@ SIZES_OF_THE_PACK = (
     "picture_widths",
     "picture_features",
     "picture_place_dilations",
+    "picture_fine_place_dilations",
     "phi_blocks",
 )
 """Fields that a training which continues a pack does not choose."""

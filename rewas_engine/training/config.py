@@ -52,8 +52,8 @@ class StarterConfig:
 
     seed: of corpus, weights and batches. sounds, pictures: clips of the world that are heard, and seen and heard.
     widths, heads: of the denoiser's levels; attention stands at the deepest level only.
-    picture_crop_frames: length of the crops that pictures are learnt from, until from picture_whole_from of the steps on
-        whole clips are.
+    picture_crop_frames: length of the crops that pictures are learnt from; from picture_whole_from of the steps on they
+        are learnt from whole clips.
     joint_strangers: moving pictures of nothing that the joint space is shown beside the world's.
     start_from: name or folder of a pack whose components the stages begin with, where they fit; "" begins with nothing.
     device: "cpu", "cuda:0" or "auto"; it is no part of what the weights are meant to be, only of how fast.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
+from scipy.signal import savgol_coeffs
 from torch import nn
 
 from rewas_engine.models.motion import MotionEncoder
@@ -58,6 +59,8 @@ def picture_loss(
 ) -> LossFunction:
     """Video encoder and φ together: ‖φ(E_v) − e‖² in a form that single outliers do not rule, and 1 − correlation.
 
+    The correlation is that of the curves as they are and as the method smooths them: strikes that follow each other
+    faster than frames do cannot be told apart in a picture, and would drown what it does show.
     Where the corpus has labels, the reader's error of them is added.
     """
     whole_frames = corpus.frames.shape[1]
@@ -74,12 +77,21 @@ def picture_loss(
             energies = phi(tokens)
         wanted = corpus.energies[rows[:, None], places].to(encoder.device)
         level = nn.functional.smooth_l1_loss(energies.float(), wanted, beta=1.0)
-        loss = level + SHAPE_WEIGHT * _shape_distance(energies.float(), wanted)
+        exact = _shape_distance(energies.float(), wanted)
+        smooth = _shape_distance(_smoothed(energies.float()), _smoothed(wanted))
+        loss = level + SHAPE_WEIGHT * 0.5 * (exact + smooth)
         if corpus.labels is not None:
             loss = loss + LABELS_WEIGHT * reader.loss(tokens, corpus.labels.of(rows, firsts, length))
         return loss
 
     return loss_of
+
+
+def _smoothed(energies: torch.Tensor) -> torch.Tensor:
+    """Energies [B, T] through the method's Savitzky-Golay filter (nine values, order 2), the ends held."""
+    weights = torch.tensor(savgol_coeffs(9, 2), dtype=energies.dtype, device=energies.device)
+    held = nn.functional.pad(energies[:, None], (4, 4), mode="replicate")
+    return nn.functional.conv1d(held, weights[None, None])[:, 0]
 
 
 def _shape_distance(energies: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:

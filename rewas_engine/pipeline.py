@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
 
@@ -74,7 +74,7 @@ class ReWaS:
         self._description = description
         self.front_end = AudioFrontEnd(MelConfig(**description.audio))
         self._components = components_of(description, device, self.execution)
-        cache = ContentCache(CACHE_BYTES if self.execution.caching else 0)
+        self._cache = cache = ContentCache(CACHE_BYTES if self.execution.caching else 0)
         window, silence_nats = SoundWindow(**description.window), self.front_end.config.silence_nats
         batch = self.execution.batch
         self.sound = SoundMaker(self._components, self.front_end, window, device, passes_at_once=batch, cache=cache)
@@ -103,6 +103,15 @@ class ReWaS:
                 f"The pack {description.info.name} is damaged: its audio settings do not fit ({error}).",
                 "Install the pack again.",
             ) from error
+
+    def forget(self) -> None:
+        """Let go of what was kept of words, pictures and curves."""
+        self._cache.clear()
+
+    @property
+    def weight_bytes(self) -> Mapping[str, int]:
+        """What the weights of the components that are in memory take, by role."""
+        return self._components.weight_bytes
 
     def read_clip(self, clip: VideoClip) -> ClipRead:
         """The clip held against its media: duration filled in, range checked. Raises MediaError."""

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from rewas_engine.compiling import told_where_not_compiled
 from rewas_engine.content_cache import ContentCache
 from rewas_engine.control import CONTROL_NAMES, ControlBatch, Controls, control_hint, understood_controls
 from rewas_engine.denoising import SteeredDenoiser
@@ -214,6 +215,33 @@ class SoundMaker:
         parts = torch.stack(latents.split(window.frames // window.patch, dim=1))
         return self._decoded(parts).clamp(min=silence_nats)
 
+    @property
+    def window(self) -> SoundWindow:
+        """How long the windows are that sounds are made in."""
+        return self._window
+
+    @torch.inference_mode()
+    def one_pass(self, count: int, precision: str) -> torch.Tensor:
+        """One pass of denoiser and adapter over so many windows of noise: what most of the time goes into."""
+        shape = self._latent_shape(self._window.frames)
+        controls = Controls(energy=np.full(self._window.frames, self._front_end.config.silence_nats, np.float32))
+        hints = self._hints([controls]).expand(count, -1, -1, -1)
+        prompt = self._embedded([""])
+        denoiser = SteeredDenoiser(
+            self._components["denoiser"],
+            self._components["adapter"],
+            prompt.expand(count, -1),
+            prompt[0],
+            hints,
+            [index * shape[1] for index in range(count)],
+            1.0,
+            1.0,
+            precision=DTYPES[precision],
+            passes_at_once=2 * count,
+        )
+        latents = torch.zeros(shape[0], count * shape[1], shape[2], device=self._device)
+        return denoiser(latents, torch.tensor(500, device=self._device))
+
     def whole(self, frames: int) -> int:
         """The mel frames of whole latent positions that hold so many."""
         return self._window.whole(frames)
@@ -286,16 +314,18 @@ class SoundMaker:
             ((1 - settings.control_part[1]) * noisiest, (1 - settings.control_part[0]) * noisiest),
             passes_at_once,
         )
-        return sample(
-            denoiser,
-            noise.to(self._device),
-            schedule_for(settings.sampler, self._components["schedule"]),
-            num_steps=settings.num_steps,
-            eta=settings.eta,
-            generator=generator,
-            on_step=on_step,
-            known=known,
-        )
+        schedule = schedule_for(settings.sampler, self._components["schedule"])
+        with told_where_not_compiled():
+            return sample(
+                denoiser,
+                noise.to(self._device),
+                schedule,
+                num_steps=settings.num_steps,
+                eta=settings.eta,
+                generator=generator,
+                on_step=on_step,
+                known=known,
+            )
 
     def _known(self, earlier: Earlier, frames: int, total: int, starts: Sequence[int]) -> Known:
         """The latent of an earlier sound, followed by silence that is not kept."""

@@ -60,11 +60,13 @@ def compare_samplers(
     clips_per_class: int = 1,
     classes: Sequence[str] = CLASS_NAMES,
     judge: Judge | None = None,
+    reference_model: ReWaS | None = None,
     on_progress: Callable[[EvaluationProgress], object] | None = None,
     cancel: CancelSignal | None = None,
 ) -> list[SamplerRow]:
     """The reference first, then each sampler with each number of steps, with the pack's own guidance.
 
+    reference_model: what the reference is made with: the same pack, run in float32 perhaps; None is the model itself.
     Raises PackError for a pack that hears otherwise than the world, SettingsError, Cancelled.
     """
     check_geometry(model)
@@ -73,7 +75,9 @@ def compare_samplers(
     clips = bench_clips(DEVELOPMENT, classes, clips_per_class, model.front_end, watch)
     whole = replace(model.sampling_settings(reference_steps, sampler="ddim"), eta=0.0)
     bench = Bench(model, judge or Judge.load(), clips, whole, watch)
-    reference, spent_s = _made(bench, clips, whole)
+    other = reference_model or model
+    whole = replace(whole, precision=other.sampling_settings().precision)
+    reference, spent_s = _made(Bench(other, bench.judge, clips, whole, watch), clips, whole)
     rows = [_row("reference", bench, reference, reference, whole, spent_s)]
     for sampler in samplers:
         for count in steps:

@@ -62,8 +62,11 @@ def sample(
     latents: torch.Tensor = noise * schedule.init_noise_sigma
     if known is not None:
         timesteps = timesteps[-steps_run(num_steps, known.renoised) :]
-        if len(timesteps) < num_steps:
-            latents = schedule.add_noise(known.latents, noise, timesteps[:1])
+    if hasattr(schedule, "set_begin_index"):
+        # Left to look a timestep up, a scheduler mistakes two steps that round to the same one.
+        schedule.set_begin_index(num_steps - len(timesteps))
+    if known is not None and len(timesteps) < num_steps:
+        latents = schedule.add_noise(known.latents, noise, timesteps[:1])
     for finished, timestep in enumerate(timesteps, start=1):
         prediction = predict(latents, timestep)
         added: dict[str, Any] = {"generator": generator}

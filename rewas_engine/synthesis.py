@@ -314,7 +314,8 @@ class SoundMaker:
             ((1 - settings.control_part[1]) * noisiest, (1 - settings.control_part[0]) * noisiest),
             passes_at_once,
         )
-        schedule = schedule_for(settings.sampler, self._components["schedule"])
+        in_part = known is not None and known.renoised < 1
+        schedule = schedule_for(settings.sampler, self._components["schedule"], in_part=in_part)
         with told_where_not_compiled():
             return sample(
                 denoiser,

@@ -17,14 +17,16 @@ from rewas_engine.evaluation.controls import followed
 from rewas_engine.evaluation.judge import Judge
 from rewas_engine.evaluation.splits import DEVELOPMENT
 from rewas_engine.evaluation.words import right_share
-from rewas_engine.packs import SAMPLER_NAMES
+from rewas_engine.execution import Execution
+from rewas_engine.packs import DEFAULT_PACK, SAMPLER_NAMES
 from rewas_engine.pipeline import ReWaS
 from rewas_engine.results import CancelSignal
 from rewas_engine.synthesis import SamplingSettings
 from rewas_engine.training.world import CLASS_NAMES
 
 REFERENCE_STEPS = 200
-STEPS = (6, 8, 10, 15, 20, 25)
+CHOICES = tuple((sampler, steps) for sampler in SAMPLER_NAMES for steps in (6, 10, 15, 25))
+"""Samplers and numbers of steps that are tried."""
 
 
 @dataclass(frozen=True)
@@ -54,8 +56,7 @@ class SamplerRow:
 def compare_samplers(
     model: ReWaS,
     *,
-    samplers: Sequence[str] = SAMPLER_NAMES,
-    steps: Sequence[int] = STEPS,
+    choices: Sequence[tuple[str, int]] = CHOICES,
     reference_steps: int = REFERENCE_STEPS,
     clips_per_class: int = 1,
     classes: Sequence[str] = CLASS_NAMES,
@@ -64,8 +65,9 @@ def compare_samplers(
     on_progress: Callable[[EvaluationProgress], object] | None = None,
     cancel: CancelSignal | None = None,
 ) -> list[SamplerRow]:
-    """The reference first, then each sampler with each number of steps, with the pack's own guidance.
+    """The reference first, then each sampler with its number of steps, with the pack's own guidance.
 
+    reference_model: what the reference is made with: the same pack, run in float32 perhaps; None is the model itself.
     reference_model: what the reference is made with: the same pack, run in float32 perhaps; None is the model itself.
     Raises PackError for a pack that hears otherwise than the world, SettingsError, Cancelled.
     """
@@ -79,12 +81,40 @@ def compare_samplers(
     whole = replace(whole, precision=other.sampling_settings().precision)
     reference, spent_s = _made(Bench(other, bench.judge, clips, whole, watch), clips, whole)
     rows = [_row("reference", bench, reference, reference, whole, spent_s)]
-    for sampler in samplers:
-        for count in steps:
-            settings = model.sampling_settings(count, sampler=sampler)
-            made, spent_s = _made(bench, clips, settings)
-            rows.append(_row(sampler, bench, made, reference, settings, spent_s))
+    for sampler, count in choices:
+        settings = model.sampling_settings(count, sampler=sampler)
+        made, spent_s = _made(bench, clips, settings)
+        rows.append(_row(sampler, bench, made, reference, settings, spent_s))
     return rows
+
+
+def few_steps_cost(
+    asked: tuple[str, int],
+    *,
+    device: str = "auto",
+    execution: Execution | None = None,
+    classes: Sequence[str] = CLASS_NAMES,
+    reference_steps: int = REFERENCE_STEPS,
+    on_progress: Callable[[EvaluationProgress], object] | None = None,
+    cancel: CancelSignal | None = None,
+) -> list[SamplerRow]:
+    """What few steps in low precision cost on the starter pack, against many in float32: one clip of each class.
+
+    asked: a sampler and its steps, tried beside the starter's own. Raises SettingsError, MemoryShortage, Cancelled.
+    """
+    model = ReWaS.from_pretrained(DEFAULT_PACK, device=device, execution=execution)
+    whole = ReWaS.from_pretrained(DEFAULT_PACK, device=device, execution=Execution(precision="float32"))
+    usual = model.sampling_settings()
+    choices = tuple(dict.fromkeys(((usual.sampler, usual.num_steps), asked)))
+    return compare_samplers(
+        model,
+        choices=choices,
+        classes=classes,
+        reference_steps=reference_steps,
+        reference_model=whole,
+        on_progress=on_progress,
+        cancel=cancel,
+    )
 
 
 def _made(bench: Bench, clips: Sequence[BenchClip], settings: SamplingSettings) -> tuple[NDArray[np.float32], float]:

@@ -35,7 +35,7 @@ def bench(
         str | None,
         typer.Option(
             metavar="NAMES",
-            help="Parts, by commas: procedures, cost, batches, memory (all by default), samplers (each with many steps).",
+            help="Parts, by commas: procedures, cost, batches, memory (all by default), and samplers.",
         ),
     ] = None,
     clip: Annotated[
@@ -67,7 +67,7 @@ def bench(
         from rewas_engine.evaluation.arithmetic import batch_table
         from rewas_engine.evaluation.memory_use import memory_table
         from rewas_engine.evaluation.procedures import compare_procedures, machine, write_bench_clip
-        from rewas_engine.evaluation.samplers import compare_samplers
+        from rewas_engine.evaluation.samplers import compare_samplers, few_steps_cost
         from rewas_engine.packs import find_pack, read_pack
         from rewas_engine.training.world import CLASS_NAMES
 
@@ -105,21 +105,14 @@ def bench(
                 shown.append(_sampler_table(tried, "Samplers and steps"))
             del model
             if "cost" in parts:
-                starter = ReWaS.from_pretrained("starter", device=device, execution=execution)
-                usual = starter.sampling_settings()
-                whole = ReWaS.from_pretrained("starter", device=device, execution=Execution(precision="float32"))
-                cost = []
-                for sampler, steps in dict.fromkeys(((usual.sampler, usual.num_steps), (own.sampler, own.num_steps))):
-                    rows_of_cost = compare_samplers(
-                        starter,
-                        samplers=(sampler,),
-                        steps=(steps,),
-                        classes=_spread(CLASS_NAMES, cost_clips),
-                        reference_model=whole,
-                        on_progress=on_progress,
-                        cancel=cancel,
-                    )
-                    cost += rows_of_cost[1:] if cost else rows_of_cost
+                cost = few_steps_cost(
+                    (own.sampler, own.num_steps),
+                    device=device,
+                    execution=execution,
+                    classes=_spread(CLASS_NAMES, cost_clips),
+                    on_progress=on_progress,
+                    cancel=cancel,
+                )
                 report["cost"] = [row.report() for row in cost]
                 shown.append(_sampler_table(cost, "What it costs, on the starter pack against 200 steps in float32"))
             if "memory" in parts:

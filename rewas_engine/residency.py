@@ -31,6 +31,8 @@ class Components(Mapping[str, Any]):
                 self._held[role] = load(role)
 
     def __getitem__(self, role: str) -> Any:
+        if role in self._held:
+            return self._held[role]
         if role not in self._roles:
             raise KeyError(role)
         if self._low_memory:
@@ -38,8 +40,7 @@ class Components(Mapping[str, Any]):
             for other in [held for held in self._held if held not in beside]:
                 if isinstance(self._held[other], nn.Module):
                     del self._held[other]
-        if role not in self._held:
-            self._held[role] = self._load(role)
+        self._held[role] = self._load(role)
         return self._held[role]
 
     def __contains__(self, role: object) -> bool:

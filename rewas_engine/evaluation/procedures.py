@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from rewas_engine.clip import VideoClip
 from rewas_engine.control import Controls
 from rewas_engine.energy import EnergyCurve
+from rewas_engine.energy_sources import flat_curve
 from rewas_engine.evaluation.bench import EvaluationProgress, Watch
 from rewas_engine.evaluation.memory_use import forget_peak, peak_gb
 from rewas_engine.evaluation.splits import DEVELOPMENT
@@ -51,7 +52,9 @@ class Timing:
 
     seconds: by stage. total_s: of all stages. load_s: before them, once. again_s: of one more take with another seed,
     which shares what does not hang on the seed. measured_steps: sampling steps that were run; where they are fewer than
-    num_steps, the others' time is that of the measured ones, and total_s an extrapolation. peak_gb: see `peak_gb`.
+    num_steps, the others' time is that of the measured ones, and total_s an extrapolation. processor_s: what total_s
+    took of all cores together, extrapolated alike; on a busy machine it says more than total_s, on a GPU nothing.
+    peak_gb: see `peak_gb`.
     """
 
     name: str
@@ -63,6 +66,7 @@ class Timing:
     seconds: Mapping[str, float]
     load_s: float
     again_s: float | None
+    processor_s: float
     peak_gb: float | None
 
     @property
@@ -89,6 +93,7 @@ class Timing:
             "total_s": round(self.total_s, 4),
             "load_s": round(self.load_s, 4),
             "again_s": None if self.again_s is None else round(self.again_s, 4),
+            "processor_s": round(self.processor_s, 4),
             "peak_gb": None if self.peak_gb is None else round(self.peak_gb, 3),
         }
 
@@ -106,12 +111,18 @@ class Comparison:
         """How many times faster ours is, from the video file to the waveform."""
         return self.released.total_s / self.ours.total_s
 
+    @property
+    def processor_ratio(self) -> float:
+        """The same in the time of all cores together."""
+        return self.released.processor_s / self.ours.processor_s
+
     def report(self) -> dict[str, Any]:
         """As JSON."""
         return {
             "ours": self.ours.report(),
             "released": self.released.report(),
             "ratio": round(self.ratio, 2),
+            "processor_ratio": round(self.processor_ratio, 2),
             "ratio_is_extrapolated": self.released.is_extrapolated,
             "machine": dict(self.machine),
         }
@@ -183,13 +194,16 @@ def _timed(
     load_s = time.perf_counter() - started
     settings = model.sampling_settings(procedure.num_steps, procedure.guidance_scale, sampler=procedure.sampler)
     run_steps = min(measured_steps, settings.num_steps)
-    _, seconds, _ = _generated(model, clip, procedure, 1, 0, watch, cancel)
+    takes = _TakeTimer(model, clip, procedure, watch, cancel)
+    energy = flat_curve(duration=model.read_clip(VideoClip(clip)).duration_s)
+    takes.timed(1, 0, energy)  # what is done for the first time is slower
     model.forget()
-    steps_s, seconds, _ = _generated(model, clip, procedure, run_steps, 0, watch, cancel)
-    seconds["sample"] += steps_s * (settings.num_steps - run_steps)
+    taken = takes.timed(run_steps, 0)
+    missing = settings.num_steps - run_steps
+    seconds = {**taken.seconds, "sample": taken.seconds["sample"] + missing * taken.step_s}
     again_s = None
-    if run_steps == settings.num_steps and procedure.execution.caching:
-        again_s = sum(_generated(model, clip, procedure, run_steps, 1, watch, cancel)[1].values())
+    if not missing and procedure.execution.caching:
+        again_s = sum(takes.timed(run_steps, 1).seconds.values())
     timing = Timing(
         procedure.name,
         settings.sampler,
@@ -200,48 +214,67 @@ def _timed(
         seconds,
         load_s,
         again_s,
+        taken.processor_s + missing * taken.step_processor_s,
         peak_gb(model.device),
     )
     return timing, model.device
 
 
-def _generated(
-    model: ReWaS,
-    clip: Path,
-    procedure: Procedure,
-    num_steps: int,
-    seed: int,
-    watch: Watch,
-    cancel: CancelSignal | None,
-) -> tuple[float, dict[str, float], NDArray[np.float32]]:
-    """Seconds of one step, seconds by stage, and the waveform of one take."""
-    moments: list[float] = []
+@dataclass(frozen=True)
+class _Taken:
+    """Seconds of one take by stage and of one step, and what they took of all cores together."""
 
-    def on_progress(progress: Progress) -> None:
-        if progress.stage == "sample":
-            if progress.step and torch.device(model.device).type == "cuda":
-                torch.cuda.synchronize(model.device)
+    seconds: Mapping[str, float]
+    step_s: float
+    processor_s: float
+    step_processor_s: float
+
+
+@dataclass(frozen=True)
+class _TakeTimer:
+    model: ReWaS
+    clip: Path
+    procedure: Procedure
+    watch: Watch
+    cancel: CancelSignal | None
+
+    def timed(self, num_steps: int, seed: int, energy: EnergyCurve | None = None) -> _Taken:
+        """Times of one take. energy: None is that of the picture."""
+        moments: list[tuple[float, float]] = []
+
+        def on_progress(progress: Progress) -> None:
+            if progress.stage != "sample":
+                return
             if progress.step:
-                moments.append(time.perf_counter())
-            watch.tell(f"Sampling, {procedure.name}", progress.step, max(1, progress.total_steps))
+                if torch.device(self.model.device).type == "cuda":
+                    torch.cuda.synchronize(self.model.device)
+                moments.append((time.perf_counter(), time.process_time()))
+            self.watch.tell(f"Sampling, {self.procedure.name}", progress.step, progress.total_steps)
 
-    made = model.generate(
-        VideoClip(clip),
-        prompt=PROMPT,
-        seed=seed,
-        num_steps=num_steps,
-        sampler=procedure.sampler,
-        guidance_scale=procedure.guidance_scale,
-        on_progress=on_progress,
-        cancel=cancel,
-    )
-    # A take with faults is made a second time: what is timed is one.
-    steps = moments[:num_steps]
-    apart = float(np.median(np.diff(steps))) if len(steps) > 1 else 0.0
-    tries = max(1, round(len(moments) / num_steps))
-    shares = {"sample": tries, "vocode": tries}
-    seconds = {stage: spent / shares.get(stage, 1) for stage, spent in made.timings_s.items()}
-    return apart, seconds, made.takes[0].stems["primary"].waveform
+        began = time.process_time()
+        made = self.model.generate(
+            VideoClip(self.clip),
+            prompt=PROMPT,
+            energy=energy,
+            seed=seed,
+            num_steps=num_steps,
+            sampler=self.procedure.sampler,
+            guidance_scale=self.procedure.guidance_scale,
+            on_progress=on_progress,
+            cancel=self.cancel,
+        )
+        processor_s = time.process_time() - began
+        # A take with faults is made a second time, and what is timed is one.
+        tries = max(1, round(len(moments) / num_steps))
+        seconds = {
+            stage: spent / (tries if stage in ("sample", "vocode") else 1) for stage, spent in made.timings_s.items()
+        }
+        apart = np.diff(np.array(moments[:num_steps]), axis=0)
+        step_s, step_processor_s = np.median(apart, axis=0) if len(apart) else (0.0, 0.0)
+        sounding_s = seconds["sample"] + seconds["vocode"]
+        others = sum(seconds.values()) - sounding_s
+        share = (others + sounding_s) / max(others + tries * sounding_s, 1e-9)
+        return _Taken(seconds, float(step_s), processor_s * share, float(step_processor_s))
 
 
 def _write_clip(path: Path, frames: NDArray[np.uint8]) -> Path:

@@ -192,7 +192,7 @@ def _verdict(compared: Comparison) -> str:
     )
     return (
         f"The default is {compared.ratio:.1f} times as fast as the released procedure on the same weights{note}. "
-        f"In the time of all cores together, which others' work disturbs less, it is {compared.processor_ratio:.1f} times."
+        f"In the time of all cores, which other work disturbs less, it is {compared.processor_ratio:.1f} times."
     )
 
 

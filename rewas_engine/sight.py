@@ -67,7 +67,7 @@ class Sight:
         Pictures that were seen before are not looked at again. Raises MemoryShortage.
         """
         values, rate_hz = self._cache.of("energy of pictures", frames, lambda: self._values(frames, on_window))
-        return EnergyCurve(values, rate_hz, "picture")
+        return EnergyCurve(values.copy(), rate_hz, "picture")
 
     def _values(self, frames: NDArray[np.uint8], on_window: OnWindow | None) -> tuple[FloatArray, Fraction]:
         if self._in_colours and frames.ndim == 3:

@@ -25,7 +25,8 @@ from rewas_engine.energy_edits import (
 )
 from rewas_engine.energy_events import EnergyEvent, find_events, onset_strengths
 from rewas_engine.energy_sources import curve_from_points, flat_curve, read_curve, write_curve
-from rewas_engine.errors import Cancelled, EngineError, MediaError, PackError, SettingsError
+from rewas_engine.errors import Cancelled, EngineError, MediaError, MemoryShortage, PackError, SettingsError
+from rewas_engine.execution import Execution
 from rewas_engine.layers import Layer
 from rewas_engine.packs import InstalledPack, installed_packs
 from rewas_engine.results import ClipRead, ConflictReport, GenerationResult, LayerReport, PackInfo, Progress, Stem, Take
@@ -46,6 +47,7 @@ __all__ = [
     "EnergyEdit",
     "EnergyEvent",
     "EngineError",
+    "Execution",
     "FadeIn",
     "FadeOut",
     "Gate",
@@ -55,6 +57,7 @@ __all__ = [
     "Layer",
     "LayerReport",
     "MediaError",
+    "MemoryShortage",
     "MoveEvent",
     "MuteEvents",
     "Offset",

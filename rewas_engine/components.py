@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
-from safetensors.torch import load_file, save_file
+from safetensors import safe_open
+from safetensors.torch import save_file
 from torch import nn
 from transformers import ClapTextModelWithProjection, SpeechT5HifiGan
 
 from rewas_engine.errors import PackError
+from rewas_engine.memory import is_out_of_memory
 from rewas_engine.models.adapter import EnergyAdapter
 from rewas_engine.models.codec import PatchAutoencoder
 from rewas_engine.models.joint import JointSpace
@@ -22,6 +25,7 @@ from rewas_engine.models.phi import Phi
 from rewas_engine.models.text import ClapTextEncoder, SentenceEncoder
 from rewas_engine.models.text_projection import TextProjection
 from rewas_engine.models.vocoder import SpectralVocoder
+from rewas_engine.precision import heavy_dtypes, lower
 
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
@@ -47,11 +51,13 @@ _TRANSFORMERS_CLASSES = {
 }
 
 
-def load_component(pack_folder: Path, role: str, class_name: str) -> Any:
-    """Build one component of a pack in float32, in evaluation mode.
+def load_component(pack_folder: Path, role: str, class_name: str, dtype: torch.dtype = torch.float32) -> Any:
+    """Build one component of a pack, in evaluation mode.
 
-    role: the component's folder within the pack. class_name: one of the classes that packs may name.
-    Raises PackError for an unknown class, a missing or unreadable file, or tensors that do not fit.
+    role: the component's folder within the pack. class_name: one of the classes that packs may name. dtype: what its
+    heavy layers are held in, see `rewas_engine.precision`; all else is float32.
+    Raises PackError for an unknown class, a missing or unreadable file, or tensors that do not fit, MemoryError and
+    torch.OutOfMemoryError where there is no room.
     """
     folder = pack_folder / role
     if not folder.is_dir():
@@ -62,13 +68,14 @@ def load_component(pack_folder: Path, role: str, class_name: str) -> Any:
         config = json.loads((folder / CONFIG_FILE).read_text("utf-8"))
         if class_name == DDIMScheduler.__name__:
             return DDIMScheduler.from_config(config)
-        module = _build(class_name, config, pack_folder)
-        load_strictly(module, load_file(folder / WEIGHTS_FILE))
+        module = _loaded(class_name, config, pack_folder, folder / WEIGHTS_FILE, dtype)
         if class_name == ClapTextEncoder.__name__:
             module = ClapTextEncoder(module, folder)
     except PackError:
         raise
     except Exception as error:  # a config that makes no sense fails in the classes of three libraries, each in its way
+        if is_out_of_memory(error):
+            raise
         raise PackError(
             f"The component {role} of the pack {pack_folder.name} cannot be loaded: {error}", "Install the pack again."
         ) from error
@@ -110,8 +117,32 @@ def _build(class_name: str, config: dict[str, Any], pack_folder: Path) -> Any:
     )
 
 
-def load_strictly(module: nn.Module, tensors: dict[str, torch.Tensor]) -> None:
-    """Set every tensor of a module; raises ValueError for one that is missing, unknown, misshapen or not finite."""
+def _loaded(class_name: str, config: dict[str, Any], pack_folder: Path, weights: Path, dtype: torch.dtype) -> Any:
+    """A module with the weights of a file, each read once and kept as what it is held in."""
+    with torch.device("meta"):
+        module = _build(class_name, config, pack_folder)
+    heavy = heavy_dtypes(module, dtype)
+    with safe_open(weights, framework="pt") as file:
+        found = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it is no mapping)
+    for name in heavy.keys() & found.keys():
+        # One after the other, so that a network is never in memory twice.
+        found[name] = found[name].to(heavy[name], copy=True)
+    unstored = {name for name, _ in module.named_buffers()} - module.state_dict().keys()
+    if not unstored:
+        load_strictly(module, found, assign=True)
+        return module
+    # What is worked out when it is built, and stands in no file, has no values yet.
+    module = _build(class_name, config, pack_folder)
+    lower(module, dtype)
+    load_strictly(module, found)
+    return module
+
+
+def load_strictly(module: nn.Module, tensors: Mapping[str, torch.Tensor], *, assign: bool = False) -> None:
+    """Set every tensor of a module; raises ValueError for one that is missing, unknown, misshapen or not finite.
+
+    assign: the tensors themselves become the module's, instead of their values.
+    """
     expected = module.state_dict()
     missing, unused = sorted(expected.keys() - tensors.keys()), sorted(tensors.keys() - expected.keys())
     if missing or unused:
@@ -121,4 +152,7 @@ def load_strictly(module: nn.Module, tensors: dict[str, torch.Tensor]) -> None:
             raise ValueError(f"{name} has shape {list(tensor.shape)} instead of {list(expected[name].shape)}")
         if tensor.is_floating_point() and not torch.isfinite(tensor).all():
             raise ValueError(f"{name} holds values that are not finite")
+    if assign:
+        module.load_state_dict(dict(tensors), strict=True, assign=True)
+        return
     module.load_state_dict({name: tensor.to(expected[name].dtype) for name, tensor in tensors.items()}, strict=True)

@@ -8,12 +8,10 @@ from typing import Any
 
 import torch
 
+from rewas_engine.execution import PASSES_AT_ONCE
 from rewas_engine.models.adapter import EnergyAdapter
 from rewas_engine.sampling import guided
 from rewas_engine.windows import blend, cut
-
-WINDOWS_AT_ONCE = 4
-"""Windows that are denoised in one batch: what bounds the memory of a long clip."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +22,8 @@ class SteeredDenoiser:
     each. guidance_scale: 1 is without the unconditional branch. guided_from: the lowest timestep that is still guided;
     guidance at the end only makes loud frames louder. control_strength: factor of the adapter's residuals; 0 runs the
     base alone. precision: of the networks' inner arithmetic. steered: lowest and highest timestep at which the adapter
-    acts; at others the base is alone.
+    acts; at others the base is alone. passes_at_once: windows times guidance branches in one batch; at 1 the branches
+    follow each other.
     """
 
     denoiser: Any
@@ -38,13 +37,15 @@ class SteeredDenoiser:
     guided_from: float = 0.0
     precision: torch.dtype = torch.float32
     steered: tuple[float, float] = (0.0, math.inf)
+    passes_at_once: int = PASSES_AT_ONCE
 
     def __call__(self, latents: torch.Tensor, timestep: torch.Tensor) -> torch.Tensor:
         """Prediction [C, T, F] for latents [C, T, F]: the windows' predictions, blended."""
         windows = cut(latents, self.starts, self.hints.shape[2], dim=1)
+        at_once = max(1, self.passes_at_once // 2)
         parts = [
-            self._predict(windows[first : first + WINDOWS_AT_ONCE], timestep, first)
-            for first in range(0, len(windows), WINDOWS_AT_ONCE)
+            self._predict(windows[first : first + at_once], timestep, first)
+            for first in range(0, len(windows), at_once)
         ]
         return blend(torch.cat(parts), self.starts, latents.shape[1], dim=1)
 
@@ -54,11 +55,12 @@ class SteeredDenoiser:
         if self.guidance_scale == 1 or timestep < self.guided_from:
             return self._run(windows, timestep, prompts, hints)
         # The unconditional branch has neither words nor energy, but the adapter still runs: that is how it was trained.
+        nothing, silent = self.empty_prompt.expand(len(windows), -1), torch.zeros_like(hints)
+        if self.passes_at_once == 1:
+            conditional = self._run(windows, timestep, prompts, hints)
+            return guided(conditional, self._run(windows, timestep, nothing, silent), self.guidance_scale)
         both = self._run(
-            torch.cat([windows, windows]),
-            timestep,
-            torch.cat([prompts, self.empty_prompt.expand(len(windows), -1)]),
-            torch.cat([hints, torch.zeros_like(hints)]),
+            torch.cat([windows, windows]), timestep, torch.cat([prompts, nothing]), torch.cat([hints, silent])
         )
         conditional, unconditional = both.chunk(2)
         return guided(conditional, unconditional, self.guidance_scale)

@@ -41,6 +41,16 @@ class CheckpointError(PackError):
         self.path, self.found, self.expected = path, found, expected
 
 
+class MemoryShortage(EngineError):
+    """The memory ran out, with one thing at a time too.
+
+    what: the work, as it stands in a sentence. remedy: what to do.
+    """
+
+    def __init__(self, what: str, remedy: str) -> None:
+        super().__init__(f"The memory ran out while {what}, with one thing at a time too.", remedy)
+
+
 class Cancelled(EngineError):
     """The caller asked the work to stop."""
 

@@ -20,6 +20,7 @@ import platformdirs
 import tomli_w
 
 from rewas_engine.errors import PackError
+from rewas_engine.execution import PRECISION_NAMES
 from rewas_engine.results import PackInfo
 
 PACK_FORMAT = 1
@@ -31,6 +32,8 @@ ROLES = ("text_encoder", "video_encoder", "phi", "codec", "denoiser", "adapter",
 OPTIONAL_ROLES = ("text_projection", "joint")
 """What a pack may have: what its text encoder's embeddings pass through before they are sounded, and a joint space of
 words, pictures and sounds, without which it cannot hold them together."""
+SAMPLER_NAMES = ("ddim", "dpm++", "dpm++-sde", "unipc")
+"""How a pack may be sampled: see `rewas_engine.schedules`."""
 SEARCH_PATH_VARIABLE = "REWAS_PACKS"
 
 
@@ -218,8 +221,13 @@ def _check_tables(document: Mapping[str, Any]) -> None:
     for name in ("short_side", "smoothing_frames"):
         if not isinstance(picture.get(name, 1), int) or picture.get(name, 1) < 1:
             raise ValueError(f"picture.{name} is {picture[name]!r}")
-    if sampling.get("precision", "float32") not in ("float32", "bfloat16"):
-        raise ValueError(f"sampling.precision is {sampling['precision']!r}")
+    for name, precisions in (("sampling", sampling), ("picture", picture)):
+        if precisions.get("precision", "float32") not in PRECISION_NAMES:
+            raise ValueError(f"{name}.precision is {precisions['precision']!r}")
+    if sampling.get("sampler", "ddim") not in SAMPLER_NAMES:
+        raise ValueError(f"sampling.sampler is {sampling['sampler']!r}")
+    if not isinstance(sampling.get("ddim_steps", 1), int) or sampling.get("ddim_steps", 1) < 1:
+        raise ValueError(f"sampling.ddim_steps is {sampling['ddim_steps']!r}")
 
 
 def _damaged(path: Path, reason: str) -> PackError:

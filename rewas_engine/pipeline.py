@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
 
@@ -13,13 +13,14 @@ from numpy.typing import NDArray
 from rewas_engine.clip import VideoClip, sample_count
 from rewas_engine.clip_reading import read_clip, read_sounding_clip
 from rewas_engine.clock import Clock
-from rewas_engine.components import load_component
 from rewas_engine.conflict import conflict_report, gather_evidence
+from rewas_engine.content_cache import CACHE_BYTES, ContentCache
 from rewas_engine.control import Controls
 from rewas_engine.energy import EnergyCurve, FloatArray
 from rewas_engine.energy_events import onset_strengths
 from rewas_engine.energy_sources import flat_curve
 from rewas_engine.errors import PackError, SettingsError
+from rewas_engine.execution import Execution
 from rewas_engine.joint import JointScorer
 from rewas_engine.layers import Layer, check_gain, check_layers
 from rewas_engine.limits import (
@@ -37,9 +38,10 @@ from rewas_engine.limits import (
     checked_part,
     checked_prompt,
 )
+from rewas_engine.loading import components_of, loaded_within_memory, precision_of, resolved_device
 from rewas_engine.media.audio import read_audio
 from rewas_engine.mel import AudioFrontEnd, MelConfig, normalised
-from rewas_engine.packs import PackDescription, find_pack, read_pack, verify_files
+from rewas_engine.packs import SAMPLER_NAMES, PackDescription, find_pack, read_pack, verify_files
 from rewas_engine.results import (
     CancelSignal,
     ClipRead,
@@ -61,43 +63,55 @@ class ReWaS:
     pack: what the pack says of itself. device: "cpu" or "cuda:0".
     front_end: how it hears. sound: how it makes sound, with or without a clip. joint: how it holds words, pictures and
     sounds together, None where it cannot.
-    Calls keep no state: the same seed, settings, pack and device give the same samples.
+    The same seed, settings, pack, device and execution give the same samples: what is kept between calls is only what
+    the same words, pictures and curves would come to again.
     """
 
-    def __init__(self, description: PackDescription, device: str) -> None:
+    def __init__(self, description: PackDescription, device: str, execution: Execution | None = None) -> None:
         self.pack: PackInfo = description.info
         self.device = device
+        self.execution = execution or Execution()
         self._description = description
         self.front_end = AudioFrontEnd(MelConfig(**description.audio))
-        self._components = {
-            role: load_component(description.path, role, class_name)
-            for role, class_name in description.components.items()
-        }
-        for component in self._components.values():
-            if isinstance(component, torch.nn.Module):
-                component.to(device)
-        self.sound = SoundMaker(self._components, self.front_end, SoundWindow(**description.window), device)
-        self._sight = Sight(self._components, description.picture, self.front_end.config.silence_nats, device)
+        self._components = components_of(description, device, self.execution)
+        self._cache = cache = ContentCache(CACHE_BYTES if self.execution.caching else 0)
+        window, silence_nats = SoundWindow(**description.window), self.front_end.config.silence_nats
+        batch = self.execution.batch
+        self.sound = SoundMaker(self._components, self.front_end, window, device, passes_at_once=batch, cache=cache)
+        self._sight = Sight(self._components, description.picture, silence_nats, device, cache)
         self.joint: JointScorer | None = None
         if "joint" in self._components:
             self.joint = JointScorer.of_pack(self._components, self.front_end.config.bins, self.pack.name, device)
 
     @classmethod
-    def from_pretrained(cls, pack: str | Path = "starter", *, device: str = "auto") -> ReWaS:
+    def from_pretrained(
+        cls, pack: str | Path = "starter", *, device: str = "auto", execution: Execution | None = None
+    ) -> ReWaS:
         """Load a pack by name or folder.
 
-        device: "auto" takes the first CUDA device where there is one, else the CPU.
-        Raises PackError where the pack is absent, damaged, or made for a newer version.
+        device: "auto" takes the first CUDA device where there is one, else the CPU. execution: in which precision and
+        with how much memory it runs; where memory runs out while it is loaded, it is tried again with low_memory.
+        Raises PackError where the pack is absent, damaged, or made for a newer version, MemoryShortage.
         """
         description = read_pack(find_pack(pack))
         verify_files(description)
+        wanted, name = execution or Execution(), description.info.name
         try:
-            return cls(description, resolved_device(device))
+            return loaded_within_memory(lambda chosen: cls(description, resolved_device(device), chosen), wanted, name)
         except (TypeError, ValueError) as error:
             raise PackError(
                 f"The pack {description.info.name} is damaged: its audio settings do not fit ({error}).",
                 "Install the pack again.",
             ) from error
+
+    def forget(self) -> None:
+        """Let go of what was kept of words, pictures and curves."""
+        self._cache.clear()
+
+    @property
+    def weight_bytes(self) -> Mapping[str, int]:
+        """What the weights of the components that are in memory take, by role."""
+        return self._components.weight_bytes
 
     def read_clip(self, clip: VideoClip) -> ClipRead:
         """The clip held against its media: duration filled in, range checked. Raises MediaError."""
@@ -111,8 +125,11 @@ class ReWaS:
         control_part: tuple[float, float] = (0.0, 1.0),
         negative_prompt: str | None = None,
         control: ControlName = "energy",
+        sampler: str | None = None,
     ) -> SamplingSettings:
         """Settings with the pack's defaults filled in. Raises SettingsError for one out of its range.
+
+        sampler: one of `rewas_engine.packs.SAMPLER_NAMES`; a pack may want other steps of ddim than of its own.
 
         control: what steers; a pack may have another default of guidance for onsets. Guidance leads away from a
         negative prompt: where there is one, the default guidance is at least NEGATIVE_GUIDANCE, and none at all is
@@ -123,16 +140,23 @@ class ReWaS:
         usual = float(defaults["guidance_scale"])
         if control == "onsets":
             usual = float(defaults.get("onsets_guidance_scale", usual))
+        own_sampler = str(defaults.get("sampler", "ddim"))
+        steps = int(defaults["num_steps"])
+        if sampler == "ddim" != own_sampler:
+            steps = int(defaults.get("ddim_steps", steps))
         settings = SamplingSettings(
-            int(defaults["num_steps"]) if num_steps is None else num_steps,
+            steps if num_steps is None else num_steps,
             (max(usual, NEGATIVE_GUIDANCE) if away_from else usual) if guidance_scale is None else guidance_scale,
             control_strength,
             float(defaults["eta"]),
             float(defaults.get("unguided_share", 0.0)),
-            str(defaults.get("precision", "float32")),
+            precision_of("denoiser", self._description, self.device, self.execution),
             checked_part(control_part),
             away_from,
+            own_sampler if sampler is None else sampler,
         )
+        if settings.sampler not in SAMPLER_NAMES:
+            raise SettingsError(f"There is no sampler {sampler!r}.", f"Choose one of {', '.join(SAMPLER_NAMES)}.")
         check_whole("num_steps", settings.num_steps, 1, MAX_STEPS)
         check_between("guidance_scale", settings.guidance_scale, 0, MAX_GUIDANCE_SCALE)
         check_between("control_strength", control_strength, 0, MAX_CONTROL_STRENGTH)
@@ -222,6 +246,7 @@ class ReWaS:
         control_strength: float = 1.0,
         control_part: tuple[float, float] = (0.0, 1.0),
         control: ControlName = "energy",
+        sampler: str | None = None,
         loop: bool = False,
         sample_rate_hz: int | None = None,
         revision: Revision | None = None,
@@ -234,18 +259,18 @@ class ReWaS:
         follow; None estimates it from the picture. gain_db: of its stem, -60 to 24. layers: more sounds, each a stem of
         its own; where one or their sum would clip, all are lowered alike. takes: 1 to 100, seeded `seed`, `seed` + 1, …
         They are ranked, the best first; one with faults is replaced once, by one with a seed after all of these.
-        num_steps: 1 to 1000. guidance_scale: 0 to 20, 1 is none. control_strength: 0 to 2, how strongly the energy
-        steers. control_part: from where to where in the sampling it does, 0 being noise and 1 the end. control:
-        "energy", or "onsets": then the sound follows the times and strengths of the energy's events and not its shape.
-        loop: the end goes on with the beginning; the energy is then steady where none is given. sample_rate_hz: of the
-        stems; None is the pack's own, or that of the sound that is revised. revision: a sound of this clip, of which a
-        range is made again, or all of it to a degree; to a degree below 1 it follows its own energy where none is
-        given.
-        Raises SettingsError, MediaError, Cancelled (within one sampling step).
+        num_steps: 1 to 1000. sampler: see `sampling_settings`. guidance_scale: 0 to 20, 1 is none. control_strength: 0
+        to 2, how strongly the energy steers. control_part: from where to where in the sampling it does, 0 being noise
+        and 1 the end. control: "energy", or "onsets": then the sound follows the times and strengths of the energy's
+        events and not its shape. loop: the end goes on with the beginning; the energy is then steady where none is
+        given. sample_rate_hz: of the stems; None is the pack's own, or that of the sound that is revised. revision: a
+        sound of this clip, of which a range is made again, or all of it to a degree; to a degree below 1 it follows its
+        own energy where none is given.
+        Raises SettingsError, MediaError, MemoryShortage, Cancelled (within one sampling step).
         """
         prompt = checked_prompt(prompt)
         settings = self.sampling_settings(
-            num_steps, guidance_scale, control_strength, control_part, negative_prompt, control
+            num_steps, guidance_scale, control_strength, control_part, negative_prompt, control, sampler
         )
         check_gain(gain_db)
         check_layers(layers)
@@ -308,6 +333,7 @@ class ReWaS:
             control,
             loop,
             dict(clock.spent_s),
+            settings.sampler,
         )
 
     @property
@@ -359,21 +385,3 @@ class ReWaS:
                 f"sample_rate_hz is {rate_hz}.", f"Choose one of {', '.join(map(str, OUTPUT_RATES_HZ))}."
             )
         return rate_hz
-
-
-def resolved_device(device: str) -> str:
-    """The device that is meant: "cpu" or "cuda:0"; "auto" takes the first CUDA device where there is one.
-
-    Raises SettingsError for one that is not there.
-    """
-    if device == "auto":
-        return "cuda:0" if torch.cuda.is_available() else "cpu"
-    try:
-        found = torch.device(device)
-    except RuntimeError as error:
-        raise SettingsError(f"There is no device {device!r}.", "Choose cpu, cuda:0 or auto.") from error
-    if found.type == "cpu":
-        return "cpu"
-    if found.type != "cuda" or (found.index or 0) >= torch.cuda.device_count():
-        raise SettingsError(f"There is no device {device!r} on this machine.", "Choose cpu or auto.")
-    return f"cuda:{found.index or 0}"

@@ -161,6 +161,7 @@ class GenerationResult:
     control: ControlName = "energy"
     loops: bool = False
     timings_s: Mapping[str, float] = field(default_factory=dict)
+    sampler: str = "ddim"
 
 
 @dataclass(frozen=True)

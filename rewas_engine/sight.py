@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from fractions import Fraction
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from rewas_engine.content_cache import ContentCache
 from rewas_engine.energy import LOUDEST_NATS, EnergyCurve, FloatArray
 from rewas_engine.media.video import read_frames
+from rewas_engine.memory import within_memory
+from rewas_engine.models.motionformer import SEGMENTS_AT_ONCE
 from rewas_engine.picture_time import RELEASED_CONTROL_FRAMES, RELEASED_FRAMES, at_true_centres, released_control
+from rewas_engine.precision import computed_as_held
 from rewas_engine.results import CancelSignal, ClipRead
 from rewas_engine.windows import blend, window_starts
 
@@ -24,13 +28,18 @@ class Sight:
     """What a pack sees.
 
     components: with "video_encoder" and "phi". picture: the table of that name in pack.toml. silence_nats: the lowest
-    energy that there is.
+    energy that there is. cache: keeps the energies of pictures that were seen; None keeps nothing.
     """
 
     def __init__(
-        self, components: Mapping[str, Any], picture: Mapping[str, Any], silence_nats: float, device: str
+        self,
+        components: Mapping[str, Any],
+        picture: Mapping[str, Any],
+        silence_nats: float,
+        device: str,
+        cache: ContentCache | None = None,
     ) -> None:
-        self._encoder, self._phi = components["video_encoder"], components["phi"]
+        self._components, self._cache = components, cache or ContentCache(0)
         self._picture, self._silence_nats, self._device = picture, silence_nats, device
         self.format = Fraction(picture["frame_rate"]), int(picture["width"]), int(picture["height"])
         """Frame rate, width and height that the video encoder wants."""
@@ -53,7 +62,14 @@ class Sight:
 
     @torch.inference_mode()
     def curve(self, frames: NDArray[np.uint8], on_window: OnWindow | None = None) -> EnergyCurve:
-        """Energy of pictures of any number; brightness [T, H, W] is shown as grey to an encoder of colours."""
+        """Energy of pictures of any number; brightness [T, H, W] is shown as grey to an encoder of colours.
+
+        Pictures that were seen before are not looked at again. Raises MemoryShortage.
+        """
+        values, rate_hz = self._cache.of("energy of pictures", frames, lambda: self._values(frames, on_window))
+        return EnergyCurve(values.copy(), rate_hz, "picture")
+
+    def _values(self, frames: NDArray[np.uint8], on_window: OnWindow | None) -> tuple[FloatArray, Fraction]:
         if self._in_colours and frames.ndim == 3:
             frames = np.broadcast_to(frames[..., None], (*frames.shape, 3))
         rate = self.format[0]
@@ -64,7 +80,7 @@ class Sight:
             curve = EnergyCurve(self._at_true_times(frames, on_window), rate, "picture")
             if "smoothing_frames" in self._picture:
                 curve = curve.smoothed(int(self._picture["smoothing_frames"]))
-        return EnergyCurve(curve.values.clip(self._silence_nats, LOUDEST_NATS), curve.rate_hz, "picture")
+        return curve.values.clip(self._silence_nats, LOUDEST_NATS), curve.rate_hz
 
     def _at_true_times(self, frames: NDArray[np.uint8], on_window: OnWindow | None) -> FloatArray:
         """Energies [T], one for each frame."""
@@ -79,9 +95,10 @@ class Sight:
 
     def _of_window(self, frames: NDArray[np.uint8]) -> torch.Tensor:
         energies = self._of_tokens(frames)
-        if not hasattr(self._encoder, "token_times_frames"):
+        encoder = self._components["video_encoder"]
+        if not hasattr(encoder, "token_times_frames"):
             return energies  # one token for each frame
-        times = self._encoder.token_times_frames(len(frames)).numpy()
+        times = encoder.token_times_frames(len(frames)).numpy()
         return torch.from_numpy(at_true_centres(energies.cpu().numpy(), times, len(frames)))
 
     def _as_released(self, frames: NDArray[np.uint8], on_window: OnWindow | None) -> tuple[FloatArray, int]:
@@ -105,5 +122,16 @@ class Sight:
 
     def _of_tokens(self, frames: NDArray[np.uint8]) -> torch.Tensor:
         shown = torch.from_numpy(np.ascontiguousarray(frames)).to(self._device).float() / 255
-        energies: torch.Tensor = self._phi(self._encoder(shown[None]))[0].float()
+        encoder = self._components["video_encoder"]
+
+        def tokens(at_once: int) -> torch.Tensor:
+            with computed_as_held(encoder, self._device):
+                # An encoder of segments looks at several in one batch.
+                seen = encoder(shown[None], at_once) if hasattr(encoder, "segment_starts") else encoder(shown[None])
+            return cast(torch.Tensor, seen).float()
+
+        features = within_memory(
+            tokens, SEGMENTS_AT_ONCE, "looking at the picture", "Choose a shorter clip, or bring the energy."
+        )
+        energies: torch.Tensor = self._components["phi"](features)[0].float()
         return energies

@@ -31,6 +31,10 @@ PERMITS = (
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 TOKEN_TIMES = ("centres", "released")
 """Each token at its true centre, or all laid evenly over 5.12 seconds as in the release."""
+RELEASED_SAMPLING = {"num_steps": 200, "guidance_scale": 3.0, "eta": 1.0}
+"""How the release samples, with its own sampler, ddim."""
+FEW_STEPS = 25
+"""Of DPM-Solver++: see docs/speed.md for what they cost."""
 _OWN_FILES = {
     "phi": "phi",
     "video_encoder": "synchformer",
@@ -197,7 +201,14 @@ def _description(name: str, conversion: _Conversion, sizes: ReleasedSizes, token
         "components": _CLASSES,
         "audio": asdict(MelConfig()),
         "window": {"frames": 512, "overlap_frames": 128, "patch": 4},
-        "sampling": {"num_steps": 200, "guidance_scale": 3.0, "eta": 1.0},
+        "sampling": {
+            **RELEASED_SAMPLING,
+            "num_steps": FEW_STEPS,
+            "sampler": "dpm++",
+            "ddim_steps": RELEASED_SAMPLING["num_steps"],
+            "precision": "auto",
+            "codec_precision": "auto",
+        },
         "picture": {
             "frame_rate": "25",
             "width": sizes.side,
@@ -207,6 +218,7 @@ def _description(name: str, conversion: _Conversion, sizes: ReleasedSizes, token
             "overlap_frames": 32,
             "colours": True,
             "short_side": sizes.side * 256 // 224,
+            "precision": "auto",
             "token_times": token_times,
             **({} if released_times else {"smoothing_frames": 11}),
         },

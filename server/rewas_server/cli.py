@@ -17,6 +17,7 @@ from typing import Any
 import typer
 
 from rewas_server.commands.batch import batch
+from rewas_server.commands.bench import bench
 from rewas_server.commands.conflict import conflict
 from rewas_server.commands.energy import energy
 from rewas_server.commands.evaluate import evaluate
@@ -39,6 +40,7 @@ app.command()(conflict)
 app.command()(batch)
 app.add_typer(packs, name="packs")
 app.command("eval")(evaluate)
+app.command()(bench)
 app.command()(serve)
 app.add_typer(train, name="train")
 

@@ -182,6 +182,7 @@ def _make_takes(
             takes=settings.takes or 1,
             seed=settings.seed,
             num_steps=settings.num_steps,
+            sampler=settings.sampler,
             guidance_scale=settings.guidance_scale,
             control_strength=1.0 if settings.control_strength is None else settings.control_strength,
             control_part=(
@@ -218,6 +219,7 @@ def _make_takes(
         settings=replace(
             settings,
             num_steps=made.num_steps,
+            sampler=made.sampler,
             guidance_scale=made.guidance_scale,
             control_strength=made.control_strength,
             control_from=made.control_part[0],

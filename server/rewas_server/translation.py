@@ -14,6 +14,7 @@ from rewas_engine import (
     EngineError,
     InstalledPack,
     MediaError,
+    MemoryShortage,
     PackError,
     PackInfo,
     SettingsError,
@@ -43,6 +44,7 @@ _KINDS: dict[type[EngineError], ProblemKind] = {
     MediaError: ProblemKind.MEDIA,
     PackError: ProblemKind.PACK,
     Cancelled: ProblemKind.SETTINGS,
+    MemoryShortage: ProblemKind.RESOURCES,
 }
 
 

@@ -35,6 +35,7 @@ FACE = {
         "CONTROLS",
         "MAX_PROMPT_CHARACTERS",
         "METADATA_KEY",
+        "SAMPLERS",
         "SAMPLE_RATES_HZ",
         "ClipSettings",
         "read_clip_settings",

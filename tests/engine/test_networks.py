@@ -13,7 +13,8 @@ from safetensors.torch import load_file, save_file
 from rewas_engine import PackError
 from rewas_engine.components import load_component, save_component
 from rewas_engine.control import energy_hint
-from rewas_engine.denoising import WINDOWS_AT_ONCE, SteeredDenoiser
+from rewas_engine.denoising import SteeredDenoiser
+from rewas_engine.execution import PASSES_AT_ONCE
 from rewas_engine.models.adapter import EnergyAdapter
 from rewas_engine.models.codec import PatchAutoencoder
 from rewas_engine.models.motion import MotionEncoder, _Places
@@ -151,7 +152,7 @@ def test_a_long_latent_is_denoised_in_bounded_batches(denoiser, woken_adapter: E
         hook.remove()
     assert whole.shape == (8, 200, 16)
     assert sum(seen) == 8
-    assert max(seen) <= WINDOWS_AT_ONCE
+    assert max(seen) <= PASSES_AT_ONCE // 2
 
 
 @pytest.fixture(scope="module")

@@ -252,7 +252,7 @@ class TimelineWork(_message.Message):
     def __init__(self, timeline_otio_json: _Optional[str] = ..., defaults: _Optional[_Union[SoundSettings, _Mapping]] = ..., uploaded_media: _Optional[_Mapping[str, str]] = ...) -> None: ...
 
 class SoundSettings(_message.Message):
-    __slots__ = ("prompt", "pack", "seed", "takes", "num_steps", "guidance_scale", "control_strength", "sample_rate_hz", "negative_prompt", "control_from", "control_until", "control", "loop", "layers", "gain_db", "mix")
+    __slots__ = ("prompt", "pack", "seed", "takes", "num_steps", "guidance_scale", "control_strength", "sample_rate_hz", "negative_prompt", "control_from", "control_until", "control", "loop", "layers", "gain_db", "mix", "sampler")
     PROMPT_FIELD_NUMBER: _ClassVar[int]
     PACK_FIELD_NUMBER: _ClassVar[int]
     SEED_FIELD_NUMBER: _ClassVar[int]
@@ -269,6 +269,7 @@ class SoundSettings(_message.Message):
     LAYERS_FIELD_NUMBER: _ClassVar[int]
     GAIN_DB_FIELD_NUMBER: _ClassVar[int]
     MIX_FIELD_NUMBER: _ClassVar[int]
+    SAMPLER_FIELD_NUMBER: _ClassVar[int]
     prompt: str
     pack: str
     seed: int
@@ -285,7 +286,8 @@ class SoundSettings(_message.Message):
     layers: _containers.RepeatedCompositeFieldContainer[Layer]
     gain_db: float
     mix: bool
-    def __init__(self, prompt: _Optional[str] = ..., pack: _Optional[str] = ..., seed: _Optional[int] = ..., takes: _Optional[int] = ..., num_steps: _Optional[int] = ..., guidance_scale: _Optional[float] = ..., control_strength: _Optional[float] = ..., sample_rate_hz: _Optional[int] = ..., negative_prompt: _Optional[str] = ..., control_from: _Optional[float] = ..., control_until: _Optional[float] = ..., control: _Optional[str] = ..., loop: bool = ..., layers: _Optional[_Iterable[_Union[Layer, _Mapping]]] = ..., gain_db: _Optional[float] = ..., mix: bool = ...) -> None: ...
+    sampler: str
+    def __init__(self, prompt: _Optional[str] = ..., pack: _Optional[str] = ..., seed: _Optional[int] = ..., takes: _Optional[int] = ..., num_steps: _Optional[int] = ..., guidance_scale: _Optional[float] = ..., control_strength: _Optional[float] = ..., sample_rate_hz: _Optional[int] = ..., negative_prompt: _Optional[str] = ..., control_from: _Optional[float] = ..., control_until: _Optional[float] = ..., control: _Optional[str] = ..., loop: bool = ..., layers: _Optional[_Iterable[_Union[Layer, _Mapping]]] = ..., gain_db: _Optional[float] = ..., mix: bool = ..., sampler: _Optional[str] = ...) -> None: ...
 
 class Layer(_message.Message):
     __slots__ = ("name", "prompt", "gain_db", "energy")

@@ -9,13 +9,19 @@ import typer
 
 from rewas_server.commands.options import (
     ClipArgument,
+    CompileOption,
     DurationOption,
     EditOption,
     JsonOption,
+    LowMemoryOption,
     PackOption,
     PlotOption,
+    PrecisionOption,
+    SamplerOption,
     ServerOption,
     StartOption,
+    StepsOption,
+    execution_of,
 )
 from rewas_server.console import Printer, interruptible, progress_bar, standard_output_kept_clean
 
@@ -63,7 +69,8 @@ def generate(
     takes: Annotated[
         int | None, typer.Option(help="How many takes, 1 to 100, the best first; each has a seed of its own.")
     ] = None,
-    num_steps: Annotated[int | None, typer.Option(help="Sampling steps, 1 to 1000.")] = None,
+    num_steps: StepsOption = None,
+    sampler: SamplerOption = None,
     guidance_scale: Annotated[float | None, typer.Option(help="How strictly the prompt is followed, 0 to 20.")] = None,
     control: Annotated[
         str | None,
@@ -97,6 +104,9 @@ def generate(
         int | None, typer.Option("--sample-rate", metavar="HZ", help="Of the stems: 16000 … 96000; 48000 by default.")
     ] = None,
     plot: PlotOption = None,
+    precision: PrecisionOption = None,
+    compiled: CompileOption = False,
+    low_memory: LowMemoryOption = False,
     server: ServerOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -118,6 +128,7 @@ def generate(
 
             check_plotting(plot)
         choice = EnergyChoice.parsed(energy, edits)
+        execution = execution_of(precision, compiled, low_memory, server)
         revision = revision_message(again, time_range, degree)
         media = existing_media(clip)
         with settings_of(f'The clip "{media.name}"'):
@@ -139,10 +150,11 @@ def generate(
                 layers=beside.layers,
                 gain_db=beside.gain_db,
                 mix=mix or None,
+                sampler=sampler,
             )
         chosen = ChosenClip(media, start, duration)
         settings_for(parse_clip(chosen.otio_json), settings.to_proto())
-        with runner_for(server) as runner, progress_bar(media.name) as on_progress:
+        with runner_for(server, execution) as runner, progress_bar(media.name) as on_progress:
             curve = None
             if not choice.is_left_to_the_picture:
                 curve = EnergyTaker(runner, chosen, pack, on_progress, cancel).taken(choice).curve

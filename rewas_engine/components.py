@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
+from diffusers.configuration_utils import ConfigMixin
 from safetensors.torch import load_file, save_file
 from torch import nn
 from transformers import ClapTextModelWithProjection, SpeechT5HifiGan
 
+from rewas_engine.backbones.families import ComponentLoader
 from rewas_engine.errors import PackError
 from rewas_engine.models.adapter import EnergyAdapter
 from rewas_engine.models.codec import PatchAutoencoder
@@ -26,53 +29,84 @@ from rewas_engine.models.vocoder import SpectralVocoder
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
 
-_DIFFUSERS_CLASSES = {
-    found.__name__: found
-    for found in (
-        AutoencoderKL,
-        EnergyAdapter,
-        JointSpace,
-        MotionEncoder,
-        MotionFormer,
-        PatchAutoencoder,
-        Phi,
-        SpectralVocoder,
-        TextProjection,
-        UNet2DConditionModel,
-    )
-}
-_TRANSFORMERS_CLASSES = {
-    ClapTextEncoder.__name__: ClapTextModelWithProjection,  # what the encoder wraps, with its tokenizer
-    SpeechT5HifiGan.__name__: SpeechT5HifiGan,
-}
+
+def from_configuration(kind: Any) -> ComponentLoader:
+    """A loader for a class of diffusers' or transformers' kind: built from config.json, then filled, strictly.
+
+    A class with a method `attach` is given the folder too, for what it needs beside weights, such as a tokenizer.
+    """
+
+    def load(folder: Path) -> Any:
+        config = json.loads((folder / CONFIG_FILE).read_text("utf-8"))
+        is_of_diffusers = issubclass(kind, ConfigMixin)
+        module = kind.from_config(config) if is_of_diffusers else kind(kind.config_class.from_dict(config))
+        load_strictly(module, load_file(folder / WEIGHTS_FILE))
+        if hasattr(module, "attach"):
+            module.attach(folder)
+        return module
+
+    return load
 
 
-def load_component(pack_folder: Path, role: str, class_name: str) -> Any:
+def _clap_text_encoder(folder: Path) -> ClapTextEncoder:
+    return ClapTextEncoder(from_configuration(ClapTextModelWithProjection)(folder), folder)
+
+
+def _ddim_schedule(folder: Path) -> Any:
+    return DDIMScheduler.from_config(json.loads((folder / CONFIG_FILE).read_text("utf-8")))
+
+
+_LOADERS: dict[str, ComponentLoader] = {
+    ClapTextEncoder.__name__: _clap_text_encoder,
+    SentenceEncoder.__name__: SentenceEncoder.from_folder,
+    DDIMScheduler.__name__: _ddim_schedule,
+    **{
+        kind.__name__: from_configuration(kind)
+        for kind in (
+            AutoencoderKL,
+            EnergyAdapter,
+            JointSpace,
+            MotionEncoder,
+            MotionFormer,
+            PatchAutoencoder,
+            Phi,
+            SpectralVocoder,
+            SpeechT5HifiGan,
+            TextProjection,
+            UNet2DConditionModel,
+        )
+    },
+}
+"""The classes that every pack may name, whatever its family."""
+
+
+def load_component(
+    pack_folder: Path, role: str, class_name: str, more: Mapping[str, ComponentLoader] | None = None
+) -> Any:
     """Build one component of a pack in float32, in evaluation mode.
 
-    role: the component's folder within the pack. class_name: one of the classes that packs may name.
+    role: the component's folder within the pack. class_name: one of the classes that packs may name. more: further
+    ones, which the pack's family brings.
     Raises PackError for an unknown class, a missing or unreadable file, or tensors that do not fit.
     """
     folder = pack_folder / role
     if not folder.is_dir():
         raise PackError(f"The pack {pack_folder.name} has no folder {role}.", "Install the pack again.")
+    load = {**(more or {}), **_LOADERS}.get(class_name)
+    if load is None:
+        raise PackError(
+            f"The pack {pack_folder.name} names a component {class_name}, which this version does not know.",
+            "Update ReWaS, or choose another pack.",
+        )
     try:
-        if class_name == SentenceEncoder.__name__:
-            return SentenceEncoder.from_folder(folder)
-        config = json.loads((folder / CONFIG_FILE).read_text("utf-8"))
-        if class_name == DDIMScheduler.__name__:
-            return DDIMScheduler.from_config(config)
-        module = _build(class_name, config, pack_folder)
-        load_strictly(module, load_file(folder / WEIGHTS_FILE))
-        if class_name == ClapTextEncoder.__name__:
-            module = ClapTextEncoder(module, folder)
+        component = load(folder)
     except PackError:
         raise
     except Exception as error:  # a config that makes no sense fails in the classes of three libraries, each in its way
         raise PackError(
             f"The component {role} of the pack {pack_folder.name} cannot be loaded: {error}", "Install the pack again."
         ) from error
-    return module.eval().requires_grad_(False)
+    return component.eval().requires_grad_(False) if isinstance(component, nn.Module) else component
 
 
 def save_component(module: nn.Module, pack_folder: Path, role: str, dtype: torch.dtype = torch.float16) -> None:
@@ -96,18 +130,6 @@ def config_json(module: Any) -> str:
     # With its note of what was left at defaults diffusers would forget what was set since, and follow new defaults.
     config.pop("_use_default_values", None)
     return json.dumps(config, indent=1, sort_keys=True, default=list) + "\n"
-
-
-def _build(class_name: str, config: dict[str, Any], pack_folder: Path) -> Any:
-    if class_name in _DIFFUSERS_CLASSES:
-        return _DIFFUSERS_CLASSES[class_name].from_config(config)
-    if class_name in _TRANSFORMERS_CLASSES:
-        found = _TRANSFORMERS_CLASSES[class_name]
-        return found(found.config_class.from_dict(config))
-    raise PackError(
-        f"The pack {pack_folder.name} names a component {class_name}, which this version does not know.",
-        "Update ReWaS, or choose another pack.",
-    )
 
 
 def load_strictly(module: nn.Module, tensors: dict[str, torch.Tensor]) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from rewas_engine.backbones.families import find_family
 from rewas_engine.clip import VideoClip, sample_count
 from rewas_engine.clip_reading import read_clip, read_sounding_clip
 from rewas_engine.clock import Clock
@@ -69,14 +70,16 @@ class ReWaS:
         self.device = device
         self._description = description
         self.front_end = AudioFrontEnd(MelConfig(**description.audio))
+        family = find_family(description.family)
         self._components = {
-            role: load_component(description.path, role, class_name)
+            role: load_component(description.path, role, class_name, family.loaders)
             for role, class_name in description.components.items()
         }
         for component in self._components.values():
             if isinstance(component, torch.nn.Module):
                 component.to(device)
-        self.sound = SoundMaker(self._components, self.front_end, SoundWindow(**description.window), device)
+        backbone = family.backbone(self._components, self.front_end.config, device)
+        self.sound = SoundMaker(backbone, self.front_end, SoundWindow(**description.window), device)
         self._sight = Sight(self._components, description.picture, self.front_end.config.silence_nats, device)
         self.joint: JointScorer | None = None
         if "joint" in self._components:
@@ -95,7 +98,7 @@ class ReWaS:
             return cls(description, resolved_device(device))
         except (TypeError, ValueError) as error:
             raise PackError(
-                f"The pack {description.info.name} is damaged: its audio settings do not fit ({error}).",
+                f"The pack {description.info.name} is damaged: its settings do not fit ({error}).",
                 "Install the pack again.",
             ) from error
 

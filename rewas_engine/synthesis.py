@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from rewas_engine.control import ControlBatch, Controls, control_hint, understood_controls
+from rewas_engine.backbones.backbone import Backbone
+from rewas_engine.control import ControlBatch, Controls
 from rewas_engine.denoising import SteeredDenoiser
 from rewas_engine.errors import SettingsError
 from rewas_engine.media.audio import within_full_scale
@@ -90,12 +90,15 @@ class Earlier:
 
 
 class SoundMaker:
-    """Denoiser, adapter, codec, vocoder and text encoder of one pack on one device."""
+    """Makes sound with one pack's backbone on one device, in windows of one length.
 
-    def __init__(
-        self, components: Mapping[str, Any], front_end: AudioFrontEnd, window: SoundWindow, device: str
-    ) -> None:
-        self._components, self._front_end, self._window, self._device = components, front_end, window, device
+    Raises ValueError where the windows' patch is not the backbone's, or does not divide the bins.
+    """
+
+    def __init__(self, backbone: Backbone, front_end: AudioFrontEnd, window: SoundWindow, device: str) -> None:
+        if window.patch != backbone.patch or front_end.config.bins % window.patch:
+            raise ValueError(f"a patch is {window.patch} frames, of {front_end.config.bins} bins, to {backbone.patch}")
+        self._backbone, self._front_end, self._window, self._device = backbone, front_end, window, device
 
     @torch.inference_mode()
     def log_mel(
@@ -125,10 +128,11 @@ class SoundMaker:
         # Drawn on the CPU: one seed is one noise on every device.
         generator = torch.Generator().manual_seed(seed)
         noise = torch.randn((*self._latent_shape(total),), generator=generator)
-        prompts = self._embedded([prompt]).expand(len(starts), -1)
+        prompts = self._embedded([prompt])
+        prompts = prompts.expand(len(starts), *prompts.shape[1:])
         latents = self._sampled(prompts, hints, starts, noise, generator, settings, on_step, known)
         parts = cut(latents, [start // window.patch for start in starts], window.frames // window.patch, dim=1)
-        decoded = torch.cat([self._decoded(part[None]) for part in parts])
+        decoded = torch.cat([self._backbone.decoded(part[None]) for part in parts])
         return blend(decoded, starts, total, dim=0).clamp(min=self._front_end.config.silence_nats)
 
     @torch.inference_mode()
@@ -158,33 +162,26 @@ class SoundMaker:
         generator = torch.Generator().manual_seed(seeds[0])
         latents = self._sampled(self._embedded(prompts), hints, starts, noise, generator, settings, on_step)
         parts = torch.stack(latents.split(window.frames // window.patch, dim=1))
-        return self._decoded(parts).clamp(min=silence_nats)
+        return self._backbone.decoded(parts).clamp(min=silence_nats)
 
     def whole(self, frames: int) -> int:
         """The mel frames of whole latent positions that hold so many."""
         return self._window.whole(frames)
 
     def _hints(self, windows: Sequence[Controls]) -> torch.Tensor:
-        understood = understood_controls(self._components["adapter"])
+        understood = self._backbone.controls
         unknown = sorted({name for window in windows for name in window.names} - set(understood))
         if unknown:
             raise SettingsError(
                 f"This pack does not understand {', '.join(unknown)}.", f"It follows {', '.join(understood)}."
             )
-        batch = ControlBatch.of(windows, self._device)
-        codec, bins = self._components["codec"], self._front_end.config.bins
-        return control_hint(batch, codec, bins, self._components["adapter"])
+        return self._backbone.hints(ControlBatch.of(windows, self._device))
 
     def _embedded(self, prompts: Sequence[str]) -> torch.Tensor:
-        embedded: torch.Tensor = self._components["text_encoder"](list(prompts)).to(self._device)
-        if "text_projection" in self._components:
-            embedded = self._components["text_projection"](embedded)
-        return embedded
+        return self._backbone.embedded(prompts)
 
     def _latent_shape(self, frames: int) -> tuple[int, int, int]:
-        patch = self._window.patch
-        channels = int(self._components["denoiser"].config.in_channels)
-        return channels, frames // patch, self._front_end.config.bins // patch
+        return self._backbone.latent_shape(frames)
 
     def _sampled(
         self,
@@ -197,10 +194,9 @@ class SoundMaker:
         on_step: Callable[[int], object] | None,
         known: Known | None = None,
     ) -> torch.Tensor:
-        noisiest = float(self._components["schedule"].config.num_train_timesteps)
+        noisiest = float(self._backbone.schedule.config.num_train_timesteps)
         denoiser = SteeredDenoiser(
-            self._components["denoiser"],
-            self._components["adapter"],
+            self._backbone,
             prompts,
             self._embedded([settings.negative_prompt])[0],
             hints,
@@ -214,7 +210,7 @@ class SoundMaker:
         return sample(
             denoiser,
             noise.to(self._device),
-            self._components["schedule"],
+            self._backbone.schedule,
             num_steps=settings.num_steps,
             eta=settings.eta,
             generator=generator,
@@ -232,22 +228,10 @@ class SoundMaker:
         window, silence_nats = self._window, self._front_end.config.silence_nats
         missing = total - len(earlier.log_mel)
         whole = nn.functional.pad(earlier.log_mel.to(self._device), (0, 0, 0, missing), value=silence_nats)
-        codec = self._components["codec"]
-        parts = torch.cat(
-            [
-                codec.encode(part[None, None]).latent_dist.mode() * codec.config.scaling_factor
-                for part in cut(whole, starts, window.frames, dim=0)
-            ]
-        )
+        parts = torch.cat([self._backbone.encoded(part[None]) for part in cut(whole, starts, window.frames, dim=0)])
         latents = blend(parts, [start // window.patch for start in starts], total // window.patch, dim=1)
         kept = np.pad(earlier.kept, (0, missing)).reshape(-1, window.patch).all(axis=1)
         return Known(latents, torch.from_numpy(kept).to(self._device), earlier.renoised)
-
-    def _decoded(self, latents: torch.Tensor) -> torch.Tensor:
-        """Log-mels [B, T, bins] of latents [B, C, T', F]."""
-        codec = self._components["codec"]
-        decoded: torch.Tensor = codec.decode(latents / codec.config.scaling_factor).sample[:, 0]
-        return decoded
 
     @torch.inference_mode()
     def loop(self, log_mel: torch.Tensor, samples: int) -> NDArray[np.float32]:
@@ -273,7 +257,7 @@ class SoundMaker:
         starts = self._window.starts(len(log_mel))
         # A vocoder may add some samples of its own at the end of a window.
         parts = torch.cat(
-            [self._components["vocoder"](log_mel[None, start : start + window])[:, : window * hop] for start in starts]
+            [self._backbone.waveforms(log_mel[None, start : start + window])[:, : window * hop] for start in starts]
         )
         whole = join(parts, [start * hop for start in starts], len(log_mel) * hop)
         return within_full_scale(whole[:samples].float().cpu().numpy())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from rewas_engine.control import ControlBatch, control_hint, measured_textures
 from rewas_engine.energy import SILENCE_NATS
 from rewas_engine.mel import AudioFrontEnd
 from rewas_engine.models.adapter import EnergyAdapter
-from rewas_engine.models.codec import PatchAutoencoder
+from rewas_engine.models.codec import PatchAutoencoder, scaled_latents
 from rewas_engine.models.text_projection import TextProjection
 from rewas_engine.models.vocoder import SpectralVocoder
 from rewas_engine.training.loop import LossFunction, lower_precision
@@ -134,7 +135,7 @@ class DenoiserBatches:
         prompts = self.corpus.prompts[rows].clone()
         prompts += recipe.prompt_noise * torch.randn(prompts.shape, generator=generator)
         with torch.no_grad():
-            latents = self.codec.encode(crops[:, None]).latent_dist.mode() * self.codec.config.scaling_factor
+            latents = scaled_latents(self.codec, crops)
         return DenoiserBatch(
             latents,
             self._projected(prompts.to(self.codec.device)),
@@ -218,7 +219,7 @@ def adapter_loss(
     Of each control that is given, the error of the clip that the prediction amounts to is added: the hint holds all
     that is needed for energy and texture at every noise level, and for where sounds begin and where they do not.
     """
-    codec = batches.codec
+    codec, encode = batches.codec, partial(scaled_latents, batches.codec)
     signal_rates = schedule.alphas_cumprod.sqrt()
 
     def loss_of(step: int, generator: torch.Generator) -> torch.Tensor:
@@ -231,7 +232,7 @@ def adapter_loss(
         emptied = batches.without_words(batch.prompts, UNSTEERED_WITHOUT_WORDS, generator)
         prompts = torch.where(steered, batch.prompts, emptied)
         with torch.no_grad():
-            hints = control_hint(controls, codec, bins, adapter)
+            hints = control_hint(controls, encode, bins, adapter)
         with lower_precision(noisy.device):
             skips, middle = adapter(noisy, timesteps, prompts, hints)
             predicted = denoiser(

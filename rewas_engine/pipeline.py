@@ -11,10 +11,10 @@ import torch
 from numpy.typing import NDArray
 
 from rewas_engine.backbones.families import find_family
+from rewas_engine.backbones.loading import load_components
 from rewas_engine.clip import VideoClip, sample_count
 from rewas_engine.clip_reading import read_clip, read_sounding_clip
 from rewas_engine.clock import Clock
-from rewas_engine.components import load_component
 from rewas_engine.conflict import conflict_report, gather_evidence
 from rewas_engine.control import Controls
 from rewas_engine.energy import EnergyCurve, FloatArray
@@ -70,15 +70,8 @@ class ReWaS:
         self.device = device
         self._description = description
         self.front_end = AudioFrontEnd(MelConfig(**description.audio))
-        family = find_family(description.family)
-        self._components = {
-            role: load_component(description.path, role, class_name, family.loaders)
-            for role, class_name in description.components.items()
-        }
-        for component in self._components.values():
-            if isinstance(component, torch.nn.Module):
-                component.to(device)
-        backbone = family.backbone(self._components, self.front_end.config, device)
+        self._components = load_components(description, device)
+        backbone = find_family(description.family).backbone(self._components, self.front_end.config, device)
         self.sound = SoundMaker(backbone, self.front_end, SoundWindow(**description.window), device)
         self._sight = Sight(self._components, description.picture, self.front_end.config.silence_nats, device)
         self.joint: JointScorer | None = None

@@ -103,7 +103,13 @@ class Sight:
         values = blend(torch.stack(parts), [times * start for start in starts], total, dim=0).numpy()
         return values[: times * len(frames)].clip(max=LOUDEST_NATS), times
 
-    def _of_tokens(self, frames: NDArray[np.uint8]) -> torch.Tensor:
+    @torch.inference_mode()
+    def tokens(self, frames: NDArray[np.uint8]) -> torch.Tensor:
+        """What the video encoder makes of pictures, [N, D]."""
         shown = torch.from_numpy(np.ascontiguousarray(frames)).to(self._device).float() / 255
-        energies: torch.Tensor = self._phi(self._encoder(shown[None]))[0].float()
+        tokens: torch.Tensor = self._encoder(shown[None])[0]
+        return tokens
+
+    def _of_tokens(self, frames: NDArray[np.uint8]) -> torch.Tensor:
+        energies: torch.Tensor = self._phi(self.tokens(frames)[None])[0].float()
         return energies

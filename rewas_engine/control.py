@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +18,9 @@ TEXTURE_BANDS = 4
 TEXTURE_SMOOTHING_FRAMES = 33
 """Texture changes slower than energy: it is averaged over a third of a second."""
 _TEXTURE_SCALE_NATS = 3.0
+
+Encode = Callable[[torch.Tensor], torch.Tensor]
+"""From log-mels [B, T, bins] in nats to scaled latents [B, C, T/r, bins/r]."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,10 +128,10 @@ def understood_controls(adapter: Any) -> tuple[str, ...]:
     return CONTROL_NAMES[:1] if narrow else CONTROL_NAMES
 
 
-def control_hint(batch: ControlBatch, codec: Any, bins: int, adapter: Any) -> torch.Tensor:
+def control_hint(batch: ControlBatch, encode: Encode, bins: int, adapter: Any) -> torch.Tensor:
     """The hint [B, C, T/r, bins/r] of controls, as the adapter reads it; all zeros where nothing is given."""
     given = batch.given.to(batch.energies.dtype)[:, :, None, None, None]
-    energy = energy_hint(batch.energies, codec, bins)
+    energy = energy_hint(batch.energies, encode, bins)
     energy = energy * given[:, 0].to(energy.dtype)
     if understood_controls(adapter) == CONTROL_NAMES[:1]:
         return energy
@@ -136,20 +139,15 @@ def control_hint(batch: ControlBatch, codec: Any, bins: int, adapter: Any) -> to
     patch = batch.onsets.shape[1] // positions
     onsets = batch.onsets.reshape(count, positions, patch).transpose(1, 2)[..., None].expand(-1, -1, -1, width)
     bands = batch.textures.reshape(count, positions, patch, TEXTURE_BANDS).mean(dim=2) / _TEXTURE_SCALE_NATS
-    texture = bands.repeat_interleave(width // TEXTURE_BANDS, dim=-1)[:, None]
+    texture = bands[..., torch.arange(width, device=bands.device) * TEXTURE_BANDS // width][:, None]
     flags = given[..., 0].expand(-1, -1, positions, width)
     planes = [energy, onsets * given[:, 1], texture * given[:, 2], flags]
     return torch.cat([plane.to(energy.dtype) for plane in planes], dim=1)
 
 
-def energy_hint(energies: torch.Tensor, codec: Any, bins: int) -> torch.Tensor:
-    """Latents [B, C, T/r, bins/r] of energies [B, T] in nats, each repeated over all mel bins (paper, section 3.3).
-
-    codec: AutoencoderKL or what has its interface.
-    """
-    repeated = energies[:, None, :, None].expand(-1, 1, -1, bins).to(next(codec.parameters()).dtype)
-    hint: torch.Tensor = codec.encode(repeated.contiguous()).latent_dist.mode() * codec.config.scaling_factor
-    return hint
+def energy_hint(energies: torch.Tensor, encode: Encode, bins: int) -> torch.Tensor:
+    """Latents [B, C, T/r, bins/r] of energies [B, T] in nats, each repeated over all mel bins (paper, section 3.3)."""
+    return encode(energies[:, :, None].expand(-1, -1, bins))
 
 
 def onset_track(times_s: FloatArray, strengths: FloatArray, frames: int, frame_rate_hz: float) -> FloatArray:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 
+from rewas_engine.backbones.backbone import Backbone
 from rewas_engine.execution import PASSES_AT_ONCE
-from rewas_engine.models.adapter import EnergyAdapter
 from rewas_engine.sampling import guided
 from rewas_engine.windows import blend, cut
 
@@ -18,16 +17,15 @@ from rewas_engine.windows import blend, cut
 class SteeredDenoiser:
     """Predicts for a whole latent what the network predicts for each of its windows.
 
-    prompts: [N, D], one for each window. empty_prompt: [D]. hints: [N, C, W, F]. starts: [N] first latent position of
-    each. guidance_scale: 1 is without the unconditional branch. guided_from: the lowest timestep that is still guided;
-    guidance at the end only makes loud frames louder. control_strength: factor of the adapter's residuals; 0 runs the
-    base alone. precision: of the networks' inner arithmetic. steered: lowest and highest timestep at which the adapter
-    acts; at others the base is alone. passes_at_once: windows times guidance branches in one batch; at 1 the branches
-    follow each other.
+    prompts: [N, ...], one for each window. empty_prompt: [...]. hints: [N, C, W, F]. starts: [N] first latent position
+    of each. guidance_scale: 1 is without the unconditional branch. guided_from: the lowest timestep that is still
+    guided; guidance at the end only makes loud frames louder. control_strength: factor of the adapter's residuals; 0
+    runs the base alone. precision: of the networks' inner arithmetic. steered: lowest and highest timestep at which the
+    adapter acts; at others the base is alone. passes_at_once: windows times guidance branches in one batch; at 1 the
+    branches follow each other.
     """
 
-    denoiser: Any
-    adapter: EnergyAdapter
+    backbone: Backbone
     prompts: torch.Tensor
     empty_prompt: torch.Tensor
     hints: torch.Tensor
@@ -55,7 +53,7 @@ class SteeredDenoiser:
         if self.guidance_scale == 1 or timestep < self.guided_from:
             return self._run(windows, timestep, prompts, hints)
         # The unconditional branch has neither words nor energy, but the adapter still runs: that is how it was trained.
-        nothing, silent = self.empty_prompt.expand(len(windows), -1), torch.zeros_like(hints)
+        nothing, silent = self.empty_prompt.expand_as(prompts), torch.zeros_like(hints)
         if self.passes_at_once == 1:
             conditional = self._run(windows, timestep, prompts, hints)
             return guided(conditional, self._run(windows, timestep, nothing, silent), self.guidance_scale)
@@ -68,15 +66,9 @@ class SteeredDenoiser:
     def _run(
         self, sample: torch.Tensor, timestep: torch.Tensor, prompts: torch.Tensor, hints: torch.Tensor
     ) -> torch.Tensor:
-        residuals: dict[str, Any] = {}
+        is_steered = self.control_strength > 0 and self.steered[0] <= timestep <= self.steered[1]
         with torch.autocast(sample.device.type, self.precision, enabled=self.precision != torch.float32):
-            if self.control_strength > 0 and self.steered[0] <= timestep <= self.steered[1]:
-                skips, middle = self.adapter(sample, timestep, prompts, hints)
-                residuals = {
-                    "down_block_additional_residuals": tuple(self.control_strength * skip for skip in skips),
-                    "mid_block_additional_residual": self.control_strength * middle,
-                }
-            predicted: torch.Tensor = self.denoiser(
-                sample, timestep, encoder_hidden_states=None, class_labels=prompts, **residuals
-            ).sample
+            predicted = self.backbone.predicted(
+                sample, timestep, prompts, hints if is_steered else None, self.control_strength
+            )
         return predicted.to(sample.dtype)

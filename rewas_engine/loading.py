@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 import torch
 
+from rewas_engine.backbones.families import find_family
 from rewas_engine.components import load_component
 from rewas_engine.errors import MemoryShortage, SettingsError
 from rewas_engine.execution import Execution
@@ -24,11 +25,15 @@ Loaded = TypeVar("Loaded")
 
 
 def components_of(description: PackDescription, device: str, execution: Execution) -> Components:
-    """The components of a pack on a device. Raises PackError, and what is raised where memory runs out."""
+    """The components of a pack, loaded as its family loads them, on a device.
+
+    Raises PackError, and what is raised where memory runs out.
+    """
+    family = find_family(description.family)
 
     def load(role: str) -> Any:
         dtype = DTYPES[precision_of(role, description, device, execution)]
-        component = load_component(description.path, role, description.components[role], dtype)
+        component = load_component(description.path, role, description.components[role], dtype, family.loaders)
         if not isinstance(component, torch.nn.Module):
             return component
         component.to(device)

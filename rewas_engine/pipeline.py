@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from rewas_engine.backbones.families import find_family
 from rewas_engine.clip import VideoClip, sample_count
 from rewas_engine.clip_reading import read_clip, read_sounding_clip
 from rewas_engine.clock import Clock
@@ -74,10 +75,11 @@ class ReWaS:
         self._description = description
         self.front_end = AudioFrontEnd(MelConfig(**description.audio))
         self._components = components_of(description, device, self.execution)
+        backbone = find_family(description.family).backbone(self._components, self.front_end.config, device)
         self._cache = cache = ContentCache(CACHE_BYTES if self.execution.caching else 0)
         window, silence_nats = SoundWindow(**description.window), self.front_end.config.silence_nats
         batch = self.execution.batch
-        self.sound = SoundMaker(self._components, self.front_end, window, device, passes_at_once=batch, cache=cache)
+        self.sound = SoundMaker(backbone, self.front_end, window, device, passes_at_once=batch, cache=cache)
         self._sight = Sight(self._components, description.picture, silence_nats, device, cache)
         self.joint: JointScorer | None = None
         if "joint" in self._components:
@@ -100,7 +102,7 @@ class ReWaS:
             return loaded_within_memory(lambda chosen: cls(description, resolved_device(device), chosen), wanted, name)
         except (TypeError, ValueError) as error:
             raise PackError(
-                f"The pack {description.info.name} is damaged: its audio settings do not fit ({error}).",
+                f"The pack {description.info.name} is damaged: its settings do not fit ({error}).",
                 "Install the pack again.",
             ) from error
 

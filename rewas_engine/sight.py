@@ -120,18 +120,22 @@ class Sight:
         values = blend(torch.stack(parts), [times * start for start in starts], total, dim=0).numpy()
         return values[: times * len(frames)].clip(max=LOUDEST_NATS), times
 
-    def _of_tokens(self, frames: NDArray[np.uint8]) -> torch.Tensor:
+    @torch.inference_mode()
+    def tokens(self, frames: NDArray[np.uint8]) -> torch.Tensor:
+        """What the video encoder makes of pictures, [N, D]."""
         shown = torch.from_numpy(np.ascontiguousarray(frames)).to(self._device).float() / 255
         encoder = self._components["video_encoder"]
 
-        def tokens(at_once: int) -> torch.Tensor:
+        def made(at_once: int) -> torch.Tensor:
             with computed_as_held(encoder, self._device):
                 # An encoder of segments looks at several in one batch.
                 seen = encoder(shown[None], at_once) if hasattr(encoder, "segment_starts") else encoder(shown[None])
-            return cast(torch.Tensor, seen).float()
+            return cast(torch.Tensor, seen)[0].float()
 
-        features = within_memory(
-            tokens, SEGMENTS_AT_ONCE, "looking at the picture", "Choose a shorter clip, or bring the energy."
+        return within_memory(
+            made, SEGMENTS_AT_ONCE, "looking at the picture", "Choose a shorter clip, or bring the energy."
         )
-        energies: torch.Tensor = self._components["phi"](features)[0].float()
+
+    def _of_tokens(self, frames: NDArray[np.uint8]) -> torch.Tensor:
+        energies: torch.Tensor = self._components["phi"](self.tokens(frames)[None])[0].float()
         return energies

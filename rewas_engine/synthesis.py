@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from rewas_engine.backbones.backbone import Backbone
 from rewas_engine.compiling import told_where_not_compiled
 from rewas_engine.content_cache import ContentCache
-from rewas_engine.control import CONTROL_NAMES, ControlBatch, Controls, control_hint, understood_controls
+from rewas_engine.control import CONTROL_NAMES, ControlBatch, Controls
 from rewas_engine.denoising import SteeredDenoiser
 from rewas_engine.errors import SettingsError
 from rewas_engine.execution import PASSES_AT_ONCE
 from rewas_engine.media.audio import within_full_scale
 from rewas_engine.mel import AudioFrontEnd
 from rewas_engine.memory import within_memory
-from rewas_engine.precision import DTYPES, computed_as_held, held_precision
+from rewas_engine.precision import DTYPES
 from rewas_engine.sampling import Known, sample
 from rewas_engine.schedules import schedule_for
 from rewas_engine.windows import blend, circle_starts, cut, join, window_starts
@@ -98,15 +98,16 @@ class Earlier:
 
 
 class SoundMaker:
-    """Denoiser, adapter, codec, vocoder and text encoder of one pack on one device.
+    """Makes sound with one pack's backbone on one device, in windows of one length.
 
     passes_at_once: windows times guidance branches in one batch; where memory runs out, it is tried again with one.
     cache: keeps what words and controls come to, which takes have in common; None keeps nothing.
+    Raises ValueError where the windows' patch is not the backbone's, or does not divide the bins.
     """
 
     def __init__(
         self,
-        components: Mapping[str, Any],
+        backbone: Backbone,
         front_end: AudioFrontEnd,
         window: SoundWindow,
         device: str,
@@ -114,7 +115,9 @@ class SoundMaker:
         passes_at_once: int = PASSES_AT_ONCE,
         cache: ContentCache | None = None,
     ) -> None:
-        self._components, self._front_end, self._window, self._device = components, front_end, window, device
+        if window.patch != backbone.patch or front_end.config.bins % window.patch:
+            raise ValueError(f"a patch is {window.patch} frames, of {front_end.config.bins} bins, to {backbone.patch}")
+        self._backbone, self._front_end, self._window, self._device = backbone, front_end, window, device
         self._passes_at_once, self._cache = passes_at_once, cache or ContentCache(0)
 
     @torch.inference_mode()
@@ -163,10 +166,11 @@ class SoundMaker:
         # Drawn on the CPU: one seed is one noise on every device.
         generator = torch.Generator().manual_seed(seed)
         noise = torch.randn((*self._latent_shape(total),), generator=generator)
-        prompts = self._embedded([prompt]).expand(len(starts), -1)
+        prompts = self._embedded([prompt])
+        prompts = prompts.expand(len(starts), *prompts.shape[1:])
         latents = self._sampled(prompts, hints, starts, noise, generator, settings, on_step, passes_at_once, known)
         parts = cut(latents, [start // window.patch for start in starts], window.frames // window.patch, dim=1)
-        decoded = torch.cat([self._decoded(part[None]) for part in parts])
+        decoded = torch.cat([self._backbone.decoded(part[None]) for part in parts])
         return blend(decoded, starts, total, dim=0).clamp(min=self._front_end.config.silence_nats)
 
     @torch.inference_mode()
@@ -213,7 +217,7 @@ class SoundMaker:
         embedded = self._embedded(prompts)
         latents = self._sampled(embedded, hints, starts, noise, generator, settings, on_step, passes_at_once)
         parts = torch.stack(latents.split(window.frames // window.patch, dim=1))
-        return self._decoded(parts).clamp(min=silence_nats)
+        return self._backbone.decoded(parts).clamp(min=silence_nats)
 
     @property
     def window(self) -> SoundWindow:
@@ -228,9 +232,8 @@ class SoundMaker:
         hints = self._hints([controls]).expand(count, -1, -1, -1)
         prompt = self._embedded([""])
         denoiser = SteeredDenoiser(
-            self._components["denoiser"],
-            self._components["adapter"],
-            prompt.expand(count, -1),
+            self._backbone,
+            prompt.expand(count, *prompt.shape[1:]),
             prompt[0],
             hints,
             [index * shape[1] for index in range(count)],
@@ -247,7 +250,7 @@ class SoundMaker:
         return self._window.whole(frames)
 
     def _hints(self, windows: Sequence[Controls]) -> torch.Tensor:
-        understood = understood_controls(self._components["adapter"])
+        understood = self._backbone.controls
         unknown = sorted({name for window in windows for name in window.names} - set(understood))
         if unknown:
             raise SettingsError(
@@ -258,28 +261,15 @@ class SoundMaker:
         return hints
 
     def _read_controls(self, windows: Sequence[Controls]) -> torch.Tensor:
-        adapter, bins = self._components["adapter"], self._front_end.config.bins
-        codec = self._components["codec"]
-        hints = []
-        for one in windows:  # one by one: a codec takes more memory than what it makes
-            with computed_as_held(codec, self._device):
-                hints.append(control_hint(ControlBatch.of([one], self._device), codec, bins, adapter).float())
-        return torch.cat(hints)
+        # One by one: a codec takes more memory than what it makes.
+        return torch.cat([self._backbone.hints(ControlBatch.of([one], self._device)).float() for one in windows])
 
     def _embedded(self, prompts: Sequence[str]) -> torch.Tensor:
-        embedded: torch.Tensor = self._cache.of("words", list(prompts), lambda: self._read_words(prompts))
-        return embedded
-
-    def _read_words(self, prompts: Sequence[str]) -> torch.Tensor:
-        embedded: torch.Tensor = self._components["text_encoder"](list(prompts)).to(self._device)
-        if "text_projection" in self._components:
-            embedded = self._components["text_projection"](embedded)
+        embedded: torch.Tensor = self._cache.of("words", list(prompts), lambda: self._backbone.embedded(prompts))
         return embedded
 
     def _latent_shape(self, frames: int) -> tuple[int, int, int]:
-        patch = self._window.patch
-        channels = int(self._components["denoiser"].config.in_channels)
-        return channels, frames // patch, self._front_end.config.bins // patch
+        return self._backbone.latent_shape(frames)
 
     def _sampled(
         self,
@@ -293,16 +283,15 @@ class SoundMaker:
         passes_at_once: int,
         known: Known | None = None,
     ) -> torch.Tensor:
-        noisiest = float(self._components["schedule"].config.num_train_timesteps)
+        noisiest = float(self._backbone.schedule.config.num_train_timesteps)
         empty_prompt = self._embedded([settings.negative_prompt])[0]
-        held, asked = held_precision(self._components["denoiser"]), DTYPES[settings.precision]
+        held, asked = self._backbone.held_precision, DTYPES[settings.precision]
         if held not in (torch.float32, asked):
             raise SettingsError(
                 f"The pack was loaded in {held}, and is to sample in {asked}.", "Load it in the precision asked for."
             )
         denoiser = SteeredDenoiser(
-            self._components["denoiser"],
-            self._components["adapter"],
+            self._backbone,
             prompts,
             empty_prompt,
             hints,
@@ -315,7 +304,7 @@ class SoundMaker:
             passes_at_once,
         )
         in_part = known is not None and known.renoised < 1
-        schedule = schedule_for(settings.sampler, self._components["schedule"], in_part=in_part)
+        schedule = schedule_for(settings.sampler, self._backbone.schedule, in_part=in_part)
         with told_where_not_compiled():
             return sample(
                 denoiser,
@@ -338,24 +327,10 @@ class SoundMaker:
         window, silence_nats = self._window, self._front_end.config.silence_nats
         missing = total - len(earlier.log_mel)
         whole = nn.functional.pad(earlier.log_mel.to(self._device), (0, 0, 0, missing), value=silence_nats)
-        codec = self._components["codec"]
-        with computed_as_held(codec, self._device):
-            parts = torch.cat(
-                [
-                    codec.encode(part[None, None]).latent_dist.mode().float() * codec.config.scaling_factor
-                    for part in cut(whole, starts, window.frames, dim=0)
-                ]
-            )
+        parts = torch.cat([self._backbone.encoded(part[None]) for part in cut(whole, starts, window.frames, dim=0)])
         latents = blend(parts, [start // window.patch for start in starts], total // window.patch, dim=1)
         kept = np.pad(earlier.kept, (0, missing)).reshape(-1, window.patch).all(axis=1)
         return Known(latents, torch.from_numpy(kept).to(self._device), earlier.renoised)
-
-    def _decoded(self, latents: torch.Tensor) -> torch.Tensor:
-        """Log-mels [B, T, bins] of latents [B, C, T', F]."""
-        codec = self._components["codec"]
-        with computed_as_held(codec, self._device):
-            decoded: torch.Tensor = codec.decode(latents / codec.config.scaling_factor).sample[:, 0]
-        return decoded.float()
 
     @torch.inference_mode()
     def loop(self, log_mel: torch.Tensor, samples: int) -> NDArray[np.float32]:
@@ -379,11 +354,11 @@ class SoundMaker:
         """Waveform [samples] of a log-mel [T, bins], at the pack's rate, within ±1. Raises MemoryShortage."""
         hop, window = self._front_end.config.hop_samples, self._window.frames
         starts = self._window.starts(len(log_mel))
-        vocoder = self._components["vocoder"]
 
         def made(count: int) -> torch.Tensor:
             # A vocoder may add some samples of its own at the end of a window.
-            return torch.cat([vocoder(log_mel[None, start : start + window])[:, : window * hop] for start in starts])
+            windows = (log_mel[None, start : start + window] for start in starts)
+            return torch.cat([self._backbone.waveforms(one)[:, : window * hop] for one in windows])
 
         parts = within_memory(made, 1, "making the waveform", _LESS)
         whole = join(parts, [start * hop for start in starts], len(log_mel) * hop)

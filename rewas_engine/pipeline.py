@@ -325,9 +325,13 @@ class ReWaS:
         return self._sight.curve(frames, on_window).at(self.picture_format[0], len(frames))
 
     def _estimate_energy(self, read: ClipRead, clock: Clock) -> EnergyCurve:
-        frames = self._read_picture(read, clock)
+        with clock.stage("decode"):
+            frames = self._sight.passing(read, clock.cancel)
         with clock.stage("energy"):
-            return self._sight.curve(frames, lambda done, total: clock.tick("energy", done, total))
+            curve = self._sight.curve(frames, lambda done, total: clock.tick("energy", done, total))
+        # A long picture is never there as a whole: what is decoded is looked at and forgotten.
+        clock.spent_elsewhere("energy", "decode", frames.read_s)
+        return curve
 
     def _read_picture(self, read: ClipRead, clock: Clock) -> NDArray[np.uint8]:
         with clock.stage("decode"):

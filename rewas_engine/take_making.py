@@ -21,7 +21,7 @@ from rewas_engine.mel import AudioFrontEnd, normalised
 from rewas_engine.results import PRIMARY, LayerReport, PackInfo, Stem, Take
 from rewas_engine.revision import Revision
 from rewas_engine.sampling import steps_run
-from rewas_engine.synthesis import Earlier, SamplingSettings, SoundMaker
+from rewas_engine.synthesis import Earlier, OnWindow, SamplingSettings, SoundMaker
 from rewas_engine.takes import best_first, take_faults, take_score
 
 
@@ -111,20 +111,25 @@ class TakeMaker:
                 circular=wanted.loops,
             )
         with clock.stage("vocode", part, parts):
-            waveform, stem = self._sounding(wanted, log_mel)
+            # Judging counts as one window more.
+            waveform, stem = self._sounding(
+                wanted, log_mel, lambda done, windows: clock.tick("vocode", done, windows + 1, part, parts)
+            )
             take = self._judged(wanted, seed, waveform, stem)
             clock.tick("vocode", 1, 1, part, parts)
         return take
 
-    def _sounding(self, wanted: WantedSound, log_mel: torch.Tensor) -> tuple[FloatArray, Stem]:
+    def _sounding(
+        self, wanted: WantedSound, log_mel: torch.Tensor, on_window: OnWindow | None = None
+    ) -> tuple[FloatArray, Stem]:
         """The waveform [samples] of a log-mel at the pack's rate, and its stem at the one that is wanted."""
         own_hz, rate_hz, revision = self.pack.sample_rate_hz, wanted.rate_hz, wanted.revision
         own_samples, samples = (sample_count(wanted.duration_s, hz) for hz in (own_hz, rate_hz))
         if wanted.loops:
-            waveform = self.sound.loop(log_mel, own_samples)
+            waveform = self.sound.loop(log_mel, own_samples, on_window)
             changed = resampled_loop(waveform[None], samples)
         else:
-            waveform = self.sound.waveform(log_mel, own_samples)
+            waveform = self.sound.waveform(log_mel, own_samples, on_window)
             changed = resampled(waveform[None], own_hz, rate_hz, samples)
         if "energy" in wanted.controls.names:
             gaps = silent_gaps(wanted.requested, self.front_end.config.silence_nats)

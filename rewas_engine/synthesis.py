@@ -129,8 +129,45 @@ class SoundMaker:
         noise = torch.randn((*self._latent_shape(total),), generator=generator)
         prompts = self._embedded([prompt]).expand(len(starts), -1)
         latents = self._sampled(prompts, hints, starts, noise, generator, settings, on_step, known)
-        width = window.frames // window.patch
-        parts = (self._decoded(cut(latents, [start // window.patch], width, dim=1))[0] for start in starts)
+        return self._heard(latents, starts, total)
+
+    @torch.inference_mode()
+    def apart(
+        self,
+        prompt: str,
+        shots: Sequence[Controls],
+        seeds: Sequence[int],
+        settings: SamplingSettings,
+        on_step: Callable[[int], object] | None = None,
+    ) -> list[torch.Tensor]:
+        """Log-mels [T, bins] of sounds of any lengths that have nothing to do with each other, made together.
+
+        shots: what each follows; T is at least as much, and at least one window. seeds: of each.
+        """
+        window, silence_nats = self._window, self._front_end.config.silence_nats
+        totals = [max(window.frames, window.whole(shot.frames)) for shot in shots]
+        padded = [shot.padded(total, silence_nats) for shot, total in zip(shots, totals, strict=True)]
+        starts = [window.starts(total) for total in totals]
+        hints = self._hints(
+            [one.part(start, window.frames) for one, own in zip(padded, starts, strict=True) for start in own]
+        )
+        drawn = [
+            torch.randn(self._latent_shape(total), generator=torch.Generator().manual_seed(seed))
+            for total, seed in zip(totals, seeds, strict=True)
+        ]
+        offsets = [sum(totals[:number]) for number in range(len(totals))]
+        # They stand side by side, and no window reaches over from one into the next.
+        places = [offset + start for offset, own in zip(offsets, starts, strict=True) for start in own]
+        prompts = self._embedded([prompt]).expand(len(places), -1)
+        generator = torch.Generator().manual_seed(seeds[0])
+        latents = self._sampled(prompts, hints, places, torch.cat(drawn, dim=1), generator, settings, on_step)
+        parts = latents.split([total // window.patch for total in totals], dim=1)
+        return [self._heard(part, own, total) for part, own, total in zip(parts, starts, totals, strict=True)]
+
+    def _heard(self, latents: torch.Tensor, starts: Sequence[int], total: int) -> torch.Tensor:
+        """Log-mel [total, bins] of latents [C, T', F], decoded window by window."""
+        patch, width = self._window.patch, self._window.frames // self._window.patch
+        parts = (self._decoded(cut(latents, [start // patch], width, dim=1))[0] for start in starts)
         return blend(parts, starts, total, dim=0).clamp(min=self._front_end.config.silence_nats)
 
     @torch.inference_mode()
@@ -270,19 +307,23 @@ class SoundMaker:
         made[: rest.size] = rest * np.cos(angle) + made[: rest.size] * np.sin(angle)
         return within_full_scale(made)
 
-    @torch.inference_mode()
     def waveform(self, log_mel: torch.Tensor, samples: int, on_window: OnWindow | None = None) -> NDArray[np.float32]:
         """Waveform [samples] of a log-mel [T, bins], at the pack's rate, within ±1.
 
         on_window: called with finished and total windows; what it raises ends the work.
         """
+        return within_full_scale(self.unlimited_waveform(log_mel, samples, on_window))
+
+    @torch.inference_mode()
+    def unlimited_waveform(
+        self, log_mel: torch.Tensor, samples: int, on_window: OnWindow | None = None
+    ) -> NDArray[np.float32]:
+        """The same, however far it goes beyond ±1."""
         hop, window = self._front_end.config.hop_samples, self._window.frames
         starts = self._window.starts(len(log_mel))
-        parts = (
-            self._vocoded(log_mel, start, number, len(starts), on_window) for number, start in enumerate(starts, 1)
-        )
-        whole = join(parts, [start * hop for start in starts], window * hop, len(log_mel) * hop)
-        return within_full_scale(whole[:samples].numpy())
+        numbered = enumerate(starts, start=1)
+        parts = (self._vocoded(log_mel, start, number, len(starts), on_window) for number, start in numbered)
+        return join(parts, [start * hop for start in starts], window * hop, len(log_mel) * hop)[:samples].numpy()
 
     def _vocoded(
         self, log_mel: torch.Tensor, start: int, number: int, windows: int, on_window: OnWindow | None

@@ -10,13 +10,13 @@ from pathlib import Path
 
 from rewas_api.clip_settings import ClipSettings
 from rewas_api.v1 import rewas_pb2
-from rewas_engine import Cancelled, EnergyCurve, GenerationResult, Layer, Revision, Stem, Take, VideoClip
+from rewas_engine import Cancelled, EnergyCurve, GenerationResult, Layer, Revision, Stem, Take, VideoClip, find_cuts
 from rewas_engine.results import MIX, CancelSignal
 from rewas_server.delivery import Provenance, StemFolder, WrittenStem, safe_file_name
 from rewas_server.stem_tracks import PlacedStem, add_stem_tracks, timecode_samples
 from rewas_server.tasks import RisingProgress, WorkContext, clips_to_sound, media_of, settings_for, video_clip
 from rewas_server.timeline import clip_source, parse_clip, parse_timeline
-from rewas_server.translation import clip_message, curve_from, curve_message, fraction, pack_message
+from rewas_server.translation import clip_message, curve_from, curve_message, fraction, pack_message, rational
 
 DEFAULT_SAMPLE_RATE_HZ = 48000
 _LONGEST_CLIP_NAME_BYTES = 80
@@ -37,6 +37,7 @@ class _Assignment:
     file_name: str
     time_reference_samples: int
     revision: Revision | None = None
+    cuts_s: tuple[Fraction, ...] = ()
 
 
 def make_sound(
@@ -57,6 +58,7 @@ def make_sound(
         file_name=_file_name(clip),
         time_reference_samples=_rounded(clip_source(otio_clip).timecode_s * settings.sample_rate_hz),
         revision=revision,
+        cuts_s=tuple(fraction(cut, "cuts_s") for cut in work.cuts_s),
     )
     with StemFolder(context.output_dir) as folder:
         return _make_takes(assignment, context, folder, progress, (0.0, 1.0), cancel)[0]
@@ -175,6 +177,9 @@ def _make_takes(
     delivery_begin = end - (end - begin) * _DELIVERY_PART
     model = context.engine(settings.pack or context.default_pack)
     with media_of(assignment.clip):
+        cuts_s = assignment.cuts_s
+        if settings.new_sound_at_cuts and not cuts_s:
+            cuts_s = find_cuts(assignment.clip, on_progress=progress.part(begin, begin), cancel=cancel)
         made = model.generate(
             assignment.clip,
             prompt=settings.prompt,
@@ -191,6 +196,7 @@ def _make_takes(
             negative_prompt=settings.negative_prompt,
             control="onsets" if settings.control == "onsets" else "energy",
             loop=bool(settings.loop),
+            cuts=cuts_s,
             revision=assignment.revision,
             gain_db=settings.gain_db or 0.0,
             layers=_layers(settings),
@@ -214,6 +220,7 @@ def _make_takes(
         pack=pack_message(made.pack),
         takes=takes,
         requested=curve_message(made.requested),
+        cuts_s=[rational(cut_s) for cut_s in made.cuts_s],
         timings_s={**made.timings_s, "deliver": time.monotonic() - delivery_began_s},
         settings=replace(
             settings,

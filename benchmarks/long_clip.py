@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -38,12 +39,14 @@ def main() -> None:
     parser.add_argument("--rate", type=Fraction, default=Fraction(25))
     parser.add_argument("--pack", default="starter")
     parser.add_argument("--sample-rate", type=int, default=48_000)
+    parser.add_argument("--num-steps", type=int, help="memory hangs on them as little as on chance; time does")
     parser.add_argument("--work", choices=("generate", "command", "energy", "sound"), default="generate")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         film = write_film(Path(folder) / "film.mkv", options.minutes * 60, options.rate)
-        told = measured(film, options.pack, options.work, options.sample_rate, Path(folder) / "stems")
-    told |= {"minutes": float(options.minutes), "frame_rate": str(options.rate), "work": options.work}
+        settings = {"num_steps": options.num_steps, "sample_rate_hz": options.sample_rate}
+        told = measured(film, options.pack, options.work, settings, Path(folder) / "stems")
+    told |= {"minutes": float(options.minutes), "frame_rate": str(options.rate), "work": options.work, **settings}
     print(json.dumps(told, indent=1))
 
 
@@ -128,11 +131,11 @@ def resident_mib() -> float:
     return int(Path("/proc/self/statm").read_text().split()[1]) * _PAGE_BYTES / 2**20
 
 
-def measured(film: Path, pack: str, work: str, rate_hz: int, stems: Path) -> dict[str, object]:
+def measured(film: Path, pack: str, work: str, settings: dict[str, Any], stems: Path) -> dict[str, object]:
     """Memory and seconds of one piece of work over a whole film."""
     model = ReWaS.from_pretrained(pack, device="cpu")
     # What the libraries take for themselves the first time is not the clip's.
-    model.generate(VideoClip(film, duration=6), prompt="rain", sample_rate_hz=rate_hz)
+    model.generate(VideoClip(film, duration=6), prompt="rain", **settings)
     began_s = time.monotonic()
     with highest_memory() as highest:
 
@@ -141,11 +144,11 @@ def measured(film: Path, pack: str, work: str, rate_hz: int, stems: Path) -> dic
 
         clip = VideoClip(film)
         if work == "generate":
-            result = model.generate(clip, prompt="rain", sample_rate_hz=rate_hz, on_progress=on_progress)
+            result = model.generate(clip, prompt="rain", **settings, on_progress=on_progress)
             timings = {stage: round(spent, 1) for stage, spent in result.timings_s.items()}
             told: dict[str, object] = {"samples": result.takes[0].stems["primary"].waveform.shape[1]}
         elif work == "command":
-            told, timings = _commanded(film, model, rate_hz, stems, highest)
+            told, timings = _commanded(film, model, settings, stems, highest)
         else:
             estimate = model.estimate_energy if work == "energy" else model.measure_energy
             told, timings = {"values": estimate(clip, on_progress=on_progress).values.size}, {}
@@ -153,7 +156,7 @@ def measured(film: Path, pack: str, work: str, rate_hz: int, stems: Path) -> dic
 
 
 def _commanded(
-    film: Path, model: ReWaS, rate_hz: int, stems: Path, highest: HighestMemory
+    film: Path, model: ReWaS, settings: dict[str, Any], stems: Path, highest: HighestMemory
 ) -> tuple[dict[str, object], dict[str, float]]:
     """The same as a command or a server does it, with its delivery, in this process."""
     import opentimelineio as otio
@@ -165,8 +168,8 @@ def _commanded(
         highest.stage = rewas_pb2.Stage.Name(progress.stage)  # type: ignore[arg-type]
 
     clip = otio.schema.Clip(media_reference=otio.schema.ExternalReference(target_url=str(film)))
-    settings = rewas_pb2.SoundSettings(prompt="rain", sample_rate_hz=rate_hz, seed=0)
-    work = rewas_pb2.SoundWork(clip_otio_json=clip.to_json_string(), settings=settings)
+    asked = rewas_pb2.SoundSettings(prompt="rain", seed=0, **settings)
+    work = rewas_pb2.SoundWork(clip_otio_json=clip.to_json_string(), settings=asked)
     context = WorkContext(lambda name: model, model.pack.name, stems, lambda url, uploaded: film)
     request = rewas_pb2.SubmitJobRequest(idempotency_key="long", sound=work)
     ended = threading.Event()

@@ -31,12 +31,17 @@ _LONGER_FRAMES = 1
 def checked_cuts(cuts: Sequence[Seconds], duration_s: Fraction) -> tuple[Fraction, ...]:
     """Cuts in seconds from a clip's start. Raises SettingsError where they are unsorted, outside or too close."""
     exact = tuple(exact_seconds(cut, "A cut") for cut in cuts)
+    outside = [cut for cut in exact if not 0 < cut < duration_s]
+    if outside:
+        raise SettingsError(
+            f"A cut at {float(outside[0]):g} s does not lie in the clip, which lasts {float(duration_s):g} s.",
+            "Give times after its start and before its end.",
+        )
     for earlier_s, later_s in pairwise((Fraction(0), *exact, duration_s)):
         if later_s - earlier_s < SHORTEST_SHOT_S:
             raise SettingsError(
-                f"The cuts leave a shot from {float(earlier_s):g} s to {float(later_s):g} s in a clip of "
-                f"{float(duration_s):g} s.",
-                f"Give cuts in order of time, within the clip, each shot at least {float(SHORTEST_SHOT_S):g} s long.",
+                f"The cuts leave a shot from {float(earlier_s):g} s to {float(later_s):g} s.",
+                f"Give cuts in order of time, each shot at least {float(SHORTEST_SHOT_S):g} s long.",
             )
     return exact
 

@@ -203,6 +203,11 @@ class SoundMaker:
         """The mel frames of whole latent positions that hold so many."""
         return self._window.whole(frames)
 
+    @property
+    def window(self) -> SoundWindow:
+        """In which windows sounds are made."""
+        return self._window
+
     def _hints(self, windows: Sequence[Controls]) -> torch.Tensor:
         understood = understood_controls(self._components["adapter"])
         unknown = sorted({name for window in windows for name in window.names} - set(understood))

@@ -6,6 +6,7 @@ it was made. What `bext` cannot hold (it is ASCII, 256 bytes) stands in full in 
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import logging
 import os
@@ -79,7 +80,7 @@ class StemFolder:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._made_folder = not folder.exists()
+        self._made_folders = [parent for parent in (folder, *folder.parents) if not parent.exists()]
         self._written: list[Path] = []
 
     def __enter__(self) -> Self:
@@ -92,8 +93,12 @@ class StemFolder:
             return
         for path in self._written:
             path.unlink(missing_ok=True)
-        if self._made_folder and self.folder.is_dir() and not any(self.folder.iterdir()):
-            self.folder.rmdir()
+            # What a transfer that was broken off keeps for its next attempt: there will be none.
+            for part in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
+                part.unlink(missing_ok=True)
+        for made in self._made_folders:
+            if made.is_dir() and not any(made.iterdir()):
+                made.rmdir()
 
     def claim(self, name: str, suffix: str) -> Path:
         """A path in the folder that is free and now ours, called as nearly so as possible. Raises OSError."""

@@ -9,6 +9,7 @@ from fractions import Fraction
 from pathlib import Path
 
 from rewas_api.clip_settings import ClipSettings
+from rewas_api.errors import ProblemError, ProblemKind
 from rewas_api.v1 import rewas_pb2
 from rewas_engine import Cancelled, EnergyCurve, GenerationResult, Layer, Revision, Stem, Take, VideoClip, find_cuts
 from rewas_engine.results import MIX, CancelSignal
@@ -49,6 +50,7 @@ def make_sound(
     clip = video_clip(work.clip_otio_json, work.uploaded_media, context)
     revision = _revision(work, context) if work.HasField("revision") else None
     if revision is not None:
+        _check_rate(settings_for(otio_clip, work.settings), revision, clip)
         settings = replace(settings, sample_rate_hz=revision.stem.sample_rate_hz)
     assert settings.sample_rate_hz is not None
     assignment = _Assignment(
@@ -62,6 +64,18 @@ def make_sound(
     )
     with StemFolder(context.output_dir) as folder:
         return _make_takes(assignment, context, folder, progress, (0.0, 1.0), cancel)[0]
+
+
+def _check_rate(asked: ClipSettings, revision: Revision, clip: VideoClip) -> None:
+    """Raises ProblemError (SETTINGS) where a part is asked for at another rate than the sound's own."""
+    own_hz = revision.stem.sample_rate_hz
+    if asked.sample_rate_hz not in (None, own_hz):
+        raise ProblemError(
+            f'The sound of the clip "{clip.name}" has {own_hz} Hz and is to be made again in part at '
+            f"{asked.sample_rate_hz} Hz.",
+            "Leave the rate out: what stays is not resampled.",
+            ProblemKind.SETTINGS,
+        )
 
 
 def _revision(work: rewas_pb2.SoundWork, context: WorkContext) -> Revision:
@@ -208,13 +222,13 @@ def _make_takes(
     delivered: list[_DeliveredStem] = []
     takes = []
     for number, take in enumerate(made.takes, start=1):
-        if cancel.is_set():
-            raise Cancelled
         progress.report("deliver", number - 1, len(made.takes), delivery_begin)
-        stems = _write_take(assignment, made, number, take, folder)
+        stems = _write_take(assignment, made, number, take, folder, cancel)
         delivered += stems
         takes.append(_take_message(take, stems))
     progress.report("deliver", len(made.takes), len(made.takes), end)
+    if cancel.is_set():
+        raise Cancelled
     result = rewas_pb2.SoundResult(
         clip=clip_message(made.clip),
         pack=pack_message(made.pack),
@@ -235,7 +249,12 @@ def _make_takes(
 
 
 def _write_take(
-    assignment: _Assignment, made: GenerationResult, number: int, take: Take, folder: StemFolder
+    assignment: _Assignment,
+    made: GenerationResult,
+    number: int,
+    take: Take,
+    folder: StemFolder,
+    cancel: CancelSignal,
 ) -> list[_DeliveredStem]:
     words = {layer.name: layer.prompt for layer in assignment.settings.layers or ()}
     stems = dict(take.stems)
@@ -244,6 +263,8 @@ def _write_take(
         words[MIX] = "; ".join([made.prompt, *words.values()])
     delivered = []
     for role, stem in stems.items():
+        if cancel.is_set():
+            raise Cancelled
         provenance = Provenance(
             prompt=words.get(role, made.prompt),
             seed=take.layers[role].seed if role in take.layers else take.seed,

@@ -138,3 +138,17 @@ def test_any_name_makes_a_file(tmp_path_factory: pytest.TempPathFactory, name: s
     path.touch()
     assert [found.name for found in folder.iterdir()] == [path.name]
     assert safe_file_name(safe) == safe
+
+
+def test_a_failed_job_leaves_no_folder_that_it_made_and_no_part_of_a_transfer(tmp_path: Path) -> None:
+    (tmp_path / "there").mkdir()
+    with pytest.raises(OSError, match="lost"):
+        _lose_a_transfer(tmp_path / "there" / "a" / "b")
+    assert list((tmp_path / "there").iterdir()) == []
+
+
+def _lose_a_transfer(stems: Path) -> None:
+    with StemFolder(stems) as folder:
+        path = folder.claim("growl", ".wav")
+        (path.parent / f".{path.name}.0123456789abcdef.part").write_bytes(b"half")
+        raise OSError("lost")

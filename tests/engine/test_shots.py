@@ -81,7 +81,7 @@ def test_a_dissolve_is_not_found() -> None:
 
 
 def test_most_cuts_of_the_world_are_found_and_few_others() -> None:
-    films = films_of_every_kind(DEVELOPMENT, 36)
+    films = films_of_every_kind(DEVELOPMENT, 24)
     own, edited = scored(films["own shots of the world"]), scored(films["scenes cut together"])
     assert own.recall is not None
     assert own.recall >= 0.6

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,12 +42,13 @@ class SteeredDenoiser:
 
     def __call__(self, latents: torch.Tensor, timestep: torch.Tensor) -> torch.Tensor:
         """Prediction [C, T, F] for latents [C, T, F]: the windows' predictions, blended."""
-        windows = cut(latents, self.starts, self.hints.shape[2], dim=1)
-        parts = [
-            self._predict(windows[first : first + WINDOWS_AT_ONCE], timestep, first)
-            for first in range(0, len(windows), WINDOWS_AT_ONCE)
-        ]
-        return blend(torch.cat(parts), self.starts, latents.shape[1], dim=1)
+        return blend(self._predictions(latents, timestep), self.starts, latents.shape[1], dim=1)
+
+    def _predictions(self, latents: torch.Tensor, timestep: torch.Tensor) -> Iterator[torch.Tensor]:
+        """The windows' predictions, as many at a time as are denoised at once."""
+        for first in range(0, len(self.starts), WINDOWS_AT_ONCE):
+            starts = self.starts[first : first + WINDOWS_AT_ONCE]
+            yield from self._predict(cut(latents, starts, self.hints.shape[2], dim=1), timestep, first)
 
     def _predict(self, windows: torch.Tensor, timestep: torch.Tensor, first: int) -> torch.Tensor:
         hints = self.hints[first : first + len(windows)]

@@ -12,13 +12,15 @@ from numpy.typing import NDArray
 from torch import nn
 
 from rewas_engine.control import ControlBatch, Controls, control_hint, understood_controls
-from rewas_engine.denoising import SteeredDenoiser
+from rewas_engine.denoising import WINDOWS_AT_ONCE, SteeredDenoiser
 from rewas_engine.errors import SettingsError
 from rewas_engine.media.audio import within_full_scale
 from rewas_engine.mel import AudioFrontEnd
 from rewas_engine.sampling import Known, sample
 from rewas_engine.windows import blend, circle_starts, cut, join, window_starts
 
+OnWindow = Callable[[int, int], object]
+"""Called with finished and total windows."""
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
@@ -127,9 +129,46 @@ class SoundMaker:
         noise = torch.randn((*self._latent_shape(total),), generator=generator)
         prompts = self._embedded([prompt]).expand(len(starts), -1)
         latents = self._sampled(prompts, hints, starts, noise, generator, settings, on_step, known)
-        parts = cut(latents, [start // window.patch for start in starts], window.frames // window.patch, dim=1)
-        decoded = torch.cat([self._decoded(part[None]) for part in parts])
-        return blend(decoded, starts, total, dim=0).clamp(min=self._front_end.config.silence_nats)
+        return self._heard(latents, starts, total)
+
+    @torch.inference_mode()
+    def apart(
+        self,
+        prompt: str,
+        shots: Sequence[Controls],
+        seeds: Sequence[int],
+        settings: SamplingSettings,
+        on_step: Callable[[int], object] | None = None,
+    ) -> list[torch.Tensor]:
+        """Log-mels [T, bins] of sounds of any lengths that have nothing to do with each other, made together.
+
+        shots: what each follows; T is at least as much, and at least one window. seeds: of each.
+        """
+        window, silence_nats = self._window, self._front_end.config.silence_nats
+        totals = [max(window.frames, window.whole(shot.frames)) for shot in shots]
+        padded = [shot.padded(total, silence_nats) for shot, total in zip(shots, totals, strict=True)]
+        starts = [window.starts(total) for total in totals]
+        hints = self._hints(
+            [one.part(start, window.frames) for one, own in zip(padded, starts, strict=True) for start in own]
+        )
+        drawn = [
+            torch.randn(self._latent_shape(total), generator=torch.Generator().manual_seed(seed))
+            for total, seed in zip(totals, seeds, strict=True)
+        ]
+        offsets = [sum(totals[:number]) for number in range(len(totals))]
+        # They stand side by side, and no window reaches over from one into the next.
+        places = [offset + start for offset, own in zip(offsets, starts, strict=True) for start in own]
+        prompts = self._embedded([prompt]).expand(len(places), -1)
+        generator = torch.Generator().manual_seed(seeds[0])
+        latents = self._sampled(prompts, hints, places, torch.cat(drawn, dim=1), generator, settings, on_step)
+        parts = latents.split([total // window.patch for total in totals], dim=1)
+        return [self._heard(part, own, total) for part, own, total in zip(parts, starts, totals, strict=True)]
+
+    def _heard(self, latents: torch.Tensor, starts: Sequence[int], total: int) -> torch.Tensor:
+        """Log-mel [total, bins] of latents [C, T', F], decoded window by window."""
+        patch, width = self._window.patch, self._window.frames // self._window.patch
+        parts = (self._decoded(cut(latents, [start // patch], width, dim=1))[0] for start in starts)
+        return blend(parts, starts, total, dim=0).clamp(min=self._front_end.config.silence_nats)
 
     @torch.inference_mode()
     def log_mels(
@@ -164,6 +203,11 @@ class SoundMaker:
         """The mel frames of whole latent positions that hold so many."""
         return self._window.whole(frames)
 
+    @property
+    def window(self) -> SoundWindow:
+        """In which windows sounds are made."""
+        return self._window
+
     def _hints(self, windows: Sequence[Controls]) -> torch.Tensor:
         understood = understood_controls(self._components["adapter"])
         unknown = sorted({name for window in windows for name in window.names} - set(understood))
@@ -171,9 +215,12 @@ class SoundMaker:
             raise SettingsError(
                 f"This pack does not understand {', '.join(unknown)}.", f"It follows {', '.join(understood)}."
             )
-        batch = ControlBatch.of(windows, self._device)
         codec, bins = self._components["codec"], self._front_end.config.bins
-        return control_hint(batch, codec, bins, self._components["adapter"])
+        batches = (
+            ControlBatch.of(windows[first : first + WINDOWS_AT_ONCE], self._device)
+            for first in range(0, len(windows), WINDOWS_AT_ONCE)
+        )
+        return torch.cat([control_hint(batch, codec, bins, self._components["adapter"]) for batch in batches])
 
     def _embedded(self, prompts: Sequence[str]) -> torch.Tensor:
         embedded: torch.Tensor = self._components["text_encoder"](list(prompts)).to(self._device)
@@ -233,11 +280,10 @@ class SoundMaker:
         missing = total - len(earlier.log_mel)
         whole = nn.functional.pad(earlier.log_mel.to(self._device), (0, 0, 0, missing), value=silence_nats)
         codec = self._components["codec"]
-        parts = torch.cat(
-            [
-                codec.encode(part[None, None]).latent_dist.mode() * codec.config.scaling_factor
-                for part in cut(whole, starts, window.frames, dim=0)
-            ]
+        parts = (
+            codec.encode(cut(whole, [start], window.frames, dim=0)[None]).latent_dist.mode()[0]
+            * codec.config.scaling_factor
+            for start in starts
         )
         latents = blend(parts, [start // window.patch for start in starts], total // window.patch, dim=1)
         kept = np.pad(earlier.kept, (0, missing)).reshape(-1, window.patch).all(axis=1)
@@ -250,30 +296,45 @@ class SoundMaker:
         return decoded
 
     @torch.inference_mode()
-    def loop(self, log_mel: torch.Tensor, samples: int) -> NDArray[np.float32]:
+    def loop(self, log_mel: torch.Tensor, samples: int, on_window: OnWindow | None = None) -> NDArray[np.float32]:
         """Waveform [samples] of a circular log-mel [T, bins], whose last sample goes on with its first.
 
         samples: at most T mel frames' and at least half of them. What is too much is folded over the beginning with
-        equal power.
+        equal power. on_window: as for `waveform`.
         """
         hop = self._front_end.config.hop_samples
         # A vocoder sees some frames to each side; what lies beyond the ends of a circle is its other end.
         margin = min(self._window.overlap_frames, len(log_mel))
         turned = torch.cat([log_mel[len(log_mel) - margin :], log_mel, log_mel[:margin]])
-        whole = self.waveform(turned, len(turned) * hop)[margin * hop : (margin + len(log_mel)) * hop]
+        whole = self.waveform(turned, len(turned) * hop, on_window)[margin * hop : (margin + len(log_mel)) * hop]
         made, rest = whole[:samples].copy(), whole[samples:]
         angle = (np.arange(rest.size, dtype=np.float32) + 0.5) / max(1, rest.size) * np.pi / 2
         made[: rest.size] = rest * np.cos(angle) + made[: rest.size] * np.sin(angle)
         return within_full_scale(made)
 
+    def waveform(self, log_mel: torch.Tensor, samples: int, on_window: OnWindow | None = None) -> NDArray[np.float32]:
+        """Waveform [samples] of a log-mel [T, bins], at the pack's rate, within ±1.
+
+        on_window: called with finished and total windows; what it raises ends the work.
+        """
+        return within_full_scale(self.unlimited_waveform(log_mel, samples, on_window))
+
     @torch.inference_mode()
-    def waveform(self, log_mel: torch.Tensor, samples: int) -> NDArray[np.float32]:
-        """Waveform [samples] of a log-mel [T, bins], at the pack's rate, within ±1."""
+    def unlimited_waveform(
+        self, log_mel: torch.Tensor, samples: int, on_window: OnWindow | None = None
+    ) -> NDArray[np.float32]:
+        """The same, however far it goes beyond ±1."""
         hop, window = self._front_end.config.hop_samples, self._window.frames
         starts = self._window.starts(len(log_mel))
-        # A vocoder may add some samples of its own at the end of a window.
-        parts = torch.cat(
-            [self._components["vocoder"](log_mel[None, start : start + window])[:, : window * hop] for start in starts]
-        )
-        whole = join(parts, [start * hop for start in starts], len(log_mel) * hop)
-        return within_full_scale(whole[:samples].float().cpu().numpy())
+        numbered = enumerate(starts, start=1)
+        parts = (self._vocoded(log_mel, start, number, len(starts), on_window) for number, start in numbered)
+        return join(parts, [start * hop for start in starts], window * hop, len(log_mel) * hop)[:samples].numpy()
+
+    def _vocoded(
+        self, log_mel: torch.Tensor, start: int, number: int, windows: int, on_window: OnWindow | None
+    ) -> torch.Tensor:
+        """Waveform of one window. A vocoder may add some samples of its own at its end."""
+        made: torch.Tensor = self._components["vocoder"](log_mel[None, start : start + self._window.frames])[0]
+        if on_window is not None:
+            on_window(number, windows)
+        return made.float()

@@ -43,6 +43,7 @@ settings = st.builds(
     layers=st.none() | layers,
     gain_db=st.none() | st.floats(-60, 24),
     mix=st.none() | st.booleans(),
+    new_sound_at_cuts=st.none() | st.just(False),
 )
 
 
@@ -105,6 +106,7 @@ def test_a_clip_without_ours_has_no_settings() -> None:
         ("control", "smell"),
         ("loop", "yes"),
         ("mix", 1),
+        ("new_sound_at_cuts", "new-sound"),
         ("gain_db", float("inf")),
         ("layers", "wind"),
         ("layers", [3]),

@@ -30,6 +30,7 @@ from rewas_engine.execution import Execution
 from rewas_engine.layers import Layer
 from rewas_engine.packs import InstalledPack, installed_packs
 from rewas_engine.results import ClipRead, ConflictReport, GenerationResult, LayerReport, PackInfo, Progress, Stem, Take
+from rewas_engine.shots import find_cuts
 
 if TYPE_CHECKING:
     from rewas_engine.pipeline import ReWaS
@@ -76,6 +77,7 @@ __all__ = [
     "VideoClip",
     "curve_from_points",
     "edited",
+    "find_cuts",
     "find_events",
     "flat_curve",
     "installed_packs",

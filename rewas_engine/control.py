@@ -59,6 +59,11 @@ class Controls:
         return tuple(name for name in CONTROL_NAMES if self._of(name) is not None)
 
     @property
+    def given(self) -> dict[str, FloatArray]:
+        """The controls that are given, by name."""
+        return {name: self._of(name) for name in self.names}
+
+    @property
     def frames(self) -> int:
         """Mel frames that they cover."""
         return len(self._of(self.names[0]))

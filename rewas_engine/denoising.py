@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -39,13 +40,14 @@ class SteeredDenoiser:
 
     def __call__(self, latents: torch.Tensor, timestep: torch.Tensor) -> torch.Tensor:
         """Prediction [C, T, F] for latents [C, T, F]: the windows' predictions, blended."""
-        windows = cut(latents, self.starts, self.hints.shape[2], dim=1)
+        return blend(self._predictions(latents, timestep), self.starts, latents.shape[1], dim=1)
+
+    def _predictions(self, latents: torch.Tensor, timestep: torch.Tensor) -> Iterator[torch.Tensor]:
+        """The windows' predictions, as many at a time as are denoised at once."""
         at_once = max(1, self.passes_at_once // 2)
-        parts = [
-            self._predict(windows[first : first + at_once], timestep, first)
-            for first in range(0, len(windows), at_once)
-        ]
-        return blend(torch.cat(parts), self.starts, latents.shape[1], dim=1)
+        for first in range(0, len(self.starts), at_once):
+            starts = self.starts[first : first + at_once]
+            yield from self._predict(cut(latents, starts, self.hints.shape[2], dim=1), timestep, first)
 
     def _predict(self, windows: torch.Tensor, timestep: torch.Tensor, first: int) -> torch.Tensor:
         hints = self.hints[first : first + len(windows)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from rewas_engine.backbones.families import find_family
-from rewas_engine.clip import VideoClip, sample_count
+from rewas_engine.clip import Seconds, VideoClip, sample_count
 from rewas_engine.clip_reading import read_clip, read_sounding_clip
 from rewas_engine.clock import Clock
 from rewas_engine.conflict import conflict_report, gather_evidence
@@ -53,6 +54,7 @@ from rewas_engine.results import (
     ProgressCallback,
 )
 from rewas_engine.revision import Revision
+from rewas_engine.shot_sounds import Shots, checked_cuts
 from rewas_engine.sight import Sight
 from rewas_engine.synthesis import SamplingSettings, SoundMaker, SoundWindow
 from rewas_engine.take_making import TakeMaker, WantedSound
@@ -250,6 +252,7 @@ class ReWaS:
         control: ControlName = "energy",
         sampler: str | None = None,
         loop: bool = False,
+        cuts: Sequence[Seconds] = (),
         sample_rate_hz: int | None = None,
         revision: Revision | None = None,
         on_progress: ProgressCallback | None = None,
@@ -265,9 +268,10 @@ class ReWaS:
         to 2, how strongly the energy steers. control_part: from where to where in the sampling it does, 0 being noise
         and 1 the end. control: "energy", or "onsets": then the sound follows the times and strengths of the energy's
         events and not its shape. loop: the end goes on with the beginning; the energy is then steady where none is
-        given. sample_rate_hz: of the stems; None is the pack's own, or that of the sound that is revised. revision: a
-        sound of this clip, of which a range is made again, or all of it to a degree; to a degree below 1 it follows its
-        own energy where none is given.
+        given. cuts: seconds from the clip's start at each of which the primary sound begins anew, as `find_cuts` finds
+        them; layers go on. sample_rate_hz: of the stems; None is the pack's own, or that of the sound that is revised.
+        revision: a sound of this clip, of which a range is made again, or all of it to a degree; to a degree below 1 it
+        follows its own energy where none is given.
         Raises SettingsError, MediaError, MemoryShortage, Cancelled (within one sampling step).
         """
         prompt = checked_prompt(prompt)
@@ -287,12 +291,16 @@ class ReWaS:
             )
         if loop and revision is not None:
             raise SettingsError("A part of a sound is to be made again, and to loop.", "Ask for one of the two.")
+        if cuts and (loop or revision is not None):
+            other = "it is to loop" if loop else "a part of it is to be made again"
+            raise SettingsError(f"The sound is to begin anew at cuts, and {other}.", "Ask for one of the two.")
         rate_hz = self._output_rate_hz(sample_rate_hz, revision)
         check_whole("takes", takes, 1, MAX_TAKES)
         check_whole("seed", seed, 0, MAX_SEED - 2 * takes + 1)
         clock = Clock(on_progress, cancel)
         read = self.read_clip(clip)
         check_length(takes * (1 + len(layers)), read.duration_s)
+        cuts_s = checked_cuts(cuts, read.duration_s) if cuts else ()
         for layer in layers:
             if isinstance(layer.energy, EnergyCurve):
                 check_covers(layer.energy, read)
@@ -319,6 +327,8 @@ class ReWaS:
             return WantedSound(words, settings, requested, controls, read.duration_s, rate_hz, revision, earlier, loop)
 
         wanted = wanted_sound(prompt, energy)
+        if cuts_s:
+            wanted = replace(wanted, shots=Shots.between(cuts_s, rate, frames))
         beside = [(layer, wanted_sound(layer.prompt, layer.energy_beside(energy))) for layer in layers]
         maker = TakeMaker(self.pack, self.front_end, self.sound, self.joint)
         return GenerationResult(
@@ -334,6 +344,7 @@ class ReWaS:
             settings.control_part,
             control,
             loop,
+            cuts_s,
             dict(clock.spent_s),
             settings.sampler,
         )
@@ -353,9 +364,13 @@ class ReWaS:
         return self._sight.curve(frames, on_window).at(self.picture_format[0], len(frames))
 
     def _estimate_energy(self, read: ClipRead, clock: Clock) -> EnergyCurve:
-        frames = self._read_picture(read, clock)
+        with clock.stage("decode"):
+            frames = self._sight.passing(read, clock.cancel)
         with clock.stage("energy"):
-            return self._sight.curve(frames, lambda done, total: clock.tick("energy", done, total))
+            curve = self._sight.curve(frames, lambda done, total: clock.tick("energy", done, total))
+        # A long picture is never there as a whole: what is decoded is looked at and forgotten.
+        clock.spent_elsewhere("energy", "decode", frames.read_s)
+        return curve
 
     def _read_picture(self, read: ClipRead, clock: Clock) -> NDArray[np.uint8]:
         with clock.stage("decode"):

@@ -145,7 +145,8 @@ class Take:
 class GenerationResult:
     """The takes, the best first, and all that is needed to make them again.
 
-    requested: the energy asked for, at the pack's mel frame rate. timings_s: seconds by stage.
+    requested: the energy asked for, at the pack's mel frame rate. cuts_s: seconds from the clip's start at which the
+    primary sound begins anew. timings_s: seconds by stage.
     """
 
     clip: ClipRead
@@ -160,6 +161,7 @@ class GenerationResult:
     control_part: tuple[float, float] = (0.0, 1.0)
     control: ControlName = "energy"
     loops: bool = False
+    cuts_s: tuple[Fraction, ...] = ()
     timings_s: Mapping[str, float] = field(default_factory=dict)
     sampler: str = "ddim"
 

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from rewas_engine.content_cache import ContentCache
 from rewas_engine.energy import LOUDEST_NATS, EnergyCurve, FloatArray
-from rewas_engine.media.video import read_frames
+from rewas_engine.media.passing_pictures import PassingPictures, Pictures
+from rewas_engine.media.video import picture_count, pictures
 from rewas_engine.memory import within_memory
 from rewas_engine.models.motionformer import SEGMENTS_AT_ONCE
 from rewas_engine.picture_time import RELEASED_CONTROL_FRAMES, RELEASED_FRAMES, at_true_centres, released_control
@@ -47,8 +48,12 @@ class Sight:
 
     def read(self, clip: ClipRead, cancel: CancelSignal | None) -> NDArray[np.uint8]:
         """Pictures of a clip as the video encoder wants them: brightness [T, H, W] or colours [T, H, W, 3]."""
+        return self.passing(clip, cancel)[:]
+
+    def passing(self, clip: ClipRead, cancel: CancelSignal | None) -> PassingPictures:
+        """The same, read as they are asked for; what reading raises is raised then."""
         rate, width, height = self.format
-        return read_frames(
+        shown = pictures(
             clip.path,
             start_s=clip.start_s,
             duration_s=clip.duration_s,
@@ -59,18 +64,15 @@ class Sight:
             short_side=self._picture.get("short_side"),
             cancel=cancel,
         )
+        return PassingPictures(shown, picture_count(clip.duration_s, rate))
 
     @torch.inference_mode()
-    def curve(self, frames: NDArray[np.uint8], on_window: OnWindow | None = None) -> EnergyCurve:
+    def curve(self, frames: Pictures, on_window: OnWindow | None = None) -> EnergyCurve:
         """Energy of pictures of any number; brightness [T, H, W] is shown as grey to an encoder of colours.
 
-        Pictures that were seen before are not looked at again. Raises MemoryShortage.
+        Windows of pictures that were seen before are not looked at again. Raises MemoryShortage.
         """
-        values, rate_hz = self._cache.of("energy of pictures", frames, lambda: self._values(frames, on_window))
-        return EnergyCurve(values.copy(), rate_hz, "picture")
-
-    def _values(self, frames: NDArray[np.uint8], on_window: OnWindow | None) -> tuple[FloatArray, Fraction]:
-        if self._in_colours and frames.ndim == 3:
+        if self._in_colours and isinstance(frames, np.ndarray) and frames.ndim == 3:
             frames = np.broadcast_to(frames[..., None], (*frames.shape, 3))
         rate = self.format[0]
         if self._picture.get("token_times") == "released":
@@ -80,9 +82,9 @@ class Sight:
             curve = EnergyCurve(self._at_true_times(frames, on_window), rate, "picture")
             if "smoothing_frames" in self._picture:
                 curve = curve.smoothed(int(self._picture["smoothing_frames"]))
-        return curve.values.clip(self._silence_nats, LOUDEST_NATS), curve.rate_hz
+        return EnergyCurve(curve.values.clip(self._silence_nats, LOUDEST_NATS), curve.rate_hz, "picture")
 
-    def _at_true_times(self, frames: NDArray[np.uint8], on_window: OnWindow | None) -> FloatArray:
+    def _at_true_times(self, frames: Pictures, on_window: OnWindow | None) -> FloatArray:
         """Energies [T], one for each frame."""
         window = min(len(frames), int(self._picture["window_frames"]))
         starts = window_starts(len(frames), window, int(self._picture["overlap_frames"]))
@@ -91,7 +93,7 @@ class Sight:
             parts.append(self._of_window(frames[start : start + window]))
             if on_window is not None:
                 on_window(number, len(starts))
-        return blend(torch.stack(parts), starts, len(frames), dim=0).cpu().numpy().clip(max=LOUDEST_NATS)
+        return blend(parts, starts, len(frames), dim=0).cpu().numpy().clip(max=LOUDEST_NATS)
 
     def _of_window(self, frames: NDArray[np.uint8]) -> torch.Tensor:
         energies = self._of_tokens(frames)
@@ -101,7 +103,7 @@ class Sight:
         times = encoder.token_times_frames(len(frames)).numpy()
         return torch.from_numpy(at_true_centres(energies.cpu().numpy(), times, len(frames)))
 
-    def _as_released(self, frames: NDArray[np.uint8], on_window: OnWindow | None) -> tuple[FloatArray, int]:
+    def _as_released(self, frames: Pictures, on_window: OnWindow | None) -> tuple[FloatArray, int]:
         """Energies at the mel frame rate, and how many there are for each frame.
 
         A window of five seconds of picture is laid over 5.12 seconds; what is shorter is repeated, as the release does.
@@ -117,7 +119,7 @@ class Sight:
             if on_window is not None:
                 on_window(number, len(starts))
         total = times * max(len(frames), window)
-        values = blend(torch.stack(parts), [times * start for start in starts], total, dim=0).numpy()
+        values = blend(parts, [times * start for start in starts], total, dim=0).numpy()
         return values[: times * len(frames)].clip(max=LOUDEST_NATS), times
 
     @torch.inference_mode()
@@ -137,5 +139,9 @@ class Sight:
         )
 
     def _of_tokens(self, frames: NDArray[np.uint8]) -> torch.Tensor:
-        energies: torch.Tensor = self._components["phi"](self.tokens(frames)[None])[0].float()
-        return energies
+        def energies() -> torch.Tensor:
+            seen: torch.Tensor = self._components["phi"](self.tokens(frames)[None])[0].float()
+            return seen
+
+        of_tokens: torch.Tensor = self._cache.of("energy of pictures", frames, energies)
+        return of_tokens

@@ -26,6 +26,8 @@ from rewas_engine.schedules import schedule_for
 from rewas_engine.windows import blend, circle_starts, cut, join, window_starts
 
 _LESS = "Choose a shorter clip, run it with less memory (--low-memory), or close other programs."
+OnWindow = Callable[[int, int], object]
+"""Called with finished and total windows."""
 
 
 @dataclass(frozen=True)
@@ -166,12 +168,64 @@ class SoundMaker:
         # Drawn on the CPU: one seed is one noise on every device.
         generator = torch.Generator().manual_seed(seed)
         noise = torch.randn((*self._latent_shape(total),), generator=generator)
-        prompts = self._embedded([prompt])
-        prompts = prompts.expand(len(starts), *prompts.shape[1:])
+        prompts = self._prompts_of_windows(prompt, len(starts))
         latents = self._sampled(prompts, hints, starts, noise, generator, settings, on_step, passes_at_once, known)
-        parts = cut(latents, [start // window.patch for start in starts], window.frames // window.patch, dim=1)
-        decoded = torch.cat([self._backbone.decoded(part[None]) for part in parts])
-        return blend(decoded, starts, total, dim=0).clamp(min=self._front_end.config.silence_nats)
+        return self._heard(latents, starts, total)
+
+    @torch.inference_mode()
+    def apart(
+        self,
+        prompt: str,
+        shots: Sequence[Controls],
+        seeds: Sequence[int],
+        settings: SamplingSettings,
+        on_step: Callable[[int], object] | None = None,
+    ) -> list[torch.Tensor]:
+        """Log-mels [T, bins] of sounds of any lengths that have nothing to do with each other, made together.
+
+        shots: what each follows; T is at least as much, and at least one window. seeds: of each. Raises MemoryShortage.
+        """
+
+        def made(passes_at_once: int) -> list[torch.Tensor]:
+            return self._apart(prompt, shots, seeds, settings, on_step, passes_at_once)
+
+        return within_memory(made, self._passes_at_once, "sampling", _LESS)
+
+    def _apart(
+        self,
+        prompt: str,
+        shots: Sequence[Controls],
+        seeds: Sequence[int],
+        settings: SamplingSettings,
+        on_step: Callable[[int], object] | None,
+        passes_at_once: int,
+    ) -> list[torch.Tensor]:
+        window, silence_nats = self._window, self._front_end.config.silence_nats
+        totals = [max(window.frames, window.whole(shot.frames)) for shot in shots]
+        padded = [shot.padded(total, silence_nats) for shot, total in zip(shots, totals, strict=True)]
+        starts = [window.starts(total) for total in totals]
+        hints = self._hints(
+            [one.part(start, window.frames) for one, own in zip(padded, starts, strict=True) for start in own]
+        )
+        drawn = [
+            torch.randn(self._latent_shape(total), generator=torch.Generator().manual_seed(seed))
+            for total, seed in zip(totals, seeds, strict=True)
+        ]
+        offsets = [sum(totals[:number]) for number in range(len(totals))]
+        # They stand side by side, and no window reaches over from one into the next.
+        places = [offset + start for offset, own in zip(offsets, starts, strict=True) for start in own]
+        prompts = self._prompts_of_windows(prompt, len(places))
+        generator = torch.Generator().manual_seed(seeds[0])
+        noise = torch.cat(drawn, dim=1)
+        latents = self._sampled(prompts, hints, places, noise, generator, settings, on_step, passes_at_once)
+        parts = latents.split([total // window.patch for total in totals], dim=1)
+        return [self._heard(part, own, total) for part, own, total in zip(parts, starts, totals, strict=True)]
+
+    def _heard(self, latents: torch.Tensor, starts: Sequence[int], total: int) -> torch.Tensor:
+        """Log-mel [total, bins] of latents [C, T', F], decoded window by window."""
+        patch, width = self._window.patch, self._window.frames // self._window.patch
+        parts = (self._backbone.decoded(cut(latents, [start // patch], width, dim=1))[0] for start in starts)
+        return blend(parts, starts, total, dim=0).clamp(min=self._front_end.config.silence_nats)
 
     @torch.inference_mode()
     def log_mels(
@@ -264,6 +318,10 @@ class SoundMaker:
         # One by one: a codec takes more memory than what it makes.
         return torch.cat([self._backbone.hints(ControlBatch.of([one], self._device)).float() for one in windows])
 
+    def _prompts_of_windows(self, prompt: str, count: int) -> torch.Tensor:
+        embedded = self._embedded([prompt])
+        return embedded.expand(count, *embedded.shape[1:])
+
     def _embedded(self, prompts: Sequence[str]) -> torch.Tensor:
         embedded: torch.Tensor = self._cache.of("words", list(prompts), lambda: self._backbone.embedded(prompts))
         return embedded
@@ -327,39 +385,56 @@ class SoundMaker:
         window, silence_nats = self._window, self._front_end.config.silence_nats
         missing = total - len(earlier.log_mel)
         whole = nn.functional.pad(earlier.log_mel.to(self._device), (0, 0, 0, missing), value=silence_nats)
-        parts = torch.cat([self._backbone.encoded(part[None]) for part in cut(whole, starts, window.frames, dim=0)])
+        parts = (self._backbone.encoded(cut(whole, [start], window.frames, dim=0))[0] for start in starts)
         latents = blend(parts, [start // window.patch for start in starts], total // window.patch, dim=1)
         kept = np.pad(earlier.kept, (0, missing)).reshape(-1, window.patch).all(axis=1)
         return Known(latents, torch.from_numpy(kept).to(self._device), earlier.renoised)
 
     @torch.inference_mode()
-    def loop(self, log_mel: torch.Tensor, samples: int) -> NDArray[np.float32]:
+    def loop(self, log_mel: torch.Tensor, samples: int, on_window: OnWindow | None = None) -> NDArray[np.float32]:
         """Waveform [samples] of a circular log-mel [T, bins], whose last sample goes on with its first.
 
         samples: at most T mel frames' and at least half of them. What is too much is folded over the beginning with
-        equal power.
+        equal power. on_window: as for `waveform`.
         """
         hop = self._front_end.config.hop_samples
         # A vocoder sees some frames to each side; what lies beyond the ends of a circle is its other end.
         margin = min(self._window.overlap_frames, len(log_mel))
         turned = torch.cat([log_mel[len(log_mel) - margin :], log_mel, log_mel[:margin]])
-        whole = self.waveform(turned, len(turned) * hop)[margin * hop : (margin + len(log_mel)) * hop]
+        whole = self.waveform(turned, len(turned) * hop, on_window)[margin * hop : (margin + len(log_mel)) * hop]
         made, rest = whole[:samples].copy(), whole[samples:]
         angle = (np.arange(rest.size, dtype=np.float32) + 0.5) / max(1, rest.size) * np.pi / 2
         made[: rest.size] = rest * np.cos(angle) + made[: rest.size] * np.sin(angle)
         return within_full_scale(made)
 
+    def waveform(self, log_mel: torch.Tensor, samples: int, on_window: OnWindow | None = None) -> NDArray[np.float32]:
+        """Waveform [samples] of a log-mel [T, bins], at the pack's rate, within ±1.
+
+        on_window: called with finished and total windows; what it raises ends the work.
+        """
+        return within_full_scale(self.unlimited_waveform(log_mel, samples, on_window))
+
     @torch.inference_mode()
-    def waveform(self, log_mel: torch.Tensor, samples: int) -> NDArray[np.float32]:
-        """Waveform [samples] of a log-mel [T, bins], at the pack's rate, within ±1. Raises MemoryShortage."""
+    def unlimited_waveform(
+        self, log_mel: torch.Tensor, samples: int, on_window: OnWindow | None = None
+    ) -> NDArray[np.float32]:
+        """The same, however far it goes beyond ±1. Raises MemoryShortage."""
         hop, window = self._front_end.config.hop_samples, self._window.frames
         starts = self._window.starts(len(log_mel))
 
-        def made(count: int) -> torch.Tensor:
-            # A vocoder may add some samples of its own at the end of a window.
-            windows = (log_mel[None, start : start + window] for start in starts)
-            return torch.cat([self._backbone.waveforms(one)[:, : window * hop] for one in windows])
+        def made(count: int) -> NDArray[np.float32]:
+            numbered = enumerate(starts, start=1)
+            parts = (self._vocoded(log_mel, start, number, len(starts), on_window) for number, start in numbered)
+            whole = join(parts, [start * hop for start in starts], window * hop, len(log_mel) * hop)
+            return whole[:samples].numpy()
 
-        parts = within_memory(made, 1, "making the waveform", _LESS)
-        whole = join(parts, [start * hop for start in starts], len(log_mel) * hop)
-        return within_full_scale(whole[:samples].float().cpu().numpy())
+        return within_memory(made, 1, "making the waveform", _LESS)
+
+    def _vocoded(
+        self, log_mel: torch.Tensor, start: int, number: int, windows: int, on_window: OnWindow | None
+    ) -> torch.Tensor:
+        """Waveform of one window. A vocoder may add some samples of its own at its end."""
+        made = self._backbone.waveforms(log_mel[None, start : start + self._window.frames])[0]
+        if on_window is not None:
+            on_window(number, windows)
+        return made.float()

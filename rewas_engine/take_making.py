@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
@@ -21,7 +21,8 @@ from rewas_engine.mel import AudioFrontEnd, normalised
 from rewas_engine.results import PRIMARY, LayerReport, PackInfo, Stem, Take
 from rewas_engine.revision import Revision
 from rewas_engine.sampling import steps_run
-from rewas_engine.synthesis import Earlier, SamplingSettings, SoundMaker
+from rewas_engine.shot_sounds import Shots
+from rewas_engine.synthesis import Earlier, OnWindow, SamplingSettings, SoundMaker
 from rewas_engine.takes import best_first, take_faults, take_score
 
 
@@ -31,7 +32,7 @@ class WantedSound:
 
     requested: the energy that they are held against. controls: what steers them. rate_hz: of their stems. revision,
     earlier: the sound that is made again, as it was given and as the pack hears it. loops: the end goes on with the
-    beginning.
+    beginning. shots: where each is to have a sound of its own.
     """
 
     prompt: str
@@ -43,6 +44,7 @@ class WantedSound:
     revision: Revision | None = None
     earlier: Earlier | None = None
     loops: bool = False
+    shots: Shots | None = None
 
     @property
     def steps(self) -> int:
@@ -101,30 +103,50 @@ class TakeMaker:
     def _take(self, wanted: WantedSound, seed: int, clock: Clock, part: int, parts: int) -> Take:
         """One take. part, parts: its place among all."""
         with clock.stage("sample", part, parts):
-            log_mel = self.sound.log_mel(
-                wanted.prompt,
-                wanted.controls,
-                seed,
-                wanted.settings,
-                lambda finished: clock.tick("sample", finished, wanted.steps, part, parts),
-                earlier=wanted.earlier,
-                circular=wanted.loops,
+            log_mels = self._log_mels(
+                wanted, seed, lambda finished: clock.tick("sample", finished, wanted.steps, part, parts)
             )
         with clock.stage("vocode", part, parts):
-            waveform, stem = self._sounding(wanted, log_mel)
+            # Judging counts as one window more.
+            waveform, stem = self._sounding(
+                wanted, log_mels, lambda done, windows: clock.tick("vocode", done, windows + 1, part, parts)
+            )
             take = self._judged(wanted, seed, waveform, stem)
             clock.tick("vocode", 1, 1, part, parts)
         return take
 
-    def _sounding(self, wanted: WantedSound, log_mel: torch.Tensor) -> tuple[FloatArray, Stem]:
-        """The waveform [samples] of a log-mel at the pack's rate, and its stem at the one that is wanted."""
+    def _log_mels(self, wanted: WantedSound, seed: int, on_step: Callable[[int], object]) -> list[torch.Tensor]:
+        """Log-mels [T, bins]: one, or one for each shot that is to have a sound of its own."""
+        if wanted.shots is not None:
+            shots = wanted.shots
+            controls, seeds = shots.controls(wanted.controls), shots.seeds(seed)
+            return self.sound.apart(wanted.prompt, controls, seeds, wanted.settings, on_step)
+        return [
+            self.sound.log_mel(
+                wanted.prompt,
+                wanted.controls,
+                seed,
+                wanted.settings,
+                on_step,
+                earlier=wanted.earlier,
+                circular=wanted.loops,
+            )
+        ]
+
+    def _sounding(
+        self, wanted: WantedSound, log_mels: Sequence[torch.Tensor], on_window: OnWindow
+    ) -> tuple[FloatArray, Stem]:
+        """The waveform [samples] of log-mels at the pack's rate, and its stem at the one that is wanted."""
         own_hz, rate_hz, revision = self.pack.sample_rate_hz, wanted.rate_hz, wanted.revision
         own_samples, samples = (sample_count(wanted.duration_s, hz) for hz in (own_hz, rate_hz))
         if wanted.loops:
-            waveform = self.sound.loop(log_mel, own_samples)
+            waveform = self.sound.loop(log_mels[0], own_samples, on_window)
             changed = resampled_loop(waveform[None], samples)
         else:
-            waveform = self.sound.waveform(log_mel, own_samples)
+            if wanted.shots is not None:
+                waveform = wanted.shots.waveform(self.sound, log_mels, own_samples, self.front_end.config, on_window)
+            else:
+                waveform = self.sound.waveform(log_mels[0], own_samples, on_window)
             changed = resampled(waveform[None], own_hz, rate_hz, samples)
         if "energy" in wanted.controls.names:
             gaps = silent_gaps(wanted.requested, self.front_end.config.silence_nats)

@@ -38,7 +38,8 @@ class ClipSettings:
     negative_prompt: what should not be heard. control_from, control_until: from where to where in the sampling the
     energy steers, 0 being its noise and 1 its end. control: what of the energy steers, one of CONTROLS. loop: whether
     the end goes on with the beginning. layers: more sounds beside the primary one. gain_db: of that one's stem, -60 to
-    24. mix: whether the sum of all stems is delivered too. sampler: one of SAMPLERS.
+    24. mix: whether the sum of all stems is delivered too. sampler: one of SAMPLERS. new_sound_at_cuts: whether the
+    primary sound begins anew at every cut that is found in the picture.
 
     Raises ProblemError (SETTINGS) for a value of the wrong type or out of bounds.
     """
@@ -60,6 +61,7 @@ class ClipSettings:
     gain_db: float | None = None
     mix: bool | None = None
     sampler: str | None = None
+    new_sound_at_cuts: bool | None = None
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -71,6 +73,12 @@ class ClipSettings:
             raise ProblemError(
                 f"The energy of the clip is to steer from {begin:g} to {end:g} of the sampling.",
                 "Give a control_from below control_until.",
+                ProblemKind.SETTINGS,
+            )
+        if self.loop and self.new_sound_at_cuts:
+            raise ProblemError(
+                "The sound of the clip is to begin anew at cuts, and to loop.",
+                "Ask for one of the two.",
                 ProblemKind.SETTINGS,
             )
 
@@ -167,7 +175,7 @@ def _checked(name: str, value: object, owner: str) -> Any:
         return checked_layers(value) or None
     if name == "gain_db":
         return checked_gain_db(value, _within_a_sentence(owner))
-    if name in ("loop", "mix"):
+    if name in ("loop", "mix", "new_sound_at_cuts"):
         if isinstance(value, bool):
             return value
         raise _out_of_bounds(name, value, owner, "Give true or false.")

@@ -79,6 +79,8 @@ def plot_energy(report: Mapping[str, Any], path: Path) -> None:
     for event in report.get("events", ()):
         axis.axvline(event["time_s"], color=_INK, linewidth=0.8, linestyle=":")
         axis.annotate(str(event["number"]), (event["time_s"], event["peak"]), (3, 3), textcoords="offset points")
+    for number, cut_s in enumerate(report.get("cuts_s", ())):
+        axis.axvline(cut_s, color=_PRODUCED, linewidth=1.2, linestyle="--", label=None if number else "cuts")
     verdict = ""
     if "against" in report:
         other = report["against"]

@@ -29,6 +29,7 @@ def sound_report(result: rewas_pb2.SoundResult, media: Path, stem_paths: StemPat
             "requested": list(result.requested.values),
             "produced": list(produced),
         },
+        "cuts_s": [_number(cut) for cut in result.cuts_s],
         "timings_s": dict(result.timings_s),
     }
 
@@ -92,6 +93,8 @@ def sound_lines(report: Report) -> list[str]:
         f"{clip['name']}, {clip['start_s']:g} s to {clip['start_s'] + clip['duration_s']:g} s: “{report['prompt']}”, "
         f"made with {pack['name']} {pack['version']} ({pack['licence']})"
     ]
+    if report["cuts_s"]:
+        lines.append(f"  begins anew at {', '.join(f'{cut_s:.2f} s' for cut_s in report['cuts_s'])}")
     for number, take in enumerate(report["takes"], start=1):
         match = take["energy_correlation"]
         followed = f"follows the energy with correlation {match:.2f}" if match is not None else "energy is constant"

@@ -9,14 +9,15 @@ from fractions import Fraction
 from pathlib import Path
 
 from rewas_api.clip_settings import ClipSettings
+from rewas_api.errors import ProblemError, ProblemKind
 from rewas_api.v1 import rewas_pb2
-from rewas_engine import Cancelled, EnergyCurve, GenerationResult, Layer, Revision, Stem, Take, VideoClip
+from rewas_engine import Cancelled, EnergyCurve, GenerationResult, Layer, Revision, Stem, Take, VideoClip, find_cuts
 from rewas_engine.results import MIX, CancelSignal
 from rewas_server.delivery import Provenance, StemFolder, WrittenStem, safe_file_name
 from rewas_server.stem_tracks import PlacedStem, add_stem_tracks, timecode_samples
 from rewas_server.tasks import RisingProgress, WorkContext, clips_to_sound, media_of, settings_for, video_clip
 from rewas_server.timeline import clip_source, parse_clip, parse_timeline
-from rewas_server.translation import clip_message, curve_from, curve_message, fraction, pack_message
+from rewas_server.translation import clip_message, curve_from, curve_message, fraction, pack_message, rational
 
 DEFAULT_SAMPLE_RATE_HZ = 48000
 _LONGEST_CLIP_NAME_BYTES = 80
@@ -37,6 +38,7 @@ class _Assignment:
     file_name: str
     time_reference_samples: int
     revision: Revision | None = None
+    cuts_s: tuple[Fraction, ...] = ()
 
 
 def make_sound(
@@ -48,6 +50,7 @@ def make_sound(
     clip = video_clip(work.clip_otio_json, work.uploaded_media, context)
     revision = _revision(work, context) if work.HasField("revision") else None
     if revision is not None:
+        _check_rate(settings_for(otio_clip, work.settings), revision, clip)
         settings = replace(settings, sample_rate_hz=revision.stem.sample_rate_hz)
     assert settings.sample_rate_hz is not None
     assignment = _Assignment(
@@ -57,9 +60,22 @@ def make_sound(
         file_name=_file_name(clip),
         time_reference_samples=_rounded(clip_source(otio_clip).timecode_s * settings.sample_rate_hz),
         revision=revision,
+        cuts_s=tuple(fraction(cut, "cuts_s") for cut in work.cuts_s),
     )
     with StemFolder(context.output_dir) as folder:
         return _make_takes(assignment, context, folder, progress, (0.0, 1.0), cancel)[0]
+
+
+def _check_rate(asked: ClipSettings, revision: Revision, clip: VideoClip) -> None:
+    """Raises ProblemError (SETTINGS) where a part is asked for at another rate than the sound's own."""
+    own_hz = revision.stem.sample_rate_hz
+    if asked.sample_rate_hz not in (None, own_hz):
+        raise ProblemError(
+            f'The sound of the clip "{clip.name}" has {own_hz} Hz and is to be made again in part at '
+            f"{asked.sample_rate_hz} Hz.",
+            "Leave the rate out: what stays is not resampled.",
+            ProblemKind.SETTINGS,
+        )
 
 
 def _revision(work: rewas_pb2.SoundWork, context: WorkContext) -> Revision:
@@ -175,6 +191,9 @@ def _make_takes(
     delivery_begin = end - (end - begin) * _DELIVERY_PART
     model = context.engine(settings.pack or context.default_pack)
     with media_of(assignment.clip):
+        cuts_s = assignment.cuts_s
+        if settings.new_sound_at_cuts and not cuts_s:
+            cuts_s = find_cuts(assignment.clip, on_progress=progress.part(begin, begin), cancel=cancel)
         made = model.generate(
             assignment.clip,
             prompt=settings.prompt,
@@ -192,6 +211,7 @@ def _make_takes(
             negative_prompt=settings.negative_prompt,
             control="onsets" if settings.control == "onsets" else "energy",
             loop=bool(settings.loop),
+            cuts=cuts_s,
             revision=assignment.revision,
             gain_db=settings.gain_db or 0.0,
             layers=_layers(settings),
@@ -203,18 +223,19 @@ def _make_takes(
     delivered: list[_DeliveredStem] = []
     takes = []
     for number, take in enumerate(made.takes, start=1):
-        if cancel.is_set():
-            raise Cancelled
         progress.report("deliver", number - 1, len(made.takes), delivery_begin)
-        stems = _write_take(assignment, made, number, take, folder)
+        stems = _write_take(assignment, made, number, take, folder, cancel)
         delivered += stems
         takes.append(_take_message(take, stems))
     progress.report("deliver", len(made.takes), len(made.takes), end)
+    if cancel.is_set():
+        raise Cancelled
     result = rewas_pb2.SoundResult(
         clip=clip_message(made.clip),
         pack=pack_message(made.pack),
         takes=takes,
         requested=curve_message(made.requested),
+        cuts_s=[rational(cut_s) for cut_s in made.cuts_s],
         timings_s={**made.timings_s, "deliver": time.monotonic() - delivery_began_s},
         settings=replace(
             settings,
@@ -230,7 +251,12 @@ def _make_takes(
 
 
 def _write_take(
-    assignment: _Assignment, made: GenerationResult, number: int, take: Take, folder: StemFolder
+    assignment: _Assignment,
+    made: GenerationResult,
+    number: int,
+    take: Take,
+    folder: StemFolder,
+    cancel: CancelSignal,
 ) -> list[_DeliveredStem]:
     words = {layer.name: layer.prompt for layer in assignment.settings.layers or ()}
     stems = dict(take.stems)
@@ -239,6 +265,8 @@ def _write_take(
         words[MIX] = "; ".join([made.prompt, *words.values()])
     delivered = []
     for role, stem in stems.items():
+        if cancel.is_set():
+            raise Cancelled
         provenance = Provenance(
             prompt=words.get(role, made.prompt),
             seed=take.layers[role].seed if role in take.layers else take.seed,

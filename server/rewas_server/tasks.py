@@ -7,6 +7,8 @@ import re
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
+from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,9 +17,10 @@ import opentimelineio as otio
 from rewas_api.clip_settings import ClipSettings
 from rewas_api.errors import ProblemError, ProblemKind
 from rewas_api.v1 import rewas_pb2
-from rewas_engine import Cancelled, ClipRead, EngineError, MediaError, PackInfo, Progress, VideoClip
+from rewas_engine import Cancelled, ClipRead, EngineError, MediaError, PackInfo, Progress, VideoClip, find_cuts
 from rewas_engine.clip_reading import read_clip, read_sounding_clip
 from rewas_engine.results import CancelSignal
+from rewas_engine.shots import SHORTEST_SHOT_S
 from rewas_server.timeline import (
     PromptedClip,
     clip_label,
@@ -35,6 +38,7 @@ from rewas_server.translation import (
     fraction,
     pack_message,
     problem_from,
+    rational,
 )
 
 if TYPE_CHECKING:
@@ -96,6 +100,7 @@ def check_request(request: rewas_pb2.SubmitJobRequest, packs: Collection[str]) -
             curve_from(request.sound.energy)
         if request.sound.HasField("revision"):
             _check_revision(request.sound.revision, clip_label(clip))
+        _check_cuts(request.sound, clip_label(clip))
     elif kind == "timeline":
         with settings_of("The timeline's defaults"):
             defaults = ClipSettings.from_proto(request.timeline.defaults)
@@ -257,6 +262,24 @@ def _check_revision(revision: rewas_pb2.Revision, label: str) -> None:
         )
 
 
+def _check_cuts(work: rewas_pb2.SoundWork, label: str) -> None:
+    """Raises ProblemError (SETTINGS) for cuts that are out of order, and for what cannot be had beside them."""
+    cuts_s = [Fraction(0), *(fraction(cut, "cuts_s") for cut in work.cuts_s)]
+    for earlier_s, later_s in pairwise(cuts_s):
+        if later_s - earlier_s < SHORTEST_SHOT_S:
+            raise ProblemError(
+                f"{label} has cuts at {float(earlier_s):g} s and {float(later_s):g} s.",
+                f"Give them in order, at least {float(SHORTEST_SHOT_S):g} s apart and after the clip's start.",
+                ProblemKind.SETTINGS,
+            )
+    anew = bool(work.cuts_s) or work.settings.new_sound_at_cuts
+    other = "to loop" if work.settings.loop else "made again in part" if work.HasField("revision") else None
+    if anew and other:
+        raise ProblemError(
+            f"{label} is to have a new sound at cuts, and {other}.", "Ask for one of the two.", ProblemKind.SETTINGS
+        )
+
+
 def _check_pack(pack: str, packs: Collection[str]) -> None:
     if pack and pack not in packs:
         raise ProblemError(
@@ -277,8 +300,10 @@ def _measure_energy(
         curve = measure(clip, on_progress=progress.part(0, 1), cancel=cancel)
         # What performs an energy may be sound alone.
         read = read_sounding_clip(clip)[0] if from_audio else read_clip(clip)
+        cuts_s = find_cuts(clip, on_progress=progress.part(1, 1), cancel=cancel) if work.find_cuts else ()
     progress.finish_stage()
     return rewas_pb2.EnergyResult(
+        cuts_s=[rational(cut_s) for cut_s in cuts_s],
         clip=clip_message(read),
         energy=curve_message(curve),
         pack=pack_message(model.pack),

@@ -51,6 +51,7 @@ settings = st.builds(
     gain_db=st.none() | st.floats(-60, 24),
     mix=st.none() | st.booleans(),
     sampler=st.none() | st.sampled_from(SAMPLERS),
+    new_sound_at_cuts=st.none() | st.just(False),
 )
 
 
@@ -113,6 +114,7 @@ def test_a_clip_without_ours_has_no_settings() -> None:
         ("control", "smell"),
         ("loop", "yes"),
         ("mix", 1),
+        ("new_sound_at_cuts", "new-sound"),
         ("gain_db", float("inf")),
         ("layers", "wind"),
         ("layers", [3]),

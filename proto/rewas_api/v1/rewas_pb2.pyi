@@ -176,7 +176,7 @@ class SubmitJobRequest(_message.Message):
     def __init__(self, idempotency_key: _Optional[str] = ..., energy: _Optional[_Union[EnergyWork, _Mapping]] = ..., conflict: _Optional[_Union[ConflictWork, _Mapping]] = ..., sound: _Optional[_Union[SoundWork, _Mapping]] = ..., timeline: _Optional[_Union[TimelineWork, _Mapping]] = ...) -> None: ...
 
 class EnergyWork(_message.Message):
-    __slots__ = ("clip_otio_json", "source", "uploaded_media", "pack")
+    __slots__ = ("clip_otio_json", "source", "uploaded_media", "pack", "find_cuts")
     class UploadedMediaEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -188,11 +188,13 @@ class EnergyWork(_message.Message):
     SOURCE_FIELD_NUMBER: _ClassVar[int]
     UPLOADED_MEDIA_FIELD_NUMBER: _ClassVar[int]
     PACK_FIELD_NUMBER: _ClassVar[int]
+    FIND_CUTS_FIELD_NUMBER: _ClassVar[int]
     clip_otio_json: str
     source: EnergySource
     uploaded_media: _containers.ScalarMap[str, str]
     pack: str
-    def __init__(self, clip_otio_json: _Optional[str] = ..., source: _Optional[_Union[EnergySource, str]] = ..., uploaded_media: _Optional[_Mapping[str, str]] = ..., pack: _Optional[str] = ...) -> None: ...
+    find_cuts: bool
+    def __init__(self, clip_otio_json: _Optional[str] = ..., source: _Optional[_Union[EnergySource, str]] = ..., uploaded_media: _Optional[_Mapping[str, str]] = ..., pack: _Optional[str] = ..., find_cuts: bool = ...) -> None: ...
 
 class ConflictWork(_message.Message):
     __slots__ = ("clip_otio_json", "prompt", "uploaded_media", "pack")
@@ -214,7 +216,7 @@ class ConflictWork(_message.Message):
     def __init__(self, clip_otio_json: _Optional[str] = ..., prompt: _Optional[str] = ..., uploaded_media: _Optional[_Mapping[str, str]] = ..., pack: _Optional[str] = ...) -> None: ...
 
 class SoundWork(_message.Message):
-    __slots__ = ("clip_otio_json", "settings", "energy", "uploaded_media", "revision")
+    __slots__ = ("clip_otio_json", "settings", "energy", "uploaded_media", "revision", "cuts_s")
     class UploadedMediaEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -227,12 +229,14 @@ class SoundWork(_message.Message):
     ENERGY_FIELD_NUMBER: _ClassVar[int]
     UPLOADED_MEDIA_FIELD_NUMBER: _ClassVar[int]
     REVISION_FIELD_NUMBER: _ClassVar[int]
+    CUTS_S_FIELD_NUMBER: _ClassVar[int]
     clip_otio_json: str
     settings: SoundSettings
     energy: EnergyCurve
     uploaded_media: _containers.ScalarMap[str, str]
     revision: Revision
-    def __init__(self, clip_otio_json: _Optional[str] = ..., settings: _Optional[_Union[SoundSettings, _Mapping]] = ..., energy: _Optional[_Union[EnergyCurve, _Mapping]] = ..., uploaded_media: _Optional[_Mapping[str, str]] = ..., revision: _Optional[_Union[Revision, _Mapping]] = ...) -> None: ...
+    cuts_s: _containers.RepeatedCompositeFieldContainer[Rational]
+    def __init__(self, clip_otio_json: _Optional[str] = ..., settings: _Optional[_Union[SoundSettings, _Mapping]] = ..., energy: _Optional[_Union[EnergyCurve, _Mapping]] = ..., uploaded_media: _Optional[_Mapping[str, str]] = ..., revision: _Optional[_Union[Revision, _Mapping]] = ..., cuts_s: _Optional[_Iterable[_Union[Rational, _Mapping]]] = ...) -> None: ...
 
 class TimelineWork(_message.Message):
     __slots__ = ("timeline_otio_json", "defaults", "uploaded_media")
@@ -252,7 +256,7 @@ class TimelineWork(_message.Message):
     def __init__(self, timeline_otio_json: _Optional[str] = ..., defaults: _Optional[_Union[SoundSettings, _Mapping]] = ..., uploaded_media: _Optional[_Mapping[str, str]] = ...) -> None: ...
 
 class SoundSettings(_message.Message):
-    __slots__ = ("prompt", "pack", "seed", "takes", "num_steps", "guidance_scale", "control_strength", "sample_rate_hz", "negative_prompt", "control_from", "control_until", "control", "loop", "layers", "gain_db", "mix", "sampler")
+    __slots__ = ("prompt", "pack", "seed", "takes", "num_steps", "guidance_scale", "control_strength", "sample_rate_hz", "negative_prompt", "control_from", "control_until", "control", "loop", "layers", "gain_db", "mix", "sampler", "new_sound_at_cuts")
     PROMPT_FIELD_NUMBER: _ClassVar[int]
     PACK_FIELD_NUMBER: _ClassVar[int]
     SEED_FIELD_NUMBER: _ClassVar[int]
@@ -270,6 +274,7 @@ class SoundSettings(_message.Message):
     GAIN_DB_FIELD_NUMBER: _ClassVar[int]
     MIX_FIELD_NUMBER: _ClassVar[int]
     SAMPLER_FIELD_NUMBER: _ClassVar[int]
+    NEW_SOUND_AT_CUTS_FIELD_NUMBER: _ClassVar[int]
     prompt: str
     pack: str
     seed: int
@@ -287,7 +292,8 @@ class SoundSettings(_message.Message):
     gain_db: float
     mix: bool
     sampler: str
-    def __init__(self, prompt: _Optional[str] = ..., pack: _Optional[str] = ..., seed: _Optional[int] = ..., takes: _Optional[int] = ..., num_steps: _Optional[int] = ..., guidance_scale: _Optional[float] = ..., control_strength: _Optional[float] = ..., sample_rate_hz: _Optional[int] = ..., negative_prompt: _Optional[str] = ..., control_from: _Optional[float] = ..., control_until: _Optional[float] = ..., control: _Optional[str] = ..., loop: bool = ..., layers: _Optional[_Iterable[_Union[Layer, _Mapping]]] = ..., gain_db: _Optional[float] = ..., mix: bool = ..., sampler: _Optional[str] = ...) -> None: ...
+    new_sound_at_cuts: bool
+    def __init__(self, prompt: _Optional[str] = ..., pack: _Optional[str] = ..., seed: _Optional[int] = ..., takes: _Optional[int] = ..., num_steps: _Optional[int] = ..., guidance_scale: _Optional[float] = ..., control_strength: _Optional[float] = ..., sample_rate_hz: _Optional[int] = ..., negative_prompt: _Optional[str] = ..., control_from: _Optional[float] = ..., control_until: _Optional[float] = ..., control: _Optional[str] = ..., loop: bool = ..., layers: _Optional[_Iterable[_Union[Layer, _Mapping]]] = ..., gain_db: _Optional[float] = ..., mix: bool = ..., sampler: _Optional[str] = ..., new_sound_at_cuts: bool = ...) -> None: ...
 
 class Layer(_message.Message):
     __slots__ = ("name", "prompt", "gain_db", "energy")
@@ -426,7 +432,7 @@ class ClipRead(_message.Message):
     def __init__(self, name: _Optional[str] = ..., path: _Optional[str] = ..., start_s: _Optional[_Union[Rational, _Mapping]] = ..., duration_s: _Optional[_Union[Rational, _Mapping]] = ..., frame_rate: _Optional[_Union[Rational, _Mapping]] = ...) -> None: ...
 
 class EnergyResult(_message.Message):
-    __slots__ = ("clip", "energy", "pack", "timings_s")
+    __slots__ = ("clip", "energy", "pack", "timings_s", "cuts_s")
     class TimingsSEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -438,11 +444,13 @@ class EnergyResult(_message.Message):
     ENERGY_FIELD_NUMBER: _ClassVar[int]
     PACK_FIELD_NUMBER: _ClassVar[int]
     TIMINGS_S_FIELD_NUMBER: _ClassVar[int]
+    CUTS_S_FIELD_NUMBER: _ClassVar[int]
     clip: ClipRead
     energy: EnergyCurve
     pack: Pack
     timings_s: _containers.ScalarMap[str, float]
-    def __init__(self, clip: _Optional[_Union[ClipRead, _Mapping]] = ..., energy: _Optional[_Union[EnergyCurve, _Mapping]] = ..., pack: _Optional[_Union[Pack, _Mapping]] = ..., timings_s: _Optional[_Mapping[str, float]] = ...) -> None: ...
+    cuts_s: _containers.RepeatedCompositeFieldContainer[Rational]
+    def __init__(self, clip: _Optional[_Union[ClipRead, _Mapping]] = ..., energy: _Optional[_Union[EnergyCurve, _Mapping]] = ..., pack: _Optional[_Union[Pack, _Mapping]] = ..., timings_s: _Optional[_Mapping[str, float]] = ..., cuts_s: _Optional[_Iterable[_Union[Rational, _Mapping]]] = ...) -> None: ...
 
 class ConflictResult(_message.Message):
     __slots__ = ("clip", "verdict", "score", "explanation", "pack")
@@ -509,7 +517,7 @@ class Take(_message.Message):
     def __init__(self, seed: _Optional[int] = ..., stems: _Optional[_Iterable[_Union[Stem, _Mapping]]] = ..., energy_mae_nats: _Optional[float] = ..., energy_correlation: _Optional[float] = ..., produced: _Optional[_Union[EnergyCurve, _Mapping]] = ..., text_score: _Optional[float] = ..., score: _Optional[float] = ..., faults: _Optional[_Iterable[str]] = ..., instead_of_seed: _Optional[int] = ..., layers: _Optional[_Iterable[_Union[LayerReport, _Mapping]]] = ...) -> None: ...
 
 class SoundResult(_message.Message):
-    __slots__ = ("clip", "pack", "takes", "requested", "timings_s", "settings")
+    __slots__ = ("clip", "pack", "takes", "requested", "timings_s", "settings", "cuts_s")
     class TimingsSEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -523,13 +531,15 @@ class SoundResult(_message.Message):
     REQUESTED_FIELD_NUMBER: _ClassVar[int]
     TIMINGS_S_FIELD_NUMBER: _ClassVar[int]
     SETTINGS_FIELD_NUMBER: _ClassVar[int]
+    CUTS_S_FIELD_NUMBER: _ClassVar[int]
     clip: ClipRead
     pack: Pack
     takes: _containers.RepeatedCompositeFieldContainer[Take]
     requested: EnergyCurve
     timings_s: _containers.ScalarMap[str, float]
     settings: SoundSettings
-    def __init__(self, clip: _Optional[_Union[ClipRead, _Mapping]] = ..., pack: _Optional[_Union[Pack, _Mapping]] = ..., takes: _Optional[_Iterable[_Union[Take, _Mapping]]] = ..., requested: _Optional[_Union[EnergyCurve, _Mapping]] = ..., timings_s: _Optional[_Mapping[str, float]] = ..., settings: _Optional[_Union[SoundSettings, _Mapping]] = ...) -> None: ...
+    cuts_s: _containers.RepeatedCompositeFieldContainer[Rational]
+    def __init__(self, clip: _Optional[_Union[ClipRead, _Mapping]] = ..., pack: _Optional[_Union[Pack, _Mapping]] = ..., takes: _Optional[_Iterable[_Union[Take, _Mapping]]] = ..., requested: _Optional[_Union[EnergyCurve, _Mapping]] = ..., timings_s: _Optional[_Mapping[str, float]] = ..., settings: _Optional[_Union[SoundSettings, _Mapping]] = ..., cuts_s: _Optional[_Iterable[_Union[Rational, _Mapping]]] = ...) -> None: ...
 
 class TimelineResult(_message.Message):
     __slots__ = ("timeline_otio_json", "clips")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -43,6 +44,7 @@ def energy(
     ] = "video",
     edits: EditOption = None,
     events: Annotated[bool, typer.Option("--events", help="List its events, as they are after the edits.")] = False,
+    cuts: Annotated[bool, typer.Option("--cuts", help="List the cuts that are found in the picture.")] = False,
     against: Annotated[
         Reference | None, typer.Option("--against", help="Compare with the energy of the clip's own sound.")
     ] = None,
@@ -71,13 +73,14 @@ def energy(
         choice = EnergyChoice.parsed(origin, edits)
         media = existing_media(clip)
         with runner_for(server) as runner, progress_bar(media.name) as on_progress:
-            taker = EnergyTaker(runner, ChosenClip(media, start, duration), pack, on_progress, cancel)
+            taker = EnergyTaker(runner, ChosenClip(media, start, duration), pack, on_progress, cancel, cuts)
             taken = taker.taken(choice)
             report = taken.report
             if events:
                 report["events"] = [event_report(event) for event in find_events(taken.curve)]
             if against is not None:
-                report |= _compared(report, taker.taken(EnergyChoice(Origin.AUDIO)).report)
+                heard = replace(taker, find_cuts=False).taken(EnergyChoice(Origin.AUDIO))
+                report |= _compared(report, heard.report)
         lines = _lines(report)
         if output is not None:
             lines.append(f"curve: {write_curve(taken.curve, output.absolute())}")
@@ -126,6 +129,8 @@ def _lines(report: Mapping[str, Any]) -> list[str]:
         lines.append(f"edited: {', '.join(report['edits'])}")
     if "events" in report:
         lines += _event_lines(report["events"])
+    if "cuts_s" in report:
+        lines.append(_cut_line(report["cuts_s"]))
     if "mae" in report:
         correlation = report["correlation"]
         shown = "none, a curve is constant" if correlation is None else f"{correlation:.2f}"
@@ -135,6 +140,12 @@ def _lines(report: Mapping[str, Any]) -> list[str]:
 
 def _origin(source: str) -> str:
     return "given by you" if source == "user" else f"from the {source}"
+
+
+def _cut_line(cuts_s: list[float]) -> str:
+    if not cuts_s:
+        return "no cuts: one shot from end to end"
+    return f"cuts at {', '.join(f'{cut_s:.2f} s' for cut_s in cuts_s)}"
 
 
 def _event_lines(events: list[Mapping[str, Any]]) -> list[str]:

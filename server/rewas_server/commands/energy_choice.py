@@ -122,13 +122,17 @@ class TakenEnergy:
 
 @dataclass(frozen=True)
 class EnergyTaker:
-    """Takes energy for one clip, with the model where that needs one."""
+    """Takes energy for one clip, with the model where that needs one.
+
+    find_cuts: the report then holds the clip's cuts as `cuts_s`, in seconds from its start.
+    """
 
     runner: Runner
     clip: ChosenClip
     pack: str | None
     on_progress: Callable[[WorkProgress], None]
     cancel: threading.Event
+    find_cuts: bool = False
 
     def taken(self, choice: EnergyChoice) -> TakenEnergy:
         """The energy that is asked for, edited. Raises EngineError, ProblemError."""
@@ -140,15 +144,19 @@ class EnergyTaker:
             "source": changed.source,
             "edits": [str(edit) for edit in choice.edits],
         }
+        if self.find_cuts and "cuts_s" not in about:
+            # What is given or comes from another file takes no look at the picture; its cuts do.
+            _, seen = self._measured(self.clip.media, self.clip.otio_json, rewas_pb2.ENERGY_SOURCE_PICTURE, True)
+            report["cuts_s"] = seen["cuts_s"]
         if choice.edits:
             report["unedited"] = curve.values.tolist()
         return TakenEnergy(changed, report)
 
     def _unedited(self, choice: EnergyChoice) -> tuple[EnergyCurve, dict[str, Any]]:
         if choice.origin is Origin.VIDEO:
-            return self._measured(self.clip.media, self.clip.otio_json, rewas_pb2.ENERGY_SOURCE_PICTURE)
+            return self._measured(self.clip.media, self.clip.otio_json, rewas_pb2.ENERGY_SOURCE_PICTURE, self.find_cuts)
         if choice.origin is Origin.AUDIO:
-            return self._measured(self.clip.media, self.clip.otio_json, rewas_pb2.ENERGY_SOURCE_AUDIO)
+            return self._measured(self.clip.media, self.clip.otio_json, rewas_pb2.ENERGY_SOURCE_AUDIO, self.find_cuts)
         read = self.clip.read
         about = {"clip": clip_report(clip_message(read), self.clip.media), "pack": None, "timings_s": {}}
         if choice.origin is Origin.FLAT:
@@ -162,16 +170,22 @@ class EnergyTaker:
         curve, measured = self._measured(choice.path, part.to_json_string(), rewas_pb2.ENERGY_SOURCE_AUDIO)
         return curve.lasting(read.duration_s), measured | {"clip": about["clip"]}
 
-    def _measured(self, media: Path, clip_json: str, source: int) -> tuple[EnergyCurve, dict[str, Any]]:
+    def _measured(
+        self, media: Path, clip_json: str, source: int, find_cuts: bool = False
+    ) -> tuple[EnergyCurve, dict[str, Any]]:
         work = rewas_pb2.EnergyWork(
             clip_otio_json=clip_json,
             source=source,  # type: ignore[arg-type]
             uploaded_media=uploaded_media(self.runner, media, self.cancel),
             pack=self.pack,
+            find_cuts=find_cuts,
         )
         outcome = self.runner.run(work, media.parent, self.on_progress, self.cancel)
         assert isinstance(outcome.result, rewas_pb2.EnergyResult)
-        return curve_from(outcome.result.energy), energy_report(outcome.result, media)
+        report = energy_report(outcome.result, media)
+        if find_cuts:
+            report["cuts_s"] = [cut.numerator / cut.denominator for cut in outcome.result.cuts_s]
+        return curve_from(outcome.result.energy), report
 
 
 def event_report(event: EnergyEvent) -> dict[str, Any]:

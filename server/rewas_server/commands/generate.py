@@ -100,6 +100,14 @@ def generate(
         float | None, typer.Option(help="Of --again: 1 makes it anew, less keeps so much of the old; 1 by default.")
     ] = None,
     loop: Annotated[bool, typer.Option("--loop", help="Make a sound whose end goes on with its beginning.")] = False,
+    cuts: Annotated[
+        str | None,
+        typer.Option(
+            "--cuts",
+            metavar="ignore|new-sound|TIMES",
+            help="Begin a new sound at each cut of the picture (new-sound), or at times as 1.5,4; ignore by default.",
+        ),
+    ] = None,
     sample_rate: Annotated[
         int | None, typer.Option("--sample-rate", metavar="HZ", help="Of the stems: 16000 … 96000; 48000 by default.")
     ] = None,
@@ -113,6 +121,7 @@ def generate(
     """Make sound for a clip: one 24-bit Broadcast WAV for each stem of each take."""
     from rewas_api.clip_settings import ClipSettings
     from rewas_api.v1 import rewas_pb2
+    from rewas_server.commands.cut_choice import CutChoice
     from rewas_server.commands.energy_choice import ChosenClip, EnergyChoice, EnergyTaker
     from rewas_server.commands.layer_choice import LayerChoice
     from rewas_server.commands.made_again import revision_message
@@ -129,6 +138,7 @@ def generate(
             check_plotting(plot)
         choice = EnergyChoice.parsed(energy, edits)
         execution = execution_of(precision, compiled, low_memory, server)
+        at_cuts = CutChoice.parsed(cuts)
         revision = revision_message(again, time_range, degree)
         media = existing_media(clip)
         with settings_of(f'The clip "{media.name}"'):
@@ -151,6 +161,7 @@ def generate(
                 gain_db=beside.gain_db,
                 mix=mix or None,
                 sampler=sampler,
+                new_sound_at_cuts=at_cuts.found or None,
             )
         chosen = ChosenClip(media, start, duration)
         settings_for(parse_clip(chosen.otio_json), settings.to_proto())
@@ -167,6 +178,7 @@ def generate(
                 energy=None if curve is None else curve_message(curve),
                 uploaded_media=uploaded,
                 revision=revision,
+                cuts_s=at_cuts.messages(),
             )
             outcome = runner.run(work, output.absolute(), on_progress, cancel)
         assert isinstance(outcome.result, rewas_pb2.SoundResult)

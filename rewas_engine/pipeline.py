@@ -83,6 +83,7 @@ class ReWaS:
         batch = self.execution.batch
         self.sound = SoundMaker(backbone, self.front_end, window, device, passes_at_once=batch, cache=cache)
         self._sight = Sight(self._components, description.picture, silence_nats, device, cache)
+        self._components.put_away()  # what was loaded only to see that all fits
         self.joint: JointScorer | None = None
         if "joint" in self._components:
             self.joint = JointScorer.of_pack(self._components, self.front_end.config.bins, self.pack.name, device)

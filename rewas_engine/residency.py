@@ -52,6 +52,11 @@ class Components(Mapping[str, Any]):
     def __len__(self) -> int:
         return len(self._roles)
 
+    def put_away(self) -> None:
+        """Where memory is to be saved, let go of every network; it is read again when it is asked for."""
+        if self._low_memory:
+            self._held = {role: held for role, held in self._held.items() if not isinstance(held, nn.Module)}
+
     @property
     def held(self) -> tuple[str, ...]:
         """Roles whose components are in memory."""

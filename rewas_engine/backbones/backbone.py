@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -39,9 +40,9 @@ class Backbone(ABC):
         """Which of `rewas_engine.control.CONTROL_NAMES` the adapter reads."""
 
     @property
-    @abstractmethod
     def held_precision(self) -> torch.dtype:
-        """What the heavy layers of the denoiser are held in."""
+        """What the heavy layers of the denoiser are held in; float32 unless a backbone says otherwise."""
+        return torch.float32
 
     @abstractmethod
     def latent_shape(self, frames: int) -> tuple[int, int, int]:
@@ -93,7 +94,7 @@ class LatentDiffusion(Backbone):
     def __init__(self, components: Mapping[str, Any], audio: MelConfig, device: str) -> None:
         self.components, self.audio, self.device = components, audio, device
 
-    @property
+    @functools.cached_property
     def patch(self) -> int:
         codec = self.components["codec"].config
         return int(codec.patch_size) if "patch_size" in codec else 2 ** (len(codec.block_out_channels) - 1)

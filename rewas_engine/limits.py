@@ -5,7 +5,7 @@ from __future__ import annotations
 from fractions import Fraction
 from numbers import Integral
 
-from rewas_engine.energy import EnergyCurve
+from rewas_engine.curve import SampledCurve
 from rewas_engine.errors import SettingsError
 from rewas_engine.results import ClipRead
 
@@ -66,12 +66,12 @@ def checked_part(part: tuple[float, float]) -> tuple[float, float]:
     return float(begin), float(end)
 
 
-def check_covers(energy: EnergyCurve, read: ClipRead) -> None:
+def check_covers(curve: SampledCurve, read: ClipRead, name: str = "energy curve") -> None:
     """Raises SettingsError for a curve that is not as long as its clip, to a frame and a value."""
-    slack_s = 1 / energy.rate_hz + 1 / read.frame_rate
-    if abs(energy.duration_s - read.duration_s) > slack_s:
+    slack_s = 1 / curve.rate_hz + 1 / read.frame_rate
+    if abs(curve.duration_s - read.duration_s) > slack_s:
         raise SettingsError(
-            f"The energy curve lasts {float(energy.duration_s):.3f} s, but the clip {read.name} lasts "
+            f"The {name} lasts {float(curve.duration_s):.3f} s, but the clip {read.name} lasts "
             f"{float(read.duration_s):.3f} s.",
             "Give a curve that is as long as the clip.",
         )

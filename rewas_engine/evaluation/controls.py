@@ -13,12 +13,11 @@ from rewas_engine.energy import FloatArray, energy_agreement
 from rewas_engine.evaluation.agreement import summary
 from rewas_engine.evaluation.bench import Bench, BenchClip
 from rewas_engine.evaluation.figures import Figure, Section, not_supported
+from rewas_engine.texture import texture_error
 
 EXAMPLES = 6
 TEXTURE_SHARE = 4
 """Texture is measured on every fourth clip of the bench: what it changes is plain on few."""
-AUDIBLE_NATS = 1.0
-"""Frames less than this above silence have no texture that could be right or wrong."""
 
 Followed = tuple[list[float], list[float]]
 """Correlations and mean absolute differences in nats, one a clip."""
@@ -109,14 +108,6 @@ def followed(requested: Sequence[FloatArray], log_mels: NDArray[np.float32]) -> 
 def textures(log_mels: NDArray[np.float32]) -> NDArray[np.float32]:
     """Textures [N, T, bands] of log-mels [N, T, bins]."""
     return measured_textures(torch.from_numpy(log_mels)).numpy()
-
-
-def texture_error(wanted: NDArray[np.float32], made: NDArray[np.float32], energy: FloatArray) -> float:
-    """Mean absolute difference in nats of textures [T, bands] over the frames in which the request can be heard."""
-    heard = energy > energy.min() + AUDIBLE_NATS
-    if not heard.any():
-        heard[:] = True
-    return float(np.abs(wanted - made)[heard].mean())
 
 
 def mean_by_class(clips: Sequence[BenchClip], values: Sequence[float]) -> dict[str, float]:

@@ -8,7 +8,7 @@ from given_pack import TWO_CLASSES, able_model, perfect_bench, tiny_model
 
 from rewas_engine import ReWaS
 from rewas_engine.evaluation.bench import Bench, Watch, bench_clips, swapped
-from rewas_engine.evaluation.controls import energy_section, followed, texture_error, texture_section
+from rewas_engine.evaluation.controls import energy_section, followed, texture_section
 from rewas_engine.evaluation.figures import Figure, Section
 from rewas_engine.evaluation.onset_control import has_counted_strikes, onset_section, strikes
 from rewas_engine.evaluation.splits import DEVELOPMENT
@@ -82,15 +82,6 @@ def test_a_pack_with_all_controls_is_asked_for_onsets_and_texture(tmp_path: Path
     assert 0 <= onsets["onset_f1"].value < onsets["onset_f1_real"].value
     assert onsets["onset_f1"].passed("cpu") is False
     assert "greatest_hits_average_precision_onsets" in onsets
-
-
-def test_texture_errors_are_counted_where_something_sounds() -> None:
-    energy = np.array([-11.5, -11.5, -4, -4], np.float32)
-    wanted = np.zeros((4, 4), np.float32)
-    made = np.array([[9.0] * 4, [9.0] * 4, [1.0] * 4, [3.0] * 4], np.float32)
-    assert texture_error(wanted, wanted, energy) == 0
-    assert texture_error(wanted, made, energy) == pytest.approx(2.0)
-    assert texture_error(wanted, made, np.full(4, -5, np.float32)) == pytest.approx(5.5)
 
 
 def test_real_sounds_hit_the_real_onsets(bench: Bench) -> None:

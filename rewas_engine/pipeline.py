@@ -237,9 +237,9 @@ class ReWaS:
         prompt: what should be heard, 1 to 2000 characters. negative_prompt: what should not. energy: what it should
         follow; None estimates it from the picture. texture: which bands should stand out in it, for packs that
         understand texture; None leaves that to the words. It steers the primary sound alone, not the layers. gain_db:
-        of its stem, -60 to 24. layers: more sounds, each a stem of its own;
-        where one or their sum would clip, all are lowered alike. takes: 1 to 100, seeded `seed`, `seed` + 1, …
-        They are ranked, the best first; one with faults is replaced once, by one with a seed after all of these.
+        of its stem, -60 to 24. layers: more sounds, each a stem of its own; where one or their sum would clip, all are
+        lowered alike. takes: 1 to 100, seeded `seed`, `seed` + 1, … They are ranked, the best first; one with faults is
+        replaced once, by one with a seed after all of these.
         num_steps: 1 to 1000. guidance_scale: 0 to 20, 1 is none. control_strength: 0 to 2, how strongly the energy
         steers. control_part: from where to where in the sampling it does, 0 being noise and 1 the end. control:
         "energy", or "onsets": then the sound follows the times and strengths of the energy's events and not its shape.

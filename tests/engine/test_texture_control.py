@@ -13,8 +13,8 @@ from numbered_clips import clicks, write_sound
 from rewas_engine import (
     EnergyCurve,
     Layer,
-    ReWaS,
     Revision,
+    ReWaS,
     SettingsError,
     Stem,
     TextureCurve,

@@ -14,7 +14,7 @@ from rewas_engine.curve import FloatArray, SampledCurve, checked_samples
 from rewas_engine.errors import SettingsError
 
 BAND_NAMES = ("low", "low_mid", "high_mid", "high")
-"""Bands of equal numbers of mel bins. At 16 kHz they meet at about 760, 1700 and 3700 Hz."""
+"""Bands of equal numbers of mel bins. At 16 kHz and 64 bins they meet at about 770, 1700 and 3600 Hz."""
 TEXTURE_BANDS = len(BAND_NAMES)
 STEEPEST_NATS = 12.0
 """No band of any sound stands further from the mean of all."""

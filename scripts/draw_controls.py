@@ -45,13 +45,13 @@ from rewas_engine import (
 )
 from rewas_engine.energy import energy_agreement
 from rewas_engine.mel import normalised
-from rewas_engine.training.world import render_sound
+from rewas_engine.training.world import ENVELOPE_RATE_HZ, render_sound
 
 FOLDER = Path(__file__).resolve().parents[1] / "docs" / "images"
 SEED = 11
 RATE_HZ = 16_000
 BLUE, ORANGE, INK = "#1257b8", "#e0560a", "#333d47"
-SHADES, COLOURS = 12, 40
+SHADES, COLOURS = 20, 96
 LOUDEST_NATS = 1.0
 HANDS_S = (0.4, 1.4, 1.65, 1.9, 3.2)
 
@@ -81,9 +81,9 @@ class Studio:
         self.clip, self.prompt = VideoClip(make_clip(demo, self.folder)), demo.prompt
         self.duration_s = demo.duration_s
         self.own = self._sound("own.wav", normalised(render_sound(demo.scene())))
-        hands = outline(np.array(HANDS_S), np.linspace(0.5, 1, len(HANDS_S)), round(float(self.duration_s) * 1000))
+        hands = outline(np.array(HANDS_S), np.linspace(0.5, 1, len(HANDS_S)), round(self.duration_s * ENVELOPE_RATE_HZ))
         noise = np.random.default_rng(0).normal(0, 0.2, round(self.duration_s * RATE_HZ))
-        swell = np.interp(np.arange(noise.size) / RATE_HZ, np.arange(hands.size) / 1000, hands**3)
+        swell = np.interp(np.arange(noise.size) / RATE_HZ, np.arange(hands.size) / ENVELOPE_RATE_HZ, hands**3)
         self.hands = self._sound("hands.wav", (noise * swell).astype(np.float32))
 
     def _sound(self, name: str, waveform: NDArray[np.float32]) -> VideoClip:
@@ -276,6 +276,8 @@ def draw(studio: Studio, rows: Sequence[Row], path: Path) -> None:
     axes = figure.subplots(len(rows), 1, squeeze=False)[:, 0]
     for axis, row in zip(axes, rows, strict=True):
         draw_row(studio, axis, row)
+    for axis in axes[:-1]:
+        axis.tick_params(labelbottom=False)
     axes[-1].set_xlabel("seconds", fontsize=8)
     drawn = io.BytesIO()
     figure.savefig(drawn, format="png")
@@ -291,7 +293,7 @@ def draw_row(studio: Studio, axis: Axes, row: Row) -> None:
     shades = np.floor((np.clip(log_mel, -9, LOUDEST_NATS) + 9) / (9 + LOUDEST_NATS) * SHADES)
     axis.imshow(
         shades.T, origin="lower", aspect="auto", cmap="Greys", interpolation="nearest", extent=(0, length_s, 0, 1),
-        vmin=0, vmax=1.6 * SHADES,
+        vmin=0, vmax=1.25 * SHADES,
     )  # fmt: skip
     axis.set_yticks([])
     axis.tick_params(labelsize=7)
@@ -302,6 +304,8 @@ def draw_row(studio: Studio, axis: Axes, row: Row) -> None:
         over.plot((np.arange(len(produced)) + 0.5) / float(config.frame_rate_hz), produced, color=ORANGE, lw=1.2)
     over.set_ylim(SILENCE_NATS - 0.4, LOUDEST_NATS)
     over.tick_params(labelsize=7)
+    over.set_ylabel("nats" if row.requested is not None else "", fontsize=7)
+    over.set_yticks([-10, -5, 0] if row.requested is not None else [])
     for event in row.events:
         over.annotate(
             str(event.number), (event.time_s, event.peak_nats), (0, 2), textcoords="offset points", fontsize=8

@@ -1,4 +1,7 @@
-"""What each control is worth: the same clips steered by nothing, energy, onsets, and energy with texture."""
+"""What each control is worth: the same clips steered by nothing, energy, onsets, and energy with texture.
+
+It is measured on the clips that texture is measured on, so that most of its sounds are made for other figures too.
+"""
 
 from __future__ import annotations
 
@@ -6,12 +9,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from rewas_engine.control import Controls
 from rewas_engine.energy import FloatArray
 from rewas_engine.evaluation.bench import Bench, BenchClip
-from rewas_engine.evaluation.controls import followed, textures
+from rewas_engine.evaluation.controls import followed, own_textures, textured, textured_places, textures
 from rewas_engine.evaluation.figures import Figure, Section
 from rewas_engine.evaluation.greatest_hits import compare_sounds, mean_scores
 from rewas_engine.evaluation.onset_control import has_counted_strikes, onset_settings, strikes
@@ -50,8 +52,10 @@ class AblationRow:
 
 def ablation_section(bench: Bench) -> Section:
     """The table, a row for each condition that the pack can be steered by; the real sound beside them as the bound."""
-    real = [clip.sound for clip in bench.clips]
-    rows = {name: ablation_row(bench, sounds) for name, sounds in (("real", real), *_made(bench).items())}
+    clips = [bench.clips[place] for place in textured_places(bench)]
+    real = [clip.sound for clip in clips]
+    made = {"real": real, **_made(bench, clips)}
+    rows = {name: ablation_row(bench, clips, sounds) for name, sounds in made.items()}
     figures = []
     for name in CONDITIONS:
         for key, label in _LABELS.items():
@@ -61,15 +65,15 @@ def ablation_section(bench: Bench) -> Section:
                 note = f"not supported: the pack cannot be steered by {_NAMES[name]}"
             unit = "nats" if key.endswith("nats") else ""
             figures.append(Figure(f"ablation_{name}_{key}", f"{label}, steered by {_NAMES[name]}", value, unit, note))
-    counted = sum(map(has_counted_strikes, bench.clips))
+    counted = sum(map(has_counted_strikes, clips))
     table = {name: {key: _rounded(value) for key, value in asdict(row).items()} for name, row in rows.items()}
-    return Section("ablation", "Ablation", tuple(figures), {"table": table, "clips_with_counted_strikes": counted})
+    return Section("ablation", "Ablation", tuple(figures), {"table": table, "clips": len(clips), "counted": counted})
 
 
-def ablation_row(bench: Bench, sounds: Sequence[FloatArray]) -> AblationRow:
-    """What sounds [S] each, one for each clip of the bench, come to against the clips' own sounds."""
-    clips, heard = bench.clips, bench.heard(sounds)
-    wanted, made = textures(_own(clips)), textures(heard)
+def ablation_row(bench: Bench, clips: Sequence[BenchClip], sounds: Sequence[FloatArray]) -> AblationRow:
+    """What sounds [S] each, one for each clip, come to against the clips' own sounds."""
+    heard = bench.heard(sounds)
+    wanted, made = own_textures(clips), textures(heard)
     errors = [texture_error(*row) for row in zip(wanted, made, (clip.energy for clip in clips), strict=True)]
     hits = [
         compare_sounds(clip.sound, sound, SAMPLE_RATE_HZ)
@@ -87,26 +91,26 @@ def ablation_row(bench: Bench, sounds: Sequence[FloatArray]) -> AblationRow:
     )
 
 
-def _made(bench: Bench) -> dict[str, list[FloatArray]]:
-    """The sounds [S] of every condition that the pack understands."""
-    clips, understood = bench.clips, bench.model.pack.controls
-    prompts, rate_hz = [clip.plain for clip in clips], float(bench.model.front_end.config.frame_rate_hz)
-    made = {"none": bench.vocoded(bench.uncontrolled, clips), "energy": bench.plain_waveforms}
+def _made(bench: Bench, clips: Sequence[BenchClip]) -> dict[str, list[FloatArray]]:
+    """The sounds [S] of every condition that the pack understands. clips: those of `textured_places`."""
+    places, understood = textured_places(bench), bench.model.pack.controls
+    made = {
+        "none": bench.vocoded(bench.uncontrolled[places], clips),
+        "energy": [bench.plain_waveforms[place] for place in places],
+    }
     if "onsets" in understood:
-        struck = [Controls(onsets=strikes(clip, rate_hz)) for clip in clips]
-        mels = bench.generated("Onsets alone", prompts, struck, settings=onset_settings(bench))
+        rate_hz = float(bench.model.front_end.config.frame_rate_hz)
+        mels = bench.generated(
+            "Onsets alone",
+            [clip.plain for clip in clips],
+            [Controls(onsets=strikes(clip, rate_hz)) for clip in clips],
+            seeds=[clip.seed for clip in clips],
+            settings=onset_settings(bench),
+        )
         made["onsets"] = bench.vocoded(mels, clips)
     if "texture" in understood:
-        both = [
-            Controls(energy=clip.energy, texture=texture)
-            for clip, texture in zip(clips, textures(_own(clips)), strict=True)
-        ]
-        made["energy_and_texture"] = bench.vocoded(bench.generated("Energy and texture", prompts, both), clips)
+        made["energy_and_texture"] = bench.vocoded(textured(bench), clips)
     return made
-
-
-def _own(clips: Sequence[BenchClip]) -> NDArray[np.float32]:
-    return np.stack([clip.log_mel for clip in clips])
 
 
 def _rounded(value: float | None) -> float | None:

@@ -70,15 +70,9 @@ def texture_section(bench: Bench) -> Section:
     if "texture" not in bench.model.pack.controls:
         why = "the pack has no texture control"
         return Section("texture", "Texture", (not_supported("texture_error_nats", label, why),))
-    places = list(range(0, len(bench.clips), TEXTURE_SHARE))
+    places = textured_places(bench)
     clips = [bench.clips[place] for place in places]
-    wanted = textures(np.stack([clip.log_mel for clip in clips]))
-    made = bench.generated(
-        "Energy and texture",
-        [clip.plain for clip in clips],
-        [Controls(energy=clip.energy, texture=texture) for clip, texture in zip(clips, wanted, strict=True)],
-        seeds=[clip.seed for clip in clips],
-    )
+    wanted, made = own_textures(clips), textured(bench)
     errors = [texture_error(*row) for row in zip(wanted, textures(made), (clip.energy for clip in clips), strict=True)]
     plain = textures(bench.plain[places])
     without = [texture_error(*row) for row in zip(wanted, plain, (clip.energy for clip in clips), strict=True)]
@@ -97,6 +91,26 @@ def texture_section(bench: Bench) -> Section:
         "error_without_nats_by_class": mean_by_class(clips, without),
     }
     return Section("texture", "Texture", figures, details)
+
+
+def textured_places(bench: Bench) -> list[int]:
+    """The clips that texture is measured on."""
+    return list(range(0, len(bench.clips), TEXTURE_SHARE))
+
+
+def textured(bench: Bench) -> NDArray[np.float32]:
+    """Log-mels [N, T, bins] of the clips of `textured_places` with their own energies and textures."""
+    clips = [bench.clips[place] for place in textured_places(bench)]
+    controls = [
+        Controls(energy=clip.energy, texture=texture) for clip, texture in zip(clips, own_textures(clips), strict=True)
+    ]
+    prompts, seeds = [clip.plain for clip in clips], [clip.seed for clip in clips]
+    return bench.generated("Energy and texture", prompts, controls, seeds=seeds)
+
+
+def own_textures(clips: Sequence[BenchClip]) -> NDArray[np.float32]:
+    """Textures [N, T, bands] of the clips' own sounds."""
+    return textures(np.stack([clip.log_mel for clip in clips]))
 
 
 def followed(requested: Sequence[FloatArray], log_mels: NDArray[np.float32]) -> Followed:

@@ -24,8 +24,8 @@ _HOW = """## How it was measured
 - **Onsets.** Struck classes, strikes far enough apart to be counted, events given as onsets and nothing else. F1 with
   one-to-one partners within ±0.05 s; Greatest Hits: partners within ±0.1 s, against the onsets of the real sound.
 - **Texture.** Mean absolute difference of produced and requested bands, in nats, where the clip can be heard.
-- **Ablation.** The same clips, words and noise with each control, all after the vocoder, against the clip's own sound;
-  onsets by the Greatest Hits protocol on struck classes. *real* is that sound itself: the bound of the measures.
+- **Ablation.** Every fourth clip, the same words and noise with each control, all after the vocoder, against the
+  clip's own sound; onsets by the Greatest Hits protocol on struck classes. *real* is that sound itself.
 - **Picture.** Clips of the world at 15 to 60 frames per second. Motion without sound: correlation of the estimate with
   the frame difference; an estimate that varies by less than 0.1 nats follows nothing and counts as 0.
 - **AV-Align.** Peaks of optical flow and onsets of the sound, intersection over union within a frame.

@@ -145,8 +145,8 @@ def events(studio: Studio) -> list[Row]:
 def onsets(studio: Studio) -> list[Row]:
     slow = edited(studio.energy(studio.own), [parse_edit("smooth 0.5")])
     rows = [
-        studio.row("--control energy: a curve that is too soft is followed, softness and all", slow),
-        studio.row("--control onset: the times of the same curve's events, struck", slow, control="onsets"),
+        studio.row("--control energy: no hammer sounds so soft, and strikes fall where they may", slow),
+        studio.row("--control onset: strikes at the times of the same curve's events", slow, control="onsets"),
     ]
     times_s = tuple(event.time_s for event in find_events(slow))
     return [Row(row.told, row.waveform, row.requested, row.verdict, marks_s=times_s) for row in rows]

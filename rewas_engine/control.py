@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -12,9 +13,9 @@ from torch.nn import functional
 
 from rewas_engine.energy import SILENCE_NATS, EnergyCurve, FloatArray
 from rewas_engine.errors import SettingsError
+from rewas_engine.texture import TEXTURE_BANDS, TextureCurve
 
 CONTROL_NAMES = ("energy", "onsets", "texture")
-TEXTURE_BANDS = 4
 TEXTURE_SMOOTHING_FRAMES = 33
 """Texture changes slower than energy: it is averaged over a third of a second."""
 _TEXTURE_SCALE_NATS = 3.0
@@ -174,6 +175,11 @@ def measured_textures(log_mels: torch.Tensor, silence_nats: float = SILENCE_NATS
     bands = log_mels.reshape(count, frames, TEXTURE_BANDS, bins // TEXTURE_BANDS).mean(dim=-1) - energies
     weights = (energies - silence_nats).clamp(min=0)
     return _smoothed(bands * weights) / (_smoothed(weights) + 0.05)
+
+
+def heard_texture(log_mel: torch.Tensor, rate_hz: Fraction) -> TextureCurve:
+    """The texture of a sound, of its log-mel [T, bins] at a rate."""
+    return TextureCurve(measured_textures(log_mel[None])[0].cpu().numpy(), rate_hz, "audio")
 
 
 def _smoothed(values: torch.Tensor) -> torch.Tensor:

@@ -11,8 +11,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from rewas_engine.curve_edits import Scale, Smooth, edited
 from rewas_engine.energy import EnergyCurve
-from rewas_engine.energy_edits import Scale, Smooth, edited
 from rewas_engine.energy_sources import flat_curve
 from rewas_engine.errors import SettingsError
 from rewas_engine.limits import MAX_SEED, check_between, checked_prompt

@@ -5,6 +5,7 @@ from __future__ import annotations
 from fractions import Fraction
 from numbers import Integral, Real
 
+from rewas_engine.curve import SampledCurve
 from rewas_engine.energy import EnergyCurve
 from rewas_engine.errors import SettingsError
 from rewas_engine.results import ClipRead
@@ -68,17 +69,18 @@ def checked_part(part: tuple[float, float]) -> tuple[float, float]:
     return float(begin), float(end)
 
 
-def check_covers(energy: EnergyCurve, read: ClipRead) -> None:
-    """Raises SettingsError for a curve that is not as long as its clip, to a frame and a value."""
-    if not isinstance(energy, EnergyCurve):
+def check_covers(curve: SampledCurve, read: ClipRead, kind: type[SampledCurve] = EnergyCurve) -> None:
+    """Raises SettingsError for a curve of another kind, or not as long as its clip, to a frame and a value."""
+    name, maker = ("energy", "curve_from_points") if kind is EnergyCurve else ("texture", "texture_from_points")
+    if not isinstance(curve, kind):
         raise SettingsError(
-            f"The energy is of the type {type(energy).__name__}.",
-            "Give an EnergyCurve, as curve_from_points makes one.",
+            f"The {name} is of the type {type(curve).__name__}.",
+            f"Give a curve of the type {kind.__name__}, as {maker} makes one.",
         )
-    slack_s = 1 / energy.rate_hz + 1 / read.frame_rate
-    if abs(energy.duration_s - read.duration_s) > slack_s:
+    slack_s = 1 / curve.rate_hz + 1 / read.frame_rate
+    if abs(curve.duration_s - read.duration_s) > slack_s:
         raise SettingsError(
-            f"The energy curve lasts {float(energy.duration_s):.3f} s, but the clip {read.name} lasts "
+            f"The {name} curve lasts {float(curve.duration_s):.3f} s, but the clip {read.name} lasts "
             f"{float(read.duration_s):.3f} s.",
             "Give a curve that is as long as the clip.",
         )

@@ -17,7 +17,7 @@ from rewas_engine.clip_reading import read_clip, read_sounding_clip
 from rewas_engine.clock import Clock
 from rewas_engine.conflict import conflict_report, gather_evidence
 from rewas_engine.content_cache import CACHE_BYTES, ContentCache
-from rewas_engine.control import Controls
+from rewas_engine.control import Controls, heard_texture
 from rewas_engine.energy import EnergyCurve, FloatArray
 from rewas_engine.energy_events import onset_strengths
 from rewas_engine.energy_sources import flat_curve
@@ -58,6 +58,7 @@ from rewas_engine.shot_sounds import Shots, checked_cuts
 from rewas_engine.sight import Sight
 from rewas_engine.synthesis import SamplingSettings, SoundMaker, SoundWindow
 from rewas_engine.take_making import TakeMaker, WantedSound
+from rewas_engine.texture import TextureCurve
 
 
 class ReWaS:
@@ -185,18 +186,19 @@ class ReWaS:
 
         The clip's media may also hold sound alone: a voice, or hands on a table, that perform what another clip lacks.
         """
-        (read, origin_s), clock = read_sounding_clip(clip), Clock(on_progress, cancel)
-        with clock.stage("decode"):
-            sound = read_audio(
-                read.path,
-                start_s=read.start_s,
-                duration_s=read.duration_s,
-                sample_rate_hz=self.pack.sample_rate_hz,
-                origin_s=origin_s,
-                cancel=cancel,
-            )
+        clock = Clock(on_progress, cancel)
+        sound = self._own_sound(clip, clock)
         with clock.stage("energy"):
-            return self.front_end.measure(normalised(sound) if sound.any() else sound)
+            return self.front_end.measure(sound)
+
+    def measure_texture(
+        self, clip: VideoClip, *, on_progress: ProgressCallback | None = None, cancel: CancelSignal | None = None
+    ) -> TextureCurve:
+        """Spectral texture of the clip's own sound; its media may hold sound alone. Raises MediaError, Cancelled."""
+        clock = Clock(on_progress, cancel)
+        sound = self._own_sound(clip, clock)
+        with clock.stage("energy"):
+            return heard_texture(self.front_end.hear(sound), self.front_end.config.frame_rate_hz)
 
     def check_conflict(
         self,
@@ -242,6 +244,7 @@ class ReWaS:
         prompt: str,
         negative_prompt: str | None = None,
         energy: EnergyCurve | None = None,
+        texture: TextureCurve | None = None,
         gain_db: float = 0.0,
         layers: Sequence[Layer] = (),
         takes: int = 1,
@@ -262,9 +265,11 @@ class ReWaS:
         """Sound for a clip of any length, exactly as long as the clip.
 
         prompt: what should be heard, 1 to 2000 characters. negative_prompt: what should not. energy: what it should
-        follow; None estimates it from the picture. gain_db: of its stem, -60 to 24. layers: more sounds, each a stem of
-        its own; where one or their sum would clip, all are lowered alike. takes: 1 to 100, seeded `seed`, `seed` + 1, …
-        They are ranked, the best first; one with faults is replaced once, by one with a seed after all of these.
+        follow; None estimates it from the picture. texture: which bands should stand out in it, for packs that
+        understand texture; None leaves that to the words. It steers the primary sound alone, not the layers. gain_db:
+        of its stem, -60 to 24. layers: more sounds, each a stem of its own; where one or their sum would clip, all are
+        lowered alike. takes: 1 to 100, seeded `seed`, `seed` + 1, … They are ranked, the best first; one with faults is
+        replaced once, by one with a seed after all of these.
         num_steps: 1 to 1000. sampler: see `sampling_settings`. guidance_scale: 0 to 20, 1 is none. control_strength: 0
         to 2, how strongly the energy steers. control_part: from where to where in the sampling it does, 0 being noise
         and 1 the end. control: "energy", or "onsets": then the sound follows the times and strengths of the energy's
@@ -290,6 +295,8 @@ class ReWaS:
                 f"A part of a sound is to be made again, with a gain of {gain_db:g} dB: what stays keeps its level.",
                 "Leave the gain out.",
             )
+        if texture is not None:
+            self._check_understood("texture")
         if loop and revision is not None:
             raise SettingsError("A part of a sound is to be made again, and to loop.", "Ask for one of the two.")
         if cuts and (loop or revision is not None):
@@ -306,6 +313,8 @@ class ReWaS:
             if isinstance(layer.energy, EnergyCurve):
                 check_covers(layer.energy, read)
         earlier = None if revision is None else revision.earlier(read.duration_s, self.front_end)
+        if texture is not None:
+            check_covers(texture, read, TextureCurve)
         if energy is not None:
             check_covers(energy, read)
         elif revision is not None and revision.degree < 1:
@@ -318,16 +327,31 @@ class ReWaS:
         rate = self.front_end.config.frame_rate_hz
         silence_nats = self.front_end.config.silence_nats
 
-        def wanted_sound(words: str, curve: EnergyCurve) -> WantedSound:
+        # A loop has no end that could be filled up with silence: its last frames are whole latent positions.
+        steered_frames = self.sound.whole(frames) if loop else frames
+
+        def wanted_sound(words: str, curve: EnergyCurve, bands: TextureCurve | None = None) -> WantedSound:
             def sampled(count: int) -> EnergyCurve:
                 return EnergyCurve(np.maximum(curve.at(rate, count), silence_nats), rate, curve.source)
 
-            requested = sampled(frames)
-            # A loop has no end that could be filled up with silence: its last frames are whole latent positions.
-            controls = self._controls(sampled(self.sound.whole(frames)) if loop else requested, control)
-            return WantedSound(words, settings, requested, controls, read.duration_s, rate_hz, revision, earlier, loop)
+            controls = self._controls(sampled(steered_frames), control)
+            if bands is not None:
+                controls = replace(controls, texture=bands.at(rate, steered_frames))
+                bands = TextureCurve(bands.at(rate, frames), rate, bands.source)
+            return WantedSound(
+                words,
+                settings,
+                sampled(frames),
+                controls,
+                read.duration_s,
+                rate_hz,
+                revision,
+                earlier,
+                loop,
+                texture=bands,
+            )
 
-        wanted = wanted_sound(prompt, energy)
+        wanted = wanted_sound(prompt, energy, texture)
         if cuts_s:
             wanted = replace(wanted, shots=Shots.between(cuts_s, rate, frames))
         beside = [(layer, wanted_sound(layer.prompt, layer.energy_beside(energy))) for layer in layers]
@@ -348,6 +372,7 @@ class ReWaS:
             cuts_s,
             dict(clock.spent_s),
             settings.sampler,
+            wanted.texture,
         )
 
     @property
@@ -373,20 +398,38 @@ class ReWaS:
         clock.spent_elsewhere("energy", "decode", frames.read_s)
         return curve
 
+    def _own_sound(self, clip: VideoClip, clock: Clock) -> FloatArray:
+        """The clip's own sound [samples] at the pack's rate, normalised as training sounds are."""
+        read, origin_s = read_sounding_clip(clip)
+        with clock.stage("decode"):
+            sound = read_audio(
+                read.path,
+                start_s=read.start_s,
+                duration_s=read.duration_s,
+                sample_rate_hz=self.pack.sample_rate_hz,
+                origin_s=origin_s,
+                cancel=clock.cancel,
+            )
+        return normalised(sound) if sound.any() else sound
+
     def _read_picture(self, read: ClipRead, clock: Clock) -> NDArray[np.uint8]:
         with clock.stage("decode"):
             return self._sight.read(read, clock.cancel)
 
     def _controls(self, energy: EnergyCurve, control: ControlName) -> Controls:
         """What steers a sound by an energy, at its rate. Raises SettingsError for a control that the pack lacks."""
+        self._check_understood(control)
+        if control == "energy":
+            return Controls.following(energy)
+        return Controls(onsets=onset_strengths(energy, rate_hz=energy.rate_hz, count=len(energy.values)))
+
+    def _check_understood(self, control: str) -> None:
+        """Raises SettingsError for a control that the pack lacks."""
         if control not in self.pack.controls:
             raise SettingsError(
                 f"The pack {self.pack.name} cannot be steered by {control}.",
                 f"It understands {', '.join(self.pack.controls)}.",
             )
-        if control == "energy":
-            return Controls.following(energy)
-        return Controls(onsets=onset_strengths(energy, rate_hz=energy.rate_hz, count=len(energy.values)))
 
     def _output_rate_hz(self, sample_rate_hz: int | None, revision: Revision | None) -> int:
         if revision is not None:

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rewas_engine.energy import EnergyCurve
+from rewas_engine.texture import TextureCurve
 
 StageName = Literal["decode", "energy", "conflict", "sample", "vocode"]
 VerdictName = Literal["agree", "unsure", "conflict", "unsupported"]
@@ -120,7 +121,9 @@ class Take:
     the request. energy_correlation: Pearson's, None where either curve is constant. text_score: how well it does what
     the words say, 0 to 1, None where the pack cannot tell. score: how well it does all that was asked, 0 to 1; see
     `rewas_engine.takes`. faults: why it should not be used, if it should not. instead_of: the seed of the take that it
-    replaced for its faults. layers: of each layer beside the primary sound.
+    replaced for its faults. layers: of each layer beside the primary sound. produced_texture: of what was made, on the
+    grid of the requested one. texture_error_nats: mean absolute difference of the two where the request can be heard.
+    Both are None where no texture was asked for.
     """
 
     seed: int
@@ -133,6 +136,8 @@ class Take:
     faults: tuple[FaultName, ...] = ()
     instead_of: int | None = None
     layers: Mapping[str, LayerReport] = field(default_factory=dict)
+    produced_texture: TextureCurve | None = None
+    texture_error_nats: float | None = None
 
     def mix(self) -> Stem:
         """The sum of the stems, to the last bit."""
@@ -146,7 +151,8 @@ class GenerationResult:
     """The takes, the best first, and all that is needed to make them again.
 
     requested: the energy asked for, at the pack's mel frame rate. cuts_s: seconds from the clip's start at which the
-    primary sound begins anew. timings_s: seconds by stage.
+    primary sound begins anew. timings_s: seconds by stage. requested_texture: the texture asked for, at the same rate
+    as the energy; None where it was left to the words.
     """
 
     clip: ClipRead
@@ -164,6 +170,7 @@ class GenerationResult:
     cuts_s: tuple[Fraction, ...] = ()
     timings_s: Mapping[str, float] = field(default_factory=dict)
     sampler: str = "ddim"
+    requested_texture: TextureCurve | None = None
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import torch
 from rewas_engine.clip import sample_count
 from rewas_engine.clock import Clock
 from rewas_engine.conflict import FAMILIAR_FROM
-from rewas_engine.control import Controls
+from rewas_engine.control import Controls, heard_texture
 from rewas_engine.energy import EnergyCurve, FloatArray, energy_agreement
 from rewas_engine.gaps import silenced, silent_gaps
 from rewas_engine.joint import JointScorer
@@ -24,6 +24,7 @@ from rewas_engine.sampling import steps_run
 from rewas_engine.shot_sounds import Shots
 from rewas_engine.synthesis import Earlier, OnWindow, SamplingSettings, SoundMaker
 from rewas_engine.takes import best_first, take_faults, take_score
+from rewas_engine.texture import TextureCurve, texture_error
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,7 +33,8 @@ class WantedSound:
 
     requested: the energy that they are held against. controls: what steers them. rate_hz: of their stems. revision,
     earlier: the sound that is made again, as it was given and as the pack hears it. loops: the end goes on with the
-    beginning. shots: where each is to have a sound of its own.
+    beginning. shots: where each is to have a sound of its own. texture: what they are held against beside the energy,
+    where one is asked for.
     """
 
     prompt: str
@@ -45,6 +47,7 @@ class WantedSound:
     earlier: Earlier | None = None
     loops: bool = False
     shots: Shots | None = None
+    texture: TextureCurve | None = None
 
     @property
     def steps(self) -> int:
@@ -172,7 +175,22 @@ class TakeMaker:
             trusted = text_score if self.joint.familiarity(wanted.prompt)[1] >= FAMILIAR_FROM else None
         faults = take_faults(waveform, heard.numpy(), wanted.requested, config.silence_nats, trusted)
         score = take_score(correlation, mae_nats, text_score)
-        return Take(seed, {stem.role: stem}, produced, mae_nats, correlation, text_score, score, faults)
+        texture = error_nats = None
+        if wanted.texture is not None:
+            texture = heard_texture(heard, config.frame_rate_hz)
+            error_nats = texture_error(wanted.texture.values, texture.values, wanted.requested.values)
+        return Take(
+            seed,
+            {stem.role: stem},
+            produced,
+            mae_nats,
+            correlation,
+            text_score,
+            score,
+            faults,
+            produced_texture=texture,
+            texture_error_nats=error_nats,
+        )
 
 
 def _with_layers(

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from rewas_engine.errors import SettingsError
+from rewas_engine.evaluation.ablation import ablation_section
 from rewas_engine.evaluation.bench import Bench, BenchClip, EvaluationProgress, Watch, bench_clips, check_geometry
 from rewas_engine.evaluation.controls import energy_section, texture_section
 from rewas_engine.evaluation.figures import Evaluation, Figure, Section, Trained
@@ -172,6 +173,7 @@ _SECTIONS: dict[str, _SectionMaker] = {
     "vocoder": _SectionMaker(lambda run: vocoder_section(run.bench), ("clips", "judge")),
     "onsets": _SectionMaker(lambda run: onset_section(run.bench)),
     "texture": _SectionMaker(lambda run: texture_section(run.bench)),
+    "ablation": _SectionMaker(lambda run: ablation_section(run.bench), ("clips", "judge")),
     "picture": _SectionMaker(
         lambda run: picture_section(run.model, TEST, PICTURES_A_CLIP * run.plan.clips_per_class, run.watch),
         needs=(),

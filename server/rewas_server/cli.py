@@ -24,6 +24,7 @@ from rewas_server.commands.evaluate import evaluate
 from rewas_server.commands.generate import generate
 from rewas_server.commands.packs import packs
 from rewas_server.commands.serve import serve
+from rewas_server.commands.texture import texture
 from rewas_server.commands.train import train
 from rewas_server.console import BAD_INPUT, FAILED_WORK, INTERRUPTED, SUCCESS, print_problem
 
@@ -36,6 +37,7 @@ app = typer.Typer(
 )
 app.command()(generate)
 app.command()(energy)
+app.command()(texture)
 app.command()(conflict)
 app.command()(batch)
 app.add_typer(packs, name="packs")

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from rewas_api.v1 import rewas_pb2
-from rewas_server.translation import SOURCES, VERDICTS
+from rewas_engine.texture import BAND_NAMES
+from rewas_server.translation import SOURCES, VERDICTS, texture_from
 
 Report = dict[str, Any]
 StemPaths = Mapping[str, Path]
@@ -30,6 +31,7 @@ def sound_report(result: rewas_pb2.SoundResult, media: Path, stem_paths: StemPat
             "produced": list(produced),
         },
         "cuts_s": [_number(cut) for cut in result.cuts_s],
+        "texture": _asked_texture(result),
         "timings_s": dict(result.timings_s),
     }
 
@@ -43,6 +45,18 @@ def energy_report(result: rewas_pb2.EnergyResult, media: Path) -> Report:
         "values": list(result.energy.values),
         "source": _source(result.energy.source),
         "timings_s": dict(result.timings_s),
+    }
+
+
+def texture_report(texture: rewas_pb2.TextureCurve) -> Report:
+    """A texture: rows of four bands, from low to high, and the tilt of each."""
+    curve = texture_from(texture)
+    return {
+        "rate_hz": float(curve.rate_hz),
+        "bands": list(BAND_NAMES),
+        "values": curve.values.tolist(),
+        "tilt": curve.tilt_nats.tolist(),
+        "source": curve.source,
     }
 
 
@@ -103,6 +117,8 @@ def sound_lines(report: Report) -> list[str]:
             f"  take {number}, seed {take['seed']}: score {take['score']:.2f}: {followed}, "
             f"{take['energy_mae']:.2f} nats off on average{said}"
         )
+        if take["texture_error"] is not None:
+            lines.append(f"    texture: {take['texture_error']:.2f} nats off on average")
         if take["faults"]:
             lines.append(f"    not to be used: {', '.join(take['faults'])}")
         if take["instead_of_seed"] is not None:
@@ -133,9 +149,15 @@ def _take(take: rewas_pb2.Take, stem_paths: StemPaths) -> Report:
         "text_score": take.text_score if take.HasField("text_score") else None,
         "score": take.score,
         "faults": list(take.faults),
+        "texture_error": take.texture_error_nats if take.HasField("texture_error_nats") else None,
+        "texture_produced": texture_report(take.produced_texture) if take.HasField("produced_texture") else None,
         "layers": {layer.name: _layer(layer) for layer in take.layers},
         "instead_of_seed": take.instead_of_seed if take.HasField("instead_of_seed") else None,
     }
+
+
+def _asked_texture(result: rewas_pb2.SoundResult) -> Report | None:
+    return texture_report(result.requested_texture) if result.HasField("requested_texture") else None
 
 
 def _layer(layer: rewas_pb2.LayerReport) -> Report:

@@ -4,20 +4,41 @@ from __future__ import annotations
 
 import secrets
 import time
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
 
 from rewas_api.clip_settings import ClipSettings
 from rewas_api.errors import ProblemError, ProblemKind
 from rewas_api.v1 import rewas_pb2
-from rewas_engine import Cancelled, EnergyCurve, GenerationResult, Layer, Revision, Stem, Take, VideoClip, find_cuts
+from rewas_engine import (
+    Cancelled,
+    EnergyCurve,
+    GenerationResult,
+    Layer,
+    Revision,
+    Stem,
+    Take,
+    TextureCurve,
+    VideoClip,
+    find_cuts,
+)
 from rewas_engine.results import MIX, CancelSignal
 from rewas_server.delivery import Provenance, StemFolder, WrittenStem, safe_file_name
 from rewas_server.stem_tracks import PlacedStem, add_stem_tracks, timecode_samples
 from rewas_server.tasks import RisingProgress, WorkContext, clips_to_sound, media_of, settings_for, video_clip
 from rewas_server.timeline import clip_source, parse_clip, parse_timeline
-from rewas_server.translation import clip_message, curve_from, curve_message, fraction, pack_message, rational
+from rewas_server.translation import (
+    clip_message,
+    curve_from,
+    curve_message,
+    fraction,
+    pack_message,
+    rational,
+    texture_from,
+    texture_message,
+)
 
 DEFAULT_SAMPLE_RATE_HZ = 48000
 _LONGEST_CLIP_NAME_BYTES = 80
@@ -39,6 +60,8 @@ class _Assignment:
     time_reference_samples: int
     revision: Revision | None = None
     cuts_s: tuple[Fraction, ...] = ()
+    texture: TextureCurve | None = None
+    layer_energies: Mapping[str, EnergyCurve] = field(default_factory=dict)
 
 
 def make_sound(
@@ -61,6 +84,8 @@ def make_sound(
         time_reference_samples=_rounded(clip_source(otio_clip).timecode_s * settings.sample_rate_hz),
         revision=revision,
         cuts_s=tuple(fraction(cut, "cuts_s") for cut in work.cuts_s),
+        texture=texture_from(work.texture) if work.HasField("texture") else None,
+        layer_energies={name: curve_from(curve) for name, curve in work.layer_energies.items()},
     )
     with StemFolder(context.output_dir) as folder:
         return _make_takes(assignment, context, folder, progress, (0.0, 1.0), cancel)[0]
@@ -198,6 +223,7 @@ def _make_takes(
             assignment.clip,
             prompt=settings.prompt,
             energy=assignment.energy,
+            texture=assignment.texture,
             takes=settings.takes or 1,
             seed=settings.seed,
             num_steps=settings.num_steps,
@@ -214,7 +240,7 @@ def _make_takes(
             cuts=cuts_s,
             revision=assignment.revision,
             gain_db=settings.gain_db or 0.0,
-            layers=_layers(settings),
+            layers=_layers(settings, assignment.layer_energies),
             sample_rate_hz=settings.sample_rate_hz,
             on_progress=progress.part(begin, delivery_begin),
             cancel=cancel,
@@ -246,6 +272,7 @@ def _make_takes(
             control_from=made.control_part[0],
             control_until=made.control_part[1],
         ).to_proto(),
+        requested_texture=None if made.requested_texture is None else texture_message(made.requested_texture),
     )
     return result, delivered
 
@@ -281,12 +308,12 @@ def _write_take(
     return delivered
 
 
-def _layers(settings: ClipSettings) -> tuple[Layer, ...]:
+def _layers(settings: ClipSettings, energies: Mapping[str, EnergyCurve]) -> tuple[Layer, ...]:
     return tuple(
         Layer(
             layer.name,
             layer.prompt,
-            "following" if layer.energy == "following" else "steady",
+            energies.get(layer.name, "following" if layer.energy == "following" else "steady"),
             layer.gain_db or 0.0,
         )
         for layer in settings.layers or ()
@@ -317,6 +344,8 @@ def _take_message(take: Take, stems: list[_DeliveredStem]) -> rewas_pb2.Take:
             )
             for name, report in take.layers.items()
         ],
+        produced_texture=None if take.produced_texture is None else texture_message(take.produced_texture),
+        texture_error_nats=take.texture_error_nats,
     )
 
 

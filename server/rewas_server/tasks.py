@@ -39,6 +39,8 @@ from rewas_server.translation import (
     pack_message,
     problem_from,
     rational,
+    texture_from,
+    texture_message,
 )
 
 if TYPE_CHECKING:
@@ -86,6 +88,12 @@ def check_request(request: rewas_pb2.SubmitJobRequest, packs: Collection[str]) -
                 "Choose the picture or the sound.",
                 ProblemKind.SETTINGS,
             )
+        if request.energy.texture and request.energy.source != rewas_pb2.ENERGY_SOURCE_AUDIO:
+            raise ProblemError(
+                f'The texture of "{source.name}" cannot be taken from the picture.',
+                "Choose the sound as the source.",
+                ProblemKind.SETTINGS,
+            )
         _check_pack(request.energy.pack, packs)
     elif kind == "conflict":
         clip = parse_clip(request.conflict.clip_otio_json)
@@ -98,6 +106,9 @@ def check_request(request: rewas_pb2.SubmitJobRequest, packs: Collection[str]) -
         _check_settings(settings_for(clip, request.sound.settings), packs, clip_label(clip))
         if request.sound.HasField("energy"):
             curve_from(request.sound.energy)
+        _check_layer_energies(request.sound, clip_label(clip))
+        if request.sound.HasField("texture"):
+            texture_from(request.sound.texture)
         if request.sound.HasField("revision"):
             _check_revision(request.sound.revision, clip_label(clip))
         _check_cuts(request.sound, clip_label(clip))
@@ -245,6 +256,25 @@ def _check_settings(settings: ClipSettings, packs: Collection[str], label: str) 
         )
 
 
+def _check_layer_energies(work: rewas_pb2.SoundWork, label: str) -> None:
+    within = label[0].lower() + label[1:]
+    layers = {layer.name: layer for layer in work.settings.layers}
+    for name, curve in work.layer_energies.items():
+        if name not in layers:
+            raise ProblemError(
+                f"There is an energy for the layer {name!r} of {within}, which there is not.",
+                "Add the layer, or leave its energy out.",
+                ProblemKind.SETTINGS,
+            )
+        if layers[name].HasField("energy"):
+            raise ProblemError(
+                f"The layer {name!r} of {within} is to be {layers[name].energy} and to follow a curve.",
+                "Ask for one of the two.",
+                ProblemKind.SETTINGS,
+            )
+        curve_from(curve)
+
+
 def _check_revision(revision: rewas_pb2.Revision, label: str) -> None:
     within = label[0].lower() + label[1:]
     if not revision.sound_url:
@@ -301,6 +331,7 @@ def _measure_energy(
         # What performs an energy may be sound alone.
         read = read_sounding_clip(clip)[0] if from_audio else read_clip(clip)
         cuts_s = find_cuts(clip, on_progress=progress.part(1, 1), cancel=cancel) if work.find_cuts else ()
+        texture = model.measure_texture(clip, cancel=cancel) if work.texture else None
     progress.finish_stage()
     return rewas_pb2.EnergyResult(
         cuts_s=[rational(cut_s) for cut_s in cuts_s],
@@ -308,6 +339,7 @@ def _measure_energy(
         energy=curve_message(curve),
         pack=pack_message(model.pack),
         timings_s=progress.timings_s,
+        texture=None if texture is None else texture_message(texture),
     )
 
 

@@ -18,7 +18,9 @@ from rewas_engine import (
     PackError,
     PackInfo,
     SettingsError,
+    TextureCurve,
 )
+from rewas_engine.texture import BAND_NAMES
 
 STAGES = {
     "decode": rewas_pb2.STAGE_DECODE,
@@ -76,6 +78,34 @@ def curve_from(message: rewas_pb2.EnergyCurve) -> EnergyCurve:
         return EnergyCurve(
             values=message.values,  # type: ignore[arg-type]
             rate_hz=fraction(message.rate_hz, "The energy curve's rate"),
+            source=names.get(message.source, "user"),
+        )
+    except EngineError as error:
+        raise problem_from(error) from error
+
+
+def texture_message(texture: TextureCurve) -> rewas_pb2.TextureCurve:
+    """A texture as it travels."""
+    return rewas_pb2.TextureCurve(
+        rate_hz=rational(texture.rate_hz), values=texture.values.ravel().tolist(), source=SOURCES[texture.source]
+    )
+
+
+def texture_from(message: rewas_pb2.TextureCurve) -> TextureCurve:
+    """The texture that travelled. Raises ProblemError (SETTINGS) for one that cannot be right."""
+    bands = len(BAND_NAMES)
+    if len(message.values) % bands:
+        raise ProblemError(
+            f"The texture curve has {len(message.values)} values.",
+            f"Give {bands} for each moment: {', '.join(BAND_NAMES)}.",
+            ProblemKind.SETTINGS,
+        )
+    rows = [message.values[place : place + bands] for place in range(0, len(message.values), bands)]
+    names = {number: name for name, number in SOURCES.items()}
+    try:
+        return TextureCurve(
+            values=rows,  # type: ignore[arg-type]
+            rate_hz=fraction(message.rate_hz, "The texture curve's rate"),
             source=names.get(message.source, "user"),
         )
     except EngineError as error:

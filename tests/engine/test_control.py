@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from rewas_engine import SettingsError
 from rewas_engine.control import (
     CONTROL_NAMES,
-    TEXTURE_BANDS,
     ControlBatch,
     Controls,
     control_hint,
@@ -25,6 +24,7 @@ from rewas_engine.control import (
 from rewas_engine.energy import SILENCE_NATS
 from rewas_engine.models.adapter import EnergyAdapter
 from rewas_engine.models.codec import PatchAutoencoder, scaled_latents
+from rewas_engine.texture import TEXTURE_BANDS
 from rewas_engine.training.untrained import TINY
 
 

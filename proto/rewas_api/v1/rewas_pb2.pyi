@@ -176,7 +176,7 @@ class SubmitJobRequest(_message.Message):
     def __init__(self, idempotency_key: _Optional[str] = ..., energy: _Optional[_Union[EnergyWork, _Mapping]] = ..., conflict: _Optional[_Union[ConflictWork, _Mapping]] = ..., sound: _Optional[_Union[SoundWork, _Mapping]] = ..., timeline: _Optional[_Union[TimelineWork, _Mapping]] = ...) -> None: ...
 
 class EnergyWork(_message.Message):
-    __slots__ = ("clip_otio_json", "source", "uploaded_media", "pack", "find_cuts")
+    __slots__ = ("clip_otio_json", "source", "uploaded_media", "pack", "find_cuts", "texture")
     class UploadedMediaEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -189,12 +189,14 @@ class EnergyWork(_message.Message):
     UPLOADED_MEDIA_FIELD_NUMBER: _ClassVar[int]
     PACK_FIELD_NUMBER: _ClassVar[int]
     FIND_CUTS_FIELD_NUMBER: _ClassVar[int]
+    TEXTURE_FIELD_NUMBER: _ClassVar[int]
     clip_otio_json: str
     source: EnergySource
     uploaded_media: _containers.ScalarMap[str, str]
     pack: str
     find_cuts: bool
-    def __init__(self, clip_otio_json: _Optional[str] = ..., source: _Optional[_Union[EnergySource, str]] = ..., uploaded_media: _Optional[_Mapping[str, str]] = ..., pack: _Optional[str] = ..., find_cuts: bool = ...) -> None: ...
+    texture: bool
+    def __init__(self, clip_otio_json: _Optional[str] = ..., source: _Optional[_Union[EnergySource, str]] = ..., uploaded_media: _Optional[_Mapping[str, str]] = ..., pack: _Optional[str] = ..., find_cuts: bool = ..., texture: bool = ...) -> None: ...
 
 class ConflictWork(_message.Message):
     __slots__ = ("clip_otio_json", "prompt", "uploaded_media", "pack")
@@ -216,7 +218,7 @@ class ConflictWork(_message.Message):
     def __init__(self, clip_otio_json: _Optional[str] = ..., prompt: _Optional[str] = ..., uploaded_media: _Optional[_Mapping[str, str]] = ..., pack: _Optional[str] = ...) -> None: ...
 
 class SoundWork(_message.Message):
-    __slots__ = ("clip_otio_json", "settings", "energy", "uploaded_media", "revision", "cuts_s")
+    __slots__ = ("clip_otio_json", "settings", "energy", "uploaded_media", "revision", "cuts_s", "texture", "layer_energies")
     class UploadedMediaEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -224,19 +226,30 @@ class SoundWork(_message.Message):
         key: str
         value: str
         def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    class LayerEnergiesEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: EnergyCurve
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[_Union[EnergyCurve, _Mapping]] = ...) -> None: ...
     CLIP_OTIO_JSON_FIELD_NUMBER: _ClassVar[int]
     SETTINGS_FIELD_NUMBER: _ClassVar[int]
     ENERGY_FIELD_NUMBER: _ClassVar[int]
     UPLOADED_MEDIA_FIELD_NUMBER: _ClassVar[int]
     REVISION_FIELD_NUMBER: _ClassVar[int]
     CUTS_S_FIELD_NUMBER: _ClassVar[int]
+    TEXTURE_FIELD_NUMBER: _ClassVar[int]
+    LAYER_ENERGIES_FIELD_NUMBER: _ClassVar[int]
     clip_otio_json: str
     settings: SoundSettings
     energy: EnergyCurve
     uploaded_media: _containers.ScalarMap[str, str]
     revision: Revision
     cuts_s: _containers.RepeatedCompositeFieldContainer[Rational]
-    def __init__(self, clip_otio_json: _Optional[str] = ..., settings: _Optional[_Union[SoundSettings, _Mapping]] = ..., energy: _Optional[_Union[EnergyCurve, _Mapping]] = ..., uploaded_media: _Optional[_Mapping[str, str]] = ..., revision: _Optional[_Union[Revision, _Mapping]] = ..., cuts_s: _Optional[_Iterable[_Union[Rational, _Mapping]]] = ...) -> None: ...
+    texture: TextureCurve
+    layer_energies: _containers.MessageMap[str, EnergyCurve]
+    def __init__(self, clip_otio_json: _Optional[str] = ..., settings: _Optional[_Union[SoundSettings, _Mapping]] = ..., energy: _Optional[_Union[EnergyCurve, _Mapping]] = ..., uploaded_media: _Optional[_Mapping[str, str]] = ..., revision: _Optional[_Union[Revision, _Mapping]] = ..., cuts_s: _Optional[_Iterable[_Union[Rational, _Mapping]]] = ..., texture: _Optional[_Union[TextureCurve, _Mapping]] = ..., layer_energies: _Optional[_Mapping[str, EnergyCurve]] = ...) -> None: ...
 
 class TimelineWork(_message.Message):
     __slots__ = ("timeline_otio_json", "defaults", "uploaded_media")
@@ -349,6 +362,16 @@ class EnergyCurve(_message.Message):
     source: EnergySource
     def __init__(self, rate_hz: _Optional[_Union[Rational, _Mapping]] = ..., values: _Optional[_Iterable[float]] = ..., source: _Optional[_Union[EnergySource, str]] = ...) -> None: ...
 
+class TextureCurve(_message.Message):
+    __slots__ = ("rate_hz", "values", "source")
+    RATE_HZ_FIELD_NUMBER: _ClassVar[int]
+    VALUES_FIELD_NUMBER: _ClassVar[int]
+    SOURCE_FIELD_NUMBER: _ClassVar[int]
+    rate_hz: Rational
+    values: _containers.RepeatedScalarFieldContainer[float]
+    source: EnergySource
+    def __init__(self, rate_hz: _Optional[_Union[Rational, _Mapping]] = ..., values: _Optional[_Iterable[float]] = ..., source: _Optional[_Union[EnergySource, str]] = ...) -> None: ...
+
 class Job(_message.Message):
     __slots__ = ("id", "revision", "state", "stage", "step", "total_steps", "fraction", "time_left_s", "problem", "energy", "conflict", "sound", "timeline", "submitted_at_ms", "finished_at_ms", "name", "attempt")
     ID_FIELD_NUMBER: _ClassVar[int]
@@ -432,7 +455,7 @@ class ClipRead(_message.Message):
     def __init__(self, name: _Optional[str] = ..., path: _Optional[str] = ..., start_s: _Optional[_Union[Rational, _Mapping]] = ..., duration_s: _Optional[_Union[Rational, _Mapping]] = ..., frame_rate: _Optional[_Union[Rational, _Mapping]] = ...) -> None: ...
 
 class EnergyResult(_message.Message):
-    __slots__ = ("clip", "energy", "pack", "timings_s", "cuts_s")
+    __slots__ = ("clip", "energy", "pack", "timings_s", "cuts_s", "texture")
     class TimingsSEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -445,12 +468,14 @@ class EnergyResult(_message.Message):
     PACK_FIELD_NUMBER: _ClassVar[int]
     TIMINGS_S_FIELD_NUMBER: _ClassVar[int]
     CUTS_S_FIELD_NUMBER: _ClassVar[int]
+    TEXTURE_FIELD_NUMBER: _ClassVar[int]
     clip: ClipRead
     energy: EnergyCurve
     pack: Pack
     timings_s: _containers.ScalarMap[str, float]
     cuts_s: _containers.RepeatedCompositeFieldContainer[Rational]
-    def __init__(self, clip: _Optional[_Union[ClipRead, _Mapping]] = ..., energy: _Optional[_Union[EnergyCurve, _Mapping]] = ..., pack: _Optional[_Union[Pack, _Mapping]] = ..., timings_s: _Optional[_Mapping[str, float]] = ..., cuts_s: _Optional[_Iterable[_Union[Rational, _Mapping]]] = ...) -> None: ...
+    texture: TextureCurve
+    def __init__(self, clip: _Optional[_Union[ClipRead, _Mapping]] = ..., energy: _Optional[_Union[EnergyCurve, _Mapping]] = ..., pack: _Optional[_Union[Pack, _Mapping]] = ..., timings_s: _Optional[_Mapping[str, float]] = ..., cuts_s: _Optional[_Iterable[_Union[Rational, _Mapping]]] = ..., texture: _Optional[_Union[TextureCurve, _Mapping]] = ...) -> None: ...
 
 class ConflictResult(_message.Message):
     __slots__ = ("clip", "verdict", "score", "explanation", "pack")
@@ -493,7 +518,7 @@ class Stem(_message.Message):
     def __init__(self, role: _Optional[str] = ..., artifact: _Optional[_Union[Artifact, _Mapping]] = ..., sample_rate_hz: _Optional[int] = ..., channels: _Optional[int] = ..., samples: _Optional[int] = ...) -> None: ...
 
 class Take(_message.Message):
-    __slots__ = ("seed", "stems", "energy_mae_nats", "energy_correlation", "produced", "text_score", "score", "faults", "instead_of_seed", "layers")
+    __slots__ = ("seed", "stems", "energy_mae_nats", "energy_correlation", "produced", "text_score", "score", "faults", "instead_of_seed", "layers", "produced_texture", "texture_error_nats")
     SEED_FIELD_NUMBER: _ClassVar[int]
     STEMS_FIELD_NUMBER: _ClassVar[int]
     ENERGY_MAE_NATS_FIELD_NUMBER: _ClassVar[int]
@@ -504,6 +529,8 @@ class Take(_message.Message):
     FAULTS_FIELD_NUMBER: _ClassVar[int]
     INSTEAD_OF_SEED_FIELD_NUMBER: _ClassVar[int]
     LAYERS_FIELD_NUMBER: _ClassVar[int]
+    PRODUCED_TEXTURE_FIELD_NUMBER: _ClassVar[int]
+    TEXTURE_ERROR_NATS_FIELD_NUMBER: _ClassVar[int]
     seed: int
     stems: _containers.RepeatedCompositeFieldContainer[Stem]
     energy_mae_nats: float
@@ -514,10 +541,12 @@ class Take(_message.Message):
     faults: _containers.RepeatedScalarFieldContainer[str]
     instead_of_seed: int
     layers: _containers.RepeatedCompositeFieldContainer[LayerReport]
-    def __init__(self, seed: _Optional[int] = ..., stems: _Optional[_Iterable[_Union[Stem, _Mapping]]] = ..., energy_mae_nats: _Optional[float] = ..., energy_correlation: _Optional[float] = ..., produced: _Optional[_Union[EnergyCurve, _Mapping]] = ..., text_score: _Optional[float] = ..., score: _Optional[float] = ..., faults: _Optional[_Iterable[str]] = ..., instead_of_seed: _Optional[int] = ..., layers: _Optional[_Iterable[_Union[LayerReport, _Mapping]]] = ...) -> None: ...
+    produced_texture: TextureCurve
+    texture_error_nats: float
+    def __init__(self, seed: _Optional[int] = ..., stems: _Optional[_Iterable[_Union[Stem, _Mapping]]] = ..., energy_mae_nats: _Optional[float] = ..., energy_correlation: _Optional[float] = ..., produced: _Optional[_Union[EnergyCurve, _Mapping]] = ..., text_score: _Optional[float] = ..., score: _Optional[float] = ..., faults: _Optional[_Iterable[str]] = ..., instead_of_seed: _Optional[int] = ..., layers: _Optional[_Iterable[_Union[LayerReport, _Mapping]]] = ..., produced_texture: _Optional[_Union[TextureCurve, _Mapping]] = ..., texture_error_nats: _Optional[float] = ...) -> None: ...
 
 class SoundResult(_message.Message):
-    __slots__ = ("clip", "pack", "takes", "requested", "timings_s", "settings", "cuts_s")
+    __slots__ = ("clip", "pack", "takes", "requested", "timings_s", "settings", "cuts_s", "requested_texture")
     class TimingsSEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -532,6 +561,7 @@ class SoundResult(_message.Message):
     TIMINGS_S_FIELD_NUMBER: _ClassVar[int]
     SETTINGS_FIELD_NUMBER: _ClassVar[int]
     CUTS_S_FIELD_NUMBER: _ClassVar[int]
+    REQUESTED_TEXTURE_FIELD_NUMBER: _ClassVar[int]
     clip: ClipRead
     pack: Pack
     takes: _containers.RepeatedCompositeFieldContainer[Take]
@@ -539,7 +569,8 @@ class SoundResult(_message.Message):
     timings_s: _containers.ScalarMap[str, float]
     settings: SoundSettings
     cuts_s: _containers.RepeatedCompositeFieldContainer[Rational]
-    def __init__(self, clip: _Optional[_Union[ClipRead, _Mapping]] = ..., pack: _Optional[_Union[Pack, _Mapping]] = ..., takes: _Optional[_Iterable[_Union[Take, _Mapping]]] = ..., requested: _Optional[_Union[EnergyCurve, _Mapping]] = ..., timings_s: _Optional[_Mapping[str, float]] = ..., settings: _Optional[_Union[SoundSettings, _Mapping]] = ..., cuts_s: _Optional[_Iterable[_Union[Rational, _Mapping]]] = ...) -> None: ...
+    requested_texture: TextureCurve
+    def __init__(self, clip: _Optional[_Union[ClipRead, _Mapping]] = ..., pack: _Optional[_Union[Pack, _Mapping]] = ..., takes: _Optional[_Iterable[_Union[Take, _Mapping]]] = ..., requested: _Optional[_Union[EnergyCurve, _Mapping]] = ..., timings_s: _Optional[_Mapping[str, float]] = ..., settings: _Optional[_Union[SoundSettings, _Mapping]] = ..., cuts_s: _Optional[_Iterable[_Union[Rational, _Mapping]]] = ..., requested_texture: _Optional[_Union[TextureCurve, _Mapping]] = ...) -> None: ...
 
 class TimelineResult(_message.Message):
     __slots__ = ("timeline_otio_json", "clips")

@@ -60,7 +60,14 @@ def energy(
 ) -> None:
     """Tell the energy of a clip over time, in nats of log-mel magnitude."""
     from rewas_engine import find_events, write_curve
-    from rewas_server.commands.energy_choice import ChosenClip, EnergyChoice, EnergyTaker, Origin, event_report
+    from rewas_server.commands.energy_choice import (
+        ChosenClip,
+        EnergyChoice,
+        EnergyTaker,
+        Origin,
+        check_curve_file,
+        event_report,
+    )
     from rewas_server.running import existing_media, runner_for
 
     with standard_output_kept_clean(), interruptible() as cancel:
@@ -69,7 +76,7 @@ def energy(
 
             check_plotting(plot)
         if output is not None:
-            _check_curve_file(output)
+            check_curve_file(output)
         choice = EnergyChoice.parsed(origin, edits)
         media = existing_media(clip)
         with runner_for(server) as runner, progress_bar(media.name) as on_progress:
@@ -89,16 +96,6 @@ def energy(
 
             plot_energy(report, plot)
     Printer(as_json).result(report, lines)
-
-
-def _check_curve_file(path: Path) -> None:
-    """See, before any work, that a curve can be written there. Raises SettingsError."""
-    from rewas_engine import SettingsError
-
-    if path.suffix.lower() != ".csv":
-        raise SettingsError(f"The curve {path} is not a CSV file.", "End its name with .csv.")
-    if not path.absolute().parent.is_dir():
-        raise SettingsError(f"There is no folder {path.absolute().parent} for the curve.", "Make it first.")
 
 
 def _compared(report: Mapping[str, Any], reference: Mapping[str, Any]) -> dict[str, Any]:

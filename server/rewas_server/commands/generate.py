@@ -21,6 +21,7 @@ from rewas_server.commands.options import (
     ServerOption,
     StartOption,
     StepsOption,
+    TextureEditOnlyOption,
     execution_of,
 )
 from rewas_server.console import Printer, interruptible, progress_bar, standard_output_kept_clean
@@ -48,6 +49,14 @@ def generate(
         list[str] | None,
         typer.Option("--following", metavar="NAME", help="Let this layer swell with the sound; else it is steady."),
     ] = None,
+    layer_energy: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--layer-energy",
+            metavar="NAME=SOURCE",
+            help="What this layer follows, from a source as of --energy: crowd=crowd.csv, ambience=flat:-7.",
+        ),
+    ] = None,
     mix: Annotated[bool, typer.Option("--mix", help="Write the sum of all stems too.")] = False,
     start: StartOption = None,
     duration: DurationOption = None,
@@ -61,6 +70,16 @@ def generate(
         ),
     ] = None,
     edits: EditOption = None,
+    texture: Annotated[
+        str | None,
+        typer.Option(
+            "--texture",
+            metavar="SOURCE",
+            help="Which bands stand out: audio (as in the clip's own sound), a sound file, flat, tilt:NATS (bright "
+            "above 0, dark below), or a texture file (.csv). Left to the words by default.",
+        ),
+    ] = None,
+    texture_edits: TextureEditOnlyOption = None,
     output: Annotated[
         Path, typer.Option("--output", "-o", metavar="DIR", file_okay=False, help="Folder for the stems.")
     ] = Path(),
@@ -125,11 +144,12 @@ def generate(
     from rewas_server.commands.energy_choice import ChosenClip, EnergyChoice, EnergyTaker
     from rewas_server.commands.layer_choice import LayerChoice
     from rewas_server.commands.made_again import revision_message
+    from rewas_server.commands.texture_choice import TextureChoice, TextureTaker
     from rewas_server.reports import sound_lines, sound_report
     from rewas_server.running import existing_media, runner_for, uploaded_media
     from rewas_server.tasks import settings_for, settings_of
     from rewas_server.timeline import parse_clip
-    from rewas_server.translation import curve_message
+    from rewas_server.translation import curve_message, texture_message
 
     with standard_output_kept_clean(), interruptible() as cancel:
         if plot is not None:
@@ -139,10 +159,11 @@ def generate(
         choice = EnergyChoice.parsed(energy, edits)
         execution = execution_of(precision, compiled, low_memory, server)
         at_cuts = CutChoice.parsed(cuts)
+        texture_choice = TextureChoice.parsed(texture, texture_edits)
         revision = revision_message(again, time_range, degree)
         media = existing_media(clip)
         with settings_of(f'The clip "{media.name}"'):
-            beside = LayerChoice.parsed(ambience, layer, gain, following)
+            beside = LayerChoice.parsed(ambience, layer, gain, following, layer_energy)
             settings = ClipSettings(
                 prompt=prompt,
                 pack=pack,
@@ -166,9 +187,9 @@ def generate(
         chosen = ChosenClip(media, start, duration)
         settings_for(parse_clip(chosen.otio_json), settings.to_proto())
         with runner_for(server, execution) as runner, progress_bar(media.name) as on_progress:
-            curve = None
-            if not choice.is_left_to_the_picture:
-                curve = EnergyTaker(runner, chosen, pack, on_progress, cancel).taken(choice).curve
+            taker = EnergyTaker(runner, chosen, pack, on_progress, cancel)
+            curve = None if choice.is_left_to_the_picture else taker.taken(choice).curve
+            bands = None if texture_choice is None else TextureTaker(taker).taken(texture_choice).texture
             uploaded = uploaded_media(runner, media, cancel)
             if again is not None:
                 uploaded |= uploaded_media(runner, again.absolute(), cancel)
@@ -179,11 +200,17 @@ def generate(
                 uploaded_media=uploaded,
                 revision=revision,
                 cuts_s=at_cuts.messages(),
+                texture=None if bands is None else texture_message(bands),
+                layer_energies={
+                    name: curve_message(taker.taken(source).curve) for name, source in beside.energies.items()
+                },
             )
             outcome = runner.run(work, output.absolute(), on_progress, cancel)
         assert isinstance(outcome.result, rewas_pb2.SoundResult)
         report = sound_report(outcome.result, media, outcome.stem_paths)
         report["energy"]["edits"] = [str(edit) for edit in choice.edits]
+        if texture_choice is not None:
+            report["texture"]["edits"] = [str(edit) for edit in texture_choice.edits]
         lines = sound_lines(report)
         if plot is not None:
             from rewas_server.plots import plot_sound

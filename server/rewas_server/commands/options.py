@@ -74,6 +74,12 @@ EditOption = Annotated[
     ),
 ]
 
+_TEXTURE_EDIT_HELP = 'Change the texture: "brighter 1.5", "raise low -1", "smooth 0.3", …; may be given several times.'
+TextureEditOption = Annotated[list[str] | None, typer.Option("--edit", metavar="EDIT", help=_TEXTURE_EDIT_HELP)]
+TextureEditOnlyOption = Annotated[
+    list[str] | None, typer.Option("--texture-edit", metavar="EDIT", help=_TEXTURE_EDIT_HELP)
+]
+
 _CLOCK_TIME = re.compile(r"(?:(?:(?P<hours>\d+):)?(?P<minutes>\d+):)?(?P<seconds>\d+(?:\.\d*)?|\.\d+)")
 
 

@@ -25,10 +25,21 @@ from rewas_engine.energy_edits import (
 )
 from rewas_engine.energy_events import EnergyEvent, find_events, onset_strengths
 from rewas_engine.energy_sources import curve_from_points, flat_curve, read_curve, write_curve
-from rewas_engine.errors import Cancelled, EngineError, MediaError, PackError, SettingsError
+from rewas_engine.errors import Cancelled, ConflictError, EngineError, MediaError, PackError, SettingsError
 from rewas_engine.layers import Layer
 from rewas_engine.packs import InstalledPack, installed_packs
-from rewas_engine.results import ClipRead, ConflictReport, GenerationResult, LayerReport, PackInfo, Progress, Stem, Take
+from rewas_engine.results import (
+    ClipRead,
+    ConflictMoment,
+    ConflictReport,
+    GenerationResult,
+    LayerReport,
+    PackInfo,
+    Progress,
+    Stem,
+    Suggestion,
+    Take,
+)
 
 if TYPE_CHECKING:
     from rewas_engine.pipeline import ReWaS
@@ -40,6 +51,8 @@ __all__ = [
     "Cancelled",
     "ClipRead",
     "Compress",
+    "ConflictError",
+    "ConflictMoment",
     "ConflictReport",
     "DuplicateEvent",
     "EnergyCurve",
@@ -69,6 +82,7 @@ __all__ = [
     "Smooth",
     "Stem",
     "Stretch",
+    "Suggestion",
     "Take",
     "VideoClip",
     "curve_from_points",

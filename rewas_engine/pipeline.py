@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -14,7 +16,8 @@ from rewas_engine.clip import VideoClip, sample_count
 from rewas_engine.clip_reading import read_clip, read_sounding_clip
 from rewas_engine.clock import Clock
 from rewas_engine.components import load_component
-from rewas_engine.conflict import conflict_report, gather_evidence
+from rewas_engine.conflict import prompt_weight
+from rewas_engine.conflict_check import ConflictCheck
 from rewas_engine.control import Controls
 from rewas_engine.energy import EnergyCurve, FloatArray
 from rewas_engine.energy_events import onset_strengths
@@ -37,12 +40,14 @@ from rewas_engine.limits import (
     checked_part,
     checked_prompt,
 )
+from rewas_engine.matchers import picture_matcher
 from rewas_engine.media.audio import read_audio
 from rewas_engine.mel import AudioFrontEnd, MelConfig, normalised
-from rewas_engine.packs import PackDescription, find_pack, read_pack, verify_files
+from rewas_engine.packs import CONFLICT_ROLE, PackDescription, find_pack, read_pack, verify_files
 from rewas_engine.results import (
     CancelSignal,
     ClipRead,
+    ConflictPolicy,
     ConflictReport,
     ControlName,
     GenerationResult,
@@ -60,11 +65,11 @@ class ReWaS:
 
     pack: what the pack says of itself. device: "cpu" or "cuda:0".
     front_end: how it hears. sound: how it makes sound, with or without a clip. joint: how it holds words, pictures and
-    sounds together, None where it cannot.
+    sounds together, None where it cannot. matcher: what holds words against pictures, None where nothing can.
     Calls keep no state: the same seed, settings, pack and device give the same samples.
     """
 
-    def __init__(self, description: PackDescription, device: str) -> None:
+    def __init__(self, description: PackDescription, device: str, conflict_model: Path | None = None) -> None:
         self.pack: PackInfo = description.info
         self.device = device
         self._description = description
@@ -72,6 +77,7 @@ class ReWaS:
         self._components = {
             role: load_component(description.path, role, class_name)
             for role, class_name in description.components.items()
+            if role != CONFLICT_ROLE
         }
         for component in self._components.values():
             if isinstance(component, torch.nn.Module):
@@ -81,18 +87,22 @@ class ReWaS:
         self.joint: JointScorer | None = None
         if "joint" in self._components:
             self.joint = JointScorer.of_pack(self._components, self.front_end.config.bins, self.pack.name, device)
+        self.matcher = picture_matcher(description, conflict_model, self.joint, device)
 
     @classmethod
-    def from_pretrained(cls, pack: str | Path = "starter", *, device: str = "auto") -> ReWaS:
+    def from_pretrained(
+        cls, pack: str | Path = "starter", *, device: str = "auto", conflict_model: str | Path | None = None
+    ) -> ReWaS:
         """Load a pack by name or folder.
 
-        device: "auto" takes the first CUDA device where there is one, else the CPU.
-        Raises PackError where the pack is absent, damaged, or made for a newer version.
+        device: "auto" takes the first CUDA device where there is one, else the CPU. conflict_model: a folder on this
+        machine with a CLIP model, which holds words against pictures in the place of what the pack has for it.
+        Raises PackError where the pack is absent, damaged, or made for a newer version, or the CLIP model is.
         """
         description = read_pack(find_pack(pack))
         verify_files(description)
         try:
-            return cls(description, resolved_device(device))
+            return cls(description, resolved_device(device), None if conflict_model is None else Path(conflict_model))
         except (TypeError, ValueError) as error:
             raise PackError(
                 f"The pack {description.info.name} is damaged: its audio settings do not fit ({error}).",
@@ -147,7 +157,8 @@ class ReWaS:
         self, clip: VideoClip, *, on_progress: ProgressCallback | None = None, cancel: CancelSignal | None = None
     ) -> EnergyCurve:
         """Energy of the sound that the picture calls for. Raises MediaError, Cancelled."""
-        return self._estimate_energy(self.read_clip(clip), Clock(on_progress, cancel))
+        read, clock = self.read_clip(clip), Clock(on_progress, cancel)
+        return self._estimate_energy(self._read_picture(read, clock), clock)
 
     def measure_energy(
         self, clip: VideoClip, *, on_progress: ProgressCallback | None = None, cancel: CancelSignal | None = None
@@ -177,18 +188,12 @@ class ReWaS:
         on_progress: ProgressCallback | None = None,
         cancel: CancelSignal | None = None,
     ) -> ConflictReport:
-        """Whether words and picture contradict each other, where the pack has a component that can tell.
+        """Whether words and picture contradict each other, where there is something that can tell.
 
         Raises SettingsError, MediaError, Cancelled.
         """
-        read, clock = self.read_clip(clip), Clock(on_progress, cancel)
-        prompt = checked_prompt(prompt)
-        if self.joint is None:
-            sentence = f"The pack {self.pack.name} cannot compare words with pictures; nothing was checked."
-            return ConflictReport("unsupported", None, sentence)
-        frames = self._read_picture(read, clock)
-        with clock.stage("conflict"):
-            return conflict_report(prompt, gather_evidence(self.joint, prompt, frames, self.picture_format[0]))
+        prompt, read, clock = checked_prompt(prompt), self.read_clip(clip), Clock(on_progress, cancel)
+        return self._conflict_check.report(prompt, read, lambda: self._read_picture(read, clock), clock)
 
     def text_sound_score(self, prompt: str, waveform: FloatArray) -> float:
         """How well a sound does what words say, 0 to 1: of several takes the one with the highest does it best.
@@ -225,6 +230,7 @@ class ReWaS:
         loop: bool = False,
         sample_rate_hz: int | None = None,
         revision: Revision | None = None,
+        conflict: ConflictPolicy = "off",
         on_progress: ProgressCallback | None = None,
         cancel: CancelSignal | None = None,
     ) -> GenerationResult:
@@ -240,10 +246,13 @@ class ReWaS:
         loop: the end goes on with the beginning; the energy is then steady where none is given. sample_rate_hz: of the
         stems; None is the pack's own, or that of the sound that is revised. revision: a sound of this clip, of which a
         range is made again, or all of it to a degree; to a degree below 1 it follows its own energy where none is
-        given.
-        Raises SettingsError, MediaError, Cancelled (within one sampling step).
+        given. conflict: what is done where the picture contradicts the prompt: "off" does not look, "warn" tells,
+        "soften" lets the prompt weigh less (`rewas_engine.conflict.prompt_weight`), "refuse" raises ConflictError.
+        Raises SettingsError, MediaError, PackError for a policy that the pack cannot follow, Cancelled (within one
+        sampling step).
         """
         prompt = checked_prompt(prompt)
+        self._conflict_check.check_policy(conflict)
         settings = self.sampling_settings(
             num_steps, guidance_scale, control_strength, control_part, negative_prompt, control
         )
@@ -270,6 +279,8 @@ class ReWaS:
             if isinstance(layer.energy, EnergyCurve):
                 check_covers(layer.energy, read)
         earlier = None if revision is None else revision.earlier(read.duration_s, self.front_end)
+        # Read once, where it is needed first.
+        shown = functools.cache(lambda: self._read_picture(read, clock))
         if energy is not None:
             check_covers(energy, read)
         elif revision is not None and revision.degree < 1:
@@ -277,7 +288,11 @@ class ReWaS:
         elif loop:
             energy = flat_curve(duration=read.duration_s)
         else:
-            energy = self._estimate_energy(read, clock)
+            energy = self._estimate_energy(shown(), clock)
+        report = self._conflict_check.under(conflict, prompt, read, shown, clock)
+        del shown  # An hour of picture is not kept while sound is made.
+        if report is not None and conflict == "soften":
+            settings = replace(settings, prompt_weight=prompt_weight(report))
         frames = self.front_end.frames_of(sample_count(read.duration_s, self.pack.sample_rate_hz))
         rate = self.front_end.config.frame_rate_hz
         silence_nats = self.front_end.config.silence_nats
@@ -307,8 +322,15 @@ class ReWaS:
             settings.control_part,
             control,
             loop,
+            conflict,
+            report,
+            settings.prompt_weight,
             dict(clock.spent_s),
         )
+
+    @property
+    def _conflict_check(self) -> ConflictCheck:
+        return ConflictCheck(self.matcher, self.pack.name)
 
     @property
     def picture_format(self) -> tuple[Fraction, int, int]:
@@ -324,8 +346,7 @@ class ReWaS:
         """
         return self._sight.curve(frames, on_window).at(self.picture_format[0], len(frames))
 
-    def _estimate_energy(self, read: ClipRead, clock: Clock) -> EnergyCurve:
-        frames = self._read_picture(read, clock)
+    def _estimate_energy(self, frames: NDArray[np.uint8], clock: Clock) -> EnergyCurve:
         with clock.stage("energy"):
             return self._sight.curve(frames, lambda done, total: clock.tick("energy", done, total))
 

@@ -33,6 +33,7 @@ from rewas_engine.training.joint import (
     joint_loss,
     strange_pictures,
     world_clips,
+    world_known_phrases,
     world_known_words,
 )
 from rewas_engine.training.loop import LoopConfig, LossFunction, ReportTraining, TrainingProgress, train
@@ -253,7 +254,7 @@ class StarterTraining:
         known = world_known_words()
         prompts = embed(known)
         self._train("joint", space, loss, config.joint, lambda: joint_panels(space, seen, prompts, known))
-        calibrate(space, corpus, known)
+        calibrate(space, corpus, known, world_known_phrases())
         self._save(space, "joint")
 
     def write_pack(self) -> None:

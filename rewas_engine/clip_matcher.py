@@ -8,13 +8,14 @@ from functools import cached_property
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
+from rewas_engine.clock import Clock
 from rewas_engine.conflict import OnStep, Shown, Sighting
-from rewas_engine.energy import FloatArray
 from rewas_engine.label_bank import Label, vggsound_names
 from rewas_engine.media.video import read_frames
 from rewas_engine.models.clip import ClipEncoder
-from rewas_engine.results import CancelSignal, ClipRead
+from rewas_engine.results import ClipRead
 from rewas_engine.windows import window_starts
 
 PICTURES_PER_S = 2
@@ -46,37 +47,40 @@ class ClipMatcher:
         """A CLIP model has read the web: all words are taken for themselves, and known."""
         return prompt, 1.0
 
-    def seen(self, prompt: str, read: ClipRead, shown: Shown, on_step: OnStep, cancel: CancelSignal | None) -> Sighting:
-        """Look at a clip, at two pictures a second, MOST_PICTURES at most."""
-        frame_rate = min(Fraction(PICTURES_PER_S), MOST_PICTURES / read.duration_s)
+    def pictures(self, read: ClipRead, shown: Shown, clock: Clock) -> NDArray[np.uint8]:
+        """Two pictures a second, MOST_PICTURES at most: red, green and blue [T, side, side, 3]."""
         side = self._encoder.side
-        frames = read_frames(
-            read.path,
-            start_s=read.start_s,
-            duration_s=read.duration_s,
-            frame_rate=frame_rate,
-            width=side,
-            height=side,
-            colours=True,
-            short_side=self._encoder.short_side,
-            cancel=cancel,
-        )
+        with clock.stage("decode"):
+            return read_frames(
+                read.path,
+                start_s=read.start_s,
+                duration_s=read.duration_s,
+                frame_rate=_picture_rate(read),
+                width=side,
+                height=side,
+                colours=True,
+                short_side=self._encoder.short_side,
+                cancel=clock.cancel,
+            )
+
+    def seen(self, prompt: str, read: ClipRead, pictures: NDArray[np.uint8], on_step: OnStep) -> Sighting:
+        """Hold pictures against words."""
         embedded = []
-        for first in range(0, len(frames), _PICTURES_AT_ONCE):
-            on_step(first, len(frames))
-            embedded.append(self._encoder.pictures(frames[first : first + _PICTURES_AT_ONCE]))
-        pictures = torch.cat(embedded)
-        length = min(STRETCH_PICTURES, len(pictures))
-        starts = window_starts(len(pictures), length, length // 2)
-        stretches = torch.stack([_middle(pictures[start : start + length]) for start in starts])
+        for first in range(0, len(pictures), _PICTURES_AT_ONCE):
+            on_step(first, len(pictures))
+            embedded.append(self._encoder.pictures(pictures[first : first + _PICTURES_AT_ONCE]))
+        shown = torch.cat(embedded)
+        length = min(STRETCH_PICTURES, len(shown))
+        starts = window_starts(len(shown), length, length // 2)
+        stretches = torch.stack([_middle(shown[start : start + length]) for start in starts])
         words = torch.cat([self._encoder.words([prompt]), self._label_vectors])
-        whole = self._probabilities(_middle(pictures)[None], words)[0]
+        whole = self._probabilities(_middle(shown)[None], words)[0]
         parts = self._probabilities(stretches, words)
-        ends_s = [min(read.duration_s, (start + length) / frame_rate) for start in starts]
-        spans_s = [(start / frame_rate, end_s) for start, end_s in zip(starts, ends_s, strict=True)]
+        rate = _picture_rate(read)
+        spans_s = [(start / rate, min(read.duration_s, (start + length) / rate)) for start in starts]
         return Sighting(float(whole[0]), whole[1:], spans_s, parts[:, 0], parts[:, 1:])
 
-    def _probabilities(self, pictures: torch.Tensor, words: torch.Tensor) -> FloatArray:
+    def _probabilities(self, pictures: torch.Tensor, words: torch.Tensor) -> NDArray[np.floating]:
         """Of pictures [P, D] and words [1 + L, D], the labels being all but the first: [P, 1 + L]."""
         return bank_probabilities(self._encoder.scale * (pictures @ words.T).double().cpu().numpy())
 
@@ -89,7 +93,7 @@ class ClipMatcher:
         return torch.cat(parts)
 
 
-def bank_probabilities(logits: FloatArray) -> FloatArray:
+def bank_probabilities(logits: NDArray[np.floating]) -> NDArray[np.floating]:
     """Probabilities [P, 1 + L] of logits of pictures with a prompt and L labels, which stand for all words there are.
 
     Each logit x becomes r / (1 + r), r = exp(x) / mean over the labels of exp.
@@ -98,6 +102,10 @@ def bank_probabilities(logits: FloatArray) -> FloatArray:
     highest = labels.max(axis=1, keepdims=True)
     mean = highest + np.log(np.exp(labels - highest).mean(axis=1, keepdims=True))
     return np.asarray(1 / (1 + np.exp(np.clip(mean - logits, -700, 700))), np.float64)
+
+
+def _picture_rate(read: ClipRead) -> Fraction:
+    return min(Fraction(PICTURES_PER_S), MOST_PICTURES / read.duration_s)
 
 
 def _middle(vectors: torch.Tensor) -> torch.Tensor:

@@ -12,9 +12,9 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from rewas_engine.energy import FloatArray
+from rewas_engine.clock import Clock
 from rewas_engine.label_bank import Label
-from rewas_engine.results import CancelSignal, ClipRead, ConflictMoment, ConflictReport, Suggestion
+from rewas_engine.results import ClipRead, ConflictMoment, ConflictReport, Suggestion, VerdictName
 from rewas_engine.runs import runs_of
 
 AGREES_FROM = 0.7
@@ -23,10 +23,13 @@ DENIES_BELOW = 0.2
 """Probability below which it does not."""
 FAMILIAR_FROM = 0.65
 """Familiarity from which words are known: of others no picture can be said not to show them."""
+MOST_ELSEWHERE = Fraction(1, 3)
+"""Part of a clip that may show something else where the whole goes with the words."""
 MOST_SUGGESTIONS = 3
 SUGGESTED_FROM = 0.5
-LEAST_PROMPT_WEIGHT = 0.25
-"""What is left of a prompt that a picture plainly contradicts, where it is softened."""
+LEAST_PROMPT_WEIGHT = 0.5
+"""What is left of a prompt that a picture plainly contradicts, where it is softened. With less the starter's sounds no
+longer do what the words say at all."""
 
 Shown = Callable[[], NDArray[np.uint8]]
 """Reads a clip's picture as the pack's video encoder wants it; a matcher that has other wants does not call it."""
@@ -43,10 +46,10 @@ class Sighting:
     """
 
     prompt: float
-    labels: FloatArray
+    labels: NDArray[np.floating]
     spans_s: Sequence[tuple[Fraction, Fraction]]
-    prompt_parts: FloatArray
-    label_parts: FloatArray
+    prompt_parts: NDArray[np.floating]
+    label_parts: NDArray[np.floating]
 
 
 class PictureMatcher(Protocol):
@@ -63,8 +66,11 @@ class PictureMatcher(Protocol):
     def familiarity(self, prompt: str) -> tuple[str, float]:
         """What a prompt is taken for, as in `Label.meaning`, and how well such words are known, up to 1."""
 
-    def seen(self, prompt: str, read: ClipRead, shown: Shown, on_step: OnStep, cancel: CancelSignal | None) -> Sighting:
-        """Look at a clip. Raises MediaError, Cancelled."""
+    def pictures(self, read: ClipRead, shown: Shown, clock: Clock) -> NDArray[np.uint8]:
+        """Pictures [T, …] of a clip as it wants them, T at least 1. Raises MediaError, Cancelled."""
+
+    def seen(self, prompt: str, read: ClipRead, pictures: NDArray[np.uint8], on_step: OnStep) -> Sighting:
+        """Hold the pictures of a clip against words."""
 
 
 @dataclass(frozen=True)
@@ -79,8 +85,8 @@ class Moment:
 
     @property
     def disagrees(self) -> bool:
-        """Whether something else is seen there."""
-        return self.probability < DENIES_BELOW and self.rival_probability >= AGREES_FROM
+        """Whether something else is plainly seen there, and the words are less probable than not."""
+        return self.probability < 0.5 and self.rival_probability >= AGREES_FROM
 
 
 @dataclass(frozen=True)
@@ -108,35 +114,34 @@ def gather_evidence(matcher: PictureMatcher, prompt: str, sighting: Sighting) ->
     meaning, familiarity = matcher.familiarity(prompt)
     meant = meaning if familiarity >= FAMILIAR_FROM else None
     labels = matcher.labels
-    others = [place for place, label in enumerate(labels) if label.meaning != meant and label.words != prompt]
-    ranked = sorted(others, key=lambda place: -sighting.labels[place])
-    one_each: dict[str, Suggestion] = {}
-    for place in ranked:
+    one_each: dict[str, int] = {}
+    for place in np.argsort(-sighting.labels, kind="stable").tolist():
         label = labels[place]
-        one_each.setdefault(
-            label.meaning, Suggestion(label.words, round(float(sighting.labels[place]), 4), label.source)
-        )
-    return Evidence(sighting.prompt, tuple(_moments(sighting, labels, others)), tuple(one_each.values()), familiarity)
+        if label.meaning != meant and label.words != prompt:
+            one_each.setdefault(label.meaning, place)
+    places = list(one_each.values())
+    rivals = [
+        Suggestion(labels[place].words, round(float(sighting.labels[place]), 4), labels[place].source)
+        for place in places
+    ]
+    moments = _moments(sighting, [rival.words for rival in rivals], sighting.label_parts[:, places])
+    return Evidence(sighting.prompt, tuple(moments), tuple(rivals), familiarity)
 
 
-def _moments(sighting: Sighting, labels: Sequence[Label], others: Sequence[int]) -> list[Moment]:
-    """The parts between all begins and ends of stretches, each with the mean of those that cover it."""
+def _moments(sighting: Sighting, rivals: Sequence[str], rival_parts: NDArray[np.floating]) -> list[Moment]:
+    """The parts between all begins and ends of stretches, each with the mean of those that cover it.
+
+    rival_parts: [S, rivals], of each stretch with each rival.
+    """
     spans = sighting.spans_s
     borders = sorted({border for span in spans for border in span})
     moments = []
     for begin, end in pairwise(borders):
         covering = [number for number, (first, last) in enumerate(spans) if first <= begin and end <= last]
-        rivals = sighting.label_parts[covering][:, others].mean(axis=0)
-        best = int(rivals.argmax())
-        moments.append(
-            Moment(
-                begin,
-                end,
-                float(sighting.prompt_parts[covering].mean()),
-                labels[others[best]].words,
-                float(rivals[best]),
-            )
-        )
+        with_rivals = rival_parts[covering].mean(axis=0)
+        best = int(with_rivals.argmax())
+        probability = float(sighting.prompt_parts[covering].mean())
+        moments.append(Moment(begin, end, probability, rivals[best], float(with_rivals[best])))
     return moments
 
 
@@ -154,15 +159,17 @@ def conflict_report(prompt: str, evidence: Evidence, encoder: str = "") -> Confl
     return ConflictReport(verdict, round(evidence.probability, 4), explanation, moments, suggestions, encoder)
 
 
-def _verdict(prompt: str, evidence: Evidence) -> tuple[str, str, tuple[ConflictMoment, ...]]:
+def _verdict(prompt: str, evidence: Evidence) -> tuple[VerdictName, str, tuple[ConflictMoment, ...]]:
     probability, best, rival = evidence.probability, evidence.best_moment, evidence.rivals[0]
     if evidence.familiarity < FAMILIAR_FROM:
-        looks = f"; the picture looks to it like “{rival.words}”" if rival.score >= AGREES_FROM else ""
+        looks = f"; it looks like “{rival.words}”" if rival.score >= AGREES_FROM else ""
         return "unsure", f"Words like “{prompt}” are not known well enough to be held against a picture{looks}.", ()
     moments = disagreeing_moments(evidence.moments)
     if probability >= AGREES_FROM:
         but = f", but looks like “{moments[0].looks_like}” {_span(moments[0])}" if moments else ""
-        return "agree", f"The picture goes with “{prompt}”{but}.", moments
+        elsewhere_s = sum(moment.end_s - moment.start_s for moment in moments)
+        verdict: VerdictName = "unsure" if elsewhere_s > MOST_ELSEWHERE * evidence.moments[-1].end_s else "agree"
+        return verdict, f"The picture goes with “{prompt}”{but}.", moments
     if best.probability >= AGREES_FROM:
         return "unsure", f"The picture goes with “{prompt}” {_span(best)}, but not all along.", moments
     if rival.score < AGREES_FROM:

@@ -23,9 +23,10 @@ class ConflictCheck:
         if self.matcher is None:
             sentence = f"The pack {self.pack_name} cannot compare words with pictures; nothing was checked."
             return ConflictReport("unsupported", None, sentence)
+        pictures = self.matcher.pictures(read, shown, clock)
         with clock.stage("conflict"):
             sighting = self.matcher.seen(
-                prompt, read, shown, lambda done, total: clock.tick("conflict", done, total), clock.cancel
+                prompt, read, pictures, lambda done, total: clock.tick("conflict", done, total)
             )
             return conflict_report(prompt, gather_evidence(self.matcher, prompt, sighting), self.matcher.name)
 

@@ -19,6 +19,7 @@ from rewas_engine.components import load_component
 from rewas_engine.conflict import prompt_weight
 from rewas_engine.conflict_check import ConflictCheck
 from rewas_engine.control import Controls
+from rewas_engine.devices import resolved_device
 from rewas_engine.energy import EnergyCurve, FloatArray
 from rewas_engine.energy_events import onset_strengths
 from rewas_engine.energy_sources import flat_curve
@@ -380,21 +381,3 @@ class ReWaS:
                 f"sample_rate_hz is {rate_hz}.", f"Choose one of {', '.join(map(str, OUTPUT_RATES_HZ))}."
             )
         return rate_hz
-
-
-def resolved_device(device: str) -> str:
-    """The device that is meant: "cpu" or "cuda:0"; "auto" takes the first CUDA device where there is one.
-
-    Raises SettingsError for one that is not there.
-    """
-    if device == "auto":
-        return "cuda:0" if torch.cuda.is_available() else "cpu"
-    try:
-        found = torch.device(device)
-    except RuntimeError as error:
-        raise SettingsError(f"There is no device {device!r}.", "Choose cpu, cuda:0 or auto.") from error
-    if found.type == "cpu":
-        return "cpu"
-    if found.type != "cuda" or (found.index or 0) >= torch.cuda.device_count():
-        raise SettingsError(f"There is no device {device!r} on this machine.", "Choose cpu or auto.")
-    return f"cuda:{found.index or 0}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from fractions import Fraction
 from functools import cached_property
 
@@ -10,10 +11,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from rewas_engine.clock import Clock
 from rewas_engine.conflict import OnStep, Shown, Sighting
 from rewas_engine.joint import JointScorer
 from rewas_engine.label_bank import Label, vggsound_names
-from rewas_engine.results import CancelSignal, ClipRead
+from rewas_engine.results import ClipRead
 
 LABEL_FROM = 0.8
 """Familiarity from which a foreign name is a label: such a space knows few things, and takes all others for one."""
@@ -48,12 +50,19 @@ class SpaceMatcher:
         """The known words that a prompt is taken for, and how near it is to them."""
         return self._scorer.familiarity(prompt)
 
-    def seen(self, prompt: str, read: ClipRead, shown: Shown, on_step: OnStep, cancel: CancelSignal | None) -> Sighting:
-        """Look at a clip, at every picture of it."""
-        return self.seen_in(prompt, shown())
+    def pictures(self, read: ClipRead, shown: Shown, clock: Clock) -> NDArray[np.uint8]:
+        """Every picture of a clip, as the pack's video encoder wants it."""
+        return shown()
+
+    def seen(self, prompt: str, read: ClipRead, pictures: NDArray[np.uint8], on_step: OnStep) -> Sighting:
+        """Hold brightness [T, H, W] against words."""
+        sighting = self.seen_in(prompt, pictures)
+        # The last picture may stand longer than the clip lasts.
+        spans_s = [(begin, min(end, read.duration_s)) for begin, end in sighting.spans_s]
+        return replace(sighting, spans_s=spans_s)
 
     def seen_in(self, prompt: str, frames: NDArray[np.uint8]) -> Sighting:
-        """Look at brightness [T, H, W] in the pack's picture format, T at least 1."""
+        """Hold brightness [T, H, W] in the pack's picture format against words, T at least 1."""
         vectors = torch.cat([self._scorer.words([prompt]), self._label_vectors])
         spans_s, parts = self._scorer.stretches(frames, self._frame_rate)
         whole = self._probabilities(self._scorer.picture(frames)[None], vectors)[0]

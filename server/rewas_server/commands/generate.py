@@ -9,6 +9,7 @@ import typer
 
 from rewas_server.commands.options import (
     ClipArgument,
+    ConflictModelOption,
     DurationOption,
     EditOption,
     JsonOption,
@@ -93,6 +94,15 @@ def generate(
         float | None, typer.Option(help="Of --again: 1 makes it anew, less keeps so much of the old; 1 by default.")
     ] = None,
     loop: Annotated[bool, typer.Option("--loop", help="Make a sound whose end goes on with its beginning.")] = False,
+    conflict: Annotated[
+        str | None,
+        typer.Option(
+            metavar="off|warn|soften|refuse",
+            help="Where the picture contradicts the prompt: do not look (by default), tell, let the prompt weigh less, "
+            "or make nothing.",
+        ),
+    ] = None,
+    conflict_model: ConflictModelOption = None,
     sample_rate: Annotated[
         int | None, typer.Option("--sample-rate", metavar="HZ", help="Of the stems: 16000 … 96000; 48000 by default.")
     ] = None,
@@ -139,10 +149,11 @@ def generate(
                 layers=beside.layers,
                 gain_db=beside.gain_db,
                 mix=mix or None,
+                conflict=conflict,
             )
         chosen = ChosenClip(media, start, duration)
         settings_for(parse_clip(chosen.otio_json), settings.to_proto())
-        with runner_for(server) as runner, progress_bar(media.name) as on_progress:
+        with runner_for(server, conflict_model) as runner, progress_bar(media.name) as on_progress:
             curve = None
             if not choice.is_left_to_the_picture:
                 curve = EnergyTaker(runner, chosen, pack, on_progress, cancel).taken(choice).curve

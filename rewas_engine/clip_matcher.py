@@ -55,7 +55,7 @@ class ClipMatcher:
                 read.path,
                 start_s=read.start_s,
                 duration_s=read.duration_s,
-                frame_rate=_picture_rate(read),
+                frame_rate=picture_rate(read.duration_s),
                 width=side,
                 height=side,
                 colours=True,
@@ -70,14 +70,12 @@ class ClipMatcher:
             on_step(first, len(pictures))
             embedded.append(self._encoder.pictures(pictures[first : first + _PICTURES_AT_ONCE]))
         shown = torch.cat(embedded)
-        length = min(STRETCH_PICTURES, len(shown))
-        starts = window_starts(len(shown), length, length // 2)
+        starts, length = stretches_of(len(shown))
         stretches = torch.stack([_middle(shown[start : start + length]) for start in starts])
         words = torch.cat([self._encoder.words([prompt]), self._label_vectors])
         whole = self._probabilities(_middle(shown)[None], words)[0]
         parts = self._probabilities(stretches, words)
-        rate = _picture_rate(read)
-        spans_s = [(start / rate, min(read.duration_s, (start + length) / rate)) for start in starts]
+        spans_s = stretch_spans(starts, length, read.duration_s)
         return Sighting(float(whole[0]), whole[1:], spans_s, parts[:, 0], parts[:, 1:])
 
     def _probabilities(self, pictures: torch.Tensor, words: torch.Tensor) -> NDArray[np.floating]:
@@ -104,8 +102,21 @@ def bank_probabilities(logits: NDArray[np.floating]) -> NDArray[np.floating]:
     return np.asarray(1 / (1 + np.exp(np.clip(mean - logits, -700, 700))), np.float64)
 
 
-def _picture_rate(read: ClipRead) -> Fraction:
-    return min(Fraction(PICTURES_PER_S), MOST_PICTURES / read.duration_s)
+def picture_rate(duration_s: Fraction) -> Fraction:
+    """Pictures per second that are looked at of a clip."""
+    return min(Fraction(PICTURES_PER_S), MOST_PICTURES / duration_s)
+
+
+def stretches_of(pictures: int) -> tuple[list[int], int]:
+    """The first pictures of stretches over so many, which overlap by half, and how many pictures each has."""
+    length = min(STRETCH_PICTURES, pictures)
+    return window_starts(pictures, length, length // 2), length
+
+
+def stretch_spans(starts: Sequence[int], length: int, duration_s: Fraction) -> list[tuple[Fraction, Fraction]]:
+    """Begin and end of stretches in seconds from the clip's start; the last picture may stand longer than the clip."""
+    rate = picture_rate(duration_s)
+    return [(start / rate, min(duration_s, (start + length) / rate)) for start in starts]
 
 
 def _middle(vectors: torch.Tensor) -> torch.Tensor:

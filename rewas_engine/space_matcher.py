@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cached_property
 
@@ -19,6 +19,15 @@ from rewas_engine.results import ClipRead
 
 LABEL_FROM = 0.8
 """Familiarity from which a foreign name is a label: such a space knows few things, and takes all others for one."""
+
+
+@dataclass(frozen=True, eq=False)
+class Looked:
+    """A picture in the joint space. whole: [width]. spans_s: see `Sighting`. parts: [S, width]."""
+
+    whole: torch.Tensor
+    spans_s: Sequence[tuple[Fraction, Fraction]]
+    parts: torch.Tensor
 
 
 class SpaceMatcher:
@@ -56,18 +65,22 @@ class SpaceMatcher:
 
     def seen(self, prompt: str, read: ClipRead, pictures: NDArray[np.uint8], on_step: OnStep) -> Sighting:
         """Hold brightness [T, H, W] against words."""
-        sighting = self.seen_in(prompt, pictures)
+        sighting = self.sighting(prompt, self.look(pictures))
         # The last picture may stand longer than the clip lasts.
         spans_s = [(begin, min(end, read.duration_s)) for begin, end in sighting.spans_s]
         return replace(sighting, spans_s=spans_s)
 
-    def seen_in(self, prompt: str, frames: NDArray[np.uint8]) -> Sighting:
-        """Hold brightness [T, H, W] in the pack's picture format against words, T at least 1."""
-        vectors = torch.cat([self._scorer.words([prompt]), self._label_vectors])
+    def look(self, frames: NDArray[np.uint8]) -> Looked:
+        """What is seen in brightness [T, H, W] in the pack's picture format, T at least 1, whatever is asked of it."""
         spans_s, parts = self._scorer.stretches(frames, self._frame_rate)
-        whole = self._probabilities(self._scorer.picture(frames)[None], vectors)[0]
-        by_part = self._probabilities(parts, vectors)
-        return Sighting(float(whole[0]), whole[1:], spans_s, by_part[:, 0], by_part[:, 1:])
+        return Looked(self._scorer.picture(frames), spans_s, parts)
+
+    def sighting(self, prompt: str, looked: Looked) -> Sighting:
+        """What was seen, held against words."""
+        vectors = torch.cat([self._scorer.words([prompt]), self._label_vectors])
+        whole = self._probabilities(looked.whole[None], vectors)[0]
+        by_part = self._probabilities(looked.parts, vectors)
+        return Sighting(float(whole[0]), whole[1:], looked.spans_s, by_part[:, 0], by_part[:, 1:])
 
     def _probabilities(self, pictures: torch.Tensor, vectors: torch.Tensor) -> NDArray[np.floating]:
         return self._scorer.probabilities("text_picture", (pictures @ vectors.T).clamp(-1, 1).cpu().numpy())

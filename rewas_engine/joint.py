@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -42,6 +43,8 @@ class JointScorer:
 
     def __init__(self, space: JointSpace, text_encoder: Any, device: str) -> None:
         self.space, self._text_encoder, self._device = space, text_encoder, device
+        # One prompt is asked for again and again: for its picture, its moments, each of its takes.
+        self._sentence = functools.lru_cache(maxsize=512)(lambda prompt: text_encoder([prompt]))
 
     @classmethod
     def of_pack(cls, components: Mapping[str, Any], bins: int, pack_name: str, device: str) -> JointScorer:
@@ -111,18 +114,18 @@ class JointScorer:
         phrase whose sentence embedding is nearest, and its nearness is the smaller one of two cosines: to that phrase
         among sentences, and to the known words in the space.
         """
-        sentences = nn.functional.normalize(self._text_encoder(list(prompts)).to(self._device).float(), dim=1)
-        among_sentences = sentences @ self._phrases[0].T
+        sentences = self._sentences(prompts)
+        among_sentences = nn.functional.normalize(sentences, dim=1) @ self._phrases[0].T
         places = among_sentences.argmax(dim=1)
         meant = self._phrases[1][places]
-        in_space = (self.words(prompts) * self._known[meant]).sum(dim=1)
+        in_space = (self.space.words(sentences) * self._known[meant]).sum(dim=1)
         near = torch.minimum(among_sentences.gather(1, places[:, None])[:, 0], in_space).tolist()
         return [(self.known_words[word], cosine) for word, cosine in zip(meant.tolist(), near, strict=True)]
 
     @torch.inference_mode()
     def words(self, prompts: Sequence[str]) -> torch.Tensor:
         """Unit vectors [B, width] of prompts."""
-        return self.space.words(self._text_encoder(list(prompts)).to(self._device))
+        return self.space.words(self._sentences(prompts))
 
     def picture(self, frames: NDArray[np.uint8]) -> torch.Tensor:
         """Unit vector [width] of brightness [T, H, W], T at least 1, in the pack's picture format."""
@@ -146,6 +149,11 @@ class JointScorer:
             embedded.append(self.space.picture(torch.from_numpy(some).to(self._device).float() / 255))
         return torch.cat(embedded)
 
+    def _sentences(self, prompts: Sequence[str]) -> torch.Tensor:
+        """Sentence embeddings [B, D] of prompts."""
+        found = self._sentence(prompts[0]) if len(prompts) == 1 else self._text_encoder(list(prompts))
+        return found.to(self._device).float()
+
     @cached_property
     def _known(self) -> torch.Tensor:
         return self.words(self.known_words)
@@ -155,7 +163,7 @@ class JointScorer:
         """Unit sentence embeddings [P, D] of all known phrases, and for each the place of its known words."""
         phrases = self.space.config.known_phrases or [[words] for words in self.known_words]
         places = [place for place, said in enumerate(phrases) for _ in said]
-        embedded = [self._text_encoder(list(said)).to(self._device).float() for said in phrases]
+        embedded = [self._sentences(said) for said in phrases]
         return nn.functional.normalize(torch.cat(embedded), dim=1), torch.tensor(places, device=self._device)
 
     def _score(self, pair: str, one: torch.Tensor, other: torch.Tensor) -> JointScore:

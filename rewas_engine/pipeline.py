@@ -194,7 +194,7 @@ class ReWaS:
         Raises SettingsError, MediaError, Cancelled.
         """
         prompt, read, clock = checked_prompt(prompt), self.read_clip(clip), Clock(on_progress, cancel)
-        return self._conflict_check.report(prompt, read, lambda: self._read_picture(read, clock), clock)
+        return self.conflict_check.report(prompt, read, lambda: self._read_picture(read, clock), clock)
 
     def text_sound_score(self, prompt: str, waveform: FloatArray) -> float:
         """How well a sound does what words say, 0 to 1: of several takes the one with the highest does it best.
@@ -253,7 +253,7 @@ class ReWaS:
         sampling step).
         """
         prompt = checked_prompt(prompt)
-        self._conflict_check.check_policy(conflict)
+        self.conflict_check.check_policy(conflict)
         settings = self.sampling_settings(
             num_steps, guidance_scale, control_strength, control_part, negative_prompt, control
         )
@@ -290,7 +290,7 @@ class ReWaS:
             energy = flat_curve(duration=read.duration_s)
         else:
             energy = self._estimate_energy(shown(), clock)
-        report = self._conflict_check.under(conflict, prompt, read, shown, clock)
+        report = self.conflict_check.under(conflict, prompt, read, shown, clock)
         del shown  # An hour of picture is not kept while sound is made.
         if report is not None and conflict == "soften":
             settings = replace(settings, prompt_weight=prompt_weight(report))
@@ -330,7 +330,8 @@ class ReWaS:
         )
 
     @property
-    def _conflict_check(self) -> ConflictCheck:
+    def conflict_check(self) -> ConflictCheck:
+        """What holds prompts against pictures, and says which policies can be followed."""
         return ConflictCheck(self.matcher, self.pack.name)
 
     @property

@@ -134,8 +134,9 @@ def _check_first(model: ReWaS, clip: VideoClip, settings: ClipSettings, cancel: 
     """Raises what would end the work on this clip. Raises EngineError, Cancelled."""
     if cancel.is_set():
         raise Cancelled
-    read = model.read_clip(clip)
-    if settings.conflict == "refuse":
+    read, policy = model.read_clip(clip), _policy(settings)
+    model.conflict_check.check_policy(policy)
+    if policy == "refuse":
         report = model.check_conflict(clip, settings.prompt, cancel=cancel)
         if report.verdict == "conflict":
             raise ConflictError(read.name, report)

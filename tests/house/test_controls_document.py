@@ -12,13 +12,14 @@ from typing import get_args, get_type_hints
 import pytest
 
 import rewas_engine
+from rewas_server.commands.conflict import conflict
 from rewas_server.commands.energy import energy
 from rewas_server.commands.generate import generate
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "controls.md").read_text(encoding="utf-8")
 EDITS = re.findall(r"^\| `([^`]+)` \| `([A-Z]\w+\([^`]*\))` \|", PAGE, re.MULTILINE)
 BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
-COMMANDS = {"energy": energy, "generate": generate}
+COMMANDS = {"conflict": conflict, "energy": energy, "generate": generate}
 
 
 def test_every_edit_stands_on_the_page() -> None:

@@ -31,6 +31,8 @@ ROLES = ("text_encoder", "video_encoder", "phi", "codec", "denoiser", "adapter",
 OPTIONAL_ROLES = ("text_projection", "joint")
 """What a pack may have: what its text encoder's embeddings pass through before they are sounded, and a joint space of
 words, pictures and sounds, without which it cannot hold them together."""
+CONFLICT_ROLE = "conflict"
+"""What a pack may have besides: a CLIP model, which then holds words against pictures in the joint space's place."""
 SEARCH_PATH_VARIABLE = "REWAS_PACKS"
 
 

@@ -33,6 +33,7 @@ class SamplingSettings:
     in which there is no guidance (Kynkäänniemi et al. 2024): there it only makes loud frames louder. precision: of the
     networks' inner arithmetic, "float32" or "bfloat16". control_part: from where to where in the sampling the controls
     act, 0 being its noise and 1 its end. negative_prompt: words that guidance leads away from; "" is no words.
+    prompt_weight: how much the prompt counts, 0 to 1; what is missing is filled up with no words.
     """
 
     num_steps: int
@@ -43,6 +44,7 @@ class SamplingSettings:
     precision: str = "float32"
     control_part: tuple[float, float] = (0.0, 1.0)
     negative_prompt: str = ""
+    prompt_weight: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -245,6 +247,8 @@ class SoundMaker:
         known: Known | None = None,
     ) -> torch.Tensor:
         noisiest = float(self._components["schedule"].config.num_train_timesteps)
+        if settings.prompt_weight < 1:
+            prompts = torch.lerp(self._embedded([""]), prompts, settings.prompt_weight)
         denoiser = SteeredDenoiser(
             self._components["denoiser"],
             self._components["adapter"],

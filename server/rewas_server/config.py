@@ -38,7 +38,8 @@ class ServerConfig:
     port: on 127.0.0.1; 0 picks a free one. state_dir: where jobs, uploads and artifacts are kept. allowed_roots:
     folders under which media may be given by path. default_pack: used where a request names none. upload_limit_bytes:
     largest media file that may be uploaded. queue_limit: most jobs that may wait or run. device: "auto", "cpu", ….
-    cancel_grace_s: after so many seconds a worker that does not stop a cancelled job is ended.
+    cancel_grace_s: after so many seconds a worker that does not stop a cancelled job is ended. conflict_model: a folder
+    with a CLIP model that holds words against pictures; None leaves that to the packs.
     """
 
     port: int = DEFAULT_PORT
@@ -49,6 +50,7 @@ class ServerConfig:
     queue_limit: int = 1000
     device: str = "auto"
     cancel_grace_s: float = 60.0
+    conflict_model: Path | None = None
 
     @property
     def database_path(self) -> Path:

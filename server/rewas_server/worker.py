@@ -111,7 +111,7 @@ class Worker:
     def _load_engine(self, pack: str) -> ReWaS:
         from rewas_engine import ReWaS
 
-        model = ReWaS.from_pretrained(pack, device=self._start.device)
+        model = ReWaS.from_pretrained(pack, device=self._start.device, conflict_model=self._start.conflict_model)
         self._send(messages.Device(model.device))
         return model
 

@@ -53,6 +53,7 @@ class WorkerProcess:
                     artifacts_dir=config.artifacts_dir,
                     default_pack=config.default_pack,
                     device=config.device,
+                    conflict_model=config.conflict_model,
                 )
             )
             async with asyncio.timeout(READY_WITHIN_S):

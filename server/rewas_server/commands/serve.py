@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from rewas_server.commands.options import ConflictModelOption
+
 
 def serve(
     port: Annotated[int | None, typer.Option(min=0, max=65535, help="The port on 127.0.0.1; 0 picks one.")] = None,
@@ -28,6 +30,7 @@ def serve(
     pack: Annotated[
         str | None, typer.Option("--pack", metavar="NAME", help="The pack used when none is named.")
     ] = None,
+    conflict_model: ConflictModelOption = None,
     device: Annotated[str, typer.Option("--device", help="Where the model runs: auto, cpu, cuda:0.")] = "auto",
 ) -> None:
     """Run the server that editors talk to, on this machine only, until Ctrl-C."""
@@ -41,6 +44,7 @@ def serve(
         "state_dir": state_dir.absolute() if state_dir else None,
         "default_pack": pack,
         "device": device,
+        "conflict_model": conflict_model.absolute() if conflict_model else None,
     }
     config = ServerConfig(**{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]
     run_server(config, lambda bound_port: note(f"ReWaS listens on 127.0.0.1:{bound_port}. Ctrl-C ends it."))

@@ -28,11 +28,30 @@ from rewas_engine.energy_edits import (
 )
 from rewas_engine.energy_events import EnergyEvent, find_events, onset_strengths
 from rewas_engine.energy_sources import curve_from_points, flat_curve, read_curve, write_curve
-from rewas_engine.errors import Cancelled, EngineError, MediaError, MemoryShortage, PackError, SettingsError
+from rewas_engine.errors import (
+    Cancelled,
+    ConflictError,
+    EngineError,
+    MediaError,
+    MemoryShortage,
+    PackError,
+    SettingsError,
+)
 from rewas_engine.execution import Execution
 from rewas_engine.layers import Layer
 from rewas_engine.packs import InstalledPack, installed_packs
-from rewas_engine.results import ClipRead, ConflictReport, GenerationResult, LayerReport, PackInfo, Progress, Stem, Take
+from rewas_engine.results import (
+    ClipRead,
+    ConflictMoment,
+    ConflictReport,
+    GenerationResult,
+    LayerReport,
+    PackInfo,
+    Progress,
+    Stem,
+    Suggestion,
+    Take,
+)
 from rewas_engine.shots import find_cuts
 from rewas_engine.texture import TextureCurve, flat_texture
 from rewas_engine.texture_edits import RaiseBand, Tilt
@@ -48,6 +67,8 @@ __all__ = [
     "Cancelled",
     "ClipRead",
     "Compress",
+    "ConflictError",
+    "ConflictMoment",
     "ConflictReport",
     "DuplicateEvent",
     "EnergyCurve",
@@ -80,6 +101,7 @@ __all__ = [
     "Smooth",
     "Stem",
     "Stretch",
+    "Suggestion",
     "Take",
     "TextureCurve",
     "TextureEdit",

@@ -11,10 +11,10 @@ import torch
 
 from rewas_engine.backbones.families import find_family
 from rewas_engine.components import load_component
-from rewas_engine.errors import MemoryShortage, SettingsError
+from rewas_engine.errors import MemoryShortage
 from rewas_engine.execution import Execution
 from rewas_engine.memory import is_out_of_memory, release_memory
-from rewas_engine.packs import PackDescription
+from rewas_engine.packs import CONFLICT_ROLE, PackDescription
 from rewas_engine.precision import DTYPES, resolved_precision
 from rewas_engine.residency import Components
 
@@ -43,7 +43,9 @@ def components_of(description: PackDescription, device: str, execution: Executio
             component.compile()
         return component
 
-    return Components(load, description.components, low_memory=execution.low_memory)
+    # A CLIP model is no part of what makes sound: `rewas_engine.matchers` loads it where it is asked for.
+    roles = [role for role in description.components if role != CONFLICT_ROLE]
+    return Components(load, roles, low_memory=execution.low_memory)
 
 
 def precision_of(role: str, description: PackDescription, device: str, execution: Execution) -> str:
@@ -75,21 +77,3 @@ def loaded_within_memory(load: Callable[[Execution], Loaded], wanted: Execution,
         if execution != smaller:
             _log.warning("The memory ran out while loading the pack %s; it is tried again with less.", pack)
     raise MemoryShortage(f"loading the pack {pack}", "Close other programs, or convert the pack with --dtype bf16.")
-
-
-def resolved_device(device: str) -> str:
-    """The device that is meant: "cpu" or "cuda:0"; "auto" takes the first CUDA device where there is one.
-
-    Raises SettingsError for one that is not there.
-    """
-    if device == "auto":
-        return "cuda:0" if torch.cuda.is_available() else "cpu"
-    try:
-        found = torch.device(device)
-    except RuntimeError as error:
-        raise SettingsError(f"There is no device {device!r}.", "Choose cpu, cuda:0 or auto.") from error
-    if found.type == "cpu":
-        return "cpu"
-    if found.type != "cuda" or (found.index or 0) >= torch.cuda.device_count():
-        raise SettingsError(f"There is no device {device!r} on this machine.", "Choose cpu or auto.")
-    return f"cuda:{found.index or 0}"

@@ -37,6 +37,8 @@ OPTIONAL_ROLES = ("text_projection", "joint")
 words, pictures and sounds, without which it cannot hold them together."""
 SAMPLER_NAMES = ("ddim", "dpm++", "dpm++-sde", "unipc")
 """How a pack may be sampled: see `rewas_engine.schedules`."""
+CONFLICT_ROLE = "conflict"
+"""What a pack may have besides: a CLIP model, which then holds words against pictures in the joint space's place."""
 SEARCH_PATH_VARIABLE = "REWAS_PACKS"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from fractions import Fraction
@@ -15,9 +16,11 @@ from rewas_engine.backbones.families import find_family
 from rewas_engine.clip import Seconds, VideoClip, sample_count
 from rewas_engine.clip_reading import read_clip, read_sounding_clip
 from rewas_engine.clock import Clock
-from rewas_engine.conflict import conflict_report, gather_evidence
+from rewas_engine.conflict import prompt_weight
+from rewas_engine.conflict_check import ConflictCheck
 from rewas_engine.content_cache import CACHE_BYTES, ContentCache
 from rewas_engine.control import Controls, heard_texture
+from rewas_engine.devices import resolved_device
 from rewas_engine.energy import EnergyCurve, FloatArray
 from rewas_engine.energy_events import onset_strengths
 from rewas_engine.energy_sources import flat_curve
@@ -40,13 +43,16 @@ from rewas_engine.limits import (
     checked_part,
     checked_prompt,
 )
-from rewas_engine.loading import components_of, loaded_within_memory, precision_of, resolved_device
+from rewas_engine.loading import components_of, loaded_within_memory, precision_of
+from rewas_engine.matchers import picture_matcher
 from rewas_engine.media.audio import read_audio
+from rewas_engine.media.passing_pictures import PassingPictures, Pictures
 from rewas_engine.mel import AudioFrontEnd, MelConfig, normalised
 from rewas_engine.packs import SAMPLER_NAMES, PackDescription, find_pack, read_pack, verify_files
 from rewas_engine.results import (
     CancelSignal,
     ClipRead,
+    ConflictPolicy,
     ConflictReport,
     ControlName,
     GenerationResult,
@@ -66,12 +72,18 @@ class ReWaS:
 
     pack: what the pack says of itself. device: "cpu" or "cuda:0".
     front_end: how it hears. sound: how it makes sound, with or without a clip. joint: how it holds words, pictures and
-    sounds together, None where it cannot.
+    sounds together, None where it cannot. matcher: what holds words against pictures, None where nothing can.
     The same seed, settings, pack, device and execution give the same samples: what is kept between calls is only what
     the same words, pictures and curves would come to again.
     """
 
-    def __init__(self, description: PackDescription, device: str, execution: Execution | None = None) -> None:
+    def __init__(
+        self,
+        description: PackDescription,
+        device: str,
+        execution: Execution | None = None,
+        conflict_model: Path | None = None,
+    ) -> None:
         self.pack: PackInfo = description.info
         self.device = device
         self.execution = execution or Execution()
@@ -88,22 +100,33 @@ class ReWaS:
         self.joint: JointScorer | None = None
         if "joint" in self._components:
             self.joint = JointScorer.of_pack(self._components, self.front_end.config.bins, self.pack.name, device)
+        self.matcher = picture_matcher(description, conflict_model, self.joint, device)
 
     @classmethod
     def from_pretrained(
-        cls, pack: str | Path = "starter", *, device: str = "auto", execution: Execution | None = None
+        cls,
+        pack: str | Path = "starter",
+        *,
+        device: str = "auto",
+        execution: Execution | None = None,
+        conflict_model: str | Path | None = None,
     ) -> ReWaS:
         """Load a pack by name or folder.
 
         device: "auto" takes the first CUDA device where there is one, else the CPU. execution: in which precision and
         with how much memory it runs; where memory runs out while it is loaded, it is tried again with low_memory.
-        Raises PackError where the pack is absent, damaged, or made for a newer version, MemoryShortage.
+        conflict_model: a folder on this machine with a CLIP model, which holds words against pictures in the place of
+        what the pack has for it.
+        Raises PackError where the pack is absent, damaged, or made for a newer version, or the CLIP model is,
+        MemoryShortage.
         """
         description = read_pack(find_pack(pack))
         verify_files(description)
         wanted, name = execution or Execution(), description.info.name
+        matcher = None if conflict_model is None else Path(conflict_model)
         try:
-            return loaded_within_memory(lambda chosen: cls(description, resolved_device(device), chosen), wanted, name)
+            where = resolved_device(device)
+            return loaded_within_memory(lambda chosen: cls(description, where, chosen, matcher), wanted, name)
         except (TypeError, ValueError) as error:
             raise PackError(
                 f"The pack {description.info.name} is damaged: its settings do not fit ({error}).",
@@ -177,7 +200,8 @@ class ReWaS:
         self, clip: VideoClip, *, on_progress: ProgressCallback | None = None, cancel: CancelSignal | None = None
     ) -> EnergyCurve:
         """Energy of the sound that the picture calls for. Raises MediaError, Cancelled."""
-        return self._estimate_energy(self.read_clip(clip), Clock(on_progress, cancel))
+        read, clock = self.read_clip(clip), Clock(on_progress, cancel)
+        return self._estimate_energy(self._passing_picture(read, clock), clock)
 
     def measure_energy(
         self, clip: VideoClip, *, on_progress: ProgressCallback | None = None, cancel: CancelSignal | None = None
@@ -208,18 +232,12 @@ class ReWaS:
         on_progress: ProgressCallback | None = None,
         cancel: CancelSignal | None = None,
     ) -> ConflictReport:
-        """Whether words and picture contradict each other, where the pack has a component that can tell.
+        """Whether words and picture contradict each other, where there is something that can tell.
 
         Raises SettingsError, MediaError, Cancelled.
         """
-        read, clock = self.read_clip(clip), Clock(on_progress, cancel)
-        prompt = checked_prompt(prompt)
-        if self.joint is None:
-            sentence = f"The pack {self.pack.name} cannot compare words with pictures; nothing was checked."
-            return ConflictReport("unsupported", None, sentence)
-        frames = self._read_picture(read, clock)
-        with clock.stage("conflict"):
-            return conflict_report(prompt, gather_evidence(self.joint, prompt, frames, self.picture_format[0]))
+        prompt, read, clock = checked_prompt(prompt), self.read_clip(clip), Clock(on_progress, cancel)
+        return self.conflict_check.report(prompt, read, lambda: self._read_picture(read, clock), clock)
 
     def text_sound_score(self, prompt: str, waveform: FloatArray) -> float:
         """How well a sound does what words say, 0 to 1: of several takes the one with the highest does it best.
@@ -259,6 +277,7 @@ class ReWaS:
         cuts: Sequence[Seconds] = (),
         sample_rate_hz: int | None = None,
         revision: Revision | None = None,
+        conflict: ConflictPolicy = "off",
         on_progress: ProgressCallback | None = None,
         cancel: CancelSignal | None = None,
     ) -> GenerationResult:
@@ -277,10 +296,14 @@ class ReWaS:
         given. cuts: seconds from the clip's start at each of which the primary sound begins anew, as `find_cuts` finds
         them; layers go on. sample_rate_hz: of the stems; None is the pack's own, or that of the sound that is revised.
         revision: a sound of this clip, of which a range is made again, or all of it to a degree; to a degree below 1 it
-        follows its own energy where none is given.
-        Raises SettingsError, MediaError, MemoryShortage, Cancelled (within one sampling step).
+        follows its own energy where none is given. conflict: what is done where the picture contradicts the prompt:
+        "off" does not look, "warn" tells, "soften" lets the prompt weigh less (`rewas_engine.conflict.prompt_weight`),
+        "refuse" raises ConflictError.
+        Raises SettingsError, MediaError, MemoryShortage, PackError for a policy that the pack cannot follow, Cancelled
+        (within one sampling step).
         """
         prompt = checked_prompt(prompt)
+        self.conflict_check.check_policy(conflict)
         settings = self.sampling_settings(
             num_steps, guidance_scale, control_strength, control_part, negative_prompt, control, sampler
         )
@@ -315,6 +338,8 @@ class ReWaS:
         earlier = None if revision is None else revision.earlier(read.duration_s, self.front_end)
         if texture is not None:
             check_covers(texture, read, TextureCurve)
+        # Read once, where it is needed first.
+        shown = functools.cache(lambda: self._read_picture(read, clock))
         if energy is not None:
             check_covers(energy, read)
         elif revision is not None and revision.degree < 1:
@@ -322,7 +347,12 @@ class ReWaS:
         elif loop:
             energy = flat_curve(duration=read.duration_s)
         else:
-            energy = self._estimate_energy(read, clock)
+            # What only the energy is taken from passes by; what words are held against too is read once and kept.
+            energy = self._estimate_energy(self._passing_picture(read, clock) if conflict == "off" else shown(), clock)
+        report = self.conflict_check.under(conflict, prompt, read, shown, clock)
+        del shown  # An hour of picture is not kept while sound is made.
+        if report is not None and conflict == "soften":
+            settings = replace(settings, prompt_weight=prompt_weight(report))
         frames = self.front_end.frames_of(sample_count(read.duration_s, self.pack.sample_rate_hz))
         rate = self.front_end.config.frame_rate_hz
         silence_nats = self.front_end.config.silence_nats
@@ -370,10 +400,18 @@ class ReWaS:
             control,
             loop,
             cuts_s,
+            conflict,
+            report,
+            settings.prompt_weight,
             dict(clock.spent_s),
             settings.sampler,
             wanted.texture,
         )
+
+    @property
+    def conflict_check(self) -> ConflictCheck:
+        """What holds prompts against pictures, and says which policies can be followed."""
+        return ConflictCheck(self.matcher, self.pack.name)
 
     @property
     def picture_format(self) -> tuple[Fraction, int, int]:
@@ -389,13 +427,11 @@ class ReWaS:
         """
         return self._sight.curve(frames, on_window).at(self.picture_format[0], len(frames))
 
-    def _estimate_energy(self, read: ClipRead, clock: Clock) -> EnergyCurve:
-        with clock.stage("decode"):
-            frames = self._sight.passing(read, clock.cancel)
+    def _estimate_energy(self, frames: Pictures, clock: Clock) -> EnergyCurve:
         with clock.stage("energy"):
             curve = self._sight.curve(frames, lambda done, total: clock.tick("energy", done, total))
-        # A long picture is never there as a whole: what is decoded is looked at and forgotten.
-        clock.spent_elsewhere("energy", "decode", frames.read_s)
+        if isinstance(frames, PassingPictures):
+            clock.spent_elsewhere("energy", "decode", frames.read_s)
         return curve
 
     def _own_sound(self, clip: VideoClip, clock: Clock) -> FloatArray:
@@ -411,6 +447,11 @@ class ReWaS:
                 cancel=clock.cancel,
             )
         return normalised(sound) if sound.any() else sound
+
+    def _passing_picture(self, read: ClipRead, clock: Clock) -> PassingPictures:
+        """A long picture that is never there as a whole: what is decoded is looked at and forgotten."""
+        with clock.stage("decode"):
+            return self._sight.passing(read, clock.cancel)
 
     def _read_picture(self, read: ClipRead, clock: Clock) -> NDArray[np.uint8]:
         with clock.stage("decode"):

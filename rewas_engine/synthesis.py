@@ -39,7 +39,8 @@ class SamplingSettings:
     schedule, 0 to 1, in which there is no guidance (Kynkäänniemi et al. 2024): there it only makes loud frames louder.
     precision: of the networks' inner arithmetic, one of `rewas_engine.precision.DTYPES`. control_part: from where to
     where in the sampling the controls act, 0 being its noise and 1 its end. negative_prompt: words that guidance leads
-    away from; "" is no words. sampler: one of `rewas_engine.packs.SAMPLER_NAMES`.
+    away from; "" is no words. sampler: one of `rewas_engine.packs.SAMPLER_NAMES`. prompt_weight: how much the prompt
+    counts, 0 to 1; what is missing is filled up with no words.
     """
 
     num_steps: int
@@ -51,6 +52,7 @@ class SamplingSettings:
     control_part: tuple[float, float] = (0.0, 1.0)
     negative_prompt: str = ""
     sampler: str = "ddim"
+    prompt_weight: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -343,6 +345,8 @@ class SoundMaker:
     ) -> torch.Tensor:
         noisiest = float(self._backbone.schedule.config.num_train_timesteps)
         empty_prompt = self._embedded([settings.negative_prompt])[0]
+        if settings.prompt_weight < 1:
+            prompts = torch.lerp(self._embedded([""]).expand_as(prompts), prompts, settings.prompt_weight)
         held, asked = self._backbone.held_precision, DTYPES[settings.precision]
         if held not in (torch.float32, asked):
             raise SettingsError(

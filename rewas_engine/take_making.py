@@ -171,8 +171,9 @@ class TakeMaker:
         text_score = trusted = None
         if self.joint is not None and waveform.any():
             text_score = self.joint.text_sound(wanted.prompt, self.front_end.hear(normalised(waveform))).probability
-            # Of words that the joint space was never told, a low score says nothing.
-            trusted = text_score if self.joint.familiarity(wanted.prompt)[1] >= FAMILIAR_FROM else None
+            # Of words that the joint space was never told, or that were softened, a low score says nothing.
+            is_known = self.joint.familiarity(wanted.prompt)[1] >= FAMILIAR_FROM
+            trusted = text_score if is_known and wanted.settings.prompt_weight == 1 else None
         faults = take_faults(waveform, heard.numpy(), wanted.requested, config.silence_nats, trusted)
         score = take_score(correlation, mae_nats, text_score)
         texture = error_nats = None

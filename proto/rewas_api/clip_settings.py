@@ -26,6 +26,8 @@ CONTROLS = ("energy", "onsets")
 """What of an energy may steer a sound: its shape, or the times and strengths of its events."""
 SAMPLERS = ("ddim", "dpm++", "dpm++-sde", "unipc")
 """How a sampling may go."""
+CONFLICT_POLICIES = ("off", "warn", "soften", "refuse")
+"""What may be done where a picture contradicts its prompt."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,8 @@ class ClipSettings:
     energy steers, 0 being its noise and 1 its end. control: what of the energy steers, one of CONTROLS. loop: whether
     the end goes on with the beginning. layers: more sounds beside the primary one. gain_db: of that one's stem, -60 to
     24. mix: whether the sum of all stems is delivered too. sampler: one of SAMPLERS. new_sound_at_cuts: whether the
-    primary sound begins anew at every cut that is found in the picture.
+    primary sound begins anew at every cut that is found in the picture. conflict: what is done where the picture
+    contradicts the prompt, one of CONFLICT_POLICIES.
 
     Raises ProblemError (SETTINGS) for a value of the wrong type or out of bounds.
     """
@@ -62,6 +65,7 @@ class ClipSettings:
     mix: bool | None = None
     sampler: str | None = None
     new_sound_at_cuts: bool | None = None
+    conflict: str | None = None
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -154,7 +158,7 @@ def write_clip_settings(clip: otio.core.SerializableObjectWithMetadata, settings
     clip.metadata[METADATA_KEY] = ours
 
 
-_CHOICES = {"control": CONTROLS, "sampler": SAMPLERS}
+_CHOICES = {"control": CONTROLS, "sampler": SAMPLERS, "conflict": CONFLICT_POLICIES}
 _WHOLE_NUMBERS = {"seed": (0, 2**63 - 1), "takes": (1, 100), "num_steps": (1, 1000)}
 _NUMBERS = {
     "guidance_scale": (0.0, 20.0),
@@ -215,6 +219,7 @@ def _within_a_sentence(owner: str) -> str:
 
 
 __all__ = [
+    "CONFLICT_POLICIES",
     "CONTROLS",
     "MAX_PROMPT_CHARACTERS",
     "METADATA_KEY",

@@ -17,13 +17,13 @@ from numpy.typing import NDArray
 
 from rewas_engine.clip import VideoClip
 from rewas_engine.control import Controls
+from rewas_engine.devices import resolved_device
 from rewas_engine.energy import EnergyCurve
 from rewas_engine.energy_sources import flat_curve
 from rewas_engine.evaluation.bench import EvaluationProgress, Watch
 from rewas_engine.evaluation.memory_use import forget_peak, peak_gb
 from rewas_engine.evaluation.splits import DEVELOPMENT
 from rewas_engine.execution import RELEASED_EXECUTION, Execution
-from rewas_engine.loading import resolved_device
 from rewas_engine.pipeline import ReWaS
 from rewas_engine.results import CancelSignal, Progress
 from rewas_engine.training.world import render_brightness

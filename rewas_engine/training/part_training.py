@@ -18,9 +18,10 @@ from numpy.typing import NDArray
 from torch import nn
 
 from rewas_engine.backbones.families import find_family
+from rewas_engine.devices import resolved_device
 from rewas_engine.errors import SettingsError
 from rewas_engine.execution import Execution
-from rewas_engine.loading import components_of, resolved_device
+from rewas_engine.loading import components_of
 from rewas_engine.mel import AudioFrontEnd, MelConfig
 from rewas_engine.models.adapter import EnergyAdapter
 from rewas_engine.models.phi import Phi

@@ -1,9 +1,9 @@
 """The `rewas` command.
 
 Exit codes: 0 where all went well, 1 where the work failed or no server answered, 2 where what was asked for cannot be
-right (options, media, timeline, pack), 130 where Ctrl-C stopped it. Results go to standard output; progress, notes and
-errors to standard error. With --json, standard output holds exactly one object: the result, or {"error": {"what",
-"remedy", "kind"}}.
+right (options, media, timeline, pack) or is refused as asked (words that the picture contradicts), 130 where Ctrl-C
+stopped it. Results go to standard output; progress, notes and errors to standard error. With --json, standard output
+holds exactly one object: the result, or {"error": {"what", "remedy", "kind"}}.
 """
 
 from __future__ import annotations
@@ -103,6 +103,7 @@ def _told(error: Exception, as_json: bool) -> int:
         ProblemKind.TIMELINE,
         ProblemKind.PERMISSION,
         ProblemKind.NOT_FOUND,
+        ProblemKind.CONFLICT,
     }
     return BAD_INPUT if problem.kind in asked_wrongly else FAILED_WORK
 

@@ -40,7 +40,8 @@ class ServerConfig:
     folders under which media may be given by path. default_pack: used where a request names none. upload_limit_bytes:
     largest media file that may be uploaded. queue_limit: most jobs that may wait or run. device: "auto", "cpu", ….
     execution: in which precision and with how much memory packs are run. cancel_grace_s: after so many seconds a worker
-    that does not stop a cancelled job is ended.
+    that does not stop a cancelled job is ended. conflict_model: a folder with a CLIP model that holds words against
+    pictures; None leaves that to the packs.
     """
 
     port: int = DEFAULT_PORT
@@ -52,6 +53,7 @@ class ServerConfig:
     device: str = "auto"
     execution: Execution = field(default_factory=Execution)
     cancel_grace_s: float = 60.0
+    conflict_model: Path | None = None
 
     @property
     def database_path(self) -> Path:

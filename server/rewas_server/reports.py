@@ -32,6 +32,8 @@ def sound_report(result: rewas_pb2.SoundResult, media: Path, stem_paths: StemPat
         },
         "cuts_s": [_number(cut) for cut in result.cuts_s],
         "texture": _asked_texture(result),
+        "conflict": _judged(result.conflict) if result.HasField("conflict") else None,
+        "prompt_weight": result.prompt_weight if result.HasField("prompt_weight") else 1.0,
         "timings_s": dict(result.timings_s),
     }
 
@@ -62,14 +64,11 @@ def texture_report(texture: rewas_pb2.TextureCurve) -> Report:
 
 def conflict_report(result: rewas_pb2.ConflictResult, prompt: str, media: Path) -> Report:
     """The verdict on a prompt and a clip."""
-    names = {number: name for name, number in VERDICTS.items()}
     return {
         "clip": clip_report(result.clip, media),
         "pack": _identity(result.pack),
         "prompt": prompt,
-        "verdict": names.get(result.verdict, "unknown"),
-        "score": result.score if result.HasField("score") else None,
-        "explanation": result.explanation,
+        **_judged(result),
     }
 
 
@@ -109,6 +108,11 @@ def sound_lines(report: Report) -> list[str]:
     ]
     if report["cuts_s"]:
         lines.append(f"  begins anew at {', '.join(f'{cut_s:.2f} s' for cut_s in report['cuts_s'])}")
+    if report["conflict"] is not None:
+        first, *more = conflict_lines(report["conflict"])
+        weighed = report["prompt_weight"]
+        lines += [f"  words and picture: {first}", *(f"  {line}" for line in more)]
+        lines += [f"    the prompt counts for {weighed:.2f} of itself"] if weighed < 1 else []
     for number, take in enumerate(report["takes"], start=1):
         match = take["energy_correlation"]
         followed = f"follows the energy with correlation {match:.2f}" if match is not None else "energy is constant"
@@ -128,6 +132,41 @@ def sound_lines(report: Report) -> list[str]:
             for role, stem in take["stems"].items()
         ]
     return lines
+
+
+def conflict_lines(report: Report) -> list[str]:
+    """A verdict, for people."""
+    score = "" if report["score"] is None else f" ({report['score']:.2f})"
+    lines = [f"{report['verdict']}{score}. {report['explanation']}"]
+    lines += [
+        f"  {moment['start_s']:.1f} s to {moment['end_s']:.1f} s: looks like “{moment['looks_like']}” "
+        f"({moment['score']:.2f} for the prompt)"
+        for moment in report["moments"]
+    ]
+    better = ", ".join(f"“{words['words']}” ({words['score']:.2f})" for words in report["suggestions"])
+    return [*lines, f"  better words: {better}"] if better else lines
+
+
+def _judged(result: rewas_pb2.ConflictResult) -> Report:
+    names = {number: name for name, number in VERDICTS.items()}
+    return {
+        "verdict": names.get(result.verdict, "unknown"),
+        "score": result.score if result.HasField("score") else None,
+        "explanation": result.explanation,
+        "moments": [
+            {
+                "start_s": _number(moment.start_s),
+                "end_s": _number(moment.end_s),
+                "score": moment.score,
+                "looks_like": moment.looks_like,
+            }
+            for moment in result.moments
+        ],
+        "suggestions": [
+            {"words": better.words, "score": better.score, "source": better.source} for better in result.suggestions
+        ],
+        "encoder": result.encoder or None,
+    }
 
 
 def _take(take: rewas_pb2.Take, stem_paths: StemPaths) -> Report:

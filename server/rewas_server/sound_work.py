@@ -8,12 +8,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
+from typing import TYPE_CHECKING, get_args
 
 from rewas_api.clip_settings import ClipSettings
 from rewas_api.errors import ProblemError, ProblemKind
 from rewas_api.v1 import rewas_pb2
 from rewas_engine import (
     Cancelled,
+    ConflictError,
     EnergyCurve,
     GenerationResult,
     Layer,
@@ -24,13 +26,14 @@ from rewas_engine import (
     VideoClip,
     find_cuts,
 )
-from rewas_engine.results import MIX, CancelSignal
+from rewas_engine.results import MIX, CancelSignal, ConflictPolicy
 from rewas_server.delivery import Provenance, StemFolder, WrittenStem, safe_file_name
 from rewas_server.stem_tracks import PlacedStem, add_stem_tracks, timecode_samples
 from rewas_server.tasks import RisingProgress, WorkContext, clips_to_sound, media_of, settings_for, video_clip
 from rewas_server.timeline import clip_source, parse_clip, parse_timeline
 from rewas_server.translation import (
     clip_message,
+    conflict_message,
     curve_from,
     curve_message,
     fraction,
@@ -39,6 +42,9 @@ from rewas_server.translation import (
     texture_from,
     texture_message,
 )
+
+if TYPE_CHECKING:
+    from rewas_engine import ReWaS
 
 DEFAULT_SAMPLE_RATE_HZ = 48000
 _LONGEST_CLIP_NAME_BYTES = 80
@@ -134,9 +140,10 @@ def make_timeline(
             duration=source.duration_s,
             name=source.name,
         )
-        # An hour of work should not end on the last clip's missing media: read every clip before the first sound.
+        # An hour of work should not end on the last clip's missing media, or on its words: before the first sound every
+        # clip is read, and looked at where its words may be refused.
         with media_of(clip):
-            context.engine(settings.pack or context.default_pack).read_clip(clip)
+            _check_first(context.engine(settings.pack or context.default_pack), clip, settings, cancel)
         name = f"{number:03d} {_file_name(clip)}"
         reference = timecode_samples(timeline, place, settings.sample_rate_hz)
         assignments.append(_Assignment(clip, settings, None, name, reference))
@@ -164,6 +171,18 @@ def make_timeline(
             ]
         add_stem_tracks(timeline, placed)
         return rewas_pb2.TimelineResult(timeline_otio_json=timeline.to_json_string(), clips=results)
+
+
+def _check_first(model: ReWaS, clip: VideoClip, settings: ClipSettings, cancel: CancelSignal) -> None:
+    """Raises what would end the work on this clip. Raises EngineError, Cancelled."""
+    if cancel.is_set():
+        raise Cancelled
+    read, policy = model.read_clip(clip), _policy(settings)
+    model.conflict_check.check_policy(policy)
+    if policy == "refuse":
+        report = model.check_conflict(clip, settings.prompt, cancel=cancel)
+        if report.verdict == "conflict":
+            raise ConflictError(read.name, report)
 
 
 def _decided(settings: ClipSettings, context: WorkContext) -> ClipSettings:
@@ -242,6 +261,7 @@ def _make_takes(
             gain_db=settings.gain_db or 0.0,
             layers=_layers(settings, assignment.layer_energies),
             sample_rate_hz=settings.sample_rate_hz,
+            conflict=_policy(settings),
             on_progress=progress.part(begin, delivery_begin),
             cancel=cancel,
         )
@@ -273,6 +293,8 @@ def _make_takes(
             control_until=made.control_part[1],
         ).to_proto(),
         requested_texture=None if made.requested_texture is None else texture_message(made.requested_texture),
+        conflict=None if made.conflict is None else conflict_message(made.conflict),
+        prompt_weight=None if made.conflict is None else made.prompt_weight,
     )
     return result, delivered
 
@@ -306,6 +328,11 @@ def _write_take(
         written = folder.write(stem.waveform, stem.sample_rate_hz, name, provenance)
         delivered.append(_DeliveredStem(role, number, written, provenance))
     return delivered
+
+
+def _policy(settings: ClipSettings) -> ConflictPolicy:
+    policies: dict[str, ConflictPolicy] = {policy: policy for policy in get_args(ConflictPolicy)}
+    return policies[settings.conflict or "off"]
 
 
 def _layers(settings: ClipSettings, energies: Mapping[str, EnergyCurve]) -> tuple[Layer, ...]:

@@ -17,7 +17,7 @@ import opentimelineio as otio
 from rewas_api.clip_settings import ClipSettings
 from rewas_api.errors import ProblemError, ProblemKind
 from rewas_api.v1 import rewas_pb2
-from rewas_engine import Cancelled, ClipRead, EngineError, MediaError, PackInfo, Progress, VideoClip, find_cuts
+from rewas_engine import Cancelled, ClipRead, EngineError, MediaError, Progress, VideoClip, find_cuts
 from rewas_engine.clip_reading import read_clip, read_sounding_clip
 from rewas_engine.results import CancelSignal
 from rewas_engine.shots import SHORTEST_SHOT_S
@@ -351,8 +351,7 @@ def _check_conflict(
     with media_of(clip):
         read: ClipRead = model.read_clip(clip)
         report = model.check_conflict(clip, work.prompt, on_progress=progress.part(0, 1), cancel=cancel)
-    pack: PackInfo = model.pack
-    return conflict_message(read, report, pack)
+    return conflict_message(report, read, model.pack)
 
 
 def video_clip(clip_otio_json: str, uploaded_media: Mapping[str, str], context: WorkContext) -> VideoClip:

@@ -9,6 +9,7 @@ from rewas_api.v1 import rewas_pb2
 from rewas_engine import (
     Cancelled,
     ClipRead,
+    ConflictError,
     ConflictReport,
     EnergyCurve,
     EngineError,
@@ -45,6 +46,7 @@ _KINDS: dict[type[EngineError], ProblemKind] = {
     SettingsError: ProblemKind.SETTINGS,
     MediaError: ProblemKind.MEDIA,
     PackError: ProblemKind.PACK,
+    ConflictError: ProblemKind.CONFLICT,
     Cancelled: ProblemKind.SETTINGS,
     MemoryShortage: ProblemKind.RESOURCES,
 }
@@ -144,14 +146,30 @@ def clip_message(clip: ClipRead) -> rewas_pb2.ClipRead:
     )
 
 
-def conflict_message(clip: ClipRead, report: ConflictReport, pack: PackInfo) -> rewas_pb2.ConflictResult:
-    """A conflict report as it travels."""
+def conflict_message(
+    report: ConflictReport, clip: ClipRead | None = None, pack: PackInfo | None = None
+) -> rewas_pb2.ConflictResult:
+    """A conflict report as it travels, with or without what it is of."""
     return rewas_pb2.ConflictResult(
-        clip=clip_message(clip),
+        clip=None if clip is None else clip_message(clip),
         verdict=VERDICTS[report.verdict],
         score=report.score,
         explanation=report.explanation,
-        pack=pack_message(pack),
+        pack=None if pack is None else pack_message(pack),
+        moments=[
+            rewas_pb2.ConflictMoment(
+                start_s=rational(moment.start_s),
+                end_s=rational(moment.end_s),
+                score=moment.score,
+                looks_like=moment.looks_like,
+            )
+            for moment in report.moments
+        ],
+        suggestions=[
+            rewas_pb2.Suggestion(words=better.words, score=better.score, source=better.source)
+            for better in report.suggestions
+        ],
+        encoder=report.encoder,
     )
 
 

@@ -40,6 +40,7 @@ class Start:
     default_pack: str
     device: str
     execution: Execution = field(default_factory=Execution)
+    conflict_model: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -136,6 +137,7 @@ def to_line(message: Message) -> bytes:
     elif isinstance(message, Start):
         body |= asdict(message) | {"allowed_roots": [str(root) for root in message.allowed_roots]}
         body |= {"uploads_dir": str(message.uploads_dir), "artifacts_dir": str(message.artifacts_dir)}
+        body["conflict_model"] = None if message.conflict_model is None else str(message.conflict_model)
     else:
         body |= asdict(message)
     return json.dumps(body).encode() + b"\n"
@@ -158,6 +160,7 @@ def from_line(line: bytes) -> Message:
             body["allowed_roots"] = tuple(map(Path, body["allowed_roots"]))
             body |= {"uploads_dir": Path(body["uploads_dir"]), "artifacts_dir": Path(body["artifacts_dir"])}
             body["execution"] = Execution(**body["execution"])
+            body["conflict_model"] = None if body["conflict_model"] is None else Path(body["conflict_model"])
         message: Message = _MESSAGES[kind](**body)
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise ValueError(f"not a message of the worker's protocol: {line[:200]!r}") from error

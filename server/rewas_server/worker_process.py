@@ -54,6 +54,7 @@ class WorkerProcess:
                     default_pack=config.default_pack,
                     device=config.device,
                     execution=config.execution,
+                    conflict_model=config.conflict_model,
                 )
             )
             async with asyncio.timeout(READY_WITHIN_S):

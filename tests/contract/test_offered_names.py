@@ -32,6 +32,7 @@ FACE = {
         "checked_layers",
     },
     "rewas_api.clip_settings": {
+        "CONFLICT_POLICIES",
         "CONTROLS",
         "MAX_PROMPT_CHARACTERS",
         "METADATA_KEY",

@@ -12,7 +12,7 @@ from numbered_clips import noise, numbers_in, write_numbered_clip, write_sound
 
 from rewas_engine import ReWaS, VideoClip
 from rewas_engine.control import Controls
-from rewas_engine.denoising import WINDOWS_AT_ONCE
+from rewas_engine.execution import PASSES_AT_ONCE
 from rewas_engine.media import audio
 from rewas_engine.media.audio import read_audio, resampled
 from rewas_engine.media.passing_pictures import PassingPictures
@@ -119,9 +119,9 @@ def test_no_more_windows_are_worked_on_than_at_once(model: ReWaS, monkeypatch: p
     log_mel = model.sound.log_mel("rain", energy, 0, settings)
     model.sound.waveform(log_mel, 6000 * 160)
     windows = len(model.sound.window.starts(6000))
-    assert windows > 3 * WINDOWS_AT_ONCE
+    assert windows > PASSES_AT_ONCE
     assert sum(seen["denoiser"]) == windows
-    assert max(count for counts in seen.values() for count in counts) <= WINDOWS_AT_ONCE
+    assert max(count for counts in seen.values() for count in counts) <= PASSES_AT_ONCE
 
 
 def test_a_long_sound_is_heard_in_parts_and_the_same(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,6 +12,7 @@ from typing import get_args, get_type_hints
 import pytest
 
 import rewas_engine
+from rewas_server.commands.conflict import conflict
 from rewas_server.commands.energy import energy
 from rewas_server.commands.generate import generate
 from rewas_server.commands.texture import texture
@@ -22,7 +23,7 @@ EDIT_ROW = re.compile(r"^\| `([^`]+)` \| `([A-Z]\w+\([^`]*\))` \|", re.MULTILINE
 TEXTURE_EDITS = EDIT_ROW.findall(OF_TEXTURE)
 EDITS = EDIT_ROW.findall(PAGE.replace(OF_TEXTURE, ""))
 BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
-COMMANDS = {"energy": energy, "generate": generate, "texture": texture}
+COMMANDS = {"conflict": conflict, "energy": energy, "generate": generate, "texture": texture}
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ class ProblemKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     PROBLEM_KIND_INTERNAL: _ClassVar[ProblemKind]
     PROBLEM_KIND_NOT_FOUND: _ClassVar[ProblemKind]
     PROBLEM_KIND_SERVER: _ClassVar[ProblemKind]
+    PROBLEM_KIND_CONFLICT: _ClassVar[ProblemKind]
 
 class EnergySource(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -63,6 +64,7 @@ PROBLEM_KIND_RESOURCES: ProblemKind
 PROBLEM_KIND_INTERNAL: ProblemKind
 PROBLEM_KIND_NOT_FOUND: ProblemKind
 PROBLEM_KIND_SERVER: ProblemKind
+PROBLEM_KIND_CONFLICT: ProblemKind
 ENERGY_SOURCE_UNSPECIFIED: EnergySource
 ENERGY_SOURCE_PICTURE: EnergySource
 ENERGY_SOURCE_AUDIO: EnergySource
@@ -269,7 +271,7 @@ class TimelineWork(_message.Message):
     def __init__(self, timeline_otio_json: _Optional[str] = ..., defaults: _Optional[_Union[SoundSettings, _Mapping]] = ..., uploaded_media: _Optional[_Mapping[str, str]] = ...) -> None: ...
 
 class SoundSettings(_message.Message):
-    __slots__ = ("prompt", "pack", "seed", "takes", "num_steps", "guidance_scale", "control_strength", "sample_rate_hz", "negative_prompt", "control_from", "control_until", "control", "loop", "layers", "gain_db", "mix", "sampler", "new_sound_at_cuts")
+    __slots__ = ("prompt", "pack", "seed", "takes", "num_steps", "guidance_scale", "control_strength", "sample_rate_hz", "negative_prompt", "control_from", "control_until", "control", "loop", "layers", "gain_db", "mix", "sampler", "new_sound_at_cuts", "conflict")
     PROMPT_FIELD_NUMBER: _ClassVar[int]
     PACK_FIELD_NUMBER: _ClassVar[int]
     SEED_FIELD_NUMBER: _ClassVar[int]
@@ -288,6 +290,7 @@ class SoundSettings(_message.Message):
     MIX_FIELD_NUMBER: _ClassVar[int]
     SAMPLER_FIELD_NUMBER: _ClassVar[int]
     NEW_SOUND_AT_CUTS_FIELD_NUMBER: _ClassVar[int]
+    CONFLICT_FIELD_NUMBER: _ClassVar[int]
     prompt: str
     pack: str
     seed: int
@@ -306,7 +309,8 @@ class SoundSettings(_message.Message):
     mix: bool
     sampler: str
     new_sound_at_cuts: bool
-    def __init__(self, prompt: _Optional[str] = ..., pack: _Optional[str] = ..., seed: _Optional[int] = ..., takes: _Optional[int] = ..., num_steps: _Optional[int] = ..., guidance_scale: _Optional[float] = ..., control_strength: _Optional[float] = ..., sample_rate_hz: _Optional[int] = ..., negative_prompt: _Optional[str] = ..., control_from: _Optional[float] = ..., control_until: _Optional[float] = ..., control: _Optional[str] = ..., loop: bool = ..., layers: _Optional[_Iterable[_Union[Layer, _Mapping]]] = ..., gain_db: _Optional[float] = ..., mix: bool = ..., sampler: _Optional[str] = ..., new_sound_at_cuts: bool = ...) -> None: ...
+    conflict: str
+    def __init__(self, prompt: _Optional[str] = ..., pack: _Optional[str] = ..., seed: _Optional[int] = ..., takes: _Optional[int] = ..., num_steps: _Optional[int] = ..., guidance_scale: _Optional[float] = ..., control_strength: _Optional[float] = ..., sample_rate_hz: _Optional[int] = ..., negative_prompt: _Optional[str] = ..., control_from: _Optional[float] = ..., control_until: _Optional[float] = ..., control: _Optional[str] = ..., loop: bool = ..., layers: _Optional[_Iterable[_Union[Layer, _Mapping]]] = ..., gain_db: _Optional[float] = ..., mix: bool = ..., sampler: _Optional[str] = ..., new_sound_at_cuts: bool = ..., conflict: _Optional[str] = ...) -> None: ...
 
 class Layer(_message.Message):
     __slots__ = ("name", "prompt", "gain_db", "energy")
@@ -478,18 +482,46 @@ class EnergyResult(_message.Message):
     def __init__(self, clip: _Optional[_Union[ClipRead, _Mapping]] = ..., energy: _Optional[_Union[EnergyCurve, _Mapping]] = ..., pack: _Optional[_Union[Pack, _Mapping]] = ..., timings_s: _Optional[_Mapping[str, float]] = ..., cuts_s: _Optional[_Iterable[_Union[Rational, _Mapping]]] = ..., texture: _Optional[_Union[TextureCurve, _Mapping]] = ...) -> None: ...
 
 class ConflictResult(_message.Message):
-    __slots__ = ("clip", "verdict", "score", "explanation", "pack")
+    __slots__ = ("clip", "verdict", "score", "explanation", "pack", "moments", "suggestions", "encoder")
     CLIP_FIELD_NUMBER: _ClassVar[int]
     VERDICT_FIELD_NUMBER: _ClassVar[int]
     SCORE_FIELD_NUMBER: _ClassVar[int]
     EXPLANATION_FIELD_NUMBER: _ClassVar[int]
     PACK_FIELD_NUMBER: _ClassVar[int]
+    MOMENTS_FIELD_NUMBER: _ClassVar[int]
+    SUGGESTIONS_FIELD_NUMBER: _ClassVar[int]
+    ENCODER_FIELD_NUMBER: _ClassVar[int]
     clip: ClipRead
     verdict: Verdict
     score: float
     explanation: str
     pack: Pack
-    def __init__(self, clip: _Optional[_Union[ClipRead, _Mapping]] = ..., verdict: _Optional[_Union[Verdict, str]] = ..., score: _Optional[float] = ..., explanation: _Optional[str] = ..., pack: _Optional[_Union[Pack, _Mapping]] = ...) -> None: ...
+    moments: _containers.RepeatedCompositeFieldContainer[ConflictMoment]
+    suggestions: _containers.RepeatedCompositeFieldContainer[Suggestion]
+    encoder: str
+    def __init__(self, clip: _Optional[_Union[ClipRead, _Mapping]] = ..., verdict: _Optional[_Union[Verdict, str]] = ..., score: _Optional[float] = ..., explanation: _Optional[str] = ..., pack: _Optional[_Union[Pack, _Mapping]] = ..., moments: _Optional[_Iterable[_Union[ConflictMoment, _Mapping]]] = ..., suggestions: _Optional[_Iterable[_Union[Suggestion, _Mapping]]] = ..., encoder: _Optional[str] = ...) -> None: ...
+
+class ConflictMoment(_message.Message):
+    __slots__ = ("start_s", "end_s", "score", "looks_like")
+    START_S_FIELD_NUMBER: _ClassVar[int]
+    END_S_FIELD_NUMBER: _ClassVar[int]
+    SCORE_FIELD_NUMBER: _ClassVar[int]
+    LOOKS_LIKE_FIELD_NUMBER: _ClassVar[int]
+    start_s: Rational
+    end_s: Rational
+    score: float
+    looks_like: str
+    def __init__(self, start_s: _Optional[_Union[Rational, _Mapping]] = ..., end_s: _Optional[_Union[Rational, _Mapping]] = ..., score: _Optional[float] = ..., looks_like: _Optional[str] = ...) -> None: ...
+
+class Suggestion(_message.Message):
+    __slots__ = ("words", "score", "source")
+    WORDS_FIELD_NUMBER: _ClassVar[int]
+    SCORE_FIELD_NUMBER: _ClassVar[int]
+    SOURCE_FIELD_NUMBER: _ClassVar[int]
+    words: str
+    score: float
+    source: str
+    def __init__(self, words: _Optional[str] = ..., score: _Optional[float] = ..., source: _Optional[str] = ...) -> None: ...
 
 class Artifact(_message.Message):
     __slots__ = ("name", "size_bytes", "sha256", "path")
@@ -546,7 +578,7 @@ class Take(_message.Message):
     def __init__(self, seed: _Optional[int] = ..., stems: _Optional[_Iterable[_Union[Stem, _Mapping]]] = ..., energy_mae_nats: _Optional[float] = ..., energy_correlation: _Optional[float] = ..., produced: _Optional[_Union[EnergyCurve, _Mapping]] = ..., text_score: _Optional[float] = ..., score: _Optional[float] = ..., faults: _Optional[_Iterable[str]] = ..., instead_of_seed: _Optional[int] = ..., layers: _Optional[_Iterable[_Union[LayerReport, _Mapping]]] = ..., produced_texture: _Optional[_Union[TextureCurve, _Mapping]] = ..., texture_error_nats: _Optional[float] = ...) -> None: ...
 
 class SoundResult(_message.Message):
-    __slots__ = ("clip", "pack", "takes", "requested", "timings_s", "settings", "cuts_s", "requested_texture")
+    __slots__ = ("clip", "pack", "takes", "requested", "timings_s", "settings", "cuts_s", "requested_texture", "conflict", "prompt_weight")
     class TimingsSEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -562,6 +594,8 @@ class SoundResult(_message.Message):
     SETTINGS_FIELD_NUMBER: _ClassVar[int]
     CUTS_S_FIELD_NUMBER: _ClassVar[int]
     REQUESTED_TEXTURE_FIELD_NUMBER: _ClassVar[int]
+    CONFLICT_FIELD_NUMBER: _ClassVar[int]
+    PROMPT_WEIGHT_FIELD_NUMBER: _ClassVar[int]
     clip: ClipRead
     pack: Pack
     takes: _containers.RepeatedCompositeFieldContainer[Take]
@@ -570,7 +604,9 @@ class SoundResult(_message.Message):
     settings: SoundSettings
     cuts_s: _containers.RepeatedCompositeFieldContainer[Rational]
     requested_texture: TextureCurve
-    def __init__(self, clip: _Optional[_Union[ClipRead, _Mapping]] = ..., pack: _Optional[_Union[Pack, _Mapping]] = ..., takes: _Optional[_Iterable[_Union[Take, _Mapping]]] = ..., requested: _Optional[_Union[EnergyCurve, _Mapping]] = ..., timings_s: _Optional[_Mapping[str, float]] = ..., settings: _Optional[_Union[SoundSettings, _Mapping]] = ..., cuts_s: _Optional[_Iterable[_Union[Rational, _Mapping]]] = ..., requested_texture: _Optional[_Union[TextureCurve, _Mapping]] = ...) -> None: ...
+    conflict: ConflictResult
+    prompt_weight: float
+    def __init__(self, clip: _Optional[_Union[ClipRead, _Mapping]] = ..., pack: _Optional[_Union[Pack, _Mapping]] = ..., takes: _Optional[_Iterable[_Union[Take, _Mapping]]] = ..., requested: _Optional[_Union[EnergyCurve, _Mapping]] = ..., timings_s: _Optional[_Mapping[str, float]] = ..., settings: _Optional[_Union[SoundSettings, _Mapping]] = ..., cuts_s: _Optional[_Iterable[_Union[Rational, _Mapping]]] = ..., requested_texture: _Optional[_Union[TextureCurve, _Mapping]] = ..., conflict: _Optional[_Union[ConflictResult, _Mapping]] = ..., prompt_weight: _Optional[float] = ...) -> None: ...
 
 class TimelineResult(_message.Message):
     __slots__ = ("timeline_otio_json", "clips")

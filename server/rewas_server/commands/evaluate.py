@@ -48,8 +48,8 @@ def evaluate(
         str | None,
         typer.Option(
             metavar="NAMES",
-            help="Sections, by commas: energy, words, vocoder, onsets, texture, ablation, picture, align, joint, real, "
-            "speed.",
+            help="Sections, by commas: energy, words, vocoder, onsets, texture, ablation, picture, align, joint, "
+            "conflict, real, speed.",
         ),
     ] = None,
     clips_per_class: Annotated[int | None, typer.Option(help="Clips of each class; 20 by default.")] = None,

@@ -10,6 +10,7 @@ import typer
 from rewas_server.commands.options import (
     ClipArgument,
     CompileOption,
+    ConflictModelOption,
     DurationOption,
     EditOption,
     JsonOption,
@@ -127,6 +128,15 @@ def generate(
             help="Begin a new sound at each cut of the picture (new-sound), or at times as 1.5,4; ignore by default.",
         ),
     ] = None,
+    conflict: Annotated[
+        str | None,
+        typer.Option(
+            metavar="off|warn|soften|refuse",
+            help="Where the picture contradicts the prompt: do not look (by default), tell, let the prompt weigh less, "
+            "or make nothing.",
+        ),
+    ] = None,
+    conflict_model: ConflictModelOption = None,
     sample_rate: Annotated[
         int | None, typer.Option("--sample-rate", metavar="HZ", help="Of the stems: 16000 … 96000; 48000 by default.")
     ] = None,
@@ -183,10 +193,11 @@ def generate(
                 mix=mix or None,
                 sampler=sampler,
                 new_sound_at_cuts=at_cuts.found or None,
+                conflict=conflict,
             )
         chosen = ChosenClip(media, start, duration)
         settings_for(parse_clip(chosen.otio_json), settings.to_proto())
-        with runner_for(server, execution) as runner, progress_bar(media.name) as on_progress:
+        with runner_for(server, execution, conflict_model) as runner, progress_bar(media.name) as on_progress:
             taker = EnergyTaker(runner, chosen, pack, on_progress, cancel)
             curve = None if choice.is_left_to_the_picture else taker.taken(choice).curve
             bands = None if texture_choice is None else TextureTaker(taker).taken(texture_choice).texture

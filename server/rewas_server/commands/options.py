@@ -38,6 +38,15 @@ TrainingStageOption = Annotated[
 PlotOption = Annotated[
     Path | None, typer.Option("--plot", metavar="FILE", dir_okay=False, help="Draw the energy into this PNG file.")
 ]
+ConflictModelOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--conflict-model",
+        metavar="FOLDER",
+        file_okay=False,
+        help="A CLIP model on this machine (a transformers folder, safetensors) that holds words against the picture.",
+    ),
+]
 
 SamplerOption = Annotated[
     str | None,

@@ -7,7 +7,13 @@ from typing import Annotated
 
 import typer
 
-from rewas_server.commands.options import CompileOption, LowMemoryOption, PrecisionOption, execution_of
+from rewas_server.commands.options import (
+    CompileOption,
+    ConflictModelOption,
+    LowMemoryOption,
+    PrecisionOption,
+    execution_of,
+)
 
 
 def serve(
@@ -30,6 +36,7 @@ def serve(
     pack: Annotated[
         str | None, typer.Option("--pack", metavar="NAME", help="The pack used when none is named.")
     ] = None,
+    conflict_model: ConflictModelOption = None,
     device: Annotated[str, typer.Option("--device", help="Where the model runs: auto, cpu, cuda:0.")] = "auto",
     precision: PrecisionOption = None,
     compiled: CompileOption = False,
@@ -47,6 +54,7 @@ def serve(
         "default_pack": pack,
         "device": device,
         "execution": execution_of(precision, compiled, low_memory),
+        "conflict_model": conflict_model.absolute() if conflict_model else None,
     }
     config = ServerConfig(**{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]
     run_server(config, lambda bound_port: note(f"ReWaS listens on 127.0.0.1:{bound_port}. Ctrl-C ends it."))

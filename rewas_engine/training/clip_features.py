@@ -92,6 +92,11 @@ class ClipFeatures:
                 pool.shutdown(cancel_futures=True)
         processes.wait()
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether nothing is left to compute."""
+        return all(self._is_there(shard) for shard in range(self._shards))
+
     def left_out(self) -> list[LeftOut]:
         """Clips that could not be read, with the reason of each, once `write` has run."""
         return [LeftOut(*each) for shard in self._told for each in shard["left_out"]]

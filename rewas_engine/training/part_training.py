@@ -286,6 +286,8 @@ class PhiTraining(PartTraining):
     def write_features(self) -> None:
         """Log-mels and tokens of all clips."""
         super().write_features()
+        if not self.processes.any_of(not self.tokens.is_whole):
+            return  # nothing to see: the video encoder need not be loaded
         components = dict(components_of(self.source, self.device, AS_TRAINED))
         sight = Sight(components, self.source.picture, self.front_end.config.silence_nats, self.device)
         grid = TokenGrid(components["video_encoder"], sight.format[0])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -129,7 +130,7 @@ def relations(scenes: Sequence[Scene]) -> NDArray[np.int64]:
     return np.where(primary[:, None] == primary[None], 1, np.where(mixed | mixed.T | both, 0, -1))
 
 
-def ranking_auc(right: FloatArray, wrong: FloatArray) -> float:
+def ranking_auc(right: NDArray[np.floating[Any]], wrong: NDArray[np.floating[Any]]) -> float:
     """Area under the ROC curve: how often a right score is above a wrong one, a tie counting half. Exact.
 
     right, wrong: [N], [M], any numbers. Raises SettingsError where either is empty.

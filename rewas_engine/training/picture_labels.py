@@ -33,12 +33,9 @@ class PictureLabels:
     strikes: torch.Tensor
     courses: torch.Tensor
 
-    def of(self, rows: torch.Tensor, first_frames: torch.Tensor, frames: int) -> PictureLabels:
-        """Those of crops: rows [B], first frames [B], and how many frames follow."""
-        places = first_frames[:, None] + torch.arange(frames)
-        return PictureLabels(
-            self.classes[rows], self.strikes[rows[:, None], places], self.courses[rows[:, None], places]
-        )
+    def of(self, rows: torch.Tensor, places: torch.Tensor) -> PictureLabels:
+        """Those of crops: clips [B, 1] and which of their frames [B, frames]."""
+        return PictureLabels(self.classes[rows[:, 0]], self.strikes[rows, places], self.courses[rows, places])
 
 
 def labels_of(scenes: Sequence[Scene], frames: int, frame_rate_hz: float) -> PictureLabels:

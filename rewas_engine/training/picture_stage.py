@@ -67,21 +67,20 @@ def picture_loss(
 
     def loss_of(step: int, generator: torch.Generator) -> torch.Tensor:
         count, length = batches.lengths(step, whole_frames)
-        rows = torch.randint(len(corpus.frames), (count,), generator=generator)
-        firsts = torch.randint(whole_frames - length + 1, (count,), generator=generator)
-        places = firsts[:, None] + torch.arange(length)
-        frames = as_slower_footage(corpus.frames[rows[:, None], places], corpus.frame_rate_hz, generator)
+        rows = torch.randint(len(corpus.frames), (count, 1), generator=generator)
+        places = torch.randint(whole_frames - length + 1, (count, 1), generator=generator) + torch.arange(length)
+        frames = as_slower_footage(corpus.frames[rows, places], corpus.frame_rate_hz, generator)
         frames = augmented(frames.float() / 255, generator).to(encoder.device)
         with lower_precision(frames.device):
             tokens = encoder(frames)
             energies = phi(tokens)
-        wanted = corpus.energies[rows[:, None], places].to(encoder.device)
+        wanted = corpus.energies[rows, places].to(encoder.device)
         level = nn.functional.smooth_l1_loss(energies.float(), wanted, beta=1.0)
         exact = _shape_distance(energies.float(), wanted)
         smooth = _shape_distance(_smoothed(energies.float()), _smoothed(wanted))
         loss = level + SHAPE_WEIGHT * 0.5 * (exact + smooth)
         if corpus.labels is not None:
-            loss = loss + LABELS_WEIGHT * reader.loss(tokens, corpus.labels.of(rows, firsts, length))
+            loss = loss + LABELS_WEIGHT * reader.loss(tokens, corpus.labels.of(rows, places))
         return loss
 
     return loss_of
@@ -128,8 +127,8 @@ def augmented(frames: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     affine[:, :, 2] = (torch.rand((size, 2), generator=generator) * 2 - 1) * (1 - zoom[:, None])
     grid = nn.functional.affine_grid(affine, [size, 1, *frames.shape[2:]], align_corners=False)
     zoomed = nn.functional.grid_sample(frames, grid, padding_mode="border", align_corners=False)
-    contrast = torch.where(draws[5] < 0.15, -1.0, 1.0) * (0.5 + draws[2])
-    brightness = torch.where(draws[5] < 0.15, -0.4, 0.4) * (draws[3] - 0.5)
+    sign = torch.where(draws[5] < 0.15, -1.0, 1.0)  # some are shown as negatives
+    contrast, brightness = sign * (0.5 + draws[2]), sign * 0.4 * (draws[3] - 0.5)
     toned = zoomed.sub_(0.5).mul_(contrast).add_(0.5 + brightness)
     return toned.add_(0.03 * draws[4] * _grain(frames.shape, generator)).clamp_(0, 1)
 

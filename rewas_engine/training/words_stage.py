@@ -28,7 +28,7 @@ BEHIND_MEANINGS = len(AMBIENCE_CLASSES) + 1
 CHOICES = (FRONT_MEANINGS, BEHIND_MEANINGS)
 CAPTIONS_IN_A_STEP = 256
 PLAIN_SHARE = 0.5
-"""Share of a step that is phrases without anything around them, each class as often as any other."""
+"""Share of a step that is phrases without modifiers or a sound behind them, each class as often as any other."""
 WORDLESS_SHARE = 0.04
 FARTHEST_WORDS = 1.0
 """Standard deviation, at most, of what is added to each component: words that were never read lie as far away."""

@@ -3,32 +3,59 @@
 from typing import TYPE_CHECKING, Any
 
 from rewas_engine.clip import VideoClip
-from rewas_engine.edit_words import parse_edit
+from rewas_engine.curve_edits import (
+    EnergyEdit,
+    FadeIn,
+    FadeOut,
+    Scale,
+    Shift,
+    Smooth,
+    Stretch,
+    TextureEdit,
+    edited,
+)
+from rewas_engine.edit_words import parse_edit, parse_texture_edit
 from rewas_engine.energy import SILENCE_NATS, EnergyCurve
 from rewas_engine.energy_edits import (
     BoostEvents,
     Compress,
     DuplicateEvent,
-    EnergyEdit,
-    FadeIn,
-    FadeOut,
     Gate,
     IsolateEvents,
     MoveEvent,
     MuteEvents,
     Offset,
-    Scale,
-    Shift,
-    Smooth,
-    Stretch,
-    edited,
 )
 from rewas_engine.energy_events import EnergyEvent, find_events, onset_strengths
 from rewas_engine.energy_sources import curve_from_points, flat_curve, read_curve, write_curve
-from rewas_engine.errors import Cancelled, EngineError, MediaError, PackError, SettingsError
+from rewas_engine.errors import (
+    Cancelled,
+    ConflictError,
+    EngineError,
+    MediaError,
+    MemoryShortage,
+    PackError,
+    SettingsError,
+)
+from rewas_engine.execution import Execution
 from rewas_engine.layers import Layer
 from rewas_engine.packs import InstalledPack, installed_packs
-from rewas_engine.results import ClipRead, ConflictReport, GenerationResult, LayerReport, PackInfo, Progress, Stem, Take
+from rewas_engine.results import (
+    ClipRead,
+    ConflictMoment,
+    ConflictReport,
+    GenerationResult,
+    LayerReport,
+    PackInfo,
+    Progress,
+    Stem,
+    Suggestion,
+    Take,
+)
+from rewas_engine.shots import find_cuts
+from rewas_engine.texture import TextureCurve, flat_texture
+from rewas_engine.texture_edits import RaiseBand, Tilt
+from rewas_engine.texture_sources import read_texture, texture_from_points, write_texture
 
 if TYPE_CHECKING:
     from rewas_engine.pipeline import ReWaS
@@ -40,12 +67,15 @@ __all__ = [
     "Cancelled",
     "ClipRead",
     "Compress",
+    "ConflictError",
+    "ConflictMoment",
     "ConflictReport",
     "DuplicateEvent",
     "EnergyCurve",
     "EnergyEdit",
     "EnergyEvent",
     "EngineError",
+    "Execution",
     "FadeIn",
     "FadeOut",
     "Gate",
@@ -55,12 +85,14 @@ __all__ = [
     "Layer",
     "LayerReport",
     "MediaError",
+    "MemoryShortage",
     "MoveEvent",
     "MuteEvents",
     "Offset",
     "PackError",
     "PackInfo",
     "Progress",
+    "RaiseBand",
     "ReWaS",
     "Revision",
     "Scale",
@@ -69,17 +101,27 @@ __all__ = [
     "Smooth",
     "Stem",
     "Stretch",
+    "Suggestion",
     "Take",
+    "TextureCurve",
+    "TextureEdit",
+    "Tilt",
     "VideoClip",
     "curve_from_points",
     "edited",
+    "find_cuts",
     "find_events",
     "flat_curve",
+    "flat_texture",
     "installed_packs",
     "onset_strengths",
     "parse_edit",
+    "parse_texture_edit",
     "read_curve",
+    "read_texture",
+    "texture_from_points",
     "write_curve",
+    "write_texture",
 ]
 
 

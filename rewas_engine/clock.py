@@ -35,6 +35,11 @@ class Clock:
         self.spent_s[stage] = self.spent_s.get(stage, 0.0) + time.monotonic() - started
         self._stop_if_asked()
 
+    def spent_elsewhere(self, stage: StageName, other: StageName, seconds: float) -> None:
+        """Seconds that passed within a finished stage were another's."""
+        self.spent_s[stage] = self.spent_s.get(stage, 0.0) - seconds
+        self.spent_s[other] = self.spent_s.get(other, 0.0) + seconds
+
     def tick(self, stage: StageName, step: int, total_steps: int, part: int = 0, parts: int = 1) -> None:
         """Report a finished step; part of parts says which take it belongs to. A take made anew never falls back."""
         self._stop_if_asked()

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -12,12 +13,15 @@ from torch.nn import functional
 
 from rewas_engine.energy import SILENCE_NATS, EnergyCurve, FloatArray
 from rewas_engine.errors import SettingsError
+from rewas_engine.texture import TEXTURE_BANDS, TextureCurve
 
 CONTROL_NAMES = ("energy", "onsets", "texture")
-TEXTURE_BANDS = 4
 TEXTURE_SMOOTHING_FRAMES = 33
 """Texture changes slower than energy: it is averaged over a third of a second."""
 _TEXTURE_SCALE_NATS = 3.0
+
+Encode = Callable[[torch.Tensor], torch.Tensor]
+"""From log-mels [B, T, bins] in nats to scaled latents [B, C, T/r, bins/r]."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,6 +58,11 @@ class Controls:
     def names(self) -> tuple[str, ...]:
         """Which of CONTROL_NAMES are given."""
         return tuple(name for name in CONTROL_NAMES if self._of(name) is not None)
+
+    @property
+    def given(self) -> dict[str, FloatArray]:
+        """The controls that are given, by name."""
+        return {name: self._of(name) for name in self.names}
 
     @property
     def frames(self) -> int:
@@ -125,10 +134,10 @@ def understood_controls(adapter: Any) -> tuple[str, ...]:
     return CONTROL_NAMES[:1] if narrow else CONTROL_NAMES
 
 
-def control_hint(batch: ControlBatch, codec: Any, bins: int, adapter: Any) -> torch.Tensor:
+def control_hint(batch: ControlBatch, encode: Encode, bins: int, adapter: Any) -> torch.Tensor:
     """The hint [B, C, T/r, bins/r] of controls, as the adapter reads it; all zeros where nothing is given."""
     given = batch.given.to(batch.energies.dtype)[:, :, None, None, None]
-    energy = energy_hint(batch.energies, codec, bins)
+    energy = energy_hint(batch.energies, encode, bins)
     energy = energy * given[:, 0].to(energy.dtype)
     if understood_controls(adapter) == CONTROL_NAMES[:1]:
         return energy
@@ -136,20 +145,15 @@ def control_hint(batch: ControlBatch, codec: Any, bins: int, adapter: Any) -> to
     patch = batch.onsets.shape[1] // positions
     onsets = batch.onsets.reshape(count, positions, patch).transpose(1, 2)[..., None].expand(-1, -1, -1, width)
     bands = batch.textures.reshape(count, positions, patch, TEXTURE_BANDS).mean(dim=2) / _TEXTURE_SCALE_NATS
-    texture = bands.repeat_interleave(width // TEXTURE_BANDS, dim=-1)[:, None]
+    texture = bands[..., torch.arange(width, device=bands.device) * TEXTURE_BANDS // width][:, None]
     flags = given[..., 0].expand(-1, -1, positions, width)
     planes = [energy, onsets * given[:, 1], texture * given[:, 2], flags]
     return torch.cat([plane.to(energy.dtype) for plane in planes], dim=1)
 
 
-def energy_hint(energies: torch.Tensor, codec: Any, bins: int) -> torch.Tensor:
-    """Latents [B, C, T/r, bins/r] of energies [B, T] in nats, each repeated over all mel bins (paper, section 3.3).
-
-    codec: AutoencoderKL or what has its interface.
-    """
-    repeated = energies[:, None, :, None].expand(-1, 1, -1, bins).to(next(codec.parameters()).dtype)
-    hint: torch.Tensor = codec.encode(repeated.contiguous()).latent_dist.mode() * codec.config.scaling_factor
-    return hint
+def energy_hint(energies: torch.Tensor, encode: Encode, bins: int) -> torch.Tensor:
+    """Latents [B, C, T/r, bins/r] of energies [B, T] in nats, each repeated over all mel bins (paper, section 3.3)."""
+    return encode(energies[:, :, None].expand(-1, -1, bins))
 
 
 def onset_track(times_s: FloatArray, strengths: FloatArray, frames: int, frame_rate_hz: float) -> FloatArray:
@@ -171,6 +175,11 @@ def measured_textures(log_mels: torch.Tensor, silence_nats: float = SILENCE_NATS
     bands = log_mels.reshape(count, frames, TEXTURE_BANDS, bins // TEXTURE_BANDS).mean(dim=-1) - energies
     weights = (energies - silence_nats).clamp(min=0)
     return _smoothed(bands * weights) / (_smoothed(weights) + 0.05)
+
+
+def heard_texture(log_mel: torch.Tensor, rate_hz: Fraction) -> TextureCurve:
+    """The texture of a sound, of its log-mel [T, bins] at a rate."""
+    return TextureCurve(measured_textures(log_mel[None])[0].cpu().numpy(), rate_hz, "audio")
 
 
 def _smoothed(values: torch.Tensor) -> torch.Tensor:

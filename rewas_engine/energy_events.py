@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 import numpy as np
-from numpy.typing import NDArray
 
+from rewas_engine.curve import Nats
 from rewas_engine.energy import SILENCE_NATS, EnergyCurve, FloatArray
 from rewas_engine.errors import SettingsError
 
@@ -23,8 +23,6 @@ _ENDED_SHARE = 0.1
 _LOUDEST_STRENGTH, _STRENGTH_PER_NAT = 0.9, 0.3
 """On the world's struck classes the strongest onset of a clip is about this strong, and the logarithm of strength falls
 by so much for each nat below it."""
-
-Nats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rewas_engine.results import ConflictReport
 
 
 class EngineError(Exception):
@@ -39,6 +43,30 @@ class CheckpointError(PackError):
     def __init__(self, path: Path, found: str, expected: str, remedy: str) -> None:
         super().__init__(f"{path.name or path} {found}; expected was {expected}.", remedy)
         self.path, self.found, self.expected = path, found, expected
+
+
+class MemoryShortage(EngineError):
+    """The memory ran out, with one thing at a time too.
+
+    what: the work, as it stands in a sentence. remedy: what to do.
+    """
+
+    def __init__(self, what: str, remedy: str) -> None:
+        super().__init__(f"The memory ran out while {what}, with one thing at a time too.", remedy)
+
+
+class ConflictError(EngineError):
+    """Words and picture of a clip contradict each other, and that was to be refused. report: the verdict."""
+
+    def __init__(self, clip_name: str, report: ConflictReport) -> None:
+        better = " or ".join(f"“{suggestion.words}”" for suggestion in report.suggestions)
+        self.report = report
+        super().__init__(
+            f"No sound was made for the clip {clip_name}: {report.explanation[0].lower()}{report.explanation[1:]}",
+            f"Try {better}, or choose the conflict policy warn or soften."
+            if better
+            else "Choose other words, or the conflict policy warn or soften.",
+        )
 
 
 class Cancelled(EngineError):

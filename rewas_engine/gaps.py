@@ -35,14 +35,15 @@ def silenced(waveform: NDArray[np.float32], gaps: list[Gap], sample_rate_hz: int
     begins or ends within a gap there is nothing to fade from or to.
     """
     samples = waveform.shape[-1]
-    gain = np.ones(samples, np.float32)
     fade = max(1, sample_count(FADE_S, sample_rate_hz))
     falling = (0.5 + 0.5 * np.cos(np.pi * (np.arange(fade) + 0.5) / fade)).astype(np.float32)
+    quiet = np.array(waveform, np.float32)
     for begin_s, end_s in gaps:
         begin, end = (min(samples, sample_count(time_s, sample_rate_hz)) for time_s in (begin_s, end_s))
-        gain[begin:end] = 0
+        gain = np.zeros(end - begin, np.float32)
         if begin > 0:
-            gain[begin : begin + fade] = falling[: samples - begin]
+            gain[:fade] = falling[: gain.size]
         if end < samples:
-            gain[end - fade : end] = falling[::-1]
-    return np.asarray(waveform * gain, np.float32)
+            gain[-fade:] = falling[::-1]
+        quiet[..., begin:end] *= gain
+    return quiet

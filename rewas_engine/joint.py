@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
 from rewas_engine.energy import FloatArray
 from rewas_engine.errors import PackError
@@ -33,15 +35,6 @@ class JointScore:
     probability: float
 
 
-@dataclass(frozen=True)
-class Moment:
-    """A stretch of a picture, in seconds from its beginning, and how well it goes with what it was held against."""
-
-    start_s: Fraction
-    end_s: Fraction
-    score: JointScore
-
-
 class JointScorer:
     """The joint space of a pack at work, on one device.
 
@@ -50,6 +43,8 @@ class JointScorer:
 
     def __init__(self, space: JointSpace, text_encoder: Any, device: str) -> None:
         self.space, self._text_encoder, self._device = space, text_encoder, device
+        # One prompt is asked for again and again: for its picture, its moments, each of its takes.
+        self._sentence = functools.lru_cache(maxsize=512)(lambda prompt: text_encoder([prompt]))
 
     @classmethod
     def of_pack(cls, components: Mapping[str, Any], bins: int, pack_name: str, device: str) -> JointScorer:
@@ -95,34 +90,42 @@ class JointScorer:
         cosines = [self.text_sound(prompt, log_mel).cosine for log_mel in log_mels]
         return sorted(range(len(cosines)), key=lambda position: -cosines[position])
 
-    def moments(self, prompt: str, frames: NDArray[np.uint8], frame_rate: Fraction) -> tuple[Moment, ...]:
-        """How well each stretch of a picture shows what the words say, in order; stretches overlap by half."""
+    def stretches(
+        self, frames: NDArray[np.uint8], frame_rate: Fraction
+    ) -> tuple[tuple[tuple[Fraction, Fraction], ...], torch.Tensor]:
+        """Stretches of a picture that overlap by half: where each begins and ends, in seconds, and their unit vectors.
+
+        frames: [T, H, W] brightness in the pack's picture format. The vectors are [S, width].
+        """
         length = min(MOMENT_FRAMES, len(frames))
         starts = window_starts(len(frames), length, length // 2)
-        words = self.words([prompt])[0]
-        return tuple(
-            Moment(start / frame_rate, (start + length) / frame_rate, self._score("text_picture", words, shown))
-            for start, shown in zip(starts, self._pictures(frames, starts, length), strict=True)
-        )
-
-    def seen(self, frames: NDArray[np.uint8]) -> tuple[tuple[str, JointScore], ...]:
-        """What a picture shows, in known words, the most probable first."""
-        picture = self.picture(frames)
-        scores = [self._score("text_picture", words, picture) for words in self._known]
-        return tuple(
-            sorted(zip(self.known_words, scores, strict=True), key=lambda known: known[1].cosine, reverse=True)
-        )
+        spans_s = tuple((start / frame_rate, (start + length) / frame_rate) for start in starts)
+        return spans_s, self._pictures(frames, starts, length)
 
     def familiarity(self, prompt: str) -> tuple[str, float]:
-        """The known words that are nearest to a prompt, and their cosine."""
-        cosines = self._known @ self.words([prompt])[0]
-        nearest = int(cosines.argmax())
-        return self.known_words[nearest], float(cosines[nearest])
+        """The known words that a prompt is taken for, and how near it is to them; see `familiarities`."""
+        return self.familiarities([prompt])[0]
+
+    @torch.inference_mode()
+    def familiarities(self, prompts: Sequence[str]) -> list[tuple[str, float]]:
+        """For each prompt the known words that it is taken for, and how near it is to them, -1 to 1.
+
+        The space itself takes all words for some that it knows. So what a prompt is taken for is told by the known
+        phrase whose sentence embedding is nearest, and its nearness is the smaller one of two cosines: to that phrase
+        among sentences, and to the known words in the space.
+        """
+        sentences = self._sentences(prompts)
+        among_sentences = nn.functional.normalize(sentences, dim=1) @ self._phrases[0].T
+        places = among_sentences.argmax(dim=1)
+        meant = self._phrases[1][places]
+        in_space = (self.space.words(sentences) * self._known[meant]).sum(dim=1)
+        near = torch.minimum(among_sentences.gather(1, places[:, None])[:, 0], in_space).tolist()
+        return [(self.known_words[word], cosine) for word, cosine in zip(meant.tolist(), near, strict=True)]
 
     @torch.inference_mode()
     def words(self, prompts: Sequence[str]) -> torch.Tensor:
         """Unit vectors [B, width] of prompts."""
-        return self.space.words(self._text_encoder(list(prompts)).to(self._device))
+        return self.space.words(self._sentences(prompts))
 
     def picture(self, frames: NDArray[np.uint8]) -> torch.Tensor:
         """Unit vector [width] of brightness [T, H, W], T at least 1, in the pack's picture format."""
@@ -146,9 +149,22 @@ class JointScorer:
             embedded.append(self.space.picture(torch.from_numpy(some).to(self._device).float() / 255))
         return torch.cat(embedded)
 
+    def _sentences(self, prompts: Sequence[str]) -> torch.Tensor:
+        """Sentence embeddings [B, D] of prompts."""
+        found = self._sentence(prompts[0]) if len(prompts) == 1 else self._text_encoder(list(prompts))
+        return found.to(self._device).float()
+
     @cached_property
     def _known(self) -> torch.Tensor:
         return self.words(self.known_words)
+
+    @cached_property
+    def _phrases(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Unit sentence embeddings [P, D] of all known phrases, and for each the place of its known words."""
+        phrases = self.space.config.known_phrases or [[words] for words in self.known_words]
+        places = [place for place, said in enumerate(phrases) for _ in said]
+        embedded = [self._sentences(said) for said in phrases]
+        return nn.functional.normalize(torch.cat(embedded), dim=1), torch.tensor(places, device=self._device)
 
     def _score(self, pair: str, one: torch.Tensor, other: torch.Tensor) -> JointScore:
         cosine = float((one @ other).clamp(-1, 1))
@@ -162,4 +178,4 @@ class JointScorer:
 
 
 def _middle(vectors: torch.Tensor) -> torch.Tensor:
-    return torch.nn.functional.normalize(vectors.mean(dim=0), dim=0)
+    return nn.functional.normalize(vectors.mean(dim=0), dim=0)

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
+from rewas_engine.curve_edits import Scale, Smooth, edited
 from rewas_engine.energy import EnergyCurve
-from rewas_engine.energy_edits import Scale, Smooth, edited
 from rewas_engine.energy_sources import flat_curve
 from rewas_engine.errors import SettingsError
 from rewas_engine.limits import MAX_SEED, check_between, checked_prompt
@@ -21,6 +22,7 @@ MAX_LAYERS = 8
 LOWEST_GAIN_DB, HIGHEST_GAIN_DB = -60.0, 24.0
 DELIVERED_STEPS = 2**23
 """Steps of a 24-bit sample from 0 to full scale."""
+_SAMPLES_AT_ONCE = 2**20
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,31}")
 _AT_A_DISTANCE = (Smooth(1.0), Scale(0.6))
 """What is behind swells with what is in front, late and by less."""
@@ -88,17 +90,28 @@ def balanced(stems: Mapping[str, Stem], gains_db: Mapping[str, float]) -> dict[s
     Every sample is a whole number of 24-bit steps, so that the delivered mix is the sum of the delivered stems to the
     last bit.
     """
-    louder = {role: 10 ** (gains_db[role] / 20) * stem.waveform.astype(np.float64) for role, stem in stems.items()}
-    total = sum(louder.values(), np.zeros(1))
-    peak = max(float(np.abs(waveform).max(initial=0.0)) for waveform in (*louder.values(), total))
+    parts = [slice(first, first + _SAMPLES_AT_ONCE) for first in range(0, _length(stems), _SAMPLES_AT_ONCE)]
+    peak = 0.0
+    for part in parts:
+        louder = list(_louder(stems, gains_db, part).values())
+        total = sum(louder, np.zeros(1))
+        peak = max([peak, *(float(np.abs(waveform).max(initial=0.0)) for waveform in (*louder, total))])
     # Rounding may raise each stem by half a step.
     ceiling = 1 - (len(stems) + 1) / DELIVERED_STEPS
     lowered = min(1.0, ceiling / peak) if peak else 1.0
+    made = {role: np.empty_like(stem.waveform) for role, stem in stems.items()}
+    for part in parts:
+        for role, waveform in _louder(stems, gains_db, part).items():
+            made[role][:, part] = np.round(lowered * waveform * DELIVERED_STEPS) / DELIVERED_STEPS
+    return {role: Stem(role, made[role], stem.sample_rate_hz) for role, stem in stems.items()}
+
+
+def _length(stems: Mapping[str, Stem]) -> int:
+    return max(stem.waveform.shape[1] for stem in stems.values())
+
+
+def _louder(stems: Mapping[str, Stem], gains_db: Mapping[str, float], part: slice) -> dict[str, NDArray[np.float64]]:
+    """Parts of the stems, each with its gain."""
     return {
-        role: Stem(
-            role,
-            (np.round(lowered * waveform * DELIVERED_STEPS) / DELIVERED_STEPS).astype(np.float32),
-            stems[role].sample_rate_hz,
-        )
-        for role, waveform in louder.items()
+        role: 10 ** (gains_db[role] / 20) * stem.waveform[:, part].astype(np.float64) for role, stem in stems.items()
     }

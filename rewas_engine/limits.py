@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from fractions import Fraction
-from numbers import Integral
+from numbers import Integral, Real
 
+from rewas_engine.curve import SampledCurve
 from rewas_engine.energy import EnergyCurve
 from rewas_engine.errors import SettingsError
 from rewas_engine.results import ClipRead
@@ -23,6 +24,8 @@ OUTPUT_RATES_HZ = (16_000, 22_050, 44_100, 48_000, 96_000)
 
 def checked_prompt(prompt: str, name: str = "prompt") -> str:
     """The prompt without spaces around it. Raises SettingsError, with its name, for one that is empty or too long."""
+    if not isinstance(prompt, str):
+        raise SettingsError(f"The {name} is {prompt!r}, no text.", "Say in words what is meant.")
     stripped = prompt.strip()
     if not stripped:
         wanted = "should not" if name.startswith("negative") else "should"
@@ -36,7 +39,7 @@ def checked_prompt(prompt: str, name: str = "prompt") -> str:
 
 def check_between(name: str, value: float, lowest: float, highest: float) -> None:
     """Raises SettingsError for a setting that is not a number from lowest to highest."""
-    if not lowest <= value <= highest:
+    if not isinstance(value, Real) or not lowest <= value <= highest:
         raise SettingsError(f"{name} is {value}.", f"Give a value from {lowest:g} to {highest:g}.")
 
 
@@ -58,20 +61,26 @@ def check_length(takes: int, duration_s: Fraction) -> None:
 def checked_part(part: tuple[float, float]) -> tuple[float, float]:
     """The part of the sampling in which the controls act. Raises SettingsError where it is none within 0 to 1."""
     begin, end = part
-    if not 0 <= begin < end <= 1:
+    if not (isinstance(begin, Real) and isinstance(end, Real) and 0 <= begin < end <= 1):
         raise SettingsError(
-            f"The controls are to act from {begin:g} to {end:g} of the sampling.",
+            f"The controls are to act from {begin} to {end} of the sampling.",
             "Give a beginning before the end, both from 0 to 1.",
         )
     return float(begin), float(end)
 
 
-def check_covers(energy: EnergyCurve, read: ClipRead) -> None:
-    """Raises SettingsError for a curve that is not as long as its clip, to a frame and a value."""
-    slack_s = 1 / energy.rate_hz + 1 / read.frame_rate
-    if abs(energy.duration_s - read.duration_s) > slack_s:
+def check_covers(curve: SampledCurve, read: ClipRead, kind: type[SampledCurve] = EnergyCurve) -> None:
+    """Raises SettingsError for a curve of another kind, or not as long as its clip, to a frame and a value."""
+    name, maker = ("energy", "curve_from_points") if kind is EnergyCurve else ("texture", "texture_from_points")
+    if not isinstance(curve, kind):
         raise SettingsError(
-            f"The energy curve lasts {float(energy.duration_s):.3f} s, but the clip {read.name} lasts "
+            f"The {name} is of the type {type(curve).__name__}.",
+            f"Give a curve of the type {kind.__name__}, as {maker} makes one.",
+        )
+    slack_s = 1 / curve.rate_hz + 1 / read.frame_rate
+    if abs(curve.duration_s - read.duration_s) > slack_s:
+        raise SettingsError(
+            f"The {name} curve lasts {float(curve.duration_s):.3f} s, but the clip {read.name} lasts "
             f"{float(read.duration_s):.3f} s.",
             "Give a curve that is as long as the clip.",
         )

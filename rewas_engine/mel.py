@@ -14,6 +14,9 @@ from transformers.audio_utils import mel_filter_bank
 
 from rewas_engine.energy import EnergyCurve
 
+FRAMES_AT_ONCE = 1024
+"""A spectrum is sixteen times as large as its log-mel: of a long sound only so much of it is there at a time."""
+
 
 @dataclass(frozen=True)
 class MelConfig:
@@ -71,11 +74,16 @@ class AudioFrontEnd:
         padding = (config.window_samples - config.hop_samples) // 2
         padded = functional.pad(waveform[:, None, :whole], (padding, padding), mode="reflect")[:, 0]
         window = torch.hann_window(config.window_samples, periodic=True, device=waveform.device)
-        spectrum = torch.stft(
-            padded, config.window_samples, config.hop_samples, window=window, center=False, return_complex=True
-        ).abs()
-        bank = torch.from_numpy(self.filter_bank).to(spectrum.device)
-        return torch.log(torch.clamp(bank @ spectrum, min=config.floor)).transpose(1, 2)
+        bank = torch.from_numpy(self.filter_bank).to(waveform.device)
+        parts = []
+        for first in range(0, whole // config.hop_samples, FRAMES_AT_ONCE):
+            begin = first * config.hop_samples
+            heard = padded[:, begin : begin + (FRAMES_AT_ONCE - 1) * config.hop_samples + config.window_samples]
+            spectrum = torch.stft(
+                heard, config.window_samples, config.hop_samples, window=window, center=False, return_complex=True
+            ).abs()
+            parts.append(torch.log(torch.clamp(bank @ spectrum, min=config.floor)).transpose(1, 2))
+        return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
 
     def frames_of(self, samples: int) -> int:
         """Mel frames that cover this many samples."""

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -19,7 +21,9 @@ from typing import Any
 import platformdirs
 import tomli_w
 
+from rewas_engine.backbones.families import DEFAULT_FAMILY, family_names, is_family_name, unknown_family
 from rewas_engine.errors import PackError
+from rewas_engine.execution import PRECISION_NAMES
 from rewas_engine.results import PackInfo
 
 PACK_FORMAT = 1
@@ -31,6 +35,10 @@ ROLES = ("text_encoder", "video_encoder", "phi", "codec", "denoiser", "adapter",
 OPTIONAL_ROLES = ("text_projection", "joint")
 """What a pack may have: what its text encoder's embeddings pass through before they are sounded, and a joint space of
 words, pictures and sounds, without which it cannot hold them together."""
+SAMPLER_NAMES = ("ddim", "dpm++", "dpm++-sde", "unipc")
+"""How a pack may be sampled: see `rewas_engine.schedules`."""
+CONFLICT_ROLE = "conflict"
+"""What a pack may have besides: a CLIP model, which then holds words against pictures in the joint space's place."""
 SEARCH_PATH_VARIABLE = "REWAS_PACKS"
 
 
@@ -38,11 +46,13 @@ SEARCH_PATH_VARIABLE = "REWAS_PACKS"
 class PackDescription:
     """The whole of a pack.toml.
 
-    components: role -> class name. audio: fields of MelConfig. window: how long sounds are denoised. sampling: defaults
-    of a generation. picture: what the video encoder wants to see. files: path within the pack -> SHA-256.
+    family: the kind of text-to-audio model (`rewas_engine.backbones`). components: role -> class name. audio: fields of
+    MelConfig. window: how long sounds are denoised. sampling: defaults of a generation. picture: what the video encoder
+    wants to see. files: path within the pack -> SHA-256.
     """
 
     info: PackInfo
+    family: str
     components: Mapping[str, str]
     audio: Mapping[str, Any]
     window: Mapping[str, Any]
@@ -105,7 +115,8 @@ def find_pack(pack: str | Path) -> Path:
 def read_pack(path: Path) -> PackDescription:
     """Read and check a pack's description; the weights are not touched.
 
-    Raises PackError where pack.toml is missing, unreadable, incomplete or of a newer format.
+    Raises PackError where pack.toml is missing, unreadable, incomplete, of a newer format, or of a family that is not
+    installed.
     """
     try:
         document = tomllib.loads((path / DESCRIPTION_FILE).read_text("utf-8"))
@@ -134,7 +145,10 @@ def read_pack(path: Path) -> PackDescription:
         )
     except (KeyError, ValueError, TypeError, ZeroDivisionError) as error:
         raise _damaged(path, f"{DESCRIPTION_FILE} is incomplete ({error})") from error
-    return PackDescription(info, **{table: document[table] for table in tables})
+    family = str(document.get("family", DEFAULT_FAMILY))
+    if family not in family_names():
+        raise unknown_family(family)
+    return PackDescription(info, family, **{table: document[table] for table in tables})
 
 
 def verify_files(description: PackDescription) -> None:
@@ -154,6 +168,25 @@ def verify_files(description: PackDescription) -> None:
             raise _damaged(description.path, f"{name} is missing")
         if sha256_of(path) != expected:
             raise _damaged(description.path, f"{name} is not the file that the pack was made with")
+
+
+@contextmanager
+def new_pack_folder(folder: Path) -> Iterator[Path]:
+    """A folder to write a pack into, which gets its name only in the end; nothing stays of one that fails.
+
+    Raises PackError where there is already a folder of that name.
+    """
+    if folder.exists():
+        raise PackError(f"There is already a folder {folder}.", "Remove it, or give the pack another name.")
+    unfinished = folder.absolute().with_name(f".{folder.name}.partial")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    unfinished.mkdir(parents=True)
+    try:
+        yield unfinished
+        unfinished.replace(folder)
+    except BaseException:
+        shutil.rmtree(unfinished, ignore_errors=True)
+        raise
 
 
 def write_description(path: Path, document: Mapping[str, Any]) -> None:
@@ -185,6 +218,8 @@ def _check_tables(document: Mapping[str, Any]) -> None:
     """Raises KeyError, TypeError or ValueError for what would fail only in the middle of the work."""
     components, audio, window = document["components"], document["audio"], document["window"]
     sampling, picture = document["sampling"], document["picture"]
+    if not is_family_name(document.get("family", DEFAULT_FAMILY)):
+        raise ValueError(f"family is {document['family']!r}")
     for role in (*ROLES, *components):
         if not isinstance(components[role], str) or not role.isidentifier():
             raise ValueError(f"the component {role!r} is not a class in a folder of the pack")
@@ -218,8 +253,13 @@ def _check_tables(document: Mapping[str, Any]) -> None:
     for name in ("short_side", "smoothing_frames"):
         if not isinstance(picture.get(name, 1), int) or picture.get(name, 1) < 1:
             raise ValueError(f"picture.{name} is {picture[name]!r}")
-    if sampling.get("precision", "float32") not in ("float32", "bfloat16"):
-        raise ValueError(f"sampling.precision is {sampling['precision']!r}")
+    for name, precisions in (("sampling", sampling), ("picture", picture)):
+        if precisions.get("precision", "float32") not in PRECISION_NAMES:
+            raise ValueError(f"{name}.precision is {precisions['precision']!r}")
+    if sampling.get("sampler", "ddim") not in SAMPLER_NAMES:
+        raise ValueError(f"sampling.sampler is {sampling['sampler']!r}")
+    if not isinstance(sampling.get("ddim_steps", 1), int) or sampling.get("ddim_steps", 1) < 1:
+        raise ValueError(f"sampling.ddim_steps is {sampling['ddim_steps']!r}")
 
 
 def _damaged(path: Path, reason: str) -> PackError:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -10,16 +12,20 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from rewas_engine.clip import VideoClip, sample_count
+from rewas_engine.backbones.families import find_family
+from rewas_engine.clip import Seconds, VideoClip, sample_count
 from rewas_engine.clip_reading import read_clip, read_sounding_clip
 from rewas_engine.clock import Clock
-from rewas_engine.components import load_component
-from rewas_engine.conflict import conflict_report, gather_evidence
-from rewas_engine.control import Controls
+from rewas_engine.conflict import prompt_weight
+from rewas_engine.conflict_check import ConflictCheck
+from rewas_engine.content_cache import CACHE_BYTES, ContentCache
+from rewas_engine.control import Controls, heard_texture
+from rewas_engine.devices import resolved_device
 from rewas_engine.energy import EnergyCurve, FloatArray
 from rewas_engine.energy_events import onset_strengths
 from rewas_engine.energy_sources import flat_curve
 from rewas_engine.errors import PackError, SettingsError
+from rewas_engine.execution import Execution
 from rewas_engine.joint import JointScorer
 from rewas_engine.layers import Layer, check_gain, check_layers
 from rewas_engine.limits import (
@@ -37,12 +43,16 @@ from rewas_engine.limits import (
     checked_part,
     checked_prompt,
 )
+from rewas_engine.loading import components_of, loaded_within_memory, precision_of
+from rewas_engine.matchers import picture_matcher
 from rewas_engine.media.audio import read_audio
+from rewas_engine.media.passing_pictures import PassingPictures, Pictures
 from rewas_engine.mel import AudioFrontEnd, MelConfig, normalised
-from rewas_engine.packs import PackDescription, find_pack, read_pack, verify_files
+from rewas_engine.packs import SAMPLER_NAMES, PackDescription, find_pack, read_pack, verify_files
 from rewas_engine.results import (
     CancelSignal,
     ClipRead,
+    ConflictPolicy,
     ConflictReport,
     ControlName,
     GenerationResult,
@@ -50,9 +60,11 @@ from rewas_engine.results import (
     ProgressCallback,
 )
 from rewas_engine.revision import Revision
+from rewas_engine.shot_sounds import Shots, checked_cuts
 from rewas_engine.sight import Sight
 from rewas_engine.synthesis import SamplingSettings, SoundMaker, SoundWindow
 from rewas_engine.take_making import TakeMaker, WantedSound
+from rewas_engine.texture import TextureCurve
 
 
 class ReWaS:
@@ -60,44 +72,75 @@ class ReWaS:
 
     pack: what the pack says of itself. device: "cpu" or "cuda:0".
     front_end: how it hears. sound: how it makes sound, with or without a clip. joint: how it holds words, pictures and
-    sounds together, None where it cannot.
-    Calls keep no state: the same seed, settings, pack and device give the same samples.
+    sounds together, None where it cannot. matcher: what holds words against pictures, None where nothing can.
+    The same seed, settings, pack, device and execution give the same samples: what is kept between calls is only what
+    the same words, pictures and curves would come to again.
     """
 
-    def __init__(self, description: PackDescription, device: str) -> None:
+    def __init__(
+        self,
+        description: PackDescription,
+        device: str,
+        execution: Execution | None = None,
+        conflict_model: Path | None = None,
+    ) -> None:
         self.pack: PackInfo = description.info
         self.device = device
+        self.execution = execution or Execution()
         self._description = description
         self.front_end = AudioFrontEnd(MelConfig(**description.audio))
-        self._components = {
-            role: load_component(description.path, role, class_name)
-            for role, class_name in description.components.items()
-        }
-        for component in self._components.values():
-            if isinstance(component, torch.nn.Module):
-                component.to(device)
-        self.sound = SoundMaker(self._components, self.front_end, SoundWindow(**description.window), device)
-        self._sight = Sight(self._components, description.picture, self.front_end.config.silence_nats, device)
+        self._components = components_of(description, device, self.execution)
+        backbone = find_family(description.family).backbone(self._components, self.front_end.config, device)
+        self._cache = cache = ContentCache(CACHE_BYTES if self.execution.caching else 0)
+        window, silence_nats = SoundWindow(**description.window), self.front_end.config.silence_nats
+        batch = self.execution.batch
+        self.sound = SoundMaker(backbone, self.front_end, window, device, passes_at_once=batch, cache=cache)
+        self._sight = Sight(self._components, description.picture, silence_nats, device, cache)
+        self._components.put_away()  # what was loaded only to see that all fits
         self.joint: JointScorer | None = None
         if "joint" in self._components:
             self.joint = JointScorer.of_pack(self._components, self.front_end.config.bins, self.pack.name, device)
+        self.matcher = picture_matcher(description, conflict_model, self.joint, device)
 
     @classmethod
-    def from_pretrained(cls, pack: str | Path = "starter", *, device: str = "auto") -> ReWaS:
+    def from_pretrained(
+        cls,
+        pack: str | Path = "starter",
+        *,
+        device: str = "auto",
+        execution: Execution | None = None,
+        conflict_model: str | Path | None = None,
+    ) -> ReWaS:
         """Load a pack by name or folder.
 
-        device: "auto" takes the first CUDA device where there is one, else the CPU.
-        Raises PackError where the pack is absent, damaged, or made for a newer version.
+        device: "auto" takes the first CUDA device where there is one, else the CPU. execution: in which precision and
+        with how much memory it runs; where memory runs out while it is loaded, it is tried again with low_memory.
+        conflict_model: a folder on this machine with a CLIP model, which holds words against pictures in the place of
+        what the pack has for it.
+        Raises PackError where the pack is absent, damaged, or made for a newer version, or the CLIP model is,
+        MemoryShortage.
         """
         description = read_pack(find_pack(pack))
         verify_files(description)
+        wanted, name = execution or Execution(), description.info.name
+        matcher = None if conflict_model is None else Path(conflict_model)
         try:
-            return cls(description, resolved_device(device))
+            where = resolved_device(device)
+            return loaded_within_memory(lambda chosen: cls(description, where, chosen, matcher), wanted, name)
         except (TypeError, ValueError) as error:
             raise PackError(
-                f"The pack {description.info.name} is damaged: its audio settings do not fit ({error}).",
+                f"The pack {description.info.name} is damaged: its settings do not fit ({error}).",
                 "Install the pack again.",
             ) from error
+
+    def forget(self) -> None:
+        """Let go of what was kept of words, pictures and curves."""
+        self._cache.clear()
+
+    @property
+    def weight_bytes(self) -> Mapping[str, int]:
+        """What the weights of the components that are in memory take, by role."""
+        return self._components.weight_bytes
 
     def read_clip(self, clip: VideoClip) -> ClipRead:
         """The clip held against its media: duration filled in, range checked. Raises MediaError."""
@@ -111,8 +154,11 @@ class ReWaS:
         control_part: tuple[float, float] = (0.0, 1.0),
         negative_prompt: str | None = None,
         control: ControlName = "energy",
+        sampler: str | None = None,
     ) -> SamplingSettings:
         """Settings with the pack's defaults filled in. Raises SettingsError for one out of its range.
+
+        sampler: one of `rewas_engine.packs.SAMPLER_NAMES`; a pack may want other steps of ddim than of its own.
 
         control: what steers; a pack may have another default of guidance for onsets. Guidance leads away from a
         negative prompt: where there is one, the default guidance is at least NEGATIVE_GUIDANCE, and none at all is
@@ -123,16 +169,23 @@ class ReWaS:
         usual = float(defaults["guidance_scale"])
         if control == "onsets":
             usual = float(defaults.get("onsets_guidance_scale", usual))
+        own_sampler = str(defaults.get("sampler", "ddim"))
+        steps = int(defaults["num_steps"])
+        if sampler == "ddim" != own_sampler:
+            steps = int(defaults.get("ddim_steps", steps))
         settings = SamplingSettings(
-            int(defaults["num_steps"]) if num_steps is None else num_steps,
+            steps if num_steps is None else num_steps,
             (max(usual, NEGATIVE_GUIDANCE) if away_from else usual) if guidance_scale is None else guidance_scale,
             control_strength,
             float(defaults["eta"]),
             float(defaults.get("unguided_share", 0.0)),
-            str(defaults.get("precision", "float32")),
+            precision_of("denoiser", self._description, self.device, self.execution),
             checked_part(control_part),
             away_from,
+            own_sampler if sampler is None else sampler,
         )
+        if settings.sampler not in SAMPLER_NAMES:
+            raise SettingsError(f"There is no sampler {sampler!r}.", f"Choose one of {', '.join(SAMPLER_NAMES)}.")
         check_whole("num_steps", settings.num_steps, 1, MAX_STEPS)
         check_between("guidance_scale", settings.guidance_scale, 0, MAX_GUIDANCE_SCALE)
         check_between("control_strength", control_strength, 0, MAX_CONTROL_STRENGTH)
@@ -147,7 +200,8 @@ class ReWaS:
         self, clip: VideoClip, *, on_progress: ProgressCallback | None = None, cancel: CancelSignal | None = None
     ) -> EnergyCurve:
         """Energy of the sound that the picture calls for. Raises MediaError, Cancelled."""
-        return self._estimate_energy(self.read_clip(clip), Clock(on_progress, cancel))
+        read, clock = self.read_clip(clip), Clock(on_progress, cancel)
+        return self._estimate_energy(self._passing_picture(read, clock), clock)
 
     def measure_energy(
         self, clip: VideoClip, *, on_progress: ProgressCallback | None = None, cancel: CancelSignal | None = None
@@ -156,18 +210,19 @@ class ReWaS:
 
         The clip's media may also hold sound alone: a voice, or hands on a table, that perform what another clip lacks.
         """
-        (read, origin_s), clock = read_sounding_clip(clip), Clock(on_progress, cancel)
-        with clock.stage("decode"):
-            sound = read_audio(
-                read.path,
-                start_s=read.start_s,
-                duration_s=read.duration_s,
-                sample_rate_hz=self.pack.sample_rate_hz,
-                origin_s=origin_s,
-                cancel=cancel,
-            )
+        clock = Clock(on_progress, cancel)
+        sound = self._own_sound(clip, clock)
         with clock.stage("energy"):
-            return self.front_end.measure(normalised(sound) if sound.any() else sound)
+            return self.front_end.measure(sound)
+
+    def measure_texture(
+        self, clip: VideoClip, *, on_progress: ProgressCallback | None = None, cancel: CancelSignal | None = None
+    ) -> TextureCurve:
+        """Spectral texture of the clip's own sound; its media may hold sound alone. Raises MediaError, Cancelled."""
+        clock = Clock(on_progress, cancel)
+        sound = self._own_sound(clip, clock)
+        with clock.stage("energy"):
+            return heard_texture(self.front_end.hear(sound), self.front_end.config.frame_rate_hz)
 
     def check_conflict(
         self,
@@ -177,18 +232,12 @@ class ReWaS:
         on_progress: ProgressCallback | None = None,
         cancel: CancelSignal | None = None,
     ) -> ConflictReport:
-        """Whether words and picture contradict each other, where the pack has a component that can tell.
+        """Whether words and picture contradict each other, where there is something that can tell.
 
         Raises SettingsError, MediaError, Cancelled.
         """
-        read, clock = self.read_clip(clip), Clock(on_progress, cancel)
-        prompt = checked_prompt(prompt)
-        if self.joint is None:
-            sentence = f"The pack {self.pack.name} cannot compare words with pictures; nothing was checked."
-            return ConflictReport("unsupported", None, sentence)
-        frames = self._read_picture(read, clock)
-        with clock.stage("conflict"):
-            return conflict_report(prompt, gather_evidence(self.joint, prompt, frames, self.picture_format[0]))
+        prompt, read, clock = checked_prompt(prompt), self.read_clip(clip), Clock(on_progress, cancel)
+        return self.conflict_check.report(prompt, read, lambda: self._read_picture(read, clock), clock)
 
     def text_sound_score(self, prompt: str, waveform: FloatArray) -> float:
         """How well a sound does what words say, 0 to 1: of several takes the one with the highest does it best.
@@ -213,6 +262,7 @@ class ReWaS:
         prompt: str,
         negative_prompt: str | None = None,
         energy: EnergyCurve | None = None,
+        texture: TextureCurve | None = None,
         gain_db: float = 0.0,
         layers: Sequence[Layer] = (),
         takes: int = 1,
@@ -222,30 +272,40 @@ class ReWaS:
         control_strength: float = 1.0,
         control_part: tuple[float, float] = (0.0, 1.0),
         control: ControlName = "energy",
+        sampler: str | None = None,
         loop: bool = False,
+        cuts: Sequence[Seconds] = (),
         sample_rate_hz: int | None = None,
         revision: Revision | None = None,
+        conflict: ConflictPolicy = "off",
         on_progress: ProgressCallback | None = None,
         cancel: CancelSignal | None = None,
     ) -> GenerationResult:
         """Sound for a clip of any length, exactly as long as the clip.
 
         prompt: what should be heard, 1 to 2000 characters. negative_prompt: what should not. energy: what it should
-        follow; None estimates it from the picture. gain_db: of its stem, -60 to 24. layers: more sounds, each a stem of
-        its own; where one or their sum would clip, all are lowered alike. takes: 1 to 100, seeded `seed`, `seed` + 1, …
-        They are ranked, the best first; one with faults is replaced once, by one with a seed after all of these.
-        num_steps: 1 to 1000. guidance_scale: 0 to 20, 1 is none. control_strength: 0 to 2, how strongly the energy
-        steers. control_part: from where to where in the sampling it does, 0 being noise and 1 the end. control:
-        "energy", or "onsets": then the sound follows the times and strengths of the energy's events and not its shape.
-        loop: the end goes on with the beginning; the energy is then steady where none is given. sample_rate_hz: of the
-        stems; None is the pack's own, or that of the sound that is revised. revision: a sound of this clip, of which a
-        range is made again, or all of it to a degree; to a degree below 1 it follows its own energy where none is
-        given.
-        Raises SettingsError, MediaError, Cancelled (within one sampling step).
+        follow; None estimates it from the picture. texture: which bands should stand out in it, for packs that
+        understand texture; None leaves that to the words. It steers the primary sound alone, not the layers. gain_db:
+        of its stem, -60 to 24. layers: more sounds, each a stem of its own; where one or their sum would clip, all are
+        lowered alike. takes: 1 to 100, seeded `seed`, `seed` + 1, … They are ranked, the best first; one with faults is
+        replaced once, by one with a seed after all of these.
+        num_steps: 1 to 1000. sampler: see `sampling_settings`. guidance_scale: 0 to 20, 1 is none. control_strength: 0
+        to 2, how strongly the energy steers. control_part: from where to where in the sampling it does, 0 being noise
+        and 1 the end. control: "energy", or "onsets": then the sound follows the times and strengths of the energy's
+        events and not its shape. loop: the end goes on with the beginning; the energy is then steady where none is
+        given. cuts: seconds from the clip's start at each of which the primary sound begins anew, as `find_cuts` finds
+        them; layers go on. sample_rate_hz: of the stems; None is the pack's own, or that of the sound that is revised.
+        revision: a sound of this clip, of which a range is made again, or all of it to a degree; to a degree below 1 it
+        follows its own energy where none is given. conflict: what is done where the picture contradicts the prompt:
+        "off" does not look, "warn" tells, "soften" lets the prompt weigh less (`rewas_engine.conflict.prompt_weight`),
+        "refuse" raises ConflictError.
+        Raises SettingsError, MediaError, MemoryShortage, PackError for a policy that the pack cannot follow, Cancelled
+        (within one sampling step).
         """
         prompt = checked_prompt(prompt)
+        self.conflict_check.check_policy(conflict)
         settings = self.sampling_settings(
-            num_steps, guidance_scale, control_strength, control_part, negative_prompt, control
+            num_steps, guidance_scale, control_strength, control_part, negative_prompt, control, sampler
         )
         check_gain(gain_db)
         check_layers(layers)
@@ -258,18 +318,28 @@ class ReWaS:
                 f"A part of a sound is to be made again, with a gain of {gain_db:g} dB: what stays keeps its level.",
                 "Leave the gain out.",
             )
+        if texture is not None:
+            self._check_understood("texture")
         if loop and revision is not None:
             raise SettingsError("A part of a sound is to be made again, and to loop.", "Ask for one of the two.")
+        if cuts and (loop or revision is not None):
+            other = "it is to loop" if loop else "a part of it is to be made again"
+            raise SettingsError(f"The sound is to begin anew at cuts, and {other}.", "Ask for one of the two.")
         rate_hz = self._output_rate_hz(sample_rate_hz, revision)
         check_whole("takes", takes, 1, MAX_TAKES)
         check_whole("seed", seed, 0, MAX_SEED - 2 * takes + 1)
         clock = Clock(on_progress, cancel)
         read = self.read_clip(clip)
         check_length(takes * (1 + len(layers)), read.duration_s)
+        cuts_s = checked_cuts(cuts, read.duration_s) if cuts else ()
         for layer in layers:
             if isinstance(layer.energy, EnergyCurve):
                 check_covers(layer.energy, read)
         earlier = None if revision is None else revision.earlier(read.duration_s, self.front_end)
+        if texture is not None:
+            check_covers(texture, read, TextureCurve)
+        # Read once, where it is needed first.
+        shown = functools.cache(lambda: self._read_picture(read, clock))
         if energy is not None:
             check_covers(energy, read)
         elif revision is not None and revision.degree < 1:
@@ -277,21 +347,43 @@ class ReWaS:
         elif loop:
             energy = flat_curve(duration=read.duration_s)
         else:
-            energy = self._estimate_energy(read, clock)
+            # What only the energy is taken from passes by; what words are held against too is read once and kept.
+            energy = self._estimate_energy(self._passing_picture(read, clock) if conflict == "off" else shown(), clock)
+        report = self.conflict_check.under(conflict, prompt, read, shown, clock)
+        del shown  # An hour of picture is not kept while sound is made.
+        if report is not None and conflict == "soften":
+            settings = replace(settings, prompt_weight=prompt_weight(report))
         frames = self.front_end.frames_of(sample_count(read.duration_s, self.pack.sample_rate_hz))
         rate = self.front_end.config.frame_rate_hz
         silence_nats = self.front_end.config.silence_nats
 
-        def wanted_sound(words: str, curve: EnergyCurve) -> WantedSound:
+        # A loop has no end that could be filled up with silence: its last frames are whole latent positions.
+        steered_frames = self.sound.whole(frames) if loop else frames
+
+        def wanted_sound(words: str, curve: EnergyCurve, bands: TextureCurve | None = None) -> WantedSound:
             def sampled(count: int) -> EnergyCurve:
                 return EnergyCurve(np.maximum(curve.at(rate, count), silence_nats), rate, curve.source)
 
-            requested = sampled(frames)
-            # A loop has no end that could be filled up with silence: its last frames are whole latent positions.
-            controls = self._controls(sampled(self.sound.whole(frames)) if loop else requested, control)
-            return WantedSound(words, settings, requested, controls, read.duration_s, rate_hz, revision, earlier, loop)
+            controls = self._controls(sampled(steered_frames), control)
+            if bands is not None:
+                controls = replace(controls, texture=bands.at(rate, steered_frames))
+                bands = TextureCurve(bands.at(rate, frames), rate, bands.source)
+            return WantedSound(
+                words,
+                settings,
+                sampled(frames),
+                controls,
+                read.duration_s,
+                rate_hz,
+                revision,
+                earlier,
+                loop,
+                texture=bands,
+            )
 
-        wanted = wanted_sound(prompt, energy)
+        wanted = wanted_sound(prompt, energy, texture)
+        if cuts_s:
+            wanted = replace(wanted, shots=Shots.between(cuts_s, rate, frames))
         beside = [(layer, wanted_sound(layer.prompt, layer.energy_beside(energy))) for layer in layers]
         maker = TakeMaker(self.pack, self.front_end, self.sound, self.joint)
         return GenerationResult(
@@ -307,8 +399,19 @@ class ReWaS:
             settings.control_part,
             control,
             loop,
+            cuts_s,
+            conflict,
+            report,
+            settings.prompt_weight,
             dict(clock.spent_s),
+            settings.sampler,
+            wanted.texture,
         )
+
+    @property
+    def conflict_check(self) -> ConflictCheck:
+        """What holds prompts against pictures, and says which policies can be followed."""
+        return ConflictCheck(self.matcher, self.pack.name)
 
     @property
     def picture_format(self) -> tuple[Fraction, int, int]:
@@ -324,10 +427,31 @@ class ReWaS:
         """
         return self._sight.curve(frames, on_window).at(self.picture_format[0], len(frames))
 
-    def _estimate_energy(self, read: ClipRead, clock: Clock) -> EnergyCurve:
-        frames = self._read_picture(read, clock)
+    def _estimate_energy(self, frames: Pictures, clock: Clock) -> EnergyCurve:
         with clock.stage("energy"):
-            return self._sight.curve(frames, lambda done, total: clock.tick("energy", done, total))
+            curve = self._sight.curve(frames, lambda done, total: clock.tick("energy", done, total))
+        if isinstance(frames, PassingPictures):
+            clock.spent_elsewhere("energy", "decode", frames.read_s)
+        return curve
+
+    def _own_sound(self, clip: VideoClip, clock: Clock) -> FloatArray:
+        """The clip's own sound [samples] at the pack's rate, normalised as training sounds are."""
+        read, origin_s = read_sounding_clip(clip)
+        with clock.stage("decode"):
+            sound = read_audio(
+                read.path,
+                start_s=read.start_s,
+                duration_s=read.duration_s,
+                sample_rate_hz=self.pack.sample_rate_hz,
+                origin_s=origin_s,
+                cancel=clock.cancel,
+            )
+        return normalised(sound) if sound.any() else sound
+
+    def _passing_picture(self, read: ClipRead, clock: Clock) -> PassingPictures:
+        """A long picture that is never there as a whole: what is decoded is looked at and forgotten."""
+        with clock.stage("decode"):
+            return self._sight.passing(read, clock.cancel)
 
     def _read_picture(self, read: ClipRead, clock: Clock) -> NDArray[np.uint8]:
         with clock.stage("decode"):
@@ -335,14 +459,18 @@ class ReWaS:
 
     def _controls(self, energy: EnergyCurve, control: ControlName) -> Controls:
         """What steers a sound by an energy, at its rate. Raises SettingsError for a control that the pack lacks."""
+        self._check_understood(control)
+        if control == "energy":
+            return Controls.following(energy)
+        return Controls(onsets=onset_strengths(energy, rate_hz=energy.rate_hz, count=len(energy.values)))
+
+    def _check_understood(self, control: str) -> None:
+        """Raises SettingsError for a control that the pack lacks."""
         if control not in self.pack.controls:
             raise SettingsError(
                 f"The pack {self.pack.name} cannot be steered by {control}.",
                 f"It understands {', '.join(self.pack.controls)}.",
             )
-        if control == "energy":
-            return Controls.following(energy)
-        return Controls(onsets=onset_strengths(energy, rate_hz=energy.rate_hz, count=len(energy.values)))
 
     def _output_rate_hz(self, sample_rate_hz: int | None, revision: Revision | None) -> int:
         if revision is not None:
@@ -359,21 +487,3 @@ class ReWaS:
                 f"sample_rate_hz is {rate_hz}.", f"Choose one of {', '.join(map(str, OUTPUT_RATES_HZ))}."
             )
         return rate_hz
-
-
-def resolved_device(device: str) -> str:
-    """The device that is meant: "cpu" or "cuda:0"; "auto" takes the first CUDA device where there is one.
-
-    Raises SettingsError for one that is not there.
-    """
-    if device == "auto":
-        return "cuda:0" if torch.cuda.is_available() else "cpu"
-    try:
-        found = torch.device(device)
-    except RuntimeError as error:
-        raise SettingsError(f"There is no device {device!r}.", "Choose cpu, cuda:0 or auto.") from error
-    if found.type == "cpu":
-        return "cpu"
-    if found.type != "cuda" or (found.index or 0) >= torch.cuda.device_count():
-        raise SettingsError(f"There is no device {device!r} on this machine.", "Choose cpu or auto.")
-    return f"cuda:{found.index or 0}"

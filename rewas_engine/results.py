@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rewas_engine.energy import EnergyCurve
+from rewas_engine.texture import TextureCurve
 
 StageName = Literal["decode", "energy", "conflict", "sample", "vocode"]
 VerdictName = Literal["agree", "unsure", "conflict", "unsupported"]
@@ -21,6 +22,9 @@ ControlName = Literal["energy", "onsets"]
 MIX = "mix"
 """The role of the sum of all stems."""
 FaultName = Literal["silent", "clipped", "stuck", "wrong"]
+ConflictPolicy = Literal["off", "warn", "soften", "refuse"]
+"""What is done about words that contradict the picture: nothing is checked; the verdict is told; the prompt loses
+weight; nothing is made."""
 
 
 @dataclass(frozen=True)
@@ -120,7 +124,9 @@ class Take:
     the request. energy_correlation: Pearson's, None where either curve is constant. text_score: how well it does what
     the words say, 0 to 1, None where the pack cannot tell. score: how well it does all that was asked, 0 to 1; see
     `rewas_engine.takes`. faults: why it should not be used, if it should not. instead_of: the seed of the take that it
-    replaced for its faults. layers: of each layer beside the primary sound.
+    replaced for its faults. layers: of each layer beside the primary sound. produced_texture: of what was made, on the
+    grid of the requested one. texture_error_nats: mean absolute difference of the two where the request can be heard.
+    Both are None where no texture was asked for.
     """
 
     seed: int
@@ -133,6 +139,8 @@ class Take:
     faults: tuple[FaultName, ...] = ()
     instead_of: int | None = None
     layers: Mapping[str, LayerReport] = field(default_factory=dict)
+    produced_texture: TextureCurve | None = None
+    texture_error_nats: float | None = None
 
     def mix(self) -> Stem:
         """The sum of the stems, to the last bit."""
@@ -142,10 +150,55 @@ class Take:
 
 
 @dataclass(frozen=True)
+class ConflictMoment:
+    """A stretch of a clip whose picture shows something else than the words say.
+
+    start_s, end_s: seconds from the clip's start. score: how probably it goes with the words, 0 to 1, on average.
+    looks_like: the label that it goes with best.
+    """
+
+    start_s: Fraction
+    end_s: Fraction
+    score: float
+    looks_like: str
+
+
+@dataclass(frozen=True)
+class Suggestion:
+    """Words that a picture goes with. score: how probably, 0 to 1. source: whose they are, "pack" or "vggsound"."""
+
+    words: str
+    score: float
+    source: Literal["pack", "vggsound"]
+
+
+@dataclass(frozen=True)
+class ConflictReport:
+    """Whether words and picture contradict each other.
+
+    verdict: "unsupported" where there is nothing that could tell. score: the probability that words and picture belong
+    together, where right and wrong ones are equally many, 0 to 1; None where that is not supported. moments: where the
+    picture shows something else, in order. suggestions: words that it goes with better, the best first; none where it
+    goes with the prompt. encoder: what has looked.
+    """
+
+    verdict: VerdictName
+    score: float | None
+    explanation: str
+    moments: tuple[ConflictMoment, ...] = ()
+    suggestions: tuple[Suggestion, ...] = ()
+    encoder: str = ""
+
+
+@dataclass(frozen=True)
 class GenerationResult:
     """The takes, the best first, and all that is needed to make them again.
 
-    requested: the energy asked for, at the pack's mel frame rate. timings_s: seconds by stage.
+    requested: the energy asked for, at the pack's mel frame rate. cuts_s: seconds from the clip's start at which the
+    primary sound begins anew. conflict_policy, conflict: what was to be done about words that contradict the picture,
+    and the verdict; None where it is off. prompt_weight: how much the prompt counted, 0 to 1; below 1 where it was
+    softened. timings_s: seconds by stage. requested_texture: the texture asked for, at the same rate as the energy;
+    None where it was left to the words.
     """
 
     clip: ClipRead
@@ -160,16 +213,10 @@ class GenerationResult:
     control_part: tuple[float, float] = (0.0, 1.0)
     control: ControlName = "energy"
     loops: bool = False
+    cuts_s: tuple[Fraction, ...] = ()
+    conflict_policy: ConflictPolicy = "off"
+    conflict: ConflictReport | None = None
+    prompt_weight: float = 1.0
     timings_s: Mapping[str, float] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class ConflictReport:
-    """Whether words and picture contradict each other.
-
-    verdict: "unsupported" where the pack has no component that could tell; score is then None, else 0 to 1.
-    """
-
-    verdict: VerdictName
-    score: float | None
-    explanation: str
+    sampler: str = "ddim"
+    requested_texture: TextureCurve | None = None

@@ -92,8 +92,9 @@ class Revision:
         begin = sample_count(start_s, rate_hz)
         end = total if end_s == duration_s else sample_count(end_s, rate_hz)
         fade = int(CROSSFADE_S * rate_hz)
-        distance = np.maximum(begin - np.arange(total), np.arange(total) - (end - 1))
+        first, last = max(0, begin - fade), min(total, end + fade)
+        places = np.arange(first, last)
+        distance = np.maximum(begin - places, places - (end - 1))
         share = np.clip(1 - distance / (fade + 1), 0, 1).astype(np.float32)
-        touched = share > 0
-        whole[:, touched] = share[touched] * made[:, touched] + (1 - share[touched]) * whole[:, touched]
+        whole[:, first:last] = share * made[:, first:last] + (1 - share) * whole[:, first:last]
         return whole

@@ -9,6 +9,8 @@ from typing import Any
 
 import torch
 
+from rewas_engine.schedules import step_options
+
 PredictNoise = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 """From latents [C, T, F] and a timestep to the model's prediction, guidance included."""
 
@@ -45,11 +47,11 @@ def sample(
     on_step: Callable[[int], object] | None = None,
     known: Known | None = None,
 ) -> torch.Tensor:
-    """DDIM (Song et al. 2021, eq. 12) over one latent.
+    """One latent, step by step along a schedule: DDIM (Song et al. 2021, eq. 12), or what else it is.
 
-    noise: [C, T, F], standard normal. schedule: a diffusers DDIMScheduler; it is copied, not changed.
-    eta: 0 is deterministic, 1 adds the noise of DDPM. generator: of that noise. step_noise: the noise itself, by step
-    from 0 on, where it is given.
+    noise: [C, T, F], standard normal. schedule: a diffusers scheduler, see `rewas_engine.schedules`; it is copied, not
+    changed. eta: of DDIM; 0 is deterministic, 1 adds the noise of DDPM. generator: of that noise. step_noise: the noise
+    itself, by step from 0 on, where it is given.
     on_step: called with the number of finished steps after each; what it raises ends the sampling.
     known: what is there already; its kept positions are put back, as noisy as the rest, after every step (RePaint,
     Lugmayr et al. 2022), so that what is new grows into them.
@@ -60,14 +62,18 @@ def sample(
     latents: torch.Tensor = noise * schedule.init_noise_sigma
     if known is not None:
         timesteps = timesteps[-steps_run(num_steps, known.renoised) :]
-        if len(timesteps) < num_steps:
-            latents = schedule.add_noise(known.latents, noise, timesteps[:1])
+    if hasattr(schedule, "set_begin_index"):
+        # Left to look a timestep up, a scheduler mistakes two steps that round to the same one.
+        schedule.set_begin_index(num_steps - len(timesteps))
+    if known is not None and len(timesteps) < num_steps:
+        latents = schedule.add_noise(known.latents, noise, timesteps[:1])
     for finished, timestep in enumerate(timesteps, start=1):
         prediction = predict(latents, timestep)
         added: dict[str, Any] = {"generator": generator}
         if step_noise is not None:
             added = {"variance_noise": step_noise(finished - 1)}
-        latents = schedule.step(prediction, timestep, latents, eta=eta, **added).prev_sample
+        options = step_options(schedule, eta=eta, **added)
+        latents = schedule.step(prediction, timestep, latents, **options).prev_sample
         if known is not None:
             there = known.latents
             if finished < len(timesteps):

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from fractions import Fraction
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from rewas_engine.content_cache import ContentCache
 from rewas_engine.energy import LOUDEST_NATS, EnergyCurve, FloatArray
-from rewas_engine.media.video import read_frames
+from rewas_engine.media.passing_pictures import PassingPictures, Pictures
+from rewas_engine.media.video import picture_count, pictures
+from rewas_engine.memory import within_memory
+from rewas_engine.models.motionformer import SEGMENTS_AT_ONCE
 from rewas_engine.picture_time import RELEASED_CONTROL_FRAMES, RELEASED_FRAMES, at_true_centres, released_control
+from rewas_engine.precision import computed_as_held
 from rewas_engine.results import CancelSignal, ClipRead
 from rewas_engine.windows import blend, window_starts
 
@@ -24,13 +29,18 @@ class Sight:
     """What a pack sees.
 
     components: with "video_encoder" and "phi". picture: the table of that name in pack.toml. silence_nats: the lowest
-    energy that there is.
+    energy that there is. cache: keeps the energies of pictures that were seen; None keeps nothing.
     """
 
     def __init__(
-        self, components: Mapping[str, Any], picture: Mapping[str, Any], silence_nats: float, device: str
+        self,
+        components: Mapping[str, Any],
+        picture: Mapping[str, Any],
+        silence_nats: float,
+        device: str,
+        cache: ContentCache | None = None,
     ) -> None:
-        self._encoder, self._phi = components["video_encoder"], components["phi"]
+        self._components, self._cache = components, cache or ContentCache(0)
         self._picture, self._silence_nats, self._device = picture, silence_nats, device
         self.format = Fraction(picture["frame_rate"]), int(picture["width"]), int(picture["height"])
         """Frame rate, width and height that the video encoder wants."""
@@ -38,8 +48,12 @@ class Sight:
 
     def read(self, clip: ClipRead, cancel: CancelSignal | None) -> NDArray[np.uint8]:
         """Pictures of a clip as the video encoder wants them: brightness [T, H, W] or colours [T, H, W, 3]."""
+        return self.passing(clip, cancel)[:]
+
+    def passing(self, clip: ClipRead, cancel: CancelSignal | None) -> PassingPictures:
+        """The same, read as they are asked for; what reading raises is raised then."""
         rate, width, height = self.format
-        return read_frames(
+        shown = pictures(
             clip.path,
             start_s=clip.start_s,
             duration_s=clip.duration_s,
@@ -50,11 +64,15 @@ class Sight:
             short_side=self._picture.get("short_side"),
             cancel=cancel,
         )
+        return PassingPictures(shown, picture_count(clip.duration_s, rate))
 
     @torch.inference_mode()
-    def curve(self, frames: NDArray[np.uint8], on_window: OnWindow | None = None) -> EnergyCurve:
-        """Energy of pictures of any number; brightness [T, H, W] is shown as grey to an encoder of colours."""
-        if self._in_colours and frames.ndim == 3:
+    def curve(self, frames: Pictures, on_window: OnWindow | None = None) -> EnergyCurve:
+        """Energy of pictures of any number; brightness [T, H, W] is shown as grey to an encoder of colours.
+
+        Windows of pictures that were seen before are not looked at again. Raises MemoryShortage.
+        """
+        if self._in_colours and isinstance(frames, np.ndarray) and frames.ndim == 3:
             frames = np.broadcast_to(frames[..., None], (*frames.shape, 3))
         rate = self.format[0]
         if self._picture.get("token_times") == "released":
@@ -66,7 +84,7 @@ class Sight:
                 curve = curve.smoothed(int(self._picture["smoothing_frames"]))
         return EnergyCurve(curve.values.clip(self._silence_nats, LOUDEST_NATS), curve.rate_hz, "picture")
 
-    def _at_true_times(self, frames: NDArray[np.uint8], on_window: OnWindow | None) -> FloatArray:
+    def _at_true_times(self, frames: Pictures, on_window: OnWindow | None) -> FloatArray:
         """Energies [T], one for each frame."""
         window = min(len(frames), int(self._picture["window_frames"]))
         starts = window_starts(len(frames), window, int(self._picture["overlap_frames"]))
@@ -75,16 +93,17 @@ class Sight:
             parts.append(self._of_window(frames[start : start + window]))
             if on_window is not None:
                 on_window(number, len(starts))
-        return blend(torch.stack(parts), starts, len(frames), dim=0).cpu().numpy().clip(max=LOUDEST_NATS)
+        return blend(parts, starts, len(frames), dim=0).cpu().numpy().clip(max=LOUDEST_NATS)
 
     def _of_window(self, frames: NDArray[np.uint8]) -> torch.Tensor:
         energies = self._of_tokens(frames)
-        if not hasattr(self._encoder, "token_times_frames"):
+        encoder = self._components["video_encoder"]
+        if not hasattr(encoder, "token_times_frames"):
             return energies  # one token for each frame
-        times = self._encoder.token_times_frames(len(frames)).numpy()
+        times = encoder.token_times_frames(len(frames)).numpy()
         return torch.from_numpy(at_true_centres(energies.cpu().numpy(), times, len(frames)))
 
-    def _as_released(self, frames: NDArray[np.uint8], on_window: OnWindow | None) -> tuple[FloatArray, int]:
+    def _as_released(self, frames: Pictures, on_window: OnWindow | None) -> tuple[FloatArray, int]:
         """Energies at the mel frame rate, and how many there are for each frame.
 
         A window of five seconds of picture is laid over 5.12 seconds; what is shorter is repeated, as the release does.
@@ -100,10 +119,29 @@ class Sight:
             if on_window is not None:
                 on_window(number, len(starts))
         total = times * max(len(frames), window)
-        values = blend(torch.stack(parts), [times * start for start in starts], total, dim=0).numpy()
+        values = blend(parts, [times * start for start in starts], total, dim=0).numpy()
         return values[: times * len(frames)].clip(max=LOUDEST_NATS), times
 
-    def _of_tokens(self, frames: NDArray[np.uint8]) -> torch.Tensor:
+    @torch.inference_mode()
+    def tokens(self, frames: NDArray[np.uint8]) -> torch.Tensor:
+        """What the video encoder makes of pictures, [N, D]."""
         shown = torch.from_numpy(np.ascontiguousarray(frames)).to(self._device).float() / 255
-        energies: torch.Tensor = self._phi(self._encoder(shown[None]))[0].float()
-        return energies
+        encoder = self._components["video_encoder"]
+
+        def made(at_once: int) -> torch.Tensor:
+            with computed_as_held(encoder, self._device):
+                # An encoder of segments looks at several in one batch.
+                seen = encoder(shown[None], at_once) if hasattr(encoder, "segment_starts") else encoder(shown[None])
+            return cast(torch.Tensor, seen)[0].float()
+
+        return within_memory(
+            made, SEGMENTS_AT_ONCE, "looking at the picture", "Choose a shorter clip, or bring the energy."
+        )
+
+    def _of_tokens(self, frames: NDArray[np.uint8]) -> torch.Tensor:
+        def energies() -> torch.Tensor:
+            seen: torch.Tensor = self._components["phi"](self.tokens(frames)[None])[0].float()
+            return seen
+
+        of_tokens: torch.Tensor = self._cache.of("energy of pictures", frames, energies)
+        return of_tokens

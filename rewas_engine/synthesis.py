@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from rewas_engine.control import ControlBatch, Controls, control_hint, understood_controls
+from rewas_engine.backbones.backbone import Backbone
+from rewas_engine.compiling import told_where_not_compiled
+from rewas_engine.content_cache import ContentCache
+from rewas_engine.control import CONTROL_NAMES, ControlBatch, Controls
 from rewas_engine.denoising import SteeredDenoiser
 from rewas_engine.errors import SettingsError
+from rewas_engine.execution import PASSES_AT_ONCE
 from rewas_engine.media.audio import within_full_scale
 from rewas_engine.mel import AudioFrontEnd
+from rewas_engine.memory import within_memory
+from rewas_engine.precision import DTYPES
 from rewas_engine.sampling import Known, sample
+from rewas_engine.schedules import schedule_for
 from rewas_engine.windows import blend, circle_starts, cut, join, window_starts
 
-PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+_LESS = "Choose a shorter clip, run it with less memory (--low-memory), or close other programs."
+OnWindow = Callable[[int, int], object]
+"""Called with finished and total windows."""
 
 
 @dataclass(frozen=True)
@@ -27,10 +35,12 @@ class SamplingSettings:
     """How a latent is sampled.
 
     num_steps: at least 1. guidance_scale: 1 is none. control_strength: factor of the adapter, 0 is the base alone.
-    eta: 0 is deterministic DDIM, 1 adds the noise of DDPM. unguided_share: last part of the noise schedule, 0 to 1,
-    in which there is no guidance (Kynkäänniemi et al. 2024): there it only makes loud frames louder. precision: of the
-    networks' inner arithmetic, "float32" or "bfloat16". control_part: from where to where in the sampling the controls
-    act, 0 being its noise and 1 its end. negative_prompt: words that guidance leads away from; "" is no words.
+    eta: of the sampler ddim; 0 is deterministic, 1 adds the noise of DDPM. unguided_share: last part of the noise
+    schedule, 0 to 1, in which there is no guidance (Kynkäänniemi et al. 2024): there it only makes loud frames louder.
+    precision: of the networks' inner arithmetic, one of `rewas_engine.precision.DTYPES`. control_part: from where to
+    where in the sampling the controls act, 0 being its noise and 1 its end. negative_prompt: words that guidance leads
+    away from; "" is no words. sampler: one of `rewas_engine.packs.SAMPLER_NAMES`. prompt_weight: how much the prompt
+    counts, 0 to 1; what is missing is filled up with no words.
     """
 
     num_steps: int
@@ -41,6 +51,8 @@ class SamplingSettings:
     precision: str = "float32"
     control_part: tuple[float, float] = (0.0, 1.0)
     negative_prompt: str = ""
+    sampler: str = "ddim"
+    prompt_weight: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -90,12 +102,27 @@ class Earlier:
 
 
 class SoundMaker:
-    """Denoiser, adapter, codec, vocoder and text encoder of one pack on one device."""
+    """Makes sound with one pack's backbone on one device, in windows of one length.
+
+    passes_at_once: windows times guidance branches in one batch; where memory runs out, it is tried again with one.
+    cache: keeps what words and controls come to, which takes have in common; None keeps nothing.
+    Raises ValueError where the windows' patch is not the backbone's, or does not divide the bins.
+    """
 
     def __init__(
-        self, components: Mapping[str, Any], front_end: AudioFrontEnd, window: SoundWindow, device: str
+        self,
+        backbone: Backbone,
+        front_end: AudioFrontEnd,
+        window: SoundWindow,
+        device: str,
+        *,
+        passes_at_once: int = PASSES_AT_ONCE,
+        cache: ContentCache | None = None,
     ) -> None:
-        self._components, self._front_end, self._window, self._device = components, front_end, window, device
+        if window.patch != backbone.patch or front_end.config.bins % window.patch:
+            raise ValueError(f"a patch is {window.patch} frames, of {front_end.config.bins} bins, to {backbone.patch}")
+        self._backbone, self._front_end, self._window, self._device = backbone, front_end, window, device
+        self._passes_at_once, self._cache = passes_at_once, cache or ContentCache(0)
 
     @torch.inference_mode()
     def log_mel(
@@ -114,8 +141,26 @@ class SoundMaker:
         on_step: called with the number of finished sampling steps; what it raises ends the work.
         earlier: a sound of the length of the controls or shorter, of which this is to be another version.
         circular: the end goes on with the beginning; T is then no more than whole latent positions.
-        Raises SettingsError for controls that the pack does not understand, or shorter than the earlier sound.
+        Raises SettingsError for controls that the pack does not understand, or shorter than the earlier sound,
+        MemoryShortage.
         """
+
+        def made(passes_at_once: int) -> torch.Tensor:
+            return self._log_mel(prompt, controls, seed, settings, on_step, earlier, circular, passes_at_once)
+
+        return within_memory(made, self._passes_at_once, "sampling", _LESS)
+
+    def _log_mel(
+        self,
+        prompt: str,
+        controls: Controls,
+        seed: int,
+        settings: SamplingSettings,
+        on_step: Callable[[int], object] | None,
+        earlier: Earlier | None,
+        circular: bool,
+        passes_at_once: int,
+    ) -> torch.Tensor:
         window = self._window
         total = window.whole(controls.frames) if circular else max(window.frames, window.whole(controls.frames))
         starts = window.starts(total, circular)
@@ -125,11 +170,64 @@ class SoundMaker:
         # Drawn on the CPU: one seed is one noise on every device.
         generator = torch.Generator().manual_seed(seed)
         noise = torch.randn((*self._latent_shape(total),), generator=generator)
-        prompts = self._embedded([prompt]).expand(len(starts), -1)
-        latents = self._sampled(prompts, hints, starts, noise, generator, settings, on_step, known)
-        parts = cut(latents, [start // window.patch for start in starts], window.frames // window.patch, dim=1)
-        decoded = torch.cat([self._decoded(part[None]) for part in parts])
-        return blend(decoded, starts, total, dim=0).clamp(min=self._front_end.config.silence_nats)
+        prompts = self._prompts_of_windows(prompt, len(starts))
+        latents = self._sampled(prompts, hints, starts, noise, generator, settings, on_step, passes_at_once, known)
+        return self._heard(latents, starts, total)
+
+    @torch.inference_mode()
+    def apart(
+        self,
+        prompt: str,
+        shots: Sequence[Controls],
+        seeds: Sequence[int],
+        settings: SamplingSettings,
+        on_step: Callable[[int], object] | None = None,
+    ) -> list[torch.Tensor]:
+        """Log-mels [T, bins] of sounds of any lengths that have nothing to do with each other, made together.
+
+        shots: what each follows; T is at least as much, and at least one window. seeds: of each. Raises MemoryShortage.
+        """
+
+        def made(passes_at_once: int) -> list[torch.Tensor]:
+            return self._apart(prompt, shots, seeds, settings, on_step, passes_at_once)
+
+        return within_memory(made, self._passes_at_once, "sampling", _LESS)
+
+    def _apart(
+        self,
+        prompt: str,
+        shots: Sequence[Controls],
+        seeds: Sequence[int],
+        settings: SamplingSettings,
+        on_step: Callable[[int], object] | None,
+        passes_at_once: int,
+    ) -> list[torch.Tensor]:
+        window, silence_nats = self._window, self._front_end.config.silence_nats
+        totals = [max(window.frames, window.whole(shot.frames)) for shot in shots]
+        padded = [shot.padded(total, silence_nats) for shot, total in zip(shots, totals, strict=True)]
+        starts = [window.starts(total) for total in totals]
+        hints = self._hints(
+            [one.part(start, window.frames) for one, own in zip(padded, starts, strict=True) for start in own]
+        )
+        drawn = [
+            torch.randn(self._latent_shape(total), generator=torch.Generator().manual_seed(seed))
+            for total, seed in zip(totals, seeds, strict=True)
+        ]
+        offsets = [sum(totals[:number]) for number in range(len(totals))]
+        # They stand side by side, and no window reaches over from one into the next.
+        places = [offset + start for offset, own in zip(offsets, starts, strict=True) for start in own]
+        prompts = self._prompts_of_windows(prompt, len(places))
+        generator = torch.Generator().manual_seed(seeds[0])
+        noise = torch.cat(drawn, dim=1)
+        latents = self._sampled(prompts, hints, places, noise, generator, settings, on_step, passes_at_once)
+        parts = latents.split([total // window.patch for total in totals], dim=1)
+        return [self._heard(part, own, total) for part, own, total in zip(parts, starts, totals, strict=True)]
+
+    def _heard(self, latents: torch.Tensor, starts: Sequence[int], total: int) -> torch.Tensor:
+        """Log-mel [total, bins] of latents [C, T', F], decoded window by window."""
+        patch, width = self._window.patch, self._window.frames // self._window.patch
+        parts = (self._backbone.decoded(cut(latents, [start // patch], width, dim=1))[0] for start in starts)
+        return blend(parts, starts, total, dim=0).clamp(min=self._front_end.config.silence_nats)
 
     @torch.inference_mode()
     def log_mels(
@@ -143,7 +241,23 @@ class SoundMaker:
         """Log-mels [B, T, bins] of sounds of one window each, made together: T is the window's length.
 
         Each is what `log_mel` makes of its prompt, controls and seed, as long as no noise is added while sampling.
+        Raises MemoryShortage.
         """
+
+        def made(passes_at_once: int) -> torch.Tensor:
+            return self._log_mels(prompts, controls, seeds, settings, on_step, passes_at_once)
+
+        return within_memory(made, self._passes_at_once, "sampling", _LESS)
+
+    def _log_mels(
+        self,
+        prompts: Sequence[str],
+        controls: Sequence[Controls],
+        seeds: Sequence[int],
+        settings: SamplingSettings,
+        on_step: Callable[[int], object] | None,
+        passes_at_once: int,
+    ) -> torch.Tensor:
         window, silence_nats = self._window, self._front_end.config.silence_nats
         hints = self._hints([one.padded(window.frames, silence_nats) for one in controls])
         noise = torch.cat(
@@ -156,35 +270,66 @@ class SoundMaker:
         # Windows that stand side by side without an overlap have nothing to do with each other.
         starts = [index * window.frames for index in range(len(controls))]
         generator = torch.Generator().manual_seed(seeds[0])
-        latents = self._sampled(self._embedded(prompts), hints, starts, noise, generator, settings, on_step)
+        embedded = self._embedded(prompts)
+        latents = self._sampled(embedded, hints, starts, noise, generator, settings, on_step, passes_at_once)
         parts = torch.stack(latents.split(window.frames // window.patch, dim=1))
-        return self._decoded(parts).clamp(min=silence_nats)
+        return self._backbone.decoded(parts).clamp(min=silence_nats)
+
+    @property
+    def window(self) -> SoundWindow:
+        """How long the windows are that sounds are made in."""
+        return self._window
+
+    @torch.inference_mode()
+    def one_pass(self, count: int, precision: str) -> torch.Tensor:
+        """One pass of denoiser and adapter over so many windows of noise: what most of the time goes into."""
+        shape = self._latent_shape(self._window.frames)
+        controls = Controls(energy=np.full(self._window.frames, self._front_end.config.silence_nats, np.float32))
+        hints = self._hints([controls]).expand(count, -1, -1, -1)
+        prompt = self._embedded([""])
+        denoiser = SteeredDenoiser(
+            self._backbone,
+            prompt.expand(count, *prompt.shape[1:]),
+            prompt[0],
+            hints,
+            [index * shape[1] for index in range(count)],
+            1.0,
+            1.0,
+            precision=DTYPES[precision],
+            passes_at_once=2 * count,
+        )
+        latents = torch.zeros(shape[0], count * shape[1], shape[2], device=self._device)
+        return denoiser(latents, torch.tensor(500, device=self._device))
 
     def whole(self, frames: int) -> int:
         """The mel frames of whole latent positions that hold so many."""
         return self._window.whole(frames)
 
     def _hints(self, windows: Sequence[Controls]) -> torch.Tensor:
-        understood = understood_controls(self._components["adapter"])
+        understood = self._backbone.controls
         unknown = sorted({name for window in windows for name in window.names} - set(understood))
         if unknown:
             raise SettingsError(
                 f"This pack does not understand {', '.join(unknown)}.", f"It follows {', '.join(understood)}."
             )
-        batch = ControlBatch.of(windows, self._device)
-        codec, bins = self._components["codec"], self._front_end.config.bins
-        return control_hint(batch, codec, bins, self._components["adapter"])
+        content = [[None if (row := getattr(one, name)) is None else row for name in CONTROL_NAMES] for one in windows]
+        hints: torch.Tensor = self._cache.of("hints", content, lambda: self._read_controls(windows))
+        return hints
+
+    def _read_controls(self, windows: Sequence[Controls]) -> torch.Tensor:
+        # One by one: a codec takes more memory than what it makes.
+        return torch.cat([self._backbone.hints(ControlBatch.of([one], self._device)).float() for one in windows])
+
+    def _prompts_of_windows(self, prompt: str, count: int) -> torch.Tensor:
+        embedded = self._embedded([prompt])
+        return embedded.expand(count, *embedded.shape[1:])
 
     def _embedded(self, prompts: Sequence[str]) -> torch.Tensor:
-        embedded: torch.Tensor = self._components["text_encoder"](list(prompts)).to(self._device)
-        if "text_projection" in self._components:
-            embedded = self._components["text_projection"](embedded)
+        embedded: torch.Tensor = self._cache.of("words", list(prompts), lambda: self._backbone.embedded(prompts))
         return embedded
 
     def _latent_shape(self, frames: int) -> tuple[int, int, int]:
-        patch = self._window.patch
-        channels = int(self._components["denoiser"].config.in_channels)
-        return channels, frames // patch, self._front_end.config.bins // patch
+        return self._backbone.latent_shape(frames)
 
     def _sampled(
         self,
@@ -195,32 +340,44 @@ class SoundMaker:
         generator: torch.Generator,
         settings: SamplingSettings,
         on_step: Callable[[int], object] | None,
+        passes_at_once: int,
         known: Known | None = None,
     ) -> torch.Tensor:
-        noisiest = float(self._components["schedule"].config.num_train_timesteps)
+        noisiest = float(self._backbone.schedule.config.num_train_timesteps)
+        empty_prompt = self._embedded([settings.negative_prompt])[0]
+        if settings.prompt_weight < 1:
+            prompts = torch.lerp(self._embedded([""]).expand_as(prompts), prompts, settings.prompt_weight)
+        held, asked = self._backbone.held_precision, DTYPES[settings.precision]
+        if held not in (torch.float32, asked):
+            raise SettingsError(
+                f"The pack was loaded in {held}, and is to sample in {asked}.", "Load it in the precision asked for."
+            )
         denoiser = SteeredDenoiser(
-            self._components["denoiser"],
-            self._components["adapter"],
+            self._backbone,
             prompts,
-            self._embedded([settings.negative_prompt])[0],
+            empty_prompt,
             hints,
             [start // self._window.patch for start in starts],
             settings.guidance_scale,
             settings.control_strength,
             settings.unguided_share * noisiest,
-            PRECISIONS[settings.precision],
+            asked,
             ((1 - settings.control_part[1]) * noisiest, (1 - settings.control_part[0]) * noisiest),
+            passes_at_once,
         )
-        return sample(
-            denoiser,
-            noise.to(self._device),
-            self._components["schedule"],
-            num_steps=settings.num_steps,
-            eta=settings.eta,
-            generator=generator,
-            on_step=on_step,
-            known=known,
-        )
+        in_part = known is not None and known.renoised < 1
+        schedule = schedule_for(settings.sampler, self._backbone.schedule, in_part=in_part)
+        with told_where_not_compiled():
+            return sample(
+                denoiser,
+                noise.to(self._device),
+                schedule,
+                num_steps=settings.num_steps,
+                eta=settings.eta,
+                generator=generator,
+                on_step=on_step,
+                known=known,
+            )
 
     def _known(self, earlier: Earlier, frames: int, total: int, starts: Sequence[int]) -> Known:
         """The latent of an earlier sound, followed by silence that is not kept."""
@@ -232,48 +389,56 @@ class SoundMaker:
         window, silence_nats = self._window, self._front_end.config.silence_nats
         missing = total - len(earlier.log_mel)
         whole = nn.functional.pad(earlier.log_mel.to(self._device), (0, 0, 0, missing), value=silence_nats)
-        codec = self._components["codec"]
-        parts = torch.cat(
-            [
-                codec.encode(part[None, None]).latent_dist.mode() * codec.config.scaling_factor
-                for part in cut(whole, starts, window.frames, dim=0)
-            ]
-        )
+        parts = (self._backbone.encoded(cut(whole, [start], window.frames, dim=0))[0] for start in starts)
         latents = blend(parts, [start // window.patch for start in starts], total // window.patch, dim=1)
         kept = np.pad(earlier.kept, (0, missing)).reshape(-1, window.patch).all(axis=1)
         return Known(latents, torch.from_numpy(kept).to(self._device), earlier.renoised)
 
-    def _decoded(self, latents: torch.Tensor) -> torch.Tensor:
-        """Log-mels [B, T, bins] of latents [B, C, T', F]."""
-        codec = self._components["codec"]
-        decoded: torch.Tensor = codec.decode(latents / codec.config.scaling_factor).sample[:, 0]
-        return decoded
-
     @torch.inference_mode()
-    def loop(self, log_mel: torch.Tensor, samples: int) -> NDArray[np.float32]:
+    def loop(self, log_mel: torch.Tensor, samples: int, on_window: OnWindow | None = None) -> NDArray[np.float32]:
         """Waveform [samples] of a circular log-mel [T, bins], whose last sample goes on with its first.
 
         samples: at most T mel frames' and at least half of them. What is too much is folded over the beginning with
-        equal power.
+        equal power. on_window: as for `waveform`.
         """
         hop = self._front_end.config.hop_samples
         # A vocoder sees some frames to each side; what lies beyond the ends of a circle is its other end.
         margin = min(self._window.overlap_frames, len(log_mel))
         turned = torch.cat([log_mel[len(log_mel) - margin :], log_mel, log_mel[:margin]])
-        whole = self.waveform(turned, len(turned) * hop)[margin * hop : (margin + len(log_mel)) * hop]
+        whole = self.waveform(turned, len(turned) * hop, on_window)[margin * hop : (margin + len(log_mel)) * hop]
         made, rest = whole[:samples].copy(), whole[samples:]
         angle = (np.arange(rest.size, dtype=np.float32) + 0.5) / max(1, rest.size) * np.pi / 2
         made[: rest.size] = rest * np.cos(angle) + made[: rest.size] * np.sin(angle)
         return within_full_scale(made)
 
+    def waveform(self, log_mel: torch.Tensor, samples: int, on_window: OnWindow | None = None) -> NDArray[np.float32]:
+        """Waveform [samples] of a log-mel [T, bins], at the pack's rate, within ±1.
+
+        on_window: called with finished and total windows; what it raises ends the work.
+        """
+        return within_full_scale(self.unlimited_waveform(log_mel, samples, on_window))
+
     @torch.inference_mode()
-    def waveform(self, log_mel: torch.Tensor, samples: int) -> NDArray[np.float32]:
-        """Waveform [samples] of a log-mel [T, bins], at the pack's rate, within ±1."""
+    def unlimited_waveform(
+        self, log_mel: torch.Tensor, samples: int, on_window: OnWindow | None = None
+    ) -> NDArray[np.float32]:
+        """The same, however far it goes beyond ±1. Raises MemoryShortage."""
         hop, window = self._front_end.config.hop_samples, self._window.frames
         starts = self._window.starts(len(log_mel))
-        # A vocoder may add some samples of its own at the end of a window.
-        parts = torch.cat(
-            [self._components["vocoder"](log_mel[None, start : start + window])[:, : window * hop] for start in starts]
-        )
-        whole = join(parts, [start * hop for start in starts], len(log_mel) * hop)
-        return within_full_scale(whole[:samples].float().cpu().numpy())
+
+        def made(count: int) -> NDArray[np.float32]:
+            numbered = enumerate(starts, start=1)
+            parts = (self._vocoded(log_mel, start, number, len(starts), on_window) for number, start in numbered)
+            whole = join(parts, [start * hop for start in starts], window * hop, len(log_mel) * hop)
+            return whole[:samples].numpy()
+
+        return within_memory(made, 1, "making the waveform", _LESS)
+
+    def _vocoded(
+        self, log_mel: torch.Tensor, start: int, number: int, windows: int, on_window: OnWindow | None
+    ) -> torch.Tensor:
+        """Waveform of one window. A vocoder may add some samples of its own at its end."""
+        made = self._backbone.waveforms(log_mel[None, start : start + self._window.frames])[0]
+        if on_window is not None:
+            on_window(number, windows)
+        return made.float()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
@@ -11,7 +11,7 @@ import torch
 from rewas_engine.clip import sample_count
 from rewas_engine.clock import Clock
 from rewas_engine.conflict import FAMILIAR_FROM
-from rewas_engine.control import Controls
+from rewas_engine.control import Controls, heard_texture
 from rewas_engine.energy import EnergyCurve, FloatArray, energy_agreement
 from rewas_engine.gaps import silenced, silent_gaps
 from rewas_engine.joint import JointScorer
@@ -21,8 +21,10 @@ from rewas_engine.mel import AudioFrontEnd, normalised
 from rewas_engine.results import PRIMARY, LayerReport, PackInfo, Stem, Take
 from rewas_engine.revision import Revision
 from rewas_engine.sampling import steps_run
-from rewas_engine.synthesis import Earlier, SamplingSettings, SoundMaker
+from rewas_engine.shot_sounds import Shots
+from rewas_engine.synthesis import Earlier, OnWindow, SamplingSettings, SoundMaker
 from rewas_engine.takes import best_first, take_faults, take_score
+from rewas_engine.texture import TextureCurve, texture_error
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,7 +33,8 @@ class WantedSound:
 
     requested: the energy that they are held against. controls: what steers them. rate_hz: of their stems. revision,
     earlier: the sound that is made again, as it was given and as the pack hears it. loops: the end goes on with the
-    beginning.
+    beginning. shots: where each is to have a sound of its own. texture: what they are held against beside the energy,
+    where one is asked for.
     """
 
     prompt: str
@@ -43,6 +46,8 @@ class WantedSound:
     revision: Revision | None = None
     earlier: Earlier | None = None
     loops: bool = False
+    shots: Shots | None = None
+    texture: TextureCurve | None = None
 
     @property
     def steps(self) -> int:
@@ -101,30 +106,50 @@ class TakeMaker:
     def _take(self, wanted: WantedSound, seed: int, clock: Clock, part: int, parts: int) -> Take:
         """One take. part, parts: its place among all."""
         with clock.stage("sample", part, parts):
-            log_mel = self.sound.log_mel(
-                wanted.prompt,
-                wanted.controls,
-                seed,
-                wanted.settings,
-                lambda finished: clock.tick("sample", finished, wanted.steps, part, parts),
-                earlier=wanted.earlier,
-                circular=wanted.loops,
+            log_mels = self._log_mels(
+                wanted, seed, lambda finished: clock.tick("sample", finished, wanted.steps, part, parts)
             )
         with clock.stage("vocode", part, parts):
-            waveform, stem = self._sounding(wanted, log_mel)
+            # Judging counts as one window more.
+            waveform, stem = self._sounding(
+                wanted, log_mels, lambda done, windows: clock.tick("vocode", done, windows + 1, part, parts)
+            )
             take = self._judged(wanted, seed, waveform, stem)
             clock.tick("vocode", 1, 1, part, parts)
         return take
 
-    def _sounding(self, wanted: WantedSound, log_mel: torch.Tensor) -> tuple[FloatArray, Stem]:
-        """The waveform [samples] of a log-mel at the pack's rate, and its stem at the one that is wanted."""
+    def _log_mels(self, wanted: WantedSound, seed: int, on_step: Callable[[int], object]) -> list[torch.Tensor]:
+        """Log-mels [T, bins]: one, or one for each shot that is to have a sound of its own."""
+        if wanted.shots is not None:
+            shots = wanted.shots
+            controls, seeds = shots.controls(wanted.controls), shots.seeds(seed)
+            return self.sound.apart(wanted.prompt, controls, seeds, wanted.settings, on_step)
+        return [
+            self.sound.log_mel(
+                wanted.prompt,
+                wanted.controls,
+                seed,
+                wanted.settings,
+                on_step,
+                earlier=wanted.earlier,
+                circular=wanted.loops,
+            )
+        ]
+
+    def _sounding(
+        self, wanted: WantedSound, log_mels: Sequence[torch.Tensor], on_window: OnWindow
+    ) -> tuple[FloatArray, Stem]:
+        """The waveform [samples] of log-mels at the pack's rate, and its stem at the one that is wanted."""
         own_hz, rate_hz, revision = self.pack.sample_rate_hz, wanted.rate_hz, wanted.revision
         own_samples, samples = (sample_count(wanted.duration_s, hz) for hz in (own_hz, rate_hz))
         if wanted.loops:
-            waveform = self.sound.loop(log_mel, own_samples)
+            waveform = self.sound.loop(log_mels[0], own_samples, on_window)
             changed = resampled_loop(waveform[None], samples)
         else:
-            waveform = self.sound.waveform(log_mel, own_samples)
+            if wanted.shots is not None:
+                waveform = wanted.shots.waveform(self.sound, log_mels, own_samples, self.front_end.config, on_window)
+            else:
+                waveform = self.sound.waveform(log_mels[0], own_samples, on_window)
             changed = resampled(waveform[None], own_hz, rate_hz, samples)
         if "energy" in wanted.controls.names:
             gaps = silent_gaps(wanted.requested, self.front_end.config.silence_nats)
@@ -146,11 +171,27 @@ class TakeMaker:
         text_score = trusted = None
         if self.joint is not None and waveform.any():
             text_score = self.joint.text_sound(wanted.prompt, self.front_end.hear(normalised(waveform))).probability
-            # Of words that the joint space was never told, a low score says nothing.
-            trusted = text_score if self.joint.familiarity(wanted.prompt)[1] >= FAMILIAR_FROM else None
+            # Of words that the joint space was never told, or that were softened, a low score says nothing.
+            is_known = self.joint.familiarity(wanted.prompt)[1] >= FAMILIAR_FROM
+            trusted = text_score if is_known and wanted.settings.prompt_weight == 1 else None
         faults = take_faults(waveform, heard.numpy(), wanted.requested, config.silence_nats, trusted)
         score = take_score(correlation, mae_nats, text_score)
-        return Take(seed, {stem.role: stem}, produced, mae_nats, correlation, text_score, score, faults)
+        texture = error_nats = None
+        if wanted.texture is not None:
+            texture = heard_texture(heard, config.frame_rate_hz)
+            error_nats = texture_error(wanted.texture.values, texture.values, wanted.requested.values)
+        return Take(
+            seed,
+            {stem.role: stem},
+            produced,
+            mae_nats,
+            correlation,
+            text_score,
+            score,
+            faults,
+            produced_texture=texture,
+            texture_error_nats=error_nats,
+        )
 
 
 def _with_layers(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
 
 import torch
@@ -38,37 +38,44 @@ def cut(whole: torch.Tensor, starts: Sequence[int], window: int, dim: int) -> to
     return torch.stack([whole.index_select(dim, _places(start, window, total, whole)) for start in starts])
 
 
-def blend(parts: torch.Tensor, starts: Sequence[int], total: int, dim: int) -> torch.Tensor:
-    """Weighted mean of overlapping windows [N, ..., window, ...]: each counts most in its middle and least at its rims.
+def blend(parts: Iterable[torch.Tensor], starts: Sequence[int], total: int, dim: int) -> torch.Tensor:
+    """Weighted mean of overlapping windows [..., window, ...]: each counts most in its middle and least at its rims.
 
-    dim: the axis of time within one window. Positions under one window alone keep its values. Windows may stand on a
-    circle, as in `cut`.
+    parts: taken one after another, so that they need not all be there at once. dim: the axis of time within one window.
+    Positions under one window alone keep its values. Windows may stand on a circle, as in `cut`.
     """
-    window = parts.shape[dim + 1]
-    shape = [1] * (parts.dim() - 1)
-    shape[dim] = window
-    ramp = torch.arange(1, window + 1, dtype=torch.float32, device=parts.device)
-    weights = torch.minimum(ramp, ramp.flip(0)).reshape(shape)
-    sums = parts.new_zeros([total if axis == dim else size for axis, size in enumerate(parts.shape[1:])])
-    counts = torch.zeros([total if axis == dim else 1 for axis in range(sums.dim())], device=parts.device)
+    sums = counts = weights = None
     for part, start in zip(parts, starts, strict=True):
-        places = _places(start, window, total, parts)
+        if sums is None or counts is None or weights is None:
+            weights = _weights(part, dim)
+            sums = part.new_zeros([total if axis == dim else size for axis, size in enumerate(part.shape)])
+            counts = torch.zeros([total if axis == dim else 1 for axis in range(part.dim())], device=part.device)
+        places = _places(start, part.shape[dim], total, part)
         sums.index_add_(dim, places, part * weights)
         counts.index_add_(dim, places, weights)
+    assert sums is not None and counts is not None, "there is always a window"  # noqa: PT018
     return sums / counts
+
+
+def _weights(part: torch.Tensor, dim: int) -> torch.Tensor:
+    shape = [1] * part.dim()
+    shape[dim] = part.shape[dim]
+    ramp = torch.arange(1, part.shape[dim] + 1, dtype=torch.float32, device=part.device)
+    return torch.minimum(ramp, ramp.flip(0)).reshape(shape)
 
 
 def _places(start: int, window: int, total: int, on: torch.Tensor) -> torch.Tensor:
     return (start + torch.arange(window, device=on.device)) % total
 
 
-def join(parts: torch.Tensor, starts: Sequence[int], total: int) -> torch.Tensor:
-    """Windows [N, window] put end to end, changing over in the middle of each overlap: [total].
+def join(parts: Iterable[torch.Tensor], starts: Sequence[int], window: int, total: int) -> torch.Tensor:
+    """Windows [window] put end to end, changing over in the middle of each overlap: [total].
 
-    For what does not depend on anything beyond half an overlap, such as a vocoder: the change-over is then exact.
+    parts: taken one after another, so that they need not all be there at once; each lives where it was made, the whole
+    on the CPU. For what does not depend on anything beyond half an overlap, such as a vocoder: the change-over is then
+    exact.
     """
-    window = parts.shape[1]
-    whole = parts.new_empty(total)
+    whole = torch.empty(total)
     edges = [(later + earlier + window) // 2 for earlier, later in pairwise(starts)]
     for part, start, begin, end in zip(parts, starts, [0, *edges], [*edges, total], strict=True):
         whole[begin:end] = part[begin - start : end - start]

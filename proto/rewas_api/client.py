@@ -187,8 +187,9 @@ class RewasClient:
     ) -> Path:
         """Bring an artifact of a job to `to_path`: whole and checked, or not at all.
 
-        A broken transfer goes on where it stopped, also in a later call. Raises ProblemError (RESOURCES) where the file
-        cannot be written or its bytes are not those that the job made.
+        A broken transfer goes on where it stopped, also in a later call; one that on_progress ends by raising leaves
+        nothing. Raises ProblemError (RESOURCES) where the file cannot be written or its bytes are not those that the
+        job made.
         """
         part = PartialFile(artifact, Path(to_path))
         lost_at_s: float | None = None
@@ -203,7 +204,8 @@ class RewasClient:
                         lost_at_s = None
                         part.append(chunk.data)
                         if on_progress is not None:
-                            on_progress(part.received_bytes, artifact.size_bytes)
+                            with part.discarded_on_error():
+                                on_progress(part.received_bytes, artifact.size_bytes)
                     if part.received_bytes == received_before:
                         break
                 except ServerUnavailable:

@@ -24,6 +24,10 @@ METADATA_KEY = "rewas"
 SAMPLE_RATES_HZ = (16000, 22050, 44100, 48000, 96000)
 CONTROLS = ("energy", "onsets")
 """What of an energy may steer a sound: its shape, or the times and strengths of its events."""
+SAMPLERS = ("ddim", "dpm++", "dpm++-sde", "unipc")
+"""How a sampling may go."""
+CONFLICT_POLICIES = ("off", "warn", "soften", "refuse")
+"""What may be done where a picture contradicts its prompt."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +40,9 @@ class ClipSettings:
     negative_prompt: what should not be heard. control_from, control_until: from where to where in the sampling the
     energy steers, 0 being its noise and 1 its end. control: what of the energy steers, one of CONTROLS. loop: whether
     the end goes on with the beginning. layers: more sounds beside the primary one. gain_db: of that one's stem, -60 to
-    24. mix: whether the sum of all stems is delivered too.
+    24. mix: whether the sum of all stems is delivered too. sampler: one of SAMPLERS. new_sound_at_cuts: whether the
+    primary sound begins anew at every cut that is found in the picture. conflict: what is done where the picture
+    contradicts the prompt, one of CONFLICT_POLICIES.
 
     Raises ProblemError (SETTINGS) for a value of the wrong type or out of bounds.
     """
@@ -57,6 +63,9 @@ class ClipSettings:
     layers: tuple[LayerSettings, ...] | None = None
     gain_db: float | None = None
     mix: bool | None = None
+    sampler: str | None = None
+    new_sound_at_cuts: bool | None = None
+    conflict: str | None = None
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -68,6 +77,12 @@ class ClipSettings:
             raise ProblemError(
                 f"The energy of the clip is to steer from {begin:g} to {end:g} of the sampling.",
                 "Give a control_from below control_until.",
+                ProblemKind.SETTINGS,
+            )
+        if self.loop and self.new_sound_at_cuts:
+            raise ProblemError(
+                "The sound of the clip is to begin anew at cuts, and to loop.",
+                "Ask for one of the two.",
                 ProblemKind.SETTINGS,
             )
 
@@ -143,6 +158,7 @@ def write_clip_settings(clip: otio.core.SerializableObjectWithMetadata, settings
     clip.metadata[METADATA_KEY] = ours
 
 
+_CHOICES = {"control": CONTROLS, "sampler": SAMPLERS, "conflict": CONFLICT_POLICIES}
 _WHOLE_NUMBERS = {"seed": (0, 2**63 - 1), "takes": (1, 100), "num_steps": (1, 1000)}
 _NUMBERS = {
     "guidance_scale": (0.0, 20.0),
@@ -155,15 +171,15 @@ _NUMBERS = {
 def _checked(name: str, value: object, owner: str) -> Any:
     if name in ("prompt", "pack", "negative_prompt"):
         return _checked_text(name, value, owner)
-    if name == "control":
-        if value in CONTROLS:
+    if name in _CHOICES:
+        if value in _CHOICES[name]:
             return str(value)
-        raise _out_of_bounds(name, value, owner, f"Give one of {', '.join(CONTROLS)}.")
+        raise _out_of_bounds(name, value, owner, f"Give one of {', '.join(_CHOICES[name])}.")
     if name == "layers":
         return checked_layers(value) or None
     if name == "gain_db":
         return checked_gain_db(value, _within_a_sentence(owner))
-    if name in ("loop", "mix"):
+    if name in ("loop", "mix", "new_sound_at_cuts"):
         if isinstance(value, bool):
             return value
         raise _out_of_bounds(name, value, owner, "Give true or false.")
@@ -203,9 +219,11 @@ def _within_a_sentence(owner: str) -> str:
 
 
 __all__ = [
+    "CONFLICT_POLICIES",
     "CONTROLS",
     "MAX_PROMPT_CHARACTERS",
     "METADATA_KEY",
+    "SAMPLERS",
     "SAMPLE_RATES_HZ",
     "ClipSettings",
     "read_clip_settings",

@@ -23,6 +23,7 @@ class ProblemKind(IntEnum):
     INTERNAL = 7
     NOT_FOUND = 8
     SERVER = 9
+    CONFLICT = 50
 
 
 class ProblemError(Exception):

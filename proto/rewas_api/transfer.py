@@ -92,6 +92,16 @@ class PartialFile:
             raise unwritable(self._to_path, error) from error
         return self._to_path
 
+    @contextlib.contextmanager
+    def discarded_on_error(self) -> Iterator[None]:
+        """Within, an error says that nobody wants the bytes any more: what has arrived goes too."""
+        try:
+            yield
+        except BaseException:
+            self._file.close()
+            self._part_path.unlink(missing_ok=True)
+            raise
+
     def close(self) -> None:
         """Let go of the file; what has arrived stays for the next attempt."""
         self._file.close()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,7 +19,7 @@ from rewas_engine.conversion.sources import missing_file, part_of_own_file, read
 from rewas_engine.conversion.tokenizer import check_tokenizer, copy_tokenizer
 from rewas_engine.errors import CheckpointError, PackError, SettingsError
 from rewas_engine.mel import MelConfig
-from rewas_engine.packs import write_description
+from rewas_engine.packs import new_pack_folder, write_description
 
 RELEASED_PACK = "rewas-audioldm-m"
 LICENCE = "CC-BY-NC-SA-4.0"
@@ -31,6 +30,10 @@ PERMITS = (
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 TOKEN_TIMES = ("centres", "released")
 """Each token at its true centre, or all laid evenly over 5.12 seconds as in the release."""
+RELEASED_SAMPLING = {"num_steps": 200, "guidance_scale": 3.0, "eta": 1.0}
+"""How the release samples, with its own sampler, ddim."""
+FEW_STEPS = 25
+"""Of DPM-Solver++: see docs/speed.md for what they cost."""
 _OWN_FILES = {
     "phi": "phi",
     "video_encoder": "synchformer",
@@ -102,9 +105,7 @@ def convert_released(
     for finished, role in enumerate(roles):
         report(f"Checking {conversion.words(role)}", finished, total)
         conversion.tensors(role)
-    unfinished = folder.absolute().with_name(f".{folder.name}.partial")
-    shutil.rmtree(unfinished, ignore_errors=True)
-    try:
+    with new_pack_folder(folder) as unfinished:
         for finished, role in enumerate(roles, start=len(roles)):
             report(f"Writing {conversion.words(role)}", finished, total)
             conversion.write(role, unfinished / role, DTYPES[dtype])
@@ -113,10 +114,6 @@ def convert_released(
         (unfinished / "schedule" / CONFIG_FILE).write_text(config_json(released_schedule()), "utf-8")
         report("Taking the hashes of the files", total - 1, total)
         write_description(unfinished, _description(folder.name, conversion, sizes, token_times))
-        unfinished.replace(folder)
-    except BaseException:
-        shutil.rmtree(unfinished, ignore_errors=True)
-        raise
     report("Done", total, total)
     return folder
 
@@ -193,11 +190,19 @@ def _description(name: str, conversion: _Conversion, sizes: ReleasedSizes, token
         "summary": "ReWaS on AudioLDM-M, converted from the officially released checkpoints.",
         "licence": LICENCE,
         "permits": PERMITS,
+        "family": "audioldm",
         "controls": list(understood_controls(sizes.on_meta("adapter"))),
         "components": _CLASSES,
         "audio": asdict(MelConfig()),
         "window": {"frames": 512, "overlap_frames": 128, "patch": 4},
-        "sampling": {"num_steps": 200, "guidance_scale": 3.0, "eta": 1.0},
+        "sampling": {
+            **RELEASED_SAMPLING,
+            "num_steps": FEW_STEPS,
+            "sampler": "dpm++",
+            "ddim_steps": RELEASED_SAMPLING["num_steps"],
+            "precision": "auto",
+            "codec_precision": "auto",
+        },
         "picture": {
             "frame_rate": "25",
             "width": sizes.side,
@@ -207,6 +212,7 @@ def _description(name: str, conversion: _Conversion, sizes: ReleasedSizes, token
             "overlap_frames": 32,
             "colours": True,
             "short_side": sizes.side * 256 // 224,
+            "precision": "auto",
             "token_times": token_times,
             **({} if released_times else {"smoothing_frames": 11}),
         },

@@ -13,12 +13,11 @@ from rewas_engine.energy import FloatArray, energy_agreement
 from rewas_engine.evaluation.agreement import summary
 from rewas_engine.evaluation.bench import Bench, BenchClip
 from rewas_engine.evaluation.figures import Figure, Section, not_supported
+from rewas_engine.texture import texture_error
 
 EXAMPLES = 6
 TEXTURE_SHARE = 4
 """Texture is measured on every fourth clip of the bench: what it changes is plain on few."""
-AUDIBLE_NATS = 1.0
-"""Frames less than this above silence have no texture that could be right or wrong."""
 
 Followed = tuple[list[float], list[float]]
 """Correlations and mean absolute differences in nats, one a clip."""
@@ -71,15 +70,9 @@ def texture_section(bench: Bench) -> Section:
     if "texture" not in bench.model.pack.controls:
         why = "the pack has no texture control"
         return Section("texture", "Texture", (not_supported("texture_error_nats", label, why),))
-    places = list(range(0, len(bench.clips), TEXTURE_SHARE))
+    places = textured_places(bench)
     clips = [bench.clips[place] for place in places]
-    wanted = textures(np.stack([clip.log_mel for clip in clips]))
-    made = bench.generated(
-        "Energy and texture",
-        [clip.plain for clip in clips],
-        [Controls(energy=clip.energy, texture=texture) for clip, texture in zip(clips, wanted, strict=True)],
-        seeds=[clip.seed for clip in clips],
-    )
+    wanted, made = own_textures(clips), textured(bench)
     errors = [texture_error(*row) for row in zip(wanted, textures(made), (clip.energy for clip in clips), strict=True)]
     plain = textures(bench.plain[places])
     without = [texture_error(*row) for row in zip(wanted, plain, (clip.energy for clip in clips), strict=True)]
@@ -100,6 +93,26 @@ def texture_section(bench: Bench) -> Section:
     return Section("texture", "Texture", figures, details)
 
 
+def textured_places(bench: Bench) -> list[int]:
+    """The clips that texture is measured on."""
+    return list(range(0, len(bench.clips), TEXTURE_SHARE))
+
+
+def textured(bench: Bench) -> NDArray[np.float32]:
+    """Log-mels [N, T, bins] of the clips of `textured_places` with their own energies and textures."""
+    clips = [bench.clips[place] for place in textured_places(bench)]
+    controls = [
+        Controls(energy=clip.energy, texture=texture) for clip, texture in zip(clips, own_textures(clips), strict=True)
+    ]
+    prompts, seeds = [clip.plain for clip in clips], [clip.seed for clip in clips]
+    return bench.generated("Energy and texture", prompts, controls, seeds=seeds)
+
+
+def own_textures(clips: Sequence[BenchClip]) -> NDArray[np.float32]:
+    """Textures [N, T, bands] of the clips' own sounds."""
+    return textures(np.stack([clip.log_mel for clip in clips]))
+
+
 def followed(requested: Sequence[FloatArray], log_mels: NDArray[np.float32]) -> Followed:
     """How well energies of log-mels [N, T, bins] follow the requested ones [T] each; a constant one counts as 0."""
     pairs = [energy_agreement(asked, made.mean(axis=-1)) for asked, made in zip(requested, log_mels, strict=True)]
@@ -109,14 +122,6 @@ def followed(requested: Sequence[FloatArray], log_mels: NDArray[np.float32]) -> 
 def textures(log_mels: NDArray[np.float32]) -> NDArray[np.float32]:
     """Textures [N, T, bands] of log-mels [N, T, bins]."""
     return measured_textures(torch.from_numpy(log_mels)).numpy()
-
-
-def texture_error(wanted: NDArray[np.float32], made: NDArray[np.float32], energy: FloatArray) -> float:
-    """Mean absolute difference in nats of textures [T, bands] over the frames in which the request can be heard."""
-    heard = energy > energy.min() + AUDIBLE_NATS
-    if not heard.any():
-        heard[:] = True
-    return float(np.abs(wanted - made)[heard].mean())
 
 
 def mean_by_class(clips: Sequence[BenchClip], values: Sequence[float]) -> dict[str, float]:

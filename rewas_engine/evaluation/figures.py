@@ -51,6 +51,7 @@ BARS: Mapping[str, Bar] = {
     "real_clips_best_lag": Bar(0.40, 0.40),
     "joint_auc_picture": Bar(0.95, 0.95),
     "joint_auc_sound": Bar(0.95, 0.95),
+    "conflict_auc": Bar(0.95, 0.95),
     "take_s": Bar(1.5, 1.5, at_least=False),
 }
 """The bars of a starter pack, by figure; figures without a bar are told and not judged."""

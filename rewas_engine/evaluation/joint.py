@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,11 +25,13 @@ class CalibrationBin:
     """Pairs whose probability lies in one tenth: how probable they were held to be, and how many belong together.
 
     probability: their mean. share: of those that belong together, right and wrong weighing alike. pairs: how many.
+    weight: their part of all, weighed so.
     """
 
     probability: float
     share: float
     pairs: int
+    weight: float
 
 
 @dataclass(frozen=True)
@@ -127,7 +130,7 @@ def relations(scenes: Sequence[Scene]) -> NDArray[np.int64]:
     return np.where(primary[:, None] == primary[None], 1, np.where(mixed | mixed.T | both, 0, -1))
 
 
-def ranking_auc(right: FloatArray, wrong: FloatArray) -> float:
+def ranking_auc(right: NDArray[np.floating[Any]], wrong: NDArray[np.floating[Any]]) -> float:
     """Area under the ROC curve: how often a right score is above a wrong one, a tie counting half. Exact.
 
     right, wrong: [N], [M], any numbers. Raises SettingsError where either is empty.
@@ -140,7 +143,16 @@ def ranking_auc(right: FloatArray, wrong: FloatArray) -> float:
     return float(((below + not_above) / 2).mean() / wrong.size)
 
 
-def calibration_table(probabilities: FloatArray, truths: NDArray[np.bool_]) -> tuple[CalibrationBin, ...]:
+def calibration_error(probabilities: NDArray[np.floating], truths: NDArray[np.bool_]) -> float:
+    """Expected calibration error over tenths of probability, right and wrong pairs weighing alike.
+
+    The mean distance between how probable pairs were held to be and how many belong together, 0 to 1.
+    """
+    tenths = calibration_table(probabilities, truths)
+    return sum(tenth.weight * abs(tenth.probability - tenth.share) for tenth in tenths)
+
+
+def calibration_table(probabilities: NDArray[np.floating], truths: NDArray[np.bool_]) -> tuple[CalibrationBin, ...]:
     """Tenths of probability that hold pairs, from low to high. probabilities, truths: [N].
 
     Right and wrong pairs weigh alike, as they do where a probability of 0.5 means undecided. Raises SettingsError where
@@ -154,7 +166,7 @@ def calibration_table(probabilities: FloatArray, truths: NDArray[np.bool_]) -> t
     for tenth in np.unique(tenths):
         held = tenths == tenth
         mean, share = (np.average(values[held], weights=weights[held]) for values in (probabilities, truths))
-        table.append(CalibrationBin(float(mean), float(share), int(held.sum())))
+        table.append(CalibrationBin(float(mean), float(share), int(held.sum()), float(weights[held].sum())))
     return tuple(table)
 
 

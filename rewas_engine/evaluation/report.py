@@ -24,6 +24,8 @@ _HOW = """## How it was measured
 - **Onsets.** Struck classes, strikes far enough apart to be counted, events given as onsets and nothing else. F1 with
   one-to-one partners within ±0.05 s; Greatest Hits: partners within ±0.1 s, against the onsets of the real sound.
 - **Texture.** Mean absolute difference of produced and requested bands, in nats, where the clip can be heard.
+- **Ablation.** Every fourth clip, the same words and noise with each control, all after the vocoder, against the
+  clip's own sound; onsets by the Greatest Hits protocol on struck classes. *real* is that sound itself.
 - **Picture.** Clips of the world at 15 to 60 frames per second. Motion without sound: correlation of the estimate with
   the frame difference; an estimate that varies by less than 0.1 nats follows nothing and counts as 0.
 - **AV-Align.** Peaks of optical flow and onsets of the sound, intersection over union within a frame.
@@ -99,6 +101,8 @@ def _tables(section: Section) -> list[str]:
     details = section.details
     if section.name == "real":
         return [_real_table(details.get("clips", [])), _unread(details.get("unread", {}))]
+    if section.name == "ablation" and details:
+        return [_ablation_table(details["table"])]
     if section.name == "words" and details:
         return [_by_class(details["by_class"]), _mistakes(details["confused_most"])]
     columns = {name: values for name, values in details.items() if name.endswith("_by_class")}
@@ -140,6 +144,15 @@ def _real_table(clips: Sequence[Mapping[str, Any]]) -> str:
     ]
     heads = ["clip", "s", "pack, zero / best lag", "frame difference", "smoothed log difference", "chance"]
     return table(heads, rows)
+
+
+def _ablation_table(rows: Mapping[str, Mapping[str, float | None]]) -> str:
+    heads = ["steered by", "energy error", "onset accuracy", "onset AP", "texture error", "right class"]
+    cells = [
+        [name.replace("_", " "), *("–" if value is None else f"{value:.3f}" for value in row.values())]
+        for name, row in rows.items()
+    ]
+    return table(heads, cells)
 
 
 def _unread(unread: Mapping[str, str]) -> str:

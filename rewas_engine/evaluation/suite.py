@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from rewas_engine.errors import SettingsError
+from rewas_engine.evaluation.ablation import ablation_section
 from rewas_engine.evaluation.bench import Bench, BenchClip, EvaluationProgress, Watch, bench_clips, check_geometry
+from rewas_engine.evaluation.conflict import conflict_section
 from rewas_engine.evaluation.controls import energy_section, texture_section
 from rewas_engine.evaluation.figures import Evaluation, Figure, Section, Trained
 from rewas_engine.evaluation.joint_space import joint_section
@@ -31,6 +33,7 @@ from rewas_engine.training.world import CLASS_NAMES
 CLIPS_PER_CLASS = 20
 FAST_CLIPS_PER_CLASS = 2
 JOINT_SCENES_A_CLIP = 15
+CONFLICT_SCENES_A_CLIP = 15
 PICTURES_A_CLIP = 6
 """So many scenes for each clip that a class has on the bench."""
 
@@ -172,12 +175,16 @@ _SECTIONS: dict[str, _SectionMaker] = {
     "vocoder": _SectionMaker(lambda run: vocoder_section(run.bench), ("clips", "judge")),
     "onsets": _SectionMaker(lambda run: onset_section(run.bench)),
     "texture": _SectionMaker(lambda run: texture_section(run.bench)),
+    "ablation": _SectionMaker(lambda run: ablation_section(run.bench), ("clips", "judge")),
     "picture": _SectionMaker(
         lambda run: picture_section(run.model, TEST, PICTURES_A_CLIP * run.plan.clips_per_class, run.watch),
         needs=(),
     ),
     "align": _SectionMaker(lambda run: align_section(run.bench), ("clips", "judge")),
     "joint": _SectionMaker(lambda run: joint_section(run.bench, TEST, JOINT_SCENES_A_CLIP * run.plan.clips_per_class)),
+    "conflict": _SectionMaker(
+        lambda run: conflict_section(run.bench, TEST, CONFLICT_SCENES_A_CLIP * run.plan.clips_per_class), needs=()
+    ),
     "real": _SectionMaker(_real, needs=()),
     "speed": _SectionMaker(
         lambda run: speed_section(run.model, run.bench.clips[0], run.bench.settings, run.watch), needs=()

@@ -21,6 +21,7 @@ from rewas_engine.results import CancelSignal
 
 LOOP_MARGIN_SAMPLES = 4096
 """So much of a loop is heard before its beginning and after its end while its rate is changed."""
+_RESAMPLED_AT_ONCE = 2**18
 _ROUNDING_S = Fraction(2, 1000)
 """Time stamps that are off by no more are rounded, as Matroska's are, and do not say that there is a hole."""
 
@@ -65,8 +66,7 @@ def read_audio(
     with opened(path) as container:
         stream = _sound_stream(container, path)
         begin_s: Fraction | None = None if origin_s is None else origin_s + start_s
-        run: list[Any] = []
-        run_s = next_s = Fraction(0)
+        run: _Run | None = None
         for time_s, frame in _timed(decoded(container, stream, path)):
             if cancel is not None and cancel.is_set():
                 raise Cancelled
@@ -76,16 +76,15 @@ def read_audio(
                 continue
             if time_s >= begin_s + duration_s + 1:
                 break
-            if run and (time_s != next_s or _shape(frame) != _shape(run[0])):
-                _place(wanted, run, run_s - begin_s, sample_rate_hz)
-                run = []
-            run_s = run_s if run else time_s
-            run.append(frame)
-            next_s = time_s + _length_s(frame)
+            if run is None or not run.goes_on_with(time_s, frame):
+                if run is not None:
+                    run.end()
+                run = _Run(wanted, frame, time_s - begin_s, time_s, sample_rate_hz)
+            run.add(frame)
         if begin_s is None:
             raise _undecodable(path)
-        if run:
-            _place(wanted, run, run_s - begin_s, sample_rate_hz)
+        if run is not None:
+            run.end()
         return wanted
 
 
@@ -117,25 +116,63 @@ def _shape(frame: Any) -> tuple[str, str, int]:
     return frame.format.name, frame.layout.name, frame.rate
 
 
-def _place(wanted: NDArray[np.float32], run: list[Any], offset_s: Fraction, sample_rate_hz: int) -> None:
-    """Write frames that follow each other without a hole into the sound, offset_s after its start."""
-    rate_hz = run[0].rate
-    mixer = av.AudioResampler(format="flt", layout="mono", rate=rate_hz)
-    parts = [made.to_ndarray()[0] for frame in (*run, None) for made in mixer.resample(frame)]
-    sound = soxr.resample(np.concatenate(parts), rate_hz, sample_rate_hz, quality="VHQ").astype(np.float32)
-    offset = round(offset_s * sample_rate_hz)
-    source, target = max(0, -offset), max(0, offset)
-    length = max(0, min(sound.size - source, wanted.size - target))
-    wanted[target : target + length] = sound[source : source + length]
+class _Run:
+    """Frames of one shape that follow each other without a hole, on their way into a sound, as they come.
+
+    offset_s: of the first one, after the sound's start. time_s: its own.
+    """
+
+    def __init__(
+        self, wanted: NDArray[np.float32], first: Any, offset_s: Fraction, time_s: Fraction, sample_rate_hz: int
+    ) -> None:
+        self._wanted, self._shape, self._next_s = wanted, _shape(first), time_s
+        self._mixer = av.AudioResampler(format="flt", layout="mono", rate=first.rate)
+        self._changing = soxr.ResampleStream(first.rate, sample_rate_hz, 1, dtype="float32", quality="VHQ")
+        self._place = round(offset_s * sample_rate_hz)
+
+    def goes_on_with(self, time_s: Fraction, frame: Any) -> bool:
+        """Whether a frame of this time belongs to the run."""
+        return time_s == self._next_s and _shape(frame) == self._shape
+
+    def add(self, frame: Any) -> None:
+        self._next_s += _length_s(frame)
+        for mixed in self._mixer.resample(frame):
+            self._write(self._changing.resample_chunk(mixed.to_ndarray()[0]))
+
+    def end(self) -> None:
+        """Write what is still on its way."""
+        for mixed in self._mixer.resample(None):
+            self._write(self._changing.resample_chunk(mixed.to_ndarray()[0]))
+        self._write(self._changing.resample_chunk(np.empty(0, np.float32), last=True))
+
+    def _write(self, sound: NDArray[np.float32]) -> None:
+        source, target = max(0, -self._place), max(0, self._place)
+        length = max(0, min(sound.size - source, self._wanted.size - target))
+        self._wanted[target : target + length] = sound[source : source + length]
+        self._place += sound.size
 
 
 def resampled(waveform: NDArray[np.float32], from_hz: int, to_hz: int, samples: int) -> NDArray[np.float32]:
     """Waveform [channels, samples'] at another rate, cut or filled with silence to exactly `samples`."""
-    changed = waveform if from_hz == to_hz else soxr.resample(waveform.T, from_hz, to_hz, quality="VHQ").T
     fitted = np.zeros((waveform.shape[0], samples), np.float32)
-    length = min(samples, changed.shape[1])
-    fitted[:, :length] = changed[:, :length]
+    filled = 0
+    for part in _parts_at(waveform, from_hz, to_hz):
+        length = min(samples - filled, part.shape[1])
+        fitted[:, filled : filled + length] = part[:, :length]
+        filled += length
     return fitted
+
+
+def _parts_at(waveform: NDArray[np.float32], from_hz: int, to_hz: int) -> Iterator[NDArray[np.float32]]:
+    """A waveform [channels, samples] at another rate, in parts that follow each other."""
+    if from_hz == to_hz:
+        yield waveform
+        return
+    changing = soxr.ResampleStream(from_hz, to_hz, waveform.shape[0], dtype="float32", quality="VHQ")
+    for first in range(0, max(1, waveform.shape[1]), _RESAMPLED_AT_ONCE):
+        part = np.ascontiguousarray(waveform[:, first : first + _RESAMPLED_AT_ONCE].T, np.float32)
+        is_last = first + _RESAMPLED_AT_ONCE >= waveform.shape[1]
+        yield changing.resample_chunk(part, last=is_last).reshape(-1, waveform.shape[0]).T
 
 
 def resampled_loop(waveform: NDArray[np.float32], samples: int) -> NDArray[np.float32]:
@@ -153,7 +190,8 @@ def resampled_loop(waveform: NDArray[np.float32], samples: int) -> NDArray[np.fl
 
 def within_full_scale(waveform: NDArray[np.float32]) -> NDArray[np.float32]:
     """The waveform, lowered as a whole where it would clip: a changed level is seen, distortion is not."""
-    return np.asarray(waveform / max(1.0, float(np.abs(waveform).max(initial=0.0))), np.float32)
+    peak = max(float(waveform.max(initial=0.0)), -float(waveform.min(initial=0.0)))
+    return waveform if peak <= 1 else np.asarray(waveform / peak, np.float32)
 
 
 def read_whole_sound(path: str | Path) -> tuple[NDArray[np.float32], int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -71,15 +72,52 @@ def read_frames(
     short_side: int | None = None,
     cancel: CancelSignal | None = None,
 ) -> NDArray[np.uint8]:
-    """Brightness [T, height, width] of a range: picture i is what is on the screen at start_s + (i + 0.5) / frame_rate.
+    """Brightness [T, height, width] of a range, all at once: see `pictures`."""
+    count = picture_count(duration_s, frame_rate)
+    frames = np.empty((count, height, width, 3) if colours else (count, height, width), np.uint8)
+    shown = pictures(
+        path,
+        start_s=start_s,
+        duration_s=duration_s,
+        frame_rate=frame_rate,
+        width=width,
+        height=height,
+        colours=colours,
+        short_side=short_side,
+        cancel=cancel,
+    )
+    for number, picture in enumerate(shown):
+        frames[number] = picture
+    return frames
 
-    start_s: seconds after the first picture. T is the range's length in frames, rounded up; pictures past the last one
-    repeat it. colours: red, green and blue instead, [T, height, width, 3]. The picture is squeezed to width and height,
-    or, with a short_side, scaled until its shorter side has that many pixels and cut to its middle.
+
+def picture_count(duration_s: Fraction, frame_rate: Fraction) -> int:
+    """Pictures of a range: its length in frames, rounded up, and at least one."""
+    return max(1, math.ceil(duration_s * frame_rate))
+
+
+def pictures(
+    path: Path,
+    *,
+    start_s: Fraction,
+    duration_s: Fraction,
+    frame_rate: Fraction,
+    width: int,
+    height: int,
+    colours: bool = False,
+    short_side: int | None = None,
+    cancel: CancelSignal | None = None,
+) -> Iterator[NDArray[np.uint8]]:
+    """Brightness [height, width] of a range's pictures, one after another as they are read.
+
+    Picture i is what is on the screen at start_s + (i + 0.5) / frame_rate. start_s: seconds after the first picture.
+    There are `picture_count`; those past the last one repeat it. colours: red, green and blue instead, [height, width,
+    3]. The picture is squeezed to width and height, or, with a short_side, scaled until its shorter side has that many
+    pixels and cut to its middle.
     Raises MediaError where the file cannot be read, breaks off within the range or has no picture there; Cancelled
     where asked to stop.
     """
-    count = max(1, -(-duration_s.numerator * frame_rate.numerator // (duration_s.denominator * frame_rate.denominator)))
+    count = picture_count(duration_s, frame_rate)
     with opened(path) as container:
         stream = _picture_stream(container, path)
         stream.thread_type = "AUTO"
@@ -89,31 +127,33 @@ def read_frames(
                 f"{path.name} holds no picture that can be decoded.", "Export it again, or choose another."
             )
         begin_s = first.pts * stream.time_base + start_s
-        moments = [begin_s + (index + Fraction(1, 2)) / frame_rate for index in range(count)]
-        frames = np.empty((count, height, width, 3) if colours else (count, height, width), np.uint8)
+
+        def moment_s(number: int) -> Fraction:
+            return begin_s + (number + Fraction(1, 2)) / frame_rate
+
         filled = 0
         standing: _Picture | None = None
         for frame in _frames_from(container, stream, path, begin_s):
             if cancel is not None and cancel.is_set():
                 raise Cancelled
-            while standing is not None and filled < count and moments[filled] < frame.pts * stream.time_base:
-                frames[filled] = standing.pixels(width, height, short_side, colours)
+            while standing is not None and filled < count and moment_s(filled) < frame.pts * stream.time_base:
+                yield standing.pixels(width, height, short_side, colours)
                 filled += 1
             if filled == count:
-                return frames
+                return
             standing = _Picture(frame)
         if standing is None:
             raise MediaError(
                 f"{path.name} holds no picture {float(start_s):.3f} s after its start.",
                 "Choose a range within the media.",
             )
-        if moments[-1] > standing.end_s + _STILL_S and _claimed_end_s(stream) > standing.end_s + _STILL_S:
+        if moment_s(count - 1) > standing.end_s + _STILL_S and _claimed_end_s(stream) > standing.end_s + _STILL_S:
             raise MediaError(
                 f"{path.name} breaks off {float(standing.end_s - begin_s + start_s):.3f} s after its start.",
                 "Copy or export it again, or choose an earlier range.",
             )
-        frames[filled:] = standing.pixels(width, height, short_side, colours)
-        return frames
+        for _ in range(filled, count):
+            yield standing.pixels(width, height, short_side, colours)
 
 
 class _Picture:

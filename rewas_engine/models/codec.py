@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from diffusers.configuration_utils import ConfigMixin, register_to_config
 from diffusers.models.autoencoders.vae import DecoderOutput, DiagonalGaussianDistribution
 from diffusers.models.modeling_outputs import AutoencoderKLOutput
 from diffusers.models.modeling_utils import ModelMixin
 from torch import nn
+
+
+def scaled_latents(codec: Any, log_mels: torch.Tensor) -> torch.Tensor:
+    """Latents [B, C, T', F'] of about unit variance, of log-mels [B, T, bins] in the codec's unit.
+
+    codec: AutoencoderKL or what has its interface.
+    """
+    seen = log_mels[:, None].to(next(codec.parameters()).dtype).contiguous()
+    latents: torch.Tensor = codec.encode(seen).latent_dist.mode() * codec.config.scaling_factor
+    return latents
 
 
 class PatchAutoencoder(ModelMixin, ConfigMixin):  # type: ignore[misc]

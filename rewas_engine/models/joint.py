@@ -30,7 +30,8 @@ class JointSpace(ModelMixin, ConfigMixin):  # type: ignore[misc]
     of the layers over time. frame_stride: every so many-th picture is looked at.
     calibration: pair of PAIRS -> slope and offset; the logistic function of slope · cosine + offset is the probability
     that the two belong together, where right and wrong are equally many. A pair that is missing is not calibrated.
-    known_words: phrases for what the space was trained on, one for each class.
+    known_words: phrases for what the space was trained on, one for each class. known_phrases: for each of these all
+    phrases that the class was trained with; none where they are not told.
     """
 
     config_name = "config.json"
@@ -47,6 +48,7 @@ class JointSpace(ModelMixin, ConfigMixin):  # type: ignore[misc]
         frame_stride: int = 2,
         calibration: Mapping[str, tuple[float, float]] | None = None,
         known_words: tuple[str, ...] = (),
+        known_phrases: tuple[tuple[str, ...], ...] = (),
     ) -> None:
         super().__init__()
         if (
@@ -56,6 +58,8 @@ class JointSpace(ModelMixin, ConfigMixin):  # type: ignore[misc]
             or frame_stride < 1
         ):
             raise ValueError("the widths must be four each, the bins a multiple of 16, the stride at least 1")
+        if known_phrases and (len(known_phrases) != len(known_words) or not all(known_phrases)):
+            raise ValueError("the known phrases are not those of the known words")
         for pair, numbers in (calibration or {}).items():
             if pair not in PAIRS or len(numbers) != 2 or not all(math.isfinite(number) for number in numbers):
                 raise ValueError(f"the calibration of {pair!r} is {numbers!r}")

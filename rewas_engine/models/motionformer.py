@@ -59,10 +59,10 @@ class MotionFormer(ModelMixin, ConfigMixin):  # type: ignore[misc]
             norm_first=True,
         )
 
-    def forward(self, frames: torch.Tensor) -> torch.Tensor:
+    def forward(self, frames: torch.Tensor, at_once: int = SEGMENTS_AT_ONCE) -> torch.Tensor:
         """Tokens [B, N, width] of frames [B, T, H, W, 3], 0 to 1; token i stands at `token_times_frames(T)[i]`.
 
-        Fewer frames than a segment has are followed by their last one.
+        Fewer frames than a segment has are followed by their last one. at_once: segments in one batch.
         """
         batch, count = frames.shape[:2]
         length = self.config.segment_frames
@@ -72,8 +72,8 @@ class MotionFormer(ModelMixin, ConfigMixin):  # type: ignore[misc]
         # Half a clip's pictures would stand in memory twice: the segments are cut only when their turn comes.
         places = [(row, start) for row in range(batch) for start in starts]
         parts = []
-        for first in range(0, len(places), SEGMENTS_AT_ONCE):
-            chosen = places[first : first + SEGMENTS_AT_ONCE]
+        for first in range(0, len(places), at_once):
+            chosen = places[first : first + at_once]
             segments = torch.stack([frames[row, start : start + length] for row, start in chosen])
             parts.append(self.encode_segments(2 * segments - 1))
         return torch.cat(parts).reshape(batch, -1, self.config.width)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from rewas_engine.backbones.audioldm import AudioLdm
 from rewas_engine.control import energy_hint
 from rewas_engine.conversion.checkpoints import Checkpoint
 from rewas_engine.conversion.parts import released_parts, without_prefix
@@ -18,6 +20,7 @@ from rewas_engine.denoising import SteeredDenoiser
 from rewas_engine.energy import energy_agreement
 from rewas_engine.evaluation.av_align import av_align
 from rewas_engine.mel import AudioFrontEnd, MelConfig, normalised
+from rewas_engine.models.codec import scaled_latents
 from rewas_engine.parity.comparing import SAMPLER_BOUND, Comparison, compared
 from rewas_engine.picture_time import nearest, released_control, released_smoothing
 from rewas_engine.sampling import guided, sample
@@ -111,7 +114,8 @@ def check_sampler(arrays: Arrays, weights: Arrays) -> Iterator[Comparison]:
         torch.from_numpy(arrays[name]).double() for name in ("y_cond", "y_uncond", "hint", "x_T", "noises")
     )
     denoiser, adapter = (torch.nn.Module.double(module) for module in _tiny(weights))
-    steered = SteeredDenoiser(denoiser, adapter, cond, uncond[0], hint, [0], float(arrays["guidance_scale"]), 1.0)
+    backbone = AudioLdm({"denoiser": denoiser, "adapter": adapter}, MelConfig(), "cpu")
+    steered = SteeredDenoiser(backbone, cond, uncond[0], hint, [0], float(arrays["guidance_scale"]), 1.0)
     clean: list[torch.Tensor] = []
 
     def predict(latents: torch.Tensor, timestep: torch.Tensor) -> torch.Tensor:
@@ -161,7 +165,7 @@ def check_codec_and_vocoder(arrays: Arrays, component: Component) -> Iterator[Co
     """vae_hifigan_full.npz: VAE and vocoder at full size."""
     file, codec = "vae_hifigan_full", component("codec")
     control = torch.from_numpy(arrays["control_512"])
-    hint = energy_hint(control, codec, 64) / codec.config.scaling_factor
+    hint = energy_hint(control, partial(scaled_latents, codec), 64) / codec.config.scaling_factor
     yield compared(f"{file}: control_posterior_mean", hint, arrays["control_posterior_mean"])
     spread = codec.encode(control[:, None, :, None].repeat(1, 1, 1, 64)).latent_dist.logvar
     yield compared(f"{file}: control_posterior_logvar", spread, arrays["control_posterior_logvar"])

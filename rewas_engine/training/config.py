@@ -5,7 +5,7 @@ from __future__ import annotations
 import tomllib
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from diffusers import UNet2DConditionModel
 
@@ -20,6 +20,7 @@ from rewas_engine.training.picture_stage import PictureBatches
 from rewas_engine.training.stages import DenoiserRecipe
 
 PROMPT_WIDTH = 384
+Settings = TypeVar("Settings")
 MAY_BE_ZERO = (
     "seed",
     "warmup_steps",
@@ -101,12 +102,7 @@ class StarterConfig:
 
         Raises SettingsError for a file that cannot be read, a name that does not exist or a value of a wrong kind.
         """
-        try:
-            return _updated(cls(), tomllib.loads(path.read_text("utf-8")), path.name)
-        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-            raise SettingsError(
-                f"The training configuration {path} cannot be read ({error}).", "Give a TOML file."
-            ) from error
+        return read_settings(cls(), path)
 
     def new_denoiser(self) -> UNet2DConditionModel:
         """An untrained denoiser: the geometry of AudioLDM, smaller."""
@@ -162,6 +158,20 @@ class StarterConfig:
             sound_widths=self.joint_sound_widths,
             features=self.joint_features,
         )
+
+
+def read_settings(defaults: Settings, path: Path) -> Settings:
+    """A dataclass of settings with what a TOML file says otherwise.
+
+    Raises SettingsError for a file that cannot be read, a name that does not exist or a value of a wrong kind.
+    """
+    try:
+        updated: Settings = _updated(defaults, tomllib.loads(path.read_text("utf-8")), path.name)
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise SettingsError(
+            f"The training configuration {path} cannot be read ({error}).", "Give a TOML file."
+        ) from error
+    return updated
 
 
 def _updated(config: Any, document: dict[str, Any], source: str) -> Any:

@@ -141,6 +141,11 @@ def world_known_words() -> tuple[str, ...]:
     return tuple(captions(class_name)[0] for class_name in CLASS_NAMES)
 
 
+def world_known_phrases() -> tuple[tuple[str, ...], ...]:
+    """All phrases that captions are made of, for each class of the world."""
+    return tuple(tuple(captions(class_name)) for class_name in CLASS_NAMES)
+
+
 @dataclass(frozen=True)
 class JointRecipe:
     """How a step sees the corpus.
@@ -277,7 +282,12 @@ def varied_sounds(log_mels: torch.Tensor, share: tuple[float, float], generator:
     return torch.where(hides, varied.mean(dim=(1, 2), keepdim=True), varied.clamp(min=SILENCE_NATS))
 
 
-def calibrate(space: JointSpace, corpus: JointCorpus, known_words: Sequence[str]) -> None:
+def calibrate(
+    space: JointSpace,
+    corpus: JointCorpus,
+    known_words: Sequence[str],
+    known_phrases: Sequence[Sequence[str]] = (),
+) -> None:
     """Write into the space's configuration what makes probabilities of its cosines, and the words that it knows.
 
     The numbers are fitted to clips that training left aside. A pair of which these show only right or only wrong
@@ -298,7 +308,9 @@ def calibrate(space: JointSpace, corpus: JointCorpus, known_words: Sequence[str]
         cosines, counts = (one @ other.T).numpy(), belongs != 0
         if len(np.unique(belongs[counts])) == 2:
             calibration[pair] = logistic_fit(cosines[counts], belongs[counts] > 0)
-    space.register_to_config(calibration=calibration, known_words=tuple(known_words))
+    space.register_to_config(
+        calibration=calibration, known_words=tuple(known_words), known_phrases=tuple(map(tuple, known_phrases))
+    )
 
 
 @torch.inference_mode()

@@ -15,6 +15,7 @@ from torch import nn
 
 from rewas_engine.errors import EngineError
 from rewas_engine.results import CancelSignal
+from rewas_engine.training.processes import ALONE, Alone
 
 LossFunction = Callable[[int, torch.Generator], torch.Tensor]
 """From the step and a generator that is seeded by it to a scalar loss; nothing else may decide the batch."""
@@ -38,6 +39,11 @@ class LoopConfig:
     checkpoint_every: int = 200
     show_every: int = 1000
 
+    @property
+    def betas(self) -> tuple[float, float]:
+        """Of AdamW."""
+        return 0.9, 0.99
+
     def learning_rate_at(self, step: int) -> float:
         """Learning rate of a step, counted from 0."""
         if step < self.warmup_steps:
@@ -45,6 +51,20 @@ class LoopConfig:
         progress = (step - self.warmup_steps) / max(1, self.steps - self.warmup_steps)
         cosine = 0.5 * (1 + float(torch.cos(torch.tensor(progress * torch.pi))))
         return self.learning_rate * (0.01 + 0.99 * cosine)
+
+
+@dataclass(frozen=True)
+class SteadyLoopConfig(LoopConfig):
+    """A stage whose learning rate stays where it is after the warm-up."""
+
+    @property
+    def betas(self) -> tuple[float, float]:
+        """AdamW's own."""
+        return 0.9, 0.999
+
+    def learning_rate_at(self, step: int) -> float:
+        """Learning rate of a step, counted from 0."""
+        return self.learning_rate * min(1.0, (step + 1) / max(1, self.warmup_steps))
 
 
 @dataclass(frozen=True)
@@ -72,6 +92,7 @@ def train(
     report: ReportTraining | None = None,
     cancel: CancelSignal | None = None,
     show: Callable[[list[float]], object] | None = None,
+    processes: Alone = ALONE,
 ) -> None:
     """Train a module in place and leave it with the averaged weights.
 
@@ -79,12 +100,13 @@ def train(
     weights and is in evaluation mode; it must change neither.
     folder: where checkpoint and losses of the stage are kept. A run that was killed goes on from its last
     checkpoint and ends with the same weights as one that was not. A cancelled one keeps a checkpoint and raises
-    TrainingStopped. Raises EngineError where the loss stops being finite.
+    TrainingStopped. processes: those that train together; the first alone writes, reports and shows.
+    Raises EngineError where the loss stops being finite.
     """
     folder.mkdir(parents=True, exist_ok=True)
     parameters: list[torch.Tensor] = [parameter for parameter in module.parameters() if parameter.requires_grad]
     optimiser = torch.optim.AdamW(
-        parameters, lr=config.learning_rate, weight_decay=config.weight_decay, betas=(0.9, 0.99), fused=True
+        parameters, lr=config.learning_rate, weight_decay=config.weight_decay, betas=config.betas, fused=True
     )
     average = [parameter.detach().clone() for parameter in parameters]
     checkpoint = _Checkpoint(folder / f"{stage}.checkpoint", config, seed)
@@ -96,16 +118,18 @@ def train(
 
     module.train()
     while step < config.steps:
-        if cancel is not None and cancel.is_set():
-            checkpoint.store(step, losses, spent_s(), parameters, optimiser, average)
+        if processes.any_of(cancel is not None and cancel.is_set()):
+            if processes.is_first:
+                checkpoint.store(step, losses, spent_s(), parameters, optimiser, average)
             raise TrainingStopped(stage, step)
         loss = loss_of(step, torch.Generator().manual_seed(seed * 1_000_003 + step))
+        torch.autograd.backward(loss)
+        loss = processes.mean_of(parameters, loss)
         if not torch.isfinite(loss):
             raise EngineError(
                 f"The loss of the stage {stage} is {float(loss)} at step {step}.",
                 "Lower its learning rate, remove its checkpoint and start it again.",
             )
-        torch.autograd.backward(loss)
         nn.utils.clip_grad_norm_(parameters, config.clip_norm)
         for group in optimiser.param_groups:
             group["lr"] = config.learning_rate_at(step)
@@ -116,12 +140,14 @@ def train(
         decay = min(config.ema_decay, step / (step + 10))
         torch._foreach_lerp_(average, parameters, 1 - decay)
         losses.append(float(loss.detach()))
-        if step % config.checkpoint_every == 0 or step == config.steps:
+        if processes.is_first and (step % config.checkpoint_every == 0 or step == config.steps):
             checkpoint.store(step, losses, spent_s(), parameters, optimiser, average)
         if show is not None and step % config.show_every == 0 and step < config.steps:
-            with _holding(module, parameters, average):
-                show(losses)
-        if report is not None:
+            if processes.is_first:
+                with _holding(module, parameters, average):
+                    show(losses)
+            processes.wait()
+        if report is not None and processes.is_first:
             pace_s = (time.monotonic() - started) / (step - first_step)
             recent = losses[-50:]
             report(
@@ -129,11 +155,13 @@ def train(
             )
     with torch.no_grad():
         torch._foreach_copy_(parameters, average)
-    record = {"seconds": round(spent_s()), "losses": [round(loss, 5) for loss in losses]}
-    (folder / f"{stage}.record.json").write_text(json.dumps(record), "utf-8")
     module.eval()
-    if show is not None:
-        show(losses)
+    if processes.is_first:
+        record = {"seconds": round(spent_s()), "losses": [round(loss, 5) for loss in losses]}
+        (folder / f"{stage}.record.json").write_text(json.dumps(record), "utf-8")
+        if show is not None:
+            show(losses)
+    processes.wait()
 
 
 @contextlib.contextmanager

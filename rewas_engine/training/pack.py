@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -11,11 +10,10 @@ from typing import Any
 
 import torch
 
-from rewas_engine.components import config_json, save_component
+from rewas_engine.components import CONFIG_FILE, config_json, save_component
 from rewas_engine.control import understood_controls
-from rewas_engine.errors import PackError
 from rewas_engine.mel import MelConfig
-from rewas_engine.packs import write_description
+from rewas_engine.packs import new_pack_folder, write_description
 
 SAMPLING = {
     "num_steps": 10,
@@ -53,42 +51,39 @@ def write_pack(
     Its model card, README.md, is not among the hashed files and may be written later.
     Raises PackError where the folder exists.
     """
-    if folder.exists():
-        raise PackError(f"There is already a folder {folder}.", "Remove it, or give the pack another name.")
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = folder.with_name(f".{folder.name}.partial")
-    shutil.rmtree(unfinished, ignore_errors=True)
-    for role, module in components.items():
-        save_component(module, unfinished, role, dtype)
-    _write_config(unfinished, "schedule", config_json(schedule))
-    _write_config(unfinished, "text_encoder", json.dumps(dict(sentence_encoder), indent=1) + "\n")
     classes = {role: type(module).__name__ for role, module in components.items()}
-    write_description(
-        unfinished,
-        {
-            "name": folder.name,
-            "version": version,
-            "summary": summary,
-            "licence": licence,
-            "permits": permits,
-            "controls": list(understood_controls(components["adapter"])),
-            "components": {**classes, "schedule": type(schedule).__name__, "text_encoder": "SentenceEncoder"},
-            "audio": asdict(audio),
-            "window": {"frames": 512, "overlap_frames": 128, "patch": 4},
-            "sampling": dict(SAMPLING),
-            "picture": {
-                "frame_rate": "25",
-                "width": 64,
-                "height": 64,
-                "window_frames": 128,
-                "overlap_frames": 32,
+    with new_pack_folder(folder) as unfinished:
+        for role, module in components.items():
+            save_component(module, unfinished, role, dtype)
+        write_config(unfinished, "schedule", config_json(schedule))
+        write_config(unfinished, "text_encoder", json.dumps(dict(sentence_encoder), indent=1) + "\n")
+        write_description(
+            unfinished,
+            {
+                "name": folder.name,
+                "version": version,
+                "summary": summary,
+                "licence": licence,
+                "permits": permits,
+                "family": "audioldm",
+                "controls": list(understood_controls(components["adapter"])),
+                "components": {**classes, "schedule": type(schedule).__name__, "text_encoder": "SentenceEncoder"},
+                "audio": asdict(audio),
+                "window": {"frames": 512, "overlap_frames": 128, "patch": 4},
+                "sampling": dict(SAMPLING),
+                "picture": {
+                    "frame_rate": "25",
+                    "width": 64,
+                    "height": 64,
+                    "window_frames": 128,
+                    "overlap_frames": 32,
+                },
             },
-        },
-    )
-    unfinished.replace(folder)
+        )
     return folder
 
 
-def _write_config(folder: Path, role: str, text: str) -> None:
+def write_config(folder: Path, role: str, text: str) -> None:
+    """Write the config.json of a component that has nothing else into a pack's folder."""
     (folder / role).mkdir(parents=True, exist_ok=True)
-    (folder / role / "config.json").write_text(text, "utf-8")
+    (folder / role / CONFIG_FILE).write_text(text, "utf-8")

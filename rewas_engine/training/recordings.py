@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
@@ -228,9 +228,8 @@ class Recordings:
     def _held_out(self) -> frozenset[tuple[bool, str]]:
         chosen: list[tuple[bool, str]] = []
         for is_seen in (False, True):
-            sources = sorted({clip.source for clip in self._all_clips if clip.is_seen == is_seen}, key=_drawn)
-            count = max(1, round(HELD_OUT_SHARE * len(sources))) if len(sources) > 1 else 0
-            chosen += sources[:count]
+            names = held_out_names({clip.recording for clip in self._all_clips if clip.is_seen == is_seen})
+            chosen += [(is_seen, name) for name in names]
         return frozenset(chosen)
 
     @property
@@ -348,6 +347,12 @@ def _caption_of(recording: Recording, position: int) -> str:
     return recording.captions[(first + position) % len(recording.captions)]
 
 
-def _drawn(source: tuple[bool, str]) -> str:
+def held_out_names(names: Collection[str]) -> list[str]:
+    """Those recordings of some that no stage is trained on: HELD_OUT_SHARE of them, at least one of two."""
+    count = max(1, round(HELD_OUT_SHARE * len(names))) if len(names) > 1 else 0
+    return sorted(names, key=_drawn)[:count]
+
+
+def _drawn(name: str) -> str:
     """A place in a lottery that stays where it is when other recordings come and go."""
-    return hashlib.sha256(f"held out: {source[1]}".encode()).hexdigest()
+    return hashlib.sha256(f"held out: {name}".encode()).hexdigest()

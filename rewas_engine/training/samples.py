@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from rewas_engine.backbones.audioldm import AudioLdm
 from rewas_engine.control import Controls
 from rewas_engine.energy import FloatArray
 from rewas_engine.mel import AudioFrontEnd
@@ -47,7 +48,8 @@ def sound_panels(
     ).to(components["denoiser"].device)
     window = SoundWindow(corpus.log_mels.shape[1], 0, patch)
     device = str(components["denoiser"].device)
-    maker = SoundMaker({**components, "adapter": adapter}, front_end, window, device)
+    backbone = AudioLdm({**components, "adapter": adapter}, front_end.config, device)
+    maker = SoundMaker(backbone, front_end, window, device)
     rows = spread_rows(len(corpus.log_mels))
     wanted = [corpus.log_mels[row].float().mean(dim=-1).numpy() for row in rows]
     settings = SamplingSettings(control_strength=float(steered), precision="bfloat16", **_SETTINGS)  # type: ignore[arg-type]

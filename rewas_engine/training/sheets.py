@@ -6,7 +6,7 @@ Drawn by matplotlib where it is installed (the extra `plots`); a training withou
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,6 +44,22 @@ def draw_losses(path: Path, stage: str, losses: Sequence[float]) -> None:
     smooth = np.convolve(values, np.ones(width) / width, mode="valid")
     axes.plot(np.arange(width, values.size + 1), smooth, linewidth=1.5)
     axes.set(title=f"{stage}: {values.size} steps", xlabel="step", ylabel="loss", yscale="log")
+    _save(figure, path)
+
+
+def draw_figures(path: Path, title: str, figures: Mapping[int, Mapping[str, float]]) -> None:
+    """Each figure over the steps at which it was measured, under each other."""
+    from matplotlib.figure import Figure
+
+    names = sorted({name for measured in figures.values() for name in measured})
+    figure = Figure(figsize=(7, 1.9 * len(names) + 0.6), layout="constrained")
+    figure.suptitle(f"{title}: on clips that no step has seen")
+    for axes, name in zip(figure.subplots(len(names), 1, squeeze=False).flat, names, strict=True):
+        steps = [step for step in sorted(figures) if name in figures[step]]
+        axes.plot(steps, [figures[step][name] for step in steps], marker="o", markersize=3)
+        axes.set_ylabel(name, fontsize=8)
+        axes.tick_params(labelsize=7)
+    axes.set_xlabel("step")
     _save(figure, path)
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,7 +17,7 @@ from rewas_engine.control import ControlBatch, control_hint, measured_textures
 from rewas_engine.energy import SILENCE_NATS
 from rewas_engine.mel import AudioFrontEnd
 from rewas_engine.models.adapter import EnergyAdapter
-from rewas_engine.models.codec import PatchAutoencoder
+from rewas_engine.models.codec import PatchAutoencoder, scaled_latents
 from rewas_engine.models.text_projection import TextProjection
 from rewas_engine.models.vocoder import SpectralVocoder
 from rewas_engine.training.loop import LossFunction, lower_precision
@@ -134,7 +136,7 @@ class DenoiserBatches:
         prompts = self.corpus.prompts[rows].clone()
         prompts += recipe.prompt_noise * torch.randn(prompts.shape, generator=generator)
         with torch.no_grad():
-            latents = self.codec.encode(crops[:, None]).latent_dist.mode() * self.codec.config.scaling_factor
+            latents = scaled_latents(self.codec, crops)
         return DenoiserBatch(
             latents,
             self._projected(prompts.to(self.codec.device)),
@@ -196,7 +198,7 @@ def base_loss(
 
     def loss_of(step: int, generator: torch.Generator) -> torch.Tensor:
         batch = batches.draw(step >= batches.recipe.whole_from * steps, generator)
-        noisy, timesteps, velocity = _noised(batch.latents, schedule, generator)
+        noisy, timesteps, velocity = noised(batch.latents, schedule, generator)
         prompts = batches.without_words(batch.prompts, batches.recipe.text_dropout, generator)
         with lower_precision(noisy.device):
             predicted = denoiser(noisy, timesteps, encoder_hidden_states=None, class_labels=prompts).sample
@@ -218,12 +220,12 @@ def adapter_loss(
     Of each control that is given, the error of the clip that the prediction amounts to is added: the hint holds all
     that is needed for energy and texture at every noise level, and for where sounds begin and where they do not.
     """
-    codec = batches.codec
+    codec, encode = batches.codec, partial(scaled_latents, batches.codec)
     signal_rates = schedule.alphas_cumprod.sqrt()
 
     def loss_of(step: int, generator: torch.Generator) -> torch.Tensor:
         batch = batches.draw(step >= batches.recipe.whole_from * steps, generator)
-        noisy, timesteps, velocity = _noised(batch.latents, schedule, generator)
+        noisy, timesteps, velocity = noised(batch.latents, schedule, generator)
         controls = batches.controls(batch, generator)
         # Words are taken away only together with the controls, as guidance will. An adapter that had to do without
         # them while it hears an energy would learn to guess from its shape what sounds.
@@ -231,7 +233,7 @@ def adapter_loss(
         emptied = batches.without_words(batch.prompts, UNSTEERED_WITHOUT_WORDS, generator)
         prompts = torch.where(steered, batch.prompts, emptied)
         with torch.no_grad():
-            hints = control_hint(controls, codec, bins, adapter)
+            hints = control_hint(controls, encode, bins, adapter)
         with lower_precision(noisy.device):
             skips, middle = adapter(noisy, timesteps, prompts, hints)
             predicted = denoiser(
@@ -291,17 +293,35 @@ def softened_energies(energies: torch.Tensor) -> torch.Tensor:
     return torch.from_numpy(np.stack(lines)).to(energies).clamp(min=SILENCE_NATS)
 
 
-def _noised(
+def noised(
     latents: torch.Tensor, schedule: DDIMScheduler, generator: torch.Generator
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    noise = torch.randn(latents.shape, generator=generator).to(latents.device)
-    timesteps = torch.randint(schedule.config.num_train_timesteps, (len(latents),), generator=generator)
-    timesteps = timesteps.to(latents.device)
-    return (
-        schedule.add_noise(latents, noise, timesteps),
-        timesteps,
-        schedule.get_velocity(latents, noise, timesteps),
-    )
+    """Latents [B, C, T, F] made noisy at drawn timesteps [B], these, and what the schedule's networks predict."""
+    noise, timesteps = (drawn.to(latents.device) for drawn in drawn_noise(latents.shape, schedule, generator))
+    wanted = wanted_prediction(latents, noise, timesteps, schedule)
+    return schedule.add_noise(latents, noise, timesteps), timesteps, wanted
+
+
+def drawn_noise(
+    shape: Sequence[int], schedule: DDIMScheduler, generator: torch.Generator
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Noise for latents of a shape [B, C, T, F], and timesteps [B]."""
+    noise = torch.randn(tuple(shape), generator=generator)
+    return noise, torch.randint(schedule.config.num_train_timesteps, (shape[0],), generator=generator)
+
+
+def wanted_prediction(
+    latents: torch.Tensor, noise: torch.Tensor, timesteps: torch.Tensor, schedule: DDIMScheduler
+) -> torch.Tensor:
+    """What the schedule's networks predict of latents [B, C, T, F] at timesteps [B]: their noise or their velocity.
+
+    Raises ValueError for any other kind of prediction.
+    """
+    kind = schedule.config.prediction_type
+    if kind not in ("epsilon", "v_prediction"):
+        raise ValueError(f"nobody is trained to predict {kind!r} here")
+    wanted: torch.Tensor = noise if kind == "epsilon" else schedule.get_velocity(latents, noise, timesteps)
+    return wanted
 
 
 @dataclass(frozen=True)

@@ -14,13 +14,13 @@ from diffusers import DDIMScheduler
 
 from rewas_engine.components import load_component, save_component
 from rewas_engine.control import hint_channels
+from rewas_engine.devices import resolved_device
 from rewas_engine.errors import SettingsError
 from rewas_engine.mel import AudioFrontEnd
 from rewas_engine.models.adapter import EnergyAdapter
 from rewas_engine.models.codec import PatchAutoencoder
 from rewas_engine.models.text import SentenceEncoder
 from rewas_engine.models.text_projection import TextProjection
-from rewas_engine.pipeline import resolved_device
 from rewas_engine.results import CancelSignal
 from rewas_engine.training.beginning import NOTHING, Beginning
 from rewas_engine.training.card import measure_pack, told_training, write_model_card
@@ -33,6 +33,7 @@ from rewas_engine.training.joint import (
     joint_loss,
     strange_pictures,
     world_clips,
+    world_known_phrases,
     world_known_words,
 )
 from rewas_engine.training.loop import LoopConfig, LossFunction, ReportTraining, TrainingProgress, train
@@ -255,7 +256,7 @@ class StarterTraining:
         known = world_known_words()
         prompts = embed(known)
         self._train("joint", space, loss, config.joint, lambda: joint_panels(space, seen, prompts, known))
-        calibrate(space, corpus, known)
+        calibrate(space, corpus, known, world_known_phrases())
         self._save(space, "joint")
 
     def write_pack(self) -> None:

@@ -1,9 +1,9 @@
 """The `rewas` command.
 
 Exit codes: 0 where all went well, 1 where the work failed or no server answered, 2 where what was asked for cannot be
-right (options, media, timeline, pack), 130 where Ctrl-C stopped it. Results go to standard output; progress, notes and
-errors to standard error. With --json, standard output holds exactly one object: the result, or {"error": {"what",
-"remedy", "kind"}}.
+right (options, media, timeline, pack) or is refused as asked (words that the picture contradicts), 130 where Ctrl-C
+stopped it. Results go to standard output; progress, notes and errors to standard error. With --json, standard output
+holds exactly one object: the result, or {"error": {"what", "remedy", "kind"}}.
 """
 
 from __future__ import annotations
@@ -17,12 +17,14 @@ from typing import Any
 import typer
 
 from rewas_server.commands.batch import batch
+from rewas_server.commands.bench import bench
 from rewas_server.commands.conflict import conflict
 from rewas_server.commands.energy import energy
 from rewas_server.commands.evaluate import evaluate
 from rewas_server.commands.generate import generate
 from rewas_server.commands.packs import packs
 from rewas_server.commands.serve import serve
+from rewas_server.commands.texture import texture
 from rewas_server.commands.train import train
 from rewas_server.console import BAD_INPUT, FAILED_WORK, INTERRUPTED, SUCCESS, print_problem
 
@@ -35,10 +37,12 @@ app = typer.Typer(
 )
 app.command()(generate)
 app.command()(energy)
+app.command()(texture)
 app.command()(conflict)
 app.command()(batch)
 app.add_typer(packs, name="packs")
 app.command("eval")(evaluate)
+app.command()(bench)
 app.command()(serve)
 app.add_typer(train, name="train")
 
@@ -99,6 +103,7 @@ def _told(error: Exception, as_json: bool) -> int:
         ProblemKind.TIMELINE,
         ProblemKind.PERMISSION,
         ProblemKind.NOT_FOUND,
+        ProblemKind.CONFLICT,
     }
     return BAD_INPUT if problem.kind in asked_wrongly else FAILED_WORK
 

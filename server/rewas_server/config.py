@@ -10,6 +10,7 @@ from pathlib import Path
 import platformdirs
 
 from rewas_api import DEFAULT_PORT
+from rewas_engine import Execution
 
 
 def default_state_dir() -> Path:
@@ -38,7 +39,9 @@ class ServerConfig:
     port: on 127.0.0.1; 0 picks a free one. state_dir: where jobs, uploads and artifacts are kept. allowed_roots:
     folders under which media may be given by path. default_pack: used where a request names none. upload_limit_bytes:
     largest media file that may be uploaded. queue_limit: most jobs that may wait or run. device: "auto", "cpu", ….
-    cancel_grace_s: after so many seconds a worker that does not stop a cancelled job is ended.
+    execution: in which precision and with how much memory packs are run. cancel_grace_s: after so many seconds a worker
+    that does not stop a cancelled job is ended. conflict_model: a folder with a CLIP model that holds words against
+    pictures; None leaves that to the packs.
     """
 
     port: int = DEFAULT_PORT
@@ -48,7 +51,9 @@ class ServerConfig:
     upload_limit_bytes: int = 64 * 1024**3
     queue_limit: int = 1000
     device: str = "auto"
+    execution: Execution = field(default_factory=Execution)
     cancel_grace_s: float = 60.0
+    conflict_model: Path | None = None
 
     @property
     def database_path(self) -> Path:

@@ -6,20 +6,21 @@ it was made. What `bext` cannot hold (it is ASCII, 256 bytes) stands in full in 
 
 from __future__ import annotations
 
+import glob
 import hashlib
-import io
 import logging
 import os
 import re
 import struct
 import tempfile
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, BinaryIO, Self
 
 import numpy as np
 import soundfile
@@ -31,6 +32,7 @@ ORIGINATOR = "ReWaS NLE"
 PEAK_AFTER_SCALING = 10 ** (-1 / 20)
 """Full-scale overshoots are scaled down to −1 dBFS."""
 LARGEST_WAV_BYTES = 2**32 - 2**16
+_WRITTEN_AT_ONCE = 2**18
 _RESERVED_NAMES = {"con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("com", "lpt") for n in range(1, 10))}
 LONGEST_NAME_BYTES = 180
 """Of file names without extension; with a number and an extension they stay below every file system's 255."""
@@ -78,7 +80,7 @@ class StemFolder:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._made_folder = not folder.exists()
+        self._made_folders = [parent for parent in (folder, *folder.parents) if not parent.exists()]
         self._written: list[Path] = []
 
     def __enter__(self) -> Self:
@@ -91,8 +93,12 @@ class StemFolder:
             return
         for path in self._written:
             path.unlink(missing_ok=True)
-        if self._made_folder and self.folder.is_dir() and not any(self.folder.iterdir()):
-            self.folder.rmdir()
+            # What a transfer that was broken off keeps for its next attempt: there will be none.
+            for part in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
+                part.unlink(missing_ok=True)
+        for made in self._made_folders:
+            if made.is_dir() and not any(made.iterdir()):
+                made.rmdir()
 
     def claim(self, name: str, suffix: str) -> Path:
         """A path in the folder that is free and now ours, called as nearly so as possible. Raises OSError."""
@@ -111,13 +117,16 @@ class StemFolder:
         Raises OSError where the folder cannot be written, ValueError for samples that are not finite or a file beyond
         WAV's 4 GiB.
         """
-        content = broadcast_wav(waveform, sample_rate_hz, provenance)
+        check_deliverable(waveform)
         path = self.claim(name, ".wav")
-        write_whole(path, content)
+        with written_whole(path) as file:
+            write_broadcast_wav(file, waveform, sample_rate_hz, provenance)
+        with path.open("rb") as written:
+            digest = hashlib.file_digest(written, "sha256").hexdigest()
         return WrittenStem(
             path=path,
-            size_bytes=len(content),
-            sha256=hashlib.sha256(content).hexdigest(),
+            size_bytes=path.stat().st_size,
+            sha256=digest,
             sample_rate_hz=sample_rate_hz,
             channels=waveform.shape[0],
             samples=waveform.shape[1],
@@ -125,31 +134,40 @@ class StemFolder:
         )
 
 
-def broadcast_wav(waveform: NDArray[np.float32], sample_rate_hz: int, provenance: Provenance) -> bytes:
-    """A whole 24-bit Broadcast WAV file.
-
-    waveform: [channels, samples] float32. A peak beyond ±1 is scaled down to −1 dBFS, and the file says so.
-
-    Raises ValueError for samples that are not finite or a file beyond WAV's 4 GiB.
-    """
-    if not np.isfinite(waveform).all():
+def check_deliverable(waveform: NDArray[np.float32]) -> None:
+    """Raises ValueError for samples that are not finite or a file beyond WAV's 4 GiB."""
+    # A single number that is not finite makes the sum so.
+    if not np.isfinite(waveform.sum(dtype=np.float64)):
         raise ValueError("the waveform holds samples that are not finite numbers")
     if waveform.size * 3 > LARGEST_WAV_BYTES:
         raise ValueError("the waveform is too long for one WAV file")
-    history = ""
-    peak = float(np.abs(waveform).max(initial=0.0))
+
+
+def write_broadcast_wav(
+    file: BinaryIO, waveform: NDArray[np.float32], sample_rate_hz: int, provenance: Provenance
+) -> None:
+    """Write a whole 24-bit Broadcast WAV file, a part at a time: an hour of sound is not there twice.
+
+    file: open for writing, at its beginning, able to seek. waveform: [channels, samples] float32. A peak beyond ±1 is
+    scaled down to −1 dBFS, and the file says so.
+
+    Raises ValueError for samples that are not finite or a file beyond WAV's 4 GiB.
+    """
+    check_deliverable(waveform)
+    history, gain = "", np.float32(1)
+    peak = max(float(waveform.max(initial=0.0)), -float(waveform.min(initial=0.0)))
     if peak > 1.0:
-        gain = PEAK_AFTER_SCALING / peak
+        gain = np.float32(PEAK_AFTER_SCALING / peak)
         history = f"A=PCM,T=scaled by {20 * np.log10(gain):.2f} dB to keep it from clipping\r\n"
         log.warning("The sound for “%s” peaked at %.2f of full scale and was scaled down.", provenance.prompt, peak)
-        waveform = waveform * np.float32(gain)
-    file = io.BytesIO()
-    with soundfile.SoundFile(file, "w", sample_rate_hz, waveform.shape[0], "PCM_24", format="WAV") as sound:
+    spaced = _SpacedFile(file, _bext_chunk(provenance, history))
+    with soundfile.SoundFile(spaced, "w", sample_rate_hz, waveform.shape[0], "PCM_24", format="WAV") as sound:
         sound.comment = provenance.sentence()
         sound.software = ORIGINATOR
         sound.copyright = provenance.licence
-        sound.write(waveform.T)
-    return _with_bext(file.getvalue(), _bext_chunk(provenance, history))
+        for first in range(0, waveform.shape[1], _WRITTEN_AT_ONCE):
+            sound.write(waveform[:, first : first + _WRITTEN_AT_ONCE].T * gain)
+    spaced.finish()
 
 
 def safe_file_name(name: str, longest_bytes: int = LONGEST_NAME_BYTES) -> str:
@@ -170,11 +188,18 @@ def safe_file_name(name: str, longest_bytes: int = LONGEST_NAME_BYTES) -> str:
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all: under a temporary name beside it, then renamed. Raises OSError."""
+    """Write a file whole or not at all. Raises OSError."""
+    with written_whole(path) as file:
+        file.write(content)
+
+
+@contextmanager
+def written_whole(path: Path) -> Iterator[BinaryIO]:
+    """A file to be written whole or not at all: under a temporary name beside it, then renamed. Raises OSError."""
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=f".{path.suffix.lstrip('.')}.part")
     try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
+        with os.fdopen(handle, "w+b") as file:
+            yield file
             file.flush()
             os.fsync(file.fileno())
         Path(temporary).chmod(0o666 & ~_umask())
@@ -228,10 +253,49 @@ def _bext_chunk(provenance: Provenance, history: str) -> bytes:
     return struct.pack("<4sI", b"bext", len(body)) + body + b"\0" * (len(body) % 2)
 
 
-def _with_bext(wav: bytes, bext: bytes) -> bytes:
-    """The chunk goes first, before the format and the samples: some readers stop at the samples."""
-    riff, size, kind = struct.unpack("<4sI4s", wav[:12])
-    return struct.pack("<4sI4s", riff, size + len(bext), kind) + bext + wav[12:]
+class _SpacedFile:
+    """A WAV file as its writer sees it, which has no `bext` chunk; in the file itself the chunk stands.
+
+    It goes first, before the format and the samples: some readers stop at the samples.
+    """
+
+    _HEAD_BYTES = 12
+
+    def __init__(self, file: BinaryIO, bext: bytes) -> None:
+        self._file, self._bext, self._place = file, bext, 0
+        file.write(bytes(self._HEAD_BYTES) + bext)
+
+    def write(self, content: Any) -> int:
+        content = bytes(content)
+        within = max(0, self._HEAD_BYTES - self._place)
+        for place, part in ((self._place, content[:within]), (self._place + within, content[within:])):
+            if part:
+                self._file.seek(place if place < self._HEAD_BYTES else place + len(self._bext))
+                self._file.write(part)
+        self._place += len(content)
+        return len(content)
+
+    def read(self, size: int) -> bytes:
+        within = max(0, self._HEAD_BYTES - self._place)
+        self._file.seek(self._place if within else self._place + len(self._bext))
+        content = self._file.read(min(size, within) if within else size)
+        self._place += len(content)
+        return content
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        length = self._file.seek(0, os.SEEK_END) - len(self._bext)
+        self._place = offset + {os.SEEK_SET: 0, os.SEEK_CUR: self._place, os.SEEK_END: length}[whence]
+        return self._place
+
+    def tell(self) -> int:
+        return self._place
+
+    def finish(self) -> None:
+        """Count the chunk in the file's size."""
+        self._file.seek(4)
+        (size,) = struct.unpack("<I", self._file.read(4))
+        self._file.seek(4)
+        self._file.write(struct.pack("<I", size + len(self._bext)))
 
 
 def _ascii(text: str, length: int) -> bytes:

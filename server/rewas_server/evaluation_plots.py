@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rewas_server.conflict_plots import draw_conflict
 from rewas_server.plots import new_figure, save_figure
 
 if TYPE_CHECKING:
@@ -305,6 +306,10 @@ def _draw_real(section: Section, trained: Trained) -> list[Drawing]:
     return [("real-clips.png", "Real clips: own energy, the pack's estimate, smoothed log frame difference", figure)]
 
 
+def _draw_conflict(section: Section, trained: Trained) -> list[Drawing]:
+    return [("conflict.png", "Scores, how far they can be trusted, and moments", draw_conflict(section))]
+
+
 _DRAWN: dict[str, Callable[[Section, Trained], list[Drawing]]] = {
     "energy": _draw_energy,
     "words": _draw_words,
@@ -312,6 +317,7 @@ _DRAWN: dict[str, Callable[[Section, Trained], list[Drawing]]] = {
     "onsets": _draw_onsets,
     "texture": _draw_texture,
     "picture": _draw_picture,
+    "conflict": _draw_conflict,
     "real": _draw_real,
 }
 

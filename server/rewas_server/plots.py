@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _REQUESTED, _PRODUCED, _WAVEFORM, _INK = "#1f6fb4", "#d95f0e", "#b9c3cc", "#333d47"
+_BANDS = ("#7a3b10", "#c9761a", "#4a9bb5", "#1f4fb4")
+"""From low to high."""
+_ENERGY, _TEXTURE = "energy (nats, log-mel mean)", "band above the energy (nats)"
 _WIDEST_WAVEFORM_POINTS = 4000
 
 
@@ -51,8 +54,10 @@ def plot_sound(report: Mapping[str, Any], path: Path) -> None:
 def plot_sounds(reports: Sequence[Mapping[str, Any]], path: Path) -> None:
     """Draw several clips' sound into one picture, one row for each take of each clip."""
     rows = [(report, number, take) for report in reports for number, take in enumerate(report["takes"], start=1)]
-    figure, axes = new_figure(len(rows))
-    for axis, (report, number, take) in zip(axes, rows, strict=True):
+    figure, axes = new_figure(len(rows) + sum(take["texture_produced"] is not None for _, _, take in rows))
+    places = iter(axes)
+    for report, number, take in rows:
+        axis = next(places)
         rate_hz, clip = report["energy"]["rate_hz"], report["clip"]
         _draw_waveform(axis, take["stems"])
         _draw_curve(axis, report["energy"]["requested"], rate_hz, _REQUESTED, "requested energy")
@@ -62,6 +67,12 @@ def plot_sounds(reports: Sequence[Mapping[str, Any]], path: Path) -> None:
         take_name = f", take {number}" if len(report["takes"]) > 1 else ""
         title = f"{clip['name']}: “{_shortened(report['prompt'])}”{take_name} (seed {take['seed']})"
         _finish(axis, title, f"{shown}{take['energy_mae']:.2f} nats off", clip["duration_s"])
+        if take["texture_produced"] is not None:
+            axis = next(places)
+            _draw_bands(axis, report["texture"], "requested", dashed=True)
+            _draw_bands(axis, take["texture_produced"], "produced")
+            verdict = f"{take['texture_error']:.2f} nats off"
+            _finish(axis, f"texture{take_name} (seed {take['seed']})", verdict, clip["duration_s"], _TEXTURE)
     save_figure(figure, path)
 
 
@@ -79,6 +90,8 @@ def plot_energy(report: Mapping[str, Any], path: Path) -> None:
     for event in report.get("events", ()):
         axis.axvline(event["time_s"], color=_INK, linewidth=0.8, linestyle=":")
         axis.annotate(str(event["number"]), (event["time_s"], event["peak"]), (3, 3), textcoords="offset points")
+    for number, cut_s in enumerate(report.get("cuts_s", ())):
+        axis.axvline(cut_s, color=_PRODUCED, linewidth=1.2, linestyle="--", label=None if number else "cuts")
     verdict = ""
     if "against" in report:
         other = report["against"]
@@ -86,6 +99,21 @@ def plot_energy(report: Mapping[str, Any], path: Path) -> None:
         match = report["correlation"]
         verdict = (f"correlation {match:.2f}, " if match is not None else "") + f"{report['mae']:.2f} nats off"
     _finish(axis, f"{report['clip']['name']}: energy over time", verdict, report["clip"]["duration_s"])
+    save_figure(figure, path)
+
+
+def plot_texture(report: Mapping[str, Any], path: Path) -> None:
+    """Draw the bands of a texture, and as they were before its edits.
+
+    report: as `rewas texture` prints it.
+    """
+    figure, (axis,) = new_figure(1)
+    own = "given" if report["source"] == "user" else "of the sound"
+    if "unedited" in report:
+        _draw_bands(axis, {**report, "values": report["unedited"]}, own, dashed=True)
+        own = "edited"
+    _draw_bands(axis, report, own)
+    _finish(axis, f"{report['clip']['name']}: texture over time", "", report["clip"]["duration_s"], _TEXTURE)
     save_figure(figure, path)
 
 
@@ -105,6 +133,14 @@ def new_figure(
 def _draw_curve(axis: Axes, values: Sequence[float], rate_hz: float, colour: str, label: str) -> None:
     times_s = (np.arange(len(values)) + 0.5) / rate_hz
     axis.plot(times_s, values, color=colour, linewidth=1.8, label=label, zorder=3)
+
+
+def _draw_bands(axis: Axes, texture: Mapping[str, Any], label: str, dashed: bool = False) -> None:
+    rows = zip(*texture["values"], strict=True)
+    for name, values, colour in zip(texture["bands"], rows, _BANDS, strict=True):
+        times_s = (np.arange(len(values)) + 0.5) / texture["rate_hz"]
+        style = {"linestyle": "--", "linewidth": 1.3} if dashed else {"linewidth": 1.8}
+        axis.plot(times_s, values, color=colour, label=f"{name.replace('_', '-')}, {label}", **style)
 
 
 def _draw_waveform(axis: Axes, stems: Mapping[str, Mapping[str, Any]]) -> None:
@@ -137,18 +173,18 @@ def _outline(waveform: NDArray[Any], rate_hz: int) -> tuple[NDArray[Any], NDArra
     return times_s, np.minimum.reduceat(waveform, starts), np.maximum.reduceat(waveform, starts)
 
 
-def _finish(axis: Axes, title: str, verdict: str, duration_s: float) -> None:
+def _finish(axis: Axes, title: str, verdict: str, duration_s: float, unit: str = _ENERGY) -> None:
     axis.set_title(title, loc="left", fontsize=11, color=_INK, fontweight="bold")
     axis.set_title(verdict, loc="right", fontsize=9, color=_INK)
     axis.set_xlabel("time in the clip (s)")
-    axis.set_ylabel("energy (nats, log-mel mean)")
+    axis.set_ylabel(unit)
     axis.set_xlim(0, duration_s)
     axis.grid(True, axis="both", color="#e4e8eb", linewidth=0.7)
     axis.spines[["top", "right"]].set_visible(False)
     # Room above the curves, so that the legend lies over none of them.
     low, high = axis.get_ylim()
-    axis.set_ylim(low, high + 0.16 * (high - low))
-    axis.legend(loc="upper right", ncols=2, frameon=False, fontsize=9)
+    axis.set_ylim(low, high + (0.16 if unit == _ENERGY else 0.28) * (high - low))
+    axis.legend(loc="upper right", ncols=2 if unit == _ENERGY else 4, frameon=False, fontsize=9)
 
 
 def save_figure(figure: Figure, path: Path) -> None:

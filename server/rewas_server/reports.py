@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from rewas_api.v1 import rewas_pb2
-from rewas_server.translation import SOURCES, VERDICTS
+from rewas_engine.texture import BAND_NAMES
+from rewas_server.translation import SOURCES, VERDICTS, texture_from
 
 Report = dict[str, Any]
 StemPaths = Mapping[str, Path]
@@ -29,6 +30,10 @@ def sound_report(result: rewas_pb2.SoundResult, media: Path, stem_paths: StemPat
             "requested": list(result.requested.values),
             "produced": list(produced),
         },
+        "cuts_s": [_number(cut) for cut in result.cuts_s],
+        "texture": _asked_texture(result),
+        "conflict": _judged(result.conflict) if result.HasField("conflict") else None,
+        "prompt_weight": result.prompt_weight if result.HasField("prompt_weight") else 1.0,
         "timings_s": dict(result.timings_s),
     }
 
@@ -45,16 +50,25 @@ def energy_report(result: rewas_pb2.EnergyResult, media: Path) -> Report:
     }
 
 
+def texture_report(texture: rewas_pb2.TextureCurve) -> Report:
+    """A texture: rows of four bands, from low to high, and the tilt of each."""
+    curve = texture_from(texture)
+    return {
+        "rate_hz": float(curve.rate_hz),
+        "bands": list(BAND_NAMES),
+        "values": curve.values.tolist(),
+        "tilt": curve.tilt_nats.tolist(),
+        "source": curve.source,
+    }
+
+
 def conflict_report(result: rewas_pb2.ConflictResult, prompt: str, media: Path) -> Report:
     """The verdict on a prompt and a clip."""
-    names = {number: name for name, number in VERDICTS.items()}
     return {
         "clip": clip_report(result.clip, media),
         "pack": _identity(result.pack),
         "prompt": prompt,
-        "verdict": names.get(result.verdict, "unknown"),
-        "score": result.score if result.HasField("score") else None,
-        "explanation": result.explanation,
+        **_judged(result),
     }
 
 
@@ -92,6 +106,13 @@ def sound_lines(report: Report) -> list[str]:
         f"{clip['name']}, {clip['start_s']:g} s to {clip['start_s'] + clip['duration_s']:g} s: “{report['prompt']}”, "
         f"made with {pack['name']} {pack['version']} ({pack['licence']})"
     ]
+    if report["cuts_s"]:
+        lines.append(f"  begins anew at {', '.join(f'{cut_s:.2f} s' for cut_s in report['cuts_s'])}")
+    if report["conflict"] is not None:
+        first, *more = conflict_lines(report["conflict"])
+        weighed = report["prompt_weight"]
+        lines += [f"  words and picture: {first}", *(f"  {line}" for line in more)]
+        lines += [f"    the prompt counts for {weighed:.2f} of itself"] if weighed < 1 else []
     for number, take in enumerate(report["takes"], start=1):
         match = take["energy_correlation"]
         followed = f"follows the energy with correlation {match:.2f}" if match is not None else "energy is constant"
@@ -100,6 +121,8 @@ def sound_lines(report: Report) -> list[str]:
             f"  take {number}, seed {take['seed']}: score {take['score']:.2f}: {followed}, "
             f"{take['energy_mae']:.2f} nats off on average{said}"
         )
+        if take["texture_error"] is not None:
+            lines.append(f"    texture: {take['texture_error']:.2f} nats off on average")
         if take["faults"]:
             lines.append(f"    not to be used: {', '.join(take['faults'])}")
         if take["instead_of_seed"] is not None:
@@ -109,6 +132,41 @@ def sound_lines(report: Report) -> list[str]:
             for role, stem in take["stems"].items()
         ]
     return lines
+
+
+def conflict_lines(report: Report) -> list[str]:
+    """A verdict, for people."""
+    score = "" if report["score"] is None else f" ({report['score']:.2f})"
+    lines = [f"{report['verdict']}{score}. {report['explanation']}"]
+    lines += [
+        f"  {moment['start_s']:.1f} s to {moment['end_s']:.1f} s: looks like “{moment['looks_like']}” "
+        f"({moment['score']:.2f} for the prompt)"
+        for moment in report["moments"]
+    ]
+    better = ", ".join(f"“{words['words']}” ({words['score']:.2f})" for words in report["suggestions"])
+    return [*lines, f"  better words: {better}"] if better else lines
+
+
+def _judged(result: rewas_pb2.ConflictResult) -> Report:
+    names = {number: name for name, number in VERDICTS.items()}
+    return {
+        "verdict": names.get(result.verdict, "unknown"),
+        "score": result.score if result.HasField("score") else None,
+        "explanation": result.explanation,
+        "moments": [
+            {
+                "start_s": _number(moment.start_s),
+                "end_s": _number(moment.end_s),
+                "score": moment.score,
+                "looks_like": moment.looks_like,
+            }
+            for moment in result.moments
+        ],
+        "suggestions": [
+            {"words": better.words, "score": better.score, "source": better.source} for better in result.suggestions
+        ],
+        "encoder": result.encoder or None,
+    }
 
 
 def _take(take: rewas_pb2.Take, stem_paths: StemPaths) -> Report:
@@ -130,9 +188,15 @@ def _take(take: rewas_pb2.Take, stem_paths: StemPaths) -> Report:
         "text_score": take.text_score if take.HasField("text_score") else None,
         "score": take.score,
         "faults": list(take.faults),
+        "texture_error": take.texture_error_nats if take.HasField("texture_error_nats") else None,
+        "texture_produced": texture_report(take.produced_texture) if take.HasField("produced_texture") else None,
         "layers": {layer.name: _layer(layer) for layer in take.layers},
         "instead_of_seed": take.instead_of_seed if take.HasField("instead_of_seed") else None,
     }
+
+
+def _asked_texture(result: rewas_pb2.SoundResult) -> Report | None:
+    return texture_report(result.requested_texture) if result.HasField("requested_texture") else None
 
 
 def _layer(layer: rewas_pb2.LayerReport) -> Report:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Protocol
 from rewas_api.client import RewasClient, Work
 from rewas_api.errors import ProblemError, ProblemKind
 from rewas_api.v1 import rewas_pb2
-from rewas_engine import Cancelled, installed_packs
+from rewas_engine import Cancelled, Execution, installed_packs
 from rewas_engine.packs import DEFAULT_PACK, find_pack, read_pack
 from rewas_server.delivery import StemFolder
 from rewas_server.media import local_path
@@ -57,11 +57,23 @@ class Runner(Protocol):
 
 
 @contextlib.contextmanager
-def runner_for(server: str | None) -> Iterator[Runner]:
-    """The runner for a server's address, or for this process where there is none."""
+def runner_for(
+    server: str | None, execution: Execution | None = None, conflict_model: Path | None = None
+) -> Iterator[Runner]:
+    """The runner for a server's address, or for this process where there is none.
+
+    execution: how packs are run in this process; a server knows its own. conflict_model: a folder with a CLIP model,
+    for work in this process. Raises ProblemError for one beside a server.
+    """
     if server is None:
-        yield LocalRunner()
+        yield LocalRunner(execution, conflict_model)
         return
+    if conflict_model is not None:
+        raise ProblemError(
+            "A conflict model is given for work on a server, which has its own.",
+            "Start the server with --conflict-model, or leave the option or --server out.",
+            ProblemKind.SETTINGS,
+        )
     with RewasClient(server) as client:
         yield ServerRunner(client)
 
@@ -73,7 +85,14 @@ def uploaded_media(runner: Runner, media: Path, cancel: threading.Event) -> dict
 
 
 class LocalRunner:
-    """Runs the job code in this process."""
+    """Runs the job code in this process.
+
+    execution: how packs are run. conflict_model: a folder with a CLIP model for the conflict check.
+    """
+
+    def __init__(self, execution: Execution | None = None, conflict_model: Path | None = None) -> None:
+        self._execution = execution or Execution()
+        self._conflict_model = None if conflict_model is None else conflict_model.absolute()
 
     def packs(self) -> list[rewas_pb2.Pack]:
         return [pack_message(pack) for pack in installed_packs()]
@@ -88,7 +107,8 @@ class LocalRunner:
         # On one's own machine a pack may also be a folder that is not installed.
         packs = [pack.name for pack in installed_packs()] + [pack for pack in _named_packs(work) if os.sep in pack]
         check_request(request, packs)
-        context = WorkContext(_engine, DEFAULT_PACK, output_dir, _locate_here)
+        engine = functools.partial(_engine, execution=self._execution, conflict_model=self._conflict_model)
+        context = WorkContext(engine, DEFAULT_PACK, output_dir, _locate_here)
         result = run_work(request, context, on_progress=on_progress, cancel=cancel)
         return Outcome(result, {artifact.name: Path(artifact.path) for artifact in artifacts_of(result)})
 
@@ -150,12 +170,12 @@ def existing_media(path: Path, name: str | None = None) -> Path:
 
 
 @functools.cache
-def _engine(pack: str) -> ReWaS:
+def _engine(pack: str, *, execution: Execution, conflict_model: Path | None) -> ReWaS:
     # A pack that is not there, or is damaged in its description, is told before torch is loaded for it.
     read_pack(find_pack(pack))
     from rewas_engine import ReWaS
 
-    return ReWaS.from_pretrained(pack)
+    return ReWaS.from_pretrained(pack, execution=execution, conflict_model=conflict_model)
 
 
 def _locate_here(target_url: str, uploaded_media: Mapping[str, str]) -> Path:

@@ -21,6 +21,7 @@ STATUS_OF_KIND = {
     ProblemKind.TIMELINE: grpc.StatusCode.INVALID_ARGUMENT,
     ProblemKind.MEDIA: grpc.StatusCode.FAILED_PRECONDITION,
     ProblemKind.PACK: grpc.StatusCode.FAILED_PRECONDITION,
+    ProblemKind.CONFLICT: grpc.StatusCode.FAILED_PRECONDITION,
     ProblemKind.NOT_FOUND: grpc.StatusCode.NOT_FOUND,
     ProblemKind.PERMISSION: grpc.StatusCode.PERMISSION_DENIED,
     ProblemKind.RESOURCES: grpc.StatusCode.RESOURCE_EXHAUSTED,

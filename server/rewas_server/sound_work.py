@@ -4,19 +4,47 @@ from __future__ import annotations
 
 import secrets
 import time
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
+from typing import TYPE_CHECKING, get_args
 
 from rewas_api.clip_settings import ClipSettings
+from rewas_api.errors import ProblemError, ProblemKind
 from rewas_api.v1 import rewas_pb2
-from rewas_engine import Cancelled, EnergyCurve, GenerationResult, Layer, Revision, Stem, Take, VideoClip
-from rewas_engine.results import MIX, CancelSignal
+from rewas_engine import (
+    Cancelled,
+    ConflictError,
+    EnergyCurve,
+    GenerationResult,
+    Layer,
+    Revision,
+    Stem,
+    Take,
+    TextureCurve,
+    VideoClip,
+    find_cuts,
+)
+from rewas_engine.results import MIX, CancelSignal, ConflictPolicy
 from rewas_server.delivery import Provenance, StemFolder, WrittenStem, safe_file_name
 from rewas_server.stem_tracks import PlacedStem, add_stem_tracks, timecode_samples
 from rewas_server.tasks import RisingProgress, WorkContext, clips_to_sound, media_of, settings_for, video_clip
 from rewas_server.timeline import clip_source, parse_clip, parse_timeline
-from rewas_server.translation import clip_message, curve_from, curve_message, fraction, pack_message
+from rewas_server.translation import (
+    clip_message,
+    conflict_message,
+    curve_from,
+    curve_message,
+    fraction,
+    pack_message,
+    rational,
+    texture_from,
+    texture_message,
+)
+
+if TYPE_CHECKING:
+    from rewas_engine import ReWaS
 
 DEFAULT_SAMPLE_RATE_HZ = 48000
 _LONGEST_CLIP_NAME_BYTES = 80
@@ -37,6 +65,9 @@ class _Assignment:
     file_name: str
     time_reference_samples: int
     revision: Revision | None = None
+    cuts_s: tuple[Fraction, ...] = ()
+    texture: TextureCurve | None = None
+    layer_energies: Mapping[str, EnergyCurve] = field(default_factory=dict)
 
 
 def make_sound(
@@ -48,6 +79,7 @@ def make_sound(
     clip = video_clip(work.clip_otio_json, work.uploaded_media, context)
     revision = _revision(work, context) if work.HasField("revision") else None
     if revision is not None:
+        _check_rate(settings_for(otio_clip, work.settings), revision, clip)
         settings = replace(settings, sample_rate_hz=revision.stem.sample_rate_hz)
     assert settings.sample_rate_hz is not None
     assignment = _Assignment(
@@ -57,9 +89,24 @@ def make_sound(
         file_name=_file_name(clip),
         time_reference_samples=_rounded(clip_source(otio_clip).timecode_s * settings.sample_rate_hz),
         revision=revision,
+        cuts_s=tuple(fraction(cut, "cuts_s") for cut in work.cuts_s),
+        texture=texture_from(work.texture) if work.HasField("texture") else None,
+        layer_energies={name: curve_from(curve) for name, curve in work.layer_energies.items()},
     )
     with StemFolder(context.output_dir) as folder:
         return _make_takes(assignment, context, folder, progress, (0.0, 1.0), cancel)[0]
+
+
+def _check_rate(asked: ClipSettings, revision: Revision, clip: VideoClip) -> None:
+    """Raises ProblemError (SETTINGS) where a part is asked for at another rate than the sound's own."""
+    own_hz = revision.stem.sample_rate_hz
+    if asked.sample_rate_hz not in (None, own_hz):
+        raise ProblemError(
+            f'The sound of the clip "{clip.name}" has {own_hz} Hz and is to be made again in part at '
+            f"{asked.sample_rate_hz} Hz.",
+            "Leave the rate out: what stays is not resampled.",
+            ProblemKind.SETTINGS,
+        )
 
 
 def _revision(work: rewas_pb2.SoundWork, context: WorkContext) -> Revision:
@@ -93,9 +140,10 @@ def make_timeline(
             duration=source.duration_s,
             name=source.name,
         )
-        # An hour of work should not end on the last clip's missing media: read every clip before the first sound.
+        # An hour of work should not end on the last clip's missing media, or on its words: before the first sound every
+        # clip is read, and looked at where its words may be refused.
         with media_of(clip):
-            context.engine(settings.pack or context.default_pack).read_clip(clip)
+            _check_first(context.engine(settings.pack or context.default_pack), clip, settings, cancel)
         name = f"{number:03d} {_file_name(clip)}"
         reference = timecode_samples(timeline, place, settings.sample_rate_hz)
         assignments.append(_Assignment(clip, settings, None, name, reference))
@@ -123,6 +171,18 @@ def make_timeline(
             ]
         add_stem_tracks(timeline, placed)
         return rewas_pb2.TimelineResult(timeline_otio_json=timeline.to_json_string(), clips=results)
+
+
+def _check_first(model: ReWaS, clip: VideoClip, settings: ClipSettings, cancel: CancelSignal) -> None:
+    """Raises what would end the work on this clip. Raises EngineError, Cancelled."""
+    if cancel.is_set():
+        raise Cancelled
+    read, policy = model.read_clip(clip), _policy(settings)
+    model.conflict_check.check_policy(policy)
+    if policy == "refuse":
+        report = model.check_conflict(clip, settings.prompt, cancel=cancel)
+        if report.verdict == "conflict":
+            raise ConflictError(read.name, report)
 
 
 def _decided(settings: ClipSettings, context: WorkContext) -> ClipSettings:
@@ -175,13 +235,18 @@ def _make_takes(
     delivery_begin = end - (end - begin) * _DELIVERY_PART
     model = context.engine(settings.pack or context.default_pack)
     with media_of(assignment.clip):
+        cuts_s = assignment.cuts_s
+        if settings.new_sound_at_cuts and not cuts_s:
+            cuts_s = find_cuts(assignment.clip, on_progress=progress.part(begin, begin), cancel=cancel)
         made = model.generate(
             assignment.clip,
             prompt=settings.prompt,
             energy=assignment.energy,
+            texture=assignment.texture,
             takes=settings.takes or 1,
             seed=settings.seed,
             num_steps=settings.num_steps,
+            sampler=settings.sampler,
             guidance_scale=settings.guidance_scale,
             control_strength=1.0 if settings.control_strength is None else settings.control_strength,
             control_part=(
@@ -191,10 +256,12 @@ def _make_takes(
             negative_prompt=settings.negative_prompt,
             control="onsets" if settings.control == "onsets" else "energy",
             loop=bool(settings.loop),
+            cuts=cuts_s,
             revision=assignment.revision,
             gain_db=settings.gain_db or 0.0,
-            layers=_layers(settings),
+            layers=_layers(settings, assignment.layer_energies),
             sample_rate_hz=settings.sample_rate_hz,
+            conflict=_policy(settings),
             on_progress=progress.part(begin, delivery_begin),
             cancel=cancel,
         )
@@ -202,33 +269,43 @@ def _make_takes(
     delivered: list[_DeliveredStem] = []
     takes = []
     for number, take in enumerate(made.takes, start=1):
-        if cancel.is_set():
-            raise Cancelled
         progress.report("deliver", number - 1, len(made.takes), delivery_begin)
-        stems = _write_take(assignment, made, number, take, folder)
+        stems = _write_take(assignment, made, number, take, folder, cancel)
         delivered += stems
         takes.append(_take_message(take, stems))
     progress.report("deliver", len(made.takes), len(made.takes), end)
+    if cancel.is_set():
+        raise Cancelled
     result = rewas_pb2.SoundResult(
         clip=clip_message(made.clip),
         pack=pack_message(made.pack),
         takes=takes,
         requested=curve_message(made.requested),
+        cuts_s=[rational(cut_s) for cut_s in made.cuts_s],
         timings_s={**made.timings_s, "deliver": time.monotonic() - delivery_began_s},
         settings=replace(
             settings,
             num_steps=made.num_steps,
+            sampler=made.sampler,
             guidance_scale=made.guidance_scale,
             control_strength=made.control_strength,
             control_from=made.control_part[0],
             control_until=made.control_part[1],
         ).to_proto(),
+        requested_texture=None if made.requested_texture is None else texture_message(made.requested_texture),
+        conflict=None if made.conflict is None else conflict_message(made.conflict),
+        prompt_weight=None if made.conflict is None else made.prompt_weight,
     )
     return result, delivered
 
 
 def _write_take(
-    assignment: _Assignment, made: GenerationResult, number: int, take: Take, folder: StemFolder
+    assignment: _Assignment,
+    made: GenerationResult,
+    number: int,
+    take: Take,
+    folder: StemFolder,
+    cancel: CancelSignal,
 ) -> list[_DeliveredStem]:
     words = {layer.name: layer.prompt for layer in assignment.settings.layers or ()}
     stems = dict(take.stems)
@@ -237,6 +314,8 @@ def _write_take(
         words[MIX] = "; ".join([made.prompt, *words.values()])
     delivered = []
     for role, stem in stems.items():
+        if cancel.is_set():
+            raise Cancelled
         provenance = Provenance(
             prompt=words.get(role, made.prompt),
             seed=take.layers[role].seed if role in take.layers else take.seed,
@@ -251,12 +330,17 @@ def _write_take(
     return delivered
 
 
-def _layers(settings: ClipSettings) -> tuple[Layer, ...]:
+def _policy(settings: ClipSettings) -> ConflictPolicy:
+    policies: dict[str, ConflictPolicy] = {policy: policy for policy in get_args(ConflictPolicy)}
+    return policies[settings.conflict or "off"]
+
+
+def _layers(settings: ClipSettings, energies: Mapping[str, EnergyCurve]) -> tuple[Layer, ...]:
     return tuple(
         Layer(
             layer.name,
             layer.prompt,
-            "following" if layer.energy == "following" else "steady",
+            energies.get(layer.name, "following" if layer.energy == "following" else "steady"),
             layer.gain_db or 0.0,
         )
         for layer in settings.layers or ()
@@ -287,6 +371,8 @@ def _take_message(take: Take, stems: list[_DeliveredStem]) -> rewas_pb2.Take:
             )
             for name, report in take.layers.items()
         ],
+        produced_texture=None if take.produced_texture is None else texture_message(take.produced_texture),
+        texture_error_nats=take.texture_error_nats,
     )
 
 

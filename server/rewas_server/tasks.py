@@ -7,6 +7,8 @@ import re
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
+from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,9 +17,10 @@ import opentimelineio as otio
 from rewas_api.clip_settings import ClipSettings
 from rewas_api.errors import ProblemError, ProblemKind
 from rewas_api.v1 import rewas_pb2
-from rewas_engine import Cancelled, ClipRead, EngineError, MediaError, PackInfo, Progress, VideoClip
+from rewas_engine import Cancelled, ClipRead, EngineError, MediaError, Progress, VideoClip, find_cuts
 from rewas_engine.clip_reading import read_clip, read_sounding_clip
 from rewas_engine.results import CancelSignal
+from rewas_engine.shots import SHORTEST_SHOT_S
 from rewas_server.timeline import (
     PromptedClip,
     clip_label,
@@ -35,6 +38,9 @@ from rewas_server.translation import (
     fraction,
     pack_message,
     problem_from,
+    rational,
+    texture_from,
+    texture_message,
 )
 
 if TYPE_CHECKING:
@@ -82,6 +88,12 @@ def check_request(request: rewas_pb2.SubmitJobRequest, packs: Collection[str]) -
                 "Choose the picture or the sound.",
                 ProblemKind.SETTINGS,
             )
+        if request.energy.texture and request.energy.source != rewas_pb2.ENERGY_SOURCE_AUDIO:
+            raise ProblemError(
+                f'The texture of "{source.name}" cannot be taken from the picture.',
+                "Choose the sound as the source.",
+                ProblemKind.SETTINGS,
+            )
         _check_pack(request.energy.pack, packs)
     elif kind == "conflict":
         clip = parse_clip(request.conflict.clip_otio_json)
@@ -94,8 +106,12 @@ def check_request(request: rewas_pb2.SubmitJobRequest, packs: Collection[str]) -
         _check_settings(settings_for(clip, request.sound.settings), packs, clip_label(clip))
         if request.sound.HasField("energy"):
             curve_from(request.sound.energy)
+        _check_layer_energies(request.sound, clip_label(clip))
+        if request.sound.HasField("texture"):
+            texture_from(request.sound.texture)
         if request.sound.HasField("revision"):
             _check_revision(request.sound.revision, clip_label(clip))
+        _check_cuts(request.sound, clip_label(clip))
     elif kind == "timeline":
         with settings_of("The timeline's defaults"):
             defaults = ClipSettings.from_proto(request.timeline.defaults)
@@ -240,6 +256,25 @@ def _check_settings(settings: ClipSettings, packs: Collection[str], label: str) 
         )
 
 
+def _check_layer_energies(work: rewas_pb2.SoundWork, label: str) -> None:
+    within = label[0].lower() + label[1:]
+    layers = {layer.name: layer for layer in work.settings.layers}
+    for name, curve in work.layer_energies.items():
+        if name not in layers:
+            raise ProblemError(
+                f"There is an energy for the layer {name!r} of {within}, which there is not.",
+                "Add the layer, or leave its energy out.",
+                ProblemKind.SETTINGS,
+            )
+        if layers[name].HasField("energy"):
+            raise ProblemError(
+                f"The layer {name!r} of {within} is to be {layers[name].energy} and to follow a curve.",
+                "Ask for one of the two.",
+                ProblemKind.SETTINGS,
+            )
+        curve_from(curve)
+
+
 def _check_revision(revision: rewas_pb2.Revision, label: str) -> None:
     within = label[0].lower() + label[1:]
     if not revision.sound_url:
@@ -254,6 +289,24 @@ def _check_revision(revision: rewas_pb2.Revision, label: str) -> None:
             f"{label} is to be made again to the degree {revision.degree:g}.",
             "Give 0 to 1, not 0.",
             ProblemKind.SETTINGS,
+        )
+
+
+def _check_cuts(work: rewas_pb2.SoundWork, label: str) -> None:
+    """Raises ProblemError (SETTINGS) for cuts that are out of order, and for what cannot be had beside them."""
+    cuts_s = [Fraction(0), *(fraction(cut, "cuts_s") for cut in work.cuts_s)]
+    for earlier_s, later_s in pairwise(cuts_s):
+        if later_s - earlier_s < SHORTEST_SHOT_S:
+            raise ProblemError(
+                f"{label} has cuts at {float(earlier_s):g} s and {float(later_s):g} s.",
+                f"Give them in order, at least {float(SHORTEST_SHOT_S):g} s apart and after the clip's start.",
+                ProblemKind.SETTINGS,
+            )
+    anew = bool(work.cuts_s) or work.settings.new_sound_at_cuts
+    other = "to loop" if work.settings.loop else "made again in part" if work.HasField("revision") else None
+    if anew and other:
+        raise ProblemError(
+            f"{label} is to have a new sound at cuts, and {other}.", "Ask for one of the two.", ProblemKind.SETTINGS
         )
 
 
@@ -277,12 +330,16 @@ def _measure_energy(
         curve = measure(clip, on_progress=progress.part(0, 1), cancel=cancel)
         # What performs an energy may be sound alone.
         read = read_sounding_clip(clip)[0] if from_audio else read_clip(clip)
+        cuts_s = find_cuts(clip, on_progress=progress.part(1, 1), cancel=cancel) if work.find_cuts else ()
+        texture = model.measure_texture(clip, cancel=cancel) if work.texture else None
     progress.finish_stage()
     return rewas_pb2.EnergyResult(
+        cuts_s=[rational(cut_s) for cut_s in cuts_s],
         clip=clip_message(read),
         energy=curve_message(curve),
         pack=pack_message(model.pack),
         timings_s=progress.timings_s,
+        texture=None if texture is None else texture_message(texture),
     )
 
 
@@ -294,8 +351,7 @@ def _check_conflict(
     with media_of(clip):
         read: ClipRead = model.read_clip(clip)
         report = model.check_conflict(clip, work.prompt, on_progress=progress.part(0, 1), cancel=cancel)
-    pack: PackInfo = model.pack
-    return conflict_message(read, report, pack)
+    return conflict_message(report, read, model.pack)
 
 
 def video_clip(clip_otio_json: str, uploaded_media: Mapping[str, str], context: WorkContext) -> VideoClip:

@@ -9,15 +9,19 @@ from rewas_api.v1 import rewas_pb2
 from rewas_engine import (
     Cancelled,
     ClipRead,
+    ConflictError,
     ConflictReport,
     EnergyCurve,
     EngineError,
     InstalledPack,
     MediaError,
+    MemoryShortage,
     PackError,
     PackInfo,
     SettingsError,
+    TextureCurve,
 )
+from rewas_engine.texture import BAND_NAMES
 
 STAGES = {
     "decode": rewas_pb2.STAGE_DECODE,
@@ -42,7 +46,9 @@ _KINDS: dict[type[EngineError], ProblemKind] = {
     SettingsError: ProblemKind.SETTINGS,
     MediaError: ProblemKind.MEDIA,
     PackError: ProblemKind.PACK,
+    ConflictError: ProblemKind.CONFLICT,
     Cancelled: ProblemKind.SETTINGS,
+    MemoryShortage: ProblemKind.RESOURCES,
 }
 
 
@@ -74,6 +80,34 @@ def curve_from(message: rewas_pb2.EnergyCurve) -> EnergyCurve:
         return EnergyCurve(
             values=message.values,  # type: ignore[arg-type]
             rate_hz=fraction(message.rate_hz, "The energy curve's rate"),
+            source=names.get(message.source, "user"),
+        )
+    except EngineError as error:
+        raise problem_from(error) from error
+
+
+def texture_message(texture: TextureCurve) -> rewas_pb2.TextureCurve:
+    """A texture as it travels."""
+    return rewas_pb2.TextureCurve(
+        rate_hz=rational(texture.rate_hz), values=texture.values.ravel().tolist(), source=SOURCES[texture.source]
+    )
+
+
+def texture_from(message: rewas_pb2.TextureCurve) -> TextureCurve:
+    """The texture that travelled. Raises ProblemError (SETTINGS) for one that cannot be right."""
+    bands = len(BAND_NAMES)
+    if len(message.values) % bands:
+        raise ProblemError(
+            f"The texture curve has {len(message.values)} values.",
+            f"Give {bands} for each moment: {', '.join(BAND_NAMES)}.",
+            ProblemKind.SETTINGS,
+        )
+    rows = [message.values[place : place + bands] for place in range(0, len(message.values), bands)]
+    names = {number: name for name, number in SOURCES.items()}
+    try:
+        return TextureCurve(
+            values=rows,  # type: ignore[arg-type]
+            rate_hz=fraction(message.rate_hz, "The texture curve's rate"),
             source=names.get(message.source, "user"),
         )
     except EngineError as error:
@@ -112,14 +146,30 @@ def clip_message(clip: ClipRead) -> rewas_pb2.ClipRead:
     )
 
 
-def conflict_message(clip: ClipRead, report: ConflictReport, pack: PackInfo) -> rewas_pb2.ConflictResult:
-    """A conflict report as it travels."""
+def conflict_message(
+    report: ConflictReport, clip: ClipRead | None = None, pack: PackInfo | None = None
+) -> rewas_pb2.ConflictResult:
+    """A conflict report as it travels, with or without what it is of."""
     return rewas_pb2.ConflictResult(
-        clip=clip_message(clip),
+        clip=None if clip is None else clip_message(clip),
         verdict=VERDICTS[report.verdict],
         score=report.score,
         explanation=report.explanation,
-        pack=pack_message(pack),
+        pack=None if pack is None else pack_message(pack),
+        moments=[
+            rewas_pb2.ConflictMoment(
+                start_s=rational(moment.start_s),
+                end_s=rational(moment.end_s),
+                score=moment.score,
+                looks_like=moment.looks_like,
+            )
+            for moment in report.moments
+        ],
+        suggestions=[
+            rewas_pb2.Suggestion(words=better.words, score=better.score, source=better.source)
+            for better in report.suggestions
+        ],
+        encoder=report.encoder,
     )
 
 

@@ -111,7 +111,10 @@ class Worker:
     def _load_engine(self, pack: str) -> ReWaS:
         from rewas_engine import ReWaS
 
-        model = ReWaS.from_pretrained(pack, device=self._start.device)
+        start = self._start
+        model = ReWaS.from_pretrained(
+            pack, device=start.device, execution=start.execution, conflict_model=start.conflict_model
+        )
         self._send(messages.Device(model.device))
         return model
 

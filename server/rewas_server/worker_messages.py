@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import base64
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
 from rewas_api.errors import ProblemError
 from rewas_api.v1 import rewas_pb2
+from rewas_engine import Execution
 from rewas_server.jobs import ProgressReport, Result
 
 MAX_LINE_BYTES = 256 * 1024 * 1024
@@ -38,6 +39,8 @@ class Start:
     artifacts_dir: Path
     default_pack: str
     device: str
+    execution: Execution = field(default_factory=Execution)
+    conflict_model: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -134,6 +137,7 @@ def to_line(message: Message) -> bytes:
     elif isinstance(message, Start):
         body |= asdict(message) | {"allowed_roots": [str(root) for root in message.allowed_roots]}
         body |= {"uploads_dir": str(message.uploads_dir), "artifacts_dir": str(message.artifacts_dir)}
+        body["conflict_model"] = None if message.conflict_model is None else str(message.conflict_model)
     else:
         body |= asdict(message)
     return json.dumps(body).encode() + b"\n"
@@ -155,6 +159,8 @@ def from_line(line: bytes) -> Message:
         elif kind == Start.kind:
             body["allowed_roots"] = tuple(map(Path, body["allowed_roots"]))
             body |= {"uploads_dir": Path(body["uploads_dir"]), "artifacts_dir": Path(body["artifacts_dir"])}
+            body["execution"] = Execution(**body["execution"])
+            body["conflict_model"] = None if body["conflict_model"] is None else Path(body["conflict_model"])
         message: Message = _MESSAGES[kind](**body)
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise ValueError(f"not a message of the worker's protocol: {line[:200]!r}") from error

@@ -53,6 +53,8 @@ class WorkerProcess:
                     artifacts_dir=config.artifacts_dir,
                     default_pack=config.default_pack,
                     device=config.device,
+                    execution=config.execution,
+                    conflict_model=config.conflict_model,
                 )
             )
             async with asyncio.timeout(READY_WITHIN_S):

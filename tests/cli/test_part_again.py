@@ -133,6 +133,7 @@ def test_contradictions_are_refused(bare_rewas: Rewas, media: Path, tmp_path: Pa
     ("options", "said"),
     [
         (["--again", "{clip}", "--range", "1-2"], "ball.mp4 cannot be read"),
+        (["--again", "{sound}", "--range", "1-2", "--cuts", "1"], "new sound at cuts, and made again"),
         (["--again", "{sound}", "--range", "1-2", "--loop"], "and to loop"),
         (["--again", "{sound}", "--range", "1-200"], "does not lie in the clip"),
         (["--control", "onset"], "cannot be steered by onsets"),

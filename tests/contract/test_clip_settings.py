@@ -7,7 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rewas_api.clip_settings import CONTROLS, SAMPLE_RATES_HZ, ClipSettings, read_clip_settings, write_clip_settings
+from rewas_api.clip_settings import (
+    CONTROLS,
+    SAMPLE_RATES_HZ,
+    SAMPLERS,
+    ClipSettings,
+    read_clip_settings,
+    write_clip_settings,
+)
 from rewas_api.errors import ProblemError, ProblemKind
 from rewas_api.layer_settings import LAYER_ENERGIES, LayerSettings
 
@@ -43,6 +50,8 @@ settings = st.builds(
     layers=st.none() | layers,
     gain_db=st.none() | st.floats(-60, 24),
     mix=st.none() | st.booleans(),
+    sampler=st.none() | st.sampled_from(SAMPLERS),
+    new_sound_at_cuts=st.none() | st.just(False),
 )
 
 
@@ -105,6 +114,7 @@ def test_a_clip_without_ours_has_no_settings() -> None:
         ("control", "smell"),
         ("loop", "yes"),
         ("mix", 1),
+        ("new_sound_at_cuts", "new-sound"),
         ("gain_db", float("inf")),
         ("layers", "wind"),
         ("layers", [3]),

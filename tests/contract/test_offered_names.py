@@ -32,9 +32,11 @@ FACE = {
         "checked_layers",
     },
     "rewas_api.clip_settings": {
+        "CONFLICT_POLICIES",
         "CONTROLS",
         "MAX_PROMPT_CHARACTERS",
         "METADATA_KEY",
+        "SAMPLERS",
         "SAMPLE_RATES_HZ",
         "ClipSettings",
         "read_clip_settings",

@@ -1,6 +1,7 @@
 """Controls: what they refuse, how they are cut and padded, and the hint that the adapter reads of them."""
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -11,7 +12,6 @@ from hypothesis import strategies as st
 from rewas_engine import SettingsError
 from rewas_engine.control import (
     CONTROL_NAMES,
-    TEXTURE_BANDS,
     ControlBatch,
     Controls,
     control_hint,
@@ -23,7 +23,8 @@ from rewas_engine.control import (
 )
 from rewas_engine.energy import SILENCE_NATS
 from rewas_engine.models.adapter import EnergyAdapter
-from rewas_engine.models.codec import PatchAutoencoder
+from rewas_engine.models.codec import PatchAutoencoder, scaled_latents
+from rewas_engine.texture import TEXTURE_BANDS
 from rewas_engine.training.untrained import TINY
 
 
@@ -74,15 +75,17 @@ def test_a_narrow_adapter_reads_energy_alone(codec: PatchAutoencoder) -> None:
     narrow = EnergyAdapter.from_denoiser(TINY.new_denoiser())
     assert understood_controls(narrow) == ("energy",)
     energies = torch.linspace(-9, -1, 32)[None]
-    hint = control_hint(ControlBatch.of([Controls(energies[0].numpy())], "cpu"), codec, 64, narrow)
-    torch.testing.assert_close(hint, energy_hint(energies, codec, 64))
+    hint = control_hint(
+        ControlBatch.of([Controls(energies[0].numpy())], "cpu"), partial(scaled_latents, codec), 64, narrow
+    )
+    torch.testing.assert_close(hint, energy_hint(energies, partial(scaled_latents, codec), 64))
 
 
 @pytest.mark.parametrize("names", [("energy",), ("onsets",), ("texture",), CONTROL_NAMES])
 def test_a_hint_tells_what_is_given_and_nothing_else(names, codec: PatchAutoencoder, wide: EnergyAdapter) -> None:
     everything = _all()
     controls = Controls(**{name: getattr(everything, name) for name in names})
-    hint = control_hint(ControlBatch.of([controls], "cpu"), codec, 64, wide)
+    hint = control_hint(ControlBatch.of([controls], "cpu"), partial(scaled_latents, codec), 64, wide)
     assert hint.shape == (1, 16, 8, 16)
     parts = dict(zip((*CONTROL_NAMES, "flags"), hint.split((8, 4, 1, 3), dim=1), strict=True))
     assert parts["flags"][0, :, 0, 0].tolist() == [float(name in names) for name in CONTROL_NAMES]

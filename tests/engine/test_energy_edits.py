@@ -389,7 +389,7 @@ def test_words_mean_edits(words: str, edit: EnergyEdit) -> None:
 @pytest.mark.parametrize(
     ("words", "remedy"),
     [
-        ("", "scale FACTOR; offset NATS"),
+        ("", "scale FACTOR; smooth SECONDS"),
         ("reverse", "one of"),
         ("gate", "gate NATS"),
         ("gate loud", "gate NATS"),

@@ -13,10 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
-from rewas_engine import ConflictReport, PackError, ReWaS, SettingsError, VideoClip
+from rewas_engine import PackError, ReWaS, SettingsError
 from rewas_engine.components import load_component, save_component
-from rewas_engine.conflict import Evidence, conflict_report
-from rewas_engine.joint import MOMENT_FRAMES, PICTURE_WINDOW_FRAMES, JointScore, JointScorer, Moment
+from rewas_engine.joint import MOMENT_FRAMES, PICTURE_WINDOW_FRAMES, JointScorer
 from rewas_engine.models.joint import PAIRS, SHORTEST_FRAMES, JointSpace
 from rewas_engine.models.phi import Phi
 from rewas_engine.packs import read_pack, write_description
@@ -174,33 +173,44 @@ def test_a_long_picture_is_the_middle_of_its_windows(scorer: JointScorer) -> Non
 
 
 @given(st.integers(1, 400))
-def test_moments_cover_the_picture_in_order(scorer: JointScorer, count: int) -> None:
-    frames = np.zeros((count, 16, 16), np.uint8)
-    moments = scorer.moments("rain", frames, Fraction(25))
-    assert moments[0].start_s == 0
-    assert moments[-1].end_s == Fraction(count, 25)
-    assert all(moment.end_s - moment.start_s == Fraction(min(count, MOMENT_FRAMES), 25) for moment in moments)
-    for earlier, later in pairwise(moments):
-        assert earlier.start_s < later.start_s < earlier.end_s
+def test_stretches_cover_the_picture_in_order(scorer: JointScorer, count: int) -> None:
+    spans_s, vectors = scorer.stretches(np.zeros((count, 16, 16), np.uint8), Fraction(25))
+    assert len(vectors) == len(spans_s)
+    assert spans_s[0][0] == 0
+    assert spans_s[-1][1] == Fraction(count, 25)
+    assert all(end_s - begin_s == Fraction(min(count, MOMENT_FRAMES), 25) for begin_s, end_s in spans_s)
+    for (begin_s, end_s), (later_s, _) in pairwise(spans_s):
+        assert begin_s < later_s < end_s
 
 
-def test_a_moment_is_scored_by_its_own_pictures(scorer: JointScorer) -> None:
+def test_a_stretch_is_seen_by_its_own_pictures(scorer: JointScorer) -> None:
     frames = np.concatenate([_frames(MOMENT_FRAMES, 1), np.full((2 * MOMENT_FRAMES, 64, 64), 90, np.uint8)])
-    moments = scorer.moments("rain", frames, Fraction(25))
-    alone = scorer.text_picture("rain", frames[:MOMENT_FRAMES])
-    assert moments[0].score.cosine == pytest.approx(alone.cosine, abs=1e-5)
-    assert moments[-1].score.cosine != pytest.approx(alone.cosine, abs=1e-3)
+    _, vectors = scorer.stretches(frames, Fraction(25))
+    alone = scorer.picture(frames[:MOMENT_FRAMES])
+    torch.testing.assert_close(vectors[0], alone, atol=1e-5, rtol=1e-5)
+    assert float(vectors[-1] @ alone) < 0.999
 
 
-def test_what_is_seen_is_told_in_known_words_the_best_first(scorer: JointScorer) -> None:
-    seen = scorer.seen(_frames(50))
-    assert {words for words, _ in seen} == set(KNOWN)
-    cosines = [score.cosine for _, score in seen]
-    assert cosines == sorted(cosines, reverse=True)
-    assert cosines[0] == pytest.approx(scorer.text_picture(seen[0][0], _frames(50)).cosine, abs=1e-5)
+def test_known_words_are_taken_for_themselves(scorer: JointScorer) -> None:
     for words in KNOWN:
-        nearest, cosine = scorer.familiarity(words)
-        assert (nearest, cosine) == (words, pytest.approx(1, abs=1e-5))
+        assert scorer.familiarity(words) == (words, pytest.approx(1, abs=1e-5))
+
+
+def test_words_are_known_by_any_phrase_that_was_trained_with(scorer: JointScorer) -> None:
+    phrases = (("a dog barking", "a hound bays"), ("rain falling",), ("a church bell",))
+    told = JointScorer(tiny_space(known_phrases=phrases), scorer._text_encoder, "cpu")
+    (meant, near), (_, apart) = told.familiarities(["a hound bays", "a violin"])
+    assert meant == "a dog barking"
+    assert near > apart
+    # A cosine among sentences of 1 does not help where the space takes them for something else.
+    in_space = float(told.words(["a hound bays"])[0] @ told.words(["a dog barking"])[0])
+    assert near == pytest.approx(in_space, abs=1e-5)
+
+
+@pytest.mark.parametrize("phrases", [(("a dog",),), (("a dog",), ("rain",), ())])
+def test_phrases_that_do_not_fit_the_known_words_are_refused(phrases) -> None:
+    with pytest.raises(ValueError, match="known phrases"):
+        tiny_space(known_phrases=phrases)
 
 
 def test_takes_are_ranked_by_what_the_words_say(scorer: JointScorer) -> None:
@@ -231,20 +241,6 @@ def test_a_pack_without_a_joint_space_cannot_score(model: ReWaS) -> None:
         model.text_sound_score("rain", np.zeros(16_000, np.float32))
 
 
-def test_a_pack_with_a_joint_space_gives_a_verdict(joined: ReWaS, long_clip: Path) -> None:
-    stages: list[str] = []
-    clip = VideoClip(long_clip, start=2, duration=Fraction(7, 2))
-    report = joined.check_conflict(clip, " a dog barks ", on_progress=lambda told: stages.append(told.stage))
-    assert report.verdict in ("agree", "unsure", "conflict")
-    assert report.score is not None
-    assert 0 <= report.score <= 1
-    assert report.explanation.endswith(".")
-    assert list(dict.fromkeys(stages)) == ["decode", "conflict"]
-    assert joined.check_conflict(clip, "a dog barks") == report
-    with pytest.raises(SettingsError):
-        joined.check_conflict(clip, " ")
-
-
 def test_the_joint_space_is_named_in_a_valid_pack(joint_pack: Path, tiny_pack: Path) -> None:
     assert read_pack(joint_pack).components["joint"] == "JointSpace"
     assert "joint" not in read_pack(tiny_pack).components
@@ -273,51 +269,3 @@ def test_weights_that_do_not_fit_are_refused_by_name(tmp_path: Path) -> None:
     save_file(tensors, path)
     with pytest.raises(PackError, match=r"component joint of the pack odd .*log_scale"):
         load_component(tmp_path / "odd", "joint", "JointSpace")
-
-
-def _evidence(probability: float, moments: list[float], *, rival: float = 0.95, familiarity: float = 0.9) -> Evidence:
-    stretches = [
-        Moment(Fraction(number), Fraction(number + 2), JointScore(0.0, value)) for number, value in enumerate(moments)
-    ]
-    return Evidence(probability, stretches, "rain falling", rival, familiarity)
-
-
-@pytest.mark.parametrize(
-    ("evidence", "verdict", "said"),
-    [
-        (_evidence(0.93, [0.9, 0.95]), "agree", "goes with “a bell”."),
-        (_evidence(0.93, [0.9, 0.1, 0.9]), "agree", "least of all from 1.0 s to 3.0 s"),
-        (
-            _evidence(0.02, [0.1, 0.01]),
-            "conflict",
-            "like “rain falling” and not like “a bell”, most of all from 1.0 s",
-        ),
-        (_evidence(0.02, [0.02]), "conflict", "not like “a bell”."),
-        (_evidence(0.02, [0.1, 0.8, 0.1]), "unsure", "goes with “a bell” from 1.0 s to 3.0 s, but not all along"),
-        (_evidence(0.02, [0.1], rival=0.4), "unsure", "shows nothing that the pack knows"),
-        (_evidence(0.02, [0.1], familiarity=0.3), "unsure", "does not know words like “a bell”"),
-        (_evidence(0.4, [0.4]), "unsure", "may go with “a bell”, but looks rather like “rain falling”"),
-    ],
-)
-def test_verdicts_follow_from_the_evidence(evidence: Evidence, verdict: str, said: str) -> None:
-    report = conflict_report("a bell", evidence)
-    assert report == ConflictReport(verdict, evidence.probability, report.explanation)
-    assert said in report.explanation
-
-
-@given(
-    st.floats(0, 1),
-    st.lists(st.floats(0, 1), min_size=1, max_size=5),
-    st.floats(0, 1),
-    st.floats(-1, 1),
-)
-def test_a_conflict_is_never_claimed_lightly(
-    probability: float, moments: list[float], rival: float, familiarity: float
-) -> None:
-    evidence = _evidence(probability, moments, rival=rival, familiarity=familiarity)
-    report = conflict_report("a bell", evidence)
-    assert report.score == pytest.approx(probability, abs=1e-4)
-    if report.verdict == "conflict":
-        assert probability < 0.5 < rival
-        assert max(moments) < 0.7
-        assert familiarity > 0.5

@@ -1,12 +1,12 @@
 """Sounds made again: in part, to a degree, and round in a circle; with a pack that was never trained."""
 
-from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from rewas_engine import ReWaS, SettingsError
+from rewas_engine import Execution, ReWaS, SettingsError
 from rewas_engine.control import Controls
 from rewas_engine.synthesis import Earlier
 
@@ -19,9 +19,14 @@ def following(frames: int = FRAMES) -> Controls:
     return Controls(energy=np.linspace(-9, -3, frames).astype(np.float32))
 
 
+@pytest.fixture(scope="module")
+def model(tiny_pack: Path) -> ReWaS:
+    """The tiny pack in single precision, in which small changes can be told from rounding."""
+    return ReWaS.from_pretrained(tiny_pack, device="cpu", execution=Execution(precision="float32"))
+
+
 def made(model: ReWaS, seed: int, **again) -> torch.Tensor:
-    settings = replace(model.sampling_settings(4), precision="float32")
-    return model.sound.log_mel("a drum", following(), seed, settings, **again)[:FRAMES]
+    return model.sound.log_mel("a drum", following(), seed, model.sampling_settings(4), **again)[:FRAMES]
 
 
 @pytest.fixture(scope="module")

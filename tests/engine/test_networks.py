@@ -3,6 +3,7 @@
 import json
 import shutil
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -11,11 +12,14 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from rewas_engine import PackError
+from rewas_engine.backbones.audioldm import AudioLdm
 from rewas_engine.components import load_component, save_component
 from rewas_engine.control import energy_hint
-from rewas_engine.denoising import WINDOWS_AT_ONCE, SteeredDenoiser
+from rewas_engine.denoising import SteeredDenoiser
+from rewas_engine.execution import PASSES_AT_ONCE
+from rewas_engine.mel import MelConfig
 from rewas_engine.models.adapter import EnergyAdapter
-from rewas_engine.models.codec import PatchAutoencoder
+from rewas_engine.models.codec import PatchAutoencoder, scaled_latents
 from rewas_engine.models.motion import MotionEncoder, _Places
 from rewas_engine.models.phi import Phi
 from rewas_engine.training.untrained import TINY
@@ -44,7 +48,8 @@ def _steered(denoiser, adapter, total: int, *, scale: float = 1.0, strength: flo
     prompts = torch.randn(2, 384, generator=generator)
     hints = torch.randn(len(starts), 8, window, 16, generator=generator)
     wanted = prompts[0].expand(len(starts), -1)
-    return SteeredDenoiser(denoiser, adapter, wanted, prompts[1], hints, starts, scale, strength)
+    backbone = AudioLdm({"denoiser": denoiser, "adapter": adapter}, MelConfig(), "cpu")
+    return SteeredDenoiser(backbone, wanted, prompts[1], hints, starts, scale, strength)
 
 
 def _latents(total: int) -> torch.Tensor:
@@ -151,7 +156,7 @@ def test_a_long_latent_is_denoised_in_bounded_batches(denoiser, woken_adapter: E
         hook.remove()
     assert whole.shape == (8, 200, 16)
     assert sum(seen) == 8
-    assert max(seen) <= WINDOWS_AT_ONCE
+    assert max(seen) <= PASSES_AT_ONCE // 2
 
 
 @pytest.fixture(scope="module")
@@ -184,7 +189,7 @@ def test_as_many_components_as_values_lose_nothing(fitted) -> None:
 def test_energy_survives_the_codec(fitted) -> None:
     codec, _ = fitted
     energies = torch.linspace(-10, -1, 96)[None]
-    hint = energy_hint(energies, codec, 64)
+    hint = energy_hint(energies, partial(scaled_latents, codec), 64)
     assert hint.shape == (1, 8, 24, 16)
     back = codec.decode(hint / codec.config.scaling_factor).sample[0, 0].mean(dim=1)
     torch.testing.assert_close(back, energies[0], atol=0.25, rtol=0)

@@ -207,6 +207,17 @@ def test_an_error_of_the_listener_reaches_the_caller(model: ReWaS, long_clip: Pa
         ({"takes": 0}, "takes is 0"),
         ({"takes": 101}, "takes is 101"),
         ({"takes": 1.5}, "takes is 1.5"),
+        ({"takes": 10_000}, "takes is 10000"),
+        ({"takes": -1}, "takes is -1"),
+        ({"prompt": None}, "prompt is None, no text"),
+        ({"negative_prompt": 7}, "negative prompt is 7, no text"),
+        ({"guidance_scale": "high"}, "guidance_scale is high"),
+        ({"gain_db": float("nan")}, "gain_db is nan"),
+        ({"control_part": (0.5, 0.5)}, "act from 0.5 to 0.5"),
+        ({"control_part": (float("nan"), 1)}, "act from nan to 1"),
+        ({"control_part": (0, float("inf"))}, "act from 0 to inf"),
+        ({"control_part": ("a", "b")}, "act from a to b"),
+        ({"negative_prompt": "wind", "guidance_scale": 1.0}, "does not guide"),
         ({"seed": -1}, "seed is -1"),
         ({"seed": 2**63}, "seed is"),
         ({"seed": 2**63 - 1, "takes": 2}, "seed is"),
@@ -234,6 +245,12 @@ def test_an_energy_of_another_length_is_refused(model: ReWaS, long_clip: Path) -
     for duration_s in (1.5, 2.6):
         with pytest.raises(SettingsError, match=r"energy curve lasts .* but the clip long.mkv lasts 2.000 s"):
             model.generate(VideoClip(long_clip, duration=2), energy=_curve(duration_s), **FAST)
+
+
+def test_an_energy_that_is_none_is_refused(model: ReWaS, long_clip: Path) -> None:
+    for energy, name in ((np.zeros(200), "ndarray"), ([(0, -5), (2, -5)], "list"), ("flat", "str")):
+        with pytest.raises(SettingsError, match=f"The energy is of the type {name}"):
+            model.generate(VideoClip(long_clip, duration=2), energy=energy, **FAST)
 
 
 @pytest.mark.parametrize(("start", "duration"), [(20, 5), (30, None), (30, 1), (0, 22)])

@@ -99,8 +99,8 @@ def flawed(model: ReWaS, monkeypatch: pytest.MonkeyPatch) -> set[int]:
 
     waveform = model.sound.waveform
 
-    def silent_where_flat(log_mel, samples):
-        made = waveform(log_mel, samples)
+    def silent_where_flat(log_mel, samples, on_window):
+        made = waveform(log_mel, samples, on_window)
         return np.zeros_like(made) if float(log_mel.max()) <= SILENCE_NATS else made
 
     monkeypatch.setattr(model.sound, "log_mel", flawed_log_mel)

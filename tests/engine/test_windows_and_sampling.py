@@ -56,7 +56,7 @@ def test_joining_what_was_cut_gives_it_back_to_the_bit(layout: tuple[int, int, i
     total, window, overlap = layout
     whole = torch.from_numpy(np.random.default_rng(seed).normal(size=total).astype(np.float32))
     starts = window_starts(total, window, overlap)
-    assert torch.equal(join(cut(whole, starts, window, dim=0), starts, total), whole)
+    assert torch.equal(join(cut(whole, starts, window, dim=0), starts, window, total), whole)
 
 
 def test_a_blend_goes_over_gradually() -> None:
@@ -97,7 +97,7 @@ def test_a_circle_has_no_beginning(circle: tuple[int, int, int], turn: int) -> N
 
 def test_a_join_goes_over_in_the_middle() -> None:
     parts = torch.stack([torch.zeros(8), torch.ones(8)])
-    assert join(parts, [0, 4], 12).tolist() == [0] * 6 + [1] * 6
+    assert join(parts, [0, 4], 8, 12).tolist() == [0] * 6 + [1] * 6
 
 
 def _epsilon_schedule() -> DDIMScheduler:

@@ -7,8 +7,9 @@ import pytest
 from given_pack import TWO_CLASSES, able_model, perfect_bench, tiny_model
 
 from rewas_engine import ReWaS
+from rewas_engine.evaluation.ablation import CONDITIONS, ablation_row, ablation_section
 from rewas_engine.evaluation.bench import Bench, Watch, bench_clips, swapped
-from rewas_engine.evaluation.controls import energy_section, followed, texture_error, texture_section
+from rewas_engine.evaluation.controls import energy_section, followed, texture_section
 from rewas_engine.evaluation.figures import Figure, Section
 from rewas_engine.evaluation.onset_control import has_counted_strikes, onset_section, strikes
 from rewas_engine.evaluation.splits import DEVELOPMENT
@@ -84,15 +85,6 @@ def test_a_pack_with_all_controls_is_asked_for_onsets_and_texture(tmp_path: Path
     assert "greatest_hits_average_precision_onsets" in onsets
 
 
-def test_texture_errors_are_counted_where_something_sounds() -> None:
-    energy = np.array([-11.5, -11.5, -4, -4], np.float32)
-    wanted = np.zeros((4, 4), np.float32)
-    made = np.array([[9.0] * 4, [9.0] * 4, [1.0] * 4, [3.0] * 4], np.float32)
-    assert texture_error(wanted, wanted, energy) == 0
-    assert texture_error(wanted, made, energy) == pytest.approx(2.0)
-    assert texture_error(wanted, made, np.full(4, -5, np.float32)) == pytest.approx(5.5)
-
-
 def test_real_sounds_hit_the_real_onsets(bench: Bench) -> None:
     section = onset_section(bench)
     figures = figures_of(section)
@@ -155,3 +147,44 @@ def test_the_most_frequent_mistakes_come_first_and_right_ones_are_none() -> None
         {"asked": "b", "heard": "a", "clips": 3},
         {"asked": "a", "heard": "b", "clips": 1},
     ]
+
+
+def test_a_perfect_pack_has_a_perfect_ablation(model: ReWaS) -> None:
+    section = ablation_section(perfect_bench(model, clips_per_class=8))
+    assert section.details["clips"] == 4
+    table, figures = section.details["table"], figures_of(section)
+    assert set(table) == {"real", "none", "energy"}
+    assert table["energy"] == table["real"]
+    assert table["real"]["energy_mae_nats"] == pytest.approx(0, abs=1e-5)
+    assert table["real"]["texture_error_nats"] == pytest.approx(0, abs=1e-5)
+    assert table["real"]["number_accuracy"] == table["real"]["average_precision"] == 1.0
+    assert table["none"]["energy_mae_nats"] > 1
+    assert figures["ablation_energy_right_class"].value == pytest.approx(table["energy"]["right_class"], abs=1e-3)
+    for key in ("ablation_onsets_energy_mae_nats", "ablation_energy_and_texture_texture_error_nats"):
+        assert figures[key].value is None
+        assert figures[key].note.startswith("not supported")
+
+
+def test_an_ablation_measures_what_is_wrong(bench: Bench) -> None:
+    sounds = [clip.sound for clip in bench.clips]
+    averaged = [np.convolve(sound, np.full(8, 1 / 8), "same").astype(np.float32) for sound in sounds]
+    softer = ablation_row(bench, bench.clips, [0.5 * sound for sound in sounds])
+    dull = ablation_row(bench, bench.clips, averaged)
+    silent = ablation_row(bench, bench.clips, [np.zeros_like(sound) for sound in sounds])
+    # Half the amplitude is ln 2 nats less, where that is above the floor; onsets and texture do not change.
+    assert 0.3 < softer.energy_mae_nats <= np.log(2) + 0.01
+    assert softer.number_accuracy == softer.average_precision == 1.0
+    assert softer.texture_error_nats < 0.1 < dull.texture_error_nats
+    assert silent.average_precision == 0.0
+
+
+def test_a_pack_with_all_controls_has_every_row(tmp_path: Path) -> None:
+    section = ablation_section(perfect_bench(able_model(tmp_path), clips_per_class=4))
+    assert set(section.details["table"]) == {"real", *CONDITIONS}
+    assert all(figure.value is not None or "no strikes" in figure.note for figure in section.figures)
+
+
+def test_without_strikes_there_are_no_onsets_to_count(model: ReWaS) -> None:
+    section = ablation_section(perfect_bench(model, ("rain", "wind"), 1))
+    figure = figures_of(section)["ablation_energy_number_accuracy"]
+    assert (figure.value, figure.note) == (None, "not measured: no strikes")

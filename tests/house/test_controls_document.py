@@ -12,31 +12,46 @@ from typing import get_args, get_type_hints
 import pytest
 
 import rewas_engine
+from rewas_server.commands.conflict import conflict
 from rewas_server.commands.energy import energy
 from rewas_server.commands.generate import generate
+from rewas_server.commands.texture import texture
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "controls.md").read_text(encoding="utf-8")
-EDITS = re.findall(r"^\| `([^`]+)` \| `([A-Z]\w+\([^`]*\))` \|", PAGE, re.MULTILINE)
+OF_TEXTURE = PAGE[PAGE.index("## Texture") : PAGE.index("## Takes")]
+EDIT_ROW = re.compile(r"^\| `([^`]+)` \| `([A-Z]\w+\([^`]*\))` \|", re.MULTILINE)
+TEXTURE_EDITS = EDIT_ROW.findall(OF_TEXTURE)
+EDITS = EDIT_ROW.findall(PAGE.replace(OF_TEXTURE, ""))
 BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
-COMMANDS = {"energy": energy, "generate": generate}
+COMMANDS = {"conflict": conflict, "energy": energy, "generate": generate, "texture": texture}
 
 
-def test_every_edit_stands_on_the_page() -> None:
-    kinds = {name for name in rewas_engine.__all__ if _is_edit(getattr(rewas_engine, name))}
-    assert {value.partition("(")[0] for _, value in EDITS} == kinds
+@pytest.mark.parametrize(
+    ("edits", "kind"), [(EDITS, rewas_engine.EnergyEdit), (TEXTURE_EDITS, rewas_engine.TextureEdit)]
+)
+def test_every_edit_stands_on_the_page(edits: list[tuple[str, str]], kind: type) -> None:
+    things = {name: getattr(rewas_engine, name) for name in rewas_engine.__all__}
+    kinds = {
+        name
+        for name, thing in things.items()
+        if inspect.isclass(thing) and issubclass(thing, kind) and not inspect.isabstract(thing)
+    }
+    assert {value.partition("(")[0] for _, value in edits} == kinds
 
 
-def _is_edit(thing: object) -> bool:
-    return inspect.isclass(thing) and issubclass(thing, rewas_engine.EnergyEdit) and not inspect.isabstract(thing)
+PARSED = [
+    *((words, value, rewas_engine.parse_edit) for words, value in EDITS),
+    *((words, value, rewas_engine.parse_texture_edit) for words, value in TEXTURE_EDITS),
+]
 
 
-@pytest.mark.parametrize(("words", "value"), EDITS)
-def test_words_mean_the_value_beside_them(words: str, value: str) -> None:
+@pytest.mark.parametrize(("words", "value", "parse"), PARSED)
+def test_words_mean_the_value_beside_them(words: str, value: str, parse: Callable[[str], object]) -> None:
     call = ast.parse(value, mode="eval").body
     assert isinstance(call, ast.Call)
     assert isinstance(call.func, ast.Name)
     arguments = [ast.literal_eval(argument) for argument in call.args]
-    assert rewas_engine.parse_edit(words) == getattr(rewas_engine, call.func.id)(*arguments)
+    assert parse(words) == getattr(rewas_engine, call.func.id)(*arguments)
 
 
 def test_the_python_of_the_page_imports_what_there_is() -> None:
@@ -56,7 +71,9 @@ def test_the_commands_of_the_page_take_these_options_and_edits() -> None:
         known = options(COMMANDS[command])
         assert {word for word in words if word.startswith("--")} <= known
         for option, value in itertools.pairwise(words):
-            if option == "--edit":
+            if option == "--texture-edit" or (option == "--edit" and command == "texture"):
+                assert rewas_engine.parse_texture_edit(value)
+            elif option == "--edit":
                 assert str(rewas_engine.parse_edit(value)) == value
 
 
@@ -75,3 +92,17 @@ def test_the_curve_file_of_the_page_is_read(tmp_path: Path) -> None:
     (tmp_path / "curve.csv").write_text(table)
     curve = rewas_engine.read_curve(tmp_path / "curve.csv", duration=5)
     assert curve.values.max() == pytest.approx(-3, abs=0.1)
+
+
+def test_the_texture_file_of_the_page_is_read(tmp_path: Path) -> None:
+    (table,) = (block for _, block in BLOCKS if block.startswith("time_s,tilt"))
+    (tmp_path / "texture.csv").write_text(table)
+    texture = rewas_engine.read_texture(tmp_path / "texture.csv", duration=5)
+    assert texture.tilt_nats.max() == pytest.approx(3, abs=0.1)
+
+
+def test_the_pictures_of_the_page_are_there_and_all_are_shown() -> None:
+    folder = Path(__file__).resolve().parents[2] / "docs" / "images"
+    shown = set(re.findall(r"\(images/(controls-[a-z]+\.png)\)", PAGE))
+    assert shown == {path.name for path in folder.glob("controls-*.png")}
+    assert sum((folder / name).stat().st_size for name in shown) < 1.5 * 2**20

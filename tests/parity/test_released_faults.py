@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-from rewas_engine import EnergyCurve, ReWaS, VideoClip
+from rewas_engine import EnergyCurve, Execution, ReWaS, VideoClip
 from rewas_engine.control import Controls
+from rewas_engine.conversion.released import FEW_STEPS
 
 
 @pytest.fixture(scope="module")
@@ -101,3 +102,30 @@ def test_each_take_asked_for_is_given(released_model: ReWaS, clip: Path) -> None
         VideoClip(clip, start=0, duration=0.5), prompt="a dog", energy=_flat(0.5), num_steps=1, takes=2, seed=1
     )
     assert sorted(take.seed for take in made.takes) == [1, 2]
+
+
+def test_a_pack_takes_few_steps_and_can_take_the_release_s(released_model: ReWaS) -> None:
+    usual, released = released_model.sampling_settings(), released_model.sampling_settings(sampler="ddim")
+    assert (usual.sampler, usual.num_steps) == ("dpm++", FEW_STEPS)
+    assert (released.sampler, released.num_steps, released.eta, released.guidance_scale) == ("ddim", 200, 1.0, 3.0)
+    assert released_model.sampling_settings(7, sampler="ddim").num_steps == 7
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize("low_memory", [False, True])
+def test_the_pack_is_run_in_each_precision(released_pack: Path, clip: Path, precision: str, low_memory: bool) -> None:
+    execution = Execution(precision=precision, low_memory=low_memory)
+    model = ReWaS.from_pretrained(released_pack, device="cpu", execution=execution)
+    made = model.generate(VideoClip(clip, start=0, duration=1), prompt="a dog", num_steps=3, seed=5)
+    assert made.sampler == "dpm++"
+    assert np.isfinite(made.takes[0].stems["primary"].waveform).all()
+
+
+def test_low_precision_sees_the_same_energy(released_pack: Path, clip: Path) -> None:
+    curves = [
+        ReWaS.from_pretrained(released_pack, device="cpu", execution=Execution(precision=precision))
+        .estimate_energy(VideoClip(clip, start=0, duration=3))
+        .values
+        for precision in ("float32", "bfloat16")
+    ]
+    assert np.abs(curves[0] - curves[1]).mean() < 0.02 + 0.05 * curves[0].std()

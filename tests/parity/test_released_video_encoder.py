@@ -151,7 +151,9 @@ def test_both_time_maps_cover_any_clip(count: int) -> None:
 def test_five_seconds_as_released_are_the_released_numbers() -> None:
     sight, frames = _sight("released", 128), _frames(125)
     with torch.no_grad():
-        tokens = sight._encoder(torch.from_numpy(frames)[None].float() / 255).mean(dim=-1)[0].numpy()
+        tokens = (
+            sight._components["video_encoder"](torch.from_numpy(frames)[None].float() / 255).mean(dim=-1)[0].numpy()
+        )
     np.testing.assert_allclose(sight.curve(frames).values, released_control(tokens)[:500], atol=1e-6)
 
 

@@ -149,6 +149,17 @@ def test_a_broken_fetch_goes_on_where_it_stopped(client: RewasClient, folder: Pa
     assert raised.value.kind is ProblemKind.RESOURCES
 
 
+def test_a_fetch_that_nobody_wants_any_more_leaves_nothing(client: RewasClient, folder: Path, tmp_path: Path) -> None:
+    job = client.wait(client.submit(sound(folder / "media" / "shot 7.mp4")).id)
+
+    def stop(done_bytes: int, total_bytes: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        client.fetch(job.id, job.sound.takes[0].stems[0].artifact, tmp_path / "stem.wav", on_progress=stop)
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize("name", ["../jobs.sqlite3", "", ".", "..", "/etc/passwd", "growl.wav\0"])
 def test_only_listed_artifacts_are_handed_out(client: RewasClient, folder: Path, tmp_path: Path, name: str) -> None:
     job = client.wait(client.submit(sound(folder / "media" / "shot 7.mp4"), idempotency_key="for names").id)

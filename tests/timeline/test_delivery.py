@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import struct
 from pathlib import Path
 
@@ -12,13 +13,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 from wavinfo import WavInfoReader
 
-from rewas_server.delivery import Provenance, StemFolder, broadcast_wav, safe_file_name, write_whole
+from rewas_server.delivery import Provenance, StemFolder, safe_file_name, write_broadcast_wav, write_whole
 
 MADE = Provenance("собака growling, naïvely", 7, "starter", "0.1.0", "Apache-2.0", 172_972_800)
 
 
 def noise(channels: int, samples: int) -> np.ndarray:
     return np.random.default_rng(1).uniform(-1, 1, (channels, samples)).astype(np.float32)
+
+
+def broadcast_wav(waveform: np.ndarray, sample_rate_hz: int, provenance: Provenance) -> bytes:
+    file = io.BytesIO()
+    write_broadcast_wav(file, waveform, sample_rate_hz, provenance)
+    return file.getvalue()
 
 
 @pytest.mark.parametrize(("channels", "samples", "rate_hz"), [(1, 10010, 48000), (2, 4801, 96000), (1, 1, 16000)])
@@ -131,3 +138,17 @@ def test_any_name_makes_a_file(tmp_path_factory: pytest.TempPathFactory, name: s
     path.touch()
     assert [found.name for found in folder.iterdir()] == [path.name]
     assert safe_file_name(safe) == safe
+
+
+def test_a_failed_job_leaves_no_folder_that_it_made_and_no_part_of_a_transfer(tmp_path: Path) -> None:
+    (tmp_path / "there").mkdir()
+    with pytest.raises(OSError, match="lost"):
+        _lose_a_transfer(tmp_path / "there" / "a" / "b")
+    assert list((tmp_path / "there").iterdir()) == []
+
+
+def _lose_a_transfer(stems: Path) -> None:
+    with StemFolder(stems) as folder:
+        path = folder.claim("growl", ".wav")
+        (path.parent / f".{path.name}.0123456789abcdef.part").write_bytes(b"half")
+        raise OSError("lost")

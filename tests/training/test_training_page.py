@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from rewas_engine.training.config import StarterConfig
+from rewas_engine.training.config import StarterConfig, read_settings
 from rewas_engine.training.continued import SIZES_OF_THE_PACK, ContinuedConfig
 from rewas_engine.training.loop import LoopConfig
+from rewas_engine.training.part_config import AdapterConfig, PhiConfig
 from rewas_engine.training.starter import STAGES
 from rewas_server.cli import run
 
@@ -62,7 +63,19 @@ def test_the_page_tells_of_every_stage() -> None:
     assert told == list(STAGES)
 
 
-@pytest.mark.parametrize("command", ["pack", "starter"])
+@pytest.mark.parametrize("defaults", [AdapterConfig(), PhiConfig()])
+def test_the_page_shows_the_recipes_of_the_parts(defaults: AdapterConfig | PhiConfig, tmp_path: Path) -> None:
+    named = "the adapter's" if isinstance(defaults, AdapterConfig) else "φ's"
+    (shown,) = [block for block in PAGE.split("```")[1::2] if f"# {named} defaults" in block]
+    text = shown.removeprefix("toml\n")
+    path = tmp_path / "shown.toml"
+    path.write_text(text, "utf-8")
+    assert read_settings(defaults, path) == defaults
+    wanted = {entry.name for each in (defaults, defaults.loop) for entry in fields(each)}
+    assert set(re.findall(r"^(\w+) =", text, re.MULTILINE)) == wanted - {"loop"}
+
+
+@pytest.mark.parametrize("command", ["pack", "starter", "phi", "adapter"])
 def test_the_options_on_the_page_are_the_commands(command: str, capfd) -> None:
     assert run(["train", command, "--help"]) == 0
     offered = set(re.findall(r"--[a-z-]+", capfd.readouterr().out))

@@ -18,6 +18,7 @@ class ProblemKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     PROBLEM_KIND_INTERNAL: _ClassVar[ProblemKind]
     PROBLEM_KIND_NOT_FOUND: _ClassVar[ProblemKind]
     PROBLEM_KIND_SERVER: _ClassVar[ProblemKind]
+    PROBLEM_KIND_CONFLICT: _ClassVar[ProblemKind]
 
 class EnergySource(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -63,6 +64,7 @@ PROBLEM_KIND_RESOURCES: ProblemKind
 PROBLEM_KIND_INTERNAL: ProblemKind
 PROBLEM_KIND_NOT_FOUND: ProblemKind
 PROBLEM_KIND_SERVER: ProblemKind
+PROBLEM_KIND_CONFLICT: ProblemKind
 ENERGY_SOURCE_UNSPECIFIED: EnergySource
 ENERGY_SOURCE_PICTURE: EnergySource
 ENERGY_SOURCE_AUDIO: EnergySource
@@ -176,7 +178,7 @@ class SubmitJobRequest(_message.Message):
     def __init__(self, idempotency_key: _Optional[str] = ..., energy: _Optional[_Union[EnergyWork, _Mapping]] = ..., conflict: _Optional[_Union[ConflictWork, _Mapping]] = ..., sound: _Optional[_Union[SoundWork, _Mapping]] = ..., timeline: _Optional[_Union[TimelineWork, _Mapping]] = ...) -> None: ...
 
 class EnergyWork(_message.Message):
-    __slots__ = ("clip_otio_json", "source", "uploaded_media", "pack")
+    __slots__ = ("clip_otio_json", "source", "uploaded_media", "pack", "find_cuts", "texture")
     class UploadedMediaEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -188,11 +190,15 @@ class EnergyWork(_message.Message):
     SOURCE_FIELD_NUMBER: _ClassVar[int]
     UPLOADED_MEDIA_FIELD_NUMBER: _ClassVar[int]
     PACK_FIELD_NUMBER: _ClassVar[int]
+    FIND_CUTS_FIELD_NUMBER: _ClassVar[int]
+    TEXTURE_FIELD_NUMBER: _ClassVar[int]
     clip_otio_json: str
     source: EnergySource
     uploaded_media: _containers.ScalarMap[str, str]
     pack: str
-    def __init__(self, clip_otio_json: _Optional[str] = ..., source: _Optional[_Union[EnergySource, str]] = ..., uploaded_media: _Optional[_Mapping[str, str]] = ..., pack: _Optional[str] = ...) -> None: ...
+    find_cuts: bool
+    texture: bool
+    def __init__(self, clip_otio_json: _Optional[str] = ..., source: _Optional[_Union[EnergySource, str]] = ..., uploaded_media: _Optional[_Mapping[str, str]] = ..., pack: _Optional[str] = ..., find_cuts: bool = ..., texture: bool = ...) -> None: ...
 
 class ConflictWork(_message.Message):
     __slots__ = ("clip_otio_json", "prompt", "uploaded_media", "pack")
@@ -214,7 +220,7 @@ class ConflictWork(_message.Message):
     def __init__(self, clip_otio_json: _Optional[str] = ..., prompt: _Optional[str] = ..., uploaded_media: _Optional[_Mapping[str, str]] = ..., pack: _Optional[str] = ...) -> None: ...
 
 class SoundWork(_message.Message):
-    __slots__ = ("clip_otio_json", "settings", "energy", "uploaded_media", "revision")
+    __slots__ = ("clip_otio_json", "settings", "energy", "uploaded_media", "revision", "cuts_s", "texture", "layer_energies")
     class UploadedMediaEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -222,17 +228,30 @@ class SoundWork(_message.Message):
         key: str
         value: str
         def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    class LayerEnergiesEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: EnergyCurve
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[_Union[EnergyCurve, _Mapping]] = ...) -> None: ...
     CLIP_OTIO_JSON_FIELD_NUMBER: _ClassVar[int]
     SETTINGS_FIELD_NUMBER: _ClassVar[int]
     ENERGY_FIELD_NUMBER: _ClassVar[int]
     UPLOADED_MEDIA_FIELD_NUMBER: _ClassVar[int]
     REVISION_FIELD_NUMBER: _ClassVar[int]
+    CUTS_S_FIELD_NUMBER: _ClassVar[int]
+    TEXTURE_FIELD_NUMBER: _ClassVar[int]
+    LAYER_ENERGIES_FIELD_NUMBER: _ClassVar[int]
     clip_otio_json: str
     settings: SoundSettings
     energy: EnergyCurve
     uploaded_media: _containers.ScalarMap[str, str]
     revision: Revision
-    def __init__(self, clip_otio_json: _Optional[str] = ..., settings: _Optional[_Union[SoundSettings, _Mapping]] = ..., energy: _Optional[_Union[EnergyCurve, _Mapping]] = ..., uploaded_media: _Optional[_Mapping[str, str]] = ..., revision: _Optional[_Union[Revision, _Mapping]] = ...) -> None: ...
+    cuts_s: _containers.RepeatedCompositeFieldContainer[Rational]
+    texture: TextureCurve
+    layer_energies: _containers.MessageMap[str, EnergyCurve]
+    def __init__(self, clip_otio_json: _Optional[str] = ..., settings: _Optional[_Union[SoundSettings, _Mapping]] = ..., energy: _Optional[_Union[EnergyCurve, _Mapping]] = ..., uploaded_media: _Optional[_Mapping[str, str]] = ..., revision: _Optional[_Union[Revision, _Mapping]] = ..., cuts_s: _Optional[_Iterable[_Union[Rational, _Mapping]]] = ..., texture: _Optional[_Union[TextureCurve, _Mapping]] = ..., layer_energies: _Optional[_Mapping[str, EnergyCurve]] = ...) -> None: ...
 
 class TimelineWork(_message.Message):
     __slots__ = ("timeline_otio_json", "defaults", "uploaded_media")
@@ -252,7 +271,7 @@ class TimelineWork(_message.Message):
     def __init__(self, timeline_otio_json: _Optional[str] = ..., defaults: _Optional[_Union[SoundSettings, _Mapping]] = ..., uploaded_media: _Optional[_Mapping[str, str]] = ...) -> None: ...
 
 class SoundSettings(_message.Message):
-    __slots__ = ("prompt", "pack", "seed", "takes", "num_steps", "guidance_scale", "control_strength", "sample_rate_hz", "negative_prompt", "control_from", "control_until", "control", "loop", "layers", "gain_db", "mix")
+    __slots__ = ("prompt", "pack", "seed", "takes", "num_steps", "guidance_scale", "control_strength", "sample_rate_hz", "negative_prompt", "control_from", "control_until", "control", "loop", "layers", "gain_db", "mix", "sampler", "new_sound_at_cuts", "conflict")
     PROMPT_FIELD_NUMBER: _ClassVar[int]
     PACK_FIELD_NUMBER: _ClassVar[int]
     SEED_FIELD_NUMBER: _ClassVar[int]
@@ -269,6 +288,9 @@ class SoundSettings(_message.Message):
     LAYERS_FIELD_NUMBER: _ClassVar[int]
     GAIN_DB_FIELD_NUMBER: _ClassVar[int]
     MIX_FIELD_NUMBER: _ClassVar[int]
+    SAMPLER_FIELD_NUMBER: _ClassVar[int]
+    NEW_SOUND_AT_CUTS_FIELD_NUMBER: _ClassVar[int]
+    CONFLICT_FIELD_NUMBER: _ClassVar[int]
     prompt: str
     pack: str
     seed: int
@@ -285,7 +307,10 @@ class SoundSettings(_message.Message):
     layers: _containers.RepeatedCompositeFieldContainer[Layer]
     gain_db: float
     mix: bool
-    def __init__(self, prompt: _Optional[str] = ..., pack: _Optional[str] = ..., seed: _Optional[int] = ..., takes: _Optional[int] = ..., num_steps: _Optional[int] = ..., guidance_scale: _Optional[float] = ..., control_strength: _Optional[float] = ..., sample_rate_hz: _Optional[int] = ..., negative_prompt: _Optional[str] = ..., control_from: _Optional[float] = ..., control_until: _Optional[float] = ..., control: _Optional[str] = ..., loop: bool = ..., layers: _Optional[_Iterable[_Union[Layer, _Mapping]]] = ..., gain_db: _Optional[float] = ..., mix: bool = ...) -> None: ...
+    sampler: str
+    new_sound_at_cuts: bool
+    conflict: str
+    def __init__(self, prompt: _Optional[str] = ..., pack: _Optional[str] = ..., seed: _Optional[int] = ..., takes: _Optional[int] = ..., num_steps: _Optional[int] = ..., guidance_scale: _Optional[float] = ..., control_strength: _Optional[float] = ..., sample_rate_hz: _Optional[int] = ..., negative_prompt: _Optional[str] = ..., control_from: _Optional[float] = ..., control_until: _Optional[float] = ..., control: _Optional[str] = ..., loop: bool = ..., layers: _Optional[_Iterable[_Union[Layer, _Mapping]]] = ..., gain_db: _Optional[float] = ..., mix: bool = ..., sampler: _Optional[str] = ..., new_sound_at_cuts: bool = ..., conflict: _Optional[str] = ...) -> None: ...
 
 class Layer(_message.Message):
     __slots__ = ("name", "prompt", "gain_db", "energy")
@@ -332,6 +357,16 @@ class Revision(_message.Message):
     def __init__(self, sound_url: _Optional[str] = ..., start_s: _Optional[_Union[Rational, _Mapping]] = ..., end_s: _Optional[_Union[Rational, _Mapping]] = ..., degree: _Optional[float] = ...) -> None: ...
 
 class EnergyCurve(_message.Message):
+    __slots__ = ("rate_hz", "values", "source")
+    RATE_HZ_FIELD_NUMBER: _ClassVar[int]
+    VALUES_FIELD_NUMBER: _ClassVar[int]
+    SOURCE_FIELD_NUMBER: _ClassVar[int]
+    rate_hz: Rational
+    values: _containers.RepeatedScalarFieldContainer[float]
+    source: EnergySource
+    def __init__(self, rate_hz: _Optional[_Union[Rational, _Mapping]] = ..., values: _Optional[_Iterable[float]] = ..., source: _Optional[_Union[EnergySource, str]] = ...) -> None: ...
+
+class TextureCurve(_message.Message):
     __slots__ = ("rate_hz", "values", "source")
     RATE_HZ_FIELD_NUMBER: _ClassVar[int]
     VALUES_FIELD_NUMBER: _ClassVar[int]
@@ -424,7 +459,7 @@ class ClipRead(_message.Message):
     def __init__(self, name: _Optional[str] = ..., path: _Optional[str] = ..., start_s: _Optional[_Union[Rational, _Mapping]] = ..., duration_s: _Optional[_Union[Rational, _Mapping]] = ..., frame_rate: _Optional[_Union[Rational, _Mapping]] = ...) -> None: ...
 
 class EnergyResult(_message.Message):
-    __slots__ = ("clip", "energy", "pack", "timings_s")
+    __slots__ = ("clip", "energy", "pack", "timings_s", "cuts_s", "texture")
     class TimingsSEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -436,25 +471,57 @@ class EnergyResult(_message.Message):
     ENERGY_FIELD_NUMBER: _ClassVar[int]
     PACK_FIELD_NUMBER: _ClassVar[int]
     TIMINGS_S_FIELD_NUMBER: _ClassVar[int]
+    CUTS_S_FIELD_NUMBER: _ClassVar[int]
+    TEXTURE_FIELD_NUMBER: _ClassVar[int]
     clip: ClipRead
     energy: EnergyCurve
     pack: Pack
     timings_s: _containers.ScalarMap[str, float]
-    def __init__(self, clip: _Optional[_Union[ClipRead, _Mapping]] = ..., energy: _Optional[_Union[EnergyCurve, _Mapping]] = ..., pack: _Optional[_Union[Pack, _Mapping]] = ..., timings_s: _Optional[_Mapping[str, float]] = ...) -> None: ...
+    cuts_s: _containers.RepeatedCompositeFieldContainer[Rational]
+    texture: TextureCurve
+    def __init__(self, clip: _Optional[_Union[ClipRead, _Mapping]] = ..., energy: _Optional[_Union[EnergyCurve, _Mapping]] = ..., pack: _Optional[_Union[Pack, _Mapping]] = ..., timings_s: _Optional[_Mapping[str, float]] = ..., cuts_s: _Optional[_Iterable[_Union[Rational, _Mapping]]] = ..., texture: _Optional[_Union[TextureCurve, _Mapping]] = ...) -> None: ...
 
 class ConflictResult(_message.Message):
-    __slots__ = ("clip", "verdict", "score", "explanation", "pack")
+    __slots__ = ("clip", "verdict", "score", "explanation", "pack", "moments", "suggestions", "encoder")
     CLIP_FIELD_NUMBER: _ClassVar[int]
     VERDICT_FIELD_NUMBER: _ClassVar[int]
     SCORE_FIELD_NUMBER: _ClassVar[int]
     EXPLANATION_FIELD_NUMBER: _ClassVar[int]
     PACK_FIELD_NUMBER: _ClassVar[int]
+    MOMENTS_FIELD_NUMBER: _ClassVar[int]
+    SUGGESTIONS_FIELD_NUMBER: _ClassVar[int]
+    ENCODER_FIELD_NUMBER: _ClassVar[int]
     clip: ClipRead
     verdict: Verdict
     score: float
     explanation: str
     pack: Pack
-    def __init__(self, clip: _Optional[_Union[ClipRead, _Mapping]] = ..., verdict: _Optional[_Union[Verdict, str]] = ..., score: _Optional[float] = ..., explanation: _Optional[str] = ..., pack: _Optional[_Union[Pack, _Mapping]] = ...) -> None: ...
+    moments: _containers.RepeatedCompositeFieldContainer[ConflictMoment]
+    suggestions: _containers.RepeatedCompositeFieldContainer[Suggestion]
+    encoder: str
+    def __init__(self, clip: _Optional[_Union[ClipRead, _Mapping]] = ..., verdict: _Optional[_Union[Verdict, str]] = ..., score: _Optional[float] = ..., explanation: _Optional[str] = ..., pack: _Optional[_Union[Pack, _Mapping]] = ..., moments: _Optional[_Iterable[_Union[ConflictMoment, _Mapping]]] = ..., suggestions: _Optional[_Iterable[_Union[Suggestion, _Mapping]]] = ..., encoder: _Optional[str] = ...) -> None: ...
+
+class ConflictMoment(_message.Message):
+    __slots__ = ("start_s", "end_s", "score", "looks_like")
+    START_S_FIELD_NUMBER: _ClassVar[int]
+    END_S_FIELD_NUMBER: _ClassVar[int]
+    SCORE_FIELD_NUMBER: _ClassVar[int]
+    LOOKS_LIKE_FIELD_NUMBER: _ClassVar[int]
+    start_s: Rational
+    end_s: Rational
+    score: float
+    looks_like: str
+    def __init__(self, start_s: _Optional[_Union[Rational, _Mapping]] = ..., end_s: _Optional[_Union[Rational, _Mapping]] = ..., score: _Optional[float] = ..., looks_like: _Optional[str] = ...) -> None: ...
+
+class Suggestion(_message.Message):
+    __slots__ = ("words", "score", "source")
+    WORDS_FIELD_NUMBER: _ClassVar[int]
+    SCORE_FIELD_NUMBER: _ClassVar[int]
+    SOURCE_FIELD_NUMBER: _ClassVar[int]
+    words: str
+    score: float
+    source: str
+    def __init__(self, words: _Optional[str] = ..., score: _Optional[float] = ..., source: _Optional[str] = ...) -> None: ...
 
 class Artifact(_message.Message):
     __slots__ = ("name", "size_bytes", "sha256", "path")
@@ -483,7 +550,7 @@ class Stem(_message.Message):
     def __init__(self, role: _Optional[str] = ..., artifact: _Optional[_Union[Artifact, _Mapping]] = ..., sample_rate_hz: _Optional[int] = ..., channels: _Optional[int] = ..., samples: _Optional[int] = ...) -> None: ...
 
 class Take(_message.Message):
-    __slots__ = ("seed", "stems", "energy_mae_nats", "energy_correlation", "produced", "text_score", "score", "faults", "instead_of_seed", "layers")
+    __slots__ = ("seed", "stems", "energy_mae_nats", "energy_correlation", "produced", "text_score", "score", "faults", "instead_of_seed", "layers", "produced_texture", "texture_error_nats")
     SEED_FIELD_NUMBER: _ClassVar[int]
     STEMS_FIELD_NUMBER: _ClassVar[int]
     ENERGY_MAE_NATS_FIELD_NUMBER: _ClassVar[int]
@@ -494,6 +561,8 @@ class Take(_message.Message):
     FAULTS_FIELD_NUMBER: _ClassVar[int]
     INSTEAD_OF_SEED_FIELD_NUMBER: _ClassVar[int]
     LAYERS_FIELD_NUMBER: _ClassVar[int]
+    PRODUCED_TEXTURE_FIELD_NUMBER: _ClassVar[int]
+    TEXTURE_ERROR_NATS_FIELD_NUMBER: _ClassVar[int]
     seed: int
     stems: _containers.RepeatedCompositeFieldContainer[Stem]
     energy_mae_nats: float
@@ -504,10 +573,12 @@ class Take(_message.Message):
     faults: _containers.RepeatedScalarFieldContainer[str]
     instead_of_seed: int
     layers: _containers.RepeatedCompositeFieldContainer[LayerReport]
-    def __init__(self, seed: _Optional[int] = ..., stems: _Optional[_Iterable[_Union[Stem, _Mapping]]] = ..., energy_mae_nats: _Optional[float] = ..., energy_correlation: _Optional[float] = ..., produced: _Optional[_Union[EnergyCurve, _Mapping]] = ..., text_score: _Optional[float] = ..., score: _Optional[float] = ..., faults: _Optional[_Iterable[str]] = ..., instead_of_seed: _Optional[int] = ..., layers: _Optional[_Iterable[_Union[LayerReport, _Mapping]]] = ...) -> None: ...
+    produced_texture: TextureCurve
+    texture_error_nats: float
+    def __init__(self, seed: _Optional[int] = ..., stems: _Optional[_Iterable[_Union[Stem, _Mapping]]] = ..., energy_mae_nats: _Optional[float] = ..., energy_correlation: _Optional[float] = ..., produced: _Optional[_Union[EnergyCurve, _Mapping]] = ..., text_score: _Optional[float] = ..., score: _Optional[float] = ..., faults: _Optional[_Iterable[str]] = ..., instead_of_seed: _Optional[int] = ..., layers: _Optional[_Iterable[_Union[LayerReport, _Mapping]]] = ..., produced_texture: _Optional[_Union[TextureCurve, _Mapping]] = ..., texture_error_nats: _Optional[float] = ...) -> None: ...
 
 class SoundResult(_message.Message):
-    __slots__ = ("clip", "pack", "takes", "requested", "timings_s", "settings")
+    __slots__ = ("clip", "pack", "takes", "requested", "timings_s", "settings", "cuts_s", "requested_texture", "conflict", "prompt_weight")
     class TimingsSEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -521,13 +592,21 @@ class SoundResult(_message.Message):
     REQUESTED_FIELD_NUMBER: _ClassVar[int]
     TIMINGS_S_FIELD_NUMBER: _ClassVar[int]
     SETTINGS_FIELD_NUMBER: _ClassVar[int]
+    CUTS_S_FIELD_NUMBER: _ClassVar[int]
+    REQUESTED_TEXTURE_FIELD_NUMBER: _ClassVar[int]
+    CONFLICT_FIELD_NUMBER: _ClassVar[int]
+    PROMPT_WEIGHT_FIELD_NUMBER: _ClassVar[int]
     clip: ClipRead
     pack: Pack
     takes: _containers.RepeatedCompositeFieldContainer[Take]
     requested: EnergyCurve
     timings_s: _containers.ScalarMap[str, float]
     settings: SoundSettings
-    def __init__(self, clip: _Optional[_Union[ClipRead, _Mapping]] = ..., pack: _Optional[_Union[Pack, _Mapping]] = ..., takes: _Optional[_Iterable[_Union[Take, _Mapping]]] = ..., requested: _Optional[_Union[EnergyCurve, _Mapping]] = ..., timings_s: _Optional[_Mapping[str, float]] = ..., settings: _Optional[_Union[SoundSettings, _Mapping]] = ...) -> None: ...
+    cuts_s: _containers.RepeatedCompositeFieldContainer[Rational]
+    requested_texture: TextureCurve
+    conflict: ConflictResult
+    prompt_weight: float
+    def __init__(self, clip: _Optional[_Union[ClipRead, _Mapping]] = ..., pack: _Optional[_Union[Pack, _Mapping]] = ..., takes: _Optional[_Iterable[_Union[Take, _Mapping]]] = ..., requested: _Optional[_Union[EnergyCurve, _Mapping]] = ..., timings_s: _Optional[_Mapping[str, float]] = ..., settings: _Optional[_Union[SoundSettings, _Mapping]] = ..., cuts_s: _Optional[_Iterable[_Union[Rational, _Mapping]]] = ..., requested_texture: _Optional[_Union[TextureCurve, _Mapping]] = ..., conflict: _Optional[_Union[ConflictResult, _Mapping]] = ..., prompt_weight: _Optional[float] = ...) -> None: ...
 
 class TimelineResult(_message.Message):
     __slots__ = ("timeline_otio_json", "clips")

@@ -63,6 +63,20 @@ def render_brightness(
     return _render(scene, Fraction(frame_rate), (width, height), aspect, samples, channels=1)[..., 0]
 
 
+def first_frames_of_shots(
+    scene: Scene, *, frame_rate: Fraction | float = FRAME_RATE, width: int = FRAME_SIZE, height: int = FRAME_SIZE
+) -> list[int]:
+    """The first frame of each shot after the first one, in a picture rendered with the same rate and size."""
+    rate = Fraction(frame_rate)
+    middles_s = (np.arange(_frame_count(scene, rate)) + 0.5) / float(rate)
+    stage = _Stage(scene, (width, height), width / max(height, 1), channels=1)
+    return [first for _, first, _ in stage.shots_between(middles_s)][1:]
+
+
+def _frame_count(scene: Scene, rate: Fraction) -> int:
+    return max(1, round(Fraction(scene.duration_s).limit_denominator(10_000) * rate))
+
+
 def _render(
     scene: Scene, rate: Fraction, size: tuple[int, int], aspect: float, shutter_samples: int, channels: int
 ) -> NDArray[np.uint8]:
@@ -71,7 +85,7 @@ def _render(
             f"A picture of {size[0]} x {size[1]} at {float(rate):g} frames per second cannot be drawn.",
             "Give a size, a frame rate and a number of shutter samples above 0.",
         )
-    frames = max(1, round(Fraction(scene.duration_s).limit_denominator(10_000) * rate))
+    frames = _frame_count(scene, rate)
     middles_s = (np.arange(frames) + 0.5) / float(rate)
     opening = (np.arange(shutter_samples) + 0.5) / shutter_samples - 0.5
     stage = _Stage(scene, size, aspect, channels)

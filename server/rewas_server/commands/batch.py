@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rewas_server.commands.options import JsonOption, PackOption, ServerOption
+from rewas_server.commands.options import ConflictModelOption, JsonOption, PackOption, ServerOption
 from rewas_server.console import Printer, interruptible, progress_bar, standard_output_kept_clean
 
 if TYPE_CHECKING:
@@ -29,6 +29,14 @@ def batch(
     guidance_scale: Annotated[float | None, typer.Option(help="The guidance for clips that carry none.")] = None,
     control_strength: Annotated[float | None, typer.Option(help="The control for clips that carry none.")] = None,
     sample_rate: Annotated[int | None, typer.Option("--sample-rate", metavar="HZ", help="Of the stems.")] = None,
+    conflict: Annotated[
+        str | None,
+        typer.Option(
+            metavar="off|warn|soften|refuse",
+            help="For clips that carry none: what is done where the picture contradicts the prompt.",
+        ),
+    ] = None,
+    conflict_model: ConflictModelOption = None,
     server: ServerOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -49,12 +57,13 @@ def batch(
             guidance_scale=guidance_scale,
             control_strength=control_strength,
             sample_rate_hz=sample_rate,
+            conflict=conflict,
         )
     with standard_output_kept_clean(), interruptible() as cancel:
         check_writable(output)
         original = read_timeline(timeline)
         absolute = with_absolute_media(original, timeline.parent)
-        with runner_for(server) as runner, progress_bar(original.name) as on_progress:
+        with runner_for(server, conflict_model=conflict_model) as runner, progress_bar(original.name) as on_progress:
             work = rewas_pb2.TimelineWork(
                 timeline_otio_json=absolute.to_json_string(),
                 defaults=defaults.to_proto(),

@@ -8,6 +8,7 @@ import typer
 
 from rewas_server.commands.options import (
     ClipArgument,
+    ConflictModelOption,
     DurationOption,
     JsonOption,
     PackOption,
@@ -24,23 +25,24 @@ def conflict(
     start: StartOption = None,
     duration: DurationOption = None,
     pack: PackOption = None,
+    conflict_model: ConflictModelOption = None,
     server: ServerOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Say whether a prompt and a clip's picture contradict each other."""
     from rewas_api.v1 import rewas_pb2
-    from rewas_server.reports import conflict_report
+    from rewas_server.reports import conflict_lines, conflict_report
     from rewas_server.running import existing_media, runner_for, uploaded_media
 
     with standard_output_kept_clean(), interruptible() as cancel:
         media = existing_media(clip)
         clip_json = otio_clip(media, start, duration).to_json_string()
-        with runner_for(server) as runner, progress_bar(media.name) as on_progress:
+        with runner_for(server, conflict_model=conflict_model) as runner, progress_bar(media.name) as on_progress:
             work = rewas_pb2.ConflictWork(
                 clip_otio_json=clip_json, prompt=prompt, pack=pack, uploaded_media=uploaded_media(runner, media, cancel)
             )
             outcome = runner.run(work, media.parent, on_progress, cancel)
         assert isinstance(outcome.result, rewas_pb2.ConflictResult)
         report = conflict_report(outcome.result, prompt, media)
-    score = "" if report["score"] is None else f" ({report['score']:.2f})"
-    Printer(as_json).result(report, [f"{media.name}, “{prompt}”: {report['verdict']}{score}. {report['explanation']}"])
+    first, *more = conflict_lines(report)
+    Printer(as_json).result(report, [f"{media.name}, “{prompt}”: {first}", *more])

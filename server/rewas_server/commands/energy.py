@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -43,6 +44,7 @@ def energy(
     ] = "video",
     edits: EditOption = None,
     events: Annotated[bool, typer.Option("--events", help="List its events, as they are after the edits.")] = False,
+    cuts: Annotated[bool, typer.Option("--cuts", help="List the cuts that are found in the picture.")] = False,
     against: Annotated[
         Reference | None, typer.Option("--against", help="Compare with the energy of the clip's own sound.")
     ] = None,
@@ -58,7 +60,14 @@ def energy(
 ) -> None:
     """Tell the energy of a clip over time, in nats of log-mel magnitude."""
     from rewas_engine import find_events, write_curve
-    from rewas_server.commands.energy_choice import ChosenClip, EnergyChoice, EnergyTaker, Origin, event_report
+    from rewas_server.commands.energy_choice import (
+        ChosenClip,
+        EnergyChoice,
+        EnergyTaker,
+        Origin,
+        check_curve_file,
+        event_report,
+    )
     from rewas_server.running import existing_media, runner_for
 
     with standard_output_kept_clean(), interruptible() as cancel:
@@ -67,17 +76,18 @@ def energy(
 
             check_plotting(plot)
         if output is not None:
-            _check_curve_file(output)
+            check_curve_file(output)
         choice = EnergyChoice.parsed(origin, edits)
         media = existing_media(clip)
         with runner_for(server) as runner, progress_bar(media.name) as on_progress:
-            taker = EnergyTaker(runner, ChosenClip(media, start, duration), pack, on_progress, cancel)
+            taker = EnergyTaker(runner, ChosenClip(media, start, duration), pack, on_progress, cancel, cuts)
             taken = taker.taken(choice)
             report = taken.report
             if events:
                 report["events"] = [event_report(event) for event in find_events(taken.curve)]
             if against is not None:
-                report |= _compared(report, taker.taken(EnergyChoice(Origin.AUDIO)).report)
+                heard = replace(taker, find_cuts=False).taken(EnergyChoice(Origin.AUDIO))
+                report |= _compared(report, heard.report)
         lines = _lines(report)
         if output is not None:
             lines.append(f"curve: {write_curve(taken.curve, output.absolute())}")
@@ -86,16 +96,6 @@ def energy(
 
             plot_energy(report, plot)
     Printer(as_json).result(report, lines)
-
-
-def _check_curve_file(path: Path) -> None:
-    """See, before any work, that a curve can be written there. Raises SettingsError."""
-    from rewas_engine import SettingsError
-
-    if path.suffix.lower() != ".csv":
-        raise SettingsError(f"The curve {path} is not a CSV file.", "End its name with .csv.")
-    if not path.absolute().parent.is_dir():
-        raise SettingsError(f"There is no folder {path.absolute().parent} for the curve.", "Make it first.")
 
 
 def _compared(report: Mapping[str, Any], reference: Mapping[str, Any]) -> dict[str, Any]:
@@ -126,6 +126,8 @@ def _lines(report: Mapping[str, Any]) -> list[str]:
         lines.append(f"edited: {', '.join(report['edits'])}")
     if "events" in report:
         lines += _event_lines(report["events"])
+    if "cuts_s" in report:
+        lines.append(_cut_line(report["cuts_s"]))
     if "mae" in report:
         correlation = report["correlation"]
         shown = "none, a curve is constant" if correlation is None else f"{correlation:.2f}"
@@ -135,6 +137,12 @@ def _lines(report: Mapping[str, Any]) -> list[str]:
 
 def _origin(source: str) -> str:
     return "given by you" if source == "user" else f"from the {source}"
+
+
+def _cut_line(cuts_s: list[float]) -> str:
+    if not cuts_s:
+        return "no cuts: one shot from end to end"
+    return f"cuts at {', '.join(f'{cut_s:.2f} s' for cut_s in cuts_s)}"
 
 
 def _event_lines(events: list[Mapping[str, Any]]) -> list[str]:

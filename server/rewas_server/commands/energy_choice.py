@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from rewas_api.v1 import rewas_pb2
 from rewas_engine import (
@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 
 CURVE_SUFFIX = ".csv"
 MOST_EDITS = 1000
+
+Parsed = TypeVar("Parsed")
 
 
 class Origin(StrEnum):
@@ -67,23 +69,16 @@ class EnergyChoice:
     @classmethod
     def parsed(cls, source: str | None, edits: Sequence[str] | None) -> EnergyChoice:
         """What the options --energy or --from and --edit say. Raises SettingsError for what cannot be understood."""
-        edits = edits or ()
-        if len(edits) > MOST_EDITS:
-            raise SettingsError(f"There are {len(edits)} edits.", f"Give at most {MOST_EDITS}.")
-        understood = tuple(parse_edit(words) for words in edits)
+        understood = checked_edits(edits, parse_edit)
         source = Origin.VIDEO if source is None else source
         if source in _WORDS:
             return cls(Origin(source), edits=understood)
         if source.startswith("flat:"):
-            return cls(Origin.FLAT, level_nats=_level_nats(source), edits=understood)
-        path = Path(source)
-        if not path.is_file():
-            raise SettingsError(
-                f"There is no energy source “{source[:200]}”: no file is called so.",
-                f"Give a curve as {CURVE_SUFFIX}, a sound file, or one of {', '.join(_WORDS)}.",
-            )
-        is_curve = path.suffix.lower() == CURVE_SUFFIX
-        return cls(Origin.CURVE_FILE if is_curve else Origin.SOUND_FILE, path.absolute(), edits=understood)
+            level_nats = number_of(source, "flat:", "flat:-5")
+            curve_from_points([(0, level_nats), (1, level_nats)], duration=1, name=f"the energy “{source[:60]}”")
+            return cls(Origin.FLAT, level_nats=level_nats, edits=understood)
+        origin, path = source_file(source, "energy", _WORDS)
+        return cls(origin, path, edits=understood)
 
     @property
     def is_left_to_the_picture(self) -> bool:
@@ -105,11 +100,20 @@ class ChosenClip:
         return str(otio_clip(self.media, self.start, self.duration).to_json_string())
 
     @cached_property
+    def sounding(self) -> ClipRead:
+        """The clip held against its media, which may hold sound alone. Raises SettingsError, MediaError."""
+        return read_sounding_clip(self._part)[0]
+
+    @cached_property
     def read(self) -> ClipRead:
         """The clip held against its media. Raises SettingsError, MediaError, typer.BadParameter."""
+        return read_clip(self._part)
+
+    @property
+    def _part(self) -> VideoClip:
         start_s = seconds(self.start, "--start") if self.start is not None else 0
         duration_s = seconds(self.duration, "--duration") if self.duration is not None else None
-        return read_clip(VideoClip(self.media, start=start_s, duration=duration_s))
+        return VideoClip(self.media, start=start_s, duration=duration_s)
 
 
 @dataclass(frozen=True)
@@ -122,13 +126,17 @@ class TakenEnergy:
 
 @dataclass(frozen=True)
 class EnergyTaker:
-    """Takes energy for one clip, with the model where that needs one."""
+    """Takes energy for one clip, with the model where that needs one.
+
+    find_cuts: the report then holds the clip's cuts as `cuts_s`, in seconds from its start.
+    """
 
     runner: Runner
     clip: ChosenClip
     pack: str | None
     on_progress: Callable[[WorkProgress], None]
     cancel: threading.Event
+    find_cuts: bool = False
 
     def taken(self, choice: EnergyChoice) -> TakenEnergy:
         """The energy that is asked for, edited. Raises EngineError, ProblemError."""
@@ -140,15 +148,18 @@ class EnergyTaker:
             "source": changed.source,
             "edits": [str(edit) for edit in choice.edits],
         }
+        if self.find_cuts and "cuts_s" not in about:
+            # What is given or comes from another file takes no look at the picture; its cuts do.
+            report["cuts_s"] = self._of_clip(rewas_pb2.ENERGY_SOURCE_PICTURE)[1]["cuts_s"]
         if choice.edits:
             report["unedited"] = curve.values.tolist()
         return TakenEnergy(changed, report)
 
     def _unedited(self, choice: EnergyChoice) -> tuple[EnergyCurve, dict[str, Any]]:
         if choice.origin is Origin.VIDEO:
-            return self._measured(self.clip.media, self.clip.otio_json, rewas_pb2.ENERGY_SOURCE_PICTURE)
+            return self._of_clip(rewas_pb2.ENERGY_SOURCE_PICTURE)
         if choice.origin is Origin.AUDIO:
-            return self._measured(self.clip.media, self.clip.otio_json, rewas_pb2.ENERGY_SOURCE_AUDIO)
+            return self._of_clip(rewas_pb2.ENERGY_SOURCE_AUDIO)
         read = self.clip.read
         about = {"clip": clip_report(clip_message(read), self.clip.media), "pack": None, "timings_s": {}}
         if choice.origin is Origin.FLAT:
@@ -156,22 +167,73 @@ class EnergyTaker:
         assert choice.path is not None
         if choice.origin is Origin.CURVE_FILE:
             return read_curve(choice.path, duration=read.duration_s), about
-        # Of a performance that runs on, only what lies over the clip decides how loud it is.
-        sound, _ = read_sounding_clip(VideoClip(choice.path))
-        part = otio_part(choice.path, sound.start_s, min(sound.duration_s, read.duration_s))
-        curve, measured = self._measured(choice.path, part.to_json_string(), rewas_pb2.ENERGY_SOURCE_AUDIO)
-        return curve.lasting(read.duration_s), measured | {"clip": about["clip"]}
+        performed = self.heard(choice.path)
+        report = energy_report(performed, choice.path) | {"clip": about["clip"]}
+        return curve_from(performed.energy).lasting(read.duration_s), report
 
-    def _measured(self, media: Path, clip_json: str, source: int) -> tuple[EnergyCurve, dict[str, Any]]:
+    def _of_clip(self, source: int) -> tuple[EnergyCurve, dict[str, Any]]:
+        measured = self._measured(self.clip.media, self.clip.otio_json, source, find_cuts=self.find_cuts)
+        report = energy_report(measured, self.clip.media)
+        if self.find_cuts:
+            report["cuts_s"] = [cut.numerator / cut.denominator for cut in measured.cuts_s]
+        return curve_from(measured.energy), report
+
+    def heard(self, sound: Path | None, texture: bool = False) -> rewas_pb2.EnergyResult:
+        """What the clip's own sound holds, or another sound file as far as it lies over the clip.
+
+        texture: whether that is wanted beside the energy. Raises EngineError, ProblemError.
+        """
+        if sound is None:
+            return self._measured(self.clip.media, self.clip.otio_json, rewas_pb2.ENERGY_SOURCE_AUDIO, texture)
+        # Of a performance that runs on, only what lies over the clip decides how loud it is.
+        whole, _ = read_sounding_clip(VideoClip(sound))
+        part = otio_part(sound, whole.start_s, min(whole.duration_s, self.clip.read.duration_s))
+        return self._measured(sound, part.to_json_string(), rewas_pb2.ENERGY_SOURCE_AUDIO, texture)
+
+    def _measured(
+        self, media: Path, clip_json: str, source: int, texture: bool = False, find_cuts: bool = False
+    ) -> rewas_pb2.EnergyResult:
         work = rewas_pb2.EnergyWork(
             clip_otio_json=clip_json,
             source=source,  # type: ignore[arg-type]
             uploaded_media=uploaded_media(self.runner, media, self.cancel),
             pack=self.pack,
+            find_cuts=find_cuts,
+            texture=texture,
         )
         outcome = self.runner.run(work, media.parent, self.on_progress, self.cancel)
         assert isinstance(outcome.result, rewas_pb2.EnergyResult)
-        return curve_from(outcome.result.energy), energy_report(outcome.result, media)
+        return outcome.result
+
+
+def checked_edits(edits: Sequence[str] | None, parse: Callable[[str], Parsed]) -> tuple[Parsed, ...]:
+    """Edits as they are typed, each understood. Raises SettingsError for one that is not, and for too many."""
+    if len(edits or ()) > MOST_EDITS:
+        raise SettingsError(f"There are {len(edits or ())} edits.", f"Give at most {MOST_EDITS}.")
+    return tuple(parse(words) for words in edits or ())
+
+
+def source_file(source: str, what: str, words: Sequence[str]) -> tuple[Origin, Path]:
+    """The file that a curve is taken from. what: "energy". words: what may be said instead of a file.
+
+    Raises SettingsError where there is none of that name.
+    """
+    path = Path(source)
+    if not path.is_file():
+        raise SettingsError(
+            f"There is no {what} source “{source[:200]}”: no file is called so.",
+            f"Give a curve as {CURVE_SUFFIX}, a sound file, or one of {', '.join(words)}.",
+        )
+    is_curve = path.suffix.lower() == CURVE_SUFFIX
+    return Origin.CURVE_FILE if is_curve else Origin.SOUND_FILE, path.absolute()
+
+
+def check_curve_file(path: Path) -> None:
+    """See, before any work, that a curve can be written there. Raises SettingsError."""
+    if path.suffix.lower() != CURVE_SUFFIX:
+        raise SettingsError(f"The curve {path} is not a CSV file.", f"End its name with {CURVE_SUFFIX}.")
+    if not path.absolute().parent.is_dir():
+        raise SettingsError(f"There is no folder {path.absolute().parent} for the curve.", "Make it first.")
 
 
 def event_report(event: EnergyEvent) -> dict[str, Any]:
@@ -185,12 +247,12 @@ def event_report(event: EnergyEvent) -> dict[str, Any]:
     }
 
 
-def _level_nats(source: str) -> float:
-    text = source.removeprefix("flat:").strip()
+def number_of(source: str, prefix: str, example: str) -> float:
+    """The number of a source like flat:-4. Raises SettingsError for what is none."""
+    text = source.removeprefix(prefix).strip()
     try:
         # Python also reads 1_000 and the digits of other scripts.
-        level_nats = float(text if text.isascii() and "_" not in text else "")
+        return float(text if text.isascii() and "_" not in text else "")
     except ValueError:
-        raise SettingsError(f"The level of “{source[:60]}” is no number.", "Write it as flat:-5.") from None
-    curve_from_points([(0, level_nats), (1, level_nats)], duration=1, name=f"the energy “{source[:60]}”")
-    return level_nats
+        kind = "level" if prefix == "flat:" else "tilt"
+        raise SettingsError(f"The {kind} of “{source[:60]}” is no number.", f"Write it as {example}.") from None

@@ -48,7 +48,8 @@ def evaluate(
         str | None,
         typer.Option(
             metavar="NAMES",
-            help="Sections, by commas: energy, words, vocoder, onsets, texture, picture, align, joint, real, speed.",
+            help="Sections, by commas: energy, words, vocoder, onsets, texture, ablation, picture, align, joint, "
+            "conflict, real, speed.",
         ),
     ] = None,
     clips_per_class: Annotated[int | None, typer.Option(help="Clips of each class; 20 by default.")] = None,
@@ -91,7 +92,7 @@ def evaluate(
             video_files(real)
         folder = _checked_folder(output or Path(f"eval-{Path(pack).name}"))
         model = ReWaS.from_pretrained(pack, device=device)
-        with _progress(model.pack.name) as on_progress:
+        with evaluation_progress(model.pack.name) as on_progress:
             if choose:
                 rows = try_settings(
                     model,
@@ -221,7 +222,7 @@ def _settings_table(rows: Sequence[TriedSetting], best: TriedSetting) -> Table:
 
 
 @contextlib.contextmanager
-def _progress(pack: str) -> Iterator[Callable[[EvaluationProgress], None]]:
+def evaluation_progress(pack: str) -> Iterator[Callable[[EvaluationProgress], None]]:
     """A bar for each thing that is made or measured; where there is no terminal, a line now and then."""
     console = Console(stderr=True)
     if not console.is_terminal:

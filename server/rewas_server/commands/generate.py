@@ -9,13 +9,21 @@ import typer
 
 from rewas_server.commands.options import (
     ClipArgument,
+    CompileOption,
+    ConflictModelOption,
     DurationOption,
     EditOption,
     JsonOption,
+    LowMemoryOption,
     PackOption,
     PlotOption,
+    PrecisionOption,
+    SamplerOption,
     ServerOption,
     StartOption,
+    StepsOption,
+    TextureEditOnlyOption,
+    execution_of,
 )
 from rewas_server.console import Printer, interruptible, progress_bar, standard_output_kept_clean
 
@@ -42,6 +50,14 @@ def generate(
         list[str] | None,
         typer.Option("--following", metavar="NAME", help="Let this layer swell with the sound; else it is steady."),
     ] = None,
+    layer_energy: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--layer-energy",
+            metavar="NAME=SOURCE",
+            help="What this layer follows, from a source as of --energy: crowd=crowd.csv, ambience=flat:-7.",
+        ),
+    ] = None,
     mix: Annotated[bool, typer.Option("--mix", help="Write the sum of all stems too.")] = False,
     start: StartOption = None,
     duration: DurationOption = None,
@@ -55,6 +71,16 @@ def generate(
         ),
     ] = None,
     edits: EditOption = None,
+    texture: Annotated[
+        str | None,
+        typer.Option(
+            "--texture",
+            metavar="SOURCE",
+            help="Which bands stand out: audio (as in the clip's own sound), a sound file, flat, tilt:NATS (bright "
+            "above 0, dark below), or a texture file (.csv). Left to the words by default.",
+        ),
+    ] = None,
+    texture_edits: TextureEditOnlyOption = None,
     output: Annotated[
         Path, typer.Option("--output", "-o", metavar="DIR", file_okay=False, help="Folder for the stems.")
     ] = Path(),
@@ -63,7 +89,8 @@ def generate(
     takes: Annotated[
         int | None, typer.Option(help="How many takes, 1 to 100, the best first; each has a seed of its own.")
     ] = None,
-    num_steps: Annotated[int | None, typer.Option(help="Sampling steps, 1 to 1000.")] = None,
+    num_steps: StepsOption = None,
+    sampler: SamplerOption = None,
     guidance_scale: Annotated[float | None, typer.Option(help="How strictly the prompt is followed, 0 to 20.")] = None,
     control: Annotated[
         str | None,
@@ -93,24 +120,46 @@ def generate(
         float | None, typer.Option(help="Of --again: 1 makes it anew, less keeps so much of the old; 1 by default.")
     ] = None,
     loop: Annotated[bool, typer.Option("--loop", help="Make a sound whose end goes on with its beginning.")] = False,
+    cuts: Annotated[
+        str | None,
+        typer.Option(
+            "--cuts",
+            metavar="ignore|new-sound|TIMES",
+            help="Begin a new sound at each cut of the picture (new-sound), or at times as 1.5,4; ignore by default.",
+        ),
+    ] = None,
+    conflict: Annotated[
+        str | None,
+        typer.Option(
+            metavar="off|warn|soften|refuse",
+            help="Where the picture contradicts the prompt: do not look (by default), tell, let the prompt weigh less, "
+            "or make nothing.",
+        ),
+    ] = None,
+    conflict_model: ConflictModelOption = None,
     sample_rate: Annotated[
         int | None, typer.Option("--sample-rate", metavar="HZ", help="Of the stems: 16000 … 96000; 48000 by default.")
     ] = None,
     plot: PlotOption = None,
+    precision: PrecisionOption = None,
+    compiled: CompileOption = False,
+    low_memory: LowMemoryOption = False,
     server: ServerOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Make sound for a clip: one 24-bit Broadcast WAV for each stem of each take."""
     from rewas_api.clip_settings import ClipSettings
     from rewas_api.v1 import rewas_pb2
+    from rewas_server.commands.cut_choice import CutChoice
     from rewas_server.commands.energy_choice import ChosenClip, EnergyChoice, EnergyTaker
     from rewas_server.commands.layer_choice import LayerChoice
     from rewas_server.commands.made_again import revision_message
+    from rewas_server.commands.texture_choice import TextureChoice, TextureTaker
     from rewas_server.reports import sound_lines, sound_report
     from rewas_server.running import existing_media, runner_for, uploaded_media
     from rewas_server.tasks import settings_for, settings_of
     from rewas_server.timeline import parse_clip
-    from rewas_server.translation import curve_message
+    from rewas_server.translation import curve_message, texture_message
 
     with standard_output_kept_clean(), interruptible() as cancel:
         if plot is not None:
@@ -118,10 +167,13 @@ def generate(
 
             check_plotting(plot)
         choice = EnergyChoice.parsed(energy, edits)
+        execution = execution_of(precision, compiled, low_memory, server)
+        at_cuts = CutChoice.parsed(cuts)
+        texture_choice = TextureChoice.parsed(texture, texture_edits)
         revision = revision_message(again, time_range, degree)
         media = existing_media(clip)
         with settings_of(f'The clip "{media.name}"'):
-            beside = LayerChoice.parsed(ambience, layer, gain, following)
+            beside = LayerChoice.parsed(ambience, layer, gain, following, layer_energy)
             settings = ClipSettings(
                 prompt=prompt,
                 pack=pack,
@@ -139,13 +191,16 @@ def generate(
                 layers=beside.layers,
                 gain_db=beside.gain_db,
                 mix=mix or None,
+                sampler=sampler,
+                new_sound_at_cuts=at_cuts.found or None,
+                conflict=conflict,
             )
         chosen = ChosenClip(media, start, duration)
         settings_for(parse_clip(chosen.otio_json), settings.to_proto())
-        with runner_for(server) as runner, progress_bar(media.name) as on_progress:
-            curve = None
-            if not choice.is_left_to_the_picture:
-                curve = EnergyTaker(runner, chosen, pack, on_progress, cancel).taken(choice).curve
+        with runner_for(server, execution, conflict_model) as runner, progress_bar(media.name) as on_progress:
+            taker = EnergyTaker(runner, chosen, pack, on_progress, cancel)
+            curve = None if choice.is_left_to_the_picture else taker.taken(choice).curve
+            bands = None if texture_choice is None else TextureTaker(taker).taken(texture_choice).texture
             uploaded = uploaded_media(runner, media, cancel)
             if again is not None:
                 uploaded |= uploaded_media(runner, again.absolute(), cancel)
@@ -155,11 +210,18 @@ def generate(
                 energy=None if curve is None else curve_message(curve),
                 uploaded_media=uploaded,
                 revision=revision,
+                cuts_s=at_cuts.messages(),
+                texture=None if bands is None else texture_message(bands),
+                layer_energies={
+                    name: curve_message(taker.taken(source).curve) for name, source in beside.energies.items()
+                },
             )
             outcome = runner.run(work, output.absolute(), on_progress, cancel)
         assert isinstance(outcome.result, rewas_pb2.SoundResult)
         report = sound_report(outcome.result, media, outcome.stem_paths)
         report["energy"]["edits"] = [str(edit) for edit in choice.edits]
+        if texture_choice is not None:
+            report["texture"]["edits"] = [str(edit) for edit in texture_choice.edits]
         lines = sound_lines(report)
         if plot is not None:
             from rewas_server.plots import plot_sound

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from rewas_api.layer_settings import LayerSettings
 from rewas_engine import SettingsError
+from rewas_server.commands.energy_choice import EnergyChoice
 
 PRIMARY, AMBIENCE = "primary", "ambience"
 
 
 @dataclass(frozen=True)
 class LayerChoice:
-    """Layers as settings hold them, and the gain of the primary stem; None is what is not said."""
+    """Layers as settings hold them, and the gain of the primary stem; None is what is not said.
+
+    energies: of layers that follow a curve of their own.
+    """
 
     layers: tuple[LayerSettings, ...] | None
     gain_db: float | None
+    energies: Mapping[str, EnergyChoice] = field(default_factory=dict)
 
     @classmethod
     def parsed(
@@ -25,27 +30,39 @@ class LayerChoice:
         layers: Sequence[str] | None,
         gains: Sequence[str] | None,
         following: Sequence[str] | None,
+        energies: Sequence[str] | None = None,
     ) -> LayerChoice:
-        """What --ambience TEXT, --layer NAME=TEXT, --gain NAME=DB and --following NAME say.
+        """What --ambience, --layer NAME=TEXT, --gain NAME=DB, --following NAME and --layer-energy NAME=SOURCE say.
 
         Raises SettingsError for what cannot be understood, and ProblemError for what no layer can be.
         """
         words = [] if ambience is None else [(AMBIENCE, ambience)]
         words += [_named(each, "--layer", "crowd=people clapping") for each in layers or ()]
         gains_db = {name: _gain_db(text) for name, text in (_named(g, "--gain", "ambience=-12") for g in gains or ())}
+        sources = [_named(each, "--layer-energy", "ambience=flat:-7") for each in energies or ()]
         names = [name for name, _ in words]
-        for option, asked in (("--gain", [name for name in gains_db if name != PRIMARY]), ("--following", following)):
+        for option, asked in (
+            ("--gain", [name for name in gains_db if name != PRIMARY]),
+            ("--following", following),
+            ("--layer-energy", [name for name, _ in sources]),
+        ):
             for name in asked or ():
                 if name not in names:
                     raise SettingsError(
                         f"{option} speaks of a layer {name!r}, which there is not.",
                         f"Choose one of {', '.join(names)}." if names else "Add it with --layer or --ambience.",
                     )
+        for number, (name, _) in enumerate(sources):
+            if name in (following or ()) or name in [other for other, _ in sources[:number]]:
+                raise SettingsError(
+                    f"The layer {name!r} is given more than one energy.", "Give one --layer-energy, or --following."
+                )
         made = tuple(
             LayerSettings(name, text, gains_db.get(name), "following" if name in (following or ()) else None)
             for name, text in words
         )
-        return cls(made or None, gains_db.get(PRIMARY))
+        chosen = {name: EnergyChoice.parsed(source, None) for name, source in sources}
+        return cls(made or None, gains_db.get(PRIMARY), chosen)
 
 
 def _named(text: str, option: str, example: str) -> tuple[str, str]:

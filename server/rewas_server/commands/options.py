@@ -12,6 +12,8 @@ import typer
 if TYPE_CHECKING:
     import opentimelineio as otio
 
+    from rewas_engine import Execution
+
 ClipArgument = Annotated[Path, typer.Argument(metavar="CLIP", help="The video file.", show_default=False)]
 StartOption = Annotated[
     str | None, typer.Option("--start", metavar="TIME", help="Where to begin: seconds (3.5) or minutes (1:03.5).")
@@ -36,6 +38,41 @@ TrainingStageOption = Annotated[
 PlotOption = Annotated[
     Path | None, typer.Option("--plot", metavar="FILE", dir_okay=False, help="Draw the energy into this PNG file.")
 ]
+ConflictModelOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--conflict-model",
+        metavar="FOLDER",
+        file_okay=False,
+        help="A CLIP model on this machine (a transformers folder, safetensors) that holds words against the picture.",
+    ),
+]
+
+SamplerOption = Annotated[
+    str | None,
+    typer.Option(
+        "--sampler",
+        metavar="NAME",
+        help="ddim, dpm++, dpm++-sde or unipc; the pack's own by default. ddim on a converted pack is the release's.",
+    ),
+]
+StepsOption = Annotated[
+    int | None, typer.Option("--steps", "--num-steps", help="Sampling steps, 1 to 1000; the pack's own by default.")
+]
+PrecisionOption = Annotated[
+    str | None,
+    typer.Option(
+        "--precision",
+        metavar="NAME",
+        help="Of the large networks: auto, float32, bfloat16 or float16; the pack's own by default.",
+    ),
+]
+CompileOption = Annotated[
+    bool, typer.Option("--compile", help="Compile the denoiser first (torch.compile): minutes, then faster steps.")
+]
+LowMemoryOption = Annotated[
+    bool, typer.Option("--low-memory", help="Keep in memory only what is being used: slower, fits into 4 GB.")
+]
 
 EditOption = Annotated[
     list[str] | None,
@@ -46,7 +83,23 @@ EditOption = Annotated[
     ),
 ]
 
+_TEXTURE_EDIT_HELP = 'Change the texture: "brighter 1.5", "raise low -1", "smooth 0.3", …; may be given several times.'
+TextureEditOption = Annotated[list[str] | None, typer.Option("--edit", metavar="EDIT", help=_TEXTURE_EDIT_HELP)]
+TextureEditOnlyOption = Annotated[
+    list[str] | None, typer.Option("--texture-edit", metavar="EDIT", help=_TEXTURE_EDIT_HELP)
+]
+
 _CLOCK_TIME = re.compile(r"(?:(?:(?P<hours>\d+):)?(?P<minutes>\d+):)?(?P<seconds>\d+(?:\.\d*)?|\.\d+)")
+
+
+def execution_of(precision: str | None, compiled: bool, low_memory: bool, server: str | None = None) -> Execution:
+    """How packs are to be run. Raises typer.BadParameter where that is a server's affair, SettingsError."""
+    from rewas_engine import Execution
+
+    chosen = Execution(precision=precision, compiled=compiled, low_memory=low_memory)
+    if server is not None and chosen != Execution():
+        raise typer.BadParameter("How packs are run is decided where the server is started (rewas serve).")
+    return chosen
 
 
 def seconds(text: str, option: str) -> Fraction:

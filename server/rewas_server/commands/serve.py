@@ -7,6 +7,14 @@ from typing import Annotated
 
 import typer
 
+from rewas_server.commands.options import (
+    CompileOption,
+    ConflictModelOption,
+    LowMemoryOption,
+    PrecisionOption,
+    execution_of,
+)
+
 
 def serve(
     port: Annotated[int | None, typer.Option(min=0, max=65535, help="The port on 127.0.0.1; 0 picks one.")] = None,
@@ -28,7 +36,11 @@ def serve(
     pack: Annotated[
         str | None, typer.Option("--pack", metavar="NAME", help="The pack used when none is named.")
     ] = None,
+    conflict_model: ConflictModelOption = None,
     device: Annotated[str, typer.Option("--device", help="Where the model runs: auto, cpu, cuda:0.")] = "auto",
+    precision: PrecisionOption = None,
+    compiled: CompileOption = False,
+    low_memory: LowMemoryOption = False,
 ) -> None:
     """Run the server that editors talk to, on this machine only, until Ctrl-C."""
     from rewas_server.app import serve as run_server
@@ -41,6 +53,8 @@ def serve(
         "state_dir": state_dir.absolute() if state_dir else None,
         "default_pack": pack,
         "device": device,
+        "execution": execution_of(precision, compiled, low_memory),
+        "conflict_model": conflict_model.absolute() if conflict_model else None,
     }
     config = ServerConfig(**{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]
     run_server(config, lambda bound_port: note(f"ReWaS listens on 127.0.0.1:{bound_port}. Ctrl-C ends it."))

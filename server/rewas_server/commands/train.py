@@ -9,6 +9,7 @@ import typer
 
 from rewas_server.commands.options import JsonOption, TrainingConfigOption, TrainingStageOption
 from rewas_server.commands.train_pack import pack
+from rewas_server.commands.train_parts import adapter, phi
 from rewas_server.commands.train_world import world
 from rewas_server.commands.training_lines import training_lines
 from rewas_server.console import INTERRUPTED, Printer, interruptible, note
@@ -16,6 +17,8 @@ from rewas_server.console import INTERRUPTED, Printer, interruptible, note
 train = typer.Typer(no_args_is_help=True, help="Train packs.")
 train.command()(world)
 train.command()(pack)
+train.command()(phi)
+train.command()(adapter)
 
 
 @train.command()

@@ -6,7 +6,7 @@ import math
 import os
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from enum import StrEnum
 from fractions import Fraction
@@ -21,6 +21,7 @@ from rewas_server.console import INTERRUPTED, Printer, interruptible, note
 
 if TYPE_CHECKING:
     from rewas_engine.training.config import StarterConfig
+    from rewas_engine.training.manifests import LeftOut
     from rewas_engine.training.own_pack import RecordingsTraining
     from rewas_engine.training.recordings import Recordings
 
@@ -148,8 +149,11 @@ def _tell(recordings: Recordings, output: Path) -> None:
     counted = Counter(recordings.captions()).most_common()
     told = ", ".join(f"{caption} ({count})" for caption, count in counted[:_NAMED_CAPTIONS])
     note(f"{len(counted)} captions, with their clips: {told}{' …' if len(counted) > _NAMED_CAPTIONS else ''}")
-    left_out = recordings.left_out()
-    path = output / LEFT_OUT_FILE
+    tell_left_out(recordings.left_out(), output / LEFT_OUT_FILE)
+
+
+def tell_left_out(left_out: Sequence[LeftOut], path: Path) -> None:
+    """Name what is not trained on: all of it in a file, the first on the terminal."""
     path.write_text("".join(f"{each}\n" for each in left_out), "utf-8")
     for each in left_out[:_NAMED_PROBLEMS]:
         note(f"left out: {each}")

@@ -1,0 +1,25 @@
+"""torch.compile where it does not work: said plainly, instead of a page of a compiler's own words."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+from rewas_engine.errors import SettingsError
+
+_COMPILERS = ("torch._dynamo", "torch._inductor", "torch.fx", "triton")
+
+
+@contextlib.contextmanager
+def told_where_not_compiled() -> Iterator[None]:
+    """Within, the failure of a compiler is a SettingsError."""
+    try:
+        yield
+    except Exception as error:
+        if not type(error).__module__.startswith(_COMPILERS):
+            raise
+        reason = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+        raise SettingsError(
+            f"The networks cannot be compiled on this machine ({reason.rstrip('.')}).",
+            "Leave out --compile, or install what torch.compile needs: a C++ compiler, on a GPU Triton too.",
+        ) from error

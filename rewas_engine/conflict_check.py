@@ -1,0 +1,57 @@
+"""The conflict check of a loaded pack, and what is done about what it finds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import get_args
+
+from rewas_engine.clock import Clock
+from rewas_engine.conflict import PictureMatcher, Shown, conflict_report, gather_evidence
+from rewas_engine.errors import ConflictError, PackError, SettingsError
+from rewas_engine.results import ClipRead, ConflictPolicy, ConflictReport
+
+
+@dataclass(frozen=True)
+class ConflictCheck:
+    """Holds prompts against pictures. matcher: None where the pack has nothing that could."""
+
+    matcher: PictureMatcher | None
+    pack_name: str
+
+    def report(self, prompt: str, read: ClipRead, shown: Shown, clock: Clock) -> ConflictReport:
+        """The verdict; "unsupported" without a matcher. Raises MediaError, Cancelled."""
+        if self.matcher is None:
+            sentence = f"The pack {self.pack_name} cannot compare words with pictures; nothing was checked."
+            return ConflictReport("unsupported", None, sentence)
+        pictures = self.matcher.pictures(read, shown, clock)
+        with clock.stage("conflict"):
+            sighting = self.matcher.seen(
+                prompt, read, pictures, lambda done, total: clock.tick("conflict", done, total)
+            )
+            return conflict_report(prompt, gather_evidence(self.matcher, prompt, sighting), self.matcher.name)
+
+    def check_policy(self, policy: ConflictPolicy) -> None:
+        """Raises SettingsError for a policy that there is not, PackError for one that the pack cannot follow."""
+        if policy not in get_args(ConflictPolicy):
+            raise SettingsError(
+                f"The conflict policy is {policy!r}.", f"Choose one of {', '.join(get_args(ConflictPolicy))}."
+            )
+        if policy != "off" and self.matcher is None:
+            raise PackError(
+                f"The pack {self.pack_name} cannot compare words with pictures, and the conflict policy is {policy}.",
+                "Choose a pack with a joint space, give a CLIP model, or turn the policy off.",
+            )
+
+    def under(
+        self, policy: ConflictPolicy, prompt: str, read: ClipRead, shown: Shown, clock: Clock
+    ) -> ConflictReport | None:
+        """The verdict that a policy asks for; None where it is off.
+
+        Raises ConflictError where words and picture contradict each other and the policy is to refuse that.
+        """
+        if policy == "off":
+            return None
+        report = self.report(prompt, read, shown, clock)
+        if policy == "refuse" and report.verdict == "conflict":
+            raise ConflictError(read.name, report)
+        return report

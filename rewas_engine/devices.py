@@ -1,0 +1,25 @@
+"""Where networks run."""
+
+from __future__ import annotations
+
+import torch
+
+from rewas_engine.errors import SettingsError
+
+
+def resolved_device(device: str) -> str:
+    """The device that is meant: "cpu" or "cuda:0"; "auto" takes the first CUDA device where there is one.
+
+    Raises SettingsError for one that is not there.
+    """
+    if device == "auto":
+        return "cuda:0" if torch.cuda.is_available() else "cpu"
+    try:
+        found = torch.device(device)
+    except RuntimeError as error:
+        raise SettingsError(f"There is no device {device!r}.", "Choose cpu, cuda:0 or auto.") from error
+    if found.type == "cpu":
+        return "cpu"
+    if found.type != "cuda" or (found.index or 0) >= torch.cuda.device_count():
+        raise SettingsError(f"There is no device {device!r} on this machine.", "Choose cpu or auto.")
+    return f"cuda:{found.index or 0}"

@@ -1,0 +1,123 @@
+"""How much memory a process has needed at most, and what a pack needs at each precision, one process for each."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from rewas_engine.errors import EngineError, MemoryShortage
+from rewas_engine.execution import Execution
+
+GIGABYTE = 1e9
+_CLEAR, _STATUS = Path("/proc/self/clear_refs"), Path("/proc/self/status")
+
+
+@dataclass(frozen=True)
+class MemoryRow:
+    """What a pack needs in memory to make a sound of one window.
+
+    weights_gb: of the networks held at the end. peak_gb: of the whole process on a CPU, of the device's memory on a
+    GPU; None where it cannot be read. failed: why nothing was made, else empty.
+    """
+
+    precision: str
+    low_memory: bool
+    weights_gb: float | None
+    peak_gb: float | None
+    failed: str = ""
+
+    def report(self) -> dict[str, Any]:
+        """As JSON."""
+        return asdict(self)
+
+
+def forget_peak(device: str) -> None:
+    """Begin to measure the largest use of memory from now on, as far as the system allows."""
+    gc.collect()
+    if torch.device(device).type == "cuda":
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats(device)
+    elif _CLEAR.exists():
+        with contextlib.suppress(OSError):
+            _CLEAR.write_text("5", "ascii")
+
+
+def peak_gb(device: str) -> float | None:
+    """The largest use since `forget_peak`: of the device on a GPU, of this process on a CPU; None where unknown."""
+    if torch.device(device).type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / GIGABYTE
+    if not _STATUS.exists():
+        return None
+    lines = [line for line in _STATUS.read_text("ascii").splitlines() if line.startswith("VmHWM:")]
+    return int(lines[0].split()[1]) * 1024 / GIGABYTE if lines else None
+
+
+def memory_table(
+    pack: Path,
+    device: str,
+    executions: Sequence[Execution],
+    *,
+    limit_gb: float | None = None,
+    on_row: Callable[[int, int], object] | None = None,
+) -> list[MemoryRow]:
+    """What a pack needs, one process after another. limit_gb: of private memory; a process gets no more."""
+    rows = []
+    for number, execution in enumerate(executions):
+        if on_row is not None:
+            on_row(number, len(executions))
+        asked = {
+            "pack": str(pack),
+            "device": device,
+            "limit_gb": limit_gb,
+            "precision": execution.precision,
+            "low_memory": execution.low_memory,
+        }
+        done = subprocess.run(
+            [sys.executable, "-m", __name__, json.dumps(asked)], capture_output=True, text=True, check=False
+        )
+        last = done.stdout.strip().splitlines()[-1:] or ["{}"]
+        try:
+            rows.append(MemoryRow(**json.loads(last[0])))
+        except (TypeError, ValueError):
+            reason = (done.stderr.strip().splitlines() or [f"it ended with {done.returncode}"])[-1]
+            rows.append(MemoryRow(execution.precision or "auto", execution.low_memory, None, None, reason))
+    return rows
+
+
+def _measured(asked: dict[str, Any]) -> MemoryRow:
+    from rewas_engine.evaluation.procedures import PROMPT, flat_controls
+    from rewas_engine.pipeline import ReWaS
+
+    if asked["limit_gb"] is not None:
+        import resource
+
+        limit = int(asked["limit_gb"] * GIGABYTE)
+        resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
+    precision, low_memory, device = asked["precision"], asked["low_memory"], asked["device"]
+    forget_peak(device)
+    try:
+        execution = Execution(precision=precision, low_memory=low_memory)
+        model = ReWaS.from_pretrained(Path(asked["pack"]), device=device, execution=execution)
+        rate, width, height = model.picture_format
+        model.energy_of_frames(torch.zeros(round(5 * rate), height, width, dtype=torch.uint8).numpy())
+        log_mel = model.sound.log_mel(PROMPT, flat_controls(model), 0, model.sampling_settings(2))
+        model.sound.waveform(log_mel, len(log_mel) * model.front_end.config.hop_samples)
+    except MemoryShortage as error:
+        return MemoryRow(precision, low_memory, None, peak_gb(device), error.what)
+    except EngineError as error:
+        return MemoryRow(precision, low_memory, None, None, str(error))
+    held = sum(model.weight_bytes.values()) / GIGABYTE
+    return MemoryRow(precision, low_memory, held, peak_gb(device))
+
+
+if __name__ == "__main__":
+    sys.stdout.write(json.dumps(_measured(json.loads(sys.argv[1])).report()) + "\n")

@@ -1,0 +1,54 @@
+"""Lower precision: which one a device runs well, and networks whose heavy layers are held in it."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any
+
+import torch
+from torch import nn
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+_HEAVY = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d)
+"""Layers that autocast computes in low precision, so that weights held in it change nothing but time and memory."""
+
+
+def resolved_precision(asked: str, device: str) -> str:
+    """The precision that is meant on a device: "auto" is bfloat16 or float16 where there is hardware for it."""
+    if asked != "auto":
+        return asked
+    if torch.device(device).type == "cuda":
+        return "bfloat16" if torch.cuda.get_device_capability(device)[0] >= 8 else "float16"
+    return "bfloat16" if torch.cpu._is_avx512_bf16_supported() else "float32"
+
+
+def heavy_dtypes(module: nn.Module, dtype: torch.dtype) -> dict[str, torch.dtype]:
+    """By name: what each floating-point tensor is held as where the heavy layers are held in `dtype`."""
+    heavy = {
+        f"{prefix}.{name}" if prefix else name
+        for prefix, part in module.named_modules()
+        if isinstance(part, _HEAVY)
+        for name in part._parameters
+    }
+    tensors = module.state_dict()
+    return {name: dtype if name in heavy else tensor.dtype for name, tensor in tensors.items()}
+
+
+def lower(module: nn.Module, dtype: torch.dtype) -> None:
+    """Hold the heavy layers of a network in a precision; all else stays as it is."""
+    for part in module.modules():
+        if isinstance(part, _HEAVY):
+            part.to(dtype)
+
+
+def held_precision(module: Any) -> torch.dtype:
+    """What the heavy layers of a network are held in; float32 where it has none."""
+    if not isinstance(module, nn.Module):
+        return torch.float32
+    return next((part.weight.dtype for part in module.modules() if isinstance(part, _HEAVY)), torch.float32)
+
+
+def computed_as_held(module: Any, device: str) -> contextlib.AbstractContextManager[Any]:
+    """Within, a network computes in the precision that it is held in."""
+    dtype = held_precision(module)
+    return torch.autocast(torch.device(device).type, dtype, enabled=dtype != torch.float32)

@@ -1,0 +1,72 @@
+"""Which networks of a pack are in memory: all of them, or only those that are being used."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
+
+from torch import nn
+
+_USED_TOGETHER = (
+    {"text_encoder", "text_projection"},
+    {"video_encoder", "phi"},
+    {"denoiser", "adapter"},
+)
+"""Roles that work in turns, so that one of them must not be put away for the other; all others work alone."""
+
+
+class Components(Mapping[str, Any]):
+    """A pack's components by role, as they are asked for.
+
+    load: builds the component of a role, ready for use on its device. roles: all that there are. low_memory: what is
+    asked for puts away what is not used with it; it is read from the pack's files again when it is needed. Whoever
+    holds a component keeps it in memory: ask again instead.
+    """
+
+    def __init__(self, load: Callable[[str], Any], roles: Iterable[str], *, low_memory: bool = False) -> None:
+        self._load, self._roles, self._low_memory = load, tuple(roles), low_memory
+        self._held: dict[str, Any] = {}
+        if not low_memory:
+            for role in self._roles:
+                self._held[role] = load(role)
+
+    def __getitem__(self, role: str) -> Any:
+        if role in self._held:
+            return self._held[role]
+        if role not in self._roles:
+            raise KeyError(role)
+        if self._low_memory:
+            beside = next((roles for roles in _USED_TOGETHER if role in roles), {role})
+            for other in [held for held in self._held if held not in beside]:
+                if isinstance(self._held[other], nn.Module):
+                    del self._held[other]
+        self._held[role] = self._load(role)
+        return self._held[role]
+
+    def __contains__(self, role: object) -> bool:
+        return role in self._roles
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._roles)
+
+    def __len__(self) -> int:
+        return len(self._roles)
+
+    def put_away(self) -> None:
+        """Where memory is to be saved, let go of every network; it is read again when it is asked for."""
+        if self._low_memory:
+            self._held = {role: held for role, held in self._held.items() if not isinstance(held, nn.Module)}
+
+    @property
+    def held(self) -> tuple[str, ...]:
+        """Roles whose components are in memory."""
+        return tuple(self._held)
+
+    @property
+    def weight_bytes(self) -> dict[str, int]:
+        """What the weights of those that are in memory take, by role."""
+        return {
+            role: sum(tensor.nbytes for tensor in module.state_dict().values())
+            for role, module in self._held.items()
+            if isinstance(module, nn.Module)
+        }

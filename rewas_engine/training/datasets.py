@@ -1,0 +1,239 @@
+"""Clips of video with sound in the layouts of VGGSound and Greatest Hits, or in any folder."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Literal, get_args
+
+from rewas_engine.errors import MediaError, SettingsError
+from rewas_engine.media.video import probe_video
+from rewas_engine.training.listing import VIDEO_SUFFIXES, CaptionSource, list_recordings
+from rewas_engine.training.manifests import LeftOut, cleaned_caption
+from rewas_engine.training.recordings import held_out_names
+
+Layout = Literal["folder", "vggsound", "greatest-hits"]
+LAYOUTS: tuple[Layout, ...] = get_args(Layout)
+CLIP_S = Fraction(10)
+"""Longest clip: that of VGGSound. Longer videos are cut into several."""
+HIT_CLIP_S = Fraction(2)
+"""Clips of Greatest Hits are cut so long (paper, section 4.1)."""
+_HITS_VIDEO = re.compile(r"(?P<name>\d{4}(?:-\d{2}){5})_(?P<kind>denoised|mic)(?:_thumb)?")
+_VERBS = {"hit": "hitting", "scratch": "scratching"}
+
+
+@dataclass(frozen=True)
+class DatasetClip:
+    """A range of a video that is trained on, and what is heard in it.
+
+    name: unique within the data set. video, sound: files of its picture and of its sound, often one. start_s: from the
+    first picture. duration_s: at most; a clip that reaches beyond the end begins earlier. is_held_out: no step is
+    trained on it.
+    """
+
+    name: str
+    video: Path
+    sound: Path
+    start_s: Fraction
+    duration_s: Fraction
+    caption: str
+    is_held_out: bool
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """The clips of a data set in the order of their names, and what was left out of it."""
+
+    clips: tuple[DatasetClip, ...]
+    left_out: tuple[LeftOut, ...]
+
+
+def read_dataset(folder: Path, layout: Layout = "folder", table: Path | None = None) -> Dataset:
+    """All clips of a folder. table: of a layout that has one, or of captions for any folder.
+
+    Raises SettingsError where folder or table cannot be read, and where fewer than two clips are found, or none to
+    train on or to hold out.
+    """
+    if layout not in LAYOUTS:
+        raise SettingsError(f"The layout {layout!r} is unknown.", f"Choose one of {', '.join(LAYOUTS)}.")
+    if not folder.is_dir():
+        raise SettingsError(f"There is no folder {folder}.", "Give the folder that holds the videos.")
+    if layout == "vggsound":
+        dataset = _vggsound(folder, table)
+    elif layout == "greatest-hits":
+        if table is not None:
+            raise SettingsError("Greatest Hits has no table.", "Leave it out: its annotations lie beside the videos.")
+        dataset = _greatest_hits(folder)
+    else:
+        dataset = _any_folder(folder, table)
+    held_out = sum(clip.is_held_out for clip in dataset.clips)
+    if not 0 < held_out < len(dataset.clips):
+        first = f" First of {len(dataset.left_out)} problems: {dataset.left_out[0]}." if dataset.left_out else ""
+        raise SettingsError(
+            f"{folder} holds {len(dataset.clips) - held_out} clips to train on and {held_out} to hold out.{first}",
+            f"Give at least one of each in the layout of {layout}.",
+        )
+    return dataset
+
+
+def _any_folder(folder: Path, table: Path | None) -> Dataset:
+    listing = list_recordings(None, folder, CaptionSource(manifest=table))
+    held_out = frozenset(held_out_names({recording.name for recording in listing.recordings}))
+    clips: list[DatasetClip] = []
+    left_out = list(listing.left_out)
+    for each in listing.recordings:
+        try:
+            duration_s = probe_video(each.path).duration_s
+        except MediaError as error:
+            left_out.append(LeftOut(each.name, error.what.removesuffix(".")))
+            continue
+        # A rest of less than half a clip is left over: the clip before it would be seen twice.
+        for index in range(max(1, round(duration_s / CLIP_S))):
+            caption, start_s = each.captions[index % len(each.captions)], index * CLIP_S
+            name = f"{each.name}+{start_s}"
+            clips.append(DatasetClip(name, each.path, each.path, start_s, CLIP_S, caption, each.name in held_out))
+    return Dataset(tuple(clips), tuple(left_out))
+
+
+def _vggsound(folder: Path, table: Path | None) -> Dataset:
+    """Lines `YouTube id, start in seconds, label, train or test`, without a header; files `<id>_<start>.mp4`.
+
+    The start has six digits, as the set's own tools write it, or stands in milliseconds with the end.
+    """
+    table = table or folder / "vggsound.csv"
+    try:
+        rows = list(csv.reader(io.StringIO(table.read_text("utf-8-sig"))))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise SettingsError(f"The table {table} cannot be read ({error}).", "Give VGGSound's own CSV file.") from error
+    videos = {path.stem: path for path in _videos(folder)}
+    clips: dict[str, DatasetClip] = {}
+    left_out: list[LeftOut] = []
+    for number, row in enumerate(rows, start=1):
+        line = f"{table.name}, line {number}"
+        if not row or (number == 1 and len(row) > 1 and not row[1].strip().isdigit()):
+            continue
+        values = [value.strip() for value in row]
+        caption = cleaned_caption(values[2]) if len(values) == 4 else ""
+        if len(values) != 4 or not values[1].isdigit() or values[3] not in ("train", "test") or not caption:
+            left_out.append(LeftOut(line, "it is not of the form id,start,label,train or test"))
+            continue
+        start = int(values[1])
+        names = (f"{values[0]}_{start:06d}", f"{values[0]}_{start * 1000}_{(start + 10) * 1000}")
+        path = next((videos[name] for name in names if name in videos), None)
+        if path is None:
+            left_out.append(LeftOut(line, f"there is no video {names[0]}"))
+        else:
+            clips[path.stem] = DatasetClip(path.stem, path, path, Fraction(0), CLIP_S, caption, values[3] == "test")
+    unnamed = len(videos) - len(clips)
+    if unnamed:
+        left_out.append(LeftOut(f"{unnamed} videos", f"{table.name} does not name them"))
+    return Dataset(tuple(clips[name] for name in sorted(clips)), tuple(left_out))
+
+
+def _greatest_hits(folder: Path) -> Dataset:
+    """Videos `YYYY-MM-DD-hh-mm-ss_denoised.mp4` with `…_times.txt`, cut into clips of two seconds that hold a hit."""
+    videos: dict[str, Path] = {}
+    for path in _videos(folder):  # in order of name: "denoised", which the benchmark is on, comes before "mic"
+        match = _HITS_VIDEO.fullmatch(path.stem)
+        if match:
+            videos.setdefault(match["name"], path)
+    tests = _listed(folder / "test.txt")
+    held_out = tests if tests is not None else frozenset(held_out_names(videos))
+    clips: list[DatasetClip] = []
+    left_out: list[LeftOut] = []
+    for name, video in sorted(videos.items()):
+        times = video.with_name(f"{name}_times.txt")
+        try:
+            hits = read_hits(times)
+        except (OSError, UnicodeDecodeError, ValueError) as error:
+            left_out.append(LeftOut(name, f"{times.name} cannot be read ({error})"))
+            continue
+        if not hits:
+            left_out.append(LeftOut(name, f"{times.name} names no hit"))
+        sound = next(
+            (path for kind in ("denoised", "mic") if (path := video.with_name(f"{name}_{kind}.wav")).is_file()), video
+        )
+        for index, within in _by_clip(hits).items():
+            start_s = index * HIT_CLIP_S
+            clips.append(
+                DatasetClip(
+                    f"{name}+{float(start_s):g}",
+                    video,
+                    sound,
+                    start_s,
+                    HIT_CLIP_S,
+                    caption_of_hits(within),
+                    name in held_out,
+                )
+            )
+    return Dataset(tuple(clips), tuple(left_out))
+
+
+@dataclass(frozen=True)
+class Hit:
+    """A line of a `_times.txt`: when, on what, "hit" or "scratch", and how it moved; "None" is not known."""
+
+    time_s: float
+    material: str
+    kind: str
+    reaction: str
+
+
+def read_hits(path: Path) -> list[Hit]:
+    """The hits of a `_times.txt` file. Raises OSError, or ValueError for a line that is none."""
+    hits = []
+    for number, line in enumerate(path.read_text("utf-8").splitlines(), start=1):
+        parts = line.split()
+        if not parts:
+            continue
+        try:
+            time_s, material, kind, reaction = float(parts[0]), *parts[1:]
+        except ValueError as error:
+            raise ValueError(f"line {number} is not time, material, kind, reaction") from error
+        if not (math.isfinite(time_s) and time_s >= 0):
+            raise ValueError(f"line {number} has the time {parts[0]}")
+        hits.append(Hit(time_s, material, kind, reaction))
+    return hits
+
+
+def caption_of_hits(hits: Iterable[Hit]) -> str:
+    """What is heard, in words: a drumstick hits and scratches materials, each named once, in order."""
+    said = []
+    for hit in hits:
+        verb = _VERBS.get(hit.kind.lower(), "touching")
+        material = "something" if hit.material == "None" else hit.material.replace("-", " ")
+        said.append(f"{verb} {material}")
+    return f"a drumstick {' and '.join(dict.fromkeys(said))}"
+
+
+def _by_clip(hits: Sequence[Hit]) -> Mapping[int, list[Hit]]:
+    clips: dict[int, list[Hit]] = {}
+    for hit in sorted(hits, key=lambda hit: hit.time_s):
+        clips.setdefault(int(hit.time_s // HIT_CLIP_S), []).append(hit)
+    return clips
+
+
+def _listed(path: Path) -> frozenset[str] | None:
+    """Names in a list, one a line; None where there is no list."""
+    if not path.is_file():
+        return None
+    return frozenset(line.strip() for line in path.read_text("utf-8").splitlines() if line.strip())
+
+
+def _videos(folder: Path) -> list[Path]:
+    """Video files below a folder that do not lead out of it."""
+    inside = folder.resolve()
+    return [
+        path
+        for path in sorted(folder.rglob("*"))
+        if path.suffix.lower() in VIDEO_SUFFIXES
+        and not path.name.startswith(".")
+        and path.is_file()
+        and path.resolve().is_relative_to(inside)
+    ]

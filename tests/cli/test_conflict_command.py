@@ -1,0 +1,194 @@
+"""`rewas conflict`, and `--conflict` of `generate` and `batch`: told, softened, refused, and what cannot be right."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import opentimelineio as otio
+import pytest
+from rewas_command import Ran, Rewas
+
+from rewas_api.errors import ProblemError, ProblemKind
+from rewas_engine import ConflictError, ConflictMoment, ConflictReport, ReWaS, Suggestion
+from rewas_engine.conflict import conflict_report, gather_evidence
+from rewas_engine.evaluation.splits import DEVELOPMENT
+from rewas_engine.training.world import captions, render_brightness
+from rewas_server import worker_messages as messages
+from rewas_server.security import STATUS_OF_KIND
+from rewas_server.translation import conflict_message, problem_from
+
+CLASSES = ("rain", "drum_hit", "dog_bark", "bell")
+QUICK = ("--num-steps", 1, "--seed", 3, "--sample-rate", 16000)
+
+
+@dataclass(frozen=True)
+class Film:
+    """A clip of the world in a file. wrong: words of another class that the starter says it contradicts."""
+
+    path: Path
+    right: str
+    wrong: str
+    wrong_score: float
+
+
+@pytest.fixture(scope="module")
+def film(tmp_path_factory: pytest.TempPathFactory) -> Film:
+    """The first clip of some that the shipped pack is sure of."""
+    model = ReWaS.from_pretrained("starter", device="cpu")
+    rate, width, height = model.picture_format
+    for scene in DEVELOPMENT.visible(12):
+        frames = render_brightness(scene, frame_rate=rate, width=width, height=height)
+        looked = model.matcher.look(frames)
+        for other in CLASSES:
+            prompt = captions(other)[0]
+            report = conflict_report(
+                prompt, gather_evidence(model.matcher, prompt, model.matcher.sighting(prompt, looked))
+            )
+            if other != scene.class_name and report.verdict == "conflict" and report.suggestions:
+                path = tmp_path_factory.mktemp("films") / "shot 4.mkv"
+                write_film(path, frames, rate)
+                return Film(path, captions(scene.class_name)[0], prompt, report.score)
+    raise AssertionError("the shipped pack is sure of nothing")
+
+
+def write_film(path: Path, frames: np.ndarray, rate: Fraction) -> None:
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("ffv1", rate=rate)
+        stream.height, stream.width = frames.shape[1:]
+        stream.pix_fmt = "bgr0"
+        for number, grey in enumerate(frames):
+            frame = av.VideoFrame.from_ndarray(np.repeat(grey[..., None], 3, axis=2), "rgb24")
+            frame.pts = number
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+
+
+def assert_refused(ran: Ran, kind: str, *said: str) -> None:
+    assert ran.code == 2, ran.errors
+    error = ran.json()["error"]
+    assert error["kind"] == kind
+    for words in said:
+        assert words in f"{error['what']} {error['remedy']}"
+    assert "Traceback" not in ran.errors
+
+
+def test_a_verdict_is_one_object(bare_rewas: Rewas, film: Film) -> None:
+    report = bare_rewas("conflict", film.path, "--prompt", film.wrong, "--json").json()
+    assert {"clip", "pack", "prompt", "verdict", "score", "explanation", "moments", "suggestions", "encoder"} == set(
+        report
+    )
+    assert report["verdict"] == "conflict"
+    # A picture out of a file is judged as the same picture in memory.
+    assert report["score"] == pytest.approx(film.wrong_score, abs=0.02)
+    assert report["encoder"] == "the joint space of the pack starter"
+    for moment in report["moments"]:
+        assert 0 <= moment["start_s"] < moment["end_s"] <= report["clip"]["duration_s"]
+        assert 0 <= moment["score"] <= 1
+        assert moment["looks_like"]
+    assert 1 <= len(report["suggestions"]) <= 3
+    assert all(better["score"] > report["score"] for better in report["suggestions"])
+    said = bare_rewas("conflict", film.path, "--prompt", film.wrong)
+    assert "conflict (0." in said.output
+    assert "better words: “" in said.output
+
+
+def test_policies_of_generate(bare_rewas: Rewas, film: Film, tmp_path: Path) -> None:
+    def generated(policy: str, prompt: str = film.wrong) -> Ran:
+        out = ("-o", tmp_path / policy, "--duration", 1, "--json")
+        return bare_rewas("generate", film.path, "--prompt", prompt, *QUICK, "--conflict", policy, *out)
+
+    plain, warned = generated("off").json(), generated("warn").json()
+    assert plain["conflict"] is None
+    assert warned["conflict"]["verdict"] in ("agree", "unsure", "conflict")
+    assert warned["settings"]["conflict"] == "warn"
+    assert warned["prompt_weight"] == 1
+    energies = [report["takes"][0]["energy_produced"] for report in (plain, warned)]
+    assert energies[0] == energies[1]
+
+
+def test_soften_and_refuse(bare_rewas: Rewas, film: Film, tmp_path: Path) -> None:
+    asked = ("generate", film.path, "--prompt", film.wrong, *QUICK, "-o", tmp_path / "stems")
+    ran = bare_rewas(*asked, "--conflict", "refuse", "--json")
+    assert_refused(ran, "CONFLICT", "No sound was made for the clip shot 4.mkv", "the picture looks like", "Try “")
+    assert not list(tmp_path.rglob("*.wav"))
+    softened = bare_rewas(*asked, "--conflict", "soften", "--json").json()
+    assert 0.5 <= softened["prompt_weight"] < 1
+    assert softened["conflict"]["verdict"] == "conflict"
+
+
+def test_a_timeline_is_refused_before_its_first_sound(bare_rewas: Rewas, film: Film, tmp_path: Path) -> None:
+    timeline = otio.schema.Timeline("reel")
+    track = otio.schema.Track("V1", kind=otio.schema.TrackKind.Video)
+    timeline.tracks.append(track)
+    duration = otio.opentime.TimeRange(otio.opentime.RationalTime(0, 25), otio.opentime.RationalTime(125, 25))
+    for name, prompt in (("one", film.right), ("two", film.wrong)):
+        reference = otio.schema.ExternalReference(target_url=str(film.path))
+        track.append(otio.schema.Clip(name, reference, duration, metadata={"rewas": {"prompt": prompt}}))
+    otio.adapters.write_to_file(timeline, str(tmp_path / "reel.otio"))
+    stages = bare_rewas(
+        "batch", tmp_path / "reel.otio", "-o", tmp_path / "out.otio", "--stems", tmp_path / "stems",
+        "--num-steps", 1, "--conflict", "refuse", "--json",
+    )  # fmt: skip
+    assert_refused(stages, "CONFLICT", "the clip two")
+    assert not list(tmp_path.rglob("*.wav"))
+    assert not (tmp_path / "out.otio").exists()
+
+
+def test_what_cannot_be_right_is_refused(bare_rewas: Rewas, packs: Path, film: Film, tmp_path: Path) -> None:
+    clip, blind = film.path, packs / "starter"
+    conflict = ("conflict", clip, "--json", "--prompt")
+    generate = ("generate", clip, "--prompt", "rain", "-o", tmp_path, *QUICK, "--json")
+    assert_refused(bare_rewas(*conflict, " "), "SETTINGS", "empty prompt")
+    assert_refused(bare_rewas("conflict", clip, "--json"), "SETTINGS", "--prompt")
+    assert_refused(bare_rewas(*generate, "--conflict", "strict"), "SETTINGS", "'strict'", "off, warn, soften, refuse")
+    for policy in ("warn", "soften", "refuse"):
+        ran = bare_rewas(*generate, "--conflict", policy, "--pack", blind)
+        assert_refused(ran, "PACK", "cannot compare words with pictures", f"policy is {policy}")
+    gone = ("--conflict-model", tmp_path / "gone")
+    assert_refused(bare_rewas(*conflict, "rain", *gone), "PACK", "There is no folder", "gone")
+    ran = bare_rewas(*conflict, "rain", "--conflict-model", tmp_path, "--server", "127.0.0.1:1")
+    assert_refused(ran, "SETTINGS", "on a server", "Start the server with --conflict-model")
+    assert not list(tmp_path.rglob("*.wav"))
+    # What only asks is told that nothing could be told.
+    report = bare_rewas(*conflict, "rain", "--pack", blind).json()
+    assert (report["verdict"], report["score"], report["moments"], report["encoder"]) == ("unsupported", None, [], None)
+    assert "nothing was checked" in report["explanation"]
+
+
+REPORT = ConflictReport(
+    "conflict",
+    0.0123,
+    "The picture looks like “rain” and not like “a bell”.",
+    (ConflictMoment(Fraction(1, 3), Fraction(5, 2), 0.02, "rain"),),
+    (Suggestion("raining", 0.9, "vggsound"),),
+    "a sharp eye",
+)
+
+
+def test_a_refusal_has_a_kind_of_its_own() -> None:
+    problem = problem_from(ConflictError("shot 4", REPORT))
+    assert problem.kind is ProblemKind.CONFLICT
+    assert "“raining”" in problem.remedy
+    assert STATUS_OF_KIND[problem.kind].name == "FAILED_PRECONDITION"
+    told = messages.from_line(messages.to_line(messages.Failed("job", problem)))
+    assert isinstance(told, messages.Failed)
+    assert (told.problem.kind, told.problem.what) == (ProblemKind.CONFLICT, problem.what)
+    assert isinstance(told.problem, ProblemError)
+
+
+def test_a_report_travels_whole() -> None:
+    message = conflict_message(REPORT)
+    (moment,), (better,) = message.moments, message.suggestions
+    assert (moment.start_s.numerator, moment.start_s.denominator, moment.looks_like) == (1, 3, "rain")
+    assert (better.words, better.source, message.encoder) == ("raining", "vggsound", "a sharp eye")
+    assert not message.HasField("clip")
+
+
+@pytest.mark.parametrize("folder", [None, Path("models") / "clip"])
+def test_a_worker_is_told_of_the_servers_model(folder: Path | None) -> None:
+    start = messages.Start((Path("/media"),), Path("up"), Path("art"), "starter", "cpu", folder)
+    assert messages.from_line(messages.to_line(start)) == start

@@ -1,0 +1,102 @@
+"""Cuts on the command line: shown, and made the beginnings of new sounds, here and on a server."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+import soundfile
+import typer
+from rewas_command import FILM_RATE, Rewas
+
+from rewas_server.commands.cut_choice import CutChoice
+
+QUICK = ("--num-steps", "1", "--seed", "7")
+
+
+@pytest.fixture(scope="module")
+def edited(media: Path) -> Path:
+    """A film of two shots, 24 and 30 frames long."""
+    path = media / "edited.mp4"
+    with av.open(str(path), "w") as container:
+        picture = container.add_stream("mpeg4", rate=FILM_RATE)
+        picture.width, picture.height, picture.pix_fmt = 128, 96, "yuv420p"
+        for number in range(54):
+            rng = np.random.default_rng(number >= 24)
+            image = rng.integers(0, 255, (6, 8, 3)).astype(np.uint8).repeat(16, axis=0).repeat(16, axis=1)
+            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), "rgb24")
+            frame.pts = number
+            container.mux(picture.encode(frame))
+        container.mux(picture.encode())
+    return path
+
+
+CUT_S = float(24 / FILM_RATE)
+
+
+@pytest.mark.slow
+def test_cuts_are_shown(rewas: Rewas, edited: Path, media: Path, server: str, tmp_path: Path) -> None:
+    plot = tmp_path / "energy.png"
+    for more in ((), ("--from", "flat"), ("--server", server, "--plot", plot)):
+        ran = rewas("energy", edited, "--cuts", *more, "--json")
+        assert ran.code == 0, ran.errors
+        assert ran.json()["cuts_s"] == pytest.approx([CUT_S])
+    assert plot.stat().st_size > 1000
+    assert "cuts at 1.00 s" in rewas("energy", edited, "--cuts").output
+    assert "no cuts" in rewas("energy", media / "ball.mp4", "--cuts").output
+    assert "cuts_s" not in rewas("energy", edited, "--json").json()
+
+
+@pytest.mark.slow
+def test_a_new_sound_begins_at_each_cut(rewas: Rewas, edited: Path, server: str, tmp_path: Path) -> None:
+    sounds = []
+    for number, more in enumerate(
+        ((), ("--cuts", "new-sound"), ("--cuts", "new-sound", "--server", server), ("--cuts", f"0.5,{CUT_S:.4f}"))
+    ):
+        ran = rewas("generate", edited, "--prompt", "rain", *QUICK, *more, "-o", tmp_path / str(number), "--json")
+        assert ran.code == 0, ran.errors
+        report = ran.json()
+        expected = [] if number == 0 else [0.5, CUT_S] if number == 3 else [CUT_S]
+        assert report["cuts_s"] == pytest.approx(expected, abs=1e-4)
+        sounds.append(soundfile.read(report["takes"][0]["stems"]["primary"]["path"], dtype="int32")[0])
+    assert {sound.size for sound in sounds} == {round(54 / FILM_RATE * 48_000)}
+    assert (sounds[1] == sounds[2]).all()
+    assert not np.allclose(sounds[0], sounds[1])
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        (("--cuts", "soon"), "'soon' is not a time"),
+        (("--cuts", "-1"), "'-1' is not a time"),
+        (("--cuts", "1,,2"), "is not a time"),
+        (("--cuts", "nan"), "'nan' is not a time"),
+        (("--cuts", "1,0.5"), "cuts at 1 s and 0.5 s"),
+        (("--cuts", "0.1"), "cuts at 0 s and 0.1 s"),
+        (("--cuts", "new-sound", "--loop"), "begin anew at cuts, and to loop"),
+        (("--cuts", "1", "--loop"), "new sound at cuts, and to loop"),
+    ],
+)
+def test_cuts_that_cannot_be(bare_rewas: Rewas, media: Path, tmp_path: Path, more: tuple[str, ...], said: str) -> None:
+    ran = bare_rewas("generate", media / "ball.mp4", "--prompt", "rain", *more, "-o", tmp_path / "out", "--json")
+    assert ran.code == 2
+    assert said in ran.json()["error"]["what"]
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_cut_beyond_the_clip_is_refused(rewas: Rewas, media: Path, tmp_path: Path) -> None:
+    ran = rewas("generate", media / "ball.mp4", "--prompt", "rain", "--cuts", "9", "-o", tmp_path / "out", "--json")
+    assert ran.code == 2
+    assert "A cut at 9 s does not lie in the clip" in ran.json()["error"]["what"]
+    assert not (tmp_path / "out").exists()
+
+
+def test_what_is_typed_is_what_is_meant() -> None:
+    assert CutChoice.parsed(None) == CutChoice.parsed("ignore") == CutChoice()
+    assert CutChoice.parsed("new-sound") == CutChoice(found=True)
+    assert CutChoice.parsed("1.5,1:02").times_s == (Fraction(3, 2), Fraction(62))
+    with pytest.raises(typer.BadParameter):
+        CutChoice.parsed("")

@@ -1,0 +1,247 @@
+"""Backbones are parts that can be exchanged: Make-An-Audio's geometry, and a family from outside the engine."""
+
+import ast
+import math
+import os
+import subprocess
+import sys
+import tomllib
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import tomli_w
+import torch
+from tones_family import FAMILY as TONES
+from tones_family import write_tones_pack
+
+from rewas_engine import EnergyCurve, PackError, ReWaS, SettingsError, VideoClip
+from rewas_engine.backbones import families
+from rewas_engine.backbones.families import Family, find_family, register_family
+from rewas_engine.control import Controls
+from rewas_engine.models.adapter import EnergyAdapter
+from rewas_engine.packs import DESCRIPTION_FILE, read_pack, verify_files
+from rewas_engine.revision import Revision
+from rewas_engine.training.untrained_make_an_audio import TINY_MAKE_AN_AUDIO, write_untrained_make_an_audio
+from rewas_server.cli import run
+
+ROOT = Path(__file__).resolve().parents[2]
+FEW = {"prompt": "a drum", "num_steps": 2, "seed": 3}
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> ReWaS:
+    """A tiny pack of Make-An-Audio's geometry, loaded."""
+    folder = write_untrained_make_an_audio(tmp_path_factory.mktemp("packs") / "tiny-make-an-audio")
+    return ReWaS.from_pretrained(folder, device="cpu")
+
+
+@pytest.fixture(scope="module")
+def tones_pack(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_tones_pack(tmp_path_factory.mktemp("packs") / "hum")
+
+
+@pytest.fixture
+def tones_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(families, "_registered", {})
+    register_family(TONES)
+
+
+def test_make_an_audio_runs_from_a_video_file_to_exact_wav_files(made: ReWaS, long_clip: Path, tmp_path: Path) -> None:
+    arguments = [str(long_clip), "--pack", str(made.pack.path), "--prompt", "a drum", "--num-steps", "2"]
+    for seconds, rate_hz in ((Fraction(7, 3), 48_000), (Fraction(17), 16_000)):
+        folder = tmp_path / str(rate_hz)
+        more = ["--duration", f"{float(seconds):.6f}", "--sample-rate", str(rate_hz), "--output", str(folder)]
+        assert run(["generate", *arguments, *more]) == 0
+        (wav,) = folder.glob("*.wav")
+        told = soundfile.info(wav)
+        assert (told.samplerate, told.frames) == (rate_hz, round(float(f"{float(seconds):.6f}") * rate_hz))
+        assert np.abs(soundfile.read(wav)[0]).max() > 1e-3
+
+
+def test_its_energy_stands_at_its_own_hop(made: ReWaS, long_clip: Path) -> None:
+    assert made.front_end.config.frame_rate_hz == Fraction(125, 2)
+    assert made.front_end.filter_bank.shape == (80, 513)
+    result = made.generate(VideoClip(long_clip, duration=3), **FEW)
+    assert result.requested.rate_hz == Fraction(125, 2)
+    assert len(result.requested.values) == 188
+    assert len(result.takes[0].produced.values) == 188
+
+
+def test_its_hint_block_reads_80_bins(made: ReWaS) -> None:
+    curve = np.linspace(-9, -1, 624, dtype=np.float32)
+    adapter = made._components["adapter"]
+    assert adapter.hint_linear.in_features == 10
+    hint = made.sound._hints([Controls(energy=curve)])
+    assert hint.shape == (1, 4, 78, 10)
+    turned = hint.transpose(-1, -2)
+    mixed = torch.einsum("gf,bcft->bcgt", adapter.hint_linear.weight, turned) + adapter.hint_linear.bias[:, None]
+    read = adapter.hint_conv(torch.nn.functional.silu(mixed))
+    torch.testing.assert_close(adapter._read_hint(turned), read)
+
+
+def test_its_networks_see_frequency_first_in_powers_of_ten(made: ReWaS) -> None:
+    backbone, codec = made.sound._backbone, made._components["codec"]
+    log_mels = torch.randn(1, 64, 80) - 6
+    latents = backbone.encoded(log_mels)
+    assert latents.shape == (1, 4, 8, 10)
+    seen = codec.encode(log_mels.mT[:, None] / math.log(10)).latent_dist.mode()
+    torch.testing.assert_close(latents, seen.mT)
+    torch.testing.assert_close(backbone.decoded(latents), codec.decode(seen).sample[:, 0].mT * math.log(10))
+
+
+def test_it_hears_words_and_energy(made: ReWaS) -> None:
+    settings = made.sampling_settings(2, 2.0)
+    quiet, loud = (Controls(energy=np.full(624, level, np.float32)) for level in (-10, -2))
+    sounds = [made.sound.log_mel(*each, 5, settings) for each in (("a drum", loud), ("rain", loud), ("a drum", quiet))]
+    assert sounds[0].shape == (624, 80)
+    assert torch.equal(sounds[0], made.sound.log_mel("a drum", loud, 5, settings))
+    for other in sounds[1:]:
+        assert (sounds[0] - other).abs().max() > 1e-3
+
+
+def test_it_blends_windows_over_any_length(made: ReWaS) -> None:
+    seen: list[int] = []
+    hook = made._components["denoiser"].register_forward_pre_hook(lambda module, inputs: seen.append(len(inputs[0])))
+    try:
+        controls = Controls(energy=np.full(1500, -5, np.float32))
+        log_mel = made.sound.log_mel("rain", controls, 1, made.sampling_settings(1, 1.0))
+    finally:
+        hook.remove()
+    assert log_mel.shape == (1504, 80)
+    assert seen == [3]
+    assert made.sound.waveform(log_mel, 1500 * 256).shape == (1500 * 256,)
+
+
+def test_loops_and_parts_made_again_work_too(made: ReWaS, long_clip: Path) -> None:
+    clip = VideoClip(long_clip, duration=3)
+    first = made.generate(clip, loop=True, **FEW).takes[0].stems["primary"]
+    assert first.waveform.shape == (1, 48_000)
+    again = made.generate(clip, revision=Revision(first, 1, 2), **FEW).takes[0].stems["primary"]
+    assert np.array_equal(again.waveform[:, :15_000], first.waveform[:, :15_000])
+    assert not np.array_equal(again.waveform[:, 20_000:28_000], first.waveform[:, 20_000:28_000])
+
+
+def test_a_fresh_adapter_of_tokens_changes_nothing() -> None:
+    denoiser = TINY_MAKE_AN_AUDIO.new_denoiser().eval()
+    adapter = EnergyAdapter.from_denoiser(denoiser, 10, frequency_first=True).eval()
+    sample, tokens = torch.randn(2, 4, 10, 16), torch.randn(2, 77, 32)
+    with torch.no_grad():
+        skips, middle = adapter(sample, torch.tensor(500), tokens, torch.randn(2, 4, 10, 16))
+        more = {"down_block_additional_residuals": skips, "mid_block_additional_residual": middle}
+        steered = denoiser(sample, 500, encoder_hidden_states=tokens, **more).sample
+        assert torch.equal(steered, denoiser(sample, 500, encoder_hidden_states=tokens).sample)
+
+
+def test_a_family_from_outside_is_loaded_and_makes_sound(tones_known, tones_pack: Path, long_clip: Path) -> None:
+    model = ReWaS.from_pretrained(tones_pack, device="cpu")
+    curve = EnergyCurve(np.linspace(-9, -1, 120, dtype=np.float32), Fraction(40))
+    result = model.generate(VideoClip(long_clip, duration=3), prompt="hum", energy=curve, sample_rate_hz=8000)
+    take = result.takes[0]
+    assert take.stems["primary"].waveform.shape == (1, 24_000)
+    assert take.energy_correlation is not None
+    assert take.energy_correlation > 0.95
+
+
+def test_a_family_of_an_installed_package_is_found_by_every_command(
+    tones_pack: Path, long_clip: Path, tmp_path: Path
+) -> None:
+    """A real process, which knows of the family only by the package's own metadata."""
+    installed = tmp_path / "tones_family-1.0.dist-info"
+    installed.mkdir()
+    (installed / "METADATA").write_text("Metadata-Version: 2.1\nName: tones-family\nVersion: 1.0\n", "utf-8")
+    (installed / "entry_points.txt").write_text("[rewas_engine.backbones]\ntones = tones_family:FAMILY\n", "utf-8")
+    here = Path(__file__).resolve().parent
+    paths = [tmp_path, here, ROOT, ROOT / "proto", ROOT / "server"]
+    variables = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, paths)), "REWAS_PACKS": str(tones_pack.parent)}
+
+    def rewas(*arguments: object) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "rewas_server.cli", *map(str, arguments)]
+        return subprocess.run(command, text=True, capture_output=True, env=variables, check=False)
+
+    assert "hum" in rewas("packs", "list").stdout
+    wanted = ("generate", long_clip, "--pack", "hum", "--prompt", "hum", "--duration", "2.5", "--output", tmp_path)
+    done = rewas(*wanted)
+    assert done.returncode == 0, done.stderr
+    (wav,) = tmp_path.glob("*.wav")
+    assert soundfile.info(wav).frames == 120_000
+    variables["PYTHONPATH"] = os.pathsep.join(map(str, paths[1:]))
+    failed = rewas(*wanted)
+    assert failed.returncode != 0
+    assert "family of packs tones is unknown" in failed.stderr
+
+
+def test_a_pack_of_an_unknown_family_is_listed_with_what_is_wrong(tones_pack: Path) -> None:
+    with pytest.raises(PackError, match=r"tones is unknown; known are audioldm, make-an-audio"):
+        read_pack(tones_pack)
+
+
+@pytest.mark.parametrize("name", ["../audioldm", "os:system", "AudioLDM", "", 3])
+def test_a_pack_can_name_a_family_and_nothing_else(tiny_pack: Path, tmp_path: Path, name: object) -> None:
+    document = tomllib.loads((tiny_pack / DESCRIPTION_FILE).read_text("utf-8"))
+    (tmp_path / DESCRIPTION_FILE).write_text(tomli_w.dumps({**document, "family": name}), "utf-8")
+    with pytest.raises(PackError, match="family is"):
+        read_pack(tmp_path)
+
+
+def test_packs_that_name_no_family_are_of_the_first(tiny_pack: Path, tmp_path: Path) -> None:
+    document = tomllib.loads((tiny_pack / DESCRIPTION_FILE).read_text("utf-8"))
+    assert document.pop("family") == "audioldm"
+    (tmp_path / DESCRIPTION_FILE).write_text(tomli_w.dumps(document), "utf-8")
+    assert read_pack(tmp_path).family == "audioldm"
+
+
+def test_code_in_a_pack_s_folder_is_not_run(tones_known, tones_pack: Path) -> None:
+    description = read_pack(tones_pack)
+    verify_files(description)
+    for name in ("tones_family.py", "denoiser/model.py", "__init__.py"):
+        planted = tones_pack / name
+        planted.write_text("raise SystemExit('run')", "utf-8")
+        try:
+            ReWaS.from_pretrained(tones_pack, device="cpu")
+        finally:
+            planted.unlink()
+
+
+def test_a_class_belongs_to_its_family(made: ReWaS, tmp_path: Path) -> None:
+    document = tomllib.loads((made.pack.path / DESCRIPTION_FILE).read_text("utf-8"))
+    for role in document["components"]:
+        (tmp_path / role).symlink_to(made.pack.path / role)
+    (tmp_path / DESCRIPTION_FILE).write_text(tomli_w.dumps({**document, "family": "audioldm", "files": {}}), "utf-8")
+    with pytest.raises(PackError, match="ClapTokenEncoder"):
+        ReWaS(read_pack(tmp_path), "cpu")
+
+
+def test_names_of_families_are_taken_once(tones_known, monkeypatch: pytest.MonkeyPatch) -> None:
+    register_family(TONES)
+    for name in ("tones", "audioldm", "No Name"):
+        with pytest.raises(SettingsError):
+            register_family(Family(name, {}, TONES.backbone))
+    point = families.EntryPoint("audioldm", "elsewhere:FAMILY", families.ENTRY_POINT_GROUP)
+    monkeypatch.setattr(families, "_installed", lambda: (point,))
+    with pytest.raises(PackError, match="brought by elsewhere:FAMILY and by rewas_engine"):
+        find_family("audioldm")
+
+
+@pytest.mark.parametrize(
+    ("value", "sentence"), [("no_such_module:FAMILY", "cannot be loaded"), ("math:pi", "is not the family")]
+)
+def test_a_package_that_brings_no_family_is_named(monkeypatch: pytest.MonkeyPatch, value: str, sentence: str) -> None:
+    point = families.EntryPoint("odd", value, families.ENTRY_POINT_GROUP)
+    monkeypatch.setattr(families, "_installed", lambda: (point,))
+    with pytest.raises(PackError, match=sentence):
+        find_family("odd")
+
+
+def test_what_walks_a_clip_knows_no_family() -> None:
+    """Pipeline, sampling, server, contract and add-on reach a backbone through the interface alone."""
+    of_families = {"rewas_engine.backbones.audioldm", "rewas_engine.backbones.make_an_audio"}
+    engine = list((ROOT / "rewas_engine").glob("*.py"))
+    rooms = [path for room in ("server", "addon", "proto") for path in (ROOT / room).rglob("*.py")]
+    for path in (*engine, *rooms):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            names = [node.module] if isinstance(node, ast.ImportFrom) else []
+            names += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            assert of_families.isdisjoint(names), path

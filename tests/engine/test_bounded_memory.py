@@ -1,0 +1,147 @@
+"""Memory is bounded by the windows in flight: of a longer clip no more is there at once than its own small curves."""
+
+import subprocess
+import sys
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numbered_clips import noise, numbers_in, write_numbered_clip, write_sound
+
+from rewas_engine import ReWaS, VideoClip
+from rewas_engine.control import Controls
+from rewas_engine.execution import PASSES_AT_ONCE
+from rewas_engine.media import audio
+from rewas_engine.media.audio import read_audio, resampled
+from rewas_engine.media.passing_pictures import PassingPictures
+from rewas_engine.mel import FRAMES_AT_ONCE, AudioFrontEnd, MelConfig
+
+MIB_A_MINUTE = 25
+"""So much may a minute more cost: half an hour then stays far below 1.5 GB. Its stem and its own sound are half."""
+
+PROGRAM = """
+import sys, threading
+from fractions import Fraction
+from pathlib import Path
+from rewas_engine import ReWaS, VideoClip
+
+def resident_mib():
+    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096 / 2**20
+
+def highest(work):
+    ended, seen = threading.Event(), [resident_mib()]
+    def watch():
+        while not ended.wait(0.005):
+            seen.append(resident_mib())
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        work()
+    finally:
+        ended.set()
+        watcher.join()
+    return max(seen) - seen[0]
+
+model = ReWaS.from_pretrained(sys.argv[1], device="cpu")
+def made(seconds):
+    model.generate(VideoClip(sys.argv[2], duration=seconds), prompt="rain", num_steps=1, guidance_scale=1.0,
+                   sample_rate_hz=48_000)
+made(6)
+print(highest(lambda: made(40)), highest(lambda: made(160)))
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="memory is told by Linux")
+@pytest.mark.slow
+def test_a_longer_clip_takes_little_more_memory(tiny_pack: Path, tmp_path: Path) -> None:
+    film = write_numbered_clip(tmp_path / "film.mkv", frames=160 * 6, rate=6, encoder={"preset": "ultrafast"})
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM, str(tiny_pack), str(film)], capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    short, long = map(float, done.stdout.split())
+    assert long - short < 2 * MIB_A_MINUTE
+
+
+def test_pictures_that_have_passed_are_forgotten() -> None:
+    read: list[int] = []
+
+    def coming():
+        for number in range(1000):
+            read.append(number)
+            yield np.full((2, 3), number % 251, np.uint8)
+
+    passing = PassingPictures(coming(), 1000)
+    for start in range(0, 900, 60):
+        window = passing[start : start + 100]
+        assert window[:, 0, 0].tolist() == [number % 251 for number in range(start, start + 100)]
+        assert len(passing._held) <= 100
+        assert read[-1] == start + 99
+    assert passing[950:2000][:, 0, 0].tolist() == [number % 251 for number in range(950, 1000)]
+    with pytest.raises(IndexError):
+        passing[100:120]
+
+
+def test_a_clip_s_pictures_are_read_as_they_are_asked_for(model: ReWaS, long_clip: Path) -> None:
+    clip = model.read_clip(VideoClip(long_clip, duration=10))
+    whole = model._sight.read(clip, None)
+    passing = model._sight.passing(clip, None)
+    assert len(passing) == len(whole) == 250
+    for start in (0, 50, 200):
+        assert np.array_equal(passing[start : start + 128], whole[start : start + 128])
+    assert numbers_in(whole)[:3] == [0, 1, 2]
+    np.testing.assert_allclose(
+        model._sight.curve(model._sight.passing(clip, None)).values, model._sight.curve(whole).values, atol=1e-6
+    )
+
+
+def test_no_more_windows_are_worked_on_than_at_once(model: ReWaS, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: dict[str, list[int]] = {"denoiser": [], "codec": [], "vocoder": []}
+
+    def watched(role: str, method: str) -> None:
+        component = model._components[role]
+        own = getattr(component, method)
+
+        def counting(batch: torch.Tensor, *rest: object, **named: object) -> object:
+            seen[role].append(len(batch))
+            return own(batch, *rest, **named)
+
+        monkeypatch.setattr(component, method, counting)
+
+    watched("denoiser", "forward")
+    watched("codec", "encode")
+    watched("codec", "decode")
+    watched("vocoder", "forward")
+    settings = model.sampling_settings(1, 1.0)
+    energy = Controls(energy=np.full(6000, -6, np.float32))
+    log_mel = model.sound.log_mel("rain", energy, 0, settings)
+    model.sound.waveform(log_mel, 6000 * 160)
+    windows = len(model.sound.window.starts(6000))
+    assert windows > PASSES_AT_ONCE
+    assert sum(seen["denoiser"]) == windows
+    assert max(count for counts in seen.values() for count in counts) <= PASSES_AT_ONCE
+
+
+def test_a_long_sound_is_heard_in_parts_and_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    front_end, frames = AudioFrontEnd(MelConfig()), 2 * FRAMES_AT_ONCE + 300
+    waveform = torch.from_numpy(noise(frames * 160))[None]
+    parts = front_end.log_mel(waveform)
+    monkeypatch.setattr("rewas_engine.mel.FRAMES_AT_ONCE", frames)
+    torch.testing.assert_close(parts, front_end.log_mel(waveform), atol=1e-4, rtol=1e-5)
+    assert parts.shape == (1, frames, 64)
+
+
+@pytest.mark.parametrize("samples", [1, 999, 40_000])
+def test_rates_are_changed_in_parts_and_the_same(samples: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    sound = noise(2 * samples).reshape(2, samples)
+    whole = resampled(sound, 16_000, 44_100, samples * 441 // 160)
+    monkeypatch.setattr(audio, "_RESAMPLED_AT_ONCE", 1000)
+    np.testing.assert_allclose(resampled(sound, 16_000, 44_100, samples * 441 // 160), whole, atol=1e-6)
+
+
+def test_sound_is_read_as_it_comes(tmp_path: Path) -> None:
+    path = write_sound(tmp_path / "a.wav", noise(480_000), 48_000)
+    heard = read_audio(path, start_s=Fraction(1), duration_s=Fraction(8), sample_rate_hz=48_000)
+    np.testing.assert_allclose(heard, noise(480_000)[48_000:432_000], atol=1e-4)

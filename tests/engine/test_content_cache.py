@@ -1,0 +1,78 @@
+"""What is kept by content, and what is not."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rewas_engine.content_cache import ContentCache, content_key
+
+contents = st.recursive(
+    st.one_of(st.text(max_size=5), st.integers(), st.floats(allow_nan=False), st.none()),
+    lambda inner: st.lists(inner, max_size=3),
+    max_leaves=6,
+)
+
+
+def _typed(content: object) -> object:
+    return [_typed(part) for part in content] if isinstance(content, list) else (type(content), repr(content))
+
+
+@given(contents, contents)
+def test_keys_are_equal_where_contents_are(one: object, other: object) -> None:
+    assert (content_key(one) == content_key(other)) == (_typed(one) == _typed(other))
+
+
+def test_arrays_are_known_by_values_shape_and_type() -> None:
+    values = np.arange(6, dtype=np.float32)
+    assert content_key(values) == content_key(values.copy()) == content_key(torch.from_numpy(values))
+    assert content_key(values[::2]) == content_key(values[::2].copy())
+    others = [values.reshape(2, 3), values.astype(np.float64), values + 1, values[:5], list(values.tolist())]
+    assert len({content_key(values), *map(content_key, others)}) == 1 + len(others)
+    with pytest.raises(TypeError):
+        content_key(object())
+
+
+def test_a_result_is_worked_out_once() -> None:
+    cache, worked = ContentCache(), []
+
+    def work() -> np.ndarray:
+        worked.append(1)
+        return np.zeros(3)
+
+    first = cache.of("words", ["a dog"], work)
+    assert cache.of("words", ["a dog"], work) is first
+    cache.of("hints", ["a dog"], work)
+    cache.of("words", ["a cat"], work)
+    assert (len(worked), cache.hits, cache.misses) == (3, 1, 3)
+    cache.clear()
+    cache.of("words", ["a dog"], work)
+    assert len(worked) == 4
+
+
+def test_it_holds_no_more_than_it_may_and_forgets_the_longest_unused() -> None:
+    cache = ContentCache(limit_bytes=3 * 800)
+    for number in range(3):
+        cache.of("row", number, lambda: np.zeros(100))
+    cache.of("row", 0, lambda: np.ones(100))
+    cache.of("row", 3, lambda: np.zeros(100))
+    assert cache.held_bytes == 3 * 800
+    assert cache.of("row", 0, lambda: np.ones(100)).sum() == 0  # still the first one
+    assert cache.of("row", 1, lambda: np.ones(100)).sum() == 100  # made anew
+    cache.of("row", "large", lambda: np.zeros(1000))
+    assert cache.held_bytes == 3 * 800
+    nothing = ContentCache(0)
+    nothing.of("row", 1, lambda: np.zeros(1))
+    assert nothing.held_bytes == 0
+
+
+def test_what_fails_is_not_kept() -> None:
+    cache = ContentCache()
+
+    def failing() -> None:
+        raise ValueError("not today")
+
+    with pytest.raises(ValueError, match="not today"):
+        cache.of("row", 1, failing)
+    assert cache.of("row", 1, lambda: 7) == 7

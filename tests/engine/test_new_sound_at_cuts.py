@@ -1,0 +1,136 @@
+"""A new sound at every cut: nothing reaches over, the join is short, the length stays exact."""
+
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rewas_engine import EnergyCurve, Layer, Revision, ReWaS, SettingsError, Stem, VideoClip
+from rewas_engine.clip import sample_count
+from rewas_engine.shot_sounds import Shots, checked_cuts, joined
+
+FAST = {"prompt": "rain", "num_steps": 2, "guidance_scale": 1.0}
+FADE_SAMPLES = 160
+CUTS_S = (Fraction(1), Fraction(5, 2))
+
+
+def energy(*levels: float) -> EnergyCurve:
+    """One level for each of the shots between CUTS_S, in a clip of 3.5 s."""
+    ends = [round(100 * time_s) for time_s in (0, *CUTS_S, Fraction(7, 2))]
+    lengths = np.diff(ends)
+    return EnergyCurve(np.repeat(np.array(levels, np.float32), lengths), Fraction(100))
+
+
+def made(model: ReWaS, curve: EnergyCurve, **more: object) -> np.ndarray:
+    result = model.generate(VideoClip(more.pop("clip"), duration="3.5"), energy=curve, cuts=CUTS_S, **FAST, **more)
+    assert result.cuts_s == CUTS_S
+    return result.takes[0].stems["primary"].waveform[0]
+
+
+@pytest.fixture
+def listening(model: ReWaS):
+    """The model, with an adapter that hears the energy."""
+    conv = model._components["adapter"].middle_zero_conv
+    conv.weight.fill_(0.3)
+    yield model
+    conv.weight.zero_()
+
+
+def test_no_shot_hears_of_another(listening: ReWaS, long_clip: Path) -> None:
+    first = made(listening, energy(-8, -7, -8), clip=long_clip)
+    other = made(listening, energy(-8, -5, -8), clip=long_clip)
+    begin, end = (sample_count(cut_s, 16_000) for cut_s in CUTS_S)
+    assert np.array_equal(first[:begin], other[:begin])
+    assert np.array_equal(first[end + FADE_SAMPLES :], other[end + FADE_SAMPLES :])
+    assert not np.allclose(first[begin + FADE_SAMPLES : end], other[begin + FADE_SAMPLES : end], atol=1e-4)
+
+
+def test_shots_are_different_sounds_and_the_first_is_the_takes_own(model: ReWaS, long_clip: Path) -> None:
+    clip = VideoClip(long_clip, duration=3)
+    level = EnergyCurve(np.full(300, -6, np.float32), Fraction(100))
+    parted = model.generate(clip, energy=level, cuts=["1.5"], seed=4, **FAST).takes[0]
+    alone = model.generate(VideoClip(long_clip, duration="1.5"), energy=level.lasting(Fraction(3, 2)), seed=4, **FAST)
+    waveform = parted.stems["primary"].waveform[0]
+    assert parted.seed == 4
+    half = 24_000
+    correlation = np.corrcoef(waveform[:half], waveform[half:])[0, 1]
+    assert abs(correlation) < 0.2
+    # But for the last frames, where one goes on for a moment and the other ends.
+    same = alone.takes[0].stems["primary"].waveform[0][: half - 16_000]
+    np.testing.assert_allclose(waveform[: half - 16_000], same, atol=1e-3)
+
+
+@pytest.mark.parametrize(("duration", "rate_hz"), [("7007/2400", 48_000), ("3.3333", 44_100), ("2.9", 22_050)])
+def test_the_length_stays_exact(model: ReWaS, long_clip: Path, duration: str, rate_hz: int) -> None:
+    cuts = ("0.2", "1001/1200", "2.25")
+    result = model.generate(VideoClip(long_clip, duration=duration), cuts=cuts, sample_rate_hz=rate_hz, **FAST)
+    assert result.takes[0].stems["primary"].waveform.shape == (1, sample_count(Fraction(duration), rate_hz))
+    assert result.cuts_s == tuple(map(Fraction, cuts))
+
+
+def test_layers_go_on_across_cuts(model: ReWaS, long_clip: Path) -> None:
+    clip, layers = VideoClip(long_clip, duration=2), (Layer("ambience", "wind"),)
+    plain, cut = (model.generate(clip, layers=layers, cuts=cuts, **FAST).takes[0] for cuts in ((), (1,)))
+    gain = np.abs(plain.stems["ambience"].waveform).max() / np.abs(cut.stems["ambience"].waveform).max()
+    np.testing.assert_allclose(gain * cut.stems["ambience"].waveform, plain.stems["ambience"].waveform, atol=1e-5)
+    assert not np.allclose(plain.stems["primary"].waveform, cut.stems["primary"].waveform, atol=1e-3)
+
+
+@settings(max_examples=60)
+@given(st.lists(st.integers(20, 400), min_size=1, max_size=5), st.integers(1, 20), st.integers(0, 100))
+def test_parts_are_joined_within_the_fade(lengths: list[int], fade: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    begins = np.concatenate([[0], np.cumsum(lengths[:-1])]).astype(int).tolist()
+    total = sum(lengths)
+    parts = [rng.uniform(-0.5, 0.5, length + fade).astype(np.float32) for length in lengths]
+    whole = joined(parts, begins, total, fade)
+    assert whole.shape == (total,)
+    for number, (part, begin) in enumerate(zip(parts, begins, strict=True)):
+        own = slice(begin + (fade if number else 0), begin + lengths[number])
+        assert np.array_equal(whole[own], part[fade if number else 0 : lengths[number]])
+
+
+def test_at_a_join_the_power_is_kept() -> None:
+    rng = np.random.default_rng(0)
+    parts = [rng.normal(0, 0.1, 48_000).astype(np.float32) for _ in range(2)]
+    whole = joined(parts, [0, 24_000], 48_000, 4000)
+    assert whole[24_000:28_000].std() == pytest.approx(0.1, rel=0.05)
+
+
+def test_every_shot_has_a_seed_of_its_own() -> None:
+    shots = Shots.between((Fraction(1), Fraction(2)), Fraction(100), 300)
+    assert shots.begins == (0, 100, 200)
+    seeds = shots.seeds(7)
+    assert seeds[0] == 7
+    assert len(set(seeds)) == 3
+    assert shots.seeds(8)[1] != seeds[1]
+
+
+@pytest.mark.parametrize(
+    ("cuts", "said"),
+    [
+        ((2, 1), "leave a shot from 2 s to 1 s"),
+        ((1, 1), "leave a shot from 1 s to 1 s"),
+        ((0.1,), "leave a shot from 0 s to 0.1 s"),
+        ((2.9,), "leave a shot from 2.9 s to 3 s"),
+        ((-1,), "A cut at -1 s does not lie in the clip"),
+        ((4,), "A cut at 4 s does not lie in the clip, which lasts 3 s"),
+        ((float("nan"),), "A cut is not a time"),
+        ((float("inf"),), "A cut is not a time"),
+        (("soon",), "A cut is not a time"),
+    ],
+)
+def test_cuts_that_cannot_be_are_refused(cuts: tuple, said: str) -> None:
+    with pytest.raises(SettingsError, match=said):
+        checked_cuts(cuts, Fraction(3))
+
+
+def test_what_contradicts_cuts_is_refused(model: ReWaS, long_clip: Path) -> None:
+    clip, stem = VideoClip(long_clip, duration=2), Stem("primary", np.zeros((1, 32_000), np.float32), 16_000)
+    with pytest.raises(SettingsError, match="anew at cuts, and it is to loop"):
+        model.generate(clip, cuts=(1,), loop=True, **FAST)
+    with pytest.raises(SettingsError, match="anew at cuts, and a part of it"):
+        model.generate(clip, cuts=(1,), revision=Revision(stem, 0, 1), **FAST)

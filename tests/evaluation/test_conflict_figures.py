@@ -1,0 +1,88 @@
+"""The figures of the conflict check, on cases whose answers are known."""
+
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+from rewas_engine import ConflictMoment, ConflictReport, PackError, ReWaS, SettingsError
+from rewas_engine.conflict import Evidence, Moment
+from rewas_engine.evaluation.conflict import Halved, Judged, judge_scenes, section_of
+from rewas_engine.evaluation.joint import calibration_error
+from rewas_engine.evaluation.splits import DEVELOPMENT
+
+
+def test_the_calibration_error_of_known_cases() -> None:
+    truths = np.array([True, False])
+    assert calibration_error(np.array([1.0, 0.0]), truths) == 0
+    assert calibration_error(np.array([0.0, 1.0]), truths) == 1
+    assert calibration_error(np.array([0.5, 0.5]), truths) == 0
+    # Right and wrong weigh alike, however many there are.
+    many = np.array([True] + [False] * 9)
+    assert calibration_error(np.where(many, 0.9, 0.1), many) == pytest.approx(0.1)
+
+
+def halved(moments: list[tuple[float, float]]) -> Halved:
+    told = tuple(ConflictMoment(Fraction(begin), Fraction(end), 0.1, "rain") for begin, end in moments)
+    seen = Evidence(0.4, (Moment(Fraction(0), Fraction(8), 0.5, "rain", 0.5),), (), 1.0)
+    return Halved(ConflictReport("unsure", 0.4, "Told.", told), seen, "a bell", Fraction(4), Fraction(8))
+
+
+@pytest.mark.parametrize(
+    ("moments", "overlap", "false_share"),
+    [
+        ([], 0, 0),
+        ([(4, 8)], 1, 0),
+        ([(0, 8)], 0.5, 1),
+        ([(0, 4)], 0, 1),
+        ([(3, 6)], 0.4, 0.25),
+        ([(0, 1), (4, 8)], 0.8, 0.25),
+    ],
+)
+def test_the_half_that_was_found(moments, overlap: float, false_share: float) -> None:
+    found = halved(moments)
+    assert found.overlap == pytest.approx(overlap)
+    assert found.false_share == pytest.approx(false_share)
+
+
+def judged(own: bool, belongs: int, verdict: str, score: float, names_it: bool = False) -> Judged:
+    return Judged(own, belongs, ConflictReport(verdict, score, "Told."), names_it)
+
+
+def test_figures_of_known_verdicts() -> None:
+    given = [
+        judged(True, 1, "agree", 0.9),
+        judged(True, 1, "conflict", 0.1),
+        judged(False, -1, "conflict", 0.05, True),
+        judged(False, -1, "agree", 0.95),
+        judged(False, 0, "unsure", 0.5),
+        judged(False, 1, "agree", 0.9),
+    ]
+    section = section_of(given, [halved([(4, 8)]), halved([])])
+    found = {figure.key.removeprefix("conflict_"): figure.value for figure in section.figures}
+    assert found["auc"] == pytest.approx((0.5 + 1 + 0 + 1 + 1 + 0 + 0 + 0) / 8)
+    assert (found["right_agree"], found["right_conflict"]) == (0.5, 0.5)
+    assert (found["wrong_agree"], found["wrong_conflict"]) == (0.5, 0.5)
+    assert (found["suggested"], found["half_found"], found["half_overlap"], found["half_false"]) == (1, 0.5, 0.5, 0)
+    assert section.details["prompts"] == {"right": 2, "wrong": 4, "another_class": 2}
+
+
+def test_the_shipped_pack_tells_right_from_wrong() -> None:
+    model = ReWaS.from_pretrained("starter", device="cpu")
+    told = []
+    scenes = DEVELOPMENT.visible(24)
+    given, halves = judge_scenes(model, scenes, lambda done, total: told.append((done, total)))
+    figures = {figure.key: figure.value for figure in section_of(given, halves).figures}
+    assert figures["conflict_auc_other_class"] > 0.9
+    assert figures["conflict_wrong_conflict"] > 0.5 > figures["conflict_right_conflict"]
+    assert figures["conflict_half_found"] > 0.5
+    assert told[-1] == (24, 24)
+    with pytest.raises(SettingsError, match="too few clips"):
+        judge_scenes(model, scenes[:3])
+
+
+def test_a_pack_without_a_joint_space_is_not_measured(tmp_path) -> None:
+    from given_pack import tiny_model
+
+    with pytest.raises(PackError, match="has no joint space that checks"):
+        judge_scenes(tiny_model(tmp_path), DEVELOPMENT.visible(6))

@@ -1,0 +1,284 @@
+"""φ and the adapter of a pack on a small data set of videos: they learn, go on exactly, and end in a pack."""
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from data_sets import write_greatest_hits_layout, write_vggsound_layout
+from safetensors.torch import load_file
+from torch import nn
+
+from rewas_engine import PackError, ReWaS, SettingsError, VideoClip
+from rewas_engine.mel import AudioFrontEnd, MelConfig
+from rewas_engine.models.adapter import EnergyAdapter
+from rewas_engine.models.codec import PatchAutoencoder, scaled_latents
+from rewas_engine.packs import read_pack, verify_files
+from rewas_engine.training.clip_features import ClipFeatures
+from rewas_engine.training.clip_reading import heard_log_mel
+from rewas_engine.training.config import PROMPT_WIDTH
+from rewas_engine.training.datasets import read_dataset
+from rewas_engine.training.loop import LoopConfig, SteadyLoopConfig, TrainingProgress, train
+from rewas_engine.training.own_pack import PackTerms
+from rewas_engine.training.pack import write_pack
+from rewas_engine.training.part_config import AdapterConfig, PhiConfig
+from rewas_engine.training.part_training import AdapterTraining, PhiTraining
+from rewas_engine.training.phi_part import mean_between
+from rewas_engine.training.stages import noised
+from rewas_engine.training.starter import SENTENCE_ENCODER, StarterTraining
+from rewas_engine.training.untrained import TINY
+from rewas_engine.training.untrained_make_an_audio import write_untrained_make_an_audio
+from rewas_server.cli import run
+
+TERMS = PackTerms("steered", "CC-BY-4.0", "Any use that names us.")
+SOME = SteadyLoopConfig(steps=50, learning_rate=4e-3, warmup_steps=5, ema_decay=0.9, checkpoint_every=4, show_every=25)
+ADAPTER = AdapterConfig(device="cpu", batch_size=4, precision="float32", judged_clips=3, judged_steps=6, loop=SOME)
+FEW = replace(ADAPTER, batch_size=2, judged_clips=1, judged_steps=1, loop=replace(SOME, steps=10))
+PHI = PhiConfig(device="cpu", batch_size=8, judged_clips=3, loop=replace(SOME, steps=120, learning_rate=1e-2))
+
+
+@pytest.fixture(scope="module")
+def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Eight clips to train on and three to judge by, laid out as VGGSound is."""
+    return write_vggsound_layout(tmp_path_factory.mktemp("data") / "vggsound", 11, 3)
+
+
+@pytest.fixture(scope="module")
+def source(videos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny pack whose base has learnt a little, without any control, and whose adapter nothing."""
+    folder = tmp_path_factory.mktemp("source")
+    dataset = read_dataset(videos, "vggsound")
+    front_end = AudioFrontEnd(MelConfig())
+    features = ClipFeatures(folder, dataset.clips, {"name": "log-mels"})
+    features.write(lambda clip: heard_log_mel(clip, front_end, None), lambda log_mel: log_mel, workers=1)
+    heard = [torch.from_numpy(features.rows(name)[:480].astype(np.float32)) for name in features.of_clip]
+    log_mels = torch.stack(heard)
+    torch.manual_seed(0)
+    codec = PatchAutoencoder()
+    codec.fit(log_mels)
+    latents, schedule = scaled_latents(codec.eval(), log_mels).detach(), StarterTraining.schedule()
+    denoiser = replace(TINY, widths=(16, 32), heads=(1, 2)).new_denoiser()
+
+    def loss_of(step: int, generator: torch.Generator) -> torch.Tensor:
+        rows = torch.randint(len(latents), (8,), generator=generator)
+        starts = torch.randint(latents.shape[2] - 32, (8,), generator=generator)
+        crops = torch.stack([latents[row, :, start : start + 32] for row, start in zip(rows, starts, strict=True)])
+        noisy, timesteps, wanted = noised(crops, schedule, generator)
+        words = torch.zeros(8, PROMPT_WIDTH)
+        predicted = denoiser(noisy, timesteps, encoder_hidden_states=None, class_labels=words).sample
+        return nn.functional.mse_loss(predicted, wanted)
+
+    loop = LoopConfig(steps=60, learning_rate=4e-3, warmup_steps=5, ema_decay=0.9)
+    train("base", denoiser, loss_of, loop, folder=folder, seed=0)
+    components = {
+        "codec": codec,
+        "denoiser": denoiser,
+        "adapter": EnergyAdapter.from_denoiser(denoiser),
+        "vocoder": TINY.new_vocoder(),
+        "video_encoder": TINY.new_video_encoder(),
+        "phi": TINY.new_phi(),
+    }
+    return write_pack(
+        components,
+        folder / "small",
+        schedule=schedule,
+        sentence_encoder=SENTENCE_ENCODER,
+        audio=front_end.config,
+        version="0.0.1",
+        summary="Small.",
+    )
+
+
+def adapter_training(videos: Path, source: Path, folder: Path, config: AdapterConfig = FEW, **more) -> AdapterTraining:
+    return AdapterTraining(config, folder, read_dataset(videos, "vggsound"), read_pack(source), TERMS, **more)
+
+
+def written(path: Path, config: object, loop: LoopConfig) -> Path:
+    lines = [f"{name} = {json.dumps(value)}" for name, value in vars(config).items() if name != "loop"]
+    lines += ["[loop]", *(f"{name} = {json.dumps(value)}" for name, value in vars(loop).items())]
+    path.write_text("\n".join(lines), "utf-8")
+    return path
+
+
+@pytest.mark.slow
+def test_an_adapter_learns_to_steer_and_ends_in_a_pack(videos: Path, source: Path, tmp_path: Path, capfd) -> None:
+    """The command from beginning to end, and the pack that it makes at work."""
+    config = written(tmp_path / "adapter.toml", ADAPTER, ADAPTER.loop)
+    folder = tmp_path / "run"
+    arguments = ["train", "adapter", "--data", videos, "--layout", "vggsound", "--start-from", source, "-o", folder]
+    terms = ["--name", "steered", "--licence", "CC-BY-4.0", "--permits", "Any use that names us.", "--config", config]
+    assert run([str(each) for each in (*arguments, *terms, "--json")]) == 0
+    told = json.loads(capfd.readouterr().out)
+    losses = json.loads((folder / "adapter.record.json").read_text("utf-8"))["losses"]
+    assert np.mean(losses[-10:]) < np.mean(losses[:10])
+    course = json.loads((folder / "validation.json").read_text("utf-8"))
+    assert list(course) == ["0", "25", "50"]
+    assert course["50"]["loss"] < course["0"]["loss"]
+    assert course["50"]["control_error_nats"] < 0.9 * course["0"]["control_error_nats"]
+    assert course["50"]["correlation"] > course["0"]["correlation"] + 0.3
+    assert told["figures"] == course["50"]
+    pictures = {path.relative_to(folder).as_posix() for path in folder.rglob("*.png")}
+    assert {"curves/adapter.png", "curves/adapter-validation.png", "samples/adapter-000050.png"} <= pictures
+    pack = read_pack(Path(told["pack"]))
+    verify_files(pack)
+    assert (pack.info.name, pack.info.controls) == ("steered", ("energy",))
+    assert pack.info.licence.startswith("CC-BY-4.0; and, for what it is made from: Apache-2.0")
+    model = ReWaS.from_pretrained(pack.path, device="cpu")
+    result = model.generate(VideoClip(next(videos.rglob("*.mp4")), duration=2), prompt="knocking", num_steps=2)
+    assert result.takes[0].stems["primary"].waveform.shape == (1, 32_000)
+    theirs, ours = (load_file(path / "denoiser" / "model.safetensors") for path in (source, pack.path))
+    assert all(torch.equal(theirs[name], ours[name]) for name in theirs)
+
+
+KILLED = """
+import sys
+from pathlib import Path
+import torch
+sys.path[:0] = sys.argv[1:3]
+torch.set_num_threads(int(sys.argv[6]))
+from test_part_training import adapter_training
+
+def wait_at_6(progress):
+    if progress.stage == "adapter" and progress.step == 6:
+        print("at 6", flush=True)
+        sys.stdin.readline()
+
+adapter_training(*map(Path, sys.argv[3:6]), report=wait_at_6).run()
+"""
+
+
+@pytest.mark.slow
+def test_a_killed_training_goes_on_to_the_same_weights(videos: Path, source: Path, tmp_path: Path) -> None:
+    here = Path(__file__).resolve().parent
+    killed, whole = tmp_path / "killed", tmp_path / "whole"
+    arguments = [here.parents[1], here, videos, source, killed, torch.get_num_threads()]
+    child = subprocess.Popen(
+        [sys.executable, "-c", KILLED, *map(str, arguments)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+    try:
+        assert child.stdout is not None
+        assert child.stdout.readline() == "at 6\n"
+    finally:
+        child.kill()
+        child.communicate()
+    assert child.returncode == -9
+    told: list[TrainingProgress] = []
+    adapter_training(videos, source, killed, report=told.append).run()
+    steps = [progress.step for progress in told if progress.stage == "adapter"]
+    assert steps == list(range(5, 11))  # the last checkpoint was at 4
+    assert not [progress for progress in told if progress.stage.startswith("features")]
+    adapter_training(videos, source, whole).run()
+    resumed, uninterrupted = (
+        load_file(folder / "pack" / "steered" / "adapter" / "model.safetensors") for folder in (killed, whole)
+    )
+    assert all(torch.equal(resumed[name], uninterrupted[name]) for name in uninterrupted)
+
+
+SHARED = """
+import sys
+from pathlib import Path
+import torch
+sys.path[:0] = sys.argv[1:3]
+torch.set_num_threads(1)
+from test_part_training import adapter_training
+
+training = adapter_training(*map(Path, sys.argv[3:6]))
+assert training.processes.count == 2
+training.run()
+"""
+
+
+@pytest.mark.slow
+def test_two_processes_learn_what_one_does(videos: Path, source: Path, tmp_path: Path) -> None:
+    pytest.importorskip("accelerate", reason="the extra `training` is not installed")
+    here = Path(__file__).resolve().parent
+    script = tmp_path / "shared.py"
+    script.write_text(SHARED, "utf-8")
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(script)]
+    arguments = [here.parents[1], here, videos, source, tmp_path / "two"]
+    done = subprocess.run(
+        [*launcher, *map(str, arguments)],
+        text=True,
+        capture_output=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    adapter_training(videos, source, tmp_path / "one").run()
+    two, one = (json.loads((tmp_path / each / "adapter.record.json").read_text("utf-8")) for each in ("two", "one"))
+    np.testing.assert_allclose(two["losses"], one["losses"], atol=2e-4)
+
+
+def test_several_processes_need_accelerate_and_a_batch_to_share(
+    videos: Path, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setitem(sys.modules, "accelerate", None)
+    with pytest.raises(SettingsError, match="accelerate is not installed"):
+        adapter_training(videos, source, tmp_path)
+
+
+@pytest.mark.slow
+def test_phi_learns_to_read_the_energy(videos: Path, source: Path, tmp_path: Path) -> None:
+    dataset = read_dataset(videos, "vggsound")
+    training = PhiTraining(PHI, tmp_path, dataset, read_pack(source), TERMS)
+    training.run()
+    course = training.validation()
+    assert course[120]["energy_mae_nats"] < 0.5 * course[0]["energy_mae_nats"]
+    losses = json.loads((tmp_path / "phi.record.json").read_text("utf-8"))["losses"]
+    assert np.mean(losses[-10:]) < 0.3 * np.mean(losses[:10])
+    model = ReWaS.from_pretrained(training.pack_folder, device="cpu")
+    energy = model.estimate_energy(VideoClip(next(videos.rglob("*.mp4")), duration=2))
+    assert np.isfinite(energy.values).all()
+    with pytest.raises(SettingsError, match="another training; what differs is: settings, fine_tune"):
+        PhiTraining(replace(PHI, seed=2), tmp_path, dataset, read_pack(source), TERMS, fine_tune=True)
+
+
+@pytest.mark.slow
+def test_any_family_is_trained_on_two_second_clips(tmp_path: Path) -> None:
+    """Make-An-Audio's geometry and a video encoder of segments, on Greatest Hits' layout."""
+    pack = read_pack(write_untrained_make_an_audio(tmp_path / "made"))
+    dataset = read_dataset(write_greatest_hits_layout(tmp_path / "hits", 2), "greatest-hits")
+    loop = replace(SOME, steps=2)
+    adapter = AdapterTraining(replace(FEW, loop=loop), tmp_path / "a", dataset, pack, TERMS)
+    adapter.run()
+    made = ReWaS.from_pretrained(adapter.pack_folder, device="cpu")
+    assert made._components["adapter"].config.frequency_first
+    phi = PhiTraining(replace(PHI, batch_size=2, loop=loop), tmp_path / "p", dataset, pack, TERMS, fine_tune=True)
+    phi.run()
+    name = phi.names(held_out=False)[0]
+    assert phi.log_mels.rows(name).shape == (125, 80)
+    # Five segments of eight tokens in two seconds, and the time of each.
+    assert phi.tokens.rows(name).shape == (40, 33)
+    times_frames = [2 + 8 * segment + 2 * token for segment in range(5) for token in range(8)]
+    assert phi.tokens.rows(name)[:, -1].tolist() == times_frames
+
+
+def test_packs_with_the_released_time_map_are_not_trained(videos: Path, source: Path, tmp_path: Path) -> None:
+    pack = read_pack(source)
+    literal = replace(pack, picture={**pack.picture, "token_times": "released"})
+    with pytest.raises(SettingsError, match="as the release did"):
+        PhiTraining(PHI, tmp_path, read_dataset(videos, "vggsound"), literal, TERMS)
+
+
+def test_a_damaged_pack_is_not_trained(videos: Path, source: Path, tmp_path: Path) -> None:
+    pack = read_pack(source)
+    damaged = replace(pack, files={**pack.files, "phi/config.json": "0" * 64})
+    dataset = read_dataset(videos, "vggsound")
+    with pytest.raises(PackError, match="is damaged"):
+        AdapterTraining(FEW, tmp_path, dataset, damaged, TERMS)
+
+
+def test_means_between_positions_are_exact() -> None:
+    values = np.array([1.0, 3.0, 5.0, 7.0])
+    found = mean_between(values, np.array([0.0, 0.5, 1.0, 3.5, -1.0, 9.0]), np.array([4.0, 1.5, 2.0, 4.0, 0.5, 10.0]))
+    np.testing.assert_allclose(found, [4, 2, 3, 7, 1, 7], atol=1e-5)

@@ -13,34 +13,27 @@ import torch
 from numpy.typing import NDArray
 
 from rewas_engine.backbones.families import find_family
-from rewas_engine.clip import Seconds, VideoClip, sample_count
+from rewas_engine.clip import Seconds, VideoClip
 from rewas_engine.clip_reading import read_clip, read_sounding_clip
 from rewas_engine.clock import Clock
 from rewas_engine.conflict import prompt_weight
 from rewas_engine.conflict_check import ConflictCheck
 from rewas_engine.content_cache import CACHE_BYTES, ContentCache
-from rewas_engine.control import Controls, heard_texture
+from rewas_engine.contradictions import check_together, output_rate_hz
+from rewas_engine.control import heard_texture
 from rewas_engine.devices import resolved_device
 from rewas_engine.energy import EnergyCurve, FloatArray
-from rewas_engine.energy_events import onset_strengths
 from rewas_engine.energy_sources import flat_curve
 from rewas_engine.errors import PackError, SettingsError
 from rewas_engine.execution import Execution
 from rewas_engine.joint import JointScorer
 from rewas_engine.layers import Layer, check_gain, check_layers
 from rewas_engine.limits import (
-    MAX_CONTROL_STRENGTH,
-    MAX_GUIDANCE_SCALE,
     MAX_SEED,
-    MAX_STEPS,
     MAX_TAKES,
-    NEGATIVE_GUIDANCE,
-    OUTPUT_RATES_HZ,
-    check_between,
     check_covers,
     check_length,
     check_whole,
-    checked_part,
     checked_prompt,
 )
 from rewas_engine.loading import components_of, loaded_within_memory, precision_of
@@ -48,7 +41,7 @@ from rewas_engine.matchers import picture_matcher
 from rewas_engine.media.audio import read_audio
 from rewas_engine.media.passing_pictures import PassingPictures, Pictures
 from rewas_engine.mel import AudioFrontEnd, MelConfig, normalised
-from rewas_engine.packs import SAMPLER_NAMES, PackDescription, find_pack, read_pack, verify_files
+from rewas_engine.packs import PackDescription, find_pack, read_pack, verify_files
 from rewas_engine.results import (
     CancelSignal,
     ClipRead,
@@ -60,11 +53,14 @@ from rewas_engine.results import (
     ProgressCallback,
 )
 from rewas_engine.revision import Revision
-from rewas_engine.shot_sounds import Shots, checked_cuts
+from rewas_engine.sampling_settings import SamplingSettings, chosen_settings
+from rewas_engine.shot_sounds import checked_cuts
 from rewas_engine.sight import Sight
-from rewas_engine.synthesis import SamplingSettings, SoundMaker, SoundWindow
-from rewas_engine.take_making import TakeMaker, WantedSound
+from rewas_engine.synthesis import SoundMaker
+from rewas_engine.take_making import TakeMaker
 from rewas_engine.texture import TextureCurve
+from rewas_engine.wanted_sounds import SoundRequest
+from rewas_engine.windows import SoundWindow
 
 
 class ReWaS:
@@ -159,42 +155,21 @@ class ReWaS:
         """Settings with the pack's defaults filled in. Raises SettingsError for one out of its range.
 
         sampler: one of `rewas_engine.packs.SAMPLER_NAMES`; a pack may want other steps of ddim than of its own.
-
         control: what steers; a pack may have another default of guidance for onsets. Guidance leads away from a
         negative prompt: where there is one, the default guidance is at least NEGATIVE_GUIDANCE, and none at all is
         refused.
         """
-        defaults = self._description.sampling
-        away_from = "" if negative_prompt is None else checked_prompt(negative_prompt, "negative prompt")
-        usual = float(defaults["guidance_scale"])
-        if control == "onsets":
-            usual = float(defaults.get("onsets_guidance_scale", usual))
-        own_sampler = str(defaults.get("sampler", "ddim"))
-        steps = int(defaults["num_steps"])
-        if sampler == "ddim" != own_sampler:
-            steps = int(defaults.get("ddim_steps", steps))
-        settings = SamplingSettings(
-            steps if num_steps is None else num_steps,
-            (max(usual, NEGATIVE_GUIDANCE) if away_from else usual) if guidance_scale is None else guidance_scale,
-            control_strength,
-            float(defaults["eta"]),
-            float(defaults.get("unguided_share", 0.0)),
+        return chosen_settings(
+            self._description.sampling,
             precision_of("denoiser", self._description, self.device, self.execution),
-            checked_part(control_part),
-            away_from,
-            own_sampler if sampler is None else sampler,
+            num_steps,
+            guidance_scale,
+            control_strength,
+            control_part,
+            negative_prompt,
+            control,
+            sampler,
         )
-        if settings.sampler not in SAMPLER_NAMES:
-            raise SettingsError(f"There is no sampler {sampler!r}.", f"Choose one of {', '.join(SAMPLER_NAMES)}.")
-        check_whole("num_steps", settings.num_steps, 1, MAX_STEPS)
-        check_between("guidance_scale", settings.guidance_scale, 0, MAX_GUIDANCE_SCALE)
-        check_between("control_strength", control_strength, 0, MAX_CONTROL_STRENGTH)
-        if away_from and settings.guidance_scale <= 1:
-            raise SettingsError(
-                f"There is a negative prompt, but a guidance_scale of {settings.guidance_scale:g} does not guide.",
-                "Give a guidance_scale above 1, or leave it out.",
-            )
-        return settings
 
     def estimate_energy(
         self, clip: VideoClip, *, on_progress: ProgressCallback | None = None, cancel: CancelSignal | None = None
@@ -309,35 +284,20 @@ class ReWaS:
         )
         check_gain(gain_db)
         check_layers(layers)
-        if layers and revision is not None:
-            raise SettingsError(
-                "A part of a sound is to be made again, and there are layers beside it.", "Make each again by itself."
-            )
-        if gain_db and revision is not None:
-            raise SettingsError(
-                f"A part of a sound is to be made again, with a gain of {gain_db:g} dB: what stays keeps its level.",
-                "Leave the gain out.",
-            )
-        if texture is not None:
-            self._check_understood("texture")
-        if loop and revision is not None:
-            raise SettingsError("A part of a sound is to be made again, and to loop.", "Ask for one of the two.")
-        if cuts and (loop or revision is not None):
-            other = "it is to loop" if loop else "a part of it is to be made again"
-            raise SettingsError(f"The sound is to begin anew at cuts, and {other}.", "Ask for one of the two.")
-        rate_hz = self._output_rate_hz(sample_rate_hz, revision)
+        check_together(layers=layers, gain_db=gain_db, loop=loop, cuts=cuts, revision=revision)
+        self._check_understood(control, *(() if texture is None else ("texture",)))
+        rate_hz = output_rate_hz(sample_rate_hz, self.pack.sample_rate_hz, revision)
         check_whole("takes", takes, 1, MAX_TAKES)
         check_whole("seed", seed, 0, MAX_SEED - 2 * takes + 1)
         clock = Clock(on_progress, cancel)
         read = self.read_clip(clip)
         check_length(takes * (1 + len(layers)), read.duration_s)
         cuts_s = checked_cuts(cuts, read.duration_s) if cuts else ()
-        for layer in layers:
-            if isinstance(layer.energy, EnergyCurve):
-                check_covers(layer.energy, read)
-        earlier = None if revision is None else revision.earlier(read.duration_s, self.front_end)
+        for curve in (layer.energy for layer in layers if isinstance(layer.energy, EnergyCurve)):
+            check_covers(curve, read)
         if texture is not None:
             check_covers(texture, read, TextureCurve)
+        earlier = None if revision is None else revision.earlier(read.duration_s, self.front_end)
         # Read once, where it is needed first.
         shown = functools.cache(lambda: self._read_picture(read, clock))
         if energy is not None:
@@ -353,38 +313,11 @@ class ReWaS:
         del shown  # An hour of picture is not kept while sound is made.
         if report is not None and conflict == "soften":
             settings = replace(settings, prompt_weight=prompt_weight(report))
-        frames = self.front_end.frames_of(sample_count(read.duration_s, self.pack.sample_rate_hz))
-        rate = self.front_end.config.frame_rate_hz
-        silence_nats = self.front_end.config.silence_nats
-
-        # A loop has no end that could be filled up with silence: its last frames are whole latent positions.
-        steered_frames = self.sound.whole(frames) if loop else frames
-
-        def wanted_sound(words: str, curve: EnergyCurve, bands: TextureCurve | None = None) -> WantedSound:
-            def sampled(count: int) -> EnergyCurve:
-                return EnergyCurve(np.maximum(curve.at(rate, count), silence_nats), rate, curve.source)
-
-            controls = self._controls(sampled(steered_frames), control)
-            if bands is not None:
-                controls = replace(controls, texture=bands.at(rate, steered_frames))
-                bands = TextureCurve(bands.at(rate, frames), rate, bands.source)
-            return WantedSound(
-                words,
-                settings,
-                sampled(frames),
-                controls,
-                read.duration_s,
-                rate_hz,
-                revision,
-                earlier,
-                loop,
-                texture=bands,
-            )
-
-        wanted = wanted_sound(prompt, energy, texture)
-        if cuts_s:
-            wanted = replace(wanted, shots=Shots.between(cuts_s, rate, frames))
-        beside = [(layer, wanted_sound(layer.prompt, layer.energy_beside(energy))) for layer in layers]
+        request = SoundRequest(
+            self.front_end, self.sound.window, settings, control, read.duration_s, rate_hz, revision, earlier, loop
+        )
+        wanted = request.sound(prompt, energy, texture, cuts_s)
+        beside = [(layer, request.sound(layer.prompt, layer.energy_beside(energy))) for layer in layers]
         maker = TakeMaker(self.pack, self.front_end, self.sound, self.joint)
         return GenerationResult(
             read,
@@ -457,33 +390,11 @@ class ReWaS:
         with clock.stage("decode"):
             return self._sight.read(read, clock.cancel)
 
-    def _controls(self, energy: EnergyCurve, control: ControlName) -> Controls:
-        """What steers a sound by an energy, at its rate. Raises SettingsError for a control that the pack lacks."""
-        self._check_understood(control)
-        if control == "energy":
-            return Controls.following(energy)
-        return Controls(onsets=onset_strengths(energy, rate_hz=energy.rate_hz, count=len(energy.values)))
-
-    def _check_understood(self, control: str) -> None:
+    def _check_understood(self, *controls: str) -> None:
         """Raises SettingsError for a control that the pack lacks."""
-        if control not in self.pack.controls:
-            raise SettingsError(
-                f"The pack {self.pack.name} cannot be steered by {control}.",
-                f"It understands {', '.join(self.pack.controls)}.",
-            )
-
-    def _output_rate_hz(self, sample_rate_hz: int | None, revision: Revision | None) -> int:
-        if revision is not None:
-            own_hz = revision.stem.sample_rate_hz
-            if sample_rate_hz not in (None, own_hz):
+        for control in controls:
+            if control not in self.pack.controls:
                 raise SettingsError(
-                    f"A sound at {own_hz} Hz is to be made again in part, at {sample_rate_hz} Hz.",
-                    f"Ask for {own_hz} Hz: what stays is not resampled.",
+                    f"The pack {self.pack.name} cannot be steered by {control}.",
+                    f"It understands {', '.join(self.pack.controls)}.",
                 )
-            return own_hz
-        rate_hz = self.pack.sample_rate_hz if sample_rate_hz is None else sample_rate_hz
-        if rate_hz not in (*OUTPUT_RATES_HZ, self.pack.sample_rate_hz):
-            raise SettingsError(
-                f"sample_rate_hz is {rate_hz}.", f"Choose one of {', '.join(map(str, OUTPUT_RATES_HZ))}."
-            )
-        return rate_hz

@@ -22,59 +22,13 @@ from rewas_engine.mel import AudioFrontEnd
 from rewas_engine.memory import within_memory
 from rewas_engine.precision import DTYPES
 from rewas_engine.sampling import Known, sample
+from rewas_engine.sampling_settings import SamplingSettings
 from rewas_engine.schedules import schedule_for
-from rewas_engine.windows import blend, circle_starts, cut, join, window_starts
+from rewas_engine.windows import SoundWindow, blend, cut, join
 
 _LESS = "Choose a shorter clip, run it with less memory (--low-memory), or close other programs."
 OnWindow = Callable[[int, int], object]
 """Called with finished and total windows."""
-
-
-@dataclass(frozen=True)
-class SamplingSettings:
-    """How a latent is sampled.
-
-    num_steps: at least 1. guidance_scale: 1 is none. control_strength: factor of the adapter, 0 is the base alone.
-    eta: of the sampler ddim; 0 is deterministic, 1 adds the noise of DDPM. unguided_share: last part of the noise
-    schedule, 0 to 1, in which there is no guidance (Kynkäänniemi et al. 2024): there it only makes loud frames louder.
-    precision: of the networks' inner arithmetic, one of `rewas_engine.precision.DTYPES`. control_part: from where to
-    where in the sampling the controls act, 0 being its noise and 1 its end. negative_prompt: words that guidance leads
-    away from; "" is no words. sampler: one of `rewas_engine.packs.SAMPLER_NAMES`. prompt_weight: how much the prompt
-    counts, 0 to 1; what is missing is filled up with no words.
-    """
-
-    num_steps: int
-    guidance_scale: float
-    control_strength: float
-    eta: float
-    unguided_share: float = 0.0
-    precision: str = "float32"
-    control_part: tuple[float, float] = (0.0, 1.0)
-    negative_prompt: str = ""
-    sampler: str = "ddim"
-    prompt_weight: float = 1.0
-
-
-@dataclass(frozen=True)
-class SoundWindow:
-    """How long sounds are made: in windows of `frames` mel frames that overlap by `overlap_frames`.
-
-    patch: mel frames for each latent position; divides both.
-    """
-
-    frames: int
-    overlap_frames: int
-    patch: int
-
-    def starts(self, total_frames: int, circular: bool = False) -> list[int]:
-        """First mel frames of the windows over `total_frames`, a multiple of the patch; or round them, as a circle."""
-        window, overlap, total = (count // self.patch for count in (self.frames, self.overlap_frames, total_frames))
-        spread = circle_starts if circular else window_starts
-        return [start * self.patch for start in spread(total, window, overlap)]
-
-    def whole(self, frames: int) -> int:
-        """The frames of whole latent positions that hold so many."""
-        return -(-frames // self.patch) * self.patch
 
 
 @dataclass(frozen=True, eq=False)

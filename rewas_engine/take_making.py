@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from fractions import Fraction
 
 import torch
 
 from rewas_engine.clip import sample_count
 from rewas_engine.clock import Clock
 from rewas_engine.conflict import FAMILIAR_FROM
-from rewas_engine.control import Controls, heard_texture
+from rewas_engine.control import heard_texture
 from rewas_engine.energy import EnergyCurve, FloatArray, energy_agreement
 from rewas_engine.gaps import silenced, silent_gaps
 from rewas_engine.joint import JointScorer
@@ -19,41 +18,10 @@ from rewas_engine.layers import Layer, balanced
 from rewas_engine.media.audio import resampled, resampled_loop, within_full_scale
 from rewas_engine.mel import AudioFrontEnd, normalised
 from rewas_engine.results import PRIMARY, LayerReport, PackInfo, Stem, Take
-from rewas_engine.revision import Revision
-from rewas_engine.sampling import steps_run
-from rewas_engine.shot_sounds import Shots
-from rewas_engine.synthesis import Earlier, OnWindow, SamplingSettings, SoundMaker
+from rewas_engine.synthesis import OnWindow, SoundMaker
 from rewas_engine.takes import best_first, take_faults, take_score
-from rewas_engine.texture import TextureCurve, texture_error
-
-
-@dataclass(frozen=True, eq=False)
-class WantedSound:
-    """What all takes of a request have in common.
-
-    requested: the energy that they are held against. controls: what steers them. rate_hz: of their stems. revision,
-    earlier: the sound that is made again, as it was given and as the pack hears it. loops: the end goes on with the
-    beginning. shots: where each is to have a sound of its own. texture: what they are held against beside the energy,
-    where one is asked for.
-    """
-
-    prompt: str
-    settings: SamplingSettings
-    requested: EnergyCurve
-    controls: Controls
-    duration_s: Fraction
-    rate_hz: int
-    revision: Revision | None = None
-    earlier: Earlier | None = None
-    loops: bool = False
-    shots: Shots | None = None
-    texture: TextureCurve | None = None
-
-    @property
-    def steps(self) -> int:
-        """Sampling steps of a take."""
-        count = self.settings.num_steps
-        return count if self.earlier is None else steps_run(count, self.earlier.renoised)
+from rewas_engine.texture import texture_error
+from rewas_engine.wanted_sounds import WantedSound
 
 
 @dataclass(frozen=True)

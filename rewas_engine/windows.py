@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 
 import torch
@@ -27,6 +28,28 @@ def circle_starts(total: int, window: int, overlap: int) -> list[int]:
     """
     count = max(1, -(-total // (window - overlap)))
     return [index * total // count for index in range(count)]
+
+
+@dataclass(frozen=True)
+class SoundWindow:
+    """How long sounds are made: in windows of `frames` mel frames that overlap by `overlap_frames`.
+
+    patch: mel frames for each latent position; divides both.
+    """
+
+    frames: int
+    overlap_frames: int
+    patch: int
+
+    def starts(self, total_frames: int, circular: bool = False) -> list[int]:
+        """First mel frames of the windows over `total_frames`, a multiple of the patch; or round them, as a circle."""
+        window, overlap, total = (count // self.patch for count in (self.frames, self.overlap_frames, total_frames))
+        spread = circle_starts if circular else window_starts
+        return [start * self.patch for start in spread(total, window, overlap)]
+
+    def whole(self, frames: int) -> int:
+        """The frames of whole latent positions that hold so many."""
+        return -(-frames // self.patch) * self.patch
 
 
 def cut(whole: torch.Tensor, starts: Sequence[int], window: int, dim: int) -> torch.Tensor:

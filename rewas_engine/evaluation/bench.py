@@ -20,7 +20,7 @@ from rewas_engine.evaluation.splits import Split
 from rewas_engine.mel import AudioFrontEnd, normalised
 from rewas_engine.pipeline import ReWaS
 from rewas_engine.results import CancelSignal
-from rewas_engine.synthesis import SamplingSettings
+from rewas_engine.sampling_settings import SamplingSettings
 from rewas_engine.training.corpus import world_front_end
 from rewas_engine.training.world import Scene, captions, held_out_captions, render_sound
 

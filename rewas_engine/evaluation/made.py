@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from rewas_engine.control import Controls
 from rewas_engine.packs import PackDescription
-from rewas_engine.synthesis import SamplingSettings
+from rewas_engine.sampling_settings import SamplingSettings
 from rewas_engine.whole_files import save_whole_array
 
 _OF_THE_SOUND = ("denoiser", "adapter", "codec", "schedule", "text_encoder", "text_projection")

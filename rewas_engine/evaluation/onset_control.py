@@ -14,7 +14,7 @@ from rewas_engine.evaluation.controls import mean_by_class
 from rewas_engine.evaluation.figures import Figure, Section, not_supported
 from rewas_engine.evaluation.greatest_hits import GreatestHitsScore, compare_sounds, mean_scores
 from rewas_engine.onsets import OnsetScore, detect_onsets, onset_f1
-from rewas_engine.synthesis import SamplingSettings
+from rewas_engine.sampling_settings import SamplingSettings
 from rewas_engine.training.world import EVENT_PATTERNS, SAMPLE_RATE_HZ, STRUCK_CLASSES
 
 COUNTED_PATTERNS = tuple(pattern for pattern in EVENT_PATTERNS if pattern != "roll")

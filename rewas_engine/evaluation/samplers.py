@@ -21,7 +21,7 @@ from rewas_engine.execution import Execution
 from rewas_engine.packs import DEFAULT_PACK, SAMPLER_NAMES
 from rewas_engine.pipeline import ReWaS
 from rewas_engine.results import CancelSignal
-from rewas_engine.synthesis import SamplingSettings
+from rewas_engine.sampling_settings import SamplingSettings
 from rewas_engine.training.world import CLASS_NAMES
 
 REFERENCE_STEPS = 200

@@ -16,7 +16,7 @@ from rewas_engine.evaluation.bench import BenchClip, Watch
 from rewas_engine.evaluation.figures import Figure, Section
 from rewas_engine.evaluation.pictures import seen_frames
 from rewas_engine.pipeline import ReWaS
-from rewas_engine.synthesis import SamplingSettings
+from rewas_engine.sampling_settings import SamplingSettings
 from rewas_engine.training.world import SAMPLE_RATE_HZ
 
 THREADS = 2

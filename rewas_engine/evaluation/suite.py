@@ -27,7 +27,7 @@ from rewas_engine.evaluation.words import words_section
 from rewas_engine.packs import read_pack
 from rewas_engine.pipeline import ReWaS
 from rewas_engine.results import CancelSignal
-from rewas_engine.synthesis import SamplingSettings
+from rewas_engine.sampling_settings import SamplingSettings
 from rewas_engine.training.world import CLASS_NAMES
 
 CLIPS_PER_CLASS = 20

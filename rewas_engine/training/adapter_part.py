@@ -14,13 +14,15 @@ from rewas_engine.control import ControlBatch, Controls
 from rewas_engine.energy import energy_agreement
 from rewas_engine.mel import AudioFrontEnd
 from rewas_engine.precision import DTYPES
-from rewas_engine.synthesis import SamplingSettings, SoundMaker, SoundWindow
+from rewas_engine.sampling_settings import SamplingSettings
+from rewas_engine.synthesis import SoundMaker
 from rewas_engine.training.clip_features import ClipFeatures
 from rewas_engine.training.loop import LossFunction
 from rewas_engine.training.part_config import AdapterConfig
 from rewas_engine.training.processes import ALONE, Alone
 from rewas_engine.training.sheets import Panel
 from rewas_engine.training.stages import drawn_noise, softened_energies, wanted_prediction
+from rewas_engine.windows import SoundWindow
 
 JUDGED_FROM_S = 2
 JUDGED_TIMESTEPS = 4

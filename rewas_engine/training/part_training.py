@@ -28,7 +28,6 @@ from rewas_engine.models.phi import Phi
 from rewas_engine.packs import PackDescription, verify_files
 from rewas_engine.results import CancelSignal
 from rewas_engine.sight import Sight
-from rewas_engine.synthesis import SoundWindow
 from rewas_engine.training.adapter_part import AdapterBatches, adapter_part_loss, judged_adapter
 from rewas_engine.training.clip_features import ClipFeatures
 from rewas_engine.training.clip_reading import heard_log_mel, seen_frames
@@ -42,6 +41,7 @@ from rewas_engine.training.phi_part import PhiBatches, TokenGrid, judged_phi, ph
 from rewas_engine.training.processes import started_processes
 from rewas_engine.training.sheets import Panel, can_draw, draw_figures, draw_losses, draw_sheet
 from rewas_engine.whole_files import write_whole_text
+from rewas_engine.windows import SoundWindow
 
 CLAIM_FILE = "training.json"
 VALIDATION_FILE = "validation.json"

@@ -17,11 +17,13 @@ from rewas_engine.models.joint import JointSpace
 from rewas_engine.models.motion import MotionEncoder
 from rewas_engine.models.phi import Phi
 from rewas_engine.models.vocoder import SpectralVocoder
-from rewas_engine.synthesis import SamplingSettings, SoundMaker, SoundWindow
+from rewas_engine.sampling_settings import SamplingSettings
+from rewas_engine.synthesis import SoundMaker
 from rewas_engine.training.joint import JointClips, embedded
 from rewas_engine.training.picture_stage import PictureCorpus
 from rewas_engine.training.sheets import Panel
 from rewas_engine.training.stages import SoundCorpus, WaveformCorpus
+from rewas_engine.windows import SoundWindow
 
 SAMPLES = 8
 _SETTINGS = {"num_steps": 10, "guidance_scale": 1.5, "eta": 0.0}

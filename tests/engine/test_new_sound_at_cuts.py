@@ -58,9 +58,10 @@ def test_shots_are_different_sounds_and_the_first_is_the_takes_own(model: ReWaS,
     half = 24_000
     correlation = np.corrcoef(waveform[:half], waveform[half:])[0, 1]
     assert abs(correlation) < 0.2
-    # But for the last frames, where one goes on for a moment and the other ends.
+    # One goes on for a moment where the other ends, and normalisation lets all frames of a window hear of that a
+    # little; full scale is kept over both shots, so the gain may differ.
     same = alone.takes[0].stems["primary"].waveform[0][: half - 16_000]
-    np.testing.assert_allclose(waveform[: half - 16_000], same, atol=1e-3)
+    assert np.corrcoef(waveform[: half - 16_000], same)[0, 1] > 0.999
 
 
 @pytest.mark.parametrize(("duration", "rate_hz"), [("7007/2400", 48_000), ("3.3333", 44_100), ("2.9", 22_050)])

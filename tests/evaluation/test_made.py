@@ -13,7 +13,7 @@ from rewas_engine.evaluation.bench import Bench, Watch, bench_clips
 from rewas_engine.evaluation.made import MadeSounds, Request
 from rewas_engine.evaluation.splits import DEVELOPMENT
 from rewas_engine.packs import read_pack
-from rewas_engine.synthesis import SamplingSettings
+from rewas_engine.sampling_settings import SamplingSettings
 
 SETTINGS = SamplingSettings(2, 1.0, 1.0, 0.0)
 ENERGY = np.linspace(-9, -3, 512).astype(np.float32)

@@ -1,0 +1,106 @@
+"""What is wanted of the sounds of one request: what each follows, how it is sampled, how long it lasts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from fractions import Fraction
+
+import numpy as np
+
+from rewas_engine.clip import sample_count
+from rewas_engine.control import Controls
+from rewas_engine.energy import EnergyCurve
+from rewas_engine.energy_events import onset_strengths
+from rewas_engine.mel import AudioFrontEnd
+from rewas_engine.results import ControlName
+from rewas_engine.revision import Revision
+from rewas_engine.sampling import steps_run
+from rewas_engine.sampling_settings import SamplingSettings
+from rewas_engine.shot_sounds import Shots
+from rewas_engine.synthesis import Earlier
+from rewas_engine.texture import TextureCurve
+from rewas_engine.windows import SoundWindow
+
+
+@dataclass(frozen=True, eq=False)
+class WantedSound:
+    """What all takes of a request have in common.
+
+    requested: the energy that they are held against. controls: what steers them. rate_hz: of their stems. revision,
+    earlier: the sound that is made again, as it was given and as the pack hears it. loops: the end goes on with the
+    beginning. shots: where each is to have a sound of its own. texture: what they are held against beside the energy,
+    where one is asked for.
+    """
+
+    prompt: str
+    settings: SamplingSettings
+    requested: EnergyCurve
+    controls: Controls
+    duration_s: Fraction
+    rate_hz: int
+    revision: Revision | None = None
+    earlier: Earlier | None = None
+    loops: bool = False
+    shots: Shots | None = None
+    texture: TextureCurve | None = None
+
+    @property
+    def steps(self) -> int:
+        """Sampling steps of a take."""
+        count = self.settings.num_steps
+        return count if self.earlier is None else steps_run(count, self.earlier.renoised)
+
+
+@dataclass(frozen=True, eq=False)
+class SoundRequest:
+    """What all sounds of a request have in common. The fields are those of WantedSound.
+
+    control: what steers them: their energy, or the onsets in it.
+    """
+
+    front_end: AudioFrontEnd
+    window: SoundWindow
+    settings: SamplingSettings
+    control: ControlName
+    duration_s: Fraction
+    rate_hz: int
+    revision: Revision | None = None
+    earlier: Earlier | None = None
+    loops: bool = False
+
+    def sound(
+        self, prompt: str, energy: EnergyCurve, texture: TextureCurve | None = None, cuts_s: Sequence[Fraction] = ()
+    ) -> WantedSound:
+        """A sound of the request that follows an energy. cuts_s: where it begins anew."""
+        config = self.front_end.config
+        frames = self.front_end.frames_of(sample_count(self.duration_s, config.sample_rate_hz))
+        rate = config.frame_rate_hz
+        # A loop has no end that could be filled up with silence: its last frames are whole latent positions.
+        steered = self.window.whole(frames) if self.loops else frames
+
+        def sampled(count: int) -> EnergyCurve:
+            return EnergyCurve(np.maximum(energy.at(rate, count), config.silence_nats), rate, energy.source)
+
+        controls = self._steered_by(sampled(steered))
+        if texture is not None:
+            controls = replace(controls, texture=texture.at(rate, steered))
+            texture = TextureCurve(texture.at(rate, frames), rate, texture.source)
+        return WantedSound(
+            prompt,
+            self.settings,
+            sampled(frames),
+            controls,
+            self.duration_s,
+            self.rate_hz,
+            self.revision,
+            self.earlier,
+            self.loops,
+            Shots.between(cuts_s, rate, frames) if cuts_s else None,
+            texture,
+        )
+
+    def _steered_by(self, energy: EnergyCurve) -> Controls:
+        if self.control == "energy":
+            return Controls.following(energy)
+        return Controls(onsets=onset_strengths(energy, rate_hz=energy.rate_hz, count=len(energy.values)))

@@ -11,12 +11,14 @@ from numpy.typing import NDArray
 from torch import nn
 
 from rewas_engine.backbones.backbone import Backbone
+from rewas_engine.clip import sample_count
 from rewas_engine.compiling import told_where_not_compiled
 from rewas_engine.content_cache import ContentCache
 from rewas_engine.control import CONTROL_NAMES, ControlBatch, Controls
 from rewas_engine.denoising import SteeredDenoiser
 from rewas_engine.errors import SettingsError
 from rewas_engine.execution import PASSES_AT_ONCE
+from rewas_engine.loops import LOOP_FADE_S, shortened_circle
 from rewas_engine.media.audio import within_full_scale
 from rewas_engine.mel import AudioFrontEnd
 from rewas_engine.memory import within_memory
@@ -352,18 +354,16 @@ class SoundMaker:
     def loop(self, log_mel: torch.Tensor, samples: int, on_window: OnWindow | None = None) -> NDArray[np.float32]:
         """Waveform [samples] of a circular log-mel [T, bins], whose last sample goes on with its first.
 
-        samples: at most T mel frames' and at least half of them. What is too much is folded over the beginning with
-        equal power. on_window: as for `waveform`.
+        samples: at most T mel frames' and at least half of them. What is too much is faded over the beginning.
+        on_window: as for `waveform`.
         """
-        hop = self._front_end.config.hop_samples
+        config = self._front_end.config
+        hop, fade = config.hop_samples, sample_count(LOOP_FADE_S, config.sample_rate_hz)
         # A vocoder sees some frames to each side; what lies beyond the ends of a circle is its other end.
         margin = min(self._window.overlap_frames, len(log_mel))
         turned = torch.cat([log_mel[len(log_mel) - margin :], log_mel, log_mel[:margin]])
         whole = self.waveform(turned, len(turned) * hop, on_window)[margin * hop : (margin + len(log_mel)) * hop]
-        made, rest = whole[:samples].copy(), whole[samples:]
-        angle = (np.arange(rest.size, dtype=np.float32) + 0.5) / max(1, rest.size) * np.pi / 2
-        made[: rest.size] = rest * np.cos(angle) + made[: rest.size] * np.sin(angle)
-        return within_full_scale(made)
+        return within_full_scale(shortened_circle(whole, samples, fade))
 
     def waveform(self, log_mel: torch.Tensor, samples: int, on_window: OnWindow | None = None) -> NDArray[np.float32]:
         """Waveform [samples] of a log-mel [T, bins], at the pack's rate, within ±1.

@@ -1,0 +1,56 @@
+"""Circles of sound that are cut to another length: no step at the join, no change of power, nothing else touched."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rewas_engine.loops import shortened_circle
+
+RATE_HZ, FADE = 16_000, 320
+
+
+def noise(samples: int, seed: int) -> np.ndarray:
+    """A circle of noise without its highest octave, so that it has no steps of its own."""
+    spectrum = np.fft.rfft(np.random.default_rng(seed).normal(0, 0.1, samples))
+    spectrum[len(spectrum) // 2 :] = 0
+    return np.fft.irfft(spectrum, samples).astype(np.float32)
+
+
+@given(st.integers(8000, 20_000), st.integers(0, 640), st.integers(0, 100))
+def test_the_end_goes_on_with_the_beginning(length: int, left_out: int, seed: int) -> None:
+    circle = noise(length, seed)
+    loop = shortened_circle(circle, length - left_out, FADE)
+    assert loop.shape == (length - left_out,)
+    own = np.abs(np.diff(circle, append=circle[:1]))[length - left_out - 1]
+    assert abs(float(loop[0] - loop[-1])) == pytest.approx(float(own), abs=0.02 * float(np.abs(circle).max()))
+    over = max(FADE, left_out)
+    assert np.array_equal(loop[over:], circle[over : length - left_out])
+
+
+@given(st.integers(8000, 20_000), st.integers(0, 100))
+def test_a_whole_circle_stays_as_it_is(length: int, seed: int) -> None:
+    circle = noise(length, seed)
+    np.testing.assert_allclose(shortened_circle(circle, length, FADE), circle, atol=1e-6)
+
+
+@pytest.mark.parametrize("left_out", [1, 3, 40, 639])
+def test_the_power_is_kept_in_the_fade(left_out: int) -> None:
+    powers = []
+    for seed in range(60):
+        circle = noise(16_000, seed)
+        powers.append(
+            np.square(shortened_circle(circle, 16_000 - left_out, FADE)[:FADE]).mean() / np.square(circle).mean()
+        )
+    assert np.mean(powers) == pytest.approx(1, abs=0.1)
+
+
+def test_one_sample_less_is_no_jump() -> None:
+    circle = np.sin(2 * np.pi * 440 * np.arange(RATE_HZ) / RATE_HZ).astype(np.float32)
+    loop = shortened_circle(circle, RATE_HZ - 18, FADE)  # half a period: the end would meet the beginning upside down
+    steps = np.abs(np.diff(np.concatenate([loop, loop])))
+    assert steps.max() <= 1.1 * np.abs(np.diff(circle)).max()
+
+
+def test_silence_stays_silence() -> None:
+    assert not shortened_circle(np.zeros(1000, np.float32), 900, FADE).any()

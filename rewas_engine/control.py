@@ -69,17 +69,20 @@ class Controls:
         """Mel frames that they cover."""
         return len(self._of(self.names[0]))
 
-    def padded(self, frames: int, silence_nats: float) -> Controls:
-        """The same, followed by silence up to a number of frames."""
+    def padded(self, frames: int) -> Controls:
+        """The same up to a number of frames: energy and texture stay what they are in the end, no onset comes.
+
+        A sound that goes on beyond its end and is cut there ends better than one that falls silent at that place.
+        """
         missing = frames - self.frames
 
-        def longer(values: FloatArray | None, filling: float) -> FloatArray | None:
+        def longer(values: FloatArray | None) -> FloatArray | None:
             if values is None:
                 return None
-            widths = ((0, missing), *((0, 0),) * (np.ndim(values) - 1))
-            return np.pad(np.asarray(values, np.float32), widths, constant_values=filling)
+            return np.pad(np.asarray(values, np.float32), ((0, missing), *((0, 0),) * (np.ndim(values) - 1)), "edge")
 
-        return Controls(longer(self.energy, silence_nats), longer(self.onsets, 0.0), longer(self.texture, 0.0))
+        onsets = None if self.onsets is None else np.pad(np.asarray(self.onsets, np.float32), (0, missing))
+        return Controls(longer(self.energy), onsets, longer(self.texture))
 
     def part(self, start: int, frames: int) -> Controls:
         """The controls of a window; one that reaches beyond the end goes on at the beginning."""

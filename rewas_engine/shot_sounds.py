@@ -62,7 +62,7 @@ class Shots:
         """What each shot follows; all but the last go on a little as they end."""
         ends = [*self.begins[1:], self.frames]
         own = [whole.part(begin, end - begin) for begin, end in zip(self.begins, ends, strict=True)]
-        return [*(_held(shot) for shot in own[:-1]), own[-1]]
+        return [*(shot.padded(shot.frames + _LONGER_FRAMES) for shot in own[:-1]), own[-1]]
 
     def seeds(self, seed: int) -> list[int]:
         """A seed for each; the first shot's is the take's."""
@@ -93,14 +93,6 @@ class Shots:
 
 def _within_shot(on_shot: OnWindow, number: int, shots: int, window: int, windows: int) -> None:
     on_shot(number + (window == windows), shots)
-
-
-def _held(shot: Controls) -> Controls:
-    """Controls that stay for _LONGER_FRAMES what they are in the end; no new onset comes."""
-    longer = {name: np.concatenate([row, row[-1:].repeat(_LONGER_FRAMES, axis=0)]) for name, row in shot.given.items()}
-    if "onsets" in longer:
-        longer["onsets"][-_LONGER_FRAMES:] = 0
-    return Controls(**longer)
 
 
 def _seed_of_shot(seed: int, number: int) -> int:

@@ -120,7 +120,7 @@ class SoundMaker:
         window = self._window
         total = window.whole(controls.frames) if circular else max(window.frames, window.whole(controls.frames))
         starts = window.starts(total, circular)
-        padded = controls.padded(total, self._front_end.config.silence_nats)
+        padded = controls.padded(total)
         hints = self._hints([padded.part(start, window.frames) for start in starts])
         known = None if earlier is None else self._known(earlier, controls.frames, total, starts)
         # Drawn on the CPU: one seed is one noise on every device.
@@ -158,9 +158,9 @@ class SoundMaker:
         on_step: Callable[[int], object] | None,
         passes_at_once: int,
     ) -> list[torch.Tensor]:
-        window, silence_nats = self._window, self._front_end.config.silence_nats
+        window = self._window
         totals = [max(window.frames, window.whole(shot.frames)) for shot in shots]
-        padded = [shot.padded(total, silence_nats) for shot, total in zip(shots, totals, strict=True)]
+        padded = [shot.padded(total) for shot, total in zip(shots, totals, strict=True)]
         starts = [window.starts(total) for total in totals]
         hints = self._hints(
             [one.part(start, window.frames) for one, own in zip(padded, starts, strict=True) for start in own]
@@ -215,7 +215,7 @@ class SoundMaker:
         passes_at_once: int,
     ) -> torch.Tensor:
         window, silence_nats = self._window, self._front_end.config.silence_nats
-        hints = self._hints([one.padded(window.frames, silence_nats) for one in controls])
+        hints = self._hints([one.padded(window.frames) for one in controls])
         noise = torch.cat(
             [
                 torch.randn(self._latent_shape(window.frames), generator=torch.Generator().manual_seed(seed))

@@ -63,12 +63,14 @@ def test_controls_that_make_no_sense_are_refused(values) -> None:
         Controls(**values)
 
 
-def test_padding_adds_silence_and_keeps_what_is_absent_absent() -> None:
-    padded = replace(_all(8), texture=None).padded(12, SILENCE_NATS)
+def test_padding_holds_the_end_adds_no_onset_and_keeps_what_is_absent_absent() -> None:
+    whole = _all(8)
+    padded = whole.padded(12)
     assert padded.frames == 12
-    assert padded.texture is None
-    np.testing.assert_allclose(padded.energy[8:], SILENCE_NATS)
+    np.testing.assert_array_equal(padded.energy[7:], np.full(5, whole.energy[7], np.float32))
+    np.testing.assert_array_equal(padded.texture[7:], np.tile(np.asarray(whole.texture[7], np.float32), (5, 1)))
     assert not padded.onsets[8:].any()
+    assert replace(whole, texture=None).padded(12).texture is None
 
 
 def test_a_narrow_adapter_reads_energy_alone(codec: PatchAutoencoder) -> None:

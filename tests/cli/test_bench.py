@@ -34,7 +34,7 @@ def test_for_people_it_says_what_is_extrapolated(rewas: Rewas) -> None:
         (("bench", "nobody"), "'nobody'"),
         (("bench", "--only", "procedures,noise"), "no part noise"),
         (("bench", "--only", ","), "no part"),
-        (("bench", "--released-steps", 1), "1"),
+        (("bench", "--released-steps", 1), "greater than or equal to 2"),
         (("bench", "--precision", "double"), "'double'"),
         (("bench", "--compile", "--low-memory"), "memory is to be saved"),
         (("serve", "--precision", "double"), "'double'"),

@@ -190,5 +190,5 @@ def test_a_report_travels_whole() -> None:
 
 @pytest.mark.parametrize("folder", [None, Path("models") / "clip"])
 def test_a_worker_is_told_of_the_servers_model(folder: Path | None) -> None:
-    start = messages.Start((Path("/media"),), Path("up"), Path("art"), "starter", "cpu", folder)
+    start = messages.Start((Path("/media"),), Path("up"), Path("art"), "starter", "cpu", conflict_model=folder)
     assert messages.from_line(messages.to_line(start)) == start

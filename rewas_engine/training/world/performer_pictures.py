@@ -110,7 +110,7 @@ def clapping_person(rng: np.random.Generator, strikes: Strikes) -> Paint:
         trunk(canvas, person, (0.0, 0.6), neck, 1.6)
         for side in (-1.0, 1.0):
             x = side * (0.025 + wide * lift)
-            y = (-0.42 if overhead else high) - 0.08 * lift
+            y = (-0.3 if overhead else high) - 0.08 * lift
             shoulder = (side * 0.15, neck[1] + 0.13)
             arm(canvas, person, shoulder, (x + side * 0.02, y + 0.05), 0.5, -side)
             canvas.paint(capsule(x, y + 0.04, x + side * 0.3 * lift * 0.2, y - 0.06, 0.05), palm)

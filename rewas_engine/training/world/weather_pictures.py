@@ -269,7 +269,8 @@ def bird_in_a_tree(rng: np.random.Generator, drive: Drive) -> Paint:
     plumage, beak, leaf = bright_colour(rng), np.array([0.95, 0.7, 0.2]), leaf_colour(rng)
     leaves = np.stack([rng.uniform(-0.8, 0.8, 12), rng.uniform(-0.5, 0.5, 12), rng.uniform(0.05, 0.14, 12)], axis=1)
     sway, branch = wander(rng, 0.6), wood_colour(rng)
-    plumage, belly = apart(plumage, leaf, 0.25), light(plumage)
+    plumage = apart(plumage, leaf, 0.25)
+    beak, belly = apart(beak, plumage, 0.25), apart(light(plumage), plumage, 0.2)
 
     def paint(canvas: Canvas, times_s: FloatArray) -> None:
         level = drive.level(times_s)

@@ -12,6 +12,11 @@ from rewas_engine.training.world.painting import FloatArray
 CUT_SHARE = 0.18
 SHAKEN_SHARE = 0.35
 MOVED_SHARE = 0.3
+LEAST_SCALE = 0.72
+"""How small the farthest thing is drawn: below, what moves on it would be less than a pixel."""
+_GREATEST_SCALE = 1.35
+LEAST_CONTRAST = 0.5
+"""How much of the brightness between black and white a film keeps at least."""
 
 Course = tuple[FloatArray, FloatArray, FloatArray]
 
@@ -55,9 +60,9 @@ def draw_camera(rng: np.random.Generator, duration_s: float, distance: float, *,
     cuts_s: list[float] = []
     if not fixed and rng.random() < CUT_SHARE:
         cuts_s = sorted(rng.uniform(0.1 * duration_s, 0.9 * duration_s, int(rng.integers(1, 4))).tolist())
-    base = (1.0 - 0.4 * distance) * rng.uniform(0.9, 1.25)
+    base = (1.0 - 0.25 * distance) * rng.uniform(0.95, 1.2)
     if rng.random() < 0.2:
-        base *= rng.uniform(1.3, 1.7)
+        base *= rng.uniform(1.15, 1.4)
     moved = not fixed and rng.random() < (0.7 if restless else MOVED_SHARE)
     shots = tuple(_shot(rng, start_s, base, moved, first=start_s == 0.0) for start_s in (0.0, *cuts_s))
     shaken = not fixed and rng.random() < (0.6 if restless else SHAKEN_SHARE)
@@ -68,13 +73,16 @@ def draw_camera(rng: np.random.Generator, duration_s: float, distance: float, *,
 
 def _shot(rng: np.random.Generator, start_s: float, base: float, moved: bool, *, first: bool) -> Shot:
     # Some things stand half outside the picture.
-    reach_x, reach_y = (0.4, 0.2) if rng.random() < 0.15 else (0.12, 0.05)
+    reach_x, reach_y = (0.25, 0.1) if rng.random() < 0.15 else (0.1, 0.05)
     zoom = rng.uniform(0.9, 1.15) if moved and rng.random() < 0.5 else 1.0
     pan = rng.uniform(-0.25, 0.25, 2) * (1.0, 0.4) if moved else np.zeros(2)
+    x, y = rng.uniform(-reach_x, reach_x), rng.uniform(-reach_y, reach_y)
+    scale = float(np.clip(base * (1.0 if first else rng.uniform(0.7, 1.6)), LEAST_SCALE, _GREATEST_SCALE))
     return Shot(
         start_s=start_s,
-        place=(float(rng.uniform(-reach_x, reach_x)), float(rng.uniform(-reach_y, reach_y))),
-        scale=float(base * (1.0 if first else rng.uniform(0.7, 1.6))),
+        # Closer by the camera is tilted down, to keep in the picture where things touch.
+        place=(float(x), float(y - 0.2 * max(scale - 1.0, 0.0))),
+        scale=scale,
         mirrored=bool(rng.random() < 0.5),
         pan=(float(pan[0]), float(pan[1])),
         zooms=(float(zoom), float(2.0 - zoom)),
@@ -89,7 +97,7 @@ class Film:
         self._fixed = fixed
         self._gain, self._black = rng.uniform(0.75, 1.2), 0.0
         if rng.random() < 0.25:  # a flat picture, as through haze
-            self._gain *= rng.uniform(0.45, 0.8)
+            self._gain = max(LEAST_CONTRAST, self._gain * rng.uniform(0.5, 0.85))
             self._black = rng.uniform(0.0, 0.35)
         self._flicker = 0.0 if fixed or rng.random() < 0.8 else rng.uniform(0.01, 0.08)
         self._flicker_course = wander(rng, float(rng.choice((0.3, 3.0, 9.0))))
@@ -106,7 +114,7 @@ class Film:
             blurred = pixels.copy()
             blurred[:, 1:-1] = 0.5 * pixels[:, 1:-1] + 0.25 * (pixels[:, :-2] + pixels[:, 2:])
             pixels[:, :, 1:-1] = 0.5 * blurred[:, :, 1:-1] + 0.25 * (blurred[:, :, :-2] + blurred[:, :, 2:])
-        exposure = np.full(times_s.size, 255.0 * self._gain * gain, dtype=np.float32)
+        exposure = np.full(times_s.size, 255.0 * np.clip(self._gain * gain, LEAST_CONTRAST, 1.25), dtype=np.float32)
         if self._flicker:
             exposure *= 1 + self._flicker * wandering(times_s, self._flicker_course).astype(np.float32)
         levels = np.clip(pixels, 0, 1) * exposure[:, None, None, None] + np.float32(255 * self._black)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from rewas_engine.training.world.drawing import Canvas, Shape, box, capsule, ellipse, polygon
-from rewas_engine.training.world.figures import arm, someone, trunk
+from rewas_engine.training.world.figures import Person, arm, someone, trunk
 from rewas_engine.training.world.motion import Drive, wander, wandering
 from rewas_engine.training.world.painting import FloatArray, Paint, SustainedPainter
-from rewas_engine.training.world.palette import bright_colour, dark, grey, leaf_colour, light, water_colour
+from rewas_engine.training.world.palette import apart, bright_colour, dark, grey, leaf_colour, light, water_colour
 
 _CELLS = 128
 
@@ -224,7 +226,7 @@ def crowd(rng: np.random.Generator, drive: Drive) -> Paint:
                     someone(rng),
                     rng.uniform(2.6, 4.6),
                     rng.random(),
-                    rng.uniform(0.0, 0.45),
+                    rng.uniform(0.0, 0.3),
                     rng.uniform(0.05, 0.2),
                 )
             )
@@ -233,16 +235,17 @@ def crowd(rng: np.random.Generator, drive: Drive) -> Paint:
         level = drive.level(times_s)
         for x, y, person, rate_hz, phase, threshold, high in people:
             eager = np.clip(3 * (level - threshold) + 0.35 * (level > threshold), 0, 1) * (0.4 + 0.6 * level)
-            apart = np.abs(np.sin(np.pi * (rate_hz * times_s + phase)))
-            bob = 0.012 * size * eager * apart
+            gap = np.abs(np.sin(np.pi * (rate_hz * times_s + phase)))
+            bob = 0.035 * size * eager * gap
+            palm = apart(light(person.skin), person.shirt, 0.25)
             trunk(canvas, person, (x, y + 0.35 * size), (x, y - bob), size)
             hand_y = y + (0.2 - 0.5 * high * eager) * size
             for side in (-1.0, 1.0):
-                hand_x = x + side * size * (0.012 + 0.13 * eager * apart)
+                hand_x = x + side * size * (0.012 + 0.18 * eager * gap)
                 canvas.paint(
-                    capsule(x + side * 0.09 * size, y + 0.1 * size, hand_x, hand_y, 0.025 * size), person.sleeve
+                    capsule(x + side * 0.09 * size, y + 0.1 * size, hand_x, hand_y, 0.032 * size), person.sleeve
                 )
-                canvas.paint(ellipse(hand_x, hand_y - 0.02 * size, 0.028 * size), light(person.skin))
+                canvas.paint(ellipse(hand_x, hand_y - 0.02 * size, 0.05 * size), palm)
 
     return paint
 
@@ -254,34 +257,40 @@ def raised_hands(rng: np.random.Generator, drive: Drive) -> Paint:
         [rng.uniform(-0.8, 0.8, 7), rng.uniform(-0.1, 0.25, 7), rng.uniform(2.6, 4.6, 7), rng.random(7)], axis=1
     )
     skin, glow = someone(rng).skin * np.float32(rng.uniform(0.15, 0.8)), rng.uniform(0.3, 1.0)
+    skin = apart(skin, glow * stage)
 
     def paint(canvas: Canvas, times_s: FloatArray) -> None:
         level = drive.level(times_s)
         canvas.paint(ellipse(0, -0.35, 0.9, 0.45), stage, glow, 0.4)
         for x, y, rate_hz, phase in hands:
             up = y - 0.22 * level
-            apart = (0.015 + 0.12 * level) * np.abs(np.sin(np.pi * (rate_hz * times_s + phase)))
+            gap = (0.015 + 0.14 * level) * np.abs(np.sin(np.pi * (rate_hz * times_s + phase)))
             for side in (-1.0, 1.0):
-                canvas.paint(capsule(x + side * (apart + 0.02), up, x + side * 0.1, up + 0.6, 0.035), dark(skin))
-                canvas.paint(capsule(x + side * apart, up, x + side * (0.4 * apart), up - 0.1, 0.03), skin)
+                canvas.paint(capsule(x + side * (gap + 0.02), up, x + side * 0.1, up + 0.6, 0.04), dark(skin))
+                canvas.paint(capsule(x + side * gap, up, x + side * (0.4 * gap), up - 0.1, 0.045), skin)
             canvas.paint(ellipse(x, 0.46 + 0.01 * level * np.sin(9 * times_s + phase), 0.12, 0.15), 0.3 * skin)
 
     return paint
 
 
+def _with_plain_hands(person: Person) -> Person:
+    return replace(person, skin=apart(person.skin, person.shirt, 0.25))
+
+
 def ovation(rng: np.random.Generator, drive: Drive) -> Paint:
     """Two or three people close by who clap towards the camera."""
     people = [
-        (x, someone(rng), rng.uniform(2.8, 4.5), rng.random()) for x in (-0.42, 0.05, 0.5)[: int(rng.integers(2, 4))]
+        (x, _with_plain_hands(someone(rng)), rng.uniform(2.8, 4.5), rng.random())
+        for x in (-0.42, 0.05, 0.5)[: int(rng.integers(2, 4))]
     ]
 
     def paint(canvas: Canvas, times_s: FloatArray) -> None:
         level = drive.level(times_s)
         for x, person, rate_hz, phase in people:
-            apart = np.abs(np.sin(np.pi * (rate_hz * times_s + phase)))
-            trunk(canvas, person, (x, 0.6), (x, -0.1 - 0.02 * level * apart), 1.4)
+            gap = np.abs(np.sin(np.pi * (rate_hz * times_s + phase)))
+            trunk(canvas, person, (x, 0.6), (x, -0.1 - 0.04 * level * gap), 1.4)
             for side in (-1.0, 1.0):
-                hand = (x + side * (0.02 + 0.2 * level * apart), 0.2 - 0.05 * level)
+                hand = (x + side * (0.02 + 0.24 * level * gap), 0.2 - 0.05 * level)
                 arm(canvas, person, (x + side * 0.13, 0.02), hand, 0.42, -side)
 
     return paint

@@ -14,7 +14,7 @@ from rewas_engine.training.world.scene import Scene
 FloatArray = NDArray[np.floating[Any]]
 
 _SMOOTH, _FALLING, _RISING = 0, 1, 2
-REST = 0.3
+REST = 0.2
 MISSED_BY = 0.4
 
 
@@ -40,8 +40,9 @@ class Strikes:
         before_s = np.concatenate([[2.0], gaps_s])
         after_s = np.concatenate([gaps_s, [2.0]])
         prepare_s, recoil_s = np.minimum(0.36, 0.62 * before_s), np.minimum(0.2, 0.38 * after_s)
-        raised = rest + (0.35 + 0.65 * self.strengths - rest) * np.minimum(1.0, 0.25 + before_s / 0.35)
-        resting = rest * np.minimum(1.0, after_s / 0.2)
+        # Faint blows of a roll are played from close by, or they could not be told from strong ones.
+        raised = (0.1 + 0.9 * self.strengths) * np.minimum(1.0, 0.55 + before_s / 0.5)
+        resting = np.minimum(rest * np.minimum(1.0, after_s / 0.2), np.maximum(raised, rest * (after_s > 0.3)))
         rested_before = np.concatenate([[rest], resting[:-1]])
         keys_s = np.stack(
             [self.times_s - prepare_s, self.times_s - 0.4 * prepare_s, self.times_s, self.times_s + recoil_s], axis=1
@@ -58,7 +59,7 @@ class Strikes:
         gaps_s = np.diff(self.times_s)
         drop_s = np.minimum(0.34, 0.5 * np.concatenate([[2.0], gaps_s]))
         rise_s = np.minimum(0.34, 0.5 * np.concatenate([gaps_s, [2.0]]))
-        top = (0.15 + 0.85 * self.strengths) * np.minimum(1.0, drop_s / 0.25)
+        top = (0.1 + 0.9 * self.strengths) * np.minimum(1.0, 0.25 + drop_s / 0.3)
         top_after = np.concatenate([top[1:], top[-1:]])
         keys_s = np.stack([self.times_s - drop_s, self.times_s, self.times_s + rise_s], axis=1)
         heights = np.stack([top, np.zeros_like(top), top_after], axis=1)
@@ -74,14 +75,27 @@ class Strikes:
         return elapsed_s, np.where(known, self.strengths[np.maximum(last, 0)], 0.0)
 
     def flash(self, times_s: FloatArray, fall_s: float = 0.08) -> FloatArray:
-        """A reaction that starts at each strike with its strength and dies away in fall_s (to 1/e). [F]"""
-        elapsed_s, strength = self.since(times_s)
-        return np.asarray(strength * np.exp(-np.minimum(elapsed_s / fall_s, 30.0)))
+        """A reaction that rises to each strike's strength and dies away in fall_s (to 1/e). [F]
+
+        A faint strike does not cut short what a strong one before it set off.
+        """
+        elapsed_s, _ = self.since(times_s)
+        if self.times_s.size == 0 or not self.touches:
+            return np.zeros(times_s.shape)
+        grown = self.times_s / fall_s
+        left = np.exp(np.maximum.accumulate(np.log(np.maximum(self.strengths, 1e-6)) + grown) - grown)
+        last = np.maximum(np.searchsorted(self.times_s, times_s, side="right") - 1, 0)
+        return np.asarray(left[last] * np.exp(-np.minimum(elapsed_s / fall_s, 30.0)))
 
     def trembling(self, times_s: FloatArray, rate_hz: float = 9.0, fall_s: float = 0.15) -> FloatArray:
-        """A swing to and fro that each strike sets off, in -1..1. [F]"""
-        elapsed_s, _ = self.since(times_s)
-        return self.flash(times_s, fall_s) * np.cos(2 * np.pi * rate_hz * np.minimum(elapsed_s, 10.0))
+        """A swing to and fro that strikes set off, in -1..1; a roll keeps it going as wide as it is strong. [F]"""
+        if self.times_s.size == 0 or not self.touches:
+            return np.zeros(times_s.shape)
+        # A swing that every blow began anew would stand still under a dense roll.
+        begins = np.diff(self.times_s, prepend=-1e3) > 0.25
+        start_s = np.maximum.accumulate(np.where(begins, self.times_s, -1e3))
+        last = np.maximum(np.searchsorted(self.times_s, times_s, side="right") - 1, 0)
+        return self.flash(times_s, fall_s) * np.cos(2 * np.pi * rate_hz * (times_s - start_s[last]))
 
     def swinging(self, times_s: FloatArray, rate_hz: float, fall_s: float) -> FloatArray:
         """Where something hangs that every strike pushes: the pushes add up, and each dies away in fall_s. [F]"""
@@ -193,15 +207,25 @@ class Walk:
 
     def body(self, times_s: FloatArray) -> FloatArray:
         """How far the body has come. [F]"""
-        return np.asarray(self.stride * self._eased(times_s).sum(axis=0))
+        return np.asarray(self._lengths() @ self._eased(times_s))
 
     def foot(self, parity: int, times_s: FloatArray) -> tuple[FloatArray, FloatArray]:
         """How far one of the feet has come, and its height over the ground: [F], [F]."""
         shares = self._shares(times_s)[parity::2]
         eased = shares**2 * (3 - 2 * shares)
-        x = self.stride * (parity - 0.5 + 2 * eased.sum(axis=0))
-        arcs = (0.3 + 0.7 * self.strikes.strengths[parity::2, None]) * np.sin(np.pi * shares)
-        return np.asarray(x), np.asarray(0.6 * self.stride * arcs.sum(axis=0))
+        x = self._spread()[0] * (parity - 0.5) + 2 * self._lengths()[parity::2] @ eased
+        arcs = (0.1 + 0.9 * self.strikes.strengths[parity::2, None]) * np.sin(np.pi * shares)
+        return np.asarray(x), np.asarray(0.8 * self.stride * arcs.sum(axis=0))
+
+    def _spread(self) -> FloatArray:
+        """How far apart the feet are before the first step and after each: [N + 1]."""
+        strengths = self.strikes.strengths
+        return self.stride * (0.4 + 0.6 * np.concatenate([strengths[:1] if strengths.size else [0.5], strengths]))
+
+    def _lengths(self) -> FloatArray:
+        """How far each step takes the body: [N]."""
+        spread = self._spread()
+        return np.asarray(0.5 * (spread[1:] + spread[:-1]))
 
     def _eased(self, times_s: FloatArray) -> FloatArray:
         shares = self._shares(times_s)

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from rewas_engine.training.world.drawing import LUMA
+
 FloatArray = NDArray[np.floating[Any]]
 
 
@@ -57,3 +59,14 @@ def light(colour: ArrayLike) -> FloatArray:
 def grey(rng: np.random.Generator, least: float = 0.1, greatest: float = 0.9) -> FloatArray:
     """A grey with a hint of colour."""
     return np.clip(rng.uniform(least, greatest) * rng.uniform(0.92, 1.08, 3), 0, 1).astype(np.float32)
+
+
+def apart(colour: ArrayLike, behind: ArrayLike, least: float = 0.3) -> FloatArray:
+    """The colour, lighter or darker by as much as it needs to be told by its brightness from what lies behind it."""
+    own = np.asarray(colour, dtype=np.float32)
+    tone, other = float(own @ LUMA), float(np.asarray(behind, dtype=np.float32) @ LUMA)
+    if abs(tone - other) >= least:
+        return own
+    if (tone < other and other >= least) or other + least > 1:
+        return own * np.float32((other - least) / max(tone, 1e-3))
+    return own + (1 - own) * np.float32((other + least - tone) / max(1 - tone, 1e-3))

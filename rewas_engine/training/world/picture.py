@@ -18,12 +18,14 @@ from rewas_engine.training.world.looks import STRUCK_PAINTERS, SUSTAINED_PAINTER
 from rewas_engine.training.world.motion import Drive, Strikes
 from rewas_engine.training.world.painting import FloatArray, Paint
 from rewas_engine.training.world.scene import PICTURE_STREAM, Scene
+from rewas_engine.training.world.standing_out import lit_apart, rehearsed
 
 _PIXELS_AT_ONCE = 600_000
 _ASPECTS, _ASPECT_CHANCES = (1.0, 4 / 3, 16 / 9), (0.25, 0.25, 0.5)
 _BLURRED_SHARE = 0.2
 AMBIENCE_SEEN_SHARE = 0.75
 _CROSSED_SHARE = 0.1
+_FILLS_THE_PICTURE = ("rain", "wind", "sea_waves", "fire", "stream")
 _NOTHING = np.empty(0)
 
 _Painter = TypeVar("_Painter")
@@ -121,6 +123,8 @@ class _Stage:
         }
         self.film = Film(for_film, size[1], size[0], fixed=scene.still)
         self._thing = _thing(scene, for_thing)
+        if self._thing is not None and not scene.off_screen and scene.class_name not in _FILLS_THE_PICTURE:
+            self._light_apart(scene)
         self._ambience = _ambience(scene, for_ambience)
         moves_anyway = scene.silent_motion or scene.off_screen
         busy = not scene.still and (for_others.random() < (0.8 if moves_anyway else 0.3))
@@ -128,6 +132,14 @@ class _Stage:
         self._others = [BYSTANDERS[int(for_others.integers(len(BYSTANDERS)))](for_others) for _ in range(count)]
         crossed = not scene.still and for_crossing.random() < _CROSSED_SHARE
         self._crossing = crossing(for_crossing, scene.duration_s) if crossed else None
+
+    def _light_apart(self, scene: Scene) -> None:
+        """Lights the backdrops so that they part from the thing."""
+        for_thing = scene.random(PICTURE_STREAM).spawn(_LOTS)[1]
+        thing = _thing(rehearsed(scene), for_thing)
+        assert thing is not None
+        for shot, backdrop in self._backdrops.items():
+            self._backdrops[shot] = lit_apart(backdrop, shot, thing, self._aspect)
 
     def shots_between(self, middles_s: FloatArray) -> list[tuple[Shot, int, int]]:
         """The shots with their first frames and the frames after their last."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -11,7 +11,8 @@ from rewas_engine.training.world.drawing import Canvas, Shape, box, capsule, ell
 from rewas_engine.training.world.figures import Person, arm, leg, someone, trunk
 from rewas_engine.training.world.motion import Strikes, Walk
 from rewas_engine.training.world.painting import FloatArray, Paint, StruckPainter
-from rewas_engine.training.world.palette import bright_colour, dark, grey, light, wood_colour
+from rewas_engine.training.world.palette import apart, bright_colour, dark, grey, light, wood_colour
+from rewas_engine.training.world.struck_pictures import raised_dust
 
 _FLOOR_Y = 0.36
 
@@ -74,28 +75,30 @@ def _thrown_up(
     canvas: Canvas, ground: _Ground, strikes: Strikes, times_s: FloatArray, x: FloatArray, grit: FloatArray
 ) -> None:
     """What a step throws up where a foot stands at x [F]."""
+    flash = strikes.flash(times_s, 0.16)
+    puff = light(ground.colour) if ground.marks == "planks" else apart(light(ground.colour), ground.colour, 0.2)
+    raised_dust(canvas, x, _FLOOR_Y + 0.02, (0.5 if ground.marks == "planks" else 1.0) * flash, puff)
     if not ground.loose:
         return
     elapsed_s, strength = strikes.since(times_s)
-    fly_s, flash = np.minimum(elapsed_s, 0.4), strikes.flash(times_s, 0.12)
+    fly_s = np.minimum(elapsed_s, 0.4)
     for across, up in grit:
         grit_x = x + (0.06 + 0.7 * fly_s * strength) * across
         grit_y = _FLOOR_Y + 0.02 - ground.loose * (0.9 + 0.5 * up) * strength * fly_s + 3.2 * fly_s**2
-        canvas.paint(
-            ellipse(grit_x, grit_y, 0.012 + 0.006 * ground.loose), light(ground.colour), np.minimum(3 * flash, 1)
-        )
+        canvas.paint(ellipse(grit_x, grit_y, 0.016 + 0.018 * ground.loose * strength), puff, np.minimum(3 * flash, 1))
 
 
 def _shoe(canvas: Canvas, person: Person, x: FloatArray, y: FloatArray, pitch: FloatArray, size: float) -> None:
-    canvas.paint(box(x + 0.3 * size, y - 0.35 * size, 0.75 * size, 0.35 * size, pitch, 0.25 * size), person.shoes)
+    canvas.paint(box(x + 0.3 * size, y - 0.35 * size, 0.85 * size, 0.42 * size, pitch, 0.25 * size), person.shoes)
     canvas.paint(box(x + 0.3 * size, y - 0.05 * size, 0.78 * size, 0.1 * size, pitch), dark(person.shoes))
 
 
 def _from_the_side(kind: str, rng: np.random.Generator, strikes: Strikes) -> Paint:
     """Someone walks by: the whole figure, or the legs alone; the camera goes along or stands."""
     ground, person = _ground(kind, rng), someone(rng)
+    person = replace(person, shoes=apart(person.shoes, ground.colour))
     whole, along = bool(rng.random() < 0.5), bool(rng.random() < 0.6)
-    height = 0.28 if whole else 0.62
+    height = 0.31 if whole else 0.62
     walk = Walk(strikes, stride=0.5 * height * rng.uniform(0.7, 1.1))
     table, grit = rng.random((64, 3)), rng.uniform(-1, 1, (4, 2))
     feet, start, dangle_hz = strikes.alternate(), rng.uniform(0.3, 0.5), rng.uniform(0.5, 1.2)
@@ -117,7 +120,7 @@ def _from_the_side(kind: str, rng: np.random.Generator, strikes: Strikes) -> Pai
                 swing = np.sin(2 * np.pi * dangle_hz * times_s + 2.2 * parity)
                 foot_x, foot_y = 0.18 * height + 0.3 * height * swing, 0.3 * height + 0.1 * height * swing**2
             places.append((foot_x, _FLOOR_Y - foot_y))
-        bob = 0.12 * (places[0][1] + places[1][1] - 2 * _FLOOR_Y) + 0.05 * height * strikes.flash(times_s, 0.07)
+        bob = 0.12 * (places[0][1] + places[1][1] - 2 * _FLOOR_Y) + 0.16 * height * strikes.flash(times_s, 0.09)
         hip_y = _FLOOR_Y - height * (0.985 if strikes.touches else 1.05) + bob
         sway = 0.35 * np.clip((places[0][0] - places[1][0]) / height, -1, 1) * height
         neck = (x + 0.04 * height, hip_y - 0.8 * height)
@@ -143,6 +146,7 @@ def _from_the_side(kind: str, rng: np.random.Generator, strikes: Strikes) -> Pai
 def _from_the_front(kind: str, rng: np.random.Generator, strikes: Strikes) -> Paint:
     """Two legs that step on the spot."""
     ground, person = _ground(kind, rng), someone(rng)
+    person = replace(person, shoes=apart(person.shoes, ground.colour))
     feet, side_of_foot = strikes.alternate(), rng.uniform(0.1, 0.15)
     table, grit = rng.random((64, 3)), rng.uniform(-1, 1, (5, 2))
 
@@ -150,8 +154,8 @@ def _from_the_front(kind: str, rng: np.random.Generator, strikes: Strikes) -> Pa
         _lay(canvas, ground, np.zeros(1), table)
         for side, foot in zip((-1.0, 1.0), feet, strict=True):
             lift = foot.lift(times_s, rest=0.0 if foot.touches else 0.2)
-            x, y = side * side_of_foot + 0.08 * lift, 0.33 - 0.32 * lift
-            knee_x, knee_y = side * 0.09 + 0.22 * lift, 0.0 - 0.18 * lift
+            x, y = side * side_of_foot + 0.08 * lift, 0.33 - 0.42 * lift
+            knee_x, knee_y = side * 0.09 + 0.22 * lift, 0.0 - 0.24 * lift
             canvas.paint(capsule(side * 0.07, -2.0, side * 0.07, -0.35, 0.09), person.trousers)
             canvas.paint(capsule(side * 0.07, -0.35, knee_x, knee_y, 0.075), person.trousers)
             shade = dark(person.trousers) if side < 0 else person.trousers
@@ -166,19 +170,21 @@ def _from_the_front(kind: str, rng: np.random.Generator, strikes: Strikes) -> Pa
 def _walking_away(kind: str, rng: np.random.Generator, strikes: Strikes) -> Paint:
     """Someone seen from behind on a floor that reaches to the horizon: the body rocks over each foot in turn."""
     ground, person = _ground(kind, rng), someone(rng)
+    person = replace(person, shoes=apart(person.shoes, ground.colour))
     feet, table, horizon = strikes.alternate(), rng.random((64, 3)), rng.uniform(-0.15, 0.1)
     way = grey(rng, 0.2, 0.8)
+    person = replace(person, trousers=apart(person.trousers, way, 0.25), shirt=apart(person.shirt, way, 0.2))
 
     def paint(canvas: Canvas, times_s: FloatArray) -> None:
         canvas.paint(box(0, horizon + 1, 9, 1), way)
         _lay(canvas, ground, np.zeros(1), table)
         lifts = [foot.lift(times_s, rest=0.0 if foot.touches else 0.2) for foot in feet]
-        rock = 0.08 * (lifts[0] - lifts[1])
-        rise = -0.05 * np.maximum(lifts[0], lifts[1])
+        rock = 0.12 * (lifts[0] - lifts[1])
+        rise = 0.06 * strikes.flash(times_s, 0.09) - 0.08 * np.maximum(lifts[0], lifts[1])
         for side, lift in zip((-1.0, 1.0), lifts, strict=True):
-            foot_x, foot_y = side * 0.07 + 0.3 * rock, _FLOOR_Y - 0.12 * lift
+            foot_x, foot_y = side * 0.07 + 0.3 * rock, _FLOOR_Y - 0.24 * lift
             leg(canvas, person, (side * 0.05 + rock, 0.02 + rise), (foot_x, foot_y - 0.03), 0.38)
-            canvas.paint(ellipse(foot_x, foot_y - 0.015, 0.045, 0.025), person.shoes)
+            canvas.paint(ellipse(foot_x, foot_y - 0.02, 0.06, 0.04), person.shoes)
             hand = (side * (0.17 + 0.05 * lift) + rock, 0.0 - 0.1 * lift + rise)
             arm(canvas, person, (side * 0.1 + rock, -0.22 + rise), hand, 0.3, -side)
         trunk(canvas, person, (rock, 0.02 + rise), (1.2 * rock, -0.28 + rise), 1.0)

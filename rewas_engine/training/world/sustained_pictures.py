@@ -9,7 +9,15 @@ import numpy as np
 from rewas_engine.training.world.drawing import Canvas, below, box, capsule, ellipse, polygon
 from rewas_engine.training.world.motion import Drive, wander, wandering
 from rewas_engine.training.world.painting import FloatArray, Paint, SustainedPainter
-from rewas_engine.training.world.palette import bright_colour, dark, leaf_colour, light, water_colour, wood_colour
+from rewas_engine.training.world.palette import (
+    apart,
+    bright_colour,
+    dark,
+    leaf_colour,
+    light,
+    water_colour,
+    wood_colour,
+)
 
 
 def _rain(rng: np.random.Generator, drive: Drive) -> Paint:
@@ -200,15 +208,15 @@ def _helicopter(rng: np.random.Generator, drive: Drive) -> Paint:
         )
         canvas.paint(ellipse(x, y, 0.24, 0.14), hull)
         canvas.paint(ellipse(x - 0.11, y - 0.03, 0.1, 0.075), window)
-        canvas.paint(capsule(x - 0.2, y + 0.2, x + 0.2, y + 0.2, 0.014), dark(hull))
+        canvas.paint(capsule(x - 0.2, y + 0.2, x + 0.2, y + 0.2, 0.02), dark(hull))
         for leg in (-0.1, 0.1):
             canvas.paint(capsule(x + leg, y + 0.1, x + leg, y + 0.2, 0.01), dark(hull))
         canvas.paint(capsule(x, y - 0.12, x, y - 0.2, 0.015), dark(hull))
-        canvas.paint(ellipse(x, y - 0.2, 0.46, 0.03), (0.85, 0.87, 0.9), 0.6 * level)
+        canvas.paint(ellipse(x, y - 0.2, 0.46, 0.03), (0.85, 0.87, 0.9), 0.75 * level)
         turn = 2 * np.pi * 5.3 * travel
         for blade in (0.0, np.pi / 2):
             reach = 0.46 * np.cos(turn + blade)
-            canvas.paint(capsule(x - reach, y - 0.2, x + reach, y - 0.2, 0.013), (0.15, 0.15, 0.17))
+            canvas.paint(capsule(x - reach, y - 0.2, x + reach, y - 0.2, 0.024), (0.15, 0.15, 0.17))
         rear = 2 * np.pi * 7.7 * travel
         canvas.paint(
             capsule(
@@ -221,30 +229,30 @@ def _helicopter(rng: np.random.Generator, drive: Drive) -> Paint:
             (0.15, 0.15, 0.17),
         )
         for dust in (-0.5, -0.2, 0.25, 0.55):
-            canvas.paint(
-                ellipse(dust + 0.2 * dust * np.sin(9 * times_s), 0.46, 0.16, 0.05), (0.8, 0.75, 0.65), 0.7 * level, 0.05
-            )
+            blown = ellipse(dust + 0.2 * dust * np.sin(9 * times_s), 0.46, 0.16, 0.03 + 0.08 * level)
+            canvas.paint(blown, (0.8, 0.75, 0.65), 0.8 * level, 0.05)
 
     return paint
 
 
 def _dog(rng: np.random.Generator, drive: Drive) -> Paint:
     coat, collar = wood_colour(rng) * rng.uniform(0.5, 1.3), bright_colour(rng)
-    coat = np.clip(coat, 0, 1)
+    coat = np.clip(coat, 0.12, 1)
+    mouth = apart((0.55, 0.1, 0.12), dark(coat), 0.2)
     ear = rng.uniform(0.1, 0.16)
 
     def paint(canvas: Canvas, times_s: FloatArray) -> None:
         level = drive.level(times_s)
-        x, y = 0.03 * level, -0.05 - 0.06 * level
+        x, y = 0.05 * level, -0.03 - 0.12 * level
         canvas.paint(capsule(-0.35, 1.6, -0.1, 0.12, 0.19), dark(coat))
         canvas.paint(capsule(-0.24, 0.17, -0.02, 0.23, 0.03), collar)
-        jaw = 0.75 * level
+        jaw = 0.95 * level
         jaw_x, jaw_y = x + 0.12 + 0.22 * np.cos(jaw), y + 0.12 + 0.22 * np.sin(jaw)
         canvas.paint(
             polygon([(x + 0.06, y + 0.03), (x + 0.34, y + 0.1), (jaw_x, jaw_y), (x + 0.08, y + 0.16)]),
-            (0.55, 0.1, 0.12),
+            mouth,
         )
-        canvas.paint(capsule(x + 0.12, y + 0.12, jaw_x, jaw_y, 0.04), dark(coat))
+        canvas.paint(capsule(x + 0.12, y + 0.12, jaw_x, jaw_y, 0.05), dark(coat))
         canvas.paint(ellipse(x, y, 0.21, 0.19), coat)
         canvas.paint(capsule(x + 0.1, y + 0.03, x + 0.34, y + 0.05, 0.07), coat)
         canvas.paint(ellipse(x + 0.4, y + 0.02, 0.04, 0.033), (0.08, 0.07, 0.08))
@@ -252,7 +260,7 @@ def _dog(rng: np.random.Generator, drive: Drive) -> Paint:
         canvas.paint(ellipse(x + 0.09, y - 0.07, 0.02), (0.08, 0.06, 0.05))
         canvas.paint(capsule(x - 0.1, y - 0.14, x - 0.17 - 0.08 * level, y + ear - 0.16 * level, 0.055), dark(coat))
         for tooth in (0.2, 0.27, 0.33):
-            canvas.paint(box(x + tooth, y + 0.12, 0.012, 0.02), (1, 1, 1), np.clip(3 * level, 0, 1))
+            canvas.paint(box(x + tooth, y + 0.12, 0.018, 0.03), (1, 1, 1), np.clip(3 * level, 0, 1))
 
     return paint
 
@@ -285,22 +293,24 @@ def _alarm(rng: np.random.Generator, drive: Drive) -> Paint:
 
 def _bird(rng: np.random.Generator, drive: Drive) -> Paint:
     plumage, belly, beak = bright_colour(rng), light(bright_colour(rng)), np.array([0.95, 0.65, 0.15])
-    branch = wood_colour(rng)
+    throat = np.array([0.3, 0.08, 0.08])
+    branch, belly = wood_colour(rng), apart(belly, plumage, 0.25)
 
     def paint(canvas: Canvas, times_s: FloatArray) -> None:
         level = drive.level(times_s)
-        lift = -0.03 * level
+        lift = -0.08 * level
         canvas.paint(capsule(-2.7, 0.42, 2.7, 0.24, 0.025), branch)
-        canvas.paint(capsule(-0.12, 0.12, -0.45, 0.24 + 0.14 * level, 0.04), dark(plumage))
-        canvas.paint(ellipse(0, 0.1 + 0.5 * lift, 0.21, 0.18), plumage)
-        canvas.paint(ellipse(0.07, 0.14 + 0.5 * lift, 0.13 + 0.03 * level, 0.12 + 0.02 * level), belly)
-        canvas.paint(ellipse(-0.06, 0.08, 0.14, 0.08 + 0.03 * level), dark(plumage))
+        canvas.paint(capsule(-0.12, 0.12, -0.5, 0.1 + 0.3 * level, 0.05), dark(plumage))
+        canvas.paint(ellipse(0, 0.1 + 0.5 * lift, 0.21 + 0.03 * level, 0.18 + 0.03 * level), plumage)
+        canvas.paint(ellipse(0.07, 0.14 + 0.5 * lift, 0.13 + 0.07 * level, 0.12 + 0.05 * level), belly)
+        canvas.paint(ellipse(-0.06, 0.08, 0.14, 0.08 + 0.06 * level), dark(plumage))
         x, y = 0.14, -0.13 + lift
-        gape = 0.13 * level
-        canvas.paint(polygon([(x + 0.08, y - 0.03), (x + 0.28, y - 0.01 - gape), (x + 0.1, y + 0.03)]), beak)
-        canvas.paint(polygon([(x + 0.08, y - 0.01), (x + 0.27, y + 0.01 + gape), (x + 0.08, y + 0.05)]), dark(beak))
+        gape = 0.2 * level
+        canvas.paint(polygon([(x + 0.1, y), (x + 0.32, y - gape), (x + 0.32, y + gape), (x + 0.1, y + 0.03)]), throat)
+        canvas.paint(polygon([(x + 0.07, y - 0.08), (x + 0.36, y - 0.01 - gape), (x + 0.1, y + 0.03)]), beak)
+        canvas.paint(polygon([(x + 0.08, y - 0.01), (x + 0.34, y + 0.01 + gape), (x + 0.07, y + 0.09)]), dark(beak))
         canvas.paint(ellipse(x, y, 0.13, 0.125), plumage)
-        canvas.paint(ellipse(x + 0.04, y + 0.11, 0.05 + 0.045 * level, 0.05 + 0.035 * level), belly)
+        canvas.paint(ellipse(x + 0.04, y + 0.11, 0.05 + 0.07 * level, 0.05 + 0.06 * level), belly)
         canvas.paint(ellipse(x + 0.04, y - 0.03, 0.026), (0.05, 0.05, 0.06))
         canvas.paint(ellipse(x + 0.048, y - 0.038, 0.009), (1, 1, 1))
         for leg in (-0.03, 0.05):

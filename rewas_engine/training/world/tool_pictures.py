@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from rewas_engine.training.world.drawing import Canvas, box, capsule, ellipse, polygon
 from rewas_engine.training.world.figures import arm, leg, limb, someone, trunk
 from rewas_engine.training.world.motion import Strikes
 from rewas_engine.training.world.painting import FloatArray, Paint, StruckPainter
-from rewas_engine.training.world.palette import bright_colour, dark, grey, leaf_colour, light, wood_colour
+from rewas_engine.training.world.palette import apart, bright_colour, dark, grey, leaf_colour, light, wood_colour
+from rewas_engine.training.world.struck_pictures import raised_dust
 
 
 def nail(rng: np.random.Generator, strikes: Strikes) -> Paint:
     """A hammer drives nails into a plank: each sinks a little further at every blow."""
     plank, handle, head, person = wood_colour(rng), wood_colour(rng), grey(rng, 0.1, 0.6), someone(rng)
     top, blows, tall = rng.uniform(0.15, 0.25), int(rng.integers(3, 8)), rng.uniform(0.06, 0.14)
+    head = apart(head, plank)
     length, swing = rng.uniform(0.32, 0.5), rng.uniform(0.9, 1.5)
 
     def paint(canvas: Canvas, times_s: FloatArray) -> None:
@@ -25,7 +29,7 @@ def nail(rng: np.random.Generator, strikes: Strikes) -> Paint:
         before = tall * (1 - (np.maximum(count - 1, 0) % blows) / blows)
         sink = np.clip(elapsed_s / 0.04, 0, 1)
         stands = before + (over - before) * sink
-        jolt = 0.01 * strikes.trembling(times_s, 12.0, 0.08)
+        jolt = 0.035 * strikes.trembling(times_s, 9.0, 0.12)
         canvas.paint(box(0, top + 0.09 + jolt, 0.62, 0.09), plank)
         canvas.paint(box(0, top + 0.6, 0.1, 0.45), dark(plank))
         canvas.paint(capsule(-0.05, top - stands, -0.05, top, 0.01), (0.6, 0.6, 0.65))
@@ -37,7 +41,8 @@ def nail(rng: np.random.Generator, strikes: Strikes) -> Paint:
         cos, sin = np.cos(turn), np.sin(turn)
         tip_x, tip_y = hand_x - length * cos, hand_y - length * sin
         canvas.paint(capsule(hand_x + 0.08 * cos, hand_y + 0.08 * sin, tip_x, tip_y, 0.02), handle)
-        canvas.paint(box(tip_x, tip_y - 0.02, 0.04, 0.085, turn, 0.01), head)
+        canvas.paint(box(tip_x, tip_y - 0.02, 0.055, 0.1, turn, 0.01), head)
+        raised_dust(canvas, -0.05, top, strikes.flash(times_s, 0.12), light(light(plank)))
         limb(canvas, (0.7, hand_y * 0.4 - 0.25), (hand_x, hand_y), 0.75, 0.06, person.sleeve, person.skin, 1.0)
         canvas.paint(ellipse(hand_x, hand_y, 0.06), person.skin)
 
@@ -53,7 +58,7 @@ def sledge(rng: np.random.Generator, strikes: Strikes) -> Paint:
 
     def paint(canvas: Canvas, times_s: FloatArray) -> None:
         lift = strikes.lift(times_s)
-        jolt = 0.012 * strikes.trembling(times_s, 10.0, 0.08)
+        jolt = 0.035 * strikes.trembling(times_s, 10.0, 0.12)
         canvas.paint(box(0, 1.38, 9, 1.0), ground)
         canvas.paint(box(-0.28, 0.3 + jolt, 0.11, 0.1, 0, 0.02), stump)
         canvas.paint(ellipse(-0.28, 0.2 + jolt, 0.11, 0.025), light(stump))
@@ -68,15 +73,16 @@ def sledge(rng: np.random.Generator, strikes: Strikes) -> Paint:
         tip_x, tip_y = tip_x + ease * (-0.28 - (0.02 - reach)), tip_y + ease * 0.01
         arm(canvas, person, (neck[0], neck[1] + 0.07), (hand_x, hand_y), 0.36, 1.0)
         trunk(canvas, person, hip, neck, 1.0)
-        canvas.paint(capsule(hand_x, hand_y, tip_x, tip_y, 0.013), dark(stump))
-        canvas.paint(box(tip_x, tip_y, 0.03, 0.06, turn, 0.01), head)
+        canvas.paint(capsule(hand_x, hand_y, tip_x, tip_y, 0.02), dark(stump))
+        canvas.paint(box(tip_x, tip_y, 0.05, 0.08, turn, 0.01), head)
+        raised_dust(canvas, -0.28, 0.2, strikes.flash(times_s, 0.12), light(light(stump)))
         arm(canvas, person, (neck[0], neck[1] + 0.07), (hand_x, hand_y), 0.36, 1.0)
         elapsed_s, strength = strikes.since(times_s)
         fly_s = np.minimum(elapsed_s, 0.5)
         for ray in rays:
             out, up = strength * np.cos(ray), strength * np.sin(ray)
             canvas.paint(
-                ellipse(-0.28 + 1.1 * out * fly_s, 0.18 - 1.2 * up * fly_s + 2.6 * fly_s**2, 0.012),
+                ellipse(-0.28 + 1.1 * out * fly_s, 0.18 - 1.2 * up * fly_s + 2.6 * fly_s**2, 0.022),
                 (1.0, 0.9, 0.5) if sparks else light(stump),
                 (elapsed_s < 0.45) & (strength > 0),
             )
@@ -90,23 +96,25 @@ def knife(rng: np.random.Generator, strikes: Strikes) -> Paint:
     top, rocks = rng.uniform(0.18, 0.28), bool(rng.random() < 0.5)
     thick, hop = rng.uniform(0.04, 0.08), rng.uniform(0.1, 0.3)
     pieces = rng.uniform(-1, 1, (7, 2))
+    food, person = apart(food, board, 0.2), replace(person, skin=apart(person.skin, board, 0.2))
+    blade = apart(blade, food, 0.25)
 
     def paint(canvas: Canvas, times_s: FloatArray) -> None:
         lift = strikes.lift(times_s, rest=0.2)
         count = strikes.count(times_s) if strikes.touches else np.zeros(times_s.size)
         left = 0.32 * (1 - (count % 12) / 12)
-        jolt = 0.006 * strikes.trembling(times_s, 12.0, 0.06)
+        jolt = 0.035 * strikes.trembling(times_s, 9.0, 0.12)
         canvas.paint(box(0, top + 0.03 + jolt, 0.6, 0.03, 0, 0.01), board)
-        flash = strikes.flash(times_s, 0.08)
+        flash = strikes.flash(times_s, 0.14)
         for number, (across, up) in enumerate(pieces):
             seen = (count % 12) > number
-            y = top - 0.02 - 0.15 * (0.6 + 0.4 * up) * flash
-            canvas.paint(ellipse(0.2 + 0.12 * across + 0.05 * flash * across, y, 0.025, 0.018), light(food), seen)
+            y = top - 0.02 - 0.42 * (0.6 + 0.4 * up) * flash
+            canvas.paint(ellipse(0.2 + 0.12 * across + 0.12 * flash * across, y, 0.036, 0.028), light(food), seen)
         canvas.paint(capsule(-0.05 - left, top - thick, -0.05, top - thick, thick), food, left > 0.03)
         canvas.paint(ellipse(-0.08 - left, top - thick - 0.02, 0.08, 0.07), person.skin)
         canvas.paint(capsule(-0.1 - left, top - thick - 0.03, -0.9, 0.1, 0.06), person.sleeve)
-        turn = -0.75 * lift if rocks else -0.12 * lift
-        rise = 0.0 * lift if rocks else hop * 1.4 * lift
+        turn = -0.9 * lift if rocks else -0.12 * lift
+        rise = 0.0 * lift if rocks else hop * 2.0 * lift
         cos, sin = np.cos(turn), np.sin(turn)
         tip_x, tip_y = -0.12, top - rise
         heel_x, heel_y = tip_x + 0.36 * cos, tip_y + 0.36 * sin
@@ -136,11 +144,12 @@ def fist_on_door(rng: np.random.Generator, strikes: Strikes) -> Paint:
     panel, frame, person = wood_colour(rng), grey(rng), someone(rng)
     if rng.random() < 0.4:
         panel = grey(rng, 0.3, 0.95)
+    person = replace(person, skin=apart(person.skin, panel), sleeve=apart(person.sleeve, panel, 0.2))
     x0, y0, side_on = rng.uniform(-0.15, 0.1), rng.uniform(-0.15, 0.1), bool(rng.random() < 0.5)
 
     def paint(canvas: Canvas, times_s: FloatArray) -> None:
         lift = strikes.lift(times_s)
-        shake = 0.008 * strikes.trembling(times_s, 12.0, 0.1)
+        shake = 0.035 * strikes.trembling(times_s, 9.0, 0.15)
         if side_on:  # the door's edge, and an arm that comes from the right
             canvas.paint(box(-0.45 + shake, 0, 0.25, 2.0), panel)
             canvas.paint(box(-0.21 + shake, 0, 0.012, 2.0), light(panel))
@@ -155,8 +164,8 @@ def fist_on_door(rng: np.random.Generator, strikes: Strikes) -> Paint:
             canvas.paint(
                 ellipse(x0 - 0.1 * lift, y0 + 0.04 + 0.15 * lift, 0.08 + 0.06 * lift), (0, 0, 0), 0.4 - 0.3 * lift, 0.08
             )
-            hand_x, hand_y = x0 + 0.28 * lift, y0 + 0.2 * lift
-        size = 0.07 * (1 + (0.0 if side_on else 0.6) * lift)
+            hand_x, hand_y = x0 + 0.4 * lift, y0 + 0.3 * lift
+        size = 0.085 * (1 + (0.0 if side_on else 0.6) * lift)
         limb(canvas, (0.75, 0.5), (hand_x + 0.03, hand_y + 0.03), 0.95, 0.065, person.sleeve, person.sleeve, 1.0)
         canvas.paint(ellipse(hand_x, hand_y, size, 0.9 * size), person.skin)
         for knuckle in (-0.5, 0.0, 0.5):
@@ -172,7 +181,7 @@ def slamming_door(rng: np.random.Generator, strikes: Strikes) -> Paint:
     pushed, inset = bool(rng.random() < 0.5), dark(panel)
 
     def paint(canvas: Canvas, times_s: FloatArray) -> None:
-        shake = 0.01 * strikes.trembling(times_s, 11.0, 0.12)
+        shake = 0.03 * strikes.trembling(times_s, 9.0, 0.15)
         canvas.paint(box(shake, 0.5 - tall, wide + 0.05, tall + 0.05), wall)
         canvas.paint(box(0, 0.5 - tall, wide, tall), beyond)
         open_by = 1.45 * strikes.lift(times_s, rest=0.35)
@@ -200,7 +209,7 @@ def drawer(rng: np.random.Generator, strikes: Strikes) -> Paint:
     travel = rng.uniform(0.25, 0.45)
 
     def paint(canvas: Canvas, times_s: FloatArray) -> None:
-        shake = 0.008 * strikes.trembling(times_s, 11.0, 0.1)
+        shake = 0.03 * strikes.trembling(times_s, 9.0, 0.15)
         out = travel * strikes.lift(times_s, rest=0.3)
         canvas.paint(box(-0.55 + shake, 0.1, 0.5, 0.5), case)
         pitch = 0.7 / rows

@@ -8,7 +8,16 @@ from rewas_engine.training.world.drawing import Canvas, below, box, capsule, ell
 from rewas_engine.training.world.flow_pictures import looked_up, ripples
 from rewas_engine.training.world.motion import Drive, wander, wandering
 from rewas_engine.training.world.painting import FloatArray, Paint
-from rewas_engine.training.world.palette import bright_colour, dark, grey, leaf_colour, light, water_colour, wood_colour
+from rewas_engine.training.world.palette import (
+    apart,
+    bright_colour,
+    dark,
+    grey,
+    leaf_colour,
+    light,
+    water_colour,
+    wood_colour,
+)
 
 
 def surf(rng: np.random.Generator, drive: Drive) -> Paint:
@@ -152,7 +161,8 @@ def beacon(rng: np.random.Generator, drive: Drive) -> Paint:
             sweep = np.cos(angle + beam)
             canvas.paint(polygon(_beam(sweep)), light(lamp), 0.5 * level, 0.1)
         canvas.paint(box(0, 0.3, 0.24, 0.12, 0, 0.02), case)
-        canvas.paint(box(0, 0.02, 0.15, 0.17, 0, 0.06), dark(lamp))
+        shaded = dark(dark(lamp)) + level[:, None] * (light(lamp) - dark(dark(lamp)))
+        canvas.paint(box(0, 0.02, 0.17, 0.19, 0, 0.06), shaded)
         canvas.paint(ellipse(0.1 * np.cos(angle), 0.02, 0.06 + 0.06 * level, 0.12), light(light(lamp)), level, 0.05)
 
     return paint
@@ -172,13 +182,14 @@ def _beam(sweep: FloatArray) -> list[tuple[FloatArray, FloatArray]]:
 
 def whole_dog(rng: np.random.Generator, drive: Drive) -> Paint:
     """A dog on its legs, from the side: the head is thrown up and the body jerks at every bark."""
-    coat = np.clip(wood_colour(rng) * np.float32(rng.uniform(0.4, 1.4)), 0, 1)
-    ground, size, wag = bright_colour(rng, 0.25), rng.uniform(0.8, 1.2), wander(rng, 2.0)
+    coat = np.clip(wood_colour(rng) * np.float32(rng.uniform(0.4, 1.4)), 0.12, 1)
+    ground, size, wag = bright_colour(rng, 0.25), rng.uniform(0.95, 1.25), wander(rng, 2.0)
+    ground = apart(ground, coat, 0.25)
 
     def paint(canvas: Canvas, times_s: FloatArray) -> None:
         level = drive.level(times_s)
         canvas.paint(box(0, 1.36, 9, 1.0), ground)
-        x, y = 0.03 * level, 0.1 - 0.04 * level
+        x, y = 0.05 * level, 0.1 - 0.07 * level
         tail = 0.5 * wandering(times_s, wag)
         canvas.paint(capsule(x - 0.26 * size, y, x - 0.4 * size, y - 0.15 * size + 0.1 * tail, 0.025 * size), coat)
         for number, foot in enumerate((-0.22, -0.16, 0.12, 0.18)):
@@ -186,13 +197,13 @@ def whole_dog(rng: np.random.Generator, drive: Drive) -> Paint:
                 capsule(x + foot * size, y, foot * size, 0.36, 0.032 * size), coat if number % 2 else dark(coat)
             )
         canvas.paint(capsule(x - 0.2 * size, y, x + 0.16 * size, y - 0.02, 0.1 * size), coat)
-        head_x, head_y = x + 0.26 * size + 0.02 * level, y - (0.16 + 0.1 * level) * size
-        canvas.paint(capsule(x + 0.16 * size, y - 0.02, head_x, head_y, 0.07 * size), coat)
-        canvas.paint(ellipse(head_x, head_y, 0.09 * size), coat)
-        for side, opening in ((-1.0, 0.35), (1.0, 0.65)):
+        head_x, head_y = x + 0.26 * size + 0.02 * level, y - (0.16 + 0.14 * level) * size
+        canvas.paint(capsule(x + 0.16 * size, y - 0.02, head_x, head_y, 0.08 * size), coat)
+        canvas.paint(ellipse(head_x, head_y, 0.11 * size), coat)
+        for side, opening in ((-1.0, 0.4), (1.0, 0.8)):
             turn = -0.5 * level + side * opening * level
-            tip_x, tip_y = head_x + 0.19 * size * np.cos(turn), head_y + 0.19 * size * np.sin(turn) + 0.02 * side
-            canvas.paint(capsule(head_x, head_y, tip_x, tip_y, 0.032 * size), coat if side < 0 else dark(coat))
+            tip_x, tip_y = head_x + 0.23 * size * np.cos(turn), head_y + 0.23 * size * np.sin(turn) + 0.02 * side
+            canvas.paint(capsule(head_x, head_y, tip_x, tip_y, 0.042 * size), coat if side < 0 else dark(coat))
         canvas.paint(
             capsule(head_x - 0.04, head_y - 0.05, head_x - 0.1 - 0.04 * level, head_y + 0.05 - 0.1 * level, 0.03),
             dark(coat),
@@ -248,7 +259,7 @@ def overhead_rotor(rng: np.random.Generator, drive: Drive) -> Paint:
                 0.42 * size * np.cos(turn + number * np.pi / 2),
                 0.42 * size * np.sin(turn + number * np.pi / 2),
             )
-            canvas.paint(capsule(x - reach_x, y - reach_y, x + reach_x, y + reach_y, 0.014), blade)
+            canvas.paint(capsule(x - reach_x, y - reach_y, x + reach_x, y + reach_y, 0.024), blade)
 
     return paint
 
@@ -258,6 +269,8 @@ def bird_in_a_tree(rng: np.random.Generator, drive: Drive) -> Paint:
     plumage, beak, leaf = bright_colour(rng), np.array([0.95, 0.7, 0.2]), leaf_colour(rng)
     leaves = np.stack([rng.uniform(-0.8, 0.8, 12), rng.uniform(-0.5, 0.5, 12), rng.uniform(0.05, 0.14, 12)], axis=1)
     sway, branch = wander(rng, 0.6), wood_colour(rng)
+    plumage = apart(plumage, leaf, 0.25)
+    beak, belly = apart(beak, plumage, 0.25), apart(light(plumage), plumage, 0.2)
 
     def paint(canvas: Canvas, times_s: FloatArray) -> None:
         level = drive.level(times_s)
@@ -265,17 +278,16 @@ def bird_in_a_tree(rng: np.random.Generator, drive: Drive) -> Paint:
         for number, (x, y, size) in enumerate(leaves):
             canvas.paint(ellipse(x + moved * (1 + y), y, size, 0.6 * size), leaf if number % 2 else dark(leaf))
         canvas.paint(capsule(-1.5, 0.2, 1.5, 0.12 + 0.3 * moved, 0.02), branch)
-        tilt = 0.12 * level
-        canvas.paint(capsule(-0.1, 0.12, -0.26, 0.22 + 0.04 * level, 0.025), dark(plumage))
-        canvas.paint(ellipse(0, 0.07, 0.12 + 0.02 * level, 0.1 + 0.02 * level), plumage)
-        head_x, head_y = 0.09, -0.05 - 0.5 * tilt
-        canvas.paint(ellipse(head_x, head_y, 0.075), plumage)
+        tilt = 0.2 * level
+        canvas.paint(capsule(-0.12, 0.08, -0.36, 0.06 + 0.2 * level, 0.04), dark(plumage))
+        canvas.paint(ellipse(0, 0.03, 0.17 + 0.03 * level, 0.14 + 0.03 * level), plumage)
+        head_x, head_y = 0.11, -0.14 - 0.4 * tilt
+        canvas.paint(ellipse(head_x, head_y, 0.1), plumage)
+        canvas.paint(ellipse(head_x + 0.02, head_y + 0.1, 0.04 + 0.06 * level, 0.04 + 0.05 * level), belly)
         for side in (-1.0, 1.0):
-            turn = -1.2 * tilt + side * 0.5 * level
+            turn = -1.2 * tilt + side * 0.75 * level
             canvas.paint(
-                capsule(
-                    head_x + 0.05, head_y, head_x + 0.05 + 0.12 * np.cos(turn), head_y + 0.12 * np.sin(turn), 0.015
-                ),
+                capsule(head_x + 0.06, head_y, head_x + 0.06 + 0.2 * np.cos(turn), head_y + 0.2 * np.sin(turn), 0.028),
                 beak,
             )
 

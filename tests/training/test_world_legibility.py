@@ -1,0 +1,131 @@
+"""What sounds in the world can be read from pictures of 64 x 64: it is large enough, stands out, and shows strength."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from rewas_engine.training.world import Scene, render_brightness, sample_scene
+from rewas_engine.training.world.backdrops import Backdrop
+from rewas_engine.training.world.camera import LEAST_CONTRAST, LEAST_SCALE, Film, Shot, draw_camera
+from rewas_engine.training.world.drawing import LUMA, Canvas, ellipse
+from rewas_engine.training.world.motion import Strikes, Walk
+from rewas_engine.training.world.painting import FloatArray
+from rewas_engine.training.world.palette import apart
+from rewas_engine.training.world.standing_out import LEAST_DIFFERENCE, lit_apart
+
+NONE = np.empty(0)
+PLAIN_LEVELS = 25
+"""Of 255: a change that a viewer notices through grain."""
+
+
+def effect_of_what_sounds(scene: Scene) -> NDArray[np.float32]:
+    calm = replace(scene, event_times_s=NONE, event_strengths=NONE, envelope=np.zeros_like(scene.envelope))
+    return render_brightness(scene).astype(np.float32) - render_brightness(calm)
+
+
+def plainly_changed(scene: Scene) -> int:
+    """Pixels that what sounds plainly changes in the frame where it changes most."""
+    return int((np.abs(effect_of_what_sounds(scene)) > PLAIN_LEVELS).sum(axis=(1, 2)).max())
+
+
+def far_scenes(class_name: str, count: int, pattern: str) -> list[Scene]:
+    scenes = (sample_scene(seed, class_name, pattern=pattern) for seed in range(count))
+    return [replace(scene, distance=1.0, off_screen=False, ambience=None) for scene in scenes]
+
+
+@pytest.mark.parametrize(("class_name", "least"), [("ball_bounce", 100), ("wood_knock", 150), ("typing", 220)])
+def test_what_strikes_is_large_and_stands_out_at_the_greatest_distance(class_name: str, least: int) -> None:
+    changed = [plainly_changed(scene) for scene in far_scenes(class_name, 10, "bursts")]
+    assert np.quantile(changed, 0.2) >= least
+
+
+@pytest.mark.parametrize(("class_name", "least"), [("bird_song", 50), ("dog_bark", 90), ("alarm_beep", 180)])
+def test_what_sings_or_barks_is_seen_at_the_greatest_distance(class_name: str, least: int) -> None:
+    changed = [plainly_changed(scene) for scene in far_scenes(class_name, 10, "gated")]
+    assert np.quantile(changed, 0.2) >= least
+
+
+@pytest.mark.parametrize(
+    ("class_name", "least"),
+    [
+        ("ball_bounce", 2.3),
+        ("wood_knock", 2.2),
+        ("drum_hit", 2.3),
+        ("typing", 1.5),
+        ("glass_clink", 1.6),
+        ("gravel_steps", 1.65),
+        ("snow_steps", 1.65),
+        ("bell", 2.1),
+        ("hammer", 1.8),
+        ("metal_hit", 2.0),
+    ],
+)
+def test_a_dense_roll_moves_more_where_it_is_stronger(class_name: str, least: float) -> None:
+    blows_s = np.arange(0.3, 4.9, 1 / 11)
+    strengths = np.where(blows_s < 2.6, 0.25, 0.9)
+    ratios = []
+    for scene in far_scenes(class_name, 9, "single"):
+        rolled = replace(scene, distance=0.2, event_times_s=blows_s, event_strengths=strengths)
+        moved = np.abs(np.diff(effect_of_what_sounds(rolled), axis=0)).mean(axis=(1, 2))
+        ratios.append(np.median(moved[75:115]) / np.median(moved[15:55]))
+    assert np.median(ratios) > least
+
+
+def test_a_faint_blow_does_not_cut_short_what_a_strong_one_set_off() -> None:
+    blows = Strikes(np.array([1.0, 1.05]), np.array([1.0, 0.1]))
+    assert blows.flash(np.array([1.06]), 0.15)[0] > 0.6
+
+
+def test_tools_are_raised_higher_for_stronger_blows_of_a_roll() -> None:
+    times_s, blows_s = np.arange(1.0, 4.0, 0.01), np.arange(0.5, 4.5, 1 / 12)
+    faint, strong = (Strikes(blows_s, np.full(blows_s.size, s)).lift(times_s).max() for s in (0.2, 1.0))
+    assert strong > 2.5 * faint
+
+
+def test_heavy_steps_are_longer_and_higher() -> None:
+    steps_s, times_s = np.arange(0.5, 4.5, 0.4), np.arange(0.0, 5.0, 0.02)
+    light, heavy = (Walk(Strikes(steps_s, np.full(steps_s.size, s)), 0.3) for s in (0.2, 1.0))
+    assert heavy.body(times_s)[-1] > 1.5 * light.body(times_s)[-1]
+    assert heavy.foot(0, times_s)[1].max() > 3 * light.foot(0, times_s)[1].max()
+
+
+def test_nothing_is_drawn_smaller_than_can_be_read() -> None:
+    for seed in range(200):
+        camera = draw_camera(np.random.default_rng(seed), 5.12, 1.0, fixed=False, restless=False)
+        assert min(shot.scale for shot in camera.shots) >= LEAST_SCALE
+
+
+def test_no_film_is_so_flat_that_half_of_the_contrast_is_lost() -> None:
+    black, white = (np.full((1, 8, 8, 1), level, np.float32) for level in (0.0, 1.0))
+    for seed in range(100):
+        film = Film(np.random.default_rng(seed), 8, 8, fixed=True)
+        dark, bright = (film.develop(tone.copy(), np.zeros(1), 0, 0.6).mean() for tone in (black, white))
+        assert bright - dark >= 255 * LEAST_CONTRAST - 0.5
+
+
+@given(tone=st.floats(0, 1), behind=st.floats(0, 1), least=st.floats(0.05, 0.4))
+def test_colours_are_told_apart_and_stay_colours(tone: float, behind: float, least: float) -> None:
+    colour, other = np.full(3, tone, np.float32), np.full(3, behind, np.float32)
+    told = apart(colour, other, least)
+    assert abs(float(told @ LUMA) - float(other @ LUMA)) >= least - 1e-4
+    assert told.min() >= 0
+    assert told.max() <= 1 + 1e-6
+
+
+@pytest.mark.parametrize("tone", [0.05, 0.3, 0.5, 0.8, 1.0])
+def test_light_is_set_so_that_a_moving_thing_stands_out(tone: float) -> None:
+    def thing(canvas: Canvas, times_s: FloatArray) -> None:
+        canvas.paint(ellipse(times_s - 2.5, 0.0, 0.15), (tone, tone, tone))
+
+    shot = Shot(0.0, (0.0, 0.0), 1.0, False, (0.0, 0.0), (1.0, 1.0), 1.0)
+    same = np.full(3, tone, np.float32)
+    backdrop = Backdrop(np.zeros((40, 40), np.float32), (same, same), 24.0)
+    lit = lit_apart(backdrop, shot, thing, 1.0)
+    assert abs(float(lit.colours[0] @ LUMA) - tone) >= LEAST_DIFFERENCE - 1e-3
+    apart_already = replace(backdrop, colours=(np.zeros(3, np.float32), np.zeros(3, np.float32)))
+    if tone >= 0.3:
+        assert lit_apart(apart_already, shot, thing, 1.0).colours[0].max() == 0

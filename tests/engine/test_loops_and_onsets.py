@@ -1,5 +1,6 @@
 """Sounds that loop, and sounds that are steered by onsets, as they are asked for of the engine."""
 
+from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 
@@ -77,14 +78,16 @@ def test_onsets_are_refused_by_a_pack_that_does_not_read_them(model: ReWaS, long
 
 
 @pytest.fixture
-def reading_onsets(model: ReWaS, monkeypatch: pytest.MonkeyPatch) -> ReWaS:
+def reading_onsets(model: ReWaS, monkeypatch: pytest.MonkeyPatch) -> Iterator[ReWaS]:
     """The tiny pack with an adapter that reads all controls, awake."""
     torch.manual_seed(0)
     adapter = EnergyAdapter.from_denoiser(model._components["denoiser"], 16, hint_channels(8, 4))
     torch.nn.init.constant_(adapter.middle_zero_conv.weight, 0.3)
-    monkeypatch.setitem(model._components, "adapter", adapter.eval().requires_grad_(False))
+    monkeypatch.setitem(model._components._held, "adapter", adapter.eval().requires_grad_(False))
     monkeypatch.setattr(model, "pack", type(model.pack)(**{**vars(model.pack), "controls": ("energy", "onsets")}))
-    return model
+    model.forget()  # what another adapter has read
+    yield model
+    model.forget()
 
 
 def test_onsets_are_taken_from_the_energy_and_its_shape_is_not(reading_onsets: ReWaS, long_clip: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 
@@ -29,15 +30,17 @@ FAST = {"prompt": "wind", "seed": 3, "num_steps": 1, "sample_rate_hz": 16_000}
 
 
 @pytest.fixture
-def reading_texture(model: ReWaS, monkeypatch: pytest.MonkeyPatch) -> ReWaS:
+def reading_texture(model: ReWaS, monkeypatch: pytest.MonkeyPatch) -> Iterator[ReWaS]:
     """The tiny pack with an adapter that reads all controls, awake."""
     torch.manual_seed(0)
     adapter = EnergyAdapter.from_denoiser(model._components["denoiser"], 16, hint_channels(8, 4))
     torch.nn.init.constant_(adapter.middle_zero_conv.weight, 0.3)
-    monkeypatch.setitem(model._components, "adapter", adapter.eval().requires_grad_(False))
+    monkeypatch.setitem(model._components._held, "adapter", adapter.eval().requires_grad_(False))
     controls = ("energy", "onsets", "texture")
     monkeypatch.setattr(model, "pack", type(model.pack)(**{**vars(model.pack), "controls": controls}))
-    return model
+    model.forget()  # what another adapter has read
+    yield model
+    model.forget()
 
 
 def waveform(result, role: str = "primary") -> np.ndarray:

@@ -18,7 +18,7 @@ from rewas_server.console import Printer, interruptible, standard_output_kept_cl
 if TYPE_CHECKING:
     from rewas_engine.evaluation.arithmetic import BatchRow
     from rewas_engine.evaluation.memory_use import MemoryRow
-    from rewas_engine.evaluation.procedures import Comparison
+    from rewas_engine.evaluation.procedures import Comparison, Timing
     from rewas_engine.evaluation.samplers import SamplerRow
 
 PARTS = ("procedures", "cost", "batches", "memory", "samplers")
@@ -149,37 +149,29 @@ def _spread(names: tuple[str, ...], count: int) -> tuple[str, ...]:
 
 
 def _procedure_table(compared: Comparison) -> Table:
-    table = Table(
-        "",
-        "sampler",
-        "steps",
-        "guidance",
-        "precision",
-        *(f"{stage} s" for stage in _STAGES),
-        "total s",
-        "of all cores s",
-        "a further take s",
-        "load s",
-        "peak GB",
-        title="From the video file to the waveform",
-        title_justify="left",
-    )
-    for timing in (compared.ours, compared.released):
-        steps = f"{timing.num_steps}" + (f" ({timing.measured_steps} measured)" if timing.is_extrapolated else "")
-        table.add_row(
-            timing.name,
-            timing.sampler,
-            steps,
-            f"{timing.guidance_scale:g}",
-            timing.precision,
-            *(f"{timing.seconds.get(stage, 0.0):.2f}" for stage in _STAGES),
-            f"{timing.total_s:.2f}" + (" (extrapolated)" if timing.is_extrapolated else ""),
-            f"{timing.processor_s:.2f}",
-            _number(timing.again_s, 2),
-            f"{timing.load_s:.2f}",
-            _number(timing.peak_gb, 2),
-        )
+    """One column for each procedure, so that it fits into a terminal."""
+    both = (compared.ours, compared.released)
+    table = Table("", *(timing.name for timing in both), title="From the video file to the waveform")
+    table.title_justify = "left"
+    rows: dict[str, list[str]] = {
+        "sampler": [timing.sampler for timing in both],
+        "steps": [_steps(timing) for timing in both],
+        "guidance": [f"{timing.guidance_scale:g}" for timing in both],
+        "precision": [timing.precision for timing in both],
+        **{f"{stage}, s": [f"{timing.seconds.get(stage, 0.0):.2f}" for timing in both] for stage in _STAGES},
+        "total, s": [f"{timing.total_s:.2f}" for timing in both],
+        "of all cores, s": [f"{timing.processor_s:.2f}" for timing in both],
+        "a further take, s": [_number(timing.again_s, 2) for timing in both],
+        "loading, s": [f"{timing.load_s:.2f}" for timing in both],
+        "peak, GB": [_number(timing.peak_gb, 2) for timing in both],
+    }
+    for name, values in rows.items():
+        table.add_row(name, *values)
     return table
+
+
+def _steps(timing: Timing) -> str:
+    return f"{timing.num_steps}" + (f" ({timing.measured_steps} measured)" if timing.is_extrapolated else "")
 
 
 def _verdict(compared: Comparison) -> str:

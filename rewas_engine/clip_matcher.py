@@ -38,6 +38,8 @@ class ClipMatcher:
     right words and words drawn at random are equally many.
     """
 
+    shares_pictures = False
+
     def __init__(self, encoder: ClipEncoder, name: str, own_words: Sequence[str] = ()) -> None:
         self._encoder, self.name = encoder, name
         foreign = [Label(words, "vggsound", words) for words in vggsound_names() if words not in own_words]

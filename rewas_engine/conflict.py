@@ -63,6 +63,10 @@ class PictureMatcher(Protocol):
     def labels(self) -> Sequence[Label]:
         """The bank that it can judge."""
 
+    @property
+    def shares_pictures(self) -> bool:
+        """Whether it looks at the pictures that the energy is estimated from, and not at pictures of its own."""
+
     def familiarity(self, prompt: str) -> tuple[str, float]:
         """What a prompt is taken for, as in `Label.meaning`, and how well such words are known, up to 1."""
 

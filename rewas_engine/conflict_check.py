@@ -42,6 +42,10 @@ class ConflictCheck:
                 "Choose a pack with a joint space, give a CLIP model, or turn the policy off.",
             )
 
+    def shares_pictures(self, policy: ConflictPolicy) -> bool:
+        """Whether what a policy looks at is what the energy is estimated from: then it is worth keeping."""
+        return policy != "off" and self.matcher is not None and self.matcher.shares_pictures
+
     def under(
         self, policy: ConflictPolicy, prompt: str, read: ClipRead, shown: Shown, clock: Clock
     ) -> ConflictReport | None:

@@ -298,8 +298,7 @@ class ReWaS:
         if texture is not None:
             check_covers(texture, read, TextureCurve)
         earlier = None if revision is None else revision.earlier(read.duration_s, self.front_end)
-        # Read once, where it is needed first.
-        shown = functools.cache(lambda: self._read_picture(read, clock))
+        shown = functools.cache(lambda: self._read_picture(read, clock))  # once, where it is needed first
         if energy is not None:
             check_covers(energy, read)
         elif revision is not None and revision.degree < 1:
@@ -307,8 +306,9 @@ class ReWaS:
         elif loop:
             energy = flat_curve(duration=read.duration_s)
         else:
-            # What only the energy is taken from passes by; what words are held against too is read once and kept.
-            energy = self._estimate_energy(self._passing_picture(read, clock) if conflict == "off" else shown(), clock)
+            # What words are held against too is read once and kept; else the picture passes by.
+            kept = self.conflict_check.shares_pictures(conflict)
+            energy = self._estimate_energy(shown() if kept else self._passing_picture(read, clock), clock)
         report = self.conflict_check.under(conflict, prompt, read, shown, clock)
         del shown  # An hour of picture is not kept while sound is made.
         if report is not None and conflict == "soften":

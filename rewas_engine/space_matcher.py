@@ -36,6 +36,8 @@ class SpaceMatcher:
     scorer: of the loaded pack. frame_rate: of the pictures that it is shown.
     """
 
+    shares_pictures = True
+
     def __init__(self, scorer: JointScorer, pack_name: str, frame_rate: Fraction) -> None:
         self._scorer, self._frame_rate = scorer, frame_rate
         self.name = f"the joint space of the pack {pack_name}"

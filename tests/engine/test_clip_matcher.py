@@ -126,6 +126,18 @@ def test_it_finds_the_half_that_shows_something_else(seeing: ReWaS, film: Path) 
     assert moment.end_s == 6
 
 
+def test_the_packs_own_pictures_pass_by_where_it_looks_at_others(
+    seeing: ReWaS, film: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def kept(*asked: object) -> np.ndarray:
+        raise AssertionError("a whole film is held")
+
+    monkeypatch.setattr(seeing._sight, "read", kept)
+    result = seeing.generate(VideoClip(film), prompt="fire crackling", conflict="warn", num_steps=1)
+    assert result.conflict is not None
+    assert result.requested.source == "picture"
+
+
 def test_a_pack_may_carry_one(tiny_pack: Path, taught: Path, film: Path, tmp_path: Path) -> None:
     pack = Path(shutil.copytree(tiny_pack, tmp_path / "seeing"))
     shutil.copytree(taught, pack / "conflict")

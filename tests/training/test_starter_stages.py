@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from rewas_engine import EnergyCurve, PackError, ReWaS, SettingsError
+from rewas_engine import EnergyCurve, Execution, PackError, ReWaS, SettingsError
 from rewas_engine.control import Controls
 from rewas_engine.evaluation.suite import EvaluationPlan
 from rewas_engine.packs import read_pack
@@ -118,7 +118,8 @@ def test_training_moved_what_it_should_and_nothing_else(trained) -> None:
     adapter = training._load("adapter", "EnergyAdapter")
     assert any(conv.weight.any() for conv in adapter.zero_convs)
     # In the pack stands the base that the adapter was trained against.
-    packed = ReWaS.from_pretrained(training.pack_folder, device="cpu")._components["denoiser"]
+    exact = Execution(precision="float32")
+    packed = ReWaS.from_pretrained(training.pack_folder, device="cpu", execution=exact)._components["denoiser"]
     for name, tensor in denoiser.state_dict().items():
         torch.testing.assert_close(packed.state_dict()[name], tensor.half().float(), atol=0, rtol=0)
 

@@ -45,7 +45,8 @@ def rows_of_the_page() -> dict[str, tuple[str, str]]:
         entry.name for entry in fields(StarterConfig) if isinstance(getattr(StarterConfig(), entry.name), LoopConfig)
     ]
     rows: dict[str, tuple[str, str]] = {}
-    for name, anew, continued in re.findall(r"^\| `([\w.*]+)` \| .+ \| (.+) \| (.+) \|$", PAGE, re.MULTILINE):
+    told = PAGE[: PAGE.index("## One part of a pack")] + PAGE[PAGE.index("## The starter") :]
+    for name, anew, continued in re.findall(r"^\| `([\w.*]+)` \| .+ \| (.+) \| (.+) \|$", told, re.MULTILINE):
         for full in [name.replace("*", loop) for loop in loops] if "*" in name else [name]:
             rows[full] = anew, continued
     return rows

@@ -32,7 +32,7 @@ class TextProjection(ModelMixin, ConfigMixin):  # type: ignore[misc]
         flags: int = 0,
         length: float = 19.6,
         kept: float = 0.25,
-        sharpness: float = 2.0,
+        sharpness: float = 4.0,
     ) -> None:
         super().__init__()
         if not choices or min(choices) < 2 or flags < 0 or min(length, sharpness) <= 0 or not 0 <= kept <= 1:

@@ -46,14 +46,16 @@ def write_model_card(
     *,
     version: str,
     earlier: Sequence[Mapping[str, Any]] = (),
+    remarks: str = "",
 ) -> None:
     """Write README.md and figures.json beside pack.toml.
 
     records: stage -> seconds and losses. began: component -> the pack whose weights it began with, or NOTHING.
     version: of the pack. earlier: what trained the pack that was continued, as its own figures.json tells it, oldest
-    first.
+    first. remarks: what else there is to tell of the training, in sentences.
     """
     training = [*earlier, {"version": version, "stages": {name: _told(record) for name, record in records.items()}}]
+    told_beside = f"\n{remarks}\n" if remarks else ""
     classes = ", ".join(name.replace("_", " ") for name in CLASS_NAMES)
     text = f"""# {path.name}
 
@@ -71,7 +73,7 @@ Licence: {LICENCE}. {PERMITS}
 
 {_origins(began)}
 
-{_course(training)}
+{_course(training)}{told_beside}
 {_FIGURES}
 
 {_measured(evaluation)}

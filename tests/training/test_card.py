@@ -40,6 +40,20 @@ def test_a_continued_pack_tells_what_trained_the_first(pack: Path, tmp_path: Pat
     assert [part["version"] for part in told_training(second)] == ["1.0.0", "1.1.0"]
 
 
+def test_remarks_stand_between_the_course_and_the_figures(pack: Path) -> None:
+    plain = (pack / "README.md").read_text("utf-8")
+    write_model_card(
+        pack,
+        StarterConfig(),
+        RECORDS,
+        {"denoiser": "nothing"},
+        evaluation(0.5),
+        version="1.0.0",
+        remarks="Begun twice.",
+    )
+    assert (pack / "README.md").read_text("utf-8") == plain.replace("\n## Figures", "\nBegun twice.\n\n## Figures")
+
+
 def test_fuller_figures_take_the_place_of_the_first_and_of_nothing_else(pack: Path) -> None:
     before = (pack / "README.md").read_text("utf-8")
     retell_figures(pack, evaluation(0.97, clips=540))

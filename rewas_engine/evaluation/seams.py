@@ -61,8 +61,3 @@ def compared(at: Sequence[float], elsewhere: Sequence[float], seed: int = 0) -> 
     return Comparison(
         float(here.mean()), float(there.mean()), float(here.mean() / there.mean()), float(low), float(high)
     )
-
-
-def turned(values: FloatArray, frames: int) -> FloatArray:
-    """What goes round in a circle [T, …], begun so many frames later: a loop's join comes to lie in its midst."""
-    return np.roll(values, -frames, axis=0)

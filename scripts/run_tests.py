@@ -115,8 +115,10 @@ def read_report(report: Path) -> Iterator[tuple[str, str]]:
 
 
 def environment() -> dict[str, str]:
+    # The tests start hundreds of processes: each would compile all that it imports where byte code is not kept.
+    kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     # The add-on is installed nowhere outside Blender, so the tools are told where it lies.
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(str(ROOT / room) for room in ("proto", "server", "addon"))}
+    return {**kept, "PYTHONPATH": os.pathsep.join(str(ROOT / room) for room in ("proto", "server", "addon"))}
 
 
 def summarise(outcomes: dict[str, Outcome]) -> None:

@@ -18,8 +18,8 @@ from rewas_engine.media.audio import read_audio, resampled
 from rewas_engine.media.passing_pictures import PassingPictures
 from rewas_engine.mel import FRAMES_AT_ONCE, AudioFrontEnd, MelConfig
 
-MIB_A_MINUTE = 25
-"""So much may a minute more cost: half an hour then stays far below 1.5 GB. Its stem and its own sound are half."""
+MIB_A_MINUTE = 40
+"""So much may a minute more cost, with what the allocator keeps: half an hour then stays below 1.5 GB."""
 
 PROGRAM = """
 import sys, threading

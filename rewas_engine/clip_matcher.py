@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from rewas_engine.clock import Clock
 from rewas_engine.conflict import OnStep, Shown, Sighting
+from rewas_engine.joint import middle
 from rewas_engine.label_bank import Label, vggsound_names
 from rewas_engine.media.video import read_frames
 from rewas_engine.models.clip import ClipEncoder
@@ -73,9 +74,9 @@ class ClipMatcher:
             embedded.append(self._encoder.pictures(pictures[first : first + _PICTURES_AT_ONCE]))
         shown = torch.cat(embedded)
         starts, length = stretches_of(len(shown))
-        stretches = torch.stack([_middle(shown[start : start + length]) for start in starts])
+        stretches = torch.stack([middle(shown[start : start + length]) for start in starts])
         words = torch.cat([self._encoder.words([prompt]), self._label_vectors])
-        whole = self._probabilities(_middle(shown)[None], words)[0]
+        whole = self._probabilities(middle(shown)[None], words)[0]
         parts = self._probabilities(stretches, words)
         spans_s = stretch_spans(starts, length, read.duration_s)
         return Sighting(float(whole[0]), whole[1:], spans_s, parts[:, 0], parts[:, 1:])
@@ -119,7 +120,3 @@ def stretch_spans(starts: Sequence[int], length: int, duration_s: Fraction) -> l
     """Begin and end of stretches in seconds from the clip's start; the last picture may stand longer than the clip."""
     rate = picture_rate(duration_s)
     return [(start / rate, min(duration_s, (start + length) / rate)) for start in starts]
-
-
-def _middle(vectors: torch.Tensor) -> torch.Tensor:
-    return torch.nn.functional.normalize(vectors.mean(dim=0), dim=0)

@@ -56,6 +56,11 @@ class ConflictCheck:
         if policy == "off":
             return None
         report = self.report(prompt, read, shown, clock)
-        if policy == "refuse" and report.verdict == "conflict":
-            raise ConflictError(read.name, report)
+        if policy == "refuse":
+            self.refuse(read, report)
         return report
+
+    def refuse(self, read: ClipRead, report: ConflictReport) -> None:
+        """Raises ConflictError where the words contradict the picture."""
+        if report.verdict == "conflict":
+            raise ConflictError(read.name, report)

@@ -131,7 +131,7 @@ class JointScorer:
         """Unit vector [width] of brightness [T, H, W], T at least 1, in the pack's picture format."""
         length = min(PICTURE_WINDOW_FRAMES, len(frames))
         starts = window_starts(len(frames), length, length // 2)
-        return _middle(self._pictures(frames, starts, length))
+        return middle(self._pictures(frames, starts, length))
 
     @torch.inference_mode()
     def sound(self, log_mel: torch.Tensor) -> torch.Tensor:
@@ -139,7 +139,7 @@ class JointScorer:
         length = min(SOUND_WINDOW_FRAMES, len(log_mel))
         windows = cut(log_mel, window_starts(len(log_mel), length, length // 2), length, dim=0)
         parts = [self.space.sound(part.to(self._device).float()) for part in windows.split(_WINDOWS_AT_ONCE)]
-        return _middle(torch.cat(parts))
+        return middle(torch.cat(parts))
 
     @torch.inference_mode()
     def _pictures(self, frames: NDArray[np.uint8], starts: Sequence[int], length: int) -> torch.Tensor:
@@ -177,5 +177,6 @@ class JointScorer:
         return np.asarray(1 / (1 + np.exp(-(slope * cosines.astype(np.float64) + offset))), np.float64)
 
 
-def _middle(vectors: torch.Tensor) -> torch.Tensor:
+def middle(vectors: torch.Tensor) -> torch.Tensor:
+    """The unit vector [D] that lies between unit vectors [N, D]."""
     return nn.functional.normalize(vectors.mean(dim=0), dim=0)

@@ -5,9 +5,8 @@ from __future__ import annotations
 from fractions import Fraction
 
 import numpy as np
-from numpy.typing import NDArray
 
-FloatArray = NDArray[np.float32]
+from rewas_engine.curve import FloatArray
 
 LOOP_FADE_S = Fraction(20, 1000)
 """How long, at least, the end of a loop fades into its beginning."""

@@ -66,7 +66,7 @@ class TakeMaker:
         """A take with the first seed; where it has faults, the better of it and one with the second."""
         take = self._take(wanted, seeds[0], clock, part, parts)
         # What stays of a sound that is made again is not this take's fault.
-        if not take.faults or wanted.revision is not None:
+        if not take.faults or wanted.request.revision is not None:
             return take
         again = self._take(wanted, seeds[1], clock, part, parts)
         return best_first((take, replace(again, instead_of=take.seed)))[0]
@@ -75,7 +75,7 @@ class TakeMaker:
         """One take. part, parts: its place among all."""
         with clock.stage("sample", part, parts):
             log_mels = self._log_mels(
-                wanted, seed, lambda finished: clock.tick("sample", finished, wanted.steps, part, parts)
+                wanted, seed, lambda finished: clock.tick("sample", finished, wanted.request.steps, part, parts)
             )
         with clock.stage("vocode", part, parts):
             # Judging counts as one window more.
@@ -91,16 +91,16 @@ class TakeMaker:
         if wanted.shots is not None:
             shots = wanted.shots
             controls, seeds = shots.controls(wanted.controls), shots.seeds(seed)
-            return self.sound.apart(wanted.prompt, controls, seeds, wanted.settings, on_step)
+            return self.sound.apart(wanted.prompt, controls, seeds, wanted.request.settings, on_step)
         return [
             self.sound.log_mel(
                 wanted.prompt,
                 wanted.controls,
                 seed,
-                wanted.settings,
+                wanted.request.settings,
                 on_step,
-                earlier=wanted.earlier,
-                circular=wanted.loops,
+                earlier=wanted.request.earlier,
+                circular=wanted.request.loops,
             )
         ]
 
@@ -108,9 +108,9 @@ class TakeMaker:
         self, wanted: WantedSound, log_mels: Sequence[torch.Tensor], on_window: OnWindow
     ) -> tuple[FloatArray, Stem]:
         """The waveform [samples] of log-mels at the pack's rate, and its stem at the one that is wanted."""
-        own_hz, rate_hz, revision = self.pack.sample_rate_hz, wanted.rate_hz, wanted.revision
-        own_samples, samples = (sample_count(wanted.duration_s, hz) for hz in (own_hz, rate_hz))
-        if wanted.loops:
+        own_hz, rate_hz, revision = self.pack.sample_rate_hz, wanted.request.rate_hz, wanted.request.revision
+        own_samples, samples = (sample_count(wanted.request.duration_s, hz) for hz in (own_hz, rate_hz))
+        if wanted.request.loops:
             waveform = self.sound.loop(log_mels[0], own_samples, on_window)
             changed = resampled_loop(waveform[None], samples)
         else:
@@ -127,7 +127,7 @@ class TakeMaker:
         if revision is None:
             return waveform, Stem(PRIMARY, changed, rate_hz)
         # What stays of a revised sound stays to the bit: what is new had to fit under the ceiling by itself.
-        changed = revision.spliced(changed, wanted.duration_s)
+        changed = revision.spliced(changed, wanted.request.duration_s)
         waveform = resampled(changed.mean(axis=0, keepdims=True), rate_hz, own_hz, own_samples)[0]
         return waveform, Stem(revision.stem.role, changed, rate_hz)
 
@@ -141,7 +141,7 @@ class TakeMaker:
             text_score = self.joint.text_sound(wanted.prompt, self.front_end.hear(normalised(waveform))).probability
             # Of words that the joint space was never told, or that were softened, a low score says nothing.
             is_known = self.joint.familiarity(wanted.prompt)[1] >= FAMILIAR_FROM
-            trusted = text_score if is_known and wanted.settings.prompt_weight == 1 else None
+            trusted = text_score if is_known and wanted.request.settings.prompt_weight == 1 else None
         faults = take_faults(waveform, heard.numpy(), wanted.requested, config.silence_nats, trusted)
         score = take_score(correlation, mae_nats, text_score)
         texture = error_nats = None

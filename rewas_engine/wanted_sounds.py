@@ -24,39 +24,11 @@ from rewas_engine.windows import SoundWindow
 
 
 @dataclass(frozen=True, eq=False)
-class WantedSound:
-    """What all takes of a request have in common.
-
-    requested: the energy that they are held against. controls: what steers them. rate_hz: of their stems. revision,
-    earlier: the sound that is made again, as it was given and as the pack hears it. loops: the end goes on with the
-    beginning. shots: where each is to have a sound of its own. texture: what they are held against beside the energy,
-    where one is asked for.
-    """
-
-    prompt: str
-    settings: SamplingSettings
-    requested: EnergyCurve
-    controls: Controls
-    duration_s: Fraction
-    rate_hz: int
-    revision: Revision | None = None
-    earlier: Earlier | None = None
-    loops: bool = False
-    shots: Shots | None = None
-    texture: TextureCurve | None = None
-
-    @property
-    def steps(self) -> int:
-        """Sampling steps of a take."""
-        count = self.settings.num_steps
-        return count if self.earlier is None else steps_run(count, self.earlier.renoised)
-
-
-@dataclass(frozen=True, eq=False)
 class SoundRequest:
-    """What all sounds of a request have in common. The fields are those of WantedSound.
+    """What all sounds of a request have in common.
 
-    control: what steers them: their energy, or the onsets in it.
+    control: what steers them: their energy, or the onsets in it. rate_hz: of their stems. revision, earlier: the sound
+    that is made again, as it was given and as the pack hears it. loops: the end goes on with the beginning.
     """
 
     front_end: AudioFrontEnd
@@ -69,6 +41,12 @@ class SoundRequest:
     earlier: Earlier | None = None
     loops: bool = False
 
+    @property
+    def steps(self) -> int:
+        """Sampling steps of a take."""
+        count = self.settings.num_steps
+        return count if self.earlier is None else steps_run(count, self.earlier.renoised)
+
     def sound(
         self, prompt: str, energy: EnergyCurve, texture: TextureCurve | None = None, cuts_s: Sequence[Fraction] = ()
     ) -> WantedSound:
@@ -76,7 +54,7 @@ class SoundRequest:
         config = self.front_end.config
         frames = self.front_end.frames_of(sample_count(self.duration_s, config.sample_rate_hz))
         rate = config.frame_rate_hz
-        # A loop has no end that could be filled up with silence: its last frames are whole latent positions.
+        # A loop has no end to go on beyond: its last frames are whole latent positions.
         steered = self.window.whole(frames) if self.loops else frames
 
         def sampled(count: int) -> EnergyCurve:
@@ -86,21 +64,26 @@ class SoundRequest:
         if texture is not None:
             controls = replace(controls, texture=texture.at(rate, steered))
             texture = TextureCurve(texture.at(rate, frames), rate, texture.source)
-        return WantedSound(
-            prompt,
-            self.settings,
-            sampled(frames),
-            controls,
-            self.duration_s,
-            self.rate_hz,
-            self.revision,
-            self.earlier,
-            self.loops,
-            Shots.between(cuts_s, rate, frames) if cuts_s else None,
-            texture,
-        )
+        shots = Shots.between(cuts_s, rate, frames) if cuts_s else None
+        return WantedSound(self, prompt, sampled(frames), controls, shots, texture)
 
     def _steered_by(self, energy: EnergyCurve) -> Controls:
         if self.control == "energy":
             return Controls.following(energy)
         return Controls(onsets=onset_strengths(energy, rate_hz=energy.rate_hz, count=len(energy.values)))
+
+
+@dataclass(frozen=True, eq=False)
+class WantedSound:
+    """One sound of a request, whatever the take.
+
+    requested: the energy that its takes are held against. controls: what steers them. shots: where each is to have a
+    sound of its own. texture: what they are held against beside the energy, where one is asked for.
+    """
+
+    request: SoundRequest
+    prompt: str
+    requested: EnergyCurve
+    controls: Controls
+    shots: Shots | None = None
+    texture: TextureCurve | None = None

@@ -53,17 +53,21 @@ class Halved:
     @property
     def overlap(self) -> float:
         """Intersection over union of the moments that were told and the half that shows something else."""
-        told = sum((moment.end_s - moment.start_s for moment in self.report.moments), Fraction(0))
-        wrong = self.end_s - self.border_s
-        both = sum((_after(moment, self.border_s) for moment in self.report.moments), Fraction(0))
-        return float(both / (told + wrong - both))
+        wrong_s = self.end_s - self.border_s
+        return float(self._rightly_told_s / (self._told_s + wrong_s - self._rightly_told_s))
 
     @property
     def false_share(self) -> float:
         """Part of the half that goes with the prompt of which it was told that it does not."""
-        told = sum((moment.end_s - moment.start_s for moment in self.report.moments), Fraction(0))
-        both = sum((_after(moment, self.border_s) for moment in self.report.moments), Fraction(0))
-        return float((told - both) / self.border_s)
+        return float((self._told_s - self._rightly_told_s) / self.border_s)
+
+    @property
+    def _told_s(self) -> Fraction:
+        return sum((moment.end_s - moment.start_s for moment in self.report.moments), Fraction(0))
+
+    @property
+    def _rightly_told_s(self) -> Fraction:
+        return sum((_after(moment, self.border_s) for moment in self.report.moments), Fraction(0))
 
 
 def _after(moment: ConflictMoment, border_s: Fraction) -> Fraction:

@@ -15,7 +15,6 @@ from rewas_api.errors import ProblemError, ProblemKind
 from rewas_api.v1 import rewas_pb2
 from rewas_engine import (
     Cancelled,
-    ConflictError,
     EnergyCurve,
     GenerationResult,
     Layer,
@@ -180,9 +179,7 @@ def _check_first(model: ReWaS, clip: VideoClip, settings: ClipSettings, cancel: 
     read, policy = model.read_clip(clip), _policy(settings)
     model.conflict_check.check_policy(policy)
     if policy == "refuse":
-        report = model.check_conflict(clip, settings.prompt, cancel=cancel)
-        if report.verdict == "conflict":
-            raise ConflictError(read.name, report)
+        model.conflict_check.refuse(read, model.check_conflict(clip, settings.prompt, cancel=cancel))
 
 
 def _decided(settings: ClipSettings, context: WorkContext) -> ClipSettings:

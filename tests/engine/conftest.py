@@ -29,6 +29,24 @@ def model(tiny_pack: Path):
     return ReWaS.from_pretrained(tiny_pack, device="cpu")
 
 
+@pytest.fixture
+def reading_all_controls(model, monkeypatch: pytest.MonkeyPatch):
+    """The tiny pack with an adapter that reads all controls, awake."""
+    import torch
+
+    from rewas_engine.control import CONTROL_NAMES, hint_channels
+    from rewas_engine.models.adapter import EnergyAdapter
+
+    torch.manual_seed(0)
+    adapter = EnergyAdapter.from_denoiser(model._components["denoiser"], 16, hint_channels(8, 4))
+    torch.nn.init.constant_(adapter.middle_zero_conv.weight, 0.3)
+    monkeypatch.setitem(model._components._held, "adapter", adapter.eval().requires_grad_(False))
+    monkeypatch.setattr(model, "pack", type(model.pack)(**{**vars(model.pack), "controls": CONTROL_NAMES}))
+    model.forget()  # what another adapter has read
+    yield model
+    model.forget()
+
+
 @pytest.fixture(scope="session")
 def long_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A clip of 21 seconds at 24000/1001, with sound."""

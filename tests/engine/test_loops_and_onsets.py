@@ -1,21 +1,17 @@
 """Sounds that loop, and sounds that are steered by onsets, as they are asked for of the engine."""
 
-from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rewas_engine import EnergyCurve, Revision, ReWaS, SettingsError, Stem, VideoClip
 from rewas_engine.clip import sample_count
-from rewas_engine.control import hint_channels
 from rewas_engine.errors import MediaError
 from rewas_engine.media.audio import read_whole_sound, resampled_loop
-from rewas_engine.models.adapter import EnergyAdapter
 
 FAST = {"prompt": "rain", "num_steps": 1, "guidance_scale": 1.0}
 
@@ -77,20 +73,7 @@ def test_onsets_are_refused_by_a_pack_that_does_not_read_them(model: ReWaS, long
         model.generate(VideoClip(long_clip, duration=1), control="onsets", **FAST)
 
 
-@pytest.fixture
-def reading_onsets(model: ReWaS, monkeypatch: pytest.MonkeyPatch) -> Iterator[ReWaS]:
-    """The tiny pack with an adapter that reads all controls, awake."""
-    torch.manual_seed(0)
-    adapter = EnergyAdapter.from_denoiser(model._components["denoiser"], 16, hint_channels(8, 4))
-    torch.nn.init.constant_(adapter.middle_zero_conv.weight, 0.3)
-    monkeypatch.setitem(model._components._held, "adapter", adapter.eval().requires_grad_(False))
-    monkeypatch.setattr(model, "pack", type(model.pack)(**{**vars(model.pack), "controls": ("energy", "onsets")}))
-    model.forget()  # what another adapter has read
-    yield model
-    model.forget()
-
-
-def test_onsets_are_taken_from_the_energy_and_its_shape_is_not(reading_onsets: ReWaS, long_clip: Path) -> None:
+def test_onsets_are_taken_from_the_energy_and_its_shape_is_not(reading_all_controls: ReWaS, long_clip: Path) -> None:
     times_s = (np.arange(300) + 0.5) / 100
 
     def struck(fall_s: float) -> EnergyCurve:
@@ -100,7 +83,7 @@ def test_onsets_are_taken_from_the_energy_and_its_shape_is_not(reading_onsets: R
     clip = VideoClip(long_clip, duration=3)
 
     def made(curve: EnergyCurve, control: str) -> np.ndarray:
-        result = reading_onsets.generate(clip, energy=curve, control=control, **FAST)
+        result = reading_all_controls.generate(clip, energy=curve, control=control, **FAST)
         assert result.control == control
         return result.takes[0].stems["primary"].waveform
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from numbered_clips import clicks, write_sound
 
 from rewas_engine import (
@@ -23,24 +21,8 @@ from rewas_engine import (
     flat_curve,
     flat_texture,
 )
-from rewas_engine.control import hint_channels
-from rewas_engine.models.adapter import EnergyAdapter
 
 FAST = {"prompt": "wind", "seed": 3, "num_steps": 1, "sample_rate_hz": 16_000}
-
-
-@pytest.fixture
-def reading_texture(model: ReWaS, monkeypatch: pytest.MonkeyPatch) -> Iterator[ReWaS]:
-    """The tiny pack with an adapter that reads all controls, awake."""
-    torch.manual_seed(0)
-    adapter = EnergyAdapter.from_denoiser(model._components["denoiser"], 16, hint_channels(8, 4))
-    torch.nn.init.constant_(adapter.middle_zero_conv.weight, 0.3)
-    monkeypatch.setitem(model._components._held, "adapter", adapter.eval().requires_grad_(False))
-    controls = ("energy", "onsets", "texture")
-    monkeypatch.setattr(model, "pack", type(model.pack)(**{**vars(model.pack), "controls": controls}))
-    model.forget()  # what another adapter has read
-    yield model
-    model.forget()
 
 
 def waveform(result, role: str = "primary") -> np.ndarray:
@@ -53,14 +35,14 @@ def test_a_pack_that_does_not_read_texture_refuses_it(model: ReWaS, long_clip: P
     assert "It understands energy" in refused.value.remedy
 
 
-def test_a_texture_steers_and_is_reported(reading_texture: ReWaS, long_clip: Path) -> None:
+def test_a_texture_steers_and_is_reported(reading_all_controls: ReWaS, long_clip: Path) -> None:
     clip, energy = VideoClip(long_clip, duration=2), flat_curve(duration=2)
-    plain = reading_texture.generate(clip, energy=energy, **FAST)
+    plain = reading_all_controls.generate(clip, energy=energy, **FAST)
     assert plain.requested_texture is None
     assert plain.takes[0].produced_texture is None
     assert plain.takes[0].texture_error_nats is None
-    dark = reading_texture.generate(clip, energy=energy, texture=flat_texture(duration=2, tilt_nats=-4), **FAST)
-    again = reading_texture.generate(clip, energy=energy, texture=flat_texture(duration=2, tilt_nats=-4), **FAST)
+    dark = reading_all_controls.generate(clip, energy=energy, texture=flat_texture(duration=2, tilt_nats=-4), **FAST)
+    again = reading_all_controls.generate(clip, energy=energy, texture=flat_texture(duration=2, tilt_nats=-4), **FAST)
     assert not np.array_equal(waveform(plain), waveform(dark))
     assert np.array_equal(waveform(dark), waveform(again))
     assert dark.requested_texture is not None
@@ -73,21 +55,21 @@ def test_a_texture_steers_and_is_reported(reading_texture: ReWaS, long_clip: Pat
 
 
 @pytest.mark.parametrize("more", [{"control": "onsets"}, {"loop": True}])
-def test_a_texture_goes_with_onsets_and_with_loops(reading_texture: ReWaS, long_clip: Path, more) -> None:
+def test_a_texture_goes_with_onsets_and_with_loops(reading_all_controls: ReWaS, long_clip: Path, more) -> None:
     clip = VideoClip(long_clip, duration="1.01")
     energy = EnergyCurve(-4 - 6 * np.abs(np.sin(np.arange(101) / 10)).astype(np.float32), Fraction(100))
     made = [
-        reading_texture.generate(clip, energy=energy, texture=texture, **FAST, **more)
+        reading_all_controls.generate(clip, energy=energy, texture=texture, **FAST, **more)
         for texture in (None, flat_texture(duration="1.01", tilt_nats=6))
     ]
     assert not np.array_equal(*map(waveform, made))
     assert made[1].takes[0].texture_error_nats is not None
 
 
-def test_layers_keep_the_texture_of_their_words(reading_texture: ReWaS, long_clip: Path) -> None:
+def test_layers_keep_the_texture_of_their_words(reading_all_controls: ReWaS, long_clip: Path) -> None:
     clip, layers = VideoClip(long_clip, duration=1), [Layer("ambience", "rain", gain_db=-30)]
     made = [
-        reading_texture.generate(clip, energy=flat_curve(duration=1), layers=layers, texture=texture, **FAST)
+        reading_all_controls.generate(clip, energy=flat_curve(duration=1), layers=layers, texture=texture, **FAST)
         for texture in (None, flat_texture(duration=1, tilt_nats=-6))
     ]
     reports = [result.takes[0].layers["ambience"] for result in made]
@@ -95,11 +77,11 @@ def test_layers_keep_the_texture_of_their_words(reading_texture: ReWaS, long_cli
     assert made[1].takes[0].texture_error_nats is not None
 
 
-def test_a_part_that_is_made_again_may_have_another_texture(reading_texture: ReWaS, long_clip: Path) -> None:
+def test_a_part_that_is_made_again_may_have_another_texture(reading_all_controls: ReWaS, long_clip: Path) -> None:
     clip = VideoClip(long_clip, duration=3)
     old = Stem("primary", np.random.default_rng(0).uniform(-0.3, 0.3, (1, 48_000)).astype(np.float32), 16_000)
     made = [
-        reading_texture.generate(
+        reading_all_controls.generate(
             clip, energy=flat_curve(duration=3), revision=Revision(old, 1, 2), texture=texture, **FAST
         )
         for texture in (None, flat_texture(duration=3, tilt_nats=-6))
@@ -110,9 +92,9 @@ def test_a_part_that_is_made_again_may_have_another_texture(reading_texture: ReW
 
 
 @pytest.mark.parametrize("duration", [1, 3])
-def test_a_texture_is_as_long_as_the_clip(reading_texture: ReWaS, long_clip: Path, duration: int) -> None:
+def test_a_texture_is_as_long_as_the_clip(reading_all_controls: ReWaS, long_clip: Path, duration: int) -> None:
     with pytest.raises(SettingsError, match=rf"The texture curve lasts {duration}.000 s, but the clip .* 2.000 s"):
-        reading_texture.generate(VideoClip(long_clip, duration=2), texture=flat_texture(duration=duration), **FAST)
+        reading_all_controls.generate(VideoClip(long_clip, duration=2), texture=flat_texture(duration=duration), **FAST)
 
 
 def test_the_texture_of_a_sound_is_measured(model: ReWaS, tmp_path: Path) -> None:

@@ -67,39 +67,36 @@ class Strikes:
 
     def since(self, times_s: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Seconds since the last strike (large before the first) and that strike's strength: [F], [F]."""
-        if self.times_s.size == 0 or not self.touches:
+        if self._sets_off_nothing:
             return np.full(times_s.shape, 1e3), np.zeros(times_s.shape)
-        last = np.searchsorted(self.times_s, times_s, side="right") - 1
-        known = last >= 0
-        elapsed_s = np.where(known, times_s - self.times_s[np.maximum(last, 0)], 1e3)
-        return elapsed_s, np.where(known, self.strengths[np.maximum(last, 0)], 0.0)
+        last, known = self._latest(times_s), self.count(times_s) > 0
+        return np.where(known, times_s - self.times_s[last], 1e3), np.where(known, self.strengths[last], 0.0)
 
     def flash(self, times_s: FloatArray, fall_s: float = 0.08) -> FloatArray:
         """A reaction that rises to each strike's strength and dies away in fall_s (to 1/e). [F]
 
         A faint strike does not cut short what a strong one before it set off.
         """
-        elapsed_s, _ = self.since(times_s)
-        if self.times_s.size == 0 or not self.touches:
+        if self._sets_off_nothing:
             return np.zeros(times_s.shape)
+        elapsed_s, _ = self.since(times_s)
         grown = self.times_s / fall_s
         left = np.exp(np.maximum.accumulate(np.log(np.maximum(self.strengths, 1e-6)) + grown) - grown)
-        last = np.maximum(np.searchsorted(self.times_s, times_s, side="right") - 1, 0)
-        return np.asarray(left[last] * np.exp(-np.minimum(elapsed_s / fall_s, 30.0)))
+        return np.asarray(left[self._latest(times_s)] * np.exp(-np.minimum(elapsed_s / fall_s, 30.0)))
 
     def trembling(self, times_s: FloatArray, rate_hz: float = 9.0, fall_s: float = 0.15) -> FloatArray:
         """A swing to and fro that strikes set off, in -1..1; a roll keeps it going as wide as it is strong. [F]"""
-        if self.times_s.size == 0 or not self.touches:
+        if self._sets_off_nothing:
             return np.zeros(times_s.shape)
         # A swing that every blow began anew would stand still under a dense roll.
         begins = np.diff(self.times_s, prepend=-1e3) > 0.25
         start_s = np.maximum.accumulate(np.where(begins, self.times_s, -1e3))
-        last = np.maximum(np.searchsorted(self.times_s, times_s, side="right") - 1, 0)
-        return self.flash(times_s, fall_s) * np.cos(2 * np.pi * rate_hz * (times_s - start_s[last]))
+        swung_s = times_s - start_s[self._latest(times_s)]
+        return self.flash(times_s, fall_s) * np.cos(2 * np.pi * rate_hz * swung_s)
 
     def swinging(self, times_s: FloatArray, rate_hz: float, fall_s: float) -> FloatArray:
         """Where something hangs that every strike pushes: the pushes add up, and each dies away in fall_s. [F]"""
-        if self.times_s.size == 0 or not self.touches:
+        if self._sets_off_nothing:
             return np.zeros(times_s.shape)
         elapsed_s = np.maximum(times_s[None, :] - self.times_s[:, None], 0.0)
         pushed = np.exp(-elapsed_s / fall_s) * np.sin(2 * np.pi * rate_hz * elapsed_s)
@@ -123,6 +120,14 @@ class Strikes:
     def count(self, times_s: FloatArray) -> NDArray[np.int64]:
         """Strikes so far, [F]."""
         return np.searchsorted(self.times_s, times_s, side="right").astype(np.int64)
+
+    def _latest(self, times_s: FloatArray) -> NDArray[np.int64]:
+        """Place of the last strike so far, of the first one before it: [F]."""
+        return np.maximum(self.count(times_s) - 1, 0)
+
+    @property
+    def _sets_off_nothing(self) -> bool:
+        return self.times_s.size == 0 or not self.touches
 
     def _course(
         self, times_s: FloatArray, keys_s: FloatArray, heights: FloatArray, easing: NDArray[np.int64]

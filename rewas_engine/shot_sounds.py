@@ -20,7 +20,7 @@ from rewas_engine.limits import MAX_SEED
 from rewas_engine.media.audio import within_full_scale
 from rewas_engine.mel import MelConfig
 from rewas_engine.shots import SHORTEST_SHOT_S
-from rewas_engine.synthesis import OnWindow, SoundMaker
+from rewas_engine.vocoding import OnWindow, Vocoding
 
 FADE_S = Fraction(1, 100)
 """How long an old sound fades out under the new one after a cut."""
@@ -70,23 +70,27 @@ class Shots:
 
     def waveform(
         self,
-        sound: SoundMaker,
+        vocoding: Vocoding,
         log_mels: Sequence[torch.Tensor],
+        seed: int,
         samples: int,
         front_end: MelConfig,
         on_shot: OnWindow | None = None,
     ) -> FloatArray:
         """Waveform [samples] at the pack's rate, within ±1, of the shots' log-mels.
 
-        on_shot: called with finished and total shots, more than once for a long one; what it raises ends the work.
+        seed: the take's. on_shot: called with finished and total shots, more than once for a long one; what it raises
+        ends the work.
         """
         hop, count = front_end.hop_samples, len(self.begins)
         begins = [begin * hop for begin in self.begins]
         ends = [begin + _LONGER_FRAMES * hop for begin in begins[1:]] + [samples]
         parts = []
-        for number, (log_mel, begin, end) in enumerate(zip(log_mels, begins, ends, strict=True)):
+        for number, (log_mel, own_seed, begin, end) in enumerate(
+            zip(log_mels, self.seeds(seed), begins, ends, strict=True)
+        ):
             on_window = None if on_shot is None else partial(_within_shot, on_shot, number, count)
-            parts.append(sound.unlimited_waveform(log_mel, end - begin, on_window))
+            parts.append(vocoding.unlimited_waveform(log_mel, end - begin, on_window, seed=own_seed))
         fade = min(_LONGER_FRAMES * hop, sample_count(FADE_S, front_end.sample_rate_hz))
         return joined(parts, begins, samples, fade)
 

@@ -11,26 +11,20 @@ from numpy.typing import NDArray
 from torch import nn
 
 from rewas_engine.backbones.backbone import Backbone
-from rewas_engine.clip import sample_count
 from rewas_engine.compiling import told_where_not_compiled
 from rewas_engine.content_cache import ContentCache
 from rewas_engine.control import CONTROL_NAMES, ControlBatch, Controls
 from rewas_engine.denoising import SteeredDenoiser
 from rewas_engine.errors import SettingsError
 from rewas_engine.execution import PASSES_AT_ONCE
-from rewas_engine.loops import LOOP_FADE_S, shortened_circle
-from rewas_engine.media.audio import within_full_scale
 from rewas_engine.mel import AudioFrontEnd
 from rewas_engine.memory import within_memory
 from rewas_engine.precision import DTYPES
 from rewas_engine.sampling import Known, sample
 from rewas_engine.sampling_settings import SamplingSettings
 from rewas_engine.schedules import schedule_for
-from rewas_engine.windows import SoundWindow, blend, cut, join
-
-_LESS = "Choose a shorter clip, run it with less memory (--low-memory), or close other programs."
-OnWindow = Callable[[int, int], object]
-"""Called with finished and total windows."""
+from rewas_engine.vocoding import LESS_TO_HOLD, Vocoding
+from rewas_engine.windows import SoundWindow, blend, cut
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,6 +56,7 @@ class SoundMaker:
 
     passes_at_once: windows times guidance branches in one batch; where memory runs out, it is tried again with one.
     cache: keeps what words and controls come to, which takes have in common; None keeps nothing.
+    vocoding: makes waveforms of the log-mels.
     Raises ValueError where the windows' patch is not the backbone's, or does not divide the bins.
     """
 
@@ -78,6 +73,7 @@ class SoundMaker:
         if window.patch != backbone.patch or front_end.config.bins % window.patch:
             raise ValueError(f"a patch is {window.patch} frames, of {front_end.config.bins} bins, to {backbone.patch}")
         self._backbone, self._front_end, self._window, self._device = backbone, front_end, window, device
+        self.vocoding = Vocoding(backbone, front_end, window)
         self._passes_at_once, self._cache = passes_at_once, cache or ContentCache(0)
 
     @torch.inference_mode()
@@ -104,7 +100,7 @@ class SoundMaker:
         def made(passes_at_once: int) -> torch.Tensor:
             return self._log_mel(prompt, controls, seed, settings, on_step, earlier, circular, passes_at_once)
 
-        return within_memory(made, self._passes_at_once, "sampling", _LESS)
+        return within_memory(made, self._passes_at_once, "sampling", LESS_TO_HOLD)
 
     def _log_mel(
         self,
@@ -147,7 +143,7 @@ class SoundMaker:
         def made(passes_at_once: int) -> list[torch.Tensor]:
             return self._apart(prompt, shots, seeds, settings, on_step, passes_at_once)
 
-        return within_memory(made, self._passes_at_once, "sampling", _LESS)
+        return within_memory(made, self._passes_at_once, "sampling", LESS_TO_HOLD)
 
     def _apart(
         self,
@@ -203,7 +199,7 @@ class SoundMaker:
         def made(passes_at_once: int) -> torch.Tensor:
             return self._log_mels(prompts, controls, seeds, settings, on_step, passes_at_once)
 
-        return within_memory(made, self._passes_at_once, "sampling", _LESS)
+        return within_memory(made, self._passes_at_once, "sampling", LESS_TO_HOLD)
 
     def _log_mels(
         self,
@@ -349,50 +345,3 @@ class SoundMaker:
         latents = blend(parts, [start // window.patch for start in starts], total // window.patch, dim=1)
         kept = np.pad(earlier.kept, (0, missing)).reshape(-1, window.patch).all(axis=1)
         return Known(latents, torch.from_numpy(kept).to(self._device), earlier.renoised)
-
-    @torch.inference_mode()
-    def loop(self, log_mel: torch.Tensor, samples: int, on_window: OnWindow | None = None) -> NDArray[np.float32]:
-        """Waveform [samples] of a circular log-mel [T, bins], whose last sample goes on with its first.
-
-        samples: at most T mel frames' and at least half of them. What is too much is faded over the beginning.
-        on_window: as for `waveform`.
-        """
-        config = self._front_end.config
-        hop, fade = config.hop_samples, sample_count(LOOP_FADE_S, config.sample_rate_hz)
-        # A vocoder sees some frames to each side; what lies beyond the ends of a circle is its other end.
-        margin = min(self._window.overlap_frames, len(log_mel))
-        turned = torch.cat([log_mel[len(log_mel) - margin :], log_mel, log_mel[:margin]])
-        whole = self.waveform(turned, len(turned) * hop, on_window)[margin * hop : (margin + len(log_mel)) * hop]
-        return within_full_scale(shortened_circle(whole, samples, fade))
-
-    def waveform(self, log_mel: torch.Tensor, samples: int, on_window: OnWindow | None = None) -> NDArray[np.float32]:
-        """Waveform [samples] of a log-mel [T, bins], at the pack's rate, within ±1.
-
-        on_window: called with finished and total windows; what it raises ends the work.
-        """
-        return within_full_scale(self.unlimited_waveform(log_mel, samples, on_window))
-
-    @torch.inference_mode()
-    def unlimited_waveform(
-        self, log_mel: torch.Tensor, samples: int, on_window: OnWindow | None = None
-    ) -> NDArray[np.float32]:
-        """The same, however far it goes beyond ±1. Raises MemoryShortage."""
-        hop, window = self._front_end.config.hop_samples, self._window.frames
-        starts = self._window.starts(len(log_mel))
-
-        def made(count: int) -> NDArray[np.float32]:
-            numbered = enumerate(starts, start=1)
-            parts = (self._vocoded(log_mel, start, number, len(starts), on_window) for number, start in numbered)
-            whole = join(parts, [start * hop for start in starts], window * hop, len(log_mel) * hop)
-            return whole[:samples].numpy()
-
-        return within_memory(made, 1, "making the waveform", _LESS)
-
-    def _vocoded(
-        self, log_mel: torch.Tensor, start: int, number: int, windows: int, on_window: OnWindow | None
-    ) -> torch.Tensor:
-        """Waveform of one window. A vocoder may add some samples of its own at its end."""
-        made = self._backbone.waveforms(log_mel[None, start : start + self._window.frames])[0]
-        if on_window is not None:
-            on_window(number, windows)
-        return made.float()

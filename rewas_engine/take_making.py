@@ -18,9 +18,10 @@ from rewas_engine.layers import Layer, balanced
 from rewas_engine.media.audio import resampled, resampled_loop, within_full_scale
 from rewas_engine.mel import AudioFrontEnd, normalised
 from rewas_engine.results import PRIMARY, LayerReport, PackInfo, Stem, Take
-from rewas_engine.synthesis import OnWindow, SoundMaker
+from rewas_engine.synthesis import SoundMaker
 from rewas_engine.takes import best_first, take_faults, take_score
 from rewas_engine.texture import texture_error
+from rewas_engine.vocoding import OnWindow
 from rewas_engine.wanted_sounds import WantedSound
 
 
@@ -80,7 +81,7 @@ class TakeMaker:
         with clock.stage("vocode", part, parts):
             # Judging counts as one window more.
             waveform, stem = self._sounding(
-                wanted, log_mels, lambda done, windows: clock.tick("vocode", done, windows + 1, part, parts)
+                wanted, seed, log_mels, lambda done, windows: clock.tick("vocode", done, windows + 1, part, parts)
             )
             take = self._judged(wanted, seed, waveform, stem)
             clock.tick("vocode", 1, 1, part, parts)
@@ -105,19 +106,21 @@ class TakeMaker:
         ]
 
     def _sounding(
-        self, wanted: WantedSound, log_mels: Sequence[torch.Tensor], on_window: OnWindow
+        self, wanted: WantedSound, seed: int, log_mels: Sequence[torch.Tensor], on_window: OnWindow
     ) -> tuple[FloatArray, Stem]:
         """The waveform [samples] of log-mels at the pack's rate, and its stem at the one that is wanted."""
         own_hz, rate_hz, revision = self.pack.sample_rate_hz, wanted.request.rate_hz, wanted.request.revision
         own_samples, samples = (sample_count(wanted.request.duration_s, hz) for hz in (own_hz, rate_hz))
         if wanted.request.loops:
-            waveform = self.sound.loop(log_mels[0], own_samples, on_window)
+            waveform = self.sound.vocoding.loop(log_mels[0], own_samples, on_window, seed=seed)
             changed = resampled_loop(waveform[None], samples)
         else:
             if wanted.shots is not None:
-                waveform = wanted.shots.waveform(self.sound, log_mels, own_samples, self.front_end.config, on_window)
+                waveform = wanted.shots.waveform(
+                    self.sound.vocoding, log_mels, seed, own_samples, self.front_end.config, on_window
+                )
             else:
-                waveform = self.sound.waveform(log_mels[0], own_samples, on_window)
+                waveform = self.sound.vocoding.waveform(log_mels[0], own_samples, on_window, seed=seed)
             changed = resampled(waveform[None], own_hz, rate_hz, samples)
         if "energy" in wanted.controls.names:
             gaps = silent_gaps(wanted.requested, self.front_end.config.silence_nats)

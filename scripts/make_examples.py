@@ -163,7 +163,7 @@ def _made(model: ReWaS, example: Example, section: int) -> tuple[Panel, str]:
     settings = model.sampling_settings(control="onsets" if example.controls.energy is None else "energy")
     log_mel = model.sound.log_mel(example.prompt, example.controls, SEED, settings)[:FRAMES]
     samples = FRAMES * model.front_end.config.hop_samples
-    waveform = model.sound.waveform(log_mel, samples)
+    waveform = model.sound.vocoding.waveform(log_mel, samples)
     name = f"{section}-{_slug(example.name)}-{_slug(example.told.split(';')[0])}.wav"
     soundfile.write(FOLDER / name, waveform, model.pack.sample_rate_hz, subtype="PCM_16")
     produced = model.front_end.measure(waveform).values

@@ -63,7 +63,9 @@ def seam_table(model: ReWaS, clips: int) -> Iterator[str]:
         requested = model.front_end.measure(normalised(render_sound(scene).astype(np.float32)))
         frames = len(requested.values)
         log_mel = model.sound.log_mel(scene.caption, Controls.following(requested), number, model.sampling_settings())
-        heard = model.front_end.hear(model.sound.waveform(log_mel, frames * model.front_end.config.hop_samples)).numpy()
+        heard = model.front_end.hear(
+            model.sound.vocoding.waveform(log_mel, frames * model.front_end.config.hop_samples)
+        ).numpy()
         window = model.sound.window
         borders = window_borders(window.starts(window.whole(frames)), window.frames)
         borders_met += len(borders)
@@ -104,7 +106,7 @@ def loop_table(model: ReWaS, clips: int) -> Iterator[str]:
         log_mel = model.sound.log_mel(
             prompt, Controls.following(energy), number, model.sampling_settings(), circular=True
         )
-        loop = model.sound.loop(log_mel, samples)
+        loop = model.sound.vocoding.loop(log_mel, samples)
         # Heard with its end before its beginning, in whole frames from the join to both sides.
         half = samples // 2 // config.hop_samples * config.hop_samples
         around = np.concatenate([loop[-half:], loop[:half]])

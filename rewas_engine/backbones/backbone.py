@@ -13,6 +13,7 @@ from rewas_engine.control import ControlBatch, control_hint, understood_controls
 from rewas_engine.mel import MelConfig
 from rewas_engine.models.adapter import Residuals
 from rewas_engine.models.codec import scaled_latents
+from rewas_engine.models.vocoder import SpectralVocoder
 from rewas_engine.precision import computed_as_held, held_precision
 
 
@@ -80,8 +81,12 @@ class Backbone(ABC):
         """
 
     @abstractmethod
-    def waveforms(self, log_mels: torch.Tensor) -> torch.Tensor:
-        """Waveforms [B, at least hop·T] at the pack's rate."""
+    def waveforms(self, log_mels: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
+        """Waveforms [B, at least hop·T] at the pack's rate.
+
+        positions: [B, T] int64, of each frame among all draws there are. A vocoder that draws what log-mels do not say
+        draws the same for the same position; one that draws nothing needs none.
+        """
 
 
 class LatentDiffusion(Backbone):
@@ -151,8 +156,10 @@ class LatentDiffusion(Backbone):
             }
         return self.turned(self.denoised(turned, timestep, prompts, residuals))
 
-    def waveforms(self, log_mels: torch.Tensor) -> torch.Tensor:
-        waveforms: torch.Tensor = self.components["vocoder"](log_mels)
+    def waveforms(self, log_mels: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
+        vocoder = self.components["vocoder"]
+        drawn = (positions,) if isinstance(vocoder, SpectralVocoder) else ()
+        waveforms: torch.Tensor = vocoder(log_mels, *drawn)
         return waveforms
 
     def steering(

@@ -40,8 +40,8 @@ class MakeAnAudio(LatentDiffusion):
     def as_engine_hears(self, decoded: torch.Tensor) -> torch.Tensor:
         return decoded.transpose(-1, -2) * NATS_OF_A_DECADE
 
-    def waveforms(self, log_mels: torch.Tensor) -> torch.Tensor:
-        return super().waveforms(log_mels / NATS_OF_A_DECADE)
+    def waveforms(self, log_mels: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
+        return super().waveforms(log_mels / NATS_OF_A_DECADE, positions)
 
 
 FAMILY = Family("make-an-audio", {"ClapTokenEncoder": from_configuration(ClapTokenEncoder)}, MakeAnAudio)

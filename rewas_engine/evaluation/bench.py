@@ -230,7 +230,7 @@ class Bench:
         for number, (log_mel, clip) in enumerate(zip(log_mels, clips, strict=True)):
             self.watch.tell("Vocoding", number, len(clips))
             waveforms.append(
-                self.model.sound.waveform(torch.from_numpy(log_mel).to(self.model.device), clip.sound.size)
+                self.model.sound.vocoding.waveform(torch.from_numpy(log_mel).to(self.model.device), clip.sound.size)
             )
         return waveforms
 

@@ -110,7 +110,7 @@ def _measured(asked: dict[str, Any]) -> MemoryRow:
         rate, width, height = model.picture_format
         model.energy_of_frames(torch.zeros(round(5 * rate), height, width, dtype=torch.uint8).numpy())
         log_mel = model.sound.log_mel(PROMPT, flat_controls(model), 0, model.sampling_settings(2))
-        model.sound.waveform(log_mel, len(log_mel) * model.front_end.config.hop_samples)
+        model.sound.vocoding.waveform(log_mel, len(log_mel) * model.front_end.config.hop_samples)
     except MemoryShortage as error:
         return MemoryRow(precision, low_memory, None, peak_gb(device), error.what)
     except EngineError as error:

@@ -20,7 +20,8 @@ _HOW = """## How it was measured
 - **Words.** A classifier that was trained apart, on real clips, says which class it hears. *Another class's energy*:
   the energy of a clip of another class, each used once. *Unseen paraphrases*: phrasings that no training saw.
 - **Vocoder.** Mean absolute difference of real log-mels and those of their vocoded sound. Griffin-Lim: 48 iterations on
-  magnitudes inverted from the mel.
+  magnitudes inverted from the mel. *Ripple*: how far the power depends on the place within a mel frame's hop, against
+  the level around it; noise with a ripple buzzes, of which a mel shows nothing.
 - **Onsets.** Struck classes, strikes far enough apart to be counted, events given as onsets and nothing else. F1 with
   one-to-one partners within ±0.05 s; Greatest Hits: partners within ±0.1 s, against the onsets of the real sound.
 - **Texture.** Mean absolute difference of produced and requested bands, in nats, where the clip can be heard.

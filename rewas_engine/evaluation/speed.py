@@ -78,5 +78,5 @@ def _round(model: ReWaS, clip: BenchClip, settings: SamplingSettings, watch: Wat
             clip.plain, Controls(energy=clip.energy), number, settings, lambda step: watch.check()
         ).cpu(),
     )
-    timed("vocode", lambda: model.sound.waveform(log_mel.to(model.device), clip.sound.size))
+    timed("vocode", lambda: model.sound.vocoding.waveform(log_mel.to(model.device), clip.sound.size))
     return spent

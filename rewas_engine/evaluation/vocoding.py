@@ -17,10 +17,17 @@ REFERENCE_SHARE = 10
 """Griffin-Lim takes its time: it is tried on every tenth clip."""
 
 
+RIPPLE_SPAN_HOPS = 9
+"""The ripple within hops is taken against the level of so many, so that a strike counts no more than its tail."""
+RIPPLE_QUIETEST_POWER = 1e-8
+"""What is quieter than -80 dBFS has no ripple."""
+
+
 def vocoder_section(bench: Bench) -> Section:
-    """Mean absolute difference of real log-mels and those of their vocoded sound; Griffin-Lim on some of them."""
+    """Difference of real log-mels and those of their vocoded sound, Griffin-Lim on some; ripple within hops."""
     real = np.stack([clip.log_mel for clip in bench.clips])
-    heard = bench.heard(bench.vocoded(real, bench.clips))
+    vocoded = bench.vocoded(real, bench.clips)
+    heard, hop = bench.heard(vocoded), bench.model.front_end.config.hop_samples
     losses = [float(loss) for loss in np.abs(heard - real).mean(axis=(1, 2))]
     by_class = mean_by_class(bench.clips, losses)
     worst_name, worst = max(by_class.items(), key=lambda row: row[1])
@@ -35,6 +42,13 @@ def vocoder_section(bench: Bench) -> Section:
             right_share(bench.judge, bench.clips, heard),
         ),
         Figure(
+            "vocoder_ripple",
+            "Ripple of the power within a hop after the vocoder",
+            mean_ripple(vocoded, hop),
+            "",
+            f"real clips: {mean_ripple([clip.sound for clip in bench.clips], hop):.2f}",
+        ),
+        Figure(
             "griffin_lim_l1",
             "Griffin-Lim's mel L1, for comparison",
             float(np.mean(references)),
@@ -47,6 +61,33 @@ def vocoder_section(bench: Bench) -> Section:
         "griffin_lim_l1_by_class": mean_by_class([bench.clips[number] for number in chosen], references),
     }
     return Section("vocoder", "Vocoder", figures, details)
+
+
+def mean_ripple(waveforms: Sequence[FloatArray], hop_samples: int) -> float:
+    """Mean of `hop_ripple` over all that is not silent."""
+    ripples = [ripple for waveform in waveforms if (ripple := hop_ripple(waveform, hop_samples)) is not None]
+    return float(np.mean(ripples)) if ripples else 0.0
+
+
+def hop_ripple(waveform: FloatArray, hop_samples: int) -> float | None:
+    """How far the power [samples] depends on the place within a hop: its standard deviation over places, of its mean.
+
+    0 where each place is as loud; a vocoder that puts one pulse into every hop makes noise buzz at the hop's rate, of
+    which a log-mel shows nothing. Each hop counts alike, whatever its level. None for silence and what is too short.
+    """
+    hops = len(waveform) // hop_samples
+    power = np.square(waveform[: hops * hop_samples].astype(np.float64)).reshape(hops, hop_samples)
+    if hops < RIPPLE_SPAN_HOPS:
+        return None
+    half = RIPPLE_SPAN_HOPS // 2
+    level = np.convolve(
+        np.pad(power.mean(axis=1), half, mode="edge"), np.full(2 * half + 1, 1 / (2 * half + 1)), "valid"
+    )
+    heard = level > RIPPLE_QUIETEST_POWER
+    if not heard.any():
+        return None
+    profile = (power[heard] / level[heard, None]).mean(axis=0)
+    return float(profile.std() / profile.mean())
 
 
 def _griffin_lim_losses(bench: Bench, clips: Sequence[BenchClip]) -> list[float]:

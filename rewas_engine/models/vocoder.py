@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from diffusers.configuration_utils import ConfigMixin, register_to_config
 from diffusers.models.modeling_utils import ModelMixin
@@ -10,6 +12,19 @@ from torch import nn
 from rewas_engine.mel import AudioFrontEnd, MelConfig
 
 _LARGEST_CORRECTION_NATS = 6.0
+_SCATTER_AT_FIRST = -0.5
+
+
+class Spectrum(NamedTuple):
+    """What a SpectralVocoder predicts of a sound, each [B, F, T].
+
+    log_magnitude: in nats. phase: in radians. scatter: 0 to 1, how far each phase may be drawn to either side of that,
+    in half turns; None draws none.
+    """
+
+    log_magnitude: torch.Tensor
+    phase: torch.Tensor
+    scatter: torch.Tensor | None
 
 
 class SpectralVocoder(ModelMixin, ConfigMixin):  # type: ignore[misc]
@@ -20,6 +35,8 @@ class SpectralVocoder(ModelMixin, ConfigMixin):  # type: ignore[misc]
     corrections: how often the result is analysed again and the magnitudes brought to the wanted mel bins, phases kept
     (as Griffin and Lim 1984 alternate, but from a phase that is nearly right). sample_rate_hz, lowest_hz, highest_hz,
     floor: of the log-mel.
+    random_phases: whether phases are scattered as far as the sound is noise there. Without that, noise comes out as
+    one pulse in each hop: its phases cannot be known, and what predicts them settles for the same ones in each frame.
     """
 
     config_name = "config.json"
@@ -37,6 +54,7 @@ class SpectralVocoder(ModelMixin, ConfigMixin):  # type: ignore[misc]
         lowest_hz: float = 0.0,
         highest_hz: float = 8000.0,
         floor: float = 1e-5,
+        random_phases: bool = False,
     ) -> None:
         super().__init__()
         self.embed = nn.Conv1d(bins, width, 7, padding=3)
@@ -44,6 +62,10 @@ class SpectralVocoder(ModelMixin, ConfigMixin):  # type: ignore[misc]
         self.trunk = nn.ModuleList(_ConvNextBlock(width, blocks) for _ in range(blocks))
         self.final_norm = nn.LayerNorm(width)
         self.head = nn.Linear(width, window_samples + 2)
+        self.scatter_head = nn.Linear(width, window_samples // 2 + 1) if random_phases else None
+        if self.scatter_head is not None:
+            nn.init.zeros_(self.scatter_head.weight)
+            nn.init.constant_(self.scatter_head.bias, _SCATTER_AT_FIRST)
         self.register_buffer("window", torch.hann_window(window_samples), persistent=False)
         geometry = MelConfig(sample_rate_hz, window_samples, hop_samples, bins, lowest_hz, highest_hz, floor)
         bank = torch.from_numpy(AudioFrontEnd(geometry).filter_bank)
@@ -51,20 +73,39 @@ class SpectralVocoder(ModelMixin, ConfigMixin):  # type: ignore[misc]
         # How much each bin of the mel has to say about each frequency; frequencies that no bin holds keep theirs.
         self.register_buffer("shares", bank / bank.sum(dim=0).clamp(min=1e-9), persistent=False)
 
-    def forward(self, log_mel: torch.Tensor) -> torch.Tensor:
-        """Waveforms [B, hop·T] of log-mels [B, T, bins] in nats."""
+    def forward(self, log_mel: torch.Tensor, positions: torch.Tensor | None = None) -> torch.Tensor:
+        """Waveforms [B, hop·T] of log-mels [B, T, bins] in nats.
+
+        positions: [T] or [B, T], int64: which draw of random phases each frame takes. The same frames at the same
+        positions sound the same in whatever window they stand. None counts from 0.
+        """
+        waveform = self.sounding(self.spectrum(log_mel), positions)
+        if not self.training:
+            for _ in range(self.config.corrections):
+                waveform = self._corrected(waveform, log_mel.float().transpose(1, 2))
+        return waveform
+
+    def spectrum(self, log_mel: torch.Tensor) -> Spectrum:
+        """What is predicted of log-mels [B, T, bins] in nats."""
         # Log-mels lie between -11.5 and about 2: brought to a range near ±1.
         hidden = self.embed((log_mel / 5 + 1).transpose(1, 2)).transpose(1, 2)
         hidden = self.norm(hidden)
         for block in self.trunk:
             hidden = block(hidden)
-        log_magnitude, phase = self.head(self.final_norm(hidden)).float().transpose(1, 2).chunk(2, dim=1)
-        magnitude = torch.exp(log_magnitude.clamp(max=8.0))
-        waveform = self._overlap_add(torch.polar(magnitude, phase))
-        if not self.training:
-            for _ in range(self.config.corrections):
-                waveform = self._corrected(waveform, log_mel.float().transpose(1, 2))
-        return waveform
+        hidden = self.final_norm(hidden)
+        log_magnitude, phase = self.head(hidden).float().transpose(1, 2).chunk(2, dim=1)
+        if self.scatter_head is None:
+            return Spectrum(log_magnitude, phase, None)
+        return Spectrum(log_magnitude, phase, torch.sigmoid(self.scatter_head(hidden).float().transpose(1, 2)))
+
+    def sounding(self, spectrum: Spectrum, positions: torch.Tensor | None = None) -> torch.Tensor:
+        """One draw of the waveform [B, hop·T] of a predicted spectrum. positions: as for `forward`."""
+        phase = spectrum.phase
+        if spectrum.scatter is not None:
+            if positions is None:
+                positions = torch.arange(phase.shape[-1], device=phase.device)
+            phase = phase + torch.pi * spectrum.scatter * _drawn(positions, phase.shape[1])
+        return self._overlap_add(torch.polar(torch.exp(spectrum.log_magnitude.clamp(max=8.0)), phase))
 
     def _corrected(self, waveform: torch.Tensor, log_mel: torch.Tensor) -> torch.Tensor:
         """The waveform with its magnitudes scaled by what its own log-mel lacks of the wanted one, [B, bins, T]."""
@@ -90,6 +131,28 @@ class SpectralVocoder(ModelMixin, ConfigMixin):  # type: ignore[misc]
         # The first and last frames stand alone at the rim, where the windows' sum tends to zero.
         waveform: torch.Tensor = (summed / weights.clamp(min=1e-2))[:, padding : padding + count * hop]
         return waveform
+
+
+def _drawn(positions: torch.Tensor, bins: int) -> torch.Tensor:
+    """Even numbers [..., bins, T] between -1 and 1 of positions [..., T]: each a hash of its position and bin.
+
+    The finaliser of SplitMix64 (Steele, Lea and Flood 2014): the same on every device, in any order.
+    """
+    bin_numbers = torch.arange(bins, device=positions.device)[:, None]
+    mixed = (positions[..., None, :] * bins + bin_numbers) * _signed(0x9E3779B97F4A7C15)
+    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+        mixed = (mixed ^ _shifted(mixed, shift)) * _signed(factor)
+    mixed = mixed ^ _shifted(mixed, 31)
+    return (mixed & 0xFFFFFF).float() / 2**23 - 1
+
+
+def _shifted(numbers: torch.Tensor, places: int) -> torch.Tensor:
+    """Shifted to the right without their sign, which int64's own shift would spread."""
+    return (numbers >> places) & ((1 << (64 - places)) - 1)
+
+
+def _signed(number: int) -> int:
+    return number - (1 << 64) if number >= 1 << 63 else number
 
 
 class _ConvNextBlock(nn.Module):

@@ -126,7 +126,10 @@ class StarterConfig:
     def new_vocoder(self) -> SpectralVocoder:
         """An untrained vocoder."""
         return SpectralVocoder(
-            width=self.vocoder_width, blocks=self.vocoder_blocks, corrections=self.vocoder_corrections
+            width=self.vocoder_width,
+            blocks=self.vocoder_blocks,
+            corrections=self.vocoder_corrections,
+            random_phases=True,
         )
 
     def new_video_encoder(self) -> MotionEncoder:

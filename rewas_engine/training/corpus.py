@@ -22,7 +22,8 @@ from rewas_engine.training.embeddings import embedded_captions
 from rewas_engine.training.loop import TrainingStopped
 from rewas_engine.training.picture_labels import labels_of
 from rewas_engine.training.picture_stage import PictureCorpus
-from rewas_engine.training.stages import SoundCorpus, WaveformCorpus
+from rewas_engine.training.stages import SoundCorpus
+from rewas_engine.training.vocoder_stage import WaveformCorpus
 from rewas_engine.training.world import FRAME_RATE, FRAME_SIZE, SAMPLE_RATE_HZ, Scene, render_sound, sample_scene
 from rewas_engine.training.world.picture import render_brightness
 from rewas_engine.whole_files import save_whole_array, write_whole_text

@@ -58,7 +58,7 @@ def measure_on_held_out(
             controls = Controls.following(requested)
             log_mel = model.sound.log_mel(caption, controls, seed, with_control)
             uncontrolled = model.sound.log_mel(caption, controls, seed, without)
-            waveform = model.sound.waveform(log_mel, sound.size)
+            waveform = model.sound.vocoding.waveform(log_mel, sound.size)
             of_mel, of_sound, of_chance = (
                 energy_agreement(judged, np.asarray(produced, np.float32)[: judged.size])
                 for produced in (

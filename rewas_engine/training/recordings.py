@@ -26,7 +26,8 @@ from rewas_engine.training.listing import Listing, Recording
 from rewas_engine.training.loop import TrainingStopped
 from rewas_engine.training.manifests import LeftOut
 from rewas_engine.training.picture_stage import PictureCorpus
-from rewas_engine.training.stages import SoundCorpus, WaveformCorpus
+from rewas_engine.training.stages import SoundCorpus
+from rewas_engine.training.vocoder_stage import WaveformCorpus
 from rewas_engine.whole_files import save_whole_array, write_whole_text
 
 SHARD_RECORDINGS = 8

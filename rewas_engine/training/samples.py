@@ -22,7 +22,8 @@ from rewas_engine.synthesis import SoundMaker
 from rewas_engine.training.joint import JointClips, embedded
 from rewas_engine.training.picture_stage import PictureCorpus
 from rewas_engine.training.sheets import Panel
-from rewas_engine.training.stages import SoundCorpus, WaveformCorpus
+from rewas_engine.training.stages import SoundCorpus
+from rewas_engine.training.vocoder_stage import WaveformCorpus
 from rewas_engine.windows import SoundWindow
 
 SAMPLES = 8

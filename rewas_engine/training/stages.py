@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import numpy as np
 import torch
@@ -15,18 +14,13 @@ from torch import nn
 
 from rewas_engine.control import ControlBatch, control_hint, measured_textures
 from rewas_engine.energy import SILENCE_NATS
-from rewas_engine.mel import AudioFrontEnd
 from rewas_engine.models.adapter import EnergyAdapter
 from rewas_engine.models.codec import PatchAutoencoder, scaled_latents
 from rewas_engine.models.text_projection import TextProjection
-from rewas_engine.models.vocoder import SpectralVocoder
 from rewas_engine.training.loop import LossFunction, lower_precision
 
 SOFTENED_VALUES = 112
 """φ of the paper gives 112 values for 5.12 s; the adapter is trained on curves as coarse as those too."""
-
-QUIETEST_LEVEL = 0.02
-"""Root mean square of spectra below which batches are quieter than those of the corpora, whose least is 0.1."""
 
 CLOSE_NATS = 0.1
 """Errors of energy above this count by their size, below it by their square."""
@@ -322,57 +316,3 @@ def wanted_prediction(
         raise ValueError(f"nobody is trained to predict {kind!r} here")
     wanted: torch.Tensor = noise if kind == "epsilon" else schedule.get_velocity(latents, noise, timesteps)
     return wanted
-
-
-@dataclass(frozen=True)
-class WaveformCorpus:
-    """What the vocoder learns from: waveforms [N, samples] int16."""
-
-    waveforms: torch.Tensor
-
-
-def vocoder_loss(
-    corpus: WaveformCorpus, vocoder: SpectralVocoder, front_end: AudioFrontEnd, batch_size: int, crop_frames: int
-) -> LossFunction:
-    """Log-mel distance, and log and linear distance of spectra at three resolutions."""
-    hop = front_end.config.hop_samples
-
-    def loss_of(step: int, generator: torch.Generator) -> torch.Tensor:
-        rows = torch.randint(len(corpus.waveforms), (batch_size,), generator=generator)
-        room = corpus.waveforms.shape[1] // hop - crop_frames
-        starts = torch.randint(room + 1, (batch_size,), generator=generator) * hop
-        length = crop_frames * hop
-        real = torch.stack(
-            [corpus.waveforms[row, start : start + length].float() for row, start in zip(rows, starts, strict=True)]
-        )
-        real = real / 32768 * torch.exp(-2.5 * torch.rand((batch_size, 1), generator=generator))
-        real = real.to(vocoder.device)
-        target = front_end.log_mel(real)
-        with lower_precision(real.device):
-            made = vocoder(target)
-        made = made.float()
-        loss = (front_end.log_mel(made) - target).abs().mean()
-        for window in (256, 512, 2048):
-            loss = loss + 0.5 * _spectral_distance(made, real, window)
-        return loss
-
-    return loss_of
-
-
-def _spectral_distance(made: torch.Tensor, real: torch.Tensor, window_samples: int) -> torch.Tensor:
-    window = torch.hann_window(window_samples, device=made.device)
-
-    def magnitude(waveform: torch.Tensor) -> torch.Tensor:
-        spectrum: Any = torch.stft(
-            waveform, window_samples, window_samples // 4, window=window, center=True, return_complex=True
-        )
-        # The gradient of a magnitude has no limit at zero.
-        return torch.sqrt(spectrum.real.square() + spectrum.imag.square() + 1e-9)
-
-    ours, theirs = magnitude(made), magnitude(real)
-    floor = 1e-4
-    logarithmic = (torch.log(ours + floor) - torch.log(theirs + floor)).abs().mean()
-    # Of the real spectrum, but where that is all but silent: any sound is endlessly far from silence.
-    level = (theirs.norm() / theirs.numel() ** 0.5).clamp(min=QUIETEST_LEVEL)
-    linear = (ours - theirs).norm() / theirs.numel() ** 0.5 / level
-    return logarithmic + linear

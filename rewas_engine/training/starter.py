@@ -45,11 +45,10 @@ from rewas_engine.training.sheets import Panel, can_draw, draw_losses, draw_shee
 from rewas_engine.training.stages import (
     DenoiserBatches,
     SoundCorpus,
-    WaveformCorpus,
     adapter_loss,
     base_loss,
-    vocoder_loss,
 )
+from rewas_engine.training.vocoder_stage import WaveformCorpus, vocoder_loss
 from rewas_engine.training.words_stage import new_text_projection, words_corpus, words_loss
 
 VERSION = "0.6.0"

@@ -112,7 +112,7 @@ def test_it_blends_windows_over_any_length(made: ReWaS) -> None:
         hook.remove()
     assert log_mel.shape == (1504, 80)
     assert seen == [3]
-    assert made.sound.waveform(log_mel, 1500 * 256).shape == (1500 * 256,)
+    assert made.sound.vocoding.waveform(log_mel, 1500 * 256).shape == (1500 * 256,)
 
 
 def test_loops_and_parts_made_again_work_too(made: ReWaS, long_clip: Path) -> None:

@@ -117,7 +117,7 @@ def test_no_more_windows_are_worked_on_than_at_once(model: ReWaS, monkeypatch: p
     settings = model.sampling_settings(1, 1.0)
     energy = Controls(energy=np.full(6000, -6, np.float32))
     log_mel = model.sound.log_mel("rain", energy, 0, settings)
-    model.sound.waveform(log_mel, 6000 * 160)
+    model.sound.vocoding.waveform(log_mel, 6000 * 160)
     windows = len(model.sound.window.starts(6000))
     assert windows > PASSES_AT_ONCE
     assert sum(seen["denoiser"]) == windows

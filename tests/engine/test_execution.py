@@ -135,7 +135,7 @@ def test_with_low_memory_only_what_is_used_is_held(tiny_pack: Path, clip: VideoC
     settings = model.sampling_settings(2)
     model.sound.log_mel("rain", _controls(), 1, settings, lambda step: held.append(set(model._components.held) & large))
     assert held == [{"denoiser", "adapter"}] * 2
-    model.sound.waveform(torch.full((512, 64), -5.0), 81_920)
+    model.sound.vocoding.waveform(torch.full((512, 64), -5.0), 81_920)
     assert large & set(model._components.held) == {"vocoder"}
 
 

@@ -22,6 +22,7 @@ from rewas_engine.models.adapter import EnergyAdapter
 from rewas_engine.models.codec import PatchAutoencoder, scaled_latents
 from rewas_engine.models.motion import MotionEncoder, _Places
 from rewas_engine.models.phi import Phi
+from rewas_engine.models.vocoder import SpectralVocoder, _drawn
 from rewas_engine.training.untrained import TINY
 from rewas_engine.windows import window_starts
 
@@ -206,11 +207,44 @@ def test_the_vocoder_makes_a_hop_for_each_frame(frames: int) -> None:
     assert torch.isfinite(made).all()
 
 
+def test_noise_is_drawn_by_position() -> None:
+    vocoder = TINY.new_vocoder().eval()
+    log_mel = torch.randn(1, 300, 64, generator=torch.Generator().manual_seed(0)) - 6
+    places = torch.arange(300)
+    with torch.no_grad():
+        whole, again, other = (vocoder(log_mel, places + first)[0] for first in (0, 0, 1 << 40))
+        part = vocoder(log_mel[:, 100:], places[100:])[0]
+    assert torch.equal(whole, again)
+    assert np.corrcoef(whole, other)[0, 1] < 0.9
+    # Far enough from its rim, a part sounds as it does within the whole.
+    rim = 60 * 160
+    torch.testing.assert_close(part[rim:], whole[100 * 160 + rim :], atol=1e-5, rtol=0)
+
+
+def test_drawn_phases_are_even_and_alike_nowhere() -> None:
+    drawn = _drawn(torch.arange(2000)[None] + (5 << 31), 513)
+    assert drawn.shape == (1, 513, 2000)
+    counts = torch.histc(drawn, 20, -1, 1) / drawn.numel()
+    torch.testing.assert_close(counts, torch.full((20,), 0.05), atol=5e-4, rtol=0)
+    table = drawn[0]
+    for neighbour in (table.roll(1, 0), table.roll(1, 1), table.roll((1, 1), (0, 1)), table.roll((1, -1), (0, 1))):
+        assert abs(float((table * neighbour).mean())) < 5e-3
+    assert not torch.equal(table, _drawn(torch.arange(2000)[None] + (6 << 31), 513)[0])
+
+
+def test_a_vocoder_that_draws_nothing_needs_no_position() -> None:
+    vocoder = SpectralVocoder(width=16, blocks=1).eval()
+    log_mel = torch.full((1, 40, 64), -6.0)
+    with torch.no_grad():
+        assert vocoder.spectrum(log_mel).scatter is None
+        assert torch.equal(vocoder(log_mel), vocoder(log_mel, torch.arange(40) + 77))
+
+
 def test_a_long_sound_is_vocoded_in_windows_as_in_one_pass(model) -> None:
     log_mel = torch.randn(1704, 64, generator=torch.Generator().manual_seed(0)) - 7
-    whole = model.sound.waveform(log_mel, 1704 * 160)
+    whole = model.sound.vocoding.waveform(log_mel, 1704 * 160)
     with torch.no_grad():
-        once = model._components["vocoder"](log_mel[None])[0].numpy()
+        once = model._components["vocoder"](log_mel[None])[0].numpy()  # positions from 0, as those of seed 0
     once = once / max(1.0, np.abs(once).max())
     np.testing.assert_allclose(whole, once, atol=1e-5)
 

@@ -111,7 +111,7 @@ def test_a_steady_sound_is_steady_to_its_end(starter: ReWaS) -> None:
     controls = Controls(energy=np.full(frames, -5, np.float32))
     for seed, prompt in enumerate(("heavy rain", "a stream running over stones", "wind in the trees")):
         log_mel = starter.sound.log_mel(prompt, controls, seed, starter.sampling_settings())
-        waveform = starter.sound.waveform(log_mel, frames * starter.front_end.config.hop_samples)
+        waveform = starter.sound.vocoding.waveform(log_mel, frames * starter.front_end.config.hop_samples)
         heard = starter.front_end.hear(waveform).numpy().mean(axis=1)
         # The last two frames see what lies beyond the end, as they do in any recording.
         assert np.abs(heard[-int(rate / 4) : -2] - heard[:-50].mean()).max() < 0.7

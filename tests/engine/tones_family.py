@@ -88,7 +88,7 @@ class Tones(Backbone):
         kept = self.schedule.alphas_cumprod[int(timestep)]
         return (sample - kept.sqrt() * wanted) / (1 - kept).sqrt() * self.components["denoiser"].factor
 
-    def waveforms(self, log_mels: torch.Tensor) -> torch.Tensor:
+    def waveforms(self, log_mels: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
         levels = log_mels.mean(dim=-1).repeat_interleave(self.audio.hop_samples, dim=1)
         noise = torch.randn(levels.shape, generator=torch.Generator().manual_seed(0)).to(levels)
         return torch.exp(levels) * noise

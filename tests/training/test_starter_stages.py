@@ -1,6 +1,7 @@
 """One real run through every stage, small enough to finish in seconds; and settings that are refused."""
 
 import json
+import math
 import shutil
 import threading
 from dataclasses import replace
@@ -23,13 +24,11 @@ from rewas_engine.training.picture_stage import as_slower_footage, augmented
 from rewas_engine.training.stages import (
     DenoiserBatches,
     DenoiserRecipe,
-    WaveformCorpus,
-    _spectral_distance,
     softened_energies,
-    vocoder_loss,
 )
 from rewas_engine.training.starter import STAGES, StarterTraining
 from rewas_engine.training.untrained import TINY
+from rewas_engine.training.vocoder_stage import WINDOWS_SAMPLES, WaveformCorpus, _spectral_distance, vocoder_loss
 from rewas_engine.training.world import CLASS_NAMES, sample_scene
 
 FEW = LoopConfig(steps=4, learning_rate=1e-3, warmup_steps=1, checkpoint_every=2)
@@ -71,7 +70,7 @@ def test_all_stages_end_in_a_pack_that_makes_sound(trained) -> None:
     assert model.pack.name == "starter"
     requested = EnergyCurve(np.full(100, -4, np.float32), 100)
     log_mel = model.sound.log_mel("a drum", Controls.following(requested), 0, model.sampling_settings(2))
-    waveform = model.sound.waveform(log_mel, 16_000)
+    waveform = model.sound.vocoding.waveform(log_mel, 16_000)
     assert waveform.shape == (16_000,)
     assert np.isfinite(waveform).all()
     assert waveform.any()
@@ -173,9 +172,12 @@ def test_a_silent_batch_does_not_drown_the_vocoder() -> None:
 def test_loud_spectra_are_compared_by_their_own_level() -> None:
     generator = torch.Generator().manual_seed(0)
     real = 0.02 * torch.randn(2, 8000, generator=generator)
-    assert _spectral_distance(real, real, 512) == 0
-    linear = _spectral_distance(2 * real, real, 512) - torch.tensor(2.0).log()
-    assert linear == pytest.approx(1.0, abs=0.02)
+    assert _spectral_distance(real, real, real) == 0
+    # Once for each window: the logarithm of the factor, and the difference as a share of the level.
+    distance = _spectral_distance(2 * real, real, real) / len(WINDOWS_SAMPLES)
+    assert distance == pytest.approx(math.log(2) + 1, abs=0.03)
+    # Between two draws, too, it is the level of the real sound that counts.
+    assert _spectral_distance(real, 2 * real, real) == pytest.approx(float(_spectral_distance(2 * real, real, real)))
 
 
 @pytest.mark.slow

@@ -1,0 +1,97 @@
+"""The vocoder's stage: from log-mel to waveform, learnt from waveforms alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from rewas_engine.mel import AudioFrontEnd
+from rewas_engine.models.vocoder import SpectralVocoder
+from rewas_engine.training.loop import LossFunction, lower_precision
+
+WINDOWS_SAMPLES = (64, 128, 256, 512, 2048)
+"""Of the spectra that a vocoder is held to: the shortest hear what happens within one of its hops."""
+QUIETEST_MAGNITUDE = 1e-4
+"""Added to magnitudes before their logarithm."""
+
+QUIETEST_LEVEL = 0.02
+"""Root mean square of spectra below which batches are quieter than those of the corpora, whose least is 0.1."""
+
+
+@dataclass(frozen=True)
+class WaveformCorpus:
+    """What the vocoder learns from: waveforms [N, samples] int16."""
+
+    waveforms: torch.Tensor
+
+
+def vocoder_loss(
+    corpus: WaveformCorpus, vocoder: SpectralVocoder, front_end: AudioFrontEnd, batch_size: int, crop_frames: int
+) -> LossFunction:
+    """Log-mel distance, and log and linear distance of spectra at five resolutions.
+
+    A vocoder that draws phases is shown two draws of each sound: what they are too alike counts against what they miss
+    (the energy distance of Gritsenko et al. 2020), so that noise is learnt as noise and not as its mean.
+    """
+    hop = front_end.config.hop_samples
+
+    def loss_of(step: int, generator: torch.Generator) -> torch.Tensor:
+        rows = torch.randint(len(corpus.waveforms), (batch_size,), generator=generator)
+        room = corpus.waveforms.shape[1] // hop - crop_frames
+        starts = torch.randint(room + 1, (batch_size,), generator=generator) * hop
+        length = crop_frames * hop
+        real = torch.stack(
+            [corpus.waveforms[row, start : start + length].float() for row, start in zip(rows, starts, strict=True)]
+        )
+        real = real / 32768 * torch.exp(-2.5 * torch.rand((batch_size, 1), generator=generator))
+        real = real.to(vocoder.device)
+        target = front_end.log_mel(real)
+        with lower_precision(real.device):
+            spectrum = vocoder.spectrum(target)
+        draws = [
+            vocoder.sounding(spectrum, _places(target, generator))
+            for _ in range(2 if spectrum.scatter is not None else 1)
+        ]
+        losses = [
+            (front_end.log_mel(made) - target).abs().mean() + 0.5 * _spectral_distance(made, real, real)
+            for made in draws
+        ]
+        loss = torch.stack(losses).mean()
+        return loss - 0.25 * _spectral_distance(draws[0], draws[1], real) if len(draws) > 1 else loss
+
+    return loss_of
+
+
+def _places(log_mels: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """Positions [B, T] of frames in sounds that are longer than anybody's: no two draws are alike."""
+    starts = torch.randint(1 << 40, (len(log_mels), 1), generator=generator)
+    return (starts + torch.arange(log_mels.shape[1])).to(log_mels.device)
+
+
+def _spectral_distance(one: torch.Tensor, other: torch.Tensor, real: torch.Tensor) -> torch.Tensor:
+    """Log and linear distance of two sounds [B, samples], the linear one as a share of the level of the real sounds."""
+    distance = one.new_zeros(())
+    for window_samples in WINDOWS_SAMPLES:
+        ours, theirs = _magnitude(one, window_samples), _magnitude(other, window_samples)
+        logarithmic = (torch.log(ours + QUIETEST_MAGNITUDE) - torch.log(theirs + QUIETEST_MAGNITUDE)).abs().mean()
+        # Of the real spectrum, but where that is all but silent: any sound is endlessly far from silence.
+        level = _root_mean_square(theirs if other is real else _magnitude(real, window_samples)).clamp(
+            min=QUIETEST_LEVEL
+        )
+        distance = distance + logarithmic + _root_mean_square(ours - theirs) / level
+    return distance
+
+
+def _magnitude(waveform: torch.Tensor, window_samples: int) -> torch.Tensor:
+    window = torch.hann_window(window_samples, device=waveform.device)
+    spectrum: Any = torch.stft(
+        waveform, window_samples, window_samples // 4, window=window, center=True, return_complex=True
+    )
+    # The gradient of a magnitude has no limit at zero.
+    return torch.sqrt(spectrum.real.square() + spectrum.imag.square() + 1e-9)
+
+
+def _root_mean_square(values: torch.Tensor) -> torch.Tensor:
+    return values.norm() / values.numel() ** 0.5

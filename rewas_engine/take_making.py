@@ -64,13 +64,13 @@ class TakeMaker:
         return best_first(made)
 
     def _best_of_two(self, wanted: WantedSound, seeds: tuple[int, int], clock: Clock, part: int, parts: int) -> Take:
-        """A take with the first seed; where it has faults, the better of it and one with the second."""
+        """A take with the first seed; where it has faults, one with the second, unless that has some, too."""
         take = self._take(wanted, seeds[0], clock, part, parts)
         # What stays of a sound that is made again is not this take's fault.
         if not take.faults or wanted.request.revision is not None:
             return take
         again = self._take(wanted, seeds[1], clock, part, parts)
-        return best_first((take, replace(again, instead_of=take.seed)))[0]
+        return take if again.faults else replace(again, instead_of=take.seed)
 
     def _take(self, wanted: WantedSound, seed: int, clock: Clock, part: int, parts: int) -> Take:
         """One take. part, parts: its place among all."""

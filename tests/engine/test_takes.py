@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rewas_engine import SILENCE_NATS, EnergyCurve, ReWaS, SettingsError, Take, VideoClip
+from rewas_engine import SILENCE_NATS, EnergyCurve, ReWaS, SettingsError, Take, VideoClip, take_making
 from rewas_engine.mel import AudioFrontEnd, MelConfig
 from rewas_engine.takes import best_first, clipped_share, take_faults, take_score
 
@@ -97,14 +97,14 @@ def flawed(model: ReWaS, monkeypatch: pytest.MonkeyPatch) -> set[int]:
         made = log_mel(prompt, controls, seed, *rest, **more)
         return made.fill_(SILENCE_NATS) if seed in seeds else made
 
-    waveform = model.sound.waveform
+    waveform = model.sound.vocoding.waveform
 
-    def silent_where_flat(log_mel, samples, on_window):
-        made = waveform(log_mel, samples, on_window)
+    def silent_where_flat(log_mel, samples, on_window, *, seed):
+        made = waveform(log_mel, samples, on_window, seed=seed)
         return np.zeros_like(made) if float(log_mel.max()) <= SILENCE_NATS else made
 
     monkeypatch.setattr(model.sound, "log_mel", flawed_log_mel)
-    monkeypatch.setattr(model.sound, "waveform", silent_where_flat)
+    monkeypatch.setattr(model.sound.vocoding, "waveform", silent_where_flat)
     return seeds
 
 
@@ -124,6 +124,20 @@ def test_a_useless_take_is_replaced_once(model: ReWaS, long_clip: Path, flawed: 
     flawed.add(9)
     left = model.generate(clip, energy=energy, takes=3, seed=5, **FAST)
     assert (left.takes[-1].seed, left.takes[-1].faults) == (6, ("silent",))
+
+
+def test_a_useless_take_is_not_replaced_by_a_useless_one(
+    model: ReWaS, long_clip: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # However much better the second one is by its score.
+    def judged(waveform, log_mel, requested, silence_nats, text_score):
+        return ("stuck",)
+
+    scores = iter([0.1, 0.9])
+    monkeypatch.setattr(take_making, "take_faults", judged)
+    monkeypatch.setattr(take_making, "take_score", lambda *of_what: next(scores))
+    made = model.generate(VideoClip(long_clip, duration=1), energy=LOUD, seed=5, **FAST)
+    assert [(one.seed, one.score, one.faults) for one in made.takes] == [(5, 0.1, ("stuck",))]
 
 
 def test_progress_never_falls_while_a_take_is_replaced(model: ReWaS, long_clip: Path, flawed: set[int]) -> None:

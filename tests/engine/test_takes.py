@@ -136,7 +136,7 @@ def test_a_useless_take_is_not_replaced_by_a_useless_one(
     scores = iter([0.1, 0.9])
     monkeypatch.setattr(take_making, "take_faults", judged)
     monkeypatch.setattr(take_making, "take_score", lambda *of_what: next(scores))
-    made = model.generate(VideoClip(long_clip, duration=1), energy=LOUD, seed=5, **FAST)
+    made = model.generate(VideoClip(long_clip, duration=3), energy=LOUD, seed=5, **FAST)
     assert [(one.seed, one.score, one.faults) for one in made.takes] == [(5, 0.1, ("stuck",))]
 
 

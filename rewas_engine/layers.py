@@ -5,15 +5,16 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import maximum_filter1d
 
-from rewas_engine.curve_edits import Scale, Smooth, edited
+from rewas_engine.curve_edits import Smooth, edited
 from rewas_engine.energy import EnergyCurve
-from rewas_engine.energy_sources import flat_curve
+from rewas_engine.energy_sources import FLAT_NATS, flat_curve
 from rewas_engine.errors import SettingsError
 from rewas_engine.limits import MAX_SEED, check_between, checked_prompt
 from rewas_engine.results import MIX, PRIMARY, Stem
@@ -24,16 +25,23 @@ DELIVERED_STEPS = 2**23
 """Steps of a 24-bit sample from 0 to full scale."""
 _SAMPLES_AT_ONCE = 2**20
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,31}")
-_AT_A_DISTANCE = (Smooth(1.0), Scale(0.6))
-"""What is behind swells with what is in front, late and by less."""
+STEADY_BELOW_NATS = 2.0
+"""A steady layer lies so far below the loudest of the primary sound, and never above FLAT_NATS."""
+FOLLOWING_BELOW_NATS, FOLLOWING_SHARE = 1.5, 0.5
+"""A following one lies so far below where the primary sound is loudest, and falls by this share of its falls."""
+SWELL_S = 1.0
+"""It holds the primary's loudest for so long and is smoothed over as much, so that strikes become a swell."""
+QUIETEST_BEHIND_NATS = -9.0
+"""No steady layer is asked to be quieter: it could not be heard."""
 
 
 @dataclass(frozen=True, eq=False)
 class Layer:
     """Another sound beside the primary one: an ambience behind it, or what else is to have its own track.
 
-    name: of its stem. prompt: what should be heard in it. energy: a curve as long as the clip; "steady"; or
-    "following": it swells with the primary sound at a distance. gain_db: of its stem, -60 to 24.
+    name: of its stem. prompt: what should be heard in it. energy: a curve as long as the clip; "steady", some way below
+    the loudest of the primary sound; or "following": it swells with that at a distance. gain_db: of its stem, -60 to
+    24.
     Raises SettingsError for a name that is none, an empty prompt, or a gain out of bounds.
     """
 
@@ -59,14 +67,29 @@ class Layer:
         """Its energy, where the primary sound is asked to have this one."""
         if isinstance(self.energy, EnergyCurve):
             return self.energy
-        if self.energy == "steady":
-            return flat_curve(duration=primary.duration_s)
-        return edited(primary, _AT_A_DISTANCE)
+        return _steady_behind(primary) if self.energy == "steady" else _following_behind(primary)
 
     def seed_beside(self, seed: int) -> int:
         """Its seed in the take with this one: another for each name, so that no layer's sound hangs on the others."""
         digest = hashlib.sha256(f"{seed} {self.name}".encode()).digest()
         return int.from_bytes(digest[:8]) % (MAX_SEED + 1)
+
+
+def _steady_behind(primary: EnergyCurve) -> EnergyCurve:
+    loudest = float(primary.values.max())
+    if loudest <= QUIETEST_BEHIND_NATS:
+        return flat_curve(duration=primary.duration_s)
+    level = min(FLAT_NATS, max(QUIETEST_BEHIND_NATS, loudest - STEADY_BELOW_NATS))
+    return flat_curve(duration=primary.duration_s, nats=level)
+
+
+def _following_behind(primary: EnergyCurve) -> EnergyCurve:
+    loudest = float(primary.values.max())
+    if loudest <= QUIETEST_BEHIND_NATS:
+        return primary
+    held = maximum_filter1d(primary.values, size=max(1, round(SWELL_S * float(primary.rate_hz))), mode="nearest")
+    swell = edited(replace(primary, values=held), [Smooth(SWELL_S)])
+    return replace(swell, values=loudest - FOLLOWING_BELOW_NATS + FOLLOWING_SHARE * (swell.values - loudest))
 
 
 def check_layers(layers: Sequence[Layer]) -> None:

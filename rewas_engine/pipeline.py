@@ -23,7 +23,6 @@ from rewas_engine.contradictions import check_together, output_rate_hz
 from rewas_engine.control import heard_texture
 from rewas_engine.devices import resolved_device
 from rewas_engine.energy import EnergyCurve, FloatArray
-from rewas_engine.energy_sources import flat_curve
 from rewas_engine.errors import PackError, SettingsError
 from rewas_engine.execution import Execution
 from rewas_engine.joint import JointScorer
@@ -59,7 +58,7 @@ from rewas_engine.sight import Sight
 from rewas_engine.synthesis import SoundMaker
 from rewas_engine.take_making import TakeMaker
 from rewas_engine.texture import TextureCurve
-from rewas_engine.wanted_sounds import SoundRequest
+from rewas_engine.wanted_sounds import SoundRequest, energy_to_follow
 from rewas_engine.windows import SoundWindow
 
 
@@ -270,10 +269,10 @@ class ReWaS:
         events and not its shape. loop: the end goes on with the beginning; the energy is then steady where none is
         given. cuts: seconds from the clip's start at each of which the primary sound begins anew, as `find_cuts` finds
         them; layers go on. sample_rate_hz: of the stems; None is the pack's own, or that of the sound that is revised.
-        revision: a sound of this clip, of which a range is made again, or all of it to a degree; to a degree below 1 it
-        follows its own energy where none is given. conflict: what is done where the picture contradicts the prompt:
-        "off" does not look, "warn" tells, "soften" lets the prompt weigh less (`rewas_engine.conflict.prompt_weight`),
-        "refuse" raises ConflictError.
+        revision: a sound of this clip, of which a range is made again, or all of it to a degree; where no energy is
+        given, to a degree below 1 it follows its own, else the picture's at the level of what stays. conflict: what is
+        done where the picture contradicts the prompt: "off" does not look, "warn" tells, "soften" lets the prompt
+        weigh less (`rewas_engine.conflict.prompt_weight`), "refuse" raises ConflictError.
         Raises SettingsError, MediaError, MemoryShortage, PackError for a policy that the pack cannot follow, Cancelled
         (within one sampling step).
         """
@@ -299,18 +298,15 @@ class ReWaS:
             check_covers(texture, read, TextureCurve)
         earlier = None if revision is None else revision.earlier(read.duration_s, self.front_end)
         shown = functools.cache(lambda: self._read_picture(read, clock))  # once, where it is needed first
-        if energy is not None:
-            check_covers(energy, read)
-        elif revision is not None and revision.degree < 1:
-            energy = self.front_end.measure(revision.heard(self.pack.sample_rate_hz))
-        elif loop:
-            energy = flat_curve(duration=read.duration_s)
-        else:
+
+        def estimated() -> EnergyCurve:
             # What words are held against too is read once and kept; else the picture passes by.
             kept = self.conflict_check.shares_pictures(conflict)
-            energy = self._estimate_energy(shown() if kept else self._passing_picture(read, clock), clock)
+            return self._estimate_energy(shown() if kept else self._passing_picture(read, clock), clock)
+
+        energy = energy_to_follow(energy, read, revision, earlier, loop, self.front_end, estimated)
         report = self.conflict_check.under(conflict, prompt, read, shown, clock)
-        del shown  # An hour of picture is not kept while sound is made.
+        shown.cache_clear()  # An hour of picture is not kept while sound is made.
         if report is not None and conflict == "soften":
             settings = replace(settings, prompt_weight=prompt_weight(report))
         request = SoundRequest(

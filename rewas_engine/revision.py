@@ -10,7 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rewas_engine.clip import Seconds, exact_seconds, sample_count
-from rewas_engine.energy import FloatArray
+from rewas_engine.curve_edits import edited
+from rewas_engine.energy import LOUDEST_NATS, EnergyCurve, FloatArray
+from rewas_engine.energy_edits import Offset
 from rewas_engine.errors import SettingsError
 from rewas_engine.media.audio import resampled
 from rewas_engine.mel import AudioFrontEnd
@@ -19,6 +21,10 @@ from rewas_engine.synthesis import Earlier
 
 CROSSFADE_S = Fraction(20, 1000)
 """How long old and new cross over, before a range and after it."""
+LEVEL_HEARD_S = Fraction(1, 10)
+"""So much of a sound has to be heard for its level to be known."""
+AUDIBLE_NATS = 2.0
+"""What is louder than silence by so much is heard."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,12 +34,21 @@ class Revision:
     stem: the sound, from the clip's start on; it may end before the clip does. start_s, end_s: the range that is made
     again, in seconds from the clip's start; None is from the beginning, or to the clip's end. degree: above 0 and up to
     1; 1 makes another sound in the character of what is around it, less keeps so much of the old.
+    Raises SettingsError for a sound beyond full scale.
     """
 
     stem: Stem
     start_s: Seconds | None = None
     end_s: Seconds | None = None
     degree: float = 1.0
+
+    def __post_init__(self) -> None:
+        peak = float(np.abs(self.stem.waveform).max(initial=0.0))
+        if peak > 1 + 1e-6:
+            raise SettingsError(
+                f"The sound that is to be made again goes {20 * np.log10(peak):.1f} dB beyond full scale.",
+                "Lower it first: what stays of it could not be delivered as it is.",
+            )
 
     def range_s(self, duration_s: Fraction) -> tuple[Fraction, Fraction]:
         """The range in a clip of a duration. Raises SettingsError where it lies outside, is empty, or leaves a gap."""
@@ -98,3 +113,22 @@ class Revision:
         share = np.clip(1 - distance / (fade + 1), 0, 1).astype(np.float32)
         whole[:, first:last] = share * made[:, first:last] + (1 - share) * whole[:, first:last]
         return whole
+
+
+def at_level_of(earlier: Earlier | None, energy: EnergyCurve, front_end: AudioFrontEnd) -> EnergyCurve:
+    """An energy as much higher or lower as what stays of a sound was made louder or softer since it was made.
+
+    The difference is the median one where both can be heard. Unchanged where nothing stays, or too little is heard.
+    """
+    if earlier is None:
+        return energy
+    config = front_end.config
+    asked = energy.at(config.frame_rate_hz, len(earlier.log_mel))
+    heard = earlier.log_mel.mean(dim=-1).cpu().numpy()
+    audible = config.silence_nats + AUDIBLE_NATS
+    both = earlier.kept & (asked > audible) & (heard > audible)
+    if both.sum() < LEVEL_HEARD_S * config.frame_rate_hz:
+        return energy
+    difference_nats = float(np.median(heard[both] - asked[both]))
+    loudest = LOUDEST_NATS - float(energy.values.max())
+    return edited(energy, [Offset(min(difference_nats, loudest))])

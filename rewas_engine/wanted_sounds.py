@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
@@ -12,9 +12,11 @@ from rewas_engine.clip import sample_count
 from rewas_engine.control import Controls
 from rewas_engine.energy import EnergyCurve
 from rewas_engine.energy_events import onset_strengths
+from rewas_engine.energy_sources import flat_curve
+from rewas_engine.limits import check_covers
 from rewas_engine.mel import AudioFrontEnd
-from rewas_engine.results import ControlName
-from rewas_engine.revision import Revision
+from rewas_engine.results import ClipRead, ControlName
+from rewas_engine.revision import Revision, at_level_of
 from rewas_engine.sampling import steps_run
 from rewas_engine.sampling_settings import SamplingSettings
 from rewas_engine.shot_sounds import Shots
@@ -87,3 +89,27 @@ class WantedSound:
     controls: Controls
     shots: Shots | None = None
     texture: TextureCurve | None = None
+
+
+def energy_to_follow(
+    given: EnergyCurve | None,
+    read: ClipRead,
+    revision: Revision | None,
+    earlier: Earlier | None,
+    loops: bool,
+    front_end: AudioFrontEnd,
+    estimated: Callable[[], EnergyCurve],
+) -> EnergyCurve:
+    """The energy of a request: the one that is given, else what the picture or an earlier sound calls for.
+
+    estimated: the picture's, worked out only where it is needed. Raises SettingsError for one that does not cover the
+    clip.
+    """
+    if given is not None:
+        check_covers(given, read)
+        return given
+    if revision is not None and revision.degree < 1:
+        return front_end.measure(revision.heard(front_end.config.sample_rate_hz))
+    if loops:
+        return flat_curve(duration=read.duration_s)
+    return at_level_of(earlier, estimated(), front_end)

@@ -6,12 +6,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rewas_engine import EnergyCurve, Revision, ReWaS, SettingsError, Stem, VideoClip
+from rewas_engine import SILENCE_NATS, EnergyCurve, Revision, ReWaS, SettingsError, Stem, VideoClip
 from rewas_engine.mel import AudioFrontEnd, MelConfig
-from rewas_engine.revision import CROSSFADE_S
+from rewas_engine.revision import CROSSFADE_S, at_level_of
+from rewas_engine.synthesis import Earlier
 
 RATE_HZ = 16_000
 
@@ -147,3 +149,41 @@ def test_a_variation_follows_the_take_s_own_energy(model: ReWaS, clip: VideoClip
 def test_what_stays_is_not_resampled(model: ReWaS, clip: VideoClip, take: Stem) -> None:
     with pytest.raises(SettingsError, match="at 48000 Hz is to be made again in part, at 44100 Hz"):
         revised(model, clip, Revision(take), sample_rate_hz=44_100)
+
+
+def test_what_goes_beyond_full_scale_is_refused() -> None:
+    with pytest.raises(SettingsError, match=r"goes 6\.0 dB beyond full scale"):
+        Revision(Stem("primary", np.full((1, 100), 2.0, np.float32), RATE_HZ))
+
+
+@pytest.mark.parametrize("gain_db", [0.0, -18.0])
+def test_a_range_is_asked_for_at_the_level_of_what_stays(model: ReWaS, long_clip: Path, gain_db: float) -> None:
+    clip, old = VideoClip(long_clip, duration=2), stem(2)
+    quieter = replace(old, waveform=(old.waveform * 10 ** (gain_db / 20)).astype(np.float32))
+    made = [
+        model.generate(clip, prompt="a bell", revision=Revision(one, 1, 1.5), num_steps=1, guidance_scale=1.0)
+        for one in (old, quieter)
+    ]
+    whole, lowered = (result.requested.values for result in made)
+    heard = (whole > SILENCE_NATS + 3) & (lowered > SILENCE_NATS + 1)
+    assert heard.any()
+    np.testing.assert_allclose((lowered - whole)[heard], gain_db / 20 * np.log(10), atol=0.1)
+
+
+def test_an_energy_that_is_given_is_taken_as_it_is(model: ReWaS, long_clip: Path) -> None:
+    clip, energy = VideoClip(long_clip, duration=2), EnergyCurve(np.full(200, -4, np.float32), Fraction(100))
+    quiet = replace(stem(2), waveform=0.01 * stem(2).waveform)
+    made = model.generate(
+        clip, prompt="a bell", energy=energy, revision=Revision(quiet, 1), num_steps=1, guidance_scale=1.0
+    )
+    np.testing.assert_allclose(made.requested.values, -4, atol=1e-5)
+
+
+@pytest.mark.parametrize("kept", [0, 9])
+def test_where_too_little_stays_the_energy_does_too(kept: int) -> None:
+    front_end, energy = AudioFrontEnd(MelConfig()), EnergyCurve(np.full(200, -4, np.float32), Fraction(100))
+    earlier = Earlier(torch.full((200, 64), -7.0), np.arange(200) < kept)
+    assert at_level_of(earlier, energy, front_end) is energy
+    assert at_level_of(None, energy, front_end) is energy
+    enough = Earlier(torch.full((200, 64), -7.0), np.arange(200) < 20)
+    np.testing.assert_allclose(at_level_of(enough, energy, front_end).values, -7, atol=1e-5)

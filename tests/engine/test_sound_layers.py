@@ -9,7 +9,7 @@ import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rewas_engine import EnergyCurve, Layer, Revision, ReWaS, SettingsError, Stem, VideoClip
+from rewas_engine import SILENCE_NATS, EnergyCurve, Layer, Revision, ReWaS, SettingsError, Stem, VideoClip
 from rewas_engine.layers import DELIVERED_STEPS, balanced
 
 FAST = {"prompt": "a bell", "num_steps": 1, "guidance_scale": 1.0}
@@ -80,10 +80,40 @@ def test_each_layer_has_words_seed_and_energy_of_its_own(layered) -> None:
     reports = first.layers
     assert np.ptp(reports["ambience"].requested.values) == 0
     primary, behind = layered.requested.values, reports["crowd"].requested.values
-    assert np.ptp(behind) < 0.8 * np.ptp(primary)
+    assert np.ptp(behind) < 0.6 * np.ptp(primary)
     assert np.corrcoef(primary, behind)[0, 1] > 0.5
+    assert behind.max() == pytest.approx(primary.max() - 1.5, abs=0.1)
     np.testing.assert_allclose(reports["drone"].requested.values, SWELL.scaled(0.5).values, atol=0.1)
     assert 0 <= first.score <= 1
+
+
+def test_what_is_behind_strikes_is_heard_between_them() -> None:
+    # Three strikes a second apart, silent between: behind them lies a swell, not silence.
+    values = np.full(500, SILENCE_NATS, np.float32)
+    values[[100, 200, 300]] = -2
+    strikes = EnergyCurve(values, Fraction(100))
+    behind = Layer("crowd", "people clapping", "following").energy_beside(strikes).values
+    assert behind.max() == pytest.approx(-3.5, abs=0.1)
+    assert behind[100:300].min() > -6
+    assert -9 < behind[-20:].min() < -7
+    steady = Layer("ambience", "wind").energy_beside(strikes)
+    assert set(steady.values) == {-5}
+
+
+@given(st.floats(-11, 4))
+def test_steady_lies_below_the_primary_sound_and_can_be_heard(loudest: float) -> None:
+    primary = EnergyCurve(np.array([SILENCE_NATS, loudest, SILENCE_NATS], np.float32), Fraction(10))
+    level = Layer("ambience", "wind").energy_beside(primary).values
+    assert np.ptp(level) == 0
+    assert -9 <= level[0] <= -5
+    if loudest > -7:
+        assert level[0] <= loudest - 2 + 1e-5
+
+
+def test_behind_silence_there_is_silence_or_what_is_steady() -> None:
+    silent = EnergyCurve(np.full(50, SILENCE_NATS, np.float32), Fraction(10))
+    assert (Layer("crowd", "people", "following").energy_beside(silent).values == SILENCE_NATS).all()
+    assert (Layer("wind", "wind").energy_beside(silent).values == -5).all()
 
 
 def test_a_layer_changes_nothing_but_the_level_of_the_primary_sound(model: ReWaS, layered, long_clip: Path) -> None:

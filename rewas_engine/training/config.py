@@ -38,6 +38,7 @@ MAY_BE_ZERO = (
     "texture_weight",
     "silence_weight",
     "vocoder_corrections",
+    "vocoder_scatter_offset",
     "prompt_noise",
     "strangers",
     "joint_strangers",
@@ -55,6 +56,7 @@ class StarterConfig:
     widths, heads: of the denoiser's levels; attention stands at the deepest level only.
     picture_crop_frames: length of the crops that pictures are learnt from; from picture_whole_from of the steps on they
         are learnt from whole clips.
+    vocoder_corrections, vocoder_scatter_offset: of the vocoder, outside of its training.
     joint_strangers: moving pictures of nothing that the joint space is shown beside the world's.
     start_from: name or folder of a pack whose components the stages begin with, where they fit; "" begins with nothing.
     device: "cpu", "cuda:0" or "auto"; it is no part of what the weights are meant to be, only of how fast.
@@ -78,7 +80,8 @@ class StarterConfig:
     vocoder_crop_frames: int = 96
     vocoder_width: int = 256
     vocoder_blocks: int = 6
-    vocoder_corrections: int = 4
+    vocoder_corrections: int = 8
+    vocoder_scatter_offset: float = 0.75
     picture: LoopConfig = field(default_factory=lambda: LoopConfig(steps=2500, learning_rate=1e-3))
     picture_batch: int = 16
     picture_crop_frames: int = 64
@@ -130,6 +133,7 @@ class StarterConfig:
             blocks=self.vocoder_blocks,
             corrections=self.vocoder_corrections,
             random_phases=True,
+            scatter_offset=self.vocoder_scatter_offset,
         )
 
     def new_video_encoder(self) -> MotionEncoder:

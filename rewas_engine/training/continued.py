@@ -26,6 +26,7 @@ SIZES_OF_THE_PACK = (
     "vocoder_width",
     "vocoder_blocks",
     "vocoder_corrections",
+    "vocoder_scatter_offset",
     "picture_widths",
     "picture_features",
     "picture_place_dilations",

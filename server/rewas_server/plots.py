@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,7 @@ _BANDS = ("#7a3b10", "#c9761a", "#4a9bb5", "#1f4fb4")
 """From low to high."""
 _ENERGY, _TEXTURE = "energy (nats, log-mel mean)", "band above the energy (nats)"
 _WIDEST_WAVEFORM_POINTS = 4000
+_PRIMARY = "primary"
 
 
 def check_plotting(path: Path) -> None:
@@ -52,28 +54,47 @@ def plot_sound(report: Mapping[str, Any], path: Path) -> None:
 
 
 def plot_sounds(reports: Sequence[Mapping[str, Any]], path: Path) -> None:
-    """Draw several clips' sound into one picture, one row for each take of each clip."""
-    rows = [(report, number, take) for report in reports for number, take in enumerate(report["takes"], start=1)]
-    figure, axes = new_figure(len(rows) + sum(take["texture_produced"] is not None for _, _, take in rows))
-    places = iter(axes)
-    for report, number, take in rows:
-        axis = next(places)
-        rate_hz, clip = report["energy"]["rate_hz"], report["clip"]
-        _draw_waveform(axis, take["stems"])
-        _draw_curve(axis, report["energy"]["requested"], rate_hz, _REQUESTED, "requested energy")
-        _draw_curve(axis, take["energy_produced"], rate_hz, _PRODUCED, "produced energy")
-        match = take["energy_correlation"]
-        shown = f"correlation {match:.2f}, " if match is not None else ""
-        take_name = f", take {number}" if len(report["takes"]) > 1 else ""
-        title = f"{clip['name']}: “{_shortened(report['prompt'])}”{take_name} (seed {take['seed']})"
-        _finish(axis, title, f"{shown}{take['energy_mae']:.2f} nats off", clip["duration_s"])
-        if take["texture_produced"] is not None:
-            axis = next(places)
-            _draw_bands(axis, report["texture"], "requested", dashed=True)
-            _draw_bands(axis, take["texture_produced"], "produced")
-            verdict = f"{take['texture_error']:.2f} nats off"
-            _finish(axis, f"texture{take_name} (seed {take['seed']})", verdict, clip["duration_s"], _TEXTURE)
+    """Draw several clips' sound into one picture: each take of each clip, its layers, its texture, a row each."""
+    rows = [row for report in reports for row in _sound_rows(report)]
+    figure, axes = new_figure(len(rows))
+    for axis, draw in zip(axes, rows, strict=True):
+        draw(axis)
     save_figure(figure, path)
+
+
+def _sound_rows(report: Mapping[str, Any]) -> Iterator[Callable[[Axes], None]]:
+    """What draws the rows of one clip."""
+    clip = report["clip"]["name"]
+    for number, take in enumerate(report["takes"], start=1):
+        take_name = f", take {number}" if len(report["takes"]) > 1 else ""
+        seed = f" (seed {take['seed']})"
+        own = {**take, "energy_requested": report["energy"]["requested"]}
+        title = f"{clip}: “{_shortened(report['prompt'])}”{take_name}{seed}"
+        yield partial(_draw_sound, report, own, take["stems"][_PRIMARY], title)
+        words = {layer["name"]: layer["prompt"] for layer in report["settings"].get("layers", ())}
+        for name, layer in take["layers"].items():
+            title = f"{clip}: {name}, “{_shortened(words[name])}”{take_name} (seed {layer['seed']})"
+            yield partial(_draw_sound, report, layer, take["stems"][name], title)
+        if take["texture_produced"] is not None:
+            yield partial(_draw_textures, report, take, f"texture{take_name}{seed}")
+
+
+def _draw_sound(
+    report: Mapping[str, Any], made: Mapping[str, Any], stem: Mapping[str, Any], title: str, axis: Axes
+) -> None:
+    """Requested and produced energy of a take or a layer over its waveform."""
+    rate_hz, match = report["energy"]["rate_hz"], made["energy_correlation"]
+    _draw_waveform(axis, stem)
+    _draw_curve(axis, made["energy_requested"], rate_hz, _REQUESTED, "requested energy")
+    _draw_curve(axis, made["energy_produced"], rate_hz, _PRODUCED, "produced energy")
+    shown = f"correlation {match:.2f}, " if match is not None else ""
+    _finish(axis, title, f"{shown}{made['energy_mae']:.2f} nats off", report["clip"]["duration_s"])
+
+
+def _draw_textures(report: Mapping[str, Any], take: Mapping[str, Any], title: str, axis: Axes) -> None:
+    _draw_bands(axis, report["texture"], "requested", dashed=True)
+    _draw_bands(axis, take["texture_produced"], "produced")
+    _finish(axis, title, f"{take['texture_error']:.2f} nats off", report["clip"]["duration_s"], _TEXTURE)
 
 
 def plot_energy(report: Mapping[str, Any], path: Path) -> None:
@@ -143,13 +164,10 @@ def _draw_bands(axis: Axes, texture: Mapping[str, Any], label: str, dashed: bool
         axis.plot(times_s, values, color=colour, label=f"{name.replace('_', '-')}, {label}", **style)
 
 
-def _draw_waveform(axis: Axes, stems: Mapping[str, Mapping[str, Any]]) -> None:
-    """The sum of the stems behind the curves, on a scale of its own, as the outline of its peaks."""
-    waveform = np.zeros(0)
-    for stem in stems.values():
-        samples, rate_hz = soundfile.read(stem["path"], always_2d=True)
-        mono = samples.mean(axis=1)
-        waveform = mono if not waveform.size else waveform + mono
+def _draw_waveform(axis: Axes, stem: Mapping[str, Any]) -> None:
+    """A stem behind the curves, on a scale of its own, as the outline of its peaks."""
+    samples, rate_hz = soundfile.read(stem["path"], always_2d=True)
+    waveform = samples.mean(axis=1)
     if not waveform.size:
         return
     times_s, low, high = _outline(waveform, rate_hz)

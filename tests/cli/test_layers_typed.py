@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import matplotlib.image
 import numpy as np
 import opentimelineio as otio
 import pytest
@@ -13,6 +14,8 @@ from rewas_command import Rewas
 from rewas_engine import SettingsError
 from rewas_server.commands.layer_choice import LayerChoice
 
+ROW_PIXELS = 408
+"""Height of a row of a plot."""
 QUICK = ("--num-steps", "1", "--seed", "7")
 
 
@@ -22,7 +25,11 @@ def test_layers_are_written_and_their_sum_is_the_mix(rewas: Rewas, server: str, 
         "generate", media / "ball.mp4", "--prompt", "ball bounce", "--ambience", "wind in trees",
         "--gain", "ambience=-12", "--layer", "crowd=people clapping", "--following", "crowd", "--mix", *QUICK, "--json",
     )  # fmt: skip
-    here, there = rewas(*asked, "-o", tmp_path / "here"), rewas(*asked, "-o", tmp_path / "there", "--server", server)
+    plot = tmp_path / "plot.png"
+    here, there = (
+        rewas(*asked, "-o", tmp_path / "here", "--plot", plot),
+        rewas(*asked, "-o", tmp_path / "there", "--server", server),
+    )
     sums = []
     for ran in (here, there):
         assert ran.code == 0, ran.errors
@@ -41,6 +48,8 @@ def test_layers_are_written_and_their_sum_is_the_mix(rewas: Rewas, server: str, 
     assert np.array_equal(*sums)
     told = here.json()["settings"]
     assert told["mix"] is True
+    # A row of the plot for each sound, none for their sum.
+    assert matplotlib.image.imread(plot).shape[0] == 3 * ROW_PIXELS
     assert told["layers"][0] == {"name": "ambience", "prompt": "wind in trees", "gain_db": -12.0}
 
 

@@ -265,10 +265,11 @@ class ReWaS:
         replaced once, by one with a seed after all of these.
         num_steps: 1 to 1000. sampler: see `sampling_settings`. guidance_scale: 0 to 20, 1 is none. control_strength: 0
         to 2, how strongly the energy steers. control_part: from where to where in the sampling it does, 0 being noise
-        and 1 the end. control: "energy", or "onsets": then the sound follows the times and strengths of the energy's
-        events and not its shape. loop: the end goes on with the beginning; the energy is then steady where none is
-        given. cuts: seconds from the clip's start at each of which the primary sound begins anew, as `find_cuts` finds
-        them; layers go on. sample_rate_hz: of the stems; None is the pack's own, or that of the sound that is revised.
+        and 1 the end. control: "energy", or "onsets": then the primary sound follows the times and strengths of the
+        energy's events and not its shape. loop: the end goes on with the beginning; the energy is then steady where
+        none is given. cuts: seconds from the clip's start at each of which the primary sound begins anew, as
+        `find_cuts` finds them; layers go on. sample_rate_hz: of the stems; None is the pack's own, or that of the sound
+        that is revised.
         revision: a sound of this clip, of which a range is made again, or all of it to a degree; where no energy is
         given, to a degree below 1 it follows its own, else the picture's at the level of what stays. conflict: what is
         done where the picture contradicts the prompt: "off" does not look, "warn" tells, "soften" lets the prompt
@@ -313,7 +314,8 @@ class ReWaS:
             self.front_end, self.sound.window, settings, control, read.duration_s, rate_hz, revision, earlier, loop
         )
         wanted = request.sound(prompt, energy, texture, cuts_s)
-        beside = [(layer, request.sound(layer.prompt, layer.energy_beside(energy))) for layer in layers]
+        behind = replace(request, control="energy")  # what is steady has no onsets
+        beside = [(layer, behind.sound(layer.prompt, layer.energy_beside(energy))) for layer in layers]
         maker = TakeMaker(self.pack, self.front_end, self.sound, self.joint)
         return GenerationResult(
             read,

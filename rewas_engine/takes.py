@@ -14,7 +14,8 @@ from rewas_engine.runs import runs_of
 
 AUDIBLE_NATS = 2.0
 """What is louder than silence by so much is asked to be heard."""
-HEARD_NATS = 0.5
+HEARD_NATS = 1.0
+"""What is not louder than silence by so much is below about -70 dBFS: a vocoder's hiss, not a sound."""
 SHORTEST_HEARD_S = 0.1
 CLIPPED_RUN_SAMPLES = 4
 """So many samples on end that are as loud as the loudest are no crest but a ceiling."""

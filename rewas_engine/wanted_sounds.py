@@ -13,6 +13,7 @@ from rewas_engine.control import Controls
 from rewas_engine.energy import EnergyCurve
 from rewas_engine.energy_events import onset_strengths
 from rewas_engine.energy_sources import flat_curve
+from rewas_engine.errors import SettingsError
 from rewas_engine.limits import check_covers
 from rewas_engine.mel import AudioFrontEnd
 from rewas_engine.results import ClipRead, ControlName
@@ -52,7 +53,10 @@ class SoundRequest:
     def sound(
         self, prompt: str, energy: EnergyCurve, texture: TextureCurve | None = None, cuts_s: Sequence[Fraction] = ()
     ) -> WantedSound:
-        """A sound of the request that follows an energy. cuts_s: where it begins anew."""
+        """A sound of the request that follows an energy. cuts_s: where it begins anew.
+
+        Raises SettingsError where onsets are to be followed and there are none.
+        """
         config = self.front_end.config
         frames = self.front_end.frames_of(sample_count(self.duration_s, config.sample_rate_hz))
         rate = config.frame_rate_hz
@@ -72,7 +76,13 @@ class SoundRequest:
     def _steered_by(self, energy: EnergyCurve) -> Controls:
         if self.control == "energy":
             return Controls.following(energy)
-        return Controls(onsets=onset_strengths(energy, rate_hz=energy.rate_hz, count=len(energy.values)))
+        onsets = onset_strengths(energy, rate_hz=energy.rate_hz, count=len(energy.values))
+        if not onsets.any():
+            raise SettingsError(
+                "Nothing begins in the energy, so there are no onsets for the sound to follow.",
+                "Let it follow the energy itself, or give one in which something strikes.",
+            )
+        return Controls(onsets=onsets)
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rewas_engine import EnergyCurve, Revision, ReWaS, SettingsError, Stem, VideoClip
+from rewas_engine import SILENCE_NATS, EnergyCurve, Layer, Revision, ReWaS, SettingsError, Stem, VideoClip
 from rewas_engine.clip import sample_count
 from rewas_engine.errors import MediaError
 from rewas_engine.media.audio import read_whole_sound, resampled_loop
@@ -71,6 +71,26 @@ def test_a_loop_is_not_what_a_part_of_a_sound_can_be(model: ReWaS, long_clip: Pa
 def test_onsets_are_refused_by_a_pack_that_does_not_read_them(model: ReWaS, long_clip: Path) -> None:
     with pytest.raises(SettingsError, match="cannot be steered by onsets"):
         model.generate(VideoClip(long_clip, duration=1), control="onsets", **FAST)
+
+
+def test_where_nothing_begins_there_are_no_onsets_to_follow(reading_all_controls: ReWaS, long_clip: Path) -> None:
+    flat = EnergyCurve(np.full(100, -5, np.float32), Fraction(100))
+    with pytest.raises(SettingsError, match="Nothing begins in the energy"):
+        reading_all_controls.generate(VideoClip(long_clip, duration=1), energy=flat, control="onsets", **FAST)
+
+
+def test_layers_follow_their_energy_beside_a_sound_that_follows_onsets(
+    reading_all_controls: ReWaS, long_clip: Path
+) -> None:
+    values = np.full(100, SILENCE_NATS, np.float32)
+    values[40:45] = -3
+    struck, clip, behind = EnergyCurve(values, Fraction(100)), VideoClip(long_clip, duration=1), (Layer("air", "wind"),)
+
+    def ambience(control) -> np.ndarray:
+        made = reading_all_controls.generate(clip, energy=struck, control=control, layers=behind, seed=3, **FAST)
+        return made.takes[0].stems["air"].waveform / np.abs(made.takes[0].stems["air"].waveform).max()
+
+    np.testing.assert_allclose(ambience("onsets"), ambience("energy"), atol=1e-4)
 
 
 def test_onsets_are_taken_from_the_energy_and_its_shape_is_not(reading_all_controls: ReWaS, long_clip: Path) -> None:

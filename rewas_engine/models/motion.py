@@ -12,6 +12,10 @@ from torch import nn
 LOOK_AROUND_FRAMES = (-2, -1, 1, 2)
 """Frames beside the present one that the first convolution sees as differences."""
 
+VIEWS = ((False, 0, 0), (True, 0, 0), (False, -2, 2), (True, 2, -2))
+"""How a picture may be looked at: mirrored or not, moved by so many pixels down and to the right. What sounds stays the
+same, so that what differs between the looks is error, which their mean has less of."""
+
 
 class MotionEncoder(ModelMixin, ConfigMixin):  # type: ignore[misc]
     """Convolutions over each frame and its changes, then over time.
@@ -25,6 +29,7 @@ class MotionEncoder(ModelMixin, ConfigMixin):  # type: ignore[misc]
     place_dilations: of those that every place of the picture goes through by itself before all are summed up, so that
     a strike is known from what happened where it happened; none where it is empty. fine_place_dilations: the same one
     stage earlier, where a place is half as long and as wide.
+    looks: at how many of VIEWS each picture is looked at outside of training; the tokens are their mean.
     """
 
     config_name = "config.json"
@@ -37,8 +42,11 @@ class MotionEncoder(ModelMixin, ConfigMixin):  # type: ignore[misc]
         dilations: tuple[int, ...] = (1, 2, 4, 8),
         place_dilations: tuple[int, ...] = (),
         fine_place_dilations: tuple[int, ...] = (),
+        looks: int = 1,
     ) -> None:
         super().__init__()
+        if not 1 <= looks <= len(VIEWS):
+            raise ValueError(f"{looks} looks are not 1 to {len(VIEWS)}")
         self.stem = nn.Conv2d(1 + len(LOOK_AROUND_FRAMES), widths[0], 8, stride=4, padding=2)
         self.stages = nn.ModuleList(_PictureBlock(narrow, wide) for narrow, wide in pairwise(widths))
         # The mean tells how much moves, the maximum that something does: a small ball on a wide ground.
@@ -51,6 +59,11 @@ class MotionEncoder(ModelMixin, ConfigMixin):  # type: ignore[misc]
 
     def forward(self, frames: torch.Tensor) -> torch.Tensor:
         """Tokens [B, T, features] of frames [B, T, H, W], brightness 0 to 1."""
+        if self.training or self.config.looks == 1:
+            return self._tokens(frames)
+        return torch.stack([self._tokens(_seen(frames, *view)) for view in VIEWS[: self.config.looks]]).mean(dim=0)
+
+    def _tokens(self, frames: torch.Tensor) -> torch.Tensor:
         batch, count = frames.shape[:2]
         centred = frames - frames.mean(dim=(1, 2, 3), keepdim=True)
         even = centred / (centred.square().mean(dim=(1, 2, 3), keepdim=True).sqrt() + 0.05)
@@ -71,6 +84,14 @@ class MotionEncoder(ModelMixin, ConfigMixin):  # type: ignore[misc]
             tokens = block(tokens)
         result: torch.Tensor = tokens
         return result
+
+
+def _seen(frames: torch.Tensor, mirrored: bool, down: int, right: int) -> torch.Tensor:
+    """Frames [B, T, H, W] moved, their rims held, and then mirrored."""
+    height, width = frames.shape[-2:]
+    rows = (torch.arange(height, device=frames.device) - down).clamp(0, height - 1)
+    columns = (torch.arange(width, device=frames.device) - right).clamp(0, width - 1)
+    return frames[..., rows[:, None], columns.flip(0) if mirrored else columns]
 
 
 def _changes(frames: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

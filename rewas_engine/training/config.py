@@ -56,7 +56,7 @@ class StarterConfig:
     widths, heads: of the denoiser's levels; attention stands at the deepest level only.
     picture_crop_frames: length of the crops that pictures are learnt from; from picture_whole_from of the steps on they
         are learnt from whole clips.
-    vocoder_corrections, vocoder_scatter_offset: of the vocoder, outside of its training.
+    vocoder_corrections, vocoder_scatter_offset, picture_looks: of vocoder and video encoder, outside of their training.
     joint_strangers: moving pictures of nothing that the joint space is shown beside the world's.
     start_from: name or folder of a pack whose components the stages begin with, where they fit; "" begins with nothing.
     device: "cpu", "cuda:0" or "auto"; it is no part of what the weights are meant to be, only of how fast.
@@ -90,6 +90,7 @@ class StarterConfig:
     picture_features: int = 128
     picture_place_dilations: tuple[int, ...] = (1, 3)
     picture_fine_place_dilations: tuple[int, ...] = (1,)
+    picture_looks: int = 4
     phi_blocks: int = 2
     joint: LoopConfig = field(default_factory=lambda: LoopConfig(steps=2500, learning_rate=2e-3))
     joint_recipe: JointRecipe = field(default_factory=JointRecipe)
@@ -143,6 +144,7 @@ class StarterConfig:
             features=self.picture_features,
             place_dilations=self.picture_place_dilations,
             fine_place_dilations=self.picture_fine_place_dilations,
+            looks=self.picture_looks,
         )
 
     @property

@@ -31,6 +31,7 @@ SIZES_OF_THE_PACK = (
     "picture_features",
     "picture_place_dilations",
     "picture_fine_place_dilations",
+    "picture_looks",
     "phi_blocks",
 )
 """Fields that a training which continues a pack does not choose."""

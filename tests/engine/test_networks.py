@@ -20,7 +20,7 @@ from rewas_engine.execution import PASSES_AT_ONCE
 from rewas_engine.mel import MelConfig
 from rewas_engine.models.adapter import EnergyAdapter
 from rewas_engine.models.codec import PatchAutoencoder, scaled_latents
-from rewas_engine.models.motion import MotionEncoder, _Places
+from rewas_engine.models.motion import MotionEncoder, _Places, _seen
 from rewas_engine.models.phi import Phi
 from rewas_engine.models.vocoder import SpectralVocoder, _drawn
 from rewas_engine.training.untrained import TINY
@@ -277,6 +277,40 @@ def test_the_motion_encoder_has_one_token_for_each_frame_at_its_time() -> None:
     touched = (change > 1e-5).nonzero().flatten().tolist()
     # Each side: the look around (2), the picture's one block (1), and 2·(1 + 2) frames of the convolutions over time.
     assert (min(touched), max(touched)) == (21, 39)
+
+
+def test_looks_are_the_mean_of_the_picture_mirrored_and_moved() -> None:
+    torch.manual_seed(0)
+    once = MotionEncoder(widths=(8, 8), features=16, dilations=(1,)).eval()
+    often = MotionEncoder(widths=(8, 8), features=16, dilations=(1,), looks=2).eval()
+    often.load_state_dict(once.state_dict())
+    frames = torch.rand(1, 12, 32, 32)
+    with torch.no_grad():
+        both = (once(frames) + once(frames.flip(3))) / 2
+        torch.testing.assert_close(often(frames), both)
+        # A picture and its mirror image sound the same.
+        torch.testing.assert_close(often(frames.flip(3)), both)
+    # What is learnt is learnt from one look.
+    torch.testing.assert_close(often.train()(frames), once.train()(frames))
+
+
+def test_a_look_is_moved_with_its_rims_held() -> None:
+    frames = torch.arange(16.0).reshape(1, 1, 4, 4)
+    assert torch.equal(_seen(frames, False, 0, 0), frames)
+    assert torch.equal(_seen(frames, True, 0, 0), frames.flip(3))
+    assert _seen(frames, False, -1, 1)[0, 0].tolist() == [
+        [4, 4, 5, 6],
+        [8, 8, 9, 10],
+        [12, 12, 13, 14],
+        [12, 12, 13, 14],
+    ]
+    assert torch.equal(_seen(frames, True, -1, 1), _seen(frames, False, -1, 1).flip(3))
+
+
+@pytest.mark.parametrize("looks", [0, 5])
+def test_so_many_looks_there_are_not(looks: int) -> None:
+    with pytest.raises(ValueError, match="looks are not 1 to 4"):
+        MotionEncoder(widths=(8, 8), features=16, looks=looks)
 
 
 def test_places_change_nothing_until_they_have_learnt() -> None:

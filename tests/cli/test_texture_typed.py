@@ -94,6 +94,17 @@ def test_texture_files_that_cannot_be_right(
         (["--ambience", "wind", "--layer-energy", "ambience=flat:9"], "louder than sound can be"),
         (["--ambience", "wind", "--layer-energy", "ambience=flat", "--following", "ambience"], "more than one energy"),
         (["--layer-energy", "primary=flat"], "speaks of a layer 'primary'"),
+        (["--ambience", "wind", "--layer-edit", "crowd=scale 2"], "--layer-edit speaks of a layer 'crowd'"),
+        (["--ambience", "wind", "--layer-edit", "ambience=scale 2"], "it has none of its own"),
+        (["--ambience", "wind", "--layer-edit", "scale 2"], "--layer-edit is “scale 2”"),
+        (
+            ["--ambience", "wind", "--layer-energy", "ambience=flat", "--layer-edit", "ambience=wobble 3"],
+            "“wobble 3” is not understood",
+        ),
+        (
+            ["--ambience", "wind", "--layer-energy", "ambience=flat", "--layer-edit", "ambience=mute event 9"],
+            "no event 9: the curve has no events",
+        ),
     ],
 )
 def test_options_that_cannot_be_right(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from rewas_api.v1 import rewas_pb2
-from rewas_engine import EnergyCurve, edited, find_cuts, find_events
+from rewas_engine import Cancelled, EnergyCurve, edited, find_cuts, find_events
 from rewas_engine.clip_reading import read_clip, read_sounding_clip
 from rewas_engine.results import CancelSignal
 from rewas_server.asked_energy import asked_by_energy_work
@@ -36,6 +36,8 @@ def take_energy(
         read = read_sounding_clip(clip)[0] if from_audio else read_clip(clip)
         cuts_s = find_cuts(clip, on_progress=progress.part(1, 1), cancel=cancel) if work.find_cuts else ()
         texture = model.measure_texture(clip, cancel=cancel) if model is not None and work.texture else None
+    if cancel.is_set():
+        raise Cancelled
     changed: EnergyCurve = edited(curve, asked.edits)
     progress.finish_stage()
     return rewas_pb2.EnergyResult(

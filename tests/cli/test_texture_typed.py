@@ -172,13 +172,13 @@ def test_a_layer_follows_a_curve_of_its_own(
     where = ("--server", server) if on_server else ()
     ran = rewas(
         "generate", media / "ball.mp4", "--prompt", "rain", "--energy", "flat", "--ambience", "wind",
-        "--layer", "crowd=people", "--layer-energy", f"crowd={drawn}", "--num-steps", 1, "--seed", 7, *where,
-        "-o", tmp_path / "out", "--json",
+        "--layer", "crowd=people", "--layer-energy", f"crowd={drawn}", "--layer-edit", "crowd=offset 0.5",
+        "--layer-edit", "crowd=fade out 0.5", "--num-steps", 1, "--seed", 7, *where, "-o", tmp_path / "out", "--json",
     )  # fmt: skip
     assert ran.code == 0, ran.errors
     layers = ran.json()["takes"][0]["layers"]
     assert len(set(layers["ambience"]["energy_requested"])) == 1
-    assert layers["crowd"]["energy_requested"][100] == pytest.approx(-3, abs=0.1)
+    assert layers["crowd"]["energy_requested"][100] == pytest.approx(-2.5, abs=0.1)
     assert layers["crowd"]["energy_requested"][5] < -10
     for layer in layers.values():
         assert len(layer["energy_produced"]) == 201

@@ -32,7 +32,8 @@ DESCRIPTION_FILE = "pack.toml"
 DEFAULT_PACK = "starter"
 ROLES = ("text_encoder", "video_encoder", "phi", "codec", "denoiser", "adapter", "schedule", "vocoder")
 """What every pack has; each stands in the folder of its name."""
-OPTIONAL_ROLES = ("text_projection", "joint")
+JOINT_ROLE = "joint"
+OPTIONAL_ROLES = ("text_projection", JOINT_ROLE)
 """What a pack may have: what its text encoder's embeddings pass through before they are sounded, and a joint space of
 words, pictures and sounds, without which it cannot hold them together."""
 SAMPLER_NAMES = ("ddim", "dpm++", "dpm++-sde", "unipc")
@@ -141,6 +142,8 @@ def read_pack(path: Path) -> PackDescription:
             path=path,
             controls=tuple(document["controls"]),
             sample_rate_hz=int(document["audio"]["sample_rate_hz"]),
+            checks_conflict=any(role in document["components"] for role in (CONFLICT_ROLE, JOINT_ROLE)),
+            scores_words=JOINT_ROLE in document["components"],
             **{key: str(document[key]) for key in ("name", "version", "summary", "licence", "permits")},
         )
     except (KeyError, ValueError, TypeError, ZeroDivisionError) as error:

@@ -52,7 +52,11 @@ ProgressCallback = Callable[[Progress], object]
 
 @dataclass(frozen=True)
 class PackInfo:
-    """What a pack says of itself: see `rewas_engine.packs`."""
+    """What a pack says of itself: see `rewas_engine.packs`.
+
+    checks_conflict: whether it holds words against pictures by parts of its own. scores_words: whether it can say how
+    well a sound does what words say.
+    """
 
     name: str
     version: str
@@ -62,6 +66,8 @@ class PackInfo:
     sample_rate_hz: int
     controls: tuple[str, ...]
     path: Path
+    checks_conflict: bool
+    scores_words: bool
 
 
 @dataclass(frozen=True)

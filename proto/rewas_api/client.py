@@ -5,6 +5,8 @@
         job = client.submit(SoundWork(clip_otio_json=clip.to_json_string(), settings=settings.to_proto()))
         job = client.wait(job.id, on_snapshot=print)
         client.fetch(job.id, job.sound.takes[0].stems[0].artifact, "growl.wav")
+        curve = EnergyWork(clip_otio_json=clip.to_json_string(), flat_nats=-5, edits=["fade in 0.5"])
+        client.wait(client.submit(curve).id).energy.events
 
 Every call may raise ServerUnavailable, ContractMismatch, or another ProblemError that the server sent; nothing else.
 Calls block: in Blender, make them in a thread. One client may be used by several threads.

@@ -42,7 +42,8 @@ def energy_report(result: rewas_pb2.EnergyResult, media: Path) -> Report:
     """A clip's energy curve."""
     return {
         "clip": clip_report(result.clip, media),
-        "pack": _identity(result.pack),
+        # What is given takes no pack.
+        "pack": _identity(result.pack) if result.HasField("pack") else None,
         "rate_hz": _number(result.energy.rate_hz),
         "values": list(result.energy.values),
         "source": _source(result.energy.source),
@@ -80,6 +81,8 @@ def pack_report(pack: rewas_pb2.Pack) -> Report:
         "permits": pack.permits,
         "sample_rate": pack.sample_rate_hz,
         "controls": list(pack.controls),
+        "checks_conflict": pack.checks_conflict,
+        "scores_words": pack.scores_words,
         "summary": pack.summary,
         "problem": {"what": problem.what, "remedy": problem.remedy} if problem else None,
     }

@@ -95,7 +95,8 @@ class LocalRunner:
         self._conflict_model = None if conflict_model is None else conflict_model.absolute()
 
     def packs(self) -> list[rewas_pb2.Pack]:
-        return [pack_message(pack) for pack in installed_packs()]
+        has_matcher = self._conflict_model is not None
+        return [pack_message(pack, has_matcher=has_matcher) for pack in installed_packs()]
 
     def share(self, media: Path, cancel: threading.Event) -> str | None:
         return None

@@ -51,7 +51,9 @@ class RewasService(rewas_pb2_grpc.RewasServicer):
         )
 
     async def ListPacks(self, request: rewas_pb2.ListPacksRequest, context: Any) -> rewas_pb2.ListPacksResponse:
-        packs = [pack_message(pack) for pack in await asyncio.to_thread(installed_packs)]
+        has_matcher = self._config.conflict_model is not None
+        installed = await asyncio.to_thread(installed_packs)
+        packs = [pack_message(pack, has_matcher=has_matcher) for pack in installed]
         packs.sort(key=lambda pack: pack.name != self._config.default_pack)
         return rewas_pb2.ListPacksResponse(packs=packs)
 

@@ -16,6 +16,7 @@ from rewas_api.v1 import rewas_pb2
 from rewas_engine import (
     Cancelled,
     EnergyCurve,
+    EnergyEdit,
     GenerationResult,
     Layer,
     Revision,
@@ -23,21 +24,23 @@ from rewas_engine import (
     Take,
     TextureCurve,
     VideoClip,
+    edited,
     find_cuts,
 )
 from rewas_engine.results import MIX, CancelSignal, ConflictPolicy
+from rewas_server.asked_energy import asked_by_sound_work, asked_for_layers
 from rewas_server.delivery import Provenance, StemFolder, WrittenStem, safe_file_name
 from rewas_server.stem_tracks import PlacedStem, add_stem_tracks, timecode_samples
 from rewas_server.tasks import RisingProgress, WorkContext, clips_to_sound, media_of, settings_for, video_clip
-from rewas_server.timeline import clip_source, parse_clip, parse_timeline
+from rewas_server.timeline import clip_label, clip_source, parse_clip, parse_timeline
 from rewas_server.translation import (
     clip_message,
     conflict_message,
-    curve_from,
     curve_message,
     fraction,
-    pack_message,
+    loaded_pack_message,
     rational,
+    take_message,
     texture_from,
     texture_message,
 )
@@ -55,7 +58,8 @@ _DELIVERY_PART = 0.02
 class _Assignment:
     """One clip with everything decided.
 
-    settings: with seed, takes, pack and sample rate filled in. time_reference_samples: of the stems.
+    settings: with seed, takes, pack and sample rate filled in. energy: what is given, after its edits. picture_edits:
+    of the picture's energy, where none is given. time_reference_samples: of the stems.
     """
 
     clip: VideoClip
@@ -67,6 +71,7 @@ class _Assignment:
     cuts_s: tuple[Fraction, ...] = ()
     texture: TextureCurve | None = None
     layer_energies: Mapping[str, EnergyCurve] = field(default_factory=dict)
+    picture_edits: tuple[EnergyEdit, ...] = ()
 
 
 def make_sound(
@@ -81,16 +86,21 @@ def make_sound(
         _check_rate(settings_for(otio_clip, work.settings), revision, clip)
         settings = replace(settings, sample_rate_hz=revision.stem.sample_rate_hz)
     assert settings.sample_rate_hz is not None
+    asked, for_layers = asked_by_sound_work(work), asked_for_layers(work, clip_label(otio_clip))
+    with media_of(clip):
+        energy = asked.edited_of_clip(clip)
+        curves = {name: layer.edited_of_clip(clip) for name, layer in for_layers.items()}
     assignment = _Assignment(
         clip=clip,
         settings=settings,
-        energy=curve_from(work.energy) if work.HasField("energy") else None,
+        energy=energy,
         file_name=_file_name(clip),
         time_reference_samples=_rounded(clip_source(otio_clip).timecode_s * settings.sample_rate_hz),
         revision=revision,
         cuts_s=tuple(fraction(cut, "cuts_s") for cut in work.cuts_s),
         texture=texture_from(work.texture) if work.HasField("texture") else None,
-        layer_energies={name: curve_from(curve) for name, curve in work.layer_energies.items()},
+        layer_energies={name: curve for name, curve in curves.items() if curve is not None},
+        picture_edits=asked.edits if asked.given is None else (),
     )
     with StemFolder(context.output_dir) as folder:
         return _make_takes(assignment, context, folder, progress, (0.0, 1.0), cancel)[0]
@@ -235,10 +245,18 @@ def _make_takes(
         cuts_s = assignment.cuts_s
         if settings.new_sound_at_cuts and not cuts_s:
             cuts_s = find_cuts(assignment.clip, on_progress=progress.part(begin, begin), cancel=cancel)
+        energy, spent_s = assignment.energy, dict[str, float]()
+        if assignment.picture_edits:
+            began_s = time.monotonic()
+            estimated = model.estimate_energy(
+                assignment.clip, on_progress=progress.part(begin, delivery_begin), cancel=cancel
+            )
+            energy = edited(estimated, assignment.picture_edits)
+            spent_s["energy"] = time.monotonic() - began_s
         made = model.generate(
             assignment.clip,
             prompt=settings.prompt,
-            energy=assignment.energy,
+            energy=energy,
             texture=assignment.texture,
             takes=settings.takes or 1,
             seed=settings.seed,
@@ -269,17 +287,17 @@ def _make_takes(
         progress.report("deliver", number - 1, len(made.takes), delivery_begin)
         stems = _write_take(assignment, made, number, take, folder, cancel)
         delivered += stems
-        takes.append(_take_message(take, stems))
+        takes.append(take_message(take, [stem.message() for stem in stems]))
     progress.report("deliver", len(made.takes), len(made.takes), end)
     if cancel.is_set():
         raise Cancelled
     result = rewas_pb2.SoundResult(
         clip=clip_message(made.clip),
-        pack=pack_message(made.pack),
+        pack=loaded_pack_message(model),
         takes=takes,
         requested=curve_message(made.requested),
         cuts_s=[rational(cut_s) for cut_s in made.cuts_s],
-        timings_s={**made.timings_s, "deliver": time.monotonic() - delivery_began_s},
+        timings_s={**spent_s, **made.timings_s, "deliver": time.monotonic() - delivery_began_s},
         settings=replace(
             settings,
             num_steps=made.num_steps,
@@ -341,35 +359,6 @@ def _layers(settings: ClipSettings, energies: Mapping[str, EnergyCurve]) -> tupl
             layer.gain_db or 0.0,
         )
         for layer in settings.layers or ()
-    )
-
-
-def _take_message(take: Take, stems: list[_DeliveredStem]) -> rewas_pb2.Take:
-    return rewas_pb2.Take(
-        seed=take.seed,
-        stems=[stem.message() for stem in stems],
-        energy_mae_nats=take.energy_mae_nats,
-        energy_correlation=take.energy_correlation,
-        produced=curve_message(take.produced),
-        text_score=take.text_score,
-        score=take.score,
-        faults=take.faults,
-        instead_of_seed=take.instead_of,
-        layers=[
-            rewas_pb2.LayerReport(
-                name=name,
-                seed=report.seed,
-                requested=curve_message(report.requested),
-                produced=curve_message(report.produced),
-                energy_mae_nats=report.energy_mae_nats,
-                energy_correlation=report.energy_correlation,
-                text_score=report.text_score,
-                faults=report.faults,
-            )
-            for name, report in take.layers.items()
-        ],
-        produced_texture=None if take.produced_texture is None else texture_message(take.produced_texture),
-        texture_error_nats=take.texture_error_nats,
     )
 
 

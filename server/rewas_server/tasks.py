@@ -17,10 +17,10 @@ import opentimelineio as otio
 from rewas_api.clip_settings import ClipSettings
 from rewas_api.errors import ProblemError, ProblemKind
 from rewas_api.v1 import rewas_pb2
-from rewas_engine import Cancelled, ClipRead, EngineError, MediaError, Progress, VideoClip, find_cuts
-from rewas_engine.clip_reading import read_clip, read_sounding_clip
+from rewas_engine import Cancelled, ClipRead, EngineError, MediaError, Progress, VideoClip
 from rewas_engine.results import CancelSignal
 from rewas_engine.shots import SHORTEST_SHOT_S
+from rewas_server.asked_energy import asked_by_energy_work, asked_by_sound_work, asked_for_layers
 from rewas_server.timeline import (
     PromptedClip,
     clip_label,
@@ -29,19 +29,7 @@ from rewas_server.timeline import (
     parse_timeline,
     prompted_clips,
 )
-from rewas_server.translation import (
-    STAGES,
-    clip_message,
-    conflict_message,
-    curve_from,
-    curve_message,
-    fraction,
-    pack_message,
-    problem_from,
-    rational,
-    texture_from,
-    texture_message,
-)
+from rewas_server.translation import STAGES, conflict_message, fraction, problem_from, texture_from
 
 if TYPE_CHECKING:
     from rewas_engine import ReWaS
@@ -82,12 +70,7 @@ def check_request(request: rewas_pb2.SubmitJobRequest, packs: Collection[str]) -
     kind = request.WhichOneof("work")
     if kind == "energy":
         source = clip_source(parse_clip(request.energy.clip_otio_json))
-        if request.energy.source == rewas_pb2.ENERGY_SOURCE_USER:
-            raise ProblemError(
-                f'The energy of "{source.name}" cannot be taken from the user.',
-                "Choose the picture or the sound.",
-                ProblemKind.SETTINGS,
-            )
+        asked_by_energy_work(request.energy, source.name).check(source.duration_s)
         if request.energy.texture and request.energy.source != rewas_pb2.ENERGY_SOURCE_AUDIO:
             raise ProblemError(
                 f'The texture of "{source.name}" cannot be taken from the picture.',
@@ -102,11 +85,11 @@ def check_request(request: rewas_pb2.SubmitJobRequest, packs: Collection[str]) -
         _check_pack(request.conflict.pack, packs)
     elif kind == "sound":
         clip = parse_clip(request.sound.clip_otio_json)
-        clip_source(clip)
+        duration_s = clip_source(clip).duration_s
         _check_settings(settings_for(clip, request.sound.settings), packs, clip_label(clip))
-        if request.sound.HasField("energy"):
-            curve_from(request.sound.energy)
-        _check_layer_energies(request.sound, clip_label(clip))
+        layers = asked_for_layers(request.sound, clip_label(clip))
+        for asked in (asked_by_sound_work(request.sound), *layers.values()):
+            asked.check(duration_s)
         if request.sound.HasField("texture"):
             texture_from(request.sound.texture)
         if request.sound.HasField("revision"):
@@ -145,10 +128,11 @@ def run_work(
     Raises ProblemError where it cannot be done, and rewas_engine.Cancelled where the caller stopped it. In both cases
     no stem is left behind.
     """
+    from rewas_server.energy_work import take_energy
     from rewas_server.sound_work import make_sound, make_timeline
 
     works: dict[str, Callable[..., Result]] = {
-        "energy": _measure_energy,
+        "energy": take_energy,
         "conflict": _check_conflict,
         "sound": make_sound,
         "timeline": make_timeline,
@@ -256,25 +240,6 @@ def _check_settings(settings: ClipSettings, packs: Collection[str], label: str) 
         )
 
 
-def _check_layer_energies(work: rewas_pb2.SoundWork, label: str) -> None:
-    within = label[0].lower() + label[1:]
-    layers = {layer.name: layer for layer in work.settings.layers}
-    for name, curve in work.layer_energies.items():
-        if name not in layers:
-            raise ProblemError(
-                f"There is an energy for the layer {name!r} of {within}, which there is not.",
-                "Add the layer, or leave its energy out.",
-                ProblemKind.SETTINGS,
-            )
-        if layers[name].HasField("energy"):
-            raise ProblemError(
-                f"The layer {name!r} of {within} is to be {layers[name].energy} and to follow a curve.",
-                "Ask for one of the two.",
-                ProblemKind.SETTINGS,
-            )
-        curve_from(curve)
-
-
 def _check_revision(revision: rewas_pb2.Revision, label: str) -> None:
     within = label[0].lower() + label[1:]
     if not revision.sound_url:
@@ -317,30 +282,6 @@ def _check_pack(pack: str, packs: Collection[str]) -> None:
             f"Choose one of {', '.join(packs)}, or install it." if packs else "Install it.",
             ProblemKind.PACK,
         )
-
-
-def _measure_energy(
-    work: rewas_pb2.EnergyWork, context: WorkContext, progress: RisingProgress, cancel: CancelSignal
-) -> rewas_pb2.EnergyResult:
-    model = context.engine(work.pack or context.default_pack)
-    clip = video_clip(work.clip_otio_json, work.uploaded_media, context)
-    from_audio = work.source == rewas_pb2.ENERGY_SOURCE_AUDIO
-    measure = model.measure_energy if from_audio else model.estimate_energy
-    with media_of(clip):
-        curve = measure(clip, on_progress=progress.part(0, 1), cancel=cancel)
-        # What performs an energy may be sound alone.
-        read = read_sounding_clip(clip)[0] if from_audio else read_clip(clip)
-        cuts_s = find_cuts(clip, on_progress=progress.part(1, 1), cancel=cancel) if work.find_cuts else ()
-        texture = model.measure_texture(clip, cancel=cancel) if work.texture else None
-    progress.finish_stage()
-    return rewas_pb2.EnergyResult(
-        cuts_s=[rational(cut_s) for cut_s in cuts_s],
-        clip=clip_message(read),
-        energy=curve_message(curve),
-        pack=pack_message(model.pack),
-        timings_s=progress.timings_s,
-        texture=None if texture is None else texture_message(texture),
-    )
 
 
 def _check_conflict(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from fractions import Fraction
+from typing import TYPE_CHECKING
 
 from rewas_api.errors import ProblemError, ProblemKind
 from rewas_api.v1 import rewas_pb2
@@ -12,6 +14,7 @@ from rewas_engine import (
     ConflictError,
     ConflictReport,
     EnergyCurve,
+    EnergyEvent,
     EngineError,
     InstalledPack,
     MediaError,
@@ -19,9 +22,13 @@ from rewas_engine import (
     PackError,
     PackInfo,
     SettingsError,
+    Take,
     TextureCurve,
 )
 from rewas_engine.texture import BAND_NAMES
+
+if TYPE_CHECKING:
+    from rewas_engine import ReWaS
 
 STAGES = {
     "decode": rewas_pb2.STAGE_DECODE,
@@ -86,6 +93,17 @@ def curve_from(message: rewas_pb2.EnergyCurve) -> EnergyCurve:
         raise problem_from(error) from error
 
 
+def event_message(event: EnergyEvent) -> rewas_pb2.EnergyEvent:
+    """An event of an energy as it travels, its times to the microsecond."""
+    return rewas_pb2.EnergyEvent(
+        number=event.number,
+        time_s=rational(Fraction(round(event.time_s * 1_000_000), 1_000_000)),
+        length_s=rational(Fraction(round(event.length_s * 1_000_000), 1_000_000)),
+        peak_nats=event.peak_nats,
+        strength_nats=event.strength_nats,
+    )
+
+
 def texture_message(texture: TextureCurve) -> rewas_pb2.TextureCurve:
     """A texture as it travels."""
     return rewas_pb2.TextureCurve(
@@ -114,13 +132,16 @@ def texture_from(message: rewas_pb2.TextureCurve) -> TextureCurve:
         raise problem_from(error) from error
 
 
-def pack_message(pack: PackInfo | InstalledPack) -> rewas_pb2.Pack:
-    """A pack as it travels; a damaged one with its problem."""
+def pack_message(pack: PackInfo | InstalledPack, *, has_matcher: bool = False) -> rewas_pb2.Pack:
+    """A pack as it travels; a damaged one with its problem.
+
+    has_matcher: whether a CLIP model beside the packs holds words against pictures.
+    """
     if isinstance(pack, InstalledPack):
         if pack.info is None:
             problem = problem_from(pack.problem) if pack.problem else None
             return rewas_pb2.Pack(name=pack.name, problem=problem.to_proto() if problem else None)
-        message = pack_message(pack.info)
+        message = pack_message(pack.info, has_matcher=has_matcher)
         # A pack is asked for by the name of its folder, whatever its description calls it.
         message.name = pack.name
         return message
@@ -132,7 +153,14 @@ def pack_message(pack: PackInfo | InstalledPack) -> rewas_pb2.Pack:
         sample_rate_hz=pack.sample_rate_hz,
         controls=pack.controls,
         summary=pack.summary,
+        checks_conflict=pack.checks_conflict or has_matcher,
+        scores_words=pack.scores_words,
     )
+
+
+def loaded_pack_message(model: ReWaS) -> rewas_pb2.Pack:
+    """The pack of a loaded model as it travels, with what the model can do by parts that are not the pack's."""
+    return pack_message(model.pack, has_matcher=model.matcher is not None)
 
 
 def clip_message(clip: ClipRead) -> rewas_pb2.ClipRead:
@@ -155,7 +183,7 @@ def conflict_message(
         verdict=VERDICTS[report.verdict],
         score=report.score,
         explanation=report.explanation,
-        pack=None if pack is None else pack_message(pack),
+        pack=None if pack is None else pack_message(pack, has_matcher=report.verdict != "unsupported"),
         moments=[
             rewas_pb2.ConflictMoment(
                 start_s=rational(moment.start_s),
@@ -170,6 +198,36 @@ def conflict_message(
             for better in report.suggestions
         ],
         encoder=report.encoder,
+    )
+
+
+def take_message(take: Take, stems: Sequence[rewas_pb2.Stem]) -> rewas_pb2.Take:
+    """A take as it travels, with its stems as they were delivered."""
+    return rewas_pb2.Take(
+        seed=take.seed,
+        stems=stems,
+        energy_mae_nats=take.energy_mae_nats,
+        energy_correlation=take.energy_correlation,
+        produced=curve_message(take.produced),
+        text_score=take.text_score,
+        score=take.score,
+        faults=take.faults,
+        instead_of_seed=take.instead_of,
+        layers=[
+            rewas_pb2.LayerReport(
+                name=name,
+                seed=report.seed,
+                requested=curve_message(report.requested),
+                produced=curve_message(report.produced),
+                energy_mae_nats=report.energy_mae_nats,
+                energy_correlation=report.energy_correlation,
+                text_score=report.text_score,
+                faults=report.faults,
+            )
+            for name, report in take.layers.items()
+        ],
+        produced_texture=None if take.produced_texture is None else texture_message(take.produced_texture),
+        texture_error_nats=take.texture_error_nats,
     )
 
 

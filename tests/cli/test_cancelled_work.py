@@ -3,26 +3,74 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import opentimelineio as otio
 import pytest
+import soundfile
 
+import rewas_engine
 from rewas_api.v1 import rewas_pb2
-from rewas_engine import Cancelled, ReWaS
+from rewas_engine import Cancelled, ReWaS, flat_texture
 from rewas_server.tasks import WorkContext, WorkProgress, run_work
+from rewas_server.translation import texture_message
 
 STAGES = {name: number for name, number in rewas_pb2.Stage.items() if number}
+SHIPPED = Path(rewas_engine.__file__).parent / "data" / "packs" / "starter"
+TO_THE_END = ("STAGE_SAMPLE", "STAGE_VOCODE", "STAGE_DELIVER")
+Loaded = Callable[[str], ReWaS]
 
 
 @pytest.fixture(scope="module")
-def model(packs: Path) -> ReWaS:
-    return ReWaS.from_pretrained(packs / "starter", device="cpu")
+def loaded(packs: Path) -> Loaded:
+    """Packs by name: "tiny", or "starter", the shipped one, which can check words and be steered by texture."""
+    models: dict[str, ReWaS] = {}
+
+    def load(name: str) -> ReWaS:
+        if name not in models:
+            models[name] = ReWaS.from_pretrained(packs / "starter" if name == "tiny" else SHIPPED, device="cpu")
+        return models[name]
+
+    return load
 
 
 def clip_json(media: Path) -> str:
     reference = otio.schema.ExternalReference(target_url=str(media / "ball.mp4"))
     return str(otio.schema.Clip(name="ball", media_reference=reference).to_json_string())
+
+
+def _checked(work: rewas_pb2.SoundWork, media: Path) -> None:
+    work.settings.conflict = "warn"
+
+
+def _edited(work: rewas_pb2.SoundWork, media: Path) -> None:
+    work.energy_edits.append("smooth 0.2")
+
+
+def _again(work: rewas_pb2.SoundWork, media: Path) -> None:
+    path = media / "earlier.wav"
+    soundfile.write(path, np.random.default_rng(1).uniform(-0.1, 0.1, 32_000), 16_000)
+    start_s, end_s = rewas_pb2.Rational(numerator=1, denominator=2), rewas_pb2.Rational(numerator=3, denominator=2)
+    work.revision.CopyFrom(rewas_pb2.Revision(sound_url=str(path), start_s=start_s, end_s=end_s))
+
+
+def _looped(work: rewas_pb2.SoundWork, media: Path) -> None:
+    work.settings.loop = True
+
+
+def _textured(work: rewas_pb2.SoundWork, media: Path) -> None:
+    work.texture.CopyFrom(texture_message(flat_texture(duration=48 * 1001 / 24000, tilt_nats=2)))
+
+
+ONE_SOUND = {
+    "checked sound": _checked,
+    "edited sound": _edited,
+    "sound again": _again,
+    "loop": _looped,
+    "textured sound": _textured,
+}
 
 
 def work(kind: str, media: Path) -> rewas_pb2.SubmitJobRequest:
@@ -32,6 +80,19 @@ def work(kind: str, media: Path) -> rewas_pb2.SubmitJobRequest:
     if kind == "sound":
         sound = rewas_pb2.SoundWork(clip_otio_json=clip_json(media), settings=settings)
         return rewas_pb2.SubmitJobRequest(idempotency_key="a", sound=sound)
+    if kind in ONE_SOUND:
+        of_one = rewas_pb2.SoundSettings(prompt="rain", num_steps=2, seed=1)
+        sound = rewas_pb2.SoundWork(clip_otio_json=clip_json(media), settings=of_one)
+        ONE_SOUND[kind](sound, media)
+        return rewas_pb2.SubmitJobRequest(idempotency_key="a", sound=sound)
+    if kind == "conflict":
+        conflict = rewas_pb2.ConflictWork(clip_otio_json=clip_json(media), prompt="rain")
+        return rewas_pb2.SubmitJobRequest(idempotency_key="a", conflict=conflict)
+    if kind == "texture of sound":
+        heard = rewas_pb2.EnergyWork(
+            clip_otio_json=clip_json(media), source=rewas_pb2.ENERGY_SOURCE_AUDIO, texture=True
+        )
+        return rewas_pb2.SubmitJobRequest(idempotency_key="a", energy=heard)
     if kind == "energy":
         energy = rewas_pb2.EnergyWork(clip_otio_json=clip_json(media), find_cuts=True)
         return rewas_pb2.SubmitJobRequest(idempotency_key="a", energy=energy)
@@ -60,14 +121,24 @@ def work(kind: str, media: Path) -> rewas_pb2.SubmitJobRequest:
         ),
         ("timeline", "STAGE_SAMPLE"),
         ("timeline", "STAGE_DELIVER"),
+        ("texture of sound", "STAGE_DECODE"),
+        ("texture of sound", "STAGE_ENERGY"),
+        ("conflict", "STAGE_DECODE"),
+        ("conflict", "STAGE_CONFLICT"),
+        ("checked sound", "STAGE_CONFLICT"),
+        ("edited sound", "STAGE_ENERGY"),
+        *(("sound again", stage) for stage in ("STAGE_ENERGY", *TO_THE_END)),
+        *(("loop", stage) for stage in TO_THE_END),
+        *(("textured sound", stage) for stage in ("STAGE_ENERGY", *TO_THE_END)),
     ],
 )
 def test_cancelled_at_any_stage_nothing_remains(
-    model: ReWaS, media: Path, tmp_path: Path, kind: str, stage: str, last: bool
+    loaded: Loaded, media: Path, tmp_path: Path, kind: str, stage: str, last: bool
 ) -> None:
     """last: at the last word of the stage and not at its first."""
     told: list[WorkProgress] = []
     request = work(kind, media)
+    model = loaded("starter" if kind in ("conflict", "checked sound", "textured sound") else "tiny")
     context = WorkContext(lambda name: model, "tiny", tmp_path / "a" / "b" / "stems", lambda url, uploaded: Path(url))
     run_work(request, context, on_progress=told.append, cancel=threading.Event())
     of_stage = [number for number, progress in enumerate(told) if progress.stage == STAGES[stage]]

@@ -63,6 +63,12 @@ def test_packs_are_added_listed_checked_and_removed(bare_rewas: Rewas, packs: Pa
     about = bare_rewas("packs", "info", "own", "--json").json()
     assert about["name"] == "own"
     assert about["permits"]
+    assert (about["checks_conflict"], about["scores_words"]) == (False, False)
+    shown = bare_rewas("packs", "info", "own").output
+    assert "Holds words against the picture: no; scores takes by the words: no" in shown
+    listed = {pack["name"]: pack for pack in bare_rewas("packs", "list", "--json").json()["packs"]}
+    assert (listed["starter"]["checks_conflict"], listed["starter"]["scores_words"]) == (True, True)
+    assert listed["own"]["checks_conflict"] is False
     assert about["size_bytes"] == sum(file.stat().st_size for file in own.rglob("*") if file.is_file())
     assert bare_rewas("packs", "verify", "own", "--json").json()["whole"] is True
 

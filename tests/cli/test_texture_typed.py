@@ -94,6 +94,17 @@ def test_texture_files_that_cannot_be_right(
         (["--ambience", "wind", "--layer-energy", "ambience=flat:9"], "louder than sound can be"),
         (["--ambience", "wind", "--layer-energy", "ambience=flat", "--following", "ambience"], "more than one energy"),
         (["--layer-energy", "primary=flat"], "speaks of a layer 'primary'"),
+        (["--ambience", "wind", "--layer-edit", "crowd=scale 2"], "--layer-edit speaks of a layer 'crowd'"),
+        (["--ambience", "wind", "--layer-edit", "ambience=scale 2"], "it has none of its own"),
+        (["--ambience", "wind", "--layer-edit", "scale 2"], "--layer-edit is “scale 2”"),
+        (
+            ["--ambience", "wind", "--layer-energy", "ambience=flat", "--layer-edit", "ambience=wobble 3"],
+            "“wobble 3” is not understood",
+        ),
+        (
+            ["--ambience", "wind", "--layer-energy", "ambience=flat", "--layer-edit", "ambience=mute event 9"],
+            "no event 9: the curve has no events",
+        ),
     ],
 )
 def test_options_that_cannot_be_right(
@@ -161,13 +172,13 @@ def test_a_layer_follows_a_curve_of_its_own(
     where = ("--server", server) if on_server else ()
     ran = rewas(
         "generate", media / "ball.mp4", "--prompt", "rain", "--energy", "flat", "--ambience", "wind",
-        "--layer", "crowd=people", "--layer-energy", f"crowd={drawn}", "--num-steps", 1, "--seed", 7, *where,
-        "-o", tmp_path / "out", "--json",
+        "--layer", "crowd=people", "--layer-energy", f"crowd={drawn}", "--layer-edit", "crowd=offset 0.5",
+        "--layer-edit", "crowd=fade out 0.5", "--num-steps", 1, "--seed", 7, *where, "-o", tmp_path / "out", "--json",
     )  # fmt: skip
     assert ran.code == 0, ran.errors
     layers = ran.json()["takes"][0]["layers"]
     assert len(set(layers["ambience"]["energy_requested"])) == 1
-    assert layers["crowd"]["energy_requested"][100] == pytest.approx(-3, abs=0.1)
+    assert layers["crowd"]["energy_requested"][100] == pytest.approx(-2.5, abs=0.1)
     assert layers["crowd"]["energy_requested"][5] < -10
     for layer in layers.values():
         assert len(layer["energy_produced"]) == 201

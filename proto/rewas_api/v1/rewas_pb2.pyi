@@ -144,7 +144,7 @@ class ListPacksResponse(_message.Message):
     def __init__(self, packs: _Optional[_Iterable[_Union[Pack, _Mapping]]] = ...) -> None: ...
 
 class Pack(_message.Message):
-    __slots__ = ("name", "version", "licence", "permits", "sample_rate_hz", "controls", "problem", "summary")
+    __slots__ = ("name", "version", "licence", "permits", "sample_rate_hz", "controls", "problem", "summary", "checks_conflict", "scores_words")
     NAME_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     LICENCE_FIELD_NUMBER: _ClassVar[int]
@@ -153,6 +153,8 @@ class Pack(_message.Message):
     CONTROLS_FIELD_NUMBER: _ClassVar[int]
     PROBLEM_FIELD_NUMBER: _ClassVar[int]
     SUMMARY_FIELD_NUMBER: _ClassVar[int]
+    CHECKS_CONFLICT_FIELD_NUMBER: _ClassVar[int]
+    SCORES_WORDS_FIELD_NUMBER: _ClassVar[int]
     name: str
     version: str
     licence: str
@@ -161,7 +163,9 @@ class Pack(_message.Message):
     controls: _containers.RepeatedScalarFieldContainer[str]
     problem: Problem
     summary: str
-    def __init__(self, name: _Optional[str] = ..., version: _Optional[str] = ..., licence: _Optional[str] = ..., permits: _Optional[str] = ..., sample_rate_hz: _Optional[int] = ..., controls: _Optional[_Iterable[str]] = ..., problem: _Optional[_Union[Problem, _Mapping]] = ..., summary: _Optional[str] = ...) -> None: ...
+    checks_conflict: bool
+    scores_words: bool
+    def __init__(self, name: _Optional[str] = ..., version: _Optional[str] = ..., licence: _Optional[str] = ..., permits: _Optional[str] = ..., sample_rate_hz: _Optional[int] = ..., controls: _Optional[_Iterable[str]] = ..., problem: _Optional[_Union[Problem, _Mapping]] = ..., summary: _Optional[str] = ..., checks_conflict: bool = ..., scores_words: bool = ...) -> None: ...
 
 class SubmitJobRequest(_message.Message):
     __slots__ = ("idempotency_key", "energy", "conflict", "sound", "timeline")
@@ -178,7 +182,7 @@ class SubmitJobRequest(_message.Message):
     def __init__(self, idempotency_key: _Optional[str] = ..., energy: _Optional[_Union[EnergyWork, _Mapping]] = ..., conflict: _Optional[_Union[ConflictWork, _Mapping]] = ..., sound: _Optional[_Union[SoundWork, _Mapping]] = ..., timeline: _Optional[_Union[TimelineWork, _Mapping]] = ...) -> None: ...
 
 class EnergyWork(_message.Message):
-    __slots__ = ("clip_otio_json", "source", "uploaded_media", "pack", "find_cuts", "texture")
+    __slots__ = ("clip_otio_json", "source", "uploaded_media", "pack", "find_cuts", "texture", "curve", "points", "flat_nats", "edits")
     class UploadedMediaEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -192,13 +196,49 @@ class EnergyWork(_message.Message):
     PACK_FIELD_NUMBER: _ClassVar[int]
     FIND_CUTS_FIELD_NUMBER: _ClassVar[int]
     TEXTURE_FIELD_NUMBER: _ClassVar[int]
+    CURVE_FIELD_NUMBER: _ClassVar[int]
+    POINTS_FIELD_NUMBER: _ClassVar[int]
+    FLAT_NATS_FIELD_NUMBER: _ClassVar[int]
+    EDITS_FIELD_NUMBER: _ClassVar[int]
     clip_otio_json: str
     source: EnergySource
     uploaded_media: _containers.ScalarMap[str, str]
     pack: str
     find_cuts: bool
     texture: bool
-    def __init__(self, clip_otio_json: _Optional[str] = ..., source: _Optional[_Union[EnergySource, str]] = ..., uploaded_media: _Optional[_Mapping[str, str]] = ..., pack: _Optional[str] = ..., find_cuts: bool = ..., texture: bool = ...) -> None: ...
+    curve: EnergyCurve
+    points: EnergyPoints
+    flat_nats: float
+    edits: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, clip_otio_json: _Optional[str] = ..., source: _Optional[_Union[EnergySource, str]] = ..., uploaded_media: _Optional[_Mapping[str, str]] = ..., pack: _Optional[str] = ..., find_cuts: bool = ..., texture: bool = ..., curve: _Optional[_Union[EnergyCurve, _Mapping]] = ..., points: _Optional[_Union[EnergyPoints, _Mapping]] = ..., flat_nats: _Optional[float] = ..., edits: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class EnergyPoints(_message.Message):
+    __slots__ = ("points",)
+    POINTS_FIELD_NUMBER: _ClassVar[int]
+    points: _containers.RepeatedCompositeFieldContainer[EnergyPoint]
+    def __init__(self, points: _Optional[_Iterable[_Union[EnergyPoint, _Mapping]]] = ...) -> None: ...
+
+class EnergyPoint(_message.Message):
+    __slots__ = ("time_s", "nats")
+    TIME_S_FIELD_NUMBER: _ClassVar[int]
+    NATS_FIELD_NUMBER: _ClassVar[int]
+    time_s: Rational
+    nats: float
+    def __init__(self, time_s: _Optional[_Union[Rational, _Mapping]] = ..., nats: _Optional[float] = ...) -> None: ...
+
+class EnergyEvent(_message.Message):
+    __slots__ = ("number", "time_s", "length_s", "peak_nats", "strength_nats")
+    NUMBER_FIELD_NUMBER: _ClassVar[int]
+    TIME_S_FIELD_NUMBER: _ClassVar[int]
+    LENGTH_S_FIELD_NUMBER: _ClassVar[int]
+    PEAK_NATS_FIELD_NUMBER: _ClassVar[int]
+    STRENGTH_NATS_FIELD_NUMBER: _ClassVar[int]
+    number: int
+    time_s: Rational
+    length_s: Rational
+    peak_nats: float
+    strength_nats: float
+    def __init__(self, number: _Optional[int] = ..., time_s: _Optional[_Union[Rational, _Mapping]] = ..., length_s: _Optional[_Union[Rational, _Mapping]] = ..., peak_nats: _Optional[float] = ..., strength_nats: _Optional[float] = ...) -> None: ...
 
 class ConflictWork(_message.Message):
     __slots__ = ("clip_otio_json", "prompt", "uploaded_media", "pack")
@@ -220,7 +260,7 @@ class ConflictWork(_message.Message):
     def __init__(self, clip_otio_json: _Optional[str] = ..., prompt: _Optional[str] = ..., uploaded_media: _Optional[_Mapping[str, str]] = ..., pack: _Optional[str] = ...) -> None: ...
 
 class SoundWork(_message.Message):
-    __slots__ = ("clip_otio_json", "settings", "energy", "uploaded_media", "revision", "cuts_s", "texture", "layer_energies")
+    __slots__ = ("clip_otio_json", "settings", "energy", "energy_points", "energy_flat_nats", "uploaded_media", "revision", "cuts_s", "texture", "layer_energies", "energy_edits", "energy_of_layers")
     class UploadedMediaEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -235,23 +275,50 @@ class SoundWork(_message.Message):
         key: str
         value: EnergyCurve
         def __init__(self, key: _Optional[str] = ..., value: _Optional[_Union[EnergyCurve, _Mapping]] = ...) -> None: ...
+    class EnergyOfLayersEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: LayerEnergy
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[_Union[LayerEnergy, _Mapping]] = ...) -> None: ...
     CLIP_OTIO_JSON_FIELD_NUMBER: _ClassVar[int]
     SETTINGS_FIELD_NUMBER: _ClassVar[int]
     ENERGY_FIELD_NUMBER: _ClassVar[int]
+    ENERGY_POINTS_FIELD_NUMBER: _ClassVar[int]
+    ENERGY_FLAT_NATS_FIELD_NUMBER: _ClassVar[int]
     UPLOADED_MEDIA_FIELD_NUMBER: _ClassVar[int]
     REVISION_FIELD_NUMBER: _ClassVar[int]
     CUTS_S_FIELD_NUMBER: _ClassVar[int]
     TEXTURE_FIELD_NUMBER: _ClassVar[int]
     LAYER_ENERGIES_FIELD_NUMBER: _ClassVar[int]
+    ENERGY_EDITS_FIELD_NUMBER: _ClassVar[int]
+    ENERGY_OF_LAYERS_FIELD_NUMBER: _ClassVar[int]
     clip_otio_json: str
     settings: SoundSettings
     energy: EnergyCurve
+    energy_points: EnergyPoints
+    energy_flat_nats: float
     uploaded_media: _containers.ScalarMap[str, str]
     revision: Revision
     cuts_s: _containers.RepeatedCompositeFieldContainer[Rational]
     texture: TextureCurve
     layer_energies: _containers.MessageMap[str, EnergyCurve]
-    def __init__(self, clip_otio_json: _Optional[str] = ..., settings: _Optional[_Union[SoundSettings, _Mapping]] = ..., energy: _Optional[_Union[EnergyCurve, _Mapping]] = ..., uploaded_media: _Optional[_Mapping[str, str]] = ..., revision: _Optional[_Union[Revision, _Mapping]] = ..., cuts_s: _Optional[_Iterable[_Union[Rational, _Mapping]]] = ..., texture: _Optional[_Union[TextureCurve, _Mapping]] = ..., layer_energies: _Optional[_Mapping[str, EnergyCurve]] = ...) -> None: ...
+    energy_edits: _containers.RepeatedScalarFieldContainer[str]
+    energy_of_layers: _containers.MessageMap[str, LayerEnergy]
+    def __init__(self, clip_otio_json: _Optional[str] = ..., settings: _Optional[_Union[SoundSettings, _Mapping]] = ..., energy: _Optional[_Union[EnergyCurve, _Mapping]] = ..., energy_points: _Optional[_Union[EnergyPoints, _Mapping]] = ..., energy_flat_nats: _Optional[float] = ..., uploaded_media: _Optional[_Mapping[str, str]] = ..., revision: _Optional[_Union[Revision, _Mapping]] = ..., cuts_s: _Optional[_Iterable[_Union[Rational, _Mapping]]] = ..., texture: _Optional[_Union[TextureCurve, _Mapping]] = ..., layer_energies: _Optional[_Mapping[str, EnergyCurve]] = ..., energy_edits: _Optional[_Iterable[str]] = ..., energy_of_layers: _Optional[_Mapping[str, LayerEnergy]] = ...) -> None: ...
+
+class LayerEnergy(_message.Message):
+    __slots__ = ("curve", "points", "flat_nats", "edits")
+    CURVE_FIELD_NUMBER: _ClassVar[int]
+    POINTS_FIELD_NUMBER: _ClassVar[int]
+    FLAT_NATS_FIELD_NUMBER: _ClassVar[int]
+    EDITS_FIELD_NUMBER: _ClassVar[int]
+    curve: EnergyCurve
+    points: EnergyPoints
+    flat_nats: float
+    edits: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, curve: _Optional[_Union[EnergyCurve, _Mapping]] = ..., points: _Optional[_Union[EnergyPoints, _Mapping]] = ..., flat_nats: _Optional[float] = ..., edits: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class TimelineWork(_message.Message):
     __slots__ = ("timeline_otio_json", "defaults", "uploaded_media")
@@ -459,7 +526,7 @@ class ClipRead(_message.Message):
     def __init__(self, name: _Optional[str] = ..., path: _Optional[str] = ..., start_s: _Optional[_Union[Rational, _Mapping]] = ..., duration_s: _Optional[_Union[Rational, _Mapping]] = ..., frame_rate: _Optional[_Union[Rational, _Mapping]] = ...) -> None: ...
 
 class EnergyResult(_message.Message):
-    __slots__ = ("clip", "energy", "pack", "timings_s", "cuts_s", "texture")
+    __slots__ = ("clip", "energy", "pack", "timings_s", "cuts_s", "texture", "events", "unedited")
     class TimingsSEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -473,13 +540,17 @@ class EnergyResult(_message.Message):
     TIMINGS_S_FIELD_NUMBER: _ClassVar[int]
     CUTS_S_FIELD_NUMBER: _ClassVar[int]
     TEXTURE_FIELD_NUMBER: _ClassVar[int]
+    EVENTS_FIELD_NUMBER: _ClassVar[int]
+    UNEDITED_FIELD_NUMBER: _ClassVar[int]
     clip: ClipRead
     energy: EnergyCurve
     pack: Pack
     timings_s: _containers.ScalarMap[str, float]
     cuts_s: _containers.RepeatedCompositeFieldContainer[Rational]
     texture: TextureCurve
-    def __init__(self, clip: _Optional[_Union[ClipRead, _Mapping]] = ..., energy: _Optional[_Union[EnergyCurve, _Mapping]] = ..., pack: _Optional[_Union[Pack, _Mapping]] = ..., timings_s: _Optional[_Mapping[str, float]] = ..., cuts_s: _Optional[_Iterable[_Union[Rational, _Mapping]]] = ..., texture: _Optional[_Union[TextureCurve, _Mapping]] = ...) -> None: ...
+    events: _containers.RepeatedCompositeFieldContainer[EnergyEvent]
+    unedited: EnergyCurve
+    def __init__(self, clip: _Optional[_Union[ClipRead, _Mapping]] = ..., energy: _Optional[_Union[EnergyCurve, _Mapping]] = ..., pack: _Optional[_Union[Pack, _Mapping]] = ..., timings_s: _Optional[_Mapping[str, float]] = ..., cuts_s: _Optional[_Iterable[_Union[Rational, _Mapping]]] = ..., texture: _Optional[_Union[TextureCurve, _Mapping]] = ..., events: _Optional[_Iterable[_Union[EnergyEvent, _Mapping]]] = ..., unedited: _Optional[_Union[EnergyCurve, _Mapping]] = ...) -> None: ...
 
 class ConflictResult(_message.Message):
     __slots__ = ("clip", "verdict", "score", "explanation", "pack", "moments", "suggestions", "encoder")

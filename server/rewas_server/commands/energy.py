@@ -59,7 +59,7 @@ def energy(
     as_json: JsonOption = False,
 ) -> None:
     """Tell the energy of a clip over time, in nats of log-mel magnitude."""
-    from rewas_engine import find_events, write_curve
+    from rewas_engine import write_curve
     from rewas_server.commands.energy_choice import (
         ChosenClip,
         EnergyChoice,
@@ -69,6 +69,7 @@ def energy(
         event_report,
     )
     from rewas_server.running import existing_media, runner_for
+    from rewas_server.translation import curve_from
 
     with standard_output_kept_clean(), interruptible() as cancel:
         if plot is not None:
@@ -81,16 +82,15 @@ def energy(
         media = existing_media(clip)
         with runner_for(server) as runner, progress_bar(media.name) as on_progress:
             taker = EnergyTaker(runner, ChosenClip(media, start, duration), pack, on_progress, cancel, cuts)
-            taken = taker.taken(choice)
-            report = taken.report
+            taken, report = taker.taken(choice)
             if events:
-                report["events"] = [event_report(event) for event in find_events(taken.curve)]
+                report["events"] = [event_report(event) for event in taken.events]
             if against is not None:
-                heard = replace(taker, find_cuts=False).taken(EnergyChoice(Origin.AUDIO))
-                report |= _compared(report, heard.report)
+                _, heard = replace(taker, find_cuts=False).taken(EnergyChoice(Origin.AUDIO))
+                report |= _compared(report, heard)
         lines = _lines(report)
         if output is not None:
-            lines.append(f"curve: {write_curve(taken.curve, output.absolute())}")
+            lines.append(f"curve: {write_curve(curve_from(taken.energy), output.absolute())}")
         if plot is not None:
             from rewas_server.plots import plot_energy
 

@@ -8,37 +8,31 @@ from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from rewas_api.v1 import rewas_pb2
 from rewas_engine import (
     ClipRead,
-    EnergyCurve,
     EnergyEdit,
-    EnergyEvent,
     SettingsError,
     VideoClip,
     curve_from_points,
-    edited,
-    flat_curve,
     parse_edit,
     read_curve,
 )
 from rewas_engine.clip_reading import read_clip, read_sounding_clip
 from rewas_engine.energy_sources import FLAT_NATS
+from rewas_server.asked_energy import understood_edits
 from rewas_server.commands.options import otio_clip, otio_part, seconds
-from rewas_server.reports import clip_report, energy_report
+from rewas_server.reports import energy_report
 from rewas_server.running import uploaded_media
-from rewas_server.translation import clip_message, curve_from
+from rewas_server.translation import curve_from, curve_message
 
 if TYPE_CHECKING:
     from rewas_server.running import Runner
     from rewas_server.tasks import WorkProgress
 
 CURVE_SUFFIX = ".csv"
-MOST_EDITS = 1000
-
-Parsed = TypeVar("Parsed")
 
 
 class Origin(StrEnum):
@@ -69,7 +63,7 @@ class EnergyChoice:
     @classmethod
     def parsed(cls, source: str | None, edits: Sequence[str] | None) -> EnergyChoice:
         """What the options --energy or --from and --edit say. Raises SettingsError for what cannot be understood."""
-        understood = checked_edits(edits, parse_edit)
+        understood = understood_edits(edits or (), parse_edit)
         source = Origin.VIDEO if source is None else source
         if source in _WORDS:
             return cls(Origin(source), edits=understood)
@@ -81,9 +75,9 @@ class EnergyChoice:
         return cls(origin, path, edits=understood)
 
     @property
-    def is_left_to_the_picture(self) -> bool:
-        """Whether it is what a job takes where nothing is asked for."""
-        return self.origin is Origin.VIDEO and not self.edits
+    def edit_words(self) -> list[str]:
+        """The edits as they travel."""
+        return [str(edit) for edit in self.edits]
 
 
 @dataclass(frozen=True)
@@ -117,11 +111,11 @@ class ChosenClip:
 
 
 @dataclass(frozen=True)
-class TakenEnergy:
-    """A curve, and how it came about. report: as of `energy_report`, for the curve as it is after its edits."""
+class GivenEnergy:
+    """An energy as it travels, before its edits: values, or one level in nats; neither leaves it to the picture."""
 
-    curve: EnergyCurve
-    report: dict[str, Any]
+    curve: rewas_pb2.EnergyCurve | None = None
+    flat_nats: float | None = None
 
 
 @dataclass(frozen=True)
@@ -138,79 +132,81 @@ class EnergyTaker:
     cancel: threading.Event
     find_cuts: bool = False
 
-    def taken(self, choice: EnergyChoice) -> TakenEnergy:
-        """The energy that is asked for, edited. Raises EngineError, ProblemError."""
-        curve, about = self._unedited(choice)
-        changed = edited(curve, choice.edits)
-        report = about | {
-            "rate_hz": float(changed.rate_hz),
-            "values": changed.values.tolist(),
-            "source": changed.source,
-            "edits": [str(edit) for edit in choice.edits],
-        }
-        if self.find_cuts and "cuts_s" not in about:
-            # What is given or comes from another file takes no look at the picture; its cuts do.
-            report["cuts_s"] = self._of_clip(rewas_pb2.ENERGY_SOURCE_PICTURE)[1]["cuts_s"]
-        if choice.edits:
-            report["unedited"] = curve.values.tolist()
-        return TakenEnergy(changed, report)
-
-    def _unedited(self, choice: EnergyChoice) -> tuple[EnergyCurve, dict[str, Any]]:
-        if choice.origin is Origin.VIDEO:
-            return self._of_clip(rewas_pb2.ENERGY_SOURCE_PICTURE)
-        if choice.origin is Origin.AUDIO:
-            return self._of_clip(rewas_pb2.ENERGY_SOURCE_AUDIO)
-        read = self.clip.read
-        about = {"clip": clip_report(clip_message(read), self.clip.media), "pack": None, "timings_s": {}}
-        if choice.origin is Origin.FLAT:
-            return flat_curve(duration=read.duration_s, nats=choice.level_nats), about
-        assert choice.path is not None
-        if choice.origin is Origin.CURVE_FILE:
-            return read_curve(choice.path, duration=read.duration_s), about
-        performed = self.heard(choice.path)
-        report = energy_report(performed, choice.path) | {"clip": about["clip"]}
-        return curve_from(performed.energy).lasting(read.duration_s), report
-
-    def _of_clip(self, source: int) -> tuple[EnergyCurve, dict[str, Any]]:
-        measured = self._measured(self.clip.media, self.clip.otio_json, source, find_cuts=self.find_cuts)
-        report = energy_report(measured, self.clip.media)
+    def taken(self, choice: EnergyChoice) -> tuple[rewas_pb2.EnergyResult, dict[str, Any]]:
+        """The energy that is asked for, edited, and how it came about. Raises EngineError, ProblemError."""
+        performed = self._performed(choice)
+        given = GivenEnergy() if choice.origin is Origin.AUDIO else self._given(choice, performed)
+        taken = self._measured(
+            self.clip.media,
+            self.clip.otio_json,
+            source=rewas_pb2.ENERGY_SOURCE_AUDIO if choice.origin is Origin.AUDIO else None,
+            curve=given.curve,
+            flat_nats=given.flat_nats,
+            edits=choice.edit_words,
+            find_cuts=self.find_cuts,
+        )
+        report = energy_report(taken, self.clip.media) | {"edits": choice.edit_words}
+        if performed is not None:
+            heard = energy_report(performed, self.clip.media)
+            report |= {key: heard[key] for key in ("pack", "timings_s")}
         if self.find_cuts:
-            report["cuts_s"] = [cut.numerator / cut.denominator for cut in measured.cuts_s]
-        return curve_from(measured.energy), report
+            report["cuts_s"] = [cut.numerator / cut.denominator for cut in taken.cuts_s]
+        if choice.edits:
+            report["unedited"] = list(taken.unedited.values)
+        return taken, report
+
+    def given(self, choice: EnergyChoice) -> GivenEnergy:
+        """What a sound is told to follow before its edits. Raises EngineError, ProblemError."""
+        return self._given(choice, self._performed(choice))
+
+    def for_layer(self, choice: EnergyChoice) -> rewas_pb2.LayerEnergy:
+        """What a layer is told to follow. Raises EngineError, ProblemError."""
+        given = self.given(choice)
+        if choice.origin is Origin.VIDEO:
+            given = GivenEnergy(self._measured(self.clip.media, self.clip.otio_json).energy)
+        return rewas_pb2.LayerEnergy(curve=given.curve, flat_nats=given.flat_nats, edits=choice.edit_words)
+
+    def _given(self, choice: EnergyChoice, performed: rewas_pb2.EnergyResult | None) -> GivenEnergy:
+        if choice.origin is Origin.VIDEO:
+            return GivenEnergy()
+        if choice.origin is Origin.AUDIO:
+            return GivenEnergy(self.heard(None).energy)
+        duration_s = self.clip.read.duration_s
+        if choice.origin is Origin.FLAT:
+            return GivenEnergy(flat_nats=choice.level_nats)
+        if performed is not None:
+            return GivenEnergy(curve_message(curve_from(performed.energy).lasting(duration_s)))
+        assert choice.path is not None
+        return GivenEnergy(curve_message(read_curve(choice.path, duration=duration_s)))
+
+    def _performed(self, choice: EnergyChoice) -> rewas_pb2.EnergyResult | None:
+        """What another sound file holds, where the energy is to be taken from one."""
+        return self.heard(choice.path) if choice.origin is Origin.SOUND_FILE else None
 
     def heard(self, sound: Path | None, texture: bool = False) -> rewas_pb2.EnergyResult:
         """What the clip's own sound holds, or another sound file as far as it lies over the clip.
 
         texture: whether that is wanted beside the energy. Raises EngineError, ProblemError.
         """
+        audio = rewas_pb2.ENERGY_SOURCE_AUDIO
         if sound is None:
-            return self._measured(self.clip.media, self.clip.otio_json, rewas_pb2.ENERGY_SOURCE_AUDIO, texture)
+            return self._measured(self.clip.media, self.clip.otio_json, source=audio, texture=texture)
         # Of a performance that runs on, only what lies over the clip decides how loud it is.
         whole, _ = read_sounding_clip(VideoClip(sound))
         part = otio_part(sound, whole.start_s, min(whole.duration_s, self.clip.read.duration_s))
-        return self._measured(sound, part.to_json_string(), rewas_pb2.ENERGY_SOURCE_AUDIO, texture)
+        return self._measured(sound, part.to_json_string(), source=audio, texture=texture)
 
-    def _measured(
-        self, media: Path, clip_json: str, source: int, texture: bool = False, find_cuts: bool = False
-    ) -> rewas_pb2.EnergyResult:
+    def _measured(self, media: Path, clip_json: str, **asked: Any) -> rewas_pb2.EnergyResult:
+        """What an energy job comes to. asked: fields of its EnergyWork."""
         work = rewas_pb2.EnergyWork(
             clip_otio_json=clip_json,
-            source=source,  # type: ignore[arg-type]
             uploaded_media=uploaded_media(self.runner, media, self.cancel),
             pack=self.pack,
-            find_cuts=find_cuts,
-            texture=texture,
+            **asked,
         )
         outcome = self.runner.run(work, media.parent, self.on_progress, self.cancel)
         assert isinstance(outcome.result, rewas_pb2.EnergyResult)
         return outcome.result
-
-
-def checked_edits(edits: Sequence[str] | None, parse: Callable[[str], Parsed]) -> tuple[Parsed, ...]:
-    """Edits as they are typed, each understood. Raises SettingsError for one that is not, and for too many."""
-    if len(edits or ()) > MOST_EDITS:
-        raise SettingsError(f"There are {len(edits or ())} edits.", f"Give at most {MOST_EDITS}.")
-    return tuple(parse(words) for words in edits or ())
 
 
 def source_file(source: str, what: str, words: Sequence[str]) -> tuple[Origin, Path]:
@@ -236,12 +232,12 @@ def check_curve_file(path: Path) -> None:
         raise SettingsError(f"There is no folder {path.absolute().parent} for the curve.", "Make it first.")
 
 
-def event_report(event: EnergyEvent) -> dict[str, Any]:
+def event_report(event: rewas_pb2.EnergyEvent) -> dict[str, Any]:
     """One event as it is printed."""
     return {
         "number": event.number,
-        "time_s": round(event.time_s, 4),
-        "length_s": round(event.length_s, 4),
+        "time_s": round(event.time_s.numerator / event.time_s.denominator, 4),
+        "length_s": round(event.length_s.numerator / event.length_s.denominator, 4),
         "peak": round(event.peak_nats, 4),
         "strength": round(event.strength_nats, 4),
     }

@@ -58,6 +58,14 @@ def generate(
             help="What this layer follows, from a source as of --energy: crowd=crowd.csv, ambience=flat:-7.",
         ),
     ] = None,
+    layer_edit: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--layer-edit",
+            metavar="NAME=EDIT",
+            help="Change what this layer follows, as --edit does: crowd=fade in 0.5; may be given several times.",
+        ),
+    ] = None,
     mix: Annotated[bool, typer.Option("--mix", help="Write the sum of all stems too.")] = False,
     start: StartOption = None,
     duration: DurationOption = None,
@@ -159,7 +167,7 @@ def generate(
     from rewas_server.running import existing_media, runner_for, uploaded_media
     from rewas_server.tasks import settings_for, settings_of
     from rewas_server.timeline import parse_clip
-    from rewas_server.translation import curve_message, texture_message
+    from rewas_server.translation import texture_message
 
     with standard_output_kept_clean(), interruptible() as cancel:
         if plot is not None:
@@ -173,7 +181,7 @@ def generate(
         revision = revision_message(again, time_range, degree)
         media = existing_media(clip)
         with settings_of(f'The clip "{media.name}"'):
-            beside = LayerChoice.parsed(ambience, layer, gain, following, layer_energy)
+            beside = LayerChoice.parsed(ambience, layer, gain, following, layer_energy, layer_edit)
             settings = ClipSettings(
                 prompt=prompt,
                 pack=pack,
@@ -199,7 +207,7 @@ def generate(
         settings_for(parse_clip(chosen.otio_json), settings.to_proto())
         with runner_for(server, execution, conflict_model) as runner, progress_bar(media.name) as on_progress:
             taker = EnergyTaker(runner, chosen, pack, on_progress, cancel)
-            curve = None if choice.is_left_to_the_picture else taker.taken(choice).curve
+            given = taker.given(choice)
             bands = None if texture_choice is None else TextureTaker(taker).taken(texture_choice).texture
             uploaded = uploaded_media(runner, media, cancel)
             if again is not None:
@@ -207,19 +215,19 @@ def generate(
             work = rewas_pb2.SoundWork(
                 clip_otio_json=chosen.otio_json,
                 settings=settings.to_proto(),
-                energy=None if curve is None else curve_message(curve),
+                energy=given.curve,
+                energy_flat_nats=given.flat_nats,
+                energy_edits=choice.edit_words,
                 uploaded_media=uploaded,
                 revision=revision,
                 cuts_s=at_cuts.messages(),
                 texture=None if bands is None else texture_message(bands),
-                layer_energies={
-                    name: curve_message(taker.taken(source).curve) for name, source in beside.energies.items()
-                },
+                energy_of_layers={name: taker.for_layer(source) for name, source in beside.energies.items()},
             )
             outcome = runner.run(work, output.absolute(), on_progress, cancel)
         assert isinstance(outcome.result, rewas_pb2.SoundResult)
         report = sound_report(outcome.result, media, outcome.stem_paths)
-        report["energy"]["edits"] = [str(edit) for edit in choice.edits]
+        report["energy"]["edits"] = choice.edit_words
         if texture_choice is not None:
             report["texture"]["edits"] = [str(edit) for edit in texture_choice.edits]
         lines = sound_lines(report)

@@ -31,8 +31,10 @@ class LayerChoice:
         gains: Sequence[str] | None,
         following: Sequence[str] | None,
         energies: Sequence[str] | None = None,
+        edits: Sequence[str] | None = None,
     ) -> LayerChoice:
-        """What --ambience, --layer NAME=TEXT, --gain NAME=DB, --following NAME and --layer-energy NAME=SOURCE say.
+        """What --ambience, --layer NAME=TEXT, --gain NAME=DB, --following NAME, --layer-energy NAME=SOURCE and
+        --layer-edit NAME=EDIT say.
 
         Raises SettingsError for what cannot be understood, and ProblemError for what no layer can be.
         """
@@ -40,11 +42,13 @@ class LayerChoice:
         words += [_named(each, "--layer", "crowd=people clapping") for each in layers or ()]
         gains_db = {name: _gain_db(text) for name, text in (_named(g, "--gain", "ambience=-12") for g in gains or ())}
         sources = [_named(each, "--layer-energy", "ambience=flat:-7") for each in energies or ()]
+        changes = [_named(each, "--layer-edit", "ambience=fade in 0.5") for each in edits or ()]
         names = [name for name, _ in words]
         for option, asked in (
             ("--gain", [name for name in gains_db if name != PRIMARY]),
             ("--following", following),
             ("--layer-energy", [name for name, _ in sources]),
+            ("--layer-edit", [name for name, _ in changes]),
         ):
             for name in asked or ():
                 if name not in names:
@@ -57,11 +61,20 @@ class LayerChoice:
                 raise SettingsError(
                     f"The layer {name!r} is given more than one energy.", "Give one --layer-energy, or --following."
                 )
+        for name, _ in changes:
+            if name not in [followed for followed, _ in sources]:
+                raise SettingsError(
+                    f"The energy of the layer {name!r} is to be edited, but it has none of its own.",
+                    "Name its source with --layer-energy.",
+                )
         made = tuple(
             LayerSettings(name, text, gains_db.get(name), "following" if name in (following or ()) else None)
             for name, text in words
         )
-        chosen = {name: EnergyChoice.parsed(source, None) for name, source in sources}
+        chosen = {
+            name: EnergyChoice.parsed(source, [words for changed, words in changes if changed == name])
+            for name, source in sources
+        }
         return cls(made or None, gains_db.get(PRIMARY), chosen)
 
 

@@ -50,6 +50,8 @@ def info(pack: NamedPack, as_json: JsonOption = False) -> None:
         "licence": about.licence,
         "permits": about.permits,
         "controls": list(about.controls),
+        "checks_conflict": about.checks_conflict,
+        "scores_words": about.scores_words,
         "sample_rate": about.sample_rate_hz,
         "size_bytes": size_bytes(about.path),
         "path": str(about.path.absolute()),
@@ -61,6 +63,8 @@ def info(pack: NamedPack, as_json: JsonOption = False) -> None:
         f"{about.path.name} {about.version}: {about.summary}",
         f"Licence: {about.licence}. {about.permits}",
         f"Follows {', '.join(about.controls)}; {about.sample_rate_hz} Hz; {report['size_bytes'] / 1e6:.0f} MB",
+        f"Holds words against the picture: {_said(about.checks_conflict)}; "
+        f"scores takes by the words: {_said(about.scores_words)}",
         f"Lies in {report['path']}",
         *[f"  {role}: {class_name}" for role, class_name in sorted(description.components.items())],
     ]
@@ -102,6 +106,10 @@ def remove(
 
     path = remove_pack(pack)
     Printer(as_json).result({"name": pack, "path": str(path)}, [f"Removed {pack} from {path.parent}."])
+
+
+def _said(can: bool) -> str:
+    return "yes" if can else "no"
 
 
 def _say_installed(verb: str, path: Path, as_json: bool) -> None:

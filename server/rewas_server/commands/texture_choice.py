@@ -16,7 +16,8 @@ from rewas_engine import (
     parse_texture_edit,
     read_texture,
 )
-from rewas_server.commands.energy_choice import EnergyTaker, Origin, checked_edits, number_of, source_file
+from rewas_server.asked_energy import understood_edits
+from rewas_server.commands.energy_choice import EnergyTaker, Origin, number_of, source_file
 from rewas_server.reports import texture_report
 from rewas_server.translation import texture_from, texture_message
 
@@ -42,7 +43,7 @@ class TextureChoice:
 
         Raises SettingsError for what cannot be understood, and for edits of nothing.
         """
-        understood = checked_edits(edits, parse_texture_edit)
+        understood = understood_edits(edits or (), parse_texture_edit)
         if source is None:
             if understood:
                 raise SettingsError(

@@ -1,0 +1,325 @@
+"""Energies over the wire: from every source, edited in order as the engine edits them, with their events."""
+
+import math
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import grpc
+import numpy as np
+import opentimelineio as otio
+import pytest
+import soundfile
+from server_process import ServerProcess
+
+from rewas_api.client import RewasClient
+from rewas_api.errors import JobFailed, ProblemError, ProblemKind
+from rewas_api.v1 import rewas_pb2, rewas_pb2_grpc
+from rewas_engine import EnergyCurve, ReWaS, VideoClip, curve_from_points, edited, find_events, flat_curve, parse_edit
+from rewas_server.running import LocalRunner
+from rewas_server.translation import curve_from, curve_message, rational
+
+FRAME_RATE = Fraction(24000, 1001)
+FRAMES = 48
+CLIP_S = FRAMES / FRAME_RATE
+POINTS = [(0.0, -11.5), (0.4, -11.5), (0.5, -4.0), (0.9, -9.0), (1.2, -3.0), (1.9, -11.5)]
+EDITS = ["boost event 2 by 1.5", "mute event 1", "smooth 0.05", "fade out 0.5"]
+NO_EVENT = "There is no event 9: the curve has 2 events at that point."
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from rewas_engine.training.untrained import write_untrained_pack
+
+    folder = tmp_path_factory.mktemp("energies")
+    (folder / "media").mkdir()
+    write_untrained_pack(folder / "packs" / "tiny", seed=0)
+    with av.open(str(folder / "media" / "shot.mp4"), "w") as container:
+        stream = container.add_stream("mpeg4", rate=FRAME_RATE)
+        stream.width = stream.height = 64
+        stream.pix_fmt = "yuv420p"
+        for index in range(FRAMES):
+            picture = np.full((64, 64, 3), 30, np.uint8)
+            picture[index % 48 : index % 48 + 16, 20:40] = 220
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, "rgb24")))
+        container.mux(stream.encode())
+    moments_s = np.arange(32_000) / 16_000
+    hands = np.random.default_rng(1).uniform(-1, 1, moments_s.size) * np.exp(-20 * (moments_s % 1))
+    soundfile.write(folder / "media" / "hands.wav", 0.3 * hands, 16_000)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def server(folder: Path) -> Iterator[ServerProcess]:
+    started = ServerProcess(
+        folder / "state", [folder / "media"], packs_dir=folder / "packs", default_pack="tiny", cancel_grace_s=60.0
+    )
+    with started as server:
+        yield server
+
+
+@pytest.fixture
+def client(server: ServerProcess) -> Iterator[RewasClient]:
+    with server.client() as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def model(folder: Path) -> ReWaS:
+    return ReWaS.from_pretrained(folder / "packs" / "tiny", device="cpu")
+
+
+def otio_json(folder: Path, name: str = "shot.mp4", rate: Fraction = FRAME_RATE, frames: int = FRAMES) -> str:
+    time = otio.opentime.RationalTime
+    shown = otio.opentime.TimeRange(time(0, float(rate)), time(frames, float(rate)))
+    reference = otio.schema.ExternalReference(str(folder / "media" / name))
+    return str(otio.schema.Clip("shot 7", reference, shown).to_json_string())
+
+
+def points_message(points: list[tuple[float, float]]) -> rewas_pb2.EnergyPoints:
+    made = [
+        rewas_pb2.EnergyPoint(time_s=rational(Fraction(time_s).limit_denominator(1000)), nats=nats)
+        for time_s, nats in points
+    ]
+    return rewas_pb2.EnergyPoints(points=made)
+
+
+def drawn() -> EnergyCurve:
+    return curve_from_points(POINTS, duration=CLIP_S)
+
+
+def edited_by_the_engine(curve: EnergyCurve, edits: list[str]) -> EnergyCurve:
+    return edited(curve, [parse_edit(words) for words in edits])
+
+
+def same(message: rewas_pb2.EnergyCurve, curve: EnergyCurve) -> None:
+    came = curve_from(message)
+    np.testing.assert_array_equal(came.values, curve.values)
+    assert (came.rate_hz, came.source) == (curve.rate_hz, curve.source)
+
+
+def energy_work(folder: Path, **asked: Any) -> rewas_pb2.EnergyWork:
+    return rewas_pb2.EnergyWork(clip_otio_json=otio_json(folder), **asked)
+
+
+def sound_work(folder: Path, layer: str | None = "ambience", **asked: Any) -> rewas_pb2.SoundWork:
+    layers = [rewas_pb2.Layer(name=layer, prompt="wind")] if layer else []
+    settings = rewas_pb2.SoundSettings(prompt="rain", seed=7, num_steps=1, layers=layers)
+    return rewas_pb2.SoundWork(clip_otio_json=otio_json(folder), settings=settings, **asked)
+
+
+# What is given, which takes no model
+
+
+@pytest.mark.parametrize(
+    ("given", "curve"),
+    [
+        ({"points": points_message(POINTS)}, drawn()),
+        ({"curve": curve_message(drawn()), "source": rewas_pb2.ENERGY_SOURCE_USER}, drawn()),
+        ({"flat_nats": -4.0}, flat_curve(duration=CLIP_S, nats=-4)),
+    ],
+)
+def test_what_is_given_is_edited_as_the_engine_does(
+    client: RewasClient, folder: Path, given: dict[str, Any], curve: EnergyCurve
+) -> None:
+    edits = ["scale 0.8", "fade in 0.3", "compress -6 2"]
+    energy = client.wait(client.submit(energy_work(folder, edits=edits, **given)).id).energy
+    same(energy.energy, edited_by_the_engine(curve, edits))
+    same(energy.unedited, curve)
+    assert not energy.HasField("pack")
+    assert not energy.cuts_s
+    assert energy.clip.duration_s == rational(CLIP_S)
+
+
+def test_edits_go_in_their_order_and_events_are_those_that_are_left(client: RewasClient, folder: Path) -> None:
+    given = points_message(POINTS)
+    for edits in (EDITS, ["mute event 1", "boost event 1 by 1.5"], []):
+        energy = client.wait(client.submit(energy_work(folder, points=given, edits=edits)).id).energy
+        expected = edited_by_the_engine(drawn(), edits)
+        same(energy.energy, expected)
+        assert energy.HasField("unedited") == bool(edits)
+        events = find_events(expected)
+        assert [event.number for event in energy.events] == [event.number for event in events]
+        assert len(events) == (1 if edits else 2)
+        for came, event in zip(energy.events, events, strict=True):
+            assert came.time_s.numerator / came.time_s.denominator == pytest.approx(event.time_s, abs=1e-6)
+            assert came.length_s.numerator / came.length_s.denominator == pytest.approx(event.length_s, abs=1e-6)
+            assert (came.peak_nats, came.strength_nats) == (event.peak_nats, event.strength_nats)
+
+
+def test_cuts_are_found_beside_an_energy_that_is_given(client: RewasClient, folder: Path) -> None:
+    submitted = client.submit(energy_work(folder, flat_nats=-4.0, find_cuts=True))
+    assert list(client.wait(submitted.id).energy.energy.values) == [-4.0] * math.ceil(CLIP_S * 100)
+
+
+def test_an_event_that_is_not_there_fails_the_job_in_the_engines_words(client: RewasClient, folder: Path) -> None:
+    points = points_message(POINTS)
+    for work in (
+        energy_work(folder, points=points, edits=["mute event 9"]),
+        sound_work(folder, None, energy_points=points, energy_edits=["mute event 9"]),
+        sound_work(folder, energy_of_layers={"ambience": rewas_pb2.LayerEnergy(points=points, edits=["mute event 9"])}),
+    ):
+        with pytest.raises(JobFailed) as failed:
+            client.wait(client.submit(work).id)
+        assert (failed.value.what, failed.value.remedy) == (NO_EVENT, "List the events.")
+        assert failed.value.kind is ProblemKind.SETTINGS
+
+
+# What is taken from the clip
+
+
+@pytest.mark.slow
+def test_the_picture_and_a_sound_are_edited(client: RewasClient, folder: Path, model: ReWaS) -> None:
+    edits = ["scale 1.1", "smooth 0.2", "shift 0.1"]
+    shown, hands = otio_json(folder), otio_json(folder, "hands.wav", Fraction(16_000), 32_000)
+    media = folder / "media"
+    for clip_json, source, curve in (
+        (shown, None, model.estimate_energy(VideoClip(media / "shot.mp4"))),
+        (hands, rewas_pb2.ENERGY_SOURCE_AUDIO, model.measure_energy(VideoClip(media / "hands.wav"))),
+    ):
+        work = rewas_pb2.EnergyWork(clip_otio_json=clip_json, source=source, edits=edits)
+        energy = client.wait(client.submit(work).id).energy
+        # Another process may round another way; what is edited on its curve is the same.
+        np.testing.assert_allclose(energy.unedited.values, curve.values, atol=1e-3)
+        same(energy.energy, edited_by_the_engine(curve_from(energy.unedited), edits))
+        assert energy.energy.source == energy.unedited.source
+        assert energy.pack.name == "tiny"
+
+
+@pytest.mark.slow
+def test_a_sound_and_its_layer_follow_what_was_edited(client: RewasClient, folder: Path) -> None:
+    level = rewas_pb2.LayerEnergy(flat_nats=-5.0, edits=["fade in 1", "fade out 0.5"])
+    in_words = sound_work(
+        folder, energy_points=points_message(POINTS), energy_edits=EDITS, energy_of_layers={"ambience": level}
+    )
+    behind = edited_by_the_engine(flat_curve(duration=CLIP_S, nats=-5), list(level.edits))
+    in_values = sound_work(
+        folder,
+        energy=curve_message(edited_by_the_engine(drawn(), EDITS)),
+        layer_energies={"ambience": curve_message(behind)},
+    )
+    made = [client.wait(client.submit(work).id).sound for work in (in_words, in_values)]
+    assert made[0].requested == made[1].requested
+    assert max(made[0].requested.values) > -2
+    (one,), (other,) = (sound.takes for sound in made)
+    assert one.layers[0].requested == other.layers[0].requested
+    assert one.layers[0].requested.values[5] < -10
+    assert one.produced == other.produced
+    assert [stem.artifact.sha256 for stem in one.stems] == [stem.artifact.sha256 for stem in other.stems]
+
+
+@pytest.mark.slow
+def test_a_sound_follows_its_edited_picture_and_one_level(client: RewasClient, folder: Path) -> None:
+    edits = ["offset 1", "fade in 1"]
+    energy = client.wait(client.submit(energy_work(folder, edits=edits)).id).energy
+    asked = ({"energy_edits": edits}, {"energy": energy.energy}, {"energy_flat_nats": -4.0})
+    edited_here, sent_back, level = (
+        client.wait(client.submit(sound_work(folder, None, **each)).id).sound for each in asked
+    )
+    assert edited_here.requested == sent_back.requested
+    assert edited_here.requested.source == rewas_pb2.ENERGY_SOURCE_PICTURE
+    assert edited_here.timings_s["energy"] > 0
+    assert set(level.requested.values) == {-4.0}
+
+
+# What cannot be right
+
+
+LEVEL = rewas_pb2.LayerEnergy(flat_nats=-4.0)
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ({"edits": ["gate -8", "wobble 3"]}, "The edit “wobble 3” is not understood"),
+        ({"edits": [""]}, "The edit “” is not understood"),
+        ({"edits": ["scale nan"]}, "factor of scale is nan"),
+        ({"edits": ["mute event 0"]}, "no event 0"),
+        ({"edits": ["gate -8"] * 1001}, "There are 1001 edits"),
+        ({"source": rewas_pb2.ENERGY_SOURCE_USER}, 'energy of "shot 7" cannot be taken from the user'),
+        ({"source": rewas_pb2.ENERGY_SOURCE_AUDIO, "flat_nats": -4.0}, "is given, and to be taken from the clip too"),
+        ({"flat_nats": 9.0}, "louder than sound can be"),
+        ({"flat_nats": math.nan}, "nan nats"),
+        ({"points": rewas_pb2.EnergyPoints()}, "The energy curve has no points"),
+        ({"points": points_message([(0, -5), (1, math.nan), (2, -5)])}, "Point 2 of the energy curve"),
+        ({"points": points_message([(0, -5), (1, -5), (1, -4), (2, -5)])}, "not after the one before it"),
+        ({"points": points_message([(0, -5), (1, -5)])}, "too short"),
+        ({"points": points_message([(0, -5), (9, -5)])}, "beyond the clip's end"),
+        ({"points": rewas_pb2.EnergyPoints(points=[{"nats": -5}, {"nats": -5}])}, "time of point 1 has the denom"),
+        ({"curve": rewas_pb2.EnergyCurve(values=[-5])}, "rate"),
+    ],
+)
+def test_energies_that_cannot_be_right(client: RewasClient, folder: Path, asked: dict[str, Any], said: str) -> None:
+    refused(client, energy_work(folder, **asked), said)
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ({"energy_edits": ["wobble 3"]}, "The edit “wobble 3” is not understood"),
+        ({"energy_flat_nats": 9.0}, "louder than sound can be"),
+        ({"energy_points": points_message([(0, -5), (1, -5)])}, "too short"),
+        ({"energy_of_layers": {"crowd": LEVEL}}, "layer 'crowd' of the clip \"shot 7\", which there is not"),
+        ({"energy_of_layers": {"ambience": rewas_pb2.LayerEnergy(edits=["scale 1"])}}, "but none is given"),
+        (
+            {"energy_of_layers": {"ambience": rewas_pb2.LayerEnergy(flat_nats=-4.0, edits=["wobble 3"])}},
+            "The edit “wobble 3” is not understood",
+        ),
+        ({"energy_of_layers": {"ambience": rewas_pb2.LayerEnergy(flat_nats=9.0)}}, "louder than sound can be"),
+        (
+            {"energy_of_layers": {"ambience": LEVEL}, "layer_energies": {"ambience": curve_message(drawn())}},
+            "is given more than one energy",
+        ),
+    ],
+)
+def test_sounds_that_cannot_be_right(client: RewasClient, folder: Path, asked: dict[str, Any], said: str) -> None:
+    refused(client, sound_work(folder, **asked), said)
+
+
+def test_points_of_a_clip_without_a_range_are_held_against_its_media(client: RewasClient, folder: Path) -> None:
+    reference = otio.schema.ExternalReference(str(folder / "media" / "shot.mp4"))
+    whole = otio.schema.Clip("shot 7", reference).to_json_string()
+    fitting = rewas_pb2.EnergyWork(clip_otio_json=whole, points=points_message(POINTS))
+    same(client.wait(client.submit(fitting).id).energy.energy, drawn())
+    short = rewas_pb2.EnergyWork(clip_otio_json=whole, points=points_message(POINTS[:3]))
+    with pytest.raises(JobFailed, match="too short"):
+        client.wait(client.submit(short).id)
+
+
+def test_words_that_are_no_edit_are_an_invalid_argument(server: ServerProcess, folder: Path) -> None:
+    work = energy_work(folder, edits=["mute event 1", "smooth a bit"])
+    request = rewas_pb2.SubmitJobRequest(idempotency_key="words", energy=work)
+    with grpc.insecure_channel(server.address) as channel:
+        stub = rewas_pb2_grpc.RewasStub(channel)
+        with pytest.raises(grpc.RpcError) as refused:
+            stub.SubmitJob(request)
+    assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert refused.value.details() == "The edit “smooth a bit” is not understood. Write it as smooth SECONDS."
+
+
+def refused(client: RewasClient, work: Any, said: str) -> None:
+    with pytest.raises(ProblemError) as raised:
+        client.submit(work)
+    assert said in raised.value.what
+    assert raised.value.remedy.endswith(".")
+    assert raised.value.kind is ProblemKind.SETTINGS
+
+
+# What packs can do
+
+
+def test_packs_say_what_they_can_judge(client: RewasClient) -> None:
+    abilities = {pack.name: (pack.checks_conflict, pack.scores_words) for pack in client.packs()}
+    assert abilities["tiny"] == (False, False)
+    assert abilities["starter"] == (True, True)
+
+
+def test_a_clip_model_checks_for_any_pack(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder / "packs" / "damaged").mkdir(exist_ok=True)
+    (folder / "packs" / "damaged" / "pack.toml").write_text("format = 1\n")
+    monkeypatch.setenv("REWAS_PACKS", str(folder / "packs"))
+    packs = {pack.name: pack for pack in LocalRunner(conflict_model=tmp_path).packs()}
+    assert (packs["tiny"].checks_conflict, packs["tiny"].scores_words) == (True, False)
+    assert not packs["damaged"].checks_conflict

@@ -46,22 +46,27 @@ class Seen:
 def picture_section(model: ReWaS, split: Split, clips: int, watch: Watch) -> Section:
     """Correlation of estimated with true energy; and with the motion where that makes no sound.
 
-    clips: with a visible source; a third as many have silent motion, and as many a source off screen. Clips whose sound
+    clips: with a visible source; a tenth as many have silent motion, and as many a source off screen. Clips whose sound
     is even from end to end are told apart from those that have a course.
     """
     rate = model.picture_format[0]
     shown = _all_seen(model, split.visible(clips), "Sources in the picture", watch)
     visible = [seen for seen in shown if has_course(seen.true)]
     even = [seen for seen in shown if not has_course(seen.true)]
-    silent = _all_seen(model, split.silent_motion(max(2, clips // 3)), "Motion without sound", watch)
-    hidden = _all_seen(model, split.off_screen(max(2, clips // 3)), "Sources off screen", watch)
+    silent = _all_seen(model, split.silent_motion(max(2, clips // 10)), "Motion without sound", watch)
+    hidden = _all_seen(model, split.off_screen(max(2, clips // 10)), "Sources off screen", watch)
     followed = [seen.agreement.correlation or 0.0 for seen in visible]
     differences = [_correlation(seen.true, seen.motion) for seen in visible]
     smoothed = [_correlation(seen.true, smoothed_log_difference(seen.motion, rate)) for seen in visible]
     misled = [follows_motion(seen.estimated, seen.motion) for seen in silent]
     of_visible = summary(followed)
     figures = (
-        Figure("picture_visible", "Picture to energy, sources in the picture", of_visible.mean),
+        Figure(
+            "picture_visible",
+            "Picture to energy, sources in the picture",
+            of_visible.mean,
+            note=f"{len(visible)} clips, standard error {float(np.std(followed)) / max(1, len(visible)) ** 0.5:.3f}",
+        ),
         Figure("picture_visible_worse_tenth", "The same, 10th percentile", of_visible.worse_tenth),
         Figure("picture_visible_median", "The same, median", of_visible.median),
         Figure(

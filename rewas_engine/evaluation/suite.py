@@ -34,8 +34,7 @@ CLIPS_PER_CLASS = 20
 FAST_CLIPS_PER_CLASS = 2
 JOINT_SCENES_A_CLIP = 15
 CONFLICT_SCENES_A_CLIP = 15
-PICTURES_A_CLIP = 6
-"""So many scenes for each clip that a class has on the bench."""
+"""So many scenes for each clip that a class has on the bench; pictures have as many as there are sounds."""
 
 
 @dataclass(frozen=True)
@@ -177,7 +176,7 @@ _SECTIONS: dict[str, _SectionMaker] = {
     "texture": _SectionMaker(lambda run: texture_section(run.bench)),
     "ablation": _SectionMaker(lambda run: ablation_section(run.bench), ("clips", "judge")),
     "picture": _SectionMaker(
-        lambda run: picture_section(run.model, TEST, PICTURES_A_CLIP * run.plan.clips_per_class, run.watch),
+        lambda run: picture_section(run.model, TEST, len(run.plan.world_classes) * run.plan.clips_per_class, run.watch),
         needs=(),
     ),
     "align": _SectionMaker(lambda run: align_section(run.bench), ("clips", "judge")),

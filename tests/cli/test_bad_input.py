@@ -110,6 +110,14 @@ def test_a_server_that_is_down(bare_rewas: Rewas, media: Path, tmp_path: Path) -
     assert_refused(bare_rewas("packs", "list", "--server", "nowhere", "--json"), "nowhere")
 
 
+def test_where_nothing_can_be_written_is_said_before_the_work(bare_rewas: Rewas, media: Path, tmp_path: Path) -> None:
+    (tmp_path / "file.txt").write_text("no folder", "utf-8")
+    taken = tmp_path / "file.txt" / "sounds"
+    ran = bare_rewas("generate", media / "ball.mp4", "--prompt", "rain", "-o", taken, "--json")
+    assert_refused(ran, "file.txt is a file, not a folder")
+    assert (tmp_path / "file.txt").read_text("utf-8") == "no folder"
+
+
 def test_a_plot_that_cannot_be_drawn_is_refused_before_the_work(bare_rewas: Rewas, media: Path, tmp_path: Path) -> None:
     ran = bare_rewas("energy", media / "ball.mp4", "--plot", tmp_path / "energy.jpg", "--json")
     assert_refused(ran, "not a PNG")

@@ -43,6 +43,7 @@ def batch(
     """Make sound for each clip with a prompt in metadata["rewas"]; the stems appear on new audio tracks."""
     from rewas_api.clip_settings import ClipSettings
     from rewas_api.v1 import rewas_pb2
+    from rewas_server.delivery import check_folder
     from rewas_server.reports import sound_lines, sound_report
     from rewas_server.running import runner_for
     from rewas_server.tasks import settings_of
@@ -61,6 +62,7 @@ def batch(
         )
     with standard_output_kept_clean(), interruptible() as cancel:
         check_writable(output)
+        check_folder(stems)
         original = read_timeline(timeline)
         absolute = with_absolute_media(original, timeline.parent)
         with runner_for(server, conflict_model=conflict_model) as runner, progress_bar(original.name) as on_progress:

@@ -163,6 +163,7 @@ def generate(
     from rewas_server.commands.layer_choice import LayerChoice
     from rewas_server.commands.made_again import revision_message
     from rewas_server.commands.texture_choice import TextureChoice, TextureTaker
+    from rewas_server.delivery import check_folder
     from rewas_server.reports import sound_lines, sound_report
     from rewas_server.running import existing_media, runner_for, uploaded_media
     from rewas_server.tasks import settings_for, settings_of
@@ -170,6 +171,7 @@ def generate(
     from rewas_server.translation import texture_message
 
     with standard_output_kept_clean(), interruptible() as cancel:
+        check_folder(output)
         if plot is not None:
             from rewas_server.plots import check_plotting
 

@@ -23,6 +23,8 @@ _DENOISING = ("denoiser", "adapter")
 _OF_CONVOLUTIONS = (*_DENOISING, "codec")
 Loaded = TypeVar("Loaded")
 
+LESS_TO_LOAD = "Close other programs, or convert the pack with --dtype bf16."
+
 
 def components_of(description: PackDescription, device: str, execution: Execution) -> Components:
     """The components of a pack, loaded as its family loads them, on a device.
@@ -70,10 +72,10 @@ def loaded_within_memory(load: Callable[[Execution], Loaded], wanted: Execution,
     for execution in dict.fromkeys((wanted, smaller)):
         try:
             return load(execution)
-        except (MemoryError, RuntimeError) as error:
+        except Exception as error:  # libraries say it in types of their own
             if not is_out_of_memory(error):
                 raise
         release_memory()
         if execution != smaller:
             _log.warning("The memory ran out while loading the pack %s; it is tried again with less.", pack)
-    raise MemoryShortage(f"loading the pack {pack}", "Close other programs, or convert the pack with --dtype bf16.")
+    raise MemoryShortage(f"loading the pack {pack}", LESS_TO_LOAD)

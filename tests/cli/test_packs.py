@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -85,6 +86,18 @@ def test_packs_are_added_listed_checked_and_removed(bare_rewas: Rewas, packs: Pa
     gone = bare_rewas("packs", "remove", "own", "--json")
     assert gone.code == BAD_INPUT
     assert "not installed" in gone.json()["error"]["what"]
+
+
+def test_a_pack_for_another_rate_is_not_whole(bare_rewas: Rewas, packs: Path, media: Path, tmp_path: Path) -> None:
+    pack = Path(shutil.copytree(packs / "starter", tmp_path / "fast"))
+    told = (pack / "pack.toml").read_text("utf-8")
+    (pack / "pack.toml").write_text(told.replace("sample_rate_hz = 16000", "sample_rate_hz = 22050"), "utf-8")
+    made = ("generate", media / "ball.mp4", "-p", "a ball", "--pack", pack, "-o", tmp_path)
+    for arguments in (("packs", "verify", pack), made):
+        ran = bare_rewas(*arguments, "--json")
+        assert ran.code == BAD_INPUT
+        assert "audio.sample_rate_hz is 22050" in ran.json()["error"]["what"]
+        assert "16000" in ran.json()["error"]["what"]
 
 
 def test_what_came_with_rewas_stays(bare_rewas: Rewas) -> None:

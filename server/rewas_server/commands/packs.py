@@ -69,7 +69,7 @@ def info(pack: NamedPack, as_json: JsonOption = False) -> None:
 
 @packs.command("verify")
 def verify(pack: NamedPack, as_json: JsonOption = False) -> None:
-    """Compare every file of a pack with its hash."""
+    """Compare every file of a pack with its hash, and its vocoder with its description."""
     from rewas_engine.packs import find_pack, read_pack, verify_files
 
     description = read_pack(find_pack(pack))

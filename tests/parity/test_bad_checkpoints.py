@@ -83,7 +83,7 @@ class _Trap:
 
 
 @pytest.mark.parametrize("way", ["torch", "legacy", "plain"])
-@pytest.mark.parametrize("kind", ["rewas", "phi"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_a_pickle_with_code_in_it_is_not_run(
     kind: str, way: str, released_files: ReleasedFiles, tmp_path: Path
 ) -> None:

@@ -100,6 +100,17 @@ def test_a_pack_for_another_rate_is_not_whole(bare_rewas: Rewas, packs: Path, me
         assert "16000" in ran.json()["error"]["what"]
 
 
+def test_a_training_that_continues_a_pack_shows_its_licence(bare_rewas: Rewas, tmp_path: Path) -> None:
+    terms = ("--name", "mine", "--licence", "CC0-1.0", "--permits", "Anything.")
+    ran = bare_rewas("train", "pack", "--sounds", tmp_path, "-o", tmp_path / "run", "--start-from", "starter", *terms)
+    assert ran.code == BAD_INPUT  # there is no sound
+    assert "(Apache-2.0): Any use is free" in ran.errors
+    settings = tmp_path / "settings.toml"
+    settings.write_text('start_from = "starter"', "utf-8")
+    named = bare_rewas("train", "pack", "--sounds", tmp_path, "-o", tmp_path / "run", "--config", settings, *terms)
+    assert "It continues starter " in named.errors
+
+
 def test_what_came_with_rewas_stays(bare_rewas: Rewas) -> None:
     ran = bare_rewas("packs", "remove", "starter", "--json")
     assert ran.code == BAD_INPUT

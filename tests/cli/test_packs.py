@@ -111,6 +111,21 @@ def test_a_training_that_continues_a_pack_shows_its_licence(bare_rewas: Rewas, t
     assert "It continues starter " in named.errors
 
 
+def test_what_a_broken_conversion_left_is_listed(bare_rewas: Rewas, packs: Path) -> None:
+    added = bare_rewas("packs", "add", packs / "starter", "--name", "own", "--json").json()
+    left = Path(added["path"]).with_name(".large.partial")
+    (left / "denoiser").mkdir(parents=True)
+    listed = bare_rewas("packs", "list")
+    assert listed.code == 0
+    assert f"{left}: no pack" in listed.output
+    assert "delete that folder" in listed.output
+    assert bare_rewas("packs", "list", "--json").json()["unfinished"] == [str(left)]
+    left.joinpath("denoiser").rmdir()
+    left.rmdir()
+    assert bare_rewas("packs", "list", "--json").json()["unfinished"] == []
+    assert bare_rewas("packs", "remove", "own", "--json").code == 0
+
+
 def test_what_came_with_rewas_stays(bare_rewas: Rewas) -> None:
     ran = bare_rewas("packs", "remove", "starter", "--json")
     assert ran.code == BAD_INPUT

@@ -28,6 +28,7 @@ from rewas_engine.training.loop import LoopConfig, SteadyLoopConfig, TrainingPro
 from rewas_engine.training.own_pack import PackTerms
 from rewas_engine.training.pack import write_pack
 from rewas_engine.training.part_config import AdapterConfig, PhiConfig
+from rewas_engine.training.part_pack import write_pack_with
 from rewas_engine.training.part_training import AS_TRAINED, AdapterTraining, PhiTraining
 from rewas_engine.training.phi_part import mean_between
 from rewas_engine.training.stages import noised
@@ -352,6 +353,23 @@ def test_a_damaged_pack_is_not_trained(videos: Path, source: Path, tmp_path: Pat
     dataset = read_dataset(videos, "vggsound")
     with pytest.raises(PackError, match="is damaged"):
         AdapterTraining(FEW, tmp_path, dataset, damaged, TERMS)
+
+
+def test_the_terms_of_both_packs_are_one_sentence(source: Path, tmp_path: Path) -> None:
+    theirs, phi = read_pack(source), TINY.new_phi()
+    made = write_pack_with(
+        theirs,
+        tmp_path / "steered",
+        "phi",
+        phi,
+        TERMS,
+        summary="Small.",
+        controls=("energy",),
+        report={"figures": {}, "training_clips": 1, "judged_clips": 1},
+    )
+    about = read_pack(made).info
+    assert about.licence == f"CC-BY-4.0; and, for what it is made from: {theirs.info.licence}"
+    assert about.permits == f"Any use that names us; and, for what it is made from: {theirs.info.permits}"
 
 
 def test_means_between_positions_are_exact() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import functools
 import gc
@@ -18,11 +19,12 @@ _log = logging.getLogger("rewas.engine")
 Made = TypeVar("Made")
 Given = ParamSpec("Given")
 
+_SAID_BY_ONEDNN = "could not create a primitive"
 _SAID_OF_MEMORY = (
     "out of memory",
     "can't allocate memory",
     "cannot allocate memory",
-    "could not create a primitive",
+    _SAID_BY_ONEDNN,
     "can't start new thread",
     "failed to map segment",
     "bad_alloc",
@@ -60,20 +62,37 @@ def _with_reasons(error: BaseException) -> Iterator[BaseException]:
 def within_memory(work: Callable[[int], Made], at_once: int, what: str, remedy: str) -> Made:
     """What `work` makes with so many things at once; where memory runs out, tried again with one at a time.
 
+    oneDNN goes on to refuse what it was once short of memory for, as long as the process lives, however much there is
+    by then: where it was that, torch's own kernels are tried in the end, which are slower.
+
     what: the work, as it stands in a sentence ("sampling"). remedy: what to do where even one is too much.
     Raises MemoryShortage where that does not fit either.
     """
-    for count in dict.fromkeys((at_once, 1)):
+    ways = [(count, True) for count in dict.fromkeys((at_once, 1))]
+    for count, with_onednn in ways:
         try:
-            return work(count)
+            with contextlib.nullcontext() if with_onednn else _without_onednn():
+                return work(count)
         except Exception as error:  # libraries say it in types of their own
             if isinstance(error, MemoryShortage) or not is_out_of_memory(error):
                 raise
+            if count == 1 and with_onednn and _SAID_BY_ONEDNN in str(error).lower():
+                ways.append((1, False))
         # Here, and not while the error is handled: its traceback holds what filled the memory.
         release_memory()
         if count > 1:
             _log.warning("The memory ran out while %s; it is tried again with less at once.", what)
     raise MemoryShortage(what, remedy)
+
+
+@contextlib.contextmanager
+def _without_onednn() -> Iterator[None]:
+    before = torch.backends.mkldnn.enabled
+    torch.backends.mkldnn.enabled = False  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        torch.backends.mkldnn.enabled = before
 
 
 def memory_told(what: str, remedy: str) -> Callable[[Callable[Given, Made]], Callable[Given, Made]]:

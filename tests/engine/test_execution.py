@@ -277,6 +277,21 @@ def test_a_lack_of_memory_is_known_by_what_an_error_came_of(reason: Exception) -
     assert not is_out_of_memory(OSError(errno.ENOENT, "No such file", "out of memory.mkv"))
 
 
+def test_what_onednn_goes_on_to_refuse_is_done_without_it() -> None:
+    seen: list[tuple[int, bool]] = []
+
+    def work(count: int) -> str:
+        seen.append((count, torch.backends.mkldnn.enabled))
+        if torch.backends.mkldnn.enabled:
+            raise RuntimeError("could not create a primitive")
+        return "made"
+
+    before = torch.backends.mkldnn.enabled
+    assert within_memory(work, 4, "sampling", "Close something.") == "made"
+    assert seen == [(4, True), (1, True), (1, False)]
+    assert torch.backends.mkldnn.enabled == before
+
+
 def test_too_much_picture_suggests_less_memory(tiny_pack: Path, clip: VideoClip) -> None:
     model = ReWaS.from_pretrained(tiny_pack, device="cpu")
 

@@ -10,6 +10,8 @@ import logging
 from collections.abc import Callable, Iterator
 from typing import ParamSpec, TypeVar
 
+import numpy as np
+import scipy.linalg
 import torch
 from safetensors import SafetensorError
 
@@ -19,6 +21,8 @@ _log = logging.getLogger("rewas.engine")
 Made = TypeVar("Made")
 Given = ParamSpec("Given")
 
+_BUFFERS_BYTES = 80_000_000
+"""What OpenBLAS takes for one thread when numpy and scipy first use it, and a little more."""
 _SAID_BY_ONEDNN = "could not create a primitive"
 _SAID_OF_MEMORY = (
     "out of memory",
@@ -115,6 +119,18 @@ def memory_told(what: str, remedy: str) -> Callable[[Callable[Given, Made]], Cal
         return told
 
     return telling
+
+
+@functools.cache
+def take_buffers() -> None:
+    """Let numpy's and scipy's OpenBLAS take their buffers, once, while there is room: without any they end the process.
+
+    Raises MemoryError where there is none.
+    """
+    np.empty(_BUFFERS_BYTES, np.uint8)
+    square = np.ones((256, 256))
+    np.linalg.solve(square + np.eye(256), square @ square)
+    scipy.linalg.lstsq(square, square)
 
 
 def release_memory() -> None:

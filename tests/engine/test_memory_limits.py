@@ -12,15 +12,14 @@ from numbered_clips import noise, write_numbered_clip
 CHILD = """
 import json, resource, sys
 from pathlib import Path
-import numpy, scipy.linalg, torch
+import numpy, torch
 from rewas_engine import MemoryShortage, ReWaS, VideoClip
 from rewas_engine.control import Controls
 
 where, pack, shot, rooms_mb = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3]), json.loads(sys.argv[4])
 torch.set_num_threads(1)
 unlimited = resource.getrlimit(resource.RLIMIT_DATA)
-# What is imported and set up only once, when it is needed first; OpenBLAS ends the process where it gets no buffer.
-scipy.linalg.lstsq(numpy.random.rand(300, 300), numpy.ones(300) @ numpy.random.rand(300, 300))
+# What is imported and set up only once, when it is needed first.
 warm = ReWaS.from_pretrained(Path(sys.argv[5]), device="cpu")
 warm.generate(VideoClip(shot), prompt="rain", num_steps=1)
 del warm

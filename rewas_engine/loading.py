@@ -13,7 +13,7 @@ from rewas_engine.backbones.families import find_family
 from rewas_engine.components import load_component
 from rewas_engine.errors import MemoryShortage
 from rewas_engine.execution import Execution
-from rewas_engine.memory import is_out_of_memory, release_memory
+from rewas_engine.memory import is_out_of_memory, release_memory, take_buffers
 from rewas_engine.packs import CONFLICT_ROLE, PackDescription
 from rewas_engine.precision import DTYPES, resolved_precision
 from rewas_engine.residency import Components
@@ -22,6 +22,8 @@ _log = logging.getLogger("rewas.engine")
 _DENOISING = ("denoiser", "adapter")
 _OF_CONVOLUTIONS = (*_DENOISING, "codec")
 Loaded = TypeVar("Loaded")
+
+LESS_TO_LOAD = "Close other programs, or convert the pack with --dtype bf16."
 
 
 def components_of(description: PackDescription, device: str, execution: Execution) -> Components:
@@ -69,11 +71,12 @@ def loaded_within_memory(load: Callable[[Execution], Loaded], wanted: Execution,
     smaller = replace(wanted, low_memory=True, compiled=False)
     for execution in dict.fromkeys((wanted, smaller)):
         try:
+            take_buffers()
             return load(execution)
-        except (MemoryError, RuntimeError) as error:
+        except Exception as error:  # libraries say it in types of their own
             if not is_out_of_memory(error):
                 raise
         release_memory()
         if execution != smaller:
             _log.warning("The memory ran out while loading the pack %s; it is tried again with less.", pack)
-    raise MemoryShortage(f"loading the pack {pack}", "Close other programs, or convert the pack with --dtype bf16.")
+    raise MemoryShortage(f"loading the pack {pack}", LESS_TO_LOAD)

@@ -2,44 +2,135 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import functools
 import gc
 import logging
-from collections.abc import Callable
-from typing import TypeVar
+from collections.abc import Callable, Iterator
+from typing import ParamSpec, TypeVar
 
+import numpy as np
+import scipy.linalg
 import torch
+from safetensors import SafetensorError
 
-from rewas_engine.errors import MemoryShortage
+from rewas_engine.errors import Cancelled, MemoryShortage
 
 _log = logging.getLogger("rewas.engine")
 Made = TypeVar("Made")
+Given = ParamSpec("Given")
+
+_BUFFERS_BYTES = 80_000_000
+"""What OpenBLAS takes for one thread when numpy and scipy first use it, and a little more."""
+_SAID_BY_ONEDNN = "could not create a primitive"
+_SAID_OF_MEMORY = (
+    "out of memory",
+    "can't allocate memory",
+    "cannot allocate memory",
+    _SAID_BY_ONEDNN,
+    "can't start new thread",
+    "failed to map segment",
+    "bad_alloc",
+    "alloc_failed",
+)
+"""What torch, oneDNN, CUDA, the loader of shared libraries and Python's threads say where there is no more memory."""
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error means that memory ran out: Python's, a GPU's, or that of torch's allocator on a CPU."""
+    """Whether an error, or one that it came of, means that memory ran out: Python's, a GPU's, the system's."""
+    return not isinstance(error, Cancelled) and any(_says_so(each) for each in _with_reasons(error))
+
+
+def _says_so(error: BaseException) -> bool:
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
+    if isinstance(error, OSError) and error.errno is not None:
+        # Its text may hold a file's name. EAGAIN: a thread could not be started, as FFmpeg says it.
+        return error.errno in (errno.ENOMEM, errno.EAGAIN)
     said = str(error).lower()
-    return isinstance(error, RuntimeError) and ("out of memory" in said or "can't allocate memory" in said)
+    kinds = (RuntimeError, OSError, ImportError, SafetensorError)
+    return isinstance(error, kinds) and any(phrase in said for phrase in _SAID_OF_MEMORY)
+
+
+def _with_reasons(error: BaseException) -> Iterator[BaseException]:
+    """An error, what it was raised from, and so on."""
+    seen: list[BaseException] = []
+    reason: BaseException | None = error
+    while reason is not None and reason not in seen:
+        seen.append(reason)
+        yield reason
+        reason = reason.__cause__ or (None if reason.__suppress_context__ else reason.__context__)
 
 
 def within_memory(work: Callable[[int], Made], at_once: int, what: str, remedy: str) -> Made:
     """What `work` makes with so many things at once; where memory runs out, tried again with one at a time.
 
+    oneDNN goes on to refuse what it was once short of memory for, as long as the process lives, however much there is
+    by then: where it was that, torch's own kernels are tried in the end, which are slower.
+
     what: the work, as it stands in a sentence ("sampling"). remedy: what to do where even one is too much.
     Raises MemoryShortage where that does not fit either.
     """
-    for count in dict.fromkeys((at_once, 1)):
+    ways = [(count, True) for count in dict.fromkeys((at_once, 1))]
+    for count, with_onednn in ways:
         try:
-            return work(count)
-        except (MemoryError, RuntimeError) as error:
-            if not is_out_of_memory(error):
+            with contextlib.nullcontext() if with_onednn else _without_onednn():
+                return work(count)
+        except Exception as error:  # libraries say it in types of their own
+            if isinstance(error, MemoryShortage) or not is_out_of_memory(error):
                 raise
+            if count == 1 and with_onednn and _SAID_BY_ONEDNN in str(error).lower():
+                ways.append((1, False))
         # Here, and not while the error is handled: its traceback holds what filled the memory.
         release_memory()
         if count > 1:
             _log.warning("The memory ran out while %s; it is tried again with less at once.", what)
     raise MemoryShortage(what, remedy)
+
+
+@contextlib.contextmanager
+def _without_onednn() -> Iterator[None]:
+    before = torch.backends.mkldnn.enabled
+    torch.backends.mkldnn.enabled = False  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        torch.backends.mkldnn.enabled = before
+
+
+def memory_told(what: str, remedy: str) -> Callable[[Callable[Given, Made]], Callable[Given, Made]]:
+    """For a function that does much: where memory runs out in it, outside of what is tried again, that is said plainly.
+
+    what, remedy: as for `within_memory`. The function then raises MemoryShortage.
+    """
+
+    def telling(work: Callable[Given, Made]) -> Callable[Given, Made]:
+        @functools.wraps(work)
+        def told(*given: Given.args, **named: Given.kwargs) -> Made:
+            try:
+                return work(*given, **named)
+            except Exception as error:
+                if isinstance(error, MemoryShortage) or not is_out_of_memory(error):
+                    raise
+            release_memory()
+            raise MemoryShortage(what, remedy)
+
+        return told
+
+    return telling
+
+
+@functools.cache
+def take_buffers() -> None:
+    """Let numpy's and scipy's OpenBLAS take their buffers, once, while there is room: without any they end the process.
+
+    Raises MemoryError where there is none.
+    """
+    np.empty(_BUFFERS_BYTES, np.uint8)
+    square = np.ones((256, 256))
+    np.linalg.solve(square + np.eye(256), square @ square)
+    scipy.linalg.lstsq(square, square)
 
 
 def release_memory() -> None:

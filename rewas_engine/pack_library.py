@@ -62,6 +62,12 @@ def remove_pack(name: str) -> Path:
     raise PackError(f"The pack {name!r} is not installed.", "See rewas packs list for those that are.")
 
 
+def unfinished_folders() -> list[Path]:
+    """What was begun and not ended among the packs: one that is being written or removed, or that was broken off."""
+    folders = [folder for folder in search_folders() if folder.is_dir()]
+    return sorted(path for folder in folders for end in ("partial", "removed") for path in folder.glob(f".*.{end}"))
+
+
 def size_bytes(path: Path) -> int:
     """What a pack's folder takes on the disk."""
     return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())

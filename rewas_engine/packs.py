@@ -8,10 +8,12 @@ server's front process can list packs at once.
 from __future__ import annotations
 
 import hashlib
+import json
+import math
 import os
 import shutil
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
@@ -41,6 +43,19 @@ SAMPLER_NAMES = ("ddim", "dpm++", "dpm++-sde", "unipc")
 CONFLICT_ROLE = "conflict"
 """What a pack may have besides: a CLIP model, which then holds words against pictures in the joint space's place."""
 SEARCH_PATH_VARIABLE = "REWAS_PACKS"
+_VOCODERS: Mapping[str, Mapping[str, tuple[str, Callable[[Any], Any]]]] = {
+    "SpectralVocoder": {
+        "sample_rate_hz": ("sample_rate_hz", int),
+        "hop_samples": ("hop_samples", int),
+        "bins": ("bins", int),
+    },
+    "SpeechT5HifiGan": {
+        "sample_rate_hz": ("sampling_rate", int),
+        "hop_samples": ("upsample_rates", math.prod),
+        "bins": ("model_in_dim", int),
+    },
+}
+"""For classes of vocoders: field of [audio] -> field of its config.json, and how that is read."""
 
 
 @dataclass(frozen=True)
@@ -155,9 +170,10 @@ def read_pack(path: Path) -> PackDescription:
 
 
 def verify_files(description: PackDescription) -> None:
-    """Compare every file of the pack with its hash.
+    """Compare every file of the pack with its hash, and its vocoder's sounds with those that pack.toml speaks of.
 
-    Raises PackError naming the first that is missing or differs, or that would be loaded without having a hash.
+    Raises PackError naming the first that is missing or differs, or that would be loaded without having a hash, and
+    where pack.toml and the vocoder contradict each other.
     """
     for role in description.components:
         for file in sorted((description.path / role).glob("*")):
@@ -171,6 +187,7 @@ def verify_files(description: PackDescription) -> None:
             raise _damaged(description.path, f"{name} is missing")
         if sha256_of(path) != expected:
             raise _damaged(description.path, f"{name} is not the file that the pack was made with")
+    _check_vocoder(description)
 
 
 @contextmanager
@@ -263,6 +280,25 @@ def _check_tables(document: Mapping[str, Any]) -> None:
         raise ValueError(f"sampling.sampler is {sampling['sampler']!r}")
     if not isinstance(sampling.get("ddim_steps", 1), int) or sampling.get("ddim_steps", 1) < 1:
         raise ValueError(f"sampling.ddim_steps is {sampling['ddim_steps']!r}")
+
+
+def _check_vocoder(description: PackDescription) -> None:
+    """Raises PackError where the vocoder was made for another rate, hop or number of bins than [audio] says."""
+    read_off = _VOCODERS.get(description.components["vocoder"], {})
+    path = description.path / "vocoder" / "config.json"
+    try:
+        config = json.loads(path.read_text("utf-8")) if read_off else {}
+        sounds = {name: int(read(config[field])) for name, (field, read) in read_off.items() if field in config}
+    except (OSError, ValueError, TypeError) as error:
+        raise _damaged(description.path, f"vocoder/config.json cannot be read ({error})") from error
+    for name, made_for in sounds.items():
+        said = description.audio.get(name, made_for)
+        if said != made_for:
+            raise PackError(
+                f"The pack {description.path.name} contradicts itself: audio.{name} is {said} in {DESCRIPTION_FILE}, "
+                f"and its vocoder was made for {made_for} ({read_off[name][0]} in vocoder/config.json).",
+                "Install the pack again, or give it a vocoder that was trained for its audio.",
+            )
 
 
 def _damaged(path: Path, reason: str) -> PackError:

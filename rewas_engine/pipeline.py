@@ -27,19 +27,13 @@ from rewas_engine.errors import PackError, SettingsError
 from rewas_engine.execution import Execution
 from rewas_engine.joint import JointScorer
 from rewas_engine.layers import Layer, check_gain, check_layers
-from rewas_engine.limits import (
-    MAX_SEED,
-    MAX_TAKES,
-    check_covers,
-    check_length,
-    check_whole,
-    checked_prompt,
-)
-from rewas_engine.loading import components_of, loaded_within_memory, precision_of
+from rewas_engine.limits import MAX_SEED, MAX_TAKES, check_covers, check_length, check_whole, checked_prompt
+from rewas_engine.loading import LESS_TO_LOAD, components_of, loaded_within_memory, precision_of
 from rewas_engine.matchers import picture_matcher
 from rewas_engine.media.audio import read_audio
 from rewas_engine.media.passing_pictures import PassingPictures, Pictures
 from rewas_engine.mel import AudioFrontEnd, MelConfig, normalised
+from rewas_engine.memory import memory_told
 from rewas_engine.packs import PackDescription, find_pack, read_pack, verify_files
 from rewas_engine.results import (
     CancelSignal,
@@ -54,10 +48,11 @@ from rewas_engine.results import (
 from rewas_engine.revision import Revision
 from rewas_engine.sampling_settings import SamplingSettings, chosen_settings
 from rewas_engine.shot_sounds import checked_cuts
-from rewas_engine.sight import Sight
+from rewas_engine.sight import LESS_TO_SEE, Sight
 from rewas_engine.synthesis import SoundMaker
 from rewas_engine.take_making import TakeMaker
 from rewas_engine.texture import TextureCurve
+from rewas_engine.vocoding import LESS_TO_HOLD
 from rewas_engine.wanted_sounds import SoundRequest, energy_to_follow
 from rewas_engine.windows import SoundWindow
 
@@ -98,6 +93,7 @@ class ReWaS:
         self.matcher = picture_matcher(description, conflict_model, self.joint, device)
 
     @classmethod
+    @memory_told("loading a pack", LESS_TO_LOAD)
     def from_pretrained(
         cls,
         pack: str | Path = "starter",
@@ -170,6 +166,7 @@ class ReWaS:
             sampler,
         )
 
+    @memory_told("looking at the picture", LESS_TO_SEE)
     def estimate_energy(
         self, clip: VideoClip, *, on_progress: ProgressCallback | None = None, cancel: CancelSignal | None = None
     ) -> EnergyCurve:
@@ -198,6 +195,7 @@ class ReWaS:
         with clock.stage("energy"):
             return heard_texture(self.front_end.hear(sound), self.front_end.config.frame_rate_hz)
 
+    @memory_told("looking at the picture", LESS_TO_SEE)
     def check_conflict(
         self,
         clip: VideoClip,
@@ -228,6 +226,7 @@ class ReWaS:
             )
         return self.joint.text_sound(prompt, self.front_end.hear(normalised(waveform))).probability
 
+    @memory_told("making the sound", LESS_TO_HOLD)
     @torch.inference_mode()
     def generate(
         self,

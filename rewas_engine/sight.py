@@ -23,6 +23,7 @@ from rewas_engine.windows import blend, window_starts
 
 OnWindow = Callable[[int, int], object]
 """Called with finished and total windows."""
+LESS_TO_SEE = "Run it with less memory (--low-memory), bring the energy, or choose a shorter clip."
 
 
 class Sight:
@@ -134,9 +135,7 @@ class Sight:
                 seen = encoder(shown[None], at_once) if hasattr(encoder, "segment_starts") else encoder(shown[None])
             return cast(torch.Tensor, seen)[0].float()
 
-        return within_memory(
-            made, SEGMENTS_AT_ONCE, "looking at the picture", "Choose a shorter clip, or bring the energy."
-        )
+        return within_memory(made, SEGMENTS_AT_ONCE, "looking at the picture", LESS_TO_SEE)
 
     def _of_tokens(self, frames: NDArray[np.uint8]) -> torch.Tensor:
         def energies() -> torch.Tensor:

@@ -13,7 +13,6 @@ from rewas_engine.control import ControlBatch, control_hint, understood_controls
 from rewas_engine.mel import MelConfig
 from rewas_engine.models.adapter import Residuals
 from rewas_engine.models.codec import scaled_latents
-from rewas_engine.models.vocoder import SpectralVocoder
 from rewas_engine.precision import computed_as_held, held_precision
 
 
@@ -92,7 +91,8 @@ class Backbone(ABC):
 class LatentDiffusion(Backbone):
     """A backbone of a pack's usual parts: text encoder, codec, UNet, adapter, schedule, vocoder.
 
-    components: role -> component, read anew at every call. A family says by `denoised` and `steering` how its UNet
+    components: role -> component, read anew at every call. A vocoder whose attribute `draws_by_position` is true is
+    given positions, every other one log-mels alone. A family says by `denoised` and `steering` how its UNet
     takes the words, and may see its latents and log-mels in another way.
     """
 
@@ -158,7 +158,7 @@ class LatentDiffusion(Backbone):
 
     def waveforms(self, log_mels: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
         vocoder = self.components["vocoder"]
-        drawn = (positions,) if isinstance(vocoder, SpectralVocoder) else ()
+        drawn = (positions,) if getattr(vocoder, "draws_by_position", False) else ()
         waveforms: torch.Tensor = vocoder(log_mels, *drawn)
         return waveforms
 

@@ -21,6 +21,8 @@ _WRAPPINGS = ("state_dict", "model", "generator", "model_state_dict")
 """Under which keys training programs keep the weights within a checkpoint."""
 _INERT_MODULES = ("omegaconf.", "pytorch_lightning.", "lightning.", "argparse.", "pathlib.", "typing.", "collections.")
 """What training programs leave beside the weights. It is passed over: nothing of these is imported or called."""
+_LONGEST_HEADER = 100_000_000
+"""Bytes that safetensors allow the header of a file."""
 _DOWNLOAD_AGAIN = "Download it again, whole."
 
 
@@ -42,7 +44,7 @@ class Checkpoint:
 
 
 def read_checkpoint(path: Path, given_as: str) -> Checkpoint:
-    """The tensors of a checkpoint that torch or safetensors wrote.
+    """The tensors of a checkpoint that torch or safetensors wrote; which of them it was, the file's content says.
 
     Raises CheckpointError where the file is missing, cut off, of another kind, holds code, or holds no tensors.
     """
@@ -50,15 +52,15 @@ def read_checkpoint(path: Path, given_as: str) -> Checkpoint:
     if not path.is_file():
         found = "is a folder" if path.is_dir() else "does not exist"
         raise empty.error(found, "a file", "Check the path, or download the file.")
-    if path.suffix == ".safetensors":
+    with path.open("rb") as file:
+        begun_with = file.read(64)
+    if _is_safetensors(begun_with):
         try:
             return Checkpoint(path, given_as, load_file(path))
         except (SafetensorError, OSError, ValueError) as error:
             raise empty.error(
                 f"is damaged or cut off ({error})", "a whole safetensors file", _DOWNLOAD_AGAIN
             ) from error
-    with path.open("rb") as file:
-        begun_with = file.read(64)
     zipped = begun_with.startswith(b"PK")
     if zipped:
         _check_archive(path, empty)
@@ -68,6 +70,11 @@ def read_checkpoint(path: Path, given_as: str) -> Checkpoint:
     if not tensors:
         raise empty.error("holds no tensors by name", "a checkpoint with weights")
     return Checkpoint(path, given_as, tensors)
+
+
+def _is_safetensors(begun_with: bytes) -> bool:
+    """Whether a file begins as safetensors do, whatever it is called: the length of a header, then its JSON."""
+    return begun_with[8:9] == b"{" and int.from_bytes(begun_with[:8], "little") <= _LONGEST_HEADER
 
 
 def _check_archive(path: Path, empty: Checkpoint) -> None:
@@ -102,7 +109,11 @@ def _unpickled(path: Path, empty: Checkpoint, zipped: bool) -> Any:
         if code:
             raise _holds_code(empty, code[0])
         with torch.serialization.safe_globals([(_PassedOver, name) for name in foreign]):
-            return torch.load(path, map_location="cpu", weights_only=True, mmap=zipped)
+            if path.suffix != ".safetensors":
+                return torch.load(path, map_location="cpu", weights_only=True, mmap=zipped)
+            # By that name torch takes it for safetensors, whatever is in it; of an open file it does not see the name.
+            with path.open("rb") as file:
+                return torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         named = re.search(r"GLOBAL ([\w.]+)", str(error))
         name = named[1] if named else None if zipped else _first_global(path)

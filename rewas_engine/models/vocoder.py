@@ -42,6 +42,8 @@ class SpectralVocoder(ModelMixin, ConfigMixin):  # type: ignore[misc]
     """
 
     config_name = "config.json"
+    draws_by_position = True
+    """It takes positions beside log-mels: see `forward`."""
 
     @register_to_config
     def __init__(

@@ -67,7 +67,7 @@ def write_pack_with(
 
 def _both(ours: str, theirs: str) -> str:
     """The terms of a pack and of the one that it is made from: both hold."""
-    return ours if ours == theirs else f"{ours}; and, for what it is made from: {theirs}"
+    return ours if ours == theirs else f"{ours.rstrip(' .')}; and, for what it is made from: {theirs}"
 
 
 def _precision_of(weights: Path) -> torch.dtype:

@@ -13,6 +13,7 @@ from rewas_nle.core.messages import (
     JobProgress,
     MadeWith,
     Message,
+    PackChoice,
     ServerState,
     StemsArrived,
     Trouble,
@@ -98,3 +99,18 @@ def test_the_server_s_state_is_kept_and_finished_jobs_can_be_cleared() -> None:
     assert board.server.trouble == TROUBLE
     assert set(board.without_finished().jobs) == {"k"}
     assert fold(board, ENDS[1]).without_finished().jobs == {}
+
+
+def test_the_chosen_pack_s_licence_is_what_the_server_says() -> None:
+    packs = (
+        PackChoice("starter", "Small.", "Apache-2.0", "Any use is free.", ""),
+        PackChoice("large", "Large.", "CC-BY-NC-SA-4.0", "Non-commercial use only.", ""),
+        PackChoice("broken", "", "", "", "The pack broken is damaged."),
+    )
+    server = ServerState("127.0.0.1:1", None, default_pack="starter", packs=packs)
+    assert server.pack("") == server.pack(" starter ") == packs[0]
+    chosen = server.pack("large")
+    assert chosen is not None
+    assert chosen.terms == "large: CC-BY-NC-SA-4.0. Non-commercial use only."
+    assert server.pack("broken") is None
+    assert server.pack("absent") is None

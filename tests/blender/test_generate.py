@@ -5,6 +5,7 @@ import threading
 import time
 from fractions import Fraction
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import bpy
@@ -68,6 +69,38 @@ def test_the_server_s_state_reaches_the_panel(served_scene: Any, server_address:
     assert server.worker_ready
 
 
+def test_the_licence_of_the_chosen_pack_is_drawn(served_scene: Any, server_address: str) -> None:
+    preferences = bpy.context.preferences.addons[ADDON].preferences
+    bpy.ops.rewas.check_server()
+    pump_until(lambda: board().server is not None and board().server.address == server_address and board().server.packs)
+
+    class Layout:
+        """Takes what is drawn and keeps the words of labels."""
+
+        def __init__(self) -> None:
+            self.words: list[str] = []
+
+        def label(self, text: str = "", **named: Any) -> None:
+            self.words.append(text)
+
+        def __getattr__(self, name: str) -> Any:
+            return lambda *arguments, **named: self
+
+    context = SimpleNamespace(
+        scene=served_scene,
+        sequencer_scene=served_scene,
+        region=SimpleNamespace(width=2000),
+        preferences=bpy.context.preferences,
+    )
+    settings = part("blender.preferences")
+    for kind in (settings.RewasPreferences, part("blender.panels").REWAS_PT_generate):
+        layout = Layout()
+        kind.draw(SimpleNamespace(layout=layout), context)
+        assert any(words.startswith("untrained: Apache-2.0. Any use is free") for words in layout.words)
+    preferences.pack = "nobody's"
+    assert settings.pack_terms() == ""
+
+
 @pytest.mark.skipif(not HAS_SOUND, reason="Blender's 4.2 module is built without sound")
 def test_clips_get_their_sound_exactly_under_the_picture(served_scene: Any, ball: Path, make_clip: Any) -> None:
     scene = served_scene
@@ -90,6 +123,7 @@ def test_clips_get_their_sound_exactly_under_the_picture(served_scene: Any, ball
     assert {channels[sound.channel].name for sound in sounds} == {"primary"}
     made = sounds[0]["rewas_sound"]
     assert (made["prompt"], made["seed"], made["pack"], made["take"]) == ("a ball bounces", "7", "untrained", 1)
+    assert made["licence"] == "Apache-2.0"
     assert int(made["samples"]) == round(Fraction(34 * 1001, 24000) * made["sample_rate_hz"])
     for sound in sounds:
         assert Path(bpy.path.abspath(sound.sound.filepath)).is_file()

@@ -268,6 +268,7 @@ def test_the_exported_timeline_holds_picture_prompts_and_sound(scene: Any, ball:
         stem = track[1]
         assert track.range_of_child_at_index(1) == picture.range_of_child_at_index(1)
         assert stem.metadata["rewas"]["prompt"] == "a ball on wood"
+        assert stem.metadata["rewas"]["licence"] == "Apache-2.0"
         assert Path(stem.media_reference.target_url).exists()
     assert (sound[1].enabled, muted[1].enabled) == (True, False)
     assert sound[1].metadata["rewas"]["seed"] == 2**40 + 1

@@ -17,6 +17,8 @@ def test_it_prints_one_object(rewas: Rewas) -> None:
     assert report["procedures"]["released"]["extrapolated"] is True
     assert report["procedures"]["ratio"] > 0
     assert report["machine"]["device"] == "cpu"
+    assert (report["pack"], report["licence"]) == ("starter", "Apache-2.0")
+    assert report["permits"].startswith("Any use is free")
 
 
 @pytest.mark.slow
@@ -26,6 +28,7 @@ def test_for_people_it_says_what_is_extrapolated(rewas: Rewas) -> None:
     assert "2 measured" in ran.output
     assert "extrapolated: of the release's 200 steps 2 were measured" in ran.output
     assert "share of the peak" in ran.output
+    assert "(Apache-2.0): Any use is free" in ran.output
 
 
 @pytest.mark.parametrize(

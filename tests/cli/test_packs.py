@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -91,6 +92,44 @@ def test_packs_are_added_listed_checked_and_removed(bare_rewas: Rewas, packs: Pa
     gone = bare_rewas("packs", "remove", "own", "--json")
     assert gone.code == BAD_INPUT
     assert "not installed" in gone.json()["error"]["what"]
+
+
+def test_a_pack_for_another_rate_is_not_whole(bare_rewas: Rewas, packs: Path, media: Path, tmp_path: Path) -> None:
+    pack = Path(shutil.copytree(packs / "starter", tmp_path / "fast"))
+    told = (pack / "pack.toml").read_text("utf-8")
+    (pack / "pack.toml").write_text(told.replace("sample_rate_hz = 16000", "sample_rate_hz = 22050"), "utf-8")
+    made = ("generate", media / "ball.mp4", "-p", "a ball", "--pack", pack, "-o", tmp_path)
+    for arguments in (("packs", "verify", pack), made):
+        ran = bare_rewas(*arguments, "--json")
+        assert ran.code == BAD_INPUT
+        assert "audio.sample_rate_hz is 22050" in ran.json()["error"]["what"]
+        assert "16000" in ran.json()["error"]["what"]
+
+
+def test_a_training_that_continues_a_pack_shows_its_licence(bare_rewas: Rewas, tmp_path: Path) -> None:
+    terms = ("--name", "mine", "--licence", "CC0-1.0", "--permits", "Anything.")
+    ran = bare_rewas("train", "pack", "--sounds", tmp_path, "-o", tmp_path / "run", "--start-from", "starter", *terms)
+    assert ran.code == BAD_INPUT  # there is no sound
+    assert "(Apache-2.0): Any use is free" in ran.errors
+    settings = tmp_path / "settings.toml"
+    settings.write_text('start_from = "starter"', "utf-8")
+    named = bare_rewas("train", "pack", "--sounds", tmp_path, "-o", tmp_path / "run", "--config", settings, *terms)
+    assert "It continues starter " in named.errors
+
+
+def test_what_a_broken_conversion_left_is_listed(bare_rewas: Rewas, packs: Path) -> None:
+    added = bare_rewas("packs", "add", packs / "starter", "--name", "own", "--json").json()
+    left = Path(added["path"]).with_name(".large.partial")
+    (left / "denoiser").mkdir(parents=True)
+    listed = bare_rewas("packs", "list")
+    assert listed.code == 0
+    assert f"{left}: no pack" in listed.output
+    assert "delete that folder" in listed.output
+    assert bare_rewas("packs", "list", "--json").json()["unfinished"] == [str(left)]
+    left.joinpath("denoiser").rmdir()
+    left.rmdir()
+    assert bare_rewas("packs", "list", "--json").json()["unfinished"] == []
+    assert bare_rewas("packs", "remove", "own", "--json").code == 0
 
 
 def test_what_came_with_rewas_stays(bare_rewas: Rewas) -> None:

@@ -21,7 +21,9 @@ from rewas_engine import EnergyCurve, PackError, ReWaS, SettingsError, VideoClip
 from rewas_engine.backbones import families
 from rewas_engine.backbones.families import Family, find_family, register_family
 from rewas_engine.control import Controls
+from rewas_engine.mel import MelConfig
 from rewas_engine.models.adapter import EnergyAdapter
+from rewas_engine.models.vocoder import SpectralVocoder
 from rewas_engine.packs import DESCRIPTION_FILE, read_pack, verify_files
 from rewas_engine.revision import Revision
 from rewas_engine.training.untrained_make_an_audio import TINY_MAKE_AN_AUDIO, write_untrained_make_an_audio
@@ -68,6 +70,26 @@ def test_its_energy_stands_at_its_own_hop(made: ReWaS, long_clip: Path) -> None:
     assert result.requested.rate_hz == Fraction(125, 2)
     assert len(result.requested.values) == 188
     assert len(result.takes[0].produced.values) == 188
+
+
+@pytest.mark.parametrize("draws", [True, False])
+def test_a_vocoder_says_itself_whether_it_takes_positions(draws: bool) -> None:
+    given: list[torch.Tensor] = []
+
+    class Hum(torch.nn.Module):
+        draws_by_position = draws
+
+        def forward(self, log_mels: torch.Tensor, *positions: torch.Tensor) -> torch.Tensor:
+            given.extend(positions)
+            return log_mels.mean(dim=-1)
+
+    for family in ("audioldm", "make-an-audio"):
+        backbone = find_family(family).backbone({"vocoder": Hum()}, MelConfig(), "cpu")
+        positions = torch.arange(7, 10)[None]
+        assert backbone.waveforms(torch.zeros(1, 3, 64), positions).shape == (1, 3)
+        assert [each.tolist() for each in given] == ([[[7, 8, 9]]] if draws else [])
+        given.clear()
+    assert SpectralVocoder.draws_by_position
 
 
 def test_its_hint_block_reads_80_bins(made: ReWaS) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import torch
 from numbered_clips import noise, write_numbered_clip
 from torch import nn
 
-from rewas_engine import Execution, MemoryShortage, ReWaS, SettingsError, VideoClip, flat_curve
+from rewas_engine import Execution, MemoryShortage, PackError, ReWaS, SettingsError, VideoClip, flat_curve
 from rewas_engine.control import Controls
 from rewas_engine.loading import loaded_within_memory
 from rewas_engine.memory import is_out_of_memory, within_memory
@@ -251,6 +252,57 @@ def test_a_lack_of_memory_is_known() -> None:
     assert is_out_of_memory(MemoryError())
     assert not is_out_of_memory(RuntimeError("shapes do not match"))
     assert not is_out_of_memory(ValueError("out of memory"))
+
+
+@pytest.mark.parametrize(
+    "reason",
+    [
+        RuntimeError("unable to mmap 32 bytes from file <model.safetensors>: Cannot allocate memory (12)"),
+        RuntimeError("could not create a primitive"),
+        RuntimeError("can't start new thread"),
+        OSError(errno.ENOMEM, "Cannot allocate memory", "model.safetensors"),
+    ],
+    ids=["mmap", "oneDNN", "thread", "errno"],
+)
+def test_a_lack_of_memory_is_known_by_what_an_error_came_of(reason: Exception) -> None:
+    def work(count: int) -> None:
+        try:
+            raise reason
+        except Exception as error:
+            raise PackError("The component denoiser cannot be loaded.", "Install the pack again.") from error
+
+    with pytest.raises(MemoryShortage):
+        within_memory(work, 2, "loading", "Close something.")
+    assert is_out_of_memory(reason)
+    assert not is_out_of_memory(OSError(errno.ENOENT, "No such file", "out of memory.mkv"))
+
+
+def test_what_onednn_goes_on_to_refuse_is_done_without_it() -> None:
+    seen: list[tuple[int, bool]] = []
+
+    def work(count: int) -> str:
+        seen.append((count, torch.backends.mkldnn.enabled))
+        if torch.backends.mkldnn.enabled:
+            raise RuntimeError("could not create a primitive")
+        return "made"
+
+    before = torch.backends.mkldnn.enabled
+    assert within_memory(work, 4, "sampling", "Close something.") == "made"
+    assert seen == [(4, True), (1, True), (1, False)]
+    assert torch.backends.mkldnn.enabled == before
+
+
+def test_too_much_picture_suggests_less_memory(tiny_pack: Path, clip: VideoClip) -> None:
+    model = ReWaS.from_pretrained(tiny_pack, device="cpu")
+
+    class Blind(nn.Module):
+        def forward(self, *shown: torch.Tensor) -> torch.Tensor:
+            raise RuntimeError("could not create a primitive")
+
+    model._components._held["video_encoder"] = Blind()
+    with pytest.raises(MemoryShortage, match="while looking at the picture") as raised:
+        model.estimate_energy(clip)
+    assert "--low-memory" in raised.value.remedy
 
 
 def test_loading_is_tried_again_with_less(tiny_pack: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,6 +12,7 @@ import tomli_w
 
 from rewas_engine import PackError, ReWaS, installed_packs
 from rewas_engine.packs import find_pack, read_pack, verify_files, write_description
+from rewas_engine.training.untrained_make_an_audio import write_untrained_make_an_audio
 
 
 @pytest.fixture
@@ -67,6 +68,28 @@ def test_a_broken_description_is_a_damaged_pack(content: bytes, pack: Path) -> N
     (pack / "pack.toml").write_bytes(content)
     with pytest.raises(PackError, match=r"mine is damaged: pack.toml"):
         read_pack(pack)
+
+
+@pytest.mark.parametrize(("field", "value"), [("sample_rate_hz", 22_050), ("hop_samples", 200), ("bins", 80)])
+@pytest.mark.parametrize("vocoder", ["SpectralVocoder", "SpeechT5HifiGan"])
+def test_a_pack_for_another_rate_than_its_vocoder_is_refused(
+    vocoder: str, field: str, value: int, pack: Path, tmp_path: Path
+) -> None:
+    if vocoder == "SpeechT5HifiGan":
+        pack = write_untrained_make_an_audio(tmp_path / "theirs")
+        value = {"hop_samples": 160, "bins": 64}.get(field, value)
+    description = read_pack(pack)
+    assert description.components["vocoder"] == vocoder
+    verify_files(description)
+    _edit(pack, lambda document: document["audio"].update({field: value}))
+    made_for = description.audio[field]
+    said = (
+        rf"audio.{field} is {value} in pack.toml, and its vocoder was made for {made_for} \(.* in vocoder/config.json"
+    )
+    with pytest.raises(PackError, match=said):
+        verify_files(read_pack(pack))
+    with pytest.raises(PackError, match=said):
+        ReWaS.from_pretrained(pack)
 
 
 def test_a_newer_format_asks_for_an_update(pack: Path) -> None:

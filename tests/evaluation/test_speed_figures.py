@@ -78,7 +78,9 @@ def test_memory_is_measured_in_processes_of_their_own(pack: Path) -> None:
     ]
     assert all(row.peak_gb is not None and 0.1 < row.peak_gb < 4 for row in rows)
     (refused,) = memory_table(pack, "cpu", [Execution(precision="float32")], limit_gb=0.02)
-    assert refused.failed
+    # Either the pack's name was read by then or it was not.
+    while_loading = {f"The memory ran out while loading {what}" for what in (f"the pack {pack.name}", "a pack")}
+    assert refused.failed.removesuffix(", with one thing at a time too.") in while_loading
     assert refused.weights_gb is None
 
 

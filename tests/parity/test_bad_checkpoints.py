@@ -83,7 +83,7 @@ class _Trap:
 
 
 @pytest.mark.parametrize("way", ["torch", "legacy", "plain"])
-@pytest.mark.parametrize("kind", ["rewas", "phi"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_a_pickle_with_code_in_it_is_not_run(
     kind: str, way: str, released_files: ReleasedFiles, tmp_path: Path
 ) -> None:
@@ -141,6 +141,19 @@ def test_a_safetensors_file_that_is_cut_off(released_files: ReleasedFiles, tmp_p
     save_file({"layer.weight": torch.zeros(20, 20)}, path)
     path.write_bytes(path.read_bytes()[:100])
     assert "damaged or cut off" in refused(replace(released_files, vae=path), tmp_path).found
+
+
+@pytest.mark.parametrize("written_by", ["safetensors", "torch", "torch, legacy"])
+@pytest.mark.parametrize("name", ["phi.ckpt", "phi.safetensors", "phi.pt", "phi"])
+def test_the_name_of_a_file_does_not_say_what_it_is(written_by: str, name: str, tmp_path: Path) -> None:
+    path, tensors = tmp_path / name, {"layer.weight": torch.arange(6.0).reshape(2, 3)}
+    if written_by == "safetensors":
+        save_file(tensors, path)
+    else:
+        torch.save(tensors, path, _use_new_zipfile_serialization=written_by == "torch")
+    read = read_checkpoint(path, "a checkpoint").tensors
+    assert list(read) == list(tensors)
+    assert torch.equal(read["layer.weight"], tensors["layer.weight"])
 
 
 def _rename(old: str, new: str) -> Change:

@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from rewas_engine import PackError, ReWaS, SettingsError, VideoClip
+from rewas_engine.loading import components_of
 from rewas_engine.mel import AudioFrontEnd, MelConfig
 from rewas_engine.models.adapter import EnergyAdapter
 from rewas_engine.models.codec import PatchAutoencoder, scaled_latents
@@ -27,7 +28,8 @@ from rewas_engine.training.loop import LoopConfig, SteadyLoopConfig, TrainingPro
 from rewas_engine.training.own_pack import PackTerms
 from rewas_engine.training.pack import write_pack
 from rewas_engine.training.part_config import AdapterConfig, PhiConfig
-from rewas_engine.training.part_training import AdapterTraining, PhiTraining
+from rewas_engine.training.part_pack import write_pack_with
+from rewas_engine.training.part_training import AS_TRAINED, AdapterTraining, PhiTraining
 from rewas_engine.training.phi_part import mean_between
 from rewas_engine.training.stages import noised
 from rewas_engine.training.starter import SENTENCE_ENCODER, StarterTraining
@@ -40,6 +42,7 @@ SOME = SteadyLoopConfig(steps=50, learning_rate=4e-3, warmup_steps=5, ema_decay=
 ADAPTER = AdapterConfig(device="cpu", batch_size=4, precision="float32", judged_clips=3, judged_steps=6, loop=SOME)
 FEW = replace(ADAPTER, batch_size=2, judged_clips=1, judged_steps=1, loop=replace(SOME, steps=10))
 PHI = PhiConfig(device="cpu", batch_size=8, judged_clips=3, loop=replace(SOME, steps=120, learning_rate=1e-2))
+FEW_PHI = replace(PHI, batch_size=2, judged_clips=1, loop=replace(PHI.loop, steps=10))
 
 
 @pytest.fixture(scope="module")
@@ -98,6 +101,13 @@ def adapter_training(videos: Path, source: Path, folder: Path, config: AdapterCo
     return AdapterTraining(config, folder, read_dataset(videos, "vggsound"), read_pack(source), TERMS, **more)
 
 
+def phi_training(videos: Path, source: Path, folder: Path, config: PhiConfig = FEW_PHI, **more) -> PhiTraining:
+    return PhiTraining(config, folder, read_dataset(videos, "vggsound"), read_pack(source), TERMS, **more)
+
+
+PARTS = {"adapter": adapter_training, "phi": phi_training}
+
+
 def written(path: Path, config: object, loop: LoopConfig) -> Path:
     lines = [f"{name} = {json.dumps(value)}" for name, value in vars(config).items() if name != "loop"]
     lines += ["[loop]", *(f"{name} = {json.dumps(value)}" for name, value in vars(loop).items())]
@@ -113,7 +123,9 @@ def test_an_adapter_learns_to_steer_and_ends_in_a_pack(videos: Path, source: Pat
     arguments = ["train", "adapter", "--data", videos, "--layout", "vggsound", "--start-from", source, "-o", folder]
     terms = ["--name", "steered", "--licence", "CC-BY-4.0", "--permits", "Any use that names us.", "--config", config]
     assert run([str(each) for each in (*arguments, *terms, "--json")]) == 0
-    told = json.loads(capfd.readouterr().out)
+    said = capfd.readouterr()
+    told = json.loads(said.out)
+    assert "It continues small 0.0.1 (Apache-2.0): " in said.err
     losses = json.loads((folder / "adapter.record.json").read_text("utf-8"))["losses"]
     assert np.mean(losses[-10:]) < np.mean(losses[:10])
     course = json.loads((folder / "validation.json").read_text("utf-8"))
@@ -141,22 +153,24 @@ from pathlib import Path
 import torch
 sys.path[:0] = sys.argv[1:3]
 torch.set_num_threads(int(sys.argv[6]))
-from test_part_training import adapter_training
+from test_part_training import PARTS
+part = sys.argv[7]
 
 def wait_at_6(progress):
-    if progress.stage == "adapter" and progress.step == 6:
+    if progress.stage == part and progress.step == 6:
         print("at 6", flush=True)
         sys.stdin.readline()
 
-adapter_training(*map(Path, sys.argv[3:6]), report=wait_at_6).run()
+PARTS[part](*map(Path, sys.argv[3:6]), report=wait_at_6).run()
 """
 
 
 @pytest.mark.slow
-def test_a_killed_training_goes_on_to_the_same_weights(videos: Path, source: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("part", PARTS)
+def test_a_killed_training_goes_on_to_the_same_weights(part: str, videos: Path, source: Path, tmp_path: Path) -> None:
     here = Path(__file__).resolve().parent
     killed, whole = tmp_path / "killed", tmp_path / "whole"
-    arguments = [here.parents[1], here, videos, source, killed, torch.get_num_threads()]
+    arguments = [here.parents[1], here, videos, source, killed, torch.get_num_threads(), part]
     child = subprocess.Popen(
         [sys.executable, "-c", KILLED, *map(str, arguments)],
         stdin=subprocess.PIPE,
@@ -172,15 +186,57 @@ def test_a_killed_training_goes_on_to_the_same_weights(videos: Path, source: Pat
         child.communicate()
     assert child.returncode == -9
     told: list[TrainingProgress] = []
-    adapter_training(videos, source, killed, report=told.append).run()
-    steps = [progress.step for progress in told if progress.stage == "adapter"]
+    PARTS[part](videos, source, killed, report=told.append).run()
+    steps = [progress.step for progress in told if progress.stage == part]
     assert steps == list(range(5, 11))  # the last checkpoint was at 4
     assert not [progress for progress in told if progress.stage.startswith("features")]
-    adapter_training(videos, source, whole).run()
+    PARTS[part](videos, source, whole).run()
     resumed, uninterrupted = (
-        load_file(folder / "pack" / "steered" / "adapter" / "model.safetensors") for folder in (killed, whole)
+        load_file(folder / "pack" / "steered" / part / "model.safetensors") for folder in (killed, whole)
     )
+    assert resumed.keys() == uninterrupted.keys()
     assert all(torch.equal(resumed[name], uninterrupted[name]) for name in uninterrupted)
+
+
+@pytest.mark.slow
+def test_an_adapter_learns_in_bfloat16_too(videos: Path, source: Path, tmp_path: Path) -> None:
+    losses = {}
+    for precision in ("float32", "bfloat16"):
+        config = replace(FEW, precision=precision, loop=replace(SOME, steps=4))
+        training = adapter_training(videos, source, tmp_path / precision, config)
+        training.run()
+        told = json.loads((tmp_path / precision / "adapter.record.json").read_text("utf-8"))
+        losses[precision] = np.array(told["losses"])
+    assert (losses["bfloat16"] != losses["float32"]).all()
+    np.testing.assert_allclose(losses["bfloat16"], losses["float32"], rtol=0.05)
+    kept = load_file(training.folder / "pack" / "steered" / "adapter" / "model.safetensors")
+    fresh = EnergyAdapter.from_denoiser(dict(components_of(read_pack(source), "cpu", AS_TRAINED))["denoiser"])
+    moved = [name for name, tensor in fresh.state_dict().items() if not torch.equal(kept[name].float(), tensor)]
+    assert "middle_zero_conv.weight" in moved
+    assert all(torch.isfinite(tensor).all() for tensor in kept.values())
+
+
+@pytest.mark.parametrize(("text_dropout", "least", "most"), [(0.0, 0.0, 0.0), (0.3, 0.2, 0.4), (1.0, 1.0, 1.0)])
+def test_words_are_taken_away_from_a_share_of_the_cuts(
+    text_dropout: float, least: float, most: float, videos: Path, source: Path, tmp_path: Path
+) -> None:
+    training = adapter_training(videos, source, tmp_path, replace(FEW, batch_size=200, text_dropout=text_dropout))
+    training.write_features()
+    components = dict(components_of(training.source, "cpu", AS_TRAINED))
+    loss = training.prepared_loss(components, training.new_part(components))
+    heard: list[torch.Tensor] = []
+
+    def predicted(sample: torch.Tensor, timestep: torch.Tensor, prompts: torch.Tensor, *rest: object) -> torch.Tensor:
+        heard.append(prompts)
+        return sample
+
+    training._backbone.predicted = predicted
+    loss(0, torch.Generator().manual_seed(3))
+    (prompts,) = heard
+    (nothing,) = training._backbone.embedded([""])
+    share = float(((prompts - nothing).abs() < 1e-4).all(dim=1).float().mean())
+    assert least <= share <= most
+    assert len(prompts.unique(dim=0)) > (1 if text_dropout < 1 else 0)
 
 
 SHARED = """
@@ -263,6 +319,27 @@ def test_any_family_is_trained_on_two_second_clips(tmp_path: Path) -> None:
     assert phi.tokens.rows(name)[:, -1].tolist() == times_frames
 
 
+@pytest.mark.slow
+def test_an_adapter_is_fine_tuned_on_two_second_clips(tmp_path: Path) -> None:
+    """It begins with the pack's own adapter: after one small step it is near that, and far from a new one."""
+    pack = read_pack(write_untrained_make_an_audio(tmp_path / "made"))
+    dataset = read_dataset(write_greatest_hits_layout(tmp_path / "hits", 2), "greatest-hits")
+    once = replace(FEW, loop=replace(SOME, steps=1, learning_rate=1e-3, warmup_steps=0, ema_decay=0.0))
+    own = load_file(pack.path / "adapter" / "model.safetensors")
+    distance = {}
+    for fine_tune in (True, False):
+        folder = tmp_path / f"fine-tune {fine_tune}"
+        training = AdapterTraining(once, folder, dataset, pack, TERMS, fine_tune=fine_tune)
+        training.run()
+        trained = load_file(training.pack_folder / "adapter" / "model.safetensors")
+        assert trained.keys() == own.keys()
+        apart = [float((trained[name].float() - own[name].float()).abs().max()) for name in own]
+        distance[fine_tune] = max(apart)
+        assert "from its own" in read_pack(training.pack_folder).info.summary or not fine_tune
+    assert 0 < distance[True] < 5e-3
+    assert distance[False] > 0.05
+
+
 def test_packs_with_the_released_time_map_are_not_trained(videos: Path, source: Path, tmp_path: Path) -> None:
     pack = read_pack(source)
     literal = replace(pack, picture={**pack.picture, "token_times": "released"})
@@ -276,6 +353,23 @@ def test_a_damaged_pack_is_not_trained(videos: Path, source: Path, tmp_path: Pat
     dataset = read_dataset(videos, "vggsound")
     with pytest.raises(PackError, match="is damaged"):
         AdapterTraining(FEW, tmp_path, dataset, damaged, TERMS)
+
+
+def test_the_terms_of_both_packs_are_one_sentence(source: Path, tmp_path: Path) -> None:
+    theirs, phi = read_pack(source), TINY.new_phi()
+    made = write_pack_with(
+        theirs,
+        tmp_path / "steered",
+        "phi",
+        phi,
+        TERMS,
+        summary="Small.",
+        controls=("energy",),
+        report={"figures": {}, "training_clips": 1, "judged_clips": 1},
+    )
+    about = read_pack(made).info
+    assert about.licence == f"CC-BY-4.0; and, for what it is made from: {theirs.info.licence}"
+    assert about.permits == f"Any use that names us; and, for what it is made from: {theirs.info.permits}"
 
 
 def test_means_between_positions_are_exact() -> None:

@@ -11,6 +11,7 @@ import bpy
 from ..core.board import JobLine
 from ..core.messages import ServerState, Trouble
 from . import compat
+from .preferences import pack_terms
 from .pump import session
 
 _LINES_OF_TROUBLE = 8
@@ -49,8 +50,9 @@ class REWAS_PT_generate(_SidebarPanel, bpy.types.Panel):
         row = layout.row()
         row.scale_y = 1.5
         row.operator("rewas.generate", icon="SPEAKER")
+        draw_text(layout, context, pack_terms())
         if not bpy.data.filepath:
-            _draw_text(layout, context, "Save the file to keep its sound beside it.")
+            draw_text(layout, context, "Save the file to keep its sound beside it.")
 
 
 class REWAS_PT_settings(_SidebarPanel, bpy.types.Panel):
@@ -134,17 +136,17 @@ def _draw_job(layout: Any, context: Any, line: JobLine) -> None:
         if line.time_left_s is not None and line.state == "running":
             box.label(text=f"About {_duration_label(line.time_left_s)} left")
     else:
-        _draw_text(box, context, line.headline)
+        draw_text(box, context, line.headline)
     if line.trouble is not None:
         _draw_trouble(box, context, line.trouble)
 
 
 def _draw_trouble(layout: Any, context: Any, trouble: Trouble) -> None:
-    _draw_text(layout, context, trouble.what)
-    _draw_text(layout, context, trouble.remedy)
+    draw_text(layout, context, trouble.what)
+    draw_text(layout, context, trouble.remedy)
 
 
-def _draw_text(layout: Any, context: Any, text: str) -> None:
+def draw_text(layout: Any, context: Any, text: str) -> None:
     """Text over several lines: a label cuts off what does not fit."""
     width_px = context.region.width / (context.preferences.system.ui_scale or 1.0) - 50
     column = layout.column(align=True)

@@ -59,16 +59,28 @@ class RewasPreferences(bpy.types.AddonPreferences):
     )
 
     def draw(self, context: Any) -> None:
+        from .panels import draw_text
+
         layout = self.layout
         layout.use_property_split = True
         layout.prop(self, "server_address")
         layout.prop(self, "pack")
+        draw_text(layout, context, pack_terms())
         layout.prop(self, "stems_folder")
 
 
 def preferences() -> RewasPreferences:
     """The add-on's preferences."""
     return bpy.context.preferences.addons[ADDON].preferences
+
+
+def pack_terms() -> str:
+    """Licence of the pack that sound is made with, and what it permits; "" as long as the server has not told it."""
+    from .pump import session
+
+    server = session().board.server
+    chosen = server.pack(preferences().pack) if server is not None else None
+    return chosen.terms if chosen is not None else ""
 
 
 def stems_folder() -> Path:

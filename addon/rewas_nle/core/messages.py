@@ -21,12 +21,21 @@ class Trouble:
 
 @dataclass(frozen=True)
 class PackChoice:
-    """A model pack that the server offers. trouble: why it cannot be used, "" where it can."""
+    """A model pack that the server offers.
+
+    licence, permits: what holds for every sound that it makes. trouble: why it cannot be used, "" where it can.
+    """
 
     name: str
     summary: str
     licence: str
+    permits: str
     trouble: str
+
+    @property
+    def terms(self) -> str:
+        """Its licence and what that permits, for people."""
+        return f"{self.name}: {self.licence}. {self.permits}".strip()
 
 
 @dataclass(frozen=True)
@@ -44,6 +53,11 @@ class ServerState:
     worker_ready: bool = False
     jobs_ahead: int = 0
     packs: tuple[PackChoice, ...] = ()
+
+    def pack(self, name: str) -> PackChoice | None:
+        """The usable pack of a name, "" being the server's default; None where the server has told of none."""
+        wanted = name.strip() or self.default_pack
+        return next((pack for pack in self.packs if pack.name == wanted and not pack.trouble), None)
 
 
 @dataclass(frozen=True)

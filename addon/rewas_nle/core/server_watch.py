@@ -83,7 +83,13 @@ def ask_server(client: RewasClient) -> ServerState:
         worker_ready=info.worker_ready,
         jobs_ahead=info.jobs_ahead,
         packs=tuple(
-            PackChoice(pack.name, pack.summary, pack.licence, pack.problem.what if pack.HasField("problem") else "")
+            PackChoice(
+                pack.name,
+                pack.summary,
+                pack.licence,
+                pack.permits,
+                pack.problem.what if pack.HasField("problem") else "",
+            )
             for pack in packs
         ),
     )

@@ -74,7 +74,9 @@ def bench(
         if threads is not None:
             torch.set_num_threads(threads)
         description = read_pack(find_pack(name))
-        report: dict[str, Any] = {"pack": description.info.name, "version": description.info.version}
+        about = description.info
+        report: dict[str, Any] = {name: getattr(about, name) for name in ("version", "licence", "permits")}
+        report["pack"] = about.name
         shown: list[Table | str] = []
         with evaluation_progress(description.info.name) as on_progress, tempfile.TemporaryDirectory() as room:
             if "procedures" in parts:
@@ -125,7 +127,8 @@ def bench(
         console = Console(highlight=False, width=None if sys.stdout.isatty() else _WIDTH_WITHOUT_TERMINAL)
         for part in shown:
             console.print(part)
-    Printer(as_json).result(report, [_machine_line(report["machine"])])
+    terms = f"{about.name} {about.version} ({about.licence}): {about.permits}"
+    Printer(as_json).result(report, [terms, _machine_line(report["machine"])])
 
 
 def _chosen(only: str | None) -> tuple[str, ...]:

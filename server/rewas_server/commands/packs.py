@@ -20,6 +20,7 @@ NamedPack = Annotated[str, typer.Argument(metavar="PACK", help="A pack's name, o
 @packs.command("list")
 def list_packs(server: ServerOption = None, as_json: JsonOption = False) -> None:
     """List the installed model packs, what each may be used for, and what is wrong with it."""
+    from rewas_engine.pack_library import size_bytes, unfinished_folders
     from rewas_server.reports import pack_report
     from rewas_server.running import runner_for
 
@@ -32,7 +33,15 @@ def list_packs(server: ServerOption = None, as_json: JsonOption = False) -> None
         else:
             lines.append(f"{report['name']} {report['version']} ({report['licence']}): {report['summary']}")
             lines.append(f"    {report['permits']}")
-    Printer(as_json).result({"packs": reports}, lines or ["No pack is installed."])
+    # A server's own folders are not ours to look into.
+    unfinished = [] if server else unfinished_folders()
+    for path in unfinished:
+        lines.append(
+            f"{path}: no pack; its {'removal' if path.suffix == '.removed' else 'making'} goes on or was broken off "
+            f"({size_bytes(path) / 1e6:.0f} MB). If nothing is at work on it, delete that folder."
+        )
+    report = {"packs": reports, "unfinished": [str(path) for path in unfinished]}
+    Printer(as_json).result(report, lines or ["No pack is installed."])
 
 
 @packs.command("info")
@@ -73,7 +82,7 @@ def info(pack: NamedPack, as_json: JsonOption = False) -> None:
 
 @packs.command("verify")
 def verify(pack: NamedPack, as_json: JsonOption = False) -> None:
-    """Compare every file of a pack with its hash."""
+    """Compare every file of a pack with its hash, and its vocoder with its description."""
     from rewas_engine.packs import find_pack, read_pack, verify_files
 
     description = read_pack(find_pack(pack))

@@ -10,7 +10,7 @@ import typer
 
 from rewas_server.commands.options import JsonOption, TrainingConfigOption
 from rewas_server.commands.train_pack import LEFT_OUT_FILE, tell_left_out
-from rewas_server.commands.training_lines import training_lines
+from rewas_server.commands.training_lines import tell_continued, training_lines
 from rewas_server.console import INTERRUPTED, Printer, interruptible, note
 
 if TYPE_CHECKING:
@@ -127,6 +127,7 @@ def _train(
         )
         speaks = training.processes.is_first
         if speaks:
+            tell_continued(source.info)
             clips = training.dataset.clips
             held_out = sum(clip.is_held_out for clip in clips)
             note(f"{len(clips) - held_out} clips to train on, {held_out} held out, on {training.device}.")

@@ -1,4 +1,4 @@
-"""What a training says while it goes on: it outlives every progress bar."""
+"""What a training says when it starts and while it goes on: it outlives every progress bar."""
 
 from __future__ import annotations
 
@@ -9,9 +9,15 @@ from typing import TYPE_CHECKING
 from rewas_server.console import note
 
 if TYPE_CHECKING:
+    from rewas_engine.results import PackInfo
     from rewas_engine.training.loop import TrainingProgress
 
 _REPORT_EVERY_S = 20.0
+
+
+def tell_continued(pack: PackInfo) -> None:
+    """Say which pack a training goes on with, and its licence, which holds for what comes of it too."""
+    note(f"It continues {pack.name} {pack.version} ({pack.licence}): {pack.permits}")
 
 
 def training_lines() -> Callable[[TrainingProgress], None]:

@@ -60,7 +60,8 @@ def read_audio(
     """Mono sound [samples] of a range, exactly sample_count(duration_s, sample_rate_hz) long.
 
     start_s: seconds after origin_s, the time stamp of the first picture (of the first sound where it is None). What the
-    file does not hold is silence. Raises MediaError where the file has no sound or cannot be read.
+    file does not hold is silence. Raises MediaError where the file has no sound, cannot be read or holds what is no
+    number.
     """
     wanted = np.zeros(sample_count(duration_s, sample_rate_hz), np.float32)
     with opened(path) as container:
@@ -85,6 +86,8 @@ def read_audio(
             raise _undecodable(path)
         if run is not None:
             run.end()
+        if not np.isfinite(wanted).all():
+            raise _no_numbers(path)
         return wanted
 
 
@@ -96,6 +99,10 @@ def _sound_stream(container: Any, path: Path) -> Any:
 
 def _undecodable(path: Path) -> MediaError:
     return MediaError(f"The sound of {path.name} cannot be decoded.", "Export it again.")
+
+
+def _no_numbers(path: Path) -> MediaError:
+    return MediaError(f"The sound {path.name} holds samples that are no numbers.", "Export it again.")
 
 
 def _timed(frames: Iterable[Any]) -> Iterator[tuple[Fraction, Any]]:
@@ -204,9 +211,10 @@ def read_whole_sound(path: str | Path) -> tuple[NDArray[np.float32], int]:
         waveform, rate_hz = soundfile.read(path, dtype="float32", always_2d=True)
     except (soundfile.LibsndfileError, OSError) as error:
         raise MediaError(f"The sound {path.name} cannot be read ({error}).", "Give a WAV or FLAC file.") from error
-    if not waveform.size or not np.isfinite(waveform).all():
-        problem = "holds samples that are no numbers" if waveform.size else "is empty"
-        raise MediaError(f"The sound {path.name} {problem}.", "Export it again.")
+    if not waveform.size:
+        raise MediaError(f"The sound {path.name} is empty.", "Export it again.")
+    if not np.isfinite(waveform).all():
+        raise _no_numbers(path)
     return np.ascontiguousarray(waveform.T), int(rate_hz)
 
 

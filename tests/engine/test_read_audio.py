@@ -117,6 +117,15 @@ def test_a_clip_without_sound_is_named(tmp_path: Path) -> None:
         read_audio(tmp_path / "nowhere.wav", start_s=Fraction(0), duration_s=Fraction(1), sample_rate_hz=16_000)
 
 
+@pytest.mark.parametrize("sample", [np.nan, np.inf])
+def test_what_is_no_number_is_refused_by_the_file_s_name(sample: float, tmp_path: Path) -> None:
+    waveform = np.zeros(16_000, np.float32)
+    waveform[8000] = sample
+    soundfile.write(tmp_path / "broken.wav", waveform, 16_000, subtype="FLOAT")
+    with pytest.raises(MediaError, match=r"broken\.wav holds samples that are no numbers"):
+        read_audio(tmp_path / "broken.wav", start_s=Fraction(0), duration_s=Fraction(1), sample_rate_hz=16_000)
+
+
 def test_reading_stops_when_asked(tmp_path: Path) -> None:
     path = write_sound(tmp_path / "a.wav", noise(16_000), 16_000)
     cancel = threading.Event()

@@ -117,24 +117,26 @@ def sound_lines(report: Report) -> list[str]:
         lines += [f"  words and picture: {first}", *(f"  {line}" for line in more)]
         lines += [f"    the prompt counts for {weighed:.2f} of itself"] if weighed < 1 else []
     for number, take in enumerate(report["takes"], start=1):
-        match = take["energy_correlation"]
-        followed = f"follows the energy with correlation {match:.2f}" if match is not None else "energy is constant"
-        said = "" if take["text_score"] is None else f", does the words to {take['text_score']:.2f}"
-        lines.append(
-            f"  take {number}, seed {take['seed']}: score {take['score']:.2f}: {followed}, "
-            f"{take['energy_mae']:.2f} nats off on average{said}"
-        )
+        lines.append(f"  take {number}, seed {take['seed']}: score {take['score']:.2f}: {_followed(take)}")
         if take["texture_error"] is not None:
             lines.append(f"    texture: {take['texture_error']:.2f} nats off on average")
         if take["faults"]:
             lines.append(f"    not to be used: {', '.join(take['faults'])}")
         if take["instead_of_seed"] is not None:
             lines.append(f"    instead of the one with seed {take['instead_of_seed']}, which could not be used")
-        lines += [
-            f"    {role}: {stem['path']} ({stem['sample_rate']} Hz, {stem['samples']} samples)"
-            for role, stem in take["stems"].items()
-        ]
+        for role, stem in take["stems"].items():
+            lines.append(f"    {role}: {stem['path']} ({stem['sample_rate']} Hz, {stem['samples']} samples)")
+            if role in take["layers"]:
+                lines.append(f"      {_followed(take['layers'][role])}")
     return lines
+
+
+def _followed(made: Report) -> str:
+    """How a take or a layer does what was asked."""
+    match = made["energy_correlation"]
+    followed = f"follows the energy with correlation {match:.2f}" if match is not None else "energy is constant"
+    said = "" if made["text_score"] is None else f", does the words to {made['text_score']:.2f}"
+    return f"{followed}, {made['energy_mae']:.2f} nats off on average{said}"
 
 
 def conflict_lines(report: Report) -> list[str]:

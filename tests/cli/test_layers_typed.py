@@ -48,6 +48,8 @@ def test_layers_are_written_and_their_sum_is_the_mix(rewas: Rewas, server: str, 
     assert np.array_equal(*sums)
     told = here.json()["settings"]
     assert told["mix"] is True
+    for_people = rewas(*asked[:-1], "-o", tmp_path / "people")
+    assert for_people.output.count("nats off on average") == 3
     # A row of the plot for each sound, none for their sum.
     assert matplotlib.image.imread(plot).shape[0] == 3 * ROW_PIXELS
     assert told["layers"][0] == {"name": "ambience", "prompt": "wind in trees", "gain_db": -12.0}

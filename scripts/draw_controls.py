@@ -11,14 +11,14 @@ import io
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import soundfile
-from make_demo_clips import DEMO_CLIPS, make_clip, outline
+from make_demo_clips import DEMO_CLIPS, FRAME_RATE, HEIGHT, WIDTH, encode, make_clip, outline
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -36,6 +36,7 @@ from rewas_engine import (
     VideoClip,
     curve_from_points,
     edited,
+    find_cuts,
     find_events,
     flat_curve,
     flat_texture,
@@ -44,8 +45,9 @@ from rewas_engine import (
     write_curve,
 )
 from rewas_engine.energy import energy_agreement
+from rewas_engine.evaluation.seams import window_borders
 from rewas_engine.mel import normalised
-from rewas_engine.training.world import ENVELOPE_RATE_HZ, render_sound
+from rewas_engine.training.world import ENVELOPE_RATE_HZ, render_picture, render_sound
 
 FOLDER = Path(__file__).resolve().parents[1] / "docs" / "images"
 SEED = 11
@@ -53,6 +55,7 @@ RATE_HZ = 16_000
 BLUE, ORANGE, INK = "#1257b8", "#e0560a", "#333d47"
 SHADES, COLOURS = 20, 96
 LOUDEST_NATS = 1.0
+LONG_S = 24
 HANDS_S = (0.4, 1.4, 1.65, 1.9, 3.2)
 
 
@@ -263,10 +266,54 @@ def again(studio: Studio) -> list[Row]:
     return told
 
 
-PICTURES: dict[str, Callable[[Studio], list[Row]]] = {
-    each.__name__: each
-    for each in (sources, edits, events, onsets, strength, silence, texture, layers, negative, loop, again)
-}
+def takes(studio: Studio) -> list[Row]:
+    made = studio.model.generate(
+        studio.clip, prompt="typing on a keyboard", energy=studio.energy(studio.own), takes=4, seed=SEED,
+        sample_rate_hz=RATE_HZ, num_steps=4,
+    )  # fmt: skip
+    rows = []
+    for number, take in enumerate(made.takes, start=1):
+        faults = f"; not to be used: {', '.join(take.faults)}" if take.faults else ""
+        words = "" if take.text_score is None else f", the words to {take.text_score:.2f}"
+        verdict = f"score {take.score:.2f}: follows to {take.energy_correlation or 0:.2f}{words}{faults}"
+        rows.append(Row(f"take {number}, seed {take.seed}", take.stems["primary"].waveform[0], made.requested, verdict))
+    return rows
+
+
+def length(studio: Studio) -> list[Row]:
+    demo = next(clip for clip in DEMO_CLIPS if clip.file_name == "hammer.mp4")
+    blows = np.random.default_rng(SEED).uniform(0.4, 1.6, 40).cumsum()
+    contacts_s = tuple(blows[blows < LONG_S - 1])
+    strengths = tuple(np.random.default_rng(SEED).uniform(0.4, 1, len(contacts_s)))
+    frames = int(LONG_S * FRAME_RATE)
+    long = replace(demo, file_name="long.mp4", frames=frames, contacts_s=contacts_s, strengths=strengths)
+    made = studio.model.generate(
+        VideoClip(make_clip(long, studio.folder)), prompt=long.prompt, seed=SEED, sample_rate_hz=RATE_HZ
+    )
+    window, rate_hz = studio.model.sound.window, float(studio.model.front_end.config.frame_rate_hz)
+    borders = window_borders(window.starts(window.whole(len(made.requested.values))), window.frames)
+    take = made.takes[0]
+    verdict = f"correlation {take.energy_correlation or 0:.2f}, {take.energy_mae_nats:.2f} nats off"
+    marks_s = tuple(border / rate_hz for border in borders)
+    return [Row(f"{LONG_S} s in one request", take.stems["primary"].waveform[0], made.requested, verdict, (), marks_s)]
+
+
+def cuts(studio: Studio) -> list[Row]:
+    shots = [render_picture(clip.scene(), frame_rate=FRAME_RATE, width=WIDTH, height=HEIGHT) for clip in DEMO_CLIPS]
+    encode(np.concatenate(shots), studio.folder / "film.mp4", FRAME_RATE)
+    clip = VideoClip(studio.folder / "film.mp4")
+    found = find_cuts(clip)
+    rows = []
+    for told, times in (("one sound throughout", ()), ("--cuts found: a new sound at each cut", found)):
+        made = studio.model.generate(clip, prompt=studio.prompt, seed=SEED, sample_rate_hz=RATE_HZ, cuts=times)
+        marks_s = tuple(float(cut) for cut in found)
+        rows.append(Row(told, made.takes[0].stems["primary"].waveform[0], made.requested, "", (), marks_s))
+    return rows
+
+
+PICTURES: dict[str, Callable[[Studio], list[Row]]] = {each.__name__: each for each in (
+    sources, edits, events, onsets, strength, silence, texture, layers, negative, loop, again, takes, length, cuts,
+)}  # fmt: skip
 
 
 def draw(studio: Studio, rows: Sequence[Row], path: Path) -> None:

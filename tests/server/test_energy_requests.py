@@ -6,13 +6,13 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-import av
 import grpc
 import numpy as np
 import opentimelineio as otio
 import pytest
 import soundfile
 from server_process import ServerProcess
+from sliding_square import FRAME_RATE, FRAMES, write_video
 
 from rewas_api.client import RewasClient
 from rewas_api.errors import JobFailed, ProblemError, ProblemKind
@@ -21,8 +21,6 @@ from rewas_engine import EnergyCurve, ReWaS, VideoClip, curve_from_points, edite
 from rewas_server.running import LocalRunner
 from rewas_server.translation import curve_from, curve_message, rational
 
-FRAME_RATE = Fraction(24000, 1001)
-FRAMES = 48
 CLIP_S = FRAMES / FRAME_RATE
 POINTS = [(0.0, -11.5), (0.4, -11.5), (0.5, -4.0), (0.9, -9.0), (1.2, -3.0), (1.9, -11.5)]
 EDITS = ["boost event 2 by 1.5", "mute event 1", "smooth 0.05", "fade out 0.5"]
@@ -36,15 +34,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("energies")
     (folder / "media").mkdir()
     write_untrained_pack(folder / "packs" / "tiny", seed=0)
-    with av.open(str(folder / "media" / "shot.mp4"), "w") as container:
-        stream = container.add_stream("mpeg4", rate=FRAME_RATE)
-        stream.width = stream.height = 64
-        stream.pix_fmt = "yuv420p"
-        for index in range(FRAMES):
-            picture = np.full((64, 64, 3), 30, np.uint8)
-            picture[index % 48 : index % 48 + 16, 20:40] = 220
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, "rgb24")))
-        container.mux(stream.encode())
+    write_video(folder / "media" / "shot.mp4")
     moments_s = np.arange(32_000) / 16_000
     hands = np.random.default_rng(1).uniform(-1, 1, moments_s.size) * np.exp(-20 * (moments_s % 1))
     soundfile.write(folder / "media" / "hands.wav", 0.3 * hands, 16_000)

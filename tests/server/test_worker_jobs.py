@@ -9,20 +9,18 @@ from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
 
-import av
 import numpy as np
 import opentimelineio as otio
 import pytest
 import soundfile
 from server_process import ServerProcess, is_running
+from sliding_square import FRAME_RATE, FRAMES, write_video
 
 from rewas_api.client import RewasClient
 from rewas_api.errors import JobCancelled, JobFailed, ProblemError, ProblemKind, ServerUnavailable
 from rewas_api.v1 import rewas_pb2
 
 pytestmark = pytest.mark.slow
-FRAME_RATE = Fraction(24000, 1001)
-FRAMES = 48
 LONG = 1000
 """Sampling steps of a job that is still running when something happens to it."""
 
@@ -60,18 +58,6 @@ def start(folder: Path, state_dir: Path, port: int = 0, cancel_grace_s: float = 
         default_pack="tiny",
         cancel_grace_s=cancel_grace_s,
     )
-
-
-def write_video(path: Path) -> None:
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("mpeg4", rate=FRAME_RATE)
-        stream.width = stream.height = 64
-        stream.pix_fmt = "yuv420p"
-        for index in range(FRAMES):
-            picture = np.full((64, 64, 3), 30, np.uint8)
-            picture[index % 48 : index % 48 + 16, 20:40] = 220
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, "rgb24")))
-        container.mux(stream.encode())
 
 
 def clip(path: Path | str, frames: int = FRAMES) -> otio.schema.Clip:

@@ -158,6 +158,7 @@ def test_a_pack_that_was_cut_off_while_it_was_measured_is_made_again(trained, tm
 
 
 def test_a_silent_batch_does_not_drown_the_vocoder() -> None:
+    torch.manual_seed(0)
     vocoder, front_end = SMALL.new_vocoder(), world_front_end()
     generator = torch.Generator().manual_seed(0)
     noise = (8000 * torch.randn(4, 16_000, generator=generator)).clamp(-30_000, 30_000).short()
@@ -166,7 +167,8 @@ def test_a_silent_batch_does_not_drown_the_vocoder() -> None:
         return float(vocoder_loss(WaveformCorpus(waveforms), vocoder, front_end, 4, 64)(0, generator.manual_seed(1)))
 
     loud, silent = loss_on(noise), loss_on(torch.zeros_like(noise))
-    assert silent < 10 * loud
+    # Without a least level it would be thousands of times as much, in each of the windows.
+    assert silent < 20 * loud
 
 
 def test_loud_spectra_are_compared_by_their_own_level() -> None:

@@ -53,7 +53,7 @@ from rewas_engine.synthesis import SoundMaker
 from rewas_engine.take_making import TakeMaker
 from rewas_engine.texture import TextureCurve
 from rewas_engine.vocoding import LESS_TO_HOLD
-from rewas_engine.wanted_sounds import SoundRequest, energy_to_follow
+from rewas_engine.wanted_sounds import SoundRequest
 from rewas_engine.windows import SoundWindow
 
 
@@ -304,14 +304,15 @@ class ReWaS:
             kept = self.conflict_check.shares_pictures(conflict)
             return self._estimate_energy(shown() if kept else self._passing_picture(read, clock), clock)
 
-        energy = energy_to_follow(energy, read, revision, earlier, loop, self.front_end, estimated)
+        request = SoundRequest(
+            self.front_end, self.sound.window, settings, control, read.duration_s, rate_hz, revision, earlier, loop
+        )
+        energy = request.energy_to_follow(energy, read, estimated)
         report = self.conflict_check.under(conflict, prompt, read, shown, clock)
         shown.cache_clear()  # An hour of picture is not kept while sound is made.
         if report is not None and conflict == "soften":
             settings = replace(settings, prompt_weight=prompt_weight(report))
-        request = SoundRequest(
-            self.front_end, self.sound.window, settings, control, read.duration_s, rate_hz, revision, earlier, loop
-        )
+            request = replace(request, settings=settings)
         wanted = request.sound(prompt, energy, texture, cuts_s)
         behind = replace(request, control="energy")  # what is steady has no onsets
         beside = [(layer, behind.sound(layer.prompt, layer.energy_beside(energy))) for layer in layers]

@@ -18,13 +18,12 @@ from rewas_engine.media.audio import resampled
 from rewas_engine.mel import AudioFrontEnd
 from rewas_engine.results import Stem
 from rewas_engine.synthesis import Earlier
+from rewas_engine.takes import AUDIBLE_NATS
 
 CROSSFADE_S = Fraction(20, 1000)
 """How long old and new cross over, before a range and after it."""
 LEVEL_HEARD_S = Fraction(1, 10)
 """So much of a sound has to be heard for its level to be known."""
-AUDIBLE_NATS = 2.0
-"""What is louder than silence by so much is heard."""
 
 
 @dataclass(frozen=True, eq=False)

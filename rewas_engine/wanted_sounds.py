@@ -50,6 +50,23 @@ class SoundRequest:
         count = self.settings.num_steps
         return count if self.earlier is None else steps_run(count, self.earlier.renoised)
 
+    def energy_to_follow(
+        self, given: EnergyCurve | None, read: ClipRead, estimated: Callable[[], EnergyCurve]
+    ) -> EnergyCurve:
+        """The energy of the primary sound: the one that is given, else what the picture or an earlier sound calls for.
+
+        estimated: the picture's, worked out only where it is needed. Raises SettingsError for one that does not cover
+        the clip.
+        """
+        if given is not None:
+            check_covers(given, read)
+            return given
+        if self.revision is not None and self.revision.degree < 1:
+            return self.front_end.measure(self.revision.heard(self.front_end.config.sample_rate_hz))
+        if self.loops:
+            return flat_curve(duration=self.duration_s)
+        return at_level_of(self.earlier, estimated(), self.front_end)
+
     def sound(
         self, prompt: str, energy: EnergyCurve, texture: TextureCurve | None = None, cuts_s: Sequence[Fraction] = ()
     ) -> WantedSound:
@@ -99,27 +116,3 @@ class WantedSound:
     controls: Controls
     shots: Shots | None = None
     texture: TextureCurve | None = None
-
-
-def energy_to_follow(
-    given: EnergyCurve | None,
-    read: ClipRead,
-    revision: Revision | None,
-    earlier: Earlier | None,
-    loops: bool,
-    front_end: AudioFrontEnd,
-    estimated: Callable[[], EnergyCurve],
-) -> EnergyCurve:
-    """The energy of a request: the one that is given, else what the picture or an earlier sound calls for.
-
-    estimated: the picture's, worked out only where it is needed. Raises SettingsError for one that does not cover the
-    clip.
-    """
-    if given is not None:
-        check_covers(given, read)
-        return given
-    if revision is not None and revision.degree < 1:
-        return front_end.measure(revision.heard(front_end.config.sample_rate_hz))
-    if loops:
-        return flat_curve(duration=read.duration_s)
-    return at_level_of(earlier, estimated(), front_end)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,12 +55,13 @@ def vocoder_loss(
             vocoder.sounding(spectrum, _places(target, generator))
             for _ in range(2 if spectrum.scatter is not None else 1)
         ]
+        heard, wanted = [_magnitudes(made) for made in draws], _magnitudes(real)
         losses = [
-            (front_end.log_mel(made) - target).abs().mean() + 0.5 * _spectral_distance(made, real, real)
-            for made in draws
+            (front_end.log_mel(made) - target).abs().mean() + 0.5 * _spectral_distance(magnitudes, wanted, wanted)
+            for made, magnitudes in zip(draws, heard, strict=True)
         ]
         loss = torch.stack(losses).mean()
-        return loss - 0.25 * _spectral_distance(draws[0], draws[1], real) if len(draws) > 1 else loss
+        return loss - 0.25 * _spectral_distance(heard[0], heard[1], wanted) if len(draws) > 1 else loss
 
     return loss_of
 
@@ -70,18 +72,22 @@ def _places(log_mels: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     return (starts + torch.arange(log_mels.shape[1])).to(log_mels.device)
 
 
-def _spectral_distance(one: torch.Tensor, other: torch.Tensor, real: torch.Tensor) -> torch.Tensor:
-    """Log and linear distance of two sounds [B, samples], the linear one as a share of the level of the real sounds."""
-    distance = one.new_zeros(())
-    for window_samples in WINDOWS_SAMPLES:
-        ours, theirs = _magnitude(one, window_samples), _magnitude(other, window_samples)
+def _spectral_distance(
+    one: Sequence[torch.Tensor], other: Sequence[torch.Tensor], real: Sequence[torch.Tensor]
+) -> torch.Tensor:
+    """Log and linear distance of two sounds' magnitudes, the linear one as a share of the level of the real sounds."""
+    distance = one[0].new_zeros(())
+    for ours, theirs, of_real in zip(one, other, real, strict=True):
         logarithmic = (torch.log(ours + QUIETEST_MAGNITUDE) - torch.log(theirs + QUIETEST_MAGNITUDE)).abs().mean()
         # Of the real spectrum, but where that is all but silent: any sound is endlessly far from silence.
-        level = _root_mean_square(theirs if other is real else _magnitude(real, window_samples)).clamp(
-            min=QUIETEST_LEVEL
-        )
+        level = _root_mean_square(of_real).clamp(min=QUIETEST_LEVEL)
         distance = distance + logarithmic + _root_mean_square(ours - theirs) / level
     return distance
+
+
+def _magnitudes(waveforms: torch.Tensor) -> list[torch.Tensor]:
+    """Short-time magnitudes of waveforms [B, samples], [B, F, T] for each of WINDOWS_SAMPLES."""
+    return [_magnitude(waveforms, window_samples) for window_samples in WINDOWS_SAMPLES]
 
 
 def _magnitude(waveform: torch.Tensor, window_samples: int) -> torch.Tensor:

@@ -6,7 +6,6 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -20,9 +19,7 @@ from rewas_engine.execution import PASSES_AT_ONCE
 from rewas_engine.mel import MelConfig
 from rewas_engine.models.adapter import EnergyAdapter
 from rewas_engine.models.codec import PatchAutoencoder, scaled_latents
-from rewas_engine.models.motion import MotionEncoder, _Places, _seen
 from rewas_engine.models.phi import Phi
-from rewas_engine.models.vocoder import SpectralVocoder, _drawn
 from rewas_engine.training.untrained import TINY
 from rewas_engine.windows import window_starts
 
@@ -196,148 +193,6 @@ def test_energy_survives_the_codec(fitted) -> None:
     torch.testing.assert_close(back, energies[0], atol=0.25, rtol=0)
     # Equal bins have one latent for each time, whatever the frequency.
     torch.testing.assert_close(hint, hint[..., :1].expand_as(hint))
-
-
-@pytest.mark.parametrize("frames", [1, 2, 7, 64, 513])
-def test_the_vocoder_makes_a_hop_for_each_frame(frames: int) -> None:
-    vocoder = TINY.new_vocoder().eval()
-    with torch.no_grad():
-        made = vocoder(torch.randn(2, frames, 64) - 6)
-    assert made.shape == (2, 160 * frames)
-    assert torch.isfinite(made).all()
-
-
-def test_noise_is_drawn_by_position() -> None:
-    vocoder = TINY.new_vocoder().eval()
-    log_mel = torch.randn(1, 300, 64, generator=torch.Generator().manual_seed(0)) - 6
-    places = torch.arange(300)
-    with torch.no_grad():
-        whole, again, other = (vocoder(log_mel, places + first)[0] for first in (0, 0, 1 << 40))
-        part = vocoder(log_mel[:, 100:], places[100:])[0]
-    assert torch.equal(whole, again)
-    assert np.corrcoef(whole, other)[0, 1] < 0.9
-    # Far enough from its rim, a part sounds as it does within the whole.
-    rim = 60 * 160
-    torch.testing.assert_close(part[rim:], whole[100 * 160 + rim :], atol=1e-5, rtol=0)
-
-
-def test_drawn_phases_are_even_and_alike_nowhere() -> None:
-    drawn = _drawn(torch.arange(2000)[None] + (5 << 31), 513)
-    assert drawn.shape == (1, 513, 2000)
-    counts = torch.histc(drawn, 20, -1, 1) / drawn.numel()
-    torch.testing.assert_close(counts, torch.full((20,), 0.05), atol=5e-4, rtol=0)
-    table = drawn[0]
-    for neighbour in (table.roll(1, 0), table.roll(1, 1), table.roll((1, 1), (0, 1)), table.roll((1, -1), (0, 1))):
-        assert abs(float((table * neighbour).mean())) < 5e-3
-    assert not torch.equal(table, _drawn(torch.arange(2000)[None] + (6 << 31), 513)[0])
-
-
-def test_a_vocoder_that_draws_nothing_needs_no_position() -> None:
-    vocoder = SpectralVocoder(width=16, blocks=1).eval()
-    log_mel = torch.full((1, 40, 64), -6.0)
-    with torch.no_grad():
-        assert vocoder.spectrum(log_mel).scatter is None
-        assert torch.equal(vocoder(log_mel), vocoder(log_mel, torch.arange(40) + 77))
-
-
-def test_a_long_sound_is_vocoded_in_windows_as_in_one_pass(model) -> None:
-    log_mel = torch.randn(1704, 64, generator=torch.Generator().manual_seed(0)) - 7
-    whole = model.sound.vocoding.waveform(log_mel, 1704 * 160)
-    with torch.no_grad():
-        once = model._components["vocoder"](log_mel[None])[0].numpy()  # positions from 0, as those of seed 0
-    once = once / max(1.0, np.abs(once).max())
-    np.testing.assert_allclose(whole, once, atol=1e-5)
-
-
-@pytest.mark.parametrize("corrections", [0, 4])
-def test_a_frame_is_heard_at_its_own_time(corrections: int) -> None:
-    # What changes in one frame of the log-mel changes the waveform there, and by corrections a little around it.
-    vocoder = replace(TINY, vocoder_corrections=corrections).new_vocoder().eval()
-    log_mel = torch.full((1, 200, 64), -6.0)
-    struck = log_mel.clone()
-    struck[0, 100] = 0
-    with torch.no_grad():
-        change = (vocoder(struck) - vocoder(log_mel))[0].abs()
-    touched = change.nonzero().flatten() / 160
-    reach = 11 + 6.4 * corrections
-    assert 100 - reach < float(touched.min()) < 100 < float(touched.max()) < 100 + reach
-    assert 95 < float(change.argmax()) / 160 < 106
-
-
-def test_the_motion_encoder_has_one_token_for_each_frame_at_its_time() -> None:
-    encoder = MotionEncoder(widths=(8, 8), features=16, dilations=(1, 2)).eval()
-    frames = torch.full((1, 60, 32, 32), 0.5)
-    frames[:, :, 20:28, 20:28] = 1.0
-    moved = frames.clone()
-    # Elsewhere and not brighter: the clip's contrast, which every frame is held against, stays.
-    moved[0, 30] = frames[0, 30].flip(0)
-    with torch.no_grad():
-        change = (encoder(moved) - encoder(frames))[0].abs().amax(dim=1)
-    assert change.shape == (60,)
-    touched = (change > 1e-5).nonzero().flatten().tolist()
-    # Each side: the look around (2), the picture's one block (1), and 2·(1 + 2) frames of the convolutions over time.
-    assert (min(touched), max(touched)) == (21, 39)
-
-
-def test_looks_are_the_mean_of_the_picture_mirrored_and_moved() -> None:
-    torch.manual_seed(0)
-    once = MotionEncoder(widths=(8, 8), features=16, dilations=(1,)).eval()
-    often = MotionEncoder(widths=(8, 8), features=16, dilations=(1,), looks=2).eval()
-    often.load_state_dict(once.state_dict())
-    frames = torch.rand(1, 12, 32, 32)
-    with torch.no_grad():
-        both = (once(frames) + once(frames.flip(3))) / 2
-        torch.testing.assert_close(often(frames), both)
-        # A picture and its mirror image sound the same.
-        torch.testing.assert_close(often(frames.flip(3)), both)
-    # What is learnt is learnt from one look.
-    torch.testing.assert_close(often.train()(frames), once.train()(frames))
-
-
-def test_a_look_is_moved_with_its_rims_held() -> None:
-    frames = torch.arange(16.0).reshape(1, 1, 4, 4)
-    assert torch.equal(_seen(frames, False, 0, 0), frames)
-    assert torch.equal(_seen(frames, True, 0, 0), frames.flip(3))
-    assert _seen(frames, False, -1, 1)[0, 0].tolist() == [
-        [4, 4, 5, 6],
-        [8, 8, 9, 10],
-        [12, 12, 13, 14],
-        [12, 12, 13, 14],
-    ]
-    assert torch.equal(_seen(frames, True, -1, 1), _seen(frames, False, -1, 1).flip(3))
-
-
-@pytest.mark.parametrize("looks", [0, 5])
-def test_so_many_looks_there_are_not(looks: int) -> None:
-    with pytest.raises(ValueError, match="looks are not 1 to 4"):
-        MotionEncoder(widths=(8, 8), features=16, looks=looks)
-
-
-def test_places_change_nothing_until_they_have_learnt() -> None:
-    torch.manual_seed(0)
-    plain = MotionEncoder(widths=(8, 8), features=16, dilations=(1,)).eval()
-    placed = MotionEncoder(widths=(8, 8), features=16, dilations=(1,), place_dilations=(1, 3)).eval()
-    placed.load_state_dict({**placed.state_dict(), **plain.state_dict()})
-    frames = torch.rand(2, 40, 32, 32)
-    with torch.no_grad():
-        torch.testing.assert_close(placed(frames), plain(frames), rtol=0, atol=0)
-
-
-def test_each_place_is_followed_by_itself_over_time() -> None:
-    torch.manual_seed(0)
-    places = _Places(8, 16, (1, 3)).eval()
-    torch.nn.init.normal_(places.out.weight)
-    maps = torch.randn(1, 60, 8, 4, 4)
-    struck = maps.clone()
-    struck[0, 30, :, 2, 1] = 5 * torch.randn(8)
-    with torch.no_grad():
-        change = (places(struck) - places(maps))[0].abs().amax(dim=1)
-        turned = places(maps.flip(3, 4))
-    touched = (change > 1e-5).nonzero().flatten().tolist()
-    # 4·(1 + 3) frames to each side.
-    assert (min(touched), max(touched)) == (14, 46)
-    # Where in the picture something happens does not matter.
-    torch.testing.assert_close(turned, places(maps), atol=1e-4, rtol=1e-4)
 
 
 def test_phi_attends_over_time_or_per_token() -> None:

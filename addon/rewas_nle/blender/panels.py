@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from typing import Any
 
 import bpy
@@ -11,11 +10,9 @@ import bpy
 from ..core.board import JobLine
 from ..core.messages import ServerState, Trouble
 from . import compat
+from .drawing import draw_text
 from .preferences import pack_terms
 from .pump import session
-
-_LINES_OF_TROUBLE = 8
-_CHARACTER_WIDTH_PX = 6.6
 
 
 class _SidebarPanel:
@@ -144,16 +141,6 @@ def _draw_job(layout: Any, context: Any, line: JobLine) -> None:
 def _draw_trouble(layout: Any, context: Any, trouble: Trouble) -> None:
     draw_text(layout, context, trouble.what)
     draw_text(layout, context, trouble.remedy)
-
-
-def draw_text(layout: Any, context: Any, text: str) -> None:
-    """Text over several lines: a label cuts off what does not fit."""
-    width_px = context.region.width / (context.preferences.system.ui_scale or 1.0) - 50
-    column = layout.column(align=True)
-    column.scale_y = 0.75
-    characters = max(int(width_px / _CHARACTER_WIDTH_PX), 16)
-    for part in textwrap.wrap(text, characters)[:_LINES_OF_TROUBLE]:
-        column.label(text=part)
 
 
 def _duration_label(seconds: float) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 import bpy
 
 from . import compat
+from .drawing import draw_text
 
 # rewas_api.DEFAULT_PORT says the same; it is not imported here because a missing wheel must not stop registration.
 DEFAULT_ADDRESS = "127.0.0.1:50071"
@@ -59,8 +60,6 @@ class RewasPreferences(bpy.types.AddonPreferences):
     )
 
     def draw(self, context: Any) -> None:
-        from .panels import draw_text
-
         layout = self.layout
         layout.use_property_split = True
         layout.prop(self, "server_address")

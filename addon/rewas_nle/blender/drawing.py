@@ -1,0 +1,19 @@
+"""Text in panels and preferences."""
+
+from __future__ import annotations
+
+import textwrap
+from typing import Any
+
+_MOST_LINES = 8
+_CHARACTER_WIDTH_PX = 6.6
+
+
+def draw_text(layout: Any, context: Any, text: str) -> None:
+    """Text over several lines: a label cuts off what does not fit."""
+    width_px = context.region.width / (context.preferences.system.ui_scale or 1.0) - 50
+    column = layout.column(align=True)
+    column.scale_y = 0.75
+    characters = max(int(width_px / _CHARACTER_WIDTH_PX), 16)
+    for part in textwrap.wrap(text, characters)[:_MOST_LINES]:
+        column.label(text=part)

@@ -1,0 +1,76 @@
+"""The vocoder: lengths, times, and phases that are drawn by position."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from rewas_engine.models.vocoder import SpectralVocoder, _drawn
+from rewas_engine.training.untrained import TINY
+
+
+@pytest.mark.parametrize("frames", [1, 2, 7, 64, 513])
+def test_the_vocoder_makes_a_hop_for_each_frame(frames: int) -> None:
+    vocoder = TINY.new_vocoder().eval()
+    with torch.no_grad():
+        made = vocoder(torch.randn(2, frames, 64) - 6)
+    assert made.shape == (2, 160 * frames)
+    assert torch.isfinite(made).all()
+
+
+def test_noise_is_drawn_by_position() -> None:
+    vocoder = TINY.new_vocoder().eval()
+    log_mel = torch.randn(1, 300, 64, generator=torch.Generator().manual_seed(0)) - 6
+    places = torch.arange(300)
+    with torch.no_grad():
+        whole, again, other = (vocoder(log_mel, places + first)[0] for first in (0, 0, 1 << 40))
+        part = vocoder(log_mel[:, 100:], places[100:])[0]
+    assert torch.equal(whole, again)
+    assert np.corrcoef(whole, other)[0, 1] < 0.9
+    # Far enough from its rim, a part sounds as it does within the whole.
+    rim = 60 * 160
+    torch.testing.assert_close(part[rim:], whole[100 * 160 + rim :], atol=1e-5, rtol=0)
+
+
+def test_drawn_phases_are_even_and_alike_nowhere() -> None:
+    drawn = _drawn(torch.arange(2000)[None] + (5 << 31), 513)
+    assert drawn.shape == (1, 513, 2000)
+    counts = torch.histc(drawn, 20, -1, 1) / drawn.numel()
+    torch.testing.assert_close(counts, torch.full((20,), 0.05), atol=5e-4, rtol=0)
+    table = drawn[0]
+    for neighbour in (table.roll(1, 0), table.roll(1, 1), table.roll((1, 1), (0, 1)), table.roll((1, -1), (0, 1))):
+        assert abs(float((table * neighbour).mean())) < 5e-3
+    assert not torch.equal(table, _drawn(torch.arange(2000)[None] + (6 << 31), 513)[0])
+
+
+def test_a_vocoder_that_draws_nothing_needs_no_position() -> None:
+    vocoder = SpectralVocoder(width=16, blocks=1).eval()
+    log_mel = torch.full((1, 40, 64), -6.0)
+    with torch.no_grad():
+        assert vocoder.spectrum(log_mel).scatter is None
+        assert torch.equal(vocoder(log_mel), vocoder(log_mel, torch.arange(40) + 77))
+
+
+def test_a_long_sound_is_vocoded_in_windows_as_in_one_pass(model) -> None:
+    log_mel = torch.randn(1704, 64, generator=torch.Generator().manual_seed(0)) - 7
+    whole = model.sound.vocoding.waveform(log_mel, 1704 * 160)
+    with torch.no_grad():
+        once = model._components["vocoder"](log_mel[None])[0].numpy()  # positions from 0, as those of seed 0
+    once = once / max(1.0, np.abs(once).max())
+    np.testing.assert_allclose(whole, once, atol=1e-5)
+
+
+@pytest.mark.parametrize("corrections", [0, 4])
+def test_a_frame_is_heard_at_its_own_time(corrections: int) -> None:
+    # What changes in one frame of the log-mel changes the waveform there, and by corrections a little around it.
+    vocoder = replace(TINY, vocoder_corrections=corrections).new_vocoder().eval()
+    log_mel = torch.full((1, 200, 64), -6.0)
+    struck = log_mel.clone()
+    struck[0, 100] = 0
+    with torch.no_grad():
+        change = (vocoder(struck) - vocoder(log_mel))[0].abs()
+    touched = change.nonzero().flatten() / 160
+    reach = 11 + 6.4 * corrections
+    assert 100 - reach < float(touched.min()) < 100 < float(touched.max()) < 100 + reach
+    assert 95 < float(change.argmax()) / 160 < 106

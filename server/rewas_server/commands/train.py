@@ -11,7 +11,7 @@ from rewas_server.commands.options import JsonOption, TrainingConfigOption, Trai
 from rewas_server.commands.train_pack import pack
 from rewas_server.commands.train_parts import adapter, phi
 from rewas_server.commands.train_world import world
-from rewas_server.commands.training_lines import tell_continued, training_lines
+from rewas_server.commands.training_lines import tell_start, training_lines
 from rewas_server.console import INTERRUPTED, Printer, interruptible, note
 
 train = typer.Typer(no_args_is_help=True, help="Train packs.")
@@ -35,14 +35,12 @@ def starter(
 
     A run that was stopped or killed goes on where it left off when the same command is given again.
     """
-    from rewas_engine.packs import find_pack, read_pack
     from rewas_engine.training.config import StarterConfig
     from rewas_engine.training.loop import TrainingStopped
     from rewas_engine.training.starter import STAGES, StarterTraining
 
     settings = StarterConfig.read(config) if config is not None else StarterConfig()
-    if settings.start_from:
-        tell_continued(read_pack(find_pack(settings.start_from)).info)
+    tell_start(settings.start_from)
     with interruptible() as cancel:
         training = StarterTraining(settings, output, report=training_lines(), cancel=cancel)
         try:

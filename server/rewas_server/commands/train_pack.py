@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from rewas_server.commands.options import JsonOption, TrainingConfigOption, TrainingStageOption
-from rewas_server.commands.training_lines import tell_continued, training_lines
+from rewas_server.commands.training_lines import tell_start, training_lines
 from rewas_server.console import INTERRUPTED, Printer, interruptible, note
 
 if TYPE_CHECKING:
@@ -83,7 +83,6 @@ def pack(
     They are cut into clips once; files that cannot be used are named and left out. A run that was stopped or killed
     goes on where it left off when the same command is given again.
     """
-    from rewas_engine.packs import find_pack, read_pack
     from rewas_engine.training.cutting import ClipFormat
     from rewas_engine.training.listing import CaptionSource, list_recordings
     from rewas_engine.training.loop import TrainingStopped
@@ -93,8 +92,7 @@ def pack(
 
     terms = PackTerms(name, licence, permits)
     settings = _settings(config, start_from)
-    if settings.start_from:
-        tell_continued(read_pack(find_pack(settings.start_from)).info)
+    tell_start(settings.start_from)
     source = CaptionSource(captions, file_column, caption_column, caption_from.value)
     clips = ClipFormat(hop_s=_seconds(hop), most_clips=most_clips)
     recordings = Recordings(output / "recordings", list_recordings(sounds, videos, source), clips)

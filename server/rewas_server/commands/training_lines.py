@@ -20,6 +20,14 @@ def tell_continued(pack: PackInfo) -> None:
     note(f"It continues {pack.name} {pack.version} ({pack.licence}): {pack.permits}")
 
 
+def tell_start(start_from: str) -> None:
+    """Say the same of the pack that settings name, if they name one. Raises PackError."""
+    from rewas_engine.packs import find_pack, read_pack
+
+    if start_from:
+        tell_continued(read_pack(find_pack(start_from)).info)
+
+
 def training_lines() -> Callable[[TrainingProgress], None]:
     """Report a line now and then, and one at the end of each stage."""
     said_at = 0.0

@@ -120,7 +120,9 @@ def read_points(path: Path, forms: Sequence[PointForm]) -> tuple[PointForm, list
 
 def write_points(points: Points, form: PointForm, path: Path) -> Path:
     """Write points as the CSV file that `read_points` reads; whole or not at all. Raises OSError."""
-    lines = [form.header_text, *(",".join(f"{value:.6f}" for value in point) for point in points.tolist())]
+    # Curves may rise by hundreds of nats a second: times are written finer than values.
+    rows = (",".join([f"{time_s:.9f}", *(f"{value:.6f}" for value in values)]) for time_s, *values in points.tolist())
+    lines = [form.header_text, *rows]
     write_whole_text(path, "\n".join(lines) + "\n")
     return path
 

@@ -84,6 +84,14 @@ class Strikes:
         left = np.exp(np.maximum.accumulate(np.log(np.maximum(self.strengths, 1e-6)) + grown) - grown)
         return np.asarray(left[self._latest(times_s)] * np.exp(-np.minimum(elapsed_s / fall_s, 30.0)))
 
+    def recoil(self, times_s: FloatArray, fall_s: float = 0.07) -> FloatArray:
+        """How far what is struck gives way: at once, as far as the last blow was strong, and back within fall_s. [F]
+
+        Each blow of a roll shows its own strength, a faint one after a strong one too.
+        """
+        elapsed_s, strength = self.since(times_s)
+        return np.asarray(strength * np.exp(-np.minimum(elapsed_s / fall_s, 30.0)))
+
     def trembling(self, times_s: FloatArray, rate_hz: float = 9.0, fall_s: float = 0.15) -> FloatArray:
         """A swing to and fro that strikes set off, in -1..1; a roll keeps it going as wide as it is strong. [F]"""
         if self._sets_off_nothing:

@@ -24,16 +24,18 @@ def drummer(rng: np.random.Generator, strikes: Strikes) -> Paint:
     hands, sway_hz = strikes.alternate(), rng.uniform(0.3, 1.0)
 
     def paint(canvas: Canvas, times_s: FloatArray) -> None:
-        flash, shiver = strikes.flash(times_s, 0.08), strikes.trembling(times_s, 9.0)
+        flash, shiver = strikes.recoil(times_s), strikes.trembling(times_s, 9.0)
         nod = 0.05 * strikes.flash(times_s, 0.12) + 0.008 * np.sin(2 * np.pi * sway_hz * times_s)
         hip, neck = (0.02, 0.28), (0.02 + 0.3 * nod, -0.14 + nod)
         trunk(canvas, person, hip, neck, 1.15)
-        canvas.paint(ellipse(0.02, 0.36, 0.19, 0.19), shell)
-        canvas.paint(ellipse(0.02, 0.36, 0.165 + 0.012 * shiver, 0.165 + 0.012 * shiver), light(grey_of(shell)))
+        canvas.paint(ellipse(0.02, 0.36 + 0.05 * flash, 0.19, 0.19), shell)
+        canvas.paint(
+            ellipse(0.02, 0.36 + 0.05 * flash, 0.165 + 0.03 * flash, 0.165 + 0.03 * flash), light(grey_of(shell))
+        )
         for number, (x, y) in enumerate(spots):
             if number < 3:
-                canvas.paint(box(x, y + 0.07, 0.105, 0.07), shell)
-                canvas.paint(ellipse(x, y + 0.02 * shiver, 0.11, 0.03 + 0.015 * flash), (0.92, 0.9, 0.86))
+                canvas.paint(box(x, y + 0.07 + 0.05 * flash, 0.105, 0.07), shell)
+                canvas.paint(ellipse(x, y + 0.05 * flash, 0.11, 0.03 + 0.03 * flash), (0.92, 0.9, 0.86))
             else:
                 canvas.paint(capsule(x, y, x, 0.6, 0.008), (0.5, 0.5, 0.55))
                 tilt = 0.5 * shiver
@@ -105,15 +107,15 @@ def clapping_person(rng: np.random.Generator, strikes: Strikes) -> Paint:
     palm = apart(light(person.skin), person.shirt)
 
     def paint(canvas: Canvas, times_s: FloatArray) -> None:
-        lift, flash = strikes.lift(times_s), strikes.flash(times_s, 0.1)
-        neck = (0.0, -0.12 + 0.035 * flash)
+        lift, flash = strikes.lift(times_s), strikes.recoil(times_s)
+        neck = (0.0, -0.12 + 0.05 * flash)
         trunk(canvas, person, (0.0, 0.6), neck, 1.6)
         for side in (-1.0, 1.0):
             x = side * (0.025 + wide * lift)
             y = (-0.3 if overhead else high) - 0.08 * lift
             shoulder = (side * 0.15, neck[1] + 0.13)
             arm(canvas, person, shoulder, (x + side * 0.02, y + 0.05), 0.5, -side)
-            canvas.paint(capsule(x, y + 0.04, x + side * 0.3 * lift * 0.2, y - 0.06, 0.05), palm)
+            canvas.paint(capsule(x, y + 0.04, x + side * 0.3 * lift * 0.2, y - 0.06, 0.05 + 0.04 * flash), palm)
 
     return paint
 
@@ -125,8 +127,8 @@ def dribbler(rng: np.random.Generator, strikes: Strikes) -> Paint:
     ball = apart(apart(ball, person.shirt, 0.2), ground)
 
     def paint(canvas: Canvas, times_s: FloatArray) -> None:
-        canvas.paint(box(0, 1.38, 9, 1.0), ground)
         height, dip = strikes.bounce(times_s), 0.05 * strikes.flash(times_s, 0.1)
+        canvas.paint(box(0, 1.38 + 0.04 * strikes.recoil(times_s), 9, 1.0), ground)
         x = walks * (times_s - 2.5)
         squash = strikes.flash(times_s, 0.05)
         ball_x, ball_y = x + 0.2, 0.4 - radius * (1 - 0.4 * squash) - 0.5 * height
@@ -135,7 +137,7 @@ def dribbler(rng: np.random.Generator, strikes: Strikes) -> Paint:
             leg(canvas, person, hip, (x + foot, 0.38), 0.3, far=foot < -0.1)
         trunk(canvas, person, hip, neck, 1.0)
         canvas.paint(ellipse(ball_x, 0.4, radius * (1.3 - 0.5 * np.minimum(height, 1)), 0.015), (0, 0, 0), 0.4)
-        raised_dust(canvas, ball_x, 0.4, strikes.flash(times_s, 0.14), apart(light(ground), ground, 0.2))
+        raised_dust(canvas, ball_x, 0.4, strikes.recoil(times_s, 0.12), apart(light(ground), ground, 0.2))
         canvas.paint(ellipse(ball_x, ball_y, radius * (1 + 0.3 * squash), radius * (1 - 0.4 * squash)), ball)
         canvas.paint(ellipse(ball_x - 0.02, ball_y - 0.03, 0.3 * radius), light(ball), 0.4)
         hand_y = np.minimum(ball_y - radius - 0.02, 0.1)
@@ -150,8 +152,8 @@ def spoon_on_glass(rng: np.random.Generator, strikes: Strikes) -> Paint:
     wide, tall, full = rng.uniform(0.08, 0.15), rng.uniform(0.18, 0.3), rng.uniform(0.2, 0.9)
 
     def paint(canvas: Canvas, times_s: FloatArray) -> None:
-        ring = 0.02 * strikes.trembling(times_s, 10.0, 0.2)
-        slosh, splash = 3.0 * strikes.trembling(times_s, 4.0, 0.3), strikes.flash(times_s, 0.16)
+        ring = 0.015 * strikes.trembling(times_s, 10.0, 0.2) - 0.07 * strikes.recoil(times_s)
+        slosh, splash = 3.0 * strikes.trembling(times_s, 4.0, 0.3), strikes.recoil(times_s, 0.12)
         canvas.paint(box(0, 1.34, 9, 1.0), grey_of(glass) * np.float32(0.5))
         canvas.paint(box(-0.1 + ring, 0.34 - tall, wide, tall, 0, 0.02), glass, 0.45)
         canvas.paint(box(-0.1 + ring, 0.34 - tall * full, wide * 0.9, tall * full, 0, 0.01), drink, 0.8)
@@ -198,9 +200,13 @@ def metronome(rng: np.random.Generator, strikes: Strikes) -> Paint:
             angle = (1 - 2 * share**1.5) * np.where(count % 2, 1.0, -1.0) * reach
         else:
             angle = 0.1 * np.sin(1.5 * times_s)
-        canvas.paint(polygon([(-0.12, -0.4), (0.12, -0.4), (0.28, 0.45), (-0.28, 0.45)]), case)
-        canvas.paint(polygon([(-0.08, -0.34), (0.08, -0.34), (0.2, 0.3), (-0.2, 0.3)]), dark(case))
-        pivot_y, way = (-0.3, 1.0) if hangs else (0.3, -1.0)
+        hop = 0.07 * strikes.recoil(times_s)
+        top, foot = -0.4 - hop, 0.45 - hop
+        canvas.paint(polygon([(-0.12, top), (0.12, top), (0.28, foot), (-0.28, foot)]), case)
+        canvas.paint(
+            polygon([(-0.08, top + 0.06), (0.08, top + 0.06), (0.2, foot - 0.15), (-0.2, foot - 0.15)]), dark(case)
+        )
+        pivot_y, way = (-0.3 - hop, 1.0) if hangs else (0.3 - hop, -1.0)
         tip_x, tip_y = length * np.sin(angle), pivot_y + way * length * np.cos(angle)
         canvas.paint(capsule(0, pivot_y, tip_x, tip_y, 0.02), arm_colour)
         share = 1.0 if hangs else 0.7

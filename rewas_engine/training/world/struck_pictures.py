@@ -17,11 +17,11 @@ def _ball(rng: np.random.Generator, strikes: Strikes) -> Paint:
 
     def paint(canvas: Canvas, times_s: FloatArray) -> None:
         height = strikes.bounce(times_s)
-        squash, dust = strikes.flash(times_s, 0.05), strikes.flash(times_s, 0.14)
+        squash, dust, dip = strikes.flash(times_s, 0.05), strikes.recoil(times_s, 0.12), 0.04 * strikes.recoil(times_s)
         x = drift * np.sin(1.2 * times_s)
         flat, wide = radius * (1 - 0.45 * squash), radius * (1 + 0.4 * squash)
         y = 0.36 - flat - 0.62 * height
-        canvas.paint(box(0, 0.66, 3, 0.3), floor)
+        canvas.paint(box(0, 0.66 + dip, 3, 0.3), floor)
         canvas.paint(
             ellipse(x, 0.365, radius * (1.2 - 0.5 * height), 0.02), (0, 0, 0), 0.5 * (1 - 0.8 * np.minimum(height, 1))
         )
@@ -65,7 +65,8 @@ def _wood(rng: np.random.Generator, strikes: Strikes) -> Paint:
     head = apart(head, block)
 
     def paint(canvas: Canvas, times_s: FloatArray) -> None:
-        flash, jolt = strikes.flash(times_s, 0.15), 0.045 * strikes.trembling(times_s, 9.0)
+        flash = strikes.recoil(times_s, 0.12)
+        jolt = 0.07 * strikes.recoil(times_s) + 0.025 * strikes.trembling(times_s, 9.0)
         canvas.paint(box(-0.05, top + 0.25 + jolt, 0.3, 0.25, 0, 0.02), block)
         for line, width in enumerate(grain):
             y = top + 0.07 + 0.1 * line + jolt
@@ -89,7 +90,8 @@ def _metal(rng: np.random.Generator, strikes: Strikes) -> Paint:
     rays = rng.uniform(0, np.pi, 7)
 
     def paint(canvas: Canvas, times_s: FloatArray) -> None:
-        flash, shiver = strikes.flash(times_s, 0.1), 0.03 * strikes.trembling(times_s, 11.0)
+        flash = strikes.recoil(times_s, 0.1)
+        shiver = 0.06 * strikes.recoil(times_s) + 0.02 * strikes.trembling(times_s, 11.0)
         canvas.paint(box(-0.05, 0.46, 0.22, 0.06), dark(steel))
         canvas.paint(box(-0.05, 0.3, 0.1, 0.15), dark(steel))
         canvas.paint(box(-0.05, top + 0.07 + shiver, 0.26, 0.07, 0, 0.015), steel)
@@ -115,23 +117,24 @@ def _glass(rng: np.random.Generator, strikes: Strikes) -> Paint:
     bowl = rng.uniform(0.1, 0.13)
 
     def paint(canvas: Canvas, times_s: FloatArray) -> None:
-        gap, flash = 0.34 * strikes.lift(times_s), strikes.flash(times_s, 0.12)
+        gap, flash = 0.34 * strikes.lift(times_s), strikes.recoil(times_s, 0.1)
+        hop = 0.09 * strikes.recoil(times_s)
         slosh = 0.07 * strikes.trembling(times_s, 5.0, 0.25)
         splash = strikes.flash(times_s, 0.15)
         for side in (-1.0, 1.0):
             x = side * (bowl + gap)
-            canvas.paint(capsule(x, 0.0, x + side * 0.02, 0.3, 0.012), glass, 0.85)
-            canvas.paint(ellipse(x + side * 0.02, 0.31, 0.085, 0.018), glass, 0.9)
-            canvas.paint(ellipse(x, -0.07, bowl, 0.17), glass, 0.55)
-            canvas.paint(ellipse(x, -0.03 + side * slosh, 0.8 * bowl, 0.1), wine, 0.9)
+            canvas.paint(capsule(x, -hop, x + side * 0.02, 0.3 - hop, 0.012), glass, 0.85)
+            canvas.paint(ellipse(x + side * 0.02, 0.31 - hop, 0.085, 0.018), glass, 0.9)
+            canvas.paint(ellipse(x, -0.07 - hop, bowl, 0.17), glass, 0.55)
+            canvas.paint(ellipse(x, -0.03 - hop + side * slosh, 0.8 * bowl, 0.1), wine, 0.9)
             canvas.paint(
                 ellipse(x + side * 0.03, -0.24 - 0.22 * splash, 0.02 + 0.03 * splash), wine, np.minimum(2 * splash, 1)
             )
-            canvas.paint(box(x, -0.2, bowl * 0.75, 0.012), light(glass), 0.9)
-            canvas.paint(capsule(x - 0.05, -0.12, x - 0.055, 0.0, 0.01), (1, 1, 1), 0.7)
+            canvas.paint(box(x, -0.2 - hop, bowl * 0.75, 0.012), light(glass), 0.9)
+            canvas.paint(capsule(x - 0.05, -0.12 - hop, x - 0.055, -hop, 0.01), (1, 1, 1), 0.7)
             canvas.paint(ellipse(x + side * 0.05, 0.2, 0.08, 0.07), (0.78, 0.58, 0.45))
             canvas.paint(capsule(x + side * 0.06, 0.21, side * 2.6, 1.08, 0.05), (0.35, 0.3, 0.4))
-        canvas.paint(ellipse(0, -0.08, 0.02 + 0.12 * flash), (1, 1, 0.9), np.minimum(1.3 * flash, 1), 0.05)
+        canvas.paint(ellipse(0, -0.08 - hop, 0.02 + 0.18 * flash), (1, 1, 0.9), np.minimum(1.3 * flash, 1), 0.05)
 
     return paint
 
@@ -142,12 +145,14 @@ def _drum(rng: np.random.Generator, strikes: Strikes) -> Paint:
     hands = strikes.alternate()
 
     def paint(canvas: Canvas, times_s: FloatArray) -> None:
-        flash, shiver = strikes.flash(times_s, 0.12), 0.03 * strikes.trembling(times_s)
-        canvas.paint(ellipse(0, top + 0.26, half, 0.09), dark(shell))
-        canvas.paint(box(0, top + 0.13, half, 0.13), shell)
+        flash, shiver = strikes.recoil(times_s, 0.1), 0.025 * strikes.trembling(times_s)
+        dip = 0.06 * strikes.recoil(times_s)
+        shiver = shiver + dip
+        canvas.paint(ellipse(0, top + 0.26 + dip, half, 0.09), dark(shell))
+        canvas.paint(box(0, top + 0.13 + dip, half, 0.13), shell)
         for post in np.linspace(-0.9, 0.9, 5):
-            canvas.paint(capsule(post * half, top + 0.02, post * half, top + 0.27, 0.008), light(shell))
-        canvas.paint(ellipse(0, top, half, 0.09), dark(skin))
+            canvas.paint(capsule(post * half, top + 0.02 + dip, post * half, top + 0.27 + dip, 0.008), light(shell))
+        canvas.paint(ellipse(0, top + dip, half, 0.09), dark(skin))
         canvas.paint(ellipse(0, top + shiver, half * 0.95, 0.08), skin)
         # A skin that swings is blurred, and its middle lies in its own shade.
         shade = ellipse(0, top + shiver, 0.05 + 0.8 * half * flash, 0.02 + 0.05 * flash)
@@ -168,12 +173,13 @@ def _clap(rng: np.random.Generator, strikes: Strikes) -> Paint:
     lean = rng.uniform(-0.25, 0.25)
 
     def paint(canvas: Canvas, times_s: FloatArray) -> None:
-        gap, flash = 0.36 * strikes.lift(times_s), strikes.flash(times_s, 0.06)
+        gap, flash = 0.36 * strikes.lift(times_s), strikes.recoil(times_s)
         for side in (-1.0, 1.0):
+            # Hands that meet hard are flat and broad for a moment.
             x = side * (0.045 + gap)
             turn = lean + side * 1.0 * gap
             canvas.paint(capsule(x + side * 0.05, 0.15, side * (1.0 + gap), 2.2, 0.075), sleeve)
-            canvas.paint(box(x, 0.02, 0.045, 0.12, turn, 0.04), skin)
+            canvas.paint(box(x, 0.02, 0.045 + 0.05 * flash, 0.12 + 0.05 * flash, turn, 0.04), skin)
             for finger in range(4):
                 root = -0.06 + 0.03 * finger
                 reach = 0.17 - 0.012 * abs(finger - 1.5)
@@ -185,9 +191,9 @@ def _clap(rng: np.random.Generator, strikes: Strikes) -> Paint:
             canvas.paint(capsule(x, 0.04, x + side * 0.08, -0.07, 0.022), dark(skin))
         for ray in (-0.6, 0.0, 0.6):
             canvas.paint(
-                capsule(0.0 + 0.1 * ray, -0.3, 0.25 * ray, -0.36 - 0.08 * flash, 0.008),
+                capsule(0.1 * ray, -0.3, (0.25 + 0.2 * flash) * ray, -0.36 - 0.14 * flash, 0.008 + 0.016 * flash),
                 (1, 1, 0.8),
-                np.minimum(flash, 1),
+                np.minimum(1.5 * flash, 1),
             )
 
     return paint
@@ -219,7 +225,7 @@ def _typing(rng: np.random.Generator, strikes: Strikes) -> Paint:
 
     def paint(canvas: Canvas, times_s: FloatArray) -> None:
         count = strikes.count(times_s) if strikes.touches else np.zeros(times_s.size, dtype=np.int64)
-        jolt = 0.02 * strikes.trembling(times_s, 9.0)
+        jolt = 0.05 * strikes.recoil(times_s) + 0.01 * strikes.trembling(times_s, 9.0)
         canvas.paint(box(0, -0.22 + jolt, 0.36, 0.22, 0, 0.02), dark(case))
         canvas.paint(box(0, -0.22 + jolt, 0.32, 0.18), (0.05, 0.08, 0.12))
         for line in range(4):
@@ -255,7 +261,7 @@ def _bell(rng: np.random.Generator, strikes: Strikes) -> Paint:
     reach, striker = rng.uniform(0.2, 0.26), apart(dark(beam), metal)
 
     def paint(canvas: Canvas, times_s: FloatArray) -> None:
-        sway = 0.07 * strikes.trembling(times_s, 3.0, 0.4)
+        sway = 0.06 * strikes.trembling(times_s, 3.0, 0.4) - 0.07 * strikes.recoil(times_s, 0.1)
         flash = strikes.flash(times_s, 0.2)
         canvas.paint(box(0, -0.42, 0.5, 0.03), beam)
         canvas.paint(box(0.0, -0.36, 0.025, 0.05), dark(metal))
@@ -295,7 +301,7 @@ def _clock(rng: np.random.Generator, strikes: Strikes) -> Paint:
             angle = start + steps[count] - 0.35 * settle * (steps[count] - steps[np.maximum(count - 1, 0)])
         else:
             angle = start + 0.8 * times_s
-        canvas.paint(ellipse(0, 0, 0.42), rim)
+        canvas.paint(ellipse(0, 0, 0.42 + 0.04 * strikes.recoil(times_s)), rim)
         canvas.paint(ellipse(0, 0, 0.37), face)
         for hour in range(12):
             turn = hour * np.pi / 6
@@ -306,8 +312,8 @@ def _clock(rng: np.random.Generator, strikes: Strikes) -> Paint:
         sin, cos = np.sin(angle), np.cos(angle)
         canvas.paint(capsule(-0.08 * sin, 0.08 * cos, 0.31 * sin, -0.31 * cos, 0.022), hand)
         canvas.paint(ellipse(0, 0, 0.03), dark(hand))
-        flash = strikes.flash(times_s, 0.06)
-        canvas.paint(ellipse(0.31 * sin, -0.31 * cos, 0.03 + 0.04 * flash), hand, np.minimum(1.5 * flash, 1))
+        flash = strikes.recoil(times_s)
+        canvas.paint(ellipse(0.31 * sin, -0.31 * cos, 0.03 + 0.08 * flash), hand, np.minimum(1.5 * flash, 1))
 
     return paint
 

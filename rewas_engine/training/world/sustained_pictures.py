@@ -243,10 +243,10 @@ def _dog(rng: np.random.Generator, drive: Drive) -> Paint:
 
     def paint(canvas: Canvas, times_s: FloatArray) -> None:
         level = drive.level(times_s)
-        x, y = 0.05 * level, -0.03 - 0.12 * level
+        x, y = 0.06 * level, -0.02 - 0.18 * level
         canvas.paint(capsule(-0.35, 1.6, -0.1, 0.12, 0.19), dark(coat))
         canvas.paint(capsule(-0.24, 0.17, -0.02, 0.23, 0.03), collar)
-        jaw = 0.95 * level
+        jaw = 1.15 * level
         jaw_x, jaw_y = x + 0.12 + 0.22 * np.cos(jaw), y + 0.12 + 0.22 * np.sin(jaw)
         canvas.paint(
             polygon([(x + 0.06, y + 0.03), (x + 0.34, y + 0.1), (jaw_x, jaw_y), (x + 0.08, y + 0.16)]),
@@ -300,10 +300,10 @@ def _bird(rng: np.random.Generator, drive: Drive) -> Paint:
         level = drive.level(times_s)
         lift = -0.08 * level
         canvas.paint(capsule(-2.7, 0.42, 2.7, 0.24, 0.025), branch)
-        canvas.paint(capsule(-0.12, 0.12, -0.5, 0.1 + 0.3 * level, 0.05), dark(plumage))
+        canvas.paint(capsule(-0.12, 0.12, -0.5, 0.1 + 0.4 * level, 0.05), dark(plumage))
         canvas.paint(ellipse(0, 0.1 + 0.5 * lift, 0.21 + 0.03 * level, 0.18 + 0.03 * level), plumage)
         canvas.paint(ellipse(0.07, 0.14 + 0.5 * lift, 0.13 + 0.07 * level, 0.12 + 0.05 * level), belly)
-        canvas.paint(ellipse(-0.06, 0.08, 0.14, 0.08 + 0.06 * level), dark(plumage))
+        canvas.paint(capsule(-0.02, 0.08, -0.24 - 0.06 * level, 0.14 - 0.44 * level, 0.06), dark(plumage))
         x, y = 0.14, -0.13 + lift
         gape = 0.2 * level
         canvas.paint(polygon([(x + 0.1, y), (x + 0.32, y - gape), (x + 0.32, y + gape), (x + 0.1, y + 0.03)]), throat)

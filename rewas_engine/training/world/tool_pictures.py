@@ -29,7 +29,7 @@ def nail(rng: np.random.Generator, strikes: Strikes) -> Paint:
         before = tall * (1 - (np.maximum(count - 1, 0) % blows) / blows)
         sink = np.clip(elapsed_s / 0.04, 0, 1)
         stands = before + (over - before) * sink
-        jolt = 0.035 * strikes.trembling(times_s, 9.0, 0.12)
+        jolt = 0.06 * strikes.recoil(times_s) + 0.02 * strikes.trembling(times_s, 9.0, 0.12)
         canvas.paint(box(0, top + 0.09 + jolt, 0.62, 0.09), plank)
         canvas.paint(box(0, top + 0.6, 0.1, 0.45), dark(plank))
         canvas.paint(capsule(-0.05, top - stands, -0.05, top, 0.01), (0.6, 0.6, 0.65))
@@ -42,7 +42,7 @@ def nail(rng: np.random.Generator, strikes: Strikes) -> Paint:
         tip_x, tip_y = hand_x - length * cos, hand_y - length * sin
         canvas.paint(capsule(hand_x + 0.08 * cos, hand_y + 0.08 * sin, tip_x, tip_y, 0.02), handle)
         canvas.paint(box(tip_x, tip_y - 0.02, 0.055, 0.1, turn, 0.01), head)
-        raised_dust(canvas, -0.05, top, strikes.flash(times_s, 0.12), light(light(plank)))
+        raised_dust(canvas, -0.05, top, strikes.recoil(times_s, 0.12), light(light(plank)))
         limb(canvas, (0.7, hand_y * 0.4 - 0.25), (hand_x, hand_y), 0.75, 0.06, person.sleeve, person.skin, 1.0)
         canvas.paint(ellipse(hand_x, hand_y, 0.06), person.skin)
 
@@ -58,7 +58,7 @@ def sledge(rng: np.random.Generator, strikes: Strikes) -> Paint:
 
     def paint(canvas: Canvas, times_s: FloatArray) -> None:
         lift = strikes.lift(times_s)
-        jolt = 0.035 * strikes.trembling(times_s, 10.0, 0.12)
+        jolt = 0.07 * strikes.recoil(times_s) + 0.02 * strikes.trembling(times_s, 10.0, 0.12)
         canvas.paint(box(0, 1.38, 9, 1.0), ground)
         canvas.paint(box(-0.28, 0.3 + jolt, 0.11, 0.1, 0, 0.02), stump)
         canvas.paint(ellipse(-0.28, 0.2 + jolt, 0.11, 0.025), light(stump))
@@ -75,7 +75,7 @@ def sledge(rng: np.random.Generator, strikes: Strikes) -> Paint:
         trunk(canvas, person, hip, neck, 1.0)
         canvas.paint(capsule(hand_x, hand_y, tip_x, tip_y, 0.02), dark(stump))
         canvas.paint(box(tip_x, tip_y, 0.05, 0.08, turn, 0.01), head)
-        raised_dust(canvas, -0.28, 0.2, strikes.flash(times_s, 0.12), light(light(stump)))
+        raised_dust(canvas, -0.28, 0.2, strikes.recoil(times_s, 0.12), light(light(stump)))
         arm(canvas, person, (neck[0], neck[1] + 0.07), (hand_x, hand_y), 0.36, 1.0)
         elapsed_s, strength = strikes.since(times_s)
         fly_s = np.minimum(elapsed_s, 0.5)
@@ -103,9 +103,9 @@ def knife(rng: np.random.Generator, strikes: Strikes) -> Paint:
         lift = strikes.lift(times_s, rest=0.2)
         count = strikes.count(times_s) if strikes.touches else np.zeros(times_s.size)
         left = 0.32 * (1 - (count % 12) / 12)
-        jolt = 0.035 * strikes.trembling(times_s, 9.0, 0.12)
+        jolt = 0.06 * strikes.recoil(times_s) + 0.02 * strikes.trembling(times_s, 9.0, 0.12)
         canvas.paint(box(0, top + 0.03 + jolt, 0.6, 0.03, 0, 0.01), board)
-        flash = strikes.flash(times_s, 0.14)
+        flash = strikes.recoil(times_s, 0.12)
         for number, (across, up) in enumerate(pieces):
             seen = (count % 12) > number
             y = top - 0.02 - 0.42 * (0.6 + 0.4 * up) * flash
@@ -149,7 +149,7 @@ def fist_on_door(rng: np.random.Generator, strikes: Strikes) -> Paint:
 
     def paint(canvas: Canvas, times_s: FloatArray) -> None:
         lift = strikes.lift(times_s)
-        shake = 0.035 * strikes.trembling(times_s, 9.0, 0.15)
+        shake = -0.05 * strikes.recoil(times_s) + 0.02 * strikes.trembling(times_s, 9.0, 0.15)
         if side_on:  # the door's edge, and an arm that comes from the right
             canvas.paint(box(-0.45 + shake, 0, 0.25, 2.0), panel)
             canvas.paint(box(-0.21 + shake, 0, 0.012, 2.0), light(panel))
@@ -181,7 +181,7 @@ def slamming_door(rng: np.random.Generator, strikes: Strikes) -> Paint:
     pushed, inset = bool(rng.random() < 0.5), dark(panel)
 
     def paint(canvas: Canvas, times_s: FloatArray) -> None:
-        shake = 0.03 * strikes.trembling(times_s, 9.0, 0.15)
+        shake = -0.05 * strikes.recoil(times_s) + 0.02 * strikes.trembling(times_s, 9.0, 0.15)
         canvas.paint(box(shake, 0.5 - tall, wide + 0.05, tall + 0.05), wall)
         canvas.paint(box(0, 0.5 - tall, wide, tall), beyond)
         open_by = 1.45 * strikes.lift(times_s, rest=0.35)
@@ -209,7 +209,7 @@ def drawer(rng: np.random.Generator, strikes: Strikes) -> Paint:
     travel = rng.uniform(0.25, 0.45)
 
     def paint(canvas: Canvas, times_s: FloatArray) -> None:
-        shake = 0.03 * strikes.trembling(times_s, 9.0, 0.15)
+        shake = -0.05 * strikes.recoil(times_s) + 0.02 * strikes.trembling(times_s, 9.0, 0.15)
         out = travel * strikes.lift(times_s, rest=0.3)
         canvas.paint(box(-0.55 + shake, 0.1, 0.5, 0.5), case)
         pitch = 0.7 / rows

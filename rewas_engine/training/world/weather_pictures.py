@@ -247,12 +247,12 @@ def overhead_rotor(rng: np.random.Generator, drive: Drive) -> Paint:
 
     def paint(canvas: Canvas, times_s: FloatArray) -> None:
         level = drive.level(times_s)
-        size = 0.35 + 0.75 * level
+        size = 0.25 + 0.85 * level
         x, y = 0.15 * wandering(times_s, bob), 0.1 * wandering(times_s + 7.0, bob) - 0.02
         cos, sin = np.cos(heading), np.sin(heading)
         canvas.paint(capsule(x, y, x - 0.4 * size * cos, y - 0.4 * size * sin, 0.025), hull)
         canvas.paint(capsule(x + 0.1 * size * cos, y + 0.1 * size * sin, x, y, 0.1 * size), hull)
-        canvas.paint(ellipse(x, y, 0.42 * size), (0.8, 0.82, 0.85), 0.25 * level)
+        canvas.paint(ellipse(x, y, 0.42 * size), (0.8, 0.82, 0.85), 0.7 * level)
         turn = 2 * np.pi * turns * drive.travel(times_s) + 0.4
         for number in range(2):
             reach_x, reach_y = (
@@ -279,15 +279,19 @@ def bird_in_a_tree(rng: np.random.Generator, drive: Drive) -> Paint:
             canvas.paint(ellipse(x + moved * (1 + y), y, size, 0.6 * size), leaf if number % 2 else dark(leaf))
         canvas.paint(capsule(-1.5, 0.2, 1.5, 0.12 + 0.3 * moved, 0.02), branch)
         tilt = 0.2 * level
-        canvas.paint(capsule(-0.12, 0.08, -0.36, 0.06 + 0.2 * level, 0.04), dark(plumage))
-        canvas.paint(ellipse(0, 0.03, 0.17 + 0.03 * level, 0.14 + 0.03 * level), plumage)
-        head_x, head_y = 0.11, -0.14 - 0.4 * tilt
-        canvas.paint(ellipse(head_x, head_y, 0.1), plumage)
-        canvas.paint(ellipse(head_x + 0.02, head_y + 0.1, 0.04 + 0.06 * level, 0.04 + 0.05 * level), belly)
+        canvas.paint(capsule(-0.14, 0.06, -0.42, 0.04 + 0.34 * level, 0.05), dark(plumage))
+        canvas.paint(ellipse(0, 0.0, 0.2 + 0.04 * level, 0.17 + 0.04 * level), plumage)
+        # Whoever sings loudly lifts the wings.
+        canvas.paint(capsule(-0.02, 0.0, -0.22 - 0.06 * level, 0.06 - 0.42 * level, 0.05), dark(plumage))
+        head_x, head_y = 0.13, -0.18 - 0.5 * tilt
+        canvas.paint(ellipse(head_x, head_y, 0.12), plumage)
+        canvas.paint(ellipse(head_x + 0.02, head_y + 0.12, 0.04 + 0.09 * level, 0.04 + 0.08 * level), belly)
         for side in (-1.0, 1.0):
             turn = -1.2 * tilt + side * 0.75 * level
             canvas.paint(
-                capsule(head_x + 0.06, head_y, head_x + 0.06 + 0.2 * np.cos(turn), head_y + 0.2 * np.sin(turn), 0.028),
+                capsule(
+                    head_x + 0.07, head_y, head_x + 0.07 + 0.25 * np.cos(turn), head_y + 0.25 * np.sin(turn), 0.035
+                ),
                 beak,
             )
 

@@ -31,7 +31,7 @@ from rewas_engine.whole_files import save_whole_array, write_whole_text
 SHARD_CLIPS = 250
 FULL_SCALE = 32767
 WEAKEST_PEAK = 0.65
-"""Strongest intensity that a scene must reach to be shown to the picture stage."""
+"""Strongest intensity that a scene must reach for its picture to tell how loud its sound is."""
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 """Weights of red, green and blue in brightness (ITU-R BT.601)."""
 
@@ -134,13 +134,11 @@ class WorldCorpus:
     def seen(self, front_end: AudioFrontEnd) -> PictureCorpus:
         """All pictures with the energies of their sounds at the picture's rate.
 
-        Scenes that are weak throughout are left out: normalised, they would call for loud sound from small motion. So
-        are those whose source is off screen: nothing in the picture could tell.
+        Scenes whose source is off screen are left out: nothing in the picture could tell. Those that are weak
+        throughout teach the shape of their energy alone: normalised, they would call for loud sound from small motion.
         """
         scenes = [sample_scene(self.first_seed + clip) for clip in range(self.pictures)]
-        kept = torch.tensor(
-            [scene.is_silent or (scene.envelope.max() >= WEAKEST_PEAK and not scene.off_screen) for scene in scenes]
-        )
+        kept = torch.tensor([scene.is_silent or not scene.off_screen for scene in scenes])
         sounds = torch.from_numpy(self._gathered("sound", self.pictures))[kept]
         energies = torch.cat([front_end.log_mel(part.float() / FULL_SCALE).mean(dim=-1) for part in sounds.split(64)])
         frames = torch.from_numpy(self._gathered("picture", self.pictures))[kept]
@@ -151,6 +149,7 @@ class WorldCorpus:
             energies.reshape(len(energies), -1, per_frame).mean(dim=-1),
             float(FRAME_RATE),
             labels_of(shown, frames.shape[1], float(FRAME_RATE)),
+            torch.tensor([scene.is_silent or scene.envelope.max() >= WEAKEST_PEAK for scene in shown]),
         )
 
     @property

@@ -26,13 +26,15 @@ GRAIN_DRAWS = 8
 class PictureCorpus:
     """What picture to energy learns from: frames [N, T, H, W] uint8 brightness, energies [N, T] nats at its rate.
 
-    frame_rate_hz: of both. labels: what the scenes say beyond the energy; None for filmed clips.
+    frame_rate_hz: of both. labels: what the scenes say beyond the energy; None for filmed clips. of_known_level: [N]
+    whether a clip's picture tells how loud it is, beside when; None where all do.
     """
 
     frames: torch.Tensor
     energies: torch.Tensor
     frame_rate_hz: float = 25.0
     labels: PictureLabels | None = None
+    of_known_level: torch.Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -75,7 +77,7 @@ def picture_loss(
             tokens = encoder(frames)
             energies = phi(tokens)
         wanted = corpus.energies[rows, places].to(encoder.device)
-        level = nn.functional.smooth_l1_loss(energies.float(), wanted, beta=1.0)
+        level = _level_distance(energies.float(), wanted, _known_level(corpus, rows[:, 0]))
         exact = _shape_distance(energies.float(), wanted)
         smooth = _shape_distance(_smoothed(energies.float()), _smoothed(wanted))
         loss = level + SHAPE_WEIGHT * 0.5 * (exact + smooth)
@@ -84,6 +86,18 @@ def picture_loss(
         return loss
 
     return loss_of
+
+
+def _known_level(corpus: PictureCorpus, rows: torch.Tensor) -> torch.Tensor:
+    """1 for those of the clips whose level is learnt, 0 for the others: [B]."""
+    return torch.ones(len(rows)) if corpus.of_known_level is None else corpus.of_known_level[rows].float()
+
+
+def _level_distance(energies: torch.Tensor, wanted: torch.Tensor, known: torch.Tensor) -> torch.Tensor:
+    """Distance of energies [B, T] in nats, mean over the clips of known level [B]; single outliers do not rule it."""
+    distances = nn.functional.smooth_l1_loss(energies, wanted, beta=1.0, reduction="none").mean(dim=1)
+    known = known.to(distances.device)
+    return (distances * known).sum() / known.sum().clamp(min=1)
 
 
 def _smoothed(energies: torch.Tensor) -> torch.Tensor:

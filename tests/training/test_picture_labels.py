@@ -100,3 +100,21 @@ def test_labels_add_to_the_loss_of_pictures_and_filmed_clips_have_none() -> None
     loss(labels, 0).backward()
     assert reader.classes.weight.grad is not None
     assert encoder.stem.weight.grad is not None
+
+
+def test_the_level_of_some_clips_is_not_learnt_and_their_shape_is() -> None:
+    torch.manual_seed(0)
+    encoder = MotionEncoder(widths=(8, 8), features=16, dilations=(1,))
+    phi, reader = Phi(features=16, width=16, blocks=1, heads=2, head=(8,)), LabelReader(16)
+    frames, energies = torch.randint(0, 255, (3, 16, 32, 32), dtype=torch.uint8), 2 * torch.randn(3, 16) - 6
+    batches = PictureBatches(clips=4, crop_frames=16, whole_from_step=5)
+
+    def loss(wanted: torch.Tensor, known: torch.Tensor | None) -> float:
+        corpus = PictureCorpus(frames, wanted, of_known_level=known)
+        return picture_loss(corpus, encoder, phi, reader, batches)(0, torch.Generator().manual_seed(3)).item()
+
+    none, all_of_them = torch.zeros(3, dtype=torch.bool), torch.ones(3, dtype=torch.bool)
+    assert loss(energies - 3, none) == pytest.approx(loss(energies, none), abs=1e-4)
+    assert loss(energies.flip(1), none) != pytest.approx(loss(energies, none), abs=1e-2)
+    assert abs(loss(energies - 3, all_of_them) - loss(energies, all_of_them)) > 1
+    assert loss(energies, all_of_them) == loss(energies, None)

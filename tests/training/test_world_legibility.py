@@ -75,9 +75,44 @@ def test_a_dense_roll_moves_more_where_it_is_stronger(class_name: str, least: fl
     assert np.median(ratios) > least
 
 
+@pytest.mark.parametrize(("class_name", "least"), [("wood_knock", 30), ("ball_bounce", 25), ("glass_clink", 20)])
+def test_each_blow_of_a_roll_shows_its_own_strength(class_name: str, least: float) -> None:
+    blows_s = np.arange(0.31, 4.9, 0.12)
+    accents = np.arange(blows_s.size) % 4 == 0
+    ratios = []
+    for scene in far_scenes(class_name, 9, "single"):
+        accented = replace(scene, distance=0.2, event_times_s=blows_s, event_strengths=np.where(accents, 1.0, 0.35))
+        even = replace(accented, event_strengths=np.full(blows_s.size, 0.35))
+        struck = np.floor(blows_s * 25).astype(int)
+        differs = np.abs(render_brightness(accented).astype(np.float32) - render_brightness(even)).mean(axis=(1, 2))
+        ratios.append(np.median(differs[struck[accents]]) / max(float(np.median(differs[struck[~accents]])), 0.02))
+    assert np.median(ratios) > least
+
+
+def seen_at(scene: Scene, level: float) -> NDArray[np.float32]:
+    even = replace(scene, distance=0.5, envelope=np.full_like(scene.envelope, level))
+    return render_brightness(even).astype(np.float32)
+
+
+@pytest.mark.parametrize(("class_name", "least"), [("bird_song", 170), ("dog_bark", 180), ("helicopter", 450)])
+def test_what_runs_on_shows_how_loud_it_is(class_name: str, least: float) -> None:
+    changed = [
+        (np.abs(seen_at(scene, 0.8) - seen_at(scene, 0.5)) > PLAIN_LEVELS).sum(axis=(1, 2)).mean()
+        for scene in far_scenes(class_name, 10, "steady")
+    ]
+    assert np.quantile(changed, 0.2) >= least
+
+
 def test_a_faint_blow_does_not_cut_short_what_a_strong_one_set_off() -> None:
     blows = Strikes(np.array([1.0, 1.05]), np.array([1.0, 0.1]))
     assert blows.flash(np.array([1.06]), 0.15)[0] > 0.6
+
+
+def test_what_is_struck_gives_way_as_far_as_the_last_blow_was_strong() -> None:
+    blows = Strikes(np.array([1.0, 1.1]), np.array([1.0, 0.2]))
+    moments_s = np.array([0.9, 1.0, 1.07, 1.1, 1.17])
+    np.testing.assert_allclose(blows.recoil(moments_s, 0.07), [0, 1, np.exp(-1), 0.2, 0.2 * np.exp(-1)], atol=1e-6)
+    assert not Strikes(blows.times_s, blows.strengths, touches=False).recoil(moments_s).any()
 
 
 def test_tools_are_raised_higher_for_stronger_blows_of_a_roll() -> None:

@@ -13,7 +13,7 @@ from torch import nn
 from rewas_engine.errors import SettingsError
 from rewas_engine.packs import OPTIONAL_ROLES, find_pack, read_pack
 from rewas_engine.pipeline import ReWaS
-from rewas_engine.results import CancelSignal
+from rewas_engine.results import CancelSignal, PackInfo
 from rewas_engine.training.beginning import Beginning
 from rewas_engine.training.config import StarterConfig
 from rewas_engine.training.continued import check_continuable
@@ -53,6 +53,19 @@ class PackTerms:
                     f"What the pack {what if what == 'permits' else 'is licensed under'} is not said in one line.",
                     "Say under which licence the pack is, and what may be done with it and with its sounds.",
                 )
+
+
+def terms_of_both(terms: PackTerms, source: PackInfo) -> dict[str, str]:
+    """What stands in a pack that is made from another one: the terms of both hold."""
+
+    def both(ours: str, theirs: str) -> str:
+        return ours if ours == theirs else f"{ours.rstrip(' .')}; and, for what it is made from: {theirs}"
+
+    return {
+        "licence": both(terms.licence, source.licence),
+        "permits": both(terms.permits, source.permits),
+        "made_from": f"{source.name} {source.version}",
+    }
 
 
 class RecordingsTraining(StarterTraining):
@@ -102,6 +115,9 @@ class RecordingsTraining(StarterTraining):
         self._clear_unmeasured_pack()
         path, facts = self.pack_folder, self.recordings.facts()
         words = sorted(set(self.recordings.captions()))
+        continued = read_pack(find_pack(self.config.start_from)).info if self.config.start_from else None
+        own = {"licence": self.terms.licence, "permits": self.terms.permits, "made_from": ""}
+        told = own if continued is None else terms_of_both(self.terms, continued)
         listed = ", ".join(words[:5]) + (" …" if len(words) > 5 else "")
         write_pack(
             {**self._carried_over(), **self._components()},
@@ -111,8 +127,9 @@ class RecordingsTraining(StarterTraining):
             audio=self.front_end.config,
             version=VERSION,
             summary=f"Trained on {facts['recordings'] - facts['held_out_recordings']} recordings: {listed[:200]}",
-            licence=self.terms.licence,
-            permits=self.terms.permits,
+            licence=told["licence"],
+            permits=told["permits"],
+            made_from=told["made_from"],
         )
 
         def on_clip(done: int, total: int) -> None:
@@ -127,7 +144,6 @@ class RecordingsTraining(StarterTraining):
             for stage in STAGES
             if (self.folder / f"{stage}.record.json").is_file()
         }
-        continued = read_pack(find_pack(self.config.start_from)).info if self.config.start_from else None
         write_own_card(path, self.terms, self.config, self.recordings, began, continued, records, figures)
 
     def _carried_over(self) -> dict[str, nn.Module]:

@@ -43,11 +43,13 @@ def write_pack(
     summary: str,
     licence: str = LICENCE,
     permits: str = PERMITS,
+    made_from: str = "",
     dtype: torch.dtype = torch.float16,
 ) -> Path:
     """Write a pack into a new folder, named as the folder is; whole or not at all.
 
-    components: role -> module, all but the schedule and the sentence encoder.
+    components: role -> module, all but the schedule and the sentence encoder. made_from: name and version of the pack
+    that it continues, if any.
     Its model card, README.md, is not among the hashed files and may be written later.
     Raises PackError where the folder exists.
     """
@@ -65,6 +67,7 @@ def write_pack(
                 "summary": summary,
                 "licence": licence,
                 "permits": permits,
+                **({"made_from": made_from} if made_from else {}),
                 "family": "audioldm",
                 "controls": list(understood_controls(components["adapter"])),
                 "components": {**classes, "schedule": type(schedule).__name__, "text_encoder": "SentenceEncoder"},

@@ -15,7 +15,7 @@ from safetensors import safe_open
 from rewas_engine.components import WEIGHTS_FILE, save_component
 from rewas_engine.packs import DESCRIPTION_FILE, PackDescription, new_pack_folder, write_description
 from rewas_engine.training.card import FIGURES_FILE
-from rewas_engine.training.own_pack import VERSION, PackTerms
+from rewas_engine.training.own_pack import VERSION, PackTerms, terms_of_both
 
 _NOT_COPIED = ("README.md", "figures.json", DESCRIPTION_FILE)
 
@@ -55,19 +55,12 @@ def write_pack_with(
                 "name": terms.name,
                 "version": VERSION,
                 "summary": summary,
-                "licence": _both(terms.licence, source.info.licence),
-                "permits": _both(terms.permits, source.info.permits),
+                **terms_of_both(terms, source.info),
                 "controls": list(controls),
                 "components": {**source.components, role: type(module).__name__},
-                "made_from": f"{source.info.name} {source.info.version}",
             },
         )
     return folder
-
-
-def _both(ours: str, theirs: str) -> str:
-    """The terms of a pack and of the one that it is made from: both hold."""
-    return ours if ours == theirs else f"{ours.rstrip(' .')}; and, for what it is made from: {theirs}"
 
 
 def _precision_of(weights: Path) -> torch.dtype:

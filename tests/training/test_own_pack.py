@@ -14,6 +14,7 @@ from rewas_engine import ReWaS, SettingsError, VideoClip
 from rewas_engine.models.adapter import EnergyAdapter
 from rewas_engine.models.joint import JointSpace
 from rewas_engine.models.text_projection import TextProjection
+from rewas_engine.packs import read_pack
 from rewas_engine.training import own_pack
 from rewas_engine.training.config import StarterConfig
 from rewas_engine.training.continued import ContinuedConfig
@@ -243,6 +244,10 @@ def test_the_command_continues_a_pack_without_videos(command: list[str], capfd) 
     card = (folders[1] / "README.md").read_text("utf-8")
     assert "It continues the pack workshop 1.2.0, whose own terms hold for it too: CC-BY-4.0." in card
     assert "Trained anew" not in card
+    both = read_pack(folders[1])
+    assert both.info.licence == "CC0-1.0; and, for what it is made from: CC-BY-4.0"
+    assert both.info.permits == f"Anything; and, for what it is made from: {TERMS.permits}"
+    assert 'made_from = "workshop 1.2.0"' in (folders[1] / "pack.toml").read_text("utf-8")
 
 
 @pytest.mark.slow

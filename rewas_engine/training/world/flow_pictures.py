@@ -147,7 +147,7 @@ def passing_by(rng: np.random.Generator, drive: Drive) -> Paint:
         x = side * course * (0.55 * canvas.aspect + 0.4 * size)
         shown = (level > 0.02).astype(np.float32)
         turn = 4.0 * x / (0.065 * size)
-        y = 0.26 + 0.004 * np.sin(31 * times_s) * level
+        y = 0.26 + 0.02 * drive.shaking(times_s, 6.0)
         hidden = np.where(shown > 0, 0.0, 9.0)
         _car_from_the_side(canvas, x + hidden, y, float(size), body, turn)
         for trail in (0.4, 0.55, 0.7):
@@ -167,10 +167,10 @@ def coming_closer(rng: np.random.Generator, drive: Drive) -> Paint:
         level = drive.level(times_s)
         canvas.paint(box(0, horizon + 1, 9, 1), meadow)
         canvas.paint(polygon([(-0.03, horizon), (0.03, horizon), (0.8, 0.6), (-0.8, 0.6)]), road)
-        near = 0.02 + 0.98 * level**1.5
+        near = 0.02 + 0.98 * level**1.2
         x, y = lane * near, horizon + 0.05 + (0.3 - horizon) * near
         size = 0.03 + 0.32 * near
-        y = y + 0.008 * np.sin(27 * times_s) * near
+        x, y = x + 0.025 * drive.shaking(times_s, 5.0), y + 0.035 * drive.shaking(times_s, 7.0)
         seen = np.clip(8 * level, 0, 1)
         canvas.paint(ellipse(x, y + 0.55 * size, 1.1 * size, 0.12 * size), (0, 0, 0), 0.5 * seen, 0.03)
         canvas.paint(box(x, y - 0.45 * size, 0.62 * size, 0.4 * size), light(body), seen)
@@ -203,7 +203,7 @@ def tracking_shot(rng: np.random.Generator, drive: Drive) -> Paint:
         canvas.paint(box(0, y0 + 1.05, 9, 1.0), road)
         for dash in range(6):
             canvas.paint(box(1.5 - ((0.5 * dash + way) % 3.0), 0.42, 0.12, 0.012), light(road))
-        y = y0 + 0.015 * level * wandering(times_s, bob)
+        y = y0 + 0.03 * level * wandering(times_s, bob)
         _car_from_the_side(canvas, np.zeros(1), y, float(size), body, 10 * way / size)
 
     return paint

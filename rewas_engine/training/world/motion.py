@@ -162,6 +162,13 @@ class Drive:
         """Intensity in 0..1, [F]."""
         return self._scene.intensity_at(times_s)
 
+    def shaking(self, times_s: FloatArray, rate_hz: float = 7.0) -> FloatArray:
+        """To and fro all the while it sounds, as wide as it is loud, in -1..1. [F]
+
+        What is heard moves; a mouth that is held open could not be told from a silent one.
+        """
+        return self.level(times_s) * np.sin(2 * np.pi * rate_hz * times_s)
+
     def travel(self, times_s: FloatArray) -> FloatArray:
         """The intensity integrated from the clip's start: how far something has moved that is driven by it. [F]"""
         return np.interp(times_s, np.arange(self._travel.size) / ENVELOPE_RATE_HZ, self._travel)

@@ -159,7 +159,7 @@ def _engine(rng: np.random.Generator, drive: Drive) -> Paint:
 
     def paint(canvas: Canvas, times_s: FloatArray) -> None:
         level, travel = drive.level(times_s), drive.travel(times_s)
-        dx, dy = 0.03 * level * wandering(times_s, shake_x), 0.03 * level * wandering(times_s, shake_y)
+        dx, dy = 0.045 * level * wandering(times_s, shake_x), 0.045 * level * wandering(times_s, shake_y)
         for phase in puffs:
             age = (phase + 1.4 * times_s) % 1.0
             canvas.paint(
@@ -201,7 +201,7 @@ def _helicopter(rng: np.random.Generator, drive: Drive) -> Paint:
     def paint(canvas: Canvas, times_s: FloatArray) -> None:
         level, travel = drive.level(times_s), drive.travel(times_s)
         x = 0.03 * level * np.sin(1.1 * times_s + tilt_phase)
-        y = 0.12 - 0.16 * level + 0.03 * level * wandering(times_s, bob) + 0.006 * level * np.sin(70 * times_s)
+        y = 0.12 - 0.16 * level + 0.03 * level * wandering(times_s, bob) + 0.02 * drive.shaking(times_s, 9.0)
         canvas.paint(capsule(x + 0.1, y - 0.02, x + 0.46, y - 0.08, 0.025), hull)
         canvas.paint(
             polygon([(x + 0.44, y - 0.2), (x + 0.5, y - 0.2), (x + 0.48, y - 0.04), (x + 0.42, y - 0.05)]), dark(hull)
@@ -246,7 +246,10 @@ def _dog(rng: np.random.Generator, drive: Drive) -> Paint:
         x, y = 0.06 * level, -0.02 - 0.18 * level
         canvas.paint(capsule(-0.35, 1.6, -0.1, 0.12, 0.19), dark(coat))
         canvas.paint(capsule(-0.24, 0.17, -0.02, 0.23, 0.03), collar)
-        jaw = 1.15 * level
+        # It barks and barks: head and jaw are never still while it sounds.
+        bark = drive.shaking(times_s, 6.0)
+        x, y = x + 0.03 * bark, y - 0.03 * bark
+        jaw = 0.85 * level + 0.35 * bark
         jaw_x, jaw_y = x + 0.12 + 0.22 * np.cos(jaw), y + 0.12 + 0.22 * np.sin(jaw)
         canvas.paint(
             polygon([(x + 0.06, y + 0.03), (x + 0.34, y + 0.1), (jaw_x, jaw_y), (x + 0.08, y + 0.16)]),
@@ -270,16 +273,19 @@ def _alarm(rng: np.random.Generator, drive: Drive) -> Paint:
 
     def paint(canvas: Canvas, times_s: FloatArray) -> None:
         level = drive.level(times_s)
+        # The case rattles and the lamp flickers as hard as the alarm is loud.
+        rattle, lit = 0.035 * drive.shaking(times_s, 8.0), np.clip(level + 0.3 * drive.shaking(times_s, 6.0), 0, 1)
         glow = np.clip(0.15 + level, 0, 1)
-        canvas.paint(ellipse(0, -0.08, 0.65), light(lamp), 0.55 * level, 0.9)
-        canvas.paint(box(0, 0.28, 0.28, 0.14, 0, 0.03), case)
+        canvas.paint(ellipse(0, -0.08, 0.65), light(lamp), 0.55 * lit, 0.9)
+        canvas.paint(box(rattle, 0.28, 0.28, 0.14, 0, 0.03), case)
         for slot in range(4):
-            canvas.paint(capsule(-0.18, 0.2 + 0.05 * slot, 0.18, 0.2 + 0.05 * slot, 0.009), dark(case))
-        shaded = dark(dark(lamp)) + level[:, None] * (light(lamp) - dark(dark(lamp)))
-        canvas.paint(ellipse(0, -0.05, 0.19, 0.21), shaded)
-        canvas.paint(box(0, 0.09, 0.19, 0.06), shaded)
-        canvas.paint(ellipse(0, -0.05, 0.1, 0.12), (1, 1, 1), 0.8 * level, 0.08)
-        canvas.paint(capsule(-0.1, -0.16, -0.12, -0.02, 0.014), (1, 1, 1), 0.35 + 0.4 * glow)
+            y = 0.2 + 0.05 * slot
+            canvas.paint(capsule(rattle - 0.18, y, rattle + 0.18, y, 0.009), dark(case))
+        shaded = dark(dark(lamp)) + lit[:, None] * (light(lamp) - dark(dark(lamp)))
+        canvas.paint(ellipse(rattle, -0.05, 0.19, 0.21), shaded)
+        canvas.paint(box(rattle, 0.09, 0.19, 0.06), shaded)
+        canvas.paint(ellipse(rattle, -0.05, 0.1, 0.12), (1, 1, 1), 0.8 * lit, 0.08)
+        canvas.paint(capsule(rattle - 0.1, -0.16, rattle - 0.12, -0.02, 0.014), (1, 1, 1), 0.35 + 0.4 * glow)
         for side in (-1.0, 1.0):
             for ring in (0.32, 0.42):
                 canvas.paint(
@@ -298,14 +304,15 @@ def _bird(rng: np.random.Generator, drive: Drive) -> Paint:
 
     def paint(canvas: Canvas, times_s: FloatArray) -> None:
         level = drive.level(times_s)
-        lift = -0.08 * level
+        song = drive.shaking(times_s, 7.0)
+        lift = -0.08 * level - 0.04 * song
         canvas.paint(capsule(-2.7, 0.42, 2.7, 0.24, 0.025), branch)
         canvas.paint(capsule(-0.12, 0.12, -0.5, 0.1 + 0.4 * level, 0.05), dark(plumage))
         canvas.paint(ellipse(0, 0.1 + 0.5 * lift, 0.21 + 0.03 * level, 0.18 + 0.03 * level), plumage)
         canvas.paint(ellipse(0.07, 0.14 + 0.5 * lift, 0.13 + 0.07 * level, 0.12 + 0.05 * level), belly)
-        canvas.paint(capsule(-0.02, 0.08, -0.24 - 0.06 * level, 0.14 - 0.44 * level, 0.06), dark(plumage))
+        canvas.paint(capsule(-0.02, 0.08, -0.24 - 0.06 * level, 0.14 - 0.34 * level - 0.14 * song, 0.06), dark(plumage))
         x, y = 0.14, -0.13 + lift
-        gape = 0.2 * level
+        gape = 0.16 * level + 0.06 * song
         canvas.paint(polygon([(x + 0.1, y), (x + 0.32, y - gape), (x + 0.32, y + gape), (x + 0.1, y + 0.03)]), throat)
         canvas.paint(polygon([(x + 0.07, y - 0.08), (x + 0.36, y - 0.01 - gape), (x + 0.1, y + 0.03)]), beak)
         canvas.paint(polygon([(x + 0.08, y - 0.01), (x + 0.34, y + 0.01 + gape), (x + 0.07, y + 0.09)]), dark(beak))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from rewas_engine.training.world.drawing import Canvas, below, box, capsule, ellipse, polygon
@@ -148,7 +150,7 @@ def beacon(rng: np.random.Generator, drive: Drive) -> Paint:
     def paint(canvas: Canvas, times_s: FloatArray) -> None:
         level = drive.level(times_s)
         if telephone:
-            shake = 0.02 * level * np.sin(2 * np.pi * 11 * times_s)
+            shake = 0.025 * drive.shaking(times_s, 8.0)
             turn = 0.15 * level * np.sin(2 * np.pi * 9 * times_s)
             canvas.paint(box(shake, 0, 0.17, 0.34, turn, 0.04), dark(case))
             shaded = 0.12 + level[:, None] * (light(lamp) - 0.12)
@@ -189,7 +191,8 @@ def whole_dog(rng: np.random.Generator, drive: Drive) -> Paint:
     def paint(canvas: Canvas, times_s: FloatArray) -> None:
         level = drive.level(times_s)
         canvas.paint(box(0, 1.36, 9, 1.0), ground)
-        x, y = 0.05 * level, 0.1 - 0.07 * level
+        bark = drive.shaking(times_s, 6.0)
+        x, y = 0.05 * level + 0.03 * bark, 0.1 - 0.07 * level - 0.02 * bark
         tail = 0.5 * wandering(times_s, wag)
         canvas.paint(capsule(x - 0.26 * size, y, x - 0.4 * size, y - 0.15 * size + 0.1 * tail, 0.025 * size), coat)
         for number, foot in enumerate((-0.22, -0.16, 0.12, 0.18)):
@@ -201,7 +204,7 @@ def whole_dog(rng: np.random.Generator, drive: Drive) -> Paint:
         canvas.paint(capsule(x + 0.16 * size, y - 0.02, head_x, head_y, 0.08 * size), coat)
         canvas.paint(ellipse(head_x, head_y, 0.11 * size), coat)
         for side, opening in ((-1.0, 0.4), (1.0, 0.8)):
-            turn = -0.5 * level + side * opening * level
+            turn = -0.5 * level + side * opening * (0.75 * level + 0.25 * bark)
             tip_x, tip_y = head_x + 0.23 * size * np.cos(turn), head_y + 0.23 * size * np.sin(turn) + 0.02 * side
             canvas.paint(capsule(head_x, head_y, tip_x, tip_y, 0.042 * size), coat if side < 0 else dark(coat))
         canvas.paint(
@@ -220,7 +223,7 @@ def shaking_machine(rng: np.random.Generator, drive: Drive) -> Paint:
 
     def paint(canvas: Canvas, times_s: FloatArray) -> None:
         level, turn = drive.level(times_s), 2 * np.pi * turns * drive.travel(times_s)
-        dx, dy = 0.025 * level * wandering(times_s, shake_x), 0.03 * level * wandering(times_s, shake_y)
+        dx, dy = 0.035 * level * wandering(times_s, shake_x), 0.04 * level * wandering(times_s, shake_y)
         if washing:
             canvas.paint(box(dx, 0.05 + dy, 0.34, 0.4, 0, 0.02), light(case))
             canvas.paint(ellipse(dx, 0.1 + dy, 0.23), wheel)
@@ -248,7 +251,8 @@ def overhead_rotor(rng: np.random.Generator, drive: Drive) -> Paint:
     def paint(canvas: Canvas, times_s: FloatArray) -> None:
         level = drive.level(times_s)
         size = 0.25 + 0.85 * level
-        x, y = 0.15 * wandering(times_s, bob), 0.1 * wandering(times_s + 7.0, bob) - 0.02
+        shake = 0.02 * drive.shaking(times_s, 9.0)
+        x, y = 0.15 * wandering(times_s, bob) + shake, 0.1 * wandering(times_s + 7.0, bob) - 0.02 + shake
         cos, sin = np.cos(heading), np.sin(heading)
         canvas.paint(capsule(x, y, x - 0.4 * size * cos, y - 0.4 * size * sin, 0.025), hull)
         canvas.paint(capsule(x + 0.1 * size * cos, y + 0.1 * size * sin, x, y, 0.1 * size), hull)
@@ -282,12 +286,13 @@ def bird_in_a_tree(rng: np.random.Generator, drive: Drive) -> Paint:
         canvas.paint(capsule(-0.14, 0.06, -0.42, 0.04 + 0.34 * level, 0.05), dark(plumage))
         canvas.paint(ellipse(0, 0.0, 0.2 + 0.04 * level, 0.17 + 0.04 * level), plumage)
         # Whoever sings loudly lifts the wings.
-        canvas.paint(capsule(-0.02, 0.0, -0.22 - 0.06 * level, 0.06 - 0.42 * level, 0.05), dark(plumage))
-        head_x, head_y = 0.13, -0.18 - 0.5 * tilt
+        song = drive.shaking(times_s, 7.0)
+        canvas.paint(capsule(-0.02, 0.0, -0.22 - 0.06 * level, 0.06 - 0.32 * level - 0.14 * song, 0.05), dark(plumage))
+        head_x, head_y = 0.13, -0.18 - 0.5 * tilt - 0.03 * song
         canvas.paint(ellipse(head_x, head_y, 0.12), plumage)
         canvas.paint(ellipse(head_x + 0.02, head_y + 0.12, 0.04 + 0.09 * level, 0.04 + 0.08 * level), belly)
         for side in (-1.0, 1.0):
-            turn = -1.2 * tilt + side * 0.75 * level
+            turn = -1.2 * tilt + side * (0.58 * level + 0.2 * song)
             canvas.paint(
                 capsule(
                     head_x + 0.07, head_y, head_x + 0.07 + 0.25 * np.cos(turn), head_y + 0.25 * np.sin(turn), 0.035
@@ -324,6 +329,10 @@ def swell(rng: np.random.Generator, drive: Drive) -> Paint:
                 advance = phases[layer] - (2 + layer) * way
                 return np.asarray(0.1 + 0.16 * layer - (0.01 + 0.09 * tall) * np.sin(numbers[layer] * x + advance))
 
-            canvas.paint(below(surface, -0.2), np.clip(sea * (1.0 - 0.25 * layer), 0, 1))
+            def beneath_the_foam(x: FloatArray, top: Callable[[FloatArray], FloatArray] = surface) -> FloatArray:
+                return np.asarray(top(x) + 0.06 * tall)
+
+            canvas.paint(below(surface, -0.2), (0.95, 0.97, 1.0), level)
+            canvas.paint(below(beneath_the_foam, -0.2), np.clip(sea * (1.0 - 0.25 * layer), 0, 1))
 
     return paint

@@ -103,6 +103,18 @@ def test_what_runs_on_shows_how_loud_it_is(class_name: str, least: float) -> Non
     assert np.quantile(changed, 0.2) >= least
 
 
+@pytest.mark.parametrize("class_name", ["bird_song", "dog_bark", "alarm_beep", "car_passing", "engine", "helicopter"])
+def test_what_sounds_evenly_is_in_motion_as_widely_as_it_is_loud(class_name: str) -> None:
+    def moved(scene: Scene, level: float) -> float:
+        even = replace(scene, distance=0.2, envelope=np.full_like(scene.envelope, level))
+        return float(np.abs(np.diff(effect_of_what_sounds(even), axis=0)).mean())
+
+    scenes = far_scenes(class_name, 9, "steady")
+    loud, soft = (np.array([moved(scene, level) for scene in scenes]) for level in (0.9, 0.3))
+    assert np.median(loud) > 2.5
+    assert np.median(loud / soft) > 1.8
+
+
 def test_a_faint_blow_does_not_cut_short_what_a_strong_one_set_off() -> None:
     blows = Strikes(np.array([1.0, 1.05]), np.array([1.0, 0.1]))
     assert blows.flash(np.array([1.06]), 0.15)[0] > 0.6

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rewas_engine.evaluation.figures import Evaluation, Figure, Section, Trained
+from rewas_engine.evaluation.figures import BARS, Evaluation, Figure, Section, Trained
 
 Plots = Mapping[str, Sequence[tuple[str, str]]]
 """Section -> file name and caption of each plot."""
@@ -22,17 +22,20 @@ _HOW = """## How it was measured
 - **Vocoder.** Mean absolute difference of real log-mels and those of their vocoded sound. Griffin-Lim: 48 iterations on
   magnitudes inverted from the mel. *Ripple*: how far the power depends on the place within a mel frame's hop, against
   the level around it; noise with a ripple buzzes, of which a mel shows nothing.
-- **Onsets.** Struck classes, strikes far enough apart to be counted, events given as onsets and nothing else. F1 with
+- **Onsets.** Struck classes, strikes far enough apart to be counted (no rolls, nothing that murmurs on under them),
+  events given as onsets and nothing else. F1 with
   one-to-one partners within ±0.05 s; Greatest Hits: partners within ±0.1 s, against the onsets of the real sound.
 - **Texture.** Mean absolute difference of produced and requested bands, in nats, where the clip can be heard.
 - **Ablation.** Every fourth clip, the same words and noise with each control, all after the vocoder, against the
   clip's own sound; onsets by the Greatest Hits protocol on struck classes. *real* is that sound itself.
-- **Picture.** Clips of the world at 15 to 60 frames per second. Motion without sound: correlation of the estimate with
-  the frame difference; an estimate that varies by less than 0.1 nats follows nothing and counts as 0.
+- **Picture.** Clips of the world at 15 to 60 frames per second whose energy varies by at least 0.25 nats (standard
+  deviation); what the estimate varies by on the others is told apart. Motion without sound: correlation of the
+  estimate with the frame difference; an estimate that varies by less than 0.1 nats follows nothing and counts as 0.
 - **AV-Align.** Peaks of optical flow and onsets of the sound, intersection over union within a frame.
 - **Joint space.** Scenes of the test split as they come. Right against shuffled: the partner of any other clip, of the
   same class too; against another class's: without those. Exact areas under the ROC curve over all pairs.
-- **Real clips.** Correlation with the energy of the clip's own sound at the pack's picture rate, at zero lag and at the
+- **Real clips.** Correlation with the energy of the clip's own sound, up to where it ends in digital silence, at the
+  pack's picture rate, at zero lag and at the
   best lag within ±0.2 s. *Chance*: what the pack's own curve, turned round in time, exceeds one time in twenty.
 """
 
@@ -40,16 +43,15 @@ _HOW = """## How it was measured
 def markdown(evaluation: Evaluation, plots: Plots) -> str:
     """The page, with links to plots that lie beside it."""
     pack, setting = evaluation.pack, evaluation.setting
-    missed = [figure.label for figure in evaluation.figures().values() if figure.passed(evaluation.trained) is False]
-    verdict = "\n".join(["Missed:\n", *(f"- {label}" for label in missed)]) if missed else "No bar is missed."
     head = f"""# {pack["name"]} {pack["version"]}: evaluation
 
 {setting["clips"]} clips of the {setting["split"]} split, {setting["clips_per_class"]} a class; {setting["num_steps"]}
-steps, guidance {setting["guidance_scale"]:g}, on {setting["device"]}. The pack's controls:
+steps, guidance {setting["guidance_scale"]:g} ({setting["onsets_guidance_scale"]:g} where onsets alone steer), on
+{setting["device"]}. The pack's controls:
 {", ".join(pack["controls"])}.
 Bars are those of packs trained on a {evaluation.trained.upper()}.
 
-{verdict}
+{_verdict(evaluation)}
 """
     parts = [head]
     for section in evaluation.sections:
@@ -57,6 +59,16 @@ Bars are those of packs trained on a {evaluation.trained.upper()}.
         parts += [table for table in _tables(section) if table]
         parts += [f"![{caption}]({name})\n" for name, caption in plots.get(section.name, ())]
     return "\n".join([*parts, _HOW])
+
+
+def _verdict(evaluation: Evaluation) -> str:
+    """Which bars are missed, and how many were measured at all."""
+    passed = [figure.passed(evaluation.trained) for figure in evaluation.figures().values()]
+    missed = [figure.label for figure in evaluation.figures().values() if figure.passed(evaluation.trained) is False]
+    measured = f"{sum(verdict is not None for verdict in passed)} of {len(BARS)} bars are measured"
+    if not missed:
+        return f"{measured}, none of them is missed."
+    return "\n".join([f"{measured}. Missed:\n", *(f"- {label}" for label in missed)])
 
 
 def shown_value(figure: Figure) -> str:

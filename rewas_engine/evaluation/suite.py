@@ -16,7 +16,7 @@ from rewas_engine.evaluation.figures import Evaluation, Figure, Section, Trained
 from rewas_engine.evaluation.joint_space import joint_section
 from rewas_engine.evaluation.judge import Judge
 from rewas_engine.evaluation.made import MadeSounds
-from rewas_engine.evaluation.onset_control import onset_section
+from rewas_engine.evaluation.onset_control import onset_section, onset_settings
 from rewas_engine.evaluation.picture_to_sound import align_section
 from rewas_engine.evaluation.pictures import picture_section
 from rewas_engine.evaluation.real_clips import real_clips_section, video_files
@@ -156,6 +156,7 @@ def _setting(run: _Run) -> dict[str, Any]:
         "classes": list(run.plan.world_classes),
         "num_steps": settings.num_steps,
         "guidance_scale": settings.guidance_scale,
+        "onsets_guidance_scale": onset_settings(run.bench).guidance_scale,
         "unguided_share": settings.unguided_share,
         "device": run.model.device,
     }

@@ -143,9 +143,15 @@ def _course(training: Sequence[Mapping[str, Any]]) -> str:
 def _measured(evaluation: Evaluation) -> str:
     trained, setting = evaluation.trained, evaluation.setting
     figures = table(
-        ("figure", "value", "bar", ""),
+        ("figure", "value", "bar", "", "note"),
         [
-            (figure.label, shown_value(figure), shown_bar(figure, trained), shown_verdict(figure, trained))
+            (
+                figure.label,
+                shown_value(figure),
+                shown_bar(figure, trained),
+                shown_verdict(figure, trained),
+                figure.note if figure.value is not None else "",
+            )
             for figure in evaluation.figures().values()
         ],
     )

@@ -48,11 +48,18 @@ MAY_BE_ZERO = (
 """Fields of the configurations that may be 0; all others are above it."""
 
 
+SEEDS_APART = 1_000_000
+MOST_CLIPS = SEEDS_APART // 2
+LAST_SEED = 600
+"""Trainings have seeds below it: beyond SEEDS_APART times as much, judges are trained and everything is measured."""
+
+
 @dataclass(frozen=True)
 class StarterConfig:
     """Everything that decides the weights of a starter pack.
 
-    seed: of corpus, weights and batches. sounds, pictures: clips of the world that are heard, and seen and heard.
+    seed: of corpus, weights and batches. sounds, pictures: clips of the world that are heard, and seen and heard; of
+        one seed they are drawn from SEEDS_APART · seed on, the seen ones MOST_CLIPS later.
     widths, heads: of the denoiser's levels; attention stands at the deepest level only.
     picture_crop_frames: length of the crops that pictures are learnt from; from picture_whole_from of the steps on they
         are learnt from whole clips.
@@ -60,6 +67,7 @@ class StarterConfig:
     joint_strangers: moving pictures of nothing that the joint space is shown beside the world's.
     start_from: name or folder of a pack whose components the stages begin with, where they fit; "" begins with nothing.
     device: "cpu", "cuda:0" or "auto"; it is no part of what the weights are meant to be, only of how fast.
+    Raises SettingsError for a seed whose clips are for measuring alone, and for more clips than a seed has room for.
     """
 
     seed: int = 1
@@ -99,6 +107,18 @@ class StarterConfig:
     joint_features: int = 128
     joint_picture_widths: tuple[int, ...] = (16, 32, 64, 128)
     joint_sound_widths: tuple[int, ...] = (16, 32, 64, 96)
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.seed < LAST_SEED:
+            raise SettingsError(
+                f"The seed is {self.seed}, of which clips would be drawn that packs and judges are measured on.",
+                f"Give 0 to {LAST_SEED - 1}.",
+            )
+        for name in ("sounds", "pictures"):
+            if not 1 <= getattr(self, name) <= MOST_CLIPS:
+                raise SettingsError(
+                    f"There are {getattr(self, name)} {name} to be learnt from.", f"Give 1 to {MOST_CLIPS}."
+                )
 
     @classmethod
     def read(cls, path: Path) -> StarterConfig:

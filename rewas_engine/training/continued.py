@@ -57,6 +57,7 @@ class ContinuedConfig(StarterConfig):
     joint: LoopConfig = field(default_factory=lambda: _gentle(300, 5e-4))
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         for entry in fields(self):
             if entry.name in SIZES_OF_THE_PACK and getattr(self, entry.name) != entry.default:
                 raise SettingsError(

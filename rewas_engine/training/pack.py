@@ -23,7 +23,8 @@ SAMPLING = {
     "unguided_share": 0.4,
     "precision": "bfloat16",
 }
-"""Chosen on the development split of the world (`rewas eval --choose`).
+"""Steps and guidance were chosen on the development split of the world (`rewas eval --choose`), and so, by hand, were
+the guidance of onsets and the share of the sampling that goes unguided.
 
 Guidance makes loud frames louder than they are asked to be; where only the times of strikes are given, it makes them
 stand out.

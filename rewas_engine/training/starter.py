@@ -24,7 +24,7 @@ from rewas_engine.models.text_projection import TextProjection
 from rewas_engine.results import CancelSignal
 from rewas_engine.training.beginning import NOTHING, Beginning
 from rewas_engine.training.card import measure_pack, told_training, write_model_card
-from rewas_engine.training.config import StarterConfig
+from rewas_engine.training.config import MOST_CLIPS, SEEDS_APART, StarterConfig
 from rewas_engine.training.corpus import ReportShards, WorldCorpus, world_front_end
 from rewas_engine.training.embeddings import embedded_captions
 from rewas_engine.training.joint import (
@@ -113,11 +113,11 @@ class StarterTraining:
         self.name = name
         self.front_end = world_front_end()
         self.device = resolved_device(config.device)
-        first_seed = config.seed * 1_000_000
+        first_seed = config.seed * SEEDS_APART
         of_the_world = sounds is None
         self.sounds: SoundSource = sounds or WorldCorpus(folder / "sound", config.sounds, 0, first_seed)
         if of_the_world and pictures is None:
-            pictures = WorldCorpus(folder / "picture", config.pictures, config.pictures, first_seed + 500_000)
+            pictures = WorldCorpus(folder / "picture", config.pictures, config.pictures, first_seed + MOST_CLIPS)
         self.pictures = pictures
         self.stages: dict[str, Callable[[], None]] = {
             "corpus": self.write_corpus,

@@ -46,6 +46,10 @@ def test_for_people_it_prints_figures_beside_their_bars(rewas: Rewas, tmp_path: 
         (("starter", "--classes", "dragon,rain"), "'dragon'"),
         (("starter", "--clips-per-class", 0), "0 clips"),
         (("starter", "--only", "real"), "needs real clips"),
+        (("starter", "--only", " , "), "--only names no section"),
+        (("starter", "--only", "energy", "--real", "."), "--only leaves them out"),
+        (("starter", "--fast", "--clips-per-class", 3), "--fast and --clips-per-class"),
+        (("starter", "--choose", "--num-steps", 5, "--made", "kept"), "--num-steps and --made would be without"),
         (("starter", "--output", "file/below"), "file/below"),
     ],
 )

@@ -13,6 +13,7 @@ SETTING = {
     "clips": 54,
     "num_steps": 10,
     "guidance_scale": 1.5,
+    "onsets_guidance_scale": 2.0,
     "device": "cpu",
 }
 PACK = {"name": "mine", "version": "1.2", "licence": "Apache-2.0", "controls": ["energy"]}
@@ -59,7 +60,8 @@ def test_what_is_not_supported_is_said_and_neither_passed_nor_missed() -> None:
     assert shown_value(figure) == "not supported: the pack has no onset control"
     page = markdown(evaluation(figure), {})
     assert "| Onset F1 | not supported: the pack has no onset control | ≥ 0.85 |" in page
-    assert "No bar is missed." in page
+    assert f"0 of {len(BARS)} bars are measured, none of them is missed." in page
+    assert "guidance 1.5 (2 where onsets alone steer)" in page
 
 
 def test_the_page_names_what_was_missed_and_shows_its_plots() -> None:
@@ -67,7 +69,7 @@ def test_the_page_names_what_was_missed_and_shows_its_plots() -> None:
         evaluation(Figure("class", "Right class", 0.2), correlation_by_class={"rain": 0.5, "sea_waves": 0.25}),
         {"energy": [("energy.png", "Energy")]},
     )
-    assert "Missed:\n\n- Right class\n" in page
+    assert f"1 of {len(BARS)} bars are measured. Missed:\n\n- Right class\n" in page
     assert "![Energy](energy.png)" in page
     assert "| sea waves | 0.25 |" in page
 

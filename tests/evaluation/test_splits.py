@@ -3,8 +3,10 @@
 import numpy as np
 import pytest
 
+from rewas_engine.errors import SettingsError
+from rewas_engine.evaluation.judge_training import FIRST_SEED as JUDGES_SEED
 from rewas_engine.evaluation.splits import DEVELOPMENT, HELD_OUT_SEED, TEST, Split
-from rewas_engine.training.config import StarterConfig
+from rewas_engine.training.config import LAST_SEED, MOST_CLIPS, SEEDS_APART, StarterConfig
 from rewas_engine.training.world import CLASS_NAMES
 
 LAST = CLASS_NAMES[-1]
@@ -16,12 +18,17 @@ def seeds_of(split: Split) -> set[int]:
 
 
 def test_the_splits_share_no_scene_with_each_other_or_with_training() -> None:
-    config = StarterConfig()
     development, test = seeds_of(DEVELOPMENT), seeds_of(TEST)
     assert not development & test
     assert min(development | test) >= HELD_OUT_SEED
-    # Sounds are drawn from seed · 1 000 000 on and pictures half a million later.
-    assert (config.seed + 1) * 1_000_000 < HELD_OUT_SEED
+    last = StarterConfig(seed=LAST_SEED - 1, sounds=MOST_CLIPS, pictures=MOST_CLIPS)
+    assert last.seed * SEEDS_APART + MOST_CLIPS + last.pictures <= JUDGES_SEED < HELD_OUT_SEED
+
+
+@pytest.mark.parametrize("values", [{"seed": LAST_SEED}, {"seed": 925}, {"seed": -1}, {"sounds": MOST_CLIPS + 1}])
+def test_no_training_draws_clips_that_are_measured_on(values: dict[str, int]) -> None:
+    with pytest.raises(SettingsError, match=r"The seed is|to be learnt from"):
+        StarterConfig(**values)
 
 
 @pytest.mark.parametrize("split", [DEVELOPMENT, TEST])

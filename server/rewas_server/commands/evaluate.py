@@ -85,6 +85,7 @@ def evaluate(
     from rewas_engine.evaluation.suite import evaluate as evaluate_pack
 
     with standard_output_kept_clean(), interruptible() as cancel:
+        _check_effects(choose, only, num_steps, guidance_scale, made, real, fast, clips_per_class)
         usual = CHOOSING_CLIPS_PER_CLASS if choose else CLIPS_PER_CLASS
         clips = clips_per_class if clips_per_class is not None else FAST_CLIPS_PER_CLASS if fast else usual
         plan = EvaluationPlan(_listed(only), clips, real, bars.value, _listed(classes))
@@ -119,19 +120,55 @@ def evaluate(
     Printer(as_json).result(report, lines)
 
 
+def _check_effects(
+    choose: bool,
+    only: str | None,
+    num_steps: int | None,
+    guidance_scale: float | None,
+    made: Path | None,
+    real: Path | None,
+    fast: bool,
+    clips_per_class: int | None,
+) -> None:
+    """Refuse options that would be without an effect. Raises ProblemError (SETTINGS)."""
+    beside_choosing = {
+        "--only": only,
+        "--num-steps": num_steps,
+        "--guidance-scale": guidance_scale,
+        "--made": made,
+        "--real": real,
+    }
+    told = [name for name, value in beside_choosing.items() if choose and value is not None]
+    if told:
+        raise _settings_problem(
+            f"{' and '.join(told)} would be without an effect beside --choose.",
+            "Leave it out: --choose tries steps and guidance on the development split and measures nothing else.",
+        )
+    if fast and clips_per_class is not None:
+        raise _settings_problem("Both --fast and --clips-per-class say how many clips there are.", "Give one of them.")
+    if only is not None and not _listed(only):
+        raise _settings_problem("--only names no section.", "Name some, or leave it out to measure everything.")
+    if real is not None and only is not None and "real" not in _listed(only):
+        raise _settings_problem("There are real clips, but --only leaves them out.", "Add real to --only.")
+
+
+def _settings_problem(message: str, advice: str) -> Exception:
+    from rewas_api.errors import ProblemError, ProblemKind
+
+    return ProblemError(message, advice, ProblemKind.SETTINGS)
+
+
 def _listed(names: str | None) -> tuple[str, ...]:
     return tuple(name.strip() for name in names.split(",") if name.strip()) if names is not None else ()
 
 
 def _checked_folder(folder: Path) -> Path:
     """See, before an hour of work, that a report can be written there. Raises ProblemError (SETTINGS)."""
-    from rewas_api.errors import ProblemError, ProblemKind
-
     standing = folder.absolute()
     while not standing.exists():
         standing = standing.parent
     if not standing.is_dir() or not os.access(standing, os.W_OK):
-        raise ProblemError(f"The report cannot be written into {folder}.", "Choose another.", ProblemKind.SETTINGS)
+        raise _settings_problem(f"The report cannot be written into {folder}.", "Choose another.")
     return folder
 
 

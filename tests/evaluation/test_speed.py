@@ -1,0 +1,33 @@
+"""The section on speed times work that is done, not what is kept of earlier work."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from given_pack import tiny_model
+
+from rewas_engine.evaluation.bench import Watch, bench_clips
+from rewas_engine.evaluation.speed import ROUNDS, speed_section
+from rewas_engine.evaluation.splits import DEVELOPMENT
+
+
+def test_each_round_reads_a_picture_words_and_energy_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = tiny_model(tmp_path)
+    components, done = model._components, {"video_encoder": 0, "text_encoder": 0, "codec": 0}
+    for name in done:
+        module = components[name]
+        method = "encode" if name == "codec" else "forward"
+        original = getattr(module, method)
+
+        def counted(*given, name: str = name, original=original, **named) -> torch.Tensor:
+            done[name] += 1
+            return original(*given, **named)
+
+        monkeypatch.setattr(module, method, counted)
+    clip = bench_clips(DEVELOPMENT, ("rain",), 1, model.front_end, Watch())[0]
+    before = clip.energy.copy()
+    section = speed_section(model, clip, model.sampling_settings(1, 1.0), Watch())
+    assert all(count >= ROUNDS + 1 for count in done.values()), done
+    assert {figure.key for figure in section.figures} >= {"take_s", "real_time_factor_picture"}
+    assert all(figure.value is not None and figure.value > 0 for figure in section.figures)
+    assert (clip.energy == before).all()

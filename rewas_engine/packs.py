@@ -81,6 +81,12 @@ class PackDescription:
         """The pack's folder."""
         return self.info.path
 
+    @property
+    def fingerprint(self) -> str:
+        """A hash of all the pack's files by theirs: the same for the same weights, whatever is told of them."""
+        listed = "".join(f"{self.files[name]} {name}\n" for name in sorted(self.files))
+        return hashlib.sha256(listed.encode()).hexdigest()
+
 
 @dataclass(frozen=True)
 class InstalledPack:

@@ -144,7 +144,13 @@ def _needs(plan: EvaluationPlan, what: str) -> bool:
 
 def _pack(model: ReWaS) -> dict[str, Any]:
     pack = model.pack
-    return {"name": pack.name, "version": pack.version, "licence": pack.licence, "controls": list(pack.controls)}
+    return {
+        "name": pack.name,
+        "version": pack.version,
+        "licence": pack.licence,
+        "controls": list(pack.controls),
+        "fingerprint": read_pack(pack.path).fingerprint,
+    }
 
 
 def _setting(run: _Run) -> dict[str, Any]:

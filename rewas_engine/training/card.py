@@ -87,7 +87,12 @@ Licence: {LICENCE}. {PERMITS}
 - No speech, no music.
 """
     write_whole_text(path / "README.md", text)
-    document = {"figures": _values(evaluation), "training": training, "config": asdict(config)}
+    document = {
+        "figures": _values(evaluation),
+        "measured": evaluation.pack,
+        "training": training,
+        "config": asdict(config),
+    }
     write_whole_text(path / FIGURES_FILE, json.dumps(document, indent=1) + "\n")
 
 
@@ -100,7 +105,7 @@ def retell_figures(path: Path, evaluation: Evaluation) -> None:
         card, document = ((path / name).read_text("utf-8") for name in ("README.md", FIGURES_FILE))
         before, _, rest = card.partition(f"{_FIGURES}\n")
         _, _, after = rest.partition(f"{_LIMITS}\n")
-        told = {**json.loads(document), "figures": _values(evaluation)}
+        told = {**json.loads(document), "figures": _values(evaluation), "measured": evaluation.pack}
     except (OSError, ValueError) as error:
         raise PackError(f"The card of {path.name} cannot be read ({error}).", "Train the pack again.") from error
     if not after:

@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -220,3 +221,13 @@ def test_listing_packs_imports_no_torch() -> None:
     code = "import sys, rewas_engine; rewas_engine.installed_packs(); sys.exit('torch' in sys.modules)"
     root = Path(__file__).resolve().parents[2]
     assert subprocess.run([sys.executable, "-c", code], cwd=root, check=False).returncode == 0
+
+
+def test_a_fingerprint_is_that_of_the_files(tiny_pack: Path) -> None:
+    read = read_pack(tiny_pack)
+    assert len(read.fingerprint) == 64
+    turned = replace(read, files=dict(reversed(list(read.files.items()))), sampling={})
+    assert turned.fingerprint == read.fingerprint
+    name = next(iter(read.files))
+    assert replace(read, files={**read.files, name: "0" * 64}).fingerprint != read.fingerprint
+    assert replace(read, files={**read.files, "more": "0" * 64}).fingerprint != read.fingerprint

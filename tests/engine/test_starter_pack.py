@@ -13,9 +13,11 @@ import rewas_engine
 from rewas_engine import ReWaS, installed_packs
 from rewas_engine.control import Controls
 from rewas_engine.evaluation.bench import Watch
+from rewas_engine.evaluation.figures import BARS
 from rewas_engine.evaluation.pictures import picture_section
 from rewas_engine.evaluation.splits import TEST
 from rewas_engine.evaluation.suite import EvaluationPlan, evaluate
+from rewas_engine.packs import read_pack
 
 FOLDER = Path(rewas_engine.__file__).parent / "data" / "packs" / "starter"
 
@@ -42,13 +44,18 @@ def test_it_is_small_and_in_half_precision() -> None:
 def test_its_card_tells_figures_and_limits() -> None:
     card = (FOLDER / "README.md").read_text("utf-8")
     figures = json.loads((FOLDER / "figures.json").read_text("utf-8"))["figures"]
-    assert figures["scenes"] >= 54
-    assert figures["energy_correlation_mean"] >= 0.9
-    assert figures["uncontrolled_correlation"] <= 0.1
+    assert figures["scenes"] == 540
     for part in ("## Training", "## Figures", "## Limits", "Apache-2.0"):
         assert part in card
     assert f"| {figures['energy_correlation_mean']:.3f} |" in card
     assert "energy" in tomllib.loads((FOLDER / "pack.toml").read_text("utf-8"))["controls"]
+
+
+@pytest.mark.parametrize("key", sorted(BARS))
+def test_every_bar_of_packs_trained_on_a_cpu_is_met_by_these_very_weights(key: str) -> None:
+    told = json.loads((FOLDER / "figures.json").read_text("utf-8"))
+    assert told["measured"]["fingerprint"] == read_pack(FOLDER).fingerprint
+    assert BARS[key].met_by(told["figures"][key], "cpu")
 
 
 @pytest.fixture(scope="module")

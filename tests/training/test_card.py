@@ -66,6 +66,7 @@ def test_fuller_figures_take_the_place_of_the_first_and_of_nothing_else(pack: Pa
     told = json.loads((pack / "figures.json").read_text("utf-8"))
     assert told["figures"] == {"scenes": 540, "energy_correlation_mean": 0.97}
     assert told["config"]["seed"] == 1
+    assert told["measured"] == PACK
     retell_figures(pack, evaluation(0.97, clips=540))
     assert (pack / "README.md").read_text("utf-8") == after
 

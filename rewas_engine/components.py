@@ -140,7 +140,14 @@ def save_component(module: nn.Module, pack_folder: Path, role: str, dtype: torch
         name: (tensor.to(dtype) if tensor.is_floating_point() else tensor).detach().cpu().contiguous()
         for name, tensor in module.state_dict().items()
     }
-    save_file(tensors, folder / WEIGHTS_FILE)
+    save_weights(tensors, folder)
+
+
+def save_weights(tensors: Mapping[str, torch.Tensor], folder: Path) -> None:
+    """Write tensors as a component's model.safetensors, to be read by whoever may read the folder."""
+    save_file(dict(tensors), folder / WEIGHTS_FILE)
+    # safetensors writes for its owner alone.
+    (folder / WEIGHTS_FILE).chmod(folder.stat().st_mode & 0o666)
 
 
 def config_json(module: Any) -> str:

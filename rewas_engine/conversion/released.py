@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
 
-from rewas_engine.components import CONFIG_FILE, WEIGHTS_FILE, config_json
+from rewas_engine.components import CONFIG_FILE, config_json, save_weights
 from rewas_engine.control import understood_controls
 from rewas_engine.conversion.diffusers_folder import DiffusersFolder
 from rewas_engine.conversion.parts import released_parts
@@ -161,7 +160,7 @@ class _Conversion:
         folder.mkdir(parents=True)
         (folder / CONFIG_FILE).write_text(config_json(module), "utf-8")
         tensors = self.tensors(role)
-        save_file({name: self._stored(role, name, tensors[name], dtype) for name in tensors}, folder / WEIGHTS_FILE)
+        save_weights({name: self._stored(role, name, tensors[name], dtype) for name in tensors}, folder)
 
     def _stored(self, role: str, name: str, tensor: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
         if not tensor.is_floating_point():

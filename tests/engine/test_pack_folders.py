@@ -12,6 +12,7 @@ import pytest
 import tomli_w
 
 from rewas_engine import PackError, ReWaS, installed_packs
+from rewas_engine.components import save_component
 from rewas_engine.packs import find_pack, read_pack, verify_files, write_description
 from rewas_engine.training.untrained_make_an_audio import write_untrained_make_an_audio
 
@@ -231,3 +232,12 @@ def test_a_fingerprint_is_that_of_the_files(tiny_pack: Path) -> None:
     name = next(iter(read.files))
     assert replace(read, files={**read.files, name: "0" * 64}).fingerprint != read.fingerprint
     assert replace(read, files={**read.files, "more": "0" * 64}).fingerprint != read.fingerprint
+
+
+def test_weights_may_be_read_by_whoever_may_read_the_folder(tiny_pack: Path, tmp_path: Path) -> None:
+    phi = ReWaS.from_pretrained(tiny_pack, device="cpu")._components["phi"]
+    for mode, expected in ((0o755, 0o644), (0o700, 0o600)):
+        (tmp_path / f"{mode:o}" / "phi").mkdir(parents=True)
+        (tmp_path / f"{mode:o}" / "phi").chmod(mode)
+        save_component(phi, tmp_path / f"{mode:o}", "phi")
+        assert (tmp_path / f"{mode:o}" / "phi" / "model.safetensors").stat().st_mode & 0o777 == expected

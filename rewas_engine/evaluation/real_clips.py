@@ -141,12 +141,21 @@ def _chance(true: FloatArray, curve: FloatArray) -> float:
 
 def _figures(method: str, label: str, rows: Sequence[Agreement]) -> list[Figure]:
     prefix = "real_clips" if method == "picture" else f"real_clips_{method}"
-    zero = float(np.mean([row.correlation or 0.0 for row in rows]))
-    best = float(np.mean([row.best_correlation or 0.0 for row in rows]))
+    zero = [row.correlation or 0.0 for row in rows]
+    best = [row.best_correlation or 0.0 for row in rows]
     return [
-        Figure(f"{prefix}_zero_lag", f"{label} on real clips, zero lag", zero),
-        Figure(f"{prefix}_best_lag", f"{label} on real clips, best lag within ±0.2 s", best),
+        Figure(f"{prefix}_zero_lag", f"{label} on real clips, zero lag", float(np.mean(zero)), note=_certainty(zero)),
+        Figure(
+            f"{prefix}_best_lag",
+            f"{label} on real clips, best lag within ±0.2 s",
+            float(np.mean(best)),
+            note=_certainty(best),
+        ),
     ]
+
+
+def _certainty(values: Sequence[float]) -> str:
+    return f"{len(values)} clips, standard error {float(np.std(values)) / len(values) ** 0.5:.3f}"
 
 
 def _row(clip: RealClip) -> dict[str, Any]:

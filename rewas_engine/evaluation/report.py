@@ -36,7 +36,8 @@ _HOW = """## How it was measured
   same class too; against another class's: without those. Exact areas under the ROC curve over all pairs.
 - **Real clips.** Correlation with the energy of the clip's own sound, up to where it ends in digital silence, at the
   pack's picture rate, at zero lag and at the
-  best lag within ±0.2 s. *Chance*: what the pack's own curve, turned round in time, exceeds one time in twenty.
+  best lag within ±0.2 s. *Chance*: what the pack's own curve, shifted
+  round the clip by a random time, exceeds one time in twenty.
 """
 
 

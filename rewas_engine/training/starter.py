@@ -51,7 +51,7 @@ from rewas_engine.training.stages import (
 from rewas_engine.training.vocoder_stage import WaveformCorpus, vocoder_loss
 from rewas_engine.training.words_stage import new_text_projection, words_corpus, words_loss
 
-VERSION = "0.7.0"
+VERSION = "0.8.0"
 BEGAN_FILE = "began.json"
 """In a run's folder: what each component began with."""
 STAGES = ("corpus", "words", "codec", "base", "adapter", "vocoder", "picture", "joint", "pack")

@@ -1,0 +1,90 @@
+"""Benches whose figures are known by hand: clips of chosen mels and sounds, a judge that says what it is told."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from rewas_engine import ReWaS
+from rewas_engine.energy import FloatArray
+from rewas_engine.evaluation.bench import Bench, BenchClip, Watch
+from rewas_engine.evaluation.figures import Figure, Section
+from rewas_engine.evaluation.judge import Judge
+from rewas_engine.evaluation.judge_network import JudgeNetwork
+from rewas_engine.training.world import CLASS_NAMES, Scene, sample_scene
+
+BINS = 64
+STRIKES_S = np.array([0.5, 1.0, 1.5, 2.0])
+CLICKS_SAMPLES = 40_000
+SILENT = np.zeros(CLICKS_SAMPLES, np.float32)
+
+
+class ToldJudge(Judge):
+    """A judge that hears in each log-mel the class that it was told of the one most like it."""
+
+    def __init__(self) -> None:
+        super().__init__(JudgeNetwork(classes=CLASS_NAMES), {})
+        self._told: list[tuple[FloatArray, str]] = []
+
+    def tell(self, log_mels: NDArray[np.float32], names: Sequence[str]) -> None:
+        self._told += zip(log_mels, names, strict=True)
+
+    def classify(self, log_mels: torch.Tensor) -> NDArray[np.float32]:
+        said = np.zeros((len(log_mels), len(self.classes)), np.float32)
+        for row, log_mel in enumerate(log_mels.numpy()):
+            distances = [float(np.abs(known - log_mel).mean()) for known, _ in self._told]
+            said[row, self.classes.index(self._told[int(np.argmin(distances))][1])] = 1
+        return said
+
+
+def given_clip(
+    class_name: str, log_mel: FloatArray, sound: FloatArray = SILENT, scene: Scene | None = None
+) -> BenchClip:
+    scene = scene or sample_scene(0, class_name)
+    return BenchClip(scene, sound, log_mel, log_mel.mean(axis=-1), class_name, f"what is called {class_name}", 0)
+
+
+def given_bench(model: ReWaS, clips: Sequence[BenchClip], judge: Judge | None = None, **known: object) -> Bench:
+    """A bench of which so much is known: what is made under a condition, or how something is made."""
+    bench = Bench(model, judge or ToldJudge(), clips, model.sampling_settings(1, 1.0), Watch())
+    vars(bench).update(known)
+    return bench
+
+
+def mels_of(energies: Sequence[FloatArray]) -> NDArray[np.float32]:
+    """Log-mels [N, T, bins] of energies [T] each, brighter above than below."""
+    tilt = np.linspace(-1, 1, BINS, dtype=np.float32)
+    return np.stack([energy[:, None] + tilt for energy in energies])
+
+
+def clicks(times_s: NDArray[np.float64]) -> FloatArray:
+    """A sound of 2.5 s with a short click at each time."""
+    sound = SILENT.copy()
+    for time_s in times_s:
+        start = round(float(time_s) * 16_000)
+        sound[start : start + 320] = np.sin(np.arange(320)) * np.linspace(1, 0, 320)
+    return sound
+
+
+def struck_clip(class_name: str = "drum_hit") -> BenchClip:
+    """A clip that is struck at STRIKES_S, softer from time to time."""
+    scene = replace(
+        sample_scene(0, class_name),
+        pattern="regular",
+        event_times_s=STRIKES_S,
+        event_strengths=np.array([1.0, 0.8, 0.6, 0.4]),
+        floor=0.0,
+    )
+    return given_clip(class_name, np.full((250, BINS), -5.0, np.float32), clicks(STRIKES_S), scene)
+
+
+def figures_of(section: Section) -> dict[str, Figure]:
+    return {figure.key: figure for figure in section.figures}
+
+
+def values_of(section: Section) -> dict[str, float | None]:
+    return {figure.key: figure.value for figure in section.figures}

@@ -1,0 +1,70 @@
+"""What a bench asks a pack for in each condition: which words, which energies, which noise, and how."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+from given_bench import given_bench, given_clip, mels_of
+from given_curves import ACROSS, STEPS
+from given_pack import tiny_model
+
+from rewas_engine import ReWaS
+from rewas_engine.control import Controls
+from rewas_engine.energy import FloatArray
+from rewas_engine.evaluation.bench import BenchClip
+from rewas_engine.sampling_settings import SamplingSettings
+
+CLIPS = [given_clip(name, mels_of([energy])[0]) for name, energy in (("rain", STEPS), ("bell", ACROSS))]
+"""The energies of the other class are the clips in reverse."""
+PLAIN, UNSEEN = ["rain", "bell"], ["what is called rain", "what is called bell"]
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> ReWaS:
+    return tiny_model(tmp_path_factory.mktemp("pack"))
+
+
+@pytest.mark.parametrize(
+    ("condition", "prompts", "energies", "strength"),
+    [
+        ("plain", PLAIN, [STEPS, ACROSS], 1.0),
+        ("swapped", PLAIN, [ACROSS, STEPS], 1.0),
+        ("paraphrased", UNSEEN, [STEPS, ACROSS], 1.0),
+        ("uncontrolled", PLAIN, [STEPS, ACROSS], 0.0),
+    ],
+)
+def test_each_condition_changes_one_thing(
+    model: ReWaS, condition: str, prompts: list[str], energies: list[FloatArray], strength: float
+) -> None:
+    asked: list[tuple[Sequence[str], Sequence[Controls], SamplingSettings | None]] = []
+
+    def generated(
+        what: str, prompts: Sequence[str], controls: Sequence[Controls], settings: SamplingSettings | None = None
+    ) -> FloatArray:
+        asked.append((prompts, controls, settings))
+        return mels_of([STEPS, STEPS])
+
+    bench = given_bench(model, CLIPS, generated=generated)
+    assert bench.settings.control_strength == 1
+    np.testing.assert_array_equal(getattr(bench, condition), mels_of([STEPS, STEPS]))
+    ((words, controls, settings),) = asked
+    assert list(words) == prompts
+    assert [each.names for each in controls] == [("energy",)] * 2
+    for each, energy in zip(controls, energies, strict=True):
+        np.testing.assert_allclose(each.energy, energy, atol=1e-6)
+    assert (settings or bench.settings).control_strength == strength
+
+
+def test_what_is_heard_of_plain_prompts_has_gone_through_the_vocoder(model: ReWaS) -> None:
+    given: list[FloatArray] = []
+
+    def vocoded(log_mels: FloatArray, clips: Sequence[BenchClip]) -> list[FloatArray]:
+        given.extend(log_mels)
+        return [np.full(8, number, np.float32) for number in range(len(clips))]
+
+    def heard(waveforms: Sequence[FloatArray]) -> FloatArray:
+        return np.stack([waveform[:1, None] for waveform in waveforms])
+
+    bench = given_bench(model, CLIPS, plain=mels_of([ACROSS, STEPS]), vocoded=vocoded, heard=heard)
+    assert bench.plain_heard.ravel().tolist() == [0, 1]
+    np.testing.assert_array_equal(np.stack(given), bench.plain)

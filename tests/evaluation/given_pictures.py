@@ -1,0 +1,115 @@
+"""Clips whose sound, motion and estimate are chosen, and what stands for a pack that looks at them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+from given_curves import STEPS
+from numpy.typing import NDArray
+
+from rewas_engine import EnergyCurve
+from rewas_engine.clip import VideoClip
+from rewas_engine.energy import FloatArray
+from rewas_engine.evaluation.splits import Split
+from rewas_engine.mel import MelConfig
+from rewas_engine.training.world import Scene, sample_scene
+
+RATE_HZ = Fraction(25)
+SAMPLE_RATE_HZ = 16_000
+SAMPLES = SAMPLE_RATE_HZ // 25
+"""Of one value at the picture rate."""
+PEAK_NATS = float(np.log(0.5))
+"""Of a sound that is made ready, as `LevelMeter` measures it."""
+LOUD = PEAK_NATS - 1 + STEPS
+"""An energy whose highest value is that of a sound made ready: it is measured as it is written down."""
+SILENT = np.full_like(STEPS, -np.inf)
+MOVING = 10 + 10 * STEPS
+"""Motion in levels of brightness that goes with STEPS: 0 and 20 in turn."""
+STILL = np.zeros_like(STEPS)
+
+
+@dataclass(frozen=True, eq=False)
+class GivenClip:
+    """A clip and what is made of it, at RATE_HZ.
+
+    true: [T] energy of its sound in nats, -inf for silence. estimated: [T] nats, what its picture is taken for.
+    motion: [T] levels of brightness by which it changes; the first value is 0.
+    """
+
+    true: FloatArray
+    estimated: FloatArray
+    motion: FloatArray = field(default_factory=lambda: STILL)
+    class_name: str = "rain"
+
+    @property
+    def sound(self) -> FloatArray:
+        """[samples] of this energy, the sign of each sample another than that of the one before."""
+        amplitudes = np.repeat(np.exp(self.true), SAMPLES)
+        return np.asarray(amplitudes * np.where(np.arange(amplitudes.size) % 2, -1, 1), np.float32)
+
+    def frames(self, mark: int) -> NDArray[np.uint8]:
+        """[T, 2, 2] of this motion. mark: brightness of the first one, by which the clip is known again."""
+        levels = [mark]
+        for change in self.motion[1:]:
+            levels.append(int(levels[-1] + change if levels[-1] + change <= 255 else levels[-1] - change))
+        return np.broadcast_to(np.array(levels, np.uint8)[:, None, None], (len(levels), 2, 2))
+
+
+class LevelMeter:
+    """A front end that hears the logarithm of the amplitude."""
+
+    config = MelConfig()
+
+    def measure(self, sound: FloatArray) -> EnergyCurve:
+        power = np.square(sound.astype(np.float64)).reshape(-1, self.config.hop_samples).mean(axis=1)
+        return EnergyCurve(np.log(np.maximum(np.sqrt(power), self.config.floor)), self.config.frame_rate_hz)
+
+
+class Onlooker:
+    """Stands for a pack: takes the picture of each clip for the energy that the clip says."""
+
+    picture_format = (RATE_HZ, 2, 2)
+    front_end = LevelMeter()
+    pack = SimpleNamespace(sample_rate_hz=SAMPLE_RATE_HZ)
+
+    def __init__(self, clips: Sequence[GivenClip]) -> None:
+        self.clips = list(clips)
+
+    def energy_of_frames(self, frames: NDArray[np.uint8]) -> FloatArray:
+        return self.clips[int(frames[0, 0, 0])].estimated
+
+    def read_clip(self, clip: VideoClip) -> SimpleNamespace:
+        return SimpleNamespace(start_s=Fraction(0), duration_s=Fraction(len(self.of(clip.path).true)) / RATE_HZ)
+
+    def of(self, path: Path | str) -> GivenClip:
+        """The clip in a file that is called by its number."""
+        return self.clips[int(Path(path).stem)]
+
+    def frames_of(self, number: int) -> NDArray[np.uint8]:
+        return self.clips[number].frames(number)
+
+
+@dataclass(frozen=True)
+class GivenSplit(Split):
+    """A split of chosen scenes: first the visible ones, then those of silent motion and off screen."""
+
+    counts: tuple[int, int, int] = (0, 0, 0)
+    classes: tuple[str, ...] = ()
+
+    def visible(self, clips: int) -> list[Scene]:
+        return self._scenes(0, self.counts[0])
+
+    def silent_motion(self, clips: int) -> list[Scene]:
+        return self._scenes(self.counts[0], self.counts[1])
+
+    def off_screen(self, clips: int) -> list[Scene]:
+        return self._scenes(sum(self.counts[:2]), self.counts[2])
+
+    def _scenes(self, first: int, count: int) -> list[Scene]:
+        """Scenes whose seed is the number of their clip."""
+        return [sample_scene(number, self.classes[number]) for number in range(first, first + count)]

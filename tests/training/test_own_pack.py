@@ -4,6 +4,7 @@ import json
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ import torch
 from foreign_layout import CAPTION_COLUMN, FILE_COLUMN, write_foreign_layout
 
 from rewas_engine import ReWaS, SettingsError, VideoClip
+from rewas_engine.control import Controls
 from rewas_engine.models.adapter import EnergyAdapter
 from rewas_engine.models.joint import JointSpace
 from rewas_engine.models.text_projection import TextProjection
@@ -18,12 +20,14 @@ from rewas_engine.packs import read_pack
 from rewas_engine.training import own_pack
 from rewas_engine.training.config import StarterConfig
 from rewas_engine.training.continued import ContinuedConfig
+from rewas_engine.training.corpus import world_front_end
 from rewas_engine.training.cutting import ClipFormat
 from rewas_engine.training.listing import CaptionSource, list_recordings
 from rewas_engine.training.loop import LoopConfig, TrainingProgress
+from rewas_engine.training.own_card import measure_on_held_out
 from rewas_engine.training.own_pack import PackTerms, RecordingsTraining
 from rewas_engine.training.pack import write_pack
-from rewas_engine.training.recordings import Recordings
+from rewas_engine.training.recordings import HeldOutClips, Recordings
 from rewas_engine.training.stages import DenoiserRecipe, adapter_loss
 from rewas_engine.training.starter import COMPONENT_CLASSES, SENTENCE_ENCODER
 from rewas_engine.training.untrained import TINY, write_untrained_pack
@@ -129,7 +133,39 @@ def test_the_card_tells_of_the_data_and_the_terms(trained) -> None:
     document = json.loads((training.pack_folder / "figures.json").read_text("utf-8"))
     assert document["data"] == training.recordings.facts()
     assert {"mean_mel_correlation", "mean_uncontrolled_mel_correlation"} <= document["figures"].keys()
-    assert -1 <= document["figures"]["mean_sound_correlation"] <= 1
+    model = ReWaS.from_pretrained(training.pack_folder, device="cpu")
+    again = measure_on_held_out(model, training.recordings.held_out(4))
+    assert document["figures"] == pytest.approx(again, abs=1e-3)
+
+
+def test_held_out_sounds_are_held_against_what_becomes_of_them() -> None:
+    front_end = world_front_end()
+    noise = 0.1 * np.random.default_rng(0).standard_normal((2, 16_000)).astype(np.float32)
+    loud_and_soft = np.repeat(np.array([[1, 0.01, 1, 0.01], [0.01, 1, 0.01, 1]], np.float32), 4000, axis=1)
+    sounds = noise * loud_and_soft
+    mels = [front_end.hear(sound) for sound in sounds]
+
+    def log_mel(caption: str, controls: Controls, seed: int, control_strength: float) -> torch.Tensor:
+        np.testing.assert_allclose(controls.energy, mels[seed].mean(dim=-1), atol=1e-5)
+        return mels[seed] - 0.5 if control_strength else -mels[seed]
+
+    def waveform(log_mel: torch.Tensor, samples: int) -> np.ndarray:
+        # The vocoder is mute for the second clip, and right for the first.
+        return sounds[0] if torch.equal(log_mel, mels[0] - 0.5) else np.zeros(samples, np.float32)
+
+    model = SimpleNamespace(
+        front_end=front_end,
+        sampling_settings=lambda control_strength=1.0: control_strength,
+        sound=SimpleNamespace(log_mel=log_mel, vocoding=SimpleNamespace(waveform=waveform)),
+    )
+    figures = measure_on_held_out(model, HeldOutClips(("one", "two"), sounds, (None, None)))
+    assert figures["clips"] == 2
+    assert (figures["mean_mel_correlation"], figures["mean_mel_mae_nats"]) == (1, 0.5)
+    assert (figures["mean_sound_correlation"], figures["worse_tenth_sound_correlation"]) == (0.5, 0.1)
+    above_silence_nats = float(mels[1].mean()) - front_end.config.silence_nats
+    assert figures["mean_sound_mae_nats"] == pytest.approx(above_silence_nats / 2, abs=1e-3)
+    assert figures["mean_uncontrolled_mel_correlation"] == -1
+    assert "mean_picture_correlation" not in figures
 
 
 def continued(foreign: Path, folder: Path, pack: Path) -> RecordingsTraining:

@@ -61,12 +61,12 @@ def mels_of(energies: Sequence[FloatArray]) -> NDArray[np.float32]:
     return np.stack([energy[:, None] + tilt for energy in energies])
 
 
-def clicks(times_s: NDArray[np.float64]) -> FloatArray:
-    """A sound of 2.5 s with a short click at each time."""
+def clicks(times_s: NDArray[np.float64], gains: Sequence[float] | None = None) -> FloatArray:
+    """A sound of 2.5 s with a short click at each time, all alike without gains."""
     sound = SILENT.copy()
-    for time_s in times_s:
+    for time_s, gain in zip(times_s, gains or [1.0] * len(times_s), strict=True):
         start = round(float(time_s) * 16_000)
-        sound[start : start + 320] = np.sin(np.arange(320)) * np.linspace(1, 0, 320)
+        sound[start : start + 320] = gain * np.sin(np.arange(320)) * np.linspace(1, 0, 320)
     return sound
 
 

@@ -1,0 +1,81 @@
+"""The ablation on sounds whose strikes and words are known in each condition."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+import torch
+from given_bench import SILENT, STRIKES_S, ToldJudge, clicks, given_bench, struck_clip, values_of
+from given_pack import able_model
+
+from rewas_engine.control import Controls
+from rewas_engine.energy import FloatArray
+from rewas_engine.evaluation.ablation import CONDITIONS, ablation_section
+from rewas_engine.evaluation.bench import BenchClip
+from rewas_engine.evaluation.figures import Section
+from rewas_engine.training.corpus import world_front_end
+
+ALL, HALF, LATE = clicks(STRIKES_S), clicks(STRIKES_S[:2]), clicks(STRIKES_S + 0.2)
+MORE = clicks(np.append(STRIKES_S, [0.75, 1.25]), [1.0] * 4 + [0.5] * 2)
+"""All, and two softer ones between them: the least sure are wrong, which costs no precision."""
+SAID = ((ALL, "drum_hit"), (HALF, "bell"), (LATE, "fire"), (MORE, "rain"), (SILENT, "wind"))
+ASKED = ("drum_hit", "bell", "drum_hit", "drum_hit")
+SOUNDS = {
+    "none": [SILENT] * 4,
+    "energy": [ALL, HALF, MORE, LATE],
+    "onsets": [ALL, ALL, ALL, HALF],
+    "energy_and_texture": [ALL, ALL, SILENT, SILENT],
+}
+MARKS = {"none": 0, "onsets": 1, "energy_and_texture": 2}
+
+
+@pytest.fixture(scope="module")
+def section(tmp_path_factory: pytest.TempPathFactory) -> Section:
+    """Of sixteen clips, of which every fourth counts."""
+
+    def generated(what: str, prompts: Sequence[str], controls: Sequence[Controls], **drawn: object) -> FloatArray:
+        return np.full((len(prompts), 1, 1), MARKS["_and_".join(controls[0].names)], np.float32)
+
+    def vocoded(log_mels: FloatArray, clips: Sequence[BenchClip]) -> list[FloatArray]:
+        assert tuple(clip.class_name for clip in clips) == ASKED
+        return SOUNDS[list(MARKS)[int(log_mels[0, 0, 0])]]
+
+    judge = ToldJudge()
+    for sound, name in SAID:
+        judge.tell(world_front_end().log_mel(torch.from_numpy(sound)[None]).numpy(), [name])
+    bench = given_bench(
+        able_model(tmp_path_factory.mktemp("pack")),
+        [struck_clip(name) for name in ASKED for _ in range(4)],
+        judge,
+        uncontrolled=np.full((16, 1, 1), MARKS["none"], np.float32),
+        plain_waveforms=[sound for counted in SOUNDS["energy"] for sound in (counted, SILENT, SILENT, SILENT)],
+        generated=generated,
+        vocoded=vocoded,
+    )
+    return ablation_section(bench)
+
+
+@pytest.mark.parametrize(
+    ("condition", "number", "precision", "right"),
+    [
+        ("real", 1, 1, 3 / 4),  # the judge takes all strikes for a drum's, the bell's too
+        ("none", 0, 0, 0),
+        ("energy", 2 / 4, (1 + 1 / 2 + 1 + 0) / 4, 2 / 4),
+        ("onsets", 3 / 4, (3 + 1 / 2) / 4, 2 / 4),
+        ("energy_and_texture", 2 / 4, 2 / 4, 1 / 4),
+    ],
+)
+def test_each_condition_has_its_own_row(
+    section: Section, condition: str, number: float, precision: float, right: float
+) -> None:
+    row = section.details["table"][condition]
+    found = (row["number_accuracy"], row["average_precision"], row["right_class"])
+    assert found == (number, precision, right)
+
+
+def test_figures_are_those_of_the_table(section: Section) -> None:
+    assert (section.details["clips"], section.details["counted"]) == (4, 4)
+    figures = values_of(section)
+    table = section.details["table"]
+    told = {f"ablation_{name}_{key}": value for name in CONDITIONS for key, value in table[name].items()}
+    assert figures == pytest.approx(told, abs=1e-4)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from functools import cached_property
 from pathlib import Path
 
@@ -32,6 +34,14 @@ class Beginning:
         if self._description is None:
             return NOTHING
         return f"{self._description.info.name} {self._description.info.version}"
+
+    @property
+    def fingerprint(self) -> str:
+        """The pack's name and version with a hash of its files, wherever it lies; "" where there is none."""
+        if self._description is None:
+            return ""
+        files = json.dumps(dict(self._description.files), sort_keys=True)
+        return f"{self.name} {hashlib.sha256(files.encode()).hexdigest()[:12]}"
 
     @property
     def path(self) -> Path | None:

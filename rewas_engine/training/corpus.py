@@ -22,20 +22,20 @@ from rewas_engine.training.embeddings import embedded_captions
 from rewas_engine.training.loop import TrainingStopped
 from rewas_engine.training.picture_labels import labels_of
 from rewas_engine.training.picture_stage import PictureCorpus
+from rewas_engine.training.sources import ReportShards
 from rewas_engine.training.stages import SoundCorpus
 from rewas_engine.training.vocoder_stage import WaveformCorpus
 from rewas_engine.training.world import FRAME_RATE, FRAME_SIZE, SAMPLE_RATE_HZ, Scene, render_sound, sample_scene
 from rewas_engine.training.world.picture import render_brightness
 from rewas_engine.whole_files import save_whole_array, write_whole_text
 
+CLAIM_FILE = "corpus.json"
 SHARD_CLIPS = 250
 FULL_SCALE = 32767
 WEAKEST_PEAK = 0.65
 """Strongest intensity that a scene must reach for its picture to tell how loud its sound is."""
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 """Weights of red, green and blue in brightness (ITU-R BT.601)."""
-
-ReportShards = Callable[[int, int], object]
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class WorldCorpus:
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         self._claim_folder()
-        missing = [index for index in range(self._shard_count) if not self._shard(index, "json").is_file()]
+        missing = self._missing()
         # Fresh interpreters: a fork of a process with torch's threads may hang.
         with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
             make = partial(_write_shard, str(self.folder), self.clips, self.pictures, self.first_seed)
@@ -69,14 +69,30 @@ class WorldCorpus:
                 if report is not None:
                     report(self._shard_count - len(missing) + count, self._shard_count)
 
+    def is_written(self) -> bool:
+        """Whether every shard is there. Raises SettingsError where the folder holds another corpus."""
+        return self._is_claimed() and not self._missing()
+
     def _claim_folder(self) -> None:
-        path = self.folder / "corpus.json"
-        ours = {"clips": self.clips, "pictures": self.pictures, "first_seed": self.first_seed}
-        if path.is_file() and json.loads(path.read_text("utf-8")) != ours:
+        if not self._is_claimed():
+            write_whole_text(self.folder / CLAIM_FILE, json.dumps(self._claim))
+
+    def _is_claimed(self) -> bool:
+        path = self.folder / CLAIM_FILE
+        if not path.is_file():
+            return False
+        if json.loads(path.read_text("utf-8")) != self._claim:
             raise SettingsError(
                 f"The folder {self.folder} holds clips of other settings.", "Train into another folder, or remove it."
             )
-        path.write_text(json.dumps(ours), "utf-8")
+        return True
+
+    @property
+    def _claim(self) -> dict[str, int]:
+        return {"clips": self.clips, "pictures": self.pictures, "first_seed": self.first_seed}
+
+    def _missing(self) -> list[int]:
+        return [index for index in range(self._shard_count) if not self._shard(index, "json").is_file()]
 
     def scenes(self) -> list[Scene]:
         """What happens in each clip."""

@@ -6,16 +6,18 @@ import contextlib
 import json
 import pickle
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
 
-from rewas_engine.errors import EngineError
+from rewas_engine.errors import EngineError, SettingsError
 from rewas_engine.results import CancelSignal
 from rewas_engine.training.processes import ALONE, Alone
+from rewas_engine.training.same_settings import decisive, difference
 
 LossFunction = Callable[[int, torch.Generator], torch.Tensor]
 """From the step and a generator that is seeded by it to a scalar loss; nothing else may decide the batch."""
@@ -89,6 +91,7 @@ def train(
     *,
     folder: Path,
     seed: int,
+    settings: Mapping[str, Any] | None = None,
     report: ReportTraining | None = None,
     cancel: CancelSignal | None = None,
     show: Callable[[list[float]], object] | None = None,
@@ -101,7 +104,8 @@ def train(
     folder: where checkpoint and losses of the stage are kept. A run that was killed goes on from its last
     checkpoint and ends with the same weights as one that was not. A cancelled one keeps a checkpoint and raises
     TrainingStopped. processes: those that train together; the first alone writes, reports and shows.
-    Raises EngineError where the loss stops being finite.
+    settings: whatever else decides the weights, by name, in values that JSON knows.
+    Raises SettingsError for a checkpoint of other settings, EngineError where the loss stops being finite.
     """
     folder.mkdir(parents=True, exist_ok=True)
     parameters: list[torch.Tensor] = [parameter for parameter in module.parameters() if parameter.requires_grad]
@@ -109,7 +113,7 @@ def train(
         parameters, lr=config.learning_rate, weight_decay=config.weight_decay, betas=config.betas, fused=True
     )
     average = [parameter.detach().clone() for parameter in parameters]
-    checkpoint = _Checkpoint(folder / f"{stage}.checkpoint", config, seed)
+    checkpoint = _Checkpoint(folder / f"{stage}.checkpoint", config, seed, settings)
     step, losses, earlier_s = checkpoint.restore(parameters, optimiser, average)
     started, first_step = time.monotonic(), step
 
@@ -192,10 +196,10 @@ class TrainingStopped(EngineError):
 class _Checkpoint:
     """Everything that a stage needs to go on: one file, written whole or not at all, read without running code."""
 
-    def __init__(self, path: Path, config: LoopConfig, seed: int) -> None:
+    def __init__(self, path: Path, config: LoopConfig, seed: int, settings: Mapping[str, Any] | None) -> None:
         self.path = path
-        decisive = {name: value for name, value in asdict(config).items() if not name.endswith("_every")}
-        self.key = json.dumps([decisive, seed])
+        self.settings = None if settings is None else decisive(settings)
+        self.key = json.dumps([decisive(asdict(config)), seed])
 
     def restore(
         self, parameters: list[torch.Tensor], optimiser: torch.optim.Optimizer, average: list[torch.Tensor]
@@ -209,16 +213,26 @@ class _Checkpoint:
                 f"The checkpoint {self.path.name} cannot be read ({error}).", "Remove it to begin the stage again."
             ) from error
         shapes = [parameter.shape for parameter in parameters]
-        if stored["key"] != self.key or [kept.shape for kept in stored["parameters"]] != shapes:
-            raise EngineError(
-                f"The checkpoint {self.path.name} was made with other settings.",
-                "Train into another folder, or remove the checkpoint.",
+        unlike = self._unlike(stored)
+        if unlike or [kept.shape for kept in stored["parameters"]] != shapes:
+            raise SettingsError(
+                f"The checkpoint {self.path.name} was made with other settings{unlike and f': {unlike}'}.",
+                "Give those again, train into another folder, or remove the checkpoint to begin the stage again.",
             )
         with torch.no_grad():
             torch._foreach_copy_(parameters, stored["parameters"])
             torch._foreach_copy_(average, stored["average"])
         optimiser.load_state_dict(stored["optimiser"])
         return int(stored["step"]), list(stored["losses"]), float(stored["spent_s"])
+
+    def _unlike(self, stored: Mapping[str, Any]) -> str:
+        """Which settings differ; "" where none does."""
+        # Checkpoints of earlier versions do not tell more than the loop's own.
+        told = stored.get("settings")
+        if told is not None and self.settings is not None and (unlike := difference(json.loads(told), self.settings)):
+            return unlike
+        loops = [{**loop, "seed": seed} for loop, seed in map(json.loads, (stored["key"], self.key))]
+        return difference(*loops)
 
     def store(
         self,
@@ -233,6 +247,7 @@ class _Checkpoint:
         torch.save(
             {
                 "key": self.key,
+                "settings": None if self.settings is None else json.dumps(self.settings),
                 "step": step,
                 "losses": losses,
                 "spent_s": spent_s,

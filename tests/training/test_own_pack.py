@@ -302,6 +302,13 @@ def test_the_command_given_again_goes_on_or_refuses(command: list[str], capfd) -
     assert run(command) == 0
     assert "base:" not in capfd.readouterr().err
     assert card.is_file()
+    # Other settings are refused: the card would tell of them what they did not make.
+    settings = Path(command[command.index("--config") + 1])
+    kept = settings.read_text("utf-8")
+    settings.write_text(kept.replace("vocoder_batch = 2", "vocoder_batch = 3"), "utf-8")
+    assert run(command) == 2
+    assert "finished with other settings: vocoder_batch (2, now 3)" in " ".join(capfd.readouterr().err.split())
+    settings.write_text(kept, "utf-8")
     # Other recordings in the same folder are refused.
     (Path(command[command.index("--sounds") + 1]) / "rusty-gate_0.wav").unlink()
     assert run(command) == 2

@@ -21,12 +21,13 @@ from rewas_engine.training.corpus import WorldCorpus, world_front_end
 from rewas_engine.training.joint import JointRecipe
 from rewas_engine.training.loop import LoopConfig, TrainingProgress, TrainingStopped
 from rewas_engine.training.picture_stage import as_slower_footage, augmented
+from rewas_engine.training.stage_order import STAGES
 from rewas_engine.training.stages import (
     DenoiserBatches,
     DenoiserRecipe,
     softened_energies,
 )
-from rewas_engine.training.starter import STAGES, StarterTraining
+from rewas_engine.training.starter import StarterTraining
 from rewas_engine.training.untrained import TINY
 from rewas_engine.training.vocoder_stage import (
     WINDOWS_SAMPLES,
@@ -146,7 +147,9 @@ def test_the_pack_holds_words_pictures_and_sounds_together(trained) -> None:
 def test_a_pack_that_was_cut_off_while_it_was_measured_is_made_again(trained, tmp_path: Path, monkeypatch) -> None:
     training, _ = trained
     shutil.copytree(training.folder / "components", tmp_path / "components")
-    shutil.copy(training.folder / "began.json", tmp_path)
+    for path in (training.folder / "began.json", *training.folder.glob("*.finished")):
+        if path.name not in ("joint.finished", "pack.finished"):
+            shutil.copy(path, tmp_path)
     shutil.rmtree(tmp_path / "components" / "joint")
     cut_off = tmp_path / "pack" / "starter"
     cut_off.mkdir(parents=True)

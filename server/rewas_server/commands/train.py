@@ -37,7 +37,8 @@ def starter(
     """
     from rewas_engine.training.config import StarterConfig
     from rewas_engine.training.loop import TrainingStopped
-    from rewas_engine.training.starter import STAGES, StarterTraining
+    from rewas_engine.training.stage_order import STAGES
+    from rewas_engine.training.starter import StarterTraining
 
     settings = StarterConfig.read(config) if config is not None else StarterConfig()
     tell_start(settings.start_from)

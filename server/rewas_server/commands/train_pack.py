@@ -88,7 +88,7 @@ def pack(
     from rewas_engine.training.loop import TrainingStopped
     from rewas_engine.training.own_pack import PackTerms, RecordingsTraining
     from rewas_engine.training.recordings import Recordings
-    from rewas_engine.training.starter import STAGES
+    from rewas_engine.training.stage_order import STAGES
 
     terms = PackTerms(name, licence, permits)
     settings = _settings(config, start_from)

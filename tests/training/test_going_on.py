@@ -1,0 +1,166 @@
+"""Real stages that go on where they were stopped or killed, and those that must not."""
+
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from shutil import copytree
+
+import pytest
+import torch
+from test_starter_stages import SMALL
+
+from rewas_engine.errors import SettingsError
+from rewas_engine.models.text_projection import TextProjection
+from rewas_engine.training import corpus as corpus_module
+from rewas_engine.training.corpus import WorldCorpus
+from rewas_engine.training.loop import TrainingProgress, TrainingStopped
+from rewas_engine.training.starter import StarterTraining
+from rewas_server.cli import run
+
+HERE = Path(__file__).resolve().parent
+
+
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run's folder with its clips and nothing else; they are made here and not by workers, who start slowly."""
+    folder = tmp_path_factory.mktemp("clips")
+    training = StarterTraining(SMALL, folder)
+    for source in (training.sounds, training.pictures):
+        assert isinstance(source, WorldCorpus)
+        source.folder.mkdir()
+        source._claim_folder()
+        corpus_module._write_shard(str(source.folder), source.clips, source.pictures, source.first_seed, 0)
+    return folder
+
+
+def stopped(folder: Path, stage: str, step: int) -> None:
+    """Train one stage up to a step."""
+    cancel = threading.Event()
+
+    def stop(progress: TrainingProgress) -> None:
+        if progress.step == step:
+            cancel.set()
+
+    with pytest.raises(TrainingStopped):
+        StarterTraining(SMALL, folder, report=stop, cancel=cancel).run([stage])
+
+
+@pytest.mark.parametrize("stage", ["picture", "vocoder"])
+def test_a_stopped_stage_does_not_go_on_with_other_settings(stage: str, clips: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    copytree(clips, folder)
+    stopped(folder, stage, 2)
+    other = replace(SMALL, **{f"{stage}_batch": 3})
+    checkpoint = (folder / f"{stage}.checkpoint").read_bytes()
+    said = rf"{stage}.checkpoint was made with other settings: {stage}_batch \(2, now 3\)\. Give those again"
+    with pytest.raises(SettingsError, match=said):
+        StarterTraining(other, folder).run([stage])
+    assert (folder / f"{stage}.checkpoint").read_bytes() == checkpoint
+    assert not (folder / f"{stage}.finished").exists()
+    # What another stage is made with does not concern it, nor where it is computed.
+    told: list[int] = []
+    elsewhere = replace(SMALL, device="cpu", joint_width=8, adapter=replace(SMALL.adapter, steps=9))
+    StarterTraining(elsewhere, folder, report=lambda progress: told.append(progress.step)).run([stage])
+    assert told == [3, 4]
+    with pytest.raises(SettingsError, match=rf"stage {stage} in .* finished with other settings: {stage}_batch"):
+        StarterTraining(other, folder).run()
+    StarterTraining(SMALL, folder).run([stage])
+
+
+def test_clips_of_another_number_are_not_trained_on(clips: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    copytree(clips, folder)
+    with pytest.raises(SettingsError, match="holds clips of other settings"):
+        StarterTraining(replace(SMALL, sounds=7), folder).run(["vocoder"])
+
+
+def test_what_a_corpus_is_stays_as_it_was_written(clips: Path) -> None:
+    training = StarterTraining(SMALL, clips)
+    claims = [(clips / name / "corpus.json").stat() for name in ("sound", "picture")]
+    training.write_corpus()
+    for before, name in zip(claims, ("sound", "picture"), strict=True):
+        after = (clips / name / "corpus.json").stat()
+        assert (after.st_ino, after.st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+
+
+@pytest.mark.parametrize(
+    ("stage", "said"),
+    [
+        ("base", "The stage base needs the stages corpus, words and codec first."),
+        ("vocoder", "The stage vocoder needs the stage corpus first."),
+        ("pack", "The stage pack needs the stages corpus, words, codec, base, adapter, vocoder and picture first."),
+    ],
+)
+def test_the_command_names_the_stages_that_come_first(stage: str, said: str, tmp_path: Path, capfd) -> None:
+    assert run(["train", "starter", "--stage", stage, "-o", str(tmp_path / "run")]) == 2
+    assert said in " ".join(capfd.readouterr().err.split())
+    assert not (tmp_path / "run").exists()
+
+
+KILLED = """
+import sys
+from pathlib import Path
+import torch
+sys.path[:0] = [sys.argv[1], sys.argv[2]]
+torch.set_num_threads(int(sys.argv[3]))
+from test_starter_stages import SMALL
+from rewas_engine.training.starter import StarterTraining
+
+def wait(progress):
+    if progress.stage == sys.argv[5] and progress.step == 3:
+        print("at 3", flush=True)
+        sys.stdin.readline()
+
+StarterTraining(SMALL, Path(sys.argv[4]), report=wait).run(["base", "picture"])
+"""
+
+
+@contextmanager
+def killed_in(stage: str, folder: Path) -> Iterator[None]:
+    """A process of its own that trains base and picture, and is killed after three steps of one of them."""
+    child = subprocess.Popen(
+        [sys.executable, "-c", KILLED, str(HERE.parents[1]), str(HERE), str(torch.get_num_threads()), folder, stage],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert child.stdout is not None
+        assert child.stdout.readline() == "at 3\n"
+        yield
+    finally:
+        child.kill()
+        child.communicate()
+    assert child.returncode == -9
+
+
+@pytest.mark.slow
+def test_stages_that_were_killed_end_with_the_same_bytes(clips: Path, tmp_path: Path) -> None:
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    copytree(clips, whole)
+    before = StarterTraining(SMALL, whole)
+    # In the place of the stage words, whose sentences alone take longer than all else here.
+    torch.manual_seed(0)
+    before._save(TextProjection(hidden=8, choices=(4, 3), flags=2), "text_projection")
+    before.ledger.finish("words")
+    before.run(["codec"])
+    copytree(whole, killed)
+    StarterTraining(SMALL, whole).run(["base", "picture"])
+
+    with killed_in("base", killed):
+        assert not (killed / "components" / "denoiser").exists()
+    with killed_in("picture", killed):
+        assert (killed / "base.finished").is_file()
+        assert not (killed / "components" / "phi").exists()
+    told: list[tuple[str, int]] = []
+    finished = StarterTraining(SMALL, killed, report=lambda now: told.append((now.stage, now.step)))
+    finished.run(["base", "picture"])
+    assert told == [("picture", 3), ("picture", 4)]  # the last checkpoint was at 2
+
+    kept = {path.relative_to(whole): path.read_bytes() for path in (whole / "components").rglob("*") if path.is_file()}
+    assert {path.parts[1] for path in kept} == {"text_projection", "codec", "denoiser", "video_encoder", "phi"}
+    assert {name: (killed / name).read_bytes() for name in kept} == kept

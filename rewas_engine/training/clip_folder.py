@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-import signal
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +18,7 @@ from numpy.typing import NDArray
 
 from rewas_engine.errors import Cancelled, SettingsError
 from rewas_engine.results import CancelSignal
+from rewas_engine.training.workers import worker_pool
 from rewas_engine.training.world import SAMPLE_RATE_HZ, Scene, render_picture, sample_scene
 from rewas_engine.training.world.sound import render_layers
 from rewas_engine.whole_files import written_whole
@@ -72,8 +71,7 @@ class ClipFolder:
         self._claim()
         missing = [index for index in range(clips) if not self.path(index, ".json").is_file()]
         make = partial(_write_clip, self)
-        # Fresh interpreters: a fork of a process with threads may hang. Ctrl-C is for this process to answer.
-        with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_leave_interrupts) as pool:
+        with worker_pool(workers) as pool:
             waiting = [pool.submit(make, index) for index in missing]
             for count, done in enumerate(as_completed(waiting), start=1):
                 done.result()
@@ -107,10 +105,6 @@ class ClipFolder:
         if theirs is None:
             with written_whole(claim) as unfinished:
                 unfinished.write_text(json.dumps(ours, indent=2), "utf-8")
-
-
-def _leave_interrupts() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _write_clip(to: ClipFolder, index: int) -> None:

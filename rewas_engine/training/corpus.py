@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +23,7 @@ from rewas_engine.training.picture_stage import PictureCorpus
 from rewas_engine.training.sources import ReportShards
 from rewas_engine.training.stages import SoundCorpus
 from rewas_engine.training.vocoder_stage import WaveformCorpus
+from rewas_engine.training.workers import worker_pool
 from rewas_engine.training.world import FRAME_RATE, FRAME_SIZE, SAMPLE_RATE_HZ, Scene, render_sound, sample_scene
 from rewas_engine.training.world.picture import render_brightness
 from rewas_engine.whole_files import save_whole_array, write_whole_text
@@ -59,8 +58,7 @@ class WorldCorpus:
         self.folder.mkdir(parents=True, exist_ok=True)
         self._claim_folder()
         missing = self._missing()
-        # Fresh interpreters: a fork of a process with torch's threads may hang.
-        with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        with worker_pool(workers) as pool:
             make = partial(_write_shard, str(self.folder), self.clips, self.pictures, self.first_seed)
             for count, _ in enumerate(pool.map(make, missing), start=1):
                 if cancel is not None and cancel.is_set():

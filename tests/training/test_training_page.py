@@ -59,6 +59,13 @@ def test_the_page_tells_of_every_setting_and_its_values() -> None:
     assert rows_of_the_page() == {name: (anew[name], continued[name]) for name in anew}
 
 
+@pytest.mark.parametrize("command", ["starter", "pack"])
+def test_the_help_of_stage_names_them_all(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    run(["train", command, "--help"])
+    said = " ".join(re.sub("[│|]", " ", capsys.readouterr().out).split())
+    assert ", ".join(STAGES) in said
+
+
 def test_the_page_tells_of_every_stage() -> None:
     told = re.findall(r"^\| `(\w+)` \| [^|]+ \| [^|]*\|$", PAGE, re.MULTILINE)
     assert told == list(STAGES)

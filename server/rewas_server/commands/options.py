@@ -33,7 +33,12 @@ TrainingConfigOption = Annotated[
 ]
 TrainingStageOption = Annotated[
     list[str] | None,
-    typer.Option("--stage", metavar="NAME", help="Run this stage only; give it once for each. Default: all."),
+    typer.Option(
+        "--stage",
+        metavar="NAME",
+        help="Run this stage only; give it once for each. There are corpus, words, codec, base, adapter, vocoder, "
+        "picture, joint, pack. Default: all.",
+    ),
 ]
 PlotOption = Annotated[
     Path | None, typer.Option("--plot", metavar="FILE", dir_okay=False, help="Draw the energy into this PNG file.")

@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 from rewas_engine.errors import Cancelled, SettingsError
 from rewas_engine.training.clip_folder import ClipFolder
 from rewas_engine.training.world import render_sound, sample_scene
+from rewas_server.cli import run
 from rewas_server.commands.train import train
 
 SMALL = {"frame_rate": Fraction(24000, 1001), "width": 32, "height": 16}
@@ -85,6 +86,13 @@ def test_the_command_writes_clips(written: ClipFolder) -> None:
     ran = CliRunner().invoke(train, ["world", "-o", str(written.folder), "--clips", "2", *options])
     assert ran.exit_code == 0, ran.output
     assert json.loads(ran.stdout) == {"folder": str(written.folder), "clips": 2, "made": 0, "first_seed": 3}
+
+
+@pytest.mark.parametrize("rate", ["500", "1/2", "120001/1000"])
+def test_a_rate_that_cannot_be_is_told_its_limits(rate: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert run(["train", "world", "-o", str(tmp_path / "out"), "--clips", "1", "--fps", rate]) == 2
+    assert f"{rate} frames per second are not possible; give a rate from 1 to 120." in capfd.readouterr().err
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize(

@@ -48,11 +48,17 @@ def world(
 
 def _rate(text: str) -> Fraction:
     match = re.fullmatch(r"\d{1,6}(\.\d{1,6}|/[1-9]\d{0,5})?", text.strip(), re.ASCII)
-    if match is None or not _LEAST_RATE <= Fraction(text.strip()) <= _GREATEST_RATE:
+    if match is None:
         raise typer.BadParameter(
             f"{text!r} is not a frame rate; write frames per second as 25 or 24000/1001.", param_hint="--fps"
         )
-    return Fraction(text.strip())
+    rate = Fraction(text.strip())
+    if not _LEAST_RATE <= rate <= _GREATEST_RATE:
+        raise typer.BadParameter(
+            f"{text} frames per second are not possible; give a rate from {_LEAST_RATE} to {_GREATEST_RATE}.",
+            param_hint="--fps",
+        )
+    return rate
 
 
 def _size(text: str) -> tuple[int, int]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from functools import cached_property
 from pathlib import Path
 
@@ -40,8 +38,7 @@ class Beginning:
         """The pack's name and version with a hash of its files, wherever it lies; "" where there is none."""
         if self._description is None:
             return ""
-        files = json.dumps(dict(self._description.files), sort_keys=True)
-        return f"{self.name} {hashlib.sha256(files.encode()).hexdigest()[:12]}"
+        return f"{self.name} {self._description.fingerprint[:12]}"
 
     @property
     def path(self) -> Path | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -95,3 +95,8 @@ def summary(values: Iterable[float | None], *, errors: bool = False, undefined_a
         float(np.median(defined)),
         float(np.percentile(defined, 90 if errors else 10)),
     )
+
+
+def certainty(values: Sequence[float]) -> str:
+    """A note on a mean: of how many clips it is, and its standard error."""
+    return f"{len(values)} clips, standard error {float(np.std(values)) / max(1, len(values)) ** 0.5:.3f}"

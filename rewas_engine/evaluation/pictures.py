@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rewas_engine.energy import EnergyCurve, FloatArray, energy_agreement
-from rewas_engine.evaluation.agreement import Agreement, agreement, summary
+from rewas_engine.evaluation.agreement import Agreement, agreement, certainty, summary
 from rewas_engine.evaluation.bench import Watch
 from rewas_engine.evaluation.figures import Figure, Section
 from rewas_engine.evaluation.motion_baselines import frame_difference, smoothed_log_difference
@@ -65,7 +65,7 @@ def picture_section(model: ReWaS, split: Split, clips: int, watch: Watch) -> Sec
             "picture_visible",
             "Picture to energy, sources in the picture",
             of_visible.mean,
-            note=f"{len(visible)} clips, standard error {float(np.std(followed)) / max(1, len(visible)) ** 0.5:.3f}",
+            note=certainty(followed),
         ),
         Figure("picture_visible_worse_tenth", "The same, 10th percentile", of_visible.worse_tenth),
         Figure("picture_visible_median", "The same, median", of_visible.median),

@@ -12,7 +12,7 @@ import numpy as np
 from rewas_engine.clip import VideoClip
 from rewas_engine.energy import FloatArray
 from rewas_engine.errors import EngineError, MediaError, SettingsError
-from rewas_engine.evaluation.agreement import Agreement, agreement
+from rewas_engine.evaluation.agreement import Agreement, agreement, certainty
 from rewas_engine.evaluation.bench import Watch
 from rewas_engine.evaluation.figures import Figure, Section
 from rewas_engine.evaluation.motion_baselines import frame_difference, smoothed_log_difference
@@ -144,18 +144,14 @@ def _figures(method: str, label: str, rows: Sequence[Agreement]) -> list[Figure]
     zero = [row.correlation or 0.0 for row in rows]
     best = [row.best_correlation or 0.0 for row in rows]
     return [
-        Figure(f"{prefix}_zero_lag", f"{label} on real clips, zero lag", float(np.mean(zero)), note=_certainty(zero)),
+        Figure(f"{prefix}_zero_lag", f"{label} on real clips, zero lag", float(np.mean(zero)), note=certainty(zero)),
         Figure(
             f"{prefix}_best_lag",
             f"{label} on real clips, best lag within ±0.2 s",
             float(np.mean(best)),
-            note=_certainty(best),
+            note=certainty(best),
         ),
     ]
-
-
-def _certainty(values: Sequence[float]) -> str:
-    return f"{len(values)} clips, standard error {float(np.std(values)) / len(values) ** 0.5:.3f}"
 
 
 def _row(clip: RealClip) -> dict[str, Any]:

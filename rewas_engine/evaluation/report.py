@@ -64,9 +64,9 @@ Bars are those of packs trained on a {evaluation.trained.upper()}.
 
 def _verdict(evaluation: Evaluation) -> str:
     """Which bars are missed, and how many were measured at all."""
-    passed = [figure.passed(evaluation.trained) for figure in evaluation.figures().values()]
-    missed = [figure.label for figure in evaluation.figures().values() if figure.passed(evaluation.trained) is False]
-    measured = f"{sum(verdict is not None for verdict in passed)} of {len(BARS)} bars are measured"
+    passed = [(figure.label, figure.passed(evaluation.trained)) for figure in evaluation.figures().values()]
+    missed = [label for label, verdict in passed if verdict is False]
+    measured = f"{sum(verdict is not None for _, verdict in passed)} of {len(BARS)} bars are measured"
     if not missed:
         return f"{measured}, none of them is missed."
     return "\n".join([f"{measured}. Missed:\n", *(f"- {label}" for label in missed)])

@@ -56,8 +56,10 @@ class PackTerms:
                 )
 
 
-def terms_of_both(terms: PackTerms, source: PackInfo) -> dict[str, str]:
-    """What stands in a pack that is made from another one: the terms of both hold."""
+def told_terms(terms: PackTerms, source: PackInfo | None) -> dict[str, str]:
+    """What stands in a pack of its terms; of one that is made from another those of both hold. source: the other."""
+    if source is None:
+        return {"licence": terms.licence, "permits": terms.permits, "made_from": ""}
 
     def both(ours: str, theirs: str) -> str:
         return ours if ours == theirs else f"{ours.rstrip(' .')}; and, for what it is made from: {theirs}"
@@ -117,8 +119,7 @@ class RecordingsTraining(StarterTraining):
         path, facts = self.pack_folder, self.recordings.facts()
         words = sorted(set(self.recordings.captions()))
         continued = read_pack(find_pack(self.config.start_from)).info if self.config.start_from else None
-        own = {"licence": self.terms.licence, "permits": self.terms.permits, "made_from": ""}
-        told = own if continued is None else terms_of_both(self.terms, continued)
+        told = told_terms(self.terms, continued)
         listed = ", ".join(words[:5]) + (" …" if len(words) > 5 else "")
         write_pack(
             {**self._carried_over(), **self._components()},

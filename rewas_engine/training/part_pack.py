@@ -15,7 +15,7 @@ from safetensors import safe_open
 from rewas_engine.components import WEIGHTS_FILE, save_component
 from rewas_engine.packs import DESCRIPTION_FILE, PackDescription, new_pack_folder, write_description
 from rewas_engine.training.card import FIGURES_FILE
-from rewas_engine.training.own_pack import VERSION, PackTerms, terms_of_both
+from rewas_engine.training.own_pack import VERSION, PackTerms, told_terms
 
 _NOT_COPIED = ("README.md", "figures.json", DESCRIPTION_FILE)
 
@@ -55,7 +55,7 @@ def write_pack_with(
                 "name": terms.name,
                 "version": VERSION,
                 "summary": summary,
-                **terms_of_both(terms, source.info),
+                **told_terms(terms, source.info),
                 "controls": list(controls),
                 "components": {**source.components, role: type(module).__name__},
             },

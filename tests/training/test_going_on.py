@@ -1,16 +1,13 @@
 """Real stages that go on where they were stopped or killed, and those that must not."""
 
-import subprocess
-import sys
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from shutil import copytree
 
 import pytest
 import torch
+from killed_child import killed_child
 from test_starter_stages import SMALL
 
 from rewas_engine.errors import SettingsError
@@ -20,8 +17,6 @@ from rewas_engine.training.corpus import WorldCorpus
 from rewas_engine.training.loop import TrainingProgress, TrainingStopped
 from rewas_engine.training.starter import StarterTraining
 from rewas_server.cli import run
-
-HERE = Path(__file__).resolve().parent
 
 
 @pytest.fixture(scope="module")
@@ -102,40 +97,15 @@ def test_the_command_names_the_stages_that_come_first(stage: str, said: str, tmp
 
 
 KILLED = """
-import sys
-from pathlib import Path
-import torch
-sys.path[:0] = [sys.argv[1], sys.argv[2]]
-torch.set_num_threads(int(sys.argv[3]))
 from test_starter_stages import SMALL
 from rewas_engine.training.starter import StarterTraining
 
-def wait(progress):
+def report(progress):
     if progress.stage == sys.argv[5] and progress.step == 3:
-        print("at 3", flush=True)
-        sys.stdin.readline()
+        wait("at 3")
 
-StarterTraining(SMALL, Path(sys.argv[4]), report=wait).run(["base", "picture"])
+StarterTraining(SMALL, Path(sys.argv[4]), report=report).run(["base", "picture"])
 """
-
-
-@contextmanager
-def killed_in(stage: str, folder: Path) -> Iterator[None]:
-    """A process of its own that trains base and picture, and is killed after three steps of one of them."""
-    child = subprocess.Popen(
-        [sys.executable, "-c", KILLED, str(HERE.parents[1]), str(HERE), str(torch.get_num_threads()), folder, stage],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        assert child.stdout is not None
-        assert child.stdout.readline() == "at 3\n"
-        yield
-    finally:
-        child.kill()
-        child.communicate()
-    assert child.returncode == -9
 
 
 @pytest.mark.slow
@@ -151,9 +121,9 @@ def test_stages_that_were_killed_end_with_the_same_bytes(clips: Path, tmp_path: 
     copytree(whole, killed)
     StarterTraining(SMALL, whole).run(["base", "picture"])
 
-    with killed_in("base", killed):
+    with killed_child(KILLED, killed, "base", said="at 3"):
         assert not (killed / "components" / "denoiser").exists()
-    with killed_in("picture", killed):
+    with killed_child(KILLED, killed, "picture", said="at 3"):
         assert (killed / "base.finished").is_file()
         assert not (killed / "components" / "phi").exists()
     told: list[tuple[str, int]] = []

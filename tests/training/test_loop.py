@@ -1,13 +1,12 @@
 """The training loop: resumed exactly, whatever ended it, and stopped where it must be."""
 
-import subprocess
-import sys
 import threading
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from killed_child import killed_child
 from torch import nn
 
 from rewas_engine.errors import EngineError
@@ -78,37 +77,19 @@ def test_a_stopped_run_goes_on_as_if_it_had_not_been(stop_after: int, whole: tor
 
 
 KILLED = """
-import sys
-from pathlib import Path
-import torch
-sys.path[:0] = [sys.argv[1], sys.argv[2]]
-torch.set_num_threads(int(sys.argv[4]))
 from test_loop import run
 
-def wait_at_27(progress):
+def report(progress):
     if progress.step == 27:
-        print("at 27", flush=True)
-        sys.stdin.readline()
+        wait("at 27")
 
-run(Path(sys.argv[3]), report=wait_at_27)
+run(Path(sys.argv[4]), report=report)
 """
 
 
 def test_a_killed_run_goes_on_as_if_it_had_not_been(whole: torch.Tensor, tmp_path: Path) -> None:
-    here = Path(__file__).resolve().parent
-    child = subprocess.Popen(
-        [sys.executable, "-c", KILLED, str(here.parents[1]), str(here), str(tmp_path), str(torch.get_num_threads())],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        assert child.stdout is not None
-        assert child.stdout.readline() == "at 27\n"
-    finally:
-        child.kill()
-        child.communicate()
-    assert child.returncode == -9
+    with killed_child(KILLED, tmp_path, said="at 27"):
+        pass
     told: list[int] = []
     module = run(tmp_path, report=lambda progress: told.append(progress.step))
     assert told[0] == 21  # the last checkpoint was at 20

@@ -26,7 +26,7 @@ from rewas_engine.evaluation.judge_training import (
     write_figures,
 )
 from rewas_engine.training.corpus import WorldCorpus
-from rewas_engine.training.loop import TrainingProgress
+from rewas_engine.training.progress import TrainingProgress
 
 
 def main() -> None:
@@ -67,7 +67,7 @@ def corpus_in(folder: Path, clips: int, workers: int) -> WorldCorpus:
 
 def report(progress: TrainingProgress) -> None:
     if progress.step % 50 == 0 or progress.step == progress.total_steps:
-        left = f"{progress.time_left_s / 60:.1f} min left"
+        left = f"{(progress.time_left_s or 0) / 60:.1f} min left"
         print(
             f"{time.strftime('%H:%M:%S')} {progress.step} of {progress.total_steps}: {progress.loss:.3f}, {left}",
             flush=True,

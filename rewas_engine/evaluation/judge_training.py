@@ -20,8 +20,9 @@ from rewas_engine.evaluation.judge_network import JudgeNetwork
 from rewas_engine.mel import normalised
 from rewas_engine.results import CancelSignal
 from rewas_engine.training.corpus import FULL_SCALE, WorldCorpus, world_front_end
-from rewas_engine.training.loop import LoopConfig, LossFunction, ReportTraining, lower_precision, train
+from rewas_engine.training.loop import LoopConfig, LossFunction, lower_precision, train
 from rewas_engine.training.pack import LICENCE
+from rewas_engine.training.progress import ReportTraining
 from rewas_engine.training.world import CLASS_NAMES, render_sound, sample_scene
 
 STAGE = "judge"

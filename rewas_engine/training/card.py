@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import json
 import platform
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from rewas_engine.errors import PackError
+from rewas_engine.errors import Cancelled, PackError
+from rewas_engine.evaluation.bench import EvaluationProgress
 from rewas_engine.evaluation.figures import Evaluation
 from rewas_engine.evaluation.report import shown_bar, shown_value, shown_verdict, table
 from rewas_engine.evaluation.suite import EvaluationPlan, evaluate
 from rewas_engine.pipeline import ReWaS
+from rewas_engine.results import CancelSignal
 from rewas_engine.training.beginning import NOTHING
 from rewas_engine.training.pack import LICENCE, PERMITS
+from rewas_engine.training.progress import Counting, ReportTraining, TrainingStopped
 from rewas_engine.training.world import CLASS_NAMES
 from rewas_engine.whole_files import write_whole_text
 
@@ -28,13 +31,23 @@ FIGURES_FILE = "figures.json"
 _FIGURES, _LIMITS = "## Figures", "## Limits"
 MEASURED = EvaluationPlan(("energy", "picture"), clips_per_class=2)
 """What a training measures by itself: enough to see that it went well. `rewas eval` measures everything."""
+MEASURING = "pack: measuring"
+"""The stage in which it does."""
 
 
-def measure_pack(path: Path, *, on_scene: Callable[[int, int], object] | None = None) -> Evaluation:
-    """The figures of the card. on_scene: called with finished and total clips of what is being measured."""
-    model = ReWaS.from_pretrained(path)
-    tell = on_scene or (lambda done, total: None)
-    return evaluate(model, MEASURED, on_progress=lambda progress: tell(progress.done, progress.total))
+def measure_pack(path: Path, report: ReportTraining | None = None, cancel: CancelSignal | None = None) -> Evaluation:
+    """The figures of the card. Raises TrainingStopped where asked to stop."""
+    counting, done = Counting(report), 0
+
+    def tell(progress: EvaluationProgress) -> None:
+        nonlocal done
+        done = progress.done
+        counting.tell(f"{MEASURING}, {progress.what.lower()}", progress.done, progress.total)
+
+    try:
+        return evaluate(ReWaS.from_pretrained(path), MEASURED, on_progress=tell, cancel=cancel)
+    except Cancelled as cancelled:
+        raise TrainingStopped(MEASURING, done) from cancelled
 
 
 def write_model_card(

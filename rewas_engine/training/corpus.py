@@ -17,9 +17,9 @@ from rewas_engine.errors import SettingsError
 from rewas_engine.mel import AudioFrontEnd, MelConfig, normalised
 from rewas_engine.results import CancelSignal
 from rewas_engine.training.embeddings import embedded_captions
-from rewas_engine.training.loop import TrainingStopped
 from rewas_engine.training.picture_labels import labels_of
 from rewas_engine.training.picture_stage import PictureCorpus
+from rewas_engine.training.progress import TrainingStopped
 from rewas_engine.training.sources import ReportShards
 from rewas_engine.training.stages import SoundCorpus
 from rewas_engine.training.vocoder_stage import WaveformCorpus

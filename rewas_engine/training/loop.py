@@ -17,6 +17,7 @@ from torch import nn
 from rewas_engine.errors import EngineError, SettingsError
 from rewas_engine.results import CancelSignal
 from rewas_engine.training.processes import ALONE, Alone
+from rewas_engine.training.progress import Pace, ReportTraining, TrainingProgress, TrainingStopped
 from rewas_engine.training.same_settings import decisive, difference
 
 LossFunction = Callable[[int, torch.Generator], torch.Tensor]
@@ -69,20 +70,6 @@ class SteadyLoopConfig(LoopConfig):
         return self.learning_rate * min(1.0, (step + 1) / max(1, self.warmup_steps))
 
 
-@dataclass(frozen=True)
-class TrainingProgress:
-    """Where a stage is: finished steps, a running mean of the loss, and seconds left at the present pace."""
-
-    stage: str
-    step: int
-    total_steps: int
-    loss: float
-    time_left_s: float
-
-
-ReportTraining = Callable[[TrainingProgress], object]
-
-
 def train(
     stage: str,
     module: nn.Module,
@@ -115,7 +102,7 @@ def train(
     average = [parameter.detach().clone() for parameter in parameters]
     checkpoint = _Checkpoint(folder / f"{stage}.checkpoint", config, seed, settings)
     step, losses, earlier_s = checkpoint.restore(parameters, optimiser, average)
-    started, first_step = time.monotonic(), step
+    started, pace = time.monotonic(), Pace(step)
 
     def spent_s() -> float:
         return earlier_s + time.monotonic() - started
@@ -152,11 +139,9 @@ def train(
                     show(losses)
             processes.wait()
         if report is not None and processes.is_first:
-            pace_s = (time.monotonic() - started) / (step - first_step)
             recent = losses[-50:]
-            report(
-                TrainingProgress(stage, step, config.steps, sum(recent) / len(recent), pace_s * (config.steps - step))
-            )
+            left_s = pace.time_left_s(step, config.steps)
+            report(TrainingProgress(stage, step, config.steps, sum(recent) / len(recent), left_s))
     with torch.no_grad():
         torch._foreach_copy_(parameters, average)
     module.eval()
@@ -181,16 +166,6 @@ def _holding(module: nn.Module, parameters: list[torch.Tensor], average: list[to
         with torch.no_grad():
             torch._foreach_copy_(parameters, kept)
         module.train()
-
-
-class TrainingStopped(EngineError):
-    """The caller asked the training to stop; a checkpoint is kept."""
-
-    def __init__(self, stage: str, step: int) -> None:
-        super().__init__(
-            f"The training was stopped in the stage {stage} after {step} steps.",
-            "Run the same command again to go on from there.",
-        )
 
 
 class _Checkpoint:

@@ -18,10 +18,11 @@ from rewas_engine.energy import energy_agreement
 from rewas_engine.evaluation.agreement import Summary, agreement, summary
 from rewas_engine.evaluation.motion_baselines import frame_difference
 from rewas_engine.pipeline import ReWaS
-from rewas_engine.results import PackInfo
+from rewas_engine.results import CancelSignal, PackInfo
 from rewas_engine.training.beginning import NOTHING
-from rewas_engine.training.card import FIGURES_FILE
+from rewas_engine.training.card import FIGURES_FILE, MEASURING
 from rewas_engine.training.config import StarterConfig
+from rewas_engine.training.progress import TrainingStopped
 from rewas_engine.training.recordings import HeldOutClips, Recordings
 from rewas_engine.whole_files import write_whole_text
 
@@ -35,13 +36,18 @@ CONSTANT_NATS = 1e-3
 
 
 def measure_on_held_out(
-    model: ReWaS, clips: HeldOutClips, on_clip: Callable[[int, int], object] | None = None
+    model: ReWaS,
+    clips: HeldOutClips,
+    on_clip: Callable[[int, int], object] | None = None,
+    cancel: CancelSignal | None = None,
 ) -> dict[str, float]:
     """How well a pack follows the energy of recordings that it was not trained on, and reads it from their pictures.
 
     The silence that fills up a short recording is generated but not judged: it would flatter. Correlations are 0 where
     what was made is constant. Clips that are silent or constant throughout, or shorter than half a second, are passed
     over; figures that no clip gives are left out. on_clip: called with finished and total clips.
+
+    Raises TrainingStopped where asked to stop.
     """
     front_end, with_control = model.front_end, model.sampling_settings()
     without = model.sampling_settings(control_strength=0.0)
@@ -51,6 +57,8 @@ def measure_on_held_out(
         found.setdefault(name, []).append(value)
 
     for seed, (caption, sound, frames) in enumerate(zip(clips.captions, clips.sounds, clips.pictures, strict=True)):
+        if cancel is not None and cancel.is_set():
+            raise TrainingStopped(MEASURING, seed)
         requested = front_end.measure(sound)
         heard_s = (int(np.flatnonzero(sound).max(initial=-1)) + 1) / front_end.config.sample_rate_hz
         judged = requested.values[: round(heard_s * float(front_end.config.frame_rate_hz))]

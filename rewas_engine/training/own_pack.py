@@ -6,6 +6,7 @@ import json
 import re
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 
 from torch import nn
@@ -15,11 +16,12 @@ from rewas_engine.packs import OPTIONAL_ROLES, find_pack, read_pack
 from rewas_engine.pipeline import ReWaS
 from rewas_engine.results import CancelSignal, PackInfo
 from rewas_engine.training.beginning import Beginning
+from rewas_engine.training.card import MEASURING
 from rewas_engine.training.config import StarterConfig
 from rewas_engine.training.continued import check_continuable
-from rewas_engine.training.loop import ReportTraining, TrainingProgress
 from rewas_engine.training.own_card import measure_on_held_out, write_own_card
 from rewas_engine.training.pack import write_pack
+from rewas_engine.training.progress import Counting, ReportTraining
 from rewas_engine.training.recordings import Recordings
 from rewas_engine.training.stage_order import STAGES
 from rewas_engine.training.starter import BEGAN_FILE, COMPONENT_CLASSES, SENTENCE_ENCODER, StarterTraining
@@ -133,13 +135,9 @@ class RecordingsTraining(StarterTraining):
             permits=told["permits"],
             made_from=told["made_from"],
         )
-
-        def on_clip(done: int, total: int) -> None:
-            if self.report is not None:
-                self.report(TrainingProgress("pack: measuring", done, total, 0.0, 0.0))
-
+        on_clip = partial(Counting(self.report).tell, MEASURING)
         model = ReWaS.from_pretrained(path, device=self.device)
-        figures = measure_on_held_out(model, self.recordings.held_out(MEASURED_CLIPS), on_clip)
+        figures = measure_on_held_out(model, self.recordings.held_out(MEASURED_CLIPS), on_clip, self.cancel)
         began = json.loads((self.folder / BEGAN_FILE).read_text("utf-8"))
         records = {
             stage: json.loads((self.folder / f"{stage}.record.json").read_text("utf-8"))

@@ -9,6 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -32,13 +33,14 @@ from rewas_engine.training.adapter_part import AdapterBatches, adapter_part_loss
 from rewas_engine.training.clip_features import ClipFeatures
 from rewas_engine.training.clip_reading import heard_log_mel, seen_frames
 from rewas_engine.training.datasets import Dataset, DatasetClip
-from rewas_engine.training.loop import LossFunction, ReportTraining, TrainingProgress, train
+from rewas_engine.training.loop import LossFunction, train
 from rewas_engine.training.manifests import LeftOut
 from rewas_engine.training.own_pack import PackTerms
 from rewas_engine.training.part_config import AdapterConfig, PhiConfig
 from rewas_engine.training.part_pack import write_pack_with
 from rewas_engine.training.phi_part import PhiBatches, TokenGrid, judged_phi, phi_loss, timed_tokens
 from rewas_engine.training.processes import started_processes
+from rewas_engine.training.progress import Counting, ReportTraining
 from rewas_engine.training.sheets import Panel, can_draw, draw_figures, draw_losses, draw_sheet
 from rewas_engine.whole_files import write_whole_text
 from rewas_engine.windows import SoundWindow
@@ -175,20 +177,13 @@ class PartTraining(ABC):
             lambda log_mel: log_mel,
             workers=self._workers,
             processes=self.processes,
-            report=self._counting("sounds"),
+            report=partial(Counting(self.report).tell, "features: sounds"),
             cancel=self.cancel,
         )
 
     @property
     def _workers(self) -> int:
         return max(1, (os.cpu_count() or 1) // self.processes.count)
-
-    def _counting(self, what: str) -> Callable[[int, int], None]:
-        def report(done: int, total: int) -> None:
-            if self.report is not None:
-                self.report(TrainingProgress(f"features: {what}", done, total, 0.0, 0.0))
-
-        return report
 
     def _seeded(self, make: Callable[[], nn.Module]) -> nn.Module:
         with torch.random.fork_rng(devices=[]):
@@ -303,7 +298,7 @@ class PhiTraining(PartTraining):
             tokens_of,
             workers=self._workers,
             processes=self.processes,
-            report=self._counting("pictures"),
+            report=partial(Counting(self.report).tell, "features: pictures"),
             cancel=self.cancel,
         )
 

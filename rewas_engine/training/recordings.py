@@ -23,9 +23,9 @@ from rewas_engine.onsets import detect_onsets
 from rewas_engine.results import CancelSignal
 from rewas_engine.training.cutting import ClipFormat, cut_recording
 from rewas_engine.training.listing import Listing, Recording
-from rewas_engine.training.loop import TrainingStopped
 from rewas_engine.training.manifests import LeftOut
 from rewas_engine.training.picture_stage import PictureCorpus
+from rewas_engine.training.progress import TrainingStopped
 from rewas_engine.training.sources import ReportShards
 from rewas_engine.training.stages import SoundCorpus
 from rewas_engine.training.vocoder_stage import WaveformCorpus

@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -36,10 +36,11 @@ from rewas_engine.training.joint import (
     world_known_phrases,
     world_known_words,
 )
-from rewas_engine.training.loop import LoopConfig, LossFunction, ReportTraining, TrainingProgress, train
+from rewas_engine.training.loop import LoopConfig, LossFunction, train
 from rewas_engine.training.pack import write_pack
 from rewas_engine.training.picture_labels import LabelReader
 from rewas_engine.training.picture_stage import picture_loss
+from rewas_engine.training.progress import Counting, ReportTraining
 from rewas_engine.training.samples import joint_panels, picture_panels, sound_panels, vocoder_panels
 from rewas_engine.training.sheets import Panel, can_draw, draw_losses, draw_sheet
 from rewas_engine.training.sources import PictureSource, SoundSource
@@ -130,14 +131,10 @@ class StarterTraining:
 
     def write_corpus(self) -> None:
         """Make the clips that are heard, and those that are seen too, from seeds of their own."""
+        counting = Counting(self.report)
         for name, corpus in (("sounds", self.sounds), ("pictures", self.pictures)):
-
-            def report_shards(done: int, total: int, name: str = name) -> None:
-                if self.report is not None:
-                    self.report(TrainingProgress(f"corpus: {name}", done, total, 0.0, 0.0))
-
             if corpus is not None:
-                corpus.write(os.cpu_count() or 1, report_shards, self.cancel)
+                corpus.write(os.cpu_count() or 1, partial(counting.tell, f"corpus: {name}"), self.cancel)
 
     def train_words(self) -> None:
         """What sentences say of sounds; nothing where the clips are not the world's, for then it is not known."""
@@ -259,11 +256,6 @@ class StarterTraining:
             for stage in STAGES
             if (self.folder / f"{stage}.record.json").is_file()
         }
-
-        def report_scene(done: int, total: int) -> None:
-            if self.report is not None:
-                self.report(TrainingProgress("pack: measuring", done, total, 0.0, 0.0))
-
         began = json.loads((self.folder / BEGAN_FILE).read_text("utf-8"))
         continued = Beginning(self.config.start_from).path
         write_model_card(
@@ -271,7 +263,7 @@ class StarterTraining:
             self.config,
             records,
             began,
-            measure_pack(path, on_scene=report_scene),
+            measure_pack(path, self.report, self.cancel),
             version=VERSION,
             earlier=[] if continued is None else told_training(continued),
         )

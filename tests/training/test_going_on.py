@@ -14,7 +14,7 @@ from rewas_engine.errors import SettingsError
 from rewas_engine.models.text_projection import TextProjection
 from rewas_engine.training import corpus as corpus_module
 from rewas_engine.training.corpus import WorldCorpus
-from rewas_engine.training.loop import TrainingProgress, TrainingStopped
+from rewas_engine.training.progress import TrainingProgress, TrainingStopped
 from rewas_engine.training.starter import StarterTraining
 from rewas_server.cli import run
 

@@ -10,7 +10,8 @@ from killed_child import killed_child
 from torch import nn
 
 from rewas_engine.errors import EngineError
-from rewas_engine.training.loop import LoopConfig, TrainingProgress, TrainingStopped, train
+from rewas_engine.training.loop import LoopConfig, train
+from rewas_engine.training.progress import TrainingProgress, TrainingStopped
 
 CONFIG = LoopConfig(steps=40, learning_rate=1e-2, warmup_steps=5, checkpoint_every=10)
 

@@ -23,10 +23,11 @@ from rewas_engine.training.continued import ContinuedConfig
 from rewas_engine.training.corpus import world_front_end
 from rewas_engine.training.cutting import ClipFormat
 from rewas_engine.training.listing import CaptionSource, list_recordings
-from rewas_engine.training.loop import LoopConfig, TrainingProgress
+from rewas_engine.training.loop import LoopConfig
 from rewas_engine.training.own_card import measure_on_held_out
 from rewas_engine.training.own_pack import PackTerms, RecordingsTraining
 from rewas_engine.training.pack import write_pack
+from rewas_engine.training.progress import TrainingProgress
 from rewas_engine.training.recordings import HeldOutClips, Recordings
 from rewas_engine.training.stages import DenoiserRecipe, adapter_loss
 from rewas_engine.training.starter import COMPONENT_CLASSES, SENTENCE_ENCODER

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from data_sets import write_greatest_hits_layout, write_vggsound_layout
+from killed_child import killed_child
 from safetensors.torch import load_file
 from torch import nn
 
@@ -24,13 +25,14 @@ from rewas_engine.training.clip_features import ClipFeatures
 from rewas_engine.training.clip_reading import heard_log_mel
 from rewas_engine.training.config import PROMPT_WIDTH
 from rewas_engine.training.datasets import read_dataset
-from rewas_engine.training.loop import LoopConfig, SteadyLoopConfig, TrainingProgress, train
+from rewas_engine.training.loop import LoopConfig, SteadyLoopConfig, train
 from rewas_engine.training.own_pack import PackTerms
 from rewas_engine.training.pack import write_pack
 from rewas_engine.training.part_config import AdapterConfig, PhiConfig
 from rewas_engine.training.part_pack import write_pack_with
 from rewas_engine.training.part_training import AS_TRAINED, AdapterTraining, PhiTraining
 from rewas_engine.training.phi_part import mean_between
+from rewas_engine.training.progress import TrainingProgress
 from rewas_engine.training.stages import noised
 from rewas_engine.training.starter import SENTENCE_ENCODER, StarterTraining
 from rewas_engine.training.untrained import TINY
@@ -148,43 +150,23 @@ def test_an_adapter_learns_to_steer_and_ends_in_a_pack(videos: Path, source: Pat
 
 
 KILLED = """
-import sys
-from pathlib import Path
-import torch
-sys.path[:0] = sys.argv[1:3]
-torch.set_num_threads(int(sys.argv[6]))
 from test_part_training import PARTS
 part = sys.argv[7]
 
-def wait_at_6(progress):
+def report(progress):
     if progress.stage == part and progress.step == 6:
-        print("at 6", flush=True)
-        sys.stdin.readline()
+        wait("at 6")
 
-PARTS[part](*map(Path, sys.argv[3:6]), report=wait_at_6).run()
+PARTS[part](*map(Path, sys.argv[4:7]), report=report).run()
 """
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("part", PARTS)
 def test_a_killed_training_goes_on_to_the_same_weights(part: str, videos: Path, source: Path, tmp_path: Path) -> None:
-    here = Path(__file__).resolve().parent
     killed, whole = tmp_path / "killed", tmp_path / "whole"
-    arguments = [here.parents[1], here, videos, source, killed, torch.get_num_threads(), part]
-    child = subprocess.Popen(
-        [sys.executable, "-c", KILLED, *map(str, arguments)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-    )
-    try:
-        assert child.stdout is not None
-        assert child.stdout.readline() == "at 6\n"
-    finally:
-        child.kill()
-        child.communicate()
-    assert child.returncode == -9
+    with killed_child(KILLED, videos, source, killed, part, said="at 6"):
+        pass
     told: list[TrainingProgress] = []
     PARTS[part](videos, source, killed, report=told.append).run()
     steps = [progress.step for progress in told if progress.stage == part]

@@ -19,8 +19,9 @@ from rewas_engine.training import card
 from rewas_engine.training.config import StarterConfig
 from rewas_engine.training.corpus import WorldCorpus, world_front_end
 from rewas_engine.training.joint import JointRecipe
-from rewas_engine.training.loop import LoopConfig, TrainingProgress, TrainingStopped
+from rewas_engine.training.loop import LoopConfig
 from rewas_engine.training.picture_stage import as_slower_footage, augmented
+from rewas_engine.training.progress import TrainingProgress, TrainingStopped
 from rewas_engine.training.stage_order import STAGES
 from rewas_engine.training.stages import (
     DenoiserBatches,
@@ -83,8 +84,13 @@ def test_all_stages_end_in_a_pack_that_makes_sound(trained) -> None:
     assert waveform.any()
     names = list(dict.fromkeys(progress.stage for progress in told))
     assert names[:2] == ["corpus: sounds", "corpus: pictures"]
-    assert names[2:] == ["words", "base", "adapter", "vocoder", "picture", "joint", "pack: measuring"]
+    assert names[2:8] == ["words", "base", "adapter", "vocoder", "picture", "joint"]
+    assert names[8] == "pack: measuring, making the clips"
+    assert all(name.startswith("pack: measuring, ") for name in names[8:])
     assert [progress.step for progress in told if progress.stage == "adapter"] == [1, 2, 3, 4]
+    learnt = {progress.stage for progress in told if progress.loss is not None}
+    assert learnt == set(names[2:8])
+    assert all(progress.time_left_s is not None for progress in told if progress.stage in learnt)
 
 
 @pytest.mark.slow
@@ -155,6 +161,11 @@ def test_a_pack_that_was_cut_off_while_it_was_measured_is_made_again(trained, tm
     cut_off.mkdir(parents=True)
     (cut_off / "pack.toml").write_text("name = 'of an earlier attempt'", "utf-8")
     monkeypatch.setattr(card, "MEASURED", EvaluationPlan(("energy",), 1, classes=("drum_hit", "rain")))
+    stop = threading.Event()
+    stopped = StarterTraining(SMALL, tmp_path, report=lambda progress: stop.set(), cancel=stop)
+    with pytest.raises(TrainingStopped, match="in the stage pack: measuring after"):
+        stopped.run(["pack"])
+    assert (cut_off / "pack.toml").is_file()
     again = StarterTraining(SMALL, tmp_path)
     again.run(["pack"])
     assert (cut_off / "README.md").is_file()

@@ -36,7 +36,7 @@ def starter(
     A run that was stopped or killed goes on where it left off when the same command is given again.
     """
     from rewas_engine.training.config import StarterConfig
-    from rewas_engine.training.loop import TrainingStopped
+    from rewas_engine.training.progress import TrainingStopped
     from rewas_engine.training.stage_order import STAGES
     from rewas_engine.training.starter import StarterTraining
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 import os
-import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from enum import StrEnum
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from rewas_engine.training.own_pack import RecordingsTraining
     from rewas_engine.training.recordings import Recordings
 
-_REPORT_EVERY_S = 5.0
 _NAMED_PROBLEMS = 10
 _NAMED_CAPTIONS = 8
 LEFT_OUT_FILE = "left-out.txt"
@@ -85,8 +84,8 @@ def pack(
     """
     from rewas_engine.training.cutting import ClipFormat
     from rewas_engine.training.listing import CaptionSource, list_recordings
-    from rewas_engine.training.loop import TrainingStopped
     from rewas_engine.training.own_pack import PackTerms, RecordingsTraining
+    from rewas_engine.training.progress import Counting, TrainingStopped
     from rewas_engine.training.recordings import Recordings
     from rewas_engine.training.stage_order import STAGES
 
@@ -96,11 +95,12 @@ def pack(
     source = CaptionSource(captions, file_column, caption_column, caption_from.value)
     clips = ClipFormat(hop_s=_seconds(hop), most_clips=most_clips)
     recordings = Recordings(output / "recordings", list_recordings(sounds, videos, source), clips)
+    report = training_lines()
     with interruptible() as cancel:
-        training = RecordingsTraining(settings, output, recordings, terms, report=training_lines(), cancel=cancel)
+        training = RecordingsTraining(settings, output, recordings, terms, report=report, cancel=cancel)
         try:
             if set(stage or STAGES) <= training.stages.keys():
-                recordings.write(os.cpu_count() or 1, _counting(), cancel)
+                recordings.write(os.cpu_count() or 1, partial(Counting(report).tell, "recordings"), cancel)
                 _tell(recordings, output)
             training.run(stage or STAGES)
         except TrainingStopped as stopped:
@@ -125,19 +125,6 @@ def _settings(config: Path | None, start_from: str | None) -> StarterConfig:
         return settings
     settings = ContinuedConfig.read(config) if config is not None else ContinuedConfig()
     return replace(settings, start_from=start_from) if start_from else settings
-
-
-def _counting() -> Callable[[int, int], None]:
-    said_at = time.monotonic()
-
-    def report(done: int, total: int) -> None:
-        nonlocal said_at
-        now = time.monotonic()
-        if done == total or now - said_at >= _REPORT_EVERY_S:
-            said_at = now
-            note(f"recordings: {done} of {total} cut")
-
-    return report
 
 
 def _tell(recordings: Recordings, output: Path) -> None:

@@ -107,8 +107,8 @@ def _train(
     from rewas_engine.packs import find_pack, read_pack
     from rewas_engine.training.config import read_settings
     from rewas_engine.training.datasets import read_dataset
-    from rewas_engine.training.loop import TrainingStopped
     from rewas_engine.training.own_pack import PackTerms
+    from rewas_engine.training.progress import TrainingStopped
 
     data, layout, table, start_from, (name, licence, permits) = words
     terms = PackTerms(name, licence, permits)

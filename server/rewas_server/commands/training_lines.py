@@ -10,7 +10,7 @@ from rewas_server.console import note
 
 if TYPE_CHECKING:
     from rewas_engine.results import PackInfo
-    from rewas_engine.training.loop import TrainingProgress
+    from rewas_engine.training.progress import TrainingProgress
 
 _REPORT_EVERY_S = 20.0
 
@@ -38,8 +38,15 @@ def training_lines() -> Callable[[TrainingProgress], None]:
         if now - said_at < _REPORT_EVERY_S and progress.step < progress.total_steps:
             return
         said_at = now
-        left = f", {progress.time_left_s / 60:.0f} min left" if progress.time_left_s else ""
-        loss = f", loss {progress.loss:.4f}" if progress.loss else ""
+        left = f", {_shown(progress.time_left_s)} left" if progress.time_left_s else ""
+        loss = "" if progress.loss is None else f", loss {progress.loss:.4f}"
         note(f"{progress.stage}: {progress.step} of {progress.total_steps}{loss}{left}")
 
     return report
+
+
+def _shown(time_s: float) -> str:
+    minutes = round(time_s / 60)
+    if time_s < 90:
+        return f"{max(1, time_s):.0f} s"
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from rewas_engine.errors import Cancelled, SettingsError
 from rewas_engine.results import CancelSignal
+from rewas_engine.training.claims import Claim
 from rewas_engine.training.workers import worker_pool
 from rewas_engine.training.world import SAMPLE_RATE_HZ, Scene, render_picture, sample_scene
 from rewas_engine.training.world.sound import render_layers
@@ -87,24 +88,16 @@ class ClipFolder:
         return self.folder / f"clip_{index:06d}{suffix}"
 
     def _claim(self) -> None:
-        ours = {
+        settings = {
             "first_seed": self.first_seed,
             "frame_rate": str(self.frame_rate),
             "width": self.width,
             "height": self.height,
         }
-        claim = self.folder / CLAIM
-        theirs = json.loads(claim.read_text("utf-8")) if claim.is_file() else None
-        taken = theirs is None and self.folder.is_dir() and any(self.folder.iterdir())
-        if taken or (theirs is not None and theirs != ours):
-            raise SettingsError(
-                f"The folder {self.folder} holds something else, or clips of other settings.",
-                "Write into another folder, or remove it.",
-            )
-        self.folder.mkdir(parents=True, exist_ok=True)
-        if theirs is None:
-            with written_whole(claim) as unfinished:
-                unfinished.write_text(json.dumps(ours, indent=2), "utf-8")
+        claim = Claim(self.folder / CLAIM, settings)
+        if not claim.is_made() and self.folder.is_dir() and any(self.folder.iterdir()):
+            raise SettingsError(f"The folder {self.folder} holds something else.", "Choose another folder.")
+        claim.make()
 
 
 def _write_clip(to: ClipFolder, index: int) -> None:

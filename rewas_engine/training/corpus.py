@@ -13,9 +13,9 @@ import torch
 from numpy.typing import NDArray
 
 from rewas_engine.control import onset_track
-from rewas_engine.errors import SettingsError
 from rewas_engine.mel import AudioFrontEnd, MelConfig, normalised
 from rewas_engine.results import CancelSignal
+from rewas_engine.training.claims import Claim
 from rewas_engine.training.embeddings import embedded_captions
 from rewas_engine.training.picture_labels import labels_of
 from rewas_engine.training.picture_stage import PictureCorpus
@@ -55,8 +55,7 @@ class WorldCorpus:
         Raises TrainingStopped where asked to stop; what is made stays. Raises SettingsError where the folder holds
         another corpus.
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
-        self._claim_folder()
+        self._claim.make()
         missing = self._missing()
         with worker_pool(workers) as pool:
             make = partial(_write_shard, str(self.folder), self.clips, self.pictures, self.first_seed)
@@ -69,25 +68,12 @@ class WorldCorpus:
 
     def is_written(self) -> bool:
         """Whether every shard is there. Raises SettingsError where the folder holds another corpus."""
-        return self._is_claimed() and not self._missing()
-
-    def _claim_folder(self) -> None:
-        if not self._is_claimed():
-            write_whole_text(self.folder / CLAIM_FILE, json.dumps(self._claim))
-
-    def _is_claimed(self) -> bool:
-        path = self.folder / CLAIM_FILE
-        if not path.is_file():
-            return False
-        if json.loads(path.read_text("utf-8")) != self._claim:
-            raise SettingsError(
-                f"The folder {self.folder} holds clips of other settings.", "Train into another folder, or remove it."
-            )
-        return True
+        return self._claim.is_made() and not self._missing()
 
     @property
-    def _claim(self) -> dict[str, int]:
-        return {"clips": self.clips, "pictures": self.pictures, "first_seed": self.first_seed}
+    def _claim(self) -> Claim:
+        settings = {"clips": self.clips, "pictures": self.pictures, "first_seed": self.first_seed}
+        return Claim(self.folder / CLAIM_FILE, settings)
 
     def _missing(self) -> list[int]:
         return [index for index in range(self._shard_count) if not self._shard(index, "json").is_file()]

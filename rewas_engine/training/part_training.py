@@ -30,6 +30,7 @@ from rewas_engine.packs import PackDescription, verify_files
 from rewas_engine.results import CancelSignal
 from rewas_engine.sight import Sight
 from rewas_engine.training.adapter_part import AdapterBatches, adapter_part_loss, judged_adapter
+from rewas_engine.training.claims import Claim
 from rewas_engine.training.clip_features import ClipFeatures
 from rewas_engine.training.clip_reading import heard_log_mel, seen_frames
 from rewas_engine.training.datasets import Dataset, DatasetClip
@@ -89,7 +90,8 @@ class PartTraining(ABC):
         self.log_mels = ClipFeatures(
             folder / "features", dataset.clips, {"name": "log-mels", "audio": asdict(self.front_end.config)}
         )
-        self._claim()
+        if not self._claim.is_made() and self.processes.is_first:
+            self._claim.make()
 
     @property
     def pack_folder(self) -> Path:
@@ -206,28 +208,19 @@ class PartTraining(ABC):
             title = f"{self.role} after {len(losses)} steps, on clips that no step has seen"
             draw_sheet(self.folder / "samples" / f"{self.role}-{len(losses):06d}.png", title, panels)
 
-    def _claim(self) -> None:
-        path = self.folder / CLAIM_FILE
+    @property
+    def _claim(self) -> Claim:
         decisive = {name: value for name, value in self.settings.items() if name != "device"}
         decisive["loop"] = {name: value for name, value in decisive["loop"].items() if not name.endswith("_every")}
         clips = [[clip.name, clip.caption, clip.is_held_out] for clip in self.dataset.clips]
-        ours = {
+        told = {
             "part": self.role,
             "settings": decisive,
             "fine_tune": self.fine_tune,
             "clips": hashlib.sha256(json.dumps(clips).encode()).hexdigest(),
             "pack": hashlib.sha256(json.dumps(dict(self.source.files), sort_keys=True).encode()).hexdigest(),
         }
-        ours = json.loads(json.dumps(ours))
-        if path.is_file() and (theirs := json.loads(path.read_text("utf-8"))) != ours:
-            unlike = ", ".join(name for name in ours if ours[name] != theirs.get(name))
-            raise SettingsError(
-                f"The folder {self.folder} holds another training; what differs is: {unlike}.",
-                "Train into another folder, or remove it.",
-            )
-        if self.processes.is_first:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            write_whole_text(path, json.dumps(ours))
+        return Claim(self.folder / CLAIM_FILE, told, "another training")
 
     def _write_pack(self, module: nn.Module) -> None:
         validation = self.validation()

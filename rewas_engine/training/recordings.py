@@ -21,6 +21,7 @@ from rewas_engine.errors import Cancelled, MediaError, SettingsError
 from rewas_engine.mel import AudioFrontEnd
 from rewas_engine.onsets import detect_onsets
 from rewas_engine.results import CancelSignal
+from rewas_engine.training.claims import Claim
 from rewas_engine.training.cutting import ClipFormat, cut_recording
 from rewas_engine.training.listing import Listing, Recording
 from rewas_engine.training.manifests import LeftOut
@@ -89,8 +90,7 @@ class Recordings:
         Raises TrainingStopped where asked to stop; what is made stays. Raises SettingsError where the folder holds
         clips of other recordings or settings, and where not one recording can be used.
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
-        self._claim_folder()
+        self._claim.make()
         total = len(self.listing.recordings)
         missing = self._missing()
         left = sum(len(self._recordings_of(index)) for index in missing)
@@ -239,26 +239,12 @@ class Recordings:
 
     def is_written(self) -> bool:
         """Whether every recording was cut. Raises SettingsError where the folder holds something else."""
-        return self._is_claimed() and not self._missing()
+        return self._claim.is_made() and not self._missing()
 
-    def _claim_folder(self) -> None:
-        if not self._is_claimed():
-            write_whole_text(self.folder / CLAIM_FILE, json.dumps(self._claim()))
-
-    def _is_claimed(self) -> bool:
-        """Raises SettingsError where the folder holds something else than these recordings would give."""
-        path = self.folder / CLAIM_FILE
-        if not path.is_file():
-            return False
-        if json.loads(path.read_text("utf-8")) != self._claim():
-            raise SettingsError(
-                f"The folder {self.folder} holds clips of other recordings or settings.",
-                "Train into another folder, or remove it.",
-            )
-        return True
-
-    def _claim(self) -> dict[str, str]:
-        return {"recordings": self._fingerprint(), **{name: str(value) for name, value in asdict(self.clips).items()}}
+    @property
+    def _claim(self) -> Claim:
+        told = {"recordings": self._fingerprint(), **{name: str(value) for name, value in asdict(self.clips).items()}}
+        return Claim(self.folder / CLAIM_FILE, told, "clips of other recordings or settings")
 
     def _missing(self) -> list[int]:
         return [index for index in range(self._shard_count) if not self._shard(index, "json").is_file()]

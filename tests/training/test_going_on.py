@@ -26,8 +26,7 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
     training = StarterTraining(SMALL, folder)
     for source in (training.sounds, training.pictures):
         assert isinstance(source, WorldCorpus)
-        source.folder.mkdir()
-        source._claim_folder()
+        source._claim.make()
         corpus_module._write_shard(str(source.folder), source.clips, source.pictures, source.first_seed, 0)
     return folder
 
@@ -69,7 +68,7 @@ def test_a_stopped_stage_does_not_go_on_with_other_settings(stage: str, clips: P
 def test_clips_of_another_number_are_not_trained_on(clips: Path, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     copytree(clips, folder)
-    with pytest.raises(SettingsError, match="holds clips of other settings"):
+    with pytest.raises(SettingsError, match="holds clips of other settings; what differs is: clips"):
         StarterTraining(replace(SMALL, sounds=7), folder).run(["vocoder"])
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rewas_engine.energy import FloatArray, energy_agreement
 
@@ -97,6 +98,6 @@ def summary(values: Iterable[float | None], *, errors: bool = False, undefined_a
     )
 
 
-def certainty(values: Sequence[float]) -> str:
+def certainty(values: Sequence[float] | NDArray[np.floating]) -> str:
     """A note on a mean: of how many clips it is, and its standard error."""
     return f"{len(values)} clips, standard error {float(np.std(values)) / max(1, len(values)) ** 0.5:.3f}"

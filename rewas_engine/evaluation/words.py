@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from rewas_engine.evaluation.agreement import certainty
 from rewas_engine.evaluation.bench import Bench, BenchClip
 from rewas_engine.evaluation.figures import Figure, Section
 from rewas_engine.evaluation.judge import Judge, accuracy, class_accuracies, confusion
@@ -31,7 +32,9 @@ def words_section(bench: Bench) -> Section:
         "swapped": bench.swapped,
         "paraphrased": bench.paraphrased,
     }
-    tables = {name: confusion(true, heard_classes(bench.judge, made), classes) for name, made in log_mels.items()}
+    heard = {name: heard_classes(bench.judge, made) for name, made in log_mels.items()}
+    tables = {name: confusion(true, names, classes) for name, names in heard.items()}
+    right = {name: np.equal(true, names).astype(np.float64) for name, names in heard.items()}
     shares = {name: accuracy(table) or 0.0 for name, table in tables.items()}
     by_class = {name: class_accuracies(table, classes) for name, table in tables.items()}
     worst, worst_vocoded = (min(by_class[name].items(), key=lambda row: row[1]) for name in ("plain", "vocoded"))
@@ -46,6 +49,7 @@ def words_section(bench: Bench) -> Section:
             "Unseen paraphrases below plain prompts",
             100 * (shares["plain"] - shares["paraphrased"]),
             "points",
+            note=certainty(100 * (right["plain"] - right["paraphrased"])),
         ),
         Figure("vocoded_class", "Right class after the vocoder", shares["vocoded"]),
         Figure(

@@ -37,7 +37,7 @@ from rewas_engine.training.joint import (
     world_known_words,
 )
 from rewas_engine.training.loop import LoopConfig, LossFunction, train
-from rewas_engine.training.pack import write_pack
+from rewas_engine.training.pack import distinguished, write_pack
 from rewas_engine.training.picture_labels import LabelReader
 from rewas_engine.training.picture_stage import picture_loss
 from rewas_engine.training.progress import Counting, ReportTraining
@@ -251,6 +251,7 @@ class StarterTraining:
             version=VERSION,
             summary="A small model of impacts, textures, machines and animals, trained on synthetic clips only.",
         )
+        version = distinguished(path)
         records = {
             stage: json.loads((self.folder / f"{stage}.record.json").read_text("utf-8"))
             for stage in STAGES
@@ -264,7 +265,7 @@ class StarterTraining:
             records,
             began,
             measure_pack(path, self.report, self.cancel),
-            version=VERSION,
+            version=version,
             earlier=[] if continued is None else told_training(continued),
         )
 

@@ -14,7 +14,7 @@ import torch
 from rewas_engine import EnergyCurve, Execution, PackError, ReWaS, SettingsError
 from rewas_engine.control import Controls
 from rewas_engine.evaluation.suite import EvaluationPlan
-from rewas_engine.packs import read_pack
+from rewas_engine.packs import read_pack, verify_files
 from rewas_engine.training import card
 from rewas_engine.training.config import StarterConfig
 from rewas_engine.training.corpus import WorldCorpus, world_front_end
@@ -28,7 +28,7 @@ from rewas_engine.training.stages import (
     DenoiserRecipe,
     softened_energies,
 )
-from rewas_engine.training.starter import StarterTraining
+from rewas_engine.training.starter import VERSION, StarterTraining
 from rewas_engine.training.untrained import TINY
 from rewas_engine.training.vocoder_stage import (
     WINDOWS_SAMPLES,
@@ -76,6 +76,9 @@ def test_all_stages_end_in_a_pack_that_makes_sound(trained) -> None:
     training, told = trained
     model = ReWaS.from_pretrained(training.pack_folder, device="cpu")
     assert model.pack.name == "starter"
+    # It is told from the shipped one, and from that of every other run.
+    assert model.pack.version == f"{VERSION}+{read_pack(training.pack_folder).fingerprint[:8]}"
+    verify_files(read_pack(training.pack_folder))
     requested = EnergyCurve(np.full(100, -4, np.float32), 100)
     log_mel = model.sound.log_mel("a drum", Controls.following(requested), 0, model.sampling_settings(2))
     waveform = model.sound.vocoding.waveform(log_mel, 16_000)
@@ -99,7 +102,8 @@ def test_the_pack_is_described_with_its_figures(trained) -> None:
     figures = json.loads((training.pack_folder / "figures.json").read_text("utf-8"))
     assert figures["figures"]["scenes"] == 2
     assert figures["config"]["sounds"] == 8
-    assert "starter" in (training.pack_folder / "README.md").read_text("utf-8")
+    assert (training.pack_folder / "README.md").read_text("utf-8").startswith("# starter")
+    assert figures["training"][-1]["version"].startswith(f"{VERSION}+")
 
 
 @pytest.mark.slow

@@ -1,7 +1,6 @@
 """Which words, pictures and sounds are held against which, in a space that knows each by heart."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,59 +8,17 @@ import pytest
 import torch
 from given_bench import figures_of, given_bench, given_clip, values_of
 from given_pack import tiny_model
-from numpy.typing import NDArray
+from given_space import GivenScenes, KnownByHeart
 
 from rewas_engine import ReWaS
-from rewas_engine.energy import FloatArray
 from rewas_engine.evaluation.joint import JointFigures, measure_joint
 from rewas_engine.evaluation.joint_space import joint_section
 from rewas_engine.evaluation.splits import Split
-from rewas_engine.joint import JointScorer
 from rewas_engine.mel import normalised
 from rewas_engine.training.world import Scene, held_out_captions, render_brightness, render_sound, sample_scene
 
 CLASSES = ("rain", "bell", "engine")
 RAIN, BELL, ENGINE = np.eye(3, dtype=np.float32)
-
-
-class KnownByHeart(JointScorer):
-    """Knows the vector of every text, picture and sound that it was told of, to the last bit, and of nothing else."""
-
-    def __init__(self) -> None:
-        self._texts: dict[str, FloatArray] = {}
-        self._pictures: dict[bytes, FloatArray] = {}
-        self._sounds: dict[bytes, FloatArray] = {}
-
-    def tell_text(self, text: str, vector: FloatArray) -> None:
-        self._texts[text] = vector
-
-    def tell_picture(self, frames: NDArray[np.uint8], vector: FloatArray) -> None:
-        self._pictures[frames.tobytes()] = vector
-
-    def tell_sound(self, log_mel: torch.Tensor, vector: FloatArray) -> None:
-        self._sounds[log_mel.numpy().tobytes()] = vector
-
-    def words(self, prompts: Sequence[str]) -> torch.Tensor:
-        return torch.from_numpy(np.stack([self._texts[prompt] for prompt in prompts]))
-
-    def picture(self, frames: NDArray[np.uint8]) -> torch.Tensor:
-        return torch.from_numpy(self._pictures[frames.tobytes()])
-
-    def sound(self, log_mel: torch.Tensor) -> torch.Tensor:
-        return torch.from_numpy(self._sounds[log_mel.numpy().tobytes()])
-
-    def probabilities(self, pair: str, cosines: FloatArray) -> FloatArray:
-        return np.where(np.asarray(cosines) > 0.5, 0.95, 0.35 if pair == "text_sound" else 0.05)
-
-
-@dataclass(frozen=True)
-class GivenScenes(Split):
-    """A split of these scenes."""
-
-    given: tuple[Scene, ...] = ()
-
-    def any_scenes(self, clips: int) -> list[Scene]:
-        return list(self.given[:clips])
 
 
 def scene(seed: int, class_name: str, off_screen: bool = False) -> Scene:

@@ -3,9 +3,4 @@
 import sys
 from pathlib import Path
 
-from hypothesis import settings
-
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "addon"))
-
-settings.register_profile("busy machine", deadline=None)
-settings.load_profile("busy machine")

@@ -199,4 +199,7 @@ def server_address(installed: str, tmp_path_factory: pytest.TempPathFactory) -> 
             pytest.fail("The server did not start:\n" + "".join(told))
     finally:
         process.terminate()
-        process.communicate(timeout=30)
+        try:
+            process.communicate(timeout=120)
+        finally:
+            process.kill()

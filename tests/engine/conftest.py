@@ -4,13 +4,9 @@ import os
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
 
 # Nothing here may ask the network for a model.
 os.environ["HF_HUB_OFFLINE"] = "1"
-
-settings.register_profile("busy machine", deadline=None)
-settings.load_profile("busy machine")
 
 
 @pytest.fixture(scope="session")

@@ -47,7 +47,8 @@ class ServerProcess:
         cancel_grace_s: float = 60.0,
     ) -> None:
         arguments = [str(port), str(state_dir), default_pack, str(cancel_grace_s), *map(str, roots)]
-        environment = os.environ | {"REWAS_PACKS": str(packs_dir or "")}
+        # Two threads that wait for each other on a busy machine take many times as long as one.
+        environment = os.environ | {"REWAS_PACKS": str(packs_dir or ""), "OMP_NUM_THREADS": "1"}
         self._log: IO[str] = tempfile.TemporaryFile("w+")  # noqa: SIM115 - closed in stop
         self._process = subprocess.Popen(
             [sys.executable, "-c", SERVE, *arguments],

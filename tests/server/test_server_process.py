@@ -336,8 +336,8 @@ def wait_until_worker_is_ready(client: RewasClient) -> None:
 
 def poll(condition: Any) -> None:
     pause = threading.Event()
-    for _ in range(600):
+    for _ in range(2400):
         if condition():
             return
         pause.wait(0.05)
-    raise AssertionError("it did not happen within 30 s")
+    raise AssertionError("it did not happen within two minutes")

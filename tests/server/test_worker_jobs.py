@@ -281,12 +281,12 @@ def test_a_watcher_stays_through_a_restart(folder: Path, tmp_path: Path) -> None
         job = submit_and_run(client, folder, num_steps=200)
         ended: list[rewas_pb2.Job] = []
         watcher = threading.Thread(
-            target=lambda: ended.append(client.wait(job.id, on_snapshot=snapshots.append, reconnect_for_s=300))
+            target=lambda: ended.append(client.wait(job.id, on_snapshot=snapshots.append, reconnect_for_s=900))
         )
         watcher.start()
         server.stop()
         with start(folder, tmp_path / "state", port=server.port):
-            watcher.join(timeout=300)
+            watcher.join(timeout=900)
             assert [job.state for job in ended] == [rewas_pb2.JOB_STATE_SUCCEEDED]
     revisions = [snapshot.revision for snapshot in snapshots]
     assert revisions == sorted(set(revisions))

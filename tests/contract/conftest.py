@@ -1,6 +1,0 @@
-"""Examples that hypothesis draws may take their time: machines that run tests are busy."""
-
-from hypothesis import settings
-
-settings.register_profile("busy machine", deadline=None)
-settings.load_profile("busy machine")

@@ -28,6 +28,7 @@ from rewas_engine.models.text import ClapTextEncoder, SentenceEncoder
 from rewas_engine.models.text_projection import TextProjection
 from rewas_engine.models.vocoder import SpectralVocoder
 from rewas_engine.precision import heavy_dtypes, lower
+from rewas_engine.schedules import with_exact_noise
 
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
@@ -64,7 +65,7 @@ def _sentence_encoder(folder: Path, dtype: torch.dtype) -> SentenceEncoder:
 
 
 def _ddim_schedule(folder: Path, dtype: torch.dtype) -> Any:
-    return DDIMScheduler.from_config(json.loads((folder / CONFIG_FILE).read_text("utf-8")))
+    return with_exact_noise(DDIMScheduler.from_config(json.loads((folder / CONFIG_FILE).read_text("utf-8"))))
 
 
 _LOADERS: dict[str, ComponentLoader] = {

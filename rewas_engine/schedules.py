@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from diffusers import DDIMScheduler, DPMSolverMultistepScheduler, UniPCMultistepScheduler
 
 from rewas_engine.errors import SettingsError
@@ -36,6 +37,25 @@ def schedule_for(sampler: str, schedule: DDIMScheduler, *, in_part: bool = False
     solver, options, even_in_noise = _SOLVERS[sampler]
     spacing = {"timestep_spacing": "trailing"} if in_part else {even_in_noise: True}
     return solver.from_config(schedule.config, solver_order=2, **options, **spacing)
+
+
+def with_exact_noise(schedule: DDIMScheduler) -> DDIMScheduler:
+    """The schedule, its share of the clean signal multiplied up in float64 and rounded once, as DDPM's authors did.
+
+    diffusers multiplies the up to a thousand factors in float32, which leaves it a millionth off. Only for schedules
+    named "scaled_linear" (Rombach et al. 2022) that do not end in pure noise; others are given back as they are.
+    """
+    config = schedule.config
+    if config.beta_schedule == "scaled_linear" and config.trained_betas is None and not config.rescale_betas_zero_snr:
+        roots = torch.linspace(
+            config.beta_start**0.5, config.beta_end**0.5, config.num_train_timesteps, dtype=torch.float64
+        )
+        kept = torch.cumprod(1 - roots.square(), dim=0)
+        schedule.betas, schedule.alphas_cumprod = roots.square().float(), kept.float()
+        schedule.alphas = 1 - schedule.betas
+        if not config.set_alpha_to_one:
+            schedule.final_alpha_cumprod = schedule.alphas_cumprod[0]
+    return schedule
 
 
 def step_options(schedule: Any, **given: Any) -> dict[str, Any]:

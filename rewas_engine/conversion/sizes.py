@@ -13,6 +13,7 @@ from transformers import ClapTextConfig, ClapTextModelWithProjection, SpeechT5Hi
 from rewas_engine.models.adapter import EnergyAdapter
 from rewas_engine.models.motionformer import MotionFormer
 from rewas_engine.models.phi import Phi
+from rewas_engine.schedules import with_exact_noise
 
 LATENT_CHANNELS = 8
 LATENT_BINS = 16
@@ -166,7 +167,7 @@ SMALL = ReleasedSizes(
 
 def released_schedule() -> DDIMScheduler:
     """The noise schedule that AudioLDM was trained with, sampled as the release samples."""
-    return DDIMScheduler(
+    schedule = DDIMScheduler(
         num_train_timesteps=1000,
         beta_start=0.0015,
         beta_end=0.0195,
@@ -177,3 +178,4 @@ def released_schedule() -> DDIMScheduler:
         timestep_spacing="leading",
         prediction_type="epsilon",
     )
+    return with_exact_noise(schedule)

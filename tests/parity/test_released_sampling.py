@@ -3,11 +3,14 @@
 import numpy as np
 import pytest
 import torch
+from diffusers import DDIMScheduler
 
+from rewas_engine import ReWaS
 from rewas_engine.conversion.sizes import SMALL, released_schedule
 from rewas_engine.evaluation.av_align import av_align
 from rewas_engine.parity.comparing import compared, table
 from rewas_engine.sampling import sample
+from rewas_engine.schedules import with_exact_noise
 
 
 def test_the_schedule_is_the_released_one() -> None:
@@ -15,8 +18,22 @@ def test_the_schedule_is_the_released_one() -> None:
     schedule.set_timesteps(200)
     assert schedule.timesteps.tolist() == list(range(996, 0, -5))
     betas = np.linspace(0.0015**0.5, 0.0195**0.5, 1000) ** 2
-    np.testing.assert_allclose(schedule.betas.numpy(), betas, rtol=1e-5)
-    np.testing.assert_allclose(schedule.alphas_cumprod.numpy(), np.cumprod(1 - betas), rtol=1e-4)
+    # Multiplied up in float64 and rounded once: a thousand roundings would leave it a millionth off.
+    np.testing.assert_array_equal(schedule.betas.numpy(), betas.astype(np.float32))
+    np.testing.assert_array_equal(schedule.alphas_cumprod.numpy(), np.cumprod(1 - betas).astype(np.float32))
+
+
+def test_a_converted_pack_is_sampled_by_that_schedule(released_model: ReWaS) -> None:
+    loaded = released_model._components["schedule"]
+    torch.testing.assert_close(loaded.alphas_cumprod, released_schedule().alphas_cumprod, rtol=0, atol=0)
+    assert loaded.final_alpha_cumprod == loaded.alphas_cumprod[0]
+
+
+def test_a_schedule_that_ends_in_pure_noise_stays_as_it_is() -> None:
+    def made() -> DDIMScheduler:
+        return DDIMScheduler(beta_schedule="scaled_linear", rescale_betas_zero_snr=True)
+
+    torch.testing.assert_close(with_exact_noise(made()).alphas_cumprod, made().alphas_cumprod, rtol=0, atol=0)
 
 
 @pytest.mark.parametrize("eta", [0.0, 0.5, 1.0])

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rewas_engine.clip import sample_count
-from rewas_engine.energy import EnergyCurve, FloatArray
+from rewas_engine.energy import EnergyCurve
 from rewas_engine.runs import runs_of
 
 SILENT_WITHIN_NATS = 0.25
@@ -28,8 +28,8 @@ def silent_gaps(energy: EnergyCurve, silence_nats: float) -> list[Gap]:
     return [(begin_s, end_s) for begin_s, end_s in gaps if end_s - begin_s > SHORTEST_GAP_S]
 
 
-def silenced(waveform: NDArray[np.float32], gaps: list[Gap], sample_rate_hz: int) -> FloatArray:
-    """A waveform [..., samples] that is silent in gaps: it fades out in their first FADE_S, and in again in their last.
+def silence(waveform: NDArray[np.float32], gaps: list[Gap], sample_rate_hz: int) -> None:
+    """Silence a waveform [..., samples] in gaps, in place: it fades out in their first FADE_S, in again in their last.
 
     A vocoder hisses where its input is silence, and a strike rings on where it was asked to end. Where the waveform
     begins or ends within a gap there is nothing to fade from or to.
@@ -37,7 +37,6 @@ def silenced(waveform: NDArray[np.float32], gaps: list[Gap], sample_rate_hz: int
     samples = waveform.shape[-1]
     fade = max(1, sample_count(FADE_S, sample_rate_hz))
     falling = (0.5 + 0.5 * np.cos(np.pi * (np.arange(fade) + 0.5) / fade)).astype(np.float32)
-    quiet = np.array(waveform, np.float32)
     for begin_s, end_s in gaps:
         begin, end = (min(samples, sample_count(time_s, sample_rate_hz)) for time_s in (begin_s, end_s))
         gain = np.zeros(end - begin, np.float32)
@@ -45,5 +44,4 @@ def silenced(waveform: NDArray[np.float32], gaps: list[Gap], sample_rate_hz: int
             gain[:fade] = falling[: gain.size]
         if end < samples:
             gain[-fade:] = falling[::-1]
-        quiet[..., begin:end] *= gain
-    return quiet
+        waveform[..., begin:end] *= gain

@@ -137,9 +137,12 @@ class JointScorer:
     def sound(self, log_mel: torch.Tensor) -> torch.Tensor:
         """Unit vector [width] of a log-mel [T, bins] in nats, T at least 1."""
         length = min(SOUND_WINDOW_FRAMES, len(log_mel))
-        windows = cut(log_mel, window_starts(len(log_mel), length, length // 2), length, dim=0)
-        parts = [self.space.sound(part.to(self._device).float()) for part in windows.split(_WINDOWS_AT_ONCE)]
-        return middle(torch.cat(parts))
+        starts = window_starts(len(log_mel), length, length // 2)
+        embedded = []
+        for first in range(0, len(starts), _WINDOWS_AT_ONCE):
+            some = cut(log_mel, starts[first : first + _WINDOWS_AT_ONCE], length, dim=0)
+            embedded.append(self.space.sound(some.to(self._device).float()))
+        return middle(torch.cat(embedded))
 
     @torch.inference_mode()
     def _pictures(self, frames: NDArray[np.uint8], starts: Sequence[int], length: int) -> torch.Tensor:

@@ -71,19 +71,22 @@ class AudioFrontEnd:
         """Log-mel spectrogram in nats, [B, T, bins], of waveforms [B, hop·T] (cut to a multiple of the hop)."""
         config = self.config
         whole = waveform.shape[-1] - waveform.shape[-1] % config.hop_samples
-        padding = (config.window_samples - config.hop_samples) // 2
-        padded = functional.pad(waveform[:, None, :whole], (padding, padding), mode="reflect")[:, 0]
+        frames, padding = whole // config.hop_samples, (config.window_samples - config.hop_samples) // 2
         window = torch.hann_window(config.window_samples, periodic=True, device=waveform.device)
         bank = torch.from_numpy(self.filter_bank).to(waveform.device)
-        parts = []
-        for first in range(0, whole // config.hop_samples, FRAMES_AT_ONCE):
-            begin = first * config.hop_samples
-            heard = padded[:, begin : begin + (FRAMES_AT_ONCE - 1) * config.hop_samples + config.window_samples]
+        log_mel = waveform.new_empty(waveform.shape[0], frames, config.bins)
+        for first in range(0, frames, FRAMES_AT_ONCE):
+            last = min(first + FRAMES_AT_ONCE, frames)
+            begin, end = first * config.hop_samples - padding, last * config.hop_samples + padding
+            heard = waveform[:, max(0, begin) : min(whole, end)]
+            beyond = (max(0, -begin), max(0, end - whole))
+            if any(beyond):
+                heard = functional.pad(heard[:, None], beyond, mode="reflect")[:, 0]
             spectrum = torch.stft(
                 heard, config.window_samples, config.hop_samples, window=window, center=False, return_complex=True
             ).abs()
-            parts.append(torch.log(torch.clamp(bank @ spectrum, min=config.floor)).transpose(1, 2))
-        return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
+            log_mel[:, first:last] = torch.log(torch.clamp(bank @ spectrum, min=config.floor)).transpose(1, 2)
+        return log_mel
 
     def frames_of(self, samples: int) -> int:
         """Mel frames that cover this many samples."""
@@ -95,8 +98,8 @@ class AudioFrontEnd:
         The waveform is padded with silence to whole frames and, where it is shorter than one window, to one window.
         """
         frames = self.frames_of(waveform.size)
-        padded = np.zeros(max(frames * self.config.hop_samples, self.config.window_samples), np.float32)
-        padded[: waveform.size] = waveform
+        missing = max(frames * self.config.hop_samples, self.config.window_samples) - waveform.size
+        padded = np.pad(waveform, (0, missing)) if missing else waveform
         return self.log_mel(torch.from_numpy(padded)[None])[0, :frames]
 
     def measure(self, waveform: NDArray[np.float32], source: str = "audio") -> EnergyCurve:
@@ -109,5 +112,8 @@ class AudioFrontEnd:
 
 def normalised(waveform: NDArray[np.float32]) -> NDArray[np.float32]:
     """Waveform without offset and with a peak of 0.5, as the method prepares every sound (silence stays silence)."""
-    centred = waveform - waveform.mean()
-    return np.asarray(centred / (np.abs(centred).max() + 1e-8) * 0.5, np.float32)
+    made = np.asarray(waveform - waveform.mean(), np.float32)
+    # In place: of an hour of sound there should not be four.
+    made /= max(made.max(), -made.min()) + 1e-8
+    made *= 0.5
+    return made

@@ -12,7 +12,7 @@ from rewas_engine.clock import Clock
 from rewas_engine.conflict import FAMILIAR_FROM
 from rewas_engine.control import heard_texture
 from rewas_engine.energy import EnergyCurve, FloatArray, energy_agreement
-from rewas_engine.gaps import silenced, silent_gaps
+from rewas_engine.gaps import silence, silent_gaps
 from rewas_engine.joint import JointScorer
 from rewas_engine.layers import Layer, balanced
 from rewas_engine.media.audio import resampled, resampled_loop, within_full_scale
@@ -124,7 +124,8 @@ class TakeMaker:
             changed = resampled(waveform[None], own_hz, rate_hz, samples)
         if "energy" in wanted.controls.names:
             gaps = silent_gaps(wanted.requested, self.front_end.config.silence_nats)
-            waveform, changed = silenced(waveform, gaps, own_hz), silenced(changed, gaps, rate_hz)
+            silence(waveform, gaps, own_hz)
+            silence(changed, gaps, rate_hz)
         # Between its samples a band-limited sound may be louder than at them.
         changed = within_full_scale(changed)
         if revision is None:

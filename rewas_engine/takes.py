@@ -60,12 +60,12 @@ def take_faults(
 
 def clipped_share(waveform: FloatArray) -> float:
     """Part of the samples [N] that belong to runs at the waveform's own ceiling."""
-    peak = float(np.abs(waveform).max(initial=0.0))
+    peak = max(float(waveform.max(initial=0.0)), -float(waveform.min(initial=0.0)))
     if peak == 0:
         return 0.0
     counted = 0
-    for sign in (1.0, -1.0):
-        lengths = [end - first for first, end in runs_of(sign * waveform >= 0.9999 * peak)]
+    for at_ceiling in (waveform >= 0.9999 * peak, waveform <= -0.9999 * peak):
+        lengths = [end - first for first, end in runs_of(at_ceiling)]
         counted += sum(length for length in lengths if length >= CLIPPED_RUN_SAMPLES)
     return counted / waveform.size
 

@@ -186,7 +186,7 @@ def resampled_loop(waveform: NDArray[np.float32], samples: int) -> NDArray[np.fl
     """A waveform [channels, samples'] whose end goes on with its beginning, brought to `samples` in the same way."""
     length = waveform.shape[1]
     if samples == length:
-        return waveform
+        return waveform.copy()
     margin = min(length, LOOP_MARGIN_SAMPLES)
     around = np.concatenate([waveform[:, length - margin :], waveform, waveform[:, :margin]], axis=1)
     changed = soxr.resample(around.T, length, samples, quality="VHQ").T

@@ -8,13 +8,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rewas_engine import SILENCE_NATS, EnergyCurve, ReWaS, VideoClip
-from rewas_engine.gaps import FADE_S, SHORTEST_GAP_S, silenced, silent_gaps
+from rewas_engine.energy import FloatArray
+from rewas_engine.gaps import FADE_S, SHORTEST_GAP_S, Gap, silence, silent_gaps
 
 
 def curve(*levels: tuple[float, float]) -> EnergyCurve:
     """A curve of 100 values a second that stands for seconds at each level in nats."""
     parts = [np.full(round(seconds * 100), nats, np.float32) for seconds, nats in levels]
     return EnergyCurve(np.concatenate(parts), Fraction(100))
+
+
+def silenced(sound: FloatArray, gaps: list[Gap], rate_hz: int) -> FloatArray:
+    made = sound.copy()
+    silence(made, gaps, rate_hz)
+    return made
 
 
 def test_gaps_are_where_silence_is_asked_for_long_enough() -> None:

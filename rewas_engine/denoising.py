@@ -42,6 +42,10 @@ class SteeredDenoiser:
         """Prediction [C, T, F] for latents [C, T, F]: the windows' predictions, blended."""
         return blend(self._predictions(latents, timestep), self.starts, latents.shape[1], dim=1)
 
+    def is_steered_at(self, timestep: float) -> bool:
+        """Whether the adapter acts at a timestep."""
+        return self.control_strength > 0 and self.steered[0] <= timestep <= self.steered[1]
+
     def _predictions(self, latents: torch.Tensor, timestep: torch.Tensor) -> Iterator[torch.Tensor]:
         """The windows' predictions, as many at a time as are denoised at once."""
         at_once = max(1, self.passes_at_once // 2)
@@ -68,7 +72,7 @@ class SteeredDenoiser:
     def _run(
         self, sample: torch.Tensor, timestep: torch.Tensor, prompts: torch.Tensor, hints: torch.Tensor
     ) -> torch.Tensor:
-        is_steered = self.control_strength > 0 and self.steered[0] <= timestep <= self.steered[1]
+        is_steered = self.is_steered_at(float(timestep))
         with torch.autocast(sample.device.type, self.precision, enabled=self.precision != torch.float32):
             predicted = self.backbone.predicted(
                 sample, timestep, prompts, hints if is_steered else None, self.control_strength

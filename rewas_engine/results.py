@@ -127,11 +127,12 @@ class Take:
     stems: by role, the primary one first. All but `score`, `faults` and `layers` are the primary sound's.
 
     produced: energy of what was made, on the grid of the requested curve. energy_mae_nats: mean absolute difference to
-    the request. energy_correlation: Pearson's, None where either curve is constant. text_score: how well it does what
-    the words say, 0 to 1, None where the pack cannot tell. score: how well it does all that was asked, 0 to 1; see
-    `rewas_engine.takes`. faults: why it should not be used, if it should not. instead_of: the seed of the take that it
-    replaced for its faults. layers: of each layer beside the primary sound. produced_texture: of what was made, on the
-    grid of the requested one. texture_error_nats: mean absolute difference of the two where the request can be heard.
+    the request; of a sound made again in part, in that part, as all that follows. energy_correlation: Pearson's, None
+    where either curve is constant. text_score: how well it does what the words say, 0 to 1, None where the pack cannot
+    tell or does not know the words. score: how well it does all that was asked, 0 to 1; see `rewas_engine.takes`.
+    faults: why it should not be used, if it should not. instead_of: the seed of the take that it replaced for its
+    faults. layers: of each layer beside the primary sound. produced_texture: of what was made, on the grid of the
+    requested one. texture_error_nats: mean absolute difference of the two where the request can be heard.
     Both are None where no texture was asked for.
     """
 

@@ -34,6 +34,16 @@ def steps_run(num_steps: int, renoised: float) -> int:
     return max(1, min(num_steps, round(num_steps * renoised)))
 
 
+def timesteps_run(schedule: Any, num_steps: int, renoised: float, device: Any = "cpu") -> torch.Tensor:
+    """The timesteps that are run, from noise on, where that part of the noise schedule is gone through.
+
+    schedule: a diffusers scheduler, which is set to these steps.
+    """
+    schedule.set_timesteps(num_steps, device=device)
+    timesteps: torch.Tensor = schedule.timesteps[-steps_run(num_steps, renoised) :]
+    return timesteps
+
+
 @torch.inference_mode()
 def sample(
     predict: PredictNoise,
@@ -57,11 +67,8 @@ def sample(
     Lugmayr et al. 2022), so that what is new grows into them.
     """
     schedule = copy.deepcopy(schedule)
-    schedule.set_timesteps(num_steps, device=noise.device)
-    timesteps = schedule.timesteps
+    timesteps = timesteps_run(schedule, num_steps, 1.0 if known is None else known.renoised, noise.device)
     latents: torch.Tensor = noise * schedule.init_noise_sigma
-    if known is not None:
-        timesteps = timesteps[-steps_run(num_steps, known.renoised) :]
     if hasattr(schedule, "set_begin_index"):
         # Left to look a timestep up, a scheduler mistakes two steps that round to the same one.
         schedule.set_begin_index(num_steps - len(timesteps))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -20,7 +21,7 @@ from rewas_engine.execution import PASSES_AT_ONCE
 from rewas_engine.mel import AudioFrontEnd
 from rewas_engine.memory import within_memory
 from rewas_engine.precision import DTYPES
-from rewas_engine.sampling import Known, sample
+from rewas_engine.sampling import Known, sample, timesteps_run
 from rewas_engine.sampling_settings import SamplingSettings
 from rewas_engine.schedules import schedule_for
 from rewas_engine.vocoding import LESS_TO_HOLD, Vocoding
@@ -319,6 +320,15 @@ class SoundMaker:
         )
         in_part = known is not None and known.renoised < 1
         schedule = schedule_for(settings.sampler, self._backbone.schedule, in_part=in_part)
+        if settings.control_strength > 0:
+            run = timesteps_run(copy.deepcopy(schedule), settings.num_steps, known.renoised if known else 1.0)
+            if not any(denoiser.is_steered_at(timestep) for timestep in run.tolist()):
+                begin, end = settings.control_part
+                raise SettingsError(
+                    f"None of the {len(run)} sampling steps lies between {begin:g} and {end:g} of the sampling, where "
+                    "the controls are to act.",
+                    "Take more steps or a larger part, or a strength of 0 where nothing is to steer.",
+                )
         with told_where_not_compiled():
             return sample(
                 denoiser,

@@ -50,6 +50,11 @@ class SoundRequest:
         count = self.settings.num_steps
         return count if self.earlier is None else steps_run(count, self.earlier.renoised)
 
+    @property
+    def judged_s(self) -> tuple[Fraction, Fraction]:
+        """From where to where takes are judged: what stays of an earlier sound is not theirs."""
+        return (Fraction(0), self.duration_s) if self.revision is None else self.revision.range_s(self.duration_s)
+
     def energy_to_follow(
         self, given: EnergyCurve | None, read: ClipRead, estimated: Callable[[], EnergyCurve]
     ) -> EnergyCurve:

@@ -10,7 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rewas_engine import SILENCE_NATS, EnergyCurve, Revision, ReWaS, SettingsError, Stem, VideoClip
+from rewas_engine import SILENCE_NATS, EnergyCurve, Revision, ReWaS, SettingsError, Stem, VideoClip, take_making
 from rewas_engine.mel import AudioFrontEnd, MelConfig
 from rewas_engine.revision import CROSSFADE_S, at_level_of
 from rewas_engine.synthesis import Earlier
@@ -127,6 +127,36 @@ def test_a_range_of_a_take_is_made_again(model: ReWaS, clip: VideoClip, take: St
     assert np.abs(new.waveform[:, inside] - take.waveform[:, inside]).mean() > 0.05 * np.abs(take.waveform).mean()
     again = revised(model, clip, Revision(take, Fraction(3), Fraction(4)))
     assert np.array_equal(again.takes[0].stems["primary"].waveform, new.waveform)
+
+
+def test_a_range_is_judged_by_itself(model: ReWaS, clip: VideoClip, monkeypatch: pytest.MonkeyPatch) -> None:
+    # What stays is silent all along, where sound is asked for: no fault of the range, whose energy is held apart.
+    silent = Stem("primary", np.zeros((1, 8 * 48_000), np.float32), 48_000)
+    energy = EnergyCurve(np.full(800, -4, np.float32), Fraction(100))
+    judged: list[tuple[int, int, int]] = []
+    faults = take_making.take_faults
+
+    def noted(waveform, log_mel, requested, *others):
+        judged.append((len(waveform), len(log_mel), len(requested.values)))
+        return faults(waveform, log_mel, requested, *others)
+
+    monkeypatch.setattr(take_making, "take_faults", noted)
+    result = revised(model, clip, Revision(silent, Fraction(3), Fraction(7, 2)), energy=energy)
+    made = result.takes[0]
+    inside = slice(300, 350)
+    expected = np.abs(result.requested.values - made.produced.values)[inside].mean()
+    assert made.energy_mae_nats == pytest.approx(float(expected), rel=1e-6)
+    assert len(made.produced.values) == len(result.requested.values) == 800
+    assert set(judged) == {(RATE_HZ // 2, 50, 50)}
+
+
+def test_a_useless_range_is_made_once_more(
+    model: ReWaS, clip: VideoClip, take: Stem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = iter([("stuck",), ()])
+    monkeypatch.setattr(take_making, "take_faults", lambda *of_what: next(found))
+    (made,) = revised(model, clip, Revision(take, Fraction(3), Fraction(4))).takes
+    assert (made.instead_of, made.faults) == (5, ())
 
 
 def test_a_take_goes_on_beyond_its_end(model: ReWaS, clip: VideoClip, take: Stem) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import rewas_engine
-from rewas_engine import ReWaS, installed_packs
+from rewas_engine import ReWaS, VideoClip, installed_packs
 from rewas_engine.control import Controls
 from rewas_engine.evaluation.bench import Watch
 from rewas_engine.evaluation.figures import BARS
@@ -110,6 +110,17 @@ def test_words_choose_the_sound(starter: ReWaS) -> None:
         return float((magnitude * np.arange(magnitude.size)).sum() / magnitude.sum())
 
     assert brightest_bin("a downpour outside") > brightest_bin("a lorry idling") + 5
+
+
+def test_of_strange_words_nobody_says_how_well_they_are_done(starter: ReWaS, long_clip: Path) -> None:
+    clip, energy = VideoClip(long_clip, duration=2), rewas_engine.EnergyCurve(np.full(200, -5.0, np.float32), 100)
+    known, strange = (
+        starter.generate(clip, prompt=words, energy=energy, seed=1).takes[0] for words in ("heavy rain", "qwrtz")
+    )
+    assert known.text_score is not None
+    assert known.text_score > 0.5
+    assert strange.text_score is None
+    assert strange.score == pytest.approx(np.exp(-strange.energy_mae_nats))
 
 
 @pytest.mark.slow

@@ -193,3 +193,12 @@ def test_controls_act_in_a_part_of_the_sampling(model: ReWaS, long_clip: Path) -
 def test_a_part_that_is_none_is_refused(model: ReWaS, long_clip: Path, part: tuple[float, float]) -> None:
     with pytest.raises(SettingsError, match="The controls are to act"):
         model.generate(VideoClip(long_clip, duration=3), control_part=part, **FAST)
+
+
+def test_controls_that_no_step_would_hear_are_refused(model: ReWaS, long_clip: Path) -> None:
+    clip = VideoClip(long_clip, duration=3)
+    asked = {"prompt": "a bell", "energy": LOUD, "guidance_scale": 1.0, "num_steps": 4}
+    with pytest.raises(SettingsError, match=r"None of the 4 sampling steps lies between 0\.3 and 0\.31"):
+        model.generate(clip, control_part=(0.3, 0.31), **asked)
+    # Where nothing is to steer, it does not matter when.
+    assert model.generate(clip, control_part=(0.3, 0.31), control_strength=0.0, **asked).takes

@@ -6,6 +6,8 @@ PARITY names the folder of the numbers (golden/*.npz and manifests/*.json). PREF
 recipe. --small leaves out the networks of full size. Without it, synthetic checkpoints are written under the released
 names, converted into a pack, and the networks are those of that pack; then the pack makes a WAV from a video file.
 That takes 8 GB of disk in the folder for temporary files (TMPDIR).
+
+The table goes to standard output row by row and the count of its rows last; how the work goes on, to standard error.
 """
 
 from __future__ import annotations
@@ -16,11 +18,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
-
-import torch
 
 from rewas_engine.components import load_component
 from rewas_engine.conversion.parts import released_parts
@@ -29,14 +29,15 @@ from rewas_engine.conversion.sizes import RELEASED
 from rewas_engine.packs import read_pack
 from rewas_engine.parity import golden
 from rewas_engine.parity.comparing import Comparison, compared, table
-from rewas_engine.parity.recipe import recipe_part
+from rewas_engine.parity.numbers import NumbersError
+from rewas_engine.parity.recipe import recipe_module
 from rewas_engine.parity.synthetic import MANIFESTS, manifest_shapes, write_synthetic_checkpoints
 
 ROOT = Path(__file__).resolve().parents[1]
 
 
 def main() -> int:
-    """Run the checks; the exit code is 0 where every array lies within its bound."""
+    """Run the checks; the exit code is 0 where every array lies within its bound, 2 where numbers are missing."""
     parser = argparse.ArgumentParser(description="Hold our code against the reference implementation's numbers.")
     parser.add_argument("--small", action="store_true", help="leave out the networks of full size but φ")
     parser.add_argument("--markdown", type=Path, help="also write the table into this file")
@@ -45,15 +46,11 @@ def main() -> int:
     if not (folder / "golden").is_dir():
         print(f"There are no numbers in {folder}. Name their folder: make parity PARITY=<folder>", file=sys.stderr)
         return 2
-    prefix = os.environ.get("PREFIX", "")
-    rows = [*_shown(_light_checks(folder)), *_shown(_name_checks(folder / "manifests"))]
-    if arguments.small:
-        rows += _shown(golden.check_phi(golden.opened(folder, "phi"), lambda role: _by_recipe(role, prefix)))
-    else:
-        with tempfile.TemporaryDirectory(prefix="rewas-parity-") as room:
-            pack = _converted(Path(room), folder, prefix)
-            rows += _shown(_full_checks(folder, pack))
-            _make_a_sound(pack, Path(room))
+    try:
+        rows = _compared(folder, os.environ.get("PREFIX", ""), arguments.small)
+    except NumbersError as error:
+        print(error, file=sys.stderr)
+        return 2
     if arguments.markdown is not None:
         arguments.markdown.write_text("\n".join(table(rows)) + "\n", "utf-8")
     failed = [row for row in rows if not row.passed]
@@ -61,12 +58,29 @@ def main() -> int:
     return 1 if failed else 0
 
 
+def _compared(folder: Path, prefix: str, is_small: bool) -> list[Comparison]:
+    """All rows of the table, each printed as it comes. Raises NumbersError where numbers are missing."""
+    for name in golden.FILES:
+        golden.opened(folder, name).check()  # before minutes of work
+    print(*table([]), sep="\n", flush=True)
+    rows = [*_shown(_light_checks(folder)), *_shown(_name_checks(folder / "manifests"))]
+    if is_small:
+        phi = golden.opened(folder, "phi")
+        return rows + _shown(golden.check_phi(phi, lambda role: recipe_module(role, RELEASED, prefix)))
+    with tempfile.TemporaryDirectory(prefix="rewas-parity-") as room:
+        pack = _converted(Path(room), folder, prefix)
+        rows += _shown(_full_checks(folder, pack))
+        _make_a_sound(pack, Path(room))
+    return rows
+
+
 def _light_checks(folder: Path) -> Iterator[Comparison]:
-    tiny = golden.opened(folder, "tiny_unet_adapter")
+    arrays = golden.opened(folder, "tiny_unet_adapter")
+    tiny = golden.tiny_parts(arrays)
     yield from golden.check_front_end(golden.opened(folder, "energy"))
     yield from golden.check_energy_error(golden.opened(folder, "energy_mae"))
     yield from golden.check_av_align(golden.opened(folder, "av_align"))
-    yield from golden.check_tiny_denoiser(tiny)
+    yield from golden.check_tiny_denoiser(arrays, tiny)
     yield from golden.check_sampler(golden.opened(folder, "ddim_tiny"), tiny)
 
 
@@ -91,22 +105,16 @@ def _full_checks(folder: Path, pack: Path) -> Iterator[Comparison]:
     yield from golden.check_full_denoiser(golden.opened(folder, "unet_adapter_full"), component)
 
 
-def _by_recipe(role: str, prefix: str) -> torch.nn.Module:
-    module: torch.nn.Module = getattr(RELEASED, f"new_{role}")()
-    module.load_state_dict(recipe_part(role, RELEASED, prefix))
-    return module.eval().requires_grad_(False)
-
-
 def _converted(room: Path, folder: Path, prefix: str) -> Path:
     """A pack of full size, converted from checkpoints under the released names."""
-    print("Writing synthetic checkpoints under the released names ...", flush=True)
+    _tell("Writing synthetic checkpoints under the released names ...")
     files = write_synthetic_checkpoints(room / "checkpoints", RELEASED, prefix=prefix, manifests=folder / "manifests")
-    return convert_released(files, room / "released", on_progress=lambda words, *_: print(f"{words} ...", flush=True))
+    return convert_released(files, room / "released", on_progress=lambda words, *_: _tell(f"{words} ..."))
 
 
 def _make_a_sound(pack: Path, room: Path) -> None:
     """From a video file to a WAV by the rewas command. Raises CalledProcessError where that fails."""
-    subprocess.run([sys.executable, ROOT / "scripts" / "make_demo_clips.py", room / "clips"], check=True)
+    _run([sys.executable, ROOT / "scripts" / "make_demo_clips.py", room / "clips"])
     clip = sorted((room / "clips").glob("*.mp4"))[0]
     command: list[str | Path] = [
         Path(sys.executable).with_name("rewas"),
@@ -118,9 +126,17 @@ def _make_a_sound(pack: Path, room: Path) -> None:
         pack,
     ]
     started = time.monotonic()
-    subprocess.run([*command, "--duration", "2", "--num-steps", "2", "-o", room / "sound"], check=True)
+    _run([*command, "--duration", "2", "--num-steps", "2", "-o", room / "sound"])
     (wav,) = (room / "sound").rglob("*.wav")
-    print(f"{clip.name} became {wav.name} ({wav.stat().st_size} bytes) in {time.monotonic() - started:.0f} s.")
+    _tell(f"{clip.name} became {wav.name} ({wav.stat().st_size} bytes) in {time.monotonic() - started:.0f} s.")
+
+
+def _run(command: Sequence[str | Path]) -> None:
+    subprocess.run(command, check=True, stdout=sys.stderr)
+
+
+def _tell(words: str) -> None:
+    print(words, file=sys.stderr, flush=True)
 
 
 def _shown(comparisons: Iterable[Comparison]) -> list[Comparison]:

@@ -9,6 +9,8 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike
 
+from rewas_engine.parity.numbers import Sampled
+
 BOUND = 1e-4
 """Largest difference that passes, in standard deviations of the reference array."""
 SAMPLER_BOUND = 1e-5
@@ -32,12 +34,22 @@ class Comparison:
         return self.difference <= self.bound
 
 
-def compared(array: str, ours: ArrayLike | torch.Tensor, reference: ArrayLike, bound: float = BOUND) -> Comparison:
-    """Hold an array against its reference; what has another shape or is not finite is infinitely far."""
-    found, wanted = np.asarray(_plain(ours), np.float64), np.asarray(reference, np.float64)
-    if found.shape != wanted.shape or not np.isfinite(found).all():
+def compared(
+    array: str, ours: ArrayLike | torch.Tensor, reference: ArrayLike | Sampled, bound: float = BOUND
+) -> Comparison:
+    """Hold an array against its reference, of which a part may be all that is kept.
+
+    What has another shape or is not finite, anywhere, is infinitely far.
+    """
+    found = np.asarray(_plain(ours), np.float64)
+    wanted = np.asarray(reference.values if isinstance(reference, Sampled) else reference, np.float64)
+    shape = reference.shape if isinstance(reference, Sampled) else wanted.shape
+    if found.shape != shape or not np.isfinite(found).all():
         return Comparison(array, float("inf"), bound)
-    scale = float(wanted.std()) or float(np.abs(wanted).max()) or 1.0
+    std = float(wanted.std())
+    if isinstance(reference, Sampled):
+        found, std = reference.places_of(found), reference.std
+    scale = std or float(np.abs(wanted).max()) or 1.0
     return Comparison(array, float(np.abs(found - wanted).max(initial=0.0)) / scale, bound)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,17 +18,34 @@ from rewas_engine.conversion.parts import released_parts, without_prefix
 from rewas_engine.conversion.sizes import ReleasedSizes, released_schedule
 from rewas_engine.denoising import SteeredDenoiser
 from rewas_engine.energy import energy_agreement
+from rewas_engine.errors import CheckpointError
 from rewas_engine.evaluation.av_align import av_align
 from rewas_engine.mel import AudioFrontEnd, MelConfig, normalised
 from rewas_engine.models.codec import scaled_latents
 from rewas_engine.parity.comparing import SAMPLER_BOUND, Comparison, compared
+from rewas_engine.parity.numbers import Numbers, NumbersError
+from rewas_engine.parity.recipe import recipe_part
 from rewas_engine.picture_time import nearest, released_control, released_smoothing
 from rewas_engine.sampling import guided, sample
 
 Component = Callable[[str], Any]
 """From a role to the full-size module of that role, its weights by the recipe."""
-Arrays = Any
-"""An opened npz file."""
+Arrays = Mapping[str, Any]
+"""A file of the reference's numbers: `rewas_engine.parity.numbers`."""
+TinyParts = tuple[Any, Any]
+"""The denoiser and the adapter of tiny_unet_adapter.npz."""
+FILES = (
+    "energy",
+    "energy_mae",
+    "av_align",
+    "tiny_unet_adapter",
+    "ddim_tiny",
+    "phi",
+    "motionformer_full",
+    "vae_hifigan_full",
+    "unet_adapter_full",
+)
+"""The files of arrays in a parity folder."""
 _TINY = ReleasedSizes(widths=(32, 64, 64), blocks=1, text=16)
 
 
@@ -77,9 +94,9 @@ def check_phi(arrays: Arrays, component: Component) -> Iterator[Comparison]:
 
 
 @torch.inference_mode()
-def check_tiny_denoiser(arrays: Arrays) -> Iterator[Comparison]:
-    """tiny_unet_adapter.npz: denoiser and adapter of a small size, with the release's names for their weights."""
-    denoiser, adapter = _tiny(arrays)
+def check_tiny_denoiser(arrays: Arrays, parts: TinyParts) -> Iterator[Comparison]:
+    """tiny_unet_adapter.npz: denoiser and adapter of a small size."""
+    denoiser, adapter = parts
     sample_, text, hint, timestep = (torch.from_numpy(arrays[name]) for name in ("x", "y", "hint", "t"))
     yield compared("tiny_unet_adapter: hint_block_out", adapter._read_hint(hint), arrays["hint_block_out"])
     skips, middle = adapter(sample_, timestep, text, hint)
@@ -92,8 +109,8 @@ def check_tiny_denoiser(arrays: Arrays) -> Iterator[Comparison]:
 
 
 @torch.inference_mode()
-def check_sampler(arrays: Arrays, weights: Arrays) -> Iterator[Comparison]:
-    """ddim_tiny.npz: the schedule, and sampling with guidance and given noise. weights: tiny_unet_adapter.npz.
+def check_sampler(arrays: Arrays, parts: TinyParts) -> Iterator[Comparison]:
+    """ddim_tiny.npz: the schedule, and sampling with guidance and given noise.
 
     All in float32, and the guidance branches one after the other, as in the release: in one batch they round otherwise.
     """
@@ -113,7 +130,7 @@ def check_sampler(arrays: Arrays, weights: Arrays) -> Iterator[Comparison]:
     cond, uncond, hint, noise, steps = (
         torch.from_numpy(arrays[name]) for name in ("y_cond", "y_uncond", "hint", "x_T", "noises")
     )
-    denoiser, adapter = _tiny(weights)
+    denoiser, adapter = parts
     backbone = AudioLdm({"denoiser": denoiser, "adapter": adapter}, MelConfig(), "cpu")
     steered = SteeredDenoiser(
         backbone, cond, uncond[0], hint, [0], float(arrays["guidance_scale"]), 1.0, passes_at_once=1
@@ -206,7 +223,34 @@ def check_av_align(arrays: Arrays) -> Iterator[Comparison]:
 
 def opened(folder: Path, name: str) -> Arrays:
     """One file of arrays from a parity folder."""
-    return np.load(folder / "golden" / f"{name}.npz")
+    return Numbers(folder / "golden" / f"{name}.npz")
+
+
+def tiny_parts(weights: Arrays) -> TinyParts:
+    """Those of tiny_unet_adapter.npz, which has the release's names for their weights.
+
+    Raises NumbersError where some are missing.
+    """
+    source = Checkpoint(Path("tiny_unet_adapter.npz"), "the small denoiser and adapter", {})
+    tensors = {name: torch.from_numpy(weights[name]).float() for name in weights if name.startswith("w:")}
+    parts = released_parts(_TINY)
+    prefixes = {"denoiser": "w:model.diffusion_model.", "adapter": "w:control_model."}
+    try:
+        found = {
+            role: parts[role].matched(_TINY, without_prefix(tensors, prefix), source)
+            for role, prefix in prefixes.items()
+        }
+    except CheckpointError as error:
+        raise NumbersError(error.what) from error
+    return _tiny_modules(found)
+
+
+def tiny_parts_by_recipe() -> TinyParts:
+    """The same without the file: its weights are the recipe's, rounded to float16."""
+    made = {role: recipe_part(role, _TINY) for role in ("denoiser", "adapter")}
+    return _tiny_modules(
+        {role: {name: tensor.half().float() for name, tensor in tensors.items()} for role, tensors in made.items()}
+    )
 
 
 def released_pixels(frames: NDArray[np.uint8]) -> torch.Tensor:
@@ -217,13 +261,11 @@ def released_pixels(frames: NDArray[np.uint8]) -> torch.Tensor:
     return ((cropped / 255 - 0.5) / 0.5).float()
 
 
-def _tiny(weights: Arrays) -> tuple[Any, Any]:
-    source = Checkpoint(Path("tiny_unet_adapter.npz"), "the small denoiser and adapter", {})
-    tensors = {name: torch.from_numpy(weights[name]).float() for name in weights.files if name.startswith("w:")}
-    parts, modules = released_parts(_TINY), []
-    for role, prefix in (("denoiser", "w:model.diffusion_model."), ("adapter", "w:control_model.")):
+def _tiny_modules(tensors: Mapping[str, Mapping[str, torch.Tensor]]) -> TinyParts:
+    modules = []
+    for role in ("denoiser", "adapter"):
         module: Any = getattr(_TINY, f"new_{role}")()
-        module.load_state_dict(parts[role].matched(_TINY, without_prefix(tensors, prefix), source))
+        module.load_state_dict(tensors[role])
         modules.append(module.eval().requires_grad_(False))
     return modules[0], modules[1]
 

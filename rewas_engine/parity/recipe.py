@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
+from torch import nn
 
 from rewas_engine.conversion.parts import released_parts, released_shape
 from rewas_engine.conversion.sizes import ReleasedSizes
@@ -46,6 +47,14 @@ def recipe_part(role: str, sizes: ReleasedSizes, prefix: str = "") -> dict[str, 
         else:
             made[name] = part.constant_of(name, wanted)
     return made
+
+
+def recipe_module(role: str, sizes: ReleasedSizes, prefix: str = "") -> nn.Module:
+    """One of our modules with weights by the recipe, ready to be used."""
+    module = sizes.on_meta(role)
+    # Taken over and not copied: the memory holds the weights once.
+    module.load_state_dict(recipe_part(role, sizes, prefix), assign=True)
+    return module.eval().requires_grad_(False)
 
 
 def released_recipe(role: str, sizes: ReleasedSizes, prefix: str = "") -> dict[str, torch.Tensor]:

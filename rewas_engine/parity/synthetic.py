@@ -12,6 +12,7 @@ from rewas_engine.conversion.names import averaged_name
 from rewas_engine.conversion.released import ReleasedFiles
 from rewas_engine.conversion.sizes import ReleasedSizes, released_schedule
 from rewas_engine.conversion.sources import KINDS
+from rewas_engine.parity.numbers import read_manifest
 from rewas_engine.parity.recipe import released_recipe
 
 SCALE_FACTOR = 0.9
@@ -38,13 +39,14 @@ SMALL_LEFTOVERS: Mapping[str, Shapes] = {
 
 
 def manifest_shapes(manifests: Path, role: str) -> dict[str, tuple[int, ...]]:
-    """Released names of a part, without their prefix, and shapes, as a manifest lists them."""
+    """Released names of a part, without their prefix, and shapes, as a manifest lists them.
+
+    Raises NumbersError where there is no such manifest.
+    """
     file, prefix = MANIFESTS[role]
-    listed = json.loads((manifests / f"{file}.json").read_text("utf-8"))["tensors"]
+    listed = read_manifest(manifests / f"{file}.json")
     # The text encoder's container also holds what is no part of CLAP.
-    return {
-        name.removeprefix(prefix): tuple(entry["shape"]) for name, entry in listed.items() if name.startswith(prefix)
-    }
+    return {name.removeprefix(prefix): shape for name, shape in listed.items() if name.startswith(prefix)}
 
 
 def write_synthetic_checkpoints(

@@ -26,6 +26,7 @@ import tomli_w
 from rewas_engine.backbones.families import DEFAULT_FAMILY, family_names, is_family_name, unknown_family
 from rewas_engine.errors import PackError
 from rewas_engine.execution import PRECISION_NAMES
+from rewas_engine.process_locks import HeldByAnother, held
 from rewas_engine.results import PackInfo
 
 PACK_FORMAT = 1
@@ -200,19 +201,28 @@ def verify_files(description: PackDescription) -> None:
 def new_pack_folder(folder: Path) -> Iterator[Path]:
     """A folder to write a pack into, which gets its name only in the end; nothing stays of one that fails.
 
-    Raises PackError where there is already a folder of that name.
+    What a killed process left of it is cleared. Raises PackError where there is already a folder of that name, or
+    another process is making it.
     """
-    if folder.exists():
-        raise PackError(f"There is already a folder {folder}.", "Remove it, or give the pack another name.")
+    _check_unmade(folder)
     unfinished = folder.absolute().with_name(f".{folder.name}.partial")
-    shutil.rmtree(unfinished, ignore_errors=True)
-    unfinished.mkdir(parents=True)
+    unfinished.parent.mkdir(parents=True, exist_ok=True)
     try:
-        yield unfinished
-        unfinished.replace(folder)
-    except BaseException:
-        shutil.rmtree(unfinished, ignore_errors=True)
-        raise
+        with held(unfinished.with_suffix(".lock")):
+            _check_unmade(folder)  # it may have been finished just now
+            shutil.rmtree(unfinished, ignore_errors=True)
+            unfinished.mkdir()
+            try:
+                yield unfinished
+                unfinished.replace(folder)
+            except BaseException:
+                shutil.rmtree(unfinished, ignore_errors=True)
+                raise
+    except HeldByAnother as error:
+        raise PackError(
+            f"Another process is making the pack {folder.name} in {unfinished.parent}.",
+            "Wait until it is done, or give the pack another name.",
+        ) from error
 
 
 def write_description(path: Path, document: Mapping[str, Any]) -> None:
@@ -231,6 +241,11 @@ def sha256_of(path: Path) -> str:
     """SHA-256 of a file's bytes in lower-case hex."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _check_unmade(folder: Path) -> None:
+    if folder.exists():
+        raise PackError(f"There is already a folder {folder}.", "Remove it, or give the pack another name.")
 
 
 def _installed(path: Path) -> InstalledPack:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
 
 from rewas_api.errors import ProblemError, ProblemKind
+from rewas_engine.process_locks import lock
 
 
 class StateLock:
@@ -31,7 +31,7 @@ class StateLock:
                 ProblemKind.RESOURCES,
             ) from error
         try:
-            _lock(self._file)
+            lock(self._file)
         except OSError as error:
             self._file.close()
             raise ProblemError(
@@ -46,14 +46,3 @@ class StateLock:
     ) -> None:
         if self._file is not None:
             self._file.close()
-
-
-def _lock(file: IO[bytes]) -> None:
-    if sys.platform == "win32":
-        import msvcrt
-
-        msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
-    else:
-        import fcntl
-
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

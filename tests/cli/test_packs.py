@@ -138,7 +138,16 @@ def test_what_came_with_rewas_stays(bare_rewas: Rewas) -> None:
     assert "came with ReWaS" in ran.json()["error"]["what"]
 
 
-@pytest.mark.parametrize("name", ["../out", ".hidden", "a/b"])
+def test_no_pack_takes_the_name_of_one_that_came_with_rewas(bare_rewas: Rewas, packs: Path, tmp_path: Path) -> None:
+    other = Path(shutil.copytree(packs / "starter", tmp_path / "other"))
+    for arguments in ((other, "--name", "starter"), (packs / "starter",)):
+        ran = bare_rewas("packs", "add", *arguments, "--json")
+        assert ran.code == BAD_INPUT
+        assert ran.json()["error"]["what"] == "There is already a pack starter, which came with ReWaS."
+    assert [pack["name"] for pack in bare_rewas("packs", "list", "--json").json()["packs"]] == ["starter"]
+
+
+@pytest.mark.parametrize("name", ["../out", ".hidden", "a/b", "", " ", " own", "own ", "a\\b", "a\nb", ".", "\u00a0"])
 def test_names_that_cannot_be_one(bare_rewas: Rewas, packs: Path, name: str) -> None:
     ran = bare_rewas("packs", "add", packs / "starter", "--name", name, "--json")
     assert ran.code == BAD_INPUT

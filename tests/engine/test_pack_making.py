@@ -43,9 +43,9 @@ def finish(process: "subprocess.Popen[str]") -> int:
 
 def test_a_pack_that_another_process_makes_is_left_to_it(tmp_path: Path) -> None:
     with being_made(tmp_path / "two") as process:
-        with pytest.raises(PackError, match=r"Another process is making the pack two in .*\. Wait") as caught:  # noqa: SIM117
-            with new_pack_folder(tmp_path / "two"):
-                pytest.fail("two processes are making one pack")
+        said = r"Another process is making the pack two in .*\. Wait"
+        with pytest.raises(PackError, match=said) as caught, new_pack_folder(tmp_path / "two"):
+            pytest.fail("two processes are making one pack")
         assert str(tmp_path) in caught.value.what
         with new_pack_folder(tmp_path / "three") as unfinished:
             (unfinished / "ours").touch()

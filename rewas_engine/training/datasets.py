@@ -84,14 +84,13 @@ def read_dataset(folder: Path, layout: Layout = "folder", table: Path | None = N
 
 def _any_folder(folder: Path, table: Path | None) -> Dataset:
     listing = list_recordings(None, folder, CaptionSource(manifest=table))
-    held_out = frozenset(held_out_names({recording.name for recording in listing.recordings}))
-    clips: list[DatasetClip] = []
     left_out = list(listing.left_out)
+    durations_s = {each.name: _duration_s(each.path, each.name, left_out) for each in listing.recordings}
+    held_out = frozenset(held_out_names({name for name, duration_s in durations_s.items() if duration_s is not None}))
+    clips: list[DatasetClip] = []
     for each in listing.recordings:
-        try:
-            duration_s = probe_video(each.path).duration_s
-        except MediaError as error:
-            left_out.append(LeftOut(each.name, error.what.removesuffix(".")))
+        duration_s = durations_s[each.name]
+        if duration_s is None:
             continue
         # A rest of less than half a clip is left over: the clip before it would be seen twice.
         for index in range(max(1, round(duration_s / CLIP_S))):
@@ -143,9 +142,7 @@ def _greatest_hits(folder: Path) -> Dataset:
         match = _HITS_VIDEO.fullmatch(path.stem)
         if match:
             videos.setdefault(match["name"], path)
-    tests = _listed(folder / "test.txt")
-    held_out = tests if tests is not None else frozenset(held_out_names(videos))
-    clips: list[DatasetClip] = []
+    hits_of: dict[str, list[Hit]] = {}
     left_out: list[LeftOut] = []
     for name, video in sorted(videos.items()):
         times = video.with_name(f"{name}_times.txt")
@@ -156,6 +153,13 @@ def _greatest_hits(folder: Path) -> Dataset:
             continue
         if not hits:
             left_out.append(LeftOut(name, f"{times.name} names no hit"))
+        elif _duration_s(video, name, left_out) is not None:
+            hits_of[name] = hits
+    tests = _listed(folder / "test.txt")
+    held_out = tests if tests is not None else frozenset(held_out_names(hits_of))
+    clips: list[DatasetClip] = []
+    for name, hits in hits_of.items():
+        video = videos[name]
         sound = next(
             (path for kind in ("denoised", "mic") if (path := video.with_name(f"{name}_{kind}.wav")).is_file()), video
         )
@@ -217,6 +221,15 @@ def _by_clip(hits: Sequence[Hit]) -> Mapping[int, list[Hit]]:
     for hit in sorted(hits, key=lambda hit: hit.time_s):
         clips.setdefault(int(hit.time_s // HIT_CLIP_S), []).append(hit)
     return clips
+
+
+def _duration_s(video: Path, name: str, left_out: list[LeftOut]) -> Fraction | None:
+    """How long a video is; None for one that cannot be read, which is then among what is left out."""
+    try:
+        return probe_video(video).duration_s
+    except MediaError as error:
+        left_out.append(LeftOut(name, error.what.removesuffix(".")))
+        return None
 
 
 def _listed(path: Path) -> frozenset[str] | None:

@@ -125,24 +125,29 @@ class PartTraining(ABC):
         self.processes.wait()
 
     def left_out(self) -> list[LeftOut]:
-        """Clips that are not trained on, with the reason of each, once the features are written."""
-        return [*self.dataset.left_out, *(one for features in self.features for one in features.left_out())]
+        """Clips that are not trained on, with the first reason of each, once the features are written."""
+        unread: dict[str, LeftOut] = {}
+        for features in self.features:
+            for one in features.left_out():
+                unread.setdefault(one.what, one)
+        return [*self.dataset.left_out, *unread.values()]
 
     def names(self, held_out: bool) -> list[str]:
         """Names of the clips of which all features are there: those to train on, or those to judge by.
 
         Raises SettingsError where there is none.
         """
-        names = [
-            clip.name
-            for clip in self.dataset.clips
-            if clip.is_held_out == held_out and all(clip.name in features.of_clip for features in self.features)
-        ]
+        wanted = [clip.name for clip in self.dataset.clips if clip.is_held_out == held_out]
+        names = [name for name in wanted if all(name in features.of_clip for features in self.features)]
         if not names:
             kind = "to judge by" if held_out else "to train on"
-            left_out = self.left_out()
-            first = f" First of {len(left_out)}: {left_out[0]}." if left_out else ""
-            raise SettingsError(f"No clip {kind} can be used.{first}", "Look at what was left out.")
+            lost = frozenset(wanted)
+            left_out = [one for one in self.left_out() if one.what in lost]
+            first = "The only one is left out" if len(left_out) == 1 else f"First of {len(left_out)} that are left out"
+            raise SettingsError(
+                f"No clip {kind} can be used. {first}: {left_out[0]}.",
+                "Put whole videos in their place, or take them out of the data.",
+            )
         return names
 
     def validation(self) -> dict[int, dict[str, float]]:

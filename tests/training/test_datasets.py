@@ -1,5 +1,6 @@
 """Which clips there are in the layouts of VGGSound, Greatest Hits, and in any folder."""
 
+import shutil
 from fractions import Fraction
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 
 from rewas_engine import SettingsError
 from rewas_engine.training.datasets import Hit, caption_of_hits, read_dataset, read_hits
+from rewas_engine.training.recordings import held_out_names
 from rewas_engine.training.world import sample_scene
 
 NAME = "2015-02-16-16-49-06"
@@ -19,6 +21,13 @@ def touch(*paths: Path) -> None:
     for path in paths:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
+
+
+def film(*paths: Path) -> None:
+    """A video of six seconds at each path."""
+    first = write_video(paths[0], sample_scene(1), Fraction(25))
+    for path in paths[1:]:
+        shutil.copy(first, path)
 
 
 def test_vggsound_s_table_names_clips_labels_and_splits(tmp_path: Path) -> None:
@@ -58,13 +67,13 @@ def test_links_out_of_the_folder_are_no_clips(tmp_path: Path) -> None:
 
 def test_greatest_hits_is_cut_into_two_seconds_with_hits(tmp_path: Path) -> None:
     other = NAME.replace("06", "07")
-    touch(
+    film(
         tmp_path / f"{NAME}_denoised.mp4",
         tmp_path / f"{NAME}_mic.mp4",
-        tmp_path / f"{NAME}_mic.wav",
         tmp_path / f"{other}_denoised_thumb.mp4",
         tmp_path / "2015-02-16-16-49-08_denoised.mp4",
     )
+    touch(tmp_path / f"{NAME}_mic.wav")
     (tmp_path / f"{NAME}_times.txt").write_text(
         "0.5 leaf hit deform\n1.9 leaf hit static\n5 None scratch None\n", "utf-8"
     )
@@ -86,6 +95,32 @@ def test_greatest_hits_is_cut_into_two_seconds_with_hits(tmp_path: Path) -> None
     ]
     assert {(clip.start_s, clip.duration_s) for clip in dataset.clips} == {(0, 2), (4, 2), (2, 2)}
     assert "2015-02-16-16-49-08_times.txt cannot be read" in str(dataset.left_out[0])
+
+
+def test_recordings_that_cannot_be_used_are_not_drawn_to_be_held_out(tmp_path: Path) -> None:
+    names = [f"2015-02-16-16-49-{index:02d}" for index in range(7)]
+    drawn, timeless = held_out_names(names)[0], min(set(names) - set(held_out_names(names)))
+    film(*(tmp_path / f"{name}_denoised.mp4" for name in names))
+    for name in set(names) - {timeless}:
+        (tmp_path / f"{name}_times.txt").write_text("0.5 leaf hit deform\n", "utf-8")
+    (tmp_path / f"{drawn}_denoised.mp4").write_bytes(b"")
+    dataset = read_dataset(tmp_path, "greatest-hits")
+    (held_out,) = {clip.name.partition("+")[0] for clip in dataset.clips if clip.is_held_out}
+    assert [held_out] == held_out_names(set(names) - {drawn, timeless})
+    assert sorted(each.what for each in dataset.left_out) == sorted([drawn, timeless])
+    # The same draw, whatever is broken besides.
+    (tmp_path / f"{timeless}_denoised.mp4").unlink()
+    assert read_dataset(tmp_path, "greatest-hits").clips == dataset.clips
+
+
+def test_videos_that_cannot_be_read_are_not_drawn_to_be_held_out(tmp_path: Path) -> None:
+    names = ["a dog.mp4", "rain.mp4", "wind.mp4"]
+    film(*(tmp_path / name for name in names))
+    (drawn,) = held_out_names(names)
+    (tmp_path / drawn).write_bytes(b"")
+    dataset = read_dataset(tmp_path)
+    assert sorted(clip.is_held_out for clip in dataset.clips) == [False, True]
+    assert [each.what for each in dataset.left_out] == [drawn]
 
 
 @pytest.mark.parametrize("line", ["soon wood hit static", "1.5 wood hit", "-1 wood hit static", "nan wood hit static"])

@@ -281,6 +281,28 @@ def test_phi_learns_to_read_the_energy(videos: Path, source: Path, tmp_path: Pat
         PhiTraining(replace(PHI, seed=2), tmp_path, dataset, read_pack(source), TERMS, fine_tune=True)
 
 
+def test_clips_to_judge_by_that_are_all_broken_are_named_and_listed(source: Path, tmp_path: Path, capfd) -> None:
+    videos = write_vggsound_layout(tmp_path / "vggsound", 4, 1)
+    for split in ("train", "test"):
+        min((videos / split).iterdir()).write_bytes(b"")
+    with (videos / "vggsound.csv").open("a", encoding="utf-8") as table:
+        table.write("gone,7,rain,train\n")
+    folder = tmp_path / "run"
+    arguments = ["train", "phi", "--data", videos, "--layout", "vggsound", "--start-from", source, "-o", folder]
+    terms = ["--name", "steered", "--licence", "CC-BY-4.0", "--permits", "Any use.", "--json"]
+    config = written(tmp_path / "phi.toml", FEW_PHI, FEW_PHI.loop)
+    assert run([str(each) for each in (*arguments, *terms, "--config", config)]) == 2
+    what = json.loads(capfd.readouterr().out)["error"]["what"]
+    assert what.startswith("No clip to judge by can be used. The only one is left out: id-0003_x_000033: ")
+    listed = (folder / "left-out.txt").read_text("utf-8").splitlines()
+    named = [line.partition(": ")[0] for line in listed]
+    assert named == [
+        "vggsound.csv, line 5",
+        "id-0000_x_000030",
+        "id-0003_x_000033",
+    ]
+
+
 @pytest.mark.slow
 def test_any_family_is_trained_on_two_second_clips(tmp_path: Path) -> None:
     """Make-An-Audio's geometry and a video encoder of segments, on Greatest Hits' layout."""

@@ -132,13 +132,15 @@ def _train(
             held_out = sum(clip.is_held_out for clip in clips)
             note(f"{len(clips) - held_out} clips to train on, {held_out} held out, on {training.device}.")
         try:
+            training.write_features()
+            if speaks:  # told before the steps: what is left out may be all that there is to judge by
+                tell_left_out(training.left_out(), output / LEFT_OUT_FILE)
             training.run()
         except TrainingStopped as stopped:
             if speaks:
                 note(str(stopped))
             raise typer.Exit(INTERRUPTED) from stopped
     if speaks:
-        tell_left_out(training.left_out(), output / LEFT_OUT_FILE)
         _, figures = max(training.validation().items())
         shown = ", ".join(f"{figure} {value:.3f}" for figure, value in figures.items())
         lines = [f"On clips that no step has seen: {shown}.", f"The pack is in {training.pack_folder}."]

@@ -63,9 +63,12 @@ def test_packs_are_added_listed_checked_and_removed(bare_rewas: Rewas, packs: Pa
     assert "own" in [pack["name"] for pack in bare_rewas("packs", "list", "--json").json()["packs"]]
     about = bare_rewas("packs", "info", "own", "--json").json()
     assert about["name"] == "own"
+    # Sounds name the pack as its makers did: it is told wherever that is not what it is called here.
+    assert about["named_in_sounds"] == "starter 0.0.1"
     assert about["permits"]
     assert (about["checks_conflict"], about["scores_words"]) == (False, False)
     shown = bare_rewas("packs", "info", "own").output
+    assert "Sounds made with it name it starter 0.0.1" in shown
     assert "Holds words against the picture: no; scores takes by the words: no" in shown
     listed = {pack["name"]: pack for pack in bare_rewas("packs", "list", "--json").json()["packs"]}
     assert (listed["starter"]["checks_conflict"], listed["starter"]["scores_words"]) == (True, True)

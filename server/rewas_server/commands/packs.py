@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from rewas_server.commands.options import JsonOption, ServerOption
 from rewas_server.commands.packs_convert import convert
 from rewas_server.console import Printer, standard_output_kept_clean
+
+if TYPE_CHECKING:
+    from rewas_engine.results import PackInfo
 
 packs = typer.Typer(no_args_is_help=True, help="Look after model packs.")
 packs.add_typer(convert, name="convert")
@@ -55,6 +58,7 @@ def info(pack: NamedPack, as_json: JsonOption = False) -> None:
     report: dict[str, Any] = {
         "name": about.path.name,
         "version": about.version,
+        "named_in_sounds": f"{about.name} {about.version}",
         "summary": about.summary,
         "licence": about.licence,
         "permits": about.permits,
@@ -74,6 +78,7 @@ def info(pack: NamedPack, as_json: JsonOption = False) -> None:
         f"Follows {', '.join(about.controls)}; {about.sample_rate_hz} Hz; {report['size_bytes'] / 1e6:.0f} MB",
         f"Holds words against the picture: {_said(about.checks_conflict)}; "
         f"scores takes by the words: {_said(about.scores_words)}",
+        *_other_name_lines(about),
         f"Lies in {report['path']}",
         *[f"  {role}: {class_name}" for role, class_name in sorted(description.components.items())],
     ]
@@ -126,4 +131,13 @@ def _say_installed(verb: str, path: Path, as_json: bool) -> None:
 
     about = read_pack(path).info
     report = {"name": path.name, "path": str(path), "licence": about.licence, "permits": about.permits}
-    Printer(as_json).result(report, [f"{verb} {path.name} ({about.licence}).", f"    {about.permits}"])
+    lines = [f"{verb} {path.name} ({about.licence}).", f"    {about.permits}"]
+    lines += [f"    {line}" for line in _other_name_lines(about)]
+    Printer(as_json).result(report, lines)
+
+
+def _other_name_lines(about: PackInfo) -> list[str]:
+    """Of a pack that is called otherwise than its makers called it: what stands in the sounds made with it."""
+    if about.name == about.path.name:
+        return []
+    return [f"Sounds made with it name it {about.name} {about.version}, as its makers do."]

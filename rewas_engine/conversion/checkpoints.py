@@ -23,7 +23,7 @@ _INERT_MODULES = ("omegaconf.", "pytorch_lightning.", "lightning.", "argparse.",
 """What training programs leave beside the weights. It is passed over: nothing of these is imported or called."""
 _LONGEST_HEADER = 100_000_000
 """Bytes that safetensors allow the header of a file."""
-_DOWNLOAD_AGAIN = "Download it again, whole."
+DOWNLOAD_AGAIN = "Download it again, whole."
 
 
 @dataclass(frozen=True)
@@ -58,14 +58,12 @@ def read_checkpoint(path: Path, given_as: str) -> Checkpoint:
         try:
             return Checkpoint(path, given_as, load_file(path))
         except (SafetensorError, OSError, ValueError) as error:
-            raise empty.error(
-                f"is damaged or cut off ({error})", "a whole safetensors file", _DOWNLOAD_AGAIN
-            ) from error
+            raise empty.error(f"is damaged or cut off ({error})", "a whole safetensors file", DOWNLOAD_AGAIN) from error
     zipped = begun_with.startswith(b"PK")
     if zipped:
         _check_archive(path, empty)
     elif not begun_with.startswith(b"\x80"):
-        raise empty.error(_kind_of(begun_with), "a checkpoint", _DOWNLOAD_AGAIN)
+        raise empty.error(_kind_of(begun_with), "a checkpoint", DOWNLOAD_AGAIN)
     tensors = _tensors_of(_unpickled(path, empty, zipped))
     if not tensors:
         raise empty.error("holds no tensors by name", "a checkpoint with weights")
@@ -83,9 +81,7 @@ def _check_archive(path: Path, empty: Checkpoint) -> None:
             names = archive.namelist()
     except zipfile.BadZipFile as error:
         size = f"{path.stat().st_size / 1e6:.1f} MB"
-        raise empty.error(
-            f"ends after {size} without its table of contents", "a whole file", _DOWNLOAD_AGAIN
-        ) from error
+        raise empty.error(f"ends after {size} without its table of contents", "a whole file", DOWNLOAD_AGAIN) from error
     if not any(name.endswith("data.pkl") for name in names):
         shown = ", ".join(names[:3]) or "nothing"
         raise empty.error(f"is a zip archive of something else ({shown})", "a checkpoint")
@@ -119,10 +115,10 @@ def _unpickled(path: Path, empty: Checkpoint, zipped: bool) -> Any:
         name = named[1] if named else None if zipped else _first_global(path)
         if name is not None:
             raise _holds_code(empty, name) from error
-        raise empty.error("is damaged or of an unknown format", "a checkpoint", _DOWNLOAD_AGAIN) from error
+        raise empty.error("is damaged or of an unknown format", "a checkpoint", DOWNLOAD_AGAIN) from error
     except (RuntimeError, EOFError, ValueError, KeyError, IndexError, AttributeError, TypeError, OSError) as error:
         reason = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
-        raise empty.error(f"is damaged or cut off ({reason})", "a whole checkpoint", _DOWNLOAD_AGAIN) from error
+        raise empty.error(f"is damaged or cut off ({reason})", "a whole checkpoint", DOWNLOAD_AGAIN) from error
 
 
 def _first_global(path: Path) -> str | None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from rewas_engine.conversion.checkpoints import Checkpoint, read_checkpoint
-from rewas_engine.conversion.parts import Tensors, diffusers_parts
+from rewas_engine.conversion.parts import Excerpt, diffusers_parts
 from rewas_engine.conversion.sizes import ReleasedSizes
 from rewas_engine.errors import CheckpointError
 
@@ -40,13 +40,13 @@ class DiffusersFolder:
         """The parts that it holds."""
         return [role for role, name in _FOLDERS.items() if self._weights(name) is not None]
 
-    def tensors(self, role: str, sizes: ReleasedSizes) -> dict[str, torch.Tensor]:
-        """The tensors of a part that it holds. Raises CheckpointError."""
+    def tensors(self, role: str, sizes: ReleasedSizes, dtype: torch.dtype) -> dict[str, torch.Tensor]:
+        """The tensors of a part that it holds, which will be stored as dtype. Raises CheckpointError."""
         file = self._weights(_FOLDERS[role])
         assert file is not None, "only asked for what roles() names"
         source = read_checkpoint(file, f"{_FOLDERS[role]} of {self.path.name} (--audioldm)")
-        tensors = _in_present_words(source.tensors) if role == "codec" else source.tensors
-        return diffusers_parts()[role].matched(sizes, tensors, Checkpoint(file, source.given_as, tensors))
+        excerpt = _in_present_words(source) if role == "codec" else Excerpt(source, source.tensors)
+        return diffusers_parts()[role].matched(sizes, excerpt, dtype)
 
     def scaling_factor(self) -> float | None:
         """The factor of its latents, where its VAE says it. Raises CheckpointError where that cannot be read."""
@@ -68,14 +68,18 @@ class DiffusersFolder:
         return next((path for file in _WEIGHTS if (path := self.path / name / file).is_file()), None)
 
 
-def _in_present_words(tensors: Tensors) -> dict[str, torch.Tensor]:
+def _in_present_words(source: Checkpoint) -> Excerpt:
     """Tensors of a VAE under the names that diffusers gives its attention today."""
-    renamed = {}
-    for name, tensor in tensors.items():
+    in_file: dict[str, str] = {}
+    for name in source.tensors:
         stem, _, end = name.rpartition(".")
         before, _, layer = stem.rpartition(".")
-        renamed[f"{before}.{_OLD_ATTENTION[layer]}.{end}" if layer in _OLD_ATTENTION else name] = tensor
-    return renamed
+        present = f"{before}.{_OLD_ATTENTION[layer]}.{end}" if layer in _OLD_ATTENTION else name
+        if present in in_file:
+            raise source.error(f"holds both {in_file[present]} and {name}", "one of them")
+        in_file[present] = name
+    tensors = {present: source.tensors[name] for present, name in in_file.items()}
+    return Excerpt(source, tensors, lambda name: in_file.get(name, name))
 
 
 _REMEDY = "Give the folder that holds unet, vae, text_encoder, tokenizer and vocoder."

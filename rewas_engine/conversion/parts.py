@@ -9,10 +9,27 @@ from dataclasses import dataclass, field
 import torch
 
 from rewas_engine.conversion import names
-from rewas_engine.conversion.checkpoints import Checkpoint
+from rewas_engine.conversion.checkpoints import DOWNLOAD_AGAIN, Checkpoint
 from rewas_engine.conversion.sizes import ReleasedSizes
 
 Tensors = Mapping[str, torch.Tensor]
+
+
+@dataclass(frozen=True)
+class Excerpt:
+    """The tensors of one part within a file, under released names without the prefix of their container.
+
+    in_file: from such a name to the one in the file itself, for errors.
+    """
+
+    source: Checkpoint
+    tensors: Tensors
+    in_file: Callable[[str], str] = str
+
+    @classmethod
+    def under(cls, prefix: str, source: Checkpoint) -> Excerpt:
+        """Those whose names begin with a prefix."""
+        return cls(source, without_prefix(source.tensors, prefix), lambda name: prefix + name)
 
 
 @dataclass(frozen=True)
@@ -42,13 +59,15 @@ class Part:
             if self._constant(name) is None
         }
 
-    def matched(self, sizes: ReleasedSizes, bare: Tensors, source: Checkpoint) -> dict[str, torch.Tensor]:
-        """The tensors of our module, out of released tensors whose prefix has been taken off.
+    def matched(
+        self, sizes: ReleasedSizes, excerpt: Excerpt, dtype: torch.dtype = torch.float32
+    ) -> dict[str, torch.Tensor]:
+        """The tensors of our module, out of the released ones of a file.
 
-        source: the file that they come from, for errors. Raises CheckpointError for a tensor that is missing, has
-        another shape or no place.
+        dtype: in which they will be stored. Raises CheckpointError for a tensor that is missing, has another shape or
+        no place, or holds values that are not finite, in the file or as dtype.
         """
-        bare = folded_weight_norm(bare)
+        source, bare = excerpt.source, self._multiplied_out(sizes, excerpt)
         found: dict[str, torch.Tensor] = {}
         missing: list[str] = []
         used: set[str] = set()
@@ -56,12 +75,13 @@ class Part:
             released, constant = self.released_name(name), self._constant(name)
             if released in bare:
                 used.add(released)
-                found[name] = _fitted(bare[released], wanted, released, self, source)
+                found[name] = _fitted(bare[released], wanted, excerpt.in_file(released), self, source)
+                _check_values(found[name], dtype, excerpt.in_file(released), source)
             elif constant is not None:
                 found[name] = constant(wanted)
             else:
-                missing.append(released)
-        unknown = [name for name in bare if name not in used and not self.is_leftover(name)]
+                missing.append(excerpt.in_file(released))
+        unknown = [excerpt.in_file(name) for name in bare if name not in used and not self.is_leftover(name)]
         if missing:
             raise source.error(
                 f"lacks {len(missing)} of {len(found) + len(missing)} tensors of {self.words}, first {missing[0]}",
@@ -83,6 +103,27 @@ class Part:
 
     def _constant(self, name: str) -> Callable[[torch.Tensor], torch.Tensor] | None:
         return next((make for end, make in self.constants.items() if name.endswith(end)), None)
+
+    def _multiplied_out(self, sizes: ReleasedSizes, excerpt: Excerpt) -> Tensors:
+        """The tensors of a file with each weight of ours whole that is stored as weight_g and weight_v."""
+        stored, source = self.stored(sizes), excerpt.source
+        pairs: dict[str, torch.Tensor] = {}
+        for name, tensor in excerpt.tensors.items():
+            whole = name.removesuffix("_g").removesuffix("_v")
+            if whole == name or not whole.endswith(".weight") or whole not in stored:
+                continue
+            if whole in excerpt.tensors:
+                raise source.error(f"holds both {excerpt.in_file(whole)} and {excerpt.in_file(name)}", "one of them")
+            shape = stored[whole]
+            wanted = shape if name.endswith("_v") else (shape[0], *[1] * (len(shape) - 1))
+            pairs[name] = _fitted(tensor, torch.empty(wanted, device="meta"), excerpt.in_file(name), self, source)
+            _check_values(tensor, torch.float32, excerpt.in_file(name), source)
+        folded = folded_weight_norm(pairs)
+        for name, tensor in folded.items():
+            if name not in pairs and not torch.isfinite(tensor).all():
+                given = f"{excerpt.in_file(name)}_g and {excerpt.in_file(name)}_v"
+                raise source.error(f"holds {given}, whose product is not finite", "numbers", DOWNLOAD_AGAIN)
+        return {**{name: tensor for name, tensor in excerpt.tensors.items() if name not in pairs}, **folded}
 
     def is_leftover(self, name: str) -> bool:
         return any(re.fullmatch(pattern, name) for pattern in self.leftovers)
@@ -121,9 +162,26 @@ def _fitted(tensor: torch.Tensor, wanted: torch.Tensor, name: str, part: Part, s
         raise source.error(
             f"holds {name} with shape {list(tensor.shape)}", f"{list(wanted.shape)}, as {part.words} has it"
         )
-    if tensor.is_floating_point() != wanted.is_floating_point():
+    whole_numbers = not (tensor.is_floating_point() or tensor.is_complex() or tensor.dtype == torch.bool)
+    if not (tensor.is_floating_point() if wanted.is_floating_point() else whole_numbers):
         raise source.error(f"holds {name} as {tensor.dtype}", f"{wanted.dtype}, as {part.words} has it")
     return tensor
+
+
+def _check_values(tensor: torch.Tensor, dtype: torch.dtype, name: str, source: Checkpoint) -> None:
+    if not tensor.is_floating_point():
+        return
+    # The extremes are NaN where anything is; unlike a mask, they take no memory. Few operations know narrow floats.
+    extremes = torch.stack((tensor if tensor.dtype.itemsize >= 4 else tensor.float()).aminmax())
+    if not torch.isfinite(extremes).all():
+        raise source.error(f"holds values in {name} that are not finite", "numbers", DOWNLOAD_AGAIN)
+    if not torch.isfinite(extremes.to(dtype)).all():
+        largest, kind = float(extremes.abs().max()), str(dtype).removeprefix("torch.")
+        raise source.error(
+            f"holds values in {name} up to {largest:.4g}, more than {kind} can hold",
+            f"no more than {torch.finfo(dtype).max:.4g}",
+            None if dtype == torch.float32 else "Choose fp32.",
+        )
 
 
 def released_parts(sizes: ReleasedSizes) -> dict[str, Part]:

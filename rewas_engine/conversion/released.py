@@ -16,7 +16,7 @@ from rewas_engine.conversion.parts import released_parts
 from rewas_engine.conversion.sizes import RELEASED, ReleasedSizes, released_schedule
 from rewas_engine.conversion.sources import missing_file, part_of_own_file, read_kind, read_rewas
 from rewas_engine.conversion.tokenizer import check_tokenizer, copy_tokenizer
-from rewas_engine.errors import CheckpointError, PackError, SettingsError
+from rewas_engine.errors import PackError, SettingsError
 from rewas_engine.mel import MelConfig
 from rewas_engine.packs import new_pack_folder, write_description
 
@@ -97,7 +97,7 @@ def convert_released(
     if folder.exists():
         raise PackError(f"There is already a folder {folder}.", "Remove it, or give the pack another name.")
     report = on_progress or (lambda words, finished, total: None)
-    conversion = _Conversion(files, sizes)
+    conversion = _Conversion(files, sizes, DTYPES[dtype])
     roles = list(released_parts(sizes))
     total = 2 * len(roles) + 1
     tokenizer = conversion.tokenizer()
@@ -107,7 +107,7 @@ def convert_released(
     with new_pack_folder(folder) as unfinished:
         for finished, role in enumerate(roles, start=len(roles)):
             report(f"Writing {conversion.words(role)}", finished, total)
-            conversion.write(role, unfinished / role, DTYPES[dtype])
+            conversion.write(role, unfinished / role)
         copy_tokenizer(tokenizer, unfinished / "text_encoder")
         (unfinished / "schedule").mkdir()
         (unfinished / "schedule" / CONFIG_FILE).write_text(config_json(released_schedule()), "utf-8")
@@ -120,8 +120,8 @@ def convert_released(
 class _Conversion:
     """Knows for each part where it comes from; reads it anew each time, so that one file at a time is in memory."""
 
-    def __init__(self, files: ReleasedFiles, sizes: ReleasedSizes) -> None:
-        self._files, self._sizes = files, sizes
+    def __init__(self, files: ReleasedFiles, sizes: ReleasedSizes, dtype: torch.dtype) -> None:
+        self._files, self._sizes, self._dtype = files, sizes, dtype
         self._parts = released_parts(sizes)
         self._folder = DiffusersFolder(files.audioldm) if files.audioldm is not None else None
         if self._folder is not None:
@@ -140,11 +140,11 @@ class _Conversion:
         kind = _OWN_FILES.get(role)
         own: Path | None = getattr(self._files, kind) if kind is not None else None
         if kind is not None and own is not None:
-            return part_of_own_file(self._parts[role], kind, read_kind(kind, own), self._sizes)
+            return part_of_own_file(self._parts[role], kind, read_kind(kind, own), self._sizes, self._dtype)
         if self._folder is not None and role in self._folder.roles():
-            return self._folder.tensors(role, self._sizes)
+            return self._folder.tensors(role, self._sizes, self._dtype)
         if role in self._rewas.by_role:
-            return self._parts[role].matched(self._sizes, self._rewas.by_role[role], self._rewas.source)
+            return self._parts[role].matched(self._sizes, self._rewas.by_role[role], self._dtype)
         if kind is not None:
             raise missing_file(kind)
         raise self._rewas.source.error(f"holds nothing of {self.words(role)}", "its tensors")
@@ -153,24 +153,17 @@ class _Conversion:
         """Names of the files that were converted, by option."""
         return {name: Path(path).name for name, path in asdict(self._files).items() if path is not None}
 
-    def write(self, role: str, folder: Path, dtype: torch.dtype) -> None:
+    def write(self, role: str, folder: Path) -> None:
         module: Any = self._sizes.on_meta(role)
         if role == "codec":
             module.register_to_config(scaling_factor=self._scaling_factor())
         folder.mkdir(parents=True)
         (folder / CONFIG_FILE).write_text(config_json(module), "utf-8")
         tensors = self.tensors(role)
-        save_weights({name: self._stored(role, name, tensors[name], dtype) for name in tensors}, folder)
+        save_weights({name: self._stored(tensors[name]) for name in tensors}, folder)
 
-    def _stored(self, role: str, name: str, tensor: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
-        if not tensor.is_floating_point():
-            return tensor.contiguous()
-        stored = tensor.to(dtype).contiguous()
-        if not torch.isfinite(stored).all():
-            path = getattr(self._files, _OWN_FILES.get(role, "rewas")) or self._files.audioldm or self._files.rewas
-            larger = "Choose fp32." if torch.isfinite(tensor).all() else "Download it again."
-            raise CheckpointError(path, f"holds values in {name} that are not finite as {dtype}", "numbers", larger)
-        return stored
+    def _stored(self, tensor: torch.Tensor) -> torch.Tensor:
+        return (tensor.to(self._dtype) if tensor.is_floating_point() else tensor).contiguous()
 
     def _scaling_factor(self) -> float:
         factor = self._rewas.scale_factor

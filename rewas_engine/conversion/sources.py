@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 
 from rewas_engine.conversion.checkpoints import Checkpoint, read_checkpoint
 from rewas_engine.conversion.names import averaged_name
-from rewas_engine.conversion.parts import Part, Tensors, without_prefix
+from rewas_engine.conversion.parts import Excerpt, Part, Tensors, without_prefix
 from rewas_engine.conversion.sizes import ReleasedSizes, released_schedule
 from rewas_engine.errors import CheckpointError
 
@@ -63,7 +63,12 @@ KINDS = {
         _any_name(r"(_orig_mod\.|module\.)?conv_pre\."),
     ),
 }
-_WRAPPERS = {"phi": ("module.",), "clap": ("module.", "model."), "vocoder": ("_orig_mod.", "module.")}
+_WRAPPERS = {
+    "synchformer": ("module.",),
+    "phi": ("module.",),
+    "clap": ("module.", "model."),
+    "vocoder": ("_orig_mod.", "module."),
+}
 """What training programs put before every name of a file; taken off where it is there."""
 _SYNCHFORMER_LEFTOVERS = r"(afeat_extractor|vproj|aproj|transformer)\..+"
 _REWAS_LEFTOVERS = (
@@ -90,19 +95,24 @@ def read_kind(kind: str, path: Path) -> Checkpoint:
     )
 
 
-def part_of_own_file(part: Part, kind: str, checkpoint: Checkpoint, sizes: ReleasedSizes) -> dict[str, torch.Tensor]:
-    """The tensors of a part from the file that holds it alone. Raises CheckpointError."""
+def part_of_own_file(
+    part: Part, kind: str, checkpoint: Checkpoint, sizes: ReleasedSizes, dtype: torch.dtype
+) -> dict[str, torch.Tensor]:
+    """The tensors of a part from the file that holds it alone, which will be stored as dtype.
+
+    Raises CheckpointError.
+    """
     tensors: Tensors = checkpoint.tensors
+    before = ""
     for wrapper in _WRAPPERS.get(kind, ()):
         if tensors and all(name.startswith(wrapper) for name in tensors):
-            tensors = without_prefix(tensors, wrapper)
+            tensors, before = without_prefix(tensors, wrapper), before + wrapper
     if kind == "synchformer":
-        kept = {name.removeprefix("module."): tensor for name, tensor in tensors.items()}
-        strange = [name for name in kept if not re.fullmatch(rf"vfeat_extractor\..+|{_SYNCHFORMER_LEFTOVERS}", name)]
+        strange = [name for name in tensors if not re.fullmatch(rf"vfeat_extractor\..+|{_SYNCHFORMER_LEFTOVERS}", name)]
         if strange:
-            raise checkpoint.error(f"holds {strange[0]}", "the parts of Synchformer and nothing else")
-        tensors = without_prefix(kept, "vfeat_extractor.")
-    return part.matched(sizes, tensors, checkpoint)
+            raise checkpoint.error(f"holds {before}{strange[0]}", "the parts of Synchformer and nothing else")
+        tensors, before = without_prefix(tensors, "vfeat_extractor."), f"{before}vfeat_extractor."
+    return part.matched(sizes, Excerpt(checkpoint, tensors, lambda name: before + name), dtype)
 
 
 @dataclass(frozen=True)
@@ -113,7 +123,7 @@ class RewasCheckpoint:
     """
 
     source: Checkpoint
-    by_role: Mapping[str, Tensors]
+    by_role: Mapping[str, Excerpt]
     averaged: bool
     scale_factor: float | None
 
@@ -126,17 +136,15 @@ def read_rewas(path: Path, parts: Mapping[str, Part], sizes: ReleasedSizes) -> R
     """
     source = read_kind("rewas", path)
     tensors = source.tensors
-    by_role: dict[str, Tensors] = {
-        "adapter": without_prefix(tensors, "control_model."),
-        "denoiser": without_prefix(tensors, "model.diffusion_model."),
-        "vocoder": without_prefix(tensors, "first_stage_model.vocoder."),
-        "text_encoder": without_prefix(tensors, "cond_stage_models.0.model."),
+    by_role = {
+        "adapter": Excerpt.under("control_model.", source),
+        "denoiser": Excerpt.under("model.diffusion_model.", source),
+        "vocoder": Excerpt.under("first_stage_model.vocoder.", source),
+        "text_encoder": Excerpt.under("cond_stage_models.0.model.", source),
     }
-    by_role["codec"] = {
-        name: tensor
-        for name, tensor in without_prefix(tensors, "first_stage_model.").items()
-        if not name.startswith("vocoder.")
-    }
+    first_stage = Excerpt.under("first_stage_model.", source)
+    codec = {name: tensor for name, tensor in first_stage.tensors.items() if not name.startswith("vocoder.")}
+    by_role["codec"] = replace(first_stage, tensors=codec)
     known = (
         r"(control_model|model\.diffusion_model|model_ema|first_stage_model|cond_stage_models\.0\.model)\..+|"
         + _REWAS_LEFTOVERS
@@ -144,25 +152,25 @@ def read_rewas(path: Path, parts: Mapping[str, Part], sizes: ReleasedSizes) -> R
     strange = [name for name in tensors if not re.fullmatch(known, name)]
     if strange:
         raise source.error(f"holds {len(strange)} tensors that belong to no part, first {strange[0]}", "none such")
-    averages = _averages(without_prefix(tensors, "model_ema."), parts["denoiser"], sizes, source)
-    if averages:
+    averages = _averages(parts["denoiser"], sizes, source)
+    if averages.tensors:
         by_role["denoiser"] = averages
     _check_schedule(tensors, source)
     factor = tensors.get("scale_factor")
-    present = {role: found for role, found in by_role.items() if found}
-    return RewasCheckpoint(source, present, bool(averages), None if factor is None else float(factor))
+    present = {role: found for role, found in by_role.items() if found.tensors}
+    return RewasCheckpoint(source, present, bool(averages.tensors), None if factor is None else float(factor))
 
 
-def _averages(found: Tensors, part: Part, sizes: ReleasedSizes, source: Checkpoint) -> dict[str, torch.Tensor]:
+def _averages(part: Part, sizes: ReleasedSizes, source: Checkpoint) -> Excerpt:
     """The running averages under the denoiser's released names."""
+    found = without_prefix(source.tensors, "model_ema.")
     found = {name: tensor for name, tensor in found.items() if name not in ("decay", "num_updates")}
-    if not found:
-        return {}
     dotted = {averaged_name(released): released for released in part.stored(sizes)}
     strange = [name for name in found if name not in dotted]
     if strange:
         raise source.error(f"holds an average of no tensor of the denoiser, model_ema.{strange[0]}", "none such")
-    return {dotted[name]: tensor for name, tensor in found.items()}
+    averages = {dotted[name]: tensor for name, tensor in found.items()}
+    return Excerpt(source, averages, lambda name: f"model_ema.{averaged_name(name)}")
 
 
 def _check_schedule(tensors: Tensors, source: Checkpoint) -> None:

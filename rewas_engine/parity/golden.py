@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from rewas_engine.backbones.audioldm import AudioLdm
 from rewas_engine.control import energy_hint
 from rewas_engine.conversion.checkpoints import Checkpoint
-from rewas_engine.conversion.parts import released_parts, without_prefix
+from rewas_engine.conversion.parts import Excerpt, released_parts
 from rewas_engine.conversion.sizes import ReleasedSizes, released_schedule
 from rewas_engine.denoising import SteeredDenoiser
 from rewas_engine.energy import energy_agreement
@@ -231,14 +231,13 @@ def tiny_parts(weights: Arrays) -> TinyParts:
 
     Raises NumbersError where some are missing.
     """
-    source = Checkpoint(Path("tiny_unet_adapter.npz"), "the small denoiser and adapter", {})
     tensors = {name: torch.from_numpy(weights[name]).float() for name in weights if name.startswith("w:")}
+    source = Checkpoint(Path("tiny_unet_adapter.npz"), "the small denoiser and adapter", tensors)
     parts = released_parts(_TINY)
     prefixes = {"denoiser": "w:model.diffusion_model.", "adapter": "w:control_model."}
     try:
         found = {
-            role: parts[role].matched(_TINY, without_prefix(tensors, prefix), source)
-            for role, prefix in prefixes.items()
+            role: parts[role].matched(_TINY, Excerpt.under(prefix, source)) for role, prefix in prefixes.items()
         }
     except CheckpointError as error:
         raise NumbersError(error.what) from error

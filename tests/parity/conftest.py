@@ -1,5 +1,6 @@
 """Synthetic checkpoints of a small size under the released names, and the pack that they become."""
 
+import json
 import os
 from pathlib import Path
 
@@ -32,3 +33,27 @@ def released_model(released_pack: Path):
     from rewas_engine import ReWaS
 
     return ReWaS.from_pretrained(released_pack, device="cpu")
+
+
+@pytest.fixture
+def audioldm_folder(tmp_path: Path) -> Path:
+    """AudioLDM as a diffusers pipeline would be saved, its VAE with the attention names of old."""
+    from safetensors.torch import save_file
+
+    from rewas_engine.conversion.sizes import SMALL
+    from rewas_engine.parity.recipe import recipe_part
+
+    folder = tmp_path / "audioldm"
+    old = {"to_q": "query", "to_k": "key", "to_v": "value", "to_out.0": "proj_attn"}
+    names = {"denoiser": "unet", "codec": "vae", "vocoder": "vocoder", "text_encoder": "text_encoder"}
+    for role, name in names.items():
+        tensors = recipe_part(role, SMALL, prefix="folder.")
+        if role == "codec":
+            for ours, theirs in old.items():
+                tensors = {key.replace(f".{ours}.", f".{theirs}."): tensor for key, tensor in tensors.items()}
+        (folder / name).mkdir(parents=True)
+        save_file(tensors, folder / name / "diffusion_pytorch_model.safetensors")
+    # As downloaded: eight heads on each level, which would compute something else.
+    (folder / "unet" / "config.json").write_text(json.dumps({"attention_head_dim": 8}))
+    (folder / "vae" / "config.json").write_text(json.dumps({"scaling_factor": 0.5}))
+    return folder

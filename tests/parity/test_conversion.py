@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
 from rewas_engine import PackError, ReWaS, SettingsError, installed_packs
 from rewas_engine.conversion.parts import diffusers_parts
@@ -70,34 +70,14 @@ def test_parts_within_the_rewas_checkpoint_need_no_file_of_their_own(
         assert read_pack(pack).files[name] == read_pack(released_pack).files[name]
 
 
-def _diffusers_folder(folder: Path) -> Path:
-    """AudioLDM as a diffusers pipeline would be saved, its VAE with the attention names of old."""
-    old = {"to_q": "query", "to_k": "key", "to_v": "value", "to_out.0": "proj_attn"}
-    for role, name in {
-        "denoiser": "unet",
-        "codec": "vae",
-        "vocoder": "vocoder",
-        "text_encoder": "text_encoder",
-    }.items():
-        tensors = recipe_part(role, SMALL, prefix="folder.")
-        if role == "codec":
-            for ours, theirs in old.items():
-                tensors = {key.replace(f".{ours}.", f".{theirs}."): tensor for key, tensor in tensors.items()}
-        (folder / name).mkdir(parents=True)
-        save_file(tensors, folder / name / "diffusion_pytorch_model.safetensors")
-    # As downloaded: eight heads on each level, which would compute something else.
-    (folder / "unet" / "config.json").write_text(json.dumps({"attention_head_dim": 8}))
-    (folder / "vae" / "config.json").write_text(json.dumps({"scaling_factor": 0.5}))
-    return folder
-
-
-def test_a_diffusers_folder_takes_the_place_of_its_parts(released_files: ReleasedFiles, tmp_path: Path) -> None:
-    folder = _diffusers_folder(tmp_path / "audioldm")
+def test_a_diffusers_folder_takes_the_place_of_its_parts(
+    released_files: ReleasedFiles, audioldm_folder: Path, tmp_path: Path
+) -> None:
     files = ReleasedFiles(
         released_files.rewas,
         released_files.phi,
         released_files.synchformer,
-        audioldm=folder,
+        audioldm=audioldm_folder,
         tokenizer=released_files.tokenizer,
     )
     pack = convert_released(files, tmp_path / "pack", sizes=SMALL)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -103,7 +104,7 @@ def convert_released(
     tokenizer = conversion.tokenizer()
     for finished, role in enumerate(roles):
         report(f"Checking {conversion.words(role)}", finished, total)
-        conversion.tensors(role)
+        conversion.check(role)
     with new_pack_folder(folder) as unfinished:
         for finished, role in enumerate(roles, start=len(roles)):
             report(f"Writing {conversion.words(role)}", finished, total)
@@ -135,19 +136,36 @@ class _Conversion:
         given = self._files.tokenizer or (self._folder.tokenizer() if self._folder is not None else None)
         return check_tokenizer(given, self._sizes.vocabulary)
 
+    def check(self, role: str) -> None:
+        """Raises CheckpointError where a file that holds the part is not what it should be, or none holds it.
+
+        What the ReWaS checkpoint holds of a part that is taken from elsewhere must be whole too: else it is damaged,
+        or of some other training.
+        """
+        taken, *others = self._copies(role)
+        taken(self._dtype)
+        for copy in others:
+            copy(torch.float32)
+
     def tensors(self, role: str) -> Tensors:
-        """Raises CheckpointError where the file is not what it should be, or none that was given holds the part."""
-        kind = _OWN_FILES.get(role)
+        """The tensors of a part, to be stored as the pack's dtype. Raises CheckpointError."""
+        return self._copies(role)[0](self._dtype)
+
+    def _copies(self, role: str) -> list[Callable[[torch.dtype], Tensors]]:
+        """What reads and checks each copy of a part, the one that is taken first."""
+        part, kind, sizes = self._parts[role], _OWN_FILES.get(role), self._sizes
         own: Path | None = getattr(self._files, kind) if kind is not None else None
+        copies: list[Callable[[torch.dtype], Tensors]] = []
         if kind is not None and own is not None:
-            return part_of_own_file(self._parts[role], kind, read_kind(kind, own), self._sizes, self._dtype)
-        if self._folder is not None and role in self._folder.roles():
-            return self._folder.tensors(role, self._sizes, self._dtype)
-        if role in self._rewas.by_role:
-            return self._parts[role].matched(self._sizes, self._rewas.by_role[role], self._dtype)
-        if kind is not None:
-            raise missing_file(kind)
-        raise self._rewas.source.error(f"holds nothing of {self.words(role)}", "its tensors")
+            copies.append(lambda dtype: part_of_own_file(part, kind, read_kind(kind, own), sizes, dtype))
+        elif (folder := self._folder) is not None and role in folder.roles():
+            copies.append(lambda dtype: folder.tensors(role, sizes, dtype))
+        copies += [partial(part.matched, sizes, copy) for copy in self._rewas.by_role.get(role, ())]
+        if not copies:
+            if kind is not None:
+                raise missing_file(kind)
+            raise self._rewas.source.error(f"holds nothing of {self.words(role)}", "its tensors")
+        return copies
 
     def sources(self) -> dict[str, str]:
         """Names of the files that were converted, by option."""

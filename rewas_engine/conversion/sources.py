@@ -117,34 +117,33 @@ def part_of_own_file(
 
 @dataclass(frozen=True)
 class RewasCheckpoint:
-    """The checkpoint of ReWaS, its tensors by part under released names without prefix.
+    """The checkpoint of ReWaS, its tensors by part.
 
-    averaged: whether the denoiser is the running average of its weights. scale_factor: of latents, where it is stored.
+    by_role: the copies of a part that it holds, the one that is taken first: the release samples with the running
+    average of the denoiser where there is one. scale_factor: of latents, where it is stored.
     """
 
     source: Checkpoint
-    by_role: Mapping[str, Excerpt]
-    averaged: bool
+    by_role: Mapping[str, tuple[Excerpt, ...]]
     scale_factor: float | None
 
 
 def read_rewas(path: Path, parts: Mapping[str, Part], sizes: ReleasedSizes) -> RewasCheckpoint:
     """The checkpoint of ReWaS, sorted into its parts; a part that it lacks is absent.
 
-    The release samples with the running average of the denoiser where there is one, and so it is taken here.
     Raises CheckpointError for a tensor that belongs nowhere, and for another noise schedule.
     """
     source = read_kind("rewas", path)
     tensors = source.tensors
-    by_role = {
-        "adapter": Excerpt.under("control_model.", source),
-        "denoiser": Excerpt.under("model.diffusion_model.", source),
-        "vocoder": Excerpt.under("first_stage_model.vocoder.", source),
-        "text_encoder": Excerpt.under("cond_stage_models.0.model.", source),
-    }
     first_stage = Excerpt.under("first_stage_model.", source)
     codec = {name: tensor for name, tensor in first_stage.tensors.items() if not name.startswith("vocoder.")}
-    by_role["codec"] = replace(first_stage, tensors=codec)
+    by_role = {
+        "adapter": (Excerpt.under("control_model.", source),),
+        "denoiser": (_averages(parts["denoiser"], sizes, source), Excerpt.under("model.diffusion_model.", source)),
+        "codec": (replace(first_stage, tensors=codec),),
+        "vocoder": (Excerpt.under("first_stage_model.vocoder.", source),),
+        "text_encoder": (Excerpt.under("cond_stage_models.0.model.", source),),
+    }
     known = (
         r"(control_model|model\.diffusion_model|model_ema|first_stage_model|cond_stage_models\.0\.model)\..+|"
         + _REWAS_LEFTOVERS
@@ -152,13 +151,13 @@ def read_rewas(path: Path, parts: Mapping[str, Part], sizes: ReleasedSizes) -> R
     strange = [name for name in tensors if not re.fullmatch(known, name)]
     if strange:
         raise source.error(f"holds {len(strange)} tensors that belong to no part, first {strange[0]}", "none such")
-    averages = _averages(parts["denoiser"], sizes, source)
-    if averages.tensors:
-        by_role["denoiser"] = averages
     _check_schedule(tensors, source)
     factor = tensors.get("scale_factor")
-    present = {role: found for role, found in by_role.items() if found.tensors}
-    return RewasCheckpoint(source, present, bool(averages.tensors), None if factor is None else float(factor))
+    held = {
+        role: tuple(copy for copy in copies if not all(map(parts[role].is_leftover, copy.tensors)))
+        for role, copies in by_role.items()
+    }
+    return RewasCheckpoint(source, held, None if factor is None else float(factor))
 
 
 def _averages(part: Part, sizes: ReleasedSizes, source: Checkpoint) -> Excerpt:

@@ -206,6 +206,11 @@ def _spoilt(files: ReleasedFiles, kind: str, folder: Path, change: Change) -> Re
     return replace(files, **{kind: path})
 
 
+def _with_folder(files: ReleasedFiles, folder: Path) -> ReleasedFiles:
+    """The parts of AudioLDM out of a folder alone."""
+    return replace(files, audioldm=folder, vae=None, vocoder=None, clap=None)
+
+
 def _spoil(name: str, value: float) -> Change:
     """A tensor with one number of it exchanged."""
 
@@ -299,6 +304,41 @@ def test_a_weight_of_the_vocoder_that_is_one_too_many(
     assert name in error.found
 
 
+@pytest.mark.parametrize(
+    ("change", "found"),
+    [
+        (_set("model.diffusion_model.foo.weight", torch.zeros(1)), "no place in the denoiser"),
+        (_set("first_stage_model.foo.weight", torch.zeros(1)), "no place in the VAE"),
+        (_set("first_stage_model.vocoder.foo.weight", torch.zeros(1)), "no place in the vocoder"),
+        (_set("cond_stage_models.0.model.foo.weight", torch.zeros(1)), "no place in CLAP's text branch"),
+        (
+            _set("model.diffusion_model.out.2.weight", torch.zeros(3)),
+            "model.diffusion_model.out.2.weight with shape [3]",
+        ),
+        (lambda tensors: tensors.pop("model.diffusion_model.out.2.weight"), "lacks 1 of"),
+        (lambda tensors: tensors.pop("first_stage_model.decoder.conv_in.weight"), "lacks 1 of"),
+        (_spoil("first_stage_model.vocoder.conv_pre.bias", torch.nan), "not finite"),
+    ],
+)
+@pytest.mark.parametrize("elsewhere", ["files", "folder"])
+def test_what_the_rewas_checkpoint_holds_of_parts_that_are_taken_from_elsewhere_is_whole_too(
+    change: Change, found: str, elsewhere: str, released_files: ReleasedFiles, audioldm_folder: Path, tmp_path: Path
+) -> None:
+    changed: set[str] = set()
+
+    def noted(tensors: dict[str, torch.Tensor]) -> None:
+        before = dict(tensors)
+        change(tensors)
+        changed.update(name for name in {*before, *tensors} if before.get(name) is not tensors.get(name))
+
+    files = _spoilt(released_files, "rewas", tmp_path, noted)
+    error = refused(files if elsewhere == "files" else _with_folder(files, audioldm_folder), tmp_path)
+    assert error.path.name == "amiss.ckpt"
+    assert found in error.found
+    assert changed.pop() in error.found
+    assert "as the ReWaS checkpoint (--rewas-ckpt)" in error.found
+
+
 def test_a_part_that_nothing_holds(released_files: ReleasedFiles, tmp_path: Path) -> None:
     content = torch.load(released_files.rewas, weights_only=True)
     kept = {name: value for name, value in content["state_dict"].items() if not name.startswith("first_stage_model.v")}
@@ -313,11 +353,6 @@ def test_a_folder_that_holds_no_audioldm(released_files: ReleasedFiles, tmp_path
     (tmp_path / "empty").mkdir()
     assert "holds no part" in refused(replace(released_files, audioldm=tmp_path / "empty"), tmp_path).found
     assert "is not a folder" in refused(replace(released_files, audioldm=tmp_path / "gone"), tmp_path).found
-
-
-def _with_folder(files: ReleasedFiles, folder: Path) -> ReleasedFiles:
-    """The parts of AudioLDM out of a folder alone."""
-    return replace(files, audioldm=folder, vae=None, vocoder=None, clap=None)
 
 
 @pytest.mark.parametrize(

@@ -70,6 +70,20 @@ def test_parts_within_the_rewas_checkpoint_need_no_file_of_their_own(
         assert read_pack(pack).files[name] == read_pack(released_pack).files[name]
 
 
+@pytest.mark.parametrize("kept", ["first_stage_model.loss.logvar", "cond_stage_models.0.model.logit_scale_a"])
+def test_of_a_part_that_is_taken_from_elsewhere_only_leftovers_may_be_left(
+    kept: str, released_files: ReleasedFiles, tmp_path: Path
+) -> None:
+    content = torch.load(released_files.rewas, weights_only=True)["state_dict"]
+    parts = ("first_stage_model.", "cond_stage_models.", "model.diffusion_model.")
+    lean = {name: tensor for name, tensor in content.items() if name == kept or not name.startswith(parts)}
+    assert kept in lean
+    torch.save({"state_dict": lean}, tmp_path / "lean.ckpt")
+    files = replace(released_files, rewas=tmp_path / "lean.ckpt")
+    pack = convert_released(files, tmp_path / "pack", sizes=SMALL)
+    assert {path.name for path in pack.iterdir() if path.is_dir()} >= set(ROLES)
+
+
 def test_a_diffusers_folder_takes_the_place_of_its_parts(
     released_files: ReleasedFiles, audioldm_folder: Path, tmp_path: Path
 ) -> None:

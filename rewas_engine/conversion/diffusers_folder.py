@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -55,9 +56,13 @@ class DiffusersFolder:
             return None
         try:
             found = json.loads(config.read_text("utf-8")).get("scaling_factor")
-            return None if found is None else float(found)
-        except (ValueError, TypeError, AttributeError) as error:
+        except (ValueError, AttributeError) as error:
             raise CheckpointError(config, f"cannot be read ({error})", "the configuration of a VAE", _REMEDY) from error
+        if found is None:
+            return None
+        if not isinstance(found, int | float) or isinstance(found, bool) or not 0 < found <= sys.float_info.max:
+            raise CheckpointError(config, f"says scaling_factor {found!r}", "one finite number above 0", _REMEDY)
+        return float(found)
 
     def tokenizer(self) -> Path | None:
         """The folder of its tokenizer."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -19,12 +19,14 @@ Tensors = Mapping[str, torch.Tensor]
 class Excerpt:
     """The tensors of one part within a file, under released names without the prefix of their container.
 
-    in_file: from such a name to the one in the file itself, for errors.
+    in_file: from such a name to the one in the file itself, for errors. outside: names in the file that stand beside
+    the container, where nothing belongs.
     """
 
     source: Checkpoint
     tensors: Tensors
     in_file: Callable[[str], str] = str
+    outside: Sequence[str] = ()
 
     @classmethod
     def under(cls, prefix: str, source: Checkpoint) -> Excerpt:
@@ -82,6 +84,7 @@ class Part:
             else:
                 missing.append(excerpt.in_file(released))
         unknown = [excerpt.in_file(name) for name in bare if name not in used and not self.is_leftover(name)]
+        unknown += excerpt.outside
         if missing:
             raise source.error(
                 f"lacks {len(missing)} of {len(found) + len(missing)} tensors of {self.words}, first {missing[0]}",
@@ -89,7 +92,7 @@ class Part:
             )
         if unknown:
             raise source.error(
-                f"holds {len(unknown)} tensors that have no place in {self.words}, first {unknown[0]}",
+                f"holds {_counted(unknown)} no place in {self.words}, first {unknown[0]}",
                 f"those of {self.words} and no others",
             )
         return found
@@ -153,6 +156,10 @@ def folded_weight_norm(tensors: Tensors) -> dict[str, torch.Tensor]:
         if name.endswith(".weight_v") and f"{name.removesuffix('_v')}_g" not in tensors
     }
     return {**folded, **unpaired}
+
+
+def _counted(names: Sequence[str]) -> str:
+    return "1 tensor that has" if len(names) == 1 else f"{len(names)} tensors that have"
 
 
 def _fitted(tensor: torch.Tensor, wanted: torch.Tensor, name: str, part: Part, source: Checkpoint) -> torch.Tensor:

@@ -142,6 +142,8 @@ class _Conversion:
         What the ReWaS checkpoint holds of a part that is taken from elsewhere must be whole too: else it is damaged,
         or of some other training.
         """
+        if role == "codec":
+            self._scaling_factor()
         taken, *others = self._copies(role)
         taken(self._dtype)
         for copy in others:

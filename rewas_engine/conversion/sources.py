@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import torch
 
 from rewas_engine.conversion.checkpoints import Checkpoint, read_checkpoint
 from rewas_engine.conversion.names import averaged_name
-from rewas_engine.conversion.parts import Excerpt, Part, Tensors, without_prefix
+from rewas_engine.conversion.parts import Excerpt, Part, without_prefix
 from rewas_engine.conversion.sizes import ReleasedSizes, released_schedule
 from rewas_engine.errors import CheckpointError
 
@@ -69,7 +70,7 @@ _WRAPPERS = {
     "clap": ("module.", "model."),
     "vocoder": ("_orig_mod.", "module."),
 }
-"""What training programs put before every name of a file; taken off where it is there."""
+"""What training programs put before every name of a file; taken off where most names have it."""
 _SYNCHFORMER_LEFTOVERS = r"(afeat_extractor|vproj|aproj|transformer)\..+"
 _REWAS_LEFTOVERS = (
     r"logvar|betas|scale_factor|alphas_cumprod(_prev)?|posterior_(variance|log_variance_clipped|mean_coef[12])|"
@@ -102,17 +103,29 @@ def part_of_own_file(
 
     Raises CheckpointError.
     """
-    tensors: Tensors = checkpoint.tensors
-    before = ""
-    for wrapper in _WRAPPERS.get(kind, ()):
-        if tensors and all(name.startswith(wrapper) for name in tensors):
-            tensors, before = without_prefix(tensors, wrapper), before + wrapper
+    excerpt = _unwrapped(checkpoint, _WRAPPERS.get(kind, ()))
     if kind == "synchformer":
-        strange = [name for name in tensors if not re.fullmatch(rf"vfeat_extractor\..+|{_SYNCHFORMER_LEFTOVERS}", name)]
+        known = rf"vfeat_extractor\..+|{_SYNCHFORMER_LEFTOVERS}"
+        strange = [excerpt.in_file(name) for name in excerpt.tensors if not re.fullmatch(known, name)]
+        strange += excerpt.outside
         if strange:
-            raise checkpoint.error(f"holds {before}{strange[0]}", "the parts of Synchformer and nothing else")
-        tensors, before = without_prefix(tensors, "vfeat_extractor."), f"{before}vfeat_extractor."
-    return part.matched(sizes, Excerpt(checkpoint, tensors, lambda name: before + name), dtype)
+            raise checkpoint.error(f"holds {strange[0]}", "the parts of Synchformer and nothing else")
+        excerpt = Excerpt.under(excerpt.in_file("vfeat_extractor."), checkpoint)
+    return part.matched(sizes, excerpt, dtype)
+
+
+def _unwrapped(checkpoint: Checkpoint, wrappers: Sequence[str]) -> Excerpt:
+    """The tensors of a file without what a training program put before the names of all of them, or of all but a few.
+
+    Those few are outside: they are what is odd about such a file, not the rest of it.
+    """
+    tensors, before = checkpoint.tensors, ""
+    for wrapper in wrappers:
+        wrapped = without_prefix(tensors, wrapper)
+        if 2 * len(wrapped) > len(tensors):
+            tensors, before = wrapped, before + wrapper
+    outside = [name for name in checkpoint.tensors if not name.startswith(before)]
+    return Excerpt(checkpoint, tensors, lambda name: before + name, outside)
 
 
 @dataclass(frozen=True)
@@ -151,13 +164,12 @@ def read_rewas(path: Path, parts: Mapping[str, Part], sizes: ReleasedSizes) -> R
     strange = [name for name in tensors if not re.fullmatch(known, name)]
     if strange:
         raise source.error(f"holds {len(strange)} tensors that belong to no part, first {strange[0]}", "none such")
-    _check_schedule(tensors, source)
-    factor = tensors.get("scale_factor")
+    _check_schedule(source)
     held = {
         role: tuple(copy for copy in copies if not all(map(parts[role].is_leftover, copy.tensors)))
         for role, copies in by_role.items()
     }
-    return RewasCheckpoint(source, held, None if factor is None else float(factor))
+    return RewasCheckpoint(source, held, _scale_factor(source))
 
 
 def _averages(part: Part, sizes: ReleasedSizes, source: Checkpoint) -> Excerpt:
@@ -172,15 +184,37 @@ def _averages(part: Part, sizes: ReleasedSizes, source: Checkpoint) -> Excerpt:
     return Excerpt(source, averages, lambda name: f"model_ema.{averaged_name(name)}")
 
 
-def _check_schedule(tensors: Tensors, source: Checkpoint) -> None:
-    betas = tensors.get("betas")
-    wanted = released_schedule().betas
-    if betas is not None and (betas.shape != wanted.shape or (betas.float() - wanted).abs().max() > 1e-6):
-        shown = f"{float(betas.flatten()[0]):.4g} to {float(betas.flatten()[-1]):.4g}" if betas.numel() else "empty"
-        raise source.error(
-            f"was trained with another noise schedule ({betas.numel()} betas, {shown})",
-            f"1000 betas, {float(wanted[0]):.4g} to {float(wanted[-1]):.4g}",
-        )
+def _check_schedule(source: Checkpoint) -> None:
+    betas, wanted = _real_numbers("betas", source), released_schedule().betas
+    # Asked for what is close, as NaN is neither close nor far.
+    if betas is None or (betas.shape == wanted.shape and bool(((betas - wanted).abs() <= 1e-6).all())):
+        return
+    shown = f"{float(betas.flatten()[0]):.4g} to {float(betas.flatten()[-1]):.4g}" if betas.numel() else "empty"
+    raise source.error(
+        f"was trained with another noise schedule ({betas.numel()} betas, {shown})",
+        f"1000 betas, {float(wanted[0]):.4g} to {float(wanted[-1]):.4g}",
+    )
+
+
+def _scale_factor(source: Checkpoint) -> float | None:
+    """Of latents, where it is stored."""
+    factor = _real_numbers("scale_factor", source)
+    if factor is None:
+        return None
+    if factor.numel() != 1 or not 0 < factor.item() < math.inf:
+        shown = f"{factor.item():.4g}" if factor.numel() == 1 else f"{factor.numel()} numbers"
+        raise source.error(f"holds {shown} as scale_factor", "one finite number above 0")
+    return factor.item()
+
+
+def _real_numbers(name: str, source: Checkpoint) -> torch.Tensor | None:
+    """A tensor of settings that stands beside the weights, in float64; None for none."""
+    numbers = source.tensors.get(name)
+    if numbers is None:
+        return None
+    if numbers.is_complex() or numbers.dtype == torch.bool:
+        raise source.error(f"holds {name} as {numbers.dtype}", "real numbers")
+    return numbers.double()
 
 
 def missing_file(kind: str) -> CheckpointError:

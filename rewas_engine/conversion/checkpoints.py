@@ -56,7 +56,7 @@ def read_checkpoint(path: Path, given_as: str) -> Checkpoint:
         begun_with = file.read(64)
     if _is_safetensors(begun_with):
         try:
-            return Checkpoint(path, given_as, load_file(path))
+            return _checked(Checkpoint(path, given_as, load_file(path)))
         except (SafetensorError, OSError, ValueError) as error:
             raise empty.error(f"is damaged or cut off ({error})", "a whole safetensors file", DOWNLOAD_AGAIN) from error
     zipped = begun_with.startswith(b"PK")
@@ -67,7 +67,18 @@ def read_checkpoint(path: Path, given_as: str) -> Checkpoint:
     tensors = _tensors_of(_unpickled(path, empty, zipped))
     if not tensors:
         raise empty.error("holds no tensors by name", "a checkpoint with weights")
-    return Checkpoint(path, given_as, tensors)
+    return _checked(Checkpoint(path, given_as, tensors))
+
+
+def _checked(checkpoint: Checkpoint) -> Checkpoint:
+    """The same. Raises CheckpointError for a tensor whose numbers do not lie in the file one by one."""
+    for name, tensor in checkpoint.tensors.items():
+        kind = "without its numbers" if tensor.is_meta else "quantized" if tensor.is_quantized else None
+        if tensor.layout != torch.strided or tensor.is_nested:
+            kind = "nested" if tensor.is_nested else f"as {tensor.layout}"
+        if kind is not None:
+            raise checkpoint.error(f"holds {name} {kind}", "tensors that hold each of their numbers")
+    return checkpoint
 
 
 def _is_safetensors(begun_with: bytes) -> bool:

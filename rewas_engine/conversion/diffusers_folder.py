@@ -20,7 +20,12 @@ _WEIGHTS = (
     "model.safetensors",
     "diffusion_pytorch_model.bin",
     "pytorch_model.bin",
+    "diffusion_pytorch_model.fp16.safetensors",
+    "model.fp16.safetensors",
+    "diffusion_pytorch_model.fp16.bin",
+    "pytorch_model.fp16.bin",
 )
+"""Under which names diffusers keeps the weights of a part; those of half precision only where there are no others."""
 _OLD_ATTENTION = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
 
 
@@ -31,9 +36,15 @@ class DiffusersFolder:
     path: Path
 
     def check(self) -> None:
-        """Raises CheckpointError where the folder is missing or holds none of the parts."""
+        """Raises CheckpointError where the folder is missing, holds none of the parts, or one without its weights."""
         if not self.path.is_dir():
             raise CheckpointError(self.path, "is not a folder", "an AudioLDM-M folder in diffusers layout", _REMEDY)
+        for name in _FOLDERS.values():
+            if (self.path / name).exists() and self._weights(name) is None:
+                # To take the part from elsewhere, unasked, would make another model than the one that was given.
+                remedy = f"Download {name} again, weights in one file, or remove it to take the part from elsewhere."
+                expected = f"{_WEIGHTS[0]} or {_WEIGHTS[1]}"
+                raise CheckpointError(self.path / name, "holds no weights (--audioldm)", expected, remedy)
         if not self.roles():
             raise CheckpointError(self.path, "holds no part of AudioLDM", " or ".join(_FOLDERS.values()), _REMEDY)
 

@@ -8,7 +8,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from spoilt_files import refused, spoiled, with_folder_alone, with_spoilt
 
-from rewas_engine.conversion.released import ReleasedFiles
+from rewas_engine.conversion.released import ReleasedFiles, convert_released
+from rewas_engine.conversion.sizes import SMALL
 
 
 def test_a_folder_that_holds_no_audioldm(released_files: ReleasedFiles, tmp_path: Path) -> None:
@@ -58,3 +59,43 @@ def test_a_factor_of_latents_in_a_folder_that_is_none(
     error = refused(with_folder_alone(files, audioldm_folder), tmp_path)
     assert error.path == audioldm_folder / "vae" / "config.json"
     assert "says scaling_factor" in error.found
+
+
+@pytest.mark.parametrize("left", ["config.json", "diffusion_pytorch_model-00001-of-00002.safetensors", None])
+@pytest.mark.parametrize("part", ["unet", "vae", "vocoder", "text_encoder"])
+def test_a_part_of_a_folder_without_weights(
+    part: str, left: str | None, released_files: ReleasedFiles, audioldm_folder: Path, tmp_path: Path
+) -> None:
+    weights = audioldm_folder / part / "diffusion_pytorch_model.safetensors"
+    weights.unlink()
+    if left is not None:
+        (audioldm_folder / part / left).write_text("{}")
+    error = refused(with_folder_alone(released_files, audioldm_folder), tmp_path)
+    assert f"{part} holds no weights" in error.what
+    assert error.path == audioldm_folder / part
+
+
+@pytest.mark.parametrize("variant", ["diffusion_pytorch_model.fp16.safetensors", "model.fp16.safetensors"])
+def test_weights_of_half_precision_alone_are_taken(
+    variant: str, released_files: ReleasedFiles, audioldm_folder: Path, tmp_path: Path
+) -> None:
+    weights = audioldm_folder / "unet" / "diffusion_pytorch_model.safetensors"
+    halved = {name: tensor.half() for name, tensor in load_file(weights).items()}
+    weights.unlink()
+    save_file(halved, weights.with_name(variant))
+    files = with_folder_alone(released_files, audioldm_folder)
+    pack = convert_released(files, tmp_path / "pack", sizes=SMALL)
+    found = load_file(pack / "denoiser" / "model.safetensors")
+    assert found.keys() == halved.keys()
+    assert all(torch.equal(found[name], tensor.float()) for name, tensor in halved.items())
+
+
+def test_weights_of_full_precision_come_first(
+    released_files: ReleasedFiles, audioldm_folder: Path, tmp_path: Path
+) -> None:
+    weights = audioldm_folder / "unet" / "diffusion_pytorch_model.safetensors"
+    whole = load_file(weights)
+    zeros = {name: torch.zeros_like(tensor).half() for name, tensor in whole.items()}
+    save_file(zeros, weights.with_name("diffusion_pytorch_model.fp16.safetensors"))
+    pack = convert_released(with_folder_alone(released_files, audioldm_folder), tmp_path / "pack", sizes=SMALL)
+    assert torch.equal(load_file(pack / "denoiser" / "model.safetensors")["conv_in.bias"], whole["conv_in.bias"])

@@ -1,5 +1,6 @@
 """Weights that are not what they should be: each is told of by its name in the file that holds it."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -192,3 +193,22 @@ def test_a_tensor_twice_with_and_without_what_stands_before_the_others(
     bare = NORM.removeprefix("module.")
     error = refused(with_spoilt(released_files, "phi", tmp_path, set_to(bare, torch.ones(32))), tmp_path)
     assert f"first {bare}, as" in error.found
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize(
+    ("make", "found"),
+    [
+        (lambda: torch.ones(32).to_sparse(), "as torch.sparse_coo"),
+        (lambda: torch.ones(32, 1).to_sparse_csr(), "as torch.sparse_csr"),
+        (lambda: torch.ones(32, device="meta"), "without its numbers"),
+        (lambda: torch.quantize_per_tensor(torch.ones(32), 0.1, 0, torch.qint8), "quantized"),
+        (lambda: torch.nested.nested_tensor([torch.ones(32)]), "nested"),
+    ],
+)
+@pytest.mark.parametrize("name", [NORM, "module.extra"])
+def test_a_tensor_whose_numbers_do_not_lie_in_the_file_one_by_one(
+    name: str, make: Callable[[], torch.Tensor], found: str, released_files: ReleasedFiles, tmp_path: Path
+) -> None:
+    error = refused(with_spoilt(released_files, "phi", tmp_path, set_to(name, make())), tmp_path)
+    assert f"holds {name} {found}, as the checkpoint of φ (--phi)" in error.found

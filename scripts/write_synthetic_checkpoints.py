@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
 from dataclasses import asdict
 from pathlib import Path
 
@@ -30,5 +31,7 @@ if __name__ == "__main__":
         prefix=os.environ.get("PREFIX", ""),
         manifests=Path(manifests) if manifests and not arguments.small else None,
     )
-    options = [f"{KINDS[kind].option} {path}" for kind, path in asdict(files).items() if kind in KINDS]
-    print("rewas packs convert rewas", *options, "--tokenizer", files.tokenizer, "-o DIR")
+    command = ["rewas", "packs", "convert", "rewas", "--tokenizer", str(files.tokenizer), "-o", "DIR"]
+    for kind, path in asdict(files).items():
+        command += [KINDS[kind].option, str(path)] if kind in KINDS else []
+    print(shlex.join([*command, "--size", "small"] if arguments.small else command))

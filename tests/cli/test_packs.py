@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,6 +16,7 @@ from rewas_engine.conversion.sizes import SMALL
 from rewas_engine.parity.synthetic import write_synthetic_checkpoints
 
 BAD_INPUT = 2
+SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
 
 
 @pytest.fixture(scope="module")
@@ -54,6 +58,19 @@ def test_a_converted_pack_from_checkpoints_to_sound(
     (stem,) = report["takes"][0]["stems"].values()
     # The licence of what made it stands in the file itself.
     assert b"CC-BY-NC-SA-4.0" in Path(stem["path"]).read_bytes()
+
+
+def test_the_command_that_is_printed_with_synthetic_checkpoints_converts_them(
+    bare_rewas: Rewas, tmp_path: Path
+) -> None:
+    program = [sys.executable, SCRIPTS / "write_synthetic_checkpoints.py", tmp_path / "check points", "--small"]
+    printed = subprocess.run(program, check=True, capture_output=True, text=True).stdout
+    command, *arguments = shlex.split(printed.strip().splitlines()[-1])
+    assert command == "rewas"
+    arguments[arguments.index("DIR")] = str(tmp_path / "pack")
+    made = bare_rewas(*arguments, "--json")
+    assert made.code == 0, made.errors
+    assert made.json()["path"] == str(tmp_path / "pack")
 
 
 def test_packs_are_added_listed_checked_and_removed(bare_rewas: Rewas, packs: Path) -> None:

@@ -73,12 +73,27 @@ def read_checkpoint(path: Path, given_as: str) -> Checkpoint:
 def _checked(checkpoint: Checkpoint) -> Checkpoint:
     """The same. Raises CheckpointError for a tensor whose numbers do not lie in the file one by one."""
     for name, tensor in checkpoint.tensors.items():
-        kind = "without its numbers" if tensor.is_meta else "quantized" if tensor.is_quantized else None
-        if tensor.layout != torch.strided or tensor.is_nested:
-            kind = "nested" if tensor.is_nested else f"as {tensor.layout}"
+        kind = _unreadable_kind(tensor)
         if kind is not None:
             raise checkpoint.error(f"holds {name} {kind}", "tensors that hold each of their numbers")
     return checkpoint
+
+
+def _unreadable_kind(tensor: torch.Tensor) -> str | None:
+    """In what way its numbers do not lie one by one in memory; None where they do."""
+    if tensor.is_nested:
+        return "nested"
+    if tensor.layout != torch.strided:
+        return f"as {tensor.layout}"
+    if tensor.is_meta:
+        return "without its numbers"
+    if tensor.is_quantized:
+        return "quantized"
+    try:
+        torch.empty(1, dtype=tensor.dtype).to(torch.complex128)
+    except (NotImplementedError, RuntimeError):  # several numbers share a byte
+        return f"as {tensor.dtype}"
+    return None
 
 
 def _is_safetensors(begun_with: bytes) -> bool:

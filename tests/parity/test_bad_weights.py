@@ -204,6 +204,7 @@ def test_a_tensor_twice_with_and_without_what_stands_before_the_others(
         (lambda: torch.ones(32, device="meta"), "without its numbers"),
         (lambda: torch.quantize_per_tensor(torch.ones(32), 0.1, 0, torch.qint8), "quantized"),
         (lambda: torch.nested.nested_tensor([torch.ones(32)]), "nested"),
+        (lambda: torch.empty(32, dtype=torch.bits8), "as torch.bits8"),
     ],
 )
 @pytest.mark.parametrize("name", [NORM, "module.extra"])

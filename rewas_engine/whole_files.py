@@ -16,12 +16,18 @@ from numpy.typing import NDArray
 def written_whole(path: Path) -> Iterator[Path]:
     """A temporary path beside the real one, which takes its name once it is written; it goes where writing fails.
 
-    It ends as the real one does and is another in every process: several may write the same file.
+    It ends as the real one does and is another in every process: several may write the same file. Raises OSError that
+    names the real one.
     """
     unfinished = path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
     try:
         yield unfinished
         unfinished.replace(path)
+    except OSError as error:
+        # Nobody has heard of the temporary name; some libraries raise without a number.
+        if error.errno is None:
+            raise
+        raise OSError(error.errno, error.strerror, str(path)) from error
     finally:
         unfinished.unlink(missing_ok=True)
 

@@ -153,7 +153,8 @@ def write_broadcast_wav(
     file: open for writing, at its beginning, able to seek. waveform: [channels, samples] float32. A peak beyond ±1 is
     scaled down to −1 dBFS, and the file says so.
 
-    Raises ValueError for samples that are not finite or a file beyond WAV's 4 GiB.
+    Raises OSError where the file cannot be written, ValueError for samples that are not finite or a file beyond WAV's
+    4 GiB.
     """
     check_deliverable(waveform)
     history, gain = "", np.float32(1)
@@ -169,6 +170,7 @@ def write_broadcast_wav(
         sound.copyright = provenance.licence
         for first in range(0, waveform.shape[1], _WRITTEN_AT_ONCE):
             sound.write(waveform[:, first : first + _WRITTEN_AT_ONCE].T * gain)
+            spaced.check()
     spaced.finish()
 
 
@@ -214,18 +216,25 @@ def write_whole(path: Path, content: bytes) -> None:
 
 @contextmanager
 def written_whole(path: Path) -> Iterator[BinaryIO]:
-    """A file to be written whole or not at all: under a temporary name beside it, then renamed. Raises OSError."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=f".{path.suffix.lstrip('.')}.part")
+    """A file to be written whole or not at all: under a temporary name beside it, then renamed.
+
+    Raises OSError that names the file itself.
+    """
     try:
-        with os.fdopen(handle, "w+b") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).chmod(0o666 & ~_umask())
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=f".{path.suffix.lstrip('.')}.part")
+        try:
+            with os.fdopen(handle, "w+b") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            Path(temporary).chmod(0o666 & ~_umask())
+            Path(temporary).replace(path)
+        except BaseException:
+            Path(temporary).unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        # Nobody has heard of the temporary name.
+        raise OSError(error.errno, error.strerror or str(error), str(path)) from error
 
 
 def _claim_free_name(folder: Path, stem: str, suffix: str) -> Path:
@@ -275,46 +284,66 @@ def _bext_chunk(provenance: Provenance, history: str) -> bytes:
 class _SpacedFile:
     """A WAV file as its writer sees it, which has no `bext` chunk; in the file itself the chunk stands.
 
-    It goes first, before the format and the samples: some readers stop at the samples.
+    It goes first, before the format and the samples: some readers stop at the samples. The writer calls from C, through
+    which no error can rise: the first one is kept for `check`, and all else is taken as if it were written.
     """
 
     _HEAD_BYTES = 12
 
     def __init__(self, file: BinaryIO, bext: bytes) -> None:
         self._file, self._bext, self._place = file, bext, 0
+        self._error: OSError | None = None
         file.write(bytes(self._HEAD_BYTES) + bext)
 
     def write(self, content: Any) -> int:
         content = bytes(content)
         within = max(0, self._HEAD_BYTES - self._place)
-        for place, part in ((self._place, content[:within]), (self._place + within, content[within:])):
-            if part:
-                self._file.seek(place if place < self._HEAD_BYTES else place + len(self._bext))
-                self._file.write(part)
+        with self._error_kept():
+            for place, part in ((self._place, content[:within]), (self._place + within, content[within:])):
+                if part:
+                    self._file.seek(place if place < self._HEAD_BYTES else place + len(self._bext))
+                    self._file.write(part)
         self._place += len(content)
         return len(content)
 
     def read(self, size: int) -> bytes:
         within = max(0, self._HEAD_BYTES - self._place)
-        self._file.seek(self._place if within else self._place + len(self._bext))
-        content = self._file.read(min(size, within) if within else size)
+        content = b""
+        with self._error_kept():
+            self._file.seek(self._place if within else self._place + len(self._bext))
+            content = self._file.read(min(size, within) if within else size)
         self._place += len(content)
         return content
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        length = self._file.seek(0, os.SEEK_END) - len(self._bext)
+        length = self._place
+        with self._error_kept():
+            length = self._file.seek(0, os.SEEK_END) - len(self._bext)
         self._place = offset + {os.SEEK_SET: 0, os.SEEK_CUR: self._place, os.SEEK_END: length}[whence]
         return self._place
 
     def tell(self) -> int:
         return self._place
 
+    def check(self) -> None:
+        """Raises the first OSError of all that was written."""
+        if self._error is not None:
+            raise self._error
+
     def finish(self) -> None:
-        """Count the chunk in the file's size."""
+        """Count the chunk in the file's size. Raises OSError, of what was written before too."""
+        self.check()
         self._file.seek(4)
         (size,) = struct.unpack("<I", self._file.read(4))
         self._file.seek(4)
         self._file.write(struct.pack("<I", size + len(self._bext)))
+
+    @contextmanager
+    def _error_kept(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            self._error = self._error or error
 
 
 def _ascii(text: str, length: int) -> bytes:

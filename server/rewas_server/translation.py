@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Sequence
 from fractions import Fraction
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rewas_api.errors import ProblemError, ProblemKind
+from rewas_api.transfer import unwritable
 from rewas_api.v1 import rewas_pb2
 from rewas_engine import (
     Cancelled,
@@ -57,6 +60,7 @@ _KINDS: dict[type[EngineError], ProblemKind] = {
     Cancelled: ProblemKind.SETTINGS,
     MemoryShortage: ProblemKind.RESOURCES,
 }
+_ERRORS_OF_WRITING = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
 
 
 def rational(value: Fraction) -> rewas_pb2.Rational:
@@ -238,6 +242,8 @@ def problem_from(error: BaseException) -> ProblemError:
     if isinstance(error, EngineError):
         kinds = [kind for known, kind in _KINDS.items() if isinstance(error, known)]
         return ProblemError(error.what, error.remedy, kinds[0] if kinds else ProblemKind.INTERNAL)
+    if isinstance(error, OSError) and error.filename and error.errno in _ERRORS_OF_WRITING:
+        return unwritable(Path(error.filename), error)
     if isinstance(error, OSError):
         where = f" {error.filename}" if error.filename else ""
         return ProblemError(

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import io
+import os
 import struct
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -109,6 +112,29 @@ def test_a_file_is_written_whole_or_stays_as_it_was(tmp_path: Path) -> None:
         write_whole(path, None)  # type: ignore[arg-type]
     assert path.read_bytes() == b"one"
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("samples", [100, 100_000, 600_000])
+def test_a_full_disk_is_told_as_such_and_names_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], samples: int
+) -> None:
+    full_at_bytes = 800
+
+    class FullDisk(io.FileIO):
+        def write(self, content: Any) -> int:
+            if self.tell() + len(content) > full_at_bytes:
+                raise OSError(errno.ENOSPC, "No space left on device")
+            return super().write(content)
+
+    monkeypatch.setattr(os, "fdopen", lambda handle, mode: FullDisk(handle, mode.replace("b", "")))
+    with (
+        pytest.raises(OSError, match=r"No space left on device.*growl\.wav'$"),
+        StemFolder(tmp_path / "stems") as folder,
+    ):
+        folder.write(noise(1, samples), 48000, "growl", MADE)
+    assert list(tmp_path.iterdir()) == []
+    # What is raised within a callback from C is printed there.
+    assert capfd.readouterr().err == ""
 
 
 @pytest.mark.parametrize(

@@ -8,114 +8,25 @@ holds exactly one object: the result, or {"error": {"what", "remedy", "kind"}}.
 
 from __future__ import annotations
 
-import os
 import sys
-import traceback
 from collections.abc import Sequence
-from typing import Any
 
-import typer
-
-from rewas_server.commands.batch import batch
-from rewas_server.commands.bench import bench
-from rewas_server.commands.conflict import conflict
-from rewas_server.commands.energy import energy
-from rewas_server.commands.evaluate import evaluate
-from rewas_server.commands.generate import generate
-from rewas_server.commands.packs import packs
-from rewas_server.commands.serve import serve
-from rewas_server.commands.texture import texture
-from rewas_server.commands.train import train
-from rewas_server.console import BAD_INPUT, FAILED_WORK, INTERRUPTED, SUCCESS, print_problem
-
-app = typer.Typer(
-    name="rewas",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-    help="Sound for picture: ReWaS listens to what a picture does and to what you say should be heard.",
-)
-app.command()(generate)
-app.command()(energy)
-app.command()(texture)
-app.command()(conflict)
-app.command()(batch)
-app.add_typer(packs, name="packs")
-app.command("eval")(evaluate)
-app.command()(bench)
-app.command()(serve)
-app.add_typer(train, name="train")
-
-_UsageError: type[Exception] = typer.BadParameter.__bases__[0]
-"""Typer raises click's usage errors or its own copies of them, depending on its version."""
+from rewas_server.start import stop_at_once
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command and end the process with its exit code."""
     arguments = sys.argv[1:] if arguments is None else arguments
-    code = run(arguments)
-    with_output_gone = not _flushed()
-    sys.exit(FAILED_WORK if with_output_gone and code == SUCCESS else code)
+    stop_at_once(as_json="--json" in arguments)
+    sys.exit(run(arguments))
 
 
 def run(arguments: Sequence[str]) -> int:
     """Run the command and return its exit code; everything that is to be said has then been said."""
-    as_json = "--json" in arguments
-    try:
-        code = app(args=list(arguments), prog_name="rewas", standalone_mode=False)
-        return code if isinstance(code, int) else SUCCESS
-    except _UsageError as error:
-        return _told_usage(error, as_json)
-    except (typer.Abort, KeyboardInterrupt):
-        print_problem("Stopped by Ctrl-C.", "Nothing half-written was left behind.", "CANCELLED", as_json)
-        return INTERRUPTED
-    except Exception as error:
-        return _told(error, as_json)
+    # Here and not above: a tenth of a second passes, in which Ctrl-C may be pressed already.
+    from rewas_server import command_line
 
-
-def _told_usage(error: Any, as_json: bool) -> int:
-    what = error.format_message()
-    if "\n" in what:  # Nothing but a group's name was given: the message is its help.
-        error.show()
-    else:
-        context = getattr(error, "ctx", None)
-        command = context.command_path if context else "rewas"
-        print_problem(f"{what.rstrip('.')}.", f"See {command} --help.", "SETTINGS", as_json)
-    return BAD_INPUT
-
-
-def _told(error: Exception, as_json: bool) -> int:
-    from rewas_api.errors import JobCancelled, ProblemError, ProblemKind
-    from rewas_engine import Cancelled, EngineError
-    from rewas_server.translation import problem_from
-
-    if isinstance(error, Cancelled | JobCancelled):
-        print_problem("Stopped on request.", "Nothing half-written was left behind.", "CANCELLED", as_json)
-        return INTERRUPTED
-    problem = problem_from(error)
-    if not isinstance(error, ProblemError | EngineError | OSError | MemoryError):
-        traceback.print_exception(error)
-    print_problem(problem.what, problem.remedy, problem.kind.name, as_json)
-    asked_wrongly = {
-        ProblemKind.SETTINGS,
-        ProblemKind.MEDIA,
-        ProblemKind.PACK,
-        ProblemKind.TIMELINE,
-        ProblemKind.PERMISSION,
-        ProblemKind.NOT_FOUND,
-        ProblemKind.CONFLICT,
-    }
-    return BAD_INPUT if problem.kind in asked_wrongly else FAILED_WORK
-
-
-def _flushed() -> bool:
-    """Whether standard output took everything; a closed pipe (rewas … | head) is no reason for a traceback."""
-    try:
-        sys.stdout.flush()
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return False
-    return True
+    return command_line.run(arguments)
 
 
 if __name__ == "__main__":

@@ -18,13 +18,14 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
+from rewas_server.start import INTERRUPTED as INTERRUPTED
+
 if TYPE_CHECKING:
     from rewas_server.tasks import WorkProgress
 
 SUCCESS = 0
 FAILED_WORK = 1
 BAD_INPUT = 2
-INTERRUPTED = 130
 
 _STAGE_WORDS = {
     1: "Reading the picture",
@@ -37,6 +38,18 @@ _STAGE_WORDS = {
 _NOISY_LIBRARIES = ("diffusers", "transformers", "torch", "matplotlib", "libav")
 
 
+class BrokenOff(BaseException):
+    """Ctrl-C breaks off what is being done. No KeyboardInterrupt: of that typer makes an exit without a word."""
+
+
+class LostOutput(Exception):
+    """Standard output does not take the result. reason: of the system."""
+
+    def __init__(self, reason: OSError) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
 @dataclass(frozen=True)
 class Printer:
     """Prints a result: for people, or as exactly one JSON object."""
@@ -44,22 +57,37 @@ class Printer:
     as_json: bool
 
     def result(self, report: Mapping[str, Any], lines: list[str]) -> None:
-        """Print the report as JSON, or the lines for people."""
-        if self.as_json:
-            sys.stdout.write(json.dumps(report, indent=2, allow_nan=False) + "\n")
-        else:
-            console = Console(soft_wrap=True, highlight=False)
-            for line in lines:
-                console.print(line, markup=False)
-        sys.stdout.flush()
+        """Print the report as JSON, or the lines for people. Raises LostOutput."""
+        try:
+            if self.as_json:
+                sys.stdout.write(json.dumps(report, indent=2, allow_nan=False) + "\n")
+            else:
+                console = Console(soft_wrap=True, highlight=False)
+                for line in lines:
+                    console.print(line, markup=False)
+            sys.stdout.flush()
+        except OSError as error:
+            raise LostOutput(error) from error
 
 
 def print_problem(what: str, remedy: str, kind: str, as_json: bool) -> None:
     """Say what went wrong on standard error; with JSON asked for, also as the one object on standard output."""
     if as_json:
-        sys.stdout.write(json.dumps({"error": {"what": what, "remedy": remedy, "kind": kind}}, indent=2) + "\n")
-        sys.stdout.flush()
+        # Where standard output takes nothing, standard error still may.
+        with contextlib.suppress(OSError):
+            sys.stdout.write(json.dumps({"error": {"what": what, "remedy": remedy, "kind": kind}}, indent=2) + "\n")
+            sys.stdout.flush()
     Console(stderr=True, soft_wrap=True, highlight=False).print(f"[bold red]Error:[/] {escape(what)} {escape(remedy)}")
+
+
+def lost_output() -> OSError | None:
+    """Why standard output does not take what still waits for it; None where it does. It is then written nowhere."""
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return error
+    return None
 
 
 def note(text: str) -> None:
@@ -74,7 +102,7 @@ def interruptible() -> Iterator[threading.Event]:
 
     def stop(number: int, frame: FrameType | None) -> None:
         if cancel.is_set():
-            raise KeyboardInterrupt
+            raise BrokenOff
         cancel.set()
         # Neither print nor rich may be used within a signal handler: they may be interrupted in the middle of a write.
         os.write(2, b"\nStopping after this step; press Ctrl-C again to break off.\n")
@@ -85,6 +113,20 @@ def interruptible() -> Iterator[threading.Event]:
     finally:
         for number, handler in handlers.items():
             signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def breakable() -> Iterator[None]:
+    """Within, Ctrl-C breaks off what is being done, which then clears away what it has begun."""
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        raise BrokenOff
+
+    handler = signal.signal(signal.SIGINT, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, handler)
 
 
 @contextlib.contextmanager

@@ -9,7 +9,7 @@ import typer
 
 from rewas_server.commands.options import JsonOption, ServerOption
 from rewas_server.commands.packs_convert import convert
-from rewas_server.console import Printer, standard_output_kept_clean
+from rewas_server.console import Printer, breakable, standard_output_kept_clean
 
 if TYPE_CHECKING:
     from rewas_engine.results import PackInfo
@@ -106,7 +106,8 @@ def add(
     """Copy a pack to your own packs, after checking its files."""
     from rewas_engine.pack_library import add_pack
 
-    added = add_pack(folder.absolute(), name)
+    with breakable():
+        added = add_pack(folder.absolute(), name)
     _say_installed("Added", added.path, as_json)
 
 
@@ -118,7 +119,8 @@ def remove(
     """Delete one of your own packs."""
     from rewas_engine.pack_library import remove_pack
 
-    path = remove_pack(pack)
+    with breakable():
+        path = remove_pack(pack)
     Printer(as_json).result({"name": pack, "path": str(path)}, [f"Removed {pack} from {path.parent}."])
 
 

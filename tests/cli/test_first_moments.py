@@ -1,0 +1,62 @@
+"""Ctrl-C while the command still starts: one line, the code, and never a traceback."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from rewas_command import environment
+
+INTERRUPTED = 130
+
+INTERRUPTED_AT = """
+import importlib.abc, os, signal, sys
+
+class AtImport(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name == sys.argv[1]:
+            os.kill(os.getpid(), signal.SIGINT)
+
+sys.meta_path.insert(0, AtImport())
+from rewas_server.cli import main
+main(sys.argv[2:])
+"""
+
+
+@pytest.mark.parametrize("as_json", [True, False])
+@pytest.mark.parametrize("module", ["typer", "rewas_server.console", "rewas_engine", "opentimelineio", "grpc"])
+def test_ctrl_c_while_a_module_is_loaded(media: Path, tmp_path: Path, module: str, as_json: bool) -> None:
+    arguments = ["energy", media / "ball.mp4", "--from", "flat", *(["--json"] if as_json else [])]
+    done = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED_AT, module, *map(str, arguments)],
+        capture_output=True, text=True, timeout=60, env=environment(tmp_path, tmp_path),
+        # A shell without job control starts what runs behind it with Ctrl-C ignored.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )  # fmt: skip
+    assert done.returncode == INTERRUPTED, done.stderr
+    assert done.stderr == "Error: Stopped by Ctrl-C. Nothing half-written was left behind.\n"
+    if as_json:
+        assert json.loads(done.stdout)["error"]["kind"] == "CANCELLED"
+    else:
+        assert done.stdout == ""
+
+
+def test_a_second_ctrl_c_breaks_off_and_says_so(media: Path, tmp_path: Path) -> None:
+    program = (
+        "import os, signal, sys; import rewas_server.running as running; from rewas_server.cli import main\n"
+        "def interrupt(path):\n"
+        "    for _ in range(2): os.kill(os.getpid(), signal.SIGINT)\n"
+        "    return path\n"
+        "running.existing_media = interrupt; main(sys.argv[1:])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, "energy", str(media / "ball.mp4"), "--json"],
+        capture_output=True, text=True, timeout=60, env=environment(tmp_path, tmp_path),
+    )  # fmt: skip
+    assert done.returncode == INTERRUPTED, done.stderr
+    assert json.loads(done.stdout)["error"]["kind"] == "CANCELLED"
+    assert "Traceback" not in done.stderr

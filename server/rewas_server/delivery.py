@@ -26,8 +26,6 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
-from rewas_api.errors import ProblemError, ProblemKind
-
 log = logging.getLogger(__name__)
 
 ORIGINATOR = "ReWaS NLE"
@@ -189,23 +187,6 @@ def safe_file_name(name: str, longest_bytes: int = LONGEST_NAME_BYTES) -> str:
     if text.split(".")[0].casefold() in _RESERVED_NAMES:
         text = f"_{text}"
     return text or "clip"
-
-
-def check_folder(folder: Path) -> None:
-    """See, before any work, that files can be written into a folder, which is made where it is missing.
-
-    Raises ProblemError (SETTINGS).
-    """
-    whole = folder.absolute()
-    nearest = next(one for one in (whole, *whole.parents) if one.exists())
-    if not nearest.is_dir():
-        raise ProblemError(f"{nearest} is a file, not a folder.", "Choose another folder.", ProblemKind.SETTINGS)
-    if not os.access(nearest, os.W_OK | os.X_OK):
-        raise ProblemError(
-            f"Nothing can be written into the folder {nearest}.",
-            "Choose another folder, or change who may write into it.",
-            ProblemKind.SETTINGS,
-        )
 
 
 def write_whole(path: Path, content: bytes) -> None:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from rewas_api.errors import ProblemError, ProblemKind
 from rewas_server.delivery import write_whole
+from rewas_server.output_places import check_file
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -27,8 +28,11 @@ _WIDEST_WAVEFORM_POINTS = 4000
 _PRIMARY = "primary"
 
 
-def check_plotting(path: Path) -> None:
-    """See, before any work, that a plot can be drawn there. Raises ProblemError (SETTINGS)."""
+def check_plotting(path: Path, *, read: Sequence[Path] = (), made_folder: Path | None = None) -> None:
+    """See, before any work, that a plot can be drawn there. read, made_folder: as of `check_file`.
+
+    Raises ProblemError (SETTINGS).
+    """
     try:
         import matplotlib  # noqa: F401
     except ImportError as error:
@@ -39,10 +43,7 @@ def check_plotting(path: Path) -> None:
         ) from error
     if path.suffix.lower() != ".png":
         raise ProblemError(f"The plot {path} is not a PNG file.", "End its name with .png.", ProblemKind.SETTINGS)
-    if not path.absolute().parent.is_dir():
-        raise ProblemError(
-            f"There is no folder {path.absolute().parent} for the plot.", "Make it first.", ProblemKind.SETTINGS
-        )
+    check_file(path, "plot", read=read, made_folder=made_folder)
 
 
 def plot_sound(report: Mapping[str, Any], path: Path) -> None:

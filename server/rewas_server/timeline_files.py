@@ -9,6 +9,7 @@ from urllib.parse import unquote
 import opentimelineio as otio
 
 from rewas_api.errors import ProblemError, ProblemKind
+from rewas_server.output_places import check_folder
 
 
 def read_timeline(path: Path) -> otio.schema.Timeline:
@@ -41,7 +42,7 @@ def read_timeline(path: Path) -> otio.schema.Timeline:
 
 
 def check_writable(path: Path) -> None:
-    """See, before any work, that a timeline can be written there. Raises ProblemError (TIMELINE)."""
+    """See, before any work, that a timeline can be written there. Raises ProblemError (TIMELINE, SETTINGS)."""
     suffix = path.suffix.lstrip(".").lower()
     if suffix not in otio.adapters.suffixes_with_defined_adapters(write=True) or suffix == "otiod":
         raise _refused(
@@ -50,6 +51,7 @@ def check_writable(path: Path) -> None:
         )
     if not path.parent.is_dir():
         raise _refused(f"There is no folder {path.parent} to write {path.name} into.", "Make it first.")
+    check_folder(path.parent)
 
 
 def write_timeline(timeline: otio.schema.Timeline, path: Path) -> None:
@@ -59,8 +61,9 @@ def write_timeline(timeline: otio.schema.Timeline, path: Path) -> None:
     try:
         otio.adapters.write_to_file(timeline, str(temporary))
         temporary.replace(path)
-    except OSError:
-        raise
+    except OSError as error:
+        # Nobody has heard of the temporary name.
+        raise OSError(error.errno, error.strerror or str(error), str(path)) from error
     except Exception as error:  # Adapters raise whatever they stumble over.
         raise _refused(
             f"The timeline cannot be written as {path.name} ({type(error).__name__}: {error}).",

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import resource
 import subprocess
 from pathlib import Path
 
 import pytest
-from rewas_command import Ran, command, environment
+from rewas_command import Ran, Rewas, command, environment
 from test_bad_input import assert_nothing_left, assert_refused
 
 FAILED_WORK = 1
@@ -67,3 +68,101 @@ def test_a_reader_that_has_gone_is_no_reason_to_say_anything(
     assert process.stderr is not None
     assert process.stderr.read() == ""
     assert process.wait(60) == FAILED_WORK
+
+
+@pytest.mark.parametrize(
+    ("command_name", "source", "content"),
+    [("energy", "mine.csv", "time_s,energy\n0,-5\n2,-5\n"), ("texture", "mine.csv", "time_s,tilt\n0,1\n2,1\n")],
+)
+def test_what_is_read_is_not_written_over(
+    bare_rewas: Rewas, media: Path, tmp_path: Path, command_name: str, source: str, content: str
+) -> None:
+    given = tmp_path / source
+    given.write_text(content)
+    (tmp_path / "linked.csv").symlink_to(given)
+    for output in (given, tmp_path / "linked.csv", tmp_path / "." / source):
+        ran = bare_rewas(command_name, media / "ball.mp4", "--from", given, "-o", output, "--json", cwd=tmp_path)
+        assert_refused(ran, output.name, "is read at the same time")
+        assert given.read_text() == content
+    # Any other file may be replaced, as always.
+    other = tmp_path / "other.csv"
+    other.write_text("old")
+    ran = bare_rewas(command_name, media / "ball.mp4", "--from", given, "-o", other)
+    assert ran.code == 0, ran.errors
+    assert other.read_text() != "old"
+
+
+def test_a_plot_does_not_take_the_place_of_what_is_read(bare_rewas: Rewas, media: Path, tmp_path: Path) -> None:
+    # A curve file may have any name that ends with .csv, a clip and a performance any at all.
+    clip, sound = tmp_path / "clip.png", tmp_path / "hands.png"
+    clip.write_bytes((media / "ball.mp4").read_bytes())
+    sound.write_bytes((media / "ball.mp4").read_bytes())
+    rain = ("--prompt", "rain", "-o", tmp_path / "out")
+    for arguments, plot in (
+        (["energy", clip], clip),
+        (["texture", clip, "--from", sound], sound),
+        (["generate", clip, *rain], clip),
+        (["generate", clip, *rain, "--energy", sound], sound),
+        (["generate", clip, *rain, "--texture", sound], sound),
+        (["generate", clip, *rain, "--again", sound], sound),
+        (["generate", clip, *rain, "--ambience", "wind", "--layer-energy", f"ambience={sound}"], sound),
+    ):
+        assert_refused(bare_rewas(*arguments, "--plot", plot, "--json"), plot.name, "is read at the same time")
+    assert_nothing_left(tmp_path, "clip.png", "hands.png")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "option", "name"),
+    [
+        (["energy", "--from", "flat"], "-o", "curve.csv"),
+        (["energy", "--from", "flat"], "--plot", "plot.png"),
+        (["texture", "--from", "flat"], "-o", "bands.csv"),
+        (["texture", "--from", "flat"], "--plot", "plot.png"),
+        (["generate", "--prompt", "rain"], "--plot", "plot.png"),
+    ],
+)
+def test_a_file_that_cannot_be_written_is_refused_before_the_work(
+    bare_rewas: Rewas, media: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    arguments: list[str], option: str, name: str,
+) -> None:  # fmt: skip
+    def told(path: Path, *said: str) -> None:
+        ran = bare_rewas(arguments[0], media / "ball.mp4", *arguments[1:], option, path, "--json", cwd=tmp_path)
+        assert_refused(ran, *said)
+
+    told(tmp_path / "no" / name, f"no folder {tmp_path / 'no'}")
+    (tmp_path / "file").touch()
+    told(tmp_path / "file" / name, "is a file, not a folder")
+    locked = tmp_path / "locked"
+    locked.mkdir()
+    # The one that everything is allowed to is not held by what a folder permits.
+    may = os.access
+    monkeypatch.setattr(os, "access", lambda path, mode, **more: Path(path) != locked and may(path, mode, **more))
+    told(locked / name, f"Nothing can be written into the folder {locked}")
+    assert_nothing_left(tmp_path, "file", "locked")
+
+
+def test_a_file_that_can_after_all_not_be_written_is_named_as_it_was_typed(
+    bare_rewas: Rewas, media: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*anything: object, **more: object) -> None:
+        raise OSError(28, "No space left on device", "/hidden.part")
+
+    for options, function in ((["-o", "curve.csv"], "pathlib.Path.replace"), (["--plot", "e.png"], "tempfile.mkstemp")):
+        with monkeypatch.context() as patch:
+            patch.setattr(function, full)
+            ran = bare_rewas("energy", media / "ball.mp4", "--from", "flat", *options, "--json", cwd=tmp_path)
+        assert_refused(ran, f"{options[1]} cannot be written (No space left on device)", code=FAILED_WORK)
+        assert_nothing_left(tmp_path)
+
+
+@pytest.mark.slow
+def test_a_plot_lies_in_a_folder_that_the_stems_make(rewas: Rewas, media: Path, tmp_path: Path) -> None:
+    new = tmp_path / "new" / "out"
+    ran = rewas(
+        "generate", media / "ball.mp4", "-p", "rain", "--steps", 1, "--duration", 1, "-o", new,
+        "--plot", new / "plot.png", "--json",
+    )  # fmt: skip
+    assert ran.code == 0, ran.errors
+    assert (new / "plot.png").read_bytes().startswith(b"\x89PNG")
+    ran = rewas("generate", media / "ball.mp4", "-p", "rain", "-o", new, "--plot", new / "a" / "plot.png", "--json")
+    assert_refused(ran, f"no folder {new / 'a'}")

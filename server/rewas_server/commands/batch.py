@@ -43,7 +43,7 @@ def batch(
     """Make sound for each clip with a prompt in metadata["rewas"]; the stems appear on new audio tracks."""
     from rewas_api.clip_settings import ClipSettings
     from rewas_api.v1 import rewas_pb2
-    from rewas_server.delivery import check_folder
+    from rewas_server.output_places import check_folder
     from rewas_server.reports import sound_lines, sound_report
     from rewas_server.running import runner_for
     from rewas_server.tasks import settings_of

@@ -72,14 +72,15 @@ def energy(
     from rewas_server.translation import curve_from
 
     with standard_output_kept_clean(), interruptible() as cancel:
+        choice = EnergyChoice.parsed(origin, edits)
+        media = existing_media(clip)
+        read = (media, *choice.read)
         if plot is not None:
             from rewas_server.plots import check_plotting
 
-            check_plotting(plot)
+            check_plotting(plot, read=read)
         if output is not None:
-            check_curve_file(output)
-        choice = EnergyChoice.parsed(origin, edits)
-        media = existing_media(clip)
+            check_curve_file(output, "curve", read)
         with runner_for(server) as runner, progress_bar(media.name) as on_progress:
             taker = EnergyTaker(runner, ChosenClip(media, start, duration), pack, on_progress, cancel, cuts)
             taken, report = taker.taken(choice)

@@ -24,6 +24,7 @@ from rewas_engine.clip_reading import read_clip, read_sounding_clip
 from rewas_engine.energy_sources import FLAT_NATS
 from rewas_server.asked_energy import understood_edits
 from rewas_server.commands.options import otio_clip, otio_part, seconds
+from rewas_server.output_places import check_file
 from rewas_server.reports import energy_report
 from rewas_server.running import uploaded_media
 from rewas_server.translation import curve_from, curve_message
@@ -73,6 +74,11 @@ class EnergyChoice:
             return cls(Origin.FLAT, level_nats=level_nats, edits=understood)
         origin, path = source_file(source, "energy", _WORDS)
         return cls(origin, path, edits=understood)
+
+    @property
+    def read(self) -> tuple[Path, ...]:
+        """The files that it is taken from, beside the clip's own."""
+        return () if self.path is None else (self.path,)
 
     @property
     def edit_words(self) -> list[str]:
@@ -224,12 +230,14 @@ def source_file(source: str, what: str, words: Sequence[str]) -> tuple[Origin, P
     return Origin.CURVE_FILE if is_curve else Origin.SOUND_FILE, path.absolute()
 
 
-def check_curve_file(path: Path) -> None:
-    """See, before any work, that a curve can be written there. Raises SettingsError."""
+def check_curve_file(path: Path, what: str, read: Sequence[Path]) -> None:
+    """See, before any work, that a curve can be written there. what: "texture". read: files that the command reads.
+
+    Raises SettingsError, ProblemError (SETTINGS).
+    """
     if path.suffix.lower() != CURVE_SUFFIX:
-        raise SettingsError(f"The curve {path} is not a CSV file.", f"End its name with {CURVE_SUFFIX}.")
-    if not path.absolute().parent.is_dir():
-        raise SettingsError(f"There is no folder {path.absolute().parent} for the curve.", "Make it first.")
+        raise SettingsError(f"The {what} {path} is not a CSV file.", f"End its name with {CURVE_SUFFIX}.")
+    check_file(path, what, read=read)
 
 
 def event_report(event: rewas_pb2.EnergyEvent) -> dict[str, Any]:

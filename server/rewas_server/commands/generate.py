@@ -163,7 +163,7 @@ def generate(
     from rewas_server.commands.layer_choice import LayerChoice
     from rewas_server.commands.made_again import revision_message
     from rewas_server.commands.texture_choice import TextureChoice, TextureTaker
-    from rewas_server.delivery import check_folder
+    from rewas_server.output_places import check_folder
     from rewas_server.reports import sound_lines, sound_report
     from rewas_server.running import existing_media, runner_for, uploaded_media
     from rewas_server.tasks import settings_for, settings_of
@@ -172,10 +172,6 @@ def generate(
 
     with standard_output_kept_clean(), interruptible() as cancel:
         check_folder(output)
-        if plot is not None:
-            from rewas_server.plots import check_plotting
-
-            check_plotting(plot)
         choice = EnergyChoice.parsed(energy, edits)
         execution = execution_of(precision, compiled, low_memory, server)
         at_cuts = CutChoice.parsed(cuts)
@@ -205,6 +201,12 @@ def generate(
                 new_sound_at_cuts=at_cuts.found or None,
                 conflict=conflict,
             )
+        if plot is not None:
+            from rewas_server.plots import check_plotting
+
+            sources = (choice, texture_choice, *beside.energies.values())
+            read = [path for source in sources if source is not None for path in source.read]
+            check_plotting(plot, read=(media, *([] if again is None else [again]), *read), made_folder=output)
         chosen = ChosenClip(media, start, duration)
         settings_for(parse_clip(chosen.otio_json), settings.to_proto())
         with runner_for(server, execution, conflict_model) as runner, progress_bar(media.name) as on_progress:

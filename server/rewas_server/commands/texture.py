@@ -54,15 +54,16 @@ def texture(
     from rewas_server.translation import clip_message
 
     with standard_output_kept_clean(), interruptible() as cancel:
-        if plot is not None:
-            from rewas_server.plots import check_plotting
-
-            check_plotting(plot)
-        if output is not None:
-            check_curve_file(output)
         choice = TextureChoice.parsed(origin, edits)
         assert choice is not None
         media = existing_media(clip)
+        read = (media, *choice.read)
+        if plot is not None:
+            from rewas_server.plots import check_plotting
+
+            check_plotting(plot, read=read)
+        if output is not None:
+            check_curve_file(output, "texture", read)
         chosen = ChosenClip(media, start, duration)
         with runner_for(server) as runner, progress_bar(media.name) as on_progress:
             taken = TextureTaker(EnergyTaker(runner, chosen, pack, on_progress, cancel)).taken(choice)

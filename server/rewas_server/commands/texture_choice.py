@@ -59,6 +59,11 @@ class TextureChoice:
         origin, path = source_file(source, "texture", (*_WORDS, f"{_TILT}NATS"))
         return cls(origin, path, edits=understood)
 
+    @property
+    def read(self) -> tuple[Path, ...]:
+        """The files that it is taken from, beside the clip's own."""
+        return () if self.path is None else (self.path,)
+
 
 @dataclass(frozen=True)
 class TakenTexture:

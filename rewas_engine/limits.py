@@ -49,12 +49,15 @@ def check_whole(name: str, value: int, lowest: int, highest: int) -> None:
         raise SettingsError(f"{name} is {value}.", f"Give a whole number from {lowest} to {highest}.")
 
 
-def check_length(takes: int, duration_s: Fraction) -> None:
-    """Raises SettingsError where all takes together are longer than one request may be."""
-    if takes * duration_s > LONGEST_SOUND_S:
+def check_length(takes: int, stems: int, duration_s: Fraction) -> None:
+    """Raises SettingsError where all stems of all takes together are longer than one request may be."""
+    whole_s = takes * stems * duration_s
+    if whole_s > LONGEST_SOUND_S:
+        of_stems = f" of {stems} stems" if stems > 1 else ""
+        noun, verb = ("take", "is") if takes == 1 else ("takes", "are")
         raise SettingsError(
-            f"{takes} takes of {float(duration_s) / 60:.1f} minutes are {float(takes * duration_s) / 3600:.1f} hours.",
-            f"Ask for at most {LONGEST_SOUND_S // 3600} hours of sound at once.",
+            f"{takes} {noun}{of_stems} of {float(duration_s):g} s {verb} {float(whole_s) / 3600:.1f} hours of sound.",
+            f"Ask for at most {LONGEST_SOUND_S // 3600} hours at once: fewer takes or layers, or a shorter clip.",
         )
 
 

@@ -290,7 +290,7 @@ class ReWaS:
         check_whole("seed", seed, 0, MAX_SEED - 2 * takes + 1)
         clock = Clock(on_progress, cancel)
         read = self.read_clip(clip)
-        check_length(takes * (1 + len(layers)), read.duration_s)
+        check_length(takes, 1 + len(layers), read.duration_s)
         cuts_s = checked_cuts(cuts, read.duration_s) if cuts else ()
         for curve in (layer.energy for layer in layers if isinstance(layer.energy, EnergyCurve)):
             check_covers(curve, read)

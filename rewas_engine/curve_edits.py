@@ -171,6 +171,7 @@ class FadeIn(CurveEdit):
         check_number("The length of fade in", self.length_s, 0, LONGEST_S, "s")
 
     def _changed(self, heights: Nats, rate_hz: float, silent_beyond: bool) -> Nats:
+        check_fits(self, self.length_s, heights, rate_hz)
         return _faded(heights, rate_hz, self.length_s)
 
     def __str__(self) -> str:
@@ -190,6 +191,7 @@ class FadeOut(CurveEdit):
         check_number("The length of fade out", self.length_s, 0, LONGEST_S, "s")
 
     def _changed(self, heights: Nats, rate_hz: float, silent_beyond: bool) -> Nats:
+        check_fits(self, self.length_s, heights, rate_hz)
         return _faded(heights[::-1], rate_hz, self.length_s)[::-1].copy()
 
     def __str__(self) -> str:
@@ -241,6 +243,12 @@ def check_number(what: str, value: float, lowest: float, highest: float, unit: s
     if not lowest <= value <= highest:
         within = f"from {written(lowest)} to {written(highest)}"
         raise SettingsError(f"{what} is {value} {unit}".rstrip() + ".", f"Give a number {within} {unit}".rstrip() + ".")
+
+
+def check_fits(edit: CurveEdit, length_s: float, heights: Nats, rate_hz: float) -> None:
+    """Raises SettingsError for an edit that lasts longer than the heights [T] or [T, 4], which end up to one after."""
+    if length_s * rate_hz > len(heights) + 1:
+        raise SettingsError(f"The edit “{edit}” lasts longer than the clip.", "Choose a shorter time.")
 
 
 def written(value: float) -> str:

@@ -204,10 +204,7 @@ def _check_numbers(verb: str, numbers: tuple[int, ...]) -> None:
 
 def _check_within(edit: EnergyEdit, time_s: float, curve: EnergyCurve) -> None:
     if time_s > float(curve.duration_s):
-        raise SettingsError(
-            f"The edit “{edit}” leads beyond the end of the curve, at {float(curve.duration_s):.3f} s.",
-            "Choose an earlier time.",
-        )
+        raise SettingsError(f"The edit “{edit}” leads beyond the end of the clip.", "Choose a time within the clip.")
 
 
 def _events(numbers: tuple[int, ...]) -> str:

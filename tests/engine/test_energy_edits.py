@@ -110,7 +110,10 @@ def test_every_edit_can_be_said_and_is_understood(edit: EnergyEdit) -> None:
 def test_silence_stays_silent(count: int, rate_hz: Fraction, edit: EnergyEdit) -> None:
     curve = EnergyCurve(np.full(count, silence), rate_hz)
     changed, said = applied(edit, curve)
-    assert same(changed, curve) if changed is not None else "the curve has no events" in said
+    if changed is not None:
+        assert same(changed, curve)
+    else:
+        assert "the curve has no events" in said or "lasts longer than the clip" in said
 
 
 @pytest.mark.parametrize(
@@ -185,8 +188,9 @@ def test_compression_lowers_what_is_above_and_keeps_the_order(
     assert (np.diff(pressed[order]) >= -1e-5).all()
 
 
-@given(curves, st.floats(0.01, 20))
-def test_fades_mirror_each_other_and_rise_from_silence(curve: EnergyCurve, length_s: float) -> None:
+@given(curves, st.floats(0.01, 1))
+def test_fades_mirror_each_other_and_rise_from_silence(curve: EnergyCurve, share_of_clip: float) -> None:
+    length_s = share_of_clip * float(curve.duration_s)
     mirrored = EnergyCurve(curve.values[::-1], curve.rate_hz)
     faded_in = FadeIn(length_s).applied_to(curve)
     np.testing.assert_allclose(FadeOut(length_s).applied_to(mirrored).values[::-1], faded_in.values, atol=1e-4)
@@ -354,7 +358,7 @@ def test_edits_that_mean_nothing_are_refused(make, said: str) -> None:
     ("edit", "said"),
     [
         (MuteEvents((3,)), "no event 3: the curve has 2 events"),
-        (MoveEvent(1, 2.5), "“move event 1 to 2.5” leads beyond the end of the curve, at 2.000 s"),
+        (MoveEvent(1, 2.5), "“move event 1 to 2.5” leads beyond the end of the clip"),
         (DuplicateEvent(2, 9), "beyond the end"),
         (Offset(10), "“offset 10” would make the energy 7.0 nats"),
         (Scale(2), "“scale 2” would make the energy 5.5 nats"),

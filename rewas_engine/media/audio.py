@@ -93,7 +93,7 @@ def read_audio(
 
 def _sound_stream(container: Any, path: Path) -> Any:
     if not container.streams.audio:
-        raise MediaError(f"{path.name} has no sound.", "Choose a clip that has sound, or take the energy elsewhere.")
+        raise MediaError(f"{path.name} has no sound.", "Choose one that has sound, or another source.")
     return container.streams.audio[0]
 
 

@@ -187,7 +187,9 @@ def opened(path: Path) -> Iterator[Any]:
     try:
         container = av.open(str(path))
     except (av.FFmpegError, OSError, ValueError) as error:
-        raise MediaError(f"{path.name} cannot be read as media ({_reason(error)}).", "Choose a video file.") from error
+        raise MediaError(
+            f"{path.name} cannot be read as media ({_reason(error)}).", "Choose one that plays, or export it again."
+        ) from error
     try:
         yield container
     finally:

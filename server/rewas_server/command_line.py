@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import typer
@@ -48,6 +49,17 @@ app.command()(bench)
 app.command()(serve)
 app.add_typer(train, name="train")
 
+_OPTIONS_OF_SETTINGS = {
+    "num_steps": ("--steps", "--num-steps"),
+    "guidance_scale": ("--guidance-scale",),
+    "control_strength": ("--strength", "--control-strength"),
+    "control_from": ("--control-from",),
+    "control_until": ("--control-until",),
+    "sample_rate_hz": ("--sample-rate",),
+    "gain_db": ("--gain",),
+}
+"""What the engine and the contract call what may be typed."""
+
 _UsageError: type[Exception] = typer.BadParameter.__bases__[0]
 """Typer raises click's usage errors or its own copies of them, depending on its version."""
 
@@ -69,9 +81,9 @@ def run(arguments: Sequence[str]) -> int:
         return _told_lost(error.reason)
     except OSError as error:
         lost = lost_output()
-        return _told(error, as_json) if lost is None else _told_lost(lost)
+        return _told(error, arguments) if lost is None else _told_lost(lost)
     except Exception as error:
-        return _told(error, as_json)
+        return _told(error, arguments)
     finally:
         # What was said last may be what standard output does not take.
         lost_output()
@@ -88,18 +100,22 @@ def _told_usage(error: Any, as_json: bool) -> int:
     return BAD_INPUT
 
 
-def _told(error: Exception, as_json: bool) -> int:
+def _told(error: Exception, arguments: Sequence[str]) -> int:
     from rewas_api.errors import JobCancelled, ProblemError, ProblemKind
     from rewas_engine import Cancelled, EngineError
     from rewas_server.translation import problem_from
 
+    as_json = "--json" in arguments
     if isinstance(error, Cancelled | JobCancelled):
         print_problem("Stopped on request.", "Nothing half-written was left behind.", "CANCELLED", as_json)
         return INTERRUPTED
     problem = problem_from(error)
     if not isinstance(error, ProblemError | EngineError | OSError | MemoryError):
         traceback.print_exception(error)
-    print_problem(problem.what, problem.remedy, problem.kind.name, as_json)
+    # A timeline's clips carry settings under their own names, which nobody typed.
+    typed = {} if problem.kind is ProblemKind.TIMELINE else typed_options(arguments)
+    what, remedy = in_options(problem.what, typed), in_options(problem.remedy, typed)
+    print_problem(what, remedy, problem.kind.name, as_json)
     asked_wrongly = {
         ProblemKind.SETTINGS,
         ProblemKind.MEDIA,
@@ -110,6 +126,19 @@ def _told(error: Exception, as_json: bool) -> int:
         ProblemKind.CONFLICT,
     }
     return BAD_INPUT if problem.kind in asked_wrongly else FAILED_WORK
+
+
+def typed_options(arguments: Sequence[str]) -> dict[str, str]:
+    """Names of settings -> the options that were typed for them."""
+    typed = [argument.partition("=")[0] for argument in arguments]
+    return {name: option for name, options in _OPTIONS_OF_SETTINGS.items() for option in options if option in typed}
+
+
+def in_options(sentence: str, typed: Mapping[str, str]) -> str:
+    """A sentence about settings in the words of the command line. typed: as of `typed_options`."""
+    for name, option in typed.items():
+        sentence = re.sub(rf"(?<![\w-]){name}\b", option, sentence)
+    return sentence
 
 
 def _told_lost(lost: OSError) -> int:

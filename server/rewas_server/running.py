@@ -63,9 +63,11 @@ def runner_for(
     """The runner for a server's address, or for this process where there is none.
 
     execution: how packs are run in this process; a server knows its own. conflict_model: a folder with a CLIP model,
-    for work in this process. Raises ProblemError for one beside a server.
+    for work in this process. Raises ProblemError for one beside a server, and for one that is not there.
     """
     if server is None:
+        if conflict_model is not None:
+            check_conflict_model(conflict_model)
         yield LocalRunner(execution, conflict_model)
         return
     if conflict_model is not None:
@@ -151,6 +153,14 @@ class ServerRunner:
         return Outcome(result, paths)
 
 
+def check_conflict_model(folder: Path) -> None:
+    """See, before anything is loaded, that there is such a folder. Raises ProblemError (PACK)."""
+    if not folder.is_dir():
+        raise ProblemError(
+            f"There is no folder {folder} with a CLIP model.", "Check the path of --conflict-model.", ProblemKind.PACK
+        )
+
+
 def artifacts_of(result: Result) -> list[rewas_pb2.Artifact]:
     """Every file that a result names."""
     if isinstance(result, rewas_pb2.SoundResult):
@@ -162,9 +172,9 @@ def artifacts_of(result: Result) -> list[rewas_pb2.Artifact]:
 
 def existing_media(path: Path, name: str | None = None) -> Path:
     """The absolute path of a media file. Raises ProblemError (MEDIA) where there is none. name: what has it, a clip."""
-    owner = f'The media of the clip "{name or path.name}"'
+    owner = f'The media of the clip "{name or path.absolute().name or path}"'
     if path.is_dir():
-        raise ProblemError(f"{owner} is a folder: {path}.", "Give a video file.", ProblemKind.MEDIA)
+        raise ProblemError(f"{owner} is a folder: {path.absolute()}.", "Give a video file.", ProblemKind.MEDIA)
     if not path.is_file():
         raise ProblemError(f"{owner} does not exist: {path}.", "Check the path, or relink the clip.", ProblemKind.MEDIA)
     return path.absolute()

@@ -10,7 +10,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
-from rewas_api.clip_settings import ClipSettings
+from rewas_api.clip_settings import SAMPLE_RATES_HZ, ClipSettings
 from rewas_api.errors import ProblemError, ProblemKind
 from rewas_api.v1 import rewas_pb2
 from rewas_engine import (
@@ -30,6 +30,7 @@ from rewas_engine import (
 from rewas_engine.results import MIX, CancelSignal, ConflictPolicy
 from rewas_server.asked_energy import asked_by_sound_work, asked_for_layers
 from rewas_server.delivery import Provenance, StemFolder, WrittenStem, safe_file_name
+from rewas_server.media import local_path
 from rewas_server.stem_tracks import PlacedStem, add_stem_tracks, timecode_samples
 from rewas_server.tasks import RisingProgress, WorkContext, clips_to_sound, media_of, settings_for, video_clip
 from rewas_server.timeline import clip_label, clip_source, parse_clip, parse_timeline
@@ -83,7 +84,7 @@ def make_sound(
     clip = video_clip(work.clip_otio_json, work.uploaded_media, context)
     revision = _revision(work, context) if work.HasField("revision") else None
     if revision is not None:
-        _check_rate(settings_for(otio_clip, work.settings), revision, clip)
+        _check_rate(settings_for(otio_clip, work.settings), revision, clip, local_path(work.revision.sound_url).name)
         settings = replace(settings, sample_rate_hz=revision.stem.sample_rate_hz)
     assert settings.sample_rate_hz is not None
     asked, for_layers = asked_by_sound_work(work), asked_for_layers(work, clip_label(otio_clip))
@@ -106,9 +107,15 @@ def make_sound(
         return _make_takes(assignment, context, folder, progress, (0.0, 1.0), cancel)[0]
 
 
-def _check_rate(asked: ClipSettings, revision: Revision, clip: VideoClip) -> None:
-    """Raises ProblemError (SETTINGS) where a part is asked for at another rate than the sound's own."""
+def _check_rate(asked: ClipSettings, revision: Revision, clip: VideoClip, sound_name: str) -> None:
+    """Raises ProblemError (SETTINGS) for a sound at a rate that none is made at, or not the one that is asked for."""
     own_hz = revision.stem.sample_rate_hz
+    if own_hz not in SAMPLE_RATES_HZ:
+        raise ProblemError(
+            f'The sound {sound_name}, of which the clip "{clip.name}" is to be made again, has {own_hz} Hz.',
+            f"Give one of {', '.join(map(str, SAMPLE_RATES_HZ))} Hz, as ReWaS makes them.",
+            ProblemKind.SETTINGS,
+        )
     if asked.sample_rate_hz not in (None, own_hz):
         raise ProblemError(
             f'The sound of the clip "{clip.name}" has {own_hz} Hz and is to be made again in part at '

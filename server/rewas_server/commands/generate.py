@@ -23,6 +23,7 @@ from rewas_server.commands.options import (
     StartOption,
     StepsOption,
     TextureEditOnlyOption,
+    control_named,
     execution_of,
 )
 from rewas_server.console import Printer, interruptible, progress_bar, standard_output_kept_clean
@@ -158,6 +159,7 @@ def generate(
     """Make sound for a clip: one 24-bit Broadcast WAV for each stem of each take."""
     from rewas_api.clip_settings import ClipSettings
     from rewas_api.v1 import rewas_pb2
+    from rewas_engine import SettingsError
     from rewas_server.commands.cut_choice import CutChoice
     from rewas_server.commands.energy_choice import ChosenClip, EnergyChoice, EnergyTaker
     from rewas_server.commands.layer_choice import LayerChoice
@@ -176,6 +178,11 @@ def generate(
         execution = execution_of(precision, compiled, low_memory, server)
         at_cuts = CutChoice.parsed(cuts)
         texture_choice = TextureChoice.parsed(texture, texture_edits)
+        if texture_choice is not None and control_strength == 0:
+            raise SettingsError(
+                "A texture is to be followed with a strength of 0, at which nothing steers.",
+                "Give a --strength above 0, or leave --texture out.",
+            )
         revision = revision_message(again, time_range, degree)
         media = existing_media(clip)
         with settings_of(f'The clip "{media.name}"'):
@@ -192,7 +199,7 @@ def generate(
                 negative_prompt=negative,
                 control_from=control_from,
                 control_until=control_until,
-                control="onsets" if control == "onset" else control,
+                control=control_named(control),
                 loop=loop or None,
                 layers=beside.layers,
                 gain_db=beside.gain_db,

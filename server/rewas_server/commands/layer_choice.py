@@ -40,7 +40,11 @@ class LayerChoice:
         """
         words = [] if ambience is None else [(AMBIENCE, ambience)]
         words += [_named(each, "--layer", "crowd=people clapping") for each in layers or ()]
-        gains_db = {name: _gain_db(text) for name, text in (_named(g, "--gain", "ambience=-12") for g in gains or ())}
+        gains_db: dict[str, float] = {}
+        for name, text in (_named(each, "--gain", "ambience=-12") for each in gains or ()):
+            if name in gains_db:
+                raise SettingsError(f"The stem {name!r} is given more than one gain.", "Give one --gain for each stem.")
+            gains_db[name] = _gain_db(text)
         sources = [_named(each, "--layer-energy", "ambience=flat:-7") for each in energies or ()]
         changes = [_named(each, "--layer-edit", "ambience=fade in 0.5") for each in edits or ()]
         names = [name for name, _ in words]

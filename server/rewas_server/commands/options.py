@@ -107,6 +107,18 @@ def execution_of(precision: str | None, compiled: bool, low_memory: bool, server
     return chosen
 
 
+def control_named(name: str | None) -> str | None:
+    """What --control says, as settings call it. Raises ProblemError (SETTINGS) for what it does not know."""
+    from rewas_api.errors import ProblemError, ProblemKind
+
+    known = {None: None, "energy": "energy", "onset": "onsets", "onsets": "onsets"}
+    if name not in known:
+        raise ProblemError(
+            f"--control of the clip is {name[:60] if name else name!r}.", "Give energy or onset.", ProblemKind.SETTINGS
+        )
+    return known[name]
+
+
 def seconds(text: str, option: str) -> Fraction:
     """A time on the command line in seconds, exactly as written: "3.5", "1:03.5" or "0:01:03.5".
 

@@ -46,7 +46,10 @@ def serve(
     from rewas_server.app import serve as run_server
     from rewas_server.config import ServerConfig
     from rewas_server.console import note
+    from rewas_server.running import check_conflict_model
 
+    if conflict_model is not None:
+        check_conflict_model(conflict_model)
     given = {
         "port": port,
         "allowed_roots": tuple(root.resolve() for root in allow_root) if allow_root else None,

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from rewas_engine import (
+    MediaError,
     SettingsError,
     TextureCurve,
     TextureEdit,
@@ -16,6 +17,7 @@ from rewas_engine import (
     parse_texture_edit,
     read_texture,
 )
+from rewas_engine.energy import SILENT_BELOW_NATS
 from rewas_server.asked_energy import understood_edits
 from rewas_server.commands.energy_choice import EnergyTaker, Origin, number_of, source_file
 from rewas_server.reports import texture_report
@@ -90,11 +92,22 @@ class TextureTaker:
 
     def _unedited(self, choice: TextureChoice) -> TextureCurve:
         if choice.origin is Origin.AUDIO:
-            return texture_from(self.sounds.heard(None, texture=True).texture)
+            return self._heard(None)
         duration_s = self.sounds.clip.read.duration_s
         if choice.origin is Origin.FLAT:
             return flat_texture(duration=duration_s, tilt_nats=choice.tilt_nats)
         assert choice.path is not None
         if choice.origin is Origin.CURVE_FILE:
             return read_texture(choice.path, duration=duration_s)
-        return texture_from(self.sounds.heard(choice.path, texture=True).texture).lasting(duration_s)
+        return self._heard(choice.path).lasting(duration_s)
+
+    def _heard(self, sound: Path | None) -> TextureCurve:
+        """The texture of a sound file, or of the clip's own sound. Raises MediaError where there is only silence."""
+        heard = self.sounds.heard(sound, texture=True)
+        if max(heard.energy.values) <= SILENT_BELOW_NATS:
+            name = self.sounds.clip.media.name if sound is None else sound.name
+            raise MediaError(
+                f"The sound of {name} is silent: no texture can be taken from it.",
+                "Choose one in which something is heard, or ask for flat.",
+            )
+        return texture_from(heard.texture)

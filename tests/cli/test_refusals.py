@@ -1,0 +1,83 @@
+"""What contradicts itself or comes to nothing is refused, in the words of what was typed and with a true remedy."""
+
+from __future__ import annotations
+
+import wave
+from pathlib import Path
+
+import pytest
+from rewas_command import Rewas, write_clip
+from test_bad_input import assert_nothing_left, assert_refused
+
+FAILED_WORK = 1
+
+
+def silent_sound(path: Path, rate_hz: int = 44_100) -> Path:
+    """Two seconds of digital silence, as long as the ball falls."""
+    with wave.open(str(path), "wb") as file:
+        file.setparams((1, 2, rate_hz, 0, "NONE", ""))
+        file.writeframes(bytes(2 * 2 * rate_hz))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("options", "said", "remedy"),
+    [
+        (["--gain", "primary=-3", "--gain", "primary=-20"], "'primary' is given more than one gain", "one --gain"),
+        (["--texture", "flat", "--strength", "0"], "strength of 0", "--strength above 0"),
+        (["--conflict-model", "/no/where"], "no folder /no/where", "--conflict-model"),
+        (["--conflict-model", "/no/where", "--conflict", "off"], "no folder /no/where", "--conflict-model"),
+        (["--energy", "flat", "--edit", "fade in 99"], "“fade in 99” lasts longer than the clip", "shorter"),
+        (["--energy", "flat", "--edit", "fade out 99"], "“fade out 99” lasts longer than the clip", "shorter"),
+        (["--texture", "tilt:2", "--texture-edit", "fade in 99"], "“fade in 99” lasts longer", "shorter"),
+        (["--control", "foo"], "--control", "Give energy or onset."),
+        (["--steps", "0"], "--steps", "from 1 to 1000"),
+        (["--gain", "primary=99"], "--gain", "from -60 to 24"),
+        (
+            ["--control-from", "0.9", "--control-until", "0.5"],
+            "from 0.9 to 0.5",
+            "--control-from below --control-until",
+        ),
+        (["--negative", "x", "--guidance-scale", "1"], "--guidance-scale of 1", "--guidance-scale above 1"),
+    ],
+)
+def test_what_contradicts_itself(
+    rewas: Rewas, bare_rewas: Rewas, media: Path, tmp_path: Path, options: list[str], said: str, remedy: str
+) -> None:
+    # Only what guides is known to a pack alone.
+    run = rewas if "--negative" in options else bare_rewas
+    ran = run("generate", media / "ball.mp4", "-p", "rain", *options, "-o", tmp_path / "out", "--json")
+    assert_refused(ran, said)
+    assert remedy in ran.json()["error"]["remedy"]
+    assert_nothing_left(tmp_path)
+
+
+def test_a_sound_at_a_rate_that_none_is_made_at_is_named(bare_rewas: Rewas, media: Path, tmp_path: Path) -> None:
+    again = silent_sound(tmp_path / "telephone.wav", 8000)
+    ran = bare_rewas("generate", media / "ball.mp4", "-p", "rain", "--again", again, "-o", tmp_path / "out", "--json")
+    assert_refused(ran, "The sound telephone.wav", "has 8000 Hz")
+
+
+def test_remedies_that_fit_what_was_asked(rewas: Rewas, media: Path, tmp_path: Path) -> None:
+    ball = media / "ball.mp4"
+    text = tmp_path / "text.mp4"
+    text.write_text("neither sound nor picture")
+    ran = rewas("energy", ball, "--from", text, "--json")
+    assert_refused(ran, "text.mp4 cannot be read")
+    assert "video" not in ran.json()["error"]["remedy"]
+    ran = rewas("texture", write_clip(tmp_path / "mute.mp4", frames=24, sound=False), "--json")
+    assert_refused(ran, "mute.mp4 has no sound")
+    assert "energy" not in ran.json()["error"]["remedy"]
+    assert_refused(rewas("texture", ball, "-o", tmp_path / "no" / "bands.csv", "--json"), "for the texture")
+    named = tmp_path / "folder"
+    named.mkdir()
+    assert_refused(rewas("energy", ".", "--json", cwd=named), f'"folder" is a folder: {named}.')
+
+
+@pytest.mark.slow
+def test_silence_has_no_texture(rewas: Rewas, media: Path, tmp_path: Path) -> None:
+    silence = silent_sound(tmp_path / "zero.wav")
+    for command in (["texture", "--from"], ["generate", "-p", "rain", "-o", tmp_path / "out", "--texture"]):
+        ran = rewas(command[0], media / "ball.mp4", *command[1:], silence, "--json")
+        assert_refused(ran, "The sound of zero.wav is silent")
+    assert_nothing_left(tmp_path, "zero.wav")

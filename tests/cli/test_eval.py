@@ -67,7 +67,7 @@ def test_what_cannot_be_right_is_refused_and_nothing_written(
 def test_settings_out_of_range_are_refused(rewas: Rewas, tmp_path: Path) -> None:
     ran = rewas("eval", "starter", "--num-steps", 0, "--json", cwd=tmp_path)
     assert ran.code == 2, ran.errors
-    assert "num_steps is 0" in ran.json()["error"]["what"]
+    assert "--num-steps is 0" in ran.json()["error"]["what"]
     assert not list(tmp_path.iterdir())
 
 

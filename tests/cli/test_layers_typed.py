@@ -106,8 +106,8 @@ def test_what_cannot_be_understood_is_refused(layers, gains, following, said: st
         (["--layer", "mix=rain"], "called 'mix'"),
         (["--layer", "a=rain", "--layer", "a=wind"], "Two layers"),
         (["--ambience", ""], "prompt of the layer ambience"),
-        (["--gain", "primary=99"], "gain_db"),
-        (["--gain", "primary=nan"], "gain_db"),
+        (["--gain", "primary=99"], "--gain of the clip"),
+        (["--gain", "primary=nan"], "--gain of the clip"),
     ],
 )
 def test_layers_that_cannot_be_are_refused_by_the_clips_name(

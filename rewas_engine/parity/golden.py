@@ -236,9 +236,7 @@ def tiny_parts(weights: Arrays) -> TinyParts:
     parts = released_parts(_TINY)
     prefixes = {"denoiser": "w:model.diffusion_model.", "adapter": "w:control_model."}
     try:
-        found = {
-            role: parts[role].matched(_TINY, Excerpt.under(prefix, source)) for role, prefix in prefixes.items()
-        }
+        found = {role: parts[role].matched(_TINY, Excerpt.under(prefix, source)) for role, prefix in prefixes.items()}
     except CheckpointError as error:
         raise NumbersError(error.what) from error
     return _tiny_modules(found)

@@ -121,6 +121,8 @@ def read_report(report: Path) -> Iterator[tuple[str, str]]:
 def environment() -> dict[str, str]:
     # The tests start hundreds of processes: each would compile all that it imports where byte code is not kept.
     kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    # Threads that wait for each other take turns with whatever else runs, as in the command itself.
+    kept.setdefault("GOMP_SPINCOUNT", "10000")
     # The add-on is installed nowhere outside Blender, so the tools are told where it lies.
     return {**kept, "PYTHONPATH": os.pathsep.join(str(ROOT / room) for room in ("proto", "server", "addon"))}
 

@@ -11,7 +11,10 @@ from pathlib import Path
 import pytest
 from rewas_command import environment
 
+from rewas_server.start import SPINS
+
 INTERRUPTED = 130
+WAITING = ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")
 
 INTERRUPTED_AT = """
 import importlib.abc, os, signal, sys
@@ -60,3 +63,29 @@ def test_a_second_ctrl_c_breaks_off_and_says_so(media: Path, tmp_path: Path) -> 
     assert done.returncode == INTERRUPTED, done.stderr
     assert json.loads(done.stdout)["error"]["kind"] == "CANCELLED"
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("chosen", "found"),
+    [({}, f"{SPINS} None"), ({"GOMP_SPINCOUNT": "7"}, "7 None"), ({"OMP_WAIT_POLICY": "ACTIVE"}, "None ACTIVE")],
+)
+def test_threads_are_told_how_to_wait_before_they_are_there(
+    media: Path, tmp_path: Path, chosen: dict[str, str], found: str
+) -> None:
+    program = (
+        "import importlib.abc, os, sys\n"
+        "class AtImport(importlib.abc.MetaPathFinder):\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name == 'torch':\n"
+        "            print(os.environ.get('GOMP_SPINCOUNT'), os.environ.get('OMP_WAIT_POLICY'), flush=True)\n"
+        "            os._exit(0)\n"
+        "sys.meta_path.insert(0, AtImport())\n"
+        "from rewas_server.cli import main; main(sys.argv[1:])"
+    )
+    unset = {name: value for name, value in environment(tmp_path, tmp_path).items() if name not in WAITING}
+    done = subprocess.run(
+        [sys.executable, "-c", program, "energy", media / "ball.mp4"],
+        capture_output=True, text=True, timeout=60, env=unset | chosen,
+    )  # fmt: skip
+    # Standard output is kept for results.
+    assert done.stderr.strip() == found

@@ -7,9 +7,30 @@ from fractions import Fraction
 import numpy as np
 
 from rewas_engine.curve import FloatArray
+from rewas_engine.energy import EnergyCurve
+from rewas_engine.errors import SettingsError
 
 LOOP_FADE_S = Fraction(20, 1000)
 """How long, at least, the end of a loop fades into its beginning."""
+JOIN_S = Fraction(1, 20)
+"""So much before and after the join is held against each other."""
+MOST_FALL_NATS = 1.0
+"""At most so much less (8.7 dB) may be asked for after the join than before it."""
+
+
+def check_joins(energy: EnergyCurve) -> None:
+    """Raises SettingsError for an energy that is much louder at its end than at its beginning: a loop would break off.
+
+    It may rise there, as with every strike.
+    """
+    values = energy.values
+    count = max(1, min(len(values) // 2, int(JOIN_S * energy.rate_hz)))
+    first, last = float(values[:count].mean()), float(values[-count:].mean())
+    if last - first > MOST_FALL_NATS:
+        raise SettingsError(
+            f"The energy ends at {last:.1f} nats and begins at {first:.1f}, so the loop would break off at its join.",
+            "Let it end as it begins: fade it out, or give another one.",
+        )
 
 
 def shortened_circle(circle: FloatArray, samples: int, fade: int) -> FloatArray:

@@ -15,6 +15,7 @@ from rewas_engine.energy_events import onset_strengths
 from rewas_engine.energy_sources import flat_curve
 from rewas_engine.errors import SettingsError
 from rewas_engine.limits import check_covers
+from rewas_engine.loops import check_joins
 from rewas_engine.mel import AudioFrontEnd
 from rewas_engine.results import ClipRead, ControlName
 from rewas_engine.revision import Revision, at_level_of
@@ -77,7 +78,7 @@ class SoundRequest:
     ) -> WantedSound:
         """A sound of the request that follows an energy. cuts_s: where it begins anew.
 
-        Raises SettingsError where onsets are to be followed and there are none.
+        Raises SettingsError where onsets are to be followed and there are none, or a loop would break off.
         """
         config = self.front_end.config
         frames = self.front_end.frames_of(sample_count(self.duration_s, config.sample_rate_hz))
@@ -88,6 +89,8 @@ class SoundRequest:
         def sampled(count: int) -> EnergyCurve:
             return EnergyCurve(np.maximum(energy.at(rate, count), config.silence_nats), rate, energy.source)
 
+        if self.loops and self.control == "energy":
+            check_joins(sampled(frames))
         controls = self._steered_by(sampled(steered))
         if texture is not None:
             controls = replace(controls, texture=texture.at(rate, steered))

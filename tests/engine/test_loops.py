@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rewas_engine.loops import shortened_circle
+from rewas_engine import EnergyCurve, SettingsError
+from rewas_engine.loops import check_joins, shortened_circle
 
 RATE_HZ, FADE = 16_000, 320
 
@@ -54,3 +55,15 @@ def test_one_sample_less_is_no_jump() -> None:
 
 def test_silence_stays_silence() -> None:
     assert not shortened_circle(np.zeros(1000, np.float32), 900, FADE).any()
+
+
+def test_an_energy_that_would_break_off_at_the_join_is_refused() -> None:
+    def joined(first: float, last: float, count: int = 300) -> None:
+        check_joins(EnergyCurve(np.linspace(first, last, count).astype(np.float32), 100))
+
+    with pytest.raises(SettingsError, match=r"ends at -3\.\d nats and begins at -11\.\d, so the loop would break off"):
+        joined(-11.5, -3)
+    # A strike after silence rises as much.
+    joined(-3, -11.5)
+    joined(-4, -3.1)
+    joined(-5, -5, 2)

@@ -1,5 +1,6 @@
 """Sounds that loop, and sounds that are steered by onsets, as they are asked for of the engine."""
 
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -57,9 +58,13 @@ def test_a_loop_is_exactly_as_long_as_its_clip_and_joins(
 
 
 def test_a_loop_follows_the_energy_that_it_is_given(model: ReWaS, long_clip: Path) -> None:
-    curve = EnergyCurve(np.linspace(-8, -4, 100, dtype=np.float32), Fraction(50))
+    curve = EnergyCurve(np.linspace(-4, -8, 100, dtype=np.float32), Fraction(50))
     result = model.generate(VideoClip(long_clip, duration=2), loop=True, energy=curve, **FAST)
-    assert result.requested.values[-1] > result.requested.values[0] + 3
+    assert result.requested.values[-1] < result.requested.values[0] - 3
+    with pytest.raises(SettingsError, match="the loop would break off at its join"):
+        model.generate(
+            VideoClip(long_clip, duration=2), loop=True, energy=replace(curve, values=curve.values[::-1].copy()), **FAST
+        )
 
 
 def test_a_loop_is_not_what_a_part_of_a_sound_can_be(model: ReWaS, long_clip: Path) -> None:

@@ -11,12 +11,17 @@ ROOT = Path(__file__).resolve().parents[2]
 ROOMS = {"addon", "server", "proto", "rewas_engine", "tests", "docs", "scripts", "benchmarks"}
 DEMANDED_BY_TOOLS = {
     ".ci",
+    ".editorconfig",
     ".gitattributes",
     ".gitignore",
+    ".pre-commit-config.yaml",
     "CHANGELOG.md",
+    "CONTRIBUTING.md",
     "LICENSE",
     "Makefile",
     "README.md",
+    "SECURITY.md",
+    "mkdocs.yml",
     "pyproject.toml",
 }
 VAGUE_NAMES = {"utils", "util", "helpers", "helper", "manager", "misc", "common"}

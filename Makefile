@@ -27,27 +27,27 @@ help:
 	@echo "make clean      remove results and caches; the environments stay"
 
 demo: $(main) $(blender_4_5)
-	@.venv/bin/python scripts/run_demo.py
+	@.venv/bin/python scripts/demo/run_demo.py
 
 test: $(main) $(protoc) $(blender_4_2) $(blender_4_5) $(blender_5_0)
-	@.venv/bin/python scripts/run_tests.py
+	@.venv/bin/python scripts/dev/run_tests.py
 
 lint: $(main)
-	@.venv/bin/python scripts/run_tests.py --only lint
+	@.venv/bin/python scripts/dev/run_tests.py --only lint
 
 format: $(main)
 	@.venv/bin/ruff check --fix --quiet .
 	@.venv/bin/ruff format .
 
 extension: $(main)
-	@.venv/bin/python scripts/build_extension.py
+	@.venv/bin/python scripts/dev/build_extension.py
 
 serve: $(main)
 	@.venv/bin/rewas serve
 
 # PARITY names a folder with golden/ and manifests/; PREFIX is put before every key of the weight recipe.
 parity: $(main)
-	@PARITY='$(PARITY)' PREFIX='$(PREFIX)' .venv/bin/python scripts/parity.py
+	@PARITY='$(PARITY)' PREFIX='$(PREFIX)' .venv/bin/python scripts/measure/parity.py
 
 clean:
 	rm -rf demo-output dist build proto/build *.egg-info proto/*.egg-info
@@ -55,8 +55,8 @@ clean:
 	find addon server proto rewas_engine tests scripts benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Each environment carries a stamp: it is made again only when what it is made from has changed.
-$(main): pyproject.toml proto/pyproject.toml scripts/constraints/main.txt
-	@TORCH='$(TORCH)' scripts/set_up.sh main
+$(main): pyproject.toml proto/pyproject.toml scripts/dev/constraints/main.txt
+	@TORCH='$(TORCH)' scripts/dev/set_up.sh main
 	@touch $@
 
 # A torch that was asked for by name replaces the one that stands; a later run without the name keeps it.
@@ -66,18 +66,18 @@ $(main): .stamps/torch
 	@mkdir -p .stamps && { echo '$(TORCH)' | cmp --silent - $@ || echo '$(TORCH)' > $@; }
 endif
 
-$(protoc): scripts/constraints/protoc.txt
-	@scripts/set_up.sh protoc
+$(protoc): scripts/dev/constraints/protoc.txt
+	@scripts/dev/set_up.sh protoc
 	@touch $@
 
-$(blender_4_2): scripts/constraints/blender.txt
-	@scripts/set_up.sh blender-$(BLENDER_4_2)
+$(blender_4_2): scripts/dev/constraints/blender.txt
+	@scripts/dev/set_up.sh blender-$(BLENDER_4_2)
 	@touch $@
 
-$(blender_4_5): scripts/constraints/blender.txt
-	@scripts/set_up.sh blender-$(BLENDER_4_5)
+$(blender_4_5): scripts/dev/constraints/blender.txt
+	@scripts/dev/set_up.sh blender-$(BLENDER_4_5)
 	@touch $@
 
-$(blender_5_0): scripts/constraints/blender.txt
-	@scripts/set_up.sh blender-$(BLENDER_5_0)
+$(blender_5_0): scripts/dev/constraints/blender.txt
+	@scripts/dev/set_up.sh blender-$(BLENDER_5_0)
 	@touch $@

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from rewas_server.start import SPINS
+from rewas_cli.startup import SPINS
 
 TAKES = 7
 
@@ -40,7 +40,7 @@ def main() -> None:
 def take_s() -> float:
     """The median over some takes, in this process."""
     from rewas_engine import ReWaS
-    from rewas_engine.control import Controls
+    from rewas_engine.conditioning.controls import Controls
 
     model = ReWaS.from_pretrained("starter", device="cpu")
     controls, settings = Controls(energy=np.full(512, -5, np.float32)), model.sampling_settings()

@@ -22,7 +22,7 @@ import av
 import numpy as np
 
 from rewas_engine import Progress, ReWaS, VideoClip
-from rewas_engine.training.world import SAMPLE_RATE_HZ, render_brightness, render_sound, sample_scene
+from rewas_engine.world import SAMPLE_RATE_HZ, render_brightness, render_sound, sample_scene
 
 SCENES = 12
 SCENE_S = 10
@@ -162,7 +162,8 @@ def _commanded(
     import opentimelineio as otio
 
     from rewas_api.v1 import rewas_pb2
-    from rewas_server.tasks import WorkContext, WorkProgress, run_work
+    from rewas_server.work.context import WorkContext, WorkProgress
+    from rewas_server.work.dispatch import run_work
 
     def on_progress(progress: WorkProgress) -> None:
         highest.stage = rewas_pb2.Stage.Name(progress.stage)  # type: ignore[arg-type]

@@ -2,64 +2,55 @@
 
 from typing import TYPE_CHECKING, Any
 
-from rewas_engine.clip import VideoClip
-from rewas_engine.curve_edits import (
-    EnergyEdit,
-    FadeIn,
-    FadeOut,
-    Scale,
-    Shift,
-    Smooth,
-    Stretch,
-    TextureEdit,
-    edited,
-)
-from rewas_engine.edit_words import parse_edit, parse_texture_edit
-from rewas_engine.energy import SILENCE_NATS, EnergyCurve
-from rewas_engine.energy_edits import (
+from rewas_engine.curves.edit_parser import parse_edit, parse_texture_edit
+from rewas_engine.curves.edits import (
     BoostEvents,
     Compress,
     DuplicateEvent,
+    EnergyEdit,
+    FadeIn,
+    FadeOut,
     Gate,
     IsolateEvents,
     MoveEvent,
     MuteEvents,
     Offset,
+    RaiseBand,
+    Scale,
+    Shift,
+    Smooth,
+    Stretch,
+    TextureEdit,
+    Tilt,
+    edited,
 )
-from rewas_engine.energy_events import EnergyEvent, find_events, onset_strengths
-from rewas_engine.energy_sources import curve_from_points, flat_curve, read_curve, write_curve
-from rewas_engine.errors import (
-    Cancelled,
-    ConflictError,
-    EngineError,
-    MediaError,
-    MemoryShortage,
-    PackError,
-    SettingsError,
+from rewas_engine.curves.energy import SILENCE_NATS, EnergyCurve
+from rewas_engine.curves.events import EnergyEvent, find_events, onset_strengths
+from rewas_engine.curves.sources import (
+    curve_from_points,
+    flat_curve,
+    read_curve,
+    read_texture,
+    texture_from_points,
+    write_curve,
+    write_texture,
 )
-from rewas_engine.execution import Execution
-from rewas_engine.layers import Layer
-from rewas_engine.packs import InstalledPack, installed_packs
-from rewas_engine.results import (
-    ClipRead,
-    ConflictMoment,
-    ConflictReport,
-    GenerationResult,
-    LayerReport,
-    PackInfo,
-    Progress,
-    Stem,
-    Suggestion,
-    Take,
-)
-from rewas_engine.shots import find_cuts
-from rewas_engine.texture import TextureCurve, flat_texture
-from rewas_engine.texture_edits import RaiseBand, Tilt
-from rewas_engine.texture_sources import read_texture, texture_from_points, write_texture
+from rewas_engine.curves.texture import TextureCurve, flat_texture
+from rewas_engine.errors import Cancelled, EngineError, MediaError, MemoryShortage, PackError, SettingsError
+from rewas_engine.matching.report import ConflictError, ConflictMoment, ConflictReport, Suggestion
+from rewas_engine.media.clip import VideoClip
+from rewas_engine.media.cuts import find_cuts
+from rewas_engine.media.probe import ClipRead
+from rewas_engine.media.stem import Stem
+from rewas_engine.packs.description import InstalledPack, PackInfo, installed_packs
+from rewas_engine.requests.layers import Layer
+from rewas_engine.requests.results import GenerationResult, LayerReport, Take
+from rewas_engine.runtime.execution import Execution
+from rewas_engine.runtime.progress import Progress
 
 if TYPE_CHECKING:
     from rewas_engine.pipeline import ReWaS
-    from rewas_engine.revision import Revision
+    from rewas_engine.requests.regeneration import Revision
 
 __all__ = [
     "SILENCE_NATS",
@@ -132,7 +123,7 @@ def __getattr__(name: str) -> Any:
 
         return ReWaS
     if name == "Revision":
-        from rewas_engine.revision import Revision
+        from rewas_engine.requests.regeneration import Revision
 
         return Revision
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from rewas_engine.results import ConflictReport
 
 
 class EngineError(Exception):
@@ -53,20 +49,6 @@ class MemoryShortage(EngineError):
 
     def __init__(self, what: str, remedy: str) -> None:
         super().__init__(f"The memory ran out while {what}, with one thing at a time too.", remedy)
-
-
-class ConflictError(EngineError):
-    """Words and picture of a clip contradict each other, and that was to be refused. report: the verdict."""
-
-    def __init__(self, clip_name: str, report: ConflictReport) -> None:
-        better = " or ".join(f"“{suggestion.words}”" for suggestion in report.suggestions)
-        self.report = report
-        super().__init__(
-            f"No sound was made for the clip {clip_name}: {report.explanation[0].lower()}{report.explanation[1:]}",
-            f"Try {better}, or choose the conflict policy warn or soften."
-            if better
-            else "Choose other words, or the conflict policy warn or soften.",
-        )
 
 
 class Cancelled(EngineError):

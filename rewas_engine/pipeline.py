@@ -12,49 +12,42 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from rewas_engine.backbones.families import find_family
-from rewas_engine.clip import Seconds, VideoClip
-from rewas_engine.clip_reading import read_clip, read_sounding_clip
-from rewas_engine.clock import Clock
-from rewas_engine.conflict import prompt_weight
-from rewas_engine.conflict_check import ConflictCheck
-from rewas_engine.content_cache import CACHE_BYTES, ContentCache
-from rewas_engine.contradictions import check_together, output_rate_hz
-from rewas_engine.control import heard_texture
-from rewas_engine.devices import resolved_device
-from rewas_engine.energy import EnergyCurve, FloatArray
+from rewas_engine.checks import MAX_SEED, check_whole, checked_prompt
+from rewas_engine.conditioning.controls import ControlName, heard_texture
+from rewas_engine.conditioning.mel import AudioFrontEnd, MelConfig, normalised
+from rewas_engine.conditioning.windows import SoundWindow
+from rewas_engine.curves.energy import EnergyCurve, FloatArray
+from rewas_engine.curves.texture import TextureCurve
+from rewas_engine.energy_estimation.estimator import LESS_TO_SEE, Sight
 from rewas_engine.errors import PackError, SettingsError
-from rewas_engine.execution import Execution
-from rewas_engine.joint import JointScorer
-from rewas_engine.layers import Layer, check_gain, check_layers
-from rewas_engine.limits import MAX_SEED, MAX_TAKES, check_covers, check_length, check_whole, checked_prompt
-from rewas_engine.loading import LESS_TO_LOAD, components_of, loaded_within_memory, precision_of
-from rewas_engine.matchers import picture_matcher
+from rewas_engine.exact_time import Seconds
+from rewas_engine.generation.sampling_settings import SamplingSettings, chosen_settings
+from rewas_engine.generation.synthesis import SoundMaker
+from rewas_engine.generation.vocoding import LESS_TO_HOLD
+from rewas_engine.matching.embedding import JointScorer
+from rewas_engine.matching.evidence import prompt_weight
+from rewas_engine.matching.policy import ConflictCheck
+from rewas_engine.matching.report import ConflictPolicy, ConflictReport
+from rewas_engine.matching.selection import picture_matcher
 from rewas_engine.media.audio import read_audio
-from rewas_engine.media.passing_pictures import PassingPictures, Pictures
-from rewas_engine.mel import AudioFrontEnd, MelConfig, normalised
-from rewas_engine.memory import memory_told
-from rewas_engine.packs import PackDescription, find_pack, read_pack, verify_files
-from rewas_engine.results import (
-    CancelSignal,
-    ClipRead,
-    ConflictPolicy,
-    ConflictReport,
-    ControlName,
-    GenerationResult,
-    PackInfo,
-    ProgressCallback,
-)
-from rewas_engine.revision import Revision
-from rewas_engine.sampling_settings import SamplingSettings, chosen_settings
-from rewas_engine.shot_sounds import checked_cuts
-from rewas_engine.sight import LESS_TO_SEE, Sight
-from rewas_engine.synthesis import SoundMaker
-from rewas_engine.take_making import TakeMaker
-from rewas_engine.texture import TextureCurve
-from rewas_engine.vocoding import LESS_TO_HOLD
-from rewas_engine.wanted_sounds import SoundRequest
-from rewas_engine.windows import SoundWindow
+from rewas_engine.media.clip import VideoClip
+from rewas_engine.media.frame_stream import PassingPictures, Pictures
+from rewas_engine.media.probe import ClipRead, read_clip, read_sounding_clip
+from rewas_engine.packs.backbones.families import find_family
+from rewas_engine.packs.description import PackDescription, PackInfo, find_pack, read_pack, verify_files
+from rewas_engine.packs.loading import LESS_TO_LOAD, components_of, loaded_within_memory, precision_of
+from rewas_engine.requests.layers import Layer, check_gain, check_layers
+from rewas_engine.requests.per_shot import checked_cuts
+from rewas_engine.requests.plan import SoundRequest
+from rewas_engine.requests.regeneration import Revision
+from rewas_engine.requests.results import GenerationResult
+from rewas_engine.requests.take_making import TakeMaker
+from rewas_engine.requests.validation import MAX_TAKES, check_covers, check_length, check_together, output_rate_hz
+from rewas_engine.runtime.cache import CACHE_BYTES, ContentCache
+from rewas_engine.runtime.devices import resolved_device
+from rewas_engine.runtime.execution import Execution
+from rewas_engine.runtime.memory import memory_told
+from rewas_engine.runtime.progress import CancelSignal, Clock, ProgressCallback
 
 
 class ReWaS:
@@ -149,7 +142,8 @@ class ReWaS:
     ) -> SamplingSettings:
         """Settings with the pack's defaults filled in. Raises SettingsError for one out of its range.
 
-        sampler: one of `rewas_engine.packs.SAMPLER_NAMES`; a pack may want other steps of ddim than of its own.
+        sampler: one of `rewas_engine.models.sampler_names.SAMPLER_NAMES`; a pack may want other steps of ddim than of
+        its own.
         control: what steers; a pack may have another default of guidance for onsets. Guidance leads away from a
         negative prompt: where there is one, the default guidance is at least NEGATIVE_GUIDANCE, and none at all is
         refused.
@@ -272,7 +266,7 @@ class ReWaS:
         revision: a sound of this clip, of which a range is made again, or all of it to a degree; where no energy is
         given, to a degree below 1 it follows its own, else the picture's at the level of what stays. conflict: what is
         done where the picture contradicts the prompt: "off" does not look, "warn" tells, "soften" lets the prompt
-        weigh less (`rewas_engine.conflict.prompt_weight`), "refuse" raises ConflictError.
+        weigh less (`rewas_engine.matching.evidence.prompt_weight`), "refuse" raises ConflictError.
         Raises SettingsError, MediaError, MemoryShortage, PackError for a policy that the pack cannot follow, Cancelled
         (within one sampling step).
         """

@@ -10,16 +10,16 @@ from typing import Any
 
 import torch
 
-from rewas_engine.components import CONFIG_FILE, config_json, save_weights
-from rewas_engine.control import understood_controls
+from rewas_engine.conditioning.controls import understood_controls
+from rewas_engine.conditioning.mel import MelConfig
 from rewas_engine.conversion.diffusers_folder import DiffusersFolder
 from rewas_engine.conversion.parts import released_parts
 from rewas_engine.conversion.sizes import RELEASED, ReleasedSizes, released_schedule
 from rewas_engine.conversion.sources import missing_file, part_of_own_file, read_kind, read_rewas
 from rewas_engine.conversion.tokenizer import check_tokenizer, copy_tokenizer
 from rewas_engine.errors import PackError, SettingsError
-from rewas_engine.mel import MelConfig
-from rewas_engine.packs import new_pack_folder, write_description
+from rewas_engine.packs.components import CONFIG_FILE, config_json, save_weights
+from rewas_engine.packs.description import new_pack_folder, write_description
 
 RELEASED_PACK = "rewas-audioldm-m"
 LICENCE = "CC-BY-NC-SA-4.0"

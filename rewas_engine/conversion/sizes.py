@@ -13,7 +13,7 @@ from transformers import ClapTextConfig, ClapTextModelWithProjection, SpeechT5Hi
 from rewas_engine.models.adapter import EnergyAdapter
 from rewas_engine.models.motionformer import MotionFormer
 from rewas_engine.models.phi import Phi
-from rewas_engine.schedules import with_exact_noise
+from rewas_engine.models.schedules import with_exact_noise
 
 LATENT_CHANNELS = 8
 LATENT_BINS = 16

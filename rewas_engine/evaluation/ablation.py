@@ -10,16 +10,16 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from rewas_engine.control import Controls
-from rewas_engine.energy import FloatArray
-from rewas_engine.evaluation.bench import Bench, BenchClip
-from rewas_engine.evaluation.controls import followed, own_textures, textured, textured_places, textures
+from rewas_engine.conditioning.controls import Controls
+from rewas_engine.curves.energy import FloatArray
+from rewas_engine.curves.texture import texture_error
+from rewas_engine.evaluation.control_following import followed, own_textures, textured, textured_places, textures
 from rewas_engine.evaluation.figures import Figure, Section
 from rewas_engine.evaluation.greatest_hits import compare_sounds, mean_scores
 from rewas_engine.evaluation.onset_control import has_counted_strikes, onset_settings, strikes
-from rewas_engine.evaluation.words import heard_classes
-from rewas_engine.texture import texture_error
-from rewas_engine.training.world import SAMPLE_RATE_HZ
+from rewas_engine.evaluation.prompt_adherence import heard_classes
+from rewas_engine.evaluation.test_bench import Bench, BenchClip
+from rewas_engine.world import SAMPLE_RATE_HZ
 
 CONDITIONS = ("none", "energy", "onsets", "energy_and_texture")
 """What steers, in the order of the table."""

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter, map_coordinates
 from scipy.signal import argrelmax
 
-from rewas_engine.onsets import TimesArray, match_onsets
+from rewas_engine.curves.onsets import TimesArray, match_onsets
 
 FloatArray = NDArray[np.float32]
 

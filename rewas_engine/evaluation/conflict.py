@@ -9,16 +9,16 @@ from fractions import Fraction
 import numpy as np
 from numpy.typing import NDArray
 
-from rewas_engine.conflict import Evidence, conflict_report, gather_evidence
 from rewas_engine.errors import PackError, SettingsError
-from rewas_engine.evaluation.bench import Bench
 from rewas_engine.evaluation.figures import Figure, Section, not_supported
-from rewas_engine.evaluation.joint import calibration_error, calibration_table, ranking_auc, relations
+from rewas_engine.evaluation.joint_retrieval import calibration_error, calibration_table, ranking_auc, relations
 from rewas_engine.evaluation.splits import Split
+from rewas_engine.evaluation.test_bench import Bench
+from rewas_engine.matching.embedding_matcher import Looked, SpaceMatcher
+from rewas_engine.matching.evidence import Evidence, conflict_report, gather_evidence
+from rewas_engine.matching.report import ConflictMoment, ConflictReport
 from rewas_engine.pipeline import ReWaS
-from rewas_engine.results import ConflictMoment, ConflictReport
-from rewas_engine.space_matcher import Looked, SpaceMatcher
-from rewas_engine.training.world import Scene, render_brightness
+from rewas_engine.world import Scene, render_brightness
 
 WRONG_PROMPTS = 4
 """Prompts of other clips that each picture is held against."""

@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rewas_engine.evaluation.splits import Split
-from rewas_engine.shots import SMALL_HEIGHT, SMALL_WIDTH, cuts_between
-from rewas_engine.training.strangers import dead_leaves
-from rewas_engine.training.world import FRAME_RATE, Scene, render_brightness
-from rewas_engine.training.world.picture import first_frames_of_shots
+from rewas_engine.media.cuts import SMALL_HEIGHT, SMALL_WIDTH, cuts_between
+from rewas_engine.world import FRAME_RATE, Scene, render_brightness
+from rewas_engine.world.abstract_pictures import dead_leaves
+from rewas_engine.world.picture import first_frames_of_shots
 
 Frames = NDArray[np.uint8]
 OFF_FRAMES = 1

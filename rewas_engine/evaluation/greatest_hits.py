@@ -26,7 +26,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from rewas_engine.onsets import TimesArray, detect_onsets, match_onsets
+from rewas_engine.curves.onsets import TimesArray, detect_onsets, match_onsets
 
 TOLERANCE_S = 0.1
 CONFIDENCE_REACH_S = 0.05

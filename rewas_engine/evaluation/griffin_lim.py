@@ -7,8 +7,8 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional
 
-from rewas_engine.energy import FloatArray
-from rewas_engine.mel import AudioFrontEnd
+from rewas_engine.conditioning.mel import AudioFrontEnd
+from rewas_engine.curves.energy import FloatArray
 
 ITERATIONS = 48
 MOMENTUM = 0.99

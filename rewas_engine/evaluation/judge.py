@@ -12,9 +12,9 @@ import torch
 from numpy.typing import NDArray
 from safetensors.torch import load_file
 
-from rewas_engine.components import CONFIG_FILE, WEIGHTS_FILE, load_strictly
 from rewas_engine.errors import PackError, SettingsError
 from rewas_engine.evaluation.judge_network import JudgeNetwork
+from rewas_engine.packs.components import CONFIG_FILE, WEIGHTS_FILE, load_strictly
 
 JUDGE_FOLDER = Path(__file__).resolve().parents[1] / "data" / "judge"
 FIGURES_FILE = "figures.json"

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import gc
 import json
 import subprocess
 import sys
@@ -15,10 +13,8 @@ from typing import Any
 import torch
 
 from rewas_engine.errors import EngineError, MemoryShortage
-from rewas_engine.execution import Execution
-
-GIGABYTE = 1e9
-_CLEAR, _STATUS = Path("/proc/self/clear_refs"), Path("/proc/self/status")
+from rewas_engine.evaluation.peak_memory import GIGABYTE, forget_peak, peak_gb
+from rewas_engine.runtime.execution import Execution
 
 
 @dataclass(frozen=True)
@@ -38,27 +34,6 @@ class MemoryRow:
     def report(self) -> dict[str, Any]:
         """As JSON."""
         return asdict(self)
-
-
-def forget_peak(device: str) -> None:
-    """Begin to measure the largest use of memory from now on, as far as the system allows."""
-    gc.collect()
-    if torch.device(device).type == "cuda":
-        torch.cuda.empty_cache()
-        torch.cuda.reset_peak_memory_stats(device)
-    elif _CLEAR.exists():
-        with contextlib.suppress(OSError):
-            _CLEAR.write_text("5", "ascii")
-
-
-def peak_gb(device: str) -> float | None:
-    """The largest use since `forget_peak`: of the device on a GPU, of this process on a CPU; None where unknown."""
-    if torch.device(device).type == "cuda":
-        return torch.cuda.max_memory_allocated(device) / GIGABYTE
-    if not _STATUS.exists():
-        return None
-    lines = [line for line in _STATUS.read_text("ascii").splitlines() if line.startswith("VmHWM:")]
-    return int(lines[0].split()[1]) * 1024 / GIGABYTE if lines else None
 
 
 def memory_table(
@@ -94,7 +69,7 @@ def memory_table(
 
 
 def _measured(asked: dict[str, Any]) -> MemoryRow:
-    from rewas_engine.evaluation.procedures import PROMPT, flat_controls
+    from rewas_engine.evaluation.procedure_benchmark import PROMPT, flat_controls
     from rewas_engine.pipeline import ReWaS
 
     if asked["limit_gb"] is not None:

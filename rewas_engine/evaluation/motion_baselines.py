@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter1d
 
-from rewas_engine.energy import FloatArray
+from rewas_engine.curves.energy import FloatArray
 
 SMOOTHING_S = 0.08
 """Standard deviation of the smoothing of the logarithmic difference: of 0.04 to 0.16 s what serves real clips best."""

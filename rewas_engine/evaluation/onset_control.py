@@ -7,15 +7,15 @@ from dataclasses import replace
 
 import numpy as np
 
-from rewas_engine.control import Controls, onset_track
-from rewas_engine.energy import FloatArray
-from rewas_engine.evaluation.bench import Bench, BenchClip
-from rewas_engine.evaluation.controls import mean_by_class
+from rewas_engine.conditioning.controls import Controls, onset_track
+from rewas_engine.curves.energy import FloatArray
+from rewas_engine.curves.onsets import OnsetScore, detect_onsets, onset_f1
+from rewas_engine.evaluation.control_following import mean_by_class
 from rewas_engine.evaluation.figures import Figure, Section, not_supported
 from rewas_engine.evaluation.greatest_hits import GreatestHitsScore, compare_sounds, mean_scores
-from rewas_engine.onsets import OnsetScore, detect_onsets, onset_f1
-from rewas_engine.sampling_settings import SamplingSettings
-from rewas_engine.training.world import EVENT_PATTERNS, SAMPLE_RATE_HZ, STRUCK_CLASSES
+from rewas_engine.evaluation.test_bench import Bench, BenchClip
+from rewas_engine.generation.sampling_settings import SamplingSettings
+from rewas_engine.world import EVENT_PATTERNS, SAMPLE_RATE_HZ, STRUCK_CLASSES
 
 COUNTED_PATTERNS = tuple(pattern for pattern in EVENT_PATTERNS if pattern != "roll")
 """The strikes of a roll follow each other by hardly more than the tolerance: any noise would seem to hit them."""

@@ -9,17 +9,17 @@ from typing import Any
 
 import numpy as np
 
-from rewas_engine.clip import VideoClip
-from rewas_engine.energy import FloatArray
+from rewas_engine.conditioning.mel import normalised
+from rewas_engine.curves.energy import FloatArray
 from rewas_engine.errors import EngineError, MediaError, SettingsError
-from rewas_engine.evaluation.agreement import Agreement, agreement, certainty
-from rewas_engine.evaluation.bench import Watch
+from rewas_engine.evaluation.curve_agreement import Agreement, agreement, certainty
+from rewas_engine.evaluation.energy_from_video import averaged_energy
 from rewas_engine.evaluation.figures import Figure, Section
 from rewas_engine.evaluation.motion_baselines import frame_difference, smoothed_log_difference
-from rewas_engine.evaluation.pictures import averaged_energy
+from rewas_engine.evaluation.test_bench import Watch
 from rewas_engine.media.audio import read_audio
+from rewas_engine.media.clip import VideoClip
 from rewas_engine.media.video import probe_video, read_frames
-from rewas_engine.mel import normalised
 from rewas_engine.pipeline import ReWaS
 
 VIDEO_SUFFIXES = (

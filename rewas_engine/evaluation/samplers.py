@@ -10,19 +10,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rewas_engine.control import Controls
-from rewas_engine.evaluation.agreement import summary
-from rewas_engine.evaluation.bench import Bench, BenchClip, EvaluationProgress, Watch, bench_clips, check_geometry
-from rewas_engine.evaluation.controls import followed
+from rewas_engine.conditioning.controls import Controls
+from rewas_engine.evaluation.control_following import followed
+from rewas_engine.evaluation.curve_agreement import summary
 from rewas_engine.evaluation.judge import Judge
+from rewas_engine.evaluation.prompt_adherence import right_share
 from rewas_engine.evaluation.splits import DEVELOPMENT
-from rewas_engine.evaluation.words import right_share
-from rewas_engine.execution import Execution
-from rewas_engine.packs import DEFAULT_PACK, SAMPLER_NAMES
+from rewas_engine.evaluation.test_bench import Bench, BenchClip, EvaluationProgress, Watch, bench_clips, check_geometry
+from rewas_engine.generation.sampling_settings import SamplingSettings
+from rewas_engine.models.sampler_names import SAMPLER_NAMES
+from rewas_engine.packs.description import DEFAULT_PACK
 from rewas_engine.pipeline import ReWaS
-from rewas_engine.results import CancelSignal
-from rewas_engine.sampling_settings import SamplingSettings
-from rewas_engine.training.world import CLASS_NAMES
+from rewas_engine.runtime.execution import Execution
+from rewas_engine.runtime.progress import CancelSignal
+from rewas_engine.world import CLASS_NAMES
 
 REFERENCE_STEPS = 200
 CHOICES = tuple((sampler, steps) for sampler in SAMPLER_NAMES for steps in (6, 10, 15, 25))

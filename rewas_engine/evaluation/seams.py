@@ -9,7 +9,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from rewas_engine.energy import FloatArray
+from rewas_engine.curves.energy import FloatArray
 
 NEAR_FRAMES = 8
 """Frames so near to a border count as at it: 80 ms to each side."""

@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from rewas_engine.control import Controls
-from rewas_engine.evaluation.bench import BenchClip, Watch
+from rewas_engine.conditioning.controls import Controls
+from rewas_engine.evaluation.energy_from_video import seen_frames
 from rewas_engine.evaluation.figures import Figure, Section
-from rewas_engine.evaluation.pictures import seen_frames
+from rewas_engine.evaluation.test_bench import BenchClip, Watch
+from rewas_engine.generation.sampling_settings import SamplingSettings
 from rewas_engine.pipeline import ReWaS
-from rewas_engine.sampling_settings import SamplingSettings
-from rewas_engine.training.world import SAMPLE_RATE_HZ
+from rewas_engine.world import SAMPLE_RATE_HZ
 
 THREADS = 2
 """What the bar speaks of."""

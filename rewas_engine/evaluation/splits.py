@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import count, islice
 
-from rewas_engine.training.world import CLASS_NAMES, Scene, sample_scene
+from rewas_engine.world import CLASS_NAMES, Scene, sample_scene
 
 HELD_OUT_SEED = 900_000_000
 """From this seed on scenes are for measuring alone: every training draws below it."""

@@ -9,26 +9,26 @@ from typing import Any
 
 from rewas_engine.errors import SettingsError
 from rewas_engine.evaluation.ablation import ablation_section
-from rewas_engine.evaluation.bench import Bench, BenchClip, EvaluationProgress, Watch, bench_clips, check_geometry
 from rewas_engine.evaluation.conflict import conflict_section
-from rewas_engine.evaluation.controls import energy_section, texture_section
+from rewas_engine.evaluation.control_following import energy_section, texture_section
+from rewas_engine.evaluation.energy_from_video import picture_section
 from rewas_engine.evaluation.figures import Evaluation, Figure, Section, Trained
-from rewas_engine.evaluation.joint_space import joint_section
+from rewas_engine.evaluation.joint_section import joint_section
 from rewas_engine.evaluation.judge import Judge
-from rewas_engine.evaluation.made import MadeSounds
 from rewas_engine.evaluation.onset_control import onset_section, onset_settings
-from rewas_engine.evaluation.picture_to_sound import align_section
-from rewas_engine.evaluation.pictures import picture_section
+from rewas_engine.evaluation.prompt_adherence import words_section
 from rewas_engine.evaluation.real_clips import real_clips_section, video_files
+from rewas_engine.evaluation.sound_store import MadeSounds
 from rewas_engine.evaluation.speed import speed_section
 from rewas_engine.evaluation.splits import TEST
+from rewas_engine.evaluation.test_bench import Bench, BenchClip, EvaluationProgress, Watch, bench_clips, check_geometry
+from rewas_engine.evaluation.video_to_sound import align_section
 from rewas_engine.evaluation.vocoding import vocoder_section
-from rewas_engine.evaluation.words import words_section
-from rewas_engine.packs import read_pack
+from rewas_engine.generation.sampling_settings import SamplingSettings
+from rewas_engine.packs.description import read_pack
 from rewas_engine.pipeline import ReWaS
-from rewas_engine.results import CancelSignal
-from rewas_engine.sampling_settings import SamplingSettings
-from rewas_engine.training.world import CLASS_NAMES
+from rewas_engine.runtime.progress import CancelSignal
+from rewas_engine.world import CLASS_NAMES
 
 CLIPS_PER_CLASS = 20
 FAST_CLIPS_PER_CLASS = 2

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from rewas_engine.energy import FloatArray
-from rewas_engine.evaluation.bench import Bench, BenchClip
-from rewas_engine.evaluation.controls import mean_by_class
+from rewas_engine.curves.energy import FloatArray
+from rewas_engine.evaluation.control_following import mean_by_class
 from rewas_engine.evaluation.figures import Figure, Section
 from rewas_engine.evaluation.griffin_lim import griffin_lim
-from rewas_engine.evaluation.words import right_share
+from rewas_engine.evaluation.prompt_adherence import right_share
+from rewas_engine.evaluation.test_bench import Bench, BenchClip
 
 REFERENCE_SHARE = 10
 """Griffin-Lim takes its time: it is tried on every tenth clip."""

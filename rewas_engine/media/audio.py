@@ -14,10 +14,10 @@ import soundfile
 import soxr
 from numpy.typing import NDArray
 
-from rewas_engine.clip import sample_count
 from rewas_engine.errors import Cancelled, MediaError
+from rewas_engine.exact_time import sample_count
 from rewas_engine.media.video import decoded, opened
-from rewas_engine.results import CancelSignal
+from rewas_engine.runtime.progress import CancelSignal
 
 LOOP_MARGIN_SAMPLES = 4096
 """So much of a loop is heard before its beginning and after its end while its rate is changed."""

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rewas_engine.errors import Cancelled, MediaError
-from rewas_engine.results import CancelSignal
+from rewas_engine.runtime.progress import CancelSignal
 
 _BACK_OFF_S = (0, 4, 8, 16, 32)
 _SLACK_FRAMES = 1

@@ -11,7 +11,7 @@ from diffusers.configuration_utils import ConfigMixin, register_to_config
 from diffusers.models.modeling_utils import ModelMixin
 from torch import nn
 
-from rewas_engine.energy import SILENCE_NATS
+from rewas_engine.curves.energy import SILENCE_NATS
 
 PAIRS = ("text_sound", "text_picture", "picture_sound")
 """What can be compared."""

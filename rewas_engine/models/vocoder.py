@@ -9,7 +9,7 @@ from diffusers.configuration_utils import ConfigMixin, register_to_config
 from diffusers.models.modeling_utils import ModelMixin
 from torch import nn
 
-from rewas_engine.mel import AudioFrontEnd, MelConfig
+from rewas_engine.conditioning.mel import AudioFrontEnd, MelConfig
 
 _LARGEST_CORRECTION_NATS = 6.0
 _SCATTER_AT_FIRST = -0.5

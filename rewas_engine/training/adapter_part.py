@@ -9,20 +9,20 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from rewas_engine.backbones.backbone import Backbone
-from rewas_engine.control import ControlBatch, Controls
-from rewas_engine.energy import energy_agreement
-from rewas_engine.mel import AudioFrontEnd
-from rewas_engine.precision import DTYPES
-from rewas_engine.sampling_settings import SamplingSettings
-from rewas_engine.synthesis import SoundMaker
+from rewas_engine.conditioning.controls import ControlBatch, Controls
+from rewas_engine.conditioning.mel import AudioFrontEnd
+from rewas_engine.conditioning.windows import SoundWindow
+from rewas_engine.curves.energy import energy_agreement
+from rewas_engine.generation.sampling_settings import SamplingSettings
+from rewas_engine.generation.synthesis import SoundMaker
+from rewas_engine.packs.backbones.backbone import Backbone
+from rewas_engine.runtime.precision import DTYPES
 from rewas_engine.training.clip_features import ClipFeatures
+from rewas_engine.training.distributed import ALONE, Alone
 from rewas_engine.training.loop import LossFunction
 from rewas_engine.training.part_config import AdapterConfig
-from rewas_engine.training.processes import ALONE, Alone
-from rewas_engine.training.sheets import Panel
+from rewas_engine.training.sample_sheets import Panel
 from rewas_engine.training.stages import drawn_noise, softened_energies, wanted_prediction
-from rewas_engine.windows import SoundWindow
 
 JUDGED_FROM_S = 2
 JUDGED_TIMESTEPS = 4

@@ -15,12 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rewas_engine.errors import Cancelled, MediaError
-from rewas_engine.results import CancelSignal
+from rewas_engine.runtime.atomic_files import save_whole_array, write_whole_text
+from rewas_engine.runtime.progress import CancelSignal
 from rewas_engine.training.datasets import DatasetClip
+from rewas_engine.training.distributed import ALONE, Alone
 from rewas_engine.training.manifests import LeftOut
-from rewas_engine.training.processes import ALONE, Alone
 from rewas_engine.training.progress import TrainingStopped
-from rewas_engine.whole_files import save_whole_array, write_whole_text
 
 SHARD_CLIPS = 32
 _READ_AHEAD = 2

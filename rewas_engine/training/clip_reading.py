@@ -8,12 +8,13 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
+from rewas_engine.conditioning.mel import AudioFrontEnd, normalised
+from rewas_engine.energy_estimation.estimator import Sight
 from rewas_engine.errors import MediaError
 from rewas_engine.media.audio import read_audio
+from rewas_engine.media.probe import ClipRead
 from rewas_engine.media.video import VideoProperties, probe_video
-from rewas_engine.mel import AudioFrontEnd, normalised
-from rewas_engine.results import CancelSignal, ClipRead
-from rewas_engine.sight import Sight
+from rewas_engine.runtime.progress import CancelSignal
 from rewas_engine.training.cutting import SILENT_PEAK
 from rewas_engine.training.datasets import DatasetClip
 

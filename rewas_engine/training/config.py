@@ -14,7 +14,7 @@ from rewas_engine.models.joint import JointSpace
 from rewas_engine.models.motion import MotionEncoder
 from rewas_engine.models.phi import Phi
 from rewas_engine.models.vocoder import SpectralVocoder
-from rewas_engine.training.joint import JointRecipe
+from rewas_engine.training.joint_stage import JointRecipe
 from rewas_engine.training.loop import LoopConfig
 from rewas_engine.training.picture_stage import PictureBatches
 from rewas_engine.training.stages import DenoiserRecipe

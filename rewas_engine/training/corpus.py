@@ -12,21 +12,21 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from rewas_engine.control import onset_track
-from rewas_engine.mel import AudioFrontEnd, MelConfig, normalised
-from rewas_engine.results import CancelSignal
-from rewas_engine.training.claims import Claim
-from rewas_engine.training.embeddings import embedded_captions
+from rewas_engine.conditioning.controls import onset_track
+from rewas_engine.conditioning.mel import AudioFrontEnd, MelConfig, normalised
+from rewas_engine.runtime.atomic_files import save_whole_array, write_whole_text
+from rewas_engine.runtime.progress import CancelSignal
+from rewas_engine.training.caption_embeddings import embedded_captions
+from rewas_engine.training.clip_sources import ReportShards
+from rewas_engine.training.clip_workers import worker_pool
+from rewas_engine.training.folder_settings import Claim
 from rewas_engine.training.picture_labels import labels_of
 from rewas_engine.training.picture_stage import PictureCorpus
 from rewas_engine.training.progress import TrainingStopped
-from rewas_engine.training.sources import ReportShards
 from rewas_engine.training.stages import SoundCorpus
 from rewas_engine.training.vocoder_stage import WaveformCorpus
-from rewas_engine.training.workers import worker_pool
-from rewas_engine.training.world import FRAME_RATE, FRAME_SIZE, SAMPLE_RATE_HZ, Scene, render_sound, sample_scene
-from rewas_engine.training.world.picture import render_brightness
-from rewas_engine.whole_files import save_whole_array, write_whole_text
+from rewas_engine.world import FRAME_RATE, FRAME_SIZE, SAMPLE_RATE_HZ, Scene, render_sound, sample_scene
+from rewas_engine.world.picture import render_brightness
 
 CLAIM_FILE = "corpus.json"
 SHARD_CLIPS = 250

@@ -10,14 +10,14 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
-from rewas_engine.clip import sample_count
+from rewas_engine.conditioning.mel import normalised
+from rewas_engine.conditioning.windows import window_starts
 from rewas_engine.errors import MediaError, SettingsError
+from rewas_engine.exact_time import sample_count
 from rewas_engine.media.audio import read_audio
 from rewas_engine.media.video import probe_video, read_frames
-from rewas_engine.mel import normalised
-from rewas_engine.results import CancelSignal
-from rewas_engine.training.listing import Recording
-from rewas_engine.windows import window_starts
+from rewas_engine.runtime.progress import CancelSignal
+from rewas_engine.training.recording_catalog import Recording
 
 LONGEST_READ_S = 1200
 """Of a longer recording only so much is read."""

@@ -15,10 +15,10 @@ import torch
 from torch import nn
 
 from rewas_engine.errors import EngineError, SettingsError
-from rewas_engine.results import CancelSignal
-from rewas_engine.training.processes import ALONE, Alone
+from rewas_engine.runtime.progress import CancelSignal
+from rewas_engine.training.distributed import ALONE, Alone
 from rewas_engine.training.progress import Pace, ReportTraining, TrainingProgress, TrainingStopped
-from rewas_engine.training.same_settings import decisive, difference
+from rewas_engine.training.settings_diff import decisive, difference
 
 LossFunction = Callable[[int, torch.Generator], torch.Tensor]
 """From the step and a generator that is seeded by it to a scalar loss; nothing else may decide the batch."""

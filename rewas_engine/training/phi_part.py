@@ -12,13 +12,13 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from rewas_engine.energy import energy_agreement
+from rewas_engine.curves.energy import energy_agreement
 from rewas_engine.models.phi import Phi
 from rewas_engine.training.clip_features import ClipFeatures
+from rewas_engine.training.distributed import ALONE, Alone
 from rewas_engine.training.loop import LossFunction
 from rewas_engine.training.part_config import PhiConfig
-from rewas_engine.training.processes import ALONE, Alone
-from rewas_engine.training.sheets import Panel
+from rewas_engine.training.sample_sheets import Panel
 
 JUDGED_FROM_S = 2
 """Held-out clips are cut from two seconds on (paper, section 4.1), where they are long enough."""

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from rewas_engine.training.world import CLASS_NAMES, Scene
+from rewas_engine.world import CLASS_NAMES, Scene
 
 NOTHING_SOUNDS = len(CLASS_NAMES)
 """Number of the class of scenes in which things move, or do not, and nothing is heard."""

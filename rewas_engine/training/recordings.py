@@ -15,22 +15,22 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from rewas_engine.control import onset_track
-from rewas_engine.energy import FloatArray
+from rewas_engine.conditioning.controls import onset_track
+from rewas_engine.conditioning.mel import AudioFrontEnd
+from rewas_engine.curves.energy import FloatArray
+from rewas_engine.curves.onsets import detect_onsets
 from rewas_engine.errors import Cancelled, MediaError, SettingsError
-from rewas_engine.mel import AudioFrontEnd
-from rewas_engine.onsets import detect_onsets
-from rewas_engine.results import CancelSignal
-from rewas_engine.training.claims import Claim
+from rewas_engine.runtime.atomic_files import save_whole_array, write_whole_text
+from rewas_engine.runtime.progress import CancelSignal
+from rewas_engine.training.clip_sources import ReportShards
 from rewas_engine.training.cutting import ClipFormat, cut_recording
-from rewas_engine.training.listing import Listing, Recording
+from rewas_engine.training.folder_settings import Claim
 from rewas_engine.training.manifests import LeftOut
 from rewas_engine.training.picture_stage import PictureCorpus
 from rewas_engine.training.progress import TrainingStopped
-from rewas_engine.training.sources import ReportShards
+from rewas_engine.training.recording_catalog import Listing, Recording
 from rewas_engine.training.stages import SoundCorpus
 from rewas_engine.training.vocoder_stage import WaveformCorpus
-from rewas_engine.whole_files import save_whole_array, write_whole_text
 
 CLAIM_FILE = "corpus.json"
 SHARD_RECORDINGS = 8

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rewas_engine.errors import SettingsError
-from rewas_engine.training.same_settings import decisive, difference
-from rewas_engine.whole_files import write_whole_text
+from rewas_engine.runtime.atomic_files import write_whole_text
+from rewas_engine.training.settings_diff import decisive, difference
 
 if TYPE_CHECKING:
     from rewas_engine.training.config import StarterConfig

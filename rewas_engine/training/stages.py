@@ -12,8 +12,8 @@ from diffusers import DDIMScheduler, UNet2DConditionModel
 from scipy.signal import savgol_filter
 from torch import nn
 
-from rewas_engine.control import ControlBatch, control_hint, measured_textures
-from rewas_engine.energy import SILENCE_NATS
+from rewas_engine.conditioning.controls import ControlBatch, control_hint, measured_textures
+from rewas_engine.curves.energy import SILENCE_NATS
 from rewas_engine.models.adapter import EnergyAdapter
 from rewas_engine.models.codec import PatchAutoencoder, scaled_latents
 from rewas_engine.models.text_projection import TextProjection

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from rewas_engine.mel import AudioFrontEnd
+from rewas_engine.conditioning.mel import AudioFrontEnd
 from rewas_engine.models.vocoder import SpectralVocoder
 from rewas_engine.training.loop import LossFunction, lower_precision
 

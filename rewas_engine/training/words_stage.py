@@ -11,14 +11,8 @@ from torch import nn
 
 from rewas_engine.models.text_projection import TextProjection
 from rewas_engine.training.loop import LossFunction
-from rewas_engine.training.world import AMBIENCE_CLASSES, CLASS_NAMES, Scene, captions
-from rewas_engine.training.world.vocabulary import (
-    MODIFIERS,
-    framed,
-    further_captions,
-    said_modifiers,
-    wordless_captions,
-)
+from rewas_engine.world import AMBIENCE_CLASSES, CLASS_NAMES, Scene, captions
+from rewas_engine.world.vocabulary import MODIFIERS, framed, further_captions, said_modifiers, wordless_captions
 
 SILENCE, UNSAID = len(CLASS_NAMES), len(CLASS_NAMES) + 1
 """What is heard in front, beside the classes: nothing; and something that the words do not name."""

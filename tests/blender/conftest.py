@@ -44,7 +44,7 @@ def pytest_unconfigure() -> None:
 def extension_zip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("dist")
     python = MAIN_PYTHON if MAIN_PYTHON.exists() else Path(sys.executable)
-    command = [python, ROOT / "scripts" / "build_extension.py", "--output", folder]
+    command = [python, ROOT / "scripts" / "dev" / "build_extension.py", "--output", folder]
     built = subprocess.run(command, capture_output=True, text=True, check=False)
     assert built.returncode == 0, built.stderr
     return next(folder.glob("rewas_nle-*.zip"))
@@ -162,7 +162,8 @@ def server_address(installed: str, tmp_path_factory: pytest.TempPathFactory) -> 
         [
             MAIN_PYTHON,
             "-c",
-            "import sys; from pathlib import Path; from rewas_engine.training.untrained import write_untrained_pack;"
+            "import sys; from pathlib import Path; "
+            "from rewas_engine.recipes.untrained_starter import write_untrained_pack;"
             "write_untrained_pack(Path(sys.argv[1]))",
             packs / "untrained",
         ],
@@ -173,7 +174,7 @@ def server_address(installed: str, tmp_path_factory: pytest.TempPathFactory) -> 
     media_root = tmp_path_factory.getbasetemp()
     options = ["--port", "0", "--state-dir", state, "--pack", "untrained", "--allow-root", media_root]
     process = subprocess.Popen(
-        [MAIN_PYTHON, "-m", "rewas_server.cli", "serve", *options],
+        [MAIN_PYTHON, "-m", "rewas_cli.main", "serve", *options],
         cwd=ROOT,
         env={
             **os.environ,

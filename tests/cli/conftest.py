@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from rewas_command import Ran, Rewas, command, environment, write_clip
 
-from rewas_server.cli import run
+from rewas_cli.main import run
 
 START_LIMIT_S = 60
 
@@ -19,7 +19,7 @@ START_LIMIT_S = 60
 @pytest.fixture(scope="session")
 def packs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with one tiny untrained pack called starter, so that it stands before the shipped one."""
-    from rewas_engine.training.untrained import write_untrained_pack
+    from rewas_engine.recipes.untrained_starter import write_untrained_pack
 
     folder = tmp_path_factory.mktemp("packs")
     write_untrained_pack(folder / "starter")

@@ -52,7 +52,7 @@ def environment(packs: Path, home: Path) -> dict[str, str]:
 
 
 def command(*arguments: object) -> list[str]:
-    return [sys.executable, "-m", "rewas_server.cli", *map(str, arguments)]
+    return [sys.executable, "-m", "rewas_cli.main", *map(str, arguments)]
 
 
 def write_clip(path: Path, frames: int, rate: Fraction = FILM_RATE, sound: bool = True) -> Path:

@@ -33,7 +33,7 @@ def assert_nothing_left(folder: Path, *expected: str) -> None:
 
 def test_help_is_quick_and_imports_no_torch(tmp_path: Path) -> None:
     program = (
-        "import sys; from rewas_server.cli import run; code = run(['--help']); "
+        "import sys; from rewas_cli.main import run; code = run(['--help']); "
         "heavy = {'torch', 'grpc', 'opentimelineio', 'scipy', 'matplotlib'} & set(sys.modules); "
         "assert not heavy, heavy; sys.exit(code)"
     )
@@ -128,7 +128,7 @@ def test_a_plot_that_cannot_be_drawn_is_refused_before_the_work(bare_rewas: Rewa
 
 def test_without_matplotlib_a_plot_is_refused_and_the_rest_works(media: Path, tmp_path: Path) -> None:
     program = (
-        "import sys; sys.modules['matplotlib'] = None; from rewas_server.cli import run; "
+        "import sys; sys.modules['matplotlib'] = None; from rewas_cli.main import run; "
         f"sys.exit(run(['energy', {str(media / 'ball.mp4')!r}, '--plot', 'e.png', '--json']))"
     )
     done = subprocess.run(

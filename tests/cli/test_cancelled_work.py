@@ -14,8 +14,9 @@ import soundfile
 import rewas_engine
 from rewas_api.v1 import rewas_pb2
 from rewas_engine import Cancelled, ReWaS, flat_texture
-from rewas_server.tasks import WorkContext, WorkProgress, run_work
-from rewas_server.translation import texture_message
+from rewas_server.work.context import WorkContext, WorkProgress
+from rewas_server.work.dispatch import run_work
+from rewas_server.work.translation import texture_message
 
 STAGES = {name: number for name, number in rewas_pb2.Stage.items() if number}
 SHIPPED = Path(rewas_engine.__file__).parent / "data" / "packs" / "starter"

@@ -14,12 +14,12 @@ from rewas_command import Ran, Rewas
 
 from rewas_api.errors import ProblemError, ProblemKind
 from rewas_engine import ConflictError, ConflictMoment, ConflictReport, ReWaS, Suggestion
-from rewas_engine.conflict import conflict_report, gather_evidence
 from rewas_engine.evaluation.splits import DEVELOPMENT
-from rewas_engine.training.world import captions, render_brightness
-from rewas_server import worker_messages as messages
-from rewas_server.security import STATUS_OF_KIND
-from rewas_server.translation import conflict_message, problem_from
+from rewas_engine.matching.evidence import conflict_report, gather_evidence
+from rewas_engine.world import captions, render_brightness
+from rewas_server.grpc.security import STATUS_OF_KIND
+from rewas_server.work.translation import conflict_message, problem_from
+from rewas_server.worker import messages
 
 CLASSES = ("rain", "drum_hit", "dog_bark", "bell")
 QUICK = ("--num-steps", 1, "--seed", 3, "--sample-rate", 16000)

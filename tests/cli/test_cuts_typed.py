@@ -12,7 +12,7 @@ import soundfile
 import typer
 from rewas_command import FILM_RATE, Rewas
 
-from rewas_server.commands.cut_choice import CutChoice
+from rewas_cli.commands.cut_options import CutChoice
 
 QUICK = ("--num-steps", "1", "--seed", "7")
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from rewas_command import environment
 
-from rewas_server.start import SPINS
+from rewas_cli.startup import SPINS
 
 INTERRUPTED = 130
 WAITING = ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")
@@ -25,13 +25,13 @@ class AtImport(importlib.abc.MetaPathFinder):
             os.kill(os.getpid(), signal.SIGINT)
 
 sys.meta_path.insert(0, AtImport())
-from rewas_server.cli import main
+from rewas_cli.main import main
 main(sys.argv[2:])
 """
 
 
 @pytest.mark.parametrize("as_json", [True, False])
-@pytest.mark.parametrize("module", ["typer", "rewas_server.console", "rewas_engine", "opentimelineio", "grpc"])
+@pytest.mark.parametrize("module", ["typer", "rewas_cli.console", "rewas_engine", "opentimelineio", "grpc"])
 def test_ctrl_c_while_a_module_is_loaded(media: Path, tmp_path: Path, module: str, as_json: bool) -> None:
     arguments = ["energy", media / "ball.mp4", "--from", "flat", *(["--json"] if as_json else [])]
     done = subprocess.run(
@@ -50,7 +50,7 @@ def test_ctrl_c_while_a_module_is_loaded(media: Path, tmp_path: Path, module: st
 
 def test_a_second_ctrl_c_breaks_off_and_says_so(media: Path, tmp_path: Path) -> None:
     program = (
-        "import os, signal, sys; import rewas_server.running as running; from rewas_server.cli import main\n"
+        "import os, signal, sys; import rewas_cli.runner as running; from rewas_cli.main import main\n"
         "def interrupt(path):\n"
         "    for _ in range(2): os.kill(os.getpid(), signal.SIGINT)\n"
         "    return path\n"
@@ -80,7 +80,7 @@ def test_threads_are_told_how_to_wait_before_they_are_there(
         "            print(os.environ.get('GOMP_SPINCOUNT'), os.environ.get('OMP_WAIT_POLICY'), flush=True)\n"
         "            os._exit(0)\n"
         "sys.meta_path.insert(0, AtImport())\n"
-        "from rewas_server.cli import main; main(sys.argv[1:])"
+        "from rewas_cli.main import main; main(sys.argv[1:])"
     )
     unset = {name: value for name, value in environment(tmp_path, tmp_path).items() if name not in WAITING}
     done = subprocess.run(

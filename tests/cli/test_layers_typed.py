@@ -11,8 +11,8 @@ import pytest
 import soundfile
 from rewas_command import Rewas
 
+from rewas_cli.commands.layer_options import LayerChoice
 from rewas_engine import SettingsError
-from rewas_server.commands.layer_choice import LayerChoice
 
 ROW_PIXELS = 408
 """Height of a row of a plot."""

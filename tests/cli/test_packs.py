@@ -13,10 +13,10 @@ from rewas_command import Ran, Rewas
 
 from rewas_engine.conversion.released import ReleasedFiles
 from rewas_engine.conversion.sizes import SMALL
-from rewas_engine.parity.synthetic import write_synthetic_checkpoints
+from rewas_engine.parity.synthetic_checkpoints import write_synthetic_checkpoints
 
 BAD_INPUT = 2
-SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
+SCRIPTS = Path(__file__).resolve().parents[2] / "scripts" / "measure"
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ import soundfile
 import typer
 from rewas_command import FILM_RATE, Rewas
 
-from rewas_server.commands.made_again import parsed_range
+from rewas_cli.commands.regenerate_options import parsed_range
 
 QUICK = ("--num-steps", "2", "--seed", "7")
 BALL_S = 48 / FILM_RATE

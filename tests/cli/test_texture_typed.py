@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from rewas_command import Ran, Rewas
 
+from rewas_cli.commands.energy_options import Origin
+from rewas_cli.commands.layer_options import LayerChoice
+from rewas_cli.commands.texture_options import TextureChoice
 from rewas_engine import SettingsError
-from rewas_server.commands.energy_choice import Origin
-from rewas_server.commands.layer_choice import LayerChoice
-from rewas_server.commands.texture_choice import TextureChoice
 
 
 def assert_refused(ran: Ran, said: str) -> None:

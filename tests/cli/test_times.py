@@ -11,8 +11,8 @@ import typer
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rewas_server.commands.options import otio_clip, seconds
-from rewas_server.timeline import clip_source, parse_clip
+from rewas_cli.commands.shared_options import otio_clip, seconds
+from rewas_server.otio.clips import clip_source, parse_clip
 
 
 @given(st.decimals(0, 100_000, places=6))

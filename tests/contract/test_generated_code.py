@@ -43,11 +43,11 @@ def named_parts(contract: descriptor_pb2.FileDescriptorProto) -> Iterator[tuple[
 
 
 def test_committed_code_is_what_the_pinned_tools_make(tmp_path: Path) -> None:
-    run_tool(ROOT / "scripts" / "generate_contract.py", "--output", tmp_path)
+    run_tool(ROOT / "scripts" / "dev" / "generate_contract.py", "--output", tmp_path)
     committed = ROOT / "proto" / "rewas_api" / "v1"
     made_files = {path.name: path.read_text() for path in tmp_path.iterdir()}
     committed_files = {path.name: path.read_text() for path in committed.iterdir() if path.is_file()}
-    assert made_files == committed_files, "run scripts/generate_contract.py with .venv-protoc/bin/python and commit"
+    assert made_files == committed_files, "run scripts/dev/generate_contract.py with .venv-protoc/bin/python and commit"
 
 
 def test_every_part_of_the_contract_is_explained(contract: descriptor_pb2.FileDescriptorProto) -> None:

@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def run_demo(output: Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, ROOT / "scripts" / "run_demo.py", "--output", output]
+    command = [sys.executable, ROOT / "scripts" / "demo" / "run_demo.py", "--output", output]
     return subprocess.run(command, cwd=ROOT, text=True, capture_output=True, check=False)
 
 

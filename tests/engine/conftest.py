@@ -12,7 +12,7 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 @pytest.fixture(scope="session")
 def tiny_pack(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A pack of random weights. Tests that change a pack change a copy."""
-    from rewas_engine.training.untrained import write_untrained_pack
+    from rewas_engine.recipes.untrained_starter import write_untrained_pack
 
     return write_untrained_pack(tmp_path_factory.mktemp("packs") / "tiny")
 
@@ -30,7 +30,7 @@ def reading_all_controls(model, monkeypatch: pytest.MonkeyPatch):
     """The tiny pack with an adapter that reads all controls, awake."""
     import torch
 
-    from rewas_engine.control import CONTROL_NAMES, hint_channels
+    from rewas_engine.conditioning.controls import CONTROL_NAMES, hint_channels
     from rewas_engine.models.adapter import EnergyAdapter
 
     torch.manual_seed(0)

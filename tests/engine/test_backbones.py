@@ -17,17 +17,17 @@ import torch
 from tones_family import FAMILY as TONES
 from tones_family import write_tones_pack
 
+from rewas_cli.main import run
 from rewas_engine import EnergyCurve, PackError, ReWaS, SettingsError, VideoClip
-from rewas_engine.backbones import families
-from rewas_engine.backbones.families import Family, find_family, register_family
-from rewas_engine.control import Controls
-from rewas_engine.mel import MelConfig
+from rewas_engine.conditioning.controls import Controls
+from rewas_engine.conditioning.mel import MelConfig
 from rewas_engine.models.adapter import EnergyAdapter
 from rewas_engine.models.vocoder import SpectralVocoder
-from rewas_engine.packs import DESCRIPTION_FILE, read_pack, verify_files
-from rewas_engine.revision import Revision
-from rewas_engine.training.untrained_make_an_audio import TINY_MAKE_AN_AUDIO, write_untrained_make_an_audio
-from rewas_server.cli import run
+from rewas_engine.packs.backbones import families
+from rewas_engine.packs.backbones.families import Family, find_family, register_family
+from rewas_engine.packs.description import DESCRIPTION_FILE, read_pack, verify_files
+from rewas_engine.recipes.untrained_make_an_audio import TINY_MAKE_AN_AUDIO, write_untrained_make_an_audio
+from rewas_engine.requests.regeneration import Revision
 
 ROOT = Path(__file__).resolve().parents[2]
 FEW = {"prompt": "a drum", "num_steps": 2, "seed": 3}
@@ -174,13 +174,15 @@ def test_a_family_of_an_installed_package_is_found_by_every_command(
     installed = tmp_path / "tones_family-1.0.dist-info"
     installed.mkdir()
     (installed / "METADATA").write_text("Metadata-Version: 2.1\nName: tones-family\nVersion: 1.0\n", "utf-8")
-    (installed / "entry_points.txt").write_text("[rewas_engine.backbones]\ntones = tones_family:FAMILY\n", "utf-8")
+    (installed / "entry_points.txt").write_text(
+        "[rewas_engine.packs.backbones]\ntones = tones_family:FAMILY\n", "utf-8"
+    )
     here = Path(__file__).resolve().parent
     paths = [tmp_path, here, ROOT, ROOT / "proto", ROOT / "server"]
     variables = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, paths)), "REWAS_PACKS": str(tones_pack.parent)}
 
     def rewas(*arguments: object) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "rewas_server.cli", *map(str, arguments)]
+        command = [sys.executable, "-m", "rewas_cli.main", *map(str, arguments)]
         return subprocess.run(command, text=True, capture_output=True, env=variables, check=False)
 
     assert "hum" in rewas("packs", "list").stdout
@@ -259,7 +261,7 @@ def test_a_package_that_brings_no_family_is_named(monkeypatch: pytest.MonkeyPatc
 
 def test_what_walks_a_clip_knows_no_family() -> None:
     """Pipeline, sampling, server, contract and add-on reach a backbone through the interface alone."""
-    of_families = {"rewas_engine.backbones.audioldm", "rewas_engine.backbones.make_an_audio"}
+    of_families = {"rewas_engine.packs.backbones.audioldm", "rewas_engine.packs.backbones.make_an_audio"}
     engine = list((ROOT / "rewas_engine").glob("*.py"))
     rooms = [path for room in ("server", "addon", "proto") for path in (ROOT / room).rglob("*.py")]
     for path in (*engine, *rooms):

@@ -12,12 +12,12 @@ import torch
 from numbered_clips import noise, numbers_in, write_numbered_clip, write_sound
 
 from rewas_engine import ReWaS, VideoClip
-from rewas_engine.control import Controls
-from rewas_engine.execution import PASSES_AT_ONCE
+from rewas_engine.conditioning.controls import Controls
+from rewas_engine.conditioning.mel import FRAMES_AT_ONCE, AudioFrontEnd, MelConfig
 from rewas_engine.media import audio
 from rewas_engine.media.audio import read_audio, resampled
-from rewas_engine.media.passing_pictures import PassingPictures
-from rewas_engine.mel import FRAMES_AT_ONCE, AudioFrontEnd, MelConfig
+from rewas_engine.media.frame_stream import PassingPictures
+from rewas_engine.runtime.execution import PASSES_AT_ONCE
 
 MIB_A_MINUTE = 40
 """So much may a minute more cost, with what the allocator keeps: half an hour then stays below 1.5 GB."""
@@ -134,7 +134,7 @@ def test_a_long_sound_is_heard_in_parts_and_the_same(monkeypatch: pytest.MonkeyP
     front_end, frames = AudioFrontEnd(MelConfig()), 2 * FRAMES_AT_ONCE + 300
     waveform = torch.from_numpy(noise(frames * 160))[None]
     parts = front_end.log_mel(waveform)
-    monkeypatch.setattr("rewas_engine.mel.FRAMES_AT_ONCE", frames)
+    monkeypatch.setattr("rewas_engine.conditioning.mel.FRAMES_AT_ONCE", frames)
     torch.testing.assert_close(parts, front_end.log_mel(waveform), atol=1e-4, rtol=1e-5)
     assert parts.shape == (1, frames, 64)
 

@@ -18,11 +18,17 @@ from transformers import CLIPConfig, CLIPModel, CLIPTokenizer
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
 from rewas_engine import PackError, ReWaS, VideoClip
-from rewas_engine.clip_loading import load_clip_encoder
-from rewas_engine.clip_matcher import MOST_PICTURES, bank_probabilities, picture_rate, stretch_spans, stretches_of
-from rewas_engine.label_bank import vggsound_names
+from rewas_engine.matching.clip_loading import load_clip_encoder
+from rewas_engine.matching.label_bank import vggsound_names
+from rewas_engine.matching.openai_clip_matcher import (
+    MOST_PICTURES,
+    bank_probabilities,
+    picture_rate,
+    stretch_spans,
+    stretches_of,
+)
 from rewas_engine.models.clip import ClipEncoder
-from rewas_engine.packs import write_description
+from rewas_engine.packs.description import write_description
 
 SIDE = 32
 COLOURS = {"fire crackling": (220, 40, 30), "sea waves": (30, 60, 220)}

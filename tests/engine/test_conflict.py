@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rewas_engine import Cancelled, ConflictError, PackError, ReWaS, SettingsError, Suggestion, VideoClip
-from rewas_engine.components import save_component
-from rewas_engine.conflict import (
+from rewas_engine.conditioning.controls import Controls
+from rewas_engine.matching.evidence import (
     AGREES_FROM,
     DENIES_BELOW,
     FAMILIAR_FROM,
@@ -28,11 +28,11 @@ from rewas_engine.conflict import (
     gather_evidence,
     prompt_weight,
 )
-from rewas_engine.control import Controls
-from rewas_engine.label_bank import Label, vggsound_names
+from rewas_engine.matching.label_bank import Label, vggsound_names
+from rewas_engine.matching.report import ConflictReport
 from rewas_engine.models.joint import JointSpace
-from rewas_engine.packs import write_description
-from rewas_engine.results import ConflictReport
+from rewas_engine.packs.components import save_component
+from rewas_engine.packs.description import write_description
 
 KNOWN = ("a dog barking", "rain falling", "a church bell")
 

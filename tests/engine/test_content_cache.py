@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rewas_engine.content_cache import ContentCache, content_key
+from rewas_engine.runtime.cache import ContentCache, content_key
 
 contents = st.recursive(
     st.one_of(st.text(max_size=5), st.integers(), st.floats(allow_nan=False), st.none()),

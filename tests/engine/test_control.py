@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rewas_engine import SettingsError
-from rewas_engine.control import (
+from rewas_engine.conditioning.controls import (
     CONTROL_NAMES,
     ControlBatch,
     Controls,
@@ -21,11 +21,11 @@ from rewas_engine.control import (
     onset_track,
     understood_controls,
 )
-from rewas_engine.energy import SILENCE_NATS
+from rewas_engine.curves.energy import SILENCE_NATS
+from rewas_engine.curves.texture import TEXTURE_BANDS
 from rewas_engine.models.adapter import EnergyAdapter
 from rewas_engine.models.codec import PatchAutoencoder, scaled_latents
-from rewas_engine.texture import TEXTURE_BANDS
-from rewas_engine.training.untrained import TINY
+from rewas_engine.recipes.untrained_starter import TINY
 
 
 @pytest.fixture(scope="module")

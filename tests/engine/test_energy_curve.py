@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from rewas_engine import SILENCE_NATS, EnergyCurve, SettingsError
-from rewas_engine.energy import energy_agreement
+from rewas_engine.curves.energy import energy_agreement
 
 nats = st.floats(-11.5, 4, width=32)
 curves = arrays.arrays(np.float32, st.integers(1, 300), elements=nats)

@@ -33,7 +33,7 @@ from rewas_engine import (
     find_events,
     parse_edit,
 )
-from rewas_engine.energy import LOUDEST_NATS
+from rewas_engine.curves.energy import LOUDEST_NATS
 
 silence = np.float32(SILENCE_NATS)
 nats = st.floats(-11.5, 4, width=32) | st.just(silence)

@@ -13,10 +13,10 @@ from numbered_clips import noise, write_numbered_clip
 from torch import nn
 
 from rewas_engine import Execution, MemoryShortage, PackError, ReWaS, SettingsError, VideoClip, flat_curve
-from rewas_engine.control import Controls
-from rewas_engine.loading import loaded_within_memory
-from rewas_engine.memory import is_out_of_memory, within_memory
-from rewas_engine.precision import held_precision, lower, resolved_precision
+from rewas_engine.conditioning.controls import Controls
+from rewas_engine.packs.loading import loaded_within_memory
+from rewas_engine.runtime.memory import is_out_of_memory, within_memory
+from rewas_engine.runtime.precision import held_precision, lower, resolved_precision
 
 FRAMES = 900
 
@@ -306,7 +306,7 @@ def test_too_much_picture_suggests_less_memory(tiny_pack: Path, clip: VideoClip)
 
 
 def test_loading_is_tried_again_with_less(tiny_pack: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import rewas_engine.loading as loading
+    import rewas_engine.packs.loading as loading
 
     real, loaded = loading.load_component, []
 

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rewas_engine import SILENCE_NATS, EnergyCurve, ReWaS, VideoClip
-from rewas_engine.energy import FloatArray
-from rewas_engine.gaps import FADE_S, SHORTEST_GAP_S, Gap, silence, silent_gaps
+from rewas_engine.curves.energy import FloatArray
+from rewas_engine.curves.silence import FADE_S, SHORTEST_GAP_S, Gap, silence, silent_gaps
 
 
 def curve(*levels: tuple[float, float]) -> EnergyCurve:

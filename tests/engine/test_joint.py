@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
 from rewas_engine import PackError, ReWaS, SettingsError
-from rewas_engine.components import load_component, save_component
-from rewas_engine.joint import MOMENT_FRAMES, PICTURE_WINDOW_FRAMES, JointScorer
+from rewas_engine.matching.embedding import MOMENT_FRAMES, PICTURE_WINDOW_FRAMES, JointScorer
 from rewas_engine.models.joint import PAIRS, SHORTEST_FRAMES, JointSpace
 from rewas_engine.models.phi import Phi
-from rewas_engine.packs import read_pack, write_description
+from rewas_engine.packs.components import load_component, save_component
+from rewas_engine.packs.description import read_pack, write_description
 
 KNOWN = ("a dog barking", "rain falling", "a church bell")
 CALIBRATION = {"text_sound": (8.0, -1.0), "text_picture": (12.0, -3.0), "picture_sound": (5.0, 0.5)}

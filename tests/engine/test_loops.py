@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rewas_engine import EnergyCurve, SettingsError
-from rewas_engine.loops import check_joins, shortened_circle
+from rewas_engine.generation.loops import check_joins, shortened_circle
 
 RATE_HZ, FADE = 16_000, 320
 

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rewas_engine import SILENCE_NATS, EnergyCurve, Layer, Revision, ReWaS, SettingsError, Stem, VideoClip
-from rewas_engine.clip import sample_count
 from rewas_engine.errors import MediaError
+from rewas_engine.exact_time import sample_count
 from rewas_engine.media.audio import read_whole_sound, resampled_loop
 
 FAST = {"prompt": "rain", "num_steps": 1, "guidance_scale": 1.0}

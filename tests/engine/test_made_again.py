@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from rewas_engine import Execution, ReWaS, SettingsError
-from rewas_engine.control import Controls
-from rewas_engine.synthesis import Earlier
+from rewas_engine.conditioning.controls import Controls
+from rewas_engine.generation.synthesis import Earlier
 
 FRAMES = 700
 CODEC_NATS = 0.2

@@ -10,7 +10,7 @@ from hypothesis import settings as limits
 from hypothesis import strategies as st
 
 from rewas_engine import SILENCE_NATS
-from rewas_engine.mel import AudioFrontEnd, MelConfig, normalised
+from rewas_engine.conditioning.mel import AudioFrontEnd, MelConfig, normalised
 
 
 def _mel_of_hz(hz):

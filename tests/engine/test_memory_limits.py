@@ -14,7 +14,7 @@ import json, resource, sys
 from pathlib import Path
 import numpy, torch
 from rewas_engine import MemoryShortage, ReWaS, VideoClip
-from rewas_engine.control import Controls
+from rewas_engine.conditioning.controls import Controls
 
 where, pack, shot, rooms_mb = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3]), json.loads(sys.argv[4])
 torch.set_num_threads(1)

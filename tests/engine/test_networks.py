@@ -11,17 +11,17 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from rewas_engine import PackError
-from rewas_engine.backbones.audioldm import AudioLdm
-from rewas_engine.components import load_component, save_component
-from rewas_engine.control import energy_hint
-from rewas_engine.denoising import SteeredDenoiser
-from rewas_engine.execution import PASSES_AT_ONCE
-from rewas_engine.mel import MelConfig
+from rewas_engine.conditioning.controls import energy_hint
+from rewas_engine.conditioning.mel import MelConfig
+from rewas_engine.conditioning.windows import window_starts
+from rewas_engine.generation.denoising import SteeredDenoiser
 from rewas_engine.models.adapter import EnergyAdapter
 from rewas_engine.models.codec import PatchAutoencoder, scaled_latents
 from rewas_engine.models.phi import Phi
-from rewas_engine.training.untrained import TINY
-from rewas_engine.windows import window_starts
+from rewas_engine.packs.backbones.audioldm import AudioLdm
+from rewas_engine.packs.components import load_component, save_component
+from rewas_engine.recipes.untrained_starter import TINY
+from rewas_engine.runtime.execution import PASSES_AT_ONCE
 
 
 @pytest.fixture(scope="module")

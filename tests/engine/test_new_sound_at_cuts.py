@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rewas_engine import EnergyCurve, Layer, Revision, ReWaS, SettingsError, Stem, VideoClip
-from rewas_engine.clip import sample_count
-from rewas_engine.shot_sounds import Shots, checked_cuts, joined
+from rewas_engine.exact_time import sample_count
+from rewas_engine.requests.per_shot import Shots, checked_cuts, joined
 
 FAST = {"prompt": "rain", "num_steps": 2, "guidance_scale": 1.0}
 FADE_SAMPLES = 160

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from scipy.sparse import csr_matrix
 from scipy.sparse.csgraph import maximum_bipartite_matching
 
-from rewas_engine.onsets import OnsetScore, detect_onsets, match_onsets, onset_f1
-from rewas_engine.training.world import STRUCK_CLASSES, render_sound, sample_scene
+from rewas_engine.curves.onsets import OnsetScore, detect_onsets, match_onsets, onset_f1
+from rewas_engine.world import STRUCK_CLASSES, render_sound, sample_scene
 
 RATE_HZ = 16_000
 PERFECT, NOTHING = OnsetScore(1.0, 1.0, 1.0), OnsetScore(0.0, 0.0, 0.0)

@@ -12,9 +12,9 @@ import pytest
 import tomli_w
 
 from rewas_engine import PackError, ReWaS, installed_packs
-from rewas_engine.components import save_component
-from rewas_engine.packs import find_pack, read_pack, verify_files, write_description
-from rewas_engine.training.untrained_make_an_audio import write_untrained_make_an_audio
+from rewas_engine.packs.components import save_component
+from rewas_engine.packs.description import find_pack, read_pack, verify_files, write_description
+from rewas_engine.recipes.untrained_make_an_audio import write_untrained_make_an_audio
 
 
 @pytest.fixture
@@ -212,7 +212,7 @@ def test_writing_a_description_hashes_every_file_below(tmp_path: Path) -> None:
 
 
 def test_a_pack_is_not_written_over_another(tiny_pack: Path) -> None:
-    from rewas_engine.training.untrained import write_untrained_pack
+    from rewas_engine.recipes.untrained_starter import write_untrained_pack
 
     with pytest.raises(PackError, match="already a folder"):
         write_untrained_pack(tiny_pack)

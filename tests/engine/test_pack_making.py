@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 from rewas_engine import PackError
-from rewas_engine.packs import new_pack_folder
+from rewas_engine.packs.description import new_pack_folder
 
 MAKER = """
 import sys
 from pathlib import Path
-from rewas_engine.packs import new_pack_folder
+from rewas_engine.packs.description import new_pack_folder
 with new_pack_folder(Path(sys.argv[1])) as unfinished:
     (unfinished / "theirs").write_text("theirs", "utf-8")
     print("begun", flush=True)

@@ -19,8 +19,8 @@ from rewas_engine import (
     SettingsError,
     VideoClip,
 )
-from rewas_engine.clip import sample_count
-from rewas_engine.limits import check_length
+from rewas_engine.exact_time import sample_count
+from rewas_engine.requests.validation import check_length
 
 FAST = {"prompt": "a bell", "num_steps": 1, "guidance_scale": 1.0}
 

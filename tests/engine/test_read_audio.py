@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from numbered_clips import clicks, noise, write_numbered_clip, write_sound
 
 from rewas_engine import Cancelled, MediaError, Stem
-from rewas_engine.clip import sample_count
+from rewas_engine.exact_time import sample_count
 from rewas_engine.media.audio import read_audio, resampled, within_full_scale, write_wav
 from rewas_engine.media.video import probe_video
 

@@ -10,10 +10,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rewas_engine import SILENCE_NATS, EnergyCurve, Revision, ReWaS, SettingsError, Stem, VideoClip, take_making
-from rewas_engine.mel import AudioFrontEnd, MelConfig
-from rewas_engine.revision import CROSSFADE_S, at_level_of
-from rewas_engine.synthesis import Earlier
+from rewas_engine import SILENCE_NATS, EnergyCurve, Revision, ReWaS, SettingsError, Stem, VideoClip
+from rewas_engine.conditioning.mel import AudioFrontEnd, MelConfig
+from rewas_engine.generation.synthesis import Earlier
+from rewas_engine.requests import take_making
+from rewas_engine.requests.regeneration import CROSSFADE_S, at_level_of
 
 RATE_HZ = 16_000
 

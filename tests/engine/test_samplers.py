@@ -9,12 +9,12 @@ from diffusers import DDIMScheduler
 
 from rewas_api.clip_settings import SAMPLERS
 from rewas_engine import ReWaS, SettingsError
-from rewas_engine.control import Controls
+from rewas_engine.conditioning.controls import Controls
 from rewas_engine.conversion.sizes import released_schedule
-from rewas_engine.packs import SAMPLER_NAMES
-from rewas_engine.sampling import Known, sample
-from rewas_engine.schedules import schedule_for
-from rewas_engine.synthesis import Earlier
+from rewas_engine.generation.sampling import Known, sample
+from rewas_engine.generation.synthesis import Earlier
+from rewas_engine.models.sampler_names import SAMPLER_NAMES
+from rewas_engine.models.schedules import schedule_for
 
 STARTER_LIKE = DDIMScheduler(
     beta_start=0.0015,

@@ -10,7 +10,7 @@ import pytest
 from rewas_engine import Cancelled, VideoClip, find_cuts
 from rewas_engine.evaluation.cuts import films_of_every_kind, scored
 from rewas_engine.evaluation.splits import DEVELOPMENT
-from rewas_engine.shots import SMALL_HEIGHT, SMALL_WIDTH, cuts_between
+from rewas_engine.media.cuts import SMALL_HEIGHT, SMALL_WIDTH, cuts_between
 
 RATE = Fraction(25)
 

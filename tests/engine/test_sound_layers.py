@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rewas_engine import SILENCE_NATS, EnergyCurve, Layer, Revision, ReWaS, SettingsError, Stem, VideoClip
-from rewas_engine.layers import DELIVERED_STEPS, balanced
+from rewas_engine.requests.layers import DELIVERED_STEPS, balanced
 
 FAST = {"prompt": "a bell", "num_steps": 1, "guidance_scale": 1.0}
 SWELL = EnergyCurve((-7 + 3 * np.sin(np.arange(300) / 25)).astype(np.float32), Fraction(100))

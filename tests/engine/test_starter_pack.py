@@ -11,13 +11,13 @@ import pytest
 
 import rewas_engine
 from rewas_engine import ReWaS, VideoClip, installed_packs
-from rewas_engine.control import Controls
-from rewas_engine.evaluation.bench import Watch
+from rewas_engine.conditioning.controls import Controls
+from rewas_engine.evaluation.energy_from_video import picture_section
 from rewas_engine.evaluation.figures import BARS
-from rewas_engine.evaluation.pictures import picture_section
 from rewas_engine.evaluation.splits import TEST
 from rewas_engine.evaluation.suite import EvaluationPlan, evaluate
-from rewas_engine.packs import read_pack
+from rewas_engine.evaluation.test_bench import Watch
+from rewas_engine.packs.description import read_pack
 
 FOLDER = Path(rewas_engine.__file__).parent / "data" / "packs" / "starter"
 

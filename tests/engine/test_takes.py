@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rewas_engine import SILENCE_NATS, EnergyCurve, ReWaS, SettingsError, Take, VideoClip, take_making
-from rewas_engine.mel import AudioFrontEnd, MelConfig
-from rewas_engine.takes import best_first, clipped_share, take_faults, take_score
+from rewas_engine import SILENCE_NATS, EnergyCurve, ReWaS, SettingsError, Take, VideoClip
+from rewas_engine.conditioning.mel import AudioFrontEnd, MelConfig
+from rewas_engine.requests import take_making
+from rewas_engine.requests.scoring import best_first, clipped_share, take_faults, take_score
 
 RATE_HZ = 16_000
 FRONT_END = AudioFrontEnd(MelConfig(sample_rate_hz=RATE_HZ))

@@ -10,9 +10,9 @@ import torch
 from safetensors.torch import save_file
 
 from rewas_engine import PackError, ReWaS
-from rewas_engine.components import load_component, save_component
 from rewas_engine.models.text_projection import TextProjection
-from rewas_engine.packs import DESCRIPTION_FILE, read_pack, write_description
+from rewas_engine.packs.components import load_component, save_component
+from rewas_engine.packs.description import DESCRIPTION_FILE, read_pack, write_description
 
 
 def small(**settings) -> TextProjection:

@@ -33,7 +33,7 @@ from rewas_engine import (
     texture_from_points,
     write_texture,
 )
-from rewas_engine.texture import BAND_NAMES, STEEPEST_NATS, texture_error
+from rewas_engine.curves.texture import BAND_NAMES, STEEPEST_NATS, texture_error
 
 bands = arrays.arrays(
     np.float32, st.tuples(st.integers(1, 120), st.just(4)), elements=st.floats(-5, 5, width=32, allow_nan=False)

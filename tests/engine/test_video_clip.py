@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rewas_engine import SettingsError, VideoClip
-from rewas_engine.clip import sample_count
+from rewas_engine.exact_time import sample_count
 
 RATES_HZ = (16_000, 22_050, 44_100, 48_000, 96_000)
 FRAME_RATES = (

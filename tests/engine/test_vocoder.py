@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from rewas_engine.models.vocoder import SpectralVocoder, _drawn
-from rewas_engine.training.untrained import TINY
+from rewas_engine.recipes.untrained_starter import TINY
 
 
 @pytest.mark.parametrize("frames", [1, 2, 7, 64, 513])

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import settings as limits
 from hypothesis import strategies as st
 
-from rewas_engine.sampling import Known, guided, sample, steps_run
-from rewas_engine.windows import blend, circle_starts, cut, join, window_starts
+from rewas_engine.conditioning.windows import blend, circle_starts, cut, join, window_starts
+from rewas_engine.generation.sampling import Known, guided, sample, steps_run
 
 
 @st.composite
@@ -112,7 +112,7 @@ def _epsilon_schedule() -> DDIMScheduler:
 
 
 def _velocity_schedule() -> DDIMScheduler:
-    from rewas_engine.training.starter import StarterTraining
+    from rewas_engine.recipes.starter import StarterTraining
 
     return StarterTraining.schedule()
 

@@ -17,15 +17,15 @@ from diffusers.configuration_utils import ConfigMixin, register_to_config
 from diffusers.models.modeling_utils import ModelMixin
 from torch.nn import functional
 
-from rewas_engine.backbones.backbone import Backbone
-from rewas_engine.backbones.families import Family
-from rewas_engine.components import config_json, from_configuration, save_component
-from rewas_engine.control import ControlBatch
-from rewas_engine.mel import MelConfig
+from rewas_engine.conditioning.controls import ControlBatch
+from rewas_engine.conditioning.mel import MelConfig
 from rewas_engine.models.motion import MotionEncoder
 from rewas_engine.models.phi import Phi
-from rewas_engine.packs import ROLES, new_pack_folder, write_description
-from rewas_engine.training.pack import write_config
+from rewas_engine.packs.backbones.backbone import Backbone
+from rewas_engine.packs.backbones.families import Family
+from rewas_engine.packs.components import config_json, from_configuration, save_component
+from rewas_engine.packs.description import ROLES, new_pack_folder, write_description
+from rewas_engine.training.pack_writer import write_config
 
 AUDIO = MelConfig(sample_rate_hz=8000, window_samples=512, hop_samples=200, bins=20, highest_hz=4000.0)
 PATCH = 5

@@ -10,12 +10,12 @@ import torch
 from numpy.typing import NDArray
 
 from rewas_engine import ReWaS
-from rewas_engine.energy import FloatArray
-from rewas_engine.evaluation.bench import Bench, BenchClip, Watch
+from rewas_engine.curves.energy import FloatArray
 from rewas_engine.evaluation.figures import Figure, Section
 from rewas_engine.evaluation.judge import Judge
 from rewas_engine.evaluation.judge_network import JudgeNetwork
-from rewas_engine.training.world import CLASS_NAMES, Scene, sample_scene
+from rewas_engine.evaluation.test_bench import Bench, BenchClip, Watch
+from rewas_engine.world import CLASS_NAMES, Scene, sample_scene
 
 BINS = 64
 STRIKES_S = np.array([0.5, 1.0, 1.5, 2.0])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from rewas_engine.energy import FloatArray
+from rewas_engine.curves.energy import FloatArray
 
 STEPS = np.tile(np.repeat(np.array([-1, -1, 1, 1], np.float32), 8), 4)
 """128 values, 16 low and 16 high in turn: mean 0, deviation 1. Shifted by n of up to 16 it correlates by 1 - n / 8."""

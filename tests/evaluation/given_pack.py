@@ -9,17 +9,17 @@ import numpy as np
 import torch
 
 from rewas_engine import ReWaS
-from rewas_engine.control import hint_channels
-from rewas_engine.evaluation.bench import Bench, Watch, bench_clips
+from rewas_engine.conditioning.controls import hint_channels
+from rewas_engine.conditioning.mel import MelConfig
 from rewas_engine.evaluation.judge import Judge
 from rewas_engine.evaluation.judge_network import JudgeNetwork
 from rewas_engine.evaluation.splits import DEVELOPMENT
-from rewas_engine.mel import MelConfig
+from rewas_engine.evaluation.test_bench import Bench, Watch, bench_clips
 from rewas_engine.models.adapter import EnergyAdapter
-from rewas_engine.training.pack import write_pack
-from rewas_engine.training.starter import SENTENCE_ENCODER, StarterTraining
-from rewas_engine.training.untrained import write_untrained_pack
-from rewas_engine.training.world import CLASS_NAMES
+from rewas_engine.recipes.starter import SENTENCE_ENCODER, StarterTraining
+from rewas_engine.recipes.untrained_starter import write_untrained_pack
+from rewas_engine.training.pack_writer import write_pack
+from rewas_engine.world import CLASS_NAMES
 
 TWO_CLASSES = ("drum_hit", "rain")
 

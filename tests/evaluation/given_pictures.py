@@ -13,11 +13,11 @@ from given_curves import STEPS
 from numpy.typing import NDArray
 
 from rewas_engine import EnergyCurve
-from rewas_engine.clip import VideoClip
-from rewas_engine.energy import FloatArray
+from rewas_engine.conditioning.mel import MelConfig
+from rewas_engine.curves.energy import FloatArray
 from rewas_engine.evaluation.splits import Split
-from rewas_engine.mel import MelConfig
-from rewas_engine.training.world import Scene, sample_scene
+from rewas_engine.media.clip import VideoClip
+from rewas_engine.world import Scene, sample_scene
 
 RATE_HZ = Fraction(25)
 SAMPLE_RATE_HZ = 16_000

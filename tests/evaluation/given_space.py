@@ -8,10 +8,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from rewas_engine.energy import FloatArray
+from rewas_engine.curves.energy import FloatArray
 from rewas_engine.evaluation.splits import Split
-from rewas_engine.joint import JointScorer, middle
-from rewas_engine.training.world import Scene
+from rewas_engine.matching.embedding import JointScorer, middle
+from rewas_engine.world import Scene
 
 
 class KnownByHeart(JointScorer):

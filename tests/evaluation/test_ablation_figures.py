@@ -8,11 +8,11 @@ import torch
 from given_bench import SILENT, STRIKES_S, ToldJudge, clicks, given_bench, struck_clip, values_of
 from given_pack import able_model
 
-from rewas_engine.control import Controls
-from rewas_engine.energy import FloatArray
+from rewas_engine.conditioning.controls import Controls
+from rewas_engine.curves.energy import FloatArray
 from rewas_engine.evaluation.ablation import CONDITIONS, ablation_section
-from rewas_engine.evaluation.bench import BenchClip
 from rewas_engine.evaluation.figures import Section
+from rewas_engine.evaluation.test_bench import BenchClip
 from rewas_engine.training.corpus import world_front_end
 
 ALL, HALF, LATE = clicks(STRIKES_S), clicks(STRIKES_S[:2]), clicks(STRIKES_S + 0.2)

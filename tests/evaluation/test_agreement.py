@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rewas_engine.evaluation.agreement import Summary, agreement, best_lag, correlation, summary
+from rewas_engine.evaluation.curve_agreement import Summary, agreement, best_lag, correlation, summary
 
 RATE_HZ = 25
 CURVE = np.sin(np.arange(128) / 5.0).astype(np.float32) - 5

@@ -9,10 +9,10 @@ from given_curves import ACROSS, STEPS
 from given_pack import tiny_model
 
 from rewas_engine import ReWaS
-from rewas_engine.control import Controls
-from rewas_engine.energy import FloatArray
-from rewas_engine.evaluation.bench import BenchClip
-from rewas_engine.sampling_settings import SamplingSettings
+from rewas_engine.conditioning.controls import Controls
+from rewas_engine.curves.energy import FloatArray
+from rewas_engine.evaluation.test_bench import BenchClip
+from rewas_engine.generation.sampling_settings import SamplingSettings
 
 CLIPS = [given_clip(name, mels_of([energy])[0]) for name, energy in (("rain", STEPS), ("bell", ACROSS))]
 """The energies of the other class are the clips in reverse."""

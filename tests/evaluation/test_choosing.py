@@ -8,10 +8,10 @@ import pytest
 from given_bench import ToldJudge, given_bench, given_clip, mels_of
 from given_pack import tiny_model
 
-from rewas_engine.control import Controls
-from rewas_engine.evaluation.bench import Bench
-from rewas_engine.evaluation.choosing import TriedSetting, _tried
+from rewas_engine.conditioning.controls import Controls
 from rewas_engine.evaluation.figures import Trained
+from rewas_engine.evaluation.sampling_choice import TriedSetting, _tried
+from rewas_engine.evaluation.test_bench import Bench
 
 RISING = np.linspace(-8, -4, 50, dtype=np.float32)
 

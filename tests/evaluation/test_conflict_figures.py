@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from rewas_engine import ConflictMoment, ConflictReport, PackError, ReWaS, SettingsError
-from rewas_engine.conflict import Evidence, Moment
 from rewas_engine.evaluation.conflict import Halved, Judged, judge_scenes, section_of
-from rewas_engine.evaluation.joint import calibration_error
+from rewas_engine.evaluation.joint_retrieval import calibration_error
 from rewas_engine.evaluation.splits import DEVELOPMENT
+from rewas_engine.matching.evidence import Evidence, Moment
 
 
 def test_the_calibration_error_of_known_cases() -> None:

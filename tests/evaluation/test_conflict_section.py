@@ -13,8 +13,8 @@ from given_space import GivenScenes, KnownByHeart
 from rewas_engine import ReWaS
 from rewas_engine.evaluation.conflict import Halved, Judged, conflict_section, judge_scenes
 from rewas_engine.evaluation.splits import Split
-from rewas_engine.space_matcher import SpaceMatcher
-from rewas_engine.training.world import Scene, captions, render_brightness, sample_scene
+from rewas_engine.matching.embedding_matcher import SpaceMatcher
+from rewas_engine.world import Scene, captions, render_brightness, sample_scene
 
 RAIN, BELL, ENGINE = np.eye(3, dtype=np.float32)
 VECTORS = {"rain": RAIN, "bell": BELL, "engine": ENGINE}

@@ -6,8 +6,8 @@ from given_bench import figures_of, given_bench, given_clip, mels_of
 from given_curves import STEPS, following
 from given_pack import tiny_model
 
-from rewas_engine.energy import FloatArray
-from rewas_engine.evaluation.controls import energy_section
+from rewas_engine.curves.energy import FloatArray
+from rewas_engine.evaluation.control_following import energy_section
 from rewas_engine.evaluation.figures import Section
 
 ASKED = -5 + STEPS

@@ -10,13 +10,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rewas_engine import EnergyCurve, ReWaS, SettingsError
-from rewas_engine.evaluation.bench import Watch
+from rewas_engine.evaluation.energy_from_video import (
+    averaged_energy,
+    follows_motion,
+    has_course,
+    picture_section,
+    seen_frames,
+)
 from rewas_engine.evaluation.motion_baselines import frame_difference, smoothed_log_difference
-from rewas_engine.evaluation.pictures import averaged_energy, follows_motion, has_course, picture_section, seen_frames
 from rewas_engine.evaluation.real_clips import real_clips_section, values_with_sound, video_files
 from rewas_engine.evaluation.splits import TEST
-from rewas_engine.training.clip_folder import ClipFolder
-from rewas_engine.training.world import render_brightness, sample_scene
+from rewas_engine.evaluation.test_bench import Watch
+from rewas_engine.training.world_export import ClipFolder
+from rewas_engine.world import render_brightness, sample_scene
 
 SILENCE = -11.5
 

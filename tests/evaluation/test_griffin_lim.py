@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
+from rewas_engine.conditioning.mel import normalised
 from rewas_engine.evaluation.griffin_lim import griffin_lim, magnitudes_of
-from rewas_engine.mel import normalised
 from rewas_engine.training.corpus import world_front_end
-from rewas_engine.training.world import render_sound, sample_scene
+from rewas_engine.world import render_sound, sample_scene
 
 FRONT_END = world_front_end()
 

@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from rewas_engine import PackError, ReWaS, SettingsError
-from rewas_engine.components import save_component
-from rewas_engine.evaluation.joint import (
+from rewas_engine.evaluation.joint_retrieval import (
     JointFigures,
     calibration_table,
     measure_joint,
@@ -21,11 +20,12 @@ from rewas_engine.evaluation.joint import (
     ranking_auc,
     relations,
 )
-from rewas_engine.joint import JointScorer
+from rewas_engine.matching.embedding import JointScorer
 from rewas_engine.models.joint import JointSpace
-from rewas_engine.packs import write_description
-from rewas_engine.training.untrained import write_untrained_pack
-from rewas_engine.training.world import sample_scene
+from rewas_engine.packs.components import save_component
+from rewas_engine.packs.description import write_description
+from rewas_engine.recipes.untrained_starter import write_untrained_pack
+from rewas_engine.world import sample_scene
 
 SCORES = arrays(np.float64, st.integers(1, 30), elements=st.floats(-1, 1).map(lambda value: round(value, 1)))
 

@@ -11,11 +11,11 @@ from given_pack import tiny_model
 from given_space import GivenScenes, KnownByHeart
 
 from rewas_engine import ReWaS
-from rewas_engine.evaluation.joint import JointFigures, measure_joint
-from rewas_engine.evaluation.joint_space import joint_section
+from rewas_engine.conditioning.mel import normalised
+from rewas_engine.evaluation.joint_retrieval import JointFigures, measure_joint
+from rewas_engine.evaluation.joint_section import joint_section
 from rewas_engine.evaluation.splits import Split
-from rewas_engine.mel import normalised
-from rewas_engine.training.world import Scene, held_out_captions, render_brightness, render_sound, sample_scene
+from rewas_engine.world import Scene, held_out_captions, render_brightness, render_sound, sample_scene
 
 CLASSES = ("rain", "bell", "engine")
 RAIN, BELL, ENGINE = np.eye(3, dtype=np.float32)

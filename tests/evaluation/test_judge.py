@@ -10,20 +10,14 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from rewas_engine.energy import SILENCE_NATS
+from rewas_engine.curves.energy import SILENCE_NATS
 from rewas_engine.errors import PackError, SettingsError
 from rewas_engine.evaluation.judge import JUDGE_FOLDER, Judge, accuracy, class_accuracies, confusion
 from rewas_engine.evaluation.judge_network import JudgeNetwork
-from rewas_engine.evaluation.judge_training import (
-    JudgeRecipe,
-    distorted,
-    measure_judge,
-    train_judge,
-    world_clips,
-)
+from rewas_engine.recipes.judge import JudgeRecipe, distorted, measure_judge, train_judge, world_clips
 from rewas_engine.training.corpus import WorldCorpus, world_front_end
 from rewas_engine.training.loop import LoopConfig
-from rewas_engine.training.world import CLASS_NAMES, sample_scene
+from rewas_engine.world import CLASS_NAMES, sample_scene
 
 CLASSES = ("low", "middle", "high")
 

@@ -8,12 +8,12 @@ import pytest
 from given_pack import TWO_CLASSES, ignorant_judge, tiny_model
 
 from rewas_engine import ReWaS
-from rewas_engine.control import Controls
-from rewas_engine.evaluation.bench import Bench, Watch, bench_clips
-from rewas_engine.evaluation.made import MadeSounds, Request
+from rewas_engine.conditioning.controls import Controls
+from rewas_engine.evaluation.sound_store import MadeSounds, Request
 from rewas_engine.evaluation.splits import DEVELOPMENT
-from rewas_engine.packs import read_pack
-from rewas_engine.sampling_settings import SamplingSettings
+from rewas_engine.evaluation.test_bench import Bench, Watch, bench_clips
+from rewas_engine.generation.sampling_settings import SamplingSettings
+from rewas_engine.packs.description import read_pack
 
 SETTINGS = SamplingSettings(2, 1.0, 1.0, 0.0)
 ENERGY = np.linspace(-9, -3, 512).astype(np.float32)

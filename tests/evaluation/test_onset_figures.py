@@ -9,11 +9,11 @@ from given_bench import SILENT, STRIKES_S, clicks, figures_of, given_bench, stru
 from given_pack import able_model, tiny_model
 
 from rewas_engine import ReWaS
-from rewas_engine.control import Controls
-from rewas_engine.energy import FloatArray
-from rewas_engine.evaluation.bench import BenchClip
+from rewas_engine.conditioning.controls import Controls
+from rewas_engine.curves.energy import FloatArray
 from rewas_engine.evaluation.figures import Section
 from rewas_engine.evaluation.onset_control import onset_section, strikes
+from rewas_engine.evaluation.test_bench import BenchClip
 
 
 @pytest.fixture(scope="module")

@@ -10,12 +10,12 @@ from given_curves import ACROSS, STEPS, following
 from given_pictures import LOUD, MOVING, PEAK_NATS, SILENT, STILL, GivenClip, GivenSplit, Onlooker
 from scipy.ndimage import gaussian_filter1d
 
-from rewas_engine.energy import FloatArray
-from rewas_engine.evaluation import pictures
-from rewas_engine.evaluation.bench import Watch
+from rewas_engine.curves.energy import FloatArray
+from rewas_engine.evaluation import energy_from_video as pictures
+from rewas_engine.evaluation.energy_from_video import picture_section
 from rewas_engine.evaluation.figures import Section
-from rewas_engine.evaluation.pictures import picture_section
-from rewas_engine.training.world import Scene
+from rewas_engine.evaluation.test_bench import Watch
+from rewas_engine.world import Scene
 
 SILENCE = np.full_like(STEPS, np.log(1e-5))
 MIDDLE_NATS = PEAK_NATS - 1

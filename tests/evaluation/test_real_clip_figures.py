@@ -12,9 +12,9 @@ from given_pictures import LOUD, MOVING, SAMPLES, STILL, GivenClip, Onlooker
 from scipy.ndimage import gaussian_filter1d
 
 from rewas_engine.evaluation import real_clips
-from rewas_engine.evaluation.bench import Watch
 from rewas_engine.evaluation.figures import Section
 from rewas_engine.evaluation.real_clips import real_clips_section
+from rewas_engine.evaluation.test_bench import Watch
 
 UPSIDE_DOWN = LOUD - 2 * STEPS
 FLAT = np.full_like(LOUD, -5)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from rewas_engine.energy import FloatArray
+from rewas_engine.curves.energy import FloatArray
 from rewas_engine.evaluation.vocoding import hop_ripple, mean_ripple
 
 HOP = 160

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rewas_engine.conditioning.windows import window_starts
 from rewas_engine.evaluation.seams import compared, near_and_far, spectral_flux, window_borders
-from rewas_engine.windows import window_starts
 
 WINDOW, OVERLAP = 512, 128
 

@@ -8,13 +8,13 @@ from given_pack import TWO_CLASSES, able_model, perfect_bench, tiny_model
 
 from rewas_engine import ReWaS
 from rewas_engine.evaluation.ablation import CONDITIONS, ablation_row, ablation_section
-from rewas_engine.evaluation.bench import Bench, Watch, bench_clips, swapped
-from rewas_engine.evaluation.controls import energy_section, followed, texture_section
+from rewas_engine.evaluation.control_following import energy_section, followed, texture_section
 from rewas_engine.evaluation.figures import Figure, Section
 from rewas_engine.evaluation.onset_control import has_counted_strikes, onset_section, strikes
+from rewas_engine.evaluation.prompt_adherence import confused_most, words_section
 from rewas_engine.evaluation.splits import DEVELOPMENT
-from rewas_engine.evaluation.words import confused_most, words_section
-from rewas_engine.training.world import CLASS_NAMES, captions, held_out_captions
+from rewas_engine.evaluation.test_bench import Bench, Watch, bench_clips, swapped
+from rewas_engine.world import CLASS_NAMES, captions, held_out_captions
 
 
 @pytest.fixture(scope="module")

@@ -6,9 +6,9 @@ import pytest
 import torch
 from given_pack import tiny_model
 
-from rewas_engine.evaluation.bench import Watch, bench_clips
 from rewas_engine.evaluation.speed import ROUNDS, speed_section
 from rewas_engine.evaluation.splits import DEVELOPMENT
+from rewas_engine.evaluation.test_bench import Watch, bench_clips
 
 
 def test_each_round_reads_a_picture_words_and_energy_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

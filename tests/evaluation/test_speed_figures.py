@@ -8,12 +8,12 @@ import pytest
 import torch
 
 from rewas_engine import Execution, ReWaS
-from rewas_engine.evaluation.arithmetic import batch_table, peak_teraflops
 from rewas_engine.evaluation.memory_use import memory_table
-from rewas_engine.evaluation.procedures import compare_procedures, write_bench_clip
+from rewas_engine.evaluation.procedure_benchmark import compare_procedures, write_bench_clip
 from rewas_engine.evaluation.samplers import compare_samplers
+from rewas_engine.evaluation.throughput import batch_table, peak_teraflops
 from rewas_engine.media.video import probe_video
-from rewas_engine.training.untrained import write_untrained_pack
+from rewas_engine.recipes.untrained_starter import write_untrained_pack
 
 
 @pytest.fixture(scope="module")

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from rewas_engine.errors import SettingsError
-from rewas_engine.evaluation.judge_training import FIRST_SEED as JUDGES_SEED
 from rewas_engine.evaluation.splits import DEVELOPMENT, HELD_OUT_SEED, TEST, Split
+from rewas_engine.recipes.judge import FIRST_SEED as JUDGES_SEED
 from rewas_engine.training.config import LAST_SEED, MOST_CLIPS, SEEDS_APART, StarterConfig
-from rewas_engine.training.world import CLASS_NAMES
+from rewas_engine.world import CLASS_NAMES
 
 LAST = CLASS_NAMES[-1]
 

@@ -7,15 +7,15 @@ from pathlib import Path
 import pytest
 from given_pack import TWO_CLASSES, ignorant_judge, tiny_model
 
+from rewas_cli.plots.evaluation import draw_evaluation
 from rewas_engine import Cancelled, PackError, ReWaS, SettingsError
+from rewas_engine.conditioning.mel import AudioFrontEnd, MelConfig
 from rewas_engine.evaluation import speed
-from rewas_engine.evaluation.bench import EvaluationProgress
-from rewas_engine.evaluation.choosing import TriedSetting, best_setting, try_settings
 from rewas_engine.evaluation.figures import BARS, Evaluation
 from rewas_engine.evaluation.report import markdown
+from rewas_engine.evaluation.sampling_choice import TriedSetting, best_setting, try_settings
 from rewas_engine.evaluation.suite import SECTION_NAMES, EvaluationPlan, evaluate
-from rewas_engine.mel import AudioFrontEnd, MelConfig
-from rewas_server.evaluation_plots import draw_evaluation
+from rewas_engine.evaluation.test_bench import EvaluationProgress
 
 SMALL = EvaluationPlan(clips_per_class=1, classes=TWO_CLASSES)
 

@@ -10,9 +10,9 @@ from given_curves import STEPS, following
 from given_pack import able_model
 from numpy.typing import NDArray
 
-from rewas_engine.control import Controls
-from rewas_engine.energy import FloatArray
-from rewas_engine.evaluation.controls import texture_section
+from rewas_engine.conditioning.controls import Controls
+from rewas_engine.curves.energy import FloatArray
+from rewas_engine.evaluation.control_following import texture_section
 
 ENERGY = -4 + STEPS
 LOWS_AND_HIGHS = np.repeat(np.array([1, 1, -1, -1], np.float32), BINS // 4)

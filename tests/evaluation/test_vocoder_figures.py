@@ -8,12 +8,12 @@ import pytest
 import torch
 from given_bench import ToldJudge, figures_of, given_clip, values_of
 
-from rewas_engine.energy import FloatArray
+from rewas_engine.curves.energy import FloatArray
 from rewas_engine.evaluation import vocoding
-from rewas_engine.evaluation.bench import Bench, BenchClip, Watch
 from rewas_engine.evaluation.figures import Section
+from rewas_engine.evaluation.test_bench import Bench, BenchClip, Watch
 from rewas_engine.evaluation.vocoding import vocoder_section
-from rewas_engine.sampling_settings import SamplingSettings
+from rewas_engine.generation.sampling_settings import SamplingSettings
 from rewas_engine.training.corpus import world_front_end
 
 FRONT_END = world_front_end()

@@ -7,8 +7,8 @@ from given_pack import tiny_model
 
 from rewas_engine import ReWaS
 from rewas_engine.evaluation.figures import Section
-from rewas_engine.evaluation.words import words_section
-from rewas_engine.training.world import CLASS_NAMES
+from rewas_engine.evaluation.prompt_adherence import words_section
+from rewas_engine.world import CLASS_NAMES
 
 ASKED = ["drum_hit"] * 4 + ["rain"] * 4 + ["bell"] * 4
 HEARD = {

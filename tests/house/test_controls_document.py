@@ -12,10 +12,10 @@ from typing import get_args, get_type_hints
 import pytest
 
 import rewas_engine
-from rewas_server.commands.conflict import conflict
-from rewas_server.commands.energy import energy
-from rewas_server.commands.generate import generate
-from rewas_server.commands.texture import texture
+from rewas_cli.commands.conflict import conflict
+from rewas_cli.commands.energy import energy
+from rewas_cli.commands.generate import generate
+from rewas_cli.commands.texture import texture
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "controls.md").read_text(encoding="utf-8")
 OF_TEXTURE = PAGE[PAGE.index("## Texture") : PAGE.index("## Takes")]

@@ -1,4 +1,4 @@
-"""The house is tidy: what stands where, how long modules are, what they are called, and what the texts speak of."""
+"""The repository's order: top-level files, module names, links, versions and licences."""
 
 import re
 import subprocess
@@ -57,16 +57,6 @@ def documents() -> list[Path]:
 
 def test_the_top_level_holds_the_rooms_and_what_tools_demand() -> None:
     assert {path.relative_to(ROOT).parts[0] for path in files()} <= ROOMS | DEMANDED_BY_TOOLS
-
-
-def test_modules_stay_short() -> None:
-    rooms = [path for path in written_modules() if path.relative_to(ROOT).parts[0] != "tests"]
-    long = {str(path.relative_to(ROOT)): count for path in rooms if (count := line_count(path)) > 400}
-    assert not long
-
-
-def line_count(path: Path) -> int:
-    return len(path.read_text(encoding="utf-8").splitlines())
 
 
 def test_modules_have_telling_names() -> None:

@@ -17,11 +17,11 @@ ln -sf /bin/true .venv/bin/python
 
 @pytest.fixture
 def copied_house(tmp_path: Path) -> Path:
-    for name in ("Makefile", "pyproject.toml", "proto/pyproject.toml", "scripts/constraints"):
+    for name in ("Makefile", "pyproject.toml", "proto/pyproject.toml", "scripts/dev/constraints"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         source = ROOT / name
         shutil.copytree(source, tmp_path / name) if source.is_dir() else shutil.copy(source, tmp_path / name)
-    script = tmp_path / "scripts" / "set_up.sh"
+    script = tmp_path / "scripts" / "dev" / "set_up.sh"
     script.write_text(RECORDING_SET_UP, encoding="utf-8")
     script.chmod(0o755)
     return tmp_path
@@ -56,7 +56,7 @@ def test_a_second_run_sets_nothing_up(copied_house: Path) -> None:
 
 def test_changed_versions_are_set_up_again(copied_house: Path) -> None:
     make(copied_house, "test")
-    constraints = copied_house / "scripts" / "constraints" / "protoc.txt"
+    constraints = copied_house / "scripts" / "dev" / "constraints" / "protoc.txt"
     later = (copied_house / ".venv-protoc" / ".set-up").stat().st_mtime + 10
     os.utime(constraints, (later, later))
     assert make(copied_house, "test") == ["protoc"]

@@ -13,7 +13,7 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 def released_files(tmp_path_factory: pytest.TempPathFactory):
     """All six files and a tokenizer. Tests that spoil a file spoil a copy."""
     from rewas_engine.conversion.sizes import SMALL
-    from rewas_engine.parity.synthetic import write_synthetic_checkpoints
+    from rewas_engine.parity.synthetic_checkpoints import write_synthetic_checkpoints
 
     return write_synthetic_checkpoints(tmp_path_factory.mktemp("checkpoints"), SMALL)
 
@@ -41,7 +41,7 @@ def audioldm_folder(tmp_path: Path) -> Path:
     from safetensors.torch import save_file
 
     from rewas_engine.conversion.sizes import SMALL
-    from rewas_engine.parity.recipe import recipe_part
+    from rewas_engine.parity.synthetic_weights import recipe_part
 
     folder = tmp_path / "audioldm"
     old = {"to_q": "query", "to_k": "key", "to_v": "value", "to_out.0": "proj_attn"}

@@ -15,8 +15,8 @@ from rewas_engine import PackError, ReWaS, SettingsError, installed_packs
 from rewas_engine.conversion.parts import diffusers_parts
 from rewas_engine.conversion.released import DTYPES, ReleasedFiles, convert_released
 from rewas_engine.conversion.sizes import SMALL
-from rewas_engine.packs import read_pack, verify_files
-from rewas_engine.parity.recipe import recipe_part
+from rewas_engine.packs.description import read_pack, verify_files
+from rewas_engine.parity.synthetic_weights import recipe_part
 
 ROLES = ("denoiser", "adapter", "codec", "vocoder", "text_encoder", "video_encoder", "phi")
 

@@ -15,10 +15,10 @@ import pytest
 import torch
 
 from rewas_engine.conversion.sizes import RELEASED
-from rewas_engine.parity import golden
-from rewas_engine.parity.comparing import Comparison
-from rewas_engine.parity.numbers import NumbersError, Sampled
-from rewas_engine.parity.recipe import recipe_module
+from rewas_engine.parity import checks as golden
+from rewas_engine.parity.comparison import Comparison
+from rewas_engine.parity.reference_arrays import NumbersError, Sampled
+from rewas_engine.parity.synthetic_weights import recipe_module
 
 ROOT = Path(__file__).resolve().parents[2]
 KEPT = Path(__file__).parent / "numbers"
@@ -139,5 +139,5 @@ def test_of_a_folder_that_is_not_whole_the_command_says_what_is_missing(tmp_path
 def small_run(folder: Path, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
     """The command on the numbers of a folder, without the networks of full size."""
     environment = {**os.environ, "PARITY": str(folder), "PYTHONPATH": os.pathsep.join(sys.path)}
-    command = [sys.executable, ROOT / "scripts" / "parity.py", "--small", *arguments]
+    command = [sys.executable, ROOT / "scripts" / "measure" / "parity.py", "--small", *arguments]
     return subprocess.run(command, capture_output=True, text=True, env=environment, check=False)

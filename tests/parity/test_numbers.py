@@ -8,9 +8,9 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from rewas_engine.parity.comparing import compared
-from rewas_engine.parity.numbers import Numbers, NumbersError, Sampled, drawn, read_manifest
-from rewas_engine.parity.synthetic import MANIFESTS, manifest_shapes
+from rewas_engine.parity.comparison import compared
+from rewas_engine.parity.reference_arrays import Numbers, NumbersError, Sampled, drawn, read_manifest
+from rewas_engine.parity.synthetic_checkpoints import MANIFESTS, manifest_shapes
 
 ROOT = Path(__file__).resolve().parents[2]
 NOISE_SEED = 77
@@ -18,7 +18,9 @@ NOISE_SEED = 77
 
 @pytest.fixture(scope="module")
 def cutting() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("cut_parity_numbers", ROOT / "scripts" / "cut_parity_numbers.py")
+    spec = importlib.util.spec_from_file_location(
+        "cut_parity_numbers", ROOT / "scripts" / "measure" / "cut_parity_numbers.py"
+    )
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from rewas_engine import EnergyCurve, Execution, ReWaS, VideoClip
-from rewas_engine.control import Controls
+from rewas_engine.conditioning.controls import Controls
 from rewas_engine.conversion.released import FEW_STEPS
 
 

@@ -9,7 +9,7 @@ import torch
 from rewas_engine.conversion.names import averaged_name
 from rewas_engine.conversion.parts import folded_weight_norm, released_parts
 from rewas_engine.conversion.sizes import RELEASED
-from rewas_engine.parity.recipe import recipe_weight
+from rewas_engine.parity.synthetic_weights import recipe_weight
 
 # Number of released tensors that a part takes, and a hash of their sorted names and shapes, as the release lists them.
 LISTED = {

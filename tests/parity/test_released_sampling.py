@@ -8,9 +8,9 @@ from diffusers import DDIMScheduler
 from rewas_engine import ReWaS
 from rewas_engine.conversion.sizes import SMALL, released_schedule
 from rewas_engine.evaluation.av_align import av_align
-from rewas_engine.parity.comparing import compared, table
-from rewas_engine.sampling import sample
-from rewas_engine.schedules import with_exact_noise
+from rewas_engine.generation.sampling import sample
+from rewas_engine.models.schedules import with_exact_noise
+from rewas_engine.parity.comparison import compared, table
 
 
 def test_the_schedule_is_the_released_one() -> None:

@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import nn
 
+from rewas_engine.energy_estimation.estimator import Sight
+from rewas_engine.energy_estimation.token_times import at_true_centres, nearest, released_control, released_smoothing
 from rewas_engine.models.motionformer import MotionFormer, _DividedAttention
-from rewas_engine.picture_time import at_true_centres, nearest, released_control, released_smoothing
-from rewas_engine.sight import Sight
 
 TIMES, PLACES, WIDTH = 3, 5, 8
 

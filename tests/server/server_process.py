@@ -17,7 +17,7 @@ SERVE = """
 import logging, sys
 from pathlib import Path
 from rewas_api.errors import ProblemError
-from rewas_server.app import serve
+from rewas_server.grpc.app import serve
 from rewas_server.config import ServerConfig
 logging.basicConfig(level=logging.INFO, format="%(name)s %(levelname)s %(message)s")
 port, state_dir, default_pack, cancel_grace_s, *roots = sys.argv[1:]

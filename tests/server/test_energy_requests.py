@@ -17,9 +17,9 @@ from sliding_square import FRAME_RATE, FRAMES, write_video
 from rewas_api.client import RewasClient
 from rewas_api.errors import JobFailed, ProblemError, ProblemKind
 from rewas_api.v1 import rewas_pb2, rewas_pb2_grpc
+from rewas_cli.runner import LocalRunner
 from rewas_engine import EnergyCurve, ReWaS, VideoClip, curve_from_points, edited, find_events, flat_curve, parse_edit
-from rewas_server.running import LocalRunner
-from rewas_server.translation import curve_from, curve_message, rational
+from rewas_server.work.translation import curve_from, curve_message, rational
 
 CLIP_S = FRAMES / FRAME_RATE
 POINTS = [(0.0, -11.5), (0.4, -11.5), (0.5, -4.0), (0.9, -9.0), (1.2, -3.0), (1.9, -11.5)]
@@ -29,7 +29,7 @@ NO_EVENT = "There is no event 9: the curve has 2 events at that point."
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from rewas_engine.training.untrained import write_untrained_pack
+    from rewas_engine.recipes.untrained_starter import write_untrained_pack
 
     folder = tmp_path_factory.mktemp("energies")
     (folder / "media").mkdir()

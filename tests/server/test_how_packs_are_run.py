@@ -6,9 +6,9 @@ import pytest
 
 from rewas_api.errors import ProblemKind
 from rewas_engine import Execution, MemoryShortage
-from rewas_server import worker_messages as messages
 from rewas_server.config import ServerConfig
-from rewas_server.translation import problem_from
+from rewas_server.work.translation import problem_from
+from rewas_server.worker import messages
 
 
 @pytest.mark.parametrize("execution", [Execution(), Execution(precision="float16", low_memory=True)])

@@ -6,19 +6,20 @@ from hypothesis import strategies as st
 
 from rewas_api.errors import ProblemError, ProblemKind
 from rewas_api.v1 import rewas_pb2
-from rewas_server import jobs
+from rewas_server.jobs import lifecycle
+from rewas_server.worker.messages import ProgressReport
 
 PROBLEM = ProblemError("The picture is torn.", "Take another.", ProblemKind.MEDIA)
 CHANGES = {
-    "start": jobs.started,
-    "progress": lambda job: jobs.progressed(job, jobs.ProgressReport(rewas_pb2.STAGE_SAMPLE, 1, 4, 0.25, 3.0)),
-    "fall back": lambda job: jobs.progressed(job, jobs.ProgressReport(rewas_pb2.STAGE_DECODE, 0, 0, 0.0)),
-    "succeed": lambda job: jobs.succeeded(job, rewas_pb2.SoundResult()),
-    "fail": lambda job: jobs.failed(job, PROBLEM),
-    "request cancel": jobs.cancel_requested,
-    "cancel": jobs.cancelled,
-    "crash": lambda job: jobs.interrupted(job, by_crash=True),
-    "stop the server": lambda job: jobs.interrupted(job, by_crash=False),
+    "start": lifecycle.started,
+    "progress": lambda job: lifecycle.progressed(job, ProgressReport(rewas_pb2.STAGE_SAMPLE, 1, 4, 0.25, 3.0)),
+    "fall back": lambda job: lifecycle.progressed(job, ProgressReport(rewas_pb2.STAGE_DECODE, 0, 0, 0.0)),
+    "succeed": lambda job: lifecycle.succeeded(job, rewas_pb2.SoundResult()),
+    "fail": lambda job: lifecycle.failed(job, PROBLEM),
+    "request cancel": lifecycle.cancel_requested,
+    "cancel": lifecycle.cancelled,
+    "crash": lambda job: lifecycle.interrupted(job, by_crash=True),
+    "stop the server": lambda job: lifecycle.interrupted(job, by_crash=False),
 }
 # Written down once more, by hand, from the contract: QUEUED | RUNNING -> CANCELLING may be passed within one change.
 PERMITTED = {
@@ -34,12 +35,12 @@ def state_of(job: rewas_pb2.Job) -> str:
 
 @given(st.lists(st.sampled_from(sorted(CHANGES)), max_size=30))
 def test_any_sequence_of_changes_keeps_the_rules(changes: list[str]) -> None:
-    job = jobs.queued("1", "shot")
+    job = lifecycle.queued("1", "shot")
     for name in changes:
         before = job.SerializeToString(deterministic=True)
         try:
             after = CHANGES[name](job)
-        except jobs.TransitionRefused:
+        except lifecycle.TransitionRefused:
             after = job
         assert job.SerializeToString(deterministic=True) == before, "the old snapshot stays as it was"
         if after is not job:
@@ -48,44 +49,46 @@ def test_any_sequence_of_changes_keeps_the_rules(changes: list[str]) -> None:
             assert after.fraction >= job.fraction
             assert after.id == job.id
             assert after.name == job.name
-        assert (after.state in jobs.FINAL_STATES) == (after.finished_at_ms > 0)
+        assert (after.state in lifecycle.FINAL_STATES) == (after.finished_at_ms > 0)
         assert after.HasField("problem") == (state_of(after) == "FAILED")
         assert (after.WhichOneof("result") is not None) == (state_of(after) == "SUCCEEDED")
-        assert after.attempt <= jobs.MAX_ATTEMPTS
+        assert after.attempt <= lifecycle.MAX_ATTEMPTS
         job = after
 
 
 @pytest.mark.parametrize("end", ["succeed", "fail"])
 @pytest.mark.parametrize("change", sorted(CHANGES))
 def test_final_states_never_change(end: str, change: str) -> None:
-    job = CHANGES[end](jobs.started(jobs.queued("1", "shot")))
+    job = CHANGES[end](lifecycle.started(lifecycle.queued("1", "shot")))
     if change == "request cancel":
         assert CHANGES[change](job) is job
     else:
-        with pytest.raises(jobs.TransitionRefused):
+        with pytest.raises(lifecycle.TransitionRefused):
             CHANGES[change](job)
 
 
 def test_a_waiting_job_is_cancelled_at_once_and_a_running_one_when_the_worker_has_stopped() -> None:
-    waiting = jobs.queued("1", "shot")
-    assert state_of(jobs.cancel_requested(waiting)) == "CANCELLED"
-    running = jobs.cancel_requested(jobs.started(waiting))
+    waiting = lifecycle.queued("1", "shot")
+    assert state_of(lifecycle.cancel_requested(waiting)) == "CANCELLED"
+    running = lifecycle.cancel_requested(lifecycle.started(waiting))
     assert state_of(running) == "CANCELLING"
-    assert state_of(jobs.cancelled(running)) == "CANCELLED"
-    assert state_of(jobs.interrupted(running, by_crash=True)) == "CANCELLED"
+    assert state_of(lifecycle.cancelled(running)) == "CANCELLED"
+    assert state_of(lifecycle.interrupted(running, by_crash=True)) == "CANCELLED"
 
 
 def test_the_second_crash_is_the_last() -> None:
-    sampling = jobs.ProgressReport(rewas_pb2.STAGE_SAMPLE, 3, 4, 0.5)
-    job = jobs.interrupted(jobs.progressed(jobs.started(jobs.queued("1", "shot")), sampling), by_crash=True)
+    sampling = ProgressReport(rewas_pb2.STAGE_SAMPLE, 3, 4, 0.5)
+    job = lifecycle.interrupted(
+        lifecycle.progressed(lifecycle.started(lifecycle.queued("1", "shot")), sampling), by_crash=True
+    )
     assert (state_of(job), job.attempt, job.stage, job.step) == ("QUEUED", 1, rewas_pb2.STAGE_UNSPECIFIED, 0)
-    job = jobs.interrupted(jobs.started(job), by_crash=True)
+    job = lifecycle.interrupted(lifecycle.started(job), by_crash=True)
     assert (state_of(job), job.problem.kind) == ("FAILED", rewas_pb2.PROBLEM_KIND_RESOURCES)
     assert "shot" in job.problem.what
 
 
 def test_an_orderly_stop_is_not_counted() -> None:
-    job = jobs.queued("1", "shot")
+    job = lifecycle.queued("1", "shot")
     for _ in range(5):
-        job = jobs.interrupted(jobs.started(job), by_crash=False)
+        job = lifecycle.interrupted(lifecycle.started(job), by_crash=False)
         assert (state_of(job), job.attempt) == ("QUEUED", 0)

@@ -12,19 +12,19 @@ import pytest
 
 from rewas_api.errors import ProblemError, ProblemKind
 from rewas_api.v1 import rewas_pb2
-from rewas_server import jobs
-from rewas_server.store import SqliteJobStore
+from rewas_server.jobs import lifecycle
+from rewas_server.jobs.store import SqliteJobStore
 
 ADD_JOBS_FOR_EVER = """
 import itertools, sys
 from pathlib import Path
 from rewas_api.v1 import rewas_pb2
 from rewas_server import jobs
-from rewas_server.store import SqliteJobStore
+from rewas_server.jobs.store import SqliteJobStore
 store = SqliteJobStore(Path(sys.argv[1]))
 for number in itertools.count():
     name = f"{sys.argv[2]}-{number}"
-    store.add(jobs.queued(name, name), rewas_pb2.SubmitJobRequest(idempotency_key=name))
+    store.add(lifecycle.queued(name, name), rewas_pb2.SubmitJobRequest(idempotency_key=name))
     print(name, flush=True)
 """
 
@@ -60,19 +60,19 @@ def test_acknowledged_jobs_survive_sigkill(tmp_path: Path) -> None:
 
 
 def test_a_key_names_one_job(store: SqliteJobStore) -> None:
-    first = store.add(jobs.queued("1", "shot"), request("key"))
-    assert store.add(jobs.queued("2", "shot"), request("key")) == first
+    first = store.add(lifecycle.queued("1", "shot"), request("key"))
+    assert store.add(lifecycle.queued("2", "shot"), request("key")) == first
     assert store.find_by_key(request("key")) == first
     assert [job.id for job in store.newest(10)] == ["1"]
     with pytest.raises(ProblemError) as raised:
-        store.add(jobs.queued("3", "shot"), request("key", prompt="wind"))
+        store.add(lifecycle.queued("3", "shot"), request("key", prompt="wind"))
     assert raised.value.kind is ProblemKind.SETTINGS
     assert "key" in raised.value.what
 
 
 def test_a_job_is_claimed_once_by_many_threads(store: SqliteJobStore) -> None:
     for number in range(60):
-        store.add(jobs.queued(str(number), "shot"), request(str(number)))
+        store.add(lifecycle.queued(str(number), "shot"), request(str(number)))
     claimed: list[str] = []
 
     def claim() -> None:
@@ -90,8 +90,8 @@ def test_a_job_is_claimed_once_by_many_threads(store: SqliteJobStore) -> None:
 
 def test_the_longest_waiting_job_is_claimed_with_its_request(store: SqliteJobStore) -> None:
     for number in range(3):
-        store.add(jobs.queued(str(number), "shot"), request(str(number), prompt=f"rain {number}"))
-    store.update("0", jobs.cancel_requested)
+        store.add(lifecycle.queued(str(number), "shot"), request(str(number), prompt=f"rain {number}"))
+    store.update("0", lifecycle.cancel_requested)
     found = store.claim_next()
     assert found is not None
     job, found_request = found
@@ -100,11 +100,11 @@ def test_the_longest_waiting_job_is_claimed_with_its_request(store: SqliteJobSto
 
 
 def test_a_refused_change_changes_nothing(store: SqliteJobStore) -> None:
-    store.add(jobs.queued("1", "shot"), request("1"))
-    with pytest.raises(jobs.TransitionRefused):
-        store.update("1", jobs.cancelled)
+    store.add(lifecycle.queued("1", "shot"), request("1"))
+    with pytest.raises(lifecycle.TransitionRefused):
+        store.update("1", lifecycle.cancelled)
     assert store.get("1").revision == 1
-    store.update("1", jobs.started)
+    store.update("1", lifecycle.started)
     assert store.get("1").revision == 2
 
 
@@ -133,7 +133,7 @@ def test_a_store_that_cannot_be_used_says_so(tmp_path: Path) -> None:
 def test_jobs_are_there_after_a_restart(tmp_path: Path) -> None:
     path = tmp_path / "jobs.sqlite3"
     store = SqliteJobStore(path)
-    store.add(jobs.queued("1", "shot"), request("1"))
-    done = store.update("1", lambda job: jobs.failed(job, ProblemError("a", "b")))
+    store.add(lifecycle.queued("1", "shot"), request("1"))
+    done = store.update("1", lambda job: lifecycle.failed(job, ProblemError("a", "b")))
     store.close()
     assert SqliteJobStore(path).get("1") == done

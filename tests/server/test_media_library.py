@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from rewas_api.errors import ProblemError, ProblemKind
 from rewas_api.v1 import rewas_pb2
-from rewas_server.media import MediaLibrary, Upload, local_path
+from rewas_server.files.media import MediaLibrary, Upload, local_path
 
 LIMIT_BYTES = 1000
 

@@ -325,7 +325,7 @@ def test_a_state_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
 
 
 def test_the_front_process_imports_no_torch() -> None:
-    code = "import sys, rewas_server.app, rewas_server.worker; print('torch' in sys.modules)"
+    code = "import sys, rewas_server.grpc.app, rewas_server.worker.run; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
 

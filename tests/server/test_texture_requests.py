@@ -14,8 +14,8 @@ from hypothesis.extra import numpy as arrays
 from rewas_api.errors import ProblemError, ProblemKind
 from rewas_api.v1 import rewas_pb2
 from rewas_engine import TextureCurve, flat_curve, flat_texture
-from rewas_server.tasks import check_request
-from rewas_server.translation import curve_message, rational, texture_from, texture_message
+from rewas_server.work.dispatch import check_request
+from rewas_server.work.translation import curve_message, rational, texture_from, texture_message
 
 CLIP = otio.schema.Clip(
     name="shot",

@@ -27,7 +27,7 @@ LONG = 1000
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from rewas_engine.training.untrained import write_untrained_pack
+    from rewas_engine.recipes.untrained_starter import write_untrained_pack
 
     folder = tmp_path_factory.mktemp("jobs")
     (folder / "media").mkdir()

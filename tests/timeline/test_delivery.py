@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from wavinfo import WavInfoReader
 
-from rewas_server.delivery import Provenance, StemFolder, safe_file_name, write_broadcast_wav, write_whole
+from rewas_server.files.delivery import Provenance, StemFolder, safe_file_name, write_broadcast_wav, write_whole
 
 MADE = Provenance("собака growling, naïvely", 7, "starter", "0.1.0", "Apache-2.0", 172_972_800)
 

@@ -8,9 +8,9 @@ import soundfile
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from rewas_engine.clip import sample_count
+from rewas_engine.exact_time import sample_count
 from rewas_engine.media.audio import resampled, resampled_loop
-from rewas_server.delivery import Provenance, write_broadcast_wav
+from rewas_server.files.delivery import Provenance, write_broadcast_wav
 
 MADE = Provenance("rain", 1, "starter", "0.1.0", "Apache-2.0")
 DELIVERED_HZ = (16_000, 22_050, 44_100, 48_000)

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rewas_api.errors import ProblemError, ProblemKind
-from rewas_server.timeline import clip_source, exact_rate, exact_seconds, parse_clip, parse_timeline, prompted_clips
+from rewas_server.otio.clips import clip_source, exact_rate, exact_seconds, parse_clip, parse_timeline, prompted_clips
 
 NTSC_FILM = Fraction(24000, 1001)
 RATES = [Fraction(n) for n in (24, 25, 30, 48, 50, 60, 120)] + [Fraction(n * 1000, 1001) for n in (24, 30, 48, 60, 120)]

@@ -9,10 +9,10 @@ import opentimelineio as otio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rewas_engine.clip import sample_count
-from rewas_server.delivery import Provenance
-from rewas_server.stem_tracks import PlacedStem, add_stem_tracks, timecode_samples
-from rewas_server.timeline import prompted_clips
+from rewas_engine.exact_time import sample_count
+from rewas_server.files.delivery import Provenance
+from rewas_server.otio.clips import prompted_clips
+from rewas_server.otio.stem_tracks import PlacedStem, add_stem_tracks, timecode_samples
 
 RATES = [Fraction(n) for n in (24, 25, 30, 50, 60)] + [Fraction(n * 1000, 1001) for n in (24, 30, 60)]
 SAMPLE_RATE_HZ = 48000

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from foreign_layout import write_video
 
-from rewas_engine.training.world import Scene, sample_scene
+from rewas_engine.world import Scene, sample_scene
 
 RATE = Fraction(25)
 

@@ -17,7 +17,7 @@ import numpy as np
 import soundfile
 import soxr
 
-from rewas_engine.training.world import SAMPLE_RATE_HZ, render_picture, render_sound, sample_scene
+from rewas_engine.world import SAMPLE_RATE_HZ, render_picture, render_sound, sample_scene
 
 NTSC = Fraction(30000, 1001)
 FILE_COLUMN, CAPTION_COLUMN = "Datei", "Zu hören"

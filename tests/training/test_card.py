@@ -7,7 +7,7 @@ import pytest
 
 from rewas_engine import PackError, SettingsError
 from rewas_engine.evaluation.figures import Evaluation, Figure, Section, read_evaluation
-from rewas_engine.training.card import retell_figures, told_training, write_model_card
+from rewas_engine.recipes.model_card import retell_figures, told_training, write_model_card
 from rewas_engine.training.config import StarterConfig
 
 RECORDS = {"base": {"seconds": 120, "losses": [2.0, 1.0]}}

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from rewas_engine.errors import SettingsError
-from rewas_engine.training.claims import Claim
+from rewas_engine.training.folder_settings import Claim
 
 SETTINGS = {"clips": 8, "rates": (25, 30), "loop": {"steps": 4}}
 

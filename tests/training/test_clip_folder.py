@@ -13,11 +13,11 @@ import pytest
 import soundfile
 from typer.testing import CliRunner
 
+from rewas_cli.commands.train import train
+from rewas_cli.main import run
 from rewas_engine.errors import Cancelled, SettingsError
-from rewas_engine.training.clip_folder import ClipFolder
-from rewas_engine.training.world import render_sound, sample_scene
-from rewas_server.cli import run
-from rewas_server.commands.train import train
+from rewas_engine.training.world_export import ClipFolder
+from rewas_engine.world import render_sound, sample_scene
 
 SMALL = {"frame_rate": Fraction(24000, 1001), "width": 32, "height": 16}
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from rewas_engine import SettingsError
 from rewas_engine.training.datasets import Hit, caption_of_hits, read_dataset, read_hits
 from rewas_engine.training.recordings import held_out_names
-from rewas_engine.training.world import sample_scene
+from rewas_engine.world import sample_scene
 
 NAME = "2015-02-16-16-49-06"
 

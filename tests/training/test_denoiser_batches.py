@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from rewas_engine.energy import SILENCE_NATS
+from rewas_engine.curves.energy import SILENCE_NATS
 from rewas_engine.models.codec import PatchAutoencoder
 from rewas_engine.models.text_projection import TextProjection
 from rewas_engine.training.stages import (

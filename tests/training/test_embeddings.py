@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from rewas_engine.training.embeddings import embedded_captions
+from rewas_engine.training.caption_embeddings import embedded_captions
 
 CAPTIONS = [f"clip {number % 300}" for number in range(1000)]
 

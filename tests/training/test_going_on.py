@@ -10,13 +10,13 @@ import torch
 from killed_child import killed_child
 from test_starter_stages import SMALL
 
+from rewas_cli.main import run
 from rewas_engine.errors import SettingsError
 from rewas_engine.models.text_projection import TextProjection
+from rewas_engine.recipes.starter import StarterTraining
 from rewas_engine.training import corpus as corpus_module
 from rewas_engine.training.corpus import WorldCorpus
 from rewas_engine.training.progress import TrainingProgress, TrainingStopped
-from rewas_engine.training.starter import StarterTraining
-from rewas_server.cli import run
 
 
 @pytest.fixture(scope="module")
@@ -97,7 +97,7 @@ def test_the_command_names_the_stages_that_come_first(stage: str, said: str, tmp
 
 KILLED = """
 from test_starter_stages import SMALL
-from rewas_engine.training.starter import StarterTraining
+from rewas_engine.recipes.starter import StarterTraining
 
 def report(progress):
     if progress.stage == sys.argv[5] and progress.step == 3:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from rewas_engine import SettingsError
 from rewas_engine.models.joint import JointSpace
-from rewas_engine.training.joint import (
+from rewas_engine.training.joint_stage import (
     NO_CLASS,
     JointClips,
     JointCorpus,

@@ -11,7 +11,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from rewas_engine.errors import SettingsError
-from rewas_engine.training.listing import CaptionSource, list_recordings
 from rewas_engine.training.manifests import (
     LONGEST_CAPTION,
     caption_of_folder,
@@ -19,6 +18,7 @@ from rewas_engine.training.manifests import (
     cleaned_caption,
     read_manifest,
 )
+from rewas_engine.training.recording_catalog import CaptionSource, list_recordings
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
 files = texts.filter(str.strip)

@@ -11,28 +11,29 @@ import pytest
 import torch
 from foreign_layout import CAPTION_COLUMN, FILE_COLUMN, write_foreign_layout
 
+from rewas_cli.main import run
 from rewas_engine import ReWaS, SettingsError, VideoClip
-from rewas_engine.control import Controls
+from rewas_engine.conditioning.controls import Controls
 from rewas_engine.models.adapter import EnergyAdapter
 from rewas_engine.models.joint import JointSpace
 from rewas_engine.models.text_projection import TextProjection
-from rewas_engine.packs import read_pack
-from rewas_engine.training import own_pack
+from rewas_engine.packs.description import read_pack
+from rewas_engine.recipes import own_pack
+from rewas_engine.recipes.own_model_card import measure_on_held_out
+from rewas_engine.recipes.own_pack import RecordingsTraining
+from rewas_engine.recipes.pack_terms import PackTerms
+from rewas_engine.recipes.starter import COMPONENT_CLASSES, SENTENCE_ENCODER
+from rewas_engine.recipes.untrained_starter import TINY, write_untrained_pack
 from rewas_engine.training.config import StarterConfig
-from rewas_engine.training.continued import ContinuedConfig
+from rewas_engine.training.continuation import ContinuedConfig
 from rewas_engine.training.corpus import world_front_end
 from rewas_engine.training.cutting import ClipFormat
-from rewas_engine.training.listing import CaptionSource, list_recordings
 from rewas_engine.training.loop import LoopConfig
-from rewas_engine.training.own_card import measure_on_held_out
-from rewas_engine.training.own_pack import PackTerms, RecordingsTraining
-from rewas_engine.training.pack import write_pack
+from rewas_engine.training.pack_writer import write_pack
 from rewas_engine.training.progress import TrainingProgress
+from rewas_engine.training.recording_catalog import CaptionSource, list_recordings
 from rewas_engine.training.recordings import HeldOutClips, Recordings
 from rewas_engine.training.stages import DenoiserRecipe, adapter_loss
-from rewas_engine.training.starter import COMPONENT_CLASSES, SENTENCE_ENCODER
-from rewas_engine.training.untrained import TINY, write_untrained_pack
-from rewas_server.cli import run
 
 TERMS = PackTerms("workshop", "CC-BY-4.0", "Any use that names the workshop.")
 SOME = LoopConfig(steps=40, learning_rate=4e-3, warmup_steps=5, ema_decay=0.9)

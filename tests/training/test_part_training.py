@@ -15,29 +15,29 @@ from killed_child import killed_child
 from safetensors.torch import load_file
 from torch import nn
 
+from rewas_cli.main import run
 from rewas_engine import PackError, ReWaS, SettingsError, VideoClip
-from rewas_engine.loading import components_of
-from rewas_engine.mel import AudioFrontEnd, MelConfig
+from rewas_engine.conditioning.mel import AudioFrontEnd, MelConfig
 from rewas_engine.models.adapter import EnergyAdapter
 from rewas_engine.models.codec import PatchAutoencoder, scaled_latents
-from rewas_engine.packs import read_pack, verify_files
+from rewas_engine.packs.description import read_pack, verify_files
+from rewas_engine.packs.loading import components_of
+from rewas_engine.recipes.pack_terms import PackTerms
+from rewas_engine.recipes.part_pack import write_pack_with
+from rewas_engine.recipes.part_training import AS_TRAINED, AdapterTraining, PhiTraining
+from rewas_engine.recipes.starter import SENTENCE_ENCODER, StarterTraining
+from rewas_engine.recipes.untrained_make_an_audio import write_untrained_make_an_audio
+from rewas_engine.recipes.untrained_starter import TINY
 from rewas_engine.training.clip_features import ClipFeatures
 from rewas_engine.training.clip_reading import heard_log_mel
 from rewas_engine.training.config import PROMPT_WIDTH
 from rewas_engine.training.datasets import read_dataset
 from rewas_engine.training.loop import LoopConfig, SteadyLoopConfig, train
-from rewas_engine.training.own_pack import PackTerms
-from rewas_engine.training.pack import write_pack
+from rewas_engine.training.pack_writer import write_pack
 from rewas_engine.training.part_config import AdapterConfig, PhiConfig
-from rewas_engine.training.part_pack import write_pack_with
-from rewas_engine.training.part_training import AS_TRAINED, AdapterTraining, PhiTraining
 from rewas_engine.training.phi_part import mean_between
 from rewas_engine.training.progress import TrainingProgress
 from rewas_engine.training.stages import noised
-from rewas_engine.training.starter import SENTENCE_ENCODER, StarterTraining
-from rewas_engine.training.untrained import TINY
-from rewas_engine.training.untrained_make_an_audio import write_untrained_make_an_audio
-from rewas_server.cli import run
 
 TERMS = PackTerms("steered", "CC-BY-4.0", "Any use that names us.")
 SOME = SteadyLoopConfig(steps=50, learning_rate=4e-3, warmup_steps=5, ema_decay=0.9, checkpoint_every=4, show_every=25)

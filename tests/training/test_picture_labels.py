@@ -16,7 +16,7 @@ from rewas_engine.training.picture_labels import (
     labels_of,
 )
 from rewas_engine.training.picture_stage import PictureBatches, PictureCorpus, picture_loss
-from rewas_engine.training.world import CLASS_NAMES, sample_scene
+from rewas_engine.world import CLASS_NAMES, sample_scene
 
 
 def test_a_strike_stands_in_the_frame_of_its_contact() -> None:

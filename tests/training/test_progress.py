@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rewas_cli.commands.training_console import training_lines
 from rewas_engine.training.progress import Counting, Pace, TrainingProgress
-from rewas_server.commands.training_lines import training_lines
 
 
 class Clock:
@@ -78,7 +78,7 @@ def test_lines_come_now_and_then_and_at_the_end_of_each_stage(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = Clock()
-    monkeypatch.setattr("rewas_server.commands.training_lines.time.monotonic", clock)
+    monkeypatch.setattr("rewas_cli.commands.training_console.time.monotonic", clock)
     report = training_lines()
     for stage in ("base", "adapter"):
         for step in range(1, 101):

@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 from rewas_engine.errors import MediaError, SettingsError
 from rewas_engine.training.corpus import world_front_end
 from rewas_engine.training.cutting import ClipFormat, cut_recording
-from rewas_engine.training.listing import CaptionSource, Listing, Recording, list_recordings
 from rewas_engine.training.progress import TrainingStopped
+from rewas_engine.training.recording_catalog import CaptionSource, Listing, Recording, list_recordings
 from rewas_engine.training.recordings import Recordings
 
 RATE = 16_000

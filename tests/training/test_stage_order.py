@@ -7,8 +7,8 @@ import pytest
 
 from rewas_engine.errors import SettingsError
 from rewas_engine.training.config import StarterConfig
-from rewas_engine.training.continued import ContinuedConfig
-from rewas_engine.training.same_settings import decisive, difference
+from rewas_engine.training.continuation import ContinuedConfig
+from rewas_engine.training.settings_diff import decisive, difference
 from rewas_engine.training.stage_order import STAGES, StageLedger
 
 CONFIG = StarterConfig()

@@ -12,13 +12,15 @@ import pytest
 import torch
 
 from rewas_engine import EnergyCurve, Execution, PackError, ReWaS, SettingsError
-from rewas_engine.control import Controls
+from rewas_engine.conditioning.controls import Controls
 from rewas_engine.evaluation.suite import EvaluationPlan
-from rewas_engine.packs import read_pack, verify_files
-from rewas_engine.training import card
+from rewas_engine.packs.description import read_pack, verify_files
+from rewas_engine.recipes import model_card as card
+from rewas_engine.recipes.starter import VERSION, StarterTraining
+from rewas_engine.recipes.untrained_starter import TINY
 from rewas_engine.training.config import StarterConfig
 from rewas_engine.training.corpus import WorldCorpus, world_front_end
-from rewas_engine.training.joint import JointRecipe
+from rewas_engine.training.joint_stage import JointRecipe
 from rewas_engine.training.loop import LoopConfig
 from rewas_engine.training.picture_stage import as_slower_footage, augmented
 from rewas_engine.training.progress import TrainingProgress, TrainingStopped
@@ -28,8 +30,6 @@ from rewas_engine.training.stages import (
     DenoiserRecipe,
     softened_energies,
 )
-from rewas_engine.training.starter import VERSION, StarterTraining
-from rewas_engine.training.untrained import TINY
 from rewas_engine.training.vocoder_stage import (
     WINDOWS_SAMPLES,
     WaveformCorpus,
@@ -37,7 +37,7 @@ from rewas_engine.training.vocoder_stage import (
     _spectral_distance,
     vocoder_loss,
 )
-from rewas_engine.training.world import CLASS_NAMES, sample_scene
+from rewas_engine.world import CLASS_NAMES, sample_scene
 
 FEW = LoopConfig(steps=4, learning_rate=1e-3, warmup_steps=1, checkpoint_every=2)
 SMALL = replace(

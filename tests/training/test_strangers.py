@@ -4,8 +4,15 @@ import numpy as np
 import torch
 
 from rewas_engine.models.joint import JointSpace
-from rewas_engine.training.joint import NO_CLASS, JointClips, JointCorpus, JointRecipe, joint_loss, strange_pictures
-from rewas_engine.training.strangers import dead_leaves, strangers
+from rewas_engine.training.joint_stage import (
+    NO_CLASS,
+    JointClips,
+    JointCorpus,
+    JointRecipe,
+    joint_loss,
+    strange_pictures,
+)
+from rewas_engine.world.abstract_pictures import dead_leaves, strangers
 
 
 def test_strangers_are_given_by_their_seed_and_number() -> None:

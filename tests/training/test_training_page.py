@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from rewas_cli.main import run
 from rewas_engine.training.config import StarterConfig, read_settings
-from rewas_engine.training.continued import SIZES_OF_THE_PACK, ContinuedConfig
+from rewas_engine.training.continuation import SIZES_OF_THE_PACK, ContinuedConfig
 from rewas_engine.training.loop import LoopConfig
 from rewas_engine.training.part_config import AdapterConfig, PhiConfig
 from rewas_engine.training.stage_order import STAGES
-from rewas_server.cli import run
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "training.md").read_text("utf-8")
 OF_THE_PACK = "the pack's"

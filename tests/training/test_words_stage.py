@@ -9,8 +9,8 @@ import torch
 from torch.nn.functional import normalize
 
 from rewas_engine.models.text import SentenceEncoder
+from rewas_engine.recipes.starter import SENTENCE_ENCODER
 from rewas_engine.training.loop import LoopConfig, train
-from rewas_engine.training.starter import SENTENCE_ENCODER
 from rewas_engine.training.words_stage import (
     CHOICES,
     NOTHING_BEHIND,
@@ -20,8 +20,8 @@ from rewas_engine.training.words_stage import (
     words_corpus,
     words_loss,
 )
-from rewas_engine.training.world import AMBIENCE_CLASSES, CLASS_NAMES, held_out_captions, sample_scene
-from rewas_engine.training.world.vocabulary import MODIFIERS, said_modifiers, wordless_captions
+from rewas_engine.world import AMBIENCE_CLASSES, CLASS_NAMES, held_out_captions, sample_scene
+from rewas_engine.world.vocabulary import MODIFIERS, said_modifiers, wordless_captions
 
 
 @pytest.mark.parametrize(

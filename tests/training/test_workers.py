@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-COMMAND = "import sys; from rewas_server.cli import main; main(sys.argv[1:])"
+COMMAND = "import sys; from rewas_cli.main import main; main(sys.argv[1:])"
 ENDS_S = 120
 
 

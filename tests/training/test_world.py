@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from rewas_engine.energy import SILENCE_NATS
+from rewas_engine.conditioning.mel import AudioFrontEnd, MelConfig, normalised
+from rewas_engine.curves.energy import SILENCE_NATS
 from rewas_engine.errors import SettingsError
-from rewas_engine.mel import AudioFrontEnd, MelConfig, normalised
-from rewas_engine.training.world import (
+from rewas_engine.world import (
     CLASS_NAMES,
     EVENT_PATTERNS,
     PATTERNS,
@@ -25,8 +25,8 @@ from rewas_engine.training.world import (
     render_sound,
     sample_scene,
 )
-from rewas_engine.training.world.motion import Strikes
-from rewas_engine.training.world.vocabulary import further_captions
+from rewas_engine.world.motion import Strikes
+from rewas_engine.world.vocabulary import further_captions
 
 FRONT_END = AudioFrontEnd(MelConfig())
 

@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from rewas_engine.energy import SILENCE_NATS
-from rewas_engine.mel import AudioFrontEnd, MelConfig
-from rewas_engine.training.world import (
+from rewas_engine.conditioning.mel import AudioFrontEnd, MelConfig
+from rewas_engine.curves.energy import SILENCE_NATS
+from rewas_engine.world import (
     AMBIENCE_CLASSES,
     STRUCK_CLASSES,
     SUSTAINED_CLASSES,
@@ -19,8 +19,8 @@ from rewas_engine.training.world import (
     render_sound,
     sample_scene,
 )
-from rewas_engine.training.world.scene import amplitude, intensity_of
-from rewas_engine.training.world.vocabulary import describe_behind, joined
+from rewas_engine.world.scene import amplitude, intensity_of
+from rewas_engine.world.vocabulary import describe_behind, joined
 
 FRONT_END = AudioFrontEnd(MelConfig())
 

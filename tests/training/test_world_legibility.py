@@ -8,14 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from rewas_engine.training.world import Scene, render_brightness, sample_scene
-from rewas_engine.training.world.backdrops import Backdrop
-from rewas_engine.training.world.camera import LEAST_CONTRAST, LEAST_SCALE, Film, Shot, draw_camera
-from rewas_engine.training.world.drawing import LUMA, Canvas, ellipse
-from rewas_engine.training.world.motion import Strikes, Walk
-from rewas_engine.training.world.painting import FloatArray
-from rewas_engine.training.world.palette import apart
-from rewas_engine.training.world.standing_out import LEAST_DIFFERENCE, lit_apart
+from rewas_engine.world import Scene, render_brightness, sample_scene
+from rewas_engine.world.backdrops import Backdrop
+from rewas_engine.world.camera import LEAST_CONTRAST, LEAST_SCALE, Film, Shot, draw_camera
+from rewas_engine.world.drawing import LUMA, Canvas, ellipse
+from rewas_engine.world.figure_lighting import LEAST_DIFFERENCE, lit_apart
+from rewas_engine.world.motion import Strikes, Walk
+from rewas_engine.world.painting import FloatArray
+from rewas_engine.world.palette import apart
 
 NONE = np.empty(0)
 PLAIN_LEVELS = 25

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from rewas_engine.training.world import (
+from rewas_engine.world import (
     CLASS_NAMES,
     STRUCK_CLASSES,
     SUSTAINED_CLASSES,
@@ -19,8 +19,8 @@ from rewas_engine.training.world import (
     render_sound,
     sample_scene,
 )
-from rewas_engine.training.world.looks import STRUCK_PAINTERS, SUSTAINED_PAINTERS
-from rewas_engine.training.world.motion import Drive, Strikes, Walk
+from rewas_engine.world.looks import STRUCK_PAINTERS, SUSTAINED_PAINTERS
+from rewas_engine.world.motion import Drive, Strikes, Walk
 
 NONE = np.empty(0)
 SWUNG_CLASSES = ("ball_bounce", "gravel_steps", "wood_floor_steps", "snow_steps")

@@ -1,1 +1,1 @@
-"""Code generated from rewas/v1/rewas.proto by scripts/generate_contract.py; do not edit."""
+"""Code generated from rewas/v1/rewas.proto by scripts/dev/generate_contract.py; do not edit."""

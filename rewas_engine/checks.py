@@ -1,0 +1,52 @@
+"""Checks of single values: numbers in a range, prompts, and the part of sampling in which controls act."""
+
+from __future__ import annotations
+
+from numbers import Integral, Real
+
+from rewas_engine.errors import SettingsError
+
+MAX_PROMPT_CHARACTERS = 2000
+MAX_STEPS = 1000
+MAX_GUIDANCE_SCALE = 20.0
+MAX_CONTROL_STRENGTH = 2.0
+NEGATIVE_GUIDANCE = 2.0
+MAX_SEED = 2**63 - 1
+
+
+def checked_prompt(prompt: str, name: str = "prompt") -> str:
+    """The prompt without spaces around it. Raises SettingsError, with its name, for one that is empty or too long."""
+    if not isinstance(prompt, str):
+        raise SettingsError(f"The {name} is {prompt!r}, no text.", "Say in words what is meant.")
+    stripped = prompt.strip()
+    if not stripped:
+        wanted = "should not" if name.startswith("negative") else "should"
+        raise SettingsError(f"The {name} is empty.", f"Say what {wanted} be heard.")
+    if len(prompt) > MAX_PROMPT_CHARACTERS:
+        raise SettingsError(
+            f"The {name} has {len(prompt)} characters.", f"Say it in at most {MAX_PROMPT_CHARACTERS} characters."
+        )
+    return stripped
+
+
+def check_between(name: str, value: float, lowest: float, highest: float) -> None:
+    """Raises SettingsError for a setting that is not a number from lowest to highest."""
+    if not isinstance(value, Real) or not lowest <= value <= highest:
+        raise SettingsError(f"{name} is {value}.", f"Give a value from {lowest:g} to {highest:g}.")
+
+
+def check_whole(name: str, value: int, lowest: int, highest: int) -> None:
+    """Raises SettingsError for a setting that is not a whole number from lowest to highest."""
+    if not isinstance(value, Integral) or not lowest <= value <= highest:
+        raise SettingsError(f"{name} is {value}.", f"Give a whole number from {lowest} to {highest}.")
+
+
+def checked_part(part: tuple[float, float]) -> tuple[float, float]:
+    """The part of the sampling in which the controls act. Raises SettingsError where it is none within 0 to 1."""
+    begin, end = part
+    if not (isinstance(begin, Real) and isinstance(end, Real) and 0 <= begin < end <= 1):
+        raise SettingsError(
+            f"The controls are to act from {begin} to {end} of the sampling.",
+            "Give a beginning before the end, both from 0 to 1.",
+        )
+    return float(begin), float(end)

@@ -1,0 +1,1 @@
+"""What conditions the denoiser: the log-mel front end, windows and controls."""

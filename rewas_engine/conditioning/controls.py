@@ -1,0 +1,194 @@
+"""What steers a sound beside words: energy, onsets and spectral texture, and the hint that the adapter reads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch.nn import functional
+
+from rewas_engine.curves.energy import SILENCE_NATS, EnergyCurve, FloatArray
+from rewas_engine.curves.texture import TEXTURE_BANDS, TextureCurve
+from rewas_engine.errors import SettingsError
+
+CONTROL_NAMES = ("energy", "onsets", "texture")
+TEXTURE_SMOOTHING_FRAMES = 33
+"""Texture changes slower than energy: it is averaged over a third of a second."""
+_TEXTURE_SCALE_NATS = 3.0
+Encode = Callable[[torch.Tensor], torch.Tensor]
+"""From log-mels [B, T, bins] in nats to scaled latents [B, C, T/r, bins/r]."""
+
+
+@dataclass(frozen=True, eq=False)
+class Controls:
+    """What a sound is to follow, at the mel frame rate; what is None is left to the model.
+
+    energy: [T] nats. onsets: [T] strengths, 0 where nothing begins, up to 1 in the frame that an onset falls into.
+    texture: [T, TEXTURE_BANDS] nats above the energy of bands of equal numbers of mel bins, from low to high.
+    Raises SettingsError where none is given, or their lengths or shapes differ.
+    """
+
+    energy: FloatArray | None = None
+    onsets: FloatArray | None = None
+    texture: FloatArray | None = None
+
+    def __post_init__(self) -> None:
+        given = [self._of(name) for name in self.names]
+        if not given:
+            raise SettingsError("There is nothing for the sound to follow.", "Give energy, onsets or texture.")
+        if len({len(values) for values in given}) > 1 or any(not np.isfinite(values).all() for values in given):
+            raise SettingsError("The controls are of different lengths or not finite.", "Give one value a mel frame.")
+        for name in ("energy", "onsets"):
+            if self._of(name) is not None and np.ndim(self._of(name)) != 1:
+                raise SettingsError(f"The control {name} is not one row of values.", "Give one value a mel frame.")
+        if self.texture is not None and np.shape(self.texture)[1:] != (TEXTURE_BANDS,):
+            raise SettingsError(f"The texture is of shape {np.shape(self.texture)}.", f"Give {TEXTURE_BANDS} bands.")
+
+    @classmethod
+    def following(cls, energy: EnergyCurve) -> Controls:
+        """Controls of an energy alone, whose rate is the mel frame rate."""
+        return cls(energy=energy.values)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Which of CONTROL_NAMES are given."""
+        return tuple(name for name in CONTROL_NAMES if self._of(name) is not None)
+
+    @property
+    def given(self) -> dict[str, FloatArray]:
+        """The controls that are given, by name."""
+        return {name: self._of(name) for name in self.names}
+
+    @property
+    def frames(self) -> int:
+        """Mel frames that they cover."""
+        return len(self._of(self.names[0]))
+
+    def padded(self, frames: int) -> Controls:
+        """The same up to a number of frames: energy and texture stay what they are in the end, no onset comes.
+
+        A sound that goes on beyond its end and is cut there ends better than one that falls silent at that place.
+        """
+        missing = frames - self.frames
+
+        def longer(values: FloatArray | None) -> FloatArray | None:
+            if values is None:
+                return None
+            return np.pad(np.asarray(values, np.float32), ((0, missing), *((0, 0),) * (np.ndim(values) - 1)), "edge")
+
+        onsets = None if self.onsets is None else np.pad(np.asarray(self.onsets, np.float32), (0, missing))
+        return Controls(longer(self.energy), onsets, longer(self.texture))
+
+    def part(self, start: int, frames: int) -> Controls:
+        """The controls of a window; one that reaches beyond the end goes on at the beginning."""
+        places = range(start, start + frames)
+        parts = {name: np.take(self._of(name), places, axis=0, mode="wrap") for name in self.names}
+        return Controls(**parts)
+
+    def _of(self, name: str) -> Any:
+        return getattr(self, name)
+
+
+@dataclass(frozen=True)
+class ControlBatch:
+    """Controls of several windows of one length as tensors, and which of them are given.
+
+    energies: [B, T] nats. onsets: [B, T]. textures: [B, T, TEXTURE_BANDS] nats. given: [B, 3] bool in the order of
+    CONTROL_NAMES; values that are not given count for nothing.
+    """
+
+    energies: torch.Tensor
+    onsets: torch.Tensor
+    textures: torch.Tensor
+    given: torch.Tensor
+
+    @classmethod
+    def of(cls, windows: Sequence[Controls], device: str | torch.device) -> ControlBatch:
+        """The controls of windows of one length."""
+        frames = windows[0].frames
+
+        def stacked(name: str, filling: float, *shape: int) -> torch.Tensor:
+            absent = np.full((frames, *shape), filling, np.float32)
+            rows = [absent if getattr(window, name) is None else getattr(window, name) for window in windows]
+            return torch.from_numpy(np.stack(rows).astype(np.float32)).to(device)
+
+        given = torch.tensor([[name in window.names for name in CONTROL_NAMES] for window in windows], device=device)
+        return cls(
+            stacked("energy", SILENCE_NATS),
+            stacked("onsets", 0.0),
+            stacked("texture", 0.0, TEXTURE_BANDS),
+            given,
+        )
+
+
+def hint_channels(latent_channels: int, patch: int) -> int:
+    """Channels of a hint that carries all controls: energy's latent, onsets frame by frame, texture, what is given."""
+    return latent_channels + patch + 1 + len(CONTROL_NAMES)
+
+
+def understood_controls(adapter: Any) -> tuple[str, ...]:
+    """Controls that an adapter was built to read."""
+    narrow = adapter.config.hint_channels in (None, adapter.encoder.config.in_channels)
+    return CONTROL_NAMES[:1] if narrow else CONTROL_NAMES
+
+
+def control_hint(batch: ControlBatch, encode: Encode, bins: int, adapter: Any) -> torch.Tensor:
+    """The hint [B, C, T/r, bins/r] of controls, as the adapter reads it; all zeros where nothing is given."""
+    given = batch.given.to(batch.energies.dtype)[:, :, None, None, None]
+    energy = energy_hint(batch.energies, encode, bins)
+    energy = energy * given[:, 0].to(energy.dtype)
+    if understood_controls(adapter) == CONTROL_NAMES[:1]:
+        return energy
+    count, _, positions, width = energy.shape
+    patch = batch.onsets.shape[1] // positions
+    onsets = batch.onsets.reshape(count, positions, patch).transpose(1, 2)[..., None].expand(-1, -1, -1, width)
+    bands = batch.textures.reshape(count, positions, patch, TEXTURE_BANDS).mean(dim=2) / _TEXTURE_SCALE_NATS
+    texture = bands[..., torch.arange(width, device=bands.device) * TEXTURE_BANDS // width][:, None]
+    flags = given[..., 0].expand(-1, -1, positions, width)
+    planes = [energy, onsets * given[:, 1], texture * given[:, 2], flags]
+    return torch.cat([plane.to(energy.dtype) for plane in planes], dim=1)
+
+
+def energy_hint(energies: torch.Tensor, encode: Encode, bins: int) -> torch.Tensor:
+    """Latents [B, C, T/r, bins/r] of energies [B, T] in nats, each repeated over all mel bins (paper, section 3.3)."""
+    return encode(energies[:, :, None].expand(-1, -1, bins))
+
+
+def onset_track(times_s: FloatArray, strengths: FloatArray, frames: int, frame_rate_hz: float) -> FloatArray:
+    """Onsets [frames] from times in seconds and strengths in 0..1; of several in one frame the strongest counts."""
+    track = np.zeros(frames, np.float32)
+    places = np.floor(np.asarray(times_s) * frame_rate_hz + 1e-9).astype(int)
+    inside = (places >= 0) & (places < frames)
+    np.maximum.at(track, places[inside], np.asarray(strengths, np.float32)[inside])
+    return track
+
+
+def measured_textures(log_mels: torch.Tensor, silence_nats: float = SILENCE_NATS) -> torch.Tensor:
+    """Textures [B, T, TEXTURE_BANDS] of log-mels [B, T, bins]: bands above the energy in nats, smoothed over time.
+
+    Frames count as much as they stand above silence, so that a gap does not blur what stands beside it.
+    """
+    count, frames, bins = log_mels.shape
+    energies = log_mels.mean(dim=-1, keepdim=True)
+    bands = log_mels.reshape(count, frames, TEXTURE_BANDS, bins // TEXTURE_BANDS).mean(dim=-1) - energies
+    weights = (energies - silence_nats).clamp(min=0)
+    return _smoothed(bands * weights) / (_smoothed(weights) + 0.05)
+
+
+def heard_texture(log_mel: torch.Tensor, rate_hz: Fraction) -> TextureCurve:
+    """The texture of a sound, of its log-mel [T, bins] at a rate."""
+    return TextureCurve(measured_textures(log_mel[None])[0].cpu().numpy(), rate_hz, "audio")
+
+
+def _smoothed(values: torch.Tensor) -> torch.Tensor:
+    pooled = functional.avg_pool1d(
+        values.transpose(1, 2), TEXTURE_SMOOTHING_FRAMES, stride=1, padding=TEXTURE_SMOOTHING_FRAMES // 2
+    )
+    return pooled.transpose(1, 2)
+
+
+ControlName = Literal["energy", "onsets"]

@@ -1,0 +1,1 @@
+"""Energy and texture curves: their values, sources, events, edits and onsets."""

@@ -1,0 +1,151 @@
+"""Edits of curves in words, as they are typed: "scale 1.2", "mute events 2 3", "move event 1 to 2.5", "tilt -1"."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from rewas_engine.curves.edits import (
+    BoostEvents,
+    Compress,
+    CurveEdit,
+    DuplicateEvent,
+    EnergyEdit,
+    FadeIn,
+    FadeOut,
+    Gate,
+    IsolateEvents,
+    MoveEvent,
+    MuteEvents,
+    Offset,
+    RaiseBand,
+    Scale,
+    Shift,
+    Smooth,
+    Stretch,
+    TextureEdit,
+    Tilt,
+)
+from rewas_engine.curves.texture import BAND_NAMES
+from rewas_engine.errors import SettingsError
+
+_MOST_CHARACTERS = 1000
+
+_OF_ANY_CURVE: dict[str, tuple[Callable[..., CurveEdit], tuple[str, ...]]] = {
+    "scale": (Scale, ("FACTOR",)),
+    "smooth": (Smooth, ("SECONDS",)),
+    "fade in": (FadeIn, ("SECONDS",)),
+    "fade out": (FadeOut, ("SECONDS",)),
+    "shift": (Shift, ("SECONDS",)),
+    "stretch": (Stretch, ("FACTOR",)),
+}
+_OF_ENERGY: dict[str, tuple[Callable[..., EnergyEdit], tuple[str, ...]]] = {
+    **_OF_ANY_CURVE,
+    "offset": (Offset, ("NATS",)),
+    "gate": (Gate, ("NATS",)),
+    "compress": (Compress, ("NATS", "RATIO")),
+}
+_OF_EVENTS: dict[str, tuple[Callable[..., EnergyEdit], str]] = {
+    "isolate": (IsolateEvents, ""),
+    "mute": (MuteEvents, ""),
+    "boost": (BoostEvents, "by NATS"),
+}
+_OF_ONE_EVENT: dict[str, tuple[Callable[..., EnergyEdit], str]] = {
+    "move": (MoveEvent, "to SECONDS"),
+    "duplicate": (DuplicateEvent, "to SECONDS"),
+}
+_OF_TEXTURE: dict[str, tuple[Callable[..., TextureEdit], tuple[str, ...]]] = {
+    **_OF_ANY_CURVE,
+    "tilt": (Tilt, ("NATS",)),
+    "brighter": (Tilt, ("NATS",)),
+    "darker": (lambda nats: Tilt(-nats), ("NATS",)),
+}
+
+EDIT_FORMS = (
+    *(" ".join([name, *numbers]) for name, (_, numbers) in _OF_ENERGY.items()),
+    *(f"{name} event N {rest}".rstrip() for name, (_, rest) in (_OF_EVENTS | _OF_ONE_EVENT).items()),
+)
+"""What can be said of energy: "scale FACTOR", "mute event N", …"""
+TEXTURE_EDIT_FORMS = (*(" ".join([name, *numbers]) for name, (_, numbers) in _OF_TEXTURE.items()), "raise BAND NATS")
+"""What can be said of texture: "tilt NATS", "raise BAND NATS", …"""
+
+
+def parse_edit(text: str) -> EnergyEdit:
+    """The edit of energy that words mean; isolate, mute and boost also take several events: "mute events 2 3".
+
+    Raises SettingsError for words that mean none, or a number that is missing, too much or out of bounds.
+    """
+    words, name = _words(text)
+    if name in _OF_EVENTS | _OF_ONE_EVENT and words[1:2] in (["event"], ["events"]):
+        return _edit_of_events(name, words[2:], text)
+    if name in _OF_ENERGY:
+        edit, wanted = _OF_ENERGY[name]
+        return edit(*_numbers(words[len(name.split()) :], wanted, text, name, EDIT_FORMS))
+    raise _not_understood(text, name, EDIT_FORMS)
+
+
+def parse_texture_edit(text: str) -> TextureEdit:
+    """The edit of texture that words mean: "brighter 1.5", "raise low_mid -2", "smooth 0.3".
+
+    Raises SettingsError for words that mean none, or a number that is missing, too much or out of bounds.
+    """
+    words, name = _words(text)
+    if name == "raise" and len(words) == 3:
+        band = words[1].replace("-", "_")
+        if band not in BAND_NAMES:
+            raise _not_understood(text, name, TEXTURE_EDIT_FORMS, f" BAND is one of {', '.join(BAND_NAMES)}.")
+        return RaiseBand(band, *_numbers(words[2:], ("NATS",), text, name, TEXTURE_EDIT_FORMS))
+    if name in _OF_TEXTURE:
+        edit, wanted = _OF_TEXTURE[name]
+        return edit(*_numbers(words[len(name.split()) :], wanted, text, name, TEXTURE_EDIT_FORMS))
+    raise _not_understood(text, name, TEXTURE_EDIT_FORMS)
+
+
+def _words(text: str) -> tuple[list[str], str]:
+    """The words of an edit, and its name, which they begin with."""
+    words = text[:_MOST_CHARACTERS].lower().replace(",", " ").split()
+    return words, " ".join(words[:2] if words[:1] == ["fade"] else words[:1])
+
+
+def _edit_of_events(name: str, words: Sequence[str], text: str) -> EnergyEdit:
+    edit, rest = (_OF_EVENTS | _OF_ONE_EVENT)[name]
+    joint = rest.split()[:1]
+    named, change = list(words), []
+    if joint:
+        # The last words are "by 2" or "to 2.5", all before them are events.
+        named, change = named[:-2], named[-2:]
+        if change[:1] != joint or len(change) != 2:
+            raise _not_understood(text, name, EDIT_FORMS)
+    numbers = tuple(_whole(word, text, name) for word in named)
+    if not numbers or (name in _OF_ONE_EVENT and len(numbers) != 1):
+        raise _not_understood(text, name, EDIT_FORMS)
+    which = numbers[0] if name in _OF_ONE_EVENT else numbers
+    return edit(which, *(_number(word, text, name, EDIT_FORMS) for word in change[1:]))
+
+
+def _numbers(given: Sequence[str], wanted: Sequence[str], text: str, name: str, forms: Sequence[str]) -> list[float]:
+    if len(given) != len(wanted):
+        raise _not_understood(text, name, forms)
+    return [_number(word, text, name, forms) for word in given]
+
+
+def _number(word: str, text: str, name: str, forms: Sequence[str]) -> float:
+    try:
+        # Python also reads 1_000 and the digits of other scripts.
+        return float(word if word.isascii() and "_" not in word else "")
+    except ValueError:
+        raise _not_understood(text, name, forms) from None
+
+
+def _whole(word: str, text: str, name: str) -> int:
+    if not (word.isascii() and word.isdecimal() and len(word) < 10):
+        raise _not_understood(text, name, EDIT_FORMS)
+    return int(word)
+
+
+def _not_understood(text: str, name: str, forms: Sequence[str], more: str = "") -> SettingsError:
+    shown = text if len(text) <= 60 else text[:59] + "…"
+    meant = [form for form in forms if form.startswith(f"{name} ")] if name else []
+    return SettingsError(
+        f"The edit “{shown}” is not understood.",
+        f"Write it as {meant[0]}.{more}" if meant else f"Write one of: {'; '.join(forms)}.",
+    )

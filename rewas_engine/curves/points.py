@@ -1,0 +1,181 @@
+"""Points of curves: what makes a row of them, files that hold them, and how far they must reach over a clip."""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rewas_engine.curves.curve import read_at
+from rewas_engine.errors import MediaError, SettingsError
+from rewas_engine.exact_time import Seconds, exact_seconds
+from rewas_engine.runtime.atomic_files import write_whole_text
+
+MISSING_S = 0.25
+"""So much may be missing at either end of a curve; its first and last point are held there."""
+BEYOND_S = 0.1
+"""So far a point may lie beyond the clip: clips end at a picture, and curves at round numbers."""
+
+_MOST_FILE_BYTES = 64 * 2**20
+
+Points = NDArray[np.float64]
+"""[N, 1 + rows]: seconds from the clip's start, and a value of each row."""
+
+
+@dataclass(frozen=True)
+class PointForm:
+    """How the points of one kind of curve are written, and what messages say of them.
+
+    header: first line of a file. of: "pairs of time and energy". example: a point as it is written. hint: what a value
+    means.
+    """
+
+    header: tuple[str, ...]
+    of: str
+    example: str
+    hint: str
+
+    @property
+    def header_text(self) -> str:
+        """The header as it stands in a file."""
+        return ",".join(self.header)
+
+    @property
+    def remedy(self) -> str:
+        """How such points are given."""
+        return f"Give {self.of}, in seconds from the clip's start and nats, as in ({self.example})."
+
+
+def checked_points(points: Iterable[Sequence[float]], form: PointForm, name: str) -> Points:
+    """Points in order of time. name: how messages call the curve.
+
+    Raises SettingsError for fewer than two, for one that is not finite, lies before the clip, or not after the one
+    before it.
+    """
+    try:
+        table = np.array([[float(value) for value in point] for point in points], np.float64)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise SettingsError(f"The points of {name} are not numbers ({error}).", form.remedy) from error
+    if len(table) < 2:
+        count = {0: "no points", 1: "one point only"}[len(table)]
+        raise SettingsError(f"{begun(name)} has {count}.", "Give two or more, from the clip's start to its end.")
+    if table.ndim != 2 or table.shape[1] != len(form.header):
+        raise SettingsError(f"The points of {name} are not {form.of}.", form.remedy)
+    times_s = table[:, 0]
+    strange = np.flatnonzero(~np.isfinite(table).all(axis=1))
+    if strange.size:
+        number = int(strange[0])
+        values = ", ".join(f"{value:g}" for value in table[number, 1:])
+        raise SettingsError(
+            f"Point {number + 1} of {name} is ({times_s[number]:g} s, {values} nats).",
+            f"Give finite numbers; {form.hint}.",
+        )
+    if times_s[0] < 0:
+        raise SettingsError(f"Point 1 of {name} stands before the clip, at {times_s[0]:g} s.", "Begin at 0 s.")
+    unsorted = np.flatnonzero(np.diff(times_s) <= 0)
+    if unsorted.size:
+        number = int(unsorted[0]) + 1
+        raise SettingsError(
+            f"Point {number + 1} of {name} stands at {times_s[number]:g} s, not after the one before it, at "
+            f"{times_s[number - 1]:g} s.",
+            "Sort the points by time, and give each time once.",
+        )
+    return table
+
+
+def joined(points: Points, *, duration: Seconds, rate_hz: Fraction, form: PointForm, name: str) -> Points:
+    """Values [T, rows] on lines between points, over a clip of a duration.
+
+    Raises SettingsError for a duration not above 0, and where the points reach beyond the clip or leave too much out.
+    """
+    duration_s = exact_seconds(duration, f"The duration of {name}")
+    if duration_s <= 0:
+        raise SettingsError(f"The duration of {name} is {float(duration_s):g} s.", "Give a duration above 0 s.")
+    _check_reach(points[:, 0], float(duration_s), form, name)
+    moments_s = (np.arange(math.ceil(duration_s * rate_hz)) + 0.5) / float(rate_hz)
+    return read_at(points[:, 1:], points[:, 0], moments_s)
+
+
+def read_points(path: Path, forms: Sequence[PointForm]) -> tuple[PointForm, list[tuple[float, ...]]]:
+    """The points of a CSV file, and which of the forms its header says that they have.
+
+    Raises MediaError where the file is missing or not such a table.
+    """
+    wanted = " or ".join(form.header_text for form in forms)
+    rows = [row for row in csv.reader(_text(path, wanted).splitlines()) if any(cell.strip() for cell in row)]
+    if not rows:
+        raise MediaError(f"{path.name} is empty.", f"Begin it with the line {wanted}, then one point a line.")
+    header = tuple(cell.strip() for cell in rows[0])
+    for form in forms:
+        if header == form.header:
+            return form, [_point(row, form, path) for row in rows[1:]]
+    raise MediaError(f"{path.name} begins with “{','.join(header)[:60]}”.", f"Make its first line {wanted}.")
+
+
+def write_points(points: Points, form: PointForm, path: Path) -> Path:
+    """Write points as the CSV file that `read_points` reads; whole or not at all. Raises OSError."""
+    # Curves may rise by hundreds of nats a second: times are written finer than values.
+    rows = (",".join([f"{time_s:.9f}", *(f"{value:.6f}" for value in values)]) for time_s, *values in points.tolist())
+    lines = [form.header_text, *rows]
+    write_whole_text(path, "\n".join(lines) + "\n")
+    return path
+
+
+def begun(name: str) -> str:
+    """A name at the beginning of a sentence; file names keep their letters."""
+    return f"The{name[3:]}" if name.startswith("the ") else name
+
+
+def _text(path: Path, wanted: str) -> str:
+    if not path.is_file():
+        raise MediaError(f"There is no curve file {path}.", "Check the path.")
+    if path.stat().st_size > _MOST_FILE_BYTES:
+        raise MediaError(
+            f"{path.name} is larger than {_MOST_FILE_BYTES >> 20} MiB.", "Give fewer points, 100 a second are enough."
+        )
+    try:
+        # Spreadsheets write a byte order mark before the header.
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise MediaError(f"{path.name} is no text.", f"Give a CSV file with the header {wanted}.") from error
+    except OSError as error:
+        raise MediaError(f"{path.name} cannot be read ({error.strerror}).", "Check who may read it.") from error
+    if "\0" in text:
+        raise MediaError(f"{path.name} is no text.", f"Give a CSV file with the header {wanted}.")
+    return text
+
+
+def _point(row: Sequence[str], form: PointForm, path: Path) -> tuple[float, ...]:
+    try:
+        values = tuple(float(cell) for cell in row)
+        if len(values) != len(form.header):
+            raise ValueError(len(values))
+    except ValueError as error:
+        shown = ",".join(row)[:60]
+        raise MediaError(
+            f"The line “{shown}” of {path.name} is no point.", f"Write {form.of}, as in {form.example}."
+        ) from error
+    return values
+
+
+def _check_reach(times_s: NDArray[np.float64], duration_s: float, form: PointForm, name: str) -> None:
+    if times_s[-1] > duration_s + BEYOND_S:
+        raise SettingsError(
+            f"{begun(name)} goes on to {times_s[-1]:g} s, beyond the clip's end at {duration_s:.3f} s.",
+            "End it with the clip, or choose a longer clip.",
+        )
+    if times_s[-1] < duration_s - MISSING_S:
+        raise SettingsError(
+            f"{begun(name)} is too short: it ends at {times_s[-1]:g} s, but the clip at {duration_s:.3f} s.",
+            f"Add a point at the clip's end; {form.hint}.",
+        )
+    if times_s[0] > MISSING_S:
+        raise SettingsError(
+            f"{begun(name)} is too short: it begins at {times_s[0]:g} s.", f"Add a point at 0 s; {form.hint}."
+        )

@@ -1,0 +1,47 @@
+"""Silence that was asked for: gaps in an energy, and a sound that is silent in them."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rewas_engine.curves.curve import runs_of
+from rewas_engine.curves.energy import EnergyCurve
+from rewas_engine.exact_time import sample_count
+
+SILENT_WITHIN_NATS = 0.25
+"""What is so little above silence is silence: the rounding of a curve, or of its way from one rate to another."""
+SHORTEST_GAP_S = Fraction(3, 10)
+"""In shorter gaps a sound may ring on."""
+FADE_S = Fraction(1, 100)
+
+Gap = tuple[Fraction, Fraction]
+"""Begin and end in seconds."""
+
+
+def silent_gaps(energy: EnergyCurve, silence_nats: float) -> list[Gap]:
+    """Begin and end in seconds of the stretches, longer than SHORTEST_GAP_S, in which an energy asks for silence."""
+    silent = runs_of(energy.values <= silence_nats + SILENT_WITHIN_NATS)
+    gaps = [(first / energy.rate_hz, end / energy.rate_hz) for first, end in silent]
+    return [(begin_s, end_s) for begin_s, end_s in gaps if end_s - begin_s > SHORTEST_GAP_S]
+
+
+def silence(waveform: NDArray[np.float32], gaps: list[Gap], sample_rate_hz: int) -> None:
+    """Silence a waveform [..., samples] in gaps, in place: it fades out in their first FADE_S, in again in their last.
+
+    A vocoder hisses where its input is silence, and a strike rings on where it was asked to end. Where the waveform
+    begins or ends within a gap there is nothing to fade from or to.
+    """
+    samples = waveform.shape[-1]
+    fade = max(1, sample_count(FADE_S, sample_rate_hz))
+    falling = (0.5 + 0.5 * np.cos(np.pi * (np.arange(fade) + 0.5) / fade)).astype(np.float32)
+    for begin_s, end_s in gaps:
+        begin, end = (min(samples, sample_count(time_s, sample_rate_hz)) for time_s in (begin_s, end_s))
+        gain = np.zeros(end - begin, np.float32)
+        if begin > 0:
+            gain[:fade] = falling[: gain.size]
+        if end < samples:
+            gain[-fade:] = falling[::-1]
+        waveform[..., begin:end] *= gain

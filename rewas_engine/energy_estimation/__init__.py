@@ -1,0 +1,1 @@
+"""Estimating the energy curve from video."""

@@ -1,0 +1,152 @@
+"""From pictures to the energy: video encoder and φ of one pack on one device."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from fractions import Fraction
+from typing import Any, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from rewas_engine.conditioning.windows import blend, window_starts
+from rewas_engine.curves.energy import LOUDEST_NATS, EnergyCurve, FloatArray
+from rewas_engine.energy_estimation.token_times import (
+    RELEASED_CONTROL_FRAMES,
+    RELEASED_FRAMES,
+    at_true_centres,
+    released_control,
+)
+from rewas_engine.media.frame_stream import PassingPictures, Pictures
+from rewas_engine.media.probe import ClipRead
+from rewas_engine.media.video import picture_count, pictures
+from rewas_engine.models.motionformer import SEGMENTS_AT_ONCE
+from rewas_engine.runtime.cache import ContentCache
+from rewas_engine.runtime.memory import within_memory
+from rewas_engine.runtime.precision import computed_as_held
+from rewas_engine.runtime.progress import CancelSignal
+
+OnWindow = Callable[[int, int], object]
+"""Called with finished and total windows."""
+LESS_TO_SEE = "Run it with less memory (--low-memory), bring the energy, or choose a shorter clip."
+
+
+class Sight:
+    """What a pack sees.
+
+    components: with "video_encoder" and "phi". picture: the table of that name in pack.toml. silence_nats: the lowest
+    energy that there is. cache: keeps the energies of pictures that were seen; None keeps nothing.
+    """
+
+    def __init__(
+        self,
+        components: Mapping[str, Any],
+        picture: Mapping[str, Any],
+        silence_nats: float,
+        device: str,
+        cache: ContentCache | None = None,
+    ) -> None:
+        self._components, self._cache = components, cache or ContentCache(0)
+        self._picture, self._silence_nats, self._device = picture, silence_nats, device
+        self.format = Fraction(picture["frame_rate"]), int(picture["width"]), int(picture["height"])
+        """Frame rate, width and height that the video encoder wants."""
+        self._in_colours = bool(picture.get("colours", False))
+
+    def read(self, clip: ClipRead, cancel: CancelSignal | None) -> NDArray[np.uint8]:
+        """Pictures of a clip as the video encoder wants them: brightness [T, H, W] or colours [T, H, W, 3]."""
+        return self.passing(clip, cancel)[:]
+
+    def passing(self, clip: ClipRead, cancel: CancelSignal | None) -> PassingPictures:
+        """The same, read as they are asked for; what reading raises is raised then."""
+        rate, width, height = self.format
+        shown = pictures(
+            clip.path,
+            start_s=clip.start_s,
+            duration_s=clip.duration_s,
+            frame_rate=rate,
+            width=width,
+            height=height,
+            colours=self._in_colours,
+            short_side=self._picture.get("short_side"),
+            cancel=cancel,
+        )
+        return PassingPictures(shown, picture_count(clip.duration_s, rate))
+
+    @torch.inference_mode()
+    def curve(self, frames: Pictures, on_window: OnWindow | None = None) -> EnergyCurve:
+        """Energy of pictures of any number; brightness [T, H, W] is shown as grey to an encoder of colours.
+
+        Windows of pictures that were seen before are not looked at again. Raises MemoryShortage.
+        """
+        if self._in_colours and isinstance(frames, np.ndarray) and frames.ndim == 3:
+            frames = np.broadcast_to(frames[..., None], (*frames.shape, 3))
+        rate = self.format[0]
+        if self._picture.get("token_times") == "released":
+            values, times = self._as_released(frames, on_window)
+            curve = EnergyCurve(values, rate * times, "picture")
+        else:
+            curve = EnergyCurve(self._at_true_times(frames, on_window), rate, "picture")
+            if "smoothing_frames" in self._picture:
+                curve = curve.smoothed(int(self._picture["smoothing_frames"]))
+        return EnergyCurve(curve.values.clip(self._silence_nats, LOUDEST_NATS), curve.rate_hz, "picture")
+
+    def _at_true_times(self, frames: Pictures, on_window: OnWindow | None) -> FloatArray:
+        """Energies [T], one for each frame."""
+        window = min(len(frames), int(self._picture["window_frames"]))
+        starts = window_starts(len(frames), window, int(self._picture["overlap_frames"]))
+        parts = []
+        for number, start in enumerate(starts, start=1):
+            parts.append(self._of_window(frames[start : start + window]))
+            if on_window is not None:
+                on_window(number, len(starts))
+        return blend(parts, starts, len(frames), dim=0).cpu().numpy().clip(max=LOUDEST_NATS)
+
+    def _of_window(self, frames: NDArray[np.uint8]) -> torch.Tensor:
+        energies = self._of_tokens(frames)
+        encoder = self._components["video_encoder"]
+        if not hasattr(encoder, "token_times_frames"):
+            return energies  # one token for each frame
+        times = encoder.token_times_frames(len(frames)).numpy()
+        return torch.from_numpy(at_true_centres(energies.cpu().numpy(), times, len(frames)))
+
+    def _as_released(self, frames: Pictures, on_window: OnWindow | None) -> tuple[FloatArray, int]:
+        """Energies at the mel frame rate, and how many there are for each frame.
+
+        A window of five seconds of picture is laid over 5.12 seconds; what is shorter is repeated, as the release does.
+        """
+        window = int(self._picture["window_frames"])
+        times = RELEASED_CONTROL_FRAMES // window
+        starts = window_starts(max(len(frames), window), window, int(self._picture["overlap_frames"]))
+        parts = []
+        for number, start in enumerate(starts, start=1):
+            seen = frames[start : start + RELEASED_FRAMES]
+            tokens = self._of_tokens(seen[np.arange(RELEASED_FRAMES) % len(seen)])
+            parts.append(torch.from_numpy(released_control(tokens.cpu().numpy())))
+            if on_window is not None:
+                on_window(number, len(starts))
+        total = times * max(len(frames), window)
+        values = blend(parts, [times * start for start in starts], total, dim=0).numpy()
+        return values[: times * len(frames)].clip(max=LOUDEST_NATS), times
+
+    @torch.inference_mode()
+    def tokens(self, frames: NDArray[np.uint8]) -> torch.Tensor:
+        """What the video encoder makes of pictures, [N, D]."""
+        shown = torch.from_numpy(np.ascontiguousarray(frames)).to(self._device).float() / 255
+        encoder = self._components["video_encoder"]
+
+        def made(at_once: int) -> torch.Tensor:
+            with computed_as_held(encoder, self._device):
+                # An encoder of segments looks at several in one batch.
+                seen = encoder(shown[None], at_once) if hasattr(encoder, "segment_starts") else encoder(shown[None])
+            return cast(torch.Tensor, seen)[0].float()
+
+        return within_memory(made, SEGMENTS_AT_ONCE, "looking at the picture", LESS_TO_SEE)
+
+    def _of_tokens(self, frames: NDArray[np.uint8]) -> torch.Tensor:
+        def energies() -> torch.Tensor:
+            seen: torch.Tensor = self._components["phi"](self.tokens(frames)[None])[0].float()
+            return seen
+
+        of_tokens: torch.Tensor = self._cache.of("energy of pictures", frames, energies)
+        return of_tokens

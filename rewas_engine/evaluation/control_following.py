@@ -1,0 +1,147 @@
+"""Does the sound follow what steers it: energy, and texture beside it; and is it the control that does it?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from rewas_engine.conditioning.controls import Controls, measured_textures
+from rewas_engine.curves.energy import FloatArray, energy_agreement
+from rewas_engine.curves.texture import texture_error
+from rewas_engine.evaluation.curve_agreement import summary
+from rewas_engine.evaluation.figures import Figure, Section, not_supported
+from rewas_engine.evaluation.test_bench import Bench, BenchClip
+
+EXAMPLES = 6
+TEXTURE_SHARE = 4
+"""Texture is measured on every fourth clip of the bench: what it changes is plain on few."""
+
+Followed = tuple[list[float], list[float]]
+"""Correlations and mean absolute differences in nats, one a clip."""
+
+
+def energy_section(bench: Bench) -> Section:
+    """Energy of the mel against the requested one, the same after the vocoder, and without the control."""
+    requested = [clip.energy for clip in bench.clips]
+    correlations, maes_nats = followed(requested, bench.plain)
+    free, _ = followed(requested, bench.uncontrolled)
+    vocoded_correlations, vocoded_maes_nats = followed(requested, bench.plain_heard)
+    of_mel, of_sound = summary(correlations), summary(vocoded_correlations)
+    figures = (
+        Figure("energy_correlation_mean", "Energy correlation of the mel, mean", of_mel.mean),
+        Figure("energy_correlation_worse_tenth", "Energy correlation of the mel, 10th percentile", of_mel.worse_tenth),
+        Figure("energy_mae_nats", "Energy error of the mel", summary(maes_nats).mean, "nats"),
+        Figure(
+            "uncontrolled_correlation",
+            "Correlation without control, size of the mean",
+            abs(float(np.mean(free))),
+            note=f"mean {np.mean(free):+.3f}, mean size {np.mean(np.abs(free)):.3f}",
+        ),
+        Figure("vocoded_correlation_mean", "Energy correlation after the vocoder, mean", of_sound.mean),
+        Figure(
+            "vocoded_correlation_worse_tenth",
+            "Energy correlation after the vocoder, 10th percentile",
+            of_sound.worse_tenth,
+        ),
+        Figure("vocoded_mae_nats", "Energy error after the vocoder", summary(vocoded_maes_nats).mean, "nats"),
+    )
+    details = {
+        "correlation_by_class": mean_by_class(bench.clips, correlations),
+        "mae_nats_by_class": mean_by_class(bench.clips, maes_nats),
+        "vocoded_correlation_by_class": mean_by_class(bench.clips, vocoded_correlations),
+    }
+    drawn = {
+        "correlations": np.array(correlations),
+        "vocoded_correlations": np.array(vocoded_correlations),
+        "uncontrolled_correlations": np.array(free),
+        "requested": np.stack(requested),
+        "produced": bench.plain.mean(axis=-1),
+        "examples": [_example(bench, number) for number in example_numbers(bench.clips)],
+    }
+    return Section("energy", "Energy", figures, details, drawn)
+
+
+def texture_section(bench: Bench) -> Section:
+    """Distance of produced from requested texture, with texture as a control beside the energy and without it."""
+    label = "Texture error with texture asked for"
+    if "texture" not in bench.model.pack.controls:
+        why = "the pack has no texture control"
+        return Section("texture", "Texture", (not_supported("texture_error_nats", label, why),))
+    places = textured_places(bench)
+    clips = [bench.clips[place] for place in places]
+    wanted, made = own_textures(clips), textured(bench)
+    errors = [texture_error(*row) for row in zip(wanted, textures(made), (clip.energy for clip in clips), strict=True)]
+    plain = textures(bench.plain[places])
+    without = [texture_error(*row) for row in zip(wanted, plain, (clip.energy for clip in clips), strict=True)]
+    correlations, _ = followed([clip.energy for clip in clips], made)
+    figures = (
+        Figure("texture_error_nats", label, float(np.mean(errors)), "nats"),
+        Figure("texture_error_without_nats", "Texture error with energy alone", float(np.mean(without)), "nats"),
+        Figure(
+            "texture_energy_correlation",
+            "Energy correlation with texture asked for, mean",
+            float(np.mean(correlations)),
+        ),
+    )
+    details = {
+        "error_nats_by_class": mean_by_class(clips, errors),
+        "error_without_nats_by_class": mean_by_class(clips, without),
+    }
+    return Section("texture", "Texture", figures, details)
+
+
+def textured_places(bench: Bench) -> list[int]:
+    """The clips that texture is measured on."""
+    return list(range(0, len(bench.clips), TEXTURE_SHARE))
+
+
+def textured(bench: Bench) -> NDArray[np.float32]:
+    """Log-mels [N, T, bins] of the clips of `textured_places` with their own energies and textures."""
+    clips = [bench.clips[place] for place in textured_places(bench)]
+    controls = [
+        Controls(energy=clip.energy, texture=texture) for clip, texture in zip(clips, own_textures(clips), strict=True)
+    ]
+    prompts, seeds = [clip.plain for clip in clips], [clip.seed for clip in clips]
+    return bench.generated("Energy and texture", prompts, controls, seeds=seeds)
+
+
+def own_textures(clips: Sequence[BenchClip]) -> NDArray[np.float32]:
+    """Textures [N, T, bands] of the clips' own sounds."""
+    return textures(np.stack([clip.log_mel for clip in clips]))
+
+
+def followed(requested: Sequence[FloatArray], log_mels: NDArray[np.float32]) -> Followed:
+    """How well energies of log-mels [N, T, bins] follow the requested ones [T] each; a constant one counts as 0."""
+    pairs = [energy_agreement(asked, made.mean(axis=-1)) for asked, made in zip(requested, log_mels, strict=True)]
+    return [correlation or 0.0 for _, correlation in pairs], [mae_nats for mae_nats, _ in pairs]
+
+
+def textures(log_mels: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Textures [N, T, bands] of log-mels [N, T, bins]."""
+    return measured_textures(torch.from_numpy(log_mels)).numpy()
+
+
+def mean_by_class(clips: Sequence[BenchClip], values: Sequence[float]) -> dict[str, float]:
+    """Means of the clips' values, class by class."""
+    rows: dict[str, list[float]] = {}
+    for clip, value in zip(clips, values, strict=True):
+        rows.setdefault(clip.class_name, []).append(value)
+    return {name: round(float(np.mean(row)), 4) for name, row in rows.items()}
+
+
+def example_numbers(clips: Sequence[BenchClip]) -> list[int]:
+    """Clips that are shown: spread over the classes, the same in every evaluation of one size."""
+    return [int(place) for place in np.linspace(0, len(clips) - 1, min(EXAMPLES, len(clips)))]
+
+
+def _example(bench: Bench, number: int) -> dict[str, object]:
+    return {
+        "prompt": bench.clips[number].plain,
+        "log_mel": bench.plain[number],
+        "requested": bench.clips[number].energy,
+        "produced": bench.plain[number].mean(axis=-1),
+        "vocoded": bench.plain_heard[number].mean(axis=-1),
+    }

@@ -1,0 +1,175 @@
+"""How well a pack's joint space tells what belongs together: words, pictures and sounds of held-out scenes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rewas_engine.conditioning.mel import normalised
+from rewas_engine.curves.energy import FloatArray
+from rewas_engine.errors import PackError, SettingsError
+from rewas_engine.matching.embedding import JointScorer
+from rewas_engine.models.joint import PAIRS
+from rewas_engine.pipeline import ReWaS
+from rewas_engine.world import Scene, held_out_captions, render_brightness, render_sound
+
+CALIBRATION_BINS = 10
+
+
+@dataclass(frozen=True)
+class CalibrationBin:
+    """Pairs whose probability lies in one tenth: how probable they were held to be, and how many belong together.
+
+    probability: their mean. share: of those that belong together, right and wrong weighing alike. pairs: how many.
+    weight: their part of all, weighed so.
+    """
+
+    probability: float
+    share: float
+    pairs: int
+    weight: float
+
+
+@dataclass(frozen=True)
+class PairFigures:
+    """One pair of words, picture and sound.
+
+    auc: how often a clip's own partner is nearer than one of a clip of another class. shuffled_auc: than the partner of
+    any other clip, of the same class too, which nothing could tell from its own. paraphrase_auc: as auc, words being in
+    phrasings that no training has seen; None without words. calibration: the tenths of probability that hold pairs.
+    """
+
+    auc: float
+    shuffled_auc: float
+    paraphrase_auc: float | None
+    calibration: tuple[CalibrationBin, ...]
+
+
+@dataclass(frozen=True)
+class JointFigures:
+    """pairs: of `rewas_engine.models.joint.PAIRS`. heard, seen: scenes that the sounds and the pictures are of."""
+
+    pairs: dict[str, PairFigures] = field(default_factory=dict)
+    heard: int = 0
+    seen: int = 0
+
+    def summary(self) -> dict[str, float]:
+        """The areas under the curve by name."""
+        figures: dict[str, float] = {"joint_scenes_heard": self.heard, "joint_scenes_seen": self.seen}
+        for pair, found in self.pairs.items():
+            figures[f"joint_{pair}_auc"] = round(found.auc, 4)
+            figures[f"joint_{pair}_shuffled_auc"] = round(found.shuffled_auc, 4)
+            if found.paraphrase_auc is not None:
+                figures[f"joint_{pair}_paraphrase_auc"] = round(found.paraphrase_auc, 4)
+        return figures
+
+
+def measure_joint(
+    model: ReWaS, scenes: Sequence[Scene], *, on_scene: Callable[[int, int], object] | None = None
+) -> JointFigures:
+    """Hold the words, pictures and sounds of scenes against those of all others.
+
+    Silent scenes are left out, and scenes whose source is off screen where pictures are concerned: nothing could tell
+    what they are of. A pair where one class sounds behind the other is neither right nor wrong. on_scene: called with
+    finished and total scenes.
+    Raises PackError for a pack without a joint space, SettingsError where fewer than two classes are heard and seen.
+    """
+    scorer = model.joint
+    if scorer is None:
+        raise PackError(f"The pack {model.pack.name} has no joint space.", "Measure a pack with one.")
+    rate, width, height = model.picture_format
+    heard = [scene for scene in scenes if not scene.is_silent]
+    seen = [position for position, scene in enumerate(heard) if not scene.off_screen]
+    for classes in ({scene.class_name for scene in heard}, {heard[position].class_name for position in seen}):
+        if len(classes) < 2:
+            raise SettingsError("There are no two classes to tell apart.", "Measure more scenes.")
+    sounds, pictures = [], []
+    for number, scene in enumerate(heard):
+        sounds.append(scorer.sound(model.front_end.hear(normalised(render_sound(scene)))).cpu().numpy())
+        if not scene.off_screen:
+            frames = render_brightness(scene, frame_rate=rate, width=width, height=height)
+            pictures.append(scorer.picture(frames).cpu().numpy())
+        if on_scene is not None:
+            on_scene(number + 1, len(heard))
+    words = scorer.words([scene.caption for scene in heard]).cpu().numpy()
+    unseen = scorer.words([_paraphrase(scene, number) for number, scene in enumerate(heard)]).cpu().numpy()
+    shown, relation = np.stack(pictures), relations(heard)
+    of_seen = relation[np.ix_(seen, seen)]
+    cosines = {
+        "text_sound": (words @ np.stack(sounds).T, unseen @ np.stack(sounds).T, relation),
+        "text_picture": (words[seen] @ shown.T, unseen[seen] @ shown.T, of_seen),
+        "picture_sound": (shown @ np.stack(sounds)[seen].T, None, of_seen),
+    }
+    return JointFigures({pair: pair_figures(scorer, pair, *cosines[pair]) for pair in PAIRS}, len(heard), len(seen))
+
+
+def pair_figures(
+    scorer: JointScorer, pair: str, cosines: FloatArray, paraphrased: FloatArray | None, relation: NDArray[np.int64]
+) -> PairFigures:
+    """Figures of all cosines [N, N] between N things and their N partners; see `relations`."""
+    own, others = np.eye(len(cosines), dtype=bool), ~np.eye(len(cosines), dtype=bool)
+    apart, counts = relation < 0, relation != 0
+    return PairFigures(
+        auc=ranking_auc(cosines[own], cosines[apart]),
+        shuffled_auc=ranking_auc(cosines[own], cosines[others]),
+        paraphrase_auc=None if paraphrased is None else ranking_auc(paraphrased[own], paraphrased[apart]),
+        calibration=calibration_table(scorer.probabilities(pair, cosines[counts]), relation[counts] > 0),
+    )
+
+
+def relations(scenes: Sequence[Scene]) -> NDArray[np.int64]:
+    """How scenes belong together, [N, N]: 1 of one class, 0 where one sounds behind the other or in both, else -1."""
+    primary = np.array([scene.class_name for scene in scenes])
+    behind = np.array([scene.ambience.class_name if scene.ambience is not None else "" for scene in scenes])
+    mixed = primary[:, None] == behind[None]
+    both = (behind[:, None] == behind[None]) & (behind[:, None] != "")
+    return np.where(primary[:, None] == primary[None], 1, np.where(mixed | mixed.T | both, 0, -1))
+
+
+def ranking_auc(right: NDArray[np.floating[Any]], wrong: NDArray[np.floating[Any]]) -> float:
+    """Area under the ROC curve: how often a right score is above a wrong one, a tie counting half. Exact.
+
+    right, wrong: [N], [M], any numbers. Raises SettingsError where either is empty.
+    """
+    if not right.size or not wrong.size:
+        raise SettingsError("There are no right or no wrong scores to compare.", "Give at least one of each.")
+    ordered = np.sort(wrong)
+    below = np.searchsorted(ordered, right, side="left").astype(np.float64)
+    not_above = np.searchsorted(ordered, right, side="right")
+    return float(((below + not_above) / 2).mean() / wrong.size)
+
+
+def calibration_error(probabilities: NDArray[np.floating], truths: NDArray[np.bool_]) -> float:
+    """Expected calibration error over tenths of probability, right and wrong pairs weighing alike.
+
+    The mean distance between how probable pairs were held to be and how many belong together, 0 to 1.
+    """
+    tenths = calibration_table(probabilities, truths)
+    return sum(tenth.weight * abs(tenth.probability - tenth.share) for tenth in tenths)
+
+
+def calibration_table(probabilities: NDArray[np.floating], truths: NDArray[np.bool_]) -> tuple[CalibrationBin, ...]:
+    """Tenths of probability that hold pairs, from low to high. probabilities, truths: [N].
+
+    Right and wrong pairs weigh alike, as they do where a probability of 0.5 means undecided. Raises SettingsError where
+    either is missing.
+    """
+    if truths.all() or not truths.any():
+        raise SettingsError("There are only right or only wrong pairs.", "Give at least one of each.")
+    weights = np.where(truths, 0.5 / truths.sum(), 0.5 / (~truths).sum())
+    tenths = np.minimum((probabilities * CALIBRATION_BINS).astype(np.int64), CALIBRATION_BINS - 1)
+    table = []
+    for tenth in np.unique(tenths):
+        held = tenths == tenth
+        mean, share = (np.average(values[held], weights=weights[held]) for values in (probabilities, truths))
+        table.append(CalibrationBin(float(mean), float(share), int(held.sum()), float(weights[held].sum())))
+    return tuple(table)
+
+
+def _paraphrase(scene: Scene, number: int) -> str:
+    phrases = held_out_captions(scene.class_name)
+    return phrases[number % len(phrases)]

@@ -1,0 +1,65 @@
+"""What the joint space knows: whose words, pictures and sounds belong together, and how well made sounds fit words."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from rewas_engine.evaluation.figures import Figure, Section, not_supported
+from rewas_engine.evaluation.joint_retrieval import PairFigures, measure_joint
+from rewas_engine.evaluation.splits import Split
+from rewas_engine.evaluation.test_bench import Bench
+
+_NAMES = {"text_picture": "picture", "text_sound": "sound", "picture_sound": "picture_sound"}
+_LABELS = {
+    "text_picture": "words and pictures",
+    "text_sound": "words and sounds",
+    "picture_sound": "pictures and sounds",
+}
+
+
+def joint_section(bench: Bench, split: Split, scenes: int) -> Section:
+    """Areas under the ROC curve of right against shuffled partners, and how near made sounds lie to their prompts."""
+    scorer = bench.model.joint
+    if scorer is None:
+        why = "the pack has no joint space"
+        figures = [
+            not_supported(f"joint_auc_{_NAMES[pair]}", f"Right against shuffled, {_LABELS[pair]} (AUC)", why)
+            for pair in ("text_picture", "text_sound")
+        ]
+        return Section("joint", "Joint space", tuple(figures))
+    watch = bench.watch
+    found = measure_joint(
+        bench.model, split.any_scenes(scenes), on_scene=lambda done, total: watch.tell("Joint space", done, total)
+    )
+    figures = [figure for pair, row in found.pairs.items() for figure in _figures(pair, row)]
+    words = scorer.words([clip.plain for clip in bench.clips]).cpu().numpy()
+    for key, label, log_mels in (
+        ("made", "Words against made sounds, mean cosine (CLAP-like)", bench.plain),
+        ("real", "Words against real sounds, mean cosine (CLAP-like)", [clip.log_mel for clip in bench.clips]),
+    ):
+        sounds = np.stack([scorer.sound(torch.from_numpy(log_mel)).cpu().numpy() for log_mel in log_mels])
+        figures.append(Figure(f"joint_score_{key}", label, float((words * sounds).sum(axis=1).mean())))
+    details = {
+        "scenes": {"heard": found.heard, "seen": found.seen},
+        "calibration": {
+            pair: [
+                {"probability": round(tenth.probability, 4), "share": round(tenth.share, 4), "pairs": tenth.pairs}
+                for tenth in row.calibration
+            ]
+            for pair, row in found.pairs.items()
+        },
+    }
+    return Section("joint", "Joint space", tuple(figures), details)
+
+
+def _figures(pair: str, row: PairFigures) -> list[Figure]:
+    name, label = _NAMES[pair], _LABELS[pair]
+    figures = [
+        Figure(f"joint_auc_{name}", f"Right against shuffled, {label} (AUC)", row.shuffled_auc),
+        Figure(f"joint_auc_{name}_other_class", f"Right against another class's, {label} (AUC)", row.auc),
+    ]
+    if row.paraphrase_auc is not None:
+        key = f"joint_auc_{name}_paraphrased"
+        figures.append(Figure(key, f"The same in unseen words, {label} (AUC)", row.paraphrase_auc))
+    return figures

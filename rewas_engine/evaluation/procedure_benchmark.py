@@ -1,0 +1,290 @@
+"""Our default against the released ReWaS's procedure, on the same weights, the same clip and the same machine."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from rewas_engine.conditioning.controls import Controls
+from rewas_engine.curves.energy import EnergyCurve
+from rewas_engine.curves.sources import flat_curve
+from rewas_engine.evaluation.peak_memory import forget_peak, peak_gb
+from rewas_engine.evaluation.splits import DEVELOPMENT
+from rewas_engine.evaluation.test_bench import EvaluationProgress, Watch
+from rewas_engine.media.clip import VideoClip
+from rewas_engine.pipeline import ReWaS
+from rewas_engine.runtime.devices import resolved_device
+from rewas_engine.runtime.execution import RELEASED_EXECUTION, Execution
+from rewas_engine.runtime.progress import CancelSignal, Progress
+from rewas_engine.world import render_brightness
+
+PROMPT = "a drum being hit"
+CLIP_S = Fraction(128, 25)
+RELEASED_STEPS = 200
+RELEASED_GUIDANCE = 3.0
+"""What the release samples with: so that both branches of guidance are run, whatever the pack's own guidance is."""
+
+
+@dataclass(frozen=True)
+class Procedure:
+    """How one clip becomes sound. sampler, num_steps, guidance_scale: see SamplingSettings; None is the pack's own."""
+
+    name: str
+    execution: Execution
+    sampler: str | None = None
+    num_steps: int | None = None
+    guidance_scale: float | None = None
+
+
+@dataclass(frozen=True)
+class Timing:
+    """What one procedure took for one take, picture and all.
+
+    seconds: by stage. total_s: of all stages. load_s: before them, once. again_s: of one more take with another seed,
+    which shares what does not hang on the seed. measured_steps: sampling steps that were run; where they are fewer than
+    num_steps, the others' time is that of the measured ones, and total_s an extrapolation. processor_s: what total_s
+    took of all cores together, extrapolated alike; on a busy machine it says more than total_s, on a GPU nothing.
+    peak_gb: see `peak_gb`.
+    """
+
+    name: str
+    sampler: str
+    num_steps: int
+    measured_steps: int
+    guidance_scale: float
+    precision: str
+    seconds: Mapping[str, float]
+    load_s: float
+    again_s: float | None
+    processor_s: float
+    peak_gb: float | None
+
+    @property
+    def total_s(self) -> float:
+        """From the video file to the waveform."""
+        return sum(self.seconds.values())
+
+    @property
+    def is_extrapolated(self) -> bool:
+        """Whether not all steps were run."""
+        return self.measured_steps < self.num_steps
+
+    def report(self) -> dict[str, Any]:
+        """As JSON."""
+        return {
+            "name": self.name,
+            "sampler": self.sampler,
+            "num_steps": self.num_steps,
+            "measured_steps": self.measured_steps,
+            "extrapolated": self.is_extrapolated,
+            "guidance_scale": self.guidance_scale,
+            "precision": self.precision,
+            "seconds": {stage: round(spent, 4) for stage, spent in self.seconds.items()},
+            "total_s": round(self.total_s, 4),
+            "load_s": round(self.load_s, 4),
+            "again_s": None if self.again_s is None else round(self.again_s, 4),
+            "processor_s": round(self.processor_s, 4),
+            "peak_gb": None if self.peak_gb is None else round(self.peak_gb, 3),
+        }
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Both procedures. ours, released: what they took. machine: on what."""
+
+    ours: Timing
+    released: Timing
+    machine: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def ratio(self) -> float:
+        """How many times faster ours is, from the video file to the waveform."""
+        return self.released.total_s / self.ours.total_s
+
+    @property
+    def processor_ratio(self) -> float:
+        """The same in the time of all cores together."""
+        return self.released.processor_s / self.ours.processor_s
+
+    def report(self) -> dict[str, Any]:
+        """As JSON."""
+        return {
+            "ours": self.ours.report(),
+            "released": self.released.report(),
+            "ratio": round(self.ratio, 2),
+            "processor_ratio": round(self.processor_ratio, 2),
+            "ratio_is_extrapolated": self.released.is_extrapolated,
+            "machine": dict(self.machine),
+        }
+
+
+def compare_procedures(
+    pack: str | Path,
+    clip: Path,
+    *,
+    device: str = "auto",
+    execution: Execution | None = None,
+    measured_steps: int = RELEASED_STEPS,
+    on_progress: Callable[[EvaluationProgress], object] | None = None,
+    cancel: CancelSignal | None = None,
+) -> Comparison:
+    """Time both procedures on one clip. measured_steps: of the release's 200, so many are run.
+
+    Raises PackError, MediaError, SettingsError, MemoryShortage, Cancelled.
+    """
+    watch = Watch(on_progress, cancel)
+    watch.section = "procedures"
+    released = Procedure("released", RELEASED_EXECUTION, "ddim", RELEASED_STEPS, RELEASED_GUIDANCE)
+    ours = Procedure("default", execution or Execution())
+    timed = [
+        _timed(pack, clip, procedure, device, watch, cancel, min(steps, RELEASED_STEPS))
+        for procedure, steps in ((ours, RELEASED_STEPS), (released, measured_steps))
+    ]
+    return Comparison(timed[0][0], timed[1][0], machine(timed[0][1]))
+
+
+def machine(device: str) -> dict[str, Any]:
+    """What was measured on: the device, threads, cores, and how busy it was."""
+    name = torch.cuda.get_device_name(device) if torch.device(device).type == "cuda" else device
+    return {
+        "device": name,
+        "threads": torch.get_num_threads(),
+        "cores": os.cpu_count(),
+        "load": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
+        "torch": torch.__version__,
+    }
+
+
+def write_bench_clip(folder: Path) -> Path:
+    """A clip of 5.12 s: a scene of the world, filmed at 25 frames a second."""
+    scene = DEVELOPMENT.audible("drum_hit", 1)[0]
+    frames = render_brightness(scene, frame_rate=Fraction(25), width=320, height=240)
+    return _write_clip(folder / "bench.mkv", np.repeat(frames[: round(25 * CLIP_S), ..., None], 3, axis=-1))
+
+
+def flat_controls(model: ReWaS) -> Controls:
+    """An even energy over one window."""
+    frames = int(model.sound.window.frames)
+    return Controls.following(EnergyCurve(np.full(frames, -5.0, np.float32), model.front_end.config.frame_rate_hz))
+
+
+def _timed(
+    pack: str | Path,
+    clip: Path,
+    procedure: Procedure,
+    device: str,
+    watch: Watch,
+    cancel: CancelSignal | None,
+    measured_steps: int,
+) -> tuple[Timing, str]:
+    watch.tell(f"Loading the pack, {procedure.name}", 0, 1)
+    forget_peak(resolved_device(device))
+    started = time.perf_counter()
+    model = ReWaS.from_pretrained(pack, device=device, execution=procedure.execution)
+    load_s = time.perf_counter() - started
+    settings = model.sampling_settings(procedure.num_steps, procedure.guidance_scale, sampler=procedure.sampler)
+    run_steps = min(measured_steps, settings.num_steps)
+    takes = _TakeTimer(model, clip, procedure, watch, cancel)
+    energy = flat_curve(duration=model.read_clip(VideoClip(clip)).duration_s)
+    takes.timed(1, 0, energy)  # what is done for the first time is slower
+    model.forget()
+    taken = takes.timed(run_steps, 0)
+    missing = settings.num_steps - run_steps
+    seconds = {**taken.seconds, "sample": taken.seconds["sample"] + missing * taken.step_s}
+    again_s = None
+    if not missing and procedure.execution.caching:
+        again_s = sum(takes.timed(run_steps, 1).seconds.values())
+    timing = Timing(
+        procedure.name,
+        settings.sampler,
+        settings.num_steps,
+        run_steps,
+        settings.guidance_scale,
+        settings.precision,
+        seconds,
+        load_s,
+        again_s,
+        taken.processor_s + missing * taken.step_processor_s,
+        peak_gb(model.device),
+    )
+    return timing, model.device
+
+
+@dataclass(frozen=True)
+class _Taken:
+    """Seconds of one take by stage and of one step, and what they took of all cores together."""
+
+    seconds: Mapping[str, float]
+    step_s: float
+    processor_s: float
+    step_processor_s: float
+
+
+@dataclass(frozen=True)
+class _TakeTimer:
+    model: ReWaS
+    clip: Path
+    procedure: Procedure
+    watch: Watch
+    cancel: CancelSignal | None
+
+    def timed(self, num_steps: int, seed: int, energy: EnergyCurve | None = None) -> _Taken:
+        """Times of one take. energy: None is that of the picture."""
+        moments: list[tuple[float, float]] = []
+
+        def on_progress(progress: Progress) -> None:
+            if progress.stage != "sample":
+                return
+            if progress.step:
+                if torch.device(self.model.device).type == "cuda":
+                    torch.cuda.synchronize(self.model.device)
+                moments.append((time.perf_counter(), time.process_time()))
+            self.watch.tell(f"Sampling, {self.procedure.name}", progress.step, progress.total_steps)
+
+        began = time.process_time()
+        made = self.model.generate(
+            VideoClip(self.clip),
+            prompt=PROMPT,
+            energy=energy,
+            seed=seed,
+            num_steps=num_steps,
+            sampler=self.procedure.sampler,
+            guidance_scale=self.procedure.guidance_scale,
+            on_progress=on_progress,
+            cancel=self.cancel,
+        )
+        processor_s = time.process_time() - began
+        # A take with faults is made a second time, and what is timed is one.
+        tries = max(1, round(len(moments) / num_steps))
+        seconds = {
+            stage: spent / (tries if stage in ("sample", "vocode") else 1) for stage, spent in made.timings_s.items()
+        }
+        apart = np.diff(np.array(moments[:num_steps]), axis=0)
+        step_s, step_processor_s = np.median(apart, axis=0) if len(apart) else (0.0, 0.0)
+        sounding_s = seconds["sample"] + seconds["vocode"]
+        others = sum(seconds.values()) - sounding_s
+        share = (others + sounding_s) / max(others + tries * sounding_s, 1e-9)
+        return _Taken(seconds, float(step_s), processor_s * share, float(step_processor_s))
+
+
+def _write_clip(path: Path, frames: NDArray[np.uint8]) -> Path:
+    """Write frames [T, H, W, 3] without loss, at 25 a second."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("ffv1", rate=25)
+        stream.width, stream.height, stream.pix_fmt = frames.shape[2], frames.shape[1], "yuv420p"
+        for number, pixels in enumerate(frames):
+            frame = av.VideoFrame.from_ndarray(pixels, format="rgb24")
+            frame.pts, frame.time_base = number, Fraction(1, 25)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return path

@@ -1,0 +1,1 @@
+"""Generating sound: sampling, denoising, decoding and vocoding."""

@@ -1,0 +1,1 @@
+"""Comparing text, video and sound: embeddings, the conflict check and its policy."""

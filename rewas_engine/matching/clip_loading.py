@@ -1,0 +1,67 @@
+"""Loading a CLIP model from a folder on this machine: strictly, from safetensors alone, never from the network."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file
+from transformers import CLIPConfig, CLIPModel
+
+from rewas_engine.errors import PackError
+from rewas_engine.models.clip import ClipEncoder
+from rewas_engine.packs.components import CONFIG_FILE, WEIGHTS_FILE, load_strictly
+
+_COUNTED_POSITIONS = ("text_model.embeddings.position_ids", "vision_model.embeddings.position_ids")
+"""Older files hold these; they count from 0 and are not learned."""
+_SAVED = "Give a folder as transformers saves a CLIPModel with its processor (save_pretrained)."
+
+
+def load_clip_encoder(folder: Path, device: str) -> ClipEncoder:
+    """The CLIP model of a folder, in float32, in evaluation mode.
+
+    Raises PackError where the folder, its configuration, weights, tokenizer or picture settings are missing, are of
+    another kind of model, or do not fit each other.
+    """
+    if not folder.is_dir():
+        raise PackError(f"There is no folder {folder} with a CLIP model.", "Check the path of the conflict model.")
+    folder = folder.resolve()
+    config = _config(folder)
+    weights = folder / WEIGHTS_FILE
+    if not weights.is_file():
+        pickled = any(folder.glob("*.bin")) or any(folder.glob("*.pt"))
+        raise PackError(
+            f"The CLIP model {folder.name} has no {WEIGHTS_FILE}"
+            + (", only pickled weights, which are never opened." if pickled else "."),
+            "Save it again as one safetensors file (save_pretrained with transformers does).",
+        )
+    try:
+        model = CLIPModel(CLIPConfig.from_dict(config))
+        load_strictly(model, _without_counted_positions(load_file(weights)))
+        encoder = ClipEncoder(model, folder)
+    except PackError:
+        raise
+    except Exception as error:  # configurations that make no sense fail within transformers, each in its way
+        raise PackError(f"The CLIP model {folder.name} cannot be loaded: {error}", _SAVED) from error
+    return encoder.eval().requires_grad_(False).to(device)
+
+
+def _config(folder: Path) -> dict[str, Any]:
+    try:
+        config = json.loads((folder / CONFIG_FILE).read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise PackError(f"The folder {folder.name} has no {CONFIG_FILE} that can be read.", _SAVED) from error
+    kind = config.get("model_type") if isinstance(config, dict) else None
+    if kind != "clip":
+        raise PackError(f"The folder {folder.name} holds a model of the type {kind!r}, not a CLIP model.", _SAVED)
+    return dict(config)
+
+
+def _without_counted_positions(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    for name in _COUNTED_POSITIONS:
+        found = tensors.get(name)
+        if found is not None and torch.equal(found.flatten().long(), torch.arange(found.numel())):
+            del tensors[name]
+    return tensors

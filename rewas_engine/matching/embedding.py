@@ -1,0 +1,185 @@
+"""How well words, pictures and sounds belong together, by the joint space of a pack."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from rewas_engine.conditioning.windows import cut, window_starts
+from rewas_engine.curves.energy import FloatArray
+from rewas_engine.errors import PackError
+from rewas_engine.models.joint import JointSpace
+
+PICTURE_WINDOW_FRAMES = 128
+SOUND_WINDOW_FRAMES = 512
+"""Longer pictures and sounds are read in overlapping windows as long as those of the training, and averaged."""
+MOMENT_FRAMES = 48
+"""Pictures that decide about one moment, about two seconds; each moment begins half as much after the last."""
+_WINDOWS_AT_ONCE = 16
+
+
+@dataclass(frozen=True)
+class JointScore:
+    """cosine: -1 to 1. probability: 0 to 1, that both belong together if right and wrong are equally many."""
+
+    cosine: float
+    probability: float
+
+
+class JointScorer:
+    """The joint space of a pack at work, on one device.
+
+    space: in evaluation mode. text_encoder: from prompts to sentence embeddings [B, D].
+    """
+
+    def __init__(self, space: JointSpace, text_encoder: Any, device: str) -> None:
+        self.space, self._text_encoder, self._device = space, text_encoder, device
+        # One prompt is asked for again and again: for its picture, its moments, each of its takes.
+        self._sentence = functools.lru_cache(maxsize=512)(lambda prompt: text_encoder([prompt]))
+
+    @classmethod
+    def of_pack(cls, components: Mapping[str, Any], bins: int, pack_name: str, device: str) -> JointScorer:
+        """The scorer of a loaded pack. components: role -> component. bins: of the pack's log-mels.
+
+        Raises PackError where the pack's joint space is another component, knows no words, or does not fit the rest.
+        """
+        space, text_encoder = components["joint"], components["text_encoder"]
+        reason = ""
+        if not isinstance(space, JointSpace):
+            reason = f"it is a {type(space).__name__}"
+        elif not space.config.known_words:
+            reason = "it knows no words"
+        elif space.config.bins != bins:
+            reason = f"it hears {space.config.bins} bins and the pack {bins}"
+        elif space.config.prompt_width != (width := text_encoder([""]).shape[1]):
+            reason = f"it reads prompts of {space.config.prompt_width} components and the pack writes {width}"
+        if reason:
+            raise PackError(
+                f"The pack {pack_name} is damaged: its joint space does not fit, {reason}.", "Install the pack again."
+            )
+        return cls(space, text_encoder, device)
+
+    @property
+    def known_words(self) -> tuple[str, ...]:
+        """A phrase for each class that the space was trained on."""
+        return tuple(self.space.config.known_words)
+
+    def text_sound(self, prompt: str, log_mel: torch.Tensor) -> JointScore:
+        """How well a sound does what the words say. log_mel: [T, bins] nats, of a sound that is normalised."""
+        return self._score("text_sound", self.words([prompt])[0], self.sound(log_mel))
+
+    def text_picture(self, prompt: str, frames: NDArray[np.uint8]) -> JointScore:
+        """How well a picture shows what the words say. frames: [T, H, W] brightness in the pack's picture format."""
+        return self._score("text_picture", self.words([prompt])[0], self.picture(frames))
+
+    def picture_sound(self, frames: NDArray[np.uint8], log_mel: torch.Tensor) -> JointScore:
+        """How well a sound fits what is seen; see `text_sound` and `text_picture`."""
+        return self._score("picture_sound", self.picture(frames), self.sound(log_mel))
+
+    def rank(self, prompt: str, log_mels: Sequence[torch.Tensor]) -> list[int]:
+        """Positions of sounds [T, bins], the one first that does best what the words say; equal ones in their order."""
+        cosines = [self.text_sound(prompt, log_mel).cosine for log_mel in log_mels]
+        return sorted(range(len(cosines)), key=lambda position: -cosines[position])
+
+    def stretches(
+        self, frames: NDArray[np.uint8], frame_rate: Fraction
+    ) -> tuple[tuple[tuple[Fraction, Fraction], ...], torch.Tensor]:
+        """Stretches of a picture that overlap by half: where each begins and ends, in seconds, and their unit vectors.
+
+        frames: [T, H, W] brightness in the pack's picture format. The vectors are [S, width].
+        """
+        length = min(MOMENT_FRAMES, len(frames))
+        starts = window_starts(len(frames), length, length // 2)
+        spans_s = tuple((start / frame_rate, (start + length) / frame_rate) for start in starts)
+        return spans_s, self._pictures(frames, starts, length)
+
+    def familiarity(self, prompt: str) -> tuple[str, float]:
+        """The known words that a prompt is taken for, and how near it is to them; see `familiarities`."""
+        return self.familiarities([prompt])[0]
+
+    @torch.inference_mode()
+    def familiarities(self, prompts: Sequence[str]) -> list[tuple[str, float]]:
+        """For each prompt the known words that it is taken for, and how near it is to them, -1 to 1.
+
+        The space itself takes all words for some that it knows. So what a prompt is taken for is told by the known
+        phrase whose sentence embedding is nearest, and its nearness is the smaller one of two cosines: to that phrase
+        among sentences, and to the known words in the space.
+        """
+        sentences = self._sentences(prompts)
+        among_sentences = nn.functional.normalize(sentences, dim=1) @ self._phrases[0].T
+        places = among_sentences.argmax(dim=1)
+        meant = self._phrases[1][places]
+        in_space = (self.space.words(sentences) * self._known[meant]).sum(dim=1)
+        near = torch.minimum(among_sentences.gather(1, places[:, None])[:, 0], in_space).tolist()
+        return [(self.known_words[word], cosine) for word, cosine in zip(meant.tolist(), near, strict=True)]
+
+    @torch.inference_mode()
+    def words(self, prompts: Sequence[str]) -> torch.Tensor:
+        """Unit vectors [B, width] of prompts."""
+        return self.space.words(self._sentences(prompts))
+
+    def picture(self, frames: NDArray[np.uint8]) -> torch.Tensor:
+        """Unit vector [width] of brightness [T, H, W], T at least 1, in the pack's picture format."""
+        length = min(PICTURE_WINDOW_FRAMES, len(frames))
+        starts = window_starts(len(frames), length, length // 2)
+        return middle(self._pictures(frames, starts, length))
+
+    @torch.inference_mode()
+    def sound(self, log_mel: torch.Tensor) -> torch.Tensor:
+        """Unit vector [width] of a log-mel [T, bins] in nats, T at least 1."""
+        length = min(SOUND_WINDOW_FRAMES, len(log_mel))
+        starts = window_starts(len(log_mel), length, length // 2)
+        embedded = []
+        for first in range(0, len(starts), _WINDOWS_AT_ONCE):
+            some = cut(log_mel, starts[first : first + _WINDOWS_AT_ONCE], length, dim=0)
+            embedded.append(self.space.sound(some.to(self._device).float()))
+        return middle(torch.cat(embedded))
+
+    @torch.inference_mode()
+    def _pictures(self, frames: NDArray[np.uint8], starts: Sequence[int], length: int) -> torch.Tensor:
+        embedded = []
+        for first in range(0, len(starts), _WINDOWS_AT_ONCE):
+            some = np.stack([frames[start : start + length] for start in starts[first : first + _WINDOWS_AT_ONCE]])
+            embedded.append(self.space.picture(torch.from_numpy(some).to(self._device).float() / 255))
+        return torch.cat(embedded)
+
+    def _sentences(self, prompts: Sequence[str]) -> torch.Tensor:
+        """Sentence embeddings [B, D] of prompts."""
+        found = self._sentence(prompts[0]) if len(prompts) == 1 else self._text_encoder(list(prompts))
+        return found.to(self._device).float()
+
+    @cached_property
+    def _known(self) -> torch.Tensor:
+        return self.words(self.known_words)
+
+    @cached_property
+    def _phrases(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Unit sentence embeddings [P, D] of all known phrases, and for each the place of its known words."""
+        phrases = self.space.config.known_phrases or [[words] for words in self.known_words]
+        places = [place for place, said in enumerate(phrases) for _ in said]
+        embedded = [self._sentences(said) for said in phrases]
+        return nn.functional.normalize(torch.cat(embedded), dim=1), torch.tensor(places, device=self._device)
+
+    def _score(self, pair: str, one: torch.Tensor, other: torch.Tensor) -> JointScore:
+        cosine = float((one @ other).clamp(-1, 1))
+        return JointScore(cosine, float(self.probabilities(pair, np.array(cosine))))
+
+    def probabilities(self, pair: str, cosines: FloatArray) -> FloatArray:
+        """What `JointScore.probability` is, of cosines of any shape. pair: one of `rewas_engine.models.joint.PAIRS`."""
+        calibration = self.space.config.calibration or {}
+        slope, offset = calibration.get(pair, (float(self.space.scale), 0.0))
+        return np.asarray(1 / (1 + np.exp(-(slope * cosines.astype(np.float64) + offset))), np.float64)
+
+
+def middle(vectors: torch.Tensor) -> torch.Tensor:
+    """The unit vector [D] that lies between unit vectors [N, D]."""
+    return nn.functional.normalize(vectors.mean(dim=0), dim=0)

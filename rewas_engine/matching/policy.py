@@ -1,0 +1,67 @@
+"""The conflict check of a loaded pack, and what is done about what it finds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import get_args
+
+from rewas_engine.errors import PackError, SettingsError
+from rewas_engine.matching.evidence import PictureMatcher, Shown, conflict_report, gather_evidence
+from rewas_engine.matching.report import ConflictError, ConflictPolicy, ConflictReport
+from rewas_engine.media.probe import ClipRead
+from rewas_engine.runtime.progress import Clock
+
+
+@dataclass(frozen=True)
+class ConflictCheck:
+    """Holds prompts against pictures. matcher: None where the pack has nothing that could."""
+
+    matcher: PictureMatcher | None
+    pack_name: str
+
+    def report(self, prompt: str, read: ClipRead, shown: Shown, clock: Clock) -> ConflictReport:
+        """The verdict; "unsupported" without a matcher. Raises MediaError, Cancelled."""
+        if self.matcher is None:
+            sentence = f"The pack {self.pack_name} cannot compare words with pictures; nothing was checked."
+            return ConflictReport("unsupported", None, sentence)
+        pictures = self.matcher.pictures(read, shown, clock)
+        with clock.stage("conflict"):
+            sighting = self.matcher.seen(
+                prompt, read, pictures, lambda done, total: clock.tick("conflict", done, total)
+            )
+            return conflict_report(prompt, gather_evidence(self.matcher, prompt, sighting), self.matcher.name)
+
+    def check_policy(self, policy: ConflictPolicy) -> None:
+        """Raises SettingsError for a policy that there is not, PackError for one that the pack cannot follow."""
+        if policy not in get_args(ConflictPolicy):
+            raise SettingsError(
+                f"The conflict policy is {policy!r}.", f"Choose one of {', '.join(get_args(ConflictPolicy))}."
+            )
+        if policy != "off" and self.matcher is None:
+            raise PackError(
+                f"The pack {self.pack_name} cannot compare words with pictures, and the conflict policy is {policy}.",
+                "Choose a pack with a joint space, give a CLIP model, or turn the policy off.",
+            )
+
+    def shares_pictures(self, policy: ConflictPolicy) -> bool:
+        """Whether what a policy looks at is what the energy is estimated from: then it is worth keeping."""
+        return policy != "off" and self.matcher is not None and self.matcher.shares_pictures
+
+    def under(
+        self, policy: ConflictPolicy, prompt: str, read: ClipRead, shown: Shown, clock: Clock
+    ) -> ConflictReport | None:
+        """The verdict that a policy asks for; None where it is off.
+
+        Raises ConflictError where words and picture contradict each other and the policy is to refuse that.
+        """
+        if policy == "off":
+            return None
+        report = self.report(prompt, read, shown, clock)
+        if policy == "refuse":
+            self.refuse(read, report)
+        return report
+
+    def refuse(self, read: ClipRead, report: ConflictReport) -> None:
+        """Raises ConflictError where the words contradict the picture."""
+        if report.verdict == "conflict":
+            raise ConflictError(read.name, report)

@@ -1,0 +1,56 @@
+"""Clips held against their media: defaults filled in, ranges checked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+from rewas_engine.errors import MediaError
+from rewas_engine.media.audio import probe_sound
+from rewas_engine.media.clip import VideoClip
+from rewas_engine.media.video import has_picture, probe_video, range_end_tolerance_s
+
+_SOUND_SLACK_S = Fraction(1, 10)
+"""Lossy codecs end a little before or after what they were given."""
+
+
+def read_clip(clip: VideoClip) -> ClipRead:
+    """A clip of a film, as it stands in its media. Raises MediaError."""
+    media = probe_video(clip.path)
+    slack_s = range_end_tolerance_s(media.frame_rate)
+    return _within(clip, media.duration_s, media.frame_rate, slack_s)
+
+
+def read_sounding_clip(clip: VideoClip) -> tuple[ClipRead, Fraction]:
+    """A clip of a film or of a file of sound alone, and the time stamp from which it counts. Raises MediaError.
+
+    The frame rate of a file without a picture is 0.
+    """
+    if has_picture(clip.path):
+        return read_clip(clip), probe_video(clip.path).start_s
+    sound = probe_sound(clip.path)
+    return _within(clip, sound.duration_s, Fraction(0), _SOUND_SLACK_S), sound.start_s
+
+
+def _within(clip: VideoClip, media_duration_s: Fraction, frame_rate: Fraction, slack_s: Fraction) -> ClipRead:
+    duration_s = clip.duration_s if clip.duration_s is not None else media_duration_s - clip.start_s
+    end_s = clip.start_s + duration_s
+    if duration_s <= 0 or end_s > media_duration_s + slack_s:
+        raise MediaError(
+            f"The clip {clip.name} reaches from {float(clip.start_s):.3f} s to {float(end_s):.3f} s, "
+            f"but {clip.path.name} ends at {float(media_duration_s):.3f} s.",
+            "Choose a range within the media.",
+        )
+    return ClipRead(clip.name, clip.path, clip.start_s, duration_s, frame_rate)
+
+
+@dataclass(frozen=True)
+class ClipRead:
+    """A clip as it was read: every default resolved against the media. frame_rate: 0 where it has no picture."""
+
+    name: str
+    path: Path
+    start_s: Fraction
+    duration_s: Fraction
+    frame_rate: Fraction

@@ -1,0 +1,6 @@
+"""Names of the samplers, for code that must not import diffusers."""
+
+from __future__ import annotations
+
+SAMPLER_NAMES = ("ddim", "dpm++", "dpm++-sde", "unipc")
+"""How a pack may be sampled: see `rewas_engine.models.schedules`."""

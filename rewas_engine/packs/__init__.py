@@ -1,0 +1,1 @@
+"""Model packs: their description, library, components, loading and backbones."""

@@ -1,0 +1,32 @@
+"""The family of AudioLDM, of which the starter is a small one: the UNet takes one vector for the words, as a class."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+
+from rewas_engine.packs.backbones.backbone import LatentDiffusion
+from rewas_engine.packs.backbones.families import Family
+
+
+class AudioLdm(LatentDiffusion):
+    """Prompts are [B, D]: a text encoder's embedding, through a text projection where the pack has one."""
+
+    def embedded(self, prompts: Sequence[str]) -> torch.Tensor:
+        embedded = super().embedded(prompts)
+        if "text_projection" in self.components:
+            embedded = self.components["text_projection"](embedded)
+        return embedded
+
+    def denoised(
+        self, sample: torch.Tensor, timestep: torch.Tensor, prompts: torch.Tensor, residuals: Mapping[str, Any]
+    ) -> torch.Tensor:
+        predicted: torch.Tensor = self.components["denoiser"](
+            sample, timestep, encoder_hidden_states=None, class_labels=prompts, **residuals
+        ).sample
+        return predicted
+
+
+FAMILY = Family("audioldm", {}, AudioLdm)

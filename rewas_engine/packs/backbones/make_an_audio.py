@@ -1,0 +1,47 @@
+"""The family of Make-An-Audio (Huang et al. 2023): 80 mel bins, a hop of 256 samples, words as tokens to attend to.
+
+Its networks see spectrograms with frequency before time and in powers of ten: here they are turned and brought to
+nats, so that energy means the same for every pack.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from rewas_engine.models.clap_tokens import ClapTokenEncoder
+from rewas_engine.packs.backbones.backbone import LatentDiffusion
+from rewas_engine.packs.backbones.families import Family
+from rewas_engine.packs.components import from_configuration
+
+NATS_OF_A_DECADE = math.log(10)
+
+
+class MakeAnAudio(LatentDiffusion):
+    """Prompts are [B, tokens, D], which the UNet attends to."""
+
+    def denoised(
+        self, sample: torch.Tensor, timestep: torch.Tensor, prompts: torch.Tensor, residuals: Mapping[str, Any]
+    ) -> torch.Tensor:
+        predicted: torch.Tensor = self.components["denoiser"](
+            sample, timestep, encoder_hidden_states=prompts, **residuals
+        ).sample
+        return predicted
+
+    def turned(self, latents: torch.Tensor) -> torch.Tensor:
+        return latents.transpose(-1, -2)
+
+    def as_codec_sees(self, log_mels: torch.Tensor) -> torch.Tensor:
+        return log_mels.transpose(-1, -2) / NATS_OF_A_DECADE
+
+    def as_engine_hears(self, decoded: torch.Tensor) -> torch.Tensor:
+        return decoded.transpose(-1, -2) * NATS_OF_A_DECADE
+
+    def waveforms(self, log_mels: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
+        return super().waveforms(log_mels / NATS_OF_A_DECADE, positions)
+
+
+FAMILY = Family("make-an-audio", {"ClapTokenEncoder": from_configuration(ClapTokenEncoder)}, MakeAnAudio)

@@ -1,0 +1,200 @@
+"""Loading the components of a pack, strictly: every tensor of a file is used, every parameter of a module is set."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
+from diffusers.configuration_utils import ConfigMixin
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import nn
+from transformers import ClapTextModelWithProjection, SpeechT5HifiGan
+
+from rewas_engine.errors import PackError
+from rewas_engine.models.adapter import EnergyAdapter
+from rewas_engine.models.codec import PatchAutoencoder
+from rewas_engine.models.joint import JointSpace
+from rewas_engine.models.motion import MotionEncoder
+from rewas_engine.models.motionformer import MotionFormer
+from rewas_engine.models.phi import Phi
+from rewas_engine.models.schedules import with_exact_noise
+from rewas_engine.models.text import ClapTextEncoder, SentenceEncoder
+from rewas_engine.models.text_projection import TextProjection
+from rewas_engine.models.vocoder import SpectralVocoder
+from rewas_engine.packs.backbones.families import ComponentLoader
+from rewas_engine.runtime.memory import is_out_of_memory
+from rewas_engine.runtime.precision import heavy_dtypes, lower
+
+CONFIG_FILE = "config.json"
+WEIGHTS_FILE = "model.safetensors"
+
+
+def from_configuration(kind: Any) -> ComponentLoader:
+    """A loader for a class of diffusers' or transformers' kind: built from config.json, then filled, strictly.
+
+    A class with a method `attach` is given the folder too, for what it needs beside weights, such as a tokenizer.
+    """
+
+    def load(folder: Path, dtype: torch.dtype) -> Any:
+        config = json.loads((folder / CONFIG_FILE).read_text("utf-8"))
+
+        def build() -> Any:
+            return (
+                kind.from_config(config) if issubclass(kind, ConfigMixin) else kind(kind.config_class.from_dict(config))
+            )
+
+        module = _filled(build, folder / WEIGHTS_FILE, dtype)
+        if hasattr(module, "attach"):
+            module.attach(folder)
+        return module
+
+    return load
+
+
+def _clap_text_encoder(folder: Path, dtype: torch.dtype) -> ClapTextEncoder:
+    return ClapTextEncoder(from_configuration(ClapTextModelWithProjection)(folder, dtype), folder)
+
+
+def _sentence_encoder(folder: Path, dtype: torch.dtype) -> SentenceEncoder:
+    return SentenceEncoder.from_folder(folder)
+
+
+def _ddim_schedule(folder: Path, dtype: torch.dtype) -> Any:
+    return with_exact_noise(DDIMScheduler.from_config(json.loads((folder / CONFIG_FILE).read_text("utf-8"))))
+
+
+_LOADERS: dict[str, ComponentLoader] = {
+    ClapTextEncoder.__name__: _clap_text_encoder,
+    SentenceEncoder.__name__: _sentence_encoder,
+    DDIMScheduler.__name__: _ddim_schedule,
+    **{
+        kind.__name__: from_configuration(kind)
+        for kind in (
+            AutoencoderKL,
+            EnergyAdapter,
+            JointSpace,
+            MotionEncoder,
+            MotionFormer,
+            PatchAutoencoder,
+            Phi,
+            SpectralVocoder,
+            SpeechT5HifiGan,
+            TextProjection,
+            UNet2DConditionModel,
+        )
+    },
+}
+"""The classes that every pack may name, whatever its family."""
+
+
+def load_component(
+    pack_folder: Path,
+    role: str,
+    class_name: str,
+    dtype: torch.dtype = torch.float32,
+    more: Mapping[str, ComponentLoader] | None = None,
+) -> Any:
+    """Build one component of a pack, in evaluation mode.
+
+    role: the component's folder within the pack. class_name: one of the classes that packs may name. dtype: what its
+    heavy layers are held in, see `rewas_engine.runtime.precision`; all else is float32. more: further classes, which
+    the pack's family brings.
+    Raises PackError for an unknown class, a missing or unreadable file, or tensors that do not fit, MemoryError and
+    torch.OutOfMemoryError where there is no room.
+    """
+    folder = pack_folder / role
+    if not folder.is_dir():
+        raise PackError(f"The pack {pack_folder.name} has no folder {role}.", "Install the pack again.")
+    load = {**(more or {}), **_LOADERS}.get(class_name)
+    if load is None:
+        raise PackError(
+            f"The pack {pack_folder.name} names a component {class_name}, which this version does not know.",
+            "Update ReWaS, or choose another pack.",
+        )
+    try:
+        component = load(folder, dtype)
+    except PackError:
+        raise
+    except Exception as error:  # a config that makes no sense fails in the classes of three libraries, each in its way
+        if is_out_of_memory(error):
+            raise
+        raise PackError(
+            f"The component {role} of the pack {pack_folder.name} cannot be loaded: {error}", "Install the pack again."
+        ) from error
+    return component.eval().requires_grad_(False) if isinstance(component, nn.Module) else component
+
+
+def save_component(module: nn.Module, pack_folder: Path, role: str, dtype: torch.dtype = torch.float16) -> None:
+    """Write one component into a pack folder as config.json and model.safetensors.
+
+    dtype: what floating-point tensors are stored as.
+    """
+    folder = pack_folder / role
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / CONFIG_FILE).write_text(config_json(module), "utf-8")
+    tensors = {
+        name: (tensor.to(dtype) if tensor.is_floating_point() else tensor).detach().cpu().contiguous()
+        for name, tensor in module.state_dict().items()
+    }
+    save_weights(tensors, folder)
+
+
+def save_weights(tensors: Mapping[str, torch.Tensor], folder: Path) -> None:
+    """Write tensors as a component's model.safetensors, to be read by whoever may read the folder."""
+    save_file(dict(tensors), folder / WEIGHTS_FILE)
+    # safetensors writes for its owner alone.
+    (folder / WEIGHTS_FILE).chmod(folder.stat().st_mode & 0o666)
+
+
+def config_json(module: Any) -> str:
+    """The configuration of a diffusers or transformers component as stable JSON text."""
+    config = module.config.to_dict() if hasattr(module.config, "to_dict") else dict(module.config)
+    # With its note of what was left at defaults diffusers would forget what was set since, and follow new defaults.
+    config.pop("_use_default_values", None)
+    return json.dumps(config, indent=1, sort_keys=True, default=list) + "\n"
+
+
+def _filled(build: Callable[[], Any], weights: Path, dtype: torch.dtype) -> Any:
+    """A module with the weights of a file, each read once and kept as what it is held in."""
+    with torch.device("meta"):
+        module = build()
+    heavy = heavy_dtypes(module, dtype)
+    with safe_open(weights, framework="pt") as file:
+        found = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it is no mapping)
+    for name in heavy.keys() & found.keys():
+        # One after the other, so that a network is never in memory twice.
+        found[name] = found[name].to(heavy[name], copy=True)
+    unstored = {name for name, _ in module.named_buffers()} - module.state_dict().keys()
+    if not unstored:
+        load_strictly(module, found, assign=True)
+        return module
+    # What is worked out when it is built, and stands in no file, has no values yet.
+    module = build()
+    lower(module, dtype)
+    load_strictly(module, found)
+    return module
+
+
+def load_strictly(module: nn.Module, tensors: Mapping[str, torch.Tensor], *, assign: bool = False) -> None:
+    """Set every tensor of a module; raises ValueError for one that is missing, unknown, misshapen or not finite.
+
+    assign: the tensors themselves become the module's, instead of their values.
+    """
+    expected = module.state_dict()
+    missing, unused = sorted(expected.keys() - tensors.keys()), sorted(tensors.keys() - expected.keys())
+    if missing or unused:
+        raise ValueError(f"{len(missing)} tensors are missing and {len(unused)} unknown, first {(missing + unused)[0]}")
+    for name, tensor in tensors.items():
+        if tensor.shape != expected[name].shape:
+            raise ValueError(f"{name} has shape {list(tensor.shape)} instead of {list(expected[name].shape)}")
+        if tensor.is_floating_point() and not torch.isfinite(tensor).all():
+            raise ValueError(f"{name} holds values that are not finite")
+    if assign:
+        module.load_state_dict(dict(tensors), strict=True, assign=True)
+        return
+    module.load_state_dict({name: tensor.to(expected[name].dtype) for name, tensor in tensors.items()}, strict=True)

@@ -1,0 +1,349 @@
+"""Model packs: folders that hold everything that differs between models.
+
+A pack is a folder with `pack.toml` (what it is, what it permits, how it is sampled, the hash of every file) and one
+folder for each component in the diffusers/transformers layout. Nothing here imports torch, so that a command or a
+server's front process can list packs at once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import shutil
+import tomllib
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import platformdirs
+import tomli_w
+
+from rewas_engine.errors import PackError
+from rewas_engine.models.sampler_names import SAMPLER_NAMES
+from rewas_engine.packs.backbones.families import DEFAULT_FAMILY, family_names, is_family_name, unknown_family
+from rewas_engine.runtime.execution import PRECISION_NAMES
+from rewas_engine.runtime.process_locks import HeldByAnother, held
+
+PACK_FORMAT = 1
+"""The layout of packs that this version reads and writes."""
+DESCRIPTION_FILE = "pack.toml"
+DEFAULT_PACK = "starter"
+ROLES = ("text_encoder", "video_encoder", "phi", "codec", "denoiser", "adapter", "schedule", "vocoder")
+"""What every pack has; each stands in the folder of its name."""
+JOINT_ROLE = "joint"
+OPTIONAL_ROLES = ("text_projection", JOINT_ROLE)
+"""What a pack may have: what its text encoder's embeddings pass through before they are sounded, and a joint space of
+words, pictures and sounds, without which it cannot hold them together."""
+CONFLICT_ROLE = "conflict"
+"""What a pack may have besides: a CLIP model, which then holds words against pictures in the joint space's place."""
+SEARCH_PATH_VARIABLE = "REWAS_PACKS"
+_VOCODERS: Mapping[str, Mapping[str, tuple[str, Callable[[Any], Any]]]] = {
+    "SpectralVocoder": {
+        "sample_rate_hz": ("sample_rate_hz", int),
+        "hop_samples": ("hop_samples", int),
+        "bins": ("bins", int),
+    },
+    "SpeechT5HifiGan": {
+        "sample_rate_hz": ("sampling_rate", int),
+        "hop_samples": ("upsample_rates", math.prod),
+        "bins": ("model_in_dim", int),
+    },
+}
+"""For classes of vocoders: field of [audio] -> field of its config.json, and how that is read."""
+
+
+@dataclass(frozen=True)
+class PackDescription:
+    """The whole of a pack.toml.
+
+    family: the kind of text-to-audio model (`rewas_engine.packs.backbones`). components: role -> class name. audio:
+    fields of
+    MelConfig. window: how long sounds are denoised. sampling: defaults of a generation. picture: what the video encoder
+    wants to see. files: path within the pack -> SHA-256.
+    """
+
+    info: PackInfo
+    family: str
+    components: Mapping[str, str]
+    audio: Mapping[str, Any]
+    window: Mapping[str, Any]
+    sampling: Mapping[str, Any]
+    picture: Mapping[str, Any]
+    files: Mapping[str, str]
+
+    @property
+    def path(self) -> Path:
+        """The pack's folder."""
+        return self.info.path
+
+    @property
+    def fingerprint(self) -> str:
+        """A hash of all the pack's files by theirs: the same for the same weights, whatever is told of them."""
+        listed = "".join(f"{self.files[name]} {name}\n" for name in sorted(self.files))
+        return hashlib.sha256(listed.encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class InstalledPack:
+    """A pack that was found: with its description, or with what is wrong with it."""
+
+    name: str
+    path: Path
+    info: PackInfo | None
+    problem: PackError | None
+
+
+def installed_packs() -> list[InstalledPack]:
+    """All packs on this machine, the default one first; of two with one name the one found first.
+
+    Searched are the folders of the environment variable REWAS_PACKS, the user's own data folder, and what is shipped.
+    """
+    found: dict[str, InstalledPack] = {}
+    for folder in search_folders():
+        if not folder.is_dir():
+            continue
+        for path in sorted(folder.iterdir()):
+            unfinished = path.name.startswith(".")
+            if (path / DESCRIPTION_FILE).is_file() and path.name not in found and not unfinished:
+                found[path.name] = _installed(path)
+    return sorted(found.values(), key=lambda pack: (pack.name != DEFAULT_PACK, pack.name))
+
+
+def search_folders() -> list[Path]:
+    """Folders that are searched for packs, in order."""
+    named = [Path(folder) for folder in os.environ.get(SEARCH_PATH_VARIABLE, "").split(os.pathsep) if folder]
+    return [
+        *named,
+        platformdirs.user_data_path("rewas") / "packs",
+        Path(__file__).resolve().parents[1] / "data" / "packs",
+    ]
+
+
+def find_pack(pack: str | Path) -> Path:
+    """The folder of a pack given by name or by path. Raises PackError where there is none."""
+    if isinstance(pack, Path) or os.sep in pack:
+        path = Path(pack)
+        if not path.is_dir():
+            raise PackError(f"There is no pack folder {path}.", "Give the folder that holds the pack's pack.toml.")
+        return path
+    for installed in installed_packs():
+        if installed.name == pack:
+            return installed.path
+    names = ", ".join(installed.name for installed in installed_packs()) or "none"
+    raise PackError(f"The pack {pack!r} is not installed.", f"Choose an installed pack ({names}) or add it.")
+
+
+def read_pack(path: Path) -> PackDescription:
+    """Read and check a pack's description; the weights are not touched.
+
+    Raises PackError where pack.toml is missing, unreadable, incomplete, of a newer format, or of a family that is not
+    installed.
+    """
+    try:
+        document = tomllib.loads((path / DESCRIPTION_FILE).read_text("utf-8"))
+    except FileNotFoundError as error:
+        raise PackError(f"The pack {path.name} has no {DESCRIPTION_FILE}.", "Install the pack again.") from error
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise _damaged(path, f"{DESCRIPTION_FILE} cannot be read ({error})") from error
+    found = document.get("format")
+    if isinstance(found, int) and found > PACK_FORMAT:
+        raise PackError(
+            f"The pack {path.name} is of format {found}; this version reads up to {PACK_FORMAT}.",
+            "Update ReWaS, or install an older version of the pack.",
+        )
+    try:
+        if found != PACK_FORMAT:
+            raise ValueError(f"format is {found!r}")
+        tables = ("components", "audio", "window", "sampling", "picture", "files")
+        if not all(isinstance(document[table], dict) for table in tables):
+            raise ValueError("a table is missing")
+        _check_tables(document)
+        info = PackInfo(
+            path=path,
+            controls=tuple(document["controls"]),
+            sample_rate_hz=int(document["audio"]["sample_rate_hz"]),
+            checks_conflict=any(role in document["components"] for role in (CONFLICT_ROLE, JOINT_ROLE)),
+            scores_words=JOINT_ROLE in document["components"],
+            **{key: str(document[key]) for key in ("name", "version", "summary", "licence", "permits")},
+        )
+    except (KeyError, ValueError, TypeError, ZeroDivisionError) as error:
+        raise _damaged(path, f"{DESCRIPTION_FILE} is incomplete ({error})") from error
+    family = str(document.get("family", DEFAULT_FAMILY))
+    if family not in family_names():
+        raise unknown_family(family)
+    return PackDescription(info, family, **{table: document[table] for table in tables})
+
+
+def verify_files(description: PackDescription) -> None:
+    """Compare every file of the pack with its hash, and its vocoder's sounds with those that pack.toml speaks of.
+
+    Raises PackError naming the first that is missing or differs, or that would be loaded without having a hash, and
+    where pack.toml and the vocoder contradict each other.
+    """
+    for role in description.components:
+        for file in sorted((description.path / role).glob("*")):
+            if file.suffix in (".json", ".safetensors") and f"{role}/{file.name}" not in description.files:
+                raise _damaged(description.path, f"it has no hash of {role}/{file.name}")
+    for name, expected in description.files.items():
+        path = description.path / name
+        if not path.resolve().is_relative_to(description.path.resolve()):
+            raise _damaged(description.path, f"it names a file outside its folder ({name})")
+        if not path.is_file():
+            raise _damaged(description.path, f"{name} is missing")
+        if sha256_of(path) != expected:
+            raise _damaged(description.path, f"{name} is not the file that the pack was made with")
+    _check_vocoder(description)
+
+
+@contextmanager
+def new_pack_folder(folder: Path) -> Iterator[Path]:
+    """A folder to write a pack into, which gets its name only in the end; nothing stays of one that fails.
+
+    What a killed process left of it is cleared. Raises PackError where there is already a folder of that name, or
+    another process is making it.
+    """
+    _check_unmade(folder)
+    unfinished = folder.absolute().with_name(f".{folder.name}.partial")
+    unfinished.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with held(unfinished.with_suffix(".lock")):
+            _check_unmade(folder)  # it may have been finished just now
+            shutil.rmtree(unfinished, ignore_errors=True)
+            unfinished.mkdir()
+            try:
+                yield unfinished
+                unfinished.replace(folder)
+            except BaseException:
+                shutil.rmtree(unfinished, ignore_errors=True)
+                raise
+    except HeldByAnother as error:
+        raise PackError(
+            f"Another process is making the pack {folder.name} in {unfinished.parent}.",
+            "Wait until it is done, or give the pack another name.",
+        ) from error
+
+
+def write_description(path: Path, document: Mapping[str, Any]) -> None:
+    """Write pack.toml into a finished pack folder, adding the format and the hash of every other file."""
+    files = {
+        file.relative_to(path).as_posix(): sha256_of(file)
+        for file in sorted(path.rglob("*"))
+        if file.is_file() and file.name not in (DESCRIPTION_FILE, "README.md")
+    }
+    partial = path / f"{DESCRIPTION_FILE}.partial"
+    partial.write_text(tomli_w.dumps({"format": PACK_FORMAT, **document, "files": files}), "utf-8")
+    partial.replace(path / DESCRIPTION_FILE)
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file's bytes in lower-case hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _check_unmade(folder: Path) -> None:
+    if folder.exists():
+        raise PackError(f"There is already a folder {folder}.", "Remove it, or give the pack another name.")
+
+
+def _installed(path: Path) -> InstalledPack:
+    try:
+        return InstalledPack(path.name, path, read_pack(path).info, None)
+    except PackError as problem:
+        return InstalledPack(path.name, path, None, problem)
+
+
+def _check_tables(document: Mapping[str, Any]) -> None:
+    """Raises KeyError, TypeError or ValueError for what would fail only in the middle of the work."""
+    components, audio, window = document["components"], document["audio"], document["window"]
+    sampling, picture = document["sampling"], document["picture"]
+    if not is_family_name(document.get("family", DEFAULT_FAMILY)):
+        raise ValueError(f"family is {document['family']!r}")
+    for role in (*ROLES, *components):
+        if not isinstance(components[role], str) or not role.isidentifier():
+            raise ValueError(f"the component {role!r} is not a class in a folder of the pack")
+    for name, value in audio.items():
+        if isinstance(value, bool) or not isinstance(value, int | float) or value < 0:
+            raise ValueError(f"audio.{name} is {value!r}")
+    for table, names in (
+        (window, ("frames", "patch")),
+        (sampling, ("num_steps",)),
+        (picture, ("width", "height", "window_frames")),
+    ):
+        for name in names:
+            if not isinstance(table[name], int) or table[name] < 1:
+                raise ValueError(f"{name} is {table[name]!r}")
+    if not 0 <= window["overlap_frames"] < window["frames"]:
+        raise ValueError(f"window.overlap_frames is {window['overlap_frames']!r}")
+    if window["frames"] % window["patch"] or window["overlap_frames"] % window["patch"]:
+        raise ValueError("the window is not made of whole patches")
+    if not 0 <= picture["overlap_frames"] < picture["window_frames"]:
+        raise ValueError(f"picture.overlap_frames is {picture['overlap_frames']!r}")
+    if Fraction(picture["frame_rate"]) <= 0:
+        raise ValueError(f"picture.frame_rate is {picture['frame_rate']!r}")
+    if not 0 <= float(sampling["eta"]) <= 1 or not float(sampling["guidance_scale"]) >= 0:
+        raise ValueError("sampling.eta or sampling.guidance_scale is out of range")
+    if not float(sampling.get("onsets_guidance_scale", 1)) >= 0:
+        raise ValueError(f"sampling.onsets_guidance_scale is {sampling['onsets_guidance_scale']!r}")
+    if not 0 <= float(sampling.get("unguided_share", 0)) <= 1:
+        raise ValueError(f"sampling.unguided_share is {sampling['unguided_share']!r}")
+    if picture.get("token_times", "centres") not in ("centres", "released"):
+        raise ValueError(f"picture.token_times is {picture['token_times']!r}")
+    for name in ("short_side", "smoothing_frames"):
+        if not isinstance(picture.get(name, 1), int) or picture.get(name, 1) < 1:
+            raise ValueError(f"picture.{name} is {picture[name]!r}")
+    for name, precisions in (("sampling", sampling), ("picture", picture)):
+        if precisions.get("precision", "float32") not in PRECISION_NAMES:
+            raise ValueError(f"{name}.precision is {precisions['precision']!r}")
+    if sampling.get("sampler", "ddim") not in SAMPLER_NAMES:
+        raise ValueError(f"sampling.sampler is {sampling['sampler']!r}")
+    if not isinstance(sampling.get("ddim_steps", 1), int) or sampling.get("ddim_steps", 1) < 1:
+        raise ValueError(f"sampling.ddim_steps is {sampling['ddim_steps']!r}")
+
+
+def _check_vocoder(description: PackDescription) -> None:
+    """Raises PackError where the vocoder was made for another rate, hop or number of bins than [audio] says."""
+    read_off = _VOCODERS.get(description.components["vocoder"], {})
+    path = description.path / "vocoder" / "config.json"
+    try:
+        config = json.loads(path.read_text("utf-8")) if read_off else {}
+        sounds = {name: int(read(config[field])) for name, (field, read) in read_off.items() if field in config}
+    except (OSError, ValueError, TypeError) as error:
+        raise _damaged(description.path, f"vocoder/config.json cannot be read ({error})") from error
+    for name, made_for in sounds.items():
+        said = description.audio.get(name, made_for)
+        if said != made_for:
+            raise PackError(
+                f"The pack {description.path.name} contradicts itself: audio.{name} is {said} in {DESCRIPTION_FILE}, "
+                f"and its vocoder was made for {made_for} ({read_off[name][0]} in vocoder/config.json).",
+                "Install the pack again, or give it a vocoder that was trained for its audio.",
+            )
+
+
+def _damaged(path: Path, reason: str) -> PackError:
+    return PackError(f"The pack {path.name} is damaged: {reason}.", "Install the pack again.")
+
+
+@dataclass(frozen=True)
+class PackInfo:
+    """What a pack says of itself: see `rewas_engine.packs.description`.
+
+    checks_conflict: whether it holds words against pictures by parts of its own. scores_words: whether it can say how
+    well a sound does what words say.
+    """
+
+    name: str
+    version: str
+    summary: str
+    licence: str
+    permits: str
+    sample_rate_hz: int
+    controls: tuple[str, ...]
+    path: Path
+    checks_conflict: bool
+    scores_words: bool

@@ -1,0 +1,82 @@
+"""Loading a pack onto a device, as it is to be run: its precision, its layout, its place in memory."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, TypeVar
+
+import torch
+
+from rewas_engine.errors import MemoryShortage
+from rewas_engine.packs.backbones.families import find_family
+from rewas_engine.packs.components import load_component
+from rewas_engine.packs.description import CONFLICT_ROLE, PackDescription
+from rewas_engine.runtime.execution import Execution
+from rewas_engine.runtime.memory import is_out_of_memory, release_memory, take_buffers
+from rewas_engine.runtime.offloading import Components
+from rewas_engine.runtime.precision import DTYPES, resolved_precision
+
+_log = logging.getLogger("rewas.engine")
+_DENOISING = ("denoiser", "adapter")
+_OF_CONVOLUTIONS = (*_DENOISING, "codec")
+Loaded = TypeVar("Loaded")
+
+LESS_TO_LOAD = "Close other programs, or convert the pack with --dtype bf16."
+
+
+def components_of(description: PackDescription, device: str, execution: Execution) -> Components:
+    """The components of a pack, loaded as its family loads them, on a device.
+
+    Raises PackError, and what is raised where memory runs out.
+    """
+    family = find_family(description.family)
+
+    def load(role: str) -> Any:
+        dtype = DTYPES[precision_of(role, description, device, execution)]
+        component = load_component(description.path, role, description.components[role], dtype, family.loaders)
+        if not isinstance(component, torch.nn.Module):
+            return component
+        component.to(device)
+        if execution.channels_last and role in _OF_CONVOLUTIONS:
+            component.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        if execution.compiled and role in _DENOISING:
+            component.compile()
+        return component
+
+    # A CLIP model is no part of what makes sound: `rewas_engine.matching.selection` loads it where it is asked for.
+    roles = [role for role in description.components if role != CONFLICT_ROLE]
+    return Components(load, roles, low_memory=execution.low_memory)
+
+
+def precision_of(role: str, description: PackDescription, device: str, execution: Execution) -> str:
+    """What a component's heavy layers are held in, a name of `rewas_engine.runtime.precision.DTYPES`.
+
+    The pack says so of those that most of the time goes into; all others are float32.
+    """
+    sampling, picture = description.sampling, description.picture
+    own = {
+        **dict.fromkeys(_DENOISING, sampling.get("precision", "float32")),
+        "codec": sampling.get("codec_precision", "float32"),
+        "video_encoder": picture.get("precision", "float32"),
+    }
+    if role not in own:
+        return "float32"
+    return resolved_precision(execution.precision or str(own[role]), device)
+
+
+def loaded_within_memory(load: Callable[[Execution], Loaded], wanted: Execution, pack: str) -> Loaded:
+    """A loaded pack; where memory runs out, tried once more with low_memory. Raises MemoryShortage."""
+    smaller = replace(wanted, low_memory=True, compiled=False)
+    for execution in dict.fromkeys((wanted, smaller)):
+        try:
+            take_buffers()
+            return load(execution)
+        except Exception as error:  # libraries say it in types of their own
+            if not is_out_of_memory(error):
+                raise
+        release_memory()
+        if execution != smaller:
+            _log.warning("The memory ran out while loading the pack %s; it is tried again with less.", pack)
+    raise MemoryShortage(f"loading the pack {pack}", LESS_TO_LOAD)

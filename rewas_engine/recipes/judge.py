@@ -1,0 +1,185 @@
+"""Training the judge, apart from every pack: on real clips, made worse as generated sound is worse."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch.nn import functional
+
+from rewas_engine.conditioning.mel import normalised
+from rewas_engine.curves.energy import SILENCE_NATS
+from rewas_engine.errors import SettingsError
+from rewas_engine.evaluation.judge import FIGURES_FILE, Judge, accuracy, class_accuracies, confusion
+from rewas_engine.evaluation.judge_network import JudgeNetwork
+from rewas_engine.packs.components import save_component
+from rewas_engine.runtime.progress import CancelSignal
+from rewas_engine.training.corpus import FULL_SCALE, WorldCorpus, world_front_end
+from rewas_engine.training.loop import LoopConfig, LossFunction, lower_precision, train
+from rewas_engine.training.pack_writer import LICENCE
+from rewas_engine.training.progress import ReportTraining
+from rewas_engine.world import CLASS_NAMES, render_sound, sample_scene
+
+STAGE = "judge"
+FIRST_SEED = 600_000_000
+"""First seed of a corpus that is made for the judge alone; packs are trained on other seeds."""
+HELD_OUT_SEED = 800_000_000
+"""First seed of the scenes on which the judge is judged; neither judges nor packs are trained on them."""
+PERMITS = "Any use is free, commercial too. Trained from nothing on clips that this project synthesises."
+
+
+@dataclass(frozen=True)
+class JudgeRecipe:
+    """How the judge is trained.
+
+    batch_size: crops in a step. crop_frames: mel frames of a crop; each holds its clip's loudest moment. whole_from:
+    part of the steps after which whole clips take the place of crops. quietest_nats: clips are made quieter by up to
+    so much. label_smoothing: share of certainty that is not asked for.
+    """
+
+    loop: LoopConfig = field(default_factory=lambda: LoopConfig(steps=1800, learning_rate=2e-3))
+    seed: int = 1
+    batch_size: int = 32
+    crop_frames: int = 256
+    whole_from: float = 0.85
+    quietest_nats: float = 2.5
+    label_smoothing: float = 0.05
+
+
+def world_clips(corpus: WorldCorpus) -> tuple[torch.Tensor, list[str | None]]:
+    """Log-mels [N, T, 64] of a corpus and the classes of its clips, None where one is silent and not to be learnt.
+
+    Raises SettingsError where the clips were made by another version of the world.
+    """
+    scenes = [sample_scene(corpus.first_seed + clip) for clip in range(corpus.clips)]
+    known = [scene.full_caption == caption for scene, caption in zip(scenes, corpus.captions(), strict=True)]
+    # Captions are reworded now and then; with other classes none would agree.
+    if sum(known) < len(known) / 2:
+        raise SettingsError(
+            f"The clips in {corpus.folder} were made by another version of the world.", "Make the corpus anew."
+        )
+    kept = corpus.folder / "log_mels.npy"
+    if kept.is_file():
+        log_mels = torch.from_numpy(np.load(kept, mmap_mode="c"))
+    else:
+        front_end, parts = world_front_end(), corpus.waveforms().waveforms.split(64)
+        log_mels = torch.cat([front_end.log_mel(part.float() / FULL_SCALE).half() for part in parts])
+    return log_mels, [None if scene.is_silent else scene.class_name for scene in scenes]
+
+
+def train_judge(
+    log_mels: torch.Tensor,
+    labels: Sequence[str | None],
+    folder: Path,
+    *,
+    recipe: JudgeRecipe | None = None,
+    classes: Sequence[str] = CLASS_NAMES,
+    report: ReportTraining | None = None,
+    cancel: CancelSignal | None = None,
+) -> Judge:
+    """Train a judge and write it into `folder`/judge; a run that was killed goes on from its checkpoint in `folder`.
+
+    log_mels: [N, T, 64] nats of normalised sounds. labels: [N] names from classes, None for clips that are left out.
+    What is written is loaded by `Judge.load`; its figures are added by `measure_judge`.
+    Raises TrainingStopped where asked to stop.
+    """
+    recipe = recipe or JudgeRecipe()
+    rows = torch.tensor([row for row, label in enumerate(labels) if label is not None])
+    targets = torch.tensor([classes.index(label) for label in labels if label is not None])
+    # The loop keeps no weights of the start: they come from the seed alone.
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(recipe.seed)
+        network = JudgeNetwork(tuple(classes)).to(memory_format=torch.channels_last)
+    loss = judge_loss(log_mels, rows, targets, network, recipe)
+    train(STAGE, network, loss, recipe.loop, folder=folder, seed=recipe.seed, report=report, cancel=cancel)
+    save_component(network.to(memory_format=torch.contiguous_format), folder, STAGE)
+    write_figures(folder / STAGE, {"clips": len(rows), "steps": recipe.loop.steps, "seed": recipe.seed})
+    return Judge.load(folder / STAGE)
+
+
+def judge_loss(
+    log_mels: torch.Tensor, rows: torch.Tensor, targets: torch.Tensor, network: JudgeNetwork, recipe: JudgeRecipe
+) -> LossFunction:
+    """Cross-entropy of crops, then of whole clips, of log_mels[rows], each distorted by its own draw."""
+
+    def loss_of(step: int, generator: torch.Generator) -> torch.Tensor:
+        whole = step >= recipe.whole_from * recipe.loop.steps
+        frames = log_mels.shape[1] if whole else min(recipe.crop_frames, log_mels.shape[1])
+        # A whole clip costs what several crops do: fewer of them keep the steps alike.
+        size = max(2, recipe.batch_size * recipe.crop_frames // frames) if whole else recipe.batch_size
+        drawn = torch.randint(len(rows), (size,), generator=generator)
+        crops = torch.stack([_loud_crop(log_mels[row], frames, generator) for row in rows[drawn]])
+        gains_nats = -recipe.quietest_nats * torch.rand((size, 1, 1), generator=generator)
+        crops = distorted((crops + gains_nats).clamp(min=SILENCE_NATS), generator)
+        with lower_precision(crops.device):
+            scores = network(crops)
+        return functional.cross_entropy(scores.float(), targets[drawn], label_smoothing=recipe.label_smoothing)
+
+    return loss_of
+
+
+def _loud_crop(log_mel: torch.Tensor, frames: int, generator: torch.Generator) -> torch.Tensor:
+    """A piece [frames, bins] float32 of a log-mel [T, bins] that holds its loudest frame."""
+    log_mel = log_mel.float()
+    loudest = int(log_mel.mean(dim=1).argmax())
+    earliest, latest = max(0, loudest - frames + 1), min(loudest, len(log_mel) - frames)
+    start = earliest + int(torch.randint(latest - earliest + 1, (1,), generator=generator))
+    return log_mel[start : start + frames]
+
+
+def distorted(log_mels: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """Log-mels [B, T, bins] in nats as a model and a vocoder may return them: each blurred, grainy, tilted, over a
+    floor of noise, with a span of frames and a band missing, by its own draw."""
+    size, frames, bins = log_mels.shape
+    draws = torch.rand((9, size, 1, 1), generator=generator)
+    blurred = functional.avg_pool2d(log_mels[:, None], 3, stride=1, padding=1, count_include_pad=False)[:, 0]
+    mixed = torch.lerp(log_mels, blurred, draws[0] * (draws[1] < 0.5))
+    tilt = (draws[2] - 0.5) * torch.linspace(-1, 1, bins)
+    grain = 0.4 * draws[3] ** 2 * torch.randn(log_mels.shape, generator=generator)
+    peaks = mixed.amax(dim=(1, 2), keepdim=True)
+    floor = torch.maximum(peaks - 6 - 6 * draws[4], torch.tensor(SILENCE_NATS))
+    worse = torch.maximum(mixed + tilt, floor) + grain
+    times, bands = torch.arange(frames)[None, :, None], torch.arange(bins)[None, None, :]
+    first_frame, first_band = draws[5] * frames, draws[6] * bins
+    missing_frames = (times >= first_frame) & (times < first_frame + 12 * draws[7])
+    missing_bands = (bands >= first_band) & (bands < first_band + 8 * draws[8])
+    return torch.where(missing_frames | missing_bands, floor, worse)
+
+
+def measure_judge(judge: Judge, scenes: int, first_seed: int = HELD_OUT_SEED) -> dict[str, Any]:
+    """Accuracy of a judge on real clips of audible scenes from first_seed on: figures as in `Judge.figures`."""
+    front_end = world_front_end()
+    true: list[str] = []
+    predicted: list[str] = []
+    seed = first_seed
+    while len(true) < scenes:
+        scene = sample_scene(seed)
+        seed += 1
+        if not scene.is_silent:
+            log_mel = front_end.log_mel(torch.from_numpy(normalised(render_sound(scene)))[None])
+            true.append(scene.class_name)
+            predicted += judge.names(log_mel)
+    table = confusion(true, predicted, judge.classes)
+    by_class = class_accuracies(table, judge.classes)
+    worst = min(by_class, key=lambda name: by_class[name])
+    return {
+        "scenes": scenes,
+        "first_seed": first_seed,
+        "accuracy": accuracy(table),
+        "worst_class": worst,
+        "worst_class_accuracy": by_class[worst],
+        "class_accuracies": by_class,
+        "confusion": table.tolist(),
+    }
+
+
+def write_figures(folder: Path, figures: dict[str, Any]) -> None:
+    """Add figures to those that stand beside a judge's weights, with the licence."""
+    path = folder / FIGURES_FILE
+    known = json.loads(path.read_text("utf-8")) if path.is_file() else {"licence": LICENCE, "permits": PERMITS}
+    path.write_text(json.dumps({**known, **figures}, indent=1) + "\n", "utf-8")

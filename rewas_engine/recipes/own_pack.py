@@ -1,0 +1,108 @@
+"""Training a pack of one's own from one's own recordings: the starter's stages on other clips, with another card."""
+
+from __future__ import annotations
+
+import json
+from fractions import Fraction
+from functools import partial
+from pathlib import Path
+
+from torch import nn
+
+from rewas_engine.errors import SettingsError
+from rewas_engine.packs.description import OPTIONAL_ROLES, find_pack, read_pack
+from rewas_engine.pipeline import ReWaS
+from rewas_engine.recipes.model_card import MEASURING
+from rewas_engine.recipes.own_model_card import measure_on_held_out, write_own_card
+from rewas_engine.recipes.pack_terms import VERSION, PackTerms, told_terms
+from rewas_engine.recipes.starter import BEGAN_FILE, COMPONENT_CLASSES, SENTENCE_ENCODER, StarterTraining
+from rewas_engine.runtime.progress import CancelSignal
+from rewas_engine.training.config import StarterConfig
+from rewas_engine.training.continuation import check_continuable
+from rewas_engine.training.pack_writer import write_pack
+from rewas_engine.training.progress import Counting, ReportTraining
+from rewas_engine.training.recordings import Recordings
+from rewas_engine.training.stage_order import STAGES
+from rewas_engine.training.starting_point import Beginning
+
+MEASURED_CLIPS = 32
+
+
+class RecordingsTraining(StarterTraining):
+    """One training run on recordings in one folder.
+
+    config: a ContinuedConfig where a pack is continued. Without videos the picture stage takes its components from
+    the pack that is continued. Raises SettingsError where that pack is of another kind.
+    """
+
+    def __init__(
+        self,
+        config: StarterConfig,
+        folder: Path,
+        recordings: Recordings,
+        terms: PackTerms,
+        *,
+        report: ReportTraining | None = None,
+        cancel: CancelSignal | None = None,
+    ) -> None:
+        has_videos = any(recording.is_seen for recording in recordings.listing.recordings)
+        super().__init__(
+            config,
+            folder,
+            sounds=recordings,
+            pictures=recordings if has_videos else None,
+            name=terms.name,
+            report=report,
+            cancel=cancel,
+        )
+        self.recordings, self.terms = recordings, terms
+        if not has_videos and not config.start_from:
+            raise SettingsError(
+                "There are no videos to learn picture to energy from.", "Give videos, or a pack to start from."
+            )
+        if config.start_from:
+            clips = recordings.clips
+            check_continuable(
+                read_pack(find_pack(config.start_from)),
+                COMPONENT_CLASSES,
+                self.front_end.config,
+                (Fraction(clips.frame_rate), clips.width, clips.height),
+                SENTENCE_ENCODER,
+            )
+
+    def write_pack(self) -> None:
+        """The pack in `<folder>/pack/<name>`, measured on recordings that were held out, with its model card."""
+        self._clear_unmeasured_pack()
+        path, facts = self.pack_folder, self.recordings.facts()
+        words = sorted(set(self.recordings.captions()))
+        continued = read_pack(find_pack(self.config.start_from)).info if self.config.start_from else None
+        told = told_terms(self.terms, continued)
+        listed = ", ".join(words[:5]) + (" …" if len(words) > 5 else "")
+        write_pack(
+            {**self._carried_over(), **self._components()},
+            path,
+            schedule=self.schedule(),
+            sentence_encoder=SENTENCE_ENCODER,
+            audio=self.front_end.config,
+            version=VERSION,
+            summary=f"Trained on {facts['recordings'] - facts['held_out_recordings']} recordings: {listed[:200]}",
+            licence=told["licence"],
+            permits=told["permits"],
+            made_from=told["made_from"],
+        )
+        on_clip = partial(Counting(self.report).tell, MEASURING)
+        model = ReWaS.from_pretrained(path, device=self.device)
+        figures = measure_on_held_out(model, self.recordings.held_out(MEASURED_CLIPS), on_clip, self.cancel)
+        began = json.loads((self.folder / BEGAN_FILE).read_text("utf-8"))
+        records = {
+            stage: json.loads((self.folder / f"{stage}.record.json").read_text("utf-8"))
+            for stage in STAGES
+            if (self.folder / f"{stage}.record.json").is_file()
+        }
+        write_own_card(path, self.terms, self.config, self.recordings, began, continued, records, figures)
+
+    def _carried_over(self) -> dict[str, nn.Module]:
+        """What the pack that is continued has beyond the components that are trained here, as it is."""
+        beginning = Beginning(self.config.start_from)
+        found = {role: beginning.component(role) for role in OPTIONAL_ROLES if role not in COMPONENT_CLASSES}
+        return {role: component for role, component in found.items() if component is not None}

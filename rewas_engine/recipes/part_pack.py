@@ -1,0 +1,90 @@
+"""A pack that is another one but for a part that was trained: φ, or the adapter."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
+
+from rewas_engine.packs.components import WEIGHTS_FILE, save_component
+from rewas_engine.packs.description import DESCRIPTION_FILE, PackDescription, new_pack_folder, write_description
+from rewas_engine.recipes.model_card import FIGURES_FILE
+from rewas_engine.recipes.pack_terms import VERSION, PackTerms, told_terms
+
+_NOT_COPIED = ("README.md", "figures.json", DESCRIPTION_FILE)
+
+
+def write_pack_with(
+    source: PackDescription,
+    folder: Path,
+    role: str,
+    module: torch.nn.Module,
+    terms: PackTerms,
+    *,
+    summary: str,
+    controls: tuple[str, ...],
+    report: Mapping[str, Any],
+) -> Path:
+    """Write a pack into a new folder that has one component of its own, in the precision that the source's has.
+
+    controls: what its adapter reads. report: of the training, kept beside the card as it is.
+    Raises PackError where the folder exists.
+    """
+    document = tomllib.loads((source.path / DESCRIPTION_FILE).read_text("utf-8"))
+    told = {key: value for key, value in document.items() if key not in ("format", "files")}
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with new_pack_folder(folder) as unfinished:
+        for path in sorted(source.path.iterdir()):
+            if path.is_dir() and path.name != role:
+                shutil.copytree(path, unfinished / path.name)
+            elif path.is_file() and path.name not in _NOT_COPIED:
+                shutil.copyfile(path, unfinished / path.name)
+        save_component(module, unfinished, role, _precision_of(source.path / role / WEIGHTS_FILE))
+        (unfinished / FIGURES_FILE).write_text(json.dumps(report, indent=1) + "\n", "utf-8")
+        (unfinished / "README.md").write_text(_card(source, terms, summary, report), "utf-8")
+        write_description(
+            unfinished,
+            {
+                **told,
+                "name": terms.name,
+                "version": VERSION,
+                "summary": summary,
+                **told_terms(terms, source.info),
+                "controls": list(controls),
+                "components": {**source.components, role: type(module).__name__},
+            },
+        )
+    return folder
+
+
+def _precision_of(weights: Path) -> torch.dtype:
+    with safe_open(weights, framework="pt") as file:
+        dtypes = {file.get_tensor(name).dtype for name in file.keys()}  # noqa: SIM118 (it is no mapping)
+    return next((dtype for dtype in dtypes if dtype.is_floating_point), torch.float32)
+
+
+def _card(source: PackDescription, terms: PackTerms, summary: str, report: Mapping[str, Any]) -> str:
+    figures = "\n".join(f"| {name} | {value:.4g} |" for name, value in report["figures"].items())
+    return f"""# {terms.name}
+
+{summary}
+
+Licence: {terms.licence}. {terms.permits}
+
+All but the part named above is {source.info.name} {source.info.version}, whose terms hold too: {source.info.licence}.
+{source.info.permits}
+
+Trained on {report["training_clips"]} clips, measured on {report["judged_clips"]} that no step has seen:
+
+| figure | value |
+|---|---|
+{figures}
+
+The settings and the course of the training stand in `{FIGURES_FILE}`.
+"""

@@ -1,0 +1,63 @@
+"""Packs that were never trained: the real classes at a tiny size, for trying everything but the sound itself."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from rewas_engine.conditioning.mel import MelConfig
+from rewas_engine.models.adapter import EnergyAdapter
+from rewas_engine.models.codec import PatchAutoencoder
+from rewas_engine.recipes.starter import SENTENCE_ENCODER, StarterTraining
+from rewas_engine.training.config import StarterConfig
+from rewas_engine.training.pack_writer import write_pack
+
+TINY = replace(
+    StarterConfig(),
+    widths=(16, 16, 32),
+    heads=(1, 1, 2),
+    vocoder_width=32,
+    vocoder_blocks=1,
+    picture_widths=(8, 8, 16),
+    picture_features=16,
+    phi_blocks=1,
+    joint_width=16,
+    joint_features=16,
+    joint_picture_widths=(8, 8, 8, 16),
+    joint_sound_widths=(8, 8, 8, 16),
+)
+"""A starter configuration of the smallest sizes that its classes allow."""
+
+
+def write_untrained_pack(folder: Path, seed: int = 0) -> Path:
+    """Write a pack of random weights into a new folder, named as the folder is, and return it.
+
+    It loads in a second or two and generates in less; its sound is noise.
+    """
+    generator_state = torch.get_rng_state()
+    try:
+        torch.manual_seed(seed)
+        codec = PatchAutoencoder()
+        codec.fit(torch.randn(4, 64, 64).cumsum(dim=1) - 6)
+        denoiser = TINY.new_denoiser()
+        components = {
+            "codec": codec,
+            "denoiser": denoiser,
+            "adapter": EnergyAdapter.from_denoiser(denoiser),
+            "vocoder": TINY.new_vocoder(),
+            "video_encoder": TINY.new_video_encoder(),
+            "phi": TINY.new_phi(),
+        }
+    finally:
+        torch.set_rng_state(generator_state)
+    return write_pack(
+        components,
+        folder,
+        schedule=StarterTraining.schedule(),
+        sentence_encoder=SENTENCE_ENCODER,
+        audio=MelConfig(),
+        version="0.0.1",
+        summary="Untrained: makes noise, for trying everything else.",
+    )

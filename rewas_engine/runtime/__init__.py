@@ -1,0 +1,1 @@
+"""Running a pack: devices, precision, memory, caching, locks, atomic files and progress."""

@@ -1,0 +1,70 @@
+"""What a training begins with: nothing, or the components of a pack that is there already."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from rewas_engine.packs.components import load_component
+from rewas_engine.packs.description import PackDescription, find_pack, read_pack, verify_files
+
+NOTHING = "nothing"
+"""What a stage begins with that has no pack to continue."""
+
+
+class Beginning:
+    """The pack that a training starts from, if any; every stage asks it for its component.
+
+    pack: name or folder; "" is none. Raises PackError where it is not installed or damaged.
+    """
+
+    def __init__(self, pack: str) -> None:
+        self._description: PackDescription | None = read_pack(find_pack(pack)) if pack else None
+        if self._description is not None:
+            verify_files(self._description)
+
+    @cached_property
+    def name(self) -> str:
+        """The pack's name and version, or NOTHING."""
+        if self._description is None:
+            return NOTHING
+        return f"{self._description.info.name} {self._description.info.version}"
+
+    @property
+    def fingerprint(self) -> str:
+        """The pack's name and version with a hash of its files, wherever it lies; "" where there is none."""
+        if self._description is None:
+            return ""
+        return f"{self.name} {self._description.fingerprint[:12]}"
+
+    @property
+    def path(self) -> Path | None:
+        """Folder of the pack, if any."""
+        return None if self._description is None else self._description.path
+
+    def fill(self, module: nn.Module, role: str) -> str:
+        """Give a new module the weights of the pack's component of the same role; returns what it begins with.
+
+        A component of another class or shape is of no use: the module is then left as it is, and NOTHING returned.
+        """
+        found = self.component(role)
+        if found is None or type(found) is not type(module):
+            return NOTHING
+        theirs, ours = found.state_dict(), module.state_dict()
+        if {name: tensor.shape for name, tensor in theirs.items()} != {
+            name: tensor.shape for name, tensor in ours.items()
+        }:
+            return NOTHING
+        with torch.no_grad():
+            module.load_state_dict(theirs)
+        return self.name
+
+    def component(self, role: str) -> nn.Module | None:
+        """The pack's component of a role, where there is one."""
+        if self._description is None or role not in self._description.components:
+            return None
+        module: nn.Module = load_component(self._description.path, role, self._description.components[role])
+        return module

@@ -1,0 +1,155 @@
+"""Clips of the synthetic world as films and sound files, for people to look at and for other tools to read."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from concurrent.futures import as_completed
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import soundfile
+from numpy.typing import NDArray
+
+from rewas_engine.errors import Cancelled, SettingsError
+from rewas_engine.runtime.atomic_files import written_whole
+from rewas_engine.runtime.progress import CancelSignal
+from rewas_engine.training.clip_workers import worker_pool
+from rewas_engine.training.folder_settings import Claim
+from rewas_engine.world import SAMPLE_RATE_HZ, Scene, render_picture, sample_scene
+from rewas_engine.world.sound import render_layers
+
+CLAIM = "world.json"
+LEAST_RATE, GREATEST_RATE = 1, 120
+SMALLEST, LARGEST = 16, 2160
+
+ReportClips = Callable[[int, int], object]
+
+
+@dataclass(frozen=True)
+class ClipFolder:
+    """A folder of clips of consecutive seeds, each with film, sound, stems and a description.
+
+    first_seed: seed of clip 0. frame_rate: frames per second, exact. width, height: pixels, even, as H.264 wants them.
+    """
+
+    folder: Path
+    first_seed: int = 0
+    frame_rate: Fraction = Fraction(25)
+    width: int = 256
+    height: int = 144
+
+    def __post_init__(self) -> None:
+        """Raises SettingsError for a seed, rate or size that no clip can have."""
+        if self.first_seed < 0:
+            raise SettingsError(f"The first seed is {self.first_seed}.", "Give a seed of 0 or more.")
+        if not LEAST_RATE <= self.frame_rate <= GREATEST_RATE:
+            raise SettingsError(
+                f"A rate of {self.frame_rate} frames per second is not possible.",
+                f"Give a rate from {LEAST_RATE} to {GREATEST_RATE}.",
+            )
+        if any(side % 2 or not SMALLEST <= side <= LARGEST for side in (self.width, self.height)):
+            raise SettingsError(
+                f"A picture of {self.width} x {self.height} cannot be encoded.",
+                f"Give even sizes from {SMALLEST} to {LARGEST}.",
+            )
+
+    def write(
+        self, clips: int, workers: int, report: ReportClips | None = None, cancel: CancelSignal | None = None
+    ) -> int:
+        """Make the clips 0..clips-1 that are not there yet, and return how many were made.
+
+        A file is there whole or not at all; a clip's description is written last. Raises SettingsError where the
+        folder holds clips of other settings or another corpus, and Cancelled where asked to stop.
+        """
+        if clips < 1 or workers < 1:
+            raise SettingsError(f"{clips} clips by {workers} workers cannot be made.", "Give numbers above 0.")
+        self._claim()
+        missing = [index for index in range(clips) if not self.path(index, ".json").is_file()]
+        make = partial(_write_clip, self)
+        with worker_pool(workers) as pool:
+            waiting = [pool.submit(make, index) for index in missing]
+            for count, done in enumerate(as_completed(waiting), start=1):
+                done.result()
+                if report is not None:
+                    report(clips - len(missing) + count, clips)
+                if cancel is not None and cancel.is_set():
+                    pool.shutdown(cancel_futures=True)
+                    raise Cancelled()
+        return len(missing)
+
+    def path(self, index: int, suffix: str) -> Path:
+        """Where a file of a clip lies."""
+        return self.folder / f"clip_{index:06d}{suffix}"
+
+    def _claim(self) -> None:
+        settings = {
+            "first_seed": self.first_seed,
+            "frame_rate": str(self.frame_rate),
+            "width": self.width,
+            "height": self.height,
+        }
+        claim = Claim(self.folder / CLAIM, settings)
+        if not claim.is_made() and self.folder.is_dir() and any(self.folder.iterdir()):
+            raise SettingsError(f"The folder {self.folder} holds something else.", "Choose another folder.")
+        claim.make()
+
+
+def _write_clip(to: ClipFolder, index: int) -> None:
+    scene = sample_scene(to.first_seed + index)
+    layers = render_layers(scene)
+    primary, *others = layers.values()
+    mix = sum(others, start=primary)
+    sounds = {".wav": mix, **{f".{name}.wav": layer for name, layer in layers.items()}}
+    for suffix, samples in sounds.items():
+        with written_whole(to.path(index, suffix)) as unfinished:
+            soundfile.write(unfinished, samples, SAMPLE_RATE_HZ, subtype="FLOAT")
+    picture = render_picture(scene, frame_rate=to.frame_rate, width=to.width, height=to.height)
+    with written_whole(to.path(index, ".mp4")) as unfinished:
+        _encode(unfinished, picture, to.frame_rate, mix)
+    with written_whole(to.path(index, ".json")) as unfinished:
+        unfinished.write_text(json.dumps(description(scene), indent=2), "utf-8")
+
+
+def description(scene: Scene) -> dict[str, Any]:
+    """What is in a clip, as its JSON file says it: times in seconds, strengths and distance in 0..1."""
+    ambience = scene.ambience
+    return {
+        "class": scene.class_name,
+        "seed": scene.seed,
+        "duration_s": scene.duration_s,
+        "caption": scene.caption,
+        "full_caption": scene.full_caption,
+        "pattern": scene.pattern,
+        "event_times_s": [round(float(time_s), 5) for time_s in scene.event_times_s],
+        "event_strengths": [round(float(strength), 4) for strength in scene.event_strengths],
+        "ambience": {"class": ambience.class_name, "caption": ambience.caption} if ambience is not None else None,
+        "off_screen": scene.off_screen,
+        "silent_motion": scene.silent_motion,
+        "still": scene.still,
+        "distance": round(scene.distance, 4),
+        "reverb_s": round(scene.reverb_s, 4),
+    }
+
+
+def _encode(path: Path, picture: NDArray[np.uint8], frame_rate: Fraction, sound: NDArray[np.float32]) -> None:
+    """Write frames [T, H, W, 3] as H.264 at exactly this rate, and the sound [samples] as AAC."""
+    with av.open(str(path), "w", format="mp4") as container:
+        film = container.add_stream("libx264", rate=frame_rate, options={"crf": "20", "preset": "veryfast"})
+        film.width, film.height, film.pix_fmt = picture.shape[2], picture.shape[1], "yuv420p"
+        film.codec_context.time_base = 1 / frame_rate
+        track = container.add_stream("aac", rate=SAMPLE_RATE_HZ, layout="mono")
+        for number, pixels in enumerate(picture):
+            frame = av.VideoFrame.from_ndarray(pixels, format="rgb24")
+            frame.pts, frame.time_base = number, 1 / frame_rate
+            container.mux(film.encode(frame))
+        container.mux(film.encode(None))
+        samples = av.AudioFrame.from_ndarray(np.ascontiguousarray(sound[None]), format="fltp", layout="mono")
+        samples.sample_rate, samples.pts = SAMPLE_RATE_HZ, 0
+        container.mux(track.encode(samples))
+        container.mux(track.encode(None))

@@ -1,0 +1,44 @@
+"""A synthetic world of sounding things, on which the starter pack is trained: procedural, seeded, free of rights.
+
+A scene says what happens and when; it is rendered as sound, as moving picture and as a caption, which agree.
+"""
+
+from rewas_engine.world.classes import (
+    AMBIENCE_CLASSES,
+    CLASS_NAMES,
+    CLIP_DURATION_S,
+    ENVELOPE_RATE_HZ,
+    FRAME_RATE,
+    FRAME_SIZE,
+    SAMPLE_RATE_HZ,
+    STRUCK_CLASSES,
+    SUSTAINED_CLASSES,
+)
+from rewas_engine.world.excitation import ENVELOPE_PATTERNS, EVENT_PATTERNS, PATTERNS
+from rewas_engine.world.picture import render_brightness, render_picture
+from rewas_engine.world.scene import Scene, sample_scene
+from rewas_engine.world.sound import render_layers, render_sound
+from rewas_engine.world.vocabulary import captions, held_out_captions
+
+__all__ = [
+    "AMBIENCE_CLASSES",
+    "CLASS_NAMES",
+    "CLIP_DURATION_S",
+    "ENVELOPE_PATTERNS",
+    "ENVELOPE_RATE_HZ",
+    "EVENT_PATTERNS",
+    "FRAME_RATE",
+    "FRAME_SIZE",
+    "PATTERNS",
+    "SAMPLE_RATE_HZ",
+    "STRUCK_CLASSES",
+    "SUSTAINED_CLASSES",
+    "Scene",
+    "captions",
+    "held_out_captions",
+    "render_brightness",
+    "render_layers",
+    "render_picture",
+    "render_sound",
+    "sample_scene",
+]

@@ -1,0 +1,17 @@
+"""What every painter of the world is: it draws its looks once for a clip, and then paints the frames at given times."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rewas_engine.world.drawing import Canvas
+from rewas_engine.world.motion import Drive, Strikes
+
+FloatArray = NDArray[np.floating[Any]]
+Paint = Callable[[Canvas, FloatArray], None]
+StruckPainter = Callable[[np.random.Generator, Strikes], Paint]
+SustainedPainter = Callable[[np.random.Generator, Drive], Paint]

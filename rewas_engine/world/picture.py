@@ -1,0 +1,214 @@
+"""A scene made visible: backdrop, camera, the thing that sounds, and things that move without a sound."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rewas_engine.errors import SettingsError
+from rewas_engine.world.backdrops import draw_backdrop
+from rewas_engine.world.camera import Film, Shot, draw_camera
+from rewas_engine.world.classes import FRAME_RATE, FRAME_SIZE, STRUCK_CLASSES
+from rewas_engine.world.drawing import LUMA, Canvas
+from rewas_engine.world.figure_lighting import lit_apart, rehearsed
+from rewas_engine.world.looks import STRUCK_PAINTERS, SUSTAINED_PAINTERS
+from rewas_engine.world.motion import Drive, Strikes
+from rewas_engine.world.painting import FloatArray, Paint
+from rewas_engine.world.scene import PICTURE_STREAM, Scene
+from rewas_engine.world.silent_motion import BYSTANDERS, LOOK_ALIKES, crossing
+
+_PIXELS_AT_ONCE = 600_000
+_ASPECTS, _ASPECT_CHANCES = (1.0, 4 / 3, 16 / 9), (0.25, 0.25, 0.5)
+_BLURRED_SHARE = 0.2
+AMBIENCE_SEEN_SHARE = 0.75
+_CROSSED_SHARE = 0.1
+_FILLS_THE_PICTURE = ("rain", "wind", "sea_waves", "fire", "stream")
+_NOTHING = np.empty(0)
+
+_Painter = TypeVar("_Painter")
+
+
+def render_picture(
+    scene: Scene,
+    *,
+    frame_rate: Fraction | float = FRAME_RATE,
+    width: int = FRAME_SIZE,
+    height: int = FRAME_SIZE,
+    shutter_samples: int = 1,
+) -> NDArray[np.uint8]:
+    """The scene's picture: [frames, height, width, 3] uint8, RGB.
+
+    frame_rate: frames per second, exact where it is a Fraction. Frame i shows the moment (i + 0.5) / frame_rate; a
+        contact at t seconds lies in frame floor(t * frame_rate).
+    shutter_samples: moments averaged over the half of a frame that the shutter is open; above 1 motion is blurred.
+
+    Raises SettingsError for a rate, size or number of samples that is not positive.
+    """
+    return _render(scene, Fraction(frame_rate), (width, height), width / max(height, 1), shutter_samples, channels=3)
+
+
+def render_brightness(
+    scene: Scene, *, frame_rate: Fraction | float = FRAME_RATE, width: int = FRAME_SIZE, height: int = FRAME_SIZE
+) -> NDArray[np.uint8]:
+    """Brightness [frames, height, width] as a picture encoder is given it, in a third of the time of the colours.
+
+    As footage of every shape is brought to the encoder's size, what is seen is as broad as 1:1, 4:3 or 16:9, by the
+    scene's lot, and squeezed into the size asked for; in part of the clips motion is blurred. Frames and errors as
+    for `render_picture`.
+    """
+    lot = scene.random(PICTURE_STREAM).spawn(_LOTS)[-1]
+    aspect = float(lot.choice(_ASPECTS, p=_ASPECT_CHANCES)) * width / max(height, 1)
+    samples = 2 if lot.random() < _BLURRED_SHARE else 1
+    return _render(scene, Fraction(frame_rate), (width, height), aspect, samples, channels=1)[..., 0]
+
+
+def first_frames_of_shots(
+    scene: Scene, *, frame_rate: Fraction | float = FRAME_RATE, width: int = FRAME_SIZE, height: int = FRAME_SIZE
+) -> list[int]:
+    """The first frame of each shot after the first one, in a picture rendered with the same rate and size."""
+    rate = Fraction(frame_rate)
+    middles_s = (np.arange(_frame_count(scene, rate)) + 0.5) / float(rate)
+    stage = _Stage(scene, (width, height), width / max(height, 1), channels=1)
+    return [first for _, first, _ in stage.shots_between(middles_s)][1:]
+
+
+def _frame_count(scene: Scene, rate: Fraction) -> int:
+    return max(1, round(Fraction(scene.duration_s).limit_denominator(10_000) * rate))
+
+
+def _render(
+    scene: Scene, rate: Fraction, size: tuple[int, int], aspect: float, shutter_samples: int, channels: int
+) -> NDArray[np.uint8]:
+    if rate <= 0 or min(*size, shutter_samples) < 1:
+        raise SettingsError(
+            f"A picture of {size[0]} x {size[1]} at {float(rate):g} frames per second cannot be drawn.",
+            "Give a size, a frame rate and a number of shutter samples above 0.",
+        )
+    frames = _frame_count(scene, rate)
+    middles_s = (np.arange(frames) + 0.5) / float(rate)
+    opening = (np.arange(shutter_samples) + 0.5) / shutter_samples - 0.5
+    stage = _Stage(scene, size, aspect, channels)
+    picture = np.empty((frames, size[1], size[0], channels), dtype=np.uint8)
+    at_once = max(1, _PIXELS_AT_ONCE // (size[0] * size[1]))
+    for shot, first, last in stage.shots_between(middles_s):
+        for start in range(first, last, at_once):
+            times_s = middles_s[start : min(start + at_once, last)]
+            exposures = [stage.shoot(shot, times_s + 0.5 * shift / float(rate)) for shift in opening]
+            mean = exposures[0] if shutter_samples == 1 else np.mean(exposures, axis=0)
+            levels = stage.film.develop(mean, times_s, start, shot.gain)
+            picture[start : start + times_s.size] = np.clip(levels + 0.5, 0, 255)
+    return picture
+
+
+_LOTS = 8
+
+
+class _Stage:
+    """All that is drawn by lot once for a clip, and the shooting of frames."""
+
+    def __init__(self, scene: Scene, size: tuple[int, int], aspect: float, channels: int) -> None:
+        # A lot of its own for each, so that one that draws more never changes another.
+        lots = scene.random(PICTURE_STREAM).spawn(_LOTS)
+        for_camera, for_thing, for_backdrop, for_film, for_others, for_ambience, for_crossing, _ = lots
+        self._size, self._aspect, self._channels = size, aspect, channels
+        self._camera = draw_camera(
+            for_camera, scene.duration_s, scene.distance, fixed=scene.still, restless=scene.silent_motion
+        )
+        self._backdrops = {
+            shot: draw_backdrop(lot, size[1], aspect)
+            for shot, lot in zip(self._camera.shots, for_backdrop.spawn(len(self._camera.shots)), strict=True)
+        }
+        self.film = Film(for_film, size[1], size[0], fixed=scene.still)
+        self._thing = _thing(scene, for_thing)
+        if self._thing is not None and not scene.off_screen and scene.class_name not in _FILLS_THE_PICTURE:
+            self._light_apart(scene)
+        self._ambience = _ambience(scene, for_ambience)
+        moves_anyway = scene.silent_motion or scene.off_screen
+        busy = not scene.still and (for_others.random() < (0.8 if moves_anyway else 0.3))
+        count = int(for_others.integers(1, 4)) if busy else 0
+        self._others = [BYSTANDERS[int(for_others.integers(len(BYSTANDERS)))](for_others) for _ in range(count)]
+        crossed = not scene.still and for_crossing.random() < _CROSSED_SHARE
+        self._crossing = crossing(for_crossing, scene.duration_s) if crossed else None
+
+    def _light_apart(self, scene: Scene) -> None:
+        """Lights the backdrops so that they part from the thing."""
+        for_thing = scene.random(PICTURE_STREAM).spawn(_LOTS)[1]
+        thing = _thing(rehearsed(scene), for_thing)
+        assert thing is not None
+        for shot, backdrop in self._backdrops.items():
+            self._backdrops[shot] = lit_apart(backdrop, shot, thing, self._aspect)
+
+    def shots_between(self, middles_s: FloatArray) -> list[tuple[Shot, int, int]]:
+        """The shots with their first frames and the frames after their last."""
+        shots = self._camera.shots
+        starts = [0, *(int(np.searchsorted(middles_s, shot.start_s)) for shot in shots[1:]), middles_s.size]
+        return [
+            (shot, first, last)
+            for shot, first, last in zip(shots, starts[:-1], starts[1:], strict=True)
+            if last > first
+        ]
+
+    def shoot(self, shot: Shot, times_s: FloatArray) -> FloatArray:
+        """The frames at given times: [F, H, W, C], within 0..1 but for rounding."""
+        x, y, zoom = self._camera.looks_at(shot, times_s)
+        canvas = Canvas(self._view(shot, x, y, zoom), x, y, zoom, self._aspect)
+        if self._ambience is not None:
+            canvas.place(0.5 * shot.place[0], -0.04, 0.8 * max(shot.scale, 0.7), shot.mirrored)
+            self._ambience(canvas, times_s)
+        canvas.place(0.0, 0.0, 1.0)
+        for other in self._others:
+            other(canvas, times_s)
+        if self._thing is not None:
+            canvas.place(*shot.place, shot.scale, shot.mirrored)
+            self._thing(canvas, times_s)
+        if self._crossing is not None:
+            canvas.place(0.0, 0.0, 1.0)
+            self._crossing(canvas, times_s)
+        return canvas.pixels
+
+    def _view(self, shot: Shot, x: FloatArray, y: FloatArray, zoom: FloatArray) -> FloatArray:
+        """The backdrop as the camera sees it: [F, H, W, C]."""
+        backdrop = self._backdrops[shot]
+        low, high = backdrop.colours
+        if self._channels == 1:
+            low, high = (low @ LUMA)[None], (high @ LUMA)[None]
+        shares = backdrop.seen(x, y, zoom, self._size, self._aspect)[..., None]
+        seen = (low + shares * (high - low)).astype(np.float32)
+        return seen if len(seen) == x.size else np.repeat(seen, x.size, axis=0)
+
+
+def _thing(scene: Scene, rng: np.random.Generator) -> Paint | None:
+    """What paints the scene's thing, or what is there instead of it.
+
+    In silent motion tools swing past what they would hit, or something turns or waves; off screen another thing may
+    stand there at rest.
+    """
+    fate = rng.random()
+    if scene.off_screen and not scene.is_silent:
+        other = str(rng.choice(STRUCK_CLASSES))
+        if fate < 0.4:
+            return _one_of(STRUCK_PAINTERS[other], rng)(rng, Strikes(_NOTHING, _NOTHING))
+        return LOOK_ALIKES[int(rng.integers(len(LOOK_ALIKES)))](rng) if fate < 0.65 else None
+    if scene.silent_motion and fate < 0.45:
+        return LOOK_ALIKES[int(rng.integers(len(LOOK_ALIKES)))](rng)
+    if scene.class_name not in STRUCK_CLASSES:
+        return _one_of(SUSTAINED_PAINTERS[scene.class_name], rng)(rng, Drive(scene))
+    painter = _one_of(STRUCK_PAINTERS[scene.class_name], rng)
+    if not scene.silent_motion:
+        return painter(rng, Strikes(scene.event_times_s, scene.event_strengths))
+    swings_s = np.arange(rng.uniform(0.3, 1.0), scene.duration_s, rng.uniform(0.4, 1.5))
+    return painter(rng, Strikes(swings_s, rng.uniform(0.3, 0.9, swings_s.size), touches=False))
+
+
+def _ambience(scene: Scene, rng: np.random.Generator) -> Paint | None:
+    """What paints the second, softer layer behind everything, where there is one and it is in the picture."""
+    if scene.ambience is None or rng.random() > AMBIENCE_SEEN_SHARE:
+        return None
+    return _one_of(SUSTAINED_PAINTERS[scene.ambience.class_name], rng)(rng, Drive(scene.ambience))
+
+
+def _one_of(painters: tuple[_Painter, ...], rng: np.random.Generator) -> _Painter:
+    return painters[int(rng.integers(len(painters)))]

@@ -1,0 +1,251 @@
+"""What happens in a clip: which thing sounds, when and how strongly, seen and heard from where.
+
+The class never decides the shape of the energy: every class is given every kind of pattern, so that a model trained
+on the world must take what sounds from the words and when it sounds from the energy.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rewas_engine.errors import SettingsError
+from rewas_engine.world.classes import AMBIENCE_CLASSES, CLASS_NAMES, CLIP_DURATION_S, ENVELOPE_RATE_HZ, STRUCK_CLASSES
+from rewas_engine.world.excitation import ENVELOPE_PATTERNS, EVENT_PATTERNS, PATTERNS, excitation
+from rewas_engine.world.vocabulary import describe, describe_behind, describe_silence, joined
+
+FloatArray = NDArray[np.floating[Any]]
+
+SILENT_MOTION_SHARE = 0.08
+STILL_SHARE = 0.03
+QUIET_SHARE = 0.12
+OFF_SCREEN_SHARE = 0.07
+FLOOR_SHARE = 0.09
+"""Share of audible scenes whose own sound never falls silent."""
+STEADY_AMBIENCE_SHARE = 0.05
+"""Share of audible scenes with an even sound behind them from end to end."""
+AMBIENCE_SHARE = 0.1
+"""Share of audible scenes with a sound behind them that comes and goes."""
+AMBIENCE_BELOW_DB = (8.0, 22.0)
+FLOOR_BELOW_NATS = (2.0, 5.0)
+"""How far the floor of a clip's own sound lies below its peak."""
+_AMBIENCE_PATTERNS = ("steady", "swell", "gusts", "ramp", "gated")
+ROOM_SHARE = 0.4
+FAR_SHARE = 0.25
+
+# Each stream of random numbers has its own branch of the seed, so that drawing one more in the picture never changes
+# the sound.
+SCENE_STREAM, SOUND_STREAM, PICTURE_STREAM, ROOM_STREAM, LAYER_STREAM, OFF_SCREEN_STREAM = range(6)
+JOINED_CAPTION_STREAM, MURMUR_STREAM = 6, 7
+
+
+SHORTEST_S = 0.2
+
+
+@dataclass(frozen=True, eq=False)
+class Scene:
+    """One clip of the world, before it is made visible and audible.
+
+    class_name: one of CLASS_NAMES.
+    seed: draws everything that the fields do not hold, such as colours and the pitch of a bell.
+    duration_s: length in seconds.
+    pattern: one of PATTERNS, how the events or the envelope came about.
+    event_times_s: [N] seconds, ascending; moments of contact or of an onset. Empty where an envelope runs freely.
+    event_strengths: [N] intensities in 0..1.
+    envelope: [T] intensities in 0..1 at ENVELOPE_RATE_HZ; value i stands at i / ENVELOPE_RATE_HZ seconds. 0 is true
+        silence. For struck classes it is an outline of the strikes and of the murmur beneath them.
+    caption: words that are true of the clip.
+    silent_motion: things move and nothing sounds.
+    still: nothing moves and nothing sounds. Silent scenes have no events and an envelope of zeros.
+    distance: 0 near .. 1 far: softer, duller and smaller.
+    reverb_s: time in which the room's sound falls by 60 dB; 0 is outside.
+    floor: intensity under which the class's own sound never falls from end to end, 0 where the gaps are silent.
+        Struck classes murmur there: a dense roll of faint strikes that is neither seen nor in event_times_s.
+    off_screen: what sounds is not in the picture.
+    ambience: a second, quieter scene of another sustained class that is heard too, without an ambience of its own.
+    below_db: of an ambience, how far its loudest moment lies below the loudest of the scene in front of it.
+    """
+
+    class_name: str
+    seed: int
+    duration_s: float
+    pattern: str
+    event_times_s: FloatArray
+    event_strengths: FloatArray
+    envelope: FloatArray
+    caption: str
+    silent_motion: bool
+    still: bool
+    distance: float
+    reverb_s: float
+    floor: float = 0.0
+    off_screen: bool = False
+    ambience: Scene | None = None
+    below_db: float = 0.0
+
+    @property
+    def full_caption(self) -> str:
+        """Words for all that is heard: the caption, joined with that of the ambience where there is one."""
+        if self.ambience is None:
+            return self.caption
+        rng = self.random(JOINED_CAPTION_STREAM)
+        return joined(rng, self.caption, self.ambience.caption, self.ambience.class_name)
+
+    @property
+    def is_silent(self) -> bool:
+        """Whether the clip's sound is silence from end to end."""
+        return self.silent_motion or self.still
+
+    def random(self, stream: int) -> np.random.Generator:
+        """A fresh generator for one of the scene's streams of random numbers."""
+        return np.random.default_rng([self.seed, stream, CLASS_NAMES.index(self.class_name)])
+
+    def intensity_at(self, times_s: FloatArray) -> FloatArray:
+        """The envelope read at any times, linear between its values: intensities in 0..1."""
+        return np.interp(times_s, np.arange(self.envelope.size) / ENVELOPE_RATE_HZ, self.envelope)
+
+
+def amplitude(intensity: FloatArray) -> FloatArray:
+    """Linear amplitude of an intensity: 1 at 1, 33 dB lower at 0.3, and continuously down to true silence at 0."""
+    return intensity * np.exp(1.6 * np.log(10.0) * (intensity - 1.0))
+
+
+def intensity_of(linear_amplitude: FloatArray | float) -> FloatArray:
+    """The intensity in 0..1 of a linear amplitude: the inverse of `amplitude`."""
+    grid = np.linspace(0.0, 1.0, 2001)
+    return np.asarray(np.interp(linear_amplitude, amplitude(grid), grid))
+
+
+def sample_scene(
+    seed: int, class_name: str | None = None, duration_s: float = CLIP_DURATION_S, *, pattern: str | None = None
+) -> Scene:
+    """The scene that a seed draws; class and pattern are drawn too unless they are given.
+
+    A given pattern is always audible: silent scenes come only where the pattern is drawn.
+    Raises SettingsError for an unknown class or pattern, or a duration below SHORTEST_S.
+    """
+    if class_name is not None and class_name not in CLASS_NAMES:
+        raise SettingsError(f"The world knows no class {class_name!r}.", f"Choose one of {', '.join(CLASS_NAMES)}.")
+    if pattern is not None and pattern not in PATTERNS:
+        raise SettingsError(f"The world knows no pattern {pattern!r}.", f"Choose one of {', '.join(PATTERNS)}.")
+    if not duration_s >= SHORTEST_S:
+        raise SettingsError(f"The scene's duration is {duration_s} s.", f"Give a duration of at least {SHORTEST_S} s.")
+
+    rng = np.random.default_rng([seed, SCENE_STREAM])
+    drawn_class = str(rng.choice(CLASS_NAMES))
+    drawn_pattern = str(rng.choice(EVENT_PATTERNS if rng.random() < 0.55 else ENVELOPE_PATTERNS))
+    fate = rng.random() if pattern is None else 1.0
+    class_name = class_name or drawn_class
+    pattern = pattern or drawn_pattern
+    silent_motion = fate < SILENT_MOTION_SHARE
+    still = SILENT_MOTION_SHARE <= fate < SILENT_MOTION_SHARE + STILL_SHARE
+
+    distance = float(rng.uniform(0.6, 1.0)) if rng.random() < FAR_SHARE else float(rng.uniform(0.0, 0.3))
+    reverb_s = float(rng.uniform(0.12, 0.5)) if rng.random() < ROOM_SHARE else 0.0
+    loudest = float(rng.uniform(0.35, 0.6)) if rng.random() < QUIET_SHARE else 1.0
+
+    times_s, strengths, envelope = excitation(rng, pattern, class_name in STRUCK_CLASSES, duration_s)
+    if loudest < 1.0:
+        softening = loudest / max(float(envelope.max()), loudest)
+        strengths, envelope = strengths * softening, envelope * softening
+    if silent_motion or still:
+        times_s, strengths, envelope = times_s[:0], strengths[:0], np.zeros_like(envelope)
+
+    if silent_motion or still:
+        caption, floor, ambience = describe_silence(rng, class_name), 0.0, None
+    else:
+        peak = float(envelope.max())
+        floor, ambience = _underneath(seed, class_name, duration_s, peak)
+        counted = pattern in EVENT_PATTERNS and floor == 0.0
+        caption = describe(
+            rng,
+            class_name,
+            loudness=_typical_intensity(envelope),
+            rate_hz=_event_rate_hz(times_s) if counted else None,
+            far=distance > 0.5,
+            near=distance < 0.15,
+            indoors=reverb_s > 0.25,
+            pattern=pattern if floor == 0.0 else "steady",
+            event_count=times_s.size if counted else None,
+            rising=_is_rising(envelope) if floor == 0.0 else None,
+        )
+        envelope = floor + (peak - floor) / peak * envelope
+    return Scene(
+        class_name=class_name,
+        seed=seed,
+        duration_s=duration_s,
+        pattern=pattern,
+        event_times_s=times_s,
+        event_strengths=strengths,
+        envelope=envelope,
+        caption=caption,
+        silent_motion=silent_motion,
+        still=still,
+        distance=distance,
+        reverb_s=reverb_s,
+        floor=floor,
+        off_screen=not (silent_motion or still)
+        and bool(np.random.default_rng([seed, OFF_SCREEN_STREAM]).random() < OFF_SCREEN_SHARE),
+        ambience=ambience,
+    )
+
+
+def _underneath(seed: int, class_name: str, duration_s: float, peak: float) -> tuple[float, Scene | None]:
+    """What is heard under the clip: the floor of its own sound (0 for none) and another sound behind it.
+
+    Drawn from a stream of its own, so that the rest of the scene is the same with it and without it.
+    """
+    rng = np.random.default_rng([seed, LAYER_STREAM])
+    share = rng.random()
+    if share < FLOOR_SHARE:
+        contrast_nats = rng.uniform(*FLOOR_BELOW_NATS)
+        return float(intensity_of(amplitude(np.asarray(peak)) * np.exp(-contrast_nats))), None
+    if share >= FLOOR_SHARE + STEADY_AMBIENCE_SHARE + AMBIENCE_SHARE:
+        return 0.0, None
+    return 0.0, _ambience(rng, class_name, duration_s, always=share < FLOOR_SHARE + STEADY_AMBIENCE_SHARE)
+
+
+def _ambience(rng: np.random.Generator, class_name: str, duration_s: float, *, always: bool) -> Scene:
+    """A sustained scene to be heard behind a scene of class_name; always: it sounds evenly from end to end."""
+    behind = str(rng.choice([name for name in AMBIENCE_CLASSES if name != class_name]))
+    pattern = "steady" if always else str(rng.choice(_AMBIENCE_PATTERNS))
+    envelope = np.full(round(duration_s * ENVELOPE_RATE_HZ) + 1, rng.uniform(0.6, 1.0))
+    if not always:
+        envelope = excitation(rng, pattern, False, duration_s)[2]
+    return Scene(
+        class_name=behind,
+        seed=int(rng.integers(0, 2**31)),
+        duration_s=duration_s,
+        pattern=pattern,
+        event_times_s=np.empty(0),
+        event_strengths=np.empty(0),
+        envelope=envelope,
+        caption=describe_behind(rng, behind),
+        silent_motion=False,
+        still=False,
+        distance=float(rng.uniform(0.0, 0.4)),
+        reverb_s=0.0,
+        below_db=float(rng.uniform(*AMBIENCE_BELOW_DB)),
+    )
+
+
+def _typical_intensity(envelope: FloatArray) -> float:
+    heard = envelope[envelope > 0.05]
+    return float(np.quantile(heard, 0.8)) if heard.size else 0.0
+
+
+def _event_rate_hz(times_s: FloatArray) -> float | None:
+    return float(1.0 / np.median(np.diff(times_s))) if times_s.size > 3 else None
+
+
+def _is_rising(envelope: FloatArray) -> bool | None:
+    """True where the clip plainly grows, False where it plainly fades, None otherwise."""
+    heard = np.flatnonzero(envelope > 0.05)
+    if heard.size < 100:
+        return None
+    halves = np.array_split(envelope[heard], 2)
+    change = float(halves[1].mean() - halves[0].mean())
+    return None if abs(change) < 0.2 else change > 0

@@ -1,0 +1,157 @@
+"""The demo's part inside Blender: install the extension, edit a timeline, press Generate, save, export, render.
+
+Run by scripts/demo/run_demo.py with the Python that holds Blender's module, never with the one that holds torch:
+
+    python scripts/demo/demo_in_blender.py ORDER.json
+
+ORDER.json names the extension's zip, the server's address, the clips with their prompts, the seed and the folder for
+the results; what stands on the timeline in the end is written beside it, as RESULT.json.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import bpy
+
+EXTENSION = "bl_ext.user_default.rewas_nle"
+FRAMES_PER_SECOND, FRAMES_BASE = 24, 1.001
+WIDTH, HEIGHT = 640, 360
+PICTURE_CHANNEL = 1
+TIMEOUT_S = 900.0
+
+
+def say(text: str) -> None:
+    print(f"  [Blender {bpy.app.version_string}] {text}", flush=True)
+
+
+def install_extension(zip_path: str, server_address: str, stems_folder: str) -> None:
+    """Install the extension as a user would, into this profile, and point it at the server."""
+    bpy.ops.extensions.package_install_files(
+        filepath=zip_path, repo="user_default", enable_on_install=True, overwrite=True
+    )
+    preferences = bpy.context.preferences.addons[EXTENSION].preferences
+    preferences.server_address = server_address
+    preferences.stems_folder = stems_folder
+    say(f"installed and switched on {Path(zip_path).name}")
+
+
+def build_timeline(order: dict[str, Any]) -> list[Any]:
+    """An empty scene with the clips one after the other on one channel, each with its prompt, all selected."""
+    bpy.ops.wm.read_homefile(use_empty=True, use_factory_startup=False)
+    bpy.context.preferences.filepaths.save_version = 0  # no backup beside a file that is saved twice
+    scene = bpy.context.scene
+    scene.name = "Demo"
+    scene.render.fps, scene.render.fps_base = FRAMES_PER_SECOND, FRAMES_BASE
+    scene.render.resolution_x, scene.render.resolution_y = WIDTH, HEIGHT
+    scene.view_settings.view_transform = "Standard"  # the picture as it was filmed, not graded
+    editor = scene.sequence_editor_create()
+    editor.channels[PICTURE_CHANNEL].name = "Picture"
+    strips, frame = [], scene.frame_start
+    for clip in order["clips"]:
+        strip = editor.strips.new_movie(Path(clip["path"]).name, clip["path"], PICTURE_CHANNEL, frame)
+        strip.rewas.prompt = clip["prompt"]
+        strip.select = True
+        strips.append(strip)
+        frame += strip.frame_final_duration
+    editor.active_strip = strips[0]
+    scene.frame_end = frame - 1
+    scene.rewas.use_random_seed, scene.rewas.seed = False, order["seed"]
+    bpy.ops.wm.save_as_mainfile(filepath=str(Path(order["output"]) / "timeline.blend"))
+    say(f"laid {len(strips)} clips on the timeline at {FRAMES_PER_SECOND}000/1001 frames a second")
+    return strips
+
+
+def generate_sound() -> None:
+    """Press Generate, then do what Blender's timer does in a window: pump until every job is over."""
+    if bpy.ops.rewas.generate() != {"FINISHED"}:
+        raise RuntimeError("Generate was refused; the line above says why.")
+    pump = importlib.import_module(f"{EXTENSION}.blender.pump")
+    deadline_s = time.monotonic() + TIMEOUT_S
+    shown: dict[str, tuple[str, int]] = {}
+    while pump.session().board.is_busy:
+        pump.pump()
+        for line in pump.session().board.jobs.values():
+            quarter = int(line.fraction * 4)
+            if shown.get(line.key) != (line.stage, quarter) and line.stage:
+                say(f"{line.clip_name}: {line.headline} ({line.fraction:.0%})")
+            shown[line.key] = line.stage, quarter
+        if time.monotonic() > deadline_s:
+            raise RuntimeError(f"A job was still running after {TIMEOUT_S:.0f} s.")
+        time.sleep(0.05)
+    troubles = [str(line.trouble) for line in pump.session().board.jobs.values() if line.trouble]
+    if troubles:
+        raise RuntimeError(" ".join(dict.fromkeys(troubles)))
+
+
+def placed_sounds(strips: list[Any]) -> list[dict[str, Any]]:
+    """For each clip its place and its job, and the sound strips that lie under it, as they stand on the timeline."""
+    pump = importlib.import_module(f"{EXTENSION}.blender.pump")
+    job_of_clip = {line.clip_name: line.job_id for line in pump.session().board.jobs.values()}
+    editor = bpy.context.scene.sequence_editor
+    clips = []
+    for strip in strips:
+        sounds = [
+            {
+                "name": sound.name,
+                "path": str(Path(bpy.path.abspath(sound.sound.filepath)).resolve()),
+                "channel": sound.channel,
+                "channel_name": editor.channels[sound.channel].name,
+                "start_frame": sound.frame_final_start,
+                "frames": sound.frame_final_duration,
+            }
+            for sound in editor.strips_all
+            if sound.type == "SOUND" and sound.frame_final_start == strip.frame_final_start and not sound.mute
+        ]
+        clips.append(
+            {
+                "name": strip.name,
+                "job_id": job_of_clip[strip.name],
+                "start_frame": strip.frame_final_start,
+                "frames": strip.frame_final_duration,
+                "sounds": sounds,
+            }
+        )
+    for clip in clips:
+        for sound in clip["sounds"]:
+            say(f"{sound['name']} lies on channel {sound['channel']}, {sound['channel_name']}")
+    return clips
+
+
+def render_mix(path: Path) -> None:
+    """Let Blender's own sequencer render picture and sound into one film."""
+    render = bpy.context.scene.render
+    render.image_settings.file_format = "FFMPEG"
+    render.ffmpeg.format, render.ffmpeg.codec = "MPEG4", "H264"
+    render.ffmpeg.constant_rate_factor, render.ffmpeg.ffmpeg_preset = "HIGH", "REALTIME"
+    render.ffmpeg.audio_codec, render.ffmpeg.audio_bitrate = "AAC", 192
+    render.ffmpeg.audio_mixrate, render.ffmpeg.audio_channels = 48000, "STEREO"
+    render.filepath, render.use_file_extension = str(path), False
+    bpy.ops.render.render(animation=True)
+    if not path.is_file():
+        raise RuntimeError(f"Blender rendered nothing into {path}.")
+
+
+def main() -> None:
+    order_path = Path(sys.argv[1])
+    order = json.loads(order_path.read_text(encoding="utf-8"))
+    output = Path(order["output"])
+    install_extension(order["extension"], order["server"], str(output / "stems"))
+    strips = build_timeline(order)
+    generate_sound()
+    clips = placed_sounds(strips)
+    bpy.ops.wm.save_mainfile()
+    if bpy.ops.rewas.export_timeline(filepath=str(output / "timeline.otio")) != {"FINISHED"}:
+        raise RuntimeError("The timeline could not be exported; the line above says why.")
+    say("saved timeline.blend and timeline.otio; rendering mix.mp4")
+    render_mix(output / "mix.mp4")
+    order_path.with_name("RESULT.json").write_text(json.dumps({"clips": clips}), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,325 @@
+"""The whole path on two clips: from a picture on Blender's timeline to sound on its tracks.
+
+Leaves its results in demo-output/ and fails loudly where one of them is not what it should be. Every part is the real
+one: the server as a process of its own, the extension's zip installed into a fresh Blender profile, its own operators.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import soundfile
+from draw_demo_energy import DrawnClip, draw_energy
+from make_demo_clips import DEMO_CLIPS, FRAME_RATE, DemoClip, make_clip
+from measure_demo_mix import matched_offsets_s, onset_f_score, onsets_s, read_mix, stem_lag_s
+
+from rewas_api.client import RewasClient
+from rewas_api.v1 import rewas_pb2
+from rewas_engine import EnergyCurve
+
+ROOT = Path(__file__).resolve().parents[2]
+DEFAULT_OUTPUT = ROOT / "demo-output"
+BLENDER_PYTHON = ROOT / ".venv-blender-4.5" / "bin" / "python"
+LEFT_BY_THE_DEMO = {
+    "clips",
+    "energy.png",
+    "mix.mp4",
+    "report.json",
+    "stems",
+    "timeline.blend",
+    "timeline.otio",
+}
+SEED = 7
+READY_WITHIN_S = 60.0
+STOP_WITHIN_S = 15.0
+SYNC_TOLERANCE_S = 0.001
+
+
+class DemoError(Exception):
+    """A part of the demo did not do what it should; the text says which and how."""
+
+
+@dataclass(frozen=True, eq=False)
+class MadeClip:
+    """One clip of the demo with what was made for it. placed: the clip as it stands on Blender's timeline."""
+
+    demo: DemoClip
+    placed: dict[str, Any]
+    sound: rewas_pb2.SoundResult
+    stem: Path
+
+
+class Clock:
+    """Says what is done and how long it took since the start."""
+
+    def __init__(self) -> None:
+        self._start_s = time.monotonic()
+
+    def say(self, text: str) -> None:
+        print(f"[{self.seconds:6.1f} s] {text}", flush=True)
+
+    @property
+    def seconds(self) -> float:
+        return time.monotonic() - self._start_s
+
+
+@contextlib.contextmanager
+def running_server(state: Path, media: Path) -> Iterator[str]:
+    """`rewas serve` on a free port, as a process of its own; yields its address, and ends it whatever happens.
+
+    state: where it keeps its jobs. media: the only folder that it may read by path.
+    """
+    command = [ROOT / ".venv" / "bin" / "rewas", "serve", "--port", "0"]
+    command += ["--allow-root", media, "--state-dir", state]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+    lines: list[str] = []
+    is_ready = threading.Event()
+
+    def read_lines() -> None:
+        assert process.stderr is not None
+        for line in process.stderr:
+            lines.append(line)
+            if "listens on" in line:
+                is_ready.set()
+        is_ready.set()
+
+    reader = threading.Thread(target=read_lines, daemon=True)
+    reader.start()
+    try:
+        is_ready.wait(READY_WITHIN_S)
+        address = re.search(r"listens on (\S+:\d+)", "".join(lines))
+        if address is None:
+            raise DemoError("The server did not start; its own lines stand above.")
+        yield address[1]
+    except BaseException:
+        print("".join(f"  [server] {line}" for line in lines), file=sys.stderr, end="")
+        raise
+    finally:
+        process.terminate()
+        try:
+            process.wait(STOP_WITHIN_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        reader.join(STOP_WITHIN_S)
+
+
+def build_extension(folder: Path) -> Path:
+    """The extension's zip, built from the sources as they stand."""
+    command = [sys.executable, ROOT / "scripts" / "dev" / "build_extension.py", "--output", folder]
+    done = subprocess.run(command, text=True, capture_output=True, check=False)
+    zips = sorted(folder.glob("*.zip"))
+    if done.returncode != 0 or len(zips) != 1:
+        raise DemoError(f"The extension could not be built:\n{done.stdout}{done.stderr}")
+    return zips[0]
+
+
+def edit_in_blender(
+    extension: Path, server: str, clips: Sequence[Path], output: Path, workplace: Path
+) -> list[dict[str, Any]]:
+    """Have Blender do its part in a fresh profile; returns the clips as they stand on its timeline."""
+    order = {
+        "extension": str(extension),
+        "server": server,
+        "clips": [{"path": str(path), "prompt": clip.prompt} for path, clip in zip(clips, DEMO_CLIPS, strict=True)],
+        "seed": SEED,
+        "output": str(output),
+    }
+    order_path = workplace / "ORDER.json"
+    order_path.write_text(json.dumps(order), encoding="utf-8")
+    profile = workplace / "blender-profile"
+    profile.mkdir()
+    process = subprocess.Popen(
+        [BLENDER_PYTHON, ROOT / "scripts" / "demo" / "demo_in_blender.py", order_path],
+        env={**os.environ, "BLENDER_USER_RESOURCES": str(profile), "PYTHONPATH": "", "PYTHONUNBUFFERED": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    assert process.stdout is not None
+    said = []
+    for line in process.stdout:
+        said.append(line)
+        if line.startswith("  [Blender"):  # Blender itself prints a line or two for each frame that it renders
+            print(line, end="", flush=True)
+    if process.wait() != 0:
+        raise DemoError("Blender's part failed:\n" + "".join(said[-30:]))
+    result: dict[str, Any] = json.loads((workplace / "RESULT.json").read_text(encoding="utf-8"))
+    return list(result["clips"])
+
+
+def collect(placed_clips: Sequence[dict[str, Any]], server: str) -> list[MadeClip]:
+    """What was made, as the timeline holds it and as the server tells of it."""
+    made = []
+    with RewasClient(server) as client:
+        for demo, placed in zip(DEMO_CLIPS, placed_clips, strict=True):
+            if len(placed["sounds"]) != 1:
+                raise DemoError(f"{demo.file_name} has {len(placed['sounds'])} sound strips under it, not one.")
+            sound = client.job(placed["job_id"]).sound
+            made.append(MadeClip(demo, placed, sound, Path(placed["sounds"][0]["path"])))
+    return made
+
+
+def report_clip(clip: MadeClip, output: Path) -> dict[str, Any]:
+    """The clip's line of report.json. Raises DemoError where its stem is not exactly as long as its picture."""
+    info = soundfile.info(clip.stem)
+    expected_samples = clip.demo.duration_s * info.samplerate
+    if expected_samples.denominator != 1:
+        raise DemoError(f"{clip.demo.file_name} is no whole number of samples long at {info.samplerate} Hz.")
+    if info.frames != expected_samples:
+        raise DemoError(f"{clip.stem.name} holds {info.frames} samples; its picture asks for {expected_samples}.")
+    sound = clip.placed["sounds"][0]
+    if (sound["start_frame"], sound["frames"]) != (clip.placed["start_frame"], clip.placed["frames"]):
+        raise DemoError(f"{sound['name']} does not lie exactly under {clip.placed['name']}: {clip.placed}")
+    if clip.placed["frames"] != clip.demo.frames:
+        raise DemoError(f"{clip.demo.file_name} is {clip.placed['frames']} frames long on the timeline.")
+    take = clip.sound.takes[0]
+    waveform, rate = read_mono(clip.stem)
+    onsets = onsets_s(waveform, rate)
+    late_s = matched_offsets_s(onsets, clip.demo.contacts_s)
+    return {
+        "clip": clip.demo.file_name,
+        "prompt": clip.sound.settings.prompt,
+        "seed": take.seed,
+        "pack": f"{clip.sound.pack.name} {clip.sound.pack.version}",
+        "licence": clip.sound.pack.licence,
+        "energy_correlation": round(take.energy_correlation, 4) if take.HasField("energy_correlation") else None,
+        "energy_mae_nats": round(take.energy_mae_nats, 4),
+        "samples": info.frames,
+        "expected_samples": int(expected_samples),
+        "sample_rate_hz": info.samplerate,
+        "seconds": round(sum(clip.sound.timings_s.values()), 2),
+        "contacts": len(clip.demo.contacts_s),
+        "onsets": onsets.size,
+        "contacts_with_an_onset": len(late_s),
+        "onset_f_score": round(onset_f_score(len(late_s), onsets.size, len(clip.demo.contacts_s)), 3),
+        "median_onset_offset_ms": round(1000 * float(np.median(late_s)), 1) if late_s else None,
+        "stem": str(clip.stem.relative_to(output)),
+    }
+
+
+def check_mix(made: Sequence[MadeClip], path: Path) -> dict[str, Any]:
+    """Hold the rendered film against the timeline: its length, and where each stem stands in its sound."""
+    mix = read_mix(path)
+    frames = sum(clip.demo.frames for clip in made)
+    if (mix.frames, mix.frame_rate) != (frames, FRAME_RATE):
+        raise DemoError(f"{path.name} holds {mix.frames} frames at {mix.frame_rate}, not {frames} at {FRAME_RATE}.")
+    lags_s = []
+    start_s = Fraction(0)
+    for clip in made:
+        waveform, _ = read_mono(clip.stem)
+        lags_s.append(stem_lag_s(mix, waveform, start_s))
+        start_s += clip.demo.duration_s
+    if max(map(abs, lags_s)) > SYNC_TOLERANCE_S:
+        raise DemoError(
+            f"The stems stand in {path.name} {[f'{1000 * lag:.2f} ms' for lag in lags_s]} off their picture."
+        )
+    return {"frames": frames, "frame_rate": str(FRAME_RATE), "stem_lags_ms": [round(1000 * lag, 3) for lag in lags_s]}
+
+
+def draw(made: Sequence[MadeClip], path: Path) -> None:
+    drawn = []
+    for clip in made:
+        waveform, rate = read_mono(clip.stem)
+        take = clip.sound.takes[0]
+        agreement = f"correlation {take.energy_correlation:.2f}" if take.HasField("energy_correlation") else "constant"
+        title = f"{clip.demo.file_name}: “{clip.demo.prompt}”, seed {take.seed}, {agreement}"
+        requested, produced = curve(clip.sound.requested), curve(take.produced)
+        drawn.append(DrawnClip(title, waveform, rate, requested, produced, clip.demo.contacts_s))
+    draw_energy(drawn, path)
+
+
+def curve(message: rewas_pb2.EnergyCurve) -> EnergyCurve:
+    rate_hz = Fraction(message.rate_hz.numerator, message.rate_hz.denominator)
+    return EnergyCurve(np.array(message.values, np.float32), rate_hz)
+
+
+def read_mono(path: Path) -> tuple[np.ndarray, int]:
+    waveform, rate = soundfile.read(path, dtype="float32", always_2d=True)
+    return waveform.mean(axis=1), rate
+
+
+def clear(output: Path) -> None:
+    """Remove what an earlier demo left. Raises DemoError where the folder holds anything else."""
+    if not output.exists():
+        return
+    foreign = sorted(path.name for path in output.iterdir() if path.name not in LEFT_BY_THE_DEMO)
+    if foreign:
+        raise DemoError(f"{output} holds {foreign[0]}, which no demo made; choose another folder.")
+    shutil.rmtree(output)
+
+
+def run(clock: Clock, output: Path, workplace: Path) -> None:
+    clear(output)
+    clips_folder = output / "clips"
+    clips_folder.mkdir(parents=True)
+    clips = [make_clip(clip, clips_folder) for clip in DEMO_CLIPS]
+    clock.say(f"drew {' and '.join(path.name for path in clips)} at {FRAME_RATE} frames a second")
+    extension = build_extension(workplace / "extension")
+    clock.say(f"built the extension ({extension.stat().st_size / 1e6:.1f} MB)")
+    with running_server(workplace / "state", clips_folder) as server:
+        clock.say(f"started the server on {server}")
+        placed = edit_in_blender(extension, server, clips, output, workplace)
+        clock.say("Blender has made its timeline and its film")
+        made = collect(placed, server)
+    draw(made, output / "energy.png")
+    report: dict[str, Any] = {
+        "clips": [report_clip(clip, output) for clip in made],
+        "mix": check_mix(made, output / "mix.mp4"),
+        "seconds": round(clock.seconds, 1),
+    }
+    missing = [name for name in ("timeline.blend", "timeline.otio", "energy.png") if not (output / name).is_file()]
+    if missing:
+        raise DemoError(f"The demo left no {' and no '.join(missing)}.")
+    (output / "report.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    for clip in report["clips"]:
+        clock.say(
+            f"{clip['clip']}: {clip['samples']} samples, exactly its picture's length; made in {clip['seconds']} s; "
+            f"energy correlation {clip['energy_correlation']}; {clip['contacts_with_an_onset']} of "
+            f"{clip['contacts']} contacts in the picture have one of the sound's {clip['onsets']} onsets within 50 ms"
+        )
+    clock.say(f"each stem stands within {max(map(abs, report['mix']['stem_lags_ms'])):.2f} ms of its place in the film")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Walk the whole path on two clips.")
+    parser.add_argument("--output", type=Path, default=DEFAULT_OUTPUT, help="folder for the results; made anew")
+    output = parser.parse_args().output.absolute()
+    clock = Clock()
+    try:
+        with tempfile.TemporaryDirectory(prefix="rewas-demo-") as folder:
+            run(clock, output, Path(folder))
+    except DemoError as error:
+        print(f"The demo failed. {error}", file=sys.stderr)
+        return 1
+    shown = output.relative_to(Path.cwd()) if output.is_relative_to(Path.cwd()) else output
+    print(
+        f"\nDone in {clock.seconds:.0f} s. To see and hear it, open\n"
+        f"  {shown}/mix.mp4         the film: both clips with the sound that was made for them\n"
+        f"  {shown}/energy.png      the energy that was asked for and the energy that came\n"
+        f"  {shown}/timeline.blend  the timeline in Blender, with the sound on its own channels\n"
+        f"  {shown}/timeline.otio   the same timeline for other editors\n"
+        f"  {shown}/stems/          the sound of each clip, as 24-bit WAV\n"
+        f"  {shown}/report.json     the figures"
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

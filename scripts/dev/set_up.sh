@@ -1,0 +1,99 @@
+#!/usr/bin/env bash
+# Makes one of the project's environments ready: main, protoc, or blender-<version of Blender>.
+# The Makefile calls this once for each; what is there already is kept and completed.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+
+say() { echo "[set-up] $*"; }
+fail() { echo "[set-up] $*" >&2; exit 1; }
+
+is_root() { [ "$(id -u)" -eq 0 ]; }
+apt_install() {
+    say "installing with apt: $*"
+    DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=120 -qq update >/dev/null
+    DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=120 -qq install -y --no-install-recommends "$@" >/dev/null
+}
+
+is_python_311() { "$1" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null; }
+find_python() {
+    local candidate
+    for candidate in "${PYTHON:-}" python3.11 python3 python /usr/bin/python3.11 /usr/local/bin/python3.11 \
+        "$HOME"/.pyenv/versions/3.11*/bin/python3.11; do
+        # A pyenv shim exists for every version that was ever installed, so a name on PATH proves nothing: run it.
+        if [ -n "$candidate" ] && command -v "$candidate" >/dev/null && is_python_311 "$candidate"; then
+            command -v "$candidate"
+            return
+        fi
+    done
+    fail "Python 3.11 was not found. Install it (package python3.11), or name it: make PYTHON=/path/to/python3.11"
+}
+
+# Blender's module links against these even when it draws nothing. The last two are for Blender 4.2 alone.
+BLENDER_LIBRARIES="libX11.so.6=libx11-6 libXrender.so.1=libxrender1 libXfixes.so.3=libxfixes3 libXi.so.6=libxi6
+    libxkbcommon.so.0=libxkbcommon0 libSM.so.6=libsm6 libICE.so.6=libice6 libGL.so.1=libgl1 libXext.so.6=libxext6
+    libXxf86vm.so.1=libxxf86vm1 libgomp.so.1=libgomp1"
+ensure_blender_libraries() {
+    local python=$1 missing
+    # shellcheck disable=SC2086
+    missing=$("$python" -c '
+import ctypes, sys
+for pair in sys.argv[1:]:
+    library, package = pair.split("=")
+    try:
+        ctypes.CDLL(library)
+    except OSError:
+        print(package)
+' $BLENDER_LIBRARIES | tr '\n' ' ')
+    [ -z "${missing// /}" ] && return
+    is_root || fail "Blender needs system libraries that are not here. Run: sudo apt-get install ${missing}"
+    # shellcheck disable=SC2086
+    apt_install $missing
+}
+
+ensure_environment() {
+    local folder=$1 python
+    if [ -x "$folder/bin/python" ] && is_python_311 "$folder/bin/python"; then return; fi
+    python=$(find_python)
+    if ! "$python" -c 'import ensurepip, venv' 2>/dev/null; then
+        is_root || fail "Python 3.11 lacks its venv module. Run: sudo apt-get install python3.11-venv"
+        apt_install python3.11-venv
+    fi
+    say "making $folder with $python"
+    "$python" -m venv --clear "$folder"
+}
+
+pip_install() {
+    local folder=$1
+    shift
+    PYTHONWARNINGS=ignore "$folder/bin/python" -m pip install --quiet --disable-pip-version-check --no-warn-script-location "$@"
+}
+
+set_up_main() {
+    ensure_environment .venv
+    say "filling .venv (${TORCH:?}, then the project and its tools; about 2 minutes the first time)"
+    pip_install .venv "pip>=25.1" # the first that reads dependency groups
+    pip_install .venv "$TORCH"    # first and alone: nothing that follows may choose another build of it
+    pip_install .venv --constraint scripts/dev/constraints/main.txt --editable proto --editable . --group dev
+}
+
+set_up_protoc() {
+    ensure_environment .venv-protoc
+    say "filling .venv-protoc (the compiler of the contract)"
+    pip_install .venv-protoc --requirement scripts/dev/constraints/protoc.txt
+}
+
+set_up_blender() {
+    local folder=.venv-blender-${1%.*}
+    ensure_environment "$folder"
+    ensure_blender_libraries "$folder/bin/python"
+    say "filling $folder (Blender $1 as a Python module; about 1 minute)"
+    pip_install "$folder" "bpy==$1" --requirement scripts/dev/constraints/blender.txt
+    "$folder/bin/python" -c 'import bpy' >/dev/null || fail "Blender $1 does not start in $folder; see the lines above"
+}
+
+case "${1:-}" in
+    main) set_up_main ;;
+    protoc) set_up_protoc ;;
+    blender-*) set_up_blender "${1#blender-}" ;;
+    *) fail "usage: scripts/dev/set_up.sh main | protoc | blender-<version>" ;;
+esac

@@ -1,0 +1,400 @@
+"""Draw the pictures of docs/controls.md: what the starter pack makes of each control, over a clip of the world.
+
+Each row is a sound: its spectrogram, the energy that was asked for (blue) and the energy of what came (orange).
+
+    python scripts/docs/draw_controls.py [NAME …]
+"""
+
+from __future__ import annotations
+
+import io
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import soundfile
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from PIL import Image
+
+from rewas_engine import (
+    SILENCE_NATS,
+    EnergyCurve,
+    EnergyEvent,
+    Layer,
+    Revision,
+    ReWaS,
+    Stem,
+    VideoClip,
+    curve_from_points,
+    edited,
+    find_cuts,
+    find_events,
+    flat_curve,
+    flat_texture,
+    parse_edit,
+    read_curve,
+    write_curve,
+)
+from rewas_engine.conditioning.mel import normalised
+from rewas_engine.curves.energy import energy_agreement
+from rewas_engine.evaluation.seams import window_borders
+from rewas_engine.world import ENVELOPE_RATE_HZ, render_picture, render_sound
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "demo"))
+from make_demo_clips import DEMO_CLIPS, FRAME_RATE, HEIGHT, WIDTH, encode, make_clip, outline
+
+FOLDER = Path(__file__).resolve().parents[2] / "docs" / "images"
+SEED = 11
+RATE_HZ = 16_000
+BLUE, ORANGE, INK = "#1257b8", "#e0560a", "#333d47"
+SHADES, COLOURS = 20, 96
+LOUDEST_NATS = 1.0
+LONG_S = 24
+HANDS_S = (0.4, 1.4, 1.65, 1.9, 3.2)
+
+
+@dataclass(frozen=True, eq=False)
+class Row:
+    """One sound that is drawn. told: on its left. verdict: on its right. marks_s: moments with a line, and a name."""
+
+    told: str
+    waveform: NDArray[np.float32]
+    requested: EnergyCurve | None = None
+    verdict: str = ""
+    events: tuple[EnergyEvent, ...] = ()
+    marks_s: tuple[float, ...] = ()
+    zoom_s: tuple[float, float] | None = None
+
+
+@dataclass
+class Studio:
+    """The starter pack, the demo's clip of a hammer, and sounds to perform it with."""
+
+    folder: Path
+    model: ReWaS = field(default_factory=ReWaS.from_pretrained)
+
+    def __post_init__(self) -> None:
+        demo = next(clip for clip in DEMO_CLIPS if clip.file_name == "hammer.mp4")
+        self.clip, self.prompt = VideoClip(make_clip(demo, self.folder)), demo.prompt
+        self.duration_s = demo.duration_s
+        self.own = self._sound("own.wav", normalised(render_sound(demo.scene())))
+        hands = outline(np.array(HANDS_S), np.linspace(0.5, 1, len(HANDS_S)), round(self.duration_s * ENVELOPE_RATE_HZ))
+        noise = np.random.default_rng(0).normal(0, 0.2, round(self.duration_s * RATE_HZ))
+        swell = np.interp(np.arange(noise.size) / RATE_HZ, np.arange(hands.size) / ENVELOPE_RATE_HZ, hands**3)
+        self.hands = self._sound("hands.wav", (noise * swell).astype(np.float32))
+
+    def _sound(self, name: str, waveform: NDArray[np.float32]) -> VideoClip:
+        samples = round(self.duration_s * RATE_HZ)
+        soundfile.write(self.folder / name, np.resize(waveform, samples), RATE_HZ, subtype="FLOAT")
+        return VideoClip(self.folder / name)
+
+    def energy(self, clip: VideoClip) -> EnergyCurve:
+        return self.model.measure_energy(clip).lasting(self.duration_s)
+
+    def points(self, *points: tuple[float, float]) -> EnergyCurve:
+        return curve_from_points([*points, (float(self.duration_s), SILENCE_NATS)], duration=self.duration_s)
+
+    def row(self, told: str, energy: EnergyCurve | None = None, prompt: str | None = None, **settings: Any) -> Row:
+        """A sound of the clip, with what came of it."""
+        made = self.model.generate(
+            self.clip, prompt=prompt or self.prompt, energy=energy, seed=SEED, sample_rate_hz=RATE_HZ, **settings
+        )
+        take = made.takes[0]
+        match = take.energy_correlation
+        verdict = ("" if match is None else f"correlation {match:.2f}, ") + f"{take.energy_mae_nats:.2f} nats off"
+        if take.texture_error_nats is not None and take.produced_texture and made.requested_texture:
+            asked, came = (curve.tilt_nats.mean() for curve in (made.requested_texture, take.produced_texture))
+            verdict += f"; tilt {asked:+.1f} asked for, {came:+.1f} came"
+        return Row(told, take.stems["primary"].waveform[0], made.requested, verdict)
+
+    def heard_tilt(self, row: Row) -> float:
+        soundfile.write(self.folder / "row.wav", row.waveform, RATE_HZ, subtype="FLOAT")
+        return float(self.model.measure_texture(VideoClip(self.folder / "row.wav")).tilt_nats.mean())
+
+
+def sources(studio: Studio) -> list[Row]:
+    written = write_curve(studio.points((0, -11.5), (1.2, -2.5), (1.3, -11.5), (2, -11.5), (3.6, -3)), _csv(studio))
+    return [
+        studio.row("--energy video: what the picture calls for"),
+        studio.row("--energy audio: the scene's own sound", studio.energy(studio.own)),
+        studio.row("--energy hands.wav: five slaps on a table perform it", studio.energy(studio.hands)),
+        studio.row("--energy curve.csv: points", read_curve(written, duration=studio.duration_s), "heavy rain"),
+        studio.row("--energy flat:-5: one level", flat_curve(duration=studio.duration_s), "heavy rain"),
+    ]
+
+
+def edits(studio: Studio) -> list[Row]:
+    energy = studio.energy(studio.own)
+    rows = [studio.row("as measured on the scene's own sound", energy)]
+    for words in ("scale 0.7", "gate -6", "smooth 0.6", "fade out 3", "shift 0.4", "stretch 1.5"):
+        rows.append(studio.row(f"--edit “{words}”", edited(energy, [parse_edit(words)])))
+    return rows
+
+
+def events(studio: Studio) -> list[Row]:
+    energy = studio.energy(studio.own)
+    rows = [studio.row("its events, as --events counts them", energy)]
+    for words in ("isolate event 3", "mute events 2 5", "boost event 1 by 2", "move event 7 to 1.8"):
+        rows.append(studio.row(f"--edit “{words}”", edited(energy, [parse_edit(words)])))
+    return [Row(row.told, row.waveform, row.requested, row.verdict, find_events(row.requested)) for row in rows]
+
+
+def onsets(studio: Studio) -> list[Row]:
+    slow = edited(studio.energy(studio.own), [parse_edit("smooth 0.5")])
+    rows = [
+        studio.row("--control energy: no hammer sounds so soft, and strikes fall where they may", slow),
+        studio.row("--control onset: strikes at the times of the same curve's events", slow, control="onsets"),
+    ]
+    times_s = tuple(event.time_s for event in find_events(slow))
+    return [Row(row.told, row.waveform, row.requested, row.verdict, marks_s=times_s) for row in rows]
+
+
+def strength(studio: Studio) -> list[Row]:
+    energy = studio.points((0, -8), (1, -8), (2.2, -3), (2.3, -9), (3.2, -9), (3.3, -4), (4.1, -4))
+    rows = [
+        studio.row(f"--strength {value:g}", energy, "heavy rain", control_strength=value) for value in (0, 0.3, 1, 2)
+    ]
+    for name, part in (("--control-until 0.3", (0.0, 0.3)), ("--control-from 0.3", (0.3, 1.0))):
+        rows.append(studio.row(name, energy, "heavy rain", control_part=part))
+    return rows
+
+
+def silence(studio: Studio) -> list[Row]:
+    energy = studio.points(
+        (0, -4), (1, -4), (1.01, -11.5), (1.25, -11.5), (1.26, -4), (2.2, -4), (2.21, -11.5), (3.2, -11.5), (3.21, -4),
+        (4.1, -4),
+    )  # fmt: skip
+    row = studio.row("two gaps, of 0.24 and of 0.99 s", energy, "a stream running over stones")
+    quiet = row.waveform[round(2.25 * RATE_HZ) : round(3.15 * RATE_HZ)]
+    return [Row(row.told, row.waveform, row.requested, f"largest sample in the long gap: {np.abs(quiet).max():g}")]
+
+
+def texture(studio: Studio) -> list[Row]:
+    energy = edited(flat_curve(duration=studio.duration_s, nats=-5.5), [parse_edit("fade in 1.5")])
+    rows = []
+    for prompt in ("heavy rain", "wind in the trees"):
+        plain = studio.row(f"{prompt}: left to the words", energy, prompt)
+        rows.append(
+            Row(plain.told, plain.waveform, energy, f"{plain.verdict}; tilt {studio.heard_tilt(plain):+.1f} came")
+        )
+        for tilt_nats in (-6, 6):
+            curve = flat_texture(duration=studio.duration_s, tilt_nats=tilt_nats)
+            rows.append(studio.row(f"{prompt}: --texture tilt:{tilt_nats}", energy, prompt, texture=curve))
+    return rows
+
+
+def layers(studio: Studio) -> list[Row]:
+    crowd = studio.points((0, -11.5), (2, -11.5), (3.5, -4))
+    asked = [
+        Layer("ambience", "wind in the trees", gain_db=-12),
+        Layer("rain", "heavy rain", "following", gain_db=-6),
+        Layer("crowd", "people clapping", crowd),
+    ]
+    made = studio.model.generate(
+        studio.clip, prompt=studio.prompt, energy=studio.energy(studio.own), layers=asked, seed=SEED,
+        sample_rate_hz=RATE_HZ,
+    )  # fmt: skip
+    take = made.takes[0]
+    told = {
+        "primary": f"primary: {studio.prompt}",
+        "ambience": "ambience, steady, -12 dB: wind in the trees",
+        "rain": "rain, following, -6 dB: heavy rain",
+        "crowd": "crowd, a curve of its own: people clapping",
+    }
+    wanted = {name: report.requested for name, report in take.layers.items()} | {"primary": made.requested}
+    rows = [Row(told[role], stem.waveform[0], wanted[role]) for role, stem in take.stems.items()]
+    return [*rows, Row("mix: their sum", take.mix().waveform[0])]
+
+
+def negative(studio: Studio) -> list[Row]:
+    energy = flat_curve(duration=studio.duration_s, nats=-5)
+    rows = []
+    for told, settings in (
+        ("“water”", {"guidance_scale": 2.0}),
+        ("“water”, --negative “waves on a beach”", {"guidance_scale": 2.0, "negative_prompt": "waves on a beach"}),
+        ("“water”, --negative “heavy rain”", {"guidance_scale": 2.0, "negative_prompt": "heavy rain"}),
+    ):
+        row = studio.row(told, energy, "water", **settings)
+        scores = [
+            f"{words}: {studio.model.text_sound_score(words, row.waveform):.2f}"
+            for words in ("heavy rain", "waves on a beach")
+        ]
+        rows.append(Row(told, row.waveform, row.requested, "scores: " + ", ".join(scores)))
+    return rows
+
+
+def loop(studio: Studio) -> list[Row]:
+    made = [
+        (told, studio.row(told, flat_curve(duration=studio.duration_s), "a stream running over stones", loop=loops))
+        for told, loops in (("--loop, laid twice end to end", True), ("without it, laid twice end to end", False))
+    ]
+    end_s = float(studio.duration_s)
+    rows = []
+    for told, row in made:
+        twice = np.tile(row.waveform, 2)
+        step = _step_at(studio, twice, row.waveform.size)
+        rows.append(
+            Row(told, twice, None, f"step at the join {step:.1f} times the usual", (), (end_s,), (end_s - 1, end_s + 1))
+        )
+    return rows
+
+
+def again(studio: Studio) -> list[Row]:
+    energy = studio.energy(studio.own)
+    old = studio.row("a take", energy)
+    stem = Stem("primary", old.waveform[None], RATE_HZ)
+    short = Stem("primary", old.waveform[None, : 2 * RATE_HZ], RATE_HZ)
+    slammed = "a door slams"
+    rows = [
+        old,
+        studio.row("--range 1.1-2.5, “a door slams”", energy, slammed, revision=Revision(stem, Fraction("1.1"), 2.5)),
+        studio.row("--degree 0.3: a variation", energy, revision=Revision(stem, degree=0.3)),
+        studio.row("its first 2 s, --range 2-: what comes after", energy, revision=Revision(short, 2)),
+    ]
+    marks: Sequence[tuple[float, ...]] = ((), (1.1, 2.5), (), (2.0,))
+    told = []
+    for row, marks_s in zip(rows, marks, strict=True):
+        same = float(np.mean(row.waveform == old.waveform))
+        verdict = f"{row.verdict}; {100 * same:.0f} % of the samples as in the take"
+        told.append(Row(row.told, row.waveform, row.requested, verdict, (), marks_s))
+    return told
+
+
+def takes(studio: Studio) -> list[Row]:
+    made = studio.model.generate(
+        studio.clip, prompt="typing on a keyboard", energy=studio.energy(studio.own), takes=4, seed=SEED,
+        sample_rate_hz=RATE_HZ, num_steps=4,
+    )  # fmt: skip
+    rows = []
+    for number, take in enumerate(made.takes, start=1):
+        faults = f"; not to be used: {', '.join(take.faults)}" if take.faults else ""
+        words = "" if take.text_score is None else f", the words to {take.text_score:.2f}"
+        verdict = f"score {take.score:.2f}: follows to {take.energy_correlation or 0:.2f}{words}{faults}"
+        rows.append(Row(f"take {number}, seed {take.seed}", take.stems["primary"].waveform[0], made.requested, verdict))
+    return rows
+
+
+def length(studio: Studio) -> list[Row]:
+    demo = next(clip for clip in DEMO_CLIPS if clip.file_name == "hammer.mp4")
+    blows = np.random.default_rng(SEED).uniform(0.4, 1.6, 40).cumsum()
+    contacts_s = tuple(blows[blows < LONG_S - 1])
+    strengths = tuple(np.random.default_rng(SEED).uniform(0.4, 1, len(contacts_s)))
+    frames = int(LONG_S * FRAME_RATE)
+    long = replace(demo, file_name="long.mp4", frames=frames, contacts_s=contacts_s, strengths=strengths)
+    made = studio.model.generate(
+        VideoClip(make_clip(long, studio.folder)), prompt=long.prompt, seed=SEED, sample_rate_hz=RATE_HZ
+    )
+    window, rate_hz = studio.model.sound.window, float(studio.model.front_end.config.frame_rate_hz)
+    borders = window_borders(window.starts(window.whole(len(made.requested.values))), window.frames)
+    take = made.takes[0]
+    verdict = f"correlation {take.energy_correlation or 0:.2f}, {take.energy_mae_nats:.2f} nats off"
+    marks_s = tuple(border / rate_hz for border in borders)
+    return [Row(f"{LONG_S} s in one request", take.stems["primary"].waveform[0], made.requested, verdict, (), marks_s)]
+
+
+def cuts(studio: Studio) -> list[Row]:
+    shots = [render_picture(clip.scene(), frame_rate=FRAME_RATE, width=WIDTH, height=HEIGHT) for clip in DEMO_CLIPS]
+    encode(np.concatenate(shots), studio.folder / "film.mp4", FRAME_RATE)
+    clip = VideoClip(studio.folder / "film.mp4")
+    found = find_cuts(clip)
+    rows = []
+    for told, times in (("one sound throughout", ()), ("--cuts found: a new sound at each cut", found)):
+        made = studio.model.generate(clip, prompt=studio.prompt, seed=SEED, sample_rate_hz=RATE_HZ, cuts=times)
+        marks_s = tuple(float(cut) for cut in found)
+        rows.append(Row(told, made.takes[0].stems["primary"].waveform[0], made.requested, "", (), marks_s))
+    return rows
+
+
+PICTURES: dict[str, Callable[[Studio], list[Row]]] = {each.__name__: each for each in (
+    sources, edits, events, onsets, strength, silence, texture, layers, negative, loop, again, takes, length, cuts,
+)}  # fmt: skip
+
+
+def draw(studio: Studio, rows: Sequence[Row], path: Path) -> None:
+    """Write the picture, of few colours so that it is small."""
+    figure = Figure(figsize=(9, 1.28 * len(rows) + 0.45), dpi=85, layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(len(rows), 1, squeeze=False)[:, 0]
+    for axis, row in zip(axes, rows, strict=True):
+        draw_row(studio, axis, row)
+    for axis in axes[:-1]:
+        axis.tick_params(labelbottom=False)
+    axes[-1].set_xlabel("seconds", fontsize=8)
+    drawn = io.BytesIO()
+    figure.savefig(drawn, format="png")
+    picture = Image.open(drawn).convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE)
+    picture.save(path, optimize=True)
+
+
+def draw_row(studio: Studio, axis: Axes, row: Row) -> None:
+    """One spectrogram with the energies over it."""
+    config = studio.model.front_end.config
+    log_mel = studio.model.front_end.hear(row.waveform).numpy()
+    length_s = len(log_mel) / float(config.frame_rate_hz)
+    shades = np.floor((np.clip(log_mel, -9, LOUDEST_NATS) + 9) / (9 + LOUDEST_NATS) * SHADES)
+    axis.imshow(
+        shades.T, origin="lower", aspect="auto", cmap="Greys", interpolation="nearest", extent=(0, length_s, 0, 1),
+        vmin=0, vmax=1.25 * SHADES,
+    )  # fmt: skip
+    axis.set_yticks([])
+    axis.tick_params(labelsize=7)
+    over = axis.twinx()
+    if row.requested is not None:
+        over.plot(row.requested.times_s(), row.requested.values, color=BLUE, lw=1.7)
+        produced = log_mel.mean(axis=1)
+        over.plot((np.arange(len(produced)) + 0.5) / float(config.frame_rate_hz), produced, color=ORANGE, lw=1.2)
+    over.set_ylim(SILENCE_NATS - 0.4, LOUDEST_NATS)
+    over.tick_params(labelsize=7)
+    over.set_ylabel("nats" if row.requested is not None else "", fontsize=7)
+    over.set_yticks([-10, -5, 0] if row.requested is not None else [])
+    for event in row.events:
+        over.annotate(
+            str(event.number), (event.time_s, event.peak_nats), (0, 2), textcoords="offset points", fontsize=8
+        )
+    for mark_s in row.marks_s:
+        axis.axvline(mark_s, color=INK, lw=0.9, ls=":")
+    axis.set_xlim(*(row.zoom_s or (0, length_s)))
+    axis.set_title(row.told, loc="left", fontsize=8.5, color=INK, pad=3)
+    axis.set_title(row.verdict, loc="right", fontsize=7.5, color=INK, pad=3)
+
+
+def _csv(studio: Studio) -> Path:
+    return studio.folder / "curve.csv"
+
+
+def _step_at(studio: Studio, waveform: NDArray[np.float32], sample: int) -> float:
+    """Change of the spectrum from the 20 ms before a sample to those after, as a share of what is usual."""
+    log_mel = studio.model.front_end.hear(waveform).numpy()
+    steps = np.abs(log_mel[2:] - log_mel[:-2]).mean(axis=1)
+    place = sample // studio.model.front_end.config.hop_samples - 1
+    return float(steps[place - 2 : place + 3].max() / np.median(steps))
+
+
+def main() -> None:
+    names = sys.argv[1:] or list(PICTURES)
+    with tempfile.TemporaryDirectory() as folder:
+        studio = Studio(Path(folder))
+        for name in names:
+            rows = PICTURES[name](studio)
+            draw(studio, rows, FOLDER / f"controls-{name}.png")
+            print(name, (FOLDER / f"controls-{name}.png").stat().st_size >> 10, "KiB", flush=True)
+            for row in rows:
+                agreement = ""
+                if row.requested is not None:
+                    produced = studio.model.front_end.measure(row.waveform)
+                    count = min(len(produced.values), len(row.requested.values))
+                    mae_nats, match = energy_agreement(row.requested.values[:count], produced.values[:count])
+                    agreement = f"{mae_nats:.2f} nats, {match or 0:.2f}"
+                print(f"  {row.told} | {row.verdict} | {agreement}", flush=True)
+
+
+if __name__ == "__main__":
+    main()

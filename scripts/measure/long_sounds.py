@@ -1,0 +1,153 @@
+"""Measure what docs/controls.md says of long sounds, loops and cuts, and print its tables in Markdown.
+
+`python scripts/measure/long_sounds.py seams loops cuts --clips 50`: sounds of 20 to 30 seconds of the synthetic world,
+steered by their true energies; loops of 5 to 15 seconds; cuts in its pictures. Scenes are of the development split.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Iterator
+from fractions import Fraction
+
+import numpy as np
+
+from rewas_engine import ReWaS
+from rewas_engine.conditioning.controls import Controls
+from rewas_engine.conditioning.mel import normalised
+from rewas_engine.curves.energy import EnergyCurve
+from rewas_engine.evaluation.cuts import films_of_every_kind, scored
+from rewas_engine.evaluation.seams import compared, near_and_far, spectral_flux, window_borders
+from rewas_engine.evaluation.splits import DEVELOPMENT_SEED, TEST, without_ambience
+from rewas_engine.exact_time import sample_count
+from rewas_engine.world import AMBIENCE_CLASSES, CLASS_NAMES, Scene, render_sound, sample_scene
+
+SHORTEST_S, LONGEST_S = 20, 30
+MARGIN_FRAMES = 50
+FIRST_SEED = DEVELOPMENT_SEED + 7_000_000
+
+
+def main() -> None:
+    """Print the tables that are asked for."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("tables", nargs="+", choices=tuple(TABLES))
+    parser.add_argument("--clips", type=int, default=50)
+    parser.add_argument("--pack", default="starter")
+    options = parser.parse_args()
+    model = ReWaS.from_pretrained(options.pack, device="cpu")
+    for name in options.tables:
+        for line in TABLES[name](model, options.clips):
+            print(line, flush=True)
+        print(flush=True)
+
+
+def scenes(clips: int) -> Iterator[Scene]:
+    """Scenes that are heard, of every class in turn, 20 to 30 seconds long."""
+    rng = np.random.default_rng(FIRST_SEED)
+    number = 0
+    for _ in range(clips):
+        while True:
+            duration_s = float(rng.integers(SHORTEST_S * 10, LONGEST_S * 10)) / 10
+            scene = sample_scene(FIRST_SEED + number, CLASS_NAMES[number % len(CLASS_NAMES)], duration_s)
+            number += 1
+            if not scene.is_silent:
+                yield without_ambience(scene)
+                break
+
+
+def seam_table(model: ReWaS, clips: int) -> Iterator[str]:
+    """Energy error and spectral flux at the borders of windows and elsewhere."""
+    measures: dict[str, tuple[list[float], list[float]]] = {"error": ([], []), "flux": ([], []), "step": ([], [])}
+    borders_met = 0
+    for number, scene in enumerate(scenes(clips)):
+        requested = model.front_end.measure(normalised(render_sound(scene).astype(np.float32)))
+        frames = len(requested.values)
+        log_mel = model.sound.log_mel(scene.caption, Controls.following(requested), number, model.sampling_settings())
+        heard = model.front_end.hear(
+            model.sound.vocoding.waveform(log_mel, frames * model.front_end.config.hop_samples)
+        ).numpy()
+        window = model.sound.window
+        borders = window_borders(window.starts(window.whole(frames)), window.frames)
+        borders_met += len(borders)
+        near, far = near_and_far(borders, frames, MARGIN_FRAMES)
+        produced = heard.mean(axis=1)
+        for name, values in (
+            ("error", np.abs(produced - requested.values)),
+            ("flux", spectral_flux(heard)),
+            ("step", np.abs(np.diff(produced, prepend=produced[:1]))),
+        ):
+            measures[name][0].append(float(values[near].mean()))
+            measures[name][1].append(float(values[far].mean()))
+        print(f"<!-- {number + 1} of {clips} -->", flush=True)
+    yield f"{clips} sounds of 20 to 30 s, {borders_met} borders."
+    yield ""
+    yield from _table(
+        {
+            "Energy error (nats)": measures["error"],
+            "Spectral flux (nats a frame)": measures["flux"],
+            "Step in level (nats a frame)": measures["step"],
+        },
+        "At a border",
+    )
+
+
+def loop_table(model: ReWaS, clips: int) -> Iterator[str]:
+    """Level, spectrum and samples at the join of loops and elsewhere in them."""
+    names = ("Step in level (nats a frame)", "Spectral flux (nats a frame)", "Step from sample to sample")
+    measures: dict[str, tuple[list[float], list[float]]] = {name: ([], []) for name in names}
+    rng, config = np.random.default_rng(FIRST_SEED), model.front_end.config
+    for number in range(clips):
+        duration_s = Fraction(int(rng.integers(500, 1500)), 100) + Fraction(1, 3)
+        samples = sample_count(duration_s, config.sample_rate_hz)
+        frames = model.sound.whole(model.front_end.frames_of(samples))
+        level_nats = float(rng.uniform(-7, -4))
+        energy = EnergyCurve(np.full(frames, level_nats, np.float32), config.frame_rate_hz)
+        prompt = AMBIENCE_CLASSES[number % len(AMBIENCE_CLASSES)].replace("_", " ")
+        log_mel = model.sound.log_mel(
+            prompt, Controls.following(energy), number, model.sampling_settings(), circular=True
+        )
+        loop = model.sound.vocoding.loop(log_mel, samples)
+        # Heard with its end before its beginning, in whole frames from the join to both sides.
+        half = samples // 2 // config.hop_samples * config.hop_samples
+        around = np.concatenate([loop[-half:], loop[:half]])
+        heard, join = model.front_end.hear(around).numpy(), half // config.hop_samples
+        produced = heard.mean(axis=1)
+        near, far = near_and_far([join], len(produced), MARGIN_FRAMES // 2)
+        # Against steps at the same place of a hop: a vocoder that works by hops need not be alike at all of them.
+        steps = np.abs(np.diff(loop))[(samples - 1) % config.hop_samples :: config.hop_samples]
+        for name, values in (
+            (names[0], np.abs(np.diff(produced, prepend=produced[:1]))),
+            (names[1], spectral_flux(heard)),
+        ):
+            measures[name][0].append(float(values[near].mean()))
+            measures[name][1].append(float(values[far].mean()))
+        measures[names[2]][0].append(abs(float(loop[0] - loop[-1])))
+        measures[names[2]][1].append(float(steps.mean()))
+    yield f"{clips} loops of 5 to 15 s of {len(AMBIENCE_CLASSES)} ambiences."
+    yield ""
+    yield from _table(measures, "At the join")
+
+
+def cut_table(model: ReWaS, clips: int) -> Iterator[str]:
+    """How many cuts of small moving pictures are found, and how many that are none."""
+    yield "| Pictures | Clips | Cuts | Found | False |"
+    yield "|---|---|---|---|---|"
+    for kind, films in films_of_every_kind(TEST, clips).items():
+        score = scored(films)
+        yield f"| {kind} | {score.clips} | {score.found + score.missed} | {score.found} | {score.false} |"
+
+
+def _table(measures: dict[str, tuple[list[float], list[float]]], where: str) -> Iterator[str]:
+    yield f"| | {where} | Elsewhere | Ratio, with 95 % confidence |"
+    yield "|---|---|---|---|"
+    for name, (at, elsewhere) in measures.items():
+        told = compared(at, elsewhere)
+        confidence = f"{told.ratio:.2f} ({told.low:.2f} to {told.high:.2f})"
+        yield f"| {name} | {told.at:.4f} | {told.elsewhere:.4f} | {confidence} |"
+
+
+TABLES: dict[str, Callable[[ReWaS, int], Iterator[str]]] = {"seams": seam_table, "loops": loop_table, "cuts": cut_table}
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,151 @@
+"""Hold our code against the numbers of the reference implementation, and print how far each array lies off.
+
+    python scripts/measure/parity.py [--small] [--markdown FILE]
+
+PARITY names the folder of the numbers (golden/*.npz and manifests/*.json). PREFIX is put before every key of the weight
+recipe. --small leaves out the networks of full size. Without it, synthetic checkpoints are written under the released
+names, converted into a pack, and the networks are those of that pack; then the pack makes a WAV from a video file.
+That takes 8 GB of disk in the folder for temporary files (TMPDIR).
+
+The table goes to standard output row by row and the count of its rows last; how the work goes on, to standard error.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from rewas_engine.conversion.parts import released_parts
+from rewas_engine.conversion.released import convert_released
+from rewas_engine.conversion.sizes import RELEASED
+from rewas_engine.packs.components import load_component
+from rewas_engine.packs.description import read_pack
+from rewas_engine.parity import checks as golden
+from rewas_engine.parity.comparison import Comparison, compared, table
+from rewas_engine.parity.reference_arrays import NumbersError
+from rewas_engine.parity.synthetic_checkpoints import MANIFESTS, manifest_shapes, write_synthetic_checkpoints
+from rewas_engine.parity.synthetic_weights import recipe_module
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def main() -> int:
+    """Run the checks; the exit code is 0 where every array lies within its bound, 2 where numbers are missing."""
+    parser = argparse.ArgumentParser(description="Hold our code against the reference implementation's numbers.")
+    parser.add_argument("--small", action="store_true", help="leave out the networks of full size but φ")
+    parser.add_argument("--markdown", type=Path, help="also write the table into this file")
+    arguments = parser.parse_args()
+    folder = Path(os.environ.get("PARITY") or ROOT.parent / "shared" / "parity")
+    if not (folder / "golden").is_dir():
+        print(f"There are no numbers in {folder}. Name their folder: make parity PARITY=<folder>", file=sys.stderr)
+        return 2
+    try:
+        rows = _compared(folder, os.environ.get("PREFIX", ""), arguments.small)
+    except NumbersError as error:
+        print(error, file=sys.stderr)
+        return 2
+    if arguments.markdown is not None:
+        arguments.markdown.write_text("\n".join(table(rows)) + "\n", "utf-8")
+    failed = [row for row in rows if not row.passed]
+    print(f"{len(rows) - len(failed)} of {len(rows)} arrays lie within their bounds.")
+    return 1 if failed else 0
+
+
+def _compared(folder: Path, prefix: str, is_small: bool) -> list[Comparison]:
+    """All rows of the table, each printed as it comes. Raises NumbersError where numbers are missing."""
+    for name in golden.FILES:
+        golden.opened(folder, name).check()  # before minutes of work
+    print(*table([]), sep="\n", flush=True)
+    rows = [*_shown(_light_checks(folder)), *_shown(_name_checks(folder / "manifests"))]
+    if is_small:
+        phi = golden.opened(folder, "phi")
+        return rows + _shown(golden.check_phi(phi, lambda role: recipe_module(role, RELEASED, prefix)))
+    with tempfile.TemporaryDirectory(prefix="rewas-parity-") as room:
+        pack = _converted(Path(room), folder, prefix)
+        rows += _shown(_full_checks(folder, pack))
+        _make_a_sound(pack, Path(room))
+    return rows
+
+
+def _light_checks(folder: Path) -> Iterator[Comparison]:
+    arrays = golden.opened(folder, "tiny_unet_adapter")
+    tiny = golden.tiny_parts(arrays)
+    yield from golden.check_front_end(golden.opened(folder, "energy"))
+    yield from golden.check_energy_error(golden.opened(folder, "energy_mae"))
+    yield from golden.check_av_align(golden.opened(folder, "av_align"))
+    yield from golden.check_tiny_denoiser(arrays, tiny)
+    yield from golden.check_sampler(golden.opened(folder, "ddim_tiny"), tiny)
+
+
+def _name_checks(manifests: Path) -> Iterator[Comparison]:
+    """Every tensor of ours stands in its manifest with its shape; what else stands there is a known leftover."""
+    for role, part in released_parts(RELEASED).items():
+        listed, stored = manifest_shapes(manifests, role), part.stored(RELEASED)
+        other_shape = [name for name, shape in stored.items() if listed.get(name) != shape]
+        strange = [name for name in listed if name not in stored and not part.is_leftover(name)]
+        yield compared(f"manifest {MANIFESTS[role][0]}", len(other_shape) + len(strange), 0.0, 0.0)
+
+
+def _full_checks(folder: Path, pack: Path) -> Iterator[Comparison]:
+    classes = read_pack(pack).components
+
+    def component(role: str) -> Any:
+        return load_component(pack, role, classes[role])
+
+    yield from golden.check_phi(golden.opened(folder, "phi"), component)
+    yield from golden.check_video_encoder(golden.opened(folder, "motionformer_full"), component)
+    yield from golden.check_codec_and_vocoder(golden.opened(folder, "vae_hifigan_full"), component)
+    yield from golden.check_full_denoiser(golden.opened(folder, "unet_adapter_full"), component)
+
+
+def _converted(room: Path, folder: Path, prefix: str) -> Path:
+    """A pack of full size, converted from checkpoints under the released names."""
+    _tell("Writing synthetic checkpoints under the released names ...")
+    files = write_synthetic_checkpoints(room / "checkpoints", RELEASED, prefix=prefix, manifests=folder / "manifests")
+    return convert_released(files, room / "released", on_progress=lambda words, *_: _tell(f"{words} ..."))
+
+
+def _make_a_sound(pack: Path, room: Path) -> None:
+    """From a video file to a WAV by the rewas command. Raises CalledProcessError where that fails."""
+    _run([sys.executable, ROOT / "scripts" / "demo" / "make_demo_clips.py", room / "clips"])
+    clip = sorted((room / "clips").glob("*.mp4"))[0]
+    command: list[str | Path] = [
+        Path(sys.executable).with_name("rewas"),
+        "generate",
+        clip,
+        "--prompt",
+        "rain on a roof",
+        "--pack",
+        pack,
+    ]
+    started = time.monotonic()
+    _run([*command, "--duration", "2", "--num-steps", "2", "-o", room / "sound"])
+    (wav,) = (room / "sound").rglob("*.wav")
+    _tell(f"{clip.name} became {wav.name} ({wav.stat().st_size} bytes) in {time.monotonic() - started:.0f} s.")
+
+
+def _run(command: Sequence[str | Path]) -> None:
+    subprocess.run(command, check=True, stdout=sys.stderr)
+
+
+def _tell(words: str) -> None:
+    print(words, file=sys.stderr, flush=True)
+
+
+def _shown(comparisons: Iterable[Comparison]) -> list[Comparison]:
+    rows = []
+    for row in comparisons:
+        print(table([row])[-1], flush=True)
+        rows.append(row)
+    return rows
+
+
+if __name__ == "__main__":
+    sys.exit(main())

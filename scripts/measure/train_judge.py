@@ -1,0 +1,78 @@
+"""Train the judge of sounds on a corpus of the world and measure it on scenes that it never heard.
+
+    python scripts/measure/train_judge.py CORPUS [--run DIR] [--output DIR] [--steps N] [--scenes N]
+
+CORPUS is a folder of sounds as `rewas train starter` writes them; one that is not there is made, from seeds of its own.
+A run that was stopped goes on where it left off. The judge that ships is the one in rewas_engine/data/judge.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import time
+from dataclasses import replace
+from pathlib import Path
+
+from rewas_engine.evaluation.judge import JUDGE_FOLDER
+from rewas_engine.recipes.judge import (
+    FIRST_SEED,
+    STAGE,
+    JudgeRecipe,
+    measure_judge,
+    train_judge,
+    world_clips,
+    write_figures,
+)
+from rewas_engine.training.corpus import WorldCorpus
+from rewas_engine.training.progress import TrainingProgress
+
+
+def main() -> None:
+    recipe = JudgeRecipe()
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("corpus", type=Path)
+    parser.add_argument("--run", type=Path, default=Path("training-runs/judge"), help="checkpoint and loss curve")
+    parser.add_argument("--output", type=Path, default=JUDGE_FOLDER, help="where the judge is put")
+    parser.add_argument("--steps", type=int, default=recipe.loop.steps)
+    parser.add_argument("--scenes", type=int, default=1080, help="held-out scenes that it is measured on")
+    parser.add_argument("--clips", type=int, default=20_000, help="of a corpus that is made")
+    parser.add_argument("--workers", type=int, default=1, help="processes that make a corpus")
+    given = parser.parse_args()
+
+    corpus = corpus_in(given.corpus, given.clips, given.workers)
+    log_mels, labels = world_clips(corpus)
+    judge = train_judge(
+        log_mels,
+        labels,
+        given.run,
+        recipe=replace(recipe, loop=replace(recipe.loop, steps=given.steps)),
+        report=report,
+    )
+    figures = measure_judge(judge, given.scenes)
+    write_figures(given.run / STAGE, {"first_training_seed": corpus.first_seed, **figures})
+    shutil.copytree(given.run / STAGE, given.output, dirs_exist_ok=True)
+    print(f"accuracy {figures['accuracy']:.4f}; worst {figures['worst_class']} {figures['worst_class_accuracy']:.3f}")
+
+
+def corpus_in(folder: Path, clips: int, workers: int) -> WorldCorpus:
+    """The corpus of sounds in a folder; what it lacks is made."""
+    described = folder / "corpus.json"
+    stored = json.loads(described.read_text("utf-8")) if described.is_file() else None
+    corpus = WorldCorpus(folder, **stored) if stored else WorldCorpus(folder, clips, 0, FIRST_SEED)
+    corpus.write(workers, lambda done, total: print(f"corpus: {done} of {total}", flush=True))
+    return corpus
+
+
+def report(progress: TrainingProgress) -> None:
+    if progress.step % 50 == 0 or progress.step == progress.total_steps:
+        left = f"{(progress.time_left_s or 0) / 60:.1f} min left"
+        print(
+            f"{time.strftime('%H:%M:%S')} {progress.step} of {progress.total_steps}: {progress.loss:.3f}, {left}",
+            flush=True,
+        )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,24 @@
+"""Put the figures of full evaluations into a pack's card: `tell_figures.py PACK_FOLDER FIGURES_JSON…`.
+
+The reports are `figures.json` of `rewas eval PACK -o FOLDER`, one or several of different sections of the same pack.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+from rewas_engine.evaluation.figures import read_evaluation
+from rewas_engine.recipes.model_card import retell_figures
+
+
+def main() -> None:
+    pack, *reports = map(Path, sys.argv[1:])
+    if not reports:
+        sys.exit(__doc__)
+    retell_figures(pack, read_evaluation([json.loads(report.read_text("utf-8")) for report in reports]))
+
+
+if __name__ == "__main__":
+    main()

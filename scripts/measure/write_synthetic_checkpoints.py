@@ -1,0 +1,37 @@
+"""Write checkpoints under the released names, weights made by the recipe, and a tokenizer, into a folder.
+
+    python scripts/measure/write_synthetic_checkpoints.py FOLDER [--small]
+
+They try the conversion and all that follows it without the released files; what they make sound is noise. At full size
+they take 4.5 GB. MANIFESTS names a folder with lists of the released names: what is on them beside our parts is written
+too. PREFIX is put before every key of the recipe.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shlex
+from dataclasses import asdict
+from pathlib import Path
+
+from rewas_engine.conversion.sizes import RELEASED, SMALL
+from rewas_engine.conversion.sources import KINDS
+from rewas_engine.parity.synthetic_checkpoints import write_synthetic_checkpoints
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description="Write synthetic checkpoints under the released names.")
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--small", action="store_true", help="networks of the same build, small enough for tests")
+    arguments = parser.parse_args()
+    manifests = os.environ.get("MANIFESTS")
+    files = write_synthetic_checkpoints(
+        arguments.folder,
+        SMALL if arguments.small else RELEASED,
+        prefix=os.environ.get("PREFIX", ""),
+        manifests=Path(manifests) if manifests and not arguments.small else None,
+    )
+    command = ["rewas", "packs", "convert", "rewas", "--tokenizer", str(files.tokenizer), "-o", "DIR"]
+    for kind, path in asdict(files).items():
+        command += [KINDS[kind].option, str(path)] if kind in KINDS else []
+    print(shlex.join([*command, "--size", "small"] if arguments.small else command))

@@ -1,0 +1,117 @@
+"""`rewas batch`: sound for every clip of a timeline that carries a prompt."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from rewas_cli.commands.shared_options import ConflictModelOption, JsonOption, PackOption, ServerOption
+from rewas_cli.console import Printer, interruptible, progress_bar, standard_output_kept_clean
+
+if TYPE_CHECKING:
+    import threading
+
+    import opentimelineio as otio
+
+    from rewas_cli.runner import Outcome, Runner
+
+
+def batch(
+    timeline: Annotated[Path, typer.Argument(metavar="TIMELINE", help="The timeline, in any format OTIO reads.")],
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="OUT", help="The timeline to write, as .otio.")],
+    stems: Annotated[Path, typer.Option("--stems", metavar="DIR", file_okay=False, help="Folder for the stems.")],
+    pack: PackOption = None,
+    seed: Annotated[int | None, typer.Option(help="The seed for clips that carry none.")] = None,
+    takes: Annotated[int | None, typer.Option(help="The number of takes for clips that carry none.")] = None,
+    num_steps: Annotated[int | None, typer.Option(help="The sampling steps for clips that carry none.")] = None,
+    guidance_scale: Annotated[float | None, typer.Option(help="The guidance for clips that carry none.")] = None,
+    control_strength: Annotated[float | None, typer.Option(help="The control for clips that carry none.")] = None,
+    sample_rate: Annotated[int | None, typer.Option("--sample-rate", metavar="HZ", help="Of the stems.")] = None,
+    conflict: Annotated[
+        str | None,
+        typer.Option(
+            metavar="off|warn|soften|refuse",
+            help="For clips that carry none: what is done where the picture contradicts the prompt.",
+        ),
+    ] = None,
+    conflict_model: ConflictModelOption = None,
+    server: ServerOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Make sound for each clip with a prompt in metadata["rewas"]; the stems appear on new audio tracks."""
+    from rewas_api.clip_settings import ClipSettings
+    from rewas_api.v1 import rewas_pb2
+    from rewas_cli.reports import sound_lines, sound_report
+    from rewas_cli.runner import runner_for
+    from rewas_server.files.output_paths import check_folder
+    from rewas_server.otio.files import check_writable, read_timeline, with_absolute_media
+    from rewas_server.work.context import settings_of
+
+    with settings_of("The timeline's defaults"):
+        defaults = ClipSettings(
+            pack=pack,
+            seed=seed,
+            takes=takes,
+            num_steps=num_steps,
+            guidance_scale=guidance_scale,
+            control_strength=control_strength,
+            sample_rate_hz=sample_rate,
+            conflict=conflict,
+        )
+    with standard_output_kept_clean(), interruptible() as cancel:
+        check_writable(output)
+        check_folder(stems)
+        original = read_timeline(timeline)
+        absolute = with_absolute_media(original, timeline.parent)
+        with runner_for(server, conflict_model=conflict_model) as runner, progress_bar(original.name) as on_progress:
+            work = rewas_pb2.TimelineWork(
+                timeline_otio_json=absolute.to_json_string(),
+                defaults=defaults.to_proto(),
+                uploaded_media=_shared(absolute, runner, cancel),
+            )
+            outcome = runner.run(work, stems.absolute(), on_progress, cancel)
+        assert isinstance(outcome.result, rewas_pb2.TimelineResult)
+        same_folder = output.parent.resolve() == timeline.parent.resolve()
+        _write(outcome, output, original if same_folder else None)
+        clips = [sound_report(clip, Path(clip.clip.path), outcome.stem_paths) for clip in outcome.result.clips]
+    report = {"timeline": str(output.absolute()), "stems": str(stems.absolute()), "clips": clips}
+    lines = [line for clip in clips for line in sound_lines(clip)]
+    Printer(as_json).result(report, [*lines, f"timeline: {output}"])
+
+
+def _shared(timeline: otio.schema.Timeline, runner: Runner, cancel: threading.Event) -> dict[str, str]:
+    """See that the server has the media of every clip that wants sound; missing media is named before anything runs."""
+    from rewas_cli.runner import existing_media
+    from rewas_server.files.media import local_path
+    from rewas_server.work.context import clips_to_sound
+
+    uploaded: dict[str, str] = {}
+    for clip in clips_to_sound(timeline):
+        url = clip.source.target_url
+        media = existing_media(local_path(url), clip.source.name)
+        if url not in uploaded:
+            sha256 = runner.share(media, cancel)
+            if sha256 is not None:
+                uploaded[url] = sha256
+    return uploaded
+
+
+def _write(outcome: Outcome, output: Path, original: otio.schema.Timeline | None) -> None:
+    """Write the timeline; where that fails, its stems go too."""
+    from rewas_cli.runner import artifacts_of
+    from rewas_server.otio.clips import parse_timeline
+    from rewas_server.otio.files import relink_stems, restore_media, write_timeline
+
+    try:
+        finished = parse_timeline(outcome.result.timeline_otio_json)  # type: ignore[union-attr]
+        here = {artifact.path: outcome.stem_paths[artifact.name] for artifact in artifacts_of(outcome.result)}
+        relink_stems(finished, here)
+        if original is not None:
+            restore_media(finished, original)
+        write_timeline(finished, output)
+    except BaseException:
+        for path in outcome.stem_paths.values():
+            path.unlink(missing_ok=True)
+        raise

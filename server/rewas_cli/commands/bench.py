@@ -1,0 +1,235 @@
+"""`rewas bench`: how fast a pack is on this machine, beside the released ReWaS's way of running the same weights."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from rewas_cli.commands.evaluate import evaluation_progress
+from rewas_cli.commands.shared_options import CompileOption, JsonOption, LowMemoryOption, PrecisionOption, execution_of
+from rewas_cli.console import Printer, interruptible, standard_output_kept_clean
+
+if TYPE_CHECKING:
+    from rewas_engine.evaluation.memory_use import MemoryRow
+    from rewas_engine.evaluation.procedure_benchmark import Comparison, Timing
+    from rewas_engine.evaluation.samplers import SamplerRow
+    from rewas_engine.evaluation.throughput import BatchRow
+
+PARTS = ("procedures", "cost", "batches", "memory", "samplers")
+USUAL_PARTS = PARTS[:4]
+_COST_CLASSES = 9
+_WIDTH_WITHOUT_TERMINAL = 140
+_STAGES = ("decode", "energy", "sample", "vocode")
+
+
+def bench(
+    pack: Annotated[str, typer.Argument(metavar="[PACK]", help="The pack, by name or folder.")] = "starter",
+    pack_option: Annotated[str | None, typer.Option("--pack", metavar="NAME", help="The same.")] = None,
+    only: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAMES",
+            help="Parts, by commas: procedures, cost, batches, memory (all by default), and samplers.",
+        ),
+    ] = None,
+    clip: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", exists=True, dir_okay=False, help="A video clip; else 5.12 s are drawn."),
+    ] = None,
+    released_steps: Annotated[
+        int, typer.Option(min=2, max=200, help="Of the release's 200 steps, measure so many; the rest is extrapolated.")
+    ] = 200,
+    cost_clips: Annotated[int, typer.Option(min=1, help="Clips by which is told what few steps cost.")] = _COST_CLASSES,
+    limit_gb: Annotated[
+        float | None, typer.Option(min=0.5, help="For the part memory: no process gets more private memory than this.")
+    ] = None,
+    device: Annotated[str, typer.Option(help="cpu, cuda:0 or auto.")] = "auto",
+    threads: Annotated[int | None, typer.Option(min=1, help="Threads on a CPU; all cores by default.")] = None,
+    precision: PrecisionOption = None,
+    compiled: CompileOption = False,
+    low_memory: LowMemoryOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Time a pack against the released procedure (200 steps, two passes, float32), and say what the speed costs."""
+    with standard_output_kept_clean(), interruptible() as cancel:
+        parts = _chosen(only)
+        execution = execution_of(precision, compiled, low_memory)
+        name = pack_option or pack
+        import torch
+
+        from rewas_engine import Execution, ReWaS
+        from rewas_engine.evaluation.memory_use import memory_table
+        from rewas_engine.evaluation.procedure_benchmark import compare_procedures, machine, write_bench_clip
+        from rewas_engine.evaluation.samplers import compare_samplers, few_steps_cost
+        from rewas_engine.evaluation.throughput import batch_table
+        from rewas_engine.packs.description import find_pack, read_pack
+        from rewas_engine.world import CLASS_NAMES
+
+        if threads is not None:
+            torch.set_num_threads(threads)
+        description = read_pack(find_pack(name))
+        about = description.info
+        report: dict[str, Any] = {name: getattr(about, name) for name in ("version", "licence", "permits")}
+        report["pack"] = about.name
+        shown: list[Table | str] = []
+        with evaluation_progress(description.info.name) as on_progress, tempfile.TemporaryDirectory() as room:
+            if "procedures" in parts:
+                drawn = clip or write_bench_clip(Path(room))
+                compared = compare_procedures(
+                    description.path,
+                    drawn,
+                    device=device,
+                    execution=execution,
+                    measured_steps=released_steps,
+                    on_progress=on_progress,
+                    cancel=cancel,
+                )
+                report["procedures"] = compared.report()
+                shown += [_procedure_table(compared), _verdict(compared)]
+            model = ReWaS.from_pretrained(description.path, device=device, execution=execution)
+            own, chosen_device = model.sampling_settings(), model.device
+            report["machine"] = machine(chosen_device)
+            if "batches" in parts:
+                peak, rows = batch_table(model)
+                report["batches"] = {"peak_teraflops": round(peak, 3), "rows": [row.report() for row in rows]}
+                shown.append(_batch_table(peak, rows, own.precision))
+            if "samplers" in parts:
+                tried = compare_samplers(
+                    model, classes=_spread(CLASS_NAMES, cost_clips), on_progress=on_progress, cancel=cancel
+                )
+                report["samplers"] = [row.report() for row in tried]
+                shown.append(_sampler_table(tried, "Samplers and steps"))
+            del model
+            if "cost" in parts:
+                cost = few_steps_cost(
+                    (own.sampler, own.num_steps),
+                    device=device,
+                    execution=execution,
+                    classes=_spread(CLASS_NAMES, cost_clips),
+                    on_progress=on_progress,
+                    cancel=cancel,
+                )
+                report["cost"] = [row.report() for row in cost]
+                shown.append(_sampler_table(cost, "What it costs, on the starter pack against 200 steps in float32"))
+            if "memory" in parts:
+                precisions = ["float32", "bfloat16"] + (["float16"] if chosen_device != "cpu" else [])
+                executions = [Execution(precision=one, low_memory=low) for one in precisions for low in (False, True)]
+                needed = memory_table(description.path, chosen_device, executions, limit_gb=limit_gb)
+                report["memory"] = [row.report() for row in needed]
+                shown.append(_memory_table(needed))
+    if not as_json:
+        console = Console(highlight=False, width=None if sys.stdout.isatty() else _WIDTH_WITHOUT_TERMINAL)
+        for part in shown:
+            console.print(part)
+    terms = f"{about.name} {about.version} ({about.licence}): {about.permits}"
+    Printer(as_json).result(report, [terms, _machine_line(report["machine"])])
+
+
+def _chosen(only: str | None) -> tuple[str, ...]:
+    """The parts that are asked for. Raises typer.BadParameter for an unknown one."""
+    if only is None:
+        return USUAL_PARTS
+    names = tuple(name.strip() for name in only.split(",") if name.strip())
+    unknown = [name for name in names if name not in PARTS]
+    if unknown or not names:
+        raise typer.BadParameter(
+            f"There is no part {', '.join(unknown) or repr(only)}; choose among {', '.join(PARTS)}.",
+            param_hint="--only",
+        )
+    return names
+
+
+def _spread(names: tuple[str, ...], count: int) -> tuple[str, ...]:
+    """So many of the names, evenly spread over all; at least two, which a judge needs to tell apart."""
+    count = min(max(2, count), len(names))
+    return tuple(names[index * len(names) // count] for index in range(count))
+
+
+def _procedure_table(compared: Comparison) -> Table:
+    """One column for each procedure, so that it fits into a terminal."""
+    both = (compared.ours, compared.released)
+    table = Table("", *(timing.name for timing in both), title="From the video file to the waveform")
+    table.title_justify = "left"
+    rows: dict[str, list[str]] = {
+        "sampler": [timing.sampler for timing in both],
+        "steps": [_steps(timing) for timing in both],
+        "guidance": [f"{timing.guidance_scale:g}" for timing in both],
+        "precision": [timing.precision for timing in both],
+        **{f"{stage}, s": [f"{timing.seconds.get(stage, 0.0):.2f}" for timing in both] for stage in _STAGES},
+        "total, s": [f"{timing.total_s:.2f}" for timing in both],
+        "of all cores, s": [f"{timing.processor_s:.2f}" for timing in both],
+        "a further take, s": [_number(timing.again_s, 2) for timing in both],
+        "loading, s": [f"{timing.load_s:.2f}" for timing in both],
+        "peak, GB": [_number(timing.peak_gb, 2) for timing in both],
+    }
+    for name, values in rows.items():
+        table.add_row(name, *values)
+    return table
+
+
+def _steps(timing: Timing) -> str:
+    return f"{timing.num_steps}" + (f" ({timing.measured_steps} measured)" if timing.is_extrapolated else "")
+
+
+def _verdict(compared: Comparison) -> str:
+    extrapolated = compared.released.is_extrapolated
+    note = (
+        f", extrapolated: of the release's {compared.released.num_steps} steps "
+        f"{compared.released.measured_steps} were measured"
+        if extrapolated
+        else ""
+    )
+    return (
+        f"The default is {compared.ratio:.1f} times as fast as the released procedure on the same weights{note}. "
+        f"In the time of all cores, which other work disturbs less, it is {compared.processor_ratio:.1f} times."
+    )
+
+
+def _sampler_table(rows: list[SamplerRow], title: str) -> Table:
+    heads = ("sampler", "steps", "correlation", "10th pct.", "MAE nats", "class", "log-mel L1 nats", "s a clip")
+    table = Table(*heads, title=title, title_justify="left")
+    for row in rows:
+        figures = (
+            row.correlation_mean,
+            row.correlation_worse_tenth,
+            row.mae_nats,
+            row.right_class,
+            row.log_mel_l1_nats,
+        )
+        table.add_row(
+            row.sampler, str(row.num_steps), *(f"{value:.3f}" for value in figures), f"{row.seconds_a_clip:.2f}"
+        )
+    return table
+
+
+def _batch_table(peak: float, rows: list[BatchRow], precision: str) -> Table:
+    title = f"One pass of denoiser and adapter; a product of matrices reaches {peak:.2f} TFLOP/s in {precision}"
+    table = Table("windows", "s", "TFLOP/s", "share of the peak", "", title=title, title_justify="left")
+    for row in rows:
+        share = "–" if row.share is None else f"{100 * row.share:.0f} %"
+        table.add_row(str(row.batch), _number(row.seconds, 3), _number(row.teraflops, 2), share, row.failed)
+    return table
+
+
+def _memory_table(rows: list[MemoryRow]) -> Table:
+    heads = ("precision", "low memory", "weights GB", "peak GB", "")
+    table = Table(*heads, title="Memory for one window", title_justify="left")
+    for row in rows:
+        low = "yes" if row.low_memory else "no"
+        table.add_row(row.precision, low, _number(row.weights_gb, 2), _number(row.peak_gb, 2), row.failed)
+    return table
+
+
+def _number(value: float | None, digits: int) -> str:
+    return "–" if value is None else f"{value:.{digits}f}"
+
+
+def _machine_line(found: dict[str, Any]) -> str:
+    busy = "" if found["load"] is None else f", load {found['load']:g}"
+    return f"on {found['device']}, {found['threads']} threads of {found['cores']} cores{busy}, torch {found['torch']}"

@@ -1,0 +1,156 @@
+"""`rewas energy`: the energy curve of a clip, where it comes from, what is changed on it, and its events."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from rewas_cli.commands.shared_options import (
+    ClipArgument,
+    DurationOption,
+    EditOption,
+    JsonOption,
+    PackOption,
+    PlotOption,
+    ServerOption,
+    StartOption,
+)
+from rewas_cli.console import Printer, interruptible, progress_bar, standard_output_kept_clean
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+class Reference(StrEnum):
+    """What an energy curve can be held against."""
+
+    AUDIO = "audio"
+
+
+def energy(
+    clip: ClipArgument,
+    origin: Annotated[
+        str,
+        typer.Option(
+            "--from",
+            metavar="SOURCE",
+            help="video: estimate it from the picture; audio: measure the clip's own sound; flat or flat:NATS; "
+            "a curve file (.csv); or a sound file that performs it.",
+        ),
+    ] = "video",
+    edits: EditOption = None,
+    events: Annotated[bool, typer.Option("--events", help="List its events, as they are after the edits.")] = False,
+    cuts: Annotated[bool, typer.Option("--cuts", help="List the cuts that are found in the picture.")] = False,
+    against: Annotated[
+        Reference | None, typer.Option("--against", help="Compare with the energy of the clip's own sound.")
+    ] = None,
+    start: StartOption = None,
+    duration: DurationOption = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="FILE", dir_okay=False, help="Write the curve as .csv.")
+    ] = None,
+    pack: PackOption = None,
+    plot: PlotOption = None,
+    server: ServerOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Tell the energy of a clip over time, in nats of log-mel magnitude."""
+    from rewas_cli.commands.energy_options import (
+        ChosenClip,
+        EnergyChoice,
+        EnergyTaker,
+        Origin,
+        check_curve_file,
+        event_report,
+    )
+    from rewas_cli.runner import existing_media, runner_for
+    from rewas_engine import write_curve
+    from rewas_server.work.translation import curve_from
+
+    with standard_output_kept_clean(), interruptible() as cancel:
+        choice = EnergyChoice.parsed(origin, edits)
+        media = existing_media(clip)
+        read = (media, *choice.read)
+        if plot is not None:
+            from rewas_cli.plots.curves import check_plotting
+
+            check_plotting(plot, read=read)
+        if output is not None:
+            check_curve_file(output, "curve", read)
+        with runner_for(server) as runner, progress_bar(media.name) as on_progress:
+            taker = EnergyTaker(runner, ChosenClip(media, start, duration), pack, on_progress, cancel, cuts)
+            taken, report = taker.taken(choice)
+            if events:
+                report["events"] = [event_report(event) for event in taken.events]
+            if against is not None:
+                _, heard = replace(taker, find_cuts=False).taken(EnergyChoice(Origin.AUDIO))
+                report |= _compared(report, heard)
+        lines = _lines(report)
+        if output is not None:
+            lines.append(f"curve: {write_curve(curve_from(taken.energy), output.absolute())}")
+        if plot is not None:
+            from rewas_cli.plots.curves import plot_energy
+
+            plot_energy(report, plot)
+    Printer(as_json).result(report, lines)
+
+
+def _compared(report: Mapping[str, Any], reference: Mapping[str, Any]) -> dict[str, Any]:
+    """Correlation and mean absolute error of two curves, on the grid of the first."""
+    import numpy as np
+
+    from rewas_engine import EnergyCurve
+    from rewas_engine.curves.energy import energy_agreement
+
+    measured = np.asarray(report["values"], np.float32)
+    heard = EnergyCurve(np.asarray(reference["values"], np.float32), reference["rate_hz"])
+    mae_nats, correlation = energy_agreement(heard.at(report["rate_hz"], measured.size), measured)
+    return {
+        "against": {key: reference[key] for key in ("rate_hz", "values", "source")},
+        "correlation": correlation,
+        "mae": mae_nats,
+    }
+
+
+def _lines(report: Mapping[str, Any]) -> list[str]:
+    values, clip = report["values"], report["clip"]
+    lines = [
+        f"{clip['name']}, {clip['start_s']:g} s to {clip['start_s'] + clip['duration_s']:g} s: "
+        f"{len(values)} values at {report['rate_hz']:g} per second {_origin(report['source'])}, "
+        f"{min(values):.2f} to {max(values):.2f} nats"
+    ]
+    if report["edits"]:
+        lines.append(f"edited: {', '.join(report['edits'])}")
+    if "events" in report:
+        lines += _event_lines(report["events"])
+    if "cuts_s" in report:
+        lines.append(_cut_line(report["cuts_s"]))
+    if "mae" in report:
+        correlation = report["correlation"]
+        shown = "none, a curve is constant" if correlation is None else f"{correlation:.2f}"
+        lines.append(f"against its own sound: correlation {shown}, {report['mae']:.2f} nats off on average")
+    return lines
+
+
+def _origin(source: str) -> str:
+    return "given by you" if source == "user" else f"from the {source}"
+
+
+def _cut_line(cuts_s: list[float]) -> str:
+    if not cuts_s:
+        return "no cuts: one shot from end to end"
+    return f"cuts at {', '.join(f'{cut_s:.2f} s' for cut_s in cuts_s)}"
+
+
+def _event_lines(events: list[Mapping[str, Any]]) -> list[str]:
+    if not events:
+        return ["no events: nothing begins to sound"]
+    return [
+        f"  event {event['number']}: at {event['time_s']:.2f} s for {event['length_s']:.2f} s, "
+        f"peak {event['peak']:.1f} nats, {event['strength']:.1f} above what lies beneath"
+        for event in events
+    ]

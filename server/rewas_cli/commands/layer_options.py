@@ -1,0 +1,96 @@
+"""What the command line says of layers: their words, gains and energies."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from rewas_api.layer_settings import LayerSettings
+from rewas_cli.commands.energy_options import EnergyChoice
+from rewas_engine import SettingsError
+
+PRIMARY, AMBIENCE = "primary", "ambience"
+
+
+@dataclass(frozen=True)
+class LayerChoice:
+    """Layers as settings hold them, and the gain of the primary stem; None is what is not said.
+
+    energies: of layers that follow a curve of their own.
+    """
+
+    layers: tuple[LayerSettings, ...] | None
+    gain_db: float | None
+    energies: Mapping[str, EnergyChoice] = field(default_factory=dict)
+
+    @classmethod
+    def parsed(
+        cls,
+        ambience: str | None,
+        layers: Sequence[str] | None,
+        gains: Sequence[str] | None,
+        following: Sequence[str] | None,
+        energies: Sequence[str] | None = None,
+        edits: Sequence[str] | None = None,
+    ) -> LayerChoice:
+        """What --ambience, --layer NAME=TEXT, --gain NAME=DB, --following NAME, --layer-energy NAME=SOURCE and
+        --layer-edit NAME=EDIT say.
+
+        Raises SettingsError for what cannot be understood, and ProblemError for what no layer can be.
+        """
+        words = [] if ambience is None else [(AMBIENCE, ambience)]
+        words += [_named(each, "--layer", "crowd=people clapping") for each in layers or ()]
+        gains_db: dict[str, float] = {}
+        for name, text in (_named(each, "--gain", "ambience=-12") for each in gains or ()):
+            if name in gains_db:
+                raise SettingsError(f"The stem {name!r} is given more than one gain.", "Give one --gain for each stem.")
+            gains_db[name] = _gain_db(text)
+        sources = [_named(each, "--layer-energy", "ambience=flat:-7") for each in energies or ()]
+        changes = [_named(each, "--layer-edit", "ambience=fade in 0.5") for each in edits or ()]
+        names = [name for name, _ in words]
+        for option, asked in (
+            ("--gain", [name for name in gains_db if name != PRIMARY]),
+            ("--following", following),
+            ("--layer-energy", [name for name, _ in sources]),
+            ("--layer-edit", [name for name, _ in changes]),
+        ):
+            for name in asked or ():
+                if name not in names:
+                    raise SettingsError(
+                        f"{option} speaks of a layer {name!r}, which there is not.",
+                        f"Choose one of {', '.join(names)}." if names else "Add it with --layer or --ambience.",
+                    )
+        for number, (name, _) in enumerate(sources):
+            if name in (following or ()) or name in [other for other, _ in sources[:number]]:
+                raise SettingsError(
+                    f"The layer {name!r} is given more than one energy.", "Give one --layer-energy, or --following."
+                )
+        for name, _ in changes:
+            if name not in [followed for followed, _ in sources]:
+                raise SettingsError(
+                    f"The energy of the layer {name!r} is to be edited, but it has none of its own.",
+                    "Name its source with --layer-energy.",
+                )
+        made = tuple(
+            LayerSettings(name, text, gains_db.get(name), "following" if name in (following or ()) else None)
+            for name, text in words
+        )
+        chosen = {
+            name: EnergyChoice.parsed(source, [words for changed, words in changes if changed == name])
+            for name, source in sources
+        }
+        return cls(made or None, gains_db.get(PRIMARY), chosen)
+
+
+def _named(text: str, option: str, example: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise SettingsError(f"{option} is “{text[:60]}”.", f"Write it as {option} {example!r}.")
+    return name.strip(), value.strip()
+
+
+def _gain_db(text: str) -> float:
+    try:
+        return float(text.removesuffix("dB") if text.isascii() and "_" not in text else "")
+    except ValueError:
+        raise SettingsError(f"The gain “{text[:60]}” is no number.", "Write it as ambience=-12.") from None

@@ -1,0 +1,81 @@
+"""`rewas train world`: clips of the synthetic world, to look at and to listen to."""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from rewas_cli.commands.shared_options import JsonOption
+from rewas_cli.console import Printer, interruptible, note
+
+_REPORT_EVERY_S = 5.0
+_LEAST_RATE, _GREATEST_RATE = 1, 120
+
+
+def world(
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="DIR", file_okay=False, help="Folder for the clips.")
+    ],
+    clips: Annotated[int, typer.Option("--clips", metavar="N", min=1, help="How many clips.")],
+    first_seed: Annotated[int, typer.Option("--first-seed", metavar="N", min=0, help="The first clip's seed.")] = 0,
+    fps: Annotated[str, typer.Option("--fps", metavar="RATE", help="Frames per second, as 25 or 24000/1001.")] = "25",
+    size: Annotated[str, typer.Option("--size", metavar="WxH", help="Size of the picture in pixels.")] = "256x144",
+    workers: Annotated[
+        int | None, typer.Option("--workers", metavar="N", min=1, help="Processes at work. Default: one per core.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Write clips of the synthetic world: film with sound, the sound and its stems as WAV, and a description as JSON.
+
+    The same seeds give the same clips. A run that was stopped goes on when the same command is given again.
+    """
+    frame_rate, (width, height) = _rate(fps), _size(size)
+    from rewas_engine.training.world_export import ClipFolder
+
+    target = ClipFolder(output, first_seed, frame_rate, width, height)
+    with interruptible() as cancel:
+        made = target.write(clips, workers or os.cpu_count() or 1, _counting(), cancel)
+    report = {"folder": str(output), "clips": clips, "made": made, "first_seed": first_seed}
+    Printer(as_json).result(report, [f"{clips} clips are in {output}, {made} of them new."])
+
+
+def _rate(text: str) -> Fraction:
+    match = re.fullmatch(r"\d{1,6}(\.\d{1,6}|/[1-9]\d{0,5})?", text.strip(), re.ASCII)
+    if match is None:
+        raise typer.BadParameter(
+            f"{text!r} is not a frame rate; write frames per second as 25 or 24000/1001.", param_hint="--fps"
+        )
+    rate = Fraction(text.strip())
+    if not _LEAST_RATE <= rate <= _GREATEST_RATE:
+        raise typer.BadParameter(
+            f"{text} frames per second are not possible; give a rate from {_LEAST_RATE} to {_GREATEST_RATE}.",
+            param_hint="--fps",
+        )
+    return rate
+
+
+def _size(text: str) -> tuple[int, int]:
+    match = re.fullmatch(r"(\d{1,4})[xX](\d{1,4})", text.strip(), re.ASCII)
+    if match is None:
+        raise typer.BadParameter(f"{text!r} is not a size; write pixels as 256x144.", param_hint="--size")
+    return int(match[1]), int(match[2])
+
+
+def _counting() -> Callable[[int, int], None]:
+    """Says now and then how far it is, and at the end."""
+    said_at = time.monotonic()
+
+    def report(done: int, total: int) -> None:
+        nonlocal said_at
+        if time.monotonic() - said_at >= _REPORT_EVERY_S or done == total:
+            said_at = time.monotonic()
+            note(f"{done} of {total} clips")
+
+    return report

@@ -1,0 +1,52 @@
+"""What a training says when it starts and while it goes on: it outlives every progress bar."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from rewas_cli.console import note
+
+if TYPE_CHECKING:
+    from rewas_engine.packs.description import PackInfo
+    from rewas_engine.training.progress import TrainingProgress
+
+_REPORT_EVERY_S = 20.0
+
+
+def tell_continued(pack: PackInfo) -> None:
+    """Say which pack a training goes on with, and its licence, which holds for what comes of it too."""
+    note(f"It continues {pack.name} {pack.version} ({pack.licence}): {pack.permits}")
+
+
+def tell_start(start_from: str) -> None:
+    """Say the same of the pack that settings name, if they name one. Raises PackError."""
+    from rewas_engine.packs.description import find_pack, read_pack
+
+    if start_from:
+        tell_continued(read_pack(find_pack(start_from)).info)
+
+
+def training_lines() -> Callable[[TrainingProgress], None]:
+    """Report a line now and then, and one at the end of each stage."""
+    said_at = 0.0
+
+    def report(progress: TrainingProgress) -> None:
+        nonlocal said_at
+        now = time.monotonic()
+        if now - said_at < _REPORT_EVERY_S and progress.step < progress.total_steps:
+            return
+        said_at = now
+        left = f", {_shown(progress.time_left_s)} left" if progress.time_left_s else ""
+        loss = "" if progress.loss is None else f", loss {progress.loss:.4f}"
+        note(f"{progress.stage}: {progress.step} of {progress.total_steps}{loss}{left}")
+
+    return report
+
+
+def _shown(time_s: float) -> str:
+    minutes = round(time_s / 60)
+    if time_s < 90:
+        return f"{max(1, time_s):.0f} s"
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"

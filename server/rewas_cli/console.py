@@ -1,0 +1,178 @@
+"""What a command says, and where: results on standard output, everything else on standard error."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+from rewas_cli.startup import INTERRUPTED as INTERRUPTED
+
+if TYPE_CHECKING:
+    from rewas_server.work.context import WorkProgress
+
+SUCCESS = 0
+FAILED_WORK = 1
+BAD_INPUT = 2
+
+_STAGE_WORDS = {
+    1: "Reading the picture",
+    2: "Estimating the energy",
+    3: "Comparing words and picture",
+    4: "Denoising",
+    5: "Turning into sound",
+    6: "Writing the stems",
+}
+_NOISY_LIBRARIES = ("diffusers", "transformers", "torch", "matplotlib", "libav")
+
+
+class BrokenOff(BaseException):
+    """Ctrl-C breaks off what is being done. No KeyboardInterrupt: of that typer makes an exit without a word."""
+
+
+class LostOutput(Exception):
+    """Standard output does not take the result. reason: of the system."""
+
+    def __init__(self, reason: OSError) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+@dataclass(frozen=True)
+class Printer:
+    """Prints a result: for people, or as exactly one JSON object."""
+
+    as_json: bool
+
+    def result(self, report: Mapping[str, Any], lines: list[str]) -> None:
+        """Print the report as JSON, or the lines for people. Raises LostOutput."""
+        try:
+            if self.as_json:
+                sys.stdout.write(json.dumps(report, indent=2, allow_nan=False) + "\n")
+            else:
+                console = Console(soft_wrap=True, highlight=False)
+                for line in lines:
+                    console.print(line, markup=False)
+            sys.stdout.flush()
+        except OSError as error:
+            raise LostOutput(error) from error
+
+
+def print_problem(what: str, remedy: str, kind: str, as_json: bool) -> None:
+    """Say what went wrong on standard error; with JSON asked for, also as the one object on standard output."""
+    if as_json:
+        # Where standard output takes nothing, standard error still may.
+        with contextlib.suppress(OSError):
+            sys.stdout.write(json.dumps({"error": {"what": what, "remedy": remedy, "kind": kind}}, indent=2) + "\n")
+            sys.stdout.flush()
+    Console(stderr=True, soft_wrap=True, highlight=False).print(f"[bold red]Error:[/] {escape(what)} {escape(remedy)}")
+
+
+def lost_output() -> OSError | None:
+    """Why standard output does not take what still waits for it; None where it does. It is then written nowhere."""
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return error
+    return None
+
+
+def note(text: str) -> None:
+    """Say something in passing, on standard error."""
+    Console(stderr=True, soft_wrap=True, highlight=False).print(text, markup=False, style="dim")
+
+
+@contextlib.contextmanager
+def interruptible() -> Iterator[threading.Event]:
+    """Within, the first Ctrl-C sets the event, so that the work stops at its next step; the second one breaks off."""
+    cancel = threading.Event()
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        if cancel.is_set():
+            raise BrokenOff
+        cancel.set()
+        # Neither print nor rich may be used within a signal handler: they may be interrupted in the middle of a write.
+        os.write(2, b"\nStopping after this step; press Ctrl-C again to break off.\n")
+
+    handlers = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield cancel
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def breakable() -> Iterator[None]:
+    """Within, Ctrl-C breaks off what is being done, which then clears away what it has begun."""
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        raise BrokenOff
+
+    handler = signal.signal(signal.SIGINT, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, handler)
+
+
+@contextlib.contextmanager
+def progress_bar(name: str) -> Iterator[Callable[[WorkProgress], None]]:
+    """A bar on standard error while work goes on; nothing where that is no terminal."""
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield lambda progress: None
+        return
+    columns = (
+        TextColumn("{task.fields[clip]}"),
+        TextColumn("[cyan]{task.description}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TextColumn("[dim]{task.fields[steps]}"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task("Starting the engine", total=1.0, clip=escape(name), steps="")
+
+        def show(progress: WorkProgress) -> None:
+            steps = f"{progress.step}/{progress.total_steps}" if progress.total_steps else ""
+            words = _STAGE_WORDS.get(progress.stage, "Waiting")
+            bar.update(task, completed=progress.fraction, description=words, steps=steps)
+
+        yield show
+
+
+@contextlib.contextmanager
+def conversion_bar() -> Iterator[Callable[[str, int, int], None]]:
+    """A bar on standard error for work in steps; where that is no terminal, a line for each step."""
+    console = Console(stderr=True, soft_wrap=True, highlight=False)
+    if not console.is_terminal:
+        yield lambda words, finished, total: console.print(f"{words} ({finished}/{total})", markup=False)
+        return
+    columns = (TextColumn("[cyan]{task.description}"), BarColumn(), TaskProgressColumn())
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task("Starting", total=1)
+        yield lambda words, finished, total: bar.update(task, description=words, completed=finished, total=total)
+
+
+@contextlib.contextmanager
+def standard_output_kept_clean() -> Iterator[None]:
+    """Whatever libraries print goes to standard error, so that standard output holds the result alone."""
+    logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    for name in _NOISY_LIBRARIES:
+        logging.getLogger(name).setLevel(logging.ERROR)
+    with contextlib.redirect_stdout(sys.stderr):
+        yield

@@ -1,0 +1,1 @@
+"""Plots of curves, conflict reports and evaluations."""

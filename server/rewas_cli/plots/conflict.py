@@ -1,0 +1,63 @@
+"""Plots of the conflict check's figures. Needs matplotlib, which comes with the extra `plots`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from rewas_cli.plots.curves import new_figure
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from rewas_engine.evaluation.conflict import Halved
+    from rewas_engine.evaluation.figures import Section
+
+_BLUE, _ORANGE, _GREY = "#1f6fb4", "#d95f0e", "#9aa5ad"
+
+
+def draw_conflict(section: Section) -> Figure:
+    """Reliability of the score, scores of right and wrong prompts, and a clip whose second half is of another class."""
+    figure, (reliability, scores, course) = new_figure(1, 3, width=14.5, row_height=4.4)
+    _draw_reliability(reliability, section)
+    edges = np.linspace(0, 1, 21).tolist()
+    for key, colour, label in (("wrong", _ORANGE, "another class's prompt"), ("right", _BLUE, "its own prompt")):
+        values = section.drawn[key]
+        weights = np.full(values.size, 1 / values.size)
+        scores.hist(values, bins=edges, weights=weights, color=colour, alpha=0.65, label=label)
+    scores.set(title="What pictures are given", xlabel="score", ylabel="share of prompts")
+    scores.legend(frameon=False)
+    if section.drawn["halved"] is not None:
+        _draw_course(course, section.drawn["halved"])
+    for axis in (reliability, scores, course):
+        axis.spines[["top", "right"]].set_visible(False)
+    return figure
+
+
+def _draw_reliability(axis: Axes, section: Section) -> None:
+    tenths = section.details["calibration"]
+    error = next(figure.value for figure in section.figures if figure.key == "conflict_ece")
+    pairs = sum(tenth["pairs"] for tenth in tenths)
+    axis.plot([0, 1], [0, 1], color=_GREY, linestyle="--", label="a perfect score")
+    held, belong = ([tenth[key] for tenth in tenths] for key in ("probability", "share"))
+    axis.plot(held, belong, color=_BLUE, marker="o", label=f"{pairs} prompts, ECE {error:.3f}")
+    axis.set(title="How far the score can be trusted", xlabel="score", ylabel="share that belongs together")
+    axis.set_aspect("equal")
+    axis.legend(frameon=False, loc="upper left")
+
+
+def _draw_course(axis: Axes, halved: Halved) -> None:
+    moments = halved.evidence.moments
+    borders = [float(moments[0].start_s), *(float(moment.end_s) for moment in moments)]
+    for told in halved.report.moments:
+        axis.axvspan(float(told.start_s), float(told.end_s), color=_ORANGE, alpha=0.15, linewidth=0)
+    axis.stairs(
+        [moment.probability for moment in moments], borders, color=_BLUE, linewidth=2, label=f"“{halved.prompt}”"
+    )
+    best = [moment.rival_probability for moment in moments]
+    axis.stairs(best, borders, color=_ORANGE, linewidth=2, label="the best other words")
+    axis.axvline(float(halved.border_s), color=_GREY, linestyle=":")
+    axis.set(title="A clip that turns into another", xlabel="seconds", ylabel="probability", ylim=(0, 1.25))
+    axis.legend(frameon=False, loc="upper left", fontsize=8)

@@ -1,0 +1,234 @@
+"""Results as the JSON and the lines that the command prints: the same for work done here and on a server."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rewas_api.v1 import rewas_pb2
+from rewas_engine.curves.texture import BAND_NAMES
+from rewas_server.work.translation import SOURCES, VERDICTS, texture_from
+
+Report = dict[str, Any]
+StemPaths = Mapping[str, Path]
+"""Artifact.name -> where the file lies on this machine."""
+
+
+def sound_report(result: rewas_pb2.SoundResult, media: Path, stem_paths: StemPaths) -> Report:
+    """A clip's sound. media: the clip's file on this machine."""
+    produced = result.takes[0].produced.values if result.takes else []
+    return {
+        "clip": clip_report(result.clip, media),
+        "pack": _identity(result.pack),
+        "prompt": result.settings.prompt,
+        "settings": _settings(result.settings),
+        "takes": [_take(take, stem_paths) for take in result.takes],
+        "energy": {
+            "rate_hz": _number(result.requested.rate_hz),
+            "source": _source(result.requested.source),
+            "requested": list(result.requested.values),
+            "produced": list(produced),
+        },
+        "cuts_s": [_number(cut) for cut in result.cuts_s],
+        "texture": _asked_texture(result),
+        "conflict": _judged(result.conflict) if result.HasField("conflict") else None,
+        "prompt_weight": result.prompt_weight if result.HasField("prompt_weight") else 1.0,
+        "timings_s": dict(result.timings_s),
+    }
+
+
+def energy_report(result: rewas_pb2.EnergyResult, media: Path) -> Report:
+    """A clip's energy curve."""
+    return {
+        "clip": clip_report(result.clip, media),
+        # What is given takes no pack.
+        "pack": _identity(result.pack) if result.HasField("pack") else None,
+        "rate_hz": _number(result.energy.rate_hz),
+        "values": list(result.energy.values),
+        "source": _source(result.energy.source),
+        "timings_s": dict(result.timings_s),
+    }
+
+
+def texture_report(texture: rewas_pb2.TextureCurve) -> Report:
+    """A texture: rows of four bands, from low to high, and the tilt of each."""
+    curve = texture_from(texture)
+    return {
+        "rate_hz": float(curve.rate_hz),
+        "bands": list(BAND_NAMES),
+        "values": curve.values.tolist(),
+        "tilt": curve.tilt_nats.tolist(),
+        "source": curve.source,
+    }
+
+
+def conflict_report(result: rewas_pb2.ConflictResult, prompt: str, media: Path) -> Report:
+    """The verdict on a prompt and a clip."""
+    return {
+        "clip": clip_report(result.clip, media),
+        "pack": _identity(result.pack),
+        "prompt": prompt,
+        **_judged(result),
+    }
+
+
+def pack_report(pack: rewas_pb2.Pack) -> Report:
+    """One installed pack."""
+    problem = pack.problem if pack.HasField("problem") else None
+    return {
+        **_identity(pack),
+        "permits": pack.permits,
+        "sample_rate": pack.sample_rate_hz,
+        "controls": list(pack.controls),
+        "checks_conflict": pack.checks_conflict,
+        "scores_words": pack.scores_words,
+        "summary": pack.summary,
+        "problem": {"what": problem.what, "remedy": problem.remedy} if problem else None,
+    }
+
+
+def clip_report(clip: rewas_pb2.ClipRead, media: Path) -> Report:
+    """The clip as it was read, every default resolved."""
+    return {
+        "name": clip.name,
+        "path": str(media),
+        "start_s": _number(clip.start_s),
+        "duration_s": _number(clip.duration_s),
+        # A file of sound alone has none.
+        "frame_rate": f"{clip.frame_rate.numerator}/{clip.frame_rate.denominator}"
+        if clip.frame_rate.numerator
+        else None,
+    }
+
+
+def sound_lines(report: Report) -> list[str]:
+    """A clip's sound, for people."""
+    clip, pack = report["clip"], report["pack"]
+    lines = [
+        f"{clip['name']}, {clip['start_s']:g} s to {clip['start_s'] + clip['duration_s']:g} s: “{report['prompt']}”, "
+        f"made with {pack['name']} {pack['version']} ({pack['licence']})"
+    ]
+    if report["cuts_s"]:
+        lines.append(f"  begins anew at {', '.join(f'{cut_s:.2f} s' for cut_s in report['cuts_s'])}")
+    if report["conflict"] is not None:
+        first, *more = conflict_lines(report["conflict"])
+        weighed = report["prompt_weight"]
+        lines += [f"  words and picture: {first}", *(f"  {line}" for line in more)]
+        lines += [f"    the prompt counts for {weighed:.2f} of itself"] if weighed < 1 else []
+    for number, take in enumerate(report["takes"], start=1):
+        lines.append(f"  take {number}, seed {take['seed']}: score {take['score']:.2f}: {_followed(take)}")
+        if take["texture_error"] is not None:
+            lines.append(f"    texture: {take['texture_error']:.2f} nats off on average")
+        if take["faults"]:
+            lines.append(f"    not to be used: {', '.join(take['faults'])}")
+        if take["instead_of_seed"] is not None:
+            lines.append(f"    instead of the one with seed {take['instead_of_seed']}, which could not be used")
+        for role, stem in take["stems"].items():
+            lines.append(f"    {role}: {stem['path']} ({stem['sample_rate']} Hz, {stem['samples']} samples)")
+            if role in take["layers"]:
+                lines.append(f"      {_followed(take['layers'][role])}")
+    return lines
+
+
+def _followed(made: Report) -> str:
+    """How a take or a layer does what was asked."""
+    match = made["energy_correlation"]
+    followed = f"follows the energy with correlation {match:.2f}" if match is not None else "energy is constant"
+    said = "" if made["text_score"] is None else f", does the words to {made['text_score']:.2f}"
+    return f"{followed}, {made['energy_mae']:.2f} nats off on average{said}"
+
+
+def conflict_lines(report: Report) -> list[str]:
+    """A verdict, for people."""
+    score = "" if report["score"] is None else f" ({report['score']:.2f})"
+    lines = [f"{report['verdict']}{score}. {report['explanation']}"]
+    lines += [
+        f"  {moment['start_s']:.1f} s to {moment['end_s']:.1f} s: looks like “{moment['looks_like']}” "
+        f"({moment['score']:.2f} for the prompt)"
+        for moment in report["moments"]
+    ]
+    better = ", ".join(f"“{words['words']}” ({words['score']:.2f})" for words in report["suggestions"])
+    return [*lines, f"  better words: {better}"] if better else lines
+
+
+def _judged(result: rewas_pb2.ConflictResult) -> Report:
+    names = {number: name for name, number in VERDICTS.items()}
+    return {
+        "verdict": names.get(result.verdict, "unknown"),
+        "score": result.score if result.HasField("score") else None,
+        "explanation": result.explanation,
+        "moments": [
+            {
+                "start_s": _number(moment.start_s),
+                "end_s": _number(moment.end_s),
+                "score": moment.score,
+                "looks_like": moment.looks_like,
+            }
+            for moment in result.moments
+        ],
+        "suggestions": [
+            {"words": better.words, "score": better.score, "source": better.source} for better in result.suggestions
+        ],
+        "encoder": result.encoder or None,
+    }
+
+
+def _take(take: rewas_pb2.Take, stem_paths: StemPaths) -> Report:
+    return {
+        "seed": take.seed,
+        "stems": {
+            stem.role: {
+                "path": str(stem_paths[stem.artifact.name]),
+                "sample_rate": stem.sample_rate_hz,
+                "channels": stem.channels,
+                "samples": stem.samples,
+                "sha256": stem.artifact.sha256,
+            }
+            for stem in take.stems
+        },
+        "energy_mae": take.energy_mae_nats,
+        "energy_correlation": take.energy_correlation if take.HasField("energy_correlation") else None,
+        "energy_produced": list(take.produced.values),
+        "text_score": take.text_score if take.HasField("text_score") else None,
+        "score": take.score,
+        "faults": list(take.faults),
+        "texture_error": take.texture_error_nats if take.HasField("texture_error_nats") else None,
+        "texture_produced": texture_report(take.produced_texture) if take.HasField("produced_texture") else None,
+        "layers": {layer.name: _layer(layer) for layer in take.layers},
+        "instead_of_seed": take.instead_of_seed if take.HasField("instead_of_seed") else None,
+    }
+
+
+def _asked_texture(result: rewas_pb2.SoundResult) -> Report | None:
+    return texture_report(result.requested_texture) if result.HasField("requested_texture") else None
+
+
+def _layer(layer: rewas_pb2.LayerReport) -> Report:
+    return {
+        "seed": layer.seed,
+        "energy_mae": layer.energy_mae_nats,
+        "energy_correlation": layer.energy_correlation if layer.HasField("energy_correlation") else None,
+        "energy_requested": list(layer.requested.values),
+        "energy_produced": list(layer.produced.values),
+        "text_score": layer.text_score if layer.HasField("text_score") else None,
+        "faults": list(layer.faults),
+    }
+
+
+def _settings(settings: rewas_pb2.SoundSettings) -> Report:
+    told = {field.name: value for field, value in settings.ListFields() if field.name not in ("prompt", "layers")}
+    layers = [{field.name: value for field, value in layer.ListFields()} for layer in settings.layers]
+    return {**told, "layers": layers} if layers else told
+
+
+def _identity(pack: rewas_pb2.Pack) -> Report:
+    return {"name": pack.name, "version": pack.version, "licence": pack.licence}
+
+
+def _number(rational: rewas_pb2.Rational) -> float:
+    return rational.numerator / rational.denominator if rational.denominator else 0.0
+
+
+def _source(source: int) -> str:
+    return next((name for name, number in SOURCES.items() if number == source), "unknown")

@@ -1,0 +1,220 @@
+"""Where a command's work is done: in its own process, or on a server. Both give the same outcome."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+import threading
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from rewas_api.client import RewasClient, Work
+from rewas_api.errors import ProblemError, ProblemKind
+from rewas_api.v1 import rewas_pb2
+from rewas_engine import Cancelled, Execution, installed_packs
+from rewas_engine.packs.description import DEFAULT_PACK, find_pack, read_pack
+from rewas_server.files.delivery import StemFolder
+from rewas_server.files.media import local_path
+from rewas_server.work.context import Result, WorkContext, WorkProgress
+from rewas_server.work.dispatch import check_request, run_work
+from rewas_server.work.translation import pack_message
+
+if TYPE_CHECKING:
+    from rewas_engine import ReWaS
+
+_WORK_FIELDS = {
+    rewas_pb2.EnergyWork: "energy",
+    rewas_pb2.ConflictWork: "conflict",
+    rewas_pb2.SoundWork: "sound",
+    rewas_pb2.TimelineWork: "timeline",
+}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What work came to. stem_paths: Artifact.name -> where the stem lies on this machine."""
+
+    result: Result
+    stem_paths: Mapping[str, Path]
+
+
+class Runner(Protocol):
+    """Does work."""
+
+    def packs(self) -> list[rewas_pb2.Pack]:
+        """The packs that there are, the default one first."""
+
+    def share(self, media: Path, cancel: threading.Event) -> str | None:
+        """See that media can be read where the work is done; returns its SHA-256 where it had to be uploaded."""
+
+    def run(
+        self, work: Work, output_dir: Path, on_progress: Callable[[WorkProgress], None], cancel: threading.Event
+    ) -> Outcome:
+        """Do the work, stems into the folder. Raises ProblemError, and Cancelled; then no stem is left behind."""
+
+
+@contextlib.contextmanager
+def runner_for(
+    server: str | None, execution: Execution | None = None, conflict_model: Path | None = None
+) -> Iterator[Runner]:
+    """The runner for a server's address, or for this process where there is none.
+
+    execution: how packs are run in this process; a server knows its own. conflict_model: a folder with a CLIP model,
+    for work in this process. Raises ProblemError for one beside a server, and for one that is not there.
+    """
+    if server is None:
+        if conflict_model is not None:
+            check_conflict_model(conflict_model)
+        yield LocalRunner(execution, conflict_model)
+        return
+    if conflict_model is not None:
+        raise ProblemError(
+            "A conflict model is given for work on a server, which has its own.",
+            "Start the server with --conflict-model, or leave the option or --server out.",
+            ProblemKind.SETTINGS,
+        )
+    with RewasClient(server) as client:
+        yield ServerRunner(client)
+
+
+def uploaded_media(runner: Runner, media: Path, cancel: threading.Event) -> dict[str, str]:
+    """A request's `uploaded_media` for one file; empty where the file is read in its place."""
+    sha256 = runner.share(media, cancel)
+    return {str(media): sha256} if sha256 is not None else {}
+
+
+class LocalRunner:
+    """Runs the job code in this process.
+
+    execution: how packs are run. conflict_model: a folder with a CLIP model for the conflict check.
+    """
+
+    def __init__(self, execution: Execution | None = None, conflict_model: Path | None = None) -> None:
+        self._execution = execution or Execution()
+        self._conflict_model = None if conflict_model is None else conflict_model.absolute()
+
+    def packs(self) -> list[rewas_pb2.Pack]:
+        has_matcher = self._conflict_model is not None
+        return [pack_message(pack, has_matcher=has_matcher) for pack in installed_packs()]
+
+    def share(self, media: Path, cancel: threading.Event) -> str | None:
+        return None
+
+    def run(
+        self, work: Work, output_dir: Path, on_progress: Callable[[WorkProgress], None], cancel: threading.Event
+    ) -> Outcome:
+        request = _request(work)
+        # On one's own machine a pack may also be a folder that is not installed.
+        packs = [pack.name for pack in installed_packs()] + [pack for pack in _named_packs(work) if os.sep in pack]
+        check_request(request, packs)
+        engine = functools.partial(_engine, execution=self._execution, conflict_model=self._conflict_model)
+        context = WorkContext(engine, DEFAULT_PACK, output_dir, _locate_here)
+        result = run_work(request, context, on_progress=on_progress, cancel=cancel)
+        return Outcome(result, {artifact.name: Path(artifact.path) for artifact in artifacts_of(result)})
+
+
+class ServerRunner:
+    """Hands the work to a server, and brings its stems."""
+
+    def __init__(self, client: RewasClient) -> None:
+        self._client = client
+
+    def packs(self) -> list[rewas_pb2.Pack]:
+        self._client.server_info()
+        return self._client.packs()
+
+    def share(self, media: Path, cancel: threading.Event) -> str | None:
+        real_path = media.resolve()
+        if any(real_path.is_relative_to(root) for root in self._client.server_info().allowed_roots):
+            return None
+        try:
+            return self._client.upload(media, on_progress=_stopping(cancel))
+        except ProblemError:
+            # What a callback raises within an upload comes out as a broken call.
+            if cancel.is_set():
+                raise Cancelled from None
+            raise
+
+    def run(
+        self, work: Work, output_dir: Path, on_progress: Callable[[WorkProgress], None], cancel: threading.Event
+    ) -> Outcome:
+        submitted = self._client.submit(work)
+        job = self._client.wait(submitted.id, on_snapshot=lambda job: on_progress(_progress_of(job)), cancel=cancel)
+        result: Result = getattr(job, str(job.WhichOneof("result")))
+        paths: dict[str, Path] = {}
+        with StemFolder(output_dir) as folder:
+            for artifact in artifacts_of(result):
+                name = Path(artifact.name)
+                path = folder.claim(name.stem, name.suffix)
+                paths[artifact.name] = self._client.fetch(job.id, artifact, path, on_progress=_stopping(cancel))
+        return Outcome(result, paths)
+
+
+def check_conflict_model(folder: Path) -> None:
+    """See, before anything is loaded, that there is such a folder. Raises ProblemError (PACK)."""
+    if not folder.is_dir():
+        raise ProblemError(
+            f"There is no folder {folder} with a CLIP model.", "Check the path of --conflict-model.", ProblemKind.PACK
+        )
+
+
+def artifacts_of(result: Result) -> list[rewas_pb2.Artifact]:
+    """Every file that a result names."""
+    if isinstance(result, rewas_pb2.SoundResult):
+        return [stem.artifact for take in result.takes for stem in take.stems]
+    if isinstance(result, rewas_pb2.TimelineResult):
+        return [artifact for clip in result.clips for artifact in artifacts_of(clip)]
+    return []
+
+
+def existing_media(path: Path, name: str | None = None) -> Path:
+    """The absolute path of a media file. Raises ProblemError (MEDIA) where there is none. name: what has it, a clip."""
+    owner = f'The media of the clip "{name or path.absolute().name or path}"'
+    if path.is_dir():
+        raise ProblemError(f"{owner} is a folder: {path.absolute()}.", "Give a video file.", ProblemKind.MEDIA)
+    if not path.is_file():
+        raise ProblemError(f"{owner} does not exist: {path}.", "Check the path, or relink the clip.", ProblemKind.MEDIA)
+    return path.absolute()
+
+
+@functools.cache
+def _engine(pack: str, *, execution: Execution, conflict_model: Path | None) -> ReWaS:
+    # A pack that is not there, or is damaged in its description, is told before torch is loaded for it.
+    read_pack(find_pack(pack))
+    from rewas_engine import ReWaS
+
+    return ReWaS.from_pretrained(pack, execution=execution, conflict_model=conflict_model)
+
+
+def _locate_here(target_url: str, uploaded_media: Mapping[str, str]) -> Path:
+    return existing_media(local_path(target_url))
+
+
+def _request(work: Work) -> rewas_pb2.SubmitJobRequest:
+    request = rewas_pb2.SubmitJobRequest(idempotency_key=uuid.uuid4().hex)
+    getattr(request, _WORK_FIELDS[type(work)]).CopyFrom(work)
+    return request
+
+
+def _named_packs(work: Work) -> list[str]:
+    if isinstance(work, rewas_pb2.SoundWork):
+        return [work.settings.pack]
+    if isinstance(work, rewas_pb2.TimelineWork):
+        return [work.defaults.pack]
+    return [work.pack]
+
+
+def _progress_of(job: rewas_pb2.Job) -> WorkProgress:
+    return WorkProgress(job.stage, job.step, job.total_steps, job.fraction)
+
+
+def _stopping(cancel: threading.Event) -> Callable[[int, int], None]:
+    def on_progress(done_bytes: int, total_bytes: int) -> None:
+        if cancel.is_set():
+            raise Cancelled
+
+    return on_progress

@@ -1,0 +1,1 @@
+"""Media files, delivery files and output paths."""

@@ -1,0 +1,1 @@
+"""The gRPC server: its application, service and security."""

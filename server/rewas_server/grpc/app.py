@@ -1,0 +1,122 @@
+"""The server put together: grpc.aio on loopback, the health service, the store, the scheduler and its worker."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+import sqlite3
+from collections.abc import Callable
+from typing import Any
+
+import grpc
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+
+from rewas_api.errors import ProblemError, ProblemKind
+from rewas_api.v1 import rewas_pb2, rewas_pb2_grpc
+from rewas_server.config import ServerConfig
+from rewas_server.files.media import MediaLibrary
+from rewas_server.grpc.security import ProblemInterceptor, store_problem
+from rewas_server.grpc.service import RewasService
+from rewas_server.jobs.board import JobBoard
+from rewas_server.jobs.scheduler import Scheduler
+from rewas_server.jobs.state_lock import StateLock
+from rewas_server.jobs.store import SqliteJobStore
+
+HOST = "127.0.0.1"
+MAX_MESSAGE_BYTES = 64 * 1024 * 1024
+STOP_GRACE_S = 1.0
+SERVICE_NAME = rewas_pb2.DESCRIPTOR.services_by_name["Rewas"].full_name
+
+_OPTIONS = [
+    ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+    ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
+    # Clients ask every 10 s whether the server is alive while they watch a job that says nothing.
+    ("grpc.http2.min_recv_ping_interval_without_data_ms", 5_000),
+    # Without this two servers would share a port and each get half of the calls.
+    ("grpc.so_reuseport", 0),
+]
+_log = logging.getLogger("rewas.server")
+
+
+def serve(config: ServerConfig, on_ready: Callable[[int], None] | None = None) -> None:
+    """Serve on 127.0.0.1 until Ctrl-C or SIGTERM, then end the worker and return.
+
+    on_ready: called with the port once calls are answered. Must be called in the main thread, which receives signals.
+    Raises ProblemError (RESOURCES) where the port is taken, where the state folder cannot be used or is used by another
+    server, and where the job store fails for good.
+    """
+    asyncio.run(_serve_until_signal(config, on_ready))
+
+
+async def run_server(config: ServerConfig, stop: asyncio.Event, on_ready: Callable[[int], None] | None = None) -> None:
+    """Serve until `stop` is set. Raises like `serve`."""
+    with StateLock(config.state_dir), contextlib.closing(SqliteJobStore(config.database_path)) as store:
+        media = MediaLibrary(config.allowed_roots, config.uploads_dir, config.upload_limit_bytes)
+        media.forget_broken_uploads()
+        board = JobBoard(store)
+        scheduler = Scheduler(board, config)
+        await scheduler.recover()
+        server = grpc.aio.server(interceptors=[ProblemInterceptor()], options=_OPTIONS)
+        rewas_pb2_grpc.add_RewasServicer_to_server(  # type: ignore[no-untyped-call]
+            RewasService(board, scheduler, media, config), server
+        )
+        health_servicer = health.aio.HealthServicer()
+        health_pb2_grpc.add_HealthServicer_to_server(health_servicer, server)
+        port = _bind(server, config.port)
+        await server.start()
+        for name in ("", SERVICE_NAME):
+            await health_servicer.set(name, health_pb2.HealthCheckResponse.SERVING)
+        scheduling = asyncio.create_task(scheduler.run())
+        try:
+            _log.info("Listening on %s:%d; state in %s.", HOST, port, config.state_dir)
+            if on_ready is not None:
+                on_ready(port)
+            await _until(stop, scheduling)
+        finally:
+            await health_servicer.enter_graceful_shutdown()
+            board.stop_watching()
+            await server.stop(STOP_GRACE_S)
+            scheduling.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await scheduling
+
+
+async def _serve_until_signal(config: ServerConfig, on_ready: Callable[[int], None] | None) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        try:
+            loop.add_signal_handler(number, stop.set)
+        except NotImplementedError:
+            # Windows: the handler runs in the main thread between two steps of the loop.
+            signal.signal(number, lambda *_: loop.call_soon_threadsafe(stop.set))
+    await run_server(config, stop, on_ready)
+
+
+async def _until(stop: asyncio.Event, scheduling: asyncio.Task[None]) -> None:
+    """Wait for the stop; a scheduler that fails takes the server with it rather than leave jobs waiting for ever."""
+    stopping = asyncio.create_task(stop.wait())
+    try:
+        await asyncio.wait([stopping, scheduling], return_when=asyncio.FIRST_COMPLETED)
+        if scheduling.done():
+            scheduling.result()
+    except sqlite3.Error as error:
+        raise store_problem(error) from error
+    finally:
+        stopping.cancel()
+
+
+def _bind(server: Any, port: int) -> int:
+    try:
+        bound: int = server.add_insecure_port(f"{HOST}:{port}")
+    except RuntimeError:
+        bound = 0
+    if bound == 0:
+        raise ProblemError(
+            f"The port {port} of {HOST} cannot be used; another program may be listening there.",
+            "Stop the other program, or choose another port with `rewas serve --port`.",
+            ProblemKind.RESOURCES,
+        )
+    return bound

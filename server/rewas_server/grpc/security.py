@@ -1,0 +1,130 @@
+"""What stands between a request and the disk, and between a fault and the caller."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import sqlite3
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import grpc
+
+from rewas_api.errors import PROBLEM_METADATA_KEY, ProblemError, ProblemKind
+from rewas_api.v1 import rewas_pb2
+from rewas_server.jobs.board import ServerStopping
+from rewas_server.work.translation import problem_from
+
+STATUS_OF_KIND = {
+    ProblemKind.SETTINGS: grpc.StatusCode.INVALID_ARGUMENT,
+    ProblemKind.TIMELINE: grpc.StatusCode.INVALID_ARGUMENT,
+    ProblemKind.MEDIA: grpc.StatusCode.FAILED_PRECONDITION,
+    ProblemKind.PACK: grpc.StatusCode.FAILED_PRECONDITION,
+    ProblemKind.CONFLICT: grpc.StatusCode.FAILED_PRECONDITION,
+    ProblemKind.NOT_FOUND: grpc.StatusCode.NOT_FOUND,
+    ProblemKind.PERMISSION: grpc.StatusCode.PERMISSION_DENIED,
+    ProblemKind.RESOURCES: grpc.StatusCode.RESOURCE_EXHAUSTED,
+}
+LONGEST_SENTENCE = 600
+"""Characters of a sentence that travel in a call's metadata, which gRPC limits to a few kilobytes."""
+
+_log = logging.getLogger("rewas.server")
+
+
+class ProblemInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[misc]
+    """Turns what handlers raise into a status, a message for people, and a Problem in the trailing metadata."""
+
+    async def intercept_service(self, continuation: Callable[[Any], Awaitable[Any]], handler_call_details: Any) -> Any:
+        handler = await continuation(handler_call_details)
+        if handler is None:
+            return None
+        coders = {"request_deserializer": handler.request_deserializer}
+        coders["response_serializer"] = handler.response_serializer
+        if handler.unary_unary:
+            return grpc.unary_unary_rpc_method_handler(_guarded(handler.unary_unary), **coders)
+        if handler.stream_unary:
+            return grpc.stream_unary_rpc_method_handler(_guarded(handler.stream_unary), **coders)
+        # Reflection-like services bring streams of other shapes; only those of our own shape are wrapped.
+        if handler.unary_stream:
+            return grpc.unary_stream_rpc_method_handler(_guarded_stream(handler.unary_stream), **coders)
+        return handler
+
+
+def artifact_path(artifacts_dir: Path, job: rewas_pb2.Job, name: str) -> tuple[Path, rewas_pb2.Artifact]:
+    """Where an artifact that a job made lies on the disk, by its name alone.
+
+    Only names that the job's result lists are known, so that no path can be smuggled in. Raises ProblemError
+    (NOT_FOUND).
+    """
+    for artifact in artifacts_of(job):
+        path = (artifacts_dir / job.id / artifact.name).resolve()
+        if artifact.name == name and path.parent == (artifacts_dir / job.id).resolve() and path.is_file():
+            return path, artifact
+    raise ProblemError(
+        f'The job "{job.name}" has no artifact "{name[:100]}".',
+        "Take a name from the job's result, or make the sound again where its files have been removed.",
+        ProblemKind.NOT_FOUND,
+    )
+
+
+def artifacts_of(job: rewas_pb2.Job) -> Iterator[rewas_pb2.Artifact]:
+    """All that a job made."""
+    sounds = [job.sound] if job.HasField("sound") else job.timeline.clips
+    for sound in sounds:
+        for take in sound.takes:
+            for stem in take.stems:
+                yield stem.artifact
+
+
+def _guarded(handler: Callable[[Any, Any], Awaitable[Any]]) -> Callable[[Any, Any], Awaitable[Any]]:
+    async def guarded(request: Any, context: Any) -> Any:
+        try:
+            return await handler(request, context)
+        except Exception as error:
+            await _abort(context, error)
+
+    return guarded
+
+
+def _guarded_stream(
+    handler: Callable[[Any, Any], AsyncGenerator[Any, None]],
+) -> Callable[[Any, Any], AsyncGenerator[Any, None]]:
+    async def guarded(request: Any, context: Any) -> AsyncGenerator[Any, None]:
+        try:
+            async with contextlib.aclosing(handler(request, context)) as responses:
+                async for response in responses:
+                    yield response
+        except Exception as error:
+            await _abort(context, error)
+
+    return guarded
+
+
+async def _abort(context: Any, error: Exception) -> None:
+    if isinstance(error, grpc.aio.AbortError):
+        raise error
+    if isinstance(error, ServerStopping):
+        await context.abort(grpc.StatusCode.UNAVAILABLE, str(error))
+    problem = store_problem(error) if isinstance(error, sqlite3.Error) else problem_from(error)
+    if problem.kind not in STATUS_OF_KIND:
+        _log.error("A call failed for a reason of our own.", exc_info=error)
+    short = ProblemError(_short(problem.what), _short(problem.remedy), problem.kind)
+    await context.abort(
+        STATUS_OF_KIND.get(problem.kind, grpc.StatusCode.INTERNAL),
+        str(short),
+        trailing_metadata=((PROBLEM_METADATA_KEY, short.to_proto().SerializeToString()),),
+    )
+
+
+def store_problem(error: sqlite3.Error) -> ProblemError:
+    """What a person should be told where the job store fails."""
+    return ProblemError(
+        f"The server's job store failed ({error}).",
+        "See that the server's state folder is on a disk with free space and may be written.",
+        ProblemKind.RESOURCES,
+    )
+
+
+def _short(sentence: str) -> str:
+    return sentence if len(sentence) <= LONGEST_SENTENCE else sentence[: LONGEST_SENTENCE - 1] + "…"

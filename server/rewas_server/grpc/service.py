@@ -1,0 +1,182 @@
+"""The contract's calls, each a few lines over the board, the scheduler and the media."""
+
+# ruff: noqa: N802 - the calls have the names that the contract gives them
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import uuid
+from collections.abc import AsyncGenerator, AsyncIterator
+from typing import Any
+
+from rewas_api import CONTRACT_VERSION
+from rewas_api.errors import ProblemError, ProblemKind
+from rewas_api.transfer import CHUNK_BYTES
+from rewas_api.v1 import rewas_pb2, rewas_pb2_grpc
+from rewas_engine import InstalledPack, installed_packs
+from rewas_server import __version__
+from rewas_server.config import ServerConfig
+from rewas_server.files.media import MediaLibrary
+from rewas_server.grpc.security import artifact_path
+from rewas_server.jobs import lifecycle
+from rewas_server.jobs.board import JobBoard
+from rewas_server.jobs.scheduler import Scheduler
+from rewas_server.otio.clips import PromptedClip, clip_source, parse_clip, parse_timeline
+from rewas_server.work import dispatch
+from rewas_server.work.context import clips_to_sound
+from rewas_server.work.translation import pack_message, problem_from
+
+MAX_KEY_CHARACTERS = 128
+DEFAULT_LIST_LENGTH = 100
+MAX_LIST_LENGTH = 1000
+
+
+class RewasService(rewas_pb2_grpc.RewasServicer):
+    """Answers the contract's calls; what it raises is mapped by `security.ProblemInterceptor`."""
+
+    def __init__(self, board: JobBoard, scheduler: Scheduler, media: MediaLibrary, config: ServerConfig) -> None:
+        self._board = board
+        self._scheduler = scheduler
+        self._media = media
+        self._config = config
+
+    async def GetServerInfo(self, request: rewas_pb2.GetServerInfoRequest, context: Any) -> rewas_pb2.ServerInfo:
+        return rewas_pb2.ServerInfo(
+            version=__version__,
+            contract_version=CONTRACT_VERSION,
+            device=self._scheduler.device,
+            default_pack=self._config.default_pack,
+            jobs_ahead=len(await self._board.unfinished()),
+            worker_ready=self._scheduler.worker_ready,
+            allowed_roots=[str(root) for root in self._media.allowed_roots],
+            upload_limit_bytes=self._config.upload_limit_bytes,
+        )
+
+    async def ListPacks(self, request: rewas_pb2.ListPacksRequest, context: Any) -> rewas_pb2.ListPacksResponse:
+        has_matcher = self._config.conflict_model is not None
+        installed = await asyncio.to_thread(installed_packs)
+        packs = [pack_message(pack, has_matcher=has_matcher) for pack in installed]
+        packs.sort(key=lambda pack: pack.name != self._config.default_pack)
+        return rewas_pb2.ListPacksResponse(packs=packs)
+
+    async def SubmitJob(self, request: rewas_pb2.SubmitJobRequest, context: Any) -> rewas_pb2.Job:
+        _check_key(request.idempotency_key)
+        # A repeated call is answered before the checks: the media may be gone since, the job is not.
+        known = await self._board.find_by_key(request)
+        if known is not None:
+            return known
+        await asyncio.to_thread(self._check, request)
+        if len(await self._board.unfinished()) >= self._config.queue_limit:
+            raise ProblemError(
+                f"{self._config.queue_limit} jobs are waiting already.",
+                "Wait until some are done, or cancel some.",
+                ProblemKind.RESOURCES,
+            )
+        job = await self._board.add(lifecycle.queued(uuid.uuid4().hex, dispatch.request_name(request)), request)
+        self._scheduler.job_added()
+        return job
+
+    async def GetJob(self, request: rewas_pb2.GetJobRequest, context: Any) -> rewas_pb2.Job:
+        return await self._board.get(request.id)
+
+    async def ListJobs(self, request: rewas_pb2.ListJobsRequest, context: Any) -> rewas_pb2.ListJobsResponse:
+        newest = await self._board.newest(min(request.limit or DEFAULT_LIST_LENGTH, MAX_LIST_LENGTH))
+        for job in newest:
+            result = job.WhichOneof("result")
+            if result is not None:
+                job.ClearField(result)
+        return rewas_pb2.ListJobsResponse(jobs=newest)
+
+    async def WatchJob(self, request: rewas_pb2.WatchJobRequest, context: Any) -> AsyncGenerator[rewas_pb2.Job, None]:
+        async with contextlib.aclosing(self._board.watch(request.id)) as snapshots:
+            async for job in snapshots:
+                yield job
+
+    async def CancelJob(self, request: rewas_pb2.CancelJobRequest, context: Any) -> rewas_pb2.Job:
+        return await self._scheduler.cancel(request.id)
+
+    async def FindMedia(self, request: rewas_pb2.FindMediaRequest, context: Any) -> rewas_pb2.FindMediaResponse:
+        found = await asyncio.to_thread(self._media.find, request.sha256)
+        return rewas_pb2.FindMediaResponse(present=found is not None)
+
+    async def UploadMedia(
+        self, request_iterator: AsyncIterator[rewas_pb2.UploadMediaRequest], context: Any
+    ) -> rewas_pb2.Media:
+        first = await anext(aiter(request_iterator), rewas_pb2.UploadMediaRequest())
+        if not first.HasField("header"):
+            raise ProblemError(
+                "The upload does not begin with a header.", "Send the header first.", ProblemKind.SETTINGS
+            )
+        upload = await asyncio.to_thread(self._media.receive, first.header)
+        try:
+            await asyncio.to_thread(upload.append, first.data)
+            async for message in request_iterator:
+                await asyncio.to_thread(upload.append, message.data)
+            return await asyncio.to_thread(upload.finish)
+        finally:
+            upload.close()
+
+    async def FetchArtifact(
+        self, request: rewas_pb2.FetchArtifactRequest, context: Any
+    ) -> AsyncGenerator[rewas_pb2.ArtifactChunk, None]:
+        job = await self._board.get(request.job_id)
+        path, artifact = artifact_path(self._config.artifacts_dir, job, request.name)
+        if request.offset_bytes > artifact.size_bytes:
+            raise ProblemError(
+                f"{artifact.name} has {artifact.size_bytes} bytes; byte {request.offset_bytes} was asked for.",
+                "Fetch it from its start.",
+                ProblemKind.SETTINGS,
+            )
+        with path.open("rb") as file:
+            file.seek(request.offset_bytes)
+            while data := await asyncio.to_thread(file.read, CHUNK_BYTES):
+                yield rewas_pb2.ArtifactChunk(data=data)
+
+    def _check(self, request: rewas_pb2.SubmitJobRequest) -> None:
+        installed = installed_packs()
+        dispatch.check_request(request, [pack.name for pack in installed])
+        timeline = parse_timeline(request.timeline.timeline_otio_json) if request.HasField("timeline") else None
+        prompted = clips_to_sound(timeline) if timeline is not None else []
+        for name in _packs_of(request, prompted):
+            _check_pack(name or self._config.default_pack, installed)
+        for target_url, uploaded_media in _media_of(request, prompted):
+            self._media.locate(target_url, uploaded_media)
+
+
+def _check_key(key: str) -> None:
+    if not 1 <= len(key) <= MAX_KEY_CHARACTERS:
+        raise ProblemError(
+            f"The idempotency key has {len(key)} characters.",
+            f"Give 1 to {MAX_KEY_CHARACTERS}, for example a UUID.",
+            ProblemKind.SETTINGS,
+        )
+
+
+def _packs_of(request: rewas_pb2.SubmitJobRequest, prompted: list[PromptedClip]) -> set[str]:
+    """Names of the packs that a checked request will use; "" for the default one."""
+    kind = request.WhichOneof("work")
+    if kind == "timeline":
+        return {clip.settings.pack or request.timeline.defaults.pack for clip in prompted}
+    return {request.sound.settings.pack if kind == "sound" else getattr(request, str(kind)).pack}
+
+
+def _check_pack(name: str, installed: list[InstalledPack]) -> None:
+    found = next((pack for pack in installed if pack.name == name), None)
+    if found is None:
+        raise ProblemError(
+            f'The pack "{name}" is not installed.',
+            "Install it, or choose one of the installed packs.",
+            ProblemKind.PACK,
+        )
+    if found.problem is not None:
+        raise problem_from(found.problem)
+
+
+def _media_of(request: rewas_pb2.SubmitJobRequest, prompted: list[PromptedClip]) -> list[tuple[str, Any]]:
+    """The media that a checked request will read, with the uploads that may stand for them."""
+    kind = request.WhichOneof("work")
+    if kind == "timeline":
+        return [(clip.source.target_url, request.timeline.uploaded_media) for clip in prompted]
+    work = getattr(request, str(kind))
+    return [(clip_source(parse_clip(work.clip_otio_json)).target_url, work.uploaded_media)]

@@ -1,0 +1,1 @@
+"""Jobs: their life cycle, store, board and scheduler."""

@@ -1,0 +1,95 @@
+"""The job board: the store as the event loop sees it, and those who watch a job."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import AsyncGenerator
+
+from rewas_api.errors import ServerUnavailable
+from rewas_api.v1 import rewas_pb2
+from rewas_server.jobs import lifecycle
+from rewas_server.jobs.store import Change, JobStore
+
+
+class ServerStopping(ServerUnavailable):
+    """The server is being stopped; the job goes on when it is started again."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The server is being stopped.", "Start it again with `rewas serve`; jobs go on where they were."
+        )
+
+
+class JobBoard:
+    """Jobs, stored off the event loop, with a stream of snapshots for everyone who watches one."""
+
+    def __init__(self, store: JobStore) -> None:
+        self._store = store
+        self._watchers: defaultdict[str, set[asyncio.Queue[rewas_pb2.Job | None]]] = defaultdict(set)
+        self._stopping = False
+
+    async def add(self, job: rewas_pb2.Job, request: rewas_pb2.SubmitJobRequest) -> rewas_pb2.Job:
+        """See JobStore.add."""
+        return await asyncio.to_thread(self._store.add, job, request)
+
+    async def find_by_key(self, request: rewas_pb2.SubmitJobRequest) -> rewas_pb2.Job | None:
+        """See JobStore.find_by_key."""
+        return await asyncio.to_thread(self._store.find_by_key, request)
+
+    async def get(self, job_id: str) -> rewas_pb2.Job:
+        """See JobStore.get."""
+        return await asyncio.to_thread(self._store.get, job_id)
+
+    async def newest(self, limit: int) -> list[rewas_pb2.Job]:
+        """See JobStore.newest."""
+        return await asyncio.to_thread(self._store.newest, limit)
+
+    async def unfinished(self) -> list[str]:
+        """See JobStore.unfinished."""
+        return await asyncio.to_thread(self._store.unfinished)
+
+    async def update(self, job_id: str, change: Change) -> rewas_pb2.Job:
+        """Change a job durably, then tell those who watch it."""
+        job = await asyncio.to_thread(self._store.update, job_id, change)
+        self._tell(job)
+        return job
+
+    async def claim_next(self) -> tuple[rewas_pb2.Job, rewas_pb2.SubmitJobRequest] | None:
+        """See JobStore.claim_next."""
+        claimed = await asyncio.to_thread(self._store.claim_next)
+        if claimed is not None:
+            self._tell(claimed[0])
+        return claimed
+
+    async def watch(self, job_id: str) -> AsyncGenerator[rewas_pb2.Job, None]:
+        """Snapshots of a job, the current one first, up to the final one. Raises ServerStopping, NOT_FOUND."""
+        changes: asyncio.Queue[rewas_pb2.Job | None] = asyncio.Queue()
+        # Listening begins before the first look, so that no change falls between the two.
+        self._watchers[job_id].add(changes)
+        try:
+            job = await self.get(job_id)
+            yield job
+            seen_revision = job.revision
+            while job.state not in lifecycle.FINAL_STATES:
+                change = None if self._stopping else await changes.get()
+                if change is None:
+                    raise ServerStopping
+                if change.revision > seen_revision:
+                    job, seen_revision = change, change.revision
+                    yield job
+        finally:
+            self._watchers[job_id].discard(changes)
+            if not self._watchers[job_id]:
+                del self._watchers[job_id]
+
+    def stop_watching(self) -> None:
+        """End every watch with ServerStopping."""
+        self._stopping = True
+        for watchers in self._watchers.values():
+            for changes in watchers:
+                changes.put_nowait(None)
+
+    def _tell(self, job: rewas_pb2.Job) -> None:
+        for changes in self._watchers.get(job.id, ()):
+            changes.put_nowait(job)

@@ -1,0 +1,161 @@
+"""The life of a job as pure code: which change may follow which state, and what each does to the snapshot.
+
+    QUEUED -> RUNNING -> SUCCEEDED | FAILED        QUEUED | RUNNING -> CANCELLING -> CANCELLED
+    RUNNING -> QUEUED where the worker or the server ended in the middle of it
+
+Every function takes a snapshot and returns a new one whose revision is higher by one; the old one stays as it was.
+"""
+
+from __future__ import annotations
+
+import time
+
+from rewas_api.errors import ProblemError, ProblemKind
+from rewas_api.v1 import rewas_pb2
+from rewas_api.v1.rewas_pb2 import (
+    JOB_STATE_CANCELLED,
+    JOB_STATE_CANCELLING,
+    JOB_STATE_FAILED,
+    JOB_STATE_QUEUED,
+    JOB_STATE_RUNNING,
+    JOB_STATE_SUCCEEDED,
+)
+from rewas_server.work.context import Result
+from rewas_server.worker.messages import ProgressReport
+
+MAX_ATTEMPTS = 2
+"""A job whose worker ends so often in the middle of it is given up."""
+
+UNFINISHED_STATES = frozenset({JOB_STATE_QUEUED, JOB_STATE_RUNNING, JOB_STATE_CANCELLING})
+FINAL_STATES = frozenset({JOB_STATE_SUCCEEDED, JOB_STATE_FAILED, JOB_STATE_CANCELLED})
+
+ALLOWED_TRANSITIONS = {
+    JOB_STATE_QUEUED: frozenset({JOB_STATE_RUNNING, JOB_STATE_CANCELLING, JOB_STATE_FAILED}),
+    JOB_STATE_RUNNING: frozenset(
+        {JOB_STATE_RUNNING, JOB_STATE_QUEUED, JOB_STATE_SUCCEEDED, JOB_STATE_FAILED, JOB_STATE_CANCELLING}
+    ),
+    JOB_STATE_CANCELLING: frozenset({JOB_STATE_CANCELLED}),
+    JOB_STATE_SUCCEEDED: frozenset(),
+    JOB_STATE_FAILED: frozenset(),
+    JOB_STATE_CANCELLED: frozenset(),
+}
+
+_RESULT_FIELDS: dict[type, str] = {
+    rewas_pb2.EnergyResult: "energy",
+    rewas_pb2.ConflictResult: "conflict",
+    rewas_pb2.SoundResult: "sound",
+    rewas_pb2.TimelineResult: "timeline",
+}
+
+
+class TransitionRefused(Exception):
+    """A change that the job's state does not permit, such as progress of a job that has ended."""
+
+
+def queued(job_id: str, name: str) -> rewas_pb2.Job:
+    """A job that has just been handed in."""
+    return rewas_pb2.Job(id=job_id, name=name, revision=1, state=JOB_STATE_QUEUED, submitted_at_ms=_now_ms())
+
+
+def started(job: rewas_pb2.Job) -> rewas_pb2.Job:
+    """The worker begins."""
+    if job.state != JOB_STATE_QUEUED:
+        raise TransitionRefused(f"start of a job in state {rewas_pb2.JobState.Name(job.state)}")
+    after = _moved(job, JOB_STATE_RUNNING)
+    after.attempt += 1
+    return after
+
+
+def progressed(job: rewas_pb2.Job, report: ProgressReport) -> rewas_pb2.Job:
+    """The worker has come further. The fraction never falls, not even in a second attempt."""
+    if job.state != JOB_STATE_RUNNING:
+        raise TransitionRefused(f"progress of a job in state {rewas_pb2.JobState.Name(job.state)}")
+    after = _moved(job, JOB_STATE_RUNNING)
+    after.stage = rewas_pb2.Stage.Name(report.stage)  # type: ignore[assignment]
+    after.step = report.step
+    after.total_steps = report.total_steps
+    after.fraction = max(job.fraction, min(1.0, report.fraction))
+    after.ClearField("time_left_s")
+    if report.time_left_s is not None:
+        after.time_left_s = report.time_left_s
+    return after
+
+
+def succeeded(job: rewas_pb2.Job, result: Result) -> rewas_pb2.Job:
+    """The work is done."""
+    after = _ended(job, JOB_STATE_SUCCEEDED)
+    after.fraction = 1.0
+    getattr(after, _RESULT_FIELDS[type(result)]).CopyFrom(result)
+    return after
+
+
+def failed(job: rewas_pb2.Job, problem: ProblemError) -> rewas_pb2.Job:
+    """The work cannot be done."""
+    after = _ended(job, JOB_STATE_FAILED)
+    after.problem.CopyFrom(problem.to_proto())
+    return after
+
+
+def cancel_requested(job: rewas_pb2.Job) -> rewas_pb2.Job:
+    """Someone asks the job to stop. One that has ended, or was asked before, stays as it is."""
+    if job.state in FINAL_STATES or job.state == JOB_STATE_CANCELLING:
+        return job
+    after = _moved(job, JOB_STATE_CANCELLING)
+    after.ClearField("time_left_s")
+    # No worker has to be waited for: the job ends with the same, durable change.
+    return cancelled(after) if job.state == JOB_STATE_QUEUED else after
+
+
+def cancelled(job: rewas_pb2.Job) -> rewas_pb2.Job:
+    """The worker has stopped as asked."""
+    return _ended(job, JOB_STATE_CANCELLED)
+
+
+def interrupted(job: rewas_pb2.Job, *, by_crash: bool) -> rewas_pb2.Job:
+    """The worker or the server ended in the middle of the job.
+
+    A cancelled job is then cancelled; a running one waits for its next attempt, or fails where it had MAX_ATTEMPTS.
+    An orderly stop of the server (by_crash False) is not counted as an attempt.
+    """
+    if job.state == JOB_STATE_CANCELLING:
+        return cancelled(job)
+    if by_crash and job.attempt >= MAX_ATTEMPTS:
+        return failed(job, crash_problem(job))
+    after = _moved(job, JOB_STATE_QUEUED)
+    # The next attempt walks through all stages again.
+    for field in ("stage", "step", "total_steps", "time_left_s"):
+        after.ClearField(field)
+    if not by_crash:
+        after.attempt -= 1
+    return after
+
+
+def crash_problem(job: rewas_pb2.Job) -> ProblemError:
+    """Why a job is given up whose worker ended again and again."""
+    return ProblemError(
+        f'The worker process ended {job.attempt} times while it worked on "{job.name}".',
+        "See that there is enough free memory, or try a shorter clip or a smaller pack; the server's log says more.",
+        ProblemKind.RESOURCES,
+    )
+
+
+def _moved(job: rewas_pb2.Job, state: int) -> rewas_pb2.Job:
+    if state not in ALLOWED_TRANSITIONS[job.state]:
+        names = rewas_pb2.JobState.Name(job.state), rewas_pb2.JobState.Name(state)
+        raise TransitionRefused(f"{names[0]} -> {names[1]}")
+    after = rewas_pb2.Job()
+    after.CopyFrom(job)
+    after.revision += 1
+    after.state = state  # type: ignore[assignment]
+    return after
+
+
+def _ended(job: rewas_pb2.Job, state: int) -> rewas_pb2.Job:
+    after = _moved(job, state)
+    after.finished_at_ms = _now_ms()
+    after.ClearField("time_left_s")
+    return after
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000

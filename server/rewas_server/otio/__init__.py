@@ -1,0 +1,1 @@
+"""Timelines: OpenTimelineIO in and out."""

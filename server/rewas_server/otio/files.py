@@ -1,0 +1,115 @@
+"""Timelines as files: any format that OpenTimelineIO reads, and media paths that survive the journey."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path, PureWindowsPath
+from urllib.parse import unquote
+
+import opentimelineio as otio
+
+from rewas_api.errors import ProblemError, ProblemKind
+from rewas_server.files.output_paths import check_folder
+
+
+def read_timeline(path: Path) -> otio.schema.Timeline:
+    """The one timeline in a file. Raises ProblemError (TIMELINE) that names the file and says what is wrong with it."""
+    if not path.is_file():
+        raise _refused(f"There is no timeline file {path}.", "Check the path.")
+    try:
+        found = otio.adapters.read_from_file(str(path))
+    except otio.exceptions.NoKnownAdapterForExtensionError as error:
+        raise _refused(
+            f"{path.name} is of a format that OpenTimelineIO cannot read here.",
+            f"Use one of {_suffixes(read=True)}, or install the adapter for it.",
+        ) from error
+    except Exception as error:  # Adapters raise whatever they stumble over.
+        raise _refused(
+            f"The timeline {path.name} cannot be read ({type(error).__name__}: {error}).",
+            "Export it again, if possible as .otio.",
+        ) from error
+    if isinstance(found, otio.schema.SerializableCollection):
+        timelines = [item for item in found if isinstance(item, otio.schema.Timeline)]
+        if len(timelines) != 1:
+            raise _refused(f"{path.name} holds {len(timelines)} timelines.", "Export one timeline to a file.")
+        found = timelines[0].clone()
+    if not isinstance(found, otio.schema.Timeline):
+        raise _refused(
+            f"{path.name} holds no timeline but an OpenTimelineIO {type(found).__name__}.", "Export a whole timeline."
+        )
+    found.name = found.name or path.stem
+    return found
+
+
+def check_writable(path: Path) -> None:
+    """See, before any work, that a timeline can be written there. Raises ProblemError (TIMELINE, SETTINGS)."""
+    suffix = path.suffix.lstrip(".").lower()
+    if suffix not in otio.adapters.suffixes_with_defined_adapters(write=True) or suffix == "otiod":
+        raise _refused(
+            f"A timeline cannot be written as {path.name}.",
+            f"End its name with one of {_suffixes(write=True)}.",
+        )
+    if not path.parent.is_dir():
+        raise _refused(f"There is no folder {path.parent} to write {path.name} into.", "Make it first.")
+    check_folder(path.parent)
+
+
+def write_timeline(timeline: otio.schema.Timeline, path: Path) -> None:
+    """Write a timeline whole or not at all. Raises ProblemError (TIMELINE) where the format cannot hold it."""
+    # Adapters choose by extension, so the temporary name keeps it.
+    temporary = path.with_name(f".{path.stem}.part{path.suffix}")
+    try:
+        otio.adapters.write_to_file(timeline, str(temporary))
+        temporary.replace(path)
+    except OSError as error:
+        # Nobody has heard of the temporary name.
+        raise OSError(error.errno, error.strerror or str(error), str(path)) from error
+    except Exception as error:  # Adapters raise whatever they stumble over.
+        raise _refused(
+            f"The timeline cannot be written as {path.name} ({type(error).__name__}: {error}).",
+            "Write it as .otio, which holds everything.",
+        ) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def with_absolute_media(timeline: otio.schema.Timeline, folder: Path) -> otio.schema.Timeline:
+    """A copy whose relative media paths, which count from the timeline's folder, are absolute."""
+    absolute = timeline.clone()
+    for clip in absolute.find_clips():
+        reference = clip.media_reference
+        if isinstance(reference, otio.schema.ExternalReference) and reference.target_url:
+            reference.target_url = _absolute(reference.target_url, folder)
+    return absolute
+
+
+def relink_stems(timeline: otio.schema.Timeline, local_paths: Mapping[str, Path]) -> None:
+    """Point stems at where they lie on this machine. local_paths: path as it is on the timeline -> path here."""
+    for clip in timeline.find_clips():
+        reference = clip.media_reference
+        if isinstance(reference, otio.schema.ExternalReference) and reference.target_url in local_paths:
+            reference.target_url = str(local_paths[reference.target_url])
+
+
+def restore_media(timeline: otio.schema.Timeline, original: otio.schema.Timeline) -> None:
+    """Give every clip of the original back the media path that it came with; the new tracks stand behind them."""
+    for clip, before in zip(timeline.find_clips(), original.find_clips(), strict=False):
+        if isinstance(before.media_reference, otio.schema.ExternalReference):
+            clip.media_reference.target_url = before.media_reference.target_url
+
+
+def _absolute(target_url: str, folder: Path) -> str:
+    if "://" in target_url or PureWindowsPath(target_url).drive or Path(target_url).is_absolute():
+        return target_url
+    path = (folder / target_url).absolute()
+    decoded = (folder / unquote(target_url)).absolute()
+    # Some tools write relative URLs (my%20shot.mov), others relative paths; a file that exists decides.
+    return str(decoded if decoded.is_file() and not path.is_file() else path)
+
+
+def _suffixes(*, read: bool = False, write: bool = False) -> str:
+    return ", ".join(f".{name}" for name in sorted(otio.adapters.suffixes_with_defined_adapters(read, write)))
+
+
+def _refused(what: str, remedy: str) -> ProblemError:
+    return ProblemError(what, remedy, ProblemKind.TIMELINE)

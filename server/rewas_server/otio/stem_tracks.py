@@ -1,0 +1,109 @@
+"""Stems on a timeline: one audio track for each role and take, each stem exactly under its picture."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import opentimelineio as otio
+
+from rewas_api.clip_settings import METADATA_KEY
+from rewas_server.files.delivery import Provenance
+from rewas_server.otio.clips import PromptedClip, exact_seconds, rational_time
+
+
+@dataclass(frozen=True)
+class PlacedStem:
+    """A stem and the picture it belongs under.
+
+    take_number: from 1. samples: per channel, at sample_rate_hz.
+    """
+
+    clip: PromptedClip
+    role: str
+    take_number: int
+    path: Path
+    sample_rate_hz: int
+    samples: int
+    provenance: Provenance
+
+
+def timecode_samples(timeline: otio.schema.Timeline, clip: PromptedClip, sample_rate_hz: int) -> int:
+    """Where a clip starts, in samples since midnight of the timeline's timecode, rounded half up."""
+    start = timeline.global_start_time
+    start_s = exact_seconds(start, "The timeline's start") if start is not None else Fraction(0)
+    return max(0, int((start_s + clip.position_s) * sample_rate_hz + Fraction(1, 2)))
+
+
+def add_stem_tracks(timeline: otio.schema.Timeline, stems: Sequence[PlacedStem]) -> None:
+    """Append audio tracks that hold the stems; the tracks that are there stay as they are.
+
+    There is one track for each role and take. Where two clips are seen at the same time, the later one's stem goes on a
+    further track of the same name with a number.
+    """
+    by_track: dict[tuple[str, int], list[PlacedStem]] = {}
+    for stem in stems:
+        by_track.setdefault((stem.role, stem.take_number), []).append(stem)
+    for (role, take_number), members in by_track.items():
+        for lane_number, lane in enumerate(_lanes(members), start=1):
+            name = f"ReWaS {role}, take {take_number}" + (f" ({lane_number})" if lane_number > 1 else "")
+            timeline.tracks.append(_track(name, role, take_number, lane))
+
+
+def _lanes(stems: Sequence[PlacedStem]) -> list[list[PlacedStem]]:
+    """Stems in the fewest rows in which none lies over another."""
+    lanes: list[list[PlacedStem]] = []
+    for stem in sorted(stems, key=lambda stem: stem.clip.position_s):
+        for lane in lanes:
+            if lane[-1].clip.position_s + lane[-1].clip.duration_s <= stem.clip.position_s:
+                lane.append(stem)
+                break
+        else:
+            lanes.append([stem])
+    return lanes
+
+
+def _track(name: str, role: str, take_number: int, stems: Sequence[PlacedStem]) -> otio.schema.Track:
+    track = otio.schema.Track(name=name, kind=otio.schema.TrackKind.Audio)
+    track.metadata[METADATA_KEY] = {"role": role, "take": take_number}
+    reached_s = Fraction(0)
+    for stem in stems:
+        # Each gap is the difference of two exact positions, so that rounding never adds up along the track.
+        gap_s = stem.clip.position_s - reached_s
+        if gap_s > 0:
+            track.append(otio.schema.Gap(duration=rational_time(gap_s, stem.clip.frame_rate)))
+        track.append(_stem_clip(stem))
+        reached_s = stem.clip.position_s + stem.clip.duration_s
+    return track
+
+
+def _stem_clip(stem: PlacedStem) -> otio.schema.Clip:
+    """The stem's ranges count from its Broadcast WAV time reference, so that they agree with what tools read there."""
+    reference_samples = stem.provenance.time_reference_samples
+    media = otio.schema.ExternalReference(
+        target_url=str(stem.path),
+        available_range=otio.opentime.TimeRange(
+            otio.opentime.RationalTime(reference_samples, stem.sample_rate_hz),
+            otio.opentime.RationalTime(stem.samples, stem.sample_rate_hz),
+        ),
+    )
+    clip = otio.schema.Clip(
+        name=f"{stem.clip.source.name} {stem.role}",
+        media_reference=media,
+        source_range=otio.opentime.TimeRange(
+            rational_time(Fraction(reference_samples, stem.sample_rate_hz), stem.clip.frame_rate),
+            rational_time(stem.clip.duration_s, stem.clip.frame_rate),
+        ),
+    )
+    clip.metadata[METADATA_KEY] = {
+        "role": stem.role,
+        "take": stem.take_number,
+        "prompt": stem.provenance.prompt,
+        "seed": stem.provenance.seed,
+        "pack": stem.provenance.pack_name,
+        "pack_version": stem.provenance.pack_version,
+        "licence": stem.provenance.licence,
+    }
+    return clip

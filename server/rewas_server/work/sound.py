@@ -1,0 +1,382 @@
+"""Making sound for one clip or for a whole timeline: from the request to stems on disk."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, get_args
+
+from rewas_api.clip_settings import SAMPLE_RATES_HZ, ClipSettings
+from rewas_api.errors import ProblemError, ProblemKind
+from rewas_api.v1 import rewas_pb2
+from rewas_engine import (
+    Cancelled,
+    EnergyCurve,
+    EnergyEdit,
+    GenerationResult,
+    Layer,
+    Revision,
+    Stem,
+    Take,
+    TextureCurve,
+    VideoClip,
+    edited,
+    find_cuts,
+)
+from rewas_engine.matching.report import ConflictPolicy
+from rewas_engine.media.stem import MIX
+from rewas_engine.runtime.progress import CancelSignal
+from rewas_server.files.delivery import Provenance, StemFolder, WrittenStem, safe_file_name
+from rewas_server.files.media import local_path
+from rewas_server.otio.clips import clip_label, clip_source, parse_clip, parse_timeline
+from rewas_server.otio.stem_tracks import PlacedStem, add_stem_tracks, timecode_samples
+from rewas_server.work.context import RisingProgress, WorkContext, clips_to_sound, media_of, settings_for, video_clip
+from rewas_server.work.energy_requests import asked_by_sound_work, asked_for_layers
+from rewas_server.work.translation import (
+    clip_message,
+    conflict_message,
+    curve_message,
+    fraction,
+    loaded_pack_message,
+    rational,
+    take_message,
+    texture_from,
+    texture_message,
+)
+
+if TYPE_CHECKING:
+    from rewas_engine import ReWaS
+
+DEFAULT_SAMPLE_RATE_HZ = 48000
+_LONGEST_CLIP_NAME_BYTES = 80
+_DELIVERY_PART = 0.02
+"""Writing the files takes about this part of a job."""
+
+
+@dataclass(frozen=True)
+class _Assignment:
+    """One clip with everything decided.
+
+    settings: with seed, takes, pack and sample rate filled in. energy: what is given, after its edits. picture_edits:
+    of the picture's energy, where none is given. time_reference_samples: of the stems.
+    """
+
+    clip: VideoClip
+    settings: ClipSettings
+    energy: EnergyCurve | None
+    file_name: str
+    time_reference_samples: int
+    revision: Revision | None = None
+    cuts_s: tuple[Fraction, ...] = ()
+    texture: TextureCurve | None = None
+    layer_energies: Mapping[str, EnergyCurve] = field(default_factory=dict)
+    picture_edits: tuple[EnergyEdit, ...] = ()
+
+
+def make_sound(
+    work: rewas_pb2.SoundWork, context: WorkContext, progress: RisingProgress, cancel: CancelSignal
+) -> rewas_pb2.SoundResult:
+    """Make the takes of one clip and write their stems."""
+    otio_clip = parse_clip(work.clip_otio_json)
+    settings = _decided(settings_for(otio_clip, work.settings), context)
+    clip = video_clip(work.clip_otio_json, work.uploaded_media, context)
+    revision = _revision(work, context) if work.HasField("revision") else None
+    if revision is not None:
+        _check_rate(settings_for(otio_clip, work.settings), revision, clip, local_path(work.revision.sound_url).name)
+        settings = replace(settings, sample_rate_hz=revision.stem.sample_rate_hz)
+    assert settings.sample_rate_hz is not None
+    asked, for_layers = asked_by_sound_work(work), asked_for_layers(work, clip_label(otio_clip))
+    with media_of(clip):
+        energy = asked.edited_of_clip(clip)
+        curves = {name: layer.edited_of_clip(clip) for name, layer in for_layers.items()}
+    assignment = _Assignment(
+        clip=clip,
+        settings=settings,
+        energy=energy,
+        file_name=_file_name(clip),
+        time_reference_samples=_rounded(clip_source(otio_clip).timecode_s * settings.sample_rate_hz),
+        revision=revision,
+        cuts_s=tuple(fraction(cut, "cuts_s") for cut in work.cuts_s),
+        texture=texture_from(work.texture) if work.HasField("texture") else None,
+        layer_energies={name: curve for name, curve in curves.items() if curve is not None},
+        picture_edits=asked.edits if asked.given is None else (),
+    )
+    with StemFolder(context.output_dir) as folder:
+        return _make_takes(assignment, context, folder, progress, (0.0, 1.0), cancel)[0]
+
+
+def _check_rate(asked: ClipSettings, revision: Revision, clip: VideoClip, sound_name: str) -> None:
+    """Raises ProblemError (SETTINGS) for a sound at a rate that none is made at, or not the one that is asked for."""
+    own_hz = revision.stem.sample_rate_hz
+    if own_hz not in SAMPLE_RATES_HZ:
+        raise ProblemError(
+            f'The sound {sound_name}, of which the clip "{clip.name}" is to be made again, has {own_hz} Hz.',
+            f"Give one of {', '.join(map(str, SAMPLE_RATES_HZ))} Hz, as ReWaS makes them.",
+            ProblemKind.SETTINGS,
+        )
+    if asked.sample_rate_hz not in (None, own_hz):
+        raise ProblemError(
+            f'The sound of the clip "{clip.name}" has {own_hz} Hz and is to be made again in part at '
+            f"{asked.sample_rate_hz} Hz.",
+            "Leave the rate out: what stays is not resampled.",
+            ProblemKind.SETTINGS,
+        )
+
+
+def _revision(work: rewas_pb2.SoundWork, context: WorkContext) -> Revision:
+    """What is to be made again, its sound read. Raises MediaError, ProblemError."""
+    asked = work.revision
+    path = context.locate_media(asked.sound_url, work.uploaded_media)
+
+    def moment(name: str) -> Fraction | None:
+        return fraction(getattr(asked, name), f"revision.{name}") if asked.HasField(name) else None
+
+    return Revision(
+        Stem.read(path), moment("start_s"), moment("end_s"), asked.degree if asked.HasField("degree") else 1.0
+    )
+
+
+def make_timeline(
+    work: rewas_pb2.TimelineWork, context: WorkContext, progress: RisingProgress, cancel: CancelSignal
+) -> rewas_pb2.TimelineResult:
+    """Make sound for every clip that carries a prompt, and put the stems on audio tracks."""
+    timeline = parse_timeline(work.timeline_otio_json)
+    prompted = clips_to_sound(timeline)
+    defaults = ClipSettings.from_proto(work.defaults)
+    assignments = []
+    for number, place in enumerate(prompted, start=1):
+        settings = _decided(place.settings.over(defaults), context)
+        assert settings.sample_rate_hz is not None
+        source = place.source
+        clip = VideoClip(
+            context.locate_media(source.target_url, work.uploaded_media),
+            start=source.start_s,
+            duration=source.duration_s,
+            name=source.name,
+        )
+        # An hour of work should not end on the last clip's missing media, or on its words: before the first sound every
+        # clip is read, and looked at where its words may be refused.
+        with media_of(clip):
+            _check_first(context.engine(settings.pack or context.default_pack), clip, settings, cancel)
+        name = f"{number:03d} {_file_name(clip)}"
+        reference = timecode_samples(timeline, place, settings.sample_rate_hz)
+        assignments.append(_Assignment(clip, settings, None, name, reference))
+
+    weights = [
+        float(place.duration_s) * (a.settings.takes or 1) for place, a in zip(prompted, assignments, strict=True)
+    ]
+    ends = [sum(weights[: count + 1]) / sum(weights) for count in range(len(weights))]
+    results, placed = [], []
+    with StemFolder(context.output_dir) as folder:
+        for place, assignment, begin, end in zip(prompted, assignments, [0.0, *ends], ends, strict=False):
+            result, stems = _make_takes(assignment, context, folder, progress, (begin, end), cancel)
+            results.append(result)
+            placed += [
+                PlacedStem(
+                    clip=place,
+                    role=stem.role,
+                    take_number=stem.take_number,
+                    path=stem.written.path,
+                    sample_rate_hz=stem.written.sample_rate_hz,
+                    samples=stem.written.samples,
+                    provenance=stem.provenance,
+                )
+                for stem in stems
+            ]
+        add_stem_tracks(timeline, placed)
+        return rewas_pb2.TimelineResult(timeline_otio_json=timeline.to_json_string(), clips=results)
+
+
+def _check_first(model: ReWaS, clip: VideoClip, settings: ClipSettings, cancel: CancelSignal) -> None:
+    """Raises what would end the work on this clip. Raises EngineError, Cancelled."""
+    if cancel.is_set():
+        raise Cancelled
+    read, policy = model.read_clip(clip), _policy(settings)
+    model.conflict_check.check_policy(policy)
+    if policy == "refuse":
+        model.conflict_check.refuse(read, model.check_conflict(clip, settings.prompt, cancel=cancel))
+
+
+def _decided(settings: ClipSettings, context: WorkContext) -> ClipSettings:
+    """The settings with what a result must name: a drawn seed, the number of takes, the pack, the rate."""
+    return settings.over(
+        ClipSettings(
+            pack=context.default_pack,
+            seed=secrets.randbelow(2**31),
+            takes=1,
+            control_strength=1.0,
+            sample_rate_hz=DEFAULT_SAMPLE_RATE_HZ,
+        )
+    )
+
+
+@dataclass(frozen=True)
+class _DeliveredStem:
+    role: str
+    take_number: int
+    written: WrittenStem
+    provenance: Provenance
+
+    def message(self) -> rewas_pb2.Stem:
+        return rewas_pb2.Stem(
+            role=self.role,
+            artifact=rewas_pb2.Artifact(
+                name=self.written.path.name,
+                size_bytes=self.written.size_bytes,
+                sha256=self.written.sha256,
+                path=str(self.written.path.absolute()),
+            ),
+            sample_rate_hz=self.written.sample_rate_hz,
+            channels=self.written.channels,
+            samples=self.written.samples,
+        )
+
+
+def _make_takes(
+    assignment: _Assignment,
+    context: WorkContext,
+    folder: StemFolder,
+    progress: RisingProgress,
+    part: tuple[float, float],
+    cancel: CancelSignal,
+) -> tuple[rewas_pb2.SoundResult, list[_DeliveredStem]]:
+    """Generate and write the takes of one clip. part: which part of the whole job this is, 0 to 1."""
+    settings = assignment.settings
+    assert settings.seed is not None
+    begin, end = part
+    delivery_begin = end - (end - begin) * _DELIVERY_PART
+    model = context.engine(settings.pack or context.default_pack)
+    with media_of(assignment.clip):
+        cuts_s = assignment.cuts_s
+        if settings.new_sound_at_cuts and not cuts_s:
+            cuts_s = find_cuts(assignment.clip, on_progress=progress.part(begin, begin), cancel=cancel)
+        energy, spent_s = assignment.energy, dict[str, float]()
+        if assignment.picture_edits:
+            began_s = time.monotonic()
+            estimated = model.estimate_energy(
+                assignment.clip, on_progress=progress.part(begin, delivery_begin), cancel=cancel
+            )
+            energy = edited(estimated, assignment.picture_edits)
+            spent_s["energy"] = time.monotonic() - began_s
+        made = model.generate(
+            assignment.clip,
+            prompt=settings.prompt,
+            energy=energy,
+            texture=assignment.texture,
+            takes=settings.takes or 1,
+            seed=settings.seed,
+            num_steps=settings.num_steps,
+            sampler=settings.sampler,
+            guidance_scale=settings.guidance_scale,
+            control_strength=1.0 if settings.control_strength is None else settings.control_strength,
+            control_part=(
+                0.0 if settings.control_from is None else settings.control_from,
+                1.0 if settings.control_until is None else settings.control_until,
+            ),
+            negative_prompt=settings.negative_prompt,
+            control="onsets" if settings.control == "onsets" else "energy",
+            loop=bool(settings.loop),
+            cuts=cuts_s,
+            revision=assignment.revision,
+            gain_db=settings.gain_db or 0.0,
+            layers=_layers(settings, assignment.layer_energies),
+            sample_rate_hz=settings.sample_rate_hz,
+            conflict=_policy(settings),
+            on_progress=progress.part(begin, delivery_begin),
+            cancel=cancel,
+        )
+    delivery_began_s = time.monotonic()
+    delivered: list[_DeliveredStem] = []
+    takes = []
+    for number, take in enumerate(made.takes, start=1):
+        progress.report("deliver", number - 1, len(made.takes), delivery_begin)
+        stems = _write_take(assignment, made, number, take, folder, cancel)
+        delivered += stems
+        takes.append(take_message(take, [stem.message() for stem in stems]))
+    progress.report("deliver", len(made.takes), len(made.takes), end)
+    if cancel.is_set():
+        raise Cancelled
+    result = rewas_pb2.SoundResult(
+        clip=clip_message(made.clip),
+        pack=loaded_pack_message(model),
+        takes=takes,
+        requested=curve_message(made.requested),
+        cuts_s=[rational(cut_s) for cut_s in made.cuts_s],
+        timings_s={**spent_s, **made.timings_s, "deliver": time.monotonic() - delivery_began_s},
+        settings=replace(
+            settings,
+            num_steps=made.num_steps,
+            sampler=made.sampler,
+            guidance_scale=made.guidance_scale,
+            control_strength=made.control_strength,
+            control_from=made.control_part[0],
+            control_until=made.control_part[1],
+        ).to_proto(),
+        requested_texture=None if made.requested_texture is None else texture_message(made.requested_texture),
+        conflict=None if made.conflict is None else conflict_message(made.conflict),
+        prompt_weight=None if made.conflict is None else made.prompt_weight,
+    )
+    return result, delivered
+
+
+def _write_take(
+    assignment: _Assignment,
+    made: GenerationResult,
+    number: int,
+    take: Take,
+    folder: StemFolder,
+    cancel: CancelSignal,
+) -> list[_DeliveredStem]:
+    words = {layer.name: layer.prompt for layer in assignment.settings.layers or ()}
+    stems = dict(take.stems)
+    if assignment.settings.mix:
+        stems[MIX] = take.mix()
+        words[MIX] = "; ".join([made.prompt, *words.values()])
+    delivered = []
+    for role, stem in stems.items():
+        if cancel.is_set():
+            raise Cancelled
+        provenance = Provenance(
+            prompt=words.get(role, made.prompt),
+            seed=take.layers[role].seed if role in take.layers else take.seed,
+            pack_name=made.pack.name,
+            pack_version=made.pack.version,
+            licence=made.pack.licence,
+            time_reference_samples=assignment.time_reference_samples,
+        )
+        name = f"{assignment.file_name} {role} take {number} seed {take.seed}"
+        written = folder.write(stem.waveform, stem.sample_rate_hz, name, provenance)
+        delivered.append(_DeliveredStem(role, number, written, provenance))
+    return delivered
+
+
+def _policy(settings: ClipSettings) -> ConflictPolicy:
+    policies: dict[str, ConflictPolicy] = {policy: policy for policy in get_args(ConflictPolicy)}
+    return policies[settings.conflict or "off"]
+
+
+def _layers(settings: ClipSettings, energies: Mapping[str, EnergyCurve]) -> tuple[Layer, ...]:
+    return tuple(
+        Layer(
+            layer.name,
+            layer.prompt,
+            energies.get(layer.name, "following" if layer.energy == "following" else "steady"),
+            layer.gain_db or 0.0,
+        )
+        for layer in settings.layers or ()
+    )
+
+
+def _file_name(clip: VideoClip) -> str:
+    """What files made for a clip are called: its name, without the extension where the name is the media file's."""
+    name = Path(clip.name)
+    is_file_name = bool(name.suffix) and name.suffix.casefold() == clip.path.suffix.casefold()
+    return safe_file_name(name.stem if is_file_name else clip.name, _LONGEST_CLIP_NAME_BYTES)
+
+
+def _rounded(samples: Fraction) -> int:
+    return max(0, int(samples + Fraction(1, 2)))

@@ -1,0 +1,264 @@
+"""Between the contract's messages and the engine's types: the only place where one becomes the other."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Sequence
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rewas_api.errors import ProblemError, ProblemKind
+from rewas_api.transfer import unwritable
+from rewas_api.v1 import rewas_pb2
+from rewas_engine import (
+    Cancelled,
+    ClipRead,
+    ConflictError,
+    ConflictReport,
+    EnergyCurve,
+    EnergyEvent,
+    EngineError,
+    InstalledPack,
+    MediaError,
+    MemoryShortage,
+    PackError,
+    PackInfo,
+    SettingsError,
+    Take,
+    TextureCurve,
+)
+from rewas_engine.curves.texture import BAND_NAMES
+
+if TYPE_CHECKING:
+    from rewas_engine import ReWaS
+
+STAGES = {
+    "decode": rewas_pb2.STAGE_DECODE,
+    "energy": rewas_pb2.STAGE_ENERGY,
+    "conflict": rewas_pb2.STAGE_CONFLICT,
+    "sample": rewas_pb2.STAGE_SAMPLE,
+    "vocode": rewas_pb2.STAGE_VOCODE,
+    "deliver": rewas_pb2.STAGE_DELIVER,
+}
+SOURCES = {
+    "picture": rewas_pb2.ENERGY_SOURCE_PICTURE,
+    "audio": rewas_pb2.ENERGY_SOURCE_AUDIO,
+    "user": rewas_pb2.ENERGY_SOURCE_USER,
+}
+VERDICTS = {
+    "agree": rewas_pb2.VERDICT_AGREE,
+    "unsure": rewas_pb2.VERDICT_UNSURE,
+    "conflict": rewas_pb2.VERDICT_CONFLICT,
+    "unsupported": rewas_pb2.VERDICT_UNSUPPORTED,
+}
+_KINDS: dict[type[EngineError], ProblemKind] = {
+    SettingsError: ProblemKind.SETTINGS,
+    MediaError: ProblemKind.MEDIA,
+    PackError: ProblemKind.PACK,
+    ConflictError: ProblemKind.CONFLICT,
+    Cancelled: ProblemKind.SETTINGS,
+    MemoryShortage: ProblemKind.RESOURCES,
+}
+_ERRORS_OF_WRITING = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
+
+
+def rational(value: Fraction) -> rewas_pb2.Rational:
+    """A fraction as it travels."""
+    return rewas_pb2.Rational(numerator=value.numerator, denominator=value.denominator)
+
+
+def fraction(message: rewas_pb2.Rational, field: str) -> Fraction:
+    """The fraction that travelled. Raises ProblemError (SETTINGS) for a denominator below 1."""
+    if message.denominator < 1:
+        raise ProblemError(
+            f"{field} has the denominator {message.denominator}.", "Give one of 1 or more.", ProblemKind.SETTINGS
+        )
+    return Fraction(message.numerator, message.denominator)
+
+
+def curve_message(curve: EnergyCurve) -> rewas_pb2.EnergyCurve:
+    """An energy curve as it travels."""
+    return rewas_pb2.EnergyCurve(
+        rate_hz=rational(curve.rate_hz), values=curve.values.tolist(), source=SOURCES[curve.source]
+    )
+
+
+def curve_from(message: rewas_pb2.EnergyCurve) -> EnergyCurve:
+    """The energy curve that travelled. Raises ProblemError (SETTINGS) for one that cannot be right."""
+    names = {number: name for name, number in SOURCES.items()}
+    try:
+        return EnergyCurve(
+            values=message.values,  # type: ignore[arg-type]
+            rate_hz=fraction(message.rate_hz, "The energy curve's rate"),
+            source=names.get(message.source, "user"),
+        )
+    except EngineError as error:
+        raise problem_from(error) from error
+
+
+def event_message(event: EnergyEvent) -> rewas_pb2.EnergyEvent:
+    """An event of an energy as it travels, its times to the microsecond."""
+    return rewas_pb2.EnergyEvent(
+        number=event.number,
+        time_s=rational(Fraction(round(event.time_s * 1_000_000), 1_000_000)),
+        length_s=rational(Fraction(round(event.length_s * 1_000_000), 1_000_000)),
+        peak_nats=event.peak_nats,
+        strength_nats=event.strength_nats,
+    )
+
+
+def texture_message(texture: TextureCurve) -> rewas_pb2.TextureCurve:
+    """A texture as it travels."""
+    return rewas_pb2.TextureCurve(
+        rate_hz=rational(texture.rate_hz), values=texture.values.ravel().tolist(), source=SOURCES[texture.source]
+    )
+
+
+def texture_from(message: rewas_pb2.TextureCurve) -> TextureCurve:
+    """The texture that travelled. Raises ProblemError (SETTINGS) for one that cannot be right."""
+    bands = len(BAND_NAMES)
+    if len(message.values) % bands:
+        raise ProblemError(
+            f"The texture curve has {len(message.values)} values.",
+            f"Give {bands} for each moment: {', '.join(BAND_NAMES)}.",
+            ProblemKind.SETTINGS,
+        )
+    rows = [message.values[place : place + bands] for place in range(0, len(message.values), bands)]
+    names = {number: name for name, number in SOURCES.items()}
+    try:
+        return TextureCurve(
+            values=rows,  # type: ignore[arg-type]
+            rate_hz=fraction(message.rate_hz, "The texture curve's rate"),
+            source=names.get(message.source, "user"),
+        )
+    except EngineError as error:
+        raise problem_from(error) from error
+
+
+def pack_message(pack: PackInfo | InstalledPack, *, has_matcher: bool = False) -> rewas_pb2.Pack:
+    """A pack as it travels; a damaged one with its problem.
+
+    has_matcher: whether a CLIP model beside the packs holds words against pictures.
+    """
+    if isinstance(pack, InstalledPack):
+        if pack.info is None:
+            problem = problem_from(pack.problem) if pack.problem else None
+            return rewas_pb2.Pack(name=pack.name, problem=problem.to_proto() if problem else None)
+        message = pack_message(pack.info, has_matcher=has_matcher)
+        # A pack is asked for by the name of its folder, whatever its description calls it.
+        message.name = pack.name
+        return message
+    return rewas_pb2.Pack(
+        name=pack.name,
+        version=pack.version,
+        licence=pack.licence,
+        permits=pack.permits,
+        sample_rate_hz=pack.sample_rate_hz,
+        controls=pack.controls,
+        summary=pack.summary,
+        checks_conflict=pack.checks_conflict or has_matcher,
+        scores_words=pack.scores_words,
+    )
+
+
+def loaded_pack_message(model: ReWaS) -> rewas_pb2.Pack:
+    """The pack of a loaded model as it travels, with what the model can do by parts that are not the pack's."""
+    return pack_message(model.pack, has_matcher=model.matcher is not None)
+
+
+def clip_message(clip: ClipRead) -> rewas_pb2.ClipRead:
+    """A clip as it was read."""
+    return rewas_pb2.ClipRead(
+        name=clip.name,
+        path=str(clip.path.absolute()),
+        start_s=rational(clip.start_s),
+        duration_s=rational(clip.duration_s),
+        frame_rate=rational(clip.frame_rate),
+    )
+
+
+def conflict_message(
+    report: ConflictReport, clip: ClipRead | None = None, pack: PackInfo | None = None
+) -> rewas_pb2.ConflictResult:
+    """A conflict report as it travels, with or without what it is of."""
+    return rewas_pb2.ConflictResult(
+        clip=None if clip is None else clip_message(clip),
+        verdict=VERDICTS[report.verdict],
+        score=report.score,
+        explanation=report.explanation,
+        pack=None if pack is None else pack_message(pack, has_matcher=report.verdict != "unsupported"),
+        moments=[
+            rewas_pb2.ConflictMoment(
+                start_s=rational(moment.start_s),
+                end_s=rational(moment.end_s),
+                score=moment.score,
+                looks_like=moment.looks_like,
+            )
+            for moment in report.moments
+        ],
+        suggestions=[
+            rewas_pb2.Suggestion(words=better.words, score=better.score, source=better.source)
+            for better in report.suggestions
+        ],
+        encoder=report.encoder,
+    )
+
+
+def take_message(take: Take, stems: Sequence[rewas_pb2.Stem]) -> rewas_pb2.Take:
+    """A take as it travels, with its stems as they were delivered."""
+    return rewas_pb2.Take(
+        seed=take.seed,
+        stems=stems,
+        energy_mae_nats=take.energy_mae_nats,
+        energy_correlation=take.energy_correlation,
+        produced=curve_message(take.produced),
+        text_score=take.text_score,
+        score=take.score,
+        faults=take.faults,
+        instead_of_seed=take.instead_of,
+        layers=[
+            rewas_pb2.LayerReport(
+                name=name,
+                seed=report.seed,
+                requested=curve_message(report.requested),
+                produced=curve_message(report.produced),
+                energy_mae_nats=report.energy_mae_nats,
+                energy_correlation=report.energy_correlation,
+                text_score=report.text_score,
+                faults=report.faults,
+            )
+            for name, report in take.layers.items()
+        ],
+        produced_texture=None if take.produced_texture is None else texture_message(take.produced_texture),
+        texture_error_nats=take.texture_error_nats,
+    )
+
+
+def problem_from(error: BaseException) -> ProblemError:
+    """What a person should be told about an error of the engine, the disk, the memory, or of our own making."""
+    if isinstance(error, ProblemError):
+        return error
+    if isinstance(error, EngineError):
+        kinds = [kind for known, kind in _KINDS.items() if isinstance(error, known)]
+        return ProblemError(error.what, error.remedy, kinds[0] if kinds else ProblemKind.INTERNAL)
+    if isinstance(error, OSError) and error.filename and error.errno in _ERRORS_OF_WRITING:
+        return unwritable(Path(error.filename), error)
+    if isinstance(error, OSError):
+        where = f" {error.filename}" if error.filename else ""
+        return ProblemError(
+            f"The file{where} could not be read or written ({error.strerror or error}).",
+            "Check that the folder exists, may be written, and that the disk is not full.",
+            ProblemKind.RESOURCES,
+        )
+    if isinstance(error, MemoryError) or "out of memory" in str(error).lower():
+        return ProblemError(
+            "The memory ran out.",
+            "Choose a shorter clip or fewer takes, or close other programs.",
+            ProblemKind.RESOURCES,
+        )
+    return ProblemError(
+        f"ReWaS met a fault of its own ({type(error).__name__}: {error}).",
+        "Report it with the log; trying again may help.",
+        ProblemKind.INTERNAL,
+    )

@@ -1,0 +1,185 @@
+"""What the server and its worker process say to each other: one JSON object a line, over the worker's pipes.
+
+    server -> worker   start, work, cancel           worker -> server   ready, device, progress, done, failed, cancelled
+
+Protocol buffers travel within as base64 of their bytes.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar
+
+from rewas_api.errors import ProblemError
+from rewas_api.v1 import rewas_pb2
+from rewas_engine import Execution
+from rewas_server.work.context import Result
+
+MAX_LINE_BYTES = 256 * 1024 * 1024
+"""A timeline with all its results is the longest message there is."""
+
+_RESULTS: dict[str, type[Any]] = {
+    "EnergyResult": rewas_pb2.EnergyResult,
+    "ConflictResult": rewas_pb2.ConflictResult,
+    "SoundResult": rewas_pb2.SoundResult,
+    "TimelineResult": rewas_pb2.TimelineResult,
+}
+
+
+@dataclass(frozen=True)
+class ProgressReport:
+    """Where a job is.
+
+    stage: a rewas.v1.Stage. fraction: finished part of the job, 0 to 1. time_left_s: None while unknown.
+    """
+
+    stage: int
+    step: int
+    total_steps: int
+    fraction: float
+    time_left_s: float | None = None
+
+
+@dataclass(frozen=True)
+class Start:
+    """The first line that a worker reads: what it may read, where it writes, and how it computes."""
+
+    kind: ClassVar[str] = "start"
+    allowed_roots: tuple[Path, ...]
+    uploads_dir: Path
+    artifacts_dir: Path
+    default_pack: str
+    device: str
+    execution: Execution = field(default_factory=Execution)
+    conflict_model: Path | None = None
+
+
+@dataclass(frozen=True)
+class Work:
+    """Do this job."""
+
+    kind: ClassVar[str] = "work"
+    job_id: str
+    request: rewas_pb2.SubmitJobRequest
+
+
+@dataclass(frozen=True)
+class Cancel:
+    """Stop this job, whether it runs or comes next."""
+
+    kind: ClassVar[str] = "cancel"
+    job_id: str
+
+
+@dataclass(frozen=True)
+class Ready:
+    """The worker is up and waits for work."""
+
+    kind: ClassVar[str] = "ready"
+
+
+@dataclass(frozen=True)
+class Device:
+    """A model was loaded; it runs there."""
+
+    kind: ClassVar[str] = "device"
+    device: str
+
+
+@dataclass(frozen=True)
+class Progress:
+    """The job has come so far."""
+
+    kind: ClassVar[str] = "progress"
+    job_id: str
+    stage: int
+    step: int
+    total_steps: int
+    fraction: float
+
+    def report(self, time_left_s: float | None) -> ProgressReport:
+        """The progress as the job's life knows it."""
+        return ProgressReport(self.stage, self.step, self.total_steps, self.fraction, time_left_s)
+
+
+@dataclass(frozen=True)
+class Done:
+    """The job has a result."""
+
+    kind: ClassVar[str] = "done"
+    job_id: str
+    result: Result
+
+
+@dataclass(frozen=True)
+class Failed:
+    """The job cannot be done."""
+
+    kind: ClassVar[str] = "failed"
+    job_id: str
+    problem: ProblemError
+
+
+@dataclass(frozen=True)
+class Stopped:
+    """The job was stopped as asked."""
+
+    kind: ClassVar[str] = "cancelled"
+    job_id: str
+
+
+Message = Start | Work | Cancel | Ready | Device | Progress | Done | Failed | Stopped
+_MESSAGES: dict[str, type[Any]] = {
+    message.kind: message for message in (Start, Work, Cancel, Ready, Device, Progress, Done, Failed, Stopped)
+}
+
+
+def to_line(message: Message) -> bytes:
+    """One message as a line."""
+    body: dict[str, Any] = {"kind": message.kind}
+    if isinstance(message, Work):
+        body |= {"job_id": message.job_id, "request": _text(message.request.SerializeToString())}
+    elif isinstance(message, Done):
+        result = message.result
+        body |= {"job_id": message.job_id, "result_type": type(result).__name__}
+        body["result"] = _text(result.SerializeToString())
+    elif isinstance(message, Failed):
+        body |= {"job_id": message.job_id, "problem": _text(message.problem.to_proto().SerializeToString())}
+    elif isinstance(message, Start):
+        body |= asdict(message) | {"allowed_roots": [str(root) for root in message.allowed_roots]}
+        body |= {"uploads_dir": str(message.uploads_dir), "artifacts_dir": str(message.artifacts_dir)}
+        body["conflict_model"] = None if message.conflict_model is None else str(message.conflict_model)
+    else:
+        body |= asdict(message)
+    return json.dumps(body).encode() + b"\n"
+
+
+def from_line(line: bytes) -> Message:
+    """The message of a line. Raises ValueError for what is none."""
+    try:
+        body = json.loads(line)
+        kind = body.pop("kind")
+        if kind == Work.kind:
+            body["request"] = rewas_pb2.SubmitJobRequest.FromString(base64.b64decode(body["request"]))
+        elif kind == Done.kind:
+            result_type = _RESULTS[body.pop("result_type")]
+            body["result"] = result_type.FromString(base64.b64decode(body["result"]))
+        elif kind == Failed.kind:
+            problem = rewas_pb2.Problem.FromString(base64.b64decode(body["problem"]))
+            body["problem"] = ProblemError.from_proto(problem)
+        elif kind == Start.kind:
+            body["allowed_roots"] = tuple(map(Path, body["allowed_roots"]))
+            body |= {"uploads_dir": Path(body["uploads_dir"]), "artifacts_dir": Path(body["artifacts_dir"])}
+            body["execution"] = Execution(**body["execution"])
+            body["conflict_model"] = None if body["conflict_model"] is None else Path(body["conflict_model"])
+        message: Message = _MESSAGES[kind](**body)
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise ValueError(f"not a message of the worker's protocol: {line[:200]!r}") from error
+    return message
+
+
+def _text(data: bytes) -> str:
+    return base64.b64encode(data).decode("ascii")

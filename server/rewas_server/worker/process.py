@@ -1,0 +1,115 @@
+"""The server's end of the worker process: start it, speak to it, hear of its end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import sys
+
+from rewas_server.config import ServerConfig
+from rewas_server.worker import messages
+
+READY_WITHIN_S = 120.0
+ENDS_WITHIN_S = 5.0
+_log = logging.getLogger("rewas.server")
+
+
+class WorkerEnded(Exception):
+    """The worker process is gone, or says things that nobody understands."""
+
+
+class WorkerProcess:
+    """A running worker. `ended` is set once it is gone."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        self._process = process
+        self._to_worker = process.stdin
+        self._from_worker = process.stdout
+        self.ended = asyncio.Event()
+        self._watch_end = asyncio.create_task(self._note_end())
+
+    @classmethod
+    async def start(cls, config: ServerConfig) -> WorkerProcess:
+        """Start a worker and wait until it is ready. Raises WorkerEnded where it does not come up."""
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "rewas_server.worker.run",
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            limit=messages.MAX_LINE_BYTES,
+            # Keeps a terminal's Ctrl-C from the worker while it still starts.
+            start_new_session=True,
+        )
+        worker = cls(process)
+        try:
+            await worker.send(
+                messages.Start(
+                    allowed_roots=config.allowed_roots,
+                    uploads_dir=config.uploads_dir,
+                    artifacts_dir=config.artifacts_dir,
+                    default_pack=config.default_pack,
+                    device=config.device,
+                    execution=config.execution,
+                    conflict_model=config.conflict_model,
+                )
+            )
+            async with asyncio.timeout(READY_WITHIN_S):
+                first = await worker.receive()
+            if not isinstance(first, messages.Ready):
+                raise WorkerEnded(f"the worker began with {first!r}")
+        except TimeoutError:
+            await worker.stop()
+            raise WorkerEnded(f"the worker was not ready within {READY_WITHIN_S:g} s") from None
+        except BaseException:
+            await worker.stop()
+            raise
+        return worker
+
+    @property
+    def pid(self) -> int:
+        """The worker's process id."""
+        return self._process.pid
+
+    async def send(self, message: messages.Message) -> None:
+        """Say something to the worker. Raises WorkerEnded."""
+        try:
+            self._to_worker.write(messages.to_line(message))
+            await self._to_worker.drain()
+        except (ConnectionError, RuntimeError) as error:
+            raise WorkerEnded(str(error)) from error
+
+    async def receive(self) -> messages.Message:
+        """The next thing that the worker says. Raises WorkerEnded."""
+        try:
+            line = await self._from_worker.readline()
+            if not line.endswith(b"\n"):
+                raise WorkerEnded("the worker closed its pipe")
+            return messages.from_line(line)
+        except ValueError as error:
+            # Half a line from a worker that was killed while it wrote, or one that is too long.
+            raise WorkerEnded(str(error)) from error
+
+    async def stop(self) -> None:
+        """Close the worker's input, which ends it; kill it where that does not help."""
+        with contextlib.suppress(OSError, RuntimeError):
+            self._to_worker.close()
+        try:
+            async with asyncio.timeout(ENDS_WITHIN_S):
+                await self.ended.wait()
+        except TimeoutError:
+            self.kill()
+            await self.ended.wait()
+
+    def kill(self) -> None:
+        """End the worker at once."""
+        with contextlib.suppress(ProcessLookupError):
+            self._process.kill()
+
+    async def _note_end(self) -> None:
+        status = await self._process.wait()
+        _log.info("The worker process %d ended with status %d.", self._process.pid, status)
+        self.ended.set()

@@ -1,0 +1,178 @@
+"""The worker process: it owns the model, does one job after another, and dies alone when a job kills it.
+
+    python -m rewas_server.worker.run
+
+It speaks `rewas_server.worker.messages` over its standard input and output, and ends when its input closes.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+import os
+import queue
+import shutil
+import signal
+import sys
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+from rewas_api.errors import ProblemError
+from rewas_engine import Cancelled, EngineError
+from rewas_server.files.media import MediaLibrary
+from rewas_server.work import dispatch
+from rewas_server.work.context import WorkContext, WorkProgress
+from rewas_server.work.translation import problem_from
+from rewas_server.worker import messages
+
+if TYPE_CHECKING:
+    from rewas_engine import ReWaS
+
+MODELS_KEPT = 2
+_log = logging.getLogger("rewas.worker")
+
+
+class Worker:
+    """Does the jobs that a reader thread takes from the server's pipe."""
+
+    def __init__(self, start: messages.Start, output: BinaryIO) -> None:
+        self._start = start
+        self._output = output
+        self._media = MediaLibrary(start.allowed_roots, start.uploads_dir, upload_limit_bytes=0)
+        self._waiting: queue.SimpleQueue[messages.Work] = queue.SimpleQueue()
+        self._cancelled_jobs: set[str] = set()
+        self._engine = functools.lru_cache(maxsize=MODELS_KEPT)(self._load_engine)
+
+    def read(self, source: BinaryIO) -> None:
+        """Take messages until the server closes its end, then end the process, whatever it is doing.
+
+        A long computation would keep an orphan alive; what it writes has a temporary name until it is whole.
+        """
+        try:
+            for line in source:
+                message = messages.from_line(line)
+                if isinstance(message, messages.Work):
+                    self._waiting.put(message)
+                elif isinstance(message, messages.Cancel):
+                    self._cancelled_jobs.add(message.job_id)
+        except ValueError:
+            _log.exception("The server is not understood.")
+        finally:
+            os._exit(0)
+
+    def work(self) -> None:
+        """Do jobs, for ever."""
+        self._send(messages.Ready())
+        self._load_default_pack()
+        while True:
+            self._do(self._waiting.get())
+
+    def _do(self, work: messages.Work) -> None:
+        job_id = work.job_id
+        output_dir = self._start.artifacts_dir / job_id
+        try:
+            # An earlier attempt may have left stems behind.
+            shutil.rmtree(output_dir, ignore_errors=True)
+            output_dir.mkdir(parents=True)
+            cancel = _CancelOf(job_id, self._cancelled_jobs)
+            if cancel.is_set():
+                raise Cancelled
+            context = WorkContext(
+                engine=self._engine,
+                default_pack=self._start.default_pack,
+                output_dir=output_dir,
+                locate_media=self._media.locate,
+            )
+            result = dispatch.run_work(
+                work.request, context, on_progress=lambda progress: self._tell(job_id, progress), cancel=cancel
+            )
+            self._send(messages.Done(job_id, result))
+        except Cancelled:
+            _remove(output_dir)
+            self._send(messages.Stopped(job_id))
+        except (EngineError, ProblemError) as error:
+            _log.warning("The job %s failed: %s", job_id, error)
+            _remove(output_dir)
+            self._send(messages.Failed(job_id, problem_from(error)))
+        except Exception as error:
+            _log.exception("The job %s failed.", job_id)
+            _remove(output_dir)
+            self._send(messages.Failed(job_id, problem_from(error)))
+        self._cancelled_jobs.discard(job_id)
+
+    def _load_default_pack(self) -> None:
+        """Load it before anybody asks, so that the first sound does not wait for it."""
+        try:
+            self._engine(self._start.default_pack)
+        except EngineError as error:
+            # Whoever asks for this pack will be told; other packs still work.
+            _log.warning("The pack %s cannot be loaded: %s", self._start.default_pack, error)
+
+    def _load_engine(self, pack: str) -> ReWaS:
+        from rewas_engine import ReWaS
+
+        start = self._start
+        model = ReWaS.from_pretrained(
+            pack, device=start.device, execution=start.execution, conflict_model=start.conflict_model
+        )
+        self._send(messages.Device(model.device))
+        return model
+
+    def _tell(self, job_id: str, progress: WorkProgress) -> None:
+        self._send(
+            messages.Progress(job_id, int(progress.stage), progress.step, progress.total_steps, progress.fraction)
+        )
+
+    def _send(self, message: messages.Message) -> None:
+        self._output.write(messages.to_line(message))
+        self._output.flush()
+
+
+class _CancelOf:
+    """Whether one job was asked to stop."""
+
+    def __init__(self, job_id: str, cancelled_jobs: set[str]) -> None:
+        self._job_id = job_id
+        self._cancelled_jobs = cancelled_jobs
+
+    def is_set(self) -> bool:
+        return self._job_id in self._cancelled_jobs
+
+
+def _remove(folder: Path) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _private_output() -> BinaryIO:
+    """The pipe to the server, out of reach of libraries that print: their words go to standard error."""
+    output = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    sys.stdout = sys.stderr
+    return output
+
+
+def main() -> None:
+    """Run until standard input closes."""
+    # Ctrl-C in a terminal reaches the whole group of processes: the server decides when the worker ends.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    output = _private_output()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
+    source = sys.stdin.buffer
+    first_line = source.readline()
+    if not first_line:
+        return
+    start = messages.from_line(first_line)
+    if not isinstance(start, messages.Start):
+        raise SystemExit("The first message to a worker says how to start.")
+    worker = Worker(start, output)
+    threading.Thread(target=worker.read, args=(source,), name="rewas-reader", daemon=True).start()
+    try:
+        worker.work()
+    except BrokenPipeError:
+        # The server is gone, and its end of the pipe with it.
+        os._exit(0)
+
+
+if __name__ == "__main__":
+    main()

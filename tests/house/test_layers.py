@@ -35,7 +35,7 @@ def lint_imports(folder: Path) -> subprocess.CompletedProcess[str]:
 def copied_house(tmp_path: Path) -> Path:
     shutil.copy(ROOT / "pyproject.toml", tmp_path)
     for room in ROOMS.values():
-        shutil.copytree(ROOT / room, tmp_path / room, ignore=shutil.ignore_patterns("__pycache__", "packs"))
+        shutil.copytree(ROOT / room, tmp_path / room, ignore=shutil.ignore_patterns("__pycache__", "data"))
     return tmp_path
 
 

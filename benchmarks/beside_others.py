@@ -17,7 +17,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from rewas_cli.startup import SPINS
+from rewas_cli.startup import OMP_SPIN_COUNT
 
 TAKES = 7
 
@@ -28,10 +28,10 @@ def main() -> None:
         print(take_s())
         return
     told: dict[str, float] = {}
-    for name, spins in (("default", None), ("command", SPINS)):
-        told[f"{name}_alone_s"] = measured_s(spins)
+    for name, spins in (("default", None), ("command", OMP_SPIN_COUNT)):
+        told[f"{name}_alone_s"] = measure_with_spins_s(spins)
         with busy_process():
-            told[f"{name}_beside_others_s"] = measured_s(spins)
+            told[f"{name}_beside_others_s"] = measure_with_spins_s(spins)
     for where in ("alone", "beside_others"):
         told[f"{where}_ratio"] = told[f"default_{where}_s"] / told[f"command_{where}_s"]
     print(json.dumps({name: round(value, 3) for name, value in told.items()}, indent=1))
@@ -53,7 +53,7 @@ def take_s() -> float:
     return statistics.median(took_s[1:])
 
 
-def measured_s(spins: int | None) -> float:
+def measure_with_spins_s(spins: int | None) -> float:
     """The same in a process whose threads wait so."""
     environment = {
         name: value for name, value in os.environ.items() if name not in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")

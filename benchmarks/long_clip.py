@@ -29,7 +29,7 @@ SCENE_S = 10
 FIRST_SEED = 930_000_000
 SIZE = (128, 72)
 _PAGE_BYTES = 4096
-_SAMPLED_EVERY_S = 0.01
+_SAMPLE_INTERVAL_S = 0.01
 
 
 def main() -> None:
@@ -85,7 +85,7 @@ def write_film(path: Path, duration_s: Fraction, rate: Fraction) -> Path:
     return path
 
 
-class HighestMemory:
+class PeakMemory:
     """The process's resident memory at its highest, overall and by stage, in MiB above what it was at first."""
 
     def __init__(self) -> None:
@@ -109,12 +109,12 @@ class HighestMemory:
 
 
 @contextmanager
-def highest_memory() -> Iterator[HighestMemory]:
+def track_peak_memory() -> Iterator[PeakMemory]:
     """What is done within is watched from a thread beside it."""
-    highest, ended = HighestMemory(), threading.Event()
+    highest, ended = PeakMemory(), threading.Event()
 
     def watch() -> None:
-        while not ended.wait(_SAMPLED_EVERY_S):
+        while not ended.wait(_SAMPLE_INTERVAL_S):
             highest.look()
 
     watcher = threading.Thread(target=watch)
@@ -137,7 +137,7 @@ def measured(film: Path, pack: str, work: str, settings: dict[str, Any], stems: 
     # What the libraries take for themselves the first time is not the clip's.
     model.generate(VideoClip(film, duration=6), prompt="rain", **settings)
     began_s = time.monotonic()
-    with highest_memory() as highest:
+    with track_peak_memory() as highest:
 
         def on_progress(progress: Progress) -> None:
             highest.stage = progress.stage
@@ -148,15 +148,15 @@ def measured(film: Path, pack: str, work: str, settings: dict[str, Any], stems: 
             timings = {stage: round(spent, 1) for stage, spent in result.timings_s.items()}
             told: dict[str, object] = {"samples": result.takes[0].stems["primary"].waveform.shape[1]}
         elif work == "command":
-            told, timings = _commanded(film, model, settings, stems, highest)
+            told, timings = _measure_command(film, model, settings, stems, highest)
         else:
             estimate = model.estimate_energy if work == "energy" else model.measure_energy
             told, timings = {"values": estimate(clip, on_progress=on_progress).values.size}, {}
     return told | highest.told() | {"seconds": round(time.monotonic() - began_s, 1), "seconds_by_stage": timings}
 
 
-def _commanded(
-    film: Path, model: ReWaS, settings: dict[str, Any], stems: Path, highest: HighestMemory
+def _measure_command(
+    film: Path, model: ReWaS, settings: dict[str, Any], stems: Path, highest: PeakMemory
 ) -> tuple[dict[str, object], dict[str, float]]:
     """The same as a command or a server does it, with its delivery, in this process."""
     import opentimelineio as otio

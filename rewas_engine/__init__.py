@@ -36,7 +36,7 @@ from rewas_engine.curves.sources import (
     write_texture,
 )
 from rewas_engine.curves.texture import TextureCurve, flat_texture
-from rewas_engine.errors import Cancelled, EngineError, MediaError, MemoryShortage, PackError, SettingsError
+from rewas_engine.errors import Cancelled, EngineError, InsufficientMemoryError, MediaError, PackError, SettingsError
 from rewas_engine.matching.report import ConflictError, ConflictMoment, ConflictReport, Suggestion
 from rewas_engine.media.clip import VideoClip
 from rewas_engine.media.cuts import find_cuts
@@ -72,11 +72,11 @@ __all__ = [
     "Gate",
     "GenerationResult",
     "InstalledPack",
+    "InsufficientMemoryError",
     "IsolateEvents",
     "Layer",
     "LayerReport",
     "MediaError",
-    "MemoryShortage",
     "MoveEvent",
     "MuteEvents",
     "Offset",

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from numbers import Integral, Real
+from typing import Literal
 
 from rewas_engine.errors import SettingsError
 
+ControlName = Literal["energy", "onsets"]
+"""What the primary sound follows."""
 MAX_PROMPT_CHARACTERS = 2000
 MAX_STEPS = 1000
 MAX_GUIDANCE_SCALE = 20.0
 MAX_CONTROL_STRENGTH = 2.0
-NEGATIVE_GUIDANCE = 2.0
+MIN_NEGATIVE_GUIDANCE = 2.0
 MAX_SEED = 2**63 - 1
 
 
-def checked_prompt(prompt: str, name: str = "prompt") -> str:
+def validate_prompt(prompt: str, name: str = "prompt") -> str:
     """The prompt without spaces around it. Raises SettingsError, with its name, for one that is empty or too long."""
     if not isinstance(prompt, str):
         raise SettingsError(f"The {name} is {prompt!r}, no text.", "Say in words what is meant.")
@@ -29,19 +32,19 @@ def checked_prompt(prompt: str, name: str = "prompt") -> str:
     return stripped
 
 
-def check_between(name: str, value: float, lowest: float, highest: float) -> None:
+def check_range(name: str, value: float, lowest: float, highest: float) -> None:
     """Raises SettingsError for a setting that is not a number from lowest to highest."""
     if not isinstance(value, Real) or not lowest <= value <= highest:
         raise SettingsError(f"{name} is {value}.", f"Give a value from {lowest:g} to {highest:g}.")
 
 
-def check_whole(name: str, value: int, lowest: int, highest: int) -> None:
+def check_integer(name: str, value: int, lowest: int, highest: int) -> None:
     """Raises SettingsError for a setting that is not a whole number from lowest to highest."""
     if not isinstance(value, Integral) or not lowest <= value <= highest:
         raise SettingsError(f"{name} is {value}.", f"Give a whole number from {lowest} to {highest}.")
 
 
-def checked_part(part: tuple[float, float]) -> tuple[float, float]:
+def validate_control_range(part: tuple[float, float]) -> tuple[float, float]:
     """The part of the sampling in which the controls act. Raises SettingsError where it is none within 0 to 1."""
     begin, end = part
     if not (isinstance(begin, Real) and isinstance(end, Real) and 0 <= begin < end <= 1):

@@ -41,7 +41,7 @@ class CheckpointError(PackError):
         self.path, self.found, self.expected = path, found, expected
 
 
-class MemoryShortage(EngineError):
+class InsufficientMemoryError(EngineError):
     """The memory ran out, with one thing at a time too.
 
     what: the work, as it stands in a sentence. remedy: what to do.

@@ -12,41 +12,52 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from rewas_engine.checks import MAX_SEED, check_whole, checked_prompt
-from rewas_engine.conditioning.controls import ControlName, heard_texture
+from rewas_engine.checks import MAX_SEED, ControlName, check_integer, validate_prompt
+from rewas_engine.conditioning.controls import measure_log_mel_texture
 from rewas_engine.conditioning.mel import AudioFrontEnd, MelConfig, normalised
 from rewas_engine.conditioning.windows import SoundWindow
 from rewas_engine.curves.energy import EnergyCurve, FloatArray
 from rewas_engine.curves.texture import TextureCurve
-from rewas_engine.energy_estimation.estimator import LESS_TO_SEE, Sight
+from rewas_engine.energy_estimation.estimator import ESTIMATION_MEMORY_REMEDY, EnergyEstimator
 from rewas_engine.errors import PackError, SettingsError
 from rewas_engine.exact_time import Seconds
-from rewas_engine.generation.sampling_settings import SamplingSettings, chosen_settings
-from rewas_engine.generation.synthesis import SoundMaker
-from rewas_engine.generation.vocoding import LESS_TO_HOLD
+from rewas_engine.generation.sampling_settings import SamplingSettings, resolve_settings
+from rewas_engine.generation.synthesis import SoundGenerator
+from rewas_engine.generation.vocoding import VOCODING_MEMORY_REMEDY
 from rewas_engine.matching.embedding import JointScorer
 from rewas_engine.matching.evidence import prompt_weight
 from rewas_engine.matching.policy import ConflictCheck
 from rewas_engine.matching.report import ConflictPolicy, ConflictReport
-from rewas_engine.matching.selection import picture_matcher
+from rewas_engine.matching.selection import select_matcher
 from rewas_engine.media.audio import read_audio
 from rewas_engine.media.clip import VideoClip
-from rewas_engine.media.frame_stream import PassingPictures, Pictures
-from rewas_engine.media.probe import ClipRead, read_clip, read_sounding_clip
+from rewas_engine.media.frame_stream import FrameStream, Pictures
+from rewas_engine.media.probe import ClipRead, read_clip, read_clip_with_sound
 from rewas_engine.packs.backbones.families import find_family
 from rewas_engine.packs.description import PackDescription, PackInfo, find_pack, read_pack, verify_files
-from rewas_engine.packs.loading import LESS_TO_LOAD, components_of, loaded_within_memory, precision_of
+from rewas_engine.packs.loading import (
+    LOADING_MEMORY_REMEDY,
+    component_precision,
+    load_components,
+    load_with_memory_fallback,
+)
 from rewas_engine.requests.layers import Layer, check_gain, check_layers
-from rewas_engine.requests.per_shot import checked_cuts
+from rewas_engine.requests.per_shot import validate_cuts
 from rewas_engine.requests.plan import SoundRequest
 from rewas_engine.requests.regeneration import Revision
 from rewas_engine.requests.results import GenerationResult
-from rewas_engine.requests.take_making import TakeMaker
-from rewas_engine.requests.validation import MAX_TAKES, check_covers, check_length, check_together, output_rate_hz
-from rewas_engine.runtime.cache import CACHE_BYTES, ContentCache
-from rewas_engine.runtime.devices import resolved_device
+from rewas_engine.requests.take_making import TakeGenerator
+from rewas_engine.requests.validation import (
+    MAX_TAKES,
+    check_combination,
+    check_curve_covers_clip,
+    check_total_duration,
+    resolve_output_rate_hz,
+)
+from rewas_engine.runtime.cache import DEFAULT_CACHE_BYTES, ContentCache
+from rewas_engine.runtime.devices import resolve_device
 from rewas_engine.runtime.execution import Execution
-from rewas_engine.runtime.memory import memory_told
+from rewas_engine.runtime.memory import raises_out_of_memory
 from rewas_engine.runtime.progress import CancelSignal, Clock, ProgressCallback
 
 
@@ -72,21 +83,21 @@ class ReWaS:
         self.execution = execution or Execution()
         self._description = description
         self.front_end = AudioFrontEnd(MelConfig(**description.audio))
-        self._components = components_of(description, device, self.execution)
+        self._components = load_components(description, device, self.execution)
         backbone = find_family(description.family).backbone(self._components, self.front_end.config, device)
-        self._cache = cache = ContentCache(CACHE_BYTES if self.execution.caching else 0)
+        self._cache = cache = ContentCache(DEFAULT_CACHE_BYTES if self.execution.caching else 0)
         window, silence_nats = SoundWindow(**description.window), self.front_end.config.silence_nats
         batch = self.execution.batch
-        self.sound = SoundMaker(backbone, self.front_end, window, device, passes_at_once=batch, cache=cache)
-        self._sight = Sight(self._components, description.picture, silence_nats, device, cache)
-        self._components.put_away()  # what was loaded only to see that all fits
+        self.sound = SoundGenerator(backbone, self.front_end, window, device, batch_size=batch, cache=cache)
+        self._sight = EnergyEstimator(self._components, description.picture, silence_nats, device, cache)
+        self._components.offload()  # what was loaded only to see that all fits
         self.joint: JointScorer | None = None
         if "joint" in self._components:
-            self.joint = JointScorer.of_pack(self._components, self.front_end.config.bins, self.pack.name, device)
-        self.matcher = picture_matcher(description, conflict_model, self.joint, device)
+            self.joint = JointScorer.from_pack(self._components, self.front_end.config.bins, self.pack.name, device)
+        self.matcher = select_matcher(description, conflict_model, self.joint, device)
 
     @classmethod
-    @memory_told("loading a pack", LESS_TO_LOAD)
+    @raises_out_of_memory("loading a pack", LOADING_MEMORY_REMEDY)
     def from_pretrained(
         cls,
         pack: str | Path = "starter",
@@ -102,15 +113,15 @@ class ReWaS:
         conflict_model: a folder on this machine with a CLIP model, which holds words against pictures in the place of
         what the pack has for it.
         Raises PackError where the pack is absent, damaged, or made for a newer version, or the CLIP model is,
-        MemoryShortage.
+        InsufficientMemoryError.
         """
         description = read_pack(find_pack(pack))
         verify_files(description)
         wanted, name = execution or Execution(), description.info.name
         matcher = None if conflict_model is None else Path(conflict_model)
         try:
-            where = resolved_device(device)
-            return loaded_within_memory(lambda chosen: cls(description, where, chosen, matcher), wanted, name)
+            where = resolve_device(device)
+            return load_with_memory_fallback(lambda chosen: cls(description, where, chosen, matcher), wanted, name)
         except (TypeError, ValueError) as error:
             raise PackError(
                 f"The pack {description.info.name} is damaged: its settings do not fit ({error}).",
@@ -145,12 +156,12 @@ class ReWaS:
         sampler: one of `rewas_engine.models.sampler_names.SAMPLER_NAMES`; a pack may want other steps of ddim than of
         its own.
         control: what steers; a pack may have another default of guidance for onsets. Guidance leads away from a
-        negative prompt: where there is one, the default guidance is at least NEGATIVE_GUIDANCE, and none at all is
+        negative prompt: where there is one, the default guidance is at least MIN_NEGATIVE_GUIDANCE, and none at all is
         refused.
         """
-        return chosen_settings(
+        return resolve_settings(
             self._description.sampling,
-            precision_of("denoiser", self._description, self.device, self.execution),
+            component_precision("denoiser", self._description, self.device, self.execution),
             num_steps,
             guidance_scale,
             control_strength,
@@ -160,13 +171,13 @@ class ReWaS:
             sampler,
         )
 
-    @memory_told("looking at the picture", LESS_TO_SEE)
+    @raises_out_of_memory("looking at the picture", ESTIMATION_MEMORY_REMEDY)
     def estimate_energy(
         self, clip: VideoClip, *, on_progress: ProgressCallback | None = None, cancel: CancelSignal | None = None
     ) -> EnergyCurve:
         """Energy of the sound that the picture calls for. Raises MediaError, Cancelled."""
         read, clock = self.read_clip(clip), Clock(on_progress, cancel)
-        return self._estimate_energy(self._passing_picture(read, clock), clock)
+        return self._estimate_energy(self._open_frame_stream(read, clock), clock)
 
     def measure_energy(
         self, clip: VideoClip, *, on_progress: ProgressCallback | None = None, cancel: CancelSignal | None = None
@@ -176,7 +187,7 @@ class ReWaS:
         The clip's media may also hold sound alone: a voice, or hands on a table, that perform what another clip lacks.
         """
         clock = Clock(on_progress, cancel)
-        sound = self._own_sound(clip, clock)
+        sound = self._read_clip_audio(clip, clock)
         with clock.stage("energy"):
             return self.front_end.measure(sound)
 
@@ -185,11 +196,11 @@ class ReWaS:
     ) -> TextureCurve:
         """Spectral texture of the clip's own sound; its media may hold sound alone. Raises MediaError, Cancelled."""
         clock = Clock(on_progress, cancel)
-        sound = self._own_sound(clip, clock)
+        sound = self._read_clip_audio(clip, clock)
         with clock.stage("energy"):
-            return heard_texture(self.front_end.hear(sound), self.front_end.config.frame_rate_hz)
+            return measure_log_mel_texture(self.front_end.hear(sound), self.front_end.config.frame_rate_hz)
 
-    @memory_told("looking at the picture", LESS_TO_SEE)
+    @raises_out_of_memory("looking at the picture", ESTIMATION_MEMORY_REMEDY)
     def check_conflict(
         self,
         clip: VideoClip,
@@ -202,16 +213,16 @@ class ReWaS:
 
         Raises SettingsError, MediaError, Cancelled.
         """
-        prompt, read, clock = checked_prompt(prompt), self.read_clip(clip), Clock(on_progress, cancel)
-        return self.conflict_check.report(prompt, read, lambda: self._read_picture(read, clock), clock)
+        prompt, read, clock = validate_prompt(prompt), self.read_clip(clip), Clock(on_progress, cancel)
+        return self.conflict_check.report(prompt, read, lambda: self._read_frames(read, clock), clock)
 
-    def text_sound_score(self, prompt: str, waveform: FloatArray) -> float:
+    def score_text_sound(self, prompt: str, waveform: FloatArray) -> float:
         """How well a sound does what words say, 0 to 1: of several takes the one with the highest does it best.
 
         waveform: [samples] at the pack's rate; it may be of any loudness. 0.5 is undecided.
         Raises SettingsError for an empty prompt or sound, PackError where the pack has no joint space.
         """
-        prompt = checked_prompt(prompt)
+        prompt = validate_prompt(prompt)
         if not waveform.size:
             raise SettingsError("The sound is empty.", "Give at least one sample.")
         if self.joint is None:
@@ -220,7 +231,7 @@ class ReWaS:
             )
         return self.joint.text_sound(prompt, self.front_end.hear(normalised(waveform))).probability
 
-    @memory_told("making the sound", LESS_TO_HOLD)
+    @raises_out_of_memory("making the sound", VOCODING_MEMORY_REMEDY)
     @torch.inference_mode()
     def generate(
         self,
@@ -267,41 +278,41 @@ class ReWaS:
         given, to a degree below 1 it follows its own, else the picture's at the level of what stays. conflict: what is
         done where the picture contradicts the prompt: "off" does not look, "warn" tells, "soften" lets the prompt
         weigh less (`rewas_engine.matching.evidence.prompt_weight`), "refuse" raises ConflictError.
-        Raises SettingsError, MediaError, MemoryShortage, PackError for a policy that the pack cannot follow, Cancelled
-        (within one sampling step).
+        Raises SettingsError, MediaError, InsufficientMemoryError, PackError for a policy that the pack cannot follow,
+        Cancelled (within one sampling step).
         """
-        prompt = checked_prompt(prompt)
+        prompt = validate_prompt(prompt)
         self.conflict_check.check_policy(conflict)
         settings = self.sampling_settings(
             num_steps, guidance_scale, control_strength, control_part, negative_prompt, control, sampler
         )
         check_gain(gain_db)
         check_layers(layers)
-        check_together(layers=layers, gain_db=gain_db, loop=loop, cuts=cuts, revision=revision)
-        self._check_understood(control, *(() if texture is None else ("texture",)))
-        rate_hz = output_rate_hz(sample_rate_hz, self.pack.sample_rate_hz, revision)
-        check_whole("takes", takes, 1, MAX_TAKES)
-        check_whole("seed", seed, 0, MAX_SEED - 2 * takes + 1)
+        check_combination(layers=layers, gain_db=gain_db, loop=loop, cuts=cuts, revision=revision)
+        self._check_supported(control, *(() if texture is None else ("texture",)))
+        rate_hz = resolve_output_rate_hz(sample_rate_hz, self.pack.sample_rate_hz, revision)
+        check_integer("takes", takes, 1, MAX_TAKES)
+        check_integer("seed", seed, 0, MAX_SEED - 2 * takes + 1)
         clock = Clock(on_progress, cancel)
         read = self.read_clip(clip)
-        check_length(takes, 1 + len(layers), read.duration_s)
-        cuts_s = checked_cuts(cuts, read.duration_s) if cuts else ()
+        check_total_duration(takes, 1 + len(layers), read.duration_s)
+        cuts_s = validate_cuts(cuts, read.duration_s) if cuts else ()
         for curve in (layer.energy for layer in layers if isinstance(layer.energy, EnergyCurve)):
-            check_covers(curve, read)
+            check_curve_covers_clip(curve, read)
         if texture is not None:
-            check_covers(texture, read, TextureCurve)
+            check_curve_covers_clip(texture, read, TextureCurve)
         earlier = None if revision is None else revision.earlier(read.duration_s, self.front_end)
-        shown = functools.cache(lambda: self._read_picture(read, clock))  # once, where it is needed first
+        shown = functools.cache(lambda: self._read_frames(read, clock))  # once, where it is needed first
 
         def estimated() -> EnergyCurve:
             # What words are held against too is read once and kept; else the picture passes by.
-            kept = self.conflict_check.shares_pictures(conflict)
-            return self._estimate_energy(shown() if kept else self._passing_picture(read, clock), clock)
+            kept = self.conflict_check.uses_estimator_frames(conflict)
+            return self._estimate_energy(shown() if kept else self._open_frame_stream(read, clock), clock)
 
         request = SoundRequest(
             self.front_end, self.sound.window, settings, control, read.duration_s, rate_hz, revision, earlier, loop
         )
-        energy = request.energy_to_follow(energy, read, estimated)
+        energy = request.resolve_energy(energy, read, estimated)
         report = self.conflict_check.under(conflict, prompt, read, shown, clock)
         shown.cache_clear()  # An hour of picture is not kept while sound is made.
         if report is not None and conflict == "soften":
@@ -309,8 +320,8 @@ class ReWaS:
             request = replace(request, settings=settings)
         wanted = request.sound(prompt, energy, texture, cuts_s)
         behind = replace(request, control="energy")  # what is steady has no onsets
-        beside = [(layer, behind.sound(layer.prompt, layer.energy_beside(energy))) for layer in layers]
-        maker = TakeMaker(self.pack, self.front_end, self.sound, self.joint)
+        beside = [(layer, behind.sound(layer.prompt, layer.resolve_energy(energy))) for layer in layers]
+        maker = TakeGenerator(self.pack, self.front_end, self.sound, self.joint)
         return GenerationResult(
             read,
             self.pack,
@@ -355,13 +366,13 @@ class ReWaS:
     def _estimate_energy(self, frames: Pictures, clock: Clock) -> EnergyCurve:
         with clock.stage("energy"):
             curve = self._sight.curve(frames, lambda done, total: clock.tick("energy", done, total))
-        if isinstance(frames, PassingPictures):
-            clock.spent_elsewhere("energy", "decode", frames.read_s)
+        if isinstance(frames, FrameStream):
+            clock.reassign_time("energy", "decode", frames.read_s)
         return curve
 
-    def _own_sound(self, clip: VideoClip, clock: Clock) -> FloatArray:
+    def _read_clip_audio(self, clip: VideoClip, clock: Clock) -> FloatArray:
         """The clip's own sound [samples] at the pack's rate, normalised as training sounds are."""
-        read, origin_s = read_sounding_clip(clip)
+        read, origin_s = read_clip_with_sound(clip)
         with clock.stage("decode"):
             sound = read_audio(
                 read.path,
@@ -373,16 +384,16 @@ class ReWaS:
             )
         return normalised(sound) if sound.any() else sound
 
-    def _passing_picture(self, read: ClipRead, clock: Clock) -> PassingPictures:
+    def _open_frame_stream(self, read: ClipRead, clock: Clock) -> FrameStream:
         """A long picture that is never there as a whole: what is decoded is looked at and forgotten."""
         with clock.stage("decode"):
             return self._sight.passing(read, clock.cancel)
 
-    def _read_picture(self, read: ClipRead, clock: Clock) -> NDArray[np.uint8]:
+    def _read_frames(self, read: ClipRead, clock: Clock) -> NDArray[np.uint8]:
         with clock.stage("decode"):
             return self._sight.read(read, clock.cancel)
 
-    def _check_understood(self, *controls: str) -> None:
+    def _check_supported(self, *controls: str) -> None:
         """Raises SettingsError for a control that the pack lacks."""
         for control in controls:
             if control not in self.pack.controls:

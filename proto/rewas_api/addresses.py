@@ -7,7 +7,7 @@ import ipaddress
 from rewas_api.errors import ProblemError, ProblemKind
 
 
-def checked_address(address: str, *, allow_remote: bool = False) -> str:
+def validate_address(address: str, *, allow_remote: bool = False) -> str:
     """The address "HOST:PORT" as gRPC wants it.
 
     Raises ProblemError (SETTINGS) for one that is malformed, and (PERMISSION) for one that is not on this machine
@@ -39,4 +39,4 @@ def _is_loopback(host: str) -> bool:
         return False
 
 
-__all__ = ["checked_address"]
+__all__ = ["validate_address"]

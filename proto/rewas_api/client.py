@@ -26,7 +26,7 @@ from typing import Any, Protocol, Self
 import grpc
 
 from rewas_api import CONTRACT_VERSION, DEFAULT_PORT
-from rewas_api.addresses import checked_address
+from rewas_api.addresses import validate_address
 from rewas_api.errors import JobCancelled, JobFailed, ProblemError, ServerUnavailable
 from rewas_api.transfer import PartialFile, TransferProgress, sha256_of, upload_messages
 from rewas_api.transport_errors import closed_problem, contract_problem, problem_from_call
@@ -71,7 +71,7 @@ class RewasClient:
     """
 
     def __init__(self, address: str = DEFAULT_ADDRESS, *, timeout_s: float = 10.0, allow_remote: bool = False) -> None:
-        self.address = checked_address(address, allow_remote=allow_remote)
+        self.address = validate_address(address, allow_remote=allow_remote)
         self._timeout_s = timeout_s
         self._closed = threading.Event()
         self._contract_checked = False
@@ -133,10 +133,11 @@ class RewasClient:
         job: rewas_pb2.Job = self._call(self._stub.CancelJob, rewas_pb2.CancelJobRequest(id=job_id))
         return job
 
-    def watch(self, job_id: str, *, reconnect_for_s: float = 20.0) -> Iterator[rewas_pb2.Job]:
+    def watch(self, job_id: str, *, reconnect_timeout_s: float = 20.0) -> Iterator[rewas_pb2.Job]:
         """Snapshots of a job, each newer than the one before, up to the final one.
 
-        A broken connection is taken up again; after `reconnect_for_s` seconds without one, ServerUnavailable is raised.
+        A broken connection is taken up again; after `reconnect_timeout_s` seconds without one, ServerUnavailable is
+        raised.
         """
         seen_revision = 0
         lost_at_s: float | None = None
@@ -151,7 +152,7 @@ class RewasClient:
                         return
             except ServerUnavailable:
                 lost_at_s = lost_at_s or time.monotonic()
-                if self._closed.is_set() or time.monotonic() - lost_at_s > reconnect_for_s:
+                if self._closed.is_set() or time.monotonic() - lost_at_s > reconnect_timeout_s:
                     raise
             self._closed.wait(RECONNECT_PAUSE_S)
 
@@ -161,15 +162,15 @@ class RewasClient:
         *,
         on_snapshot: Callable[[rewas_pb2.Job], object] | None = None,
         cancel: CancelSignal | None = None,
-        reconnect_for_s: float = 20.0,
+        reconnect_timeout_s: float = 20.0,
     ) -> rewas_pb2.Job:
         """Wait for a job's end and return its final snapshot, which holds the result.
 
         on_snapshot: called with each snapshot. cancel: once it is set, the job is asked to stop. Raises JobFailed,
         JobCancelled, and ServerUnavailable where the server stays away.
         """
-        with self._cancelling(job_id, cancel):
-            for job in self.watch(job_id, reconnect_for_s=reconnect_for_s):
+        with self._forward_cancel(job_id, cancel):
+            for job in self.watch(job_id, reconnect_timeout_s=reconnect_timeout_s):
                 if on_snapshot is not None:
                     on_snapshot(job)
         if job.state == rewas_pb2.JOB_STATE_FAILED:
@@ -182,18 +183,18 @@ class RewasClient:
         self,
         job_id: str,
         artifact: rewas_pb2.Artifact,
-        to_path: str | Path,
+        destination: str | Path,
         *,
         on_progress: TransferProgress | None = None,
-        reconnect_for_s: float = 20.0,
+        reconnect_timeout_s: float = 20.0,
     ) -> Path:
-        """Bring an artifact of a job to `to_path`: whole and checked, or not at all.
+        """Bring an artifact of a job to `destination`: whole and checked, or not at all.
 
         A broken transfer goes on where it stopped, also in a later call; one that on_progress ends by raising leaves
         nothing. Raises ProblemError (RESOURCES) where the file cannot be written or its bytes are not those that the
         job made.
         """
-        part = PartialFile(artifact, Path(to_path))
+        part = PartialFile(artifact, Path(destination))
         lost_at_s: float | None = None
         try:
             while part.received_bytes < artifact.size_bytes:
@@ -206,13 +207,13 @@ class RewasClient:
                         lost_at_s = None
                         part.append(chunk.data)
                         if on_progress is not None:
-                            with part.discarded_on_error():
+                            with part.discard_on_error():
                                 on_progress(part.received_bytes, artifact.size_bytes)
                     if part.received_bytes == received_before:
                         break
                 except ServerUnavailable:
                     lost_at_s = lost_at_s or time.monotonic()
-                    if self._closed.is_set() or time.monotonic() - lost_at_s > reconnect_for_s:
+                    if self._closed.is_set() or time.monotonic() - lost_at_s > reconnect_timeout_s:
                         raise
                     self._closed.wait(RECONNECT_PAUSE_S)
             return part.finish()
@@ -273,20 +274,20 @@ class RewasClient:
         return closed_problem(self.address) if self._closed.is_set() else problem_from_call(error, self.address)
 
     @contextlib.contextmanager
-    def _cancelling(self, job_id: str, cancel: CancelSignal | None) -> Iterator[None]:
+    def _forward_cancel(self, job_id: str, cancel: CancelSignal | None) -> Iterator[None]:
         if cancel is None:
             yield
             return
         ended = threading.Event()
 
-        def pass_on() -> None:
+        def forward() -> None:
             while not ended.wait(CANCEL_POLL_S):
                 if cancel.is_set():
                     with contextlib.suppress(ServerUnavailable):
                         self.cancel(job_id)
                         return
 
-        thread = threading.Thread(target=pass_on, name=f"rewas-cancel-{job_id}", daemon=True)
+        thread = threading.Thread(target=forward, name=f"rewas-cancel-{job_id}", daemon=True)
         thread.start()
         try:
             yield

@@ -12,7 +12,7 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 from rewas_api.errors import ProblemError, ProblemKind
-from rewas_api.layer_settings import MAX_PROMPT_CHARACTERS, LayerSettings, checked_gain_db, checked_layers, shown
+from rewas_api.layer_settings import MAX_PROMPT_CHARACTERS, LayerSettings, shown, validate_gain_db, validate_layers
 from rewas_api.v1 import rewas_pb2
 
 if TYPE_CHECKING:
@@ -137,7 +137,7 @@ def read_clip_settings(clip: otio.core.SerializableObjectWithMetadata) -> ClipSe
                 given[field.name] = _checked(field.name, held[field.name], clip_name)
             except ProblemError as problem:
                 # What is wrong within a layer does not know whose layer it is.
-                owner = _within_a_sentence(clip_name)
+                owner = _lowercase_first(clip_name)
                 what = problem.what if owner in problem.what else problem.what.replace("the clip", owner, 1)
                 raise ProblemError(what, problem.remedy, ProblemKind.TIMELINE) from None
     return ClipSettings(**given)
@@ -159,8 +159,8 @@ def write_clip_settings(clip: otio.core.SerializableObjectWithMetadata, settings
 
 
 _CHOICES = {"control": CONTROLS, "sampler": SAMPLERS, "conflict": CONFLICT_POLICIES}
-_WHOLE_NUMBERS = {"seed": (0, 2**63 - 1), "takes": (1, 100), "num_steps": (1, 1000)}
-_NUMBERS = {
+_INTEGER_RANGES = {"seed": (0, 2**63 - 1), "takes": (1, 100), "num_steps": (1, 1000)}
+_FLOAT_RANGES = {
     "guidance_scale": (0.0, 20.0),
     "control_strength": (0.0, 2.0),
     "control_from": (0.0, 1.0),
@@ -170,51 +170,51 @@ _NUMBERS = {
 
 def _checked(name: str, value: object, owner: str) -> Any:
     if name in ("prompt", "pack", "negative_prompt"):
-        return _checked_text(name, value, owner)
+        return _validate_text(name, value, owner)
     if name in _CHOICES:
         if value in _CHOICES[name]:
             return str(value)
-        raise _out_of_bounds(name, value, owner, f"Give one of {', '.join(_CHOICES[name])}.")
+        raise _out_of_range_problem(name, value, owner, f"Give one of {', '.join(_CHOICES[name])}.")
     if name == "layers":
-        return checked_layers(value) or None
+        return validate_layers(value) or None
     if name == "gain_db":
-        return checked_gain_db(value, _within_a_sentence(owner))
+        return validate_gain_db(value, _lowercase_first(owner))
     if name in ("loop", "mix", "new_sound_at_cuts"):
         if isinstance(value, bool):
             return value
-        raise _out_of_bounds(name, value, owner, "Give true or false.")
+        raise _out_of_range_problem(name, value, owner, "Give true or false.")
     if name == "sample_rate_hz":
         if isinstance(value, int | float) and value in SAMPLE_RATES_HZ:
             return int(value)
-        raise _out_of_bounds(name, value, owner, f"Give one of {', '.join(map(str, SAMPLE_RATES_HZ))} Hz.")
-    low, high = _WHOLE_NUMBERS.get(name) or _NUMBERS[name]
-    whole = name in _WHOLE_NUMBERS
+        raise _out_of_range_problem(name, value, owner, f"Give one of {', '.join(map(str, SAMPLE_RATES_HZ))} Hz.")
+    low, high = _INTEGER_RANGES.get(name) or _FLOAT_RANGES[name]
+    whole = name in _INTEGER_RANGES
     if isinstance(value, int | float) and not isinstance(value, bool) and low <= value <= high:
         if not whole:
             return float(value)
         if value == int(value):
             return int(value)
     sort = "a whole number" if whole else "a number"
-    raise _out_of_bounds(name, value, owner, f"Give {sort} from {low} to {high}.")
+    raise _out_of_range_problem(name, value, owner, f"Give {sort} from {low} to {high}.")
 
 
-def _checked_text(name: str, value: object, owner: str) -> str:
+def _validate_text(name: str, value: object, owner: str) -> str:
     if not isinstance(value, str):
-        raise _out_of_bounds(name, value, owner, "Give text.")
+        raise _out_of_range_problem(name, value, owner, "Give text.")
     if name != "pack" and len(value) > MAX_PROMPT_CHARACTERS:
         raise ProblemError(
-            f"The {name.replace('_', ' ')} of {_within_a_sentence(owner)} has {len(value)} characters.",
+            f"The {name.replace('_', ' ')} of {_lowercase_first(owner)} has {len(value)} characters.",
             f"Shorten it to at most {MAX_PROMPT_CHARACTERS}.",
             ProblemKind.SETTINGS,
         )
     return value
 
 
-def _out_of_bounds(name: str, value: object, owner: str, remedy: str) -> ProblemError:
-    return ProblemError(f"{name} of {_within_a_sentence(owner)} is {shown(value)}.", remedy, ProblemKind.SETTINGS)
+def _out_of_range_problem(name: str, value: object, owner: str, remedy: str) -> ProblemError:
+    return ProblemError(f"{name} of {_lowercase_first(owner)} is {shown(value)}.", remedy, ProblemKind.SETTINGS)
 
 
-def _within_a_sentence(owner: str) -> str:
+def _lowercase_first(owner: str) -> str:
     return owner[0].lower() + owner[1:]
 
 

@@ -13,10 +13,10 @@ from rewas_api.v1 import rewas_pb2
 
 MAX_LAYERS = 8
 LAYER_ENERGIES = ("steady", "following")
-GAIN_BOUNDS_DB = (-60.0, 24.0)
+GAIN_RANGE_DB = (-60.0, 24.0)
 MAX_PROMPT_CHARACTERS = 2000
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,31}")
-_TAKEN = ("primary", "mix")
+_RESERVED_NAMES = ("primary", "mix")
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class LayerSettings:
     """One sound beside the primary one. None means the default.
 
     name: of its stem, small letters, digits, hyphens and underscores; not "primary" or "mix". prompt: 1 to 2000
-    characters. gain_db: of its stem, one within GAIN_BOUNDS_DB. energy: one of LAYER_ENERGIES.
+    characters. gain_db: of its stem, one within GAIN_RANGE_DB. energy: one of LAYER_ENERGIES.
     Raises ProblemError (SETTINGS) for a value of the wrong type or out of bounds.
     """
 
@@ -34,10 +34,10 @@ class LayerSettings:
     energy: str | None = None
 
     def __post_init__(self) -> None:
-        if not isinstance(self.name, str) or not _NAME.fullmatch(self.name) or self.name in _TAKEN:
+        if not isinstance(self.name, str) or not _NAME.fullmatch(self.name) or self.name in _RESERVED_NAMES:
             raise _refused(
                 f"A layer of the clip is called {shown(self.name)}.",
-                f"Use small letters, digits, hyphens and underscores; {' and '.join(_TAKEN)} are taken.",
+                f"Use small letters, digits, hyphens and underscores; {' and '.join(_RESERVED_NAMES)} are taken.",
             )
         is_said = isinstance(self.prompt, str) and self.prompt.strip()
         if not is_said or len(self.prompt) > MAX_PROMPT_CHARACTERS:
@@ -46,7 +46,7 @@ class LayerSettings:
                 f"Say what should be heard in at most {MAX_PROMPT_CHARACTERS} characters.",
             )
         if self.gain_db is not None:
-            object.__setattr__(self, "gain_db", checked_gain_db(self.gain_db, f"the layer {self.name} of the clip"))
+            object.__setattr__(self, "gain_db", validate_gain_db(self.gain_db, f"the layer {self.name} of the clip"))
         if self.energy is not None and self.energy not in LAYER_ENERGIES:
             raise _refused(
                 f"The energy of the layer {self.name} of the clip is {shown(self.energy)}.",
@@ -73,14 +73,14 @@ class LayerSettings:
         return {name: value for name, value in held.items() if value is not None}
 
 
-def checked_layers(value: object) -> tuple[LayerSettings, ...]:
+def validate_layers(value: object) -> tuple[LayerSettings, ...]:
     """Layers from what stands for them: themselves, or dictionaries with their fields, as in an OTIO file.
 
     Names that are not known are left alone. Raises ProblemError (SETTINGS) for anything else.
     """
     if isinstance(value, str | bytes) or not hasattr(value, "__iter__") or hasattr(value, "items"):
         raise _refused(f"The layers of the clip are {shown(value)}.", "Give a list of layers.")
-    layers = tuple(_checked_layer(each) for each in value)
+    layers = tuple(_validate_layer(each) for each in value)
     if len(layers) > MAX_LAYERS:
         raise _refused(f"The layers of the clip are {len(layers)}.", f"Ask for at most {MAX_LAYERS}.")
     names = [layer.name for layer in layers]
@@ -90,15 +90,15 @@ def checked_layers(value: object) -> tuple[LayerSettings, ...]:
     return layers
 
 
-def checked_gain_db(value: object, owner: str) -> float:
+def validate_gain_db(value: object, owner: str) -> float:
     """A gain in decibels. Raises ProblemError (SETTINGS) for one that is out of bounds."""
-    low, high = GAIN_BOUNDS_DB
+    low, high = GAIN_RANGE_DB
     if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) and low <= value <= high:
         return float(value)
     raise _refused(f"gain_db of {owner} is {shown(value)}.", f"Give a number from {low:g} to {high:g}.")
 
 
-def _checked_layer(value: Any) -> LayerSettings:
+def _validate_layer(value: Any) -> LayerSettings:
     if isinstance(value, LayerSettings):
         return value
     # OTIO hands dictionaries out as AnyDictionary, which quacks like a mapping without being one to isinstance.
@@ -118,4 +118,4 @@ def shown(value: object) -> str:
     return text if len(text) <= 60 else text[:57] + "…"
 
 
-__all__ = ["GAIN_BOUNDS_DB", "LAYER_ENERGIES", "MAX_LAYERS", "LayerSettings", "checked_gain_db", "checked_layers"]
+__all__ = ["GAIN_RANGE_DB", "LAYER_ENERGIES", "MAX_LAYERS", "LayerSettings", "validate_gain_db", "validate_layers"]

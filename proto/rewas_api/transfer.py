@@ -47,23 +47,23 @@ def upload_messages(
 
 
 class PartialFile:
-    """An artifact on its way to `to_path`: bytes gather under another name until they are all there and right.
+    """An artifact on its way to `destination`: bytes gather under another name until they are all there and right.
 
     What an earlier, broken transfer of the same bytes left behind is taken up again. Raises ProblemError (RESOURCES)
     where the folder cannot be written.
     """
 
-    def __init__(self, artifact: rewas_pb2.Artifact, to_path: Path) -> None:
+    def __init__(self, artifact: rewas_pb2.Artifact, destination: Path) -> None:
         self._artifact = artifact
-        self._to_path = to_path
-        self._part_path = to_path.with_name(f".{to_path.name}.{artifact.sha256[:16]}.part")
+        self._to_path = destination
+        self._part_path = destination.with_name(f".{destination.name}.{artifact.sha256[:16]}.part")
         try:
-            to_path.parent.mkdir(parents=True, exist_ok=True)
+            destination.parent.mkdir(parents=True, exist_ok=True)
             self._file = self._part_path.open("ab")
             if self._file.tell() > artifact.size_bytes:
                 self._file.truncate(0)
         except OSError as error:
-            raise unwritable(to_path, error) from error
+            raise unwritable(destination, error) from error
 
     @property
     def received_bytes(self) -> int:
@@ -93,7 +93,7 @@ class PartialFile:
         return self._to_path
 
     @contextlib.contextmanager
-    def discarded_on_error(self) -> Iterator[None]:
+    def discard_on_error(self) -> Iterator[None]:
         """Within, an error says that nobody wants the bytes any more: what has arrived goes too."""
         try:
             yield

@@ -20,7 +20,7 @@ from rewas_api.v1 import rewas_pb2
 
 def problem_from_call(error: Any, address: str) -> ProblemError:
     """The problem behind a failed call (grpc.RpcError with the call's methods) to the server at `address`."""
-    sent = _sent_problem(error)
+    sent = _problem_from_metadata(error)
     if sent is not None:
         return sent
     status = error.code()
@@ -70,7 +70,7 @@ def closed_problem(address: str) -> ServerUnavailable:
     return ServerUnavailable(f"The connection to the server at {address} was closed.", "Connect again.")
 
 
-def _sent_problem(error: Any) -> ProblemError | None:
+def _problem_from_metadata(error: Any) -> ProblemError | None:
     for key, value in error.trailing_metadata() or ():
         if key == PROBLEM_METADATA_KEY:
             try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -37,13 +37,13 @@ class Controls:
     texture: FloatArray | None = None
 
     def __post_init__(self) -> None:
-        given = [self._of(name) for name in self.names]
+        given = [self._values_of(name) for name in self.names]
         if not given:
             raise SettingsError("There is nothing for the sound to follow.", "Give energy, onsets or texture.")
         if len({len(values) for values in given}) > 1 or any(not np.isfinite(values).all() for values in given):
             raise SettingsError("The controls are of different lengths or not finite.", "Give one value a mel frame.")
         for name in ("energy", "onsets"):
-            if self._of(name) is not None and np.ndim(self._of(name)) != 1:
+            if self._values_of(name) is not None and np.ndim(self._values_of(name)) != 1:
                 raise SettingsError(f"The control {name} is not one row of values.", "Give one value a mel frame.")
         if self.texture is not None and np.shape(self.texture)[1:] != (TEXTURE_BANDS,):
             raise SettingsError(f"The texture is of shape {np.shape(self.texture)}.", f"Give {TEXTURE_BANDS} bands.")
@@ -56,17 +56,17 @@ class Controls:
     @property
     def names(self) -> tuple[str, ...]:
         """Which of CONTROL_NAMES are given."""
-        return tuple(name for name in CONTROL_NAMES if self._of(name) is not None)
+        return tuple(name for name in CONTROL_NAMES if self._values_of(name) is not None)
 
     @property
     def given(self) -> dict[str, FloatArray]:
         """The controls that are given, by name."""
-        return {name: self._of(name) for name in self.names}
+        return {name: self._values_of(name) for name in self.names}
 
     @property
     def frames(self) -> int:
         """Mel frames that they cover."""
-        return len(self._of(self.names[0]))
+        return len(self._values_of(self.names[0]))
 
     def padded(self, frames: int) -> Controls:
         """The same up to a number of frames: energy and texture stay what they are in the end, no onset comes.
@@ -86,10 +86,10 @@ class Controls:
     def part(self, start: int, frames: int) -> Controls:
         """The controls of a window; one that reaches beyond the end goes on at the beginning."""
         places = range(start, start + frames)
-        parts = {name: np.take(self._of(name), places, axis=0, mode="wrap") for name in self.names}
+        parts = {name: np.take(self._values_of(name), places, axis=0, mode="wrap") for name in self.names}
         return Controls(**parts)
 
-    def _of(self, name: str) -> Any:
+    def _values_of(self, name: str) -> Any:
         return getattr(self, name)
 
 
@@ -130,7 +130,7 @@ def hint_channels(latent_channels: int, patch: int) -> int:
     return latent_channels + patch + 1 + len(CONTROL_NAMES)
 
 
-def understood_controls(adapter: Any) -> tuple[str, ...]:
+def supported_controls(adapter: Any) -> tuple[str, ...]:
     """Controls that an adapter was built to read."""
     narrow = adapter.config.hint_channels in (None, adapter.encoder.config.in_channels)
     return CONTROL_NAMES[:1] if narrow else CONTROL_NAMES
@@ -141,7 +141,7 @@ def control_hint(batch: ControlBatch, encode: Encode, bins: int, adapter: Any) -
     given = batch.given.to(batch.energies.dtype)[:, :, None, None, None]
     energy = energy_hint(batch.energies, encode, bins)
     energy = energy * given[:, 0].to(energy.dtype)
-    if understood_controls(adapter) == CONTROL_NAMES[:1]:
+    if supported_controls(adapter) == CONTROL_NAMES[:1]:
         return energy
     count, _, positions, width = energy.shape
     patch = batch.onsets.shape[1] // positions
@@ -167,7 +167,7 @@ def onset_track(times_s: FloatArray, strengths: FloatArray, frames: int, frame_r
     return track
 
 
-def measured_textures(log_mels: torch.Tensor, silence_nats: float = SILENCE_NATS) -> torch.Tensor:
+def measure_textures(log_mels: torch.Tensor, silence_nats: float = SILENCE_NATS) -> torch.Tensor:
     """Textures [B, T, TEXTURE_BANDS] of log-mels [B, T, bins]: bands above the energy in nats, smoothed over time.
 
     Frames count as much as they stand above silence, so that a gap does not blur what stands beside it.
@@ -179,9 +179,9 @@ def measured_textures(log_mels: torch.Tensor, silence_nats: float = SILENCE_NATS
     return _smoothed(bands * weights) / (_smoothed(weights) + 0.05)
 
 
-def heard_texture(log_mel: torch.Tensor, rate_hz: Fraction) -> TextureCurve:
+def measure_log_mel_texture(log_mel: torch.Tensor, rate_hz: Fraction) -> TextureCurve:
     """The texture of a sound, of its log-mel [T, bins] at a rate."""
-    return TextureCurve(measured_textures(log_mel[None])[0].cpu().numpy(), rate_hz, "audio")
+    return TextureCurve(measure_textures(log_mel[None])[0].cpu().numpy(), rate_hz, "audio")
 
 
 def _smoothed(values: torch.Tensor) -> torch.Tensor:
@@ -189,6 +189,3 @@ def _smoothed(values: torch.Tensor) -> torch.Tensor:
         values.transpose(1, 2), TEXTURE_SMOOTHING_FRAMES, stride=1, padding=TEXTURE_SMOOTHING_FRAMES // 2
     )
     return pooled.transpose(1, 2)
-
-
-ControlName = Literal["energy", "onsets"]

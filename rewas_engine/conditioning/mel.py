@@ -14,7 +14,7 @@ from transformers.audio_utils import mel_filter_bank
 
 from rewas_engine.curves.energy import EnergyCurve
 
-FRAMES_AT_ONCE = 1024
+CHUNK_FRAMES = 1024
 """A spectrum is sixteen times as large as its log-mel: of a long sound only so much of it is there at a time."""
 
 
@@ -75,8 +75,8 @@ class AudioFrontEnd:
         window = torch.hann_window(config.window_samples, periodic=True, device=waveform.device)
         bank = torch.from_numpy(self.filter_bank).to(waveform.device)
         log_mel = waveform.new_empty(waveform.shape[0], frames, config.bins)
-        for first in range(0, frames, FRAMES_AT_ONCE):
-            last = min(first + FRAMES_AT_ONCE, frames)
+        for first in range(0, frames, CHUNK_FRAMES):
+            last = min(first + CHUNK_FRAMES, frames)
             begin, end = first * config.hop_samples - padding, last * config.hop_samples + padding
             heard = waveform[:, max(0, begin) : min(whole, end)]
             beyond = (max(0, -begin), max(0, end - whole))

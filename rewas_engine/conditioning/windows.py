@@ -21,7 +21,7 @@ def window_starts(total: int, window: int, overlap: int) -> list[int]:
     return [index * room // gaps for index in range(gaps + 1)]
 
 
-def circle_starts(total: int, window: int, overlap: int) -> list[int]:
+def circular_starts(total: int, window: int, overlap: int) -> list[int]:
     """Starts of windows on a circle of `total` positions, each overlapping the next by at least `overlap`.
 
     They are spread evenly. One that is longer than the circle goes round it more than once.
@@ -44,7 +44,7 @@ class SoundWindow:
     def starts(self, total_frames: int, circular: bool = False) -> list[int]:
         """First mel frames of the windows over `total_frames`, a multiple of the patch; or round them, as a circle."""
         window, overlap, total = (count // self.patch for count in (self.frames, self.overlap_frames, total_frames))
-        spread = circle_starts if circular else window_starts
+        spread = circular_starts if circular else window_starts
         return [start * self.patch for start in spread(total, window, overlap)]
 
     def whole(self, frames: int) -> int:

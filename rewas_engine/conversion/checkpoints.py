@@ -17,11 +17,11 @@ from safetensors.torch import load_file
 
 from rewas_engine.errors import CheckpointError
 
-_WRAPPINGS = ("state_dict", "model", "generator", "model_state_dict")
+_STATE_DICT_KEYS = ("state_dict", "model", "generator", "model_state_dict")
 """Under which keys training programs keep the weights within a checkpoint."""
 _INERT_MODULES = ("omegaconf.", "pytorch_lightning.", "lightning.", "argparse.", "pathlib.", "typing.", "collections.")
 """What training programs leave beside the weights. It is passed over: nothing of these is imported or called."""
-_LONGEST_HEADER = 100_000_000
+_MAX_HEADER_BYTES = 100_000_000
 """Bytes that safetensors allow the header of a file."""
 DOWNLOAD_AGAIN = "Download it again, whole."
 
@@ -63,8 +63,8 @@ def read_checkpoint(path: Path, given_as: str) -> Checkpoint:
     if zipped:
         _check_archive(path, empty)
     elif not begun_with.startswith(b"\x80"):
-        raise empty.error(_kind_of(begun_with), "a checkpoint", DOWNLOAD_AGAIN)
-    tensors = _tensors_of(_unpickled(path, empty, zipped))
+        raise empty.error(_describe_content(begun_with), "a checkpoint", DOWNLOAD_AGAIN)
+    tensors = _find_state_dict(_unpickle(path, empty, zipped))
     if not tensors:
         raise empty.error("holds no tensors by name", "a checkpoint with weights")
     return _checked(Checkpoint(path, given_as, tensors))
@@ -73,13 +73,13 @@ def read_checkpoint(path: Path, given_as: str) -> Checkpoint:
 def _checked(checkpoint: Checkpoint) -> Checkpoint:
     """The same. Raises CheckpointError for a tensor whose numbers do not lie in the file one by one."""
     for name, tensor in checkpoint.tensors.items():
-        kind = _unreadable_kind(tensor)
+        kind = _storage_problem(tensor)
         if kind is not None:
             raise checkpoint.error(f"holds {name} {kind}", "tensors that hold each of their numbers")
     return checkpoint
 
 
-def _unreadable_kind(tensor: torch.Tensor) -> str | None:
+def _storage_problem(tensor: torch.Tensor) -> str | None:
     """In what way its numbers do not lie one by one in memory; None where they do."""
     if tensor.is_nested:
         return "nested"
@@ -98,7 +98,7 @@ def _unreadable_kind(tensor: torch.Tensor) -> str | None:
 
 def _is_safetensors(begun_with: bytes) -> bool:
     """Whether a file begins as safetensors do, whatever it is called: the length of a header, then its JSON."""
-    return begun_with[8:9] == b"{" and int.from_bytes(begun_with[:8], "little") <= _LONGEST_HEADER
+    return begun_with[8:9] == b"{" and int.from_bytes(begun_with[:8], "little") <= _MAX_HEADER_BYTES
 
 
 def _check_archive(path: Path, empty: Checkpoint) -> None:
@@ -113,7 +113,7 @@ def _check_archive(path: Path, empty: Checkpoint) -> None:
         raise empty.error(f"is a zip archive of something else ({shown})", "a checkpoint")
 
 
-def _kind_of(begun_with: bytes) -> str:
+def _describe_content(begun_with: bytes) -> str:
     start = begun_with.lstrip().lower()
     if not begun_with:
         return "is empty"
@@ -124,13 +124,13 @@ def _kind_of(begun_with: bytes) -> str:
     return f"is no checkpoint (it begins with {begun_with[:8]!r})"
 
 
-def _unpickled(path: Path, empty: Checkpoint, zipped: bool) -> Any:
+def _unpickle(path: Path, empty: Checkpoint, zipped: bool) -> Any:
     try:
         foreign = torch.serialization.get_unsafe_globals_in_checkpoint(path) if zipped else []
         code = [name for name in foreign if not name.startswith(_INERT_MODULES)]
         if code:
-            raise _holds_code(empty, code[0])
-        with torch.serialization.safe_globals([(_PassedOver, name) for name in foreign]):
+            raise _code_found_error(empty, code[0])
+        with torch.serialization.safe_globals([(_InertObject, name) for name in foreign]):
             if path.suffix != ".safetensors":
                 return torch.load(path, map_location="cpu", weights_only=True, mmap=zipped)
             # By that name torch takes it for safetensors, whatever is in it; of an open file it does not see the name.
@@ -140,7 +140,7 @@ def _unpickled(path: Path, empty: Checkpoint, zipped: bool) -> Any:
         named = re.search(r"GLOBAL ([\w.]+)", str(error))
         name = named[1] if named else None if zipped else _first_global(path)
         if name is not None:
-            raise _holds_code(empty, name) from error
+            raise _code_found_error(empty, name) from error
         raise empty.error("is damaged or of an unknown format", "a checkpoint", DOWNLOAD_AGAIN) from error
     except (RuntimeError, EOFError, ValueError, KeyError, IndexError, AttributeError, TypeError, OSError) as error:
         reason = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
@@ -167,7 +167,7 @@ def _first_global(path: Path) -> str | None:
     return None
 
 
-def _holds_code(empty: Checkpoint, name: str) -> CheckpointError:
+def _code_found_error(empty: Checkpoint, name: str) -> CheckpointError:
     return empty.error(
         f"holds code that would run on reading it ({name}) and was not read",
         "nothing but weights",
@@ -175,10 +175,10 @@ def _holds_code(empty: Checkpoint, name: str) -> CheckpointError:
     )
 
 
-class _PassedOver:
+class _InertObject:
     """Stands for an object of a training program: takes everything, does nothing."""
 
-    def __new__(cls, *arguments: Any, **named: Any) -> _PassedOver:
+    def __new__(cls, *arguments: Any, **named: Any) -> _InertObject:
         return object.__new__(cls)
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
@@ -188,11 +188,11 @@ class _PassedOver:
         pass
 
 
-def _tensors_of(content: Any) -> dict[str, torch.Tensor]:
+def _find_state_dict(content: Any) -> dict[str, torch.Tensor]:
     """Tensors by name, from the wrapping that holds the most of them."""
     if not isinstance(content, Mapping):
         return {}
-    candidates = [content, *(content[key] for key in _WRAPPINGS if isinstance(content.get(key), Mapping))]
+    candidates = [content, *(content[key] for key in _STATE_DICT_KEYS if isinstance(content.get(key), Mapping))]
     named = [
         {str(name): value for name, value in candidate.items() if isinstance(value, torch.Tensor)}
         for candidate in candidates

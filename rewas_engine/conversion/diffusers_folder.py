@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 from rewas_engine.conversion.checkpoints import Checkpoint, read_checkpoint
-from rewas_engine.conversion.parts import Excerpt, diffusers_parts
+from rewas_engine.conversion.parts import ModuleTensors, diffusers_parts
 from rewas_engine.conversion.sizes import ReleasedSizes
 from rewas_engine.errors import CheckpointError
 
@@ -57,7 +57,7 @@ class DiffusersFolder:
         file = self._weights(_FOLDERS[role])
         assert file is not None, "only asked for what roles() names"
         source = read_checkpoint(file, f"{_FOLDERS[role]} of {self.path.name} (--audioldm)")
-        excerpt = _in_present_words(source) if role == "codec" else Excerpt(source, source.tensors)
+        excerpt = _rename_old_attention(source) if role == "codec" else ModuleTensors(source, source.tensors)
         return diffusers_parts()[role].matched(sizes, excerpt, dtype)
 
     def scaling_factor(self) -> float | None:
@@ -84,7 +84,7 @@ class DiffusersFolder:
         return next((path for file in _WEIGHTS if (path := self.path / name / file).is_file()), None)
 
 
-def _in_present_words(source: Checkpoint) -> Excerpt:
+def _rename_old_attention(source: Checkpoint) -> ModuleTensors:
     """Tensors of a VAE under the names that diffusers gives its attention today."""
     in_file: dict[str, str] = {}
     for name in source.tensors:
@@ -95,7 +95,7 @@ def _in_present_words(source: Checkpoint) -> Excerpt:
             raise source.error(f"holds both {in_file[present]} and {name}", "one of them")
         in_file[present] = name
     tensors = {present: source.tensors[name] for present, name in in_file.items()}
-    return Excerpt(source, tensors, lambda name: in_file.get(name, name))
+    return ModuleTensors(source, tensors, lambda name: in_file.get(name, name))
 
 
 _REMEDY = "Give the folder that holds unet, vae, text_encoder, tokenizer and vocoder."

@@ -15,7 +15,7 @@ _RESIDUAL = {
     "conv2": "out_layers.3",
     "conv_shortcut": "skip_connection",
 }
-_DENOISER_ENDS = {
+_DENOISER_PREFIXES = {
     "time_embedding.linear_1": "time_embed.0",
     "time_embedding.linear_2": "time_embed.2",
     "class_embedding": "film_emb",
@@ -60,13 +60,13 @@ def denoiser_name(ours: str, blocks: int, levels: int) -> str:
             after_attention = 2 if level < levels - 1 else 1
             return f"{row[0]}.{row[1] + blocks}.{after_attention}.{rest}"
         place = f"{row[0]}.{row[1] + index}"
-        return f"{place}.0.{_begun_with(rest, _RESIDUAL)}" if kind == "resnets" else f"{place}.1.{rest}"
+        return f"{place}.0.{_replace_prefix(rest, _RESIDUAL)}" if kind == "resnets" else f"{place}.1.{rest}"
     match = re.fullmatch(r"mid_block\.(resnets|attentions)\.(\d)\.(.+)", ours)
     if match:
         if match[1] == "attentions":
             return f"middle_block.1.{match[3]}"
-        return f"middle_block.{2 * int(match[2])}.{_begun_with(match[3], _RESIDUAL)}"
-    return _begun_with(ours, _DENOISER_ENDS)
+        return f"middle_block.{2 * int(match[2])}.{_replace_prefix(match[3], _RESIDUAL)}"
+    return _replace_prefix(ours, _DENOISER_PREFIXES)
 
 
 def adapter_name(ours: str, blocks: int, levels: int) -> str:
@@ -74,7 +74,7 @@ def adapter_name(ours: str, blocks: int, levels: int) -> str:
     if ours.startswith("encoder."):
         return denoiser_name(ours.removeprefix("encoder."), blocks, levels)
     ours = re.sub(r"^zero_convs\.(\d+)\.", r"zero_convs.\1.0.", ours)
-    return _begun_with(
+    return _replace_prefix(
         ours,
         {
             "hint_linear": "input_hint_block.1",
@@ -84,7 +84,7 @@ def adapter_name(ours: str, blocks: int, levels: int) -> str:
     )
 
 
-def averaged_name(denoiser: str) -> str:
+def ema_name(denoiser: str) -> str:
     """Of the running average (EMA) of a tensor of the denoiser: without dots."""
     return "diffusion_model" + denoiser.replace(".", "")
 
@@ -103,7 +103,7 @@ def codec_name(ours: str, levels: int) -> str:
         number = int(match[3]) + 1
         if match[2] == "resnets":
             return f"{match[1]}.mid.block_{number}.{match[4]}"
-        return f"{match[1]}.mid.attn_{number}.{_begun_with(match[4], _CODEC_ATTENTION)}"
+        return f"{match[1]}.mid.attn_{number}.{_replace_prefix(match[4], _CODEC_ATTENTION)}"
     return ours.replace("conv_norm_out", "norm_out")
 
 
@@ -115,7 +115,7 @@ def vocoder_name(ours: str) -> str:
 def text_name(ours: str) -> str:
     """Of CLAP's text branch."""
     ours = re.sub(r"^text_model\.", "text_branch.", ours)
-    return _begun_with(
+    return _replace_prefix(
         ours, {"text_projection.linear1": "text_projection.0", "text_projection.linear2": "text_projection.2"}
     )
 
@@ -124,19 +124,19 @@ def video_name(ours: str) -> str:
     """Of Synchformer's visual branch."""
     match = re.fullmatch(r"layers\.(\d+)\.(.+)", ours)
     if match:
-        return f"blocks.{match[1]}.{_begun_with(match[2], _VIDEO_BLOCK)}"
-    return re.sub(r"^gathering\.", "spatial_attn_agg.", _begun_with(ours, _VIDEO))
+        return f"blocks.{match[1]}.{_replace_prefix(match[2], _VIDEO_BLOCK)}"
+    return re.sub(r"^gathering\.", "spatial_attn_agg.", _replace_prefix(ours, _VIDEO))
 
 
 def phi_name(ours: str) -> str:
     """Of φ."""
     match = re.fullmatch(r"layers\.(\d+)\.(.+)", ours)
     if match:
-        return f"hint_blocks.blocks.{match[1]}.{_begun_with(match[2], _PHI_BLOCK)}"
+        return f"hint_blocks.blocks.{match[1]}.{_replace_prefix(match[2], _PHI_BLOCK)}"
     return re.sub(r"^narrowing\.", "projection2.", re.sub(r"^projection\.", "projection1.0.", ours))
 
 
-def _begun_with(name: str, beginnings: dict[str, str]) -> str:
+def _replace_prefix(name: str, beginnings: dict[str, str]) -> str:
     """The name with its beginning exchanged, where the table has one that ends at a dot or at the name's end."""
     for ours, released in beginnings.items():
         if name == ours or name.startswith(f"{ours}."):

@@ -16,7 +16,7 @@ Tensors = Mapping[str, torch.Tensor]
 
 
 @dataclass(frozen=True)
-class Excerpt:
+class ModuleTensors:
     """The tensors of one part within a file, under released names without the prefix of their container.
 
     in_file: from such a name to the one in the file itself, for errors. outside: names in the file that stand beside
@@ -29,9 +29,9 @@ class Excerpt:
     outside: Sequence[str] = ()
 
     @classmethod
-    def under(cls, prefix: str, source: Checkpoint) -> Excerpt:
+    def under(cls, prefix: str, source: Checkpoint) -> ModuleTensors:
         """Those whose names begin with a prefix."""
-        return cls(source, without_prefix(source.tensors, prefix), lambda name: prefix + name)
+        return cls(source, strip_prefix(source.tensors, prefix), lambda name: prefix + name)
 
 
 @dataclass(frozen=True)
@@ -51,39 +51,39 @@ class Part:
 
     def expected(self, sizes: ReleasedSizes) -> dict[str, torch.Tensor]:
         """Our tensors by name, without memory."""
-        return dict(sizes.on_meta(self.role).state_dict())
+        return dict(sizes.build_on_meta(self.role).state_dict())
 
     def stored(self, sizes: ReleasedSizes) -> dict[str, tuple[int, ...]]:
         """Released names and shapes of all that the part takes from its file."""
         return {
             self.released_name(name): released_shape(self.role, name, tensor)
             for name, tensor in self.expected(sizes).items()
-            if self._constant(name) is None
+            if self._constant_factory(name) is None
         }
 
     def matched(
-        self, sizes: ReleasedSizes, excerpt: Excerpt, dtype: torch.dtype = torch.float32
+        self, sizes: ReleasedSizes, excerpt: ModuleTensors, dtype: torch.dtype = torch.float32
     ) -> dict[str, torch.Tensor]:
         """The tensors of our module, out of the released ones of a file.
 
         dtype: in which they will be stored. Raises CheckpointError for a tensor that is missing, has another shape or
         no place, or holds values that are not finite, in the file or as dtype.
         """
-        source, bare = excerpt.source, self._multiplied_out(sizes, excerpt)
+        source, bare = excerpt.source, self._fold_weight_norms(sizes, excerpt)
         found: dict[str, torch.Tensor] = {}
         missing: list[str] = []
         used: set[str] = set()
         for name, wanted in self.expected(sizes).items():
-            released, constant = self.released_name(name), self._constant(name)
+            released, constant = self.released_name(name), self._constant_factory(name)
             if released in bare:
                 used.add(released)
-                found[name] = _fitted(bare[released], wanted, excerpt.in_file(released), self, source)
+                found[name] = _fit_shape(bare[released], wanted, excerpt.in_file(released), self, source)
                 _check_values(found[name], dtype, excerpt.in_file(released), source)
             elif constant is not None:
                 found[name] = constant(wanted)
             else:
                 missing.append(excerpt.in_file(released))
-        unknown = [excerpt.in_file(name) for name in bare if name not in used and not self.is_leftover(name)]
+        unknown = [excerpt.in_file(name) for name in bare if name not in used and not self.is_ignored(name)]
         unknown += excerpt.outside
         if missing:
             raise source.error(
@@ -97,17 +97,17 @@ class Part:
             )
         return found
 
-    def constant_of(self, name: str, like: torch.Tensor) -> torch.Tensor:
+    def constant_value(self, name: str, like: torch.Tensor) -> torch.Tensor:
         """The value of a tensor of ours that the release does not store."""
-        make = self._constant(name)
+        make = self._constant_factory(name)
         if make is None:
             raise KeyError(name)
         return make(like)
 
-    def _constant(self, name: str) -> Callable[[torch.Tensor], torch.Tensor] | None:
+    def _constant_factory(self, name: str) -> Callable[[torch.Tensor], torch.Tensor] | None:
         return next((make for end, make in self.constants.items() if name.endswith(end)), None)
 
-    def _multiplied_out(self, sizes: ReleasedSizes, excerpt: Excerpt) -> Tensors:
+    def _fold_weight_norms(self, sizes: ReleasedSizes, excerpt: ModuleTensors) -> Tensors:
         """The tensors of a file with each weight of ours whole that is stored as weight_g and weight_v."""
         stored, source = self.stored(sizes), excerpt.source
         pairs: dict[str, torch.Tensor] = {}
@@ -119,16 +119,16 @@ class Part:
                 raise source.error(f"holds both {excerpt.in_file(whole)} and {excerpt.in_file(name)}", "one of them")
             shape = stored[whole]
             wanted = shape if name.endswith("_v") else (shape[0], *[1] * (len(shape) - 1))
-            pairs[name] = _fitted(tensor, torch.empty(wanted, device="meta"), excerpt.in_file(name), self, source)
+            pairs[name] = _fit_shape(tensor, torch.empty(wanted, device="meta"), excerpt.in_file(name), self, source)
             _check_values(tensor, torch.float32, excerpt.in_file(name), source)
-        folded = folded_weight_norm(pairs)
+        folded = fold_weight_norm(pairs)
         for name, tensor in folded.items():
             if name not in pairs and not torch.isfinite(tensor).all():
                 given = f"{excerpt.in_file(name)}_g and {excerpt.in_file(name)}_v"
                 raise source.error(f"holds {given}, whose product is not finite", "numbers", DOWNLOAD_AGAIN)
         return {**{name: tensor for name, tensor in excerpt.tensors.items() if name not in pairs}, **folded}
 
-    def is_leftover(self, name: str) -> bool:
+    def is_ignored(self, name: str) -> bool:
         return any(re.fullmatch(pattern, name) for pattern in self.leftovers)
 
 
@@ -140,7 +140,7 @@ def released_shape(role: str, name: str, tensor: torch.Tensor) -> tuple[int, ...
     return shape
 
 
-def folded_weight_norm(tensors: Tensors) -> dict[str, torch.Tensor]:
+def fold_weight_norm(tensors: Tensors) -> dict[str, torch.Tensor]:
     """Tensors with each pair of weight_g and weight_v multiplied out: w = g · v / |v| over all axes but the first."""
     folded = {name: tensor for name, tensor in tensors.items() if not name.endswith((".weight_g", ".weight_v"))}
     for name, scale in tensors.items():
@@ -162,7 +162,7 @@ def _counted(names: Sequence[str]) -> str:
     return "1 tensor that has" if len(names) == 1 else f"{len(names)} tensors that have"
 
 
-def _fitted(tensor: torch.Tensor, wanted: torch.Tensor, name: str, part: Part, source: Checkpoint) -> torch.Tensor:
+def _fit_shape(tensor: torch.Tensor, wanted: torch.Tensor, name: str, part: Part, source: Checkpoint) -> torch.Tensor:
     if tensor.dim() == 4 and wanted.dim() == 2 and tensor.shape[2:] == (1, 1):
         tensor = tensor[..., 0, 0]
     if tensor.shape != wanted.shape:
@@ -199,7 +199,7 @@ def released_parts(sizes: ReleasedSizes) -> dict[str, Part]:
         Part("adapter", "the adapter", lambda ours: names.adapter_name(ours, blocks, levels)),
         Part("codec", "the VAE", lambda ours: names.codec_name(ours, codec_levels), (r"loss\..+",)),
         Part("vocoder", "the vocoder", names.vocoder_name, (), _VOCODER_CONSTANTS),
-        Part("text_encoder", "CLAP's text branch", names.text_name, _TEXT_LEFTOVERS, _TEXT_CONSTANTS),
+        Part("text_encoder", "CLAP's text branch", names.text_name, _TEXT_IGNORED_PATTERNS, _TEXT_CONSTANTS),
         Part("video_encoder", "Synchformer's visual branch", names.video_name, (r"patch_embed\.proj\.(weight|bias)",)),
         Part("phi", "φ, the energy estimator", names.phi_name),
     )
@@ -221,7 +221,7 @@ _TEXT_CONSTANTS = {
     "position_ids": lambda like: torch.arange(like.shape[1])[None],
     "token_type_ids": lambda like: torch.zeros(like.shape, dtype=torch.int64),
 }
-_TEXT_LEFTOVERS = (
+_TEXT_IGNORED_PATTERNS = (
     r"logit_scale_[at]",
     r"audio_(branch|transform|projection)\..+",
     r"text_transform\..+",
@@ -229,6 +229,6 @@ _TEXT_LEFTOVERS = (
 )
 
 
-def without_prefix(tensors: Tensors, prefix: str) -> dict[str, torch.Tensor]:
+def strip_prefix(tensors: Tensors, prefix: str) -> dict[str, torch.Tensor]:
     """Those tensors whose names begin with a prefix, under what follows it."""
     return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}

@@ -10,12 +10,12 @@ from typing import Any
 
 import torch
 
-from rewas_engine.conditioning.controls import understood_controls
+from rewas_engine.conditioning.controls import supported_controls
 from rewas_engine.conditioning.mel import MelConfig
 from rewas_engine.conversion.diffusers_folder import DiffusersFolder
 from rewas_engine.conversion.parts import released_parts
 from rewas_engine.conversion.sizes import RELEASED, ReleasedSizes, released_schedule
-from rewas_engine.conversion.sources import missing_file, part_of_own_file, read_kind, read_rewas
+from rewas_engine.conversion.sources import missing_file_error, read_part, read_rewas, read_source
 from rewas_engine.conversion.tokenizer import check_tokenizer, copy_tokenizer
 from rewas_engine.errors import PackError, SettingsError
 from rewas_engine.packs.components import CONFIG_FILE, config_json, save_weights
@@ -32,16 +32,16 @@ TOKEN_TIMES = ("centres", "released")
 """Each token at its true centre, or all laid evenly over 5.12 seconds as in the release."""
 RELEASED_SAMPLING = {"num_steps": 200, "guidance_scale": 3.0, "eta": 1.0}
 """How the release samples, with its own sampler, ddim."""
-FEW_STEPS = 25
+DEFAULT_NUM_STEPS = 25
 """Of DPM-Solver++: see docs/speed.md for what they cost."""
-_OWN_FILES = {
+_SOURCE_FILES = {
     "phi": "phi",
     "video_encoder": "synchformer",
     "codec": "vae",
     "vocoder": "vocoder",
     "text_encoder": "clap",
 }
-_CLASSES = {
+_CLASS_NAMES = {
     "text_encoder": "ClapTextEncoder",
     "video_encoder": "MotionFormer",
     "phi": "Phi",
@@ -144,28 +144,28 @@ class _Conversion:
         """
         if role == "codec":
             self._scaling_factor()
-        taken, *others = self._copies(role)
+        taken, *others = self._readers(role)
         taken(self._dtype)
         for copy in others:
             copy(torch.float32)
 
     def tensors(self, role: str) -> Tensors:
         """The tensors of a part, to be stored as the pack's dtype. Raises CheckpointError."""
-        return self._copies(role)[0](self._dtype)
+        return self._readers(role)[0](self._dtype)
 
-    def _copies(self, role: str) -> list[Callable[[torch.dtype], Tensors]]:
+    def _readers(self, role: str) -> list[Callable[[torch.dtype], Tensors]]:
         """What reads and checks each copy of a part, the one that is taken first."""
-        part, kind, sizes = self._parts[role], _OWN_FILES.get(role), self._sizes
+        part, kind, sizes = self._parts[role], _SOURCE_FILES.get(role), self._sizes
         own: Path | None = getattr(self._files, kind) if kind is not None else None
         copies: list[Callable[[torch.dtype], Tensors]] = []
         if kind is not None and own is not None:
-            copies.append(lambda dtype: part_of_own_file(part, kind, read_kind(kind, own), sizes, dtype))
+            copies.append(lambda dtype: read_part(part, kind, read_source(kind, own), sizes, dtype))
         elif (folder := self._folder) is not None and role in folder.roles():
             copies.append(lambda dtype: folder.tensors(role, sizes, dtype))
         copies += [partial(part.matched, sizes, copy) for copy in self._rewas.by_role.get(role, ())]
         if not copies:
             if kind is not None:
-                raise missing_file(kind)
+                raise missing_file_error(kind)
             raise self._rewas.source.error(f"holds nothing of {self.words(role)}", "its tensors")
         return copies
 
@@ -174,15 +174,15 @@ class _Conversion:
         return {name: Path(path).name for name, path in asdict(self._files).items() if path is not None}
 
     def write(self, role: str, folder: Path) -> None:
-        module: Any = self._sizes.on_meta(role)
+        module: Any = self._sizes.build_on_meta(role)
         if role == "codec":
             module.register_to_config(scaling_factor=self._scaling_factor())
         folder.mkdir(parents=True)
         (folder / CONFIG_FILE).write_text(config_json(module), "utf-8")
         tensors = self.tensors(role)
-        save_weights({name: self._stored(tensors[name]) for name in tensors}, folder)
+        save_weights({name: self._cast(tensors[name]) for name in tensors}, folder)
 
-    def _stored(self, tensor: torch.Tensor) -> torch.Tensor:
+    def _cast(self, tensor: torch.Tensor) -> torch.Tensor:
         return (tensor.to(self._dtype) if tensor.is_floating_point() else tensor).contiguous()
 
     def _scaling_factor(self) -> float:
@@ -203,13 +203,13 @@ def _description(name: str, conversion: _Conversion, sizes: ReleasedSizes, token
         "licence": LICENCE,
         "permits": PERMITS,
         "family": "audioldm",
-        "controls": list(understood_controls(sizes.on_meta("adapter"))),
-        "components": _CLASSES,
+        "controls": list(supported_controls(sizes.build_on_meta("adapter"))),
+        "components": _CLASS_NAMES,
         "audio": asdict(MelConfig()),
         "window": {"frames": 512, "overlap_frames": 128, "patch": 4},
         "sampling": {
             **RELEASED_SAMPLING,
-            "num_steps": FEW_STEPS,
+            "num_steps": DEFAULT_NUM_STEPS,
             "sampler": "dpm++",
             "ddim_steps": RELEASED_SAMPLING["num_steps"],
             "precision": "auto",

@@ -13,7 +13,7 @@ from transformers import ClapTextConfig, ClapTextModelWithProjection, SpeechT5Hi
 from rewas_engine.models.adapter import EnergyAdapter
 from rewas_engine.models.motionformer import MotionFormer
 from rewas_engine.models.phi import Phi
-from rewas_engine.models.schedules import with_exact_noise
+from rewas_engine.models.schedules import rescale_exact
 
 LATENT_CHANNELS = 8
 LATENT_BINS = 16
@@ -135,7 +135,7 @@ class ReleasedSizes:
         """φ, whose attention ran over the batch axis: over one token at a time."""
         return Phi(self.video_width, self.phi_width, self.phi_blocks, self.phi_heads, self.phi_head, "batch")
 
-    def on_meta(self, role: str) -> nn.Module:
+    def build_on_meta(self, role: str) -> nn.Module:
         """The module of a role, without any memory for its weights."""
         with torch.device("meta"):
             module: nn.Module = getattr(self, f"new_{role}")()
@@ -178,4 +178,4 @@ def released_schedule() -> DDIMScheduler:
         timestep_spacing="leading",
         prediction_type="epsilon",
     )
-    return with_exact_noise(schedule)
+    return rescale_exact(schedule)

@@ -11,23 +11,23 @@ from pathlib import Path
 import torch
 
 from rewas_engine.conversion.checkpoints import Checkpoint, read_checkpoint
-from rewas_engine.conversion.names import averaged_name
-from rewas_engine.conversion.parts import Excerpt, Part, without_prefix
+from rewas_engine.conversion.names import ema_name
+from rewas_engine.conversion.parts import ModuleTensors, Part, strip_prefix
 from rewas_engine.conversion.sizes import ReleasedSizes, released_schedule
 from rewas_engine.errors import CheckpointError
 
 
 @dataclass(frozen=True)
-class Kind:
-    """A kind of released file. option: of the command. words: what it is. released_as: how its file was called.
+class SourceKind:
+    """A kind of released file. option: of the command. words: what it is. file_name: how its file was called.
 
-    is_one: whether tensor names are those of such a file.
+    matches: whether tensor names are those of such a file.
     """
 
     option: str
     words: str
-    released_as: str
-    is_one: Callable[[Iterable[str]], bool]
+    file_name: str
+    matches: Callable[[Iterable[str]], bool]
 
     @property
     def given_as(self) -> str:
@@ -35,97 +35,101 @@ class Kind:
         return f"{self.words} ({self.option})"
 
 
-def _any_name(pattern: str) -> Callable[[Iterable[str]], bool]:
+def _name_matcher(pattern: str) -> Callable[[Iterable[str]], bool]:
     return lambda names: any(re.match(pattern, name) for name in names)
 
 
 KINDS = {
-    "rewas": Kind(
-        "--rewas-ckpt", "the ReWaS checkpoint", "audioldm_m_rewas_vggsound.ckpt", _any_name(r"control_model\.")
+    "rewas": SourceKind(
+        "--rewas-ckpt", "the ReWaS checkpoint", "audioldm_m_rewas_vggsound.ckpt", _name_matcher(r"control_model\.")
     ),
-    "synchformer": Kind(
+    "synchformer": SourceKind(
         "--synchformer",
         "the Synchformer checkpoint",
         "24-01-04T16-39-21.pt",
-        _any_name(r"(module\.)?vfeat_extractor\."),
+        _name_matcher(r"(module\.)?vfeat_extractor\."),
     ),
-    "phi": Kind("--phi", "the checkpoint of φ", "phi_vggsound.ckpt", _any_name(r"(module\.)?hint_blocks\.blocks\.")),
-    "clap": Kind(
+    "phi": SourceKind(
+        "--phi", "the checkpoint of φ", "phi_vggsound.ckpt", _name_matcher(r"(module\.)?hint_blocks\.blocks\.")
+    ),
+    "clap": SourceKind(
         "--clap",
         "the CLAP checkpoint",
         "clap_music_speech_audioset_epoch_15_esc_89.98.pt",
-        _any_name(r"(module\.)?(model\.)?(text_branch|audio_branch)\."),
+        _name_matcher(r"(module\.)?(model\.)?(text_branch|audio_branch)\."),
     ),
-    "vae": Kind("--vae", "the VAE checkpoint", "vae_mel_16k_64bins.ckpt", _any_name(r"(quant_conv|encoder\.down)\.")),
-    "vocoder": Kind(
+    "vae": SourceKind(
+        "--vae", "the VAE checkpoint", "vae_mel_16k_64bins.ckpt", _name_matcher(r"(quant_conv|encoder\.down)\.")
+    ),
+    "vocoder": SourceKind(
         "--vocoder",
         "the vocoder checkpoint",
         "hifigan_16k_64bins.ckpt",
-        _any_name(r"(_orig_mod\.|module\.)?conv_pre\."),
+        _name_matcher(r"(_orig_mod\.|module\.)?conv_pre\."),
     ),
 }
-_WRAPPERS = {
+_WRAPPER_PREFIXES = {
     "synchformer": ("module.",),
     "phi": ("module.",),
     "clap": ("module.", "model."),
     "vocoder": ("_orig_mod.", "module."),
 }
 """What training programs put before every name of a file; taken off where most names have it."""
-_SYNCHFORMER_LEFTOVERS = r"(afeat_extractor|vproj|aproj|transformer)\..+"
-_REWAS_LEFTOVERS = (
+_SYNCHFORMER_IGNORED_PATTERNS = r"(afeat_extractor|vproj|aproj|transformer)\..+"
+_REWAS_IGNORED_PATTERNS = (
     r"logvar|betas|scale_factor|alphas_cumprod(_prev)?|posterior_(variance|log_variance_clipped|mean_coef[12])|"
     r"sqrt_(one_minus_)?alphas_cumprod|log_one_minus_alphas_cumprod|sqrt_recip(m1)?_alphas_cumprod|"
     r"model_ema\.(decay|num_updates)|cond_stage_models\.0\.mel_transform\..+"
 )
 
 
-def read_kind(kind: str, path: Path) -> Checkpoint:
+def read_source(kind: str, path: Path) -> Checkpoint:
     """A checkpoint of a kind. Raises CheckpointError where it cannot be read or is one of another kind."""
     wanted = KINDS[kind]
     checkpoint = read_checkpoint(path, wanted.given_as)
-    if wanted.is_one(checkpoint.tensors):
+    if wanted.matches(checkpoint.tensors):
         return checkpoint
-    other = next((found for found in KINDS.values() if found.is_one(checkpoint.tensors)), None)
+    other = next((found for found in KINDS.values() if found.matches(checkpoint.tensors)), None)
     if other is not None:
-        remedy = f"Give it to {other.option}, and to {wanted.option} the file released as {wanted.released_as}."
+        remedy = f"Give it to {other.option}, and to {wanted.option} the file released as {wanted.file_name}."
         raise checkpoint.error(f"is {other.words}", wanted.words, remedy)
     raise checkpoint.error(
         f"holds {len(checkpoint.tensors)} tensors of some other model, first {next(iter(checkpoint.tensors))}",
         wanted.words,
-        f"Give {wanted.option} the file released as {wanted.released_as}.",
+        f"Give {wanted.option} the file released as {wanted.file_name}.",
     )
 
 
-def part_of_own_file(
+def read_part(
     part: Part, kind: str, checkpoint: Checkpoint, sizes: ReleasedSizes, dtype: torch.dtype
 ) -> dict[str, torch.Tensor]:
     """The tensors of a part from the file that holds it alone, which will be stored as dtype.
 
     Raises CheckpointError.
     """
-    excerpt = _unwrapped(checkpoint, _WRAPPERS.get(kind, ()))
+    excerpt = _unwrap(checkpoint, _WRAPPER_PREFIXES.get(kind, ()))
     if kind == "synchformer":
-        known = rf"vfeat_extractor\..+|{_SYNCHFORMER_LEFTOVERS}"
+        known = rf"vfeat_extractor\..+|{_SYNCHFORMER_IGNORED_PATTERNS}"
         strange = [excerpt.in_file(name) for name in excerpt.tensors if not re.fullmatch(known, name)]
         strange += excerpt.outside
         if strange:
             raise checkpoint.error(f"holds {strange[0]}", "the parts of Synchformer and nothing else")
-        excerpt = Excerpt.under(excerpt.in_file("vfeat_extractor."), checkpoint)
+        excerpt = ModuleTensors.under(excerpt.in_file("vfeat_extractor."), checkpoint)
     return part.matched(sizes, excerpt, dtype)
 
 
-def _unwrapped(checkpoint: Checkpoint, wrappers: Sequence[str]) -> Excerpt:
+def _unwrap(checkpoint: Checkpoint, wrappers: Sequence[str]) -> ModuleTensors:
     """The tensors of a file without what a training program put before the names of all of them, or of all but a few.
 
     Those few are outside: they are what is odd about such a file, not the rest of it.
     """
     tensors, before = checkpoint.tensors, ""
     for wrapper in wrappers:
-        wrapped = without_prefix(tensors, wrapper)
+        wrapped = strip_prefix(tensors, wrapper)
         if 2 * len(wrapped) > len(tensors):
             tensors, before = wrapped, before + wrapper
     outside = [name for name in checkpoint.tensors if not name.startswith(before)]
-    return Excerpt(checkpoint, tensors, lambda name: before + name, outside)
+    return ModuleTensors(checkpoint, tensors, lambda name: before + name, outside)
 
 
 @dataclass(frozen=True)
@@ -137,7 +141,7 @@ class RewasCheckpoint:
     """
 
     source: Checkpoint
-    by_role: Mapping[str, tuple[Excerpt, ...]]
+    by_role: Mapping[str, tuple[ModuleTensors, ...]]
     scale_factor: float | None
 
 
@@ -146,46 +150,49 @@ def read_rewas(path: Path, parts: Mapping[str, Part], sizes: ReleasedSizes) -> R
 
     Raises CheckpointError for a tensor that belongs nowhere, and for another noise schedule.
     """
-    source = read_kind("rewas", path)
+    source = read_source("rewas", path)
     tensors = source.tensors
-    first_stage = Excerpt.under("first_stage_model.", source)
+    first_stage = ModuleTensors.under("first_stage_model.", source)
     codec = {name: tensor for name, tensor in first_stage.tensors.items() if not name.startswith("vocoder.")}
     by_role = {
-        "adapter": (Excerpt.under("control_model.", source),),
-        "denoiser": (_averages(parts["denoiser"], sizes, source), Excerpt.under("model.diffusion_model.", source)),
+        "adapter": (ModuleTensors.under("control_model.", source),),
+        "denoiser": (
+            _ema_tensors(parts["denoiser"], sizes, source),
+            ModuleTensors.under("model.diffusion_model.", source),
+        ),
         "codec": (replace(first_stage, tensors=codec),),
-        "vocoder": (Excerpt.under("first_stage_model.vocoder.", source),),
-        "text_encoder": (Excerpt.under("cond_stage_models.0.model.", source),),
+        "vocoder": (ModuleTensors.under("first_stage_model.vocoder.", source),),
+        "text_encoder": (ModuleTensors.under("cond_stage_models.0.model.", source),),
     }
     known = (
         r"(control_model|model\.diffusion_model|model_ema|first_stage_model|cond_stage_models\.0\.model)\..+|"
-        + _REWAS_LEFTOVERS
+        + _REWAS_IGNORED_PATTERNS
     )
     strange = [name for name in tensors if not re.fullmatch(known, name)]
     if strange:
         raise source.error(f"holds {len(strange)} tensors that belong to no part, first {strange[0]}", "none such")
     _check_schedule(source)
     held = {
-        role: tuple(copy for copy in copies if not all(map(parts[role].is_leftover, copy.tensors)))
+        role: tuple(copy for copy in copies if not all(map(parts[role].is_ignored, copy.tensors)))
         for role, copies in by_role.items()
     }
     return RewasCheckpoint(source, held, _scale_factor(source))
 
 
-def _averages(part: Part, sizes: ReleasedSizes, source: Checkpoint) -> Excerpt:
+def _ema_tensors(part: Part, sizes: ReleasedSizes, source: Checkpoint) -> ModuleTensors:
     """The running averages under the denoiser's released names."""
-    found = without_prefix(source.tensors, "model_ema.")
+    found = strip_prefix(source.tensors, "model_ema.")
     found = {name: tensor for name, tensor in found.items() if name not in ("decay", "num_updates")}
-    dotted = {averaged_name(released): released for released in part.stored(sizes)}
+    dotted = {ema_name(released): released for released in part.stored(sizes)}
     strange = [name for name in found if name not in dotted]
     if strange:
         raise source.error(f"holds an average of no tensor of the denoiser, model_ema.{strange[0]}", "none such")
     averages = {dotted[name]: tensor for name, tensor in found.items()}
-    return Excerpt(source, averages, lambda name: f"model_ema.{averaged_name(name)}")
+    return ModuleTensors(source, averages, lambda name: f"model_ema.{ema_name(name)}")
 
 
 def _check_schedule(source: Checkpoint) -> None:
-    betas, wanted = _real_numbers("betas", source), released_schedule().betas
+    betas, wanted = _read_floats("betas", source), released_schedule().betas
     # Asked for what is close, as NaN is neither close nor far.
     if betas is None or (betas.shape == wanted.shape and bool(((betas - wanted).abs() <= 1e-6).all())):
         return
@@ -198,7 +205,7 @@ def _check_schedule(source: Checkpoint) -> None:
 
 def _scale_factor(source: Checkpoint) -> float | None:
     """Of latents, where it is stored."""
-    factor = _real_numbers("scale_factor", source)
+    factor = _read_floats("scale_factor", source)
     if factor is None:
         return None
     if factor.numel() != 1 or not 0 < factor.item() < math.inf:
@@ -207,7 +214,7 @@ def _scale_factor(source: Checkpoint) -> float | None:
     return factor.item()
 
 
-def _real_numbers(name: str, source: Checkpoint) -> torch.Tensor | None:
+def _read_floats(name: str, source: Checkpoint) -> torch.Tensor | None:
     """A tensor of settings that stands beside the weights, in float64; None for none."""
     numbers = source.tensors.get(name)
     if numbers is None:
@@ -217,11 +224,11 @@ def _real_numbers(name: str, source: Checkpoint) -> torch.Tensor | None:
     return numbers.double()
 
 
-def missing_file(kind: str) -> CheckpointError:
+def missing_file_error(kind: str) -> CheckpointError:
     """That a file is needed and was not given."""
     wanted = KINDS[kind]
     return CheckpointError(
-        Path(wanted.released_as),
+        Path(wanted.file_name),
         "was not given, and nothing else that was given holds its part",
         wanted.given_as,
         f"Give it with {wanted.option}.",

@@ -36,10 +36,10 @@ class SampledCurve:
     def at(self, rate_hz: Fraction | int, count: int) -> FloatArray:
         """The curve read at another rate, linear between values and held at the ends: [count] or [count, rows]."""
         times_s = (np.arange(count) + 0.5) / float(rate_hz)
-        return read_at(self.values, self.times_s(), times_s).astype(np.float32)
+        return interpolate(self.values, self.times_s(), times_s).astype(np.float32)
 
 
-def checked_samples(values: object, rate_hz: Any, name: str) -> tuple[FloatArray, Fraction]:
+def validate_samples(values: object, rate_hz: Any, name: str) -> tuple[FloatArray, Fraction]:
     """Values and rate of a curve as what they should be, the values not writable. name: "energy curve".
 
     Raises SettingsError for what is not numbers or not finite, and for a rate that is not positive.
@@ -65,7 +65,7 @@ def checked_samples(values: object, rate_hz: Any, name: str) -> tuple[FloatArray
     return numbers, exact_hz
 
 
-def read_at(values: NDArray[Any], places: NDArray[Any], wanted: NDArray[Any]) -> Nats:
+def interpolate(values: NDArray[Any], places: NDArray[Any], wanted: NDArray[Any]) -> Nats:
     """Values [T] or [T, rows] that stand at places [T], read at others [N], held at the ends: [N] or [N, rows]."""
     if values.ndim == 1:
         return np.asarray(np.interp(wanted, places, values))
@@ -82,7 +82,7 @@ def smoothed(values: NDArray[Any], window_values: int) -> NDArray[Any]:
     return values if window < 3 else np.asarray(savgol_filter(values, window, 2, axis=0, mode="interp"))
 
 
-def runs_of(flags: NDArray[np.bool_]) -> list[tuple[int, int]]:
+def find_runs(flags: NDArray[np.bool_]) -> list[tuple[int, int]]:
     """First position and end, which is one past the last, of every run of flags [N] that are set, in order."""
     between = np.zeros(len(flags) + 2, np.bool_)
     between[1:-1] = flags

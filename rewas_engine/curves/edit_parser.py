@@ -28,9 +28,9 @@ from rewas_engine.curves.edits import (
 from rewas_engine.curves.texture import BAND_NAMES
 from rewas_engine.errors import SettingsError
 
-_MOST_CHARACTERS = 1000
+_MAX_CHARACTERS = 1000
 
-_OF_ANY_CURVE: dict[str, tuple[Callable[..., CurveEdit], tuple[str, ...]]] = {
+_COMMON_EDITS: dict[str, tuple[Callable[..., CurveEdit], tuple[str, ...]]] = {
     "scale": (Scale, ("FACTOR",)),
     "smooth": (Smooth, ("SECONDS",)),
     "fade in": (FadeIn, ("SECONDS",)),
@@ -38,34 +38,34 @@ _OF_ANY_CURVE: dict[str, tuple[Callable[..., CurveEdit], tuple[str, ...]]] = {
     "shift": (Shift, ("SECONDS",)),
     "stretch": (Stretch, ("FACTOR",)),
 }
-_OF_ENERGY: dict[str, tuple[Callable[..., EnergyEdit], tuple[str, ...]]] = {
-    **_OF_ANY_CURVE,
+_ENERGY_EDITS: dict[str, tuple[Callable[..., EnergyEdit], tuple[str, ...]]] = {
+    **_COMMON_EDITS,
     "offset": (Offset, ("NATS",)),
     "gate": (Gate, ("NATS",)),
     "compress": (Compress, ("NATS", "RATIO")),
 }
-_OF_EVENTS: dict[str, tuple[Callable[..., EnergyEdit], str]] = {
+_EVENT_EDITS: dict[str, tuple[Callable[..., EnergyEdit], str]] = {
     "isolate": (IsolateEvents, ""),
     "mute": (MuteEvents, ""),
     "boost": (BoostEvents, "by NATS"),
 }
-_OF_ONE_EVENT: dict[str, tuple[Callable[..., EnergyEdit], str]] = {
+_SINGLE_EVENT_EDITS: dict[str, tuple[Callable[..., EnergyEdit], str]] = {
     "move": (MoveEvent, "to SECONDS"),
     "duplicate": (DuplicateEvent, "to SECONDS"),
 }
-_OF_TEXTURE: dict[str, tuple[Callable[..., TextureEdit], tuple[str, ...]]] = {
-    **_OF_ANY_CURVE,
+_TEXTURE_EDITS: dict[str, tuple[Callable[..., TextureEdit], tuple[str, ...]]] = {
+    **_COMMON_EDITS,
     "tilt": (Tilt, ("NATS",)),
     "brighter": (Tilt, ("NATS",)),
     "darker": (lambda nats: Tilt(-nats), ("NATS",)),
 }
 
 EDIT_FORMS = (
-    *(" ".join([name, *numbers]) for name, (_, numbers) in _OF_ENERGY.items()),
-    *(f"{name} event N {rest}".rstrip() for name, (_, rest) in (_OF_EVENTS | _OF_ONE_EVENT).items()),
+    *(" ".join([name, *numbers]) for name, (_, numbers) in _ENERGY_EDITS.items()),
+    *(f"{name} event N {rest}".rstrip() for name, (_, rest) in (_EVENT_EDITS | _SINGLE_EVENT_EDITS).items()),
 )
 """What can be said of energy: "scale FACTOR", "mute event N", …"""
-TEXTURE_EDIT_FORMS = (*(" ".join([name, *numbers]) for name, (_, numbers) in _OF_TEXTURE.items()), "raise BAND NATS")
+TEXTURE_EDIT_FORMS = (*(" ".join([name, *numbers]) for name, (_, numbers) in _TEXTURE_EDITS.items()), "raise BAND NATS")
 """What can be said of texture: "tilt NATS", "raise BAND NATS", …"""
 
 
@@ -75,12 +75,12 @@ def parse_edit(text: str) -> EnergyEdit:
     Raises SettingsError for words that mean none, or a number that is missing, too much or out of bounds.
     """
     words, name = _words(text)
-    if name in _OF_EVENTS | _OF_ONE_EVENT and words[1:2] in (["event"], ["events"]):
-        return _edit_of_events(name, words[2:], text)
-    if name in _OF_ENERGY:
-        edit, wanted = _OF_ENERGY[name]
-        return edit(*_numbers(words[len(name.split()) :], wanted, text, name, EDIT_FORMS))
-    raise _not_understood(text, name, EDIT_FORMS)
+    if name in _EVENT_EDITS | _SINGLE_EVENT_EDITS and words[1:2] in (["event"], ["events"]):
+        return _parse_event_edit(name, words[2:], text)
+    if name in _ENERGY_EDITS:
+        edit, wanted = _ENERGY_EDITS[name]
+        return edit(*_parse_numbers(words[len(name.split()) :], wanted, text, name, EDIT_FORMS))
+    raise _syntax_error(text, name, EDIT_FORMS)
 
 
 def parse_texture_edit(text: str) -> TextureEdit:
@@ -92,39 +92,41 @@ def parse_texture_edit(text: str) -> TextureEdit:
     if name == "raise" and len(words) == 3:
         band = words[1].replace("-", "_")
         if band not in BAND_NAMES:
-            raise _not_understood(text, name, TEXTURE_EDIT_FORMS, f" BAND is one of {', '.join(BAND_NAMES)}.")
-        return RaiseBand(band, *_numbers(words[2:], ("NATS",), text, name, TEXTURE_EDIT_FORMS))
-    if name in _OF_TEXTURE:
-        edit, wanted = _OF_TEXTURE[name]
-        return edit(*_numbers(words[len(name.split()) :], wanted, text, name, TEXTURE_EDIT_FORMS))
-    raise _not_understood(text, name, TEXTURE_EDIT_FORMS)
+            raise _syntax_error(text, name, TEXTURE_EDIT_FORMS, f" BAND is one of {', '.join(BAND_NAMES)}.")
+        return RaiseBand(band, *_parse_numbers(words[2:], ("NATS",), text, name, TEXTURE_EDIT_FORMS))
+    if name in _TEXTURE_EDITS:
+        edit, wanted = _TEXTURE_EDITS[name]
+        return edit(*_parse_numbers(words[len(name.split()) :], wanted, text, name, TEXTURE_EDIT_FORMS))
+    raise _syntax_error(text, name, TEXTURE_EDIT_FORMS)
 
 
 def _words(text: str) -> tuple[list[str], str]:
     """The words of an edit, and its name, which they begin with."""
-    words = text[:_MOST_CHARACTERS].lower().replace(",", " ").split()
+    words = text[:_MAX_CHARACTERS].lower().replace(",", " ").split()
     return words, " ".join(words[:2] if words[:1] == ["fade"] else words[:1])
 
 
-def _edit_of_events(name: str, words: Sequence[str], text: str) -> EnergyEdit:
-    edit, rest = (_OF_EVENTS | _OF_ONE_EVENT)[name]
+def _parse_event_edit(name: str, words: Sequence[str], text: str) -> EnergyEdit:
+    edit, rest = (_EVENT_EDITS | _SINGLE_EVENT_EDITS)[name]
     joint = rest.split()[:1]
     named, change = list(words), []
     if joint:
         # The last words are "by 2" or "to 2.5", all before them are events.
         named, change = named[:-2], named[-2:]
         if change[:1] != joint or len(change) != 2:
-            raise _not_understood(text, name, EDIT_FORMS)
-    numbers = tuple(_whole(word, text, name) for word in named)
-    if not numbers or (name in _OF_ONE_EVENT and len(numbers) != 1):
-        raise _not_understood(text, name, EDIT_FORMS)
-    which = numbers[0] if name in _OF_ONE_EVENT else numbers
+            raise _syntax_error(text, name, EDIT_FORMS)
+    numbers = tuple(_parse_integer(word, text, name) for word in named)
+    if not numbers or (name in _SINGLE_EVENT_EDITS and len(numbers) != 1):
+        raise _syntax_error(text, name, EDIT_FORMS)
+    which = numbers[0] if name in _SINGLE_EVENT_EDITS else numbers
     return edit(which, *(_number(word, text, name, EDIT_FORMS) for word in change[1:]))
 
 
-def _numbers(given: Sequence[str], wanted: Sequence[str], text: str, name: str, forms: Sequence[str]) -> list[float]:
+def _parse_numbers(
+    given: Sequence[str], wanted: Sequence[str], text: str, name: str, forms: Sequence[str]
+) -> list[float]:
     if len(given) != len(wanted):
-        raise _not_understood(text, name, forms)
+        raise _syntax_error(text, name, forms)
     return [_number(word, text, name, forms) for word in given]
 
 
@@ -133,16 +135,16 @@ def _number(word: str, text: str, name: str, forms: Sequence[str]) -> float:
         # Python also reads 1_000 and the digits of other scripts.
         return float(word if word.isascii() and "_" not in word else "")
     except ValueError:
-        raise _not_understood(text, name, forms) from None
+        raise _syntax_error(text, name, forms) from None
 
 
-def _whole(word: str, text: str, name: str) -> int:
+def _parse_integer(word: str, text: str, name: str) -> int:
     if not (word.isascii() and word.isdecimal() and len(word) < 10):
-        raise _not_understood(text, name, EDIT_FORMS)
+        raise _syntax_error(text, name, EDIT_FORMS)
     return int(word)
 
 
-def _not_understood(text: str, name: str, forms: Sequence[str], more: str = "") -> SettingsError:
+def _syntax_error(text: str, name: str, forms: Sequence[str], more: str = "") -> SettingsError:
     shown = text if len(text) <= 60 else text[:59] + "…"
     meant = [form for form in forms if form.startswith(f"{name} ")] if name else []
     return SettingsError(

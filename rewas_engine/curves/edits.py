@@ -9,22 +9,22 @@ from typing import Protocol, TypeVar, overload
 
 import numpy as np
 
-from rewas_engine.curves.curve import Nats, read_at, smoothed
-from rewas_engine.curves.energy import LOUDEST_NATS, SILENCE_NATS, SILENT_BELOW_NATS, EnergyCurve
-from rewas_engine.curves.events import EnergyEvent, audible, events_named, outline, with_event, without_event
-from rewas_engine.curves.texture import BAND_NAMES, STEEPEST_NATS, TextureCurve, tilted
+from rewas_engine.curves.curve import Nats, interpolate, smoothed
+from rewas_engine.curves.energy import LOUDEST_NATS, SILENCE_NATS, SILENCE_THRESHOLD_NATS, EnergyCurve
+from rewas_engine.curves.events import EnergyEvent, audible, insert_event, outline, remove_event, select_events
+from rewas_engine.curves.texture import BAND_NAMES, MAX_BAND_NATS, TextureCurve, tilted
 from rewas_engine.errors import SettingsError
 from rewas_engine.exact_time import LONGEST_S
 
-LARGEST_FACTOR = 100.0
-LONGEST_SMOOTHING_S = 60.0
+MAX_FACTOR = 100.0
+MAX_SMOOTHING_S = 60.0
 Curve = TypeVar("Curve")
 
 
 class Edit(Protocol[Curve]):
     """What changes curves of one kind."""
 
-    def applied_to(self, curve: Curve) -> Curve:
+    def apply(self, curve: Curve) -> Curve:
         """The edited curve."""
 
 
@@ -34,14 +34,14 @@ def edited(curve: Curve, edits: Iterable[Edit[Curve]]) -> Curve:
     Raises SettingsError where one of them cannot be applied.
     """
     for edit in edits:
-        curve = edit.applied_to(curve)
+        curve = edit.apply(curve)
     return curve
 
 
 class EnergyEdit(ABC):
     """A change of an energy curve. Equal edits are equal values; `str` gives the words that `parse_edit` reads."""
 
-    def applied_to(self, curve: EnergyCurve) -> EnergyCurve:
+    def apply(self, curve: EnergyCurve) -> EnergyCurve:
         """The edited curve, of the same length and rate, nowhere below silence.
 
         Raises SettingsError where it would be louder than sound can be, or for an event that is not there.
@@ -66,17 +66,17 @@ class EnergyEdit(ABC):
 class TextureEdit(ABC):
     """A change of a texture. Equal edits are equal values; `str` gives the words that `parse_texture_edit` reads."""
 
-    def applied_to(self, curve: TextureCurve) -> TextureCurve:
+    def apply(self, curve: TextureCurve) -> TextureCurve:
         """The edited texture, of the same length and rate.
 
         Raises SettingsError where a band would stand further from the others than in any sound.
         """
         values = self._textured(TextureCurve(curve.values, curve.rate_hz, curve.source))
         values -= values.mean(axis=1, keepdims=True)
-        if np.abs(values).max() > STEEPEST_NATS:
+        if np.abs(values).max() > MAX_BAND_NATS:
             raise SettingsError(
                 f"The edit “{self}” would take a band {np.abs(values).max():.1f} nats from the others.",
-                f"Ask for less; the most is {STEEPEST_NATS:g} nats.",
+                f"Ask for less; the most is {MAX_BAND_NATS:g} nats.",
             )
         return TextureCurve(values.astype(np.float32), curve.rate_hz, curve.source)
 
@@ -94,26 +94,28 @@ class CurveEdit(EnergyEdit, TextureEdit):
     """
 
     @overload
-    def applied_to(self, curve: EnergyCurve) -> EnergyCurve: ...
+    def apply(self, curve: EnergyCurve) -> EnergyCurve: ...
     @overload
-    def applied_to(self, curve: TextureCurve) -> TextureCurve: ...
-    def applied_to(self, curve: EnergyCurve | TextureCurve) -> EnergyCurve | TextureCurve:
+    def apply(self, curve: TextureCurve) -> TextureCurve: ...
+    def apply(self, curve: EnergyCurve | TextureCurve) -> EnergyCurve | TextureCurve:
         """The edited curve, of the same length and rate. Raises SettingsError for one that no sound has."""
         if isinstance(curve, TextureCurve):
-            return TextureEdit.applied_to(self, curve)
-        return EnergyEdit.applied_to(self, curve)
+            return TextureEdit.apply(self, curve)
+        return EnergyEdit.apply(self, curve)
 
     def _edited(self, curve: EnergyCurve) -> Nats:
-        return SILENCE_NATS + self._changed(audible(curve) - SILENCE_NATS, float(curve.rate_hz), silent_beyond=True)
+        return SILENCE_NATS + self._transform(
+            audible(curve) - SILENCE_NATS, float(curve.rate_hz), pad_with_silence=True
+        )
 
     def _textured(self, texture: TextureCurve) -> Nats:
-        return self._changed(texture.values.astype(np.float64), float(texture.rate_hz), silent_beyond=False)
+        return self._transform(texture.values.astype(np.float64), float(texture.rate_hz), pad_with_silence=False)
 
     @abstractmethod
-    def _changed(self, heights: Nats, rate_hz: float, silent_beyond: bool) -> Nats:
+    def _transform(self, heights: Nats, rate_hz: float, pad_with_silence: bool) -> Nats:
         """Heights [T] or [T, 4] after the edit, an array of its own.
 
-        silent_beyond: what comes in from outside the clip is of height 0; else it is as at the clip's end.
+        pad_with_silence: what comes in from outside the clip is of height 0; else it is as at the clip's end.
         """
 
 
@@ -127,9 +129,9 @@ class Scale(CurveEdit):
     factor: float
 
     def __post_init__(self) -> None:
-        check_number("The factor of scale", self.factor, 0, LARGEST_FACTOR)
+        check_number("The factor of scale", self.factor, 0, MAX_FACTOR)
 
-    def _changed(self, heights: Nats, rate_hz: float, silent_beyond: bool) -> Nats:
+    def _transform(self, heights: Nats, rate_hz: float, pad_with_silence: bool) -> Nats:
         return heights * self.factor
 
     def __str__(self) -> str:
@@ -143,9 +145,9 @@ class Smooth(CurveEdit):
     window_s: float
 
     def __post_init__(self) -> None:
-        check_number("The window of smooth", self.window_s, 0, LONGEST_SMOOTHING_S, "s")
+        check_number("The window of smooth", self.window_s, 0, MAX_SMOOTHING_S, "s")
 
-    def _changed(self, heights: Nats, rate_hz: float, silent_beyond: bool) -> Nats:
+    def _transform(self, heights: Nats, rate_hz: float, pad_with_silence: bool) -> Nats:
         window = 2 * int(self.window_s * rate_hz / 2) + 1
         # Beside a steep rise the filter's parabolas undershoot and overshoot.
         return np.clip(smoothed(heights, window), heights.min(axis=0), heights.max(axis=0))
@@ -166,9 +168,9 @@ class FadeIn(CurveEdit):
     def __post_init__(self) -> None:
         check_number("The length of fade in", self.length_s, 0, LONGEST_S, "s")
 
-    def _changed(self, heights: Nats, rate_hz: float, silent_beyond: bool) -> Nats:
+    def _transform(self, heights: Nats, rate_hz: float, pad_with_silence: bool) -> Nats:
         check_fits(self, self.length_s, heights, rate_hz)
-        return _faded(heights, rate_hz, self.length_s)
+        return _apply_fade_in(heights, rate_hz, self.length_s)
 
     def __str__(self) -> str:
         return f"fade in {written(self.length_s)}"
@@ -186,9 +188,9 @@ class FadeOut(CurveEdit):
     def __post_init__(self) -> None:
         check_number("The length of fade out", self.length_s, 0, LONGEST_S, "s")
 
-    def _changed(self, heights: Nats, rate_hz: float, silent_beyond: bool) -> Nats:
+    def _transform(self, heights: Nats, rate_hz: float, pad_with_silence: bool) -> Nats:
         check_fits(self, self.length_s, heights, rate_hz)
-        return _faded(heights[::-1], rate_hz, self.length_s)[::-1].copy()
+        return _apply_fade_in(heights[::-1], rate_hz, self.length_s)[::-1].copy()
 
     def __str__(self) -> str:
         return f"fade out {written(self.length_s)}"
@@ -206,8 +208,8 @@ class Shift(CurveEdit):
     def __post_init__(self) -> None:
         check_number("The shift", self.by_s, -LONGEST_S, LONGEST_S, "s")
 
-    def _changed(self, heights: Nats, rate_hz: float, silent_beyond: bool) -> Nats:
-        return _moved(heights, _places(heights) - self.by_s * rate_hz, silent_beyond)
+    def _transform(self, heights: Nats, rate_hz: float, pad_with_silence: bool) -> Nats:
+        return _moved(heights, _places(heights) - self.by_s * rate_hz, pad_with_silence)
 
     def __str__(self) -> str:
         return f"shift {written(self.by_s)}"
@@ -224,11 +226,11 @@ class Stretch(CurveEdit):
     factor: float
 
     def __post_init__(self) -> None:
-        check_number("The factor of stretch", self.factor, 1 / LARGEST_FACTOR, LARGEST_FACTOR)
+        check_number("The factor of stretch", self.factor, 1 / MAX_FACTOR, MAX_FACTOR)
 
-    def _changed(self, heights: Nats, rate_hz: float, silent_beyond: bool) -> Nats:
+    def _transform(self, heights: Nats, rate_hz: float, pad_with_silence: bool) -> Nats:
         # Value i stands at i + 0.5: the clip's start keeps its place, not the first value.
-        return _moved(heights, (_places(heights) + 0.5) / self.factor - 0.5, silent_beyond)
+        return _moved(heights, (_places(heights) + 0.5) / self.factor - 0.5, pad_with_silence)
 
     def __str__(self) -> str:
         return f"stretch {written(self.factor)}"
@@ -252,7 +254,7 @@ def written(value: float) -> str:
     return str(int(value)) if value == int(value) and abs(value) < 1e15 else repr(float(value))
 
 
-def _faded(heights: Nats, rate_hz: float, length_s: float) -> Nats:
+def _apply_fade_in(heights: Nats, rate_hz: float, length_s: float) -> Nats:
     """Heights [T] or [T, 4] that grow from 0 at the start to what they are after a length."""
     distances_s = (_places(heights) + 0.5) / rate_hz
     share = np.minimum(distances_s, length_s) / length_s if length_s > 0 else np.ones(len(heights))
@@ -264,17 +266,17 @@ def _places(heights: Nats) -> Nats:
     return np.arange(len(heights), dtype=np.float64)
 
 
-def _moved(heights: Nats, places: Nats, silent_beyond: bool) -> Nats:
+def _moved(heights: Nats, places: Nats, pad_with_silence: bool) -> Nats:
     """Heights read at places [T] between them, held for half a value around the ends, and beyond if not silent."""
-    found = read_at(heights, _places(heights), places)
-    if silent_beyond:
+    found = interpolate(heights, _places(heights), places)
+    if pad_with_silence:
         found[(places < -0.5) | (places > len(heights) - 0.5)] = 0.0
     return found
 
 
-LARGEST_CHANGE_NATS = 20.0
+MAX_CHANGE_NATS = 20.0
 """From silence to the loudest sound it is less."""
-LARGEST_RATIO = 1000.0
+MAX_RATIO = 1000.0
 
 
 @dataclass(frozen=True)
@@ -284,11 +286,11 @@ class Offset(EnergyEdit):
     nats: float
 
     def __post_init__(self) -> None:
-        check_number("The offset", self.nats, -LARGEST_CHANGE_NATS, LARGEST_CHANGE_NATS, "nats")
+        check_number("The offset", self.nats, -MAX_CHANGE_NATS, MAX_CHANGE_NATS, "nats")
 
     def _edited(self, curve: EnergyCurve) -> Nats:
         values = audible(curve)
-        return np.where(values > SILENT_BELOW_NATS, values + self.nats, values)
+        return np.where(values > SILENCE_THRESHOLD_NATS, values + self.nats, values)
 
     def __str__(self) -> str:
         return f"offset {written(self.nats)}"
@@ -301,7 +303,7 @@ class Gate(EnergyEdit):
     nats: float
 
     def __post_init__(self) -> None:
-        check_number("The threshold of gate", self.nats, -LARGEST_CHANGE_NATS, LOUDEST_NATS, "nats")
+        check_number("The threshold of gate", self.nats, -MAX_CHANGE_NATS, LOUDEST_NATS, "nats")
 
     def _edited(self, curve: EnergyCurve) -> Nats:
         values = audible(curve)
@@ -319,8 +321,8 @@ class Compress(EnergyEdit):
     ratio: float
 
     def __post_init__(self) -> None:
-        check_number("The threshold of compress", self.nats, -LARGEST_CHANGE_NATS, LOUDEST_NATS, "nats")
-        check_number("The ratio of compress", self.ratio, 1, LARGEST_RATIO)
+        check_number("The threshold of compress", self.nats, -MAX_CHANGE_NATS, LOUDEST_NATS, "nats")
+        check_number("The ratio of compress", self.ratio, 1, MAX_RATIO)
 
     def _edited(self, curve: EnergyCurve) -> Nats:
         values = audible(curve)
@@ -342,8 +344,8 @@ class IsolateEvents(EnergyEdit):
 
     def _edited(self, curve: EnergyCurve) -> Nats:
         values, kept = audible(curve), np.full(curve.values.size, SILENCE_NATS)
-        for event in events_named(curve, self.numbers):
-            kept = with_event(kept, outline(values, event), event.first_value, event.peak_nats)
+        for event in select_events(curve, self.numbers):
+            kept = insert_event(kept, outline(values, event), event.first_value, event.peak_nats)
         return kept
 
     def __str__(self) -> str:
@@ -361,8 +363,8 @@ class MuteEvents(EnergyEdit):
 
     def _edited(self, curve: EnergyCurve) -> Nats:
         values = audible(curve)
-        for event in events_named(curve, self.numbers):
-            values = without_event(values, event)
+        for event in select_events(curve, self.numbers):
+            values = remove_event(values, event)
         return values
 
     def __str__(self) -> str:
@@ -381,13 +383,13 @@ class BoostEvents(EnergyEdit):
 
     def __post_init__(self) -> None:
         _check_numbers("boost", self.numbers)
-        check_number("The change of boost", self.nats, -LARGEST_CHANGE_NATS, LARGEST_CHANGE_NATS, "nats")
+        check_number("The change of boost", self.nats, -MAX_CHANGE_NATS, MAX_CHANGE_NATS, "nats")
 
     def _edited(self, curve: EnergyCurve) -> Nats:
         values = audible(curve)
-        for event in events_named(curve, self.numbers):
-            shape, beneath = outline(values, event), without_event(values, event)
-            values = with_event(beneath, shape, event.first_value, event.peak_nats + self.nats)
+        for event in select_events(curve, self.numbers):
+            shape, beneath = outline(values, event), remove_event(values, event)
+            values = insert_event(beneath, shape, event.first_value, event.peak_nats + self.nats)
         return values
 
     def __str__(self) -> str:
@@ -406,13 +408,13 @@ class MoveEvent(EnergyEdit):
         check_number("The time to move to", self.to_s, 0, LONGEST_S, "s")
 
     def _edited(self, curve: EnergyCurve) -> Nats:
-        (event,) = events_named(curve, (self.number,))
+        (event,) = select_events(curve, (self.number,))
         _check_within(self, self.to_s, curve)
         values = audible(curve)
-        return with_event(
-            without_event(values, event),
+        return insert_event(
+            remove_event(values, event),
             outline(values, event),
-            _first_value_at(self.to_s, event, curve),
+            _first_index_at(self.to_s, event, curve),
             event.peak_nats,
         )
 
@@ -432,16 +434,16 @@ class DuplicateEvent(EnergyEdit):
         check_number("The time of the copy", self.to_s, 0, LONGEST_S, "s")
 
     def _edited(self, curve: EnergyCurve) -> Nats:
-        (event,) = events_named(curve, (self.number,))
+        (event,) = select_events(curve, (self.number,))
         _check_within(self, self.to_s, curve)
         values = audible(curve)
-        return with_event(values, outline(values, event), _first_value_at(self.to_s, event, curve), event.peak_nats)
+        return insert_event(values, outline(values, event), _first_index_at(self.to_s, event, curve), event.peak_nats)
 
     def __str__(self) -> str:
         return f"duplicate event {self.number} to {written(self.to_s)}"
 
 
-def _first_value_at(onset_s: float, event: EnergyEvent, curve: EnergyCurve) -> float:
+def _first_index_at(onset_s: float, event: EnergyEvent, curve: EnergyCurve) -> float:
     """Where on a curve an event begins once its onset lies at another time."""
     return event.first_value + (onset_s - event.time_s) * float(curve.rate_hz)
 
@@ -463,7 +465,7 @@ def _events(numbers: tuple[int, ...]) -> str:
     return f"event {numbers[0]}" if len(numbers) == 1 else f"events {' '.join(map(str, numbers))}"
 
 
-LARGEST_TILT_NATS = 2 * STEEPEST_NATS
+MAX_TILT_NATS = 2 * MAX_BAND_NATS
 
 
 @dataclass(frozen=True)
@@ -473,7 +475,7 @@ class Tilt(TextureEdit):
     nats: float
 
     def __post_init__(self) -> None:
-        check_number("The tilt", self.nats, -LARGEST_TILT_NATS, LARGEST_TILT_NATS, "nats")
+        check_number("The tilt", self.nats, -MAX_TILT_NATS, MAX_TILT_NATS, "nats")
 
     def _textured(self, texture: TextureCurve) -> Nats:
         return texture.values + tilted(self.nats)
@@ -492,7 +494,7 @@ class RaiseBand(TextureEdit):
     def __post_init__(self) -> None:
         if self.band not in BAND_NAMES:
             raise SettingsError(f"There is no band {self.band!r} to raise.", f"Choose one of {', '.join(BAND_NAMES)}.")
-        check_number(f"The rise of the {self.band} band", self.nats, -LARGEST_TILT_NATS, LARGEST_TILT_NATS, "nats")
+        check_number(f"The rise of the {self.band} band", self.nats, -MAX_TILT_NATS, MAX_TILT_NATS, "nats")
 
     def _textured(self, texture: TextureCurve) -> Nats:
         values = texture.values.astype(np.float64)

@@ -9,12 +9,12 @@ from fractions import Fraction
 import numpy as np
 
 from rewas_engine.curves.curve import FloatArray as FloatArray
-from rewas_engine.curves.curve import SampledCurve, checked_samples, smoothed
+from rewas_engine.curves.curve import SampledCurve, smoothed, validate_samples
 from rewas_engine.errors import SettingsError
 
 SILENCE_NATS = float(np.log(1e-5))
 """Energy of digital silence: the floor of the log-mel spectrogram, -11.5129 nats."""
-SILENT_BELOW_NATS = -11.5
+SILENCE_THRESHOLD_NATS = -11.5
 """At this energy and below nothing is heard: what is typed as -11.5 means silence."""
 LOUDEST_NATS = 5.0
 """No normalised sound comes near this energy; requests above it are refused."""
@@ -38,7 +38,7 @@ class EnergyCurve(SampledCurve):
     source: str = field(default="user")
 
     def __post_init__(self) -> None:
-        values, rate_hz = checked_samples(self.values, self.rate_hz, "energy curve")
+        values, rate_hz = validate_samples(self.values, self.rate_hz, "energy curve")
         object.__setattr__(self, "values", values)
         object.__setattr__(self, "rate_hz", rate_hz)
         if values.ndim != 1 or values.size == 0:

@@ -12,15 +12,15 @@ from rewas_engine.curves.curve import Nats
 from rewas_engine.curves.energy import SILENCE_NATS, EnergyCurve, FloatArray
 from rewas_engine.errors import SettingsError
 
-EVENT_RISE_NATS = 0.5
+MIN_EVENT_RISE_NATS = 0.5
 """What rises by less is taken for a fluctuation of what sounds already; it is 4.3 dB."""
 _SHARP_SHARE, _SLOW_SHARE, _SHARP_RISE_S = 0.8, 0.2, 0.1
 """How far up a rise the onset lies. Spectrograms smear a strike to both sides: on the world's struck classes its moment
 lies high on the rise, to 11 ms. What rises slower than this begins at the foot."""
-_ENDED_SHARE = 0.1
+_DECAY_SHARE = 0.1
 """An event has ended where no more than this is left of its height."""
 
-_LOUDEST_STRENGTH, _STRENGTH_PER_NAT = 0.9, 0.3
+_MAX_STRENGTH, _STRENGTH_PER_NAT = 0.9, 0.3
 """On the world's struck classes the strongest onset of a clip is about this strong, and the logarithm of strength falls
 by so much for each nat below it."""
 
@@ -31,7 +31,7 @@ class EnergyEvent:
 
     number: from 1, in order of time. time_s: its onset, in seconds from the clip's start. length_s: until a tenth of
     its height is left, or until the next event. peak_nats: the loudest value. strength_nats: how far the peak stands
-    above what sounds beneath it. first_value, end_value: the values that belong to it are [first_value, end_value);
+    above what sounds beneath it. first_value, end_index: the values that belong to it are [first_value, end_index);
     no two events share any. left_nats, right_nats: the energy beneath it, at both ends.
     """
 
@@ -41,13 +41,13 @@ class EnergyEvent:
     peak_nats: float
     strength_nats: float
     first_value: int
-    end_value: int
+    end_index: int
     left_nats: float
     right_nats: float
 
 
 @dataclass(frozen=True)
-class _Hill:
+class _Peak:
     """A peak and the valleys beside it, as indices of values. None: there is no valley before the curve's end."""
 
     left_valley: int | None
@@ -55,7 +55,7 @@ class _Hill:
     right_valley: int | None
 
 
-def find_events(curve: EnergyCurve, min_rise_nats: float = EVENT_RISE_NATS) -> tuple[EnergyEvent, ...]:
+def find_events(curve: EnergyCurve, min_rise_nats: float = MIN_EVENT_RISE_NATS) -> tuple[EnergyEvent, ...]:
     """The events of a curve: peaks that the energy rises to and falls from by at least min_rise_nats.
 
     What sounds already at the clip's start, or still at its end, counts where the other side rises or falls enough; a
@@ -64,8 +64,8 @@ def find_events(curve: EnergyCurve, min_rise_nats: float = EVENT_RISE_NATS) -> t
     if not 0 < min_rise_nats < float("inf"):
         raise SettingsError(f"The least rise of an event is {min_rise_nats} nats.", "Give a number above 0.")
     values = audible(curve)
-    hills = enumerate(_hills(values.tolist(), min_rise_nats), start=1)
-    return tuple(_event(number, hill, values, float(curve.rate_hz)) for number, hill in hills)
+    hills = enumerate(_find_peaks(values.tolist(), min_rise_nats), start=1)
+    return tuple(_build_event(number, hill, values, float(curve.rate_hz)) for number, hill in hills)
 
 
 def onset_strengths(curve: EnergyCurve, *, rate_hz: Fraction, count: int) -> FloatArray:
@@ -79,13 +79,13 @@ def onset_strengths(curve: EnergyCurve, *, rate_hz: Fraction, count: int) -> Flo
     loudest_nats = max((event.peak_nats for event in events), default=0.0)
     for event in events:
         frame = int(event.time_s * float(rate_hz) + 1e-9)
-        strength = _LOUDEST_STRENGTH * np.exp(_STRENGTH_PER_NAT * (event.peak_nats - loudest_nats))
+        strength = _MAX_STRENGTH * np.exp(_STRENGTH_PER_NAT * (event.peak_nats - loudest_nats))
         if frame < count:
             strengths[frame] = max(strengths[frame], strength)
     return strengths
 
 
-def events_named(curve: EnergyCurve, numbers: Sequence[int]) -> list[EnergyEvent]:
+def select_events(curve: EnergyCurve, numbers: Sequence[int]) -> list[EnergyEvent]:
     """The events of these numbers, each once. Raises SettingsError for one that is not there."""
     events = find_events(curve)
     for number in numbers:
@@ -100,20 +100,20 @@ def audible(curve: EnergyCurve) -> Nats:
     return np.maximum(curve.values.astype(np.float64), SILENCE_NATS)
 
 
-def without_event(values: Nats, event: EnergyEvent) -> Nats:
+def remove_event(values: Nats, event: EnergyEvent) -> Nats:
     """The values [T] with what lies beneath the event in its place."""
     changed = values.copy()
-    changed[event.first_value : event.end_value] = _bed(values, event)
+    changed[event.first_value : event.end_index] = _background(values, event)
     return changed
 
 
 def outline(values: Nats, event: EnergyEvent) -> Nats:
     """The event's shape [its values]: 0 where nothing of it is heard, 1 at its peak."""
-    bed = _bed(values, event)
-    return np.asarray((values[event.first_value : event.end_value] - bed) / (event.peak_nats - bed))
+    bed = _background(values, event)
+    return np.asarray((values[event.first_value : event.end_index] - bed) / (event.peak_nats - bed))
 
 
-def with_event(values: Nats, shape: Nats, first_value: float, peak_nats: float) -> Nats:
+def insert_event(values: Nats, shape: Nats, first_value: float, peak_nats: float) -> Nats:
     """The values [T] with an event laid over them.
 
     shape: of `outline`. first_value: where its first value falls, whole or between two values. Where it sounds louder
@@ -124,14 +124,14 @@ def with_event(values: Nats, shape: Nats, first_value: float, peak_nats: float) 
     return np.asarray(values + share * np.maximum(peak_nats - values, 0.0))
 
 
-def _bed(values: Nats, event: EnergyEvent) -> Nats:
+def _background(values: Nats, event: EnergyEvent) -> Nats:
     """What lies beneath an event: a line from valley to valley, or the values themselves where they are lower."""
-    count = event.end_value - event.first_value
+    count = event.end_index - event.first_value
     line = np.linspace(event.left_nats, event.right_nats, count + 2)[1:-1]
-    return np.minimum(values[event.first_value : event.end_value], line)
+    return np.minimum(values[event.first_value : event.end_index], line)
 
 
-def _hills(values: list[float], rise_nats: float) -> Iterator[_Hill]:
+def _find_peaks(values: list[float], rise_nats: float) -> Iterator[_Peak]:
     """Peaks between which the values fall and rise by rise_nats, in order.
 
     Of a level valley its near end counts for either hill, so that a gap of silence belongs to none.
@@ -153,7 +153,7 @@ def _hills(values: list[float], rise_nats: float) -> Iterator[_Hill]:
             low_last = index
         if value - values[low_first] >= rise_nats:
             if peak is not None:
-                yield _Hill(left_valley, peak, low_first)
+                yield _Peak(left_valley, peak, low_first)
             left_valley, peak, climbing, high = low_last, None, True, index
         elif peak is None and left_valley is None:
             # It may have begun before the clip did: a fall from the highest value so far is the end of an event.
@@ -162,12 +162,12 @@ def _hills(values: list[float], rise_nats: float) -> Iterator[_Hill]:
                 peak = high
                 low_first = low_last = index
     if climbing:
-        yield _Hill(left_valley, high, None)
+        yield _Peak(left_valley, high, None)
     elif peak is not None:
-        yield _Hill(left_valley, peak, low_first)
+        yield _Peak(left_valley, peak, low_first)
 
 
-def _event(number: int, hill: _Hill, values: Nats, rate_hz: float) -> EnergyEvent:
+def _build_event(number: int, hill: _Peak, values: Nats, rate_hz: float) -> EnergyEvent:
     first = 0 if hill.left_valley is None else hill.left_valley + 1
     end = values.size if hill.right_valley is None else hill.right_valley
     valleys = [float(values[valley]) for valley in (hill.left_valley, hill.right_valley) if valley is not None]
@@ -178,7 +178,7 @@ def _event(number: int, hill: _Hill, values: Nats, rate_hz: float) -> EnergyEven
     if hill.left_valley is not None:
         time_s = _onset_s(values[hill.left_valley : hill.peak + 1], rate_hz) + hill.left_valley / rate_hz
     end_s = end / rate_hz
-    level = right_nats + _ENDED_SHARE * (peak_nats - right_nats)
+    level = right_nats + _DECAY_SHARE * (peak_nats - right_nats)
     quiet = np.flatnonzero(values[hill.peak : end + 1] <= level)
     if quiet.size:
         after = hill.peak + int(quiet[0])

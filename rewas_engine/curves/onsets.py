@@ -27,9 +27,9 @@ NOISE_PERCENTILE, NOISE_SHARE = 25.0, 6.0
 """A band's steady noise, and how many times as loud a rise must be to count in full."""
 FLUX_POWER = 3.0
 THRESHOLD_NATS, THRESHOLD_SHARE, THRESHOLD_REACH_S = 0.25, 1.0, 0.1
-SEPARATION_S = 0.08
+MIN_SEPARATION_S = 0.08
 """Onsets that follow each other faster are taken for one."""
-FAR_STRONGER = 2.0
+REPLACE_RATIO = 2.0
 MASKING_S, MASKING_DB = 0.15, 5.0
 """For so long an onset hides others that are softer by so much: the ring, rattle and echo of a strike."""
 
@@ -52,7 +52,7 @@ def detect_onsets(waveform: NDArray[np.floating], sample_rate_hz: int) -> tuple[
     Spectral flux (Bello et al. 2005; Dixon 2006) of a log-mel spectrogram: how much its bands have risen within 30 ms
     above their steady noise, as their mean of third power, which lets few bands count where a sound is narrow. An onset
     is a local maximum of it that stands above a fixed height plus its moving mean; the height is the strength. Onsets
-    closer than SEPARATION_S are one, and those that an earlier one masks are left out. Silence comes before the
+    closer than MIN_SEPARATION_S are one, and those that an earlier one masks are left out. Silence comes before the
     waveform, so that what sounds from its first sample on begins there; its last half window (32 ms) is too short to be
     judged. Silence has none, and a gain changes nothing.
     """
@@ -60,10 +60,10 @@ def detect_onsets(waveform: NDArray[np.floating], sample_rate_hz: int) -> tuple[
     if bands.size == 0 or bands.max() <= 0:
         return np.empty(0), np.empty(0)
     flux = _flux(bands)
-    local_maximum = flux == maximum_filter1d(flux, 2 * round(SEPARATION_S / 2 / HOP_S) + 1)
+    local_maximum = flux == maximum_filter1d(flux, 2 * round(MIN_SEPARATION_S / 2 / HOP_S) + 1)
     moving_mean = uniform_filter1d(flux, 2 * round(THRESHOLD_REACH_S / HOP_S) + 1)
     peaks = np.flatnonzero(local_maximum & (flux > THRESHOLD_NATS + THRESHOLD_SHARE * moving_mean))
-    kept = _unmasked(_separated(peaks, flux), bands)
+    kept = _remove_masked(_separated(peaks, flux), bands)
     return times_s[kept], flux[kept]
 
 
@@ -95,20 +95,21 @@ def _flux(bands: TimesArray) -> TimesArray:
 
 
 def _separated(peaks: NDArray[np.int64], flux: TimesArray) -> list[int]:
-    """Frames of the peaks, ascending, no two closer than SEPARATION_S: the first stays unless the next is far stronger.
+    """Frames of the peaks, ascending, no two closer than MIN_SEPARATION_S: the first stays unless the next is far
+    stronger.
 
     A door's latch falls in after the slam; the slam is the onset.
     """
     kept: list[int] = []
     for peak in peaks:
-        if not kept or (peak - kept[-1]) * HOP_S >= SEPARATION_S - ROUNDING_S:
+        if not kept or (peak - kept[-1]) * HOP_S >= MIN_SEPARATION_S - ROUNDING_S:
             kept.append(int(peak))
-        elif flux[peak] > FAR_STRONGER * flux[kept[-1]]:
+        elif flux[peak] > REPLACE_RATIO * flux[kept[-1]]:
             kept[-1] = int(peak)
     return kept
 
 
-def _unmasked(peaks: list[int], bands: TimesArray) -> list[int]:
+def _remove_masked(peaks: list[int], bands: TimesArray) -> list[int]:
     """Frames of the peaks, ascending, that no earlier and louder one hides."""
     levels_db = 10 * np.log10(np.square(bands).sum(axis=1) + 1e-30)
     loudest_soon_db = maximum_filter1d(levels_db, 7, origin=-3)

@@ -12,24 +12,24 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from rewas_engine.curves.curve import read_at
+from rewas_engine.curves.curve import interpolate
 from rewas_engine.errors import MediaError, SettingsError
 from rewas_engine.exact_time import Seconds, exact_seconds
-from rewas_engine.runtime.atomic_files import write_whole_text
+from rewas_engine.runtime.atomic_files import write_text_atomic
 
-MISSING_S = 0.25
+MAX_GAP_AT_ENDS_S = 0.25
 """So much may be missing at either end of a curve; its first and last point are held there."""
-BEYOND_S = 0.1
+MAX_OVERRUN_S = 0.1
 """So far a point may lie beyond the clip: clips end at a picture, and curves at round numbers."""
 
-_MOST_FILE_BYTES = 64 * 2**20
+_MAX_FILE_BYTES = 64 * 2**20
 
 Points = NDArray[np.float64]
 """[N, 1 + rows]: seconds from the clip's start, and a value of each row."""
 
 
 @dataclass(frozen=True)
-class PointForm:
+class PointFormat:
     """How the points of one kind of curve are written, and what messages say of them.
 
     header: first line of a file. of: "pairs of time and energy". example: a point as it is written. hint: what a value
@@ -52,7 +52,7 @@ class PointForm:
         return f"Give {self.of}, in seconds from the clip's start and nats, as in ({self.example})."
 
 
-def checked_points(points: Iterable[Sequence[float]], form: PointForm, name: str) -> Points:
+def validate_points(points: Iterable[Sequence[float]], form: PointFormat, name: str) -> Points:
     """Points in order of time. name: how messages call the curve.
 
     Raises SettingsError for fewer than two, for one that is not finite, lies before the clip, or not after the one
@@ -89,7 +89,7 @@ def checked_points(points: Iterable[Sequence[float]], form: PointForm, name: str
     return table
 
 
-def joined(points: Points, *, duration: Seconds, rate_hz: Fraction, form: PointForm, name: str) -> Points:
+def joined(points: Points, *, duration: Seconds, rate_hz: Fraction, form: PointFormat, name: str) -> Points:
     """Values [T, rows] on lines between points, over a clip of a duration.
 
     Raises SettingsError for a duration not above 0, and where the points reach beyond the clip or leave too much out.
@@ -99,10 +99,10 @@ def joined(points: Points, *, duration: Seconds, rate_hz: Fraction, form: PointF
         raise SettingsError(f"The duration of {name} is {float(duration_s):g} s.", "Give a duration above 0 s.")
     _check_reach(points[:, 0], float(duration_s), form, name)
     moments_s = (np.arange(math.ceil(duration_s * rate_hz)) + 0.5) / float(rate_hz)
-    return read_at(points[:, 1:], points[:, 0], moments_s)
+    return interpolate(points[:, 1:], points[:, 0], moments_s)
 
 
-def read_points(path: Path, forms: Sequence[PointForm]) -> tuple[PointForm, list[tuple[float, ...]]]:
+def read_points(path: Path, forms: Sequence[PointFormat]) -> tuple[PointFormat, list[tuple[float, ...]]]:
     """The points of a CSV file, and which of the forms its header says that they have.
 
     Raises MediaError where the file is missing or not such a table.
@@ -114,16 +114,16 @@ def read_points(path: Path, forms: Sequence[PointForm]) -> tuple[PointForm, list
     header = tuple(cell.strip() for cell in rows[0])
     for form in forms:
         if header == form.header:
-            return form, [_point(row, form, path) for row in rows[1:]]
+            return form, [_parse_point(row, form, path) for row in rows[1:]]
     raise MediaError(f"{path.name} begins with “{','.join(header)[:60]}”.", f"Make its first line {wanted}.")
 
 
-def write_points(points: Points, form: PointForm, path: Path) -> Path:
+def write_points(points: Points, form: PointFormat, path: Path) -> Path:
     """Write points as the CSV file that `read_points` reads; whole or not at all. Raises OSError."""
     # Curves may rise by hundreds of nats a second: times are written finer than values.
     rows = (",".join([f"{time_s:.9f}", *(f"{value:.6f}" for value in values)]) for time_s, *values in points.tolist())
     lines = [form.header_text, *rows]
-    write_whole_text(path, "\n".join(lines) + "\n")
+    write_text_atomic(path, "\n".join(lines) + "\n")
     return path
 
 
@@ -135,9 +135,9 @@ def begun(name: str) -> str:
 def _text(path: Path, wanted: str) -> str:
     if not path.is_file():
         raise MediaError(f"There is no curve file {path}.", "Check the path.")
-    if path.stat().st_size > _MOST_FILE_BYTES:
+    if path.stat().st_size > _MAX_FILE_BYTES:
         raise MediaError(
-            f"{path.name} is larger than {_MOST_FILE_BYTES >> 20} MiB.", "Give fewer points, 100 a second are enough."
+            f"{path.name} is larger than {_MAX_FILE_BYTES >> 20} MiB.", "Give fewer points, 100 a second are enough."
         )
     try:
         # Spreadsheets write a byte order mark before the header.
@@ -151,7 +151,7 @@ def _text(path: Path, wanted: str) -> str:
     return text
 
 
-def _point(row: Sequence[str], form: PointForm, path: Path) -> tuple[float, ...]:
+def _parse_point(row: Sequence[str], form: PointFormat, path: Path) -> tuple[float, ...]:
     try:
         values = tuple(float(cell) for cell in row)
         if len(values) != len(form.header):
@@ -164,18 +164,18 @@ def _point(row: Sequence[str], form: PointForm, path: Path) -> tuple[float, ...]
     return values
 
 
-def _check_reach(times_s: NDArray[np.float64], duration_s: float, form: PointForm, name: str) -> None:
-    if times_s[-1] > duration_s + BEYOND_S:
+def _check_reach(times_s: NDArray[np.float64], duration_s: float, form: PointFormat, name: str) -> None:
+    if times_s[-1] > duration_s + MAX_OVERRUN_S:
         raise SettingsError(
             f"{begun(name)} goes on to {times_s[-1]:g} s, beyond the clip's end at {duration_s:.3f} s.",
             "End it with the clip, or choose a longer clip.",
         )
-    if times_s[-1] < duration_s - MISSING_S:
+    if times_s[-1] < duration_s - MAX_GAP_AT_ENDS_S:
         raise SettingsError(
             f"{begun(name)} is too short: it ends at {times_s[-1]:g} s, but the clip at {duration_s:.3f} s.",
             f"Add a point at the clip's end; {form.hint}.",
         )
-    if times_s[0] > MISSING_S:
+    if times_s[0] > MAX_GAP_AT_ENDS_S:
         raise SettingsError(
             f"{begun(name)} is too short: it begins at {times_s[0]:g} s.", f"Add a point at 0 s; {form.hint}."
         )

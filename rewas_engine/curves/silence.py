@@ -7,11 +7,11 @@ from fractions import Fraction
 import numpy as np
 from numpy.typing import NDArray
 
-from rewas_engine.curves.curve import runs_of
+from rewas_engine.curves.curve import find_runs
 from rewas_engine.curves.energy import EnergyCurve
 from rewas_engine.exact_time import sample_count
 
-SILENT_WITHIN_NATS = 0.25
+SILENCE_MARGIN_NATS = 0.25
 """What is so little above silence is silence: the rounding of a curve, or of its way from one rate to another."""
 SHORTEST_GAP_S = Fraction(3, 10)
 """In shorter gaps a sound may ring on."""
@@ -21,9 +21,9 @@ Gap = tuple[Fraction, Fraction]
 """Begin and end in seconds."""
 
 
-def silent_gaps(energy: EnergyCurve, silence_nats: float) -> list[Gap]:
+def find_silence(energy: EnergyCurve, silence_nats: float) -> list[Gap]:
     """Begin and end in seconds of the stretches, longer than SHORTEST_GAP_S, in which an energy asks for silence."""
-    silent = runs_of(energy.values <= silence_nats + SILENT_WITHIN_NATS)
+    silent = find_runs(energy.values <= silence_nats + SILENCE_MARGIN_NATS)
     gaps = [(first / energy.rate_hz, end / energy.rate_hz) for first, end in silent]
     return [(begin_s, end_s) for begin_s, end_s in gaps if end_s - begin_s > SHORTEST_GAP_S]
 

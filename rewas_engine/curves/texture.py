@@ -9,16 +9,16 @@ from fractions import Fraction
 import numpy as np
 from numpy.typing import NDArray
 
-from rewas_engine.curves.curve import FloatArray, SampledCurve, checked_samples
+from rewas_engine.curves.curve import FloatArray, SampledCurve, validate_samples
 from rewas_engine.errors import SettingsError
 from rewas_engine.exact_time import Seconds, exact_seconds
 
 BAND_NAMES = ("low", "low_mid", "high_mid", "high")
 """Bands of equal numbers of mel bins. At 16 kHz and 64 bins they meet at about 770, 1700 and 3600 Hz."""
 TEXTURE_BANDS = len(BAND_NAMES)
-STEEPEST_NATS = 12.0
+MAX_BAND_NATS = 12.0
 """No band of any sound stands further from the mean of all."""
-AUDIBLE_NATS = 1.0
+AUDIBLE_MARGIN_NATS = 1.0
 """Where the energy is less than this above its lowest there is no texture that could be right or wrong."""
 _TILT = np.linspace(-0.5, 0.5, TEXTURE_BANDS)
 _RATE_HZ = Fraction(100)
@@ -34,7 +34,7 @@ class TextureCurve(SampledCurve):
     rate_hz: values per second, exact. source: "audio" or "user".
 
     Raises SettingsError for an empty curve, one that has not four bands, a rate that is not positive, a value that is
-    not finite, or a band more than STEEPEST_NATS from the mean of all.
+    not finite, or a band more than MAX_BAND_NATS from the mean of all.
     """
 
     values: FloatArray
@@ -42,7 +42,7 @@ class TextureCurve(SampledCurve):
     source: str = "user"
 
     def __post_init__(self) -> None:
-        values, rate_hz = checked_samples(self.values, self.rate_hz, "texture curve")
+        values, rate_hz = validate_samples(self.values, self.rate_hz, "texture curve")
         if values.ndim != 2 or values.shape[1] != TEXTURE_BANDS or len(values) == 0:
             raise SettingsError(
                 f"The texture curve is empty or not of {TEXTURE_BANDS} bands.",
@@ -50,11 +50,11 @@ class TextureCurve(SampledCurve):
             )
         centred = values - values.mean(axis=1, keepdims=True)
         place, band = np.unravel_index(np.abs(centred).argmax(), centred.shape)
-        if abs(centred[place, band]) > STEEPEST_NATS:
+        if abs(centred[place, band]) > MAX_BAND_NATS:
             raise SettingsError(
                 f"Value {place} of the texture curve has its {BAND_NAMES[band]} band {centred[place, band]:+.1f} nats "
                 "from the mean of all bands, further than in any sound.",
-                f"Keep every band within {STEEPEST_NATS:g} nats of their mean.",
+                f"Keep every band within {MAX_BAND_NATS:g} nats of their mean.",
             )
         centred.setflags(write=False)
         object.__setattr__(self, "values", centred)
@@ -83,10 +83,10 @@ def flat_texture(*, duration: Seconds, tilt_nats: float = 0.0) -> TextureCurve:
     duration_s = exact_seconds(duration, "The duration of the texture curve")
     if duration_s <= 0:
         raise SettingsError(f"The texture curve shall last {float(duration_s):g} s.", "Give a duration above 0 s.")
-    if not abs(tilt_nats) <= 2 * STEEPEST_NATS:
+    if not abs(tilt_nats) <= 2 * MAX_BAND_NATS:
         raise SettingsError(
             f"The texture's tilt is {tilt_nats:g} nats.",
-            f"Give a number from {-2 * STEEPEST_NATS:g} to {2 * STEEPEST_NATS:g}.",
+            f"Give a number from {-2 * MAX_BAND_NATS:g} to {2 * MAX_BAND_NATS:g}.",
         )
     return TextureCurve(np.tile(tilted(tilt_nats), (math.ceil(duration_s * _RATE_HZ), 1)).astype(np.float32), _RATE_HZ)
 
@@ -101,5 +101,5 @@ def texture_error(wanted: NDArray[np.floating], made: NDArray[np.floating], ener
 
     energy: [T] nats, the one that is asked for; frames near its lowest are not counted, but where it is steady.
     """
-    heard = energy > energy.min() + AUDIBLE_NATS
+    heard = energy > energy.min() + AUDIBLE_MARGIN_NATS
     return float(np.abs(wanted - made)[heard if heard.any() else slice(None)].mean())

@@ -15,24 +15,24 @@ from rewas_engine.curves.energy import LOUDEST_NATS, EnergyCurve, FloatArray
 from rewas_engine.energy_estimation.token_times import (
     RELEASED_CONTROL_FRAMES,
     RELEASED_FRAMES,
-    at_true_centres,
+    interpolate_at_token_times,
     released_control,
 )
-from rewas_engine.media.frame_stream import PassingPictures, Pictures
+from rewas_engine.media.frame_stream import FrameStream, Pictures
 from rewas_engine.media.probe import ClipRead
-from rewas_engine.media.video import picture_count, pictures
-from rewas_engine.models.motionformer import SEGMENTS_AT_ONCE
+from rewas_engine.media.video import frame_count, pictures
+from rewas_engine.models.motionformer import SEGMENT_BATCH_SIZE
 from rewas_engine.runtime.cache import ContentCache
-from rewas_engine.runtime.memory import within_memory
-from rewas_engine.runtime.precision import computed_as_held
+from rewas_engine.runtime.memory import run_within_memory
+from rewas_engine.runtime.precision import autocast_to_weight_dtype
 from rewas_engine.runtime.progress import CancelSignal
 
 OnWindow = Callable[[int, int], object]
 """Called with finished and total windows."""
-LESS_TO_SEE = "Run it with less memory (--low-memory), bring the energy, or choose a shorter clip."
+ESTIMATION_MEMORY_REMEDY = "Run it with less memory (--low-memory), bring the energy, or choose a shorter clip."
 
 
-class Sight:
+class EnergyEstimator:
     """What a pack sees.
 
     components: with "video_encoder" and "phi". picture: the table of that name in pack.toml. silence_nats: the lowest
@@ -57,7 +57,7 @@ class Sight:
         """Pictures of a clip as the video encoder wants them: brightness [T, H, W] or colours [T, H, W, 3]."""
         return self.passing(clip, cancel)[:]
 
-    def passing(self, clip: ClipRead, cancel: CancelSignal | None) -> PassingPictures:
+    def passing(self, clip: ClipRead, cancel: CancelSignal | None) -> FrameStream:
         """The same, read as they are asked for; what reading raises is raised then."""
         rate, width, height = self.format
         shown = pictures(
@@ -71,46 +71,46 @@ class Sight:
             short_side=self._picture.get("short_side"),
             cancel=cancel,
         )
-        return PassingPictures(shown, picture_count(clip.duration_s, rate))
+        return FrameStream(shown, frame_count(clip.duration_s, rate))
 
     @torch.inference_mode()
     def curve(self, frames: Pictures, on_window: OnWindow | None = None) -> EnergyCurve:
         """Energy of pictures of any number; brightness [T, H, W] is shown as grey to an encoder of colours.
 
-        Windows of pictures that were seen before are not looked at again. Raises MemoryShortage.
+        Windows of pictures that were seen before are not looked at again. Raises InsufficientMemoryError.
         """
         if self._in_colours and isinstance(frames, np.ndarray) and frames.ndim == 3:
             frames = np.broadcast_to(frames[..., None], (*frames.shape, 3))
         rate = self.format[0]
         if self._picture.get("token_times") == "released":
-            values, times = self._as_released(frames, on_window)
+            values, times = self._estimate_as_released(frames, on_window)
             curve = EnergyCurve(values, rate * times, "picture")
         else:
-            curve = EnergyCurve(self._at_true_times(frames, on_window), rate, "picture")
+            curve = EnergyCurve(self._estimate_at_token_times(frames, on_window), rate, "picture")
             if "smoothing_frames" in self._picture:
                 curve = curve.smoothed(int(self._picture["smoothing_frames"]))
         return EnergyCurve(curve.values.clip(self._silence_nats, LOUDEST_NATS), curve.rate_hz, "picture")
 
-    def _at_true_times(self, frames: Pictures, on_window: OnWindow | None) -> FloatArray:
+    def _estimate_at_token_times(self, frames: Pictures, on_window: OnWindow | None) -> FloatArray:
         """Energies [T], one for each frame."""
         window = min(len(frames), int(self._picture["window_frames"]))
         starts = window_starts(len(frames), window, int(self._picture["overlap_frames"]))
         parts = []
         for number, start in enumerate(starts, start=1):
-            parts.append(self._of_window(frames[start : start + window]))
+            parts.append(self._estimate_window(frames[start : start + window]))
             if on_window is not None:
                 on_window(number, len(starts))
         return blend(parts, starts, len(frames), dim=0).cpu().numpy().clip(max=LOUDEST_NATS)
 
-    def _of_window(self, frames: NDArray[np.uint8]) -> torch.Tensor:
-        energies = self._of_tokens(frames)
+    def _estimate_window(self, frames: NDArray[np.uint8]) -> torch.Tensor:
+        energies = self._predict_energy(frames)
         encoder = self._components["video_encoder"]
         if not hasattr(encoder, "token_times_frames"):
             return energies  # one token for each frame
         times = encoder.token_times_frames(len(frames)).numpy()
-        return torch.from_numpy(at_true_centres(energies.cpu().numpy(), times, len(frames)))
+        return torch.from_numpy(interpolate_at_token_times(energies.cpu().numpy(), times, len(frames)))
 
-    def _as_released(self, frames: Pictures, on_window: OnWindow | None) -> tuple[FloatArray, int]:
+    def _estimate_as_released(self, frames: Pictures, on_window: OnWindow | None) -> tuple[FloatArray, int]:
         """Energies at the mel frame rate, and how many there are for each frame.
 
         A window of five seconds of picture is laid over 5.12 seconds; what is shorter is repeated, as the release does.
@@ -121,7 +121,7 @@ class Sight:
         parts = []
         for number, start in enumerate(starts, start=1):
             seen = frames[start : start + RELEASED_FRAMES]
-            tokens = self._of_tokens(seen[np.arange(RELEASED_FRAMES) % len(seen)])
+            tokens = self._predict_energy(seen[np.arange(RELEASED_FRAMES) % len(seen)])
             parts.append(torch.from_numpy(released_control(tokens.cpu().numpy())))
             if on_window is not None:
                 on_window(number, len(starts))
@@ -136,14 +136,14 @@ class Sight:
         encoder = self._components["video_encoder"]
 
         def made(at_once: int) -> torch.Tensor:
-            with computed_as_held(encoder, self._device):
+            with autocast_to_weight_dtype(encoder, self._device):
                 # An encoder of segments looks at several in one batch.
                 seen = encoder(shown[None], at_once) if hasattr(encoder, "segment_starts") else encoder(shown[None])
             return cast(torch.Tensor, seen)[0].float()
 
-        return within_memory(made, SEGMENTS_AT_ONCE, "looking at the picture", LESS_TO_SEE)
+        return run_within_memory(made, SEGMENT_BATCH_SIZE, "looking at the picture", ESTIMATION_MEMORY_REMEDY)
 
-    def _of_tokens(self, frames: NDArray[np.uint8]) -> torch.Tensor:
+    def _predict_energy(self, frames: NDArray[np.uint8]) -> torch.Tensor:
         def energies() -> torch.Tensor:
             seen: torch.Tensor = self._components["phi"](self.tokens(frames)[None])[0].float()
             return seen

@@ -35,7 +35,9 @@ def released_control(tokens: FloatArray) -> FloatArray:
     return nearest(released_smoothing(tokens), RELEASED_CONTROL_FRAMES)
 
 
-def at_true_centres(energies: FloatArray, token_times_frames: NDArray[np.floating], count: int) -> FloatArray:
+def interpolate_at_token_times(
+    energies: FloatArray, token_times_frames: NDArray[np.floating], count: int
+) -> FloatArray:
     """Energies [count] at the middle of each frame from those of tokens [N], each at its true time.
 
     token_times_frames: [N] in frames from the clip's start. Tokens of one time are averaged; between times the energy

@@ -14,7 +14,7 @@ from rewas_engine.evaluation.figures import Figure, Section, not_supported
 from rewas_engine.evaluation.joint_retrieval import calibration_error, calibration_table, ranking_auc, relations
 from rewas_engine.evaluation.splits import Split
 from rewas_engine.evaluation.test_bench import Bench
-from rewas_engine.matching.embedding_matcher import Looked, SpaceMatcher
+from rewas_engine.matching.embedding_matcher import EmbeddingMatcher, VideoEmbedding
 from rewas_engine.matching.evidence import Evidence, conflict_report, gather_evidence
 from rewas_engine.matching.report import ConflictMoment, ConflictReport
 from rewas_engine.pipeline import ReWaS
@@ -83,7 +83,7 @@ def judge_scenes(
     do the check, SettingsError for too few scenes.
     """
     matcher = model.matcher
-    if not isinstance(matcher, SpaceMatcher):
+    if not isinstance(matcher, EmbeddingMatcher):
         raise PackError(f"The pack {model.pack.name} has no joint space that checks.", "Measure a pack with one.")
     if len({scene.class_name for scene in scenes}) < 2 or len(scenes) <= WRONG_PROMPTS:
         raise SettingsError("There are too few clips to tell apart.", "Measure more scenes.")
@@ -92,7 +92,7 @@ def judge_scenes(
     meanings = {label.words: label.meaning for label in matcher.labels}
     relation = relations(scenes)
 
-    def held_against(prompt: str, looked: Looked) -> tuple[ConflictReport, Evidence]:
+    def held_against(prompt: str, looked: VideoEmbedding) -> tuple[ConflictReport, Evidence]:
         evidence = gather_evidence(matcher, prompt, matcher.sighting(prompt, looked))
         return conflict_report(prompt, evidence, matcher.name), evidence
 
@@ -120,7 +120,7 @@ def judge_scenes(
 
 def conflict_section(bench: Bench, split: Split, scenes: int) -> Section:
     """How well the check tells right prompts from wrong ones, how honest its scores are, and what it says."""
-    if not isinstance(bench.model.matcher, SpaceMatcher):
+    if not isinstance(bench.model.matcher, EmbeddingMatcher):
         figure = not_supported("conflict_auc", _AUC, "the pack has no joint space that checks")
         return Section("conflict", "Conflict between words and picture", (figure,))
     chosen = [scene for scene in split.any_scenes(scenes) if not (scene.is_silent or scene.off_screen)]

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from rewas_engine.conditioning.controls import Controls, measured_textures
+from rewas_engine.conditioning.controls import Controls, measure_textures
 from rewas_engine.curves.energy import FloatArray, energy_agreement
 from rewas_engine.curves.texture import texture_error
 from rewas_engine.evaluation.curve_agreement import summary
@@ -121,7 +121,7 @@ def followed(requested: Sequence[FloatArray], log_mels: NDArray[np.float32]) -> 
 
 def textures(log_mels: NDArray[np.float32]) -> NDArray[np.float32]:
     """Textures [N, T, bands] of log-mels [N, T, bins]."""
-    return measured_textures(torch.from_numpy(log_mels)).numpy()
+    return measure_textures(torch.from_numpy(log_mels)).numpy()
 
 
 def mean_by_class(clips: Sequence[BenchClip], values: Sequence[float]) -> dict[str, float]:

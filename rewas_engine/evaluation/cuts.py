@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rewas_engine.evaluation.splits import Split
-from rewas_engine.media.cuts import SMALL_HEIGHT, SMALL_WIDTH, cuts_between
+from rewas_engine.media.cuts import SMALL_HEIGHT, SMALL_WIDTH, detect_cuts
 from rewas_engine.world import FRAME_RATE, Scene, render_brightness
 from rewas_engine.world.abstract_pictures import dead_leaves
 from rewas_engine.world.picture import first_frames_of_shots
@@ -58,7 +58,7 @@ def scored(films: list[FilmedCuts]) -> CutScore:
     """What is found in films."""
     found = missed = false = 0
     for film in films:
-        rest = [cut.frame for cut in cuts_between(film.frames, Fraction(FRAME_RATE))]
+        rest = [cut.frame for cut in detect_cuts(film.frames, Fraction(FRAME_RATE))]
         for cut in film.cuts:
             near = [frame for frame in rest if abs(frame - cut) <= OFF_FRAMES]
             if near:

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from rewas_engine.errors import EngineError, MemoryShortage
+from rewas_engine.errors import EngineError, InsufficientMemoryError
 from rewas_engine.evaluation.peak_memory import GIGABYTE, forget_peak, peak_gb
 from rewas_engine.runtime.execution import Execution
 
@@ -86,7 +86,7 @@ def _measured(asked: dict[str, Any]) -> MemoryRow:
         model.energy_of_frames(torch.zeros(round(5 * rate), height, width, dtype=torch.uint8).numpy())
         log_mel = model.sound.log_mel(PROMPT, flat_controls(model), 0, model.sampling_settings(2))
         model.sound.vocoding.waveform(log_mel, len(log_mel) * model.front_end.config.hop_samples)
-    except MemoryShortage as error:
+    except InsufficientMemoryError as error:
         return MemoryRow(precision, low_memory, None, peak_gb(device), error.what)
     except EngineError as error:
         return MemoryRow(precision, low_memory, None, None, str(error))

@@ -23,7 +23,7 @@ from rewas_engine.evaluation.splits import DEVELOPMENT
 from rewas_engine.evaluation.test_bench import EvaluationProgress, Watch
 from rewas_engine.media.clip import VideoClip
 from rewas_engine.pipeline import ReWaS
-from rewas_engine.runtime.devices import resolved_device
+from rewas_engine.runtime.devices import resolve_device
 from rewas_engine.runtime.execution import RELEASED_EXECUTION, Execution
 from rewas_engine.runtime.progress import CancelSignal, Progress
 from rewas_engine.world import render_brightness
@@ -140,7 +140,7 @@ def compare_procedures(
 ) -> Comparison:
     """Time both procedures on one clip. measured_steps: of the release's 200, so many are run.
 
-    Raises PackError, MediaError, SettingsError, MemoryShortage, Cancelled.
+    Raises PackError, MediaError, SettingsError, InsufficientMemoryError, Cancelled.
     """
     watch = Watch(on_progress, cancel)
     watch.section = "procedures"
@@ -188,7 +188,7 @@ def _timed(
     measured_steps: int,
 ) -> tuple[Timing, str]:
     watch.tell(f"Loading the pack, {procedure.name}", 0, 1)
-    forget_peak(resolved_device(device))
+    forget_peak(resolve_device(device))
     started = time.perf_counter()
     model = ReWaS.from_pretrained(pack, device=device, execution=procedure.execution)
     load_s = time.perf_counter() - started

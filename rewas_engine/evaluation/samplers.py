@@ -101,7 +101,8 @@ def few_steps_cost(
 ) -> list[SamplerRow]:
     """What few steps in low precision cost on the starter pack, against many in float32: one clip of each class.
 
-    asked: a sampler and its steps, tried beside the starter's own. Raises SettingsError, MemoryShortage, Cancelled.
+    asked: a sampler and its steps, tried beside the starter's own. Raises SettingsError, InsufficientMemoryError,
+    Cancelled.
     """
     model = ReWaS.from_pretrained(DEFAULT_PACK, device=device, execution=execution)
     whole = ReWaS.from_pretrained(DEFAULT_PACK, device=device, execution=Execution(precision="float32"))

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from rewas_engine.conditioning.controls import Controls
 from rewas_engine.generation.sampling_settings import SamplingSettings
 from rewas_engine.packs.description import PackDescription
-from rewas_engine.runtime.atomic_files import save_whole_array
+from rewas_engine.runtime.atomic_files import save_array_atomic
 
 _OF_THE_SOUND = ("denoiser", "adapter", "codec", "schedule", "text_encoder", "text_projection")
 """Parts of a pack that decide what is generated, as their files begin."""
@@ -62,5 +62,5 @@ class MadeSounds:
             return np.asarray(np.load(path))
         made = make(request)
         self.folder.mkdir(parents=True, exist_ok=True)
-        save_whole_array(path, made)
+        save_array_atomic(path, made)
         return made

@@ -29,18 +29,18 @@ class Known:
     renoised: float = 1.0
 
 
-def steps_run(num_steps: int, renoised: float) -> int:
+def effective_num_steps(num_steps: int, renoised: float) -> int:
     """How many of `num_steps` are run where that part of the noise schedule is gone through: at least one."""
     return max(1, min(num_steps, round(num_steps * renoised)))
 
 
-def timesteps_run(schedule: Any, num_steps: int, renoised: float, device: Any = "cpu") -> torch.Tensor:
+def effective_timesteps(schedule: Any, num_steps: int, renoised: float, device: Any = "cpu") -> torch.Tensor:
     """The timesteps that are run, from noise on, where that part of the noise schedule is gone through.
 
     schedule: a diffusers scheduler, which is set to these steps.
     """
     schedule.set_timesteps(num_steps, device=device)
-    timesteps: torch.Tensor = schedule.timesteps[-steps_run(num_steps, renoised) :]
+    timesteps: torch.Tensor = schedule.timesteps[-effective_num_steps(num_steps, renoised) :]
     return timesteps
 
 
@@ -68,7 +68,7 @@ def sample(
     Lugmayr et al. 2022), so that what is new grows into them.
     """
     schedule = copy.deepcopy(schedule)
-    timesteps = timesteps_run(schedule, num_steps, 1.0 if known is None else known.renoised, noise.device)
+    timesteps = effective_timesteps(schedule, num_steps, 1.0 if known is None else known.renoised, noise.device)
     latents: torch.Tensor = noise * schedule.init_noise_sigma
     if hasattr(schedule, "set_begin_index"):
         # Left to look a timestep up, a scheduler mistakes two steps that round to the same one.

@@ -10,13 +10,13 @@ from rewas_engine.checks import (
     MAX_CONTROL_STRENGTH,
     MAX_GUIDANCE_SCALE,
     MAX_STEPS,
-    NEGATIVE_GUIDANCE,
-    check_between,
-    check_whole,
-    checked_part,
-    checked_prompt,
+    MIN_NEGATIVE_GUIDANCE,
+    ControlName,
+    check_integer,
+    check_range,
+    validate_control_range,
+    validate_prompt,
 )
-from rewas_engine.conditioning.controls import ControlName
 from rewas_engine.errors import SettingsError
 from rewas_engine.models.sampler_names import SAMPLER_NAMES
 
@@ -47,7 +47,7 @@ class SamplingSettings:
     prompt_weight: float = 1.0
 
 
-def chosen_settings(
+def resolve_settings(
     defaults: Mapping[str, Any],
     precision: str,
     num_steps: int | None,
@@ -62,7 +62,7 @@ def chosen_settings(
 
     defaults: the table `sampling` of its description. The others as in `rewas_engine.ReWaS.sampling_settings`.
     """
-    away_from = "" if negative_prompt is None else checked_prompt(negative_prompt, "negative prompt")
+    away_from = "" if negative_prompt is None else validate_prompt(negative_prompt, "negative prompt")
     usual = float(defaults["guidance_scale"])
     if control == "onsets":
         usual = float(defaults.get("onsets_guidance_scale", usual))
@@ -72,20 +72,20 @@ def chosen_settings(
         steps = int(defaults.get("ddim_steps", steps))
     settings = SamplingSettings(
         steps if num_steps is None else num_steps,
-        (max(usual, NEGATIVE_GUIDANCE) if away_from else usual) if guidance_scale is None else guidance_scale,
+        (max(usual, MIN_NEGATIVE_GUIDANCE) if away_from else usual) if guidance_scale is None else guidance_scale,
         control_strength,
         float(defaults["eta"]),
         float(defaults.get("unguided_share", 0.0)),
         precision,
-        checked_part(control_part),
+        validate_control_range(control_part),
         away_from,
         own_sampler if sampler is None else sampler,
     )
     if settings.sampler not in SAMPLER_NAMES:
         raise SettingsError(f"There is no sampler {sampler!r}.", f"Choose one of {', '.join(SAMPLER_NAMES)}.")
-    check_whole("num_steps", settings.num_steps, 1, MAX_STEPS)
-    check_between("guidance_scale", settings.guidance_scale, 0, MAX_GUIDANCE_SCALE)
-    check_between("control_strength", control_strength, 0, MAX_CONTROL_STRENGTH)
+    check_integer("num_steps", settings.num_steps, 1, MAX_STEPS)
+    check_range("guidance_scale", settings.guidance_scale, 0, MAX_GUIDANCE_SCALE)
+    check_range("control_strength", control_strength, 0, MAX_CONTROL_STRENGTH)
     if away_from and settings.guidance_scale <= 1:
         raise SettingsError(
             f"There is a negative prompt, but a guidance_scale of {settings.guidance_scale:g} does not guide.",

@@ -15,21 +15,21 @@ from rewas_engine.conditioning.controls import CONTROL_NAMES, ControlBatch, Cont
 from rewas_engine.conditioning.mel import AudioFrontEnd
 from rewas_engine.conditioning.windows import SoundWindow, blend, cut
 from rewas_engine.errors import SettingsError
-from rewas_engine.generation.denoising import SteeredDenoiser
-from rewas_engine.generation.sampling import Known, sample, timesteps_run
+from rewas_engine.generation.denoising import ControlledDenoiser
+from rewas_engine.generation.sampling import Known, effective_timesteps, sample
 from rewas_engine.generation.sampling_settings import SamplingSettings
-from rewas_engine.generation.vocoding import LESS_TO_HOLD, Vocoding
-from rewas_engine.models.schedules import schedule_for
+from rewas_engine.generation.vocoding import VOCODING_MEMORY_REMEDY, WindowedVocoder
+from rewas_engine.models.schedules import build_schedule
 from rewas_engine.packs.backbones.backbone import Backbone
 from rewas_engine.runtime.cache import ContentCache
-from rewas_engine.runtime.compiling import told_where_not_compiled
-from rewas_engine.runtime.execution import PASSES_AT_ONCE
-from rewas_engine.runtime.memory import within_memory
+from rewas_engine.runtime.compiling import report_compile_errors
+from rewas_engine.runtime.execution import DEFAULT_BATCH_SIZE
+from rewas_engine.runtime.memory import run_within_memory
 from rewas_engine.runtime.precision import DTYPES
 
 
 @dataclass(frozen=True, eq=False)
-class Earlier:
+class InpaintSource:
     """A sound that is there already and is made again: in part, or to a degree, or both.
 
     log_mel: [T, bins] nats. kept: [T] bool, frames that stay as they are, to whole latent positions; the new ones grow
@@ -52,10 +52,10 @@ class Earlier:
             raise SettingsError(f"{self.renoised:g} of the noise is to be gone through again.", "Give 0 to 1, not 0.")
 
 
-class SoundMaker:
+class SoundGenerator:
     """Makes sound with one pack's backbone on one device, in windows of one length.
 
-    passes_at_once: windows times guidance branches in one batch; where memory runs out, it is tried again with one.
+    batch_size: windows times guidance branches in one batch; where memory runs out, it is tried again with one.
     cache: keeps what words and controls come to, which takes have in common; None keeps nothing.
     vocoding: makes waveforms of the log-mels.
     Raises ValueError where the windows' patch is not the backbone's, or does not divide the bins.
@@ -68,14 +68,14 @@ class SoundMaker:
         window: SoundWindow,
         device: str,
         *,
-        passes_at_once: int = PASSES_AT_ONCE,
+        batch_size: int = DEFAULT_BATCH_SIZE,
         cache: ContentCache | None = None,
     ) -> None:
         if window.patch != backbone.patch or front_end.config.bins % window.patch:
             raise ValueError(f"a patch is {window.patch} frames, of {front_end.config.bins} bins, to {backbone.patch}")
         self._backbone, self._front_end, self._window, self._device = backbone, front_end, window, device
-        self.vocoding = Vocoding(backbone, front_end, window)
-        self._passes_at_once, self._cache = passes_at_once, cache or ContentCache(0)
+        self.vocoding = WindowedVocoder(backbone, front_end, window)
+        self._passes_at_once, self._cache = batch_size, cache or ContentCache(0)
 
     @torch.inference_mode()
     def log_mel(
@@ -86,7 +86,7 @@ class SoundMaker:
         settings: SamplingSettings,
         on_step: Callable[[int], object] | None = None,
         *,
-        earlier: Earlier | None = None,
+        earlier: InpaintSource | None = None,
         circular: bool = False,
     ) -> torch.Tensor:
         """Log-mel [T, bins] in nats that covers the controls: T is at least one window.
@@ -95,13 +95,13 @@ class SoundMaker:
         earlier: a sound of the length of the controls or shorter, of which this is to be another version.
         circular: the end goes on with the beginning; T is then no more than whole latent positions.
         Raises SettingsError for controls that the pack does not understand, or shorter than the earlier sound,
-        MemoryShortage.
+        InsufficientMemoryError.
         """
 
-        def made(passes_at_once: int) -> torch.Tensor:
-            return self._log_mel(prompt, controls, seed, settings, on_step, earlier, circular, passes_at_once)
+        def made(batch_size: int) -> torch.Tensor:
+            return self._log_mel(prompt, controls, seed, settings, on_step, earlier, circular, batch_size)
 
-        return within_memory(made, self._passes_at_once, "sampling", LESS_TO_HOLD)
+        return run_within_memory(made, self._passes_at_once, "sampling", VOCODING_MEMORY_REMEDY)
 
     def _log_mel(
         self,
@@ -110,9 +110,9 @@ class SoundMaker:
         seed: int,
         settings: SamplingSettings,
         on_step: Callable[[int], object] | None,
-        earlier: Earlier | None,
+        earlier: InpaintSource | None,
         circular: bool,
-        passes_at_once: int,
+        batch_size: int,
     ) -> torch.Tensor:
         window = self._window
         total = window.whole(controls.frames) if circular else max(window.frames, window.whole(controls.frames))
@@ -123,8 +123,8 @@ class SoundMaker:
         # Drawn on the CPU: one seed is one noise on every device.
         generator = torch.Generator().manual_seed(seed)
         noise = torch.randn((*self._latent_shape(total),), generator=generator)
-        prompts = self._prompts_of_windows(prompt, len(starts))
-        latents = self._sampled(prompts, hints, starts, noise, generator, settings, on_step, passes_at_once, known)
+        prompts = self._prompts_for_windows(prompt, len(starts))
+        latents = self._sampled(prompts, hints, starts, noise, generator, settings, on_step, batch_size, known)
         return self._heard(latents, starts, total)
 
     @torch.inference_mode()
@@ -138,22 +138,23 @@ class SoundMaker:
     ) -> list[torch.Tensor]:
         """Log-mels [T, bins] of sounds of any lengths that have nothing to do with each other, made together.
 
-        shots: what each follows; T is at least as much, and at least one window. seeds: of each. Raises MemoryShortage.
+        shots: what each follows; T is at least as much, and at least one window. seeds: of each. Raises
+        InsufficientMemoryError.
         """
 
-        def made(passes_at_once: int) -> list[torch.Tensor]:
-            return self._apart(prompt, shots, seeds, settings, on_step, passes_at_once)
+        def made(batch_size: int) -> list[torch.Tensor]:
+            return self._generate_shots(prompt, shots, seeds, settings, on_step, batch_size)
 
-        return within_memory(made, self._passes_at_once, "sampling", LESS_TO_HOLD)
+        return run_within_memory(made, self._passes_at_once, "sampling", VOCODING_MEMORY_REMEDY)
 
-    def _apart(
+    def _generate_shots(
         self,
         prompt: str,
         shots: Sequence[Controls],
         seeds: Sequence[int],
         settings: SamplingSettings,
         on_step: Callable[[int], object] | None,
-        passes_at_once: int,
+        batch_size: int,
     ) -> list[torch.Tensor]:
         window = self._window
         totals = [max(window.frames, window.whole(shot.frames)) for shot in shots]
@@ -169,10 +170,10 @@ class SoundMaker:
         offsets = [sum(totals[:number]) for number in range(len(totals))]
         # They stand side by side, and no window reaches over from one into the next.
         places = [offset + start for offset, own in zip(offsets, starts, strict=True) for start in own]
-        prompts = self._prompts_of_windows(prompt, len(places))
+        prompts = self._prompts_for_windows(prompt, len(places))
         generator = torch.Generator().manual_seed(seeds[0])
         noise = torch.cat(drawn, dim=1)
-        latents = self._sampled(prompts, hints, places, noise, generator, settings, on_step, passes_at_once)
+        latents = self._sampled(prompts, hints, places, noise, generator, settings, on_step, batch_size)
         parts = latents.split([total // window.patch for total in totals], dim=1)
         return [self._heard(part, own, total) for part, own, total in zip(parts, starts, totals, strict=True)]
 
@@ -194,13 +195,13 @@ class SoundMaker:
         """Log-mels [B, T, bins] of sounds of one window each, made together: T is the window's length.
 
         Each is what `log_mel` makes of its prompt, controls and seed, as long as no noise is added while sampling.
-        Raises MemoryShortage.
+        Raises InsufficientMemoryError.
         """
 
-        def made(passes_at_once: int) -> torch.Tensor:
-            return self._log_mels(prompts, controls, seeds, settings, on_step, passes_at_once)
+        def made(batch_size: int) -> torch.Tensor:
+            return self._log_mels(prompts, controls, seeds, settings, on_step, batch_size)
 
-        return within_memory(made, self._passes_at_once, "sampling", LESS_TO_HOLD)
+        return run_within_memory(made, self._passes_at_once, "sampling", VOCODING_MEMORY_REMEDY)
 
     def _log_mels(
         self,
@@ -209,7 +210,7 @@ class SoundMaker:
         seeds: Sequence[int],
         settings: SamplingSettings,
         on_step: Callable[[int], object] | None,
-        passes_at_once: int,
+        batch_size: int,
     ) -> torch.Tensor:
         window, silence_nats = self._window, self._front_end.config.silence_nats
         hints = self._hints([one.padded(window.frames) for one in controls])
@@ -223,8 +224,8 @@ class SoundMaker:
         # Windows that stand side by side without an overlap have nothing to do with each other.
         starts = [index * window.frames for index in range(len(controls))]
         generator = torch.Generator().manual_seed(seeds[0])
-        embedded = self._embedded(prompts)
-        latents = self._sampled(embedded, hints, starts, noise, generator, settings, on_step, passes_at_once)
+        embedded = self._embed_prompts(prompts)
+        latents = self._sampled(embedded, hints, starts, noise, generator, settings, on_step, batch_size)
         parts = torch.stack(latents.split(window.frames // window.patch, dim=1))
         return self._backbone.decoded(parts).clamp(min=silence_nats)
 
@@ -234,13 +235,13 @@ class SoundMaker:
         return self._window
 
     @torch.inference_mode()
-    def one_pass(self, count: int, precision: str) -> torch.Tensor:
+    def denoise_once(self, count: int, precision: str) -> torch.Tensor:
         """One pass of denoiser and adapter over so many windows of noise: what most of the time goes into."""
         shape = self._latent_shape(self._window.frames)
         controls = Controls(energy=np.full(self._window.frames, self._front_end.config.silence_nats, np.float32))
         hints = self._hints([controls]).expand(count, -1, -1, -1)
-        prompt = self._embedded([""])
-        denoiser = SteeredDenoiser(
+        prompt = self._embed_prompts([""])
+        denoiser = ControlledDenoiser(
             self._backbone,
             prompt.expand(count, *prompt.shape[1:]),
             prompt[0],
@@ -249,7 +250,7 @@ class SoundMaker:
             1.0,
             1.0,
             precision=DTYPES[precision],
-            passes_at_once=2 * count,
+            batch_size=2 * count,
         )
         latents = torch.zeros(shape[0], count * shape[1], shape[2], device=self._device)
         return denoiser(latents, torch.tensor(500, device=self._device))
@@ -266,18 +267,18 @@ class SoundMaker:
                 f"This pack does not understand {', '.join(unknown)}.", f"It follows {', '.join(understood)}."
             )
         content = [[None if (row := getattr(one, name)) is None else row for name in CONTROL_NAMES] for one in windows]
-        hints: torch.Tensor = self._cache.of("hints", content, lambda: self._read_controls(windows))
+        hints: torch.Tensor = self._cache.of("hints", content, lambda: self._encode_controls(windows))
         return hints
 
-    def _read_controls(self, windows: Sequence[Controls]) -> torch.Tensor:
+    def _encode_controls(self, windows: Sequence[Controls]) -> torch.Tensor:
         # One by one: a codec takes more memory than what it makes.
         return torch.cat([self._backbone.hints(ControlBatch.of([one], self._device)).float() for one in windows])
 
-    def _prompts_of_windows(self, prompt: str, count: int) -> torch.Tensor:
-        embedded = self._embedded([prompt])
+    def _prompts_for_windows(self, prompt: str, count: int) -> torch.Tensor:
+        embedded = self._embed_prompts([prompt])
         return embedded.expand(count, *embedded.shape[1:])
 
-    def _embedded(self, prompts: Sequence[str]) -> torch.Tensor:
+    def _embed_prompts(self, prompts: Sequence[str]) -> torch.Tensor:
         embedded: torch.Tensor = self._cache.of("words", list(prompts), lambda: self._backbone.embedded(prompts))
         return embedded
 
@@ -293,19 +294,19 @@ class SoundMaker:
         generator: torch.Generator,
         settings: SamplingSettings,
         on_step: Callable[[int], object] | None,
-        passes_at_once: int,
+        batch_size: int,
         known: Known | None = None,
     ) -> torch.Tensor:
         noisiest = float(self._backbone.schedule.config.num_train_timesteps)
-        empty_prompt = self._embedded([settings.negative_prompt])[0]
+        empty_prompt = self._embed_prompts([settings.negative_prompt])[0]
         if settings.prompt_weight < 1:
-            prompts = torch.lerp(self._embedded([""]).expand_as(prompts), prompts, settings.prompt_weight)
-        held, asked = self._backbone.held_precision, DTYPES[settings.precision]
+            prompts = torch.lerp(self._embed_prompts([""]).expand_as(prompts), prompts, settings.prompt_weight)
+        held, asked = self._backbone.weight_dtype, DTYPES[settings.precision]
         if held not in (torch.float32, asked):
             raise SettingsError(
                 f"The pack was loaded in {held}, and is to sample in {asked}.", "Load it in the precision asked for."
             )
-        denoiser = SteeredDenoiser(
+        denoiser = ControlledDenoiser(
             self._backbone,
             prompts,
             empty_prompt,
@@ -316,20 +317,20 @@ class SoundMaker:
             settings.unguided_share * noisiest,
             asked,
             ((1 - settings.control_part[1]) * noisiest, (1 - settings.control_part[0]) * noisiest),
-            passes_at_once,
+            batch_size,
         )
         in_part = known is not None and known.renoised < 1
-        schedule = schedule_for(settings.sampler, self._backbone.schedule, in_part=in_part)
+        schedule = build_schedule(settings.sampler, self._backbone.schedule, in_part=in_part)
         if settings.control_strength > 0:
-            run = timesteps_run(copy.deepcopy(schedule), settings.num_steps, known.renoised if known else 1.0)
-            if not any(denoiser.is_steered_at(timestep) for timestep in run.tolist()):
+            run = effective_timesteps(copy.deepcopy(schedule), settings.num_steps, known.renoised if known else 1.0)
+            if not any(denoiser.is_controlled_at(timestep) for timestep in run.tolist()):
                 begin, end = settings.control_part
                 raise SettingsError(
                     f"None of the {len(run)} sampling steps lies between {begin:g} and {end:g} of the sampling, where "
                     "the controls are to act.",
                     "Take more steps or a larger part, or a strength of 0 where nothing is to steer.",
                 )
-        with told_where_not_compiled():
+        with report_compile_errors():
             return sample(
                 denoiser,
                 noise.to(self._device),
@@ -341,7 +342,7 @@ class SoundMaker:
                 known=known,
             )
 
-    def _known(self, earlier: Earlier, frames: int, total: int, starts: Sequence[int]) -> Known:
+    def _known(self, earlier: InpaintSource, frames: int, total: int, starts: Sequence[int]) -> Known:
         """The latent of an earlier sound, followed by silence that is not kept."""
         if len(earlier.log_mel) > frames:
             raise SettingsError(

@@ -11,22 +11,22 @@ from numpy.typing import NDArray
 from rewas_engine.conditioning.mel import AudioFrontEnd
 from rewas_engine.conditioning.windows import SoundWindow, join
 from rewas_engine.exact_time import sample_count
-from rewas_engine.generation.loops import LOOP_FADE_S, shortened_circle
-from rewas_engine.media.audio import within_full_scale
+from rewas_engine.generation.loops import LOOP_FADE_S, shorten_loop
+from rewas_engine.media.audio import limit_peak
 from rewas_engine.packs.backbones.backbone import Backbone
-from rewas_engine.runtime.memory import within_memory
+from rewas_engine.runtime.memory import run_within_memory
 
-LESS_TO_HOLD = "Choose a shorter clip, run it with less memory (--low-memory), or close other programs."
+VOCODING_MEMORY_REMEDY = "Choose a shorter clip, run it with less memory (--low-memory), or close other programs."
 OnWindow = Callable[[int, int], object]
 """Called with finished and total windows."""
 
-_FRAMES_APART = 2**31
+_POSITIONS_PER_SEED = 2**31
 """Positions from the draws of one seed to those of the next: a mel frame each, more than any sound has."""
-_SEEDS_APART = 2**31
+_DISTINCT_SEEDS = 2**31
 """Seeds whose draws differ."""
 
 
-class Vocoding:
+class WindowedVocoder:
     """Makes waveforms of log-mels with one pack's vocoder, in windows of one length."""
 
     def __init__(self, backbone: Backbone, front_end: AudioFrontEnd, window: SoundWindow) -> None:
@@ -46,9 +46,9 @@ class Vocoding:
         # A vocoder sees some frames to each side; what lies beyond the ends of a circle is its other end.
         margin = min(self._window.overlap_frames, len(log_mel))
         places = torch.arange(-margin, len(log_mel) + margin) % len(log_mel)
-        turned = self._waveform(log_mel[places.to(log_mel.device)], places, seed, len(places) * hop, on_window)
-        whole = within_full_scale(turned)[margin * hop : (margin + len(log_mel)) * hop]
-        return within_full_scale(shortened_circle(whole, samples, fade))
+        turned = self._vocode_windows(log_mel[places.to(log_mel.device)], places, seed, len(places) * hop, on_window)
+        whole = limit_peak(turned)[margin * hop : (margin + len(log_mel)) * hop]
+        return limit_peak(shorten_loop(whole, samples, fade))
 
     def waveform(
         self, log_mel: torch.Tensor, samples: int, on_window: OnWindow | None = None, *, seed: int = 0
@@ -58,16 +58,16 @@ class Vocoding:
         on_window: called with finished and total windows; what it raises ends the work. seed: of what a log-mel does
         not say, such as the phases of noise; not every vocoder draws any.
         """
-        return within_full_scale(self.unlimited_waveform(log_mel, samples, on_window, seed=seed))
+        return limit_peak(self.vocode_unlimited(log_mel, samples, on_window, seed=seed))
 
     @torch.inference_mode()
-    def unlimited_waveform(
+    def vocode_unlimited(
         self, log_mel: torch.Tensor, samples: int, on_window: OnWindow | None = None, *, seed: int = 0
     ) -> NDArray[np.float32]:
-        """The same, however far it goes beyond ±1. Raises MemoryShortage."""
-        return self._waveform(log_mel, torch.arange(len(log_mel)), seed, samples, on_window)
+        """The same, however far it goes beyond ±1. Raises InsufficientMemoryError."""
+        return self._vocode_windows(log_mel, torch.arange(len(log_mel)), seed, samples, on_window)
 
-    def _waveform(
+    def _vocode_windows(
         self, log_mel: torch.Tensor, places: torch.Tensor, seed: int, samples: int, on_window: OnWindow | None
     ) -> NDArray[np.float32]:
         """The same. places: [T], where each frame stands in the sound."""
@@ -78,14 +78,15 @@ class Vocoding:
         def made(count: int) -> NDArray[np.float32]:
             numbered = enumerate(starts, start=1)
             parts = (
-                self._vocoded(log_mel, positions, start, number, len(starts), on_window) for number, start in numbered
+                self._vocode_window(log_mel, positions, start, number, len(starts), on_window)
+                for number, start in numbered
             )
             whole = join(parts, [start * hop for start in starts], window * hop, len(log_mel) * hop)
             return whole[:samples].numpy()
 
-        return within_memory(made, 1, "making the waveform", LESS_TO_HOLD)
+        return run_within_memory(made, 1, "making the waveform", VOCODING_MEMORY_REMEDY)
 
-    def _vocoded(
+    def _vocode_window(
         self,
         log_mel: torch.Tensor,
         positions: torch.Tensor,
@@ -104,4 +105,4 @@ class Vocoding:
 
 def _first_position(seed: int) -> int:
     """Where the draws of a sound begin: sounds of other seeds are further away than any is long."""
-    return (seed % _SEEDS_APART) * _FRAMES_APART
+    return (seed % _DISTINCT_SEEDS) * _POSITIONS_PER_SEED

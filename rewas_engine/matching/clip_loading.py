@@ -14,9 +14,9 @@ from rewas_engine.errors import PackError
 from rewas_engine.models.clip import ClipEncoder
 from rewas_engine.packs.components import CONFIG_FILE, WEIGHTS_FILE, load_strictly
 
-_COUNTED_POSITIONS = ("text_model.embeddings.position_ids", "vision_model.embeddings.position_ids")
+_POSITION_ID_BUFFERS = ("text_model.embeddings.position_ids", "vision_model.embeddings.position_ids")
 """Older files hold these; they count from 0 and are not learned."""
-_SAVED = "Give a folder as transformers saves a CLIPModel with its processor (save_pretrained)."
+_CLIP_FOLDER_REMEDY = "Give a folder as transformers saves a CLIPModel with its processor (save_pretrained)."
 
 
 def load_clip_encoder(folder: Path, device: str) -> ClipEncoder:
@@ -39,12 +39,12 @@ def load_clip_encoder(folder: Path, device: str) -> ClipEncoder:
         )
     try:
         model = CLIPModel(CLIPConfig.from_dict(config))
-        load_strictly(model, _without_counted_positions(load_file(weights)))
+        load_strictly(model, _drop_position_ids(load_file(weights)))
         encoder = ClipEncoder(model, folder)
     except PackError:
         raise
     except Exception as error:  # configurations that make no sense fail within transformers, each in its way
-        raise PackError(f"The CLIP model {folder.name} cannot be loaded: {error}", _SAVED) from error
+        raise PackError(f"The CLIP model {folder.name} cannot be loaded: {error}", _CLIP_FOLDER_REMEDY) from error
     return encoder.eval().requires_grad_(False).to(device)
 
 
@@ -52,15 +52,19 @@ def _config(folder: Path) -> dict[str, Any]:
     try:
         config = json.loads((folder / CONFIG_FILE).read_text("utf-8"))
     except (OSError, ValueError) as error:
-        raise PackError(f"The folder {folder.name} has no {CONFIG_FILE} that can be read.", _SAVED) from error
+        raise PackError(
+            f"The folder {folder.name} has no {CONFIG_FILE} that can be read.", _CLIP_FOLDER_REMEDY
+        ) from error
     kind = config.get("model_type") if isinstance(config, dict) else None
     if kind != "clip":
-        raise PackError(f"The folder {folder.name} holds a model of the type {kind!r}, not a CLIP model.", _SAVED)
+        raise PackError(
+            f"The folder {folder.name} holds a model of the type {kind!r}, not a CLIP model.", _CLIP_FOLDER_REMEDY
+        )
     return dict(config)
 
 
-def _without_counted_positions(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    for name in _COUNTED_POSITIONS:
+def _drop_position_ids(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    for name in _POSITION_ID_BUFFERS:
         found = tensors.get(name)
         if found is not None and torch.equal(found.flatten().long(), torch.arange(found.numel())):
             del tensors[name]

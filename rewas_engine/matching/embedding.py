@@ -19,12 +19,12 @@ from rewas_engine.curves.energy import FloatArray
 from rewas_engine.errors import PackError
 from rewas_engine.models.joint import JointSpace
 
-PICTURE_WINDOW_FRAMES = 128
+VIDEO_WINDOW_FRAMES = 128
 SOUND_WINDOW_FRAMES = 512
 """Longer pictures and sounds are read in overlapping windows as long as those of the training, and averaged."""
-MOMENT_FRAMES = 48
+SPAN_FRAMES = 48
 """Pictures that decide about one moment, about two seconds; each moment begins half as much after the last."""
-_WINDOWS_AT_ONCE = 16
+_BATCH_SIZE = 16
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class JointScorer:
         self._sentence = functools.lru_cache(maxsize=512)(lambda prompt: text_encoder([prompt]))
 
     @classmethod
-    def of_pack(cls, components: Mapping[str, Any], bins: int, pack_name: str, device: str) -> JointScorer:
+    def from_pack(cls, components: Mapping[str, Any], bins: int, pack_name: str, device: str) -> JointScorer:
         """The scorer of a loaded pack. components: role -> component. bins: of the pack's log-mels.
 
         Raises PackError where the pack's joint space is another component, knows no words, or does not fit the rest.
@@ -97,7 +97,7 @@ class JointScorer:
 
         frames: [T, H, W] brightness in the pack's picture format. The vectors are [S, width].
         """
-        length = min(MOMENT_FRAMES, len(frames))
+        length = min(SPAN_FRAMES, len(frames))
         starts = window_starts(len(frames), length, length // 2)
         spans_s = tuple((start / frame_rate, (start + length) / frame_rate) for start in starts)
         return spans_s, self._pictures(frames, starts, length)
@@ -114,10 +114,10 @@ class JointScorer:
         phrase whose sentence embedding is nearest, and its nearness is the smaller one of two cosines: to that phrase
         among sentences, and to the known words in the space.
         """
-        sentences = self._sentences(prompts)
-        among_sentences = nn.functional.normalize(sentences, dim=1) @ self._phrases[0].T
+        sentences = self._encode_sentences(prompts)
+        among_sentences = nn.functional.normalize(sentences, dim=1) @ self._known_sentences[0].T
         places = among_sentences.argmax(dim=1)
-        meant = self._phrases[1][places]
+        meant = self._known_sentences[1][places]
         in_space = (self.space.words(sentences) * self._known[meant]).sum(dim=1)
         near = torch.minimum(among_sentences.gather(1, places[:, None])[:, 0], in_space).tolist()
         return [(self.known_words[word], cosine) for word, cosine in zip(meant.tolist(), near, strict=True)]
@@ -125,11 +125,11 @@ class JointScorer:
     @torch.inference_mode()
     def words(self, prompts: Sequence[str]) -> torch.Tensor:
         """Unit vectors [B, width] of prompts."""
-        return self.space.words(self._sentences(prompts))
+        return self.space.words(self._encode_sentences(prompts))
 
     def picture(self, frames: NDArray[np.uint8]) -> torch.Tensor:
         """Unit vector [width] of brightness [T, H, W], T at least 1, in the pack's picture format."""
-        length = min(PICTURE_WINDOW_FRAMES, len(frames))
+        length = min(VIDEO_WINDOW_FRAMES, len(frames))
         starts = window_starts(len(frames), length, length // 2)
         return middle(self._pictures(frames, starts, length))
 
@@ -139,20 +139,20 @@ class JointScorer:
         length = min(SOUND_WINDOW_FRAMES, len(log_mel))
         starts = window_starts(len(log_mel), length, length // 2)
         embedded = []
-        for first in range(0, len(starts), _WINDOWS_AT_ONCE):
-            some = cut(log_mel, starts[first : first + _WINDOWS_AT_ONCE], length, dim=0)
+        for first in range(0, len(starts), _BATCH_SIZE):
+            some = cut(log_mel, starts[first : first + _BATCH_SIZE], length, dim=0)
             embedded.append(self.space.sound(some.to(self._device).float()))
         return middle(torch.cat(embedded))
 
     @torch.inference_mode()
     def _pictures(self, frames: NDArray[np.uint8], starts: Sequence[int], length: int) -> torch.Tensor:
         embedded = []
-        for first in range(0, len(starts), _WINDOWS_AT_ONCE):
-            some = np.stack([frames[start : start + length] for start in starts[first : first + _WINDOWS_AT_ONCE]])
+        for first in range(0, len(starts), _BATCH_SIZE):
+            some = np.stack([frames[start : start + length] for start in starts[first : first + _BATCH_SIZE]])
             embedded.append(self.space.picture(torch.from_numpy(some).to(self._device).float() / 255))
         return torch.cat(embedded)
 
-    def _sentences(self, prompts: Sequence[str]) -> torch.Tensor:
+    def _encode_sentences(self, prompts: Sequence[str]) -> torch.Tensor:
         """Sentence embeddings [B, D] of prompts."""
         found = self._sentence(prompts[0]) if len(prompts) == 1 else self._text_encoder(list(prompts))
         return found.to(self._device).float()
@@ -162,11 +162,11 @@ class JointScorer:
         return self.words(self.known_words)
 
     @cached_property
-    def _phrases(self) -> tuple[torch.Tensor, torch.Tensor]:
+    def _known_sentences(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Unit sentence embeddings [P, D] of all known phrases, and for each the place of its known words."""
         phrases = self.space.config.known_phrases or [[words] for words in self.known_words]
         places = [place for place, said in enumerate(phrases) for _ in said]
-        embedded = [self._sentences(said) for said in phrases]
+        embedded = [self._encode_sentences(said) for said in phrases]
         return nn.functional.normalize(torch.cat(embedded), dim=1), torch.tensor(places, device=self._device)
 
     def _score(self, pair: str, one: torch.Tensor, other: torch.Tensor) -> JointScore:

@@ -12,17 +12,17 @@ import torch
 from numpy.typing import NDArray
 
 from rewas_engine.matching.embedding import JointScorer
-from rewas_engine.matching.evidence import OnStep, Shown, Sighting
+from rewas_engine.matching.evidence import MatchScores, OnStep, Shown
 from rewas_engine.matching.label_bank import Label, vggsound_names
 from rewas_engine.media.probe import ClipRead
 from rewas_engine.runtime.progress import Clock
 
-LABEL_FROM = 0.8
+LABEL_FAMILIARITY_THRESHOLD = 0.8
 """Familiarity from which a foreign name is a label: such a space knows few things, and takes all others for one."""
 
 
 @dataclass(frozen=True, eq=False)
-class Looked:
+class VideoEmbedding:
     """A picture in the joint space. whole: [width]. spans_s: see `Sighting`. parts: [S, width]."""
 
     whole: torch.Tensor
@@ -30,13 +30,13 @@ class Looked:
     parts: torch.Tensor
 
 
-class SpaceMatcher:
+class EmbeddingMatcher:
     """Holds pictures against words by a joint space.
 
     scorer: of the loaded pack. frame_rate: of the pictures that it is shown.
     """
 
-    shares_pictures = True
+    uses_estimator_frames = True
 
     def __init__(self, scorer: JointScorer, pack_name: str, frame_rate: Fraction) -> None:
         self._scorer, self._frame_rate = scorer, frame_rate
@@ -53,7 +53,7 @@ class SpaceMatcher:
             *(
                 Label(name, "vggsound", meaning)
                 for name, (meaning, known) in foreign
-                if known >= LABEL_FROM and name not in taken
+                if known >= LABEL_FAMILIARITY_THRESHOLD and name not in taken
             ),
         )
 
@@ -65,28 +65,28 @@ class SpaceMatcher:
         """Every picture of a clip, as the pack's video encoder wants it."""
         return shown()
 
-    def seen(self, prompt: str, read: ClipRead, pictures: NDArray[np.uint8], on_step: OnStep) -> Sighting:
+    def seen(self, prompt: str, read: ClipRead, pictures: NDArray[np.uint8], on_step: OnStep) -> MatchScores:
         """Hold brightness [T, H, W] against words."""
         sighting = self.sighting(prompt, self.look(pictures))
         # The last picture may stand longer than the clip lasts.
         spans_s = [(begin, min(end, read.duration_s)) for begin, end in sighting.spans_s]
         return replace(sighting, spans_s=spans_s)
 
-    def look(self, frames: NDArray[np.uint8]) -> Looked:
+    def look(self, frames: NDArray[np.uint8]) -> VideoEmbedding:
         """What is seen in brightness [T, H, W] in the pack's picture format, T at least 1, whatever is asked of it."""
         spans_s, parts = self._scorer.stretches(frames, self._frame_rate)
-        return Looked(self._scorer.picture(frames), spans_s, parts)
+        return VideoEmbedding(self._scorer.picture(frames), spans_s, parts)
 
-    def sighting(self, prompt: str, looked: Looked) -> Sighting:
+    def sighting(self, prompt: str, looked: VideoEmbedding) -> MatchScores:
         """What was seen, held against words."""
-        vectors = torch.cat([self._scorer.words([prompt]), self._label_vectors])
+        vectors = torch.cat([self._scorer.words([prompt]), self._label_embeddings])
         whole = self._probabilities(looked.whole[None], vectors)[0]
         by_part = self._probabilities(looked.parts, vectors)
-        return Sighting(float(whole[0]), whole[1:], looked.spans_s, by_part[:, 0], by_part[:, 1:])
+        return MatchScores(float(whole[0]), whole[1:], looked.spans_s, by_part[:, 0], by_part[:, 1:])
 
     def _probabilities(self, pictures: torch.Tensor, vectors: torch.Tensor) -> NDArray[np.floating]:
         return self._scorer.probabilities("text_picture", (pictures @ vectors.T).clamp(-1, 1).cpu().numpy())
 
     @cached_property
-    def _label_vectors(self) -> torch.Tensor:
+    def _label_embeddings(self) -> torch.Tensor:
         return self._scorer.words([label.words for label in self.labels])

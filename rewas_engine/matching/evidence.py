@@ -12,23 +12,23 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from rewas_engine.curves.curve import runs_of
+from rewas_engine.curves.curve import find_runs
 from rewas_engine.matching.label_bank import Label
 from rewas_engine.matching.report import ConflictMoment, ConflictReport, Suggestion, VerdictName
 from rewas_engine.media.probe import ClipRead
 from rewas_engine.runtime.progress import Clock
 
-AGREES_FROM = 0.7
+AGREE_THRESHOLD = 0.7
 """Probability from which a picture goes with words."""
-DENIES_BELOW = 0.2
+CONFLICT_THRESHOLD = 0.2
 """Probability below which it does not."""
-FAMILIAR_FROM = 0.65
+FAMILIARITY_THRESHOLD = 0.65
 """Familiarity from which words are known: of others no picture can be said not to show them."""
-MOST_ELSEWHERE = Fraction(1, 3)
+MAX_MISMATCH_SHARE = Fraction(1, 3)
 """Part of a clip that may show something else where the whole goes with the words."""
-MOST_SUGGESTIONS = 3
-SUGGESTED_FROM = 0.5
-LEAST_PROMPT_WEIGHT = 0.5
+MAX_SUGGESTIONS = 3
+SUGGESTION_THRESHOLD = 0.5
+MIN_PROMPT_WEIGHT = 0.5
 """What is left of a prompt that a picture plainly contradicts, where it is softened. With less the starter's sounds no
 longer do what the words say at all."""
 Shown = Callable[[], NDArray[np.uint8]]
@@ -38,21 +38,21 @@ OnStep = Callable[[int, int], object]
 
 
 @dataclass(frozen=True, eq=False)
-class Sighting:
+class MatchScores:
     """How probably a picture goes with a prompt and with each label, as a whole and stretch by stretch.
 
     prompt: of the whole. labels: [L] of the whole. spans_s: begin and end of the S stretches, in seconds from the
-    clip's start, in order; they may overlap. prompt_parts: [S]. label_parts: [S, L].
+    clip's start, in order; they may overlap. prompt_by_span: [S]. label_by_span: [S, L].
     """
 
     prompt: float
     labels: NDArray[np.floating]
     spans_s: Sequence[tuple[Fraction, Fraction]]
-    prompt_parts: NDArray[np.floating]
-    label_parts: NDArray[np.floating]
+    prompt_by_span: NDArray[np.floating]
+    label_by_span: NDArray[np.floating]
 
 
-class PictureMatcher(Protocol):
+class VideoMatcher(Protocol):
     """What can hold pictures against words: a pack's joint space, or a CLIP model."""
 
     @property
@@ -64,7 +64,7 @@ class PictureMatcher(Protocol):
         """The bank that it can judge."""
 
     @property
-    def shares_pictures(self) -> bool:
+    def uses_estimator_frames(self) -> bool:
         """Whether it looks at the pictures that the energy is estimated from, and not at pictures of its own."""
 
     def familiarity(self, prompt: str) -> tuple[str, float]:
@@ -73,12 +73,12 @@ class PictureMatcher(Protocol):
     def pictures(self, read: ClipRead, shown: Shown, clock: Clock) -> NDArray[np.uint8]:
         """Pictures [T, …] of a clip as it wants them, T at least 1. Raises MediaError, Cancelled."""
 
-    def seen(self, prompt: str, read: ClipRead, pictures: NDArray[np.uint8], on_step: OnStep) -> Sighting:
+    def seen(self, prompt: str, read: ClipRead, pictures: NDArray[np.uint8], on_step: OnStep) -> MatchScores:
         """Hold the pictures of a clip against words."""
 
 
 @dataclass(frozen=True)
-class Moment:
+class EvidenceSpan:
     """A part of a picture between two of its moments: how probably it goes with the prompt, and with a rival."""
 
     start_s: Fraction
@@ -88,9 +88,9 @@ class Moment:
     rival_probability: float
 
     @property
-    def disagrees(self) -> bool:
+    def is_mismatch(self) -> bool:
         """Whether something else is plainly seen there, and the words are less probable than not."""
-        return self.probability < 0.5 and self.rival_probability >= AGREES_FROM
+        return self.probability < 0.5 and self.rival_probability >= AGREE_THRESHOLD
 
 
 @dataclass(frozen=True)
@@ -103,20 +103,20 @@ class Evidence:
     """
 
     probability: float
-    moments: Sequence[Moment]
+    moments: Sequence[EvidenceSpan]
     rivals: Sequence[Suggestion]
     familiarity: float
 
     @property
-    def best_moment(self) -> Moment:
+    def best_span(self) -> EvidenceSpan:
         """The part of the picture that goes best with the words, the first of equals."""
         return max(self.moments, key=lambda moment: moment.probability)
 
 
-def gather_evidence(matcher: PictureMatcher, prompt: str, sighting: Sighting) -> Evidence:
+def gather_evidence(matcher: VideoMatcher, prompt: str, sighting: MatchScores) -> Evidence:
     """What a sighting says of the prompt that it was made for."""
     meaning, familiarity = matcher.familiarity(prompt)
-    meant = meaning if familiarity >= FAMILIAR_FROM else None
+    meant = meaning if familiarity >= FAMILIARITY_THRESHOLD else None
     labels = matcher.labels
     one_each: dict[str, int] = {}
     for place in np.argsort(-sighting.labels, kind="stable").tolist():
@@ -128,24 +128,26 @@ def gather_evidence(matcher: PictureMatcher, prompt: str, sighting: Sighting) ->
         Suggestion(labels[place].words, round(float(sighting.labels[place]), 4), labels[place].source)
         for place in places
     ]
-    moments = _moments(sighting, [rival.words for rival in rivals], sighting.label_parts[:, places])
+    moments = _merge_spans(sighting, [rival.words for rival in rivals], sighting.label_by_span[:, places])
     return Evidence(sighting.prompt, tuple(moments), tuple(rivals), familiarity)
 
 
-def _moments(sighting: Sighting, rivals: Sequence[str], rival_parts: NDArray[np.floating]) -> list[Moment]:
+def _merge_spans(
+    sighting: MatchScores, rivals: Sequence[str], rival_by_span: NDArray[np.floating]
+) -> list[EvidenceSpan]:
     """The parts between all begins and ends of stretches, each with the mean of those that cover it.
 
-    rival_parts: [S, rivals], of each stretch with each rival.
+    rival_by_span: [S, rivals], of each stretch with each rival.
     """
     spans = sighting.spans_s
     borders = sorted({border for span in spans for border in span})
     moments = []
     for begin, end in pairwise(borders):
         covering = [number for number, (first, last) in enumerate(spans) if first <= begin and end <= last]
-        with_rivals = rival_parts[covering].mean(axis=0)
+        with_rivals = rival_by_span[covering].mean(axis=0)
         best = int(with_rivals.argmax())
-        probability = float(sighting.prompt_parts[covering].mean())
-        moments.append(Moment(begin, end, probability, rivals[best], float(with_rivals[best])))
+        probability = float(sighting.prompt_by_span[covering].mean())
+        moments.append(EvidenceSpan(begin, end, probability, rivals[best], float(with_rivals[best])))
     return moments
 
 
@@ -157,36 +159,36 @@ def conflict_report(prompt: str, evidence: Evidence, encoder: str = "") -> Confl
     """
     verdict, explanation, moments = _verdict(prompt, evidence)
     better = [
-        rival for rival in evidence.rivals if rival.score >= SUGGESTED_FROM and rival.score > evidence.probability
+        rival for rival in evidence.rivals if rival.score >= SUGGESTION_THRESHOLD and rival.score > evidence.probability
     ]
-    suggestions = () if verdict == "agree" else tuple(better[:MOST_SUGGESTIONS])
+    suggestions = () if verdict == "agree" else tuple(better[:MAX_SUGGESTIONS])
     return ConflictReport(verdict, round(evidence.probability, 4), explanation, moments, suggestions, encoder)
 
 
 def _verdict(prompt: str, evidence: Evidence) -> tuple[VerdictName, str, tuple[ConflictMoment, ...]]:
-    probability, best, rival = evidence.probability, evidence.best_moment, evidence.rivals[0]
-    if evidence.familiarity < FAMILIAR_FROM:
-        looks = f"; it looks like “{rival.words}”" if rival.score >= AGREES_FROM else ""
+    probability, best, rival = evidence.probability, evidence.best_span, evidence.rivals[0]
+    if evidence.familiarity < FAMILIARITY_THRESHOLD:
+        looks = f"; it looks like “{rival.words}”" if rival.score >= AGREE_THRESHOLD else ""
         return "unsure", f"Words like “{prompt}” are not known well enough to be held against a picture{looks}.", ()
-    moments = disagreeing_moments(evidence.moments)
-    if probability >= AGREES_FROM:
+    moments = mismatched_spans(evidence.moments)
+    if probability >= AGREE_THRESHOLD:
         but = f", but looks like “{moments[0].looks_like}” {_span(moments[0])}" if moments else ""
         elsewhere_s = sum(moment.end_s - moment.start_s for moment in moments)
-        verdict: VerdictName = "unsure" if elsewhere_s > MOST_ELSEWHERE * evidence.moments[-1].end_s else "agree"
+        verdict: VerdictName = "unsure" if elsewhere_s > MAX_MISMATCH_SHARE * evidence.moments[-1].end_s else "agree"
         return verdict, f"The picture goes with “{prompt}”{but}.", moments
-    if best.probability >= AGREES_FROM:
+    if best.probability >= AGREE_THRESHOLD:
         return "unsure", f"The picture goes with “{prompt}” {_span(best)}, but not all along.", moments
-    if rival.score < AGREES_FROM:
+    if rival.score < AGREE_THRESHOLD:
         return "unsure", "The picture shows nothing that is known well enough.", ()
-    if probability < DENIES_BELOW:
+    if probability < CONFLICT_THRESHOLD:
         return "conflict", f"The picture looks like “{rival.words}” and not like “{prompt}”.", moments
     return "unsure", f"The picture may go with “{prompt}”, but looks rather like “{rival.words}”.", moments
 
 
-def disagreeing_moments(moments: Sequence[Moment]) -> tuple[ConflictMoment, ...]:
+def mismatched_spans(moments: Sequence[EvidenceSpan]) -> tuple[ConflictMoment, ...]:
     """The stretches in which a picture shows something else, neighbours joined."""
     joined = []
-    for first, last in runs_of(np.array([moment.disagrees for moment in moments], bool)):
+    for first, last in find_runs(np.array([moment.is_mismatch for moment in moments], bool)):
         run = moments[first:last]
         weights = [float(moment.end_s - moment.start_s) for moment in run]
         by_rival: dict[str, float] = defaultdict(float)
@@ -199,14 +201,14 @@ def disagreeing_moments(moments: Sequence[Moment]) -> tuple[ConflictMoment, ...]
 
 
 def prompt_weight(report: ConflictReport) -> float:
-    """How much a softened prompt still counts, LEAST_PROMPT_WEIGHT to 1: less, the surer the contradiction.
+    """How much a softened prompt still counts, MIN_PROMPT_WEIGHT to 1: less, the surer the contradiction.
 
-    1 where there is none; below DENIES_BELOW it falls in proportion to the score.
+    1 where there is none; below CONFLICT_THRESHOLD it falls in proportion to the score.
     """
     if report.verdict != "conflict" or report.score is None:
         return 1.0
-    return LEAST_PROMPT_WEIGHT + (1 - LEAST_PROMPT_WEIGHT) * min(1.0, report.score / DENIES_BELOW)
+    return MIN_PROMPT_WEIGHT + (1 - MIN_PROMPT_WEIGHT) * min(1.0, report.score / CONFLICT_THRESHOLD)
 
 
-def _span(moment: Moment | ConflictMoment) -> str:
+def _span(moment: EvidenceSpan | ConflictMoment) -> str:
     return f"from {float(moment.start_s):.1f} s to {float(moment.end_s):.1f} s"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-SourceName = Literal["pack", "vggsound"]
+LabelSource = Literal["pack", "vggsound"]
 _FOLDER = Path(__file__).resolve().parents[1] / "data" / "labels"
 
 
@@ -20,7 +20,7 @@ class Label:
     """
 
     words: str
-    source: SourceName
+    source: LabelSource
     meaning: str
 
 

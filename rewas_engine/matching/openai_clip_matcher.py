@@ -12,22 +12,22 @@ from numpy.typing import NDArray
 
 from rewas_engine.conditioning.windows import window_starts
 from rewas_engine.matching.embedding import middle
-from rewas_engine.matching.evidence import OnStep, Shown, Sighting
+from rewas_engine.matching.evidence import MatchScores, OnStep, Shown
 from rewas_engine.matching.label_bank import Label, vggsound_names
 from rewas_engine.media.probe import ClipRead
 from rewas_engine.media.video import read_frames
 from rewas_engine.models.clip import ClipEncoder
 from rewas_engine.runtime.progress import Clock
 
-PICTURES_PER_S = 2
-MOST_PICTURES = 512
+FRAMES_PER_S = 2
+MAX_FRAMES = 512
 """Of a longer clip the pictures stand further apart."""
-STRETCH_PICTURES = 4
+SPAN_FRAMES = 4
 """Pictures that decide about one moment; each begins half as many after the last."""
-_PICTURES_AT_ONCE, _WORDS_AT_ONCE = 16, 32
+_FRAME_BATCH_SIZE, _TEXT_BATCH_SIZE = 16, 32
 
 
-class ClipMatcher:
+class OpenAiClipMatcher:
     """Holds pictures against words by a CLIP model (Radford et al. 2021).
 
     encoder: on its device. name: what it is called. own_words: labels beside VGGSound's, the pack's.
@@ -39,7 +39,7 @@ class ClipMatcher:
     right words and words drawn at random are equally many.
     """
 
-    shares_pictures = False
+    uses_estimator_frames = False
 
     def __init__(self, encoder: ClipEncoder, name: str, own_words: Sequence[str] = ()) -> None:
         self._encoder, self.name = encoder, name
@@ -51,14 +51,14 @@ class ClipMatcher:
         return prompt, 1.0
 
     def pictures(self, read: ClipRead, shown: Shown, clock: Clock) -> NDArray[np.uint8]:
-        """Two pictures a second, MOST_PICTURES at most: red, green and blue [T, side, side, 3]."""
+        """Two pictures a second, MAX_FRAMES at most: red, green and blue [T, side, side, 3]."""
         side = self._encoder.side
         with clock.stage("decode"):
             return read_frames(
                 read.path,
                 start_s=read.start_s,
                 duration_s=read.duration_s,
-                frame_rate=picture_rate(read.duration_s),
+                frame_rate=frame_rate_for(read.duration_s),
                 width=side,
                 height=side,
                 colours=True,
@@ -66,35 +66,36 @@ class ClipMatcher:
                 cancel=clock.cancel,
             )
 
-    def seen(self, prompt: str, read: ClipRead, pictures: NDArray[np.uint8], on_step: OnStep) -> Sighting:
+    def seen(self, prompt: str, read: ClipRead, pictures: NDArray[np.uint8], on_step: OnStep) -> MatchScores:
         """Hold pictures against words."""
         embedded = []
-        for first in range(0, len(pictures), _PICTURES_AT_ONCE):
+        for first in range(0, len(pictures), _FRAME_BATCH_SIZE):
             on_step(first, len(pictures))
-            embedded.append(self._encoder.pictures(pictures[first : first + _PICTURES_AT_ONCE]))
+            embedded.append(self._encoder.pictures(pictures[first : first + _FRAME_BATCH_SIZE]))
         shown = torch.cat(embedded)
-        starts, length = stretches_of(len(shown))
+        starts, length = frame_spans(len(shown))
         stretches = torch.stack([middle(shown[start : start + length]) for start in starts])
-        words = torch.cat([self._encoder.words([prompt]), self._label_vectors])
+        words = torch.cat([self._encoder.words([prompt]), self._label_embeddings])
         whole = self._probabilities(middle(shown)[None], words)[0]
         parts = self._probabilities(stretches, words)
-        spans_s = stretch_spans(starts, length, read.duration_s)
-        return Sighting(float(whole[0]), whole[1:], spans_s, parts[:, 0], parts[:, 1:])
+        spans_s = span_times_s(starts, length, read.duration_s)
+        return MatchScores(float(whole[0]), whole[1:], spans_s, parts[:, 0], parts[:, 1:])
 
     def _probabilities(self, pictures: torch.Tensor, words: torch.Tensor) -> NDArray[np.floating]:
         """Of pictures [P, D] and words [1 + L, D], the labels being all but the first: [P, 1 + L]."""
-        return bank_probabilities(self._encoder.scale * (pictures @ words.T).double().cpu().numpy())
+        return label_bank_probabilities(self._encoder.scale * (pictures @ words.T).double().cpu().numpy())
 
     @cached_property
-    def _label_vectors(self) -> torch.Tensor:
+    def _label_embeddings(self) -> torch.Tensor:
         texts = [label.words for label in self.labels]
         parts = [
-            self._encoder.words(texts[first : first + _WORDS_AT_ONCE]) for first in range(0, len(texts), _WORDS_AT_ONCE)
+            self._encoder.words(texts[first : first + _TEXT_BATCH_SIZE])
+            for first in range(0, len(texts), _TEXT_BATCH_SIZE)
         ]
         return torch.cat(parts)
 
 
-def bank_probabilities(logits: NDArray[np.floating]) -> NDArray[np.floating]:
+def label_bank_probabilities(logits: NDArray[np.floating]) -> NDArray[np.floating]:
     """Probabilities [P, 1 + L] of logits of pictures with a prompt and L labels, which stand for all words there are.
 
     Each logit x becomes r / (1 + r), r = exp(x) / mean over the labels of exp.
@@ -105,18 +106,18 @@ def bank_probabilities(logits: NDArray[np.floating]) -> NDArray[np.floating]:
     return np.asarray(1 / (1 + np.exp(np.clip(mean - logits, -700, 700))), np.float64)
 
 
-def picture_rate(duration_s: Fraction) -> Fraction:
+def frame_rate_for(duration_s: Fraction) -> Fraction:
     """Pictures per second that are looked at of a clip."""
-    return min(Fraction(PICTURES_PER_S), MOST_PICTURES / duration_s)
+    return min(Fraction(FRAMES_PER_S), MAX_FRAMES / duration_s)
 
 
-def stretches_of(pictures: int) -> tuple[list[int], int]:
+def frame_spans(pictures: int) -> tuple[list[int], int]:
     """The first pictures of stretches over so many, which overlap by half, and how many pictures each has."""
-    length = min(STRETCH_PICTURES, pictures)
+    length = min(SPAN_FRAMES, pictures)
     return window_starts(pictures, length, length // 2), length
 
 
-def stretch_spans(starts: Sequence[int], length: int, duration_s: Fraction) -> list[tuple[Fraction, Fraction]]:
+def span_times_s(starts: Sequence[int], length: int, duration_s: Fraction) -> list[tuple[Fraction, Fraction]]:
     """Begin and end of stretches in seconds from the clip's start; the last picture may stand longer than the clip."""
-    rate = picture_rate(duration_s)
+    rate = frame_rate_for(duration_s)
     return [(start / rate, min(duration_s, (start + length) / rate)) for start in starts]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import get_args
 
 from rewas_engine.errors import PackError, SettingsError
-from rewas_engine.matching.evidence import PictureMatcher, Shown, conflict_report, gather_evidence
+from rewas_engine.matching.evidence import Shown, VideoMatcher, conflict_report, gather_evidence
 from rewas_engine.matching.report import ConflictError, ConflictPolicy, ConflictReport
 from rewas_engine.media.probe import ClipRead
 from rewas_engine.runtime.progress import Clock
@@ -16,7 +16,7 @@ from rewas_engine.runtime.progress import Clock
 class ConflictCheck:
     """Holds prompts against pictures. matcher: None where the pack has nothing that could."""
 
-    matcher: PictureMatcher | None
+    matcher: VideoMatcher | None
     pack_name: str
 
     def report(self, prompt: str, read: ClipRead, shown: Shown, clock: Clock) -> ConflictReport:
@@ -43,9 +43,9 @@ class ConflictCheck:
                 "Choose a pack with a joint space, give a CLIP model, or turn the policy off.",
             )
 
-    def shares_pictures(self, policy: ConflictPolicy) -> bool:
+    def uses_estimator_frames(self, policy: ConflictPolicy) -> bool:
         """Whether what a policy looks at is what the energy is estimated from: then it is worth keeping."""
-        return policy != "off" and self.matcher is not None and self.matcher.shares_pictures
+        return policy != "off" and self.matcher is not None and self.matcher.uses_estimator_frames
 
     def under(
         self, policy: ConflictPolicy, prompt: str, read: ClipRead, shown: Shown, clock: Clock

@@ -8,16 +8,16 @@ from pathlib import Path
 from rewas_engine.errors import PackError
 from rewas_engine.matching.clip_loading import load_clip_encoder
 from rewas_engine.matching.embedding import JointScorer
-from rewas_engine.matching.embedding_matcher import SpaceMatcher
-from rewas_engine.matching.evidence import PictureMatcher
-from rewas_engine.matching.openai_clip_matcher import ClipMatcher
+from rewas_engine.matching.embedding_matcher import EmbeddingMatcher
+from rewas_engine.matching.evidence import VideoMatcher
+from rewas_engine.matching.openai_clip_matcher import OpenAiClipMatcher
 from rewas_engine.models.clip import ClipEncoder
 from rewas_engine.packs.description import CONFLICT_ROLE, PackDescription
 
 
-def picture_matcher(
+def select_matcher(
     description: PackDescription, conflict_model: Path | None, joint: JointScorer | None, device: str
-) -> PictureMatcher | None:
+) -> VideoMatcher | None:
     """The CLIP model of a folder where one is given, else the pack's own, else its joint space, else nothing.
 
     Raises PackError for a CLIP model that cannot be loaded.
@@ -25,7 +25,7 @@ def picture_matcher(
     pack, own_words = description.info.name, () if joint is None else joint.known_words
     if conflict_model is not None:
         encoder = load_clip_encoder(conflict_model, device)
-        return ClipMatcher(encoder, f"the CLIP model {conflict_model.resolve().name}", own_words)
+        return OpenAiClipMatcher(encoder, f"the CLIP model {conflict_model.resolve().name}", own_words)
     class_name = description.components.get(CONFLICT_ROLE)
     if class_name is not None:
         if class_name != ClipEncoder.__name__:
@@ -34,7 +34,7 @@ def picture_matcher(
                 "Update ReWaS, or choose another pack.",
             )
         encoder = load_clip_encoder(description.path / CONFLICT_ROLE, device)
-        return ClipMatcher(encoder, f"the CLIP model of the pack {pack}", own_words)
+        return OpenAiClipMatcher(encoder, f"the CLIP model of the pack {pack}", own_words)
     if joint is not None:
-        return SpaceMatcher(joint, pack, Fraction(description.picture["frame_rate"]))
+        return EmbeddingMatcher(joint, pack, Fraction(description.picture["frame_rate"]))
     return None

@@ -21,8 +21,8 @@ from rewas_engine.runtime.progress import CancelSignal
 
 LOOP_MARGIN_SAMPLES = 4096
 """So much of a loop is heard before its beginning and after its end while its rate is changed."""
-_RESAMPLED_AT_ONCE = 2**18
-_ROUNDING_S = Fraction(2, 1000)
+_RESAMPLE_CHUNK_SAMPLES = 2**18
+_TIMESTAMP_TOLERANCE_S = Fraction(2, 1000)
 """Time stamps that are off by no more are rounded, as Matroska's are, and do not say that there is a hole."""
 
 
@@ -40,11 +40,11 @@ def probe_sound(path: Path) -> SoundProperties:
         frames = _timed(decoded(container, _sound_stream(container, path), path))
         first_s, frame = next(frames, (None, None))
         if first_s is None:
-            raise _undecodable(path)
-        end_s = first_s + _length_s(frame)
+            raise _decode_error(path)
+        end_s = first_s + _frame_duration_s(frame)
         # What a header says of the length may be missing or wrong, and sound is quick to read.
         for time_s, frame in frames:
-            end_s = time_s + _length_s(frame)
+            end_s = time_s + _frame_duration_s(frame)
         return SoundProperties(first_s, end_s - first_s)
 
 
@@ -73,21 +73,21 @@ def read_audio(
                 raise Cancelled
             begin_s = time_s + start_s if begin_s is None else begin_s
             # A second more on both sides, for the resampler to settle.
-            if time_s + _length_s(frame) <= begin_s - 1:
+            if time_s + _frame_duration_s(frame) <= begin_s - 1:
                 continue
             if time_s >= begin_s + duration_s + 1:
                 break
-            if run is None or not run.goes_on_with(time_s, frame):
+            if run is None or not run.continues_with(time_s, frame):
                 if run is not None:
                     run.end()
                 run = _Run(wanted, frame, time_s - begin_s, time_s, sample_rate_hz)
             run.add(frame)
         if begin_s is None:
-            raise _undecodable(path)
+            raise _decode_error(path)
         if run is not None:
             run.end()
         if not np.isfinite(wanted).all():
-            raise _no_numbers(path)
+            raise _non_finite_error(path)
         return wanted
 
 
@@ -97,11 +97,11 @@ def _sound_stream(container: Any, path: Path) -> Any:
     return container.streams.audio[0]
 
 
-def _undecodable(path: Path) -> MediaError:
+def _decode_error(path: Path) -> MediaError:
     return MediaError(f"The sound of {path.name} cannot be decoded.", "Export it again.")
 
 
-def _no_numbers(path: Path) -> MediaError:
+def _non_finite_error(path: Path) -> MediaError:
     return MediaError(f"The sound {path.name} holds samples that are no numbers.", "Export it again.")
 
 
@@ -110,12 +110,12 @@ def _timed(frames: Iterable[Any]) -> Iterator[tuple[Fraction, Any]]:
     next_s: Fraction | None = None
     for frame in frames:
         stamp_s = frame.pts * frame.time_base
-        time_s = stamp_s if next_s is None or abs(stamp_s - next_s) > _ROUNDING_S else next_s
-        next_s = time_s + _length_s(frame)
+        time_s = stamp_s if next_s is None or abs(stamp_s - next_s) > _TIMESTAMP_TOLERANCE_S else next_s
+        next_s = time_s + _frame_duration_s(frame)
         yield time_s, frame
 
 
-def _length_s(frame: Any) -> Fraction:
+def _frame_duration_s(frame: Any) -> Fraction:
     return Fraction(frame.samples, frame.rate)
 
 
@@ -137,12 +137,12 @@ class _Run:
         self._changing = soxr.ResampleStream(first.rate, sample_rate_hz, 1, dtype="float32", quality="VHQ")
         self._place = round(offset_s * sample_rate_hz)
 
-    def goes_on_with(self, time_s: Fraction, frame: Any) -> bool:
+    def continues_with(self, time_s: Fraction, frame: Any) -> bool:
         """Whether a frame of this time belongs to the run."""
         return time_s == self._next_s and _shape(frame) == self._shape
 
     def add(self, frame: Any) -> None:
-        self._next_s += _length_s(frame)
+        self._next_s += _frame_duration_s(frame)
         for mixed in self._mixer.resample(frame):
             self._write(self._changing.resample_chunk(mixed.to_ndarray()[0]))
 
@@ -163,26 +163,26 @@ def resampled(waveform: NDArray[np.float32], from_hz: int, to_hz: int, samples: 
     """Waveform [channels, samples'] at another rate, cut or filled with silence to exactly `samples`."""
     fitted = np.zeros((waveform.shape[0], samples), np.float32)
     filled = 0
-    for part in _parts_at(waveform, from_hz, to_hz):
+    for part in _resample_chunks(waveform, from_hz, to_hz):
         length = min(samples - filled, part.shape[1])
         fitted[:, filled : filled + length] = part[:, :length]
         filled += length
     return fitted
 
 
-def _parts_at(waveform: NDArray[np.float32], from_hz: int, to_hz: int) -> Iterator[NDArray[np.float32]]:
+def _resample_chunks(waveform: NDArray[np.float32], from_hz: int, to_hz: int) -> Iterator[NDArray[np.float32]]:
     """A waveform [channels, samples] at another rate, in parts that follow each other."""
     if from_hz == to_hz:
         yield waveform
         return
     changing = soxr.ResampleStream(from_hz, to_hz, waveform.shape[0], dtype="float32", quality="VHQ")
-    for first in range(0, max(1, waveform.shape[1]), _RESAMPLED_AT_ONCE):
-        part = np.ascontiguousarray(waveform[:, first : first + _RESAMPLED_AT_ONCE].T, np.float32)
-        is_last = first + _RESAMPLED_AT_ONCE >= waveform.shape[1]
+    for first in range(0, max(1, waveform.shape[1]), _RESAMPLE_CHUNK_SAMPLES):
+        part = np.ascontiguousarray(waveform[:, first : first + _RESAMPLE_CHUNK_SAMPLES].T, np.float32)
+        is_last = first + _RESAMPLE_CHUNK_SAMPLES >= waveform.shape[1]
         yield changing.resample_chunk(part, last=is_last).reshape(-1, waveform.shape[0]).T
 
 
-def resampled_loop(waveform: NDArray[np.float32], samples: int) -> NDArray[np.float32]:
+def resample_loop(waveform: NDArray[np.float32], samples: int) -> NDArray[np.float32]:
     """A waveform [channels, samples'] whose end goes on with its beginning, brought to `samples` in the same way."""
     length = waveform.shape[1]
     if samples == length:
@@ -195,13 +195,13 @@ def resampled_loop(waveform: NDArray[np.float32], samples: int) -> NDArray[np.fl
     return np.ascontiguousarray(changed[:, first : first + samples], np.float32)
 
 
-def within_full_scale(waveform: NDArray[np.float32]) -> NDArray[np.float32]:
+def limit_peak(waveform: NDArray[np.float32]) -> NDArray[np.float32]:
     """The waveform, lowered as a whole where it would clip: a changed level is seen, distortion is not."""
     peak = max(float(waveform.max(initial=0.0)), -float(waveform.min(initial=0.0)))
     return waveform if peak <= 1 else np.asarray(waveform / peak, np.float32)
 
 
-def read_whole_sound(path: str | Path) -> tuple[NDArray[np.float32], int]:
+def read_audio_file(path: str | Path) -> tuple[NDArray[np.float32], int]:
     """All samples [channels, samples] of a WAV, FLAC or other lossless file as they stand there, and their rate in Hz.
 
     Raises MediaError where it is missing, no such file, empty, or holds what is no number.
@@ -214,7 +214,7 @@ def read_whole_sound(path: str | Path) -> tuple[NDArray[np.float32], int]:
     if not waveform.size:
         raise MediaError(f"The sound {path.name} is empty.", "Export it again.")
     if not np.isfinite(waveform).all():
-        raise _no_numbers(path)
+        raise _non_finite_error(path)
     return np.ascontiguousarray(waveform.T), int(rate_hz)
 
 

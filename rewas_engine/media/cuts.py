@@ -11,26 +11,26 @@ from numpy.typing import NDArray
 
 from rewas_engine.curves.energy import FloatArray
 from rewas_engine.media.clip import VideoClip
-from rewas_engine.media.frame_stream import PassingPictures, Pictures
+from rewas_engine.media.frame_stream import FrameStream, Pictures
 from rewas_engine.media.probe import read_clip
-from rewas_engine.media.video import picture_count, pictures
+from rewas_engine.media.video import frame_count, pictures
 from rewas_engine.runtime.progress import CancelSignal, Clock, ProgressCallback
 
 SMALL_WIDTH, SMALL_HEIGHT = 64, 36
 """Pictures are looked at this small: what a cut changes is seen there, and grain is not."""
-SHORTEST_SHOT_S = Fraction(1, 5)
+MIN_SHOT_S = Fraction(1, 5)
 """What is shown for less is a flash, or something that passes close to the camera, and no shot."""
-CUT_LEVELS = 12.0
+MIN_CUT_LEVELS = 12.0
 """Levels of brightness, of 255, by which a cut changes the picture at least, in the mean over its blocks."""
-CUT_RATIO = 3.5
+MIN_CUT_RATIO = 3.5
 """How many times as much a cut changes as the pictures around it do."""
 _BLOCK = 6
-_REACH = 3
+_SEARCH_RADIUS_PX = 3
 """So far a block is looked for around its place, in pixels of the small picture, in every direction."""
-_STEADY_LEVELS = 1.0
+_GRAIN_LEVELS = 1.0
 """Between two pictures of a still shot there is so much grain."""
-_FRAMES_AT_ONCE = 256
-_HIGHEST_RATE = Fraction(60)
+_CHUNK_FRAMES = 256
+_MAX_FRAME_RATE = Fraction(60)
 """Of a film with more pictures a second not all are looked at."""
 
 
@@ -45,13 +45,13 @@ class Cut:
 def find_cuts(
     clip: VideoClip, *, on_progress: ProgressCallback | None = None, cancel: CancelSignal | None = None
 ) -> tuple[Fraction, ...]:
-    """The cuts in a clip, in seconds from its start, each at least SHORTEST_SHOT_S from the next and from both ends.
+    """The cuts in a clip, in seconds from its start, each at least MIN_SHOT_S from the next and from both ends.
 
-    See `cuts_between` for what is found and what is not. It needs no pack. Raises MediaError, Cancelled.
+    See `detect_cuts` for what is found and what is not. It needs no pack. Raises MediaError, Cancelled.
     """
     read, clock = read_clip(clip), Clock(on_progress, cancel)
-    rate = min(read.frame_rate, _HIGHEST_RATE)
-    count = picture_count(read.duration_s, rate)
+    rate = min(read.frame_rate, _MAX_FRAME_RATE)
+    count = frame_count(read.duration_s, rate)
     shown = pictures(
         read.path,
         start_s=read.start_s,
@@ -65,26 +65,26 @@ def find_cuts(
     def told() -> Iterator[NDArray[np.uint8]]:
         for number, picture in enumerate(shown, start=1):
             yield picture
-            if number % _FRAMES_AT_ONCE == 0:
+            if number % _CHUNK_FRAMES == 0:
                 clock.tick("decode", number, count)
 
     with clock.stage("decode"):
-        found = [cut.frame / rate for cut in cuts_between(PassingPictures(told(), count), rate)]
-    latest_s = read.duration_s - SHORTEST_SHOT_S
-    return tuple(time_s for time_s in found if SHORTEST_SHOT_S <= time_s <= latest_s)
+        found = [cut.frame / rate for cut in detect_cuts(FrameStream(told(), count), rate)]
+    latest_s = read.duration_s - MIN_SHOT_S
+    return tuple(time_s for time_s in found if MIN_SHOT_S <= time_s <= latest_s)
 
 
-def cuts_between(frames: Pictures, frame_rate: Fraction) -> list[Cut]:
+def detect_cuts(frames: Pictures, frame_rate: Fraction) -> list[Cut]:
     """The cuts in a moving picture of brightness [T, SMALL_HEIGHT, SMALL_WIDTH], in order.
 
     Two pictures are as unlike as the blocks of the one are from whatever lies near their place in the other. At a cut
-    all pictures up to SHORTEST_SHOT_S before it are unlike all those up to SHORTEST_SHOT_S after it (after a flash the
+    all pictures up to MIN_SHOT_S before it are unlike all those up to MIN_SHOT_S after it (after a flash the
     old picture is back), and much more so than neighbours are elsewhere around it (rain and waves are always another
     picture). A dissolve changes too little from picture to picture, and is not found.
     """
-    reach = max(1, int(SHORTEST_SHOT_S * frame_rate))
+    reach = max(1, int(MIN_SHOT_S * frame_rate))
     found: list[Cut] = []
-    for frame, around, place in _suspects(frames, reach):
+    for frame, around, place in _cut_candidates(frames, reach):
         levels = _cut_levels(around, place)
         if levels is None:
             continue
@@ -96,18 +96,18 @@ def cuts_between(frames: Pictures, frame_rate: Fraction) -> list[Cut]:
     return found
 
 
-def _suspects(frames: Pictures, reach: int) -> Iterator[tuple[int, FloatArray, int]]:
+def _cut_candidates(frames: Pictures, reach: int) -> Iterator[tuple[int, FloatArray, int]]:
     """Pictures that differ much from the one before, with those around them, and their place among these."""
     total = len(frames)
-    for first in range(1, total, _FRAMES_AT_ONCE):
-        begin, end = max(0, first - reach), min(total, first + _FRAMES_AT_ONCE + reach)
+    for first in range(1, total, _CHUNK_FRAMES):
+        begin, end = max(0, first - reach), min(total, first + _CHUNK_FRAMES + reach)
         some = np.asarray(frames[begin:end], np.float32)
         changes = np.abs(np.diff(some, axis=0)).mean(axis=(1, 2))
-        for frame in range(first, min(total, first + _FRAMES_AT_ONCE)):
+        for frame in range(first, min(total, first + _CHUNK_FRAMES)):
             left, right = max(begin, frame - reach), min(end, frame + reach)
             usual = np.median(changes[left - begin : right - begin - 1])
             # Blocks are found again somewhere: what differs little where it stands differs no more than that.
-            if changes[frame - 1 - begin] >= max(CUT_LEVELS, 2 * usual):
+            if changes[frame - 1 - begin] >= max(MIN_CUT_LEVELS, 2 * usual):
                 yield frame, some[left - begin : right - begin], frame - left
 
 
@@ -116,7 +116,7 @@ def _cut_levels(around: FloatArray, place: int) -> float | None:
     least = unlike(around[place - 1], around[place])
     steps = [number for number in range(1, len(around)) if number != place]
     usual = float(np.median([unlike(around[number - 1], around[number]) for number in steps])) if steps else 0.0
-    enough = max(CUT_LEVELS, CUT_RATIO * (usual + _STEADY_LEVELS))
+    enough = max(MIN_CUT_LEVELS, MIN_CUT_RATIO * (usual + _GRAIN_LEVELS))
     for back in range(place):
         for ahead in range(len(around) - place):
             if least < enough:
@@ -128,11 +128,11 @@ def _cut_levels(around: FloatArray, place: int) -> float | None:
 def unlike(one: FloatArray, other: FloatArray) -> float:
     """Levels by which the blocks of a picture [H, W] differ from what is most like them nearby in another: the mean."""
     height, width = (size - size % _BLOCK for size in one.shape)
-    padded = np.pad(one, _REACH, mode="edge")
+    padded = np.pad(one, _SEARCH_RADIUS_PX, mode="edge")
     shown = other[:height, :width]
     nearest = np.full((height // _BLOCK, width // _BLOCK), np.inf, np.float32)
-    for down in range(2 * _REACH + 1):
-        for right in range(2 * _REACH + 1):
+    for down in range(2 * _SEARCH_RADIUS_PX + 1):
+        for right in range(2 * _SEARCH_RADIUS_PX + 1):
             missed = np.abs(padded[down : down + height, right : right + width] - shown)
             means = missed.reshape(height // _BLOCK, _BLOCK, width // _BLOCK, _BLOCK).mean(axis=(1, 3))
             np.minimum(nearest, means, out=nearest)

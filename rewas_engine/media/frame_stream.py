@@ -18,7 +18,7 @@ class Pictures(Protocol):
     def __getitem__(self, part: slice, /) -> NDArray[np.uint8]: ...
 
 
-class PassingPictures:
+class FrameStream:
     """Pictures of a range of any length, of which no more are held than one slice of them.
 
     pictures: each [height, width] or [height, width, 3]. count: how many there are.

@@ -9,9 +9,9 @@ from pathlib import Path
 from rewas_engine.errors import MediaError
 from rewas_engine.media.audio import probe_sound
 from rewas_engine.media.clip import VideoClip
-from rewas_engine.media.video import has_picture, probe_video, range_end_tolerance_s
+from rewas_engine.media.video import has_video, probe_video, range_end_tolerance_s
 
-_SOUND_SLACK_S = Fraction(1, 10)
+_SOUND_TOLERANCE_S = Fraction(1, 10)
 """Lossy codecs end a little before or after what they were given."""
 
 
@@ -22,15 +22,15 @@ def read_clip(clip: VideoClip) -> ClipRead:
     return _within(clip, media.duration_s, media.frame_rate, slack_s)
 
 
-def read_sounding_clip(clip: VideoClip) -> tuple[ClipRead, Fraction]:
+def read_clip_with_sound(clip: VideoClip) -> tuple[ClipRead, Fraction]:
     """A clip of a film or of a file of sound alone, and the time stamp from which it counts. Raises MediaError.
 
     The frame rate of a file without a picture is 0.
     """
-    if has_picture(clip.path):
+    if has_video(clip.path):
         return read_clip(clip), probe_video(clip.path).start_s
     sound = probe_sound(clip.path)
-    return _within(clip, sound.duration_s, Fraction(0), _SOUND_SLACK_S), sound.start_s
+    return _within(clip, sound.duration_s, Fraction(0), _SOUND_TOLERANCE_S), sound.start_s
 
 
 def _within(clip: VideoClip, media_duration_s: Fraction, frame_rate: Fraction, slack_s: Fraction) -> ClipRead:

@@ -28,9 +28,9 @@ class Stem:
     @classmethod
     def read(cls, path: str | Path, role: str = PRIMARY) -> Stem:
         """A stem from a sound file, every sample as it stands there. Raises MediaError where it cannot be read."""
-        from rewas_engine.media.audio import read_whole_sound
+        from rewas_engine.media.audio import read_audio_file
 
-        waveform, rate_hz = read_whole_sound(path)
+        waveform, rate_hz = read_audio_file(path)
         return cls(role, waveform, rate_hz)
 
     def save(self, path: str | Path) -> Path:

@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 from rewas_engine.errors import Cancelled, MediaError
 from rewas_engine.runtime.progress import CancelSignal
 
-_BACK_OFF_S = (0, 4, 8, 16, 32)
+_SEEK_BACKOFFS_S = (0, 4, 8, 16, 32)
 _SLACK_FRAMES = 1
 """A range may reach past the last picture by this many frames: containers round their durations."""
-_STILL_S = 1
+_MAX_MISSING_TAIL_S = 1
 """A file that ends so much earlier than it says has broken off."""
 
 
@@ -45,7 +45,7 @@ def probe_video(path: Path) -> VideoProperties:
     Raises MediaError where the file is missing, unreadable, or has no picture.
     """
     with opened(path) as container:
-        stream = _picture_stream(container, path)
+        stream = _video_stream(container, path)
         first = next(decoded(container, stream, path), None)
         if first is None or first.pts is None:
             raise MediaError(
@@ -73,7 +73,7 @@ def read_frames(
     cancel: CancelSignal | None = None,
 ) -> NDArray[np.uint8]:
     """Brightness [T, height, width] of a range, all at once: see `pictures`."""
-    count = picture_count(duration_s, frame_rate)
+    count = frame_count(duration_s, frame_rate)
     frames = np.empty((count, height, width, 3) if colours else (count, height, width), np.uint8)
     shown = pictures(
         path,
@@ -91,7 +91,7 @@ def read_frames(
     return frames
 
 
-def picture_count(duration_s: Fraction, frame_rate: Fraction) -> int:
+def frame_count(duration_s: Fraction, frame_rate: Fraction) -> int:
     """Pictures of a range: its length in frames, rounded up, and at least one."""
     return max(1, math.ceil(duration_s * frame_rate))
 
@@ -111,15 +111,15 @@ def pictures(
     """Brightness [height, width] of a range's pictures, one after another as they are read.
 
     Picture i is what is on the screen at start_s + (i + 0.5) / frame_rate. start_s: seconds after the first picture.
-    There are `picture_count`; those past the last one repeat it. colours: red, green and blue instead, [height, width,
+    There are `frame_count`; those past the last one repeat it. colours: red, green and blue instead, [height, width,
     3]. The picture is squeezed to width and height, or, with a short_side, scaled until its shorter side has that many
     pixels and cut to its middle.
     Raises MediaError where the file cannot be read, breaks off within the range or has no picture there; Cancelled
     where asked to stop.
     """
-    count = picture_count(duration_s, frame_rate)
+    count = frame_count(duration_s, frame_rate)
     with opened(path) as container:
-        stream = _picture_stream(container, path)
+        stream = _video_stream(container, path)
         stream.thread_type = "AUTO"
         first = next(decoded(container, stream, path), None)
         if first is None:
@@ -132,7 +132,7 @@ def pictures(
             return begin_s + (number + Fraction(1, 2)) / frame_rate
 
         filled = 0
-        standing: _Picture | None = None
+        standing: _DecodedFrame | None = None
         for frame in _frames_from(container, stream, path, begin_s):
             if cancel is not None and cancel.is_set():
                 raise Cancelled
@@ -141,13 +141,16 @@ def pictures(
                 filled += 1
             if filled == count:
                 return
-            standing = _Picture(frame)
+            standing = _DecodedFrame(frame)
         if standing is None:
             raise MediaError(
                 f"{path.name} holds no picture {float(start_s):.3f} s after its start.",
                 "Choose a range within the media.",
             )
-        if moment_s(count - 1) > standing.end_s + _STILL_S and _claimed_end_s(stream) > standing.end_s + _STILL_S:
+        if (
+            moment_s(count - 1) > standing.end_s + _MAX_MISSING_TAIL_S
+            and _declared_end_s(stream) > standing.end_s + _MAX_MISSING_TAIL_S
+        ):
             raise MediaError(
                 f"{path.name} breaks off {float(standing.end_s - begin_s + start_s):.3f} s after its start.",
                 "Copy or export it again, or choose an earlier range.",
@@ -156,7 +159,7 @@ def pictures(
             yield standing.pixels(width, height, short_side, colours)
 
 
-class _Picture:
+class _DecodedFrame:
     """A decoded picture that is scaled once, and only if it is shown."""
 
     def __init__(self, frame: Any) -> None:
@@ -196,18 +199,18 @@ def opened(path: Path) -> Iterator[Any]:
         container.close()
 
 
-def has_picture(path: Path) -> bool:
+def has_video(path: Path) -> bool:
     """Whether a file holds moving pictures; the cover of a record is none. Raises MediaError where it is no media."""
     with opened(path) as container:
-        return bool(_moving_pictures(container))
+        return bool(_video_streams(container))
 
 
-def _moving_pictures(container: Any) -> list[Any]:
+def _video_streams(container: Any) -> list[Any]:
     return [stream for stream in container.streams.video if not stream.disposition & av.stream.Disposition.attached_pic]
 
 
-def _picture_stream(container: Any, path: Path) -> Any:
-    streams = _moving_pictures(container)
+def _video_stream(container: Any, path: Path) -> Any:
+    streams = _video_streams(container)
     if not streams:
         raise MediaError(f"{path.name} has no picture.", "Choose a video file.")
     return streams[0]
@@ -239,7 +242,7 @@ def _frames_from(container: Any, stream: Any, path: Path, begin_s: Fraction) -> 
     Seeking is only a hint: in some containers it lands past the target. Then it is tried from further back, and in
     the end the file is read from its start.
     """
-    for back_s in _BACK_OFF_S:
+    for back_s in _SEEK_BACKOFFS_S:
         target = int((begin_s - back_s) / stream.time_base)
         try:
             container.seek(target, stream=stream, backward=True)
@@ -252,7 +255,7 @@ def _frames_from(container: Any, stream: Any, path: Path, begin_s: Fraction) -> 
             yield from pictures
             return
     with opened(path) as fresh:
-        yield from decoded(fresh, _picture_stream(fresh, path), path)
+        yield from decoded(fresh, _video_stream(fresh, path), path)
 
 
 def _duration_s(container: Any, stream: Any, start_s: Fraction, rate: Fraction) -> Fraction:
@@ -261,10 +264,10 @@ def _duration_s(container: Any, stream: Any, start_s: Fraction, rate: Fraction) 
         return Fraction(max(stream.duration * stream.time_base - offset, 1 / rate))
     # Matroska says when the whole file ends, its sound included, from 0 on or from the first picture on, as its writer
     # took it: the last pictures' own time stamps are more to be trusted.
-    return max(_last_picture_end_s(container, stream, rate) - start_s, 1 / rate)
+    return max(_last_frame_end_s(container, stream, rate) - start_s, 1 / rate)
 
 
-def _last_picture_end_s(container: Any, stream: Any, rate: Fraction) -> Fraction:
+def _last_frame_end_s(container: Any, stream: Any, rate: Fraction) -> Fraction:
     """When the last picture ends, by the packets from the last key picture on, without decoding them."""
     end_s = Fraction((container.start_time or 0) + (container.duration or 0), av.time_base)
     for target_s in (end_s, Fraction(0)):
@@ -282,7 +285,7 @@ def _last_picture_end_s(container: Any, stream: Any, rate: Fraction) -> Fraction
     raise MediaError("The media does not say how long it is.", "Give the clip a duration, or export it again.")
 
 
-def _claimed_end_s(stream: Any) -> Fraction:
+def _declared_end_s(stream: Any) -> Fraction:
     return Fraction(((stream.start_time or 0) + (stream.duration or 0)) * stream.time_base)
 
 

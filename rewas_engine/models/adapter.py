@@ -79,7 +79,7 @@ class EnergyAdapter(ModelMixin, ConfigMixin):  # type: ignore[misc]
             attended = {"encoder_hidden_states": text}
         else:
             embedding = torch.cat([embedding, encoder.get_class_embed(sample=sample, class_labels=text)], dim=-1)
-        hidden = encoder.conv_in(sample) + self._read_hint(hint)
+        hidden = encoder.conv_in(sample) + self._project_hint(hint)
         skips: tuple[torch.Tensor, ...] = (hidden,)
         for block in encoder.down_blocks:
             attends = getattr(block, "has_cross_attention", False)
@@ -90,7 +90,7 @@ class EnergyAdapter(ModelMixin, ConfigMixin):  # type: ignore[misc]
             middle
         )
 
-    def _read_hint(self, hint: torch.Tensor) -> torch.Tensor:
+    def _project_hint(self, hint: torch.Tensor) -> torch.Tensor:
         # The linear layer mixes frequencies, whichever axis they stand on.
         mixed = self.hint_linear(hint.mT).mT if self.config.frequency_first else self.hint_linear(hint)
         read: torch.Tensor = self.hint_conv(nn.functional.silu(mixed))

@@ -25,9 +25,9 @@ class ClipEncoder(nn.Module):
     def __init__(self, model: CLIPModel, folder: Path) -> None:
         super().__init__()
         if not any((folder / name).is_file() for name in ("tokenizer.json", "vocab.json")):
-            raise _lacks(folder, "its tokenizer (tokenizer.json, or vocab.json with merges.txt)")
+            raise _missing_file_error(folder, "its tokenizer (tokenizer.json, or vocab.json with merges.txt)")
         if not (folder / "preprocessor_config.json").is_file():
-            raise _lacks(folder, "preprocessor_config.json, which says how its pictures are prepared")
+            raise _missing_file_error(folder, "preprocessor_config.json, which says how its pictures are prepared")
         self.model = model
         self.tokenizer = CLIPTokenizer.from_pretrained(folder, local_files_only=True)
         self.processor = CLIPImageProcessorPil.from_pretrained(folder, local_files_only=True)
@@ -78,7 +78,7 @@ class ClipEncoder(nn.Module):
         return nn.functional.normalize(self.model.visual_projection(pooled).float(), dim=1)
 
 
-def _lacks(folder: Path, what: str) -> PackError:
+def _missing_file_error(folder: Path, what: str) -> PackError:
     return PackError(
         f"The CLIP model {folder.name} lacks {what}.",
         "Give a folder as transformers saves a CLIPModel with its processor (save_pretrained).",

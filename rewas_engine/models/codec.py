@@ -12,7 +12,7 @@ from diffusers.models.modeling_utils import ModelMixin
 from torch import nn
 
 
-def scaled_latents(codec: Any, log_mels: torch.Tensor) -> torch.Tensor:
+def encode_scaled(codec: Any, log_mels: torch.Tensor) -> torch.Tensor:
     """Latents [B, C, T', F'] of about unit variance, of log-mels [B, T, bins] in the codec's unit.
 
     codec: AutoencoderKL or what has its interface.

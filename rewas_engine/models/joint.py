@@ -15,11 +15,11 @@ from rewas_engine.curves.energy import SILENCE_NATS
 
 PAIRS = ("text_sound", "text_picture", "picture_sound")
 """What can be compared."""
-SHORTEST_FRAMES = 16
+MIN_FRAMES = 16
 """Shorter pictures and sounds are lengthened to so many frames: by their last picture, by silence."""
-FRAMES_TOGETHER = 4
+FRAMES_PER_GROUP = 4
 """Pictures that are seen as one: their mean, and how each differs from the one before."""
-_HALVINGS = 4
+_DOWNSAMPLINGS = 4
 
 
 class JointSpace(ModelMixin, ConfigMixin):  # type: ignore[misc]
@@ -52,9 +52,9 @@ class JointSpace(ModelMixin, ConfigMixin):  # type: ignore[misc]
     ) -> None:
         super().__init__()
         if (
-            len(picture_widths) != _HALVINGS
-            or len(sound_widths) != _HALVINGS
-            or bins % 2**_HALVINGS
+            len(picture_widths) != _DOWNSAMPLINGS
+            or len(sound_widths) != _DOWNSAMPLINGS
+            or bins % 2**_DOWNSAMPLINGS
             or frame_stride < 1
         ):
             raise ValueError("the widths must be four each, the bins a multiple of 16, the stride at least 1")
@@ -63,8 +63,8 @@ class JointSpace(ModelMixin, ConfigMixin):  # type: ignore[misc]
         for pair, numbers in (calibration or {}).items():
             if pair not in PAIRS or len(numbers) != 2 or not all(math.isfinite(number) for number in numbers):
                 raise ValueError(f"the calibration of {pair!r} is {numbers!r}")
-        self.words_encoder = _WordsEncoder(prompt_width, width)
-        self.picture_encoder = _PictureEncoder(picture_widths, features, width)
+        self.words_encoder = _TextEncoder(prompt_width, width)
+        self.picture_encoder = _VideoEncoder(picture_widths, features, width)
         self.sound_encoder = _SoundEncoder(sound_widths, bins, features, width)
         self.log_scale = nn.Parameter(torch.tensor(math.log(10.0)))
 
@@ -89,7 +89,7 @@ class JointSpace(ModelMixin, ConfigMixin):  # type: ignore[misc]
         return embedded
 
 
-class _WordsEncoder(nn.Module):
+class _TextEncoder(nn.Module):
     """Nearly linear: sentence embeddings of unseen words must land beside those of the words they resemble."""
 
     def __init__(self, prompt_width: int, width: int) -> None:
@@ -103,24 +103,24 @@ class _WordsEncoder(nn.Module):
         return nn.functional.normalize(self.straight(scaled) + self.bent(scaled), dim=-1)
 
 
-class _PictureEncoder(nn.Module):
+class _VideoEncoder(nn.Module):
     """Convolutions over a few frames at a time, seen as their mean and their changes, then layers over time."""
 
     def __init__(self, widths: tuple[int, ...], features: int, width: int) -> None:
         super().__init__()
-        self.convolutions = _halving_convolutions(FRAMES_TOGETHER, widths)
-        self.over_time = _OverTime(2 * widths[-1] + 1, features, width)
+        self.convolutions = _downsampling_convolutions(FRAMES_PER_GROUP, widths)
+        self.over_time = _TemporalPooling(2 * widths[-1] + 1, features, width)
 
     def forward(self, frames: torch.Tensor) -> torch.Tensor:
         batch, count, height, width = frames.shape
-        missing = max(-count % FRAMES_TOGETHER, SHORTEST_FRAMES - count)
+        missing = max(-count % FRAMES_PER_GROUP, MIN_FRAMES - count)
         if missing:
             frames = torch.cat([frames, frames[:, -1:].expand(-1, missing, -1, -1)], dim=1)
         # Dark and pale pictures are alike: what counts is what stands out.
         middle = frames.mean(dim=(1, 2, 3))
         square = torch.linalg.vector_norm(frames.flatten(1), dim=1).square() / frames[0].numel()
         spread = (square - middle.square()).clamp(min=0).sqrt() + 0.02
-        grouped = frames.reshape(batch, -1, FRAMES_TOGETHER, height, width)
+        grouped = frames.reshape(batch, -1, FRAMES_PER_GROUP, height, width)
         means = grouped.mean(dim=2, keepdim=True) - middle.reshape(-1, 1, 1, 1, 1)
         changes = 2 * (grouped[:, :, 1:] - grouped[:, :, :-1])
         planes = (torch.cat([means, changes], dim=2) / spread.reshape(-1, 1, 1, 1, 1)).flatten(0, 1)
@@ -137,18 +137,18 @@ class _SoundEncoder(nn.Module):
 
     def __init__(self, widths: tuple[int, ...], bins: int, features: int, width: int) -> None:
         super().__init__()
-        self.convolutions = _halving_convolutions(1, widths)
-        self.over_time = _OverTime(widths[-1] * bins // 2**_HALVINGS, features, width)
+        self.convolutions = _downsampling_convolutions(1, widths)
+        self.over_time = _TemporalPooling(widths[-1] * bins // 2**_DOWNSAMPLINGS, features, width)
 
     def forward(self, log_mels: torch.Tensor) -> torch.Tensor:
-        missing = max(0, SHORTEST_FRAMES - log_mels.shape[1])
+        missing = max(0, MIN_FRAMES - log_mels.shape[1])
         padded = nn.functional.pad(log_mels.float(), (0, 0, 0, missing), value=SILENCE_NATS)
         maps = self.convolutions((padded[:, None] + 6.0) / 3.0)
         result: torch.Tensor = self.over_time(maps.permute(0, 2, 1, 3).flatten(2))
         return result
 
 
-class _OverTime(nn.Module):
+class _TemporalPooling(nn.Module):
     """From tokens [B, T, inputs] to one unit vector [B, width]: what is looked at most, and the most of everything."""
 
     def __init__(self, inputs: int, features: int, width: int) -> None:
@@ -181,7 +181,7 @@ class _TimeBlock(nn.Module):
         return result
 
 
-def _halving_convolutions(channels: int, widths: tuple[int, ...]) -> nn.Sequential:
+def _downsampling_convolutions(channels: int, widths: tuple[int, ...]) -> nn.Sequential:
     layers: list[nn.Module] = []
     for narrow, wide in pairwise((channels, *widths)):
         layers += [nn.Conv2d(narrow, wide, 3, stride=2, padding=1), nn.GroupNorm(8, wide), nn.SiLU()]

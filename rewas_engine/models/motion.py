@@ -9,10 +9,10 @@ from diffusers.configuration_utils import ConfigMixin, register_to_config
 from diffusers.models.modeling_utils import ModelMixin
 from torch import nn
 
-LOOK_AROUND_FRAMES = (-2, -1, 1, 2)
+NEIGHBOUR_OFFSETS_FRAMES = (-2, -1, 1, 2)
 """Frames beside the present one that the first convolution sees as differences."""
 
-VIEWS = ((False, 0, 0), (True, 0, 0), (False, -2, 2), (True, 2, -2))
+TEST_TIME_AUGMENTATIONS = ((False, 0, 0), (True, 0, 0), (False, -2, 2), (True, 2, -2))
 """How a picture may be looked at: mirrored or not, moved by so many pixels down and to the right. What sounds stays the
 same, so that what differs between the looks is error, which their mean has less of."""
 
@@ -29,7 +29,8 @@ class MotionEncoder(ModelMixin, ConfigMixin):  # type: ignore[misc]
     place_dilations: of those that every place of the picture goes through by itself before all are summed up, so that
     a strike is known from what happened where it happened; none where it is empty. fine_place_dilations: the same one
     stage earlier, where a place is half as long and as wide.
-    looks: at how many of VIEWS each picture is looked at outside of training; the tokens are their mean.
+    looks: at how many of TEST_TIME_AUGMENTATIONS each picture is looked at outside of training; the tokens are their
+    mean.
     """
 
     config_name = "config.json"
@@ -45,29 +46,33 @@ class MotionEncoder(ModelMixin, ConfigMixin):  # type: ignore[misc]
         looks: int = 1,
     ) -> None:
         super().__init__()
-        if not 1 <= looks <= len(VIEWS):
-            raise ValueError(f"{looks} looks are not 1 to {len(VIEWS)}")
-        self.stem = nn.Conv2d(1 + len(LOOK_AROUND_FRAMES), widths[0], 8, stride=4, padding=2)
-        self.stages = nn.ModuleList(_PictureBlock(narrow, wide) for narrow, wide in pairwise(widths))
+        if not 1 <= looks <= len(TEST_TIME_AUGMENTATIONS):
+            raise ValueError(f"{looks} looks are not 1 to {len(TEST_TIME_AUGMENTATIONS)}")
+        self.stem = nn.Conv2d(1 + len(NEIGHBOUR_OFFSETS_FRAMES), widths[0], 8, stride=4, padding=2)
+        self.stages = nn.ModuleList(_FrameBlock(narrow, wide) for narrow, wide in pairwise(widths))
         # The mean tells how much moves, the maximum that something does: a small ball on a wide ground.
         self.projection = nn.Linear(2 * widths[-1] + 2, features)
         self.over_time = nn.ModuleList(_TimeBlock(features, dilation) for dilation in dilations)
-        self.places = _Places(widths[-1], features, place_dilations) if place_dilations else None
+        self.places = _SpatialAttentionPool(widths[-1], features, place_dilations) if place_dilations else None
         self.fine_places = (
-            _Places(widths[-2], features, fine_place_dilations) if fine_place_dilations and len(widths) > 2 else None
+            _SpatialAttentionPool(widths[-2], features, fine_place_dilations)
+            if fine_place_dilations and len(widths) > 2
+            else None
         )
 
     def forward(self, frames: torch.Tensor) -> torch.Tensor:
         """Tokens [B, T, features] of frames [B, T, H, W], brightness 0 to 1."""
         if self.training or self.config.looks == 1:
             return self._tokens(frames)
-        return torch.stack([self._tokens(_seen(frames, *view)) for view in VIEWS[: self.config.looks]]).mean(dim=0)
+        return torch.stack(
+            [self._tokens(_seen(frames, *view)) for view in TEST_TIME_AUGMENTATIONS[: self.config.looks]]
+        ).mean(dim=0)
 
     def _tokens(self, frames: torch.Tensor) -> torch.Tensor:
         batch, count = frames.shape[:2]
         centred = frames - frames.mean(dim=(1, 2, 3), keepdim=True)
         even = centred / (centred.square().mean(dim=(1, 2, 3), keepdim=True).sqrt() + 0.05)
-        planes, motion = _changes(even)
+        planes, motion = _frame_differences(even)
         maps = nn.functional.silu(self.stem(planes.flatten(0, 1)))
         finer = maps
         for stage in self.stages:
@@ -94,14 +99,15 @@ def _seen(frames: torch.Tensor, mirrored: bool, down: int, right: int) -> torch.
     return frames[..., rows[:, None], columns.flip(0) if mirrored else columns]
 
 
-def _changes(frames: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Frames [B, T, H, W] with twice their differences from those around, [B, T, 1 + len(LOOK_AROUND_FRAMES), H, W].
+def _frame_differences(frames: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Frames [B, T, H, W] with twice their differences from those around, [B, T, 1 + len(NEIGHBOUR_OFFSETS_FRAMES),
+    H, W].
 
     The ends are held. Also the mean size [B, T, 2] of the differences from the frames just before and after. Each
     difference serves the two frames that it lies between: pictures are large, and this is most of what they cost.
     """
     count, earlier_later, sizes = frames.shape[1], [], []
-    for lag in sorted({abs(offset) for offset in LOOK_AROUND_FRAMES}):
+    for lag in sorted({abs(offset) for offset in NEIGHBOUR_OFFSETS_FRAMES}):
         held = torch.cat([frames[:, :1].expand(-1, lag, -1, -1), frames, frames[:, -1:].expand(-1, lag, -1, -1)], dim=1)
         change = held[:, lag:] - held[:, :-lag]
         if lag == 1:
@@ -111,11 +117,11 @@ def _changes(frames: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
             # The convolution would do so after they are put together.
             change = change.to(torch.get_autocast_dtype(frames.device.type))
         earlier_later += [(-lag, -2 * change[:, :count]), (lag, 2 * change[:, lag:])]
-    differences = [dict(earlier_later)[offset] for offset in LOOK_AROUND_FRAMES]
+    differences = [dict(earlier_later)[offset] for offset in NEIGHBOUR_OFFSETS_FRAMES]
     return torch.stack([frames.to(differences[0].dtype), *differences], dim=2), torch.stack(sizes, dim=2)
 
 
-class _PictureBlock(nn.Module):
+class _FrameBlock(nn.Module):
     """Halves the size, then lets every place see itself a frame earlier and later."""
 
     def __init__(self, narrow: int, wide: int) -> None:
@@ -138,13 +144,13 @@ class _PictureBlock(nn.Module):
         return result
 
 
-class _Places(nn.Module):
+class _SpatialAttentionPool(nn.Module):
     """Every place over time by itself, then a few looks at where it matters.
 
     It adds nothing at first, so that an encoder may be given it late.
     """
 
-    LOOKS = 4
+    ATTENTION_QUERIES = 4
 
     def __init__(self, channels: int, features: int, dilations: tuple[int, ...]) -> None:
         super().__init__()
@@ -154,8 +160,8 @@ class _Places(nn.Module):
             for dilation in dilations
         )
         self.mixes = nn.ModuleList(nn.Linear(channels, channels) for _ in dilations)
-        self.looks = nn.Linear(channels, self.LOOKS)
-        self.out = nn.Linear(self.LOOKS * channels, features)
+        self.looks = nn.Linear(channels, self.ATTENTION_QUERIES)
+        self.out = nn.Linear(self.ATTENTION_QUERIES * channels, features)
         nn.init.zeros_(self.out.weight)
         nn.init.zeros_(self.out.bias)
 

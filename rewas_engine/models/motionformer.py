@@ -8,7 +8,7 @@ from diffusers.models.modeling_utils import ModelMixin
 from torch import nn
 from torch.nn import functional
 
-SEGMENTS_AT_ONCE = 7
+SEGMENT_BATCH_SIZE = 7
 """Segments that are encoded in one batch: what bounds the memory of a long clip."""
 _EPSILON = 1e-6
 
@@ -59,7 +59,7 @@ class MotionFormer(ModelMixin, ConfigMixin):  # type: ignore[misc]
             norm_first=True,
         )
 
-    def forward(self, frames: torch.Tensor, at_once: int = SEGMENTS_AT_ONCE) -> torch.Tensor:
+    def forward(self, frames: torch.Tensor, at_once: int = SEGMENT_BATCH_SIZE) -> torch.Tensor:
         """Tokens [B, N, width] of frames [B, T, H, W, 3], 0 to 1; token i stands at `token_times_frames(T)[i]`.
 
         Fewer frames than a segment has are followed by their last one. at_once: segments in one batch.
@@ -142,16 +142,16 @@ class _DividedAttention(nn.Module):
             split = whole[:, :, 1:].unflatten(2, (times, -1))
             return split.transpose(2, 3) if along_time else split
 
-        def with_summary(whole: torch.Tensor) -> torch.Tensor:
+        def prepend_class_token(whole: torch.Tensor) -> torch.Tensor:
             groups = grouped(whole)
             first = whole[:, :, None, :1].expand(-1, -1, groups.shape[2], -1, -1)
             return torch.cat([first, groups], dim=3)
 
-        def by_group(whole: torch.Tensor) -> torch.Tensor:
+        def ungroup(whole: torch.Tensor) -> torch.Tensor:
             # With groups as rows of a batch torch has a fast kernel, several times faster on a CPU; with five axes not.
             return whole.transpose(1, 2).flatten(0, 1)
 
-        groups = by_group(grouped(query)), by_group(with_summary(key)), by_group(with_summary(value))
+        groups = ungroup(grouped(query)), ungroup(prepend_class_token(key)), ungroup(prepend_class_token(value))
         seen = functional.scaled_dot_product_attention(*groups).unflatten(0, (batch, -1)).transpose(1, 2)
         seen = (seen.transpose(2, 3) if along_time else seen).flatten(2, 3)
         together = torch.cat([summary, seen], dim=2).transpose(1, 2).reshape(batch, count, width)

@@ -21,7 +21,7 @@ _SOLVERS: Mapping[str, tuple[Any, Mapping[str, Any], str]] = {
 calls steps that are even in the logarithm of the noise."""
 
 
-def schedule_for(sampler: str, schedule: DDIMScheduler, *, in_part: bool = False) -> Any:
+def build_schedule(sampler: str, schedule: DDIMScheduler, *, in_part: bool = False) -> Any:
     """The scheduler by which a pack is sampled.
 
     schedule: the pack's own, which is what "ddim" (Song et al. 2021) takes: its steps are even in time. Those of the
@@ -39,7 +39,7 @@ def schedule_for(sampler: str, schedule: DDIMScheduler, *, in_part: bool = False
     return solver.from_config(schedule.config, solver_order=2, **options, **spacing)
 
 
-def with_exact_noise(schedule: DDIMScheduler) -> DDIMScheduler:
+def rescale_exact(schedule: DDIMScheduler) -> DDIMScheduler:
     """The schedule, its share of the clean signal multiplied up in float64 and rounded once, as DDPM's authors did.
 
     diffusers multiplies the up to a thousand factors in float32, which leaves it a millionth off. Only for schedules

@@ -45,14 +45,14 @@ class TextProjection(ModelMixin, ConfigMixin):  # type: ignore[misc]
 
     def read(self, prompts: torch.Tensor) -> torch.Tensor:
         """Logits [B, meanings] of sentence embeddings [B, prompt_width] of any length: the groups', then the flags'."""
-        logits: torch.Tensor = self.reader(self._scaled(prompts))
+        logits: torch.Tensor = self.reader(self._scale_to_norm(prompts))
         return logits
 
     def forward(self, prompts: torch.Tensor) -> torch.Tensor:
         """Prompts [B, prompt_width] of one length, from sentence embeddings [B, prompt_width] of any length."""
         said = self.shares(self.read(prompts)) @ self.meanings
-        mixed = said + self.config.kept * (self._scaled(prompts) - said)
-        return self._scaled(mixed)
+        mixed = said + self.config.kept * (self._scale_to_norm(prompts) - said)
+        return self._scale_to_norm(mixed)
 
     def shares(self, logits: torch.Tensor) -> torch.Tensor:
         """How much each meaning counts for, [B, meanings] in 0..1, those of a group summing to 1."""
@@ -61,5 +61,5 @@ class TextProjection(ModelMixin, ConfigMixin):  # type: ignore[misc]
             [*((self.config.sharpness * group).softmax(dim=-1) for group in groups), flags.sigmoid()], dim=-1
         )
 
-    def _scaled(self, vectors: torch.Tensor) -> torch.Tensor:
+    def _scale_to_norm(self, vectors: torch.Tensor) -> torch.Tensor:
         return self.config.length * nn.functional.normalize(vectors.float(), dim=-1)

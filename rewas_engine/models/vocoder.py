@@ -11,8 +11,8 @@ from torch import nn
 
 from rewas_engine.conditioning.mel import AudioFrontEnd, MelConfig
 
-_LARGEST_CORRECTION_NATS = 6.0
-_SCATTER_AT_FIRST = -0.5
+_MAX_CORRECTION_NATS = 6.0
+_INITIAL_SCATTER = -0.5
 
 
 class Spectrum(NamedTuple):
@@ -70,7 +70,7 @@ class SpectralVocoder(ModelMixin, ConfigMixin):  # type: ignore[misc]
         self.scatter_head = nn.Linear(width, window_samples // 2 + 1) if random_phases else None
         if self.scatter_head is not None:
             nn.init.zeros_(self.scatter_head.weight)
-            nn.init.constant_(self.scatter_head.bias, _SCATTER_AT_FIRST)
+            nn.init.constant_(self.scatter_head.bias, _INITIAL_SCATTER)
         self.register_buffer("window", torch.hann_window(window_samples), persistent=False)
         geometry = MelConfig(sample_rate_hz, window_samples, hop_samples, bins, lowest_hz, highest_hz, floor)
         bank = torch.from_numpy(AudioFrontEnd(geometry).filter_bank)
@@ -87,7 +87,7 @@ class SpectralVocoder(ModelMixin, ConfigMixin):  # type: ignore[misc]
         waveform = self.sounding(self.spectrum(log_mel), positions)
         if not self.training:
             for _ in range(self.config.corrections):
-                waveform = self._corrected(waveform, log_mel.float().transpose(1, 2))
+                waveform = self._correct_mel(waveform, log_mel.float().transpose(1, 2))
         return waveform
 
     def spectrum(self, log_mel: torch.Tensor) -> Spectrum:
@@ -115,7 +115,7 @@ class SpectralVocoder(ModelMixin, ConfigMixin):  # type: ignore[misc]
             phase = phase + torch.pi * spectrum.scatter * _drawn(positions, phase.shape[1])
         return self._overlap_add(torch.polar(torch.exp(spectrum.log_magnitude.clamp(max=8.0)), phase))
 
-    def _corrected(self, waveform: torch.Tensor, log_mel: torch.Tensor) -> torch.Tensor:
+    def _correct_mel(self, waveform: torch.Tensor, log_mel: torch.Tensor) -> torch.Tensor:
         """The waveform with its magnitudes scaled by what its own log-mel lacks of the wanted one, [B, bins, T]."""
         window, hop = self.config.window_samples, self.config.hop_samples
         padding = (window - hop) // 2
@@ -124,7 +124,7 @@ class SpectralVocoder(ModelMixin, ConfigMixin):  # type: ignore[misc]
         padded = nn.functional.pad(waveform[:, None], (padding, padding), mode="reflect")[:, 0]
         spectrum = torch.stft(padded, window, hop, window=self.window, center=False, return_complex=True)
         lacking = log_mel - torch.log((self.bank @ spectrum.abs()).clamp(min=self.config.floor))
-        gains = torch.exp(self.shares.T @ lacking.clamp(-_LARGEST_CORRECTION_NATS, _LARGEST_CORRECTION_NATS))
+        gains = torch.exp(self.shares.T @ lacking.clamp(-_MAX_CORRECTION_NATS, _MAX_CORRECTION_NATS))
         return self._overlap_add(spectrum * gains)
 
     def _overlap_add(self, spectrum: torch.Tensor) -> torch.Tensor:
@@ -147,19 +147,19 @@ def _drawn(positions: torch.Tensor, bins: int) -> torch.Tensor:
     The finaliser of SplitMix64 (Steele, Lea and Flood 2014): the same on every device, in any order.
     """
     bin_numbers = torch.arange(bins, device=positions.device)[:, None]
-    mixed = (positions[..., None, :] * bins + bin_numbers) * _signed(0x9E3779B97F4A7C15)
+    mixed = (positions[..., None, :] * bins + bin_numbers) * _wrap_int64(0x9E3779B97F4A7C15)
     for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
-        mixed = (mixed ^ _shifted(mixed, shift)) * _signed(factor)
-    mixed = mixed ^ _shifted(mixed, 31)
+        mixed = (mixed ^ _shift_positions(mixed, shift)) * _wrap_int64(factor)
+    mixed = mixed ^ _shift_positions(mixed, 31)
     return (mixed & 0xFFFFFF).float() / 2**23 - 1
 
 
-def _shifted(numbers: torch.Tensor, places: int) -> torch.Tensor:
+def _shift_positions(numbers: torch.Tensor, places: int) -> torch.Tensor:
     """Shifted to the right without their sign, which int64's own shift would spread."""
     return (numbers >> places) & ((1 << (64 - places)) - 1)
 
 
-def _signed(number: int) -> int:
+def _wrap_int64(number: int) -> int:
     return number - (1 << 64) if number >= 1 << 63 else number
 
 

@@ -22,7 +22,7 @@ from rewas_engine.models.joint import JointSpace
 from rewas_engine.models.motion import MotionEncoder
 from rewas_engine.models.motionformer import MotionFormer
 from rewas_engine.models.phi import Phi
-from rewas_engine.models.schedules import with_exact_noise
+from rewas_engine.models.schedules import rescale_exact
 from rewas_engine.models.text import ClapTextEncoder, SentenceEncoder
 from rewas_engine.models.text_projection import TextProjection
 from rewas_engine.models.vocoder import SpectralVocoder
@@ -34,7 +34,7 @@ CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
 
 
-def from_configuration(kind: Any) -> ComponentLoader:
+def loader_from_config(kind: Any) -> ComponentLoader:
     """A loader for a class of diffusers' or transformers' kind: built from config.json, then filled, strictly.
 
     A class with a method `attach` is given the folder too, for what it needs beside weights, such as a tokenizer.
@@ -48,7 +48,7 @@ def from_configuration(kind: Any) -> ComponentLoader:
                 kind.from_config(config) if issubclass(kind, ConfigMixin) else kind(kind.config_class.from_dict(config))
             )
 
-        module = _filled(build, folder / WEIGHTS_FILE, dtype)
+        module = _build_with_weights(build, folder / WEIGHTS_FILE, dtype)
         if hasattr(module, "attach"):
             module.attach(folder)
         return module
@@ -56,24 +56,24 @@ def from_configuration(kind: Any) -> ComponentLoader:
     return load
 
 
-def _clap_text_encoder(folder: Path, dtype: torch.dtype) -> ClapTextEncoder:
-    return ClapTextEncoder(from_configuration(ClapTextModelWithProjection)(folder, dtype), folder)
+def _load_clap_text_encoder(folder: Path, dtype: torch.dtype) -> ClapTextEncoder:
+    return ClapTextEncoder(loader_from_config(ClapTextModelWithProjection)(folder, dtype), folder)
 
 
-def _sentence_encoder(folder: Path, dtype: torch.dtype) -> SentenceEncoder:
+def _load_sentence_encoder(folder: Path, dtype: torch.dtype) -> SentenceEncoder:
     return SentenceEncoder.from_folder(folder)
 
 
-def _ddim_schedule(folder: Path, dtype: torch.dtype) -> Any:
-    return with_exact_noise(DDIMScheduler.from_config(json.loads((folder / CONFIG_FILE).read_text("utf-8"))))
+def _load_ddim_schedule(folder: Path, dtype: torch.dtype) -> Any:
+    return rescale_exact(DDIMScheduler.from_config(json.loads((folder / CONFIG_FILE).read_text("utf-8"))))
 
 
 _LOADERS: dict[str, ComponentLoader] = {
-    ClapTextEncoder.__name__: _clap_text_encoder,
-    SentenceEncoder.__name__: _sentence_encoder,
-    DDIMScheduler.__name__: _ddim_schedule,
+    ClapTextEncoder.__name__: _load_clap_text_encoder,
+    SentenceEncoder.__name__: _load_sentence_encoder,
+    DDIMScheduler.__name__: _load_ddim_schedule,
     **{
-        kind.__name__: from_configuration(kind)
+        kind.__name__: loader_from_config(kind)
         for kind in (
             AutoencoderKL,
             EnergyAdapter,
@@ -159,7 +159,7 @@ def config_json(module: Any) -> str:
     return json.dumps(config, indent=1, sort_keys=True, default=list) + "\n"
 
 
-def _filled(build: Callable[[], Any], weights: Path, dtype: torch.dtype) -> Any:
+def _build_with_weights(build: Callable[[], Any], weights: Path, dtype: torch.dtype) -> Any:
     """A module with the weights of a file, each read once and kept as what it is held in."""
     with torch.device("meta"):
         module = build()

@@ -25,9 +25,9 @@ import tomli_w
 
 from rewas_engine.errors import PackError
 from rewas_engine.models.sampler_names import SAMPLER_NAMES
-from rewas_engine.packs.backbones.families import DEFAULT_FAMILY, family_names, is_family_name, unknown_family
+from rewas_engine.packs.backbones.families import DEFAULT_FAMILY, family_names, is_family_name, unknown_family_error
 from rewas_engine.runtime.execution import PRECISION_NAMES
-from rewas_engine.runtime.process_locks import HeldByAnother, held
+from rewas_engine.runtime.process_locks import AlreadyLocked, held
 
 PACK_FORMAT = 1
 """The layout of packs that this version reads and writes."""
@@ -149,7 +149,7 @@ def read_pack(path: Path) -> PackDescription:
     except FileNotFoundError as error:
         raise PackError(f"The pack {path.name} has no {DESCRIPTION_FILE}.", "Install the pack again.") from error
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise _damaged(path, f"{DESCRIPTION_FILE} cannot be read ({error})") from error
+        raise _damaged_pack_error(path, f"{DESCRIPTION_FILE} cannot be read ({error})") from error
     found = document.get("format")
     if isinstance(found, int) and found > PACK_FORMAT:
         raise PackError(
@@ -172,10 +172,10 @@ def read_pack(path: Path) -> PackDescription:
             **{key: str(document[key]) for key in ("name", "version", "summary", "licence", "permits")},
         )
     except (KeyError, ValueError, TypeError, ZeroDivisionError) as error:
-        raise _damaged(path, f"{DESCRIPTION_FILE} is incomplete ({error})") from error
+        raise _damaged_pack_error(path, f"{DESCRIPTION_FILE} is incomplete ({error})") from error
     family = str(document.get("family", DEFAULT_FAMILY))
     if family not in family_names():
-        raise unknown_family(family)
+        raise unknown_family_error(family)
     return PackDescription(info, family, **{table: document[table] for table in tables})
 
 
@@ -188,15 +188,15 @@ def verify_files(description: PackDescription) -> None:
     for role in description.components:
         for file in sorted((description.path / role).glob("*")):
             if file.suffix in (".json", ".safetensors") and f"{role}/{file.name}" not in description.files:
-                raise _damaged(description.path, f"it has no hash of {role}/{file.name}")
+                raise _damaged_pack_error(description.path, f"it has no hash of {role}/{file.name}")
     for name, expected in description.files.items():
         path = description.path / name
         if not path.resolve().is_relative_to(description.path.resolve()):
-            raise _damaged(description.path, f"it names a file outside its folder ({name})")
+            raise _damaged_pack_error(description.path, f"it names a file outside its folder ({name})")
         if not path.is_file():
-            raise _damaged(description.path, f"{name} is missing")
+            raise _damaged_pack_error(description.path, f"{name} is missing")
         if sha256_of(path) != expected:
-            raise _damaged(description.path, f"{name} is not the file that the pack was made with")
+            raise _damaged_pack_error(description.path, f"{name} is not the file that the pack was made with")
     _check_vocoder(description)
 
 
@@ -207,12 +207,12 @@ def new_pack_folder(folder: Path) -> Iterator[Path]:
     What a killed process left of it is cleared. Raises PackError where there is already a folder of that name, or
     another process is making it.
     """
-    _check_unmade(folder)
+    _check_does_not_exist(folder)
     unfinished = folder.absolute().with_name(f".{folder.name}.partial")
     unfinished.parent.mkdir(parents=True, exist_ok=True)
     try:
         with held(unfinished.with_suffix(".lock")):
-            _check_unmade(folder)  # it may have been finished just now
+            _check_does_not_exist(folder)  # it may have been finished just now
             shutil.rmtree(unfinished, ignore_errors=True)
             unfinished.mkdir()
             try:
@@ -221,7 +221,7 @@ def new_pack_folder(folder: Path) -> Iterator[Path]:
             except BaseException:
                 shutil.rmtree(unfinished, ignore_errors=True)
                 raise
-    except HeldByAnother as error:
+    except AlreadyLocked as error:
         raise PackError(
             f"Another process is making the pack {folder.name} in {unfinished.parent}.",
             "Wait until it is done, or give the pack another name.",
@@ -246,7 +246,7 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _check_unmade(folder: Path) -> None:
+def _check_does_not_exist(folder: Path) -> None:
     if folder.exists():
         raise PackError(f"There is already a folder {folder}.", "Remove it, or give the pack another name.")
 
@@ -314,7 +314,7 @@ def _check_vocoder(description: PackDescription) -> None:
         config = json.loads(path.read_text("utf-8")) if read_off else {}
         sounds = {name: int(read(config[field])) for name, (field, read) in read_off.items() if field in config}
     except (OSError, ValueError, TypeError) as error:
-        raise _damaged(description.path, f"vocoder/config.json cannot be read ({error})") from error
+        raise _damaged_pack_error(description.path, f"vocoder/config.json cannot be read ({error})") from error
     for name, made_for in sounds.items():
         said = description.audio.get(name, made_for)
         if said != made_for:
@@ -325,7 +325,7 @@ def _check_vocoder(description: PackDescription) -> None:
             )
 
 
-def _damaged(path: Path, reason: str) -> PackError:
+def _damaged_pack_error(path: Path, reason: str) -> PackError:
     return PackError(f"The pack {path.name} is damaged: {reason}.", "Install the pack again.")
 
 

@@ -9,24 +9,24 @@ from typing import Any, TypeVar
 
 import torch
 
-from rewas_engine.errors import MemoryShortage
+from rewas_engine.errors import InsufficientMemoryError
 from rewas_engine.packs.backbones.families import find_family
 from rewas_engine.packs.components import load_component
 from rewas_engine.packs.description import CONFLICT_ROLE, PackDescription
 from rewas_engine.runtime.execution import Execution
-from rewas_engine.runtime.memory import is_out_of_memory, release_memory, take_buffers
-from rewas_engine.runtime.offloading import Components
-from rewas_engine.runtime.precision import DTYPES, resolved_precision
+from rewas_engine.runtime.memory import is_out_of_memory, release_memory, reserve_blas_buffers
+from rewas_engine.runtime.offloading import PackComponents
+from rewas_engine.runtime.precision import DTYPES, resolve_precision
 
 _log = logging.getLogger("rewas.engine")
-_DENOISING = ("denoiser", "adapter")
-_OF_CONVOLUTIONS = (*_DENOISING, "codec")
+_DENOISING_ROLES = ("denoiser", "adapter")
+_CONVOLUTIONAL_ROLES = (*_DENOISING_ROLES, "codec")
 Loaded = TypeVar("Loaded")
 
-LESS_TO_LOAD = "Close other programs, or convert the pack with --dtype bf16."
+LOADING_MEMORY_REMEDY = "Close other programs, or convert the pack with --dtype bf16."
 
 
-def components_of(description: PackDescription, device: str, execution: Execution) -> Components:
+def load_components(description: PackDescription, device: str, execution: Execution) -> PackComponents:
     """The components of a pack, loaded as its family loads them, on a device.
 
     Raises PackError, and what is raised where memory runs out.
@@ -34,44 +34,44 @@ def components_of(description: PackDescription, device: str, execution: Executio
     family = find_family(description.family)
 
     def load(role: str) -> Any:
-        dtype = DTYPES[precision_of(role, description, device, execution)]
+        dtype = DTYPES[component_precision(role, description, device, execution)]
         component = load_component(description.path, role, description.components[role], dtype, family.loaders)
         if not isinstance(component, torch.nn.Module):
             return component
         component.to(device)
-        if execution.channels_last and role in _OF_CONVOLUTIONS:
+        if execution.channels_last and role in _CONVOLUTIONAL_ROLES:
             component.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        if execution.compiled and role in _DENOISING:
+        if execution.compiled and role in _DENOISING_ROLES:
             component.compile()
         return component
 
     # A CLIP model is no part of what makes sound: `rewas_engine.matching.selection` loads it where it is asked for.
     roles = [role for role in description.components if role != CONFLICT_ROLE]
-    return Components(load, roles, low_memory=execution.low_memory)
+    return PackComponents(load, roles, low_memory=execution.low_memory)
 
 
-def precision_of(role: str, description: PackDescription, device: str, execution: Execution) -> str:
+def component_precision(role: str, description: PackDescription, device: str, execution: Execution) -> str:
     """What a component's heavy layers are held in, a name of `rewas_engine.runtime.precision.DTYPES`.
 
     The pack says so of those that most of the time goes into; all others are float32.
     """
     sampling, picture = description.sampling, description.picture
     own = {
-        **dict.fromkeys(_DENOISING, sampling.get("precision", "float32")),
+        **dict.fromkeys(_DENOISING_ROLES, sampling.get("precision", "float32")),
         "codec": sampling.get("codec_precision", "float32"),
         "video_encoder": picture.get("precision", "float32"),
     }
     if role not in own:
         return "float32"
-    return resolved_precision(execution.precision or str(own[role]), device)
+    return resolve_precision(execution.precision or str(own[role]), device)
 
 
-def loaded_within_memory(load: Callable[[Execution], Loaded], wanted: Execution, pack: str) -> Loaded:
-    """A loaded pack; where memory runs out, tried once more with low_memory. Raises MemoryShortage."""
+def load_with_memory_fallback(load: Callable[[Execution], Loaded], wanted: Execution, pack: str) -> Loaded:
+    """A loaded pack; where memory runs out, tried once more with low_memory. Raises InsufficientMemoryError."""
     smaller = replace(wanted, low_memory=True, compiled=False)
     for execution in dict.fromkeys((wanted, smaller)):
         try:
-            take_buffers()
+            reserve_blas_buffers()
             return load(execution)
         except Exception as error:  # libraries say it in types of their own
             if not is_out_of_memory(error):
@@ -79,4 +79,4 @@ def loaded_within_memory(load: Callable[[Execution], Loaded], wanted: Execution,
         release_memory()
         if execution != smaller:
             _log.warning("The memory ran out while loading the pack %s; it is tried again with less.", pack)
-    raise MemoryShortage(f"loading the pack {pack}", LESS_TO_LOAD)
+    raise InsufficientMemoryError(f"loading the pack {pack}", LOADING_MEMORY_REMEDY)

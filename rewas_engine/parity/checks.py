@@ -14,15 +14,15 @@ from numpy.typing import NDArray
 from rewas_engine.conditioning.controls import energy_hint
 from rewas_engine.conditioning.mel import AudioFrontEnd, MelConfig, normalised
 from rewas_engine.conversion.checkpoints import Checkpoint
-from rewas_engine.conversion.parts import Excerpt, released_parts
+from rewas_engine.conversion.parts import ModuleTensors, released_parts
 from rewas_engine.conversion.sizes import ReleasedSizes, released_schedule
 from rewas_engine.curves.energy import energy_agreement
 from rewas_engine.energy_estimation.token_times import nearest, released_control, released_smoothing
 from rewas_engine.errors import CheckpointError
 from rewas_engine.evaluation.av_align import av_align
-from rewas_engine.generation.denoising import SteeredDenoiser
+from rewas_engine.generation.denoising import ControlledDenoiser
 from rewas_engine.generation.sampling import guided, sample
-from rewas_engine.models.codec import scaled_latents
+from rewas_engine.models.codec import encode_scaled
 from rewas_engine.packs.backbones.audioldm import AudioLdm
 from rewas_engine.parity.comparison import SAMPLER_BOUND, Comparison, compared
 from rewas_engine.parity.reference_arrays import Numbers, NumbersError
@@ -98,7 +98,7 @@ def check_tiny_denoiser(arrays: Arrays, parts: TinyParts) -> Iterator[Comparison
     """tiny_unet_adapter.npz: denoiser and adapter of a small size."""
     denoiser, adapter = parts
     sample_, text, hint, timestep = (torch.from_numpy(arrays[name]) for name in ("x", "y", "hint", "t"))
-    yield compared("tiny_unet_adapter: hint_block_out", adapter._read_hint(hint), arrays["hint_block_out"])
+    yield compared("tiny_unet_adapter: hint_block_out", adapter._project_hint(hint), arrays["hint_block_out"])
     skips, middle = adapter(sample_, timestep, text, hint)
     for index, residual in enumerate((*skips, middle)):
         yield compared(f"tiny_unet_adapter: control_{index}", residual, arrays[f"control_{index}"])
@@ -132,8 +132,8 @@ def check_sampler(arrays: Arrays, parts: TinyParts) -> Iterator[Comparison]:
     )
     denoiser, adapter = parts
     backbone = AudioLdm({"denoiser": denoiser, "adapter": adapter}, MelConfig(), "cpu")
-    steered = SteeredDenoiser(
-        backbone, cond, uncond[0], hint, [0], float(arrays["guidance_scale"]), 1.0, passes_at_once=1
+    steered = ControlledDenoiser(
+        backbone, cond, uncond[0], hint, [0], float(arrays["guidance_scale"]), 1.0, batch_size=1
     )
     clean: list[torch.Tensor] = []
 
@@ -184,7 +184,7 @@ def check_codec_and_vocoder(arrays: Arrays, component: Component) -> Iterator[Co
     """vae_hifigan_full.npz: VAE and vocoder at full size."""
     file, codec = "vae_hifigan_full", component("codec")
     control = torch.from_numpy(arrays["control_512"])
-    hint = energy_hint(control, partial(scaled_latents, codec), 64) / codec.config.scaling_factor
+    hint = energy_hint(control, partial(encode_scaled, codec), 64) / codec.config.scaling_factor
     yield compared(f"{file}: control_posterior_mean", hint, arrays["control_posterior_mean"])
     spread = codec.encode(control[:, None, :, None].repeat(1, 1, 1, 64)).latent_dist.logvar
     yield compared(f"{file}: control_posterior_logvar", spread, arrays["control_posterior_logvar"])
@@ -236,7 +236,9 @@ def tiny_parts(weights: Arrays) -> TinyParts:
     parts = released_parts(_TINY)
     prefixes = {"denoiser": "w:model.diffusion_model.", "adapter": "w:control_model."}
     try:
-        found = {role: parts[role].matched(_TINY, Excerpt.under(prefix, source)) for role, prefix in prefixes.items()}
+        found = {
+            role: parts[role].matched(_TINY, ModuleTensors.under(prefix, source)) for role, prefix in prefixes.items()
+        }
     except CheckpointError as error:
         raise NumbersError(error.what) from error
     return _tiny_modules(found)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from rewas_engine.conversion.names import averaged_name
+from rewas_engine.conversion.names import ema_name
 from rewas_engine.conversion.released import ReleasedFiles
 from rewas_engine.conversion.sizes import ReleasedSizes, released_schedule
 from rewas_engine.conversion.sources import KINDS
@@ -58,7 +58,7 @@ def write_synthetic_checkpoints(
     parts is written as zeros. The denoiser's running average has the recipe's weights, its last state zeros.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    paths = {kind: folder / found.released_as for kind, found in KINDS.items()}
+    paths = {kind: folder / found.file_name for kind, found in KINDS.items()}
     parts: dict[str, Tensors] = {}
     for role in MANIFESTS:
         parts[role] = released_recipe(role, sizes, prefix)
@@ -102,7 +102,7 @@ def _rewas(parts: Mapping[str, Tensors]) -> Tensors:
     }
     return {
         **{f"model.diffusion_model.{name}": _zeros(tuple(tensor.shape)) for name, tensor in denoiser.items()},
-        **{f"model_ema.{averaged_name(name)}": tensor for name, tensor in denoiser.items()},
+        **{f"model_ema.{ema_name(name)}": tensor for name, tensor in denoiser.items()},
         **_prefixed(parts["adapter"], "control_model."),
         **_prefixed(parts["codec"], "first_stage_model."),
         **_prefixed(parts["vocoder"], "first_stage_model.vocoder."),

@@ -45,13 +45,13 @@ def recipe_part(role: str, sizes: ReleasedSizes, prefix: str = "") -> dict[str, 
             key = prefix + _RECIPE_PREFIXES.get(role, "") + released
             made[name] = recipe_weight(key, released_shape(role, name, wanted)).reshape(wanted.shape)
         else:
-            made[name] = part.constant_of(name, wanted)
+            made[name] = part.constant_value(name, wanted)
     return made
 
 
 def recipe_module(role: str, sizes: ReleasedSizes, prefix: str = "") -> nn.Module:
     """One of our modules with weights by the recipe, ready to be used."""
-    module = sizes.on_meta(role)
+    module = sizes.build_on_meta(role)
     # Taken over and not copied: the memory holds the weights once.
     module.load_state_dict(recipe_part(role, sizes, prefix), assign=True)
     return module.eval().requires_grad_(False)

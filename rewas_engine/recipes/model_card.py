@@ -17,7 +17,7 @@ from rewas_engine.evaluation.report import shown_bar, shown_value, shown_verdict
 from rewas_engine.evaluation.suite import EvaluationPlan, evaluate
 from rewas_engine.evaluation.test_bench import EvaluationProgress
 from rewas_engine.pipeline import ReWaS
-from rewas_engine.runtime.atomic_files import write_whole_text
+from rewas_engine.runtime.atomic_files import write_text_atomic
 from rewas_engine.runtime.progress import CancelSignal
 from rewas_engine.training.pack_writer import LICENCE, PERMITS
 from rewas_engine.training.progress import Counting, ReportTraining, TrainingStopped
@@ -99,14 +99,14 @@ Licence: {LICENCE}. {PERMITS}
   matter, bring a curve.
 - No speech, no music.
 """
-    write_whole_text(path / "README.md", text)
+    write_text_atomic(path / "README.md", text)
     document = {
         "figures": _values(evaluation),
         "measured": evaluation.pack,
         "training": training,
         "config": asdict(config),
     }
-    write_whole_text(path / FIGURES_FILE, json.dumps(document, indent=1) + "\n")
+    write_text_atomic(path / FIGURES_FILE, json.dumps(document, indent=1) + "\n")
 
 
 def retell_figures(path: Path, evaluation: Evaluation) -> None:
@@ -123,8 +123,8 @@ def retell_figures(path: Path, evaluation: Evaluation) -> None:
         raise PackError(f"The card of {path.name} cannot be read ({error}).", "Train the pack again.") from error
     if not after:
         raise PackError(f"The card of {path.name} has no figures and limits.", "Train the pack again.")
-    write_whole_text(path / "README.md", f"{before}{_FIGURES}\n\n{_measured(evaluation)}\n{_LIMITS}\n{after}")
-    write_whole_text(path / FIGURES_FILE, json.dumps(told, indent=1) + "\n")
+    write_text_atomic(path / "README.md", f"{before}{_FIGURES}\n\n{_measured(evaluation)}\n{_LIMITS}\n{after}")
+    write_text_atomic(path / FIGURES_FILE, json.dumps(told, indent=1) + "\n")
 
 
 def told_training(path: Path) -> Sequence[Mapping[str, Any]]:

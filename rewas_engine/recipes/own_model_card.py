@@ -20,7 +20,7 @@ from rewas_engine.evaluation.motion_baselines import frame_difference
 from rewas_engine.packs.description import PackInfo
 from rewas_engine.pipeline import ReWaS
 from rewas_engine.recipes.model_card import FIGURES_FILE, MEASURING
-from rewas_engine.runtime.atomic_files import write_whole_text
+from rewas_engine.runtime.atomic_files import write_text_atomic
 from rewas_engine.runtime.progress import CancelSignal
 from rewas_engine.training.config import StarterConfig
 from rewas_engine.training.progress import TrainingStopped
@@ -127,7 +127,7 @@ def write_own_card(
     """
     facts = recordings.facts()
     document = {"figures": dict(figures), "data": facts, "began": dict(began), "config": asdict(config)}
-    write_whole_text(path / FIGURES_FILE, json.dumps(document, indent=1) + "\n")
+    write_text_atomic(path / FIGURES_FILE, json.dumps(document, indent=1) + "\n")
     trained = facts["recordings"] - facts["held_out_recordings"]
     minutes = facts["training_duration_s"] / 60
     text = f"""# {terms.name}
@@ -165,7 +165,7 @@ Seed {config.seed}, on {platform.machine()} (device {config.device}, {torch.get_
 - The rate is 16 kHz, so there is nothing above 8 kHz.
 - Few recordings are learnt by heart: what it makes may come close to one of them.
 """
-    write_whole_text(path / "README.md", text)
+    write_text_atomic(path / "README.md", text)
 
 
 def _origin(began: Mapping[str, str], continued: PackInfo | None) -> str:

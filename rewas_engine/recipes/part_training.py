@@ -20,17 +20,17 @@ from torch import nn
 
 from rewas_engine.conditioning.mel import AudioFrontEnd, MelConfig
 from rewas_engine.conditioning.windows import SoundWindow
-from rewas_engine.energy_estimation.estimator import Sight
+from rewas_engine.energy_estimation.estimator import EnergyEstimator
 from rewas_engine.errors import SettingsError
 from rewas_engine.models.adapter import EnergyAdapter
 from rewas_engine.models.phi import Phi
 from rewas_engine.packs.backbones.families import find_family
 from rewas_engine.packs.description import PackDescription, verify_files
-from rewas_engine.packs.loading import components_of
+from rewas_engine.packs.loading import load_components
 from rewas_engine.recipes.pack_terms import PackTerms
 from rewas_engine.recipes.part_pack import write_pack_with
-from rewas_engine.runtime.atomic_files import write_whole_text
-from rewas_engine.runtime.devices import resolved_device
+from rewas_engine.runtime.atomic_files import write_text_atomic
+from rewas_engine.runtime.devices import resolve_device
 from rewas_engine.runtime.execution import Execution
 from rewas_engine.runtime.progress import CancelSignal
 from rewas_engine.training.adapter_part import AdapterBatches, adapter_part_loss, judged_adapter
@@ -84,7 +84,7 @@ class PartTraining(ABC):
         self.settings = asdict(config)
         self.processes = started_processes(config.device)
         self.processes.check_batch(config.batch_size)
-        self.device = resolved_device(self.processes.device(config.device))
+        self.device = resolve_device(self.processes.device(config.device))
         verify_files(source)
         self.front_end = AudioFrontEnd(MelConfig(**source.audio))
         self.log_mels = ClipFeatures(
@@ -101,7 +101,7 @@ class PartTraining(ABC):
     def run(self) -> None:
         """Whatever is not done yet: features, training, pack. Raises TrainingStopped where asked to stop."""
         self.write_features()
-        components = dict(components_of(self.source, self.device, AS_TRAINED))
+        components = dict(load_components(self.source, self.device, AS_TRAINED))
         module = self.new_part(components)
         components[self.role] = module
         loss = self.prepared_loss(components, module)
@@ -206,7 +206,7 @@ class PartTraining(ABC):
         # What was measured past the checkpoint that a killed run went on from is measured again.
         told = {step: kept for step, kept in self.validation().items() if step < len(losses)}
         told[len(losses)] = figures
-        write_whole_text(self.folder / VALIDATION_FILE, json.dumps(told, indent=1))
+        write_text_atomic(self.folder / VALIDATION_FILE, json.dumps(told, indent=1))
         if can_draw() and losses:
             draw_losses(self.folder / "curves" / f"{self.role}.png", self.role, losses)
             draw_figures(self.folder / "curves" / f"{self.role}-validation.png", self.role, told)
@@ -281,8 +281,8 @@ class PhiTraining(PartTraining):
         super().write_features()
         if not self.processes.any_of(not self.tokens.is_whole):
             return  # nothing to see: the video encoder need not be loaded
-        components = dict(components_of(self.source, self.device, AS_TRAINED))
-        sight = Sight(components, self.source.picture, self.front_end.config.silence_nats, self.device)
+        components = dict(load_components(self.source, self.device, AS_TRAINED))
+        sight = EnergyEstimator(components, self.source.picture, self.front_end.config.silence_nats, self.device)
         grid = TokenGrid(components["video_encoder"], sight.format[0])
 
         def tokens_of(frames: NDArray[np.uint8]) -> NDArray[np.float16]:

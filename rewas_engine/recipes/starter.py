@@ -21,8 +21,8 @@ from rewas_engine.models.text import SentenceEncoder
 from rewas_engine.models.text_projection import TextProjection
 from rewas_engine.packs.components import load_component, save_component
 from rewas_engine.recipes.model_card import measure_pack, told_training, write_model_card
-from rewas_engine.runtime.atomic_files import write_whole_text
-from rewas_engine.runtime.devices import resolved_device
+from rewas_engine.runtime.atomic_files import write_text_atomic
+from rewas_engine.runtime.devices import resolve_device
 from rewas_engine.runtime.progress import CancelSignal
 from rewas_engine.training.caption_embeddings import embedded_captions
 from rewas_engine.training.clip_sources import PictureSource, SoundSource
@@ -89,7 +89,7 @@ class StarterTraining:
         self.config, self.folder, self.report, self.cancel = config, folder, report, cancel
         self.name = name
         self.front_end = world_front_end()
-        self.device = resolved_device(config.device)
+        self.device = resolve_device(config.device)
         first_seed = config.seed * SEEDS_APART
         of_the_world = sounds is None
         self.sounds: SoundSource = sounds or WorldCorpus(folder / "sound", config.sounds, 0, first_seed)
@@ -334,7 +334,7 @@ class StarterTraining:
         began = Beginning(self.config.start_from).fill(module, role)
         record = self.folder / BEGAN_FILE
         told = json.loads(record.read_text("utf-8")) if record.is_file() else {}
-        write_whole_text(record, json.dumps({**told, role: began}, indent=1))
+        write_text_atomic(record, json.dumps({**told, role: began}, indent=1))
         return began
 
     def _sound_corpus(self) -> SoundCorpus:

@@ -10,7 +10,7 @@ import torch
 from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
 from transformers import SpeechT5HifiGan, SpeechT5HifiGanConfig
 
-from rewas_engine.conditioning.controls import understood_controls
+from rewas_engine.conditioning.controls import supported_controls
 from rewas_engine.conditioning.mel import MelConfig
 from rewas_engine.models.adapter import EnergyAdapter
 from rewas_engine.models.clap_tokens import ClapTokenEncoder
@@ -179,7 +179,7 @@ def write_untrained_make_an_audio(
                 "licence": "Apache-2.0",
                 "permits": "Any use is free.",
                 "family": FAMILY.name,
-                "controls": list(understood_controls(adapter)),
+                "controls": list(supported_controls(adapter)),
                 "components": {**classes, "schedule": "DDIMScheduler"},
                 "audio": asdict(AUDIO),
                 "window": {"frames": WINDOW_FRAMES, "overlap_frames": 160, "patch": PATCH},

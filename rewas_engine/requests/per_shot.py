@@ -18,17 +18,17 @@ from rewas_engine.conditioning.mel import MelConfig
 from rewas_engine.curves.energy import FloatArray
 from rewas_engine.errors import SettingsError
 from rewas_engine.exact_time import Seconds, exact_seconds, sample_count
-from rewas_engine.generation.vocoding import OnWindow, Vocoding
-from rewas_engine.media.audio import within_full_scale
-from rewas_engine.media.cuts import SHORTEST_SHOT_S
+from rewas_engine.generation.vocoding import OnWindow, WindowedVocoder
+from rewas_engine.media.audio import limit_peak
+from rewas_engine.media.cuts import MIN_SHOT_S
 
 FADE_S = Fraction(1, 100)
 """How long an old sound fades out under the new one after a cut."""
-_LONGER_FRAMES = 1
+_TAIL_FRAMES = 1
 """So much longer a shot is made than it is shown: what fades out after the cut."""
 
 
-def checked_cuts(cuts: Sequence[Seconds], duration_s: Fraction) -> tuple[Fraction, ...]:
+def validate_cuts(cuts: Sequence[Seconds], duration_s: Fraction) -> tuple[Fraction, ...]:
     """Cuts in seconds from a clip's start. Raises SettingsError where they are unsorted, outside or too close."""
     exact = tuple(exact_seconds(cut, "A cut") for cut in cuts)
     outside = [cut for cut in exact if not 0 < cut < duration_s]
@@ -38,10 +38,10 @@ def checked_cuts(cuts: Sequence[Seconds], duration_s: Fraction) -> tuple[Fractio
             "Give times after its start and before its end.",
         )
     for earlier_s, later_s in pairwise((Fraction(0), *exact, duration_s)):
-        if later_s - earlier_s < SHORTEST_SHOT_S:
+        if later_s - earlier_s < MIN_SHOT_S:
             raise SettingsError(
                 f"The cuts leave a shot from {float(earlier_s):g} s to {float(later_s):g} s.",
-                f"Give cuts in order of time, each shot at least {float(SHORTEST_SHOT_S):g} s long.",
+                f"Give cuts in order of time, each shot at least {float(MIN_SHOT_S):g} s long.",
             )
     return exact
 
@@ -62,15 +62,15 @@ class Shots:
         """What each shot follows; all but the last go on a little as they end."""
         ends = [*self.begins[1:], self.frames]
         own = [whole.part(begin, end - begin) for begin, end in zip(self.begins, ends, strict=True)]
-        return [*(shot.padded(shot.frames + _LONGER_FRAMES) for shot in own[:-1]), own[-1]]
+        return [*(shot.padded(shot.frames + _TAIL_FRAMES) for shot in own[:-1]), own[-1]]
 
     def seeds(self, seed: int) -> list[int]:
         """A seed for each; the first shot's is the take's."""
-        return [seed, *(_seed_of_shot(seed, number) for number in range(1, len(self.begins)))]
+        return [seed, *(_derive_shot_seed(seed, number) for number in range(1, len(self.begins)))]
 
     def waveform(
         self,
-        vocoding: Vocoding,
+        vocoding: WindowedVocoder,
         log_mels: Sequence[torch.Tensor],
         seed: int,
         samples: int,
@@ -84,22 +84,22 @@ class Shots:
         """
         hop, count = front_end.hop_samples, len(self.begins)
         begins = [begin * hop for begin in self.begins]
-        ends = [begin + _LONGER_FRAMES * hop for begin in begins[1:]] + [samples]
+        ends = [begin + _TAIL_FRAMES * hop for begin in begins[1:]] + [samples]
         parts = []
         for number, (log_mel, own_seed, begin, end) in enumerate(
             zip(log_mels, self.seeds(seed), begins, ends, strict=True)
         ):
-            on_window = None if on_shot is None else partial(_within_shot, on_shot, number, count)
-            parts.append(vocoding.unlimited_waveform(log_mel, end - begin, on_window, seed=own_seed))
-        fade = min(_LONGER_FRAMES * hop, sample_count(FADE_S, front_end.sample_rate_hz))
+            on_window = None if on_shot is None else partial(_report_shot_progress, on_shot, number, count)
+            parts.append(vocoding.vocode_unlimited(log_mel, end - begin, on_window, seed=own_seed))
+        fade = min(_TAIL_FRAMES * hop, sample_count(FADE_S, front_end.sample_rate_hz))
         return joined(parts, begins, samples, fade)
 
 
-def _within_shot(on_shot: OnWindow, number: int, shots: int, window: int, windows: int) -> None:
+def _report_shot_progress(on_shot: OnWindow, number: int, shots: int, window: int, windows: int) -> None:
     on_shot(number + (window == windows), shots)
 
 
-def _seed_of_shot(seed: int, number: int) -> int:
+def _derive_shot_seed(seed: int, number: int) -> int:
     digest = hashlib.sha256(f"{seed} shot {number}".encode()).digest()
     return int.from_bytes(digest[:8]) % (MAX_SEED + 1)
 
@@ -123,4 +123,4 @@ def joined(parts: Sequence[FloatArray], begins: Sequence[int], samples: int, fad
             own[length : length + falling.size] *= falling
             own = own[: length + falling.size]
         whole[begin : begin + own.size] += own
-    return within_full_scale(whole)
+    return limit_peak(whole)

@@ -8,7 +8,8 @@ from fractions import Fraction
 
 import numpy as np
 
-from rewas_engine.conditioning.controls import ControlName, Controls
+from rewas_engine.checks import ControlName
+from rewas_engine.conditioning.controls import Controls
 from rewas_engine.conditioning.mel import AudioFrontEnd
 from rewas_engine.conditioning.windows import SoundWindow
 from rewas_engine.curves.energy import EnergyCurve
@@ -17,14 +18,14 @@ from rewas_engine.curves.sources import flat_curve
 from rewas_engine.curves.texture import TextureCurve
 from rewas_engine.errors import SettingsError
 from rewas_engine.exact_time import sample_count
-from rewas_engine.generation.loops import check_joins
-from rewas_engine.generation.sampling import steps_run
+from rewas_engine.generation.loops import check_loop_join
+from rewas_engine.generation.sampling import effective_num_steps
 from rewas_engine.generation.sampling_settings import SamplingSettings
-from rewas_engine.generation.synthesis import Earlier
+from rewas_engine.generation.synthesis import InpaintSource
 from rewas_engine.media.probe import ClipRead
 from rewas_engine.requests.per_shot import Shots
-from rewas_engine.requests.regeneration import Revision, at_level_of
-from rewas_engine.requests.validation import check_covers
+from rewas_engine.requests.regeneration import Revision, match_level
+from rewas_engine.requests.validation import check_curve_covers_clip
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,21 +43,21 @@ class SoundRequest:
     duration_s: Fraction
     rate_hz: int
     revision: Revision | None = None
-    earlier: Earlier | None = None
+    earlier: InpaintSource | None = None
     loops: bool = False
 
     @property
     def steps(self) -> int:
         """Sampling steps of a take."""
         count = self.settings.num_steps
-        return count if self.earlier is None else steps_run(count, self.earlier.renoised)
+        return count if self.earlier is None else effective_num_steps(count, self.earlier.renoised)
 
     @property
-    def judged_s(self) -> tuple[Fraction, Fraction]:
+    def scored_range_s(self) -> tuple[Fraction, Fraction]:
         """From where to where takes are judged: what stays of an earlier sound is not theirs."""
         return (Fraction(0), self.duration_s) if self.revision is None else self.revision.range_s(self.duration_s)
 
-    def energy_to_follow(
+    def resolve_energy(
         self, given: EnergyCurve | None, read: ClipRead, estimated: Callable[[], EnergyCurve]
     ) -> EnergyCurve:
         """The energy of the primary sound: the one that is given, else what the picture or an earlier sound calls for.
@@ -65,17 +66,17 @@ class SoundRequest:
         the clip.
         """
         if given is not None:
-            check_covers(given, read)
+            check_curve_covers_clip(given, read)
             return given
         if self.revision is not None and self.revision.degree < 1:
             return self.front_end.measure(self.revision.heard(self.front_end.config.sample_rate_hz))
         if self.loops:
             return flat_curve(duration=self.duration_s)
-        return at_level_of(self.earlier, estimated(), self.front_end)
+        return match_level(self.earlier, estimated(), self.front_end)
 
     def sound(
         self, prompt: str, energy: EnergyCurve, texture: TextureCurve | None = None, cuts_s: Sequence[Fraction] = ()
-    ) -> WantedSound:
+    ) -> SoundPlan:
         """A sound of the request that follows an energy. cuts_s: where it begins anew.
 
         Raises SettingsError where onsets are to be followed and there are none, or a loop would break off.
@@ -90,15 +91,15 @@ class SoundRequest:
             return EnergyCurve(np.maximum(energy.at(rate, count), config.silence_nats), rate, energy.source)
 
         if self.loops and self.control == "energy":
-            check_joins(sampled(frames))
-        controls = self._steered_by(sampled(steered))
+            check_loop_join(sampled(frames))
+        controls = self._controls_from(sampled(steered))
         if texture is not None:
             controls = replace(controls, texture=texture.at(rate, steered))
             texture = TextureCurve(texture.at(rate, frames), rate, texture.source)
         shots = Shots.between(cuts_s, rate, frames) if cuts_s else None
-        return WantedSound(self, prompt, sampled(frames), controls, shots, texture)
+        return SoundPlan(self, prompt, sampled(frames), controls, shots, texture)
 
-    def _steered_by(self, energy: EnergyCurve) -> Controls:
+    def _controls_from(self, energy: EnergyCurve) -> Controls:
         if self.control == "energy":
             return Controls.following(energy)
         onsets = onset_strengths(energy, rate_hz=energy.rate_hz, count=len(energy.values))
@@ -111,7 +112,7 @@ class SoundRequest:
 
 
 @dataclass(frozen=True, eq=False)
-class WantedSound:
+class SoundPlan:
     """One sound of a request, whatever the take.
 
     requested: the energy that its takes are held against. controls: what steers them. shots: where each is to have a

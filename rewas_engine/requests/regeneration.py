@@ -14,14 +14,14 @@ from rewas_engine.curves.edits import Offset, edited
 from rewas_engine.curves.energy import LOUDEST_NATS, EnergyCurve, FloatArray
 from rewas_engine.errors import SettingsError
 from rewas_engine.exact_time import Seconds, exact_seconds, sample_count
-from rewas_engine.generation.synthesis import Earlier
+from rewas_engine.generation.synthesis import InpaintSource
 from rewas_engine.media.audio import resampled
 from rewas_engine.media.stem import Stem
-from rewas_engine.requests.scoring import AUDIBLE_NATS
+from rewas_engine.requests.scoring import AUDIBLE_MARGIN_NATS
 
 CROSSFADE_S = Fraction(20, 1000)
 """How long old and new cross over, before a range and after it."""
-LEVEL_HEARD_S = Fraction(1, 10)
+MIN_LEVEL_MEASUREMENT_S = Fraction(1, 10)
 """So much of a sound has to be heard for its level to be known."""
 
 
@@ -72,7 +72,7 @@ class Revision:
             )
         return start_s, end_s
 
-    def earlier(self, duration_s: Fraction, front_end: AudioFrontEnd) -> Earlier:
+    def earlier(self, duration_s: Fraction, front_end: AudioFrontEnd) -> InpaintSource:
         """The sound as a pack hears it, with the frames that stay."""
         start_s, end_s = self.range_s(duration_s)
         rate_hz = front_end.config.sample_rate_hz
@@ -83,7 +83,7 @@ class Revision:
         # The last frame is filled up with silence, which is not the sound's.
         if heard.size < len(log_mel) * front_end.config.hop_samples and len(kept):
             kept[-1] = kept[-1] and end_s <= times_s[-2]
-        return Earlier(log_mel, kept, self.degree)
+        return InpaintSource(log_mel, kept, self.degree)
 
     def heard(self, sample_rate_hz: int) -> FloatArray:
         """The sound [samples] in mono at a rate."""
@@ -91,7 +91,7 @@ class Revision:
         samples = sample_count(Fraction(waveform.shape[1], from_hz), sample_rate_hz)
         return np.asarray(resampled(waveform.mean(axis=0, keepdims=True), from_hz, sample_rate_hz, samples)[0])
 
-    def spliced(self, made: NDArray[np.float32], duration_s: Fraction) -> NDArray[np.float32]:
+    def splice(self, made: NDArray[np.float32], duration_s: Fraction) -> NDArray[np.float32]:
         """The sound [channels, samples] with its range taken from `made`, as long as the clip and at the stem's rate.
 
         Outside the range every sample is the old one to the bit, but for CROSSFADE_S before and after it, in which old
@@ -113,7 +113,7 @@ class Revision:
         return whole
 
 
-def at_level_of(earlier: Earlier | None, energy: EnergyCurve, front_end: AudioFrontEnd) -> EnergyCurve:
+def match_level(earlier: InpaintSource | None, energy: EnergyCurve, front_end: AudioFrontEnd) -> EnergyCurve:
     """An energy as much higher or lower as what stays of a sound was made louder or softer since it was made.
 
     The difference is the median one where both can be heard. Unchanged where nothing stays, or too little is heard.
@@ -123,9 +123,9 @@ def at_level_of(earlier: Earlier | None, energy: EnergyCurve, front_end: AudioFr
     config = front_end.config
     asked = energy.at(config.frame_rate_hz, len(earlier.log_mel))
     heard = earlier.log_mel.mean(dim=-1).cpu().numpy()
-    audible = config.silence_nats + AUDIBLE_NATS
+    audible = config.silence_nats + AUDIBLE_MARGIN_NATS
     both = earlier.kept & (asked > audible) & (heard > audible)
-    if both.sum() < LEVEL_HEARD_S * config.frame_rate_hz:
+    if both.sum() < MIN_LEVEL_MEASUREMENT_S * config.frame_rate_hz:
         return energy
     difference_nats = float(np.median(heard[both] - asked[both]))
     loudest = LOUDEST_NATS - float(energy.values.max())

@@ -9,7 +9,7 @@ from typing import Literal
 
 import numpy as np
 
-from rewas_engine.conditioning.controls import ControlName
+from rewas_engine.checks import ControlName
 from rewas_engine.curves.energy import EnergyCurve
 from rewas_engine.curves.texture import TextureCurve
 from rewas_engine.matching.report import ConflictPolicy, ConflictReport
@@ -44,7 +44,7 @@ class Take:
     where either curve is constant. text_score: how well it does what the words say, 0 to 1, None where the pack cannot
     tell or does not know the words. score: how well it does all that was asked, 0 to 1; see
     `rewas_engine.requests.scoring`.
-    faults: why it should not be used, if it should not. instead_of: the seed of the take that it replaced for its
+    faults: why it should not be used, if it should not. replaced_seed: the seed of the take that it replaced for its
     faults. layers: of each layer beside the primary sound. produced_texture: of what was made, on the grid of the
     requested one. texture_error_nats: mean absolute difference of the two where the request can be heard.
     Both are None where no texture was asked for.
@@ -58,7 +58,7 @@ class Take:
     text_score: float | None = None
     score: float = 0.0
     faults: tuple[FaultName, ...] = ()
-    instead_of: int | None = None
+    replaced_seed: int | None = None
     layers: Mapping[str, LayerReport] = field(default_factory=dict)
     produced_texture: TextureCurve | None = None
     texture_error_nats: float | None = None

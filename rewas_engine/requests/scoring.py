@@ -8,27 +8,27 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from rewas_engine.curves.curve import runs_of
+from rewas_engine.curves.curve import find_runs
 from rewas_engine.curves.energy import EnergyCurve, FloatArray
 from rewas_engine.requests.results import FaultName, Take
 
-AUDIBLE_NATS = 2.0
+AUDIBLE_MARGIN_NATS = 2.0
 """What is louder than silence by so much is asked to be heard."""
-HEARD_NATS = 1.0
+MIN_SIGNAL_NATS = 1.0
 """What is not louder than silence by so much is below about -70 dBFS: a vocoder's hiss, not a sound."""
-SHORTEST_HEARD_S = 0.1
-CLIPPED_RUN_SAMPLES = 4
+MIN_AUDIBLE_S = 0.1
+MIN_CLIPPED_RUN_SAMPLES = 4
 """So many samples on end that are as loud as the loudest are no crest but a ceiling."""
-CLIPPED_SHARE = 1e-3
-STUCK_NATS = 0.02
+MAX_CLIPPED_SHARE = 1e-3
+MAX_STUCK_CHANGE_NATS = 0.02
 """Even a steady sound changes by more from frame to frame, in the mean over its bins."""
-LONGEST_STUCK_S = 1
-CHANGING_NATS = 1.0
-WRONG_SCORE = 0.1
+MIN_STUCK_S = 1
+MIN_REQUESTED_CHANGE_NATS = 1.0
+MIN_TEXT_SCORE = 0.1
 """Scores of sound and words below this are as good as never those of a sound that was meant."""
 
 
-def take_faults(
+def find_faults(
     waveform: FloatArray,
     log_mel: NDArray[np.floating],
     requested: EnergyCurve,
@@ -45,15 +45,15 @@ def take_faults(
     faults: list[FaultName] = []
     energy = log_mel.mean(axis=-1)
     seconds = float(1 / requested.rate_hz)
-    asked = requested.values > silence_nats + AUDIBLE_NATS
-    heard = energy[: len(asked)] > silence_nats + HEARD_NATS
-    if asked.sum() * seconds >= SHORTEST_HEARD_S and not (heard & asked).any():
+    asked = requested.values > silence_nats + AUDIBLE_MARGIN_NATS
+    heard = energy[: len(asked)] > silence_nats + MIN_SIGNAL_NATS
+    if asked.sum() * seconds >= MIN_AUDIBLE_S and not (heard & asked).any():
         faults.append("silent")
-    if clipped_share(waveform) > CLIPPED_SHARE:
+    if clipped_share(waveform) > MAX_CLIPPED_SHARE:
         faults.append("clipped")
     if _is_stuck(log_mel, requested, silence_nats):
         faults.append("stuck")
-    if text_score is not None and text_score < WRONG_SCORE and "silent" not in faults:
+    if text_score is not None and text_score < MIN_TEXT_SCORE and "silent" not in faults:
         faults.append("wrong")
     return tuple(faults)
 
@@ -65,12 +65,12 @@ def clipped_share(waveform: FloatArray) -> float:
         return 0.0
     counted = 0
     for at_ceiling in (waveform >= 0.9999 * peak, waveform <= -0.9999 * peak):
-        lengths = [end - first for first, end in runs_of(at_ceiling)]
-        counted += sum(length for length in lengths if length >= CLIPPED_RUN_SAMPLES)
+        lengths = [end - first for first, end in find_runs(at_ceiling)]
+        counted += sum(length for length in lengths if length >= MIN_CLIPPED_RUN_SAMPLES)
     return counted / waveform.size
 
 
-def take_score(correlation: float | None, mae_nats: float, text_score: float | None) -> float:
+def score_take(correlation: float | None, mae_nats: float, text_score: float | None) -> float:
     """How well a take does what was asked, 0 to 1: the mean of how it follows the energy and how it does the words.
 
     It follows the energy as far as the two correlate; where one of them is constant, as far as the levels agree.
@@ -79,7 +79,7 @@ def take_score(correlation: float | None, mae_nats: float, text_score: float | N
     return following if text_score is None else (following + text_score) / 2
 
 
-def best_first(takes: Sequence[Take]) -> tuple[Take, ...]:
+def sort_best_first(takes: Sequence[Take]) -> tuple[Take, ...]:
     """Takes in the order of their use: those without faults first, each by its score; equal ones by their seeds."""
     return tuple(sorted(takes, key=lambda take: (len(take.faults) > 0, -take.score, take.seed)))
 
@@ -87,10 +87,10 @@ def best_first(takes: Sequence[Take]) -> tuple[Take, ...]:
 def _is_stuck(log_mel: NDArray[np.floating], requested: EnergyCurve, silence_nats: float) -> bool:
     """Whether an audible spectrum stands still for long while its energy is asked to change."""
     frames = min(len(log_mel), len(requested.values))
-    still = np.abs(np.diff(log_mel[:frames], axis=0)).mean(axis=-1) < STUCK_NATS
-    audible = log_mel[1:frames].max(axis=-1) > silence_nats + AUDIBLE_NATS
+    still = np.abs(np.diff(log_mel[:frames], axis=0)).mean(axis=-1) < MAX_STUCK_CHANGE_NATS
+    audible = log_mel[1:frames].max(axis=-1) > silence_nats + AUDIBLE_MARGIN_NATS
     return any(
-        (end - begin) / float(requested.rate_hz) >= LONGEST_STUCK_S
-        and np.ptp(requested.values[begin:end]) > CHANGING_NATS
-        for begin, end in runs_of(still & audible)
+        (end - begin) / float(requested.rate_hz) >= MIN_STUCK_S
+        and np.ptp(requested.values[begin:end]) > MIN_REQUESTED_CHANGE_NATS
+        for begin, end in find_runs(still & audible)
     )

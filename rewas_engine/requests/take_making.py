@@ -9,45 +9,45 @@ from fractions import Fraction
 
 import torch
 
-from rewas_engine.conditioning.controls import heard_texture
+from rewas_engine.conditioning.controls import measure_log_mel_texture
 from rewas_engine.conditioning.mel import AudioFrontEnd, normalised
 from rewas_engine.curves.energy import EnergyCurve, FloatArray, energy_agreement
-from rewas_engine.curves.silence import silence, silent_gaps
+from rewas_engine.curves.silence import find_silence, silence
 from rewas_engine.curves.texture import texture_error
 from rewas_engine.exact_time import sample_count
-from rewas_engine.generation.synthesis import SoundMaker
+from rewas_engine.generation.synthesis import SoundGenerator
 from rewas_engine.generation.vocoding import OnWindow
 from rewas_engine.matching.embedding import JointScorer
-from rewas_engine.matching.evidence import FAMILIAR_FROM
-from rewas_engine.media.audio import resampled, resampled_loop, within_full_scale
+from rewas_engine.matching.evidence import FAMILIARITY_THRESHOLD
+from rewas_engine.media.audio import limit_peak, resample_loop, resampled
 from rewas_engine.media.stem import PRIMARY, Stem
 from rewas_engine.packs.description import PackInfo
-from rewas_engine.requests.layers import Layer, balanced
-from rewas_engine.requests.plan import WantedSound
+from rewas_engine.requests.layers import Layer, apply_gains
+from rewas_engine.requests.plan import SoundPlan
 from rewas_engine.requests.results import LayerReport, Take
-from rewas_engine.requests.scoring import best_first, take_faults, take_score
+from rewas_engine.requests.scoring import find_faults, score_take, sort_best_first
 from rewas_engine.runtime.progress import Clock
 
-WORDS_HEARD_S = Fraction(1, 5)
+MIN_TEXT_SCORE_DURATION_S = Fraction(1, 5)
 """Sounds so long are held against words; of 150 real ones, cut to it, 2 % seem not to do their own."""
 
 
 @dataclass(frozen=True)
-class TakeMaker:
+class TakeGenerator:
     """Makes takes with the parts of a loaded pack. joint: None where the pack cannot hold words and sounds together."""
 
     pack: PackInfo
     front_end: AudioFrontEnd
-    sound: SoundMaker
+    sound: SoundGenerator
     joint: JointScorer | None
 
     def takes(
         self,
-        wanted: WantedSound,
+        wanted: SoundPlan,
         seed: int,
         count: int,
         clock: Clock,
-        beside: Sequence[tuple[Layer, WantedSound]] = (),
+        beside: Sequence[tuple[Layer, SoundPlan]] = (),
         gain_db: float = 0.0,
     ) -> tuple[Take, ...]:
         """Takes with seeds from `seed` on, the best first.
@@ -63,22 +63,22 @@ class TakeMaker:
             take = self._best_of_two(wanted, (seed + number, spare), clock, part, parts)
             layers = {
                 layer.name: self._best_of_two(
-                    other, (layer.seed_beside(seed + number), layer.seed_beside(spare)), clock, part + place, parts
+                    other, (layer.derive_seed(seed + number), layer.derive_seed(spare)), clock, part + place, parts
                 )
                 for place, (layer, other) in enumerate(beside, start=1)
             }
-            made.append(_with_layers(take, layers, beside, gain_db) if layers or gain_db else take)
-        return best_first(made)
+            made.append(_add_layers(take, layers, beside, gain_db) if layers or gain_db else take)
+        return sort_best_first(made)
 
-    def _best_of_two(self, wanted: WantedSound, seeds: tuple[int, int], clock: Clock, part: int, parts: int) -> Take:
+    def _best_of_two(self, wanted: SoundPlan, seeds: tuple[int, int], clock: Clock, part: int, parts: int) -> Take:
         """A take with the first seed; where it has faults, one with the second, unless that has some, too."""
         take = self._take(wanted, seeds[0], clock, part, parts)
         if not take.faults:
             return take
         again = self._take(wanted, seeds[1], clock, part, parts)
-        return take if again.faults else replace(again, instead_of=take.seed)
+        return take if again.faults else replace(again, replaced_seed=take.seed)
 
-    def _take(self, wanted: WantedSound, seed: int, clock: Clock, part: int, parts: int) -> Take:
+    def _take(self, wanted: SoundPlan, seed: int, clock: Clock, part: int, parts: int) -> Take:
         """One take. part, parts: its place among all."""
         with clock.stage("sample", part, parts):
             log_mels = self._log_mels(
@@ -93,7 +93,7 @@ class TakeMaker:
             clock.tick("vocode", 1, 1, part, parts)
         return take
 
-    def _log_mels(self, wanted: WantedSound, seed: int, on_step: Callable[[int], object]) -> list[torch.Tensor]:
+    def _log_mels(self, wanted: SoundPlan, seed: int, on_step: Callable[[int], object]) -> list[torch.Tensor]:
         """Log-mels [T, bins]: one, or one for each shot that is to have a sound of its own."""
         if wanted.shots is not None:
             shots = wanted.shots
@@ -112,14 +112,14 @@ class TakeMaker:
         ]
 
     def _sounding(
-        self, wanted: WantedSound, seed: int, log_mels: Sequence[torch.Tensor], on_window: OnWindow
+        self, wanted: SoundPlan, seed: int, log_mels: Sequence[torch.Tensor], on_window: OnWindow
     ) -> tuple[FloatArray, Stem]:
         """The waveform [samples] of log-mels at the pack's rate, and its stem at the one that is wanted."""
         own_hz, rate_hz, revision = self.pack.sample_rate_hz, wanted.request.rate_hz, wanted.request.revision
         own_samples, samples = (sample_count(wanted.request.duration_s, hz) for hz in (own_hz, rate_hz))
         if wanted.request.loops:
             waveform = self.sound.vocoding.loop(log_mels[0], own_samples, on_window, seed=seed)
-            changed = resampled_loop(waveform[None], samples)
+            changed = resample_loop(waveform[None], samples)
         else:
             if wanted.shots is not None:
                 waveform = wanted.shots.waveform(
@@ -129,37 +129,37 @@ class TakeMaker:
                 waveform = self.sound.vocoding.waveform(log_mels[0], own_samples, on_window, seed=seed)
             changed = resampled(waveform[None], own_hz, rate_hz, samples)
         if "energy" in wanted.controls.names:
-            gaps = silent_gaps(wanted.requested, self.front_end.config.silence_nats)
+            gaps = find_silence(wanted.requested, self.front_end.config.silence_nats)
             silence(waveform, gaps, own_hz)
             silence(changed, gaps, rate_hz)
         # Between its samples a band-limited sound may be louder than at them.
-        changed = within_full_scale(changed)
+        changed = limit_peak(changed)
         if revision is None:
             return waveform, Stem(PRIMARY, changed, rate_hz)
         # What stays of a revised sound stays to the bit: what is new had to fit under the ceiling by itself.
-        changed = revision.spliced(changed, wanted.request.duration_s)
+        changed = revision.splice(changed, wanted.request.duration_s)
         waveform = resampled(changed.mean(axis=0, keepdims=True), rate_hz, own_hz, own_samples)[0]
         return waveform, Stem(revision.stem.role, changed, rate_hz)
 
-    def _judged(self, wanted: WantedSound, seed: int, waveform: FloatArray, stem: Stem) -> Take:
+    def _judged(self, wanted: SoundPlan, seed: int, waveform: FloatArray, stem: Stem) -> Take:
         """The take, and how well it does what was asked."""
         config, heard = self.front_end.config, self.front_end.hear(waveform)
         rate_hz = config.frame_rate_hz
         produced = EnergyCurve(heard.mean(dim=-1).numpy(), rate_hz, "audio")
-        begin_s, end_s = wanted.request.judged_s
+        begin_s, end_s = wanted.request.scored_range_s
         frames = slice(int(begin_s * rate_hz), math.ceil(end_s * rate_hz))
         anew = waveform[sample_count(begin_s, config.sample_rate_hz) : sample_count(end_s, config.sample_rate_hz)]
         requested = replace(wanted.requested, values=wanted.requested.values[frames])
         mae_nats, correlation = energy_agreement(requested.values, produced.values[frames])
         text_score = self._text_score(wanted.prompt, anew)
         # A low score says nothing of words that were softened, nor of a moment of sound.
-        is_trusted = wanted.request.settings.prompt_weight == 1 and end_s - begin_s >= WORDS_HEARD_S
+        is_trusted = wanted.request.settings.prompt_weight == 1 and end_s - begin_s >= MIN_TEXT_SCORE_DURATION_S
         trusted = text_score if is_trusted else None
-        faults = take_faults(anew, heard[frames].numpy(), requested, config.silence_nats, trusted)
-        score = take_score(correlation, mae_nats, text_score)
+        faults = find_faults(anew, heard[frames].numpy(), requested, config.silence_nats, trusted)
+        score = score_take(correlation, mae_nats, text_score)
         texture = error_nats = None
         if wanted.texture is not None:
-            texture = heard_texture(heard, rate_hz)
+            texture = measure_log_mel_texture(heard, rate_hz)
             error_nats = texture_error(wanted.texture.values[frames], texture.values[frames], requested.values)
         return Take(
             seed,
@@ -177,13 +177,13 @@ class TakeMaker:
     def _text_score(self, prompt: str, waveform: FloatArray) -> float | None:
         """How well a waveform does the words, 0 to 1; None where nobody can tell: of strange words, or of silence."""
         joint = self.joint
-        if joint is None or not waveform.any() or joint.familiarity(prompt)[1] < FAMILIAR_FROM:
+        if joint is None or not waveform.any() or joint.familiarity(prompt)[1] < FAMILIARITY_THRESHOLD:
             return None
         return joint.text_sound(prompt, self.front_end.hear(normalised(waveform))).probability
 
 
-def _with_layers(
-    take: Take, layers: Mapping[str, Take], beside: Sequence[tuple[Layer, WantedSound]], gain_db: float
+def _add_layers(
+    take: Take, layers: Mapping[str, Take], beside: Sequence[tuple[Layer, SoundPlan]], gain_db: float
 ) -> Take:
     """The take with the sounds of its layers: as good as all are on average, and with the faults of all."""
     stems = {PRIMARY: take.stems[PRIMARY], **{name: made.stems[PRIMARY] for name, made in layers.items()}}
@@ -203,7 +203,7 @@ def _with_layers(
     every = (take, *layers.values())
     return replace(
         take,
-        stems=balanced(stems, gains_db),
+        stems=apply_gains(stems, gains_db),
         score=sum(one.score for one in every) / len(every),
         faults=tuple(dict.fromkeys(fault for one in every for fault in one.faults)),
         layers=reports,

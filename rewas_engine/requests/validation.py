@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from fractions import Fraction
+from typing import TYPE_CHECKING
 
 from rewas_engine.curves.curve import SampledCurve
 from rewas_engine.curves.energy import EnergyCurve
@@ -11,10 +12,12 @@ from rewas_engine.errors import SettingsError
 from rewas_engine.exact_time import Seconds
 from rewas_engine.media.probe import ClipRead
 from rewas_engine.requests.layers import Layer
-from rewas_engine.requests.regeneration import Revision
+
+if TYPE_CHECKING:
+    from rewas_engine.requests.regeneration import Revision
 
 
-def check_together(
+def check_combination(
     *, layers: Sequence[Layer], gain_db: float, loop: bool, cuts: Sequence[Seconds], revision: Revision | None
 ) -> None:
     """Raises SettingsError where what is asked for cannot be had at once."""
@@ -34,7 +37,7 @@ def check_together(
         raise SettingsError(f"The sound is to begin anew at cuts, and {other}.", "Ask for one of the two.")
 
 
-def output_rate_hz(sample_rate_hz: int | None, pack_rate_hz: int, revision: Revision | None) -> int:
+def resolve_output_rate_hz(sample_rate_hz: int | None, pack_rate_hz: int, revision: Revision | None) -> int:
     """The rate of the stems: what is asked for, or the pack's own, or that of the sound that is revised.
 
     Raises SettingsError for a rate that is not offered, or another one than that of the sound that is revised.
@@ -54,24 +57,24 @@ def output_rate_hz(sample_rate_hz: int | None, pack_rate_hz: int, revision: Revi
 
 
 MAX_TAKES = 100
-LONGEST_SOUND_S = 2 * 60 * 60
+MAX_TOTAL_DURATION_S = 2 * 60 * 60
 """Of all takes of one request together: they are held in memory until they are delivered."""
 OUTPUT_RATES_HZ = (16_000, 22_050, 44_100, 48_000, 96_000)
 
 
-def check_length(takes: int, stems: int, duration_s: Fraction) -> None:
+def check_total_duration(takes: int, stems: int, duration_s: Fraction) -> None:
     """Raises SettingsError where all stems of all takes together are longer than one request may be."""
     whole_s = takes * stems * duration_s
-    if whole_s > LONGEST_SOUND_S:
+    if whole_s > MAX_TOTAL_DURATION_S:
         of_stems = f" of {stems} stems" if stems > 1 else ""
         noun, verb = ("take", "is") if takes == 1 else ("takes", "are")
         raise SettingsError(
             f"{takes} {noun}{of_stems} of {float(duration_s):g} s {verb} {float(whole_s) / 3600:.1f} hours of sound.",
-            f"Ask for at most {LONGEST_SOUND_S // 3600} hours at once: fewer takes or layers, or a shorter clip.",
+            f"Ask for at most {MAX_TOTAL_DURATION_S // 3600} hours at once: fewer takes or layers, or a shorter clip.",
         )
 
 
-def check_covers(curve: SampledCurve, read: ClipRead, kind: type[SampledCurve] = EnergyCurve) -> None:
+def check_curve_covers_clip(curve: SampledCurve, read: ClipRead, kind: type[SampledCurve] = EnergyCurve) -> None:
     """Raises SettingsError for a curve of another kind, or not as long as its clip, to a frame and a value."""
     name, maker = ("energy", "curve_from_points") if kind is EnergyCurve else ("texture", "texture_from_points")
     if not isinstance(curve, kind):

@@ -32,13 +32,13 @@ def written_whole(path: Path) -> Iterator[Path]:
         unfinished.unlink(missing_ok=True)
 
 
-def write_whole_text(path: Path, text: str) -> None:
+def write_text_atomic(path: Path, text: str) -> None:
     """Write text in UTF-8. Raises OSError where it cannot be written."""
     with written_whole(path) as unfinished:
         unfinished.write_text(text, "utf-8")
 
 
-def save_whole_array(path: Path, array: NDArray[Any]) -> None:
+def save_array_atomic(path: Path, array: NDArray[Any]) -> None:
     """Write an array as .npy, which the path must end with. Raises OSError where it cannot be written."""
     with written_whole(path) as unfinished:
         np.save(unfinished, array)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-CACHE_BYTES = 64 * 1024**2
+DEFAULT_CACHE_BYTES = 64 * 1024**2
 
 
 class ContentCache:
@@ -21,7 +21,7 @@ class ContentCache:
     result was there, and how often not.
     """
 
-    def __init__(self, limit_bytes: int = CACHE_BYTES) -> None:
+    def __init__(self, limit_bytes: int = DEFAULT_CACHE_BYTES) -> None:
         self._limit_bytes, self._held_bytes = limit_bytes, 0
         self._results: OrderedDict[str, tuple[Any, int]] = OrderedDict()
         self._lock = threading.Lock()
@@ -57,7 +57,7 @@ class ContentCache:
             self._held_bytes = 0
 
     @property
-    def held_bytes(self) -> int:
+    def size_bytes(self) -> int:
         """What is kept now."""
         return self._held_bytes
 
@@ -65,11 +65,11 @@ class ContentCache:
 def content_key(content: Any) -> str:
     """A hash of a content: the same for equal ones, whatever holds them. Raises TypeError for what has no content."""
     digest = hashlib.blake2b(digest_size=16)
-    _feed(digest, content)
+    _update_digest(digest, content)
     return digest.hexdigest()
 
 
-def _feed(digest: Any, content: Any) -> None:
+def _update_digest(digest: Any, content: Any) -> None:
     if isinstance(content, torch.Tensor):
         content = content.detach().cpu().numpy()
     if isinstance(content, np.ndarray):
@@ -78,7 +78,7 @@ def _feed(digest: Any, content: Any) -> None:
     elif isinstance(content, list | tuple):
         digest.update(f"sequence {len(content)} ".encode())
         for part in content:
-            _feed(digest, part)
+            _update_digest(digest, part)
     elif content is None or isinstance(content, str | int | float):
         written = repr(content).encode()
         digest.update(f"{type(content).__name__} {len(written)} ".encode() + written)

@@ -7,16 +7,16 @@ from collections.abc import Iterator
 
 from rewas_engine.errors import SettingsError
 
-_COMPILERS = ("torch._dynamo", "torch._inductor", "torch.fx", "triton")
+_COMPILER_MODULES = ("torch._dynamo", "torch._inductor", "torch.fx", "triton")
 
 
 @contextlib.contextmanager
-def told_where_not_compiled() -> Iterator[None]:
+def report_compile_errors() -> Iterator[None]:
     """Within, the failure of a compiler is a SettingsError."""
     try:
         yield
     except Exception as error:
-        if not type(error).__module__.startswith(_COMPILERS):
+        if not type(error).__module__.startswith(_COMPILER_MODULES):
             raise
         reason = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
         raise SettingsError(

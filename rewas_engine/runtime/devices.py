@@ -7,7 +7,7 @@ import torch
 from rewas_engine.errors import SettingsError
 
 
-def resolved_device(device: str) -> str:
+def resolve_device(device: str) -> str:
     """The device that is meant: "cpu" or "cuda:0"; "auto" takes the first CUDA device where there is one.
 
     Raises SettingsError for one that is not there.

@@ -8,7 +8,7 @@ from rewas_engine.errors import SettingsError
 
 PRECISION_NAMES = ("auto", "float32", "bfloat16", "float16")
 """Of the large networks' weights and inner arithmetic; "auto" is what the device runs well."""
-PASSES_AT_ONCE = 8
+DEFAULT_BATCH_SIZE = 8
 """Windows times guidance branches that are denoised in one batch: what bounds the memory of a long clip."""
 
 
@@ -18,7 +18,7 @@ class Execution:
 
     precision: one of PRECISION_NAMES; None is what the pack asks for. compiled: denoiser and adapter by torch.compile,
     which takes minutes at the first sound. low_memory: a network is in memory only while it is used, and windows are
-    denoised one by one; slower. passes_at_once: see PASSES_AT_ONCE; at 1 even the two branches of guidance follow each
+    denoised one by one; slower. batch_size: see DEFAULT_BATCH_SIZE; at 1 even the two branches of guidance follow each
     other. channels_last: the layout in which convolutions in low precision are fast. caching: what was worked out from
     the same words, pictures and curves is kept.
     Raises SettingsError for what cannot be.
@@ -27,7 +27,7 @@ class Execution:
     precision: str | None = None
     compiled: bool = False
     low_memory: bool = False
-    passes_at_once: int = PASSES_AT_ONCE
+    batch_size: int = DEFAULT_BATCH_SIZE
     channels_last: bool = True
     caching: bool = True
 
@@ -36,8 +36,8 @@ class Execution:
             raise SettingsError(
                 f"The precision {self.precision!r} is unknown.", f"Choose one of {', '.join(PRECISION_NAMES)}."
             )
-        if self.passes_at_once < 1:
-            raise SettingsError(f"{self.passes_at_once} windows are to be denoised at once.", "Give 1 or more.")
+        if self.batch_size < 1:
+            raise SettingsError(f"{self.batch_size} windows are to be denoised at once.", "Give 1 or more.")
         if self.compiled and self.low_memory:
             raise SettingsError(
                 "Networks that are compiled stay in memory, and memory is to be saved.", "Ask for one of the two."
@@ -46,8 +46,8 @@ class Execution:
     @property
     def batch(self) -> int:
         """Passes that may be in one batch."""
-        return 1 if self.low_memory else self.passes_at_once
+        return 1 if self.low_memory else self.batch_size
 
 
-RELEASED_EXECUTION = Execution(precision="float32", passes_at_once=1, channels_last=False, caching=False)
+RELEASED_EXECUTION = Execution(precision="float32", batch_size=1, channels_last=False, caching=False)
 """As the released ReWaS runs: single precision, one branch of guidance after the other, nothing kept."""

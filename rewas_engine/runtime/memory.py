@@ -15,20 +15,20 @@ import scipy.linalg
 import torch
 from safetensors import SafetensorError
 
-from rewas_engine.errors import Cancelled, MemoryShortage
+from rewas_engine.errors import Cancelled, InsufficientMemoryError
 
 _log = logging.getLogger("rewas.engine")
 Made = TypeVar("Made")
 Given = ParamSpec("Given")
 
-_BUFFERS_BYTES = 80_000_000
+_BLAS_BUFFER_BYTES = 80_000_000
 """What OpenBLAS takes for one thread when numpy and scipy first use it, and a little more."""
-_SAID_BY_ONEDNN = "could not create a primitive"
-_SAID_OF_MEMORY = (
+_ONEDNN_MESSAGE = "could not create a primitive"
+_OUT_OF_MEMORY_MESSAGES = (
     "out of memory",
     "can't allocate memory",
     "cannot allocate memory",
-    _SAID_BY_ONEDNN,
+    _ONEDNN_MESSAGE,
     "can't start new thread",
     "failed to map segment",
     "bad_alloc",
@@ -39,10 +39,10 @@ _SAID_OF_MEMORY = (
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error, or one that it came of, means that memory ran out: Python's, a GPU's, the system's."""
-    return not isinstance(error, Cancelled) and any(_says_so(each) for each in _with_reasons(error))
+    return not isinstance(error, Cancelled) and any(_is_memory_error(each) for each in _exception_chain(error))
 
 
-def _says_so(error: BaseException) -> bool:
+def _is_memory_error(error: BaseException) -> bool:
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
     if isinstance(error, OSError) and error.errno is not None:
@@ -50,10 +50,10 @@ def _says_so(error: BaseException) -> bool:
         return error.errno in (errno.ENOMEM, errno.EAGAIN)
     said = str(error).lower()
     kinds = (RuntimeError, OSError, ImportError, SafetensorError)
-    return isinstance(error, kinds) and any(phrase in said for phrase in _SAID_OF_MEMORY)
+    return isinstance(error, kinds) and any(phrase in said for phrase in _OUT_OF_MEMORY_MESSAGES)
 
 
-def _with_reasons(error: BaseException) -> Iterator[BaseException]:
+def _exception_chain(error: BaseException) -> Iterator[BaseException]:
     """An error, what it was raised from, and so on."""
     seen: list[BaseException] = []
     reason: BaseException | None = error
@@ -63,14 +63,14 @@ def _with_reasons(error: BaseException) -> Iterator[BaseException]:
         reason = reason.__cause__ or (None if reason.__suppress_context__ else reason.__context__)
 
 
-def within_memory(work: Callable[[int], Made], at_once: int, what: str, remedy: str) -> Made:
+def run_within_memory(work: Callable[[int], Made], at_once: int, what: str, remedy: str) -> Made:
     """What `work` makes with so many things at once; where memory runs out, tried again with one at a time.
 
     oneDNN goes on to refuse what it was once short of memory for, as long as the process lives, however much there is
     by then: where it was that, torch's own kernels are tried in the end, which are slower.
 
     what: the work, as it stands in a sentence ("sampling"). remedy: what to do where even one is too much.
-    Raises MemoryShortage where that does not fit either.
+    Raises InsufficientMemoryError where that does not fit either.
     """
     ways = [(count, True) for count in dict.fromkeys((at_once, 1))]
     for count, with_onednn in ways:
@@ -78,15 +78,15 @@ def within_memory(work: Callable[[int], Made], at_once: int, what: str, remedy: 
             with contextlib.nullcontext() if with_onednn else _without_onednn():
                 return work(count)
         except Exception as error:  # libraries say it in types of their own
-            if isinstance(error, MemoryShortage) or not is_out_of_memory(error):
+            if isinstance(error, InsufficientMemoryError) or not is_out_of_memory(error):
                 raise
-            if count == 1 and with_onednn and _SAID_BY_ONEDNN in str(error).lower():
+            if count == 1 and with_onednn and _ONEDNN_MESSAGE in str(error).lower():
                 ways.append((1, False))
         # Here, and not while the error is handled: its traceback holds what filled the memory.
         release_memory()
         if count > 1:
             _log.warning("The memory ran out while %s; it is tried again with less at once.", what)
-    raise MemoryShortage(what, remedy)
+    raise InsufficientMemoryError(what, remedy)
 
 
 @contextlib.contextmanager
@@ -99,10 +99,10 @@ def _without_onednn() -> Iterator[None]:
         torch.backends.mkldnn.enabled = before
 
 
-def memory_told(what: str, remedy: str) -> Callable[[Callable[Given, Made]], Callable[Given, Made]]:
+def raises_out_of_memory(what: str, remedy: str) -> Callable[[Callable[Given, Made]], Callable[Given, Made]]:
     """For a function that does much: where memory runs out in it, outside of what is tried again, that is said plainly.
 
-    what, remedy: as for `within_memory`. The function then raises MemoryShortage.
+    what, remedy: as for `run_within_memory`. The function then raises InsufficientMemoryError.
     """
 
     def telling(work: Callable[Given, Made]) -> Callable[Given, Made]:
@@ -111,10 +111,10 @@ def memory_told(what: str, remedy: str) -> Callable[[Callable[Given, Made]], Cal
             try:
                 return work(*given, **named)
             except Exception as error:
-                if isinstance(error, MemoryShortage) or not is_out_of_memory(error):
+                if isinstance(error, InsufficientMemoryError) or not is_out_of_memory(error):
                     raise
             release_memory()
-            raise MemoryShortage(what, remedy)
+            raise InsufficientMemoryError(what, remedy)
 
         return told
 
@@ -122,12 +122,12 @@ def memory_told(what: str, remedy: str) -> Callable[[Callable[Given, Made]], Cal
 
 
 @functools.cache
-def take_buffers() -> None:
+def reserve_blas_buffers() -> None:
     """Let numpy's and scipy's OpenBLAS take their buffers, once, while there is room: without any they end the process.
 
     Raises MemoryError where there is none.
     """
-    np.empty(_BUFFERS_BYTES, np.uint8)
+    np.empty(_BLAS_BUFFER_BYTES, np.uint8)
     square = np.ones((256, 256))
     np.linalg.solve(square + np.eye(256), square @ square)
     scipy.linalg.lstsq(square, square)

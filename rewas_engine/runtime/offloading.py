@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import nn
 
-_USED_TOGETHER = (
+_ROLE_GROUPS = (
     {"text_encoder", "text_projection"},
     {"video_encoder", "phi"},
     {"denoiser", "adapter"},
@@ -15,7 +15,7 @@ _USED_TOGETHER = (
 """Roles that work in turns, so that one of them must not be put away for the other; all others work alone."""
 
 
-class Components(Mapping[str, Any]):
+class PackComponents(Mapping[str, Any]):
     """A pack's components by role, as they are asked for.
 
     load: builds the component of a role, ready for use on its device. roles: all that there are. low_memory: what is
@@ -36,7 +36,7 @@ class Components(Mapping[str, Any]):
         if role not in self._roles:
             raise KeyError(role)
         if self._low_memory:
-            beside = next((roles for roles in _USED_TOGETHER if role in roles), {role})
+            beside = next((roles for roles in _ROLE_GROUPS if role in roles), {role})
             for other in [held for held in self._held if held not in beside]:
                 if isinstance(self._held[other], nn.Module):
                     del self._held[other]
@@ -52,7 +52,7 @@ class Components(Mapping[str, Any]):
     def __len__(self) -> int:
         return len(self._roles)
 
-    def put_away(self) -> None:
+    def offload(self) -> None:
         """Where memory is to be saved, let go of every network; it is read again when it is asked for."""
         if self._low_memory:
             self._held = {role: held for role, held in self._held.items() if not isinstance(held, nn.Module)}

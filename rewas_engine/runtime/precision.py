@@ -9,11 +9,11 @@ import torch
 from torch import nn
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-_HEAVY = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d)
+_HEAVY_LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d)
 """Layers that autocast computes in low precision, so that weights held in it change nothing but time and memory."""
 
 
-def resolved_precision(asked: str, device: str) -> str:
+def resolve_precision(asked: str, device: str) -> str:
     """The precision that is meant on a device: "auto" is bfloat16 or float16 where there is hardware for it."""
     if asked != "auto":
         return asked
@@ -27,7 +27,7 @@ def heavy_dtypes(module: nn.Module, dtype: torch.dtype) -> dict[str, torch.dtype
     heavy = {
         f"{prefix}.{name}" if prefix else name
         for prefix, part in module.named_modules()
-        if isinstance(part, _HEAVY)
+        if isinstance(part, _HEAVY_LAYERS)
         for name in part._parameters
     }
     tensors = module.state_dict()
@@ -37,18 +37,18 @@ def heavy_dtypes(module: nn.Module, dtype: torch.dtype) -> dict[str, torch.dtype
 def lower(module: nn.Module, dtype: torch.dtype) -> None:
     """Hold the heavy layers of a network in a precision; all else stays as it is."""
     for part in module.modules():
-        if isinstance(part, _HEAVY):
+        if isinstance(part, _HEAVY_LAYERS):
             part.to(dtype)
 
 
-def held_precision(module: Any) -> torch.dtype:
+def weight_dtype(module: Any) -> torch.dtype:
     """What the heavy layers of a network are held in; float32 where it has none."""
     if not isinstance(module, nn.Module):
         return torch.float32
-    return next((part.weight.dtype for part in module.modules() if isinstance(part, _HEAVY)), torch.float32)
+    return next((part.weight.dtype for part in module.modules() if isinstance(part, _HEAVY_LAYERS)), torch.float32)
 
 
-def computed_as_held(module: Any, device: str) -> contextlib.AbstractContextManager[Any]:
+def autocast_to_weight_dtype(module: Any, device: str) -> contextlib.AbstractContextManager[Any]:
     """Within, a network computes in the precision that it is held in."""
-    dtype = held_precision(module)
+    dtype = weight_dtype(module)
     return torch.autocast(torch.device(device).type, dtype, enabled=dtype != torch.float32)

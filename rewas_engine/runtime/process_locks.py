@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import IO
 
 
-class HeldByAnother(Exception):
+class AlreadyLocked(Exception):
     """Another process holds the file."""
 
 
@@ -30,9 +30,9 @@ def lock(file: IO[bytes]) -> None:
 def held(path: Path) -> Iterator[None]:
     """Hold a file that is there only for as long; one that a killed process left is taken over.
 
-    Raises HeldByAnother where it is held, and OSError where it cannot be written.
+    Raises AlreadyLocked where it is held, and OSError where it cannot be written.
     """
-    file = _taken(path)
+    file = _acquire(path)
     try:
         yield
     finally:
@@ -43,7 +43,7 @@ def held(path: Path) -> Iterator[None]:
         file.close()
 
 
-def _taken(path: Path) -> IO[bytes]:
+def _acquire(path: Path) -> IO[bytes]:
     while True:
         file = path.open("ab")
         try:
@@ -54,7 +54,7 @@ def _taken(path: Path) -> IO[bytes]:
             pass
         except (BlockingIOError, PermissionError) as error:
             file.close()
-            raise HeldByAnother from error
+            raise AlreadyLocked from error
         except OSError:
             return file  # a file system that knows no locks
         # Whoever held it removed it after we had opened it: what we hold is no file of that name any more.

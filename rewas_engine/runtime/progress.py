@@ -34,7 +34,7 @@ class CancelSignal(Protocol):
 
 
 ProgressCallback = Callable[[Progress], object]
-_SHARES: dict[StageName, tuple[float, float]] = {
+_STAGE_FRACTIONS: dict[StageName, tuple[float, float]] = {
     "decode": (0.0, 0.05),
     "energy": (0.05, 0.12),
     "conflict": (0.12, 0.12),
@@ -58,28 +58,28 @@ class Clock:
         started = time.monotonic()
         yield
         self.spent_s[stage] = self.spent_s.get(stage, 0.0) + time.monotonic() - started
-        self._stop_if_asked()
+        self._raise_if_cancelled()
 
-    def spent_elsewhere(self, stage: StageName, other: StageName, seconds: float) -> None:
+    def reassign_time(self, stage: StageName, other: StageName, seconds: float) -> None:
         """Seconds that passed within a finished stage were another's."""
         self.spent_s[stage] = self.spent_s.get(stage, 0.0) - seconds
         self.spent_s[other] = self.spent_s.get(other, 0.0) + seconds
 
     def tick(self, stage: StageName, step: int, total_steps: int, part: int = 0, parts: int = 1) -> None:
         """Report a finished step; part of parts says which take it belongs to. A take made anew never falls back."""
-        self._stop_if_asked()
+        self._raise_if_cancelled()
         if self.on_progress is None:
             return
-        begin, end = _SHARES[stage]
+        begin, end = _STAGE_FRACTIONS[stage]
         done = step / total_steps if total_steps else 0.0
         # Takes follow each other, each with its sampling and its vocoding.
-        first, last = _SHARES["sample"][0], _SHARES["vocode"][1]
+        first, last = _STAGE_FRACTIONS["sample"][0], _STAGE_FRACTIONS["vocode"][1]
         within = begin + (end - begin) * done
         if stage in ("sample", "vocode"):
             within = first + (last - first) * (part + (within - first) / (last - first)) / parts
         self._furthest = max(self._furthest, within)
         self.on_progress(Progress(stage, step, total_steps, self._furthest))
 
-    def _stop_if_asked(self) -> None:
+    def _raise_if_cancelled(self) -> None:
         if self.cancel is not None and self.cancel.is_set():
             raise Cancelled

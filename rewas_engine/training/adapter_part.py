@@ -14,7 +14,7 @@ from rewas_engine.conditioning.mel import AudioFrontEnd
 from rewas_engine.conditioning.windows import SoundWindow
 from rewas_engine.curves.energy import energy_agreement
 from rewas_engine.generation.sampling_settings import SamplingSettings
-from rewas_engine.generation.synthesis import SoundMaker
+from rewas_engine.generation.synthesis import SoundGenerator
 from rewas_engine.packs.backbones.backbone import Backbone
 from rewas_engine.runtime.precision import DTYPES
 from rewas_engine.training.clip_features import ClipFeatures
@@ -155,7 +155,7 @@ def judged_adapter(
                 backbone, batches, log_mels[part], rows, everything[part], noise[part], timesteps[part], torch.float32
             )
             losses.append(float(loss))
-    maker = SoundMaker(backbone, front_end, batches.window, device)
+    maker = SoundGenerator(backbone, front_end, batches.window, device)
     settings = SamplingSettings(config.judged_steps, 1.0, 1.0, 0.0, precision=config.precision)
     errors, correlations, panels = [], [], []
     for seed, (name, log_mel) in enumerate(zip(names, log_mels, strict=True)):

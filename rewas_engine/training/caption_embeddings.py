@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from rewas_engine.runtime.atomic_files import save_whole_array
+from rewas_engine.runtime.atomic_files import save_array_atomic
 
 _PROBE = "Two dogs bark at a passing train, then rain begins to fall on a tin roof."
 """An encoder is known again by what it makes of these words."""
@@ -32,7 +32,7 @@ def embedded_captions(
     if rows is None or rows.shape[1:] != probe.shape[1:] or not torch.allclose(rows[:1], probe, rtol=0, atol=1e-3):
         parts = [embed(distinct[start : start + _CAPTIONS_AT_ONCE]).cpu() for start in _starts(len(distinct))]
         rows = torch.cat([probe, *parts]).float()
-        save_whole_array(path, rows.numpy())
+        save_array_atomic(path, rows.numpy())
     row_of = {caption: row for row, caption in enumerate(distinct, start=1)}
     return rows[[row_of[caption] for caption in captions]]
 

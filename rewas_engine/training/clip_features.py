@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rewas_engine.errors import Cancelled, MediaError
-from rewas_engine.runtime.atomic_files import save_whole_array, write_whole_text
+from rewas_engine.runtime.atomic_files import save_array_atomic, write_text_atomic
 from rewas_engine.runtime.progress import CancelSignal
 from rewas_engine.training.datasets import DatasetClip
 from rewas_engine.training.distributed import ALONE, Alone
@@ -157,9 +157,9 @@ class ClipFeatures:
             clips.append((clip.name, start, len(features)))
             start += len(features)
         if arrays:
-            save_whole_array(self._file(shard, "npy"), np.concatenate(arrays))
+            save_array_atomic(self._file(shard, "npy"), np.concatenate(arrays))
         # Written last: its presence says that the shard is whole.
-        write_whole_text(self._file(shard, "json"), json.dumps({"clips": clips, "left_out": left_out}))
+        write_text_atomic(self._file(shard, "json"), json.dumps({"clips": clips, "left_out": left_out}))
 
 
 def _ahead(

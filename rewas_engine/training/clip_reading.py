@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rewas_engine.conditioning.mel import AudioFrontEnd, normalised
-from rewas_engine.energy_estimation.estimator import Sight
+from rewas_engine.energy_estimation.estimator import EnergyEstimator
 from rewas_engine.errors import MediaError
 from rewas_engine.media.audio import read_audio
 from rewas_engine.media.probe import ClipRead
@@ -41,7 +41,7 @@ def heard_log_mel(clip: DatasetClip, front_end: AudioFrontEnd, cancel: CancelSig
     return np.asarray(front_end.hear(normalised(sound)).numpy(), np.float16)
 
 
-def seen_frames(clip: DatasetClip, sight: Sight, cancel: CancelSignal | None) -> NDArray[np.uint8]:
+def seen_frames(clip: DatasetClip, sight: EnergyEstimator, cancel: CancelSignal | None) -> NDArray[np.uint8]:
     """Pictures of a clip as the video encoder wants them. Raises MediaError where they cannot be read."""
     video = probe_video(clip.video)
     start_s, duration_s = _range_s(clip, video)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from rewas_engine.conditioning.controls import onset_track
 from rewas_engine.conditioning.mel import AudioFrontEnd, MelConfig, normalised
-from rewas_engine.runtime.atomic_files import save_whole_array, write_whole_text
+from rewas_engine.runtime.atomic_files import save_array_atomic, write_text_atomic
 from rewas_engine.runtime.progress import CancelSignal
 from rewas_engine.training.caption_embeddings import embedded_captions
 from rewas_engine.training.clip_sources import ReportShards
@@ -106,7 +106,7 @@ class WorldCorpus:
         if not cache.is_file():
             waveforms = self.waveforms().waveforms
             parts = [front_end.log_mel(part.float() / FULL_SCALE).half().numpy() for part in waveforms.split(64, dim=0)]
-            save_whole_array(cache, np.concatenate(parts))
+            save_array_atomic(cache, np.concatenate(parts))
         return torch.from_numpy(np.load(cache))
 
     def sounds(self, front_end: AudioFrontEnd, embed: Callable[[Sequence[str]], torch.Tensor]) -> SoundCorpus:
@@ -180,9 +180,9 @@ def _write_shard(folder: str, clips: int, pictures: int, first_seed: int, index:
         onsets.append(_told_onsets(scene))
         if clip < pictures:
             frames.append(render_brightness(scene, frame_rate=FRAME_RATE, width=FRAME_SIZE, height=FRAME_SIZE))
-    save_whole_array(_shard_path(Path(folder), index, "sound.npy"), np.stack(sounds))
+    save_array_atomic(_shard_path(Path(folder), index, "sound.npy"), np.stack(sounds))
     if frames:
-        save_whole_array(_shard_path(Path(folder), index, "picture.npy"), np.stack(frames))
+        save_array_atomic(_shard_path(Path(folder), index, "picture.npy"), np.stack(frames))
     _save_json(_shard_path(Path(folder), index, "onsets.json"), onsets)
     # Written last: its presence says that the shard is whole.
     _save_json(_shard_path(Path(folder), index, "json"), captions)
@@ -198,7 +198,7 @@ def _told_onsets(scene: Scene) -> list[list[float]] | None:
 
 
 def _save_json(path: Path, document: object) -> None:
-    write_whole_text(path, json.dumps(document))
+    write_text_atomic(path, json.dumps(document))
 
 
 def brightness(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from rewas_engine.errors import SettingsError
-from rewas_engine.runtime.atomic_files import write_whole_text
+from rewas_engine.runtime.atomic_files import write_text_atomic
 
 
 @dataclass(frozen=True)
@@ -42,4 +42,4 @@ class Claim:
         """Write it where it does not stand yet, with its folder. Raises SettingsError where another one does."""
         if not self.is_made():
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            write_whole_text(self.path, json.dumps(self.settings, indent=1))
+            write_text_atomic(self.path, json.dumps(self.settings, indent=1))

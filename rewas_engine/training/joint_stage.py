@@ -15,7 +15,7 @@ from torch.nn import functional
 from rewas_engine.conditioning.mel import AudioFrontEnd
 from rewas_engine.curves.energy import SILENCE_NATS
 from rewas_engine.errors import SettingsError
-from rewas_engine.models.joint import FRAMES_TOGETHER, SHORTEST_FRAMES, JointSpace
+from rewas_engine.models.joint import FRAMES_PER_GROUP, MIN_FRAMES, JointSpace
 from rewas_engine.training.caption_embeddings import embedded_captions
 from rewas_engine.training.corpus import WorldCorpus
 from rewas_engine.training.loop import LossFunction, lower_precision
@@ -247,7 +247,7 @@ def varied_pictures(frames: torch.Tensor, share: tuple[float, float], generator:
     and, in a third of them, a rectangle that hides something. Brightness and contrast the space takes out itself.
     """
     size, total, height, width = frames.shape
-    start, length = _span(total, FRAMES_TOGETHER, share, generator)
+    start, length = _span(total, FRAMES_PER_GROUP, share, generator)
     draws = torch.rand((10, size), generator=generator)
     zoom = 1.0 - 0.3 * draws[0]
     affine = torch.zeros(size, 2, 3)
@@ -270,7 +270,7 @@ def varied_pictures(frames: torch.Tensor, share: tuple[float, float], generator:
 def varied_sounds(log_mels: torch.Tensor, share: tuple[float, float], generator: torch.Generator) -> torch.Tensor:
     """Log-mels [B, T, bins] float32: a part of the time, each clip quieter, with its own colour, grain, hidden band."""
     size, total, bins = log_mels.shape
-    start, length = _span(total, SHORTEST_FRAMES, share, generator)
+    start, length = _span(total, MIN_FRAMES, share, generator)
     draws = torch.rand((5, size, 1, 1), generator=generator)
     colour = 0.3 * draws[1] * torch.randn((size, 1, bins), generator=generator)
     grain = 0.3 * draws[2] * torch.randn((size, length, bins), generator=generator)

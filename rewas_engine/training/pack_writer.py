@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from rewas_engine.conditioning.controls import understood_controls
+from rewas_engine.conditioning.controls import supported_controls
 from rewas_engine.conditioning.mel import MelConfig
 from rewas_engine.packs.components import CONFIG_FILE, config_json, save_component
 from rewas_engine.packs.description import DESCRIPTION_FILE, new_pack_folder, read_pack, write_description
@@ -71,7 +71,7 @@ def write_pack(
                 "permits": permits,
                 **({"made_from": made_from} if made_from else {}),
                 "family": "audioldm",
-                "controls": list(understood_controls(components["adapter"])),
+                "controls": list(supported_controls(components["adapter"])),
                 "components": {**classes, "schedule": type(schedule).__name__, "text_encoder": "SentenceEncoder"},
                 "audio": asdict(audio),
                 "window": {"frames": 512, "overlap_frames": 128, "patch": 4},

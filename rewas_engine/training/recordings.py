@@ -20,7 +20,7 @@ from rewas_engine.conditioning.mel import AudioFrontEnd
 from rewas_engine.curves.energy import FloatArray
 from rewas_engine.curves.onsets import detect_onsets
 from rewas_engine.errors import Cancelled, MediaError, SettingsError
-from rewas_engine.runtime.atomic_files import save_whole_array, write_whole_text
+from rewas_engine.runtime.atomic_files import save_array_atomic, write_text_atomic
 from rewas_engine.runtime.progress import CancelSignal
 from rewas_engine.training.clip_sources import ReportShards
 from rewas_engine.training.cutting import ClipFormat, cut_recording
@@ -289,11 +289,11 @@ class Recordings:
                     }
                 )
         if sounds:
-            save_whole_array(self._shard(index, "sound.npy"), np.concatenate(sounds))
+            save_array_atomic(self._shard(index, "sound.npy"), np.concatenate(sounds))
         if frames:
-            save_whole_array(self._shard(index, "picture.npy"), np.concatenate(frames))
+            save_array_atomic(self._shard(index, "picture.npy"), np.concatenate(frames))
         # Written last: its presence says that the shard is whole.
-        write_whole_text(self._shard(index, "json"), json.dumps({"clips": entries, "left_out": left_out}))
+        write_text_atomic(self._shard(index, "json"), json.dumps({"clips": entries, "left_out": left_out}))
 
     def _gathered(self, kind: str) -> NDArray[Any]:
         paths = [self._shard(index, f"{kind}.npy") for index in range(self._shard_count)]
@@ -309,7 +309,7 @@ class Recordings:
                 onset_track(*plain_strikes(sound / FULL_SCALE, self.clips.sample_rate_hz), frames, float(rate_hz))
                 for sound in self._gathered("sound")
             ]
-            save_whole_array(cache, np.stack(tracks).astype(np.float16))
+            save_array_atomic(cache, np.stack(tracks).astype(np.float16))
         kept: NDArray[np.float16] = np.load(cache)
         return kept
 
@@ -326,7 +326,7 @@ class Recordings:
         if not cache.is_file():
             waveforms = torch.from_numpy(self._gathered("sound"))
             log_mels = [front_end.log_mel(part.float() / FULL_SCALE).half().numpy() for part in waveforms.split(64)]
-            save_whole_array(cache, np.concatenate(log_mels))
+            save_array_atomic(cache, np.concatenate(log_mels))
         kept: NDArray[np.float16] = np.load(cache)
         return kept
 

@@ -13,7 +13,7 @@ from rewas_engine.conditioning.mel import AudioFrontEnd
 from rewas_engine.conditioning.windows import SoundWindow
 from rewas_engine.curves.energy import FloatArray
 from rewas_engine.generation.sampling_settings import SamplingSettings
-from rewas_engine.generation.synthesis import SoundMaker
+from rewas_engine.generation.synthesis import SoundGenerator
 from rewas_engine.models.adapter import EnergyAdapter
 from rewas_engine.models.joint import JointSpace
 from rewas_engine.models.motion import MotionEncoder
@@ -52,7 +52,7 @@ def sound_panels(
     window = SoundWindow(corpus.log_mels.shape[1], 0, patch)
     device = str(components["denoiser"].device)
     backbone = AudioLdm({**components, "adapter": adapter}, front_end.config, device)
-    maker = SoundMaker(backbone, front_end, window, device)
+    maker = SoundGenerator(backbone, front_end, window, device)
     rows = spread_rows(len(corpus.log_mels))
     wanted = [corpus.log_mels[row].float().mean(dim=-1).numpy() for row in rows]
     settings = SamplingSettings(control_strength=float(steered), precision="bfloat16", **_SETTINGS)  # type: ignore[arg-type]

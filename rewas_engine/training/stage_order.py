@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rewas_engine.errors import SettingsError
-from rewas_engine.runtime.atomic_files import write_whole_text
+from rewas_engine.runtime.atomic_files import write_text_atomic
 from rewas_engine.training.settings_diff import decisive, difference
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ class StageLedger:
 
     def finish(self, stage: str) -> None:
         """Keep that a stage is finished with the settings of this run."""
-        write_whole_text(self._marker(stage), json.dumps({"settings": self.settings(stage)}, indent=1))
+        write_text_atomic(self._marker(stage), json.dumps({"settings": self.settings(stage)}, indent=1))
 
     def settings(self, stage: str) -> dict[str, Any]:
         """What decides what a stage makes, by name: its own settings and those of the stages before it."""

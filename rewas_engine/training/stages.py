@@ -12,10 +12,10 @@ from diffusers import DDIMScheduler, UNet2DConditionModel
 from scipy.signal import savgol_filter
 from torch import nn
 
-from rewas_engine.conditioning.controls import ControlBatch, control_hint, measured_textures
+from rewas_engine.conditioning.controls import ControlBatch, control_hint, measure_textures
 from rewas_engine.curves.energy import SILENCE_NATS
 from rewas_engine.models.adapter import EnergyAdapter
-from rewas_engine.models.codec import PatchAutoencoder, scaled_latents
+from rewas_engine.models.codec import PatchAutoencoder, encode_scaled
 from rewas_engine.models.text_projection import TextProjection
 from rewas_engine.training.loop import LossFunction, lower_precision
 
@@ -130,7 +130,7 @@ class DenoiserBatches:
         prompts = self.corpus.prompts[rows].clone()
         prompts += recipe.prompt_noise * torch.randn(prompts.shape, generator=generator)
         with torch.no_grad():
-            latents = scaled_latents(self.codec, crops)
+            latents = encode_scaled(self.codec, crops)
         return DenoiserBatch(
             latents,
             self._projected(prompts.to(self.codec.device)),
@@ -182,7 +182,7 @@ class DenoiserBatches:
         with_texture = draws[2] < recipe.texture_share
         given = torch.stack([~by_onsets, with_onsets, with_texture], dim=1)
         given[draws[3] < recipe.hint_dropout] = False
-        return ControlBatch(energies, batch.onsets, measured_textures(batch.log_mels), given)
+        return ControlBatch(energies, batch.onsets, measure_textures(batch.log_mels), given)
 
 
 def base_loss(
@@ -214,7 +214,7 @@ def adapter_loss(
     Of each control that is given, the error of the clip that the prediction amounts to is added: the hint holds all
     that is needed for energy and texture at every noise level, and for where sounds begin and where they do not.
     """
-    codec, encode = batches.codec, partial(scaled_latents, batches.codec)
+    codec, encode = batches.codec, partial(encode_scaled, batches.codec)
     signal_rates = schedule.alphas_cumprod.sqrt()
 
     def loss_of(step: int, generator: torch.Generator) -> torch.Tensor:
@@ -250,7 +250,7 @@ def adapter_loss(
             [
                 recipe.energy_weight * _distance(energies, wanted),
                 recipe.onsets_weight * _distance(_rises(energies), _rises(wanted)),
-                recipe.texture_weight * _distance(measured_textures(decoded), controls.textures),
+                recipe.texture_weight * _distance(measure_textures(decoded), controls.textures),
             ],
             dim=1,
         )

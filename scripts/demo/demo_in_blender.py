@@ -22,7 +22,7 @@ import bpy
 EXTENSION = "bl_ext.user_default.rewas_nle"
 FRAMES_PER_SECOND, FRAMES_BASE = 24, 1.001
 WIDTH, HEIGHT = 640, 360
-PICTURE_CHANNEL = 1
+MOVIE_CHANNEL = 1
 TIMEOUT_S = 900.0
 
 
@@ -51,10 +51,10 @@ def build_timeline(order: dict[str, Any]) -> list[Any]:
     scene.render.resolution_x, scene.render.resolution_y = WIDTH, HEIGHT
     scene.view_settings.view_transform = "Standard"  # the picture as it was filmed, not graded
     editor = scene.sequence_editor_create()
-    editor.channels[PICTURE_CHANNEL].name = "Picture"
+    editor.channels[MOVIE_CHANNEL].name = "Picture"
     strips, frame = [], scene.frame_start
     for clip in order["clips"]:
-        strip = editor.strips.new_movie(Path(clip["path"]).name, clip["path"], PICTURE_CHANNEL, frame)
+        strip = editor.strips.new_movie(Path(clip["path"]).name, clip["path"], MOVIE_CHANNEL, frame)
         strip.rewas.prompt = clip["prompt"]
         strip.select = True
         strips.append(strip)

@@ -16,7 +16,7 @@ from rewas_engine.world import ENVELOPE_RATE_HZ, Scene, render_picture, sample_s
 
 FRAME_RATE = Fraction(24000, 1001)
 WIDTH, HEIGHT = 640, 360
-FALL_S = 0.25
+DECAY_S = 0.25
 
 
 @dataclass(frozen=True)
@@ -50,9 +50,9 @@ class DemoClip:
 
 
 def outline(times_s: NDArray[np.float64], strengths: NDArray[np.float64], count: int) -> NDArray[np.float64]:
-    """The contacts as intensities at ENVELOPE_RATE_HZ: each rises at once and falls over FALL_S."""
+    """The contacts as intensities at ENVELOPE_RATE_HZ: each rises at once and falls over DECAY_S."""
     since_s = np.arange(count)[None, :] / ENVELOPE_RATE_HZ - times_s[:, None]
-    return np.where(since_s >= 0, strengths[:, None] * np.maximum(1 - since_s / FALL_S, 0), 0.0).max(axis=0)
+    return np.where(since_s >= 0, strengths[:, None] * np.maximum(1 - since_s / DECAY_S, 0), 0.0).max(axis=0)
 
 
 def bounces(first_s: float, first_gap_s: float, count: int) -> tuple[tuple[float, ...], tuple[float, ...]]:

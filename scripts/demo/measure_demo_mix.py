@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from scipy.signal import correlate
 
 FloatArray = NDArray[np.float32]
-SEARCHED_S = 0.25
-FOUND_ABOVE = 0.7
+SEARCH_RADIUS_S = 0.25
+MATCH_THRESHOLD = 0.7
 """Normalised correlation; lossy compression of noise costs part of it, another sound stays far below."""
 
 
@@ -52,7 +52,7 @@ def stem_lag_s(mix: Mix, stem: FloatArray, expected_start_s: Fraction) -> float:
 
     stem: [samples] mono, at the mix's rate. Raises RuntimeError where the stem cannot be found in the mix.
     """
-    margin = round(SEARCHED_S * mix.sample_rate_hz)
+    margin = round(SEARCH_RADIUS_S * mix.sample_rate_hz)
     start = round(expected_start_s * mix.sample_rate_hz)
     padded = np.pad(mix.waveform, margin)
     section = padded[start : start + stem.size + 2 * margin]
@@ -62,7 +62,7 @@ def stem_lag_s(mix: Mix, stem: FloatArray, expected_start_s: Fraction) -> float:
     lag = int(np.argmax(likeness))
     heard = section[lag : lag + stem.size]
     norm = float(np.linalg.norm(heard) * np.linalg.norm(stem))
-    if norm == 0 or likeness[lag] / norm < FOUND_ABOVE:
+    if norm == 0 or likeness[lag] / norm < MATCH_THRESHOLD:
         raise RuntimeError("The stem cannot be found in the mix.")
     return (lag - margin) / mix.sample_rate_hz
 

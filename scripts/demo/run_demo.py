@@ -36,7 +36,7 @@ from rewas_engine import EnergyCurve
 ROOT = Path(__file__).resolve().parents[2]
 DEFAULT_OUTPUT = ROOT / "demo-output"
 BLENDER_PYTHON = ROOT / ".venv-blender-4.5" / "bin" / "python"
-LEFT_BY_THE_DEMO = {
+DEMO_OUTPUTS = {
     "clips",
     "energy.png",
     "mix.mp4",
@@ -46,8 +46,8 @@ LEFT_BY_THE_DEMO = {
     "timeline.otio",
 }
 SEED = 7
-READY_WITHIN_S = 60.0
-STOP_WITHIN_S = 15.0
+START_TIMEOUT_S = 60.0
+STOP_TIMEOUT_S = 15.0
 SYNC_TOLERANCE_S = 0.001
 
 
@@ -56,7 +56,7 @@ class DemoError(Exception):
 
 
 @dataclass(frozen=True, eq=False)
-class MadeClip:
+class GeneratedClip:
     """One clip of the demo with what was made for it. placed: the clip as it stands on Blender's timeline."""
 
     demo: DemoClip
@@ -102,7 +102,7 @@ def running_server(state: Path, media: Path) -> Iterator[str]:
     reader = threading.Thread(target=read_lines, daemon=True)
     reader.start()
     try:
-        is_ready.wait(READY_WITHIN_S)
+        is_ready.wait(START_TIMEOUT_S)
         address = re.search(r"listens on (\S+:\d+)", "".join(lines))
         if address is None:
             raise DemoError("The server did not start; its own lines stand above.")
@@ -113,11 +113,11 @@ def running_server(state: Path, media: Path) -> Iterator[str]:
     finally:
         process.terminate()
         try:
-            process.wait(STOP_WITHIN_S)
+            process.wait(STOP_TIMEOUT_S)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
-        reader.join(STOP_WITHIN_S)
+        reader.join(STOP_TIMEOUT_S)
 
 
 def build_extension(folder: Path) -> Path:
@@ -131,7 +131,7 @@ def build_extension(folder: Path) -> Path:
 
 
 def edit_in_blender(
-    extension: Path, server: str, clips: Sequence[Path], output: Path, workplace: Path
+    extension: Path, server: str, clips: Sequence[Path], output: Path, work_dir: Path
 ) -> list[dict[str, Any]]:
     """Have Blender do its part in a fresh profile; returns the clips as they stand on its timeline."""
     order = {
@@ -141,9 +141,9 @@ def edit_in_blender(
         "seed": SEED,
         "output": str(output),
     }
-    order_path = workplace / "ORDER.json"
+    order_path = work_dir / "ORDER.json"
     order_path.write_text(json.dumps(order), encoding="utf-8")
-    profile = workplace / "blender-profile"
+    profile = work_dir / "blender-profile"
     profile.mkdir()
     process = subprocess.Popen(
         [BLENDER_PYTHON, ROOT / "scripts" / "demo" / "demo_in_blender.py", order_path],
@@ -160,11 +160,11 @@ def edit_in_blender(
             print(line, end="", flush=True)
     if process.wait() != 0:
         raise DemoError("Blender's part failed:\n" + "".join(said[-30:]))
-    result: dict[str, Any] = json.loads((workplace / "RESULT.json").read_text(encoding="utf-8"))
+    result: dict[str, Any] = json.loads((work_dir / "RESULT.json").read_text(encoding="utf-8"))
     return list(result["clips"])
 
 
-def collect(placed_clips: Sequence[dict[str, Any]], server: str) -> list[MadeClip]:
+def collect(placed_clips: Sequence[dict[str, Any]], server: str) -> list[GeneratedClip]:
     """What was made, as the timeline holds it and as the server tells of it."""
     made = []
     with RewasClient(server) as client:
@@ -172,11 +172,11 @@ def collect(placed_clips: Sequence[dict[str, Any]], server: str) -> list[MadeCli
             if len(placed["sounds"]) != 1:
                 raise DemoError(f"{demo.file_name} has {len(placed['sounds'])} sound strips under it, not one.")
             sound = client.job(placed["job_id"]).sound
-            made.append(MadeClip(demo, placed, sound, Path(placed["sounds"][0]["path"])))
+            made.append(GeneratedClip(demo, placed, sound, Path(placed["sounds"][0]["path"])))
     return made
 
 
-def report_clip(clip: MadeClip, output: Path) -> dict[str, Any]:
+def report_clip(clip: GeneratedClip, output: Path) -> dict[str, Any]:
     """The clip's line of report.json. Raises DemoError where its stem is not exactly as long as its picture."""
     info = soundfile.info(clip.stem)
     expected_samples = clip.demo.duration_s * info.samplerate
@@ -214,7 +214,7 @@ def report_clip(clip: MadeClip, output: Path) -> dict[str, Any]:
     }
 
 
-def check_mix(made: Sequence[MadeClip], path: Path) -> dict[str, Any]:
+def check_mix(made: Sequence[GeneratedClip], path: Path) -> dict[str, Any]:
     """Hold the rendered film against the timeline: its length, and where each stem stands in its sound."""
     mix = read_mix(path)
     frames = sum(clip.demo.frames for clip in made)
@@ -233,7 +233,7 @@ def check_mix(made: Sequence[MadeClip], path: Path) -> dict[str, Any]:
     return {"frames": frames, "frame_rate": str(FRAME_RATE), "stem_lags_ms": [round(1000 * lag, 3) for lag in lags_s]}
 
 
-def draw(made: Sequence[MadeClip], path: Path) -> None:
+def draw(made: Sequence[GeneratedClip], path: Path) -> None:
     drawn = []
     for clip in made:
         waveform, rate = read_mono(clip.stem)
@@ -259,23 +259,23 @@ def clear(output: Path) -> None:
     """Remove what an earlier demo left. Raises DemoError where the folder holds anything else."""
     if not output.exists():
         return
-    foreign = sorted(path.name for path in output.iterdir() if path.name not in LEFT_BY_THE_DEMO)
+    foreign = sorted(path.name for path in output.iterdir() if path.name not in DEMO_OUTPUTS)
     if foreign:
         raise DemoError(f"{output} holds {foreign[0]}, which no demo made; choose another folder.")
     shutil.rmtree(output)
 
 
-def run(clock: Clock, output: Path, workplace: Path) -> None:
+def run(clock: Clock, output: Path, work_dir: Path) -> None:
     clear(output)
     clips_folder = output / "clips"
     clips_folder.mkdir(parents=True)
     clips = [make_clip(clip, clips_folder) for clip in DEMO_CLIPS]
     clock.say(f"drew {' and '.join(path.name for path in clips)} at {FRAME_RATE} frames a second")
-    extension = build_extension(workplace / "extension")
+    extension = build_extension(work_dir / "extension")
     clock.say(f"built the extension ({extension.stat().st_size / 1e6:.1f} MB)")
-    with running_server(workplace / "state", clips_folder) as server:
+    with running_server(work_dir / "state", clips_folder) as server:
         clock.say(f"started the server on {server}")
-        placed = edit_in_blender(extension, server, clips, output, workplace)
+        placed = edit_in_blender(extension, server, clips, output, work_dir)
         clock.say("Blender has made its timeline and its film")
         made = collect(placed, server)
     draw(made, output / "energy.png")

@@ -27,14 +27,14 @@ ADDON = ROOT / "addon" / "rewas_nle"
 PROTO = ROOT / "proto"
 WHEELS = ROOT / "build" / "wheels"
 
-PINNED = ("grpcio==1.85.1", "protobuf==7.36.2", "opentimelineio==0.18.1", "typing_extensions==4.16.0")
-PYTHONS = ("311", "313")
+PINNED_REQUIREMENTS = ("grpcio==1.85.1", "protobuf==7.36.2", "opentimelineio==0.18.1", "typing_extensions==4.16.0")
+PYTHON_TAGS = ("311", "313")
 WHEEL_TAGS = {
     "linux-x64": ("manylinux2014_x86_64", "manylinux_2_17_x86_64", "manylinux_2_28_x86_64"),
     "windows-x64": ("win_amd64",),
     "macos-arm64": ("macosx_11_0_arm64", "macosx_11_0_universal2", "macosx_10_9_universal2", "macosx_12_0_arm64"),
 }
-LEFT_OUT = ("__pycache__", "*.pyc", ".*", "blender_manifest.toml")
+EXCLUDED_PATTERNS = ("__pycache__", "*.pyc", ".*", "blender_manifest.toml")
 TIMESTAMP = (2026, 1, 1, 0, 0, 0)
 
 
@@ -69,14 +69,14 @@ def this_platform() -> str:
 
 def build(platform_name: str, output: Path) -> Path:
     """Build the zip of one platform and return its path. Raises BuildError."""
-    wheels = [api_wheel(), *downloaded_wheels(platform_name)]
+    wheels = [api_wheel(), *download_wheels(platform_name)]
     manifest = (ADDON / "blender_manifest.toml").read_text(encoding="utf-8")
     version = tomllib.loads(manifest)["version"]
     output.mkdir(parents=True, exist_ok=True)
     path = output / f"rewas_nle-{version}-{platform_name}.zip"
     unfinished = path.with_suffix(f".{os.getpid()}.unfinished.zip")
     try:
-        write_zip(unfinished, with_wheels(manifest, wheels, platform_name), wheels)
+        write_zip(unfinished, add_wheels_to_manifest(manifest, wheels, platform_name), wheels)
         validate(unfinished)
         unfinished.replace(path)
     finally:
@@ -84,7 +84,7 @@ def build(platform_name: str, output: Path) -> Path:
     return path
 
 
-def with_wheels(manifest: str, wheels: list[Path], platform_name: str) -> str:
+def add_wheels_to_manifest(manifest: str, wheels: list[Path], platform_name: str) -> str:
     """The manifest with its platform and its wheels, which belong before the first table."""
     top, table, tables = manifest.partition("\n[")
     listed = "".join(f'  "./wheels/{wheel.name}",\n' for wheel in wheels)
@@ -93,7 +93,7 @@ def with_wheels(manifest: str, wheels: list[Path], platform_name: str) -> str:
 
 def write_zip(path: Path, manifest: str, wheels: list[Path]) -> None:
     """Write the extension; the same sources give the same bytes."""
-    ignored = shutil.ignore_patterns(*LEFT_OUT)
+    ignored = shutil.ignore_patterns(*EXCLUDED_PATTERNS)
     with zipfile.ZipFile(path, "w") as archive:
         add(archive, "blender_manifest.toml", manifest.encode())
         add(archive, "LICENSE", (ADDON.parent / "LICENSE").read_bytes())
@@ -130,19 +130,19 @@ def api_wheel() -> Path:
     return built[0]
 
 
-def downloaded_wheels(platform_name: str) -> list[Path]:
+def download_wheels(platform_name: str) -> list[Path]:
     """The pinned wheels for a platform and both Pythons, from `build/wheels` or the package index."""
     found: dict[str, Path] = {}
-    for python in PYTHONS:
+    for python in PYTHON_TAGS:
         folder = WHEELS / f"{platform_name}-cp{python}"
-        complete = folder / ("-".join(PINNED).replace("=", "") + ".complete")
+        complete = folder / ("-".join(PINNED_REQUIREMENTS).replace("=", "") + ".complete")
         if not complete.exists():
             shutil.rmtree(folder, ignore_errors=True)
             tags = [word for tag in WHEEL_TAGS[platform_name] for word in ("--platform", tag)]
             abis = [word for abi in (f"cp{python}", "abi3", "none") for word in ("--abi", abi)]
             run_pip(
                 *("download", "--only-binary", ":all:", "--no-deps", "--dest", str(folder)),
-                *("--python-version", python, "--implementation", "cp", *tags, *abis, *PINNED),
+                *("--python-version", python, "--implementation", "cp", *tags, *abis, *PINNED_REQUIREMENTS),
             )
             complete.touch()
         found |= {wheel.name: wheel for wheel in folder.glob("*.whl")}

@@ -57,8 +57,8 @@ RATE_HZ = 16_000
 BLUE, ORANGE, INK = "#1257b8", "#e0560a", "#333d47"
 SHADES, COLOURS = 20, 96
 LOUDEST_NATS = 1.0
-LONG_S = 24
-HANDS_S = (0.4, 1.4, 1.65, 1.9, 3.2)
+LONG_CLIP_S = 24
+CLAP_TIMES_S = (0.4, 1.4, 1.65, 1.9, 3.2)
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,7 +86,9 @@ class Studio:
         self.clip, self.prompt = VideoClip(make_clip(demo, self.folder)), demo.prompt
         self.duration_s = demo.duration_s
         self.own = self._sound("own.wav", normalised(render_sound(demo.scene())))
-        hands = outline(np.array(HANDS_S), np.linspace(0.5, 1, len(HANDS_S)), round(self.duration_s * ENVELOPE_RATE_HZ))
+        hands = outline(
+            np.array(CLAP_TIMES_S), np.linspace(0.5, 1, len(CLAP_TIMES_S)), round(self.duration_s * ENVELOPE_RATE_HZ)
+        )
         noise = np.random.default_rng(0).normal(0, 0.2, round(self.duration_s * RATE_HZ))
         swell = np.interp(np.arange(noise.size) / RATE_HZ, np.arange(hands.size) / ENVELOPE_RATE_HZ, hands**3)
         self.hands = self._sound("hands.wav", (noise * swell).astype(np.float32))
@@ -115,7 +117,7 @@ class Studio:
             verdict += f"; tilt {asked:+.1f} asked for, {came:+.1f} came"
         return Row(told, take.stems["primary"].waveform[0], made.requested, verdict)
 
-    def heard_tilt(self, row: Row) -> float:
+    def measure_tilt(self, row: Row) -> float:
         soundfile.write(self.folder / "row.wav", row.waveform, RATE_HZ, subtype="FLOAT")
         return float(self.model.measure_texture(VideoClip(self.folder / "row.wav")).tilt_nats.mean())
 
@@ -183,7 +185,7 @@ def texture(studio: Studio) -> list[Row]:
     for prompt in ("heavy rain", "wind in the trees"):
         plain = studio.row(f"{prompt}: left to the words", energy, prompt)
         rows.append(
-            Row(plain.told, plain.waveform, energy, f"{plain.verdict}; tilt {studio.heard_tilt(plain):+.1f} came")
+            Row(plain.told, plain.waveform, energy, f"{plain.verdict}; tilt {studio.measure_tilt(plain):+.1f} came")
         )
         for tilt_nats in (-6, 6):
             curve = flat_texture(duration=studio.duration_s, tilt_nats=tilt_nats)
@@ -224,7 +226,7 @@ def negative(studio: Studio) -> list[Row]:
     ):
         row = studio.row(told, energy, "water", **settings)
         scores = [
-            f"{words}: {studio.model.text_sound_score(words, row.waveform):.2f}"
+            f"{words}: {studio.model.score_text_sound(words, row.waveform):.2f}"
             for words in ("heavy rain", "waves on a beach")
         ]
         rows.append(Row(told, row.waveform, row.requested, "scores: " + ", ".join(scores)))
@@ -240,7 +242,7 @@ def loop(studio: Studio) -> list[Row]:
     rows = []
     for told, row in made:
         twice = np.tile(row.waveform, 2)
-        step = _step_at(studio, twice, row.waveform.size)
+        step = _spectral_change_at(studio, twice, row.waveform.size)
         rows.append(
             Row(told, twice, None, f"step at the join {step:.1f} times the usual", (), (end_s,), (end_s - 1, end_s + 1))
         )
@@ -285,9 +287,9 @@ def takes(studio: Studio) -> list[Row]:
 def length(studio: Studio) -> list[Row]:
     demo = next(clip for clip in DEMO_CLIPS if clip.file_name == "hammer.mp4")
     blows = np.random.default_rng(SEED).uniform(0.4, 1.6, 40).cumsum()
-    contacts_s = tuple(blows[blows < LONG_S - 1])
+    contacts_s = tuple(blows[blows < LONG_CLIP_S - 1])
     strengths = tuple(np.random.default_rng(SEED).uniform(0.4, 1, len(contacts_s)))
-    frames = int(LONG_S * FRAME_RATE)
+    frames = int(LONG_CLIP_S * FRAME_RATE)
     long = replace(demo, file_name="long.mp4", frames=frames, contacts_s=contacts_s, strengths=strengths)
     made = studio.model.generate(
         VideoClip(make_clip(long, studio.folder)), prompt=long.prompt, seed=SEED, sample_rate_hz=RATE_HZ
@@ -297,7 +299,9 @@ def length(studio: Studio) -> list[Row]:
     take = made.takes[0]
     verdict = f"correlation {take.energy_correlation or 0:.2f}, {take.energy_mae_nats:.2f} nats off"
     marks_s = tuple(border / rate_hz for border in borders)
-    return [Row(f"{LONG_S} s in one request", take.stems["primary"].waveform[0], made.requested, verdict, (), marks_s)]
+    return [
+        Row(f"{LONG_CLIP_S} s in one request", take.stems["primary"].waveform[0], made.requested, verdict, (), marks_s)
+    ]
 
 
 def cuts(studio: Studio) -> list[Row]:
@@ -313,7 +317,7 @@ def cuts(studio: Studio) -> list[Row]:
     return rows
 
 
-PICTURES: dict[str, Callable[[Studio], list[Row]]] = {each.__name__: each for each in (
+FIGURES: dict[str, Callable[[Studio], list[Row]]] = {each.__name__: each for each in (
     sources, edits, events, onsets, strength, silence, texture, layers, negative, loop, again, takes, length, cuts,
 )}  # fmt: skip
 
@@ -370,7 +374,7 @@ def _csv(studio: Studio) -> Path:
     return studio.folder / "curve.csv"
 
 
-def _step_at(studio: Studio, waveform: NDArray[np.float32], sample: int) -> float:
+def _spectral_change_at(studio: Studio, waveform: NDArray[np.float32], sample: int) -> float:
     """Change of the spectrum from the 20 ms before a sample to those after, as a share of what is usual."""
     log_mel = studio.model.front_end.hear(waveform).numpy()
     steps = np.abs(log_mel[2:] - log_mel[:-2]).mean(axis=1)
@@ -379,11 +383,11 @@ def _step_at(studio: Studio, waveform: NDArray[np.float32], sample: int) -> floa
 
 
 def main() -> None:
-    names = sys.argv[1:] or list(PICTURES)
+    names = sys.argv[1:] or list(FIGURES)
     with tempfile.TemporaryDirectory() as folder:
         studio = Studio(Path(folder))
         for name in names:
-            rows = PICTURES[name](studio)
+            rows = FIGURES[name](studio)
             draw(studio, rows, FOLDER / f"controls-{name}.png")
             print(name, (FOLDER / f"controls-{name}.png").stat().st_size >> 10, "KiB", flush=True)
             for row in rows:

@@ -22,7 +22,7 @@ from rewas_engine.curves.energy import SILENCE_NATS
 from rewas_engine.world import CLASS_NAMES, PATTERNS, Scene, render_picture, render_sound
 from rewas_engine.world import sample_scene as draw_scene
 
-FRAMES_SHOWN = 6
+FRAMES_PER_ROW = 6
 FRAME_WIDTH, FRAME_HEIGHT = 160, 120
 FRAME_RATE = 25
 FIRST_HARD_SEED = 500
@@ -47,7 +47,7 @@ def main() -> None:
         3,
         dpi=72,
         figsize=(15, 0.98 * len(rows_drawn)),
-        gridspec_kw={"width_ratios": [FRAMES_SHOWN * FRAME_WIDTH / FRAME_HEIGHT, 3.2, 3.2]},
+        gridspec_kw={"width_ratios": [FRAMES_PER_ROW * FRAME_WIDTH / FRAME_HEIGHT, 3.2, 3.2]},
     )
     for (scene, label), row in zip(rows_drawn, rows, strict=True):
         draw_row(scene, label, row, last=scene is rows_drawn[-1][0])
@@ -115,7 +115,7 @@ def moments(scene: Scene, frames: int) -> np.ndarray[tuple[int], np.dtype[np.int
     if scene.event_times_s.size:
         strike = int(scene.event_times_s[np.argmax(scene.event_strengths)] * FRAME_RATE)
         return np.clip(strike + np.array([-6, -4, -2, 0, 2, 5]), 0, frames - 1)
-    return np.linspace(4, frames - 5, FRAMES_SHOWN).astype(np.int64)
+    return np.linspace(4, frames - 5, FRAMES_PER_ROW).astype(np.int64)
 
 
 def tidy(axes: Axes, *, last: bool) -> None:

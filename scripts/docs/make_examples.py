@@ -46,7 +46,7 @@ def main() -> None:
         (
             "One curve, four prompts",
             "Words say what sounds, the curve says when and how strongly.",
-            [_example(prompt, _strikes(), "Seven blows that grow.") for prompt in STRUCK],
+            [_example(prompt, _strikes(), "Seven blows that grow.") for prompt in IMPACT_PROMPTS],
         ),
         (
             "Running sounds",
@@ -61,11 +61,11 @@ def main() -> None:
                 for curve, told in ((_strikes(), "Blows."), (_swell(), "A swell."), (_steady(), "Steady."))
             ],
         ),
-        ("Onsets instead of energy", "Sharp times; the model chooses how each sound dies away.", _by_onsets()),
+        ("Onsets instead of energy", "Sharp times; the model chooses how each sound dies away.", _onset_examples()),
         (
             "Texture beside energy",
             "The same words and energy, tilted towards low and high bands.",
-            _by_texture(),
+            _texture_examples(),
         ),
         (
             "From picture to sound",
@@ -73,7 +73,7 @@ def main() -> None:
             _seen(model),
         ),
     ]
-    text = [_HEAD.format(pack=model.pack.name, version=model.pack.version, licence=model.pack.licence)]
+    text = [_PAGE_HEADER.format(pack=model.pack.name, version=model.pack.version, licence=model.pack.licence)]
     for number, (title, told, examples) in enumerate(sections, start=1):
         picture = f"{number}-{_slug(title)}.png"
         rows = [_made(model, example, number) for example in examples]
@@ -84,9 +84,9 @@ def main() -> None:
     (DOCS / "examples.md").write_text("\n".join(text).rstrip() + "\n", "utf-8")
 
 
-STRUCK = ("a hammer on an anvil", "a ball bouncing", "a snare drum", "footsteps on gravel")
+IMPACT_PROMPTS = ("a hammer on an anvil", "a ball bouncing", "a snare drum", "footsteps on gravel")
 RUNNING = ("heavy rain", "wind in the trees", "a helicopter overhead", "the sea breaking on a beach")
-_HEAD = """# Examples
+_PAGE_HEADER = """# Examples
 
 Made by `python scripts/docs/make_examples.py` with the pack {pack} {version} ({licence}), seed 7, on a CPU. Each
 picture
@@ -124,7 +124,7 @@ def _steady() -> FloatArray:
     return np.full(FRAMES, -3.5, np.float32)
 
 
-def _by_onsets() -> list[Example]:
+def _onset_examples() -> list[Example]:
     times_s = np.array([0.3, 0.9, 1.4, 1.8, 2.1, 2.35, 2.55, 2.7, 3.4])
     track = onset_track(times_s, np.linspace(0.6, 1.0, times_s.size), FRAMES, 100.0)
     controls = Controls(onsets=track)
@@ -132,7 +132,7 @@ def _by_onsets() -> list[Example]:
     return [Example(prompt, prompt, controls, "Nine onsets that hurry and stop.") for prompt in prompts]
 
 
-def _by_texture() -> list[Example]:
+def _texture_examples() -> list[Example]:
     tilts = (("low", (2.0, 0.7, -0.9, -1.8)), ("high", (-1.5, -0.5, 0.7, 1.3)))
     return [
         Example(

@@ -25,16 +25,16 @@ from rewas_engine.parity.checks import FILES, opened
 from rewas_engine.parity.reference_arrays import MARK, NumbersError, drawn
 
 ROOT = Path(__file__).resolve().parents[2]
-EVERY = 16
+SAMPLE_STRIDE = 16
 SMALL = 4096
 """Values of an array that is kept whole without being asked for."""
-WHOLE = {
+WHOLE_ARRAYS = {
     "energy": ("waveform_raw", "log_mel", "mel_filterbank"),  # the filter bank is nearly all zeros
     "energy_mae": ("waveform_raw_pred",),
     "motionformer_full": ("frames_small_uint8",),
     "unet_adapter_full": ("hint_latent",),
 }
-DRAWN: Mapping[str, Mapping[str, str | int]] = {
+SEEDED_INPUTS: Mapping[str, Mapping[str, str | int]] = {
     "tiny_unet_adapter": {"x": "tiny_x", "hint": "tiny_hint"},
     "ddim_tiny": {"x_T": "ddim_xT", "hint": "tiny_hint", "noises": 77},
     "phi": {"x_b1": "phi_x1", "x_b3": "phi_x3"},
@@ -42,11 +42,11 @@ DRAWN: Mapping[str, Mapping[str, str | int]] = {
     "unet_adapter_full": {"x": "full_x"},
 }
 """Inputs by their seeds; a name stands for its CRC-32."""
-SAME = {
+SHARED_ARRAYS = {
     "energy_mae": {"waveform_raw_gt": "energy/waveform_raw"},
     "vae_hifigan_full": {"log_mel_in": "energy/log_mel", "vocoder_in_mel_T_first": "energy/log_mel"},
 }
-UNUSED = {
+UNUSED_ARRAYS = {
     "av_align": ("frames_bgr_uint8", "flow_magnitude", "wav_16k_pcm", "audio_22050", "onset_env"),
     "ddim_tiny": ("hint_uncond",),
 }
@@ -64,7 +64,7 @@ def main() -> int:
     golden.mkdir(parents=True, exist_ok=True)
     try:
         for file in FILES:
-            np.savez_compressed(golden / f"{file}.npz", **dict(kept_of(parity, file)))
+            np.savez_compressed(golden / f"{file}.npz", **dict(extract_arrays(parity, file)))
     except NumbersError as error:
         print(error, file=sys.stderr)
         return 2
@@ -73,7 +73,7 @@ def main() -> int:
     return 0
 
 
-def kept_of(parity: Path, file: str) -> Iterator[tuple[str, NDArray[Any]]]:
+def extract_arrays(parity: Path, file: str) -> Iterator[tuple[str, NDArray[Any]]]:
     """What is kept of one file, by the names under which it is stored.
 
     Raises NumbersError where an array is not what its seed or its twin gives.
@@ -81,26 +81,26 @@ def kept_of(parity: Path, file: str) -> Iterator[tuple[str, NDArray[Any]]]:
     numbers = opened(parity, file)
     for name in numbers:
         # The weights of the small networks are the recipe's.
-        if name.startswith("w:") or name in UNUSED.get(file, ()):
+        if name.startswith("w:") or name in UNUSED_ARRAYS.get(file, ()):
             continue
         array = numbers[name]
-        seed, twin = DRAWN.get(file, {}).get(name), SAME.get(file, {}).get(name)
+        seed, twin = SEEDED_INPUTS.get(file, {}).get(name), SHARED_ARRAYS.get(file, {}).get(name)
         if seed is not None:
             number = zlib.crc32(seed.encode()) if isinstance(seed, str) else seed
             _check(array, drawn(number, array.shape), f"{file}/{name} is not drawn by {seed!r}.")
-            yield from _marked(name, array, drawn=np.uint32(number))
+            yield from _with_metadata(name, array, drawn=np.uint32(number))
         elif twin is not None:
             other, _, its_name = twin.partition("/")
             _check(array.ravel(), opened(parity, other)[its_name].ravel(), f"{file}/{name} is not {twin}.")
-            yield from _marked(name, array, same=twin)
-        elif array.size <= SMALL or name in WHOLE.get(file, ()):
+            yield from _with_metadata(name, array, same=twin)
+        elif array.size <= SMALL or name in WHOLE_ARRAYS.get(file, ()):
             yield name, array
         else:
-            yield name, array.ravel()[::EVERY]
-            yield from _marked(name, array, every=EVERY, std=np.asarray(array, np.float64).std())
+            yield name, array.ravel()[::SAMPLE_STRIDE]
+            yield from _with_metadata(name, array, every=SAMPLE_STRIDE, std=np.asarray(array, np.float64).std())
 
 
-def _marked(name: str, array: NDArray[Any], **told: Any) -> Iterator[tuple[str, NDArray[Any]]]:
+def _with_metadata(name: str, array: NDArray[Any], **told: Any) -> Iterator[tuple[str, NDArray[Any]]]:
     for mark, value in {"shape": array.shape, **told}.items():
         yield f"{name}{MARK}{mark}", np.asarray(value)
 

@@ -68,9 +68,9 @@ def _compared(folder: Path, prefix: str, is_small: bool) -> list[Comparison]:
         phi = golden.opened(folder, "phi")
         return rows + _shown(golden.check_phi(phi, lambda role: recipe_module(role, RELEASED, prefix)))
     with tempfile.TemporaryDirectory(prefix="rewas-parity-") as room:
-        pack = _converted(Path(room), folder, prefix)
+        pack = _convert_pack(Path(room), folder, prefix)
         rows += _shown(_full_checks(folder, pack))
-        _make_a_sound(pack, Path(room))
+        _generate_sound(pack, Path(room))
     return rows
 
 
@@ -89,7 +89,7 @@ def _name_checks(manifests: Path) -> Iterator[Comparison]:
     for role, part in released_parts(RELEASED).items():
         listed, stored = manifest_shapes(manifests, role), part.stored(RELEASED)
         other_shape = [name for name, shape in stored.items() if listed.get(name) != shape]
-        strange = [name for name in listed if name not in stored and not part.is_leftover(name)]
+        strange = [name for name in listed if name not in stored and not part.is_ignored(name)]
         yield compared(f"manifest {MANIFESTS[role][0]}", len(other_shape) + len(strange), 0.0, 0.0)
 
 
@@ -105,14 +105,14 @@ def _full_checks(folder: Path, pack: Path) -> Iterator[Comparison]:
     yield from golden.check_full_denoiser(golden.opened(folder, "unet_adapter_full"), component)
 
 
-def _converted(room: Path, folder: Path, prefix: str) -> Path:
+def _convert_pack(room: Path, folder: Path, prefix: str) -> Path:
     """A pack of full size, converted from checkpoints under the released names."""
     _tell("Writing synthetic checkpoints under the released names ...")
     files = write_synthetic_checkpoints(room / "checkpoints", RELEASED, prefix=prefix, manifests=folder / "manifests")
     return convert_released(files, room / "released", on_progress=lambda words, *_: _tell(f"{words} ..."))
 
 
-def _make_a_sound(pack: Path, room: Path) -> None:
+def _generate_sound(pack: Path, room: Path) -> None:
     """From a video file to a WAV by the rewas command. Raises CalledProcessError where that fails."""
     _run([sys.executable, ROOT / "scripts" / "demo" / "make_demo_clips.py", room / "clips"])
     clip = sorted((room / "clips").glob("*.mp4"))[0]

@@ -41,7 +41,7 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=1, help="processes that make a corpus")
     given = parser.parse_args()
 
-    corpus = corpus_in(given.corpus, given.clips, given.workers)
+    corpus = load_or_make_corpus(given.corpus, given.clips, given.workers)
     log_mels, labels = world_clips(corpus)
     judge = train_judge(
         log_mels,
@@ -56,7 +56,7 @@ def main() -> None:
     print(f"accuracy {figures['accuracy']:.4f}; worst {figures['worst_class']} {figures['worst_class_accuracy']:.3f}")
 
 
-def corpus_in(folder: Path, clips: int, workers: int) -> WorldCorpus:
+def load_or_make_corpus(folder: Path, clips: int, workers: int) -> WorldCorpus:
     """The corpus of sounds in a folder; what it lacks is made."""
     described = folder / "corpus.json"
     stored = json.loads(described.read_text("utf-8")) if described.is_file() else None

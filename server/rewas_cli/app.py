@@ -24,12 +24,12 @@ from rewas_cli.console import (
     FAILED_WORK,
     INTERRUPTED,
     SUCCESS,
-    BrokenOff,
-    LostOutput,
-    lost_output,
+    Interrupted,
+    OutputLost,
+    find_lost_output,
     print_problem,
 )
-from rewas_cli.startup import STOPPED
+from rewas_cli.startup import STOPPED_MESSAGE
 
 app = typer.Typer(
     name="rewas",
@@ -49,7 +49,7 @@ app.command()(bench)
 app.command()(serve)
 app.add_typer(train, name="train")
 
-_OPTIONS_OF_SETTINGS = {
+_OPTIONS_BY_SETTING = {
     "num_steps": ("--steps", "--num-steps"),
     "guidance_scale": ("--guidance-scale",),
     "control_strength": ("--strength", "--control-strength"),
@@ -70,26 +70,26 @@ def run(arguments: Sequence[str]) -> int:
     try:
         returned = app(args=list(arguments), prog_name="rewas", standalone_mode=False)
         code = returned if isinstance(returned, int) else SUCCESS
-        lost = lost_output()
-        return code if lost is None or code != SUCCESS else _told_lost(lost)
+        lost = find_lost_output()
+        return code if lost is None or code != SUCCESS else _report_lost_output(lost)
     except _UsageError as error:
-        return _told_usage(error, as_json)
-    except (typer.Abort, KeyboardInterrupt, BrokenOff):
-        print_problem(*STOPPED, as_json)
+        return _report_usage_error(error, as_json)
+    except (typer.Abort, KeyboardInterrupt, Interrupted):
+        print_problem(*STOPPED_MESSAGE, as_json)
         return INTERRUPTED
-    except LostOutput as error:
-        return _told_lost(error.reason)
+    except OutputLost as error:
+        return _report_lost_output(error.reason)
     except OSError as error:
-        lost = lost_output()
-        return _told(error, arguments) if lost is None else _told_lost(lost)
+        lost = find_lost_output()
+        return _told(error, arguments) if lost is None else _report_lost_output(lost)
     except Exception as error:
         return _told(error, arguments)
     finally:
         # What was said last may be what standard output does not take.
-        lost_output()
+        find_lost_output()
 
 
-def _told_usage(error: Any, as_json: bool) -> int:
+def _report_usage_error(error: Any, as_json: bool) -> int:
     what = error.format_message()
     if "\n" in what:  # Nothing but a group's name was given: the message is its help.
         error.show()
@@ -103,18 +103,18 @@ def _told_usage(error: Any, as_json: bool) -> int:
 def _told(error: Exception, arguments: Sequence[str]) -> int:
     from rewas_api.errors import JobCancelled, ProblemError, ProblemKind
     from rewas_engine import Cancelled, EngineError
-    from rewas_server.work.translation import problem_from
+    from rewas_server.work.translation import problem_from_error
 
     as_json = "--json" in arguments
     if isinstance(error, Cancelled | JobCancelled):
         print_problem("Stopped on request.", "Nothing half-written was left behind.", "CANCELLED", as_json)
         return INTERRUPTED
-    problem = problem_from(error)
+    problem = problem_from_error(error)
     if not isinstance(error, ProblemError | EngineError | OSError | MemoryError):
         traceback.print_exception(error)
     # A timeline's clips carry settings under their own names, which nobody typed.
     typed = {} if problem.kind is ProblemKind.TIMELINE else typed_options(arguments)
-    what, remedy = in_options(problem.what, typed), in_options(problem.remedy, typed)
+    what, remedy = with_option_names(problem.what, typed), with_option_names(problem.remedy, typed)
     print_problem(what, remedy, problem.kind.name, as_json)
     asked_wrongly = {
         ProblemKind.SETTINGS,
@@ -131,17 +131,17 @@ def _told(error: Exception, arguments: Sequence[str]) -> int:
 def typed_options(arguments: Sequence[str]) -> dict[str, str]:
     """Names of settings -> the options that were typed for them."""
     typed = [argument.partition("=")[0] for argument in arguments]
-    return {name: option for name, options in _OPTIONS_OF_SETTINGS.items() for option in options if option in typed}
+    return {name: option for name, options in _OPTIONS_BY_SETTING.items() for option in options if option in typed}
 
 
-def in_options(sentence: str, typed: Mapping[str, str]) -> str:
+def with_option_names(sentence: str, typed: Mapping[str, str]) -> str:
     """A sentence about settings in the words of the command line. typed: as of `typed_options`."""
     for name, option in typed.items():
         sentence = re.sub(rf"(?<![\w-]){name}\b", option, sentence)
     return sentence
 
 
-def _told_lost(lost: OSError) -> int:
+def _report_lost_output(lost: OSError) -> int:
     # A reader that has gone (rewas … | head) wants to hear no more.
     if not isinstance(lost, BrokenPipeError):
         print_problem(

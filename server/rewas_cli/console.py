@@ -27,7 +27,7 @@ SUCCESS = 0
 FAILED_WORK = 1
 BAD_INPUT = 2
 
-_STAGE_WORDS = {
+_STAGE_LABELS = {
     1: "Reading the picture",
     2: "Estimating the energy",
     3: "Comparing words and picture",
@@ -38,11 +38,11 @@ _STAGE_WORDS = {
 _NOISY_LIBRARIES = ("diffusers", "transformers", "torch", "matplotlib", "libav")
 
 
-class BrokenOff(BaseException):
+class Interrupted(BaseException):
     """Ctrl-C breaks off what is being done. No KeyboardInterrupt: of that typer makes an exit without a word."""
 
 
-class LostOutput(Exception):
+class OutputLost(Exception):
     """Standard output does not take the result. reason: of the system."""
 
     def __init__(self, reason: OSError) -> None:
@@ -57,7 +57,7 @@ class Printer:
     as_json: bool
 
     def result(self, report: Mapping[str, Any], lines: list[str]) -> None:
-        """Print the report as JSON, or the lines for people. Raises LostOutput."""
+        """Print the report as JSON, or the lines for people. Raises OutputLost."""
         try:
             if self.as_json:
                 sys.stdout.write(json.dumps(report, indent=2, allow_nan=False) + "\n")
@@ -67,7 +67,7 @@ class Printer:
                     console.print(line, markup=False)
             sys.stdout.flush()
         except OSError as error:
-            raise LostOutput(error) from error
+            raise OutputLost(error) from error
 
 
 def print_problem(what: str, remedy: str, kind: str, as_json: bool) -> None:
@@ -80,7 +80,7 @@ def print_problem(what: str, remedy: str, kind: str, as_json: bool) -> None:
     Console(stderr=True, soft_wrap=True, highlight=False).print(f"[bold red]Error:[/] {escape(what)} {escape(remedy)}")
 
 
-def lost_output() -> OSError | None:
+def find_lost_output() -> OSError | None:
     """Why standard output does not take what still waits for it; None where it does. It is then written nowhere."""
     try:
         sys.stdout.flush()
@@ -96,13 +96,13 @@ def note(text: str) -> None:
 
 
 @contextlib.contextmanager
-def interruptible() -> Iterator[threading.Event]:
+def cancel_on_ctrl_c() -> Iterator[threading.Event]:
     """Within, the first Ctrl-C sets the event, so that the work stops at its next step; the second one breaks off."""
     cancel = threading.Event()
 
     def stop(number: int, frame: FrameType | None) -> None:
         if cancel.is_set():
-            raise BrokenOff
+            raise Interrupted
         cancel.set()
         # Neither print nor rich may be used within a signal handler: they may be interrupted in the middle of a write.
         os.write(2, b"\nStopping after this step; press Ctrl-C again to break off.\n")
@@ -116,11 +116,11 @@ def interruptible() -> Iterator[threading.Event]:
 
 
 @contextlib.contextmanager
-def breakable() -> Iterator[None]:
+def abort_on_ctrl_c() -> Iterator[None]:
     """Within, Ctrl-C breaks off what is being done, which then clears away what it has begun."""
 
     def stop(number: int, frame: FrameType | None) -> None:
-        raise BrokenOff
+        raise Interrupted
 
     handler = signal.signal(signal.SIGINT, stop)
     try:
@@ -149,7 +149,7 @@ def progress_bar(name: str) -> Iterator[Callable[[WorkProgress], None]]:
 
         def show(progress: WorkProgress) -> None:
             steps = f"{progress.step}/{progress.total_steps}" if progress.total_steps else ""
-            words = _STAGE_WORDS.get(progress.stage, "Waiting")
+            words = _STAGE_LABELS.get(progress.stage, "Waiting")
             bar.update(task, completed=progress.fraction, description=words, steps=steps)
 
         yield show
@@ -169,7 +169,7 @@ def conversion_bar() -> Iterator[Callable[[str, int, int], None]]:
 
 
 @contextlib.contextmanager
-def standard_output_kept_clean() -> Iterator[None]:
+def protect_stdout() -> Iterator[None]:
     """Whatever libraries print goes to standard error, so that standard output holds the result alone."""
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     for name in _NOISY_LIBRARIES:

@@ -11,14 +11,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from rewas_cli.startup import share_processors, stop_at_once
+from rewas_cli.startup import exit_on_ctrl_c, limit_thread_spinning
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command and end the process with its exit code."""
     arguments = sys.argv[1:] if arguments is None else arguments
-    stop_at_once(as_json="--json" in arguments)
-    share_processors()
+    exit_on_ctrl_c(as_json="--json" in arguments)
+    limit_thread_spinning()
     sys.exit(run(arguments))
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from rewas_api.v1 import rewas_pb2
 from rewas_engine.curves.texture import BAND_NAMES
-from rewas_server.work.translation import SOURCES, VERDICTS, texture_from
+from rewas_server.work.translation import SOURCES, VERDICTS, texture_from_message
 
 Report = dict[str, Any]
 StemPaths = Mapping[str, Path]
@@ -20,18 +20,18 @@ def sound_report(result: rewas_pb2.SoundResult, media: Path, stem_paths: StemPat
     produced = result.takes[0].produced.values if result.takes else []
     return {
         "clip": clip_report(result.clip, media),
-        "pack": _identity(result.pack),
+        "pack": _pack_identity(result.pack),
         "prompt": result.settings.prompt,
         "settings": _settings(result.settings),
         "takes": [_take(take, stem_paths) for take in result.takes],
         "energy": {
             "rate_hz": _number(result.requested.rate_hz),
-            "source": _source(result.requested.source),
+            "source": _source_name(result.requested.source),
             "requested": list(result.requested.values),
             "produced": list(produced),
         },
         "cuts_s": [_number(cut) for cut in result.cuts_s],
-        "texture": _asked_texture(result),
+        "texture": _requested_texture_report(result),
         "conflict": _judged(result.conflict) if result.HasField("conflict") else None,
         "prompt_weight": result.prompt_weight if result.HasField("prompt_weight") else 1.0,
         "timings_s": dict(result.timings_s),
@@ -43,17 +43,17 @@ def energy_report(result: rewas_pb2.EnergyResult, media: Path) -> Report:
     return {
         "clip": clip_report(result.clip, media),
         # What is given takes no pack.
-        "pack": _identity(result.pack) if result.HasField("pack") else None,
+        "pack": _pack_identity(result.pack) if result.HasField("pack") else None,
         "rate_hz": _number(result.energy.rate_hz),
         "values": list(result.energy.values),
-        "source": _source(result.energy.source),
+        "source": _source_name(result.energy.source),
         "timings_s": dict(result.timings_s),
     }
 
 
 def texture_report(texture: rewas_pb2.TextureCurve) -> Report:
     """A texture: rows of four bands, from low to high, and the tilt of each."""
-    curve = texture_from(texture)
+    curve = texture_from_message(texture)
     return {
         "rate_hz": float(curve.rate_hz),
         "bands": list(BAND_NAMES),
@@ -67,7 +67,7 @@ def conflict_report(result: rewas_pb2.ConflictResult, prompt: str, media: Path) 
     """The verdict on a prompt and a clip."""
     return {
         "clip": clip_report(result.clip, media),
-        "pack": _identity(result.pack),
+        "pack": _pack_identity(result.pack),
         "prompt": prompt,
         **_judged(result),
     }
@@ -77,7 +77,7 @@ def pack_report(pack: rewas_pb2.Pack) -> Report:
     """One installed pack."""
     problem = pack.problem if pack.HasField("problem") else None
     return {
-        **_identity(pack),
+        **_pack_identity(pack),
         "permits": pack.permits,
         "sample_rate": pack.sample_rate_hz,
         "controls": list(pack.controls),
@@ -117,7 +117,7 @@ def sound_lines(report: Report) -> list[str]:
         lines += [f"  words and picture: {first}", *(f"  {line}" for line in more)]
         lines += [f"    the prompt counts for {weighed:.2f} of itself"] if weighed < 1 else []
     for number, take in enumerate(report["takes"], start=1):
-        lines.append(f"  take {number}, seed {take['seed']}: score {take['score']:.2f}: {_followed(take)}")
+        lines.append(f"  take {number}, seed {take['seed']}: score {take['score']:.2f}: {_agreement_line(take)}")
         if take["texture_error"] is not None:
             lines.append(f"    texture: {take['texture_error']:.2f} nats off on average")
         if take["faults"]:
@@ -127,11 +127,11 @@ def sound_lines(report: Report) -> list[str]:
         for role, stem in take["stems"].items():
             lines.append(f"    {role}: {stem['path']} ({stem['sample_rate']} Hz, {stem['samples']} samples)")
             if role in take["layers"]:
-                lines.append(f"      {_followed(take['layers'][role])}")
+                lines.append(f"      {_agreement_line(take['layers'][role])}")
     return lines
 
 
-def _followed(made: Report) -> str:
+def _agreement_line(made: Report) -> str:
     """How a take or a layer does what was asked."""
     match = made["energy_correlation"]
     followed = f"follows the energy with correlation {match:.2f}" if match is not None else "energy is constant"
@@ -195,16 +195,16 @@ def _take(take: rewas_pb2.Take, stem_paths: StemPaths) -> Report:
         "faults": list(take.faults),
         "texture_error": take.texture_error_nats if take.HasField("texture_error_nats") else None,
         "texture_produced": texture_report(take.produced_texture) if take.HasField("produced_texture") else None,
-        "layers": {layer.name: _layer(layer) for layer in take.layers},
+        "layers": {layer.name: _layer_report(layer) for layer in take.layers},
         "instead_of_seed": take.instead_of_seed if take.HasField("instead_of_seed") else None,
     }
 
 
-def _asked_texture(result: rewas_pb2.SoundResult) -> Report | None:
+def _requested_texture_report(result: rewas_pb2.SoundResult) -> Report | None:
     return texture_report(result.requested_texture) if result.HasField("requested_texture") else None
 
 
-def _layer(layer: rewas_pb2.LayerReport) -> Report:
+def _layer_report(layer: rewas_pb2.LayerReport) -> Report:
     return {
         "seed": layer.seed,
         "energy_mae": layer.energy_mae_nats,
@@ -222,7 +222,7 @@ def _settings(settings: rewas_pb2.SoundSettings) -> Report:
     return {**told, "layers": layers} if layers else told
 
 
-def _identity(pack: rewas_pb2.Pack) -> Report:
+def _pack_identity(pack: rewas_pb2.Pack) -> Report:
     return {"name": pack.name, "version": pack.version, "licence": pack.licence}
 
 
@@ -230,5 +230,5 @@ def _number(rational: rewas_pb2.Rational) -> float:
     return rational.numerator / rational.denominator if rational.denominator else 0.0
 
 
-def _source(source: int) -> str:
+def _source_name(source: int) -> str:
     return next((name for name, number in SOURCES.items() if number == source), "unknown")

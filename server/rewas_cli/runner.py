@@ -58,7 +58,7 @@ class Runner(Protocol):
 
 
 @contextlib.contextmanager
-def runner_for(
+def open_runner(
     server: str | None, execution: Execution | None = None, conflict_model: Path | None = None
 ) -> Iterator[Runner]:
     """The runner for a server's address, or for this process where there is none.
@@ -109,12 +109,12 @@ class LocalRunner:
     ) -> Outcome:
         request = _request(work)
         # On one's own machine a pack may also be a folder that is not installed.
-        packs = [pack.name for pack in installed_packs()] + [pack for pack in _named_packs(work) if os.sep in pack]
+        packs = [pack.name for pack in installed_packs()] + [pack for pack in _pack_names(work) if os.sep in pack]
         check_request(request, packs)
         engine = functools.partial(_engine, execution=self._execution, conflict_model=self._conflict_model)
-        context = WorkContext(engine, DEFAULT_PACK, output_dir, _locate_here)
+        context = WorkContext(engine, DEFAULT_PACK, output_dir, _locate_local_media)
         result = run_work(request, context, on_progress=on_progress, cancel=cancel)
-        return Outcome(result, {artifact.name: Path(artifact.path) for artifact in artifacts_of(result)})
+        return Outcome(result, {artifact.name: Path(artifact.path) for artifact in list_artifacts(result)})
 
 
 class ServerRunner:
@@ -143,11 +143,11 @@ class ServerRunner:
         self, work: Work, output_dir: Path, on_progress: Callable[[WorkProgress], None], cancel: threading.Event
     ) -> Outcome:
         submitted = self._client.submit(work)
-        job = self._client.wait(submitted.id, on_snapshot=lambda job: on_progress(_progress_of(job)), cancel=cancel)
+        job = self._client.wait(submitted.id, on_snapshot=lambda job: on_progress(_job_progress(job)), cancel=cancel)
         result: Result = getattr(job, str(job.WhichOneof("result")))
         paths: dict[str, Path] = {}
         with StemFolder(output_dir) as folder:
-            for artifact in artifacts_of(result):
+            for artifact in list_artifacts(result):
                 name = Path(artifact.name)
                 path = folder.claim(name.stem, name.suffix)
                 paths[artifact.name] = self._client.fetch(job.id, artifact, path, on_progress=_stopping(cancel))
@@ -162,16 +162,16 @@ def check_conflict_model(folder: Path) -> None:
         )
 
 
-def artifacts_of(result: Result) -> list[rewas_pb2.Artifact]:
+def list_artifacts(result: Result) -> list[rewas_pb2.Artifact]:
     """Every file that a result names."""
     if isinstance(result, rewas_pb2.SoundResult):
         return [stem.artifact for take in result.takes for stem in take.stems]
     if isinstance(result, rewas_pb2.TimelineResult):
-        return [artifact for clip in result.clips for artifact in artifacts_of(clip)]
+        return [artifact for clip in result.clips for artifact in list_artifacts(clip)]
     return []
 
 
-def existing_media(path: Path, name: str | None = None) -> Path:
+def find_media_file(path: Path, name: str | None = None) -> Path:
     """The absolute path of a media file. Raises ProblemError (MEDIA) where there is none. name: what has it, a clip."""
     owner = f'The media of the clip "{name or path.absolute().name or path}"'
     if path.is_dir():
@@ -190,8 +190,8 @@ def _engine(pack: str, *, execution: Execution, conflict_model: Path | None) -> 
     return ReWaS.from_pretrained(pack, execution=execution, conflict_model=conflict_model)
 
 
-def _locate_here(target_url: str, uploaded_media: Mapping[str, str]) -> Path:
-    return existing_media(local_path(target_url))
+def _locate_local_media(target_url: str, uploaded_media: Mapping[str, str]) -> Path:
+    return find_media_file(local_path(target_url))
 
 
 def _request(work: Work) -> rewas_pb2.SubmitJobRequest:
@@ -200,7 +200,7 @@ def _request(work: Work) -> rewas_pb2.SubmitJobRequest:
     return request
 
 
-def _named_packs(work: Work) -> list[str]:
+def _pack_names(work: Work) -> list[str]:
     if isinstance(work, rewas_pb2.SoundWork):
         return [work.settings.pack]
     if isinstance(work, rewas_pb2.TimelineWork):
@@ -208,7 +208,7 @@ def _named_packs(work: Work) -> list[str]:
     return [work.pack]
 
 
-def _progress_of(job: rewas_pb2.Job) -> WorkProgress:
+def _job_progress(job: rewas_pb2.Job) -> WorkProgress:
     return WorkProgress(job.stage, job.step, job.total_steps, job.fraction)
 
 

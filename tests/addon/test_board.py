@@ -53,7 +53,7 @@ def test_progress_never_falls_and_an_end_is_final(messages: list[Message]) -> No
         assert after.fraction >= before.fraction
         assert after.revision >= before.revision
         assert after.headline
-        if before.is_over:
+        if before.is_finished:
             assert after == before
 
 

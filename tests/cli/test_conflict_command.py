@@ -17,8 +17,8 @@ from rewas_engine import ConflictError, ConflictMoment, ConflictReport, ReWaS, S
 from rewas_engine.evaluation.splits import DEVELOPMENT
 from rewas_engine.matching.evidence import conflict_report, gather_evidence
 from rewas_engine.world import captions, render_brightness
-from rewas_server.grpc.security import STATUS_OF_KIND
-from rewas_server.work.translation import conflict_message, problem_from
+from rewas_server.grpc.security import STATUS_BY_KIND
+from rewas_server.work.translation import conflict_message, problem_from_error
 from rewas_server.worker import messages
 
 CLASSES = ("rain", "drum_hit", "dog_bark", "bell")
@@ -170,10 +170,10 @@ REPORT = ConflictReport(
 
 
 def test_a_refusal_has_a_kind_of_its_own() -> None:
-    problem = problem_from(ConflictError("shot 4", REPORT))
+    problem = problem_from_error(ConflictError("shot 4", REPORT))
     assert problem.kind is ProblemKind.CONFLICT
     assert "“raining”" in problem.remedy
-    assert STATUS_OF_KIND[problem.kind].name == "FAILED_PRECONDITION"
+    assert STATUS_BY_KIND[problem.kind].name == "FAILED_PRECONDITION"
     told = messages.from_line(messages.to_line(messages.Failed("job", problem)))
     assert isinstance(told, messages.Failed)
     assert (told.problem.kind, told.problem.what) == (ProblemKind.CONFLICT, problem.what)

@@ -12,7 +12,7 @@ import soundfile
 import typer
 from rewas_command import FILM_RATE, Rewas
 
-from rewas_cli.commands.cut_options import CutChoice
+from rewas_cli.commands.cut_options import CutOptions
 
 QUICK = ("--num-steps", "1", "--seed", "7")
 
@@ -95,8 +95,8 @@ def test_a_cut_beyond_the_clip_is_refused(rewas: Rewas, media: Path, tmp_path: P
 
 
 def test_what_is_typed_is_what_is_meant() -> None:
-    assert CutChoice.parsed(None) == CutChoice.parsed("ignore") == CutChoice()
-    assert CutChoice.parsed("new-sound") == CutChoice(found=True)
-    assert CutChoice.parsed("1.5,1:02").times_s == (Fraction(3, 2), Fraction(62))
+    assert CutOptions.parsed(None) == CutOptions.parsed("ignore") == CutOptions()
+    assert CutOptions.parsed("new-sound") == CutOptions(found=True)
+    assert CutOptions.parsed("1.5,1:02").times_s == (Fraction(3, 2), Fraction(62))
     with pytest.raises(typer.BadParameter):
-        CutChoice.parsed("")
+        CutOptions.parsed("")

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from rewas_command import environment
 
-from rewas_cli.startup import SPINS
+from rewas_cli.startup import OMP_SPIN_COUNT
 
 INTERRUPTED = 130
 WAITING = ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")
@@ -54,7 +54,7 @@ def test_a_second_ctrl_c_breaks_off_and_says_so(media: Path, tmp_path: Path) -> 
         "def interrupt(path):\n"
         "    for _ in range(2): os.kill(os.getpid(), signal.SIGINT)\n"
         "    return path\n"
-        "running.existing_media = interrupt; main(sys.argv[1:])"
+        "running.find_media_file = interrupt; main(sys.argv[1:])"
     )
     done = subprocess.run(
         [sys.executable, "-c", program, "energy", str(media / "ball.mp4"), "--json"],
@@ -67,7 +67,11 @@ def test_a_second_ctrl_c_breaks_off_and_says_so(media: Path, tmp_path: Path) -> 
 
 @pytest.mark.parametrize(
     ("chosen", "found"),
-    [({}, f"{SPINS} None"), ({"GOMP_SPINCOUNT": "7"}, "7 None"), ({"OMP_WAIT_POLICY": "ACTIVE"}, "None ACTIVE")],
+    [
+        ({}, f"{OMP_SPIN_COUNT} None"),
+        ({"GOMP_SPINCOUNT": "7"}, "7 None"),
+        ({"OMP_WAIT_POLICY": "ACTIVE"}, "None ACTIVE"),
+    ],
 )
 def test_threads_are_told_how_to_wait_before_they_are_there(
     media: Path, tmp_path: Path, chosen: dict[str, str], found: str

@@ -11,7 +11,7 @@ import pytest
 import soundfile
 from rewas_command import Rewas
 
-from rewas_cli.commands.layer_options import LayerChoice
+from rewas_cli.commands.layer_options import LayerOptions
 from rewas_engine import SettingsError
 
 ROW_PIXELS = 408
@@ -75,13 +75,13 @@ def test_a_timelines_clips_may_have_layers(rewas: Rewas, media: Path, tmp_path: 
 
 
 def test_what_is_typed_is_understood() -> None:
-    choice = LayerChoice.parsed("wind", ["crowd=people, clapping = loudly"], ["primary=-3", "crowd=2.5 dB"], ["crowd"])
+    choice = LayerOptions.parsed("wind", ["crowd=people, clapping = loudly"], ["primary=-3", "crowd=2.5 dB"], ["crowd"])
     assert choice.gain_db == -3
     assert choice.layers is not None
     ambience, crowd = choice.layers
     assert (ambience.name, ambience.prompt, ambience.gain_db, ambience.energy) == ("ambience", "wind", None, None)
     assert (crowd.prompt, crowd.gain_db, crowd.energy) == ("people, clapping = loudly", 2.5, "following")
-    assert LayerChoice.parsed(None, None, None, None) == LayerChoice(None, None)
+    assert LayerOptions.parsed(None, None, None, None) == LayerOptions(None, None)
 
 
 @pytest.mark.parametrize(
@@ -96,7 +96,7 @@ def test_what_is_typed_is_understood() -> None:
 )
 def test_what_cannot_be_understood_is_refused(layers, gains, following, said: str) -> None:
     with pytest.raises(SettingsError) as raised:
-        LayerChoice.parsed(None, layers, gains, following)
+        LayerOptions.parsed(None, layers, gains, following)
     assert said in raised.value.what
 
 

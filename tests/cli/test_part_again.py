@@ -11,7 +11,7 @@ import soundfile
 import typer
 from rewas_command import FILM_RATE, Rewas
 
-from rewas_cli.commands.regenerate_options import parsed_range
+from rewas_cli.commands.regenerate_options import parse_range
 
 QUICK = ("--num-steps", "2", "--seed", "7")
 BALL_S = 48 / FILM_RATE
@@ -99,13 +99,13 @@ def test_what_is_asked_for_is_told(rewas: Rewas, media: Path, tmp_path: Path) ->
     ],
 )
 def test_ranges_are_read_as_they_are_typed(text: str, parsed: tuple[Fraction | None, Fraction | None]) -> None:
-    assert parsed_range(text) == parsed
+    assert parse_range(text) == parsed
 
 
 @pytest.mark.parametrize("text", ["", "-", "3", "3-1", "2-2", "a-b", "1-2-3", "1e3-2", "-0", "nan-2"])
 def test_what_is_no_range_is_refused(text: str) -> None:
     with pytest.raises(typer.BadParameter):
-        parsed_range(text)
+        parse_range(text)
 
 
 @pytest.mark.parametrize(

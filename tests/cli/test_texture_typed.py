@@ -9,8 +9,8 @@ import pytest
 from rewas_command import Ran, Rewas
 
 from rewas_cli.commands.energy_options import Origin
-from rewas_cli.commands.layer_options import LayerChoice
-from rewas_cli.commands.texture_options import TextureChoice
+from rewas_cli.commands.layer_options import LayerOptions
+from rewas_cli.commands.texture_options import TextureOptions
 from rewas_engine import SettingsError
 
 
@@ -127,18 +127,18 @@ def test_options_that_cannot_be_right(
 
 
 def test_what_is_typed_is_understood(tmp_path: Path) -> None:
-    assert TextureChoice.parsed(None, None) is None
-    tilt = TextureChoice.parsed("tilt:-2.5", ["darker 1"])
+    assert TextureOptions.parsed(None, None) is None
+    tilt = TextureOptions.parsed("tilt:-2.5", ["darker 1"])
     assert tilt is not None
     assert (tilt.origin, tilt.tilt_nats, [str(edit) for edit in tilt.edits]) == (Origin.FLAT, -2.5, ["tilt -1"])
     (tmp_path / "b.CSV").touch()
-    drawn = TextureChoice.parsed(str(tmp_path / "b.CSV"), None)
+    drawn = TextureOptions.parsed(str(tmp_path / "b.CSV"), None)
     assert drawn is not None
     assert drawn.origin is Origin.CURVE_FILE
-    layers = LayerChoice.parsed("wind", ["crowd=people"], None, ["crowd"], ["ambience=flat:-7"])
+    layers = LayerOptions.parsed("wind", ["crowd=people"], None, ["crowd"], ["ambience=flat:-7"])
     assert layers.energies["ambience"].level_nats == -7
     with pytest.raises(SettingsError, match="more than one energy"):
-        LayerChoice.parsed("wind", None, None, None, ["ambience=flat:-7", "ambience=flat"])
+        LayerOptions.parsed("wind", None, None, None, ["ambience=flat:-7", "ambience=flat"])
 
 
 # With the tiny model

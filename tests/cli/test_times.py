@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rewas_cli.commands.shared_options import otio_clip, seconds
-from rewas_server.otio.clips import clip_source, parse_clip
+from rewas_server.otio.clips import parse_clip, read_clip_source
 
 
 @given(st.decimals(0, 100_000, places=6))
@@ -43,5 +43,5 @@ def test_what_is_no_time(text: str) -> None:
 @given(start=st.decimals(0, 10_000, places=4), duration=st.decimals("0.0001", 10_000, places=4))
 def test_the_clip_that_travels_holds_the_times_exactly(start: Decimal, duration: Decimal) -> None:
     clip = otio_clip(Path("/media/shot.mov"), f"{start:f}", f"{duration:f}")
-    source = clip_source(parse_clip(clip.to_json_string()))
+    source = read_clip_source(parse_clip(clip.to_json_string()))
     assert (source.start_s, source.duration_s) == (Fraction(start), Fraction(duration))

@@ -4,14 +4,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rewas_api.addresses import checked_address
+from rewas_api.addresses import validate_address
 from rewas_api.client import RewasClient
 from rewas_api.errors import ProblemError, ProblemKind
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1:50071", "localhost:1", "127.8.9.10:65535", "[::1]:50071"])
 def test_loopback_is_permitted(address: str) -> None:
-    assert checked_address(address) == address
+    assert validate_address(address) == address
 
 
 @pytest.mark.parametrize(
@@ -21,20 +21,20 @@ def test_other_machines_have_to_be_permitted(address: str) -> None:
     with pytest.raises(ProblemError) as raised:
         RewasClient(address)
     assert raised.value.kind is ProblemKind.PERMISSION
-    assert checked_address(address, allow_remote=True) == address
+    assert validate_address(address, allow_remote=True) == address
 
 
 @pytest.mark.parametrize("address", ["", "127.0.0.1", ":50071", "127.0.0.1:0", "127.0.0.1:65536", "127.0.0.1:http"])
 def test_malformed_addresses_are_refused(address: str) -> None:
     with pytest.raises(ProblemError) as raised:
-        checked_address(address)
+        validate_address(address)
     assert raised.value.kind is ProblemKind.SETTINGS
 
 
 @given(st.text())
 def test_any_text_is_an_address_or_a_problem(address: str) -> None:
     try:
-        host = checked_address(address).rpartition(":")[0]
+        host = validate_address(address).rpartition(":")[0]
     except ProblemError:
         return
     assert host.lower() == "localhost" or host.startswith(("127.", "[::1", "[::ffff:127.", "[0"))

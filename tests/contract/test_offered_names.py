@@ -24,12 +24,12 @@ FACE = {
         "ServerUnavailable",
     },
     "rewas_api.layer_settings": {
-        "GAIN_BOUNDS_DB",
+        "GAIN_RANGE_DB",
         "LAYER_ENERGIES",
         "MAX_LAYERS",
         "LayerSettings",
-        "checked_gain_db",
-        "checked_layers",
+        "validate_gain_db",
+        "validate_layers",
     },
     "rewas_api.clip_settings": {
         "CONFLICT_POLICIES",

@@ -47,7 +47,7 @@ def tones_pack(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def tones_known(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(families, "_registered", {})
+    monkeypatch.setattr(families, "_runtime_families", {})
     register_family(TONES)
 
 
@@ -101,7 +101,7 @@ def test_its_hint_block_reads_80_bins(made: ReWaS) -> None:
     turned = hint.transpose(-1, -2)
     mixed = torch.einsum("gf,bcft->bcgt", adapter.hint_linear.weight, turned) + adapter.hint_linear.bias[:, None]
     read = adapter.hint_conv(torch.nn.functional.silu(mixed))
-    torch.testing.assert_close(adapter._read_hint(turned), read)
+    torch.testing.assert_close(adapter._project_hint(turned), read)
 
 
 def test_its_networks_see_frequency_first_in_powers_of_ten(made: ReWaS) -> None:

@@ -13,11 +13,11 @@ from numbered_clips import noise, numbers_in, write_numbered_clip, write_sound
 
 from rewas_engine import ReWaS, VideoClip
 from rewas_engine.conditioning.controls import Controls
-from rewas_engine.conditioning.mel import FRAMES_AT_ONCE, AudioFrontEnd, MelConfig
+from rewas_engine.conditioning.mel import CHUNK_FRAMES, AudioFrontEnd, MelConfig
 from rewas_engine.media import audio
 from rewas_engine.media.audio import read_audio, resampled
-from rewas_engine.media.frame_stream import PassingPictures
-from rewas_engine.runtime.execution import PASSES_AT_ONCE
+from rewas_engine.media.frame_stream import FrameStream
+from rewas_engine.runtime.execution import DEFAULT_BATCH_SIZE
 
 MIB_A_MINUTE = 40
 """So much may a minute more cost, with what the allocator keeps: half an hour then stays below 1.5 GB."""
@@ -79,7 +79,7 @@ def test_pictures_that_have_passed_are_forgotten() -> None:
             read.append(number)
             yield np.full((2, 3), number % 251, np.uint8)
 
-    passing = PassingPictures(coming(), 1000)
+    passing = FrameStream(coming(), 1000)
     for start in range(0, 900, 60):
         window = passing[start : start + 100]
         assert window[:, 0, 0].tolist() == [number % 251 for number in range(start, start + 100)]
@@ -125,16 +125,16 @@ def test_no_more_windows_are_worked_on_than_at_once(model: ReWaS, monkeypatch: p
     log_mel = model.sound.log_mel("rain", energy, 0, settings)
     model.sound.vocoding.waveform(log_mel, 6000 * 160)
     windows = len(model.sound.window.starts(6000))
-    assert windows > PASSES_AT_ONCE
+    assert windows > DEFAULT_BATCH_SIZE
     assert sum(seen["denoiser"]) == windows
-    assert max(count for counts in seen.values() for count in counts) <= PASSES_AT_ONCE
+    assert max(count for counts in seen.values() for count in counts) <= DEFAULT_BATCH_SIZE
 
 
 def test_a_long_sound_is_heard_in_parts_and_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    front_end, frames = AudioFrontEnd(MelConfig()), 2 * FRAMES_AT_ONCE + 300
+    front_end, frames = AudioFrontEnd(MelConfig()), 2 * CHUNK_FRAMES + 300
     waveform = torch.from_numpy(noise(frames * 160))[None]
     parts = front_end.log_mel(waveform)
-    monkeypatch.setattr("rewas_engine.conditioning.mel.FRAMES_AT_ONCE", frames)
+    monkeypatch.setattr("rewas_engine.conditioning.mel.CHUNK_FRAMES", frames)
     torch.testing.assert_close(parts, front_end.log_mel(waveform), atol=1e-4, rtol=1e-5)
     assert parts.shape == (1, frames, 64)
 
@@ -143,7 +143,7 @@ def test_a_long_sound_is_heard_in_parts_and_the_same(monkeypatch: pytest.MonkeyP
 def test_rates_are_changed_in_parts_and_the_same(samples: int, monkeypatch: pytest.MonkeyPatch) -> None:
     sound = noise(2 * samples).reshape(2, samples)
     whole = resampled(sound, 16_000, 44_100, samples * 441 // 160)
-    monkeypatch.setattr(audio, "_RESAMPLED_AT_ONCE", 1000)
+    monkeypatch.setattr(audio, "_RESAMPLE_CHUNK_SAMPLES", 1000)
     np.testing.assert_allclose(resampled(sound, 16_000, 44_100, samples * 441 // 160), whole, atol=1e-6)
 
 

@@ -21,11 +21,11 @@ from rewas_engine import PackError, ReWaS, VideoClip
 from rewas_engine.matching.clip_loading import load_clip_encoder
 from rewas_engine.matching.label_bank import vggsound_names
 from rewas_engine.matching.openai_clip_matcher import (
-    MOST_PICTURES,
-    bank_probabilities,
-    picture_rate,
-    stretch_spans,
-    stretches_of,
+    MAX_FRAMES,
+    frame_rate_for,
+    frame_spans,
+    label_bank_probabilities,
+    span_times_s,
 )
 from rewas_engine.models.clip import ClipEncoder
 from rewas_engine.packs.description import write_description
@@ -239,23 +239,23 @@ def test_a_folder_that_does_not_do_is_refused_by_name(untaught: Path, harm, said
 @given(st.lists(st.floats(-60, 60), min_size=1, max_size=8), st.floats(-60, 60), st.floats(-500, 500))
 def test_probabilities_stand_on_the_bank(labels: list[float], prompt: float, shift: float) -> None:
     logits = np.array([[prompt, *labels]])
-    (found,) = bank_probabilities(logits)
+    (found,) = label_bank_probabilities(logits)
     assert ((found >= 0) & (found <= 1)).all()
     # A factor of the picture's own does not count.
-    assert bank_probabilities(logits + shift)[0] == pytest.approx(found, abs=1e-6)
+    assert label_bank_probabilities(logits + shift)[0] == pytest.approx(found, abs=1e-6)
     ratio = np.exp(prompt - max(labels)) / np.exp(np.array(labels) - max(labels)).mean()
     assert found[0] == pytest.approx(ratio / (1 + ratio), abs=1e-6)
     # As probable as any words: undecided.
-    assert bank_probabilities(np.array([[1.0, 1.0, 1.0]]))[0] == pytest.approx(0.5)
+    assert label_bank_probabilities(np.array([[1.0, 1.0, 1.0]]))[0] == pytest.approx(0.5)
 
 
 @given(st.fractions(min_value=Fraction(1, 10), max_value=7200))
 def test_stretches_cover_a_clip_of_any_length(duration_s: Fraction) -> None:
-    rate = picture_rate(duration_s)
+    rate = frame_rate_for(duration_s)
     count = -(-duration_s * rate // 1)
-    assert 1 <= count <= MOST_PICTURES
-    starts, length = stretches_of(int(count))
-    spans_s = stretch_spans(starts, length, duration_s)
+    assert 1 <= count <= MAX_FRAMES
+    starts, length = frame_spans(int(count))
+    spans_s = span_times_s(starts, length, duration_s)
     assert spans_s[0][0] == 0
     assert spans_s[-1][1] == duration_s
     for (begin_s, end_s), (later_s, _) in pairwise(spans_s):

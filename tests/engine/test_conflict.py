@@ -16,16 +16,16 @@ from hypothesis import strategies as st
 from rewas_engine import Cancelled, ConflictError, PackError, ReWaS, SettingsError, Suggestion, VideoClip
 from rewas_engine.conditioning.controls import Controls
 from rewas_engine.matching.evidence import (
-    AGREES_FROM,
-    DENIES_BELOW,
-    FAMILIAR_FROM,
-    LEAST_PROMPT_WEIGHT,
+    AGREE_THRESHOLD,
+    CONFLICT_THRESHOLD,
+    FAMILIARITY_THRESHOLD,
+    MIN_PROMPT_WEIGHT,
     Evidence,
-    Moment,
-    Sighting,
+    EvidenceSpan,
+    MatchScores,
     conflict_report,
-    disagreeing_moments,
     gather_evidence,
+    mismatched_spans,
     prompt_weight,
 )
 from rewas_engine.matching.label_bank import Label, vggsound_names
@@ -41,7 +41,9 @@ def evidence(
     probability: float, parts: list[float], *, rival: float = 0.95, elsewhere: float = 0.1, familiarity: float = 0.9
 ) -> Evidence:
     """A picture in moments of a second. rival: of the whole. elsewhere: of each moment."""
-    moments = [Moment(Fraction(n), Fraction(n + 1), value, "rain falling", elsewhere) for n, value in enumerate(parts)]
+    moments = [
+        EvidenceSpan(Fraction(n), Fraction(n + 1), value, "rain falling", elsewhere) for n, value in enumerate(parts)
+    ]
     rivals = (Suggestion("rain falling", rival, "pack"), Suggestion("hail", rival / 2, "vggsound"))
     return Evidence(probability, moments, rivals, familiarity)
 
@@ -78,9 +80,9 @@ def test_a_conflict_is_never_claimed_lightly(
     report = conflict_report("a bell", found)
     assert report.score == pytest.approx(probability, abs=1e-4)
     if report.verdict == "conflict":
-        assert probability < DENIES_BELOW < AGREES_FROM <= rival
-        assert max(parts) < AGREES_FROM
-        assert familiarity >= FAMILIAR_FROM
+        assert probability < CONFLICT_THRESHOLD < AGREE_THRESHOLD <= rival
+        assert max(parts) < AGREE_THRESHOLD
+        assert familiarity >= FAMILIARITY_THRESHOLD
     for better in report.suggestions:
         assert report.verdict != "agree"
         assert better.score > probability
@@ -90,11 +92,11 @@ def test_a_conflict_is_never_claimed_lightly(
 
 def test_moments_that_disagree_are_joined() -> None:
     parts = [(0.9, "rain", 0.1), (0.1, "rain", 0.9), (0.3, "wind", 0.8), (0.2, "rain", 0.9), (0.1, "rain", 0.3)]
-    moments = [Moment(Fraction(n, 2), Fraction(n + 1, 2), *part) for n, part in enumerate(parts)]
-    (found,) = disagreeing_moments(moments)
+    moments = [EvidenceSpan(Fraction(n, 2), Fraction(n + 1, 2), *part) for n, part in enumerate(parts)]
+    (found,) = mismatched_spans(moments)
     assert (found.start_s, found.end_s, found.looks_like) == (Fraction(1, 2), 2, "rain")
     assert found.score == pytest.approx(0.2)
-    assert disagreeing_moments(moments[:1]) == ()
+    assert mismatched_spans(moments[:1]) == ()
 
 
 class GivenMatcher:
@@ -109,14 +111,14 @@ class GivenMatcher:
     def pictures(self, *asked: object) -> np.ndarray:
         raise AssertionError("nothing is read here")
 
-    def seen(self, *asked: object) -> Sighting:
+    def seen(self, *asked: object) -> MatchScores:
         raise AssertionError("nothing is looked at here")
 
 
 def test_rivals_stand_once_for_each_meaning_and_never_for_the_prompts_own() -> None:
     spans_s = [(Fraction(0), Fraction(2)), (Fraction(1), Fraction(3))]
     labels = np.array([[0.2, 0.9, 0.99], [0.4, 0.1, 0.99]])
-    seen = Sighting(0.3, np.array([0.5, 0.6, 0.99]), spans_s, np.array([0.0, 1.0]), labels)
+    seen = MatchScores(0.3, np.array([0.5, 0.6, 0.99]), spans_s, np.array([0.0, 1.0]), labels)
     found = gather_evidence(GivenMatcher(), "chimes", seen)
     assert found.rivals == (Suggestion("raining", 0.6, "vggsound"),)
     assert [(moment.start_s, moment.end_s) for moment in found.moments] == [(0, 1), (1, 2), (2, 3)]
@@ -132,9 +134,9 @@ def test_a_prompt_weighs_less_the_surer_the_contradiction(score: float) -> None:
         return prompt_weight(ConflictReport(verdict, value, "Told."))
 
     assert weight("agree", score) == weight("unsure", score) == 1
-    assert LEAST_PROMPT_WEIGHT <= weight("conflict", score) <= weight("conflict", min(1, score + 0.1)) <= 1
-    assert weight("conflict", 0) == LEAST_PROMPT_WEIGHT
-    assert weight("conflict", DENIES_BELOW) == 1
+    assert MIN_PROMPT_WEIGHT <= weight("conflict", score) <= weight("conflict", min(1, score + 0.1)) <= 1
+    assert weight("conflict", 0) == MIN_PROMPT_WEIGHT
+    assert weight("conflict", CONFLICT_THRESHOLD) == 1
 
 
 def test_the_bank_holds_the_names_of_vggsound() -> None:
@@ -163,11 +165,11 @@ def contradicting(judging: ReWaS, monkeypatch: pytest.MonkeyPatch) -> ReWaS:
     """The same, where the pictures go with rain alone: what the space sees is set, all else is real."""
     matcher = judging.matcher
 
-    def seen(prompt: str, *asked: object) -> Sighting:
+    def seen(prompt: str, *asked: object) -> MatchScores:
         of = {"rain falling": 0.98}
         labels = np.array([of.get(label.meaning, 0.02) for label in matcher.labels])
         spans_s = [(Fraction(0), Fraction(1, 2))]
-        return Sighting(of.get(prompt, 0.02), labels, spans_s, np.array([of.get(prompt, 0.02)]), labels[None])
+        return MatchScores(of.get(prompt, 0.02), labels, spans_s, np.array([of.get(prompt, 0.02)]), labels[None])
 
     monkeypatch.setattr(matcher, "seen", seen)
     return judging
@@ -223,7 +225,7 @@ def test_soften_lets_a_contradicted_prompt_weigh_less(contradicting: ReWaS, long
         make(contradicting, long_clip, *asked) for asked in (("off",), ("soften",), ("soften", "rain falling"))
     )
     assert softened.prompt_weight == pytest.approx(prompt_weight(softened.conflict))
-    assert LEAST_PROMPT_WEIGHT < softened.prompt_weight < 0.6
+    assert MIN_PROMPT_WEIGHT < softened.prompt_weight < 0.6
     assert not np.array_equal(plain.takes[0].stems["primary"].waveform, softened.takes[0].stems["primary"].waveform)
     assert (right.conflict.verdict, right.prompt_weight) == ("agree", 1.0)
     # A picture is read once for energy and verdict.

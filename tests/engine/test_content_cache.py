@@ -57,14 +57,14 @@ def test_it_holds_no_more_than_it_may_and_forgets_the_longest_unused() -> None:
         cache.of("row", number, lambda: np.zeros(100))
     cache.of("row", 0, lambda: np.ones(100))
     cache.of("row", 3, lambda: np.zeros(100))
-    assert cache.held_bytes == 3 * 800
+    assert cache.size_bytes == 3 * 800
     assert cache.of("row", 0, lambda: np.ones(100)).sum() == 0  # still the first one
     assert cache.of("row", 1, lambda: np.ones(100)).sum() == 100  # made anew
     cache.of("row", "large", lambda: np.zeros(1000))
-    assert cache.held_bytes == 3 * 800
+    assert cache.size_bytes == 3 * 800
     nothing = ContentCache(0)
     nothing.of("row", 1, lambda: np.zeros(1))
-    assert nothing.held_bytes == 0
+    assert nothing.size_bytes == 0
 
 
 def test_what_fails_is_not_kept() -> None:

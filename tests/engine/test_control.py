@@ -17,14 +17,14 @@ from rewas_engine.conditioning.controls import (
     control_hint,
     energy_hint,
     hint_channels,
-    measured_textures,
+    measure_textures,
     onset_track,
-    understood_controls,
+    supported_controls,
 )
 from rewas_engine.curves.energy import SILENCE_NATS
 from rewas_engine.curves.texture import TEXTURE_BANDS
 from rewas_engine.models.adapter import EnergyAdapter
-from rewas_engine.models.codec import PatchAutoencoder, scaled_latents
+from rewas_engine.models.codec import PatchAutoencoder, encode_scaled
 from rewas_engine.recipes.untrained_starter import TINY
 
 
@@ -75,19 +75,19 @@ def test_padding_holds_the_end_adds_no_onset_and_keeps_what_is_absent_absent() -
 
 def test_a_narrow_adapter_reads_energy_alone(codec: PatchAutoencoder) -> None:
     narrow = EnergyAdapter.from_denoiser(TINY.new_denoiser())
-    assert understood_controls(narrow) == ("energy",)
+    assert supported_controls(narrow) == ("energy",)
     energies = torch.linspace(-9, -1, 32)[None]
     hint = control_hint(
-        ControlBatch.of([Controls(energies[0].numpy())], "cpu"), partial(scaled_latents, codec), 64, narrow
+        ControlBatch.of([Controls(energies[0].numpy())], "cpu"), partial(encode_scaled, codec), 64, narrow
     )
-    torch.testing.assert_close(hint, energy_hint(energies, partial(scaled_latents, codec), 64))
+    torch.testing.assert_close(hint, energy_hint(energies, partial(encode_scaled, codec), 64))
 
 
 @pytest.mark.parametrize("names", [("energy",), ("onsets",), ("texture",), CONTROL_NAMES])
 def test_a_hint_tells_what_is_given_and_nothing_else(names, codec: PatchAutoencoder, wide: EnergyAdapter) -> None:
     everything = _all()
     controls = Controls(**{name: getattr(everything, name) for name in names})
-    hint = control_hint(ControlBatch.of([controls], "cpu"), partial(scaled_latents, codec), 64, wide)
+    hint = control_hint(ControlBatch.of([controls], "cpu"), partial(encode_scaled, codec), 64, wide)
     assert hint.shape == (1, 16, 8, 16)
     parts = dict(zip((*CONTROL_NAMES, "flags"), hint.split((8, 4, 1, 3), dim=1), strict=True))
     assert parts["flags"][0, :, 0, 0].tolist() == [float(name in names) for name in CONTROL_NAMES]
@@ -114,8 +114,8 @@ def test_every_onset_falls_into_the_frame_that_holds_it(times_s: list[float], ra
 def test_texture_says_which_bands_are_loud_and_not_how_loud() -> None:
     tilted = torch.full((1, 80, 64), -4.0)
     tilted[..., :16] += 3.0
-    texture = measured_textures(tilted)
+    texture = measure_textures(tilted)
     assert texture.shape == (1, 80, TEXTURE_BANDS)
     torch.testing.assert_close(texture[0, 40], torch.tensor([2.25, -0.75, -0.75, -0.75]), atol=0.05, rtol=0)
-    torch.testing.assert_close(measured_textures(tilted - 2.0), texture, atol=0.05, rtol=0)
-    assert measured_textures(torch.full((1, 80, 64), SILENCE_NATS)).abs().max() < 1e-6
+    torch.testing.assert_close(measure_textures(tilted - 2.0), texture, atol=0.05, rtol=0)
+    assert measure_textures(torch.full((1, 80, 64), SILENCE_NATS)).abs().max() < 1e-6

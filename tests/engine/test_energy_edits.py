@@ -79,7 +79,7 @@ def knocks(*places: int, peak: float = -3.0, beneath: float = SILENCE_NATS, coun
 def applied(edit: EnergyEdit, curve: EnergyCurve) -> tuple[EnergyCurve | None, str]:
     """The edited curve and "", or nothing and what was said."""
     try:
-        return edit.applied_to(curve), ""
+        return edit.apply(curve), ""
     except SettingsError as error:
         return None, error.what
 
@@ -98,7 +98,7 @@ def test_an_edited_curve_is_a_curve_of_the_same_length_or_the_edit_is_refused(cu
     assert np.isfinite(changed.values).all()
     assert changed.values.min() >= silence
     assert changed.values.max() <= LOUDEST_NATS
-    assert np.array_equal(edit.applied_to(curve).values, changed.values)
+    assert np.array_equal(edit.apply(curve).values, changed.values)
 
 
 @given(edits)
@@ -123,12 +123,12 @@ def test_silence_stays_silent(count: int, rate_hz: Fraction, edit: EnergyEdit) -
 )
 @given(curve=curves)
 def test_some_edits_change_nothing(curve: EnergyCurve, edit: EnergyEdit) -> None:
-    assert same(edit.applied_to(curve), curve)
+    assert same(edit.apply(curve), curve)
 
 
 def test_what_lies_below_silence_is_lifted_to_it() -> None:
     curve = EnergyCurve(np.array([-40, -3, -12], np.float32), Fraction(25))
-    np.testing.assert_allclose(Offset(-1).applied_to(curve).values, [SILENCE_NATS, -4, SILENCE_NATS], atol=1e-5)
+    np.testing.assert_allclose(Offset(-1).apply(curve).values, [SILENCE_NATS, -4, SILENCE_NATS], atol=1e-5)
 
 
 def test_a_chain_is_applied_in_order() -> None:
@@ -144,43 +144,43 @@ def test_a_chain_is_applied_in_order() -> None:
 
 @given(curves, st.floats(0, 1), st.floats(0, 1))
 def test_scales_multiply(curve: EnergyCurve, first: float, second: float) -> None:
-    np.testing.assert_allclose(height(Scale(first).applied_to(curve)), height(curve) * first, atol=1e-4)
-    assert same(edited(curve, [Scale(first), Scale(second)]), Scale(first * second).applied_to(curve), atol=1e-4)
+    np.testing.assert_allclose(height(Scale(first).apply(curve)), height(curve) * first, atol=1e-4)
+    assert same(edited(curve, [Scale(first), Scale(second)]), Scale(first * second).apply(curve), atol=1e-4)
 
 
 @given(curves, st.floats(0, 1))
 def test_an_offset_up_and_down_again_is_none(curve: EnergyCurve, up: float) -> None:
-    raised = Offset(up).applied_to(curve)
+    raised = Offset(up).apply(curve)
     sounding = curve.values > -11.5
     np.testing.assert_allclose(raised.values[sounding], curve.values[sounding] + up, atol=1e-4)
     np.testing.assert_allclose(raised.values[~sounding], SILENCE_NATS, atol=0.02)
-    again = Offset(-up).applied_to(raised)
+    again = Offset(-up).apply(raised)
     np.testing.assert_allclose(again.values[sounding], curve.values[sounding], atol=1e-4)
 
 
 @given(curves, st.floats(0, 2))
 def test_smoothing_stays_between_the_extremes_and_calms(curve: EnergyCurve, window_s: float) -> None:
-    smooth = Smooth(window_s).applied_to(curve).values
+    smooth = Smooth(window_s).apply(curve).values
     assert curve.values.min() - 1e-5 <= smooth.min() <= smooth.max() <= curve.values.max() + 1e-5
     rng = np.random.default_rng(0)
     noisy = EnergyCurve(-5 + rng.normal(0, 0.5, 400), Fraction(100))
-    assert Smooth(0.5).applied_to(noisy).values.std() < 0.5 * noisy.values.std()
+    assert Smooth(0.5).apply(noisy).values.std() < 0.5 * noisy.values.std()
 
 
 @given(curves, st.floats(-11, 4))
 def test_a_gate_silences_what_is_below_and_nothing_else(curve: EnergyCurve, threshold: float) -> None:
-    gated = Gate(threshold).applied_to(curve)
+    gated = Gate(threshold).apply(curve)
     below = curve.values.astype(np.float64) < threshold
     assert (gated.values[below] == silence).all()
     assert np.array_equal(gated.values[~below], np.maximum(curve.values[~below], silence))
-    assert same(Gate(threshold).applied_to(gated), gated)
+    assert same(Gate(threshold).apply(gated), gated)
 
 
 @given(curves, st.floats(-11, 4), st.floats(1, 50))
 def test_compression_lowers_what_is_above_and_keeps_the_order(
     curve: EnergyCurve, threshold: float, ratio: float
 ) -> None:
-    pressed = Compress(threshold, ratio).applied_to(curve).values.astype(np.float64)
+    pressed = Compress(threshold, ratio).apply(curve).values.astype(np.float64)
     above = curve.values > threshold
     np.testing.assert_allclose(pressed[above], threshold + (curve.values[above] - threshold) / ratio, atol=1e-4)
     np.testing.assert_allclose(pressed[~above], np.maximum(curve.values[~above], SILENCE_NATS), atol=1e-5)
@@ -192,8 +192,8 @@ def test_compression_lowers_what_is_above_and_keeps_the_order(
 def test_fades_mirror_each_other_and_rise_from_silence(curve: EnergyCurve, share_of_clip: float) -> None:
     length_s = share_of_clip * float(curve.duration_s)
     mirrored = EnergyCurve(curve.values[::-1], curve.rate_hz)
-    faded_in = FadeIn(length_s).applied_to(curve)
-    np.testing.assert_allclose(FadeOut(length_s).applied_to(mirrored).values[::-1], faded_in.values, atol=1e-4)
+    faded_in = FadeIn(length_s).apply(curve)
+    np.testing.assert_allclose(FadeOut(length_s).apply(mirrored).values[::-1], faded_in.values, atol=1e-4)
     whole = curve.times_s() >= length_s
     np.testing.assert_allclose(faded_in.values[whole], np.maximum(curve.values[whole], SILENCE_NATS), atol=1e-5)
     share = np.minimum(curve.times_s() / length_s, 1)
@@ -206,8 +206,8 @@ def test_fades_mirror_each_other_and_rise_from_silence(curve: EnergyCurve, share
 @given(curves, st.integers(-50, 50))
 def test_a_shift_there_and_back_loses_only_what_left_the_clip(curve: EnergyCurve, values: int) -> None:
     by_s = values / float(curve.rate_hz)
-    there = Shift(by_s).applied_to(curve)
-    back = Shift(-by_s).applied_to(there)
+    there = Shift(by_s).apply(curve)
+    back = Shift(-by_s).apply(there)
     count = curve.values.size
     kept = slice(0, max(0, count - values)) if values >= 0 else slice(min(count, -values), count)
     np.testing.assert_allclose(back.values[kept], np.maximum(curve.values[kept], SILENCE_NATS), atol=1e-3)
@@ -218,16 +218,16 @@ def test_a_shift_there_and_back_loses_only_what_left_the_clip(curve: EnergyCurve
 
 def test_a_shift_moves_what_is_heard_later() -> None:
     (before,) = find_events(knocks(50))
-    (after,) = find_events(Shift(0.25).applied_to(knocks(50)))
+    (after,) = find_events(Shift(0.25).apply(knocks(50)))
     assert after.time_s - before.time_s == pytest.approx(0.25, abs=1e-6)
-    (between,) = find_events(Shift(0.254).applied_to(knocks(50)))
+    (between,) = find_events(Shift(0.254).apply(knocks(50)))
     assert between.time_s - before.time_s == pytest.approx(0.254, abs=0.005)
 
 
 @pytest.mark.parametrize("factor", [0.25, 0.5, 1.5, 3.0])
 def test_stretching_moves_each_moment_by_its_factor(factor: float) -> None:
     swell = EnergyCurve(-11 + 8 * np.exp(-(((np.arange(400) - 100) / 20) ** 2)), Fraction(100))
-    stretched = Stretch(factor).applied_to(swell)
+    stretched = Stretch(factor).apply(swell)
     moment_s = (100 + 0.5) / 100 * factor
     assert stretched.times_s()[stretched.values.argmax()] == pytest.approx(moment_s, abs=0.006)
     assert height(stretched).sum() == pytest.approx(
@@ -237,7 +237,7 @@ def test_stretching_moves_each_moment_by_its_factor(factor: float) -> None:
 
 @given(curves, st.floats(0.5, 2))
 def test_a_stretched_curve_holds_no_new_extremes(curve: EnergyCurve, factor: float) -> None:
-    stretched = Stretch(factor).applied_to(curve).values
+    stretched = Stretch(factor).apply(curve).values
     assert stretched.max() <= max(curve.values.max(), silence) + 1e-5
     if factor > 1:
         assert stretched.min() >= max(curve.values.min(), silence) - 1e-5
@@ -252,19 +252,19 @@ two_knocks_far_apart = st.tuples(st.integers(1, 80), st.integers(95, 190))
 def test_one_muted_leaves_the_other_and_what_lies_beneath(places: tuple[int, int], beneath: float) -> None:
     both = knocks(*places, beneath=beneath)
     for number in (1, 2):
-        left = MuteEvents((number,)).applied_to(both)
+        left = MuteEvents((number,)).apply(both)
         assert same(left, knocks(places[2 - number], beneath=beneath))
-    assert same(MuteEvents((1, 2)).applied_to(both), knocks(beneath=beneath))
-    assert same(MuteEvents((2, 1, 2)).applied_to(both), knocks(beneath=beneath))
+    assert same(MuteEvents((1, 2)).apply(both), knocks(beneath=beneath))
+    assert same(MuteEvents((2, 1, 2)).apply(both), knocks(beneath=beneath))
 
 
 @given(two_knocks_far_apart)
 def test_one_isolated_stands_alone_in_silence(places: tuple[int, int]) -> None:
     both = knocks(*places)
     for number in (1, 2):
-        assert same(IsolateEvents((number,)).applied_to(both), knocks(places[number - 1]))
-    assert same(IsolateEvents((1, 2)).applied_to(both), both)
-    over_rain = IsolateEvents((1,)).applied_to(knocks(*places, beneath=-8))
+        assert same(IsolateEvents((number,)).apply(both), knocks(places[number - 1]))
+    assert same(IsolateEvents((1, 2)).apply(both), both)
+    over_rain = IsolateEvents((1,)).apply(knocks(*places, beneath=-8))
     away = np.ones(200, bool)
     away[places[0] : places[0] + 7] = False
     assert (over_rain.values[away] == silence).all()
@@ -273,7 +273,7 @@ def test_one_isolated_stands_alone_in_silence(places: tuple[int, int]) -> None:
 
 @given(two_knocks_far_apart, st.floats(-20, 6), st.sampled_from([SILENCE_NATS, -8.0]))
 def test_a_boost_changes_one_peak_alone(places: tuple[int, int], boost: float, beneath: float) -> None:
-    changed = BoostEvents((1,), boost).applied_to(knocks(*places, beneath=beneath))
+    changed = BoostEvents((1,), boost).apply(knocks(*places, beneath=beneath))
     own = slice(places[0], places[0] + 7)
     assert changed.values[own].max() == pytest.approx(max(-3 + boost, beneath), abs=1e-4)
     rest = np.ones(200, bool)
@@ -285,9 +285,9 @@ def test_a_boost_changes_one_peak_alone(places: tuple[int, int], boost: float, b
 @given(curves)
 def test_a_boost_of_nothing_and_a_move_to_its_own_place_change_nothing(curve: EnergyCurve) -> None:
     for event in find_events(curve):
-        assert same(BoostEvents((event.number,), 0).applied_to(curve), curve, atol=1e-4)
+        assert same(BoostEvents((event.number,), 0).apply(curve), curve, atol=1e-4)
         # Rounded, a time lies a little beside the place of a value.
-        moved = MoveEvent(event.number, event.time_s).applied_to(curve)
+        moved = MoveEvent(event.number, event.time_s).apply(curve)
         assert same(moved, curve, atol=1e-3)
 
 
@@ -296,7 +296,7 @@ def test_a_moved_event_is_the_same_elsewhere(places: tuple[int, int], values: in
     place = min(max(places[0] + values, 1), 193)
     both = knocks(*places, beneath=beneath)
     event = find_events(both)[0]
-    moved = MoveEvent(1, event.time_s + (place - places[0]) / 100).applied_to(both)
+    moved = MoveEvent(1, event.time_s + (place - places[0]) / 100).apply(both)
     if abs(place - places[1]) > 7:
         # Nothing of its mass is lost.
         assert same(moved, knocks(place, places[1], beneath=beneath), atol=1e-3)
@@ -308,7 +308,7 @@ def test_a_moved_event_is_the_same_elsewhere(places: tuple[int, int], values: in
 def test_a_copy_leaves_the_original(places: tuple[int, int], place: int) -> None:
     both = knocks(*places)
     event = find_events(both)[0]
-    copied = DuplicateEvent(1, max(0.0, event.time_s + (place - places[0]) / 100)).applied_to(both)
+    copied = DuplicateEvent(1, max(0.0, event.time_s + (place - places[0]) / 100)).apply(both)
     assert (copied.values >= both.values - 1e-5).all()
     if all(abs(place - other) > 7 for other in places) and place >= 1:
         assert same(copied, knocks(*places, place), atol=1e-3)
@@ -320,8 +320,8 @@ def test_muting_never_makes_louder_and_isolating_never_adds(curve: EnergyCurve, 
     if not there:
         return
     loudest = np.maximum(curve.values, silence) + 1e-4
-    assert (MuteEvents(there).applied_to(curve).values <= loudest).all()
-    assert (IsolateEvents(there).applied_to(curve).values <= loudest).all()
+    assert (MuteEvents(there).apply(curve).values <= loudest).all()
+    assert (IsolateEvents(there).apply(curve).values <= loudest).all()
 
 
 # What is refused
@@ -367,7 +367,7 @@ def test_edits_that_mean_nothing_are_refused(make, said: str) -> None:
 )
 def test_edits_that_a_curve_cannot_take_are_refused(edit: EnergyEdit, said: str) -> None:
     with pytest.raises(SettingsError, match=said):
-        edit.applied_to(knocks(50, 120))
+        edit.apply(knocks(50, 120))
 
 
 @pytest.mark.parametrize(

@@ -12,11 +12,11 @@ import torch
 from numbered_clips import noise, write_numbered_clip
 from torch import nn
 
-from rewas_engine import Execution, MemoryShortage, PackError, ReWaS, SettingsError, VideoClip, flat_curve
+from rewas_engine import Execution, InsufficientMemoryError, PackError, ReWaS, SettingsError, VideoClip, flat_curve
 from rewas_engine.conditioning.controls import Controls
-from rewas_engine.packs.loading import loaded_within_memory
-from rewas_engine.runtime.memory import is_out_of_memory, within_memory
-from rewas_engine.runtime.precision import held_precision, lower, resolved_precision
+from rewas_engine.packs.loading import load_with_memory_fallback
+from rewas_engine.runtime.memory import is_out_of_memory, run_within_memory
+from rewas_engine.runtime.precision import lower, resolve_precision, weight_dtype
 
 FRAMES = 900
 
@@ -47,8 +47,8 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> VideoClip:
 @pytest.mark.parametrize(
     "execution",
     [
-        Execution(precision="float32", passes_at_once=1),
-        Execution(precision="float32", passes_at_once=2),
+        Execution(precision="float32", batch_size=1),
+        Execution(precision="float32", batch_size=2),
         Execution(precision="float32", channels_last=False, caching=False),
         Execution(precision="float32", low_memory=True),
     ],
@@ -62,7 +62,7 @@ def test_what_is_made_does_not_hang_on_how(tiny_pack: Path, plain: ReWaS, execut
 
 
 def test_windows_and_branches_follow_each_other_where_memory_is_to_be_saved(tiny_pack: Path) -> None:
-    model = ReWaS.from_pretrained(tiny_pack, device="cpu", execution=Execution(passes_at_once=1))
+    model = ReWaS.from_pretrained(tiny_pack, device="cpu", execution=Execution(batch_size=1))
     seen: list[int] = []
     hook = _seen_batches(model, seen)
     _made(model, steps=1)
@@ -82,9 +82,9 @@ def test_both_branches_are_one_batch(plain: ReWaS) -> None:
 def test_low_precision_is_held_where_the_work_is_and_changes_little(tiny_pack: Path, plain: ReWaS) -> None:
     low = ReWaS.from_pretrained(tiny_pack, device="cpu", execution=Execution(precision="bfloat16"))
     for role in ("denoiser", "adapter", "video_encoder", "codec"):
-        assert held_precision(low._components[role]) == torch.bfloat16
+        assert weight_dtype(low._components[role]) == torch.bfloat16
     for role in ("phi", "vocoder"):
-        assert held_precision(low._components[role]) == torch.float32
+        assert weight_dtype(low._components[role]) == torch.float32
     norms = [part for part in low._components["denoiser"].modules() if isinstance(part, nn.GroupNorm)]
     assert norms
     assert all(norm.weight.dtype == torch.float32 for norm in norms)
@@ -113,15 +113,15 @@ def test_a_pack_that_was_loaded_low_does_not_sample_high(tiny_pack: Path) -> Non
 
 
 def test_auto_is_what_the_device_runs_well() -> None:
-    assert resolved_precision("float16", "cpu") == "float16"
-    assert resolved_precision("auto", "cpu") in ("float32", "bfloat16")
+    assert resolve_precision("float16", "cpu") == "float16"
+    assert resolve_precision("auto", "cpu") in ("float32", "bfloat16")
 
 
 def test_settings_that_contradict_each_other_are_refused() -> None:
     with pytest.raises(SettingsError, match="'double' is unknown"):
         Execution(precision="double")
     with pytest.raises(SettingsError, match="0 windows"):
-        Execution(passes_at_once=0)
+        Execution(batch_size=0)
     with pytest.raises(SettingsError, match="memory is to be saved"):
         Execution(compiled=True, low_memory=True)
 
@@ -226,7 +226,7 @@ def test_sampling_is_tried_again_with_less_at_once(greedy, plain: ReWaS, error: 
 @pytest.mark.parametrize("error", [torch.OutOfMemoryError, MemoryError])
 def test_where_one_window_is_too_much_it_is_said(greedy, clip: VideoClip, error: type[BaseException]) -> None:
     model, denoiser = greedy(0, error)
-    with pytest.raises(MemoryShortage, match="memory ran out while sampling") as raised:
+    with pytest.raises(InsufficientMemoryError, match="memory ran out while sampling") as raised:
         model.generate(clip, prompt="rain", num_steps=1, guidance_scale=2.0)
     assert denoiser.tried == [2, 1]
     assert "--low-memory" in raised.value.remedy
@@ -271,8 +271,8 @@ def test_a_lack_of_memory_is_known_by_what_an_error_came_of(reason: Exception) -
         except Exception as error:
             raise PackError("The component denoiser cannot be loaded.", "Install the pack again.") from error
 
-    with pytest.raises(MemoryShortage):
-        within_memory(work, 2, "loading", "Close something.")
+    with pytest.raises(InsufficientMemoryError):
+        run_within_memory(work, 2, "loading", "Close something.")
     assert is_out_of_memory(reason)
     assert not is_out_of_memory(OSError(errno.ENOENT, "No such file", "out of memory.mkv"))
 
@@ -287,7 +287,7 @@ def test_what_onednn_goes_on_to_refuse_is_done_without_it() -> None:
         return "made"
 
     before = torch.backends.mkldnn.enabled
-    assert within_memory(work, 4, "sampling", "Close something.") == "made"
+    assert run_within_memory(work, 4, "sampling", "Close something.") == "made"
     assert seen == [(4, True), (1, True), (1, False)]
     assert torch.backends.mkldnn.enabled == before
 
@@ -300,7 +300,7 @@ def test_too_much_picture_suggests_less_memory(tiny_pack: Path, clip: VideoClip)
             raise RuntimeError("could not create a primitive")
 
     model._components._held["video_encoder"] = Blind()
-    with pytest.raises(MemoryShortage, match="while looking at the picture") as raised:
+    with pytest.raises(InsufficientMemoryError, match="while looking at the picture") as raised:
         model.estimate_energy(clip)
     assert "--low-memory" in raised.value.remedy
 
@@ -330,11 +330,11 @@ def test_where_loading_fits_in_no_way_it_is_said() -> None:
         tried.append(execution)
         raise MemoryError
 
-    with pytest.raises(MemoryShortage, match="while loading the pack large"):
-        loaded_within_memory(load, Execution(compiled=True), "large")
+    with pytest.raises(InsufficientMemoryError, match="while loading the pack large"):
+        load_with_memory_fallback(load, Execution(compiled=True), "large")
     assert [execution.low_memory for execution in tried] == [False, True]
-    with pytest.raises(MemoryShortage):
-        loaded_within_memory(load, Execution(low_memory=True), "large")
+    with pytest.raises(InsufficientMemoryError):
+        load_with_memory_fallback(load, Execution(low_memory=True), "large")
     assert len(tried) == 3
 
 
@@ -345,8 +345,8 @@ def test_work_is_tried_with_one_thing_only_once() -> None:
         tried.append(count)
         raise torch.OutOfMemoryError("out of memory")
 
-    with pytest.raises(MemoryShortage, match="while looking"):
-        within_memory(work, 1, "looking", "Close something.")
+    with pytest.raises(InsufficientMemoryError, match="while looking"):
+        run_within_memory(work, 1, "looking", "Close something.")
     assert tried == [1]
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from rewas_engine import SILENCE_NATS, EnergyCurve, ReWaS, VideoClip
 from rewas_engine.curves.energy import FloatArray
-from rewas_engine.curves.silence import FADE_S, SHORTEST_GAP_S, Gap, silence, silent_gaps
+from rewas_engine.curves.silence import FADE_S, SHORTEST_GAP_S, Gap, find_silence, silence
 
 
 def curve(*levels: tuple[float, float]) -> EnergyCurve:
@@ -26,9 +26,9 @@ def silenced(sound: FloatArray, gaps: list[Gap], rate_hz: int) -> FloatArray:
 
 def test_gaps_are_where_silence_is_asked_for_long_enough() -> None:
     asked = curve((0.5, SILENCE_NATS), (1, -4), (0.2, SILENCE_NATS), (1, -6), (0.31, SILENCE_NATS + 0.2), (1, -10))
-    assert silent_gaps(asked, SILENCE_NATS) == [(0, Fraction(1, 2)), (Fraction(27, 10), Fraction(301, 100))]
-    assert silent_gaps(curve((3, -5)), SILENCE_NATS) == []
-    assert silent_gaps(curve((3, SILENCE_NATS)), SILENCE_NATS) == [(0, 3)]
+    assert find_silence(asked, SILENCE_NATS) == [(0, Fraction(1, 2)), (Fraction(27, 10), Fraction(301, 100))]
+    assert find_silence(curve((3, -5)), SILENCE_NATS) == []
+    assert find_silence(curve((3, SILENCE_NATS)), SILENCE_NATS) == [(0, 3)]
 
 
 @given(st.lists(st.tuples(st.sampled_from([0.1, 0.4, 0.7]), st.booleans()), min_size=1, max_size=8))
@@ -36,7 +36,7 @@ def test_in_gaps_there_is_nothing_and_elsewhere_everything(spans: list[tuple[flo
     asked = curve(*[(seconds, SILENCE_NATS if silent else -5.0) for seconds, silent in spans])
     rate_hz = 16_000
     sound = np.random.default_rng(0).uniform(0.5, 1, (2, round(float(asked.duration_s) * rate_hz))).astype(np.float32)
-    gaps = silent_gaps(asked, SILENCE_NATS)
+    gaps = find_silence(asked, SILENCE_NATS)
     made = silenced(sound, gaps, rate_hz)
     inside = np.zeros(sound.shape[1], bool)
     edge = np.zeros(sound.shape[1], bool)

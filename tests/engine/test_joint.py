@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
 from rewas_engine import PackError, ReWaS, SettingsError
-from rewas_engine.matching.embedding import MOMENT_FRAMES, PICTURE_WINDOW_FRAMES, JointScorer
-from rewas_engine.models.joint import PAIRS, SHORTEST_FRAMES, JointSpace
+from rewas_engine.matching.embedding import SPAN_FRAMES, VIDEO_WINDOW_FRAMES, JointScorer
+from rewas_engine.models.joint import MIN_FRAMES, PAIRS, JointSpace
 from rewas_engine.models.phi import Phi
 from rewas_engine.packs.components import load_component, save_component
 from rewas_engine.packs.description import read_pack, write_description
@@ -95,10 +95,10 @@ def test_words_have_a_direction_and_no_length(space: JointSpace) -> None:
 def test_what_is_too_short_is_lengthened_by_its_last_picture_and_by_silence(space: JointSpace) -> None:
     frames = torch.rand(1, 5, 32, 32)
     looked_at = frames[:, ::2]
-    held = torch.cat([looked_at, looked_at[:, -1:].expand(-1, SHORTEST_FRAMES - 3, -1, -1)], dim=1)
+    held = torch.cat([looked_at, looked_at[:, -1:].expand(-1, MIN_FRAMES - 3, -1, -1)], dim=1)
     torch.testing.assert_close(space.picture(frames), space.picture_encoder(held))
     log_mel = _log_mel(5)[None]
-    padded = torch.cat([log_mel, torch.full((1, SHORTEST_FRAMES - 5, 64), -11.512925)], dim=1)
+    padded = torch.cat([log_mel, torch.full((1, MIN_FRAMES - 5, 64), -11.512925)], dim=1)
     torch.testing.assert_close(space.sound(log_mel), space.sound(padded))
 
 
@@ -164,8 +164,8 @@ def test_a_space_without_calibration_puts_undecided_at_a_right_angle(scorer: Joi
 
 
 def test_a_long_picture_is_the_middle_of_its_windows(scorer: JointScorer) -> None:
-    frames = _frames(2 * PICTURE_WINDOW_FRAMES)
-    half = PICTURE_WINDOW_FRAMES // 2
+    frames = _frames(2 * VIDEO_WINDOW_FRAMES)
+    half = VIDEO_WINDOW_FRAMES // 2
     parts = torch.stack([scorer.picture(frames[start : start + 2 * half]) for start in (0, half, 2 * half)])
     middle = torch.nn.functional.normalize(parts.mean(dim=0), dim=0)
     torch.testing.assert_close(scorer.picture(frames), middle, atol=1e-5, rtol=1e-5)
@@ -178,15 +178,15 @@ def test_stretches_cover_the_picture_in_order(scorer: JointScorer, count: int) -
     assert len(vectors) == len(spans_s)
     assert spans_s[0][0] == 0
     assert spans_s[-1][1] == Fraction(count, 25)
-    assert all(end_s - begin_s == Fraction(min(count, MOMENT_FRAMES), 25) for begin_s, end_s in spans_s)
+    assert all(end_s - begin_s == Fraction(min(count, SPAN_FRAMES), 25) for begin_s, end_s in spans_s)
     for (begin_s, end_s), (later_s, _) in pairwise(spans_s):
         assert begin_s < later_s < end_s
 
 
 def test_a_stretch_is_seen_by_its_own_pictures(scorer: JointScorer) -> None:
-    frames = np.concatenate([_frames(MOMENT_FRAMES, 1), np.full((2 * MOMENT_FRAMES, 64, 64), 90, np.uint8)])
+    frames = np.concatenate([_frames(SPAN_FRAMES, 1), np.full((2 * SPAN_FRAMES, 64, 64), 90, np.uint8)])
     _, vectors = scorer.stretches(frames, Fraction(25))
-    alone = scorer.picture(frames[:MOMENT_FRAMES])
+    alone = scorer.picture(frames[:SPAN_FRAMES])
     torch.testing.assert_close(vectors[0], alone, atol=1e-5, rtol=1e-5)
     assert float(vectors[-1] @ alone) < 0.999
 
@@ -225,20 +225,20 @@ def test_takes_are_ranked_by_what_the_words_say(scorer: JointScorer) -> None:
 
 def test_the_engine_scores_a_waveform_of_any_loudness(joined: ReWaS) -> None:
     waveform = np.random.default_rng(0).normal(0, 0.1, 30_000).astype(np.float32)
-    score = joined.text_sound_score("rain", waveform)
+    score = joined.score_text_sound("rain", waveform)
     assert 0 < score < 1
-    assert joined.text_sound_score("rain", 0.01 * waveform) == pytest.approx(score, abs=1e-3)
-    assert 0 < joined.text_sound_score("rain", waveform[:1]) < 1
-    assert 0 < joined.text_sound_score("rain", np.zeros(16_000, np.float32)) < 1
+    assert joined.score_text_sound("rain", 0.01 * waveform) == pytest.approx(score, abs=1e-3)
+    assert 0 < joined.score_text_sound("rain", waveform[:1]) < 1
+    assert 0 < joined.score_text_sound("rain", np.zeros(16_000, np.float32)) < 1
     for prompt, sound in ((" ", waveform), ("rain", waveform[:0])):
         with pytest.raises(SettingsError):
-            joined.text_sound_score(prompt, sound)
+            joined.score_text_sound(prompt, sound)
 
 
 def test_a_pack_without_a_joint_space_cannot_score(model: ReWaS) -> None:
     assert model.joint is None
     with pytest.raises(PackError, match="tiny cannot compare words with sounds"):
-        model.text_sound_score("rain", np.zeros(16_000, np.float32))
+        model.score_text_sound("rain", np.zeros(16_000, np.float32))
 
 
 def test_the_joint_space_is_named_in_a_valid_pack(joint_pack: Path, tiny_pack: Path) -> None:

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rewas_engine import EnergyCurve, SettingsError
-from rewas_engine.generation.loops import check_joins, shortened_circle
+from rewas_engine.generation.loops import check_loop_join, shorten_loop
 
 RATE_HZ, FADE = 16_000, 320
 
@@ -21,7 +21,7 @@ def noise(samples: int, seed: int) -> np.ndarray:
 @given(st.integers(8000, 20_000), st.integers(0, 640), st.integers(0, 100))
 def test_the_end_goes_on_with_the_beginning(length: int, left_out: int, seed: int) -> None:
     circle = noise(length, seed)
-    loop = shortened_circle(circle, length - left_out, FADE)
+    loop = shorten_loop(circle, length - left_out, FADE)
     assert loop.shape == (length - left_out,)
     own = np.abs(np.diff(circle, append=circle[:1]))[length - left_out - 1]
     assert abs(float(loop[0] - loop[-1])) == pytest.approx(float(own), abs=0.02 * float(np.abs(circle).max()))
@@ -32,7 +32,7 @@ def test_the_end_goes_on_with_the_beginning(length: int, left_out: int, seed: in
 @given(st.integers(8000, 20_000), st.integers(0, 100))
 def test_a_whole_circle_stays_as_it_is(length: int, seed: int) -> None:
     circle = noise(length, seed)
-    np.testing.assert_allclose(shortened_circle(circle, length, FADE), circle, atol=1e-6)
+    np.testing.assert_allclose(shorten_loop(circle, length, FADE), circle, atol=1e-6)
 
 
 @pytest.mark.parametrize("left_out", [1, 3, 40, 639])
@@ -40,26 +40,24 @@ def test_the_power_is_kept_in_the_fade(left_out: int) -> None:
     powers = []
     for seed in range(60):
         circle = noise(16_000, seed)
-        powers.append(
-            np.square(shortened_circle(circle, 16_000 - left_out, FADE)[:FADE]).mean() / np.square(circle).mean()
-        )
+        powers.append(np.square(shorten_loop(circle, 16_000 - left_out, FADE)[:FADE]).mean() / np.square(circle).mean())
     assert np.mean(powers) == pytest.approx(1, abs=0.1)
 
 
 def test_one_sample_less_is_no_jump() -> None:
     circle = np.sin(2 * np.pi * 440 * np.arange(RATE_HZ) / RATE_HZ).astype(np.float32)
-    loop = shortened_circle(circle, RATE_HZ - 18, FADE)  # half a period: the end would meet the beginning upside down
+    loop = shorten_loop(circle, RATE_HZ - 18, FADE)  # half a period: the end would meet the beginning upside down
     steps = np.abs(np.diff(np.concatenate([loop, loop])))
     assert steps.max() <= 1.1 * np.abs(np.diff(circle)).max()
 
 
 def test_silence_stays_silence() -> None:
-    assert not shortened_circle(np.zeros(1000, np.float32), 900, FADE).any()
+    assert not shorten_loop(np.zeros(1000, np.float32), 900, FADE).any()
 
 
 def test_an_energy_that_would_break_off_at_the_join_is_refused() -> None:
     def joined(first: float, last: float, count: int = 300) -> None:
-        check_joins(EnergyCurve(np.linspace(first, last, count).astype(np.float32), 100))
+        check_loop_join(EnergyCurve(np.linspace(first, last, count).astype(np.float32), 100))
 
     with pytest.raises(SettingsError, match=r"ends at -3\.\d nats and begins at -11\.\d, so the loop would break off"):
         joined(-11.5, -3)

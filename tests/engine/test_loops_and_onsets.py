@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from rewas_engine import SILENCE_NATS, EnergyCurve, Layer, Revision, ReWaS, SettingsError, Stem, VideoClip
 from rewas_engine.errors import MediaError
 from rewas_engine.exact_time import sample_count
-from rewas_engine.media.audio import read_whole_sound, resampled_loop
+from rewas_engine.media.audio import read_audio_file, resample_loop
 
 FAST = {"prompt": "rain", "num_steps": 1, "guidance_scale": 1.0}
 
@@ -34,7 +34,7 @@ def test_a_loop_at_another_rate_still_loops(length: int, rates: tuple[int, int],
     # Whole waves: the one signal whose loop is known.
     own = np.sin(2 * np.pi * waves * np.arange(length) / length).astype(np.float32)
     samples = sample_count(Fraction(length, rates[0]), rates[1])
-    made = resampled_loop(own[None], samples)[0]
+    made = resample_loop(own[None], samples)[0]
     assert made.shape == (samples,)
     spectrum = np.abs(np.fft.rfft(made)) / (samples / 2)
     assert spectrum[waves] == pytest.approx(1, abs=0.01)
@@ -130,6 +130,6 @@ def test_stems_are_read_as_they_were_written(tmp_path: Path) -> None:
 def test_what_is_no_sound_is_told_by_name(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "a.wav").write_bytes(content)
     with pytest.raises(MediaError, match=r"a\.wav cannot be read"):
-        read_whole_sound(tmp_path / "a.wav")
+        read_audio_file(tmp_path / "a.wav")
     with pytest.raises(MediaError, match=r"b\.wav cannot be read"):
-        read_whole_sound(tmp_path / "b.wav")
+        read_audio_file(tmp_path / "b.wav")

@@ -8,7 +8,7 @@ import torch
 
 from rewas_engine import Execution, ReWaS, SettingsError
 from rewas_engine.conditioning.controls import Controls
-from rewas_engine.generation.synthesis import Earlier
+from rewas_engine.generation.synthesis import InpaintSource
 
 FRAMES = 700
 CODEC_NATS = 0.2
@@ -37,7 +37,7 @@ def first(model: ReWaS) -> torch.Tensor:
 def test_what_is_kept_stays_and_the_rest_is_another_sound(model: ReWaS, first: torch.Tensor) -> None:
     kept = np.ones(FRAMES, np.bool_)
     kept[202:403] = False
-    again = made(model, 2, earlier=Earlier(first, kept))
+    again = made(model, 2, earlier=InpaintSource(first, kept))
     change = (again - first).abs().mean(dim=1)
     # To whole latent positions of four frames: what is touched by the range is made again.
     assert change[:200].max() < CODEC_NATS
@@ -48,16 +48,17 @@ def test_what_is_kept_stays_and_the_rest_is_another_sound(model: ReWaS, first: t
 def test_the_less_is_gone_through_again_the_less_changes(model: ReWaS, first: torch.Tensor) -> None:
     none = np.zeros(FRAMES, np.bool_)
     changes = [
-        float((made(model, 2, earlier=Earlier(first, none, share)) - first).abs().mean()) for share in (0.25, 0.5, 1.0)
+        float((made(model, 2, earlier=InpaintSource(first, none, share)) - first).abs().mean())
+        for share in (0.25, 0.5, 1.0)
     ]
     assert changes == sorted(changes)
     assert changes[0] < 0.7 * changes[-1]
-    torch.testing.assert_close(made(model, 2, earlier=Earlier(first, none, 1.0)), made(model, 2))
+    torch.testing.assert_close(made(model, 2, earlier=InpaintSource(first, none, 1.0)), made(model, 2))
 
 
 def test_a_sound_goes_on_beyond_its_end(model: ReWaS, first: torch.Tensor) -> None:
     begun = first[:300]
-    again = made(model, 2, earlier=Earlier(begun, np.ones(300, np.bool_)))
+    again = made(model, 2, earlier=InpaintSource(begun, np.ones(300, np.bool_)))
     assert (again[:300] - begun).abs().mean(dim=1).max() < CODEC_NATS
     assert (again[300:] - first[300:]).abs().mean() > 4 * CODEC_NATS
 
@@ -96,9 +97,9 @@ def test_a_loop_is_the_same_wherever_it_is_begun(model: ReWaS, monkeypatch: pyte
 
 def test_what_does_not_fit_is_refused(model: ReWaS, first: torch.Tensor) -> None:
     with pytest.raises(SettingsError, match="700 frames, but 3 are said"):
-        Earlier(first, np.ones(3, np.bool_))
+        InpaintSource(first, np.ones(3, np.bool_))
     with pytest.raises(SettingsError, match="gone through again"):
-        Earlier(first, np.ones(FRAMES, np.bool_), 0.0)
+        InpaintSource(first, np.ones(FRAMES, np.bool_), 0.0)
     longer = torch.cat([first, first])
     with pytest.raises(SettingsError, match="1400 frames, the controls only 700"):
-        made(model, 1, earlier=Earlier(longer, np.ones(1400, np.bool_)))
+        made(model, 1, earlier=InpaintSource(longer, np.ones(1400, np.bool_)))

@@ -13,7 +13,7 @@ CHILD = """
 import json, resource, sys
 from pathlib import Path
 import numpy, torch
-from rewas_engine import MemoryShortage, ReWaS, VideoClip
+from rewas_engine import InsufficientMemoryError, ReWaS, VideoClip
 from rewas_engine.conditioning.controls import Controls
 
 where, pack, shot, rooms_mb = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3]), json.loads(sys.argv[4])
@@ -39,7 +39,7 @@ for room_mb in rooms_mb:
             model.forget()
             model.generate(VideoClip(shot), prompt="rain", num_steps=1)
         end = "made"
-    except MemoryShortage as error:
+    except InsufficientMemoryError as error:
         end = str(error)
     except BaseException as error:
         end = f"{type(error).__name__}: {error}"

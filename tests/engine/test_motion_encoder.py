@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from rewas_engine.models.motion import MotionEncoder, _Places, _seen
+from rewas_engine.models.motion import MotionEncoder, _seen, _SpatialAttentionPool
 
 
 def test_the_motion_encoder_has_one_token_for_each_frame_at_its_time() -> None:
@@ -67,7 +67,7 @@ def test_places_change_nothing_until_they_have_learnt() -> None:
 
 def test_each_place_is_followed_by_itself_over_time() -> None:
     torch.manual_seed(0)
-    places = _Places(8, 16, (1, 3)).eval()
+    places = _SpatialAttentionPool(8, 16, (1, 3)).eval()
     torch.nn.init.normal_(places.out.weight)
     maps = torch.randn(1, 60, 8, 4, 4)
     struck = maps.clone()

@@ -14,14 +14,14 @@ from rewas_engine import PackError
 from rewas_engine.conditioning.controls import energy_hint
 from rewas_engine.conditioning.mel import MelConfig
 from rewas_engine.conditioning.windows import window_starts
-from rewas_engine.generation.denoising import SteeredDenoiser
+from rewas_engine.generation.denoising import ControlledDenoiser
 from rewas_engine.models.adapter import EnergyAdapter
-from rewas_engine.models.codec import PatchAutoencoder, scaled_latents
+from rewas_engine.models.codec import PatchAutoencoder, encode_scaled
 from rewas_engine.models.phi import Phi
 from rewas_engine.packs.backbones.audioldm import AudioLdm
 from rewas_engine.packs.components import load_component, save_component
 from rewas_engine.recipes.untrained_starter import TINY
-from rewas_engine.runtime.execution import PASSES_AT_ONCE
+from rewas_engine.runtime.execution import DEFAULT_BATCH_SIZE
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +47,7 @@ def _steered(denoiser, adapter, total: int, *, scale: float = 1.0, strength: flo
     hints = torch.randn(len(starts), 8, window, 16, generator=generator)
     wanted = prompts[0].expand(len(starts), -1)
     backbone = AudioLdm({"denoiser": denoiser, "adapter": adapter}, MelConfig(), "cpu")
-    return SteeredDenoiser(backbone, wanted, prompts[1], hints, starts, scale, strength)
+    return ControlledDenoiser(backbone, wanted, prompts[1], hints, starts, scale, strength)
 
 
 def _latents(total: int) -> torch.Tensor:
@@ -136,11 +136,11 @@ def test_guidance_takes_words_and_energy_away_but_not_the_adapter(denoiser, woke
 
 
 def test_guidance_ends_below_its_lowest_timestep(denoiser, woken_adapter: EnergyAdapter) -> None:
-    ending = replace(_steered(denoiser, woken_adapter, 32, scale=3.0), guided_from=300.0)
+    ending = replace(_steered(denoiser, woken_adapter, 32, scale=3.0), min_guided_timestep=300.0)
     latents = _latents(32)
     with torch.no_grad():
         for timestep, scale in ((torch.tensor(299), 1.0), (torch.tensor(300), 3.0)):
-            alike = replace(ending, guidance_scale=scale, guided_from=0.0)
+            alike = replace(ending, guidance_scale=scale, min_guided_timestep=0.0)
             torch.testing.assert_close(ending(latents, timestep), alike(latents, timestep))
 
 
@@ -154,7 +154,7 @@ def test_a_long_latent_is_denoised_in_bounded_batches(denoiser, woken_adapter: E
         hook.remove()
     assert whole.shape == (8, 200, 16)
     assert sum(seen) == 8
-    assert max(seen) <= PASSES_AT_ONCE // 2
+    assert max(seen) <= DEFAULT_BATCH_SIZE // 2
 
 
 @pytest.fixture(scope="module")
@@ -187,7 +187,7 @@ def test_as_many_components_as_values_lose_nothing(fitted) -> None:
 def test_energy_survives_the_codec(fitted) -> None:
     codec, _ = fitted
     energies = torch.linspace(-10, -1, 96)[None]
-    hint = energy_hint(energies, partial(scaled_latents, codec), 64)
+    hint = energy_hint(energies, partial(encode_scaled, codec), 64)
     assert hint.shape == (1, 8, 24, 16)
     back = codec.decode(hint / codec.config.scaling_factor).sample[0, 0].mean(dim=1)
     torch.testing.assert_close(back, energies[0], atol=0.25, rtol=0)

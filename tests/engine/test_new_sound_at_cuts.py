@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from rewas_engine import EnergyCurve, Layer, Revision, ReWaS, SettingsError, Stem, VideoClip
 from rewas_engine.exact_time import sample_count
-from rewas_engine.requests.per_shot import Shots, checked_cuts, joined
+from rewas_engine.requests.per_shot import Shots, joined, validate_cuts
 
 FAST = {"prompt": "rain", "num_steps": 2, "guidance_scale": 1.0}
 FADE_SAMPLES = 160
@@ -126,7 +126,7 @@ def test_every_shot_has_a_seed_of_its_own() -> None:
 )
 def test_cuts_that_cannot_be_are_refused(cuts: tuple, said: str) -> None:
     with pytest.raises(SettingsError, match=said):
-        checked_cuts(cuts, Fraction(3))
+        validate_cuts(cuts, Fraction(3))
 
 
 def test_what_contradicts_cuts_is_refused(model: ReWaS, long_clip: Path) -> None:

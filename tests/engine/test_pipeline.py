@@ -20,7 +20,7 @@ from rewas_engine import (
     VideoClip,
 )
 from rewas_engine.exact_time import sample_count
-from rewas_engine.requests.validation import check_length
+from rewas_engine.requests.validation import check_total_duration
 
 FAST = {"prompt": "a bell", "num_steps": 1, "guidance_scale": 1.0}
 
@@ -243,11 +243,11 @@ def test_settings_out_of_range_are_refused_before_any_work(model: ReWaS, tmp_pat
 
 
 def test_too_much_sound_at_once_is_told_in_the_numbers_that_were_asked_for() -> None:
-    check_length(80, 9, Fraction(10))
+    check_total_duration(80, 9, Fraction(10))
     with pytest.raises(SettingsError, match=r"^100 takes of 9 stems of 10 s are 2\.5 hours of sound\. "):
-        check_length(100, 9, Fraction(10))
+        check_total_duration(100, 9, Fraction(10))
     with pytest.raises(SettingsError, match=r"^1 take of 9000 s is 2\.5 hours"):
-        check_length(1, 1, Fraction(9000))
+        check_total_duration(1, 1, Fraction(9000))
 
 
 def test_an_energy_of_another_length_is_refused(model: ReWaS, long_clip: Path) -> None:

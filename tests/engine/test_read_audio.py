@@ -13,7 +13,7 @@ from numbered_clips import clicks, noise, write_numbered_clip, write_sound
 
 from rewas_engine import Cancelled, MediaError, Stem
 from rewas_engine.exact_time import sample_count
-from rewas_engine.media.audio import read_audio, resampled, within_full_scale, write_wav
+from rewas_engine.media.audio import limit_peak, read_audio, resampled, write_wav
 from rewas_engine.media.video import probe_video
 
 
@@ -148,10 +148,10 @@ def test_a_changed_rate_keeps_the_tone() -> None:
 
 
 def test_what_would_clip_is_lowered_and_what_would_not_is_kept() -> None:
-    loud = within_full_scale(np.array([[0.5, -4.0]], np.float32))
+    loud = limit_peak(np.array([[0.5, -4.0]], np.float32))
     np.testing.assert_allclose(loud, [[0.125, -1.0]])
     quiet = np.array([[0.5, -0.25]], np.float32)
-    assert np.array_equal(within_full_scale(quiet), quiet)
+    assert np.array_equal(limit_peak(quiet), quiet)
 
 
 def test_a_wav_keeps_24_bits(tmp_path: Path) -> None:

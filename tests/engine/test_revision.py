@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from rewas_engine import SILENCE_NATS, EnergyCurve, Revision, ReWaS, SettingsError, Stem, VideoClip
 from rewas_engine.conditioning.mel import AudioFrontEnd, MelConfig
-from rewas_engine.generation.synthesis import Earlier
+from rewas_engine.generation.synthesis import InpaintSource
 from rewas_engine.requests import take_making
-from rewas_engine.requests.regeneration import CROSSFADE_S, at_level_of
+from rewas_engine.requests.regeneration import CROSSFADE_S, match_level
 
 RATE_HZ = 16_000
 
@@ -39,7 +39,7 @@ def test_outside_the_range_and_its_crossfades_every_sample_stays(
         return
     old, duration_s = stem(2, rate_hz, channels), Fraction(2)
     made = np.ones((1, 2 * rate_hz), np.float32)
-    whole = Revision(old, start_s, end_s).spliced(made, duration_s)
+    whole = Revision(old, start_s, end_s).splice(made, duration_s)
     times_s = np.arange(2 * rate_hz) / rate_hz
     fade_s = float(CROSSFADE_S)
     slack_s = 1.5 / rate_hz
@@ -51,13 +51,13 @@ def test_outside_the_range_and_its_crossfades_every_sample_stays(
 
 def test_a_crossfade_is_gradual() -> None:
     old = Stem("primary", np.zeros((1, 2 * RATE_HZ), np.float32), RATE_HZ)
-    whole = Revision(old, Fraction(1), Fraction(3, 2)).spliced(np.ones((1, 2 * RATE_HZ), np.float32), Fraction(2))
+    whole = Revision(old, Fraction(1), Fraction(3, 2)).splice(np.ones((1, 2 * RATE_HZ), np.float32), Fraction(2))
     assert np.abs(np.diff(whole[0])).max() < 1.01 / (RATE_HZ * 0.02)
 
 
 def test_a_sound_that_goes_on_crosses_over_before_its_end() -> None:
     old = stem(1)
-    whole = Revision(old, Fraction(1)).spliced(np.ones((1, 2 * RATE_HZ), np.float32), Fraction(2))
+    whole = Revision(old, Fraction(1)).splice(np.ones((1, 2 * RATE_HZ), np.float32), Fraction(2))
     assert np.array_equal(whole[0, : RATE_HZ - 321], old.waveform[0, : RATE_HZ - 321])
     assert (whole[0, RATE_HZ:] == 1).all()
     assert (whole[0, RATE_HZ - 16 : RATE_HZ] > 0.8).all()
@@ -135,13 +135,13 @@ def test_a_range_is_judged_by_itself(model: ReWaS, clip: VideoClip, monkeypatch:
     silent = Stem("primary", np.zeros((1, 8 * 48_000), np.float32), 48_000)
     energy = EnergyCurve(np.full(800, -4, np.float32), Fraction(100))
     judged: list[tuple[int, int, int]] = []
-    faults = take_making.take_faults
+    faults = take_making.find_faults
 
     def noted(waveform, log_mel, requested, *others):
         judged.append((len(waveform), len(log_mel), len(requested.values)))
         return faults(waveform, log_mel, requested, *others)
 
-    monkeypatch.setattr(take_making, "take_faults", noted)
+    monkeypatch.setattr(take_making, "find_faults", noted)
     result = revised(model, clip, Revision(silent, Fraction(3), Fraction(7, 2)), energy=energy)
     made = result.takes[0]
     inside = slice(300, 350)
@@ -155,9 +155,9 @@ def test_a_useless_range_is_made_once_more(
     model: ReWaS, clip: VideoClip, take: Stem, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found = iter([("stuck",), ()])
-    monkeypatch.setattr(take_making, "take_faults", lambda *of_what: next(found))
+    monkeypatch.setattr(take_making, "find_faults", lambda *of_what: next(found))
     (made,) = revised(model, clip, Revision(take, Fraction(3), Fraction(4))).takes
-    assert (made.instead_of, made.faults) == (5, ())
+    assert (made.replaced_seed, made.faults) == (5, ())
 
 
 def test_a_take_goes_on_beyond_its_end(model: ReWaS, clip: VideoClip, take: Stem) -> None:
@@ -213,8 +213,8 @@ def test_an_energy_that_is_given_is_taken_as_it_is(model: ReWaS, long_clip: Path
 @pytest.mark.parametrize("kept", [0, 9])
 def test_where_too_little_stays_the_energy_does_too(kept: int) -> None:
     front_end, energy = AudioFrontEnd(MelConfig()), EnergyCurve(np.full(200, -4, np.float32), Fraction(100))
-    earlier = Earlier(torch.full((200, 64), -7.0), np.arange(200) < kept)
-    assert at_level_of(earlier, energy, front_end) is energy
-    assert at_level_of(None, energy, front_end) is energy
-    enough = Earlier(torch.full((200, 64), -7.0), np.arange(200) < 20)
-    np.testing.assert_allclose(at_level_of(enough, energy, front_end).values, -7, atol=1e-5)
+    earlier = InpaintSource(torch.full((200, 64), -7.0), np.arange(200) < kept)
+    assert match_level(earlier, energy, front_end) is energy
+    assert match_level(None, energy, front_end) is energy
+    enough = InpaintSource(torch.full((200, 64), -7.0), np.arange(200) < 20)
+    np.testing.assert_allclose(match_level(enough, energy, front_end).values, -7, atol=1e-5)

@@ -12,9 +12,9 @@ from rewas_engine import ReWaS, SettingsError
 from rewas_engine.conditioning.controls import Controls
 from rewas_engine.conversion.sizes import released_schedule
 from rewas_engine.generation.sampling import Known, sample
-from rewas_engine.generation.synthesis import Earlier
+from rewas_engine.generation.synthesis import InpaintSource
 from rewas_engine.models.sampler_names import SAMPLER_NAMES
-from rewas_engine.models.schedules import schedule_for
+from rewas_engine.models.schedules import build_schedule
 
 STARTER_LIKE = DDIMScheduler(
     beta_start=0.0015,
@@ -54,7 +54,7 @@ def _sampled(
     return sample(
         _best_prediction(schedule),
         noise,
-        schedule_for(name, schedule, in_part=in_part),
+        build_schedule(name, schedule, in_part=in_part),
         num_steps=steps,
         eta=eta,
         generator=generator,
@@ -112,7 +112,7 @@ def test_a_pack_is_sampled_by_each(model: ReWaS, name: str) -> None:
     assert torch.isfinite(made).all()
     again = model.sound.log_mel("rain", controls, 3, settings)
     assert torch.equal(made, again)
-    earlier = Earlier(made[:300], np.ones(300, np.bool_), 0.5)
+    earlier = InpaintSource(made[:300], np.ones(300, np.bool_), 0.5)
     revised = model.sound.log_mel("rain", controls, 4, settings, earlier=earlier)
     assert torch.isfinite(revised).all()
 
@@ -125,7 +125,7 @@ def test_another_sampler_is_refused(model: ReWaS) -> None:
     with pytest.raises(SettingsError, match="no sampler 'euler'"):
         model.sampling_settings(sampler="euler")
     with pytest.raises(SettingsError, match="no sampler 'euler'"):
-        schedule_for("euler", released_schedule())
+        build_schedule("euler", released_schedule())
     settings = replace(model.sampling_settings(2), sampler="euler")
     with pytest.raises(SettingsError, match="no sampler 'euler'"):
         model.sound.log_mel("rain", Controls(energy=np.full(8, -5.0, np.float32)), 0, settings)

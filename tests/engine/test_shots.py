@@ -10,7 +10,7 @@ import pytest
 from rewas_engine import Cancelled, VideoClip, find_cuts
 from rewas_engine.evaluation.cuts import films_of_every_kind, scored
 from rewas_engine.evaluation.splits import DEVELOPMENT
-from rewas_engine.media.cuts import SMALL_HEIGHT, SMALL_WIDTH, cuts_between
+from rewas_engine.media.cuts import SMALL_HEIGHT, SMALL_WIDTH, detect_cuts
 
 RATE = Fraction(25)
 
@@ -30,7 +30,7 @@ def film(*shots: tuple[int, int]) -> np.ndarray:
 
 
 def cut_frames(frames: np.ndarray, rate: Fraction = RATE) -> list[int]:
-    return [cut.frame for cut in cuts_between(frames, rate)]
+    return [cut.frame for cut in detect_cuts(frames, rate)]
 
 
 @pytest.mark.parametrize("rate", [Fraction(24000, 1001), Fraction(12), Fraction(60)])

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rewas_engine import SILENCE_NATS, EnergyCurve, Layer, Revision, ReWaS, SettingsError, Stem, VideoClip
-from rewas_engine.requests.layers import DELIVERED_STEPS, balanced
+from rewas_engine.requests.layers import PCM24_STEPS, apply_gains
 
 FAST = {"prompt": "a bell", "num_steps": 1, "guidance_scale": 1.0}
 SWELL = EnergyCurve((-7 + 3 * np.sin(np.arange(300) / 25)).astype(np.float32), Fraction(100))
@@ -27,25 +27,25 @@ waveforms = st.lists(st.lists(st.floats(-1, 1, width=32), min_size=5, max_size=5
 @settings(max_examples=200)
 def test_the_mix_is_the_sum_and_nothing_clips(drawn: list[list[float]], gains_db: list[float]) -> None:
     stems = {f"layer{number}": stem("x", np.array(row)) for number, row in enumerate(drawn)}
-    made = balanced(stems, dict(zip(stems, gains_db, strict=False)))
-    whole = [np.round(one.waveform.astype(np.float64) * DELIVERED_STEPS) for one in made.values()]
+    made = apply_gains(stems, dict(zip(stems, gains_db, strict=False)))
+    whole = [np.round(one.waveform.astype(np.float64) * PCM24_STEPS) for one in made.values()]
     for steps, one in zip(whole, made.values(), strict=True):
-        assert np.array_equal(steps / DELIVERED_STEPS, one.waveform)
+        assert np.array_equal(steps / PCM24_STEPS, one.waveform)
         assert np.abs(one.waveform).max() < 1
     # In single precision, as it is delivered, the sum is exact too.
     total = np.zeros((1, 5), np.float32)
     for one in made.values():
         total = total + one.waveform
-    assert np.array_equal(total.astype(np.float64) * DELIVERED_STEPS, sum(whole))
+    assert np.array_equal(total.astype(np.float64) * PCM24_STEPS, sum(whole))
     assert np.abs(total).max() < 1
 
 
 def test_gains_are_decibels_and_kept_among_each_other_where_all_are_lowered() -> None:
     stems = {"one": stem("one", np.full(8, 0.25)), "other": stem("other", np.full(8, 0.25))}
-    made = balanced(stems, {"one": 0.0, "other": -6.0205999})
+    made = apply_gains(stems, {"one": 0.0, "other": -6.0205999})
     assert made["one"].waveform[0, 0] == 0.25
     assert made["other"].waveform[0, 0] == pytest.approx(0.125, abs=1e-6)
-    loud = balanced(stems, {"one": 20.0, "other": 14.0})
+    loud = apply_gains(stems, {"one": 20.0, "other": 14.0})
     ratio = loud["one"].waveform[0, 0] / loud["other"].waveform[0, 0]
     assert ratio == pytest.approx(10 ** (6 / 20), rel=1e-5)
     assert loud["one"].waveform[0, 0] + loud["other"].waveform[0, 0] == pytest.approx(1, abs=1e-5)
@@ -92,18 +92,18 @@ def test_what_is_behind_strikes_is_heard_between_them() -> None:
     values = np.full(500, SILENCE_NATS, np.float32)
     values[[100, 200, 300]] = -2
     strikes = EnergyCurve(values, Fraction(100))
-    behind = Layer("crowd", "people clapping", "following").energy_beside(strikes).values
+    behind = Layer("crowd", "people clapping", "following").resolve_energy(strikes).values
     assert behind.max() == pytest.approx(-3.5, abs=0.1)
     assert behind[100:300].min() > -6
     assert -9 < behind[-20:].min() < -7
-    steady = Layer("ambience", "wind").energy_beside(strikes)
+    steady = Layer("ambience", "wind").resolve_energy(strikes)
     assert set(steady.values) == {-5}
 
 
 @given(st.floats(-11, 4))
 def test_steady_lies_below_the_primary_sound_and_can_be_heard(loudest: float) -> None:
     primary = EnergyCurve(np.array([SILENCE_NATS, loudest, SILENCE_NATS], np.float32), Fraction(10))
-    level = Layer("ambience", "wind").energy_beside(primary).values
+    level = Layer("ambience", "wind").resolve_energy(primary).values
     assert np.ptp(level) == 0
     assert -9 <= level[0] <= -5
     if loudest > -7:
@@ -112,8 +112,8 @@ def test_steady_lies_below_the_primary_sound_and_can_be_heard(loudest: float) ->
 
 def test_behind_silence_there_is_silence_or_what_is_steady() -> None:
     silent = EnergyCurve(np.full(50, SILENCE_NATS, np.float32), Fraction(10))
-    assert (Layer("crowd", "people", "following").energy_beside(silent).values == SILENCE_NATS).all()
-    assert (Layer("wind", "wind").energy_beside(silent).values == -5).all()
+    assert (Layer("crowd", "people", "following").resolve_energy(silent).values == SILENCE_NATS).all()
+    assert (Layer("wind", "wind").resolve_energy(silent).values == -5).all()
 
 
 def test_a_layer_changes_nothing_but_the_level_of_the_primary_sound(model: ReWaS, layered, long_clip: Path) -> None:
@@ -122,7 +122,7 @@ def test_a_layer_changes_nothing_but_the_level_of_the_primary_sound(model: ReWaS
         (same,) = (one for one in alone.takes if one.seed == take.seed)
         ours, theirs = (one.stems["primary"].waveform[0].astype(np.float64) for one in (take, same))
         factor = (ours @ theirs) / (theirs @ theirs)
-        np.testing.assert_allclose(ours, factor * theirs, atol=1 / DELIVERED_STEPS)
+        np.testing.assert_allclose(ours, factor * theirs, atol=1 / PCM24_STEPS)
 
 
 def test_the_picture_is_read_once(model: ReWaS, long_clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from rewas_engine import SILENCE_NATS, EnergyCurve, ReWaS, SettingsError, Take, VideoClip
 from rewas_engine.conditioning.mel import AudioFrontEnd, MelConfig
 from rewas_engine.requests import take_making
-from rewas_engine.requests.scoring import best_first, clipped_share, take_faults, take_score
+from rewas_engine.requests.scoring import clipped_share, find_faults, score_take, sort_best_first
 
 RATE_HZ = 16_000
 FRONT_END = AudioFrontEnd(MelConfig(sample_rate_hz=RATE_HZ))
@@ -23,7 +23,7 @@ def noise(duration_s: float = 3.0, strength: float = 0.3) -> np.ndarray:
 
 
 def faults(waveform: np.ndarray, text_score: float | None = None, requested: EnergyCurve = LOUD) -> tuple[str, ...]:
-    return take_faults(waveform, FRONT_END.hear(waveform).numpy(), requested, SILENCE_NATS, text_score)
+    return find_faults(waveform, FRONT_END.hear(waveform).numpy(), requested, SILENCE_NATS, text_score)
 
 
 def test_an_ordinary_sound_has_no_faults() -> None:
@@ -68,11 +68,11 @@ def test_a_sound_of_other_words_is_wrong() -> None:
 
 
 def test_scores_are_means_of_what_is_known() -> None:
-    assert take_score(0.8, 0.3, None) == 0.8
-    assert take_score(0.8, 0.3, 0.4) == pytest.approx(0.6)
-    assert take_score(-0.5, 0.3, 0.4) == pytest.approx(0.2)
-    assert take_score(None, 0.0, None) == 1.0
-    assert take_score(None, 100.0, None) == pytest.approx(0.0)
+    assert score_take(0.8, 0.3, None) == 0.8
+    assert score_take(0.8, 0.3, 0.4) == pytest.approx(0.6)
+    assert score_take(-0.5, 0.3, 0.4) == pytest.approx(0.2)
+    assert score_take(None, 0.0, None) == 1.0
+    assert score_take(None, 100.0, None) == pytest.approx(0.0)
 
 
 def take(seed: int, score: float, *faults: str) -> Take:
@@ -82,7 +82,7 @@ def take(seed: int, score: float, *faults: str) -> Take:
 @given(st.lists(st.tuples(st.integers(0, 50), st.sampled_from([0.1, 0.5, 0.9]), st.booleans())))
 def test_the_best_come_first_and_useless_ones_last(drawn: list[tuple[int, float, bool]]) -> None:
     takes = [take(seed, score, *(["stuck"] if useless else [])) for seed, score, useless in drawn]
-    ranked = best_first(takes)
+    ranked = sort_best_first(takes)
     assert sorted(map(id, ranked)) == sorted(map(id, takes))
     keys = [(bool(one.faults), -one.score, one.seed) for one in ranked]
     assert keys == sorted(keys)
@@ -117,10 +117,10 @@ def test_a_useless_take_is_replaced_once(model: ReWaS, long_clip: Path, flawed: 
     energy = LOUD
     kept = model.generate(clip, energy=energy, takes=3, seed=5, **FAST)
     assert {one.seed for one in kept.takes} == {5, 6, 7}
-    assert all(one.instead_of is None for one in kept.takes)
+    assert all(one.replaced_seed is None for one in kept.takes)
     flawed.add(6)
     replaced = model.generate(clip, energy=energy, takes=3, seed=5, **FAST)
-    assert {one.seed: one.instead_of for one in replaced.takes} == {5: None, 7: None, 9: 6}
+    assert {one.seed: one.replaced_seed for one in replaced.takes} == {5: None, 7: None, 9: 6}
     # Of two useless ones the first stays, last of all and marked.
     flawed.add(9)
     left = model.generate(clip, energy=energy, takes=3, seed=5, **FAST)
@@ -135,8 +135,8 @@ def test_a_useless_take_is_not_replaced_by_a_useless_one(
         return ("stuck",)
 
     scores = iter([0.1, 0.9])
-    monkeypatch.setattr(take_making, "take_faults", judged)
-    monkeypatch.setattr(take_making, "take_score", lambda *of_what: next(scores))
+    monkeypatch.setattr(take_making, "find_faults", judged)
+    monkeypatch.setattr(take_making, "score_take", lambda *of_what: next(scores))
     made = model.generate(VideoClip(long_clip, duration=3), energy=LOUD, seed=5, **FAST)
     assert [(one.seed, one.score, one.faults) for one in made.takes] == [(5, 0.1, ("stuck",))]
 

@@ -33,7 +33,7 @@ from rewas_engine import (
     texture_from_points,
     write_texture,
 )
-from rewas_engine.curves.texture import BAND_NAMES, STEEPEST_NATS, texture_error
+from rewas_engine.curves.texture import BAND_NAMES, MAX_BAND_NATS, texture_error
 
 bands = arrays.arrays(
     np.float32, st.tuples(st.integers(1, 120), st.just(4)), elements=st.floats(-5, 5, width=32, allow_nan=False)
@@ -60,7 +60,7 @@ def ramp(count: int = 100) -> TextureCurve:
 def applied(edit: TextureEdit, texture: TextureCurve) -> tuple[TextureCurve | None, str]:
     """The edited texture and "", or nothing and what was said."""
     try:
-        return edit.applied_to(texture), ""
+        return edit.apply(texture), ""
     except SettingsError as error:
         return None, error.what
 
@@ -198,7 +198,7 @@ def test_an_edited_texture_is_a_texture_or_the_edit_is_refused(texture: TextureC
         return
     assert changed.values.shape == texture.values.shape
     assert (changed.rate_hz, changed.source) == (texture.rate_hz, texture.source)
-    assert np.abs(changed.values).max() <= STEEPEST_NATS + 1e-4
+    assert np.abs(changed.values).max() <= MAX_BAND_NATS + 1e-4
     np.testing.assert_allclose(changed.values.mean(axis=1), 0, atol=1e-4)
 
 
@@ -212,7 +212,7 @@ def test_every_edit_can_be_said_and_is_understood(edit: TextureEdit) -> None:
 )
 @given(texture=textures)
 def test_some_edits_change_nothing(edit: TextureEdit, texture: TextureCurve) -> None:
-    np.testing.assert_allclose(edit.applied_to(texture).values, texture.values, atol=1e-5)
+    np.testing.assert_allclose(edit.apply(texture).values, texture.values, atol=1e-5)
 
 
 def test_brighter_and_darker_are_tilts() -> None:
@@ -224,15 +224,15 @@ def test_brighter_and_darker_are_tilts() -> None:
 
 
 def test_a_raised_band_is_raised_against_the_others() -> None:
-    raised = RaiseBand("high", 2).applied_to(flat_texture(duration=1)).values[0]
+    raised = RaiseBand("high", 2).apply(flat_texture(duration=1)).values[0]
     np.testing.assert_allclose(raised, [-0.5, -0.5, -0.5, 1.5], atol=1e-6)
 
 
 def test_what_comes_into_the_clip_is_like_its_end() -> None:
-    later = Shift(0.2).applied_to(ramp()).values
+    later = Shift(0.2).apply(ramp()).values
     np.testing.assert_allclose(later[:20], np.tile(ramp().values[0], (20, 1)), atol=1e-5)
     np.testing.assert_allclose(later[20:], ramp().values[:80], atol=1e-5)
-    quick = Stretch(0.5).applied_to(ramp()).values
+    quick = Stretch(0.5).apply(ramp()).values
     np.testing.assert_allclose(quick[50:], np.tile(ramp().values[-1], (50, 1)), atol=0.07)
 
 
@@ -270,6 +270,6 @@ def test_numbers_out_of_bounds_are_refused(words: str) -> None:
 
 def test_each_edit_is_of_its_own_kind_of_curve() -> None:
     with pytest.raises(SettingsError, match="not one row"):
-        Gate(-8).applied_to(ramp())
+        Gate(-8).apply(ramp())
     with pytest.raises(SettingsError, match="4 bands"):
-        Tilt(2).applied_to(EnergyCurve(np.zeros(4), Fraction(100)))
+        Tilt(2).apply(EnergyCurve(np.zeros(4), Fraction(100)))

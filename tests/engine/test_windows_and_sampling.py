@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import settings as limits
 from hypothesis import strategies as st
 
-from rewas_engine.conditioning.windows import blend, circle_starts, cut, join, window_starts
-from rewas_engine.generation.sampling import Known, guided, sample, steps_run
+from rewas_engine.conditioning.windows import blend, circular_starts, cut, join, window_starts
+from rewas_engine.generation.sampling import Known, effective_num_steps, guided, sample
 
 
 @st.composite
@@ -78,7 +78,7 @@ def circles(draw) -> tuple[int, int, int]:
 def test_what_was_cut_from_a_circle_gives_it_back(circle: tuple[int, int, int], seed: int) -> None:
     total, window, overlap = circle
     whole = torch.from_numpy(np.random.default_rng(seed).normal(size=(3, total, 2)).astype(np.float32))
-    starts = circle_starts(total, window, overlap)
+    starts = circular_starts(total, window, overlap)
     parts = cut(whole, starts, window, dim=1)
     torch.testing.assert_close(blend(parts, starts, total, dim=1), whole, atol=1e-5, rtol=1e-5)
     gaps = np.diff([*starts, total])
@@ -90,7 +90,7 @@ def test_what_was_cut_from_a_circle_gives_it_back(circle: tuple[int, int, int], 
 def test_a_circle_has_no_beginning(circle: tuple[int, int, int], turn: int) -> None:
     total, window, overlap = circle
     whole = torch.from_numpy(np.random.default_rng(total).normal(size=(total,)).astype(np.float32))
-    starts = circle_starts(total, window, overlap)
+    starts = circular_starts(total, window, overlap)
     turned = [(start + turn) % total for start in starts]
     assert torch.equal(cut(whole.roll(-turn), starts, window, dim=0), cut(whole, turned, window, dim=0))
 
@@ -244,7 +244,7 @@ def test_the_share_that_is_renoised_is_the_share_of_steps() -> None:
     for renoised, steps in ((1.0, 10), (0.5, 5), (0.26, 3), (0.01, 1)):
         seen: list[torch.Tensor] = []
         _made_again(none, renoised, seen)
-        assert len(seen) == steps == steps_run(10, renoised)
+        assert len(seen) == steps == effective_num_steps(10, renoised)
 
 
 def test_little_noise_leaves_a_trace_of_the_old_and_all_of_it_none() -> None:

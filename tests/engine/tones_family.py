@@ -23,7 +23,7 @@ from rewas_engine.models.motion import MotionEncoder
 from rewas_engine.models.phi import Phi
 from rewas_engine.packs.backbones.backbone import Backbone
 from rewas_engine.packs.backbones.families import Family
-from rewas_engine.packs.components import config_json, from_configuration, save_component
+from rewas_engine.packs.components import config_json, loader_from_config, save_component
 from rewas_engine.packs.description import ROLES, new_pack_folder, write_description
 from rewas_engine.training.pack_writer import write_config
 
@@ -94,7 +94,7 @@ class Tones(Backbone):
         return torch.exp(levels) * noise
 
 
-FAMILY = Family("tones", {"Tone": from_configuration(Tone)}, Tones)
+FAMILY = Family("tones", {"Tone": loader_from_config(Tone)}, Tones)
 
 
 def write_tones_pack(folder: Path) -> Path:

@@ -9,7 +9,7 @@ from rewas_engine import ConflictMoment, ConflictReport, PackError, ReWaS, Setti
 from rewas_engine.evaluation.conflict import Halved, Judged, judge_scenes, section_of
 from rewas_engine.evaluation.joint_retrieval import calibration_error
 from rewas_engine.evaluation.splits import DEVELOPMENT
-from rewas_engine.matching.evidence import Evidence, Moment
+from rewas_engine.matching.evidence import Evidence, EvidenceSpan
 
 
 def test_the_calibration_error_of_known_cases() -> None:
@@ -24,7 +24,7 @@ def test_the_calibration_error_of_known_cases() -> None:
 
 def halved(moments: list[tuple[float, float]]) -> Halved:
     told = tuple(ConflictMoment(Fraction(begin), Fraction(end), 0.1, "rain") for begin, end in moments)
-    seen = Evidence(0.4, (Moment(Fraction(0), Fraction(8), 0.5, "rain", 0.5),), (), 1.0)
+    seen = Evidence(0.4, (EvidenceSpan(Fraction(0), Fraction(8), 0.5, "rain", 0.5),), (), 1.0)
     return Halved(ConflictReport("unsure", 0.4, "Told.", told), seen, "a bell", Fraction(4), Fraction(8))
 
 

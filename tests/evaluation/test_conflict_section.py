@@ -13,7 +13,7 @@ from given_space import GivenScenes, KnownByHeart
 from rewas_engine import ReWaS
 from rewas_engine.evaluation.conflict import Halved, Judged, conflict_section, judge_scenes
 from rewas_engine.evaluation.splits import Split
-from rewas_engine.matching.embedding_matcher import SpaceMatcher
+from rewas_engine.matching.embedding_matcher import EmbeddingMatcher
 from rewas_engine.world import Scene, captions, render_brightness, sample_scene
 
 RAIN, BELL, ENGINE = np.eye(3, dtype=np.float32)
@@ -43,7 +43,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> ReWaS:
         space.tell_text(one.caption, VECTORS[one.class_name])
         seen = RAIN if one is IDLING else VECTORS[one.class_name]
         space.tell_picture(render_brightness(one, frame_rate=rate, width=width, height=height), seen)
-    vars(model)["matcher"] = SpaceMatcher(space, "by heart", rate)
+    vars(model)["matcher"] = EmbeddingMatcher(space, "by heart", rate)
     return model
 
 

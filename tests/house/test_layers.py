@@ -54,7 +54,7 @@ def test_the_arrows_hold() -> None:
         ("rewas_engine/runtime/memory.py", "import rewas_engine.world.scene"),
         ("rewas_engine/generation/sampling.py", "import rewas_engine.matching.report"),
         ("rewas_engine/training/loop.py", "import rewas_engine.evaluation.figures"),
-        ("server/rewas_server/jobs/lifecycle.py", "import rewas_server.worker.process"),
+        ("server/rewas_server/jobs/lifecycle.py", "import rewas_server.grpc.app"),
         ("server/rewas_server/config.py", "import rewas_cli.console"),
         ("proto/rewas_api/client.py", "import torch"),
         ("proto/rewas_api/client.py", "import rewas_engine"),

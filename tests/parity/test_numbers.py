@@ -31,7 +31,7 @@ def cutting() -> ModuleType:
 def cut(cutting: ModuleType, folder: Path, file: str) -> Numbers:
     """What is kept of a file, as it is read again."""
     path = folder / f"{file}.npz"
-    np.savez_compressed(path, **dict(cutting.kept_of(folder, file)))
+    np.savez_compressed(path, **dict(cutting.extract_arrays(folder, file)))
     return Numbers(path)
 
 
@@ -90,7 +90,7 @@ def test_arrays_in_two_files_are_kept_once(cutting: ModuleType, folder: Path) ->
 def test_other_inputs_than_a_seed_s_are_not_cut_away(cutting: ModuleType, folder: Path) -> None:
     np.savez(folder / "golden" / "ddim_tiny.npz", noises=drawn(NOISE_SEED + 1, (2, 5)))
     with pytest.raises(NumbersError, match="ddim_tiny/noises is not drawn by 77"):
-        dict(cutting.kept_of(folder, "ddim_tiny"))
+        dict(cutting.extract_arrays(folder, "ddim_tiny"))
 
 
 def test_a_missing_array_is_named(tmp_path: Path) -> None:

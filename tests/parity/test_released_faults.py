@@ -11,7 +11,7 @@ import torch
 
 from rewas_engine import EnergyCurve, Execution, ReWaS, VideoClip
 from rewas_engine.conditioning.controls import Controls
-from rewas_engine.conversion.released import FEW_STEPS
+from rewas_engine.conversion.released import DEFAULT_NUM_STEPS
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +46,7 @@ def test_the_prompt_is_never_dropped(released_model: ReWaS) -> None:
         released_model.sound.log_mels(["a dog"] * 8, controls, range(8), settings)
     finally:
         hook.remove()
-    wanted, empty = released_model.sound._embedded(["a dog", ""])
+    wanted, empty = released_model.sound._embed_prompts(["a dog", ""])
     conditional = torch.cat([labels[: len(labels) // 2] for labels in heard])
     unconditional = torch.cat([labels[len(labels) // 2 :] for labels in heard])
     assert len(conditional) == 40
@@ -106,7 +106,7 @@ def test_each_take_asked_for_is_given(released_model: ReWaS, clip: Path) -> None
 
 def test_a_pack_takes_few_steps_and_can_take_the_release_s(released_model: ReWaS) -> None:
     usual, released = released_model.sampling_settings(), released_model.sampling_settings(sampler="ddim")
-    assert (usual.sampler, usual.num_steps) == ("dpm++", FEW_STEPS)
+    assert (usual.sampler, usual.num_steps) == ("dpm++", DEFAULT_NUM_STEPS)
     assert (released.sampler, released.num_steps, released.eta, released.guidance_scale) == ("ddim", 200, 1.0, 3.0)
     assert released_model.sampling_settings(7, sampler="ddim").num_steps == 7
 

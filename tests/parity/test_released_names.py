@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from rewas_engine.conversion.names import averaged_name
-from rewas_engine.conversion.parts import folded_weight_norm, released_parts
+from rewas_engine.conversion.names import ema_name
+from rewas_engine.conversion.parts import fold_weight_norm, released_parts
 from rewas_engine.conversion.sizes import RELEASED
 from rewas_engine.parity.synthetic_weights import recipe_weight
 
@@ -33,19 +33,19 @@ def test_our_names_are_the_released_ones(role: str) -> None:
 
 @pytest.mark.parametrize("role", PARAMETERS)
 def test_the_networks_are_of_the_released_size(role: str) -> None:
-    assert sum(parameter.numel() for parameter in RELEASED.on_meta(role).parameters()) == PARAMETERS[role]
+    assert sum(parameter.numel() for parameter in RELEASED.build_on_meta(role).parameters()) == PARAMETERS[role]
 
 
 def test_the_denoiser_has_heads_of_32_channels_and_hears_words_beside_time() -> None:
-    config = RELEASED.on_meta("denoiser").config
+    config = RELEASED.build_on_meta("denoiser").config
     assert tuple(config.attention_head_dim) == (6, 12, 18, 30)
     assert config.class_embeddings_concat
-    assert RELEASED.on_meta("text_encoder").config.layer_norm_eps == 1e-5
+    assert RELEASED.build_on_meta("text_encoder").config.layer_norm_eps == 1e-5
 
 
 def test_running_averages_are_named_without_dots() -> None:
-    assert averaged_name("input_blocks.0.0.weight") == "diffusion_modelinput_blocks00weight"
-    names = [averaged_name(name) for name in released_parts(RELEASED)["denoiser"].stored(RELEASED)]
+    assert ema_name("input_blocks.0.0.weight") == "diffusion_modelinput_blocks00weight"
+    names = [ema_name(name) for name in released_parts(RELEASED)["denoiser"].stored(RELEASED)]
     assert len(set(names)) == 690
 
 
@@ -58,14 +58,14 @@ def test_weight_norm_is_multiplied_out_as_torch_does() -> None:
         "ups.0.weight_v": convolution.parametrizations.weight.original1.detach(),
         "ups.0.bias": convolution.bias.detach(),
     }
-    folded = folded_weight_norm(stored)
+    folded = fold_weight_norm(stored)
     assert set(folded) == {"ups.0.weight", "ups.0.bias"}
     torch.testing.assert_close(folded["ups.0.weight"], convolution.weight.detach())
 
 
 def test_half_a_weight_norm_is_left_for_the_match_to_refuse() -> None:
-    assert set(folded_weight_norm({"a.weight_v": torch.ones(2, 2)})) == {"a.weight_v"}
-    assert set(folded_weight_norm({"a.weight_g": torch.ones(2, 1)})) == {"a.weight_g"}
+    assert set(fold_weight_norm({"a.weight_v": torch.ones(2, 2)})) == {"a.weight_v"}
+    assert set(fold_weight_norm({"a.weight_g": torch.ones(2, 1)})) == {"a.weight_g"}
 
 
 def test_the_recipe_makes_weights_from_names() -> None:

@@ -9,7 +9,7 @@ from rewas_engine import ReWaS
 from rewas_engine.conversion.sizes import SMALL, released_schedule
 from rewas_engine.evaluation.av_align import av_align
 from rewas_engine.generation.sampling import sample
-from rewas_engine.models.schedules import with_exact_noise
+from rewas_engine.models.schedules import rescale_exact
 from rewas_engine.parity.comparison import compared, table
 
 
@@ -33,7 +33,7 @@ def test_a_schedule_that_ends_in_pure_noise_stays_as_it_is() -> None:
     def made() -> DDIMScheduler:
         return DDIMScheduler(beta_schedule="scaled_linear", rescale_betas_zero_snr=True)
 
-    torch.testing.assert_close(with_exact_noise(made()).alphas_cumprod, made().alphas_cumprod, rtol=0, atol=0)
+    torch.testing.assert_close(rescale_exact(made()).alphas_cumprod, made().alphas_cumprod, rtol=0, atol=0)
 
 
 @pytest.mark.parametrize("eta", [0.0, 0.5, 1.0])

@@ -7,8 +7,13 @@ import pytest
 import torch
 from torch import nn
 
-from rewas_engine.energy_estimation.estimator import Sight
-from rewas_engine.energy_estimation.token_times import at_true_centres, nearest, released_control, released_smoothing
+from rewas_engine.energy_estimation.estimator import EnergyEstimator
+from rewas_engine.energy_estimation.token_times import (
+    interpolate_at_token_times,
+    nearest,
+    released_control,
+    released_smoothing,
+)
 from rewas_engine.models.motionformer import MotionFormer, _DividedAttention
 
 TIMES, PLACES, WIDTH = 3, 5, 8
@@ -80,7 +85,7 @@ def test_the_true_centre_of_a_flash_is_where_the_energy_is() -> None:
     encoder = MotionFormer(width=16, blocks=1, heads=2, side=32)
     times = encoder.token_times_frames(125).numpy()
     energies = -np.abs(times - 61.0)
-    assert int(at_true_centres(energies, times, 125).argmax()) in (60, 61)
+    assert int(interpolate_at_token_times(energies, times, 125).argmax()) in (60, 61)
     # As the release lays it out, the same tokens are heard elsewhere: 2.44 s against the middle of its 5.12 s grid.
     released = (np.argmax(released_control(energies.astype(np.float32))) + 0.5) / 100
     assert abs(released - 61 / 25) > 0.05
@@ -119,7 +124,7 @@ class _Brightness(nn.Module):
         return tokens.mean(dim=-1)
 
 
-def _sight(token_times: str, window: int) -> Sight:
+def _sight(token_times: str, window: int) -> EnergyEstimator:
     torch.manual_seed(2)
     encoder = MotionFormer(width=16, blocks=1, heads=2, side=32).eval()
     picture = {
@@ -131,7 +136,7 @@ def _sight(token_times: str, window: int) -> Sight:
         "colours": True,
         "token_times": token_times,
     }
-    return Sight({"video_encoder": encoder, "phi": _Brightness()}, picture, -11.5, "cpu")
+    return EnergyEstimator({"video_encoder": encoder, "phi": _Brightness()}, picture, -11.5, "cpu")
 
 
 def _frames(count: int) -> np.ndarray:

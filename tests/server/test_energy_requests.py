@@ -19,7 +19,7 @@ from rewas_api.errors import JobFailed, ProblemError, ProblemKind
 from rewas_api.v1 import rewas_pb2, rewas_pb2_grpc
 from rewas_cli.runner import LocalRunner
 from rewas_engine import EnergyCurve, ReWaS, VideoClip, curve_from_points, edited, find_events, flat_curve, parse_edit
-from rewas_server.work.translation import curve_from, curve_message, rational
+from rewas_server.work.translation import curve_from_message, curve_message, rational
 
 CLIP_S = FRAMES / FRAME_RATE
 POINTS = [(0.0, -11.5), (0.4, -11.5), (0.5, -4.0), (0.9, -9.0), (1.2, -3.0), (1.9, -11.5)]
@@ -85,7 +85,7 @@ def edited_by_the_engine(curve: EnergyCurve, edits: list[str]) -> EnergyCurve:
 
 
 def same(message: rewas_pb2.EnergyCurve, curve: EnergyCurve) -> None:
-    came = curve_from(message)
+    came = curve_from_message(message)
     np.testing.assert_array_equal(came.values, curve.values)
     assert (came.rate_hz, came.source) == (curve.rate_hz, curve.source)
 
@@ -173,7 +173,7 @@ def test_the_picture_and_a_sound_are_edited(client: RewasClient, folder: Path, m
         energy = client.wait(client.submit(work).id).energy
         # Another process may round another way; what is edited on its curve is the same.
         np.testing.assert_allclose(energy.unedited.values, curve.values, atol=1e-3)
-        same(energy.energy, edited_by_the_engine(curve_from(energy.unedited), edits))
+        same(energy.energy, edited_by_the_engine(curve_from_message(energy.unedited), edits))
         assert energy.energy.source == energy.unedited.source
         assert energy.pack.name == "tiny"
 

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from rewas_api.errors import ProblemKind
-from rewas_engine import Execution, MemoryShortage
+from rewas_engine import Execution, InsufficientMemoryError
 from rewas_server.config import ServerConfig
-from rewas_server.work.translation import problem_from
+from rewas_server.work.translation import problem_from_error
 from rewas_server.worker import messages
 
 
@@ -28,7 +28,7 @@ def test_another_precision_is_no_message() -> None:
 
 
 def test_a_lack_of_memory_is_one_of_resources() -> None:
-    problem = problem_from(MemoryShortage("sampling", "Choose a shorter clip."))
+    problem = problem_from_error(InsufficientMemoryError("sampling", "Choose a shorter clip."))
     assert problem.kind == ProblemKind.RESOURCES
     assert "while sampling" in problem.what
     assert problem.remedy == "Choose a shorter clip."

@@ -12,11 +12,11 @@ from rewas_server.worker.messages import ProgressReport
 PROBLEM = ProblemError("The picture is torn.", "Take another.", ProblemKind.MEDIA)
 CHANGES = {
     "start": lifecycle.started,
-    "progress": lambda job: lifecycle.progressed(job, ProgressReport(rewas_pb2.STAGE_SAMPLE, 1, 4, 0.25, 3.0)),
-    "fall back": lambda job: lifecycle.progressed(job, ProgressReport(rewas_pb2.STAGE_DECODE, 0, 0, 0.0)),
-    "succeed": lambda job: lifecycle.succeeded(job, rewas_pb2.SoundResult()),
+    "progress": lambda job: lifecycle.update_progress(job, ProgressReport(rewas_pb2.STAGE_SAMPLE, 1, 4, 0.25, 3.0)),
+    "fall back": lambda job: lifecycle.update_progress(job, ProgressReport(rewas_pb2.STAGE_DECODE, 0, 0, 0.0)),
+    "succeed": lambda job: lifecycle.complete_job(job, rewas_pb2.SoundResult()),
     "fail": lambda job: lifecycle.failed(job, PROBLEM),
-    "request cancel": lifecycle.cancel_requested,
+    "request cancel": lifecycle.request_cancel,
     "cancel": lifecycle.cancelled,
     "crash": lambda job: lifecycle.interrupted(job, by_crash=True),
     "stop the server": lambda job: lifecycle.interrupted(job, by_crash=False),
@@ -40,7 +40,7 @@ def test_any_sequence_of_changes_keeps_the_rules(changes: list[str]) -> None:
         before = job.SerializeToString(deterministic=True)
         try:
             after = CHANGES[name](job)
-        except lifecycle.TransitionRefused:
+        except lifecycle.InvalidTransition:
             after = job
         assert job.SerializeToString(deterministic=True) == before, "the old snapshot stays as it was"
         if after is not job:
@@ -63,14 +63,14 @@ def test_final_states_never_change(end: str, change: str) -> None:
     if change == "request cancel":
         assert CHANGES[change](job) is job
     else:
-        with pytest.raises(lifecycle.TransitionRefused):
+        with pytest.raises(lifecycle.InvalidTransition):
             CHANGES[change](job)
 
 
 def test_a_waiting_job_is_cancelled_at_once_and_a_running_one_when_the_worker_has_stopped() -> None:
     waiting = lifecycle.queued("1", "shot")
-    assert state_of(lifecycle.cancel_requested(waiting)) == "CANCELLED"
-    running = lifecycle.cancel_requested(lifecycle.started(waiting))
+    assert state_of(lifecycle.request_cancel(waiting)) == "CANCELLED"
+    running = lifecycle.request_cancel(lifecycle.started(waiting))
     assert state_of(running) == "CANCELLING"
     assert state_of(lifecycle.cancelled(running)) == "CANCELLED"
     assert state_of(lifecycle.interrupted(running, by_crash=True)) == "CANCELLED"
@@ -79,7 +79,7 @@ def test_a_waiting_job_is_cancelled_at_once_and_a_running_one_when_the_worker_ha
 def test_the_second_crash_is_the_last() -> None:
     sampling = ProgressReport(rewas_pb2.STAGE_SAMPLE, 3, 4, 0.5)
     job = lifecycle.interrupted(
-        lifecycle.progressed(lifecycle.started(lifecycle.queued("1", "shot")), sampling), by_crash=True
+        lifecycle.update_progress(lifecycle.started(lifecycle.queued("1", "shot")), sampling), by_crash=True
     )
     assert (state_of(job), job.attempt, job.stage, job.step) == ("QUEUED", 1, rewas_pb2.STAGE_UNSPECIFIED, 0)
     job = lifecycle.interrupted(lifecycle.started(job), by_crash=True)

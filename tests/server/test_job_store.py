@@ -19,7 +19,7 @@ ADD_JOBS_FOR_EVER = """
 import itertools, sys
 from pathlib import Path
 from rewas_api.v1 import rewas_pb2
-from rewas_server import jobs
+from rewas_server.jobs import lifecycle
 from rewas_server.jobs.store import SqliteJobStore
 store = SqliteJobStore(Path(sys.argv[1]))
 for number in itertools.count():
@@ -91,7 +91,7 @@ def test_a_job_is_claimed_once_by_many_threads(store: SqliteJobStore) -> None:
 def test_the_longest_waiting_job_is_claimed_with_its_request(store: SqliteJobStore) -> None:
     for number in range(3):
         store.add(lifecycle.queued(str(number), "shot"), request(str(number), prompt=f"rain {number}"))
-    store.update("0", lifecycle.cancel_requested)
+    store.update("0", lifecycle.request_cancel)
     found = store.claim_next()
     assert found is not None
     job, found_request = found
@@ -101,7 +101,7 @@ def test_the_longest_waiting_job_is_claimed_with_its_request(store: SqliteJobSto
 
 def test_a_refused_change_changes_nothing(store: SqliteJobStore) -> None:
     store.add(lifecycle.queued("1", "shot"), request("1"))
-    with pytest.raises(lifecycle.TransitionRefused):
+    with pytest.raises(lifecycle.InvalidTransition):
         store.update("1", lifecycle.cancelled)
     assert store.get("1").revision == 1
     store.update("1", lifecycle.started)

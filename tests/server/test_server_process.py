@@ -233,7 +233,7 @@ def test_nobody_answers() -> None:
             with pytest.raises(ServerUnavailable, match="rewas serve"):
                 client.server_info()
             with pytest.raises(ServerUnavailable, match=address):
-                client.wait("job", reconnect_for_s=0.5)
+                client.wait("job", reconnect_timeout_s=0.5)
 
 
 def test_a_server_that_is_silent_is_given_up() -> None:

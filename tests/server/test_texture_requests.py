@@ -15,7 +15,7 @@ from rewas_api.errors import ProblemError, ProblemKind
 from rewas_api.v1 import rewas_pb2
 from rewas_engine import TextureCurve, flat_curve, flat_texture
 from rewas_server.work.dispatch import check_request
-from rewas_server.work.translation import curve_message, rational, texture_from, texture_message
+from rewas_server.work.translation import curve_message, rational, texture_from_message, texture_message
 
 CLIP = otio.schema.Clip(
     name="shot",
@@ -37,7 +37,7 @@ def of_sound(**work: object) -> rewas_pb2.SubmitJobRequest:
 )
 def test_a_texture_that_travelled_is_the_same(values: np.ndarray, rate_hz: Fraction, source: str) -> None:
     texture = TextureCurve(values, rate_hz, source)
-    came = texture_from(rewas_pb2.TextureCurve.FromString(texture_message(texture).SerializeToString()))
+    came = texture_from_message(rewas_pb2.TextureCurve.FromString(texture_message(texture).SerializeToString()))
     np.testing.assert_allclose(came.values, texture.values, atol=1e-6)
     assert (came.rate_hz, came.source) == (rate_hz, source)
 
@@ -63,7 +63,7 @@ def test_textures_that_cannot_be_right(values: list[float], rate: Fraction, said
         check_request(of_sound(texture=message), ())
     assert refused.value.kind is ProblemKind.SETTINGS
     with pytest.raises(ProblemError, match="denominator"):
-        texture_from(rewas_pb2.TextureCurve(values=[0, 0, 0, 0]))
+        texture_from_message(rewas_pb2.TextureCurve(values=[0, 0, 0, 0]))
 
 
 def test_energies_of_layers_that_cannot_be_right() -> None:

@@ -281,7 +281,7 @@ def test_a_watcher_stays_through_a_restart(folder: Path, tmp_path: Path) -> None
         job = submit_and_run(client, folder, num_steps=200)
         ended: list[rewas_pb2.Job] = []
         watcher = threading.Thread(
-            target=lambda: ended.append(client.wait(job.id, on_snapshot=snapshots.append, reconnect_for_s=900))
+            target=lambda: ended.append(client.wait(job.id, on_snapshot=snapshots.append, reconnect_timeout_s=900))
         )
         watcher.start()
         server.stop()

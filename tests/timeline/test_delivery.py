@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from wavinfo import WavInfoReader
 
-from rewas_server.files.delivery import Provenance, StemFolder, safe_file_name, write_broadcast_wav, write_whole
+from rewas_server.files.delivery import Provenance, StemFolder, safe_file_name, write_broadcast_wav, write_bytes_atomic
 
 MADE = Provenance("собака growling, naïvely", 7, "starter", "0.1.0", "Apache-2.0", 172_972_800)
 
@@ -107,9 +107,9 @@ def test_a_folder_made_for_a_failed_job_goes_with_it(tmp_path: Path) -> None:
 
 def test_a_file_is_written_whole_or_stays_as_it_was(tmp_path: Path) -> None:
     path = tmp_path / "energy.png"
-    write_whole(path, b"one")
+    write_bytes_atomic(path, b"one")
     with pytest.raises(TypeError):
-        write_whole(path, None)  # type: ignore[arg-type]
+        write_bytes_atomic(path, None)  # type: ignore[arg-type]
     assert path.read_bytes() == b"one"
     assert list(tmp_path.iterdir()) == [path]
 

@@ -12,7 +12,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rewas_api.errors import ProblemError, ProblemKind
-from rewas_server.otio.clips import clip_source, exact_rate, exact_seconds, parse_clip, parse_timeline, prompted_clips
+from rewas_server.otio.clips import (
+    exact_rate,
+    exact_seconds,
+    find_prompted_clips,
+    parse_clip,
+    parse_timeline,
+    read_clip_source,
+)
 
 NTSC_FILM = Fraction(24000, 1001)
 RATES = [Fraction(n) for n in (24, 25, 30, 48, 50, 60, 120)] + [Fraction(n * 1000, 1001) for n in (24, 30, 48, 60, 120)]
@@ -89,7 +96,7 @@ def test_the_place_in_the_file_is_counted_from_the_medias_timecode(
         source=span(media_start + offset, frames, float(rate)),
         available=span(media_start, offset + frames + handle, float(rate)),
     )
-    source = clip_source(parse_clip(clip.to_json_string()))
+    source = read_clip_source(parse_clip(clip.to_json_string()))
     assert source.start_s == offset / rate
     assert source.duration_s == frames / rate
     assert source.frame_rate == rate
@@ -97,12 +104,12 @@ def test_the_place_in_the_file_is_counted_from_the_medias_timecode(
 
 
 def test_a_clip_without_ranges_is_the_whole_media() -> None:
-    source = clip_source(make_clip())
+    source = read_clip_source(make_clip())
     assert (source.start_s, source.duration_s, source.frame_rate) == (0, None, None)
 
 
 def test_a_clip_without_a_source_range_is_the_available_range() -> None:
-    source = clip_source(make_clip(available=span(86400, 48)))
+    source = read_clip_source(make_clip(available=span(86400, 48)))
     assert (source.start_s, source.duration_s) == (0, 2)
 
 
@@ -135,7 +142,7 @@ def broken_clips() -> list[tuple[str, otio.schema.Clip, str]]:
 @pytest.mark.parametrize(("clip", "reason"), [pytest.param(c, r, id=n) for n, c, r in broken_clips()])
 def test_a_broken_clip_is_refused_by_name_with_its_reason(clip: otio.schema.Clip, reason: str) -> None:
     with pytest.raises(ProblemError) as caught:
-        clip_source(clip)
+        read_clip_source(clip)
     assert '"shot"' in caught.value.what
     assert reason in caught.value.what
     assert caught.value.remedy
@@ -146,7 +153,7 @@ def test_a_time_warp_at_the_pictures_own_speed_is_no_time_warp() -> None:
     clip = make_clip(source=span(0, 24))
     clip.effects.append(otio.schema.LinearTimeWarp(time_scalar=1.0))
     clip.effects.append(otio.schema.Effect(name="blur"))
-    assert clip_source(clip).duration_s == 1
+    assert read_clip_source(clip).duration_s == 1
 
 
 @pytest.mark.parametrize(
@@ -172,7 +179,7 @@ def test_whatever_stands_in_metadata_gives_a_clip_or_clear_words(value: object) 
     timeline = json.loads(make_timeline().to_json_string())
     timeline["tracks"]["children"][0]["children"] = [document]
     try:
-        prompted_clips(parse_timeline(json.dumps(timeline)))
+        find_prompted_clips(parse_timeline(json.dumps(timeline)))
     except ProblemError as problem:
         assert problem.what  # noqa: PT017
         assert problem.remedy  # noqa: PT017
@@ -194,7 +201,7 @@ def test_only_enabled_clips_with_a_prompt_on_video_tracks_are_worked_on() -> Non
     hidden = otio.schema.Track(kind=otio.schema.TrackKind.Video, children=[make_clip("hidden", span(0, 9), prompt="a")])
     hidden.enabled = False
     timeline.tracks.append(hidden)
-    (found,) = prompted_clips(timeline)
+    (found,) = find_prompted_clips(timeline)
     assert (found.source.name, found.position_s, found.settings.prompt) == ("loud", 3, "rain")
 
 
@@ -203,7 +210,7 @@ def test_a_transition_moves_nothing() -> None:
     timeline = make_timeline(
         make_clip("a", span(10, 24), span(0, 100), "rain"), dissolve, make_clip("b", span(10, 48), span(0, 100), "wind")
     )
-    places = [(clip.source.name, clip.position_s, clip.duration_s) for clip in prompted_clips(timeline)]
+    places = [(clip.source.name, clip.position_s, clip.duration_s) for clip in find_prompted_clips(timeline)]
     assert places == [("a", 0, 1), ("b", 1, 2)]
 
 
@@ -211,7 +218,7 @@ def test_a_nested_clip_is_heard_where_and_as_far_as_it_is_seen() -> None:
     inner = otio.schema.Track(kind=otio.schema.TrackKind.Video)
     inner.extend([otio.schema.Gap(duration=time(24)), make_clip("deep", span(48, 96), span(0, 240), "rain")])
     nested = otio.schema.Stack(name="nest", children=[inner], source_range=span(36, 48))
-    (found,) = prompted_clips(make_timeline(make_clip("before", span(0, 72)), nested))
+    (found,) = find_prompted_clips(make_timeline(make_clip("before", span(0, 72)), nested))
     # The nest shows its seconds 1.5 to 3.5; the clip within begins at its second 1.
     assert found.position_s == 3
     assert found.duration_s == 2
@@ -223,7 +230,7 @@ def test_a_clip_that_its_nest_hides_is_not_heard() -> None:
     inner = otio.schema.Track(kind=otio.schema.TrackKind.Video)
     inner.extend([make_clip("seen", span(0, 24)), make_clip("hidden", span(0, 24), prompt="rain")])
     nested = otio.schema.Stack(children=[inner], source_range=span(0, 24))
-    assert prompted_clips(make_timeline(nested)) == []
+    assert find_prompted_clips(make_timeline(nested)) == []
 
 
 def test_a_clip_within_a_retimed_nest_is_refused() -> None:
@@ -233,25 +240,25 @@ def test_a_clip_within_a_retimed_nest_is_refused() -> None:
     nested = otio.schema.Stack(children=[inner])
     nested.effects.append(otio.schema.LinearTimeWarp(time_scalar=0.5))
     with pytest.raises(ProblemError, match='"deep" is retimed'):
-        prompted_clips(make_timeline(nested))
+        find_prompted_clips(make_timeline(nested))
 
 
 def test_a_neighbour_whose_length_nobody_knows_is_named() -> None:
     with pytest.raises(ProblemError, match='"unknown" does not say how long it is'):
-        prompted_clips(make_timeline(otio.schema.Clip(name="unknown"), make_clip("b", span(0, 24), prompt="rain")))
+        find_prompted_clips(make_timeline(otio.schema.Clip(name="unknown"), make_clip("b", span(0, 24), prompt="rain")))
 
 
 @pytest.mark.parametrize("prompt", ["", "   "])
 def test_an_empty_prompt_on_a_timeline_is_refused(prompt: str) -> None:
     with pytest.raises(ProblemError, match='"shot" carries an empty prompt'):
-        prompted_clips(make_timeline(make_clip(source=span(0, 24), prompt=prompt)))
+        find_prompted_clips(make_timeline(make_clip(source=span(0, 24), prompt=prompt)))
 
 
 def test_a_broken_clip_without_a_prompt_disturbs_nobody() -> None:
     bars = otio.schema.Clip(name="bars", source_range=span(0, 24))
     bars.media_reference = otio.schema.GeneratorReference(generator_kind="SMPTEBars")
     timeline = make_timeline(bars, make_clip("b", span(0, 24), prompt="rain"))
-    assert [clip.position_s for clip in prompted_clips(timeline)] == [1]
+    assert [clip.position_s for clip in find_prompted_clips(timeline)] == [1]
 
 
 def test_nesting_without_end_is_refused() -> None:
@@ -259,4 +266,4 @@ def test_nesting_without_end_is_refused() -> None:
     for _ in range(100):
         item = otio.schema.Stack(children=[item])
     with pytest.raises(ProblemError, match="too deeply"):
-        prompted_clips(make_timeline(item))
+        find_prompted_clips(make_timeline(item))

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from rewas_engine.exact_time import sample_count
 from rewas_server.files.delivery import Provenance
-from rewas_server.otio.clips import prompted_clips
+from rewas_server.otio.clips import find_prompted_clips
 from rewas_server.otio.stem_tracks import PlacedStem, add_stem_tracks, timecode_samples
 
 RATES = [Fraction(n) for n in (24, 25, 30, 50, 60)] + [Fraction(n * 1000, 1001) for n in (24, 30, 60)]
@@ -59,7 +59,7 @@ def stems_for(
                 timecode_samples(timeline, clip, SAMPLE_RATE_HZ),
             ),
         )
-        for clip in prompted_clips(timeline)
+        for clip in find_prompted_clips(timeline)
         for take in range(1, takes + 1)
         for role in roles
     ]
@@ -135,7 +135,7 @@ def test_a_stem_says_how_it_was_made() -> None:
 def test_the_timecode_counts_from_the_timelines_start() -> None:
     timeline = picture([(24, 24, Fraction(24), True)])
     timeline.global_start_time = otio.opentime.from_timecode("01:00:00:00", 24)
-    (clip,) = prompted_clips(timeline)
+    (clip,) = find_prompted_clips(timeline)
     assert timecode_samples(timeline, clip, SAMPLE_RATE_HZ) == 3601 * SAMPLE_RATE_HZ
     add_stem_tracks(timeline, stems_for(timeline))
     (stem,) = timeline.tracks[1].find_clips()
@@ -147,6 +147,6 @@ def test_the_timecode_counts_from_the_timelines_start() -> None:
 def test_worked_on_twice_a_timeline_keeps_its_first_stems() -> None:
     timeline = picture([(0, 24, Fraction(24), True)])
     add_stem_tracks(timeline, stems_for(timeline))
-    assert len(prompted_clips(timeline)) == 1
+    assert len(find_prompted_clips(timeline)) == 1
     add_stem_tracks(timeline, stems_for(timeline))
     assert len(timeline.tracks) == 3

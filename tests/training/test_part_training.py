@@ -19,9 +19,9 @@ from rewas_cli.main import run
 from rewas_engine import PackError, ReWaS, SettingsError, VideoClip
 from rewas_engine.conditioning.mel import AudioFrontEnd, MelConfig
 from rewas_engine.models.adapter import EnergyAdapter
-from rewas_engine.models.codec import PatchAutoencoder, scaled_latents
+from rewas_engine.models.codec import PatchAutoencoder, encode_scaled
 from rewas_engine.packs.description import read_pack, verify_files
-from rewas_engine.packs.loading import components_of
+from rewas_engine.packs.loading import load_components
 from rewas_engine.recipes.pack_terms import PackTerms
 from rewas_engine.recipes.part_pack import write_pack_with
 from rewas_engine.recipes.part_training import AS_TRAINED, AdapterTraining, PhiTraining
@@ -66,7 +66,7 @@ def source(videos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(0)
     codec = PatchAutoencoder()
     codec.fit(log_mels)
-    latents, schedule = scaled_latents(codec.eval(), log_mels).detach(), StarterTraining.schedule()
+    latents, schedule = encode_scaled(codec.eval(), log_mels).detach(), StarterTraining.schedule()
     denoiser = replace(TINY, widths=(16, 32), heads=(1, 2)).new_denoiser()
 
     def loss_of(step: int, generator: torch.Generator) -> torch.Tensor:
@@ -192,7 +192,7 @@ def test_an_adapter_learns_in_bfloat16_too(videos: Path, source: Path, tmp_path:
     assert (losses["bfloat16"] != losses["float32"]).all()
     np.testing.assert_allclose(losses["bfloat16"], losses["float32"], rtol=0.05)
     kept = load_file(training.folder / "pack" / "steered" / "adapter" / "model.safetensors")
-    fresh = EnergyAdapter.from_denoiser(dict(components_of(read_pack(source), "cpu", AS_TRAINED))["denoiser"])
+    fresh = EnergyAdapter.from_denoiser(dict(load_components(read_pack(source), "cpu", AS_TRAINED))["denoiser"])
     moved = [name for name, tensor in fresh.state_dict().items() if not torch.equal(kept[name].float(), tensor)]
     assert "middle_zero_conv.weight" in moved
     assert all(torch.isfinite(tensor).all() for tensor in kept.values())
@@ -204,7 +204,7 @@ def test_words_are_taken_away_from_a_share_of_the_cuts(
 ) -> None:
     training = adapter_training(videos, source, tmp_path, replace(FEW, batch_size=200, text_dropout=text_dropout))
     training.write_features()
-    components = dict(components_of(training.source, "cpu", AS_TRAINED))
+    components = dict(load_components(training.source, "cpu", AS_TRAINED))
     loss = training.prepared_loss(components, training.new_part(components))
     heard: list[torch.Tensor] = []
 

@@ -146,7 +146,7 @@ def test_the_pack_holds_words_pictures_and_sounds_together(trained) -> None:
     model = ReWaS.from_pretrained(training.pack_folder, device="cpu")
     assert model.joint is not None
     assert len(model.joint.known_words) == len(CLASS_NAMES)
-    assert 0 < model.text_sound_score("rain", np.ones(16_000, np.float32)) < 1
+    assert 0 < model.score_text_sound("rain", np.ones(16_000, np.float32)) < 1
     untrained = SMALL.new_joint_space()
     kept = model.joint.space.state_dict()
     assert any(not torch.equal(kept[name], weights) for name, weights in untrained.state_dict().items())

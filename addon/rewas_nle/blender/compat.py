@@ -39,7 +39,7 @@ def all_strips_of(editor: Any) -> Any:
     return editor.strips_all if hasattr(editor, "strips_all") else editor.sequences_all
 
 
-def open_holder(editor: Any) -> Any:
+def edited_holder(editor: Any) -> Any:
     """What the user edits: the meta strip that is open, else the sequence editor."""
     return editor.meta_stack[-1] if len(editor.meta_stack) else editor
 
@@ -80,7 +80,7 @@ def set_handles(strip: Any, start_frame: int, end_frame: int) -> None:
         strip.frame_final_start = start_frame
 
 
-def hard_trim(strip: Any) -> tuple[int, int]:
+def trimmed_media_frames(strip: Any) -> tuple[int, int]:
     """Media frames that are cut off before and after a movie strip's content."""
     if hasattr(strip, "content_trim_start"):
         return strip.content_trim_start, strip.content_trim_end

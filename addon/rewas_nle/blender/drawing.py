@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 from typing import Any
 
-_MOST_LINES = 8
+_MAX_LINES = 8
 _CHARACTER_WIDTH_PX = 6.6
 
 
@@ -15,5 +15,5 @@ def draw_text(layout: Any, context: Any, text: str) -> None:
     column = layout.column(align=True)
     column.scale_y = 0.75
     characters = max(int(width_px / _CHARACTER_WIDTH_PX), 16)
-    for part in textwrap.wrap(text, characters)[:_MOST_LINES]:
+    for part in textwrap.wrap(text, characters)[:_MAX_LINES]:
         column.label(text=part)

@@ -16,7 +16,7 @@ from ..timeline.selection import select_for_sound
 from . import compat, pump, sequencer
 from .preferences import preferences, stems_folder
 
-_WAIT_BETWEEN_PUMPS_S = 0.02
+_PUMP_PAUSE_S = 0.02
 
 
 class REWAS_OT_generate(bpy.types.Operator):
@@ -49,7 +49,7 @@ class REWAS_OT_generate(bpy.types.Operator):
         orders = [Order(uuid.uuid4().hex, clip, settings, scene.name, folder, request) for clip in selection.clips]
         address = preferences().server_address
         pump.session().generate(orders, address=address, online_access=bpy.app.online_access)
-        pump.hasten()
+        pump.wake_timer()
         count = len(orders)
         self.report({"INFO"}, f"Making sound for {count} clip{'s' if count > 1 else ''}; progress is in the ReWaS tab")
         return {"FINISHED"}
@@ -68,7 +68,7 @@ class REWAS_OT_cancel(bpy.types.Operator):
 
     def execute(self, context: Any) -> set[str]:
         session = pump.session()
-        keys = [self.key] if self.key else [key for key, line in session.board.jobs.items() if not line.is_over]
+        keys = [self.key] if self.key else [key for key, line in session.board.jobs.items() if not line.is_finished]
         stopped = [key for key in keys if session.cancel(key)]
         if not stopped:
             self.report({"INFO"}, "No job is under way")
@@ -97,8 +97,8 @@ class REWAS_OT_check_server(bpy.types.Operator):
 
     def execute(self, context: Any) -> set[str]:
         pump.watch_server()
-        pump.session().ask_server_now()
-        pump.hasten()
+        pump.session().poll_server_now()
+        pump.wake_timer()
         return {"FINISHED"}
 
 
@@ -116,7 +116,7 @@ class REWAS_OT_copy_prompt(bpy.types.Operator):
 
     def execute(self, context: Any) -> set[str]:
         editor = compat.scene_of(context).sequence_editor
-        for strip in compat.strips_of(compat.open_holder(editor)):
+        for strip in compat.strips_of(compat.edited_holder(editor)):
             if strip.select and strip.type == "MOVIE":
                 strip.rewas.prompt = editor.active_strip.rewas.prompt
         return {"FINISHED"}
@@ -137,7 +137,7 @@ class REWAS_OT_export_timeline(bpy.types.Operator, ExportHelper):
         if trouble is not None:
             self.report({"ERROR"}, str(trouble))
             return {"CANCELLED"}
-        timeline, left_out = sequencer.timeline_of(compat.scene_of(context))
+        timeline, left_out = sequencer.build_timeline(compat.scene_of(context))
         path = Path(bpy.path.abspath(self.filepath))
         try:
             write_timeline(timeline, path)
@@ -170,7 +170,7 @@ class REWAS_OT_wait(bpy.types.Operator):
             if time.monotonic() > deadline_s:
                 self.report({"ERROR"}, f"A job is still running after {self.timeout_s:g} s. Wait longer, or cancel it.")
                 return {"CANCELLED"}
-            time.sleep(_WAIT_BETWEEN_PUMPS_S)
+            time.sleep(_PUMP_PAUSE_S)
             pump.pump()
         troubles = dict.fromkeys(str(line.trouble) for line in pump.session().board.jobs.values() if line.trouble)
         if troubles:

@@ -91,7 +91,7 @@ class REWAS_PT_jobs(_SidebarPanel, bpy.types.Panel):
         lines = list(session().board.jobs.values())
         for line in reversed(lines):
             _draw_job(self.layout, context, line)
-        if any(line.is_over for line in lines):
+        if any(line.is_finished for line in lines):
             self.layout.operator("rewas.clear_finished", icon="TRASH")
 
 
@@ -118,7 +118,7 @@ def _draw_server(layout: Any, context: Any, server: ServerState | None) -> None:
         row.label(text=f"Server {server.version} on {server.device or 'its device'}", icon="CHECKMARK")
     row.operator("rewas.check_server", text="", icon="FILE_REFRESH")
     if server is not None and server.trouble is not None:
-        _draw_trouble(layout, context, server.trouble)
+        _draw_problem(layout, context, server.trouble)
 
 
 def _draw_job(layout: Any, context: Any, line: JobLine) -> None:
@@ -126,7 +126,7 @@ def _draw_job(layout: Any, context: Any, line: JobLine) -> None:
     row = box.row()
     icons = {"done": "CHECKMARK", "failed": "ERROR", "cancelled": "X"}
     row.label(text=line.clip_name, icon="ERROR" if line.trouble else icons.get(line.state, "SORTTIME"))
-    if not line.is_over:
+    if not line.is_finished:
         if line.state != "cancelling":
             row.operator("rewas.cancel", text="", icon="X").key = line.key
         box.progress(factor=line.fraction, text=line.headline)
@@ -135,10 +135,10 @@ def _draw_job(layout: Any, context: Any, line: JobLine) -> None:
     else:
         draw_text(box, context, line.headline)
     if line.trouble is not None:
-        _draw_trouble(box, context, line.trouble)
+        _draw_problem(box, context, line.trouble)
 
 
-def _draw_trouble(layout: Any, context: Any, trouble: Trouble) -> None:
+def _draw_problem(layout: Any, context: Any, trouble: Trouble) -> None:
     draw_text(layout, context, trouble.what)
     draw_text(layout, context, trouble.remedy)
 

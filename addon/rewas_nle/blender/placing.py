@@ -27,7 +27,7 @@ class Placed:
     trouble: Trouble | None = None
 
 
-class PlacingError(Exception):
+class PlacementError(Exception):
     """The stems cannot be placed; the files stay."""
 
     def __init__(self, what: str, remedy: str) -> None:
@@ -57,7 +57,7 @@ def place_stems(order: Order, arrived: StemsArrived) -> Placed:
     files = ", ".join(stem.path.name for take in arrived.takes for stem in take.stems)
     folder = order.stems_folder
     try:
-        scene, strip = _strip_as_it_stands(order)
+        scene, strip = _require_strip(order)
         place = place_under(
             order.clip,
             start_frame=compat.left_handle(strip),
@@ -65,12 +65,12 @@ def place_stems(order: Order, arrived: StemsArrived) -> Placed:
             content_start_frame=compat.content_start(strip),
         )
         if place is None:
-            raise PlacingError(
+            raise PlacementError(
                 f'The strip "{strip.name}" no longer shows the picture that the sound was made for.',
                 "Generate again for what it shows now.",
             )
         return _place_takes(order, arrived, scene, strip, place)
-    except PlacingError as error:
+    except PlacementError as error:
         return Placed("Not placed", Trouble(error.what, f"{error.remedy} The sound is kept in {folder} ({files})."))
     finally:
         unmark_strips(order)
@@ -83,11 +83,11 @@ def _place_takes(order: Order, arrived: StemsArrived, scene: Any, strip: Any, pl
         for take in arrived.takes:
             for stem in take.stems:
                 placed.append(_place_stem(order, arrived, take, stem, holder, place))
-    except PlacingError:
+    except PlacementError:
         for sound in placed:
             compat.strips_of(holder).remove(sound)
         raise
-    muted = _mute_older(holder, placed, order, place)
+    muted = _mute_previous_versions(holder, placed, order, place)
     channels = ", ".join(dict.fromkeys(holder.channels[sound.channel].name for sound in placed))
     note = f"Placed on {channels}"
     if len(arrived.takes) > 1:
@@ -110,11 +110,11 @@ def _place_stem(
             start_frame=place.start_frame,
             end_frame=place.end_frame,
             occupied=[Span(other.channel, compat.left_handle(other), compat.right_handle(other)) for other in strips],
-            names=_given_names(channels),
+            names=_custom_channel_names(channels),
             locked=[number for number in range(1, len(channels)) if channels[number].lock],
         )
     except NoFreeChannel:
-        raise PlacingError(
+        raise PlacementError(
             f'No channel is free for the sound of "{order.clip.name}".', "Clear or unlock a channel, then add the file."
         ) from None
     name = sound_strip_name(order.clip.name, stem.role, take.number)
@@ -122,7 +122,7 @@ def _place_stem(
         sound = strips.new_sound(name, _stored_path(stem.path), chosen.channel, place.content_start_frame)
     except RuntimeError as error:
         reason = str(error).strip().removeprefix("Error: ").rstrip(".")
-        raise PlacingError(
+        raise PlacementError(
             f"Blender {bpy.app.version_string} could not load the sound ({reason}).",
             "Use a Blender that is built with audio, and add the file there.",
         ) from None
@@ -145,7 +145,7 @@ def _stored_path(path: Path) -> str:
     return str(path)
 
 
-def _given_names(channels: Any) -> dict[int, str]:
+def _custom_channel_names(channels: Any) -> dict[int, str]:
     names = {number: channels[number].name for number in range(1, len(channels))}
     return {number: name for number, name in names.items() if name and name != f"Channel {number}"}
 
@@ -178,7 +178,7 @@ def _provenance(order: Order, arrived: StemsArrived, take: ArrivedTake, stem: St
     return provenance
 
 
-def _mute_older(holder: Any, placed: list[Any], order: Order, place: SoundPlace) -> int:
+def _mute_previous_versions(holder: Any, placed: list[Any], order: Order, place: SoundPlace) -> int:
     """Two versions of one sound are never wanted at once: mute what an earlier job placed under the same picture."""
     count = 0
     jobs = {sound[PROVENANCE]["job"] for sound in placed}
@@ -195,16 +195,16 @@ def _mute_older(holder: Any, placed: list[Any], order: Order, place: SoundPlace)
     return count
 
 
-def _strip_as_it_stands(order: Order) -> tuple[Any, Any]:
+def _require_strip(order: Order) -> tuple[Any, Any]:
     found = _find_strip(order)
     if found is None:
-        raise PlacingError(
+        raise PlacementError(
             f'The strip "{order.clip.name}" was deleted or given other media while its sound was made.',
             "Add the sound by hand if it is wanted.",
         )
     scene, strip = found
     if scene_rate(scene) != order.clip.rate:
-        raise PlacingError(
+        raise PlacementError(
             f'The frame rate of the scene "{scene.name}" was changed while sound was made for "{order.clip.name}".',
             "Set the rate back and add the sound by hand, or generate again.",
         )

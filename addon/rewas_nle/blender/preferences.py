@@ -13,7 +13,7 @@ from .drawing import draw_text
 # rewas_api.DEFAULT_PORT says the same; it is not imported here because a missing wheel must not stop registration.
 DEFAULT_ADDRESS = "127.0.0.1:50071"
 ADDON = __package__.rpartition(".")[0]
-_UNSAVED_STEMS = "stems"
+_UNSAVED_STEMS_FOLDER = "stems"
 
 
 def _pack_names(preferences: Any, context: Any, edit_text: str) -> Iterator[str | tuple[str, str]]:
@@ -86,7 +86,7 @@ def stems_folder() -> Path:
     """Where stems go, absolute. An unsaved .blend has no folder, and a temporary one would lose the sound."""
     chosen = preferences().stems_folder or "//rewas-stems/"
     if chosen.startswith("//") and not bpy.data.filepath:
-        return Path(bpy.utils.extension_path_user(ADDON, path=_UNSAVED_STEMS, create=True))
+        return Path(bpy.utils.extension_path_user(ADDON, path=_UNSAVED_STEMS_FOLDER, create=True))
     return Path(bpy.path.abspath(chosen)).absolute()
 
 

@@ -20,9 +20,9 @@ from ..core.session import Session
 from .placing import mark_strip, place_stems, unmark_strips
 from .preferences import preferences
 
-PUMP_EVERY_S = 0.1
-IDLE_EVERY_S = 0.5
-PUMP_WITHIN_S = 0.01
+PUMP_INTERVAL_S = 0.1
+IDLE_INTERVAL_S = 0.5
+PUMP_BUDGET_S = 0.01
 _POPUP_CHARACTERS = 90
 
 _session: Session | None = None
@@ -43,11 +43,11 @@ def watch_server() -> None:
 
 
 def pump() -> float:
-    """Take what threads have posted, for PUMP_WITHIN_S seconds at most, and say when to be called again."""
+    """Take what threads have posted, for PUMP_BUDGET_S seconds at most, and say when to be called again."""
     current = session()
-    current.drain(_handle, deadline_s=time.monotonic() + PUMP_WITHIN_S)
-    _redraw_where_changed(current.board)
-    return PUMP_EVERY_S if current.board.is_busy else IDLE_EVERY_S
+    current.drain(_handle, deadline_s=time.monotonic() + PUMP_BUDGET_S)
+    _redraw_if_changed(current.board)
+    return PUMP_INTERVAL_S if current.board.is_busy else IDLE_INTERVAL_S
 
 
 def on_timer() -> float:
@@ -56,14 +56,14 @@ def on_timer() -> float:
         return pump()
     except Exception:
         traceback.print_exc()
-        return IDLE_EVERY_S
+        return IDLE_INTERVAL_S
 
 
-def hasten() -> None:
+def wake_timer() -> None:
     """Have the timer call soon: a job has begun."""
     if bpy.app.timers.is_registered(on_timer):
         bpy.app.timers.unregister(on_timer)
-    bpy.app.timers.register(on_timer, first_interval=PUMP_EVERY_S, persistent=True)
+    bpy.app.timers.register(on_timer, first_interval=PUMP_INTERVAL_S, persistent=True)
 
 
 def _handle(message: Message) -> None:
@@ -84,13 +84,13 @@ def _handle(message: Message) -> None:
                 _tell(placed.trouble)
         case JobFailed():
             unmark_strips(order)
-            if _is_first_with(message.trouble, order):
+            if _is_first_report(message.trouble, order):
                 _tell(message.trouble)
         case JobCancelled():
             unmark_strips(order)
 
 
-def _is_first_with(trouble: Trouble, order: Order) -> bool:
+def _is_first_report(trouble: Trouble, order: Order) -> bool:
     """Ten clips and no server are one report, not ten."""
     current = session()
     same_request = [key for key, other in current.orders.items() if other.request == order.request and key != order.key]
@@ -123,7 +123,7 @@ def _push_undo(message: str) -> None:
             bpy.ops.ed.undo_push(message=message)
 
 
-def _redraw_where_changed(board: Board) -> None:
+def _redraw_if_changed(board: Board) -> None:
     global _drawn_board
     if board is _drawn_board:
         return
@@ -135,27 +135,27 @@ def _redraw_where_changed(board: Board) -> None:
 
 
 @bpy.app.handlers.persistent
-def _watch_when_loaded(*_: Any) -> None:
+def _watch_after_load(*_: Any) -> None:
     if not bpy.app.background:
         watch_server()
 
 
 def register() -> None:
-    hasten()
-    bpy.app.handlers.load_post.append(_watch_when_loaded)
+    wake_timer()
+    bpy.app.handlers.load_post.append(_watch_after_load)
     # While the extension is being switched on its preferences are not there yet: the first turn comes a moment later.
     if not bpy.app.background:
-        bpy.app.timers.register(_watch_when_loaded, first_interval=0.2)
+        bpy.app.timers.register(_watch_after_load, first_interval=0.2)
 
 
 def unregister() -> None:
     global _session
     if bpy.app.timers.is_registered(on_timer):
         bpy.app.timers.unregister(on_timer)
-    if bpy.app.timers.is_registered(_watch_when_loaded):
-        bpy.app.timers.unregister(_watch_when_loaded)
-    if _watch_when_loaded in bpy.app.handlers.load_post:
-        bpy.app.handlers.load_post.remove(_watch_when_loaded)
+    if bpy.app.timers.is_registered(_watch_after_load):
+        bpy.app.timers.unregister(_watch_after_load)
+    if _watch_after_load in bpy.app.handlers.load_post:
+        bpy.app.handlers.load_post.remove(_watch_after_load)
     if _session is not None:
         for order in _session.orders.values():
             unmark_strips(order)

@@ -31,23 +31,23 @@ def selected_strips(scene: Any) -> list[PictureStrip]:
     editor = scene.sequence_editor
     if editor is None:
         return []
-    strips = compat.strips_of(compat.open_holder(editor))
+    strips = compat.strips_of(compat.edited_holder(editor))
     return [read_strip(scene, strip) for strip in strips if strip.select]
 
 
 def read_strip(scene: Any, strip: Any) -> PictureStrip:
     """A snapshot of one strip."""
     if strip.type != "MOVIE":
-        return _snapshot(strip)
+        return _build_snapshot(strip)
     path = media_path(strip)
     if not Path(path).is_file():
-        return _snapshot(strip, path=path, media_found=False)
+        return _build_snapshot(strip, path=path, media_found=False)
     media_rate = exact_rate(strip.fps)
-    head_frames, tail_frames = compat.hard_trim(strip)
+    head_frames, tail_frames = compat.trimmed_media_frames(strip)
     playable_frames = compat.content_end(strip) - compat.content_start(strip)
     if media_rate is not None and media_rate != scene_rate(scene):
         playable_frames = _media_frame_count(path) - head_frames - tail_frames
-    return _snapshot(
+    return _build_snapshot(
         strip,
         path=path,
         media_rate=media_rate,
@@ -56,11 +56,11 @@ def read_strip(scene: Any, strip: Any) -> PictureStrip:
         media_frames=head_frames + playable_frames + tail_frames,
         retimed=len(strip.retiming_keys) > 0,
         reversed=strip.use_reverse_frames,
-        speed_effect=_speed_effect_on(scene, strip),
+        speed_effect=_speed_effect_name(scene, strip),
     )
 
 
-def _snapshot(strip: Any, **known: Any) -> PictureStrip:
+def _build_snapshot(strip: Any, **known: Any) -> PictureStrip:
     start_frame = compat.left_handle(strip)
     content_start_frame = compat.content_start(strip)
     return PictureStrip(
@@ -102,14 +102,14 @@ def _media_frame_count(path: str) -> int:
         bpy.data.movieclips.remove(clip)
 
 
-def _speed_effect_on(scene: Any, strip: Any) -> str:
+def _speed_effect_name(scene: Any, strip: Any) -> str:
     for other in compat.all_strips_of(scene.sequence_editor):
         if other.type == "SPEED" and not other.mute and compat.effect_input(other) == strip:
             return other.name
     return ""
 
 
-def timeline_of(scene: Any) -> tuple[Any, list[Refusal]]:
+def build_timeline(scene: Any) -> tuple[Any, list[Refusal]]:
     """The scene's movie strips and generated sounds as an otio.schema.Timeline, and why strips were left out of it.
 
     Each channel becomes a track by its name. Raises ImportError where OpenTimelineIO cannot be loaded.
@@ -127,7 +127,7 @@ def timeline_of(scene: Any) -> tuple[Any, list[Refusal]]:
             else:
                 picture.setdefault(strip.channel, []).append(read)
         elif strip.type == "SOUND" and strip.get(PROVENANCE) is not None:
-            sound.setdefault(strip.channel, []).append(_sound_on_timeline(strip))
+            sound.setdefault(strip.channel, []).append(_build_timeline_sound(strip))
     starts = [item.start_frame for items in (*picture.values(), *sound.values()) for item in items]
     timeline = timeline_to_otio(
         scene.name,
@@ -147,7 +147,7 @@ def _tracks(editor: Any, by_channel: dict[int, list[ChosenClip | SoundOnTimeline
     ]
 
 
-def _sound_on_timeline(strip: Any) -> SoundOnTimeline:
+def _build_timeline_sound(strip: Any) -> SoundOnTimeline:
     start_frame = compat.left_handle(strip)
     content_start_frame = compat.content_start(strip)
     metadata = strip[PROVENANCE].to_dict()

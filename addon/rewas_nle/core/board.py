@@ -19,7 +19,7 @@ from .messages import (
 )
 
 FINAL_STATES = frozenset({"done", "failed", "cancelled"})
-_UNDER_WAY_LABELS = {
+_ACTIVE_STATE_LABELS = {
     "sending": "Sending",
     "queued": "Waiting for its turn",
     "running": "Running",
@@ -57,7 +57,7 @@ class JobLine:
     trouble: Trouble | None = None
 
     @property
-    def is_over(self) -> bool:
+    def is_finished(self) -> bool:
         """Whether nothing more will happen to it."""
         return self.state in FINAL_STATES
 
@@ -67,7 +67,7 @@ class JobLine:
         if self.state == "running" and self.stage:
             steps = f" {self.step}/{self.total_steps}" if self.total_steps > 1 else ""
             return STAGE_LABELS.get(self.stage, self.stage.capitalize()) + steps
-        return _UNDER_WAY_LABELS.get(self.state) or self.note or self.state.capitalize()
+        return _ACTIVE_STATE_LABELS.get(self.state) or self.note or self.state.capitalize()
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ class Board:
     @property
     def is_busy(self) -> bool:
         """Whether a job is still under way."""
-        return any(not job.is_over for job in self.jobs.values())
+        return any(not job.is_finished for job in self.jobs.values())
 
     def with_job(self, line: JobLine) -> Board:
         """The board with a job added or changed."""
@@ -88,7 +88,7 @@ class Board:
 
     def without_finished(self) -> Board:
         """The board with only those jobs that are under way."""
-        under_way = {key: line for key, line in self.jobs.items() if not line.is_over}
+        under_way = {key: line for key, line in self.jobs.items() if not line.is_finished}
         return replace(self, jobs=MappingProxyType(under_way))
 
 
@@ -97,12 +97,12 @@ def fold(board: Board, message: Message) -> Board:
     if isinstance(message, ServerState):
         return replace(board, server=message)
     line = board.jobs.get(message.key)
-    if line is None or line.is_over:
+    if line is None or line.is_finished:
         return board
-    return board.with_job(_advance(line, message))
+    return board.with_job(_update_progress(line, message))
 
 
-def _advance(line: JobLine, message: Message) -> JobLine:
+def _update_progress(line: JobLine, message: Message) -> JobLine:
     match message:
         case JobAccepted():
             state = "queued" if line.state == "sending" else line.state

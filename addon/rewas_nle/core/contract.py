@@ -49,12 +49,12 @@ def open_client(address: str, *, online_access: bool, timeout_s: float = 10.0) -
     trouble = missing_parts()
     if trouble is not None:
         raise TroubleError(trouble)
-    from rewas_api.addresses import checked_address
+    from rewas_api.addresses import validate_address
     from rewas_api.client import RewasClient
     from rewas_api.errors import ProblemError, ProblemKind
 
     try:
-        checked_address(address, allow_remote=online_access)
+        validate_address(address, allow_remote=online_access)
     except ProblemError as problem:
         if problem.kind is not ProblemKind.PERMISSION:
             raise TroubleError(

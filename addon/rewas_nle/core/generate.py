@@ -62,11 +62,11 @@ class Order:
 
 
 @dataclass
-class _UnderWay:
+class _ActiveJob:
     order: Order
     cancelled: threading.Event = field(default_factory=threading.Event)
     job_id: str = ""
-    has_ended: bool = False
+    is_finished: bool = False
 
 
 class Conversation:
@@ -77,21 +77,21 @@ class Conversation:
     """
 
     def __init__(self, orders: Sequence[Order], *, address: str, online_access: bool, post: Post) -> None:
-        self._orders = {order.key: _UnderWay(order) for order in orders}
+        self._orders = {order.key: _ActiveJob(order) for order in orders}
         self._address = address
         self._online_access = online_access
         self._post = post
         self._closed = threading.Event()
         self._client: RewasClient | None = None
         self._lock = threading.Lock()
-        self._threads = [threading.Thread(target=self._talk, name="rewas-conversation", daemon=True)]
+        self._threads = [threading.Thread(target=self._run, name="rewas-conversation", daemon=True)]
 
     def start(self) -> None:
         """Begin to talk."""
         self._threads[0].start()
 
     @property
-    def is_over(self) -> bool:
+    def is_finished(self) -> bool:
         """Whether its threads have ended."""
         return not any(thread.is_alive() for thread in self._threads)
 
@@ -103,7 +103,7 @@ class Conversation:
         with self._lock:
             under_way.cancelled.set()
             job_id = under_way.job_id
-        if job_id and not under_way.has_ended:
+        if job_id and not under_way.is_finished:
             self._cancel_on_server(job_id)
         return True
 
@@ -120,7 +120,7 @@ class Conversation:
         if self._client is not None:
             self._client.close()
         self._threads[0].join(timeout_s)
-        return self.is_over
+        return self.is_finished
 
     def _cancel_on_server(self, job_id: str) -> None:
         client = self._client
@@ -137,15 +137,15 @@ class Conversation:
         self._threads.append(thread)
         thread.start()
 
-    def _talk(self) -> None:
+    def _run(self) -> None:
         try:
             with open_client(self._address, online_access=self._online_access) as client:
                 self._client = client
-                allowed_roots = _folders_in_common(client)
+                allowed_roots = _shared_folders(client)
                 for under_way in self._orders.values():
                     self._guarded(under_way, lambda under_way: self._submit(client, under_way, allowed_roots))
                 for under_way in self._orders.values():
-                    if not under_way.has_ended:
+                    if not under_way.is_finished:
                         self._guarded(under_way, lambda under_way: self._follow(client, under_way))
         except Exception as error:
             if not isinstance(error, TroubleError) and not hasattr(error, "remedy"):
@@ -153,7 +153,7 @@ class Conversation:
             for under_way in self._orders.values():
                 self._end(under_way, JobFailed(under_way.order.key, trouble_of(error)))
 
-    def _guarded(self, under_way: _UnderWay, act: Callable[[_UnderWay], None]) -> None:
+    def _guarded(self, under_way: _ActiveJob, act: Callable[[_ActiveJob], None]) -> None:
         from rewas_api import errors
 
         try:
@@ -168,12 +168,12 @@ class Conversation:
                 traceback.print_exc()
             self._end(under_way, JobFailed(under_way.order.key, trouble_of(error)))
 
-    def _end(self, under_way: _UnderWay, message: StemsArrived | JobFailed | JobCancelled) -> None:
-        if not under_way.has_ended and not self._closed.is_set():
+    def _end(self, under_way: _ActiveJob, message: StemsArrived | JobFailed | JobCancelled) -> None:
+        if not under_way.is_finished and not self._closed.is_set():
             self._post(message)
-        under_way.has_ended = True
+        under_way.is_finished = True
 
-    def _submit(self, client: RewasClient, under_way: _UnderWay, allowed_roots: Sequence[Path]) -> None:
+    def _submit(self, client: RewasClient, under_way: _ActiveJob, allowed_roots: Sequence[Path]) -> None:
         order = under_way.order
         if under_way.cancelled.is_set():
             self._end(under_way, JobCancelled(order.key))
@@ -187,7 +187,7 @@ class Conversation:
         if cancel_now:
             client.cancel(job.id)
 
-    def _follow(self, client: RewasClient, under_way: _UnderWay) -> None:
+    def _follow(self, client: RewasClient, under_way: _ActiveJob) -> None:
         order = under_way.order
         job = client.wait(under_way.job_id, on_snapshot=lambda job: self._post(_progress(order.key, job)))
         takes = tuple(
@@ -221,14 +221,14 @@ class Conversation:
         return StemFile(stem.role, path, stem.sample_rate_hz, stem.channels, stem.samples)
 
 
-def _folders_in_common(client: RewasClient) -> list[Path]:
+def _shared_folders(client: RewasClient) -> list[Path]:
     """Folders from which the server reads by path: its allowed roots, where it runs on this machine."""
-    from rewas_api.addresses import checked_address
+    from rewas_api.addresses import validate_address
     from rewas_api.errors import ProblemError
 
     info = client.server_info()
     try:
-        checked_address(client.address)
+        validate_address(client.address)
     except ProblemError:
         return []
     return [Path(root) for root in info.allowed_roots]

@@ -13,14 +13,14 @@ from .messages import PackChoice, ServerState
 if TYPE_CHECKING:
     from rewas_api.client import RewasClient
 
-POLL_S = 5.0
-_ANSWER_WITHIN_S = 3.0
+POLL_INTERVAL_S = 5.0
+_ANSWER_TIMEOUT_S = 3.0
 
 
 class ServerWatch:
     """A thread that asks the server for its state every few seconds, and at once when told to."""
 
-    def __init__(self, address: str, *, online_access: bool, post: Post, poll_s: float = POLL_S) -> None:
+    def __init__(self, address: str, *, online_access: bool, post: Post, poll_s: float = POLL_INTERVAL_S) -> None:
         self.address = address
         self.online_access = online_access
         self._post = post
@@ -34,7 +34,7 @@ class ServerWatch:
         """Begin to ask."""
         self._thread.start()
 
-    def ask_now(self) -> None:
+    def poll_now(self) -> None:
         """Ask at once. Returns at once; the answer comes as a ServerState."""
         self._wake.set()
 
@@ -52,20 +52,20 @@ class ServerWatch:
 
     def _watch(self) -> None:
         try:
-            self._client = open_client(self.address, online_access=self.online_access, timeout_s=_ANSWER_WITHIN_S)
+            self._client = open_client(self.address, online_access=self.online_access, timeout_s=_ANSWER_TIMEOUT_S)
         except TroubleError as error:
             self._post(ServerState(self.address, error.trouble))
             return
         while not self._closed:
             self._wake.clear()
-            state = ask_server(self._client)
+            state = query_server(self._client)
             if not self._closed:
                 self._post(state)
                 self._wake.wait(self._poll_s)
         self._client.close()
 
 
-def ask_server(client: RewasClient) -> ServerState:
+def query_server(client: RewasClient) -> ServerState:
     """The server's state now. Blocks for a few seconds at most; never raises."""
     from rewas_api.errors import ProblemError
 

@@ -42,10 +42,10 @@ class Session:
         self._watch = ServerWatch(address, online_access=online_access, post=self._messages.put)
         self._watch.start()
 
-    def ask_server_now(self) -> None:
+    def poll_server_now(self) -> None:
         """Ask the watched server for its state without waiting for the next turn."""
         if self._watch is not None:
-            self._watch.ask_now()
+            self._watch.poll_now()
 
     def generate(self, orders: Sequence[Order], *, address: str, online_access: bool) -> None:
         """Start to make the sound of these orders."""
@@ -53,13 +53,13 @@ class Session:
             self.orders[order.key] = order
             self.board = self.board.with_job(JobLine(order.key, order.clip.name))
         conversation = Conversation(orders, address=address, online_access=online_access, post=self._messages.put)
-        self._conversations = [held for held in self._conversations if not held.is_over] + [conversation]
+        self._conversations = [held for held in self._conversations if not held.is_finished] + [conversation]
         conversation.start()
 
     def cancel(self, key: str) -> bool:
         """Ask for a job to be stopped; False where there is none under way by this key."""
         line = self.board.jobs.get(key)
-        if line is None or line.is_over:
+        if line is None or line.is_finished:
             return False
         self.board = self.board.with_job(replace(line, state="cancelling"))
         return any(conversation.cancel(key) for conversation in self._conversations)

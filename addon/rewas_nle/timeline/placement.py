@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from .strips import ChosenClip
 
-HIGHEST_CHANNEL = 128
+MAX_CHANNEL = 128
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class SoundPlace:
 
 
 @dataclass(frozen=True)
-class ChannelPlace:
+class ChannelAssignment:
     """A channel and the name that it should carry."""
 
     channel: int
@@ -79,7 +79,7 @@ def find_channel(
     occupied: Sequence[Span],
     names: Mapping[int, str],
     locked: Iterable[int] = (),
-) -> ChannelPlace:
+) -> ChannelAssignment:
     """The channel for a stem: one that carries the role's name and is free there, else the lowest empty one.
 
     names: the names that people gave to channels; channels with Blender's own names ("Channel 3") are left out.
@@ -90,13 +90,13 @@ def find_channel(
     lanes = sorted((lane, channel) for channel, name in names.items() if (lane := _lane(role, name)))
     for _, channel in lanes:
         if channel not in taken:
-            return ChannelPlace(channel, names[channel])
+            return ChannelAssignment(channel, names[channel])
     new_name = _lane_name(role, _first_missing([lane for lane, _ in lanes]))
     in_use = {span.channel for span in occupied} | set(locked) | set(names)
     for unusable in (in_use, taken | set(names)):
-        for channel in range(1, HIGHEST_CHANNEL + 1):
+        for channel in range(1, MAX_CHANNEL + 1):
             if channel not in unusable:
-                return ChannelPlace(channel, new_name)
+                return ChannelAssignment(channel, new_name)
     raise NoFreeChannel
 
 

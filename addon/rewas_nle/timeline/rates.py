@@ -7,7 +7,7 @@ from fractions import Fraction
 
 # Blender keeps rates in 32-bit floats, whose relative step is 6e-8; neighbouring NTSC and whole rates lie 1e-3 apart.
 _RELATIVE_TOLERANCE = 2e-6
-_HIGHEST_WHOLE_RATE = 480
+_MAX_INTEGER_RATE = 480
 
 
 def exact_rate(frames_per_second: float) -> Fraction | None:
@@ -20,12 +20,12 @@ def exact_rate(frames_per_second: float) -> Fraction | None:
     nominal = round(frames_per_second * 1.001)
     candidates = [Fraction(round(frames_per_second)), Fraction(nominal * 1000, 1001)]
     for candidate in candidates:
-        if 0 < candidate <= _HIGHEST_WHOLE_RATE and _same(candidate, frames_per_second):
+        if 0 < candidate <= _MAX_INTEGER_RATE and _matches(candidate, frames_per_second):
             return candidate
     return Fraction(frames_per_second).limit_denominator(10_000)
 
 
-def _same(rate: Fraction, frames_per_second: float) -> bool:
+def _matches(rate: Fraction, frames_per_second: float) -> bool:
     return abs(float(rate) - frames_per_second) <= _RELATIVE_TOLERANCE * frames_per_second
 
 

@@ -63,7 +63,7 @@ def choose_clip(strip: PictureStrip, scene_rate: Fraction) -> ChosenClip | Refus
     if refusal is not None:
         return refusal
     assert strip.media_rate is not None  # _media_refusal answers for it
-    if _plays_slowed(strip, scene_rate):
+    if _has_rate_drift(strip, scene_rate):
         return Refusal(
             f'The strip "{strip.name}" shows each frame of its {rate_label(strip.media_rate)} fps media for one frame '
             f"of this {rate_label(scene_rate)} fps scene, so it does not play at its own speed.",
@@ -132,7 +132,7 @@ def _media_refusal(strip: PictureStrip) -> Refusal | None:
     return None
 
 
-def _plays_slowed(strip: PictureStrip, scene_rate: Fraction) -> bool:
+def _has_rate_drift(strip: PictureStrip, scene_rate: Fraction) -> bool:
     """Whether picture and media drift by a frame or more over the strip's content.
 
     Blender either shows media frame for scene frame, or converts the rates. Which of the two a strip does shows in

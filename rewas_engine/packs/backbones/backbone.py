@@ -9,11 +9,11 @@ from typing import Any
 
 import torch
 
-from rewas_engine.conditioning.controls import ControlBatch, control_hint, understood_controls
+from rewas_engine.conditioning.controls import ControlBatch, control_hint, supported_controls
 from rewas_engine.conditioning.mel import MelConfig
 from rewas_engine.models.adapter import Residuals
-from rewas_engine.models.codec import scaled_latents
-from rewas_engine.runtime.precision import computed_as_held, held_precision
+from rewas_engine.models.codec import encode_scaled
+from rewas_engine.runtime.precision import autocast_to_weight_dtype, weight_dtype
 
 
 class Backbone(ABC):
@@ -40,7 +40,7 @@ class Backbone(ABC):
         """Which of `rewas_engine.conditioning.controls.CONTROL_NAMES` the adapter reads."""
 
     @property
-    def held_precision(self) -> torch.dtype:
+    def weight_dtype(self) -> torch.dtype:
         """What the heavy layers of the denoiser are held in; float32 unless a backbone says otherwise."""
         return torch.float32
 
@@ -110,11 +110,11 @@ class LatentDiffusion(Backbone):
 
     @property
     def controls(self) -> tuple[str, ...]:
-        return understood_controls(self.components["adapter"])
+        return supported_controls(self.components["adapter"])
 
     @property
-    def held_precision(self) -> torch.dtype:
-        return held_precision(self.components["denoiser"])
+    def weight_dtype(self) -> torch.dtype:
+        return weight_dtype(self.components["denoiser"])
 
     def latent_shape(self, frames: int) -> tuple[int, int, int]:
         channels = int(self.components["denoiser"].config.in_channels)
@@ -126,15 +126,15 @@ class LatentDiffusion(Backbone):
 
     def encoded(self, log_mels: torch.Tensor) -> torch.Tensor:
         codec = self.components["codec"]
-        with computed_as_held(codec, self.device):
-            latents = scaled_latents(codec, self.as_codec_sees(log_mels))
+        with autocast_to_weight_dtype(codec, self.device):
+            latents = encode_scaled(codec, self.to_codec_scale(log_mels))
         return self.turned(latents)
 
     def decoded(self, latents: torch.Tensor) -> torch.Tensor:
         codec = self.components["codec"]
-        with computed_as_held(codec, self.device):
+        with autocast_to_weight_dtype(codec, self.device):
             decoded: torch.Tensor = codec.decode(self.turned(latents) / codec.config.scaling_factor).sample[:, 0]
-        return self.as_engine_hears(decoded.float())
+        return self.from_codec_scale(decoded.float())
 
     def hints(self, batch: ControlBatch) -> torch.Tensor:
         return control_hint(batch, self.encoded, self.audio.bins, self.components["adapter"])
@@ -179,10 +179,10 @@ class LatentDiffusion(Backbone):
         """Latents [B, C, T', F'] as the networks see them, and back: its own inverse."""
         return latents
 
-    def as_codec_sees(self, log_mels: torch.Tensor) -> torch.Tensor:
+    def to_codec_scale(self, log_mels: torch.Tensor) -> torch.Tensor:
         """Log-mels in the codec's own unit and order of axes, from those of the engine."""
         return log_mels
 
-    def as_engine_hears(self, decoded: torch.Tensor) -> torch.Tensor:
+    def from_codec_scale(self, decoded: torch.Tensor) -> torch.Tensor:
         """What the codec decodes as log-mels [B, T, bins] in nats."""
         return decoded

@@ -26,7 +26,7 @@ ENTRY_POINT_GROUP = "rewas_engine.backbones"
 """The group in which an installed package names its families, each as `name = "module:FAMILY"`."""
 DEFAULT_FAMILY = "audioldm"
 """The family of packs that name none: there was only this one when they were written."""
-_OURS = {
+_BUILT_IN_FAMILIES = {
     "audioldm": "rewas_engine.packs.backbones.audioldm:FAMILY",
     "make-an-audio": "rewas_engine.packs.backbones.make_an_audio:FAMILY",
 }
@@ -52,7 +52,7 @@ class Family:
     backbone: Callable[[Mapping[str, Any], MelConfig, str], Backbone]
 
 
-_registered: dict[str, Family] = {}
+_runtime_families: dict[str, Family] = {}
 
 
 def register_family(family: Family) -> None:
@@ -62,9 +62,9 @@ def register_family(family: Family) -> None:
     """
     if not is_family_name(family.name):
         raise SettingsError(f"{family.name!r} is no name for a family of packs.", "Use lower-case letters and digits.")
-    if _registered.get(family.name) is not family and family.name in family_names():
+    if _runtime_families.get(family.name) is not family and family.name in family_names():
         raise SettingsError(f"There is already a family of packs called {family.name}.", "Give it another name.")
-    _registered[family.name] = family
+    _runtime_families[family.name] = family
 
 
 def is_family_name(name: object) -> bool:
@@ -74,7 +74,7 @@ def is_family_name(name: object) -> bool:
 
 def family_names() -> tuple[str, ...]:
     """Names of all families that there are, without importing any."""
-    return tuple(sorted({*_OURS, *_registered, *(point.name for point in _installed())}))
+    return tuple(sorted({*_BUILT_IN_FAMILIES, *_runtime_families, *(point.name for point in _installed())}))
 
 
 def find_family(name: str) -> Family:
@@ -82,13 +82,13 @@ def find_family(name: str) -> Family:
 
     Raises PackError where no installed package brings it, where two do, and where the one that does cannot be loaded.
     """
-    if name in _registered:
-        return _registered[name]
+    if name in _runtime_families:
+        return _runtime_families[name]
     points = [point for point in _installed() if point.name == name]
-    if name in _OURS:
-        points.append(EntryPoint(name, _OURS[name], ENTRY_POINT_GROUP))
+    if name in _BUILT_IN_FAMILIES:
+        points.append(EntryPoint(name, _BUILT_IN_FAMILIES[name], ENTRY_POINT_GROUP))
     if not points:
-        raise unknown_family(name)
+        raise unknown_family_error(name)
     sources = sorted({point.value for point in points})
     if len(sources) > 1:
         raise PackError(
@@ -108,7 +108,7 @@ def find_family(name: str) -> Family:
     return family
 
 
-def unknown_family(name: str) -> PackError:
+def unknown_family_error(name: str) -> PackError:
     """What is wrong with a pack of a family that there is not."""
     return PackError(
         f"The family of packs {name} is unknown; known are {', '.join(family_names())}.",

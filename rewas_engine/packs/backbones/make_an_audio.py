@@ -15,9 +15,9 @@ import torch
 from rewas_engine.models.clap_tokens import ClapTokenEncoder
 from rewas_engine.packs.backbones.backbone import LatentDiffusion
 from rewas_engine.packs.backbones.families import Family
-from rewas_engine.packs.components import from_configuration
+from rewas_engine.packs.components import loader_from_config
 
-NATS_OF_A_DECADE = math.log(10)
+NATS_PER_DECADE = math.log(10)
 
 
 class MakeAnAudio(LatentDiffusion):
@@ -34,14 +34,14 @@ class MakeAnAudio(LatentDiffusion):
     def turned(self, latents: torch.Tensor) -> torch.Tensor:
         return latents.transpose(-1, -2)
 
-    def as_codec_sees(self, log_mels: torch.Tensor) -> torch.Tensor:
-        return log_mels.transpose(-1, -2) / NATS_OF_A_DECADE
+    def to_codec_scale(self, log_mels: torch.Tensor) -> torch.Tensor:
+        return log_mels.transpose(-1, -2) / NATS_PER_DECADE
 
-    def as_engine_hears(self, decoded: torch.Tensor) -> torch.Tensor:
-        return decoded.transpose(-1, -2) * NATS_OF_A_DECADE
+    def from_codec_scale(self, decoded: torch.Tensor) -> torch.Tensor:
+        return decoded.transpose(-1, -2) * NATS_PER_DECADE
 
     def waveforms(self, log_mels: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
-        return super().waveforms(log_mels / NATS_OF_A_DECADE, positions)
+        return super().waveforms(log_mels / NATS_PER_DECADE, positions)
 
 
-FAMILY = Family("make-an-audio", {"ClapTokenEncoder": from_configuration(ClapTokenEncoder)}, MakeAnAudio)
+FAMILY = Family("make-an-audio", {"ClapTokenEncoder": loader_from_config(ClapTokenEncoder)}, MakeAnAudio)

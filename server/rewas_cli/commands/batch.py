@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from rewas_cli.commands.shared_options import ConflictModelOption, JsonOption, PackOption, ServerOption
-from rewas_cli.console import Printer, interruptible, progress_bar, standard_output_kept_clean
+from rewas_cli.console import Printer, cancel_on_ctrl_c, progress_bar, protect_stdout
 
 if TYPE_CHECKING:
     import threading
@@ -44,9 +44,9 @@ def batch(
     from rewas_api.clip_settings import ClipSettings
     from rewas_api.v1 import rewas_pb2
     from rewas_cli.reports import sound_lines, sound_report
-    from rewas_cli.runner import runner_for
-    from rewas_server.files.output_paths import check_folder
-    from rewas_server.otio.files import check_writable, read_timeline, with_absolute_media
+    from rewas_cli.runner import open_runner
+    from rewas_server.files.output_paths import check_folder_writable
+    from rewas_server.otio.files import check_writable, make_media_absolute, read_timeline
     from rewas_server.work.context import settings_of
 
     with settings_of("The timeline's defaults"):
@@ -60,16 +60,16 @@ def batch(
             sample_rate_hz=sample_rate,
             conflict=conflict,
         )
-    with standard_output_kept_clean(), interruptible() as cancel:
+    with protect_stdout(), cancel_on_ctrl_c() as cancel:
         check_writable(output)
-        check_folder(stems)
+        check_folder_writable(stems)
         original = read_timeline(timeline)
-        absolute = with_absolute_media(original, timeline.parent)
-        with runner_for(server, conflict_model=conflict_model) as runner, progress_bar(original.name) as on_progress:
+        absolute = make_media_absolute(original, timeline.parent)
+        with open_runner(server, conflict_model=conflict_model) as runner, progress_bar(original.name) as on_progress:
             work = rewas_pb2.TimelineWork(
                 timeline_otio_json=absolute.to_json_string(),
                 defaults=defaults.to_proto(),
-                uploaded_media=_shared(absolute, runner, cancel),
+                uploaded_media=_upload_media(absolute, runner, cancel),
             )
             outcome = runner.run(work, stems.absolute(), on_progress, cancel)
         assert isinstance(outcome.result, rewas_pb2.TimelineResult)
@@ -81,16 +81,16 @@ def batch(
     Printer(as_json).result(report, [*lines, f"timeline: {output}"])
 
 
-def _shared(timeline: otio.schema.Timeline, runner: Runner, cancel: threading.Event) -> dict[str, str]:
+def _upload_media(timeline: otio.schema.Timeline, runner: Runner, cancel: threading.Event) -> dict[str, str]:
     """See that the server has the media of every clip that wants sound; missing media is named before anything runs."""
-    from rewas_cli.runner import existing_media
+    from rewas_cli.runner import find_media_file
     from rewas_server.files.media import local_path
-    from rewas_server.work.context import clips_to_sound
+    from rewas_server.work.context import clips_with_prompt
 
     uploaded: dict[str, str] = {}
-    for clip in clips_to_sound(timeline):
+    for clip in clips_with_prompt(timeline):
         url = clip.source.target_url
-        media = existing_media(local_path(url), clip.source.name)
+        media = find_media_file(local_path(url), clip.source.name)
         if url not in uploaded:
             sha256 = runner.share(media, cancel)
             if sha256 is not None:
@@ -100,13 +100,13 @@ def _shared(timeline: otio.schema.Timeline, runner: Runner, cancel: threading.Ev
 
 def _write(outcome: Outcome, output: Path, original: otio.schema.Timeline | None) -> None:
     """Write the timeline; where that fails, its stems go too."""
-    from rewas_cli.runner import artifacts_of
+    from rewas_cli.runner import list_artifacts
     from rewas_server.otio.clips import parse_timeline
     from rewas_server.otio.files import relink_stems, restore_media, write_timeline
 
     try:
         finished = parse_timeline(outcome.result.timeline_otio_json)  # type: ignore[union-attr]
-        here = {artifact.path: outcome.stem_paths[artifact.name] for artifact in artifacts_of(outcome.result)}
+        here = {artifact.path: outcome.stem_paths[artifact.name] for artifact in list_artifacts(outcome.result)}
         relink_stems(finished, here)
         if original is not None:
             restore_media(finished, original)

@@ -12,8 +12,14 @@ from rich.console import Console
 from rich.table import Table
 
 from rewas_cli.commands.evaluate import evaluation_progress
-from rewas_cli.commands.shared_options import CompileOption, JsonOption, LowMemoryOption, PrecisionOption, execution_of
-from rewas_cli.console import Printer, interruptible, standard_output_kept_clean
+from rewas_cli.commands.shared_options import (
+    CompileOption,
+    JsonOption,
+    LowMemoryOption,
+    PrecisionOption,
+    build_execution,
+)
+from rewas_cli.console import Printer, cancel_on_ctrl_c, protect_stdout
 
 if TYPE_CHECKING:
     from rewas_engine.evaluation.memory_use import MemoryRow
@@ -22,9 +28,9 @@ if TYPE_CHECKING:
     from rewas_engine.evaluation.throughput import BatchRow
 
 PARTS = ("procedures", "cost", "batches", "memory", "samplers")
-USUAL_PARTS = PARTS[:4]
+DEFAULT_PARTS = PARTS[:4]
 _COST_CLASSES = 9
-_WIDTH_WITHOUT_TERMINAL = 140
+_DEFAULT_WIDTH = 140
 _STAGES = ("decode", "energy", "sample", "vocode")
 
 
@@ -57,9 +63,9 @@ def bench(
     as_json: JsonOption = False,
 ) -> None:
     """Time a pack against the released procedure (200 steps, two passes, float32), and say what the speed costs."""
-    with standard_output_kept_clean(), interruptible() as cancel:
-        parts = _chosen(only)
-        execution = execution_of(precision, compiled, low_memory)
+    with protect_stdout(), cancel_on_ctrl_c() as cancel:
+        parts = _parse_parts(only)
+        execution = build_execution(precision, compiled, low_memory)
         name = pack_option or pack
         import torch
 
@@ -124,17 +130,17 @@ def bench(
                 report["memory"] = [row.report() for row in needed]
                 shown.append(_memory_table(needed))
     if not as_json:
-        console = Console(highlight=False, width=None if sys.stdout.isatty() else _WIDTH_WITHOUT_TERMINAL)
+        console = Console(highlight=False, width=None if sys.stdout.isatty() else _DEFAULT_WIDTH)
         for part in shown:
             console.print(part)
     terms = f"{about.name} {about.version} ({about.licence}): {about.permits}"
     Printer(as_json).result(report, [terms, _machine_line(report["machine"])])
 
 
-def _chosen(only: str | None) -> tuple[str, ...]:
+def _parse_parts(only: str | None) -> tuple[str, ...]:
     """The parts that are asked for. Raises typer.BadParameter for an unknown one."""
     if only is None:
-        return USUAL_PARTS
+        return DEFAULT_PARTS
     names = tuple(name.strip() for name in only.split(",") if name.strip())
     unknown = [name for name in names if name not in PARTS]
     if unknown or not names:

@@ -16,7 +16,7 @@ from rewas_cli.commands.shared_options import (
     StartOption,
     otio_clip,
 )
-from rewas_cli.console import Printer, interruptible, progress_bar, standard_output_kept_clean
+from rewas_cli.console import Printer, cancel_on_ctrl_c, progress_bar, protect_stdout
 
 
 def conflict(
@@ -32,12 +32,12 @@ def conflict(
     """Say whether a prompt and a clip's picture contradict each other."""
     from rewas_api.v1 import rewas_pb2
     from rewas_cli.reports import conflict_lines, conflict_report
-    from rewas_cli.runner import existing_media, runner_for, uploaded_media
+    from rewas_cli.runner import find_media_file, open_runner, uploaded_media
 
-    with standard_output_kept_clean(), interruptible() as cancel:
-        media = existing_media(clip)
+    with protect_stdout(), cancel_on_ctrl_c() as cancel:
+        media = find_media_file(clip)
         clip_json = otio_clip(media, start, duration).to_json_string()
-        with runner_for(server, conflict_model=conflict_model) as runner, progress_bar(media.name) as on_progress:
+        with open_runner(server, conflict_model=conflict_model) as runner, progress_bar(media.name) as on_progress:
             work = rewas_pb2.ConflictWork(
                 clip_otio_json=clip_json, prompt=prompt, pack=pack, uploaded_media=uploaded_media(runner, media, cancel)
             )

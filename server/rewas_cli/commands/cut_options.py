@@ -13,14 +13,14 @@ IGNORED, FOUND = "ignore", "new-sound"
 
 
 @dataclass(frozen=True)
-class CutChoice:
+class CutOptions:
     """Where a sound begins anew. found: at the cuts that are found. times_s: at these, from the clip's start."""
 
     found: bool = False
     times_s: tuple[Fraction, ...] = ()
 
     @classmethod
-    def parsed(cls, text: str | None) -> CutChoice:
+    def parsed(cls, text: str | None) -> CutOptions:
         """What --cuts says. Raises typer.BadParameter for what is neither a word of ours nor times."""
         if text is None or text == IGNORED:
             return cls()

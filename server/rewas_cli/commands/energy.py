@@ -19,7 +19,7 @@ from rewas_cli.commands.shared_options import (
     ServerOption,
     StartOption,
 )
-from rewas_cli.console import Printer, interruptible, progress_bar, standard_output_kept_clean
+from rewas_cli.console import Printer, cancel_on_ctrl_c, progress_bar, protect_stdout
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -61,19 +61,19 @@ def energy(
     """Tell the energy of a clip over time, in nats of log-mel magnitude."""
     from rewas_cli.commands.energy_options import (
         ChosenClip,
-        EnergyChoice,
-        EnergyTaker,
+        EnergyOptions,
+        EnergyResolver,
         Origin,
         check_curve_file,
         event_report,
     )
-    from rewas_cli.runner import existing_media, runner_for
+    from rewas_cli.runner import find_media_file, open_runner
     from rewas_engine import write_curve
-    from rewas_server.work.translation import curve_from
+    from rewas_server.work.translation import curve_from_message
 
-    with standard_output_kept_clean(), interruptible() as cancel:
-        choice = EnergyChoice.parsed(origin, edits)
-        media = existing_media(clip)
+    with protect_stdout(), cancel_on_ctrl_c() as cancel:
+        choice = EnergyOptions.parsed(origin, edits)
+        media = find_media_file(clip)
         read = (media, *choice.read)
         if plot is not None:
             from rewas_cli.plots.curves import check_plotting
@@ -81,17 +81,17 @@ def energy(
             check_plotting(plot, read=read)
         if output is not None:
             check_curve_file(output, "curve", read)
-        with runner_for(server) as runner, progress_bar(media.name) as on_progress:
-            taker = EnergyTaker(runner, ChosenClip(media, start, duration), pack, on_progress, cancel, cuts)
+        with open_runner(server) as runner, progress_bar(media.name) as on_progress:
+            taker = EnergyResolver(runner, ChosenClip(media, start, duration), pack, on_progress, cancel, cuts)
             taken, report = taker.taken(choice)
             if events:
                 report["events"] = [event_report(event) for event in taken.events]
             if against is not None:
-                _, heard = replace(taker, find_cuts=False).taken(EnergyChoice(Origin.AUDIO))
+                _, heard = replace(taker, find_cuts=False).taken(EnergyOptions(Origin.AUDIO))
                 report |= _compared(report, heard)
         lines = _lines(report)
         if output is not None:
-            lines.append(f"curve: {write_curve(curve_from(taken.energy), output.absolute())}")
+            lines.append(f"curve: {write_curve(curve_from_message(taken.energy), output.absolute())}")
         if plot is not None:
             from rewas_cli.plots.curves import plot_energy
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rewas_api.v1 import rewas_pb2
-from rewas_cli.commands.shared_options import otio_clip, otio_part, seconds
+from rewas_cli.commands.shared_options import otio_clip, otio_range, seconds
 from rewas_cli.reports import energy_report
 from rewas_cli.runner import uploaded_media
 from rewas_engine import (
@@ -23,11 +23,11 @@ from rewas_engine import (
     parse_edit,
     read_curve,
 )
-from rewas_engine.curves.sources import FLAT_NATS
-from rewas_engine.media.probe import read_clip, read_sounding_clip
-from rewas_server.files.output_paths import check_file
-from rewas_server.work.energy_requests import understood_edits
-from rewas_server.work.translation import curve_from, curve_message
+from rewas_engine.curves.sources import DEFAULT_FLAT_NATS
+from rewas_engine.media.probe import read_clip, read_clip_with_sound
+from rewas_server.files.output_paths import check_file_writable
+from rewas_server.work.energy_requests import parse_edits
+from rewas_server.work.translation import curve_from_message, curve_message
 
 if TYPE_CHECKING:
     from rewas_cli.runner import Runner
@@ -50,7 +50,7 @@ _WORDS = (Origin.VIDEO, Origin.AUDIO, Origin.FLAT)
 
 
 @dataclass(frozen=True)
-class EnergyChoice:
+class EnergyOptions:
     """What is asked for, understood as far as that takes no work.
 
     path: of a curve or sound file. level_nats: of a flat curve. edits: in their order.
@@ -58,21 +58,21 @@ class EnergyChoice:
 
     origin: Origin
     path: Path | None = None
-    level_nats: float = FLAT_NATS
+    level_nats: float = DEFAULT_FLAT_NATS
     edits: tuple[EnergyEdit, ...] = ()
 
     @classmethod
-    def parsed(cls, source: str | None, edits: Sequence[str] | None) -> EnergyChoice:
+    def parsed(cls, source: str | None, edits: Sequence[str] | None) -> EnergyOptions:
         """What the options --energy or --from and --edit say. Raises SettingsError for what cannot be understood."""
-        understood = understood_edits(edits or (), parse_edit)
+        understood = parse_edits(edits or (), parse_edit)
         source = Origin.VIDEO if source is None else source
         if source in _WORDS:
             return cls(Origin(source), edits=understood)
         if source.startswith("flat:"):
-            level_nats = number_of(source, "flat:", "flat:-5")
+            level_nats = parse_number(source, "flat:", "flat:-5")
             curve_from_points([(0, level_nats), (1, level_nats)], duration=1, name=f"the energy “{source[:60]}”")
             return cls(Origin.FLAT, level_nats=level_nats, edits=understood)
-        origin, path = source_file(source, "energy", _WORDS)
+        origin, path = parse_source(source, "energy", _WORDS)
         return cls(origin, path, edits=understood)
 
     @property
@@ -102,22 +102,22 @@ class ChosenClip:
     @cached_property
     def sounding(self) -> ClipRead:
         """The clip held against its media, which may hold sound alone. Raises SettingsError, MediaError."""
-        return read_sounding_clip(self._part)[0]
+        return read_clip_with_sound(self._video_clip)[0]
 
     @cached_property
     def read(self) -> ClipRead:
         """The clip held against its media. Raises SettingsError, MediaError, typer.BadParameter."""
-        return read_clip(self._part)
+        return read_clip(self._video_clip)
 
     @property
-    def _part(self) -> VideoClip:
+    def _video_clip(self) -> VideoClip:
         start_s = seconds(self.start, "--start") if self.start is not None else 0
         duration_s = seconds(self.duration, "--duration") if self.duration is not None else None
         return VideoClip(self.media, start=start_s, duration=duration_s)
 
 
 @dataclass(frozen=True)
-class GivenEnergy:
+class EnergyValuesMessage:
     """An energy as it travels, before its edits: values, or one level in nats; neither leaves it to the picture."""
 
     curve: rewas_pb2.EnergyCurve | None = None
@@ -125,7 +125,7 @@ class GivenEnergy:
 
 
 @dataclass(frozen=True)
-class EnergyTaker:
+class EnergyResolver:
     """Takes energy for one clip, with the model where that needs one.
 
     find_cuts: the report then holds the clip's cuts as `cuts_s`, in seconds from its start.
@@ -138,10 +138,10 @@ class EnergyTaker:
     cancel: threading.Event
     find_cuts: bool = False
 
-    def taken(self, choice: EnergyChoice) -> tuple[rewas_pb2.EnergyResult, dict[str, Any]]:
+    def taken(self, choice: EnergyOptions) -> tuple[rewas_pb2.EnergyResult, dict[str, Any]]:
         """The energy that is asked for, edited, and how it came about. Raises EngineError, ProblemError."""
-        performed = self._performed(choice)
-        given = GivenEnergy() if choice.origin is Origin.AUDIO else self._given(choice, performed)
+        performed = self._measure_performance(choice)
+        given = EnergyValuesMessage() if choice.origin is Origin.AUDIO else self._resolve_values(choice, performed)
         taken = self._measured(
             self.clip.media,
             self.clip.otio_json,
@@ -161,31 +161,31 @@ class EnergyTaker:
             report["unedited"] = list(taken.unedited.values)
         return taken, report
 
-    def given(self, choice: EnergyChoice) -> GivenEnergy:
+    def given(self, choice: EnergyOptions) -> EnergyValuesMessage:
         """What a sound is told to follow before its edits. Raises EngineError, ProblemError."""
-        return self._given(choice, self._performed(choice))
+        return self._resolve_values(choice, self._measure_performance(choice))
 
-    def for_layer(self, choice: EnergyChoice) -> rewas_pb2.LayerEnergy:
+    def resolve_layer(self, choice: EnergyOptions) -> rewas_pb2.LayerEnergy:
         """What a layer is told to follow. Raises EngineError, ProblemError."""
         given = self.given(choice)
         if choice.origin is Origin.VIDEO:
-            given = GivenEnergy(self._measured(self.clip.media, self.clip.otio_json).energy)
+            given = EnergyValuesMessage(self._measured(self.clip.media, self.clip.otio_json).energy)
         return rewas_pb2.LayerEnergy(curve=given.curve, flat_nats=given.flat_nats, edits=choice.edit_words)
 
-    def _given(self, choice: EnergyChoice, performed: rewas_pb2.EnergyResult | None) -> GivenEnergy:
+    def _resolve_values(self, choice: EnergyOptions, performed: rewas_pb2.EnergyResult | None) -> EnergyValuesMessage:
         if choice.origin is Origin.VIDEO:
-            return GivenEnergy()
+            return EnergyValuesMessage()
         if choice.origin is Origin.AUDIO:
-            return GivenEnergy(self.heard(None).energy)
+            return EnergyValuesMessage(self.heard(None).energy)
         duration_s = self.clip.read.duration_s
         if choice.origin is Origin.FLAT:
-            return GivenEnergy(flat_nats=choice.level_nats)
+            return EnergyValuesMessage(flat_nats=choice.level_nats)
         if performed is not None:
-            return GivenEnergy(curve_message(curve_from(performed.energy).lasting(duration_s)))
+            return EnergyValuesMessage(curve_message(curve_from_message(performed.energy).lasting(duration_s)))
         assert choice.path is not None
-        return GivenEnergy(curve_message(read_curve(choice.path, duration=duration_s)))
+        return EnergyValuesMessage(curve_message(read_curve(choice.path, duration=duration_s)))
 
-    def _performed(self, choice: EnergyChoice) -> rewas_pb2.EnergyResult | None:
+    def _measure_performance(self, choice: EnergyOptions) -> rewas_pb2.EnergyResult | None:
         """What another sound file holds, where the energy is to be taken from one."""
         return self.heard(choice.path) if choice.origin is Origin.SOUND_FILE else None
 
@@ -198,8 +198,8 @@ class EnergyTaker:
         if sound is None:
             return self._measured(self.clip.media, self.clip.otio_json, source=audio, texture=texture)
         # Of a performance that runs on, only what lies over the clip decides how loud it is.
-        whole, _ = read_sounding_clip(VideoClip(sound))
-        part = otio_part(sound, whole.start_s, min(whole.duration_s, self.clip.read.duration_s))
+        whole, _ = read_clip_with_sound(VideoClip(sound))
+        part = otio_range(sound, whole.start_s, min(whole.duration_s, self.clip.read.duration_s))
         return self._measured(sound, part.to_json_string(), source=audio, texture=texture)
 
     def _measured(self, media: Path, clip_json: str, **asked: Any) -> rewas_pb2.EnergyResult:
@@ -215,7 +215,7 @@ class EnergyTaker:
         return outcome.result
 
 
-def source_file(source: str, what: str, words: Sequence[str]) -> tuple[Origin, Path]:
+def parse_source(source: str, what: str, words: Sequence[str]) -> tuple[Origin, Path]:
     """The file that a curve is taken from. what: "energy". words: what may be said instead of a file.
 
     Raises SettingsError where there is none of that name.
@@ -237,7 +237,7 @@ def check_curve_file(path: Path, what: str, read: Sequence[Path]) -> None:
     """
     if path.suffix.lower() != CURVE_SUFFIX:
         raise SettingsError(f"The {what} {path} is not a CSV file.", f"End its name with {CURVE_SUFFIX}.")
-    check_file(path, what, read=read)
+    check_file_writable(path, what, read=read)
 
 
 def event_report(event: rewas_pb2.EnergyEvent) -> dict[str, Any]:
@@ -251,7 +251,7 @@ def event_report(event: rewas_pb2.EnergyEvent) -> dict[str, Any]:
     }
 
 
-def number_of(source: str, prefix: str, example: str) -> float:
+def parse_number(source: str, prefix: str, example: str) -> float:
     """The number of a source like flat:-4. Raises SettingsError for what is none."""
     text = source.removeprefix(prefix).strip()
     try:

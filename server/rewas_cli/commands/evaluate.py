@@ -19,15 +19,15 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from rewas_cli.commands.shared_options import JsonOption
-from rewas_cli.console import Printer, interruptible, note, standard_output_kept_clean
+from rewas_cli.console import Printer, cancel_on_ctrl_c, note, protect_stdout
 
 if TYPE_CHECKING:
     from rewas_engine.evaluation.figures import Evaluation
     from rewas_engine.evaluation.sampling_choice import TriedSetting
     from rewas_engine.evaluation.test_bench import EvaluationProgress
 
-_LINE_EVERY_S = 30.0
-_WIDTH_WITHOUT_TERMINAL = 140
+_LINE_INTERVAL_S = 30.0
+_DEFAULT_WIDTH = 140
 _VERDICT_COLOURS = {"pass": "green", "miss": "red"}
 
 
@@ -84,14 +84,14 @@ def evaluate(
     from rewas_engine.evaluation.suite import CLIPS_PER_CLASS, FAST_CLIPS_PER_CLASS, EvaluationPlan
     from rewas_engine.evaluation.suite import evaluate as evaluate_pack
 
-    with standard_output_kept_clean(), interruptible() as cancel:
-        _check_effects(choose, only, num_steps, guidance_scale, made, real, fast, clips_per_class)
+    with protect_stdout(), cancel_on_ctrl_c() as cancel:
+        _check_option_combination(choose, only, num_steps, guidance_scale, made, real, fast, clips_per_class)
         usual = CHOOSING_CLIPS_PER_CLASS if choose else CLIPS_PER_CLASS
         clips = clips_per_class if clips_per_class is not None else FAST_CLIPS_PER_CLASS if fast else usual
         plan = EvaluationPlan(_listed(only), clips, real, bars.value, _listed(classes))
         if real is not None:
             video_files(real)
-        folder = _checked_folder(output or Path(f"eval-{Path(pack).name}"))
+        folder = _validate_folder(output or Path(f"eval-{Path(pack).name}"))
         model = ReWaS.from_pretrained(pack, device=device)
         with evaluation_progress(model.pack.name) as on_progress:
             if choose:
@@ -116,11 +116,11 @@ def evaluate(
             report = {**evaluation.report(), "output": str(folder), "plots": plots}
             shown, lines = _figure_table(evaluation), [f"report: {folder / 'report.md'}"]
     if not as_json:
-        Console(highlight=False, width=None if sys.stdout.isatty() else _WIDTH_WITHOUT_TERMINAL).print(shown)
+        Console(highlight=False, width=None if sys.stdout.isatty() else _DEFAULT_WIDTH).print(shown)
     Printer(as_json).result(report, lines)
 
 
-def _check_effects(
+def _check_option_combination(
     choose: bool,
     only: str | None,
     num_steps: int | None,
@@ -162,7 +162,7 @@ def _listed(names: str | None) -> tuple[str, ...]:
     return tuple(name.strip() for name in names.split(",") if name.strip()) if names is not None else ()
 
 
-def _checked_folder(folder: Path) -> Path:
+def _validate_folder(folder: Path) -> Path:
     """See, before an hour of work, that a report can be written there. Raises ProblemError (SETTINGS)."""
     standing = folder.absolute()
     while not standing.exists():
@@ -175,7 +175,7 @@ def _checked_folder(folder: Path) -> Path:
 def _write_report(evaluation: Evaluation, folder: Path) -> list[str]:
     """Write plots, page and figures, each whole or not at all; returns the plots' names."""
     from rewas_engine.evaluation.report import markdown
-    from rewas_server.files.delivery import write_whole
+    from rewas_server.files.delivery import write_bytes_atomic
 
     folder.mkdir(parents=True, exist_ok=True)
     plots: dict[str, list[tuple[str, str]]] = {}
@@ -187,16 +187,16 @@ def _write_report(evaluation: Evaluation, folder: Path) -> list[str]:
         from rewas_cli.plots.evaluation import draw_evaluation
 
         plots = draw_evaluation(evaluation, folder)
-    write_whole(folder / "report.md", markdown(evaluation, plots).encode())
+    write_bytes_atomic(folder / "report.md", markdown(evaluation, plots).encode())
     _write_json(folder / "figures.json", evaluation.report())
     return [name for drawn in plots.values() for name, _ in drawn]
 
 
 def _write_json(path: Path, report: dict[str, Any]) -> None:
-    from rewas_server.files.delivery import write_whole
+    from rewas_server.files.delivery import write_bytes_atomic
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(path, (json.dumps(report, indent=1, allow_nan=False) + "\n").encode())
+    write_bytes_atomic(path, (json.dumps(report, indent=1, allow_nan=False) + "\n").encode())
 
 
 def _figure_table(evaluation: Evaluation) -> Table:
@@ -295,7 +295,7 @@ def _lines() -> Callable[[EvaluationProgress], None]:
 
     def report(progress: EvaluationProgress) -> None:
         nonlocal said_at
-        if time.monotonic() - said_at >= _LINE_EVERY_S:
+        if time.monotonic() - said_at >= _LINE_INTERVAL_S:
             said_at = time.monotonic()
             note(f"{progress.section}: {progress.what.lower()}, {progress.done} of {progress.total}")
 

@@ -23,10 +23,10 @@ from rewas_cli.commands.shared_options import (
     StartOption,
     StepsOption,
     TextureEditOnlyOption,
-    control_named,
-    execution_of,
+    build_execution,
+    parse_control,
 )
-from rewas_cli.console import Printer, interruptible, progress_bar, standard_output_kept_clean
+from rewas_cli.console import Printer, cancel_on_ctrl_c, progress_bar, protect_stdout
 
 
 def generate(
@@ -159,34 +159,34 @@ def generate(
     """Make sound for a clip: one 24-bit Broadcast WAV for each stem of each take."""
     from rewas_api.clip_settings import ClipSettings
     from rewas_api.v1 import rewas_pb2
-    from rewas_cli.commands.cut_options import CutChoice
-    from rewas_cli.commands.energy_options import ChosenClip, EnergyChoice, EnergyTaker
-    from rewas_cli.commands.layer_options import LayerChoice
-    from rewas_cli.commands.regenerate_options import revision_message
-    from rewas_cli.commands.texture_options import TextureChoice, TextureTaker
+    from rewas_cli.commands.cut_options import CutOptions
+    from rewas_cli.commands.energy_options import ChosenClip, EnergyOptions, EnergyResolver
+    from rewas_cli.commands.layer_options import LayerOptions
+    from rewas_cli.commands.regenerate_options import regenerate_message
+    from rewas_cli.commands.texture_options import TextureOptions, TextureResolver
     from rewas_cli.reports import sound_lines, sound_report
-    from rewas_cli.runner import existing_media, runner_for, uploaded_media
+    from rewas_cli.runner import find_media_file, open_runner, uploaded_media
     from rewas_engine import SettingsError
-    from rewas_server.files.output_paths import check_folder
+    from rewas_server.files.output_paths import check_folder_writable
     from rewas_server.otio.clips import parse_clip
-    from rewas_server.work.context import settings_for, settings_of
+    from rewas_server.work.context import read_clip_settings, settings_of
     from rewas_server.work.translation import texture_message
 
-    with standard_output_kept_clean(), interruptible() as cancel:
-        check_folder(output)
-        choice = EnergyChoice.parsed(energy, edits)
-        execution = execution_of(precision, compiled, low_memory, server)
-        at_cuts = CutChoice.parsed(cuts)
-        texture_choice = TextureChoice.parsed(texture, texture_edits)
+    with protect_stdout(), cancel_on_ctrl_c() as cancel:
+        check_folder_writable(output)
+        choice = EnergyOptions.parsed(energy, edits)
+        execution = build_execution(precision, compiled, low_memory, server)
+        at_cuts = CutOptions.parsed(cuts)
+        texture_choice = TextureOptions.parsed(texture, texture_edits)
         if texture_choice is not None and control_strength == 0:
             raise SettingsError(
                 "A texture is to be followed with a strength of 0, at which nothing steers.",
                 "Give a --strength above 0, or leave --texture out.",
             )
-        revision = revision_message(again, time_range, degree)
-        media = existing_media(clip)
+        revision = regenerate_message(again, time_range, degree)
+        media = find_media_file(clip)
         with settings_of(f'The clip "{media.name}"'):
-            beside = LayerChoice.parsed(ambience, layer, gain, following, layer_energy, layer_edit)
+            beside = LayerOptions.parsed(ambience, layer, gain, following, layer_energy, layer_edit)
             settings = ClipSettings(
                 prompt=prompt,
                 pack=pack,
@@ -199,7 +199,7 @@ def generate(
                 negative_prompt=negative,
                 control_from=control_from,
                 control_until=control_until,
-                control=control_named(control),
+                control=parse_control(control),
                 loop=loop or None,
                 layers=beside.layers,
                 gain_db=beside.gain_db,
@@ -213,13 +213,13 @@ def generate(
 
             sources = (choice, texture_choice, *beside.energies.values())
             read = [path for source in sources if source is not None for path in source.read]
-            check_plotting(plot, read=(media, *([] if again is None else [again]), *read), made_folder=output)
+            check_plotting(plot, read=(media, *([] if again is None else [again]), *read), created_folder=output)
         chosen = ChosenClip(media, start, duration)
-        settings_for(parse_clip(chosen.otio_json), settings.to_proto())
-        with runner_for(server, execution, conflict_model) as runner, progress_bar(media.name) as on_progress:
-            taker = EnergyTaker(runner, chosen, pack, on_progress, cancel)
+        read_clip_settings(parse_clip(chosen.otio_json), settings.to_proto())
+        with open_runner(server, execution, conflict_model) as runner, progress_bar(media.name) as on_progress:
+            taker = EnergyResolver(runner, chosen, pack, on_progress, cancel)
             given = taker.given(choice)
-            bands = None if texture_choice is None else TextureTaker(taker).taken(texture_choice).texture
+            bands = None if texture_choice is None else TextureResolver(taker).taken(texture_choice).texture
             uploaded = uploaded_media(runner, media, cancel)
             if again is not None:
                 uploaded |= uploaded_media(runner, again.absolute(), cancel)
@@ -233,7 +233,7 @@ def generate(
                 revision=revision,
                 cuts_s=at_cuts.messages(),
                 texture=None if bands is None else texture_message(bands),
-                energy_of_layers={name: taker.for_layer(source) for name, source in beside.energies.items()},
+                energy_of_layers={name: taker.resolve_layer(source) for name, source in beside.energies.items()},
             )
             outcome = runner.run(work, output.absolute(), on_progress, cancel)
         assert isinstance(outcome.result, rewas_pb2.SoundResult)

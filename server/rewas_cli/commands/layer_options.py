@@ -6,14 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from rewas_api.layer_settings import LayerSettings
-from rewas_cli.commands.energy_options import EnergyChoice
+from rewas_cli.commands.energy_options import EnergyOptions
 from rewas_engine import SettingsError
 
 PRIMARY, AMBIENCE = "primary", "ambience"
 
 
 @dataclass(frozen=True)
-class LayerChoice:
+class LayerOptions:
     """Layers as settings hold them, and the gain of the primary stem; None is what is not said.
 
     energies: of layers that follow a curve of their own.
@@ -21,7 +21,7 @@ class LayerChoice:
 
     layers: tuple[LayerSettings, ...] | None
     gain_db: float | None
-    energies: Mapping[str, EnergyChoice] = field(default_factory=dict)
+    energies: Mapping[str, EnergyOptions] = field(default_factory=dict)
 
     @classmethod
     def parsed(
@@ -32,7 +32,7 @@ class LayerChoice:
         following: Sequence[str] | None,
         energies: Sequence[str] | None = None,
         edits: Sequence[str] | None = None,
-    ) -> LayerChoice:
+    ) -> LayerOptions:
         """What --ambience, --layer NAME=TEXT, --gain NAME=DB, --following NAME, --layer-energy NAME=SOURCE and
         --layer-edit NAME=EDIT say.
 
@@ -44,7 +44,7 @@ class LayerChoice:
         for name, text in (_named(each, "--gain", "ambience=-12") for each in gains or ()):
             if name in gains_db:
                 raise SettingsError(f"The stem {name!r} is given more than one gain.", "Give one --gain for each stem.")
-            gains_db[name] = _gain_db(text)
+            gains_db[name] = _parse_gain_db(text)
         sources = [_named(each, "--layer-energy", "ambience=flat:-7") for each in energies or ()]
         changes = [_named(each, "--layer-edit", "ambience=fade in 0.5") for each in edits or ()]
         names = [name for name, _ in words]
@@ -76,7 +76,7 @@ class LayerChoice:
             for name, text in words
         )
         chosen = {
-            name: EnergyChoice.parsed(source, [words for changed, words in changes if changed == name])
+            name: EnergyOptions.parsed(source, [words for changed, words in changes if changed == name])
             for name, source in sources
         }
         return cls(made or None, gains_db.get(PRIMARY), chosen)
@@ -89,7 +89,7 @@ def _named(text: str, option: str, example: str) -> tuple[str, str]:
     return name.strip(), value.strip()
 
 
-def _gain_db(text: str) -> float:
+def _parse_gain_db(text: str) -> float:
     try:
         return float(text.removesuffix("dB") if text.isascii() and "_" not in text else "")
     except ValueError:

@@ -9,7 +9,7 @@ import typer
 
 from rewas_cli.commands.packs_convert import convert
 from rewas_cli.commands.shared_options import JsonOption, ServerOption
-from rewas_cli.console import Printer, breakable, standard_output_kept_clean
+from rewas_cli.console import Printer, abort_on_ctrl_c, protect_stdout
 
 if TYPE_CHECKING:
     from rewas_engine.packs.description import PackInfo
@@ -17,17 +17,17 @@ if TYPE_CHECKING:
 packs = typer.Typer(no_args_is_help=True, help="Look after model packs.")
 packs.add_typer(convert, name="convert")
 
-NamedPack = Annotated[str, typer.Argument(metavar="PACK", help="A pack's name, or its folder.", show_default=False)]
+PackArgument = Annotated[str, typer.Argument(metavar="PACK", help="A pack's name, or its folder.", show_default=False)]
 
 
 @packs.command("list")
 def list_packs(server: ServerOption = None, as_json: JsonOption = False) -> None:
     """List the installed model packs, what each may be used for, and what is wrong with it."""
     from rewas_cli.reports import pack_report
-    from rewas_cli.runner import runner_for
+    from rewas_cli.runner import open_runner
     from rewas_engine.packs.library import size_bytes, unfinished_folders
 
-    with standard_output_kept_clean(), runner_for(server) as runner:
+    with protect_stdout(), open_runner(server) as runner:
         reports = [pack_report(pack) for pack in runner.packs()]
     lines = []
     for report in reports:
@@ -48,7 +48,7 @@ def list_packs(server: ServerOption = None, as_json: JsonOption = False) -> None
 
 
 @packs.command("info")
-def info(pack: NamedPack, as_json: JsonOption = False) -> None:
+def info(pack: PackArgument, as_json: JsonOption = False) -> None:
     """Say what a pack is, what it may be used for, and how it makes sound."""
     from rewas_engine.packs.description import find_pack, read_pack
     from rewas_engine.packs.library import size_bytes
@@ -78,7 +78,7 @@ def info(pack: NamedPack, as_json: JsonOption = False) -> None:
         f"Follows {', '.join(about.controls)}; {about.sample_rate_hz} Hz; {report['size_bytes'] / 1e6:.0f} MB",
         f"Holds words against the picture: {_said(about.checks_conflict)}; "
         f"scores takes by the words: {_said(about.scores_words)}",
-        *_other_name_lines(about),
+        *_original_name_lines(about),
         f"Lies in {report['path']}",
         *[f"  {role}: {class_name}" for role, class_name in sorted(description.components.items())],
     ]
@@ -86,7 +86,7 @@ def info(pack: NamedPack, as_json: JsonOption = False) -> None:
 
 
 @packs.command("verify")
-def verify(pack: NamedPack, as_json: JsonOption = False) -> None:
+def verify(pack: PackArgument, as_json: JsonOption = False) -> None:
     """Compare every file of a pack with its hash, and its vocoder with its description."""
     from rewas_engine.packs.description import find_pack, read_pack, verify_files
 
@@ -106,9 +106,9 @@ def add(
     """Copy a pack to your own packs, after checking its files."""
     from rewas_engine.packs.library import add_pack
 
-    with breakable():
+    with abort_on_ctrl_c():
         added = add_pack(folder.absolute(), name)
-    _say_installed("Added", added.path, as_json)
+    _print_installed("Added", added.path, as_json)
 
 
 @packs.command("remove")
@@ -119,7 +119,7 @@ def remove(
     """Delete one of your own packs."""
     from rewas_engine.packs.library import remove_pack
 
-    with breakable():
+    with abort_on_ctrl_c():
         path = remove_pack(pack)
     Printer(as_json).result({"name": pack, "path": str(path)}, [f"Removed {pack} from {path.parent}."])
 
@@ -128,17 +128,17 @@ def _said(can: bool) -> str:
     return "yes" if can else "no"
 
 
-def _say_installed(verb: str, path: Path, as_json: bool) -> None:
+def _print_installed(verb: str, path: Path, as_json: bool) -> None:
     from rewas_engine.packs.description import read_pack
 
     about = read_pack(path).info
     report = {"name": path.name, "path": str(path), "licence": about.licence, "permits": about.permits}
     lines = [f"{verb} {path.name} ({about.licence}).", f"    {about.permits}"]
-    lines += [f"    {line}" for line in _other_name_lines(about)]
+    lines += [f"    {line}" for line in _original_name_lines(about)]
     Printer(as_json).result(report, lines)
 
 
-def _other_name_lines(about: PackInfo) -> list[str]:
+def _original_name_lines(about: PackInfo) -> list[str]:
     """Of a pack that is called otherwise than its makers called it: what stands in the sounds made with it."""
     if about.name == about.path.name:
         return []

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from rewas_cli.commands.shared_options import JsonOption
-from rewas_cli.console import Printer, conversion_bar, interruptible, note, standard_output_kept_clean
+from rewas_cli.console import Printer, cancel_on_ctrl_c, conversion_bar, note, protect_stdout
 
 convert = typer.Typer(no_args_is_help=True, help="Make a pack from checkpoints that others released.")
 
@@ -51,7 +51,7 @@ def convert_rewas(
     as_json: JsonOption = False,
 ) -> None:
     """Convert the officially released checkpoints of ReWaS. Their licence permits non-commercial use only."""
-    with standard_output_kept_clean(), interruptible() as cancel, conversion_bar() as show:
+    with protect_stdout(), cancel_on_ctrl_c() as cancel, conversion_bar() as show:
         from rewas_engine import Cancelled, SettingsError
         from rewas_engine.conversion.released import (
             LICENCE,

@@ -15,7 +15,7 @@ from rewas_server.work.translation import rational
 _RANGE = "--range"
 
 
-def revision_message(sound: Path | None, time_range: str | None, degree: float | None) -> rewas_pb2.Revision | None:
+def regenerate_message(sound: Path | None, time_range: str | None, degree: float | None) -> rewas_pb2.Revision | None:
     """The revision that --again, --range and --degree ask for; None where they are not given.
 
     Raises SettingsError where a range or degree comes without a sound, MediaError where there is no such sound,
@@ -28,7 +28,7 @@ def revision_message(sound: Path | None, time_range: str | None, degree: float |
         return None
     if not sound.is_file():
         raise MediaError(f"There is no sound {sound}.", "Give the WAV or FLAC file that is to be made again.")
-    start_s, end_s = (None, None) if time_range is None else parsed_range(time_range)
+    start_s, end_s = (None, None) if time_range is None else parse_range(time_range)
     return rewas_pb2.Revision(
         sound_url=str(sound.absolute()),
         start_s=None if start_s is None else rational(start_s),
@@ -37,7 +37,7 @@ def revision_message(sound: Path | None, time_range: str | None, degree: float |
     )
 
 
-def parsed_range(text: str) -> tuple[Fraction | None, Fraction | None]:
+def parse_range(text: str) -> tuple[Fraction | None, Fraction | None]:
     """A range as it is typed: "1.5-3", "1:02-1:05.5", "4-" to the end, "-2" from the beginning.
 
     Raises typer.BadParameter for anything else, and where it ends before it begins.

@@ -12,7 +12,7 @@ from rewas_cli.commands.shared_options import (
     ConflictModelOption,
     LowMemoryOption,
     PrecisionOption,
-    execution_of,
+    build_execution,
 )
 
 
@@ -56,7 +56,7 @@ def serve(
         "state_dir": state_dir.absolute() if state_dir else None,
         "default_pack": pack,
         "device": device,
-        "execution": execution_of(precision, compiled, low_memory),
+        "execution": build_execution(precision, compiled, low_memory),
         "conflict_model": conflict_model.absolute() if conflict_model else None,
     }
     config = ServerConfig(**{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]

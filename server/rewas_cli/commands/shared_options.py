@@ -94,10 +94,10 @@ TextureEditOnlyOption = Annotated[
     list[str] | None, typer.Option("--texture-edit", metavar="EDIT", help=_TEXTURE_EDIT_HELP)
 ]
 
-_CLOCK_TIME = re.compile(r"(?:(?:(?P<hours>\d+):)?(?P<minutes>\d+):)?(?P<seconds>\d+(?:\.\d*)?|\.\d+)")
+_TIME_PATTERN = re.compile(r"(?:(?:(?P<hours>\d+):)?(?P<minutes>\d+):)?(?P<seconds>\d+(?:\.\d*)?|\.\d+)")
 
 
-def execution_of(precision: str | None, compiled: bool, low_memory: bool, server: str | None = None) -> Execution:
+def build_execution(precision: str | None, compiled: bool, low_memory: bool, server: str | None = None) -> Execution:
     """How packs are to be run. Raises typer.BadParameter where that is a server's affair, SettingsError."""
     from rewas_engine import Execution
 
@@ -107,7 +107,7 @@ def execution_of(precision: str | None, compiled: bool, low_memory: bool, server
     return chosen
 
 
-def control_named(name: str | None) -> str | None:
+def parse_control(name: str | None) -> str | None:
     """What --control says, as settings call it. Raises ProblemError (SETTINGS) for what it does not know."""
     from rewas_api.errors import ProblemError, ProblemKind
 
@@ -124,7 +124,7 @@ def seconds(text: str, option: str) -> Fraction:
 
     Raises typer.BadParameter for anything else.
     """
-    match = _CLOCK_TIME.fullmatch(text.strip(), 0)
+    match = _TIME_PATTERN.fullmatch(text.strip(), 0)
     if match is None or not text.isascii():
         raise typer.BadParameter(
             f"{text!r} is not a time; write seconds as 3.5, or minutes as 1:03.5.", param_hint=option
@@ -144,11 +144,11 @@ def otio_clip(media: Path, start: str | None, duration: str | None) -> otio.sche
         reference = otio.schema.ExternalReference(target_url=str(media))
         return otio.schema.Clip(name=media.name, media_reference=reference)
     start_s = seconds(start, "--start") if start is not None else Fraction(0)
-    duration_s = seconds(duration, "--duration") if duration is not None else _rest_of(media, start_s)
-    return otio_part(media, start_s, duration_s)
+    duration_s = seconds(duration, "--duration") if duration is not None else _remaining_duration_s(media, start_s)
+    return otio_range(media, start_s, duration_s)
 
 
-def otio_part(media: Path, start_s: Fraction, duration_s: Fraction) -> otio.schema.Clip:
+def otio_range(media: Path, start_s: Fraction, duration_s: Fraction) -> otio.schema.Clip:
     """A part of a media file as it travels, exact whatever its times are."""
     import opentimelineio as otio
 
@@ -164,7 +164,7 @@ def _exact_time(value_s: Fraction) -> otio.opentime.RationalTime:
     return otio.opentime.RationalTime(value_s.numerator, value_s.denominator)
 
 
-def _rest_of(media: Path, start_s: Fraction) -> Fraction:
+def _remaining_duration_s(media: Path, start_s: Fraction) -> Fraction:
     from rewas_engine import MediaError
     from rewas_engine.media.video import probe_video
 

@@ -16,7 +16,7 @@ from rewas_cli.commands.shared_options import (
     StartOption,
     TextureEditOption,
 )
-from rewas_cli.console import Printer, interruptible, progress_bar, standard_output_kept_clean
+from rewas_cli.console import Printer, cancel_on_ctrl_c, progress_bar, protect_stdout
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -46,17 +46,17 @@ def texture(
     as_json: JsonOption = False,
 ) -> None:
     """Tell the spectral texture of a clip over time: how far four bands stand above the energy, in nats."""
-    from rewas_cli.commands.energy_options import ChosenClip, EnergyTaker, check_curve_file
-    from rewas_cli.commands.texture_options import TextureChoice, TextureTaker
+    from rewas_cli.commands.energy_options import ChosenClip, EnergyResolver, check_curve_file
+    from rewas_cli.commands.texture_options import TextureOptions, TextureResolver
     from rewas_cli.reports import clip_report
-    from rewas_cli.runner import existing_media, runner_for
+    from rewas_cli.runner import find_media_file, open_runner
     from rewas_engine import write_texture
     from rewas_server.work.translation import clip_message
 
-    with standard_output_kept_clean(), interruptible() as cancel:
-        choice = TextureChoice.parsed(origin, edits)
+    with protect_stdout(), cancel_on_ctrl_c() as cancel:
+        choice = TextureOptions.parsed(origin, edits)
         assert choice is not None
-        media = existing_media(clip)
+        media = find_media_file(clip)
         read = (media, *choice.read)
         if plot is not None:
             from rewas_cli.plots.curves import check_plotting
@@ -65,8 +65,8 @@ def texture(
         if output is not None:
             check_curve_file(output, "texture", read)
         chosen = ChosenClip(media, start, duration)
-        with runner_for(server) as runner, progress_bar(media.name) as on_progress:
-            taken = TextureTaker(EnergyTaker(runner, chosen, pack, on_progress, cancel)).taken(choice)
+        with open_runner(server) as runner, progress_bar(media.name) as on_progress:
+            taken = TextureResolver(EnergyResolver(runner, chosen, pack, on_progress, cancel)).taken(choice)
         report = {"clip": clip_report(clip_message(chosen.sounding), media), **taken.report}
         lines = _lines(report)
         if output is not None:

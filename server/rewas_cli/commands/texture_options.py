@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rewas_cli.commands.energy_options import EnergyTaker, Origin, number_of, source_file
+from rewas_cli.commands.energy_options import EnergyResolver, Origin, parse_number, parse_source
 from rewas_cli.reports import texture_report
 from rewas_engine import (
     MediaError,
@@ -19,16 +19,16 @@ from rewas_engine import (
     parse_texture_edit,
     read_texture,
 )
-from rewas_engine.curves.energy import SILENT_BELOW_NATS
-from rewas_server.work.energy_requests import understood_edits
-from rewas_server.work.translation import texture_from, texture_message
+from rewas_engine.curves.energy import SILENCE_THRESHOLD_NATS
+from rewas_server.work.energy_requests import parse_edits
+from rewas_server.work.translation import texture_from_message, texture_message
 
 _WORDS = (Origin.AUDIO, Origin.FLAT)
 _TILT = "tilt:"
 
 
 @dataclass(frozen=True)
-class TextureChoice:
+class TextureOptions:
     """What is asked for, understood as far as that takes no work.
 
     path: of a texture or sound file. tilt_nats: of one texture throughout. edits: in their order.
@@ -40,12 +40,12 @@ class TextureChoice:
     edits: tuple[TextureEdit, ...] = ()
 
     @classmethod
-    def parsed(cls, source: str | None, edits: Sequence[str] | None) -> TextureChoice | None:
+    def parsed(cls, source: str | None, edits: Sequence[str] | None) -> TextureOptions | None:
         """What --texture and --texture-edit say; None where no texture is asked for.
 
         Raises SettingsError for what cannot be understood, and for edits of nothing.
         """
-        understood = understood_edits(edits or (), parse_texture_edit)
+        understood = parse_edits(edits or (), parse_texture_edit)
         if source is None:
             if understood:
                 raise SettingsError(
@@ -55,10 +55,10 @@ class TextureChoice:
         if source in _WORDS:
             return cls(Origin(source), edits=understood)
         if source.startswith(_TILT):
-            tilt_nats = number_of(source, _TILT, "tilt:-2")
+            tilt_nats = parse_number(source, _TILT, "tilt:-2")
             flat_texture(duration=1, tilt_nats=tilt_nats)
             return cls(Origin.FLAT, tilt_nats=tilt_nats, edits=understood)
-        origin, path = source_file(source, "texture", (*_WORDS, f"{_TILT}NATS"))
+        origin, path = parse_source(source, "texture", (*_WORDS, f"{_TILT}NATS"))
         return cls(origin, path, edits=understood)
 
     @property
@@ -68,7 +68,7 @@ class TextureChoice:
 
 
 @dataclass(frozen=True)
-class TakenTexture:
+class ResolvedTexture:
     """A texture, and how it came about: as of `texture_report`, after its edits."""
 
     texture: TextureCurve
@@ -76,21 +76,21 @@ class TakenTexture:
 
 
 @dataclass(frozen=True)
-class TextureTaker:
+class TextureResolver:
     """Takes textures for one clip, with the model where that needs one."""
 
-    sounds: EnergyTaker
+    sounds: EnergyResolver
 
-    def taken(self, choice: TextureChoice) -> TakenTexture:
+    def taken(self, choice: TextureOptions) -> ResolvedTexture:
         """The texture that is asked for, edited. Raises EngineError, ProblemError."""
-        texture = self._unedited(choice)
+        texture = self._resolve_unedited(choice)
         changed = edited(texture, choice.edits)
         report = texture_report(texture_message(changed)) | {"edits": [str(edit) for edit in choice.edits]}
         if choice.edits:
             report["unedited"] = texture.values.tolist()
-        return TakenTexture(changed, report)
+        return ResolvedTexture(changed, report)
 
-    def _unedited(self, choice: TextureChoice) -> TextureCurve:
+    def _resolve_unedited(self, choice: TextureOptions) -> TextureCurve:
         if choice.origin is Origin.AUDIO:
             return self._heard(None)
         duration_s = self.sounds.clip.read.duration_s
@@ -104,10 +104,10 @@ class TextureTaker:
     def _heard(self, sound: Path | None) -> TextureCurve:
         """The texture of a sound file, or of the clip's own sound. Raises MediaError where there is only silence."""
         heard = self.sounds.heard(sound, texture=True)
-        if max(heard.energy.values) <= SILENT_BELOW_NATS:
+        if max(heard.energy.values) <= SILENCE_THRESHOLD_NATS:
             name = self.sounds.clip.media.name if sound is None else sound.name
             raise MediaError(
                 f"The sound of {name} is silent: no texture can be taken from it.",
                 "Choose one in which something is heard, or ask for flat.",
             )
-        return texture_from(heard.texture)
+        return texture_from_message(heard.texture)

@@ -11,8 +11,8 @@ from rewas_cli.commands.shared_options import JsonOption, TrainingConfigOption, 
 from rewas_cli.commands.train_pack import pack
 from rewas_cli.commands.train_parts import adapter, phi
 from rewas_cli.commands.train_world import world
-from rewas_cli.commands.training_console import tell_start, training_lines
-from rewas_cli.console import INTERRUPTED, Printer, interruptible, note
+from rewas_cli.commands.training_console import print_start_pack, training_lines
+from rewas_cli.console import INTERRUPTED, Printer, cancel_on_ctrl_c, note
 
 train = typer.Typer(no_args_is_help=True, help="Train packs.")
 train.command()(world)
@@ -41,8 +41,8 @@ def starter(
     from rewas_engine.training.stage_order import STAGES
 
     settings = StarterConfig.read(config) if config is not None else StarterConfig()
-    tell_start(settings.start_from)
-    with interruptible() as cancel:
+    print_start_pack(settings.start_from)
+    with cancel_on_ctrl_c() as cancel:
         training = StarterTraining(settings, output, report=training_lines(), cancel=cancel)
         try:
             training.run(stage or STAGES)

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from rewas_cli.commands.shared_options import JsonOption, TrainingConfigOption, TrainingStageOption
-from rewas_cli.commands.training_console import tell_start, training_lines
-from rewas_cli.console import INTERRUPTED, Printer, interruptible, note
+from rewas_cli.commands.training_console import print_start_pack, training_lines
+from rewas_cli.console import INTERRUPTED, Printer, cancel_on_ctrl_c, note
 
 if TYPE_CHECKING:
     from rewas_engine.recipes.own_pack import RecordingsTraining
@@ -25,12 +25,12 @@ if TYPE_CHECKING:
     from rewas_engine.training.manifests import LeftOut
     from rewas_engine.training.recordings import Recordings
 
-_NAMED_PROBLEMS = 10
-_NAMED_CAPTIONS = 8
-LEFT_OUT_FILE = "left-out.txt"
+_MAX_LISTED_PROBLEMS = 10
+_MAX_LISTED_CAPTIONS = 8
+EXCLUDED_FILE = "left-out.txt"
 
 
-class CaptionWordsOption(StrEnum):
+class CaptionSourceOption(StrEnum):
     """Where captions come from without a table."""
 
     AUTO = "auto"
@@ -64,9 +64,9 @@ def pack(
         str | None, typer.Option(metavar="NAME", help="The table's column of captions, where it is not recognised.")
     ] = None,
     caption_from: Annotated[
-        CaptionWordsOption,
+        CaptionSourceOption,
         typer.Option(help="Without a table: a .txt beside each file, its folder's name, its own name, or whichever."),
-    ] = CaptionWordsOption.AUTO,
+    ] = CaptionSourceOption.AUTO,
     start_from: Annotated[
         str | None,
         typer.Option("--start-from", metavar="PACK", help="Continue this pack, by name or folder; else from nothing."),
@@ -92,12 +92,12 @@ def pack(
 
     terms = PackTerms(name, licence, permits)
     settings = _settings(config, start_from)
-    tell_start(settings.start_from)
+    print_start_pack(settings.start_from)
     source = CaptionSource(captions, file_column, caption_column, caption_from.value)
     clips = ClipFormat(hop_s=_seconds(hop), most_clips=most_clips)
     recordings = Recordings(output / "recordings", list_recordings(sounds, videos, source), clips)
     report = training_lines()
-    with interruptible() as cancel:
+    with cancel_on_ctrl_c() as cancel:
         training = RecordingsTraining(settings, output, recordings, terms, report=report, cancel=cancel)
         try:
             if set(stage or STAGES) <= training.stages.keys():
@@ -107,7 +107,7 @@ def pack(
         except TrainingStopped as stopped:
             note(str(stopped))
             raise typer.Exit(INTERRUPTED) from stopped
-    _tell_result(training, recordings, as_json)
+    _print_result(training, recordings, as_json)
 
 
 def _seconds(value: float) -> Fraction:
@@ -136,21 +136,21 @@ def _tell(recordings: Recordings, output: Path) -> None:
         f"{facts['training_clips']} clips to train on."
     )
     counted = Counter(recordings.captions()).most_common()
-    told = ", ".join(f"{caption} ({count})" for caption, count in counted[:_NAMED_CAPTIONS])
-    note(f"{len(counted)} captions, with their clips: {told}{' …' if len(counted) > _NAMED_CAPTIONS else ''}")
-    tell_left_out(recordings.left_out(), output / LEFT_OUT_FILE)
+    told = ", ".join(f"{caption} ({count})" for caption, count in counted[:_MAX_LISTED_CAPTIONS])
+    note(f"{len(counted)} captions, with their clips: {told}{' …' if len(counted) > _MAX_LISTED_CAPTIONS else ''}")
+    print_excluded(recordings.left_out(), output / EXCLUDED_FILE)
 
 
-def tell_left_out(left_out: Sequence[LeftOut], path: Path) -> None:
+def print_excluded(left_out: Sequence[LeftOut], path: Path) -> None:
     """Name what is not trained on: all of it in a file, the first on the terminal."""
     path.write_text("".join(f"{each}\n" for each in left_out), "utf-8")
-    for each in left_out[:_NAMED_PROBLEMS]:
+    for each in left_out[:_MAX_LISTED_PROBLEMS]:
         note(f"left out: {each}")
-    if len(left_out) > _NAMED_PROBLEMS:
-        note(f"and {len(left_out) - _NAMED_PROBLEMS} more were left out, see {path}")
+    if len(left_out) > _MAX_LISTED_PROBLEMS:
+        note(f"and {len(left_out) - _MAX_LISTED_PROBLEMS} more were left out, see {path}")
 
 
-def _tell_result(training: RecordingsTraining, recordings: Recordings, as_json: bool) -> None:
+def _print_result(training: RecordingsTraining, recordings: Recordings, as_json: bool) -> None:
     finished = training.pack_folder if training.pack_folder.is_dir() else None
     report = {
         "folder": str(training.folder),

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from rewas_cli.commands.shared_options import JsonOption, TrainingConfigOption
-from rewas_cli.commands.train_pack import LEFT_OUT_FILE, tell_left_out
-from rewas_cli.commands.training_console import tell_continued, training_lines
-from rewas_cli.console import INTERRUPTED, Printer, interruptible, note
+from rewas_cli.commands.train_pack import EXCLUDED_FILE, print_excluded
+from rewas_cli.commands.training_console import print_continued_pack, training_lines
+from rewas_cli.console import INTERRUPTED, Printer, cancel_on_ctrl_c, note
 
 if TYPE_CHECKING:
     from rewas_engine.recipes.part_training import PartTraining
@@ -114,7 +114,7 @@ def _train(
     terms = PackTerms(name, licence, permits)
     source = read_pack(find_pack(start_from))
     settings = read_settings(settings, config) if config is not None else settings
-    with interruptible() as cancel:
+    with cancel_on_ctrl_c() as cancel:
         training: PartTraining = kind(
             settings,
             output,
@@ -127,14 +127,14 @@ def _train(
         )
         speaks = training.processes.is_first
         if speaks:
-            tell_continued(source.info)
+            print_continued_pack(source.info)
             clips = training.dataset.clips
             held_out = sum(clip.is_held_out for clip in clips)
             note(f"{len(clips) - held_out} clips to train on, {held_out} held out, on {training.device}.")
         try:
             training.write_features()
             if speaks:  # told before the steps: what is left out may be all that there is to judge by
-                tell_left_out(training.left_out(), output / LEFT_OUT_FILE)
+                print_excluded(training.left_out(), output / EXCLUDED_FILE)
             training.run()
         except TrainingStopped as stopped:
             if speaks:

@@ -13,10 +13,10 @@ from typing import Annotated
 import typer
 
 from rewas_cli.commands.shared_options import JsonOption
-from rewas_cli.console import Printer, interruptible, note
+from rewas_cli.console import Printer, cancel_on_ctrl_c, note
 
-_REPORT_EVERY_S = 5.0
-_LEAST_RATE, _GREATEST_RATE = 1, 120
+_REPORT_INTERVAL_S = 5.0
+_MIN_FRAME_RATE, _MAX_FRAME_RATE = 1, 120
 
 
 def world(
@@ -40,8 +40,8 @@ def world(
     from rewas_engine.training.world_export import ClipFolder
 
     target = ClipFolder(output, first_seed, frame_rate, width, height)
-    with interruptible() as cancel:
-        made = target.write(clips, workers or os.cpu_count() or 1, _counting(), cancel)
+    with cancel_on_ctrl_c() as cancel:
+        made = target.write(clips, workers or os.cpu_count() or 1, _progress_printer(), cancel)
     report = {"folder": str(output), "clips": clips, "made": made, "first_seed": first_seed}
     Printer(as_json).result(report, [f"{clips} clips are in {output}, {made} of them new."])
 
@@ -53,9 +53,9 @@ def _rate(text: str) -> Fraction:
             f"{text!r} is not a frame rate; write frames per second as 25 or 24000/1001.", param_hint="--fps"
         )
     rate = Fraction(text.strip())
-    if not _LEAST_RATE <= rate <= _GREATEST_RATE:
+    if not _MIN_FRAME_RATE <= rate <= _MAX_FRAME_RATE:
         raise typer.BadParameter(
-            f"{text} frames per second are not possible; give a rate from {_LEAST_RATE} to {_GREATEST_RATE}.",
+            f"{text} frames per second are not possible; give a rate from {_MIN_FRAME_RATE} to {_MAX_FRAME_RATE}.",
             param_hint="--fps",
         )
     return rate
@@ -68,13 +68,13 @@ def _size(text: str) -> tuple[int, int]:
     return int(match[1]), int(match[2])
 
 
-def _counting() -> Callable[[int, int], None]:
+def _progress_printer() -> Callable[[int, int], None]:
     """Says now and then how far it is, and at the end."""
     said_at = time.monotonic()
 
     def report(done: int, total: int) -> None:
         nonlocal said_at
-        if time.monotonic() - said_at >= _REPORT_EVERY_S or done == total:
+        if time.monotonic() - said_at >= _REPORT_INTERVAL_S or done == total:
             said_at = time.monotonic()
             note(f"{done} of {total} clips")
 

@@ -12,20 +12,20 @@ if TYPE_CHECKING:
     from rewas_engine.packs.description import PackInfo
     from rewas_engine.training.progress import TrainingProgress
 
-_REPORT_EVERY_S = 20.0
+_REPORT_INTERVAL_S = 20.0
 
 
-def tell_continued(pack: PackInfo) -> None:
+def print_continued_pack(pack: PackInfo) -> None:
     """Say which pack a training goes on with, and its licence, which holds for what comes of it too."""
     note(f"It continues {pack.name} {pack.version} ({pack.licence}): {pack.permits}")
 
 
-def tell_start(start_from: str) -> None:
+def print_start_pack(start_from: str) -> None:
     """Say the same of the pack that settings name, if they name one. Raises PackError."""
     from rewas_engine.packs.description import find_pack, read_pack
 
     if start_from:
-        tell_continued(read_pack(find_pack(start_from)).info)
+        print_continued_pack(read_pack(find_pack(start_from)).info)
 
 
 def training_lines() -> Callable[[TrainingProgress], None]:
@@ -35,7 +35,7 @@ def training_lines() -> Callable[[TrainingProgress], None]:
     def report(progress: TrainingProgress) -> None:
         nonlocal said_at
         now = time.monotonic()
-        if now - said_at < _REPORT_EVERY_S and progress.step < progress.total_steps:
+        if now - said_at < _REPORT_INTERVAL_S and progress.step < progress.total_steps:
             return
         said_at = now
         left = f", {_shown(progress.time_left_s)} left" if progress.time_left_s else ""

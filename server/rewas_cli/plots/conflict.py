@@ -30,7 +30,7 @@ def draw_conflict(section: Section) -> Figure:
     scores.set(title="What pictures are given", xlabel="score", ylabel="share of prompts")
     scores.legend(frameon=False)
     if section.drawn["halved"] is not None:
-        _draw_course(course, section.drawn["halved"])
+        _draw_over_time(course, section.drawn["halved"])
     for axis in (reliability, scores, course):
         axis.spines[["top", "right"]].set_visible(False)
     return figure
@@ -48,7 +48,7 @@ def _draw_reliability(axis: Axes, section: Section) -> None:
     axis.legend(frameon=False, loc="upper left")
 
 
-def _draw_course(axis: Axes, halved: Halved) -> None:
+def _draw_over_time(axis: Axes, halved: Halved) -> None:
     moments = halved.evidence.moments
     borders = [float(moments[0].start_s), *(float(moment.end_s) for moment in moments)]
     for told in halved.report.moments:

@@ -13,8 +13,8 @@ import soundfile
 from numpy.typing import NDArray
 
 from rewas_api.errors import ProblemError, ProblemKind
-from rewas_server.files.delivery import write_whole
-from rewas_server.files.output_paths import check_file
+from rewas_server.files.delivery import write_bytes_atomic
+from rewas_server.files.output_paths import check_file_writable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -24,12 +24,12 @@ _REQUESTED, _PRODUCED, _WAVEFORM, _INK = "#1f6fb4", "#d95f0e", "#b9c3cc", "#333d
 _BANDS = ("#7a3b10", "#c9761a", "#4a9bb5", "#1f4fb4")
 """From low to high."""
 _ENERGY, _TEXTURE = "energy (nats, log-mel mean)", "band above the energy (nats)"
-_WIDEST_WAVEFORM_POINTS = 4000
+_MAX_WAVEFORM_POINTS = 4000
 _PRIMARY = "primary"
 
 
-def check_plotting(path: Path, *, read: Sequence[Path] = (), made_folder: Path | None = None) -> None:
-    """See, before any work, that a plot can be drawn there. read, made_folder: as of `check_file`.
+def check_plotting(path: Path, *, read: Sequence[Path] = (), created_folder: Path | None = None) -> None:
+    """See, before any work, that a plot can be drawn there. read, created_folder: as of `check_file_writable`.
 
     Raises ProblemError (SETTINGS).
     """
@@ -43,7 +43,7 @@ def check_plotting(path: Path, *, read: Sequence[Path] = (), made_folder: Path |
         ) from error
     if path.suffix.lower() != ".png":
         raise ProblemError(f"The plot {path} is not a PNG file.", "End its name with .png.", ProblemKind.SETTINGS)
-    check_file(path, "plot", read=read, made_folder=made_folder)
+    check_file_writable(path, "plot", read=read, created_folder=created_folder)
 
 
 def plot_sound(report: Mapping[str, Any], path: Path) -> None:
@@ -70,11 +70,11 @@ def _sound_rows(report: Mapping[str, Any]) -> Iterator[Callable[[Axes], None]]:
         take_name = f", take {number}" if len(report["takes"]) > 1 else ""
         seed = f" (seed {take['seed']})"
         own = {**take, "energy_requested": report["energy"]["requested"]}
-        title = f"{clip}: “{_shortened(report['prompt'])}”{take_name}{seed}"
+        title = f"{clip}: “{_shorten_prompt(report['prompt'])}”{take_name}{seed}"
         yield partial(_draw_sound, report, own, take["stems"][_PRIMARY], title)
         words = {layer["name"]: layer["prompt"] for layer in report["settings"].get("layers", ())}
         for name, layer in take["layers"].items():
-            title = f"{clip}: {name}, “{_shortened(words[name])}”{take_name} (seed {layer['seed']})"
+            title = f"{clip}: {name}, “{_shorten_prompt(words[name])}”{take_name} (seed {layer['seed']})"
             yield partial(_draw_sound, report, layer, take["stems"][name], title)
         if take["texture_produced"] is not None:
             yield partial(_draw_textures, report, take, f"texture{take_name}{seed}")
@@ -89,13 +89,13 @@ def _draw_sound(
     _draw_curve(axis, made["energy_requested"], rate_hz, _REQUESTED, "requested energy")
     _draw_curve(axis, made["energy_produced"], rate_hz, _PRODUCED, "produced energy")
     shown = f"correlation {match:.2f}, " if match is not None else ""
-    _finish(axis, title, f"{shown}{made['energy_mae']:.2f} nats off", report["clip"]["duration_s"])
+    _label_axis(axis, title, f"{shown}{made['energy_mae']:.2f} nats off", report["clip"]["duration_s"])
 
 
 def _draw_textures(report: Mapping[str, Any], take: Mapping[str, Any], title: str, axis: Axes) -> None:
     _draw_bands(axis, report["texture"], "requested", dashed=True)
     _draw_bands(axis, take["texture_produced"], "produced")
-    _finish(axis, title, f"{take['texture_error']:.2f} nats off", report["clip"]["duration_s"], _TEXTURE)
+    _label_axis(axis, title, f"{take['texture_error']:.2f} nats off", report["clip"]["duration_s"], _TEXTURE)
 
 
 def plot_energy(report: Mapping[str, Any], path: Path) -> None:
@@ -120,7 +120,7 @@ def plot_energy(report: Mapping[str, Any], path: Path) -> None:
         _draw_curve(axis, other["values"], other["rate_hz"], _PRODUCED, "energy of its own sound")
         match = report["correlation"]
         verdict = (f"correlation {match:.2f}, " if match is not None else "") + f"{report['mae']:.2f} nats off"
-    _finish(axis, f"{report['clip']['name']}: energy over time", verdict, report["clip"]["duration_s"])
+    _label_axis(axis, f"{report['clip']['name']}: energy over time", verdict, report["clip"]["duration_s"])
     save_figure(figure, path)
 
 
@@ -135,7 +135,7 @@ def plot_texture(report: Mapping[str, Any], path: Path) -> None:
         _draw_bands(axis, {**report, "values": report["unedited"]}, own, dashed=True)
         own = "edited"
     _draw_bands(axis, report, own)
-    _finish(axis, f"{report['clip']['name']}: texture over time", "", report["clip"]["duration_s"], _TEXTURE)
+    _label_axis(axis, f"{report['clip']['name']}: texture over time", "", report["clip"]["duration_s"], _TEXTURE)
     save_figure(figure, path)
 
 
@@ -171,7 +171,7 @@ def _draw_waveform(axis: Axes, stem: Mapping[str, Any]) -> None:
     waveform = samples.mean(axis=1)
     if not waveform.size:
         return
-    times_s, low, high = _outline(waveform, rate_hz)
+    times_s, low, high = _waveform_envelope(waveform, rate_hz)
     behind = axis.twinx()
     behind.fill_between(times_s, low, high, color=_WAVEFORM, alpha=0.75, linewidth=0)
     loudest = max(float(np.abs(waveform).max()), 1e-3)
@@ -184,15 +184,15 @@ def _draw_waveform(axis: Axes, stem: Mapping[str, Any]) -> None:
     axis.patch.set_visible(False)
 
 
-def _outline(waveform: NDArray[Any], rate_hz: int) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
+def _waveform_envelope(waveform: NDArray[Any], rate_hz: int) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
     """Times, lowest and highest value of each stretch of samples."""
-    stretch = max(1, -(-waveform.size // _WIDEST_WAVEFORM_POINTS))
+    stretch = max(1, -(-waveform.size // _MAX_WAVEFORM_POINTS))
     starts = np.arange(0, waveform.size, stretch)
     times_s = (starts + stretch / 2) / rate_hz
     return times_s, np.minimum.reduceat(waveform, starts), np.maximum.reduceat(waveform, starts)
 
 
-def _finish(axis: Axes, title: str, verdict: str, duration_s: float, unit: str = _ENERGY) -> None:
+def _label_axis(axis: Axes, title: str, verdict: str, duration_s: float, unit: str = _ENERGY) -> None:
     axis.set_title(title, loc="left", fontsize=11, color=_INK, fontweight="bold")
     axis.set_title(verdict, loc="right", fontsize=9, color=_INK)
     axis.set_xlabel("time in the clip (s)")
@@ -210,10 +210,10 @@ def save_figure(figure: Figure, path: Path) -> None:
     """Write a figure as a PNG file, whole or not at all. Raises OSError."""
     picture = io.BytesIO()
     figure.savefig(picture, format="png")
-    write_whole(path, picture.getvalue())
+    write_bytes_atomic(path, picture.getvalue())
 
 
-def _shortened(prompt: str) -> str:
+def _shorten_prompt(prompt: str) -> str:
     # A dollar sign would begin a formula.
     text = prompt if len(prompt) <= 60 else prompt[:59] + "…"
     return text.replace("$", r"\$")

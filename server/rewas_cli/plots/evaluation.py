@@ -22,7 +22,7 @@ _BLUE, _ORANGE, _GREEN, _GREY, _INK = "#1f6fb4", "#d95f0e", "#3a8a4d", "#9aa5ad"
 _GRID = "#e4e8eb"
 _MEL_RANGE_NATS = (-11.5, 0.5)
 _MEL_RATE_HZ = 100
-_SCATTER_POINTS = 40_000
+_MAX_SCATTER_POINTS = 40_000
 
 Drawing = tuple[str, str, "Figure"]
 """File name, caption, figure."""
@@ -35,7 +35,7 @@ def draw_evaluation(evaluation: Evaluation, folder: Path) -> dict[str, list[tupl
     """
     written: dict[str, list[tuple[str, str]]] = {}
     for section in evaluation.sections:
-        draw = _DRAWN.get(section.name)
+        draw = _SECTION_PLOTS.get(section.name)
         if draw is None or not (section.drawn or section.details):
             continue
         for name, caption, figure in draw(section, evaluation.trained):
@@ -54,7 +54,7 @@ def _draw_energy(section: Section, trained: Trained) -> list[Drawing]:
 def _energy_overview(drawn: Mapping[str, Any]) -> Figure:
     figure, (scatter, histogram) = new_figure(1, 2, row_height=4.6)
     requested, produced = drawn["requested"].ravel(), drawn["produced"].ravel()
-    step = max(1, requested.size // _SCATTER_POINTS)
+    step = max(1, requested.size // _MAX_SCATTER_POINTS)
     # Silence asked for and silence made would outshine all else.
     heard = np.maximum(requested, produced)[::step] > _MEL_RANGE_NATS[0] + 0.1
     low, high = -11.7, float(max(requested.max(), produced.max())) + 0.3
@@ -113,16 +113,16 @@ def _energy_examples(drawn: Mapping[str, Any]) -> Figure:
 def _draw_words(section: Section, trained: Trained) -> list[Drawing]:
     details = section.details
     return [
-        ("classes.png", "Right class by class and condition", _classes(details["by_class"])),
+        ("classes.png", "Right class by class and condition", _draw_classes(details["by_class"])),
         (
             "confusion.png",
             "What was asked for (row) and what the judge heard (column), plain prompts",
-            _confusion(np.array(details["confusion"]["plain"]), details["classes"]),
+            _draw_confusion(np.array(details["confusion"]["plain"]), details["classes"]),
         ),
     ]
 
 
-def _classes(by_class: Mapping[str, Mapping[str, float]]) -> Figure:
+def _draw_classes(by_class: Mapping[str, Mapping[str, float]]) -> Figure:
     names = sorted(by_class["plain"], key=lambda name: (by_class["plain"][name], name))
     figure, (axis,) = new_figure(1, row_height=1.2 + 0.26 * len(names))
     looks = {
@@ -146,7 +146,7 @@ def _classes(by_class: Mapping[str, Mapping[str, float]]) -> Figure:
     return figure
 
 
-def _confusion(counts: NDArray[np.int64], classes: Sequence[str]) -> Figure:
+def _draw_confusion(counts: NDArray[np.int64], classes: Sequence[str]) -> Figure:
     shown = (counts.sum(axis=0) + counts.sum(axis=1)) > 0
     counts, classes = counts[np.ix_(shown, shown)], [name for name, is_in in zip(classes, shown, strict=True) if is_in]
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
@@ -213,13 +213,13 @@ def _draw_onsets(section: Section, trained: Trained) -> list[Drawing]:
     examples = section.drawn["examples"]
     rows, axes = new_figure(len(examples), row_height=1.7)
     for axis, example in zip(axes, examples, strict=True):
-        _draw_strikes(axis, example)
+        _draw_onset_example(axis, example)
     axes[-1].set_xlabel("time (s)")
     what = f"Examples with {section.drawn['control']} asked for: events (lines) and onsets that were found (triangles)"
     return [("onsets.png", "Onset F1 by class", figure), ("onset-examples.png", what, rows)]
 
 
-def _draw_strikes(axis: Axes, example: Mapping[str, Any]) -> None:
+def _draw_onset_example(axis: Axes, example: Mapping[str, Any]) -> None:
     sound = example["sound"]
     stretch = max(1, sound.size // 3000)
     whole = sound[: sound.size - sound.size % stretch].reshape(-1, stretch)
@@ -289,10 +289,10 @@ def _draw_real(section: Section, trained: Trained) -> list[Drawing]:
     figure, axes = new_figure(len(clips), row_height=2.3)
     for axis, clip in zip(axes, clips, strict=True):
         times_s = (np.arange(clip.true.size) + 0.5) / clip.rate_hz
-        axis.plot(times_s, _standardised(clip.true), color=_GREY, linewidth=2.6, label="energy of its own sound")
-        axis.plot(times_s, _standardised(clip.curves["log_difference"]), color=_ORANGE, linewidth=1, label="motion")
+        axis.plot(times_s, _standardise(clip.true), color=_GREY, linewidth=2.6, label="energy of its own sound")
+        axis.plot(times_s, _standardise(clip.curves["log_difference"]), color=_ORANGE, linewidth=1, label="motion")
         axis.plot(
-            times_s, _standardised(clip.curves["picture"]), color=_BLUE, linewidth=1.5, label="the pack's estimate"
+            times_s, _standardise(clip.curves["picture"]), color=_BLUE, linewidth=1.5, label="the pack's estimate"
         )
         shown = clip.agreements["picture"]
         zero, best = (0.0 if value is None else value for value in (shown.correlation, shown.best_correlation))
@@ -310,7 +310,7 @@ def _draw_conflict(section: Section, trained: Trained) -> list[Drawing]:
     return [("conflict.png", "Scores, how far they can be trusted, and moments", draw_conflict(section))]
 
 
-_DRAWN: dict[str, Callable[[Section, Trained], list[Drawing]]] = {
+_SECTION_PLOTS: dict[str, Callable[[Section, Trained], list[Drawing]]] = {
     "energy": _draw_energy,
     "words": _draw_words,
     "vocoder": _draw_vocoder,
@@ -339,7 +339,7 @@ def _draw_mel(axis: Axes, log_mel: NDArray[np.float32], prompt: str) -> None:
     axis.tick_params(labelsize=8, labelbottom=False)
 
 
-def _standardised(values: NDArray[np.float32]) -> NDArray[np.float32]:
+def _standardise(values: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.asarray((values - values.mean()) / max(float(values.std()), 1e-6), np.float32)
 
 

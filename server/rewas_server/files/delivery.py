@@ -31,10 +31,10 @@ log = logging.getLogger(__name__)
 ORIGINATOR = "ReWaS NLE"
 PEAK_AFTER_SCALING = 10 ** (-1 / 20)
 """Full-scale overshoots are scaled down to −1 dBFS."""
-LARGEST_WAV_BYTES = 2**32 - 2**16
-_WRITTEN_AT_ONCE = 2**18
+MAX_WAV_BYTES = 2**32 - 2**16
+_CHUNK_SAMPLES = 2**18
 _RESERVED_NAMES = {"con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("com", "lpt") for n in range(1, 10))}
-LONGEST_NAME_BYTES = 180
+MAX_NAME_BYTES = 180
 """Of file names without extension; with a number and an extension they stay below every file system's 255."""
 
 
@@ -117,7 +117,7 @@ class StemFolder:
         Raises OSError where the folder cannot be written, ValueError for samples that are not finite or a file beyond
         WAV's 4 GiB.
         """
-        check_deliverable(waveform)
+        check_fits_wav(waveform)
         path = self.claim(name, ".wav")
         with written_whole(path) as file:
             write_broadcast_wav(file, waveform, sample_rate_hz, provenance)
@@ -134,12 +134,12 @@ class StemFolder:
         )
 
 
-def check_deliverable(waveform: NDArray[np.float32]) -> None:
+def check_fits_wav(waveform: NDArray[np.float32]) -> None:
     """Raises ValueError for samples that are not finite or a file beyond WAV's 4 GiB."""
     # A single number that is not finite makes the sum so.
     if not np.isfinite(waveform.sum(dtype=np.float64)):
         raise ValueError("the waveform holds samples that are not finite numbers")
-    if waveform.size * 3 > LARGEST_WAV_BYTES:
+    if waveform.size * 3 > MAX_WAV_BYTES:
         raise ValueError("the waveform is too long for one WAV file")
 
 
@@ -154,34 +154,34 @@ def write_broadcast_wav(
     Raises OSError where the file cannot be written, ValueError for samples that are not finite or a file beyond WAV's
     4 GiB.
     """
-    check_deliverable(waveform)
+    check_fits_wav(waveform)
     history, gain = "", np.float32(1)
     peak = max(float(waveform.max(initial=0.0)), -float(waveform.min(initial=0.0)))
     if peak > 1.0:
         gain = np.float32(PEAK_AFTER_SCALING / peak)
         history = f"A=PCM,T=scaled by {20 * np.log10(gain):.2f} dB to keep it from clipping\r\n"
         log.warning("The sound for “%s” peaked at %.2f of full scale and was scaled down.", provenance.prompt, peak)
-    spaced = _SpacedFile(file, _bext_chunk(provenance, history))
+    spaced = _BextInsertingFile(file, _bext_chunk(provenance, history))
     with soundfile.SoundFile(spaced, "w", sample_rate_hz, waveform.shape[0], "PCM_24", format="WAV") as sound:
         sound.comment = provenance.sentence()
         sound.software = ORIGINATOR
         sound.copyright = provenance.licence
-        for first in range(0, waveform.shape[1], _WRITTEN_AT_ONCE):
-            sound.write(waveform[:, first : first + _WRITTEN_AT_ONCE].T * gain)
+        for first in range(0, waveform.shape[1], _CHUNK_SAMPLES):
+            sound.write(waveform[:, first : first + _CHUNK_SAMPLES].T * gain)
             spaced.check()
     spaced.finish()
 
 
-def safe_file_name(name: str, longest_bytes: int = LONGEST_NAME_BYTES) -> str:
+def safe_file_name(name: str, max_bytes: int = MAX_NAME_BYTES) -> str:
     """A file name that every system accepts, as near to the name as that allows; never empty, no extension added.
 
-    longest_bytes: of the name in UTF-8; what is beyond is cut off.
+    max_bytes: of the name in UTF-8; what is beyond is cut off.
     """
     text = unicodedata.normalize("NFC", name)
     text = "".join(" " if unicodedata.category(letter)[0] in "CZ" else letter for letter in text)
     text = re.sub(r'[/\\:*?"<>|]+', "-", text)
     text = re.sub(r"\s+", " ", text)
-    while len(text.encode()) > longest_bytes:
+    while len(text.encode()) > max_bytes:
         text = text[:-1]
     text = text.strip(" .-")
     if text.split(".")[0].casefold() in _RESERVED_NAMES:
@@ -189,7 +189,7 @@ def safe_file_name(name: str, longest_bytes: int = LONGEST_NAME_BYTES) -> str:
     return text or "clip"
 
 
-def write_whole(path: Path, content: bytes) -> None:
+def write_bytes_atomic(path: Path, content: bytes) -> None:
     """Write a file whole or not at all. Raises OSError."""
     with written_whole(path) as file:
         file.write(content)
@@ -220,7 +220,7 @@ def written_whole(path: Path) -> Iterator[BinaryIO]:
 
 def _claim_free_name(folder: Path, stem: str, suffix: str) -> Path:
     """Reserve the first free name: two jobs that write into one folder never meet on one file."""
-    for candidate in _numbered(stem):
+    for candidate in _numbered_names(stem):
         path = folder / f"{candidate}{suffix}"
         try:
             path.touch(exist_ok=False)
@@ -230,7 +230,7 @@ def _claim_free_name(folder: Path, stem: str, suffix: str) -> Path:
     raise AssertionError("the numbers never end")
 
 
-def _numbered(stem: str) -> Iterable[str]:
+def _numbered_names(stem: str) -> Iterable[str]:
     yield stem
     number = 2
     while True:
@@ -262,7 +262,7 @@ def _bext_chunk(provenance: Provenance, history: str) -> bytes:
     return struct.pack("<4sI", b"bext", len(body)) + body + b"\0" * (len(body) % 2)
 
 
-class _SpacedFile:
+class _BextInsertingFile:
     """A WAV file as its writer sees it, which has no `bext` chunk; in the file itself the chunk stands.
 
     It goes first, before the format and the samples: some readers stop at the samples. The writer calls from C, through
@@ -279,7 +279,7 @@ class _SpacedFile:
     def write(self, content: Any) -> int:
         content = bytes(content)
         within = max(0, self._HEAD_BYTES - self._place)
-        with self._error_kept():
+        with self._record_error():
             for place, part in ((self._place, content[:within]), (self._place + within, content[within:])):
                 if part:
                     self._file.seek(place if place < self._HEAD_BYTES else place + len(self._bext))
@@ -290,7 +290,7 @@ class _SpacedFile:
     def read(self, size: int) -> bytes:
         within = max(0, self._HEAD_BYTES - self._place)
         content = b""
-        with self._error_kept():
+        with self._record_error():
             self._file.seek(self._place if within else self._place + len(self._bext))
             content = self._file.read(min(size, within) if within else size)
         self._place += len(content)
@@ -298,7 +298,7 @@ class _SpacedFile:
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
         length = self._place
-        with self._error_kept():
+        with self._record_error():
             length = self._file.seek(0, os.SEEK_END) - len(self._bext)
         self._place = offset + {os.SEEK_SET: 0, os.SEEK_CUR: self._place, os.SEEK_END: length}[whence]
         return self._place
@@ -320,7 +320,7 @@ class _SpacedFile:
         self._file.write(struct.pack("<I", size + len(self._bext)))
 
     @contextmanager
-    def _error_kept(self) -> Iterator[None]:
+    def _record_error(self) -> Iterator[None]:
         try:
             yield
         except OSError as error:

@@ -88,7 +88,7 @@ class MediaLibrary:
             )
         return Upload(header, self._uploads_dir)
 
-    def forget_broken_uploads(self) -> None:
+    def remove_partial_uploads(self) -> None:
         """Remove what uploads left behind that never ended."""
         shutil.rmtree(self._uploads_dir / "incoming", ignore_errors=True)
 
@@ -109,30 +109,30 @@ class Upload:
                 raise OSError("not enough free space")
             self._file = self._part_path.open("xb")
         except OSError as error:
-            raise self._not_stored(error) from error
+            raise self._storage_problem(error) from error
 
     def append(self, data: bytes) -> None:
         """Take the next bytes. Raises ProblemError where they are too many or the disk refuses them."""
         self._received_bytes += len(data)
         if self._received_bytes > self._header.size_bytes:
-            raise self._not_as_announced()
+            raise self._mismatch_problem()
         self._hash.update(data)
         try:
             self._file.write(data)
         except OSError as error:
-            raise self._not_stored(error) from error
+            raise self._storage_problem(error) from error
 
     def finish(self) -> rewas_pb2.Media:
         """Check the bytes and give the file its name. Raises ProblemError where they are not those announced."""
         if self._received_bytes != self._header.size_bytes or self._hash.hexdigest() != self._header.sha256:
-            raise self._not_as_announced()
+            raise self._mismatch_problem()
         try:
             self._file.flush()
             os.fsync(self._file.fileno())
             self._file.close()
             self._part_path.replace(self._final_path)
         except OSError as error:
-            raise self._not_stored(error) from error
+            raise self._storage_problem(error) from error
         return rewas_pb2.Media(sha256=self._header.sha256, size_bytes=self._received_bytes)
 
     def close(self) -> None:
@@ -140,7 +140,7 @@ class Upload:
         self._file.close()
         self._part_path.unlink(missing_ok=True)
 
-    def _not_as_announced(self) -> ProblemError:
+    def _mismatch_problem(self) -> ProblemError:
         return ProblemError(
             f"The upload does not match what was announced ({self._received_bytes} of {self._header.size_bytes} bytes "
             "arrived, or other ones).",
@@ -148,7 +148,7 @@ class Upload:
             ProblemKind.SETTINGS,
         )
 
-    def _not_stored(self, error: OSError) -> ProblemError:
+    def _storage_problem(self, error: OSError) -> ProblemError:
         return ProblemError(
             f"The upload cannot be stored ({error.strerror or error}).",
             "Free some space in the server's state folder, or give the media by path.",

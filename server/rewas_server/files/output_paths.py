@@ -9,7 +9,7 @@ from pathlib import Path
 from rewas_api.errors import ProblemError, ProblemKind
 
 
-def check_folder(folder: Path) -> None:
+def check_folder_writable(folder: Path) -> None:
     """See, before any work, that files can be written into a folder, which is made where it is missing.
 
     Raises ProblemError (SETTINGS).
@@ -26,17 +26,19 @@ def check_folder(folder: Path) -> None:
         )
 
 
-def check_file(path: Path, what: str, *, read: Sequence[Path] = (), made_folder: Path | None = None) -> None:
+def check_file_writable(
+    path: Path, what: str, *, read: Sequence[Path] = (), created_folder: Path | None = None
+) -> None:
     """See, before any work, that a file can be written, in a folder that is there and over nothing that is read.
 
-    what: the file is for, "plot". read: files that the command reads. made_folder: one that the command makes itself,
-    with those above it. Raises ProblemError (SETTINGS).
+    what: the file is for, "plot". read: files that the command reads. created_folder: one that the command makes
+    itself, with those above it. Raises ProblemError (SETTINGS).
     """
     folder = path.absolute().parent
-    will_be_there = () if made_folder is None else (made_folder.absolute(), *made_folder.absolute().parents)
+    will_be_there = () if created_folder is None else (created_folder.absolute(), *created_folder.absolute().parents)
     if not folder.exists() and folder not in will_be_there:
         raise ProblemError(f"There is no folder {folder} for the {what}.", "Make it first.", ProblemKind.SETTINGS)
-    check_folder(folder)
+    check_folder_writable(folder)
     if path.is_dir():
         raise ProblemError(
             f"The {what} cannot be written as {path}, which is a folder.", "Name a file.", ProblemKind.SETTINGS

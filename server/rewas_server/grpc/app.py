@@ -54,7 +54,7 @@ async def run_server(config: ServerConfig, stop: asyncio.Event, on_ready: Callab
     """Serve until `stop` is set. Raises like `serve`."""
     with StateLock(config.state_dir), contextlib.closing(SqliteJobStore(config.database_path)) as store:
         media = MediaLibrary(config.allowed_roots, config.uploads_dir, config.upload_limit_bytes)
-        media.forget_broken_uploads()
+        media.remove_partial_uploads()
         board = JobBoard(store)
         scheduler = Scheduler(board, config)
         await scheduler.recover()
@@ -73,7 +73,7 @@ async def run_server(config: ServerConfig, stop: asyncio.Event, on_ready: Callab
             _log.info("Listening on %s:%d; state in %s.", HOST, port, config.state_dir)
             if on_ready is not None:
                 on_ready(port)
-            await _until(stop, scheduling)
+            await _wait_until_stopped(stop, scheduling)
         finally:
             await health_servicer.enter_graceful_shutdown()
             board.stop_watching()
@@ -95,7 +95,7 @@ async def _serve_until_signal(config: ServerConfig, on_ready: Callable[[int], No
     await run_server(config, stop, on_ready)
 
 
-async def _until(stop: asyncio.Event, scheduling: asyncio.Task[None]) -> None:
+async def _wait_until_stopped(stop: asyncio.Event, scheduling: asyncio.Task[None]) -> None:
     """Wait for the stop; a scheduler that fails takes the server with it rather than leave jobs waiting for ever."""
     stopping = asyncio.create_task(stop.wait())
     try:

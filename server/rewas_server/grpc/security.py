@@ -14,9 +14,9 @@ import grpc
 from rewas_api.errors import PROBLEM_METADATA_KEY, ProblemError, ProblemKind
 from rewas_api.v1 import rewas_pb2
 from rewas_server.jobs.board import ServerStopping
-from rewas_server.work.translation import problem_from
+from rewas_server.work.translation import problem_from_error
 
-STATUS_OF_KIND = {
+STATUS_BY_KIND = {
     ProblemKind.SETTINGS: grpc.StatusCode.INVALID_ARGUMENT,
     ProblemKind.TIMELINE: grpc.StatusCode.INVALID_ARGUMENT,
     ProblemKind.MEDIA: grpc.StatusCode.FAILED_PRECONDITION,
@@ -26,7 +26,7 @@ STATUS_OF_KIND = {
     ProblemKind.PERMISSION: grpc.StatusCode.PERMISSION_DENIED,
     ProblemKind.RESOURCES: grpc.StatusCode.RESOURCE_EXHAUSTED,
 }
-LONGEST_SENTENCE = 600
+MAX_SENTENCE_CHARACTERS = 600
 """Characters of a sentence that travel in a call's metadata, which gRPC limits to a few kilobytes."""
 
 _log = logging.getLogger("rewas.server")
@@ -47,7 +47,7 @@ class ProblemInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[misc]
             return grpc.stream_unary_rpc_method_handler(_guarded(handler.stream_unary), **coders)
         # Reflection-like services bring streams of other shapes; only those of our own shape are wrapped.
         if handler.unary_stream:
-            return grpc.unary_stream_rpc_method_handler(_guarded_stream(handler.unary_stream), **coders)
+            return grpc.unary_stream_rpc_method_handler(_wrap_stream_handler(handler.unary_stream), **coders)
         return handler
 
 
@@ -57,7 +57,7 @@ def artifact_path(artifacts_dir: Path, job: rewas_pb2.Job, name: str) -> tuple[P
     Only names that the job's result lists are known, so that no path can be smuggled in. Raises ProblemError
     (NOT_FOUND).
     """
-    for artifact in artifacts_of(job):
+    for artifact in list_artifacts(job):
         path = (artifacts_dir / job.id / artifact.name).resolve()
         if artifact.name == name and path.parent == (artifacts_dir / job.id).resolve() and path.is_file():
             return path, artifact
@@ -68,7 +68,7 @@ def artifact_path(artifacts_dir: Path, job: rewas_pb2.Job, name: str) -> tuple[P
     )
 
 
-def artifacts_of(job: rewas_pb2.Job) -> Iterator[rewas_pb2.Artifact]:
+def list_artifacts(job: rewas_pb2.Job) -> Iterator[rewas_pb2.Artifact]:
     """All that a job made."""
     sounds = [job.sound] if job.HasField("sound") else job.timeline.clips
     for sound in sounds:
@@ -87,7 +87,7 @@ def _guarded(handler: Callable[[Any, Any], Awaitable[Any]]) -> Callable[[Any, An
     return guarded
 
 
-def _guarded_stream(
+def _wrap_stream_handler(
     handler: Callable[[Any, Any], AsyncGenerator[Any, None]],
 ) -> Callable[[Any, Any], AsyncGenerator[Any, None]]:
     async def guarded(request: Any, context: Any) -> AsyncGenerator[Any, None]:
@@ -106,12 +106,12 @@ async def _abort(context: Any, error: Exception) -> None:
         raise error
     if isinstance(error, ServerStopping):
         await context.abort(grpc.StatusCode.UNAVAILABLE, str(error))
-    problem = store_problem(error) if isinstance(error, sqlite3.Error) else problem_from(error)
-    if problem.kind not in STATUS_OF_KIND:
+    problem = store_problem(error) if isinstance(error, sqlite3.Error) else problem_from_error(error)
+    if problem.kind not in STATUS_BY_KIND:
         _log.error("A call failed for a reason of our own.", exc_info=error)
-    short = ProblemError(_short(problem.what), _short(problem.remedy), problem.kind)
+    short = ProblemError(_truncate(problem.what), _truncate(problem.remedy), problem.kind)
     await context.abort(
-        STATUS_OF_KIND.get(problem.kind, grpc.StatusCode.INTERNAL),
+        STATUS_BY_KIND.get(problem.kind, grpc.StatusCode.INTERNAL),
         str(short),
         trailing_metadata=((PROBLEM_METADATA_KEY, short.to_proto().SerializeToString()),),
     )
@@ -126,5 +126,5 @@ def store_problem(error: sqlite3.Error) -> ProblemError:
     )
 
 
-def _short(sentence: str) -> str:
-    return sentence if len(sentence) <= LONGEST_SENTENCE else sentence[: LONGEST_SENTENCE - 1] + "…"
+def _truncate(sentence: str) -> str:
+    return sentence if len(sentence) <= MAX_SENTENCE_CHARACTERS else sentence[: MAX_SENTENCE_CHARACTERS - 1] + "…"

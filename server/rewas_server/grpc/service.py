@@ -22,10 +22,10 @@ from rewas_server.grpc.security import artifact_path
 from rewas_server.jobs import lifecycle
 from rewas_server.jobs.board import JobBoard
 from rewas_server.jobs.scheduler import Scheduler
-from rewas_server.otio.clips import PromptedClip, clip_source, parse_clip, parse_timeline
+from rewas_server.otio.clips import PromptedClip, parse_clip, parse_timeline, read_clip_source
 from rewas_server.work import dispatch
-from rewas_server.work.context import clips_to_sound
-from rewas_server.work.translation import pack_message, problem_from
+from rewas_server.work.context import clips_with_prompt
+from rewas_server.work.translation import pack_message, problem_from_error
 
 MAX_KEY_CHARACTERS = 128
 DEFAULT_LIST_LENGTH = 100
@@ -74,7 +74,7 @@ class RewasService(rewas_pb2_grpc.RewasServicer):
                 ProblemKind.RESOURCES,
             )
         job = await self._board.add(lifecycle.queued(uuid.uuid4().hex, dispatch.request_name(request)), request)
-        self._scheduler.job_added()
+        self._scheduler.notify_job_added()
         return job
 
     async def GetJob(self, request: rewas_pb2.GetJobRequest, context: Any) -> rewas_pb2.Job:
@@ -137,10 +137,10 @@ class RewasService(rewas_pb2_grpc.RewasServicer):
         installed = installed_packs()
         dispatch.check_request(request, [pack.name for pack in installed])
         timeline = parse_timeline(request.timeline.timeline_otio_json) if request.HasField("timeline") else None
-        prompted = clips_to_sound(timeline) if timeline is not None else []
-        for name in _packs_of(request, prompted):
+        prompted = clips_with_prompt(timeline) if timeline is not None else []
+        for name in _pack_names(request, prompted):
             _check_pack(name or self._config.default_pack, installed)
-        for target_url, uploaded_media in _media_of(request, prompted):
+        for target_url, uploaded_media in _media_references(request, prompted):
             self._media.locate(target_url, uploaded_media)
 
 
@@ -153,7 +153,7 @@ def _check_key(key: str) -> None:
         )
 
 
-def _packs_of(request: rewas_pb2.SubmitJobRequest, prompted: list[PromptedClip]) -> set[str]:
+def _pack_names(request: rewas_pb2.SubmitJobRequest, prompted: list[PromptedClip]) -> set[str]:
     """Names of the packs that a checked request will use; "" for the default one."""
     kind = request.WhichOneof("work")
     if kind == "timeline":
@@ -170,13 +170,13 @@ def _check_pack(name: str, installed: list[InstalledPack]) -> None:
             ProblemKind.PACK,
         )
     if found.problem is not None:
-        raise problem_from(found.problem)
+        raise problem_from_error(found.problem)
 
 
-def _media_of(request: rewas_pb2.SubmitJobRequest, prompted: list[PromptedClip]) -> list[tuple[str, Any]]:
+def _media_references(request: rewas_pb2.SubmitJobRequest, prompted: list[PromptedClip]) -> list[tuple[str, Any]]:
     """The media that a checked request will read, with the uploads that may stand for them."""
     kind = request.WhichOneof("work")
     if kind == "timeline":
         return [(clip.source.target_url, request.timeline.uploaded_media) for clip in prompted]
     work = getattr(request, str(kind))
-    return [(clip_source(parse_clip(work.clip_otio_json)).target_url, work.uploaded_media)]
+    return [(read_clip_source(parse_clip(work.clip_otio_json)).target_url, work.uploaded_media)]

@@ -48,7 +48,7 @@ _RESULT_FIELDS: dict[type, str] = {
 }
 
 
-class TransitionRefused(Exception):
+class InvalidTransition(Exception):
     """A change that the job's state does not permit, such as progress of a job that has ended."""
 
 
@@ -60,16 +60,16 @@ def queued(job_id: str, name: str) -> rewas_pb2.Job:
 def started(job: rewas_pb2.Job) -> rewas_pb2.Job:
     """The worker begins."""
     if job.state != JOB_STATE_QUEUED:
-        raise TransitionRefused(f"start of a job in state {rewas_pb2.JobState.Name(job.state)}")
+        raise InvalidTransition(f"start of a job in state {rewas_pb2.JobState.Name(job.state)}")
     after = _moved(job, JOB_STATE_RUNNING)
     after.attempt += 1
     return after
 
 
-def progressed(job: rewas_pb2.Job, report: ProgressReport) -> rewas_pb2.Job:
+def update_progress(job: rewas_pb2.Job, report: ProgressReport) -> rewas_pb2.Job:
     """The worker has come further. The fraction never falls, not even in a second attempt."""
     if job.state != JOB_STATE_RUNNING:
-        raise TransitionRefused(f"progress of a job in state {rewas_pb2.JobState.Name(job.state)}")
+        raise InvalidTransition(f"progress of a job in state {rewas_pb2.JobState.Name(job.state)}")
     after = _moved(job, JOB_STATE_RUNNING)
     after.stage = rewas_pb2.Stage.Name(report.stage)  # type: ignore[assignment]
     after.step = report.step
@@ -81,7 +81,7 @@ def progressed(job: rewas_pb2.Job, report: ProgressReport) -> rewas_pb2.Job:
     return after
 
 
-def succeeded(job: rewas_pb2.Job, result: Result) -> rewas_pb2.Job:
+def complete_job(job: rewas_pb2.Job, result: Result) -> rewas_pb2.Job:
     """The work is done."""
     after = _ended(job, JOB_STATE_SUCCEEDED)
     after.fraction = 1.0
@@ -96,7 +96,7 @@ def failed(job: rewas_pb2.Job, problem: ProblemError) -> rewas_pb2.Job:
     return after
 
 
-def cancel_requested(job: rewas_pb2.Job) -> rewas_pb2.Job:
+def request_cancel(job: rewas_pb2.Job) -> rewas_pb2.Job:
     """Someone asks the job to stop. One that has ended, or was asked before, stays as it is."""
     if job.state in FINAL_STATES or job.state == JOB_STATE_CANCELLING:
         return job
@@ -142,7 +142,7 @@ def crash_problem(job: rewas_pb2.Job) -> ProblemError:
 def _moved(job: rewas_pb2.Job, state: int) -> rewas_pb2.Job:
     if state not in ALLOWED_TRANSITIONS[job.state]:
         names = rewas_pb2.JobState.Name(job.state), rewas_pb2.JobState.Name(state)
-        raise TransitionRefused(f"{names[0]} -> {names[1]}")
+        raise InvalidTransition(f"{names[0]} -> {names[1]}")
     after = rewas_pb2.Job()
     after.CopyFrom(job)
     after.revision += 1

@@ -16,8 +16,8 @@ from rewas_server.jobs.board import JobBoard
 from rewas_server.worker import messages
 from rewas_server.worker.process import WorkerEnded, WorkerProcess
 
-STARTS_BEFORE_GIVING_UP = 3
-LONGEST_PAUSE_S = 30.0
+MAX_FAILED_STARTS = 3
+MAX_RESTART_DELAY_S = 30.0
 _log = logging.getLogger("rewas.server")
 
 
@@ -43,33 +43,33 @@ class Scheduler:
         """The worker's process id while it is up."""
         return self._worker.pid if self._worker is not None and self.worker_ready else None
 
-    def job_added(self) -> None:
+    def notify_job_added(self) -> None:
         """Look at the queue again."""
         self._wake.set()
 
     async def cancel(self, job_id: str) -> rewas_pb2.Job:
         """Ask a job to stop. A worker that does not stop it within the grace time is ended."""
-        job = await self._board.update(job_id, lifecycle.cancel_requested)
+        job = await self._board.update(job_id, lifecycle.request_cancel)
         if job.state == rewas_pb2.JOB_STATE_CANCELLING and self._worker is not None:
-            await self._pass_cancel_on(self._worker, job_id)
+            await self._forward_cancel(self._worker, job_id)
         return job
 
     async def recover(self) -> None:
         """Settle the jobs that were not finished when the server last ended without a goodbye."""
         for job_id in await self._board.unfinished():
-            await self._board.update(job_id, _after_a_crash)
+            await self._board.update(job_id, _after_crash)
 
     async def run(self) -> None:
         """Work until cancelled; then the worker is ended and a running job waits for the next start of the server."""
         try:
             while True:
-                worker = await self._living_worker()
+                worker = await self._ensure_worker()
                 if worker is None:
                     continue
                 self._wake.clear()
                 claimed = await self._board.claim_next()
                 if claimed is None:
-                    await _first_of(self._wake, worker.ended)
+                    await _wait_for_first(self._wake, worker.ended)
                     continue
                 job, request = claimed
                 self._running_job_id = job.id
@@ -78,7 +78,7 @@ class Scheduler:
         finally:
             await self._stop()
 
-    async def _living_worker(self) -> WorkerProcess | None:
+    async def _ensure_worker(self) -> WorkerProcess | None:
         if self._worker is not None and not self._worker.ended.is_set():
             return self._worker
         self._worker = None
@@ -87,10 +87,10 @@ class Scheduler:
         except (WorkerEnded, OSError) as error:
             self._failed_starts += 1
             _log.error("The worker process did not start (%s).", error)
-            if self._failed_starts >= STARTS_BEFORE_GIVING_UP:
+            if self._failed_starts >= MAX_FAILED_STARTS:
                 await self._fail_waiting_jobs()
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(min(LONGEST_PAUSE_S, 2.0**self._failed_starts / 4)):
+                async with asyncio.timeout(min(MAX_RESTART_DELAY_S, 2.0**self._failed_starts / 4)):
                     await self._wake.wait()
             self._wake.clear()
             return None
@@ -105,17 +105,17 @@ class Scheduler:
             ProblemKind.RESOURCES,
         )
         for job_id in await self._board.unfinished():
-            with contextlib.suppress(lifecycle.TransitionRefused):
+            with contextlib.suppress(lifecycle.InvalidTransition):
                 await self._board.update(job_id, lambda job: lifecycle.failed(job, problem))
 
     async def _do(self, worker: WorkerProcess, job: rewas_pb2.Job, request: rewas_pb2.SubmitJobRequest) -> None:
-        clock = _TimeLeft()
+        clock = _TimeLeftEstimator()
         try:
             await worker.send(messages.Work(job.id, request))
             # A cancellation between the claim and the message above has reached no worker.
             if (await self._board.get(job.id)).state == rewas_pb2.JOB_STATE_CANCELLING:
-                await self._pass_cancel_on(worker, job.id)
-            while not await self._heed(await worker.receive(), job.id, clock):
+                await self._forward_cancel(worker, job.id)
+            while not await self._handle_message(await worker.receive(), job.id, clock):
                 pass
         except WorkerEnded as end:
             _log.error("The worker process ended while it worked on the job %s (%s).", job.id, end)
@@ -123,7 +123,7 @@ class Scheduler:
             await worker.ended.wait()
             await self._board.update(job.id, lambda job: lifecycle.interrupted(job, by_crash=True))
 
-    async def _heed(self, message: messages.Message, job_id: str, clock: _TimeLeft) -> bool:
+    async def _handle_message(self, message: messages.Message, job_id: str, clock: _TimeLeftEstimator) -> bool:
         """Write down what the worker says; whether the job has ended with it."""
         if isinstance(message, messages.Device):
             self.device = message.device
@@ -131,20 +131,20 @@ class Scheduler:
         if isinstance(message, messages.Progress) and message.job_id == job_id:
             report = message.report(clock.time_left_s(message.fraction))
             # The job may have been asked to stop since; and no job should fail because a progress could not be stored.
-            with contextlib.suppress(lifecycle.TransitionRefused, sqlite3.Error):
-                await self._board.update(job_id, lambda job: lifecycle.progressed(job, report))
+            with contextlib.suppress(lifecycle.InvalidTransition, sqlite3.Error):
+                await self._board.update(job_id, lambda job: lifecycle.update_progress(job, report))
             return False
         if isinstance(message, messages.Done | messages.Failed | messages.Stopped) and message.job_id == job_id:
             await self._board.update(job_id, lambda job: _ended(job, message))
             return True
         raise WorkerEnded(f"the worker said {message!r}")
 
-    async def _pass_cancel_on(self, worker: WorkerProcess, job_id: str) -> None:
+    async def _forward_cancel(self, worker: WorkerProcess, job_id: str) -> None:
         with contextlib.suppress(WorkerEnded):
             await worker.send(messages.Cancel(job_id))
-        asyncio.get_running_loop().call_later(self._config.cancel_grace_s, self._end_if_deaf, worker, job_id)
+        asyncio.get_running_loop().call_later(self._config.cancel_grace_s, self._kill_if_unresponsive, worker, job_id)
 
-    def _end_if_deaf(self, worker: WorkerProcess, job_id: str) -> None:
+    def _kill_if_unresponsive(self, worker: WorkerProcess, job_id: str) -> None:
         if self._running_job_id == job_id and worker is self._worker:
             _log.error("The worker process does not stop the job %s; it is ended.", job_id)
             worker.kill()
@@ -153,11 +153,11 @@ class Scheduler:
         if self._worker is not None:
             await self._worker.stop()
         if self._running_job_id is not None:
-            with contextlib.suppress(lifecycle.TransitionRefused, sqlite3.Error):
+            with contextlib.suppress(lifecycle.InvalidTransition, sqlite3.Error):
                 await self._board.update(self._running_job_id, lambda job: lifecycle.interrupted(job, by_crash=False))
 
 
-class _TimeLeft:
+class _TimeLeftEstimator:
     """Estimates the time to the end of a job from its first report of progress on; loading a model is not counted."""
 
     def __init__(self) -> None:
@@ -176,7 +176,7 @@ def _ended(job: rewas_pb2.Job, message: messages.Done | messages.Failed | messag
     if job.state == rewas_pb2.JOB_STATE_CANCELLING:
         return lifecycle.cancelled(job)
     if isinstance(message, messages.Done):
-        return lifecycle.succeeded(job, message.result)
+        return lifecycle.complete_job(job, message.result)
     if isinstance(message, messages.Failed):
         return lifecycle.failed(job, message.problem)
     return lifecycle.failed(
@@ -184,11 +184,11 @@ def _ended(job: rewas_pb2.Job, message: messages.Done | messages.Failed | messag
     )
 
 
-def _after_a_crash(job: rewas_pb2.Job) -> rewas_pb2.Job:
+def _after_crash(job: rewas_pb2.Job) -> rewas_pb2.Job:
     return job if job.state == rewas_pb2.JOB_STATE_QUEUED else lifecycle.interrupted(job, by_crash=True)
 
 
-async def _first_of(*events: asyncio.Event) -> None:
+async def _wait_for_first(*events: asyncio.Event) -> None:
     waiting = [asyncio.create_task(event.wait()) for event in events]
     try:
         await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)

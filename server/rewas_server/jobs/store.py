@@ -97,7 +97,7 @@ class SqliteJobStore:
                 return known
             self._connection.execute(
                 "INSERT INTO job (id, idempotency_key, state, snapshot, request) VALUES (?, ?, ?, ?, ?)",
-                (job.id, request.idempotency_key, job.state, job.SerializeToString(), _as_bytes(request)),
+                (job.id, request.idempotency_key, job.state, job.SerializeToString(), _serialize_request(request)),
             )
         return job
 
@@ -157,7 +157,7 @@ class SqliteJobStore:
         ).fetchone()
         if row is None:
             return None
-        if row[1] != _as_bytes(request):
+        if row[1] != _serialize_request(request):
             raise ProblemError(
                 f'The idempotency key "{request.idempotency_key}" was used before for other work.',
                 "Draw a new key for new work.",
@@ -194,6 +194,6 @@ class SqliteJobStore:
             self._connection.execute("COMMIT")
 
 
-def _as_bytes(request: rewas_pb2.SubmitJobRequest) -> bytes:
+def _serialize_request(request: rewas_pb2.SubmitJobRequest) -> bytes:
     # Maps have no order: only the deterministic form can be compared.
     return request.SerializeToString(deterministic=True)

@@ -22,7 +22,7 @@ from rewas_api.errors import ProblemError, ProblemKind
 
 _NTSC_TOLERANCE_HZ = 0.005
 """Tools write 23.976, 23.98 and 29.97 for rates that are n * 1000/1001."""
-_DEEPEST_NESTING = 64
+_MAX_NESTING_DEPTH = 64
 
 
 @dataclass(frozen=True)
@@ -59,21 +59,21 @@ class PromptedClip:
 
 def parse_clip(text: str) -> otio.schema.Clip:
     """The clip in OTIO JSON. Raises ProblemError (TIMELINE) for anything else."""
-    return _parsed(text, otio.schema.Clip, "clip")
+    return _parse(text, otio.schema.Clip, "clip")
 
 
 def parse_timeline(text: str) -> otio.schema.Timeline:
     """The timeline in OTIO JSON. Raises ProblemError (TIMELINE) for anything else."""
-    return _parsed(text, otio.schema.Timeline, "timeline")
+    return _parse(text, otio.schema.Timeline, "timeline")
 
 
-def clip_source(clip: otio.schema.Clip) -> ClipSource:
+def read_clip_source(clip: otio.schema.Clip) -> ClipSource:
     """The picture that a clip shows.
 
     Raises ProblemError (TIMELINE) for a clip without a media file, a retimed clip, or ranges that cannot be right.
     """
     owner = clip_label(clip)
-    _refuse_retiming(clip, owner)
+    _check_not_retimed(clip, owner)
     url = _target_url(clip, owner)
     available = clip.media_reference.available_range
     chosen = clip.source_range or available
@@ -101,7 +101,7 @@ def clip_source(clip: otio.schema.Clip) -> ClipSource:
     return ClipSource(clip.name or _last_part(url), url, max(start_s, Fraction(0)), duration_s, rate, timecode_s)
 
 
-def prompted_clips(timeline: otio.schema.Timeline) -> list[PromptedClip]:
+def find_prompted_clips(timeline: otio.schema.Timeline) -> list[PromptedClip]:
     """The clips on video tracks that carry a prompt in metadata["rewas"], by position.
 
     Disabled clips and tracks are not seen and so not heard. A transition does not move its neighbours: the sound of
@@ -115,10 +115,10 @@ def prompted_clips(timeline: otio.schema.Timeline) -> list[PromptedClip]:
             continue
         owner = clip_label(clip)
         if retimed_by is not None:
-            raise _retimed(owner, retimed_by)
+            raise _retiming_problem(owner, retimed_by)
         settings = read_clip_settings(clip)
         assert settings is not None
-        source = clip_source(clip)
+        source = read_clip_source(clip)
         position_s, end_s = shown
         if end_s <= position_s:
             continue
@@ -165,7 +165,7 @@ def clip_label(item: otio.core.SerializableObjectWithMetadata) -> str:
     return f'The clip "{item.name}"' if item.name else "A clip without a name"
 
 
-def _parsed(text: str, schema: type, kind: str) -> Any:
+def _parse(text: str, schema: type, kind: str) -> Any:
     try:
         # OTIO's reader overruns its stack on endless nesting and takes the process with it; Python's only raises.
         json.loads(text)
@@ -218,8 +218,8 @@ def _clips_in(
     depth: int,
 ) -> Iterator[tuple[otio.schema.Clip, otio.schema.TimeEffect | None, Fraction, Shown]]:
     """Walk down. begin_s: where the item's trimmed start stands on the timeline; window: what parents leave of it."""
-    if depth > _DEEPEST_NESTING:
-        raise _refused("The timeline is nested too deeply.", f"Use at most {_DEEPEST_NESTING} levels.")
+    if depth > _MAX_NESTING_DEPTH:
+        raise _refused("The timeline is nested too deeply.", f"Use at most {_MAX_NESTING_DEPTH} levels.")
     if isinstance(item, otio.schema.Transition | otio.schema.Gap) or not getattr(item, "enabled", True):
         return
     if isinstance(item, otio.schema.Clip):
@@ -230,7 +230,7 @@ def _clips_in(
         return
     if isinstance(item, otio.schema.Track) and item.kind != otio.schema.TrackKind.Video:
         return
-    retimed_by = retimed_by or _retiming(item)
+    retimed_by = retimed_by or _find_retiming(item)
     own_begin_s = begin_s
     if item.source_range is not None:
         window = _within((begin_s, begin_s + _duration_s(item)), window)
@@ -265,7 +265,7 @@ def _duration_s(item: otio.core.Composable) -> Fraction:
     return duration_s
 
 
-def _retiming(item: otio.core.Item) -> otio.schema.TimeEffect | None:
+def _find_retiming(item: otio.core.Item) -> otio.schema.TimeEffect | None:
     for effect in item.effects:
         plays_as_it_is = isinstance(effect, otio.schema.LinearTimeWarp) and effect.time_scalar == 1
         if isinstance(effect, otio.schema.TimeEffect) and not plays_as_it_is:
@@ -273,13 +273,13 @@ def _retiming(item: otio.core.Item) -> otio.schema.TimeEffect | None:
     return None
 
 
-def _refuse_retiming(item: otio.core.Item, owner: str) -> None:
-    effect = _retiming(item)
+def _check_not_retimed(item: otio.core.Item, owner: str) -> None:
+    effect = _find_retiming(item)
     if effect is not None:
-        raise _retimed(owner, effect)
+        raise _retiming_problem(owner, effect)
 
 
-def _retimed(owner: str, effect: otio.schema.TimeEffect) -> ProblemError:
+def _retiming_problem(owner: str, effect: otio.schema.TimeEffect) -> ProblemError:
     scalar = getattr(effect, "time_scalar", None)
     how = f"{effect.schema_name()}, {scalar:g} times its speed" if scalar is not None else effect.schema_name()
     return _refused(

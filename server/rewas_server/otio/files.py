@@ -9,7 +9,7 @@ from urllib.parse import unquote
 import opentimelineio as otio
 
 from rewas_api.errors import ProblemError, ProblemKind
-from rewas_server.files.output_paths import check_folder
+from rewas_server.files.output_paths import check_folder_writable
 
 
 def read_timeline(path: Path) -> otio.schema.Timeline:
@@ -21,7 +21,7 @@ def read_timeline(path: Path) -> otio.schema.Timeline:
     except otio.exceptions.NoKnownAdapterForExtensionError as error:
         raise _refused(
             f"{path.name} is of a format that OpenTimelineIO cannot read here.",
-            f"Use one of {_suffixes(read=True)}, or install the adapter for it.",
+            f"Use one of {_supported_suffixes(read=True)}, or install the adapter for it.",
         ) from error
     except Exception as error:  # Adapters raise whatever they stumble over.
         raise _refused(
@@ -47,11 +47,11 @@ def check_writable(path: Path) -> None:
     if suffix not in otio.adapters.suffixes_with_defined_adapters(write=True) or suffix == "otiod":
         raise _refused(
             f"A timeline cannot be written as {path.name}.",
-            f"End its name with one of {_suffixes(write=True)}.",
+            f"End its name with one of {_supported_suffixes(write=True)}.",
         )
     if not path.parent.is_dir():
         raise _refused(f"There is no folder {path.parent} to write {path.name} into.", "Make it first.")
-    check_folder(path.parent)
+    check_folder_writable(path.parent)
 
 
 def write_timeline(timeline: otio.schema.Timeline, path: Path) -> None:
@@ -73,13 +73,13 @@ def write_timeline(timeline: otio.schema.Timeline, path: Path) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def with_absolute_media(timeline: otio.schema.Timeline, folder: Path) -> otio.schema.Timeline:
+def make_media_absolute(timeline: otio.schema.Timeline, folder: Path) -> otio.schema.Timeline:
     """A copy whose relative media paths, which count from the timeline's folder, are absolute."""
     absolute = timeline.clone()
     for clip in absolute.find_clips():
         reference = clip.media_reference
         if isinstance(reference, otio.schema.ExternalReference) and reference.target_url:
-            reference.target_url = _absolute(reference.target_url, folder)
+            reference.target_url = _absolute_url(reference.target_url, folder)
     return absolute
 
 
@@ -98,7 +98,7 @@ def restore_media(timeline: otio.schema.Timeline, original: otio.schema.Timeline
             clip.media_reference.target_url = before.media_reference.target_url
 
 
-def _absolute(target_url: str, folder: Path) -> str:
+def _absolute_url(target_url: str, folder: Path) -> str:
     if "://" in target_url or PureWindowsPath(target_url).drive or Path(target_url).is_absolute():
         return target_url
     path = (folder / target_url).absolute()
@@ -107,7 +107,7 @@ def _absolute(target_url: str, folder: Path) -> str:
     return str(decoded if decoded.is_file() and not path.is_file() else path)
 
 
-def _suffixes(*, read: bool = False, write: bool = False) -> str:
+def _supported_suffixes(*, read: bool = False, write: bool = False) -> str:
     return ", ".join(f".{name}" for name in sorted(otio.adapters.suffixes_with_defined_adapters(read, write)))
 
 

@@ -16,7 +16,7 @@ from rewas_api.clip_settings import ClipSettings
 from rewas_api.errors import ProblemError, ProblemKind
 from rewas_api.v1 import rewas_pb2
 from rewas_engine import MediaError, Progress, VideoClip
-from rewas_server.otio.clips import PromptedClip, clip_label, clip_source, parse_clip, prompted_clips
+from rewas_server.otio.clips import PromptedClip, clip_label, find_prompted_clips, parse_clip, read_clip_source
 from rewas_server.work.translation import STAGES
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ class WorkProgress:
     fraction: float
 
 
-class RisingProgress:
+class MonotonicProgress:
     """Passes progress on, and sees that the fraction never falls and each stage's time is known."""
 
     def __init__(self, on_progress: Callable[[WorkProgress], None]) -> None:
@@ -82,7 +82,7 @@ class RisingProgress:
         )
 
 
-def settings_for(clip: otio.schema.Clip, message: rewas_pb2.SoundSettings) -> ClipSettings:
+def read_clip_settings(clip: otio.schema.Clip, message: rewas_pb2.SoundSettings) -> ClipSettings:
     """The settings of a request. Raises ProblemError (SETTINGS) that names the clip for what is out of bounds."""
     label = clip_label(clip)
     with settings_of(label):
@@ -103,7 +103,7 @@ def settings_of(label: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def media_of(clip: VideoClip) -> Iterator[None]:
+def name_clip_in_media_errors(clip: VideoClip) -> Iterator[None]:
     """Within, a MediaError names the clip too, and does not name an upload by its hash."""
     try:
         yield
@@ -115,9 +115,9 @@ def media_of(clip: VideoClip) -> Iterator[None]:
         raise MediaError(what if clip.name in what else f"{shown}: {what}", error.remedy) from error
 
 
-def clips_to_sound(timeline: otio.schema.Timeline) -> list[PromptedClip]:
+def clips_with_prompt(timeline: otio.schema.Timeline) -> list[PromptedClip]:
     """The clips of a timeline that want sound. Raises ProblemError (TIMELINE) where there is none."""
-    clips = prompted_clips(timeline)
+    clips = find_prompted_clips(timeline)
     if not clips:
         raise ProblemError(
             f'No clip on the video tracks of the timeline "{timeline.name}" carries a prompt.',
@@ -129,6 +129,6 @@ def clips_to_sound(timeline: otio.schema.Timeline) -> list[PromptedClip]:
 
 def video_clip(clip_otio_json: str, uploaded_media: Mapping[str, str], context: WorkContext) -> VideoClip:
     """The engine's clip for an OTIO clip. Raises ProblemError and SettingsError for what cannot be right."""
-    source = clip_source(parse_clip(clip_otio_json))
+    source = read_clip_source(parse_clip(clip_otio_json))
     path = context.locate_media(source.target_url, uploaded_media)
     return VideoClip(path, start=source.start_s, duration=source.duration_s, name=source.name)

@@ -10,24 +10,24 @@ from rewas_api.clip_settings import ClipSettings
 from rewas_api.errors import ProblemError, ProblemKind
 from rewas_api.v1 import rewas_pb2
 from rewas_engine import Cancelled, ClipRead, EngineError
-from rewas_engine.media.cuts import SHORTEST_SHOT_S
+from rewas_engine.media.cuts import MIN_SHOT_S
 from rewas_engine.runtime.progress import CancelSignal
-from rewas_server.otio.clips import clip_label, clip_source, parse_clip, parse_timeline
+from rewas_server.otio.clips import clip_label, parse_clip, parse_timeline, read_clip_source
 from rewas_server.work.context import (
+    MonotonicProgress,
     Result,
-    RisingProgress,
     WorkContext,
     WorkProgress,
-    clips_to_sound,
-    media_of,
-    settings_for,
+    clips_with_prompt,
+    name_clip_in_media_errors,
+    read_clip_settings,
     settings_of,
     video_clip,
 )
-from rewas_server.work.energy_requests import asked_by_energy_work, asked_by_sound_work, asked_for_layers
-from rewas_server.work.translation import conflict_message, fraction, problem_from, texture_from
+from rewas_server.work.energy_requests import energy_work_spec, layer_energy_specs, sound_work_spec
+from rewas_server.work.translation import conflict_message, fraction, problem_from_error, texture_from_message
 
-HIGHEST_SEED = 2**63 - 1
+MAX_SEED = 2**63 - 1
 
 
 def check_request(request: rewas_pb2.SubmitJobRequest, packs: Collection[str]) -> None:
@@ -37,8 +37,8 @@ def check_request(request: rewas_pb2.SubmitJobRequest, packs: Collection[str]) -
     """
     kind = request.WhichOneof("work")
     if kind == "energy":
-        source = clip_source(parse_clip(request.energy.clip_otio_json))
-        asked_by_energy_work(request.energy, source.name).check(source.duration_s)
+        source = read_clip_source(parse_clip(request.energy.clip_otio_json))
+        energy_work_spec(request.energy, source.name).check(source.duration_s)
         if request.energy.texture and request.energy.source != rewas_pb2.ENERGY_SOURCE_AUDIO:
             raise ProblemError(
                 f'The texture of "{source.name}" cannot be taken from the picture.',
@@ -48,26 +48,26 @@ def check_request(request: rewas_pb2.SubmitJobRequest, packs: Collection[str]) -
         _check_pack(request.energy.pack, packs)
     elif kind == "conflict":
         clip = parse_clip(request.conflict.clip_otio_json)
-        clip_source(clip)
-        settings_for(clip, rewas_pb2.SoundSettings(prompt=request.conflict.prompt))
+        read_clip_source(clip)
+        read_clip_settings(clip, rewas_pb2.SoundSettings(prompt=request.conflict.prompt))
         _check_pack(request.conflict.pack, packs)
     elif kind == "sound":
         clip = parse_clip(request.sound.clip_otio_json)
-        duration_s = clip_source(clip).duration_s
-        _check_settings(settings_for(clip, request.sound.settings), packs, clip_label(clip))
-        layers = asked_for_layers(request.sound, clip_label(clip))
-        for asked in (asked_by_sound_work(request.sound), *layers.values()):
+        duration_s = read_clip_source(clip).duration_s
+        _check_settings(read_clip_settings(clip, request.sound.settings), packs, clip_label(clip))
+        layers = layer_energy_specs(request.sound, clip_label(clip))
+        for asked in (sound_work_spec(request.sound), *layers.values()):
             asked.check(duration_s)
         if request.sound.HasField("texture"):
-            texture_from(request.sound.texture)
+            texture_from_message(request.sound.texture)
         if request.sound.HasField("revision"):
-            _check_revision(request.sound.revision, clip_label(clip))
+            _check_regenerate(request.sound.revision, clip_label(clip))
         _check_cuts(request.sound, clip_label(clip))
     elif kind == "timeline":
         with settings_of("The timeline's defaults"):
             defaults = ClipSettings.from_proto(request.timeline.defaults)
         timeline = parse_timeline(request.timeline.timeline_otio_json)
-        for prompted in clips_to_sound(timeline):
+        for prompted in clips_with_prompt(timeline):
             settings = prompted.settings.over(defaults)
             _check_settings(settings, packs, f'The clip "{prompted.source.name}"')
     else:
@@ -81,7 +81,7 @@ def request_name(request: rewas_pb2.SubmitJobRequest) -> str:
         return parse_timeline(request.timeline.timeline_otio_json).name or "timeline"
     if kind is None:
         raise ProblemError("The request holds no work.", "Say what should be done.", ProblemKind.SETTINGS)
-    return clip_source(parse_clip(getattr(request, kind).clip_otio_json)).name
+    return read_clip_source(parse_clip(getattr(request, kind).clip_otio_json)).name
 
 
 def run_work(
@@ -96,42 +96,42 @@ def run_work(
     Raises ProblemError where it cannot be done, and rewas_engine.Cancelled where the caller stopped it. In both cases
     no stem is left behind.
     """
-    from rewas_server.work.energy import take_energy
-    from rewas_server.work.sound import make_sound, make_timeline
+    from rewas_server.work.energy import compute_energy
+    from rewas_server.work.sound import generate_sound, make_timeline
 
     works: dict[str, Callable[..., Result]] = {
-        "energy": take_energy,
+        "energy": compute_energy,
         "conflict": _check_conflict,
-        "sound": make_sound,
+        "sound": generate_sound,
         "timeline": make_timeline,
     }
     kind = request.WhichOneof("work")
     if kind is None:
         raise ProblemError("The request holds no work.", "Say what should be done.", ProblemKind.SETTINGS)
     try:
-        return works[kind](getattr(request, kind), context, RisingProgress(on_progress), cancel)
+        return works[kind](getattr(request, kind), context, MonotonicProgress(on_progress), cancel)
     except Cancelled:
         raise
     except (EngineError, OSError, MemoryError) as error:
-        raise problem_from(error) from error
+        raise problem_from_error(error) from error
     except RuntimeError as error:
         if "out of memory" in str(error).lower():
-            raise problem_from(error) from error
+            raise problem_from_error(error) from error
         raise
 
 
 def _check_settings(settings: ClipSettings, packs: Collection[str], label: str) -> None:
     _check_pack(settings.pack or "", packs)
     last_seed = (settings.seed or 0) + 2 * (settings.takes or 1) - 1
-    if last_seed > HIGHEST_SEED:
+    if last_seed > MAX_SEED:
         raise ProblemError(
             f"{label} asks for seeds up to {last_seed}.",
-            f"Give a seed so that the last take's, and those that may replace others, are at most {HIGHEST_SEED}.",
+            f"Give a seed so that the last take's, and those that may replace others, are at most {MAX_SEED}.",
             ProblemKind.SETTINGS,
         )
 
 
-def _check_revision(revision: rewas_pb2.Revision, label: str) -> None:
+def _check_regenerate(revision: rewas_pb2.Revision, label: str) -> None:
     within = label[0].lower() + label[1:]
     if not revision.sound_url:
         raise ProblemError(
@@ -152,10 +152,10 @@ def _check_cuts(work: rewas_pb2.SoundWork, label: str) -> None:
     """Raises ProblemError (SETTINGS) for cuts that are out of order, and for what cannot be had beside them."""
     cuts_s = [Fraction(0), *(fraction(cut, "cuts_s") for cut in work.cuts_s)]
     for earlier_s, later_s in pairwise(cuts_s):
-        if later_s - earlier_s < SHORTEST_SHOT_S:
+        if later_s - earlier_s < MIN_SHOT_S:
             raise ProblemError(
                 f"{label} has cuts at {float(earlier_s):g} s and {float(later_s):g} s.",
-                f"Give them in order, at least {float(SHORTEST_SHOT_S):g} s apart and after the clip's start.",
+                f"Give them in order, at least {float(MIN_SHOT_S):g} s apart and after the clip's start.",
                 ProblemKind.SETTINGS,
             )
     anew = bool(work.cuts_s) or work.settings.new_sound_at_cuts
@@ -176,11 +176,11 @@ def _check_pack(pack: str, packs: Collection[str]) -> None:
 
 
 def _check_conflict(
-    work: rewas_pb2.ConflictWork, context: WorkContext, progress: RisingProgress, cancel: CancelSignal
+    work: rewas_pb2.ConflictWork, context: WorkContext, progress: MonotonicProgress, cancel: CancelSignal
 ) -> rewas_pb2.ConflictResult:
     model = context.engine(work.pack or context.default_pack)
     clip = video_clip(work.clip_otio_json, work.uploaded_media, context)
-    with media_of(clip):
+    with name_clip_in_media_errors(clip):
         read: ClipRead = model.read_clip(clip)
         report = model.check_conflict(clip, work.prompt, on_progress=progress.part(0, 1), cancel=cancel)
     return conflict_message(report, read, model.pack)

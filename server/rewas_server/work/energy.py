@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from rewas_api.v1 import rewas_pb2
 from rewas_engine import Cancelled, EnergyCurve, edited, find_cuts, find_events
-from rewas_engine.media.probe import read_clip, read_sounding_clip
+from rewas_engine.media.probe import read_clip, read_clip_with_sound
 from rewas_engine.runtime.progress import CancelSignal
-from rewas_server.work.context import RisingProgress, WorkContext, media_of, video_clip
-from rewas_server.work.energy_requests import asked_by_energy_work
+from rewas_server.work.context import MonotonicProgress, WorkContext, name_clip_in_media_errors, video_clip
+from rewas_server.work.energy_requests import energy_work_spec
 from rewas_server.work.translation import (
     clip_message,
     curve_message,
@@ -18,22 +18,22 @@ from rewas_server.work.translation import (
 )
 
 
-def take_energy(
-    work: rewas_pb2.EnergyWork, context: WorkContext, progress: RisingProgress, cancel: CancelSignal
+def compute_energy(
+    work: rewas_pb2.EnergyWork, context: WorkContext, progress: MonotonicProgress, cancel: CancelSignal
 ) -> rewas_pb2.EnergyResult:
     """Take the energy of one clip, edit it and find its events; what is given takes no model."""
     clip = video_clip(work.clip_otio_json, work.uploaded_media, context)
-    asked = asked_by_energy_work(work, clip.name)
+    asked = energy_work_spec(work, clip.name)
     from_audio = work.source == rewas_pb2.ENERGY_SOURCE_AUDIO
     model = None if asked.given is not None else context.engine(work.pack or context.default_pack)
-    with media_of(clip):
+    with name_clip_in_media_errors(clip):
         curve = asked.of_clip(clip)
         if model is not None:
             measure = model.measure_energy if from_audio else model.estimate_energy
             curve = measure(clip, on_progress=progress.part(0, 1), cancel=cancel)
         assert curve is not None
         # What performs an energy may be sound alone.
-        read = read_sounding_clip(clip)[0] if from_audio else read_clip(clip)
+        read = read_clip_with_sound(clip)[0] if from_audio else read_clip(clip)
         cuts_s = find_cuts(clip, on_progress=progress.part(1, 1), cancel=cancel) if work.find_cuts else ()
         texture = model.measure_texture(clip, cancel=cancel) if model is not None and work.texture else None
     if cancel.is_set():

@@ -21,21 +21,21 @@ from rewas_engine import (
     parse_edit,
 )
 from rewas_engine.media.probe import read_clip
-from rewas_engine.requests.validation import check_covers
-from rewas_server.work.translation import curve_from, fraction, problem_from
+from rewas_engine.requests.validation import check_curve_covers_clip
+from rewas_server.work.translation import curve_from_message, fraction, problem_from_error
 
-MOST_EDITS = 1000
+MAX_EDITS = 1000
 
-_LONGEST_CHECKED_S = Fraction(24 * 60 * 60)
+_MAX_CHECKED_DURATION_S = Fraction(24 * 60 * 60)
 """Points over a longer clip are checked once its media has been read: a range alone may claim any length."""
 
 Given = rewas_pb2.EnergyCurve | rewas_pb2.EnergyPoints | float
-Parsed = TypeVar("Parsed")
-_Asker = rewas_pb2.EnergyWork | rewas_pb2.SoundWork | rewas_pb2.LayerEnergy
+EditT = TypeVar("EditT")
+_EnergySource = rewas_pb2.EnergyWork | rewas_pb2.SoundWork | rewas_pb2.LayerEnergy
 
 
 @dataclass(frozen=True)
-class AskedEnergy:
+class EnergySpec:
     """One energy that a request asks for, its words understood.
 
     given: values, points or a level in nats, as they travelled; None where it is to be taken from the clip. edits: in
@@ -47,7 +47,9 @@ class AskedEnergy:
 
     def check(self, duration_s: Fraction | None) -> None:
         """Raises ProblemError (SETTINGS) for what cannot be right. duration_s: the clip's, where it is known."""
-        if isinstance(self.given, rewas_pb2.EnergyPoints) and (duration_s is None or duration_s > _LONGEST_CHECKED_S):
+        if isinstance(self.given, rewas_pb2.EnergyPoints) and (
+            duration_s is None or duration_s > _MAX_CHECKED_DURATION_S
+        ):
             return
         if isinstance(self.given, float):
             duration_s = Fraction(1)
@@ -63,18 +65,18 @@ class AskedEnergy:
             return None
         read = read_clip(clip)
         curve = _curve(self.given, read.duration_s)
-        check_covers(curve, read)
+        check_curve_covers_clip(curve, read)
         return curve
 
-    def edited_of_clip(self, clip: VideoClip) -> EnergyCurve | None:
+    def resolve_edited(self, clip: VideoClip) -> EnergyCurve | None:
         """The same after the edits. Raises MediaError, SettingsError, ProblemError."""
         curve = self.of_clip(clip)
         return None if curve is None else edited(curve, self.edits)
 
 
-def asked_by_energy_work(work: rewas_pb2.EnergyWork, label: str) -> AskedEnergy:
+def energy_work_spec(work: rewas_pb2.EnergyWork, label: str) -> EnergySpec:
     """The energy that is to be taken. label: of the clip, "shot". Raises ProblemError (SETTINGS)."""
-    asked = _asked(work, "given", work.edits)
+    asked = _parse_spec(work, "given", work.edits)
     if asked.given is None and work.source == rewas_pb2.ENERGY_SOURCE_USER:
         raise ProblemError(
             f'The energy of "{label}" cannot be taken from the user, who gives none.',
@@ -90,19 +92,19 @@ def asked_by_energy_work(work: rewas_pb2.EnergyWork, label: str) -> AskedEnergy:
     return asked
 
 
-def asked_by_sound_work(work: rewas_pb2.SoundWork) -> AskedEnergy:
+def sound_work_spec(work: rewas_pb2.SoundWork) -> EnergySpec:
     """The energy that the primary sound is to follow. Raises ProblemError (SETTINGS)."""
-    return _asked(work, "energy_source", work.energy_edits)
+    return _parse_spec(work, "energy_source", work.energy_edits)
 
 
-def asked_for_layers(work: rewas_pb2.SoundWork, label: str) -> dict[str, AskedEnergy]:
+def layer_energy_specs(work: rewas_pb2.SoundWork, label: str) -> dict[str, EnergySpec]:
     """The energies that layers are to follow, by their names. label: as of `clip_label`.
 
     Raises ProblemError (SETTINGS) for one that is not there, not given, or not the only one of its layer.
     """
     within = label[0].lower() + label[1:]
     layers = {layer.name: layer for layer in work.settings.layers}
-    asked = {name: AskedEnergy(curve) for name, curve in work.layer_energies.items()}
+    asked = {name: EnergySpec(curve) for name, curve in work.layer_energies.items()}
     for name, energy in work.energy_of_layers.items():
         if name in asked:
             raise ProblemError(
@@ -110,7 +112,7 @@ def asked_for_layers(work: rewas_pb2.SoundWork, label: str) -> dict[str, AskedEn
                 "Give it in layer_energies or in energy_of_layers.",
                 ProblemKind.SETTINGS,
             )
-        asked[name] = _asked(energy, "source", energy.edits)
+        asked[name] = _parse_spec(energy, "source", energy.edits)
     for name, energy_asked in asked.items():
         if name not in layers:
             raise ProblemError(
@@ -133,25 +135,25 @@ def asked_for_layers(work: rewas_pb2.SoundWork, label: str) -> dict[str, AskedEn
     return asked
 
 
-def understood_edits(edits: Sequence[str], parse: Callable[[str], Parsed]) -> tuple[Parsed, ...]:
+def parse_edits(edits: Sequence[str], parse: Callable[[str], EditT]) -> tuple[EditT, ...]:
     """Edits in words, each understood. Raises SettingsError for one that is not, and for too many."""
-    if len(edits) > MOST_EDITS:
-        raise SettingsError(f"There are {len(edits)} edits.", f"Give at most {MOST_EDITS}.")
+    if len(edits) > MAX_EDITS:
+        raise SettingsError(f"There are {len(edits)} edits.", f"Give at most {MAX_EDITS}.")
     return tuple(parse(words) for words in edits)
 
 
-def _asked(message: _Asker, oneof: str, edits: Sequence[str]) -> AskedEnergy:
+def _parse_spec(message: _EnergySource, oneof: str, edits: Sequence[str]) -> EnergySpec:
     name = message.WhichOneof(oneof)
     try:
-        return AskedEnergy(None if name is None else getattr(message, name), understood_edits(edits, parse_edit))
+        return EnergySpec(None if name is None else getattr(message, name), parse_edits(edits, parse_edit))
     except EngineError as error:
-        raise problem_from(error) from error
+        raise problem_from_error(error) from error
 
 
 def _curve(given: Given, duration_s: Fraction) -> EnergyCurve:
     """What is given, as a curve. duration_s: of the clip. Raises ProblemError (SETTINGS) for what is none."""
     if isinstance(given, rewas_pb2.EnergyCurve):
-        return curve_from(given)
+        return curve_from_message(given)
     try:
         if isinstance(given, float):
             return flat_curve(duration=duration_s, nats=given)
@@ -161,4 +163,4 @@ def _curve(given: Given, duration_s: Fraction) -> EnergyCurve:
         ]
         return curve_from_points(points, duration=duration_s)
     except EngineError as error:
-        raise problem_from(error) from error
+        raise problem_from_error(error) from error

@@ -32,10 +32,17 @@ from rewas_engine.media.stem import MIX
 from rewas_engine.runtime.progress import CancelSignal
 from rewas_server.files.delivery import Provenance, StemFolder, WrittenStem, safe_file_name
 from rewas_server.files.media import local_path
-from rewas_server.otio.clips import clip_label, clip_source, parse_clip, parse_timeline
+from rewas_server.otio.clips import clip_label, parse_clip, parse_timeline, read_clip_source
 from rewas_server.otio.stem_tracks import PlacedStem, add_stem_tracks, timecode_samples
-from rewas_server.work.context import RisingProgress, WorkContext, clips_to_sound, media_of, settings_for, video_clip
-from rewas_server.work.energy_requests import asked_by_sound_work, asked_for_layers
+from rewas_server.work.context import (
+    MonotonicProgress,
+    WorkContext,
+    clips_with_prompt,
+    name_clip_in_media_errors,
+    read_clip_settings,
+    video_clip,
+)
+from rewas_server.work.energy_requests import layer_energy_specs, sound_work_spec
 from rewas_server.work.translation import (
     clip_message,
     conflict_message,
@@ -44,7 +51,7 @@ from rewas_server.work.translation import (
     loaded_pack_message,
     rational,
     take_message,
-    texture_from,
+    texture_from_message,
     texture_message,
 )
 
@@ -52,16 +59,16 @@ if TYPE_CHECKING:
     from rewas_engine import ReWaS
 
 DEFAULT_SAMPLE_RATE_HZ = 48000
-_LONGEST_CLIP_NAME_BYTES = 80
-_DELIVERY_PART = 0.02
+_MAX_CLIP_NAME_BYTES = 80
+_DELIVERY_SHARE = 0.02
 """Writing the files takes about this part of a job."""
 
 
 @dataclass(frozen=True)
-class _Assignment:
+class _ClipJob:
     """One clip with everything decided.
 
-    settings: with seed, takes, pack and sample rate filled in. energy: what is given, after its edits. picture_edits:
+    settings: with seed, takes, pack and sample rate filled in. energy: what is given, after its edits. estimate_edits:
     of the picture's energy, where none is given. time_reference_samples: of the stems.
     """
 
@@ -74,39 +81,41 @@ class _Assignment:
     cuts_s: tuple[Fraction, ...] = ()
     texture: TextureCurve | None = None
     layer_energies: Mapping[str, EnergyCurve] = field(default_factory=dict)
-    picture_edits: tuple[EnergyEdit, ...] = ()
+    estimate_edits: tuple[EnergyEdit, ...] = ()
 
 
-def make_sound(
-    work: rewas_pb2.SoundWork, context: WorkContext, progress: RisingProgress, cancel: CancelSignal
+def generate_sound(
+    work: rewas_pb2.SoundWork, context: WorkContext, progress: MonotonicProgress, cancel: CancelSignal
 ) -> rewas_pb2.SoundResult:
     """Make the takes of one clip and write their stems."""
     otio_clip = parse_clip(work.clip_otio_json)
-    settings = _decided(settings_for(otio_clip, work.settings), context)
+    settings = _resolve_settings(read_clip_settings(otio_clip, work.settings), context)
     clip = video_clip(work.clip_otio_json, work.uploaded_media, context)
-    revision = _revision(work, context) if work.HasField("revision") else None
+    revision = _read_regenerate(work, context) if work.HasField("revision") else None
     if revision is not None:
-        _check_rate(settings_for(otio_clip, work.settings), revision, clip, local_path(work.revision.sound_url).name)
+        _check_rate(
+            read_clip_settings(otio_clip, work.settings), revision, clip, local_path(work.revision.sound_url).name
+        )
         settings = replace(settings, sample_rate_hz=revision.stem.sample_rate_hz)
     assert settings.sample_rate_hz is not None
-    asked, for_layers = asked_by_sound_work(work), asked_for_layers(work, clip_label(otio_clip))
-    with media_of(clip):
-        energy = asked.edited_of_clip(clip)
-        curves = {name: layer.edited_of_clip(clip) for name, layer in for_layers.items()}
-    assignment = _Assignment(
+    asked, for_layers = sound_work_spec(work), layer_energy_specs(work, clip_label(otio_clip))
+    with name_clip_in_media_errors(clip):
+        energy = asked.resolve_edited(clip)
+        curves = {name: layer.resolve_edited(clip) for name, layer in for_layers.items()}
+    assignment = _ClipJob(
         clip=clip,
         settings=settings,
         energy=energy,
         file_name=_file_name(clip),
-        time_reference_samples=_rounded(clip_source(otio_clip).timecode_s * settings.sample_rate_hz),
+        time_reference_samples=_rounded(read_clip_source(otio_clip).timecode_s * settings.sample_rate_hz),
         revision=revision,
         cuts_s=tuple(fraction(cut, "cuts_s") for cut in work.cuts_s),
-        texture=texture_from(work.texture) if work.HasField("texture") else None,
+        texture=texture_from_message(work.texture) if work.HasField("texture") else None,
         layer_energies={name: curve for name, curve in curves.items() if curve is not None},
-        picture_edits=asked.edits if asked.given is None else (),
+        estimate_edits=asked.edits if asked.given is None else (),
     )
     with StemFolder(context.output_dir) as folder:
-        return _make_takes(assignment, context, folder, progress, (0.0, 1.0), cancel)[0]
+        return _generate_takes(assignment, context, folder, progress, (0.0, 1.0), cancel)[0]
 
 
 def _check_rate(asked: ClipSettings, revision: Revision, clip: VideoClip, sound_name: str) -> None:
@@ -127,7 +136,7 @@ def _check_rate(asked: ClipSettings, revision: Revision, clip: VideoClip, sound_
         )
 
 
-def _revision(work: rewas_pb2.SoundWork, context: WorkContext) -> Revision:
+def _read_regenerate(work: rewas_pb2.SoundWork, context: WorkContext) -> Revision:
     """What is to be made again, its sound read. Raises MediaError, ProblemError."""
     asked = work.revision
     path = context.locate_media(asked.sound_url, work.uploaded_media)
@@ -141,15 +150,15 @@ def _revision(work: rewas_pb2.SoundWork, context: WorkContext) -> Revision:
 
 
 def make_timeline(
-    work: rewas_pb2.TimelineWork, context: WorkContext, progress: RisingProgress, cancel: CancelSignal
+    work: rewas_pb2.TimelineWork, context: WorkContext, progress: MonotonicProgress, cancel: CancelSignal
 ) -> rewas_pb2.TimelineResult:
     """Make sound for every clip that carries a prompt, and put the stems on audio tracks."""
     timeline = parse_timeline(work.timeline_otio_json)
-    prompted = clips_to_sound(timeline)
+    prompted = clips_with_prompt(timeline)
     defaults = ClipSettings.from_proto(work.defaults)
     assignments = []
     for number, place in enumerate(prompted, start=1):
-        settings = _decided(place.settings.over(defaults), context)
+        settings = _resolve_settings(place.settings.over(defaults), context)
         assert settings.sample_rate_hz is not None
         source = place.source
         clip = VideoClip(
@@ -160,11 +169,11 @@ def make_timeline(
         )
         # An hour of work should not end on the last clip's missing media, or on its words: before the first sound every
         # clip is read, and looked at where its words may be refused.
-        with media_of(clip):
-            _check_first(context.engine(settings.pack or context.default_pack), clip, settings, cancel)
+        with name_clip_in_media_errors(clip):
+            _check_before_work(context.engine(settings.pack or context.default_pack), clip, settings, cancel)
         name = f"{number:03d} {_file_name(clip)}"
         reference = timecode_samples(timeline, place, settings.sample_rate_hz)
-        assignments.append(_Assignment(clip, settings, None, name, reference))
+        assignments.append(_ClipJob(clip, settings, None, name, reference))
 
     weights = [
         float(place.duration_s) * (a.settings.takes or 1) for place, a in zip(prompted, assignments, strict=True)
@@ -173,7 +182,7 @@ def make_timeline(
     results, placed = [], []
     with StemFolder(context.output_dir) as folder:
         for place, assignment, begin, end in zip(prompted, assignments, [0.0, *ends], ends, strict=False):
-            result, stems = _make_takes(assignment, context, folder, progress, (begin, end), cancel)
+            result, stems = _generate_takes(assignment, context, folder, progress, (begin, end), cancel)
             results.append(result)
             placed += [
                 PlacedStem(
@@ -191,7 +200,7 @@ def make_timeline(
         return rewas_pb2.TimelineResult(timeline_otio_json=timeline.to_json_string(), clips=results)
 
 
-def _check_first(model: ReWaS, clip: VideoClip, settings: ClipSettings, cancel: CancelSignal) -> None:
+def _check_before_work(model: ReWaS, clip: VideoClip, settings: ClipSettings, cancel: CancelSignal) -> None:
     """Raises what would end the work on this clip. Raises EngineError, Cancelled."""
     if cancel.is_set():
         raise Cancelled
@@ -201,7 +210,7 @@ def _check_first(model: ReWaS, clip: VideoClip, settings: ClipSettings, cancel: 
         model.conflict_check.refuse(read, model.check_conflict(clip, settings.prompt, cancel=cancel))
 
 
-def _decided(settings: ClipSettings, context: WorkContext) -> ClipSettings:
+def _resolve_settings(settings: ClipSettings, context: WorkContext) -> ClipSettings:
     """The settings with what a result must name: a drawn seed, the number of takes, the pack, the rate."""
     return settings.over(
         ClipSettings(
@@ -236,11 +245,11 @@ class _DeliveredStem:
         )
 
 
-def _make_takes(
-    assignment: _Assignment,
+def _generate_takes(
+    assignment: _ClipJob,
     context: WorkContext,
     folder: StemFolder,
-    progress: RisingProgress,
+    progress: MonotonicProgress,
     part: tuple[float, float],
     cancel: CancelSignal,
 ) -> tuple[rewas_pb2.SoundResult, list[_DeliveredStem]]:
@@ -248,19 +257,19 @@ def _make_takes(
     settings = assignment.settings
     assert settings.seed is not None
     begin, end = part
-    delivery_begin = end - (end - begin) * _DELIVERY_PART
+    delivery_begin = end - (end - begin) * _DELIVERY_SHARE
     model = context.engine(settings.pack or context.default_pack)
-    with media_of(assignment.clip):
+    with name_clip_in_media_errors(assignment.clip):
         cuts_s = assignment.cuts_s
         if settings.new_sound_at_cuts and not cuts_s:
             cuts_s = find_cuts(assignment.clip, on_progress=progress.part(begin, begin), cancel=cancel)
         energy, spent_s = assignment.energy, dict[str, float]()
-        if assignment.picture_edits:
+        if assignment.estimate_edits:
             began_s = time.monotonic()
             estimated = model.estimate_energy(
                 assignment.clip, on_progress=progress.part(begin, delivery_begin), cancel=cancel
             )
-            energy = edited(estimated, assignment.picture_edits)
+            energy = edited(estimated, assignment.estimate_edits)
             spent_s["energy"] = time.monotonic() - began_s
         made = model.generate(
             assignment.clip,
@@ -324,7 +333,7 @@ def _make_takes(
 
 
 def _write_take(
-    assignment: _Assignment,
+    assignment: _ClipJob,
     made: GenerationResult,
     number: int,
     take: Take,
@@ -375,7 +384,7 @@ def _file_name(clip: VideoClip) -> str:
     """What files made for a clip are called: its name, without the extension where the name is the media file's."""
     name = Path(clip.name)
     is_file_name = bool(name.suffix) and name.suffix.casefold() == clip.path.suffix.casefold()
-    return safe_file_name(name.stem if is_file_name else clip.name, _LONGEST_CLIP_NAME_BYTES)
+    return safe_file_name(name.stem if is_file_name else clip.name, _MAX_CLIP_NAME_BYTES)
 
 
 def _rounded(samples: Fraction) -> int:

@@ -20,8 +20,8 @@ from rewas_engine import (
     EnergyEvent,
     EngineError,
     InstalledPack,
+    InsufficientMemoryError,
     MediaError,
-    MemoryShortage,
     PackError,
     PackInfo,
     SettingsError,
@@ -58,9 +58,9 @@ _KINDS: dict[type[EngineError], ProblemKind] = {
     PackError: ProblemKind.PACK,
     ConflictError: ProblemKind.CONFLICT,
     Cancelled: ProblemKind.SETTINGS,
-    MemoryShortage: ProblemKind.RESOURCES,
+    InsufficientMemoryError: ProblemKind.RESOURCES,
 }
-_ERRORS_OF_WRITING = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
+_WRITE_ERRNOS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
 
 
 def rational(value: Fraction) -> rewas_pb2.Rational:
@@ -84,7 +84,7 @@ def curve_message(curve: EnergyCurve) -> rewas_pb2.EnergyCurve:
     )
 
 
-def curve_from(message: rewas_pb2.EnergyCurve) -> EnergyCurve:
+def curve_from_message(message: rewas_pb2.EnergyCurve) -> EnergyCurve:
     """The energy curve that travelled. Raises ProblemError (SETTINGS) for one that cannot be right."""
     names = {number: name for name, number in SOURCES.items()}
     try:
@@ -94,7 +94,7 @@ def curve_from(message: rewas_pb2.EnergyCurve) -> EnergyCurve:
             source=names.get(message.source, "user"),
         )
     except EngineError as error:
-        raise problem_from(error) from error
+        raise problem_from_error(error) from error
 
 
 def event_message(event: EnergyEvent) -> rewas_pb2.EnergyEvent:
@@ -115,7 +115,7 @@ def texture_message(texture: TextureCurve) -> rewas_pb2.TextureCurve:
     )
 
 
-def texture_from(message: rewas_pb2.TextureCurve) -> TextureCurve:
+def texture_from_message(message: rewas_pb2.TextureCurve) -> TextureCurve:
     """The texture that travelled. Raises ProblemError (SETTINGS) for one that cannot be right."""
     bands = len(BAND_NAMES)
     if len(message.values) % bands:
@@ -133,7 +133,7 @@ def texture_from(message: rewas_pb2.TextureCurve) -> TextureCurve:
             source=names.get(message.source, "user"),
         )
     except EngineError as error:
-        raise problem_from(error) from error
+        raise problem_from_error(error) from error
 
 
 def pack_message(pack: PackInfo | InstalledPack, *, has_matcher: bool = False) -> rewas_pb2.Pack:
@@ -143,7 +143,7 @@ def pack_message(pack: PackInfo | InstalledPack, *, has_matcher: bool = False) -
     """
     if isinstance(pack, InstalledPack):
         if pack.info is None:
-            problem = problem_from(pack.problem) if pack.problem else None
+            problem = problem_from_error(pack.problem) if pack.problem else None
             return rewas_pb2.Pack(name=pack.name, problem=problem.to_proto() if problem else None)
         message = pack_message(pack.info, has_matcher=has_matcher)
         # A pack is asked for by the name of its folder, whatever its description calls it.
@@ -216,7 +216,7 @@ def take_message(take: Take, stems: Sequence[rewas_pb2.Stem]) -> rewas_pb2.Take:
         text_score=take.text_score,
         score=take.score,
         faults=take.faults,
-        instead_of_seed=take.instead_of,
+        instead_of_seed=take.replaced_seed,
         layers=[
             rewas_pb2.LayerReport(
                 name=name,
@@ -235,14 +235,14 @@ def take_message(take: Take, stems: Sequence[rewas_pb2.Stem]) -> rewas_pb2.Take:
     )
 
 
-def problem_from(error: BaseException) -> ProblemError:
+def problem_from_error(error: BaseException) -> ProblemError:
     """What a person should be told about an error of the engine, the disk, the memory, or of our own making."""
     if isinstance(error, ProblemError):
         return error
     if isinstance(error, EngineError):
         kinds = [kind for known, kind in _KINDS.items() if isinstance(error, known)]
         return ProblemError(error.what, error.remedy, kinds[0] if kinds else ProblemKind.INTERNAL)
-    if isinstance(error, OSError) and error.filename and error.errno in _ERRORS_OF_WRITING:
+    if isinstance(error, OSError) and error.filename and error.errno in _WRITE_ERRNOS:
         return unwritable(Path(error.filename), error)
     if isinstance(error, OSError):
         where = f" {error.filename}" if error.filename else ""

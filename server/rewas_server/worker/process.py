@@ -10,8 +10,8 @@ import sys
 from rewas_server.config import ServerConfig
 from rewas_server.worker import messages
 
-READY_WITHIN_S = 120.0
-ENDS_WITHIN_S = 5.0
+START_TIMEOUT_S = 120.0
+STOP_TIMEOUT_S = 5.0
 _log = logging.getLogger("rewas.server")
 
 
@@ -29,7 +29,7 @@ class WorkerProcess:
         self._to_worker = process.stdin
         self._from_worker = process.stdout
         self.ended = asyncio.Event()
-        self._watch_end = asyncio.create_task(self._note_end())
+        self._watch_end = asyncio.create_task(self._log_exit())
 
     @classmethod
     async def start(cls, config: ServerConfig) -> WorkerProcess:
@@ -57,13 +57,13 @@ class WorkerProcess:
                     conflict_model=config.conflict_model,
                 )
             )
-            async with asyncio.timeout(READY_WITHIN_S):
+            async with asyncio.timeout(START_TIMEOUT_S):
                 first = await worker.receive()
             if not isinstance(first, messages.Ready):
                 raise WorkerEnded(f"the worker began with {first!r}")
         except TimeoutError:
             await worker.stop()
-            raise WorkerEnded(f"the worker was not ready within {READY_WITHIN_S:g} s") from None
+            raise WorkerEnded(f"the worker was not ready within {START_TIMEOUT_S:g} s") from None
         except BaseException:
             await worker.stop()
             raise
@@ -98,7 +98,7 @@ class WorkerProcess:
         with contextlib.suppress(OSError, RuntimeError):
             self._to_worker.close()
         try:
-            async with asyncio.timeout(ENDS_WITHIN_S):
+            async with asyncio.timeout(STOP_TIMEOUT_S):
                 await self.ended.wait()
         except TimeoutError:
             self.kill()
@@ -109,7 +109,7 @@ class WorkerProcess:
         with contextlib.suppress(ProcessLookupError):
             self._process.kill()
 
-    async def _note_end(self) -> None:
+    async def _log_exit(self) -> None:
         status = await self._process.wait()
         _log.info("The worker process %d ended with status %d.", self._process.pid, status)
         self.ended.set()

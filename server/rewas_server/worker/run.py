@@ -23,13 +23,13 @@ from rewas_engine import Cancelled, EngineError
 from rewas_server.files.media import MediaLibrary
 from rewas_server.work import dispatch
 from rewas_server.work.context import WorkContext, WorkProgress
-from rewas_server.work.translation import problem_from
+from rewas_server.work.translation import problem_from_error
 from rewas_server.worker import messages
 
 if TYPE_CHECKING:
     from rewas_engine import ReWaS
 
-MODELS_KEPT = 2
+MAX_LOADED_MODELS = 2
 _log = logging.getLogger("rewas.worker")
 
 
@@ -42,7 +42,7 @@ class Worker:
         self._media = MediaLibrary(start.allowed_roots, start.uploads_dir, upload_limit_bytes=0)
         self._waiting: queue.SimpleQueue[messages.Work] = queue.SimpleQueue()
         self._cancelled_jobs: set[str] = set()
-        self._engine = functools.lru_cache(maxsize=MODELS_KEPT)(self._load_engine)
+        self._engine = functools.lru_cache(maxsize=MAX_LOADED_MODELS)(self._load_engine)
 
     def read(self, source: BinaryIO) -> None:
         """Take messages until the server closes its end, then end the process, whatever it is doing.
@@ -75,7 +75,7 @@ class Worker:
             # An earlier attempt may have left stems behind.
             shutil.rmtree(output_dir, ignore_errors=True)
             output_dir.mkdir(parents=True)
-            cancel = _CancelOf(job_id, self._cancelled_jobs)
+            cancel = _JobCancelSignal(job_id, self._cancelled_jobs)
             if cancel.is_set():
                 raise Cancelled
             context = WorkContext(
@@ -94,11 +94,11 @@ class Worker:
         except (EngineError, ProblemError) as error:
             _log.warning("The job %s failed: %s", job_id, error)
             _remove(output_dir)
-            self._send(messages.Failed(job_id, problem_from(error)))
+            self._send(messages.Failed(job_id, problem_from_error(error)))
         except Exception as error:
             _log.exception("The job %s failed.", job_id)
             _remove(output_dir)
-            self._send(messages.Failed(job_id, problem_from(error)))
+            self._send(messages.Failed(job_id, problem_from_error(error)))
         self._cancelled_jobs.discard(job_id)
 
     def _load_default_pack(self) -> None:
@@ -129,7 +129,7 @@ class Worker:
         self._output.flush()
 
 
-class _CancelOf:
+class _JobCancelSignal:
     """Whether one job was asked to stop."""
 
     def __init__(self, job_id: str, cancelled_jobs: set[str]) -> None:

@@ -58,6 +58,22 @@ def test_another_reader_finds_time_and_provenance(tmp_path: Path) -> None:
     assert struct.unpack("<I", written.path.read_bytes()[4:8])[0] == written.size_bytes - 8
 
 
+@pytest.mark.parametrize("channels", [1, 2, 6])
+def test_samples_are_rounded_as_libsndfile_rounds_them(channels: int) -> None:
+    waveform = noise(channels, 5000)
+    waveform[:, :6] = [1, -1, 0.5, -0.5, 1 - 2**-24, 0]
+    expected = io.BytesIO()
+    soundfile.write(expected, waveform.T, 48000, "PCM_24", format="WAV")
+    written = io.BytesIO(broadcast_wav(waveform, 48000, MADE))
+    samples = [soundfile.read(io.BytesIO(file.getvalue()), dtype="int32")[0] for file in (expected, written)]
+    assert np.array_equal(*samples)
+
+
+def test_the_time_reference_comes_before_the_samples() -> None:
+    content = broadcast_wav(noise(1, 5000), 48000, MADE)
+    assert 0 < content.index(b"bext") < content.index(b"data")
+
+
 def test_the_prompt_stands_in_full_in_the_file() -> None:
     prompt = "дождь " * 300
     content = broadcast_wav(noise(1, 10), 48000, Provenance(prompt, 1, "starter", "0.1.0", "Apache-2.0"))

@@ -11,7 +11,6 @@ import hashlib
 import logging
 import os
 import re
-import struct
 import tempfile
 import unicodedata
 from collections.abc import Iterable, Iterator
@@ -20,10 +19,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO, Self
+from typing import BinaryIO, Self
 
+import av
 import numpy as np
-import soundfile
 from numpy.typing import NDArray
 
 log = logging.getLogger(__name__)
@@ -31,7 +30,10 @@ log = logging.getLogger(__name__)
 ORIGINATOR = "ReWaS NLE"
 PEAK_AFTER_SCALING = 10 ** (-1 / 20)
 """Full-scale overshoots are scaled down to −1 dBFS."""
-MAX_WAV_BYTES = 2**32 - 2**16
+_WAV_OPTIONS = {"write_bext": "1", "rf64": "auto", "fflags": "+bitexact"}
+"""Without bitexact FFmpeg writes its own name as the software."""
+_CHANNEL_LAYOUTS = {1: "mono", 2: "stereo"}
+"""Of more channels the file gives only the number."""
 _CHUNK_SAMPLES = 2**18
 _RESERVED_NAMES = {"con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("com", "lpt") for n in range(1, 10))}
 MAX_NAME_BYTES = 180
@@ -114,10 +116,9 @@ class StemFolder:
 
         waveform: [channels, samples] float32. name: what the file should be called, without extension.
 
-        Raises OSError where the folder cannot be written, ValueError for samples that are not finite or a file beyond
-        WAV's 4 GiB.
+        Raises OSError where the folder cannot be written, ValueError for samples that are not finite.
         """
-        check_fits_wav(waveform)
+        check_finite(waveform)
         path = self.claim(name, ".wav")
         with written_whole(path) as file:
             write_broadcast_wav(file, waveform, sample_rate_hz, provenance)
@@ -134,42 +135,53 @@ class StemFolder:
         )
 
 
-def check_fits_wav(waveform: NDArray[np.float32]) -> None:
-    """Raises ValueError for samples that are not finite or a file beyond WAV's 4 GiB."""
+def check_finite(waveform: NDArray[np.float32]) -> None:
+    """Raise ValueError for samples that are not finite."""
     # A single number that is not finite makes the sum so.
     if not np.isfinite(waveform.sum(dtype=np.float64)):
         raise ValueError("the waveform holds samples that are not finite numbers")
-    if waveform.size * 3 > MAX_WAV_BYTES:
-        raise ValueError("the waveform is too long for one WAV file")
 
 
 def write_broadcast_wav(
     file: BinaryIO, waveform: NDArray[np.float32], sample_rate_hz: int, provenance: Provenance
 ) -> None:
-    """Write a whole 24-bit Broadcast WAV file, a part at a time: an hour of sound is not there twice.
+    """Write a complete 24-bit Broadcast WAV file, in chunks, so that long sounds are not copied as a whole.
 
-    file: open for writing, at its beginning, able to seek. waveform: [channels, samples] float32. A peak beyond ±1 is
-    scaled down to −1 dBFS, and the file says so.
+    FFmpeg's muxer writes the `bext` chunk (EBU Tech 3285) before the samples, and RF64 (EBU Tech 3306) beyond 4 GiB.
 
-    Raises OSError where the file cannot be written, ValueError for samples that are not finite or a file beyond WAV's
-    4 GiB.
+    Args:
+        file: Open for writing, at its beginning, seekable.
+        waveform: `[channels, samples]` float32. A peak beyond ±1 is scaled down to −1 dBFS, and the coding history in
+            the file records the gain.
+        sample_rate_hz: Sample rate of the waveform and the file.
+        provenance: What the file says about its origin, and where the sound belongs in time.
+
+    Raises:
+        OSError: The file cannot be written.
+        ValueError: The waveform holds samples that are not finite.
     """
-    check_fits_wav(waveform)
+    check_finite(waveform)
     history, gain = "", np.float32(1)
     peak = max(float(waveform.max(initial=0.0)), -float(waveform.min(initial=0.0)))
     if peak > 1.0:
         gain = np.float32(PEAK_AFTER_SCALING / peak)
         history = f"A=PCM,T=scaled by {20 * np.log10(gain):.2f} dB to keep it from clipping\r\n"
         log.warning("The sound for “%s” peaked at %.2f of full scale and was scaled down.", provenance.prompt, peak)
-    spaced = _BextInsertingFile(file, _bext_chunk(provenance, history))
-    with soundfile.SoundFile(spaced, "w", sample_rate_hz, waveform.shape[0], "PCM_24", format="WAV") as sound:
-        sound.comment = provenance.sentence()
-        sound.software = ORIGINATOR
-        sound.copyright = provenance.licence
+    layout = _CHANNEL_LAYOUTS.get(waveform.shape[0], f"{waveform.shape[0]} channels")
+    with av.open(file, "w", format="wav", options=_WAV_OPTIONS) as container:
+        container.metadata.update(_wav_metadata(provenance, history))
+        stream = container.add_stream("pcm_s24le", rate=sample_rate_hz, layout=layout)
         for first in range(0, waveform.shape[1], _CHUNK_SAMPLES):
-            sound.write(waveform[:, first : first + _CHUNK_SAMPLES].T * gain)
-            spaced.check()
-    spaced.finish()
+            chunk = _to_32_bit(waveform[:, first : first + _CHUNK_SAMPLES] * gain)
+            frame = av.AudioFrame.from_ndarray(chunk.T.reshape(1, -1), format="s32", layout=stream.layout)
+            frame.sample_rate, frame.pts = sample_rate_hz, first
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+
+
+def _to_32_bit(waveform: NDArray[np.float32]) -> NDArray[np.int32]:
+    # The encoder keeps the upper 24 bits, as libsndfile does for the same floats.
+    return np.clip(np.rint(waveform.astype(np.float64) * 2**31), -(2**31), 2**31 - 1).astype(np.int32)
 
 
 def safe_file_name(name: str, max_bytes: int = MAX_NAME_BYTES) -> str:
@@ -245,91 +257,26 @@ def _umask() -> int:
     return mask
 
 
-def _bext_chunk(provenance: Provenance, history: str) -> bytes:
+def _wav_metadata(provenance: Provenance, history: str) -> dict[str, str]:
+    """Fields of the `bext` chunk, which is ASCII, and of LIST INFO, which holds the prompt in full."""
     now = datetime.now()
-    body = struct.pack(
-        "<256s32s32s10s8sQH64s190s",
-        _ascii(provenance.sentence(), 256),
-        _ascii(ORIGINATOR, 32),
-        _ascii(f"{provenance.pack_name} {provenance.pack_version} {provenance.seed}", 32),
-        now.strftime("%Y-%m-%d").encode(),
-        now.strftime("%H:%M:%S").encode(),
-        provenance.time_reference_samples,
-        1,
-        b"",
-        b"",
-    ) + history.encode("ascii")
-    return struct.pack("<4sI", b"bext", len(body)) + body + b"\0" * (len(body) % 2)
+    return {
+        "description": _ascii(provenance.sentence(), 256),
+        "originator": _ascii(ORIGINATOR, 32),
+        "originator_reference": _ascii(f"{provenance.pack_name} {provenance.pack_version} {provenance.seed}", 32),
+        "origination_date": now.strftime("%Y-%m-%d"),
+        "origination_time": now.strftime("%H:%M:%S"),
+        "time_reference": str(provenance.time_reference_samples),
+        "coding_history": history,
+        "comment": provenance.sentence(),
+        "copyright": provenance.licence,
+        "encoded_by": ORIGINATOR,
+    }
 
 
-class _BextInsertingFile:
-    """A WAV file as its writer sees it, which has no `bext` chunk; in the file itself the chunk stands.
-
-    It goes first, before the format and the samples: some readers stop at the samples. The writer calls from C, through
-    which no error can rise: the first one is kept for `check`, and all else is taken as if it were written.
-    """
-
-    _HEAD_BYTES = 12
-
-    def __init__(self, file: BinaryIO, bext: bytes) -> None:
-        self._file, self._bext, self._place = file, bext, 0
-        self._error: OSError | None = None
-        file.write(bytes(self._HEAD_BYTES) + bext)
-
-    def write(self, content: Any) -> int:
-        content = bytes(content)
-        within = max(0, self._HEAD_BYTES - self._place)
-        with self._record_error():
-            for place, part in ((self._place, content[:within]), (self._place + within, content[within:])):
-                if part:
-                    self._file.seek(place if place < self._HEAD_BYTES else place + len(self._bext))
-                    self._file.write(part)
-        self._place += len(content)
-        return len(content)
-
-    def read(self, size: int) -> bytes:
-        within = max(0, self._HEAD_BYTES - self._place)
-        content = b""
-        with self._record_error():
-            self._file.seek(self._place if within else self._place + len(self._bext))
-            content = self._file.read(min(size, within) if within else size)
-        self._place += len(content)
-        return content
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        length = self._place
-        with self._record_error():
-            length = self._file.seek(0, os.SEEK_END) - len(self._bext)
-        self._place = offset + {os.SEEK_SET: 0, os.SEEK_CUR: self._place, os.SEEK_END: length}[whence]
-        return self._place
-
-    def tell(self) -> int:
-        return self._place
-
-    def check(self) -> None:
-        """Raises the first OSError of all that was written."""
-        if self._error is not None:
-            raise self._error
-
-    def finish(self) -> None:
-        """Count the chunk in the file's size. Raises OSError, of what was written before too."""
-        self.check()
-        self._file.seek(4)
-        (size,) = struct.unpack("<I", self._file.read(4))
-        self._file.seek(4)
-        self._file.write(struct.pack("<I", size + len(self._bext)))
-
-    @contextmanager
-    def _record_error(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            self._error = self._error or error
-
-
-def _ascii(text: str, length: int) -> bytes:
+def _ascii(text: str, length: int) -> str:
     """Accents fall off, other scripts become question marks: the field is ASCII by its standard."""
     plain = "".join(
         letter for letter in unicodedata.normalize("NFKD", " ".join(text.split())) if not unicodedata.combining(letter)
     )
-    return plain.encode("ascii", "replace")[:length]
+    return plain.encode("ascii", "replace")[:length].decode("ascii")

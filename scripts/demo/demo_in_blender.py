@@ -72,11 +72,12 @@ def generate_sound() -> None:
     if bpy.ops.rewas.generate() != {"FINISHED"}:
         raise RuntimeError("Generate was refused; the line above says why.")
     pump = importlib.import_module(f"{EXTENSION}.blender.pump")
+    shared_session = importlib.import_module(f"{EXTENSION}.blender.shared_session")
     deadline_s = time.monotonic() + TIMEOUT_S
     shown: dict[str, tuple[str, int]] = {}
-    while pump.session().board.is_busy:
+    while shared_session.session().board.is_busy:
         pump.pump()
-        for line in pump.session().board.jobs.values():
+        for line in shared_session.session().board.jobs.values():
             quarter = int(line.fraction * 4)
             if shown.get(line.key) != (line.stage, quarter) and line.stage:
                 say(f"{line.clip_name}: {line.headline} ({line.fraction:.0%})")
@@ -84,15 +85,15 @@ def generate_sound() -> None:
         if time.monotonic() > deadline_s:
             raise RuntimeError(f"A job was still running after {TIMEOUT_S:.0f} s.")
         time.sleep(0.05)
-    troubles = [str(line.trouble) for line in pump.session().board.jobs.values() if line.trouble]
-    if troubles:
-        raise RuntimeError(" ".join(dict.fromkeys(troubles)))
+    problems = [str(line.problem) for line in shared_session.session().board.jobs.values() if line.problem]
+    if problems:
+        raise RuntimeError(" ".join(dict.fromkeys(problems)))
 
 
 def placed_sounds(strips: list[Any]) -> list[dict[str, Any]]:
     """For each clip its place and its job, and the sound strips that lie under it, as they stand on the timeline."""
-    pump = importlib.import_module(f"{EXTENSION}.blender.pump")
-    job_of_clip = {line.clip_name: line.job_id for line in pump.session().board.jobs.values()}
+    shared_session = importlib.import_module(f"{EXTENSION}.blender.shared_session")
+    job_of_clip = {line.clip_name: line.job_id for line in shared_session.session().board.jobs.values()}
     editor = bpy.context.scene.sequence_editor
     clips = []
     for strip in strips:

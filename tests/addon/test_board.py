@@ -5,24 +5,24 @@ from fractions import Fraction
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rewas_nle.core.board import Board, JobLine, fold
+from rewas_nle.core.board import Board, JobStatus, apply_message
 from rewas_nle.core.messages import (
+    GenerationInfo,
     JobAccepted,
     JobCancelled,
     JobFailed,
     JobProgress,
-    MadeWith,
     Message,
     PackChoice,
+    Problem,
     ServerState,
-    StemsArrived,
-    Trouble,
+    StemsReceived,
 )
 
-TROUBLE = Trouble("The picture could not be read.", "Check the file.")
-MADE_WITH = MadeWith("starter", "1.0.0", "Apache-2.0", 25, 3.0, 1.0)
+TROUBLE = Problem("The picture could not be read.", "Check the file.")
+MADE_WITH = GenerationInfo("starter", "1.0.0", "Apache-2.0", 25, 3.0, 1.0)
 ENDS: list[Message] = [
-    StemsArrived("k", "j", MADE_WITH, Fraction(2), ()),
+    StemsReceived("k", "j", MADE_WITH, Fraction(2), ()),
     JobFailed("k", TROUBLE),
     JobCancelled("k"),
 ]
@@ -40,7 +40,7 @@ MESSAGES = st.one_of(
 
 
 def board_with_job(**changes: object) -> Board:
-    return Board().with_job(JobLine("k", "ball.mp4", **changes))  # type: ignore[arg-type]
+    return Board().with_job(JobStatus("k", "ball.mp4", **changes))  # type: ignore[arg-type]
 
 
 @given(st.lists(MESSAGES, max_size=30))
@@ -48,18 +48,18 @@ def test_progress_never_falls_and_an_end_is_final(messages: list[Message]) -> No
     board = board_with_job()
     for message in messages:
         before = board.jobs["k"]
-        board = fold(board, message)
+        board = apply_message(board, message)
         after = board.jobs["k"]
         assert after.fraction >= before.fraction
         assert after.revision >= before.revision
-        assert after.headline
+        assert after.status_text
         if before.is_finished:
             assert after == before
 
 
 def test_a_job_walks_from_sending_to_done() -> None:
     board = board_with_job()
-    headlines = [board.jobs["k"].headline]
+    headlines = [board.jobs["k"].status_text]
     walk: list[Message] = [
         JobAccepted("k", "j"),
         progress(1, 0.0, "queued", ""),
@@ -68,37 +68,37 @@ def test_a_job_walks_from_sending_to_done() -> None:
         ENDS[0],
     ]
     for message in walk:
-        board = fold(board, message)
-        headlines.append(board.jobs["k"].headline)
+        board = apply_message(board, message)
+        headlines.append(board.jobs["k"].status_text)
     assert headlines == [
         "Sending",
-        "Waiting for its turn",
-        "Waiting for its turn",
-        "Reading the picture 2/25",
-        "Making sound 12/25",
+        "Waiting",
+        "Waiting",
+        "Reading video 2/25",
+        "Generating 12/25",
         "Done",
     ]
     assert not board.is_busy
 
 
 def test_a_pressed_cancel_is_not_taken_back_by_a_late_snapshot() -> None:
-    board = fold(board_with_job(state="cancelling"), progress(5, 0.3))
+    board = apply_message(board_with_job(state="cancelling"), progress(5, 0.3))
     assert board.jobs["k"].state == "cancelling"
-    assert board.jobs["k"].headline == "Stopping"
-    assert fold(board, JobCancelled("k")).jobs["k"].state == "cancelled"
+    assert board.jobs["k"].status_text == "Cancelling"
+    assert apply_message(board, JobCancelled("k")).jobs["k"].state == "cancelled"
 
 
 def test_messages_for_jobs_that_nobody_knows_change_nothing() -> None:
     board = Board()
-    assert fold(board, JobFailed("stranger", TROUBLE)) is board
+    assert apply_message(board, JobFailed("stranger", TROUBLE)) is board
 
 
 def test_the_server_s_state_is_kept_and_finished_jobs_can_be_cleared() -> None:
-    board = fold(board_with_job(), ServerState("127.0.0.1:1", TROUBLE))
+    board = apply_message(board_with_job(), ServerState("127.0.0.1:1", TROUBLE))
     assert board.server is not None
-    assert board.server.trouble == TROUBLE
+    assert board.server.problem == TROUBLE
     assert set(board.without_finished().jobs) == {"k"}
-    assert fold(board, ENDS[1]).without_finished().jobs == {}
+    assert apply_message(board, ENDS[1]).without_finished().jobs == {}
 
 
 def test_the_chosen_pack_s_licence_is_what_the_server_says() -> None:

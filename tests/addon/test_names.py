@@ -5,7 +5,7 @@ import re
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rewas_nle.timeline.names import MAX_STRIP_NAME_BYTES, sound_file_name, sound_strip_name, unused_name
+from rewas_nle.timeline.names import MAX_STRIP_NAME_BYTES, sound_file_name, sound_strip_name, unique_name
 
 
 @given(st.text(max_size=300), st.integers(1, 16))
@@ -32,6 +32,6 @@ def test_names_of_people_stay_readable() -> None:
 def test_a_taken_name_is_never_given_again(taken_count: int) -> None:
     taken: set[str] = set()
     for _ in range(taken_count):
-        name = unused_name("a.wav", taken.__contains__)
+        name = unique_name("a.wav", taken.__contains__)
         assert name not in taken
         taken.add(name)

@@ -6,16 +6,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rewas_nle.timeline.placement import NoFreeChannel, SoundPlace, Span, find_channel, place_under
-from rewas_nle.timeline.strips import ChosenClip
+from rewas_nle.timeline.placement import NoFreeChannelError, SoundPosition, Span, find_channel, position_under_clip
+from rewas_nle.timeline.strips import SelectedClip
 
 FRAMES = st.integers(-100_000, 100_000)
 LENGTHS = st.integers(1, 10_000)
 
 
-def clip_at(start_frame: int, frames: int, content_start_frame: int) -> ChosenClip:
+def clip_at(start_frame: int, frames: int, content_start_frame: int) -> SelectedClip:
     rate = Fraction(24000, 1001)
-    return ChosenClip(
+    return SelectedClip(
         name="ball.mp4",
         path="/media/ball.mp4",
         prompt="a ball",
@@ -31,26 +31,26 @@ def clip_at(start_frame: int, frames: int, content_start_frame: int) -> ChosenCl
 
 
 @st.composite
-def clips(draw: st.DrawFn) -> ChosenClip:
+def clips(draw: st.DrawFn) -> SelectedClip:
     start_frame = draw(FRAMES)
     return clip_at(start_frame, draw(LENGTHS), start_frame - draw(st.integers(0, 5_000)))
 
 
 @given(clips())
-def test_under_an_untouched_strip_the_sound_has_its_very_frames(clip: ChosenClip) -> None:
-    place = place_under(
+def test_under_an_untouched_strip_the_sound_has_its_very_frames(clip: SelectedClip) -> None:
+    place = position_under_clip(
         clip,
         start_frame=clip.start_frame,
         end_frame=clip.start_frame + clip.frames,
         content_start_frame=clip.content_start_frame,
     )
-    assert place == SoundPlace(clip.start_frame, clip.frames, clip.start_frame, clip.start_frame + clip.frames)
+    assert place == SoundPosition(clip.start_frame, clip.frames, clip.start_frame, clip.start_frame + clip.frames)
     assert not place.is_trimmed
 
 
 @given(clips(), st.integers(-50_000, 50_000))
-def test_a_moved_strip_takes_its_sound_along(clip: ChosenClip, moved_frames: int) -> None:
-    place = place_under(
+def test_a_moved_strip_takes_its_sound_along(clip: SelectedClip, moved_frames: int) -> None:
+    place = position_under_clip(
         clip,
         start_frame=clip.start_frame + moved_frames,
         end_frame=clip.start_frame + clip.frames + moved_frames,
@@ -63,11 +63,11 @@ def test_a_moved_strip_takes_its_sound_along(clip: ChosenClip, moved_frames: int
 
 @given(clips(), st.integers(-500, 500), st.integers(-500, 500), st.integers(-500, 500))
 def test_sound_never_leaves_the_picture_it_was_made_for(
-    clip: ChosenClip, moved_frames: int, left_frames: int, right_frames: int
+    clip: SelectedClip, moved_frames: int, left_frames: int, right_frames: int
 ) -> None:
     start_frame = clip.start_frame + moved_frames + left_frames
     end_frame = clip.start_frame + clip.frames + moved_frames + right_frames
-    place = place_under(
+    place = position_under_clip(
         clip,
         start_frame=start_frame,
         end_frame=end_frame,
@@ -103,7 +103,7 @@ def test_the_chosen_channel_is_free_unlocked_and_named_for_the_role(
         "primary", start_frame=start_frame, end_frame=end_frame, occupied=occupied, names=names, locked=locked
     )
     assert chosen.channel not in locked
-    assert not any(span.channel == chosen.channel and span.meets(start_frame, end_frame) for span in occupied)
+    assert not any(span.channel == chosen.channel and span.overlaps(start_frame, end_frame) for span in occupied)
     assert chosen.name.startswith("primary")
     assert names.get(chosen.channel, chosen.name) == chosen.name
 
@@ -127,6 +127,6 @@ def test_a_role_keeps_to_its_channels(names: dict[int, str], occupied: list[Span
 
 def test_a_full_timeline_is_said() -> None:
     everywhere = [Span(channel, 0, 10) for channel in range(1, 129)]
-    with pytest.raises(NoFreeChannel):
+    with pytest.raises(NoFreeChannelError):
         find_channel("primary", start_frame=5, end_frame=6, occupied=everywhere, names={})
     assert find_channel("primary", start_frame=10, end_frame=11, occupied=everywhere, names={}).channel == 1

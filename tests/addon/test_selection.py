@@ -7,17 +7,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rewas_nle.timeline.clips import NamedTrack, SoundOnTimeline, clip_to_otio, split_overlaps, timeline_to_otio
+from rewas_nle.timeline.clips import NamedTrack, TimelineSound, clip_to_otio, split_overlaps, timeline_to_otio
 from rewas_nle.timeline.rates import exact_rate, rate_label
-from rewas_nle.timeline.selection import choose_clip, select_for_sound
-from rewas_nle.timeline.strips import ChosenClip, PictureStrip, Refusal
+from rewas_nle.timeline.selection import clip_from_strip, select_clips
+from rewas_nle.timeline.strips import Refusal, SelectedClip, StripSnapshot
 
 RATES = [Fraction(n) for n in (24, 25, 30, 48, 50, 60, 120)]
 RATES += [Fraction(n * 1000, 1001) for n in (24, 30, 48, 60, 120)]
 
 
-def movie(rate: Fraction, media_frames: int, start_frame: int = 1, trim: tuple[int, int] = (0, 0)) -> PictureStrip:
-    return PictureStrip(
+def movie(rate: Fraction, media_frames: int, start_frame: int = 1, trim: tuple[int, int] = (0, 0)) -> StripSnapshot:
+    return StripSnapshot(
         name="ball.mp4",
         kind="MOVIE",
         path="/media/ball.mp4",
@@ -69,8 +69,8 @@ def test_any_trim_gives_an_exact_range_inside_the_media(
 ) -> None:
     head = data.draw(st.integers(0, media_frames - 1))
     tail = data.draw(st.integers(0, media_frames - 1 - head))
-    clip = choose_clip(movie(rate, media_frames, start_frame, (head, tail)), rate)
-    assert isinstance(clip, ChosenClip)
+    clip = clip_from_strip(movie(rate, media_frames, start_frame, (head, tail)), rate)
+    assert isinstance(clip, SelectedClip)
     assert clip.source_start_s * rate == head
     assert clip.source_duration_s * rate == clip.frames == media_frames - head - tail
     otio_clip = clip_to_otio(clip)
@@ -86,7 +86,7 @@ def test_any_trim_gives_an_exact_range_inside_the_media(
 def test_converted_rates_never_reach_past_the_media(media_rate: Fraction, rate: Fraction, media_frames: int) -> None:
     content_frames = max(round(media_frames * rate / media_rate), 1)
     strip = replace(movie(media_rate, media_frames), frames=content_frames, content_frames=content_frames)
-    clip = choose_clip(strip, rate)
+    clip = clip_from_strip(strip, rate)
     if isinstance(clip, Refusal):
         # Half a frame rounded the other way may look like frame for frame; only then may it be refused.
         assert content_frames == media_frames
@@ -96,8 +96,8 @@ def test_converted_rates_never_reach_past_the_media(media_rate: Fraction, rate: 
     assert abs(clip.source_duration_s - content_frames / rate) <= 1 / rate
 
 
-def refusal_of(strip: PictureStrip, rate: Fraction = RATES[0]) -> str:
-    (refusal,) = select_for_sound([strip], rate).refusals
+def refusal_of(strip: StripSnapshot, rate: Fraction = RATES[0]) -> str:
+    (refusal,) = select_clips([strip], rate).refusals
     assert refusal.what
     assert refusal.remedy
     return str(refusal)
@@ -128,18 +128,18 @@ def test_a_strip_that_cannot_have_sound_is_refused_by_name(changes: dict[str, ob
 
 def test_sounds_texts_and_effects_in_the_selection_are_passed_over() -> None:
     others = [replace(movie(RATES[0], 100), kind=kind) for kind in ("SOUND", "TEXT", "CROSS", "IMAGE")]
-    assert len(select_for_sound([*others, movie(RATES[0], 100)], RATES[0]).clips) == 1
-    assert "No movie strip is selected" in str(select_for_sound(others, RATES[0]).refusals[0])
+    assert len(select_clips([*others, movie(RATES[0], 100)], RATES[0]).clips) == 1
+    assert "No movie strip is selected" in str(select_clips(others, RATES[0]).refusals[0])
 
 
 def test_a_difference_of_less_than_a_frame_is_no_reason_to_refuse() -> None:
     ntsc = Fraction(24000, 1001)
-    assert isinstance(choose_clip(movie(ntsc, 900), Fraction(24)), ChosenClip)
-    assert isinstance(choose_clip(movie(ntsc, 2000), Fraction(24)), Refusal)
+    assert isinstance(clip_from_strip(movie(ntsc, 900), Fraction(24)), SelectedClip)
+    assert isinstance(clip_from_strip(movie(ntsc, 2000), Fraction(24)), Refusal)
 
 
-def sound(start_frame: int, frames: int) -> SoundOnTimeline:
-    return SoundOnTimeline("s", "/stems/s.wav", start_frame, frames, 0, frames, False, {"prompt": "p"})
+def sound(start_frame: int, frames: int) -> TimelineSound:
+    return TimelineSound("s", "/stems/s.wav", start_frame, frames, 0, frames, False, {"prompt": "p"})
 
 
 @given(st.lists(st.tuples(st.integers(0, 200), st.integers(1, 60)), max_size=20))
@@ -147,7 +147,7 @@ def test_every_item_stands_in_the_exported_timeline_where_it_stands_in_the_scene
     rate = Fraction(24000, 1001)
     layers = split_overlaps(sound(*place) for place in places)
     tracks = [NamedTrack("primary", layer) for layer in layers]
-    timeline = timeline_to_otio("Scene", rate=rate, start_frame=0, picture=[], sound=tracks)
+    timeline = timeline_to_otio("Scene", rate=rate, start_frame=0, movie_tracks=[], sound_tracks=tracks)
     found = [
         (int(span.start_time.value), int(span.duration.value))
         for track in timeline.audio_tracks()

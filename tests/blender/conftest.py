@@ -81,9 +81,8 @@ def scene(installed: str, tmp_path: Path) -> Iterator[Any]:
     scene.sequence_editor_create()
     set_rate(scene, 24, 1.001)
     yield scene
-    pump = part("blender.pump")
-    assert pump.session().close()
-    pump._session = None
+    assert part("blender.shared_session").session().close()
+    part("blender.shared_session").close_session()
 
 
 def set_rate(scene: Any, fps: int, fps_base: float) -> None:

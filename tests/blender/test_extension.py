@@ -21,7 +21,7 @@ def pump_until(condition: Any, within_s: float = 30.0) -> float:
     deadline_s = time.monotonic() + within_s
     longest_s = 0.0
     while not condition():
-        assert time.monotonic() < deadline_s, pump.session().board
+        assert time.monotonic() < deadline_s, part("blender.shared_session").session().board
         begin_s = time.perf_counter()
         pump.pump()
         longest_s = max(longest_s, time.perf_counter() - begin_s)
@@ -30,7 +30,7 @@ def pump_until(condition: Any, within_s: float = 30.0) -> float:
 
 
 def board() -> Any:
-    return part("blender.pump").session().board
+    return part("blender.shared_session").session().board
 
 
 def test_registering_imports_neither_transport_nor_timeline_library(extension_zip: Path, installed: str) -> None:
@@ -88,9 +88,9 @@ def test_generate_without_a_server_gives_one_report_and_changes_nothing(
     pump_until(lambda: not board().is_busy)
     lines = list(board().jobs.values())
     assert [line.state for line in lines] == ["failed"] * 3
-    assert len({str(line.trouble) for line in lines}) == 1
-    assert "127.0.0.1:9" in str(lines[0].trouble)
-    assert "rewas serve" in lines[0].trouble.remedy
+    assert len({str(line.problem) for line in lines}) == 1
+    assert "127.0.0.1:9" in str(lines[0].problem)
+    assert "rewas serve" in lines[0].problem.remedy
     assert capsys.readouterr().out.count("ReWaS: ") == 1
     bpy.ops.rewas.generate()
     pump_until(lambda: not board().is_busy)
@@ -110,7 +110,7 @@ def test_refusals_stop_generate_with_their_words(scene: Any, ball: Path) -> None
 
 def test_generate_asks_for_a_timeline_first(scene: Any) -> None:
     bpy.context.window.scene = bpy.data.scenes.new("Without strips")
-    with pytest.raises(RuntimeError, match="The timeline is empty"):
+    with pytest.raises(RuntimeError, match="Add a movie strip first"):
         bpy.ops.rewas.generate()
 
 
@@ -119,14 +119,14 @@ def test_servers_elsewhere_need_online_access(scene: Any, ball: Path) -> None:
     assert not bpy.app.online_access
     bpy.ops.rewas.check_server()
     pump_until(lambda: board().server is not None)
-    assert "Allow Online Access" in board().server.trouble.remedy
+    assert "Allow Online Access" in board().server.problem.remedy
 
 
 def test_a_malformed_address_is_said(scene: Any) -> None:
     bpy.context.preferences.addons[ADDON].preferences.server_address = "somewhere"
     bpy.ops.rewas.check_server()
     pump_until(lambda: board().server is not None)
-    assert '"somewhere" is not the address of a server' in board().server.trouble.what
+    assert '"somewhere" is not the address of a server' in board().server.problem.what
 
 
 def test_missing_wheels_become_one_clear_line(scene: Any, ball: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -142,7 +142,7 @@ def test_missing_wheels_become_one_clear_line(scene: Any, ball: Path, monkeypatc
     bpy.ops.rewas.generate()
     pump_until(lambda: not board().is_busy)
     (line,) = board().jobs.values()
-    assert "libraries of the ReWaS extension cannot be loaded (No module named 'grpc')" in line.trouble.what
+    assert "libraries of the ReWaS extension cannot be loaded (No module named 'grpc')" in line.problem.what
 
 
 def test_an_unsaved_file_keeps_its_stems_in_the_extension_s_own_folder(scene: Any, tmp_path: Path) -> None:
@@ -200,11 +200,11 @@ def drawn_by(panel_name: str) -> str:
 
 
 def test_the_panel_tells_every_state_in_words(scene: Any, ball: Path) -> None:
-    messages, session = part("core.messages"), part("blender.pump").session()
-    assert "Asking the server" in drawn_by("REWAS_PT_generate")
-    trouble = messages.Trouble("No server answers.", "Start one with `rewas serve`.")
+    messages, session = part("core.messages"), part("blender.shared_session").session()
+    assert "Connecting to the server" in drawn_by("REWAS_PT_generate")
+    problem = messages.Problem("No server answers.", "Start one with `rewas serve`.")
     states = {
-        "No usable server": messages.ServerState("a", trouble),
+        "Server not available": messages.ServerState("a", problem),
         "is loading": messages.ServerState("a", None, version="0.1.0"),
         "Server 0.1.0 on cpu": messages.ServerState("a", None, version="0.1.0", device="cpu", worker_ready=True),
     }
@@ -217,9 +217,9 @@ def test_the_panel_tells_every_state_in_words(scene: Any, ball: Path) -> None:
     assert ball.name in drawn_by("REWAS_PT_generate")
     assert "prompt" in drawn_by("REWAS_PT_generate")
     assert "num_steps" in drawn_by("REWAS_PT_settings")
-    line = part("core.board").JobLine("k", "ball.mp4", state="running", stage="sample", step=3, total_steps=25)
+    line = part("core.board").JobStatus("k", "ball.mp4", state="running", stage="sample", step=3, total_steps=25)
     session.board = session.board.with_job(line)
-    assert "Making sound 3/25" in drawn_by("REWAS_PT_jobs")
+    assert "Generating 3/25" in drawn_by("REWAS_PT_jobs")
 
 
 def test_every_setting_and_operator_has_a_tooltip(scene: Any) -> None:

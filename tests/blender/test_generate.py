@@ -29,11 +29,11 @@ def served_scene(scene: Any, server_address: str) -> Any:
 
 
 def board() -> Any:
-    return part("blender.pump").session().board
+    return part("blender.shared_session").session().board
 
 
 def is_well() -> bool:
-    return board().server.trouble is None and board().server.worker_ready
+    return board().server.problem is None and board().server.worker_ready
 
 
 def lines() -> list[Any]:
@@ -114,7 +114,7 @@ def test_clips_get_their_sound_exactly_under_the_picture(served_scene: Any, ball
     assert time.perf_counter() - begin_s < PUMP_LIMIT_S
     stages: set[str] = set()
     took_s = pump_until(lambda: (stages.update(line.stage for line in lines()), not board().is_busy)[1])
-    assert [(line.state, line.trouble) for line in lines()] == [("done", None)] * 2
+    assert [(line.state, line.problem) for line in lines()] == [("done", None)] * 2
     assert "sample" in stages
     # The machine itself may stand still once.
     assert sorted(took_s)[-2] < PUMP_LIMIT_S
@@ -145,7 +145,7 @@ def test_media_outside_the_server_s_folders_is_uploaded(served_scene: Any, ball:
     assert line.state == "done"
     stems = list(part("blender.preferences").stems_folder().glob("*.wav"))
     assert len(stems) == 1
-    assert (line.trouble is None) == HAS_SOUND
+    assert (line.problem is None) == HAS_SOUND
 
 
 def test_cancel_stops_every_job_and_places_nothing(served_scene: Any, ball: Path) -> None:
@@ -171,8 +171,8 @@ def test_what_the_server_refuses_is_told_with_its_remedy(served_scene: Any, ball
     pump_until(lambda: not board().is_busy)
     (line,) = lines()
     assert line.state == "failed"
-    assert "no-such-pack" in line.trouble.what
-    assert line.trouble.remedy
+    assert "no-such-pack" in line.problem.what
+    assert line.problem.remedy
     with pytest.raises(RuntimeError, match="no-such-pack"):
         bpy.ops.rewas.wait(timeout_s=1)
 

@@ -13,7 +13,7 @@ NTSC_FILM = Fraction(24000, 1001)
 
 def choose(scene: Any) -> Any:
     sequencer = part("blender.sequencer")
-    return part("timeline.selection").select_for_sound(sequencer.selected_strips(scene), sequencer.scene_rate(scene))
+    return part("timeline.selection").select_clips(sequencer.selected_strips(scene), sequencer.scene_rate(scene))
 
 
 def only_refusal(scene: Any) -> str:

@@ -1,27 +1,30 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Blender's names from 4.2 to 5.x, in one place. Nothing else in the add-on asks for a version.
+"""Differences between Blender 4.2 and 5.x. Nothing else in the add-on checks the version.
 
-Frames are scene frames. "Content" is what a strip would show if its handles were not trimmed.
+Frames are scene frames. "Content" is what a strip would show with untrimmed handles.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import bpy
 
-# 4.4 renamed Sequence to Strip.
-STRIP_TYPE: Any = getattr(bpy.types, "Strip", None) or bpy.types.Sequence
+OperatorResult = set[Literal["RUNNING_MODAL", "CANCELLED", "FINISHED", "PASS_THROUGH", "INTERFACE"]]
+"""What an operator returns to Blender."""
 
-# 5.1 gave the frames of a strip new names; the old ones warn and leave with 6.0.
+# 4.4 renamed Sequence to Strip.
+STRIP_TYPE: Any = getattr(bpy.types, "Strip", None) or bpy.types.Sequence  # type: ignore[attr-defined]
+
+# 5.1 renamed the frame properties of strips; the old names warn and go away with 6.0.
 _HAS_HANDLES = "left_handle" in STRIP_TYPE.bl_rna.properties
 
-# From 4.5 a path property has to say that // is welcome.
+# From 4.5 a path property must opt in to paths that begin with //.
 BLEND_RELATIVE = {"PATH_SUPPORTS_BLEND_RELATIVE"} if bpy.app.version >= (4, 5, 0) else set()
 
 
 def scene_of(context: Any) -> Any:
-    """The scene that the sequencer edits: the workspace's own from 5.0, else the window's."""
+    """Return the scene that the sequencer edits: from 5.0 the workspace's own, otherwise the window's."""
     return (
         getattr(context, "sequencer_scene", None)
         or getattr(context.workspace, "sequencer_scene", None)
@@ -30,22 +33,22 @@ def scene_of(context: Any) -> Any:
 
 
 def strips_of(holder: Any) -> Any:
-    """The strips of a sequence editor or of a meta strip."""
+    """Return the strips of a sequence editor or meta strip."""
     return holder.strips if hasattr(holder, "strips") else holder.sequences
 
 
 def all_strips_of(editor: Any) -> Any:
-    """Every strip of a sequence editor, those inside meta strips too."""
+    """Return every strip of a sequence editor, including those inside meta strips."""
     return editor.strips_all if hasattr(editor, "strips_all") else editor.sequences_all
 
 
 def edited_holder(editor: Any) -> Any:
-    """What the user edits: the meta strip that is open, else the sequence editor."""
+    """Return what the user edits: the open meta strip, or the sequence editor."""
     return editor.meta_stack[-1] if len(editor.meta_stack) else editor
 
 
 def holder_of(editor: Any, strip: Any) -> Any:
-    """The meta strip that holds a strip, else the sequence editor."""
+    """Return the meta strip that contains a strip, or the sequence editor."""
     return strip.parent_meta() or editor
 
 
@@ -61,13 +64,13 @@ def right_handle(strip: Any) -> int:
 
 def content_start(strip: Any) -> int:
     """The frame where a strip's content begins."""
-    return round(strip.content_start if _HAS_HANDLES else strip.frame_start)
+    return round(float(strip.content_start if _HAS_HANDLES else strip.frame_start))
 
 
 def content_end(strip: Any) -> int:
     """The frame after a strip's content."""
-    # frame_duration is no help: on 4.2 it counts media frames even where Blender converts between rates.
-    return round(strip.content_end if _HAS_HANDLES else strip.frame_final_end + strip.frame_offset_end)
+    # Not frame_duration: on 4.2 it counts media frames even where Blender converts between rates.
+    return round(float(strip.content_end if _HAS_HANDLES else strip.frame_final_end + strip.frame_offset_end))
 
 
 def set_handles(strip: Any, start_frame: int, end_frame: int) -> None:
@@ -81,18 +84,18 @@ def set_handles(strip: Any, start_frame: int, end_frame: int) -> None:
 
 
 def trimmed_media_frames(strip: Any) -> tuple[int, int]:
-    """Media frames that are cut off before and after a movie strip's content."""
+    """Return how many media frames are trimmed off before and after a movie strip's content."""
     if hasattr(strip, "content_trim_start"):
         return strip.content_trim_start, strip.content_trim_end
     return strip.animation_offset_start, strip.animation_offset_end
 
 
 def effect_input(strip: Any) -> Any:
-    """The first strip that an effect strip works on; None for other strips."""
+    """Return the first input of an effect strip, or None for other strips."""
     return getattr(strip, "input_1", None)
 
 
 def show_waveform(strip: Any) -> None:
-    """Draw the waveform in the strip, where the version can."""
+    """Show the waveform in the strip if this Blender can."""
     if hasattr(strip, "show_waveform"):
         strip.show_waveform = True

@@ -10,7 +10,7 @@ _CHARACTER_WIDTH_PX = 6.6
 
 
 def draw_text(layout: Any, context: Any, text: str) -> None:
-    """Text over several lines: a label cuts off what does not fit."""
+    """Draw text over several lines, because a label cuts off what does not fit."""
     width_px = context.region.width / (context.preferences.system.ui_scale or 1.0) - 50
     column = layout.column(align=True)
     column.scale_y = 0.75

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The operators: each gathers what it needs and makes one call."""
+"""Operators. Each gathers its inputs and makes one call."""
 
 import time
 import uuid
@@ -9,18 +9,19 @@ from typing import Any
 import bpy
 from bpy_extras.io_utils import ExportHelper
 
-from ..core.contract import missing_parts
-from ..core.generate import Order
+from ..core.contract import find_dependency_problem
+from ..core.generate import ClipRequest
 from ..timeline.clips import write_timeline
-from ..timeline.selection import select_for_sound
+from ..timeline.selection import select_clips
 from . import compat, pump, sequencer
 from .preferences import preferences, stems_folder
+from .shared_session import session
 
 _PUMP_PAUSE_S = 0.02
 
 
 class REWAS_OT_generate(bpy.types.Operator):
-    """Make sound for the selected movie strips and place it under them. Blender stays free meanwhile"""
+    """Generate sound for the selected movie strips and place it below them. You can keep working meanwhile"""
 
     bl_idname = "rewas.generate"
     bl_label = "Generate Sound"
@@ -29,81 +30,84 @@ class REWAS_OT_generate(bpy.types.Operator):
     @classmethod
     def poll(cls, context: Any) -> bool:
         if compat.scene_of(context).sequence_editor is None:
-            cls.poll_message_set("The timeline is empty: add a movie strip first")
+            cls.poll_message_set("Add a movie strip first")
             return False
         return True
 
-    def execute(self, context: Any) -> set[str]:
+    def execute(self, context: Any) -> compat.OperatorResult:
         scene = compat.scene_of(context)
-        selection = select_for_sound(sequencer.selected_strips(scene), sequencer.scene_rate(scene))
+        selection = select_clips(sequencer.selected_strips(scene), sequencer.scene_rate(scene))
         if selection.refusals:
             self.report({"ERROR"}, "\n".join(map(str, selection.refusals)))
             return {"CANCELLED"}
         try:
             folder = stems_folder()
         except (OSError, ValueError) as error:
-            self.report({"ERROR"}, f"There is no folder for the stems ({error}). Choose one in the preferences.")
+            self.report({"ERROR"}, f"Cannot use the stems folder ({error}). Choose another one in the preferences.")
             return {"CANCELLED"}
         settings = scene.rewas.sound_settings(preferences().pack.strip())
-        request = uuid.uuid4().hex
-        orders = [Order(uuid.uuid4().hex, clip, settings, scene.name, folder, request) for clip in selection.clips]
+        batch_id = uuid.uuid4().hex
+        clip_requests = [
+            ClipRequest(uuid.uuid4().hex, clip, settings, scene.name, folder, batch_id) for clip in selection.clips
+        ]
         address = preferences().server_address
-        pump.session().generate(orders, address=address, online_access=bpy.app.online_access)
+        session().generate(clip_requests, address=address, online_access=bpy.app.online_access)
         pump.wake_timer()
-        count = len(orders)
-        self.report({"INFO"}, f"Making sound for {count} clip{'s' if count > 1 else ''}; progress is in the ReWaS tab")
+        count = len(clip_requests)
+        clips = "1 clip" if count == 1 else f"{count} clips"
+        self.report({"INFO"}, f"Generating sound for {clips}. The ReWaS tab shows the progress")
         return {"FINISHED"}
 
 
 class REWAS_OT_cancel(bpy.types.Operator):
-    """Stop the job; what it has made so far is dropped"""
+    """Stop this job and discard what it has generated so far"""
 
     bl_idname = "rewas.cancel"
     bl_label = "Cancel"
     bl_options = {"INTERNAL"}
 
     key: bpy.props.StringProperty(
-        name="Job", description="The job to stop; every job where empty", options={"HIDDEN", "SKIP_SAVE"}
+        name="Job", description="The job to stop. Leave empty to stop all jobs", options={"HIDDEN", "SKIP_SAVE"}
     )
 
-    def execute(self, context: Any) -> set[str]:
-        session = pump.session()
-        keys = [self.key] if self.key else [key for key, line in session.board.jobs.items() if not line.is_finished]
-        stopped = [key for key in keys if session.cancel(key)]
+    def execute(self, context: Any) -> compat.OperatorResult:
+        current = session()
+        keys = [self.key] if self.key else [key for key, line in current.board.jobs.items() if not line.is_finished]
+        stopped = [key for key in keys if current.cancel(key)]
         if not stopped:
-            self.report({"INFO"}, "No job is under way")
+            self.report({"INFO"}, "No job is running")
             return {"CANCELLED"}
         return {"FINISHED"}
 
 
 class REWAS_OT_clear_finished(bpy.types.Operator):
-    """Take the jobs that are over off this list. Their sound stays on the timeline"""
+    """Remove finished jobs from this list. Their sound stays on the timeline"""
 
     bl_idname = "rewas.clear_finished"
     bl_label = "Clear Finished"
     bl_options = {"INTERNAL"}
 
-    def execute(self, context: Any) -> set[str]:
-        pump.session().forget_finished()
+    def execute(self, context: Any) -> compat.OperatorResult:
+        session().clear_finished()
         return {"FINISHED"}
 
 
 class REWAS_OT_check_server(bpy.types.Operator):
-    """Ask the server for its state now; the answer appears in the ReWaS tab"""
+    """Check now whether the server is running. The ReWaS tab shows the result"""
 
     bl_idname = "rewas.check_server"
     bl_label = "Check Server"
     bl_options = {"INTERNAL"}
 
-    def execute(self, context: Any) -> set[str]:
-        pump.watch_server()
-        pump.session().poll_server_now()
+    def execute(self, context: Any) -> compat.OperatorResult:
+        pump.watch_preferred_server()
+        session().poll_server_now()
         pump.wake_timer()
         return {"FINISHED"}
 
 
 class REWAS_OT_copy_prompt(bpy.types.Operator):
-    """Give the active strip's prompt to every other selected movie strip"""
+    """Copy the prompt of the active strip to all other selected movie strips"""
 
     bl_idname = "rewas.copy_prompt"
     bl_label = "Copy Prompt to Selected"
@@ -114,7 +118,7 @@ class REWAS_OT_copy_prompt(bpy.types.Operator):
         editor = compat.scene_of(context).sequence_editor
         return editor is not None and editor.active_strip is not None and editor.active_strip.type == "MOVIE"
 
-    def execute(self, context: Any) -> set[str]:
+    def execute(self, context: Any) -> compat.OperatorResult:
         editor = compat.scene_of(context).sequence_editor
         for strip in compat.strips_of(compat.edited_holder(editor)):
             if strip.select and strip.type == "MOVIE":
@@ -123,7 +127,7 @@ class REWAS_OT_copy_prompt(bpy.types.Operator):
 
 
 class REWAS_OT_export_timeline(bpy.types.Operator, ExportHelper):
-    """Write the movie strips and the generated sound as an OpenTimelineIO file, with prompts and exact rates"""
+    """Export the movie strips and the generated sound as an OpenTimelineIO file, with prompts and exact frame rates"""
 
     bl_idname = "rewas.export_timeline"
     bl_label = "Export OpenTimelineIO"
@@ -132,49 +136,51 @@ class REWAS_OT_export_timeline(bpy.types.Operator, ExportHelper):
     filename_ext = ".otio"
     filter_glob: bpy.props.StringProperty(default="*.otio", options={"HIDDEN"})
 
-    def execute(self, context: Any) -> set[str]:
-        trouble = missing_parts()
-        if trouble is not None:
-            self.report({"ERROR"}, str(trouble))
+    def execute(self, context: Any) -> compat.OperatorResult:
+        problem = find_dependency_problem()
+        if problem is not None:
+            self.report({"ERROR"}, str(problem))
             return {"CANCELLED"}
         timeline, left_out = sequencer.build_timeline(compat.scene_of(context))
-        path = Path(bpy.path.abspath(self.filepath))
+        path = Path(bpy.path.abspath(self.filepath))  # type: ignore[attr-defined]
         try:
             write_timeline(timeline, path)
         except OSError as error:
-            self.report({"ERROR"}, f"{path} could not be written ({error.strerror}). Choose another folder.")
+            self.report({"ERROR"}, f"Cannot write {path} ({error.strerror}). Choose another folder.")
             return {"CANCELLED"}
         for refusal in left_out:
-            self.report({"WARNING"}, f"Left out. {refusal}")
-        self.report({"INFO"}, f"Wrote {path}")
+            self.report({"WARNING"}, f"Not exported: {refusal}")
+        self.report({"INFO"}, f"Exported {path}")
         return {"FINISHED"}
 
 
 class REWAS_OT_wait(bpy.types.Operator):
-    """Wait until every job is over. For scripts in the background, where timers never fire"""
+    """Wait until all jobs are finished. For scripts in background mode, where timers never fire"""
 
     bl_idname = "rewas.wait"
     bl_label = "Wait for Sound"
     bl_options = {"INTERNAL"}
 
-    timeout_s: bpy.props.FloatProperty(name="Timeout", description="Seconds to wait at most", default=600.0, min=0.0)
+    timeout_s: bpy.props.FloatProperty(
+        name="Timeout", description="Longest time to wait, in seconds", default=600.0, min=0.0
+    )
 
     @classmethod
     def poll(cls, context: Any) -> bool:
         return bpy.app.background
 
-    def execute(self, context: Any) -> set[str]:
+    def execute(self, context: Any) -> compat.OperatorResult:
         deadline_s = time.monotonic() + self.timeout_s
         pump.pump()
-        while pump.session().board.is_busy:
+        while session().board.is_busy:
             if time.monotonic() > deadline_s:
-                self.report({"ERROR"}, f"A job is still running after {self.timeout_s:g} s. Wait longer, or cancel it.")
+                self.report({"ERROR"}, f"A job is still running after {self.timeout_s:g} s. Wait longer or cancel it.")
                 return {"CANCELLED"}
             time.sleep(_PUMP_PAUSE_S)
             pump.pump()
-        troubles = dict.fromkeys(str(line.trouble) for line in pump.session().board.jobs.values() if line.trouble)
-        if troubles:
-            self.report({"ERROR"}, "\n".join(troubles))
+        problems = dict.fromkeys(str(line.problem) for line in session().board.jobs.values() if line.problem)
+        if problems:
+            self.report({"ERROR"}, "\n".join(problems))
             return {"CANCELLED"}
         return {"FINISHED"}
 

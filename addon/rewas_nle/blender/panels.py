@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The ReWaS tab in the sequencer's sidebar. Drawing reads what is known and asks nobody."""
+"""The ReWaS tab in the sequencer's sidebar. Drawing reads cached state and computes nothing."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from typing import Any
 
 import bpy
 
-from ..core.board import JobLine
-from ..core.messages import ServerState, Trouble
+from ..core.board import JobStatus
+from ..core.messages import Problem, ServerState
 from . import compat
 from .drawing import draw_text
 from .preferences import pack_terms
-from .pump import session
+from .shared_session import session
 
 
 class _SidebarPanel:
@@ -22,7 +22,7 @@ class _SidebarPanel:
 
 
 class REWAS_PT_generate(_SidebarPanel, bpy.types.Panel):
-    """Prompt, settings and the button"""
+    """Prompt, settings and the Generate button"""
 
     bl_label = "Sound for Picture"
 
@@ -40,7 +40,7 @@ class REWAS_PT_generate(_SidebarPanel, bpy.types.Panel):
             row.label(text=strip.name, icon="FILE_MOVIE")
             row.operator("rewas.copy_prompt", text="", icon="COPYDOWN")
             row = box.row()
-            if "placeholder" in bpy.types.UILayout.bl_rna.functions["prop"].parameters:
+            if "placeholder" in bpy.types.UILayout.bl_rna.functions["prop"].parameters:  # type: ignore[attr-defined]
                 row.prop(strip.rewas, "prompt", text="", placeholder="What should be heard?")
             else:
                 row.prop(strip.rewas, "prompt", text="")
@@ -49,7 +49,7 @@ class REWAS_PT_generate(_SidebarPanel, bpy.types.Panel):
         row.operator("rewas.generate", icon="SPEAKER")
         draw_text(layout, context, pack_terms())
         if not bpy.data.filepath:
-            draw_text(layout, context, "Save the file to keep its sound beside it.")
+            draw_text(layout, context, "Save the .blend file to keep the sound next to it.")
 
 
 class REWAS_PT_settings(_SidebarPanel, bpy.types.Panel):
@@ -70,7 +70,7 @@ class REWAS_PT_settings(_SidebarPanel, bpy.types.Panel):
         row = layout.row()
         row.active = not settings.use_random_seed
         row.prop(settings, "seed")
-        layout.prop(settings, "use_own_sampling", text="Own Steps and Guidance")
+        layout.prop(settings, "use_own_sampling", text="Custom Sampling")
         column = layout.column()
         column.active = settings.use_own_sampling
         column.prop(settings, "num_steps")
@@ -96,7 +96,7 @@ class REWAS_PT_jobs(_SidebarPanel, bpy.types.Panel):
 
 
 class REWAS_PT_export(_SidebarPanel, bpy.types.Panel):
-    """The timeline for other tools"""
+    """Export of the timeline for other tools"""
 
     bl_label = "Timeline"
     bl_parent_id = "REWAS_PT_generate"
@@ -109,38 +109,38 @@ class REWAS_PT_export(_SidebarPanel, bpy.types.Panel):
 def _draw_server(layout: Any, context: Any, server: ServerState | None) -> None:
     row = layout.row()
     if server is None:
-        row.label(text="Asking the server …", icon="SORTTIME")
-    elif server.trouble is not None:
-        row.label(text="No usable server", icon="ERROR")
+        row.label(text="Connecting to the server…", icon="SORTTIME")
+    elif server.problem is not None:
+        row.label(text="Server not available", icon="ERROR")
     elif not server.worker_ready:
         row.label(text=f"Server {server.version} is loading", icon="SORTTIME")
     else:
-        row.label(text=f"Server {server.version} on {server.device or 'its device'}", icon="CHECKMARK")
+        row.label(text=f"Server {server.version} on {server.device or 'an unknown device'}", icon="CHECKMARK")
     row.operator("rewas.check_server", text="", icon="FILE_REFRESH")
-    if server is not None and server.trouble is not None:
-        _draw_problem(layout, context, server.trouble)
+    if server is not None and server.problem is not None:
+        _draw_problem(layout, context, server.problem)
 
 
-def _draw_job(layout: Any, context: Any, line: JobLine) -> None:
+def _draw_job(layout: Any, context: Any, line: JobStatus) -> None:
     box = layout.box()
     row = box.row()
     icons = {"done": "CHECKMARK", "failed": "ERROR", "cancelled": "X"}
-    row.label(text=line.clip_name, icon="ERROR" if line.trouble else icons.get(line.state, "SORTTIME"))
+    row.label(text=line.clip_name, icon="ERROR" if line.problem else icons.get(line.state, "SORTTIME"))
     if not line.is_finished:
         if line.state != "cancelling":
             row.operator("rewas.cancel", text="", icon="X").key = line.key
-        box.progress(factor=line.fraction, text=line.headline)
+        box.progress(factor=line.fraction, text=line.status_text)
         if line.time_left_s is not None and line.state == "running":
             box.label(text=f"About {_duration_label(line.time_left_s)} left")
     else:
-        draw_text(box, context, line.headline)
-    if line.trouble is not None:
-        _draw_problem(box, context, line.trouble)
+        draw_text(box, context, line.status_text)
+    if line.problem is not None:
+        _draw_problem(box, context, line.problem)
 
 
-def _draw_problem(layout: Any, context: Any, trouble: Trouble) -> None:
-    draw_text(layout, context, trouble.what)
-    draw_text(layout, context, trouble.remedy)
+def _draw_problem(layout: Any, context: Any, problem: Problem) -> None:
+    draw_text(layout, context, problem.what)
+    draw_text(layout, context, problem.remedy)
 
 
 def _duration_label(seconds: float) -> str:

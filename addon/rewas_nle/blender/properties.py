@@ -8,35 +8,35 @@ from . import compat
 
 
 class RewasStripSettings(bpy.types.PropertyGroup):
-    """What should be heard for a strip. Saved, undone and copied with it."""
+    """Settings of one strip. Blender saves, undoes and copies them with the strip."""
 
     prompt: bpy.props.StringProperty(
         name="Prompt",
-        description="What should be heard under this strip, in plain words: a ball bounces on a wooden floor",
+        description="What should be heard under this strip, for example: a ball bounces on a wooden floor",
         options=set(),
     )
 
 
 class RewasSceneSettings(bpy.types.PropertyGroup):
-    """How sound is made in a scene."""
+    """Generation settings of one scene."""
 
     use_random_seed: bpy.props.BoolProperty(
         name="New Seed Each Time",
-        description="Draw a new seed for every Generate, so that each one sounds different. "
-        "The seed is kept on the sound strip",
+        description="Use a new random seed each time you generate, so that the results differ. "
+        "The sound strip keeps its seed",
         default=True,
         options=set(),
     )
     seed: bpy.props.IntProperty(
         name="Seed",
-        description="Where the randomness starts. The same seed with the same settings gives the same sound",
+        description="Seed of the random numbers. The same seed and settings give the same sound",
         default=1,
         min=0,
         options=set(),
     )
     takes: bpy.props.IntProperty(
         name="Takes",
-        description="How many versions to make. The first is heard; the others are placed muted on further channels",
+        description="How many versions to generate. The best one is audible; the others are muted",
         default=1,
         min=1,
         max=16,
@@ -44,13 +44,13 @@ class RewasSceneSettings(bpy.types.PropertyGroup):
     )
     use_own_sampling: bpy.props.BoolProperty(
         name="Sampling",
-        description="Use the steps and the guidance below in place of those that the pack recommends",
+        description="Use the steps and guidance below instead of the pack's defaults",
         default=False,
         options=set(),
     )
     num_steps: bpy.props.IntProperty(
         name="Steps",
-        description="How many sampling steps to take. More steps take longer and may sound cleaner",
+        description="Number of sampling steps. More steps take longer and may sound cleaner",
         default=25,
         min=1,
         max=1000,
@@ -59,7 +59,7 @@ class RewasSceneSettings(bpy.types.PropertyGroup):
     )
     guidance_scale: bpy.props.FloatProperty(
         name="Guidance",
-        description="How strictly the sound follows the prompt. 1 is not at all stricter than the model by itself",
+        description="How closely the sound follows the prompt. 1 turns guidance off",
         default=3.0,
         min=0.0,
         max=20.0,
@@ -69,8 +69,8 @@ class RewasSceneSettings(bpy.types.PropertyGroup):
     )
     control_strength: bpy.props.FloatProperty(
         name="Follow Picture",
-        description="How strongly the energy of the moving picture steers the sound: 0 ignores it, 1 is what the "
-        "model was made for",
+        description="How strongly the motion in the picture controls the sound. 0 ignores it, 1 is the strength that "
+        "the model was trained with",
         default=1.0,
         min=0.0,
         max=2.0,
@@ -79,7 +79,7 @@ class RewasSceneSettings(bpy.types.PropertyGroup):
     )
 
     def sound_settings(self, pack: str) -> SoundSettings:
-        """The settings of one Generate. pack: a pack's name, "" for the server's default."""
+        """Return the settings for a request. `pack`: name of a pack, or "" for the server's default."""
         return SoundSettings(
             pack=pack or None,
             seed=None if self.use_random_seed else self.seed,
@@ -94,11 +94,11 @@ def register() -> None:
     bpy.utils.register_class(RewasStripSettings)
     bpy.utils.register_class(RewasSceneSettings)
     compat.STRIP_TYPE.rewas = bpy.props.PointerProperty(type=RewasStripSettings)
-    bpy.types.Scene.rewas = bpy.props.PointerProperty(type=RewasSceneSettings)
+    bpy.types.Scene.rewas = bpy.props.PointerProperty(type=RewasSceneSettings)  # type: ignore[attr-defined]
 
 
 def unregister() -> None:
-    del bpy.types.Scene.rewas
+    del bpy.types.Scene.rewas  # type: ignore[attr-defined]
     del compat.STRIP_TYPE.rewas
     bpy.utils.unregister_class(RewasSceneSettings)
     bpy.utils.unregister_class(RewasStripSettings)

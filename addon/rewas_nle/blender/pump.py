@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The one place where what threads have to say reaches Blender.
+"""Delivers messages from background threads to Blender.
 
-A timer calls `on_timer()`; tests and scripts in the background, where timers never fire, call `pump()`.
+A timer calls `on_timer()`. In background mode, where timers never fire, scripts and tests call `pump()`.
 """
 
 from __future__ import annotations
@@ -14,36 +14,27 @@ from typing import Any
 import bpy
 
 from ..core.board import Board
-from ..core.generate import Order
-from ..core.messages import JobAccepted, JobCancelled, JobFailed, Message, ServerState, StemsArrived, Trouble
-from ..core.session import Session
-from .placing import mark_strip, place_stems, unmark_strips
+from ..core.generate import ClipRequest
+from ..core.messages import JobAccepted, JobCancelled, JobFailed, Message, Problem, ServerState, StemsReceived
 from .preferences import preferences
+from .shared_session import close_session, current_session, session, watch_server
+from .stem_placement import mark_strip, place_stems, unmark_strips
 
 PUMP_INTERVAL_S = 0.1
 IDLE_INTERVAL_S = 0.5
 PUMP_BUDGET_S = 0.01
 _POPUP_CHARACTERS = 90
 
-_session: Session | None = None
 _drawn_board: Board | None = None
 
 
-def session() -> Session:
-    """The session of this Blender."""
-    global _session
-    if _session is None:
-        _session = Session()
-    return _session
-
-
-def watch_server() -> None:
-    """Begin to ask the server of the preferences for its state."""
-    session().watch_server(preferences().server_address, online_access=bpy.app.online_access)
+def watch_preferred_server() -> None:
+    """Poll the server named in the preferences."""
+    watch_server(preferences().server_address)
 
 
 def pump() -> float:
-    """Take what threads have posted, for PUMP_BUDGET_S seconds at most, and say when to be called again."""
+    """Handle posted messages for at most PUMP_BUDGET_S seconds. Returns the seconds until the next call."""
     current = session()
     current.drain(_handle, deadline_s=time.monotonic() + PUMP_BUDGET_S)
     _redraw_if_changed(current.board)
@@ -51,7 +42,7 @@ def pump() -> float:
 
 
 def on_timer() -> float:
-    """Pump, and come again whatever happens: Blender drops a timer whose function raises."""
+    """Pump and keep the timer alive: Blender unregisters a timer whose function raises."""
     try:
         return pump()
     except Exception:
@@ -60,7 +51,7 @@ def on_timer() -> float:
 
 
 def wake_timer() -> None:
-    """Have the timer call soon: a job has begun."""
+    """Make the timer fire soon, because a job has started."""
     if bpy.app.timers.is_registered(on_timer):
         bpy.app.timers.unregister(on_timer)
     bpy.app.timers.register(on_timer, first_interval=PUMP_INTERVAL_S, persistent=True)
@@ -69,46 +60,50 @@ def wake_timer() -> None:
 def _handle(message: Message) -> None:
     if isinstance(message, ServerState):
         return
-    order = session().orders.get(message.key)
-    if order is None:
+    clip_request = session().clip_requests.get(message.key)
+    if clip_request is None:
         return
     match message:
         case JobAccepted():
-            mark_strip(order)
-        case StemsArrived():
-            placed = place_stems(order, message)
-            session().note(order.key, placed.note, placed.trouble)
-            if placed.trouble is None:
-                _push_undo(f'ReWaS: sound for "{order.clip.name}"')
+            mark_strip(clip_request)
+        case StemsReceived():
+            placed = place_stems(clip_request, message)
+            session().note(clip_request.key, placed.note, placed.problem)
+            if placed.problem is None:
+                _push_undo(f'ReWaS: sound for "{clip_request.clip.name}"')
             else:
-                _tell(placed.trouble)
+                _show_problem(placed.problem)
         case JobFailed():
-            unmark_strips(order)
-            if _is_first_report(message.trouble, order):
-                _tell(message.trouble)
+            unmark_strips(clip_request)
+            if _is_first_report(message.problem, clip_request):
+                _show_problem(message.problem)
         case JobCancelled():
-            unmark_strips(order)
+            unmark_strips(clip_request)
 
 
-def _is_first_report(trouble: Trouble, order: Order) -> bool:
-    """Ten clips and no server are one report, not ten."""
+def _is_first_report(problem: Problem, clip_request: ClipRequest) -> bool:
+    """Return whether no other clip of the same press of Generate has reported this problem."""
     current = session()
-    same_request = [key for key, other in current.orders.items() if other.request == order.request and key != order.key]
-    return not any(current.board.jobs[key].trouble == trouble for key in same_request if key in current.board.jobs)
+    same_request = [
+        key
+        for key, other in current.clip_requests.items()
+        if other.batch_id == clip_request.batch_id and key != clip_request.key
+    ]
+    return not any(current.board.jobs[key].problem == problem for key in same_request if key in current.board.jobs)
 
 
-def _tell(trouble: Trouble) -> None:
-    """Show what went wrong where the user looks. It stays in the panel too.
+def _show_problem(problem: Problem) -> None:
+    """Show a problem in a pop-up and in the system console. The panel keeps showing it.
 
-    Not through an operator's report: an error that an operator reports to Python becomes an exception there.
+    Not an operator report, because Blender turns an operator's ERROR report into an exception in Python.
     """
-    print(f"ReWaS: {trouble}")  # noqa: T201
+    print(f"ReWaS: {problem}")  # noqa: T201
     windows = bpy.context.window_manager.windows
     if bpy.app.background or not windows:
         return
 
     def draw(menu: Any, context: Any) -> None:
-        for sentence in (trouble.what, trouble.remedy):
+        for sentence in (problem.what, problem.remedy):
             for line in textwrap.wrap(sentence, _POPUP_CHARACTERS):
                 menu.layout.label(text=line)
 
@@ -137,27 +132,26 @@ def _redraw_if_changed(board: Board) -> None:
 @bpy.app.handlers.persistent
 def _watch_after_load(*_: Any) -> None:
     if not bpy.app.background:
-        watch_server()
+        watch_preferred_server()
 
 
 def register() -> None:
     wake_timer()
     bpy.app.handlers.load_post.append(_watch_after_load)
-    # While the extension is being switched on its preferences are not there yet: the first turn comes a moment later.
+    # The preferences do not exist yet while the extension is being enabled, so the first check runs a moment later.
     if not bpy.app.background:
         bpy.app.timers.register(_watch_after_load, first_interval=0.2)
 
 
 def unregister() -> None:
-    global _session
     if bpy.app.timers.is_registered(on_timer):
         bpy.app.timers.unregister(on_timer)
     if bpy.app.timers.is_registered(_watch_after_load):
         bpy.app.timers.unregister(_watch_after_load)
     if _watch_after_load in bpy.app.handlers.load_post:
         bpy.app.handlers.load_post.remove(_watch_after_load)
-    if _session is not None:
-        for order in _session.orders.values():
-            unmark_strips(order)
-        _session.close()
-        _session = None
+    open_session = current_session()
+    if open_session is not None:
+        for clip_request in open_session.clip_requests.values():
+            unmark_strips(clip_request)
+        close_session()

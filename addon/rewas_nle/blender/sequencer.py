@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Reading the video timeline: strips as the timeline logic knows them, and the whole of it for OpenTimelineIO."""
+"""Reads the sequencer: strips as snapshots, and the whole timeline as OpenTimelineIO."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ from typing import Any
 
 import bpy
 
-from ..timeline.clips import NamedTrack, SoundOnTimeline, split_overlaps, timeline_to_otio
+from ..timeline.clips import NamedTrack, TimelineSound, split_overlaps, timeline_to_otio
 from ..timeline.rates import exact_rate
-from ..timeline.selection import choose_clip
-from ..timeline.strips import ChosenClip, PictureStrip, Refusal
+from ..timeline.selection import clip_from_strip
+from ..timeline.strips import Refusal, SelectedClip, StripSnapshot
 from . import compat
 
-PROVENANCE = "rewas_sound"
-"""ID property of a generated sound strip: what it was made from and with."""
+PROVENANCE_PROPERTY = "rewas_sound"
+"""ID property of a generated sound strip that records its prompt, seed, pack and source."""
 
 
 def scene_rate(scene: Any) -> Fraction:
-    """The scene's frames per second, exact: 24 / 1.001 is 24000/1001."""
+    """Return the scene's exact frame rate: 24 / 1.001 is 24000/1001."""
     rate = exact_rate(scene.render.fps / scene.render.fps_base)
     assert rate is not None  # Blender keeps both above 0
     return rate
 
 
-def selected_strips(scene: Any) -> list[PictureStrip]:
-    """The selected strips of what the user edits: the open meta strip, else the whole timeline."""
+def selected_strips(scene: Any) -> list[StripSnapshot]:
+    """Return the selected strips of the open meta strip, or of the whole timeline."""
     editor = scene.sequence_editor
     if editor is None:
         return []
@@ -35,7 +35,7 @@ def selected_strips(scene: Any) -> list[PictureStrip]:
     return [read_strip(scene, strip) for strip in strips if strip.select]
 
 
-def read_strip(scene: Any, strip: Any) -> PictureStrip:
+def read_strip(scene: Any, strip: Any) -> StripSnapshot:
     """A snapshot of one strip."""
     if strip.type != "MOVIE":
         return _build_snapshot(strip)
@@ -60,10 +60,10 @@ def read_strip(scene: Any, strip: Any) -> PictureStrip:
     )
 
 
-def _build_snapshot(strip: Any, **known: Any) -> PictureStrip:
+def _build_snapshot(strip: Any, **known: Any) -> StripSnapshot:
     start_frame = compat.left_handle(strip)
     content_start_frame = compat.content_start(strip)
-    return PictureStrip(
+    return StripSnapshot(
         **{
             "path": "",
             "media_rate": None,
@@ -85,19 +85,19 @@ def _build_snapshot(strip: Any, **known: Any) -> PictureStrip:
 
 
 def media_path(strip: Any) -> str:
-    """The absolute path of a movie or sound strip's file; saving a .blend makes the stored one relative."""
+    """Return the absolute path of a movie or sound strip's file. The stored path may be relative to the .blend."""
     stored = strip.filepath if strip.type == "MOVIE" else strip.sound.filepath
     return str(Path(bpy.path.abspath(stored)).absolute())
 
 
 def _media_frame_count(path: str) -> int:
-    # From 4.5 a strip tells the length of its media only in converted frames. A movie clip tells it as it is.
+    # From 4.5 a strip gives the length of its media only in converted frames; a movie clip gives the real count.
     try:
         clip = bpy.data.movieclips.load(path)
     except RuntimeError:
         return 0
     try:
-        return clip.frame_duration
+        return int(clip.frame_duration)
     finally:
         bpy.data.movieclips.remove(clip)
 
@@ -105,41 +105,41 @@ def _media_frame_count(path: str) -> int:
 def _speed_effect_name(scene: Any, strip: Any) -> str:
     for other in compat.all_strips_of(scene.sequence_editor):
         if other.type == "SPEED" and not other.mute and compat.effect_input(other) == strip:
-            return other.name
+            return str(other.name)
     return ""
 
 
 def build_timeline(scene: Any) -> tuple[Any, list[Refusal]]:
-    """The scene's movie strips and generated sounds as an otio.schema.Timeline, and why strips were left out of it.
+    """Return the movie strips and generated sounds as an otio.schema.Timeline, and the reasons for omitted strips.
 
-    Each channel becomes a track by its name. Raises ImportError where OpenTimelineIO cannot be loaded.
+    Each channel becomes a track of the same name. Raises ImportError if OpenTimelineIO cannot be loaded.
     """
     rate = scene_rate(scene)
     editor = scene.sequence_editor
-    picture: dict[int, list[ChosenClip | SoundOnTimeline]] = {}
-    sound: dict[int, list[ChosenClip | SoundOnTimeline]] = {}
+    movies: dict[int, list[SelectedClip | TimelineSound]] = {}
+    sounds: dict[int, list[SelectedClip | TimelineSound]] = {}
     left_out: list[Refusal] = []
     for strip in compat.strips_of(editor) if editor is not None else ():
         if strip.type in ("MOVIE", "META"):
-            read = choose_clip(read_strip(scene, strip), rate)
+            read = clip_from_strip(read_strip(scene, strip), rate)
             if isinstance(read, Refusal):
                 left_out.append(read)
             else:
-                picture.setdefault(strip.channel, []).append(read)
-        elif strip.type == "SOUND" and strip.get(PROVENANCE) is not None:
-            sound.setdefault(strip.channel, []).append(_build_timeline_sound(strip))
-    starts = [item.start_frame for items in (*picture.values(), *sound.values()) for item in items]
+                movies.setdefault(strip.channel, []).append(read)
+        elif strip.type == "SOUND" and strip.get(PROVENANCE_PROPERTY) is not None:
+            sounds.setdefault(strip.channel, []).append(_build_timeline_sound(strip))
+    starts = [item.start_frame for items in (*movies.values(), *sounds.values()) for item in items]
     timeline = timeline_to_otio(
         scene.name,
         rate=rate,
         start_frame=min([scene.frame_start, *starts]),
-        picture=_tracks(editor, picture),
-        sound=_tracks(editor, sound),
+        movie_tracks=_tracks(editor, movies),
+        sound_tracks=_tracks(editor, sounds),
     )
     return timeline, left_out
 
 
-def _tracks(editor: Any, by_channel: dict[int, list[ChosenClip | SoundOnTimeline]]) -> list[NamedTrack]:
+def _tracks(editor: Any, by_channel: dict[int, list[SelectedClip | TimelineSound]]) -> list[NamedTrack]:
     return [
         NamedTrack(editor.channels[channel].name, layer)
         for channel, items in sorted(by_channel.items())
@@ -147,13 +147,13 @@ def _tracks(editor: Any, by_channel: dict[int, list[ChosenClip | SoundOnTimeline
     ]
 
 
-def _build_timeline_sound(strip: Any) -> SoundOnTimeline:
+def _build_timeline_sound(strip: Any) -> TimelineSound:
     start_frame = compat.left_handle(strip)
     content_start_frame = compat.content_start(strip)
-    metadata = strip[PROVENANCE].to_dict()
+    metadata = strip[PROVENANCE_PROPERTY].to_dict()
     if "seed" in metadata:
         metadata["seed"] = int(metadata["seed"])
-    return SoundOnTimeline(
+    return TimelineSound(
         name=strip.name,
         path=media_path(strip),
         start_frame=start_frame,

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the add-on does, told without Blender: conversations with the server, in threads, that post typed messages."""
+"""The add-on's use cases, without Blender: threads that talk to the server and post typed messages."""

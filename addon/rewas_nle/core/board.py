@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The state of every job: what the panel shows. Messages fold into it."""
+"""The state of the server and of all jobs, as the panel shows it. Messages update it."""
 
 from __future__ import annotations
 
@@ -13,30 +13,30 @@ from .messages import (
     JobFailed,
     JobProgress,
     Message,
+    Problem,
     ServerState,
-    StemsArrived,
-    Trouble,
+    StemsReceived,
 )
 
 FINAL_STATES = frozenset({"done", "failed", "cancelled"})
 _ACTIVE_STATE_LABELS = {
     "sending": "Sending",
-    "queued": "Waiting for its turn",
+    "queued": "Waiting",
     "running": "Running",
-    "cancelling": "Stopping",
+    "cancelling": "Cancelling",
 }
 STAGE_LABELS = {
-    "decode": "Reading the picture",
+    "decode": "Reading video",
     "energy": "Estimating energy",
-    "conflict": "Comparing words and picture",
-    "sample": "Making sound",
-    "vocode": "Forming the waveform",
-    "deliver": "Writing the stems",
+    "conflict": "Checking prompt against video",
+    "sample": "Generating",
+    "vocode": "Rendering waveform",
+    "deliver": "Writing stems",
 }
 
 
 @dataclass(frozen=True)
-class JobLine:
+class JobStatus:
     """One job as the panel shows it.
 
     state: "sending", "queued", "running", "cancelling", "done", "failed", "cancelled". note: what became of it, for
@@ -54,16 +54,16 @@ class JobLine:
     fraction: float = 0.0
     time_left_s: float | None = None
     note: str = ""
-    trouble: Trouble | None = None
+    problem: Problem | None = None
 
     @property
     def is_finished(self) -> bool:
-        """Whether nothing more will happen to it."""
+        """Whether the job has ended."""
         return self.state in FINAL_STATES
 
     @property
-    def headline(self) -> str:
-        """Where it stands, in a few words: "Making sound 12/25"."""
+    def status_text(self) -> str:
+        """Its state in a few words, such as "Generating 12/25"."""
         if self.state == "running" and self.stage:
             steps = f" {self.step}/{self.total_steps}" if self.total_steps > 1 else ""
             return STAGE_LABELS.get(self.stage, self.stage.capitalize()) + steps
@@ -75,25 +75,25 @@ class Board:
     """The server and the jobs, newest last."""
 
     server: ServerState | None = None
-    jobs: Mapping[str, JobLine] = field(default_factory=lambda: MappingProxyType({}))
+    jobs: Mapping[str, JobStatus] = field(default_factory=lambda: MappingProxyType({}))
 
     @property
     def is_busy(self) -> bool:
-        """Whether a job is still under way."""
+        """Whether a job is still running or waiting."""
         return any(not job.is_finished for job in self.jobs.values())
 
-    def with_job(self, line: JobLine) -> Board:
-        """The board with a job added or changed."""
+    def with_job(self, line: JobStatus) -> Board:
+        """Return the board with a job added or replaced."""
         return replace(self, jobs=MappingProxyType({**self.jobs, line.key: line}))
 
     def without_finished(self) -> Board:
-        """The board with only those jobs that are under way."""
-        under_way = {key: line for key, line in self.jobs.items() if not line.is_finished}
-        return replace(self, jobs=MappingProxyType(under_way))
+        """Return the board without the jobs that have ended."""
+        unfinished = {key: line for key, line in self.jobs.items() if not line.is_finished}
+        return replace(self, jobs=MappingProxyType(unfinished))
 
 
-def fold(board: Board, message: Message) -> Board:
-    """The board after a message. Old snapshots and anything after a job's end change nothing."""
+def apply_message(board: Board, message: Message) -> Board:
+    """Return the board after a message. Outdated snapshots, and messages after a job's end, change nothing."""
     if isinstance(message, ServerState):
         return replace(board, server=message)
     line = board.jobs.get(message.key)
@@ -102,13 +102,13 @@ def fold(board: Board, message: Message) -> Board:
     return board.with_job(_update_progress(line, message))
 
 
-def _update_progress(line: JobLine, message: Message) -> JobLine:
+def _update_progress(line: JobStatus, message: Message) -> JobStatus:
     match message:
         case JobAccepted():
             state = "queued" if line.state == "sending" else line.state
             return replace(line, job_id=message.job_id, state=state)
         case JobProgress() if message.revision > line.revision:
-            # The server may not know yet that the user has pressed Cancel; the panel must not jump back.
+            # The server may not know yet that the user pressed Cancel; the panel must not jump back.
             state = "cancelling" if line.state == "cancelling" else message.state
             return replace(
                 line,
@@ -120,10 +120,10 @@ def _update_progress(line: JobLine, message: Message) -> JobLine:
                 fraction=max(line.fraction, message.fraction),
                 time_left_s=message.time_left_s,
             )
-        case StemsArrived():
+        case StemsReceived():
             return replace(line, state="done", fraction=1.0, time_left_s=None, note="Done")
         case JobFailed():
-            return replace(line, state="failed", time_left_s=None, note="Failed", trouble=message.trouble)
+            return replace(line, state="failed", time_left_s=None, note="Failed", problem=message.problem)
         case JobCancelled():
             return replace(line, state="cancelled", time_left_s=None, note="Cancelled")
     return line

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The use case: hand in clips, follow their jobs, bring the stems."""
+"""Use case: submit clips, watch their jobs and fetch the stems."""
 
 from __future__ import annotations
 
@@ -12,30 +12,30 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..timeline.clips import clip_to_otio
-from ..timeline.names import sound_file_name, unused_name
-from ..timeline.strips import ChosenClip
-from .contract import TroubleError, open_client, trouble_of
+from ..timeline.names import sound_file_name, unique_name
+from ..timeline.strips import SelectedClip
+from .contract import UserProblemError, open_client, problem_from
 from .messages import (
-    ArrivedTake,
+    GenerationInfo,
     JobAccepted,
     JobCancelled,
     JobFailed,
     JobProgress,
-    MadeWith,
     Message,
+    ReceivedTake,
     StemFile,
-    StemsArrived,
+    StemsReceived,
 )
 
 if TYPE_CHECKING:
     from rewas_api.client import RewasClient
 
-Post = Callable[[Message], object]
+PostMessage = Callable[[Message], object]
 
 
 @dataclass(frozen=True)
 class SoundSettings:
-    """How the sound is made; None means the pack's or the server's default."""
+    """Generation settings. None means the default of the pack or the server."""
 
     pack: str | None = None
     seed: int | None = None
@@ -46,75 +46,77 @@ class SoundSettings:
 
 
 @dataclass(frozen=True)
-class Order:
-    """One clip to make sound for. key: a UUID; it is also the idempotency key of the job.
+class ClipRequest:
+    """A request for the sound of one clip.
 
-    scene_name: where the strip stands. stems_folder: where its sound goes, absolute. request: names the press of
-    Generate that it came from, which all its clips share.
+    key: a UUID, also the idempotency key of the job. scene_name: the scene with the strip. stems_folder: absolute
+    folder for the sound files. batch_id: shared by all clips of one press of Generate.
     """
 
     key: str
-    clip: ChosenClip
+    clip: SelectedClip
     settings: SoundSettings
     scene_name: str
     stems_folder: Path
-    request: str = ""
+    batch_id: str = ""
 
 
 @dataclass
 class _ActiveJob:
-    order: Order
+    clip_request: ClipRequest
     cancelled: threading.Event = field(default_factory=threading.Event)
     job_id: str = ""
     is_finished: bool = False
 
 
-class Conversation:
-    """One press of Generate: a thread that talks with the server until each of its orders has come to an end.
+class GenerateThread:
+    """One press of Generate: a thread that talks to the server until all its requests have ended.
 
-    post receives messages in that thread. Every order ends with exactly one of StemsArrived, JobFailed, JobCancelled,
-    unless the conversation is closed before.
+    `post` is called with messages in that thread. Every request ends with exactly one StemsReceived, JobFailed or
+    JobCancelled, unless the thread is closed first.
     """
 
-    def __init__(self, orders: Sequence[Order], *, address: str, online_access: bool, post: Post) -> None:
-        self._orders = {order.key: _ActiveJob(order) for order in orders}
+    def __init__(
+        self, clip_requests: Sequence[ClipRequest], *, address: str, online_access: bool, post: PostMessage
+    ) -> None:
+        self._active_jobs = {clip_request.key: _ActiveJob(clip_request) for clip_request in clip_requests}
         self._address = address
         self._online_access = online_access
         self._post = post
         self._closed = threading.Event()
         self._client: RewasClient | None = None
         self._lock = threading.Lock()
-        self._threads = [threading.Thread(target=self._run, name="rewas-conversation", daemon=True)]
+        self._threads = [threading.Thread(target=self._run, name="rewas-generate", daemon=True)]
 
     def start(self) -> None:
-        """Begin to talk."""
+        """Start the thread."""
         self._threads[0].start()
 
     @property
     def is_finished(self) -> bool:
-        """Whether its threads have ended."""
+        """Whether all its threads have ended."""
         return not any(thread.is_alive() for thread in self._threads)
 
     def cancel(self, key: str) -> bool:
-        """Ask for one order to be stopped; False where it is not one of ours. Returns at once."""
-        under_way = self._orders.get(key)
-        if under_way is None:
+        """Cancel one request. Returns False if it does not belong to this thread. Returns immediately."""
+        active_job = self._active_jobs.get(key)
+        if active_job is None:
             return False
         with self._lock:
-            under_way.cancelled.set()
-            job_id = under_way.job_id
-        if job_id and not under_way.is_finished:
+            active_job.cancelled.set()
+            job_id = active_job.job_id
+        if job_id and not active_job.is_finished:
             self._cancel_on_server(job_id)
         return True
 
     def close(self) -> None:
-        """Stop every order and hang up. Returns at once; follow with join()."""
-        for key in self._orders:
+        """Cancel every request and close the connection. Returns at once; follow with join()."""
+        for key in self._active_jobs:
             self.cancel(key)
         self._closed.set()
 
     def join(self, timeout_s: float) -> bool:
-        """Wait for the threads to end; False where one is still running after timeout_s seconds."""
+        """Wait for the threads to end. Returns False if one is still running after `timeout_s` seconds."""
         for thread in self._threads[1:]:
             thread.join(timeout_s)
         if self._client is not None:
@@ -127,13 +129,13 @@ class Conversation:
         if client is None:
             return
 
-        def ask() -> None:
+        def request_cancel() -> None:
             try:
                 client.cancel(job_id)
-            except Exception as error:  # the watching thread meets the same trouble and reports it
-                print(f"ReWaS: the job {job_id} could not be cancelled: {trouble_of(error)}")  # noqa: T201
+            except Exception as error:  # the watching thread reports the same problem
+                print(f"ReWaS: the job {job_id} cannot be cancelled: {problem_from(error)}")  # noqa: T201
 
-        thread = threading.Thread(target=ask, name="rewas-cancel", daemon=True)
+        thread = threading.Thread(target=request_cancel, name="rewas-cancel", daemon=True)
         self._threads.append(thread)
         thread.start()
 
@@ -142,59 +144,59 @@ class Conversation:
             with open_client(self._address, online_access=self._online_access) as client:
                 self._client = client
                 allowed_roots = _shared_folders(client)
-                for under_way in self._orders.values():
-                    self._guarded(under_way, lambda under_way: self._submit(client, under_way, allowed_roots))
-                for under_way in self._orders.values():
-                    if not under_way.is_finished:
-                        self._guarded(under_way, lambda under_way: self._follow(client, under_way))
+                for active_job in self._active_jobs.values():
+                    self._run_guarded(active_job, lambda active_job: self._submit(client, active_job, allowed_roots))
+                for active_job in self._active_jobs.values():
+                    if not active_job.is_finished:
+                        self._run_guarded(active_job, lambda active_job: self._follow(client, active_job))
         except Exception as error:
-            if not isinstance(error, TroubleError) and not hasattr(error, "remedy"):
+            if not isinstance(error, UserProblemError) and not hasattr(error, "remedy"):
                 traceback.print_exc()
-            for under_way in self._orders.values():
-                self._end(under_way, JobFailed(under_way.order.key, trouble_of(error)))
+            for active_job in self._active_jobs.values():
+                self._end(active_job, JobFailed(active_job.clip_request.key, problem_from(error)))
 
-    def _guarded(self, under_way: _ActiveJob, act: Callable[[_ActiveJob], None]) -> None:
+    def _run_guarded(self, active_job: _ActiveJob, act: Callable[[_ActiveJob], None]) -> None:
         from rewas_api import errors
 
         try:
-            act(under_way)
+            act(active_job)
         except errors.JobCancelled:
-            self._end(under_way, JobCancelled(under_way.order.key))
+            self._end(active_job, JobCancelled(active_job.clip_request.key))
         except (errors.ServerUnavailable, errors.ContractMismatch):
-            # Nothing else will go better: the conversation ends, and every order with it.
+            # No other request will succeed either, so end all of them.
             raise
         except Exception as error:
             if not isinstance(error, errors.ProblemError | OSError):
                 traceback.print_exc()
-            self._end(under_way, JobFailed(under_way.order.key, trouble_of(error)))
+            self._end(active_job, JobFailed(active_job.clip_request.key, problem_from(error)))
 
-    def _end(self, under_way: _ActiveJob, message: StemsArrived | JobFailed | JobCancelled) -> None:
-        if not under_way.is_finished and not self._closed.is_set():
+    def _end(self, active_job: _ActiveJob, message: StemsReceived | JobFailed | JobCancelled) -> None:
+        if not active_job.is_finished and not self._closed.is_set():
             self._post(message)
-        under_way.is_finished = True
+        active_job.is_finished = True
 
-    def _submit(self, client: RewasClient, under_way: _ActiveJob, allowed_roots: Sequence[Path]) -> None:
-        order = under_way.order
-        if under_way.cancelled.is_set():
-            self._end(under_way, JobCancelled(order.key))
+    def _submit(self, client: RewasClient, active_job: _ActiveJob, allowed_roots: Sequence[Path]) -> None:
+        clip_request = active_job.clip_request
+        if active_job.cancelled.is_set():
+            self._end(active_job, JobCancelled(clip_request.key))
             return
-        work = _sound_work(order, uploaded=_uploaded_media(client, order.clip, allowed_roots))
-        job = client.submit(work, idempotency_key=order.key)
+        work = _sound_work(clip_request, uploaded=_uploaded_media(client, clip_request.clip, allowed_roots))
+        job = client.submit(work, idempotency_key=clip_request.key)
         with self._lock:
-            under_way.job_id = job.id
-            cancel_now = under_way.cancelled.is_set()
-        self._post(JobAccepted(order.key, job.id))
+            active_job.job_id = job.id
+            cancel_now = active_job.cancelled.is_set()
+        self._post(JobAccepted(clip_request.key, job.id))
         if cancel_now:
             client.cancel(job.id)
 
-    def _follow(self, client: RewasClient, under_way: _ActiveJob) -> None:
-        order = under_way.order
-        job = client.wait(under_way.job_id, on_snapshot=lambda job: self._post(_progress(order.key, job)))
+    def _follow(self, client: RewasClient, active_job: _ActiveJob) -> None:
+        clip_request = active_job.clip_request
+        job = client.wait(active_job.job_id, on_snapshot=lambda job: self._post(_progress(clip_request.key, job)))
         takes = tuple(
-            ArrivedTake(
+            ReceivedTake(
                 number=number,
                 seed=take.seed,
-                stems=tuple(self._fetch(client, order, job.id, number, stem) for stem in take.stems),
+                stems=tuple(self._fetch(client, clip_request, job.id, number, stem) for stem in take.stems),
                 energy_mae_nats=take.energy_mae_nats,
                 energy_correlation=take.energy_correlation if take.HasField("energy_correlation") else None,
             )
@@ -202,7 +204,7 @@ class Conversation:
         )
         sound = job.sound
         duration = sound.clip.duration_s
-        made_with = MadeWith(
+        generation_info = GenerationInfo(
             pack=sound.pack.name,
             pack_version=sound.pack.version,
             licence=sound.pack.licence,
@@ -211,18 +213,18 @@ class Conversation:
             control_strength=sound.settings.control_strength,
         )
         duration_s = Fraction(duration.numerator, max(duration.denominator, 1))
-        self._end(under_way, StemsArrived(order.key, job.id, made_with, duration_s, takes))
+        self._end(active_job, StemsReceived(clip_request.key, job.id, generation_info, duration_s, takes))
 
-    def _fetch(self, client: RewasClient, order: Order, job_id: str, take: int, stem: Any) -> StemFile:
-        order.stems_folder.mkdir(parents=True, exist_ok=True)
-        name = sound_file_name(order.clip.name, stem.role, take, job_id)
-        name = unused_name(name, lambda name: (order.stems_folder / name).exists())
-        path = client.fetch(job_id, stem.artifact, order.stems_folder / name)
+    def _fetch(self, client: RewasClient, clip_request: ClipRequest, job_id: str, take: int, stem: Any) -> StemFile:
+        clip_request.stems_folder.mkdir(parents=True, exist_ok=True)
+        name = sound_file_name(clip_request.clip.name, stem.role, take, job_id)
+        name = unique_name(name, lambda name: (clip_request.stems_folder / name).exists())
+        path = client.fetch(job_id, stem.artifact, clip_request.stems_folder / name)
         return StemFile(stem.role, path, stem.sample_rate_hz, stem.channels, stem.samples)
 
 
 def _shared_folders(client: RewasClient) -> list[Path]:
-    """Folders from which the server reads by path: its allowed roots, where it runs on this machine."""
+    """Return the folders that the server reads by path: its allowed roots if it runs on this machine."""
     from rewas_api.addresses import validate_address
     from rewas_api.errors import ProblemError
 
@@ -234,21 +236,21 @@ def _shared_folders(client: RewasClient) -> list[Path]:
     return [Path(root) for root in info.allowed_roots]
 
 
-def _uploaded_media(client: RewasClient, clip: ChosenClip, allowed_roots: Sequence[Path]) -> Mapping[str, str]:
-    """The clip's media by hash, uploaded, unless the server reads it where it lies."""
+def _uploaded_media(client: RewasClient, clip: SelectedClip, allowed_roots: Sequence[Path]) -> Mapping[str, str]:
+    """Upload the clip's media unless the server can read it by path. Returns hashes by path."""
     media = Path(clip.path).resolve()
     if any(media.is_relative_to(root) for root in allowed_roots):
         return {}
     return {clip.path: client.upload(media)}
 
 
-def _sound_work(order: Order, *, uploaded: Mapping[str, str]) -> Any:
+def _sound_work(clip_request: ClipRequest, *, uploaded: Mapping[str, str]) -> Any:
     from rewas_api.clip_settings import ClipSettings
     from rewas_api.v1 import rewas_pb2
 
-    chosen = order.settings
+    chosen = clip_request.settings
     settings = ClipSettings(
-        prompt=order.clip.prompt,
+        prompt=clip_request.clip.prompt,
         pack=chosen.pack,
         seed=chosen.seed,
         takes=chosen.takes,
@@ -256,7 +258,7 @@ def _sound_work(order: Order, *, uploaded: Mapping[str, str]) -> Any:
         guidance_scale=chosen.guidance_scale,
         control_strength=chosen.control_strength,
     )
-    clip = clip_to_otio(order.clip)
+    clip = clip_to_otio(clip_request.clip)
     return rewas_pb2.SoundWork(
         clip_otio_json=clip.to_json_string(), settings=settings.to_proto(), uploaded_media=dict(uploaded)
     )
@@ -270,7 +272,7 @@ def _progress(key: str, job: Any) -> JobProgress:
     return JobProgress(
         key=key,
         revision=job.revision,
-        # The stems are still to be fetched: the job is over for the server, not for the user.
+        # The stems must still be fetched: the job is finished for the server, not for the user.
         state=state if state in ("queued", "running", "cancelling") else "running",
         stage="" if stage == "unspecified" else stage,
         step=job.step,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What threads tell the main thread. Plain values only: nothing in here points into Blender or into a connection."""
+"""Messages from threads to the main thread. Plain values only, without references to Blender or a connection."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from pathlib import Path
 
 
 @dataclass(frozen=True)
-class Trouble:
-    """What went wrong, in one sentence, and what to do about it, in another."""
+class Problem:
+    """A problem to show: one sentence on what happened, and one on what to do."""
 
     what: str
     remedy: str
@@ -23,30 +23,30 @@ class Trouble:
 class PackChoice:
     """A model pack that the server offers.
 
-    licence, permits: what holds for every sound that it makes. trouble: why it cannot be used, "" where it can.
+    licence, permits: terms of every sound that it generates. problem: why it cannot be used, or "".
     """
 
     name: str
     summary: str
     licence: str
     permits: str
-    trouble: str
+    problem: str
 
     @property
     def terms(self) -> str:
-        """Its licence and what that permits, for people."""
+        """Its licence and what that permits, as shown to the user."""
         return f"{self.name}: {self.licence}. {self.permits}".strip()
 
 
 @dataclass(frozen=True)
 class ServerState:
-    """What is known of the server. trouble: why it cannot be used; None where it answers.
+    """The state of the server. problem: why it cannot be used, or None.
 
-    address: "HOST:PORT". device: where the model runs, "" until known. jobs_ahead: jobs that wait or run.
+    address: "HOST:PORT". device: where the model runs, "" until known. jobs_ahead: number of jobs waiting or running.
     """
 
     address: str
-    trouble: Trouble | None
+    problem: Problem | None
     version: str = ""
     device: str = ""
     default_pack: str = ""
@@ -55,14 +55,14 @@ class ServerState:
     packs: tuple[PackChoice, ...] = ()
 
     def pack(self, name: str) -> PackChoice | None:
-        """The usable pack of a name, "" being the server's default; None where the server has told of none."""
+        """Return the usable pack with this name, or with "" the server's default pack. None if there is none."""
         wanted = name.strip() or self.default_pack
-        return next((pack for pack in self.packs if pack.name == wanted and not pack.trouble), None)
+        return next((pack for pack in self.packs if pack.name == wanted and not pack.problem), None)
 
 
 @dataclass(frozen=True)
 class JobAccepted:
-    """The server has stored the job: key is ours, job_id the server's."""
+    """The server has stored the job. key: of the request. job_id: the server's."""
 
     key: str
     job_id: str
@@ -87,7 +87,7 @@ class JobProgress:
 
 @dataclass(frozen=True)
 class StemFile:
-    """A stem that has arrived: its role, its WAV file, and what is in it."""
+    """A received stem: its role, WAV file and format."""
 
     role: str
     path: Path
@@ -97,8 +97,8 @@ class StemFile:
 
 
 @dataclass(frozen=True)
-class ArrivedTake:
-    """A take whose stems have arrived. number: from 1. energy_correlation: None where a curve is constant."""
+class ReceivedTake:
+    """A take whose stems were received. number: from 1. energy_correlation: None if a curve is constant."""
 
     number: int
     seed: int
@@ -108,8 +108,8 @@ class ArrivedTake:
 
 
 @dataclass(frozen=True)
-class MadeWith:
-    """What the sound was made with, for its provenance; every default filled in."""
+class GenerationInfo:
+    """How the sound was generated, for its provenance, with defaults filled in."""
 
     pack: str
     pack_version: str
@@ -120,29 +120,29 @@ class MadeWith:
 
 
 @dataclass(frozen=True)
-class StemsArrived:
-    """Every stem of a job lies in the stems folder. duration_s: how long the server read the clip to be."""
+class StemsReceived:
+    """All stems of a job are in the stems folder. duration_s: duration of the clip as read by the server."""
 
     key: str
     job_id: str
-    made_with: MadeWith
+    generation_info: GenerationInfo
     duration_s: Fraction
-    takes: tuple[ArrivedTake, ...]
+    takes: tuple[ReceivedTake, ...]
 
 
 @dataclass(frozen=True)
 class JobFailed:
-    """The job ended without a result, or never began."""
+    """The job failed or could not be submitted."""
 
     key: str
-    trouble: Trouble
+    problem: Problem
 
 
 @dataclass(frozen=True)
 class JobCancelled:
-    """The job was stopped on request."""
+    """The job was cancelled."""
 
     key: str
 
 
-Message = ServerState | JobAccepted | JobProgress | StemsArrived | JobFailed | JobCancelled
+Message = ServerState | JobAccepted | JobProgress | StemsReceived | JobFailed | JobCancelled

@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The use case: know the server's state before it is needed. A thread asks; the panel shows what it last heard."""
+"""Use case: poll the server's state in a thread, so that the panel can show it."""
 
 from __future__ import annotations
 
 import threading
 from typing import TYPE_CHECKING
 
-from .contract import TroubleError, open_client, trouble_of
-from .generate import Post
+from .contract import UserProblemError, open_client, problem_from
+from .generate import PostMessage
 from .messages import PackChoice, ServerState
 
 if TYPE_CHECKING:
@@ -18,9 +18,11 @@ _ANSWER_TIMEOUT_S = 3.0
 
 
 class ServerWatch:
-    """A thread that asks the server for its state every few seconds, and at once when told to."""
+    """A thread that polls the server's state every few seconds, or immediately on request."""
 
-    def __init__(self, address: str, *, online_access: bool, post: Post, poll_s: float = POLL_INTERVAL_S) -> None:
+    def __init__(
+        self, address: str, *, online_access: bool, post: PostMessage, poll_s: float = POLL_INTERVAL_S
+    ) -> None:
         self.address = address
         self.online_access = online_access
         self._post = post
@@ -31,30 +33,30 @@ class ServerWatch:
         self._thread = threading.Thread(target=self._watch, name="rewas-server-watch", daemon=True)
 
     def start(self) -> None:
-        """Begin to ask."""
+        """Start polling."""
         self._thread.start()
 
     def poll_now(self) -> None:
-        """Ask at once. Returns at once; the answer comes as a ServerState."""
+        """Poll now. Returns immediately; the answer is posted as a ServerState."""
         self._wake.set()
 
     def close(self) -> None:
-        """Stop asking. Returns at once; follow with join()."""
+        """Stop polling. Returns immediately; call join() afterwards."""
         self._closed = True
         self._wake.set()
         if self._client is not None:
             self._client.close()
 
     def join(self, timeout_s: float) -> bool:
-        """Wait for the thread to end; False where it is still running after timeout_s seconds."""
+        """Wait for the thread to end. Returns False if it is still running after `timeout_s` seconds."""
         self._thread.join(timeout_s)
         return not self._thread.is_alive()
 
     def _watch(self) -> None:
         try:
             self._client = open_client(self.address, online_access=self.online_access, timeout_s=_ANSWER_TIMEOUT_S)
-        except TroubleError as error:
-            self._post(ServerState(self.address, error.trouble))
+        except UserProblemError as error:
+            self._post(ServerState(self.address, error.problem))
             return
         while not self._closed:
             self._wake.clear()
@@ -66,17 +68,17 @@ class ServerWatch:
 
 
 def query_server(client: RewasClient) -> ServerState:
-    """The server's state now. Blocks for a few seconds at most; never raises."""
+    """Return the server's current state. Blocks for a few seconds at most and never raises."""
     from rewas_api.errors import ProblemError
 
     try:
         info = client.server_info()
         packs = client.packs()
     except ProblemError as problem:
-        return ServerState(client.address, trouble_of(problem))
+        return ServerState(client.address, problem_from(problem))
     return ServerState(
         address=client.address,
-        trouble=None,
+        problem=None,
         version=info.version,
         device=info.device,
         default_pack=info.default_pack,

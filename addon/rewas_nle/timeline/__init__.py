@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the add-on knows of time and tracks, in plain Python: no Blender, no transport."""
+"""Timeline logic in plain Python: selection, placement, names and rates. No Blender, no network."""

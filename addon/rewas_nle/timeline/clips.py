@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Clips and timelines in OpenTimelineIO's terms.
+"""Converts clips and timelines to OpenTimelineIO.
 
-OpenTimelineIO and rewas_api are imported inside the functions: they come as wheels of the extension, and a Blender
-that could not load them must still be able to say so.
+OpenTimelineIO and rewas_api are imported inside the functions: they are wheels of the extension, and the add-on must be
+able to report that they cannot be loaded.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .strips import ChosenClip
+from .strips import SelectedClip
 
 if TYPE_CHECKING:
     import opentimelineio as otio
 
 
 @dataclass(frozen=True)
-class SoundOnTimeline:
-    """A generated sound as it stands on the timeline.
+class TimelineSound:
+    """A generated sound on the timeline.
 
     start_frame, frames: scene frames between its handles. lead_in_frames: scene frames of its content before the left
     handle. content_frames: scene frames of the whole content. metadata: its provenance.
@@ -42,19 +42,19 @@ class NamedTrack:
     """The clips or sounds of one channel."""
 
     name: str
-    items: tuple[ChosenClip | SoundOnTimeline, ...]
+    items: tuple[SelectedClip | TimelineSound, ...]
 
 
 def rational_time(seconds: Fraction, *rates: Fraction) -> otio.opentime.RationalTime:
-    """The time at the first of the rates that gives a whole number of frames, else at the first rate."""
+    """Return the time at the first rate that gives a whole number of frames, or at the first rate."""
     import opentimelineio as otio
 
     rate = next((rate for rate in rates if (seconds * rate).denominator == 1), rates[0])
     return otio.opentime.RationalTime(float(seconds * rate), float(rate))
 
 
-def clip_to_otio(clip: ChosenClip) -> otio.schema.Clip:
-    """The clip with its source range, its media by path, the media's own range and rate, and its prompt."""
+def clip_to_otio(clip: SelectedClip) -> otio.schema.Clip:
+    """Return the clip with its source range, media reference, available range and prompt."""
     import opentimelineio as otio
 
     from rewas_api.clip_settings import ClipSettings, write_clip_settings
@@ -80,8 +80,8 @@ def clip_to_otio(clip: ChosenClip) -> otio.schema.Clip:
     return otio_clip
 
 
-def sound_to_otio(sound: SoundOnTimeline, rate: Fraction) -> otio.schema.Clip:
-    """The generated sound in scene frames, with its provenance; disabled where its strip is muted."""
+def sound_to_otio(sound: TimelineSound, rate: Fraction) -> otio.schema.Clip:
+    """Return the generated sound in scene frames with its provenance. It is disabled if its strip is muted."""
     import opentimelineio as otio
 
     def frames(count: int) -> otio.opentime.RationalTime:
@@ -105,36 +105,36 @@ def timeline_to_otio(
     *,
     rate: Fraction,
     start_frame: int,
-    picture: Sequence[NamedTrack],
-    sound: Sequence[NamedTrack],
+    movie_tracks: Sequence[NamedTrack],
+    sound_tracks: Sequence[NamedTrack],
 ) -> otio.schema.Timeline:
-    """The tracks, bottom channel first, with gaps between strips. Scene frame start_frame is the timeline's zero."""
+    """Return a timeline of the tracks, bottom channel first. Scene frame `start_frame` is its zero."""
     import opentimelineio as otio
 
     timeline = otio.schema.Timeline(name=name, global_start_time=otio.opentime.RationalTime(0, float(rate)))
-    for kind, tracks in ((otio.schema.TrackKind.Video, picture), (otio.schema.TrackKind.Audio, sound)):
-        for named in tracks:
-            timeline.tracks.append(_track(named, kind, rate, start_frame))
+    for kind, tracks in ((otio.schema.TrackKind.Video, movie_tracks), (otio.schema.TrackKind.Audio, sound_tracks)):
+        for named_track in tracks:
+            timeline.tracks.append(_track(named_track, kind, rate, start_frame))
     return timeline
 
 
-def _track(named: NamedTrack, kind: str, rate: Fraction, start_frame: int) -> otio.schema.Track:
+def _track(named_track: NamedTrack, kind: str, rate: Fraction, start_frame: int) -> otio.schema.Track:
     import opentimelineio as otio
 
-    track = otio.schema.Track(name=named.name, kind=kind)
+    track = otio.schema.Track(name=named_track.name, kind=kind)
     at_frame = start_frame
-    for item in sorted(named.items, key=lambda item: item.start_frame):
+    for item in sorted(named_track.items, key=lambda item: item.start_frame):
         if item.start_frame > at_frame:
             gap = otio.opentime.RationalTime(item.start_frame - at_frame, float(rate))
             track.append(otio.schema.Gap(duration=gap))
-        track.append(clip_to_otio(item) if isinstance(item, ChosenClip) else sound_to_otio(item, rate))
+        track.append(clip_to_otio(item) if isinstance(item, SelectedClip) else sound_to_otio(item, rate))
         at_frame = item.start_frame + item.frames
     return track
 
 
-def split_overlaps(items: Iterable[ChosenClip | SoundOnTimeline]) -> list[tuple[ChosenClip | SoundOnTimeline, ...]]:
-    """The items in layers without overlaps: Blender allows overlaps on a channel, a track holds none."""
-    layers: list[list[ChosenClip | SoundOnTimeline]] = []
+def split_overlaps(items: Iterable[SelectedClip | TimelineSound]) -> list[tuple[SelectedClip | TimelineSound, ...]]:
+    """Distribute items over layers without overlaps: a Blender channel may have overlaps, a track may not."""
+    layers: list[list[SelectedClip | TimelineSound]] = []
     for item in sorted(items, key=lambda item: item.start_frame):
         for layer in layers:
             if layer[-1].start_frame + layer[-1].frames <= item.start_frame:
@@ -146,7 +146,7 @@ def split_overlaps(items: Iterable[ChosenClip | SoundOnTimeline]) -> list[tuple[
 
 
 def write_timeline(timeline: otio.schema.Timeline, path: Path) -> None:
-    """Write the .otio file, whole or not at all. Raises OSError where the folder cannot be written."""
+    """Write the .otio file atomically. Raises OSError if it cannot be written."""
     unfinished = path.with_name(f".{path.name}.unfinished")
     try:
         unfinished.write_text(timeline.to_json_string(indent=2), encoding="utf-8")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Where a sound goes: exactly under its picture, on a free channel that is named for its stem."""
+"""Where a sound goes: exactly below its clip, on a free channel named after its stem."""
 
 from __future__ import annotations
 
@@ -7,30 +7,30 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from .strips import ChosenClip
+from .strips import SelectedClip
 
 MAX_CHANNEL = 128
 
 
 @dataclass(frozen=True)
 class Span:
-    """Scene frames that a strip covers on a channel: start_frame up to, not including, end_frame."""
+    """Scene frames that a strip covers on a channel, from start_frame up to but not including end_frame."""
 
     channel: int
     start_frame: int
     end_frame: int
 
-    def meets(self, start_frame: int, end_frame: int) -> bool:
+    def overlaps(self, start_frame: int, end_frame: int) -> bool:
         """Whether the span shares a frame with the given range."""
         return self.start_frame < end_frame and start_frame < self.end_frame
 
 
 @dataclass(frozen=True)
-class SoundPlace:
+class SoundPosition:
     """The scene frames of a sound.
 
-    content_start_frame: where its first sample lies. content_frames: its whole length. start_frame, end_frame: its
-    handles, which are narrower where the picture was trimmed while the sound was made.
+    content_start_frame: frame of its first sample. content_frames: its full length. start_frame, end_frame: its
+    handles, which are narrower if the strip was trimmed while the sound was being generated.
     """
 
     content_start_frame: int
@@ -40,27 +40,29 @@ class SoundPlace:
 
     @property
     def is_trimmed(self) -> bool:
-        """Whether part of the sound lies outside its handles."""
+        """Whether part of the sound is outside its handles."""
         return self.end_frame - self.start_frame < self.content_frames
 
 
 @dataclass(frozen=True)
 class ChannelAssignment:
-    """A channel and the name that it should carry."""
+    """A channel and the name it should get."""
 
     channel: int
     name: str
 
 
-class NoFreeChannel(Exception):
-    """Every channel is taken or locked where the sound should go."""
+class NoFreeChannelError(Exception):
+    """All channels are occupied or locked in the range of the sound."""
 
 
-def place_under(clip: ChosenClip, *, start_frame: int, end_frame: int, content_start_frame: int) -> SoundPlace | None:
-    """Where the sound of a clip goes under its strip as it stands now.
+def position_under_clip(
+    clip: SelectedClip, *, start_frame: int, end_frame: int, content_start_frame: int
+) -> SoundPosition | None:
+    """Return where the sound of a clip goes below its strip as it is now.
 
-    The strip may have been moved, slipped or trimmed since the clip was read: the sound keeps to the frames of picture
-    that it was made for. None where the strip no longer shows any of them.
+    The strip may have been moved, slipped or trimmed since the clip was read. The sound stays with the frames that it
+    was generated for. Returns None if the strip no longer shows any of them.
     """
     sound_start = content_start_frame + (clip.start_frame - clip.content_start_frame)
     sound_end = sound_start + clip.frames
@@ -68,7 +70,7 @@ def place_under(clip: ChosenClip, *, start_frame: int, end_frame: int, content_s
     visible_end = min(sound_end, end_frame)
     if visible_start >= visible_end:
         return None
-    return SoundPlace(sound_start, clip.frames, visible_start, visible_end)
+    return SoundPosition(sound_start, clip.frames, visible_start, visible_end)
 
 
 def find_channel(
@@ -84,9 +86,9 @@ def find_channel(
 
     names: the names that people gave to channels; channels with Blender's own names ("Channel 3") are left out.
     Further lanes of a role are called "primary 2", "primary 3", …: takes and older versions stack up in them.
-    Raises NoFreeChannel.
+    Raises NoFreeChannelError.
     """
-    taken = {span.channel for span in occupied if span.meets(start_frame, end_frame)} | set(locked)
+    taken = {span.channel for span in occupied if span.overlaps(start_frame, end_frame)} | set(locked)
     lanes = sorted((lane, channel) for channel, name in names.items() if (lane := _lane(role, name)))
     for _, channel in lanes:
         if channel not in taken:
@@ -97,7 +99,7 @@ def find_channel(
         for channel in range(1, MAX_CHANNEL + 1):
             if channel not in unusable:
                 return ChannelAssignment(channel, new_name)
-    raise NoFreeChannel
+    raise NoFreeChannelError
 
 
 def _lane(role: str, name: str) -> int | None:

@@ -1,19 +1,19 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Frame rates as exact fractions. Blender hands them out as floats; the film world means 24000/1001 by 23.976."""
+"""Exact frame rates. Blender stores floats; 23.976 stands for 24000/1001."""
 
 from __future__ import annotations
 
 from fractions import Fraction
 
-# Blender keeps rates in 32-bit floats, whose relative step is 6e-8; neighbouring NTSC and whole rates lie 1e-3 apart.
+# Blender stores rates as 32-bit floats with a relative precision of 6e-8; NTSC and integer rates differ by 1e-3.
 _RELATIVE_TOLERANCE = 2e-6
 _MAX_INTEGER_RATE = 480
 
 
 def exact_rate(frames_per_second: float) -> Fraction | None:
-    """The rate that a float stands for: a whole number, n·1000/1001, or the nearest simple fraction.
+    """Return the rate that a float stands for: an integer, n·1000/1001, or the nearest simple fraction.
 
-    None where the number is no rate at all (0, negative, not finite), as Blender reports for media it cannot read.
+    Returns None for 0, negative and non-finite numbers, which Blender reports for media it cannot read.
     """
     if not 0 < frames_per_second < 1e6:
         return None
@@ -30,5 +30,5 @@ def _matches(rate: Fraction, frames_per_second: float) -> bool:
 
 
 def rate_label(rate: Fraction) -> str:
-    """The rate as people write it: "24", "23.976", "29.97"."""
+    """Return the rate as commonly written: "24", "23.976", "29.97"."""
     return f"{float(rate):.3f}".rstrip("0").rstrip(".")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A strip as the timeline logic sees it: a snapshot that outlives undo, renaming and deletion in Blender."""
+"""Snapshots of strips, which stay valid after undo, renaming and deletion in Blender."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from fractions import Fraction
 
 
 @dataclass(frozen=True)
-class PictureStrip:
-    """One strip of the video editor.
+class StripSnapshot:
+    """A snapshot of one strip.
 
-    kind: Blender's strip type ("MOVIE", "META", …). path: absolute path of its media, "" where it has none.
+    kind: Blender's strip type ("MOVIE", "META", …). path: absolute path of its media, or "".
     start_frame: scene frame of its left handle. frames: scene frames between its handles.
     content_start_frame: scene frame where its untrimmed content begins. content_frames: scene frames of that content.
-    media_rate: the media's own rate; None where it cannot be read. media_frames: frames of the media file;
+    media_rate: frame rate of the media, or None if it cannot be read. media_frames: frames of the media file;
     skipped_frames: media frames that Blender's hard trim cuts off before the content; playable_frames: media frames
     between both hard trims.
-    prompt: what should be heard. retimed, reversed: it does not play its media forward at one speed.
-    speed_effect: name of the Speed Control strip on it, "" without one. media_found: the file is there.
-    muted: it is switched off on the timeline.
+    prompt: what should be heard. retimed, reversed: it does not play its media forward at normal speed.
+    speed_effect: name of the Speed Control strip that uses it, or "". media_found: whether the file exists.
+    muted: whether it is muted.
     """
 
     name: str
@@ -43,15 +43,15 @@ class PictureStrip:
 
     @property
     def end_frame(self) -> int:
-        """Scene frame after its last one."""
+        """The scene frame after the last one."""
         return self.start_frame + self.frames
 
 
 @dataclass(frozen=True)
-class ChosenClip:
-    """Picture that sound is wanted for: where it stands in the scene, and which range of its media that is.
+class SelectedClip:
+    """A clip to generate sound for: its position in the scene and its media range.
 
-    start_frame, frames, content_start_frame: as in PictureStrip. rate: the scene's.
+    start_frame, frames, content_start_frame: as in StripSnapshot. rate: the scene's.
     source_start_s, source_duration_s: the range, in seconds from the media's first frame. media_frames, media_rate: the
     whole media.
     """
@@ -72,7 +72,7 @@ class ChosenClip:
 
 @dataclass(frozen=True)
 class Refusal:
-    """Why a strip cannot have sound: what is the matter, naming the strip, and what to do about it."""
+    """Why a strip cannot get sound, and what to do about it."""
 
     what: str
     remedy: str

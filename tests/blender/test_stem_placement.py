@@ -26,32 +26,30 @@ def write_wav(path: Path, samples: int) -> Path:
 def order_for(scene: Any, key: str = "4f2c") -> Any:
     """The order that Generate makes of the one selected strip, which then carries the mark of a running job."""
     sequencer, generate = part("blender.sequencer"), part("core.generate")
-    selection = part("timeline.selection").select_for_sound(
-        sequencer.selected_strips(scene), sequencer.scene_rate(scene)
-    )
+    selection = part("timeline.selection").select_clips(sequencer.selected_strips(scene), sequencer.scene_rate(scene))
     assert not selection.refusals, selection.refusals
     folder = part("blender.preferences").stems_folder()
-    order = generate.Order(key, selection.clips[0], generate.SoundSettings(), scene.name, folder)
-    part("blender.placing").mark_strip(order)
-    return order
+    clip_request = generate.ClipRequest(key, selection.clips[0], generate.SoundSettings(), scene.name, folder)
+    part("blender.stem_placement").mark_strip(clip_request)
+    return clip_request
 
 
-def arrival(order: Any, *, takes: int = 1, roles: tuple[str, ...] = ("primary",)) -> Any:
+def arrival(clip_request: Any, *, takes: int = 1, roles: tuple[str, ...] = ("primary",)) -> Any:
     messages = part("core.messages")
-    samples = round(order.clip.source_duration_s * 48000)
-    return messages.StemsArrived(
-        key=order.key,
-        job_id=f"job-{order.key}",
-        made_with=messages.MadeWith("untrained", "1.0.0", "Apache-2.0", 4, 1.0, 1.0),
-        duration_s=order.clip.source_duration_s,
+    samples = round(clip_request.clip.source_duration_s * 48000)
+    return messages.StemsReceived(
+        key=clip_request.key,
+        job_id=f"job-{clip_request.key}",
+        generation_info=messages.GenerationInfo("untrained", "1.0.0", "Apache-2.0", 4, 1.0, 1.0),
+        duration_s=clip_request.clip.source_duration_s,
         takes=tuple(
-            messages.ArrivedTake(
+            messages.ReceivedTake(
                 number=number,
                 seed=2**40 + number,
                 stems=tuple(
                     messages.StemFile(
                         role,
-                        write_wav(order.stems_folder / f"{order.key}-{role}-{number}.wav", samples),
+                        write_wav(clip_request.stems_folder / f"{clip_request.key}-{role}-{number}.wav", samples),
                         48000,
                         1,
                         samples,
@@ -75,8 +73,8 @@ def frames_of(strip: Any) -> tuple[int, int]:
     return compat.left_handle(strip), compat.right_handle(strip)
 
 
-def place(order: Any, arrived: Any) -> Any:
-    return part("blender.placing").place_stems(order, arrived)
+def place(clip_request: Any, received: Any) -> Any:
+    return part("blender.stem_placement").place_stems(clip_request, received)
 
 
 @has_sound
@@ -96,8 +94,8 @@ def test_sound_lies_exactly_under_its_picture(
     set_rate(scene, fps, fps_base)
     strip = add_movie(scene, make_clip(rate, 48), start=start)
     part("blender.compat").set_handles(strip, *trim)
-    order = order_for(scene)
-    assert place(order, arrival(order)).trouble is None
+    clip_request = order_for(scene)
+    assert place(clip_request, arrival(clip_request)).problem is None
     (sound,) = sounds_of(scene)
     assert frames_of(sound) == frames_of(strip) == trim
     assert part("blender.compat").content_start(sound) == trim[0]
@@ -107,8 +105,8 @@ def test_sound_lies_exactly_under_its_picture(
 def test_a_saved_file_refers_to_its_sound_by_a_relative_path(scene: Any, ball: Path, tmp_path: Path) -> None:
     bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "film.blend"))
     add_movie(scene, ball)
-    order = order_for(scene)
-    place(order, arrival(order))
+    clip_request = order_for(scene)
+    place(clip_request, arrival(clip_request))
     (sound,) = sounds_of(scene)
     assert sound.sound.filepath == "//stems/4f2c-primary-1.wav"
     assert part("blender.compat").right_handle(sound) == 49
@@ -117,8 +115,8 @@ def test_a_saved_file_refers_to_its_sound_by_a_relative_path(scene: Any, ball: P
 @has_sound
 def test_stems_and_takes_stand_on_channels_named_for_them(scene: Any, ball: Path) -> None:
     add_movie(scene, ball)
-    order = order_for(scene)
-    placed = place(order, arrival(order, takes=2, roles=("primary", "ambience")))
+    clip_request = order_for(scene)
+    placed = place(clip_request, arrival(clip_request, takes=2, roles=("primary", "ambience")))
     channels = scene.sequence_editor.channels
     on = {sound.name: (channels[sound.channel].name, sound.mute) for sound in sounds_of(scene)}
     clip = ball.name
@@ -135,16 +133,16 @@ def test_stems_and_takes_stand_on_channels_named_for_them(scene: Any, ball: Path
 @has_sound
 def test_a_second_clip_goes_on_the_same_channel_and_a_second_version_mutes_the_first(scene: Any, ball: Path) -> None:
     first = add_movie(scene, ball)
-    order = order_for(scene, "one")
-    place(order, arrival(order))
+    clip_request = order_for(scene, "one")
+    place(clip_request, arrival(clip_request))
     first.select = False
     later = add_movie(scene, ball, start=49)
-    order = order_for(scene, "two")
-    place(order, arrival(order))
+    clip_request = order_for(scene, "two")
+    place(clip_request, arrival(clip_request))
     sounds = sounds_of(scene)
     assert len({sound.channel for sound in sounds}) == 1
-    order = order_for(scene, "three")
-    assert "the earlier sound is muted" in place(order, arrival(order)).note
+    clip_request = order_for(scene, "three")
+    assert "the previous sound is muted" in place(clip_request, arrival(clip_request)).note
     muted = [sound["rewas_sound"]["job"] for sound in sounds_of(scene) if sound.mute]
     assert muted == ["job-two"]
     newest = next(sound for sound in sounds_of(scene) if sound["rewas_sound"]["job"] == "job-three")
@@ -156,9 +154,9 @@ def test_a_second_clip_goes_on_the_same_channel_and_a_second_version_mutes_the_f
 def test_sound_follows_a_strip_that_was_moved_renamed_and_copied(scene: Any, ball: Path) -> None:
     compat = part("blender.compat")
     strip = add_movie(scene, ball)
-    order = order_for(scene)
+    clip_request = order_for(scene)
     copy = add_movie(scene, ball, start=200, channel=5)
-    copy["rewas_job_" + order.key] = "x"
+    copy["rewas_job_" + clip_request.key] = "x"
     strip.name = "A better name"
     copy.name = "Another"
     strips_of(scene.sequence_editor).remove(copy)
@@ -166,7 +164,7 @@ def test_sound_follows_a_strip_that_was_moved_renamed_and_copied(scene: Any, bal
         strip.content_start = 301
     else:
         strip.frame_start = 301
-    assert place(order, arrival(order)).trouble is None
+    assert place(clip_request, arrival(clip_request)).problem is None
     (sound,) = sounds_of(scene)
     assert frames_of(sound) == frames_of(strip) == (301, 349)
     assert not [key for key in strip.keys() if key.startswith("rewas_job_")]  # noqa: SIM118
@@ -175,13 +173,13 @@ def test_sound_follows_a_strip_that_was_moved_renamed_and_copied(scene: Any, bal
 @has_sound
 def test_sound_is_trimmed_like_a_strip_that_was_trimmed(scene: Any, ball: Path) -> None:
     strip = add_movie(scene, ball)
-    order = order_for(scene)
+    clip_request = order_for(scene)
     part("blender.compat").set_handles(strip, 11, 40)
-    placed = place(order, arrival(order))
+    placed = place(clip_request, arrival(clip_request))
     (sound,) = sounds_of(scene)
     assert frames_of(sound) == (11, 40)
     assert part("blender.compat").content_start(sound) == 1
-    assert "trimmed like its picture" in placed.note
+    assert "trimmed to the strip" in placed.note
 
 
 @has_sound
@@ -192,8 +190,8 @@ def test_strips_inside_an_open_meta_get_their_sound_there(scene: Any, ball: Path
     strip.move_to_meta(meta)
     compat.set_handles(meta, 1, 49)
     assert compat.holder_of(scene.sequence_editor, strip) == meta
-    order = order_for_strip(scene, strip)
-    assert place(order, arrival(order)).trouble is None
+    clip_request = order_for_strip(scene, strip)
+    assert place(clip_request, arrival(clip_request)).problem is None
     assert sounds_of(scene) == []
     (sound,) = (inside for inside in strips_of(meta) if inside.type == "SOUND")
     assert frames_of(sound) == (1, 49)
@@ -201,42 +199,42 @@ def test_strips_inside_an_open_meta_get_their_sound_there(scene: Any, ball: Path
 
 def order_for_strip(scene: Any, strip: Any) -> Any:
     sequencer, generate = part("blender.sequencer"), part("core.generate")
-    clip = part("timeline.selection").choose_clip(sequencer.read_strip(scene, strip), sequencer.scene_rate(scene))
-    return generate.Order(
+    clip = part("timeline.selection").clip_from_strip(sequencer.read_strip(scene, strip), sequencer.scene_rate(scene))
+    return generate.ClipRequest(
         "meta", clip, generate.SoundSettings(), scene.name, part("blender.preferences").stems_folder()
     )
 
 
 def test_a_deleted_strip_is_said_and_the_file_is_kept(scene: Any, ball: Path) -> None:
     strip = add_movie(scene, ball)
-    order = order_for(scene)
-    arrived = arrival(order)
+    clip_request = order_for(scene)
+    received = arrival(clip_request)
     strips_of(scene.sequence_editor).remove(strip)
-    placed = place(order, arrived)
-    path = arrived.takes[0].stems[0].path
-    assert f'"{ball.name}" was deleted' in placed.trouble.what
-    assert path.name in placed.trouble.remedy
+    placed = place(clip_request, received)
+    path = received.takes[0].stems[0].path
+    assert f'"{ball.name}" was deleted' in placed.problem.what
+    assert path.name in placed.problem.remedy
     assert path.exists()
     assert len(strips_of(scene.sequence_editor)) == 0
 
 
 def test_a_changed_scene_rate_is_said_and_the_file_is_kept(scene: Any, ball: Path) -> None:
     add_movie(scene, ball)
-    order = order_for(scene)
+    clip_request = order_for(scene)
     set_rate(scene, 25, 1.0)
-    placed = place(order, arrival(order))
-    assert "frame rate of the scene" in placed.trouble.what
+    placed = place(clip_request, arrival(clip_request))
+    assert "frame rate of the scene" in placed.problem.what
     assert sounds_of(scene) == []
 
 
 @pytest.mark.skipif(bpy.app.version >= (4, 3), reason="only Blender's 4.2 module is built without sound")
 def test_a_blender_without_sound_says_so_and_keeps_the_file(scene: Any, ball: Path) -> None:
     add_movie(scene, ball)
-    order = order_for(scene)
-    arrived = arrival(order)
-    placed = place(order, arrived)
-    assert "could not load the sound" in placed.trouble.what
-    assert arrived.takes[0].stems[0].path.exists()
+    clip_request = order_for(scene)
+    received = arrival(clip_request)
+    placed = place(clip_request, received)
+    assert "could not load the sound" in placed.problem.what
+    assert received.takes[0].stems[0].path.exists()
     assert len(strips_of(scene.sequence_editor)) == 1
 
 
@@ -246,8 +244,8 @@ def test_the_exported_timeline_holds_picture_prompts_and_sound(scene: Any, ball:
 
     strip = add_movie(scene, ball, start=25, prompt="a ball on wood")
     part("blender.compat").set_handles(strip, 30, 60)
-    order = order_for(scene)
-    place(order, arrival(order, takes=2))
+    clip_request = order_for(scene)
+    place(clip_request, arrival(clip_request, takes=2))
     strip.select = False
     add_movie(scene, ball, start=100, prompt="").mute = True
     path = tmp_path / "timeline.otio"

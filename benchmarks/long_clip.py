@@ -1,8 +1,8 @@
-"""How much memory and time a long clip takes: one request over a film of the synthetic world, whole in one process.
+"""Measure memory and time for a long clip: one request over a film of the synthetic world, in one process.
 
-`python benchmarks/long_clip.py --minutes 30 --rate 24000/1001` prints one JSON object: memory in MiB above the loaded
-model at its highest, in every stage, and seconds by stage. `--work command` measures `rewas generate` with its
-delivery instead, `--work energy` and `--work sound` the two kinds of energy alone.
+`python benchmarks/long_clip.py --minutes 30 --rate 24000/1001` prints one JSON object with the peak memory in MiB above
+the loaded model, overall and by stage, and the seconds by stage. `--work command` measures `rewas generate` with its
+delivery, `--work energy` the estimated energy alone, and `--work sound` the measured energy alone.
 """
 
 from __future__ import annotations
@@ -33,25 +33,30 @@ _SAMPLE_INTERVAL_S = 0.01
 
 
 def main() -> None:
-    """Measure what the command line asks for."""
+    """Run the measurement."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--minutes", type=Fraction, default=Fraction(30))
     parser.add_argument("--rate", type=Fraction, default=Fraction(25))
     parser.add_argument("--pack", default="starter")
     parser.add_argument("--sample-rate", type=int, default=48_000)
-    parser.add_argument("--num-steps", type=int, help="memory hangs on them as little as on chance; time does")
+    parser.add_argument("--num-steps", type=int, help="sampling steps; they affect time but not memory")
     parser.add_argument("--work", choices=("generate", "command", "energy", "sound"), default="generate")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         film = write_film(Path(folder) / "film.mkv", options.minutes * 60, options.rate)
         settings = {"num_steps": options.num_steps, "sample_rate_hz": options.sample_rate}
-        told = measured(film, options.pack, options.work, settings, Path(folder) / "stems")
-    told |= {"minutes": float(options.minutes), "frame_rate": str(options.rate), "work": options.work, **settings}
-    print(json.dumps(told, indent=1))
+        result_fields = measure(film, options.pack, options.work, settings, Path(folder) / "stems")
+    result_fields |= {
+        "minutes": float(options.minutes),
+        "frame_rate": str(options.rate),
+        "work": options.work,
+        **settings,
+    }
+    print(json.dumps(result_fields, indent=1))
 
 
 def write_film(path: Path, duration_s: Fraction, rate: Fraction) -> Path:
-    """A film of scenes of the world, over and over, with their sound."""
+    """Write a film that repeats scenes of the synthetic world with their sound."""
     scenes = [sample_scene(FIRST_SEED + number, duration_s=SCENE_S) for number in range(SCENES)]
     pictures = np.concatenate(
         [render_brightness(scene, frame_rate=rate, width=SIZE[0], height=SIZE[1]) for scene in scenes]
@@ -61,104 +66,106 @@ def write_film(path: Path, duration_s: Fraction, rate: Fraction) -> Path:
         picture = container.add_stream("libx264", rate=rate, options={"preset": "ultrafast"})
         picture.width, picture.height = SIZE
         picture.pix_fmt = "yuv420p"
-        heard = container.add_stream("pcm_s16le", rate=SAMPLE_RATE_HZ)
-        heard.layout = "mono"
-        # A second of each in turn: a film whose sound stands behind its picture is read to its end before it begins.
-        shown = played = 0
+        audio = container.add_stream("pcm_s16le", rate=SAMPLE_RATE_HZ)
+        audio.layout = "mono"
+        # Interleaved by the second, because a reader buffers a film whose sound comes after its video.
+        frames_written = samples_written = 0
         for second in range(1, int(-(-duration_s // 1)) + 1):
             end_s = min(Fraction(second), duration_s)
-            while shown < end_s * rate:
-                frame = av.VideoFrame.from_ndarray(pictures[shown % len(pictures)], format="gray")
-                frame.pts, frame.time_base = shown, 1 / rate
+            while frames_written < end_s * rate:
+                frame = av.VideoFrame.from_ndarray(pictures[frames_written % len(pictures)], format="gray")
+                frame.pts, frame.time_base = frames_written, 1 / rate
                 container.mux(picture.encode(frame))
-                shown += 1
+                frames_written += 1
             end = int(end_s * SAMPLE_RATE_HZ)
-            part = np.take(sounds, np.arange(played, end), mode="wrap")
+            part = np.take(sounds, np.arange(samples_written, end), mode="wrap")
             sound = av.AudioFrame.from_ndarray(
                 np.round(np.clip(part, -1, 1) * 32767).astype(np.int16)[None], format="s16", layout="mono"
             )
-            sound.sample_rate, sound.pts, sound.time_base = SAMPLE_RATE_HZ, played, Fraction(1, SAMPLE_RATE_HZ)
-            container.mux(heard.encode(sound))
-            played = end
+            sound.sample_rate, sound.pts, sound.time_base = SAMPLE_RATE_HZ, samples_written, Fraction(1, SAMPLE_RATE_HZ)
+            container.mux(audio.encode(sound))
+            samples_written = end
         container.mux(picture.encode(None))
-        container.mux(heard.encode(None))
+        container.mux(audio.encode(None))
     return path
 
 
 class PeakMemory:
-    """The process's resident memory at its highest, overall and by stage, in MiB above what it was at first."""
+    """Peak resident memory of the process, overall and by stage, in MiB above its initial value."""
 
     def __init__(self) -> None:
         self.at_first = self.overall = resident_mib()
         self.by_stage: dict[str, float] = {}
         self.stage = "before"
 
-    def look(self) -> None:
-        """Take the memory as it is now into account."""
+    def sample(self) -> None:
+        """Update the peaks with the current memory."""
         now = resident_mib()
         self.overall = max(self.overall, now)
         self.by_stage[self.stage] = max(self.by_stage.get(self.stage, 0.0), round(now - self.at_first, 1))
 
-    def told(self) -> dict[str, object]:
+    def report(self) -> dict[str, object]:
         """As JSON."""
         return {
             "loaded_mib": round(self.at_first, 1),
-            "highest_above_loaded_mib": round(self.overall - self.at_first, 1),
+            "peak_above_loaded_mib": round(self.overall - self.at_first, 1),
             "by_stage_mib": self.by_stage,
         }
 
 
 @contextmanager
 def track_peak_memory() -> Iterator[PeakMemory]:
-    """What is done within is watched from a thread beside it."""
-    highest, ended = PeakMemory(), threading.Event()
+    """Track the peak memory of the block from a background thread."""
+    peak, ended = PeakMemory(), threading.Event()
 
     def watch() -> None:
         while not ended.wait(_SAMPLE_INTERVAL_S):
-            highest.look()
+            peak.sample()
 
     watcher = threading.Thread(target=watch)
     watcher.start()
     try:
-        yield highest
+        yield peak
     finally:
         ended.set()
         watcher.join()
 
 
 def resident_mib() -> float:
-    """Resident memory of this process, as Linux tells it."""
+    """Return the resident memory of this process on Linux."""
     return int(Path("/proc/self/statm").read_text().split()[1]) * _PAGE_BYTES / 2**20
 
 
-def measured(film: Path, pack: str, work: str, settings: dict[str, Any], stems: Path) -> dict[str, object]:
-    """Memory and seconds of one piece of work over a whole film."""
+def measure(film: Path, pack: str, work: str, settings: dict[str, Any], stems: Path) -> dict[str, object]:
+    """Return memory and time of one kind of work over a whole film."""
     model = ReWaS.from_pretrained(pack, device="cpu")
-    # What the libraries take for themselves the first time is not the clip's.
+    # Warm up, so that one-time allocations of libraries do not count.
     model.generate(VideoClip(film, duration=6), prompt="rain", **settings)
-    began_s = time.monotonic()
-    with track_peak_memory() as highest:
+    start_s = time.monotonic()
+    with track_peak_memory() as peak:
 
         def on_progress(progress: Progress) -> None:
-            highest.stage = progress.stage
+            peak.stage = progress.stage
 
         clip = VideoClip(film)
         if work == "generate":
             result = model.generate(clip, prompt="rain", **settings, on_progress=on_progress)
             timings = {stage: round(spent, 1) for stage, spent in result.timings_s.items()}
-            told: dict[str, object] = {"samples": result.takes[0].stems["primary"].waveform.shape[1]}
+            result_fields: dict[str, object] = {"samples": result.takes[0].stems["primary"].waveform.shape[1]}
         elif work == "command":
-            told, timings = _measure_command(film, model, settings, stems, highest)
+            result_fields, timings = _measure_command(film, model, settings, stems, peak)
         else:
             estimate = model.estimate_energy if work == "energy" else model.measure_energy
-            told, timings = {"values": estimate(clip, on_progress=on_progress).values.size}, {}
-    return told | highest.told() | {"seconds": round(time.monotonic() - began_s, 1), "seconds_by_stage": timings}
+            result_fields, timings = {"values": estimate(clip, on_progress=on_progress).values.size}, {}
+    return (
+        result_fields | peak.report() | {"seconds": round(time.monotonic() - start_s, 1), "seconds_by_stage": timings}
+    )
 
 
 def _measure_command(
-    film: Path, model: ReWaS, settings: dict[str, Any], stems: Path, highest: PeakMemory
+    film: Path, model: ReWaS, settings: dict[str, Any], stems: Path, peak: PeakMemory
 ) -> tuple[dict[str, object], dict[str, float]]:
-    """The same as a command or a server does it, with its delivery, in this process."""
+    """Run the request as the command does, including delivery, in this process."""
     import opentimelineio as otio
 
     from rewas_api.v1 import rewas_pb2
@@ -166,7 +173,7 @@ def _measure_command(
     from rewas_server.work.dispatch import run_work
 
     def on_progress(progress: WorkProgress) -> None:
-        highest.stage = rewas_pb2.Stage.Name(progress.stage)  # type: ignore[arg-type]
+        peak.stage = rewas_pb2.Stage.Name(progress.stage)  # type: ignore[arg-type]
 
     clip = otio.schema.Clip(media_reference=otio.schema.ExternalReference(target_url=str(film)))
     asked = rewas_pb2.SoundSettings(prompt="rain", seed=0, **settings)

@@ -1,11 +1,11 @@
-"""The demo's part inside Blender: install the extension, edit a timeline, press Generate, save, export, render.
+"""The part of the demo that runs in Blender: install the extension, edit, generate, save, export and render.
 
-Run by scripts/demo/run_demo.py with the Python that holds Blender's module, never with the one that holds torch:
+scripts/demo/run_demo.py runs it with the Python that has the bpy module:
 
-    python scripts/demo/demo_in_blender.py ORDER.json
+    python scripts/demo/demo_in_blender.py JOB.json
 
-ORDER.json names the extension's zip, the server's address, the clips with their prompts, the seed and the folder for
-the results; what stands on the timeline in the end is written beside it, as RESULT.json.
+JOB.json holds the extension's zip, the server's address, the clips with their prompts, the seed and the output folder.
+The final timeline is written next to it as RESULT.json.
 """
 
 from __future__ import annotations
@@ -31,29 +31,29 @@ def say(text: str) -> None:
 
 
 def install_extension(zip_path: str, server_address: str, stems_folder: str) -> None:
-    """Install the extension as a user would, into this profile, and point it at the server."""
+    """Install the extension into this Blender profile and set its server."""
     bpy.ops.extensions.package_install_files(
         filepath=zip_path, repo="user_default", enable_on_install=True, overwrite=True
     )
     preferences = bpy.context.preferences.addons[EXTENSION].preferences
     preferences.server_address = server_address
     preferences.stems_folder = stems_folder
-    say(f"installed and switched on {Path(zip_path).name}")
+    say(f"installed and enabled {Path(zip_path).name}")
 
 
-def build_timeline(order: dict[str, Any]) -> list[Any]:
-    """An empty scene with the clips one after the other on one channel, each with its prompt, all selected."""
+def build_timeline(job: dict[str, Any]) -> list[Any]:
+    """Create a scene with the clips in a row on one channel, each with its prompt, all selected."""
     bpy.ops.wm.read_homefile(use_empty=True, use_factory_startup=False)
-    bpy.context.preferences.filepaths.save_version = 0  # no backup beside a file that is saved twice
+    bpy.context.preferences.filepaths.save_version = 0  # no backup of a file that is saved twice
     scene = bpy.context.scene
     scene.name = "Demo"
     scene.render.fps, scene.render.fps_base = FRAMES_PER_SECOND, FRAMES_BASE
     scene.render.resolution_x, scene.render.resolution_y = WIDTH, HEIGHT
-    scene.view_settings.view_transform = "Standard"  # the picture as it was filmed, not graded
+    scene.view_settings.view_transform = "Standard"  # no tone mapping
     editor = scene.sequence_editor_create()
     editor.channels[MOVIE_CHANNEL].name = "Picture"
     strips, frame = [], scene.frame_start
-    for clip in order["clips"]:
+    for clip in job["clips"]:
         strip = editor.strips.new_movie(Path(clip["path"]).name, clip["path"], MOVIE_CHANNEL, frame)
         strip.rewas.prompt = clip["prompt"]
         strip.select = True
@@ -61,16 +61,16 @@ def build_timeline(order: dict[str, Any]) -> list[Any]:
         frame += strip.frame_final_duration
     editor.active_strip = strips[0]
     scene.frame_end = frame - 1
-    scene.rewas.use_random_seed, scene.rewas.seed = False, order["seed"]
-    bpy.ops.wm.save_as_mainfile(filepath=str(Path(order["output"]) / "timeline.blend"))
-    say(f"laid {len(strips)} clips on the timeline at {FRAMES_PER_SECOND}000/1001 frames a second")
+    scene.rewas.use_random_seed, scene.rewas.seed = False, job["seed"]
+    bpy.ops.wm.save_as_mainfile(filepath=str(Path(job["output"]) / "timeline.blend"))
+    say(f"placed {len(strips)} clips on the timeline at {FRAMES_PER_SECOND}000/1001 frames a second")
     return strips
 
 
 def generate_sound() -> None:
-    """Press Generate, then do what Blender's timer does in a window: pump until every job is over."""
+    """Generate, then pump messages until all jobs have ended, as the timer does in a window."""
     if bpy.ops.rewas.generate() != {"FINISHED"}:
-        raise RuntimeError("Generate was refused; the line above says why.")
+        raise RuntimeError("Generate was refused; see the line above.")
     pump = importlib.import_module(f"{EXTENSION}.blender.pump")
     shared_session = importlib.import_module(f"{EXTENSION}.blender.shared_session")
     deadline_s = time.monotonic() + TIMEOUT_S
@@ -80,7 +80,7 @@ def generate_sound() -> None:
         for line in shared_session.session().board.jobs.values():
             quarter = int(line.fraction * 4)
             if shown.get(line.key) != (line.stage, quarter) and line.stage:
-                say(f"{line.clip_name}: {line.headline} ({line.fraction:.0%})")
+                say(f"{line.clip_name}: {line.status_text} ({line.fraction:.0%})")
             shown[line.key] = line.stage, quarter
         if time.monotonic() > deadline_s:
             raise RuntimeError(f"A job was still running after {TIMEOUT_S:.0f} s.")
@@ -91,7 +91,7 @@ def generate_sound() -> None:
 
 
 def placed_sounds(strips: list[Any]) -> list[dict[str, Any]]:
-    """For each clip its place and its job, and the sound strips that lie under it, as they stand on the timeline."""
+    """Return the position and job of each clip, and the sound strips below it."""
     shared_session = importlib.import_module(f"{EXTENSION}.blender.shared_session")
     job_of_clip = {line.clip_name: line.job_id for line in shared_session.session().board.jobs.values()}
     editor = bpy.context.scene.sequence_editor
@@ -120,12 +120,12 @@ def placed_sounds(strips: list[Any]) -> list[dict[str, Any]]:
         )
     for clip in clips:
         for sound in clip["sounds"]:
-            say(f"{sound['name']} lies on channel {sound['channel']}, {sound['channel_name']}")
+            say(f"{sound['name']} is on channel {sound['channel']}, {sound['channel_name']}")
     return clips
 
 
 def render_mix(path: Path) -> None:
-    """Let Blender's own sequencer render picture and sound into one film."""
+    """Render video and sound with Blender's sequencer."""
     render = bpy.context.scene.render
     render.image_settings.file_format = "FFMPEG"
     render.ffmpeg.format, render.ffmpeg.codec = "MPEG4", "H264"
@@ -135,23 +135,23 @@ def render_mix(path: Path) -> None:
     render.filepath, render.use_file_extension = str(path), False
     bpy.ops.render.render(animation=True)
     if not path.is_file():
-        raise RuntimeError(f"Blender rendered nothing into {path}.")
+        raise RuntimeError(f"Blender rendered no file at {path}.")
 
 
 def main() -> None:
-    order_path = Path(sys.argv[1])
-    order = json.loads(order_path.read_text(encoding="utf-8"))
-    output = Path(order["output"])
-    install_extension(order["extension"], order["server"], str(output / "stems"))
-    strips = build_timeline(order)
+    job_path = Path(sys.argv[1])
+    job = json.loads(job_path.read_text(encoding="utf-8"))
+    output = Path(job["output"])
+    install_extension(job["extension"], job["server"], str(output / "stems"))
+    strips = build_timeline(job)
     generate_sound()
     clips = placed_sounds(strips)
     bpy.ops.wm.save_mainfile()
     if bpy.ops.rewas.export_timeline(filepath=str(output / "timeline.otio")) != {"FINISHED"}:
-        raise RuntimeError("The timeline could not be exported; the line above says why.")
+        raise RuntimeError("The timeline could not be exported; see the line above.")
     say("saved timeline.blend and timeline.otio; rendering mix.mp4")
     render_mix(output / "mix.mp4")
-    order_path.with_name("RESULT.json").write_text(json.dumps({"clips": clips}), encoding="utf-8")
+    job_path.with_name("RESULT.json").write_text(json.dumps({"clips": clips}), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Draw, for each clip of the demo, the energy that was asked for and the energy that came, over the waveform."""
+"""Plot requested and produced energy over the waveform for each demo clip."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from rewas_engine import SILENCE_NATS, EnergyCurve
 
-mpl.use("Agg")  # before pyplot is imported: no display is needed
+mpl.use("Agg")  # before importing pyplot, because there is no display
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 
@@ -22,7 +22,7 @@ COLUMNS = 1600
 
 @dataclass(frozen=True, eq=False)
 class DrawnClip:
-    """What is drawn of one clip. waveform: [samples] mono. contacts_s: moments of contact in the picture."""
+    """The data to plot for one clip. waveform: [samples] mono. contacts_s: times of contact in the video."""
 
     title: str
     waveform: NDArray[np.float32]
@@ -33,7 +33,7 @@ class DrawnClip:
 
 
 def draw_energy(clips: Sequence[DrawnClip], path: Path) -> None:
-    """Write the picture, one row for each clip."""
+    """Write the plot, one row per clip."""
     figure, rows = plt.subplots(len(clips), 1, figsize=(11, 3.1 * len(clips)), layout="constrained", squeeze=False)
     for axes, clip in zip(rows[:, 0], clips, strict=True):
         draw_clip(axes, clip)
@@ -51,7 +51,7 @@ def draw_clip(axes: Axes, clip: DrawnClip) -> None:
     axes.plot(clip.requested.times_s(), clip.requested.values, color=REQUESTED_BLUE, lw=1.8, label="requested energy")
     axes.plot(clip.produced.times_s(), clip.produced.values, color=PRODUCED_ORANGE, lw=1.4, label="produced energy")
     for number, contact_s in enumerate(clip.contacts_s):
-        label = "contact in the picture" if number == 0 else None
+        label = "contact in the video" if number == 0 else None
         axes.axvline(contact_s, color="#555555", lw=0.9, ls=":", label=label)
     axes.plot([], [], color=WAVEFORM_GREY, lw=6, label="waveform")
     loudest = max(clip.requested.values.max(), clip.produced.values.max())
@@ -63,7 +63,7 @@ def draw_clip(axes: Axes, clip: DrawnClip) -> None:
 
 
 def draw_waveform(axes: Axes, clip: DrawnClip) -> None:
-    """The waveform as the lowest and highest sample of each column, as an editor shows it."""
+    """Plot the minimum and maximum sample of each column, as an editor does."""
     columns = np.array_split(clip.waveform, COLUMNS)
     times_s = (np.arange(COLUMNS) + 0.5) / COLUMNS * clip.waveform.size / clip.sample_rate_hz
     lowest, highest = [column.min() for column in columns], [column.max() for column in columns]

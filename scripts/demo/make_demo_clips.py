@@ -1,4 +1,4 @@
-"""Draw the two silent clips of the demo at 24000/1001 frames a second: a ball that bounces, a hammer that knocks."""
+"""Render the two silent demo clips at 24000/1001 fps: a bouncing ball and a knocking hammer."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ DECAY_S = 0.25
 
 @dataclass(frozen=True)
 class DemoClip:
-    """One clip: what is seen, for how many frames, and the moments of contact in seconds, strengths in 0..1."""
+    """One clip: its class, length, and the times (seconds) and strengths (0 to 1) of its contacts."""
 
     file_name: str
     prompt: str
@@ -36,7 +36,7 @@ class DemoClip:
         return self.frames / FRAME_RATE
 
     def scene(self) -> Scene:
-        """The clip as a scene of the synthetic world, outside and near, with exactly these contacts."""
+        """Return the clip as a scene of the synthetic world, outdoors and close, with exactly these contacts."""
         drawn = sample_scene(self.world_seed, self.class_name, float(self.duration_s), pattern="regular")
         times_s, strengths = np.array(self.contacts_s), np.array(self.strengths)
         return dataclasses.replace(
@@ -50,13 +50,13 @@ class DemoClip:
 
 
 def outline(times_s: NDArray[np.float64], strengths: NDArray[np.float64], count: int) -> NDArray[np.float64]:
-    """The contacts as intensities at ENVELOPE_RATE_HZ: each rises at once and falls over DECAY_S."""
+    """Return the intensity of the contacts at ENVELOPE_RATE_HZ: each rises instantly and decays over DECAY_S."""
     since_s = np.arange(count)[None, :] / ENVELOPE_RATE_HZ - times_s[:, None]
     return np.where(since_s >= 0, strengths[:, None] * np.maximum(1 - since_s / DECAY_S, 0), 0.0).max(axis=0)
 
 
 def bounces(first_s: float, first_gap_s: float, count: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Contacts of a dropped ball, which keeps about four fifths of its speed at each: gaps and strengths shrink."""
+    """Return times and strengths of a dropped ball, which keeps about four fifths of its speed at each bounce."""
     kept = 0.82 ** np.arange(count)
     times_s = first_s + np.concatenate([[0.0], np.cumsum(first_gap_s * kept[:-1])])
     return tuple(times_s.tolist()), tuple((0.35 + 0.65 * kept).tolist())
@@ -78,7 +78,7 @@ DEMO_CLIPS = (
 
 
 def encode(frames: NDArray[np.uint8], path: Path, frame_rate: Fraction) -> None:
-    """Write frames [T, H, W, 3] as H.264 at exactly this rate."""
+    """Write frames [T, H, W, 3] as H.264 at this exact rate."""
     with av.open(str(path), "w") as container:
         stream = container.add_stream("libx264", rate=frame_rate, options={"crf": "18", "preset": "veryfast"})
         stream.width, stream.height, stream.pix_fmt = frames.shape[2], frames.shape[1], "yuv420p"
@@ -91,19 +91,19 @@ def encode(frames: NDArray[np.uint8], path: Path, frame_rate: Fraction) -> None:
 
 
 def make_clip(clip: DemoClip, folder: Path) -> Path:
-    """Draw one clip and read it back: its rate and length must be exact, or everything after it would be off."""
+    """Render one clip and verify its exact rate and length."""
     path = folder / clip.file_name
     encode(render_picture(clip.scene(), frame_rate=FRAME_RATE, width=WIDTH, height=HEIGHT), path, FRAME_RATE)
     with av.open(str(path)) as container:
         stream = container.streams.video[0]
         written = stream.average_rate, sum(1 for _ in container.decode(stream))
     if written != (FRAME_RATE, clip.frames):
-        raise RuntimeError(f"{path} holds {written[1]} frames at {written[0]}, not {clip.frames} at {FRAME_RATE}.")
+        raise RuntimeError(f"{path} has {written[1]} frames at {written[0]} instead of {clip.frames} at {FRAME_RATE}.")
     return path
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Draw the clips of the demo.")
+    parser = argparse.ArgumentParser(description="Render the clips of the demo.")
     parser.add_argument("folder", type=Path)
     folder = parser.parse_args().folder
     folder.mkdir(parents=True, exist_ok=True)

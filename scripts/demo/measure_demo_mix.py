@@ -1,4 +1,4 @@
-"""Measure a mixed film: how long its picture is, where each stem stands in its sound, where something is heard."""
+"""Measure a rendered film: its length, the position of each stem in its sound, and onsets."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from scipy.signal import correlate
 FloatArray = NDArray[np.float32]
 SEARCH_RADIUS_S = 0.25
 MATCH_THRESHOLD = 0.7
-"""Normalised correlation; lossy compression of noise costs part of it, another sound stays far below."""
+"""Normalised correlation. Lossy compression of noise lowers it; a different sound is far below."""
 
 
 @dataclass(frozen=True, eq=False)
 class Mix:
-    """A film as it decodes. frames, frame_rate: of its picture. waveform: [samples] mono, from the first frame on."""
+    """A decoded film. frames, frame_rate: of its video. waveform: [samples] mono, from the first frame."""
 
     frames: int
     frame_rate: Fraction
@@ -28,10 +28,10 @@ class Mix:
 
 
 def read_mix(path: Path) -> Mix:
-    """Decode all of a film. Raises RuntimeError where it lacks picture or sound."""
+    """Decode a film. Raises RuntimeError if it has no video or no sound."""
     with av.open(str(path)) as container:
         if not container.streams.video or not container.streams.audio:
-            raise RuntimeError(f"{path} lacks picture or sound.")
+            raise RuntimeError(f"{path} has no video or no sound.")
         picture, sound = container.streams.video[0], container.streams.audio[0]
         frames, pieces, sound_start_s = 0, [], None
         for packet in container.demux(picture, sound):
@@ -48,9 +48,9 @@ def read_mix(path: Path) -> Mix:
 
 
 def stem_lag_s(mix: Mix, stem: FloatArray, expected_start_s: Fraction) -> float:
-    """How much later than expected a stem sounds in the mix, in seconds; negative is early.
+    """Return the delay of a stem in the mix, in seconds. Negative means early.
 
-    stem: [samples] mono, at the mix's rate. Raises RuntimeError where the stem cannot be found in the mix.
+    stem: [samples] mono, at the mix's rate. Raises RuntimeError if the stem cannot be found in the mix.
     """
     margin = round(SEARCH_RADIUS_S * mix.sample_rate_hz)
     start = round(expected_start_s * mix.sample_rate_hz)
@@ -58,11 +58,11 @@ def stem_lag_s(mix: Mix, stem: FloatArray, expected_start_s: Fraction) -> float:
     section = padded[start : start + stem.size + 2 * margin]
     if section.size < stem.size:
         raise RuntimeError("The mix ends before the stem does.")
-    likeness = correlate(section, stem, mode="valid", method="fft")
-    lag = int(np.argmax(likeness))
-    heard = section[lag : lag + stem.size]
-    norm = float(np.linalg.norm(heard) * np.linalg.norm(stem))
-    if norm == 0 or likeness[lag] / norm < MATCH_THRESHOLD:
+    correlation = correlate(section, stem, mode="valid", method="fft")
+    lag = int(np.argmax(correlation))
+    found = section[lag : lag + stem.size]
+    norm = float(np.linalg.norm(found) * np.linalg.norm(stem))
+    if norm == 0 or correlation[lag] / norm < MATCH_THRESHOLD:
         raise RuntimeError("The stem cannot be found in the mix.")
     return (lag - margin) / mix.sample_rate_hz
 
@@ -70,7 +70,7 @@ def stem_lag_s(mix: Mix, stem: FloatArray, expected_start_s: Fraction) -> float:
 def onsets_s(
     waveform: FloatArray, sample_rate_hz: int, *, hop_s: float = 0.005, rise_db: float = 6.0
 ) -> NDArray[np.float64]:
-    """Moments at which the sound gets clearly louder within 30 ms, in seconds: [N], at least 80 ms apart."""
+    """Return times [N] in seconds at which the level rises clearly within 30 ms, at least 80 ms apart."""
     hop = round(hop_s * sample_rate_hz)
     count = waveform.size // hop
     power = np.square(waveform[: count * hop].astype(np.float64)).reshape(count, hop).mean(axis=1)
@@ -82,7 +82,7 @@ def onsets_s(
     for index in np.flatnonzero(rise >= rise_db):
         if not onsets or (index - onsets[-1]) * hop_s >= 0.08:
             onsets.append(int(index))
-    # The rise is full at the end of the 30 ms that it is measured over; the sound began at the steepest hop among them.
+    # The rise peaks at the end of the 30 ms it is measured over; the onset is the steepest hop within them.
     steps = np.diff(level_db, prepend=level_db[:1])
     begins = [
         max(index - ahead + 1, 0) + int(np.argmax(steps[max(index - ahead + 1, 0) : index + 1])) for index in onsets
@@ -93,10 +93,7 @@ def onsets_s(
 def matched_offsets_s(
     onsets: NDArray[np.float64], contacts_s: tuple[float, ...], within_s: float = 0.05
 ) -> list[float]:
-    """Pair each contact with the nearest onset that no nearer contact has: how much later each onset is, in seconds.
-
-    What is left over on either side tells as much: a roll of strikes has an onset near anything.
-    """
+    """Pair contacts with their nearest onsets, one to one. Returns the delay of each paired onset in seconds."""
     pairs = sorted(
         (abs(onset - contact_s), number, index)
         for number, contact_s in enumerate(contacts_s)
@@ -111,5 +108,5 @@ def matched_offsets_s(
 
 
 def onset_f_score(matched: int, onsets: int, contacts: int) -> float:
-    """Harmonic mean of precision and recall of the onsets: 1 where every contact sounds and nothing else does."""
+    """Return the harmonic mean of precision and recall of the onsets."""
     return 2 * matched / (onsets + contacts) if onsets + contacts else 1.0

@@ -1,7 +1,7 @@
-"""The whole path on two clips: from a picture on Blender's timeline to sound on its tracks.
+"""Run the whole workflow on two clips: from video on Blender's timeline to sound on its channels.
 
-Leaves its results in demo-output/ and fails loudly where one of them is not what it should be. Every part is the real
-one: the server as a process of its own, the extension's zip installed into a fresh Blender profile, its own operators.
+Writes its results to demo-output/ and fails if one of them is wrong. All parts are real: a server process, the
+extension's zip installed into a fresh Blender profile, and its operators.
 """
 
 from __future__ import annotations
@@ -52,12 +52,12 @@ SYNC_TOLERANCE_S = 0.001
 
 
 class DemoError(Exception):
-    """A part of the demo did not do what it should; the text says which and how."""
+    """A part of the demo failed."""
 
 
 @dataclass(frozen=True, eq=False)
 class GeneratedClip:
-    """One clip of the demo with what was made for it. placed: the clip as it stands on Blender's timeline."""
+    """One clip of the demo with its generated sound. placed: the clip on Blender's timeline."""
 
     demo: DemoClip
     placed: dict[str, Any]
@@ -65,8 +65,8 @@ class GeneratedClip:
     stem: Path
 
 
-class Clock:
-    """Says what is done and how long it took since the start."""
+class Log:
+    """Prints messages with the seconds since the start."""
 
     def __init__(self) -> None:
         self._start_s = time.monotonic()
@@ -81,9 +81,9 @@ class Clock:
 
 @contextlib.contextmanager
 def running_server(state: Path, media: Path) -> Iterator[str]:
-    """`rewas serve` on a free port, as a process of its own; yields its address, and ends it whatever happens.
+    """Run `rewas serve` on a free port as a process. Yields its address and always ends the process.
 
-    state: where it keeps its jobs. media: the only folder that it may read by path.
+    state: folder for its jobs. media: the only folder that it may read by path.
     """
     command = [ROOT / ".venv" / "bin" / "rewas", "serve", "--port", "0"]
     command += ["--allow-root", media, "--state-dir", state]
@@ -105,7 +105,7 @@ def running_server(state: Path, media: Path) -> Iterator[str]:
         is_ready.wait(START_TIMEOUT_S)
         address = re.search(r"listens on (\S+:\d+)", "".join(lines))
         if address is None:
-            raise DemoError("The server did not start; its own lines stand above.")
+            raise DemoError("The server did not start; see its output above.")
         yield address[1]
     except BaseException:
         print("".join(f"  [server] {line}" for line in lines), file=sys.stderr, end="")
@@ -121,72 +121,72 @@ def running_server(state: Path, media: Path) -> Iterator[str]:
 
 
 def build_extension(folder: Path) -> Path:
-    """The extension's zip, built from the sources as they stand."""
+    """Build the extension's zip from the current sources."""
     command = [sys.executable, ROOT / "scripts" / "dev" / "build_extension.py", "--output", folder]
     done = subprocess.run(command, text=True, capture_output=True, check=False)
     zips = sorted(folder.glob("*.zip"))
     if done.returncode != 0 or len(zips) != 1:
-        raise DemoError(f"The extension could not be built:\n{done.stdout}{done.stderr}")
+        raise DemoError(f"Building the extension failed:\n{done.stdout}{done.stderr}")
     return zips[0]
 
 
 def edit_in_blender(
     extension: Path, server: str, clips: Sequence[Path], output: Path, work_dir: Path
 ) -> list[dict[str, Any]]:
-    """Have Blender do its part in a fresh profile; returns the clips as they stand on its timeline."""
-    order = {
+    """Run the Blender part in a fresh profile. Returns the clips on its timeline."""
+    job = {
         "extension": str(extension),
         "server": server,
         "clips": [{"path": str(path), "prompt": clip.prompt} for path, clip in zip(clips, DEMO_CLIPS, strict=True)],
         "seed": SEED,
         "output": str(output),
     }
-    order_path = work_dir / "ORDER.json"
-    order_path.write_text(json.dumps(order), encoding="utf-8")
+    job_path = work_dir / "JOB.json"
+    job_path.write_text(json.dumps(job), encoding="utf-8")
     profile = work_dir / "blender-profile"
     profile.mkdir()
     process = subprocess.Popen(
-        [BLENDER_PYTHON, ROOT / "scripts" / "demo" / "demo_in_blender.py", order_path],
+        [BLENDER_PYTHON, ROOT / "scripts" / "demo" / "demo_in_blender.py", job_path],
         env={**os.environ, "BLENDER_USER_RESOURCES": str(profile), "PYTHONPATH": "", "PYTHONUNBUFFERED": "1"},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
     )
     assert process.stdout is not None
-    said = []
+    output_lines = []
     for line in process.stdout:
-        said.append(line)
-        if line.startswith("  [Blender"):  # Blender itself prints a line or two for each frame that it renders
+        output_lines.append(line)
+        if line.startswith("  [Blender"):  # Blender prints a line or two for each rendered frame
             print(line, end="", flush=True)
     if process.wait() != 0:
-        raise DemoError("Blender's part failed:\n" + "".join(said[-30:]))
+        raise DemoError("The Blender part failed:\n" + "".join(output_lines[-30:]))
     result: dict[str, Any] = json.loads((work_dir / "RESULT.json").read_text(encoding="utf-8"))
     return list(result["clips"])
 
 
 def collect(placed_clips: Sequence[dict[str, Any]], server: str) -> list[GeneratedClip]:
-    """What was made, as the timeline holds it and as the server tells of it."""
+    """Combine the clips on the timeline with the server's results."""
     made = []
     with RewasClient(server) as client:
         for demo, placed in zip(DEMO_CLIPS, placed_clips, strict=True):
             if len(placed["sounds"]) != 1:
-                raise DemoError(f"{demo.file_name} has {len(placed['sounds'])} sound strips under it, not one.")
+                raise DemoError(f"{demo.file_name} has {len(placed['sounds'])} sound strips below it instead of one.")
             sound = client.job(placed["job_id"]).sound
             made.append(GeneratedClip(demo, placed, sound, Path(placed["sounds"][0]["path"])))
     return made
 
 
 def report_clip(clip: GeneratedClip, output: Path) -> dict[str, Any]:
-    """The clip's line of report.json. Raises DemoError where its stem is not exactly as long as its picture."""
+    """Return the clip's entry in report.json. Raises DemoError if its stem is not exactly as long as the clip."""
     info = soundfile.info(clip.stem)
     expected_samples = clip.demo.duration_s * info.samplerate
     if expected_samples.denominator != 1:
-        raise DemoError(f"{clip.demo.file_name} is no whole number of samples long at {info.samplerate} Hz.")
+        raise DemoError(f"{clip.demo.file_name} is not a whole number of samples long at {info.samplerate} Hz.")
     if info.frames != expected_samples:
-        raise DemoError(f"{clip.stem.name} holds {info.frames} samples; its picture asks for {expected_samples}.")
+        raise DemoError(f"{clip.stem.name} holds {info.frames} samples instead of {expected_samples}.")
     sound = clip.placed["sounds"][0]
     if (sound["start_frame"], sound["frames"]) != (clip.placed["start_frame"], clip.placed["frames"]):
-        raise DemoError(f"{sound['name']} does not lie exactly under {clip.placed['name']}: {clip.placed}")
+        raise DemoError(f"{sound['name']} is not exactly below {clip.placed['name']}: {clip.placed}")
     if clip.placed["frames"] != clip.demo.frames:
         raise DemoError(f"{clip.demo.file_name} is {clip.placed['frames']} frames long on the timeline.")
     take = clip.sound.takes[0]
@@ -215,7 +215,7 @@ def report_clip(clip: GeneratedClip, output: Path) -> dict[str, Any]:
 
 
 def check_mix(made: Sequence[GeneratedClip], path: Path) -> dict[str, Any]:
-    """Hold the rendered film against the timeline: its length, and where each stem stands in its sound."""
+    """Compare the rendered film with the timeline: its length, and the position of each stem in its sound."""
     mix = read_mix(path)
     frames = sum(clip.demo.frames for clip in made)
     if (mix.frames, mix.frame_rate) != (frames, FRAME_RATE):
@@ -227,9 +227,7 @@ def check_mix(made: Sequence[GeneratedClip], path: Path) -> dict[str, Any]:
         lags_s.append(stem_lag_s(mix, waveform, start_s))
         start_s += clip.demo.duration_s
     if max(map(abs, lags_s)) > SYNC_TOLERANCE_S:
-        raise DemoError(
-            f"The stems stand in {path.name} {[f'{1000 * lag:.2f} ms' for lag in lags_s]} off their picture."
-        )
+        raise DemoError(f"The stems are out of sync in {path.name} by {[f'{1000 * lag:.2f} ms' for lag in lags_s]}.")
     return {"frames": frames, "frame_rate": str(FRAME_RATE), "stem_lags_ms": [round(1000 * lag, 3) for lag in lags_s]}
 
 
@@ -256,67 +254,67 @@ def read_mono(path: Path) -> tuple[np.ndarray, int]:
 
 
 def clear(output: Path) -> None:
-    """Remove what an earlier demo left. Raises DemoError where the folder holds anything else."""
+    """Remove the results of an earlier demo. Raises DemoError if the folder contains anything else."""
     if not output.exists():
         return
     foreign = sorted(path.name for path in output.iterdir() if path.name not in DEMO_OUTPUTS)
     if foreign:
-        raise DemoError(f"{output} holds {foreign[0]}, which no demo made; choose another folder.")
+        raise DemoError(f"{output} contains {foreign[0]}, which is not from a demo; choose another folder.")
     shutil.rmtree(output)
 
 
-def run(clock: Clock, output: Path, work_dir: Path) -> None:
+def run(log: Log, output: Path, work_dir: Path) -> None:
     clear(output)
     clips_folder = output / "clips"
     clips_folder.mkdir(parents=True)
     clips = [make_clip(clip, clips_folder) for clip in DEMO_CLIPS]
-    clock.say(f"drew {' and '.join(path.name for path in clips)} at {FRAME_RATE} frames a second")
+    log.say(f"drew {' and '.join(path.name for path in clips)} at {FRAME_RATE} frames a second")
     extension = build_extension(work_dir / "extension")
-    clock.say(f"built the extension ({extension.stat().st_size / 1e6:.1f} MB)")
+    log.say(f"built the extension ({extension.stat().st_size / 1e6:.1f} MB)")
     with running_server(work_dir / "state", clips_folder) as server:
-        clock.say(f"started the server on {server}")
+        log.say(f"started the server on {server}")
         placed = edit_in_blender(extension, server, clips, output, work_dir)
-        clock.say("Blender has made its timeline and its film")
+        log.say("Blender saved the timeline and rendered the film")
         made = collect(placed, server)
     draw(made, output / "energy.png")
     report: dict[str, Any] = {
         "clips": [report_clip(clip, output) for clip in made],
         "mix": check_mix(made, output / "mix.mp4"),
-        "seconds": round(clock.seconds, 1),
+        "seconds": round(log.seconds, 1),
     }
     missing = [name for name in ("timeline.blend", "timeline.otio", "energy.png") if not (output / name).is_file()]
     if missing:
-        raise DemoError(f"The demo left no {' and no '.join(missing)}.")
+        raise DemoError(f"The demo did not write {' and '.join(missing)}.")
     (output / "report.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
     for clip in report["clips"]:
-        clock.say(
-            f"{clip['clip']}: {clip['samples']} samples, exactly its picture's length; made in {clip['seconds']} s; "
+        log.say(
+            f"{clip['clip']}: {clip['samples']} samples, exactly the clip's length; generated in {clip['seconds']} s; "
             f"energy correlation {clip['energy_correlation']}; {clip['contacts_with_an_onset']} of "
-            f"{clip['contacts']} contacts in the picture have one of the sound's {clip['onsets']} onsets within 50 ms"
+            f"{clip['contacts']} contacts in the video have one of the sound's {clip['onsets']} onsets within 50 ms"
         )
-    clock.say(f"each stem stands within {max(map(abs, report['mix']['stem_lags_ms'])):.2f} ms of its place in the film")
+    log.say(f"each stem is within {max(map(abs, report['mix']['stem_lags_ms'])):.2f} ms of its position in the film")
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description="Walk the whole path on two clips.")
-    parser.add_argument("--output", type=Path, default=DEFAULT_OUTPUT, help="folder for the results; made anew")
+    parser = argparse.ArgumentParser(description="Run the whole workflow on two clips.")
+    parser.add_argument("--output", type=Path, default=DEFAULT_OUTPUT, help="folder for the results; it is replaced")
     output = parser.parse_args().output.absolute()
-    clock = Clock()
+    log = Log()
     try:
         with tempfile.TemporaryDirectory(prefix="rewas-demo-") as folder:
-            run(clock, output, Path(folder))
+            run(log, output, Path(folder))
     except DemoError as error:
         print(f"The demo failed. {error}", file=sys.stderr)
         return 1
     shown = output.relative_to(Path.cwd()) if output.is_relative_to(Path.cwd()) else output
     print(
-        f"\nDone in {clock.seconds:.0f} s. To see and hear it, open\n"
-        f"  {shown}/mix.mp4         the film: both clips with the sound that was made for them\n"
-        f"  {shown}/energy.png      the energy that was asked for and the energy that came\n"
-        f"  {shown}/timeline.blend  the timeline in Blender, with the sound on its own channels\n"
+        f"\nDone in {log.seconds:.0f} s. To see and hear it, open\n"
+        f"  {shown}/mix.mp4         the film: both clips with their generated sound\n"
+        f"  {shown}/energy.png      requested and produced energy\n"
+        f"  {shown}/timeline.blend  the Blender timeline with the sound on its own channels\n"
         f"  {shown}/timeline.otio   the same timeline for other editors\n"
         f"  {shown}/stems/          the sound of each clip, as 24-bit WAV\n"
-        f"  {shown}/report.json     the figures"
+        f"  {shown}/report.json     the measurements"
     )
     return 0
 

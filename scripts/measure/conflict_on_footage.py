@@ -1,7 +1,9 @@
-"""Hold prompts against footage of one's own and print the table of docs/controls.md, "On real footage", in Markdown.
+"""Check prompts against your own footage and print the table "On real footage" of docs/controls.md in Markdown.
 
-`python scripts/measure/conflict_on_footage.py prompts.csv FOLDER`: the CSV has the header `clip,shown,prompt,kind`: a
-file in the folder, what it shows, words, and whether they are right, near or wrong.
+    python scripts/measure/conflict_on_footage.py prompts.csv FOLDER
+
+The CSV has the columns `clip,shown,prompt,kind`: a file in the folder, what it shows, a prompt, and whether the prompt
+is right, near or wrong.
 """
 
 from __future__ import annotations
@@ -19,10 +21,10 @@ def main() -> None:
     parser.add_argument("prompts", type=Path)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--pack", default="starter")
-    parser.add_argument("--conflict-model", help="folder of a CLIP model that looks instead")
+    parser.add_argument("--conflict-model", help="folder of a CLIP model to use instead")
     options = parser.parse_args()
     model = ReWaS.from_pretrained(options.pack, device="cpu", conflict_model=options.conflict_model)
-    print("| What the clip shows | Prompt | | Verdict | Score | Better words, by the check |")
+    print("| What the clip shows | Prompt | | Verdict | Score | Suggestion |")
     print("|---|---|---|---|---|---|")
     shown = ""
     with options.prompts.open(encoding="utf-8", newline="") as lines:

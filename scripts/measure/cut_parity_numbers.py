@@ -1,11 +1,10 @@
-"""Cut the reference implementation's numbers down to what the tests keep of them, in tests/parity/numbers.
+"""Reduce the reference implementation's arrays to the small set in tests/parity/numbers.
 
     python scripts/measure/cut_parity_numbers.py [--output FOLDER] [PARITY]
 
-PARITY is the folder of the numbers (golden/*.npz). The same numbers give the same arrays every time. Small arrays and
-the inputs that nothing can make again are kept whole; of large outputs every 16th value; inputs that were drawn by a
-seed are kept as the seed, and sounds and log-mels that stand in two files once
-(`rewas_engine.parity.reference_arrays`).
+PARITY is the folder with golden/*.npz. The result is deterministic. Small arrays and inputs that cannot be regenerated
+are kept whole, large outputs keep every 16th value, seeded inputs keep only the seed, and arrays that occur in two
+files are stored once (`rewas_engine.parity.reference_arrays`).
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ from rewas_engine.parity.reference_arrays import MARK, NumbersError, drawn
 ROOT = Path(__file__).resolve().parents[2]
 SAMPLE_STRIDE = 16
 SMALL = 4096
-"""Values of an array that is kept whole without being asked for."""
+"""Arrays with at most this many values are kept whole."""
 WHOLE_ARRAYS = {
     "energy": ("waveform_raw", "log_mel", "mel_filterbank"),  # the filter bank is nearly all zeros
     "energy_mae": ("waveform_raw_pred",),
@@ -41,7 +40,7 @@ SEEDED_INPUTS: Mapping[str, Mapping[str, str | int]] = {
     "vae_hifigan_full": {"z": "vae_z"},
     "unet_adapter_full": {"x": "full_x"},
 }
-"""Inputs by their seeds; a name stands for its CRC-32."""
+"""Seeds of inputs. A name stands for its CRC-32."""
 SHARED_ARRAYS = {
     "energy_mae": {"waveform_raw_gt": "energy/waveform_raw"},
     "vae_hifigan_full": {"log_mel_in": "energy/log_mel", "vocoder_in_mel_T_first": "energy/log_mel"},
@@ -50,13 +49,13 @@ UNUSED_ARRAYS = {
     "av_align": ("frames_bgr_uint8", "flow_magnitude", "wav_16k_pcm", "audio_22050", "onset_env"),
     "ddim_tiny": ("hint_uncond",),
 }
-"""What no check reads."""
+"""Arrays that no check reads."""
 
 
 def main() -> int:
-    """Write the small files; the exit code is 2 where the numbers are not all there or not as they are known."""
-    parser = argparse.ArgumentParser(description="Cut the reference's numbers down to what the tests keep.")
-    parser.add_argument("parity", type=Path, nargs="?", default=None, help="the folder of the numbers")
+    """Write the small files. Exit code 2 means that arrays are missing or unexpected."""
+    parser = argparse.ArgumentParser(description="Reduce the reference arrays to what the tests need.")
+    parser.add_argument("parity", type=Path, nargs="?", default=None, help="folder with the reference arrays")
     parser.add_argument("--output", type=Path, default=ROOT / "tests" / "parity" / "numbers")
     arguments = parser.parse_args()
     parity = arguments.parity or Path(os.environ.get("PARITY") or ROOT.parent / "shared" / "parity")
@@ -69,18 +68,18 @@ def main() -> int:
         print(error, file=sys.stderr)
         return 2
     total = sum((golden / f"{file}.npz").stat().st_size for file in FILES)
-    print(f"{len(FILES)} files of {total / 1e6:.2f} MB in all lie in {golden}.")
+    print(f"{len(FILES)} files ({total / 1e6:.2f} MB) written to {golden}.")
     return 0
 
 
 def extract_arrays(parity: Path, file: str) -> Iterator[tuple[str, NDArray[Any]]]:
-    """What is kept of one file, by the names under which it is stored.
+    """Yield the arrays to store for one file, by name.
 
-    Raises NumbersError where an array is not what its seed or its twin gives.
+    Raises NumbersError if an array does not match its seed or its copy in another file.
     """
     numbers = opened(parity, file)
     for name in numbers:
-        # The weights of the small networks are the recipe's.
+        # The weights of the small networks come from the recipe.
         if name.startswith("w:") or name in UNUSED_ARRAYS.get(file, ()):
             continue
         array = numbers[name]
@@ -100,8 +99,8 @@ def extract_arrays(parity: Path, file: str) -> Iterator[tuple[str, NDArray[Any]]
             yield from _with_metadata(name, array, every=SAMPLE_STRIDE, std=np.asarray(array, np.float64).std())
 
 
-def _with_metadata(name: str, array: NDArray[Any], **told: Any) -> Iterator[tuple[str, NDArray[Any]]]:
-    for mark, value in {"shape": array.shape, **told}.items():
+def _with_metadata(name: str, array: NDArray[Any], **metadata: Any) -> Iterator[tuple[str, NDArray[Any]]]:
+    for mark, value in {"shape": array.shape, **metadata}.items():
         yield f"{name}{MARK}{mark}", np.asarray(value)
 
 

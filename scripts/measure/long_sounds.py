@@ -1,7 +1,9 @@
-"""Measure what docs/controls.md says of long sounds, loops and cuts, and print its tables in Markdown.
+"""Measure long sounds, loops and cuts, and print the tables of docs/controls.md in Markdown.
 
-`python scripts/measure/long_sounds.py seams loops cuts --clips 50`: sounds of 20 to 30 seconds of the synthetic world,
-steered by their true energies; loops of 5 to 15 seconds; cuts in its pictures. Scenes are of the development split.
+    python scripts/measure/long_sounds.py seams loops cuts --clips 50
+
+Sounds of 20 to 30 seconds of the synthetic world, controlled by their true energy; loops of 5 to 15 seconds; cuts in
+its videos. The scenes are from the development split.
 """
 
 from __future__ import annotations
@@ -28,7 +30,7 @@ FIRST_SEED = DEVELOPMENT_SEED + 7_000_000
 
 
 def main() -> None:
-    """Print the tables that are asked for."""
+    """Print the requested tables."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("tables", nargs="+", choices=tuple(TABLES))
     parser.add_argument("--clips", type=int, default=50)
@@ -42,7 +44,7 @@ def main() -> None:
 
 
 def scenes(clips: int) -> Iterator[Scene]:
-    """Scenes that are heard, of every class in turn, 20 to 30 seconds long."""
+    """Yield audible scenes of 20 to 30 seconds, cycling through all classes."""
     rng = np.random.default_rng(FIRST_SEED)
     number = 0
     for _ in range(clips):
@@ -56,24 +58,24 @@ def scenes(clips: int) -> Iterator[Scene]:
 
 
 def seam_table(model: ReWaS, clips: int) -> Iterator[str]:
-    """Energy error and spectral flux at the borders of windows and elsewhere."""
+    """Compare energy error and spectral flux at window borders and elsewhere."""
     measures: dict[str, tuple[list[float], list[float]]] = {"error": ([], []), "flux": ([], []), "step": ([], [])}
     borders_met = 0
     for number, scene in enumerate(scenes(clips)):
         requested = model.front_end.measure(normalised(render_sound(scene).astype(np.float32)))
         frames = len(requested.values)
         log_mel = model.sound.log_mel(scene.caption, Controls.following(requested), number, model.sampling_settings())
-        heard = model.front_end.hear(
+        log_mels = model.front_end.hear(
             model.sound.vocoding.waveform(log_mel, frames * model.front_end.config.hop_samples)
         ).numpy()
         window = model.sound.window
         borders = window_borders(window.starts(window.whole(frames)), window.frames)
         borders_met += len(borders)
         near, far = near_and_far(borders, frames, MARGIN_FRAMES)
-        produced = heard.mean(axis=1)
+        produced = log_mels.mean(axis=1)
         for name, values in (
             ("error", np.abs(produced - requested.values)),
-            ("flux", spectral_flux(heard)),
+            ("flux", spectral_flux(log_mels)),
             ("step", np.abs(np.diff(produced, prepend=produced[:1]))),
         ):
             measures[name][0].append(float(values[near].mean()))
@@ -92,7 +94,7 @@ def seam_table(model: ReWaS, clips: int) -> Iterator[str]:
 
 
 def loop_table(model: ReWaS, clips: int) -> Iterator[str]:
-    """Level, spectrum and samples at the join of loops and elsewhere in them."""
+    """Compare level, spectrum and samples at the join of loops and elsewhere."""
     names = ("Step in level (nats a frame)", "Spectral flux (nats a frame)", "Step from sample to sample")
     measures: dict[str, tuple[list[float], list[float]]] = {name: ([], []) for name in names}
     rng, config = np.random.default_rng(FIRST_SEED), model.front_end.config
@@ -107,17 +109,17 @@ def loop_table(model: ReWaS, clips: int) -> Iterator[str]:
             prompt, Controls.following(energy), number, model.sampling_settings(), circular=True
         )
         loop = model.sound.vocoding.loop(log_mel, samples)
-        # Heard with its end before its beginning, in whole frames from the join to both sides.
+        # Measured with the end before the beginning, in whole frames on both sides of the join.
         half = samples // 2 // config.hop_samples * config.hop_samples
         around = np.concatenate([loop[-half:], loop[:half]])
-        heard, join = model.front_end.hear(around).numpy(), half // config.hop_samples
-        produced = heard.mean(axis=1)
+        log_mels, join = model.front_end.hear(around).numpy(), half // config.hop_samples
+        produced = log_mels.mean(axis=1)
         near, far = near_and_far([join], len(produced), MARGIN_FRAMES // 2)
-        # Against steps at the same place of a hop: a vocoder that works by hops need not be alike at all of them.
+        # Compared with steps at the same position within a hop, because a vocoder may depend on that position.
         steps = np.abs(np.diff(loop))[(samples - 1) % config.hop_samples :: config.hop_samples]
         for name, values in (
             (names[0], np.abs(np.diff(produced, prepend=produced[:1]))),
-            (names[1], spectral_flux(heard)),
+            (names[1], spectral_flux(log_mels)),
         ):
             measures[name][0].append(float(values[near].mean()))
             measures[name][1].append(float(values[far].mean()))
@@ -129,7 +131,7 @@ def loop_table(model: ReWaS, clips: int) -> Iterator[str]:
 
 
 def cut_table(model: ReWaS, clips: int) -> Iterator[str]:
-    """How many cuts of small moving pictures are found, and how many that are none."""
+    """Count found, missed and false cuts in small videos."""
     yield "| Pictures | Clips | Cuts | Found | False |"
     yield "|---|---|---|---|---|"
     for kind, films in films_of_every_kind(TEST, clips).items():
@@ -141,9 +143,9 @@ def _table(measures: dict[str, tuple[list[float], list[float]]], where: str) -> 
     yield f"| | {where} | Elsewhere | Ratio, with 95 % confidence |"
     yield "|---|---|---|---|"
     for name, (at, elsewhere) in measures.items():
-        told = compared(at, elsewhere)
-        confidence = f"{told.ratio:.2f} ({told.low:.2f} to {told.high:.2f})"
-        yield f"| {name} | {told.at:.4f} | {told.elsewhere:.4f} | {confidence} |"
+        ratio = compared(at, elsewhere)
+        confidence = f"{ratio.ratio:.2f} ({ratio.low:.2f} to {ratio.high:.2f})"
+        yield f"| {name} | {ratio.at:.4f} | {ratio.elsewhere:.4f} | {confidence} |"
 
 
 TABLES: dict[str, Callable[[ReWaS, int], Iterator[str]]] = {"seams": seam_table, "loops": loop_table, "cuts": cut_table}

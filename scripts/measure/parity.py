@@ -1,13 +1,12 @@
-"""Hold our code against the numbers of the reference implementation, and print how far each array lies off.
+"""Compare our code with arrays of the reference implementation, and print the deviation of each.
 
     python scripts/measure/parity.py [--small] [--markdown FILE]
 
-PARITY names the folder of the numbers (golden/*.npz and manifests/*.json). PREFIX is put before every key of the weight
-recipe. --small leaves out the networks of full size. Without it, synthetic checkpoints are written under the released
-names, converted into a pack, and the networks are those of that pack; then the pack makes a WAV from a video file.
-That takes 8 GB of disk in the folder for temporary files (TMPDIR).
+PARITY: folder with golden/*.npz and manifests/*.json. PREFIX is put before every key of the weight recipe. --small
+skips the full-size networks. Without it, synthetic checkpoints with the released names are converted into a pack, whose
+networks are compared; then the pack generates a WAV from a video file. That needs 8 GB of disk in TMPDIR.
 
-The table goes to standard output row by row and the count of its rows last; how the work goes on, to standard error.
+The table goes to standard output row by row, followed by the number of rows; progress goes to standard error.
 """
 
 from __future__ import annotations
@@ -37,14 +36,14 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def main() -> int:
-    """Run the checks; the exit code is 0 where every array lies within its bound, 2 where numbers are missing."""
-    parser = argparse.ArgumentParser(description="Hold our code against the reference implementation's numbers.")
-    parser.add_argument("--small", action="store_true", help="leave out the networks of full size but φ")
-    parser.add_argument("--markdown", type=Path, help="also write the table into this file")
+    """Run the checks. Exit code 0: all arrays are within bounds. 1: some are not. 2: reference arrays are missing."""
+    parser = argparse.ArgumentParser(description="Compare our code with the reference implementation.")
+    parser.add_argument("--small", action="store_true", help="skip the full-size networks except φ")
+    parser.add_argument("--markdown", type=Path, help="also write the table to this file")
     arguments = parser.parse_args()
     folder = Path(os.environ.get("PARITY") or ROOT.parent / "shared" / "parity")
     if not (folder / "golden").is_dir():
-        print(f"There are no numbers in {folder}. Name their folder: make parity PARITY=<folder>", file=sys.stderr)
+        print(f"No reference arrays in {folder}. Set their folder: make parity PARITY=<folder>", file=sys.stderr)
         return 2
     try:
         rows = _compared(folder, os.environ.get("PREFIX", ""), arguments.small)
@@ -54,12 +53,12 @@ def main() -> int:
     if arguments.markdown is not None:
         arguments.markdown.write_text("\n".join(table(rows)) + "\n", "utf-8")
     failed = [row for row in rows if not row.passed]
-    print(f"{len(rows) - len(failed)} of {len(rows)} arrays lie within their bounds.")
+    print(f"{len(rows) - len(failed)} of {len(rows)} arrays are within their bounds.")
     return 1 if failed else 0
 
 
 def _compared(folder: Path, prefix: str, is_small: bool) -> list[Comparison]:
-    """All rows of the table, each printed as it comes. Raises NumbersError where numbers are missing."""
+    """Return all rows of the table and print each one when it is ready. Raises NumbersError for missing arrays."""
     for name in golden.FILES:
         golden.opened(folder, name).check()  # before minutes of work
     print(*table([]), sep="\n", flush=True)
@@ -85,7 +84,7 @@ def _light_checks(folder: Path) -> Iterator[Comparison]:
 
 
 def _name_checks(manifests: Path) -> Iterator[Comparison]:
-    """Every tensor of ours stands in its manifest with its shape; what else stands there is a known leftover."""
+    """Check that the manifests list our tensors with their shapes, and otherwise only known leftovers."""
     for role, part in released_parts(RELEASED).items():
         listed, stored = manifest_shapes(manifests, role), part.stored(RELEASED)
         other_shape = [name for name, shape in stored.items() if listed.get(name) != shape]
@@ -106,14 +105,14 @@ def _full_checks(folder: Path, pack: Path) -> Iterator[Comparison]:
 
 
 def _convert_pack(room: Path, folder: Path, prefix: str) -> Path:
-    """A pack of full size, converted from checkpoints under the released names."""
-    _tell("Writing synthetic checkpoints under the released names ...")
+    """Convert synthetic checkpoints with the released names into a full-size pack."""
+    _log("Writing synthetic checkpoints with the released names ...")
     files = write_synthetic_checkpoints(room / "checkpoints", RELEASED, prefix=prefix, manifests=folder / "manifests")
-    return convert_released(files, room / "released", on_progress=lambda words, *_: _tell(f"{words} ..."))
+    return convert_released(files, room / "released", on_progress=lambda words, *_: _log(f"{words} ..."))
 
 
 def _generate_sound(pack: Path, room: Path) -> None:
-    """From a video file to a WAV by the rewas command. Raises CalledProcessError where that fails."""
+    """Generate a WAV from a video file with the rewas command. Raises CalledProcessError if that fails."""
     _run([sys.executable, ROOT / "scripts" / "demo" / "make_demo_clips.py", room / "clips"])
     clip = sorted((room / "clips").glob("*.mp4"))[0]
     command: list[str | Path] = [
@@ -128,15 +127,15 @@ def _generate_sound(pack: Path, room: Path) -> None:
     started = time.monotonic()
     _run([*command, "--duration", "2", "--num-steps", "2", "-o", room / "sound"])
     (wav,) = (room / "sound").rglob("*.wav")
-    _tell(f"{clip.name} became {wav.name} ({wav.stat().st_size} bytes) in {time.monotonic() - started:.0f} s.")
+    _log(f"{clip.name} → {wav.name} ({wav.stat().st_size} bytes) in {time.monotonic() - started:.0f} s.")
 
 
 def _run(command: Sequence[str | Path]) -> None:
     subprocess.run(command, check=True, stdout=sys.stderr)
 
 
-def _tell(words: str) -> None:
-    print(words, file=sys.stderr, flush=True)
+def _log(message: str) -> None:
+    print(message, file=sys.stderr, flush=True)
 
 
 def _shown(comparisons: Iterable[Comparison]) -> list[Comparison]:

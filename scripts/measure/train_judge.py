@@ -1,9 +1,9 @@
-"""Train the judge of sounds on a corpus of the world and measure it on scenes that it never heard.
+"""Train the sound judge on a corpus of the synthetic world and evaluate it on held-out scenes.
 
     python scripts/measure/train_judge.py CORPUS [--run DIR] [--output DIR] [--steps N] [--scenes N]
 
-CORPUS is a folder of sounds as `rewas train starter` writes them; one that is not there is made, from seeds of its own.
-A run that was stopped goes on where it left off. The judge that ships is the one in rewas_engine/data/judge.
+CORPUS is a folder of sounds as written by `rewas train starter`; a missing one is created from its own seeds.
+A stopped run resumes. The shipped judge is in rewas_engine/data/judge.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("corpus", type=Path)
     parser.add_argument("--run", type=Path, default=Path("training-runs/judge"), help="checkpoint and loss curve")
-    parser.add_argument("--output", type=Path, default=JUDGE_FOLDER, help="where the judge is put")
+    parser.add_argument("--output", type=Path, default=JUDGE_FOLDER, help="folder for the trained judge")
     parser.add_argument("--steps", type=int, default=recipe.loop.steps)
-    parser.add_argument("--scenes", type=int, default=1080, help="held-out scenes that it is measured on")
-    parser.add_argument("--clips", type=int, default=20_000, help="of a corpus that is made")
-    parser.add_argument("--workers", type=int, default=1, help="processes that make a corpus")
+    parser.add_argument("--scenes", type=int, default=1080, help="number of held-out scenes for evaluation")
+    parser.add_argument("--clips", type=int, default=20_000, help="number of clips of a new corpus")
+    parser.add_argument("--workers", type=int, default=1, help="processes that render a corpus")
     given = parser.parse_args()
 
     corpus = load_or_make_corpus(given.corpus, given.clips, given.workers)
@@ -57,7 +57,7 @@ def main() -> None:
 
 
 def load_or_make_corpus(folder: Path, clips: int, workers: int) -> WorldCorpus:
-    """The corpus of sounds in a folder; what it lacks is made."""
+    """Load the corpus in a folder, rendering what is missing."""
     described = folder / "corpus.json"
     stored = json.loads(described.read_text("utf-8")) if described.is_file() else None
     corpus = WorldCorpus(folder, **stored) if stored else WorldCorpus(folder, clips, 0, FIRST_SEED)

@@ -1,6 +1,6 @@
-"""Put the figures of full evaluations into a pack's card: `tell_figures.py PACK_FOLDER FIGURES_JSON…`.
+"""Write the figures of full evaluations into a pack's model card: `write_card_figures.py PACK_FOLDER FIGURES_JSON…`.
 
-The reports are `figures.json` of `rewas eval PACK -o FOLDER`, one or several of different sections of the same pack.
+Each report is the figures.json of a `rewas eval` run; several reports may cover different sections of the same pack.
 """
 
 from __future__ import annotations

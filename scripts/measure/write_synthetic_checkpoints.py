@@ -1,10 +1,10 @@
-"""Write checkpoints under the released names, weights made by the recipe, and a tokenizer, into a folder.
+"""Write synthetic checkpoints with the released names, and a tokenizer, into a folder.
 
     python scripts/measure/write_synthetic_checkpoints.py FOLDER [--small]
 
-They try the conversion and all that follows it without the released files; what they make sound is noise. At full size
-they take 4.5 GB. MANIFESTS names a folder with lists of the released names: what is on them beside our parts is written
-too. PREFIX is put before every key of the recipe.
+They test the conversion and everything after it without the released files; the sound is noise. At full size they take
+4.5 GB. MANIFESTS: a folder with lists of the released names, whose remaining tensors are written too. PREFIX is put
+before every key of the weight recipe.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from rewas_engine.conversion.sources import KINDS
 from rewas_engine.parity.synthetic_checkpoints import write_synthetic_checkpoints
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description="Write synthetic checkpoints under the released names.")
+    parser = argparse.ArgumentParser(description="Write synthetic checkpoints with the released names.")
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--small", action="store_true", help="networks of the same build, small enough for tests")
+    parser.add_argument("--small", action="store_true", help="the same networks, small enough for tests")
     arguments = parser.parse_args()
     manifests = os.environ.get("MANIFESTS")
     files = write_synthetic_checkpoints(

@@ -1,4 +1,4 @@
-"""Write a pack of random weights, to see what a family of backbones costs on a machine before there are weights."""
+"""Write a pack with random weights, to test a backbone family's speed and memory before weights exist."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ WRITERS = {
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("kind", choices=sorted(WRITERS))
-    parser.add_argument("-o", "--output", type=Path, required=True, help="the pack's folder, which must not exist")
+    parser.add_argument("-o", "--output", type=Path, required=True, help="folder of the new pack; it must not exist")
     arguments = parser.parse_args()
     print(WRITERS[arguments.kind](arguments.output))
 

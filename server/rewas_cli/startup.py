@@ -18,7 +18,7 @@ OMP_SPIN_COUNT = 10_000
 
 Where another program works on the same processor, the one that is waited for does not get to run. Two threads on two
 cores beside one busy program made a take of 5.12 s in 4 to 12 s, and in 1.6 s with so few; alone in 0.56 s either way
-(`benchmarks/beside_others.py`)."""
+(`benchmarks/shared_cpu.py`)."""
 
 
 def exit_on_ctrl_c(as_json: bool) -> None:

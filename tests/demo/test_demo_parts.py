@@ -101,7 +101,7 @@ def test_a_stem_that_is_not_there_is_missed(tmp_path: Path) -> None:
 
 def test_a_film_without_sound_is_refused(tmp_path: Path) -> None:
     encode(np.zeros((5, 64, 96, 3), np.uint8), tmp_path / "film.mp4", FRAME_RATE)
-    with pytest.raises(RuntimeError, match="lacks picture or sound"):
+    with pytest.raises(RuntimeError, match="has no video or no sound"):
         read_mix(tmp_path / "film.mp4")
 
 

@@ -1,7 +1,7 @@
-"""What a program that is busy beside it costs a take: by how threads wait for each other, side by side in one run.
+"""Time a take alone and next to a busy process, with OpenMP's default waiting policy and with the command's.
 
-`python benchmarks/beside_others.py` prints one JSON object: seconds of a take of 5.12 s with the starter, alone and
-beside one busy process, with what OpenMP does by default and with what the command sets; and the ratios.
+`python benchmarks/shared_cpu.py` prints one JSON object with the seconds of a 5.12 s take of the starter pack in all
+four cases, and their ratios.
 """
 
 from __future__ import annotations
@@ -23,22 +23,22 @@ TAKES = 7
 
 
 def main() -> None:
-    """Measure all four and print them."""
+    """Measure all four cases and print them."""
     if sys.argv[1:] == ["take"]:
         print(take_s())
         return
-    told: dict[str, float] = {}
+    seconds: dict[str, float] = {}
     for name, spins in (("default", None), ("command", OMP_SPIN_COUNT)):
-        told[f"{name}_alone_s"] = measure_with_spins_s(spins)
+        seconds[f"{name}_alone_s"] = measure_with_spins_s(spins)
         with busy_process():
-            told[f"{name}_beside_others_s"] = measure_with_spins_s(spins)
-    for where in ("alone", "beside_others"):
-        told[f"{where}_ratio"] = told[f"default_{where}_s"] / told[f"command_{where}_s"]
-    print(json.dumps({name: round(value, 3) for name, value in told.items()}, indent=1))
+            seconds[f"{name}_shared_s"] = measure_with_spins_s(spins)
+    for where in ("alone", "shared"):
+        seconds[f"{where}_ratio"] = seconds[f"default_{where}_s"] / seconds[f"command_{where}_s"]
+    print(json.dumps({name: round(value, 3) for name, value in seconds.items()}, indent=1))
 
 
 def take_s() -> float:
-    """The median over some takes, in this process."""
+    """Return the median time of several takes in this process."""
     from rewas_engine import ReWaS
     from rewas_engine.conditioning.controls import Controls
 
@@ -54,7 +54,7 @@ def take_s() -> float:
 
 
 def measure_with_spins_s(spins: int | None) -> float:
-    """The same in a process whose threads wait so."""
+    """Return the same for a new process with this spin count."""
     environment = {
         name: value for name, value in os.environ.items() if name not in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")
     }

@@ -13,12 +13,13 @@ blender_4_5 := .venv-blender-4.5/.set-up
 blender_5_0 := .venv-blender-5.0/.set-up
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format extension serve parity clean FORCE
+.PHONY: help demo test docs docs-images lint format extension serve parity clean FORCE
 .DELETE_ON_ERROR:
 
 help:
 	@echo "make demo       from two clips to sound on Blender's tracks; leaves its results in demo-output/"
 	@echo "make test       every check: style, types, layers, tests, and the add-on inside three Blenders"
+	@echo "make docs       build the documentation site into build/site, with the sounds and plots of its examples"
 	@echo "make lint       style, types and layers alone"
 	@echo "make format     put the code into the house's format"
 	@echo "make extension  build the Blender extension into dist/"
@@ -34,6 +35,19 @@ test: $(main) $(protoc) $(blender_4_2) $(blender_4_5) $(blender_5_0)
 
 lint: $(main)
 	@.venv/bin/python scripts/dev/run_tests.py --only lint
+
+# The sounds and plots of the examples are not in the repository: they are generated once, in a few minutes.
+docs: $(main) docs/generated/.complete
+	@.venv/bin/mkdocs build --strict --quiet && echo "Open build/site/index.html"
+
+docs/generated/.complete: scripts/docs/make_examples.py rewas_engine/data/packs/starter/pack.toml | $(main)
+	@.venv/bin/python scripts/docs/make_examples.py && touch $@
+
+# Draws the plots that are in the repository again, for a release.
+docs-images: $(main)
+	@.venv/bin/python scripts/docs/make_examples.py --tracked
+	@.venv/bin/python scripts/docs/draw_controls.py
+	@.venv/bin/python scripts/docs/draw_world.py
 
 format: $(main)
 	@.venv/bin/ruff check --fix --quiet .

@@ -4,7 +4,7 @@
 `rewas_api.errors` the errors of both, `rewas_api.v1` the generated messages.
 """
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 CONTRACT_VERSION = 1
 """Raised with every change that an older client or server would misunderstand."""

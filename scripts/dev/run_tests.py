@@ -49,6 +49,7 @@ def lint_checks() -> list[Check]:
         Check("ruff format", (bin_folder / "ruff", "format", "--check", ".")),
         Check("mypy", (bin_folder / "mypy",)),
         Check("import layers", (bin_folder / "lint-imports",)),
+        Check("documentation site", (bin_folder / "mkdocs", "build", "--strict", "--quiet")),
     ]
 
 

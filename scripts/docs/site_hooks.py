@@ -36,7 +36,8 @@ GENERATED_PAGES = {
     ),
 }
 LINK = re.compile(r"(?P<image>!?)\[(?P<text>(?:[^\[\]]|\[[^\]]*\])*)\]\((?P<target>[^)\s]+)\)")
-SOUND = re.compile(r"`(?P<name>[\w-]+\.wav)`")
+SOUND = re.compile(r"`(?P<generated>[\w-]+\.wav)`|\[[^\]]+\]\((?P<tracked>examples/[\w-]+\.wav)\)")
+PLOT = re.compile(r"^Plot: `(?P<name>[\w-]+\.png)`$", re.MULTILINE)
 CODE = re.compile(r"(^```.*?^```$|`[^`\n]+`)", re.MULTILINE | re.DOTALL)
 EXTERNAL_ASSET = re.compile(
     r"<(?:script|img|audio|source|iframe)\b[^>]*\bsrc=[\"']?(?:https?:)?//[^\"'\s>]+"
@@ -63,7 +64,7 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
     if uri in GENERATED_PAGES:
         return markdown
     source = {there: here for here, there in PAGES_FROM_ELSEWHERE.items()}.get(uri, f"docs/{uri}")
-    markdown = SOUND.sub(lambda match: _player(match, uri), markdown)
+    markdown = PLOT.sub(_plot, SOUND.sub(_player, markdown))
     parts = CODE.split(markdown)
     parts[::2] = [LINK.sub(lambda match: _link(match, source, uri), part) for part in parts[::2]]
     return "".join(parts)
@@ -81,13 +82,17 @@ def on_post_build(config: MkDocsConfig) -> None:
         raise PluginError("The site loads assets from the network:\n" + "\n".join(found))
 
 
-def _player(match: re.Match[str], uri: str) -> str:
-    """A player for a sound, if `make docs` has generated it."""
-    sound = DOCS / "generated" / match["name"]
-    if not sound.is_file():
-        return match.group()
-    place = os.path.relpath(sound.relative_to(DOCS), Path(uri).parent)
-    return f'<audio controls preload="none" src="{place}"></audio>'
+def _player(match: re.Match[str]) -> str:
+    """A player for a sound of docs/examples.md, unless it is one that `make docs` has not generated yet."""
+    place = match["tracked"] or f"generated/{match['generated']}"
+    # The site's pages from docs/ lie next to each other, so the place in docs/ is the place relative to the page.
+    return f'<audio controls preload="none" src="{place}"></audio>' if (DOCS / place).is_file() else match.group()
+
+
+def _plot(match: re.Match[str]) -> str:
+    """A plot of docs/examples.md, if `make docs` has generated it."""
+    place = f"generated/{match['name']}"
+    return f"![Log-mels and energies]({place})" if (DOCS / place).is_file() else match.group()
 
 
 def _link(match: re.Match[str], source: str, uri: str) -> str:

@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 
+import rewas_api
+import rewas_server
+
 ROOT = Path(__file__).resolve().parents[2]
 ROOMS = {"addon", "server", "proto", "rewas_engine", "tests", "docs", "scripts", "benchmarks"}
 DEMANDED_BY_TOOLS = {
@@ -115,6 +118,9 @@ def test_one_version_stands_everywhere() -> None:
             ROOT / "addon" / "rewas_nle" / "blender_manifest.toml",
         )
     }
+    versions |= {"rewas_server": rewas_server.__version__, "rewas_api": rewas_api.__version__}
+    released = re.findall(r"^## \[(\d+\.\d+\.\d+)\] - \d{4}-\d\d-\d\d$", (ROOT / "CHANGELOG.md").read_text(), re.M)
+    versions["CHANGELOG.md"] = released[0]
     assert len(set(versions.values())) == 1, versions
 
 
@@ -132,7 +138,7 @@ def test_each_room_carries_its_licence() -> None:
     assert manifest["license"] == ["SPDX:GPL-3.0-or-later"]
 
 
-@pytest.mark.parametrize("target", ["demo", "test", "lint", "format", "extension", "serve", "parity", "clean"])
+@pytest.mark.parametrize("target", ["demo", "test", "docs", "lint", "format", "extension", "serve", "parity", "clean"])
 def test_make_tells_of_each_of_its_targets(target: str) -> None:
     told = subprocess.run(
         ["make", "--no-print-directory", "help"], cwd=ROOT, text=True, capture_output=True, check=True

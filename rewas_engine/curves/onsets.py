@@ -128,6 +128,7 @@ def match_onsets(
 
     The order of either row does not matter. Pairs ascend in time.
     """
+    # Not mir_eval.util.match_events, which picks other pairs and does not allow for rounding: figures would change.
     reference_order, estimated_order = np.argsort(reference_s, kind="stable"), np.argsort(estimated_s, kind="stable")
     pairs: list[tuple[int, int]] = []
     row, column = 0, 0

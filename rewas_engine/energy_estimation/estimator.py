@@ -148,5 +148,5 @@ class EnergyEstimator:
             seen: torch.Tensor = self._components["phi"](self.tokens(frames)[None])[0].float()
             return seen
 
-        of_tokens: torch.Tensor = self._cache.of("energy of pictures", frames, energies)
+        of_tokens: torch.Tensor = self._cache.get_or_compute("energy of pictures", frames, energies)
         return of_tokens

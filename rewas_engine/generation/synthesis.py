@@ -267,7 +267,7 @@ class SoundGenerator:
                 f"This pack does not understand {', '.join(unknown)}.", f"It follows {', '.join(understood)}."
             )
         content = [[None if (row := getattr(one, name)) is None else row for name in CONTROL_NAMES] for one in windows]
-        hints: torch.Tensor = self._cache.of("hints", content, lambda: self._encode_controls(windows))
+        hints: torch.Tensor = self._cache.get_or_compute("hints", content, lambda: self._encode_controls(windows))
         return hints
 
     def _encode_controls(self, windows: Sequence[Controls]) -> torch.Tensor:
@@ -279,7 +279,9 @@ class SoundGenerator:
         return embedded.expand(count, *embedded.shape[1:])
 
     def _embed_prompts(self, prompts: Sequence[str]) -> torch.Tensor:
-        embedded: torch.Tensor = self._cache.of("words", list(prompts), lambda: self._backbone.embedded(prompts))
+        embedded: torch.Tensor = self._cache.get_or_compute(
+            "words", list(prompts), lambda: self._backbone.embedded(prompts)
+        )
         return embedded
 
     def _latent_shape(self, frames: int) -> tuple[int, int, int]:

@@ -27,7 +27,7 @@ from rewas_engine.errors import PackError
 from rewas_engine.models.sampler_names import SAMPLER_NAMES
 from rewas_engine.packs.backbones.families import DEFAULT_FAMILY, family_names, is_family_name, unknown_family_error
 from rewas_engine.runtime.execution import PRECISION_NAMES
-from rewas_engine.runtime.process_locks import AlreadyLocked, held
+from rewas_engine.runtime.process_locks import AlreadyLocked, file_lock
 
 PACK_FORMAT = 1
 """The layout of packs that this version reads and writes."""
@@ -211,7 +211,7 @@ def new_pack_folder(folder: Path) -> Iterator[Path]:
     unfinished = folder.absolute().with_name(f".{folder.name}.partial")
     unfinished.parent.mkdir(parents=True, exist_ok=True)
     try:
-        with held(unfinished.with_suffix(".lock")):
+        with file_lock(unfinished.with_suffix(".lock")):
             _check_does_not_exist(folder)  # it may have been finished just now
             shutil.rmtree(unfinished, ignore_errors=True)
             unfinished.mkdir()

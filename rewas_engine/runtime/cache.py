@@ -1,69 +1,73 @@
-"""Results kept by the content that they were worked out from, the most recently used ones, up to a number of bytes."""
+"""A cache of results, keyed by the content that they were computed from."""
 
 from __future__ import annotations
 
 import hashlib
 import threading
-from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import torch
+from cachetools import LRUCache
 
 DEFAULT_CACHE_BYTES = 64 * 1024**2
 
 
 class ContentCache:
-    """Keeps results by content: words, numbers, arrays. Nothing depends on where they came from or when.
+    """A least-recently-used cache of results, keyed by content: text, numbers and arrays.
 
-    limit_bytes: of all results together; a larger one is not kept, and 0 keeps nothing. hits, misses: how often a
-    result was there, and how often not.
+    Attributes:
+        hits: How often a result was in the cache.
+        misses: How often it had to be computed.
     """
 
     def __init__(self, limit_bytes: int = DEFAULT_CACHE_BYTES) -> None:
-        self._limit_bytes, self._held_bytes = limit_bytes, 0
-        self._results: OrderedDict[str, tuple[Any, int]] = OrderedDict()
+        """limit_bytes: Size of all results together. A larger result is not kept; 0 keeps nothing."""
+        self._results: LRUCache[str, Any] = LRUCache(limit_bytes, getsizeof=_size_bytes)
         self._lock = threading.Lock()
         self.hits = self.misses = 0
 
-    def of(self, kind: str, content: Any, work: Callable[[], Any]) -> Any:
-        """The result of `work` on this content, worked out once as long as it is kept; it must not be changed.
+    def get_or_compute(self, kind: str, content: Any, compute: Callable[[], Any]) -> Any:
+        """Return the cached result for a content, or compute it.
 
-        kind: what is worked out; the same content of another kind is another thing. content: text, numbers, arrays,
-        None, or sequences of those.
+        Args:
+            kind: What is computed. Results of different kinds from the same content are kept apart.
+            content: Text, numbers, arrays, None, or sequences of these.
+            compute: Computes the result. Called without holding the cache's lock.
+
+        Returns:
+            The result, which may be shared: do not change it.
         """
         key = content_key((kind, content))
         with self._lock:
             if key in self._results:
                 self.hits += 1
-                self._results.move_to_end(key)
-                return self._results[key][0]
+                return self._results[key]
             self.misses += 1
-        result = work()
-        size = _size_bytes(result)
-        if size <= self._limit_bytes:
-            with self._lock:
-                self._held_bytes += size - self._results.pop(key, (None, 0))[1]
-                self._results[key] = (result, size)
-                while self._held_bytes > self._limit_bytes:
-                    self._held_bytes -= self._results.popitem(last=False)[1][1]
+        result = compute()
+        with self._lock:
+            if _size_bytes(result) <= self._results.maxsize:
+                self._results[key] = result
         return result
 
     def clear(self) -> None:
-        """Forget everything."""
+        """Remove all results."""
         with self._lock:
             self._results.clear()
-            self._held_bytes = 0
 
     @property
     def size_bytes(self) -> int:
-        """What is kept now."""
-        return self._held_bytes
+        """Size of all results in the cache."""
+        return int(self._results.currsize)
 
 
 def content_key(content: Any) -> str:
-    """A hash of a content: the same for equal ones, whatever holds them. Raises TypeError for what has no content."""
+    """Hash a content, so that equal values have equal keys, whether they are arrays or tensors.
+
+    Raises:
+        TypeError: The content holds something other than text, numbers, arrays, None and sequences of these.
+    """
     digest = hashlib.blake2b(digest_size=16)
     _update_digest(digest, content)
     return digest.hexdigest()
@@ -80,10 +84,10 @@ def _update_digest(digest: Any, content: Any) -> None:
         for part in content:
             _update_digest(digest, part)
     elif content is None or isinstance(content, str | int | float):
-        written = repr(content).encode()
-        digest.update(f"{type(content).__name__} {len(written)} ".encode() + written)
+        text = repr(content).encode()
+        digest.update(f"{type(content).__name__} {len(text)} ".encode() + text)
     else:
-        raise TypeError(f"a {type(content).__name__} has no content to be known by")
+        raise TypeError(f"a {type(content).__name__} cannot be hashed by content")
 
 
 def _size_bytes(result: Any) -> int:

@@ -1,61 +1,45 @@
-"""Files that one living process holds; the system lets go of them when it ends, however it ends."""
+"""File locks that the operating system releases when their process ends, even if it is killed."""
 
 from __future__ import annotations
 
-import os
-import sys
+import errno
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO
+
+from filelock import FileLock, Timeout
+
+_WAIT_S = 0.1
+"""Long enough to retry when the previous holder removes the lock file between our opening and locking it."""
+_UNSUPPORTED_ERRNOS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP}
 
 
 class AlreadyLocked(Exception):
-    """Another process holds the file."""
-
-
-def lock(file: IO[bytes]) -> None:
-    """Hold an open file until it is closed. Raises OSError where another process, or this one, holds it already."""
-    if sys.platform == "win32":
-        import msvcrt
-
-        msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
-    else:
-        import fcntl
-
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    """Another process, or another holder in this one, has the lock."""
 
 
 @contextmanager
-def held(path: Path) -> Iterator[None]:
-    """Hold a file that is there only for as long; one that a killed process left is taken over.
+def file_lock(path: Path) -> Iterator[None]:
+    """Hold an exclusive lock on a file, which exists only while it is held.
 
-    Raises AlreadyLocked where it is held, and OSError where it cannot be written.
+    A file that a killed process left behind does not block. On file systems without locks nothing is locked.
+
+    Raises:
+        AlreadyLocked: The lock is taken.
+        OSError: The file cannot be written.
     """
-    file = _acquire(path)
+    lock = FileLock(path, timeout=_WAIT_S, poll_interval=_WAIT_S / 5, thread_local=False)
+    try:
+        lock.acquire()
+    except Timeout as error:
+        raise AlreadyLocked from error
+    except OSError as error:
+        if error.errno not in _UNSUPPORTED_ERRNOS:
+            raise
     try:
         yield
     finally:
-        if sys.platform == "win32":
-            file.close()  # an open file cannot be removed there
-        with suppress(OSError):  # somebody else took it in between and removes it in turn
+        # While the lock is still held, so that nobody else's file is removed. Windows removes it on release.
+        with suppress(OSError):
             path.unlink()
-        file.close()
-
-
-def _acquire(path: Path) -> IO[bytes]:
-    while True:
-        file = path.open("ab")
-        try:
-            lock(file)
-            if os.path.samestat(os.fstat(file.fileno()), path.stat()):
-                return file
-        except FileNotFoundError:
-            pass
-        except (BlockingIOError, PermissionError) as error:
-            file.close()
-            raise AlreadyLocked from error
-        except OSError:
-            return file  # a file system that knows no locks
-        # Whoever held it removed it after we had opened it: what we hold is no file of that name any more.
-        file.close()
+        lock.release()

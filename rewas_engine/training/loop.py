@@ -49,6 +49,7 @@ class LoopConfig:
 
     def learning_rate_at(self, step: int) -> float:
         """Learning rate of a step, counted from 0."""
+        # Not diffusers' get_scheduler: its warm-up starts at 0 and its cosine ends there, so training would change.
         if step < self.warmup_steps:
             return self.learning_rate * (step + 1) / self.warmup_steps
         progress = (step - self.warmup_steps) / max(1, self.steps - self.warmup_steps)
@@ -127,7 +128,8 @@ def train(
         optimiser.step()
         optimiser.zero_grad(set_to_none=True)
         step += 1
-        # A short memory at first, or the average would drag its random start along.
+        # A short memory at first, so that the average forgets its random start. Not diffusers' EMAModel: its warm-up
+        # counts steps differently, so weights would not be bit-identical.
         decay = min(config.ema_decay, step / (step + 10))
         torch._foreach_lerp_(average, parameters, 1 - decay)
         losses.append(float(loss.detach()))

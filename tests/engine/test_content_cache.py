@@ -41,29 +41,29 @@ def test_a_result_is_worked_out_once() -> None:
         worked.append(1)
         return np.zeros(3)
 
-    first = cache.of("words", ["a dog"], work)
-    assert cache.of("words", ["a dog"], work) is first
-    cache.of("hints", ["a dog"], work)
-    cache.of("words", ["a cat"], work)
+    first = cache.get_or_compute("words", ["a dog"], work)
+    assert cache.get_or_compute("words", ["a dog"], work) is first
+    cache.get_or_compute("hints", ["a dog"], work)
+    cache.get_or_compute("words", ["a cat"], work)
     assert (len(worked), cache.hits, cache.misses) == (3, 1, 3)
     cache.clear()
-    cache.of("words", ["a dog"], work)
+    cache.get_or_compute("words", ["a dog"], work)
     assert len(worked) == 4
 
 
 def test_it_holds_no_more_than_it_may_and_forgets_the_longest_unused() -> None:
     cache = ContentCache(limit_bytes=3 * 800)
     for number in range(3):
-        cache.of("row", number, lambda: np.zeros(100))
-    cache.of("row", 0, lambda: np.ones(100))
-    cache.of("row", 3, lambda: np.zeros(100))
+        cache.get_or_compute("row", number, lambda: np.zeros(100))
+    cache.get_or_compute("row", 0, lambda: np.ones(100))
+    cache.get_or_compute("row", 3, lambda: np.zeros(100))
     assert cache.size_bytes == 3 * 800
-    assert cache.of("row", 0, lambda: np.ones(100)).sum() == 0  # still the first one
-    assert cache.of("row", 1, lambda: np.ones(100)).sum() == 100  # made anew
-    cache.of("row", "large", lambda: np.zeros(1000))
+    assert cache.get_or_compute("row", 0, lambda: np.ones(100)).sum() == 0  # still the first one
+    assert cache.get_or_compute("row", 1, lambda: np.ones(100)).sum() == 100  # made anew
+    cache.get_or_compute("row", "large", lambda: np.zeros(1000))
     assert cache.size_bytes == 3 * 800
     nothing = ContentCache(0)
-    nothing.of("row", 1, lambda: np.zeros(1))
+    nothing.get_or_compute("row", 1, lambda: np.zeros(1))
     assert nothing.size_bytes == 0
 
 
@@ -74,5 +74,5 @@ def test_what_fails_is_not_kept() -> None:
         raise ValueError("not today")
 
     with pytest.raises(ValueError, match="not today"):
-        cache.of("row", 1, failing)
-    assert cache.of("row", 1, lambda: 7) == 7
+        cache.get_or_compute("row", 1, failing)
+    assert cache.get_or_compute("row", 1, lambda: 7) == 7

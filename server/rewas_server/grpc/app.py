@@ -21,7 +21,7 @@ from rewas_server.grpc.security import ProblemInterceptor, store_problem
 from rewas_server.grpc.service import RewasService
 from rewas_server.jobs.board import JobBoard
 from rewas_server.jobs.scheduler import Scheduler
-from rewas_server.jobs.state_lock import StateLock
+from rewas_server.jobs.state_lock import lock_state_folder
 from rewas_server.jobs.store import SqliteJobStore
 
 HOST = "127.0.0.1"
@@ -52,7 +52,7 @@ def serve(config: ServerConfig, on_ready: Callable[[int], None] | None = None) -
 
 async def run_server(config: ServerConfig, stop: asyncio.Event, on_ready: Callable[[int], None] | None = None) -> None:
     """Serve until `stop` is set. Raises like `serve`."""
-    with StateLock(config.state_dir), contextlib.closing(SqliteJobStore(config.database_path)) as store:
+    with lock_state_folder(config.state_dir), contextlib.closing(SqliteJobStore(config.database_path)) as store:
         media = MediaLibrary(config.allowed_roots, config.uploads_dir, config.upload_limit_bytes)
         media.remove_partial_uploads()
         board = JobBoard(store)

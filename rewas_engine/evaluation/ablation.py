@@ -1,6 +1,6 @@
-"""What each control is worth: the same clips steered by nothing, energy, onsets, and energy with texture.
+"""What each control contributes: the same clips without control, and under energy, onsets, and energy with texture.
 
-It is measured on the clips that texture is measured on, so that most of its sounds are made for other figures too.
+Uses the clips of the texture section, so that most of its sounds are shared with other figures.
 """
 
 from __future__ import annotations
@@ -13,34 +13,43 @@ import numpy as np
 from rewas_engine.conditioning.controls import Controls
 from rewas_engine.curves.energy import FloatArray
 from rewas_engine.curves.texture import texture_error
-from rewas_engine.evaluation.control_following import followed, own_textures, textured, textured_places, textures
+from rewas_engine.evaluation.bench import Bench, BenchClip
+from rewas_engine.evaluation.control_following import (
+    clip_textures,
+    energy_agreements,
+    generate_with_texture,
+    texture_clip_indices,
+    textures,
+)
 from rewas_engine.evaluation.figures import Figure, Section
 from rewas_engine.evaluation.greatest_hits import compare_sounds, mean_scores
 from rewas_engine.evaluation.onset_control import has_counted_strikes, onset_settings, strikes
-from rewas_engine.evaluation.prompt_adherence import heard_classes
-from rewas_engine.evaluation.test_bench import Bench, BenchClip
+from rewas_engine.evaluation.prompt_adherence import classify_sounds
 from rewas_engine.world import SAMPLE_RATE_HZ
 
 CONDITIONS = ("none", "energy", "onsets", "energy_and_texture")
-"""What steers, in the order of the table."""
+"""Conditions, in the order of the table."""
 _NAMES = {"none": "nothing", "energy": "energy", "onsets": "onsets", "energy_and_texture": "energy and texture"}
 _LABELS = {
     "energy_mae_nats": "Energy error",
     "number_accuracy": "Onset accuracy",
     "average_precision": "Onset average precision",
     "texture_error_nats": "Texture error",
-    "right_class": "Right class",
+    "right_class": "Class accuracy",
 }
 
 
 @dataclass(frozen=True)
 class AblationRow:
-    """One condition, all figures of the sound after the vocoder.
+    """Figures of one condition, all measured after the vocoder.
 
-    energy_mae_nats: mean absolute difference to the clip's own energy. number_accuracy, average_precision: of onsets
-    against the real sound, as Greatest Hits counts them, on clips whose strikes can be counted; None without such.
-    texture_error_nats: mean absolute difference to the clip's own texture where it can be heard. right_class: share of
-    clips that the judge takes for what they should be.
+    Attributes:
+        energy_mae_nats: Mean absolute difference from the clip's own energy.
+        number_accuracy: Onset accuracy against the real sound, as Greatest Hits counts it, on clips with countable
+            strikes; None without such clips.
+        average_precision: Onset average precision on the same clips.
+        texture_error_nats: Mean absolute difference from the clip's own texture, where the clip is audible.
+        right_class: Share of clips that the judge assigns to the requested class.
     """
 
     energy_mae_nats: float
@@ -51,39 +60,39 @@ class AblationRow:
 
 
 def ablation_section(bench: Bench) -> Section:
-    """The table, a row for each condition that the pack can be steered by; the real sound beside them as the bound."""
-    clips = [bench.clips[place] for place in textured_places(bench)]
+    """Build the table: one row for each condition that the pack supports, and the real sound as the upper bound."""
+    clips = [bench.clips[place] for place in texture_clip_indices(bench)]
     real = [clip.sound for clip in clips]
-    made = {"real": real, **_made(bench, clips)}
-    rows = {name: ablation_row(bench, clips, sounds) for name, sounds in made.items()}
+    sounds_of = {"real": real, **_generate_sounds(bench, clips)}
+    rows = {name: ablation_row(bench, clips, sounds) for name, sounds in sounds_of.items()}
     figures = []
     for name in CONDITIONS:
         for key, label in _LABELS.items():
             value = getattr(rows[name], key) if name in rows else None
             note = "" if value is not None else "not measured: no strikes"
             if name not in rows:
-                note = f"not supported: the pack cannot be steered by {_NAMES[name]}"
+                note = f"not supported: the pack has no control for {_NAMES[name]}"
             unit = "nats" if key.endswith("nats") else ""
-            figures.append(Figure(f"ablation_{name}_{key}", f"{label}, steered by {_NAMES[name]}", value, unit, note))
+            figures.append(Figure(f"ablation_{name}_{key}", f"{label}, control: {_NAMES[name]}", value, unit, note))
     counted = sum(map(has_counted_strikes, clips))
     table = {name: {key: _rounded(value) for key, value in asdict(row).items()} for name, row in rows.items()}
     return Section("ablation", "Ablation", tuple(figures), {"table": table, "clips": len(clips), "counted": counted})
 
 
 def ablation_row(bench: Bench, clips: Sequence[BenchClip], sounds: Sequence[FloatArray]) -> AblationRow:
-    """What sounds [S] each, one for each clip, come to against the clips' own sounds."""
-    heard = bench.heard(sounds)
-    wanted, made = own_textures(clips), textures(heard)
-    errors = [texture_error(*row) for row in zip(wanted, made, (clip.energy for clip in clips), strict=True)]
+    """Compare sounds, [S] each and one per clip, with the clips' own sounds."""
+    log_mels = bench.log_mels(sounds)
+    wanted, produced = clip_textures(clips), textures(log_mels)
+    errors = [texture_error(*row) for row in zip(wanted, produced, (clip.energy for clip in clips), strict=True)]
     hits = [
         compare_sounds(clip.sound, sound, SAMPLE_RATE_HZ)
         for clip, sound in zip(clips, sounds, strict=True)
         if has_counted_strikes(clip)
     ]
     means: Mapping[str, float] = mean_scores(hits) if hits else {}
-    right = [clip.class_name == name for clip, name in zip(clips, heard_classes(bench.judge, heard), strict=True)]
+    right = [clip.class_name == name for clip, name in zip(clips, classify_sounds(bench.judge, log_mels), strict=True)]
     return AblationRow(
-        float(np.mean(followed([clip.energy for clip in clips], heard)[1])),
+        float(np.mean(energy_agreements([clip.energy for clip in clips], log_mels)[1])),
         means.get("number_accuracy"),
         means.get("average_precision"),
         float(np.mean(errors)),
@@ -91,26 +100,26 @@ def ablation_row(bench: Bench, clips: Sequence[BenchClip], sounds: Sequence[Floa
     )
 
 
-def _made(bench: Bench, clips: Sequence[BenchClip]) -> dict[str, list[FloatArray]]:
-    """The sounds [S] of every condition that the pack understands. clips: those of `textured_places`."""
-    places, understood = textured_places(bench), bench.model.pack.controls
-    made = {
-        "none": bench.vocoded(bench.uncontrolled[places], clips),
+def _generate_sounds(bench: Bench, clips: Sequence[BenchClip]) -> dict[str, list[FloatArray]]:
+    """Generate the sounds [S] of every condition that the pack supports, for the clips of `texture_clip_indices`."""
+    places, understood = texture_clip_indices(bench), bench.model.pack.controls
+    sounds_of = {
+        "none": bench.vocode(bench.uncontrolled[places], clips),
         "energy": [bench.plain_waveforms[place] for place in places],
     }
     if "onsets" in understood:
         rate_hz = float(bench.model.front_end.config.frame_rate_hz)
-        mels = bench.generated(
+        mels = bench.generate(
             "Onsets alone",
             [clip.plain for clip in clips],
             [Controls(onsets=strikes(clip, rate_hz)) for clip in clips],
             seeds=[clip.seed for clip in clips],
             settings=onset_settings(bench),
         )
-        made["onsets"] = bench.vocoded(mels, clips)
+        sounds_of["onsets"] = bench.vocode(mels, clips)
     if "texture" in understood:
-        made["energy_and_texture"] = bench.vocoded(textured(bench), clips)
-    return made
+        sounds_of["energy_and_texture"] = bench.vocode(generate_with_texture(bench), clips)
+    return sounds_of
 
 
 def _rounded(value: float | None) -> float | None:

@@ -1,7 +1,7 @@
 """AV-Align (Yariv et al. 2023, "Diverse and Aligned Audio-to-Video Generation via Text-to-Video Model Adaptation").
 
-Peaks of the motion in the picture against onsets of the sound: the size of their intersection over that of their union,
-where a peak of one lies within a frame of a peak of the other.
+Intersection over union of the peaks of motion in the video and the onsets of the sound. Two peaks match if they lie
+less than one frame apart.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from rewas_engine.curves.onsets import TimesArray, match_onsets
 FloatArray = NDArray[np.float32]
 
 LEVELS = 4
-"""Of the pyramid at most: motion of up to about 2**LEVELS pixels a frame is followed."""
+"""Most pyramid levels; motion of up to about 2**LEVELS pixels per frame can be followed."""
 SMALLEST_SIDE_PIXELS = 8
 WINDOW_PIXELS = 2.0
-"""Standard deviation of the window in which neighbours are taken to move together."""
+"""Standard deviation of the window in which neighbouring pixels are assumed to move together."""
 STIFFNESS = 20.0
-"""Squared brightness a pixel that counts as no texture: flat areas stay where they are."""
+"""Squared brightness per pixel below which an area counts as untextured; untextured areas do not move."""
 STEPS = 2
 
 
@@ -35,12 +35,19 @@ def av_align(
     *,
     one_to_one: bool = False,
 ) -> float:
-    """Intersection over union of peaks in seconds, audio [N] and video [M].
+    """Intersection over union of audio and video peaks.
 
-    As published: an audio peak is in the intersection where any video peak is less than a frame away, and the union is
-    N + M − intersection. Several audio peaks may so share one video peak, and the figure may exceed 1.
-    one_to_one: each peak has one partner at most, which keeps the figure in 0..1 and makes it symmetric.
-    Both sides empty: 1.0, nothing moves and nothing sounds. One side empty: 0.0.
+    As published: an audio peak is in the intersection if any video peak is less than a frame away, and the union is N
+    + M − intersection. Several audio peaks can therefore share one video peak, and the value can exceed 1.
+
+    Args:
+        audio_peaks_s: [N] seconds.
+        video_peaks_s: [M] seconds.
+        frame_rate: Video frames per second.
+        one_to_one: Give each peak at most one partner, which keeps the value in 0..1 and makes it symmetric.
+
+    Returns:
+        1.0 if both sides are empty, 0.0 if only one is.
     """
     if len(audio_peaks_s) == 0 or len(video_peaks_s) == 0:
         return float(len(audio_peaks_s) == len(video_peaks_s))
@@ -55,19 +62,22 @@ def av_align(
 
 
 def motion_peaks(frames: NDArray[np.uint8], frame_rate: Fraction | float) -> TimesArray:
-    """Times in seconds, ascending, of the local maxima of the flow's magnitude in brightness [T, H, W].
+    """Times of the local maxima of the flow magnitude, [N] seconds, ascending.
 
-    Frame i stands at i / frame_rate seconds, as in the paper's release.
+    Args:
+        frames: Brightness [T, H, W]. Frame i is at i / frame_rate seconds, as in the paper's release.
+        frame_rate: Frames per second.
     """
     return np.asarray(argrelmax(flow_magnitude(frames))[0] / float(frame_rate))
 
 
 def flow_magnitude(frames: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """Mean length of the optical flow since the frame before, [T] in pixels, of brightness [T, H, W].
+    """Mean length of the optical flow from the previous frame, [T] pixels, of brightness [T, H, W].
 
-    The first value repeats the second, as in the paper's release. The flow is Lucas and Kanade's (1981) in every pixel,
-    from coarse to fine; the release takes OpenCV's Farnebäck, which spreads motion further into its surroundings, so
-    that magnitudes differ, and peaks by a frame now and then. Give small frames: each of 64x64 takes about 6 ms.
+    The first value repeats the second, as in the paper's release. The flow is computed by the method of Lucas and
+    Kanade (1981) at every pixel, from coarse to fine. The release uses OpenCV's Farnebäck, which spreads motion
+    further into its surroundings, so magnitudes differ, and peaks occasionally by one frame. Use small frames: one of
+    64x64 takes about 6 ms.
     """
     if len(frames) < 2:
         return np.zeros(len(frames))
@@ -79,7 +89,7 @@ def flow_magnitude(frames: NDArray[np.uint8]) -> NDArray[np.float64]:
 
 
 def _flow(before: FloatArray, after: FloatArray) -> FloatArray:
-    """Displacements down and to the right, [2, H, W] in pixels, that bring one picture [H, W] to the next."""
+    """Displacements (down, right), [2, H, W] pixels, that map one frame [H, W] to the next."""
     pyramid = [(before, after)]
     while len(pyramid) < LEVELS and min(pyramid[-1][0].shape) >= 2 * SMALLEST_SIDE_PIXELS:
         pyramid.append((_halved(pyramid[-1][0]), _halved(pyramid[-1][1])))
@@ -92,7 +102,7 @@ def _flow(before: FloatArray, after: FloatArray) -> FloatArray:
 
 
 def _correction(before: FloatArray, after: FloatArray, flow: FloatArray) -> FloatArray:
-    """What a flow [2, H, W] lacks: the least squares of brightness constancy about every pixel."""
+    """Correction to a flow [2, H, W]: least squares of brightness constancy around every pixel."""
     rows, columns = np.indices(before.shape, np.float32)
     returned = map_coordinates(after, [rows + flow[0], columns + flow[1]], order=1, mode="nearest")
     down, right = np.gradient((before + returned) / 2)
@@ -117,7 +127,7 @@ def _halved(picture: FloatArray) -> FloatArray:
 
 
 def _enlarged(flow: FloatArray, shape: tuple[int, ...]) -> FloatArray:
-    """A flow of a halved picture for one of a shape: twice as long, between the known pixels linear."""
+    """Upsample the flow of a halved frame to a shape: twice the length, linear interpolation."""
     if flow.shape[1:] == shape:
         return flow
     rows, columns = np.indices(shape, np.float32) / 2

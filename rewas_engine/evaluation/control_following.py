@@ -1,4 +1,4 @@
-"""Does the sound follow what steers it: energy, and texture beside it; and is it the control that does it?"""
+"""How well the sound follows its controls, energy and texture, and whether the control is the cause."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from numpy.typing import NDArray
 from rewas_engine.conditioning.controls import Controls, measure_textures
 from rewas_engine.curves.energy import FloatArray, energy_agreement
 from rewas_engine.curves.texture import texture_error
+from rewas_engine.evaluation.bench import Bench, BenchClip
 from rewas_engine.evaluation.curve_agreement import summary
-from rewas_engine.evaluation.figures import Figure, Section, not_supported
-from rewas_engine.evaluation.test_bench import Bench, BenchClip
+from rewas_engine.evaluation.figures import Figure, Section, unsupported_figure
 
 EXAMPLES = 6
 TEXTURE_SHARE = 4
-"""Texture is measured on every fourth clip of the bench: what it changes is plain on few."""
+"""Texture is measured on every fourth clip of the bench: its effect is clear on few clips."""
 
-Followed = tuple[list[float], list[float]]
-"""Correlations and mean absolute differences in nats, one a clip."""
+EnergyAgreements = tuple[list[float], list[float]]
+"""Correlations and mean absolute differences in nats, one of each per clip."""
 
 
 def energy_section(bench: Bench) -> Section:
-    """Energy of the mel against the requested one, the same after the vocoder, and without the control."""
+    """Energy of the generated log-mel against the requested one, the same after the vocoder, and without control."""
     requested = [clip.energy for clip in bench.clips]
-    correlations, maes_nats = followed(requested, bench.plain)
-    free, _ = followed(requested, bench.uncontrolled)
-    vocoded_correlations, vocoded_maes_nats = followed(requested, bench.plain_heard)
+    correlations, maes_nats = energy_agreements(requested, bench.plain)
+    uncontrolled, _ = energy_agreements(requested, bench.uncontrolled)
+    vocoded_correlations, vocoded_maes_nats = energy_agreements(requested, bench.plain_vocoded)
     of_mel, of_sound = summary(correlations), summary(vocoded_correlations)
     figures = (
         Figure("energy_correlation_mean", "Energy correlation of the mel, mean", of_mel.mean),
@@ -36,9 +36,9 @@ def energy_section(bench: Bench) -> Section:
         Figure("energy_mae_nats", "Energy error of the mel", summary(maes_nats).mean, "nats"),
         Figure(
             "uncontrolled_correlation",
-            "Correlation without control, size of the mean",
-            abs(float(np.mean(free))),
-            note=f"mean {np.mean(free):+.3f}, mean size {np.mean(np.abs(free)):.3f}",
+            "Correlation without control, magnitude of the mean",
+            abs(float(np.mean(uncontrolled))),
+            note=f"mean {np.mean(uncontrolled):+.3f}, mean magnitude {np.mean(np.abs(uncontrolled)):.3f}",
         ),
         Figure("vocoded_correlation_mean", "Energy correlation after the vocoder, mean", of_sound.mean),
         Figure(
@@ -53,36 +53,38 @@ def energy_section(bench: Bench) -> Section:
         "mae_nats_by_class": mean_by_class(bench.clips, maes_nats),
         "vocoded_correlation_by_class": mean_by_class(bench.clips, vocoded_correlations),
     }
-    drawn = {
+    plot_data = {
         "correlations": np.array(correlations),
         "vocoded_correlations": np.array(vocoded_correlations),
-        "uncontrolled_correlations": np.array(free),
+        "uncontrolled_correlations": np.array(uncontrolled),
         "requested": np.stack(requested),
         "produced": bench.plain.mean(axis=-1),
         "examples": [_example(bench, number) for number in example_numbers(bench.clips)],
     }
-    return Section("energy", "Energy", figures, details, drawn)
+    return Section("energy", "Energy", figures, details, plot_data)
 
 
 def texture_section(bench: Bench) -> Section:
-    """Distance of produced from requested texture, with texture as a control beside the energy and without it."""
-    label = "Texture error with texture asked for"
+    """Distance between produced and requested texture, with energy and texture as controls and with energy alone."""
+    label = "Texture error with texture control"
     if "texture" not in bench.model.pack.controls:
         why = "the pack has no texture control"
-        return Section("texture", "Texture", (not_supported("texture_error_nats", label, why),))
-    places = textured_places(bench)
+        return Section("texture", "Texture", (unsupported_figure("texture_error_nats", label, why),))
+    places = texture_clip_indices(bench)
     clips = [bench.clips[place] for place in places]
-    wanted, made = own_textures(clips), textured(bench)
-    errors = [texture_error(*row) for row in zip(wanted, textures(made), (clip.energy for clip in clips), strict=True)]
+    wanted, produced = clip_textures(clips), generate_with_texture(bench)
+    errors = [
+        texture_error(*row) for row in zip(wanted, textures(produced), (clip.energy for clip in clips), strict=True)
+    ]
     plain = textures(bench.plain[places])
     without = [texture_error(*row) for row in zip(wanted, plain, (clip.energy for clip in clips), strict=True)]
-    correlations, _ = followed([clip.energy for clip in clips], made)
+    correlations, _ = energy_agreements([clip.energy for clip in clips], produced)
     figures = (
         Figure("texture_error_nats", label, float(np.mean(errors)), "nats"),
         Figure("texture_error_without_nats", "Texture error with energy alone", float(np.mean(without)), "nats"),
         Figure(
             "texture_energy_correlation",
-            "Energy correlation with texture asked for, mean",
+            "Energy correlation with texture control, mean",
             float(np.mean(correlations)),
         ),
     )
@@ -93,29 +95,36 @@ def texture_section(bench: Bench) -> Section:
     return Section("texture", "Texture", figures, details)
 
 
-def textured_places(bench: Bench) -> list[int]:
-    """The clips that texture is measured on."""
+def texture_clip_indices(bench: Bench) -> list[int]:
+    """Indices of the clips that texture is measured on."""
     return list(range(0, len(bench.clips), TEXTURE_SHARE))
 
 
-def textured(bench: Bench) -> NDArray[np.float32]:
-    """Log-mels [N, T, bins] of the clips of `textured_places` with their own energies and textures."""
-    clips = [bench.clips[place] for place in textured_places(bench)]
+def generate_with_texture(bench: Bench) -> NDArray[np.float32]:
+    """Generate log-mels [N, T, bins] of the clips of `texture_clip_indices` with their own energies and textures."""
+    clips = [bench.clips[place] for place in texture_clip_indices(bench)]
     controls = [
-        Controls(energy=clip.energy, texture=texture) for clip, texture in zip(clips, own_textures(clips), strict=True)
+        Controls(energy=clip.energy, texture=texture) for clip, texture in zip(clips, clip_textures(clips), strict=True)
     ]
     prompts, seeds = [clip.plain for clip in clips], [clip.seed for clip in clips]
-    return bench.generated("Energy and texture", prompts, controls, seeds=seeds)
+    return bench.generate("Energy and texture", prompts, controls, seeds=seeds)
 
 
-def own_textures(clips: Sequence[BenchClip]) -> NDArray[np.float32]:
+def clip_textures(clips: Sequence[BenchClip]) -> NDArray[np.float32]:
     """Textures [N, T, bands] of the clips' own sounds."""
     return textures(np.stack([clip.log_mel for clip in clips]))
 
 
-def followed(requested: Sequence[FloatArray], log_mels: NDArray[np.float32]) -> Followed:
-    """How well energies of log-mels [N, T, bins] follow the requested ones [T] each; a constant one counts as 0."""
-    pairs = [energy_agreement(asked, made.mean(axis=-1)) for asked, made in zip(requested, log_mels, strict=True)]
+def energy_agreements(requested: Sequence[FloatArray], log_mels: NDArray[np.float32]) -> EnergyAgreements:
+    """Agreement of each log-mel's energy with the requested one; an undefined correlation counts as 0.
+
+    Args:
+        requested: N energies, [T] nats each.
+        log_mels: [N, T, bins] nats.
+    """
+    pairs = [
+        energy_agreement(target, produced.mean(axis=-1)) for target, produced in zip(requested, log_mels, strict=True)
+    ]
     return [correlation or 0.0 for _, correlation in pairs], [mae_nats for mae_nats, _ in pairs]
 
 
@@ -125,7 +134,7 @@ def textures(log_mels: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def mean_by_class(clips: Sequence[BenchClip], values: Sequence[float]) -> dict[str, float]:
-    """Means of the clips' values, class by class."""
+    """Mean of the clips' values for each class."""
     rows: dict[str, list[float]] = {}
     for clip, value in zip(clips, values, strict=True):
         rows.setdefault(clip.class_name, []).append(value)
@@ -133,7 +142,7 @@ def mean_by_class(clips: Sequence[BenchClip], values: Sequence[float]) -> dict[s
 
 
 def example_numbers(clips: Sequence[BenchClip]) -> list[int]:
-    """Clips that are shown: spread over the classes, the same in every evaluation of one size."""
+    """Indices of the clips to show: spread over the classes, the same in every evaluation of one size."""
     return [int(place) for place in np.linspace(0, len(clips) - 1, min(EXAMPLES, len(clips)))]
 
 
@@ -143,5 +152,5 @@ def _example(bench: Bench, number: int) -> dict[str, object]:
         "log_mel": bench.plain[number],
         "requested": bench.clips[number].energy,
         "produced": bench.plain[number].mean(axis=-1),
-        "vocoded": bench.plain_heard[number].mean(axis=-1),
+        "vocoded": bench.plain_vocoded[number].mean(axis=-1),
     }

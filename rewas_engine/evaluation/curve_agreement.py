@@ -1,4 +1,4 @@
-"""Agreement of two curves of energy, and what is said of many of them: mean, median and the worse tenth."""
+"""Agreement of two energy curves, and summaries over many of them: mean, median and worse tenth."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from rewas_engine.curves.energy import FloatArray, energy_agreement
 
 LAG_S = 0.2
-"""Sound follows motion by up to so much, or runs before it."""
+"""Largest lag, in either direction, between motion and sound."""
 SHORTEST_OVERLAP_VALUES = 3
 
 
@@ -20,9 +20,11 @@ SHORTEST_OVERLAP_VALUES = 3
 class Agreement:
     """How well one curve follows another.
 
-    correlation: Pearson's at zero lag, None where a curve is constant. mae_nats: mean absolute difference.
-    best_correlation: the highest within ±LAG_S, None where it is defined at no lag. best_lag_s: how much later the
-    produced curve runs there.
+    Attributes:
+        correlation: Pearson correlation at zero lag; None if a curve is constant.
+        mae_nats: Mean absolute difference.
+        best_correlation: Highest correlation within ±LAG_S; None if it is undefined at every lag.
+        best_lag_s: Lag of the produced curve at that correlation, in seconds; positive is later.
     """
 
     correlation: float | None
@@ -33,9 +35,14 @@ class Agreement:
 
 @dataclass(frozen=True)
 class Summary:
-    """Figures of many clips. worse_tenth: the 10th percentile, or the 90th of errors. undefined: clips without one.
+    """Statistics over clips; mean, median and worse tenth are None if no clip has a value.
 
-    Mean, median and worse tenth are None where no clip has a figure.
+    Attributes:
+        count: Number of clips.
+        undefined: Number of clips without a value.
+        mean: Mean of the defined values.
+        median: Median of the defined values.
+        worse_tenth: 10th percentile, or the 90th of errors.
     """
 
     count: int
@@ -46,7 +53,7 @@ class Summary:
 
 
 def correlation(requested: FloatArray, produced: FloatArray) -> float | None:
-    """Pearson correlation of curves [T] on one time grid, or None where one of them is constant."""
+    """Pearson correlation of curves [T] on one time grid; None if one of them is constant."""
     return energy_agreement(requested, produced)[1]
 
 
@@ -62,9 +69,10 @@ def agreement(
 def best_lag(
     requested: FloatArray, produced: FloatArray, rate_hz: Fraction | float, lag_s: float = LAG_S
 ) -> tuple[float, float] | None:
-    """Highest correlation within ±lag_s and its lag in seconds, or None where no lag has a correlation.
+    """Highest correlation within ±lag_s and its lag in seconds; None if no lag has a correlation.
 
-    A positive lag: produced runs later. Each lag is judged on the values that overlap. Of equals the smallest lag wins.
+    A positive lag means that the produced curve is later. Each lag is scored on the values that overlap. The smallest
+    lag wins a tie.
     """
     reach = int(np.floor(lag_s * float(rate_hz) + 1e-9))
     reach = max(0, min(reach, requested.size - SHORTEST_OVERLAP_VALUES))
@@ -78,10 +86,12 @@ def best_lag(
 
 
 def summary(values: Iterable[float | None], *, errors: bool = False, undefined_as: float | None = None) -> Summary:
-    """Mean, median and worse tenth of many clips' figures.
+    """Mean, median and worse tenth of values over clips.
 
-    errors: less is better, so the worse tenth is the 90th percentile. undefined_as: what stands for None; without it
-    such clips are left out and only counted.
+    Args:
+        values: One value per clip, None where it is undefined.
+        errors: Whether lower is better, so that the worse tenth is the 90th percentile.
+        undefined_as: Value that replaces None; without it, such clips are only counted.
     """
     given = list(values)
     figures = [undefined_as if value is None else value for value in given]
@@ -98,6 +108,6 @@ def summary(values: Iterable[float | None], *, errors: bool = False, undefined_a
     )
 
 
-def certainty(values: Sequence[float] | NDArray[np.floating]) -> str:
-    """A note on a mean: of how many clips it is, and its standard error."""
+def mean_note(values: Sequence[float] | NDArray[np.floating]) -> str:
+    """Note on a mean: the number of clips and the standard error."""
     return f"{len(values)} clips, standard error {float(np.std(values)) / max(1, len(values)) ** 0.5:.3f}"

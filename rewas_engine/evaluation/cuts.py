@@ -1,4 +1,4 @@
-"""How well cuts are found: in the world's own shots, in edited films, and where there are none but it might seem so."""
+"""Accuracy of the cut detector: on the world's own shots, on edited films, and on uncut films that look like cuts."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from rewas_engine.world.abstract_pictures import dead_leaves
 from rewas_engine.world.picture import first_frames_of_shots
 
 Frames = NDArray[np.uint8]
-OFF_FRAMES = 1
-"""A cut that is found so near to a real one is that one."""
+TOLERANCE_FRAMES = 1
+"""Largest distance between a detected and a real cut that counts as a match, in frames."""
 _SHOT_FRAMES = (20, 60)
 _DISSOLVE_FRAMES = 12
 _FLASH_FRAMES = (1, 4)
@@ -27,7 +27,7 @@ _SCENERY = 640
 
 @dataclass(frozen=True)
 class FilmedCuts:
-    """A small moving picture [T, SMALL_HEIGHT, SMALL_WIDTH], and the first frames of its shots but the first."""
+    """A small video [T, SMALL_HEIGHT, SMALL_WIDTH], and the first frame of every shot after the first."""
 
     kind: str
     frames: Frames
@@ -36,7 +36,7 @@ class FilmedCuts:
 
 @dataclass(frozen=True)
 class CutScore:
-    """Pictures of one kind: how many there are, how many cuts they have, and how many of these are found or not."""
+    """Result for films of one kind: number of films, cuts found, cuts missed and false detections."""
 
     clips: int
     found: int
@@ -45,22 +45,22 @@ class CutScore:
 
     @property
     def precision(self) -> float | None:
-        """Part of what is found that is a cut; None where nothing is found."""
+        """Share of the detections that are cuts; None without detections."""
         return self.found / (self.found + self.false) if self.found + self.false else None
 
     @property
     def recall(self) -> float | None:
-        """Part of the cuts that is found; None where there are none."""
+        """Share of the cuts that are found; None without cuts."""
         return self.found / (self.found + self.missed) if self.found + self.missed else None
 
 
-def scored(films: list[FilmedCuts]) -> CutScore:
-    """What is found in films."""
+def score_cuts(films: list[FilmedCuts]) -> CutScore:
+    """Count the cuts that are found, missed and falsely detected."""
     found = missed = false = 0
     for film in films:
         rest = [cut.frame for cut in detect_cuts(film.frames, Fraction(FRAME_RATE))]
         for cut in film.cuts:
-            near = [frame for frame in rest if abs(frame - cut) <= OFF_FRAMES]
+            near = [frame for frame in rest if abs(frame - cut) <= TOLERANCE_FRAMES]
             if near:
                 rest.remove(near[0])
             found, missed = found + bool(near), missed + (not near)
@@ -68,38 +68,43 @@ def scored(films: list[FilmedCuts]) -> CutScore:
     return CutScore(len(films), found, missed, false)
 
 
-def films_of_every_kind(split: Split, clips: int) -> dict[str, list[FilmedCuts]]:
-    """Films by kind, about as many of each. clips: scenes of the world that are looked at."""
+def render_films(split: Split, clips: int) -> dict[str, list[FilmedCuts]]:
+    """Films by kind, in about equal numbers.
+
+    Args:
+        split: Where the scenes come from.
+        clips: Number of scenes of the world.
+    """
     scenes = split.any_scenes(clips)
     rng = np.random.default_rng(split.first_seed)
-    own = [_own(scene) for scene in scenes]
+    own = [_film_scene(scene) for scene in scenes]
     still = [film.frames for film in own if not film.cuts]
     guns = split.audible("gunshot", max(1, clips // 5))
     return {
         "own shots of the world": [film for film in own if film.cuts],
         "one shot of the world": [film for film in own if not film.cuts],
-        "gunshots of the world": [film for film in map(_own, guns) if not film.cuts],
-        "scenes cut together": list(_edited(rng, still)),
-        "white flashes": [_flashed(rng, frames) for frames in still],
-        "pans, slow to whipped": [_panned(rng) for _ in still],
-        "dissolves": [_dissolved(rng, one, other) for one, other in zip(still[::2], still[1::2], strict=False)],
+        "gunshots of the world": [film for film in map(_film_scene, guns) if not film.cuts],
+        "scenes cut together": list(_edit_together(rng, still)),
+        "white flashes": [_add_flashes(rng, frames) for frames in still],
+        "pans, slow to whipped": [_pan(rng) for _ in still],
+        "dissolves": [_dissolve(rng, one, other) for one, other in zip(still[::2], still[1::2], strict=False)],
     }
 
 
-def _own(scene: Scene) -> FilmedCuts:
+def _film_scene(scene: Scene) -> FilmedCuts:
     size = {"width": SMALL_WIDTH, "height": SMALL_HEIGHT}
     return FilmedCuts("world", render_brightness(scene, **size), tuple(first_frames_of_shots(scene, **size)))
 
 
-def _edited(rng: np.random.Generator, still: list[Frames]) -> Iterator[FilmedCuts]:
+def _edit_together(rng: np.random.Generator, still: list[Frames]) -> Iterator[FilmedCuts]:
     for place in range(0, len(still) - 3, 4):
         parts = [frames[: int(rng.integers(*_SHOT_FRAMES))] for frames in still[place : place + 4]]
         ends = np.cumsum([len(part) for part in parts])
         yield FilmedCuts("edited", np.concatenate(parts), tuple(ends[:-1].tolist()))
 
 
-def _flashed(rng: np.random.Generator, frames: Frames) -> FilmedCuts:
-    """Light that comes at once and goes within some frames, three times."""
+def _add_flashes(rng: np.random.Generator, frames: Frames) -> FilmedCuts:
+    """Add three flashes of light that start within one frame and fade over a few."""
     bright = frames.astype(np.float32)
     for begin in rng.integers(5, len(frames) - 10, 3):
         for number in range(int(rng.integers(*_FLASH_FRAMES))):
@@ -107,8 +112,8 @@ def _flashed(rng: np.random.Generator, frames: Frames) -> FilmedCuts:
     return FilmedCuts("flash", bright.astype(np.uint8), ())
 
 
-def _panned(rng: np.random.Generator) -> FilmedCuts:
-    """A camera that swings to and fro over a scenery, as fast as a quarter of the picture in a frame."""
+def _pan(rng: np.random.Generator) -> FilmedCuts:
+    """A camera that pans back and forth over a scene, at up to a quarter of the frame's width per frame."""
     scenery = (dead_leaves(rng, _SCENERY) * 255).astype(np.uint8)
     low, high = np.log(_PAN_PIXELS[0]), np.log(_PAN_PIXELS[1])
     fastest, period = float(np.exp(rng.uniform(low, high))), float(rng.uniform(25, 75))
@@ -119,7 +124,7 @@ def _panned(rng: np.random.Generator) -> FilmedCuts:
     return FilmedCuts("pan", np.stack([rows[:, int(left) : int(left) + SMALL_WIDTH] for left in lefts]), ())
 
 
-def _dissolved(rng: np.random.Generator, one: Frames, other: Frames) -> FilmedCuts:
+def _dissolve(rng: np.random.Generator, one: Frames, other: Frames) -> FilmedCuts:
     begin = int(rng.integers(30, 80))
     share = np.clip((np.arange(128) - begin) / _DISSOLVE_FRAMES, 0, 1)[:, None, None]
     mixed = (1 - share) * one[:128] + share * other[:128]

@@ -1,4 +1,4 @@
-"""From picture to energy on clips of the world: sources in the picture and off it, and motion that makes no sound."""
+"""Energy from video on clips of the world: visible sources, sources off screen, and motion that makes no sound."""
 
 from __future__ import annotations
 
@@ -11,28 +11,34 @@ from numpy.typing import NDArray
 
 from rewas_engine.conditioning.mel import normalised
 from rewas_engine.curves.energy import EnergyCurve, FloatArray, energy_agreement
-from rewas_engine.evaluation.curve_agreement import Agreement, agreement, certainty, summary
+from rewas_engine.evaluation.bench import Watch
+from rewas_engine.evaluation.curve_agreement import Agreement, agreement, mean_note, summary
 from rewas_engine.evaluation.figures import Figure, Section
 from rewas_engine.evaluation.motion_baselines import frame_difference, smoothed_log_difference
 from rewas_engine.evaluation.splits import Split
-from rewas_engine.evaluation.test_bench import Watch
 from rewas_engine.pipeline import ReWaS
 from rewas_engine.world import Scene, render_brightness, render_sound
 
 NATIVE_RATES = tuple(Fraction(rate) for rate in ("25", "24000/1001", "30", "15", "60", "50"))
-"""Frame rates that the test clips have in turn; a pack is shown them at its own rate, as it is shown files."""
+"""Frame rates that the test clips take in turn; a pack gets each clip at its own rate, as it would from a file."""
 INAUDIBLE_NATS = 0.1
-"""An estimate that varies by less (standard deviation) calls for nothing that comes and goes: it follows no motion."""
+"""Standard deviation below which an estimate counts as constant, so that it follows no motion."""
 COURSE_NATS = 0.25
-"""Energy that varies by less (standard deviation) has no course that a picture could show: noise against noise."""
+"""Standard deviation below which a clip's energy counts as even: there is no course that the video could show."""
 EXAMPLES = 4
 
 
 @dataclass(frozen=True, eq=False)
-class Seen:
-    """A clip as a pack sees it, and what it makes of it, at the pack's picture rate.
+class VideoEstimate:
+    """A clip and the energy that a pack estimates from it, at the pack's frame rate.
 
-    estimated, true, motion: [T] energies in nats, and the frame difference in levels. agreement: of the first two.
+    Attributes:
+        scene: The clip's scene.
+        native_rate: Frame rate of the clip.
+        estimated: Estimated energy, [T] nats.
+        true: Energy of the clip's sound, [T] nats.
+        motion: Frame difference, [T] levels.
+        agreement: Agreement of estimated and true energy.
     """
 
     scene: Scene
@@ -43,51 +49,55 @@ class Seen:
     agreement: Agreement
 
 
-def picture_section(model: ReWaS, split: Split, clips: int, watch: Watch) -> Section:
-    """Correlation of estimated with true energy; and with the motion where that makes no sound.
+def energy_from_video_section(model: ReWaS, split: Split, clips: int, watch: Watch) -> Section:
+    """Correlation of estimated with true energy, and with the motion where the motion makes no sound.
 
-    clips: with a visible source; a tenth as many have silent motion, and as many a source off screen. Clips whose sound
-    is even from end to end are told apart from those that have a course.
+    Clips whose sound is even throughout are reported separately.
+
+    Args:
+        model: The pack.
+        split: Where the scenes come from.
+        clips: Number of clips with a visible source; a tenth as many have silent motion, and as many a source off
+            screen.
+        watch: For progress and cancellation.
     """
     rate = model.picture_format[0]
-    shown = _all_seen(model, split.visible(clips), "Sources in the picture", watch)
-    visible = [seen for seen in shown if has_course(seen.true)]
-    even = [seen for seen in shown if not has_course(seen.true)]
-    silent = _all_seen(model, split.silent_motion(max(2, clips // 10)), "Motion without sound", watch)
-    hidden = _all_seen(model, split.off_screen(max(2, clips // 10)), "Sources off screen", watch)
-    followed = [seen.agreement.correlation or 0.0 for seen in visible]
-    differences = [_correlation(seen.true, seen.motion) for seen in visible]
-    smoothed = [_correlation(seen.true, smoothed_log_difference(seen.motion, rate)) for seen in visible]
-    misled = [follows_motion(seen.estimated, seen.motion) for seen in silent]
-    of_visible = summary(followed)
+    shown = _estimate_all(model, split.visible(clips), "Visible sources", watch)
+    visible = [one for one in shown if has_variation(one.true)]
+    even = [one for one in shown if not has_variation(one.true)]
+    silent = _estimate_all(model, split.silent_motion(max(2, clips // 10)), "Motion without sound", watch)
+    hidden = _estimate_all(model, split.off_screen(max(2, clips // 10)), "Sources off screen", watch)
+    correlations = [one.agreement.correlation or 0.0 for one in visible]
+    differences = [_correlation(one.true, one.motion) for one in visible]
+    smoothed = [_correlation(one.true, smoothed_log_difference(one.motion, rate)) for one in visible]
+    motion_correlations = [follows_motion(one.estimated, one.motion) for one in silent]
+    of_visible = summary(correlations)
     figures = (
         Figure(
             "picture_visible",
-            "Picture to energy, sources in the picture",
+            "Energy from video, visible sources",
             of_visible.mean,
-            note=certainty(followed),
+            note=mean_note(correlations),
         ),
         Figure("picture_visible_worse_tenth", "The same, 10th percentile", of_visible.worse_tenth),
         Figure("picture_visible_median", "The same, median", of_visible.median),
         Figure(
             "picture_visible_smoothed",
-            "The same, both curves smoothed as the method smooths",
-            summary(
-                [_correlation(_smoothed(seen.true, rate), _smoothed(seen.estimated, rate)) for seen in visible]
-            ).mean,
+            "The same, both curves smoothed as in the method",
+            summary([_correlation(_smoothed(one.true, rate), _smoothed(one.estimated, rate)) for one in visible]).mean,
         ),
         Figure(
             "picture_visible_best_lag",
             "The same at its best lag within ±0.2 s",
-            summary([seen.agreement.best_correlation or 0.0 for seen in visible]).mean,
+            summary([one.agreement.best_correlation or 0.0 for one in visible]).mean,
         ),
         Figure(
-            "picture_visible_mae_nats", "The same, error", _mean([seen.agreement.mae_nats for seen in visible]), "nats"
+            "picture_visible_mae_nats", "The same, error", _mean([one.agreement.mae_nats for one in visible]), "nats"
         ),
         Figure(
             "picture_even_nats",
-            "What the estimate varies by where the sound is even",
-            _mean([float(seen.estimated.std()) for seen in even]),
+            "Standard deviation of the estimate where the sound is even",
+            _mean([float(one.estimated.std()) for one in even]),
             "nats",
             note=f"{len(even)} clips" if even else "not measured: no such clips",
         ),
@@ -95,21 +105,23 @@ def picture_section(model: ReWaS, split: Split, clips: int, watch: Watch) -> Sec
         Figure("picture_log_difference", "Smoothed log difference on the same clips", _mean(smoothed)),
         Figure(
             "picture_silent_motion",
-            "Estimate against motion that makes no sound",
-            _mean(misled),
-            note=f"mean size {np.mean(np.abs(misled)):.3f}" if misled else "not measured: no such clips",
+            "Correlation of the estimate with motion that makes no sound",
+            _mean(motion_correlations),
+            note=f"mean magnitude {np.mean(np.abs(motion_correlations)):.3f}"
+            if motion_correlations
+            else "not measured: no such clips",
         ),
         Figure(
             "picture_silent_motion_nats",
-            "Estimated energy where motion makes no sound, above silence",
-            _mean([float(seen.estimated.mean()) - model.front_end.config.silence_nats for seen in silent]),
+            "Estimated energy above silence, motion without sound",
+            _mean([float(one.estimated.mean()) - model.front_end.config.silence_nats for one in silent]),
             "nats",
         ),
         Figure(
             "picture_off_screen",
-            "Picture to energy, sources off screen",
-            _mean([seen.agreement.correlation or 0.0 for seen in hidden]),
-            note="nothing to see, nothing expected" if hidden else "not measured: no such clips",
+            "Energy from video, sources off screen",
+            _mean([one.agreement.correlation or 0.0 for one in hidden]),
+            note="no visible source, so 0 is expected" if hidden else "not measured: no such clips",
         ),
     )
     details = {
@@ -119,31 +131,33 @@ def picture_section(model: ReWaS, split: Split, clips: int, watch: Watch) -> Sec
             "silent_motion": len(silent),
             "off_screen": len(hidden),
         },
-        "by_class": _means([seen.scene.class_name for seen in visible], followed),
-        "by_pattern": _means([seen.scene.pattern for seen in visible], followed),
-        "by_native_rate": _means([f"{float(seen.native_rate):.5g}" for seen in visible], followed),
+        "by_class": _means([one.scene.class_name for one in visible], correlations),
+        "by_pattern": _means([one.scene.pattern for one in visible], correlations),
+        "by_native_rate": _means([f"{float(one.native_rate):.5g}" for one in visible], correlations),
     }
-    drawn = {
+    plot_data = {
         "rate_hz": float(rate),
-        "visible": np.array(followed),
+        "visible": np.array(correlations),
         "frame_difference": np.array(differences),
-        "silent_motion": np.array(misled),
-        "off_screen": np.array([seen.agreement.correlation or 0.0 for seen in hidden]),
+        "silent_motion": np.array(motion_correlations),
+        "off_screen": np.array([one.agreement.correlation or 0.0 for one in hidden]),
         "examples": [
             {
-                "title": f"{seen.scene.class_name.replace('_', ' ')}, {float(seen.native_rate):.4g} fps",
-                "estimated": seen.estimated,
-                "true": seen.true,
-                "correlation": seen.agreement.correlation,
+                "title": f"{one.scene.class_name.replace('_', ' ')}, {float(one.native_rate):.4g} fps",
+                "estimated": one.estimated,
+                "true": one.true,
+                "correlation": one.agreement.correlation,
             }
-            for seen in _spread(visible, EXAMPLES)
+            for one in _evenly_spaced(visible, EXAMPLES)
         ],
     }
-    return Section("picture", "Picture to energy", figures, details, drawn)
+    return Section("picture", "Energy from video", figures, details, plot_data)
 
 
-def seen_frames(scene: Scene, native_rate: Fraction, picture_format: tuple[Fraction, int, int]) -> NDArray[np.uint8]:
-    """Brightness [T, H, W] of a scene filmed at its native rate, at a pack's rate: what stands on the screen then."""
+def render_at_pack_rate(
+    scene: Scene, native_rate: Fraction, picture_format: tuple[Fraction, int, int]
+) -> NDArray[np.uint8]:
+    """Brightness [T, H, W] of a scene filmed at its native rate, resampled to a pack's rate by the frame on screen."""
     rate, width, height = picture_format
     frames = render_brightness(scene, frame_rate=native_rate, width=width, height=height)
     count = max(1, round(Fraction(scene.duration_s).limit_denominator(10_000) * rate))
@@ -151,38 +165,46 @@ def seen_frames(scene: Scene, native_rate: Fraction, picture_format: tuple[Fract
     return frames[np.minimum(moments, len(frames) - 1)]
 
 
-def has_course(true: FloatArray) -> bool:
-    """Whether an energy [T] in nats varies enough to be followed."""
+def has_variation(true: FloatArray) -> bool:
+    """Whether an energy [T] in nats varies enough to be correlations."""
     return bool(true.std() >= COURSE_NATS)
 
 
 def follows_motion(estimated: FloatArray, motion: FloatArray) -> float:
-    """Correlation of an estimated energy [T] with motion [T]; 0 for an estimate that keeps still."""
+    """Correlation of an estimated energy [T] with motion [T]; 0 for a constant estimate."""
     return 0.0 if estimated.std() < INAUDIBLE_NATS else _correlation(estimated, motion)
 
 
-def _all_seen(model: ReWaS, scenes: Sequence[Scene], what: str, watch: Watch) -> list[Seen]:
+def _estimate_all(model: ReWaS, scenes: Sequence[Scene], what: str, watch: Watch) -> list[VideoEstimate]:
     rows = []
     for number, scene in enumerate(scenes):
-        watch.tell(what, number, len(scenes))
-        rows.append(_seen(model, scene, NATIVE_RATES[number % len(NATIVE_RATES)]))
+        watch.report(what, number, len(scenes))
+        rows.append(_estimate(model, scene, NATIVE_RATES[number % len(NATIVE_RATES)]))
     return rows
 
 
-def _seen(model: ReWaS, scene: Scene, native_rate: Fraction) -> Seen:
+def _estimate(model: ReWaS, scene: Scene, native_rate: Fraction) -> VideoEstimate:
     rate = model.picture_format[0]
-    frames = seen_frames(scene, native_rate, model.picture_format)
+    frames = render_at_pack_rate(scene, native_rate, model.picture_format)
     sound = render_sound(scene)
-    heard = model.front_end.measure(normalised(sound) if sound.any() else sound)
-    true = averaged_energy(heard, rate, len(frames))
+    curve_of_sound = model.front_end.measure(normalised(sound) if sound.any() else sound)
+    true = average_energy(curve_of_sound, rate, len(frames))
     estimated = model.energy_of_frames(frames)
-    return Seen(scene, native_rate, estimated, true, frame_difference(frames), agreement(true, estimated, rate))
+    return VideoEstimate(
+        scene, native_rate, estimated, true, frame_difference(frames), agreement(true, estimated, rate)
+    )
 
 
-def averaged_energy(curve: EnergyCurve, rate_hz: Fraction, count: int) -> FloatArray:
-    """Means of a curve over the spans that values at another, lower rate stand for: [count] nats.
+def average_energy(curve: EnergyCurve, rate_hz: Fraction, count: int) -> FloatArray:
+    """Average a curve over the spans of values at another, lower rate.
 
-    Held at the end where the curve is shorter.
+    Args:
+        curve: The curve; its last value is held if it is shorter.
+        rate_hz: Rate of the result.
+        count: Number of values.
+
+    Returns:
+        [count] nats.
     """
     sums = np.concatenate([np.zeros(1), np.cumsum(curve.values, dtype=np.float64)])
     edges = np.arange(count + 1) * float(curve.rate_hz / rate_hz)
@@ -211,5 +233,5 @@ def _means(names: Sequence[str], values: Sequence[float]) -> dict[str, float]:
     }
 
 
-def _spread(rows: Sequence[Seen], count: int) -> list[Seen]:
+def _evenly_spaced(rows: Sequence[VideoEstimate], count: int) -> list[VideoEstimate]:
     return [rows[int(place)] for place in np.linspace(0, len(rows) - 1, min(count, len(rows)))]

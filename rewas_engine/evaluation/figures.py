@@ -1,4 +1,4 @@
-"""What an evaluation comes to: figures with their bars, in sections, and what lies behind them."""
+"""Figures of an evaluation with their targets, in sections, with the details behind them."""
 
 from __future__ import annotations
 
@@ -9,60 +9,70 @@ from typing import Any, Literal
 from rewas_engine.errors import SettingsError
 
 Trained = Literal["cpu", "gpu"]
-"""On what a pack was trained: more is expected of one that had a GPU."""
+"""Device that a pack was trained on: targets are higher for a GPU."""
 
 
 @dataclass(frozen=True)
-class Bar:
-    """What a figure must reach: at_least a value, or (False) at most it. cpu, gpu: of packs trained there."""
+class Target:
+    """The value that a figure should reach.
+
+    Attributes:
+        cpu: Target for packs trained on a CPU.
+        gpu: Target for packs trained on a GPU.
+        at_least: Whether the figure should be at least the target; otherwise it should be at most the target.
+    """
 
     cpu: float
     gpu: float
     at_least: bool = True
 
     def value(self, trained: Trained) -> float:
-        """The bar for packs trained there."""
+        """The target for packs trained on a device."""
         return self.cpu if trained == "cpu" else self.gpu
 
-    def met_by(self, value: float, trained: Trained) -> bool:
-        """Whether a value reaches it."""
+    def is_met_by(self, value: float, trained: Trained) -> bool:
+        """Whether a value reaches the target."""
         return value >= self.value(trained) if self.at_least else value <= self.value(trained)
 
 
-BARS: Mapping[str, Bar] = {
-    "energy_correlation_mean": Bar(0.96, 0.98),
-    "energy_correlation_worse_tenth": Bar(0.90, 0.95),
-    "energy_mae_nats": Bar(0.20, 0.12, at_least=False),
-    "uncontrolled_correlation": Bar(0.05, 0.05, at_least=False),
-    "real_class": Bar(0.97, 0.97),
-    "class": Bar(0.88, 0.95),
-    "class_worst": Bar(0.50, 0.75),
-    "class_swapped": Bar(0.60, 0.75),
-    "paraphrase_drop_points": Bar(5.0, 3.0, at_least=False),
-    "vocoded_correlation_mean": Bar(0.95, 0.97),
-    "vocoded_mae_nats": Bar(0.25, 0.18, at_least=False),
-    "vocoded_class": Bar(0.82, 0.92),
-    "vocoder_l1": Bar(0.12, 0.09, at_least=False),
-    "vocoder_l1_worst": Bar(0.30, 0.20, at_least=False),
-    "onset_f1": Bar(0.85, 0.92),
-    "picture_visible": Bar(0.85, 0.85),
-    "picture_silent_motion": Bar(0.30, 0.30, at_least=False),
-    "real_clips_zero_lag": Bar(0.30, 0.30),
-    "real_clips_best_lag": Bar(0.40, 0.40),
-    "joint_auc_picture": Bar(0.95, 0.95),
-    "joint_auc_sound": Bar(0.95, 0.95),
-    "conflict_auc": Bar(0.95, 0.95),
-    "take_s": Bar(1.5, 1.5, at_least=False),
+TARGETS: Mapping[str, Target] = {
+    "energy_correlation_mean": Target(0.96, 0.98),
+    "energy_correlation_worse_tenth": Target(0.90, 0.95),
+    "energy_mae_nats": Target(0.20, 0.12, at_least=False),
+    "uncontrolled_correlation": Target(0.05, 0.05, at_least=False),
+    "real_class": Target(0.97, 0.97),
+    "class": Target(0.88, 0.95),
+    "class_worst": Target(0.50, 0.75),
+    "class_swapped": Target(0.60, 0.75),
+    "paraphrase_drop_points": Target(5.0, 3.0, at_least=False),
+    "vocoded_correlation_mean": Target(0.95, 0.97),
+    "vocoded_mae_nats": Target(0.25, 0.18, at_least=False),
+    "vocoded_class": Target(0.82, 0.92),
+    "vocoder_l1": Target(0.12, 0.09, at_least=False),
+    "vocoder_l1_worst": Target(0.30, 0.20, at_least=False),
+    "onset_f1": Target(0.85, 0.92),
+    "picture_visible": Target(0.85, 0.85),
+    "picture_silent_motion": Target(0.30, 0.30, at_least=False),
+    "real_clips_zero_lag": Target(0.30, 0.30),
+    "real_clips_best_lag": Target(0.40, 0.40),
+    "joint_auc_picture": Target(0.95, 0.95),
+    "joint_auc_sound": Target(0.95, 0.95),
+    "conflict_auc": Target(0.95, 0.95),
+    "take_s": Target(1.5, 1.5, at_least=False),
 }
-"""The bars of a starter pack, by figure; figures without a bar are told and not judged."""
+"""Targets of a starter pack, by figure; figures without a target are reported only."""
 
 
 @dataclass(frozen=True)
 class Figure:
     """One measured number.
 
-    key: what it is called in figures.json, unique in an evaluation. label: for people. value: None where there is
-    none, and then note says why ("not supported: …", "not measured: …"). unit: "nats", "s", "points" or "".
+    Attributes:
+        key: Its name in figures.json, unique within an evaluation.
+        label: Its name in reports.
+        value: None if there is none; the note then gives the reason ("not supported: …", "not measured: …").
+        unit: "nats", "s", "points" or "".
+        note: A remark for the report.
     """
 
     key: str
@@ -72,24 +82,24 @@ class Figure:
     note: str = ""
 
     @property
-    def bar(self) -> Bar | None:
-        """What it must reach, if anything."""
-        return BARS.get(self.key)
+    def target(self) -> Target | None:
+        """Its target, or None."""
+        return TARGETS.get(self.key)
 
     def passed(self, trained: Trained) -> bool | None:
-        """Whether it reaches its bar; None without a bar or a value."""
-        return None if self.bar is None or self.value is None else self.bar.met_by(self.value, trained)
+        """Whether it reaches its target; None without a target or a value."""
+        return None if self.target is None or self.value is None else self.target.is_met_by(self.value, trained)
 
     def report(self, trained: Trained) -> dict[str, Any]:
-        """As JSON."""
-        bar = self.bar
+        """Convert to JSON."""
+        target = self.target
         return {
             "label": self.label,
             "value": None if self.value is None else round(self.value, 5),
             "unit": self.unit,
             "note": self.note,
-            "bar": None if bar is None else bar.value(trained),
-            "at_least": None if bar is None else bar.at_least,
+            "bar": None if target is None else target.value(trained),
+            "at_least": None if target is None else target.at_least,
             "passed": self.passed(trained),
         }
 
@@ -98,19 +108,31 @@ class Figure:
 class Section:
     """Figures that belong together.
 
-    details: what lies behind them (by class, by clip), as JSON holds it. drawn: arrays that only the plots need.
+    Attributes:
+        name: Name on the command line.
+        title: Heading in the report.
+        figures: The figures.
+        details: Numbers behind them (by class, by clip), as JSON values.
+        plot_data: Arrays for the plots.
     """
 
     name: str
     title: str
     figures: tuple[Figure, ...]
     details: Mapping[str, Any] = field(default_factory=dict)
-    drawn: Mapping[str, Any] = field(default_factory=dict)
+    plot_data: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """All that was measured of one pack. pack, setting: what was measured and how, as JSON holds it."""
+    """All figures of one pack.
+
+    Attributes:
+        pack: What was measured, as JSON values.
+        setting: How it was measured, as JSON values.
+        trained: Device that the targets are for.
+        sections: The sections, in order.
+    """
 
     pack: Mapping[str, Any]
     setting: Mapping[str, Any]
@@ -122,7 +144,7 @@ class Evaluation:
         return {figure.key: figure for section in self.sections for figure in section.figures}
 
     def report(self) -> dict[str, Any]:
-        """As one JSON object: figures first, then what lies behind them."""
+        """Convert to one JSON object: figures first, then the details."""
         return {
             "pack": dict(self.pack),
             "setting": {**self.setting, "bars": self.trained},
@@ -132,31 +154,33 @@ class Evaluation:
 
 
 _DECISIVE = ("split", "clips_per_class", "classes", "num_steps", "guidance_scale", "unguided_share", "bars")
-"""What must not differ between reports that are told together."""
+"""Settings that must agree between reports that are merged."""
 
 
-def read_evaluation(reports: Sequence[Mapping[str, Any]]) -> Evaluation:
-    """What reports of one pack tell together, each made by `Evaluation.report` of sections of its own.
+def merge_reports(reports: Sequence[Mapping[str, Any]]) -> Evaluation:
+    """Merge reports of one pack, each from `Evaluation.report` with its own sections.
 
-    The setting is that of the report with the most clips: not every section needs them.
-    Raises SettingsError for reports of different packs, or measured in different ways.
+    The merged setting is that of the report with the most clips, since not every section uses clips.
+
+    Raises:
+        SettingsError: The reports are of different packs, or were measured with different settings.
     """
     first = max(reports, key=lambda report: report["setting"]["clips"])
     for other in reports:
         alike = all(other["setting"].get(name) == first["setting"].get(name) for name in _DECISIVE)
         if other["pack"] != first["pack"] or not alike:
             raise SettingsError(
-                "The reports are of different packs, or measured in different ways.",
-                "Give reports of one pack, measured alike.",
+                "The reports are of different packs, or were measured with different settings.",
+                "Give reports of one pack with the same settings.",
             )
     figures = tuple(
-        Figure(key, told["label"], told["value"], told["unit"], told["note"])
+        Figure(key, entry["label"], entry["value"], entry["unit"], entry["note"])
         for report in reports
-        for key, told in report["figures"].items()
+        for key, entry in report["figures"].items()
     )
     return Evaluation(first["pack"], first["setting"], first["setting"]["bars"], (Section("all", "All", figures),))
 
 
-def not_supported(key: str, label: str, why: str) -> Figure:
-    """A figure that this pack cannot have."""
+def unsupported_figure(key: str, label: str, why: str) -> Figure:
+    """A figure that the pack cannot have, with the reason."""
     return Figure(key, label, None, note=f"not supported: {why}")

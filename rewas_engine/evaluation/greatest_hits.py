@@ -1,21 +1,23 @@
-"""Onset accuracy and average precision as the Greatest Hits benchmark counts them.
+"""Onset accuracy and average precision as defined by the Greatest Hits benchmark.
 
-The protocol comes from "Conditional Generation of Audio from Video via Foley Analogies" (Du et al., CVPR 2023) and was
-taken over by the papers that followed, ReWaS among them. Onsets are detected in the real and in the generated sound;
+The protocol is from "Conditional Generation of Audio from Video via Foley Analogies" (Du et al., CVPR 2023) and is
+used by later papers, including ReWaS. Onsets are detected in the real and in the generated sound.
 
-- *number accuracy* ("onset accuracy", "# Onset Acc."): the share of clips whose generated sound has exactly as many
-  onsets as the real one;
-- *matched share* (the release's "detection accuracy"): the share of the real onsets that have a partner in the
-  generated sound within ±0.1 s;
-- *average precision* ("Onset AP"): generated onsets are detections, their confidence is the highest amplitude within
-  ±0.05 s as a share of the clip's peak, a detection is right where it has a partner within ±0.1 s.
+- *Number accuracy* ("onset accuracy", "# Onset Acc."): share of clips whose generated sound has exactly as many
+  onsets as the real one.
+- *Matched share* ("detection accuracy" in the release): share of the real onsets that have a partner in the generated
+  sound within ±0.1 s.
+- *Average precision* ("Onset AP"): generated onsets are detections. Their confidence is the highest amplitude within
+  ±0.05 s as a share of the clip's peak; a detection is correct if it has a partner within ±0.1 s.
 
-The tolerance is 0.1 s since that is the release's; ±0.05 s is the stricter one of `onsets.onset_f1`. Two departures:
-partners are found by a maximum one-to-one matching where the release goes through the real onsets in order, each taking
-the loudest that is left; and detectors differ (`onsets.detect_onsets` here, librosa's there), so figures are comparable
-with published ones in kind, not to the digit. The release enters missed onsets as positives of confidence 0, which
-lends credit for them: there a silent sound scores 1.0. Here they lower the recall; the figure with that credit stands
-beside it as `credited_average_precision`, for comparison with published tables. A silent sound scores 0.0 in both.
+The tolerance of 0.1 s is the release's; `onsets.onset_f1` uses the stricter ±0.05 s. There are two differences from
+the release. Partners are found by a maximum one-to-one matching, where the release visits the real onsets in order
+and takes the loudest one left. The detectors differ too (`onsets.detect_onsets` here, librosa's there), so figures
+are comparable with published ones in kind, but not to the last digit.
+
+The release enters missed onsets as positives of confidence 0, which gives credit for them: a silent sound scores 1.0
+there. Here they lower the recall. The figure with that credit is reported as `credited_average_precision`, for
+comparison with published tables. A silent sound scores 0.0 in both.
 """
 
 from __future__ import annotations
@@ -34,11 +36,13 @@ CONFIDENCE_REACH_S = 0.05
 
 @dataclass(frozen=True)
 class GreatestHitsScore:
-    """One clip's onsets against the real ones.
+    """Scores of one clip's onsets against the real ones.
 
-    same_number: as many onsets as in the real sound. matched_share: of the real onsets, in 0..1.
-    average_precision: in 0..1, of the generated onsets by confidence. credited_average_precision: the same with missed
-    onsets counted as positives of confidence 0, as the release does.
+    Attributes:
+        same_number: Whether there are as many onsets as in the real sound.
+        matched_share: Share of the real onsets with a partner, 0..1.
+        average_precision: Of the generated onsets by confidence, 0..1.
+        credited_average_precision: The same, with missed onsets as positives of confidence 0, as in the release.
     """
 
     same_number: bool
@@ -50,7 +54,7 @@ class GreatestHitsScore:
 def compare_sounds(
     real: NDArray[np.floating], generated: NDArray[np.floating], sample_rate_hz: int, tolerance_s: float = TOLERANCE_S
 ) -> GreatestHitsScore:
-    """The score of a generated waveform [samples] against the real one [samples], onsets detected in both."""
+    """Score a generated waveform [samples] against the real one [samples] by the onsets detected in both."""
     real_s, _ = detect_onsets(real, sample_rate_hz)
     generated_s, _ = detect_onsets(generated, sample_rate_hz)
     return compare_onsets(real_s, generated_s, onset_confidences(generated, sample_rate_hz, generated_s), tolerance_s)
@@ -59,9 +63,15 @@ def compare_sounds(
 def compare_onsets(
     real_s: TimesArray, generated_s: TimesArray, confidences: NDArray[np.floating], tolerance_s: float = TOLERANCE_S
 ) -> GreatestHitsScore:
-    """The score of onsets [N] with confidences [N] against the real ones [M], in seconds.
+    """Score onsets against the real ones.
 
-    Two empty rows agree perfectly; one empty row against one that is not scores 0 throughout.
+    Two empty sets agree perfectly; if only one is empty, every score is 0.
+
+    Args:
+        real_s: [M] seconds.
+        generated_s: [N] seconds.
+        confidences: [N], of the generated onsets.
+        tolerance_s: Largest distance between partners.
     """
     if len(real_s) == 0 or len(generated_s) == 0:
         agree = len(real_s) == len(generated_s)
@@ -82,10 +92,14 @@ def compare_onsets(
 
 
 def average_precision(right: NDArray[np.bool_], confidences: NDArray[np.floating], *, positives: int) -> float:
-    """Σ (R_k − R_{k−1})·P_k over the distinct confidences, falling; 0..1.
+    """Σ (R_k − R_{k−1})·P_k over the distinct confidences in falling order, 0..1.
 
-    right: [N], whether each detection is right. positives: how many there were to find, at least right.sum().
     Detections of equal confidence are taken together, so their order does not matter.
+
+    Args:
+        right: [N], whether each detection is correct.
+        confidences: [N].
+        positives: Number of onsets to find, at least right.sum().
     """
     order = np.argsort(-confidences, kind="stable")
     found = np.cumsum(right[order])

@@ -1,4 +1,4 @@
-"""How well a pack's joint space tells what belongs together: words, pictures and sounds of held-out scenes."""
+"""How well a pack's joint space matches prompts, videos and sounds of held-out scenes."""
 
 from __future__ import annotations
 
@@ -22,10 +22,13 @@ CALIBRATION_BINS = 10
 
 @dataclass(frozen=True)
 class CalibrationBin:
-    """Pairs whose probability lies in one tenth: how probable they were held to be, and how many belong together.
+    """Pairs whose probability lies in one tenth.
 
-    probability: their mean. share: of those that belong together, right and wrong weighing alike. pairs: how many.
-    weight: their part of all, weighed so.
+    Attributes:
+        probability: Mean predicted probability.
+        share: Share of pairs that belong together, with right and wrong pairs weighted equally.
+        pairs: Number of pairs.
+        weight: Share of all pairs, weighted in the same way.
     """
 
     probability: float
@@ -36,11 +39,14 @@ class CalibrationBin:
 
 @dataclass(frozen=True)
 class PairFigures:
-    """One pair of words, picture and sound.
+    """Figures of one pair of modalities.
 
-    auc: how often a clip's own partner is nearer than one of a clip of another class. shuffled_auc: than the partner of
-    any other clip, of the same class too, which nothing could tell from its own. paraphrase_auc: as auc, words being in
-    phrasings that no training has seen; None without words. calibration: the tenths of probability that hold pairs.
+    Attributes:
+        auc: How often a clip's own partner is closer than that of a clip of another class.
+        shuffled_auc: How often it is closer than that of any other clip, including clips of the same class, which
+            cannot be distinguished from it.
+        paraphrase_auc: As auc, with phrasings that training has not used; None without prompts.
+        calibration: The tenths of probability that contain pairs.
     """
 
     auc: float
@@ -51,7 +57,13 @@ class PairFigures:
 
 @dataclass(frozen=True)
 class JointFigures:
-    """pairs: of `rewas_engine.models.joint.PAIRS`. heard, seen: scenes that the sounds and the pictures are of."""
+    """Figures by pair.
+
+    Attributes:
+        pairs: Figures for each of `rewas_engine.models.joint.PAIRS`.
+        heard: Number of scenes with sound.
+        seen: Number of scenes with a visible source.
+    """
 
     pairs: dict[str, PairFigures] = field(default_factory=dict)
     heard: int = 0
@@ -71,22 +83,29 @@ class JointFigures:
 def measure_joint(
     model: ReWaS, scenes: Sequence[Scene], *, on_scene: Callable[[int, int], object] | None = None
 ) -> JointFigures:
-    """Hold the words, pictures and sounds of scenes against those of all others.
+    """Compare the prompts, videos and sounds of scenes with those of all others.
 
-    Silent scenes are left out, and scenes whose source is off screen where pictures are concerned: nothing could tell
-    what they are of. A pair where one class sounds behind the other is neither right nor wrong. on_scene: called with
-    finished and total scenes.
-    Raises PackError for a pack without a joint space, SettingsError where fewer than two classes are heard and seen.
+    Silent scenes are left out, and so are the videos of scenes whose source is off screen: their class cannot be
+    recognised. A pair in which one class sounds behind the other counts as neither right nor wrong.
+
+    Args:
+        model: A pack with a joint space.
+        scenes: The scenes.
+        on_scene: Called with the number of finished scenes and their total.
+
+    Raises:
+        PackError: The pack has no joint space.
+        SettingsError: Fewer than two classes are audible and visible.
     """
     scorer = model.joint
     if scorer is None:
-        raise PackError(f"The pack {model.pack.name} has no joint space.", "Measure a pack with one.")
+        raise PackError(f"The pack {model.pack.name} has no joint space.", "Use a pack with a joint space.")
     rate, width, height = model.picture_format
     heard = [scene for scene in scenes if not scene.is_silent]
     seen = [position for position, scene in enumerate(heard) if not scene.off_screen]
     for classes in ({scene.class_name for scene in heard}, {heard[position].class_name for position in seen}):
         if len(classes) < 2:
-            raise SettingsError("There are no two classes to tell apart.", "Measure more scenes.")
+            raise SettingsError("There are fewer than two classes to compare.", "Measure more scenes.")
     sounds, pictures = [], []
     for number, scene in enumerate(heard):
         sounds.append(scorer.sound(model.front_end.hear(normalised(render_sound(scene)))).cpu().numpy())
@@ -110,7 +129,7 @@ def measure_joint(
 def pair_figures(
     scorer: JointScorer, pair: str, cosines: FloatArray, paraphrased: FloatArray | None, relation: NDArray[np.int64]
 ) -> PairFigures:
-    """Figures of all cosines [N, N] between N things and their N partners; see `relations`."""
+    """Figures of the cosines [N, N] between N items and their N partners; see `relations`."""
     own, others = np.eye(len(cosines), dtype=bool), ~np.eye(len(cosines), dtype=bool)
     apart, counts = relation < 0, relation != 0
     return PairFigures(
@@ -122,7 +141,7 @@ def pair_figures(
 
 
 def relations(scenes: Sequence[Scene]) -> NDArray[np.int64]:
-    """How scenes belong together, [N, N]: 1 of one class, 0 where one sounds behind the other or in both, else -1."""
+    """Relation of scenes, [N, N]: 1 of one class, 0 if one sounds behind the other or in both, else -1."""
     primary = np.array([scene.class_name for scene in scenes])
     behind = np.array([scene.ambience.class_name if scene.ambience is not None else "" for scene in scenes])
     mixed = primary[:, None] == behind[None]
@@ -131,9 +150,14 @@ def relations(scenes: Sequence[Scene]) -> NDArray[np.int64]:
 
 
 def ranking_auc(right: NDArray[np.floating[Any]], wrong: NDArray[np.floating[Any]]) -> float:
-    """Area under the ROC curve: how often a right score is above a wrong one, a tie counting half. Exact.
+    """Area under the ROC curve, exact: how often a right score is above a wrong one, with a tie counted as half.
 
-    right, wrong: [N], [M], any numbers. Raises SettingsError where either is empty.
+    Args:
+        right: [N] scores.
+        wrong: [M] scores.
+
+    Raises:
+        SettingsError: One of them is empty.
     """
     if not right.size or not wrong.size:
         raise SettingsError("There are no right or no wrong scores to compare.", "Give at least one of each.")
@@ -144,19 +168,26 @@ def ranking_auc(right: NDArray[np.floating[Any]], wrong: NDArray[np.floating[Any
 
 
 def calibration_error(probabilities: NDArray[np.floating], truths: NDArray[np.bool_]) -> float:
-    """Expected calibration error over tenths of probability, right and wrong pairs weighing alike.
+    """Expected calibration error over tenths of probability, with right and wrong pairs weighted equally.
 
-    The mean distance between how probable pairs were held to be and how many belong together, 0 to 1.
+    Returns:
+        Mean distance, 0..1, between the predicted probability and the share of pairs that belong together.
     """
     tenths = calibration_table(probabilities, truths)
     return sum(tenth.weight * abs(tenth.probability - tenth.share) for tenth in tenths)
 
 
 def calibration_table(probabilities: NDArray[np.floating], truths: NDArray[np.bool_]) -> tuple[CalibrationBin, ...]:
-    """Tenths of probability that hold pairs, from low to high. probabilities, truths: [N].
+    """Tenths of probability that contain pairs, from low to high.
 
-    Right and wrong pairs weigh alike, as they do where a probability of 0.5 means undecided. Raises SettingsError where
-    either is missing.
+    Right and wrong pairs are weighted equally, as they are where a probability of 0.5 means undecided.
+
+    Args:
+        probabilities: [N], 0..1.
+        truths: [N], whether each pair belongs together.
+
+    Raises:
+        SettingsError: There are only right or only wrong pairs.
     """
     if truths.all() or not truths.any():
         raise SettingsError("There are only right or only wrong pairs.", "Give at least one of each.")

@@ -1,53 +1,53 @@
-"""What the joint space knows: whose words, pictures and sounds belong together, and how well made sounds fit words."""
+"""The joint space: which prompts, videos and sounds belong together, and how generated sounds fit their prompts."""
 
 from __future__ import annotations
 
 import numpy as np
 import torch
 
-from rewas_engine.evaluation.figures import Figure, Section, not_supported
+from rewas_engine.evaluation.bench import Bench
+from rewas_engine.evaluation.figures import Figure, Section, unsupported_figure
 from rewas_engine.evaluation.joint_retrieval import PairFigures, measure_joint
 from rewas_engine.evaluation.splits import Split
-from rewas_engine.evaluation.test_bench import Bench
 
 _NAMES = {"text_picture": "picture", "text_sound": "sound", "picture_sound": "picture_sound"}
 _LABELS = {
-    "text_picture": "words and pictures",
-    "text_sound": "words and sounds",
-    "picture_sound": "pictures and sounds",
+    "text_picture": "prompts and videos",
+    "text_sound": "prompts and sounds",
+    "picture_sound": "videos and sounds",
 }
 
 
 def joint_section(bench: Bench, split: Split, scenes: int) -> Section:
-    """Areas under the ROC curve of right against shuffled partners, and how near made sounds lie to their prompts."""
+    """Areas under the ROC curve of right against shuffled partners, and cosines of sounds with prompts."""
     scorer = bench.model.joint
     if scorer is None:
         why = "the pack has no joint space"
         figures = [
-            not_supported(f"joint_auc_{_NAMES[pair]}", f"Right against shuffled, {_LABELS[pair]} (AUC)", why)
+            unsupported_figure(f"joint_auc_{_NAMES[pair]}", f"Right against shuffled, {_LABELS[pair]} (AUC)", why)
             for pair in ("text_picture", "text_sound")
         ]
         return Section("joint", "Joint space", tuple(figures))
     watch = bench.watch
-    found = measure_joint(
-        bench.model, split.any_scenes(scenes), on_scene=lambda done, total: watch.tell("Joint space", done, total)
+    figures_by_pair = measure_joint(
+        bench.model, split.any_scenes(scenes), on_scene=lambda done, total: watch.report("Joint space", done, total)
     )
-    figures = [figure for pair, row in found.pairs.items() for figure in _figures(pair, row)]
+    figures = [figure for pair, row in figures_by_pair.pairs.items() for figure in _figures(pair, row)]
     words = scorer.words([clip.plain for clip in bench.clips]).cpu().numpy()
     for key, label, log_mels in (
-        ("made", "Words against made sounds, mean cosine (CLAP-like)", bench.plain),
-        ("real", "Words against real sounds, mean cosine (CLAP-like)", [clip.log_mel for clip in bench.clips]),
+        ("made", "Prompts against generated sounds, mean cosine (CLAP-like)", bench.plain),
+        ("real", "Prompts against real sounds, mean cosine (CLAP-like)", [clip.log_mel for clip in bench.clips]),
     ):
         sounds = np.stack([scorer.sound(torch.from_numpy(log_mel)).cpu().numpy() for log_mel in log_mels])
         figures.append(Figure(f"joint_score_{key}", label, float((words * sounds).sum(axis=1).mean())))
     details = {
-        "scenes": {"heard": found.heard, "seen": found.seen},
+        "scenes": {"heard": figures_by_pair.heard, "seen": figures_by_pair.seen},
         "calibration": {
             pair: [
                 {"probability": round(tenth.probability, 4), "share": round(tenth.share, 4), "pairs": tenth.pairs}
                 for tenth in row.calibration
             ]
-            for pair, row in found.pairs.items()
+            for pair, row in figures_by_pair.pairs.items()
         },
     }
     return Section("joint", "Joint space", tuple(figures), details)
@@ -61,5 +61,5 @@ def _figures(pair: str, row: PairFigures) -> list[Figure]:
     ]
     if row.paraphrase_auc is not None:
         key = f"joint_auc_{name}_paraphrased"
-        figures.append(Figure(key, f"The same in unseen words, {label} (AUC)", row.paraphrase_auc))
+        figures.append(Figure(key, f"The same with unseen phrasings, {label} (AUC)", row.paraphrase_auc))
     return figures

@@ -1,4 +1,4 @@
-"""The judge: says which class of the world a log-mel is of. Trained apart from every pack, on real clips only."""
+"""The judge: classifies log-mels into the world's classes. Trained independently of every pack, on real clips only."""
 
 from __future__ import annotations
 
@@ -24,9 +24,11 @@ BATCH_CLIPS = 32
 class Judge:
     """A classifier of the world's classes, in evaluation mode on the CPU.
 
-    classes: names in the order of the probabilities. figures: of the judge itself on real clips that it was not trained
-    on: "accuracy", "worst_class", "worst_class_accuracy", "class_accuracies", "confusion" (rows true), and how it was
-    trained, "licence" and "permits".
+    Attributes:
+        network: The network.
+        classes: Names in the order of the probabilities.
+        figures: The judge's own figures on held-out real clips ("accuracy", "worst_class", "worst_class_accuracy",
+            "class_accuracies", "confusion" with true classes as rows), how it was trained, "licence" and "permits".
     """
 
     def __init__(self, network: JudgeNetwork, figures: dict[str, Any]) -> None:
@@ -36,54 +38,63 @@ class Judge:
 
     @classmethod
     def load(cls, folder: Path = JUDGE_FOLDER) -> Judge:
-        """The judge in a folder; the shipped one by default. Raises PackError where it is missing or damaged."""
+        """Load the judge from a folder, by default the shipped one.
+
+        Raises:
+            PackError: It is missing or damaged.
+        """
         try:
-            # Its first weights are drawn, and then replaced: nobody else's random numbers shall depend on that.
+            # Initial weights are drawn and then replaced; this must not advance the caller's random state.
             with torch.random.fork_rng(devices=[]):
                 network = JudgeNetwork.from_config(json.loads((folder / CONFIG_FILE).read_text("utf-8")))
             load_strictly(network, load_file(folder / WEIGHTS_FILE))
             return cls(network, json.loads((folder / FIGURES_FILE).read_text("utf-8")))
-        except Exception as error:  # a config that makes no sense fails in several libraries, each in its way
-            raise PackError(f"The judge in {folder} cannot be loaded: {error}", "Install ReWaS again.") from error
+        except Exception as error:  # an invalid config fails in several libraries with different exceptions
+            raise PackError(f"The judge in {folder} cannot be loaded: {error}", "Reinstall ReWaS.") from error
 
     def classify(self, log_mels: torch.Tensor) -> NDArray[np.float32]:
-        """Probabilities [B, C] of the classes for log-mels [B, T, 64] in nats.
+        """Classify log-mels.
 
-        It was trained on clips of 512 frames; at least 8 are needed. A gain changes nothing as long as the floor of
-        the log-mel lies 9 nats below its peak. Each clip is judged by itself.
+        Args:
+            log_mels: [B, T, 64] nats. Training used 512 frames; at least 8 are needed. A gain makes no difference as
+                long as the floor of the log-mel is 9 nats below its peak. Clips do not affect each other.
+
+        Returns:
+            Probabilities [B, C].
         """
         with torch.inference_mode():
             parts = [self.network(part.float().cpu()).softmax(dim=-1) for part in log_mels.split(BATCH_CLIPS)]
         return torch.cat(parts).numpy() if parts else np.empty((0, len(self.classes)), np.float32)
 
     def names(self, log_mels: torch.Tensor) -> list[str]:
-        """The likeliest class of each log-mel [B, T, 64]."""
+        """The most likely class of each log-mel [B, T, 64]."""
         return [self.classes[row] for row in self.classify(log_mels).argmax(axis=1)]
 
 
 def confusion(true: Sequence[str], predicted: Sequence[str], classes: Sequence[str]) -> NDArray[np.int64]:
-    """How often each class (row) was taken for each (column): [C, C].
+    """Confusion table [C, C]: how often each class (row) was classified as each (column).
 
-    Raises SettingsError where a name is not among the classes, or the rows differ in length.
+    Raises:
+        SettingsError: A name is not among the classes, or the lengths differ.
     """
     if len(true) != len(predicted):
         raise SettingsError(
-            f"There are {len(true)} true classes and {len(predicted)} predicted ones.", "Give one of each for a clip."
+            f"There are {len(true)} true classes but {len(predicted)} predicted ones.", "Give one of each per clip."
         )
     row_of = {name: row for row, name in enumerate(classes)}
     unknown = sorted({*true, *predicted} - row_of.keys())
     if unknown:
-        raise SettingsError(f"The judge knows no class {unknown[0]!r}.", f"Choose from {', '.join(classes)}.")
+        raise SettingsError(f"The judge has no class {unknown[0]!r}.", f"Choose from {', '.join(classes)}.")
     table = np.zeros((len(classes), len(classes)), np.int64)
     np.add.at(table, ([row_of[name] for name in true], [row_of[name] for name in predicted]), 1)
     return table
 
 
 def accuracy(table: NDArray[np.int64]) -> float | None:
-    """Share of clips on the diagonal of a confusion table, None for an empty one."""
+    """Share of clips on the diagonal of a confusion table; None for an empty table."""
     return float(np.trace(table) / table.sum()) if table.sum() else None
 
 
 def class_accuracies(table: NDArray[np.int64], classes: Sequence[str]) -> dict[str, float]:
-    """Share of right clips of each class that has clips."""
+    """Accuracy of each class that has clips."""
     return {name: float(table[row, row] / table[row].sum()) for row, name in enumerate(classes) if table[row].sum()}

@@ -1,4 +1,4 @@
-"""The network of the judge: a small convolutional classifier of log-mels that hears no difference in loudness."""
+"""The judge's network: a small convolutional classifier of log-mels that ignores loudness."""
 
 from __future__ import annotations
 
@@ -10,11 +10,14 @@ from torch.nn import functional
 
 
 class JudgeNetwork(ModelMixin, ConfigMixin):  # type: ignore[misc]
-    """From log-mels [B, T, bins] in nats to scores of the classes.
+    """Maps log-mels [B, T, bins] in nats to class scores.
 
-    classes: names in the order of the scores. bins: mel bins, a multiple of 16. widths: channels at a half, a quarter
-    and an eighth of the resolution. features: of each eighth frame before pooling. range_nats: what lies further below
-    the clip's peak is not heard.
+    Args:
+        classes: Names in the order of the scores.
+        bins: Mel bins, a multiple of 16.
+        widths: Channels at half, quarter and eighth resolution.
+        features: Features of each eighth frame before pooling.
+        range_nats: Values further below the clip's peak are clamped.
     """
 
     config_name = "config.json"
@@ -31,7 +34,7 @@ class JudgeNetwork(ModelMixin, ConfigMixin):  # type: ignore[misc]
         super().__init__()
         first, second, third = widths
         self.stem = nn.Conv2d(1, first, 5, stride=2, padding=2)
-        # Convolutions know no pitch: each band gets a mark of its own.
+        # Convolutions cannot tell pitch: each band gets its own learned offset.
         self.pitch = nn.Parameter(torch.zeros(1, first, 1, bins // 2))
         self.body = nn.Sequential(
             _Narrowing(first, second),
@@ -50,7 +53,7 @@ class JudgeNetwork(ModelMixin, ConfigMixin):  # type: ignore[misc]
         pictures = relative[:, None].contiguous(memory_format=torch.channels_last)
         hidden = self.body(functional.gelu(self.stem(pictures) + self.pitch))
         frames = functional.gelu(self.gathering(hidden.permute(0, 2, 3, 1).flatten(2)))
-        # Single strikes must not drown in silence: a weighted mean and the maximum, each feature by itself.
+        # A single strike must not drown in silence: a weighted mean and the maximum, separately for each feature.
         weights = self.attention(frames).float().softmax(dim=1)
         pooled = torch.cat([(weights * frames).sum(dim=1), frames.amax(dim=1).float()], dim=-1)
         scores: torch.Tensor = self.scores(pooled)
@@ -58,7 +61,7 @@ class JudgeNetwork(ModelMixin, ConfigMixin):  # type: ignore[misc]
 
 
 class _ChannelNorm(nn.LayerNorm):
-    """Layer normalisation over the channels of [B, C, T, F]: no memory of other clips, unlike batch normalisation."""
+    """Layer normalisation over the channels of [B, C, T, F]: unlike batch normalisation, independent of other clips."""
 
     def forward(self, hidden: torch.Tensor) -> torch.Tensor:
         return super().forward(hidden.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)

@@ -1,4 +1,4 @@
-"""How much memory a process has needed at most, and what a pack needs at each precision, one process for each."""
+"""Peak memory of a pack at each precision, measured in one process each."""
 
 from __future__ import annotations
 
@@ -13,16 +13,20 @@ from typing import Any
 import torch
 
 from rewas_engine.errors import EngineError, InsufficientMemoryError
-from rewas_engine.evaluation.peak_memory import GIGABYTE, forget_peak, peak_gb
+from rewas_engine.evaluation.peak_memory import GIGABYTE, peak_gb, reset_peak
 from rewas_engine.runtime.execution import Execution
 
 
 @dataclass(frozen=True)
 class MemoryRow:
-    """What a pack needs in memory to make a sound of one window.
+    """Memory that a pack needs to generate a sound of one window.
 
-    weights_gb: of the networks held at the end. peak_gb: of the whole process on a CPU, of the device's memory on a
-    GPU; None where it cannot be read. failed: why nothing was made, else empty.
+    Attributes:
+        precision: Floating-point type of the forward passes.
+        low_memory: Whether networks are offloaded.
+        weights_gb: Weights held at the end.
+        peak_gb: Peak of the whole process on a CPU, of the device's memory on a GPU; None if it cannot be read.
+        failed: Why nothing was generated, otherwise empty.
     """
 
     precision: str
@@ -32,7 +36,7 @@ class MemoryRow:
     failed: str = ""
 
     def report(self) -> dict[str, Any]:
-        """As JSON."""
+        """Convert to JSON."""
         return asdict(self)
 
 
@@ -44,44 +48,54 @@ def memory_table(
     limit_gb: float | None = None,
     on_row: Callable[[int, int], object] | None = None,
 ) -> list[MemoryRow]:
-    """What a pack needs, one process after another. limit_gb: of private memory; a process gets no more."""
+    """Measure a pack's peak memory, one process after another.
+
+    Args:
+        pack: The pack's folder.
+        device: Device to run on.
+        executions: Precision and offloading of each row.
+        limit_gb: Limit on the private memory of each process.
+        on_row: Called with the number of finished rows and their total.
+    """
     rows = []
     for number, execution in enumerate(executions):
         if on_row is not None:
             on_row(number, len(executions))
-        asked = {
+        request = {
             "pack": str(pack),
             "device": device,
             "limit_gb": limit_gb,
             "precision": execution.precision,
             "low_memory": execution.low_memory,
         }
-        done = subprocess.run(
-            [sys.executable, "-m", __name__, json.dumps(asked)], capture_output=True, text=True, check=False
+        process = subprocess.run(
+            [sys.executable, "-m", __name__, json.dumps(request)], capture_output=True, text=True, check=False
         )
-        last = done.stdout.strip().splitlines()[-1:] or ["{}"]
+        last = process.stdout.strip().splitlines()[-1:] or ["{}"]
         try:
             rows.append(MemoryRow(**json.loads(last[0])))
         except (TypeError, ValueError):
-            reason = (done.stderr.strip().splitlines() or [f"it ended with {done.returncode}"])[-1]
+            reason = (
+                process.stderr.strip().splitlines() or [f"the process ended with exit code {process.returncode}"]
+            )[-1]
             rows.append(MemoryRow(execution.precision or "auto", execution.low_memory, None, None, reason))
     return rows
 
 
-def _measured(asked: dict[str, Any]) -> MemoryRow:
+def _measure(request: dict[str, Any]) -> MemoryRow:
     from rewas_engine.evaluation.procedure_benchmark import PROMPT, flat_controls
     from rewas_engine.pipeline import ReWaS
 
-    if asked["limit_gb"] is not None:
+    if request["limit_gb"] is not None:
         import resource
 
-        limit = int(asked["limit_gb"] * GIGABYTE)
+        limit = int(request["limit_gb"] * GIGABYTE)
         resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
-    precision, low_memory, device = asked["precision"], asked["low_memory"], asked["device"]
-    forget_peak(device)
+    precision, low_memory, device = request["precision"], request["low_memory"], request["device"]
+    reset_peak(device)
     try:
         execution = Execution(precision=precision, low_memory=low_memory)
-        model = ReWaS.from_pretrained(Path(asked["pack"]), device=device, execution=execution)
+        model = ReWaS.from_pretrained(Path(request["pack"]), device=device, execution=execution)
         rate, width, height = model.picture_format
         model.energy_of_frames(torch.zeros(round(5 * rate), height, width, dtype=torch.uint8).numpy())
         log_mel = model.sound.log_mel(PROMPT, flat_controls(model), 0, model.sampling_settings(2))
@@ -95,4 +109,4 @@ def _measured(asked: dict[str, Any]) -> MemoryRow:
 
 
 if __name__ == "__main__":
-    sys.stdout.write(json.dumps(_measured(json.loads(sys.argv[1])).report()) + "\n")
+    sys.stdout.write(json.dumps(_measure(json.loads(sys.argv[1])).report()) + "\n")

@@ -1,4 +1,4 @@
-"""Do strikes come when they are asked for: onsets as the only control, and the figures of Greatest Hits."""
+"""Whether strikes occur at the requested times: onsets as the only control, and the Greatest Hits figures."""
 
 from __future__ import annotations
 
@@ -10,27 +10,29 @@ import numpy as np
 from rewas_engine.conditioning.controls import Controls, onset_track
 from rewas_engine.curves.energy import FloatArray
 from rewas_engine.curves.onsets import OnsetScore, detect_onsets, onset_f1
+from rewas_engine.evaluation.bench import Bench, BenchClip
 from rewas_engine.evaluation.control_following import mean_by_class
-from rewas_engine.evaluation.figures import Figure, Section, not_supported
+from rewas_engine.evaluation.figures import Figure, Section, unsupported_figure
 from rewas_engine.evaluation.greatest_hits import GreatestHitsScore, compare_sounds, mean_scores
-from rewas_engine.evaluation.test_bench import Bench, BenchClip
 from rewas_engine.generation.sampling_settings import SamplingSettings
 from rewas_engine.world import EVENT_PATTERNS, SAMPLE_RATE_HZ, STRUCK_CLASSES
 
 COUNTED_PATTERNS = tuple(pattern for pattern in EVENT_PATTERNS if pattern != "roll")
-"""The strikes of a roll follow each other by hardly more than the tolerance: any noise would seem to hit them."""
+"""A roll's strikes are hardly further apart than the tolerance, so that any noise would seem to hit them."""
 EXAMPLES = 4
 
 _GREATEST_HITS = {
     "number_accuracy": "Onset accuracy (as many onsets as the real sound)",
-    "matched_share": "Share of real onsets that are met within 0.1 s",
+    "matched_share": "Share of real onsets matched within 0.1 s",
     "average_precision": "Onset average precision",
     "credited_average_precision": "Onset average precision, misses credited as in the release",
 }
 
 
 def onset_section(bench: Bench) -> Section:
-    """F1 of strikes at ±50 ms under onsets alone, beside energy control and the real sound; Greatest Hits figures."""
+    """F1 of strikes at ±50 ms with onsets as the only control, with energy control and in the real sound; Greatest Hits
+    figures.
+    """
     places = [number for number, clip in enumerate(bench.clips) if has_counted_strikes(clip)]
     clips = [bench.clips[place] for place in places]
     if not clips:
@@ -38,23 +40,23 @@ def onset_section(bench: Bench) -> Section:
     real = [clip.sound for clip in clips]
     sounds = {"energy": [bench.plain_waveforms[place] for place in places]}
     if "onsets" in bench.model.pack.controls:
-        sounds["onsets"] = _struck(bench, clips)
-    scores = {name: _f1(clips, made) for name, made in {"real": real, **sounds}.items()}
-    hits = {name: _greatest_hits(clips, made) for name, made in sounds.items()}
+        sounds["onsets"] = _generate_from_onsets(bench, clips)
+    scores = {name: _f1(clips, produced) for name, produced in {"real": real, **sounds}.items()}
+    hits = {name: _greatest_hits(clips, produced) for name, produced in sounds.items()}
     figures = [
         *_onset_figures(scores),
-        Figure("onset_f1_energy", "Onset F1 at ±50 ms, energy asked for", _mean_f1(scores["energy"])),
+        Figure("onset_f1_energy", "Onset F1 at ±50 ms, energy control", _mean_f1(scores["energy"])),
         Figure(
             "onset_f1_real",
-            "Onset F1 at ±50 ms, the real sound",
+            "Onset F1 at ±50 ms, real sound",
             _mean_f1(scores["real"]),
-            note="what the detector can do",
+            note="limit of the detector",
         ),
     ]
     for name, row in hits.items():
         means = mean_scores(row)
         figures += [
-            Figure(f"greatest_hits_{key}_{name}", f"{label}, {name} asked for", means[key])
+            Figure(f"greatest_hits_{key}_{name}", f"{label}, {name} control", means[key])
             for key, label in _GREATEST_HITS.items()
         ]
     details = {
@@ -63,12 +65,12 @@ def onset_section(bench: Bench) -> Section:
     }
     shown = np.linspace(0, len(clips) - 1, min(EXAMPLES, len(clips))).astype(int)
     best = sounds.get("onsets", sounds["energy"])
-    drawn = {"examples": [_example(clips[number], best[number]) for number in shown], "control": list(sounds)[-1]}
-    return Section("onsets", "Onsets", tuple(figures), details, drawn)
+    plot_data = {"examples": [_example(clips[number], best[number]) for number in shown], "control": list(sounds)[-1]}
+    return Section("onsets", "Onsets", tuple(figures), details, plot_data)
 
 
 def has_counted_strikes(clip: BenchClip) -> bool:
-    """Whether a clip's strikes lie far enough apart, and are not murmured under, to be counted one by one."""
+    """Whether a clip's strikes are far enough apart, and free of background noise, to be counted one by one."""
     scene = clip.scene
     countable = scene.pattern in COUNTED_PATTERNS and scene.floor == 0 and scene.event_times_s.size > 0
     return countable and scene.class_name in STRUCK_CLASSES
@@ -81,21 +83,21 @@ def strikes(clip: BenchClip, frame_rate_hz: float) -> FloatArray:
 
 
 def onset_settings(bench: Bench) -> SamplingSettings:
-    """How sounds are sampled that onsets alone steer: guided at least as the pack wants to be for them."""
+    """Sampling settings for onsets alone: the guidance scale is at least the one that the pack recommends for them."""
     wanted = bench.model.sampling_settings(control="onsets").guidance_scale
     return replace(bench.settings, guidance_scale=max(bench.settings.guidance_scale, wanted))
 
 
-def _struck(bench: Bench, clips: Sequence[BenchClip]) -> list[FloatArray]:
+def _generate_from_onsets(bench: Bench, clips: Sequence[BenchClip]) -> list[FloatArray]:
     rate_hz = float(bench.model.front_end.config.frame_rate_hz)
-    made = bench.generated(
+    produced = bench.generate(
         "Onsets alone",
         [clip.plain for clip in clips],
         [Controls(onsets=strikes(clip, rate_hz)) for clip in clips],
         seeds=[clip.seed for clip in clips],
         settings=onset_settings(bench),
     )
-    return bench.vocoded(made, clips)
+    return bench.vocode(produced, clips)
 
 
 def _f1(clips: Sequence[BenchClip], sounds: Sequence[FloatArray]) -> list[OnsetScore]:
@@ -110,16 +112,14 @@ def _mean_f1(scores: Sequence[OnsetScore]) -> float:
 
 
 def _onset_figures(scores: dict[str, list[OnsetScore]]) -> list[Figure]:
-    label = "Onset F1 at ±50 ms on impact classes, onsets asked for"
+    label = "Onset F1 at ±50 ms on impact classes, onset control"
     if "onsets" not in scores:
-        return [not_supported("onset_f1", label, "the pack has no onset control")]
+        return [unsupported_figure("onset_f1", label, "the pack has no onset control")]
     row = scores["onsets"]
     return [
         Figure("onset_f1", label, _mean_f1(row)),
-        Figure(
-            "onset_precision", "Onset precision, onsets asked for", float(np.mean([score.precision for score in row]))
-        ),
-        Figure("onset_recall", "Onset recall, onsets asked for", float(np.mean([score.recall for score in row]))),
+        Figure("onset_precision", "Onset precision, onset control", float(np.mean([score.precision for score in row]))),
+        Figure("onset_recall", "Onset recall, onset control", float(np.mean([score.recall for score in row]))),
     ]
 
 

@@ -12,8 +12,8 @@ GIGABYTE = 1e9
 _CLEAR, _STATUS = Path("/proc/self/clear_refs"), Path("/proc/self/status")
 
 
-def forget_peak(device: str) -> None:
-    """Begin to measure the largest use of memory from now on, as far as the system allows."""
+def reset_peak(device: str) -> None:
+    """Reset the peak memory counter, as far as the system allows."""
     gc.collect()
     if torch.device(device).type == "cuda":
         torch.cuda.empty_cache()
@@ -24,7 +24,7 @@ def forget_peak(device: str) -> None:
 
 
 def peak_gb(device: str) -> float | None:
-    """The largest use since `forget_peak`: of the device on a GPU, of this process on a CPU; None where unknown."""
+    """Peak memory since `reset_peak`: of the device on a GPU, of this process on a CPU; None if unknown."""
     if torch.device(device).type == "cuda":
         return torch.cuda.max_memory_allocated(device) / GIGABYTE
     if not _STATUS.exists():

@@ -1,4 +1,4 @@
-"""Our default against the released ReWaS's procedure, on the same weights, the same clip and the same machine."""
+"""Our default compared with the released ReWaS's procedure, with the same weights, clip and machine."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 from rewas_engine.conditioning.controls import Controls
 from rewas_engine.curves.energy import EnergyCurve
 from rewas_engine.curves.sources import flat_curve
-from rewas_engine.evaluation.peak_memory import forget_peak, peak_gb
+from rewas_engine.evaluation.bench import EvaluationProgress, Watch
+from rewas_engine.evaluation.peak_memory import peak_gb, reset_peak
 from rewas_engine.evaluation.splits import DEVELOPMENT
-from rewas_engine.evaluation.test_bench import EvaluationProgress, Watch
 from rewas_engine.media.clip import VideoClip
 from rewas_engine.pipeline import ReWaS
 from rewas_engine.runtime.devices import resolve_device
@@ -32,12 +32,12 @@ PROMPT = "a drum being hit"
 CLIP_S = Fraction(128, 25)
 RELEASED_STEPS = 200
 RELEASED_GUIDANCE = 3.0
-"""What the release samples with: so that both branches of guidance are run, whatever the pack's own guidance is."""
+"""The release's guidance scale, so that both branches of guidance run, whatever the pack's own scale is."""
 
 
 @dataclass(frozen=True)
 class Procedure:
-    """How one clip becomes sound. sampler, num_steps, guidance_scale: see SamplingSettings; None is the pack's own."""
+    """Settings for turning one clip into sound; see SamplingSettings. None is the pack's own value."""
 
     name: str
     execution: Execution
@@ -48,13 +48,22 @@ class Procedure:
 
 @dataclass(frozen=True)
 class Timing:
-    """What one procedure took for one take, picture and all.
+    """Time that one procedure took for one take, including the video.
 
-    seconds: by stage. total_s: of all stages. load_s: before them, once. again_s: of one more take with another seed,
-    which shares what does not hang on the seed. measured_steps: sampling steps that were run; where they are fewer than
-    num_steps, the others' time is that of the measured ones, and total_s an extrapolation. processor_s: what total_s
-    took of all cores together, extrapolated alike; on a busy machine it says more than total_s, on a GPU nothing.
-    peak_gb: see `peak_gb`.
+    Attributes:
+        name: Name of the procedure.
+        sampler: Sampler.
+        num_steps: Sampling steps of the procedure.
+        measured_steps: Sampling steps that were run. If they are fewer than num_steps, the time of the others is
+            extrapolated from them, and so is total_s.
+        guidance_scale: Guidance scale.
+        precision: Floating-point type of the forward passes.
+        seconds: Seconds by stage.
+        load_s: Seconds to load the pack, once, before the stages.
+        again_s: Seconds of one more take with another seed, which shares everything that does not depend on the seed.
+        processor_s: CPU time of all cores for total_s, extrapolated in the same way. On a busy machine it is more
+            reliable than total_s; on a GPU it means nothing.
+        peak_gb: See `peak_gb`.
     """
 
     name: str
@@ -71,16 +80,16 @@ class Timing:
 
     @property
     def total_s(self) -> float:
-        """From the video file to the waveform."""
+        """Seconds from the video file to the waveform."""
         return sum(self.seconds.values())
 
     @property
     def is_extrapolated(self) -> bool:
-        """Whether not all steps were run."""
+        """Whether fewer than all steps were run."""
         return self.measured_steps < self.num_steps
 
     def report(self) -> dict[str, Any]:
-        """As JSON."""
+        """Convert to JSON."""
         return {
             "name": self.name,
             "sampler": self.sampler,
@@ -100,7 +109,7 @@ class Timing:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Both procedures. ours, released: what they took. machine: on what."""
+    """Times of both procedures, and the machine they were measured on."""
 
     ours: Timing
     released: Timing
@@ -113,11 +122,11 @@ class Comparison:
 
     @property
     def processor_ratio(self) -> float:
-        """The same in the time of all cores together."""
+        """The same in CPU time of all cores."""
         return self.released.processor_s / self.ours.processor_s
 
     def report(self) -> dict[str, Any]:
-        """As JSON."""
+        """Convert to JSON."""
         return {
             "ours": self.ours.report(),
             "released": self.released.report(),
@@ -138,23 +147,37 @@ def compare_procedures(
     on_progress: Callable[[EvaluationProgress], object] | None = None,
     cancel: CancelSignal | None = None,
 ) -> Comparison:
-    """Time both procedures on one clip. measured_steps: of the release's 200, so many are run.
+    """Time both procedures on one clip.
 
-    Raises PackError, MediaError, SettingsError, InsufficientMemoryError, Cancelled.
+    Args:
+        pack: Folder or name of the pack.
+        clip: Video file.
+        device: Device to run on.
+        execution: Execution of our procedure; None is the default.
+        measured_steps: How many of the release's 200 steps to run.
+        on_progress: Called with the progress.
+        cancel: Stops the work when it is set.
+
+    Raises:
+        PackError: The pack cannot be used.
+        MediaError: The clip cannot be read.
+        SettingsError: The settings are invalid.
+        InsufficientMemoryError: Out of memory.
+        Cancelled: The work was cancelled.
     """
     watch = Watch(on_progress, cancel)
     watch.section = "procedures"
     released = Procedure("released", RELEASED_EXECUTION, "ddim", RELEASED_STEPS, RELEASED_GUIDANCE)
     ours = Procedure("default", execution or Execution())
-    timed = [
-        _timed(pack, clip, procedure, device, watch, cancel, min(steps, RELEASED_STEPS))
+    timings = [
+        _time_procedure(pack, clip, procedure, device, watch, cancel, min(steps, RELEASED_STEPS))
         for procedure, steps in ((ours, RELEASED_STEPS), (released, measured_steps))
     ]
-    return Comparison(timed[0][0], timed[1][0], machine(timed[0][1]))
+    return Comparison(timings[0][0], timings[1][0], machine(timings[0][1]))
 
 
 def machine(device: str) -> dict[str, Any]:
-    """What was measured on: the device, threads, cores, and how busy it was."""
+    """Describe the machine: device, threads, cores and load."""
     name = torch.cuda.get_device_name(device) if torch.device(device).type == "cuda" else device
     return {
         "device": name,
@@ -166,19 +189,19 @@ def machine(device: str) -> dict[str, Any]:
 
 
 def write_bench_clip(folder: Path) -> Path:
-    """A clip of 5.12 s: a scene of the world, filmed at 25 frames a second."""
+    """Write a clip of 5.12 s: a scene of the world at 25 frames per second."""
     scene = DEVELOPMENT.audible("drum_hit", 1)[0]
     frames = render_brightness(scene, frame_rate=Fraction(25), width=320, height=240)
     return _write_clip(folder / "bench.mkv", np.repeat(frames[: round(25 * CLIP_S), ..., None], 3, axis=-1))
 
 
 def flat_controls(model: ReWaS) -> Controls:
-    """An even energy over one window."""
+    """A constant energy over one window."""
     frames = int(model.sound.window.frames)
     return Controls.following(EnergyCurve(np.full(frames, -5.0, np.float32), model.front_end.config.frame_rate_hz))
 
 
-def _timed(
+def _time_procedure(
     pack: str | Path,
     clip: Path,
     procedure: Procedure,
@@ -187,8 +210,8 @@ def _timed(
     cancel: CancelSignal | None,
     measured_steps: int,
 ) -> tuple[Timing, str]:
-    watch.tell(f"Loading the pack, {procedure.name}", 0, 1)
-    forget_peak(resolve_device(device))
+    watch.report(f"Loading the pack, {procedure.name}", 0, 1)
+    reset_peak(resolve_device(device))
     started = time.perf_counter()
     model = ReWaS.from_pretrained(pack, device=device, execution=procedure.execution)
     load_s = time.perf_counter() - started
@@ -196,14 +219,14 @@ def _timed(
     run_steps = min(measured_steps, settings.num_steps)
     takes = _TakeTimer(model, clip, procedure, watch, cancel)
     energy = flat_curve(duration=model.read_clip(VideoClip(clip)).duration_s)
-    takes.timed(1, 0, energy)  # what is done for the first time is slower
+    takes.time_take(1, 0, energy)  # the first run is slower
     model.forget()
-    taken = takes.timed(run_steps, 0)
+    take = takes.time_take(run_steps, 0)
     missing = settings.num_steps - run_steps
-    seconds = {**taken.seconds, "sample": taken.seconds["sample"] + missing * taken.step_s}
+    seconds = {**take.seconds, "sample": take.seconds["sample"] + missing * take.step_s}
     again_s = None
     if not missing and procedure.execution.caching:
-        again_s = sum(takes.timed(run_steps, 1).seconds.values())
+        again_s = sum(takes.time_take(run_steps, 1).seconds.values())
     timing = Timing(
         procedure.name,
         settings.sampler,
@@ -214,15 +237,15 @@ def _timed(
         seconds,
         load_s,
         again_s,
-        taken.processor_s + missing * taken.step_processor_s,
+        take.processor_s + missing * take.step_processor_s,
         peak_gb(model.device),
     )
     return timing, model.device
 
 
 @dataclass(frozen=True)
-class _Taken:
-    """Seconds of one take by stage and of one step, and what they took of all cores together."""
+class _TakeTime:
+    """Seconds of one take by stage and of one step, and the CPU time of both over all cores."""
 
     seconds: Mapping[str, float]
     step_s: float
@@ -238,8 +261,8 @@ class _TakeTimer:
     watch: Watch
     cancel: CancelSignal | None
 
-    def timed(self, num_steps: int, seed: int, energy: EnergyCurve | None = None) -> _Taken:
-        """Times of one take. energy: None is that of the picture."""
+    def time_take(self, num_steps: int, seed: int, energy: EnergyCurve | None = None) -> _TakeTime:
+        """Time one take. energy: None estimates it from the video."""
         moments: list[tuple[float, float]] = []
 
         def on_progress(progress: Progress) -> None:
@@ -249,10 +272,10 @@ class _TakeTimer:
                 if torch.device(self.model.device).type == "cuda":
                     torch.cuda.synchronize(self.model.device)
                 moments.append((time.perf_counter(), time.process_time()))
-            self.watch.tell(f"Sampling, {self.procedure.name}", progress.step, progress.total_steps)
+            self.watch.report(f"Sampling, {self.procedure.name}", progress.step, progress.total_steps)
 
-        began = time.process_time()
-        made = self.model.generate(
+        started = time.process_time()
+        result = self.model.generate(
             VideoClip(self.clip),
             prompt=PROMPT,
             energy=energy,
@@ -263,22 +286,22 @@ class _TakeTimer:
             on_progress=on_progress,
             cancel=self.cancel,
         )
-        processor_s = time.process_time() - began
-        # A take with faults is made a second time, and what is timed is one.
+        processor_s = time.process_time() - started
+        # A take with faults is generated again; the time is that of one attempt.
         tries = max(1, round(len(moments) / num_steps))
         seconds = {
-            stage: spent / (tries if stage in ("sample", "vocode") else 1) for stage, spent in made.timings_s.items()
+            stage: spent / (tries if stage in ("sample", "vocode") else 1) for stage, spent in result.timings_s.items()
         }
         apart = np.diff(np.array(moments[:num_steps]), axis=0)
         step_s, step_processor_s = np.median(apart, axis=0) if len(apart) else (0.0, 0.0)
         sounding_s = seconds["sample"] + seconds["vocode"]
         others = sum(seconds.values()) - sounding_s
         share = (others + sounding_s) / max(others + tries * sounding_s, 1e-9)
-        return _Taken(seconds, float(step_s), processor_s * share, float(step_processor_s))
+        return _TakeTime(seconds, float(step_s), processor_s * share, float(step_processor_s))
 
 
 def _write_clip(path: Path, frames: NDArray[np.uint8]) -> Path:
-    """Write frames [T, H, W, 3] without loss, at 25 a second."""
+    """Write frames [T, H, W, 3] losslessly at 25 frames per second."""
     with av.open(str(path), "w") as container:
         stream = container.add_stream("ffv1", rate=25)
         stream.width, stream.height, stream.pix_fmt = frames.shape[2], frames.shape[1], "yuv420p"

@@ -1,4 +1,6 @@
-"""Does it say the right thing: the class that the judge hears, with own and with foreign energy, in unseen words."""
+"""Whether the sound is of the prompted class, by the judge: with its own energy, with another class's, and with unseen
+phrasings.
+"""
 
 from __future__ import annotations
 
@@ -8,53 +10,52 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from rewas_engine.evaluation.curve_agreement import certainty
+from rewas_engine.evaluation.bench import Bench, BenchClip
+from rewas_engine.evaluation.curve_agreement import mean_note
 from rewas_engine.evaluation.figures import Figure, Section
 from rewas_engine.evaluation.judge import Judge, accuracy, class_accuracies, confusion
-from rewas_engine.evaluation.test_bench import Bench, BenchClip
 
-JUDGED_AT_ONCE = 64
+BATCH_CLIPS = 64
 CONDITIONS = ("real", "plain", "vocoded", "swapped", "paraphrased")
-"""What is judged: the real clips; plain prompts, the same after the vocoder, with another class's energy, and unseen
-words."""
+"""The real clips; plain prompts, before and after the vocoder; another class's energy; unseen paraphrases."""
 
 Table = NDArray[np.int64]
 
 
-def words_section(bench: Bench) -> Section:
-    """Right classes in every condition, and the confusion of plain prompts."""
+def prompt_section(bench: Bench) -> Section:
+    """Class accuracy in every condition, and the confusion table of plain prompts."""
     classes = bench.judge.classes
     true = [clip.class_name for clip in bench.clips]
     log_mels = {
         "real": np.stack([clip.log_mel for clip in bench.clips]),
         "plain": bench.plain,
-        "vocoded": bench.plain_heard,
+        "vocoded": bench.plain_vocoded,
         "swapped": bench.swapped,
         "paraphrased": bench.paraphrased,
     }
-    heard = {name: heard_classes(bench.judge, made) for name, made in log_mels.items()}
-    tables = {name: confusion(true, names, classes) for name, names in heard.items()}
-    right = {name: np.equal(true, names).astype(np.float64) for name, names in heard.items()}
+    judged = {name: classify_sounds(bench.judge, mels) for name, mels in log_mels.items()}
+    tables = {name: confusion(true, names, classes) for name, names in judged.items()}
+    right = {name: np.equal(true, names).astype(np.float64) for name, names in judged.items()}
     shares = {name: accuracy(table) or 0.0 for name, table in tables.items()}
     by_class = {name: class_accuracies(table, classes) for name, table in tables.items()}
     worst, worst_vocoded = (min(by_class[name].items(), key=lambda row: row[1]) for name in ("plain", "vocoded"))
     figures = (
-        Figure("real_class", "Right class, real clips", shares["real"], note="what the judge itself can do"),
-        Figure("class", "Right class, plain prompts", shares["plain"]),
-        Figure("class_worst", "Right class, worst class", worst[1], note=worst[0].replace("_", " ")),
-        Figure("class_swapped", "Right class, another class's energy", shares["swapped"]),
-        Figure("class_paraphrased", "Right class, unseen paraphrases", shares["paraphrased"]),
+        Figure("real_class", "Class accuracy, real clips", shares["real"], note="limit of the judge"),
+        Figure("class", "Class accuracy, plain prompts", shares["plain"]),
+        Figure("class_worst", "Class accuracy, worst class", worst[1], note=worst[0].replace("_", " ")),
+        Figure("class_swapped", "Class accuracy, another class's energy", shares["swapped"]),
+        Figure("class_paraphrased", "Class accuracy, unseen paraphrases", shares["paraphrased"]),
         Figure(
             "paraphrase_drop_points",
-            "Unseen paraphrases below plain prompts",
+            "Drop from plain prompts to unseen paraphrases",
             100 * (shares["plain"] - shares["paraphrased"]),
             "points",
-            note=certainty(100 * (right["plain"] - right["paraphrased"])),
+            note=mean_note(100 * (right["plain"] - right["paraphrased"])),
         ),
-        Figure("vocoded_class", "Right class after the vocoder", shares["vocoded"]),
+        Figure("vocoded_class", "Class accuracy after the vocoder", shares["vocoded"]),
         Figure(
             "vocoded_class_worst",
-            "Right class after the vocoder, worst class",
+            "Class accuracy after the vocoder, worst class",
             worst_vocoded[1],
             note=worst_vocoded[0].replace("_", " "),
         ),
@@ -63,25 +64,25 @@ def words_section(bench: Bench) -> Section:
         "classes": list(classes),
         "by_class": {name: {key: round(value, 4) for key, value in row.items()} for name, row in by_class.items()},
         "confusion": {name: table.tolist() for name, table in tables.items()},
-        "confused_most": {name: confused_most(tables[name], classes) for name in ("plain", "swapped", "paraphrased")},
+        "confused_most": {name: top_confusions(tables[name], classes) for name in ("plain", "swapped", "paraphrased")},
     }
     return Section("words", "Words", figures, details)
 
 
-def heard_classes(judge: Judge, log_mels: NDArray[np.float32]) -> list[str]:
-    """The class that the judge hears in each of log-mels [N, T, bins]."""
-    parts = torch.from_numpy(np.ascontiguousarray(log_mels)).split(JUDGED_AT_ONCE)
+def classify_sounds(judge: Judge, log_mels: NDArray[np.float32]) -> list[str]:
+    """Classify log-mels [N, T, bins] with the judge."""
+    parts = torch.from_numpy(np.ascontiguousarray(log_mels)).split(BATCH_CLIPS)
     return [name for part in parts for name in judge.names(part)]
 
 
-def right_share(judge: Judge, clips: Sequence[BenchClip], log_mels: NDArray[np.float32]) -> float:
-    """Share of log-mels [N, T, bins] that the judge takes for what their clips should be."""
-    heard = heard_classes(judge, log_mels)
-    return float(np.mean([clip.class_name == name for clip, name in zip(clips, heard, strict=True)]))
+def share_correct(judge: Judge, clips: Sequence[BenchClip], log_mels: NDArray[np.float32]) -> float:
+    """Share of log-mels [N, T, bins] that the judge assigns to their clips' classes."""
+    judged = classify_sounds(judge, log_mels)
+    return float(np.mean([clip.class_name == name for clip, name in zip(clips, judged, strict=True)]))
 
 
-def confused_most(table: Table, classes: Sequence[str], pairs: int = 8) -> list[dict[str, object]]:
-    """The most frequent mistakes of a confusion table [C, C], most frequent first."""
+def top_confusions(table: Table, classes: Sequence[str], pairs: int = 8) -> list[dict[str, object]]:
+    """The most frequent confusions of a table [C, C], most frequent first."""
     wrong = table.copy()
     np.fill_diagonal(wrong, 0)
     order = np.argsort(-wrong, axis=None, kind="stable")[:pairs]

@@ -1,4 +1,4 @@
-"""From picture to energy on real clips with their own sound, beside what plain motion tells."""
+"""Energy from video on real clips with their own sound, compared with plain motion."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ import numpy as np
 from rewas_engine.conditioning.mel import normalised
 from rewas_engine.curves.energy import FloatArray
 from rewas_engine.errors import EngineError, MediaError, SettingsError
-from rewas_engine.evaluation.curve_agreement import Agreement, agreement, certainty
-from rewas_engine.evaluation.energy_from_video import averaged_energy
+from rewas_engine.evaluation.bench import Watch
+from rewas_engine.evaluation.curve_agreement import Agreement, agreement, mean_note
+from rewas_engine.evaluation.energy_from_video import average_energy
 from rewas_engine.evaluation.figures import Figure, Section
 from rewas_engine.evaluation.motion_baselines import frame_difference, smoothed_log_difference
-from rewas_engine.evaluation.test_bench import Watch
 from rewas_engine.media.audio import read_audio
 from rewas_engine.media.clip import VideoClip
 from rewas_engine.media.video import probe_video, read_frames
@@ -31,18 +31,25 @@ METHODS = {
     "frame_difference": "Frame difference",
     "log_difference": "Smoothed log difference",
 }
-"""What is held against a clip's own energy."""
+"""Methods whose curves are compared with a clip's own energy."""
 SILENT_END_VALUES = 0.25
-"""Less silence at the end than so many values of a clip is no end."""
+"""Silence at the end of a clip that is shorter than this many values does not shorten the comparison."""
 CHANCE_SHIFTS = 200
 CHANCE_PERCENTILE = 95
 
 
 @dataclass(frozen=True, eq=False)
 class RealClip:
-    """One clip. true: [T] nats of its own sound at rate_hz. curves: [T] by method. agreements: of each with true.
+    """One real clip.
 
-    chance: correlation at zero lag that the pack's curve, turned round in time at random, exceeds one time in twenty.
+    Attributes:
+        name: File name.
+        rate_hz: Rate of the curves.
+        true: Energy of the clip's own sound, [T] nats.
+        curves: [T] by method.
+        agreements: Agreement of each curve with true.
+        chance: Zero-lag correlation that the pack's curve exceeds one time in twenty when it is shifted around the
+            clip by a random time.
     """
 
     name: str
@@ -54,7 +61,11 @@ class RealClip:
 
 
 def video_files(folder: Path) -> list[Path]:
-    """The video files in a folder, by name. Raises SettingsError where there is none."""
+    """List the video files in a folder, by name.
+
+    Raises:
+        SettingsError: There is none.
+    """
     found = (
         sorted(path for path in folder.iterdir() if path.suffix.lower() in VIDEO_SUFFIXES) if folder.is_dir() else []
     )
@@ -64,16 +75,16 @@ def video_files(folder: Path) -> list[Path]:
 
 
 def real_clips_section(model: ReWaS, files: Sequence[Path], watch: Watch) -> Section:
-    """Zero-lag and best-lag correlation with the clips' own energy; clips that cannot be read are named."""
+    """Zero-lag and best-lag correlation with the clips' own energy; clips that cannot be read are listed."""
     clips: list[RealClip] = []
-    unread: dict[str, str] = {}
+    unreadable: dict[str, str] = {}
     for number, path in enumerate(files):
-        watch.tell("Real clips", number, len(files))
+        watch.report("Real clips", number, len(files))
         try:
-            clips.append(measured_clip(model, path))
+            clips.append(measure_clip(model, path))
         except EngineError as error:
-            unread[path.name] = error.what
-    details = {"clips": [_row(clip) for clip in clips], "unread": unread}
+            unreadable[path.name] = error.what
+    details = {"clips": [_row(clip) for clip in clips], "unread": unreadable}
     title = "Real clips"
     if not clips:
         figure = Figure("real_clips_zero_lag", "Real clips, zero lag", None, note="not measured: no clip could be read")
@@ -87,10 +98,11 @@ def real_clips_section(model: ReWaS, files: Sequence[Path], watch: Watch) -> Sec
     return Section("real", title, (*figures, chance), details, {"clips": clips})
 
 
-def measured_clip(model: ReWaS, path: Path) -> RealClip:
-    """A file's own energy, the pack's estimate and the motion, on the pack's picture grid.
+def measure_clip(model: ReWaS, path: Path) -> RealClip:
+    """Compute a file's own energy, the pack's estimate and the motion, on the pack's video grid.
 
-    Raises MediaError for a file that cannot be decoded, or whose sound or picture never changes.
+    Raises:
+        MediaError: The file cannot be decoded, or its sound or video never changes.
     """
     clip = VideoClip(path)
     read = model.read_clip(clip)
@@ -105,10 +117,10 @@ def measured_clip(model: ReWaS, path: Path) -> RealClip:
         sample_rate_hz=model.pack.sample_rate_hz,
         origin_s=probe_video(path).start_s,
     )
-    heard = model.front_end.measure(normalised(sound) if sound.any() else sound)
-    true = averaged_energy(heard, rate, len(frames))[: values_with_sound(sound, len(frames))]
+    curve_of_sound = model.front_end.measure(normalised(sound) if sound.any() else sound)
+    true = average_energy(curve_of_sound, rate, len(frames))[: count_values_with_sound(sound, len(frames))]
     if true.size < 2 or true.std() < 1e-6:
-        raise MediaError(f"The sound of {path.name} never changes.", "Choose a clip that has sound.")
+        raise MediaError(f"The sound of {path.name} never changes.", "Choose a clip with sound.")
     difference = frame_difference(frames)
     curves = {
         "picture": model.energy_of_frames(frames)[: true.size],
@@ -119,11 +131,11 @@ def measured_clip(model: ReWaS, path: Path) -> RealClip:
     return RealClip(path.name, float(rate), true, curves, agreements, _chance(true, curves["picture"]))
 
 
-def values_with_sound(sound: FloatArray, values: int) -> int:
-    """How many of a clip's values lie before its sound [samples] ends in digital silence, if it does.
+def count_values_with_sound(sound: FloatArray, values: int) -> int:
+    """Number of a clip's values before its sound [samples] ends in digital silence, if it does.
 
-    There the file has a picture and no more sound: it says nothing of how either follows the other. The value in which
-    the sound breaks off is left out too, and the one before, into which the window of the spectrum reaches.
+    From there on the file has video but no sound, which shows nothing about how one follows the other. The value in
+    which the sound ends is left out too, and so is the one before it, which the window of the spectrum reaches.
     """
     sounding = np.flatnonzero(sound)
     end = int(sounding[-1]) + 1 if sounding.size else 0
@@ -144,12 +156,12 @@ def _figures(method: str, label: str, rows: Sequence[Agreement]) -> list[Figure]
     zero = [row.correlation or 0.0 for row in rows]
     best = [row.best_correlation or 0.0 for row in rows]
     return [
-        Figure(f"{prefix}_zero_lag", f"{label} on real clips, zero lag", float(np.mean(zero)), note=certainty(zero)),
+        Figure(f"{prefix}_zero_lag", f"{label} on real clips, zero lag", float(np.mean(zero)), note=mean_note(zero)),
         Figure(
             f"{prefix}_best_lag",
             f"{label} on real clips, best lag within ±0.2 s",
             float(np.mean(best)),
-            note=certainty(best),
+            note=mean_note(best),
         ),
     ]
 

@@ -1,56 +1,55 @@
-"""An evaluation as a page that people read: figures against their bars, tables, plots, and how it was measured."""
+"""An evaluation as a Markdown page: figures with their targets, tables, plots, and how it was measured."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rewas_engine.evaluation.figures import BARS, Evaluation, Figure, Section, Trained
+from rewas_engine.evaluation.figures import TARGETS, Evaluation, Figure, Section, Trained
 
 Plots = Mapping[str, Sequence[tuple[str, str]]]
 """Section -> file name and caption of each plot."""
 
 _HOW = """## How it was measured
 
-- **Clips.** The test split of the synthetic world: scenes of seeds that no training draws, the primary layer alone.
+- **Clips.** The test split of the synthetic world: scenes with held-out seeds, the primary layer alone.
   Prompts are phrasings of the class without modifiers; the noise of a clip is the same in every condition.
-- **Energy.** Mean of the log-mel over its bins, 100 values a second. Pearson correlation and mean absolute difference
+- **Energy.** Mean of the log-mel over its bins, 100 values per second. Pearson correlation and mean absolute difference
   in nats of requested and produced energy, clip by clip; a constant curve counts as correlation 0. *Without control*:
-  the same words and noise, the adapter switched off.
-- **Words.** A classifier that was trained apart, on real clips, says which class it hears. *Another class's energy*:
-  the energy of a clip of another class, each used once. *Unseen paraphrases*: phrasings that no training saw.
+  the same prompt and noise with the adapter switched off.
+- **Prompts.** A classifier that was trained separately on real clips recognises the class. *Another class's energy*:
+  the energy of a clip of another class, each used once. *Unseen paraphrases*: phrasings that training has not used.
 - **Vocoder.** Mean absolute difference of real log-mels and those of their vocoded sound. Griffin-Lim: 48 iterations on
-  magnitudes inverted from the mel. *Ripple*: how far the power depends on the place within a mel frame's hop, against
-  the level around it; noise with a ripple buzzes, of which a mel shows nothing.
-- **Onsets.** Struck classes, strikes far enough apart to be counted (no rolls, nothing that murmurs on under them),
-  events given as onsets and nothing else. F1 with
-  one-to-one partners within ±0.05 s; Greatest Hits: partners within ±0.1 s, against the onsets of the real sound.
-- **Texture.** Mean absolute difference of produced and requested bands, in nats, where the clip can be heard.
-- **Ablation.** Every fourth clip, the same words and noise with each control, all after the vocoder, against the
+  magnitudes inverted from the mel. *Ripple*: how much the power depends on the position within a mel frame's hop,
+  relative to the level around it; noise with a ripple buzzes, which a mel does not show.
+- **Onsets.** Struck classes with strikes far enough apart to be counted (no rolls, no background noise); events are the
+  only control. F1 with one-to-one partners within ±0.05 s; Greatest Hits: partners within ±0.1 s, against the onsets of
+  the real sound.
+- **Texture.** Mean absolute difference of produced and requested bands, in nats, where the clip is audible.
+- **Ablation.** Every fourth clip, the same prompt and noise with each control, all after the vocoder, compared with the
   clip's own sound; onsets by the Greatest Hits protocol on struck classes. *real* is that sound itself.
-- **Picture.** Clips of the world at 15 to 60 frames per second whose energy varies by at least 0.25 nats (standard
-  deviation); what the estimate varies by on the others is told apart. Motion without sound: correlation of the
-  estimate with the frame difference; an estimate that varies by less than 0.1 nats follows nothing and counts as 0.
+- **Energy from video.** Clips of the world at 15 to 60 frames per second whose energy varies by at least 0.25 nats
+  (standard deviation); the variation of the estimate on the others is reported separately. Motion without sound:
+  correlation of the estimate with the frame difference; an estimate that varies by less than 0.1 nats counts as 0.
 - **AV-Align.** Peaks of optical flow and onsets of the sound, intersection over union within a frame.
-- **Joint space.** Scenes of the test split as they come. Right against shuffled: the partner of any other clip, of the
-  same class too; against another class's: without those. Exact areas under the ROC curve over all pairs.
+- **Joint space.** Scenes of the test split as drawn. Right against shuffled: the partner of any other clip, including
+  the same class; against another class's: without the same class. Exact areas under the ROC curve over all pairs.
 - **Real clips.** Correlation with the energy of the clip's own sound, up to where it ends in digital silence, at the
-  pack's picture rate, at zero lag and at the
-  best lag within ±0.2 s. *Chance*: what the pack's own curve, shifted
-  round the clip by a random time, exceeds one time in twenty.
+  pack's video rate, at zero lag and at the best lag within ±0.2 s. *Chance*: what the pack's own curve, shifted around
+  the clip by a random time, exceeds one time in twenty.
 """
 
 
 def markdown(evaluation: Evaluation, plots: Plots) -> str:
-    """The page, with links to plots that lie beside it."""
+    """Write the page, with links to plots in the same folder."""
     pack, setting = evaluation.pack, evaluation.setting
     head = f"""# {pack["name"]} {pack["version"]}: evaluation
 
-{setting["clips"]} clips of the {setting["split"]} split, {setting["clips_per_class"]} a class; {setting["num_steps"]}
-steps, guidance {setting["guidance_scale"]:g} ({setting["onsets_guidance_scale"]:g} where onsets alone steer), on
+{setting["clips"]} clips of the {setting["split"]} split, {setting["clips_per_class"]} per class; {setting["num_steps"]}
+steps, guidance scale {setting["guidance_scale"]:g} ({setting["onsets_guidance_scale"]:g} with onsets alone), on
 {setting["device"]}. The pack's controls:
 {", ".join(pack["controls"])}.
-Bars are those of packs trained on a {evaluation.trained.upper()}.
+The targets are those of packs trained on a {evaluation.trained.upper()}.
 
 {_verdict(evaluation)}
 """
@@ -63,16 +62,16 @@ Bars are those of packs trained on a {evaluation.trained.upper()}.
 
 
 def _verdict(evaluation: Evaluation) -> str:
-    """Which bars are missed, and how many were measured at all."""
+    """The targets that are missed, and how many were measured."""
     passed = [(figure.label, figure.passed(evaluation.trained)) for figure in evaluation.figures().values()]
     missed = [label for label, verdict in passed if verdict is False]
-    measured = f"{sum(verdict is not None for _, verdict in passed)} of {len(BARS)} bars are measured"
+    measured = f"{sum(verdict is not None for _, verdict in passed)} of {len(TARGETS)} targets are measured"
     if not missed:
-        return f"{measured}, none of them is missed."
+        return f"{measured}; all of them are met."
     return "\n".join([f"{measured}. Missed:\n", *(f"- {label}" for label in missed)])
 
 
-def shown_value(figure: Figure) -> str:
+def format_value(figure: Figure) -> str:
     """A figure's value with its unit, or why there is none."""
     if figure.value is None:
         return figure.note or "not measured"
@@ -80,14 +79,13 @@ def shown_value(figure: Figure) -> str:
     return f"{number} {figure.unit}".rstrip()
 
 
-def shown_bar(figure: Figure, trained: Trained) -> str:
-    """What a figure must reach, or nothing."""
-    bar = figure.bar
-    return "" if bar is None else f"{'≥' if bar.at_least else '≤'} {bar.value(trained):g}"
+def format_target(figure: Figure, trained: Trained) -> str:
+    """A figure's target, or nothing."""
+    target = figure.target
+    return "" if target is None else f"{'≥' if target.at_least else '≤'} {target.value(trained):g}"
 
 
-def shown_verdict(figure: Figure, trained: Trained) -> str:
-    """ "pass", "miss" or nothing."""
+def format_verdict(figure: Figure, trained: Trained) -> str:
     return {True: "pass", False: "miss", None: ""}[figure.passed(trained)]
 
 
@@ -95,18 +93,18 @@ def _figure_table(figures: Sequence[Figure], trained: Trained) -> str:
     rows = [
         [
             figure.label,
-            shown_value(figure),
-            shown_bar(figure, trained),
-            shown_verdict(figure, trained),
+            format_value(figure),
+            format_target(figure, trained),
+            format_verdict(figure, trained),
             figure.note if figure.value is not None else "",
         ]
         for figure in figures
     ]
-    return table(["figure", "value", "bar", "", "note"], rows)
+    return table(["figure", "value", "target", "", "note"], rows)
 
 
 def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table."""
+    """Format a Markdown table."""
     lines = [heads, ["---"] * len(heads), *rows]
     return "\n".join(f"| {' | '.join(cell.replace('|', '/') for cell in line)} |" for line in lines) + "\n"
 
@@ -141,7 +139,7 @@ def _mistakes(confused: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
         for condition, mistakes in confused.items()
         for row in mistakes
     ]
-    return table(["condition", "asked for", "heard", "clips"], rows) if rows else ""
+    return table(["condition", "prompted class", "judged class", "clips"], rows) if rows else ""
 
 
 def _real_table(clips: Sequence[Mapping[str, Any]]) -> str:
@@ -161,7 +159,7 @@ def _real_table(clips: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _ablation_table(rows: Mapping[str, Mapping[str, float | None]]) -> str:
-    heads = ["steered by", "energy error", "onset accuracy", "onset AP", "texture error", "right class"]
+    heads = ["control", "energy error", "onset accuracy", "onset AP", "texture error", "right class"]
     cells = [
         [name.replace("_", " "), *("–" if value is None else f"{value:.3f}" for value in row.values())]
         for name, row in rows.items()
@@ -171,4 +169,4 @@ def _ablation_table(rows: Mapping[str, Mapping[str, float | None]]) -> str:
 
 def _unread(unread: Mapping[str, str]) -> str:
     lines = [f"- {name}: {why}" for name, why in unread.items()]
-    return "\n".join(["Left out, since they could not be read:\n", *lines, ""]) if lines else ""
+    return "\n".join(["Left out because they could not be read:\n", *lines, ""]) if lines else ""

@@ -1,4 +1,4 @@
-"""What few steps cost: samplers and numbers of steps, held against two hundred on the development split."""
+"""What few steps cost: samplers and numbers of steps compared with two hundred steps on the development split."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rewas_engine.conditioning.controls import Controls
-from rewas_engine.evaluation.control_following import followed
+from rewas_engine.evaluation.bench import Bench, BenchClip, EvaluationProgress, Watch, bench_clips, check_audio_format
+from rewas_engine.evaluation.control_following import energy_agreements
 from rewas_engine.evaluation.curve_agreement import summary
 from rewas_engine.evaluation.judge import Judge
-from rewas_engine.evaluation.prompt_adherence import right_share
+from rewas_engine.evaluation.prompt_adherence import share_correct
 from rewas_engine.evaluation.splits import DEVELOPMENT
-from rewas_engine.evaluation.test_bench import Bench, BenchClip, EvaluationProgress, Watch, bench_clips, check_geometry
 from rewas_engine.generation.sampling_settings import SamplingSettings
 from rewas_engine.models.sampler_names import SAMPLER_NAMES
 from rewas_engine.packs.description import DEFAULT_PACK
@@ -27,17 +27,23 @@ from rewas_engine.world import CLASS_NAMES
 
 REFERENCE_STEPS = 200
 CHOICES = tuple((sampler, steps) for sampler in SAMPLER_NAMES for steps in (6, 10, 15, 25))
-"""Samplers and numbers of steps that are tried."""
+"""Samplers and numbers of steps to compare."""
 
 
 @dataclass(frozen=True)
 class SamplerRow:
-    """What a sampler with so many steps comes to.
+    """Result of one sampler with one number of steps.
 
-    sampler: "reference" is that of REFERENCE_STEPS without noise of its own, whose words, energies and noise are the
-    others' too. correlation_mean, correlation_worse_tenth, mae_nats: of the wanted and the made energy. right_class:
-    as the judge hears it. log_mel_l1_nats: mean absolute difference to the reference. seconds_a_clip: as made in
-    batches here.
+    Attributes:
+        sampler: "reference" has REFERENCE_STEPS steps and adds no noise (eta 0), with the same prompts, energies and
+            initial noise as the others.
+        num_steps: Sampling steps.
+        correlation_mean: Correlation of requested and generated energy, mean.
+        correlation_worse_tenth: The same, 10th percentile.
+        mae_nats: Mean absolute difference of requested and generated energy.
+        right_class: Class accuracy by the judge.
+        log_mel_l1_nats: Mean absolute difference from the reference.
+        seconds_a_clip: Seconds per clip, in batches.
     """
 
     sampler: str
@@ -50,7 +56,7 @@ class SamplerRow:
     seconds_a_clip: float
 
     def report(self) -> dict[str, Any]:
-        """As JSON."""
+        """Convert to JSON."""
         return {name: round(value, 4) if isinstance(value, float) else value for name, value in asdict(self).items()}
 
 
@@ -66,31 +72,45 @@ def compare_samplers(
     on_progress: Callable[[EvaluationProgress], object] | None = None,
     cancel: CancelSignal | None = None,
 ) -> list[SamplerRow]:
-    """The reference first, then each sampler with its number of steps, with the pack's own guidance.
+    """Measure the reference, then each sampler with its number of steps, with the pack's own guidance scale.
 
-    reference_model: what the reference is made with: the same pack, run in float32 perhaps; None is the model itself.
-    reference_model: what the reference is made with: the same pack, run in float32 perhaps; None is the model itself.
-    Raises PackError for a pack that hears otherwise than the world, SettingsError, Cancelled.
+    Args:
+        model: The pack.
+        choices: Samplers and numbers of steps.
+        reference_steps: Steps of the reference.
+        clips_per_class: Clips of the development split.
+        classes: Classes of the world.
+        judge: The judge; None is the shipped one.
+        reference_model: Model that generates the reference, for example the same pack in float32; None is model.
+        on_progress: Called with the progress.
+        cancel: Stops the work when it is set.
+
+    Raises:
+        PackError: The pack's audio format differs from the world's.
+        SettingsError: A setting is invalid.
+        Cancelled: The work was cancelled.
     """
-    check_geometry(model)
+    check_audio_format(model)
     watch = Watch(on_progress, cancel)
     watch.section = "samplers"
     clips = bench_clips(DEVELOPMENT, classes, clips_per_class, model.front_end, watch)
-    whole = replace(model.sampling_settings(reference_steps, sampler="ddim"), eta=0.0)
-    bench = Bench(model, judge or Judge.load(), clips, whole, watch)
+    reference_settings = replace(model.sampling_settings(reference_steps, sampler="ddim"), eta=0.0)
+    bench = Bench(model, judge or Judge.load(), clips, reference_settings, watch)
     other = reference_model or model
-    whole = replace(whole, precision=other.sampling_settings().precision)
-    reference, spent_s = _made(Bench(other, bench.judge, clips, whole, watch), clips, whole)
-    rows = [_row("reference", bench, reference, reference, whole, spent_s)]
+    reference_settings = replace(reference_settings, precision=other.sampling_settings().precision)
+    reference, spent_s = _generate(
+        Bench(other, bench.judge, clips, reference_settings, watch), clips, reference_settings
+    )
+    rows = [_row("reference", bench, reference, reference, reference_settings, spent_s)]
     for sampler, count in choices:
         settings = model.sampling_settings(count, sampler=sampler)
-        made, spent_s = _made(bench, clips, settings)
-        rows.append(_row(sampler, bench, made, reference, settings, spent_s))
+        log_mels, spent_s = _generate(bench, clips, settings)
+        rows.append(_row(sampler, bench, log_mels, reference, settings, spent_s))
     return rows
 
 
-def few_steps_cost(
-    asked: tuple[str, int],
+def measure_few_steps(
+    choice: tuple[str, int],
     *,
     device: str = "auto",
     execution: Execution | None = None,
@@ -99,50 +119,63 @@ def few_steps_cost(
     on_progress: Callable[[EvaluationProgress], object] | None = None,
     cancel: CancelSignal | None = None,
 ) -> list[SamplerRow]:
-    """What few steps in low precision cost on the starter pack, against many in float32: one clip of each class.
+    """Measure what few steps in low precision cost on the starter pack, against many in float32, on one clip per class.
 
-    asked: a sampler and its steps, tried beside the starter's own. Raises SettingsError, InsufficientMemoryError,
-    Cancelled.
+    Args:
+        choice: A sampler and its steps, measured along with the starter's own.
+        device: Device to run on.
+        execution: Execution of the few steps; None is the default.
+        classes: Classes of the world.
+        reference_steps: Steps of the reference.
+        on_progress: Called with the progress.
+        cancel: Stops the work when it is set.
+
+    Raises:
+        SettingsError: A setting is invalid.
+        InsufficientMemoryError: Out of memory.
+        Cancelled: The work was cancelled.
     """
     model = ReWaS.from_pretrained(DEFAULT_PACK, device=device, execution=execution)
-    whole = ReWaS.from_pretrained(DEFAULT_PACK, device=device, execution=Execution(precision="float32"))
+    reference_settings = ReWaS.from_pretrained(DEFAULT_PACK, device=device, execution=Execution(precision="float32"))
     usual = model.sampling_settings()
-    choices = tuple(dict.fromkeys(((usual.sampler, usual.num_steps), asked)))
+    choices = tuple(dict.fromkeys(((usual.sampler, usual.num_steps), choice)))
     return compare_samplers(
         model,
         choices=choices,
         classes=classes,
         reference_steps=reference_steps,
-        reference_model=whole,
+        reference_model=reference_settings,
         on_progress=on_progress,
         cancel=cancel,
     )
 
 
-def _made(bench: Bench, clips: Sequence[BenchClip], settings: SamplingSettings) -> tuple[NDArray[np.float32], float]:
+def _generate(
+    bench: Bench, clips: Sequence[BenchClip], settings: SamplingSettings
+) -> tuple[NDArray[np.float32], float]:
     started = time.perf_counter()
     what = f"{settings.sampler}, {settings.num_steps} steps"
     controls = [Controls(energy=clip.energy) for clip in clips]
-    made = bench.generated(what, [clip.plain for clip in clips], controls, settings=settings)
-    return made, time.perf_counter() - started
+    log_mels = bench.generate(what, [clip.plain for clip in clips], controls, settings=settings)
+    return log_mels, time.perf_counter() - started
 
 
 def _row(
     name: str,
     bench: Bench,
-    made: NDArray[np.float32],
+    log_mels: NDArray[np.float32],
     reference: NDArray[np.float32],
     settings: SamplingSettings,
     spent_s: float,
 ) -> SamplerRow:
-    correlations, maes_nats = followed([clip.energy for clip in bench.clips], made)
+    correlations, maes_nats = energy_agreements([clip.energy for clip in bench.clips], log_mels)
     return SamplerRow(
         name,
         settings.num_steps,
         float(np.mean(correlations)),
         summary(correlations).worse_tenth or 0.0,
         float(np.mean(maes_nats)),
-        right_share(bench.judge, bench.clips, made),
-        float(np.abs(made - reference).mean()),
+        share_correct(bench.judge, bench.clips, log_mels),
+        float(np.abs(log_mels - reference).mean()),
         spent_s / len(bench.clips),
     )

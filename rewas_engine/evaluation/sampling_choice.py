@@ -1,4 +1,6 @@
-"""Choosing how a pack samples: steps and guidance tried on the development split, never on the test split."""
+"""Search for a pack's sampling settings: steps and guidance scales compared on the development split, never the test
+split.
+"""
 
 from __future__ import annotations
 
@@ -11,21 +13,21 @@ from typing import Any
 import numpy as np
 
 from rewas_engine.conditioning.controls import Controls
-from rewas_engine.evaluation.control_following import followed
+from rewas_engine.evaluation.bench import Bench, EvaluationProgress, Watch, bench_clips, check_audio_format
+from rewas_engine.evaluation.control_following import energy_agreements
 from rewas_engine.evaluation.curve_agreement import summary
-from rewas_engine.evaluation.figures import BARS, Trained
+from rewas_engine.evaluation.figures import TARGETS, Trained
 from rewas_engine.evaluation.judge import Judge
-from rewas_engine.evaluation.prompt_adherence import right_share
+from rewas_engine.evaluation.prompt_adherence import share_correct
 from rewas_engine.evaluation.splits import DEVELOPMENT
-from rewas_engine.evaluation.test_bench import Bench, EvaluationProgress, Watch, bench_clips, check_geometry
 from rewas_engine.pipeline import ReWaS
 from rewas_engine.runtime.progress import CancelSignal
 from rewas_engine.world import CLASS_NAMES
 
 STEPS = (8, 10, 15, 20)
 GUIDANCE_SCALES = (1.0, 1.25, 1.5, 1.75, 2.0)
-CHOOSING_CLIPS_PER_CLASS = 3
-_JUDGED_BY = (
+CHOICE_CLIPS_PER_CLASS = 3
+_DECISIVE_FIGURES = (
     "energy_correlation_mean",
     "energy_correlation_worse_tenth",
     "energy_mae_nats",
@@ -36,10 +38,20 @@ _JUDGED_BY = (
 
 @dataclass(frozen=True)
 class TriedSetting:
-    """What one setting comes to on the development split.
+    """Result of one setting on the development split.
 
-    seconds_a_clip: as it was made in batches here. margin: how far the figure that stands worst against its bar lies
-    above it (below: negative), as a share of the bar.
+    Attributes:
+        num_steps: Sampling steps.
+        guidance_scale: Guidance scale.
+        unguided_share: Share of steps without guidance.
+        correlation_mean: Correlation of requested and generated energy, mean.
+        correlation_worse_tenth: The same, 10th percentile.
+        mae_nats: Mean absolute difference of requested and generated energy.
+        right_class: Class accuracy with plain prompts.
+        right_class_swapped: Class accuracy with another class's energy.
+        seconds_a_clip: Seconds per clip, in batches.
+        margin: Distance of the figure that is worst against its target, as a share of the target; negative if the
+            target is missed.
     """
 
     num_steps: int
@@ -54,14 +66,14 @@ class TriedSetting:
     margin: float
 
     def report(self) -> dict[str, Any]:
-        """As JSON."""
+        """Convert to JSON."""
         return {name: round(value, 4) for name, value in asdict(self).items()}
 
 
 def try_settings(
     model: ReWaS,
     *,
-    clips_per_class: int = CHOOSING_CLIPS_PER_CLASS,
+    clips_per_class: int = CHOICE_CLIPS_PER_CLASS,
     steps: Sequence[int] = STEPS,
     guidance_scales: Sequence[float] = GUIDANCE_SCALES,
     unguided_shares: Sequence[float] | None = None,
@@ -71,13 +83,29 @@ def try_settings(
     on_progress: Callable[[EvaluationProgress], object] | None = None,
     cancel: CancelSignal | None = None,
 ) -> list[TriedSetting]:
-    """Every choice of steps, guidance and unguided share on the same clips and noise, in the order of the grid.
+    """Measure every combination of steps, guidance scale and unguided share on the same clips and noise.
 
-    unguided_shares: see SamplingSettings; None is the pack's own alone. classes: two or more. judge: of the words; None
-    is the shipped one.
-    Raises SettingsError for settings out of range, PackError for a pack that hears otherwise than the world, Cancelled.
+    Args:
+        model: The pack.
+        clips_per_class: Clips of the development split.
+        steps: Numbers of steps.
+        guidance_scales: Guidance scales.
+        unguided_shares: See SamplingSettings; None is the pack's own only.
+        classes: Classes of the world, two or more.
+        trained: Device that the targets are for.
+        judge: The judge; None is the shipped one.
+        on_progress: Called with the progress.
+        cancel: Stops the work when it is set.
+
+    Returns:
+        One result per combination, in the order of the grid.
+
+    Raises:
+        SettingsError: A setting is out of range.
+        PackError: The pack's audio format differs from the world's.
+        Cancelled: The work was cancelled.
     """
-    check_geometry(model)
+    check_audio_format(model)
     shares = (model.sampling_settings().unguided_share,) if unguided_shares is None else unguided_shares
     grid = [
         replace(model.sampling_settings(count, scale), unguided_share=share)
@@ -85,41 +113,41 @@ def try_settings(
     ]
     watch = Watch(on_progress, cancel)
     watch.section = "choose"
-    shown_to = judge or Judge.load()
+    chosen_judge = judge or Judge.load()
     clips = bench_clips(DEVELOPMENT, classes, clips_per_class, model.front_end, watch)
-    return [_tried(Bench(model, shown_to, clips, settings, watch), trained) for settings in grid]
+    return [_try_setting(Bench(model, chosen_judge, clips, settings, watch), trained) for settings in grid]
 
 
 def best_setting(rows: Sequence[TriedSetting]) -> TriedSetting:
-    """The setting with the largest margin; of those within a hundredth of it the one with the fewest steps."""
+    """The setting with the largest margin; among those within 0.01 of it, the one with the fewest steps."""
     near = [row for row in rows if row.margin >= max(other.margin for other in rows) - 0.01]
     return min(near, key=lambda row: (row.num_steps, -row.margin))
 
 
-def _tried(bench: Bench, trained: Trained) -> TriedSetting:
+def _try_setting(bench: Bench, trained: Trained) -> TriedSetting:
     settings, clips = bench.settings, bench.clips
     started = time.perf_counter()
-    plain = bench.generated(
+    plain = bench.generate(
         f"{settings.num_steps} steps, guidance {settings.guidance_scale:g}",
         [clip.plain for clip in clips],
         [Controls(energy=clip.energy) for clip in clips],
     )
     seconds_a_clip = (time.perf_counter() - started) / len(clips)
-    correlations, maes_nats = followed([clip.energy for clip in clips], plain)
+    correlations, maes_nats = energy_agreements([clip.energy for clip in clips], plain)
     figures = (
         float(np.mean(correlations)),
         summary(correlations).worse_tenth or 0.0,
         float(np.mean(maes_nats)),
-        right_share(bench.judge, clips, plain),
-        right_share(bench.judge, clips, bench.swapped),
+        share_correct(bench.judge, clips, plain),
+        share_correct(bench.judge, clips, bench.swapped),
     )
-    margin = min(_margin(key, value, trained) for key, value in zip(_JUDGED_BY, figures, strict=True))
+    margin = min(_margin(key, value, trained) for key, value in zip(_DECISIVE_FIGURES, figures, strict=True))
     return TriedSetting(
         settings.num_steps, settings.guidance_scale, settings.unguided_share, *figures, seconds_a_clip, margin
     )
 
 
 def _margin(key: str, value: float, trained: Trained) -> float:
-    bar = BARS[key]
-    above = value - bar.value(trained)
-    return (above if bar.at_least else -above) / bar.value(trained)
+    target = TARGETS[key]
+    above = value - target.value(trained)
+    return (above if target.at_least else -above) / target.value(trained)

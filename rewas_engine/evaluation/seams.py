@@ -1,4 +1,4 @@
-"""Whether a long sound shows where its windows met, and a loop where it closes: borders held against elsewhere."""
+"""Whether the joins between windows, and the end of a loop, can be heard: borders compared with the rest."""
 
 from __future__ import annotations
 
@@ -12,17 +12,22 @@ from numpy.typing import NDArray
 from rewas_engine.curves.energy import FloatArray
 
 NEAR_FRAMES = 8
-"""Frames so near to a border count as at it: 80 ms to each side."""
+"""Frames within this distance of a border count as at it: 80 ms on each side."""
 FAR_FRAMES = 24
-"""Frames so far from every border count as elsewhere."""
+"""Frames at least this far from every border count as elsewhere."""
 _RESAMPLINGS = 2000
 
 
 @dataclass(frozen=True)
-class Comparison:
+class BorderComparison:
     """A measure at borders and elsewhere, over sounds.
 
-    at, elsewhere: its means. ratio: of the two. low, high: 95 % confidence of the ratio, by bootstrap over the sounds.
+    Attributes:
+        at: Mean at borders.
+        elsewhere: Mean elsewhere.
+        ratio: at / elsewhere.
+        low: Lower end of the 95 % confidence interval of the ratio, by bootstrap over the sounds.
+        high: Upper end.
     """
 
     at: float
@@ -33,14 +38,14 @@ class Comparison:
 
 
 def window_borders(starts: Sequence[int], window: int) -> list[int]:
-    """Frames at which a window begins or ends within a sound, and those in which a vocoder's windows are joined."""
+    """Frames at which a window begins or ends within a sound, and those at which a vocoder's windows are joined."""
     rims = [border for earlier, later in pairwise(starts) for border in (later, earlier + window)]
     joins = [(later + earlier + window) // 2 for earlier, later in pairwise(starts)]
     return sorted({*rims, *joins})
 
 
-def near_and_far(borders: Sequence[int], frames: int, margin: int) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Which frames [T] lie at borders, and which elsewhere; none within a margin of either end."""
+def border_masks(borders: Sequence[int], frames: int, margin: int) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Masks [T] of the frames at borders and of those elsewhere; without a margin at each end."""
     distance = np.abs(np.arange(frames)[:, None] - np.asarray(borders)[None, :]).min(axis=1)
     inside = np.zeros(frames, np.bool_)
     inside[margin : frames - margin] = True
@@ -48,16 +53,16 @@ def near_and_far(borders: Sequence[int], frames: int, margin: int) -> tuple[NDAr
 
 
 def spectral_flux(log_mel: FloatArray) -> FloatArray:
-    """Flux [T]: mean absolute change of a log-mel [T, bins] from the frame before, in nats; 0 for the first."""
+    """Flux [T]: mean absolute change of a log-mel [T, bins] from the previous frame, in nats; 0 for the first."""
     return np.asarray(np.abs(np.diff(log_mel, axis=0, prepend=log_mel[:1])).mean(axis=1), np.float32)
 
 
-def compared(at: Sequence[float], elsewhere: Sequence[float], seed: int = 0) -> Comparison:
-    """Means of a measure of several sounds at borders and elsewhere. at, elsewhere: one mean for each sound."""
+def compare(at: Sequence[float], elsewhere: Sequence[float], seed: int = 0) -> BorderComparison:
+    """Compare a measure at borders with the same measure elsewhere. at, elsewhere: one mean per sound."""
     here, there = np.asarray(at, np.float64), np.asarray(elsewhere, np.float64)
     drawn = np.random.default_rng(seed).integers(0, here.size, (_RESAMPLINGS, here.size))
     ratios = here[drawn].mean(axis=1) / there[drawn].mean(axis=1)
     low, high = np.quantile(ratios, [0.025, 0.975])
-    return Comparison(
+    return BorderComparison(
         float(here.mean()), float(there.mean()), float(here.mean() / there.mean()), float(low), float(high)
     )

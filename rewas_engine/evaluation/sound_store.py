@@ -1,4 +1,4 @@
-"""Generated sounds kept on disk, so that an evaluation that was broken off goes on, and two may share the work."""
+"""Generated sounds stored on disk, so that an interrupted evaluation continues and parallel ones share the work."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from rewas_engine.generation.sampling_settings import SamplingSettings
 from rewas_engine.packs.description import PackDescription
 from rewas_engine.runtime.atomic_files import save_array_atomic
 
-_OF_THE_SOUND = ("denoiser", "adapter", "codec", "schedule", "text_encoder", "text_projection")
-"""Parts of a pack that decide what is generated, as their files begin."""
+_SOUND_COMPONENTS = ("denoiser", "adapter", "codec", "schedule", "text_encoder", "text_projection")
+"""Components of a pack that determine the generated log-mels, as prefixes of their files."""
 
 
 @dataclass(frozen=True, eq=False)
 class Request:
-    """Sounds that are made together: prompts [B], controls [B], seeds [B] and how they are sampled."""
+    """Sounds that are generated in one batch: prompts [B], controls [B], seeds [B] and sampling settings."""
 
     prompts: Sequence[str]
     controls: Sequence[Controls]
@@ -31,36 +31,36 @@ class Request:
     settings: SamplingSettings
 
     def digest(self) -> str:
-        """The same for the same request, and for no other."""
-        told = json.dumps([list(self.prompts), list(self.seeds), asdict(self.settings)])
-        digest = hashlib.sha256(told.encode())
+        """A hash of the request's content."""
+        content = json.dumps([list(self.prompts), list(self.seeds), asdict(self.settings)])
+        digest = hashlib.sha256(content.encode())
         for one in self.controls:
             for name in one.names:
                 digest.update(name.encode() + np.ascontiguousarray(getattr(one, name), np.float32).tobytes())
         return digest.hexdigest()
 
 
-class MadeSounds:
-    """A folder of log-mels by what asked for them: of one pack's sound components on one kind of device."""
+class SoundStore:
+    """A folder of log-mels by request, for one pack's components on one kind of device."""
 
     def __init__(self, folder: Path, pack: PackDescription, device: str) -> None:
-        # What is not in the files: how long a window is, and how the pack hears.
+        # The rest of the pack that matters but is not in these files: window length and audio format.
         rest = [dict(pack.audio), dict(pack.window), device.split(":")[0]]
-        files = {name: digest for name, digest in pack.files.items() if name.split("/")[0] in _OF_THE_SOUND}
+        files = {name: digest for name, digest in pack.files.items() if name.split("/")[0] in _SOUND_COMPONENTS}
         key = hashlib.sha256(json.dumps([files, rest], sort_keys=True).encode()).hexdigest()[:16]
         self.folder = folder / key
 
     @staticmethod
     def order(parts: int) -> list[int]:
-        """In which order a process goes through its parts: another for each, so that two seldom make the same."""
+        """Random order in which a process visits its parts, so that parallel processes seldom overlap."""
         return [int(part) for part in np.random.default_rng(os.getpid()).permutation(parts)]
 
-    def get(self, request: Request, make: Callable[[Request], NDArray[np.float32]]) -> NDArray[np.float32]:
-        """Log-mels [B, T, bins] of a request: kept ones, or made now and kept; each file is whole or not there."""
+    def get(self, request: Request, generate: Callable[[Request], NDArray[np.float32]]) -> NDArray[np.float32]:
+        """Load the log-mels [B, T, bins] of a request, or generate and store them. Files are written atomically."""
         path = self.folder / f"{request.digest()[:32]}.npy"
         if path.is_file():
             return np.asarray(np.load(path))
-        made = make(request)
+        log_mels = generate(request)
         self.folder.mkdir(parents=True, exist_ok=True)
-        save_array_atomic(path, made)
-        return made
+        save_array_atomic(path, log_mels)
+        return log_mels

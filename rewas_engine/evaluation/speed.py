@@ -12,37 +12,37 @@ import numpy as np
 import torch
 
 from rewas_engine.conditioning.controls import Controls
-from rewas_engine.evaluation.energy_from_video import seen_frames
+from rewas_engine.evaluation.bench import BenchClip, Watch
+from rewas_engine.evaluation.energy_from_video import render_at_pack_rate
 from rewas_engine.evaluation.figures import Figure, Section
-from rewas_engine.evaluation.test_bench import BenchClip, Watch
 from rewas_engine.generation.sampling_settings import SamplingSettings
 from rewas_engine.pipeline import ReWaS
 from rewas_engine.world import SAMPLE_RATE_HZ
 
 THREADS = 2
-"""What the bar speaks of."""
+"""The number of threads that the target is for."""
 ROUNDS = 3
 
 
 def speed_section(model: ReWaS, clip: BenchClip, settings: SamplingSettings, watch: Watch) -> Section:
-    """Median seconds of each stage over some rounds after one that warms up, on two threads at most."""
+    """Median seconds of each stage over several rounds after one warm-up round, on two threads at most."""
     threads = torch.get_num_threads()
     torch.set_num_threads(min(THREADS, os.cpu_count() or 1))
     try:
-        spent = [_round(model, clip, settings, watch, number) for number in range(ROUNDS + 1)][1:]
+        spent = [_time_round(model, clip, settings, watch, number) for number in range(ROUNDS + 1)][1:]
         used = torch.get_num_threads()
     finally:
         torch.set_num_threads(threads)
     median = {stage: float(np.median([row[stage] for row in spent])) for stage in spent[0]}
     take_s = median["sample"] + median["vocode"]
     length_s = clip.sound.size / SAMPLE_RATE_HZ
-    where = f"{used} threads{_busy()}" if model.device == "cpu" else model.device
+    where = f"{used} threads{_load_note()}" if model.device == "cpu" else model.device
     figures = (
         Figure("take_s", f"One take of {length_s:.2f} s", take_s, "s", f"{settings.num_steps} steps, {where}"),
         Figure("real_time_factor", "Real-time factor of a take", take_s / length_s),
-        Figure("real_time_factor_sample", "Real-time factor, words and energy → mel", median["sample"] / length_s),
+        Figure("real_time_factor_sample", "Real-time factor, prompt and energy → mel", median["sample"] / length_s),
         Figure("real_time_factor_vocode", "Real-time factor, mel → sound", median["vocode"] / length_s),
-        Figure("real_time_factor_picture", "Real-time factor, picture → energy", median["picture"] / length_s),
+        Figure("real_time_factor_picture", "Real-time factor, video → energy", median["picture"] / length_s),
     )
     details = {
         "threads": used,
@@ -53,16 +53,18 @@ def speed_section(model: ReWaS, clip: BenchClip, settings: SamplingSettings, wat
     return Section("speed", "Speed", figures, details)
 
 
-def _busy() -> str:
-    """A remark where other work leaves no core free: what is timed then says little."""
+def _load_note() -> str:
+    """A note for the report if other work leaves no core free: the times then mean little."""
     cores, load = os.cpu_count() or 1, os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
     return f", on a busy machine (load {load:.1f} on {cores} cores)" if load > cores + 0.5 else ""
 
 
-def _round(model: ReWaS, clip: BenchClip, settings: SamplingSettings, watch: Watch, number: int) -> dict[str, float]:
-    """Seconds of each stage. Each round has a picture, words and energy of its own: what a pack has read it keeps."""
-    watch.tell("Timing", number, ROUNDS + 1)
-    frames = seen_frames(clip.scene, Fraction(model.picture_format[0]), model.picture_format)
+def _time_round(
+    model: ReWaS, clip: BenchClip, settings: SamplingSettings, watch: Watch, number: int
+) -> dict[str, float]:
+    """Time each stage. Each round uses its own frames, prompt and energy, since a pack caches what it has encoded."""
+    watch.report("Timing", number, ROUNDS + 1)
+    frames = render_at_pack_rate(clip.scene, Fraction(model.picture_format[0]), model.picture_format)
     frames, energy, prompt = frames.copy(), clip.energy.copy(), f"{clip.plain}, {number + 1}"
     frames[0, 0, 0], energy[0] = number, energy[0] + 0.01 * (number + 1)
     spent: dict[str, float] = {}
@@ -76,7 +78,7 @@ def _round(model: ReWaS, clip: BenchClip, settings: SamplingSettings, watch: Wat
     timed("picture", lambda: model.energy_of_frames(frames))
     log_mel = timed(
         "sample",
-        # What is brought to the CPU is finished, on a GPU too.
+        # Copying to the CPU waits for a GPU to finish.
         lambda: model.sound.log_mel(
             prompt, Controls(energy=energy), number, settings, lambda step: watch.check()
         ).cpu(),

@@ -1,4 +1,4 @@
-"""One evaluation of a pack: which sections there are, what each needs, and how they are run."""
+"""The evaluation of a pack: its sections, what each needs, and the run."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from typing import Any
 
 from rewas_engine.errors import SettingsError
 from rewas_engine.evaluation.ablation import ablation_section
+from rewas_engine.evaluation.bench import Bench, BenchClip, EvaluationProgress, Watch, bench_clips, check_audio_format
 from rewas_engine.evaluation.conflict import conflict_section
 from rewas_engine.evaluation.control_following import energy_section, texture_section
-from rewas_engine.evaluation.energy_from_video import picture_section
+from rewas_engine.evaluation.energy_from_video import energy_from_video_section
 from rewas_engine.evaluation.figures import Evaluation, Figure, Section, Trained
 from rewas_engine.evaluation.joint_section import joint_section
 from rewas_engine.evaluation.judge import Judge
 from rewas_engine.evaluation.onset_control import onset_section, onset_settings
-from rewas_engine.evaluation.prompt_adherence import words_section
+from rewas_engine.evaluation.prompt_adherence import prompt_section
 from rewas_engine.evaluation.real_clips import real_clips_section, video_files
-from rewas_engine.evaluation.sound_store import MadeSounds
+from rewas_engine.evaluation.sound_store import SoundStore
 from rewas_engine.evaluation.speed import speed_section
 from rewas_engine.evaluation.splits import TEST
-from rewas_engine.evaluation.test_bench import Bench, BenchClip, EvaluationProgress, Watch, bench_clips, check_geometry
 from rewas_engine.evaluation.video_to_sound import align_section
 from rewas_engine.evaluation.vocoding import vocoder_section
 from rewas_engine.generation.sampling_settings import SamplingSettings
@@ -34,16 +34,19 @@ CLIPS_PER_CLASS = 20
 FAST_CLIPS_PER_CLASS = 2
 JOINT_SCENES_A_CLIP = 15
 CONFLICT_SCENES_A_CLIP = 15
-"""So many scenes for each clip that a class has on the bench; pictures have as many as there are sounds."""
+"""Scenes per clip of a class on the bench; the energy-from-video section has one clip per sound."""
 
 
 @dataclass(frozen=True)
 class EvaluationPlan:
-    """What is measured, and on how much.
+    """What to measure.
 
-    sections: of SECTION_NAMES. clips_per_class: of the test split. real: a folder of video files with sound.
-    classes: of the world, two or more; none named means all.
-    trained: which bars hold.
+    Attributes:
+        sections: Of SECTION_NAMES; empty means all.
+        clips_per_class: Clips of the test split.
+        real: A folder of video files with sound.
+        trained: Device that the targets are for.
+        classes: Classes of the world, two or more; empty means all.
     """
 
     sections: tuple[str, ...] = ()
@@ -54,32 +57,32 @@ class EvaluationPlan:
 
     def __post_init__(self) -> None:
         if self.clips_per_class < 1:
-            raise SettingsError(f"There are {self.clips_per_class} clips a class.", "Give 1 or more.")
+            raise SettingsError(f"clips_per_class is {self.clips_per_class}.", "Give 1 or more.")
         for name in self.sections:
             if name not in SECTION_NAMES:
                 raise SettingsError(f"There is no section {name!r}.", f"Choose from {', '.join(SECTION_NAMES)}.")
         for name in self.classes:
             if name not in CLASS_NAMES:
-                raise SettingsError(f"The world knows no class {name!r}.", f"Choose from {', '.join(CLASS_NAMES)}.")
+                raise SettingsError(f"The world has no class {name!r}.", f"Choose from {', '.join(CLASS_NAMES)}.")
         if len(set(self.classes)) == 1:
-            raise SettingsError("One class alone cannot be told from others.", "Name two classes or more.")
+            raise SettingsError("A single class cannot be told apart from others.", "Name two or more classes.")
         if "real" in self.sections and self.real is None:
-            raise SettingsError("The section real needs real clips.", "Give the folder that holds them.")
+            raise SettingsError("The section real needs a folder of real clips.", "Give the folder that contains them.")
 
     @property
     def chosen(self) -> tuple[str, ...]:
-        """The sections in the order in which they are run; all of them where none is named."""
+        """The sections in the order in which they run; all of them if none is named."""
         return tuple(name for name in SECTION_NAMES if name in (self.sections or SECTION_NAMES))
 
     @property
     def world_classes(self) -> tuple[str, ...]:
-        """The classes in the world's order; all of them where none is named."""
+        """The classes in the world's order; all of them if none is named."""
         return tuple(name for name in CLASS_NAMES if name in (self.classes or CLASS_NAMES))
 
 
 @dataclass(frozen=True)
 class _Run:
-    """What the sections share."""
+    """State that the sections share."""
 
     model: ReWaS
     plan: EvaluationPlan
@@ -89,8 +92,8 @@ class _Run:
 
 
 @dataclass(frozen=True)
-class _SectionMaker:
-    """needs: "clips" of every class, and a "judge" of them."""
+class _SectionSpec:
+    """A section, and what it needs: "clips" of every class, and the "judge"."""
 
     make: Callable[[_Run], Section]
     needs: tuple[str, ...] = ("clips",)
@@ -102,26 +105,35 @@ def evaluate(
     settings: SamplingSettings | None = None,
     *,
     judge: Judge | None = None,
-    made: Path | None = None,
+    sounds_folder: Path | None = None,
     on_progress: Callable[[EvaluationProgress], object] | None = None,
     cancel: CancelSignal | None = None,
 ) -> Evaluation:
     """Measure a pack on the test split.
 
-    settings: of sampling; None is the pack's own. judge: of the words; None is the shipped one. made: a folder that
-    keeps what is generated: an evaluation that was broken off goes on from there, and several at once share the work.
+    Args:
+        model: The pack.
+        plan: What to measure.
+        settings: Sampling settings; None is the pack's own.
+        judge: The judge; None is the shipped one.
+        sounds_folder: Folder that stores generated sounds, so that an interrupted evaluation continues there and
+            parallel ones share the work.
+        on_progress: Called with the progress.
+        cancel: Stops the work within one sampling step when it is set.
 
-    Raises SettingsError for a plan that cannot be carried out, PackError for a pack that hears otherwise than the world
-    does, Cancelled within a sampling step of being asked to stop.
+    Raises:
+        SettingsError: The plan cannot be carried out.
+        PackError: The pack's audio format differs from the world's, or the judge is missing.
+        Cancelled: The work was cancelled.
     """
-    check_geometry(model)
+    check_audio_format(model)
     files = video_files(plan.real) if plan.real is not None and "real" in plan.chosen else []
     watch = Watch(on_progress, cancel)
     clips = _clips(model, plan, watch)
-    kept = None if made is None else MadeSounds(made, read_pack(model.pack.path), model.device)
-    bench = Bench(model, judge, clips, settings or model.sampling_settings(), watch, kept)
+    store = None if sounds_folder is None else SoundStore(sounds_folder, read_pack(model.pack.path), model.device)
+    bench = Bench(model, judge, clips, settings or model.sampling_settings(), watch, store)
     run = _Run(model, plan, files, watch, bench)
-    # A judge that is missing is missed now and not after an hour.
+    # A missing judge should be noticed now, not after an hour.
     accuracy = run.bench.judge.figures.get("accuracy") if _needs(plan, "judge") else None
     sections = []
     for name in plan.chosen:
@@ -170,31 +182,33 @@ def _setting(run: _Run) -> dict[str, Any]:
 
 def _real(run: _Run) -> Section:
     if run.plan.real is None:
-        figure = Figure("real_clips_zero_lag", "Real clips, zero lag", None, note="not measured: no folder was given")
+        figure = Figure("real_clips_zero_lag", "Real clips, zero lag", None, note=("not measured: no folder was given"))
         return Section("real", "Real clips", (figure,))
     return real_clips_section(run.model, run.files, run.watch)
 
 
-_SECTIONS: dict[str, _SectionMaker] = {
-    "energy": _SectionMaker(lambda run: energy_section(run.bench)),
-    "words": _SectionMaker(lambda run: words_section(run.bench), ("clips", "judge")),
-    "vocoder": _SectionMaker(lambda run: vocoder_section(run.bench), ("clips", "judge")),
-    "onsets": _SectionMaker(lambda run: onset_section(run.bench)),
-    "texture": _SectionMaker(lambda run: texture_section(run.bench)),
-    "ablation": _SectionMaker(lambda run: ablation_section(run.bench), ("clips", "judge")),
-    "picture": _SectionMaker(
-        lambda run: picture_section(run.model, TEST, len(run.plan.world_classes) * run.plan.clips_per_class, run.watch),
+_SECTIONS: dict[str, _SectionSpec] = {
+    "energy": _SectionSpec(lambda run: energy_section(run.bench)),
+    "words": _SectionSpec(lambda run: prompt_section(run.bench), ("clips", "judge")),
+    "vocoder": _SectionSpec(lambda run: vocoder_section(run.bench), ("clips", "judge")),
+    "onsets": _SectionSpec(lambda run: onset_section(run.bench)),
+    "texture": _SectionSpec(lambda run: texture_section(run.bench)),
+    "ablation": _SectionSpec(lambda run: ablation_section(run.bench), ("clips", "judge")),
+    "picture": _SectionSpec(
+        lambda run: energy_from_video_section(
+            run.model, TEST, len(run.plan.world_classes) * run.plan.clips_per_class, run.watch
+        ),
         needs=(),
     ),
-    "align": _SectionMaker(lambda run: align_section(run.bench), ("clips", "judge")),
-    "joint": _SectionMaker(lambda run: joint_section(run.bench, TEST, JOINT_SCENES_A_CLIP * run.plan.clips_per_class)),
-    "conflict": _SectionMaker(
+    "align": _SectionSpec(lambda run: align_section(run.bench), ("clips", "judge")),
+    "joint": _SectionSpec(lambda run: joint_section(run.bench, TEST, JOINT_SCENES_A_CLIP * run.plan.clips_per_class)),
+    "conflict": _SectionSpec(
         lambda run: conflict_section(run.bench, TEST, CONFLICT_SCENES_A_CLIP * run.plan.clips_per_class), needs=()
     ),
-    "real": _SectionMaker(_real, needs=()),
-    "speed": _SectionMaker(
+    "real": _SectionSpec(_real, needs=()),
+    "speed": _SectionSpec(
         lambda run: speed_section(run.model, run.bench.clips[0], run.bench.settings, run.watch), needs=()
     ),
 }
 SECTION_NAMES = tuple(_SECTIONS)
-"""Every section, in the order in which they are run."""
+"""Every section, in the order in which they run."""

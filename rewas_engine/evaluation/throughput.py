@@ -1,4 +1,4 @@
-"""How much of a device's arithmetic the denoiser reaches, by the number of windows in a batch."""
+"""The share of a device's peak arithmetic that the denoiser reaches, by the number of windows in a batch."""
 
 from __future__ import annotations
 
@@ -17,15 +17,19 @@ from rewas_engine.runtime.precision import DTYPES
 BATCHES = (1, 2, 4, 8, 16)
 _ROUNDS = 3
 _MATRIX = {"cpu": 2048, "cuda": 8192}
-"""Sides of the square matrices whose product is taken for the peak."""
+"""Side lengths of the square matrices whose product measures the peak."""
 
 
 @dataclass(frozen=True)
 class BatchRow:
-    """One pass of denoiser and adapter over so many windows.
+    """One forward pass of denoiser and adapter over a batch of windows.
 
-    seconds: median. teraflops: arithmetic a second. share: of the peak that a product of matrices reaches. failed: why
-    it was not run, else empty.
+    Attributes:
+        batch: Number of windows.
+        seconds: Median.
+        teraflops: 10^12 operations per second.
+        share: Share of the peak of a matrix product.
+        failed: Why it was not run, otherwise empty.
     """
 
     batch: int
@@ -35,12 +39,14 @@ class BatchRow:
     failed: str = ""
 
     def report(self) -> dict[str, Any]:
-        """As JSON."""
+        """Convert to JSON."""
         return asdict(self)
 
 
 def peak_teraflops(device: str, precision: str) -> float:
-    """What a product of two large matrices reaches on a device, in 10^12 operations a second: the best of some."""
+    """Peak rate of a product of two large matrices on a device, in 10^12 operations per second: the best of several
+    runs.
+    """
     side = _MATRIX[torch.device(device).type]
     one, other = (torch.randn(side, side, device=device).to(DTYPES[precision]) for _ in range(2))
     spent = _seconds(lambda: one @ other, device, rounds=8)
@@ -50,7 +56,7 @@ def peak_teraflops(device: str, precision: str) -> float:
 def batch_table(
     model: ReWaS, batches: Sequence[int] = BATCHES, on_row: Callable[[int, int], object] | None = None
 ) -> tuple[float, list[BatchRow]]:
-    """The peak in 10^12 operations a second, and one row for each batch of windows."""
+    """The peak in 10^12 operations per second, and one row for each batch size."""
     device, precision = model.device, model.sampling_settings().precision
     peak = peak_teraflops(device, precision)
     with FlopCounterMode(display=False) as counted:
@@ -65,7 +71,7 @@ def batch_table(
         except (MemoryError, RuntimeError) as error:
             if not is_out_of_memory(error):
                 raise
-            rows.append(BatchRow(batch, None, None, None, "the memory ran out"))
+            rows.append(BatchRow(batch, None, None, None, "out of memory"))
             release_memory()
             continue
         seconds = sorted(spent)[len(spent) // 2]
@@ -75,7 +81,7 @@ def batch_table(
 
 
 def _seconds(work: Callable[[], object], device: str, *, rounds: int) -> list[float]:
-    """Seconds of each round, after one that warms up."""
+    """Seconds of each round after one warm-up round."""
     spent = []
     for _ in range(rounds + 1):
         started = time.perf_counter()

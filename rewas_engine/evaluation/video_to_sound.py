@@ -1,4 +1,4 @@
-"""The whole way: from the picture to energy to sound, and whether sound and picture move together (AV-Align)."""
+"""The whole method: from video to energy to sound, and whether sound and video move together (AV-Align)."""
 
 from __future__ import annotations
 
@@ -12,66 +12,74 @@ from rewas_engine.conditioning.controls import Controls
 from rewas_engine.curves.energy import EnergyCurve, FloatArray
 from rewas_engine.curves.onsets import detect_onsets
 from rewas_engine.evaluation.av_align import av_align, motion_peaks
-from rewas_engine.evaluation.control_following import followed
-from rewas_engine.evaluation.energy_from_video import seen_frames
+from rewas_engine.evaluation.bench import Bench, BenchClip
+from rewas_engine.evaluation.control_following import energy_agreements
+from rewas_engine.evaluation.energy_from_video import render_at_pack_rate
 from rewas_engine.evaluation.figures import Figure, Section
-from rewas_engine.evaluation.prompt_adherence import right_share
-from rewas_engine.evaluation.test_bench import Bench, BenchClip
+from rewas_engine.evaluation.prompt_adherence import share_correct
 from rewas_engine.world import SAMPLE_RATE_HZ
 
 CLIPS_SHARE = 5
-"""Every fifth clip of the bench whose source is in the picture."""
+"""Every fifth clip of the bench with a visible source."""
 
 Peaks = NDArray[np.float64]
 
 
 def align_section(bench: Bench) -> Section:
-    """AV-Align of sounds made from the picture, beside the real sounds and those of the bare words."""
+    """AV-Align of sounds generated from the video, of the real sounds, and of sounds from the prompt alone."""
     places = [number for number, clip in enumerate(bench.clips) if not clip.scene.off_screen][::CLIPS_SHARE]
     clips = [bench.clips[place] for place in places]
     rate = bench.model.picture_format[0]
-    pictures: list[NDArray[np.uint8]] = []
+    videos: list[NDArray[np.uint8]] = []
     for number, clip in enumerate(clips):
-        bench.watch.tell("Drawing pictures", number, len(clips))
-        pictures.append(seen_frames(clip.scene, Fraction(rate), bench.model.picture_format))
-    energies = [_energy_of(bench, frames, clip) for frames, clip in zip(pictures, clips, strict=True)]
-    made = bench.generated(
-        "From picture to sound",
+        bench.watch.report("Rendering videos", number, len(clips))
+        videos.append(render_at_pack_rate(clip.scene, Fraction(rate), bench.model.picture_format))
+    energies = [_energy_of(bench, frames, clip) for frames, clip in zip(videos, clips, strict=True)]
+    produced = bench.generate(
+        "Sound from video",
         [clip.plain for clip in clips],
         [Controls(energy=energy) for energy in energies],
         seeds=[clip.seed for clip in clips],
     )
     sounds = {
-        "picture": bench.vocoded(made, clips),
+        "picture": bench.vocode(produced, clips),
         "real": [clip.sound for clip in clips],
-        "words": bench.vocoded(bench.uncontrolled[places], clips),
+        "words": bench.vocode(bench.uncontrolled[places], clips),
     }
-    moving = [motion_peaks(frames, rate) for frames in pictures]
-    aligned = {name: _aligned(row, moving, rate) for name, row in sounds.items()}
-    shared = {name: _aligned(row, moving, rate, one_to_one=True) for name, row in sounds.items()}
-    to_picture, _ = followed(energies, made)
-    to_sound, _ = followed([clip.energy for clip in clips], made)
+    moving = [motion_peaks(frames, rate) for frames in videos]
+    aligned = {name: _align(row, moving, rate) for name, row in sounds.items()}
+    shared = {name: _align(row, moving, rate, one_to_one=True) for name, row in sounds.items()}
+    to_picture, _ = energy_agreements(energies, produced)
+    to_sound, _ = energy_agreements([clip.energy for clip in clips], produced)
     figures = (
-        Figure("av_align", "AV-Align, picture → energy → sound", float(np.mean(aligned["picture"]))),
-        Figure("av_align_words", "AV-Align, words alone", float(np.mean(aligned["words"]))),
+        Figure("av_align", "AV-Align, video → energy → sound", float(np.mean(aligned["picture"]))),
+        Figure("av_align_words", "AV-Align, prompt alone", float(np.mean(aligned["words"]))),
         Figure(
             "av_align_real",
-            "AV-Align, the real sound",
+            "AV-Align, real sound",
             float(np.mean(aligned["real"])),
-            note="what the world itself has",
+            note="alignment of the world itself",
         ),
-        Figure("av_align_one_to_one", "AV-Align with one partner a peak", float(np.mean(shared["picture"]))),
-        Figure("from_picture_correlation", "Sound against the energy from the picture", float(np.mean(to_picture))),
+        Figure("av_align_one_to_one", "AV-Align with at most one partner per peak", float(np.mean(shared["picture"]))),
         Figure(
-            "from_picture_true_correlation", "Sound from the picture against the real sound", float(np.mean(to_sound))
+            "from_picture_correlation",
+            "Energy correlation of sound from video with the estimate",
+            float(np.mean(to_picture)),
         ),
-        Figure("from_picture_class", "Right class of sounds from the picture", right_share(bench.judge, clips, made)),
+        Figure(
+            "from_picture_true_correlation",
+            "Energy correlation of sound from video with the real sound",
+            float(np.mean(to_sound)),
+        ),
+        Figure(
+            "from_picture_class", "Class accuracy of sounds from video", share_correct(bench.judge, clips, produced)
+        ),
     )
     details = {
         "clips": len(clips),
         "one_to_one": {name: round(float(np.mean(row)), 4) for name, row in shared.items()},
     }
-    return Section("align", "Picture to sound", figures, details)
+    return Section("align", "Sound from video", figures, details)
 
 
 def _energy_of(bench: Bench, frames: NDArray[np.uint8], clip: BenchClip) -> FloatArray:
@@ -80,7 +88,7 @@ def _energy_of(bench: Bench, frames: NDArray[np.uint8], clip: BenchClip) -> Floa
     return curve.at(bench.model.front_end.config.frame_rate_hz, len(clip.energy))
 
 
-def _aligned(
+def _align(
     sounds: Sequence[FloatArray], moving: Sequence[Peaks], rate: Fraction, *, one_to_one: bool = False
 ) -> list[float]:
     return [

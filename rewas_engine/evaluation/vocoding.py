@@ -1,4 +1,4 @@
-"""What the vocoder alone loses: real log-mels to sound and back."""
+"""The loss of the vocoder alone: real log-mels to sound and back."""
 
 from __future__ import annotations
 
@@ -7,28 +7,31 @@ from collections.abc import Sequence
 import numpy as np
 
 from rewas_engine.curves.energy import FloatArray
+from rewas_engine.evaluation.bench import Bench, BenchClip
 from rewas_engine.evaluation.control_following import mean_by_class
 from rewas_engine.evaluation.figures import Figure, Section
 from rewas_engine.evaluation.griffin_lim import griffin_lim
-from rewas_engine.evaluation.prompt_adherence import right_share
-from rewas_engine.evaluation.test_bench import Bench, BenchClip
+from rewas_engine.evaluation.prompt_adherence import share_correct
 
 REFERENCE_SHARE = 10
-"""Griffin-Lim takes its time: it is tried on every tenth clip."""
+"""Griffin-Lim is slow, so it runs on every tenth clip."""
 
 
 RIPPLE_SPAN_HOPS = 9
-"""The ripple within hops is taken against the level of so many, so that a strike counts no more than its tail."""
+"""The ripple within hops is relative to the level over this many hops, so that a strike counts no more than its tail.
+"""
 RIPPLE_QUIETEST_POWER = 1e-8
-"""What is quieter than -80 dBFS has no ripple."""
+"""Power (−80 dBFS) below which there is no ripple."""
 
 
 def vocoder_section(bench: Bench) -> Section:
-    """Difference of real log-mels and those of their vocoded sound, Griffin-Lim on some; ripple within hops."""
+    """Difference between real log-mels and those of the vocoded sound, Griffin-Lim on some clips, and the ripple within
+    hops.
+    """
     real = np.stack([clip.log_mel for clip in bench.clips])
-    vocoded = bench.vocoded(real, bench.clips)
-    heard, hop = bench.heard(vocoded), bench.model.front_end.config.hop_samples
-    losses = [float(loss) for loss in np.abs(heard - real).mean(axis=(1, 2))]
+    vocoded = bench.vocode(real, bench.clips)
+    revocoded, hop = bench.log_mels(vocoded), bench.model.front_end.config.hop_samples
+    losses = [float(loss) for loss in np.abs(revocoded - real).mean(axis=(1, 2))]
     by_class = mean_by_class(bench.clips, losses)
     worst_name, worst = max(by_class.items(), key=lambda row: row[1])
     chosen = list(range(0, len(bench.clips), REFERENCE_SHARE))
@@ -38,8 +41,8 @@ def vocoder_section(bench: Bench) -> Section:
         Figure("vocoder_l1_worst", "Vocoder's mel L1, worst class", worst, "nats", worst_name.replace("_", " ")),
         Figure(
             "vocoder_real_class",
-            "Right class of real clips after the vocoder",
-            right_share(bench.judge, bench.clips, heard),
+            "Class accuracy of real clips after the vocoder",
+            share_correct(bench.judge, bench.clips, revocoded),
         ),
         Figure(
             "vocoder_ripple",
@@ -64,16 +67,23 @@ def vocoder_section(bench: Bench) -> Section:
 
 
 def mean_ripple(waveforms: Sequence[FloatArray], hop_samples: int) -> float:
-    """Mean of `hop_ripple` over all that is not silent."""
+    """Mean of `hop_ripple` over all waveforms that are not silent."""
     ripples = [ripple for waveform in waveforms if (ripple := hop_ripple(waveform, hop_samples)) is not None]
     return float(np.mean(ripples)) if ripples else 0.0
 
 
 def hop_ripple(waveform: FloatArray, hop_samples: int) -> float | None:
-    """How far the power [samples] depends on the place within a hop: its standard deviation over places, of its mean.
+    """How much the power depends on the position within a hop: standard deviation over positions divided by the mean.
 
-    0 where each place is as loud; a vocoder that puts one pulse into every hop makes noise buzz at the hop's rate, of
-    which a log-mel shows nothing. Each hop counts alike, whatever its level. None for silence and what is too short.
+    It is 0 if every position is equally loud. A vocoder that puts one pulse into every hop makes noise buzz at the
+    hop rate, which a log-mel does not show. Every hop has the same weight, whatever its level.
+
+    Args:
+        waveform: [samples].
+        hop_samples: Hop of the log-mel.
+
+    Returns:
+        None for silence and for waveforms that are too short.
     """
     hops = len(waveform) // hop_samples
     power = np.square(waveform[: hops * hop_samples].astype(np.float64)).reshape(hops, hop_samples)
@@ -83,17 +93,17 @@ def hop_ripple(waveform: FloatArray, hop_samples: int) -> float | None:
     level = np.convolve(
         np.pad(power.mean(axis=1), half, mode="edge"), np.full(2 * half + 1, 1 / (2 * half + 1)), "valid"
     )
-    heard = level > RIPPLE_QUIETEST_POWER
-    if not heard.any():
+    audible = level > RIPPLE_QUIETEST_POWER
+    if not audible.any():
         return None
-    profile = (power[heard] / level[heard, None]).mean(axis=0)
+    profile = (power[audible] / level[audible, None]).mean(axis=0)
     return float(profile.std() / profile.mean())
 
 
 def _griffin_lim_losses(bench: Bench, clips: Sequence[BenchClip]) -> list[float]:
     losses = []
     for number, clip in enumerate(clips):
-        bench.watch.tell("Griffin-Lim", number, len(clips))
-        made: FloatArray = griffin_lim(clip.log_mel, bench.model.front_end)
-        losses.append(float(np.abs(bench.heard([made])[0] - clip.log_mel).mean()))
+        bench.watch.report("Griffin-Lim", number, len(clips))
+        waveform: FloatArray = griffin_lim(clip.log_mel, bench.model.front_end)
+        losses.append(float(np.abs(bench.log_mels([waveform])[0] - clip.log_mel).mean()))
     return losses

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from rewas_engine.errors import Cancelled, PackError
+from rewas_engine.evaluation.bench import EvaluationProgress
 from rewas_engine.evaluation.figures import Evaluation
-from rewas_engine.evaluation.report import shown_bar, shown_value, shown_verdict, table
+from rewas_engine.evaluation.report import format_target, format_value, format_verdict, table
 from rewas_engine.evaluation.suite import EvaluationPlan, evaluate
-from rewas_engine.evaluation.test_bench import EvaluationProgress
 from rewas_engine.pipeline import ReWaS
 from rewas_engine.runtime.atomic_files import write_text_atomic
 from rewas_engine.runtime.progress import CancelSignal
@@ -165,9 +165,9 @@ def _measured(evaluation: Evaluation) -> str:
         [
             (
                 figure.label,
-                shown_value(figure),
-                shown_bar(figure, trained),
-                shown_verdict(figure, trained),
+                format_value(figure),
+                format_target(figure, trained),
+                format_verdict(figure, trained),
                 figure.note if figure.value is not None else "",
             )
             for figure in evaluation.figures().values()

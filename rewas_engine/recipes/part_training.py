@@ -35,7 +35,7 @@ from rewas_engine.runtime.execution import Execution
 from rewas_engine.runtime.progress import CancelSignal
 from rewas_engine.training.adapter_part import AdapterBatches, adapter_part_loss, judged_adapter
 from rewas_engine.training.clip_features import ClipFeatures
-from rewas_engine.training.clip_reading import heard_log_mel, seen_frames
+from rewas_engine.training.clip_reading import heard_log_mel, read_clip_frames
 from rewas_engine.training.datasets import Dataset, DatasetClip
 from rewas_engine.training.distributed import started_processes
 from rewas_engine.training.folder_settings import Claim
@@ -289,7 +289,7 @@ class PhiTraining(PartTraining):
             return timed_tokens(sight.tokens(frames), grid, len(frames))
 
         def read(clip: DatasetClip) -> NDArray[np.uint8]:
-            return seen_frames(clip, sight, self.cancel)
+            return read_clip_frames(clip, sight, self.cancel)
 
         self.tokens.write(
             read,

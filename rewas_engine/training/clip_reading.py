@@ -41,7 +41,7 @@ def heard_log_mel(clip: DatasetClip, front_end: AudioFrontEnd, cancel: CancelSig
     return np.asarray(front_end.hear(normalised(sound)).numpy(), np.float16)
 
 
-def seen_frames(clip: DatasetClip, sight: EnergyEstimator, cancel: CancelSignal | None) -> NDArray[np.uint8]:
+def read_clip_frames(clip: DatasetClip, sight: EnergyEstimator, cancel: CancelSignal | None) -> NDArray[np.uint8]:
     """Pictures of a clip as the video encoder wants them. Raises MediaError where they cannot be read."""
     video = probe_video(clip.video)
     start_s, duration_s = _range_s(clip, video)

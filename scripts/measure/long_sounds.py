@@ -18,9 +18,9 @@ from rewas_engine import ReWaS
 from rewas_engine.conditioning.controls import Controls
 from rewas_engine.conditioning.mel import normalised
 from rewas_engine.curves.energy import EnergyCurve
-from rewas_engine.evaluation.cuts import films_of_every_kind, scored
-from rewas_engine.evaluation.seams import compared, near_and_far, spectral_flux, window_borders
-from rewas_engine.evaluation.splits import DEVELOPMENT_SEED, TEST, without_ambience
+from rewas_engine.evaluation.cuts import render_films, score_cuts
+from rewas_engine.evaluation.seams import border_masks, compare, spectral_flux, window_borders
+from rewas_engine.evaluation.splits import DEVELOPMENT_SEED, TEST, drop_ambience
 from rewas_engine.exact_time import sample_count
 from rewas_engine.world import AMBIENCE_CLASSES, CLASS_NAMES, Scene, render_sound, sample_scene
 
@@ -53,7 +53,7 @@ def scenes(clips: int) -> Iterator[Scene]:
             scene = sample_scene(FIRST_SEED + number, CLASS_NAMES[number % len(CLASS_NAMES)], duration_s)
             number += 1
             if not scene.is_silent:
-                yield without_ambience(scene)
+                yield drop_ambience(scene)
                 break
 
 
@@ -71,7 +71,7 @@ def seam_table(model: ReWaS, clips: int) -> Iterator[str]:
         window = model.sound.window
         borders = window_borders(window.starts(window.whole(frames)), window.frames)
         borders_met += len(borders)
-        near, far = near_and_far(borders, frames, MARGIN_FRAMES)
+        near, far = border_masks(borders, frames, MARGIN_FRAMES)
         produced = log_mels.mean(axis=1)
         for name, values in (
             ("error", np.abs(produced - requested.values)),
@@ -114,7 +114,7 @@ def loop_table(model: ReWaS, clips: int) -> Iterator[str]:
         around = np.concatenate([loop[-half:], loop[:half]])
         log_mels, join = model.front_end.hear(around).numpy(), half // config.hop_samples
         produced = log_mels.mean(axis=1)
-        near, far = near_and_far([join], len(produced), MARGIN_FRAMES // 2)
+        near, far = border_masks([join], len(produced), MARGIN_FRAMES // 2)
         # Compared with steps at the same position within a hop, because a vocoder may depend on that position.
         steps = np.abs(np.diff(loop))[(samples - 1) % config.hop_samples :: config.hop_samples]
         for name, values in (
@@ -134,8 +134,8 @@ def cut_table(model: ReWaS, clips: int) -> Iterator[str]:
     """Count found, missed and false cuts in small videos."""
     yield "| Pictures | Clips | Cuts | Found | False |"
     yield "|---|---|---|---|---|"
-    for kind, films in films_of_every_kind(TEST, clips).items():
-        score = scored(films)
+    for kind, films in render_films(TEST, clips).items():
+        score = score_cuts(films)
         yield f"| {kind} | {score.clips} | {score.found + score.missed} | {score.found} | {score.false} |"
 
 
@@ -143,7 +143,7 @@ def _table(measures: dict[str, tuple[list[float], list[float]]], where: str) -> 
     yield f"| | {where} | Elsewhere | Ratio, with 95 % confidence |"
     yield "|---|---|---|---|"
     for name, (at, elsewhere) in measures.items():
-        ratio = compared(at, elsewhere)
+        ratio = compare(at, elsewhere)
         confidence = f"{ratio.ratio:.2f} ({ratio.low:.2f} to {ratio.high:.2f})"
         yield f"| {name} | {ratio.at:.4f} | {ratio.elsewhere:.4f} | {confidence} |"
 

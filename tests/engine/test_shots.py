@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from rewas_engine import Cancelled, VideoClip, find_cuts
-from rewas_engine.evaluation.cuts import films_of_every_kind, scored
+from rewas_engine.evaluation.cuts import render_films, score_cuts
 from rewas_engine.evaluation.splits import DEVELOPMENT
 from rewas_engine.media.cuts import SMALL_HEIGHT, SMALL_WIDTH, detect_cuts
 
@@ -81,14 +81,14 @@ def test_a_dissolve_is_not_found() -> None:
 
 
 def test_most_cuts_of_the_world_are_found_and_few_others() -> None:
-    films = films_of_every_kind(DEVELOPMENT, 24)
-    own, edited = scored(films["own shots of the world"]), scored(films["scenes cut together"])
+    films = render_films(DEVELOPMENT, 24)
+    own, edited = score_cuts(films["own shots of the world"]), score_cuts(films["scenes cut together"])
     assert own.recall is not None
     assert own.recall >= 0.6
     assert edited.recall is not None
     assert edited.recall >= 0.75
     for kind in ("one shot of the world", "gunshots of the world", "white flashes", "pans, slow to whipped"):
-        score = scored(films[kind])
+        score = score_cuts(films[kind])
         assert score.false <= 0.1 * score.clips, kind
 
 

@@ -12,11 +12,11 @@ import pytest
 import rewas_engine
 from rewas_engine import ReWaS, VideoClip, installed_packs
 from rewas_engine.conditioning.controls import Controls
-from rewas_engine.evaluation.energy_from_video import picture_section
-from rewas_engine.evaluation.figures import BARS
+from rewas_engine.evaluation.bench import Watch
+from rewas_engine.evaluation.energy_from_video import energy_from_video_section
+from rewas_engine.evaluation.figures import TARGETS
 from rewas_engine.evaluation.splits import TEST
 from rewas_engine.evaluation.suite import EvaluationPlan, evaluate
-from rewas_engine.evaluation.test_bench import Watch
 from rewas_engine.packs.description import read_pack
 
 FOLDER = Path(rewas_engine.__file__).parent / "data" / "packs" / "starter"
@@ -51,11 +51,11 @@ def test_its_card_tells_figures_and_limits() -> None:
     assert "energy" in tomllib.loads((FOLDER / "pack.toml").read_text("utf-8"))["controls"]
 
 
-@pytest.mark.parametrize("key", sorted(BARS))
+@pytest.mark.parametrize("key", sorted(TARGETS))
 def test_every_bar_of_packs_trained_on_a_cpu_is_met_by_these_very_weights(key: str) -> None:
     told = json.loads((FOLDER / "figures.json").read_text("utf-8"))
     assert told["measured"]["fingerprint"] == read_pack(FOLDER).fingerprint
-    assert BARS[key].met_by(told["figures"][key], "cpu")
+    assert TARGETS[key].is_met_by(told["figures"][key], "cpu")
 
 
 @pytest.fixture(scope="module")
@@ -94,7 +94,7 @@ def test_the_vocoder_keeps_what_it_is_given(figures: dict[str, float]) -> None:
 
 @pytest.mark.slow
 def test_pictures_tell_more_than_plain_motion(starter: ReWaS) -> None:
-    found = {figure.key: figure.value for figure in picture_section(starter, TEST, 18, Watch()).figures}
+    found = {figure.key: figure.value for figure in energy_from_video_section(starter, TEST, 18, Watch()).figures}
     assert found["picture_visible"] >= 0.6
     assert found["picture_visible"] > max(found["picture_frame_difference"], found["picture_log_difference"])
     assert found["picture_silent_motion"] <= 0.4

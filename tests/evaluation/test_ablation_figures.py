@@ -1,23 +1,23 @@
-"""The ablation on sounds whose strikes and words are known in each condition."""
+"""The ablation on sounds whose strikes and classes are known in each condition."""
 
 from collections.abc import Sequence
 
 import numpy as np
 import pytest
 import torch
-from given_bench import SILENT, STRIKES_S, ToldJudge, clicks, given_bench, struck_clip, values_of
-from given_pack import able_model
+from bench_fixtures import SILENT, STRIKES_S, ScriptedJudge, clicks, make_bench, struck_clip, values_of
+from pack_fixtures import full_model
 
 from rewas_engine.conditioning.controls import Controls
 from rewas_engine.curves.energy import FloatArray
 from rewas_engine.evaluation.ablation import CONDITIONS, ablation_section
+from rewas_engine.evaluation.bench import BenchClip
 from rewas_engine.evaluation.figures import Section
-from rewas_engine.evaluation.test_bench import BenchClip
 from rewas_engine.training.corpus import world_front_end
 
 ALL, HALF, LATE = clicks(STRIKES_S), clicks(STRIKES_S[:2]), clicks(STRIKES_S + 0.2)
 MORE = clicks(np.append(STRIKES_S, [0.75, 1.25]), [1.0] * 4 + [0.5] * 2)
-"""All, and two softer ones between them: the least sure are wrong, which costs no precision."""
+"""All strikes and two softer ones between them: the least confident are wrong, which costs no precision."""
 SAID = ((ALL, "drum_hit"), (HALF, "bell"), (LATE, "fire"), (MORE, "rain"), (SILENT, "wind"))
 ASKED = ("drum_hit", "bell", "drum_hit", "drum_hit")
 SOUNDS = {
@@ -31,26 +31,26 @@ MARKS = {"none": 0, "onsets": 1, "energy_and_texture": 2}
 
 @pytest.fixture(scope="module")
 def section(tmp_path_factory: pytest.TempPathFactory) -> Section:
-    """Of sixteen clips, of which every fourth counts."""
+    """The section of sixteen clips, every fourth of which counts."""
 
-    def generated(what: str, prompts: Sequence[str], controls: Sequence[Controls], **drawn: object) -> FloatArray:
+    def generate(what: str, prompts: Sequence[str], controls: Sequence[Controls], **drawn: object) -> FloatArray:
         return np.full((len(prompts), 1, 1), MARKS["_and_".join(controls[0].names)], np.float32)
 
-    def vocoded(log_mels: FloatArray, clips: Sequence[BenchClip]) -> list[FloatArray]:
+    def vocode(log_mels: FloatArray, clips: Sequence[BenchClip]) -> list[FloatArray]:
         assert tuple(clip.class_name for clip in clips) == ASKED
         return SOUNDS[list(MARKS)[int(log_mels[0, 0, 0])]]
 
-    judge = ToldJudge()
+    judge = ScriptedJudge()
     for sound, name in SAID:
         judge.tell(world_front_end().log_mel(torch.from_numpy(sound)[None]).numpy(), [name])
-    bench = given_bench(
-        able_model(tmp_path_factory.mktemp("pack")),
+    bench = make_bench(
+        full_model(tmp_path_factory.mktemp("pack")),
         [struck_clip(name) for name in ASKED for _ in range(4)],
         judge,
         uncontrolled=np.full((16, 1, 1), MARKS["none"], np.float32),
         plain_waveforms=[sound for counted in SOUNDS["energy"] for sound in (counted, SILENT, SILENT, SILENT)],
-        generated=generated,
-        vocoded=vocoded,
+        generate=generate,
+        vocode=vocode,
     )
     return ablation_section(bench)
 
@@ -58,7 +58,7 @@ def section(tmp_path_factory: pytest.TempPathFactory) -> Section:
 @pytest.mark.parametrize(
     ("condition", "number", "precision", "right"),
     [
-        ("real", 1, 1, 3 / 4),  # the judge takes all strikes for a drum's, the bell's too
+        ("real", 1, 1, 3 / 4),  # the judge assigns all strikes to the drum, including the bell's
         ("none", 0, 0, 0),
         ("energy", 2 / 4, (1 + 1 / 2 + 1 + 0) / 4, 2 / 4),
         ("onsets", 3 / 4, (3 + 1 / 2) / 4, 2 / 4),

@@ -18,7 +18,7 @@ peaks = st.lists(st.integers(0, 100), min_size=1, max_size=12).map(lambda tenths
     ("audio_s", "video_s", "frame_rate", "score"),
     [
         ([0.2, 1.0, 2.0, 3.3], [0.25, 0.9, 2.6], 4, 0.4),
-        # Two onsets share a peak: as published, the figure is above 1.
+        # Two onsets share a peak: as published, the value is above 1.
         ([1.0, 1.1], [1.05], 5, 2.0),
         (
             [0.06965986, 0.510839, 1.41641723, 2.92571429, 4.22603175],
@@ -69,7 +69,7 @@ def blob(shift_pixels: float) -> np.ndarray:
     return 200 * np.exp(-(((rows - 24) / 7) ** 2 + ((columns - 16 - shift_pixels) / 7) ** 2))
 
 
-def test_the_flow_is_as_long_as_the_motion_where_it_is_seen() -> None:
+def test_the_flow_is_as_long_as_the_motion() -> None:
     texture = np.random.default_rng(0).uniform(0, 255, (72, 72))
     picture = np.stack([np.roll(texture, step, axis=1) for step in range(-1, 2)]).mean(axis=0).repeat(2, axis=1)
     moved = np.stack([picture[:64, 40:104], picture[:64, 38:102], picture[:64, 38:102]]).astype(np.uint8)
@@ -79,18 +79,18 @@ def test_the_flow_is_as_long_as_the_motion_where_it_is_seen() -> None:
     assert magnitude[2] == 0.0
 
 
-def test_peaks_stand_where_motion_is_fastest() -> None:
+def test_peaks_are_where_motion_is_fastest() -> None:
     speeds = np.array([0, 0.5, 1, 3, 1, 0.5, 0, 0, 1, 2, 4, 2, 0])
     frames = np.stack([blob(shift) for shift in np.cumsum(speeds)]).astype(np.uint8)
     assert motion_peaks(frames, Fraction(25)).tolist() == [3 / 25, 10 / 25]
 
 
-def test_still_pictures_have_no_peaks() -> None:
+def test_still_frames_have_no_peaks() -> None:
     assert motion_peaks(np.full((12, 32, 32), 90, np.uint8), 25).size == 0
     assert motion_peaks(np.zeros((1, 32, 32), np.uint8), 25).size == 0
 
 
-@pytest.mark.skipif(not PARITY.is_file(), reason="the release's numbers are not at hand")
+@pytest.mark.skipif(not PARITY.is_file(), reason="the release's numbers are not available")
 def test_peaks_of_the_release_are_found_with_our_flow() -> None:
     golden = np.load(PARITY)
     frames = np.round(golden["frames_bgr_uint8"] @ np.array([0.114, 0.587, 0.299])).astype(np.uint8)

@@ -1,22 +1,22 @@
-"""What a bench asks a pack for in each condition: which words, which energies, which noise, and how."""
+"""What a bench requests from a pack in each condition: prompts, energies, noise and settings."""
 
 from collections.abc import Sequence
 
 import numpy as np
 import pytest
-from given_bench import given_bench, given_clip, mels_of
-from given_curves import ACROSS, STEPS
-from given_pack import tiny_model
+from bench_fixtures import make_bench, make_clip, mels_of
+from curve_fixtures import ACROSS, STEPS
+from pack_fixtures import tiny_model
 
 from rewas_engine import ReWaS
 from rewas_engine.conditioning.controls import Controls
 from rewas_engine.curves.energy import FloatArray
-from rewas_engine.evaluation.test_bench import BenchClip
+from rewas_engine.evaluation.bench import BenchClip
 from rewas_engine.generation.sampling_settings import SamplingSettings
 
-CLIPS = [given_clip(name, mels_of([energy])[0]) for name, energy in (("rain", STEPS), ("bell", ACROSS))]
-"""The energies of the other class are the clips in reverse."""
-PLAIN, UNSEEN = ["rain", "bell"], ["what is called rain", "what is called bell"]
+CLIPS = [make_clip(name, mels_of([energy])[0]) for name, energy in (("rain", STEPS), ("bell", ACROSS))]
+"""The energies of the other class are those of the clips in reverse."""
+PLAIN, UNSEEN = ["rain", "bell"], ["paraphrase of rain", "paraphrase of bell"]
 
 
 @pytest.fixture(scope="module")
@@ -38,13 +38,13 @@ def test_each_condition_changes_one_thing(
 ) -> None:
     asked: list[tuple[Sequence[str], Sequence[Controls], SamplingSettings | None]] = []
 
-    def generated(
+    def generate(
         what: str, prompts: Sequence[str], controls: Sequence[Controls], settings: SamplingSettings | None = None
     ) -> FloatArray:
         asked.append((prompts, controls, settings))
         return mels_of([STEPS, STEPS])
 
-    bench = given_bench(model, CLIPS, generated=generated)
+    bench = make_bench(model, CLIPS, generate=generate)
     assert bench.settings.control_strength == 1
     np.testing.assert_array_equal(getattr(bench, condition), mels_of([STEPS, STEPS]))
     ((words, controls, settings),) = asked
@@ -55,16 +55,16 @@ def test_each_condition_changes_one_thing(
     assert (settings or bench.settings).control_strength == strength
 
 
-def test_what_is_heard_of_plain_prompts_has_gone_through_the_vocoder(model: ReWaS) -> None:
+def test_plain_vocoded_goes_through_the_vocoder(model: ReWaS) -> None:
     given: list[FloatArray] = []
 
-    def vocoded(log_mels: FloatArray, clips: Sequence[BenchClip]) -> list[FloatArray]:
+    def vocode(log_mels: FloatArray, clips: Sequence[BenchClip]) -> list[FloatArray]:
         given.extend(log_mels)
         return [np.full(8, number, np.float32) for number in range(len(clips))]
 
-    def heard(waveforms: Sequence[FloatArray]) -> FloatArray:
+    def log_mels(waveforms: Sequence[FloatArray]) -> FloatArray:
         return np.stack([waveform[:1, None] for waveform in waveforms])
 
-    bench = given_bench(model, CLIPS, plain=mels_of([ACROSS, STEPS]), vocoded=vocoded, heard=heard)
-    assert bench.plain_heard.ravel().tolist() == [0, 1]
+    bench = make_bench(model, CLIPS, plain=mels_of([ACROSS, STEPS]), vocode=vocode, log_mels=log_mels)
+    assert bench.plain_vocoded.ravel().tolist() == [0, 1]
     np.testing.assert_array_equal(np.stack(given), bench.plain)

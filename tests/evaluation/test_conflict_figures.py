@@ -1,4 +1,4 @@
-"""The figures of the conflict check, on cases whose answers are known."""
+"""The figures of the conflict check, on cases with known answers."""
 
 from fractions import Fraction
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from rewas_engine import ConflictMoment, ConflictReport, PackError, ReWaS, SettingsError
-from rewas_engine.evaluation.conflict import Halved, Judged, judge_scenes, section_of
+from rewas_engine.evaluation.conflict import CheckedPrompt, HalvedClip, build_section, judge_scenes
 from rewas_engine.evaluation.joint_retrieval import calibration_error
 from rewas_engine.evaluation.splits import DEVELOPMENT
 from rewas_engine.matching.evidence import Evidence, EvidenceSpan
@@ -17,15 +17,15 @@ def test_the_calibration_error_of_known_cases() -> None:
     assert calibration_error(np.array([1.0, 0.0]), truths) == 0
     assert calibration_error(np.array([0.0, 1.0]), truths) == 1
     assert calibration_error(np.array([0.5, 0.5]), truths) == 0
-    # Right and wrong weigh alike, however many there are.
+    # Right and wrong pairs are weighted equally, however many there are.
     many = np.array([True] + [False] * 9)
     assert calibration_error(np.where(many, 0.9, 0.1), many) == pytest.approx(0.1)
 
 
-def halved(moments: list[tuple[float, float]]) -> Halved:
+def halved(moments: list[tuple[float, float]]) -> HalvedClip:
     told = tuple(ConflictMoment(Fraction(begin), Fraction(end), 0.1, "rain") for begin, end in moments)
     seen = Evidence(0.4, (EvidenceSpan(Fraction(0), Fraction(8), 0.5, "rain", 0.5),), (), 1.0)
-    return Halved(ConflictReport("unsure", 0.4, "Told.", told), seen, "a bell", Fraction(4), Fraction(8))
+    return HalvedClip(ConflictReport("unsure", 0.4, "Told.", told), seen, "a bell", Fraction(4), Fraction(8))
 
 
 @pytest.mark.parametrize(
@@ -45,8 +45,8 @@ def test_the_half_that_was_found(moments, overlap: float, false_share: float) ->
     assert found.false_share == pytest.approx(false_share)
 
 
-def judged(own: bool, belongs: int, verdict: str, score: float, names_it: bool = False) -> Judged:
-    return Judged(own, belongs, ConflictReport(verdict, score, "Told."), names_it)
+def judged(own: bool, belongs: int, verdict: str, score: float, names_it: bool = False) -> CheckedPrompt:
+    return CheckedPrompt(own, belongs, ConflictReport(verdict, score, "Told."), names_it)
 
 
 def test_figures_of_known_verdicts() -> None:
@@ -58,7 +58,7 @@ def test_figures_of_known_verdicts() -> None:
         judged(False, 0, "unsure", 0.5),
         judged(False, 1, "agree", 0.9),
     ]
-    section = section_of(given, [halved([(4, 8)]), halved([])])
+    section = build_section(given, [halved([(4, 8)]), halved([])])
     found = {figure.key.removeprefix("conflict_"): figure.value for figure in section.figures}
     assert found["auc"] == pytest.approx((0.5 + 1 + 0 + 1 + 1 + 0 + 0 + 0) / 8)
     assert (found["right_agree"], found["right_conflict"]) == (0.5, 0.5)
@@ -67,12 +67,12 @@ def test_figures_of_known_verdicts() -> None:
     assert section.details["prompts"] == {"right": 2, "wrong": 4, "another_class": 2}
 
 
-def test_the_shipped_pack_tells_right_from_wrong() -> None:
+def test_the_shipped_pack_separates_right_from_wrong_prompts() -> None:
     model = ReWaS.from_pretrained("starter", device="cpu")
     told = []
     scenes = DEVELOPMENT.visible(24)
     given, halves = judge_scenes(model, scenes, lambda done, total: told.append((done, total)))
-    figures = {figure.key: figure.value for figure in section_of(given, halves).figures}
+    figures = {figure.key: figure.value for figure in build_section(given, halves).figures}
     assert figures["conflict_auc_other_class"] > 0.9
     assert figures["conflict_wrong_conflict"] > 0.5 > figures["conflict_right_conflict"]
     assert figures["conflict_half_found"] > 0.5
@@ -82,7 +82,7 @@ def test_the_shipped_pack_tells_right_from_wrong() -> None:
 
 
 def test_a_pack_without_a_joint_space_is_not_measured(tmp_path) -> None:
-    from given_pack import tiny_model
+    from pack_fixtures import tiny_model
 
-    with pytest.raises(PackError, match="has no joint space that checks"):
+    with pytest.raises(PackError, match="has no joint space for the conflict check"):
         judge_scenes(tiny_model(tmp_path), DEVELOPMENT.visible(6))

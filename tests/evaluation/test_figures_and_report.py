@@ -1,11 +1,11 @@
-"""Figures against their bars, and the page that tells them."""
+"""Figures and their targets, and the report page."""
 
 import json
 
 import pytest
 
-from rewas_engine.evaluation.figures import BARS, Bar, Evaluation, Figure, Section, not_supported
-from rewas_engine.evaluation.report import markdown, shown_bar, shown_value, shown_verdict, table
+from rewas_engine.evaluation.figures import TARGETS, Evaluation, Figure, Section, Target, unsupported_figure
+from rewas_engine.evaluation.report import format_target, format_value, format_verdict, markdown, table
 
 SETTING = {
     "split": "test",
@@ -24,44 +24,44 @@ def evaluation(*figures: Figure, **details: object) -> Evaluation:
 
 
 @pytest.mark.parametrize(
-    ("bar", "value", "trained", "met"),
+    ("target", "value", "trained", "met"),
     [
-        (Bar(0.9, 0.95), 0.9, "cpu", True),
-        (Bar(0.9, 0.95), 0.94, "gpu", False),
-        (Bar(0.2, 0.1, at_least=False), 0.2, "cpu", True),
-        (Bar(0.2, 0.1, at_least=False), 0.15, "gpu", False),
-        (Bar(0.2, 0.1, at_least=False), float("nan"), "cpu", False),
+        (Target(0.9, 0.95), 0.9, "cpu", True),
+        (Target(0.9, 0.95), 0.94, "gpu", False),
+        (Target(0.2, 0.1, at_least=False), 0.2, "cpu", True),
+        (Target(0.2, 0.1, at_least=False), 0.15, "gpu", False),
+        (Target(0.2, 0.1, at_least=False), float("nan"), "cpu", False),
     ],
 )
-def test_a_bar_is_met_from_its_own_side(bar: Bar, value: float, trained: str, met: bool) -> None:
-    assert bar.met_by(value, trained) is met
+def test_a_target_is_met_from_its_own_side(target: Target, value: float, trained: str, met: bool) -> None:
+    assert target.is_met_by(value, trained) is met
 
 
-def test_no_bar_is_easier_for_packs_that_had_a_gpu() -> None:
-    for bar in BARS.values():
-        assert bar.gpu >= bar.cpu if bar.at_least else bar.gpu <= bar.cpu
+def test_no_target_is_easier_for_packs_trained_on_a_gpu() -> None:
+    for target in TARGETS.values():
+        assert target.gpu >= target.cpu if target.at_least else target.gpu <= target.cpu
 
 
-def test_a_figure_says_what_it_is_and_what_it_must_be() -> None:
+def test_a_figure_is_formatted_with_its_target() -> None:
     passed, missed = Figure("class", "Right class", 0.9), Figure("energy_mae_nats", "Error", 0.31, "nats")
-    assert (shown_value(missed), shown_bar(missed, "cpu"), shown_verdict(missed, "cpu")) == (
+    assert (format_value(missed), format_target(missed, "cpu"), format_verdict(missed, "cpu")) == (
         "0.310 nats",
         "≤ 0.2",
         "miss",
     )
-    assert (shown_verdict(passed, "cpu"), shown_verdict(passed, "gpu")) == ("pass", "miss")
-    told = Figure("told", "Told and not judged", 1.0)
-    assert (shown_bar(told, "cpu"), shown_verdict(told, "cpu"), told.passed("cpu")) == ("", "", None)
+    assert (format_verdict(passed, "cpu"), format_verdict(passed, "gpu")) == ("pass", "miss")
+    reported = Figure("reported", "Reported only", 1.0)
+    assert (format_target(reported, "cpu"), format_verdict(reported, "cpu"), reported.passed("cpu")) == ("", "", None)
 
 
-def test_what_is_not_supported_is_said_and_neither_passed_nor_missed() -> None:
-    figure = not_supported("onset_f1", "Onset F1", "the pack has no onset control")
+def test_an_unsupported_figure_is_neither_passed_nor_missed() -> None:
+    figure = unsupported_figure("onset_f1", "Onset F1", "the pack has no onset control")
     assert figure.passed("cpu") is None
-    assert shown_value(figure) == "not supported: the pack has no onset control"
+    assert format_value(figure) == "not supported: the pack has no onset control"
     page = markdown(evaluation(figure), {})
     assert "| Onset F1 | not supported: the pack has no onset control | ≥ 0.85 |" in page
-    assert f"0 of {len(BARS)} bars are measured, none of them is missed." in page
-    assert "guidance 1.5 (2 where onsets alone steer)" in page
+    assert f"0 of {len(TARGETS)} targets are measured; all of them are met." in page
+    assert "guidance scale 1.5 (2 with onsets alone)" in page
 
 
 def test_the_page_names_what_was_missed_and_shows_its_plots() -> None:
@@ -69,13 +69,15 @@ def test_the_page_names_what_was_missed_and_shows_its_plots() -> None:
         evaluation(Figure("class", "Right class", 0.2), correlation_by_class={"rain": 0.5, "sea_waves": 0.25}),
         {"energy": [("energy.png", "Energy")]},
     )
-    assert f"1 of {len(BARS)} bars are measured. Missed:\n\n- Right class\n" in page
+    assert f"1 of {len(TARGETS)} targets are measured. Missed:\n\n- Right class\n" in page
     assert "![Energy](energy.png)" in page
     assert "| sea waves | 0.25 |" in page
 
 
 def test_a_report_is_json_with_every_figure_once() -> None:
-    report = evaluation(Figure("class", "Right class", 0.2), not_supported("onset_f1", "Onset F1", "none")).report()
+    report = evaluation(
+        Figure("class", "Right class", 0.2), unsupported_figure("onset_f1", "Onset F1", "none")
+    ).report()
     again = json.loads(json.dumps(report, allow_nan=False))
     assert again["figures"]["class"] == {
         "label": "Right class",

@@ -64,7 +64,7 @@ def test_a_soft_false_onset_costs_no_precision() -> None:
 
 
 @given(detections, st.integers(0, 5))
-def test_average_precision_is_bounded_and_knows_no_order(found: list[tuple[bool, int]], missed: int) -> None:
+def test_average_precision_is_bounded_and_independent_of_order(found: list[tuple[bool, int]], missed: int) -> None:
     right = np.array([is_right for is_right, _ in found])
     confidences = np.array([confidence for _, confidence in found], float)
     positives = max(1, int(right.sum()) + missed)

@@ -35,7 +35,7 @@ def test_silence_stays_silence() -> None:
     assert not griffin_lim(silence, FRONT_END).any()
 
 
-def test_magnitudes_give_the_mel_that_they_were_made_from() -> None:
+def test_magnitudes_reproduce_their_mel() -> None:
     spectrum = torch.rand(513, 20, generator=torch.Generator().manual_seed(0))
     log_mel = torch.log(torch.from_numpy(FRONT_END.filter_bank) @ spectrum).T
     found = magnitudes_of(log_mel, FRONT_END)

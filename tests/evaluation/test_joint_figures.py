@@ -72,7 +72,7 @@ def test_true_probabilities_are_calibrated() -> None:
     assert sum(tenth.pairs for tenth in table) == probabilities.size
 
 
-def test_right_and_wrong_pairs_weigh_alike_however_many() -> None:
+def test_right_and_wrong_pairs_are_weighted_equally() -> None:
     probabilities = np.array([0.5] * 10 + [1.0])
     truths = np.array([True] + [False] * 9 + [True])
     table = calibration_table(probabilities, truths)
@@ -115,7 +115,7 @@ def test_a_perfect_a_turned_and_a_blind_space(model: ReWaS) -> None:
     assert (blind.auc, blind.shuffled_auc, blind.paraphrase_auc) == (0.5, 0.5, None)
 
 
-def test_what_sounds_behind_is_neither_right_nor_wrong(model: ReWaS) -> None:
+def test_a_background_class_is_neither_right_nor_wrong(model: ReWaS) -> None:
     bell, rain, dog = (sample_scene(7, name, pattern="steady") for name in ("bell", "rain", "dog_bark"))
     bell, rain, dog = (replace(scene, ambience=None) for scene in (bell, rain, dog))
     in_rain = replace(dog, ambience=rain)
@@ -131,7 +131,7 @@ def test_what_sounds_behind_is_neither_right_nor_wrong(model: ReWaS) -> None:
     assert pair_figures(_scorer(model), "text_sound", cosines, None, relation).auc == 1.0
 
 
-def test_scenes_are_measured_where_they_can_be_told(model: ReWaS) -> None:
+def test_only_recognisable_scenes_are_measured(model: ReWaS) -> None:
     scenes = [
         replace(sample_scene(seed, name, duration_s=1.0, pattern="steady"), off_screen=off_screen)
         for seed, (name, off_screen) in enumerate([("rain", False), ("bell", False), ("engine", True), ("rain", False)])
@@ -149,11 +149,11 @@ def test_scenes_are_measured_where_they_can_be_told(model: ReWaS) -> None:
     assert measure_joint(model, [*scenes, silent]) == figures
 
 
-def test_what_cannot_be_measured_is_said(model: ReWaS, tmp_path: Path) -> None:
+def test_too_few_classes_are_refused(model: ReWaS, tmp_path: Path) -> None:
     rain = sample_scene(3, "rain", duration_s=1.0, pattern="steady")
     bell = replace(sample_scene(3, "bell", duration_s=1.0, pattern="steady"), off_screen=True)
     for scenes in ([], [rain, rain], [rain, bell]):
-        with pytest.raises(SettingsError, match="no two classes"):
+        with pytest.raises(SettingsError, match="fewer than two classes"):
             measure_joint(model, scenes)
     bare = ReWaS.from_pretrained(write_untrained_pack(tmp_path / "bare"), device="cpu")
     with pytest.raises(PackError, match="bare has no joint space"):

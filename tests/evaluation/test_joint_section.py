@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from given_bench import figures_of, given_bench, given_clip, values_of
-from given_pack import tiny_model
-from given_space import GivenScenes, KnownByHeart
+from bench_fixtures import figures_of, make_bench, make_clip, values_of
+from joint_fixtures import FixedScenes, ScriptedJoint
+from pack_fixtures import tiny_model
 
 from rewas_engine import ReWaS
 from rewas_engine.conditioning.mel import normalised
@@ -37,7 +37,7 @@ SCENES = (RAINS, BELLS, ENGINES, scene(3, "rain"))
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> ReWaS:
     """A pack whose space hears and reads all classes, and takes pictures of rain for bells and of bells for rain."""
-    model, space = tiny_model(tmp_path_factory.mktemp("pack")), KnownByHeart()
+    model, space = tiny_model(tmp_path_factory.mktemp("pack")), ScriptedJoint()
     rate, width, height = model.picture_format
     for one in SCENES:
         vector = {"rain": RAIN, "bell": BELL, "engine": ENGINE}[one.class_name]
@@ -79,7 +79,7 @@ def test_words_are_held_against_the_pictures_of_what_is_seen(measured: JointFigu
     assert found.paraphrase_auc == pytest.approx(np.mean([0.5, 1, 0.5, 1, 0, 0.5, 0, 0.5, 0.5, 1, 0.5, 1]))
 
 
-def test_pictures_are_held_against_sounds(measured: JointFigures) -> None:
+def test_videos_are_compared_with_sounds(measured: JointFigures) -> None:
     found = measured.pairs["picture_sound"]
     assert found.auc == 0
     assert found.shuffled_auc == pytest.approx(0.5 * 2 / 6)
@@ -87,18 +87,18 @@ def test_pictures_are_held_against_sounds(measured: JointFigures) -> None:
     assert (measured.heard, measured.seen) == (4, 3)
 
 
-def test_the_section_tells_each_pair_under_its_own_name(model: ReWaS, measured: JointFigures) -> None:
-    split = GivenScenes("given", 0, (*SCENES, RAINS))
+def test_the_section_reports_each_pair_under_its_own_name(model: ReWaS, measured: JointFigures) -> None:
+    split = FixedScenes("given", 0, (*SCENES, RAINS))
     made, real = np.zeros((2, 4, 64), np.float32), np.zeros((2, 4, 64), np.float32)
     made[0], made[1], real[0], real[1] = 1, 2, 3, 4
     space = model.joint
-    assert isinstance(space, KnownByHeart)
+    assert isinstance(space, ScriptedJoint)
     for log_mel, vector in zip([*made, *real], [RAIN, RAIN, RAIN, 0.6 * BELL + 0.8 * RAIN], strict=True):
         space.tell_sound(torch.from_numpy(log_mel), vector)
-    clips = [given_clip(name, log_mel) for name, log_mel in zip(("rain", "bell"), real, strict=True)]
+    clips = [make_clip(name, log_mel) for name, log_mel in zip(("rain", "bell"), real, strict=True)]
     for clip, vector in zip(clips, (RAIN, BELL), strict=True):
         space.tell_text(clip.plain, vector)
-    section = joint_section(given_bench(model, clips, plain=made), split, 4)
+    section = joint_section(make_bench(model, clips, plain=made), split, 4)
     pairs = measured.pairs
     assert values_of(section) == pytest.approx(
         {
@@ -124,8 +124,8 @@ def test_the_section_tells_each_pair_under_its_own_name(model: ReWaS, measured: 
     assert [tenth["probability"] for tenth in section.details["calibration"]["text_picture"]] == [0.05, 0.95]
 
 
-def test_a_pack_without_a_space_has_no_such_figures(tmp_path: Path) -> None:
-    section = joint_section(given_bench(tiny_model(tmp_path), []), Split("given", 0), 4)
+def test_a_pack_without_a_joint_space_has_no_figures(tmp_path: Path) -> None:
+    section = joint_section(make_bench(tiny_model(tmp_path), []), Split("given", 0), 4)
     figures = figures_of(section)
     assert set(figures) == {"joint_auc_picture", "joint_auc_sound"}
     assert {(figure.value, figure.note) for figure in figures.values()} == {

@@ -67,7 +67,7 @@ def test_probabilities_are_probabilities_and_of_each_clip_alone(trained: Path) -
 
 
 @pytest.mark.parametrize("gain_nats", [-2.5, -0.7, 1.0])
-def test_a_gain_does_not_sway_it(trained: Path, gain_nats: float) -> None:
+def test_a_gain_does_not_change_the_result(trained: Path, gain_nats: float) -> None:
     judge = Judge.load(trained)
     log_mels = bands(6)[0].float()
     softer = (log_mels + gain_nats).clamp(min=SILENCE_NATS)
@@ -78,7 +78,7 @@ def test_a_gain_does_not_sway_it(trained: Path, gain_nats: float) -> None:
     assert judge.names(softer) == judge.names(log_mels)
 
 
-def test_silence_is_judged_without_harm(trained: Path) -> None:
+def test_silence_gives_finite_probabilities(trained: Path) -> None:
     probabilities = Judge.load(trained).classify(torch.full((1, 96, 64), SILENCE_NATS))
     assert np.isfinite(probabilities).all()
 
@@ -113,7 +113,7 @@ def test_a_damaged_judge_is_refused(trained: Path, tmp_path: Path, harm: str) ->
         Judge.load(folder)
 
 
-def test_what_is_written_is_small_and_says_under_which_licence(trained: Path, tmp_path: Path) -> None:
+def test_the_judge_is_small_and_has_a_licence(trained: Path, tmp_path: Path) -> None:
     assert json.loads((trained / "figures.json").read_text("utf-8"))["licence"] == "Apache-2.0"
     weights = JudgeNetwork(CLASS_NAMES).num_parameters()
     assert 2 * weights < 1_500_000
@@ -145,7 +145,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> WorldCorpus:
 
 
 @pytest.mark.slow
-def test_clips_of_the_world_carry_their_classes(corpus: WorldCorpus) -> None:
+def test_clips_of_the_world_have_their_classes(corpus: WorldCorpus) -> None:
     log_mels, labels = world_clips(corpus)
     scenes = [sample_scene(40 + clip) for clip in range(12)]
     assert labels == [None if scene.is_silent else scene.class_name for scene in scenes]

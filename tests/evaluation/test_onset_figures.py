@@ -5,15 +5,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from given_bench import SILENT, STRIKES_S, clicks, figures_of, given_bench, struck_clip, values_of
-from given_pack import able_model, tiny_model
+from bench_fixtures import SILENT, STRIKES_S, clicks, figures_of, make_bench, struck_clip, values_of
+from pack_fixtures import full_model, tiny_model
 
 from rewas_engine import ReWaS
 from rewas_engine.conditioning.controls import Controls
 from rewas_engine.curves.energy import FloatArray
+from rewas_engine.evaluation.bench import BenchClip
 from rewas_engine.evaluation.figures import Section
 from rewas_engine.evaluation.onset_control import onset_section, strikes
-from rewas_engine.evaluation.test_bench import BenchClip
 
 
 @pytest.fixture(scope="module")
@@ -21,8 +21,8 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> ReWaS:
     return tiny_model(tmp_path_factory.mktemp("pack"))
 
 
-def section_of(model: ReWaS, *sounds: FloatArray) -> Section:
-    return onset_section(given_bench(model, [struck_clip()] * len(sounds), plain_waveforms=list(sounds)))
+def build_section(model: ReWaS, *sounds: FloatArray) -> Section:
+    return onset_section(make_bench(model, [struck_clip()] * len(sounds), plain_waveforms=list(sounds)))
 
 
 @pytest.mark.parametrize(
@@ -33,8 +33,8 @@ def section_of(model: ReWaS, *sounds: FloatArray) -> Section:
         *((0.12, 0, 0), (-0.12, 0, 0)),
     ],
 )
-def test_strikes_count_as_far_as_the_tolerance_reaches(model: ReWaS, late_s: float, f1: float, share: float) -> None:
-    figures = values_of(section_of(model, clicks(STRIKES_S + late_s)))
+def test_strikes_count_within_the_tolerance(model: ReWaS, late_s: float, f1: float, share: float) -> None:
+    figures = values_of(build_section(model, clicks(STRIKES_S + late_s)))
     assert figures["onset_f1_energy"] == f1
     assert figures["onset_f1_real"] == 1
     assert figures["greatest_hits_matched_share_energy"] == share
@@ -43,7 +43,7 @@ def test_strikes_count_as_far_as_the_tolerance_reaches(model: ReWaS, late_s: flo
 
 
 def test_figures_are_means_over_the_clips(model: ReWaS) -> None:
-    section = section_of(model, clicks(STRIKES_S), clicks(STRIKES_S[:2]), SILENT, clicks(STRIKES_S + 0.2))
+    section = build_section(model, clicks(STRIKES_S), clicks(STRIKES_S[:2]), SILENT, clicks(STRIKES_S + 0.2))
     figures = values_of(section)
     # All hit; two of four, where F1 is 2·2 / (4 + 2); nothing; as many in other places.
     assert figures["onset_f1_energy"] == pytest.approx((1 + 2 / 3 + 0 + 0) / 4)
@@ -56,23 +56,23 @@ def test_figures_are_means_over_the_clips(model: ReWaS) -> None:
     assert section.details["f1_by_class"]["real"] == {"drum_hit": 1.0}
 
 
-def test_onsets_that_are_asked_for_are_those_of_the_clip(tmp_path: Path) -> None:
+def test_the_requested_onsets_are_those_of_the_clip(tmp_path: Path) -> None:
     asked: list[Controls] = []
 
-    def generated(what: str, prompts: Sequence[str], controls: Sequence[Controls], **drawn: object) -> FloatArray:
+    def generate(what: str, prompts: Sequence[str], controls: Sequence[Controls], **drawn: object) -> FloatArray:
         asked.extend(controls)
         return np.zeros((len(prompts), 1, 1), np.float32)
 
-    def vocoded(log_mels: FloatArray, clips: Sequence[BenchClip]) -> list[FloatArray]:
+    def vocode(log_mels: FloatArray, clips: Sequence[BenchClip]) -> list[FloatArray]:
         # A strike too few, and two too many.
         return [clicks(STRIKES_S[:3]), clicks(np.append(STRIKES_S, [0.75, 1.25]))]
 
-    bench = given_bench(
-        able_model(tmp_path),
+    bench = make_bench(
+        full_model(tmp_path),
         [struck_clip(), struck_clip()],
         plain_waveforms=[SILENT, SILENT],
-        generated=generated,
-        vocoded=vocoded,
+        generate=generate,
+        vocode=vocode,
     )
     figures = figures_of(onset_section(bench))
     assert [controls.names for controls in asked] == [("onsets",)] * 2
@@ -84,7 +84,7 @@ def test_onsets_that_are_asked_for_are_those_of_the_clip(tmp_path: Path) -> None
     assert figures["onset_f1_energy"].value == 0
 
 
-def test_a_strike_stands_in_the_frame_in_which_it_falls_with_its_strength() -> None:
+def test_a_strike_is_in_its_frame_with_its_strength() -> None:
     clip = struck_clip()
     track = strikes(clip, 100.0)
     assert {place: float(track[place]) for place in np.flatnonzero(track)} == pytest.approx(

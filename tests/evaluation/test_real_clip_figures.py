@@ -1,4 +1,4 @@
-"""Real clips whose sound, motion and estimate are known: the pack and the baselines are each held against the sound."""
+"""Real clips with known sound, motion and estimate: the pack and the baselines are each compared with the sound."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -6,29 +6,29 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from given_bench import values_of
-from given_curves import ACROSS, STEPS, following
-from given_pictures import LOUD, MOVING, SAMPLES, STILL, GivenClip, Onlooker
+from bench_fixtures import values_of
+from curve_fixtures import ACROSS, STEPS, following
 from scipy.ndimage import gaussian_filter1d
+from video_fixtures import LOUD, MOVING, SAMPLES, STILL, ScriptedClip, ScriptedModel
 
 from rewas_engine.evaluation import real_clips
+from rewas_engine.evaluation.bench import Watch
 from rewas_engine.evaluation.figures import Section
 from rewas_engine.evaluation.real_clips import real_clips_section
-from rewas_engine.evaluation.test_bench import Watch
 
 UPSIDE_DOWN = LOUD - 2 * STEPS
 FLAT = np.full_like(LOUD, -5)
 SMOOTH = float(np.corrcoef(STEPS, gaussian_filter1d(STEPS, 2))[0, 1])
-"""How well STEPS smoothed over 0.08 s, which are 2 values, still follow themselves."""
+"""Correlation of STEPS with itself after smoothing over 0.08 s, which are 2 values."""
 Look = Callable[..., Section]
 
 
 @pytest.fixture
 def look(monkeypatch: pytest.MonkeyPatch) -> Look:
-    """The section of chosen clips, in files that are called by their numbers."""
+    """The section of chosen clips, in files named by their numbers."""
 
-    def section(*clips: GivenClip) -> Section:
-        model = Onlooker(clips)
+    def section(*clips: ScriptedClip) -> Section:
+        model = ScriptedModel(clips)
         monkeypatch.setattr(real_clips, "read_frames", lambda path, **asked: model.frames_of(int(path.stem)))
         monkeypatch.setattr(real_clips, "read_audio", lambda path, **asked: model.of(path).sound)
         monkeypatch.setattr(real_clips, "probe_video", lambda path: SimpleNamespace(start_s=0))
@@ -38,7 +38,7 @@ def look(monkeypatch: pytest.MonkeyPatch) -> Look:
 
 
 def test_a_pack_that_is_right_is_right_at_once(look: Look) -> None:
-    section = look(GivenClip(LOUD, LOUD - 2))
+    section = look(ScriptedClip(LOUD, LOUD - 2))
     figures = values_of(section)
     assert figures["real_clips_zero_lag"] == pytest.approx(1)
     assert figures["real_clips_best_lag"] == pytest.approx(1)
@@ -49,7 +49,7 @@ def test_a_pack_that_is_right_is_right_at_once(look: Look) -> None:
 
 @pytest.mark.parametrize("late", [3, -3])
 def test_a_pack_that_is_late_or_early_is_right_at_its_lag(look: Look, late: int) -> None:
-    section = look(GivenClip(LOUD, np.roll(LOUD, late)))
+    section = look(ScriptedClip(LOUD, np.roll(LOUD, late)))
     figures = values_of(section)
     assert figures["real_clips_zero_lag"] == pytest.approx(5 / 8)
     assert figures["real_clips_best_lag"] == pytest.approx(1)
@@ -59,17 +59,17 @@ def test_a_pack_that_is_late_or_early_is_right_at_its_lag(look: Look, late: int)
 
 def test_figures_are_means_in_which_a_still_estimate_counts_as_0(look: Look) -> None:
     section = look(
-        GivenClip(LOUD, LOUD),
-        GivenClip(LOUD, np.roll(LOUD, 3)),
-        GivenClip(LOUD, FLAT),
-        GivenClip(LOUD, following(-0.6)),
+        ScriptedClip(LOUD, LOUD),
+        ScriptedClip(LOUD, np.roll(LOUD, 3)),
+        ScriptedClip(LOUD, FLAT),
+        ScriptedClip(LOUD, following(-0.6)),
     )
     assert values_of(section)["real_clips_zero_lag"] == pytest.approx((1 + 5 / 8 + 0 - 0.6) / 4, abs=1e-5)
     assert [row["picture"]["zero_lag"] for row in section.details["clips"]] == [1.0, 0.625, None, -0.6]
 
 
-def test_motion_is_held_against_the_sound_whatever_the_pack_says(look: Look) -> None:
-    figures = values_of(look(GivenClip(LOUD, following(0.28), MOVING)))
+def test_motion_is_compared_with_the_sound_whatever_the_pack_estimates(look: Look) -> None:
+    figures = values_of(look(ScriptedClip(LOUD, following(0.28), MOVING)))
     assert figures["real_clips_zero_lag"] == pytest.approx(0.28, abs=1e-5)
     assert figures["real_clips_frame_difference_zero_lag"] == pytest.approx(1)
     assert figures["real_clips_frame_difference_best_lag"] == pytest.approx(1)
@@ -77,35 +77,35 @@ def test_motion_is_held_against_the_sound_whatever_the_pack_says(look: Look) -> 
     assert figures["real_clips_log_difference_zero_lag"] == pytest.approx(SMOOTH, abs=1e-5)
 
 
-def test_motion_that_rests_where_it_sounds_counts_against_the_baselines(look: Look) -> None:
-    against = GivenClip(UPSIDE_DOWN, UPSIDE_DOWN, MOVING)
-    figures = values_of(look(against, against, GivenClip(LOUD, LOUD, MOVING), GivenClip(LOUD, LOUD, STILL)))
+def test_motion_that_stops_where_it_sounds_counts_against_the_baselines(look: Look) -> None:
+    against = ScriptedClip(UPSIDE_DOWN, UPSIDE_DOWN, MOVING)
+    figures = values_of(look(against, against, ScriptedClip(LOUD, LOUD, MOVING), ScriptedClip(LOUD, LOUD, STILL)))
     assert figures["real_clips_zero_lag"] == pytest.approx(1)
     assert figures["real_clips_frame_difference_zero_lag"] == pytest.approx((-1 - 1 + 1 + 0) / 4)
     assert figures["real_clips_log_difference_zero_lag"] == pytest.approx(-SMOOTH / 4, abs=1e-5)
 
 
-def test_chance_is_what_the_same_curve_reaches_at_any_other_time(look: Look) -> None:
-    # Turned round by n values it correlates by 1 - n / 8 up and down: 1 once in 32, 7/8 or more three times in 32.
-    figures = values_of(look(GivenClip(LOUD, LOUD), GivenClip(LOUD, FLAT), GivenClip(LOUD, ACROSS)))
-    # What never changes has no chance; 8 low and 8 high in turn never meet 16 and 16, wherever they stand.
+def test_chance_is_the_correlation_of_the_shifted_curve(look: Look) -> None:
+    # Rotated by n values it correlates by 1 - n / 8 up and down: 1 once in 32, 7/8 or more three times in 32.
+    figures = values_of(look(ScriptedClip(LOUD, LOUD), ScriptedClip(LOUD, FLAT), ScriptedClip(LOUD, ACROSS)))
+    # A constant curve has no chance; 8 low and 8 high values never match 16 and 16, wherever they are.
     assert figures["real_clips_chance"] == pytest.approx((7 / 8 + 0 + 0) / 3, abs=1e-5)
 
 
 def test_after_the_end_of_the_sound_nothing_counts(look: Look) -> None:
-    # Its last quarter is silent: 96 values sound; the last of them, into which the window reaches, is left out too.
+    # The last quarter is silent: 96 values have sound; the last of them, which the window reaches, is left out too.
     true = LOUD.copy()
     true[96:] = -np.inf
     estimated = LOUD.copy()
     estimated[95:] = 3 * ACROSS[95:]
-    section = look(GivenClip(true, estimated))
-    assert len(GivenClip(true, estimated).sound) == 128 * SAMPLES
+    section = look(ScriptedClip(true, estimated))
+    assert len(ScriptedClip(true, estimated).sound) == 128 * SAMPLES
     assert values_of(section)["real_clips_zero_lag"] == pytest.approx(1)
     assert section.details["clips"][0]["seconds"] == 95 / 25
 
 
-def test_a_clip_without_a_course_is_named_and_not_measured(look: Look) -> None:
-    section = look(GivenClip(FLAT, LOUD), GivenClip(LOUD, LOUD))
+def test_a_clip_with_constant_sound_is_listed_and_not_measured(look: Look) -> None:
+    section = look(ScriptedClip(FLAT, LOUD), ScriptedClip(LOUD, LOUD))
     assert list(section.details["unread"]) == ["0.mp4"]
     assert [row["name"] for row in section.details["clips"]] == ["1.mp4"]
     assert values_of(section)["real_clips_zero_lag"] == pytest.approx(1)

@@ -1,4 +1,4 @@
-"""The ripple of the power within hops: none in noise and tones, much in pulses, whatever the level."""
+"""The ripple of the power within hops: none in noise and tones, high in pulses, whatever the level."""
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ def noise(hops: int = 1000, seed: int = 0) -> FloatArray:
 
 
 def test_noise_has_no_more_ripple_than_chance() -> None:
-    # The power of Gaussian noise has a standard deviation of √2 of its mean; over 1000 hops that is 0.045.
+    # The power of Gaussian noise has a standard deviation of √2 times its mean; over 1000 hops that is 0.045.
     assert hop_ripple(noise(), HOP) == pytest.approx((2 / 1000) ** 0.5, rel=0.2)
 
 
@@ -44,7 +44,7 @@ def test_neither_level_nor_a_single_strike_matters() -> None:
     assert hop_ripple(struck, HOP) == pytest.approx(hop_ripple(sound, HOP), abs=0.15)
 
 
-def test_what_is_silent_or_too_short_has_none_to_tell() -> None:
+def test_silent_or_short_sounds_have_no_ripple() -> None:
     assert hop_ripple(np.zeros(100 * HOP, np.float32), HOP) is None
     assert hop_ripple(noise(8), HOP) is None
     assert mean_ripple([np.zeros(100 * HOP, np.float32), noise()], HOP) == hop_ripple(noise(), HOP)

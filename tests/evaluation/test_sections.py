@@ -1,19 +1,19 @@
-"""Sections on a bench whose answers are known: all as it was asked for, or nothing of it."""
+"""Sections on a bench with known answers: everything as requested, or nothing."""
 
 from pathlib import Path
 
 import numpy as np
 import pytest
-from given_pack import TWO_CLASSES, able_model, perfect_bench, tiny_model
+from pack_fixtures import TWO_CLASSES, full_model, perfect_bench, tiny_model
 
 from rewas_engine import ReWaS
 from rewas_engine.evaluation.ablation import CONDITIONS, ablation_row, ablation_section
-from rewas_engine.evaluation.control_following import energy_section, followed, texture_section
+from rewas_engine.evaluation.bench import Bench, Watch, bench_clips, swap_partners
+from rewas_engine.evaluation.control_following import energy_agreements, energy_section, texture_section
 from rewas_engine.evaluation.figures import Figure, Section
 from rewas_engine.evaluation.onset_control import has_counted_strikes, onset_section, strikes
-from rewas_engine.evaluation.prompt_adherence import confused_most, words_section
+from rewas_engine.evaluation.prompt_adherence import prompt_section, top_confusions
 from rewas_engine.evaluation.splits import DEVELOPMENT
-from rewas_engine.evaluation.test_bench import Bench, Watch, bench_clips, swapped
 from rewas_engine.world import CLASS_NAMES, captions, held_out_captions
 
 
@@ -31,13 +31,13 @@ def figures_of(section: Section) -> dict[str, Figure]:
     return {figure.key: figure for figure in section.figures}
 
 
-def test_a_perfect_pack_passes_every_bar_of_the_energy(bench: Bench) -> None:
+def test_a_perfect_pack_meets_every_energy_target(bench: Bench) -> None:
     section = energy_section(bench)
     figures = figures_of(section)
     assert figures["energy_correlation_mean"].value == pytest.approx(1.0)
     assert figures["energy_mae_nats"].value == pytest.approx(0.0, abs=1e-6)
     assert figures["uncontrolled_correlation"].value < 0.2
-    judged = [figure for key, figure in figures.items() if figure.bar and key != "uncontrolled_correlation"]
+    judged = [figure for key, figure in figures.items() if figure.target and key != "uncontrolled_correlation"]
     assert all(figure.passed("gpu") for figure in judged)
     assert section.details["correlation_by_class"] == dict.fromkeys(TWO_CLASSES, 1.0)
 
@@ -50,14 +50,14 @@ def test_a_pack_that_ignores_the_energy_misses_it(bench: Bench) -> None:
     assert figures["energy_mae_nats"].value > 0.2
 
 
-def test_a_control_that_runs_the_wrong_way_is_told_by_its_sign(bench: Bench) -> None:
+def test_an_inverted_control_has_a_negative_correlation(bench: Bench) -> None:
     requested = [clip.energy for clip in bench.clips]
-    correlations, maes_nats = followed(requested, -bench.plain)
+    correlations, maes_nats = energy_agreements(requested, -bench.plain)
     np.testing.assert_allclose(correlations, -1.0, atol=1e-5)
     assert min(maes_nats) > 1
 
 
-def test_without_control_both_directions_are_no_success(bench: Bench) -> None:
+def test_without_control_either_direction_counts_as_failure(bench: Bench) -> None:
     bench.uncontrolled = -bench.plain
     figure = figures_of(energy_section(bench))["uncontrolled_correlation"]
     assert figure.value == pytest.approx(1.0)
@@ -65,7 +65,7 @@ def test_without_control_both_directions_are_no_success(bench: Bench) -> None:
     assert "mean -1.000" in figure.note
 
 
-def test_what_the_pack_lacks_is_said(bench: Bench) -> None:
+def test_missing_controls_are_reported(bench: Bench) -> None:
     assert bench.model.pack.controls == ("energy",)
     (texture,) = texture_section(bench).figures
     onsets = figures_of(onset_section(bench))
@@ -74,12 +74,12 @@ def test_what_the_pack_lacks_is_said(bench: Bench) -> None:
         assert figure.note.startswith("not supported")
 
 
-def test_a_pack_with_all_controls_is_asked_for_onsets_and_texture(tmp_path: Path) -> None:
-    bench = perfect_bench(able_model(tmp_path))
+def test_a_pack_with_all_controls_gets_onsets_and_texture(tmp_path: Path) -> None:
+    bench = perfect_bench(full_model(tmp_path))
     assert bench.model.pack.controls == ("energy", "onsets", "texture")
     texture, onsets = figures_of(texture_section(bench)), figures_of(onset_section(bench))
     assert texture["texture_error_without_nats"].value == pytest.approx(0, abs=1e-6)
-    assert texture["texture_error_nats"].value > 0.1  # what an untrained pack makes of it
+    assert texture["texture_error_nats"].value > 0.1  # the result of an untrained pack
     assert 0 <= onsets["onset_f1"].value < onsets["onset_f1_real"].value
     assert onsets["onset_f1"].passed("cpu") is False
     assert "greatest_hits_average_precision_onsets" in onsets
@@ -117,12 +117,12 @@ def test_only_strikes_that_can_be_counted_are_counted(model: ReWaS) -> None:
 @pytest.mark.parametrize(("classes", "per_class"), [(2, 1), (2, 3), (3, 2), (5, 4)])
 def test_every_energy_goes_once_to_a_clip_of_another_class(model: ReWaS, classes: int, per_class: int) -> None:
     clips = bench_clips(DEVELOPMENT, CLASS_NAMES[:classes], per_class, model.front_end, Watch())
-    places = swapped(clips)
+    places = swap_partners(clips)
     assert sorted(places) == list(range(len(clips)))
     assert all(clips[place].class_name != clip.class_name for clip, place in zip(clips, places, strict=True))
 
 
-def test_clips_are_asked_for_in_known_and_in_unknown_words(model: ReWaS) -> None:
+def test_clips_have_training_and_held_out_phrasings(model: ReWaS) -> None:
     for clip in bench_clips(DEVELOPMENT, ("bell", "fire"), 3, model.front_end, Watch()):
         assert clip.plain in captions(clip.class_name)
         assert clip.paraphrase in held_out_captions(clip.class_name)
@@ -130,10 +130,10 @@ def test_clips_are_asked_for_in_known_and_in_unknown_words(model: ReWaS) -> None
         np.testing.assert_allclose(clip.energy, clip.log_mel.mean(axis=1))
 
 
-def test_words_are_counted_in_every_condition(bench: Bench) -> None:
-    section = words_section(bench)
+def test_classes_are_counted_in_every_condition(bench: Bench) -> None:
+    section = prompt_section(bench)
     figures = figures_of(section)
-    # The same mels are judged alike, whatever stands for them and however ignorant the judge is.
+    # The same mels are judged the same, in whatever condition and however weak the judge is.
     assert len({figures[key].value for key in ("real_class", "class", "class_swapped", "vocoded_class")}) == 1
     assert figures["paraphrase_drop_points"].value == 0.0
     for table in section.details["confusion"].values():
@@ -143,7 +143,7 @@ def test_words_are_counted_in_every_condition(bench: Bench) -> None:
 
 def test_the_most_frequent_mistakes_come_first_and_right_ones_are_none() -> None:
     table = np.array([[9, 1, 0], [3, 0, 0], [0, 0, 2]])
-    assert confused_most(table, ("a", "b", "c")) == [
+    assert top_confusions(table, ("a", "b", "c")) == [
         {"asked": "b", "heard": "a", "clips": 3},
         {"asked": "a", "heard": "b", "clips": 1},
     ]
@@ -179,7 +179,7 @@ def test_an_ablation_measures_what_is_wrong(bench: Bench) -> None:
 
 
 def test_a_pack_with_all_controls_has_every_row(tmp_path: Path) -> None:
-    section = ablation_section(perfect_bench(able_model(tmp_path), clips_per_class=4))
+    section = ablation_section(perfect_bench(full_model(tmp_path), clips_per_class=4))
     assert set(section.details["table"]) == {"real", *CONDITIONS}
     assert all(figure.value is not None or "no strikes" in figure.note for figure in section.figures)
 

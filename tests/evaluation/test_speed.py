@@ -1,17 +1,17 @@
-"""The section on speed times work that is done, not what is kept of earlier work."""
+"""The speed section times real work, not cached results."""
 
 from pathlib import Path
 
 import pytest
 import torch
-from given_pack import tiny_model
+from pack_fixtures import tiny_model
 
+from rewas_engine.evaluation.bench import Watch, bench_clips
 from rewas_engine.evaluation.speed import ROUNDS, speed_section
 from rewas_engine.evaluation.splits import DEVELOPMENT
-from rewas_engine.evaluation.test_bench import Watch, bench_clips
 
 
-def test_each_round_reads_a_picture_words_and_energy_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_round_encodes_new_frames_prompt_and_energy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model = tiny_model(tmp_path)
     components, done = model._components, {"video_encoder": 0, "text_encoder": 0, "codec": 0}
     for name in done:

@@ -1,4 +1,4 @@
-"""What `rewas bench` measures, in small: both procedures, batches, memory, and what few steps cost."""
+"""The measurements of `rewas bench` at a small scale: both procedures, batches, memory, and the cost of few steps."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_operations_are_those_of_the_networks() -> None:
 
 
 @pytest.mark.slow
-def test_memory_is_measured_in_processes_of_their_own(pack: Path) -> None:
+def test_memory_is_measured_in_separate_processes(pack: Path) -> None:
     told: list[tuple[int, int]] = []
     rows = memory_table(
         pack,
@@ -78,13 +78,13 @@ def test_memory_is_measured_in_processes_of_their_own(pack: Path) -> None:
     ]
     assert all(row.peak_gb is not None and 0.1 < row.peak_gb < 4 for row in rows)
     (refused,) = memory_table(pack, "cpu", [Execution(precision="float32")], limit_gb=0.02)
-    # Either the pack's name was read by then or it was not.
+    # The limit may strike before or after the pack's name is read.
     while_loading = {f"The memory ran out while loading {what}" for what in (f"the pack {pack.name}", "a pack")}
     assert refused.failed.removesuffix(", with one thing at a time too.") in while_loading
     assert refused.weights_gb is None
 
 
-def test_samplers_are_held_against_many_steps(pack: Path) -> None:
+def test_samplers_are_compared_with_many_steps(pack: Path) -> None:
     model = ReWaS.from_pretrained(pack, device="cpu", execution=Execution(precision="float32"))
     rows = compare_samplers(
         model, choices=(("ddim", 12), ("dpm++", 3)), reference_steps=12, classes=("drum_hit", "rain")

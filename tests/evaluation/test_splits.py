@@ -1,4 +1,4 @@
-"""The splits: what is measured on is drawn by no training, and is what it is said to be."""
+"""The splits: training never draws their scenes, and each kind of scene is what its name says."""
 
 import numpy as np
 import pytest
@@ -26,13 +26,13 @@ def test_the_splits_share_no_scene_with_each_other_or_with_training() -> None:
 
 
 @pytest.mark.parametrize("values", [{"seed": LAST_SEED}, {"seed": 925}, {"seed": -1}, {"sounds": MOST_CLIPS + 1}])
-def test_no_training_draws_clips_that_are_measured_on(values: dict[str, int]) -> None:
+def test_training_never_draws_held_out_clips(values: dict[str, int]) -> None:
     with pytest.raises(SettingsError, match=r"The seed is|to be learnt from"):
         StarterConfig(**values)
 
 
 @pytest.mark.parametrize("split", [DEVELOPMENT, TEST])
-def test_a_class_has_as_many_audible_clips_of_its_own_as_are_asked_for(split: Split) -> None:
+def test_a_class_has_as_many_audible_clips_as_requested(split: Split) -> None:
     scenes = split.audible(LAST, 20)
     assert len({scene.seed for scene in scenes}) == 20
     assert {scene.class_name for scene in scenes} == {LAST}
@@ -45,7 +45,7 @@ def test_more_clips_begin_with_the_same_clips() -> None:
     np.testing.assert_array_equal(few[0].envelope, many[0].envelope)
 
 
-def test_pictures_show_what_their_kind_says() -> None:
+def test_each_kind_of_scene_is_what_its_name_says() -> None:
     assert all(scene.silent_motion for scene in TEST.silent_motion(3))
     assert all(scene.off_screen and not scene.is_silent for scene in TEST.off_screen(3))
     assert not any(scene.off_screen or scene.is_silent or scene.ambience for scene in TEST.visible(20))

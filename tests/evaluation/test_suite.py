@@ -1,21 +1,21 @@
-"""A whole evaluation of a tiny pack, its plots and its page; what is refused; how it is stopped."""
+"""A complete evaluation of a tiny pack with plots and report; invalid plans; cancellation."""
 
 import json
 import threading
 from pathlib import Path
 
 import pytest
-from given_pack import TWO_CLASSES, ignorant_judge, tiny_model
+from pack_fixtures import TWO_CLASSES, tiny_model, untrained_judge
 
 from rewas_cli.plots.evaluation import draw_evaluation
 from rewas_engine import Cancelled, PackError, ReWaS, SettingsError
 from rewas_engine.conditioning.mel import AudioFrontEnd, MelConfig
 from rewas_engine.evaluation import speed
-from rewas_engine.evaluation.figures import BARS, Evaluation
+from rewas_engine.evaluation.bench import EvaluationProgress
+from rewas_engine.evaluation.figures import TARGETS, Evaluation
 from rewas_engine.evaluation.report import markdown
 from rewas_engine.evaluation.sampling_choice import TriedSetting, best_setting, try_settings
 from rewas_engine.evaluation.suite import SECTION_NAMES, EvaluationPlan, evaluate
-from rewas_engine.evaluation.test_bench import EvaluationProgress
 
 SMALL = EvaluationPlan(clips_per_class=1, classes=TWO_CLASSES)
 
@@ -32,18 +32,18 @@ def evaluated(model: ReWaS) -> tuple[Evaluation, list[EvaluationProgress]]:
     with pytest.MonkeyPatch.context() as patched:
         # Threads that wait for each other on a busy machine would take minutes.
         patched.setattr(speed, "THREADS", 1)
-        return evaluate(model, SMALL, settings, judge=ignorant_judge(), on_progress=told.append), told
+        return evaluate(model, SMALL, settings, judge=untrained_judge(), on_progress=told.append), told
 
 
 @pytest.mark.slow
-def test_every_section_tells_figures_or_why_there_are_none(evaluated) -> None:
+def test_every_section_reports_figures_or_why_there_are_none(evaluated) -> None:
     evaluation, _ = evaluated
     assert tuple(section.name for section in evaluation.sections) == SECTION_NAMES
     keys = [figure.key for section in evaluation.sections for figure in section.figures]
     assert len(keys) == len(set(keys))
     for figure in evaluation.figures().values():
         assert (figure.value is None) == figure.note.startswith(("not supported", "not measured"))
-    # An untrained pack can do nothing; what it lacks and what was not asked for stands there without a value.
+    # An untrained pack can do nothing; unsupported and unrequested figures are listed without a value.
     missing = {key for key, figure in evaluation.figures().items() if figure.value is None}
     unsteered = {key for key in keys if key.startswith(("ablation_onsets", "ablation_energy_and_texture"))}
     assert len(unsteered) == 10
@@ -53,14 +53,14 @@ def test_every_section_tells_figures_or_why_there_are_none(evaluated) -> None:
         "joint_auc_picture",
         "joint_auc_sound",
         "conflict_auc",
-        "picture_even_nats",  # among so few clips there is none without a course
+        "picture_even_nats",  # there is no even clip among so few
         "real_clips_zero_lag",
     }
-    assert set(BARS) - set(keys) == {"real_clips_best_lag"}
+    assert set(TARGETS) - set(keys) == {"real_clips_best_lag"}
 
 
 @pytest.mark.slow
-def test_progress_is_told_section_by_section(evaluated) -> None:
+def test_progress_is_reported_section_by_section(evaluated) -> None:
     _, told = evaluated
     assert all(0 <= progress.done <= progress.total for progress in told)
     sections = list(dict.fromkeys(progress.section for progress in told if progress.section))
@@ -89,7 +89,7 @@ def test_the_report_holds_all_figures_and_its_plots_are_pictures(evaluated, tmp_
 def test_the_same_evaluation_gives_the_same_figures(model: ReWaS) -> None:
     plan = EvaluationPlan(("energy",), 1, classes=TWO_CLASSES)
     settings = model.sampling_settings(1, 1.5)
-    first, again = (evaluate(model, plan, settings, judge=ignorant_judge()).report() for _ in range(2))
+    first, again = (evaluate(model, plan, settings, judge=untrained_judge()).report() for _ in range(2))
     assert first == again
 
 
@@ -104,7 +104,7 @@ def test_it_stops_within_a_sampling_step(model: ReWaS) -> None:
 
     settings = model.sampling_settings(1000, 1.5)
     with pytest.raises(Cancelled):
-        evaluate(model, SMALL, settings, judge=ignorant_judge(), on_progress=watch, cancel=cancel)
+        evaluate(model, SMALL, settings, judge=untrained_judge(), on_progress=watch, cancel=cancel)
     assert [progress.done for progress in told if progress.section == "energy"] == [0]
 
 
@@ -112,10 +112,10 @@ def test_it_stops_within_a_sampling_step(model: ReWaS) -> None:
     ("plan", "said"),
     [
         (lambda: EvaluationPlan(("energy", "noise")), "no section 'noise'"),
-        (lambda: EvaluationPlan(clips_per_class=0), "0 clips a class"),
+        (lambda: EvaluationPlan(clips_per_class=0), "clips_per_class is 0"),
         (lambda: EvaluationPlan(classes=("rain", "dragon")), "no class 'dragon'"),
-        (lambda: EvaluationPlan(classes=("rain",)), "One class alone"),
-        (lambda: EvaluationPlan(("real",)), "needs real clips"),
+        (lambda: EvaluationPlan(classes=("rain",)), "A single class"),
+        (lambda: EvaluationPlan(("real",)), "needs a folder of real clips"),
     ],
 )
 def test_plans_that_cannot_be_carried_out_are_refused(plan, said: str) -> None:
@@ -125,13 +125,13 @@ def test_plans_that_cannot_be_carried_out_are_refused(plan, said: str) -> None:
 
 def test_a_folder_without_films_is_refused_before_any_work(model: ReWaS, tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="no video file"):
-        evaluate(model, EvaluationPlan(("real",), real=tmp_path), judge=ignorant_judge())
+        evaluate(model, EvaluationPlan(("real",), real=tmp_path), judge=untrained_judge())
 
 
-def test_a_pack_that_hears_otherwise_is_refused(model: ReWaS, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_pack_with_another_audio_format_is_refused(model: ReWaS, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(model, "front_end", AudioFrontEnd(MelConfig(bins=80)))
     with pytest.raises(PackError, match="80 bins"):
-        evaluate(model, SMALL, judge=ignorant_judge())
+        evaluate(model, SMALL, judge=untrained_judge())
 
 
 def test_settings_are_tried_on_the_same_clips(model: ReWaS) -> None:
@@ -142,7 +142,7 @@ def test_settings_are_tried_on_the_same_clips(model: ReWaS) -> None:
         steps=(1, 2),
         guidance_scales=(1.0, 2.0),
         unguided_shares=(0.5,),
-        judge=ignorant_judge(),
+        judge=untrained_judge(),
     )
     assert [(row.num_steps, row.guidance_scale) for row in rows] == [(1, 1.0), (1, 2.0), (2, 1.0), (2, 2.0)]
     assert {row.unguided_share for row in rows} == {0.5}
@@ -154,7 +154,7 @@ def tried(steps: int, margin: float) -> TriedSetting:
     return TriedSetting(steps, 1.5, 0.3, 0.97, 0.92, 0.19, 0.9, 0.7, 0.5, margin)
 
 
-def test_the_best_setting_is_the_quickest_of_those_that_are_as_good() -> None:
+def test_the_best_setting_is_the_fastest_of_the_equally_good() -> None:
     assert best_setting([tried(8, -0.2), tried(10, 0.045), tried(20, 0.05)]).num_steps == 10
     assert best_setting([tried(8, -0.2), tried(10, 0.02), tried(20, 0.05)]).num_steps == 20
     assert best_setting([tried(8, 0.1)]).num_steps == 8

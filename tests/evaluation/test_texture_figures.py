@@ -1,14 +1,14 @@
-"""The texture on mels whose bands stand off by known amounts, with the control and without it."""
+"""The texture figures on mels whose bands are off by known amounts, with the control and without it."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
-from given_bench import BINS, figures_of, given_bench, given_clip, mels_of
-from given_curves import STEPS, following
-from given_pack import able_model
+from bench_fixtures import BINS, figures_of, make_bench, make_clip, mels_of
+from curve_fixtures import STEPS, following
 from numpy.typing import NDArray
+from pack_fixtures import full_model
 
 from rewas_engine.conditioning.controls import Controls
 from rewas_engine.curves.energy import FloatArray
@@ -16,28 +16,28 @@ from rewas_engine.evaluation.control_following import texture_section
 
 ENERGY = -4 + STEPS
 LOWS_AND_HIGHS = np.repeat(np.array([1, 1, -1, -1], np.float32), BINS // 4)
-"""Lifts two bands and lowers two: the energy stays."""
+"""Raises two bands and lowers two: the energy stays the same."""
 
 
 def off_by(nats: float, energy: FloatArray = ENERGY) -> NDArray[np.float32]:
-    """A mel of which each band stands so far off from where `mels_of` has it."""
+    """A mel in which each band is this far from where `mels_of` puts it."""
     return np.asarray(mels_of([energy])[0] + nats * LOWS_AND_HIGHS, np.float32)
 
 
 def test_texture_is_compared_with_the_clips_own_with_the_control_and_without(tmp_path: Path) -> None:
     asked: list[Controls] = []
 
-    def generated(what: str, prompts: Sequence[str], controls: Sequence[Controls], **drawn: object) -> FloatArray:
+    def generate(what: str, prompts: Sequence[str], controls: Sequence[Controls], **drawn: object) -> FloatArray:
         asked.extend(controls)
         return np.stack([off_by(0.2), off_by(-0.4, -4 + following(0.6))])
 
-    clips = [given_clip(name, off_by(0)) for name in ["rain"] * 4 + ["bell"] * 4]
+    clips = [make_clip(name, off_by(0)) for name in ["rain"] * 4 + ["bell"] * 4]
     # Every fourth clip counts: the first and the fifth.
     plain = np.stack([off_by(0.5), *[off_by(3)] * 3, off_by(1.5), *[off_by(3)] * 3])
-    section = texture_section(given_bench(able_model(tmp_path), clips, plain=plain, generated=generated))
+    section = texture_section(make_bench(full_model(tmp_path), clips, plain=plain, generate=generate))
     figures = figures_of(section)
     assert [controls.names for controls in asked] == [("energy", "texture")] * 2
-    # Beside a weight of 7 nats above silence the 0.05 that keeps it from dividing by 0 takes off less than a hundredth.
+    # With a weight of 7 nats above silence, the 0.05 that prevents division by 0 changes less than a hundredth.
     assert figures["texture_error_nats"].value == pytest.approx(0.3, rel=0.02)
     assert figures["texture_error_without_nats"].value == pytest.approx(1, rel=0.02)
     assert figures["texture_energy_correlation"].value == pytest.approx((1 + 0.6) / 2, abs=1e-4)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from rewas_engine import PackError, SettingsError
-from rewas_engine.evaluation.figures import Evaluation, Figure, Section, read_evaluation
+from rewas_engine.evaluation.figures import Evaluation, Figure, Section, merge_reports
 from rewas_engine.recipes.model_card import retell_figures, told_training, write_model_card
 from rewas_engine.training.config import StarterConfig
 
@@ -83,7 +83,7 @@ def test_a_folder_without_a_card_is_no_pack_to_tell_of(tmp_path: Path) -> None:
 
 def test_reports_of_one_pack_are_read_together() -> None:
     reports = [evaluation(0.9).report(), evaluation(0.3, "picture_visible", clips=540).report()]
-    together = read_evaluation(reports)
+    together = merge_reports(reports)
     assert {key: figure.value for key, figure in together.figures().items()} == {
         "energy_correlation_mean": 0.9,
         "picture_visible": 0.3,
@@ -91,4 +91,4 @@ def test_reports_of_one_pack_are_read_together() -> None:
     assert together.trained == "cpu"
     assert together.setting["clips"] == 540
     with pytest.raises(SettingsError, match="measured in different ways"):
-        read_evaluation([*reports, evaluation(0.9, steps=4).report()])
+        merge_reports([*reports, evaluation(0.9, steps=4).report()])

@@ -72,7 +72,7 @@ def bench(
         from rewas_engine import Execution, ReWaS
         from rewas_engine.evaluation.memory_use import memory_table
         from rewas_engine.evaluation.procedure_benchmark import compare_procedures, machine, write_bench_clip
-        from rewas_engine.evaluation.samplers import compare_samplers, few_steps_cost
+        from rewas_engine.evaluation.samplers import compare_samplers, measure_few_steps
         from rewas_engine.evaluation.throughput import batch_table
         from rewas_engine.packs.description import find_pack, read_pack
         from rewas_engine.world import CLASS_NAMES
@@ -113,7 +113,7 @@ def bench(
                 shown.append(_sampler_table(tried, "Samplers and steps"))
             del model
             if "cost" in parts:
-                cost = few_steps_cost(
+                cost = measure_few_steps(
                     (own.sampler, own.num_steps),
                     device=device,
                     execution=execution,

@@ -22,9 +22,9 @@ from rewas_cli.commands.shared_options import JsonOption
 from rewas_cli.console import Printer, cancel_on_ctrl_c, note, protect_stdout
 
 if TYPE_CHECKING:
+    from rewas_engine.evaluation.bench import EvaluationProgress
     from rewas_engine.evaluation.figures import Evaluation
     from rewas_engine.evaluation.sampling_choice import TriedSetting
-    from rewas_engine.evaluation.test_bench import EvaluationProgress
 
 _LINE_INTERVAL_S = 30.0
 _DEFAULT_WIDTH = 140
@@ -80,13 +80,13 @@ def evaluate(
     """Measure a pack on the test split of the synthetic world and write a report with plots."""
     from rewas_engine import ReWaS
     from rewas_engine.evaluation.real_clips import video_files
-    from rewas_engine.evaluation.sampling_choice import CHOOSING_CLIPS_PER_CLASS, best_setting, try_settings
+    from rewas_engine.evaluation.sampling_choice import CHOICE_CLIPS_PER_CLASS, best_setting, try_settings
     from rewas_engine.evaluation.suite import CLIPS_PER_CLASS, FAST_CLIPS_PER_CLASS, EvaluationPlan
     from rewas_engine.evaluation.suite import evaluate as evaluate_pack
 
     with protect_stdout(), cancel_on_ctrl_c() as cancel:
         _check_option_combination(choose, only, num_steps, guidance_scale, made, real, fast, clips_per_class)
-        usual = CHOOSING_CLIPS_PER_CLASS if choose else CLIPS_PER_CLASS
+        usual = CHOICE_CLIPS_PER_CLASS if choose else CLIPS_PER_CLASS
         clips = clips_per_class if clips_per_class is not None else FAST_CLIPS_PER_CLASS if fast else usual
         plan = EvaluationPlan(_listed(only), clips, real, bars.value, _listed(classes))
         if real is not None:
@@ -105,7 +105,9 @@ def evaluate(
                 )
             else:
                 settings = model.sampling_settings(num_steps, guidance_scale)
-                evaluation = evaluate_pack(model, plan, settings, made=made, on_progress=on_progress, cancel=cancel)
+                evaluation = evaluate_pack(
+                    model, plan, settings, sounds_folder=made, on_progress=on_progress, cancel=cancel
+                )
         if choose:
             best = best_setting(rows)
             report: dict[str, Any] = {"tried": [row.report() for row in rows], "best": best.report()}
@@ -200,7 +202,7 @@ def _write_json(path: Path, report: dict[str, Any]) -> None:
 
 
 def _figure_table(evaluation: Evaluation) -> Table:
-    from rewas_engine.evaluation.report import shown_bar, shown_value, shown_verdict
+    from rewas_engine.evaluation.report import format_target, format_value, format_verdict
 
     pack, setting = evaluation.pack, evaluation.setting
     title = (
@@ -211,12 +213,12 @@ def _figure_table(evaluation: Evaluation) -> Table:
         table.add_section()
         table.add_row(f"[bold]{escape(section.title)}")
         for figure in section.figures:
-            verdict = shown_verdict(figure, evaluation.trained)
+            verdict = format_verdict(figure, evaluation.trained)
             colour = _VERDICT_COLOURS.get(verdict, "default")
             table.add_row(
                 escape(figure.label),
-                escape(shown_value(figure)),
-                shown_bar(figure, evaluation.trained),
+                escape(format_value(figure)),
+                format_target(figure, evaluation.trained),
                 f"[{colour}]{verdict}",
                 escape(figure.note if figure.value is not None else ""),
             )

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from rewas_engine.evaluation.conflict import Halved
+    from rewas_engine.evaluation.conflict import HalvedClip
     from rewas_engine.evaluation.figures import Section
 
 _BLUE, _ORANGE, _GREY = "#1f6fb4", "#d95f0e", "#9aa5ad"
@@ -24,13 +24,13 @@ def draw_conflict(section: Section) -> Figure:
     _draw_reliability(reliability, section)
     edges = np.linspace(0, 1, 21).tolist()
     for key, colour, label in (("wrong", _ORANGE, "another class's prompt"), ("right", _BLUE, "its own prompt")):
-        values = section.drawn[key]
+        values = section.plot_data[key]
         weights = np.full(values.size, 1 / values.size)
         scores.hist(values, bins=edges, weights=weights, color=colour, alpha=0.65, label=label)
     scores.set(title="What pictures are given", xlabel="score", ylabel="share of prompts")
     scores.legend(frameon=False)
-    if section.drawn["halved"] is not None:
-        _draw_over_time(course, section.drawn["halved"])
+    if section.plot_data["halved"] is not None:
+        _draw_over_time(course, section.plot_data["halved"])
     for axis in (reliability, scores, course):
         axis.spines[["top", "right"]].set_visible(False)
     return figure
@@ -48,7 +48,7 @@ def _draw_reliability(axis: Axes, section: Section) -> None:
     axis.legend(frameon=False, loc="upper left")
 
 
-def _draw_over_time(axis: Axes, halved: Halved) -> None:
+def _draw_over_time(axis: Axes, halved: HalvedClip) -> None:
     moments = halved.evidence.moments
     borders = [float(moments[0].start_s), *(float(moment.end_s) for moment in moments)]
     for told in halved.report.moments:

@@ -36,7 +36,7 @@ def draw_evaluation(evaluation: Evaluation, folder: Path) -> dict[str, list[tupl
     written: dict[str, list[tuple[str, str]]] = {}
     for section in evaluation.sections:
         draw = _SECTION_PLOTS.get(section.name)
-        if draw is None or not (section.drawn or section.details):
+        if draw is None or not (section.plot_data or section.details):
             continue
         for name, caption, figure in draw(section, evaluation.trained):
             save_figure(figure, folder / name)
@@ -46,8 +46,16 @@ def draw_evaluation(evaluation: Evaluation, folder: Path) -> dict[str, list[tupl
 
 def _draw_energy(section: Section, trained: Trained) -> list[Drawing]:
     return [
-        ("energy.png", "Requested and produced energy, and correlations clip by clip", _energy_overview(section.drawn)),
-        ("energy-examples.png", "Examples: mel, and energy requested and produced", _energy_examples(section.drawn)),
+        (
+            "energy.png",
+            "Requested and produced energy, and correlations clip by clip",
+            _energy_overview(section.plot_data),
+        ),
+        (
+            "energy-examples.png",
+            "Examples: mel, and energy requested and produced",
+            _energy_examples(section.plot_data),
+        ),
     ]
 
 
@@ -167,7 +175,7 @@ def _draw_confusion(counts: NDArray[np.int64], classes: Sequence[str]) -> Figure
 
 
 def _draw_vocoder(section: Section, trained: Trained) -> list[Drawing]:
-    from rewas_engine.evaluation.figures import BARS
+    from rewas_engine.evaluation.figures import TARGETS
 
     losses, reference = section.details["l1_by_class"], section.details["griffin_lim_l1_by_class"]
     names = sorted(losses, key=lambda name: losses[name])
@@ -183,7 +191,7 @@ def _draw_vocoder(section: Section, trained: Trained) -> list[Drawing]:
     )
     for key, style in (("vocoder_l1", "--"), ("vocoder_l1_worst", ":")):
         label = "bar of the mean" if key == "vocoder_l1" else "bar of the worst class"
-        axis.axvline(BARS[key].value(trained), color=_INK, linestyle=style, linewidth=1, label=label)
+        axis.axvline(TARGETS[key].value(trained), color=_INK, linestyle=style, linewidth=1, label=label)
     axis.set_yticks(range(len(names)), [name.replace("_", " ") for name in names])
     _label(axis, "Real clips through the vocoder", "mel L1 (nats)", "")
     axis.legend(frameon=False, fontsize=9, loc="lower right")
@@ -191,7 +199,7 @@ def _draw_vocoder(section: Section, trained: Trained) -> list[Drawing]:
 
 
 def _draw_onsets(section: Section, trained: Trained) -> list[Drawing]:
-    if not section.drawn:
+    if not section.plot_data:
         return []
     by_class = section.details["f1_by_class"]
     names = sorted(by_class["real"])
@@ -210,12 +218,14 @@ def _draw_onsets(section: Section, trained: Trained) -> list[Drawing]:
     axis.set_xlim(0, 1)
     _label(axis, "Onsets within ±50 ms", "F1, mean over clips", "")
     axis.legend(frameon=False, fontsize=9, ncols=3, loc="lower center", bbox_to_anchor=(0.5, 1.0))
-    examples = section.drawn["examples"]
+    examples = section.plot_data["examples"]
     rows, axes = new_figure(len(examples), row_height=1.7)
     for axis, example in zip(axes, examples, strict=True):
         _draw_onset_example(axis, example)
     axes[-1].set_xlabel("time (s)")
-    what = f"Examples with {section.drawn['control']} asked for: events (lines) and onsets that were found (triangles)"
+    what = (
+        f"Examples with {section.plot_data['control']} asked for: events (lines) and onsets that were found (triangles)"
+    )
     return [("onsets.png", "Onset F1 by class", figure), ("onset-examples.png", what, rows)]
 
 
@@ -251,7 +261,7 @@ def _draw_texture(section: Section, trained: Trained) -> list[Drawing]:
 
 
 def _draw_picture(section: Section, trained: Trained) -> list[Drawing]:
-    drawn = section.drawn
+    drawn = section.plot_data
     figure, axes = new_figure(1 + len(drawn["examples"]), row_height=2.0)
     rows = (
         ("sources in the picture", drawn["visible"], _BLUE),
@@ -283,7 +293,7 @@ def _draw_picture(section: Section, trained: Trained) -> list[Drawing]:
 
 
 def _draw_real(section: Section, trained: Trained) -> list[Drawing]:
-    clips = section.drawn.get("clips", [])
+    clips = section.plot_data.get("clips", [])
     if not clips:
         return []
     figure, axes = new_figure(len(clips), row_height=2.3)

@@ -1,4 +1,4 @@
-"""A joint space whose vectors are told by hand, and scenes chosen by hand."""
+"""A joint space with scripted vectors, and splits of chosen scenes."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,8 +14,8 @@ from rewas_engine.matching.embedding import JointScorer, middle
 from rewas_engine.world import Scene
 
 
-class KnownByHeart(JointScorer):
-    """Knows the vector of every text, picture and sound that it was told of, to the last bit, and of nothing else."""
+class ScriptedJoint(JointScorer):
+    """Returns the exact vector that was set for a text, video or sound, and knows no others."""
 
     def __init__(self, known_words: Mapping[str, FloatArray] | None = None) -> None:
         self._known_words = dict(known_words or {})
@@ -40,7 +40,7 @@ class KnownByHeart(JointScorer):
         return torch.from_numpy(np.stack([self._vector(prompt) for prompt in prompts]))
 
     def familiarities(self, prompts: Sequence[str]) -> list[tuple[str, float]]:
-        """What was told to have the vector of known words is taken for them; of all else nothing is known."""
+        """A text with the vector of known words is matched to them; any other text is unknown."""
         return [self._familiarity(prompt) for prompt in prompts]
 
     def _familiarity(self, prompt: str) -> tuple[str, float]:
@@ -63,7 +63,7 @@ class KnownByHeart(JointScorer):
         return tuple((place * lasts_s, (place + 1) * lasts_s) for place in range(len(parts))), parts
 
     def _one_after_another(self, frames: NDArray[np.uint8]) -> torch.Tensor:
-        """Vectors [P, width] of pictures that were told of, all of one length, which follow each other."""
+        """Vectors [P, width] of known videos of equal length that follow each other."""
         if frames.tobytes() in self._pictures:
             return torch.from_numpy(self._pictures[frames.tobytes()])[None]
         halves = np.split(frames, 2)
@@ -77,7 +77,7 @@ class KnownByHeart(JointScorer):
 
 
 @dataclass(frozen=True)
-class GivenScenes(Split):
+class FixedScenes(Split):
     """A split of these scenes."""
 
     given: tuple[Scene, ...] = ()

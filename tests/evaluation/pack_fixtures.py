@@ -1,4 +1,4 @@
-"""What the tests of an evaluation share: a tiny pack, a judge that knows nothing, and benches with given sounds."""
+"""Fixtures for evaluation tests: a tiny pack, an untrained judge, and benches with given sounds."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ import torch
 from rewas_engine import ReWaS
 from rewas_engine.conditioning.controls import hint_channels
 from rewas_engine.conditioning.mel import MelConfig
+from rewas_engine.evaluation.bench import Bench, Watch, bench_clips
 from rewas_engine.evaluation.judge import Judge
 from rewas_engine.evaluation.judge_network import JudgeNetwork
 from rewas_engine.evaluation.splits import DEVELOPMENT
-from rewas_engine.evaluation.test_bench import Bench, Watch, bench_clips
 from rewas_engine.models.adapter import EnergyAdapter
 from rewas_engine.recipes.starter import SENTENCE_ENCODER, StarterTraining
 from rewas_engine.recipes.untrained_starter import write_untrained_pack
@@ -28,8 +28,8 @@ def tiny_model(folder: Path) -> ReWaS:
     return ReWaS.from_pretrained(write_untrained_pack(folder / "tiny"), device="cpu")
 
 
-def able_model(folder: Path) -> ReWaS:
-    """A tiny pack that understands onsets and texture beside energy."""
+def full_model(folder: Path) -> ReWaS:
+    """A tiny pack with onset and texture control in addition to energy."""
     components = {
         role: module for role, module in tiny_model(folder)._components.items() if isinstance(module, torch.nn.Module)
     }
@@ -48,26 +48,26 @@ def able_model(folder: Path) -> ReWaS:
     return ReWaS.from_pretrained(path, device="cpu")
 
 
-def ignorant_judge() -> Judge:
-    """A judge of random weights: of the real class, and right only by chance."""
+def untrained_judge() -> Judge:
+    """A judge with random weights: the real class, but correct only by chance."""
     torch.manual_seed(0)
     return Judge(JudgeNetwork(classes=CLASS_NAMES), {"accuracy": 0.0})
 
 
 def perfect_bench(model: ReWaS, classes: Sequence[str] = TWO_CLASSES, clips_per_class: int = 2) -> Bench:
-    """A bench on which every sound was made exactly as it was asked for, and comes out of the vocoder unharmed."""
+    """A bench on which every generated sound is exactly the requested one, and the vocoder is lossless."""
     clips = bench_clips(DEVELOPMENT, classes, clips_per_class, model.front_end, Watch())
-    bench = Bench(model, ignorant_judge(), clips, model.sampling_settings(1, 1.0), Watch())
+    bench = Bench(model, untrained_judge(), clips, model.sampling_settings(1, 1.0), Watch())
     real = np.stack([clip.log_mel for clip in clips])
     noise = np.random.default_rng(0).normal(-6, 1, real.shape).astype(np.float32)
     given = {
         "plain": real,
         "paraphrased": real,
-        "plain_heard": real,
+        "plain_vocoded": real,
         "plain_waveforms": [clip.sound for clip in clips],
         "uncontrolled": noise,
         "swapped": real,
     }
-    # What is once known of a bench is not generated again.
+    # Cached properties that are set are not generated again.
     vars(bench).update(given)
     return bench

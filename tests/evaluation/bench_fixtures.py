@@ -1,4 +1,4 @@
-"""Benches whose figures are known by hand: clips of chosen mels and sounds, a judge that says what it is told."""
+"""Benches whose figures are known: clips of chosen mels and sounds, and a judge with scripted answers."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from rewas_engine import ReWaS
 from rewas_engine.curves.energy import FloatArray
+from rewas_engine.evaluation.bench import Bench, BenchClip, Watch
 from rewas_engine.evaluation.figures import Figure, Section
 from rewas_engine.evaluation.judge import Judge
 from rewas_engine.evaluation.judge_network import JudgeNetwork
-from rewas_engine.evaluation.test_bench import Bench, BenchClip, Watch
 from rewas_engine.world import CLASS_NAMES, Scene, sample_scene
 
 BINS = 64
@@ -23,8 +23,8 @@ CLICKS_SAMPLES = 40_000
 SILENT = np.zeros(CLICKS_SAMPLES, np.float32)
 
 
-class ToldJudge(Judge):
-    """A judge that hears in each log-mel the class that it was told of the one most like it."""
+class ScriptedJudge(Judge):
+    """A judge that returns the class that was set for the most similar log-mel."""
 
     def __init__(self) -> None:
         super().__init__(JudgeNetwork(classes=CLASS_NAMES), {})
@@ -41,28 +41,28 @@ class ToldJudge(Judge):
         return said
 
 
-def given_clip(
+def make_clip(
     class_name: str, log_mel: FloatArray, sound: FloatArray = SILENT, scene: Scene | None = None
 ) -> BenchClip:
     scene = scene or sample_scene(0, class_name)
-    return BenchClip(scene, sound, log_mel, log_mel.mean(axis=-1), class_name, f"what is called {class_name}", 0)
+    return BenchClip(scene, sound, log_mel, log_mel.mean(axis=-1), class_name, f"paraphrase of {class_name}", 0)
 
 
-def given_bench(model: ReWaS, clips: Sequence[BenchClip], judge: Judge | None = None, **known: object) -> Bench:
-    """A bench of which so much is known: what is made under a condition, or how something is made."""
-    bench = Bench(model, judge or ToldJudge(), clips, model.sampling_settings(1, 1.0), Watch())
+def make_bench(model: ReWaS, clips: Sequence[BenchClip], judge: Judge | None = None, **known: object) -> Bench:
+    """A bench with chosen results of some conditions or methods."""
+    bench = Bench(model, judge or ScriptedJudge(), clips, model.sampling_settings(1, 1.0), Watch())
     vars(bench).update(known)
     return bench
 
 
 def mels_of(energies: Sequence[FloatArray]) -> NDArray[np.float32]:
-    """Log-mels [N, T, bins] of energies [T] each, brighter above than below."""
+    """Log-mels [N, T, bins] of energies [T] each, with more energy in the high bins."""
     tilt = np.linspace(-1, 1, BINS, dtype=np.float32)
     return np.stack([energy[:, None] + tilt for energy in energies])
 
 
 def clicks(times_s: NDArray[np.float64], gains: Sequence[float] | None = None) -> FloatArray:
-    """A sound of 2.5 s with a short click at each time, all alike without gains."""
+    """A sound of 2.5 s with a short click at each time, all equally loud without gains."""
     sound = SILENT.copy()
     for time_s, gain in zip(times_s, gains or [1.0] * len(times_s), strict=True):
         start = round(float(time_s) * 16_000)
@@ -71,7 +71,7 @@ def clicks(times_s: NDArray[np.float64], gains: Sequence[float] | None = None) -
 
 
 def struck_clip(class_name: str = "drum_hit") -> BenchClip:
-    """A clip that is struck at STRIKES_S, softer from time to time."""
+    """A clip with strikes at STRIKES_S, each softer than the one before."""
     scene = replace(
         sample_scene(0, class_name),
         pattern="regular",
@@ -79,7 +79,7 @@ def struck_clip(class_name: str = "drum_hit") -> BenchClip:
         event_strengths=np.array([1.0, 0.8, 0.6, 0.4]),
         floor=0.0,
     )
-    return given_clip(class_name, np.full((250, BINS), -5.0, np.float32), clicks(STRIKES_S), scene)
+    return make_clip(class_name, np.full((250, BINS), -5.0, np.float32), clicks(STRIKES_S), scene)
 
 
 def figures_of(section: Section) -> dict[str, Figure]:

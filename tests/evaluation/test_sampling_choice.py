@@ -1,66 +1,67 @@
-"""What a setting comes to is told by the figure that stands worst against its bar, on the clips that were asked for."""
+"""A setting's margin is that of its worst figure against the target, on the requested clips."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
-from given_bench import ToldJudge, given_bench, given_clip, mels_of
-from given_pack import tiny_model
+from bench_fixtures import ScriptedJudge, make_bench, make_clip, mels_of
+from pack_fixtures import tiny_model
 
 from rewas_engine.conditioning.controls import Controls
+from rewas_engine.evaluation.bench import Bench
 from rewas_engine.evaluation.figures import Trained
-from rewas_engine.evaluation.sampling_choice import TriedSetting, _tried
-from rewas_engine.evaluation.test_bench import Bench
+from rewas_engine.evaluation.sampling_choice import TriedSetting, _try_setting
 
 RISING = np.linspace(-8, -4, 50, dtype=np.float32)
 
 
 def tried(folder: Path, made: np.ndarray, plain: str, swapped: str, trained: Trained = "cpu") -> TriedSetting:
-    """A setting with which these log-mels [10, T, bins] are made of ten clips of rain, one of which always says rain.
+    """Evaluate a setting that generates these log-mels [10, T, bins] for ten clips of rain, one of which is always
+    judged as rain.
 
-    plain, swapped: what the judge hears in the others, with their own energy and with that of another class.
+    plain, swapped: the judge's answer for the others, with their own energy and with another class's.
     """
-    judge, asked = ToldJudge(), mels_of([RISING + 0.01 * number for number in range(10)])
+    judge, asked = ScriptedJudge(), mels_of([RISING + 0.01 * number for number in range(10)])
     foreign = mels_of([np.full(50, 5.0 + number, np.float32) for number in range(10)])
     judge.tell(made, ["rain"] + [plain] * 9)
     judge.tell(foreign, ["rain"] + [swapped] * 9)
-    clips = [given_clip("rain", log_mel) for log_mel in asked]
-    bench = given_bench(tiny_model(folder), clips, judge, swapped=foreign)
+    clips = [make_clip("rain", log_mel) for log_mel in asked]
+    bench = make_bench(tiny_model(folder), clips, judge, swapped=foreign)
 
-    def generated(what: str, prompts: Sequence[str], controls: Sequence[Controls]) -> np.ndarray:
+    def generate(what: str, prompts: Sequence[str], controls: Sequence[Controls]) -> np.ndarray:
         assert what == "1 steps, guidance 1"
         assert list(prompts) == ["rain"] * 10
         for control, clip in zip(controls, bench.clips, strict=True):
             np.testing.assert_array_equal(control.energy, clip.energy)
         return made
 
-    vars(bench)["generated"] = generated
+    vars(bench)["generate"] = generate
     assert isinstance(bench, Bench)
-    return _tried(bench, trained)
+    return _try_setting(bench, trained)
 
 
 def mels_off_by(error_nats: float) -> np.ndarray:
     return mels_of([RISING + 0.01 * number + error_nats for number in range(10)])
 
 
-def test_the_worst_figure_against_its_bar_is_the_margin(tmp_path: Path) -> None:
+def test_the_worst_figure_against_its_target_is_the_margin(tmp_path: Path) -> None:
     row = tried(tmp_path, mels_off_by(0.1), "rain", "rain")
     assert (row.correlation_mean, row.correlation_worse_tenth) == pytest.approx((1, 1), abs=1e-4)
     assert row.mae_nats == pytest.approx(0.1, abs=1e-4)
     assert (row.right_class, row.right_class_swapped) == (1, 1)
-    # Half the error that is allowed; of the correlation 0.04 above 0.96, which is the least.
+    # Half the allowed error; the correlation is 0.04 above 0.96, which is the smallest margin.
     assert row.margin == pytest.approx(0.04 / 0.96, abs=1e-4)
     assert row.seconds_a_clip > 0
 
 
-def test_an_error_above_its_bar_is_a_margin_below_0(tmp_path: Path) -> None:
+def test_an_error_above_its_target_is_a_negative_margin(tmp_path: Path) -> None:
     row = tried(tmp_path, mels_off_by(0.3), "rain", "rain")
     assert row.mae_nats == pytest.approx(0.3, abs=1e-4)
     assert row.margin == pytest.approx((0.2 - 0.3) / 0.2, abs=1e-3)
 
 
-def test_each_condition_has_its_own_bar(tmp_path: Path) -> None:
+def test_each_condition_has_its_own_target(tmp_path: Path) -> None:
     deaf = tried(tmp_path / "plain", mels_off_by(0.0), "bell", "rain")
     assert (deaf.right_class, deaf.right_class_swapped) == (0.1, 1)
     assert deaf.margin == pytest.approx((0.1 - 0.88) / 0.88)
@@ -76,7 +77,7 @@ def test_one_clip_in_ten_that_does_not_follow_is_in_the_worse_tenth_and_the_mean
     made[4] = made[4, ::-1]
     row = tried(tmp_path, made, "rain", "rain")
     assert row.correlation_mean == pytest.approx(0.8, abs=1e-3)
-    # The tenth percentile of nine 1 and one -1, between the lowest two: a tenth of the way.
+    # The 10th percentile of nine 1 and one -1 lies between the lowest two, a tenth of the way.
     assert row.correlation_worse_tenth == pytest.approx(0.8, abs=1e-3)
-    # On average it is off by half of what it rises.
+    # On average it differs by half of its rise.
     assert row.mae_nats == pytest.approx(0.1 * np.abs(RISING - RISING[::-1]).mean(), abs=1e-3)

@@ -1,24 +1,24 @@
-"""What the judge hears, counted in the right condition, for the right class and the right way round."""
+"""The judge's classes are counted in the right condition, for the right class and in the right direction."""
 
 import numpy as np
 import pytest
-from given_bench import ToldJudge, figures_of, given_bench, given_clip, values_of
-from given_pack import tiny_model
+from bench_fixtures import ScriptedJudge, figures_of, make_bench, make_clip, values_of
+from pack_fixtures import tiny_model
 
 from rewas_engine import ReWaS
 from rewas_engine.evaluation.figures import Section
-from rewas_engine.evaluation.prompt_adherence import words_section
+from rewas_engine.evaluation.prompt_adherence import prompt_section
 from rewas_engine.world import CLASS_NAMES
 
 ASKED = ["drum_hit"] * 4 + ["rain"] * 4 + ["bell"] * 4
 HEARD = {
     "real": ASKED,
     "plain": ["drum_hit"] * 4 + ["rain"] * 3 + ["bell"] + ["bell"] * 2 + ["rain", "drum_hit"],
-    "plain_heard": ["drum_hit"] * 4 + ["drum_hit"] * 3 + ["rain"] + ["bell"] * 3 + ["fire"],
+    "plain_vocoded": ["drum_hit"] * 4 + ["drum_hit"] * 3 + ["rain"] + ["bell"] * 3 + ["fire"],
     "swapped": ["drum_hit"] + ["rain"] * 3 + ["rain"] * 2 + ["drum_hit"] * 2 + ["bell"] * 2 + ["rain"] * 2,
     "paraphrased": ["bell"] * 4 + ["rain"] * 4 + ["bell"] * 2 + ["rain"] * 2,
 }
-"""Right of 12: all, 9, 8, 5 and 6."""
+"""Correct of 12: all, 9, 8, 5 and 6."""
 
 
 @pytest.fixture(scope="module")
@@ -26,19 +26,19 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> ReWaS:
     return tiny_model(tmp_path_factory.mktemp("pack"))
 
 
-def section_of(model: ReWaS, heard: dict[str, list[str]]) -> Section:
-    """The words on a bench in which the judge hears this, by condition."""
-    judge, dice = ToldJudge(), np.random.default_rng(0)
+def build_section(model: ReWaS, heard: dict[str, list[str]]) -> Section:
+    """The prompt section on a bench in which the judge returns these classes, by condition."""
+    judge, dice = ScriptedJudge(), np.random.default_rng(0)
     mels = {name: dice.normal(-5, 1, (len(ASKED), 4, 64)).astype(np.float32) for name in heard}
     for name, names in heard.items():
         judge.tell(mels[name], names)
-    clips = [given_clip(name, log_mel) for name, log_mel in zip(ASKED, mels.pop("real"), strict=True)]
-    return words_section(given_bench(model, clips, judge, **mels))
+    clips = [make_clip(name, log_mel) for name, log_mel in zip(ASKED, mels.pop("real"), strict=True)]
+    return prompt_section(make_bench(model, clips, judge, **mels))
 
 
 @pytest.fixture(scope="module")
 def section(model: ReWaS) -> Section:
-    return section_of(model, HEARD)
+    return build_section(model, HEARD)
 
 
 def test_each_condition_has_its_own_share(section: Section) -> None:
@@ -54,24 +54,24 @@ def test_each_condition_has_its_own_share(section: Section) -> None:
     )
 
 
-def test_the_worst_class_is_the_one_that_is_heard_least(section: Section) -> None:
+def test_the_worst_class_is_the_one_recognised_least(section: Section) -> None:
     worst = {key: (figure.value, figure.note) for key, figure in figures_of(section).items() if key.endswith("worst")}
-    # Of the bells two of four were heard; after the vocoder three, but of the rains one.
+    # Two of four bells are correct; after the vocoder three, but only one of the rains.
     assert worst == {"class_worst": (2 / 4, "bell"), "vocoded_class_worst": (1 / 4, "rain")}
     assert section.details["by_class"]["plain"] == {"drum_hit": 1.0, "rain": 0.75, "bell": 0.5}
     assert section.details["by_class"]["swapped"] == {"drum_hit": 0.25, "rain": 0.5, "bell": 0.5}
 
 
-def test_unseen_words_that_are_understood_less_are_a_drop_above_0(model: ReWaS, section: Section) -> None:
+def test_worse_results_on_paraphrases_are_a_positive_drop(model: ReWaS, section: Section) -> None:
     assert values_of(section)["paraphrase_drop_points"] == pytest.approx(25)
-    # Of 12 clips 4 are lost, 1 is won and 7 stay as they are.
+    # Of 12 clips 4 are lost, 1 is gained and 7 stay the same.
     expected = 100 * np.std([1] * 4 + [-1] + [0] * 7) / 12**0.5
     assert figures_of(section)["paraphrase_drop_points"].note == f"12 clips, standard error {expected:.3f}"
     exchanged = HEARD | {"plain": HEARD["paraphrased"], "paraphrased": HEARD["plain"]}
-    assert values_of(section_of(model, exchanged))["paraphrase_drop_points"] == pytest.approx(-25)
+    assert values_of(build_section(model, exchanged))["paraphrase_drop_points"] == pytest.approx(-25)
 
 
-def test_rows_of_the_confusion_are_what_was_asked_for(section: Section) -> None:
+def test_rows_of_the_confusion_table_are_the_requested_classes(section: Section) -> None:
     def times(condition: str, asked: str, heard: str) -> int:
         return section.details["confusion"][condition][CLASS_NAMES.index(asked)][CLASS_NAMES.index(heard)]
 
@@ -88,7 +88,7 @@ def test_rows_of_the_confusion_are_what_was_asked_for(section: Section) -> None:
     ]
 
 
-def test_a_class_of_two_words_is_named_in_words(model: ReWaS) -> None:
+def test_a_class_name_is_written_with_spaces(model: ReWaS) -> None:
     deaf_to_drums = HEARD | {"plain": ["rain"] * 4 + HEARD["plain"][4:]}
-    figure = figures_of(section_of(model, deaf_to_drums))["class_worst"]
+    figure = figures_of(build_section(model, deaf_to_drums))["class_worst"]
     assert (figure.value, figure.note) == (0.0, "drum hit")

@@ -24,7 +24,7 @@ def test_an_upside_down_curve_disagrees() -> None:
     assert correlation(CURVE, -CURVE) == pytest.approx(-1.0)
 
 
-def test_loudness_alone_is_seen_by_the_error_only() -> None:
+def test_a_level_offset_changes_the_error_only() -> None:
     found = agreement(CURVE, CURVE - 1.5, RATE_HZ)
     assert found.mae_nats == pytest.approx(1.5, abs=1e-5)
     assert found.correlation == pytest.approx(1.0)
@@ -73,7 +73,7 @@ def test_the_worse_tenth_lies_on_the_worse_side() -> None:
     assert summary(values, errors=True).worse_tenth == pytest.approx(0.9)
 
 
-def test_clips_without_a_figure_are_counted_or_stand_for_a_value() -> None:
+def test_undefined_values_are_counted_or_replaced() -> None:
     assert summary([1.0, None, 0.5, None]) == Summary(4, 2, 0.75, 0.75, pytest.approx(0.55))
     assert summary([1.0, None], undefined_as=0.0) == Summary(2, 1, 0.5, 0.5, pytest.approx(0.1))
     assert summary([None]) == Summary(1, 1, None, None, None)
@@ -81,7 +81,7 @@ def test_clips_without_a_figure_are_counted_or_stand_for_a_value() -> None:
 
 
 @given(st.lists(st.floats(-1, 1), min_size=1), st.randoms(use_true_random=False))
-def test_a_summary_knows_no_order_and_stays_within_its_values(values: list[float], dice: object) -> None:
+def test_a_summary_does_not_depend_on_order_and_stays_within_its_values(values: list[float], dice: object) -> None:
     found = summary(values)
     shuffled = list(values)
     dice.shuffle(shuffled)  # type: ignore[attr-defined]

@@ -1,4 +1,6 @@
-"""The bench: test clips of the world, and what a pack makes of them, each condition once for all figures."""
+"""The bench: test clips of the world, and the sounds that a pack generates for them, each condition once for all
+figures.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,7 @@ from rewas_engine.conditioning.mel import AudioFrontEnd, normalised
 from rewas_engine.curves.energy import FloatArray
 from rewas_engine.errors import Cancelled, PackError
 from rewas_engine.evaluation.judge import Judge
-from rewas_engine.evaluation.sound_store import MadeSounds, Request
+from rewas_engine.evaluation.sound_store import Request, SoundStore
 from rewas_engine.evaluation.splits import Split
 from rewas_engine.generation.sampling_settings import SamplingSettings
 from rewas_engine.pipeline import ReWaS
@@ -30,7 +32,14 @@ CLIPS_AT_ONCE_ON_GPU = 64
 
 @dataclass(frozen=True)
 class EvaluationProgress:
-    """Where an evaluation is. section: its name. what: what is made or measured. done, total: of that, total > 0."""
+    """Progress of an evaluation.
+
+    Attributes:
+        section: Name of the section.
+        what: What is being generated or measured.
+        done: Finished parts.
+        total: All parts, above 0.
+    """
 
     section: str
     what: str
@@ -39,7 +48,7 @@ class EvaluationProgress:
 
 
 class Watch:
-    """Tells progress, and ends the work where that is wished for."""
+    """Reports progress, and ends the work when it is cancelled."""
 
     def __init__(
         self,
@@ -50,12 +59,12 @@ class Watch:
         self.section = ""
 
     def check(self) -> None:
-        """Raises Cancelled where asked to stop."""
+        """Raise Cancelled if the work was cancelled."""
         if self._cancel is not None and self._cancel.is_set():
             raise Cancelled
 
-    def tell(self, what: str, done: int, total: int) -> None:
-        """Report finished parts. Raises Cancelled where asked to stop."""
+    def report(self, what: str, done: int, total: int) -> None:
+        """Report finished parts; raise Cancelled if the work was cancelled."""
         self.check()
         if self._on_progress is not None:
             self._on_progress(EvaluationProgress(self.section, what, done, max(total, 1)))
@@ -63,10 +72,16 @@ class Watch:
 
 @dataclass(frozen=True, eq=False)
 class BenchClip:
-    """One clip that sounds are asked for.
+    """One clip to generate sounds for.
 
-    sound: [S] normalised waveform at the world's rate. log_mel: [T, bins] nats; energy: [T], its mean over the bins.
-    plain: the class in words of training, without modifiers. paraphrase: in words never trained on. seed: of the noise.
+    Attributes:
+        scene: The clip's scene.
+        sound: Normalised waveform [S] at the world's sample rate.
+        log_mel: [T, bins] nats.
+        energy: [T] nats, its mean over the bins.
+        plain: The class in a phrasing of training, without modifiers.
+        paraphrase: The class in a phrasing that training has not used.
+        seed: Seed of the noise.
     """
 
     scene: Scene
@@ -79,24 +94,36 @@ class BenchClip:
 
     @property
     def class_name(self) -> str:
-        """What is to be heard."""
+        """Class of the sound."""
         return self.scene.class_name
 
 
 def bench_clips(
     split: Split, classes: Sequence[str], clips_per_class: int, front_end: AudioFrontEnd, watch: Watch
 ) -> list[BenchClip]:
-    """The split's first clips of each class, class by class. Raises Cancelled, SettingsError for an unknown class."""
+    """The split's first clips of each class, class by class.
+
+    Raises:
+        Cancelled: The work was cancelled.
+        SettingsError: A class is unknown.
+    """
     clips: list[BenchClip] = []
     for class_name in classes:
-        watch.tell("Making the clips", len(clips), len(classes) * clips_per_class)
+        watch.report("Rendering clips", len(clips), len(classes) * clips_per_class)
         for number, scene in enumerate(split.audible(class_name, clips_per_class)):
             clips.append(bench_clip(scene, Fraction(number, clips_per_class), len(clips), front_end))
     return clips
 
 
 def bench_clip(scene: Scene, place: Fraction, seed: int, front_end: AudioFrontEnd) -> BenchClip:
-    """A scene made ready. place: of its words among all those of the class, from 0 to below 1."""
+    """Render a scene as a clip.
+
+    Args:
+        scene: The scene.
+        place: Which of the class's phrasings to use, as a share of them, 0 to below 1.
+        seed: Seed of the noise.
+        front_end: Computes the log-mel.
+    """
     sound = normalised(render_sound(scene))
     log_mel = front_end.log_mel(torch.from_numpy(sound)[None])[0].numpy()
     plain, unseen = captions(scene.class_name), held_out_captions(scene.class_name)
@@ -111,10 +138,11 @@ def bench_clip(scene: Scene, place: Fraction, seed: int, front_end: AudioFrontEn
     )
 
 
-def swapped(clips: Sequence[BenchClip]) -> list[int]:
-    """For each clip the position of the clip of another class whose energy it is given; each is given to one clip.
+def swap_partners(clips: Sequence[BenchClip]) -> list[int]:
+    """For each clip, the position of a clip of another class whose energy it gets; each energy is used once.
 
-    clips: equally many of each class, class by class.
+    Args:
+        clips: The same number of each class, class by class.
     """
     names = list(dict.fromkeys(clip.class_name for clip in clips))
     per_class = len(clips) // len(names)
@@ -127,9 +155,15 @@ def swapped(clips: Sequence[BenchClip]) -> list[int]:
 
 
 class Bench:
-    """A pack before its test clips. What is generated is kept: energy, class and vocoder figures share it.
+    """A pack and its test clips. Generated sounds are kept, since energy, prompt and vocoder figures share them.
 
-    judge: of the words; None is the shipped one, loaded where it is first needed. made: keeps on disk what it makes.
+    Args:
+        model: The pack.
+        judge: The judge; None is the shipped one, loaded on first use.
+        clips: The clips.
+        settings: Sampling settings.
+        watch: For progress and cancellation.
+        store: Stores generated sounds on disk.
     """
 
     def __init__(
@@ -139,38 +173,38 @@ class Bench:
         clips: Sequence[BenchClip],
         settings: SamplingSettings,
         watch: Watch,
-        made: MadeSounds | None = None,
+        store: SoundStore | None = None,
     ) -> None:
         self.model, self._judge, self.clips, self.settings, self.watch = model, judge, list(clips), settings, watch
-        self._made = made
+        self._store = store
 
     @cached_property
     def judge(self) -> Judge:
-        """Who says what is heard. Raises PackError where the shipped one is missing."""
+        """The judge. Raises PackError if the shipped one is missing."""
         return self._judge or Judge.load()
 
     @cached_property
     def plain(self) -> NDArray[np.float32]:
-        """[N, T, bins] of plain prompts with the clips' own energies."""
-        return self.generated(
+        """Log-mels [N, T, bins] of plain prompts with the clips' own energies."""
+        return self.generate(
             "Plain prompts, own energy", [clip.plain for clip in self.clips], [_energy(clip) for clip in self.clips]
         )
 
     @cached_property
     def plain_waveforms(self) -> list[FloatArray]:
-        """[S] each: `plain` through the vocoder."""
-        return self.vocoded(self.plain, self.clips)
+        """Waveforms, [S] each: `plain` after the vocoder."""
+        return self.vocode(self.plain, self.clips)
 
     @cached_property
-    def plain_heard(self) -> NDArray[np.float32]:
-        """[N, T, bins] of `plain_waveforms`."""
-        return self.heard(self.plain_waveforms)
+    def plain_vocoded(self) -> NDArray[np.float32]:
+        """Log-mels [N, T, bins] of `plain_waveforms`."""
+        return self.log_mels(self.plain_waveforms)
 
     @cached_property
     def uncontrolled(self) -> NDArray[np.float32]:
-        """[N, T, bins] of the same prompts and noise, the adapter switched off."""
-        return self.generated(
-            "Without the control",
+        """Log-mels [N, T, bins] of the same prompts and noise with the adapter switched off."""
+        return self.generate(
+            "Without control",
             [clip.plain for clip in self.clips],
             [_energy(clip) for clip in self.clips],
             settings=replace(self.settings, control_strength=0.0),
@@ -178,21 +212,21 @@ class Bench:
 
     @cached_property
     def swapped(self) -> NDArray[np.float32]:
-        """[N, T, bins] of the same prompts and noise with another class's energies."""
-        return self.generated(
+        """Log-mels [N, T, bins] of the same prompts and noise with another class's energies."""
+        return self.generate(
             "Another class's energy",
             [clip.plain for clip in self.clips],
-            [_energy(self.clips[other]) for other in swapped(self.clips)],
+            [_energy(self.clips[other]) for other in swap_partners(self.clips)],
         )
 
     @cached_property
     def paraphrased(self) -> NDArray[np.float32]:
-        """[N, T, bins] of prompts in unseen words, with the same energies and noise."""
-        return self.generated(
+        """Log-mels [N, T, bins] of unseen phrasings, with the same energies and noise."""
+        return self.generate(
             "Unseen paraphrases", [clip.paraphrase for clip in self.clips], [_energy(clip) for clip in self.clips]
         )
 
-    def generated(
+    def generate(
         self,
         what: str,
         prompts: Sequence[str],
@@ -201,52 +235,63 @@ class Bench:
         seeds: Sequence[int] | None = None,
         settings: SamplingSettings | None = None,
     ) -> NDArray[np.float32]:
-        """Log-mels [N, T, bins] of prompts [N] under controls [N]. seeds: the clips' own by default. Raises Cancelled.
+        """Generate log-mels.
 
-        what: for the progress.
+        Args:
+            what: Description for the progress.
+            prompts: [N].
+            controls: [N].
+            seeds: [N]; None is the clips' own.
+            settings: Sampling settings; None is the bench's own.
+
+        Returns:
+            [N, T, bins] nats.
+
+        Raises:
+            Cancelled: The work was cancelled.
         """
         drawn = [clip.seed for clip in self.clips] if seeds is None else list(seeds)
         at_once = CLIPS_AT_ONCE_ON_CPU if self.model.device == "cpu" else CLIPS_AT_ONCE_ON_GPU
         starts = range(0, len(prompts), at_once)
-        order = range(len(starts)) if self._made is None else self._made.order(len(starts))
+        order = range(len(starts)) if self._store is None else self._store.order(len(starts))
         parts: dict[int, NDArray[np.float32]] = {}
         for part in order:
-            self.watch.tell(what, len(parts) * at_once, len(prompts))
+            self.watch.report(what, len(parts) * at_once, len(prompts))
             chosen = slice(starts[part], starts[part] + at_once)
             request = Request(prompts[chosen], controls[chosen], drawn[chosen], settings or self.settings)
-            parts[part] = self._make(request) if self._made is None else self._made.get(request, self._make)
-        self.watch.tell(what, len(prompts), len(prompts))
+            parts[part] = self._generate(request) if self._store is None else self._store.get(request, self._generate)
+        self.watch.report(what, len(prompts), len(prompts))
         return np.concatenate([parts[part] for part in sorted(parts)])
 
-    def _make(self, request: Request) -> NDArray[np.float32]:
-        made = self.model.sound.log_mels(
+    def _generate(self, request: Request) -> NDArray[np.float32]:
+        log_mels = self.model.sound.log_mels(
             request.prompts, request.controls, request.seeds, request.settings, lambda step: self.watch.check()
         )
-        return np.asarray(made.float().cpu().numpy())
+        return np.asarray(log_mels.float().cpu().numpy())
 
-    def vocoded(self, log_mels: NDArray[np.float32], clips: Sequence[BenchClip]) -> list[FloatArray]:
-        """Waveforms [S] of log-mels [N, T, bins], as long as their clips."""
+    def vocode(self, log_mels: NDArray[np.float32], clips: Sequence[BenchClip]) -> list[FloatArray]:
+        """Vocode log-mels [N, T, bins] to waveforms [S] as long as their clips."""
         waveforms = []
         for number, (log_mel, clip) in enumerate(zip(log_mels, clips, strict=True)):
-            self.watch.tell("Vocoding", number, len(clips))
+            self.watch.report("Vocoding", number, len(clips))
             waveforms.append(
                 self.model.sound.vocoding.waveform(torch.from_numpy(log_mel).to(self.model.device), clip.sound.size)
             )
         return waveforms
 
-    def heard(self, waveforms: Sequence[FloatArray]) -> NDArray[np.float32]:
+    def log_mels(self, waveforms: Sequence[FloatArray]) -> NDArray[np.float32]:
         """Log-mels [N, T, bins] of waveforms of one length."""
         stacked = torch.from_numpy(np.stack(waveforms))
         return torch.cat([self.model.front_end.log_mel(part) for part in stacked.split(32)]).numpy()
 
 
-def check_geometry(model: ReWaS) -> None:
-    """Raises PackError for a pack that hears otherwise than the world and the judge do."""
+def check_audio_format(model: ReWaS) -> None:
+    """Raise PackError if a pack's audio format differs from that of the world and the judge."""
     if model.front_end.config != world_front_end().config:
         raise PackError(
-            f"The pack {model.pack.name} hears at {model.front_end.config.sample_rate_hz} Hz with "
-            f"{model.front_end.config.bins} bins; the test clips and the judge do not.",
-            "Measure a pack of 16000 Hz and 64 bins.",
+            f"The pack {model.pack.name} uses {model.front_end.config.sample_rate_hz} Hz and "
+            f"{model.front_end.config.bins} bins, which differ from the test clips and the judge.",
+            "Use a pack with 16000 Hz and 64 bins.",
         )
 
 

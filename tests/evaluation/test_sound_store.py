@@ -5,13 +5,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from given_pack import TWO_CLASSES, ignorant_judge, tiny_model
+from pack_fixtures import TWO_CLASSES, tiny_model, untrained_judge
 
 from rewas_engine import ReWaS
 from rewas_engine.conditioning.controls import Controls
-from rewas_engine.evaluation.sound_store import MadeSounds, Request
+from rewas_engine.evaluation.bench import Bench, Watch, bench_clips
+from rewas_engine.evaluation.sound_store import Request, SoundStore
 from rewas_engine.evaluation.splits import DEVELOPMENT
-from rewas_engine.evaluation.test_bench import Bench, Watch, bench_clips
 from rewas_engine.generation.sampling_settings import SamplingSettings
 from rewas_engine.packs.description import read_pack
 
@@ -25,8 +25,8 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> ReWaS:
     return tiny_model(tmp_path_factory.mktemp("pack"))
 
 
-def kept_in(folder: Path, model: ReWaS, device: str = "cpu") -> MadeSounds:
-    return MadeSounds(folder, read_pack(model.pack.path), device)
+def kept_in(folder: Path, model: ReWaS, device: str = "cpu") -> SoundStore:
+    return SoundStore(folder, read_pack(model.pack.path), device)
 
 
 @pytest.mark.parametrize(
@@ -44,33 +44,33 @@ def test_another_request_is_another(other: Request) -> None:
     assert replace(REQUEST).digest() == REQUEST.digest()
 
 
-def test_what_was_made_is_not_made_again(tmp_path: Path, model: ReWaS) -> None:
+def test_stored_sounds_are_not_generated_again(tmp_path: Path, model: ReWaS) -> None:
     made = np.random.default_rng(0).normal(size=(2, 512, 64)).astype(np.float32)
     kept = kept_in(tmp_path, model)
     assert np.array_equal(kept.get(REQUEST, lambda request: made), made)
 
     def refuse(request: Request) -> np.ndarray:
-        raise AssertionError("made again")
+        raise AssertionError("generated again")
 
     assert np.array_equal(kept_in(tmp_path, model).get(REQUEST, refuse), made)
-    with pytest.raises(AssertionError, match="made again"):
+    with pytest.raises(AssertionError, match="generated again"):
         kept_in(tmp_path, model, "cuda:0").get(REQUEST, refuse)
     assert not list(tmp_path.rglob("*.partial*"))
 
 
-def test_a_bench_that_keeps_makes_the_same_sounds(tmp_path: Path, model: ReWaS) -> None:
+def test_a_bench_with_a_store_gives_the_same_sounds(tmp_path: Path, model: ReWaS) -> None:
     clips = bench_clips(DEVELOPMENT, TWO_CLASSES, 3, model.front_end, Watch())
     settings = model.sampling_settings(1, 1.0)
-    plain = Bench(model, ignorant_judge(), clips, settings, Watch()).plain
-    first = Bench(model, ignorant_judge(), clips, settings, Watch(), kept_in(tmp_path, model)).plain
+    plain = Bench(model, untrained_judge(), clips, settings, Watch()).plain
+    first = Bench(model, untrained_judge(), clips, settings, Watch(), kept_in(tmp_path, model)).plain
     files = list(tmp_path.rglob("*.npy"))
     assert len(files) == 2
     files[0].unlink()
-    again = Bench(model, ignorant_judge(), clips, settings, Watch(), kept_in(tmp_path, model)).plain
+    again = Bench(model, untrained_judge(), clips, settings, Watch(), kept_in(tmp_path, model)).plain
     assert np.array_equal(first, plain)
     assert np.array_equal(again, plain)
     assert len(list(tmp_path.rglob("*.npy"))) == 2
 
 
-def test_each_process_goes_through_all_parts() -> None:
-    assert sorted(MadeSounds.order(135)) == list(range(135))
+def test_each_process_visits_all_parts() -> None:
+    assert sorted(SoundStore.order(135)) == list(range(135))

@@ -1,26 +1,26 @@
-"""Pictures and real clips: what is held against what, on cases whose answer is known."""
+"""Videos and real clips: what is compared with what, on cases with known answers."""
 
 from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 import pytest
-from given_pack import tiny_model
 from hypothesis import given
 from hypothesis import strategies as st
+from pack_fixtures import tiny_model
 
 from rewas_engine import EnergyCurve, ReWaS, SettingsError
+from rewas_engine.evaluation.bench import Watch
 from rewas_engine.evaluation.energy_from_video import (
-    averaged_energy,
+    average_energy,
+    energy_from_video_section,
     follows_motion,
-    has_course,
-    picture_section,
-    seen_frames,
+    has_variation,
+    render_at_pack_rate,
 )
 from rewas_engine.evaluation.motion_baselines import frame_difference, smoothed_log_difference
-from rewas_engine.evaluation.real_clips import real_clips_section, values_with_sound, video_files
+from rewas_engine.evaluation.real_clips import count_values_with_sound, real_clips_section, video_files
 from rewas_engine.evaluation.splits import TEST
-from rewas_engine.evaluation.test_bench import Watch
 from rewas_engine.training.world_export import ClipFolder
 from rewas_engine.world import render_brightness, sample_scene
 
@@ -35,13 +35,13 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> ReWaS:
 @given(st.lists(st.floats(-11, 2, width=32), min_size=4, max_size=60))
 def test_four_values_become_their_mean(values: list[float]) -> None:
     whole = values[: len(values) // 4 * 4]
-    averaged = averaged_energy(EnergyCurve(np.array(whole), 100), Fraction(25), len(whole) // 4)
+    averaged = average_energy(EnergyCurve(np.array(whole), 100), Fraction(25), len(whole) // 4)
     np.testing.assert_allclose(averaged, np.array(whole).reshape(-1, 4).mean(axis=1), atol=1e-4)
 
 
 @given(st.integers(10, 200), st.sampled_from(["24000/1001", "25", "30", "12"]), st.integers(1, 80))
 def test_a_steady_energy_stays_what_it_is_at_any_rate_and_length(size: int, rate: str, count: int) -> None:
-    averaged = averaged_energy(EnergyCurve(np.full(size, -3.0), 100), Fraction(rate), count)
+    averaged = average_energy(EnergyCurve(np.full(size, -3.0), 100), Fraction(rate), count)
     np.testing.assert_allclose(averaged, np.full(count, -3.0), atol=1e-4)
 
 
@@ -63,9 +63,9 @@ def test_a_still_estimate_follows_no_motion() -> None:
 
 
 @pytest.mark.parametrize("native", ["15", "24000/1001", "25", "60"])
-def test_a_picture_is_shown_as_a_player_shows_it(native: str) -> None:
+def test_frames_are_resampled_as_a_player_shows_them(native: str) -> None:
     scene = sample_scene(3, "ball_bounce")
-    shown = seen_frames(scene, Fraction(native), (Fraction(25), 16, 16))
+    shown = render_at_pack_rate(scene, Fraction(native), (Fraction(25), 16, 16))
     filmed = render_brightness(scene, frame_rate=Fraction(native), width=16, height=16)
     assert shown.shape == (128, 16, 16)
     for index in (0, 40, 127):
@@ -73,32 +73,32 @@ def test_a_picture_is_shown_as_a_player_shows_it(native: str) -> None:
         np.testing.assert_array_equal(shown[index], filmed[min(stands, len(filmed) - 1)])
 
 
-def test_the_picture_section_tells_all_kinds_of_clips_apart(model: ReWaS) -> None:
-    section = picture_section(model, TEST, 3, Watch())
+def test_the_section_separates_all_kinds_of_clips(model: ReWaS) -> None:
+    section = energy_from_video_section(model, TEST, 3, Watch())
     figures = {figure.key: figure for figure in section.figures}
     assert section.details["clips"] == {"visible": 3, "even": 0, "silent_motion": 2, "off_screen": 2}
     assert set(section.details["by_native_rate"]) == {"25", "23.976", "30"}
     assert figures.pop("picture_even_nats").value is None
     assert all(figure.value is not None and np.isfinite(figure.value) for figure in figures.values())
-    assert figures["picture_visible"].bar is not None
+    assert figures["picture_visible"].target is not None
 
 
-def test_a_sound_that_is_even_from_end_to_end_has_no_course() -> None:
+def test_an_even_sound_has_no_variation() -> None:
     grain = np.random.default_rng(0).normal(0, 0.1, 128).astype(np.float32)
-    assert not has_course(-4 + grain)
-    assert has_course(-4 + grain + np.linspace(0, 2, 128, dtype=np.float32))
+    assert not has_variation(-4 + grain)
+    assert has_variation(-4 + grain + np.linspace(0, 2, 128, dtype=np.float32))
 
 
 def test_the_silent_end_of_a_file_does_not_count() -> None:
     sound = np.zeros(1000, np.float32)
-    assert values_with_sound(sound, 10) == 0
+    assert count_values_with_sound(sound, 10) == 0
     sound[300:500] = 0.1
-    assert values_with_sound(sound, 10) == 4
+    assert count_values_with_sound(sound, 10) == 4
     sound[990] = 0.1
-    assert values_with_sound(sound, 10) == 10
+    assert count_values_with_sound(sound, 10) == 10
 
 
-def test_real_clips_are_measured_and_unreadable_ones_named(model: ReWaS, tmp_path: Path) -> None:
+def test_real_clips_are_measured_and_unreadable_ones_listed(model: ReWaS, tmp_path: Path) -> None:
     ClipFolder(tmp_path, first_seed=7, width=64, height=48).write(1, 1)
     (tmp_path / "broken.mp4").write_bytes(b"no film")
     (tmp_path / "notes.txt").write_text("not a film either")
@@ -114,7 +114,7 @@ def test_real_clips_are_measured_and_unreadable_ones_named(model: ReWaS, tmp_pat
     assert set(figures) >= {"real_clips_frame_difference_zero_lag", "real_clips_log_difference_best_lag"}
 
 
-def test_where_no_clip_can_be_read_nothing_is_claimed(model: ReWaS, tmp_path: Path) -> None:
+def test_without_readable_clips_there_is_no_figure(model: ReWaS, tmp_path: Path) -> None:
     (tmp_path / "broken.mp4").write_bytes(b"no film")
     section = real_clips_section(model, video_files(tmp_path), Watch())
     assert [figure.value for figure in section.figures] == [None]

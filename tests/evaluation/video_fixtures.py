@@ -1,4 +1,4 @@
-"""Clips whose sound, motion and estimate are chosen, and what stands for a pack that looks at them."""
+"""Clips with chosen sound, motion and estimate, and a model that looks up the estimate."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
-from given_curves import STEPS
+from curve_fixtures import STEPS
 from numpy.typing import NDArray
 
 from rewas_engine import EnergyCurve
@@ -22,23 +22,26 @@ from rewas_engine.world import Scene, sample_scene
 RATE_HZ = Fraction(25)
 SAMPLE_RATE_HZ = 16_000
 SAMPLES = SAMPLE_RATE_HZ // 25
-"""Of one value at the picture rate."""
+"""Samples per value at the video rate."""
 PEAK_NATS = float(np.log(0.5))
-"""Of a sound that is made ready, as `LevelMeter` measures it."""
+"""Energy of a normalised sound, as `LevelMeter` measures it."""
 LOUD = PEAK_NATS - 1 + STEPS
-"""An energy whose highest value is that of a sound made ready: it is measured as it is written down."""
+"""An energy whose maximum is that of a normalised sound, so that normalisation leaves it unchanged."""
 SILENT = np.full_like(STEPS, -np.inf)
 MOVING = 10 + 10 * STEPS
-"""Motion in levels of brightness that goes with STEPS: 0 and 20 in turn."""
+"""Motion in levels of brightness that follows STEPS: alternating 0 and 20."""
 STILL = np.zeros_like(STEPS)
 
 
 @dataclass(frozen=True, eq=False)
-class GivenClip:
-    """A clip and what is made of it, at RATE_HZ.
+class ScriptedClip:
+    """A clip and the estimate for it, at RATE_HZ.
 
-    true: [T] energy of its sound in nats, -inf for silence. estimated: [T] nats, what its picture is taken for.
-    motion: [T] levels of brightness by which it changes; the first value is 0.
+    Attributes:
+        true: [T] energy of its sound in nats, -inf for silence.
+        estimated: [T] nats, estimated from its frames.
+        motion: [T] levels of brightness by which it changes; the first value is 0.
+        class_name: Class of the scene.
     """
 
     true: FloatArray
@@ -48,12 +51,12 @@ class GivenClip:
 
     @property
     def sound(self) -> FloatArray:
-        """[samples] of this energy, the sign of each sample another than that of the one before."""
+        """Waveform [samples] of this energy, with alternating signs."""
         amplitudes = np.repeat(np.exp(self.true), SAMPLES)
         return np.asarray(amplitudes * np.where(np.arange(amplitudes.size) % 2, -1, 1), np.float32)
 
     def frames(self, mark: int) -> NDArray[np.uint8]:
-        """[T, 2, 2] of this motion. mark: brightness of the first one, by which the clip is known again."""
+        """Frames [T, 2, 2] with this motion. mark: brightness of the first one, which identifies the clip."""
         levels = [mark]
         for change in self.motion[1:]:
             levels.append(int(levels[-1] + change if levels[-1] + change <= 255 else levels[-1] - change))
@@ -61,7 +64,7 @@ class GivenClip:
 
 
 class LevelMeter:
-    """A front end that hears the logarithm of the amplitude."""
+    """A front end that measures the logarithm of the amplitude."""
 
     config = MelConfig()
 
@@ -70,14 +73,14 @@ class LevelMeter:
         return EnergyCurve(np.log(np.maximum(np.sqrt(power), self.config.floor)), self.config.frame_rate_hz)
 
 
-class Onlooker:
-    """Stands for a pack: takes the picture of each clip for the energy that the clip says."""
+class ScriptedModel:
+    """Replaces a pack: returns each clip's own estimate for its frames."""
 
     picture_format = (RATE_HZ, 2, 2)
     front_end = LevelMeter()
     pack = SimpleNamespace(sample_rate_hz=SAMPLE_RATE_HZ)
 
-    def __init__(self, clips: Sequence[GivenClip]) -> None:
+    def __init__(self, clips: Sequence[ScriptedClip]) -> None:
         self.clips = list(clips)
 
     def energy_of_frames(self, frames: NDArray[np.uint8]) -> FloatArray:
@@ -86,8 +89,8 @@ class Onlooker:
     def read_clip(self, clip: VideoClip) -> SimpleNamespace:
         return SimpleNamespace(start_s=Fraction(0), duration_s=Fraction(len(self.of(clip.path).true)) / RATE_HZ)
 
-    def of(self, path: Path | str) -> GivenClip:
-        """The clip in a file that is called by its number."""
+    def of(self, path: Path | str) -> ScriptedClip:
+        """The clip in a file named by its number."""
         return self.clips[int(Path(path).stem)]
 
     def frames_of(self, number: int) -> NDArray[np.uint8]:
@@ -95,8 +98,8 @@ class Onlooker:
 
 
 @dataclass(frozen=True)
-class GivenSplit(Split):
-    """A split of chosen scenes: first the visible ones, then those of silent motion and off screen."""
+class ScriptedSplit(Split):
+    """A split of chosen scenes: first the visible ones, then those with silent motion, then those off screen."""
 
     counts: tuple[int, int, int] = (0, 0, 0)
     classes: tuple[str, ...] = ()

@@ -1,66 +1,66 @@
-"""Picture to energy where the right answer is known: estimates that are right, late, still, upside down or deaf."""
+"""Energy from video where the right answer is known: estimates that are right, late, constant, inverted or wrong."""
 
 from collections.abc import Callable, Sequence
 from fractions import Fraction
 
 import numpy as np
 import pytest
-from given_bench import figures_of, values_of
-from given_curves import ACROSS, STEPS, following
-from given_pictures import LOUD, MOVING, PEAK_NATS, SILENT, STILL, GivenClip, GivenSplit, Onlooker
+from bench_fixtures import figures_of, values_of
+from curve_fixtures import ACROSS, STEPS, following
 from scipy.ndimage import gaussian_filter1d
+from video_fixtures import LOUD, MOVING, PEAK_NATS, SILENT, STILL, ScriptedClip, ScriptedModel, ScriptedSplit
 
 from rewas_engine.curves.energy import FloatArray
 from rewas_engine.evaluation import energy_from_video as pictures
-from rewas_engine.evaluation.energy_from_video import picture_section
+from rewas_engine.evaluation.bench import Watch
+from rewas_engine.evaluation.energy_from_video import energy_from_video_section
 from rewas_engine.evaluation.figures import Section
-from rewas_engine.evaluation.test_bench import Watch
 from rewas_engine.world import Scene
 
 SILENCE = np.full_like(STEPS, np.log(1e-5))
 MIDDLE_NATS = PEAK_NATS - 1
 UPSIDE_DOWN = MIDDLE_NATS - STEPS
-PERFECT = GivenClip(LOUD, LOUD)
+PERFECT = ScriptedClip(LOUD, LOUD)
 Look = Callable[..., Section]
 
 
 @pytest.fixture
 def look(monkeypatch: pytest.MonkeyPatch) -> Look:
-    """The section of chosen clips: visible ones, such as move silently, and such as sound off screen."""
+    """The section of chosen clips: visible ones, silent motion, and sources off screen."""
 
     def section(
-        visible: Sequence[GivenClip], silent: Sequence[GivenClip] = (), hidden: Sequence[GivenClip] = ()
+        visible: Sequence[ScriptedClip], silent: Sequence[ScriptedClip] = (), hidden: Sequence[ScriptedClip] = ()
     ) -> Section:
-        model = Onlooker([*visible, *silent, *hidden])
+        model = ScriptedModel([*visible, *silent, *hidden])
 
         def shown(scene: Scene, native_rate: Fraction, picture_format: tuple[Fraction, int, int]) -> FloatArray:
             return model.frames_of(scene.seed)
 
-        monkeypatch.setattr(pictures, "seen_frames", shown)
+        monkeypatch.setattr(pictures, "render_at_pack_rate", shown)
         monkeypatch.setattr(pictures, "render_sound", lambda scene: model.clips[scene.seed].sound)
         counts = len(visible), len(silent), len(hidden)
-        split = GivenSplit("given", 0, counts, tuple(clip.class_name for clip in model.clips))
-        return picture_section(model, split, len(visible), Watch())
+        split = ScriptedSplit("given", 0, counts, tuple(clip.class_name for clip in model.clips))
+        return energy_from_video_section(model, split, len(visible), Watch())
 
     return section
 
 
-def estimates(*curves: FloatArray) -> list[GivenClip]:
-    return [GivenClip(LOUD, curve) for curve in curves]
+def estimates(*curves: FloatArray) -> list[ScriptedClip]:
+    return [ScriptedClip(LOUD, curve) for curve in curves]
 
 
 @pytest.mark.parametrize(
     ("estimated", "correlation", "best", "error_nats"),
     [
         (LOUD, 1, 1, 0),
-        (LOUD - 1.5, 1, 1, 1.5),  # right but for its level
+        (LOUD - 1.5, 1, 1, 1.5),  # right except for its level
         (np.roll(LOUD, 3), 5 / 8, 1, 2 * 3 / 16),  # 0.12 s late: 3 values of 16 are wrong, by 2 nats
         (np.roll(LOUD, -3), 5 / 8, 1, 2 * 3 / 16),
         (np.full_like(LOUD, MIDDLE_NATS), 0, 0, 1),
         (SILENCE, 0, 0, MIDDLE_NATS - np.log(1e-5)),
     ],
 )
-def test_an_estimate_is_held_against_the_sound(
+def test_an_estimate_is_compared_with_the_sound(
     look: Look, estimated: FloatArray, correlation: float, best: float, error_nats: float
 ) -> None:
     figures = values_of(look(estimates(estimated)))
@@ -69,17 +69,17 @@ def test_an_estimate_is_held_against_the_sound(
     assert figures["picture_visible_mae_nats"] == pytest.approx(error_nats, abs=1e-5)
 
 
-def test_an_estimate_upside_down_is_as_wrong_as_can_be_smoothed_or_not(look: Look) -> None:
+def test_an_inverted_estimate_has_correlation_minus_1_smoothed_or_not(look: Look) -> None:
     figures = values_of(look(estimates(UPSIDE_DOWN)))
     assert figures["picture_visible"] == pytest.approx(-1)
     assert figures["picture_visible_smoothed"] == pytest.approx(-1)
     assert values_of(look([PERFECT]))["picture_visible_smoothed"] == pytest.approx(1)
 
 
-def test_smoothing_takes_off_what_comes_and_goes_within_the_window(look: Look) -> None:
+def test_smoothing_removes_fast_ripple(look: Look) -> None:
     trembling = LOUD + 0.5 * np.where(np.arange(LOUD.size) % 2, -1, 1).astype(np.float32)
     figures = values_of(look(estimates(trembling)))
-    # The trembling has a quarter of the power of what it is added to.
+    # The ripple has a quarter of the power of the curve it is added to.
     assert figures["picture_visible"] == pytest.approx(1 / 1.25**0.5, abs=1e-5)
     assert figures["picture_visible_smoothed"] > 0.98
 
@@ -87,14 +87,14 @@ def test_smoothing_takes_off_what_comes_and_goes_within_the_window(look: Look) -
 def test_many_clips_have_mean_median_and_worse_tenth(look: Look) -> None:
     correlations = [1.0, 0.96, 0.8, 0.6, 0.28, -0.6]
     clips = [
-        GivenClip(LOUD, following(correlation) - 3, class_name=name)
+        ScriptedClip(LOUD, following(correlation) - 3, class_name=name)
         for correlation, name in zip(correlations, ["rain", "bell"] * 3, strict=True)
     ]
     section = look(clips)
     figures = figures_of(section)
     assert figures["picture_visible"].value == pytest.approx(3.04 / 6, abs=1e-5)
     assert figures["picture_visible_median"].value == pytest.approx(0.7, abs=1e-5)
-    # Of six the 10th percentile lies half way from the worst to the next.
+    # The 10th percentile of six lies half way between the worst and the next.
     assert figures["picture_visible_worse_tenth"].value == pytest.approx((-0.6 + 0.28) / 2, abs=1e-5)
     deviation = (sum((each - 3.04 / 6) ** 2 for each in correlations) / 6) ** 0.5
     assert figures["picture_visible"].note == f"6 clips, standard error {deviation / 6**0.5:.3f}"
@@ -103,49 +103,49 @@ def test_many_clips_have_mean_median_and_worse_tenth(look: Look) -> None:
     assert section.details["by_native_rate"] == by_rate
 
 
-def test_frame_difference_is_held_against_the_sound_too(look: Look) -> None:
-    figures = values_of(look([GivenClip(LOUD, ACROSS, MOVING)]))
+def test_frame_difference_is_compared_with_the_sound_too(look: Look) -> None:
+    figures = values_of(look([ScriptedClip(LOUD, ACROSS, MOVING)]))
     assert figures["picture_visible"] == pytest.approx(0, abs=1e-5)
     assert figures["picture_frame_difference"] == pytest.approx(1)
-    # ln(1 + x) of two levels is two levels again: what is lost is lost to the smoothing over 0.08 s, 2 values.
+    # ln(1 + x) of two levels is two levels again: the only loss is the smoothing over 0.08 s, 2 values.
     smooth = float(np.corrcoef(STEPS, gaussian_filter1d(STEPS, 2))[0, 1])
     assert figures["picture_log_difference"] == pytest.approx(smooth, abs=1e-5)
 
 
-def test_motion_that_rests_where_it_sounds_speaks_against_frame_difference(look: Look) -> None:
-    against = GivenClip(UPSIDE_DOWN, UPSIDE_DOWN, MOVING)
-    figures = values_of(look([against, against, GivenClip(LOUD, LOUD, MOVING), GivenClip(LOUD, LOUD, STILL)]))
+def test_motion_that_stops_where_it_sounds_counts_against_frame_difference(look: Look) -> None:
+    against = ScriptedClip(UPSIDE_DOWN, UPSIDE_DOWN, MOVING)
+    figures = values_of(look([against, against, ScriptedClip(LOUD, LOUD, MOVING), ScriptedClip(LOUD, LOUD, STILL)]))
     assert figures["picture_visible"] == pytest.approx(1)
     assert figures["picture_frame_difference"] == pytest.approx((-1 - 1 + 1 + 0) / 4)
     assert figures["picture_log_difference"] < -0.2
 
 
-def test_a_deaf_pack_is_misled_by_motion_that_makes_no_sound(look: Look) -> None:
-    # The clips' own energy is silence and follows nothing: what is told is of the estimate.
-    silent = [GivenClip(SILENT, SILENCE + 2 + following(share), MOVING) for share in (0.6, -0.8)]
+def test_a_wrong_pack_is_misled_by_motion_that_makes_no_sound(look: Look) -> None:
+    # The clips' own energy is silence, so the figures describe the estimate.
+    silent = [ScriptedClip(SILENT, SILENCE + 2 + following(share), MOVING) for share in (0.6, -0.8)]
     figures = figures_of(look([PERFECT], silent))
     assert figures["picture_silent_motion"].value == pytest.approx(-0.1, abs=1e-5)
-    assert figures["picture_silent_motion"].note == "mean size 0.700"
+    assert figures["picture_silent_motion"].note == "mean magnitude 0.700"
     assert figures["picture_silent_motion_nats"].value == pytest.approx(2, abs=1e-5)
 
 
 def test_a_pack_that_keeps_silent_is_not_misled(look: Look) -> None:
-    figures = figures_of(look([PERFECT], [GivenClip(SILENT, SILENCE, MOVING)] * 2))
+    figures = figures_of(look([PERFECT], [ScriptedClip(SILENT, SILENCE, MOVING)] * 2))
     assert figures["picture_silent_motion"].value == 0
     assert figures["picture_silent_motion_nats"].value == pytest.approx(0, abs=1e-5)
 
 
-def test_what_sounds_off_screen_has_a_figure_of_its_own(look: Look) -> None:
-    hidden = [GivenClip(LOUD, following(0.6)), GivenClip(LOUD, SILENCE)]
+def test_sources_off_screen_have_their_own_figure(look: Look) -> None:
+    hidden = [ScriptedClip(LOUD, following(0.6)), ScriptedClip(LOUD, SILENCE)]
     section = look([PERFECT], hidden=hidden)
     assert values_of(section)["picture_off_screen"] == pytest.approx(0.3, abs=1e-5)
     assert values_of(section)["picture_visible"] == pytest.approx(1)
-    assert section.drawn["off_screen"] == pytest.approx([0.6, 0], abs=1e-5)
+    assert section.plot_data["off_screen"] == pytest.approx([0.6, 0], abs=1e-5)
 
 
-def test_even_sound_is_not_followed_but_left_even(look: Look) -> None:
+def test_even_sound_is_reported_separately(look: Look) -> None:
     even = np.full_like(LOUD, PEAK_NATS)
-    clips = [PERFECT, GivenClip(even, 0.3 * STEPS - 4), GivenClip(even, 0.1 * ACROSS - 4)]
+    clips = [PERFECT, ScriptedClip(even, 0.3 * STEPS - 4), ScriptedClip(even, 0.1 * ACROSS - 4)]
     section = look(clips)
     figures = figures_of(section)
     assert figures["picture_visible"].value == pytest.approx(1)

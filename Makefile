@@ -13,12 +13,14 @@ blender_4_5 := .venv-blender-4.5/.set-up
 blender_5_0 := .venv-blender-5.0/.set-up
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test docs docs-images lint format extension serve parity clean FORCE
+.PHONY: help demo test test-fast test-weights docs docs-images lint format extension serve parity clean FORCE
 .DELETE_ON_ERROR:
 
 help:
 	@echo "make demo       from two clips to sound on Blender's tracks; leaves its results in demo-output/"
-	@echo "make test       every check: style, types, layers, tests, and the add-on inside three Blenders"
+	@echo "make test       every check: style, types, layers, tests, and the add-on inside three Blenders; 12 minutes"
+	@echo "make test-fast  style, types, layers, and the tests without slow ones, the shipped weights or Blender; 3 minutes"
+	@echo "make test-weights  measure the shipped weights on many clips, before a release"
 	@echo "make docs       build the documentation site into build/site, with the sounds and plots of its examples"
 	@echo "make lint       style, types and layers alone"
 	@echo "make format     put the code into the house's format"
@@ -33,8 +35,14 @@ demo: $(main) $(blender_4_5)
 test: $(main) $(protoc) $(blender_4_2) $(blender_4_5) $(blender_5_0)
 	@.venv/bin/python scripts/dev/run_tests.py
 
+test-fast: $(main) $(protoc)
+	@.venv/bin/python scripts/dev/run_tests.py fast
+
+test-weights: $(main)
+	@.venv/bin/python scripts/dev/run_tests.py weights
+
 lint: $(main)
-	@.venv/bin/python scripts/dev/run_tests.py --only lint
+	@.venv/bin/python scripts/dev/run_tests.py lint
 
 # The sounds and plots of the examples are not in the repository: they are generated once, in a few minutes.
 docs: $(main) docs/generated/.complete

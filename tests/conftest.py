@@ -1,9 +1,32 @@
-"""Examples that hypothesis draws may take their time: machines that run tests are busy."""
+"""Options and settings of all tests."""
 
 import contextlib
+
+import pytest
 
 with contextlib.suppress(ImportError):  # Blender's own environments have no hypothesis.
     from hypothesis import settings
 
+    # Generated examples have no deadline: machines that run tests are busy.
     settings.register_profile("busy machine", deadline=None)
     settings.load_profile("busy machine")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--release", action="store_true", help="also run the tests marked release, which take long")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what only a release needs, and start the files with the most slow tests first.
+
+    With several processes a long file that starts last keeps one of them busy while the others wait.
+    """
+    if not config.getoption("--release"):
+        left_out = [item for item in items if item.get_closest_marker("release")]
+        if left_out:
+            config.hook.pytest_deselected(items=left_out)
+            items[:] = [item for item in items if item not in left_out]
+    slow_tests = dict.fromkeys((item.path for item in items), 0)
+    for item in items:
+        slow_tests[item.path] += item.get_closest_marker("slow") is not None
+    items.sort(key=lambda item: -slow_tests[item.path])

@@ -1,6 +1,7 @@
-"""Run every check of the project and end with one summary, in pytest's own form, over all of them.
+"""Run the project's checks and end with one summary in pytest's form over all of them.
 
-Style, types and layers count as one test each. All checks run even when an early one fails, so that one run tells all.
+Each linter counts as one test. Every check runs even after another one has failed, so that one run shows all faults.
+The main tests share the processor's cores; the linters and then the three Blenders run next to them, one at a time.
 """
 
 import argparse
@@ -8,34 +9,55 @@ import os
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import xml.etree.ElementTree as ElementTree
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-MAIN_PYTHON = ROOT / ".venv" / "bin" / "python"
+MAIN_BIN = ROOT / ".venv" / "bin"
+MAIN_PYTHON = MAIN_BIN / "python"
 BLENDER_VERSIONS = ("4.5", "5.0", "4.2")
+SCOPES = ("full", "fast", "weights", "lint")
+MOST_WORKERS = 8
+"""Each worker holds torch and a few small models, about 1.5 GB."""
+LEFT_OUT = {
+    "full": "the full measurements of the shipped weights (make test-weights)",
+    "fast": "tests marked slow, the shipped weights and Blender (make test, make test-weights)",
+    "weights": "everything that does not measure the shipped weights (make test)",
+    "lint": "all tests (make test)",
+}
+"""What each scope does not run, for the last lines of its output."""
 
 
 @dataclass(frozen=True)
 class Check:
-    """One command; ``is_pytest`` says that it writes its own count of tests."""
+    """One command.
+
+    Args:
+        name: As shown in the summary.
+        command: Program and arguments.
+        is_pytest: Whether the command is pytest, which counts its own tests.
+        is_live: Whether its output is shown while it runs; otherwise it is shown once the check has ended.
+    """
 
     name: str
     command: tuple[str | Path, ...]
     is_pytest: bool = False
+    is_live: bool = False
 
 
 @dataclass
 class Outcome:
-    """What came of one check: how many tests ended how, and the names of those that did not pass."""
+    """How many tests of one check ended how, and the names of those that failed."""
 
     seconds: float
     counts: Counter[str]
-    troubles: list[str] = field(default_factory=list)
+    failures: list[str] = field(default_factory=list)
 
     @property
     def failed(self) -> bool:
@@ -43,25 +65,39 @@ class Outcome:
 
 
 def lint_checks() -> list[Check]:
-    bin_folder = MAIN_PYTHON.parent
     return [
-        Check("ruff check", (bin_folder / "ruff", "check", ".")),
-        Check("ruff format", (bin_folder / "ruff", "format", "--check", ".")),
-        Check("mypy", (bin_folder / "mypy",)),
-        Check("import layers", (bin_folder / "lint-imports",)),
-        Check("documentation site", (bin_folder / "mkdocs", "build", "--strict", "--quiet")),
+        Check("ruff check", (MAIN_BIN / "ruff", "check", ".")),
+        Check("ruff format", (MAIN_BIN / "ruff", "format", "--check", ".")),
+        Check("mypy", (MAIN_BIN / "mypy",)),
+        Check("import layers", (MAIN_BIN / "lint-imports",)),
+        Check("documentation site", (MAIN_BIN / "mkdocs", "build", "--strict", "--quiet")),
     ]
 
 
-def test_checks() -> list[Check]:
-    # The same tree passes or fails every time; whoever runs pytest by hand draws new examples.
-    drawing = "--hypothesis-seed=0"
-    main = Check(
+def main_tests(scope: str) -> Check:
+    chosen: dict[str, tuple[str, ...]] = {
+        "full": (),
+        "fast": ("-m", "not slow and not weights"),
+        "weights": ("-m", "weights", "--release"),
+    }
+    workers = min(os.cpu_count() or 1, MOST_WORKERS)
+    return Check(
         "tests",
-        (MAIN_PYTHON, "-m", "pytest", "tests", "--ignore=tests/blender", drawing, "--durations=8"),
+        (
+            *(MAIN_PYTHON, "-m", "pytest", "tests", "--ignore=tests/blender", *chosen[scope]),
+            "--durations=10",
+            # A file's tests stay in one process, which sets up what they share once.
+            *("-n", str(workers), "--dist=loadfile", "--no-loadscope-reorder"),
+            # The same tree passes or fails every time; pytest run by hand draws new examples.
+            "--hypothesis-seed=0",
+        ),
         is_pytest=True,
+        is_live=True,
     )
-    inside_blender = [
+
+
+def blender_tests() -> list[Check]:
+    return [
         Check(
             f"tests inside Blender {version}",
             (ROOT / f".venv-blender-{version}" / "bin" / "python", "-m", "pytest", "tests/blender"),
@@ -69,47 +105,63 @@ def test_checks() -> list[Check]:
         )
         for version in BLENDER_VERSIONS
     ]
-    return [main, *inside_blender]
 
 
-def run(check: Check) -> Outcome:
-    return run_pytest(check) if check.is_pytest else run_quietly(check)
+def lanes(scope: str) -> list[list[Check]]:
+    """The checks of a scope. Lanes run at the same time, the checks of a lane one after another."""
+    if scope == "lint":
+        return [lint_checks()]
+    if scope == "weights":
+        return [[main_tests(scope)]]
+    return [[main_tests(scope)], [*lint_checks(), *(blender_tests() if scope == "full" else [])]]
 
 
-def run_quietly(check: Check) -> Outcome:
-    """Run a check that speaks only when something is wrong."""
+def run_lane(checks: Sequence[Check]) -> dict[str, Outcome]:
+    return {check.name: run_pytest(check) if check.is_pytest else run_linter(check) for check in checks}
+
+
+def run_linter(check: Check) -> Outcome:
+    """Run a check and show its output only where it fails."""
     start = time.monotonic()
     done = subprocess.run(check.command, cwd=ROOT, env=environment(), text=True, capture_output=True, check=False)
     seconds = time.monotonic() - start
     if done.returncode == 0:
-        say(f"{check.name}: passed ({seconds:.1f} s)")
+        say(f"--- {check.name}: passed ({seconds:.1f} s)")
         return Outcome(seconds, Counter(passed=1))
-    say(f"{check.name}: FAILED ({seconds:.1f} s)\n{done.stdout}{done.stderr}")
+    say(f"--- {check.name}: FAILED ({seconds:.1f} s)\n{done.stdout}{done.stderr}")
     return Outcome(seconds, Counter(failed=1), [f"FAILED {check.name}"])
 
 
 def run_pytest(check: Check) -> Outcome:
-    """Run pytest with its output shown, then read its count from the report that it leaves."""
-    say(f"\n--- {check.name}")
+    """Run pytest and count its tests from the report that it writes."""
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.xml"
+        command = (*check.command, "-q", f"--junitxml={report}")
         start = time.monotonic()
-        done = subprocess.run((*check.command, "-q", f"--junitxml={report}"), cwd=ROOT, env=environment(), check=False)
-        seconds = time.monotonic() - start
-        outcome = Outcome(seconds, Counter())
+        if check.is_live:
+            say(f"--- {check.name}")
+            done = subprocess.run(command, cwd=ROOT, env=environment(), text=True, check=False)
+        else:
+            done = subprocess.run(
+                command, cwd=ROOT, env=environment(), text=True, check=False,
+                stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            )  # fmt: skip
+            say(f"--- {check.name}\n{done.stdout}")
+        outcome = Outcome(time.monotonic() - start, Counter())
         if report.exists():
             for kind, name in read_report(report):
                 outcome.counts[kind] += 1
                 if kind in ("failed", "errors"):
-                    outcome.troubles.append(f"FAILED {check.name}: {name}")
+                    outcome.failures.append(f"FAILED {check.name}: {name}")
     if done.returncode != 0 and not outcome.failed:
-        # No test failed and yet pytest did: a crash, or nothing was collected. That must not look like success.
+        # pytest failed although no test did: it crashed, or it collected nothing.
         outcome.counts["errors"] += 1
-        outcome.troubles.append(f"ERROR {check.name}: pytest ended with exit status {done.returncode}")
+        outcome.failures.append(f"ERROR {check.name}: pytest ended with exit status {done.returncode}")
     return outcome
 
 
 def read_report(report: Path) -> Iterator[tuple[str, str]]:
+    """How each test of a JUnit report ended, with its name."""
     for case in ElementTree.parse(report).iter("testcase"):
         kind = "passed"
         for tag, meaning in (("failure", "failed"), ("error", "errors"), ("skipped", "skipped")):
@@ -120,37 +172,47 @@ def read_report(report: Path) -> Iterator[tuple[str, str]]:
 
 
 def environment() -> dict[str, str]:
-    # The tests start hundreds of processes: each would compile all that it imports where byte code is not kept.
-    kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
-    # Threads that wait for each other take turns with whatever else runs, as in the command itself.
-    kept.setdefault("GOMP_SPINCOUNT", "10000")
-    # The add-on is installed nowhere outside Blender, so the tools are told where it lies.
-    return {**kept, "PYTHONPATH": os.pathsep.join(str(ROOT / room) for room in ("proto", "server", "addon"))}
+    # The tests start many processes: without stored byte code, each would compile everything that it imports.
+    variables = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    # One thread in each process: the processes together already use every core.
+    variables.setdefault("OMP_NUM_THREADS", "1")
+    variables.setdefault("GOMP_SPINCOUNT", "10000")
+    # The add-on is installed nowhere outside Blender.
+    paths = os.pathsep.join(str(ROOT / folder) for folder in ("proto", "server", "addon"))
+    return {**variables, "PYTHONPATH": paths}
 
 
-def summarise(outcomes: dict[str, Outcome]) -> None:
+def summarise(outcomes: dict[str, Outcome], scope: str, seconds: float) -> None:
     say("\n--- all checks")
     for name, outcome in outcomes.items():
         say(f"{'FAILED' if outcome.failed else 'passed'}  {outcome.seconds:7.1f} s  {name}")
+    say(f"not run: {LEFT_OUT[scope]}")
     for outcome in outcomes.values():
-        for trouble in outcome.troubles:
-            say(trouble)
+        for failure in outcome.failures:
+            say(failure)
     total = sum((outcome.counts for outcome in outcomes.values()), Counter[str]())
     counted = ", ".join(f"{total[kind]} {kind}" for kind in ("failed", "passed", "skipped", "errors") if total[kind])
-    say(f" {counted} in {sum(outcome.seconds for outcome in outcomes.values()):.2f}s ".center(80, "="))
+    say(f" {counted} in {seconds:.2f}s ".center(80, "="))
+
+
+_output = threading.Lock()
 
 
 def say(text: str) -> None:
-    print(text, flush=True)
+    with _output:
+        print(text, flush=True)
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description="Run every check of the project.")
-    parser.add_argument("--only", choices=("lint", "tests"), help="leave the other kind out")
-    only = parser.parse_args().only
-    checks = [*(lint_checks() if only != "tests" else []), *(test_checks() if only != "lint" else [])]
-    outcomes = {check.name: run(check) for check in checks}
-    summarise(outcomes)
+    parser = argparse.ArgumentParser(description="Run the project's checks.")
+    parser.add_argument("scope", nargs="?", choices=SCOPES, default="full", help="which checks to run (default: full)")
+    scope = parser.parse_args().scope
+    start = time.monotonic()
+    outcomes: dict[str, Outcome] = {}
+    with ThreadPoolExecutor() as pool:
+        for lane in pool.map(run_lane, lanes(scope)):
+            outcomes |= lane
+    summarise(outcomes, scope, time.monotonic() - start)
     return int(any(outcome.failed for outcome in outcomes.values()))
 
 

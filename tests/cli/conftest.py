@@ -1,15 +1,17 @@
-"""The real command in real processes, with a tiny untrained pack and clips that are made here."""
+"""The command in real processes, with a tiny untrained pack and generated clips."""
 
 from __future__ import annotations
 
 import signal
 import subprocess
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from rewas_command import Ran, Rewas, command, environment, write_clip
+from warm_process import WarmProcess
 
 from rewas_cli.main import run
 
@@ -44,29 +46,28 @@ def bare_rewas(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Mon
 
 
 @pytest.fixture(scope="session")
-def rewas(packs: Path, tmp_path_factory: pytest.TempPathFactory) -> Rewas:
-    """The command on a machine with the tiny pack."""
-    return _runner(environment(packs, tmp_path_factory.mktemp("home")))
+def rewas(packs: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rewas]:
+    """The command on a machine with the tiny pack, in a process of its own."""
+    home = tmp_path_factory.mktemp("home")
+    variables = environment(packs, home)
+    warm = WarmProcess(packs / "starter", variables)
 
-
-def _runner(variables: dict[str, str]) -> Rewas:
     def run(*arguments: object, cwd: Path | None = None, **more: str) -> Ran:
-        done = subprocess.run(
-            command(*arguments), capture_output=True, text=True, timeout=300, env={**variables, **more}, cwd=cwd
-        )
-        return Ran(done.returncode, done.stdout, done.stderr)
+        return Ran(*warm.run([*map(str, arguments)], {**variables, **more}, cwd, timeout_s=300))
 
-    return run
+    yield run
+    warm.close()
 
 
-@pytest.fixture
-def server(packs: Path, tmp_path: Path, media: Path) -> Iterator[str]:
+@pytest.fixture(scope="session")
+def server(packs: Path, tmp_path_factory: pytest.TempPathFactory, media: Path) -> Iterator[str]:
     """The address of a server that may read the folder of `media`."""
+    home = tmp_path_factory.mktemp("server")
     process = subprocess.Popen(
-        command("serve", "--port", 0, "--allow-root", media, "--state-dir", tmp_path / "state"),
+        command("serve", "--port", 0, "--allow-root", media, "--state-dir", home / "state"),
         stderr=subprocess.PIPE,
         text=True,
-        env=environment(packs, tmp_path),
+        env=environment(packs, home),
     )
     assert process.stderr is not None
     try:
@@ -76,10 +77,10 @@ def server(packs: Path, tmp_path: Path, media: Path) -> Iterator[str]:
                 address = line.split("listens on ")[1].split(". ")[0]
                 break
         assert address, "the server ended before it listened"
+        threading.Thread(target=process.stderr.read, daemon=True).start()  # A full pipe would stop the server.
         yield address
     finally:
         process.send_signal(signal.SIGINT)
-        process.stderr.close()
         assert process.wait(START_LIMIT_S) == 0
 
 

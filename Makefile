@@ -22,7 +22,7 @@ help:
 	@echo "make test-fast  style, types, layers, and the tests without slow ones, the shipped weights or Blender; 3 minutes"
 	@echo "make test-weights  measure the shipped weights on many clips, before a release"
 	@echo "make docs       build the documentation site into build/site, with the sounds and plots of its examples"
-	@echo "make lint       style, types and layers alone"
+	@echo "make lint       style, types, layers and the contract alone"
 	@echo "make format     put the code into the house's format"
 	@echo "make extension  build the Blender extension into dist/"
 	@echo "make serve      start the local server that the add-on talks to"
@@ -41,7 +41,7 @@ test-fast: $(main) $(protoc)
 test-weights: $(main)
 	@.venv/bin/python scripts/dev/run_tests.py weights
 
-lint: $(main)
+lint: $(main) $(protoc)
 	@.venv/bin/python scripts/dev/run_tests.py lint
 
 # The sounds and plots of the examples are not in the repository: they are generated once, in a few minutes.

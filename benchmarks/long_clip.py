@@ -176,7 +176,9 @@ def _measure_command(
         peak.stage = rewas_pb2.Stage.Name(progress.stage)  # type: ignore[arg-type]
 
     clip = otio.schema.Clip(media_reference=otio.schema.ExternalReference(target_url=str(film)))
-    asked = rewas_pb2.SoundSettings(prompt="rain", seed=0, **settings)
+    asked = rewas_pb2.SoundSettings(
+        prompt="rain", seed=0, num_inference_steps=settings["num_steps"], sample_rate_hz=settings["sample_rate_hz"]
+    )
     work = rewas_pb2.SoundWork(clip_otio_json=clip.to_json_string(), settings=asked)
     context = WorkContext(lambda name: model, model.pack.name, stems, lambda url, uploaded: film)
     request = rewas_pb2.SubmitJobRequest(idempotency_key="long", sound=work)
@@ -184,7 +186,8 @@ def _measure_command(
     result = run_work(request, context, on_progress=on_progress, cancel=ended)
     assert isinstance(result, rewas_pb2.SoundResult)
     stem = result.takes[0].stems[0]
-    return {"samples": stem.samples, "file_bytes": stem.artifact.size_bytes}, dict(result.timings_s)
+    timings = {stage: spent.ToNanoseconds() / 1e9 for stage, spent in result.timings.items()}
+    return {"samples": stem.samples, "file_bytes": stem.artifact.size_bytes}, timings
 
 
 if __name__ == "__main__":

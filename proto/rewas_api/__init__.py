@@ -1,15 +1,15 @@
-"""The contract of ReWaS NLE, for whoever speaks to a ReWaS server.
+"""The contract of ReWaS NLE: everything that a client of a ReWaS server needs.
 
-`rewas_api.client` is the synchronous client, `rewas_api.clip_settings` names our metadata on OpenTimelineIO clips,
-`rewas_api.errors` the errors of both, `rewas_api.v1` the generated messages.
+`rewas_api.client` is the synchronous client, `rewas_api.clip_settings` reads and writes metadata on OpenTimelineIO
+clips, `rewas_api.errors` holds the exceptions of both, and `rewas_api.v1` the generated messages.
 """
 
 __version__ = "0.2.0"
 
-CONTRACT_VERSION = 1
-"""Raised with every change that an older client or server would misunderstand."""
+CONTRACT_VERSION = 2
+"""Rises with every change that an older client or server would misunderstand."""
 
 DEFAULT_PORT = 50071
-"""Where `rewas serve` listens on 127.0.0.1 unless told otherwise."""
+"""Port of `rewas serve` on 127.0.0.1."""
 
 __all__ = ["CONTRACT_VERSION", "DEFAULT_PORT", "__version__"]

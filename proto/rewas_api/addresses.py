@@ -1,4 +1,4 @@
-"""Where a server may be: "HOST:PORT", on this machine unless the user has said otherwise."""
+"""Addresses of servers: "HOST:PORT", on this machine unless the user permits others."""
 
 from __future__ import annotations
 
@@ -8,15 +8,22 @@ from rewas_api.errors import ProblemError, ProblemKind
 
 
 def validate_address(address: str, *, allow_remote: bool = False) -> str:
-    """The address "HOST:PORT" as gRPC wants it.
+    """Check an address and return it in gRPC's form.
 
-    Raises ProblemError (SETTINGS) for one that is malformed, and (PERMISSION) for one that is not on this machine
-    unless `allow_remote`: picture and sound would leave it unencrypted.
+    Args:
+        address: "HOST:PORT".
+        allow_remote: Whether the server may be on another machine. Video and sound travel unencrypted.
+
+    Returns:
+        "HOST:PORT", an IPv6 host in brackets.
+
+    Raises:
+        ProblemError: SETTINGS for a malformed address, PERMISSION for one on another machine without `allow_remote`.
     """
     host, separator, port = address.strip().rpartition(":")
     if not separator or not host or not port.isascii() or not port.isdigit() or not 1 <= int(port) <= 65535:
         raise ProblemError(
-            f'"{address}" is not the address of a server.',
+            f'"{address}" is not a server address.',
             "Give a host and a port, for example 127.0.0.1:50071.",
             ProblemKind.SETTINGS,
         )
@@ -24,7 +31,7 @@ def validate_address(address: str, *, allow_remote: bool = False) -> str:
     if not allow_remote and not _is_loopback(bare_host):
         raise ProblemError(
             f"The server {address} is not on this machine.",
-            "Use an address such as 127.0.0.1:50071, or permit servers elsewhere explicitly.",
+            "Use an address such as 127.0.0.1:50071, or permit servers on other machines.",
             ProblemKind.PERMISSION,
         )
     return f"[{bare_host}]:{port}" if ":" in bare_host else f"{bare_host}:{port}"

@@ -1,15 +1,16 @@
-"""The client: synchronous, typed, for Blender's Python and for the command line.
+"""Synchronous, typed client for Blender's Python and for the command line.
 
     with RewasClient("127.0.0.1:50071") as client:
-        client.server_info()
+        client.get_server_info()
         job = client.submit(SoundWork(clip_otio_json=clip.to_json_string(), settings=settings.to_proto()))
         job = client.wait(job.id, on_snapshot=print)
-        client.fetch(job.id, job.sound.takes[0].stems[0].artifact, "growl.wav")
-        curve = EnergyWork(clip_otio_json=clip.to_json_string(), flat_nats=-5, edits=["fade in 0.5"])
-        client.wait(client.submit(curve).id).energy.events
+        client.fetch_artifact(job.id, job.sound.takes[0].stems[0].artifact, "growl.wav")
+        energy = EnergyInput(flat_nats=-5, edits=["fade in 0.5"])
+        job = client.submit(EnergyWork(clip_otio_json=clip.to_json_string(), energy=energy))
+        client.wait(job.id).energy.events
 
-Every call may raise ServerUnavailable, ContractMismatch, or another ProblemError that the server sent; nothing else.
-Calls block: in Blender, make them in a thread. One client may be used by several threads.
+Calls raise ServerUnavailable, ContractMismatch, or another ProblemError from the server, and nothing else. Calls block:
+in Blender, make them in a thread. Several threads may share a client.
 """
 
 from __future__ import annotations
@@ -28,13 +29,14 @@ import grpc
 from rewas_api import CONTRACT_VERSION, DEFAULT_PORT
 from rewas_api.addresses import validate_address
 from rewas_api.errors import JobCancelled, JobFailed, ProblemError, ServerUnavailable
-from rewas_api.transfer import PartialFile, TransferProgress, sha256_of, upload_messages
+from rewas_api.transfer import PartialFile, TransferProgress, hash_file, upload_messages
 from rewas_api.transport_errors import closed_problem, contract_problem, problem_from_call
 from rewas_api.v1 import rewas_pb2, rewas_pb2_grpc
 
 DEFAULT_ADDRESS = f"127.0.0.1:{DEFAULT_PORT}"
 MAX_MESSAGE_BYTES = 64 * 1024 * 1024
 FINAL_STATES = frozenset({rewas_pb2.JOB_STATE_SUCCEEDED, rewas_pb2.JOB_STATE_FAILED, rewas_pb2.JOB_STATE_CANCELLED})
+PAGE_SIZE = 100
 RECONNECT_PAUSE_S = 0.25
 CANCEL_POLL_S = 0.05
 
@@ -43,31 +45,35 @@ Work = rewas_pb2.EnergyWork | rewas_pb2.ConflictWork | rewas_pb2.SoundWork | rew
 _CHANNEL_OPTIONS = [
     ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
     ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
-    # A server that comes back should be found at once, not after a backoff of minutes.
+    # Reconnect to a restarted server within a second, not after a backoff of minutes.
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.min_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 1000),
-    # A server that hangs should be noticed in the middle of a stream, too.
+    # Detect a server that hangs in the middle of a stream.
     ("grpc.keepalive_time_ms", 10_000),
     ("grpc.keepalive_timeout_ms", 10_000),
-    # A proxy for the web has no business between two programs on one machine.
+    # A web proxy has no place between two programs on one machine.
     ("grpc.enable_http_proxy", 0),
 ]
 
 
 class CancelSignal(Protocol):
-    """Anything that can say that the caller wants to stop; a threading.Event does."""
+    """Tells whether the caller wants to stop, like a threading.Event."""
 
     def is_set(self) -> bool: ...
 
 
 class RewasClient:
-    """A connection to one ReWaS server.
+    """A connection to a ReWaS server. It connects with the first call.
 
-    address: "HOST:PORT", on this machine unless `allow_remote`. timeout_s: how long a call may take, in seconds;
-    transfers and watching a job may take for ever, as long as the server is alive.
+    Args:
+        address: "HOST:PORT", on this machine unless `allow_remote`.
+        timeout_s: Time limit of a call, in seconds. Transfers and watching a job have none, as long as the server is
+            alive.
+        allow_remote: Whether the server may be on another machine.
 
-    Connecting happens with the first call. Raises ProblemError for an address that is malformed or not permitted.
+    Raises:
+        ProblemError: For an address that is malformed or not permitted.
     """
 
     def __init__(self, address: str = DEFAULT_ADDRESS, *, timeout_s: float = 10.0, allow_remote: bool = False) -> None:
@@ -76,7 +82,7 @@ class RewasClient:
         self._closed = threading.Event()
         self._contract_checked = False
         self._channel = grpc.insecure_channel(self.address, options=_CHANNEL_OPTIONS)
-        self._stub: Any = rewas_pb2_grpc.RewasStub(self._channel)  # type: ignore[no-untyped-call]
+        self._stub: Any = rewas_pb2_grpc.RewasServiceStub(self._channel)  # type: ignore[no-untyped-call]
 
     def __enter__(self) -> Self:
         return self
@@ -87,13 +93,13 @@ class RewasClient:
         self.close()
 
     def close(self) -> None:
-        """Close the connection; calls that are waiting in other threads end with ServerUnavailable."""
+        """Close the connection. Pending calls in other threads end with ServerUnavailable."""
         self._closed.set()
         self._channel.close()
 
-    def server_info(self) -> rewas_pb2.ServerInfo:
-        """Who answers. Raises ContractMismatch where the server is older or newer than this client."""
-        info: rewas_pb2.ServerInfo = self._call(
+    def get_server_info(self) -> rewas_pb2.GetServerInfoResponse:
+        """Get the server's version and state. Raises ContractMismatch if its contract differs from the client's."""
+        info: rewas_pb2.GetServerInfoResponse = self._call(
             self._stub.GetServerInfo, rewas_pb2.GetServerInfoRequest(contract_version=CONTRACT_VERSION)
         )
         mismatch = contract_problem(info, self.address)
@@ -102,49 +108,74 @@ class RewasClient:
         self._contract_checked = True
         return info
 
-    def packs(self) -> list[rewas_pb2.Pack]:
-        """The installed model packs, the default one first."""
-        return list(self._call(self._stub.ListPacks, rewas_pb2.ListPacksRequest()).packs)
+    def list_packs(self) -> list[rewas_pb2.Pack]:
+        """List the installed model packs, the default pack first."""
+        packs: list[rewas_pb2.Pack] = []
+        page_token = ""
+        while True:
+            request = rewas_pb2.ListPacksRequest(page_size=PAGE_SIZE, page_token=page_token)
+            response: rewas_pb2.ListPacksResponse = self._call(self._stub.ListPacks, request)
+            packs += response.packs
+            page_token = response.next_page_token
+            if not page_token:
+                return packs
 
     def submit(self, work: Work, *, idempotency_key: str | None = None) -> rewas_pb2.Job:
-        """Hand in work; it is durable when this returns.
+        """Submit work. The job is durable when this returns.
 
-        idempotency_key: names this piece of work, so that handing it in twice makes one job; drawn when None. Raises
-        ProblemError where the work cannot be right, and ContractMismatch where server and client differ in version.
+        Args:
+            work: The work to do.
+            idempotency_key: Unique key of the work. Submitting twice with the same key makes one job. Random if None.
+
+        Returns:
+            The first snapshot of the job.
+
+        Raises:
+            ProblemError: For invalid work.
+            ContractMismatch: If the contracts of server and client differ.
         """
         if not self._contract_checked:
-            self.server_info()
+            self.get_server_info()
         request = rewas_pb2.SubmitJobRequest(idempotency_key=idempotency_key or uuid.uuid4().hex)
         getattr(request, _WORK_FIELDS[type(work)]).CopyFrom(work)
-        job: rewas_pb2.Job = self._call(self._stub.SubmitJob, request)
+        job: rewas_pb2.Job = self._call(self._stub.SubmitJob, request).job
         return job
 
-    def job(self, job_id: str) -> rewas_pb2.Job:
-        """The newest snapshot of a job."""
-        job: rewas_pb2.Job = self._call(self._stub.GetJob, rewas_pb2.GetJobRequest(id=job_id))
+    def get_job(self, job_id: str) -> rewas_pb2.Job:
+        """Get the latest snapshot of a job."""
+        job: rewas_pb2.Job = self._call(self._stub.GetJob, rewas_pb2.GetJobRequest(id=job_id)).job
         return job
 
-    def jobs(self, limit: int = 100) -> list[rewas_pb2.Job]:
-        """The newest jobs, newest first."""
-        return list(self._call(self._stub.ListJobs, rewas_pb2.ListJobsRequest(limit=limit)).jobs)
+    def list_jobs(self, *, page_size: int = PAGE_SIZE) -> Iterator[rewas_pb2.Job]:
+        """Iterate over all jobs, newest first, without their results.
+
+        page_size: Number of jobs for each call to the server, 1 to 1000. Pages are read as they are needed.
+        """
+        page_token = ""
+        while True:
+            request = rewas_pb2.ListJobsRequest(page_size=page_size, page_token=page_token)
+            response: rewas_pb2.ListJobsResponse = self._call(self._stub.ListJobs, request)
+            yield from response.jobs
+            page_token = response.next_page_token
+            if not page_token:
+                return
 
     def cancel(self, job_id: str) -> rewas_pb2.Job:
-        """Ask a job to stop; one that has ended is returned as it is."""
-        job: rewas_pb2.Job = self._call(self._stub.CancelJob, rewas_pb2.CancelJobRequest(id=job_id))
+        """Request a job to stop. A job in a final state is returned unchanged."""
+        job: rewas_pb2.Job = self._call(self._stub.CancelJob, rewas_pb2.CancelJobRequest(id=job_id)).job
         return job
 
     def watch(self, job_id: str, *, reconnect_timeout_s: float = 20.0) -> Iterator[rewas_pb2.Job]:
-        """Snapshots of a job, each newer than the one before, up to the final one.
+        """Iterate over snapshots of a job, each newer than the one before, up to the final one.
 
-        A broken connection is taken up again; after `reconnect_timeout_s` seconds without one, ServerUnavailable is
-        raised.
+        reconnect_timeout_s: Time to reconnect after a broken connection, in seconds, before raising ServerUnavailable.
         """
         seen_revision = 0
         lost_at_s: float | None = None
         while True:
             try:
-                for job in self._stream(self._stub.WatchJob, rewas_pb2.WatchJobRequest(id=job_id)):
-                    lost_at_s = None
+                for response in self._stream(self._stub.WatchJob, rewas_pb2.WatchJobRequest(id=job_id)):
+                    lost_at_s, job = None, response.job
                     if job.revision > seen_revision:
                         seen_revision = job.revision
                         yield job
@@ -164,10 +195,21 @@ class RewasClient:
         cancel: CancelSignal | None = None,
         reconnect_timeout_s: float = 20.0,
     ) -> rewas_pb2.Job:
-        """Wait for a job's end and return its final snapshot, which holds the result.
+        """Wait for the end of a job.
 
-        on_snapshot: called with each snapshot. cancel: once it is set, the job is asked to stop. Raises JobFailed,
-        JobCancelled, and ServerUnavailable where the server stays away.
+        Args:
+            job_id: Identifier of the job.
+            on_snapshot: Called with each snapshot.
+            cancel: Cancels the job once it is set.
+            reconnect_timeout_s: Time to reconnect after a broken connection, in seconds.
+
+        Returns:
+            The final snapshot, with the result.
+
+        Raises:
+            JobFailed: If the job failed.
+            JobCancelled: If the job was cancelled.
+            ServerUnavailable: If the server stays away.
         """
         with self._forward_cancel(job_id, cancel):
             for job in self.watch(job_id, reconnect_timeout_s=reconnect_timeout_s):
@@ -179,7 +221,7 @@ class RewasClient:
             raise JobCancelled(job)
         return job
 
-    def fetch(
+    def fetch_artifact(
         self,
         job_id: str,
         artifact: rewas_pb2.Artifact,
@@ -188,11 +230,23 @@ class RewasClient:
         on_progress: TransferProgress | None = None,
         reconnect_timeout_s: float = 20.0,
     ) -> Path:
-        """Bring an artifact of a job to `destination`: whole and checked, or not at all.
+        """Download an artifact of a job to `destination`, complete and verified, or not at all.
 
-        A broken transfer goes on where it stopped, also in a later call; one that on_progress ends by raising leaves
-        nothing. Raises ProblemError (RESOURCES) where the file cannot be written or its bytes are not those that the
-        job made.
+        A broken transfer resumes where it stopped, even in a later call.
+
+        Args:
+            job_id: Identifier of the job.
+            artifact: The artifact, from the job's result.
+            destination: Path of the new file.
+            on_progress: Called with the received and the total number of bytes. May raise to abort; then no partial
+                file is left behind.
+            reconnect_timeout_s: Time to reconnect after a broken connection, in seconds.
+
+        Returns:
+            The path of the file.
+
+        Raises:
+            ProblemError: RESOURCES if the file cannot be written, or if its bytes arrived damaged.
         """
         part = PartialFile(artifact, Path(destination))
         lost_at_s: float | None = None
@@ -220,24 +274,31 @@ class RewasClient:
         finally:
             part.close()
 
-    def find_media(self, sha256: str) -> bool:
-        """Whether a file with these bytes is on the server. sha256: lower-case hex."""
+    def has_media(self, sha256: str) -> bool:
+        """Check whether a file with this content is on the server. sha256: lower-case hex."""
         return bool(self._call(self._stub.FindMedia, rewas_pb2.FindMediaRequest(sha256=sha256)).present)
 
-    def upload(self, path: str | Path, *, on_progress: TransferProgress | None = None) -> str:
-        """See that a media file is on the server, and return its SHA-256 for `uploaded_media`.
+    def upload_media(self, path: str | Path, *, on_progress: TransferProgress | None = None) -> str:
+        """Upload a media file unless the server has its content already.
 
-        Nothing is sent where the server has the bytes already. Raises ProblemError (MEDIA) where the file cannot be
-        read, and (RESOURCES) where the server cannot take it.
+        Args:
+            path: Path of the file.
+            on_progress: Called with the sent and the total number of bytes.
+
+        Returns:
+            The SHA-256 of the file, for `uploaded_media`.
+
+        Raises:
+            ProblemError: MEDIA if the file cannot be read, RESOURCES if the server cannot store it.
         """
         path = Path(path)
-        sha256 = sha256_of(path)
-        if self.find_media(sha256):
+        sha256 = hash_file(path)
+        if self.has_media(sha256):
             return sha256
         raised: list[ProblemError] = []
 
         def messages() -> Iterator[rewas_pb2.UploadMediaRequest]:
-            # gRPC swallows what a request iterator raises and reports UNKNOWN: keep the true reason.
+            # gRPC swallows exceptions of a request iterator and reports UNKNOWN: keep the true reason.
             try:
                 yield from upload_messages(path, sha256, on_progress)
             except ProblemError as problem:
@@ -280,14 +341,14 @@ class RewasClient:
             return
         ended = threading.Event()
 
-        def forward() -> None:
+        def forward_cancel() -> None:
             while not ended.wait(CANCEL_POLL_S):
                 if cancel.is_set():
                     with contextlib.suppress(ServerUnavailable):
                         self.cancel(job_id)
                         return
 
-        thread = threading.Thread(target=forward, name=f"rewas-cancel-{job_id}", daemon=True)
+        thread = threading.Thread(target=forward_cancel, name=f"rewas-cancel-{job_id}", daemon=True)
         thread.start()
         try:
             yield

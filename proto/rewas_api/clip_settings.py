@@ -1,6 +1,6 @@
-"""Our metadata on OpenTimelineIO clips: what should be heard for a clip, under `metadata["rewas"]`.
+"""ReWaS metadata on OpenTimelineIO clips: what to generate for a clip, under `metadata["rewas"]`.
 
-Example, as it stands in an .otio file:
+Example, as it appears in an .otio file:
 
     "metadata": {"rewas": {"prompt": "dog growling", "seed": 7, "takes": 3}}
 """
@@ -11,53 +11,72 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
+from rewas_api import enum_names
 from rewas_api.errors import ProblemError, ProblemKind
-from rewas_api.layer_settings import MAX_PROMPT_CHARACTERS, LayerSettings, shown, validate_gain_db, validate_layers
+from rewas_api.layer_settings import (
+    MAX_PROMPT_CHARACTERS,
+    LayerSettings,
+    format_value,
+    validate_gain_db,
+    validate_layers,
+)
 from rewas_api.v1 import rewas_pb2
 
 if TYPE_CHECKING:
     import opentimelineio as otio
 
 METADATA_KEY = "rewas"
-"""Key of our metadata on clips, stems and timelines."""
+"""Key of ReWaS metadata on clips, stems and timelines."""
 
 SAMPLE_RATES_HZ = (16000, 22050, 44100, 48000, 96000)
-CONTROLS = ("energy", "onsets")
-"""What of an energy may steer a sound: its shape, or the times and strengths of its events."""
-SAMPLERS = ("ddim", "dpm++", "dpm++-sde", "unipc")
-"""How a sampling may go."""
-CONFLICT_POLICIES = ("off", "warn", "soften", "refuse")
-"""What may be done where a picture contradicts its prompt."""
+CONTROLS = enum_names.CONTROL.all
+"""What may steer a sound: the shape of an energy curve, or the times and strengths of its events."""
+SAMPLERS = enum_names.SAMPLER.all
+"""Solvers of the denoising process."""
+CONFLICT_POLICIES = enum_names.CONFLICT_POLICY.all
+"""What may happen if the frames contradict the prompt."""
 
 
 @dataclass(frozen=True)
 class ClipSettings:
-    """What should be heard for one clip and how it is made. None means the default of the pack or the server.
+    """What to generate for a clip, and how. None means the default of the pack or the server.
 
-    prompt: 1 to 2000 characters; "" where the clip has none. pack: a pack's name. seed: 0 to 2**63 - 1. takes: 1 to
-    100. num_steps: sampling steps, 1 to 1000. guidance_scale: 0 to 20; 1 is no guidance. control_strength: how
-    strongly the energy steers, 0 to 2. sample_rate_hz: of the delivered sound, one of SAMPLE_RATES_HZ.
-    negative_prompt: what should not be heard. control_from, control_until: from where to where in the sampling the
-    energy steers, 0 being its noise and 1 its end. control: what of the energy steers, one of CONTROLS. loop: whether
-    the end goes on with the beginning. layers: more sounds beside the primary one. gain_db: of that one's stem, -60 to
-    24. mix: whether the sum of all stems is delivered too. sampler: one of SAMPLERS. new_sound_at_cuts: whether the
-    primary sound begins anew at every cut that is found in the picture. conflict: what is done where the picture
-    contradicts the prompt, one of CONFLICT_POLICIES.
+    Args:
+        prompt: Description of the sound, 1 to 2000 characters; "" if the clip has none.
+        pack: Name of the pack.
+        seed: Seed of the first take, 0 to 2**63 - 1.
+        takes: Number of takes, 1 to 100.
+        num_inference_steps: Number of denoising steps, 1 to 1000.
+        guidance_scale: Scale of the classifier-free guidance, 0 to 20; 1 means no guidance.
+        control_strength: Strength of the control, 0 to 2.
+        sample_rate_hz: Sample rate of the stems, one of SAMPLE_RATES_HZ.
+        negative_prompt: Description of what must not sound.
+        control_start: Fraction of the denoising steps at which the control starts, 0 to 1.
+        control_end: Fraction of the denoising steps at which the control ends, above control_start, up to 1.
+        control: What steers the generation, one of CONTROLS.
+        loop: Whether the end of the sound continues into its beginning.
+        layers: Further sounds, each with its own stem.
+        gain_db: Gain of the primary stem, -60 to 24 dB.
+        mix: Whether to deliver the sum of all stems, too.
+        sampler: Solver of the denoising process, one of SAMPLERS.
+        new_sound_at_cuts: Whether the primary sound starts afresh at every cut found in the frames.
+        conflict_policy: What happens if the frames contradict the prompt, one of CONFLICT_POLICIES.
 
-    Raises ProblemError (SETTINGS) for a value of the wrong type or out of bounds.
+    Raises:
+        ProblemError: SETTINGS for a value of the wrong type or out of bounds.
     """
 
     prompt: str = ""
     pack: str | None = None
     seed: int | None = None
     takes: int | None = None
-    num_steps: int | None = None
+    num_inference_steps: int | None = None
     guidance_scale: float | None = None
     control_strength: float | None = None
     sample_rate_hz: int | None = None
     negative_prompt: str | None = None
-    control_from: float | None = None
-    control_until: float | None = None
+    control_start: float | None = None
+    control_end: float | None = None
     control: str | None = None
     loop: bool | None = None
     layers: tuple[LayerSettings, ...] | None = None
@@ -65,46 +84,59 @@ class ClipSettings:
     mix: bool | None = None
     sampler: str | None = None
     new_sound_at_cuts: bool | None = None
-    conflict: str | None = None
+    conflict_policy: str | None = None
 
     def __post_init__(self) -> None:
         for field in fields(self):
             value = getattr(self, field.name)
             if value is not None:
-                object.__setattr__(self, field.name, _checked(field.name, value, "the clip"))
-        begin, end = self.control_from or 0.0, 1.0 if self.control_until is None else self.control_until
-        if begin >= end:
+                object.__setattr__(self, field.name, _validate(field.name, value, "the clip"))
+        start, end = self.control_start or 0.0, 1.0 if self.control_end is None else self.control_end
+        if start >= end:
             raise ProblemError(
-                f"The energy of the clip is to steer from {begin:g} to {end:g} of the sampling.",
-                "Give a control_from below control_until.",
+                f"The control of the clip starts at {start:g} and ends at {end:g}.",
+                "Set control_start below control_end.",
                 ProblemKind.SETTINGS,
             )
         if self.loop and self.new_sound_at_cuts:
             raise ProblemError(
-                "The sound of the clip is to begin anew at cuts, and to loop.",
-                "Ask for one of the two.",
+                "The sound of the clip cannot both loop and start afresh at cuts.",
+                "Turn off loop or new_sound_at_cuts.",
                 ProblemKind.SETTINGS,
             )
 
     def to_proto(self) -> rewas_pb2.SoundSettings:
-        """The settings as they travel; what is None stays unset."""
-        given = {field.name: getattr(self, field.name) for field in fields(self)}
-        given["layers"] = None if self.layers is None else [layer.to_proto() for layer in self.layers]
-        return rewas_pb2.SoundSettings(**{name: value for name, value in given.items() if value is not None})
+        """Convert to the contract's message. What is None stays unset."""
+        given = {name: value for name, value in vars(self).items() if value is not None}
+        for name, names in _ENUMS.items():
+            if name in given:
+                given[name] = names.to_number(given[name])
+        if self.layers is not None:
+            given["layers"] = [layer.to_proto() for layer in self.layers]
+        return rewas_pb2.SoundSettings(**given)
 
     @classmethod
     def from_proto(cls, settings: rewas_pb2.SoundSettings) -> ClipSettings:
-        """The settings that travelled. Raises ProblemError (SETTINGS) for a value out of bounds."""
+        """Convert from the contract's message. Raises ProblemError (SETTINGS) for a value out of bounds."""
         given: dict[str, Any] = {"prompt": settings.prompt}
         for field in fields(cls):
             if field.name == "layers":
                 given["layers"] = tuple(map(LayerSettings.from_proto, settings.layers)) or None
+            elif field.name in _ENUMS:
+                given[field.name] = _ENUMS[field.name].to_name(getattr(settings, field.name))
             elif field.name != "prompt" and settings.HasField(field.name):
                 given[field.name] = getattr(settings, field.name)
         return cls(**given)
 
+    def to_metadata(self) -> dict[str, Any]:
+        """Convert to a dictionary for an OTIO file, without what is None or empty."""
+        held = {name: value for name, value in vars(self).items() if value not in (None, "")}
+        if self.layers is not None:
+            held["layers"] = [layer.to_metadata() for layer in self.layers]
+        return held
+
     def over(self, defaults: ClipSettings) -> ClipSettings:
-        """These settings, with the defaults where they say nothing. The prompt is never taken from the defaults."""
+        """Return these settings with `defaults` for what is None. The prompt is never taken from the defaults."""
         merged = {}
         for field in fields(self):
             own = getattr(self, field.name)
@@ -113,20 +145,25 @@ class ClipSettings:
 
 
 def read_clip_settings(clip: otio.core.SerializableObjectWithMetadata) -> ClipSettings | None:
-    """The settings on an OTIO clip; None where it carries none of ours.
+    """Read the settings of an OTIO clip.
 
-    Unknown names are left alone: a newer version may have written them. Raises ProblemError (TIMELINE) that names the
-    clip and the field where a value is not what it should be.
+    Unknown names are ignored: a newer version may have written them.
+
+    Returns:
+        The settings; None if the clip has no ReWaS metadata.
+
+    Raises:
+        ProblemError: TIMELINE for an invalid value, with the clip and the field in its sentence.
     """
     clip_name = f'The clip "{clip.name}"' if clip.name else "A clip without a name"
     ours = clip.metadata.get(METADATA_KEY)
     if ours is None:
         return None
-    # OTIO hands dictionaries out as AnyDictionary, which quacks like a mapping without being one to isinstance.
+    # OTIO returns dictionaries as AnyDictionary, which has a mapping's methods but is no Mapping to isinstance.
     if not isinstance(ours, Mapping) and not hasattr(ours, "items"):
         raise ProblemError(
-            f'{clip_name} carries metadata["{METADATA_KEY}"] that is not a dictionary.',
-            "Remove it, or write the prompt as a dictionary with the key prompt.",
+            f'The metadata["{METADATA_KEY}"] of {_lowercase_first(clip_name)} is not a dictionary.',
+            'Remove it, or write it as a dictionary with the key "prompt".',
             ProblemKind.TIMELINE,
         )
     held = dict(ours.items())
@@ -134,9 +171,9 @@ def read_clip_settings(clip: otio.core.SerializableObjectWithMetadata) -> ClipSe
     for field in fields(ClipSettings):
         if held.get(field.name) is not None:
             try:
-                given[field.name] = _checked(field.name, held[field.name], clip_name)
+                given[field.name] = _validate(field.name, held[field.name], clip_name)
             except ProblemError as problem:
-                # What is wrong within a layer does not know whose layer it is.
+                # A problem within a layer does not know the name of the clip.
                 owner = _lowercase_first(clip_name)
                 what = problem.what if owner in problem.what else problem.what.replace("the clip", owner, 1)
                 raise ProblemError(what, problem.remedy, ProblemKind.TIMELINE) from None
@@ -144,37 +181,34 @@ def read_clip_settings(clip: otio.core.SerializableObjectWithMetadata) -> ClipSe
 
 
 def write_clip_settings(clip: otio.core.SerializableObjectWithMetadata, settings: ClipSettings) -> None:
-    """Put the settings on an OTIO clip. Names of ours that are None are removed; names we do not know are kept."""
+    """Write the settings to an OTIO clip. Known names that are None are removed, unknown names are kept."""
     held = clip.metadata.get(METADATA_KEY)
-    ours = dict(held.items()) if hasattr(held, "items") else {}
-    for field in fields(settings):
-        value = getattr(settings, field.name)
-        if value is None or value == "":
-            ours.pop(field.name, None)
-        elif field.name == "layers":
-            ours[field.name] = [layer.to_metadata() for layer in value]
-        else:
-            ours[field.name] = value
-    clip.metadata[METADATA_KEY] = ours
+    known = {field.name for field in fields(settings)}
+    unknown = {name: value for name, value in held.items() if name not in known} if hasattr(held, "items") else {}
+    clip.metadata[METADATA_KEY] = settings.to_metadata() | unknown
 
 
-_CHOICES = {"control": CONTROLS, "sampler": SAMPLERS, "conflict": CONFLICT_POLICIES}
-_INTEGER_RANGES = {"seed": (0, 2**63 - 1), "takes": (1, 100), "num_steps": (1, 1000)}
+_ENUMS: dict[str, enum_names.EnumNames[Any]] = {
+    "control": enum_names.CONTROL,
+    "sampler": enum_names.SAMPLER,
+    "conflict_policy": enum_names.CONFLICT_POLICY,
+}
+_INTEGER_RANGES = {"seed": (0, 2**63 - 1), "takes": (1, 100), "num_inference_steps": (1, 1000)}
 _FLOAT_RANGES = {
     "guidance_scale": (0.0, 20.0),
     "control_strength": (0.0, 2.0),
-    "control_from": (0.0, 1.0),
-    "control_until": (0.0, 1.0),
+    "control_start": (0.0, 1.0),
+    "control_end": (0.0, 1.0),
 }
 
 
-def _checked(name: str, value: object, owner: str) -> Any:
+def _validate(name: str, value: object, owner: str) -> Any:
     if name in ("prompt", "pack", "negative_prompt"):
         return _validate_text(name, value, owner)
-    if name in _CHOICES:
-        if value in _CHOICES[name]:
+    if name in _ENUMS:
+        if value in _ENUMS[name].all:
             return str(value)
-        raise _out_of_range_problem(name, value, owner, f"Give one of {', '.join(_CHOICES[name])}.")
+        raise _invalid_value(name, value, owner, f"Set one of {', '.join(_ENUMS[name].all)}.")
     if name == "layers":
         return validate_layers(value) or None
     if name == "gain_db":
@@ -182,11 +216,11 @@ def _checked(name: str, value: object, owner: str) -> Any:
     if name in ("loop", "mix", "new_sound_at_cuts"):
         if isinstance(value, bool):
             return value
-        raise _out_of_range_problem(name, value, owner, "Give true or false.")
+        raise _invalid_value(name, value, owner, "Set true or false.")
     if name == "sample_rate_hz":
         if isinstance(value, int | float) and value in SAMPLE_RATES_HZ:
             return int(value)
-        raise _out_of_range_problem(name, value, owner, f"Give one of {', '.join(map(str, SAMPLE_RATES_HZ))} Hz.")
+        raise _invalid_value(name, value, owner, f"Set one of {', '.join(map(str, SAMPLE_RATES_HZ))} Hz.")
     low, high = _INTEGER_RANGES.get(name) or _FLOAT_RANGES[name]
     whole = name in _INTEGER_RANGES
     if isinstance(value, int | float) and not isinstance(value, bool) and low <= value <= high:
@@ -195,12 +229,12 @@ def _checked(name: str, value: object, owner: str) -> Any:
         if value == int(value):
             return int(value)
     sort = "a whole number" if whole else "a number"
-    raise _out_of_range_problem(name, value, owner, f"Give {sort} from {low} to {high}.")
+    raise _invalid_value(name, value, owner, f"Set {sort} from {low} to {high}.")
 
 
 def _validate_text(name: str, value: object, owner: str) -> str:
     if not isinstance(value, str):
-        raise _out_of_range_problem(name, value, owner, "Give text.")
+        raise _invalid_value(name, value, owner, "Set a text.")
     if name != "pack" and len(value) > MAX_PROMPT_CHARACTERS:
         raise ProblemError(
             f"The {name.replace('_', ' ')} of {_lowercase_first(owner)} has {len(value)} characters.",
@@ -210,8 +244,9 @@ def _validate_text(name: str, value: object, owner: str) -> str:
     return value
 
 
-def _out_of_range_problem(name: str, value: object, owner: str, remedy: str) -> ProblemError:
-    return ProblemError(f"{name} of {_lowercase_first(owner)} is {shown(value)}.", remedy, ProblemKind.SETTINGS)
+def _invalid_value(name: str, value: object, owner: str, remedy: str) -> ProblemError:
+    what = f"{name} of {_lowercase_first(owner)} is {format_value(value)}."
+    return ProblemError(what, remedy, ProblemKind.SETTINGS)
 
 
 def _lowercase_first(owner: str) -> str:

@@ -1,4 +1,4 @@
-"""Errors for the person in front of the screen: what happened, and what to do about it."""
+"""Errors for the user: what happened, and what to do about it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ PROBLEM_METADATA_KEY = "rewas-problem-bin"
 
 
 class ProblemKind(IntEnum):
-    """The kinds of problem that a program may want to treat differently; the numbers are the contract's."""
+    """The kinds of problem that a program may want to treat differently, with the numbers of the contract."""
 
     UNSPECIFIED = 0
     SETTINGS = 1
@@ -23,15 +23,16 @@ class ProblemKind(IntEnum):
     INTERNAL = 7
     NOT_FOUND = 8
     SERVER = 9
-    CONFLICT = 50
+    CONFLICT = 10
 
 
 class ProblemError(Exception):
-    """Something went wrong in a way that a person can do something about.
+    """A problem that the user can do something about.
 
-    what: one sentence on what happened, naming the clip, file or field.
-    remedy: one sentence on what to do about it.
-    kind: what kind of problem it is.
+    Args:
+        what: One sentence on what happened. Names the clip, file or field.
+        remedy: One sentence on what to do about it.
+        kind: The kind of problem.
     """
 
     def __init__(self, what: str, remedy: str, kind: ProblemKind = ProblemKind.INTERNAL) -> None:
@@ -44,12 +45,12 @@ class ProblemError(Exception):
         return f"{self.what} {self.remedy}".strip()
 
     def to_proto(self) -> rewas_pb2.Problem:
-        """The problem as it travels."""
+        """Convert to the contract's message."""
         return rewas_pb2.Problem(what=self.what, remedy=self.remedy, kind=rewas_pb2.ProblemKind.Name(self.kind))
 
     @classmethod
     def from_proto(cls, problem: rewas_pb2.Problem) -> ProblemError:
-        """The problem that travelled. A kind that this version does not know becomes UNSPECIFIED."""
+        """Convert from the contract's message. An unknown kind becomes UNSPECIFIED."""
         return ProblemError(problem.what, problem.remedy, _known_kind(problem.kind))
 
 
@@ -61,31 +62,31 @@ class ServerUnavailable(ProblemError):
 
 
 class ContractMismatch(ProblemError):
-    """The server is older or newer than this client, or is no ReWaS server."""
+    """Server and client use different contracts, or the server is not a ReWaS server."""
 
     def __init__(self, what: str, remedy: str) -> None:
         super().__init__(what, remedy, ProblemKind.SERVER)
 
 
 class JobFailed(ProblemError):
-    """A job ended without a result. job: its final snapshot."""
+    """A job failed. job: its final snapshot."""
 
     def __init__(self, job: rewas_pb2.Job) -> None:
         problem = job.problem
         super().__init__(
             problem.what or f"The job {job.id} failed.",
-            problem.remedy or "Look into the server's log for the reason.",
+            problem.remedy or "See the server's log for the reason.",
             _known_kind(problem.kind),
         )
         self.job = job
 
 
 class JobCancelled(ProblemError):
-    """A job was stopped on request. job: its final snapshot."""
+    """A job was cancelled. job: its final snapshot."""
 
     def __init__(self, job: rewas_pb2.Job) -> None:
         super().__init__(
-            f"The work on {job.name or job.id} was cancelled.", "Start it again to get a result.", ProblemKind.SETTINGS
+            f"The job {job.name or job.id} was cancelled.", "Start it again to get a result.", ProblemKind.SETTINGS
         )
         self.job = job
 

@@ -1,18 +1,20 @@
-"""Layers of a clip's settings: more sounds beside the primary one."""
+"""Layers in the settings of a clip: further sounds besides the primary one."""
 
 from __future__ import annotations
 
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
+from rewas_api import enum_names
 from rewas_api.errors import ProblemError, ProblemKind
 from rewas_api.v1 import rewas_pb2
 
 MAX_LAYERS = 8
-LAYER_ENERGIES = ("steady", "following")
+LAYER_ENERGIES = enum_names.LAYER_ENERGY.all
+"""What the energy of a layer may do: stay steady, or follow the primary sound."""
 GAIN_RANGE_DB = (-60.0, 24.0)
 MAX_PROMPT_CHARACTERS = 2000
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,31}")
@@ -21,11 +23,16 @@ _RESERVED_NAMES = ("primary", "mix")
 
 @dataclass(frozen=True)
 class LayerSettings:
-    """One sound beside the primary one. None means the default.
+    """A further sound besides the primary one. None means the default.
 
-    name: of its stem, small letters, digits, hyphens and underscores; not "primary" or "mix". prompt: 1 to 2000
-    characters. gain_db: of its stem, one within GAIN_RANGE_DB. energy: one of LAYER_ENERGIES.
-    Raises ProblemError (SETTINGS) for a value of the wrong type or out of bounds.
+    Args:
+        name: Role of its stem: lower-case letters, digits, hyphens and underscores; not "primary" or "mix".
+        prompt: Description of the sound, 1 to 2000 characters.
+        gain_db: Gain of its stem in decibels, within GAIN_RANGE_DB.
+        energy: What its energy does, one of LAYER_ENERGIES.
+
+    Raises:
+        ProblemError: SETTINGS for a value of the wrong type or out of bounds.
     """
 
     name: str
@@ -35,87 +42,90 @@ class LayerSettings:
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not _NAME.fullmatch(self.name) or self.name in _RESERVED_NAMES:
-            raise _refused(
-                f"A layer of the clip is called {shown(self.name)}.",
-                f"Use small letters, digits, hyphens and underscores; {' and '.join(_RESERVED_NAMES)} are taken.",
+            raise _invalid_settings(
+                f"A layer of the clip is called {format_value(self.name)}.",
+                "Use lower-case letters, digits, hyphens and underscores. "
+                f"The names {' and '.join(_RESERVED_NAMES)} are reserved.",
             )
-        is_said = isinstance(self.prompt, str) and self.prompt.strip()
-        if not is_said or len(self.prompt) > MAX_PROMPT_CHARACTERS:
-            raise _refused(
-                f"The prompt of the layer {self.name} of the clip is {shown(self.prompt)}.",
-                f"Say what should be heard in at most {MAX_PROMPT_CHARACTERS} characters.",
+        has_prompt = isinstance(self.prompt, str) and self.prompt.strip()
+        if not has_prompt or len(self.prompt) > MAX_PROMPT_CHARACTERS:
+            raise _invalid_settings(
+                f"The prompt of the layer {self.name} of the clip is {format_value(self.prompt)}.",
+                f"Describe the sound in at most {MAX_PROMPT_CHARACTERS} characters.",
             )
         if self.gain_db is not None:
             object.__setattr__(self, "gain_db", validate_gain_db(self.gain_db, f"the layer {self.name} of the clip"))
         if self.energy is not None and self.energy not in LAYER_ENERGIES:
-            raise _refused(
-                f"The energy of the layer {self.name} of the clip is {shown(self.energy)}.",
-                f"Give {' or '.join(LAYER_ENERGIES)}.",
+            raise _invalid_settings(
+                f"The energy of the layer {self.name} of the clip is {format_value(self.energy)}.",
+                f"Set {' or '.join(LAYER_ENERGIES)}.",
             )
 
     def to_proto(self) -> rewas_pb2.Layer:
-        """The layer as it travels."""
-        return rewas_pb2.Layer(name=self.name, prompt=self.prompt, gain_db=self.gain_db, energy=self.energy)
+        """Convert to the contract's message."""
+        energy = enum_names.LAYER_ENERGY.to_number(self.energy)
+        return rewas_pb2.Layer(name=self.name, prompt=self.prompt, gain_db=self.gain_db, energy=energy)
 
     @classmethod
     def from_proto(cls, layer: rewas_pb2.Layer) -> LayerSettings:
-        """The layer that travelled."""
-        return cls(
-            layer.name,
-            layer.prompt,
-            layer.gain_db if layer.HasField("gain_db") else None,
-            layer.energy if layer.HasField("energy") else None,
-        )
+        """Convert from the contract's message. Raises ProblemError (SETTINGS) for a value out of bounds."""
+        gain_db = layer.gain_db if layer.HasField("gain_db") else None
+        return cls(layer.name, layer.prompt, gain_db, enum_names.LAYER_ENERGY.to_name(layer.energy))
 
     def to_metadata(self) -> dict[str, Any]:
-        """The layer as it stands in an OTIO file; what is None is left out."""
-        held = {field.name: getattr(self, field.name) for field in fields(self)}
-        return {name: value for name, value in held.items() if value is not None}
+        """Convert to a dictionary for an OTIO file, without what is None."""
+        return {name: value for name, value in vars(self).items() if value is not None}
 
 
 def validate_layers(value: object) -> tuple[LayerSettings, ...]:
-    """Layers from what stands for them: themselves, or dictionaries with their fields, as in an OTIO file.
+    """Parse layers from a list of LayerSettings or of dictionaries with their fields, as in an OTIO file.
 
-    Names that are not known are left alone. Raises ProblemError (SETTINGS) for anything else.
+    Unknown names in a dictionary are ignored. Raises ProblemError (SETTINGS) for invalid layers.
     """
     if isinstance(value, str | bytes) or not hasattr(value, "__iter__") or hasattr(value, "items"):
-        raise _refused(f"The layers of the clip are {shown(value)}.", "Give a list of layers.")
+        raise _invalid_settings(f"The layers of the clip are {format_value(value)}.", "Set a list of layers.")
     layers = tuple(_validate_layer(each) for each in value)
     if len(layers) > MAX_LAYERS:
-        raise _refused(f"The layers of the clip are {len(layers)}.", f"Ask for at most {MAX_LAYERS}.")
+        raise _invalid_settings(f"There are {len(layers)} layers on the clip.", f"Use at most {MAX_LAYERS}.")
     names = [layer.name for layer in layers]
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise _refused(f"Two layers of the clip are called {twice[0]}.", "Give each a name of its own.")
+    duplicates = sorted({name for name in names if names.count(name) > 1})
+    if duplicates:
+        raise _invalid_settings(f"Two layers of the clip are called {duplicates[0]}.", "Give each layer a unique name.")
     return layers
 
 
 def validate_gain_db(value: object, owner: str) -> float:
-    """A gain in decibels. Raises ProblemError (SETTINGS) for one that is out of bounds."""
+    """Check a gain in decibels and return it as a float.
+
+    Raises ProblemError (SETTINGS), which names the `owner`, for a value outside GAIN_RANGE_DB.
+    """
     low, high = GAIN_RANGE_DB
     if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) and low <= value <= high:
         return float(value)
-    raise _refused(f"gain_db of {owner} is {shown(value)}.", f"Give a number from {low:g} to {high:g}.")
+    what = f"gain_db of {owner} is {format_value(value)}."
+    raise _invalid_settings(what, f"Set a number from {low:g} to {high:g}.")
+
+
+def format_value(value: object) -> str:
+    """Format a value for a message, at most 60 characters long."""
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "…"
 
 
 def _validate_layer(value: Any) -> LayerSettings:
     if isinstance(value, LayerSettings):
         return value
-    # OTIO hands dictionaries out as AnyDictionary, which quacks like a mapping without being one to isinstance.
+    # OTIO returns dictionaries as AnyDictionary, which has a mapping's methods but is no Mapping to isinstance.
     if not isinstance(value, Mapping) and not hasattr(value, "items"):
-        raise _refused(f"A layer of the clip is {shown(value)}.", "Write it as a dictionary with name and prompt.")
+        raise _invalid_settings(
+            f"A layer of the clip is {format_value(value)}.", "Write it as a dictionary with name and prompt."
+        )
     held = dict(value.items())
     return LayerSettings(held.get("name", ""), held.get("prompt", ""), held.get("gain_db"), held.get("energy"))
 
 
-def _refused(what: str, remedy: str) -> ProblemError:
+def _invalid_settings(what: str, remedy: str) -> ProblemError:
     return ProblemError(what, remedy, ProblemKind.SETTINGS)
-
-
-def shown(value: object) -> str:
-    """A value as it stands in a message, not too long."""
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "…"
 
 
 __all__ = ["GAIN_RANGE_DB", "LAYER_ENERGIES", "MAX_LAYERS", "LayerSettings", "validate_gain_db", "validate_layers"]

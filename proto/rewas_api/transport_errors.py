@@ -1,4 +1,4 @@
-"""The one place where gRPC's errors become ours."""
+"""Conversion of gRPC errors to ProblemError."""
 
 from __future__ import annotations
 
@@ -19,12 +19,13 @@ from rewas_api.v1 import rewas_pb2
 
 
 def problem_from_call(error: Any, address: str) -> ProblemError:
-    """The problem behind a failed call (grpc.RpcError with the call's methods) to the server at `address`."""
+    """Convert a failed call (a grpc.RpcError with the methods of a call) to the server at `address`."""
+    status = error.code()
     sent = _problem_from_metadata(error)
     if sent is not None:
-        return sent
-    status = error.code()
-    # A server that ends its calls while it stops cancels those that do not end by themselves.
+        is_mismatch = status is grpc.StatusCode.UNIMPLEMENTED
+        return ContractMismatch(sent.what, sent.remedy) if is_mismatch else sent
+    # A server that shuts down cancels the calls that have not ended by then.
     if status in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED):
         return ServerUnavailable(
             f"No ReWaS server answers at {address}.",
@@ -33,12 +34,12 @@ def problem_from_call(error: Any, address: str) -> ProblemError:
     if status is grpc.StatusCode.DEADLINE_EXCEEDED:
         return ServerUnavailable(
             f"The server at {address} did not answer in time.",
-            "Try again; if it stays silent, stop it and start it again with `rewas serve`.",
+            "Try again. If it stays silent, stop it and start it again with `rewas serve`.",
         )
     if status is grpc.StatusCode.UNIMPLEMENTED:
         return ContractMismatch(
-            f"The server at {address} does not speak this version of the contract ({error.details()}).",
-            "Install the same version of ReWaS NLE on both sides, and see that no other program listens there.",
+            f"The server at {address} does not support contract {CONTRACT_VERSION} of this client ({error.details()}).",
+            "Install the same version of ReWaS NLE on both sides, and check that no other program uses this port.",
         )
     if status is grpc.StatusCode.RESOURCE_EXHAUSTED:
         return ProblemError(
@@ -48,25 +49,25 @@ def problem_from_call(error: Any, address: str) -> ProblemError:
         )
     return ProblemError(
         f"The server at {address} answered {status.name}: {error.details()}.",
-        "Look into the server's log for the reason, and report it if it is not yours to mend.",
+        "See the server's log for the reason, and report it if you cannot fix it.",
         ProblemKind.INTERNAL,
     )
 
 
-def contract_problem(info: rewas_pb2.ServerInfo, address: str) -> ContractMismatch | None:
-    """Why this client and that server cannot work together; None where they can."""
+def contract_problem(info: rewas_pb2.GetServerInfoResponse, address: str) -> ContractMismatch | None:
+    """The problem if the contracts of this client and the server at `address` differ; None if they are the same."""
     if info.contract_version == CONTRACT_VERSION:
         return None
     older = info.contract_version < CONTRACT_VERSION
     return ContractMismatch(
         f"The server at {address} (version {info.version or 'unknown'}) is {'older' if older else 'newer'} than this "
-        f"client: it speaks contract {info.contract_version}, this client speaks {CONTRACT_VERSION}.",
+        f"client: the server uses contract {info.contract_version}, the client {CONTRACT_VERSION}.",
         "Update the server and start it again with `rewas serve`." if older else "Update this client.",
     )
 
 
 def closed_problem(address: str) -> ServerUnavailable:
-    """What a call on a closed client is answered with."""
+    """The problem of a call on a closed client."""
     return ServerUnavailable(f"The connection to the server at {address} was closed.", "Connect again.")
 
 

@@ -171,7 +171,7 @@ def collect(placed_clips: Sequence[dict[str, Any]], server: str) -> list[Generat
         for demo, placed in zip(DEMO_CLIPS, placed_clips, strict=True):
             if len(placed["sounds"]) != 1:
                 raise DemoError(f"{demo.file_name} has {len(placed['sounds'])} sound strips below it instead of one.")
-            sound = client.job(placed["job_id"]).sound
+            sound = client.get_job(placed["job_id"]).sound
             made.append(GeneratedClip(demo, placed, sound, Path(placed["sounds"][0]["path"])))
     return made
 
@@ -204,7 +204,7 @@ def report_clip(clip: GeneratedClip, output: Path) -> dict[str, Any]:
         "samples": info.frames,
         "expected_samples": int(expected_samples),
         "sample_rate_hz": info.samplerate,
-        "seconds": round(sum(clip.sound.timings_s.values()), 2),
+        "seconds": round(sum(spent.ToNanoseconds() for spent in clip.sound.timings.values()) / 1e9, 2),
         "contacts": len(clip.demo.contacts_s),
         "onsets": onsets.size,
         "contacts_with_an_onset": len(late_s),
@@ -238,7 +238,7 @@ def draw(made: Sequence[GeneratedClip], path: Path) -> None:
         take = clip.sound.takes[0]
         agreement = f"correlation {take.energy_correlation:.2f}" if take.HasField("energy_correlation") else "constant"
         title = f"{clip.demo.file_name}: “{clip.demo.prompt}”, seed {take.seed}, {agreement}"
-        requested, produced = curve(clip.sound.requested), curve(take.produced)
+        requested, produced = curve(clip.sound.requested_energy), curve(take.output_energy)
         drawn.append(DrawnClip(title, waveform, rate, requested, produced, clip.demo.contacts_s))
     draw_energy(drawn, path)
 

@@ -21,6 +21,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 MAIN_BIN = ROOT / ".venv" / "bin"
 MAIN_PYTHON = MAIN_BIN / "python"
+BUF = ROOT / ".venv-protoc" / "bin" / "buf"
+CONTRACT_BASELINES = sorted((ROOT / "proto" / "baseline").glob("*.binpb"))
 BLENDER_VERSIONS = ("4.5", "5.0", "4.2")
 SCOPES = ("full", "fast", "weights", "lint")
 MOST_WORKERS = 8
@@ -71,6 +73,8 @@ def lint_checks() -> list[Check]:
         Check("mypy", (MAIN_BIN / "mypy",)),
         Check("import layers", (MAIN_BIN / "lint-imports",)),
         Check("documentation site", (MAIN_BIN / "mkdocs", "build", "--strict", "--quiet")),
+        Check("buf lint", (BUF, "lint", "proto")),
+        *(Check("buf breaking", (BUF, "breaking", "proto", "--against", baseline)) for baseline in CONTRACT_BASELINES),
     ]
 
 

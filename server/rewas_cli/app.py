@@ -51,10 +51,12 @@ app.add_typer(train, name="train")
 
 _OPTIONS_BY_SETTING = {
     "num_steps": ("--steps", "--num-steps"),
+    "num_inference_steps": ("--steps", "--num-steps"),
     "guidance_scale": ("--guidance-scale",),
     "control_strength": ("--strength", "--control-strength"),
-    "control_from": ("--control-from",),
-    "control_until": ("--control-until",),
+    "control_start": ("--control-from",),
+    "control_end": ("--control-until",),
+    "conflict_policy": ("--conflict",),
     "sample_rate_hz": ("--sample-rate",),
     "gain_db": ("--gain",),
 }

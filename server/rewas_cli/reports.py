@@ -6,9 +6,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from google.protobuf.duration_pb2 import Duration
+
+from rewas_api import enum_names
+from rewas_api.clip_settings import ClipSettings
 from rewas_api.v1 import rewas_pb2
 from rewas_engine.curves.texture import BAND_NAMES
-from rewas_server.work.translation import SOURCES, VERDICTS, texture_from_message
+from rewas_server.work.translation import SOURCES, texture_from_message
 
 Report = dict[str, Any]
 StemPaths = Mapping[str, Path]
@@ -17,7 +21,7 @@ StemPaths = Mapping[str, Path]
 
 def sound_report(result: rewas_pb2.SoundResult, media: Path, stem_paths: StemPaths) -> Report:
     """A clip's sound. media: the clip's file on this machine."""
-    produced = result.takes[0].produced.values if result.takes else []
+    produced = result.takes[0].output_energy.values if result.takes else []
     return {
         "clip": clip_report(result.clip, media),
         "pack": _pack_identity(result.pack),
@@ -25,16 +29,16 @@ def sound_report(result: rewas_pb2.SoundResult, media: Path, stem_paths: StemPat
         "settings": _settings(result.settings),
         "takes": [_take(take, stem_paths) for take in result.takes],
         "energy": {
-            "rate_hz": _number(result.requested.rate_hz),
-            "source": _source_name(result.requested.source),
-            "requested": list(result.requested.values),
+            "rate_hz": _number(result.requested_energy.rate_hz),
+            "source": _source_name(result.requested_energy.source),
+            "requested": list(result.requested_energy.values),
             "produced": list(produced),
         },
         "cuts_s": [_number(cut) for cut in result.cuts_s],
         "texture": _requested_texture_report(result),
         "conflict": _judged(result.conflict) if result.HasField("conflict") else None,
         "prompt_weight": result.prompt_weight if result.HasField("prompt_weight") else 1.0,
-        "timings_s": dict(result.timings_s),
+        "timings_s": _seconds(result.timings),
     }
 
 
@@ -47,7 +51,7 @@ def energy_report(result: rewas_pb2.EnergyResult, media: Path) -> Report:
         "rate_hz": _number(result.energy.rate_hz),
         "values": list(result.energy.values),
         "source": _source_name(result.energy.source),
-        "timings_s": dict(result.timings_s),
+        "timings_s": _seconds(result.timings),
     }
 
 
@@ -78,17 +82,17 @@ def pack_report(pack: rewas_pb2.Pack) -> Report:
     problem = pack.problem if pack.HasField("problem") else None
     return {
         **_pack_identity(pack),
-        "permits": pack.permits,
+        "permits": pack.permitted_use,
         "sample_rate": pack.sample_rate_hz,
         "controls": list(pack.controls),
         "checks_conflict": pack.checks_conflict,
-        "scores_words": pack.scores_words,
+        "scores_words": pack.scores_text,
         "summary": pack.summary,
         "problem": {"what": problem.what, "remedy": problem.remedy} if problem else None,
     }
 
 
-def clip_report(clip: rewas_pb2.ClipRead, media: Path) -> Report:
+def clip_report(clip: rewas_pb2.ClipInfo, media: Path) -> Report:
     """The clip as it was read, every default resolved."""
     return {
         "name": clip.name,
@@ -153,9 +157,8 @@ def conflict_lines(report: Report) -> list[str]:
 
 
 def _judged(result: rewas_pb2.ConflictResult) -> Report:
-    names = {number: name for name, number in VERDICTS.items()}
     return {
-        "verdict": names.get(result.verdict, "unknown"),
+        "verdict": enum_names.VERDICT.to_name(result.verdict),
         "score": result.score if result.HasField("score") else None,
         "explanation": result.explanation,
         "moments": [
@@ -163,12 +166,12 @@ def _judged(result: rewas_pb2.ConflictResult) -> Report:
                 "start_s": _number(moment.start_s),
                 "end_s": _number(moment.end_s),
                 "score": moment.score,
-                "looks_like": moment.looks_like,
+                "looks_like": moment.best_label,
             }
-            for moment in result.moments
+            for moment in result.ranges
         ],
         "suggestions": [
-            {"words": better.words, "score": better.score, "source": better.source} for better in result.suggestions
+            {"words": better.prompt, "score": better.score, "source": better.source} for better in result.suggestions
         ],
         "encoder": result.encoder or None,
     }
@@ -189,14 +192,14 @@ def _take(take: rewas_pb2.Take, stem_paths: StemPaths) -> Report:
         },
         "energy_mae": take.energy_mae_nats,
         "energy_correlation": take.energy_correlation if take.HasField("energy_correlation") else None,
-        "energy_produced": list(take.produced.values),
+        "energy_produced": list(take.output_energy.values),
         "text_score": take.text_score if take.HasField("text_score") else None,
         "score": take.score,
-        "faults": list(take.faults),
-        "texture_error": take.texture_error_nats if take.HasField("texture_error_nats") else None,
-        "texture_produced": texture_report(take.produced_texture) if take.HasField("produced_texture") else None,
+        "faults": [enum_names.TAKE_FAULT.to_name(fault) for fault in take.faults],
+        "texture_error": take.texture_mae_nats if take.HasField("texture_mae_nats") else None,
+        "texture_produced": texture_report(take.output_texture) if take.HasField("output_texture") else None,
         "layers": {layer.name: _layer_report(layer) for layer in take.layers},
-        "instead_of_seed": take.instead_of_seed if take.HasField("instead_of_seed") else None,
+        "instead_of_seed": take.replaced_seed if take.HasField("replaced_seed") else None,
     }
 
 
@@ -204,26 +207,29 @@ def _requested_texture_report(result: rewas_pb2.SoundResult) -> Report | None:
     return texture_report(result.requested_texture) if result.HasField("requested_texture") else None
 
 
-def _layer_report(layer: rewas_pb2.LayerReport) -> Report:
+def _layer_report(layer: rewas_pb2.LayerResult) -> Report:
     return {
         "seed": layer.seed,
         "energy_mae": layer.energy_mae_nats,
         "energy_correlation": layer.energy_correlation if layer.HasField("energy_correlation") else None,
-        "energy_requested": list(layer.requested.values),
-        "energy_produced": list(layer.produced.values),
+        "energy_requested": list(layer.requested_energy.values),
+        "energy_produced": list(layer.output_energy.values),
         "text_score": layer.text_score if layer.HasField("text_score") else None,
-        "faults": list(layer.faults),
+        "faults": [enum_names.TAKE_FAULT.to_name(fault) for fault in layer.faults],
     }
 
 
 def _settings(settings: rewas_pb2.SoundSettings) -> Report:
-    told = {field.name: value for field, value in settings.ListFields() if field.name not in ("prompt", "layers")}
-    layers = [{field.name: value for field, value in layer.ListFields()} for layer in settings.layers]
-    return {**told, "layers": layers} if layers else told
+    metadata = ClipSettings.from_proto(settings).to_metadata()
+    return {name: value for name, value in metadata.items() if name != "prompt"}
 
 
 def _pack_identity(pack: rewas_pb2.Pack) -> Report:
     return {"name": pack.name, "version": pack.version, "licence": pack.licence}
+
+
+def _seconds(timings: Mapping[str, Duration]) -> dict[str, float]:
+    return {name: timing.ToNanoseconds() / 1_000_000_000 for name, timing in timings.items()}
 
 
 def _number(rational: rewas_pb2.Rational) -> float:

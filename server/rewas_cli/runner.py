@@ -124,15 +124,15 @@ class ServerRunner:
         self._client = client
 
     def packs(self) -> list[rewas_pb2.Pack]:
-        self._client.server_info()
-        return self._client.packs()
+        self._client.get_server_info()
+        return self._client.list_packs()
 
     def share(self, media: Path, cancel: threading.Event) -> str | None:
         real_path = media.resolve()
-        if any(real_path.is_relative_to(root) for root in self._client.server_info().allowed_roots):
+        if any(real_path.is_relative_to(root) for root in self._client.get_server_info().allowed_roots):
             return None
         try:
-            return self._client.upload(media, on_progress=_stopping(cancel))
+            return self._client.upload_media(media, on_progress=_stopping(cancel))
         except ProblemError:
             # What a callback raises within an upload comes out as a broken call.
             if cancel.is_set():
@@ -150,7 +150,9 @@ class ServerRunner:
             for artifact in list_artifacts(result):
                 name = Path(artifact.name)
                 path = folder.claim(name.stem, name.suffix)
-                paths[artifact.name] = self._client.fetch(job.id, artifact, path, on_progress=_stopping(cancel))
+                paths[artifact.name] = self._client.fetch_artifact(
+                    job.id, artifact, path, on_progress=_stopping(cancel)
+                )
         return Outcome(result, paths)
 
 

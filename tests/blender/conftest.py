@@ -148,7 +148,7 @@ def wait_for_worker(address: str, within_s: float = 240.0) -> None:
 
     deadline_s = time.monotonic() + within_s
     with RewasClient(address) as client:
-        while not client.server_info().worker_ready:
+        while not client.get_server_info().worker_ready:
             assert time.monotonic() < deadline_s, "The worker did not come up."
             threading.Event().wait(0.1)
 

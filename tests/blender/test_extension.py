@@ -216,7 +216,7 @@ def test_the_panel_tells_every_state_in_words(scene: Any, ball: Path) -> None:
     add_movie(scene, ball)
     assert ball.name in drawn_by("REWAS_PT_generate")
     assert "prompt" in drawn_by("REWAS_PT_generate")
-    assert "num_steps" in drawn_by("REWAS_PT_settings")
+    assert "num_inference_steps" in drawn_by("REWAS_PT_settings")
     line = part("core.board").JobStatus("k", "ball.mp4", state="running", stage="sample", step=3, total_steps=25)
     session.board = session.board.with_job(line)
     assert "Generating 3/25" in drawn_by("REWAS_PT_jobs")

@@ -22,7 +22,7 @@ PUMP_MEDIAN_LIMIT_S = 0.005
 def served_scene(scene: Any, server_address: str) -> Any:
     bpy.context.preferences.addons[ADDON].preferences.server_address = server_address
     scene.rewas.use_own_sampling = True
-    scene.rewas.num_steps = 2
+    scene.rewas.num_inference_steps = 2
     scene.rewas.use_random_seed = False
     scene.rewas.seed = 7
     return scene
@@ -105,7 +105,7 @@ def test_the_licence_of_the_chosen_pack_is_drawn(served_scene: Any, server_addre
 @pytest.mark.skipif(not HAS_SOUND, reason="Blender's 4.2 module is built without sound")
 def test_clips_get_their_sound_exactly_under_the_picture(served_scene: Any, ball: Path, make_clip: Any) -> None:
     scene = served_scene
-    scene.rewas.num_steps = 20  # enough for some of them to be seen
+    scene.rewas.num_inference_steps = 20  # enough for some of them to be seen
     first = add_movie(scene, ball, start=11)
     part("blender.compat").set_handles(first, 16, 50)
     second = add_movie(scene, make_clip(Fraction(24000, 1001), 60), start=100, prompt="a hammer knocks")
@@ -149,7 +149,7 @@ def test_media_outside_the_server_s_folders_is_uploaded(served_scene: Any, ball:
 
 
 def test_cancel_stops_every_job_and_places_nothing(served_scene: Any, ball: Path) -> None:
-    served_scene.rewas.num_steps = 1000
+    served_scene.rewas.num_inference_steps = 1000
     for start in (1, 100):
         add_movie(served_scene, ball, start=start)
     bpy.ops.rewas.generate()
@@ -194,7 +194,7 @@ def test_switching_off_while_a_job_runs_cancels_it(served_scene: Any, ball: Path
     from rewas_api.client import RewasClient
     from rewas_api.errors import JobCancelled
 
-    served_scene.rewas.num_steps = 1000
+    served_scene.rewas.num_inference_steps = 1000
     add_movie(served_scene, ball)
     bpy.ops.rewas.check_server()
     bpy.ops.rewas.generate()

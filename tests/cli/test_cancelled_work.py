@@ -43,18 +43,18 @@ def clip_json(media: Path) -> str:
 
 
 def _checked(work: rewas_pb2.SoundWork, media: Path) -> None:
-    work.settings.conflict = "warn"
+    work.settings.conflict_policy = rewas_pb2.CONFLICT_POLICY_WARN
 
 
 def _edited(work: rewas_pb2.SoundWork, media: Path) -> None:
-    work.energy_edits.append("smooth 0.2")
+    work.energy.edits.append("smooth 0.2")
 
 
 def _again(work: rewas_pb2.SoundWork, media: Path) -> None:
     path = media / "earlier.wav"
     soundfile.write(path, np.random.default_rng(1).uniform(-0.1, 0.1, 32_000), 16_000)
     start_s, end_s = rewas_pb2.Rational(numerator=1, denominator=2), rewas_pb2.Rational(numerator=3, denominator=2)
-    work.revision.CopyFrom(rewas_pb2.Revision(sound_url=str(path), start_s=start_s, end_s=end_s))
+    work.regenerate.CopyFrom(rewas_pb2.Regeneration(sound_url=str(path), start_s=start_s, end_s=end_s))
 
 
 def _looped(work: rewas_pb2.SoundWork, media: Path) -> None:
@@ -76,13 +76,18 @@ ONE_SOUND = {
 
 def work(kind: str, media: Path) -> rewas_pb2.SubmitJobRequest:
     settings = rewas_pb2.SoundSettings(
-        prompt="rain", takes=2, num_steps=2, seed=1, new_sound_at_cuts=True, layers=[{"name": "wind", "prompt": "wind"}]
+        prompt="rain",
+        takes=2,
+        num_inference_steps=2,
+        seed=1,
+        new_sound_at_cuts=True,
+        layers=[{"name": "wind", "prompt": "wind"}],
     )
     if kind == "sound":
         sound = rewas_pb2.SoundWork(clip_otio_json=clip_json(media), settings=settings)
         return rewas_pb2.SubmitJobRequest(idempotency_key="a", sound=sound)
     if kind in ONE_SOUND:
-        of_one = rewas_pb2.SoundSettings(prompt="rain", num_steps=2, seed=1)
+        of_one = rewas_pb2.SoundSettings(prompt="rain", num_inference_steps=2, seed=1)
         sound = rewas_pb2.SoundWork(clip_otio_json=clip_json(media), settings=of_one)
         ONE_SOUND[kind](sound, media)
         return rewas_pb2.SubmitJobRequest(idempotency_key="a", sound=sound)
@@ -91,7 +96,7 @@ def work(kind: str, media: Path) -> rewas_pb2.SubmitJobRequest:
         return rewas_pb2.SubmitJobRequest(idempotency_key="a", conflict=conflict)
     if kind == "texture of sound":
         heard = rewas_pb2.EnergyWork(
-            clip_otio_json=clip_json(media), source=rewas_pb2.ENERGY_SOURCE_AUDIO, texture=True
+            clip_otio_json=clip_json(media), source=rewas_pb2.ENERGY_SOURCE_AUDIO, measure_texture=True
         )
         return rewas_pb2.SubmitJobRequest(idempotency_key="a", energy=heard)
     if kind == "energy":
@@ -103,7 +108,7 @@ def work(kind: str, media: Path) -> rewas_pb2.SubmitJobRequest:
         reference = otio.schema.ExternalReference(target_url=str(media / "ball.mp4"))
         part = otio.opentime.TimeRange(otio.opentime.RationalTime(0, 24), duration)
         clips.append(otio.schema.Clip(name=name, media_reference=reference, source_range=part))
-        clips[-1].metadata["rewas"] = {"prompt": "rain", "num_steps": 2}
+        clips[-1].metadata["rewas"] = {"prompt": "rain", "num_inference_steps": 2}
     timeline = otio.schema.Timeline(name="reel")
     timeline.tracks.append(otio.schema.Track(kind=otio.schema.TrackKind.Video, children=clips))
     reel = rewas_pb2.TimelineWork(timeline_otio_json=timeline.to_json_string(), defaults={})

@@ -104,7 +104,7 @@ def test_policies_of_generate(bare_rewas: Rewas, film: Film, tmp_path: Path) -> 
     plain, warned = generated("off").json(), generated("warn").json()
     assert plain["conflict"] is None
     assert warned["conflict"]["verdict"] in ("agree", "unsure", "conflict")
-    assert warned["settings"]["conflict"] == "warn"
+    assert warned["settings"]["conflict_policy"] == "warn"
     assert warned["prompt_weight"] == 1
     energies = [report["takes"][0]["energy_produced"] for report in (plain, warned)]
     assert energies[0] == energies[1]

@@ -61,7 +61,7 @@ def test_a_timelines_clips_may_have_layers(rewas: Rewas, media: Path, tmp_path: 
     whole = otio.opentime.TimeRange(otio.opentime.RationalTime(0, 24), otio.opentime.RationalTime(24, 24))
     clip = otio.schema.Clip(name="shot", media_reference=reference, source_range=whole)
     layers = [{"name": "ambience", "prompt": "wind", "gain_db": -9}]
-    clip.metadata["rewas"] = {"prompt": "ball bounce", "seed": 7, "num_steps": 1, "layers": layers}
+    clip.metadata["rewas"] = {"prompt": "ball bounce", "seed": 7, "num_inference_steps": 1, "layers": layers}
     track = otio.schema.Track(kind=otio.schema.TrackKind.Video, children=[clip])
     timeline = otio.schema.Timeline("film")
     timeline.tracks.append(track)

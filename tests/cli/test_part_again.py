@@ -84,7 +84,7 @@ def test_what_is_asked_for_is_told(rewas: Rewas, media: Path, tmp_path: Path) ->
     )  # fmt: skip
     assert ran.code == 0, ran.errors
     told = ran.json()["settings"]
-    assert (told["negative_prompt"], told["control_until"], told["control_strength"]) == ("wind", 0.5, 0.8)
+    assert (told["negative_prompt"], told["control_end"], told["control_strength"]) == ("wind", 0.5, 0.8)
     assert told["guidance_scale"] >= 2
 
 
@@ -114,7 +114,7 @@ def test_what_is_no_range_is_refused(text: str) -> None:
         (["--range", "1-2"], "not of which sound"),
         (["--degree", "0.5"], "not of which sound"),
         (["--again", "nowhere.wav"], "no sound nowhere.wav"),
-        (["--again", "{clip}", "--degree", "0"], "to the degree 0"),
+        (["--again", "{clip}", "--degree", "0"], 'strength of the regeneration of the clip "ball.mp4" is 0'),
         (["--again", "{clip}", "--range", "3-1"], "ends before it begins"),
         (["--control", "smell"], "control"),
     ],

@@ -1,4 +1,4 @@
-"""Our metadata on OTIO clips: it survives the way there and back, and foreign values are refused by name."""
+"""ReWaS metadata on OTIO clips: it survives a round trip, and invalid values are refused by name."""
 
 from typing import Any
 
@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rewas_api.clip_settings import (
+    CONFLICT_POLICIES,
     CONTROLS,
     SAMPLE_RATES_HZ,
     SAMPLERS,
@@ -17,6 +18,7 @@ from rewas_api.clip_settings import (
 )
 from rewas_api.errors import ProblemError, ProblemKind
 from rewas_api.layer_settings import LAYER_ENERGIES, LayerSettings
+from rewas_api.v1 import rewas_pb2
 
 text = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=200)
 spoken = text.filter(str.strip)
@@ -38,13 +40,13 @@ settings = st.builds(
     pack=st.none() | text.filter(bool),
     seed=st.none() | st.integers(0, 2**63 - 1),
     takes=st.none() | st.integers(1, 100),
-    num_steps=st.none() | st.integers(1, 1000),
+    num_inference_steps=st.none() | st.integers(1, 1000),
     guidance_scale=st.none() | st.floats(0, 20),
     control_strength=st.none() | st.floats(0, 2),
     sample_rate_hz=st.none() | st.sampled_from(SAMPLE_RATES_HZ),
     negative_prompt=st.none() | text.filter(bool),
-    control_from=st.none() | st.floats(0, 0.4),
-    control_until=st.none() | st.floats(0.5, 1),
+    control_start=st.none() | st.floats(0, 0.4),
+    control_end=st.none() | st.floats(0.5, 1),
     control=st.none() | st.sampled_from(CONTROLS),
     loop=st.none() | st.booleans(),
     layers=st.none() | layers,
@@ -52,6 +54,7 @@ settings = st.builds(
     mix=st.none() | st.booleans(),
     sampler=st.none() | st.sampled_from(SAMPLERS),
     new_sound_at_cuts=st.none() | st.just(False),
+    conflict_policy=st.none() | st.sampled_from(CONFLICT_POLICIES),
 )
 
 
@@ -92,6 +95,22 @@ def test_unknown_names_are_kept() -> None:
     assert clip.metadata["other"]["a"] == 1
 
 
+@pytest.mark.parametrize("field", ["control", "sampler", "conflict_policy"])
+def test_enum_values_of_a_newer_contract_are_refused_by_field(field: str) -> None:
+    message = rewas_pb2.SoundSettings.FromString(rewas_pb2.SoundSettings(prompt="rain").SerializeToString())
+    setattr(message, field, 99)
+    with pytest.raises(ProblemError, match=rf"{field} of the clip is 'unknown \(99\)'") as raised:
+        ClipSettings.from_proto(message)
+    assert raised.value.kind is ProblemKind.SETTINGS
+
+
+def test_a_layer_energy_of_a_newer_contract_is_refused_by_layer() -> None:
+    message = rewas_pb2.SoundSettings(prompt="rain", layers=[rewas_pb2.Layer(name="wind", prompt="wind")])
+    message.layers[0].energy = 99  # type: ignore[assignment]
+    with pytest.raises(ProblemError, match=r"energy of the layer wind .* 'unknown \(99\)'"):
+        ClipSettings.from_proto(message)
+
+
 def test_a_clip_without_ours_has_no_settings() -> None:
     assert read_clip_settings(otio.schema.Clip("shot 1", metadata={"other": 1})) is None
 
@@ -109,9 +128,12 @@ def test_a_clip_without_ours_has_no_settings() -> None:
         ("takes", 101),
         ("negative_prompt", 7),
         ("negative_prompt", "a" * 2001),
-        ("control_from", -0.1),
-        ("control_until", float("nan")),
+        ("control_start", -0.1),
+        ("control_end", float("nan")),
         ("control", "smell"),
+        ("control", "unspecified"),
+        ("sampler", "dpm"),
+        ("conflict_policy", "ignore"),
         ("loop", "yes"),
         ("mix", 1),
         ("new_sound_at_cuts", "new-sound"),
@@ -126,7 +148,7 @@ def test_a_clip_without_ours_has_no_settings() -> None:
         ("layers", [{"name": f"wind{number}", "prompt": "wind"} for number in range(9)]),
         ("takes", 2.5),
         ("takes", True),
-        ("num_steps", 1001),
+        ("num_inference_steps", 1001),
         ("guidance_scale", 20.5),
         ("guidance_scale", float("nan")),
         ("control_strength", float("inf")),

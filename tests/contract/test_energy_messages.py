@@ -1,43 +1,36 @@
-"""Energies in the contract: one source each, and what was written before other sources came is read as it was."""
-
-import pytest
-from google.protobuf.message import Message
+"""Energy in the contract: one message for it wherever it comes in, with one source each."""
 
 from rewas_api.v1 import rewas_pb2
 
 CURVE = rewas_pb2.EnergyCurve(rate_hz=rewas_pb2.Rational(numerator=100, denominator=1), values=[-5.0, -4.0])
-POINTS = rewas_pb2.EnergyPoints(points=[rewas_pb2.EnergyPoint(time_s={"numerator": 1, "denominator": 2}, nats=-5)])
-
-
-@pytest.mark.parametrize(
-    ("message", "oneof", "names"),
-    [
-        (rewas_pb2.EnergyWork, "given", ("curve", "points", "flat_nats")),
-        (rewas_pb2.SoundWork, "energy_source", ("energy", "energy_points", "energy_flat_nats")),
-        (rewas_pb2.LayerEnergy, "source", ("curve", "points", "flat_nats")),
-    ],
+POINTS = rewas_pb2.EnergyPoints(
+    points=[rewas_pb2.EnergyPoint(time_s={"numerator": 1, "denominator": 2}, level_nats=-5)]
 )
-def test_an_energy_has_one_source(message: type[Message], oneof: str, names: tuple[str, str, str]) -> None:
-    values = dict(zip(names, (CURVE, POINTS, 0.0), strict=True))
-    for name, value in values.items():
-        travelled = message.FromString(message(**{name: value}).SerializeToString())
-        # One level of 0 nats is a level too.
-        assert travelled.WhichOneof(oneof) == name
-        assert getattr(travelled, name) == value
-    # Of several that a foreign client writes the last one counts.
-    both = b"".join(message(**{name: values[name]}).SerializeToString() for name in names)
-    assert message.FromString(both).WhichOneof(oneof) == names[2]
-    assert message().WhichOneof(oneof) is None
+SOURCES = {"curve": CURVE, "points": POINTS, "flat_nats": 0.0}
 
 
-def test_requests_and_packs_of_before_are_read_as_they_were() -> None:
-    """Field 3 of SoundWork was a curve alone, field 101 curves of layers; a job store holds such requests."""
-    curve = CURVE.SerializeToString()
-    entry = b"\x0a\x04wind\x12" + bytes([len(curve)]) + curve
-    written = b"\x1a" + bytes([len(curve)]) + curve + b"\xaa\x06" + bytes([len(entry)]) + entry
-    work = rewas_pb2.SoundWork.FromString(written)
-    assert work.energy == CURVE
-    assert work.layer_energies["wind"] == CURVE
-    assert not work.energy_edits
-    pack = rewas_pb2.Pack.FromString(b"\x0a\x04tiny")
-    assert (pack.name, pack.checks_conflict, pack.scores_words) == ("tiny", False, False)
+def test_an_energy_has_one_source() -> None:
+    for name, value in SOURCES.items():
+        received = rewas_pb2.EnergyInput.FromString(rewas_pb2.EnergyInput(**{name: value}).SerializeToString())  # type: ignore[arg-type]
+        # A constant level of 0 nats is a source, too.
+        assert received.WhichOneof("source") == name
+        assert getattr(received, name) == value
+    # If a client of another kind writes several, the last one counts.
+    several = b"".join(
+        rewas_pb2.EnergyInput(**{name: value}).SerializeToString()  # type: ignore[arg-type]
+        for name, value in SOURCES.items()
+    )
+    assert rewas_pb2.EnergyInput.FromString(several).WhichOneof("source") == "flat_nats"
+    assert rewas_pb2.EnergyInput(edits=["smooth 0.2"]).WhichOneof("source") is None
+
+
+def test_every_energy_that_comes_in_is_an_energy_input() -> None:
+    """No request takes a curve, points or a level past EnergyInput."""
+    energy_input = rewas_pb2.EnergyInput.DESCRIPTOR
+    assert rewas_pb2.EnergyWork.DESCRIPTOR.fields_by_name["energy"].message_type is energy_input
+    assert rewas_pb2.SoundWork.DESCRIPTOR.fields_by_name["energy"].message_type is energy_input
+    layers = rewas_pb2.SoundWork.DESCRIPTOR.fields_by_name["layer_energies"].message_type
+    assert layers.fields_by_name["value"].message_type is energy_input
+    for work in (rewas_pb2.EnergyWork, rewas_pb2.ConflictWork, rewas_pb2.SoundWork, rewas_pb2.TimelineWork):
+        types = {field.message_type.name for field in work.DESCRIPTOR.fields if field.message_type is not None}
+        assert not types & {"EnergyCurve", "EnergyPoints"}

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 from google.protobuf import descriptor_pb2
 
+from rewas_api.v1 import rewas_pb2
+
 ROOT = Path(__file__).resolve().parents[2]
 PROTOC_PYTHON = ROOT / ".venv-protoc" / "bin" / "python"
 FIELD, NESTED, ENUM, VALUE, SERVICE, METHOD = 2, 3, 5, 2, 6, 2
@@ -66,6 +68,32 @@ def test_numbers_with_a_unit_carry_it_in_their_name_or_comment(contract: descrip
         for suffix, words in units.items():
             if len(path) == 4 and path[0] == 4 and name.endswith(suffix):
                 assert any(word in comments[path].lower() for word in words.split("|")), name
+
+
+def test_numbers_have_no_holes(contract: descriptor_pb2.FileDescriptorProto) -> None:
+    """Fields count from 1 and enum values from 0, in the order in which they are written."""
+    for message in contract.message_type:
+        assert [field.number for field in message.field] == list(range(1, len(message.field) + 1)), message.name
+        assert not message.reserved_range, message.name
+    for enum in contract.enum_type:
+        assert [value.number for value in enum.value] == list(range(len(enum.value))), enum.name
+
+
+def test_lists_are_paged(contract: descriptor_pb2.FileDescriptorProto) -> None:
+    messages = {message.name: {field.name for field in message.field} for message in contract.message_type}
+    lists = [call.name for call in contract.service[0].method if call.name.startswith("List")]
+    assert lists == ["ListPacks", "ListJobs"]
+    for name in lists:
+        assert {"page_size", "page_token"} <= messages[f"{name}Request"]
+        assert "next_page_token" in messages[f"{name}Response"]
+
+
+def test_the_versions_keep_their_numbers() -> None:
+    """A client of another contract reads these fields to learn that it is of another contract."""
+    request, response = rewas_pb2.GetServerInfoRequest.DESCRIPTOR, rewas_pb2.GetServerInfoResponse.DESCRIPTOR
+    assert request.fields_by_name["contract_version"].number == 1
+    assert response.fields_by_name["version"].number == 1
+    assert response.fields_by_name["contract_version"].number == 2
 
 
 def test_enums_start_unspecified(contract: descriptor_pb2.FileDescriptorProto) -> None:

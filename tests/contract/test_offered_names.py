@@ -44,8 +44,8 @@ FACE = {
     },
 }
 CLIENT_CALLS = {
-    "address", "cancel", "close", "fetch", "find_media", "job", "jobs", "packs", "server_info", "submit", "upload",
-    "wait", "watch",
+    "address", "cancel", "close", "fetch_artifact", "get_job", "get_server_info", "has_media", "list_jobs",
+    "list_packs", "submit", "upload_media", "wait", "watch",
 }  # fmt: skip
 
 

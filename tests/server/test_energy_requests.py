@@ -70,7 +70,7 @@ def otio_json(folder: Path, name: str = "shot.mp4", rate: Fraction = FRAME_RATE,
 
 def points_message(points: list[tuple[float, float]]) -> rewas_pb2.EnergyPoints:
     made = [
-        rewas_pb2.EnergyPoint(time_s=rational(Fraction(time_s).limit_denominator(1000)), nats=nats)
+        rewas_pb2.EnergyPoint(time_s=rational(Fraction(time_s).limit_denominator(1000)), level_nats=nats)
         for time_s, nats in points
     ]
     return rewas_pb2.EnergyPoints(points=made)
@@ -91,12 +91,13 @@ def same(message: rewas_pb2.EnergyCurve, curve: EnergyCurve) -> None:
 
 
 def energy_work(folder: Path, **asked: Any) -> rewas_pb2.EnergyWork:
-    return rewas_pb2.EnergyWork(clip_otio_json=otio_json(folder), **asked)
+    outside = {name: asked.pop(name) for name in ("source", "find_cuts") if name in asked}
+    return rewas_pb2.EnergyWork(clip_otio_json=otio_json(folder), energy=rewas_pb2.EnergyInput(**asked), **outside)
 
 
 def sound_work(folder: Path, layer: str | None = "ambience", **asked: Any) -> rewas_pb2.SoundWork:
     layers = [rewas_pb2.Layer(name=layer, prompt="wind")] if layer else []
-    settings = rewas_pb2.SoundSettings(prompt="rain", seed=7, num_steps=1, layers=layers)
+    settings = rewas_pb2.SoundSettings(prompt="rain", seed=7, num_inference_steps=1, layers=layers)
     return rewas_pb2.SoundWork(clip_otio_json=otio_json(folder), settings=settings, **asked)
 
 
@@ -117,7 +118,7 @@ def test_what_is_given_is_edited_as_the_engine_does(
     edits = ["scale 0.8", "fade in 0.3", "compress -6 2"]
     energy = client.wait(client.submit(energy_work(folder, edits=edits, **given)).id).energy
     same(energy.energy, edited_by_the_engine(curve, edits))
-    same(energy.unedited, curve)
+    same(energy.unedited_energy, curve)
     assert not energy.HasField("pack")
     assert not energy.cuts_s
     assert energy.clip.duration_s == rational(CLIP_S)
@@ -129,13 +130,13 @@ def test_edits_go_in_their_order_and_events_are_those_that_are_left(client: Rewa
         energy = client.wait(client.submit(energy_work(folder, points=given, edits=edits)).id).energy
         expected = edited_by_the_engine(drawn(), edits)
         same(energy.energy, expected)
-        assert energy.HasField("unedited") == bool(edits)
+        assert energy.HasField("unedited_energy") == bool(edits)
         events = find_events(expected)
         assert [event.number for event in energy.events] == [event.number for event in events]
         assert len(events) == (1 if edits else 2)
         for came, event in zip(energy.events, events, strict=True):
             assert came.time_s.numerator / came.time_s.denominator == pytest.approx(event.time_s, abs=1e-6)
-            assert came.length_s.numerator / came.length_s.denominator == pytest.approx(event.length_s, abs=1e-6)
+            assert came.duration_s.numerator / came.duration_s.denominator == pytest.approx(event.length_s, abs=1e-6)
             assert (came.peak_nats, came.strength_nats) == (event.peak_nats, event.strength_nats)
 
 
@@ -148,8 +149,8 @@ def test_an_event_that_is_not_there_fails_the_job_in_the_engines_words(client: R
     points = points_message(POINTS)
     for work in (
         energy_work(folder, points=points, edits=["mute event 9"]),
-        sound_work(folder, None, energy_points=points, energy_edits=["mute event 9"]),
-        sound_work(folder, energy_of_layers={"ambience": rewas_pb2.LayerEnergy(points=points, edits=["mute event 9"])}),
+        sound_work(folder, None, energy=rewas_pb2.EnergyInput(points=points, edits=["mute event 9"])),
+        sound_work(folder, layer_energies={"ambience": rewas_pb2.EnergyInput(points=points, edits=["mute event 9"])}),
     ):
         with pytest.raises(JobFailed) as failed:
             client.wait(client.submit(work).id)
@@ -169,39 +170,39 @@ def test_the_picture_and_a_sound_are_edited(client: RewasClient, folder: Path, m
         (shown, None, model.estimate_energy(VideoClip(media / "shot.mp4"))),
         (hands, rewas_pb2.ENERGY_SOURCE_AUDIO, model.measure_energy(VideoClip(media / "hands.wav"))),
     ):
-        work = rewas_pb2.EnergyWork(clip_otio_json=clip_json, source=source, edits=edits)
+        work = rewas_pb2.EnergyWork(clip_otio_json=clip_json, source=source, energy={"edits": edits})
         energy = client.wait(client.submit(work).id).energy
         # Another process may round another way; what is edited on its curve is the same.
-        np.testing.assert_allclose(energy.unedited.values, curve.values, atol=1e-3)
-        same(energy.energy, edited_by_the_engine(curve_from_message(energy.unedited), edits))
-        assert energy.energy.source == energy.unedited.source
+        np.testing.assert_allclose(energy.unedited_energy.values, curve.values, atol=1e-3)
+        same(energy.energy, edited_by_the_engine(curve_from_message(energy.unedited_energy), edits))
+        assert energy.energy.source == energy.unedited_energy.source
         assert energy.pack.name == "tiny"
 
 
 @pytest.mark.slow
 def test_a_sound_and_its_layer_follow_what_was_edited(client: RewasClient, folder: Path, tmp_path: Path) -> None:
-    level = rewas_pb2.LayerEnergy(flat_nats=-5.0, edits=["fade in 1", "fade out 0.5"])
+    level = rewas_pb2.EnergyInput(flat_nats=-5.0, edits=["fade in 1", "fade out 0.5"])
     in_words = sound_work(
-        folder, energy_points=points_message(POINTS), energy_edits=EDITS, energy_of_layers={"ambience": level}
+        folder, energy={"points": points_message(POINTS), "edits": EDITS}, layer_energies={"ambience": level}
     )
     behind = edited_by_the_engine(flat_curve(duration=CLIP_S, nats=-5), list(level.edits))
     in_values = sound_work(
         folder,
-        energy=curve_message(edited_by_the_engine(drawn(), EDITS)),
-        layer_energies={"ambience": curve_message(behind)},
+        energy={"curve": curve_message(edited_by_the_engine(drawn(), EDITS))},
+        layer_energies={"ambience": rewas_pb2.EnergyInput(curve=curve_message(behind))},
     )
     jobs = [client.submit(work).id for work in (in_words, in_values)]
     made = [client.wait(job).sound for job in jobs]
-    assert made[0].requested == made[1].requested
-    assert max(made[0].requested.values) > -2
+    assert made[0].requested_energy == made[1].requested_energy
+    assert max(made[0].requested_energy.values) > -2
     (one,), (other,) = (sound.takes for sound in made)
-    assert one.layers[0].requested == other.layers[0].requested
-    assert one.layers[0].requested.values[5] < -10
-    assert one.produced == other.produced
+    assert one.layers[0].requested_energy == other.layers[0].requested_energy
+    assert one.layers[0].requested_energy.values[5] < -10
+    assert one.output_energy == other.output_energy
     # The files say when they were made, so only their samples are the same.
     heard = [
         [
-            soundfile.read(client.fetch(job, stem.artifact, tmp_path / f"{job}-{stem.artifact.name}"))[0]
+            soundfile.read(client.fetch_artifact(job, stem.artifact, tmp_path / f"{job}-{stem.artifact.name}"))[0]
             for stem in stems
         ]
         for job, stems in zip(jobs, (one.stems, other.stems), strict=True)
@@ -215,20 +216,20 @@ def test_a_sound_and_its_layer_follow_what_was_edited(client: RewasClient, folde
 def test_a_sound_follows_its_edited_picture_and_one_level(client: RewasClient, folder: Path) -> None:
     edits = ["offset 1", "fade in 1"]
     energy = client.wait(client.submit(energy_work(folder, edits=edits)).id).energy
-    asked = ({"energy_edits": edits}, {"energy": energy.energy}, {"energy_flat_nats": -4.0})
+    asked = ({"edits": edits}, {"curve": energy.energy}, {"flat_nats": -4.0})
     edited_here, sent_back, level = (
-        client.wait(client.submit(sound_work(folder, None, **each)).id).sound for each in asked
+        client.wait(client.submit(sound_work(folder, None, energy=each)).id).sound for each in asked
     )
-    assert edited_here.requested == sent_back.requested
-    assert edited_here.requested.source == rewas_pb2.ENERGY_SOURCE_PICTURE
-    assert edited_here.timings_s["energy"] > 0
-    assert set(level.requested.values) == {-4.0}
+    assert edited_here.requested_energy == sent_back.requested_energy
+    assert edited_here.requested_energy.source == rewas_pb2.ENERGY_SOURCE_VIDEO
+    assert edited_here.timings["energy"].ToNanoseconds() > 0
+    assert set(level.requested_energy.values) == {-4.0}
 
 
 # What cannot be right
 
 
-LEVEL = rewas_pb2.LayerEnergy(flat_nats=-4.0)
+LEVEL = rewas_pb2.EnergyInput(flat_nats=-4.0)
 
 
 @pytest.mark.parametrize(
@@ -248,7 +249,10 @@ LEVEL = rewas_pb2.LayerEnergy(flat_nats=-4.0)
         ({"points": points_message([(0, -5), (1, -5), (1, -4), (2, -5)])}, "not after the one before it"),
         ({"points": points_message([(0, -5), (1, -5)])}, "too short"),
         ({"points": points_message([(0, -5), (9, -5)])}, "beyond the clip's end"),
-        ({"points": rewas_pb2.EnergyPoints(points=[{"nats": -5}, {"nats": -5}])}, "time of point 1 has the denom"),
+        (
+            {"points": rewas_pb2.EnergyPoints(points=[{"level_nats": -5}, {"level_nats": -5}])},
+            "time of point 1 has the denom",
+        ),
         ({"curve": rewas_pb2.EnergyCurve(values=[-5])}, "rate"),
     ],
 )
@@ -259,20 +263,16 @@ def test_energies_that_cannot_be_right(client: RewasClient, folder: Path, asked:
 @pytest.mark.parametrize(
     ("asked", "said"),
     [
-        ({"energy_edits": ["wobble 3"]}, "The edit “wobble 3” is not understood"),
-        ({"energy_flat_nats": 9.0}, "louder than sound can be"),
-        ({"energy_points": points_message([(0, -5), (1, -5)])}, "too short"),
-        ({"energy_of_layers": {"crowd": LEVEL}}, "layer 'crowd' of the clip \"shot 7\", which there is not"),
-        ({"energy_of_layers": {"ambience": rewas_pb2.LayerEnergy(edits=["scale 1"])}}, "but none is given"),
+        ({"energy": {"edits": ["wobble 3"]}}, "The edit “wobble 3” is not understood"),
+        ({"energy": {"flat_nats": 9.0}}, "louder than sound can be"),
+        ({"energy": {"points": points_message([(0, -5), (1, -5)])}}, "too short"),
+        ({"layer_energies": {"crowd": LEVEL}}, "layer 'crowd' of the clip \"shot 7\", which there is not"),
+        ({"layer_energies": {"ambience": rewas_pb2.EnergyInput(edits=["scale 1"])}}, "but none is given"),
         (
-            {"energy_of_layers": {"ambience": rewas_pb2.LayerEnergy(flat_nats=-4.0, edits=["wobble 3"])}},
+            {"layer_energies": {"ambience": rewas_pb2.EnergyInput(flat_nats=-4.0, edits=["wobble 3"])}},
             "The edit “wobble 3” is not understood",
         ),
-        ({"energy_of_layers": {"ambience": rewas_pb2.LayerEnergy(flat_nats=9.0)}}, "louder than sound can be"),
-        (
-            {"energy_of_layers": {"ambience": LEVEL}, "layer_energies": {"ambience": curve_message(drawn())}},
-            "is given more than one energy",
-        ),
+        ({"layer_energies": {"ambience": rewas_pb2.EnergyInput(flat_nats=9.0)}}, "louder than sound can be"),
     ],
 )
 def test_sounds_that_cannot_be_right(client: RewasClient, folder: Path, asked: dict[str, Any], said: str) -> None:
@@ -282,9 +282,9 @@ def test_sounds_that_cannot_be_right(client: RewasClient, folder: Path, asked: d
 def test_points_of_a_clip_without_a_range_are_held_against_its_media(client: RewasClient, folder: Path) -> None:
     reference = otio.schema.ExternalReference(str(folder / "media" / "shot.mp4"))
     whole = otio.schema.Clip("shot 7", reference).to_json_string()
-    fitting = rewas_pb2.EnergyWork(clip_otio_json=whole, points=points_message(POINTS))
+    fitting = rewas_pb2.EnergyWork(clip_otio_json=whole, energy={"points": points_message(POINTS)})
     same(client.wait(client.submit(fitting).id).energy.energy, drawn())
-    short = rewas_pb2.EnergyWork(clip_otio_json=whole, points=points_message(POINTS[:3]))
+    short = rewas_pb2.EnergyWork(clip_otio_json=whole, energy={"points": points_message(POINTS[:3])})
     with pytest.raises(JobFailed, match="too short"):
         client.wait(client.submit(short).id)
 
@@ -293,7 +293,7 @@ def test_words_that_are_no_edit_are_an_invalid_argument(server: ServerProcess, f
     work = energy_work(folder, edits=["mute event 1", "smooth a bit"])
     request = rewas_pb2.SubmitJobRequest(idempotency_key="words", energy=work)
     with grpc.insecure_channel(server.address) as channel:
-        stub = rewas_pb2_grpc.RewasStub(channel)
+        stub = rewas_pb2_grpc.RewasServiceStub(channel)
         with pytest.raises(grpc.RpcError) as refused:
             stub.SubmitJob(request)
     assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
@@ -312,7 +312,7 @@ def refused(client: RewasClient, work: Any, said: str) -> None:
 
 
 def test_packs_say_what_they_can_judge(client: RewasClient) -> None:
-    abilities = {pack.name: (pack.checks_conflict, pack.scores_words) for pack in client.packs()}
+    abilities = {pack.name: (pack.checks_conflict, pack.scores_text) for pack in client.list_packs()}
     assert abilities["tiny"] == (False, False)
     assert abilities["starter"] == (True, True)
 
@@ -322,5 +322,5 @@ def test_a_clip_model_checks_for_any_pack(folder: Path, tmp_path: Path, monkeypa
     (folder / "packs" / "damaged" / "pack.toml").write_text("format = 1\n")
     monkeypatch.setenv("REWAS_PACKS", str(folder / "packs"))
     packs = {pack.name: pack for pack in LocalRunner(conflict_model=tmp_path).packs()}
-    assert (packs["tiny"].checks_conflict, packs["tiny"].scores_words) == (True, False)
+    assert (packs["tiny"].checks_conflict, packs["tiny"].scores_text) == (True, False)
     assert not packs["damaged"].checks_conflict

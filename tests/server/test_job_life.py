@@ -49,7 +49,7 @@ def test_any_sequence_of_changes_keeps_the_rules(changes: list[str]) -> None:
             assert after.fraction >= job.fraction
             assert after.id == job.id
             assert after.name == job.name
-        assert (after.state in lifecycle.FINAL_STATES) == (after.finished_at_ms > 0)
+        assert (after.state in lifecycle.FINAL_STATES) == after.HasField("finished_at")
         assert after.HasField("problem") == (state_of(after) == "FAILED")
         assert (after.WhichOneof("result") is not None) == (state_of(after) == "SUCCEEDED")
         assert after.attempt <= lifecycle.MAX_ATTEMPTS

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from rewas_api import CONTRACT_VERSION
 from rewas_api.errors import ProblemError, ProblemKind
 from rewas_api.v1 import rewas_pb2
 from rewas_server.jobs import lifecycle
@@ -53,7 +54,7 @@ def test_acknowledged_jobs_survive_sigkill(tmp_path: Path) -> None:
         os.kill(process.pid, signal.SIGKILL)
         acknowledged += [line.strip() for line in process.stdout if line.endswith("\n")]
         process.wait()
-    stored = [job.id for job in SqliteJobStore(path).newest(10_000)]
+    stored = [job.id for job in SqliteJobStore(path).list_page(10_000).jobs]
     assert len(stored) == len(set(stored))
     assert set(acknowledged) <= set(stored)
     assert len(stored) - len(acknowledged) <= 3
@@ -63,7 +64,7 @@ def test_a_key_names_one_job(store: SqliteJobStore) -> None:
     first = store.add(lifecycle.queued("1", "shot"), request("key"))
     assert store.add(lifecycle.queued("2", "shot"), request("key")) == first
     assert store.find_by_key(request("key")) == first
-    assert [job.id for job in store.newest(10)] == ["1"]
+    assert [job.id for job in store.list_page(10).jobs] == ["1"]
     with pytest.raises(ProblemError) as raised:
         store.add(lifecycle.queued("3", "shot"), request("key", prompt="wind"))
     assert raised.value.kind is ProblemKind.SETTINGS
@@ -119,11 +120,13 @@ def test_a_store_that_cannot_be_used_says_so(tmp_path: Path) -> None:
     damaged.write_bytes(b"this is no database, however long one looks at it" * 100)
     below_a_file = tmp_path / "file"
     below_a_file.write_text("")
-    newer = tmp_path / "newer.sqlite3"
-    with sqlite3.connect(newer) as connection:
-        connection.execute("PRAGMA user_version = 99")
-    connection.close()
-    for path in (damaged, below_a_file / "jobs.sqlite3", newer):
+    others = []
+    for contract_version in (CONTRACT_VERSION - 1, CONTRACT_VERSION + 1):
+        others.append(tmp_path / f"contract-{contract_version}.sqlite3")
+        with sqlite3.connect(others[-1]) as connection:
+            connection.execute(f"PRAGMA user_version = {contract_version}")
+        connection.close()
+    for path in (damaged, below_a_file / "jobs.sqlite3", *others):
         with pytest.raises(ProblemError) as raised:
             SqliteJobStore(path)
         assert str(path) in raised.value.what
@@ -137,3 +140,32 @@ def test_jobs_are_there_after_a_restart(tmp_path: Path) -> None:
     done = store.update("1", lambda job: lifecycle.failed(job, ProblemError("a", "b")))
     store.close()
     assert SqliteJobStore(path).get("1") == done
+
+
+def test_pages_hold_every_job_once_while_new_ones_arrive(store: SqliteJobStore) -> None:
+    for number in range(7):
+        store.add(lifecycle.queued(str(number), "shot"), request(str(number)))
+    pages, before = [], None
+    for arrival in range(7, 20):
+        page = store.list_page(3, before)
+        pages.append([job.id for job in page.jobs])
+        before = page.next_before
+        store.add(lifecycle.queued(str(arrival), "shot"), request(str(arrival)))
+        if before is None:
+            break
+    assert pages == [["6", "5", "4"], ["3", "2", "1"], ["0"]]
+
+
+@pytest.mark.parametrize("size", [1, 2, 4, 5])
+def test_the_last_page_is_known_as_such(store: SqliteJobStore, size: int) -> None:
+    for number in range(4):
+        store.add(lifecycle.queued(str(number), "shot"), request(str(number)))
+    lengths, before = [], None
+    while True:
+        page = store.list_page(size, before)
+        lengths.append(len(page.jobs))
+        before = page.next_before
+        if before is None:
+            break
+    assert sum(lengths) == 4
+    assert all(lengths)

@@ -22,7 +22,10 @@ from rewas_api import CONTRACT_VERSION
 from rewas_api.client import RewasClient
 from rewas_api.errors import ContractMismatch, ProblemError, ProblemKind, ServerUnavailable
 from rewas_api.transfer import upload_messages
+from rewas_api.transport_errors import problem_from_call
 from rewas_api.v1 import rewas_pb2, rewas_pb2_grpc
+from rewas_server.jobs import lifecycle
+from rewas_server.jobs.store import SqliteJobStore
 
 DAMAGED_PACK = 'format = 1\nname = "damaged"\n'
 NEWER_PACK = "format = 99\n"
@@ -72,7 +75,7 @@ def refusal(client: RewasClient, work: Any, **options: Any) -> ProblemError:
 
 
 def test_the_server_says_who_it_is(client: RewasClient, folder: Path) -> None:
-    info = client.server_info()
+    info = client.get_server_info()
     assert info.contract_version == CONTRACT_VERSION
     assert list(info.allowed_roots) == [str((folder / "media").resolve())]
     assert info.default_pack == "starter"
@@ -82,12 +85,12 @@ def test_the_server_says_who_it_is(client: RewasClient, folder: Path) -> None:
 def test_health_is_served(server: ServerProcess) -> None:
     with grpc.insecure_channel(server.address) as channel:
         stub = health_pb2_grpc.HealthStub(channel)
-        for name in ("", "rewas.v1.Rewas"):
+        for name in ("", "rewas.v1.RewasService"):
             assert stub.Check(health_pb2.HealthCheckRequest(service=name)).status == 1
 
 
 def test_damaged_packs_are_listed_with_their_problem(client: RewasClient) -> None:
-    packs = {pack.name: pack for pack in client.packs()}
+    packs = {pack.name: pack for pack in client.list_packs()}
     assert "damaged" in packs["damaged"].problem.what
     assert "99" in packs["newer"].problem.what
 
@@ -116,7 +119,7 @@ def test_unusable_packs_are_refused(client: RewasClient, folder: Path, name: str
 def test_media_are_checked_when_the_job_is_handed_in(client: RewasClient, folder: Path) -> None:
     missing = refusal(client, sound(folder / "media" / "gone.mov"))
     assert (missing.kind, "gone.mov" in missing.what) in {(ProblemKind.MEDIA, True), (ProblemKind.PACK, False)}
-    assert client.jobs() == []
+    assert list(client.list_jobs()) == []
 
 
 @pytest.mark.parametrize(
@@ -145,7 +148,7 @@ def test_keys_have_a_length(client: RewasClient, folder: Path, key: str) -> None
 
 def test_the_status_tells_the_kind(server: ServerProcess) -> None:
     with grpc.insecure_channel(server.address) as channel:
-        stub = rewas_pb2_grpc.RewasStub(channel)
+        stub = rewas_pb2_grpc.RewasServiceStub(channel)
         with pytest.raises(grpc.RpcError) as raised:
             stub.GetJob(rewas_pb2.GetJobRequest(id="nonsense"))
         assert raised.value.code() is grpc.StatusCode.NOT_FOUND
@@ -158,11 +161,11 @@ def test_the_status_tells_the_kind(server: ServerProcess) -> None:
 def test_unknown_jobs_are_named_by_every_call(client: RewasClient, tmp_path: Path) -> None:
     artifact = rewas_pb2.Artifact(name="../jobs.sqlite3", size_bytes=5, sha256="0" * 64)
     calls = [
-        lambda: client.job("nonsense"),
+        lambda: client.get_job("nonsense"),
         lambda: client.cancel("nonsense"),
         lambda: list(client.watch("nonsense")),
         lambda: client.wait("nonsense"),
-        lambda: client.fetch("nonsense", artifact, tmp_path / "stem.wav"),
+        lambda: client.fetch_artifact("nonsense", artifact, tmp_path / "stem.wav"),
     ]
     for call in calls:
         with pytest.raises(ProblemError, match="nonsense") as raised:
@@ -181,11 +184,11 @@ def test_an_upload_is_sent_once(client: RewasClient, tmp_path: Path) -> None:
     file = tmp_path / "shot.mov"
     file.write_bytes(os.urandom(700_000))
     steps: list[tuple[int, int]] = []
-    sha256 = client.upload(file, on_progress=lambda done, total: steps.append((done, total)))
+    sha256 = client.upload_media(file, on_progress=lambda done, total: steps.append((done, total)))
     assert sha256 == hashlib.sha256(file.read_bytes()).hexdigest()
     assert steps[-1] == (700_000, 700_000)
     steps.clear()
-    assert client.upload(file, on_progress=lambda done, total: steps.append((done, total))) == sha256
+    assert client.upload_media(file, on_progress=lambda done, total: steps.append((done, total))) == sha256
     assert steps == []
 
 
@@ -197,10 +200,10 @@ def test_uploads_that_cannot_be_are_refused(client: RewasClient, folder: Path, t
     kinds = {large: ProblemKind.RESOURCES, empty: ProblemKind.MEDIA, tmp_path / "gone.mov": ProblemKind.MEDIA}
     for path, kind in kinds.items():
         with pytest.raises(ProblemError) as raised:
-            client.upload(path)
+            client.upload_media(path)
         assert raised.value.kind is kind, path
     with pytest.raises(ProblemError, match="SHA-256"):
-        client.find_media("no hash")
+        client.has_media("no hash")
 
 
 def test_a_truncated_upload_leaves_nothing(server: ServerProcess, folder: Path, tmp_path: Path) -> None:
@@ -209,14 +212,14 @@ def test_a_truncated_upload_leaves_nothing(server: ServerProcess, folder: Path, 
     sha256 = hashlib.sha256(file.read_bytes()).hexdigest()
     truncated = list(upload_messages(file, sha256, None))[:-1]
     with grpc.insecure_channel(server.address) as channel, server.client() as client:
-        stub = rewas_pb2_grpc.RewasStub(channel)
+        stub = rewas_pb2_grpc.RewasServiceStub(channel)
         with pytest.raises(grpc.RpcError) as raised:
             stub.UploadMedia(iter(truncated))
         assert raised.value.code() is grpc.StatusCode.INVALID_ARGUMENT
         with pytest.raises(grpc.RpcError) as raised:
             stub.UploadMedia(iter(truncated[1:]))
         assert raised.value.code() is grpc.StatusCode.INVALID_ARGUMENT
-        assert not client.find_media(sha256)
+        assert not client.has_media(sha256)
     assert list((folder / "state" / "uploads" / "incoming").iterdir()) == []
 
 
@@ -231,7 +234,7 @@ def test_nobody_answers() -> None:
         address = f"127.0.0.1:{free.getsockname()[1]}"
         with RewasClient(address) as client:
             with pytest.raises(ServerUnavailable, match="rewas serve"):
-                client.server_info()
+                client.get_server_info()
             with pytest.raises(ServerUnavailable, match=address):
                 client.wait("job", reconnect_timeout_s=0.5)
 
@@ -244,40 +247,108 @@ def test_a_server_that_is_silent_is_given_up() -> None:
             RewasClient(f"127.0.0.1:{silent.getsockname()[1]}", timeout_s=0.5) as client,
             pytest.raises(ServerUnavailable),
         ):
-            client.server_info()
+            client.get_server_info()
 
 
-class OtherVersion(rewas_pb2_grpc.RewasServicer):
+class OtherVersion(rewas_pb2_grpc.RewasServiceServicer):
     def __init__(self, contract_version: int) -> None:
         self.contract_version = contract_version
 
-    def GetServerInfo(self, request: Any, context: Any) -> rewas_pb2.ServerInfo:  # noqa: N802
-        return rewas_pb2.ServerInfo(version="9.9.9", contract_version=self.contract_version)
+    def GetServerInfo(self, request: Any, context: Any) -> rewas_pb2.GetServerInfoResponse:  # noqa: N802
+        return rewas_pb2.GetServerInfoResponse(version="9.9.9", contract_version=self.contract_version)
 
 
-@pytest.mark.parametrize(("contract_version", "word"), [(0, "older"), (CONTRACT_VERSION + 1, "newer"), (None, "speak")])
+@pytest.mark.parametrize(
+    ("contract_version", "word"), [(0, "older"), (CONTRACT_VERSION + 1, "newer"), (None, "does not support")]
+)
 def test_other_versions_are_refused(folder: Path, contract_version: int | None, word: str) -> None:
     other = grpc.server(futures.ThreadPoolExecutor(1))
     if contract_version is not None:
-        rewas_pb2_grpc.add_RewasServicer_to_server(OtherVersion(contract_version), other)
+        rewas_pb2_grpc.add_RewasServiceServicer_to_server(OtherVersion(contract_version), other)
     port = other.add_insecure_port("127.0.0.1:0")
     other.start()
     try:
         with RewasClient(f"127.0.0.1:{port}") as client:
             with pytest.raises(ContractMismatch, match=word):
-                client.server_info()
+                client.get_server_info()
             with pytest.raises(ContractMismatch, match=word):
                 client.submit(sound(folder / "media" / "clip.mov"))
     finally:
         other.stop(None)
 
 
+def test_a_client_of_an_older_contract_is_answered_in_one_sentence(server: ServerProcess) -> None:
+    """Contract 1 called its service Rewas. Its client shows the Problem that comes with a refusal, or the details."""
+    with grpc.insecure_channel(server.address) as channel:
+        unary = channel.unary_unary("/rewas.v1.Rewas/GetServerInfo", bytes, bytes)
+        streaming = channel.unary_stream("/rewas.v1.Rewas/WatchJob", bytes, bytes)
+        for call in (lambda: unary(b"\x08\x01"), lambda: list(streaming(b""))):
+            with pytest.raises(grpc.RpcError) as raised:
+                call()
+            assert raised.value.code() is grpc.StatusCode.UNIMPLEMENTED
+            problem = problem_from_call(raised.value, server.address)
+            assert isinstance(problem, ContractMismatch)
+            assert raised.value.details() == str(problem)
+            assert f"contract {CONTRACT_VERSION}) does not have the method /rewas.v1.Rewas/" in problem.what
+            assert problem.remedy == "Install the same version of ReWaS NLE on both sides."
+
+
+def test_jobs_are_listed_in_pages(tmp_path: Path) -> None:
+    store = SqliteJobStore(tmp_path / "state" / "jobs.sqlite3")
+    for number in range(7):
+        name = f"job {number}"
+        job = store.add(lifecycle.queued(name, name), rewas_pb2.SubmitJobRequest(idempotency_key=name))
+        store.update(job.id, lifecycle.request_cancel)
+    store.close()
+    newest_first = [f"job {number}" for number in reversed(range(7))]
+    with ServerProcess(tmp_path / "state", [tmp_path]) as server, server.client() as client:
+        for page_size in (1, 3, 7, 100):
+            assert [job.name for job in client.list_jobs(page_size=page_size)] == newest_first
+        with grpc.insecure_channel(server.address) as channel:
+            stub = rewas_pb2_grpc.RewasServiceStub(channel)
+            first = stub.ListJobs(rewas_pb2.ListJobsRequest(page_size=3))
+            assert [job.name for job in first.jobs] == newest_first[:3]
+            rest = stub.ListJobs(rewas_pb2.ListJobsRequest(page_size=1000, page_token=first.next_page_token))
+            assert [job.name for job in rest.jobs] == newest_first[3:]
+            assert rest.next_page_token == ""
+
+
+def test_packs_are_listed_in_pages(server: ServerProcess, client: RewasClient) -> None:
+    names = [pack.name for pack in client.list_packs()]
+    assert names[0] == "starter"
+    assert {"damaged", "newer"} < set(names)
+    with grpc.insecure_channel(server.address) as channel:
+        stub = rewas_pb2_grpc.RewasServiceStub(channel)
+        paged, token = [], ""
+        while True:
+            response = stub.ListPacks(rewas_pb2.ListPacksRequest(page_size=1, page_token=token))
+            paged += [pack.name for pack in response.packs]
+            assert len(response.packs) == 1
+            token = response.next_page_token
+            if not token:
+                break
+    assert paged == names
+
+
+@pytest.mark.parametrize("token", ["-1", "next", "1.5", "9" * 19, "٣"])
+def test_page_tokens_of_no_page_are_refused(server: ServerProcess, token: str) -> None:
+    with grpc.insecure_channel(server.address) as channel:
+        stub = rewas_pb2_grpc.RewasServiceStub(channel)
+        for call in (
+            lambda: stub.ListJobs(rewas_pb2.ListJobsRequest(page_token=token)),
+            lambda: stub.ListPacks(rewas_pb2.ListPacksRequest(page_token=token)),
+        ):
+            with pytest.raises(grpc.RpcError, match="is not a page token") as raised:
+                call()
+            assert raised.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+
+
 def test_a_closed_client_says_so_also_to_other_threads(server: ServerProcess) -> None:
     client = server.client()
-    client.server_info()
+    client.get_server_info()
     client.close()
     with pytest.raises(ServerUnavailable, match="closed"):
-        client.server_info()
+        client.get_server_info()
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -289,7 +360,7 @@ def test_a_signal_ends_server_and_worker_and_the_server_never_loads_torch(
         wait_until_worker_is_ready(client)
         workers = server.worker_pids()
         assert len(workers) == 1
-        client.packs()
+        client.list_packs()
     status, torch_was_loaded = server.stop(number)
     assert (status, torch_was_loaded) == (0, "False"), server.log()
     assert not any(is_running(pid) for pid in workers)
@@ -309,7 +380,7 @@ def test_a_worker_that_dies_while_idle_is_replaced(tmp_path: Path) -> None:
         wait_until_worker_is_ready(client)
         (first,) = server.worker_pids()
         os.kill(first, signal.SIGKILL)
-        poll(lambda: not client.server_info().worker_ready or server.worker_pids() not in ([], [first]))
+        poll(lambda: not client.get_server_info().worker_ready or server.worker_pids() not in ([], [first]))
         wait_until_worker_is_ready(client)
         assert server.worker_pids() not in ([], [first])
 
@@ -331,7 +402,7 @@ def test_the_front_process_imports_no_torch() -> None:
 
 
 def wait_until_worker_is_ready(client: RewasClient) -> None:
-    poll(lambda: client.server_info().worker_ready)
+    poll(lambda: client.get_server_info().worker_ready)
 
 
 def poll(condition: Any) -> None:

@@ -70,7 +70,7 @@ def clip(path: Path | str, frames: int = FRAMES) -> otio.schema.Clip:
 
 
 def sound(path: Path | str, num_steps: int = 4) -> rewas_pb2.SoundWork:
-    settings = rewas_pb2.SoundSettings(prompt="a ball bounces", seed=7, num_steps=num_steps)
+    settings = rewas_pb2.SoundSettings(prompt="a ball bounces", seed=7, num_inference_steps=num_steps)
     return rewas_pb2.SoundWork(clip_otio_json=clip(path).to_json_string(), settings=settings)
 
 
@@ -105,12 +105,12 @@ def test_a_sound_job_from_end_to_end(client: RewasClient, folder: Path, tmp_path
     duration_s = Fraction(job.sound.clip.duration_s.numerator, job.sound.clip.duration_s.denominator)
     assert duration_s == FRAMES / FRAME_RATE
     assert stem.samples == round(duration_s * stem.sample_rate_hz)
-    fetched = client.fetch(job.id, stem.artifact, tmp_path / "deep" / "growl.wav")
+    fetched = client.fetch_artifact(job.id, stem.artifact, tmp_path / "deep" / "growl.wav")
     assert hashlib.sha256(fetched.read_bytes()).hexdigest() == stem.artifact.sha256
     assert soundfile.info(fetched).frames == stem.samples
     assert list(fetched.parent.iterdir()) == [fetched]
-    assert client.server_info().device == "cpu"
-    listed = {listed.id: listed for listed in client.jobs()}[job.id]
+    assert client.get_server_info().device == "cpu"
+    listed = {listed.id: listed for listed in client.list_jobs()}[job.id]
     assert listed.state == rewas_pb2.JOB_STATE_SUCCEEDED
     assert listed.WhichOneof("result") is None
 
@@ -118,20 +118,22 @@ def test_a_sound_job_from_end_to_end(client: RewasClient, folder: Path, tmp_path
 def test_a_broken_fetch_goes_on_where_it_stopped(client: RewasClient, folder: Path, tmp_path: Path) -> None:
     job = client.wait(client.submit(sound(folder / "media" / "shot 7.mp4")).id)
     artifact = job.sound.takes[0].stems[0].artifact
-    data = client.fetch(job.id, artifact, tmp_path / "whole.wav").read_bytes()
+    data = client.fetch_artifact(job.id, artifact, tmp_path / "whole.wav").read_bytes()
     half = len(data) // 2
     (tmp_path / f".again.wav.{artifact.sha256[:16]}.part").write_bytes(data[:half])
     received: list[int] = []
-    again = client.fetch(job.id, artifact, tmp_path / "again.wav", on_progress=lambda done, _: received.append(done))
+    again = client.fetch_artifact(
+        job.id, artifact, tmp_path / "again.wav", on_progress=lambda done, _: received.append(done)
+    )
     assert again.read_bytes() == data
     assert received[0] > half
     (tmp_path / f".torn.wav.{artifact.sha256[:16]}.part").write_bytes(b"\0" * half)
     with pytest.raises(ProblemError, match="damaged"):
-        client.fetch(job.id, artifact, tmp_path / "torn.wav")
-    assert client.fetch(job.id, artifact, tmp_path / "torn.wav").read_bytes() == data
+        client.fetch_artifact(job.id, artifact, tmp_path / "torn.wav")
+    assert client.fetch_artifact(job.id, artifact, tmp_path / "torn.wav").read_bytes() == data
     (tmp_path / "file").write_text("")
     with pytest.raises(ProblemError) as raised:
-        client.fetch(job.id, artifact, tmp_path / "file" / "stem.wav")
+        client.fetch_artifact(job.id, artifact, tmp_path / "file" / "stem.wav")
     assert raised.value.kind is ProblemKind.RESOURCES
 
 
@@ -142,7 +144,7 @@ def test_a_fetch_that_nobody_wants_any_more_leaves_nothing(client: RewasClient, 
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        client.fetch(job.id, job.sound.takes[0].stems[0].artifact, tmp_path / "stem.wav", on_progress=stop)
+        client.fetch_artifact(job.id, job.sound.takes[0].stems[0].artifact, tmp_path / "stem.wav", on_progress=stop)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -150,7 +152,7 @@ def test_a_fetch_that_nobody_wants_any_more_leaves_nothing(client: RewasClient, 
 def test_only_listed_artifacts_are_handed_out(client: RewasClient, folder: Path, tmp_path: Path, name: str) -> None:
     job = client.wait(client.submit(sound(folder / "media" / "shot 7.mp4"), idempotency_key="for names").id)
     with pytest.raises(ProblemError) as raised:
-        client.fetch(job.id, rewas_pb2.Artifact(name=name, size_bytes=9, sha256="0" * 64), tmp_path / "x")
+        client.fetch_artifact(job.id, rewas_pb2.Artifact(name=name, size_bytes=9, sha256="0" * 64), tmp_path / "x")
     assert raised.value.kind is ProblemKind.NOT_FOUND
 
 
@@ -170,10 +172,10 @@ def test_media_from_an_upload_give_the_same_sound(client: RewasClient, folder: P
     with pytest.raises(ProblemError) as raised:
         client.submit(work)
     assert raised.value.kind is ProblemKind.PERMISSION
-    work.uploaded_media["file:///another/machine/shot%207.mp4"] = client.upload(folder / "media" / "shot 7.mp4")
+    work.uploaded_media["file:///another/machine/shot%207.mp4"] = client.upload_media(folder / "media" / "shot 7.mp4")
     by_upload = client.wait(client.submit(work).id)
     assert by_upload.sound.takes[0].stems[0].samples == by_path.sound.takes[0].stems[0].samples
-    assert by_upload.sound.takes[0].produced.values == by_path.sound.takes[0].produced.values
+    assert by_upload.sound.takes[0].output_energy.values == by_path.sound.takes[0].output_energy.values
 
 
 def test_the_same_key_is_the_same_job(client: RewasClient, folder: Path) -> None:
@@ -202,12 +204,12 @@ def test_cancelling_in_each_state(client: RewasClient, folder: Path) -> None:
     waiting = client.submit(sound(folder / "media" / "shot 7.mp4"))
     assert waiting.state == rewas_pb2.JOB_STATE_QUEUED
     assert client.cancel(waiting.id).state == rewas_pb2.JOB_STATE_CANCELLED
-    step_before = client.job(running.id).step
+    step_before = client.get_job(running.id).step
     assert client.cancel(running.id).state == rewas_pb2.JOB_STATE_CANCELLING
     assert client.cancel(running.id).state in (rewas_pb2.JOB_STATE_CANCELLING, rewas_pb2.JOB_STATE_CANCELLED)
     with pytest.raises(JobCancelled):
         client.wait(running.id)
-    ended = client.job(running.id)
+    ended = client.get_job(running.id)
     assert step_before <= ended.step < LONG
     assert not (folder / "state" / "artifacts" / running.id).exists()
     assert client.cancel(running.id) == ended
@@ -261,7 +263,7 @@ def test_jobs_go_on_after_the_server_was_killed_or_stopped(folder: Path, tmp_pat
         waiting = client.submit(sound(folder / "media" / "shot 7.mp4"))
         server.kill()
         with pytest.raises(ServerUnavailable):
-            client.job(running.id)
+            client.get_job(running.id)
     server = start(folder, tmp_path / "state", port=server.port)
     with server.client() as client:
         again = wait_for(client, running.id, lambda job: job.attempt == 2 and job.step > 0)
@@ -298,4 +300,4 @@ def test_a_disk_that_refuses_the_stems_fails_the_job(folder: Path, tmp_path: Pat
         with pytest.raises(JobFailed) as raised:
             client.wait(client.submit(sound(folder / "media" / "shot 7.mp4")).id)
         assert raised.value.kind is ProblemKind.RESOURCES
-        assert client.server_info().worker_ready
+        assert client.get_server_info().worker_ready

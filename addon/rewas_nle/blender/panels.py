@@ -73,7 +73,7 @@ class REWAS_PT_settings(_SidebarPanel, bpy.types.Panel):
         layout.prop(settings, "use_own_sampling", text="Custom Sampling")
         column = layout.column()
         column.active = settings.use_own_sampling
-        column.prop(settings, "num_steps")
+        column.prop(settings, "num_inference_steps")
         column.prop(settings, "guidance_scale")
 
 

@@ -48,7 +48,7 @@ class RewasSceneSettings(bpy.types.PropertyGroup):
         default=False,
         options=set(),
     )
-    num_steps: bpy.props.IntProperty(
+    num_inference_steps: bpy.props.IntProperty(
         name="Steps",
         description="Number of sampling steps. More steps take longer and may sound cleaner",
         default=25,
@@ -84,7 +84,7 @@ class RewasSceneSettings(bpy.types.PropertyGroup):
             pack=pack or None,
             seed=None if self.use_random_seed else self.seed,
             takes=self.takes,
-            num_steps=self.num_steps if self.use_own_sampling else None,
+            num_inference_steps=self.num_inference_steps if self.use_own_sampling else None,
             guidance_scale=self.guidance_scale if self.use_own_sampling else None,
             control_strength=self.control_strength,
         )

@@ -173,7 +173,7 @@ def _provenance(
         "pack": generation_info.pack,
         "pack_version": generation_info.pack_version,
         "licence": generation_info.licence,
-        "num_steps": generation_info.num_steps,
+        "num_inference_steps": generation_info.num_inference_steps,
         "guidance_scale": generation_info.guidance_scale,
         "control_strength": generation_info.control_strength,
         "clip": clip.name,

@@ -40,7 +40,7 @@ class SoundSettings:
     pack: str | None = None
     seed: int | None = None
     takes: int = 1
-    num_steps: int | None = None
+    num_inference_steps: int | None = None
     guidance_scale: float | None = None
     control_strength: float | None = None
 
@@ -208,7 +208,7 @@ class GenerateThread:
             pack=sound.pack.name,
             pack_version=sound.pack.version,
             licence=sound.pack.licence,
-            num_steps=sound.settings.num_steps,
+            num_inference_steps=sound.settings.num_inference_steps,
             guidance_scale=sound.settings.guidance_scale,
             control_strength=sound.settings.control_strength,
         )
@@ -219,7 +219,7 @@ class GenerateThread:
         clip_request.stems_folder.mkdir(parents=True, exist_ok=True)
         name = sound_file_name(clip_request.clip.name, stem.role, take, job_id)
         name = unique_name(name, lambda name: (clip_request.stems_folder / name).exists())
-        path = client.fetch(job_id, stem.artifact, clip_request.stems_folder / name)
+        path = client.fetch_artifact(job_id, stem.artifact, clip_request.stems_folder / name)
         return StemFile(stem.role, path, stem.sample_rate_hz, stem.channels, stem.samples)
 
 
@@ -228,7 +228,7 @@ def _shared_folders(client: RewasClient) -> list[Path]:
     from rewas_api.addresses import validate_address
     from rewas_api.errors import ProblemError
 
-    info = client.server_info()
+    info = client.get_server_info()
     try:
         validate_address(client.address)
     except ProblemError:
@@ -241,7 +241,7 @@ def _uploaded_media(client: RewasClient, clip: SelectedClip, allowed_roots: Sequ
     media = Path(clip.path).resolve()
     if any(media.is_relative_to(root) for root in allowed_roots):
         return {}
-    return {clip.path: client.upload(media)}
+    return {clip.path: client.upload_media(media)}
 
 
 def _sound_work(clip_request: ClipRequest, *, uploaded: Mapping[str, str]) -> Any:
@@ -254,7 +254,7 @@ def _sound_work(clip_request: ClipRequest, *, uploaded: Mapping[str, str]) -> An
         pack=chosen.pack,
         seed=chosen.seed,
         takes=chosen.takes,
-        num_steps=chosen.num_steps,
+        num_inference_steps=chosen.num_inference_steps,
         guidance_scale=chosen.guidance_scale,
         control_strength=chosen.control_strength,
     )
@@ -265,18 +265,17 @@ def _sound_work(clip_request: ClipRequest, *, uploaded: Mapping[str, str]) -> An
 
 
 def _progress(key: str, job: Any) -> JobProgress:
-    from rewas_api.v1 import rewas_pb2
+    from rewas_api import enum_names
 
-    state = rewas_pb2.JobState.Name(job.state).removeprefix("JOB_STATE_").lower()
-    stage = rewas_pb2.Stage.Name(job.stage).removeprefix("STAGE_").lower()
+    state = enum_names.JOB_STATE.to_name(job.state)
     return JobProgress(
         key=key,
         revision=job.revision,
         # The stems must still be fetched: the job is finished for the server, not for the user.
         state=state if state in ("queued", "running", "cancelling") else "running",
-        stage="" if stage == "unspecified" else stage,
+        stage=enum_names.STAGE.to_name(job.stage) or "",
         step=job.step,
         total_steps=job.total_steps,
         fraction=job.fraction,
-        time_left_s=job.time_left_s if job.HasField("time_left_s") else None,
+        time_left_s=job.time_left.ToNanoseconds() / 1e9 if job.HasField("time_left") else None,
     )

@@ -114,7 +114,7 @@ class GenerationInfo:
     pack: str
     pack_version: str
     licence: str
-    num_steps: int
+    num_inference_steps: int
     guidance_scale: float
     control_strength: float
 

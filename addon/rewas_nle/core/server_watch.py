@@ -72,8 +72,8 @@ def query_server(client: RewasClient) -> ServerState:
     from rewas_api.errors import ProblemError
 
     try:
-        info = client.server_info()
-        packs = client.packs()
+        info = client.get_server_info()
+        packs = client.list_packs()
     except ProblemError as problem:
         return ServerState(client.address, problem_from(problem))
     return ServerState(
@@ -89,7 +89,7 @@ def query_server(client: RewasClient) -> ServerState:
                 pack.name,
                 pack.summary,
                 pack.licence,
-                pack.permits,
+                pack.permitted_use,
                 pack.problem.what if pack.HasField("problem") else "",
             )
             for pack in packs

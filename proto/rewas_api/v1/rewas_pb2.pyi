@@ -1,3 +1,5 @@
+from google.protobuf import duration_pb2 as _duration_pb2
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
@@ -23,9 +25,37 @@ class ProblemKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
 class EnergySource(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
     ENERGY_SOURCE_UNSPECIFIED: _ClassVar[EnergySource]
-    ENERGY_SOURCE_PICTURE: _ClassVar[EnergySource]
+    ENERGY_SOURCE_VIDEO: _ClassVar[EnergySource]
     ENERGY_SOURCE_AUDIO: _ClassVar[EnergySource]
     ENERGY_SOURCE_USER: _ClassVar[EnergySource]
+
+class Control(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    CONTROL_UNSPECIFIED: _ClassVar[Control]
+    CONTROL_ENERGY: _ClassVar[Control]
+    CONTROL_ONSETS: _ClassVar[Control]
+
+class Sampler(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    SAMPLER_UNSPECIFIED: _ClassVar[Sampler]
+    SAMPLER_DDIM: _ClassVar[Sampler]
+    SAMPLER_DPM_PLUS_PLUS: _ClassVar[Sampler]
+    SAMPLER_DPM_PLUS_PLUS_SDE: _ClassVar[Sampler]
+    SAMPLER_UNIPC: _ClassVar[Sampler]
+
+class ConflictPolicy(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    CONFLICT_POLICY_UNSPECIFIED: _ClassVar[ConflictPolicy]
+    CONFLICT_POLICY_OFF: _ClassVar[ConflictPolicy]
+    CONFLICT_POLICY_WARN: _ClassVar[ConflictPolicy]
+    CONFLICT_POLICY_SOFTEN: _ClassVar[ConflictPolicy]
+    CONFLICT_POLICY_REFUSE: _ClassVar[ConflictPolicy]
+
+class LayerEnergy(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    LAYER_ENERGY_UNSPECIFIED: _ClassVar[LayerEnergy]
+    LAYER_ENERGY_STEADY: _ClassVar[LayerEnergy]
+    LAYER_ENERGY_FOLLOWING: _ClassVar[LayerEnergy]
 
 class JobState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -54,6 +84,14 @@ class Verdict(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     VERDICT_UNSURE: _ClassVar[Verdict]
     VERDICT_CONFLICT: _ClassVar[Verdict]
     VERDICT_UNSUPPORTED: _ClassVar[Verdict]
+
+class TakeFault(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    TAKE_FAULT_UNSPECIFIED: _ClassVar[TakeFault]
+    TAKE_FAULT_SILENT: _ClassVar[TakeFault]
+    TAKE_FAULT_CLIPPED: _ClassVar[TakeFault]
+    TAKE_FAULT_STUCK: _ClassVar[TakeFault]
+    TAKE_FAULT_WRONG: _ClassVar[TakeFault]
 PROBLEM_KIND_UNSPECIFIED: ProblemKind
 PROBLEM_KIND_SETTINGS: ProblemKind
 PROBLEM_KIND_MEDIA: ProblemKind
@@ -66,9 +104,25 @@ PROBLEM_KIND_NOT_FOUND: ProblemKind
 PROBLEM_KIND_SERVER: ProblemKind
 PROBLEM_KIND_CONFLICT: ProblemKind
 ENERGY_SOURCE_UNSPECIFIED: EnergySource
-ENERGY_SOURCE_PICTURE: EnergySource
+ENERGY_SOURCE_VIDEO: EnergySource
 ENERGY_SOURCE_AUDIO: EnergySource
 ENERGY_SOURCE_USER: EnergySource
+CONTROL_UNSPECIFIED: Control
+CONTROL_ENERGY: Control
+CONTROL_ONSETS: Control
+SAMPLER_UNSPECIFIED: Sampler
+SAMPLER_DDIM: Sampler
+SAMPLER_DPM_PLUS_PLUS: Sampler
+SAMPLER_DPM_PLUS_PLUS_SDE: Sampler
+SAMPLER_UNIPC: Sampler
+CONFLICT_POLICY_UNSPECIFIED: ConflictPolicy
+CONFLICT_POLICY_OFF: ConflictPolicy
+CONFLICT_POLICY_WARN: ConflictPolicy
+CONFLICT_POLICY_SOFTEN: ConflictPolicy
+CONFLICT_POLICY_REFUSE: ConflictPolicy
+LAYER_ENERGY_UNSPECIFIED: LayerEnergy
+LAYER_ENERGY_STEADY: LayerEnergy
+LAYER_ENERGY_FOLLOWING: LayerEnergy
 JOB_STATE_UNSPECIFIED: JobState
 JOB_STATE_QUEUED: JobState
 JOB_STATE_RUNNING: JobState
@@ -88,6 +142,11 @@ VERDICT_AGREE: Verdict
 VERDICT_UNSURE: Verdict
 VERDICT_CONFLICT: Verdict
 VERDICT_UNSUPPORTED: Verdict
+TAKE_FAULT_UNSPECIFIED: TakeFault
+TAKE_FAULT_SILENT: TakeFault
+TAKE_FAULT_CLIPPED: TakeFault
+TAKE_FAULT_STUCK: TakeFault
+TAKE_FAULT_WRONG: TakeFault
 
 class Rational(_message.Message):
     __slots__ = ("numerator", "denominator")
@@ -113,7 +172,7 @@ class GetServerInfoRequest(_message.Message):
     contract_version: int
     def __init__(self, contract_version: _Optional[int] = ...) -> None: ...
 
-class ServerInfo(_message.Message):
+class GetServerInfoResponse(_message.Message):
     __slots__ = ("version", "contract_version", "device", "default_pack", "jobs_ahead", "worker_ready", "allowed_roots", "upload_limit_bytes")
     VERSION_FIELD_NUMBER: _ClassVar[int]
     CONTRACT_VERSION_FIELD_NUMBER: _ClassVar[int]
@@ -134,38 +193,44 @@ class ServerInfo(_message.Message):
     def __init__(self, version: _Optional[str] = ..., contract_version: _Optional[int] = ..., device: _Optional[str] = ..., default_pack: _Optional[str] = ..., jobs_ahead: _Optional[int] = ..., worker_ready: bool = ..., allowed_roots: _Optional[_Iterable[str]] = ..., upload_limit_bytes: _Optional[int] = ...) -> None: ...
 
 class ListPacksRequest(_message.Message):
-    __slots__ = ()
-    def __init__(self) -> None: ...
+    __slots__ = ("page_size", "page_token")
+    PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
+    PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    page_size: int
+    page_token: str
+    def __init__(self, page_size: _Optional[int] = ..., page_token: _Optional[str] = ...) -> None: ...
 
 class ListPacksResponse(_message.Message):
-    __slots__ = ("packs",)
+    __slots__ = ("packs", "next_page_token")
     PACKS_FIELD_NUMBER: _ClassVar[int]
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
     packs: _containers.RepeatedCompositeFieldContainer[Pack]
-    def __init__(self, packs: _Optional[_Iterable[_Union[Pack, _Mapping]]] = ...) -> None: ...
+    next_page_token: str
+    def __init__(self, packs: _Optional[_Iterable[_Union[Pack, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
 
 class Pack(_message.Message):
-    __slots__ = ("name", "version", "licence", "permits", "sample_rate_hz", "controls", "problem", "summary", "checks_conflict", "scores_words")
+    __slots__ = ("name", "version", "licence", "permitted_use", "summary", "sample_rate_hz", "controls", "checks_conflict", "scores_text", "problem")
     NAME_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     LICENCE_FIELD_NUMBER: _ClassVar[int]
-    PERMITS_FIELD_NUMBER: _ClassVar[int]
+    PERMITTED_USE_FIELD_NUMBER: _ClassVar[int]
+    SUMMARY_FIELD_NUMBER: _ClassVar[int]
     SAMPLE_RATE_HZ_FIELD_NUMBER: _ClassVar[int]
     CONTROLS_FIELD_NUMBER: _ClassVar[int]
-    PROBLEM_FIELD_NUMBER: _ClassVar[int]
-    SUMMARY_FIELD_NUMBER: _ClassVar[int]
     CHECKS_CONFLICT_FIELD_NUMBER: _ClassVar[int]
-    SCORES_WORDS_FIELD_NUMBER: _ClassVar[int]
+    SCORES_TEXT_FIELD_NUMBER: _ClassVar[int]
+    PROBLEM_FIELD_NUMBER: _ClassVar[int]
     name: str
     version: str
     licence: str
-    permits: str
+    permitted_use: str
+    summary: str
     sample_rate_hz: int
     controls: _containers.RepeatedScalarFieldContainer[str]
-    problem: Problem
-    summary: str
     checks_conflict: bool
-    scores_words: bool
-    def __init__(self, name: _Optional[str] = ..., version: _Optional[str] = ..., licence: _Optional[str] = ..., permits: _Optional[str] = ..., sample_rate_hz: _Optional[int] = ..., controls: _Optional[_Iterable[str]] = ..., problem: _Optional[_Union[Problem, _Mapping]] = ..., summary: _Optional[str] = ..., checks_conflict: bool = ..., scores_words: bool = ...) -> None: ...
+    scores_text: bool
+    problem: Problem
+    def __init__(self, name: _Optional[str] = ..., version: _Optional[str] = ..., licence: _Optional[str] = ..., permitted_use: _Optional[str] = ..., summary: _Optional[str] = ..., sample_rate_hz: _Optional[int] = ..., controls: _Optional[_Iterable[str]] = ..., checks_conflict: bool = ..., scores_text: bool = ..., problem: _Optional[_Union[Problem, _Mapping]] = ...) -> None: ...
 
 class SubmitJobRequest(_message.Message):
     __slots__ = ("idempotency_key", "energy", "conflict", "sound", "timeline")
@@ -181,36 +246,33 @@ class SubmitJobRequest(_message.Message):
     timeline: TimelineWork
     def __init__(self, idempotency_key: _Optional[str] = ..., energy: _Optional[_Union[EnergyWork, _Mapping]] = ..., conflict: _Optional[_Union[ConflictWork, _Mapping]] = ..., sound: _Optional[_Union[SoundWork, _Mapping]] = ..., timeline: _Optional[_Union[TimelineWork, _Mapping]] = ...) -> None: ...
 
-class EnergyWork(_message.Message):
-    __slots__ = ("clip_otio_json", "source", "uploaded_media", "pack", "find_cuts", "texture", "curve", "points", "flat_nats", "edits")
-    class UploadedMediaEntry(_message.Message):
-        __slots__ = ("key", "value")
-        KEY_FIELD_NUMBER: _ClassVar[int]
-        VALUE_FIELD_NUMBER: _ClassVar[int]
-        key: str
-        value: str
-        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
-    CLIP_OTIO_JSON_FIELD_NUMBER: _ClassVar[int]
-    SOURCE_FIELD_NUMBER: _ClassVar[int]
-    UPLOADED_MEDIA_FIELD_NUMBER: _ClassVar[int]
-    PACK_FIELD_NUMBER: _ClassVar[int]
-    FIND_CUTS_FIELD_NUMBER: _ClassVar[int]
-    TEXTURE_FIELD_NUMBER: _ClassVar[int]
+class SubmitJobResponse(_message.Message):
+    __slots__ = ("job",)
+    JOB_FIELD_NUMBER: _ClassVar[int]
+    job: Job
+    def __init__(self, job: _Optional[_Union[Job, _Mapping]] = ...) -> None: ...
+
+class EnergyInput(_message.Message):
+    __slots__ = ("curve", "points", "flat_nats", "edits")
     CURVE_FIELD_NUMBER: _ClassVar[int]
     POINTS_FIELD_NUMBER: _ClassVar[int]
     FLAT_NATS_FIELD_NUMBER: _ClassVar[int]
     EDITS_FIELD_NUMBER: _ClassVar[int]
-    clip_otio_json: str
-    source: EnergySource
-    uploaded_media: _containers.ScalarMap[str, str]
-    pack: str
-    find_cuts: bool
-    texture: bool
     curve: EnergyCurve
     points: EnergyPoints
     flat_nats: float
     edits: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, clip_otio_json: _Optional[str] = ..., source: _Optional[_Union[EnergySource, str]] = ..., uploaded_media: _Optional[_Mapping[str, str]] = ..., pack: _Optional[str] = ..., find_cuts: bool = ..., texture: bool = ..., curve: _Optional[_Union[EnergyCurve, _Mapping]] = ..., points: _Optional[_Union[EnergyPoints, _Mapping]] = ..., flat_nats: _Optional[float] = ..., edits: _Optional[_Iterable[str]] = ...) -> None: ...
+    def __init__(self, curve: _Optional[_Union[EnergyCurve, _Mapping]] = ..., points: _Optional[_Union[EnergyPoints, _Mapping]] = ..., flat_nats: _Optional[float] = ..., edits: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class EnergyCurve(_message.Message):
+    __slots__ = ("rate_hz", "values", "source")
+    RATE_HZ_FIELD_NUMBER: _ClassVar[int]
+    VALUES_FIELD_NUMBER: _ClassVar[int]
+    SOURCE_FIELD_NUMBER: _ClassVar[int]
+    rate_hz: Rational
+    values: _containers.RepeatedScalarFieldContainer[float]
+    source: EnergySource
+    def __init__(self, rate_hz: _Optional[_Union[Rational, _Mapping]] = ..., values: _Optional[_Iterable[float]] = ..., source: _Optional[_Union[EnergySource, str]] = ...) -> None: ...
 
 class EnergyPoints(_message.Message):
     __slots__ = ("points",)
@@ -219,29 +281,39 @@ class EnergyPoints(_message.Message):
     def __init__(self, points: _Optional[_Iterable[_Union[EnergyPoint, _Mapping]]] = ...) -> None: ...
 
 class EnergyPoint(_message.Message):
-    __slots__ = ("time_s", "nats")
+    __slots__ = ("time_s", "level_nats")
     TIME_S_FIELD_NUMBER: _ClassVar[int]
-    NATS_FIELD_NUMBER: _ClassVar[int]
+    LEVEL_NATS_FIELD_NUMBER: _ClassVar[int]
     time_s: Rational
-    nats: float
-    def __init__(self, time_s: _Optional[_Union[Rational, _Mapping]] = ..., nats: _Optional[float] = ...) -> None: ...
+    level_nats: float
+    def __init__(self, time_s: _Optional[_Union[Rational, _Mapping]] = ..., level_nats: _Optional[float] = ...) -> None: ...
 
 class EnergyEvent(_message.Message):
-    __slots__ = ("number", "time_s", "length_s", "peak_nats", "strength_nats")
+    __slots__ = ("number", "time_s", "duration_s", "peak_nats", "strength_nats")
     NUMBER_FIELD_NUMBER: _ClassVar[int]
     TIME_S_FIELD_NUMBER: _ClassVar[int]
-    LENGTH_S_FIELD_NUMBER: _ClassVar[int]
+    DURATION_S_FIELD_NUMBER: _ClassVar[int]
     PEAK_NATS_FIELD_NUMBER: _ClassVar[int]
     STRENGTH_NATS_FIELD_NUMBER: _ClassVar[int]
     number: int
     time_s: Rational
-    length_s: Rational
+    duration_s: Rational
     peak_nats: float
     strength_nats: float
-    def __init__(self, number: _Optional[int] = ..., time_s: _Optional[_Union[Rational, _Mapping]] = ..., length_s: _Optional[_Union[Rational, _Mapping]] = ..., peak_nats: _Optional[float] = ..., strength_nats: _Optional[float] = ...) -> None: ...
+    def __init__(self, number: _Optional[int] = ..., time_s: _Optional[_Union[Rational, _Mapping]] = ..., duration_s: _Optional[_Union[Rational, _Mapping]] = ..., peak_nats: _Optional[float] = ..., strength_nats: _Optional[float] = ...) -> None: ...
 
-class ConflictWork(_message.Message):
-    __slots__ = ("clip_otio_json", "prompt", "uploaded_media", "pack")
+class TextureCurve(_message.Message):
+    __slots__ = ("rate_hz", "values", "source")
+    RATE_HZ_FIELD_NUMBER: _ClassVar[int]
+    VALUES_FIELD_NUMBER: _ClassVar[int]
+    SOURCE_FIELD_NUMBER: _ClassVar[int]
+    rate_hz: Rational
+    values: _containers.RepeatedScalarFieldContainer[float]
+    source: EnergySource
+    def __init__(self, rate_hz: _Optional[_Union[Rational, _Mapping]] = ..., values: _Optional[_Iterable[float]] = ..., source: _Optional[_Union[EnergySource, str]] = ...) -> None: ...
+
+class EnergyWork(_message.Message):
+    __slots__ = ("clip_otio_json", "uploaded_media", "pack", "source", "energy", "find_cuts", "measure_texture")
     class UploadedMediaEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -250,17 +322,42 @@ class ConflictWork(_message.Message):
         value: str
         def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
     CLIP_OTIO_JSON_FIELD_NUMBER: _ClassVar[int]
-    PROMPT_FIELD_NUMBER: _ClassVar[int]
     UPLOADED_MEDIA_FIELD_NUMBER: _ClassVar[int]
     PACK_FIELD_NUMBER: _ClassVar[int]
+    SOURCE_FIELD_NUMBER: _ClassVar[int]
+    ENERGY_FIELD_NUMBER: _ClassVar[int]
+    FIND_CUTS_FIELD_NUMBER: _ClassVar[int]
+    MEASURE_TEXTURE_FIELD_NUMBER: _ClassVar[int]
     clip_otio_json: str
-    prompt: str
     uploaded_media: _containers.ScalarMap[str, str]
     pack: str
-    def __init__(self, clip_otio_json: _Optional[str] = ..., prompt: _Optional[str] = ..., uploaded_media: _Optional[_Mapping[str, str]] = ..., pack: _Optional[str] = ...) -> None: ...
+    source: EnergySource
+    energy: EnergyInput
+    find_cuts: bool
+    measure_texture: bool
+    def __init__(self, clip_otio_json: _Optional[str] = ..., uploaded_media: _Optional[_Mapping[str, str]] = ..., pack: _Optional[str] = ..., source: _Optional[_Union[EnergySource, str]] = ..., energy: _Optional[_Union[EnergyInput, _Mapping]] = ..., find_cuts: bool = ..., measure_texture: bool = ...) -> None: ...
+
+class ConflictWork(_message.Message):
+    __slots__ = ("clip_otio_json", "uploaded_media", "pack", "prompt")
+    class UploadedMediaEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    CLIP_OTIO_JSON_FIELD_NUMBER: _ClassVar[int]
+    UPLOADED_MEDIA_FIELD_NUMBER: _ClassVar[int]
+    PACK_FIELD_NUMBER: _ClassVar[int]
+    PROMPT_FIELD_NUMBER: _ClassVar[int]
+    clip_otio_json: str
+    uploaded_media: _containers.ScalarMap[str, str]
+    pack: str
+    prompt: str
+    def __init__(self, clip_otio_json: _Optional[str] = ..., uploaded_media: _Optional[_Mapping[str, str]] = ..., pack: _Optional[str] = ..., prompt: _Optional[str] = ...) -> None: ...
 
 class SoundWork(_message.Message):
-    __slots__ = ("clip_otio_json", "settings", "energy", "energy_points", "energy_flat_nats", "uploaded_media", "revision", "cuts_s", "texture", "layer_energies", "energy_edits", "energy_of_layers")
+    __slots__ = ("clip_otio_json", "uploaded_media", "settings", "energy", "layer_energies", "texture", "cuts_s", "regenerate")
     class UploadedMediaEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -273,55 +370,28 @@ class SoundWork(_message.Message):
         KEY_FIELD_NUMBER: _ClassVar[int]
         VALUE_FIELD_NUMBER: _ClassVar[int]
         key: str
-        value: EnergyCurve
-        def __init__(self, key: _Optional[str] = ..., value: _Optional[_Union[EnergyCurve, _Mapping]] = ...) -> None: ...
-    class EnergyOfLayersEntry(_message.Message):
-        __slots__ = ("key", "value")
-        KEY_FIELD_NUMBER: _ClassVar[int]
-        VALUE_FIELD_NUMBER: _ClassVar[int]
-        key: str
-        value: LayerEnergy
-        def __init__(self, key: _Optional[str] = ..., value: _Optional[_Union[LayerEnergy, _Mapping]] = ...) -> None: ...
+        value: EnergyInput
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[_Union[EnergyInput, _Mapping]] = ...) -> None: ...
     CLIP_OTIO_JSON_FIELD_NUMBER: _ClassVar[int]
+    UPLOADED_MEDIA_FIELD_NUMBER: _ClassVar[int]
     SETTINGS_FIELD_NUMBER: _ClassVar[int]
     ENERGY_FIELD_NUMBER: _ClassVar[int]
-    ENERGY_POINTS_FIELD_NUMBER: _ClassVar[int]
-    ENERGY_FLAT_NATS_FIELD_NUMBER: _ClassVar[int]
-    UPLOADED_MEDIA_FIELD_NUMBER: _ClassVar[int]
-    REVISION_FIELD_NUMBER: _ClassVar[int]
-    CUTS_S_FIELD_NUMBER: _ClassVar[int]
-    TEXTURE_FIELD_NUMBER: _ClassVar[int]
     LAYER_ENERGIES_FIELD_NUMBER: _ClassVar[int]
-    ENERGY_EDITS_FIELD_NUMBER: _ClassVar[int]
-    ENERGY_OF_LAYERS_FIELD_NUMBER: _ClassVar[int]
+    TEXTURE_FIELD_NUMBER: _ClassVar[int]
+    CUTS_S_FIELD_NUMBER: _ClassVar[int]
+    REGENERATE_FIELD_NUMBER: _ClassVar[int]
     clip_otio_json: str
-    settings: SoundSettings
-    energy: EnergyCurve
-    energy_points: EnergyPoints
-    energy_flat_nats: float
     uploaded_media: _containers.ScalarMap[str, str]
-    revision: Revision
-    cuts_s: _containers.RepeatedCompositeFieldContainer[Rational]
+    settings: SoundSettings
+    energy: EnergyInput
+    layer_energies: _containers.MessageMap[str, EnergyInput]
     texture: TextureCurve
-    layer_energies: _containers.MessageMap[str, EnergyCurve]
-    energy_edits: _containers.RepeatedScalarFieldContainer[str]
-    energy_of_layers: _containers.MessageMap[str, LayerEnergy]
-    def __init__(self, clip_otio_json: _Optional[str] = ..., settings: _Optional[_Union[SoundSettings, _Mapping]] = ..., energy: _Optional[_Union[EnergyCurve, _Mapping]] = ..., energy_points: _Optional[_Union[EnergyPoints, _Mapping]] = ..., energy_flat_nats: _Optional[float] = ..., uploaded_media: _Optional[_Mapping[str, str]] = ..., revision: _Optional[_Union[Revision, _Mapping]] = ..., cuts_s: _Optional[_Iterable[_Union[Rational, _Mapping]]] = ..., texture: _Optional[_Union[TextureCurve, _Mapping]] = ..., layer_energies: _Optional[_Mapping[str, EnergyCurve]] = ..., energy_edits: _Optional[_Iterable[str]] = ..., energy_of_layers: _Optional[_Mapping[str, LayerEnergy]] = ...) -> None: ...
-
-class LayerEnergy(_message.Message):
-    __slots__ = ("curve", "points", "flat_nats", "edits")
-    CURVE_FIELD_NUMBER: _ClassVar[int]
-    POINTS_FIELD_NUMBER: _ClassVar[int]
-    FLAT_NATS_FIELD_NUMBER: _ClassVar[int]
-    EDITS_FIELD_NUMBER: _ClassVar[int]
-    curve: EnergyCurve
-    points: EnergyPoints
-    flat_nats: float
-    edits: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, curve: _Optional[_Union[EnergyCurve, _Mapping]] = ..., points: _Optional[_Union[EnergyPoints, _Mapping]] = ..., flat_nats: _Optional[float] = ..., edits: _Optional[_Iterable[str]] = ...) -> None: ...
+    cuts_s: _containers.RepeatedCompositeFieldContainer[Rational]
+    regenerate: Regeneration
+    def __init__(self, clip_otio_json: _Optional[str] = ..., uploaded_media: _Optional[_Mapping[str, str]] = ..., settings: _Optional[_Union[SoundSettings, _Mapping]] = ..., energy: _Optional[_Union[EnergyInput, _Mapping]] = ..., layer_energies: _Optional[_Mapping[str, EnergyInput]] = ..., texture: _Optional[_Union[TextureCurve, _Mapping]] = ..., cuts_s: _Optional[_Iterable[_Union[Rational, _Mapping]]] = ..., regenerate: _Optional[_Union[Regeneration, _Mapping]] = ...) -> None: ...
 
 class TimelineWork(_message.Message):
-    __slots__ = ("timeline_otio_json", "defaults", "uploaded_media")
+    __slots__ = ("timeline_otio_json", "uploaded_media", "defaults")
     class UploadedMediaEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -330,54 +400,54 @@ class TimelineWork(_message.Message):
         value: str
         def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
     TIMELINE_OTIO_JSON_FIELD_NUMBER: _ClassVar[int]
-    DEFAULTS_FIELD_NUMBER: _ClassVar[int]
     UPLOADED_MEDIA_FIELD_NUMBER: _ClassVar[int]
+    DEFAULTS_FIELD_NUMBER: _ClassVar[int]
     timeline_otio_json: str
-    defaults: SoundSettings
     uploaded_media: _containers.ScalarMap[str, str]
-    def __init__(self, timeline_otio_json: _Optional[str] = ..., defaults: _Optional[_Union[SoundSettings, _Mapping]] = ..., uploaded_media: _Optional[_Mapping[str, str]] = ...) -> None: ...
+    defaults: SoundSettings
+    def __init__(self, timeline_otio_json: _Optional[str] = ..., uploaded_media: _Optional[_Mapping[str, str]] = ..., defaults: _Optional[_Union[SoundSettings, _Mapping]] = ...) -> None: ...
 
 class SoundSettings(_message.Message):
-    __slots__ = ("prompt", "pack", "seed", "takes", "num_steps", "guidance_scale", "control_strength", "sample_rate_hz", "negative_prompt", "control_from", "control_until", "control", "loop", "layers", "gain_db", "mix", "sampler", "new_sound_at_cuts", "conflict")
+    __slots__ = ("prompt", "negative_prompt", "pack", "seed", "takes", "num_inference_steps", "sampler", "guidance_scale", "control", "control_strength", "control_start", "control_end", "conflict_policy", "loop", "new_sound_at_cuts", "layers", "gain_db", "mix", "sample_rate_hz")
     PROMPT_FIELD_NUMBER: _ClassVar[int]
+    NEGATIVE_PROMPT_FIELD_NUMBER: _ClassVar[int]
     PACK_FIELD_NUMBER: _ClassVar[int]
     SEED_FIELD_NUMBER: _ClassVar[int]
     TAKES_FIELD_NUMBER: _ClassVar[int]
-    NUM_STEPS_FIELD_NUMBER: _ClassVar[int]
+    NUM_INFERENCE_STEPS_FIELD_NUMBER: _ClassVar[int]
+    SAMPLER_FIELD_NUMBER: _ClassVar[int]
     GUIDANCE_SCALE_FIELD_NUMBER: _ClassVar[int]
-    CONTROL_STRENGTH_FIELD_NUMBER: _ClassVar[int]
-    SAMPLE_RATE_HZ_FIELD_NUMBER: _ClassVar[int]
-    NEGATIVE_PROMPT_FIELD_NUMBER: _ClassVar[int]
-    CONTROL_FROM_FIELD_NUMBER: _ClassVar[int]
-    CONTROL_UNTIL_FIELD_NUMBER: _ClassVar[int]
     CONTROL_FIELD_NUMBER: _ClassVar[int]
+    CONTROL_STRENGTH_FIELD_NUMBER: _ClassVar[int]
+    CONTROL_START_FIELD_NUMBER: _ClassVar[int]
+    CONTROL_END_FIELD_NUMBER: _ClassVar[int]
+    CONFLICT_POLICY_FIELD_NUMBER: _ClassVar[int]
     LOOP_FIELD_NUMBER: _ClassVar[int]
+    NEW_SOUND_AT_CUTS_FIELD_NUMBER: _ClassVar[int]
     LAYERS_FIELD_NUMBER: _ClassVar[int]
     GAIN_DB_FIELD_NUMBER: _ClassVar[int]
     MIX_FIELD_NUMBER: _ClassVar[int]
-    SAMPLER_FIELD_NUMBER: _ClassVar[int]
-    NEW_SOUND_AT_CUTS_FIELD_NUMBER: _ClassVar[int]
-    CONFLICT_FIELD_NUMBER: _ClassVar[int]
+    SAMPLE_RATE_HZ_FIELD_NUMBER: _ClassVar[int]
     prompt: str
+    negative_prompt: str
     pack: str
     seed: int
     takes: int
-    num_steps: int
+    num_inference_steps: int
+    sampler: Sampler
     guidance_scale: float
+    control: Control
     control_strength: float
-    sample_rate_hz: int
-    negative_prompt: str
-    control_from: float
-    control_until: float
-    control: str
+    control_start: float
+    control_end: float
+    conflict_policy: ConflictPolicy
     loop: bool
+    new_sound_at_cuts: bool
     layers: _containers.RepeatedCompositeFieldContainer[Layer]
     gain_db: float
     mix: bool
-    sampler: str
-    new_sound_at_cuts: bool
-    conflict: str
-    def __init__(self, prompt: _Optional[str] = ..., pack: _Optional[str] = ..., seed: _Optional[int] = ..., takes: _Optional[int] = ..., num_steps: _Optional[int] = ..., guidance_scale: _Optional[float] = ..., control_strength: _Optional[float] = ..., sample_rate_hz: _Optional[int] = ..., negative_prompt: _Optional[str] = ..., control_from: _Optional[float] = ..., control_until: _Optional[float] = ..., control: _Optional[str] = ..., loop: bool = ..., layers: _Optional[_Iterable[_Union[Layer, _Mapping]]] = ..., gain_db: _Optional[float] = ..., mix: bool = ..., sampler: _Optional[str] = ..., new_sound_at_cuts: bool = ..., conflict: _Optional[str] = ...) -> None: ...
+    sample_rate_hz: int
+    def __init__(self, prompt: _Optional[str] = ..., negative_prompt: _Optional[str] = ..., pack: _Optional[str] = ..., seed: _Optional[int] = ..., takes: _Optional[int] = ..., num_inference_steps: _Optional[int] = ..., sampler: _Optional[_Union[Sampler, str]] = ..., guidance_scale: _Optional[float] = ..., control: _Optional[_Union[Control, str]] = ..., control_strength: _Optional[float] = ..., control_start: _Optional[float] = ..., control_end: _Optional[float] = ..., conflict_policy: _Optional[_Union[ConflictPolicy, str]] = ..., loop: bool = ..., new_sound_at_cuts: bool = ..., layers: _Optional[_Iterable[_Union[Layer, _Mapping]]] = ..., gain_db: _Optional[float] = ..., mix: bool = ..., sample_rate_hz: _Optional[int] = ...) -> None: ...
 
 class Layer(_message.Message):
     __slots__ = ("name", "prompt", "gain_db", "energy")
@@ -388,98 +458,58 @@ class Layer(_message.Message):
     name: str
     prompt: str
     gain_db: float
-    energy: str
-    def __init__(self, name: _Optional[str] = ..., prompt: _Optional[str] = ..., gain_db: _Optional[float] = ..., energy: _Optional[str] = ...) -> None: ...
+    energy: LayerEnergy
+    def __init__(self, name: _Optional[str] = ..., prompt: _Optional[str] = ..., gain_db: _Optional[float] = ..., energy: _Optional[_Union[LayerEnergy, str]] = ...) -> None: ...
 
-class LayerReport(_message.Message):
-    __slots__ = ("name", "seed", "requested", "produced", "energy_mae_nats", "energy_correlation", "text_score", "faults")
-    NAME_FIELD_NUMBER: _ClassVar[int]
-    SEED_FIELD_NUMBER: _ClassVar[int]
-    REQUESTED_FIELD_NUMBER: _ClassVar[int]
-    PRODUCED_FIELD_NUMBER: _ClassVar[int]
-    ENERGY_MAE_NATS_FIELD_NUMBER: _ClassVar[int]
-    ENERGY_CORRELATION_FIELD_NUMBER: _ClassVar[int]
-    TEXT_SCORE_FIELD_NUMBER: _ClassVar[int]
-    FAULTS_FIELD_NUMBER: _ClassVar[int]
-    name: str
-    seed: int
-    requested: EnergyCurve
-    produced: EnergyCurve
-    energy_mae_nats: float
-    energy_correlation: float
-    text_score: float
-    faults: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, name: _Optional[str] = ..., seed: _Optional[int] = ..., requested: _Optional[_Union[EnergyCurve, _Mapping]] = ..., produced: _Optional[_Union[EnergyCurve, _Mapping]] = ..., energy_mae_nats: _Optional[float] = ..., energy_correlation: _Optional[float] = ..., text_score: _Optional[float] = ..., faults: _Optional[_Iterable[str]] = ...) -> None: ...
-
-class Revision(_message.Message):
-    __slots__ = ("sound_url", "start_s", "end_s", "degree")
+class Regeneration(_message.Message):
+    __slots__ = ("sound_url", "start_s", "end_s", "strength")
     SOUND_URL_FIELD_NUMBER: _ClassVar[int]
     START_S_FIELD_NUMBER: _ClassVar[int]
     END_S_FIELD_NUMBER: _ClassVar[int]
-    DEGREE_FIELD_NUMBER: _ClassVar[int]
+    STRENGTH_FIELD_NUMBER: _ClassVar[int]
     sound_url: str
     start_s: Rational
     end_s: Rational
-    degree: float
-    def __init__(self, sound_url: _Optional[str] = ..., start_s: _Optional[_Union[Rational, _Mapping]] = ..., end_s: _Optional[_Union[Rational, _Mapping]] = ..., degree: _Optional[float] = ...) -> None: ...
-
-class EnergyCurve(_message.Message):
-    __slots__ = ("rate_hz", "values", "source")
-    RATE_HZ_FIELD_NUMBER: _ClassVar[int]
-    VALUES_FIELD_NUMBER: _ClassVar[int]
-    SOURCE_FIELD_NUMBER: _ClassVar[int]
-    rate_hz: Rational
-    values: _containers.RepeatedScalarFieldContainer[float]
-    source: EnergySource
-    def __init__(self, rate_hz: _Optional[_Union[Rational, _Mapping]] = ..., values: _Optional[_Iterable[float]] = ..., source: _Optional[_Union[EnergySource, str]] = ...) -> None: ...
-
-class TextureCurve(_message.Message):
-    __slots__ = ("rate_hz", "values", "source")
-    RATE_HZ_FIELD_NUMBER: _ClassVar[int]
-    VALUES_FIELD_NUMBER: _ClassVar[int]
-    SOURCE_FIELD_NUMBER: _ClassVar[int]
-    rate_hz: Rational
-    values: _containers.RepeatedScalarFieldContainer[float]
-    source: EnergySource
-    def __init__(self, rate_hz: _Optional[_Union[Rational, _Mapping]] = ..., values: _Optional[_Iterable[float]] = ..., source: _Optional[_Union[EnergySource, str]] = ...) -> None: ...
+    strength: float
+    def __init__(self, sound_url: _Optional[str] = ..., start_s: _Optional[_Union[Rational, _Mapping]] = ..., end_s: _Optional[_Union[Rational, _Mapping]] = ..., strength: _Optional[float] = ...) -> None: ...
 
 class Job(_message.Message):
-    __slots__ = ("id", "revision", "state", "stage", "step", "total_steps", "fraction", "time_left_s", "problem", "energy", "conflict", "sound", "timeline", "submitted_at_ms", "finished_at_ms", "name", "attempt")
+    __slots__ = ("id", "name", "revision", "state", "stage", "step", "total_steps", "fraction", "time_left", "attempt", "created_at", "finished_at", "problem", "energy", "conflict", "sound", "timeline")
     ID_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
     REVISION_FIELD_NUMBER: _ClassVar[int]
     STATE_FIELD_NUMBER: _ClassVar[int]
     STAGE_FIELD_NUMBER: _ClassVar[int]
     STEP_FIELD_NUMBER: _ClassVar[int]
     TOTAL_STEPS_FIELD_NUMBER: _ClassVar[int]
     FRACTION_FIELD_NUMBER: _ClassVar[int]
-    TIME_LEFT_S_FIELD_NUMBER: _ClassVar[int]
+    TIME_LEFT_FIELD_NUMBER: _ClassVar[int]
+    ATTEMPT_FIELD_NUMBER: _ClassVar[int]
+    CREATED_AT_FIELD_NUMBER: _ClassVar[int]
+    FINISHED_AT_FIELD_NUMBER: _ClassVar[int]
     PROBLEM_FIELD_NUMBER: _ClassVar[int]
     ENERGY_FIELD_NUMBER: _ClassVar[int]
     CONFLICT_FIELD_NUMBER: _ClassVar[int]
     SOUND_FIELD_NUMBER: _ClassVar[int]
     TIMELINE_FIELD_NUMBER: _ClassVar[int]
-    SUBMITTED_AT_MS_FIELD_NUMBER: _ClassVar[int]
-    FINISHED_AT_MS_FIELD_NUMBER: _ClassVar[int]
-    NAME_FIELD_NUMBER: _ClassVar[int]
-    ATTEMPT_FIELD_NUMBER: _ClassVar[int]
     id: str
+    name: str
     revision: int
     state: JobState
     stage: Stage
     step: int
     total_steps: int
     fraction: float
-    time_left_s: float
+    time_left: _duration_pb2.Duration
+    attempt: int
+    created_at: _timestamp_pb2.Timestamp
+    finished_at: _timestamp_pb2.Timestamp
     problem: Problem
     energy: EnergyResult
     conflict: ConflictResult
     sound: SoundResult
     timeline: TimelineResult
-    submitted_at_ms: int
-    finished_at_ms: int
-    name: str
-    attempt: int
-    def __init__(self, id: _Optional[str] = ..., revision: _Optional[int] = ..., state: _Optional[_Union[JobState, str]] = ..., stage: _Optional[_Union[Stage, str]] = ..., step: _Optional[int] = ..., total_steps: _Optional[int] = ..., fraction: _Optional[float] = ..., time_left_s: _Optional[float] = ..., problem: _Optional[_Union[Problem, _Mapping]] = ..., energy: _Optional[_Union[EnergyResult, _Mapping]] = ..., conflict: _Optional[_Union[ConflictResult, _Mapping]] = ..., sound: _Optional[_Union[SoundResult, _Mapping]] = ..., timeline: _Optional[_Union[TimelineResult, _Mapping]] = ..., submitted_at_ms: _Optional[int] = ..., finished_at_ms: _Optional[int] = ..., name: _Optional[str] = ..., attempt: _Optional[int] = ...) -> None: ...
+    def __init__(self, id: _Optional[str] = ..., name: _Optional[str] = ..., revision: _Optional[int] = ..., state: _Optional[_Union[JobState, str]] = ..., stage: _Optional[_Union[Stage, str]] = ..., step: _Optional[int] = ..., total_steps: _Optional[int] = ..., fraction: _Optional[float] = ..., time_left: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., attempt: _Optional[int] = ..., created_at: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., finished_at: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., problem: _Optional[_Union[Problem, _Mapping]] = ..., energy: _Optional[_Union[EnergyResult, _Mapping]] = ..., conflict: _Optional[_Union[ConflictResult, _Mapping]] = ..., sound: _Optional[_Union[SoundResult, _Mapping]] = ..., timeline: _Optional[_Union[TimelineResult, _Mapping]] = ...) -> None: ...
 
 class GetJobRequest(_message.Message):
     __slots__ = ("id",)
@@ -487,17 +517,27 @@ class GetJobRequest(_message.Message):
     id: str
     def __init__(self, id: _Optional[str] = ...) -> None: ...
 
+class GetJobResponse(_message.Message):
+    __slots__ = ("job",)
+    JOB_FIELD_NUMBER: _ClassVar[int]
+    job: Job
+    def __init__(self, job: _Optional[_Union[Job, _Mapping]] = ...) -> None: ...
+
 class ListJobsRequest(_message.Message):
-    __slots__ = ("limit",)
-    LIMIT_FIELD_NUMBER: _ClassVar[int]
-    limit: int
-    def __init__(self, limit: _Optional[int] = ...) -> None: ...
+    __slots__ = ("page_size", "page_token")
+    PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
+    PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    page_size: int
+    page_token: str
+    def __init__(self, page_size: _Optional[int] = ..., page_token: _Optional[str] = ...) -> None: ...
 
 class ListJobsResponse(_message.Message):
-    __slots__ = ("jobs",)
+    __slots__ = ("jobs", "next_page_token")
     JOBS_FIELD_NUMBER: _ClassVar[int]
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
     jobs: _containers.RepeatedCompositeFieldContainer[Job]
-    def __init__(self, jobs: _Optional[_Iterable[_Union[Job, _Mapping]]] = ...) -> None: ...
+    next_page_token: str
+    def __init__(self, jobs: _Optional[_Iterable[_Union[Job, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
 
 class WatchJobRequest(_message.Message):
     __slots__ = ("id",)
@@ -505,13 +545,25 @@ class WatchJobRequest(_message.Message):
     id: str
     def __init__(self, id: _Optional[str] = ...) -> None: ...
 
+class WatchJobResponse(_message.Message):
+    __slots__ = ("job",)
+    JOB_FIELD_NUMBER: _ClassVar[int]
+    job: Job
+    def __init__(self, job: _Optional[_Union[Job, _Mapping]] = ...) -> None: ...
+
 class CancelJobRequest(_message.Message):
     __slots__ = ("id",)
     ID_FIELD_NUMBER: _ClassVar[int]
     id: str
     def __init__(self, id: _Optional[str] = ...) -> None: ...
 
-class ClipRead(_message.Message):
+class CancelJobResponse(_message.Message):
+    __slots__ = ("job",)
+    JOB_FIELD_NUMBER: _ClassVar[int]
+    job: Job
+    def __init__(self, job: _Optional[_Union[Job, _Mapping]] = ...) -> None: ...
+
+class ClipInfo(_message.Message):
     __slots__ = ("name", "path", "start_s", "duration_s", "frame_rate")
     NAME_FIELD_NUMBER: _ClassVar[int]
     PATH_FIELD_NUMBER: _ClassVar[int]
@@ -526,73 +578,73 @@ class ClipRead(_message.Message):
     def __init__(self, name: _Optional[str] = ..., path: _Optional[str] = ..., start_s: _Optional[_Union[Rational, _Mapping]] = ..., duration_s: _Optional[_Union[Rational, _Mapping]] = ..., frame_rate: _Optional[_Union[Rational, _Mapping]] = ...) -> None: ...
 
 class EnergyResult(_message.Message):
-    __slots__ = ("clip", "energy", "pack", "timings_s", "cuts_s", "texture", "events", "unedited")
-    class TimingsSEntry(_message.Message):
+    __slots__ = ("clip", "pack", "energy", "unedited_energy", "events", "cuts_s", "texture", "timings")
+    class TimingsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
         VALUE_FIELD_NUMBER: _ClassVar[int]
         key: str
-        value: float
-        def __init__(self, key: _Optional[str] = ..., value: _Optional[float] = ...) -> None: ...
+        value: _duration_pb2.Duration
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ...) -> None: ...
     CLIP_FIELD_NUMBER: _ClassVar[int]
-    ENERGY_FIELD_NUMBER: _ClassVar[int]
     PACK_FIELD_NUMBER: _ClassVar[int]
-    TIMINGS_S_FIELD_NUMBER: _ClassVar[int]
+    ENERGY_FIELD_NUMBER: _ClassVar[int]
+    UNEDITED_ENERGY_FIELD_NUMBER: _ClassVar[int]
+    EVENTS_FIELD_NUMBER: _ClassVar[int]
     CUTS_S_FIELD_NUMBER: _ClassVar[int]
     TEXTURE_FIELD_NUMBER: _ClassVar[int]
-    EVENTS_FIELD_NUMBER: _ClassVar[int]
-    UNEDITED_FIELD_NUMBER: _ClassVar[int]
-    clip: ClipRead
-    energy: EnergyCurve
+    TIMINGS_FIELD_NUMBER: _ClassVar[int]
+    clip: ClipInfo
     pack: Pack
-    timings_s: _containers.ScalarMap[str, float]
+    energy: EnergyCurve
+    unedited_energy: EnergyCurve
+    events: _containers.RepeatedCompositeFieldContainer[EnergyEvent]
     cuts_s: _containers.RepeatedCompositeFieldContainer[Rational]
     texture: TextureCurve
-    events: _containers.RepeatedCompositeFieldContainer[EnergyEvent]
-    unedited: EnergyCurve
-    def __init__(self, clip: _Optional[_Union[ClipRead, _Mapping]] = ..., energy: _Optional[_Union[EnergyCurve, _Mapping]] = ..., pack: _Optional[_Union[Pack, _Mapping]] = ..., timings_s: _Optional[_Mapping[str, float]] = ..., cuts_s: _Optional[_Iterable[_Union[Rational, _Mapping]]] = ..., texture: _Optional[_Union[TextureCurve, _Mapping]] = ..., events: _Optional[_Iterable[_Union[EnergyEvent, _Mapping]]] = ..., unedited: _Optional[_Union[EnergyCurve, _Mapping]] = ...) -> None: ...
+    timings: _containers.MessageMap[str, _duration_pb2.Duration]
+    def __init__(self, clip: _Optional[_Union[ClipInfo, _Mapping]] = ..., pack: _Optional[_Union[Pack, _Mapping]] = ..., energy: _Optional[_Union[EnergyCurve, _Mapping]] = ..., unedited_energy: _Optional[_Union[EnergyCurve, _Mapping]] = ..., events: _Optional[_Iterable[_Union[EnergyEvent, _Mapping]]] = ..., cuts_s: _Optional[_Iterable[_Union[Rational, _Mapping]]] = ..., texture: _Optional[_Union[TextureCurve, _Mapping]] = ..., timings: _Optional[_Mapping[str, _duration_pb2.Duration]] = ...) -> None: ...
 
 class ConflictResult(_message.Message):
-    __slots__ = ("clip", "verdict", "score", "explanation", "pack", "moments", "suggestions", "encoder")
+    __slots__ = ("clip", "pack", "verdict", "score", "explanation", "ranges", "suggestions", "encoder")
     CLIP_FIELD_NUMBER: _ClassVar[int]
+    PACK_FIELD_NUMBER: _ClassVar[int]
     VERDICT_FIELD_NUMBER: _ClassVar[int]
     SCORE_FIELD_NUMBER: _ClassVar[int]
     EXPLANATION_FIELD_NUMBER: _ClassVar[int]
-    PACK_FIELD_NUMBER: _ClassVar[int]
-    MOMENTS_FIELD_NUMBER: _ClassVar[int]
+    RANGES_FIELD_NUMBER: _ClassVar[int]
     SUGGESTIONS_FIELD_NUMBER: _ClassVar[int]
     ENCODER_FIELD_NUMBER: _ClassVar[int]
-    clip: ClipRead
+    clip: ClipInfo
+    pack: Pack
     verdict: Verdict
     score: float
     explanation: str
-    pack: Pack
-    moments: _containers.RepeatedCompositeFieldContainer[ConflictMoment]
-    suggestions: _containers.RepeatedCompositeFieldContainer[Suggestion]
+    ranges: _containers.RepeatedCompositeFieldContainer[ConflictRange]
+    suggestions: _containers.RepeatedCompositeFieldContainer[PromptSuggestion]
     encoder: str
-    def __init__(self, clip: _Optional[_Union[ClipRead, _Mapping]] = ..., verdict: _Optional[_Union[Verdict, str]] = ..., score: _Optional[float] = ..., explanation: _Optional[str] = ..., pack: _Optional[_Union[Pack, _Mapping]] = ..., moments: _Optional[_Iterable[_Union[ConflictMoment, _Mapping]]] = ..., suggestions: _Optional[_Iterable[_Union[Suggestion, _Mapping]]] = ..., encoder: _Optional[str] = ...) -> None: ...
+    def __init__(self, clip: _Optional[_Union[ClipInfo, _Mapping]] = ..., pack: _Optional[_Union[Pack, _Mapping]] = ..., verdict: _Optional[_Union[Verdict, str]] = ..., score: _Optional[float] = ..., explanation: _Optional[str] = ..., ranges: _Optional[_Iterable[_Union[ConflictRange, _Mapping]]] = ..., suggestions: _Optional[_Iterable[_Union[PromptSuggestion, _Mapping]]] = ..., encoder: _Optional[str] = ...) -> None: ...
 
-class ConflictMoment(_message.Message):
-    __slots__ = ("start_s", "end_s", "score", "looks_like")
+class ConflictRange(_message.Message):
+    __slots__ = ("start_s", "end_s", "score", "best_label")
     START_S_FIELD_NUMBER: _ClassVar[int]
     END_S_FIELD_NUMBER: _ClassVar[int]
     SCORE_FIELD_NUMBER: _ClassVar[int]
-    LOOKS_LIKE_FIELD_NUMBER: _ClassVar[int]
+    BEST_LABEL_FIELD_NUMBER: _ClassVar[int]
     start_s: Rational
     end_s: Rational
     score: float
-    looks_like: str
-    def __init__(self, start_s: _Optional[_Union[Rational, _Mapping]] = ..., end_s: _Optional[_Union[Rational, _Mapping]] = ..., score: _Optional[float] = ..., looks_like: _Optional[str] = ...) -> None: ...
+    best_label: str
+    def __init__(self, start_s: _Optional[_Union[Rational, _Mapping]] = ..., end_s: _Optional[_Union[Rational, _Mapping]] = ..., score: _Optional[float] = ..., best_label: _Optional[str] = ...) -> None: ...
 
-class Suggestion(_message.Message):
-    __slots__ = ("words", "score", "source")
-    WORDS_FIELD_NUMBER: _ClassVar[int]
+class PromptSuggestion(_message.Message):
+    __slots__ = ("prompt", "score", "source")
+    PROMPT_FIELD_NUMBER: _ClassVar[int]
     SCORE_FIELD_NUMBER: _ClassVar[int]
     SOURCE_FIELD_NUMBER: _ClassVar[int]
-    words: str
+    prompt: str
     score: float
     source: str
-    def __init__(self, words: _Optional[str] = ..., score: _Optional[float] = ..., source: _Optional[str] = ...) -> None: ...
+    def __init__(self, prompt: _Optional[str] = ..., score: _Optional[float] = ..., source: _Optional[str] = ...) -> None: ...
 
 class Artifact(_message.Message):
     __slots__ = ("name", "size_bytes", "sha256", "path")
@@ -621,63 +673,83 @@ class Stem(_message.Message):
     def __init__(self, role: _Optional[str] = ..., artifact: _Optional[_Union[Artifact, _Mapping]] = ..., sample_rate_hz: _Optional[int] = ..., channels: _Optional[int] = ..., samples: _Optional[int] = ...) -> None: ...
 
 class Take(_message.Message):
-    __slots__ = ("seed", "stems", "energy_mae_nats", "energy_correlation", "produced", "text_score", "score", "faults", "instead_of_seed", "layers", "produced_texture", "texture_error_nats")
+    __slots__ = ("seed", "stems", "output_energy", "energy_mae_nats", "energy_correlation", "output_texture", "texture_mae_nats", "text_score", "score", "faults", "replaced_seed", "layers")
     SEED_FIELD_NUMBER: _ClassVar[int]
     STEMS_FIELD_NUMBER: _ClassVar[int]
+    OUTPUT_ENERGY_FIELD_NUMBER: _ClassVar[int]
     ENERGY_MAE_NATS_FIELD_NUMBER: _ClassVar[int]
     ENERGY_CORRELATION_FIELD_NUMBER: _ClassVar[int]
-    PRODUCED_FIELD_NUMBER: _ClassVar[int]
+    OUTPUT_TEXTURE_FIELD_NUMBER: _ClassVar[int]
+    TEXTURE_MAE_NATS_FIELD_NUMBER: _ClassVar[int]
     TEXT_SCORE_FIELD_NUMBER: _ClassVar[int]
     SCORE_FIELD_NUMBER: _ClassVar[int]
     FAULTS_FIELD_NUMBER: _ClassVar[int]
-    INSTEAD_OF_SEED_FIELD_NUMBER: _ClassVar[int]
+    REPLACED_SEED_FIELD_NUMBER: _ClassVar[int]
     LAYERS_FIELD_NUMBER: _ClassVar[int]
-    PRODUCED_TEXTURE_FIELD_NUMBER: _ClassVar[int]
-    TEXTURE_ERROR_NATS_FIELD_NUMBER: _ClassVar[int]
     seed: int
     stems: _containers.RepeatedCompositeFieldContainer[Stem]
+    output_energy: EnergyCurve
     energy_mae_nats: float
     energy_correlation: float
-    produced: EnergyCurve
+    output_texture: TextureCurve
+    texture_mae_nats: float
     text_score: float
     score: float
-    faults: _containers.RepeatedScalarFieldContainer[str]
-    instead_of_seed: int
-    layers: _containers.RepeatedCompositeFieldContainer[LayerReport]
-    produced_texture: TextureCurve
-    texture_error_nats: float
-    def __init__(self, seed: _Optional[int] = ..., stems: _Optional[_Iterable[_Union[Stem, _Mapping]]] = ..., energy_mae_nats: _Optional[float] = ..., energy_correlation: _Optional[float] = ..., produced: _Optional[_Union[EnergyCurve, _Mapping]] = ..., text_score: _Optional[float] = ..., score: _Optional[float] = ..., faults: _Optional[_Iterable[str]] = ..., instead_of_seed: _Optional[int] = ..., layers: _Optional[_Iterable[_Union[LayerReport, _Mapping]]] = ..., produced_texture: _Optional[_Union[TextureCurve, _Mapping]] = ..., texture_error_nats: _Optional[float] = ...) -> None: ...
+    faults: _containers.RepeatedScalarFieldContainer[TakeFault]
+    replaced_seed: int
+    layers: _containers.RepeatedCompositeFieldContainer[LayerResult]
+    def __init__(self, seed: _Optional[int] = ..., stems: _Optional[_Iterable[_Union[Stem, _Mapping]]] = ..., output_energy: _Optional[_Union[EnergyCurve, _Mapping]] = ..., energy_mae_nats: _Optional[float] = ..., energy_correlation: _Optional[float] = ..., output_texture: _Optional[_Union[TextureCurve, _Mapping]] = ..., texture_mae_nats: _Optional[float] = ..., text_score: _Optional[float] = ..., score: _Optional[float] = ..., faults: _Optional[_Iterable[_Union[TakeFault, str]]] = ..., replaced_seed: _Optional[int] = ..., layers: _Optional[_Iterable[_Union[LayerResult, _Mapping]]] = ...) -> None: ...
+
+class LayerResult(_message.Message):
+    __slots__ = ("name", "seed", "requested_energy", "output_energy", "energy_mae_nats", "energy_correlation", "text_score", "faults")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    SEED_FIELD_NUMBER: _ClassVar[int]
+    REQUESTED_ENERGY_FIELD_NUMBER: _ClassVar[int]
+    OUTPUT_ENERGY_FIELD_NUMBER: _ClassVar[int]
+    ENERGY_MAE_NATS_FIELD_NUMBER: _ClassVar[int]
+    ENERGY_CORRELATION_FIELD_NUMBER: _ClassVar[int]
+    TEXT_SCORE_FIELD_NUMBER: _ClassVar[int]
+    FAULTS_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    seed: int
+    requested_energy: EnergyCurve
+    output_energy: EnergyCurve
+    energy_mae_nats: float
+    energy_correlation: float
+    text_score: float
+    faults: _containers.RepeatedScalarFieldContainer[TakeFault]
+    def __init__(self, name: _Optional[str] = ..., seed: _Optional[int] = ..., requested_energy: _Optional[_Union[EnergyCurve, _Mapping]] = ..., output_energy: _Optional[_Union[EnergyCurve, _Mapping]] = ..., energy_mae_nats: _Optional[float] = ..., energy_correlation: _Optional[float] = ..., text_score: _Optional[float] = ..., faults: _Optional[_Iterable[_Union[TakeFault, str]]] = ...) -> None: ...
 
 class SoundResult(_message.Message):
-    __slots__ = ("clip", "pack", "takes", "requested", "timings_s", "settings", "cuts_s", "requested_texture", "conflict", "prompt_weight")
-    class TimingsSEntry(_message.Message):
+    __slots__ = ("clip", "pack", "settings", "takes", "requested_energy", "requested_texture", "cuts_s", "conflict", "prompt_weight", "timings")
+    class TimingsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
         VALUE_FIELD_NUMBER: _ClassVar[int]
         key: str
-        value: float
-        def __init__(self, key: _Optional[str] = ..., value: _Optional[float] = ...) -> None: ...
+        value: _duration_pb2.Duration
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ...) -> None: ...
     CLIP_FIELD_NUMBER: _ClassVar[int]
     PACK_FIELD_NUMBER: _ClassVar[int]
-    TAKES_FIELD_NUMBER: _ClassVar[int]
-    REQUESTED_FIELD_NUMBER: _ClassVar[int]
-    TIMINGS_S_FIELD_NUMBER: _ClassVar[int]
     SETTINGS_FIELD_NUMBER: _ClassVar[int]
-    CUTS_S_FIELD_NUMBER: _ClassVar[int]
+    TAKES_FIELD_NUMBER: _ClassVar[int]
+    REQUESTED_ENERGY_FIELD_NUMBER: _ClassVar[int]
     REQUESTED_TEXTURE_FIELD_NUMBER: _ClassVar[int]
+    CUTS_S_FIELD_NUMBER: _ClassVar[int]
     CONFLICT_FIELD_NUMBER: _ClassVar[int]
     PROMPT_WEIGHT_FIELD_NUMBER: _ClassVar[int]
-    clip: ClipRead
+    TIMINGS_FIELD_NUMBER: _ClassVar[int]
+    clip: ClipInfo
     pack: Pack
-    takes: _containers.RepeatedCompositeFieldContainer[Take]
-    requested: EnergyCurve
-    timings_s: _containers.ScalarMap[str, float]
     settings: SoundSettings
-    cuts_s: _containers.RepeatedCompositeFieldContainer[Rational]
+    takes: _containers.RepeatedCompositeFieldContainer[Take]
+    requested_energy: EnergyCurve
     requested_texture: TextureCurve
+    cuts_s: _containers.RepeatedCompositeFieldContainer[Rational]
     conflict: ConflictResult
     prompt_weight: float
-    def __init__(self, clip: _Optional[_Union[ClipRead, _Mapping]] = ..., pack: _Optional[_Union[Pack, _Mapping]] = ..., takes: _Optional[_Iterable[_Union[Take, _Mapping]]] = ..., requested: _Optional[_Union[EnergyCurve, _Mapping]] = ..., timings_s: _Optional[_Mapping[str, float]] = ..., settings: _Optional[_Union[SoundSettings, _Mapping]] = ..., cuts_s: _Optional[_Iterable[_Union[Rational, _Mapping]]] = ..., requested_texture: _Optional[_Union[TextureCurve, _Mapping]] = ..., conflict: _Optional[_Union[ConflictResult, _Mapping]] = ..., prompt_weight: _Optional[float] = ...) -> None: ...
+    timings: _containers.MessageMap[str, _duration_pb2.Duration]
+    def __init__(self, clip: _Optional[_Union[ClipInfo, _Mapping]] = ..., pack: _Optional[_Union[Pack, _Mapping]] = ..., settings: _Optional[_Union[SoundSettings, _Mapping]] = ..., takes: _Optional[_Iterable[_Union[Take, _Mapping]]] = ..., requested_energy: _Optional[_Union[EnergyCurve, _Mapping]] = ..., requested_texture: _Optional[_Union[TextureCurve, _Mapping]] = ..., cuts_s: _Optional[_Iterable[_Union[Rational, _Mapping]]] = ..., conflict: _Optional[_Union[ConflictResult, _Mapping]] = ..., prompt_weight: _Optional[float] = ..., timings: _Optional[_Mapping[str, _duration_pb2.Duration]] = ...) -> None: ...
 
 class TimelineResult(_message.Message):
     __slots__ = ("timeline_otio_json", "clips")
@@ -717,7 +789,7 @@ class UploadHeader(_message.Message):
     extension: str
     def __init__(self, sha256: _Optional[str] = ..., size_bytes: _Optional[int] = ..., extension: _Optional[str] = ...) -> None: ...
 
-class Media(_message.Message):
+class UploadMediaResponse(_message.Message):
     __slots__ = ("sha256", "size_bytes")
     SHA256_FIELD_NUMBER: _ClassVar[int]
     SIZE_BYTES_FIELD_NUMBER: _ClassVar[int]
@@ -735,7 +807,7 @@ class FetchArtifactRequest(_message.Message):
     offset_bytes: int
     def __init__(self, job_id: _Optional[str] = ..., name: _Optional[str] = ..., offset_bytes: _Optional[int] = ...) -> None: ...
 
-class ArtifactChunk(_message.Message):
+class FetchArtifactResponse(_message.Message):
     __slots__ = ("data",)
     DATA_FIELD_NUMBER: _ClassVar[int]
     data: bytes

@@ -25,7 +25,7 @@ if _version_not_supported:
     )
 
 
-class RewasStub(object):
+class RewasServiceStub(object):
     """Sound for picture, as jobs.
     """
 
@@ -36,139 +36,140 @@ class RewasStub(object):
             channel: A grpc.Channel.
         """
         self.GetServerInfo = channel.unary_unary(
-                '/rewas.v1.Rewas/GetServerInfo',
+                '/rewas.v1.RewasService/GetServerInfo',
                 request_serializer=rewas_dot_v1_dot_rewas__pb2.GetServerInfoRequest.SerializeToString,
-                response_deserializer=rewas_dot_v1_dot_rewas__pb2.ServerInfo.FromString,
+                response_deserializer=rewas_dot_v1_dot_rewas__pb2.GetServerInfoResponse.FromString,
                 _registered_method=True)
         self.ListPacks = channel.unary_unary(
-                '/rewas.v1.Rewas/ListPacks',
+                '/rewas.v1.RewasService/ListPacks',
                 request_serializer=rewas_dot_v1_dot_rewas__pb2.ListPacksRequest.SerializeToString,
                 response_deserializer=rewas_dot_v1_dot_rewas__pb2.ListPacksResponse.FromString,
                 _registered_method=True)
         self.SubmitJob = channel.unary_unary(
-                '/rewas.v1.Rewas/SubmitJob',
+                '/rewas.v1.RewasService/SubmitJob',
                 request_serializer=rewas_dot_v1_dot_rewas__pb2.SubmitJobRequest.SerializeToString,
-                response_deserializer=rewas_dot_v1_dot_rewas__pb2.Job.FromString,
+                response_deserializer=rewas_dot_v1_dot_rewas__pb2.SubmitJobResponse.FromString,
                 _registered_method=True)
         self.GetJob = channel.unary_unary(
-                '/rewas.v1.Rewas/GetJob',
+                '/rewas.v1.RewasService/GetJob',
                 request_serializer=rewas_dot_v1_dot_rewas__pb2.GetJobRequest.SerializeToString,
-                response_deserializer=rewas_dot_v1_dot_rewas__pb2.Job.FromString,
+                response_deserializer=rewas_dot_v1_dot_rewas__pb2.GetJobResponse.FromString,
                 _registered_method=True)
         self.ListJobs = channel.unary_unary(
-                '/rewas.v1.Rewas/ListJobs',
+                '/rewas.v1.RewasService/ListJobs',
                 request_serializer=rewas_dot_v1_dot_rewas__pb2.ListJobsRequest.SerializeToString,
                 response_deserializer=rewas_dot_v1_dot_rewas__pb2.ListJobsResponse.FromString,
                 _registered_method=True)
         self.WatchJob = channel.unary_stream(
-                '/rewas.v1.Rewas/WatchJob',
+                '/rewas.v1.RewasService/WatchJob',
                 request_serializer=rewas_dot_v1_dot_rewas__pb2.WatchJobRequest.SerializeToString,
-                response_deserializer=rewas_dot_v1_dot_rewas__pb2.Job.FromString,
+                response_deserializer=rewas_dot_v1_dot_rewas__pb2.WatchJobResponse.FromString,
                 _registered_method=True)
         self.CancelJob = channel.unary_unary(
-                '/rewas.v1.Rewas/CancelJob',
+                '/rewas.v1.RewasService/CancelJob',
                 request_serializer=rewas_dot_v1_dot_rewas__pb2.CancelJobRequest.SerializeToString,
-                response_deserializer=rewas_dot_v1_dot_rewas__pb2.Job.FromString,
+                response_deserializer=rewas_dot_v1_dot_rewas__pb2.CancelJobResponse.FromString,
                 _registered_method=True)
         self.FindMedia = channel.unary_unary(
-                '/rewas.v1.Rewas/FindMedia',
+                '/rewas.v1.RewasService/FindMedia',
                 request_serializer=rewas_dot_v1_dot_rewas__pb2.FindMediaRequest.SerializeToString,
                 response_deserializer=rewas_dot_v1_dot_rewas__pb2.FindMediaResponse.FromString,
                 _registered_method=True)
         self.UploadMedia = channel.stream_unary(
-                '/rewas.v1.Rewas/UploadMedia',
+                '/rewas.v1.RewasService/UploadMedia',
                 request_serializer=rewas_dot_v1_dot_rewas__pb2.UploadMediaRequest.SerializeToString,
-                response_deserializer=rewas_dot_v1_dot_rewas__pb2.Media.FromString,
+                response_deserializer=rewas_dot_v1_dot_rewas__pb2.UploadMediaResponse.FromString,
                 _registered_method=True)
         self.FetchArtifact = channel.unary_stream(
-                '/rewas.v1.Rewas/FetchArtifact',
+                '/rewas.v1.RewasService/FetchArtifact',
                 request_serializer=rewas_dot_v1_dot_rewas__pb2.FetchArtifactRequest.SerializeToString,
-                response_deserializer=rewas_dot_v1_dot_rewas__pb2.ArtifactChunk.FromString,
+                response_deserializer=rewas_dot_v1_dot_rewas__pb2.FetchArtifactResponse.FromString,
                 _registered_method=True)
 
 
-class RewasServicer(object):
+class RewasServiceServicer(object):
     """Sound for picture, as jobs.
     """
 
     def GetServerInfo(self, request, context):
-        """Says who answers: version, contract, device, packs. Cheap; an add-on polls it to show the server's state.
+        """Returns the server's version, contract version, device and state. Cheap enough to be polled.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListPacks(self, request, context):
-        """Lists the installed model packs, the default one first, damaged ones with their problem.
+        """Lists the installed model packs: the default pack first, damaged packs with their problem.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def SubmitJob(self, request, context):
-        """Stores a job and returns it; the same idempotency key returns the job that the first call stored.
+        """Stores a job and returns it. The same idempotency key returns the job that the first call stored.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetJob(self, request, context):
-        """Returns the newest snapshot of one job.
+        """Returns the latest snapshot of a job.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListJobs(self, request, context):
-        """Lists jobs, newest first, those of earlier runs of the server included; without their results, which GetJob brings.
+        """Lists jobs, newest first, including those from earlier runs of the server. Results are left out: GetJob returns
+        them.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def WatchJob(self, request, context):
-        """Streams snapshots of one job, the current one first, one after each change, and ends with the final one. A server
-        that is being stopped ends the stream with UNAVAILABLE; watch again once it is back.
+        """Streams snapshots of a job: the current one first, then one after each change, up to the final one. A server that
+        shuts down ends the stream with UNAVAILABLE; watch again once it is back.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def CancelJob(self, request, context):
-        """Asks a job to stop; a job in a final state is returned as it is.
+        """Requests a job to stop. A job in a final state is returned unchanged.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def FindMedia(self, request, context):
-        """Says whether media of this content is already on the server, so that nothing is sent twice.
+        """Checks whether media with this content is already on the server, so that nothing is uploaded twice.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def UploadMedia(self, request_iterator, context):
-        """Sends one media file for a client that shares no disk with the server.
+        """Uploads a media file from a client that shares no disk with the server.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def FetchArtifact(self, request, context):
-        """Streams a file that a job made, from any byte on, so that a broken transfer can be resumed.
+        """Streams a file of a job's result from any byte on, so that a broken transfer can resume.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
 
-def add_RewasServicer_to_server(servicer, server):
+def add_RewasServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
             'GetServerInfo': grpc.unary_unary_rpc_method_handler(
                     servicer.GetServerInfo,
                     request_deserializer=rewas_dot_v1_dot_rewas__pb2.GetServerInfoRequest.FromString,
-                    response_serializer=rewas_dot_v1_dot_rewas__pb2.ServerInfo.SerializeToString,
+                    response_serializer=rewas_dot_v1_dot_rewas__pb2.GetServerInfoResponse.SerializeToString,
             ),
             'ListPacks': grpc.unary_unary_rpc_method_handler(
                     servicer.ListPacks,
@@ -178,12 +179,12 @@ def add_RewasServicer_to_server(servicer, server):
             'SubmitJob': grpc.unary_unary_rpc_method_handler(
                     servicer.SubmitJob,
                     request_deserializer=rewas_dot_v1_dot_rewas__pb2.SubmitJobRequest.FromString,
-                    response_serializer=rewas_dot_v1_dot_rewas__pb2.Job.SerializeToString,
+                    response_serializer=rewas_dot_v1_dot_rewas__pb2.SubmitJobResponse.SerializeToString,
             ),
             'GetJob': grpc.unary_unary_rpc_method_handler(
                     servicer.GetJob,
                     request_deserializer=rewas_dot_v1_dot_rewas__pb2.GetJobRequest.FromString,
-                    response_serializer=rewas_dot_v1_dot_rewas__pb2.Job.SerializeToString,
+                    response_serializer=rewas_dot_v1_dot_rewas__pb2.GetJobResponse.SerializeToString,
             ),
             'ListJobs': grpc.unary_unary_rpc_method_handler(
                     servicer.ListJobs,
@@ -193,12 +194,12 @@ def add_RewasServicer_to_server(servicer, server):
             'WatchJob': grpc.unary_stream_rpc_method_handler(
                     servicer.WatchJob,
                     request_deserializer=rewas_dot_v1_dot_rewas__pb2.WatchJobRequest.FromString,
-                    response_serializer=rewas_dot_v1_dot_rewas__pb2.Job.SerializeToString,
+                    response_serializer=rewas_dot_v1_dot_rewas__pb2.WatchJobResponse.SerializeToString,
             ),
             'CancelJob': grpc.unary_unary_rpc_method_handler(
                     servicer.CancelJob,
                     request_deserializer=rewas_dot_v1_dot_rewas__pb2.CancelJobRequest.FromString,
-                    response_serializer=rewas_dot_v1_dot_rewas__pb2.Job.SerializeToString,
+                    response_serializer=rewas_dot_v1_dot_rewas__pb2.CancelJobResponse.SerializeToString,
             ),
             'FindMedia': grpc.unary_unary_rpc_method_handler(
                     servicer.FindMedia,
@@ -208,22 +209,22 @@ def add_RewasServicer_to_server(servicer, server):
             'UploadMedia': grpc.stream_unary_rpc_method_handler(
                     servicer.UploadMedia,
                     request_deserializer=rewas_dot_v1_dot_rewas__pb2.UploadMediaRequest.FromString,
-                    response_serializer=rewas_dot_v1_dot_rewas__pb2.Media.SerializeToString,
+                    response_serializer=rewas_dot_v1_dot_rewas__pb2.UploadMediaResponse.SerializeToString,
             ),
             'FetchArtifact': grpc.unary_stream_rpc_method_handler(
                     servicer.FetchArtifact,
                     request_deserializer=rewas_dot_v1_dot_rewas__pb2.FetchArtifactRequest.FromString,
-                    response_serializer=rewas_dot_v1_dot_rewas__pb2.ArtifactChunk.SerializeToString,
+                    response_serializer=rewas_dot_v1_dot_rewas__pb2.FetchArtifactResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
-            'rewas.v1.Rewas', rpc_method_handlers)
+            'rewas.v1.RewasService', rpc_method_handlers)
     server.add_generic_rpc_handlers((generic_handler,))
-    server.add_registered_method_handlers('rewas.v1.Rewas', rpc_method_handlers)
+    server.add_registered_method_handlers('rewas.v1.RewasService', rpc_method_handlers)
 
 
  # This class is part of an EXPERIMENTAL API.
-class Rewas(object):
+class RewasService(object):
     """Sound for picture, as jobs.
     """
 
@@ -241,9 +242,9 @@ class Rewas(object):
         return grpc.experimental.unary_unary(
             request,
             target,
-            '/rewas.v1.Rewas/GetServerInfo',
+            '/rewas.v1.RewasService/GetServerInfo',
             rewas_dot_v1_dot_rewas__pb2.GetServerInfoRequest.SerializeToString,
-            rewas_dot_v1_dot_rewas__pb2.ServerInfo.FromString,
+            rewas_dot_v1_dot_rewas__pb2.GetServerInfoResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -268,7 +269,7 @@ class Rewas(object):
         return grpc.experimental.unary_unary(
             request,
             target,
-            '/rewas.v1.Rewas/ListPacks',
+            '/rewas.v1.RewasService/ListPacks',
             rewas_dot_v1_dot_rewas__pb2.ListPacksRequest.SerializeToString,
             rewas_dot_v1_dot_rewas__pb2.ListPacksResponse.FromString,
             options,
@@ -295,9 +296,9 @@ class Rewas(object):
         return grpc.experimental.unary_unary(
             request,
             target,
-            '/rewas.v1.Rewas/SubmitJob',
+            '/rewas.v1.RewasService/SubmitJob',
             rewas_dot_v1_dot_rewas__pb2.SubmitJobRequest.SerializeToString,
-            rewas_dot_v1_dot_rewas__pb2.Job.FromString,
+            rewas_dot_v1_dot_rewas__pb2.SubmitJobResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -322,9 +323,9 @@ class Rewas(object):
         return grpc.experimental.unary_unary(
             request,
             target,
-            '/rewas.v1.Rewas/GetJob',
+            '/rewas.v1.RewasService/GetJob',
             rewas_dot_v1_dot_rewas__pb2.GetJobRequest.SerializeToString,
-            rewas_dot_v1_dot_rewas__pb2.Job.FromString,
+            rewas_dot_v1_dot_rewas__pb2.GetJobResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -349,7 +350,7 @@ class Rewas(object):
         return grpc.experimental.unary_unary(
             request,
             target,
-            '/rewas.v1.Rewas/ListJobs',
+            '/rewas.v1.RewasService/ListJobs',
             rewas_dot_v1_dot_rewas__pb2.ListJobsRequest.SerializeToString,
             rewas_dot_v1_dot_rewas__pb2.ListJobsResponse.FromString,
             options,
@@ -376,9 +377,9 @@ class Rewas(object):
         return grpc.experimental.unary_stream(
             request,
             target,
-            '/rewas.v1.Rewas/WatchJob',
+            '/rewas.v1.RewasService/WatchJob',
             rewas_dot_v1_dot_rewas__pb2.WatchJobRequest.SerializeToString,
-            rewas_dot_v1_dot_rewas__pb2.Job.FromString,
+            rewas_dot_v1_dot_rewas__pb2.WatchJobResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -403,9 +404,9 @@ class Rewas(object):
         return grpc.experimental.unary_unary(
             request,
             target,
-            '/rewas.v1.Rewas/CancelJob',
+            '/rewas.v1.RewasService/CancelJob',
             rewas_dot_v1_dot_rewas__pb2.CancelJobRequest.SerializeToString,
-            rewas_dot_v1_dot_rewas__pb2.Job.FromString,
+            rewas_dot_v1_dot_rewas__pb2.CancelJobResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -430,7 +431,7 @@ class Rewas(object):
         return grpc.experimental.unary_unary(
             request,
             target,
-            '/rewas.v1.Rewas/FindMedia',
+            '/rewas.v1.RewasService/FindMedia',
             rewas_dot_v1_dot_rewas__pb2.FindMediaRequest.SerializeToString,
             rewas_dot_v1_dot_rewas__pb2.FindMediaResponse.FromString,
             options,
@@ -457,9 +458,9 @@ class Rewas(object):
         return grpc.experimental.stream_unary(
             request_iterator,
             target,
-            '/rewas.v1.Rewas/UploadMedia',
+            '/rewas.v1.RewasService/UploadMedia',
             rewas_dot_v1_dot_rewas__pb2.UploadMediaRequest.SerializeToString,
-            rewas_dot_v1_dot_rewas__pb2.Media.FromString,
+            rewas_dot_v1_dot_rewas__pb2.UploadMediaResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -484,9 +485,9 @@ class Rewas(object):
         return grpc.experimental.unary_stream(
             request,
             target,
-            '/rewas.v1.Rewas/FetchArtifact',
+            '/rewas.v1.RewasService/FetchArtifact',
             rewas_dot_v1_dot_rewas__pb2.FetchArtifactRequest.SerializeToString,
-            rewas_dot_v1_dot_rewas__pb2.ArtifactChunk.FromString,
+            rewas_dot_v1_dot_rewas__pb2.FetchArtifactResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -54,11 +54,11 @@ def batch(
             pack=pack,
             seed=seed,
             takes=takes,
-            num_steps=num_steps,
+            num_inference_steps=num_steps,
             guidance_scale=guidance_scale,
             control_strength=control_strength,
             sample_rate_hz=sample_rate,
-            conflict=conflict,
+            conflict_policy=conflict,
         )
     with protect_stdout(), cancel_on_ctrl_c() as cancel:
         check_writable(output)

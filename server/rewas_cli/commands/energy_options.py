@@ -123,6 +123,10 @@ class EnergyValuesMessage:
     curve: rewas_pb2.EnergyCurve | None = None
     flat_nats: float | None = None
 
+    def message(self, edits: Sequence[str]) -> rewas_pb2.EnergyInput:
+        """The energy as it travels, with its edits."""
+        return rewas_pb2.EnergyInput(curve=self.curve, flat_nats=self.flat_nats, edits=edits)
+
 
 @dataclass(frozen=True)
 class EnergyResolver:
@@ -146,9 +150,7 @@ class EnergyResolver:
             self.clip.media,
             self.clip.otio_json,
             source=rewas_pb2.ENERGY_SOURCE_AUDIO if choice.origin is Origin.AUDIO else None,
-            curve=given.curve,
-            flat_nats=given.flat_nats,
-            edits=choice.edit_words,
+            energy=given.message(choice.edit_words),
             find_cuts=self.find_cuts,
         )
         report = energy_report(taken, self.clip.media) | {"edits": choice.edit_words}
@@ -158,19 +160,19 @@ class EnergyResolver:
         if self.find_cuts:
             report["cuts_s"] = [cut.numerator / cut.denominator for cut in taken.cuts_s]
         if choice.edits:
-            report["unedited"] = list(taken.unedited.values)
+            report["unedited"] = list(taken.unedited_energy.values)
         return taken, report
 
     def given(self, choice: EnergyOptions) -> EnergyValuesMessage:
         """What a sound is told to follow before its edits. Raises EngineError, ProblemError."""
         return self._resolve_values(choice, self._measure_performance(choice))
 
-    def resolve_layer(self, choice: EnergyOptions) -> rewas_pb2.LayerEnergy:
+    def resolve_layer(self, choice: EnergyOptions) -> rewas_pb2.EnergyInput:
         """What a layer is told to follow. Raises EngineError, ProblemError."""
         given = self.given(choice)
         if choice.origin is Origin.VIDEO:
             given = EnergyValuesMessage(self._measured(self.clip.media, self.clip.otio_json).energy)
-        return rewas_pb2.LayerEnergy(curve=given.curve, flat_nats=given.flat_nats, edits=choice.edit_words)
+        return given.message(choice.edit_words)
 
     def _resolve_values(self, choice: EnergyOptions, performed: rewas_pb2.EnergyResult | None) -> EnergyValuesMessage:
         if choice.origin is Origin.VIDEO:
@@ -196,11 +198,11 @@ class EnergyResolver:
         """
         audio = rewas_pb2.ENERGY_SOURCE_AUDIO
         if sound is None:
-            return self._measured(self.clip.media, self.clip.otio_json, source=audio, texture=texture)
+            return self._measured(self.clip.media, self.clip.otio_json, source=audio, measure_texture=texture)
         # Of a performance that runs on, only what lies over the clip decides how loud it is.
         whole, _ = read_clip_with_sound(VideoClip(sound))
         part = otio_range(sound, whole.start_s, min(whole.duration_s, self.clip.read.duration_s))
-        return self._measured(sound, part.to_json_string(), source=audio, texture=texture)
+        return self._measured(sound, part.to_json_string(), source=audio, measure_texture=texture)
 
     def _measured(self, media: Path, clip_json: str, **asked: Any) -> rewas_pb2.EnergyResult:
         """What an energy job comes to. asked: fields of its EnergyWork."""
@@ -245,7 +247,7 @@ def event_report(event: rewas_pb2.EnergyEvent) -> dict[str, Any]:
     return {
         "number": event.number,
         "time_s": round(event.time_s.numerator / event.time_s.denominator, 4),
-        "length_s": round(event.length_s.numerator / event.length_s.denominator, 4),
+        "length_s": round(event.duration_s.numerator / event.duration_s.denominator, 4),
         "peak": round(event.peak_nats, 4),
         "strength": round(event.strength_nats, 4),
     }

@@ -183,7 +183,7 @@ def generate(
                 "A texture is to be followed with a strength of 0, at which nothing steers.",
                 "Give a --strength above 0, or leave --texture out.",
             )
-        revision = regenerate_message(again, time_range, degree)
+        regenerate = regenerate_message(again, time_range, degree)
         media = find_media_file(clip)
         with settings_of(f'The clip "{media.name}"'):
             beside = LayerOptions.parsed(ambience, layer, gain, following, layer_energy, layer_edit)
@@ -192,13 +192,13 @@ def generate(
                 pack=pack,
                 seed=seed,
                 takes=takes,
-                num_steps=num_steps,
+                num_inference_steps=num_steps,
                 guidance_scale=guidance_scale,
                 control_strength=control_strength,
                 sample_rate_hz=sample_rate,
                 negative_prompt=negative,
-                control_from=control_from,
-                control_until=control_until,
+                control_start=control_from,
+                control_end=control_until,
                 control=parse_control(control),
                 loop=loop or None,
                 layers=beside.layers,
@@ -206,7 +206,7 @@ def generate(
                 mix=mix or None,
                 sampler=sampler,
                 new_sound_at_cuts=at_cuts.found or None,
-                conflict=conflict,
+                conflict_policy=conflict,
             )
         if plot is not None:
             from rewas_cli.plots.curves import check_plotting
@@ -226,14 +226,12 @@ def generate(
             work = rewas_pb2.SoundWork(
                 clip_otio_json=chosen.otio_json,
                 settings=settings.to_proto(),
-                energy=given.curve,
-                energy_flat_nats=given.flat_nats,
-                energy_edits=choice.edit_words,
+                energy=given.message(choice.edit_words),
                 uploaded_media=uploaded,
-                revision=revision,
+                regenerate=regenerate,
                 cuts_s=at_cuts.messages(),
                 texture=None if bands is None else texture_message(bands),
-                energy_of_layers={name: taker.resolve_layer(source) for name, source in beside.energies.items()},
+                layer_energies={name: taker.resolve_layer(source) for name, source in beside.energies.items()},
             )
             outcome = runner.run(work, output.absolute(), on_progress, cancel)
         assert isinstance(outcome.result, rewas_pb2.SoundResult)

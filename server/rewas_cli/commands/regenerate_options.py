@@ -15,8 +15,10 @@ from rewas_server.work.translation import rational
 _RANGE = "--range"
 
 
-def regenerate_message(sound: Path | None, time_range: str | None, degree: float | None) -> rewas_pb2.Revision | None:
-    """The revision that --again, --range and --degree ask for; None where they are not given.
+def regenerate_message(
+    sound: Path | None, time_range: str | None, degree: float | None
+) -> rewas_pb2.Regeneration | None:
+    """The regeneration that --again, --range and --degree ask for; None where they are not given.
 
     Raises SettingsError where a range or degree comes without a sound, MediaError where there is no such sound,
     typer.BadParameter for what is no range.
@@ -29,11 +31,11 @@ def regenerate_message(sound: Path | None, time_range: str | None, degree: float
     if not sound.is_file():
         raise MediaError(f"There is no sound {sound}.", "Give the WAV or FLAC file that is to be made again.")
     start_s, end_s = (None, None) if time_range is None else parse_range(time_range)
-    return rewas_pb2.Revision(
+    return rewas_pb2.Regeneration(
         sound_url=str(sound.absolute()),
         start_s=None if start_s is None else rational(start_s),
         end_s=None if end_s is None else rational(end_s),
-        degree=degree,
+        strength=degree,
     )
 
 

@@ -122,7 +122,7 @@ class Upload:
         except OSError as error:
             raise self._storage_problem(error) from error
 
-    def finish(self) -> rewas_pb2.Media:
+    def finish(self) -> rewas_pb2.UploadMediaResponse:
         """Check the bytes and give the file its name. Raises ProblemError where they are not those announced."""
         if self._received_bytes != self._header.size_bytes or self._hash.hexdigest() != self._header.sha256:
             raise self._mismatch_problem()
@@ -133,7 +133,7 @@ class Upload:
             self._part_path.replace(self._final_path)
         except OSError as error:
             raise self._storage_problem(error) from error
-        return rewas_pb2.Media(sha256=self._header.sha256, size_bytes=self._received_bytes)
+        return rewas_pb2.UploadMediaResponse(sha256=self._header.sha256, size_bytes=self._received_bytes)
 
     def close(self) -> None:
         """Let go; what has not been finished is removed."""

@@ -18,7 +18,7 @@ from rewas_api.v1 import rewas_pb2, rewas_pb2_grpc
 from rewas_server.config import ServerConfig
 from rewas_server.files.media import MediaLibrary
 from rewas_server.grpc.security import ProblemInterceptor, store_problem
-from rewas_server.grpc.service import RewasService
+from rewas_server.grpc.service import ContractService
 from rewas_server.jobs.board import JobBoard
 from rewas_server.jobs.scheduler import Scheduler
 from rewas_server.jobs.state_lock import lock_state_folder
@@ -27,7 +27,7 @@ from rewas_server.jobs.store import SqliteJobStore
 HOST = "127.0.0.1"
 MAX_MESSAGE_BYTES = 64 * 1024 * 1024
 STOP_GRACE_S = 1.0
-SERVICE_NAME = rewas_pb2.DESCRIPTOR.services_by_name["Rewas"].full_name
+SERVICE_NAME = rewas_pb2.DESCRIPTOR.services_by_name["RewasService"].full_name
 
 _OPTIONS = [
     ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
@@ -59,8 +59,8 @@ async def run_server(config: ServerConfig, stop: asyncio.Event, on_ready: Callab
         scheduler = Scheduler(board, config)
         await scheduler.recover()
         server = grpc.aio.server(interceptors=[ProblemInterceptor()], options=_OPTIONS)
-        rewas_pb2_grpc.add_RewasServicer_to_server(  # type: ignore[no-untyped-call]
-            RewasService(board, scheduler, media, config), server
+        rewas_pb2_grpc.add_RewasServiceServicer_to_server(  # type: ignore[no-untyped-call]
+            ContractService(board, scheduler, media, config), server
         )
         health_servicer = health.aio.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(health_servicer, server)

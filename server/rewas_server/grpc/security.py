@@ -11,8 +11,10 @@ from typing import Any
 
 import grpc
 
+from rewas_api import CONTRACT_VERSION
 from rewas_api.errors import PROBLEM_METADATA_KEY, ProblemError, ProblemKind
 from rewas_api.v1 import rewas_pb2
+from rewas_server import __version__
 from rewas_server.jobs.board import ServerStopping
 from rewas_server.work.translation import problem_from_error
 
@@ -25,6 +27,7 @@ STATUS_BY_KIND = {
     ProblemKind.NOT_FOUND: grpc.StatusCode.NOT_FOUND,
     ProblemKind.PERMISSION: grpc.StatusCode.PERMISSION_DENIED,
     ProblemKind.RESOURCES: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    ProblemKind.SERVER: grpc.StatusCode.UNIMPLEMENTED,
 }
 MAX_SENTENCE_CHARACTERS = 600
 """Characters of a sentence that travel in a call's metadata, which gRPC limits to a few kilobytes."""
@@ -38,7 +41,7 @@ class ProblemInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[misc]
     async def intercept_service(self, continuation: Callable[[Any], Awaitable[Any]], handler_call_details: Any) -> Any:
         handler = await continuation(handler_call_details)
         if handler is None:
-            return None
+            return _refusal_of_unknown_method(handler_call_details.method)
         coders = {"request_deserializer": handler.request_deserializer}
         coders["response_serializer"] = handler.response_serializer
         if handler.unary_unary:
@@ -49,6 +52,22 @@ class ProblemInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[misc]
         if handler.unary_stream:
             return grpc.unary_stream_rpc_method_handler(_wrap_stream_handler(handler.unary_stream), **coders)
         return handler
+
+
+def _refusal_of_unknown_method(method: str) -> Any:
+    """Refuse a call of a method that another contract has, in words that any version of the client shows."""
+
+    async def refuse(requests: Any, context: Any) -> AsyncGenerator[bytes, None]:
+        problem = ProblemError(
+            f"This server (ReWaS NLE {__version__}, contract {CONTRACT_VERSION}) does not have the method {method}.",
+            "Install the same version of ReWaS NLE on both sides.",
+            ProblemKind.SERVER,
+        )
+        await _abort(context, problem)
+        yield b""
+
+    # On the wire a single message is a stream of one: this handler accepts calls of every shape.
+    return grpc.stream_stream_rpc_method_handler(refuse)
 
 
 def artifact_path(artifacts_dir: Path, job: rewas_pb2.Job, name: str) -> tuple[Path, rewas_pb2.Artifact]:

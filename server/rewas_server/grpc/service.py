@@ -28,11 +28,11 @@ from rewas_server.work.context import clips_with_prompt
 from rewas_server.work.translation import pack_message, problem_from_error
 
 MAX_KEY_CHARACTERS = 128
-DEFAULT_LIST_LENGTH = 100
-MAX_LIST_LENGTH = 1000
+DEFAULT_PAGE_SIZE = 100
+MAX_PAGE_SIZE = 1000
 
 
-class RewasService(rewas_pb2_grpc.RewasServicer):
+class ContractService(rewas_pb2_grpc.RewasServiceServicer):
     """Answers the contract's calls; what it raises is mapped by `security.ProblemInterceptor`."""
 
     def __init__(self, board: JobBoard, scheduler: Scheduler, media: MediaLibrary, config: ServerConfig) -> None:
@@ -41,8 +41,10 @@ class RewasService(rewas_pb2_grpc.RewasServicer):
         self._media = media
         self._config = config
 
-    async def GetServerInfo(self, request: rewas_pb2.GetServerInfoRequest, context: Any) -> rewas_pb2.ServerInfo:
-        return rewas_pb2.ServerInfo(
+    async def GetServerInfo(
+        self, request: rewas_pb2.GetServerInfoRequest, context: Any
+    ) -> rewas_pb2.GetServerInfoResponse:
+        return rewas_pb2.GetServerInfoResponse(
             version=__version__,
             contract_version=CONTRACT_VERSION,
             device=self._scheduler.device,
@@ -58,14 +60,17 @@ class RewasService(rewas_pb2_grpc.RewasServicer):
         installed = await asyncio.to_thread(installed_packs)
         packs = [pack_message(pack, has_matcher=has_matcher) for pack in installed]
         packs.sort(key=lambda pack: pack.name != self._config.default_pack)
-        return rewas_pb2.ListPacksResponse(packs=packs)
+        start, size = parse_page_token(request.page_token) or 0, page_size(request.page_size)
+        end = start + size
+        next_page_token = str(end) if end < len(packs) else ""
+        return rewas_pb2.ListPacksResponse(packs=packs[start:end], next_page_token=next_page_token)
 
-    async def SubmitJob(self, request: rewas_pb2.SubmitJobRequest, context: Any) -> rewas_pb2.Job:
+    async def SubmitJob(self, request: rewas_pb2.SubmitJobRequest, context: Any) -> rewas_pb2.SubmitJobResponse:
         _check_key(request.idempotency_key)
         # A repeated call is answered before the checks: the media may be gone since, the job is not.
         known = await self._board.find_by_key(request)
         if known is not None:
-            return known
+            return rewas_pb2.SubmitJobResponse(job=known)
         await asyncio.to_thread(self._check, request)
         if len(await self._board.unfinished()) >= self._config.queue_limit:
             raise ProblemError(
@@ -75,26 +80,29 @@ class RewasService(rewas_pb2_grpc.RewasServicer):
             )
         job = await self._board.add(lifecycle.queued(uuid.uuid4().hex, dispatch.request_name(request)), request)
         self._scheduler.notify_job_added()
-        return job
+        return rewas_pb2.SubmitJobResponse(job=job)
 
-    async def GetJob(self, request: rewas_pb2.GetJobRequest, context: Any) -> rewas_pb2.Job:
-        return await self._board.get(request.id)
+    async def GetJob(self, request: rewas_pb2.GetJobRequest, context: Any) -> rewas_pb2.GetJobResponse:
+        return rewas_pb2.GetJobResponse(job=await self._board.get(request.id))
 
     async def ListJobs(self, request: rewas_pb2.ListJobsRequest, context: Any) -> rewas_pb2.ListJobsResponse:
-        newest = await self._board.newest(min(request.limit or DEFAULT_LIST_LENGTH, MAX_LIST_LENGTH))
-        for job in newest:
+        page = await self._board.list_page(page_size(request.page_size), parse_page_token(request.page_token))
+        for job in page.jobs:
             result = job.WhichOneof("result")
             if result is not None:
                 job.ClearField(result)
-        return rewas_pb2.ListJobsResponse(jobs=newest)
+        next_page_token = "" if page.next_before is None else str(page.next_before)
+        return rewas_pb2.ListJobsResponse(jobs=page.jobs, next_page_token=next_page_token)
 
-    async def WatchJob(self, request: rewas_pb2.WatchJobRequest, context: Any) -> AsyncGenerator[rewas_pb2.Job, None]:
+    async def WatchJob(
+        self, request: rewas_pb2.WatchJobRequest, context: Any
+    ) -> AsyncGenerator[rewas_pb2.WatchJobResponse, None]:
         async with contextlib.aclosing(self._board.watch(request.id)) as snapshots:
             async for job in snapshots:
-                yield job
+                yield rewas_pb2.WatchJobResponse(job=job)
 
-    async def CancelJob(self, request: rewas_pb2.CancelJobRequest, context: Any) -> rewas_pb2.Job:
-        return await self._scheduler.cancel(request.id)
+    async def CancelJob(self, request: rewas_pb2.CancelJobRequest, context: Any) -> rewas_pb2.CancelJobResponse:
+        return rewas_pb2.CancelJobResponse(job=await self._scheduler.cancel(request.id))
 
     async def FindMedia(self, request: rewas_pb2.FindMediaRequest, context: Any) -> rewas_pb2.FindMediaResponse:
         found = await asyncio.to_thread(self._media.find, request.sha256)
@@ -102,7 +110,7 @@ class RewasService(rewas_pb2_grpc.RewasServicer):
 
     async def UploadMedia(
         self, request_iterator: AsyncIterator[rewas_pb2.UploadMediaRequest], context: Any
-    ) -> rewas_pb2.Media:
+    ) -> rewas_pb2.UploadMediaResponse:
         first = await anext(aiter(request_iterator), rewas_pb2.UploadMediaRequest())
         if not first.HasField("header"):
             raise ProblemError(
@@ -119,7 +127,7 @@ class RewasService(rewas_pb2_grpc.RewasServicer):
 
     async def FetchArtifact(
         self, request: rewas_pb2.FetchArtifactRequest, context: Any
-    ) -> AsyncGenerator[rewas_pb2.ArtifactChunk, None]:
+    ) -> AsyncGenerator[rewas_pb2.FetchArtifactResponse, None]:
         job = await self._board.get(request.job_id)
         path, artifact = artifact_path(self._config.artifacts_dir, job, request.name)
         if request.offset_bytes > artifact.size_bytes:
@@ -131,7 +139,7 @@ class RewasService(rewas_pb2_grpc.RewasServicer):
         with path.open("rb") as file:
             file.seek(request.offset_bytes)
             while data := await asyncio.to_thread(file.read, CHUNK_BYTES):
-                yield rewas_pb2.ArtifactChunk(data=data)
+                yield rewas_pb2.FetchArtifactResponse(data=data)
 
     def _check(self, request: rewas_pb2.SubmitJobRequest) -> None:
         installed = installed_packs()
@@ -142,6 +150,28 @@ class RewasService(rewas_pb2_grpc.RewasServicer):
             _check_pack(name or self._config.default_pack, installed)
         for target_url, uploaded_media in _media_references(request, prompted):
             self._media.locate(target_url, uploaded_media)
+
+
+def page_size(requested: int) -> int:
+    """The number of entries in a page. requested: `page_size` of the request; 0 means the default."""
+    return min(requested or DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE)
+
+
+def parse_page_token(token: str) -> int | None:
+    """The position in a list that a page token stands for; None for the first page.
+
+    Raises ProblemError (SETTINGS) for a token that no response contained.
+    """
+    if not token:
+        return None
+    # SQLite's whole numbers have at most 19 digits.
+    if not (token.isascii() and token.isdigit() and len(token) <= 18):
+        raise ProblemError(
+            f'"{token[:40]}" is not a page token.',
+            "Pass the next_page_token of the previous response, or none for the first page.",
+            ProblemKind.SETTINGS,
+        )
+    return int(token)
 
 
 def _check_key(key: str) -> None:

@@ -9,7 +9,7 @@ from collections.abc import AsyncGenerator
 from rewas_api.errors import ServerUnavailable
 from rewas_api.v1 import rewas_pb2
 from rewas_server.jobs import lifecycle
-from rewas_server.jobs.store import Change, JobStore
+from rewas_server.jobs.store import Change, JobPage, JobStore
 
 
 class ServerStopping(ServerUnavailable):
@@ -41,9 +41,9 @@ class JobBoard:
         """See JobStore.get."""
         return await asyncio.to_thread(self._store.get, job_id)
 
-    async def newest(self, limit: int) -> list[rewas_pb2.Job]:
-        """See JobStore.newest."""
-        return await asyncio.to_thread(self._store.newest, limit)
+    async def list_page(self, size: int, before: int | None) -> JobPage:
+        """See JobStore.list_page."""
+        return await asyncio.to_thread(self._store.list_page, size, before)
 
     async def unfinished(self) -> list[str]:
         """See JobStore.unfinished."""

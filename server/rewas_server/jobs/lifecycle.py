@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import time
 
+from google.protobuf.timestamp_pb2 import Timestamp
+
 from rewas_api.errors import ProblemError, ProblemKind
 from rewas_api.v1 import rewas_pb2
 from rewas_api.v1.rewas_pb2 import (
@@ -54,7 +56,7 @@ class InvalidTransition(Exception):
 
 def queued(job_id: str, name: str) -> rewas_pb2.Job:
     """A job that has just been handed in."""
-    return rewas_pb2.Job(id=job_id, name=name, revision=1, state=JOB_STATE_QUEUED, submitted_at_ms=_now_ms())
+    return rewas_pb2.Job(id=job_id, name=name, revision=1, state=JOB_STATE_QUEUED, created_at=_now())
 
 
 def started(job: rewas_pb2.Job) -> rewas_pb2.Job:
@@ -75,9 +77,9 @@ def update_progress(job: rewas_pb2.Job, report: ProgressReport) -> rewas_pb2.Job
     after.step = report.step
     after.total_steps = report.total_steps
     after.fraction = max(job.fraction, min(1.0, report.fraction))
-    after.ClearField("time_left_s")
+    after.ClearField("time_left")
     if report.time_left_s is not None:
-        after.time_left_s = report.time_left_s
+        after.time_left.FromNanoseconds(round(report.time_left_s * 1_000_000_000))
     return after
 
 
@@ -101,7 +103,7 @@ def request_cancel(job: rewas_pb2.Job) -> rewas_pb2.Job:
     if job.state in FINAL_STATES or job.state == JOB_STATE_CANCELLING:
         return job
     after = _moved(job, JOB_STATE_CANCELLING)
-    after.ClearField("time_left_s")
+    after.ClearField("time_left")
     # No worker has to be waited for: the job ends with the same, durable change.
     return cancelled(after) if job.state == JOB_STATE_QUEUED else after
 
@@ -123,7 +125,7 @@ def interrupted(job: rewas_pb2.Job, *, by_crash: bool) -> rewas_pb2.Job:
         return failed(job, crash_problem(job))
     after = _moved(job, JOB_STATE_QUEUED)
     # The next attempt walks through all stages again.
-    for field in ("stage", "step", "total_steps", "time_left_s"):
+    for field in ("stage", "step", "total_steps", "time_left"):
         after.ClearField(field)
     if not by_crash:
         after.attempt -= 1
@@ -152,10 +154,12 @@ def _moved(job: rewas_pb2.Job, state: int) -> rewas_pb2.Job:
 
 def _ended(job: rewas_pb2.Job, state: int) -> rewas_pb2.Job:
     after = _moved(job, state)
-    after.finished_at_ms = _now_ms()
-    after.ClearField("time_left_s")
+    after.finished_at.CopyFrom(_now())
+    after.ClearField("time_left")
     return after
 
 
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000
+def _now() -> Timestamp:
+    now = Timestamp()
+    now.FromMilliseconds(time.time_ns() // 1_000_000)
+    return now

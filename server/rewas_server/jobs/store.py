@@ -6,14 +6,24 @@ import contextlib
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from rewas_api import CONTRACT_VERSION
 from rewas_api.errors import ProblemError, ProblemKind
 from rewas_api.v1 import rewas_pb2
 from rewas_server.jobs import lifecycle
 
 Change = Callable[[rewas_pb2.Job], rewas_pb2.Job]
+
+
+@dataclass(frozen=True)
+class JobPage:
+    """A part of the list of jobs. next_before: where the next page starts; None on the last page."""
+
+    jobs: list[rewas_pb2.Job]
+    next_before: int | None
 
 
 class JobStore(Protocol):
@@ -34,8 +44,8 @@ class JobStore(Protocol):
         """The newest snapshot. Raises ProblemError (NOT_FOUND)."""
         ...
 
-    def newest(self, limit: int) -> list[rewas_pb2.Job]:
-        """The newest jobs, newest first."""
+    def list_page(self, size: int, before: int | None = None) -> JobPage:
+        """List up to `size` jobs, newest first. before: `next_before` of the previous page; None for the first one."""
         ...
 
     def update(self, job_id: str, change: Change) -> rewas_pb2.Job:
@@ -55,7 +65,9 @@ class JobStore(Protocol):
         ...
 
 
-_SCHEMA_VERSION = 1
+_SCHEMA_VERSION = CONTRACT_VERSION
+"""Snapshots and requests are messages of the contract: a store can only be read with the contract that wrote it."""
+
 _SCHEMA = """
 CREATE TABLE job (
     number INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -72,7 +84,8 @@ CREATE INDEX job_by_state ON job (state, number);
 class SqliteJobStore:
     """The job store of one machine, in one SQLite file.
 
-    Raises ProblemError (RESOURCES) where the file cannot be written, is no job store, or was made by a newer version.
+    Raises ProblemError (RESOURCES) if the file is not writable, is not a job store, or was written by a version with
+    another contract.
     """
 
     def __init__(self, path: Path) -> None:
@@ -109,10 +122,15 @@ class SqliteJobStore:
         with self._lock:
             return self._get(job_id)
 
-    def newest(self, limit: int) -> list[rewas_pb2.Job]:
+    def list_page(self, size: int, before: int | None = None) -> JobPage:
         with self._lock:
-            rows = self._connection.execute("SELECT snapshot FROM job ORDER BY number DESC LIMIT ?", (limit,))
-            return [rewas_pb2.Job.FromString(snapshot) for (snapshot,) in rows.fetchall()]
+            # One row more than asked for tells whether there is a further page.
+            rows = self._connection.execute(
+                "SELECT number, snapshot FROM job WHERE ? IS NULL OR number < ? ORDER BY number DESC LIMIT ?",
+                (before, before, size + 1),
+            ).fetchall()
+        jobs = [rewas_pb2.Job.FromString(snapshot) for _, snapshot in rows[:size]]
+        return JobPage(jobs, rows[size - 1][0] if len(rows) > size else None)
 
     def update(self, job_id: str, change: Change) -> rewas_pb2.Job:
         with self._transaction():
@@ -140,10 +158,12 @@ class SqliteJobStore:
 
     def _prepare(self, path: Path) -> None:
         (found,) = self._connection.execute("PRAGMA user_version").fetchone()
-        if found > _SCHEMA_VERSION:
+        if found not in (0, _SCHEMA_VERSION):
+            is_newer = found > _SCHEMA_VERSION
             raise ProblemError(
-                f"The job store {path} was made by a newer version of ReWaS.",
-                "Update ReWaS, or choose another state folder.",
+                f"The job store {path} was written by {'a newer' if is_newer else 'an older'} version of ReWaS.",
+                ("Update ReWaS" if is_newer else "Delete the file, whose jobs this version cannot read")
+                + ", or choose another state folder.",
                 ProblemKind.RESOURCES,
             )
         if found == 0:

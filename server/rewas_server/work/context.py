@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 
 import opentimelineio as otio
 
+from rewas_api import enum_names
 from rewas_api.clip_settings import ClipSettings
 from rewas_api.errors import ProblemError, ProblemKind
 from rewas_api.v1 import rewas_pb2
 from rewas_engine import MediaError, Progress, VideoClip
 from rewas_server.otio.clips import PromptedClip, clip_label, find_prompted_clips, parse_clip, read_clip_source
-from rewas_server.work.translation import STAGES
 
 if TYPE_CHECKING:
     from rewas_engine import ReWaS
@@ -66,7 +66,7 @@ class MonotonicProgress:
             self.finish_stage()
             self._stage = stage
         self._fraction = max(self._fraction, min(fraction, 1.0))
-        self._on_progress(WorkProgress(STAGES[stage], step, total_steps, self._fraction))
+        self._on_progress(WorkProgress(enum_names.STAGE.to_number(stage), step, total_steps, self._fraction))
 
     def finish_stage(self) -> None:
         """End the time of the running stage."""

@@ -39,7 +39,7 @@ def check_request(request: rewas_pb2.SubmitJobRequest, packs: Collection[str]) -
     if kind == "energy":
         source = read_clip_source(parse_clip(request.energy.clip_otio_json))
         energy_work_spec(request.energy, source.name).check(source.duration_s)
-        if request.energy.texture and request.energy.source != rewas_pb2.ENERGY_SOURCE_AUDIO:
+        if request.energy.measure_texture and request.energy.source != rewas_pb2.ENERGY_SOURCE_AUDIO:
             raise ProblemError(
                 f'The texture of "{source.name}" cannot be taken from the picture.',
                 "Choose the sound as the source.",
@@ -60,8 +60,8 @@ def check_request(request: rewas_pb2.SubmitJobRequest, packs: Collection[str]) -
             asked.check(duration_s)
         if request.sound.HasField("texture"):
             texture_from_message(request.sound.texture)
-        if request.sound.HasField("revision"):
-            _check_regenerate(request.sound.revision, clip_label(clip))
+        if request.sound.HasField("regenerate"):
+            _check_regenerate(request.sound.regenerate, clip_label(clip))
         _check_cuts(request.sound, clip_label(clip))
     elif kind == "timeline":
         with settings_of("The timeline's defaults"):
@@ -131,19 +131,21 @@ def _check_settings(settings: ClipSettings, packs: Collection[str], label: str) 
         )
 
 
-def _check_regenerate(revision: rewas_pb2.Revision, label: str) -> None:
+def _check_regenerate(regenerate: rewas_pb2.Regeneration, label: str) -> None:
     within = label[0].lower() + label[1:]
-    if not revision.sound_url:
+    if not regenerate.sound_url:
         raise ProblemError(
-            f"A part of {within} is to be made again, but not of which sound.", "Name the sound.", ProblemKind.SETTINGS
+            f"The request for {within} does not name the sound to regenerate.",
+            "Set regenerate.sound_url.",
+            ProblemKind.SETTINGS,
         )
     for name in ("start_s", "end_s"):
-        if revision.HasField(name):
-            fraction(getattr(revision, name), f"revision.{name}")
-    if revision.HasField("degree") and not 0 < revision.degree <= 1:
+        if regenerate.HasField(name):
+            fraction(getattr(regenerate, name), f"regenerate.{name}")
+    if regenerate.HasField("strength") and not 0 < regenerate.strength <= 1:
         raise ProblemError(
-            f"{label} is to be made again to the degree {revision.degree:g}.",
-            "Give 0 to 1, not 0.",
+            f"The strength of the regeneration of {within} is {regenerate.strength:g}.",
+            "Set a number above 0, up to 1.",
             ProblemKind.SETTINGS,
         )
 
@@ -159,7 +161,7 @@ def _check_cuts(work: rewas_pb2.SoundWork, label: str) -> None:
                 ProblemKind.SETTINGS,
             )
     anew = bool(work.cuts_s) or work.settings.new_sound_at_cuts
-    other = "to loop" if work.settings.loop else "made again in part" if work.HasField("revision") else None
+    other = "to loop" if work.settings.loop else "made again in part" if work.HasField("regenerate") else None
     if anew and other:
         raise ProblemError(
             f"{label} is to have a new sound at cuts, and {other}.", "Ask for one of the two.", ProblemKind.SETTINGS

@@ -11,6 +11,7 @@ from rewas_server.work.energy_requests import energy_work_spec
 from rewas_server.work.translation import (
     clip_message,
     curve_message,
+    durations,
     event_message,
     loaded_pack_message,
     rational,
@@ -35,7 +36,7 @@ def compute_energy(
         # What performs an energy may be sound alone.
         read = read_clip_with_sound(clip)[0] if from_audio else read_clip(clip)
         cuts_s = find_cuts(clip, on_progress=progress.part(1, 1), cancel=cancel) if work.find_cuts else ()
-        texture = model.measure_texture(clip, cancel=cancel) if model is not None and work.texture else None
+        texture = model.measure_texture(clip, cancel=cancel) if model is not None and work.measure_texture else None
     if cancel.is_set():
         raise Cancelled
     changed: EnergyCurve = edited(curve, asked.edits)
@@ -45,8 +46,8 @@ def compute_energy(
         clip=clip_message(read),
         energy=curve_message(changed),
         pack=None if model is None else loaded_pack_message(model),
-        timings_s=progress.timings_s,
+        timings=durations(progress.timings_s),
         texture=None if texture is None else texture_message(texture),
         events=[event_message(event) for event in find_events(changed)],
-        unedited=curve_message(curve) if asked.edits else None,
+        unedited_energy=curve_message(curve) if asked.edits else None,
     )

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import TypeVar
 
+from rewas_api import enum_names
 from rewas_api.errors import ProblemError, ProblemKind
 from rewas_api.v1 import rewas_pb2
 from rewas_engine import (
@@ -31,7 +32,6 @@ _MAX_CHECKED_DURATION_S = Fraction(24 * 60 * 60)
 
 Given = rewas_pb2.EnergyCurve | rewas_pb2.EnergyPoints | float
 EditT = TypeVar("EditT")
-_EnergySource = rewas_pb2.EnergyWork | rewas_pb2.SoundWork | rewas_pb2.LayerEnergy
 
 
 @dataclass(frozen=True)
@@ -76,14 +76,14 @@ class EnergySpec:
 
 def energy_work_spec(work: rewas_pb2.EnergyWork, label: str) -> EnergySpec:
     """The energy that is to be taken. label: of the clip, "shot". Raises ProblemError (SETTINGS)."""
-    asked = _parse_spec(work, "given", work.edits)
+    asked = _parse_spec(work.energy)
     if asked.given is None and work.source == rewas_pb2.ENERGY_SOURCE_USER:
         raise ProblemError(
             f'The energy of "{label}" cannot be taken from the user, who gives none.',
             "Give a curve, points or a level, or choose the picture or the sound.",
             ProblemKind.SETTINGS,
         )
-    if asked.given is not None and work.source in (rewas_pb2.ENERGY_SOURCE_PICTURE, rewas_pb2.ENERGY_SOURCE_AUDIO):
+    if asked.given is not None and work.source in (rewas_pb2.ENERGY_SOURCE_VIDEO, rewas_pb2.ENERGY_SOURCE_AUDIO):
         raise ProblemError(
             f'The energy of "{label}" is given, and to be taken from the clip too.',
             "Ask for one of the two.",
@@ -94,7 +94,7 @@ def energy_work_spec(work: rewas_pb2.EnergyWork, label: str) -> EnergySpec:
 
 def sound_work_spec(work: rewas_pb2.SoundWork) -> EnergySpec:
     """The energy that the primary sound is to follow. Raises ProblemError (SETTINGS)."""
-    return _parse_spec(work, "energy_source", work.energy_edits)
+    return _parse_spec(work.energy)
 
 
 def layer_energy_specs(work: rewas_pb2.SoundWork, label: str) -> dict[str, EnergySpec]:
@@ -104,15 +104,7 @@ def layer_energy_specs(work: rewas_pb2.SoundWork, label: str) -> dict[str, Energ
     """
     within = label[0].lower() + label[1:]
     layers = {layer.name: layer for layer in work.settings.layers}
-    asked = {name: EnergySpec(curve) for name, curve in work.layer_energies.items()}
-    for name, energy in work.energy_of_layers.items():
-        if name in asked:
-            raise ProblemError(
-                f"The layer {name!r} of {within} is given more than one energy.",
-                "Give it in layer_energies or in energy_of_layers.",
-                ProblemKind.SETTINGS,
-            )
-        asked[name] = _parse_spec(energy, "source", energy.edits)
+    asked = {name: _parse_spec(energy) for name, energy in work.layer_energies.items()}
     for name, energy_asked in asked.items():
         if name not in layers:
             raise ProblemError(
@@ -120,9 +112,10 @@ def layer_energy_specs(work: rewas_pb2.SoundWork, label: str) -> dict[str, Energ
                 "Add the layer, or leave its energy out.",
                 ProblemKind.SETTINGS,
             )
-        if layers[name].HasField("energy"):
+        energy_name = enum_names.LAYER_ENERGY.to_name(layers[name].energy)
+        if energy_name is not None:
             raise ProblemError(
-                f"The layer {name!r} of {within} is to be {layers[name].energy} and to follow a curve.",
+                f"The layer {name!r} of {within} is to be {energy_name} and to follow a curve.",
                 "Ask for one of the two.",
                 ProblemKind.SETTINGS,
             )
@@ -142,10 +135,10 @@ def parse_edits(edits: Sequence[str], parse: Callable[[str], EditT]) -> tuple[Ed
     return tuple(parse(words) for words in edits)
 
 
-def _parse_spec(message: _EnergySource, oneof: str, edits: Sequence[str]) -> EnergySpec:
-    name = message.WhichOneof(oneof)
+def _parse_spec(energy: rewas_pb2.EnergyInput) -> EnergySpec:
+    name = energy.WhichOneof("source")
     try:
-        return EnergySpec(None if name is None else getattr(message, name), parse_edits(edits, parse_edit))
+        return EnergySpec(None if name is None else getattr(energy, name), parse_edits(energy.edits, parse_edit))
     except EngineError as error:
         raise problem_from_error(error) from error
 
@@ -158,7 +151,7 @@ def _curve(given: Given, duration_s: Fraction) -> EnergyCurve:
         if isinstance(given, float):
             return flat_curve(duration=duration_s, nats=given)
         points = [
-            (float(fraction(point.time_s, f"The time of point {number}")), point.nats)
+            (float(fraction(point.time_s, f"The time of point {number}")), point.level_nats)
             for number, point in enumerate(given.points, start=1)
         ]
         return curve_from_points(points, duration=duration_s)

@@ -47,6 +47,7 @@ from rewas_server.work.translation import (
     clip_message,
     conflict_message,
     curve_message,
+    durations,
     fraction,
     loaded_pack_message,
     rational,
@@ -91,10 +92,10 @@ def generate_sound(
     otio_clip = parse_clip(work.clip_otio_json)
     settings = _resolve_settings(read_clip_settings(otio_clip, work.settings), context)
     clip = video_clip(work.clip_otio_json, work.uploaded_media, context)
-    revision = _read_regenerate(work, context) if work.HasField("revision") else None
+    revision = _read_regenerate(work, context) if work.HasField("regenerate") else None
     if revision is not None:
         _check_rate(
-            read_clip_settings(otio_clip, work.settings), revision, clip, local_path(work.revision.sound_url).name
+            read_clip_settings(otio_clip, work.settings), revision, clip, local_path(work.regenerate.sound_url).name
         )
         settings = replace(settings, sample_rate_hz=revision.stem.sample_rate_hz)
     assert settings.sample_rate_hz is not None
@@ -138,14 +139,14 @@ def _check_rate(asked: ClipSettings, revision: Revision, clip: VideoClip, sound_
 
 def _read_regenerate(work: rewas_pb2.SoundWork, context: WorkContext) -> Revision:
     """What is to be made again, its sound read. Raises MediaError, ProblemError."""
-    asked = work.revision
+    asked = work.regenerate
     path = context.locate_media(asked.sound_url, work.uploaded_media)
 
     def moment(name: str) -> Fraction | None:
-        return fraction(getattr(asked, name), f"revision.{name}") if asked.HasField(name) else None
+        return fraction(getattr(asked, name), f"regenerate.{name}") if asked.HasField(name) else None
 
     return Revision(
-        Stem.read(path), moment("start_s"), moment("end_s"), asked.degree if asked.HasField("degree") else 1.0
+        Stem.read(path), moment("start_s"), moment("end_s"), asked.strength if asked.HasField("strength") else 1.0
     )
 
 
@@ -278,13 +279,13 @@ def _generate_takes(
             texture=assignment.texture,
             takes=settings.takes or 1,
             seed=settings.seed,
-            num_steps=settings.num_steps,
+            num_steps=settings.num_inference_steps,
             sampler=settings.sampler,
             guidance_scale=settings.guidance_scale,
             control_strength=1.0 if settings.control_strength is None else settings.control_strength,
             control_part=(
-                0.0 if settings.control_from is None else settings.control_from,
-                1.0 if settings.control_until is None else settings.control_until,
+                0.0 if settings.control_start is None else settings.control_start,
+                1.0 if settings.control_end is None else settings.control_end,
             ),
             negative_prompt=settings.negative_prompt,
             control="onsets" if settings.control == "onsets" else "energy",
@@ -313,17 +314,17 @@ def _generate_takes(
         clip=clip_message(made.clip),
         pack=loaded_pack_message(model),
         takes=takes,
-        requested=curve_message(made.requested),
+        requested_energy=curve_message(made.requested),
         cuts_s=[rational(cut_s) for cut_s in made.cuts_s],
-        timings_s={**spent_s, **made.timings_s, "deliver": time.monotonic() - delivery_began_s},
+        timings=durations({**spent_s, **made.timings_s, "deliver": time.monotonic() - delivery_began_s}),
         settings=replace(
             settings,
-            num_steps=made.num_steps,
+            num_inference_steps=made.num_steps,
             sampler=made.sampler,
             guidance_scale=made.guidance_scale,
             control_strength=made.control_strength,
-            control_from=made.control_part[0],
-            control_until=made.control_part[1],
+            control_start=made.control_part[0],
+            control_end=made.control_part[1],
         ).to_proto(),
         requested_texture=None if made.requested_texture is None else texture_message(made.requested_texture),
         conflict=None if made.conflict is None else conflict_message(made.conflict),
@@ -365,7 +366,7 @@ def _write_take(
 
 def _policy(settings: ClipSettings) -> ConflictPolicy:
     policies: dict[str, ConflictPolicy] = {policy: policy for policy in get_args(ConflictPolicy)}
-    return policies[settings.conflict or "off"]
+    return policies[settings.conflict_policy or "off"]
 
 
 def _layers(settings: ClipSettings, energies: Mapping[str, EnergyCurve]) -> tuple[Layer, ...]:

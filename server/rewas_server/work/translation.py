@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from google.protobuf.duration_pb2 import Duration
+
+from rewas_api import enum_names
 from rewas_api.errors import ProblemError, ProblemKind
-from rewas_api.transfer import unwritable
+from rewas_api.transfer import write_problem
 from rewas_api.v1 import rewas_pb2
 from rewas_engine import (
     Cancelled,
@@ -33,24 +36,10 @@ from rewas_engine.curves.texture import BAND_NAMES
 if TYPE_CHECKING:
     from rewas_engine import ReWaS
 
-STAGES = {
-    "decode": rewas_pb2.STAGE_DECODE,
-    "energy": rewas_pb2.STAGE_ENERGY,
-    "conflict": rewas_pb2.STAGE_CONFLICT,
-    "sample": rewas_pb2.STAGE_SAMPLE,
-    "vocode": rewas_pb2.STAGE_VOCODE,
-    "deliver": rewas_pb2.STAGE_DELIVER,
-}
 SOURCES = {
-    "picture": rewas_pb2.ENERGY_SOURCE_PICTURE,
+    "picture": rewas_pb2.ENERGY_SOURCE_VIDEO,
     "audio": rewas_pb2.ENERGY_SOURCE_AUDIO,
     "user": rewas_pb2.ENERGY_SOURCE_USER,
-}
-VERDICTS = {
-    "agree": rewas_pb2.VERDICT_AGREE,
-    "unsure": rewas_pb2.VERDICT_UNSURE,
-    "conflict": rewas_pb2.VERDICT_CONFLICT,
-    "unsupported": rewas_pb2.VERDICT_UNSUPPORTED,
 }
 _KINDS: dict[type[EngineError], ProblemKind] = {
     SettingsError: ProblemKind.SETTINGS,
@@ -75,6 +64,18 @@ def fraction(message: rewas_pb2.Rational, field: str) -> Fraction:
             f"{field} has the denominator {message.denominator}.", "Give one of 1 or more.", ProblemKind.SETTINGS
         )
     return Fraction(message.numerator, message.denominator)
+
+
+def duration(seconds: float) -> Duration:
+    """A time in seconds as it travels, to the nanosecond."""
+    message = Duration()
+    message.FromNanoseconds(round(seconds * 1_000_000_000))
+    return message
+
+
+def durations(seconds: Mapping[str, float]) -> dict[str, Duration]:
+    """Times in seconds by name as they travel."""
+    return {name: duration(value) for name, value in seconds.items()}
 
 
 def curve_message(curve: EnergyCurve) -> rewas_pb2.EnergyCurve:
@@ -102,7 +103,7 @@ def event_message(event: EnergyEvent) -> rewas_pb2.EnergyEvent:
     return rewas_pb2.EnergyEvent(
         number=event.number,
         time_s=rational(Fraction(round(event.time_s * 1_000_000), 1_000_000)),
-        length_s=rational(Fraction(round(event.length_s * 1_000_000), 1_000_000)),
+        duration_s=rational(Fraction(round(event.length_s * 1_000_000), 1_000_000)),
         peak_nats=event.peak_nats,
         strength_nats=event.strength_nats,
     )
@@ -153,12 +154,12 @@ def pack_message(pack: PackInfo | InstalledPack, *, has_matcher: bool = False) -
         name=pack.name,
         version=pack.version,
         licence=pack.licence,
-        permits=pack.permits,
+        permitted_use=pack.permits,
         sample_rate_hz=pack.sample_rate_hz,
         controls=pack.controls,
         summary=pack.summary,
         checks_conflict=pack.checks_conflict or has_matcher,
-        scores_words=pack.scores_words,
+        scores_text=pack.scores_words,
     )
 
 
@@ -167,9 +168,9 @@ def loaded_pack_message(model: ReWaS) -> rewas_pb2.Pack:
     return pack_message(model.pack, has_matcher=model.matcher is not None)
 
 
-def clip_message(clip: ClipRead) -> rewas_pb2.ClipRead:
+def clip_message(clip: ClipRead) -> rewas_pb2.ClipInfo:
     """A clip as it was read."""
-    return rewas_pb2.ClipRead(
+    return rewas_pb2.ClipInfo(
         name=clip.name,
         path=str(clip.path.absolute()),
         start_s=rational(clip.start_s),
@@ -184,21 +185,21 @@ def conflict_message(
     """A conflict report as it travels, with or without what it is of."""
     return rewas_pb2.ConflictResult(
         clip=None if clip is None else clip_message(clip),
-        verdict=VERDICTS[report.verdict],
+        verdict=enum_names.VERDICT.to_number(report.verdict),
         score=report.score,
         explanation=report.explanation,
         pack=None if pack is None else pack_message(pack, has_matcher=report.verdict != "unsupported"),
-        moments=[
-            rewas_pb2.ConflictMoment(
+        ranges=[
+            rewas_pb2.ConflictRange(
                 start_s=rational(moment.start_s),
                 end_s=rational(moment.end_s),
                 score=moment.score,
-                looks_like=moment.looks_like,
+                best_label=moment.looks_like,
             )
             for moment in report.moments
         ],
         suggestions=[
-            rewas_pb2.Suggestion(words=better.words, score=better.score, source=better.source)
+            rewas_pb2.PromptSuggestion(prompt=better.words, score=better.score, source=better.source)
             for better in report.suggestions
         ],
         encoder=report.encoder,
@@ -212,26 +213,26 @@ def take_message(take: Take, stems: Sequence[rewas_pb2.Stem]) -> rewas_pb2.Take:
         stems=stems,
         energy_mae_nats=take.energy_mae_nats,
         energy_correlation=take.energy_correlation,
-        produced=curve_message(take.produced),
+        output_energy=curve_message(take.produced),
         text_score=take.text_score,
         score=take.score,
-        faults=take.faults,
-        instead_of_seed=take.replaced_seed,
+        faults=[enum_names.TAKE_FAULT.to_number(fault) for fault in take.faults],
+        replaced_seed=take.replaced_seed,
         layers=[
-            rewas_pb2.LayerReport(
+            rewas_pb2.LayerResult(
                 name=name,
                 seed=report.seed,
-                requested=curve_message(report.requested),
-                produced=curve_message(report.produced),
+                requested_energy=curve_message(report.requested),
+                output_energy=curve_message(report.produced),
                 energy_mae_nats=report.energy_mae_nats,
                 energy_correlation=report.energy_correlation,
                 text_score=report.text_score,
-                faults=report.faults,
+                faults=[enum_names.TAKE_FAULT.to_number(fault) for fault in report.faults],
             )
             for name, report in take.layers.items()
         ],
-        produced_texture=None if take.produced_texture is None else texture_message(take.produced_texture),
-        texture_error_nats=take.texture_error_nats,
+        output_texture=None if take.produced_texture is None else texture_message(take.produced_texture),
+        texture_mae_nats=take.texture_error_nats,
     )
 
 
@@ -243,7 +244,7 @@ def problem_from_error(error: BaseException) -> ProblemError:
         kinds = [kind for known, kind in _KINDS.items() if isinstance(error, known)]
         return ProblemError(error.what, error.remedy, kinds[0] if kinds else ProblemKind.INTERNAL)
     if isinstance(error, OSError) and error.filename and error.errno in _WRITE_ERRNOS:
-        return unwritable(Path(error.filename), error)
+        return write_problem(Path(error.filename), error)
     if isinstance(error, OSError):
         where = f" {error.filename}" if error.filename else ""
         return ProblemError(

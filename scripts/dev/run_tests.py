@@ -72,6 +72,8 @@ def lint_checks() -> list[Check]:
         Check("ruff format", (MAIN_BIN / "ruff", "format", "--check", ".")),
         Check("mypy", (MAIN_BIN / "mypy",)),
         Check("import layers", (MAIN_BIN / "lint-imports",)),
+        Check("buf lint", (BUF, "lint", "proto")),
+        *(Check("buf breaking", (BUF, "breaking", "proto", "--against", baseline)) for baseline in CONTRACT_BASELINES),
         Check("documentation site", (MAIN_BIN / "mkdocs", "build", "--strict", "--quiet")),
         Check("buf lint", (BUF, "lint", "proto")),
         *(Check("buf breaking", (BUF, "breaking", "proto", "--against", baseline)) for baseline in CONTRACT_BASELINES),

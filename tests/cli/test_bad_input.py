@@ -74,7 +74,7 @@ def test_options_that_are_missing_or_unknown(bare_rewas: Rewas, media: Path) -> 
         ("--takes", "0", "takes"),
         ("--takes", "10000", "takes"),
         ("--negative", "a" * 10_000, "10000 characters"),
-        ("--control-from", "1", "steer from 1 to 1"),
+        ("--control-from", "1", "starts at 1 and ends at 1"),
         ("--control-until", "1.5", "--control-until of"),
         ("--num-steps", "0", "--num-steps of"),
         ("--steps", "0", "--steps of"),

@@ -182,9 +182,9 @@ def test_a_refusal_has_a_kind_of_its_own() -> None:
 
 def test_a_report_travels_whole() -> None:
     message = conflict_message(REPORT)
-    (moment,), (better,) = message.moments, message.suggestions
-    assert (moment.start_s.numerator, moment.start_s.denominator, moment.looks_like) == (1, 3, "rain")
-    assert (better.words, better.source, message.encoder) == ("raining", "vggsound", "a sharp eye")
+    (found,), (better,) = message.ranges, message.suggestions
+    assert (found.start_s.numerator, found.start_s.denominator, found.best_label) == (1, 3, "rain")
+    assert (better.prompt, better.source, message.encoder) == ("raining", "vggsound", "a sharp eye")
     assert not message.HasField("clip")
 
 

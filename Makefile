@@ -1,6 +1,6 @@
-# make demo and make test are all that a newcomer needs; each sets up what it uses, once.
+# Start with `make demo` or `make test`; each sets up what it needs on its first run.
 
-# A machine with CUDA chooses its own build of torch: make demo TORCH=torch==2.13.0+cu126 PIP_EXTRA_INDEX_URL=...
+# To use CUDA, choose your build of torch: make demo TORCH=torch==2.13.0+cu126 PIP_EXTRA_INDEX_URL=...
 TORCH ?= torch==2.13.0
 BLENDER_4_2 := 4.2.23
 BLENDER_4_5 := 4.5.15
@@ -13,21 +13,25 @@ blender_4_5 := .venv-blender-4.5/.set-up
 blender_5_0 := .venv-blender-5.0/.set-up
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast test-weights docs docs-images lint format extension serve parity clean FORCE
+.PHONY: help demo setup test test-fast test-weights docs docs-images lint format extension serve parity clean FORCE
 .DELETE_ON_ERROR:
 
 help:
-	@echo "make demo       from two clips to sound on Blender's tracks; leaves its results in demo-output/"
-	@echo "make test       every check: style, types, layers, tests, and the add-on inside three Blenders; 12 minutes"
-	@echo "make test-fast  style, types, layers, and the tests without slow ones, the shipped weights or Blender; 3 minutes"
+	@echo "make demo          turn two silent clips into a film with sound; the results are in demo-output/"
+	@echo "make setup         set up the development environment in .venv"
+	@echo "make test          run every check: style, types, layers, tests, and the add-on in three Blenders; 12 minutes"
+	@echo "make test-fast     the checks that need neither the shipped weights nor Blender, without slow tests; 3 minutes"
 	@echo "make test-weights  measure the shipped weights on many clips, before a release"
-	@echo "make docs       build the documentation site into build/site, with the sounds and plots of its examples"
-	@echo "make lint       style, types, layers and the contract alone"
-	@echo "make format     put the code into the house's format"
-	@echo "make extension  build the Blender extension into dist/"
-	@echo "make serve      start the local server that the add-on talks to"
-	@echo "make parity     hold the networks against the reference implementation's numbers; PARITY=<folder> has them"
-	@echo "make clean      remove results and caches; the environments stay"
+	@echo "make docs          build the documentation site in build/site, with the sounds and plots of its examples"
+	@echo "make docs-images   draw the plots that are in the repository again"
+	@echo "make lint          check style, types, layers and the contract, and build the documentation site"
+	@echo "make format        format the code"
+	@echo "make extension     build the Blender extension in dist/"
+	@echo "make serve         start the local server for the add-on"
+	@echo "make parity        compare the networks with the reference implementation's arrays in PARITY=<folder>"
+	@echo "make clean         remove results and caches; the environments stay"
+
+setup: $(main)
 
 demo: $(main) $(blender_4_5)
 	@.venv/bin/python scripts/demo/run_demo.py
@@ -67,7 +71,7 @@ extension: $(main)
 serve: $(main)
 	@.venv/bin/rewas serve
 
-# PARITY names a folder with golden/ and manifests/; PREFIX is put before every key of the weight recipe.
+# PARITY is a folder with golden/ and manifests/; PREFIX is added before every key of the weight recipe.
 parity: $(main)
 	@PARITY='$(PARITY)' PREFIX='$(PREFIX)' .venv/bin/python scripts/measure/parity.py
 
@@ -76,12 +80,12 @@ clean:
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find addon server proto rewas_engine tests scripts benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# Each environment carries a stamp: it is made again only when what it is made from has changed.
+# Each environment has a stamp: it is set up again only when its inputs have changed.
 $(main): pyproject.toml proto/pyproject.toml scripts/dev/constraints/main.txt
 	@TORCH='$(TORCH)' scripts/dev/set_up.sh main
 	@touch $@
 
-# A torch that was asked for by name replaces the one that stands; a later run without the name keeps it.
+# A requested build of torch replaces the installed one; later runs without TORCH keep it.
 ifneq ($(origin TORCH),file)
 $(main): .stamps/torch
 .stamps/torch: FORCE

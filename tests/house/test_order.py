@@ -138,7 +138,24 @@ def test_each_room_carries_its_licence() -> None:
     assert manifest["license"] == ["SPDX:GPL-3.0-or-later"]
 
 
-@pytest.mark.parametrize("target", ["demo", "test", "docs", "lint", "format", "extension", "serve", "parity", "clean"])
+@pytest.mark.parametrize(
+    "target",
+    [
+        "demo",
+        "setup",
+        "test",
+        "test-fast",
+        "test-weights",
+        "docs",
+        "docs-images",
+        "lint",
+        "format",
+        "extension",
+        "serve",
+        "parity",
+        "clean",
+    ],
+)
 def test_make_tells_of_each_of_its_targets(target: str) -> None:
     told = subprocess.run(
         ["make", "--no-print-directory", "help"], cwd=ROOT, text=True, capture_output=True, check=True

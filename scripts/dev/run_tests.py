@@ -75,8 +75,6 @@ def lint_checks() -> list[Check]:
         Check("buf lint", (BUF, "lint", "proto")),
         *(Check("buf breaking", (BUF, "breaking", "proto", "--against", baseline)) for baseline in CONTRACT_BASELINES),
         Check("documentation site", (MAIN_BIN / "mkdocs", "build", "--strict", "--quiet")),
-        Check("buf lint", (BUF, "lint", "proto")),
-        *(Check("buf breaking", (BUF, "breaking", "proto", "--against", baseline)) for baseline in CONTRACT_BASELINES),
     ]
 
 

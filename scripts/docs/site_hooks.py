@@ -24,6 +24,7 @@ PAGES_FROM_ELSEWHERE = {
     "SECURITY.md": "security.md",
     "addon/README.md": "addon.md",
     "rewas_engine/data/packs/starter/README.md": "starter.md",
+    "proto/rewas/v1/rewas.proto": "api/contract.md",
 }
 GENERATED_PAGES = {
     "api/engine.md": "# Engine API\n\nThe public interface of the package `rewas_engine`.\n\n::: rewas_engine\n",
@@ -50,6 +51,8 @@ EXTERNAL_ASSET = re.compile(
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add the pages that are not in docs/."""
     for source, uri in PAGES_FROM_ELSEWHERE.items():
+        if uri in GENERATED_PAGES:
+            continue
         files.append(File.generated(config, uri, content=(ROOT / source).read_text(encoding="utf-8")))
     contract = (ROOT / "proto" / "rewas" / "v1" / "rewas.proto").read_text(encoding="utf-8")
     for uri, text in GENERATED_PAGES.items():

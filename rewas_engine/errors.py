@@ -48,7 +48,7 @@ class InsufficientMemoryError(EngineError):
     """
 
     def __init__(self, what: str, remedy: str) -> None:
-        super().__init__(f"The memory ran out while {what}, with one thing at a time too.", remedy)
+        super().__init__(f"Out of memory while {what}, even at batch size 1.", remedy)
 
 
 class Cancelled(EngineError):

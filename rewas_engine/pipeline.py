@@ -58,7 +58,7 @@ from rewas_engine.runtime.cache import DEFAULT_CACHE_BYTES, ContentCache
 from rewas_engine.runtime.devices import resolve_device
 from rewas_engine.runtime.execution import Execution
 from rewas_engine.runtime.memory import raises_out_of_memory
-from rewas_engine.runtime.progress import CancelSignal, Clock, ProgressCallback
+from rewas_engine.runtime.progress import CancelSignal, ProgressCallback, ProgressTracker
 
 
 class ReWaS:
@@ -176,8 +176,8 @@ class ReWaS:
         self, clip: VideoClip, *, on_progress: ProgressCallback | None = None, cancel: CancelSignal | None = None
     ) -> EnergyCurve:
         """Energy of the sound that the picture calls for. Raises MediaError, Cancelled."""
-        read, clock = self.read_clip(clip), Clock(on_progress, cancel)
-        return self._estimate_energy(self._open_frame_stream(read, clock), clock)
+        read, tracker = self.read_clip(clip), ProgressTracker(on_progress, cancel)
+        return self._estimate_energy(self._open_frame_stream(read, tracker), tracker)
 
     def measure_energy(
         self, clip: VideoClip, *, on_progress: ProgressCallback | None = None, cancel: CancelSignal | None = None
@@ -186,18 +186,18 @@ class ReWaS:
 
         The clip's media may also hold sound alone: a voice, or hands on a table, that perform what another clip lacks.
         """
-        clock = Clock(on_progress, cancel)
-        sound = self._read_clip_audio(clip, clock)
-        with clock.stage("energy"):
+        tracker = ProgressTracker(on_progress, cancel)
+        sound = self._read_clip_audio(clip, tracker)
+        with tracker.stage("energy"):
             return self.front_end.measure(sound)
 
     def measure_texture(
         self, clip: VideoClip, *, on_progress: ProgressCallback | None = None, cancel: CancelSignal | None = None
     ) -> TextureCurve:
         """Spectral texture of the clip's own sound; its media may hold sound alone. Raises MediaError, Cancelled."""
-        clock = Clock(on_progress, cancel)
-        sound = self._read_clip_audio(clip, clock)
-        with clock.stage("energy"):
+        tracker = ProgressTracker(on_progress, cancel)
+        sound = self._read_clip_audio(clip, tracker)
+        with tracker.stage("energy"):
             return measure_log_mel_texture(self.front_end.hear(sound), self.front_end.config.frame_rate_hz)
 
     @raises_out_of_memory("looking at the picture", ESTIMATION_MEMORY_REMEDY)
@@ -213,8 +213,8 @@ class ReWaS:
 
         Raises SettingsError, MediaError, Cancelled.
         """
-        prompt, read, clock = validate_prompt(prompt), self.read_clip(clip), Clock(on_progress, cancel)
-        return self.conflict_check.report(prompt, read, lambda: self._read_frames(read, clock), clock)
+        prompt, read, tracker = validate_prompt(prompt), self.read_clip(clip), ProgressTracker(on_progress, cancel)
+        return self.conflict_check.report(prompt, read, lambda: self._read_frames(read, tracker), tracker)
 
     def score_text_sound(self, prompt: str, waveform: FloatArray) -> float:
         """How well a sound does what words say, 0 to 1: of several takes the one with the highest does it best.
@@ -293,7 +293,7 @@ class ReWaS:
         rate_hz = resolve_output_rate_hz(sample_rate_hz, self.pack.sample_rate_hz, revision)
         check_integer("takes", takes, 1, MAX_TAKES)
         check_integer("seed", seed, 0, MAX_SEED - 2 * takes + 1)
-        clock = Clock(on_progress, cancel)
+        tracker = ProgressTracker(on_progress, cancel)
         read = self.read_clip(clip)
         check_total_duration(takes, 1 + len(layers), read.duration_s)
         cuts_s = validate_cuts(cuts, read.duration_s) if cuts else ()
@@ -302,18 +302,18 @@ class ReWaS:
         if texture is not None:
             check_curve_covers_clip(texture, read, TextureCurve)
         earlier = None if revision is None else revision.earlier(read.duration_s, self.front_end)
-        shown = functools.cache(lambda: self._read_frames(read, clock))  # once, where it is needed first
+        shown = functools.cache(lambda: self._read_frames(read, tracker))  # once, where it is needed first
 
         def estimated() -> EnergyCurve:
             # What words are held against too is read once and kept; else the picture passes by.
             kept = self.conflict_check.uses_estimator_frames(conflict)
-            return self._estimate_energy(shown() if kept else self._open_frame_stream(read, clock), clock)
+            return self._estimate_energy(shown() if kept else self._open_frame_stream(read, tracker), tracker)
 
         request = SoundRequest(
             self.front_end, self.sound.window, settings, control, read.duration_s, rate_hz, revision, earlier, loop
         )
         energy = request.resolve_energy(energy, read, estimated)
-        report = self.conflict_check.under(conflict, prompt, read, shown, clock)
+        report = self.conflict_check.under(conflict, prompt, read, shown, tracker)
         shown.cache_clear()  # An hour of picture is not kept while sound is made.
         if report is not None and conflict == "soften":
             settings = replace(settings, prompt_weight=prompt_weight(report))
@@ -327,7 +327,7 @@ class ReWaS:
             self.pack,
             prompt,
             wanted.requested,
-            maker.takes(wanted, seed, takes, clock, beside, gain_db),
+            maker.takes(wanted, seed, takes, tracker, beside, gain_db),
             settings.num_steps,
             settings.guidance_scale,
             settings.control_strength,
@@ -339,7 +339,7 @@ class ReWaS:
             conflict,
             report,
             settings.prompt_weight,
-            dict(clock.spent_s),
+            dict(tracker.stage_times_s),
             settings.sampler,
             wanted.texture,
         )
@@ -363,35 +363,35 @@ class ReWaS:
         """
         return self._sight.curve(frames, on_window).at(self.picture_format[0], len(frames))
 
-    def _estimate_energy(self, frames: Pictures, clock: Clock) -> EnergyCurve:
-        with clock.stage("energy"):
-            curve = self._sight.curve(frames, lambda done, total: clock.tick("energy", done, total))
+    def _estimate_energy(self, frames: Pictures, tracker: ProgressTracker) -> EnergyCurve:
+        with tracker.stage("energy"):
+            curve = self._sight.curve(frames, lambda done, total: tracker.report("energy", done, total))
         if isinstance(frames, FrameStream):
-            clock.reassign_time("energy", "decode", frames.read_s)
+            tracker.reassign_time("energy", "decode", frames.read_s)
         return curve
 
-    def _read_clip_audio(self, clip: VideoClip, clock: Clock) -> FloatArray:
+    def _read_clip_audio(self, clip: VideoClip, tracker: ProgressTracker) -> FloatArray:
         """The clip's own sound [samples] at the pack's rate, normalised as training sounds are."""
         read, origin_s = read_clip_with_sound(clip)
-        with clock.stage("decode"):
+        with tracker.stage("decode"):
             sound = read_audio(
                 read.path,
                 start_s=read.start_s,
                 duration_s=read.duration_s,
                 sample_rate_hz=self.pack.sample_rate_hz,
                 origin_s=origin_s,
-                cancel=clock.cancel,
+                cancel=tracker.cancel,
             )
         return normalised(sound) if sound.any() else sound
 
-    def _open_frame_stream(self, read: ClipRead, clock: Clock) -> FrameStream:
+    def _open_frame_stream(self, read: ClipRead, tracker: ProgressTracker) -> FrameStream:
         """A long picture that is never there as a whole: what is decoded is looked at and forgotten."""
-        with clock.stage("decode"):
-            return self._sight.passing(read, clock.cancel)
+        with tracker.stage("decode"):
+            return self._sight.passing(read, tracker.cancel)
 
-    def _read_frames(self, read: ClipRead, clock: Clock) -> NDArray[np.uint8]:
-        with clock.stage("decode"):
-            return self._sight.read(read, clock.cancel)
+    def _read_frames(self, read: ClipRead, tracker: ProgressTracker) -> NDArray[np.uint8]:
+        with tracker.stage("decode"):
+            return self._sight.read(read, tracker.cancel)
 
     def _check_supported(self, *controls: str) -> None:
         """Raises SettingsError for a control that the pack lacks."""

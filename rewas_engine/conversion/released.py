@@ -20,6 +20,7 @@ from rewas_engine.conversion.tokenizer import check_tokenizer, copy_tokenizer
 from rewas_engine.errors import PackError, SettingsError
 from rewas_engine.packs.components import CONFIG_FILE, config_json, save_weights
 from rewas_engine.packs.description import new_pack_folder, write_description
+from rewas_engine.runtime.progress import Progress, ProgressCallback
 
 RELEASED_PACK = "rewas-audioldm-m"
 LICENCE = "CC-BY-NC-SA-4.0"
@@ -27,6 +28,7 @@ PERMITS = (
     "Non-commercial use only: the pack under CC BY-NC-SA 4.0 as its authors released it; name the authors of ReWaS, "
     "AudioLDM, Synchformer and CLAP, and share what you change alike."
 )
+
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 TOKEN_TIMES = ("centres", "released")
 """Each token at its true centre, or all laid evenly over 5.12 seconds as in the release."""
@@ -53,8 +55,6 @@ _CLASS_NAMES = {
 }
 
 Tensors = dict[str, torch.Tensor]
-OnProgress = Callable[[str, int, int], object]
-"""Called with what is being done, finished and total steps; what it raises ends the conversion."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ def convert_released(
     dtype: str = "fp32",
     token_times: str = "centres",
     sizes: ReleasedSizes = RELEASED,
-    on_progress: OnProgress | None = None,
+    on_progress: ProgressCallback | None = None,
 ) -> Path:
     """Write a pack into a new folder, named as the folder is, and return it.
 
@@ -97,7 +97,11 @@ def convert_released(
         raise SettingsError(f"The time map {token_times!r} is unknown.", f"Choose one of {', '.join(TOKEN_TIMES)}.")
     if folder.exists():
         raise PackError(f"There is already a folder {folder}.", "Remove it, or give the pack another name.")
-    report = on_progress or (lambda words, finished, total: None)
+
+    def report(step: str, finished: int, total: int) -> None:
+        if on_progress is not None:
+            on_progress(Progress(step, finished, total, finished / total))
+
     conversion = _Conversion(files, sizes, DTYPES[dtype])
     roles = list(released_parts(sizes))
     total = 2 * len(roles) + 1

@@ -11,7 +11,8 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from rewas_engine.pipeline import ReWaS
-from rewas_engine.runtime.memory import is_out_of_memory, release_memory
+from rewas_engine.runtime.memory import release_memory
+from rewas_engine.runtime.memory_errors import is_out_of_memory
 from rewas_engine.runtime.precision import DTYPES
 
 BATCHES = (1, 2, 4, 8, 16)

@@ -15,7 +15,7 @@ from rewas_engine.matching.embedding import JointScorer
 from rewas_engine.matching.evidence import MatchScores, OnStep, Shown
 from rewas_engine.matching.label_bank import Label, vggsound_names
 from rewas_engine.media.probe import ClipRead
-from rewas_engine.runtime.progress import Clock
+from rewas_engine.runtime.progress import ProgressTracker
 
 LABEL_FAMILIARITY_THRESHOLD = 0.8
 """Familiarity from which a foreign name is a label: such a space knows few things, and takes all others for one."""
@@ -61,7 +61,7 @@ class EmbeddingMatcher:
         """The known words that a prompt is taken for, and how near it is to them."""
         return self._scorer.familiarity(prompt)
 
-    def pictures(self, read: ClipRead, shown: Shown, clock: Clock) -> NDArray[np.uint8]:
+    def pictures(self, read: ClipRead, shown: Shown, tracker: ProgressTracker) -> NDArray[np.uint8]:
         """Every picture of a clip, as the pack's video encoder wants it."""
         return shown()
 

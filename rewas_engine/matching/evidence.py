@@ -16,7 +16,7 @@ from rewas_engine.curves.curve import find_runs
 from rewas_engine.matching.label_bank import Label
 from rewas_engine.matching.report import ConflictMoment, ConflictReport, Suggestion, VerdictName
 from rewas_engine.media.probe import ClipRead
-from rewas_engine.runtime.progress import Clock
+from rewas_engine.runtime.progress import ProgressTracker
 
 AGREE_THRESHOLD = 0.7
 """Probability from which a picture goes with words."""
@@ -70,7 +70,7 @@ class VideoMatcher(Protocol):
     def familiarity(self, prompt: str) -> tuple[str, float]:
         """What a prompt is taken for, as in `Label.meaning`, and how well such words are known, up to 1."""
 
-    def pictures(self, read: ClipRead, shown: Shown, clock: Clock) -> NDArray[np.uint8]:
+    def pictures(self, read: ClipRead, shown: Shown, tracker: ProgressTracker) -> NDArray[np.uint8]:
         """Pictures [T, …] of a clip as it wants them, T at least 1. Raises MediaError, Cancelled."""
 
     def seen(self, prompt: str, read: ClipRead, pictures: NDArray[np.uint8], on_step: OnStep) -> MatchScores:

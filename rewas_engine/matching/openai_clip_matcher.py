@@ -17,7 +17,7 @@ from rewas_engine.matching.label_bank import Label, vggsound_names
 from rewas_engine.media.probe import ClipRead
 from rewas_engine.media.video import read_frames
 from rewas_engine.models.clip import ClipEncoder
-from rewas_engine.runtime.progress import Clock
+from rewas_engine.runtime.progress import ProgressTracker
 
 FRAMES_PER_S = 2
 MAX_FRAMES = 512
@@ -50,10 +50,10 @@ class OpenAiClipMatcher:
         """A CLIP model has read the web: all words are taken for themselves, and known."""
         return prompt, 1.0
 
-    def pictures(self, read: ClipRead, shown: Shown, clock: Clock) -> NDArray[np.uint8]:
+    def pictures(self, read: ClipRead, shown: Shown, tracker: ProgressTracker) -> NDArray[np.uint8]:
         """Two pictures a second, MAX_FRAMES at most: red, green and blue [T, side, side, 3]."""
         side = self._encoder.side
-        with clock.stage("decode"):
+        with tracker.stage("decode"):
             return read_frames(
                 read.path,
                 start_s=read.start_s,
@@ -63,7 +63,7 @@ class OpenAiClipMatcher:
                 height=side,
                 colours=True,
                 short_side=self._encoder.short_side,
-                cancel=clock.cancel,
+                cancel=tracker.cancel,
             )
 
     def seen(self, prompt: str, read: ClipRead, pictures: NDArray[np.uint8], on_step: OnStep) -> MatchScores:

@@ -9,7 +9,7 @@ from rewas_engine.errors import PackError, SettingsError
 from rewas_engine.matching.evidence import Shown, VideoMatcher, conflict_report, gather_evidence
 from rewas_engine.matching.report import ConflictError, ConflictPolicy, ConflictReport
 from rewas_engine.media.probe import ClipRead
-from rewas_engine.runtime.progress import Clock
+from rewas_engine.runtime.progress import ProgressTracker
 
 
 @dataclass(frozen=True)
@@ -19,15 +19,15 @@ class ConflictCheck:
     matcher: VideoMatcher | None
     pack_name: str
 
-    def report(self, prompt: str, read: ClipRead, shown: Shown, clock: Clock) -> ConflictReport:
+    def report(self, prompt: str, read: ClipRead, shown: Shown, tracker: ProgressTracker) -> ConflictReport:
         """The verdict; "unsupported" without a matcher. Raises MediaError, Cancelled."""
         if self.matcher is None:
             sentence = f"The pack {self.pack_name} cannot compare words with pictures; nothing was checked."
             return ConflictReport("unsupported", None, sentence)
-        pictures = self.matcher.pictures(read, shown, clock)
-        with clock.stage("conflict"):
+        pictures = self.matcher.pictures(read, shown, tracker)
+        with tracker.stage("conflict"):
             sighting = self.matcher.seen(
-                prompt, read, pictures, lambda done, total: clock.tick("conflict", done, total)
+                prompt, read, pictures, lambda done, total: tracker.report("conflict", done, total)
             )
             return conflict_report(prompt, gather_evidence(self.matcher, prompt, sighting), self.matcher.name)
 
@@ -48,7 +48,7 @@ class ConflictCheck:
         return policy != "off" and self.matcher is not None and self.matcher.uses_estimator_frames
 
     def under(
-        self, policy: ConflictPolicy, prompt: str, read: ClipRead, shown: Shown, clock: Clock
+        self, policy: ConflictPolicy, prompt: str, read: ClipRead, shown: Shown, tracker: ProgressTracker
     ) -> ConflictReport | None:
         """The verdict that a policy asks for; None where it is off.
 
@@ -56,7 +56,7 @@ class ConflictCheck:
         """
         if policy == "off":
             return None
-        report = self.report(prompt, read, shown, clock)
+        report = self.report(prompt, read, shown, tracker)
         if policy == "refuse":
             self.refuse(read, report)
         return report

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from rewas_engine.errors import Cancelled, MediaError
 from rewas_engine.exact_time import sample_count
 from rewas_engine.media.video import decoded, opened
+from rewas_engine.runtime.atomic_files import atomic_path
 from rewas_engine.runtime.progress import CancelSignal
 
 LOOP_MARGIN_SAMPLES = 4096
@@ -221,12 +222,9 @@ def read_audio_file(path: str | Path) -> tuple[NDArray[np.float32], int]:
 def write_wav(path: str | Path, waveform: NDArray[np.float32], sample_rate_hz: int) -> Path:
     """Write [channels, samples] as 24-bit WAV; whole or not at all. Raises OSError where it cannot be written."""
     path = Path(path)
-    unfinished = path.with_name(f".{path.name}.partial")
     try:
-        soundfile.write(unfinished, waveform.T, sample_rate_hz, subtype="PCM_24", format="WAV")
-        unfinished.replace(path)
+        with atomic_path(path) as unfinished:
+            soundfile.write(unfinished, waveform.T, sample_rate_hz, subtype="PCM_24", format="WAV")
     except soundfile.LibsndfileError as error:
         raise OSError(f"{path} cannot be written ({error.error_string})") from error
-    finally:
-        unfinished.unlink(missing_ok=True)
     return path

@@ -14,7 +14,7 @@ from rewas_engine.media.clip import VideoClip
 from rewas_engine.media.frame_stream import FrameStream, Pictures
 from rewas_engine.media.probe import read_clip
 from rewas_engine.media.video import frame_count, pictures
-from rewas_engine.runtime.progress import CancelSignal, Clock, ProgressCallback
+from rewas_engine.runtime.progress import CancelSignal, ProgressCallback, ProgressTracker
 
 SMALL_WIDTH, SMALL_HEIGHT = 64, 36
 """Pictures are looked at this small: what a cut changes is seen there, and grain is not."""
@@ -49,7 +49,7 @@ def find_cuts(
 
     See `detect_cuts` for what is found and what is not. It needs no pack. Raises MediaError, Cancelled.
     """
-    read, clock = read_clip(clip), Clock(on_progress, cancel)
+    read, tracker = read_clip(clip), ProgressTracker(on_progress, cancel)
     rate = min(read.frame_rate, _MAX_FRAME_RATE)
     count = frame_count(read.duration_s, rate)
     shown = pictures(
@@ -66,9 +66,9 @@ def find_cuts(
         for number, picture in enumerate(shown, start=1):
             yield picture
             if number % _CHUNK_FRAMES == 0:
-                clock.tick("decode", number, count)
+                tracker.report("decode", number, count)
 
-    with clock.stage("decode"):
+    with tracker.stage("decode"):
         found = [cut.frame / rate for cut in detect_cuts(FrameStream(told(), count), rate)]
     latest_s = read.duration_s - MIN_SHOT_S
     return tuple(time_s for time_s in found if MIN_SHOT_S <= time_s <= latest_s)

@@ -27,7 +27,7 @@ from rewas_engine.models.text import ClapTextEncoder, SentenceEncoder
 from rewas_engine.models.text_projection import TextProjection
 from rewas_engine.models.vocoder import SpectralVocoder
 from rewas_engine.packs.backbones.families import ComponentLoader
-from rewas_engine.runtime.memory import is_out_of_memory
+from rewas_engine.runtime.memory_errors import is_out_of_memory
 from rewas_engine.runtime.precision import heavy_dtypes, lower
 
 CONFIG_FILE = "config.json"

@@ -26,6 +26,7 @@ import tomli_w
 from rewas_engine.errors import PackError
 from rewas_engine.models.sampler_names import SAMPLER_NAMES
 from rewas_engine.packs.backbones.families import DEFAULT_FAMILY, family_names, is_family_name, unknown_family_error
+from rewas_engine.runtime.atomic_files import write_text_atomic
 from rewas_engine.runtime.execution import PRECISION_NAMES
 from rewas_engine.runtime.process_locks import AlreadyLocked, file_lock
 
@@ -235,9 +236,7 @@ def write_description(path: Path, document: Mapping[str, Any]) -> None:
         for file in sorted(path.rglob("*"))
         if file.is_file() and file.name not in (DESCRIPTION_FILE, "README.md")
     }
-    partial = path / f"{DESCRIPTION_FILE}.partial"
-    partial.write_text(tomli_w.dumps({"format": PACK_FORMAT, **document, "files": files}), "utf-8")
-    partial.replace(path / DESCRIPTION_FILE)
+    write_text_atomic(path / DESCRIPTION_FILE, tomli_w.dumps({"format": PACK_FORMAT, **document, "files": files}))
 
 
 def sha256_of(path: Path) -> str:

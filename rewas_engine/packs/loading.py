@@ -14,7 +14,8 @@ from rewas_engine.packs.backbones.families import find_family
 from rewas_engine.packs.components import load_component
 from rewas_engine.packs.description import CONFLICT_ROLE, PackDescription
 from rewas_engine.runtime.execution import Execution
-from rewas_engine.runtime.memory import is_out_of_memory, release_memory, reserve_blas_buffers
+from rewas_engine.runtime.memory import release_memory, reserve_blas_buffers
+from rewas_engine.runtime.memory_errors import is_out_of_memory
 from rewas_engine.runtime.offloading import PackComponents
 from rewas_engine.runtime.precision import DTYPES, resolve_precision
 
@@ -78,5 +79,5 @@ def load_with_memory_fallback(load: Callable[[Execution], Loaded], wanted: Execu
                 raise
         release_memory()
         if execution != smaller:
-            _log.warning("The memory ran out while loading the pack %s; it is tried again with less.", pack)
+            _log.warning("Out of memory while loading the pack %s; trying again with less.", pack)
     raise InsufficientMemoryError(f"loading the pack {pack}", LOADING_MEMORY_REMEDY)

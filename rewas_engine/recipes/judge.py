@@ -18,6 +18,7 @@ from rewas_engine.errors import SettingsError
 from rewas_engine.evaluation.judge import FIGURES_FILE, Judge, accuracy, class_accuracies, confusion
 from rewas_engine.evaluation.judge_network import JudgeNetwork
 from rewas_engine.packs.components import save_component
+from rewas_engine.runtime.atomic_files import write_text_atomic
 from rewas_engine.runtime.progress import CancelSignal
 from rewas_engine.training.corpus import FULL_SCALE, WorldCorpus, world_front_end
 from rewas_engine.training.loop import LoopConfig, LossFunction, lower_precision, train
@@ -182,4 +183,4 @@ def write_figures(folder: Path, figures: dict[str, Any]) -> None:
     """Add figures to those that stand beside a judge's weights, with the licence."""
     path = folder / FIGURES_FILE
     known = json.loads(path.read_text("utf-8")) if path.is_file() else {"licence": LICENCE, "permits": PERMITS}
-    path.write_text(json.dumps({**known, **figures}, indent=1) + "\n", "utf-8")
+    write_text_atomic(path, json.dumps({**known, **figures}, indent=1) + "\n")

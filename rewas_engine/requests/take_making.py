@@ -26,7 +26,7 @@ from rewas_engine.requests.layers import Layer, apply_gains
 from rewas_engine.requests.plan import SoundPlan
 from rewas_engine.requests.results import LayerReport, Take
 from rewas_engine.requests.scoring import find_faults, score_take, sort_best_first
-from rewas_engine.runtime.progress import Clock
+from rewas_engine.runtime.progress import ProgressTracker
 
 MIN_TEXT_SCORE_DURATION_S = Fraction(1, 5)
 """Sounds so long are held against words; of 150 real ones, cut to it, 2 % seem not to do their own."""
@@ -46,7 +46,7 @@ class TakeGenerator:
         wanted: SoundPlan,
         seed: int,
         count: int,
-        clock: Clock,
+        tracker: ProgressTracker,
         beside: Sequence[tuple[Layer, SoundPlan]] = (),
         gain_db: float = 0.0,
     ) -> tuple[Take, ...]:
@@ -60,37 +60,39 @@ class TakeGenerator:
         made = []
         for number in range(count):
             part, spare = number * (1 + len(beside)), seed + count + number
-            take = self._best_of_two(wanted, (seed + number, spare), clock, part, parts)
+            take = self._best_of_two(wanted, (seed + number, spare), tracker, part, parts)
             layers = {
                 layer.name: self._best_of_two(
-                    other, (layer.derive_seed(seed + number), layer.derive_seed(spare)), clock, part + place, parts
+                    other, (layer.derive_seed(seed + number), layer.derive_seed(spare)), tracker, part + place, parts
                 )
                 for place, (layer, other) in enumerate(beside, start=1)
             }
             made.append(_add_layers(take, layers, beside, gain_db) if layers or gain_db else take)
         return sort_best_first(made)
 
-    def _best_of_two(self, wanted: SoundPlan, seeds: tuple[int, int], clock: Clock, part: int, parts: int) -> Take:
+    def _best_of_two(
+        self, wanted: SoundPlan, seeds: tuple[int, int], tracker: ProgressTracker, part: int, parts: int
+    ) -> Take:
         """A take with the first seed; where it has faults, one with the second, unless that has some, too."""
-        take = self._take(wanted, seeds[0], clock, part, parts)
+        take = self._take(wanted, seeds[0], tracker, part, parts)
         if not take.faults:
             return take
-        again = self._take(wanted, seeds[1], clock, part, parts)
+        again = self._take(wanted, seeds[1], tracker, part, parts)
         return take if again.faults else replace(again, replaced_seed=take.seed)
 
-    def _take(self, wanted: SoundPlan, seed: int, clock: Clock, part: int, parts: int) -> Take:
+    def _take(self, wanted: SoundPlan, seed: int, tracker: ProgressTracker, part: int, parts: int) -> Take:
         """One take. part, parts: its place among all."""
-        with clock.stage("sample", part, parts):
+        with tracker.stage("sample", part, parts):
             log_mels = self._log_mels(
-                wanted, seed, lambda finished: clock.tick("sample", finished, wanted.request.steps, part, parts)
+                wanted, seed, lambda finished: tracker.report("sample", finished, wanted.request.steps, part, parts)
             )
-        with clock.stage("vocode", part, parts):
+        with tracker.stage("vocode", part, parts):
             # Judging counts as one window more.
             waveform, stem = self._sounding(
-                wanted, seed, log_mels, lambda done, windows: clock.tick("vocode", done, windows + 1, part, parts)
+                wanted, seed, log_mels, lambda done, windows: tracker.report("vocode", done, windows + 1, part, parts)
             )
             take = self._judged(wanted, seed, waveform, stem)
-            clock.tick("vocode", 1, 1, part, parts)
+            tracker.report("vocode", 1, 1, part, parts)
         return take
 
     def _log_mels(self, wanted: SoundPlan, seed: int, on_step: Callable[[int], object]) -> list[torch.Tensor]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import functools
 import gc
 import logging
@@ -13,9 +12,9 @@ from typing import ParamSpec, TypeVar
 import numpy as np
 import scipy.linalg
 import torch
-from safetensors import SafetensorError
 
-from rewas_engine.errors import Cancelled, InsufficientMemoryError
+from rewas_engine.errors import InsufficientMemoryError
+from rewas_engine.runtime.memory_errors import ONEDNN_MESSAGE, is_out_of_memory
 
 _log = logging.getLogger("rewas.engine")
 Made = TypeVar("Made")
@@ -23,44 +22,6 @@ Given = ParamSpec("Given")
 
 _BLAS_BUFFER_BYTES = 80_000_000
 """What OpenBLAS takes for one thread when numpy and scipy first use it, and a little more."""
-_ONEDNN_MESSAGE = "could not create a primitive"
-_OUT_OF_MEMORY_MESSAGES = (
-    "out of memory",
-    "can't allocate memory",
-    "cannot allocate memory",
-    _ONEDNN_MESSAGE,
-    "can't start new thread",
-    "failed to map segment",
-    "bad_alloc",
-    "alloc_failed",
-)
-"""What torch, oneDNN, CUDA, the loader of shared libraries and Python's threads say where there is no more memory."""
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error, or one that it came of, means that memory ran out: Python's, a GPU's, the system's."""
-    return not isinstance(error, Cancelled) and any(_is_memory_error(each) for each in _exception_chain(error))
-
-
-def _is_memory_error(error: BaseException) -> bool:
-    if isinstance(error, MemoryError | torch.OutOfMemoryError):
-        return True
-    if isinstance(error, OSError) and error.errno is not None:
-        # Its text may hold a file's name. EAGAIN: a thread could not be started, as FFmpeg says it.
-        return error.errno in (errno.ENOMEM, errno.EAGAIN)
-    said = str(error).lower()
-    kinds = (RuntimeError, OSError, ImportError, SafetensorError)
-    return isinstance(error, kinds) and any(phrase in said for phrase in _OUT_OF_MEMORY_MESSAGES)
-
-
-def _exception_chain(error: BaseException) -> Iterator[BaseException]:
-    """An error, what it was raised from, and so on."""
-    seen: list[BaseException] = []
-    reason: BaseException | None = error
-    while reason is not None and reason not in seen:
-        seen.append(reason)
-        yield reason
-        reason = reason.__cause__ or (None if reason.__suppress_context__ else reason.__context__)
 
 
 def run_within_memory(work: Callable[[int], Made], at_once: int, what: str, remedy: str) -> Made:
@@ -80,12 +41,12 @@ def run_within_memory(work: Callable[[int], Made], at_once: int, what: str, reme
         except Exception as error:  # libraries say it in types of their own
             if isinstance(error, InsufficientMemoryError) or not is_out_of_memory(error):
                 raise
-            if count == 1 and with_onednn and _ONEDNN_MESSAGE in str(error).lower():
+            if count == 1 and with_onednn and ONEDNN_MESSAGE in str(error).lower():
                 ways.append((1, False))
         # Here, and not while the error is handled: its traceback holds what filled the memory.
         release_memory()
         if count > 1:
-            _log.warning("The memory ran out while %s; it is tried again with less at once.", what)
+            _log.warning("Out of memory while %s; trying again at batch size 1.", what)
     raise InsufficientMemoryError(what, remedy)
 
 

@@ -1,4 +1,4 @@
-"""Progress, time and cancelling of one call of the engine."""
+"""Progress, timing and cancellation of one engine call."""
 
 from __future__ import annotations
 
@@ -11,29 +11,34 @@ from typing import Literal, Protocol
 from rewas_engine.errors import Cancelled
 
 StageName = Literal["decode", "energy", "conflict", "sample", "vocode"]
+"""Stages of a call that analyses or generates sound."""
 
 
 @dataclass(frozen=True)
 class Progress:
-    """Where the work is.
+    """How far an engine call has come.
 
-    stage: the running stage. step, total_steps: finished steps of it; in "sample" one step is one sampling step.
-    fraction: finished part of the whole call, 0 to 1; never falls.
+    Attributes:
+        stage: The running stage: a StageName, or in a conversion a description of the step.
+        step: Finished steps of the stage. In "sample" one step is one inference step.
+        total_steps: All steps of the stage.
+        fraction: Finished part of the whole call, from 0 to 1. It never decreases.
     """
 
-    stage: StageName
+    stage: str
     step: int
     total_steps: int
     fraction: float
 
 
 class CancelSignal(Protocol):
-    """Anything that can say that the caller wants to stop; a threading.Event does."""
+    """Reports whether the caller wants to stop, such as a threading.Event."""
 
     def is_set(self) -> bool: ...
 
 
 ProgressCallback = Callable[[Progress], object]
+"""Called with every step. An exception that it raises ends the call."""
 _STAGE_FRACTIONS: dict[StageName, tuple[float, float]] = {
     "decode": (0.0, 0.05),
     "energy": (0.05, 0.12),
@@ -43,42 +48,61 @@ _STAGE_FRACTIONS: dict[StageName, tuple[float, float]] = {
 }
 
 
-class Clock:
-    """Progress, time spent by stage, and the wish to stop, for one call."""
+class ProgressTracker:
+    """Reports the progress of one call, measures the time of each stage and raises Cancelled on request.
+
+    Attributes:
+        stage_times_s: Seconds that each finished stage took.
+    """
 
     def __init__(self, on_progress: ProgressCallback | None, cancel: CancelSignal | None) -> None:
         self.on_progress, self.cancel = on_progress, cancel
-        self.spent_s: dict[str, float] = {}
-        self._furthest = 0.0
+        self.stage_times_s: dict[str, float] = {}
+        self._max_fraction = 0.0
 
     @contextmanager
     def stage(self, stage: StageName, part: int = 0, parts: int = 1) -> Iterator[None]:
-        """What is done within belongs to a stage, its time and its wish to stop too."""
-        self.tick(stage, 0, 0, part, parts)
+        """Attribute the time spent inside to a stage. For `part` and `parts` see `report`.
+
+        Raises:
+            Cancelled: The caller asked to stop, before or during the stage.
+        """
+        self.report(stage, 0, 0, part, parts)
         started = time.monotonic()
         yield
-        self.spent_s[stage] = self.spent_s.get(stage, 0.0) + time.monotonic() - started
+        self.stage_times_s[stage] = self.stage_times_s.get(stage, 0.0) + time.monotonic() - started
         self._raise_if_cancelled()
 
     def reassign_time(self, stage: StageName, other: StageName, seconds: float) -> None:
-        """Seconds that passed within a finished stage were another's."""
-        self.spent_s[stage] = self.spent_s.get(stage, 0.0) - seconds
-        self.spent_s[other] = self.spent_s.get(other, 0.0) + seconds
+        """Move seconds from a finished stage to another one."""
+        self.stage_times_s[stage] = self.stage_times_s.get(stage, 0.0) - seconds
+        self.stage_times_s[other] = self.stage_times_s.get(other, 0.0) + seconds
 
-    def tick(self, stage: StageName, step: int, total_steps: int, part: int = 0, parts: int = 1) -> None:
-        """Report a finished step; part of parts says which take it belongs to. A take made anew never falls back."""
+    def report(self, stage: StageName, step: int, total_steps: int, part: int = 0, parts: int = 1) -> None:
+        """Report finished steps of a stage.
+
+        Args:
+            stage: The running stage.
+            step: Finished steps.
+            total_steps: All steps of the stage; 0 if they are not known.
+            part: Index of the take that the step belongs to.
+            parts: Number of takes. Each one is sampled and vocoded in turn.
+
+        Raises:
+            Cancelled: The caller asked to stop.
+        """
         self._raise_if_cancelled()
         if self.on_progress is None:
             return
         begin, end = _STAGE_FRACTIONS[stage]
         done = step / total_steps if total_steps else 0.0
-        # Takes follow each other, each with its sampling and its vocoding.
         first, last = _STAGE_FRACTIONS["sample"][0], _STAGE_FRACTIONS["vocode"][1]
-        within = begin + (end - begin) * done
+        fraction = begin + (end - begin) * done
         if stage in ("sample", "vocode"):
-            within = first + (last - first) * (part + (within - first) / (last - first)) / parts
-        self._furthest = max(self._furthest, within)
-        self.on_progress(Progress(stage, step, total_steps, self._furthest))
+            fraction = first + (last - first) * (part + (fraction - first) / (last - first)) / parts
+        # A take that is generated a second time must not move the bar backwards.
+        self._max_fraction = max(self._max_fraction, fraction)
+        self.on_progress(Progress(stage, step, total_steps, self._max_fraction))
 
     def _raise_if_cancelled(self) -> None:
         if self.cancel is not None and self.cancel.is_set():

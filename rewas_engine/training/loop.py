@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from rewas_engine.errors import EngineError, SettingsError
+from rewas_engine.runtime.atomic_files import atomic_path, write_text_atomic
 from rewas_engine.runtime.progress import CancelSignal
 from rewas_engine.training.distributed import ALONE, Alone
 from rewas_engine.training.progress import Pace, ReportTraining, TrainingProgress, TrainingStopped
@@ -149,7 +150,7 @@ def train(
     module.eval()
     if processes.is_first:
         record = {"seconds": round(spent_s()), "losses": [round(loss, 5) for loss in losses]}
-        (folder / f"{stage}.record.json").write_text(json.dumps(record), "utf-8")
+        write_text_atomic(folder / f"{stage}.record.json", json.dumps(record))
         if show is not None:
             show(losses)
     processes.wait()
@@ -220,21 +221,20 @@ class _Checkpoint:
         optimiser: torch.optim.Optimizer,
         average: list[torch.Tensor],
     ) -> None:
-        partial = self.path.with_suffix(".partial")
-        torch.save(
-            {
-                "key": self.key,
-                "settings": None if self.settings is None else json.dumps(self.settings),
-                "step": step,
-                "losses": losses,
-                "spent_s": spent_s,
-                "parameters": [parameter.detach() for parameter in parameters],
-                "average": average,
-                "optimiser": optimiser.state_dict(),
-            },
-            partial,
-        )
-        partial.replace(self.path)
+        with atomic_path(self.path) as unfinished:
+            torch.save(
+                {
+                    "key": self.key,
+                    "settings": None if self.settings is None else json.dumps(self.settings),
+                    "step": step,
+                    "losses": losses,
+                    "spent_s": spent_s,
+                    "parameters": [parameter.detach() for parameter in parameters],
+                    "average": average,
+                    "optimiser": optimiser.state_dict(),
+                },
+                unfinished,
+            )
 
 
 @contextlib.contextmanager

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from rewas_engine.curves.energy import SILENCE_NATS, FloatArray
-from rewas_engine.runtime.atomic_files import written_whole
+from rewas_engine.runtime.atomic_files import atomic_path
 
 SMOOTHED_STEPS = 50
 
@@ -95,5 +95,5 @@ def _save(figure: object, path: Path) -> None:
 
     assert isinstance(figure, Figure)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with written_whole(path) as unfinished:
+    with atomic_path(path) as unfinished:
         figure.savefig(unfinished, dpi=100)

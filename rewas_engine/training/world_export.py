@@ -17,7 +17,7 @@ import soundfile
 from numpy.typing import NDArray
 
 from rewas_engine.errors import Cancelled, SettingsError
-from rewas_engine.runtime.atomic_files import written_whole
+from rewas_engine.runtime.atomic_files import atomic_path
 from rewas_engine.runtime.progress import CancelSignal
 from rewas_engine.training.clip_workers import worker_pool
 from rewas_engine.training.folder_settings import Claim
@@ -107,12 +107,12 @@ def _write_clip(to: ClipFolder, index: int) -> None:
     mix = sum(others, start=primary)
     sounds = {".wav": mix, **{f".{name}.wav": layer for name, layer in layers.items()}}
     for suffix, samples in sounds.items():
-        with written_whole(to.path(index, suffix)) as unfinished:
+        with atomic_path(to.path(index, suffix)) as unfinished:
             soundfile.write(unfinished, samples, SAMPLE_RATE_HZ, subtype="FLOAT")
     picture = render_picture(scene, frame_rate=to.frame_rate, width=to.width, height=to.height)
-    with written_whole(to.path(index, ".mp4")) as unfinished:
+    with atomic_path(to.path(index, ".mp4")) as unfinished:
         _encode(unfinished, picture, to.frame_rate, mix)
-    with written_whole(to.path(index, ".json")) as unfinished:
+    with atomic_path(to.path(index, ".json")) as unfinished:
         unfinished.write_text(json.dumps(description(scene), indent=2), "utf-8")
 
 

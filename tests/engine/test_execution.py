@@ -15,7 +15,8 @@ from torch import nn
 from rewas_engine import Execution, InsufficientMemoryError, PackError, ReWaS, SettingsError, VideoClip, flat_curve
 from rewas_engine.conditioning.controls import Controls
 from rewas_engine.packs.loading import load_with_memory_fallback
-from rewas_engine.runtime.memory import is_out_of_memory, run_within_memory
+from rewas_engine.runtime.memory import run_within_memory
+from rewas_engine.runtime.memory_errors import is_out_of_memory
 from rewas_engine.runtime.precision import lower, resolve_precision, weight_dtype
 
 FRAMES = 900
@@ -220,13 +221,13 @@ def test_sampling_is_tried_again_with_less_at_once(greedy, plain: ReWaS, error: 
     torch.testing.assert_close(_made(model), _made(plain), atol=2e-4, rtol=1e-4)
     assert denoiser.tried[0] > 1
     assert set(denoiser.tried[1:]) == {1}
-    assert "tried again with less" in caplog.text
+    assert "trying again at batch size 1" in caplog.text
 
 
 @pytest.mark.parametrize("error", [torch.OutOfMemoryError, MemoryError])
 def test_where_one_window_is_too_much_it_is_said(greedy, clip: VideoClip, error: type[BaseException]) -> None:
     model, denoiser = greedy(0, error)
-    with pytest.raises(InsufficientMemoryError, match="memory ran out while sampling") as raised:
+    with pytest.raises(InsufficientMemoryError, match="Out of memory while sampling") as raised:
         model.generate(clip, prompt="rain", num_steps=1, guidance_scale=2.0)
     assert denoiser.tried == [2, 1]
     assert "--low-memory" in raised.value.remedy

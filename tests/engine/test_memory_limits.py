@@ -81,6 +81,6 @@ def _ends(where: str, tiny_pack: Path, folder: Path, rooms_mb: list[float]) -> t
 def test_too_little_memory_is_said(where: str, while_what: str, remedy: str, tiny_pack: Path, tmp_path: Path) -> None:
     ends, told = _ends(where, tiny_pack, tmp_path, [3000, 120, 60, 30, 12, 4, 0.1, 3000])
     for end in ends:
-        assert end == "made" or (f"The memory ran out {while_what}" in end and remedy in end), end
-    assert "The memory ran out while" in told + "".join(ends)
+        assert end == "made" or (f"Out of memory {while_what}" in end and remedy in end), end
+    assert "Out of memory while" in told + "".join(ends)
     assert ends[0] == ends[-1] == "made"  # one that was short of memory is none the worse for it

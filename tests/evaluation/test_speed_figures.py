@@ -79,7 +79,7 @@ def test_memory_is_measured_in_separate_processes(pack: Path) -> None:
     assert all(row.peak_gb is not None and 0.1 < row.peak_gb < 4 for row in rows)
     (refused,) = memory_table(pack, "cpu", [Execution(precision="float32")], limit_gb=0.02)
     # The limit may strike before or after the pack's name is read.
-    while_loading = {f"The memory ran out while loading {what}" for what in (f"the pack {pack.name}", "a pack")}
+    while_loading = {f"Out of memory while loading {what}" for what in (f"the pack {pack.name}", "a pack")}
     assert refused.failed.removesuffix(", with one thing at a time too.") in while_loading
     assert refused.weights_gb is None
 

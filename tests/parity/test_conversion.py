@@ -17,6 +17,7 @@ from rewas_engine.conversion.released import DTYPES, ReleasedFiles, convert_rele
 from rewas_engine.conversion.sizes import SMALL
 from rewas_engine.packs.description import read_pack, verify_files
 from rewas_engine.parity.synthetic_weights import recipe_part
+from rewas_engine.runtime.progress import Progress
 
 ROLES = ("denoiser", "adapter", "codec", "vocoder", "text_encoder", "video_encoder", "phi")
 
@@ -136,9 +137,9 @@ def test_a_folder_that_is_there_is_left_alone(released_files: ReleasedFiles, tmp
 
 @pytest.mark.parametrize("step", [0, 7, 10, 14])
 def test_a_conversion_that_is_stopped_leaves_nothing(step: int, released_files: ReleasedFiles, tmp_path: Path) -> None:
-    def stop(words: str, finished: int, total: int) -> None:
-        assert total == 15
-        if finished == step:
+    def stop(progress: Progress) -> None:
+        assert progress.total_steps == 15
+        if progress.step == step:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):

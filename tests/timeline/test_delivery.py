@@ -16,7 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from wavinfo import WavInfoReader
 
-from rewas_server.files.delivery import Provenance, StemFolder, safe_file_name, write_broadcast_wav, write_bytes_atomic
+from rewas_engine.runtime.atomic_files import write_bytes_atomic
+from rewas_server.files.delivery import Provenance, StemFolder, safe_file_name, write_broadcast_wav
 
 MADE = Provenance("собака growling, naïvely", 7, "starter", "0.1.0", "Apache-2.0", 172_972_800)
 

@@ -177,7 +177,7 @@ def _validate_folder(folder: Path) -> Path:
 def _write_report(evaluation: Evaluation, folder: Path) -> list[str]:
     """Write plots, page and figures, each whole or not at all; returns the plots' names."""
     from rewas_engine.evaluation.report import markdown
-    from rewas_server.files.delivery import write_bytes_atomic
+    from rewas_engine.runtime.atomic_files import write_bytes_atomic
 
     folder.mkdir(parents=True, exist_ok=True)
     plots: dict[str, list[tuple[str, str]]] = {}
@@ -195,7 +195,7 @@ def _write_report(evaluation: Evaluation, folder: Path) -> list[str]:
 
 
 def _write_json(path: Path, report: dict[str, Any]) -> None:
-    from rewas_server.files.delivery import write_bytes_atomic
+    from rewas_engine.runtime.atomic_files import write_bytes_atomic
 
     path.parent.mkdir(parents=True, exist_ok=True)
     write_bytes_atomic(path, (json.dumps(report, indent=1, allow_nan=False) + "\n").encode())

@@ -62,15 +62,16 @@ def convert_rewas(
         )
         from rewas_engine.conversion.sizes import RELEASED, SMALL
         from rewas_engine.packs.library import user_folder
+        from rewas_engine.runtime.progress import Progress
 
         sizes = {"released": RELEASED, "small": SMALL}.get(size)
         if sizes is None:
             raise SettingsError(f"There are no networks of the size {size!r}.", "Choose released or small.")
 
-        def report(words: str, finished: int, total: int) -> None:
+        def report(progress: Progress) -> None:
             if cancel.is_set():
                 raise Cancelled
-            show(words, finished, total)
+            show(progress.stage, progress.step, progress.total_steps)
 
         note(f"The pack will be under {LICENCE}. {PERMITS}")
         files = ReleasedFiles(rewas, phi, synchformer, vae, vocoder, clap, audioldm, tokenizer)

@@ -143,7 +143,9 @@ def _tell(recordings: Recordings, output: Path) -> None:
 
 def print_excluded(left_out: Sequence[LeftOut], path: Path) -> None:
     """Name what is not trained on: all of it in a file, the first on the terminal."""
-    path.write_text("".join(f"{each}\n" for each in left_out), "utf-8")
+    from rewas_engine.runtime.atomic_files import write_text_atomic
+
+    write_text_atomic(path, "".join(f"{each}\n" for each in left_out))
     for each in left_out[:_MAX_LISTED_PROBLEMS]:
         note(f"left out: {each}")
     if len(left_out) > _MAX_LISTED_PROBLEMS:

@@ -13,7 +13,7 @@ import soundfile
 from numpy.typing import NDArray
 
 from rewas_api.errors import ProblemError, ProblemKind
-from rewas_server.files.delivery import write_bytes_atomic
+from rewas_engine.runtime.atomic_files import write_bytes_atomic
 from rewas_server.files.output_paths import check_file_writable
 
 if TYPE_CHECKING:

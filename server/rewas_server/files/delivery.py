@@ -9,12 +9,9 @@ from __future__ import annotations
 import glob
 import hashlib
 import logging
-import os
 import re
-import tempfile
 import unicodedata
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -24,6 +21,8 @@ from typing import BinaryIO, Self
 import av
 import numpy as np
 from numpy.typing import NDArray
+
+from rewas_engine.runtime.atomic_files import open_atomic
 
 log = logging.getLogger(__name__)
 
@@ -120,7 +119,7 @@ class StemFolder:
         """
         check_finite(waveform)
         path = self.claim(name, ".wav")
-        with written_whole(path) as file:
+        with open_atomic(path) as file:
             write_broadcast_wav(file, waveform, sample_rate_hz, provenance)
         with path.open("rb") as written:
             digest = hashlib.file_digest(written, "sha256").hexdigest()
@@ -201,35 +200,6 @@ def safe_file_name(name: str, max_bytes: int = MAX_NAME_BYTES) -> str:
     return text or "clip"
 
 
-def write_bytes_atomic(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all. Raises OSError."""
-    with written_whole(path) as file:
-        file.write(content)
-
-
-@contextmanager
-def written_whole(path: Path) -> Iterator[BinaryIO]:
-    """A file to be written whole or not at all: under a temporary name beside it, then renamed.
-
-    Raises OSError that names the file itself.
-    """
-    try:
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=f".{path.suffix.lstrip('.')}.part")
-        try:
-            with os.fdopen(handle, "w+b") as file:
-                yield file
-                file.flush()
-                os.fsync(file.fileno())
-            Path(temporary).chmod(0o666 & ~_umask())
-            Path(temporary).replace(path)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
-    except OSError as error:
-        # Nobody has heard of the temporary name.
-        raise OSError(error.errno, error.strerror or str(error), str(path)) from error
-
-
 def _claim_free_name(folder: Path, stem: str, suffix: str) -> Path:
     """Reserve the first free name: two jobs that write into one folder never meet on one file."""
     for candidate in _numbered_names(stem):
@@ -248,13 +218,6 @@ def _numbered_names(stem: str) -> Iterable[str]:
     while True:
         yield f"{stem} {number}"
         number += 1
-
-
-def _umask() -> int:
-    # Only setting the mask tells it; mkstemp makes files private, a delivery should be as readable as any new file.
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 def _wav_metadata(provenance: Provenance, history: str) -> dict[str, str]:

@@ -14,6 +14,7 @@ from urllib.parse import unquote, urlsplit
 
 from rewas_api.errors import ProblemError, ProblemKind
 from rewas_api.v1 import rewas_pb2
+from rewas_engine.runtime.atomic_files import flush_to_disk
 
 SHA256_PATTERN = re.compile(r"[0-9a-f]{64}")
 EXTENSION_PATTERN = re.compile(r"(\.[A-Za-z0-9]{1,9})?")
@@ -127,8 +128,7 @@ class Upload:
         if self._received_bytes != self._header.size_bytes or self._hash.hexdigest() != self._header.sha256:
             raise self._mismatch_problem()
         try:
-            self._file.flush()
-            os.fsync(self._file.fileno())
+            flush_to_disk(self._file)
             self._file.close()
             self._part_path.replace(self._final_path)
         except OSError as error:

@@ -9,6 +9,7 @@ from urllib.parse import unquote
 import opentimelineio as otio
 
 from rewas_api.errors import ProblemError, ProblemKind
+from rewas_engine.runtime.atomic_files import atomic_path
 from rewas_server.files.output_paths import check_folder_writable
 
 
@@ -56,21 +57,16 @@ def check_writable(path: Path) -> None:
 
 def write_timeline(timeline: otio.schema.Timeline, path: Path) -> None:
     """Write a timeline whole or not at all. Raises ProblemError (TIMELINE) where the format cannot hold it."""
-    # Adapters choose by extension, so the temporary name keeps it.
-    temporary = path.with_name(f".{path.stem}.part{path.suffix}")
     try:
-        otio.adapters.write_to_file(timeline, str(temporary))
-        temporary.replace(path)
-    except OSError as error:
-        # Nobody has heard of the temporary name.
-        raise OSError(error.errno, error.strerror or str(error), str(path)) from error
+        with atomic_path(path) as unfinished:
+            otio.adapters.write_to_file(timeline, str(unfinished))
+    except OSError:
+        raise
     except Exception as error:  # Adapters raise whatever they stumble over.
         raise _refused(
             f"The timeline cannot be written as {path.name} ({type(error).__name__}: {error}).",
             "Write it as .otio, which holds everything.",
         ) from error
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def make_media_absolute(timeline: otio.schema.Timeline, folder: Path) -> otio.schema.Timeline:

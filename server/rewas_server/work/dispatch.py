@@ -11,6 +11,7 @@ from rewas_api.errors import ProblemError, ProblemKind
 from rewas_api.v1 import rewas_pb2
 from rewas_engine import Cancelled, ClipRead, EngineError
 from rewas_engine.media.cuts import MIN_SHOT_S
+from rewas_engine.runtime.memory_errors import is_out_of_memory
 from rewas_engine.runtime.progress import CancelSignal
 from rewas_server.otio.clips import clip_label, parse_clip, parse_timeline, read_clip_source
 from rewas_server.work.context import (
@@ -112,10 +113,8 @@ def run_work(
         return works[kind](getattr(request, kind), context, MonotonicProgress(on_progress), cancel)
     except Cancelled:
         raise
-    except (EngineError, OSError, MemoryError) as error:
-        raise problem_from_error(error) from error
-    except RuntimeError as error:
-        if "out of memory" in str(error).lower():
+    except Exception as error:
+        if isinstance(error, EngineError | OSError) or is_out_of_memory(error):
             raise problem_from_error(error) from error
         raise
 

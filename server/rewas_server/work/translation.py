@@ -32,6 +32,7 @@ from rewas_engine import (
     TextureCurve,
 )
 from rewas_engine.curves.texture import BAND_NAMES
+from rewas_engine.runtime.memory_errors import is_out_of_memory
 
 if TYPE_CHECKING:
     from rewas_engine import ReWaS
@@ -245,17 +246,17 @@ def problem_from_error(error: BaseException) -> ProblemError:
         return ProblemError(error.what, error.remedy, kinds[0] if kinds else ProblemKind.INTERNAL)
     if isinstance(error, OSError) and error.filename and error.errno in _WRITE_ERRNOS:
         return write_problem(Path(error.filename), error)
+    if is_out_of_memory(error):
+        return ProblemError(
+            "Out of memory.",
+            "Choose a shorter clip or fewer takes, or close other programs.",
+            ProblemKind.RESOURCES,
+        )
     if isinstance(error, OSError):
         where = f" {error.filename}" if error.filename else ""
         return ProblemError(
             f"The file{where} could not be read or written ({error.strerror or error}).",
             "Check that the folder exists, may be written, and that the disk is not full.",
-            ProblemKind.RESOURCES,
-        )
-    if isinstance(error, MemoryError) or "out of memory" in str(error).lower():
-        return ProblemError(
-            "The memory ran out.",
-            "Choose a shorter clip or fewer takes, or close other programs.",
             ProblemKind.RESOURCES,
         )
     return ProblemError(

@@ -30,3 +30,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         slow_tests[item.path] += item.get_closest_marker("slow") is not None
     items.sort(key=lambda item: -slow_tests[item.path])
+
+
+@pytest.fixture(scope="session")
+def is_release(pytestconfig: pytest.Config) -> bool:
+    """Whether the shipped weights are measured in full, before a release."""
+    return bool(pytestconfig.getoption("--release"))

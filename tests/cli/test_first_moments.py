@@ -36,7 +36,7 @@ def test_ctrl_c_while_a_module_is_loaded(media: Path, tmp_path: Path, module: st
     arguments = ["energy", media / "ball.mp4", "--from", "flat", *(["--json"] if as_json else [])]
     done = subprocess.run(
         [sys.executable, "-c", INTERRUPTED_AT, module, *map(str, arguments)],
-        capture_output=True, text=True, timeout=60, env=environment(tmp_path, tmp_path),
+        capture_output=True, text=True, timeout=300, env=environment(tmp_path, tmp_path),
         # A shell without job control starts what runs behind it with Ctrl-C ignored.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )  # fmt: skip
@@ -58,7 +58,7 @@ def test_a_second_ctrl_c_breaks_off_and_says_so(media: Path, tmp_path: Path) -> 
     )
     done = subprocess.run(
         [sys.executable, "-c", program, "energy", str(media / "ball.mp4"), "--json"],
-        capture_output=True, text=True, timeout=60, env=environment(tmp_path, tmp_path),
+        capture_output=True, text=True, timeout=300, env=environment(tmp_path, tmp_path),
     )  # fmt: skip
     assert done.returncode == INTERRUPTED, done.stderr
     assert json.loads(done.stdout)["error"]["kind"] == "CANCELLED"
@@ -89,7 +89,7 @@ def test_threads_are_told_how_to_wait_before_they_are_there(
     unset = {name: value for name, value in environment(tmp_path, tmp_path).items() if name not in WAITING}
     done = subprocess.run(
         [sys.executable, "-c", program, "energy", media / "ball.mp4"],
-        capture_output=True, text=True, timeout=60, env=unset | chosen,
+        capture_output=True, text=True, timeout=300, env=unset | chosen,
     )  # fmt: skip
     # Standard output is kept for results.
     assert done.stderr.strip() == found

@@ -44,7 +44,7 @@ def test_standard_output_that_takes_nothing_is_told_in_one_sentence(
     with Path("/dev/full").open("w") as full:
         done = subprocess.run(
             command("energy", media / "ball.mp4", "--from", "flat", *as_json),
-            stdout=full, stderr=subprocess.PIPE, text=True, timeout=60, env=variables,
+            stdout=full, stderr=subprocess.PIPE, text=True, timeout=300, env=variables,
         )  # fmt: skip
     assert done.returncode == FAILED_WORK
     assert done.stderr.startswith("Error: Standard output cannot be written (No space left on device).")
@@ -67,7 +67,7 @@ def test_a_reader_that_has_gone_is_no_reason_to_say_anything(
     process.stdout.close()
     assert process.stderr is not None
     assert process.stderr.read() == ""
-    assert process.wait(60) == FAILED_WORK
+    assert process.wait(300) == FAILED_WORK
 
 
 @pytest.mark.parametrize(

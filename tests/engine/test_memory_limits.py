@@ -13,17 +13,19 @@ CHILD = """
 import json, resource, sys
 from pathlib import Path
 import numpy, torch
-from rewas_engine import InsufficientMemoryError, ReWaS, VideoClip
+from rewas_engine import Execution, InsufficientMemoryError, ReWaS, VideoClip
 from rewas_engine.conditioning.controls import Controls
 
 where, pack, shot, rooms_mb = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3]), json.loads(sys.argv[4])
 torch.set_num_threads(1)
+# Quick on every processor; the pack's own bfloat16 takes minutes without hardware for it.
+execution = Execution(precision="float32")
 unlimited = resource.getrlimit(resource.RLIMIT_DATA)
 # What is imported and set up only once, when it is needed first.
-warm = ReWaS.from_pretrained(Path(sys.argv[5]), device="cpu")
+warm = ReWaS.from_pretrained(Path(sys.argv[5]), device="cpu", execution=execution)
 warm.generate(VideoClip(shot), prompt="rain", num_steps=1)
 del warm
-model = None if where == "load" else ReWaS.from_pretrained(pack, device="cpu")
+model = None if where == "load" else ReWaS.from_pretrained(pack, device="cpu", execution=execution)
 ends = []
 for room_mb in rooms_mb:
     lines = open("/proc/self/status").read().splitlines()
@@ -31,7 +33,7 @@ for room_mb in rooms_mb:
     resource.setrlimit(resource.RLIMIT_DATA, (int(used_kb * 1024 + room_mb * 1e6), unlimited[1]))
     try:
         if where == "load":
-            ReWaS.from_pretrained(pack, device="cpu")
+            ReWaS.from_pretrained(pack, device="cpu", execution=execution)
         elif where == "sampling":
             controls = Controls(energy=numpy.full(1500, -4.0, numpy.float32))
             model.sound.log_mel(f"rain {room_mb}", controls, 1, model.sampling_settings(1, 2.0))

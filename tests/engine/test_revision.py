@@ -146,7 +146,7 @@ def test_a_range_is_judged_by_itself(model: ReWaS, clip: VideoClip, monkeypatch:
     made = result.takes[0]
     inside = slice(300, 350)
     expected = np.abs(result.requested.values - made.produced.values)[inside].mean()
-    assert made.energy_mae_nats == pytest.approx(float(expected), rel=1e-6)
+    assert made.energy_mae_nats == pytest.approx(float(expected), rel=1e-5)
     assert len(made.produced.values) == len(result.requested.values) == 800
     assert set(judged) == {(RATE_HZ // 2, 50, 50)}
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import rewas_engine
-from rewas_engine import ReWaS, VideoClip, installed_packs
+from rewas_engine import Execution, ReWaS, VideoClip, installed_packs
 from rewas_engine.conditioning.controls import Controls
 from rewas_engine.evaluation.bench import Watch
 from rewas_engine.evaluation.energy_from_video import energy_from_video_section
@@ -23,8 +23,9 @@ FOLDER = Path(rewas_engine.__file__).parent / "data" / "packs" / "starter"
 
 
 @pytest.fixture(scope="module")
-def starter() -> ReWaS:
-    return ReWaS.from_pretrained(FOLDER)
+def starter(is_release: bool) -> ReWaS:
+    """The shipped pack. A release measures the pack's own bfloat16, which takes minutes without hardware for it."""
+    return ReWaS.from_pretrained(FOLDER, execution=None if is_release else Execution(precision="float32"))
 
 
 def test_it_comes_first_and_permits_commercial_use() -> None:
@@ -67,6 +68,7 @@ def figures(starter: ReWaS) -> dict[str, float]:
 
 
 @pytest.mark.slow
+@pytest.mark.weights
 def test_sound_follows_the_requested_energy_because_of_the_control(figures: dict[str, float]) -> None:
     assert figures["energy_correlation_mean"] >= 0.9
     assert figures["energy_mae_nats"] <= 0.3
@@ -75,6 +77,7 @@ def test_sound_follows_the_requested_energy_because_of_the_control(figures: dict
 
 
 @pytest.mark.slow
+@pytest.mark.weights
 def test_the_judge_hears_what_was_asked_for(figures: dict[str, float]) -> None:
     assert figures["real_class"] >= 0.8
     assert figures["class"] >= 0.8
@@ -82,17 +85,20 @@ def test_the_judge_hears_what_was_asked_for(figures: dict[str, float]) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.weights
 def test_the_judge_hears_paraphrases(figures: dict[str, float]) -> None:
     assert figures["class_paraphrased"] >= 0.6
 
 
 @pytest.mark.slow
+@pytest.mark.weights
 def test_the_vocoder_keeps_what_it_is_given(figures: dict[str, float]) -> None:
     assert figures["vocoder_l1"] <= 0.2
     assert figures["vocoder_l1_worst"] <= 0.4
 
 
 @pytest.mark.slow
+@pytest.mark.weights
 def test_pictures_tell_more_than_plain_motion(starter: ReWaS) -> None:
     found = {figure.key: figure.value for figure in energy_from_video_section(starter, TEST, 18, Watch()).figures}
     assert found["picture_visible"] >= 0.6
@@ -100,6 +106,7 @@ def test_pictures_tell_more_than_plain_motion(starter: ReWaS) -> None:
     assert found["picture_silent_motion"] <= 0.4
 
 
+@pytest.mark.weights
 def test_words_choose_the_sound(starter: ReWaS) -> None:
     """Rain hisses high, an engine hums low: told apart by the centre of the spectrum, with words never trained on."""
     energy = rewas_engine.EnergyCurve(np.full(512, -6.0, np.float32), 100)
@@ -112,6 +119,7 @@ def test_words_choose_the_sound(starter: ReWaS) -> None:
     assert brightest_bin("a downpour outside") > brightest_bin("a lorry idling") + 5
 
 
+@pytest.mark.weights
 def test_of_strange_words_nobody_says_how_well_they_are_done(starter: ReWaS, long_clip: Path) -> None:
     clip, energy = VideoClip(long_clip, duration=2), rewas_engine.EnergyCurve(np.full(200, -5.0, np.float32), 100)
     known, strange = (
@@ -124,6 +132,7 @@ def test_of_strange_words_nobody_says_how_well_they_are_done(starter: ReWaS, lon
 
 
 @pytest.mark.slow
+@pytest.mark.weights
 def test_a_steady_sound_is_steady_to_its_end(starter: ReWaS) -> None:
     rate, frames = starter.front_end.config.frame_rate_hz, 300
     controls = Controls(energy=np.full(frames, -5, np.float32))

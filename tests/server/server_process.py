@@ -104,7 +104,7 @@ class ServerProcess:
         if self._process.poll() is None:
             self._process.send_signal(number)
         try:
-            rest, _ = self._process.communicate(timeout=60)
+            rest, _ = self._process.communicate(timeout=300)
         except subprocess.TimeoutExpired:
             self.kill()
             raise

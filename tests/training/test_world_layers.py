@@ -66,8 +66,9 @@ def test_an_ambience_leaves_the_sound_in_front_as_it_is() -> None:
         alone = render_sound(replace(scene, ambience=None))
         # A mix that would clip is turned down as a whole.
         gain = np.dot(primary, alone) / np.dot(alone, alone)
-        assert gain <= 1 + 1e-6
-        assert primary == pytest.approx(gain * alone, abs=1e-6)
+        # Processors round differently. 1e-5 is a third of a step of 16-bit audio.
+        assert gain <= 1 + 1e-5
+        assert primary == pytest.approx(gain * alone, abs=1e-5)
 
 
 def test_captions_say_both_layers() -> None:

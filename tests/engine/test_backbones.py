@@ -51,6 +51,7 @@ def tones_known(monkeypatch: pytest.MonkeyPatch) -> None:
     register_family(TONES)
 
 
+@pytest.mark.slow
 def test_make_an_audio_runs_from_a_video_file_to_exact_wav_files(made: ReWaS, long_clip: Path, tmp_path: Path) -> None:
     arguments = [str(long_clip), "--pack", str(made.pack.path), "--prompt", "a drum", "--num-steps", "2"]
     for seconds, rate_hz in ((Fraction(7, 3), 48_000), (Fraction(17), 16_000)):
@@ -167,6 +168,7 @@ def test_a_family_from_outside_is_loaded_and_makes_sound(tones_known, tones_pack
     assert take.energy_correlation > 0.95
 
 
+@pytest.mark.slow
 def test_a_family_of_an_installed_package_is_found_by_every_command(
     tones_pack: Path, long_clip: Path, tmp_path: Path
 ) -> None:

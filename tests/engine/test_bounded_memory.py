@@ -103,6 +103,7 @@ def test_a_clip_s_pictures_are_read_as_they_are_asked_for(model: ReWaS, long_cli
     )
 
 
+@pytest.mark.slow
 def test_no_more_windows_are_worked_on_than_at_once(model: ReWaS, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: dict[str, list[int]] = {"denoiser": [], "codec": [], "vocoder": []}
 

@@ -19,6 +19,7 @@ def _typed(content: object) -> object:
     return [_typed(part) for part in content] if isinstance(content, list) else (type(content), repr(content))
 
 
+@pytest.mark.slow
 @given(contents, contents)
 def test_keys_are_equal_where_contents_are(one: object, other: object) -> None:
     assert (content_key(one) == content_key(other)) == (_typed(one) == _typed(other))

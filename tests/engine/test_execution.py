@@ -351,6 +351,7 @@ def test_work_is_tried_with_one_thing_only_once() -> None:
     assert tried == [1]
 
 
+@pytest.mark.slow
 def test_a_compiler_that_is_not_there_is_named(
     tiny_pack: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

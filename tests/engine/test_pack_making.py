@@ -41,6 +41,7 @@ def finish(process: "subprocess.Popen[str]") -> int:
     return process.returncode
 
 
+@pytest.mark.slow
 def test_a_pack_that_another_process_makes_is_left_to_it(tmp_path: Path) -> None:
     with being_made(tmp_path / "two") as process:
         said = r"Another process is making the pack two in .*\. Wait"

@@ -87,6 +87,7 @@ def test_a_pack_loaded_again_makes_the_same_sound(model: ReWaS, tiny_pack: Path,
     assert np.array_equal(first.takes[0].stems["primary"].waveform, second.takes[0].stems["primary"].waveform)
 
 
+@pytest.mark.slow
 def test_words_energy_strength_and_guidance_each_change_the_sound(model: ReWaS, long_clip: Path) -> None:
     clip = VideoClip(long_clip, duration=1)
     settings = {"prompt": "a bell", "energy": _curve(1), "num_steps": 2, "guidance_scale": 2.0}
@@ -144,6 +145,7 @@ def test_energy_of_the_clip_s_own_sound_is_that_of_its_range(model: ReWaS, tmp_p
     np.testing.assert_allclose(silent.values, SILENCE_NATS, atol=1e-3)
 
 
+@pytest.mark.slow
 def test_progress_never_falls_and_tells_every_step(model: ReWaS, long_clip: Path) -> None:
     told: list[Progress] = []
     model.generate(VideoClip(long_clip, duration=10), prompt="a bell", num_steps=3, takes=2, on_progress=told.append)

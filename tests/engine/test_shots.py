@@ -80,6 +80,7 @@ def test_a_dissolve_is_not_found() -> None:
     assert cut_frames(((1 - shares) * scenery(1) + shares * scenery(2)).astype(np.uint8)) == []
 
 
+@pytest.mark.slow
 def test_most_cuts_of_the_world_are_found_and_few_others() -> None:
     films = render_films(DEVELOPMENT, 24)
     own, edited = score_cuts(films["own shots of the world"]), score_cuts(films["scenes cut together"])

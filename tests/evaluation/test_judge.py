@@ -47,6 +47,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "judge"
 
 
+@pytest.mark.slow
 def test_it_learns_what_is_easy(trained: Path) -> None:
     judge = Judge.load(trained)
     log_mels, names = bands(60, seed=1)

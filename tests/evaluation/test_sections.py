@@ -178,6 +178,7 @@ def test_an_ablation_measures_what_is_wrong(bench: Bench) -> None:
     assert silent.average_precision == 0.0
 
 
+@pytest.mark.slow
 def test_a_pack_with_all_controls_has_every_row(tmp_path: Path) -> None:
     section = ablation_section(perfect_bench(full_model(tmp_path), clips_per_class=4))
     assert set(section.details["table"]) == {"real", *CONDITIONS}

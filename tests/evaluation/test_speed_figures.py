@@ -15,6 +15,8 @@ from rewas_engine.evaluation.throughput import batch_table, peak_teraflops
 from rewas_engine.media.video import probe_video
 from rewas_engine.recipes.untrained_starter import write_untrained_pack
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def pack(tmp_path_factory: pytest.TempPathFactory) -> Path:

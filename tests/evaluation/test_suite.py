@@ -134,6 +134,7 @@ def test_a_pack_with_another_audio_format_is_refused(model: ReWaS, monkeypatch: 
         evaluate(model, SMALL, judge=untrained_judge())
 
 
+@pytest.mark.slow
 def test_settings_are_tried_on_the_same_clips(model: ReWaS) -> None:
     rows = try_settings(
         model,

@@ -44,6 +44,7 @@ def test_the_arrows_hold() -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("module", "planted"),
     [

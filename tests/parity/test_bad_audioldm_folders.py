@@ -11,6 +11,8 @@ from spoilt_files import refused, spoiled, with_folder_alone, with_spoilt
 from rewas_engine.conversion.released import ReleasedFiles, convert_released
 from rewas_engine.conversion.sizes import SMALL
 
+pytestmark = pytest.mark.slow
+
 
 def test_a_folder_that_holds_no_audioldm(released_files: ReleasedFiles, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()

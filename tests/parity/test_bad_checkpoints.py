@@ -16,6 +16,8 @@ from spoilt_files import NORM, Change, refused, renamed, set_to
 from rewas_engine.conversion.checkpoints import read_checkpoint
 from rewas_engine.conversion.released import ReleasedFiles
 
+pytestmark = pytest.mark.slow
+
 KINDS = ("rewas", "phi", "synchformer", "vae", "vocoder", "clap")
 
 

@@ -11,6 +11,8 @@ from rewas_engine.conversion.released import ReleasedFiles, convert_released
 from rewas_engine.conversion.sizes import SMALL
 from rewas_engine.errors import CheckpointError
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("value", [torch.nan, torch.inf, -torch.inf])
 @pytest.mark.parametrize(

@@ -19,6 +19,8 @@ from rewas_engine.packs.description import read_pack, verify_files
 from rewas_engine.parity.synthetic_weights import recipe_part
 from rewas_engine.runtime.progress import Progress
 
+pytestmark = pytest.mark.slow
+
 ROLES = ("denoiser", "adapter", "codec", "vocoder", "text_encoder", "video_encoder", "phi")
 
 

@@ -13,6 +13,8 @@ from rewas_engine import EnergyCurve, Execution, ReWaS, VideoClip
 from rewas_engine.conditioning.controls import Controls
 from rewas_engine.conversion.released import DEFAULT_NUM_STEPS
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -317,6 +317,7 @@ def test_packs_say_what_they_can_judge(client: RewasClient) -> None:
     assert abilities["starter"] == (True, True)
 
 
+@pytest.mark.slow
 def test_a_clip_model_checks_for_any_pack(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (folder / "packs" / "damaged").mkdir(exist_ok=True)
     (folder / "packs" / "damaged" / "pack.toml").write_text("format = 1\n")

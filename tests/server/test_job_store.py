@@ -42,6 +42,7 @@ def store(tmp_path: Path) -> SqliteJobStore:
     return SqliteJobStore(tmp_path / "jobs.sqlite3")
 
 
+@pytest.mark.slow
 def test_acknowledged_jobs_survive_sigkill(tmp_path: Path) -> None:
     path = tmp_path / "jobs.sqlite3"
     acknowledged: list[str] = []

@@ -351,6 +351,7 @@ def test_a_closed_client_says_so_also_to_other_threads(server: ServerProcess) ->
         client.get_server_info()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_server_and_worker_and_the_server_never_loads_torch(
     tmp_path: Path, number: signal.Signals
@@ -366,6 +367,7 @@ def test_a_signal_ends_server_and_worker_and_the_server_never_loads_torch(
     assert not any(is_running(pid) for pid in workers)
 
 
+@pytest.mark.slow
 def test_a_worker_does_not_outlive_a_killed_server(tmp_path: Path) -> None:
     server = ServerProcess(tmp_path / "state", [tmp_path])
     with server.client() as client:
@@ -375,6 +377,7 @@ def test_a_worker_does_not_outlive_a_killed_server(tmp_path: Path) -> None:
     poll(lambda: not is_running(worker))
 
 
+@pytest.mark.slow
 def test_a_worker_that_dies_while_idle_is_replaced(tmp_path: Path) -> None:
     with ServerProcess(tmp_path / "state", [tmp_path]) as server, server.client() as client:
         wait_until_worker_is_ready(client)
@@ -385,6 +388,7 @@ def test_a_worker_that_dies_while_idle_is_replaced(tmp_path: Path) -> None:
         assert server.worker_pids() not in ([], [first])
 
 
+@pytest.mark.slow
 def test_two_servers_do_not_share_a_port_or_a_state_folder(server: ServerProcess, folder: Path, tmp_path: Path) -> None:
     assert str(server.port) in ServerProcess(tmp_path / "state", port=server.port).refusal
     assert "Another ReWaS server" in ServerProcess(folder / "state").refusal

@@ -29,6 +29,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> ClipFolder:
     return target
 
 
+@pytest.mark.slow
 def test_film_sound_and_description_agree(written: ClipFolder) -> None:
     for index in range(3):
         scene = sample_scene(3 + index)
@@ -56,6 +57,7 @@ def test_nothing_half_written_is_left(written: ClipFolder) -> None:
     assert not [path for path in written.folder.iterdir() if "partial" in path.name]
 
 
+@pytest.mark.slow
 def test_a_stopped_run_goes_on(tmp_path: Path) -> None:
     target, cancel = ClipFolder(tmp_path / "out", **SMALL), threading.Event()
     with pytest.raises(Cancelled):

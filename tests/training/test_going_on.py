@@ -43,6 +43,7 @@ def stopped(folder: Path, stage: str, step: int) -> None:
         StarterTraining(SMALL, folder, report=stop, cancel=cancel).run([stage])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stage", ["picture", "vocoder"])
 def test_a_stopped_stage_does_not_go_on_with_other_settings(stage: str, clips: Path, tmp_path: Path) -> None:
     folder = tmp_path / "run"

@@ -79,6 +79,7 @@ def trained(corpus: JointCorpus, tmp_path_factory: pytest.TempPathFactory) -> Jo
     return space
 
 
+@pytest.mark.slow
 def test_training_brings_together_what_belongs_together(corpus: JointCorpus, trained: JointSpace) -> None:
     before, after = (joint_loss(corpus, space, RECIPE)(0, _generator(7)) for space in (_space(), trained))
     assert after < 0.7 * before

@@ -88,6 +88,7 @@ run(Path(sys.argv[4]), report=report)
 """
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_as_if_it_had_not_been(whole: torch.Tensor, tmp_path: Path) -> None:
     with killed_child(KILLED, tmp_path, said="at 27"):
         pass

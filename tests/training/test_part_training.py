@@ -281,6 +281,7 @@ def test_phi_learns_to_read_the_energy(videos: Path, source: Path, tmp_path: Pat
         PhiTraining(replace(PHI, seed=2), tmp_path, dataset, read_pack(source), TERMS, fine_tune=True)
 
 
+@pytest.mark.slow
 def test_clips_to_judge_by_that_are_all_broken_are_named_and_listed(source: Path, tmp_path: Path, capfd) -> None:
     videos = write_vggsound_layout(tmp_path / "vggsound", 4, 1)
     for split in ("train", "test"):

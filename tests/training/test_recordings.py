@@ -187,6 +187,7 @@ def films(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_videos_are_seen_and_heard(films: Path) -> None:
     made = cut(films / "hammer 2.mp4", is_seen=True)
     assert len(made.starts_s) == 3
@@ -225,6 +226,7 @@ def sounds(tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_what_cannot_be_used_is_named_and_left_out(sounds: Path, tmp_path: Path) -> None:
     recordings = Recordings(tmp_path / "cache", list_recordings(sounds, None))
     told = []
@@ -243,6 +245,7 @@ def test_what_cannot_be_used_is_named_and_left_out(sounds: Path, tmp_path: Path)
     assert json.loads(json.dumps(facts)) == facts
 
 
+@pytest.mark.slow
 def test_the_stages_are_given_what_the_world_gives_them(sounds: Path, tmp_path: Path) -> None:
     recordings = Recordings(tmp_path / "cache", list_recordings(sounds, None))
     recordings.write(1)
@@ -282,6 +285,7 @@ def test_strikes_are_found_in_a_recording_and_none_in_rain(tmp_path: Path) -> No
     assert not of_name["rain.wav"].any()
 
 
+@pytest.mark.slow
 def test_whole_recordings_are_held_out(sounds: Path, tmp_path: Path) -> None:
     recordings = Recordings(tmp_path / "cache", list_recordings(sounds, None), ClipFormat(hop_s=Fraction(1)))
     recordings.write(1)
@@ -333,6 +337,7 @@ def test_captions_are_taken_in_turn(sounds: Path, tmp_path: Path) -> None:
     assert set(recordings.captions()) == {"one", "two"}
 
 
+@pytest.mark.slow
 def test_a_stopped_preparation_goes_on_where_it_was(sounds: Path, tmp_path: Path) -> None:
     cancel = threading.Event()
     recordings = Recordings(tmp_path / "cache", list_recordings(sounds, None))
@@ -348,6 +353,7 @@ def test_a_stopped_preparation_goes_on_where_it_was(sounds: Path, tmp_path: Path
     assert torch.equal(recordings.waveforms().waveforms, whole.waveforms().waveforms)
 
 
+@pytest.mark.slow
 def test_a_folder_of_other_recordings_or_settings_is_refused(sounds: Path, tmp_path: Path) -> None:
     listing = list_recordings(sounds, None)
     Recordings(tmp_path / "cache", listing).write(1)

@@ -127,6 +127,7 @@ def test_silent_scenes_are_silent_and_say_so() -> None:
         assert (frames == frames[0]).mean() > 0.9
 
 
+@pytest.mark.slow
 def test_classes_share_their_patterns_and_levels() -> None:
     scenes = [s for s in (sample_scene(seed) for seed in range(4000)) if not s.is_silent]
     for class_name in CLASS_NAMES:

@@ -83,6 +83,7 @@ def test_captions_say_both_layers() -> None:
     assert all(words.startswith("a dog barks") and "rain" in words for words in wet)
 
 
+@pytest.mark.slow
 def test_some_scenes_are_layered_some_off_screen_some_never_silent() -> None:
     audible = [scene for scene in map(sample_scene, range(4000)) if not scene.is_silent]
     for of_kind in (STRUCK_CLASSES, SUSTAINED_CLASSES):

@@ -126,7 +126,7 @@ def test_a_malformed_address_is_said(scene: Any) -> None:
     bpy.context.preferences.addons[ADDON].preferences.server_address = "somewhere"
     bpy.ops.rewas.check_server()
     pump_until(lambda: board().server is not None)
-    assert '"somewhere" is not the address of a server' in board().server.problem.what
+    assert '"somewhere" is not a server address' in board().server.problem.what
 
 
 def test_missing_wheels_become_one_clear_line(scene: Any, ball: Path, monkeypatch: pytest.MonkeyPatch) -> None:

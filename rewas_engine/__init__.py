@@ -37,7 +37,7 @@ from rewas_engine.curves.sources import (
 )
 from rewas_engine.curves.texture import TextureCurve, flat_texture
 from rewas_engine.errors import Cancelled, EngineError, InsufficientMemoryError, MediaError, PackError, SettingsError
-from rewas_engine.matching.report import ConflictError, ConflictMoment, ConflictReport, Suggestion
+from rewas_engine.matching.report import ConflictError, ConflictReport, ConflictSpan, Suggestion
 from rewas_engine.media.clip import VideoClip
 from rewas_engine.media.cuts import find_cuts
 from rewas_engine.media.probe import ClipRead
@@ -59,8 +59,8 @@ __all__ = [
     "ClipRead",
     "Compress",
     "ConflictError",
-    "ConflictMoment",
     "ConflictReport",
+    "ConflictSpan",
     "DuplicateEvent",
     "EnergyCurve",
     "EnergyEdit",

@@ -214,7 +214,7 @@ class ReWaS:
         Raises SettingsError, MediaError, Cancelled.
         """
         prompt, read, tracker = validate_prompt(prompt), self.read_clip(clip), ProgressTracker(on_progress, cancel)
-        return self.conflict_check.report(prompt, read, lambda: self._read_frames(read, tracker), tracker)
+        return self.conflict_check.check(prompt, read, lambda: self._read_frames(read, tracker), tracker)
 
     def score_text_sound(self, prompt: str, waveform: FloatArray) -> float:
         """How well a sound does what words say, 0 to 1: of several takes the one with the highest does it best.
@@ -229,7 +229,7 @@ class ReWaS:
             raise PackError(
                 f"The pack {self.pack.name} cannot compare words with sounds.", "Choose a pack with a joint space."
             )
-        return self.joint.text_sound(prompt, self.front_end.hear(normalised(waveform))).probability
+        return self.joint.score_text_sound(prompt, self.front_end.hear(normalised(waveform))).probability
 
     @raises_out_of_memory("making the sound", VOCODING_MEMORY_REMEDY)
     @torch.inference_mode()
@@ -313,7 +313,7 @@ class ReWaS:
             self.front_end, self.sound.window, settings, control, read.duration_s, rate_hz, revision, earlier, loop
         )
         energy = request.resolve_energy(energy, read, estimated)
-        report = self.conflict_check.under(conflict, prompt, read, shown, tracker)
+        report = self.conflict_check.apply_policy(conflict, prompt, read, shown, tracker)
         shown.cache_clear()  # An hour of picture is not kept while sound is made.
         if report is not None and conflict == "soften":
             settings = replace(settings, prompt_weight=prompt_weight(report))
@@ -361,11 +361,11 @@ class ReWaS:
 
         on_window: called with finished and total windows.
         """
-        return self._sight.curve(frames, on_window).at(self.picture_format[0], len(frames))
+        return self._sight.estimate(frames, on_window).at(self.picture_format[0], len(frames))
 
     def _estimate_energy(self, frames: Pictures, tracker: ProgressTracker) -> EnergyCurve:
         with tracker.stage("energy"):
-            curve = self._sight.curve(frames, lambda done, total: tracker.report("energy", done, total))
+            curve = self._sight.estimate(frames, lambda done, total: tracker.report("energy", done, total))
         if isinstance(frames, FrameStream):
             tracker.reassign_time("energy", "decode", frames.read_s)
         return curve
@@ -387,11 +387,11 @@ class ReWaS:
     def _open_frame_stream(self, read: ClipRead, tracker: ProgressTracker) -> FrameStream:
         """A long picture that is never there as a whole: what is decoded is looked at and forgotten."""
         with tracker.stage("decode"):
-            return self._sight.passing(read, tracker.cancel)
+            return self._sight.stream_frames(read, tracker.cancel)
 
     def _read_frames(self, read: ClipRead, tracker: ProgressTracker) -> NDArray[np.uint8]:
         with tracker.stage("decode"):
-            return self._sight.read(read, tracker.cancel)
+            return self._sight.read_frames(read, tracker.cancel)
 
     def _check_supported(self, *controls: str) -> None:
         """Raises SettingsError for a control that the pack lacks."""

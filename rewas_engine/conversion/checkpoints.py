@@ -30,47 +30,47 @@ DOWNLOAD_AGAIN = "Download it again, whole."
 class Checkpoint:
     """The tensors of a file, mapped from the disk where its format allows it.
 
-    given_as: the words for what it was given as, for errors: "the φ checkpoint (--phi)".
+    label: the words for what it was given as, for errors: "the φ checkpoint (--phi)".
     """
 
     path: Path
-    given_as: str
+    label: str
     tensors: Mapping[str, torch.Tensor]
 
     def error(self, found: str, expected: str, remedy: str | None = None) -> CheckpointError:
         """What is wrong with it. found: a verb and what follows it."""
-        remedy = remedy or f"Give {self.given_as} as it was released."
-        return CheckpointError(self.path, f"{found}, as {self.given_as}", expected, remedy)
+        remedy = remedy or f"Give {self.label} as it was released."
+        return CheckpointError(self.path, f"{found}, as {self.label}", expected, remedy)
 
 
-def read_checkpoint(path: Path, given_as: str) -> Checkpoint:
+def read_checkpoint(path: Path, label: str) -> Checkpoint:
     """The tensors of a checkpoint that torch or safetensors wrote; which of them it was, the file's content says.
 
     Raises CheckpointError where the file is missing, cut off, of another kind, holds code, or holds no tensors.
     """
-    empty = Checkpoint(path, given_as, {})
+    empty = Checkpoint(path, label, {})
     if not path.is_file():
         found = "is a folder" if path.is_dir() else "does not exist"
         raise empty.error(found, "a file", "Check the path, or download the file.")
     with path.open("rb") as file:
-        begun_with = file.read(64)
-    if _is_safetensors(begun_with):
+        header = file.read(64)
+    if _is_safetensors(header):
         try:
-            return _checked(Checkpoint(path, given_as, load_file(path)))
+            return _check_tensors(Checkpoint(path, label, load_file(path)))
         except (SafetensorError, OSError, ValueError) as error:
             raise empty.error(f"is damaged or cut off ({error})", "a whole safetensors file", DOWNLOAD_AGAIN) from error
-    zipped = begun_with.startswith(b"PK")
+    zipped = header.startswith(b"PK")
     if zipped:
         _check_archive(path, empty)
-    elif not begun_with.startswith(b"\x80"):
-        raise empty.error(_describe_content(begun_with), "a checkpoint", DOWNLOAD_AGAIN)
+    elif not header.startswith(b"\x80"):
+        raise empty.error(_describe_content(header), "a checkpoint", DOWNLOAD_AGAIN)
     tensors = _find_state_dict(_unpickle(path, empty, zipped))
     if not tensors:
         raise empty.error("holds no tensors by name", "a checkpoint with weights")
-    return _checked(Checkpoint(path, given_as, tensors))
+    return _check_tensors(Checkpoint(path, label, tensors))
 
 
-def _checked(checkpoint: Checkpoint) -> Checkpoint:
+def _check_tensors(checkpoint: Checkpoint) -> Checkpoint:
     """The same. Raises CheckpointError for a tensor whose numbers do not lie in the file one by one."""
     for name, tensor in checkpoint.tensors.items():
         kind = _storage_problem(tensor)
@@ -96,9 +96,9 @@ def _storage_problem(tensor: torch.Tensor) -> str | None:
     return None
 
 
-def _is_safetensors(begun_with: bytes) -> bool:
+def _is_safetensors(header: bytes) -> bool:
     """Whether a file begins as safetensors do, whatever it is called: the length of a header, then its JSON."""
-    return begun_with[8:9] == b"{" and int.from_bytes(begun_with[:8], "little") <= _MAX_HEADER_BYTES
+    return header[8:9] == b"{" and int.from_bytes(header[:8], "little") <= _MAX_HEADER_BYTES
 
 
 def _check_archive(path: Path, empty: Checkpoint) -> None:
@@ -113,15 +113,15 @@ def _check_archive(path: Path, empty: Checkpoint) -> None:
         raise empty.error(f"is a zip archive of something else ({shown})", "a checkpoint")
 
 
-def _describe_content(begun_with: bytes) -> str:
-    start = begun_with.lstrip().lower()
-    if not begun_with:
+def _describe_content(header: bytes) -> str:
+    start = header.lstrip().lower()
+    if not header:
         return "is empty"
     if start.startswith(b"<"):
         return "is a web page"
     if start.startswith(b"version https://git-lfs"):
         return "is a pointer of Git LFS instead of the file itself"
-    return f"is no checkpoint (it begins with {begun_with[:8]!r})"
+    return f"is no checkpoint (it begins with {header[:8]!r})"
 
 
 def _unpickle(path: Path, empty: Checkpoint, zipped: bool) -> Any:
@@ -178,10 +178,10 @@ def _code_found_error(empty: Checkpoint, name: str) -> CheckpointError:
 class _InertObject:
     """Stands for an object of a training program: takes everything, does nothing."""
 
-    def __new__(cls, *arguments: Any, **named: Any) -> _InertObject:
+    def __new__(cls, *arguments: Any, **keyword_arguments: Any) -> _InertObject:
         return object.__new__(cls)
 
-    def __init__(self, *arguments: Any, **named: Any) -> None:
+    def __init__(self, *arguments: Any, **keyword_arguments: Any) -> None:
         pass
 
     def __setstate__(self, state: Any) -> None:

@@ -58,7 +58,7 @@ class DiffusersFolder:
         assert file is not None, "only asked for what roles() names"
         source = read_checkpoint(file, f"{_FOLDERS[role]} of {self.path.name} (--audioldm)")
         excerpt = _rename_old_attention(source) if role == "codec" else ModuleTensors(source, source.tensors)
-        return diffusers_parts()[role].matched(sizes, excerpt, dtype)
+        return diffusers_parts()[role].match_tensors(sizes, excerpt, dtype)
 
     def scaling_factor(self) -> float | None:
         """The factor of its latents, where its VAE says it. Raises CheckpointError where that cannot be read."""
@@ -86,16 +86,16 @@ class DiffusersFolder:
 
 def _rename_old_attention(source: Checkpoint) -> ModuleTensors:
     """Tensors of a VAE under the names that diffusers gives its attention today."""
-    in_file: dict[str, str] = {}
+    stored_names: dict[str, str] = {}
     for name in source.tensors:
         stem, _, end = name.rpartition(".")
         before, _, layer = stem.rpartition(".")
         present = f"{before}.{_OLD_ATTENTION[layer]}.{end}" if layer in _OLD_ATTENTION else name
-        if present in in_file:
-            raise source.error(f"holds both {in_file[present]} and {name}", "one of them")
-        in_file[present] = name
-    tensors = {present: source.tensors[name] for present, name in in_file.items()}
-    return ModuleTensors(source, tensors, lambda name: in_file.get(name, name))
+        if present in stored_names:
+            raise source.error(f"holds both {stored_names[present]} and {name}", "one of them")
+        stored_names[present] = name
+    tensors = {present: source.tensors[name] for present, name in stored_names.items()}
+    return ModuleTensors(source, tensors, lambda name: stored_names.get(name, name))
 
 
 _REMEDY = "Give the folder that holds unet, vae, text_encoder, tokenizer and vocoder."

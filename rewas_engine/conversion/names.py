@@ -45,12 +45,12 @@ _VIDEO_BLOCK = {
 _PHI_BLOCK = {"norm1": "norm_1", "norm2": "norm_2", "attention": "attn", "mlp.0": "mlp.fc1", "mlp.2": "mlp.fc2"}
 
 
-def denoiser_name(ours: str, blocks: int, levels: int) -> str:
+def denoiser_name(name: str, blocks: int, levels: int) -> str:
     """Of the denoiser: its blocks stand in one row, a level's resampler after its residual blocks.
 
     blocks: residual blocks of a level on the way down; on the way up there is one more. levels: of the denoiser.
     """
-    match = re.fullmatch(r"(down|up)_blocks\.(\d+)\.(resnets|attentions|downsamplers|upsamplers)\.(\d+)\.(.+)", ours)
+    match = re.fullmatch(r"(down|up)_blocks\.(\d+)\.(resnets|attentions|downsamplers|upsamplers)\.(\d+)\.(.+)", name)
     if match:
         way, level, kind, index, rest = match[1], int(match[2]), match[3], int(match[4]), match[5]
         row = ("input_blocks", 1 + level * (blocks + 1)) if way == "down" else ("output_blocks", level * (blocks + 1))
@@ -61,21 +61,21 @@ def denoiser_name(ours: str, blocks: int, levels: int) -> str:
             return f"{row[0]}.{row[1] + blocks}.{after_attention}.{rest}"
         place = f"{row[0]}.{row[1] + index}"
         return f"{place}.0.{_replace_prefix(rest, _RESIDUAL)}" if kind == "resnets" else f"{place}.1.{rest}"
-    match = re.fullmatch(r"mid_block\.(resnets|attentions)\.(\d)\.(.+)", ours)
+    match = re.fullmatch(r"mid_block\.(resnets|attentions)\.(\d)\.(.+)", name)
     if match:
         if match[1] == "attentions":
             return f"middle_block.1.{match[3]}"
         return f"middle_block.{2 * int(match[2])}.{_replace_prefix(match[3], _RESIDUAL)}"
-    return _replace_prefix(ours, _DENOISER_PREFIXES)
+    return _replace_prefix(name, _DENOISER_PREFIXES)
 
 
-def adapter_name(ours: str, blocks: int, levels: int) -> str:
+def adapter_name(name: str, blocks: int, levels: int) -> str:
     """Of the adapter: its encoder is named as the denoiser is."""
-    if ours.startswith("encoder."):
-        return denoiser_name(ours.removeprefix("encoder."), blocks, levels)
-    ours = re.sub(r"^zero_convs\.(\d+)\.", r"zero_convs.\1.0.", ours)
+    if name.startswith("encoder."):
+        return denoiser_name(name.removeprefix("encoder."), blocks, levels)
+    name = re.sub(r"^zero_convs\.(\d+)\.", r"zero_convs.\1.0.", name)
     return _replace_prefix(
-        ours,
+        name,
         {
             "hint_linear": "input_hint_block.1",
             "hint_conv": "input_hint_block.4",
@@ -89,56 +89,56 @@ def ema_name(denoiser: str) -> str:
     return "diffusion_model" + denoiser.replace(".", "")
 
 
-def codec_name(ours: str, levels: int) -> str:
+def codec_name(name: str, levels: int) -> str:
     """Of the VAE: its decoder counts levels from the output on."""
-    match = re.fullmatch(r"(encoder|decoder)\.(down|up)_blocks\.(\d+)\.(.+)", ours)
+    match = re.fullmatch(r"(encoder|decoder)\.(down|up)_blocks\.(\d+)\.(.+)", name)
     if match:
         half, way, level, rest = match[1], match[2], int(match[3]), match[4]
         level = level if way == "down" else levels - 1 - level
         rest = re.sub(r"^resnets\.", "block.", rest).replace("conv_shortcut", "nin_shortcut")
         rest = re.sub(r"^(down|up)samplers\.0\.", r"\1sample.", rest)
         return f"{half}.{way}.{level}.{rest}"
-    match = re.fullmatch(r"(encoder|decoder)\.mid_block\.(resnets|attentions)\.(\d)\.(.+)", ours)
+    match = re.fullmatch(r"(encoder|decoder)\.mid_block\.(resnets|attentions)\.(\d)\.(.+)", name)
     if match:
         number = int(match[3]) + 1
         if match[2] == "resnets":
             return f"{match[1]}.mid.block_{number}.{match[4]}"
         return f"{match[1]}.mid.attn_{number}.{_replace_prefix(match[4], _CODEC_ATTENTION)}"
-    return ours.replace("conv_norm_out", "norm_out")
+    return name.replace("conv_norm_out", "norm_out")
 
 
-def vocoder_name(ours: str) -> str:
+def vocoder_name(name: str) -> str:
     """Of HiFi-GAN."""
-    return re.sub(r"^upsampler\.", "ups.", ours)
+    return re.sub(r"^upsampler\.", "ups.", name)
 
 
-def text_name(ours: str) -> str:
+def text_name(name: str) -> str:
     """Of CLAP's text branch."""
-    ours = re.sub(r"^text_model\.", "text_branch.", ours)
+    name = re.sub(r"^text_model\.", "text_branch.", name)
     return _replace_prefix(
-        ours, {"text_projection.linear1": "text_projection.0", "text_projection.linear2": "text_projection.2"}
+        name, {"text_projection.linear1": "text_projection.0", "text_projection.linear2": "text_projection.2"}
     )
 
 
-def video_name(ours: str) -> str:
+def video_name(name: str) -> str:
     """Of Synchformer's visual branch."""
-    match = re.fullmatch(r"layers\.(\d+)\.(.+)", ours)
+    match = re.fullmatch(r"layers\.(\d+)\.(.+)", name)
     if match:
         return f"blocks.{match[1]}.{_replace_prefix(match[2], _VIDEO_BLOCK)}"
-    return re.sub(r"^gathering\.", "spatial_attn_agg.", _replace_prefix(ours, _VIDEO))
+    return re.sub(r"^gathering\.", "spatial_attn_agg.", _replace_prefix(name, _VIDEO))
 
 
-def phi_name(ours: str) -> str:
+def phi_name(name: str) -> str:
     """Of φ."""
-    match = re.fullmatch(r"layers\.(\d+)\.(.+)", ours)
+    match = re.fullmatch(r"layers\.(\d+)\.(.+)", name)
     if match:
         return f"hint_blocks.blocks.{match[1]}.{_replace_prefix(match[2], _PHI_BLOCK)}"
-    return re.sub(r"^narrowing\.", "projection2.", re.sub(r"^projection\.", "projection1.0.", ours))
+    return re.sub(r"^narrowing\.", "projection2.", re.sub(r"^projection\.", "projection1.0.", name))
 
 
-def _replace_prefix(name: str, beginnings: dict[str, str]) -> str:
+def _replace_prefix(name: str, prefixes: dict[str, str]) -> str:
     """The name with its beginning exchanged, where the table has one that ends at a dot or at the name's end."""
-    for ours, released in beginnings.items():
-        if name == ours or name.startswith(f"{ours}."):
-            return released + name[len(ours) :]
+    for prefix, released in prefixes.items():
+        if name == prefix or name.startswith(f"{prefix}."):
+            return released + name[len(prefix) :]
     return name

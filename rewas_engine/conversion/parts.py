@@ -19,17 +19,17 @@ Tensors = Mapping[str, torch.Tensor]
 class ModuleTensors:
     """The tensors of one part within a file, under released names without the prefix of their container.
 
-    in_file: from such a name to the one in the file itself, for errors. outside: names in the file that stand beside
-    the container, where nothing belongs.
+    name_in_file: from such a name to the one in the file itself, for errors. unexpected_names: names in the file
+    that stand beside the container, where nothing belongs.
     """
 
     source: Checkpoint
     tensors: Tensors
-    in_file: Callable[[str], str] = str
-    outside: Sequence[str] = ()
+    name_in_file: Callable[[str], str] = str
+    unexpected_names: Sequence[str] = ()
 
     @classmethod
-    def under(cls, prefix: str, source: Checkpoint) -> ModuleTensors:
+    def from_prefix(cls, prefix: str, source: Checkpoint) -> ModuleTensors:
         """Those whose names begin with a prefix."""
         return cls(source, strip_prefix(source.tensors, prefix), lambda name: prefix + name)
 
@@ -39,29 +39,29 @@ class Part:
     """One of our modules, and what the release calls its tensors.
 
     words: what to call it in a sentence. released_name: from our tensor's name to the released one, without prefix.
-    leftovers: patterns of released names that are known and have no duty here. constants: values of those tensors
-    that the release does not store, by the end of our name.
+    ignored_patterns: patterns of released names that are known and have no duty here. constants: values of those
+    tensors that the release does not store, by the end of our name.
     """
 
     role: str
-    words: str
+    title: str
     released_name: Callable[[str], str]
-    leftovers: tuple[str, ...] = ()
+    ignored_patterns: tuple[str, ...] = ()
     constants: Mapping[str, Callable[[torch.Tensor], torch.Tensor]] = field(default_factory=dict)
 
-    def expected(self, sizes: ReleasedSizes) -> dict[str, torch.Tensor]:
+    def expected_tensors(self, sizes: ReleasedSizes) -> dict[str, torch.Tensor]:
         """Our tensors by name, without memory."""
         return dict(sizes.build_on_meta(self.role).state_dict())
 
-    def stored(self, sizes: ReleasedSizes) -> dict[str, tuple[int, ...]]:
+    def released_shapes(self, sizes: ReleasedSizes) -> dict[str, tuple[int, ...]]:
         """Released names and shapes of all that the part takes from its file."""
         return {
             self.released_name(name): released_shape(self.role, name, tensor)
-            for name, tensor in self.expected(sizes).items()
+            for name, tensor in self.expected_tensors(sizes).items()
             if self._constant_factory(name) is None
         }
 
-    def matched(
+    def match_tensors(
         self, sizes: ReleasedSizes, excerpt: ModuleTensors, dtype: torch.dtype = torch.float32
     ) -> dict[str, torch.Tensor]:
         """The tensors of our module, out of the released ones of a file.
@@ -73,27 +73,27 @@ class Part:
         found: dict[str, torch.Tensor] = {}
         missing: list[str] = []
         used: set[str] = set()
-        for name, wanted in self.expected(sizes).items():
+        for name, wanted in self.expected_tensors(sizes).items():
             released, constant = self.released_name(name), self._constant_factory(name)
             if released in bare:
                 used.add(released)
-                found[name] = _fit_shape(bare[released], wanted, excerpt.in_file(released), self, source)
-                _check_values(found[name], dtype, excerpt.in_file(released), source)
+                found[name] = _fit_shape(bare[released], wanted, excerpt.name_in_file(released), self, source)
+                _check_values(found[name], dtype, excerpt.name_in_file(released), source)
             elif constant is not None:
                 found[name] = constant(wanted)
             else:
-                missing.append(excerpt.in_file(released))
-        unknown = [excerpt.in_file(name) for name in bare if name not in used and not self.is_ignored(name)]
-        unknown += excerpt.outside
+                missing.append(excerpt.name_in_file(released))
+        unknown = [excerpt.name_in_file(name) for name in bare if name not in used and not self.is_ignored(name)]
+        unknown += excerpt.unexpected_names
         if missing:
             raise source.error(
-                f"lacks {len(missing)} of {len(found) + len(missing)} tensors of {self.words}, first {missing[0]}",
+                f"lacks {len(missing)} of {len(found) + len(missing)} tensors of {self.title}, first {missing[0]}",
                 "every one of them",
             )
         if unknown:
             raise source.error(
-                f"holds {_counted(unknown)} no place in {self.words}, first {unknown[0]}",
-                f"those of {self.words} and no others",
+                f"holds {_count_phrase(unknown)} no place in {self.title}, first {unknown[0]}",
+                f"those of {self.title} and no others",
             )
         return found
 
@@ -109,27 +109,31 @@ class Part:
 
     def _fold_weight_norms(self, sizes: ReleasedSizes, excerpt: ModuleTensors) -> Tensors:
         """The tensors of a file with each weight of ours whole that is stored as weight_g and weight_v."""
-        stored, source = self.stored(sizes), excerpt.source
+        stored, source = self.released_shapes(sizes), excerpt.source
         pairs: dict[str, torch.Tensor] = {}
         for name, tensor in excerpt.tensors.items():
             whole = name.removesuffix("_g").removesuffix("_v")
             if whole == name or not whole.endswith(".weight") or whole not in stored:
                 continue
             if whole in excerpt.tensors:
-                raise source.error(f"holds both {excerpt.in_file(whole)} and {excerpt.in_file(name)}", "one of them")
+                raise source.error(
+                    f"holds both {excerpt.name_in_file(whole)} and {excerpt.name_in_file(name)}", "one of them"
+                )
             shape = stored[whole]
             wanted = shape if name.endswith("_v") else (shape[0], *[1] * (len(shape) - 1))
-            pairs[name] = _fit_shape(tensor, torch.empty(wanted, device="meta"), excerpt.in_file(name), self, source)
-            _check_values(tensor, torch.float32, excerpt.in_file(name), source)
+            pairs[name] = _fit_shape(
+                tensor, torch.empty(wanted, device="meta"), excerpt.name_in_file(name), self, source
+            )
+            _check_values(tensor, torch.float32, excerpt.name_in_file(name), source)
         folded = fold_weight_norm(pairs)
         for name, tensor in folded.items():
             if name not in pairs and not torch.isfinite(tensor).all():
-                given = f"{excerpt.in_file(name)}_g and {excerpt.in_file(name)}_v"
+                given = f"{excerpt.name_in_file(name)}_g and {excerpt.name_in_file(name)}_v"
                 raise source.error(f"holds {given}, whose product is not finite", "numbers", DOWNLOAD_AGAIN)
         return {**{name: tensor for name, tensor in excerpt.tensors.items() if name not in pairs}, **folded}
 
     def is_ignored(self, name: str) -> bool:
-        return any(re.fullmatch(pattern, name) for pattern in self.leftovers)
+        return any(re.fullmatch(pattern, name) for pattern in self.ignored_patterns)
 
 
 def released_shape(role: str, name: str, tensor: torch.Tensor) -> tuple[int, ...]:
@@ -158,7 +162,7 @@ def fold_weight_norm(tensors: Tensors) -> dict[str, torch.Tensor]:
     return {**folded, **unpaired}
 
 
-def _counted(names: Sequence[str]) -> str:
+def _count_phrase(names: Sequence[str]) -> str:
     return "1 tensor that has" if len(names) == 1 else f"{len(names)} tensors that have"
 
 
@@ -167,11 +171,11 @@ def _fit_shape(tensor: torch.Tensor, wanted: torch.Tensor, name: str, part: Part
         tensor = tensor[..., 0, 0]
     if tensor.shape != wanted.shape:
         raise source.error(
-            f"holds {name} with shape {list(tensor.shape)}", f"{list(wanted.shape)}, as {part.words} has it"
+            f"holds {name} with shape {list(tensor.shape)}", f"{list(wanted.shape)}, as {part.title} has it"
         )
     whole_numbers = not (tensor.is_floating_point() or tensor.is_complex() or tensor.dtype == torch.bool)
     if not (tensor.is_floating_point() if wanted.is_floating_point() else whole_numbers):
-        raise source.error(f"holds {name} as {tensor.dtype}", f"{wanted.dtype}, as {part.words} has it")
+        raise source.error(f"holds {name} as {tensor.dtype}", f"{wanted.dtype}, as {part.title} has it")
     return tensor
 
 
@@ -195,9 +199,9 @@ def released_parts(sizes: ReleasedSizes) -> dict[str, Part]:
     """Every part with weights, by role, under its released names."""
     blocks, levels, codec_levels = sizes.blocks, len(sizes.widths), len(sizes.codec_widths)
     parts = (
-        Part("denoiser", "the denoiser (AudioLDM-M's UNet)", lambda ours: names.denoiser_name(ours, blocks, levels)),
-        Part("adapter", "the adapter", lambda ours: names.adapter_name(ours, blocks, levels)),
-        Part("codec", "the VAE", lambda ours: names.codec_name(ours, codec_levels), (r"loss\..+",)),
+        Part("denoiser", "the denoiser (AudioLDM-M's UNet)", lambda name: names.denoiser_name(name, blocks, levels)),
+        Part("adapter", "the adapter", lambda name: names.adapter_name(name, blocks, levels)),
+        Part("codec", "the VAE", lambda name: names.codec_name(name, codec_levels), (r"loss\..+",)),
         Part("vocoder", "the vocoder", names.vocoder_name, (), _VOCODER_CONSTANTS),
         Part("text_encoder", "CLAP's text branch", names.text_name, _TEXT_IGNORED_PATTERNS, _TEXT_CONSTANTS),
         Part("video_encoder", "Synchformer's visual branch", names.video_name, (r"patch_embed\.proj\.(weight|bias)",)),

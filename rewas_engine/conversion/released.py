@@ -107,11 +107,11 @@ def convert_released(
     total = 2 * len(roles) + 1
     tokenizer = conversion.tokenizer()
     for finished, role in enumerate(roles):
-        report(f"Checking {conversion.words(role)}", finished, total)
+        report(f"Checking {conversion.title(role)}", finished, total)
         conversion.check(role)
     with new_pack_folder(folder) as unfinished:
         for finished, role in enumerate(roles, start=len(roles)):
-            report(f"Writing {conversion.words(role)}", finished, total)
+            report(f"Writing {conversion.title(role)}", finished, total)
             conversion.write(role, unfinished / role)
         copy_tokenizer(tokenizer, unfinished / "text_encoder")
         (unfinished / "schedule").mkdir()
@@ -133,8 +133,8 @@ class _Conversion:
             self._folder.check()
         self._rewas = read_rewas(files.rewas, self._parts, sizes)
 
-    def words(self, role: str) -> str:
-        return self._parts[role].words
+    def title(self, role: str) -> str:
+        return self._parts[role].title
 
     def tokenizer(self) -> Path:
         given = self._files.tokenizer or (self._folder.tokenizer() if self._folder is not None else None)
@@ -166,11 +166,11 @@ class _Conversion:
             copies.append(lambda dtype: read_part(part, kind, read_source(kind, own), sizes, dtype))
         elif (folder := self._folder) is not None and role in folder.roles():
             copies.append(lambda dtype: folder.tensors(role, sizes, dtype))
-        copies += [partial(part.matched, sizes, copy) for copy in self._rewas.by_role.get(role, ())]
+        copies += [partial(part.match_tensors, sizes, copy) for copy in self._rewas.parts_by_role.get(role, ())]
         if not copies:
             if kind is not None:
                 raise missing_file_error(kind)
-            raise self._rewas.source.error(f"holds nothing of {self.words(role)}", "its tensors")
+            raise self._rewas.source.error(f"holds nothing of {self.title(role)}", "its tensors")
         return copies
 
     def sources(self) -> dict[str, str]:
@@ -221,13 +221,13 @@ def _description(name: str, conversion: _Conversion, sizes: ReleasedSizes, token
         },
         "picture": {
             "frame_rate": "25",
-            "width": sizes.side,
-            "height": sizes.side,
+            "width": sizes.frame_size_px,
+            "height": sizes.frame_size_px,
             # The release shows five seconds of picture for 5.12 seconds of sound.
             "window_frames": 128 if released_times else 125,
             "overlap_frames": 32,
             "colours": True,
-            "short_side": sizes.side * 256 // 224,
+            "short_side": sizes.frame_size_px * 256 // 224,
             "precision": "auto",
             "token_times": token_times,
             **({} if released_times else {"smoothing_frames": 11}),

@@ -43,7 +43,7 @@ class ReleasedSizes:
     video_width: int = 768
     video_blocks: int = 12
     video_heads: int = 12
-    side: int = 224
+    frame_size_px: int = 224
     phi_width: int = 768
     phi_blocks: int = 3
     phi_heads: int = 8
@@ -129,7 +129,7 @@ class ReleasedSizes:
 
     def new_video_encoder(self) -> MotionFormer:
         """The visual branch of Synchformer."""
-        return MotionFormer(self.video_width, self.video_blocks, self.video_heads, self.side)
+        return MotionFormer(self.video_width, self.video_blocks, self.video_heads, self.frame_size_px)
 
     def new_phi(self) -> Phi:
         """φ, whose attention ran over the batch axis: over one token at a time."""
@@ -156,7 +156,7 @@ SMALL = ReleasedSizes(
     video_width=32,
     video_blocks=1,
     video_heads=2,
-    side=32,
+    frame_size_px=32,
     phi_width=32,
     phi_blocks=1,
     phi_heads=2,

@@ -25,21 +25,21 @@ class SourceKind:
     """
 
     option: str
-    words: str
+    title: str
     file_name: str
     matches: Callable[[Iterable[str]], bool]
 
     @property
-    def given_as(self) -> str:
+    def label(self) -> str:
         """What a file was given as, for errors."""
-        return f"{self.words} ({self.option})"
+        return f"{self.title} ({self.option})"
 
 
 def _name_matcher(pattern: str) -> Callable[[Iterable[str]], bool]:
     return lambda names: any(re.match(pattern, name) for name in names)
 
 
-KINDS = {
+SOURCE_KINDS = {
     "rewas": SourceKind(
         "--rewas-ckpt", "the ReWaS checkpoint", "audioldm_m_rewas_vggsound.ckpt", _name_matcher(r"control_model\.")
     ),
@@ -85,17 +85,17 @@ _REWAS_IGNORED_PATTERNS = (
 
 def read_source(kind: str, path: Path) -> Checkpoint:
     """A checkpoint of a kind. Raises CheckpointError where it cannot be read or is one of another kind."""
-    wanted = KINDS[kind]
-    checkpoint = read_checkpoint(path, wanted.given_as)
+    wanted = SOURCE_KINDS[kind]
+    checkpoint = read_checkpoint(path, wanted.label)
     if wanted.matches(checkpoint.tensors):
         return checkpoint
-    other = next((found for found in KINDS.values() if found.matches(checkpoint.tensors)), None)
+    other = next((found for found in SOURCE_KINDS.values() if found.matches(checkpoint.tensors)), None)
     if other is not None:
         remedy = f"Give it to {other.option}, and to {wanted.option} the file released as {wanted.file_name}."
-        raise checkpoint.error(f"is {other.words}", wanted.words, remedy)
+        raise checkpoint.error(f"is {other.title}", wanted.title, remedy)
     raise checkpoint.error(
         f"holds {len(checkpoint.tensors)} tensors of some other model, first {next(iter(checkpoint.tensors))}",
-        wanted.words,
+        wanted.title,
         f"Give {wanted.option} the file released as {wanted.file_name}.",
     )
 
@@ -110,12 +110,12 @@ def read_part(
     excerpt = _unwrap(checkpoint, _WRAPPER_PREFIXES.get(kind, ()))
     if kind == "synchformer":
         known = rf"vfeat_extractor\..+|{_SYNCHFORMER_IGNORED_PATTERNS}"
-        strange = [excerpt.in_file(name) for name in excerpt.tensors if not re.fullmatch(known, name)]
-        strange += excerpt.outside
-        if strange:
-            raise checkpoint.error(f"holds {strange[0]}", "the parts of Synchformer and nothing else")
-        excerpt = ModuleTensors.under(excerpt.in_file("vfeat_extractor."), checkpoint)
-    return part.matched(sizes, excerpt, dtype)
+        unexpected = [excerpt.name_in_file(name) for name in excerpt.tensors if not re.fullmatch(known, name)]
+        unexpected += excerpt.unexpected_names
+        if unexpected:
+            raise checkpoint.error(f"holds {unexpected[0]}", "the parts of Synchformer and nothing else")
+        excerpt = ModuleTensors.from_prefix(excerpt.name_in_file("vfeat_extractor."), checkpoint)
+    return part.match_tensors(sizes, excerpt, dtype)
 
 
 def _unwrap(checkpoint: Checkpoint, wrappers: Sequence[str]) -> ModuleTensors:
@@ -136,12 +136,12 @@ def _unwrap(checkpoint: Checkpoint, wrappers: Sequence[str]) -> ModuleTensors:
 class RewasCheckpoint:
     """The checkpoint of ReWaS, its tensors by part.
 
-    by_role: the copies of a part that it holds, the one that is taken first: the release samples with the running
+    parts_by_role: the copies of a part that it holds, the one that is taken first: the release samples with the running
     average of the denoiser where there is one. scale_factor: of latents, where it is stored.
     """
 
     source: Checkpoint
-    by_role: Mapping[str, tuple[ModuleTensors, ...]]
+    parts_by_role: Mapping[str, tuple[ModuleTensors, ...]]
     scale_factor: float | None
 
 
@@ -152,29 +152,31 @@ def read_rewas(path: Path, parts: Mapping[str, Part], sizes: ReleasedSizes) -> R
     """
     source = read_source("rewas", path)
     tensors = source.tensors
-    first_stage = ModuleTensors.under("first_stage_model.", source)
+    first_stage = ModuleTensors.from_prefix("first_stage_model.", source)
     codec = {name: tensor for name, tensor in first_stage.tensors.items() if not name.startswith("vocoder.")}
-    by_role = {
-        "adapter": (ModuleTensors.under("control_model.", source),),
+    parts_by_role = {
+        "adapter": (ModuleTensors.from_prefix("control_model.", source),),
         "denoiser": (
             _ema_tensors(parts["denoiser"], sizes, source),
-            ModuleTensors.under("model.diffusion_model.", source),
+            ModuleTensors.from_prefix("model.diffusion_model.", source),
         ),
         "codec": (replace(first_stage, tensors=codec),),
-        "vocoder": (ModuleTensors.under("first_stage_model.vocoder.", source),),
-        "text_encoder": (ModuleTensors.under("cond_stage_models.0.model.", source),),
+        "vocoder": (ModuleTensors.from_prefix("first_stage_model.vocoder.", source),),
+        "text_encoder": (ModuleTensors.from_prefix("cond_stage_models.0.model.", source),),
     }
     known = (
         r"(control_model|model\.diffusion_model|model_ema|first_stage_model|cond_stage_models\.0\.model)\..+|"
         + _REWAS_IGNORED_PATTERNS
     )
-    strange = [name for name in tensors if not re.fullmatch(known, name)]
-    if strange:
-        raise source.error(f"holds {len(strange)} tensors that belong to no part, first {strange[0]}", "none such")
+    unexpected = [name for name in tensors if not re.fullmatch(known, name)]
+    if unexpected:
+        raise source.error(
+            f"holds {len(unexpected)} tensors that belong to no part, first {unexpected[0]}", "none such"
+        )
     _check_schedule(source)
     held = {
         role: tuple(copy for copy in copies if not all(map(parts[role].is_ignored, copy.tensors)))
-        for role, copies in by_role.items()
+        for role, copies in parts_by_role.items()
     }
     return RewasCheckpoint(source, held, _scale_factor(source))
 
@@ -183,10 +185,10 @@ def _ema_tensors(part: Part, sizes: ReleasedSizes, source: Checkpoint) -> Module
     """The running averages under the denoiser's released names."""
     found = strip_prefix(source.tensors, "model_ema.")
     found = {name: tensor for name, tensor in found.items() if name not in ("decay", "num_updates")}
-    dotted = {ema_name(released): released for released in part.stored(sizes)}
-    strange = [name for name in found if name not in dotted]
-    if strange:
-        raise source.error(f"holds an average of no tensor of the denoiser, model_ema.{strange[0]}", "none such")
+    dotted = {ema_name(released): released for released in part.released_shapes(sizes)}
+    unexpected = [name for name in found if name not in dotted]
+    if unexpected:
+        raise source.error(f"holds an average of no tensor of the denoiser, model_ema.{unexpected[0]}", "none such")
     averages = {dotted[name]: tensor for name, tensor in found.items()}
     return ModuleTensors(source, averages, lambda name: f"model_ema.{ema_name(name)}")
 
@@ -226,10 +228,10 @@ def _read_floats(name: str, source: Checkpoint) -> torch.Tensor | None:
 
 def missing_file_error(kind: str) -> CheckpointError:
     """That a file is needed and was not given."""
-    wanted = KINDS[kind]
+    wanted = SOURCE_KINDS[kind]
     return CheckpointError(
         Path(wanted.file_name),
         "was not given, and nothing else that was given holds its part",
-        wanted.given_as,
+        wanted.label,
         f"Give it with {wanted.option}.",
     )

@@ -42,22 +42,22 @@ class EnergyEstimator:
     def __init__(
         self,
         components: Mapping[str, Any],
-        picture: Mapping[str, Any],
+        video_format: Mapping[str, Any],
         silence_nats: float,
         device: str,
         cache: ContentCache | None = None,
     ) -> None:
         self._components, self._cache = components, cache or ContentCache(0)
-        self._picture, self._silence_nats, self._device = picture, silence_nats, device
-        self.format = Fraction(picture["frame_rate"]), int(picture["width"]), int(picture["height"])
+        self._video_format, self._silence_nats, self._device = video_format, silence_nats, device
+        self.format = Fraction(video_format["frame_rate"]), int(video_format["width"]), int(video_format["height"])
         """Frame rate, width and height that the video encoder wants."""
-        self._in_colours = bool(picture.get("colours", False))
+        self._in_colours = bool(video_format.get("colours", False))
 
-    def read(self, clip: ClipRead, cancel: CancelSignal | None) -> NDArray[np.uint8]:
+    def read_frames(self, clip: ClipRead, cancel: CancelSignal | None) -> NDArray[np.uint8]:
         """Pictures of a clip as the video encoder wants them: brightness [T, H, W] or colours [T, H, W, 3]."""
-        return self.passing(clip, cancel)[:]
+        return self.stream_frames(clip, cancel)[:]
 
-    def passing(self, clip: ClipRead, cancel: CancelSignal | None) -> FrameStream:
+    def stream_frames(self, clip: ClipRead, cancel: CancelSignal | None) -> FrameStream:
         """The same, read as they are asked for; what reading raises is raised then."""
         rate, width, height = self.format
         shown = pictures(
@@ -68,13 +68,13 @@ class EnergyEstimator:
             width=width,
             height=height,
             colours=self._in_colours,
-            short_side=self._picture.get("short_side"),
+            short_side=self._video_format.get("short_side"),
             cancel=cancel,
         )
         return FrameStream(shown, frame_count(clip.duration_s, rate))
 
     @torch.inference_mode()
-    def curve(self, frames: Pictures, on_window: OnWindow | None = None) -> EnergyCurve:
+    def estimate(self, frames: Pictures, on_window: OnWindow | None = None) -> EnergyCurve:
         """Energy of pictures of any number; brightness [T, H, W] is shown as grey to an encoder of colours.
 
         Windows of pictures that were seen before are not looked at again. Raises InsufficientMemoryError.
@@ -82,19 +82,19 @@ class EnergyEstimator:
         if self._in_colours and isinstance(frames, np.ndarray) and frames.ndim == 3:
             frames = np.broadcast_to(frames[..., None], (*frames.shape, 3))
         rate = self.format[0]
-        if self._picture.get("token_times") == "released":
+        if self._video_format.get("token_times") == "released":
             values, times = self._estimate_as_released(frames, on_window)
             curve = EnergyCurve(values, rate * times, "picture")
         else:
             curve = EnergyCurve(self._estimate_at_token_times(frames, on_window), rate, "picture")
-            if "smoothing_frames" in self._picture:
-                curve = curve.smoothed(int(self._picture["smoothing_frames"]))
+            if "smoothing_frames" in self._video_format:
+                curve = curve.smoothed(int(self._video_format["smoothing_frames"]))
         return EnergyCurve(curve.values.clip(self._silence_nats, LOUDEST_NATS), curve.rate_hz, "picture")
 
     def _estimate_at_token_times(self, frames: Pictures, on_window: OnWindow | None) -> FloatArray:
         """Energies [T], one for each frame."""
-        window = min(len(frames), int(self._picture["window_frames"]))
-        starts = window_starts(len(frames), window, int(self._picture["overlap_frames"]))
+        window = min(len(frames), int(self._video_format["window_frames"]))
+        starts = window_starts(len(frames), window, int(self._video_format["overlap_frames"]))
         parts = []
         for number, start in enumerate(starts, start=1):
             parts.append(self._estimate_window(frames[start : start + window]))
@@ -115,9 +115,9 @@ class EnergyEstimator:
 
         A window of five seconds of picture is laid over 5.12 seconds; what is shorter is repeated, as the release does.
         """
-        window = int(self._picture["window_frames"])
+        window = int(self._video_format["window_frames"])
         times = RELEASED_CONTROL_FRAMES // window
-        starts = window_starts(max(len(frames), window), window, int(self._picture["overlap_frames"]))
+        starts = window_starts(max(len(frames), window), window, int(self._video_format["overlap_frames"]))
         parts = []
         for number, start in enumerate(starts, start=1):
             seen = frames[start : start + RELEASED_FRAMES]
@@ -130,22 +130,22 @@ class EnergyEstimator:
         return values[: times * len(frames)].clip(max=LOUDEST_NATS), times
 
     @torch.inference_mode()
-    def tokens(self, frames: NDArray[np.uint8]) -> torch.Tensor:
+    def encode_frames(self, frames: NDArray[np.uint8]) -> torch.Tensor:
         """What the video encoder makes of pictures, [N, D]."""
         shown = torch.from_numpy(np.ascontiguousarray(frames)).to(self._device).float() / 255
         encoder = self._components["video_encoder"]
 
-        def made(at_once: int) -> torch.Tensor:
+        def run_batch(batch_size: int) -> torch.Tensor:
             with autocast_to_weight_dtype(encoder, self._device):
                 # An encoder of segments looks at several in one batch.
-                seen = encoder(shown[None], at_once) if hasattr(encoder, "segment_starts") else encoder(shown[None])
+                seen = encoder(shown[None], batch_size) if hasattr(encoder, "segment_starts") else encoder(shown[None])
             return cast(torch.Tensor, seen)[0].float()
 
-        return run_within_memory(made, SEGMENT_BATCH_SIZE, "looking at the picture", ESTIMATION_MEMORY_REMEDY)
+        return run_within_memory(run_batch, SEGMENT_BATCH_SIZE, "looking at the picture", ESTIMATION_MEMORY_REMEDY)
 
     def _predict_energy(self, frames: NDArray[np.uint8]) -> torch.Tensor:
         def energies() -> torch.Tensor:
-            seen: torch.Tensor = self._components["phi"](self.tokens(frames)[None])[0].float()
+            seen: torch.Tensor = self._components["phi"](self.encode_frames(frames)[None])[0].float()
             return seen
 
         of_tokens: torch.Tensor = self._cache.get_or_compute("energy of pictures", frames, energies)

@@ -17,7 +17,7 @@ RELEASED_CONTROL_FRAMES = 512
 SMOOTHING_TOKENS, SMOOTHING_ORDER = 9, 2
 
 
-def nearest(values: FloatArray, count: int) -> FloatArray:
+def resample_nearest(values: FloatArray, count: int) -> FloatArray:
     """The values [T] at another count, without anything between them: index floor(i·T / count)."""
     return np.asarray(values[np.arange(count) * len(values) // count])
 
@@ -32,7 +32,7 @@ def released_control(tokens: FloatArray) -> FloatArray:
 
     The tokens overlap by half, and the release lays them side by side: what is heard is up to half a second off.
     """
-    return nearest(released_smoothing(tokens), RELEASED_CONTROL_FRAMES)
+    return resample_nearest(released_smoothing(tokens), RELEASED_CONTROL_FRAMES)
 
 
 def interpolate_at_token_times(

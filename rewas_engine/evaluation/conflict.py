@@ -16,7 +16,7 @@ from rewas_engine.evaluation.joint_retrieval import calibration_error, calibrati
 from rewas_engine.evaluation.splits import Split
 from rewas_engine.matching.embedding_matcher import EmbeddingMatcher, VideoEmbedding
 from rewas_engine.matching.evidence import Evidence, conflict_report, gather_evidence
-from rewas_engine.matching.report import ConflictMoment, ConflictReport
+from rewas_engine.matching.report import ConflictReport, ConflictSpan
 from rewas_engine.pipeline import ReWaS
 from rewas_engine.world import Scene, render_brightness
 
@@ -66,14 +66,14 @@ class HalvedClip:
 
     @property
     def _reported_s(self) -> Fraction:
-        return sum((moment.end_s - moment.start_s for moment in self.report.moments), Fraction(0))
+        return sum((moment.end_s - moment.start_s for moment in self.report.spans), Fraction(0))
 
     @property
     def _correctly_reported_s(self) -> Fraction:
-        return sum((_after(moment, self.border_s) for moment in self.report.moments), Fraction(0))
+        return sum((_after(moment, self.border_s) for moment in self.report.spans), Fraction(0))
 
 
-def _after(moment: ConflictMoment, border_s: Fraction) -> Fraction:
+def _after(moment: ConflictSpan, border_s: Fraction) -> Fraction:
     return max(Fraction(0), moment.end_s - max(moment.start_s, border_s))
 
 
@@ -101,26 +101,26 @@ def judge_scenes(
         raise SettingsError("There are too few clips to compare.", "Measure more scenes.")
     rate, width, height = model.picture_format
     pictures = [render_brightness(scene, frame_rate=rate, width=width, height=height) for scene in scenes]
-    meanings = {label.words: label.meaning for label in matcher.labels}
+    meanings = {label.text: label.meaning for label in matcher.labels}
     relation = relations(scenes)
 
     def check(prompt: str, embedding: VideoEmbedding) -> tuple[ConflictReport, Evidence]:
-        evidence = gather_evidence(matcher, prompt, matcher.sighting(prompt, embedding))
+        evidence = gather_evidence(matcher, prompt, matcher.score_embedding(prompt, embedding))
         return conflict_report(prompt, evidence, matcher.name), evidence
 
     judged, halved = [], []
     for number, (scene, frames) in enumerate(zip(scenes, pictures, strict=True)):
-        embedding = matcher.look(frames)
+        embedding = matcher.embed(frames)
         meant = matcher.familiarity(scene.caption)[0]
         # Spread over all clips, so that no two clips swap their prompts.
         others = [(number + 1 + step * len(scenes) // WRONG_PROMPTS) % len(scenes) for step in range(WRONG_PROMPTS)]
         for other in dict.fromkeys([number, *others]):
             report, _ = check(scenes[other].caption, embedding)
-            named = any(meanings[better.words] == meant for better in report.suggestions)
+            named = any(meanings[better.text] == meant for better in report.suggestions)
             judged.append(CheckedPrompt(other == number, int(relation[number, other]), report, named))
         after = next((other for other in others if relation[number, other] < 0), None)
         if after is not None:
-            both = matcher.look(np.concatenate([frames, pictures[after]]))
+            both = matcher.embed(np.concatenate([frames, pictures[after]]))
             report, evidence = check(scene.caption, both)
             border_s = Fraction(len(frames)) / rate
             end_s = border_s + Fraction(len(pictures[after])) / rate

@@ -108,14 +108,14 @@ def measure_joint(
             raise SettingsError("There are fewer than two classes to compare.", "Measure more scenes.")
     sounds, pictures = [], []
     for number, scene in enumerate(heard):
-        sounds.append(scorer.sound(model.front_end.hear(normalised(render_sound(scene)))).cpu().numpy())
+        sounds.append(scorer.embed_sound(model.front_end.hear(normalised(render_sound(scene)))).cpu().numpy())
         if not scene.off_screen:
             frames = render_brightness(scene, frame_rate=rate, width=width, height=height)
-            pictures.append(scorer.picture(frames).cpu().numpy())
+            pictures.append(scorer.embed_video(frames).cpu().numpy())
         if on_scene is not None:
             on_scene(number + 1, len(heard))
-    words = scorer.words([scene.caption for scene in heard]).cpu().numpy()
-    unseen = scorer.words([_paraphrase(scene, number) for number, scene in enumerate(heard)]).cpu().numpy()
+    words = scorer.embed_text([scene.caption for scene in heard]).cpu().numpy()
+    unseen = scorer.embed_text([_paraphrase(scene, number) for number, scene in enumerate(heard)]).cpu().numpy()
     shown, relation = np.stack(pictures), relations(heard)
     of_seen = relation[np.ix_(seen, seen)]
     cosines = {

@@ -33,12 +33,12 @@ def joint_section(bench: Bench, split: Split, scenes: int) -> Section:
         bench.model, split.any_scenes(scenes), on_scene=lambda done, total: watch.report("Joint space", done, total)
     )
     figures = [figure for pair, row in figures_by_pair.pairs.items() for figure in _figures(pair, row)]
-    words = scorer.words([clip.plain for clip in bench.clips]).cpu().numpy()
+    words = scorer.embed_text([clip.plain for clip in bench.clips]).cpu().numpy()
     for key, label, log_mels in (
         ("made", "Prompts against generated sounds, mean cosine (CLAP-like)", bench.plain),
         ("real", "Prompts against real sounds, mean cosine (CLAP-like)", [clip.log_mel for clip in bench.clips]),
     ):
-        sounds = np.stack([scorer.sound(torch.from_numpy(log_mel)).cpu().numpy() for log_mel in log_mels])
+        sounds = np.stack([scorer.embed_sound(torch.from_numpy(log_mel)).cpu().numpy() for log_mel in log_mels])
         figures.append(Figure(f"joint_score_{key}", label, float((words * sounds).sum(axis=1).mean())))
     details = {
         "scenes": {"heard": figures_by_pair.heard, "seen": figures_by_pair.seen},

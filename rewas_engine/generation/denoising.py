@@ -74,7 +74,7 @@ class ControlledDenoiser:
     ) -> torch.Tensor:
         is_steered = self.is_controlled_at(float(timestep))
         with torch.autocast(sample.device.type, self.precision, enabled=self.precision != torch.float32):
-            predicted = self.backbone.predicted(
+            predicted = self.backbone.predict(
                 sample, timestep, prompts, hints if is_steered else None, self.control_strength
             )
         return predicted.to(sample.dtype)

@@ -180,7 +180,7 @@ class SoundGenerator:
     def _heard(self, latents: torch.Tensor, starts: Sequence[int], total: int) -> torch.Tensor:
         """Log-mel [total, bins] of latents [C, T', F], decoded window by window."""
         patch, width = self._window.patch, self._window.frames // self._window.patch
-        parts = (self._backbone.decoded(cut(latents, [start // patch], width, dim=1))[0] for start in starts)
+        parts = (self._backbone.decode(cut(latents, [start // patch], width, dim=1))[0] for start in starts)
         return blend(parts, starts, total, dim=0).clamp(min=self._front_end.config.silence_nats)
 
     @torch.inference_mode()
@@ -227,7 +227,7 @@ class SoundGenerator:
         embedded = self._embed_prompts(prompts)
         latents = self._sampled(embedded, hints, starts, noise, generator, settings, on_step, batch_size)
         parts = torch.stack(latents.split(window.frames // window.patch, dim=1))
-        return self._backbone.decoded(parts).clamp(min=silence_nats)
+        return self._backbone.decode(parts).clamp(min=silence_nats)
 
     @property
     def window(self) -> SoundWindow:
@@ -280,7 +280,7 @@ class SoundGenerator:
 
     def _embed_prompts(self, prompts: Sequence[str]) -> torch.Tensor:
         embedded: torch.Tensor = self._cache.get_or_compute(
-            "words", list(prompts), lambda: self._backbone.embedded(prompts)
+            "words", list(prompts), lambda: self._backbone.embed_prompts(prompts)
         )
         return embedded
 
@@ -321,8 +321,8 @@ class SoundGenerator:
             ((1 - settings.control_part[1]) * noisiest, (1 - settings.control_part[0]) * noisiest),
             batch_size,
         )
-        in_part = known is not None and known.renoised < 1
-        schedule = build_schedule(settings.sampler, self._backbone.schedule, in_part=in_part)
+        is_partial = known is not None and known.renoised < 1
+        schedule = build_schedule(settings.sampler, self._backbone.schedule, is_partial=is_partial)
         if settings.control_strength > 0:
             run = effective_timesteps(copy.deepcopy(schedule), settings.num_steps, known.renoised if known else 1.0)
             if not any(denoiser.is_controlled_at(timestep) for timestep in run.tolist()):
@@ -354,7 +354,7 @@ class SoundGenerator:
         window, silence_nats = self._window, self._front_end.config.silence_nats
         missing = total - len(earlier.log_mel)
         whole = nn.functional.pad(earlier.log_mel.to(self._device), (0, 0, 0, missing), value=silence_nats)
-        parts = (self._backbone.encoded(cut(whole, [start], window.frames, dim=0))[0] for start in starts)
+        parts = (self._backbone.encode(cut(whole, [start], window.frames, dim=0))[0] for start in starts)
         latents = blend(parts, [start // window.patch for start in starts], total // window.patch, dim=1)
         kept = np.pad(earlier.kept, (0, missing)).reshape(-1, window.patch).all(axis=1)
         return Known(latents, torch.from_numpy(kept).to(self._device), earlier.renoised)

@@ -97,7 +97,7 @@ class WindowedVocoder:
     ) -> torch.Tensor:
         """Waveform of one window. A vocoder may add some samples of its own at its end."""
         within = slice(start, start + self._window.frames)
-        made = self._backbone.waveforms(log_mel[None, within], positions[None, within])[0]
+        made = self._backbone.vocode(log_mel[None, within], positions[None, within])[0]
         if on_window is not None:
             on_window(number, windows)
         return made.float()

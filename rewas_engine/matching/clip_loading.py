@@ -28,7 +28,7 @@ def load_clip_encoder(folder: Path, device: str) -> ClipEncoder:
     if not folder.is_dir():
         raise PackError(f"There is no folder {folder} with a CLIP model.", "Check the path of the conflict model.")
     folder = folder.resolve()
-    config = _config(folder)
+    config = _read_config(folder)
     weights = folder / WEIGHTS_FILE
     if not weights.is_file():
         pickled = any(folder.glob("*.bin")) or any(folder.glob("*.pt"))
@@ -48,7 +48,7 @@ def load_clip_encoder(folder: Path, device: str) -> ClipEncoder:
     return encoder.eval().requires_grad_(False).to(device)
 
 
-def _config(folder: Path) -> dict[str, Any]:
+def _read_config(folder: Path) -> dict[str, Any]:
     try:
         config = json.loads((folder / CONFIG_FILE).read_text("utf-8"))
     except (OSError, ValueError) as error:

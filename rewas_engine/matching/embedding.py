@@ -73,24 +73,24 @@ class JointScorer:
         """A phrase for each class that the space was trained on."""
         return tuple(self.space.config.known_words)
 
-    def text_sound(self, prompt: str, log_mel: torch.Tensor) -> JointScore:
+    def score_text_sound(self, prompt: str, log_mel: torch.Tensor) -> JointScore:
         """How well a sound does what the words say. log_mel: [T, bins] nats, of a sound that is normalised."""
-        return self._score("text_sound", self.words([prompt])[0], self.sound(log_mel))
+        return self._score("text_sound", self.embed_text([prompt])[0], self.embed_sound(log_mel))
 
-    def text_picture(self, prompt: str, frames: NDArray[np.uint8]) -> JointScore:
+    def score_text_video(self, prompt: str, frames: NDArray[np.uint8]) -> JointScore:
         """How well a picture shows what the words say. frames: [T, H, W] brightness in the pack's picture format."""
-        return self._score("text_picture", self.words([prompt])[0], self.picture(frames))
+        return self._score("text_picture", self.embed_text([prompt])[0], self.embed_video(frames))
 
-    def picture_sound(self, frames: NDArray[np.uint8], log_mel: torch.Tensor) -> JointScore:
-        """How well a sound fits what is seen; see `text_sound` and `text_picture`."""
-        return self._score("picture_sound", self.picture(frames), self.sound(log_mel))
+    def score_video_sound(self, frames: NDArray[np.uint8], log_mel: torch.Tensor) -> JointScore:
+        """How well a sound fits what is seen; see `score_text_sound` and `score_text_video`."""
+        return self._score("picture_sound", self.embed_video(frames), self.embed_sound(log_mel))
 
     def rank(self, prompt: str, log_mels: Sequence[torch.Tensor]) -> list[int]:
         """Positions of sounds [T, bins], the one first that does best what the words say; equal ones in their order."""
-        cosines = [self.text_sound(prompt, log_mel).cosine for log_mel in log_mels]
+        cosines = [self.score_text_sound(prompt, log_mel).cosine for log_mel in log_mels]
         return sorted(range(len(cosines)), key=lambda position: -cosines[position])
 
-    def stretches(
+    def embed_spans(
         self, frames: NDArray[np.uint8], frame_rate: Fraction
     ) -> tuple[tuple[tuple[Fraction, Fraction], ...], torch.Tensor]:
         """Stretches of a picture that overlap by half: where each begins and ends, in seconds, and their unit vectors.
@@ -100,7 +100,7 @@ class JointScorer:
         length = min(SPAN_FRAMES, len(frames))
         starts = window_starts(len(frames), length, length // 2)
         spans_s = tuple((start / frame_rate, (start + length) / frame_rate) for start in starts)
-        return spans_s, self._pictures(frames, starts, length)
+        return spans_s, self._embed_windows(frames, starts, length)
 
     def familiarity(self, prompt: str) -> tuple[str, float]:
         """The known words that a prompt is taken for, and how near it is to them; see `familiarities`."""
@@ -118,38 +118,38 @@ class JointScorer:
         among_sentences = nn.functional.normalize(sentences, dim=1) @ self._known_sentences[0].T
         places = among_sentences.argmax(dim=1)
         meant = self._known_sentences[1][places]
-        in_space = (self.space.words(sentences) * self._known[meant]).sum(dim=1)
+        in_space = (self.space.encode_text(sentences) * self._phrase_embeddings[meant]).sum(dim=1)
         near = torch.minimum(among_sentences.gather(1, places[:, None])[:, 0], in_space).tolist()
         return [(self.known_words[word], cosine) for word, cosine in zip(meant.tolist(), near, strict=True)]
 
     @torch.inference_mode()
-    def words(self, prompts: Sequence[str]) -> torch.Tensor:
+    def embed_text(self, prompts: Sequence[str]) -> torch.Tensor:
         """Unit vectors [B, width] of prompts."""
-        return self.space.words(self._encode_sentences(prompts))
+        return self.space.encode_text(self._encode_sentences(prompts))
 
-    def picture(self, frames: NDArray[np.uint8]) -> torch.Tensor:
+    def embed_video(self, frames: NDArray[np.uint8]) -> torch.Tensor:
         """Unit vector [width] of brightness [T, H, W], T at least 1, in the pack's picture format."""
         length = min(VIDEO_WINDOW_FRAMES, len(frames))
         starts = window_starts(len(frames), length, length // 2)
-        return middle(self._pictures(frames, starts, length))
+        return mean_direction(self._embed_windows(frames, starts, length))
 
     @torch.inference_mode()
-    def sound(self, log_mel: torch.Tensor) -> torch.Tensor:
+    def embed_sound(self, log_mel: torch.Tensor) -> torch.Tensor:
         """Unit vector [width] of a log-mel [T, bins] in nats, T at least 1."""
         length = min(SOUND_WINDOW_FRAMES, len(log_mel))
         starts = window_starts(len(log_mel), length, length // 2)
         embedded = []
         for first in range(0, len(starts), _BATCH_SIZE):
             some = cut(log_mel, starts[first : first + _BATCH_SIZE], length, dim=0)
-            embedded.append(self.space.sound(some.to(self._device).float()))
-        return middle(torch.cat(embedded))
+            embedded.append(self.space.encode_sound(some.to(self._device).float()))
+        return mean_direction(torch.cat(embedded))
 
     @torch.inference_mode()
-    def _pictures(self, frames: NDArray[np.uint8], starts: Sequence[int], length: int) -> torch.Tensor:
+    def _embed_windows(self, frames: NDArray[np.uint8], starts: Sequence[int], length: int) -> torch.Tensor:
         embedded = []
         for first in range(0, len(starts), _BATCH_SIZE):
             some = np.stack([frames[start : start + length] for start in starts[first : first + _BATCH_SIZE]])
-            embedded.append(self.space.picture(torch.from_numpy(some).to(self._device).float() / 255))
+            embedded.append(self.space.encode_video(torch.from_numpy(some).to(self._device).float() / 255))
         return torch.cat(embedded)
 
     def _encode_sentences(self, prompts: Sequence[str]) -> torch.Tensor:
@@ -158,8 +158,8 @@ class JointScorer:
         return found.to(self._device).float()
 
     @cached_property
-    def _known(self) -> torch.Tensor:
-        return self.words(self.known_words)
+    def _phrase_embeddings(self) -> torch.Tensor:
+        return self.embed_text(self.known_words)
 
     @cached_property
     def _known_sentences(self) -> tuple[torch.Tensor, torch.Tensor]:
@@ -180,6 +180,6 @@ class JointScorer:
         return np.asarray(1 / (1 + np.exp(-(slope * cosines.astype(np.float64) + offset))), np.float64)
 
 
-def middle(vectors: torch.Tensor) -> torch.Tensor:
+def mean_direction(vectors: torch.Tensor) -> torch.Tensor:
     """The unit vector [D] that lies between unit vectors [N, D]."""
     return nn.functional.normalize(vectors.mean(dim=0), dim=0)

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from rewas_engine.matching.embedding import JointScorer
-from rewas_engine.matching.evidence import MatchScores, OnStep, Shown
+from rewas_engine.matching.evidence import FrameLoader, MatchScores, OnStep
 from rewas_engine.matching.label_bank import Label, vggsound_names
 from rewas_engine.media.probe import ClipRead
 from rewas_engine.runtime.progress import ProgressTracker
@@ -25,9 +25,9 @@ LABEL_FAMILIARITY_THRESHOLD = 0.8
 class VideoEmbedding:
     """A picture in the joint space. whole: [width]. spans_s: see `Sighting`. parts: [S, width]."""
 
-    whole: torch.Tensor
+    clip_vector: torch.Tensor
     spans_s: Sequence[tuple[Fraction, Fraction]]
-    parts: torch.Tensor
+    span_vectors: torch.Tensor
 
 
 class EmbeddingMatcher:
@@ -45,8 +45,8 @@ class EmbeddingMatcher:
     @cached_property
     def labels(self) -> Sequence[Label]:
         """The words that the space was trained on, and those class names of VGGSound that are familiar to it."""
-        own = [Label(words, "pack", words) for words in self._scorer.known_words]
-        taken = {label.words for label in own}
+        own = [Label(phrase, "pack", phrase) for phrase in self._scorer.known_words]
+        taken = {label.text for label in own}
         foreign = zip(vggsound_names(), self._scorer.familiarities(vggsound_names()), strict=True)
         return (
             *own,
@@ -61,32 +61,34 @@ class EmbeddingMatcher:
         """The known words that a prompt is taken for, and how near it is to them."""
         return self._scorer.familiarity(prompt)
 
-    def pictures(self, read: ClipRead, shown: Shown, tracker: ProgressTracker) -> NDArray[np.uint8]:
+    def load_frames(
+        self, read: ClipRead, load_estimator_frames: FrameLoader, tracker: ProgressTracker
+    ) -> NDArray[np.uint8]:
         """Every picture of a clip, as the pack's video encoder wants it."""
-        return shown()
+        return load_estimator_frames()
 
-    def seen(self, prompt: str, read: ClipRead, pictures: NDArray[np.uint8], on_step: OnStep) -> MatchScores:
+    def match(self, prompt: str, read: ClipRead, frames: NDArray[np.uint8], on_step: OnStep) -> MatchScores:
         """Hold brightness [T, H, W] against words."""
-        sighting = self.sighting(prompt, self.look(pictures))
+        scores = self.score_embedding(prompt, self.embed(frames))
         # The last picture may stand longer than the clip lasts.
-        spans_s = [(begin, min(end, read.duration_s)) for begin, end in sighting.spans_s]
-        return replace(sighting, spans_s=spans_s)
+        spans_s = [(begin, min(end, read.duration_s)) for begin, end in scores.spans_s]
+        return replace(scores, spans_s=spans_s)
 
-    def look(self, frames: NDArray[np.uint8]) -> VideoEmbedding:
+    def embed(self, frames: NDArray[np.uint8]) -> VideoEmbedding:
         """What is seen in brightness [T, H, W] in the pack's picture format, T at least 1, whatever is asked of it."""
-        spans_s, parts = self._scorer.stretches(frames, self._frame_rate)
-        return VideoEmbedding(self._scorer.picture(frames), spans_s, parts)
+        spans_s, parts = self._scorer.embed_spans(frames, self._frame_rate)
+        return VideoEmbedding(self._scorer.embed_video(frames), spans_s, parts)
 
-    def sighting(self, prompt: str, looked: VideoEmbedding) -> MatchScores:
+    def score_embedding(self, prompt: str, embedding: VideoEmbedding) -> MatchScores:
         """What was seen, held against words."""
-        vectors = torch.cat([self._scorer.words([prompt]), self._label_embeddings])
-        whole = self._probabilities(looked.whole[None], vectors)[0]
-        by_part = self._probabilities(looked.parts, vectors)
-        return MatchScores(float(whole[0]), whole[1:], looked.spans_s, by_part[:, 0], by_part[:, 1:])
+        vectors = torch.cat([self._scorer.embed_text([prompt]), self._label_embeddings])
+        whole = self._probabilities(embedding.clip_vector[None], vectors)[0]
+        by_part = self._probabilities(embedding.span_vectors, vectors)
+        return MatchScores(float(whole[0]), whole[1:], embedding.spans_s, by_part[:, 0], by_part[:, 1:])
 
-    def _probabilities(self, pictures: torch.Tensor, vectors: torch.Tensor) -> NDArray[np.floating]:
-        return self._scorer.probabilities("text_picture", (pictures @ vectors.T).clamp(-1, 1).cpu().numpy())
+    def _probabilities(self, videos: torch.Tensor, vectors: torch.Tensor) -> NDArray[np.floating]:
+        return self._scorer.probabilities("text_picture", (videos @ vectors.T).clamp(-1, 1).cpu().numpy())
 
     @cached_property
     def _label_embeddings(self) -> torch.Tensor:
-        return self._scorer.words([label.words for label in self.labels])
+        return self._scorer.embed_text([label.text for label in self.labels])

@@ -1,4 +1,4 @@
-"""Whether words and picture contradict each other: what is seen from moment to moment, and what that amounts to."""
+"""Whether words and picture contradict each other: what is seen from span to span, and what that amounts to."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from rewas_engine.curves.curve import find_runs
 from rewas_engine.matching.label_bank import Label
-from rewas_engine.matching.report import ConflictMoment, ConflictReport, Suggestion, VerdictName
+from rewas_engine.matching.report import ConflictReport, ConflictSpan, Suggestion, VerdictName
 from rewas_engine.media.probe import ClipRead
 from rewas_engine.runtime.progress import ProgressTracker
 
@@ -31,7 +31,7 @@ SUGGESTION_THRESHOLD = 0.5
 MIN_PROMPT_WEIGHT = 0.5
 """What is left of a prompt that a picture plainly contradicts, where it is softened. With less the starter's sounds no
 longer do what the words say at all."""
-Shown = Callable[[], NDArray[np.uint8]]
+FrameLoader = Callable[[], NDArray[np.uint8]]
 """Reads a clip's picture as the pack's video encoder wants it; a matcher that has other wants does not call it."""
 OnStep = Callable[[int, int], object]
 """Called with finished and total steps; what it raises ends the work."""
@@ -45,8 +45,8 @@ class MatchScores:
     clip's start, in order; they may overlap. prompt_by_span: [S]. label_by_span: [S, L].
     """
 
-    prompt: float
-    labels: NDArray[np.floating]
+    prompt_probability: float
+    label_probabilities: NDArray[np.floating]
     spans_s: Sequence[tuple[Fraction, Fraction]]
     prompt_by_span: NDArray[np.floating]
     label_by_span: NDArray[np.floating]
@@ -70,16 +70,18 @@ class VideoMatcher(Protocol):
     def familiarity(self, prompt: str) -> tuple[str, float]:
         """What a prompt is taken for, as in `Label.meaning`, and how well such words are known, up to 1."""
 
-    def pictures(self, read: ClipRead, shown: Shown, tracker: ProgressTracker) -> NDArray[np.uint8]:
+    def load_frames(
+        self, read: ClipRead, load_estimator_frames: FrameLoader, tracker: ProgressTracker
+    ) -> NDArray[np.uint8]:
         """Pictures [T, …] of a clip as it wants them, T at least 1. Raises MediaError, Cancelled."""
 
-    def seen(self, prompt: str, read: ClipRead, pictures: NDArray[np.uint8], on_step: OnStep) -> MatchScores:
+    def match(self, prompt: str, read: ClipRead, pictures: NDArray[np.uint8], on_step: OnStep) -> MatchScores:
         """Hold the pictures of a clip against words."""
 
 
 @dataclass(frozen=True)
 class EvidenceSpan:
-    """A part of a picture between two of its moments: how probably it goes with the prompt, and with a rival."""
+    """A part of a picture between two of its spans: how probably it goes with the prompt, and with a rival."""
 
     start_s: Fraction
     end_s: Fraction
@@ -97,106 +99,104 @@ class EvidenceSpan:
 class Evidence:
     """What is known of a prompt and a picture.
 
-    probability: that they belong together. moments: from the first picture to the last, each beginning where the one
+    probability: that they belong together. spans: from the first picture to the last, each beginning where the one
     before ends. rivals: labels that do not mean the prompt, one for each meaning, the most probable first.
     familiarity: how well the prompt's words are known.
     """
 
     probability: float
-    moments: Sequence[EvidenceSpan]
+    spans: Sequence[EvidenceSpan]
     rivals: Sequence[Suggestion]
     familiarity: float
 
     @property
     def best_span(self) -> EvidenceSpan:
         """The part of the picture that goes best with the words, the first of equals."""
-        return max(self.moments, key=lambda moment: moment.probability)
+        return max(self.spans, key=lambda span: span.probability)
 
 
-def gather_evidence(matcher: VideoMatcher, prompt: str, sighting: MatchScores) -> Evidence:
-    """What a sighting says of the prompt that it was made for."""
+def gather_evidence(matcher: VideoMatcher, prompt: str, scores: MatchScores) -> Evidence:
+    """What a scores says of the prompt that it was made for."""
     meaning, familiarity = matcher.familiarity(prompt)
     meant = meaning if familiarity >= FAMILIARITY_THRESHOLD else None
     labels = matcher.labels
     one_each: dict[str, int] = {}
-    for place in np.argsort(-sighting.labels, kind="stable").tolist():
+    for place in np.argsort(-scores.label_probabilities, kind="stable").tolist():
         label = labels[place]
-        if label.meaning != meant and label.words != prompt:
+        if label.meaning != meant and label.text != prompt:
             one_each.setdefault(label.meaning, place)
     places = list(one_each.values())
     rivals = [
-        Suggestion(labels[place].words, round(float(sighting.labels[place]), 4), labels[place].source)
+        Suggestion(labels[place].text, round(float(scores.label_probabilities[place]), 4), labels[place].source)
         for place in places
     ]
-    moments = _merge_spans(sighting, [rival.words for rival in rivals], sighting.label_by_span[:, places])
-    return Evidence(sighting.prompt, tuple(moments), tuple(rivals), familiarity)
+    spans = _merge_spans(scores, [rival.text for rival in rivals], scores.label_by_span[:, places])
+    return Evidence(scores.prompt_probability, tuple(spans), tuple(rivals), familiarity)
 
 
-def _merge_spans(
-    sighting: MatchScores, rivals: Sequence[str], rival_by_span: NDArray[np.floating]
-) -> list[EvidenceSpan]:
+def _merge_spans(scores: MatchScores, rivals: Sequence[str], rival_by_span: NDArray[np.floating]) -> list[EvidenceSpan]:
     """The parts between all begins and ends of stretches, each with the mean of those that cover it.
 
     rival_by_span: [S, rivals], of each stretch with each rival.
     """
-    spans = sighting.spans_s
-    borders = sorted({border for span in spans for border in span})
-    moments = []
+    times_s = scores.spans_s
+    borders = sorted({border for span in times_s for border in span})
+    spans = []
     for begin, end in pairwise(borders):
-        covering = [number for number, (first, last) in enumerate(spans) if first <= begin and end <= last]
+        covering = [number for number, (first, last) in enumerate(times_s) if first <= begin and end <= last]
         with_rivals = rival_by_span[covering].mean(axis=0)
         best = int(with_rivals.argmax())
-        probability = float(sighting.prompt_by_span[covering].mean())
-        moments.append(EvidenceSpan(begin, end, probability, rivals[best], float(with_rivals[best])))
-    return moments
+        probability = float(scores.prompt_by_span[covering].mean())
+        spans.append(EvidenceSpan(begin, end, probability, rivals[best], float(with_rivals[best])))
+    return spans
 
 
 def conflict_report(prompt: str, evidence: Evidence, encoder: str = "") -> ConflictReport:
     """The verdict, and a sentence that says what it rests on.
 
-    "conflict" only where the picture plainly shows something else, the words are known, and no moment goes with them.
+    "conflict" only where the picture plainly shows something else, the words are known, and no span goes with them.
     encoder: what has looked.
     """
-    verdict, explanation, moments = _verdict(prompt, evidence)
+    verdict, explanation, spans = _verdict(prompt, evidence)
     better = [
         rival for rival in evidence.rivals if rival.score >= SUGGESTION_THRESHOLD and rival.score > evidence.probability
     ]
     suggestions = () if verdict == "agree" else tuple(better[:MAX_SUGGESTIONS])
-    return ConflictReport(verdict, round(evidence.probability, 4), explanation, moments, suggestions, encoder)
+    return ConflictReport(verdict, round(evidence.probability, 4), explanation, spans, suggestions, encoder)
 
 
-def _verdict(prompt: str, evidence: Evidence) -> tuple[VerdictName, str, tuple[ConflictMoment, ...]]:
+def _verdict(prompt: str, evidence: Evidence) -> tuple[VerdictName, str, tuple[ConflictSpan, ...]]:
     probability, best, rival = evidence.probability, evidence.best_span, evidence.rivals[0]
     if evidence.familiarity < FAMILIARITY_THRESHOLD:
-        looks = f"; it looks like “{rival.words}”" if rival.score >= AGREE_THRESHOLD else ""
+        looks = f"; it looks like “{rival.text}”" if rival.score >= AGREE_THRESHOLD else ""
         return "unsure", f"Words like “{prompt}” are not known well enough to be held against a picture{looks}.", ()
-    moments = mismatched_spans(evidence.moments)
+    spans = mismatched_spans(evidence.spans)
     if probability >= AGREE_THRESHOLD:
-        but = f", but looks like “{moments[0].looks_like}” {_span(moments[0])}" if moments else ""
-        elsewhere_s = sum(moment.end_s - moment.start_s for moment in moments)
-        verdict: VerdictName = "unsure" if elsewhere_s > MAX_MISMATCH_SHARE * evidence.moments[-1].end_s else "agree"
-        return verdict, f"The picture goes with “{prompt}”{but}.", moments
+        but = f", but looks like “{spans[0].looks_like}” {_format_range(spans[0])}" if spans else ""
+        elsewhere_s = sum(span.end_s - span.start_s for span in spans)
+        verdict: VerdictName = "unsure" if elsewhere_s > MAX_MISMATCH_SHARE * evidence.spans[-1].end_s else "agree"
+        return verdict, f"The picture goes with “{prompt}”{but}.", spans
     if best.probability >= AGREE_THRESHOLD:
-        return "unsure", f"The picture goes with “{prompt}” {_span(best)}, but not all along.", moments
+        return "unsure", f"The picture goes with “{prompt}” {_format_range(best)}, but not all along.", spans
     if rival.score < AGREE_THRESHOLD:
         return "unsure", "The picture shows nothing that is known well enough.", ()
     if probability < CONFLICT_THRESHOLD:
-        return "conflict", f"The picture looks like “{rival.words}” and not like “{prompt}”.", moments
-    return "unsure", f"The picture may go with “{prompt}”, but looks rather like “{rival.words}”.", moments
+        return "conflict", f"The picture looks like “{rival.text}” and not like “{prompt}”.", spans
+    return "unsure", f"The picture may go with “{prompt}”, but looks rather like “{rival.text}”.", spans
 
 
-def mismatched_spans(moments: Sequence[EvidenceSpan]) -> tuple[ConflictMoment, ...]:
+def mismatched_spans(spans: Sequence[EvidenceSpan]) -> tuple[ConflictSpan, ...]:
     """The stretches in which a picture shows something else, neighbours joined."""
     joined = []
-    for first, last in find_runs(np.array([moment.is_mismatch for moment in moments], bool)):
-        run = moments[first:last]
-        weights = [float(moment.end_s - moment.start_s) for moment in run]
+    for first, last in find_runs(np.array([span.is_mismatch for span in spans], bool)):
+        run = spans[first:last]
+        weights = [float(span.end_s - span.start_s) for span in run]
         by_rival: dict[str, float] = defaultdict(float)
-        for moment, weight in zip(run, weights, strict=True):
-            by_rival[moment.rival] += weight * moment.rival_probability
-        score = float(np.average([moment.probability for moment in run], weights=weights))
-        looks_like = max(by_rival, key=lambda words: by_rival[words])
-        joined.append(ConflictMoment(run[0].start_s, run[-1].end_s, round(score, 4), looks_like))
+        for span, weight in zip(run, weights, strict=True):
+            by_rival[span.rival] += weight * span.rival_probability
+        score = float(np.average([span.probability for span in run], weights=weights))
+        looks_like = max(by_rival, key=lambda rival: by_rival[rival])
+        joined.append(ConflictSpan(run[0].start_s, run[-1].end_s, round(score, 4), looks_like))
     return tuple(joined)
 
 
@@ -210,5 +210,5 @@ def prompt_weight(report: ConflictReport) -> float:
     return MIN_PROMPT_WEIGHT + (1 - MIN_PROMPT_WEIGHT) * min(1.0, report.score / CONFLICT_THRESHOLD)
 
 
-def _span(moment: EvidenceSpan | ConflictMoment) -> str:
-    return f"from {float(moment.start_s):.1f} s to {float(moment.end_s):.1f} s"
+def _format_range(span: EvidenceSpan | ConflictSpan) -> str:
+    return f"from {float(span.start_s):.1f} s to {float(span.end_s):.1f} s"

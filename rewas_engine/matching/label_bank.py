@@ -19,7 +19,7 @@ class Label:
     meaning: what it is taken for; labels of one meaning are not told apart.
     """
 
-    words: str
+    text: str
     source: LabelSource
     meaning: str
 

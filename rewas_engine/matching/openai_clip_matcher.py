@@ -11,8 +11,8 @@ import torch
 from numpy.typing import NDArray
 
 from rewas_engine.conditioning.windows import window_starts
-from rewas_engine.matching.embedding import middle
-from rewas_engine.matching.evidence import MatchScores, OnStep, Shown
+from rewas_engine.matching.embedding import mean_direction
+from rewas_engine.matching.evidence import FrameLoader, MatchScores, OnStep
 from rewas_engine.matching.label_bank import Label, vggsound_names
 from rewas_engine.media.probe import ClipRead
 from rewas_engine.media.video import read_frames
@@ -30,7 +30,7 @@ _FRAME_BATCH_SIZE, _TEXT_BATCH_SIZE = 16, 32
 class OpenAiClipMatcher:
     """Holds pictures against words by a CLIP model (Radford et al. 2021).
 
-    encoder: on its device. name: what it is called. own_words: labels beside VGGSound's, the pack's.
+    encoder: on its device. name: what it is called. pack_phrases: labels beside VGGSound's, the pack's.
 
     A CLIP model says how near words and pictures are, not how probably they belong together. Trained with its
     contrastive loss, exp(scale · cosine) is, up to a factor of the picture's own, how much more often these words come
@@ -41,16 +41,18 @@ class OpenAiClipMatcher:
 
     uses_estimator_frames = False
 
-    def __init__(self, encoder: ClipEncoder, name: str, own_words: Sequence[str] = ()) -> None:
+    def __init__(self, encoder: ClipEncoder, name: str, pack_phrases: Sequence[str] = ()) -> None:
         self._encoder, self.name = encoder, name
-        foreign = [Label(words, "vggsound", words) for words in vggsound_names() if words not in own_words]
-        self.labels: Sequence[Label] = (*(Label(words, "pack", words) for words in own_words), *foreign)
+        foreign = [Label(name, "vggsound", name) for name in vggsound_names() if name not in pack_phrases]
+        self.labels: Sequence[Label] = (*(Label(phrase, "pack", phrase) for phrase in pack_phrases), *foreign)
 
     def familiarity(self, prompt: str) -> tuple[str, float]:
         """A CLIP model has read the web: all words are taken for themselves, and known."""
         return prompt, 1.0
 
-    def pictures(self, read: ClipRead, shown: Shown, tracker: ProgressTracker) -> NDArray[np.uint8]:
+    def load_frames(
+        self, read: ClipRead, load_estimator_frames: FrameLoader, tracker: ProgressTracker
+    ) -> NDArray[np.uint8]:
         """Two pictures a second, MAX_FRAMES at most: red, green and blue [T, side, side, 3]."""
         side = self._encoder.side
         with tracker.stage("decode"):
@@ -66,30 +68,30 @@ class OpenAiClipMatcher:
                 cancel=tracker.cancel,
             )
 
-    def seen(self, prompt: str, read: ClipRead, pictures: NDArray[np.uint8], on_step: OnStep) -> MatchScores:
+    def match(self, prompt: str, read: ClipRead, frames: NDArray[np.uint8], on_step: OnStep) -> MatchScores:
         """Hold pictures against words."""
         embedded = []
-        for first in range(0, len(pictures), _FRAME_BATCH_SIZE):
-            on_step(first, len(pictures))
-            embedded.append(self._encoder.pictures(pictures[first : first + _FRAME_BATCH_SIZE]))
-        shown = torch.cat(embedded)
-        starts, length = frame_spans(len(shown))
-        stretches = torch.stack([middle(shown[start : start + length]) for start in starts])
-        words = torch.cat([self._encoder.words([prompt]), self._label_embeddings])
-        whole = self._probabilities(middle(shown)[None], words)[0]
-        parts = self._probabilities(stretches, words)
+        for first in range(0, len(frames), _FRAME_BATCH_SIZE):
+            on_step(first, len(frames))
+            embedded.append(self._encoder.encode_frames(frames[first : first + _FRAME_BATCH_SIZE]))
+        vectors = torch.cat(embedded)
+        starts, length = frame_spans(len(vectors))
+        spans = torch.stack([mean_direction(vectors[start : start + length]) for start in starts])
+        texts = torch.cat([self._encoder.encode_text([prompt]), self._label_embeddings])
+        whole = self._probabilities(mean_direction(vectors)[None], texts)[0]
+        parts = self._probabilities(spans, texts)
         spans_s = span_times_s(starts, length, read.duration_s)
         return MatchScores(float(whole[0]), whole[1:], spans_s, parts[:, 0], parts[:, 1:])
 
-    def _probabilities(self, pictures: torch.Tensor, words: torch.Tensor) -> NDArray[np.floating]:
+    def _probabilities(self, vectors: torch.Tensor, texts: torch.Tensor) -> NDArray[np.floating]:
         """Of pictures [P, D] and words [1 + L, D], the labels being all but the first: [P, 1 + L]."""
-        return label_bank_probabilities(self._encoder.scale * (pictures @ words.T).double().cpu().numpy())
+        return label_bank_probabilities(self._encoder.scale * (vectors @ texts.T).double().cpu().numpy())
 
     @cached_property
     def _label_embeddings(self) -> torch.Tensor:
-        texts = [label.words for label in self.labels]
+        texts = [label.text for label in self.labels]
         parts = [
-            self._encoder.words(texts[first : first + _TEXT_BATCH_SIZE])
+            self._encoder.encode_text(texts[first : first + _TEXT_BATCH_SIZE])
             for first in range(0, len(texts), _TEXT_BATCH_SIZE)
         ]
         return torch.cat(parts)
@@ -111,10 +113,10 @@ def frame_rate_for(duration_s: Fraction) -> Fraction:
     return min(Fraction(FRAMES_PER_S), MAX_FRAMES / duration_s)
 
 
-def frame_spans(pictures: int) -> tuple[list[int], int]:
+def frame_spans(frames: int) -> tuple[list[int], int]:
     """The first pictures of stretches over so many, which overlap by half, and how many pictures each has."""
-    length = min(SPAN_FRAMES, pictures)
-    return window_starts(pictures, length, length // 2), length
+    length = min(SPAN_FRAMES, frames)
+    return window_starts(frames, length, length // 2), length
 
 
 def span_times_s(starts: Sequence[int], length: int, duration_s: Fraction) -> list[tuple[Fraction, Fraction]]:

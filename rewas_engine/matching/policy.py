@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import get_args
 
 from rewas_engine.errors import PackError, SettingsError
-from rewas_engine.matching.evidence import Shown, VideoMatcher, conflict_report, gather_evidence
+from rewas_engine.matching.evidence import FrameLoader, VideoMatcher, conflict_report, gather_evidence
 from rewas_engine.matching.report import ConflictError, ConflictPolicy, ConflictReport
 from rewas_engine.media.probe import ClipRead
 from rewas_engine.runtime.progress import ProgressTracker
@@ -19,17 +19,19 @@ class ConflictCheck:
     matcher: VideoMatcher | None
     pack_name: str
 
-    def report(self, prompt: str, read: ClipRead, shown: Shown, tracker: ProgressTracker) -> ConflictReport:
+    def check(
+        self, prompt: str, read: ClipRead, load_estimator_frames: FrameLoader, tracker: ProgressTracker
+    ) -> ConflictReport:
         """The verdict; "unsupported" without a matcher. Raises MediaError, Cancelled."""
         if self.matcher is None:
             sentence = f"The pack {self.pack_name} cannot compare words with pictures; nothing was checked."
             return ConflictReport("unsupported", None, sentence)
-        pictures = self.matcher.pictures(read, shown, tracker)
+        frames = self.matcher.load_frames(read, load_estimator_frames, tracker)
         with tracker.stage("conflict"):
-            sighting = self.matcher.seen(
-                prompt, read, pictures, lambda done, total: tracker.report("conflict", done, total)
+            scores = self.matcher.match(
+                prompt, read, frames, lambda done, total: tracker.report("conflict", done, total)
             )
-            return conflict_report(prompt, gather_evidence(self.matcher, prompt, sighting), self.matcher.name)
+            return conflict_report(prompt, gather_evidence(self.matcher, prompt, scores), self.matcher.name)
 
     def check_policy(self, policy: ConflictPolicy) -> None:
         """Raises SettingsError for a policy that there is not, PackError for one that the pack cannot follow."""
@@ -47,8 +49,13 @@ class ConflictCheck:
         """Whether what a policy looks at is what the energy is estimated from: then it is worth keeping."""
         return policy != "off" and self.matcher is not None and self.matcher.uses_estimator_frames
 
-    def under(
-        self, policy: ConflictPolicy, prompt: str, read: ClipRead, shown: Shown, tracker: ProgressTracker
+    def apply_policy(
+        self,
+        policy: ConflictPolicy,
+        prompt: str,
+        read: ClipRead,
+        load_estimator_frames: FrameLoader,
+        tracker: ProgressTracker,
     ) -> ConflictReport | None:
         """The verdict that a policy asks for; None where it is off.
 
@@ -56,12 +63,12 @@ class ConflictCheck:
         """
         if policy == "off":
             return None
-        report = self.report(prompt, read, shown, tracker)
+        report = self.check(prompt, read, load_estimator_frames, tracker)
         if policy == "refuse":
-            self.refuse(read, report)
+            self.raise_on_conflict(read, report)
         return report
 
-    def refuse(self, read: ClipRead, report: ConflictReport) -> None:
+    def raise_on_conflict(self, read: ClipRead, report: ConflictReport) -> None:
         """Raises ConflictError where the words contradict the picture."""
         if report.verdict == "conflict":
             raise ConflictError(read.name, report)

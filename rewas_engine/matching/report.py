@@ -15,7 +15,7 @@ weight; nothing is made."""
 
 
 @dataclass(frozen=True)
-class ConflictMoment:
+class ConflictSpan:
     """A stretch of a clip whose picture shows something else than the words say.
 
     start_s, end_s: seconds from the clip's start. score: how probably it goes with the words, 0 to 1, on average.
@@ -32,7 +32,7 @@ class ConflictMoment:
 class Suggestion:
     """Words that a picture goes with. score: how probably, 0 to 1. source: whose they are, "pack" or "vggsound"."""
 
-    words: str
+    text: str
     score: float
     source: Literal["pack", "vggsound"]
 
@@ -50,7 +50,7 @@ class ConflictReport:
     verdict: VerdictName
     score: float | None
     explanation: str
-    moments: tuple[ConflictMoment, ...] = ()
+    spans: tuple[ConflictSpan, ...] = ()
     suggestions: tuple[Suggestion, ...] = ()
     encoder: str = ""
 
@@ -59,7 +59,7 @@ class ConflictError(EngineError):
     """Words and picture of a clip contradict each other, and that was to be refused. report: the verdict."""
 
     def __init__(self, clip_name: str, report: ConflictReport) -> None:
-        better = " or ".join(f"“{suggestion.words}”" for suggestion in report.suggestions)
+        better = " or ".join(f"“{suggestion.text}”" for suggestion in report.suggestions)
         self.report = report
         super().__init__(
             f"No sound was made for the clip {clip_name}: {report.explanation[0].lower()}{report.explanation[1:]}",

@@ -22,10 +22,10 @@ def select_matcher(
 
     Raises PackError for a CLIP model that cannot be loaded.
     """
-    pack, own_words = description.info.name, () if joint is None else joint.known_words
+    pack, pack_phrases = description.info.name, () if joint is None else joint.known_words
     if conflict_model is not None:
         encoder = load_clip_encoder(conflict_model, device)
-        return OpenAiClipMatcher(encoder, f"the CLIP model {conflict_model.resolve().name}", own_words)
+        return OpenAiClipMatcher(encoder, f"the CLIP model {conflict_model.resolve().name}", pack_phrases)
     class_name = description.components.get(CONFLICT_ROLE)
     if class_name is not None:
         if class_name != ClipEncoder.__name__:
@@ -34,7 +34,7 @@ def select_matcher(
                 "Update ReWaS, or choose another pack.",
             )
         encoder = load_clip_encoder(description.path / CONFLICT_ROLE, device)
-        return OpenAiClipMatcher(encoder, f"the CLIP model of the pack {pack}", own_words)
+        return OpenAiClipMatcher(encoder, f"the CLIP model of the pack {pack}", pack_phrases)
     if joint is not None:
         return EmbeddingMatcher(joint, pack, Fraction(description.picture["frame_rate"]))
     return None

@@ -57,7 +57,7 @@ class ClipEncoder(nn.Module):
         return float(self.model.logit_scale.exp())
 
     @torch.inference_mode()
-    def words(self, prompts: Sequence[str]) -> torch.Tensor:
+    def encode_text(self, prompts: Sequence[str]) -> torch.Tensor:
         """Unit vectors [B, D] of prompts; what is longer than the model reads is cut."""
         tokens = self.tokenizer(
             list(prompts), padding=True, truncation=True, max_length=self.max_tokens, return_tensors="pt"
@@ -68,7 +68,7 @@ class ClipEncoder(nn.Module):
         return nn.functional.normalize(self.model.text_projection(pooled).float(), dim=1)
 
     @torch.inference_mode()
-    def pictures(self, frames: NDArray[np.uint8]) -> torch.Tensor:
+    def encode_frames(self, frames: NDArray[np.uint8]) -> torch.Tensor:
         """Unit vectors [T, D] of red, green and blue [T, side, side, 3]."""
         prepared = self.processor(
             images=list(frames), do_resize=False, do_center_crop=False, input_data_format="channels_last"

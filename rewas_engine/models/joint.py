@@ -73,17 +73,17 @@ class JointSpace(ModelMixin, ConfigMixin):  # type: ignore[misc]
         """What cosines are multiplied by in training: the inverse of CLIP's learned temperature, at most 50."""
         return self.log_scale.exp().clamp(max=50.0)
 
-    def words(self, prompts: torch.Tensor) -> torch.Tensor:
+    def encode_text(self, prompts: torch.Tensor) -> torch.Tensor:
         """Unit vectors [B, width] of sentence embeddings [B, prompt_width] of any length above 0."""
         embedded: torch.Tensor = self.words_encoder(prompts)
         return embedded
 
-    def picture(self, frames: torch.Tensor) -> torch.Tensor:
+    def encode_video(self, frames: torch.Tensor) -> torch.Tensor:
         """Unit vectors [B, width] of frames [B, T, H, W], brightness 0 to 1, at the pack's rate and size."""
         embedded: torch.Tensor = self.picture_encoder(frames[:, :: self.config.frame_stride])
         return embedded
 
-    def sound(self, log_mels: torch.Tensor) -> torch.Tensor:
+    def encode_sound(self, log_mels: torch.Tensor) -> torch.Tensor:
         """Unit vectors [B, width] of log-mels [B, T, bins] in nats."""
         embedded: torch.Tensor = self.sound_encoder(log_mels)
         return embedded

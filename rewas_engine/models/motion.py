@@ -65,7 +65,7 @@ class MotionEncoder(ModelMixin, ConfigMixin):  # type: ignore[misc]
         if self.training or self.config.looks == 1:
             return self._tokens(frames)
         return torch.stack(
-            [self._tokens(_seen(frames, *view)) for view in TEST_TIME_AUGMENTATIONS[: self.config.looks]]
+            [self._tokens(_augment(frames, *view)) for view in TEST_TIME_AUGMENTATIONS[: self.config.looks]]
         ).mean(dim=0)
 
     def _tokens(self, frames: torch.Tensor) -> torch.Tensor:
@@ -91,7 +91,7 @@ class MotionEncoder(ModelMixin, ConfigMixin):  # type: ignore[misc]
         return result
 
 
-def _seen(frames: torch.Tensor, mirrored: bool, down: int, right: int) -> torch.Tensor:
+def _augment(frames: torch.Tensor, mirrored: bool, down: int, right: int) -> torch.Tensor:
     """Frames [B, T, H, W] moved, their rims held, and then mirrored."""
     height, width = frames.shape[-2:]
     rows = (torch.arange(height, device=frames.device) - down).clamp(0, height - 1)

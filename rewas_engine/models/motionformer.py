@@ -59,10 +59,10 @@ class MotionFormer(ModelMixin, ConfigMixin):  # type: ignore[misc]
             norm_first=True,
         )
 
-    def forward(self, frames: torch.Tensor, at_once: int = SEGMENT_BATCH_SIZE) -> torch.Tensor:
+    def forward(self, frames: torch.Tensor, segment_batch_size: int = SEGMENT_BATCH_SIZE) -> torch.Tensor:
         """Tokens [B, N, width] of frames [B, T, H, W, 3], 0 to 1; token i stands at `token_times_frames(T)[i]`.
 
-        Fewer frames than a segment has are followed by their last one. at_once: segments in one batch.
+        Fewer frames than a segment has are followed by their last one. segment_batch_size: segments in one batch.
         """
         batch, count = frames.shape[:2]
         length = self.config.segment_frames
@@ -72,8 +72,8 @@ class MotionFormer(ModelMixin, ConfigMixin):  # type: ignore[misc]
         # Half a clip's pictures would stand in memory twice: the segments are cut only when their turn comes.
         places = [(row, start) for row in range(batch) for start in starts]
         parts = []
-        for first in range(0, len(places), at_once):
-            chosen = places[first : first + at_once]
+        for first in range(0, len(places), segment_batch_size):
+            chosen = places[first : first + segment_batch_size]
             segments = torch.stack([frames[row, start : start + length] for row, start in chosen])
             parts.append(self.encode_segments(2 * segments - 1))
         return torch.cat(parts).reshape(batch, -1, self.config.width)
@@ -138,12 +138,12 @@ class _DividedAttention(nn.Module):
         query, key, value = self.qkv(tokens).reshape(batch, count, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
         summary = functional.scaled_dot_product_attention(query[:, :, :1], key, value)
 
-        def grouped(whole: torch.Tensor) -> torch.Tensor:
+        def group_tokens(whole: torch.Tensor) -> torch.Tensor:
             split = whole[:, :, 1:].unflatten(2, (times, -1))
             return split.transpose(2, 3) if along_time else split
 
         def prepend_class_token(whole: torch.Tensor) -> torch.Tensor:
-            groups = grouped(whole)
+            groups = group_tokens(whole)
             first = whole[:, :, None, :1].expand(-1, -1, groups.shape[2], -1, -1)
             return torch.cat([first, groups], dim=3)
 
@@ -151,7 +151,7 @@ class _DividedAttention(nn.Module):
             # With groups as rows of a batch torch has a fast kernel, several times faster on a CPU; with five axes not.
             return whole.transpose(1, 2).flatten(0, 1)
 
-        groups = ungroup(grouped(query)), ungroup(prepend_class_token(key)), ungroup(prepend_class_token(value))
+        groups = ungroup(group_tokens(query)), ungroup(prepend_class_token(key)), ungroup(prepend_class_token(value))
         seen = functional.scaled_dot_product_attention(*groups).unflatten(0, (batch, -1)).transpose(1, 2)
         seen = (seen.transpose(2, 3) if along_time else seen).flatten(2, 3)
         together = torch.cat([summary, seen], dim=2).transpose(1, 2).reshape(batch, count, width)

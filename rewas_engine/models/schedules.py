@@ -21,12 +21,12 @@ _SOLVERS: Mapping[str, tuple[Any, Mapping[str, Any], str]] = {
 calls steps that are even in the logarithm of the noise."""
 
 
-def build_schedule(sampler: str, schedule: DDIMScheduler, *, in_part: bool = False) -> Any:
+def build_schedule(sampler: str, schedule: DDIMScheduler, *, is_partial: bool = False) -> Any:
     """The scheduler by which a pack is sampled.
 
     schedule: the pack's own, which is what "ddim" (Song et al. 2021) takes: its steps are even in time. Those of the
     others are even in the logarithm of the noise, from its most on: with few steps that are even in time, the last one
-    alone costs more than all others together. in_part: only a last part of the schedule's time is gone through; then
+    alone costs more than all others together. is_partial: only a last part of the schedule's time is gone through; then
     steps are even in time for all, so that a part is the same part whatever the sampler.
     Raises SettingsError for another name.
     """
@@ -35,7 +35,7 @@ def build_schedule(sampler: str, schedule: DDIMScheduler, *, in_part: bool = Fal
     if sampler == "ddim":
         return schedule
     solver, options, even_in_noise = _SOLVERS[sampler]
-    spacing = {"timestep_spacing": "trailing"} if in_part else {even_in_noise: True}
+    spacing = {"timestep_spacing": "trailing"} if is_partial else {even_in_noise: True}
     return solver.from_config(schedule.config, solver_order=2, **options, **spacing)
 
 
@@ -58,7 +58,7 @@ def rescale_exact(schedule: DDIMScheduler) -> DDIMScheduler:
     return schedule
 
 
-def step_options(schedule: Any, **given: Any) -> dict[str, Any]:
+def step_options(schedule: Any, **options: Any) -> dict[str, Any]:
     """Those of the given options that a scheduler's step knows: not every one adds noise."""
     known = inspect.signature(schedule.step).parameters
-    return {name: value for name, value in given.items() if name in known}
+    return {name: value for name, value in options.items() if name in known}

@@ -43,18 +43,18 @@ class TextProjection(ModelMixin, ConfigMixin):  # type: ignore[misc]
         self.reader = nn.Sequential(nn.Linear(prompt_width, hidden), nn.SiLU(), nn.Linear(hidden, meanings))
         self.meanings = nn.Parameter(torch.zeros(meanings, prompt_width))
 
-    def read(self, prompts: torch.Tensor) -> torch.Tensor:
+    def meaning_logits(self, prompts: torch.Tensor) -> torch.Tensor:
         """Logits [B, meanings] of sentence embeddings [B, prompt_width] of any length: the groups', then the flags'."""
         logits: torch.Tensor = self.reader(self._scale_to_norm(prompts))
         return logits
 
     def forward(self, prompts: torch.Tensor) -> torch.Tensor:
         """Prompts [B, prompt_width] of one length, from sentence embeddings [B, prompt_width] of any length."""
-        said = self.shares(self.read(prompts)) @ self.meanings
+        said = self.probabilities(self.meaning_logits(prompts)) @ self.meanings
         mixed = said + self.config.kept * (self._scale_to_norm(prompts) - said)
         return self._scale_to_norm(mixed)
 
-    def shares(self, logits: torch.Tensor) -> torch.Tensor:
+    def probabilities(self, logits: torch.Tensor) -> torch.Tensor:
         """How much each meaning counts for, [B, meanings] in 0..1, those of a group summing to 1."""
         *groups, flags = logits.split([*self.config.choices, self.config.flags], dim=-1)
         return torch.cat(

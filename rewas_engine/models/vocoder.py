@@ -84,7 +84,7 @@ class SpectralVocoder(ModelMixin, ConfigMixin):  # type: ignore[misc]
         positions: [T] or [B, T], int64: which draw of random phases each frame takes. The same frames at the same
         positions sound the same in whatever window they stand. None counts from 0.
         """
-        waveform = self.sounding(self.spectrum(log_mel), positions)
+        waveform = self.synthesise(self.spectrum(log_mel), positions)
         if not self.training:
             for _ in range(self.config.corrections):
                 waveform = self._correct_mel(waveform, log_mel.float().transpose(1, 2))
@@ -106,13 +106,13 @@ class SpectralVocoder(ModelMixin, ConfigMixin):  # type: ignore[misc]
             logits = logits + self.config.scatter_offset
         return Spectrum(log_magnitude, phase, torch.sigmoid(logits))
 
-    def sounding(self, spectrum: Spectrum, positions: torch.Tensor | None = None) -> torch.Tensor:
+    def synthesise(self, spectrum: Spectrum, positions: torch.Tensor | None = None) -> torch.Tensor:
         """One draw of the waveform [B, hop·T] of a predicted spectrum. positions: as for `forward`."""
         phase = spectrum.phase
         if spectrum.scatter is not None:
             if positions is None:
                 positions = torch.arange(phase.shape[-1], device=phase.device)
-            phase = phase + torch.pi * spectrum.scatter * _drawn(positions, phase.shape[1])
+            phase = phase + torch.pi * spectrum.scatter * _draw_noise(positions, phase.shape[1])
         return self._overlap_add(torch.polar(torch.exp(spectrum.log_magnitude.clamp(max=8.0)), phase))
 
     def _correct_mel(self, waveform: torch.Tensor, log_mel: torch.Tensor) -> torch.Tensor:
@@ -141,7 +141,7 @@ class SpectralVocoder(ModelMixin, ConfigMixin):  # type: ignore[misc]
         return waveform
 
 
-def _drawn(positions: torch.Tensor, bins: int) -> torch.Tensor:
+def _draw_noise(positions: torch.Tensor, bins: int) -> torch.Tensor:
     """Even numbers [..., bins, T] between -1 and 1 of positions [..., T]: each a hash of its position and bin.
 
     The finaliser of SplitMix64 (Steele, Lea and Flood 2014): the same on every device, in any order.

@@ -97,7 +97,7 @@ def load_component(
     role: str,
     class_name: str,
     dtype: torch.dtype = torch.float32,
-    more: Mapping[str, ComponentLoader] | None = None,
+    extra_loaders: Mapping[str, ComponentLoader] | None = None,
 ) -> Any:
     """Build one component of a pack, in evaluation mode.
 
@@ -110,7 +110,7 @@ def load_component(
     folder = pack_folder / role
     if not folder.is_dir():
         raise PackError(f"The pack {pack_folder.name} has no folder {role}.", "Install the pack again.")
-    load = {**(more or {}), **_LOADERS}.get(class_name)
+    load = {**(extra_loaders or {}), **_LOADERS}.get(class_name)
     if load is None:
         raise PackError(
             f"The pack {pack_folder.name} names a component {class_name}, which this version does not know.",

@@ -111,7 +111,7 @@ def installed_packs() -> list[InstalledPack]:
         for path in sorted(folder.iterdir()):
             unfinished = path.name.startswith(".")
             if (path / DESCRIPTION_FILE).is_file() and path.name not in found and not unfinished:
-                found[path.name] = _installed(path)
+                found[path.name] = _inspect_pack(path)
     return sorted(found.values(), key=lambda pack: (pack.name != DEFAULT_PACK, pack.name))
 
 
@@ -250,7 +250,7 @@ def _check_does_not_exist(folder: Path) -> None:
         raise PackError(f"There is already a folder {folder}.", "Remove it, or give the pack another name.")
 
 
-def _installed(path: Path) -> InstalledPack:
+def _inspect_pack(path: Path) -> InstalledPack:
     try:
         return InstalledPack(path.name, path, read_pack(path).info, None)
     except PackError as problem:

@@ -22,7 +22,7 @@ from rewas_engine.runtime.precision import DTYPES, resolve_precision
 _log = logging.getLogger("rewas.engine")
 _DENOISING_ROLES = ("denoiser", "adapter")
 _CONVOLUTIONAL_ROLES = (*_DENOISING_ROLES, "codec")
-Loaded = TypeVar("Loaded")
+LoadedT = TypeVar("LoadedT")
 
 LOADING_MEMORY_REMEDY = "Close other programs, or convert the pack with --dtype bf16."
 
@@ -67,7 +67,7 @@ def component_precision(role: str, description: PackDescription, device: str, ex
     return resolve_precision(execution.precision or str(own[role]), device)
 
 
-def load_with_memory_fallback(load: Callable[[Execution], Loaded], wanted: Execution, pack: str) -> Loaded:
+def load_with_memory_fallback(load: Callable[[Execution], LoadedT], wanted: Execution, pack: str) -> LoadedT:
     """A loaded pack; where memory runs out, tried once more with low_memory. Raises InsufficientMemoryError."""
     smaller = replace(wanted, low_memory=True, compiled=False)
     for execution in dict.fromkeys((wanted, smaller)):

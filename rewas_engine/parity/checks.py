@@ -17,15 +17,15 @@ from rewas_engine.conversion.checkpoints import Checkpoint
 from rewas_engine.conversion.parts import ModuleTensors, released_parts
 from rewas_engine.conversion.sizes import ReleasedSizes, released_schedule
 from rewas_engine.curves.energy import energy_agreement
-from rewas_engine.energy_estimation.token_times import nearest, released_control, released_smoothing
+from rewas_engine.energy_estimation.token_times import released_control, released_smoothing, resample_nearest
 from rewas_engine.errors import CheckpointError
 from rewas_engine.evaluation.av_align import av_align
 from rewas_engine.generation.denoising import ControlledDenoiser
 from rewas_engine.generation.sampling import guided, sample
 from rewas_engine.models.codec import encode_scaled
 from rewas_engine.packs.backbones.audioldm import AudioLdm
-from rewas_engine.parity.comparison import SAMPLER_BOUND, Comparison, compared
-from rewas_engine.parity.reference_arrays import Numbers, NumbersError
+from rewas_engine.parity.comparison import SAMPLER_BOUND, Comparison, compare
+from rewas_engine.parity.reference_arrays import ReferenceArrays, ReferenceArraysError
 from rewas_engine.parity.synthetic_weights import recipe_part
 
 Component = Callable[[str], Any]
@@ -53,24 +53,26 @@ def check_front_end(arrays: Arrays) -> Iterator[Comparison]:
     """energy.npz: waveform to log-mel to energy to control."""
     front_end, file = AudioFrontEnd(MelConfig()), "energy"
     waveform = normalised(arrays["waveform_raw"])
-    yield compared(f"{file}: mel_filterbank", front_end.filter_bank, arrays["mel_filterbank"])
-    yield compared(f"{file}: waveform_norm", waveform, arrays["waveform_norm"])
-    yield compared(f"{file}: log_mel", front_end.hear(waveform), arrays["log_mel"])
+    yield compare(f"{file}: mel_filterbank", front_end.filter_bank, arrays["mel_filterbank"])
+    yield compare(f"{file}: waveform_norm", waveform, arrays["waveform_norm"])
+    yield compare(f"{file}: log_mel", front_end.hear(waveform), arrays["log_mel"])
     energy = front_end.measure(waveform).values
-    yield compared(f"{file}: energy_raw_512", energy, arrays["energy_raw_512"])
-    tokens = nearest(energy, 112)
-    yield compared(f"{file}: energy_112_nearest", tokens, arrays["energy_112_nearest"])
-    yield compared(f"{file}: energy_112_savgol_w9_p2", released_smoothing(tokens), arrays["energy_112_savgol_w9_p2"])
-    yield compared(f"{file}: control_512", released_control(tokens), arrays["control_512"])
+    yield compare(f"{file}: energy_raw_512", energy, arrays["energy_raw_512"])
+    tokens = resample_nearest(energy, 112)
+    yield compare(f"{file}: energy_112_nearest", tokens, arrays["energy_112_nearest"])
+    yield compare(f"{file}: energy_112_savgol_w9_p2", released_smoothing(tokens), arrays["energy_112_savgol_w9_p2"])
+    yield compare(f"{file}: control_512", released_control(tokens), arrays["control_512"])
 
 
 def check_energy_error(arrays: Arrays) -> Iterator[Comparison]:
     """energy_mae.npz: the energies of two sounds and how far they lie apart."""
     front_end = AudioFrontEnd(MelConfig())
-    wanted, made = (front_end.measure(normalised(arrays[f"waveform_raw_{side}"])).values for side in ("gt", "pred"))
-    yield compared("energy_mae: energy_gt", wanted, arrays["energy_gt"])
-    yield compared("energy_mae: energy_pred", made, arrays["energy_pred"])
-    yield compared("energy_mae: mae", energy_agreement(wanted, made)[0], arrays["mae"])
+    target, generated = (
+        front_end.measure(normalised(arrays[f"waveform_raw_{side}"])).values for side in ("gt", "pred")
+    )
+    yield compare("energy_mae: energy_gt", target, arrays["energy_gt"])
+    yield compare("energy_mae: energy_pred", generated, arrays["energy_pred"])
+    yield compare("energy_mae: mae", energy_agreement(target, generated)[0], arrays["mae"])
 
 
 @torch.inference_mode()
@@ -79,18 +81,18 @@ def check_phi(arrays: Arrays, component: Component) -> Iterator[Comparison]:
     phi, one, three = component("phi"), torch.from_numpy(arrays["x_b1"]), torch.from_numpy(arrays["x_b3"])
     projected = phi.projection(one[:, :2])
     first = phi.layers[0](projected.reshape(2, 1, -1)).reshape(projected.shape)
-    yield compared("phi: after_projection1_first2tokens", projected, arrays["after_projection1_first2tokens"])
-    yield compared("phi: after_block0_first2tokens", first, arrays["after_block0_first2tokens"])
+    yield compare("phi: after_projection1_first2tokens", projected, arrays["after_projection1_first2tokens"])
+    yield compare("phi: after_block0_first2tokens", first, arrays["after_block0_first2tokens"])
     energies = phi(one)
-    yield compared("phi: out_b1", energies[..., None], arrays["out_b1"])
-    yield compared("phi: out_b3_each_alone", phi(three)[..., None], arrays["out_b3_each_alone"])
+    yield compare("phi: out_b1", energies[..., None], arrays["out_b1"])
+    yield compare("phi: out_b3_each_alone", phi(three)[..., None], arrays["out_b3_each_alone"])
     # The release attends over the batch: that is what attending over time does to the two axes exchanged.
     over_time = type(phi).from_config({**phi.config, "attends_over": "time"}).eval()
     over_time.load_state_dict(phi.state_dict())
-    yield compared("phi: out_b3", over_time(three.transpose(0, 1)).T[..., None], arrays["out_b3"])
+    yield compare("phi: out_b3", over_time(three.transpose(0, 1)).T[..., None], arrays["out_b3"])
     tokens = energies[0].numpy()
-    yield compared("phi: inference_savgol_112", released_smoothing(tokens)[None], arrays["inference_savgol_112"])
-    yield compared("phi: inference_control_512", released_control(tokens)[None], arrays["inference_control_512"])
+    yield compare("phi: inference_savgol_112", released_smoothing(tokens)[None], arrays["inference_savgol_112"])
+    yield compare("phi: inference_control_512", released_control(tokens)[None], arrays["inference_control_512"])
 
 
 @torch.inference_mode()
@@ -98,14 +100,14 @@ def check_tiny_denoiser(arrays: Arrays, parts: TinyParts) -> Iterator[Comparison
     """tiny_unet_adapter.npz: denoiser and adapter of a small size."""
     denoiser, adapter = parts
     sample_, text, hint, timestep = (torch.from_numpy(arrays[name]) for name in ("x", "y", "hint", "t"))
-    yield compared("tiny_unet_adapter: hint_block_out", adapter._project_hint(hint), arrays["hint_block_out"])
+    yield compare("tiny_unet_adapter: hint_block_out", adapter._project_hint(hint), arrays["hint_block_out"])
     skips, middle = adapter(sample_, timestep, text, hint)
     for index, residual in enumerate((*skips, middle)):
-        yield compared(f"tiny_unet_adapter: control_{index}", residual, arrays[f"control_{index}"])
+        yield compare(f"tiny_unet_adapter: control_{index}", residual, arrays[f"control_{index}"])
     nothing = tuple(torch.zeros_like(skip) for skip in skips)
     for name, added in (("nocontrol", None), ("control", (skips, middle)), ("only_mid_control", (nothing, middle))):
-        predicted = _predicted(denoiser, sample_, timestep, text, added)
-        yield compared(f"tiny_unet_adapter: eps_{name}", predicted, arrays[f"eps_{name}"])
+        predicted = _predict_noise(denoiser, sample_, timestep, text, added)
+        yield compare(f"tiny_unet_adapter: eps_{name}", predicted, arrays[f"eps_{name}"])
 
 
 @torch.inference_mode()
@@ -126,19 +128,19 @@ def check_sampler(arrays: Arrays, parts: TinyParts) -> Iterator[Comparison]:
         ("ddim_alphas_prev_200", before),
         ("ddim_sigmas_200", np.sqrt(variances)),
     ):
-        yield compared(f"ddim_tiny: {name}", ours, arrays[name], SAMPLER_BOUND)
+        yield compare(f"ddim_tiny: {name}", ours, arrays[name], SAMPLER_BOUND)
     cond, uncond, hint, noise, steps = (
         torch.from_numpy(arrays[name]) for name in ("y_cond", "y_uncond", "hint", "x_T", "noises")
     )
     denoiser, adapter = parts
     backbone = AudioLdm({"denoiser": denoiser, "adapter": adapter}, MelConfig(), "cpu")
-    steered = ControlledDenoiser(
+    denoise = ControlledDenoiser(
         backbone, cond, uncond[0], hint, [0], float(arrays["guidance_scale"]), 1.0, batch_size=1
     )
     clean: list[torch.Tensor] = []
 
     def predict(latents: torch.Tensor, timestep: torch.Tensor) -> torch.Tensor:
-        predicted = steered(latents, timestep)
+        predicted = denoise(latents, timestep)
         kept = schedule.alphas_cumprod[timestep]
         clean.append((latents - (1 - kept).sqrt() * predicted) / kept.sqrt())
         return predicted
@@ -152,9 +154,9 @@ def check_sampler(arrays: Arrays, parts: TinyParts) -> Iterator[Comparison]:
         generator=torch.Generator(),
         step_noise=lambda step: steps[step, 0],
     )
-    yield compared("ddim_tiny: pred_x0_first", clean[0][None], arrays["pred_x0_first"], SAMPLER_BOUND)
-    yield compared("ddim_tiny: pred_x0_last", clean[-1][None], arrays["pred_x0_last"], SAMPLER_BOUND)
-    yield compared("ddim_tiny: final", made[None], arrays["final"], SAMPLER_BOUND)
+    yield compare("ddim_tiny: pred_x0_first", clean[0][None], arrays["pred_x0_first"], SAMPLER_BOUND)
+    yield compare("ddim_tiny: pred_x0_last", clean[-1][None], arrays["pred_x0_last"], SAMPLER_BOUND)
+    yield compare("ddim_tiny: final", made[None], arrays["final"], SAMPLER_BOUND)
 
 
 @torch.inference_mode()
@@ -166,17 +168,17 @@ def check_full_denoiser(arrays: Arrays, component: Component) -> Iterator[Compar
     residuals = adapter(sample_, timestep, text, hint)
     everything = [*residuals[0], residuals[1]]
     figures = [[float(one.std(correction=0)), float(one.mean()), float(one.abs().max())] for one in everything]
-    yield compared("unet_adapter_full: control_0_std_mean", figures, arrays["control_0_std_mean"])
-    yield compared("unet_adapter_full: control_10", residuals[0][10], arrays["control_10"])
-    yield compared("unet_adapter_full: control_mid", residuals[1], arrays["control_mid"])
-    plain = _predicted(denoiser, sample_, timestep, text, None)
-    yield compared("unet_adapter_full: eps_nocontrol", plain, arrays["eps_nocontrol"])
-    steered = _predicted(denoiser, sample_, timestep, text, residuals)
-    yield compared("unet_adapter_full: eps_control", steered, arrays["eps_control"])
+    yield compare("unet_adapter_full: control_0_std_mean", figures, arrays["control_0_std_mean"])
+    yield compare("unet_adapter_full: control_10", residuals[0][10], arrays["control_10"])
+    yield compare("unet_adapter_full: control_mid", residuals[1], arrays["control_mid"])
+    plain = _predict_noise(denoiser, sample_, timestep, text, None)
+    yield compare("unet_adapter_full: eps_nocontrol", plain, arrays["eps_nocontrol"])
+    steered = _predict_noise(denoiser, sample_, timestep, text, residuals)
+    yield compare("unet_adapter_full: eps_control", steered, arrays["eps_control"])
     bare = adapter(sample_, timestep, empty, torch.zeros_like(hint))
-    unsteered = _predicted(denoiser, sample_, timestep, empty, bare)
-    yield compared("unet_adapter_full: eps_uncond_zero_hint", unsteered, arrays["eps_uncond_zero_hint"])
-    yield compared("unet_adapter_full: eps_cfg3", guided(steered, unsteered, 3.0), arrays["eps_cfg3"])
+    unsteered = _predict_noise(denoiser, sample_, timestep, empty, bare)
+    yield compare("unet_adapter_full: eps_uncond_zero_hint", unsteered, arrays["eps_uncond_zero_hint"])
+    yield compare("unet_adapter_full: eps_cfg3", guided(steered, unsteered, 3.0), arrays["eps_cfg3"])
 
 
 @torch.inference_mode()
@@ -185,16 +187,16 @@ def check_codec_and_vocoder(arrays: Arrays, component: Component) -> Iterator[Co
     file, codec = "vae_hifigan_full", component("codec")
     control = torch.from_numpy(arrays["control_512"])
     hint = energy_hint(control, partial(encode_scaled, codec), 64) / codec.config.scaling_factor
-    yield compared(f"{file}: control_posterior_mean", hint, arrays["control_posterior_mean"])
+    yield compare(f"{file}: control_posterior_mean", hint, arrays["control_posterior_mean"])
     spread = codec.encode(control[:, None, :, None].repeat(1, 1, 1, 64)).latent_dist.logvar
-    yield compared(f"{file}: control_posterior_logvar", spread, arrays["control_posterior_logvar"])
+    yield compare(f"{file}: control_posterior_logvar", spread, arrays["control_posterior_logvar"])
     heard = codec.encode(torch.from_numpy(arrays["log_mel_in"])).latent_dist
-    yield compared(f"{file}: mel_posterior_mean", heard.mean, arrays["mel_posterior_mean"])
-    yield compared(f"{file}: mel_posterior_logvar", heard.logvar, arrays["mel_posterior_logvar"])
+    yield compare(f"{file}: mel_posterior_mean", heard.mean, arrays["mel_posterior_mean"])
+    yield compare(f"{file}: mel_posterior_logvar", heard.logvar, arrays["mel_posterior_logvar"])
     decoded = codec.decode(torch.from_numpy(arrays["z"])).sample
-    yield compared(f"{file}: decoded_mel", decoded, arrays["decoded_mel"])
+    yield compare(f"{file}: decoded_mel", decoded, arrays["decoded_mel"])
     waveform = component("vocoder")(torch.from_numpy(arrays["vocoder_in_mel_T_first"]))
-    yield compared(f"{file}: vocoder_out", waveform, arrays["vocoder_out"])
+    yield compare(f"{file}: vocoder_out", waveform, arrays["vocoder_out"])
 
 
 @torch.inference_mode()
@@ -202,14 +204,14 @@ def check_video_encoder(arrays: Arrays, component: Component) -> Iterator[Compar
     """motionformer_full.npz: the video encoder at full size, on two segments of a clip."""
     encoder, file = component("video_encoder"), "motionformer_full"
     starts = encoder.segment_starts(len(arrays["frames_small_uint8"]))
-    yield compared(f"{file}: first_frame_of_segment", starts, arrays["first_frame_of_segment"], 0.0)
+    yield compare(f"{file}: first_frame_of_segment", starts, arrays["first_frame_of_segment"], 0.0)
     frames = arrays["frames_small_uint8"]
     segments = [released_pixels(frames[starts[index] :][:16]) for index in arrays["segment_index"]]
     corner = segments[0][0, :8, :, 0]
     patch = "input_patch_seg0_frame0_ch0_rows0_8"
-    yield compared(f"{file}: {patch}", corner, arrays[patch])
+    yield compare(f"{file}: {patch}", corner, arrays[patch])
     tokens = torch.cat([encoder.encode_segments(segment[None]) for segment in segments])
-    yield compared(f"{file}: features", tokens, arrays["features"])
+    yield compare(f"{file}: features", tokens, arrays["features"])
 
 
 def check_av_align(arrays: Arrays) -> Iterator[Comparison]:
@@ -218,18 +220,18 @@ def check_av_align(arrays: Arrays) -> Iterator[Comparison]:
     for case, (audio, video) in peaks.items():
         rate = float(arrays["fps" if not case else f"{case}fps"])
         score = av_align(arrays[f"{case}{audio}"], arrays[f"{case}{video}"], rate)
-        yield compared(f"av_align: {case}score", score, arrays[f"{case}score"], 0.0)
+        yield compare(f"av_align: {case}score", score, arrays[f"{case}score"], 0.0)
 
 
-def opened(folder: Path, name: str) -> Arrays:
+def open_arrays(folder: Path, name: str) -> Arrays:
     """One file of arrays from a parity folder."""
-    return Numbers(folder / "golden" / f"{name}.npz")
+    return ReferenceArrays(folder / "golden" / f"{name}.npz")
 
 
 def tiny_parts(weights: Arrays) -> TinyParts:
     """Those of tiny_unet_adapter.npz, which has the release's names for their weights.
 
-    Raises NumbersError where some are missing.
+    Raises ReferenceArraysError where some are missing.
     """
     tensors = {name: torch.from_numpy(weights[name]).float() for name in weights if name.startswith("w:")}
     source = Checkpoint(Path("tiny_unet_adapter.npz"), "the small denoiser and adapter", tensors)
@@ -237,10 +239,11 @@ def tiny_parts(weights: Arrays) -> TinyParts:
     prefixes = {"denoiser": "w:model.diffusion_model.", "adapter": "w:control_model."}
     try:
         found = {
-            role: parts[role].matched(_TINY, ModuleTensors.under(prefix, source)) for role, prefix in prefixes.items()
+            role: parts[role].match_tensors(_TINY, ModuleTensors.from_prefix(prefix, source))
+            for role, prefix in prefixes.items()
         }
     except CheckpointError as error:
-        raise NumbersError(error.what) from error
+        raise ReferenceArraysError(error.what) from error
     return _tiny_modules(found)
 
 
@@ -269,7 +272,7 @@ def _tiny_modules(tensors: Mapping[str, Mapping[str, torch.Tensor]]) -> TinyPart
     return modules[0], modules[1]
 
 
-def _predicted(denoiser: Any, latents: torch.Tensor, timestep: torch.Tensor, text: torch.Tensor, added: Any) -> Any:
+def _predict_noise(denoiser: Any, latents: torch.Tensor, timestep: torch.Tensor, text: torch.Tensor, added: Any) -> Any:
     residuals: dict[str, Any] = {}
     if added is not None:
         residuals = {"down_block_additional_residuals": added[0], "mid_block_additional_residual": added[1]}

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike
 
-from rewas_engine.parity.reference_arrays import Sampled
+from rewas_engine.parity.reference_arrays import SampledArray
 
 BOUND = 1e-4
 """Largest difference that passes, in standard deviations of the reference array."""
@@ -34,21 +34,21 @@ class Comparison:
         return self.difference <= self.bound
 
 
-def compared(
-    array: str, ours: ArrayLike | torch.Tensor, reference: ArrayLike | Sampled, bound: float = BOUND
+def compare(
+    array: str, ours: ArrayLike | torch.Tensor, reference: ArrayLike | SampledArray, bound: float = BOUND
 ) -> Comparison:
     """Hold an array against its reference, of which a part may be all that is kept.
 
     What has another shape or is not finite, anywhere, is infinitely far.
     """
     found = np.asarray(_plain(ours), np.float64)
-    wanted = np.asarray(reference.values if isinstance(reference, Sampled) else reference, np.float64)
-    shape = reference.shape if isinstance(reference, Sampled) else wanted.shape
+    wanted = np.asarray(reference.values if isinstance(reference, SampledArray) else reference, np.float64)
+    shape = reference.shape if isinstance(reference, SampledArray) else wanted.shape
     if found.shape != shape or not np.isfinite(found).all():
         return Comparison(array, float("inf"), bound)
     std = float(wanted.std())
-    if isinstance(reference, Sampled):
-        found, std = reference.places_of(found), reference.std
+    if isinstance(reference, SampledArray):
+        found, std = reference.sample(found), reference.std
     scale = std or float(np.abs(wanted).max()) or 1.0
     return Comparison(array, float(np.abs(found - wanted).max(initial=0.0)) / scale, bound)
 

@@ -28,7 +28,7 @@ MARK = "@"
 REMEDY = "Give a whole folder of the reference's numbers: make parity PARITY=<folder>."
 
 
-class NumbersError(EngineError):
+class ReferenceArraysError(EngineError):
     """A file of the reference's numbers is missing, unreadable or incomplete."""
 
     def __init__(self, what: str) -> None:
@@ -36,7 +36,7 @@ class NumbersError(EngineError):
 
 
 @dataclass(frozen=True)
-class Sampled:
+class SampledArray:
     """An array of which only every n-th value is kept.
 
     values: flat. shape, std: of the whole array.
@@ -47,16 +47,16 @@ class Sampled:
     shape: tuple[int, ...]
     std: float
 
-    def places_of(self, whole: NDArray[Any]) -> NDArray[Any]:
+    def sample(self, whole: NDArray[Any]) -> NDArray[Any]:
         """The values of an array at the places that are kept of this one."""
         return whole.ravel()[:: self.every]
 
 
 @dataclass(frozen=True)
-class Numbers(Mapping[str, Any]):
-    """The arrays of one npz file by name, each read when it is asked for: an array, or `Sampled` where it is a part.
+class ReferenceArrays(Mapping[str, Any]):
+    """The arrays of one npz file by name, each read on access: a whole array or a `SampledArray`.
 
-    Raises NumbersError where the file is missing or unreadable, or lacks the array.
+    Raises ReferenceArraysError where the file is missing or unreadable, or lacks the array.
     """
 
     path: Path
@@ -66,19 +66,19 @@ class Numbers(Mapping[str, Any]):
         if shape is None:
             found = self._read(name)
             if found is None:
-                raise NumbersError(f"{self.path} holds no array {name}.")
+                raise ReferenceArraysError(f"{self.path} holds no array {name}.")
             return found
         shape = tuple(int(size) for size in shape)
         every, seed, other = (self._read(f"{name}{MARK}{kind}") for kind in ("every", "drawn", "same"))
         if seed is not None:
-            return drawn(int(seed), shape)
+            return draw_normal(int(seed), shape)
         if other is not None:
             file, _, array = str(other).partition("/")
-            return Numbers(self.path.with_name(f"{file}.npz"))[array].reshape(shape)
+            return ReferenceArrays(self.path.with_name(f"{file}.npz"))[array].reshape(shape)
         values, std = self._read(name), self._read(f"{name}{MARK}std")
         if values is None or every is None or std is None:
-            raise NumbersError(f"{self.path} says of {name} neither what it holds nor how to come by it.")
-        return Sampled(values, int(every), shape, float(std))
+            raise ReferenceArraysError(f"{self.path} says of {name} neither what it holds nor how to come by it.")
+        return SampledArray(values, int(every), shape, float(std))
 
     def __iter__(self) -> Iterator[str]:
         return iter(dict.fromkeys(name.partition(MARK)[0] for name in self._names))
@@ -87,7 +87,7 @@ class Numbers(Mapping[str, Any]):
         return len(list(iter(self)))
 
     def check(self) -> None:
-        """Raises NumbersError where there is no such file; of its arrays nothing is read."""
+        """Raises ReferenceArraysError where there is no such file; of its arrays nothing is read."""
         _ = self._names
 
     @cached_property
@@ -95,9 +95,9 @@ class Numbers(Mapping[str, Any]):
         try:
             return np.load(self.path)
         except FileNotFoundError as error:
-            raise NumbersError(f"There is no file {self.path}.") from error
+            raise ReferenceArraysError(f"There is no file {self.path}.") from error
         except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-            raise NumbersError(f"{self.path} cannot be read ({error}).") from error
+            raise ReferenceArraysError(f"{self.path} cannot be read ({error}).") from error
 
     @cached_property
     def _names(self) -> tuple[str, ...]:
@@ -109,20 +109,20 @@ class Numbers(Mapping[str, Any]):
         try:
             return self._opened[name]
         except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-            raise NumbersError(f"The array {name} in {self.path} cannot be read ({error}).") from error
+            raise ReferenceArraysError(f"The array {name} in {self.path} cannot be read ({error}).") from error
 
 
-def drawn(seed: int, shape: tuple[int, ...]) -> NDArray[np.float32]:
+def draw_normal(seed: int, shape: tuple[int, ...]) -> NDArray[np.float32]:
     """Standard normal numbers of a seed, as the reference's inputs were made: float64, then rounded to float32."""
     return np.random.RandomState(seed).standard_normal(shape).astype(np.float32)
 
 
 def read_manifest(path: Path) -> dict[str, tuple[int, ...]]:
-    """Names and shapes of the tensors that a manifest lists. Raises NumbersError where it is missing or none."""
+    """Names and shapes of the tensors that a manifest lists. Raises ReferenceArraysError if it cannot be read."""
     try:
         listed = json.loads(path.read_text("utf-8"))["tensors"]
         return {name: tuple(entry["shape"]) for name, entry in listed.items()}
     except FileNotFoundError as error:
-        raise NumbersError(f"There is no file {path}.") from error
+        raise ReferenceArraysError(f"There is no file {path}.") from error
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise NumbersError(f"{path} is no list of tensors and their shapes ({error}).") from error
+        raise ReferenceArraysError(f"{path} is no list of tensors and their shapes ({error}).") from error

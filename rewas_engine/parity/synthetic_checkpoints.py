@@ -11,7 +11,7 @@ import torch
 from rewas_engine.conversion.names import ema_name
 from rewas_engine.conversion.released import ReleasedFiles
 from rewas_engine.conversion.sizes import ReleasedSizes, released_schedule
-from rewas_engine.conversion.sources import KINDS
+from rewas_engine.conversion.sources import SOURCE_KINDS
 from rewas_engine.parity.reference_arrays import read_manifest
 from rewas_engine.parity.synthetic_weights import released_recipe
 
@@ -41,7 +41,7 @@ SMALL_LEFTOVERS: Mapping[str, Shapes] = {
 def manifest_shapes(manifests: Path, role: str) -> dict[str, tuple[int, ...]]:
     """Released names of a part, without their prefix, and shapes, as a manifest lists them.
 
-    Raises NumbersError where there is no such manifest.
+    Raises ReferenceArraysError where there is no such manifest.
     """
     file, prefix = MANIFESTS[role]
     listed = read_manifest(manifests / f"{file}.json")
@@ -58,7 +58,7 @@ def write_synthetic_checkpoints(
     parts is written as zeros. The denoiser's running average has the recipe's weights, its last state zeros.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    paths = {kind: folder / found.file_name for kind, found in KINDS.items()}
+    paths = {kind: folder / found.file_name for kind, found in SOURCE_KINDS.items()}
     parts: dict[str, Tensors] = {}
     for role in MANIFESTS:
         parts[role] = released_recipe(role, sizes, prefix)

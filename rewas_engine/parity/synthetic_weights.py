@@ -37,9 +37,9 @@ def recipe_part(role: str, sizes: ReleasedSizes, prefix: str = "") -> dict[str, 
     prefix: put before every key of the recipe.
     """
     part = released_parts(sizes)[role]
-    stored = part.stored(sizes)
+    stored = part.released_shapes(sizes)
     made = {}
-    for name, wanted in part.expected(sizes).items():
+    for name, wanted in part.expected_tensors(sizes).items():
         released = part.released_name(name)
         if released in stored:
             key = prefix + _RECIPE_PREFIXES.get(role, "") + released
@@ -59,6 +59,6 @@ def recipe_module(role: str, sizes: ReleasedSizes, prefix: str = "") -> nn.Modul
 
 def released_recipe(role: str, sizes: ReleasedSizes, prefix: str = "") -> dict[str, torch.Tensor]:
     """The same tensors under their released names, without the prefix of their container, in their released shapes."""
-    stored: Mapping[str, tuple[int, ...]] = released_parts(sizes)[role].stored(sizes)
+    stored: Mapping[str, tuple[int, ...]] = released_parts(sizes)[role].released_shapes(sizes)
     before = prefix + _RECIPE_PREFIXES.get(role, "")
     return {released: recipe_weight(before + released, shape) for released, shape in stored.items()}

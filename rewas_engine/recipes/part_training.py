@@ -286,7 +286,7 @@ class PhiTraining(PartTraining):
         grid = TokenGrid(components["video_encoder"], sight.format[0])
 
         def tokens_of(frames: NDArray[np.uint8]) -> NDArray[np.float16]:
-            return timed_tokens(sight.tokens(frames), grid, len(frames))
+            return timed_tokens(sight.encode_frames(frames), grid, len(frames))
 
         def read(clip: DatasetClip) -> NDArray[np.uint8]:
             return read_clip_frames(clip, sight, self.cancel)
@@ -364,7 +364,8 @@ class AdapterTraining(PartTraining):
         told = {name: captions[name] for name in (*training, *held_out)}
         words = ["", *sorted(set(told.values()))]
         parts = [
-            backbone.embedded(words[start : start + PROMPTS_AT_ONCE]) for start in range(0, len(words), PROMPTS_AT_ONCE)
+            backbone.embed_prompts(words[start : start + PROMPTS_AT_ONCE])
+            for start in range(0, len(words), PROMPTS_AT_ONCE)
         ]
         # A copy: what a text encoder gives in inference cannot be remembered for gradients.
         prompts = torch.cat(parts).clone()

@@ -181,7 +181,7 @@ class TakeGenerator:
         joint = self.joint
         if joint is None or not waveform.any() or joint.familiarity(prompt)[1] < FAMILIARITY_THRESHOLD:
             return None
-        return joint.text_sound(prompt, self.front_end.hear(normalised(waveform))).probability
+        return joint.score_text_sound(prompt, self.front_end.hear(normalised(waveform))).probability
 
 
 def _add_layers(

@@ -108,13 +108,13 @@ def _error(
     device, schedule = batches.prompts.device, backbone.schedule
     with torch.no_grad():
         heard = torch.from_numpy(log_mels).to(device)
-        latents = backbone.encoded(heard)
+        latents = backbone.encode(heard)
         energies = softened_energies(heard.mean(dim=-1))
         hints = backbone.hints(energy_controls(energies, given.to(device)))
     noise, timesteps = noise.to(device), timesteps.to(device)
     noisy = schedule.add_noise(latents, noise, timesteps)
     with torch.autocast(torch.device(device).type, precision, enabled=precision != torch.float32):
-        predicted = backbone.predicted(noisy, timesteps, batches.prompts[prompt_rows.to(device)], hints, 1.0)
+        predicted = backbone.predict(noisy, timesteps, batches.prompts[prompt_rows.to(device)], hints, 1.0)
     return nn.functional.mse_loss(predicted.float(), wanted_prediction(latents, noise, timesteps, schedule))
 
 

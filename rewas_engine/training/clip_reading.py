@@ -45,7 +45,7 @@ def read_clip_frames(clip: DatasetClip, sight: EnergyEstimator, cancel: CancelSi
     """Pictures of a clip as the video encoder wants them. Raises MediaError where they cannot be read."""
     video = probe_video(clip.video)
     start_s, duration_s = _range_s(clip, video)
-    return sight.read(ClipRead(clip.name, clip.video, start_s, duration_s, video.frame_rate), cancel)
+    return sight.read_frames(ClipRead(clip.name, clip.video, start_s, duration_s, video.frame_rate), cancel)
 
 
 def _range_s(clip: DatasetClip, video: VideoProperties) -> tuple[Fraction, Fraction]:

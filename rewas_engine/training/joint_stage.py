@@ -197,10 +197,10 @@ def joint_loss(corpus: JointCorpus, space: JointSpace, recipe: JointRecipe) -> L
         varied_frames = varied_pictures(frames.to(device), recipe.picture_share, generator)
         varied_log_mels = varied_sounds(log_mels.to(device), recipe.sound_share, generator)
         with lower_precision(device):
-            shown, sounds = space.picture_encoder(varied_frames), space.sound(varied_log_mels)
+            shown, sounds = space.picture_encoder(varied_frames), space.encode_sound(varied_log_mels)
         pictures, strange_pictures = shown[: len(rows)], shown[len(rows) :]
         amounts = recipe.words_noise * torch.rand((len(prompts), 1), generator=generator).to(device)
-        words = space.words(prompts + amounts * prompts.std(dim=-1, keepdim=True) * noise)
+        words = space.encode_text(prompts + amounts * prompts.std(dim=-1, keepdim=True) * noise)
         relation = relations(classes, also).to(device)
         scale = space.scale
         nearness = functional.softplus(scale * (strange_pictures @ words.T - STRANGE_COSINE))
@@ -322,8 +322,8 @@ def embedded(
     device = space.log_scale.device
     words, sounds, pictures = [], [], [torch.zeros(0, space.config.width)]
     for part in rows.split(_CLIPS_AT_ONCE):
-        words.append(space.words(clips.prompts[part].to(device)).cpu())
-        sounds.append(space.sound(clips.log_mels[part].to(device).float()).cpu())
+        words.append(space.encode_text(clips.prompts[part].to(device)).cpu())
+        sounds.append(space.encode_sound(clips.log_mels[part].to(device).float()).cpu())
         if clips.pictures is not None:
             frames = clips.pictures.rows(part, space.config.frame_stride).to(device).float() / 255
             pictures.append(space.picture_encoder(frames).cpu())

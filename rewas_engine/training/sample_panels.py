@@ -101,7 +101,7 @@ def joint_panels(
     """
     rows = clips.development[spread_rows(len(clips.development))]
     _, sounds, pictures = embedded(space, clips, rows)
-    known = space.words(known_prompts.to(space.device)).cpu()
+    known = space.encode_text(known_prompts.to(space.device)).cpu()
 
     def nearest(vector: torch.Tensor) -> str:
         cosines = known @ vector

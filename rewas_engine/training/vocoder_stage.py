@@ -52,7 +52,7 @@ def vocoder_loss(
         with lower_precision(real.device):
             spectrum = vocoder.spectrum(target)
         draws = [
-            vocoder.sounding(spectrum, _places(target, generator))
+            vocoder.synthesise(spectrum, _places(target, generator))
             for _ in range(2 if spectrum.scatter is not None else 1)
         ]
         heard, wanted = [_magnitudes(made) for made in draws], _magnitudes(real)

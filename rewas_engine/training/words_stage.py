@@ -109,7 +109,7 @@ def words_loss(corpus: WordsCorpus, projection: TextProjection) -> LossFunction:
         )
         far = FARTHEST_WORDS * torch.rand((CAPTIONS_IN_A_STEP, 1), generator=generator)
         moved = batch.embeddings + far * torch.randn(batch.embeddings.shape, generator=generator)
-        logits = projection.read(moved.to(projection.device)).cpu()
+        logits = projection.meaning_logits(moved.to(projection.device)).cpu()
         front, behind, flags = logits.split([*CHOICES, len(MODIFIERS)], dim=-1)
         return (
             nn.functional.cross_entropy(front, batch.front, label_smoothing=SMOOTHING)

@@ -31,7 +31,7 @@ def main() -> None:
         for row in csv.DictReader(lines):
             report = model.check_conflict(VideoClip(options.folder / row["clip"]), row["prompt"])
             score = "" if report.score is None else f"{report.score:.2f}"
-            better = report.suggestions[0].words if report.suggestions else ""
+            better = report.suggestions[0].text if report.suggestions else ""
             clip = "" if row["shown"] == shown else row["shown"]
             print(f"| {clip} | {row['prompt']} | {row['kind']} | {report.verdict} | {score} | {better} |", flush=True)
             shown = row["shown"]

@@ -20,8 +20,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rewas_engine.parity.checks import FILES, opened
-from rewas_engine.parity.reference_arrays import MARK, NumbersError, drawn
+from rewas_engine.parity.checks import FILES, open_arrays
+from rewas_engine.parity.reference_arrays import MARK, ReferenceArraysError, draw_normal
 
 ROOT = Path(__file__).resolve().parents[2]
 SAMPLE_STRIDE = 16
@@ -64,7 +64,7 @@ def main() -> int:
     try:
         for file in FILES:
             np.savez_compressed(golden / f"{file}.npz", **dict(extract_arrays(parity, file)))
-    except NumbersError as error:
+    except ReferenceArraysError as error:
         print(error, file=sys.stderr)
         return 2
     total = sum((golden / f"{file}.npz").stat().st_size for file in FILES)
@@ -75,9 +75,9 @@ def main() -> int:
 def extract_arrays(parity: Path, file: str) -> Iterator[tuple[str, NDArray[Any]]]:
     """Yield the arrays to store for one file, by name.
 
-    Raises NumbersError if an array does not match its seed or its copy in another file.
+    Raises ReferenceArraysError if an array does not match its seed or its copy in another file.
     """
-    numbers = opened(parity, file)
+    numbers = open_arrays(parity, file)
     for name in numbers:
         # The weights of the small networks come from the recipe.
         if name.startswith("w:") or name in UNUSED_ARRAYS.get(file, ()):
@@ -86,11 +86,11 @@ def extract_arrays(parity: Path, file: str) -> Iterator[tuple[str, NDArray[Any]]
         seed, twin = SEEDED_INPUTS.get(file, {}).get(name), SHARED_ARRAYS.get(file, {}).get(name)
         if seed is not None:
             number = zlib.crc32(seed.encode()) if isinstance(seed, str) else seed
-            _check(array, drawn(number, array.shape), f"{file}/{name} is not drawn by {seed!r}.")
+            _check(array, draw_normal(number, array.shape), f"{file}/{name} is not drawn by {seed!r}.")
             yield from _with_metadata(name, array, drawn=np.uint32(number))
         elif twin is not None:
             other, _, its_name = twin.partition("/")
-            _check(array.ravel(), opened(parity, other)[its_name].ravel(), f"{file}/{name} is not {twin}.")
+            _check(array.ravel(), open_arrays(parity, other)[its_name].ravel(), f"{file}/{name} is not {twin}.")
             yield from _with_metadata(name, array, same=twin)
         elif array.size <= SMALL or name in WHOLE_ARRAYS.get(file, ()):
             yield name, array
@@ -106,7 +106,7 @@ def _with_metadata(name: str, array: NDArray[Any], **metadata: Any) -> Iterator[
 
 def _check(array: NDArray[Any], expected: NDArray[Any], problem: str) -> None:
     if not np.array_equal(array, expected):
-        raise NumbersError(problem)
+        raise ReferenceArraysError(problem)
 
 
 if __name__ == "__main__":

@@ -27,8 +27,8 @@ from rewas_engine.conversion.sizes import RELEASED
 from rewas_engine.packs.components import load_component
 from rewas_engine.packs.description import read_pack
 from rewas_engine.parity import checks as golden
-from rewas_engine.parity.comparison import Comparison, compared, table
-from rewas_engine.parity.reference_arrays import NumbersError
+from rewas_engine.parity.comparison import Comparison, compare, table
+from rewas_engine.parity.reference_arrays import ReferenceArraysError
 from rewas_engine.parity.synthetic_checkpoints import MANIFESTS, manifest_shapes, write_synthetic_checkpoints
 from rewas_engine.parity.synthetic_weights import recipe_module
 
@@ -47,7 +47,7 @@ def main() -> int:
         return 2
     try:
         rows = _compared(folder, os.environ.get("PREFIX", ""), arguments.small)
-    except NumbersError as error:
+    except ReferenceArraysError as error:
         print(error, file=sys.stderr)
         return 2
     if arguments.markdown is not None:
@@ -58,13 +58,13 @@ def main() -> int:
 
 
 def _compared(folder: Path, prefix: str, is_small: bool) -> list[Comparison]:
-    """Return all rows of the table and print each one when it is ready. Raises NumbersError for missing arrays."""
+    """Return all rows of the table and print each one when it is ready; raises ReferenceArraysError."""
     for name in golden.FILES:
-        golden.opened(folder, name).check()  # before minutes of work
+        golden.open_arrays(folder, name).check()  # before minutes of work
     print(*table([]), sep="\n", flush=True)
     rows = [*_shown(_light_checks(folder)), *_shown(_name_checks(folder / "manifests"))]
     if is_small:
-        phi = golden.opened(folder, "phi")
+        phi = golden.open_arrays(folder, "phi")
         return rows + _shown(golden.check_phi(phi, lambda role: recipe_module(role, RELEASED, prefix)))
     with tempfile.TemporaryDirectory(prefix="rewas-parity-") as room:
         pack = _convert_pack(Path(room), folder, prefix)
@@ -74,22 +74,22 @@ def _compared(folder: Path, prefix: str, is_small: bool) -> list[Comparison]:
 
 
 def _light_checks(folder: Path) -> Iterator[Comparison]:
-    arrays = golden.opened(folder, "tiny_unet_adapter")
+    arrays = golden.open_arrays(folder, "tiny_unet_adapter")
     tiny = golden.tiny_parts(arrays)
-    yield from golden.check_front_end(golden.opened(folder, "energy"))
-    yield from golden.check_energy_error(golden.opened(folder, "energy_mae"))
-    yield from golden.check_av_align(golden.opened(folder, "av_align"))
+    yield from golden.check_front_end(golden.open_arrays(folder, "energy"))
+    yield from golden.check_energy_error(golden.open_arrays(folder, "energy_mae"))
+    yield from golden.check_av_align(golden.open_arrays(folder, "av_align"))
     yield from golden.check_tiny_denoiser(arrays, tiny)
-    yield from golden.check_sampler(golden.opened(folder, "ddim_tiny"), tiny)
+    yield from golden.check_sampler(golden.open_arrays(folder, "ddim_tiny"), tiny)
 
 
 def _name_checks(manifests: Path) -> Iterator[Comparison]:
     """Check that the manifests list our tensors with their shapes, and otherwise only known leftovers."""
     for role, part in released_parts(RELEASED).items():
-        listed, stored = manifest_shapes(manifests, role), part.stored(RELEASED)
+        listed, stored = manifest_shapes(manifests, role), part.released_shapes(RELEASED)
         other_shape = [name for name, shape in stored.items() if listed.get(name) != shape]
         strange = [name for name in listed if name not in stored and not part.is_ignored(name)]
-        yield compared(f"manifest {MANIFESTS[role][0]}", len(other_shape) + len(strange), 0.0, 0.0)
+        yield compare(f"manifest {MANIFESTS[role][0]}", len(other_shape) + len(strange), 0.0, 0.0)
 
 
 def _full_checks(folder: Path, pack: Path) -> Iterator[Comparison]:
@@ -98,10 +98,10 @@ def _full_checks(folder: Path, pack: Path) -> Iterator[Comparison]:
     def component(role: str) -> Any:
         return load_component(pack, role, classes[role])
 
-    yield from golden.check_phi(golden.opened(folder, "phi"), component)
-    yield from golden.check_video_encoder(golden.opened(folder, "motionformer_full"), component)
-    yield from golden.check_codec_and_vocoder(golden.opened(folder, "vae_hifigan_full"), component)
-    yield from golden.check_full_denoiser(golden.opened(folder, "unet_adapter_full"), component)
+    yield from golden.check_phi(golden.open_arrays(folder, "phi"), component)
+    yield from golden.check_video_encoder(golden.open_arrays(folder, "motionformer_full"), component)
+    yield from golden.check_codec_and_vocoder(golden.open_arrays(folder, "vae_hifigan_full"), component)
+    yield from golden.check_full_denoiser(golden.open_arrays(folder, "unet_adapter_full"), component)
 
 
 def _convert_pack(room: Path, folder: Path, prefix: str) -> Path:

@@ -16,7 +16,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from rewas_engine.conversion.sizes import RELEASED, SMALL
-from rewas_engine.conversion.sources import KINDS
+from rewas_engine.conversion.sources import SOURCE_KINDS
 from rewas_engine.parity.synthetic_checkpoints import write_synthetic_checkpoints
 
 if __name__ == "__main__":
@@ -33,5 +33,5 @@ if __name__ == "__main__":
     )
     command = ["rewas", "packs", "convert", "rewas", "--tokenizer", str(files.tokenizer), "-o", "DIR"]
     for kind, path in asdict(files).items():
-        command += [KINDS[kind].option, str(path)] if kind in KINDS else []
+        command += [SOURCE_KINDS[kind].option, str(path)] if kind in SOURCE_KINDS else []
     print(shlex.join([*command, "--size", "small"] if arguments.small else command))

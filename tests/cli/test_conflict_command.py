@@ -13,7 +13,7 @@ import pytest
 from rewas_command import Ran, Rewas
 
 from rewas_api.errors import ProblemError, ProblemKind
-from rewas_engine import ConflictError, ConflictMoment, ConflictReport, ReWaS, Suggestion
+from rewas_engine import ConflictError, ConflictReport, ConflictSpan, ReWaS, Suggestion
 from rewas_engine.evaluation.splits import DEVELOPMENT
 from rewas_engine.matching.evidence import conflict_report, gather_evidence
 from rewas_engine.world import captions, render_brightness
@@ -42,11 +42,11 @@ def film(tmp_path_factory: pytest.TempPathFactory) -> Film:
     rate, width, height = model.picture_format
     for scene in DEVELOPMENT.visible(12):
         frames = render_brightness(scene, frame_rate=rate, width=width, height=height)
-        looked = model.matcher.look(frames)
+        looked = model.matcher.embed(frames)
         for other in CLASSES:
             prompt = captions(other)[0]
             report = conflict_report(
-                prompt, gather_evidence(model.matcher, prompt, model.matcher.sighting(prompt, looked))
+                prompt, gather_evidence(model.matcher, prompt, model.matcher.score_embedding(prompt, looked))
             )
             if other != scene.class_name and report.verdict == "conflict" and report.suggestions:
                 path = tmp_path_factory.mktemp("films") / "shot 4.mkv"
@@ -163,7 +163,7 @@ REPORT = ConflictReport(
     "conflict",
     0.0123,
     "The picture looks like “rain” and not like “a bell”.",
-    (ConflictMoment(Fraction(1, 3), Fraction(5, 2), 0.02, "rain"),),
+    (ConflictSpan(Fraction(1, 3), Fraction(5, 2), 0.02, "rain"),),
     (Suggestion("raining", 0.9, "vggsound"),),
     "a sharp eye",
 )

@@ -87,7 +87,7 @@ def test_a_vocoder_says_itself_whether_it_takes_positions(draws: bool) -> None:
     for family in ("audioldm", "make-an-audio"):
         backbone = find_family(family).backbone({"vocoder": Hum()}, MelConfig(), "cpu")
         positions = torch.arange(7, 10)[None]
-        assert backbone.waveforms(torch.zeros(1, 3, 64), positions).shape == (1, 3)
+        assert backbone.vocode(torch.zeros(1, 3, 64), positions).shape == (1, 3)
         assert [each.tolist() for each in given] == ([[[7, 8, 9]]] if draws else [])
         given.clear()
     assert SpectralVocoder.draws_by_position
@@ -108,11 +108,11 @@ def test_its_hint_block_reads_80_bins(made: ReWaS) -> None:
 def test_its_networks_see_frequency_first_in_powers_of_ten(made: ReWaS) -> None:
     backbone, codec = made.sound._backbone, made._components["codec"]
     log_mels = torch.randn(1, 64, 80) - 6
-    latents = backbone.encoded(log_mels)
+    latents = backbone.encode(log_mels)
     assert latents.shape == (1, 4, 8, 10)
     seen = codec.encode(log_mels.mT[:, None] / math.log(10)).latent_dist.mode()
     torch.testing.assert_close(latents, seen.mT)
-    torch.testing.assert_close(backbone.decoded(latents), codec.decode(seen).sample[:, 0].mT * math.log(10))
+    torch.testing.assert_close(backbone.decode(latents), codec.decode(seen).sample[:, 0].mT * math.log(10))
 
 
 def test_it_hears_words_and_energy(made: ReWaS) -> None:
@@ -176,9 +176,7 @@ def test_a_family_of_an_installed_package_is_found_by_every_command(
     installed = tmp_path / "tones_family-1.0.dist-info"
     installed.mkdir()
     (installed / "METADATA").write_text("Metadata-Version: 2.1\nName: tones-family\nVersion: 1.0\n", "utf-8")
-    (installed / "entry_points.txt").write_text(
-        "[rewas_engine.packs.backbones]\ntones = tones_family:FAMILY\n", "utf-8"
-    )
+    (installed / "entry_points.txt").write_text("[rewas_engine.backbones]\ntones = tones_family:FAMILY\n", "utf-8")
     here = Path(__file__).resolve().parent
     paths = [tmp_path, here, ROOT, ROOT / "proto", ROOT / "server"]
     variables = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, paths)), "REWAS_PACKS": str(tones_pack.parent)}
@@ -246,7 +244,7 @@ def test_names_of_families_are_taken_once(tones_known, monkeypatch: pytest.Monke
         with pytest.raises(SettingsError):
             register_family(Family(name, {}, TONES.backbone))
     point = families.EntryPoint("audioldm", "elsewhere:FAMILY", families.ENTRY_POINT_GROUP)
-    monkeypatch.setattr(families, "_installed", lambda: (point,))
+    monkeypatch.setattr(families, "_installed_entry_points", lambda: (point,))
     with pytest.raises(PackError, match="brought by elsewhere:FAMILY and by rewas_engine"):
         find_family("audioldm")
 
@@ -256,7 +254,7 @@ def test_names_of_families_are_taken_once(tones_known, monkeypatch: pytest.Monke
 )
 def test_a_package_that_brings_no_family_is_named(monkeypatch: pytest.MonkeyPatch, value: str, sentence: str) -> None:
     point = families.EntryPoint("odd", value, families.ENTRY_POINT_GROUP)
-    monkeypatch.setattr(families, "_installed", lambda: (point,))
+    monkeypatch.setattr(families, "_installed_entry_points", lambda: (point,))
     with pytest.raises(PackError, match=sentence):
         find_family("odd")
 

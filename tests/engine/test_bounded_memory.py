@@ -92,14 +92,16 @@ def test_pictures_that_have_passed_are_forgotten() -> None:
 
 def test_a_clip_s_pictures_are_read_as_they_are_asked_for(model: ReWaS, long_clip: Path) -> None:
     clip = model.read_clip(VideoClip(long_clip, duration=10))
-    whole = model._sight.read(clip, None)
-    passing = model._sight.passing(clip, None)
+    whole = model._sight.read_frames(clip, None)
+    passing = model._sight.stream_frames(clip, None)
     assert len(passing) == len(whole) == 250
     for start in (0, 50, 200):
         assert np.array_equal(passing[start : start + 128], whole[start : start + 128])
     assert numbers_in(whole)[:3] == [0, 1, 2]
     np.testing.assert_allclose(
-        model._sight.curve(model._sight.passing(clip, None)).values, model._sight.curve(whole).values, atol=1e-5
+        model._sight.estimate(model._sight.stream_frames(clip, None)).values,
+        model._sight.estimate(whole).values,
+        atol=1e-5,
     )
 
 

@@ -118,7 +118,7 @@ def test_it_says_what_it_was_taught(seeing: ReWaS, film: Path) -> None:
     assert (right.verdict, wrong.verdict) == ("agree", "conflict")
     assert right.score > 0.9
     assert wrong.score < 0.1
-    assert wrong.suggestions[0].words == "fire crackling"
+    assert wrong.suggestions[0].text == "fire crackling"
     assert wrong.suggestions[0].source == "vggsound"
     assert wrong.encoder == "the CLIP model colour-clip"
     assert not right.suggestions
@@ -126,7 +126,7 @@ def test_it_says_what_it_was_taught(seeing: ReWaS, film: Path) -> None:
 
 
 def test_it_finds_the_half_that_shows_something_else(seeing: ReWaS, film: Path) -> None:
-    (moment,) = seeing.check_conflict(VideoClip(film), "fire crackling").moments
+    (moment,) = seeing.check_conflict(VideoClip(film), "fire crackling").spans
     assert moment.looks_like == "sea waves"
     assert moment.start_s == pytest.approx(3, abs=1)
     assert moment.end_s == 6
@@ -138,7 +138,7 @@ def test_the_packs_own_pictures_pass_by_where_it_looks_at_others(
     def kept(*asked: object) -> np.ndarray:
         raise AssertionError("a whole film is held")
 
-    monkeypatch.setattr(seeing._sight, "read", kept)
+    monkeypatch.setattr(seeing._sight, "read_frames", kept)
     result = seeing.generate(VideoClip(film), prompt="fire crackling", conflict="warn", num_steps=1)
     assert result.conflict is not None
     assert result.requested.source == "picture"
@@ -168,9 +168,9 @@ def test_words_and_pictures_are_those_of_transformers(untaught: Path) -> None:
     pixels = torch.from_numpy(np.stack(processor(images=list(frames))["pixel_values"]))
     with torch.inference_mode():
         said = model.eval()(**tokens, pixel_values=pixels)
-    logits = encoder.scale * encoder.pictures(frames) @ encoder.words(prompts).T
+    logits = encoder.scale * encoder.encode_frames(frames) @ encoder.encode_text(prompts).T
     torch.testing.assert_close(logits, said.logits_per_image, atol=1e-4, rtol=1e-4)
-    assert encoder.words(["x" * 5000]).shape == (1, 32)
+    assert encoder.encode_text(["x" * 5000]).shape == (1, 32)
 
 
 def test_a_folder_with_counted_positions_is_read(untaught: Path, tmp_path: Path) -> None:

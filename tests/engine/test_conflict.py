@@ -86,7 +86,7 @@ def test_a_conflict_is_never_claimed_lightly(
     for better in report.suggestions:
         assert report.verdict != "agree"
         assert better.score > probability
-    for earlier, later in pairwise(report.moments):
+    for earlier, later in pairwise(report.spans):
         assert earlier.end_s < later.start_s
 
 
@@ -108,10 +108,10 @@ class GivenMatcher:
     def familiarity(self, prompt: str) -> tuple[str, float]:
         return ("bell", 1.0) if prompt == "chimes" else ("rain", 0.2)
 
-    def pictures(self, *asked: object) -> np.ndarray:
+    def load_frames(self, *asked: object) -> np.ndarray:
         raise AssertionError("nothing is read here")
 
-    def seen(self, *asked: object) -> MatchScores:
+    def match(self, *asked: object) -> MatchScores:
         raise AssertionError("nothing is looked at here")
 
 
@@ -121,11 +121,11 @@ def test_rivals_stand_once_for_each_meaning_and_never_for_the_prompts_own() -> N
     seen = MatchScores(0.3, np.array([0.5, 0.6, 0.99]), spans_s, np.array([0.0, 1.0]), labels)
     found = gather_evidence(GivenMatcher(), "chimes", seen)
     assert found.rivals == (Suggestion("raining", 0.6, "vggsound"),)
-    assert [(moment.start_s, moment.end_s) for moment in found.moments] == [(0, 1), (1, 2), (2, 3)]
-    assert [moment.probability for moment in found.moments] == [0, 0.5, 1]
-    assert [moment.rival_probability for moment in found.moments] == [0.9, 0.5, 0.1]
+    assert [(moment.start_s, moment.end_s) for moment in found.spans] == [(0, 1), (1, 2), (2, 3)]
+    assert [moment.probability for moment in found.spans] == [0, 0.5, 1]
+    assert [moment.rival_probability for moment in found.spans] == [0.9, 0.5, 0.1]
     # What is not known may mean anything: no label is left out for it.
-    assert [rival.words for rival in gather_evidence(GivenMatcher(), "tuba", seen).rivals] == ["bell", "raining"]
+    assert [rival.text for rival in gather_evidence(GivenMatcher(), "tuba", seen).rivals] == ["bell", "raining"]
 
 
 @given(st.floats(0, 1))
@@ -171,7 +171,7 @@ def contradicting(judging: ReWaS, monkeypatch: pytest.MonkeyPatch) -> ReWaS:
         spans_s = [(Fraction(0), Fraction(1, 2))]
         return MatchScores(of.get(prompt, 0.02), labels, spans_s, np.array([of.get(prompt, 0.02)]), labels[None])
 
-    monkeypatch.setattr(matcher, "seen", seen)
+    monkeypatch.setattr(matcher, "match", seen)
     return judging
 
 
@@ -185,7 +185,7 @@ def test_a_check_reads_looks_and_tells(judging: ReWaS, long_clip: Path) -> None:
     assert report.encoder == "the joint space of the pack tiny"
     assert list(dict.fromkeys(stages)) == ["decode", "conflict"]
     assert judging.check_conflict(clip, "a dog barks") == report
-    assert all(0 <= moment.start_s < moment.end_s <= Fraction(7, 2) for moment in report.moments)
+    assert all(0 <= moment.start_s < moment.end_s <= Fraction(7, 2) for moment in report.spans)
     for prompt in ("", " ", "x" * 2001):
         with pytest.raises(SettingsError):
             judging.check_conflict(clip, prompt)
@@ -194,7 +194,7 @@ def test_a_check_reads_looks_and_tells(judging: ReWaS, long_clip: Path) -> None:
 def test_stretches_end_with_the_clip(judging: ReWaS, long_clip: Path) -> None:
     read = judging.read_clip(VideoClip(long_clip, duration=Fraction(101, 50)))
     frames = np.zeros((51, 16, 16), np.uint8)
-    seen = judging.matcher.seen("rain", read, frames, lambda done, total: None)
+    seen = judging.matcher.match("rain", read, frames, lambda done, total: None)
     assert seen.spans_s[-1][1] == Fraction(101, 50)
 
 
@@ -204,7 +204,7 @@ def make(model: ReWaS, clip: Path, policy: str, prompt: str = "a dog barking", *
 
 
 def test_off_looks_at_nothing(judging: ReWaS, long_clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(judging.matcher, "seen", GivenMatcher().seen)
+    monkeypatch.setattr(judging.matcher, "match", GivenMatcher().match)
     made = make(judging, long_clip, "off")
     assert (made.conflict, made.conflict_policy, made.prompt_weight) == (None, "off", 1.0)
     assert "conflict" not in made.timings_s
@@ -214,7 +214,7 @@ def test_warn_tells_and_changes_nothing(contradicting: ReWaS, long_clip: Path) -
     plain, warned = (make(contradicting, long_clip, policy) for policy in ("off", "warn"))
     assert warned.conflict is not None
     assert warned.conflict.verdict == "conflict"
-    assert warned.conflict.suggestions[0].words in ("rain falling", "raining")
+    assert warned.conflict.suggestions[0].text in ("rain falling", "raining")
     assert warned.prompt_weight == 1
     assert "conflict" in warned.timings_s
     assert np.array_equal(plain.takes[0].stems["primary"].waveform, warned.takes[0].stems["primary"].waveform)

@@ -79,9 +79,9 @@ def _log_mel(count: int, seed: int = 0) -> torch.Tensor:
 @given(st.integers(1, 70), st.integers(1, 300), st.integers(1, 3))
 def test_pictures_and_sounds_of_any_length_become_unit_vectors(frames: int, mels: int, batch: int) -> None:
     space = tiny_space()
-    pictures = space.picture(torch.rand(batch, frames, 32, 32))
-    sounds = space.sound(torch.randn(batch, mels, 64) - 6)
-    words = space.words(torch.randn(batch, 384))
+    pictures = space.encode_video(torch.rand(batch, frames, 32, 32))
+    sounds = space.encode_sound(torch.randn(batch, mels, 64) - 6)
+    words = space.encode_text(torch.randn(batch, 384))
     for vectors in (pictures, sounds, words):
         assert vectors.shape == (batch, 16)
         torch.testing.assert_close(vectors.norm(dim=1), torch.ones(batch))
@@ -89,24 +89,26 @@ def test_pictures_and_sounds_of_any_length_become_unit_vectors(frames: int, mels
 
 def test_words_have_a_direction_and_no_length(space: JointSpace) -> None:
     prompts = torch.randn(3, 384, generator=torch.Generator().manual_seed(0))
-    torch.testing.assert_close(space.words(prompts), space.words(19.6 * prompts))
+    torch.testing.assert_close(space.encode_text(prompts), space.encode_text(19.6 * prompts))
 
 
 def test_what_is_too_short_is_lengthened_by_its_last_picture_and_by_silence(space: JointSpace) -> None:
     frames = torch.rand(1, 5, 32, 32)
     looked_at = frames[:, ::2]
     held = torch.cat([looked_at, looked_at[:, -1:].expand(-1, MIN_FRAMES - 3, -1, -1)], dim=1)
-    torch.testing.assert_close(space.picture(frames), space.picture_encoder(held))
+    torch.testing.assert_close(space.encode_video(frames), space.picture_encoder(held))
     log_mel = _log_mel(5)[None]
     padded = torch.cat([log_mel, torch.full((1, MIN_FRAMES - 5, 64), -11.512925)], dim=1)
-    torch.testing.assert_close(space.sound(log_mel), space.sound(padded))
+    torch.testing.assert_close(space.encode_sound(log_mel), space.encode_sound(padded))
 
 
 def test_a_clip_is_the_same_alone_and_among_others(space: JointSpace) -> None:
     frames, log_mels = torch.rand(4, 40, 32, 32), torch.randn(4, 200, 64) - 6
-    torch.testing.assert_close(space.picture(frames)[2], space.picture(frames[2:3])[0], atol=1e-5, rtol=1e-5)
-    torch.testing.assert_close(space.sound(log_mels)[2], space.sound(log_mels[2:3])[0], atol=1e-5, rtol=1e-5)
-    assert torch.equal(space.picture(frames), space.picture(frames))
+    torch.testing.assert_close(space.encode_video(frames)[2], space.encode_video(frames[2:3])[0], atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(
+        space.encode_sound(log_mels)[2], space.encode_sound(log_mels[2:3])[0], atol=1e-5, rtol=1e-5
+    )
+    assert torch.equal(space.encode_video(frames), space.encode_video(frames))
 
 
 @pytest.mark.parametrize(
@@ -145,11 +147,11 @@ def test_the_whole_of_it_is_small(tmp_path: Path) -> None:
 
 def test_scores_are_cosines_and_calibrated_probabilities(scorer: JointScorer) -> None:
     frames, log_mel = _frames(60), _log_mel(300)
-    words, picture, sound = scorer.words([KNOWN[0]])[0], scorer.picture(frames), scorer.sound(log_mel)
+    words, picture, sound = scorer.embed_text([KNOWN[0]])[0], scorer.embed_video(frames), scorer.embed_sound(log_mel)
     for score, cosine, pair in (
-        (scorer.text_sound(KNOWN[0], log_mel), words @ sound, "text_sound"),
-        (scorer.text_picture(KNOWN[0], frames), words @ picture, "text_picture"),
-        (scorer.picture_sound(frames, log_mel), picture @ sound, "picture_sound"),
+        (scorer.score_text_sound(KNOWN[0], log_mel), words @ sound, "text_sound"),
+        (scorer.score_text_video(KNOWN[0], frames), words @ picture, "text_picture"),
+        (scorer.score_video_sound(frames, log_mel), picture @ sound, "picture_sound"),
     ):
         slope, offset = CALIBRATION[pair]
         assert score.cosine == pytest.approx(float(cosine), abs=1e-5)
@@ -166,15 +168,15 @@ def test_a_space_without_calibration_puts_undecided_at_a_right_angle(scorer: Joi
 def test_a_long_picture_is_the_middle_of_its_windows(scorer: JointScorer) -> None:
     frames = _frames(2 * VIDEO_WINDOW_FRAMES)
     half = VIDEO_WINDOW_FRAMES // 2
-    parts = torch.stack([scorer.picture(frames[start : start + 2 * half]) for start in (0, half, 2 * half)])
+    parts = torch.stack([scorer.embed_video(frames[start : start + 2 * half]) for start in (0, half, 2 * half)])
     middle = torch.nn.functional.normalize(parts.mean(dim=0), dim=0)
-    torch.testing.assert_close(scorer.picture(frames), middle, atol=1e-5, rtol=1e-5)
-    assert scorer.sound(_log_mel(1700)).norm() == pytest.approx(1, abs=1e-5)
+    torch.testing.assert_close(scorer.embed_video(frames), middle, atol=1e-5, rtol=1e-5)
+    assert scorer.embed_sound(_log_mel(1700)).norm() == pytest.approx(1, abs=1e-5)
 
 
 @given(st.integers(1, 400))
 def test_stretches_cover_the_picture_in_order(scorer: JointScorer, count: int) -> None:
-    spans_s, vectors = scorer.stretches(np.zeros((count, 16, 16), np.uint8), Fraction(25))
+    spans_s, vectors = scorer.embed_spans(np.zeros((count, 16, 16), np.uint8), Fraction(25))
     assert len(vectors) == len(spans_s)
     assert spans_s[0][0] == 0
     assert spans_s[-1][1] == Fraction(count, 25)
@@ -185,8 +187,8 @@ def test_stretches_cover_the_picture_in_order(scorer: JointScorer, count: int) -
 
 def test_a_stretch_is_seen_by_its_own_pictures(scorer: JointScorer) -> None:
     frames = np.concatenate([_frames(SPAN_FRAMES, 1), np.full((2 * SPAN_FRAMES, 64, 64), 90, np.uint8)])
-    _, vectors = scorer.stretches(frames, Fraction(25))
-    alone = scorer.picture(frames[:SPAN_FRAMES])
+    _, vectors = scorer.embed_spans(frames, Fraction(25))
+    alone = scorer.embed_video(frames[:SPAN_FRAMES])
     torch.testing.assert_close(vectors[0], alone, atol=1e-5, rtol=1e-5)
     assert float(vectors[-1] @ alone) < 0.999
 
@@ -203,7 +205,7 @@ def test_words_are_known_by_any_phrase_that_was_trained_with(scorer: JointScorer
     assert meant == "a dog barking"
     assert near > apart
     # A cosine among sentences of 1 does not help where the space takes them for something else.
-    in_space = float(told.words(["a hound bays"])[0] @ told.words(["a dog barking"])[0])
+    in_space = float(told.embed_text(["a hound bays"])[0] @ told.embed_text(["a dog barking"])[0])
     assert near == pytest.approx(in_space, abs=1e-5)
 
 
@@ -217,7 +219,7 @@ def test_takes_are_ranked_by_what_the_words_say(scorer: JointScorer) -> None:
     takes = [_log_mel(200, seed) for seed in range(4)]
     takes.append(takes[1])
     order = scorer.rank("rain", takes)
-    cosines = [scorer.text_sound("rain", takes[position]).cosine for position in order]
+    cosines = [scorer.score_text_sound("rain", takes[position]).cosine for position in order]
     assert sorted(order) == list(range(5))
     assert cosines == sorted(cosines, reverse=True)
     assert order.index(1) < order.index(4)  # equal ones keep their order

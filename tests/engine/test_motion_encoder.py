@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from rewas_engine.models.motion import MotionEncoder, _seen, _SpatialAttentionPool
+from rewas_engine.models.motion import MotionEncoder, _augment, _SpatialAttentionPool
 
 
 def test_the_motion_encoder_has_one_token_for_each_frame_at_its_time() -> None:
@@ -38,15 +38,15 @@ def test_looks_are_the_mean_of_the_picture_mirrored_and_moved() -> None:
 
 def test_a_look_is_moved_with_its_rims_held() -> None:
     frames = torch.arange(16.0).reshape(1, 1, 4, 4)
-    assert torch.equal(_seen(frames, False, 0, 0), frames)
-    assert torch.equal(_seen(frames, True, 0, 0), frames.flip(3))
-    assert _seen(frames, False, -1, 1)[0, 0].tolist() == [
+    assert torch.equal(_augment(frames, False, 0, 0), frames)
+    assert torch.equal(_augment(frames, True, 0, 0), frames.flip(3))
+    assert _augment(frames, False, -1, 1)[0, 0].tolist() == [
         [4, 4, 5, 6],
         [8, 8, 9, 10],
         [12, 12, 13, 14],
         [12, 12, 13, 14],
     ]
-    assert torch.equal(_seen(frames, True, -1, 1), _seen(frames, False, -1, 1).flip(3))
+    assert torch.equal(_augment(frames, True, -1, 1), _augment(frames, False, -1, 1).flip(3))
 
 
 @pytest.mark.parametrize("looks", [0, 5])

@@ -47,14 +47,14 @@ def _best_prediction(schedule: DDIMScheduler):
 
 
 def _sampled(
-    name: str, schedule: DDIMScheduler, steps: int, *, eta: float = 0.0, in_part: bool = False, **more
+    name: str, schedule: DDIMScheduler, steps: int, *, eta: float = 0.0, is_partial: bool = False, **more
 ) -> torch.Tensor:
     noise = torch.randn(2, 40, 16, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     generator = torch.Generator().manual_seed(2)
     return sample(
         _best_prediction(schedule),
         noise,
-        build_schedule(name, schedule, in_part=in_part),
+        build_schedule(name, schedule, is_partial=is_partial),
         num_steps=steps,
         eta=eta,
         generator=generator,
@@ -99,7 +99,7 @@ def test_what_is_kept_comes_out_as_it_is(name: str) -> None:
     made = _sampled(name, released_schedule(), 10, known=Known(there, kept), on_step=steps.append)
     assert torch.equal(made[:, kept], there[:, kept])
     assert float((made[:, ~kept] - 2).abs().mean()) > 0.1
-    near = _sampled(name, released_schedule(), 10, known=Known(there, torch.zeros_like(kept), 0.3), in_part=True)
+    near = _sampled(name, released_schedule(), 10, known=Known(there, torch.zeros_like(kept), 0.3), is_partial=True)
     assert float((near - 2).abs().mean()) < 0.45
     assert steps == list(range(1, 11))
 

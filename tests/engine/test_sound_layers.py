@@ -126,9 +126,9 @@ def test_a_layer_changes_nothing_but_the_level_of_the_primary_sound(model: ReWaS
 
 
 def test_the_picture_is_read_once(model: ReWaS, long_clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    read = model._sight.passing
+    read = model._sight.stream_frames
     times = []
-    monkeypatch.setattr(model._sight, "passing", lambda *given: times.append(1) or read(*given))
+    monkeypatch.setattr(model._sight, "stream_frames", lambda *given: times.append(1) or read(*given))
     layers = (Layer("ambience", "wind", "following"), Layer("more", "rain"))
     told: list[float] = []
     model.generate(

@@ -42,7 +42,7 @@ def test_what_is_read_is_mixed() -> None:
 
 def test_groups_sum_to_one_and_flags_stand_alone() -> None:
     projection = small()
-    shares = projection.shares(torch.randn(5, 6))
+    shares = projection.probabilities(torch.randn(5, 6))
     torch.testing.assert_close(shares[:, :3].sum(dim=1), torch.ones(5))
     torch.testing.assert_close(shares[:, 3:5].sum(dim=1), torch.ones(5))
     assert ((shares[:, 5] > 0) & (shares[:, 5] < 1)).all()
@@ -50,7 +50,7 @@ def test_groups_sum_to_one_and_flags_stand_alone() -> None:
 
 def test_sharpness_makes_the_likeliest_meaning_count_for_more() -> None:
     logits = torch.tensor([[1.0, 0, 0, 0, 0, 0]])
-    blunt, sharp = (small(sharpness=value).shares(logits)[0, 0] for value in (1.0, 3.0))
+    blunt, sharp = (small(sharpness=value).probabilities(logits)[0, 0] for value in (1.0, 3.0))
     assert sharp > blunt + 0.2
 
 

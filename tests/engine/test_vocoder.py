@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from rewas_engine.models.vocoder import SpectralVocoder, _drawn
+from rewas_engine.models.vocoder import SpectralVocoder, _draw_noise
 from rewas_engine.recipes.untrained_starter import TINY
 
 
@@ -34,14 +34,14 @@ def test_noise_is_drawn_by_position() -> None:
 
 
 def test_drawn_phases_are_even_and_alike_nowhere() -> None:
-    drawn = _drawn(torch.arange(2000)[None] + (5 << 31), 513)
+    drawn = _draw_noise(torch.arange(2000)[None] + (5 << 31), 513)
     assert drawn.shape == (1, 513, 2000)
     counts = torch.histc(drawn, 20, -1, 1) / drawn.numel()
     torch.testing.assert_close(counts, torch.full((20,), 0.05), atol=5e-4, rtol=0)
     table = drawn[0]
     for neighbour in (table.roll(1, 0), table.roll(1, 1), table.roll((1, 1), (0, 1)), table.roll((1, -1), (0, 1))):
         assert abs(float((table * neighbour).mean())) < 5e-3
-    assert not torch.equal(table, _drawn(torch.arange(2000)[None] + (6 << 31), 513)[0])
+    assert not torch.equal(table, _draw_noise(torch.arange(2000)[None] + (6 << 31), 513)[0])
 
 
 def test_a_vocoder_that_draws_nothing_needs_no_position() -> None:

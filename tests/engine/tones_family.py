@@ -63,20 +63,20 @@ class Tones(Backbone):
     def latent_shape(self, frames: int) -> tuple[int, int, int]:
         return 1, frames // PATCH, self.audio.bins // PATCH
 
-    def embedded(self, prompts: Sequence[str]) -> torch.Tensor:
+    def embed_prompts(self, prompts: Sequence[str]) -> torch.Tensor:
         drawn = [torch.Generator().manual_seed(zlib.crc32(prompt.encode())) for prompt in prompts]
         return torch.stack([torch.randn(2, 3, 4, generator=generator) for generator in drawn]).to(self.device)
 
-    def encoded(self, log_mels: torch.Tensor) -> torch.Tensor:
+    def encode(self, log_mels: torch.Tensor) -> torch.Tensor:
         return functional.avg_pool2d(log_mels[:, None], PATCH) / 10
 
-    def decoded(self, latents: torch.Tensor) -> torch.Tensor:
+    def decode(self, latents: torch.Tensor) -> torch.Tensor:
         return functional.interpolate(latents * 10, scale_factor=PATCH)[:, 0]
 
     def hints(self, batch: ControlBatch) -> torch.Tensor:
-        return self.encoded(batch.energies[:, :, None].expand(-1, -1, self.audio.bins))
+        return self.encode(batch.energies[:, :, None].expand(-1, -1, self.audio.bins))
 
-    def predicted(
+    def predict(
         self,
         sample: torch.Tensor,
         timestep: torch.Tensor,
@@ -88,7 +88,7 @@ class Tones(Backbone):
         kept = self.schedule.alphas_cumprod[int(timestep)]
         return (sample - kept.sqrt() * wanted) / (1 - kept).sqrt() * self.components["denoiser"].factor
 
-    def waveforms(self, log_mels: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
+    def vocode(self, log_mels: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
         levels = log_mels.mean(dim=-1).repeat_interleave(self.audio.hop_samples, dim=1)
         noise = torch.randn(levels.shape, generator=torch.Generator().manual_seed(0)).to(levels)
         return torch.exp(levels) * noise

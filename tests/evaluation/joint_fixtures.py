@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from rewas_engine.curves.energy import FloatArray
 from rewas_engine.evaluation.splits import Split
-from rewas_engine.matching.embedding import JointScorer, middle
+from rewas_engine.matching.embedding import JointScorer, mean_direction
 from rewas_engine.world import Scene
 
 
@@ -36,7 +36,7 @@ class ScriptedJoint(JointScorer):
     def tell_sound(self, log_mel: torch.Tensor, vector: FloatArray) -> None:
         self._sounds[log_mel.numpy().tobytes()] = vector
 
-    def words(self, prompts: Sequence[str]) -> torch.Tensor:
+    def embed_text(self, prompts: Sequence[str]) -> torch.Tensor:
         return torch.from_numpy(np.stack([self._vector(prompt) for prompt in prompts]))
 
     def familiarities(self, prompts: Sequence[str]) -> list[tuple[str, float]]:
@@ -52,10 +52,10 @@ class ScriptedJoint(JointScorer):
     def _vector(self, text: str) -> FloatArray:
         return self._known_words[text] if text in self._known_words else self._texts[text]
 
-    def picture(self, frames: NDArray[np.uint8]) -> torch.Tensor:
-        return middle(self._one_after_another(frames))
+    def embed_video(self, frames: NDArray[np.uint8]) -> torch.Tensor:
+        return mean_direction(self._one_after_another(frames))
 
-    def stretches(
+    def embed_spans(
         self, frames: NDArray[np.uint8], frame_rate: Fraction
     ) -> tuple[tuple[tuple[Fraction, Fraction], ...], torch.Tensor]:
         parts = self._one_after_another(frames)
@@ -69,7 +69,7 @@ class ScriptedJoint(JointScorer):
         halves = np.split(frames, 2)
         return torch.stack([torch.from_numpy(self._pictures[half.tobytes()]) for half in halves])
 
-    def sound(self, log_mel: torch.Tensor) -> torch.Tensor:
+    def embed_sound(self, log_mel: torch.Tensor) -> torch.Tensor:
         return torch.from_numpy(self._sounds[log_mel.numpy().tobytes()])
 
     def probabilities(self, pair: str, cosines: FloatArray) -> FloatArray:

@@ -5,7 +5,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from rewas_engine import ConflictMoment, ConflictReport, PackError, ReWaS, SettingsError
+from rewas_engine import ConflictReport, ConflictSpan, PackError, ReWaS, SettingsError
 from rewas_engine.evaluation.conflict import CheckedPrompt, HalvedClip, build_section, judge_scenes
 from rewas_engine.evaluation.joint_retrieval import calibration_error
 from rewas_engine.evaluation.splits import DEVELOPMENT
@@ -23,7 +23,7 @@ def test_the_calibration_error_of_known_cases() -> None:
 
 
 def halved(moments: list[tuple[float, float]]) -> HalvedClip:
-    told = tuple(ConflictMoment(Fraction(begin), Fraction(end), 0.1, "rain") for begin, end in moments)
+    told = tuple(ConflictSpan(Fraction(begin), Fraction(end), 0.1, "rain") for begin, end in moments)
     seen = Evidence(0.4, (EvidenceSpan(Fraction(0), Fraction(8), 0.5, "rain", 0.5),), (), 1.0)
     return HalvedClip(ConflictReport("unsure", 0.4, "Told.", told), seen, "a bell", Fraction(4), Fraction(8))
 

@@ -78,7 +78,7 @@ def test_suggestions_name_the_class_in_the_video(judged: tuple[list[CheckedPromp
     conflicts = [(row, one) for row, one in enumerate(judged[0]) if one.report.verdict == "conflict"]
     for place, one in conflicts:
         shown = "rain" if SCENES[place // 5] is IDLING else SCENES[place // 5].class_name
-        assert [better.words for better in one.report.suggestions] == [captions(shown)[0]]
+        assert [better.text for better in one.report.suggestions] == [captions(shown)[0]]
         # The engine's video is taken for rain, so it is never named.
         assert one.names_it == (SCENES[place // 5] is not IDLING)
 

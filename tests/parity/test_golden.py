@@ -17,7 +17,7 @@ import torch
 from rewas_engine.conversion.sizes import RELEASED
 from rewas_engine.parity import checks as golden
 from rewas_engine.parity.comparison import Comparison
-from rewas_engine.parity.reference_arrays import NumbersError, Sampled
+from rewas_engine.parity.reference_arrays import ReferenceArraysError, SampledArray
 from rewas_engine.parity.synthetic_weights import recipe_module
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -52,7 +52,7 @@ def by_recipe(role: str) -> torch.nn.Module:
     ],
 )
 def test_the_reference_s_numbers_come_out(check: Check, file: str, count: int, folder: Path) -> None:
-    assert len(held(check, golden.opened(folder, file))) == count
+    assert len(held(check, golden.open_arrays(folder, file))) == count
 
 
 @of_either
@@ -61,15 +61,15 @@ def test_the_reference_s_numbers_come_out(check: Check, file: str, count: int, f
     [(golden.check_tiny_denoiser, "tiny_unet_adapter", 11), (golden.check_sampler, "ddim_tiny", 8)],
 )
 def test_a_small_denoiser_does_what_the_reference_s_does(check: Check, file: str, count: int, folder: Path) -> None:
-    weights = golden.opened(folder, "tiny_unet_adapter")
+    weights = golden.open_arrays(folder, "tiny_unet_adapter")
     parts = golden.tiny_parts_by_recipe() if folder == KEPT else golden.tiny_parts(weights)
-    assert len(held(check, golden.opened(folder, file), parts)) == count
+    assert len(held(check, golden.open_arrays(folder, file), parts)) == count
 
 
 @of_either
 def test_phi_of_full_size_says_what_the_reference_s_does(folder: Path) -> None:
     prefix = "" if folder == KEPT else os.environ.get("PREFIX", "")
-    rows = held(golden.check_phi, golden.opened(folder, "phi"), lambda role: recipe_module(role, RELEASED, prefix))
+    rows = held(golden.check_phi, golden.open_arrays(folder, "phi"), lambda role: recipe_module(role, RELEASED, prefix))
     assert len(rows) == 7
 
 
@@ -83,14 +83,14 @@ def test_phi_of_full_size_says_what_the_reference_s_does(folder: Path) -> None:
     ],
 )
 def test_networks_of_full_size_do_what_the_reference_s_do(check: Check, file: str, count: int) -> None:
-    assert len(held(check, golden.opened(KEPT, file), by_recipe)) == count
+    assert len(held(check, golden.open_arrays(KEPT, file), by_recipe)) == count
 
 
 def test_other_numbers_are_noticed() -> None:
-    arrays = dict(golden.opened(KEPT, "energy"))
+    arrays = dict(golden.open_arrays(KEPT, "energy"))
     arrays["control_512"] = np.roll(arrays["control_512"], 1)
     heard = arrays["waveform_norm"]
-    arrays["waveform_norm"] = Sampled(np.roll(heard.values, 1), heard.every, heard.shape, heard.std)
+    arrays["waveform_norm"] = SampledArray(np.roll(heard.values, 1), heard.every, heard.shape, heard.std)
     missed = [row.array for row in golden.check_front_end(arrays) if not row.passed]
     assert missed == ["energy: waveform_norm", "energy: control_512"]
 
@@ -118,8 +118,8 @@ def test_without_numbers_the_command_says_so(tmp_path: Path) -> None:
 
 
 def test_weights_that_are_missing_are_told_of() -> None:
-    with pytest.raises(NumbersError, match=r"tiny_unet_adapter\.npz lacks \d+ of \d+ tensors"):
-        golden.tiny_parts(golden.opened(KEPT, "tiny_unet_adapter"))
+    with pytest.raises(ReferenceArraysError, match=r"tiny_unet_adapter\.npz lacks \d+ of \d+ tensors"):
+        golden.tiny_parts(golden.open_arrays(KEPT, "tiny_unet_adapter"))
 
 
 @pytest.mark.slow

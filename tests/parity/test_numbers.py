@@ -8,8 +8,14 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from rewas_engine.parity.comparison import compared
-from rewas_engine.parity.reference_arrays import Numbers, NumbersError, Sampled, drawn, read_manifest
+from rewas_engine.parity.comparison import compare
+from rewas_engine.parity.reference_arrays import (
+    ReferenceArrays,
+    ReferenceArraysError,
+    SampledArray,
+    draw_normal,
+    read_manifest,
+)
 from rewas_engine.parity.synthetic_checkpoints import MANIFESTS, manifest_shapes
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -28,11 +34,11 @@ def cutting() -> ModuleType:
     return module
 
 
-def cut(cutting: ModuleType, folder: Path, file: str) -> Numbers:
+def cut(cutting: ModuleType, folder: Path, file: str) -> ReferenceArrays:
     """What is kept of a file, as it is read again."""
     path = folder / f"{file}.npz"
     np.savez_compressed(path, **dict(cutting.extract_arrays(folder, file)))
-    return Numbers(path)
+    return ReferenceArrays(path)
 
 
 @pytest.fixture
@@ -43,7 +49,7 @@ def folder(tmp_path: Path) -> Path:
 
 def test_what_is_kept_is_what_was_computed(cutting: ModuleType, folder: Path) -> None:
     outputs = np.random.default_rng(1).normal(size=(3, 50, 40)).astype(np.float32)
-    noises = drawn(NOISE_SEED, (2, 5000))
+    noises = draw_normal(NOISE_SEED, (2, 5000))
     np.savez(
         folder / "golden" / "ddim_tiny.npz",
         noises=noises,
@@ -57,9 +63,9 @@ def test_what_is_kept_is_what_was_computed(cutting: ModuleType, folder: Path) ->
     assert float(kept["eta"]) == 1.0
     assert np.array_equal(kept["noises"], noises)
     final = kept["final"]
-    assert isinstance(final, Sampled)
+    assert isinstance(final, SampledArray)
     assert final.values.size == outputs.size / 16
-    assert compared("final", outputs, final).difference == 0
+    assert compare("final", outputs, final).difference == 0
     assert kept.path.stat().st_size < outputs.nbytes / 8
 
 
@@ -69,12 +75,12 @@ def test_a_part_is_compared_as_the_whole_is(cutting: ModuleType, folder: Path) -
     kept = cut(cutting, folder, "phi")["out"]
     moved = outputs.copy()
     moved[0, 16] += 0.1
-    assert compared("out", moved, kept).difference == pytest.approx(compared("out", moved, outputs).difference)
-    assert not compared("out", outputs.T, kept).passed
-    assert not compared("out", outputs.reshape(-1), kept).passed
+    assert compare("out", moved, kept).difference == pytest.approx(compare("out", moved, outputs).difference)
+    assert not compare("out", outputs.T, kept).passed
+    assert not compare("out", outputs.reshape(-1), kept).passed
     # A place that is not kept is looked at too where it holds no number.
     moved[0, 1] = np.nan
-    assert compared("out", moved, kept).difference == float("inf")
+    assert compare("out", moved, kept).difference == float("inf")
 
 
 def test_arrays_in_two_files_are_kept_once(cutting: ModuleType, folder: Path) -> None:
@@ -88,15 +94,15 @@ def test_arrays_in_two_files_are_kept_once(cutting: ModuleType, folder: Path) ->
 
 
 def test_other_inputs_than_a_seed_s_are_not_cut_away(cutting: ModuleType, folder: Path) -> None:
-    np.savez(folder / "golden" / "ddim_tiny.npz", noises=drawn(NOISE_SEED + 1, (2, 5)))
-    with pytest.raises(NumbersError, match="ddim_tiny/noises is not drawn by 77"):
+    np.savez(folder / "golden" / "ddim_tiny.npz", noises=draw_normal(NOISE_SEED + 1, (2, 5)))
+    with pytest.raises(ReferenceArraysError, match="ddim_tiny/noises is not drawn by 77"):
         dict(cutting.extract_arrays(folder, "ddim_tiny"))
 
 
 def test_a_missing_array_is_named(tmp_path: Path) -> None:
     np.savez(tmp_path / "some.npz", one=np.ones(3))
-    with pytest.raises(NumbersError, match=r"some.npz holds no array two\. Give a whole folder"):
-        Numbers(tmp_path / "some.npz")["two"]
+    with pytest.raises(ReferenceArraysError, match=r"some.npz holds no array two\. Give a whole folder"):
+        ReferenceArrays(tmp_path / "some.npz")["two"]
 
 
 @pytest.mark.parametrize("content", [None, b"", b"no archive", b"PK\x03\x04 cut off"])
@@ -104,8 +110,8 @@ def test_a_missing_or_broken_file_is_named(content: bytes | None, tmp_path: Path
     path = tmp_path / "some.npz"
     if content is not None:
         path.write_bytes(content)
-    with pytest.raises(NumbersError, match=r"some\.npz"):
-        Numbers(path).check()
+    with pytest.raises(ReferenceArraysError, match=r"some\.npz"):
+        ReferenceArrays(path).check()
 
 
 def test_a_cut_off_archive_is_named(tmp_path: Path) -> None:
@@ -114,8 +120,8 @@ def test_a_cut_off_archive_is_named(tmp_path: Path) -> None:
     content = bytearray(path.read_bytes())
     content[200:210] = bytes(255 - byte for byte in content[200:210])
     path.write_bytes(content)
-    with pytest.raises(NumbersError, match=r"one in .*some\.npz cannot be read"):
-        Numbers(path)["one"]
+    with pytest.raises(ReferenceArraysError, match=r"one in .*some\.npz cannot be read"):
+        ReferenceArrays(path)["one"]
 
 
 @pytest.mark.parametrize("content", [None, "{", "[]", "{}", '{"tensors": {"a": {}}}', '{"tensors": {"a": 3}}'])
@@ -123,7 +129,7 @@ def test_a_missing_or_broken_manifest_is_named(content: str | None, tmp_path: Pa
     path = tmp_path / f"{MANIFESTS['phi'][0]}.json"
     if content is not None:
         path.write_text(content, "utf-8")
-    with pytest.raises(NumbersError, match=r"phi\.json"):
+    with pytest.raises(ReferenceArraysError, match=r"phi\.json"):
         manifest_shapes(tmp_path, "phi")
     path.write_text(json.dumps({"tensors": {"module.a": {"shape": [2, 3]}}}), "utf-8")
     assert read_manifest(path) == {"module.a": (2, 3)}

@@ -26,7 +26,7 @@ PARAMETERS = {"denoiser": 415_954_568, "adapter": 182_462_672, "vocoder": 55_264
 
 @pytest.mark.parametrize("role", LISTED)
 def test_our_names_are_the_released_ones(role: str) -> None:
-    stored = released_parts(RELEASED)[role].stored(RELEASED)
+    stored = released_parts(RELEASED)[role].released_shapes(RELEASED)
     lines = "\n".join(f"{name} {'x'.join(map(str, stored[name]))}" for name in sorted(stored))
     assert (len(stored), hashlib.sha256(lines.encode()).hexdigest()[:16]) == LISTED[role]
 
@@ -45,7 +45,7 @@ def test_the_denoiser_has_heads_of_32_channels_and_hears_words_beside_time() -> 
 
 def test_running_averages_are_named_without_dots() -> None:
     assert ema_name("input_blocks.0.0.weight") == "diffusion_modelinput_blocks00weight"
-    names = [ema_name(name) for name in released_parts(RELEASED)["denoiser"].stored(RELEASED)]
+    names = [ema_name(name) for name in released_parts(RELEASED)["denoiser"].released_shapes(RELEASED)]
     assert len(set(names)) == 690
 
 

@@ -10,7 +10,7 @@ from rewas_engine.conversion.sizes import SMALL, released_schedule
 from rewas_engine.evaluation.av_align import av_align
 from rewas_engine.generation.sampling import sample
 from rewas_engine.models.schedules import rescale_exact
-from rewas_engine.parity.comparison import compared, table
+from rewas_engine.parity.comparison import compare, table
 
 
 def test_the_schedule_is_the_released_one() -> None:
@@ -63,7 +63,7 @@ def test_sampling_is_ddim_with_the_noise_of_each_step(eta: float) -> None:
         generator=torch.Generator(),
         step_noise=lambda step: torch.from_numpy(noises[step]),
     )
-    assert compared("final", made, expected, 1e-5).passed
+    assert compare("final", made, expected, 1e-5).passed
 
 
 def test_the_vocoder_gives_a_frame_and_a_little_more() -> None:
@@ -88,12 +88,12 @@ def test_peaks_agree_within_a_frame_and_no_further(audio, video, rate: int, scor
 
 def test_a_comparison_fails_where_arrays_differ() -> None:
     reference = np.array([0.0, 2.0, 4.0])
-    assert compared("same", reference, reference).difference == 0
-    near = compared("near", reference + 1e-5, reference, 1e-4)
+    assert compare("same", reference, reference).difference == 0
+    near = compare("near", reference + 1e-5, reference, 1e-4)
     assert near.passed
     assert near.difference == pytest.approx(1e-5 / reference.std())
-    assert not compared("far", reference + 1e-2, reference).passed
-    assert not compared("shape", reference[:2], reference).passed
-    assert not compared("nan", [0.0, 2.0, np.nan], reference).passed
-    assert compared("one number", 0.5 + 1e-6, 0.5).difference == pytest.approx(2e-6)
+    assert not compare("far", reference + 1e-2, reference).passed
+    assert not compare("shape", reference[:2], reference).passed
+    assert not compare("nan", [0.0, 2.0, np.nan], reference).passed
+    assert compare("one number", 0.5 + 1e-6, 0.5).difference == pytest.approx(2e-6)
     assert table([near])[-1].startswith("| near | 6.1e-06 | 1.0e-04 | yes |")

@@ -10,9 +10,9 @@ from torch import nn
 from rewas_engine.energy_estimation.estimator import EnergyEstimator
 from rewas_engine.energy_estimation.token_times import (
     interpolate_at_token_times,
-    nearest,
     released_control,
     released_smoothing,
+    resample_nearest,
 )
 from rewas_engine.models.motionformer import MotionFormer, _DividedAttention
 
@@ -102,8 +102,8 @@ def test_the_release_lays_its_tokens_up_to_half_a_second_off() -> None:
 
 def test_nearest_repeats_and_drops_but_never_mixes() -> None:
     values = np.arange(7, dtype=np.float32)
-    np.testing.assert_array_equal(nearest(values, 14), np.repeat(values, 2))
-    np.testing.assert_array_equal(nearest(nearest(values, 21), 7), values)
+    np.testing.assert_array_equal(resample_nearest(values, 14), np.repeat(values, 2))
+    np.testing.assert_array_equal(resample_nearest(resample_nearest(values, 21), 7), values)
     control = released_control(np.arange(112, dtype=np.float32))
     assert control.shape == (512,)
     # A straight line passes through the filter; what is left is the grid.
@@ -124,7 +124,7 @@ class _Brightness(nn.Module):
         return tokens.mean(dim=-1)
 
 
-def _sight(token_times: str, window: int) -> EnergyEstimator:
+def _estimator(token_times: str, window: int) -> EnergyEstimator:
     torch.manual_seed(2)
     encoder = MotionFormer(width=16, blocks=1, heads=2, side=32).eval()
     picture = {
@@ -145,23 +145,25 @@ def _frames(count: int) -> np.ndarray:
 
 @pytest.mark.parametrize("count", [3, 60, 125, 128, 200])
 def test_both_time_maps_cover_any_clip(count: int) -> None:
-    centred, released = _sight("centres", 125), _sight("released", 128)
-    curve = centred.curve(_frames(count))
+    centred, released = _estimator("centres", 125), _estimator("released", 128)
+    curve = centred.estimate(_frames(count))
     assert (curve.rate_hz, curve.values.size) == (Fraction(25), count)
-    literal = released.curve(_frames(count))
+    literal = released.estimate(_frames(count))
     assert (literal.rate_hz, literal.values.size) == (Fraction(100), 4 * count)
     assert literal.duration_s == curve.duration_s
 
 
 def test_five_seconds_as_released_are_the_released_numbers() -> None:
-    sight, frames = _sight("released", 128), _frames(125)
+    estimator, frames = _estimator("released", 128), _frames(125)
     with torch.no_grad():
         tokens = (
-            sight._components["video_encoder"](torch.from_numpy(frames)[None].float() / 255).mean(dim=-1)[0].numpy()
+            estimator._components["video_encoder"](torch.from_numpy(frames)[None].float() / 255).mean(dim=-1)[0].numpy()
         )
-    np.testing.assert_allclose(sight.curve(frames).values, released_control(tokens)[:500], atol=1e-5)
+    np.testing.assert_allclose(estimator.estimate(frames).values, released_control(tokens)[:500], atol=1e-5)
 
 
 def test_grey_pictures_are_shown_as_colours() -> None:
-    sight, grey = _sight("centres", 125), _frames(40)[..., 0]
-    np.testing.assert_array_equal(sight.curve(grey).values, sight.curve(np.repeat(grey[..., None], 3, axis=-1)).values)
+    estimator, grey = _estimator("centres", 125), _frames(40)[..., 0]
+    np.testing.assert_array_equal(
+        estimator.estimate(grey).values, estimator.estimate(np.repeat(grey[..., None], 3, axis=-1)).values
+    )

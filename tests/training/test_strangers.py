@@ -73,10 +73,10 @@ def test_strangers_are_like_what_is_seen_and_held_away_from_all_words() -> None:
 
     def nearness() -> float:
         with torch.no_grad():
-            return float((space.picture_encoder(strange.float() / 255) @ space.words(clips.prompts).T).max())
+            return float((space.picture_encoder(strange.float() / 255) @ space.encode_text(clips.prompts).T).max())
 
     with torch.no_grad():
-        space.picture_encoder.over_time.out.bias += 3 * space.words(clips.prompts).mean(dim=0)
+        space.picture_encoder.over_time.out.bias += 3 * space.encode_text(clips.prompts).mean(dim=0)
     assert nearness() > 0.3
     for step in range(60):
         optimiser.zero_grad()

@@ -14,13 +14,13 @@ from rewas_engine.packs.backbones.families import Family
 class AudioLdm(LatentDiffusion):
     """Prompts are [B, D]: a text encoder's embedding, through a text projection where the pack has one."""
 
-    def embedded(self, prompts: Sequence[str]) -> torch.Tensor:
-        embedded = super().embedded(prompts)
+    def embed_prompts(self, prompts: Sequence[str]) -> torch.Tensor:
+        embedded = super().embed_prompts(prompts)
         if "text_projection" in self.components:
             embedded = self.components["text_projection"](embedded)
         return embedded
 
-    def denoised(
+    def denoise(
         self, sample: torch.Tensor, timestep: torch.Tensor, prompts: torch.Tensor, residuals: Mapping[str, Any]
     ) -> torch.Tensor:
         predicted: torch.Tensor = self.components["denoiser"](

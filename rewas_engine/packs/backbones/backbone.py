@@ -49,15 +49,15 @@ class Backbone(ABC):
         """C, T' and F' of a sound of so many mel frames."""
 
     @abstractmethod
-    def embedded(self, prompts: Sequence[str]) -> torch.Tensor:
+    def embed_prompts(self, prompts: Sequence[str]) -> torch.Tensor:
         """Prompts as the denoiser hears them, [B, ...]; "" is no words."""
 
     @abstractmethod
-    def encoded(self, log_mels: torch.Tensor) -> torch.Tensor:
+    def encode(self, log_mels: torch.Tensor) -> torch.Tensor:
         """Latents of log-mels."""
 
     @abstractmethod
-    def decoded(self, latents: torch.Tensor) -> torch.Tensor:
+    def decode(self, latents: torch.Tensor) -> torch.Tensor:
         """Log-mels of latents."""
 
     @abstractmethod
@@ -65,7 +65,7 @@ class Backbone(ABC):
         """Controls of B windows as the adapter reads them, [B, H, T', F']; all zeros where nothing is given."""
 
     @abstractmethod
-    def predicted(
+    def predict(
         self,
         sample: torch.Tensor,
         timestep: torch.Tensor,
@@ -75,12 +75,12 @@ class Backbone(ABC):
     ) -> torch.Tensor:
         """What the denoiser predicts of noisy latents, in the schedule's kind of prediction.
 
-        timestep: scalar or [B]. prompts: as `embedded` gives them. hints: as `hints` gives them; None runs the base
-        alone. strength: factor of what the adapter adds.
+        timestep: scalar or [B]. prompts: as `embed_prompts` gives them. hints: as `hints` gives them; None runs the
+        base alone. strength: factor of what the adapter adds.
         """
 
     @abstractmethod
-    def waveforms(self, log_mels: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
+    def vocode(self, log_mels: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
         """Waveforms [B, at least hop·T] at the pack's rate.
 
         positions: [B, T] int64, of each frame among all draws there are. A vocoder that draws what log-mels do not say
@@ -92,7 +92,7 @@ class LatentDiffusion(Backbone):
     """A backbone of a pack's usual parts: text encoder, codec, UNet, adapter, schedule, vocoder.
 
     components: role -> component, read anew at every call. A vocoder whose attribute `draws_by_position` is true is
-    given positions, every other one log-mels alone. A family says by `denoised` and `steering` how its UNet
+    given positions, every other one log-mels alone. A family says by `denoise` and `adapter_residuals` how its UNet
     takes the words, and may see its latents and log-mels in another way.
     """
 
@@ -120,26 +120,28 @@ class LatentDiffusion(Backbone):
         channels = int(self.components["denoiser"].config.in_channels)
         return channels, frames // self.patch, self.audio.bins // self.patch
 
-    def embedded(self, prompts: Sequence[str]) -> torch.Tensor:
+    def embed_prompts(self, prompts: Sequence[str]) -> torch.Tensor:
         embedded: torch.Tensor = self.components["text_encoder"](list(prompts)).to(self.device)
         return embedded
 
-    def encoded(self, log_mels: torch.Tensor) -> torch.Tensor:
+    def encode(self, log_mels: torch.Tensor) -> torch.Tensor:
         codec = self.components["codec"]
         with autocast_to_weight_dtype(codec, self.device):
             latents = encode_scaled(codec, self.to_codec_scale(log_mels))
-        return self.turned(latents)
+        return self.orient_latents(latents)
 
-    def decoded(self, latents: torch.Tensor) -> torch.Tensor:
+    def decode(self, latents: torch.Tensor) -> torch.Tensor:
         codec = self.components["codec"]
         with autocast_to_weight_dtype(codec, self.device):
-            decoded: torch.Tensor = codec.decode(self.turned(latents) / codec.config.scaling_factor).sample[:, 0]
+            decoded: torch.Tensor = codec.decode(self.orient_latents(latents) / codec.config.scaling_factor).sample[
+                :, 0
+            ]
         return self.from_codec_scale(decoded.float())
 
     def hints(self, batch: ControlBatch) -> torch.Tensor:
-        return control_hint(batch, self.encoded, self.audio.bins, self.components["adapter"])
+        return control_hint(batch, self.encode, self.audio.bins, self.components["adapter"])
 
-    def predicted(
+    def predict(
         self,
         sample: torch.Tensor,
         timestep: torch.Tensor,
@@ -147,22 +149,22 @@ class LatentDiffusion(Backbone):
         hints: torch.Tensor | None,
         strength: float,
     ) -> torch.Tensor:
-        turned, residuals = self.turned(sample), {}
+        turned, residuals = self.orient_latents(sample), {}
         if hints is not None:
-            skips, middle = self.steering(turned, timestep, prompts, self.turned(hints))
+            skips, middle = self.adapter_residuals(turned, timestep, prompts, self.orient_latents(hints))
             residuals = {
                 "down_block_additional_residuals": tuple(strength * skip for skip in skips),
                 "mid_block_additional_residual": strength * middle,
             }
-        return self.turned(self.denoised(turned, timestep, prompts, residuals))
+        return self.orient_latents(self.denoise(turned, timestep, prompts, residuals))
 
-    def waveforms(self, log_mels: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
+    def vocode(self, log_mels: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
         vocoder = self.components["vocoder"]
         drawn = (positions,) if getattr(vocoder, "draws_by_position", False) else ()
         waveforms: torch.Tensor = vocoder(log_mels, *drawn)
         return waveforms
 
-    def steering(
+    def adapter_residuals(
         self, sample: torch.Tensor, timestep: torch.Tensor, prompts: torch.Tensor, hints: torch.Tensor
     ) -> Residuals:
         """What the adapter adds to the UNet's skips and middle."""
@@ -170,12 +172,12 @@ class LatentDiffusion(Backbone):
         return residuals
 
     @abstractmethod
-    def denoised(
+    def denoise(
         self, sample: torch.Tensor, timestep: torch.Tensor, prompts: torch.Tensor, residuals: Mapping[str, Any]
     ) -> torch.Tensor:
         """The UNet's prediction. residuals: named as diffusers' UNets take them; none runs the base alone."""
 
-    def turned(self, latents: torch.Tensor) -> torch.Tensor:
+    def orient_latents(self, latents: torch.Tensor) -> torch.Tensor:
         """Latents [B, C, T', F'] as the networks see them, and back: its own inverse."""
         return latents
 

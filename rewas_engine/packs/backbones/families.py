@@ -74,7 +74,9 @@ def is_family_name(name: object) -> bool:
 
 def family_names() -> tuple[str, ...]:
     """Names of all families that there are, without importing any."""
-    return tuple(sorted({*_BUILT_IN_FAMILIES, *_runtime_families, *(point.name for point in _installed())}))
+    return tuple(
+        sorted({*_BUILT_IN_FAMILIES, *_runtime_families, *(point.name for point in _installed_entry_points())})
+    )
 
 
 def find_family(name: str) -> Family:
@@ -84,7 +86,7 @@ def find_family(name: str) -> Family:
     """
     if name in _runtime_families:
         return _runtime_families[name]
-    points = [point for point in _installed() if point.name == name]
+    points = [point for point in _installed_entry_points() if point.name == name]
     if name in _BUILT_IN_FAMILIES:
         points.append(EntryPoint(name, _BUILT_IN_FAMILIES[name], ENTRY_POINT_GROUP))
     if not points:
@@ -117,5 +119,5 @@ def unknown_family_error(name: str) -> PackError:
 
 
 @functools.cache
-def _installed() -> tuple[EntryPoint, ...]:
+def _installed_entry_points() -> tuple[EntryPoint, ...]:
     return tuple(entry_points(group=ENTRY_POINT_GROUP))

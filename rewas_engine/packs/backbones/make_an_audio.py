@@ -23,7 +23,7 @@ NATS_PER_DECADE = math.log(10)
 class MakeAnAudio(LatentDiffusion):
     """Prompts are [B, tokens, D], which the UNet attends to."""
 
-    def denoised(
+    def denoise(
         self, sample: torch.Tensor, timestep: torch.Tensor, prompts: torch.Tensor, residuals: Mapping[str, Any]
     ) -> torch.Tensor:
         predicted: torch.Tensor = self.components["denoiser"](
@@ -31,7 +31,7 @@ class MakeAnAudio(LatentDiffusion):
         ).sample
         return predicted
 
-    def turned(self, latents: torch.Tensor) -> torch.Tensor:
+    def orient_latents(self, latents: torch.Tensor) -> torch.Tensor:
         return latents.transpose(-1, -2)
 
     def to_codec_scale(self, log_mels: torch.Tensor) -> torch.Tensor:
@@ -40,8 +40,8 @@ class MakeAnAudio(LatentDiffusion):
     def from_codec_scale(self, decoded: torch.Tensor) -> torch.Tensor:
         return decoded.transpose(-1, -2) * NATS_PER_DECADE
 
-    def waveforms(self, log_mels: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
-        return super().waveforms(log_mels / NATS_PER_DECADE, positions)
+    def vocode(self, log_mels: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
+        return super().vocode(log_mels / NATS_PER_DECADE, positions)
 
 
 FAMILY = Family("make-an-audio", {"ClapTokenEncoder": loader_from_config(ClapTokenEncoder)}, MakeAnAudio)

@@ -49,9 +49,9 @@ def _draw_reliability(axis: Axes, section: Section) -> None:
 
 
 def _draw_over_time(axis: Axes, halved: HalvedClip) -> None:
-    moments = halved.evidence.moments
+    moments = halved.evidence.spans
     borders = [float(moments[0].start_s), *(float(moment.end_s) for moment in moments)]
-    for told in halved.report.moments:
+    for told in halved.report.spans:
         axis.axvspan(float(told.start_s), float(told.end_s), color=_ORANGE, alpha=0.15, linewidth=0)
     axis.stairs(
         [moment.probability for moment in moments], borders, color=_BLUE, linewidth=2, label=f"“{halved.prompt}”"

@@ -208,7 +208,7 @@ def _check_before_work(model: ReWaS, clip: VideoClip, settings: ClipSettings, ca
     read, policy = model.read_clip(clip), _policy(settings)
     model.conflict_check.check_policy(policy)
     if policy == "refuse":
-        model.conflict_check.refuse(read, model.check_conflict(clip, settings.prompt, cancel=cancel))
+        model.conflict_check.raise_on_conflict(read, model.check_conflict(clip, settings.prompt, cancel=cancel))
 
 
 def _resolve_settings(settings: ClipSettings, context: WorkContext) -> ClipSettings:

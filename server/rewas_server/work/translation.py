@@ -197,10 +197,10 @@ def conflict_message(
                 score=moment.score,
                 best_label=moment.looks_like,
             )
-            for moment in report.moments
+            for moment in report.spans
         ],
         suggestions=[
-            rewas_pb2.PromptSuggestion(prompt=better.words, score=better.score, source=better.source)
+            rewas_pb2.PromptSuggestion(prompt=better.text, score=better.score, source=better.source)
             for better in report.suggestions
         ],
         encoder=report.encoder,

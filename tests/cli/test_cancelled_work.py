@@ -13,7 +13,7 @@ import soundfile
 
 import rewas_engine
 from rewas_api.v1 import rewas_pb2
-from rewas_engine import Cancelled, ReWaS, flat_texture
+from rewas_engine import Cancelled, Execution, ReWaS, flat_texture
 from rewas_server.work.context import WorkContext, WorkProgress
 from rewas_server.work.dispatch import run_work
 from rewas_server.work.translation import texture_message
@@ -31,7 +31,11 @@ def loaded(packs: Path) -> Loaded:
 
     def load(name: str) -> ReWaS:
         if name not in models:
-            models[name] = ReWaS.from_pretrained(packs / "starter" if name == "tiny" else SHIPPED, device="cpu")
+            models[name] = ReWaS.from_pretrained(
+                packs / "starter" if name == "tiny" else SHIPPED,
+                device="cpu",
+                execution=Execution(precision="float32"),  # quick on every processor
+            )
         return models[name]
 
     return load

@@ -67,6 +67,8 @@ def test_figures_of_known_verdicts() -> None:
     assert section.details["prompts"] == {"right": 2, "wrong": 4, "another_class": 2}
 
 
+@pytest.mark.slow
+@pytest.mark.weights
 def test_the_shipped_pack_separates_right_from_wrong_prompts() -> None:
     model = ReWaS.from_pretrained("starter", device="cpu")
     told = []

@@ -146,6 +146,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> WorldCorpus:
 
 
 @pytest.mark.slow
+@pytest.mark.slow
 def test_clips_of_the_world_have_their_classes(corpus: WorldCorpus) -> None:
     log_mels, labels = world_clips(corpus)
     scenes = [sample_scene(40 + clip) for clip in range(12)]

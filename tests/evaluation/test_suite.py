@@ -36,6 +36,7 @@ def evaluated(model: ReWaS) -> tuple[Evaluation, list[EvaluationProgress]]:
 
 
 @pytest.mark.slow
+@pytest.mark.slow
 def test_every_section_reports_figures_or_why_there_are_none(evaluated) -> None:
     evaluation, _ = evaluated
     assert tuple(section.name for section in evaluation.sections) == SECTION_NAMES

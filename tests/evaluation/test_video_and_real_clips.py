@@ -98,6 +98,7 @@ def test_the_silent_end_of_a_file_does_not_count() -> None:
     assert count_values_with_sound(sound, 10) == 10
 
 
+@pytest.mark.slow
 def test_real_clips_are_measured_and_unreadable_ones_listed(model: ReWaS, tmp_path: Path) -> None:
     ClipFolder(tmp_path, first_seed=7, width=64, height=48).write(1, 1)
     (tmp_path / "broken.mp4").write_bytes(b"no film")

@@ -1,4 +1,4 @@
-"""Training the judge, apart from every pack: on real clips, made worse as generated sound is worse."""
+"""Training the judge, independently of every pack, on real clips with augmentations that imitate generated sound."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ from rewas_engine.world import CLASS_NAMES, render_sound, sample_scene
 
 STAGE = "judge"
 FIRST_SEED = 600_000_000
-"""First seed of a corpus that is made for the judge alone; packs are trained on other seeds."""
+"""First scene seed of the judge's corpus; packs are trained on other seeds."""
 HELD_OUT_SEED = 800_000_000
-"""First seed of the scenes on which the judge is judged; neither judges nor packs are trained on them."""
+"""First seed of the scenes on which the judge is tested; neither judges nor packs are trained on them."""
 PERMITS = "Any use is free, commercial too. Trained from nothing on clips that this project synthesises."
 
 
@@ -38,9 +38,14 @@ PERMITS = "Any use is free, commercial too. Trained from nothing on clips that t
 class JudgeRecipe:
     """How the judge is trained.
 
-    batch_size: crops in a step. crop_frames: mel frames of a crop; each holds its clip's loudest moment. whole_from:
-    part of the steps after which whole clips take the place of crops. quietest_nats: clips are made quieter by up to
-    so much. label_smoothing: share of certainty that is not asked for.
+    Attributes:
+        loop: Optimisation settings.
+        seed: Seed of weights and batches.
+        batch_size: Crops per step.
+        crop_frames: Mel frames of a crop; each contains its clip's loudest frame.
+        whole_from: Share of the steps after which whole clips replace crops.
+        quietest_nats: Largest random attenuation of a clip.
+        label_smoothing: Label smoothing of the cross entropy.
     """
 
     loop: LoopConfig = field(default_factory=lambda: LoopConfig(steps=1800, learning_rate=2e-3))
@@ -53,20 +58,21 @@ class JudgeRecipe:
 
 
 def world_clips(corpus: WorldCorpus) -> tuple[torch.Tensor, list[str | None]]:
-    """Log-mels [N, T, 64] of a corpus and the classes of its clips, None where one is silent and not to be learnt.
+    """Log-mels [N, T, 64] of a corpus and the classes of its clips, None for silent clips, which are not trained on.
 
-    Raises SettingsError where the clips were made by another version of the world.
+    Raises:
+        SettingsError: The clips were rendered by another version of the world.
     """
     scenes = [sample_scene(corpus.first_seed + clip) for clip in range(corpus.clips)]
-    known = [scene.full_caption == caption for scene, caption in zip(scenes, corpus.captions(), strict=True)]
-    # Captions are reworded now and then; with other classes none would agree.
-    if sum(known) < len(known) / 2:
+    matching = [scene.full_caption == caption for scene, caption in zip(scenes, corpus.captions(), strict=True)]
+    # Captions are reworded occasionally; if the classes differed, none would match.
+    if sum(matching) < len(matching) / 2:
         raise SettingsError(
-            f"The clips in {corpus.folder} were made by another version of the world.", "Make the corpus anew."
+            f"The clips in {corpus.folder} were rendered by another version of the world.", "Render the corpus again."
         )
-    kept = corpus.folder / "log_mels.npy"
-    if kept.is_file():
-        log_mels = torch.from_numpy(np.load(kept, mmap_mode="c"))
+    cache = corpus.folder / "log_mels.npy"
+    if cache.is_file():
+        log_mels = torch.from_numpy(np.load(cache, mmap_mode="c"))
     else:
         front_end, parts = world_front_end(), corpus.waveforms().waveforms.split(64)
         log_mels = torch.cat([front_end.log_mel(part.float() / FULL_SCALE).half() for part in parts])
@@ -83,16 +89,26 @@ def train_judge(
     report: ReportTraining | None = None,
     cancel: CancelSignal | None = None,
 ) -> Judge:
-    """Train a judge and write it into `folder`/judge; a run that was killed goes on from its checkpoint in `folder`.
+    """Train a judge and write it into `folder`/judge; a run that was killed continues from its checkpoint in `folder`.
 
-    log_mels: [N, T, 64] nats of normalised sounds. labels: [N] names from classes, None for clips that are left out.
-    What is written is loaded by `Judge.load`; its figures are added by `measure_judge`.
-    Raises TrainingStopped where asked to stop.
+    The result is loaded by `Judge.load`; `measure_judge` computes its figures.
+
+    Args:
+        log_mels: [N, T, 64] nats of normalised sounds.
+        labels: [N] names from classes, None for clips to skip.
+        folder: Folder of the run.
+        recipe: How to train; None is the default.
+        classes: Names of the classes.
+        report: Called with the progress of every step.
+        cancel: Stops the training when it is set.
+
+    Raises:
+        TrainingStopped: The training was cancelled.
     """
     recipe = recipe or JudgeRecipe()
     rows = torch.tensor([row for row, label in enumerate(labels) if label is not None])
     targets = torch.tensor([classes.index(label) for label in labels if label is not None])
-    # The loop keeps no weights of the start: they come from the seed alone.
+    # The loop does not store initial weights: they depend on the seed only.
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed)
         network = JudgeNetwork(tuple(classes)).to(memory_format=torch.channels_last)
@@ -106,17 +122,17 @@ def train_judge(
 def judge_loss(
     log_mels: torch.Tensor, rows: torch.Tensor, targets: torch.Tensor, network: JudgeNetwork, recipe: JudgeRecipe
 ) -> LossFunction:
-    """Cross-entropy of crops, then of whole clips, of log_mels[rows], each distorted by its own draw."""
+    """Cross entropy of crops, then of whole clips, of log_mels[rows], with a random augmentation each."""
 
     def loss_of(step: int, generator: torch.Generator) -> torch.Tensor:
         whole = step >= recipe.whole_from * recipe.loop.steps
         frames = log_mels.shape[1] if whole else min(recipe.crop_frames, log_mels.shape[1])
-        # A whole clip costs what several crops do: fewer of them keep the steps alike.
+        # A whole clip costs as much as several crops: fewer of them keep the steps equal.
         size = max(2, recipe.batch_size * recipe.crop_frames // frames) if whole else recipe.batch_size
         drawn = torch.randint(len(rows), (size,), generator=generator)
         crops = torch.stack([_loud_crop(log_mels[row], frames, generator) for row in rows[drawn]])
         gains_nats = -recipe.quietest_nats * torch.rand((size, 1, 1), generator=generator)
-        crops = distorted((crops + gains_nats).clamp(min=SILENCE_NATS), generator)
+        crops = distort((crops + gains_nats).clamp(min=SILENCE_NATS), generator)
         with lower_precision(crops.device):
             scores = network(crops)
         return functional.cross_entropy(scores.float(), targets[drawn], label_smoothing=recipe.label_smoothing)
@@ -125,7 +141,7 @@ def judge_loss(
 
 
 def _loud_crop(log_mel: torch.Tensor, frames: int, generator: torch.Generator) -> torch.Tensor:
-    """A piece [frames, bins] float32 of a log-mel [T, bins] that holds its loudest frame."""
+    """Crop a log-mel [T, bins] to [frames, bins] float32 so that it contains its loudest frame."""
     log_mel = log_mel.float()
     loudest = int(log_mel.mean(dim=1).argmax())
     earliest, latest = max(0, loudest - frames + 1), min(loudest, len(log_mel) - frames)
@@ -133,9 +149,10 @@ def _loud_crop(log_mel: torch.Tensor, frames: int, generator: torch.Generator) -
     return log_mel[start : start + frames]
 
 
-def distorted(log_mels: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    """Log-mels [B, T, bins] in nats as a model and a vocoder may return them: each blurred, grainy, tilted, over a
-    floor of noise, with a span of frames and a band missing, by its own draw."""
+def distort(log_mels: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """Distort log-mels [B, T, bins] in nats as models and vocoders do: blur, grain, tilt, a noise floor, and a missing
+    span of frames and band, at random for each clip.
+    """
     size, frames, bins = log_mels.shape
     draws = torch.rand((9, size, 1, 1), generator=generator)
     blurred = functional.avg_pool2d(log_mels[:, None], 3, stride=1, padding=1, count_include_pad=False)[:, 0]
@@ -144,16 +161,16 @@ def distorted(log_mels: torch.Tensor, generator: torch.Generator) -> torch.Tenso
     grain = 0.4 * draws[3] ** 2 * torch.randn(log_mels.shape, generator=generator)
     peaks = mixed.amax(dim=(1, 2), keepdim=True)
     floor = torch.maximum(peaks - 6 - 6 * draws[4], torch.tensor(SILENCE_NATS))
-    worse = torch.maximum(mixed + tilt, floor) + grain
+    degraded = torch.maximum(mixed + tilt, floor) + grain
     times, bands = torch.arange(frames)[None, :, None], torch.arange(bins)[None, None, :]
     first_frame, first_band = draws[5] * frames, draws[6] * bins
     missing_frames = (times >= first_frame) & (times < first_frame + 12 * draws[7])
     missing_bands = (bands >= first_band) & (bands < first_band + 8 * draws[8])
-    return torch.where(missing_frames | missing_bands, floor, worse)
+    return torch.where(missing_frames | missing_bands, floor, degraded)
 
 
 def measure_judge(judge: Judge, scenes: int, first_seed: int = HELD_OUT_SEED) -> dict[str, Any]:
-    """Accuracy of a judge on real clips of audible scenes from first_seed on: figures as in `Judge.figures`."""
+    """Test a judge on real clips of audible scenes from first_seed on: figures as in `Judge.figures`."""
     front_end = world_front_end()
     true: list[str] = []
     predicted: list[str] = []
@@ -180,7 +197,7 @@ def measure_judge(judge: Judge, scenes: int, first_seed: int = HELD_OUT_SEED) ->
 
 
 def write_figures(folder: Path, figures: dict[str, Any]) -> None:
-    """Add figures to those that stand beside a judge's weights, with the licence."""
+    """Add figures to the judge's figures file, which also states the licence."""
     path = folder / FIGURES_FILE
     known = json.loads(path.read_text("utf-8")) if path.is_file() else {"licence": LICENCE, "permits": PERMITS}
     write_text_atomic(path, json.dumps({**known, **figures}, indent=1) + "\n")

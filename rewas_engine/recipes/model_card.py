@@ -1,4 +1,4 @@
-"""The model card: what the pack is, how it was trained, what it measures, where it ends."""
+"""The model card of a starter pack: what it is, its training, its figures and its limits."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from rewas_engine.pipeline import ReWaS
 from rewas_engine.runtime.atomic_files import write_text_atomic
 from rewas_engine.runtime.progress import CancelSignal
 from rewas_engine.training.pack_writer import LICENCE, PERMITS
-from rewas_engine.training.progress import Counting, ReportTraining, TrainingStopped
+from rewas_engine.training.progress import PartCounter, ReportTraining, TrainingStopped
 from rewas_engine.training.starting_point import NOTHING
 from rewas_engine.world import CLASS_NAMES
 
@@ -30,24 +30,24 @@ if TYPE_CHECKING:
 FIGURES_FILE = "figures.json"
 _FIGURES, _LIMITS = "## Figures", "## Limits"
 MEASURED = EvaluationPlan(("energy", "picture"), clips_per_class=2)
-"""What a training measures by itself: enough to see that it went well. `rewas eval` measures everything."""
-MEASURING = "pack: measuring"
-"""The stage in which it does."""
+"""Sections that a training measures, enough to see that it succeeded; `rewas eval` measures everything."""
+MEASURING_STAGE = "pack: measuring"
+"""Name of the measuring stage."""
 
 
 def measure_pack(path: Path, report: ReportTraining | None = None, cancel: CancelSignal | None = None) -> Evaluation:
-    """The figures of the card. Raises TrainingStopped where asked to stop."""
-    counting, done = Counting(report), 0
+    """Measure the figures of the card. Raises TrainingStopped if the work was cancelled."""
+    counter, done = PartCounter(report), 0
 
-    def tell(progress: EvaluationProgress) -> None:
+    def on_progress(progress: EvaluationProgress) -> None:
         nonlocal done
         done = progress.done
-        counting.tell(f"{MEASURING}, {progress.what.lower()}", progress.done, progress.total)
+        counter.report(f"{MEASURING_STAGE}, {progress.what.lower()}", progress.done, progress.total)
 
     try:
-        return evaluate(ReWaS.from_pretrained(path), MEASURED, on_progress=tell, cancel=cancel)
+        return evaluate(ReWaS.from_pretrained(path), MEASURED, on_progress=on_progress, cancel=cancel)
     except Cancelled as cancelled:
-        raise TrainingStopped(MEASURING, done) from cancelled
+        raise TrainingStopped(MEASURING_STAGE, done) from cancelled
 
 
 def write_model_card(
@@ -61,42 +61,51 @@ def write_model_card(
     earlier: Sequence[Mapping[str, Any]] = (),
     remarks: str = "",
 ) -> None:
-    """Write README.md and figures.json beside pack.toml.
+    """Write README.md and figures.json next to pack.toml.
 
-    records: stage -> seconds and losses. began: component -> the pack whose weights it began with, or NOTHING.
-    version: of the pack. earlier: what trained the pack that was continued, as its own figures.json tells it, oldest
-    first. remarks: what else there is to tell of the training, in sentences.
+    Args:
+        path: The pack's folder.
+        config: Settings of the training.
+        records: Stage -> seconds and losses.
+        began: Component -> the pack that initialised it, or NOTHING.
+        evaluation: The figures.
+        version: Version of the pack.
+        earlier: Trainings of the continued pack, from its figures.json, oldest first.
+        remarks: Further sentences on the training.
     """
-    training = [*earlier, {"version": version, "stages": {name: _told(record) for name, record in records.items()}}]
-    told_beside = f"\n{remarks}\n" if remarks else ""
+    training = [
+        *earlier,
+        {"version": version, "stages": {name: _summarise(record) for name, record in records.items()}},
+    ]
+    remarks_paragraph = f"\n{remarks}\n" if remarks else ""
     classes = ", ".join(name.replace("_", " ") for name in CLASS_NAMES)
     text = f"""# {path.name}
 
-A small text- and energy-controlled sound model, trained by `rewas train starter` on clips that the same program
-synthesises. No recording, no video and no other model's output went into it. Its prompts are read by
-all-MiniLM-L6-v2 (Apache-2.0), which is installed beside it and is not part of the pack; a projection of its own takes
-from them what they say of sounds. Sounds that onsets steer are made with guidance, all others without.
+A small sound model with prompt and energy control, trained by `rewas train starter` on clips that the same program
+synthesises. No recording, no video and no other model's output went into it. Its text encoder is all-MiniLM-L6-v2
+(Apache-2.0), which is installed separately and is not part of the pack; a projection in the pack extracts from its
+embeddings what they say about sounds. Sounds controlled by onsets are generated with guidance, all others without.
 
 Licence: {LICENCE}. {PERMITS}
 
 ## Training
 
-{config.sounds} sounds and {config.pictures} clips with pictures of the synthetic world, seed {config.seed}, on
+{config.sounds} sounds and {config.pictures} video clips of the synthetic world, seed {config.seed}, on
 {platform.machine()} ({torch.get_num_threads()} threads, bfloat16 forward passes, PyTorch {torch.__version__}).
 
-{_origins(began)}
+{_starting_points(began)}
 
-{_course(training)}{told_beside}
+{_training_table(training)}{remarks_paragraph}
 {_FIGURES}
 
-{_measured(evaluation)}
+{_figures_section(evaluation)}
 {_LIMITS}
 
-- It knows {len(CLASS_NAMES)} kinds of sound: {classes}. Other prompts land on the nearest of these, or between them.
-- Everything is synthetic: recognisable, not realistic. The rate is 16 kHz, so there is nothing above 8 kHz.
-- Picture to energy was learnt from drawn pictures; on camera footage it sees motion, not causes.
-- The energy that it reads from a picture is smoother than sound is: quick strikes melt together. Where single hits
-  matter, bring a curve.
+- It knows {len(CLASS_NAMES)} kinds of sound: {classes}. Other prompts give the closest of these, or a mixture.
+- Everything is synthetic: recognisable, not realistic. The sample rate is 16 kHz, so there is nothing above 8 kHz.
+- The estimator was trained on drawn videos; on camera footage it sees motion, not its causes.
+- The energy estimated from a video is smoother than that of a sound: fast strikes merge. Where single hits matter, use
+  a curve.
 - No speech, no music.
 """
     write_text_atomic(path / "README.md", text)
@@ -109,26 +118,27 @@ Licence: {LICENCE}. {PERMITS}
     write_text_atomic(path / FIGURES_FILE, json.dumps(document, indent=1) + "\n")
 
 
-def retell_figures(path: Path, evaluation: Evaluation) -> None:
-    """Put the figures of a fuller evaluation in the place of those in a pack's card and figures.json.
+def replace_figures(path: Path, evaluation: Evaluation) -> None:
+    """Replace the figures in a pack's card and figures.json by those of a fuller evaluation.
 
-    Raises PackError where there is no card that write_model_card has written.
+    Raises:
+        PackError: There is no card from `write_model_card`.
     """
     try:
         card, document = ((path / name).read_text("utf-8") for name in ("README.md", FIGURES_FILE))
         before, _, rest = card.partition(f"{_FIGURES}\n")
         _, _, after = rest.partition(f"{_LIMITS}\n")
-        told = {**json.loads(document), "figures": _values(evaluation), "measured": evaluation.pack}
+        updated = {**json.loads(document), "figures": _values(evaluation), "measured": evaluation.pack}
     except (OSError, ValueError) as error:
-        raise PackError(f"The card of {path.name} cannot be read ({error}).", "Train the pack again.") from error
+        raise PackError(f"The model card of {path.name} cannot be read ({error}).", "Train the pack again.") from error
     if not after:
-        raise PackError(f"The card of {path.name} has no figures and limits.", "Train the pack again.")
-    write_text_atomic(path / "README.md", f"{before}{_FIGURES}\n\n{_measured(evaluation)}\n{_LIMITS}\n{after}")
-    write_text_atomic(path / FIGURES_FILE, json.dumps(told, indent=1) + "\n")
+        raise PackError(f"The model card of {path.name} has no figures and limits.", "Train the pack again.")
+    write_text_atomic(path / "README.md", f"{before}{_FIGURES}\n\n{_figures_section(evaluation)}\n{_LIMITS}\n{after}")
+    write_text_atomic(path / FIGURES_FILE, json.dumps(updated, indent=1) + "\n")
 
 
-def told_training(path: Path) -> Sequence[Mapping[str, Any]]:
-    """What trained a pack, as its figures.json tells it, oldest first; nothing where it does not."""
+def read_trainings(path: Path) -> Sequence[Mapping[str, Any]]:
+    """Trainings of a pack, from its figures.json, oldest first; empty if it has none."""
     try:
         training = json.loads((path / FIGURES_FILE).read_text("utf-8")).get("training", [])
     except (OSError, ValueError, AttributeError):
@@ -136,7 +146,7 @@ def told_training(path: Path) -> Sequence[Mapping[str, Any]]:
     return training if isinstance(training, list) else []
 
 
-def _told(record: Mapping[str, Any]) -> dict[str, float]:
+def _summarise(record: Mapping[str, Any]) -> dict[str, float]:
     losses = record["losses"]
     return {
         "steps": len(losses),
@@ -146,22 +156,22 @@ def _told(record: Mapping[str, Any]) -> dict[str, float]:
     }
 
 
-def _course(training: Sequence[Mapping[str, Any]]) -> str:
+def _training_table(training: Sequence[Mapping[str, Any]]) -> str:
     keys = ("steps", "minutes", "first_loss", "last_loss")
     return table(
-        ("for version", "stage", *(key.replace("_", " ") for key in keys)),
+        ("version", "stage", *(key.replace("_", " ") for key in keys)),
         [
-            (part["version"], stage, *(str(told.get(key, "")) for key in keys))
+            (part["version"], stage, *(str(record.get(key, "")) for key in keys))
             for part in training
-            for stage, told in part["stages"].items()
+            for stage, record in part["stages"].items()
         ],
     )
 
 
-def _measured(evaluation: Evaluation) -> str:
+def _figures_section(evaluation: Evaluation) -> str:
     trained, setting = evaluation.trained, evaluation.setting
     figures = table(
-        ("figure", "value", "bar", "", "note"),
+        ("figure", "value", "target", "", "note"),
         [
             (
                 figure.label,
@@ -173,10 +183,10 @@ def _measured(evaluation: Evaluation) -> str:
             for figure in evaluation.figures().values()
         ],
     )
-    return f"""On {setting["clips"]} synthetic scenes that no stage has seen, with {setting["num_steps"]} steps.
-Correlations are Pearson's between requested and produced energy (mean log-mel, 100 values a second); without control is
-the same noise and prompt with the adapter switched off. `rewas eval` says how each figure is measured. The bars are
-those of packs trained on a {trained.upper()}.
+    return f"""On {setting["clips"]} held-out synthetic scenes, with {setting["num_steps"]} steps. Correlations are
+Pearson's between requested and produced energy (mean log-mel, 100 values per second); "without control" is the same
+noise and prompt with the adapter switched off. The report of `rewas eval` explains how each figure is measured. The
+targets are those of packs trained on a {trained.upper()}.
 
 {figures}"""
 
@@ -187,9 +197,9 @@ def _values(evaluation: Evaluation) -> dict[str, Any]:
     return {"scenes": evaluation.setting["clips"], **values}
 
 
-def _origins(began: Mapping[str, str]) -> str:
-    """One sentence on what the weights began with."""
+def _starting_points(began: Mapping[str, str]) -> str:
+    """A sentence on the initial weights."""
     continued = [f"{role.replace('_', ' ')} from {pack}" for role, pack in began.items() if pack != NOTHING]
     if not continued:
-        return "Every component began with nothing."
-    return f"Continued were: {', '.join(continued)}. All else began with nothing."
+        return "All components were trained from scratch."
+    return f"Continued: {', '.join(continued)}. All others were trained from scratch."

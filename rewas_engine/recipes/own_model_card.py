@@ -1,4 +1,4 @@
-"""The model card of a pack that was trained on somebody's own recordings."""
+"""The model card of a pack trained on the user's recordings."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from rewas_engine.evaluation.curve_agreement import Summary, agreement, summary
 from rewas_engine.evaluation.motion_baselines import frame_difference
 from rewas_engine.packs.description import PackInfo
 from rewas_engine.pipeline import ReWaS
-from rewas_engine.recipes.model_card import FIGURES_FILE, MEASURING
+from rewas_engine.recipes.model_card import FIGURES_FILE, MEASURING_STAGE
 from rewas_engine.runtime.atomic_files import write_text_atomic
 from rewas_engine.runtime.progress import CancelSignal
 from rewas_engine.training.config import StarterConfig
@@ -31,24 +31,31 @@ if TYPE_CHECKING:
     from rewas_engine.recipes.pack_terms import PackTerms
 
 LISTED_CAPTIONS = 30
-SHORTEST_JUDGED_S = 0.5
+SHORTEST_MEASURED_S = 0.5
 CONSTANT_NATS = 1e-3
-"""Energies that vary by less have no course that could be followed."""
+"""Standard deviation below which an energy counts as constant."""
 
 
-def measure_on_held_out(
+def measure_held_out(
     model: ReWaS,
     clips: HeldOutClips,
     on_clip: Callable[[int, int], object] | None = None,
     cancel: CancelSignal | None = None,
 ) -> dict[str, float]:
-    """How well a pack follows the energy of recordings that it was not trained on, and reads it from their pictures.
+    """Measure how well a pack follows the energy of held-out recordings and estimates it from their video.
 
-    The silence that fills up a short recording is generated but not judged: it would flatter. Correlations are 0 where
-    what was made is constant. Clips that are silent or constant throughout, or shorter than half a second, are passed
-    over; figures that no clip gives are left out. on_clip: called with finished and total clips.
+    Silence that pads a short recording is generated from_scratch not measured, because it would improve the figures.
+    Correlations of constant results are 0. Clips that are silent, constant or shorter than half a second are skipped;
+    figures without clips are left out.
 
-    Raises TrainingStopped where asked to stop.
+    Args:
+        model: The pack.
+        clips: Held-out clips.
+        on_clip: Called with the number of finished clips and their total.
+        cancel: Stops the work when it is set.
+
+    Raises:
+        TrainingStopped: The work was cancelled.
     """
     front_end, with_control = model.front_end, model.sampling_settings()
     without = model.sampling_settings(control_strength=0.0)
@@ -59,17 +66,17 @@ def measure_on_held_out(
 
     for seed, (caption, sound, frames) in enumerate(zip(clips.captions, clips.sounds, clips.pictures, strict=True)):
         if cancel is not None and cancel.is_set():
-            raise TrainingStopped(MEASURING, seed)
+            raise TrainingStopped(MEASURING_STAGE, seed)
         requested = front_end.measure(sound)
-        heard_s = (int(np.flatnonzero(sound).max(initial=-1)) + 1) / front_end.config.sample_rate_hz
-        judged = requested.values[: round(heard_s * float(front_end.config.frame_rate_hz))]
-        if heard_s >= SHORTEST_JUDGED_S and judged.std() > CONSTANT_NATS:
+        sounding_s = (int(np.flatnonzero(sound).max(initial=-1)) + 1) / front_end.config.sample_rate_hz
+        target = requested.values[: round(sounding_s * float(front_end.config.frame_rate_hz))]
+        if sounding_s >= SHORTEST_MEASURED_S and target.std() > CONSTANT_NATS:
             controls = Controls.following(requested)
             log_mel = model.sound.log_mel(caption, controls, seed, with_control)
             uncontrolled = model.sound.log_mel(caption, controls, seed, without)
             waveform = model.sound.vocoding.waveform(log_mel, sound.size)
             of_mel, of_sound, of_chance = (
-                energy_agreement(judged, np.asarray(produced, np.float32)[: judged.size])
+                energy_agreement(target, np.asarray(produced, np.float32)[: target.size])
                 for produced in (
                     log_mel.mean(dim=-1).cpu().numpy(),
                     front_end.measure(waveform).values,
@@ -83,7 +90,7 @@ def measure_on_held_out(
             add("uncontrolled_mel_correlation", of_chance[1])
             if frames is not None:
                 rate = model.picture_format[0]
-                count = int(heard_s * float(rate))
+                count = int(sounding_s * float(rate))
                 true = requested.at(rate, len(frames))[:count]
                 estimated = agreement(true, model.energy_of_frames(frames)[:count], rate)
                 moving = agreement(true, frame_difference(frames)[:count], rate)
@@ -94,23 +101,23 @@ def measure_on_held_out(
         if on_clip is not None:
             on_clip(seed + 1, len(clips.captions))
     summaries = {name: summary(values, errors="mae" in name, undefined_as=0.0) for name, values in found.items()}
-    return _told(summaries)
+    return _flatten(summaries)
 
 
-def _told(summaries: Mapping[str, Summary]) -> dict[str, float]:
-    told: dict[str, float] = {}
+def _flatten(summaries: Mapping[str, Summary]) -> dict[str, float]:
+    figures_by_name: dict[str, float] = {}
     for name, figures in summaries.items():
         if figures.mean is not None and figures.worse_tenth is not None:
-            told[f"mean_{name}"] = round(figures.mean, 4)
-            told[f"worse_tenth_{name}"] = round(figures.worse_tenth, 4)
+            figures_by_name[f"mean_{name}"] = round(figures.mean, 4)
+            figures_by_name[f"worse_tenth_{name}"] = round(figures.worse_tenth, 4)
     if "mel_correlation" in summaries:
-        told["clips"] = summaries["mel_correlation"].count
+        figures_by_name["clips"] = summaries["mel_correlation"].count
     if "picture_correlation" in summaries:
-        told["clips_with_picture"] = summaries["picture_correlation"].count
-    return told
+        figures_by_name["clips_with_picture"] = summaries["picture_correlation"].count
+    return figures_by_name
 
 
-def write_own_card(
+def write_own_model_card(
     path: Path,
     terms: PackTerms,
     config: StarterConfig,
@@ -120,10 +127,17 @@ def write_own_card(
     records: Mapping[str, Mapping[str, Any]],
     figures: Mapping[str, float],
 ) -> None:
-    """Write figures.json and README.md beside pack.toml, README.md last.
+    """Write figures.json and README.md next to pack.toml, README.md last.
 
-    began: role -> what it began with. continued: the pack that the training started from. records: stage -> seconds
-    and losses. figures: of `measure_on_held_out`.
+    Args:
+        path: The pack's folder.
+        terms: Name and terms of the pack.
+        config: Settings of the training.
+        recordings: Training data.
+        began: Role -> the pack that initialised it, or NOTHING.
+        continued: The pack that the training started from, or None.
+        records: Stage -> seconds and losses.
+        figures: From `measure_held_out`.
     """
     facts = recordings.facts()
     document = {"figures": dict(figures), "data": facts, "began": dict(began), "config": asdict(config)}
@@ -132,15 +146,15 @@ def write_own_card(
     minutes = facts["training_duration_s"] / 60
     text = f"""# {terms.name}
 
-A small sound model that follows words and energy, trained by `rewas train pack` on recordings of its maker's own.
-Its prompts are read by all-MiniLM-L6-v2 (Apache-2.0), which is installed beside it and is not part of the pack.
+A small sound model with prompt and energy control, trained by `rewas train pack` on its author's recordings.
+Its text encoder is all-MiniLM-L6-v2 (Apache-2.0), which is installed separately and is not part of the pack.
 
 Licence: {terms.licence}. {terms.permits}
 {_origin(began, continued)}
 ## Training data
 
-{trained} recordings, of {minutes:.1f} minutes together, cut into {facts["training_clips"]} clips of
-{facts["clip_duration_s"]:g} s; {facts["training_clips_with_picture"]} of these have a picture.
+{trained} recordings with a total of {minutes:.1f} minutes, cut into {facts["training_clips"]} clips of
+{facts["clip_duration_s"]:g} s; {facts["training_clips_with_picture"]} of these have video.
 {facts["held_out_recordings"]} more recordings were held out for the figures below, and {facts["left_out"]} files or
 lines could not be used. The recordings themselves are not part of the pack.
 
@@ -157,25 +171,25 @@ Seed {config.seed}, on {platform.machine()} (device {config.device}, {torch.get_
 
 ## Figures
 
-{_measured(figures)}
+{_figures_section(figures)}
 
 ## Limits
 
-- It knows what its recordings hold; other prompts land on the nearest of these, or between them.
-- The rate is 16 kHz, so there is nothing above 8 kHz.
-- Few recordings are learnt by heart: what it makes may come close to one of them.
+- It knows the sounds of its recordings; other prompts give the closest of these, or a mixture.
+- The sample rate is 16 kHz, so there is nothing above 8 kHz.
+- With few recordings the model memorises them: its output can be close to one of them.
 """
     write_text_atomic(path / "README.md", text)
 
 
 def _origin(began: Mapping[str, str], continued: PackInfo | None) -> str:
     if continued is None:
-        return "\nIt was trained from nothing.\n"
-    anew = sorted(role for role, beginning in began.items() if beginning == NOTHING)
-    but = f" Trained anew: {', '.join(anew)}." if anew else ""
+        return "\nIt was trained from scratch.\n"
+    new_roles = sorted(role for role, beginning in began.items() if beginning == NOTHING)
+    from_scratch = f" Trained from scratch: {', '.join(new_roles)}." if new_roles else ""
     return (
-        f"\nIt continues the pack {continued.name} {continued.version}, whose own terms hold for it too: "
-        f"{continued.licence}. {continued.permits}{but}\n"
+        f"\nIt continues the pack {continued.name} {continued.version}, whose terms also apply: "
+        f"{continued.licence}. {continued.permits}{from_scratch}\n"
     )
 
 
@@ -183,7 +197,7 @@ def _captions(recordings: Recordings) -> str:
     counted = Counter(recordings.captions()).most_common()
     listed = ", ".join(f"{caption} ({count})" for caption, count in counted[:LISTED_CAPTIONS])
     more = f", and {len(counted) - LISTED_CAPTIONS} others" if len(counted) > LISTED_CAPTIONS else ""
-    return f"Captions, with their clips: {listed}{more}."
+    return f"Captions with their number of clips: {listed}{more}."
 
 
 def _rows(records: Mapping[str, Mapping[str, Any]]) -> str:
@@ -194,14 +208,14 @@ def _rows(records: Mapping[str, Mapping[str, Any]]) -> str:
     )
 
 
-def _measured(figures: Mapping[str, float]) -> str:
+def _figures_section(figures: Mapping[str, float]) -> str:
     if not figures:
-        return "There were too few recordings to hold any out: nothing was measured."
+        return "There were too few recordings to hold any out, so nothing was measured."
     rows = "\n".join(f"| {name.replace('_', ' ')} | {value:g} |" for name, value in figures.items())
-    return f"""On clips of recordings that no stage has seen, each with its own caption and energy. Correlations are
-Pearson's between requested and produced energy (mean log-mel, 100 values a second); "uncontrolled" is the same noise
-and prompt with the adapter switched off. Of pictures: between the energy read from the picture and the sound's, at
-the picture's rate, and as good as within 0.2 s; "motion" is plain difference of frames.
+    return f"""On clips of held-out recordings, each with its own caption and energy. Correlations are Pearson's between
+requested and produced energy (mean log-mel, 100 values per second); "uncontrolled" is the same noise and prompt with
+the adapter switched off. "picture" compares the energy estimated from the video with that of the sound, at the frame
+rate; "best lag" is the highest correlation within ±0.2 s, and "motion" is the plain difference of frames.
 
 | figure | value |
 |---|---|

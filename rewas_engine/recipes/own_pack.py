@@ -1,4 +1,4 @@
-"""Training a pack of one's own from one's own recordings: the starter's stages on other clips, with another card."""
+"""Training a pack on the user's recordings: the starter's stages on other clips, with another model card."""
 
 from __future__ import annotations
 
@@ -12,27 +12,37 @@ from torch import nn
 from rewas_engine.errors import SettingsError
 from rewas_engine.packs.description import OPTIONAL_ROLES, find_pack, read_pack
 from rewas_engine.pipeline import ReWaS
-from rewas_engine.recipes.model_card import MEASURING
-from rewas_engine.recipes.own_model_card import measure_on_held_out, write_own_card
-from rewas_engine.recipes.pack_terms import VERSION, PackTerms, told_terms
-from rewas_engine.recipes.starter import BEGAN_FILE, COMPONENT_CLASSES, SENTENCE_ENCODER, StarterTraining
+from rewas_engine.recipes.model_card import MEASURING_STAGE
+from rewas_engine.recipes.own_model_card import measure_held_out, write_own_model_card
+from rewas_engine.recipes.pack_terms import VERSION, PackTerms, combine_terms
+from rewas_engine.recipes.starter import COMPONENT_CLASSES, SENTENCE_ENCODER, STARTING_POINTS_FILE, StarterTraining
 from rewas_engine.runtime.progress import CancelSignal
 from rewas_engine.training.config import StarterConfig
 from rewas_engine.training.continuation import check_continuable
 from rewas_engine.training.pack_writer import write_pack
-from rewas_engine.training.progress import Counting, ReportTraining
+from rewas_engine.training.progress import PartCounter, ReportTraining
 from rewas_engine.training.recordings import Recordings
 from rewas_engine.training.stage_order import STAGES
-from rewas_engine.training.starting_point import Beginning
+from rewas_engine.training.starting_point import StartingPoint
 
 MEASURED_CLIPS = 32
 
 
 class RecordingsTraining(StarterTraining):
-    """One training run on recordings in one folder.
+    """One training run on recordings, in one folder.
 
-    config: a ContinuedConfig where a pack is continued. Without videos the picture stage takes its components from
-    the pack that is continued. Raises SettingsError where that pack is of another kind.
+    Without videos, the picture stage takes its components from the continued pack.
+
+    Args:
+        config: A ContinuedConfig if a pack is continued.
+        folder: Folder of the run.
+        recordings: Training data.
+        terms: Name and terms of the pack.
+        report: Called with the progress.
+        cancel: Stops the training when it is set.
+
+    Raises:
+        SettingsError: The continued pack is of another kind, or there are neither videos nor a pack to continue.
     """
 
     def __init__(
@@ -45,7 +55,7 @@ class RecordingsTraining(StarterTraining):
         report: ReportTraining | None = None,
         cancel: CancelSignal | None = None,
     ) -> None:
-        has_videos = any(recording.is_seen for recording in recordings.listing.recordings)
+        has_videos = any(recording.is_seen for recording in recordings.catalog.recordings)
         super().__init__(
             config,
             folder,
@@ -58,7 +68,7 @@ class RecordingsTraining(StarterTraining):
         self.recordings, self.terms = recordings, terms
         if not has_videos and not config.start_from:
             raise SettingsError(
-                "There are no videos to learn picture to energy from.", "Give videos, or a pack to start from."
+                "There are no videos to train the estimator on.", "Give videos, or a pack to start from."
             )
         if config.start_from:
             clips = recordings.clips
@@ -71,38 +81,38 @@ class RecordingsTraining(StarterTraining):
             )
 
     def write_pack(self) -> None:
-        """The pack in `<folder>/pack/<name>`, measured on recordings that were held out, with its model card."""
+        """Write the pack to `<folder>/pack/<name>` with figures on held-out recordings and its model card."""
         self._clear_unmeasured_pack()
         path, facts = self.pack_folder, self.recordings.facts()
         words = sorted(set(self.recordings.captions()))
         continued = read_pack(find_pack(self.config.start_from)).info if self.config.start_from else None
-        told = told_terms(self.terms, continued)
+        combined = combine_terms(self.terms, continued)
         listed = ", ".join(words[:5]) + (" …" if len(words) > 5 else "")
         write_pack(
-            {**self._carried_over(), **self._components()},
+            {**self._untrained_components(), **self._components()},
             path,
             schedule=self.schedule(),
             sentence_encoder=SENTENCE_ENCODER,
             audio=self.front_end.config,
             version=VERSION,
             summary=f"Trained on {facts['recordings'] - facts['held_out_recordings']} recordings: {listed[:200]}",
-            licence=told["licence"],
-            permits=told["permits"],
-            made_from=told["made_from"],
+            licence=combined["licence"],
+            permits=combined["permits"],
+            made_from=combined["made_from"],
         )
-        on_clip = partial(Counting(self.report).tell, MEASURING)
+        on_clip = partial(PartCounter(self.report).report, MEASURING_STAGE)
         model = ReWaS.from_pretrained(path, device=self.device)
-        figures = measure_on_held_out(model, self.recordings.held_out(MEASURED_CLIPS), on_clip, self.cancel)
-        began = json.loads((self.folder / BEGAN_FILE).read_text("utf-8"))
+        figures = measure_held_out(model, self.recordings.held_out(MEASURED_CLIPS), on_clip, self.cancel)
+        began = json.loads((self.folder / STARTING_POINTS_FILE).read_text("utf-8"))
         records = {
             stage: json.loads((self.folder / f"{stage}.record.json").read_text("utf-8"))
             for stage in STAGES
             if (self.folder / f"{stage}.record.json").is_file()
         }
-        write_own_card(path, self.terms, self.config, self.recordings, began, continued, records, figures)
+        write_own_model_card(path, self.terms, self.config, self.recordings, began, continued, records, figures)
 
-    def _carried_over(self) -> dict[str, nn.Module]:
-        """What the pack that is continued has beyond the components that are trained here, as it is."""
-        beginning = Beginning(self.config.start_from)
+    def _untrained_components(self) -> dict[str, nn.Module]:
+        """Components of the continued pack beyond those that are trained here, unchanged."""
+        beginning = StartingPoint(self.config.start_from)
         found = {role: beginning.component(role) for role in OPTIONAL_ROLES if role not in COMPONENT_CLASSES}
         return {role: component for role, component in found.items() if component is not None}

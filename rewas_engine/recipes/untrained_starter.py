@@ -1,4 +1,4 @@
-"""Packs that were never trained: the real classes at a tiny size, for trying everything but the sound itself."""
+"""Untrained packs: the real classes at a tiny size, for testing everything but the sound itself."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ TINY = replace(
     joint_picture_widths=(8, 8, 8, 16),
     joint_sound_widths=(8, 8, 8, 16),
 )
-"""A starter configuration of the smallest sizes that its classes allow."""
+"""A starter configuration with the smallest sizes that its classes allow."""
 
 
 def write_untrained_pack(folder: Path, seed: int = 0) -> Path:
-    """Write a pack of random weights into a new folder, named as the folder is, and return it.
+    """Write a pack of random weights into a new folder, which gives its name, and return it.
 
-    It loads in a second or two and generates in less; its sound is noise.
+    It loads in a second or two and generates faster than that; its sound is noise.
     """
     generator_state = torch.get_rng_state()
     try:
@@ -59,5 +59,5 @@ def write_untrained_pack(folder: Path, seed: int = 0) -> Path:
         sentence_encoder=SENTENCE_ENCODER,
         audio=MelConfig(),
         version="0.0.1",
-        summary="Untrained: makes noise, for trying everything else.",
+        summary="Untrained: generates noise, for testing everything else.",
     )

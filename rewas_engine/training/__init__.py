@@ -1,1 +1,1 @@
-"""Training packs from nothing: the synthetic world, the stages, the model card."""
+"""Training: the loop, data, stages, losses and checkpoints."""

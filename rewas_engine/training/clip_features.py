@@ -1,4 +1,4 @@
-"""Features of the clips of a data set, computed once and kept in shards that are read without loading them whole."""
+"""Features of a data set's clips, computed once and stored in memory-mapped shards."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from rewas_engine.errors import Cancelled, MediaError
 from rewas_engine.runtime.atomic_files import save_array_atomic, write_text_atomic
 from rewas_engine.runtime.progress import CancelSignal
 from rewas_engine.training.datasets import DatasetClip
-from rewas_engine.training.distributed import ALONE, Alone
+from rewas_engine.training.distributed import SINGLE_PROCESS, SingleProcess
 from rewas_engine.training.manifests import LeftOut
 from rewas_engine.training.progress import TrainingStopped
 
 SHARD_CLIPS = 32
 _READ_AHEAD = 2
-"""Clips that wait to be computed, for each that is being read."""
+"""Clips read ahead for each worker."""
 
 Read = TypeVar("Read")
 ReportClips = Callable[[int, int], object]
@@ -32,7 +32,7 @@ ReportClips = Callable[[int, int], object]
 
 @dataclass(frozen=True)
 class Feature:
-    """Rows of one clip's features: in which shard, from which row on, how many."""
+    """Location of one clip's features: shard, first row and number of rows."""
 
     shard: int
     start: int
@@ -41,9 +41,13 @@ class Feature:
 
 @dataclass(frozen=True)
 class ClipFeatures:
-    """One kind of features [T, D] float16 of many clips, in a folder of their own.
+    """One kind of features [T, D] float16 of many clips, in its own folder.
 
-    kind: what decides the features beside the clips; where it or the clips change, another folder is used.
+    Attributes:
+        parent: Folder that contains the features' folder.
+        clips: The clips.
+        kind: Everything besides the clips that determines the features; if it or the clips change, another folder is
+            used.
     """
 
     parent: Path
@@ -52,12 +56,12 @@ class ClipFeatures:
 
     @cached_property
     def folder(self) -> Path:
-        """Where the shards lie."""
-        told = [
+        """Folder of the shards."""
+        identity = [
             [clip.name, str(clip.start_s), str(clip.duration_s), *(_size(path) for path in (clip.video, clip.sound))]
             for clip in self.clips
         ]
-        digest = hashlib.sha256(json.dumps([dict(self.kind), told], sort_keys=True).encode()).hexdigest()
+        digest = hashlib.sha256(json.dumps([dict(self.kind), identity], sort_keys=True).encode()).hexdigest()
         return self.parent / f"{self.kind['name']}-{digest[:16]}"
 
     def write(
@@ -66,18 +70,19 @@ class ClipFeatures:
         compute: Callable[[Read], NDArray[np.float16]],
         *,
         workers: int,
-        processes: Alone = ALONE,
+        processes: SingleProcess = SINGLE_PROCESS,
         report: ReportClips | None = None,
         cancel: CancelSignal | None = None,
     ) -> None:
-        """Compute what is not there yet: `read` in threads, `compute` in this one; processes share the shards.
+        """Compute the missing features: `read` in threads, `compute` in this thread; processes share the shards.
 
-        A clip that cannot be read is left out. Raises TrainingStopped where asked to stop; whole shards stay.
+        Clips that cannot be read are left out.
+
+        Raises:
+            TrainingStopped: The work was cancelled; complete shards are kept.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
-        missing = [
-            shard for shard in range(self._shards)[processes.rank :: processes.count] if not self._is_there(shard)
-        ]
+        missing = [shard for shard in range(self._shards)[processes.rank :: processes.count] if not self._exists(shard)]
         done, total = 0, sum(len(self._clips_of(shard)) for shard in missing)
         with ThreadPoolExecutor(workers) as pool:
             try:
@@ -93,32 +98,36 @@ class ClipFeatures:
         processes.wait()
 
     @property
-    def is_whole(self) -> bool:
-        """Whether nothing is left to compute."""
-        return all(self._is_there(shard) for shard in range(self._shards))
+    def is_complete(self) -> bool:
+        """Whether all features are computed."""
+        return all(self._exists(shard) for shard in range(self._shards))
 
     def left_out(self) -> list[LeftOut]:
-        """Clips that could not be read, with the reason of each, once `write` has run."""
-        return [LeftOut(*each) for shard in self._told for each in shard["left_out"]]
+        """Clips that could not be read, with the reason for each; call `write` first."""
+        return [LeftOut(*each) for shard in self._shard_tables for each in shard["left_out"]]
 
     @cached_property
     def of_clip(self) -> dict[str, Feature]:
-        """Where the features of each clip lie, by its name."""
-        return {name: Feature(shard, *rows) for shard, told in enumerate(self._told) for name, *rows in told["clips"]}
+        """Location of each clip's features by its name."""
+        return {
+            name: Feature(shard, *rows)
+            for shard, table in enumerate(self._shard_tables)
+            for name, *rows in table["clips"]
+        }
 
     def rows(self, name: str) -> NDArray[np.float16]:
-        """The features [T, D] of a clip, as they lie on disk."""
+        """The features [T, D] of a clip, memory-mapped."""
         found = self.of_clip[name]
         mapped: NDArray[np.float16] = self._arrays[found.shard][found.start : found.start + found.rows]
         return mapped
 
     @cached_property
-    def _told(self) -> list[dict[str, Any]]:
+    def _shard_tables(self) -> list[dict[str, Any]]:
         return [json.loads(self._file(shard, "json").read_text("utf-8")) for shard in range(self._shards)]
 
     @cached_property
     def _arrays(self) -> dict[int, NDArray[np.float16]]:
-        shards = [shard for shard in range(self._shards) if self._told[shard]["clips"]]
+        shards = [shard for shard in range(self._shards) if self._shard_tables[shard]["clips"]]
         return {shard: np.load(self._file(shard, "npy"), mmap_mode="r") for shard in shards}
 
     @property
@@ -131,7 +140,7 @@ class ClipFeatures:
     def _file(self, shard: int, suffix: str) -> Path:
         return self.folder / f"{shard:05d}.{suffix}"
 
-    def _is_there(self, shard: int) -> bool:
+    def _exists(self, shard: int) -> bool:
         return self._file(shard, "json").is_file()
 
     def _write_shard(
@@ -158,14 +167,14 @@ class ClipFeatures:
             start += len(features)
         if arrays:
             save_array_atomic(self._file(shard, "npy"), np.concatenate(arrays))
-        # Written last: its presence says that the shard is whole.
+        # Written last: its presence marks the shard as complete.
         write_text_atomic(self._file(shard, "json"), json.dumps({"clips": clips, "left_out": left_out}))
 
 
 def _ahead(
     pool: ThreadPoolExecutor, read: Callable[[DatasetClip], Read], clips: Sequence[DatasetClip], workers: int
 ) -> Iterator[tuple[DatasetClip, Future[Read]]]:
-    """The clips with what is read of them, a few ahead and no more: pictures are large."""
+    """Clips with their pending reads, only a few ahead because frames are large."""
     waiting: list[tuple[DatasetClip, Future[Read]]] = []
     for clip in clips:
         waiting.append((clip, pool.submit(read, clip)))

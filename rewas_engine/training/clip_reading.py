@@ -1,4 +1,4 @@
-"""Sound and picture of a data set's clip, as a pack hears and sees them."""
+"""Sound and frames of a data set's clip, in the formats of a pack."""
 
 from __future__ import annotations
 
@@ -21,8 +21,12 @@ from rewas_engine.training.datasets import DatasetClip
 SHORTEST_S = 1
 
 
-def heard_log_mel(clip: DatasetClip, front_end: AudioFrontEnd, cancel: CancelSignal | None) -> NDArray[np.float16]:
-    """Log-mel [T, bins] of a clip's sound, normalised. Raises MediaError where there is none, or only silence."""
+def read_clip_log_mel(clip: DatasetClip, front_end: AudioFrontEnd, cancel: CancelSignal | None) -> NDArray[np.float16]:
+    """Compute the log-mel [T, bins] of a clip's normalised sound.
+
+    Raises:
+        MediaError: There is no sound, or only silence.
+    """
     video = probe_video(clip.video)
     start_s, duration_s = _range_s(clip, video)
     try:
@@ -41,11 +45,15 @@ def heard_log_mel(clip: DatasetClip, front_end: AudioFrontEnd, cancel: CancelSig
     return np.asarray(front_end.hear(normalised(sound)).numpy(), np.float16)
 
 
-def read_clip_frames(clip: DatasetClip, sight: EnergyEstimator, cancel: CancelSignal | None) -> NDArray[np.uint8]:
-    """Pictures of a clip as the video encoder wants them. Raises MediaError where they cannot be read."""
+def read_clip_frames(clip: DatasetClip, estimator: EnergyEstimator, cancel: CancelSignal | None) -> NDArray[np.uint8]:
+    """Read a clip's frames in the video encoder's format.
+
+    Raises:
+        MediaError: They cannot be read.
+    """
     video = probe_video(clip.video)
     start_s, duration_s = _range_s(clip, video)
-    return sight.read_frames(ClipRead(clip.name, clip.video, start_s, duration_s, video.frame_rate), cancel)
+    return estimator.read_frames(ClipRead(clip.name, clip.video, start_s, duration_s, video.frame_rate), cancel)
 
 
 def _range_s(clip: DatasetClip, video: VideoProperties) -> tuple[Fraction, Fraction]:

@@ -1,4 +1,4 @@
-"""Where the clips of a training come from: the world, or recordings."""
+"""Sources of training clips: the synthetic world, or recordings."""
 
 from __future__ import annotations
 
@@ -14,36 +14,36 @@ from rewas_engine.training.stages import SoundCorpus
 from rewas_engine.training.vocoder_stage import WaveformCorpus
 
 ReportShards = Callable[[int, int], object]
-"""Called with finished and total parts of what is prepared."""
+"""Called with the number of finished parts and their total."""
 
 
 class SoundSource(Protocol):
-    """Sounds with captions to train on: the world's, or one's own recordings."""
+    """Sounds with captions for training: the world's, or the user's recordings."""
 
     def write(self, workers: int, report: ReportShards | None, cancel: CancelSignal | None) -> None:
-        """Prepare what is not there yet."""
+        """Prepare everything that is missing."""
 
     def is_written(self) -> bool:
-        """Whether all of it is there. Raises SettingsError where what is there is something else."""
+        """Whether everything is prepared. Raises SettingsError if the folder contains something else."""
 
     def sounds(self, front_end: AudioFrontEnd, embed: Callable[[Sequence[str]], torch.Tensor]) -> SoundCorpus:
-        """All log-mels, prompts and onsets."""
+        """All log-mels, prompt embeddings and onsets."""
 
     def waveforms(self) -> WaveformCorpus:
-        """All sounds."""
+        """All waveforms."""
 
     def captions(self) -> list[str]:
-        """One caption for each clip."""
+        """One caption per clip."""
 
 
 class PictureSource(Protocol):
-    """Pictures with the energies of their sounds."""
+    """Videos with the energies of their sounds."""
 
     def write(self, workers: int, report: ReportShards | None, cancel: CancelSignal | None) -> None:
-        """Prepare what is not there yet."""
+        """Prepare everything that is missing."""
 
     def is_written(self) -> bool:
-        """Whether all of it is there. Raises SettingsError where what is there is something else."""
+        """Whether everything is prepared. Raises SettingsError if the folder contains something else."""
 
-    def seen(self, front_end: AudioFrontEnd) -> PictureCorpus:
-        """All pictures and energies."""
+    def videos(self, front_end: AudioFrontEnd) -> PictureCorpus:
+        """All frames and energies."""

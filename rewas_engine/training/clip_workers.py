@@ -1,4 +1,4 @@
-"""Worker processes that make clips: they leave Ctrl-C to the process that started them, and end when it is gone."""
+"""Worker processes that render clips: they ignore Ctrl-C, and exit when their parent process does."""
 
 from __future__ import annotations
 
@@ -14,29 +14,29 @@ from multiprocessing.connection import Connection
 
 @contextlib.contextmanager
 def worker_pool(workers: int) -> Iterator[ProcessPoolExecutor]:
-    """So many workers, which finish what they were given; left by an exception, they end at once, whatever they do."""
-    # Fresh interpreters: a fork of a process with torch's threads may hang.
-    fresh = get_context("spawn")
-    # Nothing is ever said here. It closes with this process too, however that ends: one that was killed cannot say that
-    # there is no more work, and its workers would wait for some, asleep, for good.
-    listening, speaking = fresh.Pipe(duplex=False)
-    pool = ProcessPoolExecutor(workers, mp_context=fresh, initializer=_begin, initargs=(listening,))
+    """A pool of workers that finish their tasks; if the block is left by an exception, they exit at once."""
+    # New interpreters: forking a process with torch's threads can deadlock.
+    context = get_context("spawn")
+    # Nothing is ever sent through this pipe. It closes when this process ends in any way: a killed process cannot
+    # tell its workers that there is no more work, and they would wait forever.
+    receiver, sender = context.Pipe(duplex=False)
+    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_initialise_worker, initargs=(receiver,))
     try:
         yield pool
         pool.shutdown()
     finally:
-        speaking.close()
+        sender.close()
         pool.shutdown(cancel_futures=True)
-        listening.close()
+        receiver.close()
 
 
-def _begin(listening: Connection) -> None:
+def _initialise_worker(receiver: Connection) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_when_closed, args=(listening,), daemon=True).start()
+    threading.Thread(target=_exit_when_closed, args=(receiver,), daemon=True).start()
 
 
-def _end_when_closed(listening: Connection) -> None:
+def _exit_when_closed(receiver: Connection) -> None:
     with contextlib.suppress(EOFError, OSError):
-        listening.recv_bytes()
-    # Not sys.exit, which in a thread ends no process; what is half written is not there under its own name.
+        receiver.recv_bytes()
+    # Not sys.exit, which does not end the process from a thread. Half-written files have temporary names.
     os._exit(1)

@@ -1,4 +1,4 @@
-"""Everything that decides the weights of a starter pack, and how it is read from a file."""
+"""The configuration of a starter pack's training, and reading it from TOML."""
 
 from __future__ import annotations
 
@@ -45,29 +45,36 @@ MAY_BE_ZERO = (
     "more_words",
     "words_noise",
 )
-"""Fields of the configurations that may be 0; all others are above it."""
+"""Fields of the configurations that can be 0; all others must be above 0."""
 
 
 SEEDS_APART = 1_000_000
 MOST_CLIPS = SEEDS_APART // 2
-LAST_SEED = 600
-"""Trainings have seeds below it: beyond SEEDS_APART times as much, judges are trained and everything is measured."""
+SEED_LIMIT = 600
+"""Seeds of trainings are below this value: scenes from SEEDS_APART times this seed on are for training judges and for
+measuring.
+"""
 
 
 @dataclass(frozen=True)
 class StarterConfig:
-    """Everything that decides the weights of a starter pack.
+    """Everything that determines the weights of a starter pack.
 
-    seed: of corpus, weights and batches. sounds, pictures: clips of the world that are heard, and seen and heard; of
-        one seed they are drawn from SEEDS_APART · seed on, the seen ones MOST_CLIPS later.
-    widths, heads: of the denoiser's levels; attention stands at the deepest level only.
-    picture_crop_frames: length of the crops that pictures are learnt from; from picture_whole_from of the steps on they
-        are learnt from whole clips.
-    vocoder_corrections, vocoder_scatter_offset, picture_looks: of vocoder and video encoder, outside of their training.
-    joint_strangers: moving pictures of nothing that the joint space is shown beside the world's.
-    start_from: name or folder of a pack whose components the stages begin with, where they fit; "" begins with nothing.
-    device: "cpu", "cuda:0" or "auto"; it is no part of what the weights are meant to be, only of how fast.
-    Raises SettingsError for a seed whose clips are for measuring alone, and for more clips than a seed has room for.
+    Attributes:
+        seed: Seed of corpus, weights and batches.
+        sounds, pictures: Clips of the world for the sound stages, and clips with video. They are drawn from scene
+        seed SEEDS_APART · seed on, those with video MOST_CLIPS later.
+        widths, heads: Of the denoiser's levels; only the deepest level has attention.
+        picture_crop_frames: Length of the crops in the picture stage; after the share picture_whole_from of the steps
+            it uses whole clips.
+        vocoder_corrections, vocoder_scatter_offset, picture_looks: Of the architectures of vocoder and video encoder,
+        not of their training.
+        joint_strangers: Out-of-domain videos that the joint space gets in addition to the world's.
+        start_from: Name or folder of a pack whose matching components initialise the stages; "" starts from scratch.
+        device: "cpu", "cuda:0" or "auto"; it changes the speed, not the intended weights.
+
+    Raises:
+        SettingsError: The seed is reserved for held-out clips, or there are more clips than a seed has room for.
     """
 
     seed: int = 1
@@ -109,27 +116,26 @@ class StarterConfig:
     joint_sound_widths: tuple[int, ...] = (16, 32, 64, 96)
 
     def __post_init__(self) -> None:
-        if not 0 <= self.seed < LAST_SEED:
+        if not 0 <= self.seed < SEED_LIMIT:
             raise SettingsError(
-                f"The seed is {self.seed}, of which clips would be drawn that packs and judges are measured on.",
-                f"Give 0 to {LAST_SEED - 1}.",
+                f"The seed {self.seed} would draw clips that are held out for measuring packs and judges.",
+                f"Give 0 to {SEED_LIMIT - 1}.",
             )
         for name in ("sounds", "pictures"):
             if not 1 <= getattr(self, name) <= MOST_CLIPS:
-                raise SettingsError(
-                    f"There are {getattr(self, name)} {name} to be learnt from.", f"Give 1 to {MOST_CLIPS}."
-                )
+                raise SettingsError(f"{name} is {getattr(self, name)}.", f"Give 1 to {MOST_CLIPS}.")
 
     @classmethod
     def read(cls, path: Path) -> StarterConfig:
-        """The configuration in a TOML file; what it leaves out keeps its default.
+        """Read a configuration from a TOML file; missing settings keep their defaults.
 
-        Raises SettingsError for a file that cannot be read, a name that does not exist or a value of a wrong kind.
+        Raises:
+            SettingsError: The file cannot be read, a setting does not exist, or a value has the wrong type.
         """
         return read_settings(cls(), path)
 
     def new_denoiser(self) -> UNet2DConditionModel:
-        """An untrained denoiser: the geometry of AudioLDM, smaller."""
+        """An untrained denoiser: AudioLDM's architecture, smaller."""
         levels = len(self.widths) - 1
         return UNet2DConditionModel(
             in_channels=8,
@@ -179,7 +185,7 @@ class StarterConfig:
         return Phi(features=width, width=width, blocks=self.phi_blocks, heads=4, head=(64, 16))
 
     def new_joint_space(self) -> JointSpace:
-        """An untrained joint space of words, pictures and sounds."""
+        """An untrained joint space of texts, videos and sounds."""
         return JointSpace(
             prompt_width=PROMPT_WIDTH,
             width=self.joint_width,
@@ -190,12 +196,13 @@ class StarterConfig:
 
 
 def read_settings(defaults: Settings, path: Path) -> Settings:
-    """A dataclass of settings with what a TOML file says otherwise.
+    """Update a dataclass of settings from a TOML file.
 
-    Raises SettingsError for a file that cannot be read, a name that does not exist or a value of a wrong kind.
+    Raises:
+        SettingsError: The file cannot be read, a setting does not exist, or a value has the wrong type.
     """
     try:
-        updated: Settings = _updated(defaults, tomllib.loads(path.read_text("utf-8")), path.name)
+        updated: Settings = _update(defaults, tomllib.loads(path.read_text("utf-8")), path.name)
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise SettingsError(
             f"The training configuration {path} cannot be read ({error}).", "Give a TOML file."
@@ -203,21 +210,21 @@ def read_settings(defaults: Settings, path: Path) -> Settings:
     return updated
 
 
-def _updated(config: Any, document: dict[str, Any], source: str) -> Any:
+def _update(config: Any, document: dict[str, Any], source: str) -> Any:
     known = {entry.name for entry in fields(config)}
     changes: dict[str, Any] = {}
     for name, value in document.items():
         if name not in known:
             raise SettingsError(
-                f"{source} sets {name}, which does not exist.", f"Known are: {', '.join(sorted(known))}."
+                f"{source} sets {name}, which does not exist.", f"Choose from {', '.join(sorted(known))}."
             )
         old = getattr(config, name)
         if is_dataclass(old) and isinstance(value, dict):
-            changes[name] = _updated(old, value, f"{name} in {source}")
+            changes[name] = _update(old, value, f"{name} in {source}")
         elif _is_like(value, old) and (name in MAY_BE_ZERO or _all_above_zero(value)):
             changes[name] = tuple(value) if isinstance(old, tuple) else type(old)(value)
         else:
-            raise SettingsError(f"{source} sets {name} to {value!r}.", f"Give something like {old!r}.")
+            raise SettingsError(f"{source} sets {name} to {value!r}.", f"Give a value like {old!r}.")
     return replace(config, **changes)
 
 

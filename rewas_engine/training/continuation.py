@@ -1,4 +1,4 @@
-"""Continuing a pack: its sizes are taken from it, and it is trained gently."""
+"""Continuing a pack: its sizes are kept, and its weights are fine-tuned."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from rewas_engine.models.vocoder import SpectralVocoder
 from rewas_engine.packs.description import PackDescription
 from rewas_engine.training.config import StarterConfig
 from rewas_engine.training.loop import LoopConfig
-from rewas_engine.training.starting_point import Beginning
+from rewas_engine.training.starting_point import StartingPoint
 
-SIZES_OF_THE_PACK = (
+PACK_SIZES = (
     "widths",
     "heads",
     "vocoder_width",
@@ -34,35 +34,36 @@ SIZES_OF_THE_PACK = (
     "picture_looks",
     "phi_blocks",
 )
-"""Fields that a training which continues a pack does not choose."""
+"""Fields that the continued pack determines."""
 
 
-def _gentle(steps: int, learning_rate: float) -> LoopConfig:
+def _fine_tuning(steps: int, learning_rate: float) -> LoopConfig:
     return LoopConfig(steps=steps, learning_rate=learning_rate, warmup_steps=50, ema_decay=0.99)
 
 
 @dataclass(frozen=True)
 class ContinuedConfig(StarterConfig):
-    """The settings of a training that continues the pack `start_from`: few steps at low rates.
+    """Settings of a training that continues the pack `start_from`: few steps at low learning rates.
 
-    Raises SettingsError where a size is given that the pack decides.
+    Raises:
+        SettingsError: A size is given that the pack determines.
     """
 
     start_from: str = "starter"
-    words: LoopConfig = field(default_factory=lambda: _gentle(300, 3e-4))
-    base: LoopConfig = field(default_factory=lambda: _gentle(600, 2e-4))
-    adapter: LoopConfig = field(default_factory=lambda: _gentle(300, 2e-4))
-    vocoder: LoopConfig = field(default_factory=lambda: _gentle(500, 3e-4))
-    picture: LoopConfig = field(default_factory=lambda: _gentle(400, 3e-4))
-    joint: LoopConfig = field(default_factory=lambda: _gentle(300, 5e-4))
+    words: LoopConfig = field(default_factory=lambda: _fine_tuning(300, 3e-4))
+    base: LoopConfig = field(default_factory=lambda: _fine_tuning(600, 2e-4))
+    adapter: LoopConfig = field(default_factory=lambda: _fine_tuning(300, 2e-4))
+    vocoder: LoopConfig = field(default_factory=lambda: _fine_tuning(500, 3e-4))
+    picture: LoopConfig = field(default_factory=lambda: _fine_tuning(400, 3e-4))
+    joint: LoopConfig = field(default_factory=lambda: _fine_tuning(300, 5e-4))
 
     def __post_init__(self) -> None:
         super().__post_init__()
         for entry in fields(self):
-            if entry.name in SIZES_OF_THE_PACK and getattr(self, entry.name) != entry.default:
+            if entry.name in PACK_SIZES and getattr(self, entry.name) != entry.default:
                 raise SettingsError(
-                    f"{entry.name} is set, but the pack {self.start_from} that is continued has sizes of its own.",
-                    f"Leave out {entry.name}, or start from nothing.",
+                    f"{entry.name} is set, but the continued pack {self.start_from} determines it.",
+                    f"Remove {entry.name}, or start from scratch.",
                 )
 
     def new_denoiser(self) -> UNet2DConditionModel:
@@ -85,7 +86,7 @@ class ContinuedConfig(StarterConfig):
         return phi
 
     def _component(self, role: str) -> Any:
-        found = Beginning(self.start_from).component(role)
+        found = StartingPoint(self.start_from).component(role)
         assert found is not None, "every pack has all roles"
         return found.requires_grad_(True)
 
@@ -97,21 +98,31 @@ def check_continuable(
     picture: tuple[Fraction, int, int],
     sentence_encoder: Mapping[str, Any],
 ) -> None:
-    """Raise SettingsError where a pack is of another kind than those that this package trains.
+    """Check that a pack is of the kind that this package trains.
 
-    classes: role -> class name. picture: frame rate, width, height. sentence_encoder: its configuration.
+    Args:
+        pack: The pack to continue.
+        classes: Role -> class name.
+        audio: Audio format.
+        picture: Frame rate, width and height.
+        sentence_encoder: Configuration of the text encoder.
+
+    Raises:
+        SettingsError: It is of another kind.
     """
-    theirs = pack.picture
-    unlike = [f"its {role} is a {pack.components[role]}" for role in classes if pack.components[role] != classes[role]]
+    pack_picture = pack.picture
+    differences = [
+        f"its {role} is a {pack.components[role]}" for role in classes if pack.components[role] != classes[role]
+    ]
     if dict(pack.audio) != asdict(audio):
-        unlike.append("it hears in another way")
-    if (Fraction(theirs["frame_rate"]), theirs["width"], theirs["height"]) != picture:
-        unlike.append("it sees pictures of another rate or size")
+        differences.append("its audio format differs")
+    if (Fraction(pack_picture["frame_rate"]), pack_picture["width"], pack_picture["height"]) != picture:
+        differences.append("its frame rate or frame size differs")
     encoder = pack.path / "text_encoder" / "config.json"
     if not encoder.is_file() or json.loads(encoder.read_text("utf-8")) != dict(sentence_encoder):
-        unlike.append("it reads words in another way")
-    if unlike:
+        differences.append("its text encoder differs")
+    if differences:
         raise SettingsError(
-            f"The pack {pack.info.name} cannot be continued: {'; '.join(unlike)}.",
-            "Start from a pack that was trained by this version, or from nothing.",
+            f"The pack {pack.info.name} cannot be continued: {'; '.join(differences)}.",
+            "Start from a pack trained by this version, or from scratch.",
         )

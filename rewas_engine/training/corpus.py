@@ -1,4 +1,4 @@
-"""The clips that a pack is trained on, made once and kept on disk in shards."""
+"""The training clips of the synthetic world, rendered once and stored on disk in shards."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from rewas_engine.conditioning.controls import onset_track
 from rewas_engine.conditioning.mel import AudioFrontEnd, MelConfig, normalised
 from rewas_engine.runtime.atomic_files import save_array_atomic, write_text_atomic
 from rewas_engine.runtime.progress import CancelSignal
-from rewas_engine.training.caption_embeddings import embedded_captions
+from rewas_engine.training.caption_embeddings import embed_captions
 from rewas_engine.training.clip_sources import ReportShards
 from rewas_engine.training.clip_workers import worker_pool
-from rewas_engine.training.folder_settings import Claim
-from rewas_engine.training.picture_labels import labels_of
+from rewas_engine.training.folder_settings import FolderSettings
+from rewas_engine.training.picture_labels import label_scenes
 from rewas_engine.training.picture_stage import PictureCorpus
 from rewas_engine.training.progress import TrainingStopped
 from rewas_engine.training.stages import SoundCorpus
@@ -28,20 +28,27 @@ from rewas_engine.training.vocoder_stage import WaveformCorpus
 from rewas_engine.world import FRAME_RATE, FRAME_SIZE, SAMPLE_RATE_HZ, Scene, render_sound, sample_scene
 from rewas_engine.world.picture import render_brightness
 
-CLAIM_FILE = "corpus.json"
+SETTINGS_FILE = "corpus.json"
 SHARD_CLIPS = 250
 FULL_SCALE = 32767
 WEAKEST_PEAK = 0.65
-"""Strongest intensity that a scene must reach for its picture to tell how loud its sound is."""
+"""Strongest intensity from which a scene's video shows how loud its sound is."""
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 """Weights of red, green and blue in brightness (ITU-R BT.601)."""
 
 
 @dataclass(frozen=True)
 class WorldCorpus:
-    """Clips of the synthetic world on disk: `clips` clips of consecutive seeds, the first `pictures` of them seen too.
+    """Clips of the synthetic world on disk, with consecutive scene seeds.
 
-    Sounds are normalised as the method prepares every sound, and stored as 16-bit; pictures as 8-bit brightness.
+    Sounds are normalised as everywhere in the method and stored as 16-bit integers; frames are stored as 8-bit
+    brightness.
+
+    Attributes:
+        folder: Folder of the shards.
+        clips: Number of clips.
+        pictures: How many of them, from the first one on, have video.
+        first_seed: Scene seed of the first clip.
     """
 
     folder: Path
@@ -50,12 +57,13 @@ class WorldCorpus:
     first_seed: int
 
     def write(self, workers: int, report: ReportShards | None = None, cancel: CancelSignal | None = None) -> None:
-        """Make every shard that is not there yet; a shard is written whole or not at all.
+        """Render the missing shards; each is written atomically.
 
-        Raises TrainingStopped where asked to stop; what is made stays. Raises SettingsError where the folder holds
-        another corpus.
+        Raises:
+            TrainingStopped: The work was cancelled; complete shards are kept.
+            SettingsError: The folder contains another corpus.
         """
-        self._claim.make()
+        self._folder_settings.ensure()
         missing = self._missing()
         with worker_pool(workers) as pool:
             make = partial(_write_shard, str(self.folder), self.clips, self.pictures, self.first_seed)
@@ -67,41 +75,41 @@ class WorldCorpus:
                     report(self._shard_count - len(missing) + count, self._shard_count)
 
     def is_written(self) -> bool:
-        """Whether every shard is there. Raises SettingsError where the folder holds another corpus."""
-        return self._claim.is_made() and not self._missing()
+        """Whether every shard exists. Raises SettingsError if the folder contains another corpus."""
+        return self._folder_settings.matches() and not self._missing()
 
     @property
-    def _claim(self) -> Claim:
+    def _folder_settings(self) -> FolderSettings:
         settings = {"clips": self.clips, "pictures": self.pictures, "first_seed": self.first_seed}
-        return Claim(self.folder / CLAIM_FILE, settings)
+        return FolderSettings(self.folder / SETTINGS_FILE, settings)
 
     def _missing(self) -> list[int]:
         return [index for index in range(self._shard_count) if not self._shard(index, "json").is_file()]
 
     def scenes(self) -> list[Scene]:
-        """What happens in each clip."""
+        """The scene of each clip."""
         return [sample_scene(self.first_seed + clip) for clip in range(self.clips)]
 
     def captions(self) -> list[str]:
-        """One caption for each clip."""
+        """One caption per clip."""
         texts: list[str] = []
         for index in range(self._shard_count):
             texts += json.loads(self._shard(index, "json").read_text("utf-8"))
         return texts
 
     def _onsets(self) -> list[list[list[float]] | None]:
-        """Times in seconds and strengths of each clip's onsets; None where it runs on without separate events."""
-        told: list[list[list[float]] | None] = []
+        """Times in seconds and strengths of each clip's onsets; None for continuous sounds without events."""
+        onsets_of_clips: list[list[list[float]] | None] = []
         for index in range(self._shard_count):
-            told += json.loads(self._shard(index, "onsets.json").read_text("utf-8"))
-        return told
+            onsets_of_clips += json.loads(self._shard(index, "onsets.json").read_text("utf-8"))
+        return onsets_of_clips
 
     def waveforms(self) -> WaveformCorpus:
         """All sounds, [N, samples] int16."""
-        return WaveformCorpus(torch.from_numpy(self._gathered("sound", self.clips)))
+        return WaveformCorpus(torch.from_numpy(self._concatenate("sound", self.clips)))
 
     def log_mels(self, front_end: AudioFrontEnd) -> torch.Tensor:
-        """Of all sounds, [N, T, bins] float16 nats; they are kept beside the shards."""
+        """Log-mels of all sounds, [N, T, bins] float16 nats, cached next to the shards."""
         cache = self.folder / "log_mels.npy"
         if not cache.is_file():
             waveforms = self.waveforms().waveforms
@@ -110,9 +118,9 @@ class WorldCorpus:
         return torch.from_numpy(np.load(cache))
 
     def sounds(self, front_end: AudioFrontEnd, embed: Callable[[Sequence[str]], torch.Tensor]) -> SoundCorpus:
-        """All log-mels and sentence embeddings; both are kept beside the shards."""
-        prompts, log_mels = embedded_captions(self.captions(), embed, self.folder), self.log_mels(front_end)
-        told = self._onsets()
+        """All log-mels and sentence embeddings; both are cached next to the shards."""
+        prompts, log_mels = embed_captions(self.captions(), embed, self.folder), self.log_mels(front_end)
+        onsets_of_clips = self._onsets()
         rate_hz = float(front_end.config.frame_rate_hz)
         tracks = [
             onset_track(
@@ -121,34 +129,35 @@ class WorldCorpus:
                 log_mels.shape[1],
                 rate_hz,
             ).astype(np.float16)
-            for onsets in told
+            for onsets in onsets_of_clips
         ]
         return SoundCorpus(
             log_mels,
             prompts,
             embed([""])[0],
             torch.from_numpy(np.stack(tracks)),
-            torch.tensor([onsets is not None for onsets in told]),
+            torch.tensor([onsets is not None for onsets in onsets_of_clips]),
         )
 
-    def seen(self, front_end: AudioFrontEnd) -> PictureCorpus:
-        """All pictures with the energies of their sounds at the picture's rate.
+    def videos(self, front_end: AudioFrontEnd) -> PictureCorpus:
+        """All frames with the energies of their sounds at the frame rate.
 
-        Scenes whose source is off screen are left out: nothing in the picture could tell. Those that are weak
-        throughout teach the shape of their energy alone: normalised, they would call for loud sound from small motion.
+        Scenes with their source off screen are left out, because the video shows nothing of the sound. Scenes that
+        are weak throughout contribute only the shape of their energy: after normalisation, small motion would mean
+        loud sound.
         """
         scenes = [sample_scene(self.first_seed + clip) for clip in range(self.pictures)]
         kept = torch.tensor([scene.is_silent or not scene.off_screen for scene in scenes])
-        sounds = torch.from_numpy(self._gathered("sound", self.pictures))[kept]
+        sounds = torch.from_numpy(self._concatenate("sound", self.pictures))[kept]
         energies = torch.cat([front_end.log_mel(part.float() / FULL_SCALE).mean(dim=-1) for part in sounds.split(64)])
-        frames = torch.from_numpy(self._gathered("picture", self.pictures))[kept]
+        frames = torch.from_numpy(self._concatenate("picture", self.pictures))[kept]
         per_frame = int(front_end.config.frame_rate_hz / FRAME_RATE)
         shown = [scene for scene, keep in zip(scenes, kept.tolist(), strict=True) if keep]
         return PictureCorpus(
             frames,
             energies.reshape(len(energies), -1, per_frame).mean(dim=-1),
             float(FRAME_RATE),
-            labels_of(shown, frames.shape[1], float(FRAME_RATE)),
+            label_scenes(shown, frames.shape[1], float(FRAME_RATE)),
             torch.tensor([scene.is_silent or scene.envelope.max() >= WEAKEST_PEAK for scene in shown]),
         )
 
@@ -159,7 +168,7 @@ class WorldCorpus:
     def _shard(self, index: int, kind: str) -> Path:
         return _shard_path(self.folder, index, kind)
 
-    def _gathered(self, kind: str, clips: int) -> NDArray[np.generic]:
+    def _concatenate(self, kind: str, clips: int) -> NDArray[np.generic]:
         parts = [np.load(self._shard(index, f"{kind}.npy")) for index in range(-(-clips // SHARD_CLIPS))]
         gathered: NDArray[np.generic] = np.concatenate(parts)[:clips]
         return gathered
@@ -177,18 +186,18 @@ def _write_shard(folder: str, clips: int, pictures: int, first_seed: int, index:
         sound = render_sound(scene)
         sounds.append(np.round(normalised(sound) * FULL_SCALE).astype(np.int16))
         captions.append(scene.full_caption)
-        onsets.append(_told_onsets(scene))
+        onsets.append(_onset_pairs(scene))
         if clip < pictures:
             frames.append(render_brightness(scene, frame_rate=FRAME_RATE, width=FRAME_SIZE, height=FRAME_SIZE))
     save_array_atomic(_shard_path(Path(folder), index, "sound.npy"), np.stack(sounds))
     if frames:
         save_array_atomic(_shard_path(Path(folder), index, "picture.npy"), np.stack(frames))
     _save_json(_shard_path(Path(folder), index, "onsets.json"), onsets)
-    # Written last: its presence says that the shard is whole.
+    # Written last: its presence marks the shard as complete.
     _save_json(_shard_path(Path(folder), index, "json"), captions)
 
 
-def _told_onsets(scene: Scene) -> list[list[float]] | None:
+def _onset_pairs(scene: Scene) -> list[list[float]] | None:
     if scene.is_silent:
         return []
     if not scene.event_times_s.size:
@@ -202,10 +211,10 @@ def _save_json(path: Path, document: object) -> None:
 
 
 def brightness(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Brightness [T, H, W] of an RGB picture [T, H, W, 3]."""
+    """Brightness [T, H, W] of RGB frames [T, H, W, 3]."""
     return np.round(picture.astype(np.float32) @ LUMA).astype(np.uint8)
 
 
 def world_front_end() -> AudioFrontEnd:
-    """The front end of packs that are trained on the world: the paper's geometry at the world's rate."""
+    """The front end of packs trained on the world: the paper's settings at the world's sample rate."""
     return AudioFrontEnd(MelConfig(sample_rate_hz=SAMPLE_RATE_HZ))

@@ -1,4 +1,4 @@
-"""One recording, of any length, rate and number of channels, cut into the clips that a pack is trained on."""
+"""Cutting a recording of any length, rate and channel count into training clips."""
 
 from __future__ import annotations
 
@@ -20,29 +20,38 @@ from rewas_engine.runtime.progress import CancelSignal
 from rewas_engine.training.recording_catalog import Recording
 
 LONGEST_READ_S = 1200
-"""Of a longer recording only so much is read."""
+"""Longer recordings are read only up to here."""
 SILENT_PEAK = 1e-4
-"""Clips whose peak is below -80 dB are silent."""
+"""Clips with a peak below -80 dB are silent."""
 SILENT_SHARE = 1e-2
-"""So are clips that are 40 dB weaker than their recording's strongest."""
+"""Clips 40 dB weaker than their recording's strongest are silent too."""
 SOUNDING_FOR_EACH_SILENT = 10
-"""Silence is learnt from few examples: one silent clip is kept for so many of the same recording that sound."""
+"""One silent clip is kept per this many sounding clips of a recording, since silence needs few examples."""
 SHORT_SHARE = 0.5
-"""A sound that fills less of a clip is heard in a second clip too, repeated: it must not be learnt as a beginning."""
+"""A sound that fills a smaller share of a clip also gets a second clip in which it repeats, so that it is not learnt as
+something that occurs only at the start.
+"""
 LONGEST_GAP_S = 1.5
 SOFTEST_REPETITION = 0.25
 WEAKEST_SHARE = 0.1
-"""A clip that is weaker by more than 20 dB than its recording keeps its distance: what is faint stays faint."""
+"""A clip more than 20 dB weaker than its recording keeps its lower level."""
 
 
 @dataclass(frozen=True)
 class ClipFormat:
-    """What clips for training are like.
+    """Format of the training clips.
 
-    sample_rate_hz, duration_s: of the sound. hop_s: from the start of a clip to the start of the next one, at most;
-    below duration_s they overlap. most_clips: of one recording, spread evenly over it, so that a long one does not
-    drown the others. frame_rate, width, height: of the picture.
-    Raises SettingsError for values that make no sense.
+    Attributes:
+        sample_rate_hz: Sample rate.
+        duration_s: Length of a clip.
+        hop_s: Largest distance between the starts of consecutive clips; below duration_s they overlap.
+        most_clips: Most clips per recording, spread evenly over it, so that a long one does not dominate.
+        frame_rate: Frames per second.
+        width: Frame width in pixels.
+        height: Frame height in pixels.
+
+    Raises:
+        SettingsError: A value is out of range.
     """
 
     sample_rate_hz: int = 16_000
@@ -59,7 +68,7 @@ class ClipFormat:
                 f"The hop is {float(self.hop_s):g} s.", f"Give more than 0 and at most {float(self.duration_s):g} s."
             )
         if self.most_clips < 1:
-            raise SettingsError(f"{self.most_clips} clips of each recording are none.", "Give 1 or more.")
+            raise SettingsError(f"most_clips is {self.most_clips}.", "Give 1 or more.")
 
     @property
     def samples(self) -> int:
@@ -68,7 +77,7 @@ class ClipFormat:
 
     @property
     def frames(self) -> int:
-        """Pictures of a clip."""
+        """Number of frames of a clip."""
         return -int(-self.duration_s * self.frame_rate // 1)
 
 
@@ -76,8 +85,10 @@ class ClipFormat:
 class RecordingClips:
     """The clips of one recording.
 
-    starts_s: of each, from the recording's first sample, or first picture where there is one.
-    sounds: [N, samples] int16, a peak of half the range. frames: [N, T, H, W] uint8 brightness, or None.
+    Attributes:
+        starts_s: Start of each clip from the recording's first sample, or first frame if it has video.
+        sounds: [N, samples] int16, with a peak of half the range.
+        frames: [N, T, H, W] uint8 brightness, or None.
     """
 
     starts_s: tuple[Fraction, ...]
@@ -86,11 +97,13 @@ class RecordingClips:
 
 
 def cut_recording(recording: Recording, clips: ClipFormat, cancel: CancelSignal | None = None) -> RecordingClips:
-    """Read a recording, mixed to mono and at the clips' rates, and cut it; one shorter than a clip ends in silence.
+    """Read a recording as mono at the clips' rates, and cut it; one shorter than a clip is padded with silence.
 
-    A short sound without picture gives a second clip, in which it is heard several times, at drawn times and levels.
-    Raises MediaError where it cannot be read, is silent throughout, or lacks sound or a picture that is wanted;
-    Cancelled where asked to stop.
+    A short sound without video gets a second clip in which it repeats at random times and levels.
+
+    Raises:
+        MediaError: It cannot be read, is silent throughout, or lacks sound or requested video.
+        Cancelled: The work was cancelled.
     """
     picture = probe_video(recording.path) if recording.is_seen else None
     try:
@@ -107,25 +120,31 @@ def cut_recording(recording: Recording, clips: ClipFormat, cancel: CancelSignal 
     except (av.FFmpegError, ValueError, OSError) as error:
         raise MediaError(f"The sound of {recording.name} cannot be decoded ({error}).", "Export it again.") from error
     if picture is None:
-        # Whatever the file does not hold was read as silence.
+        # Past the end of the file, silence is read.
         sound = np.trim_zeros(sound, "b")
     if not np.isfinite(sound).all():
-        raise MediaError(f"{recording.name} holds samples that are no numbers.", "Export it again.")
+        raise MediaError(f"{recording.name} contains samples that are not numbers.", "Export it again.")
     if not sound.size or _peak(sound) < SILENT_PEAK:
         raise MediaError(f"{recording.name} is silent throughout.", "Leave it out, or export it again.")
-    starts = _chosen_starts(sound, clips)
+    starts = _choose_starts(sound, clips)
     parts = [sound[start : start + clips.samples] for start in starts]
     if picture is None and sound.size < SHORT_SHARE * clips.samples:
         starts.append(0)
-        parts.append(_repeated(sound, clips, recording.name))
+        parts.append(_repeat(sound, clips, recording.name))
     starts_s = tuple(Fraction(start, clips.sample_rate_hz) for start in starts)
     loudest = _peak(sound)
-    sounds = np.stack([_prepared(part, loudest, clips.samples) for part in parts])
-    frames = None if picture is None else np.stack([_seen(recording, start_s, clips, cancel) for start_s in starts_s])
+    sounds = np.stack([_prepare(part, loudest, clips.samples) for part in parts])
+    frames = (
+        None
+        if picture is None
+        else np.stack([_read_clip_frames(recording, start_s, clips, cancel) for start_s in starts_s])
+    )
     return RecordingClips(starts_s, sounds, frames)
 
 
-def _seen(recording: Recording, start_s: Fraction, clips: ClipFormat, cancel: CancelSignal | None) -> NDArray[np.uint8]:
+def _read_clip_frames(
+    recording: Recording, start_s: Fraction, clips: ClipFormat, cancel: CancelSignal | None
+) -> NDArray[np.uint8]:
     return read_frames(
         recording.path,
         start_s=start_s,
@@ -137,21 +156,21 @@ def _seen(recording: Recording, start_s: Fraction, clips: ClipFormat, cancel: Ca
     )
 
 
-def _chosen_starts(sound: NDArray[np.float32], clips: ClipFormat) -> list[int]:
-    """First samples of the clips: those that sound, thinned to the most that are wanted, and a few silent ones."""
+def _choose_starts(sound: NDArray[np.float32], clips: ClipFormat) -> list[int]:
+    """First samples of the clips: the sounding ones, limited to most_clips, and a few silent ones."""
     overlap = clips.samples - sample_count(clips.hop_s, clips.sample_rate_hz)
     starts = window_starts(sound.size, clips.samples, overlap)
     parts = [sound[start : start + clips.samples] for start in starts]
     strengths = np.array([part.std(dtype=np.float64) for part in parts])
     peaks = np.array([_peak(part) for part in parts])
     sounding = (peaks >= SILENT_PEAK) & (strengths >= SILENT_SHARE * strengths.max())
-    heard = _thinned(np.flatnonzero(sounding), clips.most_clips)
-    silent = _thinned(np.flatnonzero(~sounding), len(heard) // SOUNDING_FOR_EACH_SILENT)
-    return [starts[index] for index in sorted([*heard, *silent])]
+    kept_sounding = _thin(np.flatnonzero(sounding), clips.most_clips)
+    silent = _thin(np.flatnonzero(~sounding), len(kept_sounding) // SOUNDING_FOR_EACH_SILENT)
+    return [starts[index] for index in sorted([*kept_sounding, *silent])]
 
 
-def _repeated(sound: NDArray[np.float32], clips: ClipFormat, name: str) -> NDArray[np.float32]:
-    """A clip in which a short sound is heard again and again, after gaps and at levels that its name decides."""
+def _repeat(sound: NDArray[np.float32], clips: ClipFormat, name: str) -> NDArray[np.float32]:
+    """A clip in which a short sound repeats, after gaps and at levels that are seeded by its name."""
     rng = np.random.default_rng(np.frombuffer(hashlib.sha256(name.encode()).digest(), np.uint32))
     longest_gap = sample_count(Fraction(LONGEST_GAP_S), clips.sample_rate_hz)
     repeated = np.zeros(clips.samples, np.float32)
@@ -164,19 +183,22 @@ def _repeated(sound: NDArray[np.float32], clips: ClipFormat, name: str) -> NDArr
     return repeated
 
 
-def _thinned(indices: NDArray[np.intp], most: int) -> list[int]:
+def _thin(indices: NDArray[np.intp], most: int) -> list[int]:
     if len(indices) <= most:
         return [int(index) for index in indices]
     return [int(indices[position * len(indices) // most]) for position in range(most)]
 
 
 def _peak(sound: NDArray[np.float32]) -> float:
-    """Half of the range that the samples span: the peak, without a constant offset."""
+    """Half the range that the samples span: the peak, without a constant offset."""
     return float(np.ptp(sound)) / 2
 
 
-def _prepared(sound: NDArray[np.float32], loudest: float, samples: int) -> NDArray[np.int16]:
-    """A clip as the method prepares every sound, then filled with silence; what is faint in its recording stays so."""
+def _prepare(sound: NDArray[np.float32], loudest: float, samples: int) -> NDArray[np.int16]:
+    """Normalise a clip as everywhere in the method and pad it with silence; clips that are faint in their recording
+    stay
+    faint.
+    """
     share = _peak(sound) / loudest
     prepared = np.zeros(samples, np.int16)
     prepared[: sound.size] = np.round(normalised(sound) * min(1.0, share / WEAKEST_SHARE) * np.iinfo(np.int16).max)

@@ -1,4 +1,4 @@
-"""Clips of video with sound in the layouts of VGGSound and Greatest Hits, or in any folder."""
+"""Video clips with sound in the layouts of VGGSound and Greatest Hits, or in any folder."""
 
 from __future__ import annotations
 
@@ -14,27 +14,32 @@ from typing import Literal, get_args
 
 from rewas_engine.errors import MediaError, SettingsError
 from rewas_engine.media.video import probe_video
-from rewas_engine.training.manifests import LeftOut, cleaned_caption
+from rewas_engine.training.manifests import LeftOut, clean_caption
 from rewas_engine.training.recording_catalog import VIDEO_SUFFIXES, CaptionSource, list_recordings
 from rewas_engine.training.recordings import held_out_names
 
 Layout = Literal["folder", "vggsound", "greatest-hits"]
 LAYOUTS: tuple[Layout, ...] = get_args(Layout)
 CLIP_S = Fraction(10)
-"""Longest clip: that of VGGSound. Longer videos are cut into several."""
+"""Longest clip, as in VGGSound. Longer videos are cut into several."""
 HIT_CLIP_S = Fraction(2)
-"""Clips of Greatest Hits are cut so long (paper, section 4.1)."""
+"""Clip length for Greatest Hits (paper, section 4.1)."""
 _HITS_VIDEO = re.compile(r"(?P<name>\d{4}(?:-\d{2}){5})_(?P<kind>denoised|mic)(?:_thumb)?")
 _VERBS = {"hit": "hitting", "scratch": "scratching"}
 
 
 @dataclass(frozen=True)
 class DatasetClip:
-    """A range of a video that is trained on, and what is heard in it.
+    """A range of a video, and its caption.
 
-    name: unique within the data set. video, sound: files of its picture and of its sound, often one. start_s: from the
-    first picture. duration_s: at most; a clip that reaches beyond the end begins earlier. is_held_out: no step is
-    trained on it.
+    Attributes:
+        name: Unique within the data set.
+        video: Video file.
+        sound: Sound file, often the same.
+        start_s: Start from the first frame.
+        duration_s: Longest duration; a clip that would reach past the end starts earlier.
+        caption: Description of the sound.
+        is_held_out: Whether training must not use it.
     """
 
     name: str
@@ -48,27 +53,34 @@ class DatasetClip:
 
 @dataclass(frozen=True)
 class Dataset:
-    """The clips of a data set in the order of their names, and what was left out of it."""
+    """The clips of a data set ordered by name, and the files and lines that were left out."""
 
     clips: tuple[DatasetClip, ...]
     left_out: tuple[LeftOut, ...]
 
 
 def read_dataset(folder: Path, layout: Layout = "folder", table: Path | None = None) -> Dataset:
-    """All clips of a folder. table: of a layout that has one, or of captions for any folder.
+    """List all clips of a folder.
 
-    Raises SettingsError where folder or table cannot be read, and where fewer than two clips are found, or none to
-    train on or to hold out.
+    Args:
+        folder: The data set.
+        layout: Its layout.
+        table: Table of VGGSound, or captions for any folder.
+
+    Raises:
+        SettingsError: Folder or table cannot be read, or there is no clip to train on or none to hold out.
     """
     if layout not in LAYOUTS:
         raise SettingsError(f"The layout {layout!r} is unknown.", f"Choose one of {', '.join(LAYOUTS)}.")
     if not folder.is_dir():
-        raise SettingsError(f"There is no folder {folder}.", "Give the folder that holds the videos.")
+        raise SettingsError(f"There is no folder {folder}.", "Give the folder of the videos.")
     if layout == "vggsound":
         dataset = _vggsound(folder, table)
     elif layout == "greatest-hits":
         if table is not None:
-            raise SettingsError("Greatest Hits has no table.", "Leave it out: its annotations lie beside the videos.")
+            raise SettingsError(
+                "Greatest Hits has no table.", "Do not give a table: the annotations are next to the videos."
+            )
         dataset = _greatest_hits(folder)
     else:
         dataset = _any_folder(folder, table)
@@ -76,23 +88,23 @@ def read_dataset(folder: Path, layout: Layout = "folder", table: Path | None = N
     if not 0 < held_out < len(dataset.clips):
         first = f" First of {len(dataset.left_out)} problems: {dataset.left_out[0]}." if dataset.left_out else ""
         raise SettingsError(
-            f"{folder} holds {len(dataset.clips) - held_out} clips to train on and {held_out} to hold out.{first}",
+            f"{folder} has {len(dataset.clips) - held_out} clips to train on and {held_out} to hold out.{first}",
             f"Give at least one of each in the layout of {layout}.",
         )
     return dataset
 
 
 def _any_folder(folder: Path, table: Path | None) -> Dataset:
-    listing = list_recordings(None, folder, CaptionSource(manifest=table))
-    left_out = list(listing.left_out)
-    durations_s = {each.name: _duration_s(each.path, each.name, left_out) for each in listing.recordings}
+    catalog = list_recordings(None, folder, CaptionSource(manifest=table))
+    left_out = list(catalog.left_out)
+    durations_s = {each.name: _duration_s(each.path, each.name, left_out) for each in catalog.recordings}
     held_out = frozenset(held_out_names({name for name, duration_s in durations_s.items() if duration_s is not None}))
     clips: list[DatasetClip] = []
-    for each in listing.recordings:
+    for each in catalog.recordings:
         duration_s = durations_s[each.name]
         if duration_s is None:
             continue
-        # A rest of less than half a clip is left over: the clip before it would be seen twice.
+        # A remainder of less than half a clip is dropped, because most of its clip would be used twice.
         for index in range(max(1, round(duration_s / CLIP_S))):
             caption, start_s = each.captions[index % len(each.captions)], index * CLIP_S
             name = f"{each.name}+{start_s}"
@@ -103,7 +115,7 @@ def _any_folder(folder: Path, table: Path | None) -> Dataset:
 def _vggsound(folder: Path, table: Path | None) -> Dataset:
     """Lines `YouTube id, start in seconds, label, train or test`, without a header; files `<id>_<start>.mp4`.
 
-    The start has six digits, as the set's own tools write it, or stands in milliseconds with the end.
+    The start has six digits, as written by the set's own tools, or is in milliseconds with the end.
     """
     table = table or folder / "vggsound.csv"
     try:
@@ -118,7 +130,7 @@ def _vggsound(folder: Path, table: Path | None) -> Dataset:
         if not row or (number == 1 and len(row) > 1 and not row[1].strip().isdigit()):
             continue
         values = [value.strip() for value in row]
-        caption = cleaned_caption(values[2]) if len(values) == 4 else ""
+        caption = clean_caption(values[2]) if len(values) == 4 else ""
         if len(values) != 4 or not values[1].isdigit() or values[3] not in ("train", "test") or not caption:
             left_out.append(LeftOut(line, "it is not of the form id,start,label,train or test"))
             continue
@@ -131,14 +143,14 @@ def _vggsound(folder: Path, table: Path | None) -> Dataset:
             clips[path.stem] = DatasetClip(path.stem, path, path, Fraction(0), CLIP_S, caption, values[3] == "test")
     unnamed = len(videos) - len(clips)
     if unnamed:
-        left_out.append(LeftOut(f"{unnamed} videos", f"{table.name} does not name them"))
+        left_out.append(LeftOut(f"{unnamed} videos", f"{table.name} does not list them"))
     return Dataset(tuple(clips[name] for name in sorted(clips)), tuple(left_out))
 
 
 def _greatest_hits(folder: Path) -> Dataset:
-    """Videos `YYYY-MM-DD-hh-mm-ss_denoised.mp4` with `…_times.txt`, cut into clips of two seconds that hold a hit."""
+    """Videos `YYYY-MM-DD-hh-mm-ss_denoised.mp4` with `…_times.txt`, cut into two-second clips that contain a hit."""
     videos: dict[str, Path] = {}
-    for path in _videos(folder):  # in order of name: "denoised", which the benchmark is on, comes before "mic"
+    for path in _videos(folder):  # sorted by name: "denoised", which the benchmark uses, comes before "mic"
         match = _HITS_VIDEO.fullmatch(path.stem)
         if match:
             videos.setdefault(match["name"], path)
@@ -152,10 +164,10 @@ def _greatest_hits(folder: Path) -> Dataset:
             left_out.append(LeftOut(name, f"{times.name} cannot be read ({error})"))
             continue
         if not hits:
-            left_out.append(LeftOut(name, f"{times.name} names no hit"))
+            left_out.append(LeftOut(name, f"{times.name} lists no hit"))
         elif _duration_s(video, name, left_out) is not None:
             hits_of[name] = hits
-    tests = _listed(folder / "test.txt")
+    tests = _read_names(folder / "test.txt")
     held_out = tests if tests is not None else frozenset(held_out_names(hits_of))
     clips: list[DatasetClip] = []
     for name, hits in hits_of.items():
@@ -181,7 +193,7 @@ def _greatest_hits(folder: Path) -> Dataset:
 
 @dataclass(frozen=True)
 class Hit:
-    """A line of a `_times.txt`: when, on what, "hit" or "scratch", and how it moved; "None" is not known."""
+    """A line of a `_times.txt`: time, material, "hit" or "scratch", and reaction; "None" is unknown."""
 
     time_s: float
     material: str
@@ -190,7 +202,12 @@ class Hit:
 
 
 def read_hits(path: Path) -> list[Hit]:
-    """The hits of a `_times.txt` file. Raises OSError, or ValueError for a line that is none."""
+    """Read the hits of a `_times.txt` file.
+
+    Raises:
+        OSError: It cannot be read.
+        ValueError: A line has another form.
+    """
     hits = []
     for number, line in enumerate(path.read_text("utf-8").splitlines(), start=1):
         parts = line.split()
@@ -207,13 +224,13 @@ def read_hits(path: Path) -> list[Hit]:
 
 
 def caption_of_hits(hits: Iterable[Hit]) -> str:
-    """What is heard, in words: a drumstick hits and scratches materials, each named once, in order."""
-    said = []
+    """Describe hits as a caption: a drumstick hitting and scratching materials, each named once, in order."""
+    phrases = []
     for hit in hits:
         verb = _VERBS.get(hit.kind.lower(), "touching")
         material = "something" if hit.material == "None" else hit.material.replace("-", " ")
-        said.append(f"{verb} {material}")
-    return f"a drumstick {' and '.join(dict.fromkeys(said))}"
+        phrases.append(f"{verb} {material}")
+    return f"a drumstick {' and '.join(dict.fromkeys(phrases))}"
 
 
 def _by_clip(hits: Sequence[Hit]) -> Mapping[int, list[Hit]]:
@@ -224,7 +241,7 @@ def _by_clip(hits: Sequence[Hit]) -> Mapping[int, list[Hit]]:
 
 
 def _duration_s(video: Path, name: str, left_out: list[LeftOut]) -> Fraction | None:
-    """How long a video is; None for one that cannot be read, which is then among what is left out."""
+    """Duration of a video; None, with an entry in left_out, if it cannot be read."""
     try:
         return probe_video(video).duration_s
     except MediaError as error:
@@ -232,15 +249,15 @@ def _duration_s(video: Path, name: str, left_out: list[LeftOut]) -> Fraction | N
         return None
 
 
-def _listed(path: Path) -> frozenset[str] | None:
-    """Names in a list, one a line; None where there is no list."""
+def _read_names(path: Path) -> frozenset[str] | None:
+    """Names in a list, one per line; None without a list."""
     if not path.is_file():
         return None
     return frozenset(line.strip() for line in path.read_text("utf-8").splitlines() if line.strip())
 
 
 def _videos(folder: Path) -> list[Path]:
-    """Video files below a folder that do not lead out of it."""
+    """Video files below a folder; links out of the folder are ignored."""
     inside = folder.resolve()
     return [
         path

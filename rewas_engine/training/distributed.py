@@ -1,7 +1,7 @@
-"""Several processes that train together, each on a GPU of its own, started by accelerate or torchrun.
+"""Several processes that train together, one GPU each, started by accelerate or torchrun.
 
-All of them draw the same batch and each takes its own part of it: how many there are changes how long a step takes and
-not what is learnt, and a checkpoint of four is gone on with by one.
+All of them draw the same batch and each takes its part of it. The number of processes changes the time per step but
+not the result, and one process can continue a checkpoint of four.
 """
 
 from __future__ import annotations
@@ -15,49 +15,50 @@ import torch
 from rewas_engine.errors import SettingsError
 
 _COUNT_VARIABLE = "WORLD_SIZE"
-"""Set by every launcher that speaks as torchrun does."""
+"""Set by every launcher that is compatible with torchrun."""
 
 
-class Alone:
-    """One process. rank: which one of `count` it is."""
+class SingleProcess:
+    """A single process. rank: its index among `count` processes."""
 
     rank = 0
     count = 1
 
     @property
     def is_first(self) -> bool:
-        """Whether this is the one that writes files and speaks."""
+        """Whether this process writes files and reports."""
         return self.rank == 0
 
     def device(self, wanted: str) -> str:
-        """Where this process computes, by what the settings want."""
+        """Device of this process, given the one in the settings."""
         return wanted
 
     def part(self, batch: torch.Tensor) -> torch.Tensor:
-        """This process's rows of what belongs to a whole batch [B, ...]."""
+        """This process's rows of a whole batch [B, ...]."""
         return batch[self.rank :: self.count]
 
     def mean_of(self, parameters: Sequence[torch.Tensor], loss: torch.Tensor) -> torch.Tensor:
-        """The loss over all processes; gradients are brought to their means in place."""
+        """Average the loss over all processes; gradients are averaged in place."""
         return loss
 
     def any_of(self, flag: bool) -> bool:
-        """Whether it is so in any process."""
+        """Whether the flag is set in any process."""
         return flag
 
     def wait(self) -> None:
-        """Go on when all have come here."""
+        """Wait until all processes get here."""
 
     def check_batch(self, size: int) -> None:
-        """Raises SettingsError for a batch that cannot be shared out evenly."""
+        """Raise SettingsError if a batch cannot be divided evenly."""
         if size % self.count:
             raise SettingsError(
-                f"A batch of {size} cannot be shared by {self.count} processes.", f"Give a multiple of {self.count}."
+                f"A batch of {size} cannot be divided among {self.count} processes.",
+                f"Give a multiple of {self.count}.",
             )
 
 
-class Together(Alone):
-    """One of several processes that accelerate holds together."""
+class AcceleratedProcesses(SingleProcess):
+    """One of several processes coordinated by accelerate."""
 
     def __init__(self, accelerator: Any) -> None:
         self._accelerator = accelerator
@@ -67,13 +68,13 @@ class Together(Alone):
         found = self._accelerator.device
         if wanted not in ("auto", found.type, str(found)):
             raise SettingsError(
-                f"The device is {wanted}, but {self.count} processes share the work.", 'Set device = "auto".'
+                f"The device is {wanted}, but the work is divided among {self.count} processes.", 'Set device = "auto".'
             )
         return str(found)
 
     def mean_of(self, parameters: Sequence[torch.Tensor], loss: torch.Tensor) -> torch.Tensor:
         gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
-        # One message for all of them, and the loss with it.
+        # One message for all gradients and the loss.
         flat = torch.cat([loss.detach().reshape(1), *(gradient.flatten() for gradient in gradients)])
         mean = self._accelerator.reduce(flat, "mean")
         parts = mean[1:].split([gradient.numel() for gradient in gradients])
@@ -82,28 +83,29 @@ class Together(Alone):
         return mean[0]
 
     def any_of(self, flag: bool) -> bool:
-        told = torch.tensor(float(flag), device=self._accelerator.device)
-        return bool(self._accelerator.reduce(told, "sum") > 0)
+        flags = torch.tensor(float(flag), device=self._accelerator.device)
+        return bool(self._accelerator.reduce(flags, "sum") > 0)
 
     def wait(self) -> None:
         self._accelerator.wait_for_everyone()
 
 
-ALONE = Alone()
+SINGLE_PROCESS = SingleProcess()
 
 
-def started_processes(device: str) -> Alone:
-    """The processes that a launcher started, or this one alone. device: as the settings want it.
+def find_processes(device: str) -> SingleProcess:
+    """The processes started by a launcher, or this one alone. device: as in the settings.
 
-    Raises SettingsError where several were started and accelerate is not installed.
+    Raises:
+        SettingsError: Several processes were started and accelerate is not installed.
     """
     if int(os.environ.get(_COUNT_VARIABLE, "1")) < 2:
-        return ALONE
+        return SINGLE_PROCESS
     try:
         from accelerate import Accelerator
     except ImportError as error:
         raise SettingsError(
-            "Several processes were started to train together, but accelerate is not installed.",
+            "Several processes were started, but accelerate is not installed.",
             "Run: pip install rewas-nle[training]",
         ) from error
-    return Together(Accelerator(cpu=device == "cpu" or not torch.cuda.is_available()))
+    return AcceleratedProcesses(Accelerator(cpu=device == "cpu" or not torch.cuda.is_available()))

@@ -1,4 +1,4 @@
-"""What a folder was begun with, written into it, so that nothing else is ever mixed in."""
+"""A file in a folder with the settings of its content, so that different settings never mix."""
 
 from __future__ import annotations
 
@@ -13,19 +13,21 @@ from rewas_engine.runtime.atomic_files import write_text_atomic
 
 
 @dataclass(frozen=True)
-class Claim:
-    """A file in a folder, with all that decides what is put there.
+class FolderSettings:
+    """The settings file of a folder.
 
-    settings: by name, in values that JSON knows. unlike: what the folder holds where another claim stands in it, in
-    words.
+    Attributes:
+        path: The file.
+        settings: Everything that determines the folder's content, as JSON values by name.
+        other_content: What the folder contains if its settings differ, for the error sentence.
     """
 
     path: Path
     settings: Mapping[str, Any]
-    unlike: str = "clips of other settings"
+    other_content: str = "clips with other settings"
 
-    def is_made(self) -> bool:
-        """Whether it stands there; raises SettingsError where another one does."""
+    def matches(self) -> bool:
+        """Whether the file exists. Raises SettingsError if its settings differ."""
         if not self.path.is_file():
             return False
         theirs, ours = json.loads(self.path.read_text("utf-8")), json.loads(json.dumps(self.settings))
@@ -33,13 +35,14 @@ class Claim:
         differing = [name for name in names if (name in ours, ours.get(name)) != (name in theirs, theirs.get(name))]
         if differing:
             raise SettingsError(
-                f"The folder {self.path.parent} holds {self.unlike}; what differs is: {', '.join(differing)}.",
-                "Choose another folder, or remove it.",
+                f"The folder {self.path.parent} contains {self.other_content}; these settings differ: "
+                f"{', '.join(differing)}.",
+                "Choose another folder, or delete this one.",
             )
         return True
 
-    def make(self) -> None:
-        """Write it where it does not stand yet, with its folder. Raises SettingsError where another one does."""
-        if not self.is_made():
+    def ensure(self) -> None:
+        """Write the file, with its folder, unless it exists. Raises SettingsError if its settings differ."""
+        if not self.matches():
             self.path.parent.mkdir(parents=True, exist_ok=True)
             write_text_atomic(self.path, json.dumps(self.settings, indent=1))

@@ -1,4 +1,4 @@
-"""One training loop for every stage: deterministic batches, an average of the weights, exact resumption."""
+"""The training loop of every stage: deterministic batches, EMA of the weights, exact resumption."""
 
 from __future__ import annotations
 
@@ -17,21 +17,27 @@ from torch import nn
 from rewas_engine.errors import EngineError, SettingsError
 from rewas_engine.runtime.atomic_files import atomic_path, write_text_atomic
 from rewas_engine.runtime.progress import CancelSignal
-from rewas_engine.training.distributed import ALONE, Alone
+from rewas_engine.training.distributed import SINGLE_PROCESS, SingleProcess
 from rewas_engine.training.progress import Pace, ReportTraining, TrainingProgress, TrainingStopped
-from rewas_engine.training.settings_diff import decisive, difference
+from rewas_engine.training.settings_diff import describe_difference, flatten_settings
 
 LossFunction = Callable[[int, torch.Generator], torch.Tensor]
-"""From the step and a generator that is seeded by it to a scalar loss; nothing else may decide the batch."""
+"""Maps the step, and a generator seeded from it, to a scalar loss; nothing else may determine the batch."""
 
 
 @dataclass(frozen=True)
 class LoopConfig:
-    """How one stage is trained.
+    """Optimisation settings of one stage.
 
-    steps: optimiser steps. learning_rate: peak, reached after `warmup_steps`, then a cosine to a hundredth.
-    ema_decay: of the average of weights that is kept in the end. clip_norm: of the gradient.
-    checkpoint_every, show_every: steps between checkpoints, and between pictures of what is learnt.
+    Attributes:
+        steps: Optimiser steps.
+        learning_rate: Peak, reached after `warmup_steps` and followed by a cosine decay to a hundredth.
+        warmup_steps: Steps of linear warm-up.
+        weight_decay: Of AdamW.
+        ema_decay: Of the averaged weights, which are the result.
+        clip_norm: Largest gradient norm.
+        checkpoint_every: Steps between checkpoints.
+        show_every: Steps between sample sheets.
     """
 
     steps: int
@@ -45,12 +51,12 @@ class LoopConfig:
 
     @property
     def betas(self) -> tuple[float, float]:
-        """Of AdamW."""
+        """Betas of AdamW."""
         return 0.9, 0.99
 
     def learning_rate_at(self, step: int) -> float:
         """Learning rate of a step, counted from 0."""
-        # Not diffusers' get_scheduler: its warm-up starts at 0 and its cosine ends there, so training would change.
+        # A stage with a constant learning rate after the warm-up.
         if step < self.warmup_steps:
             return self.learning_rate * (step + 1) / self.warmup_steps
         progress = (step - self.warmup_steps) / max(1, self.steps - self.warmup_steps)
@@ -60,15 +66,38 @@ class LoopConfig:
 
 @dataclass(frozen=True)
 class SteadyLoopConfig(LoopConfig):
-    """A stage whose learning rate stays where it is after the warm-up."""
+    """AdamW's defaults."""
 
     @property
     def betas(self) -> tuple[float, float]:
-        """AdamW's own."""
+        """Learning rate of a step, counted from 0."""
         return 0.9, 0.999
 
     def learning_rate_at(self, step: int) -> float:
-        """Learning rate of a step, counted from 0."""
+        """Train a module in place and leave it with the averaged weights.
+
+        A run that was killed continues from its last checkpoint and ends with the same weights as an uninterrupted
+        one.
+
+        Args:
+            stage: Name of the stage.
+            module: The module; parameters without requires_grad stay fixed.
+            loss_of: The loss of a step.
+            config: Optimisation settings.
+            folder: Folder of the stage's checkpoint and losses.
+            seed: Seed of the batches.
+            settings: Everything else that determines the weights, as JSON values by name.
+            report: Called with the progress of every step.
+            cancel: Stops the training when it is set; a checkpoint is written first.
+            show: Called with all losses so far every `show_every` steps and at the end, while the module has the
+                averaged weights and is in evaluation mode; it must change neither.
+            processes: Processes that train together; only the first writes, reports and shows.
+
+        Raises:
+            TrainingStopped: The training was cancelled.
+            SettingsError: There is a checkpoint with other settings.
+            EngineError: The loss is not finite, or the checkpoint cannot be read.
+        """
         return self.learning_rate * min(1.0, (step + 1) / max(1, self.warmup_steps))
 
 
@@ -84,7 +113,7 @@ def train(
     report: ReportTraining | None = None,
     cancel: CancelSignal | None = None,
     show: Callable[[list[float]], object] | None = None,
-    processes: Alone = ALONE,
+    processes: SingleProcess = SINGLE_PROCESS,
 ) -> None:
     """Train a module in place and leave it with the averaged weights.
 
@@ -120,8 +149,8 @@ def train(
         loss = processes.mean_of(parameters, loss)
         if not torch.isfinite(loss):
             raise EngineError(
-                f"The loss of the stage {stage} is {float(loss)} at step {step}.",
-                "Lower its learning rate, remove its checkpoint and start it again.",
+                "Lower its learning rate, delete its checkpoint and start it again.",
+                "The decay starts low; otherwise the average would contain the random initial weights.",
             )
         nn.utils.clip_grad_norm_(parameters, config.clip_norm)
         for group in optimiser.param_groups:
@@ -129,8 +158,7 @@ def train(
         optimiser.step()
         optimiser.zero_grad(set_to_none=True)
         step += 1
-        # A short memory at first, so that the average forgets its random start. Not diffusers' EMAModel: its warm-up
-        # counts steps differently, so weights would not be bit-identical.
+        # Put the module into evaluation mode with the averaged weights for the duration of the block.
         decay = min(config.ema_decay, step / (step + 10))
         torch._foreach_lerp_(average, parameters, 1 - decay)
         losses.append(float(loss.detach()))
@@ -138,7 +166,7 @@ def train(
             checkpoint.store(step, losses, spent_s(), parameters, optimiser, average)
         if show is not None and step % config.show_every == 0 and step < config.steps:
             if processes.is_first:
-                with _holding(module, parameters, average):
+                with _averaged_weights(module, parameters, average):
                     show(losses)
             processes.wait()
         if report is not None and processes.is_first:
@@ -157,8 +185,8 @@ def train(
 
 
 @contextlib.contextmanager
-def _holding(module: nn.Module, parameters: list[torch.Tensor], average: list[torch.Tensor]) -> Iterator[None]:
-    """The module in evaluation mode with the averaged weights, for a look at them."""
+def _averaged_weights(module: nn.Module, parameters: list[torch.Tensor], average: list[torch.Tensor]) -> Iterator[None]:
+    """The state of a stage in one file, written atomically and loaded without executing code."""
     kept = [parameter.detach().clone() for parameter in parameters]
     with torch.no_grad():
         torch._foreach_copy_(parameters, average)
@@ -176,8 +204,8 @@ class _Checkpoint:
 
     def __init__(self, path: Path, config: LoopConfig, seed: int, settings: Mapping[str, Any] | None) -> None:
         self.path = path
-        self.settings = None if settings is None else decisive(settings)
-        self.key = json.dumps([decisive(asdict(config)), seed])
+        self.settings = None if settings is None else flatten_settings(settings)
+        self.key = json.dumps([flatten_settings(asdict(config)), seed])
 
     def restore(
         self, parameters: list[torch.Tensor], optimiser: torch.optim.Optimizer, average: list[torch.Tensor]
@@ -188,14 +216,15 @@ class _Checkpoint:
             stored = torch.load(self.path, weights_only=True, map_location=parameters[0].device)
         except (OSError, EOFError, RuntimeError, ValueError, pickle.UnpicklingError) as error:
             raise EngineError(
-                f"The checkpoint {self.path.name} cannot be read ({error}).", "Remove it to begin the stage again."
+                "Delete it to start the stage again.",
+                "The checkpoint {self.path.name} has other settings{differing and f': {differing}'}.",
             ) from error
         shapes = [parameter.shape for parameter in parameters]
-        unlike = self._unlike(stored)
-        if unlike or [kept.shape for kept in stored["parameters"]] != shapes:
+        differing = self._describe_difference(stored)
+        if differing or [kept.shape for kept in stored["parameters"]] != shapes:
             raise SettingsError(
-                f"The checkpoint {self.path.name} was made with other settings{unlike and f': {unlike}'}.",
-                "Give those again, train into another folder, or remove the checkpoint to begin the stage again.",
+                "Use those settings, train into another folder, or delete the checkpoint to start the stage again.",
+                'The settings that differ; "" if none does.',
             )
         with torch.no_grad():
             torch._foreach_copy_(parameters, stored["parameters"])
@@ -203,14 +232,18 @@ class _Checkpoint:
         optimiser.load_state_dict(stored["optimiser"])
         return int(stored["step"]), list(stored["losses"]), float(stored["spent_s"])
 
-    def _unlike(self, stored: Mapping[str, Any]) -> str:
-        """Which settings differ; "" where none does."""
-        # Checkpoints of earlier versions do not tell more than the loop's own.
-        told = stored.get("settings")
-        if told is not None and self.settings is not None and (unlike := difference(json.loads(told), self.settings)):
-            return unlike
+    def _describe_difference(self, stored: Mapping[str, Any]) -> str:
+        """Checkpoints of earlier versions store the loop's settings only."""
+        # Run a forward pass in bfloat16 where that is safe, with float32 weights.
+        stored_settings = stored.get("settings")
+        if (
+            stored_settings is not None
+            and self.settings is not None
+            and (differing := describe_difference(json.loads(stored_settings), self.settings))
+        ):
+            return differing
         loops = [{**loop, "seed": seed} for loop, seed in map(json.loads, (stored["key"], self.key))]
-        return difference(*loops)
+        return describe_difference(*loops)
 
     def store(
         self,

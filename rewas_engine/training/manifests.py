@@ -1,4 +1,4 @@
-"""Captions of recordings: read from tables (CSV, TSV, JSONL), or from the names of files and folders."""
+"""Captions of recordings, from tables (CSV, TSV, JSONL) or from the names of files and folders."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ FILE_COLUMNS = (
     "name",
     "id",
 )
-"""Names of the column that says which file, the surest first."""
+"""Names of the column with the file, most specific first."""
 CAPTION_COLUMNS = (
     "full_caption",
     "caption",
@@ -49,23 +49,23 @@ CAPTION_COLUMNS = (
     "category",
     "class",
 )
-"""Names of the column that says what is heard, the best first. Numbered ones (caption_1, caption_2 …) go together."""
+"""Names of the column with the caption, best first. Numbered ones (caption_1, caption_2 …) are used together."""
 LONGEST_CAPTION = 2000
 
 _DELIMITERS = {".csv": (",", ";", "\t", "|"), ".tsv": ("\t",)}
 _SOUND_ARCHIVE = re.compile(r"^\d+__.+?__")
-"""Files of large sound archives are called number__author__title."""
-_WORDLESS = {
+"""Large sound archives name their files number__author__title."""
+_UNINFORMATIVE_WORDS = {
     "audio", "audios", "batch", "channel", "clip", "clips", "data", "dataset", "eval", "fold", "mp", "part", "record",
     "recording", "recordings", "samples", "set", "sound", "sounds", "split", "take", "test", "track", "train",
     "training", "val", "valid", "validation", "video", "videos", "wav", "wavs",
 }  # fmt: skip
-"""Words in names that sort recordings and say nothing of what is heard."""
+"""Words in names that organise recordings and do not describe a sound."""
 
 
 @dataclass(frozen=True)
 class LeftOut:
-    """Something that was left out of the training data: which file or line, and why in half a sentence."""
+    """Something that was left out of the training data: the file or line, and the reason as half a sentence."""
 
     what: str
     why: str
@@ -76,7 +76,7 @@ class LeftOut:
 
 @dataclass(frozen=True)
 class ManifestRow:
-    """One file and its captions, as a manifest has them. line: counted from 1."""
+    """One file and its captions in a manifest. line: counted from 1."""
 
     line: int
     file: str
@@ -86,16 +86,24 @@ class ManifestRow:
 def read_manifest(
     path: Path, file_column: str | None = None, caption_column: str | None = None
 ) -> tuple[list[ManifestRow], list[LeftOut]]:
-    """The rows of a table of captions, and the lines that cannot be used.
+    """Read a table of captions.
 
-    path: .csv (with commas, semicolons, tabs or bars), .tsv or .jsonl (one object a line), in UTF-8, with a header.
-    file_column, caption_column: names of the columns; None recognises the usual ones.
-    Raises SettingsError where the table cannot be read or lacks a column.
+    Args:
+        path: .csv (with commas, semicolons, tabs or bars), .tsv or .jsonl (one object per line), in UTF-8, with a
+            header.
+        file_column: Name of the file column; None recognises the usual names.
+        caption_column: Name of the caption column; None recognises the usual names.
+
+    Returns:
+        The rows, and the lines that cannot be used.
+
+    Raises:
+        SettingsError: The table cannot be read or lacks a column.
     """
     suffix = path.suffix.lower()
     if suffix not in MANIFEST_SUFFIXES:
         raise SettingsError(
-            f"{path.name} is no table of captions.", f"Give a file that ends in {', '.join(MANIFEST_SUFFIXES)}."
+            f"{path.name} is not a table of captions.", f"Give a file that ends with {', '.join(MANIFEST_SUFFIXES)}."
         )
     try:
         text = path.read_text("utf-8-sig")
@@ -104,24 +112,24 @@ def read_manifest(
     entries, left_out = _json_lines(text, path.name) if suffix == ".jsonl" else (_table_lines(text, path), [])
     if not entries:
         return [], left_out
-    # Each object of JSONL has keys of its own; a table has one header.
+    # Each JSONL object has its keys; a table has one header.
     names = list(dict.fromkeys(name for _, entry in entries for name in entry))
-    columns = _Columns.found_in(names, path.name, file_column, caption_column)
+    columns = _Columns.find(names, path.name, file_column, caption_column)
     rows: list[ManifestRow] = []
     for line, entry in entries:
         file = entry.get(columns.file)
         captions = _captions_in([entry.get(name) for name in columns.captions])
         if not isinstance(file, str) or not file.strip():
-            left_out.append(LeftOut(f"{path.name}, line {line}", "it names no file"))
+            left_out.append(LeftOut(f"{path.name}, line {line}", "it has no file name"))
         elif not captions:
-            left_out.append(LeftOut(f"{path.name}, line {line}", f"{file.strip()} has no caption with a word in it"))
+            left_out.append(LeftOut(f"{path.name}, line {line}", f"{file.strip()} has no caption with a word"))
         else:
             rows.append(ManifestRow(line, file.strip(), captions))
     return rows, left_out
 
 
 def captions_of_object(text: str) -> tuple[str, ...]:
-    """The captions in a JSON object that describes one recording; none where it is no such object."""
+    """The captions in a JSON object that describes one recording; empty if it is not such an object."""
     try:
         entry = json.loads(text)
     except (ValueError, RecursionError):
@@ -131,10 +139,10 @@ def captions_of_object(text: str) -> tuple[str, ...]:
     return _captions_in([entry[name] for name in _Columns.recognised(list(entry), CAPTION_COLUMNS)])
 
 
-def cleaned_caption(text: str) -> str:
-    """A caption on one line, without control characters and in one form of Unicode; "" where it holds no letter.
+def clean_caption(text: str) -> str:
+    """Normalise a caption to one line of NFC Unicode without control characters; "" if it has no letter.
 
-    What is beyond LONGEST_CAPTION characters is cut off; no sentence encoder reads so far.
+    Text beyond LONGEST_CAPTION characters is cut off; no sentence encoder reads that far.
     """
     spaced = "".join(" " if unicodedata.category(mark) in ("Cc", "Cs") else mark for mark in text)
     line = " ".join(unicodedata.normalize("NFC", spaced).split())[:LONGEST_CAPTION].strip()
@@ -142,19 +150,19 @@ def cleaned_caption(text: str) -> str:
 
 
 def caption_of_name(name: str) -> str:
-    """The words in the name of a file or folder, without its numbers: "dog-bark_03" becomes "dog bark".
+    """Turn the name of a file or folder into a caption without numbers: "dog-bark_03" becomes "dog bark".
 
-    "" where they say nothing: names like "clip 7", "train" or "fold 3" sort recordings and are no words for them.
+    Names that only organise recordings, such as "clip 7", "train" or "fold 3", give "".
     """
     title = _SOUND_ARCHIVE.sub("", unicodedata.normalize("NFC", name))
-    parted = re.sub(r"(?<=[^\W\d_A-Z])(?=[A-Z])|(?<=[^\W\d_])(?=\d)|(?<=\d)(?=[^\W\d_])", " ", title)
-    words = [word for word in re.split(r"[\W_]+", parted) if word and not any(mark.isdigit() for mark in word)]
-    caption = cleaned_caption(" ".join(words).lower())
-    return "" if set(caption.split()) <= _WORDLESS else caption
+    separated = re.sub(r"(?<=[^\W\d_A-Z])(?=[A-Z])|(?<=[^\W\d_])(?=\d)|(?<=\d)(?=[^\W\d_])", " ", title)
+    words = [word for word in re.split(r"[\W_]+", separated) if word and not any(mark.isdigit() for mark in word)]
+    caption = clean_caption(" ".join(words).lower())
+    return "" if set(caption.split()) <= _UNINFORMATIVE_WORDS else caption
 
 
 def caption_of_folder(folder: Path, within: Path) -> str:
-    """The words in the name of the nearest folder, from `folder` up to but without `within`, that says something."""
+    """Caption from the nearest folder name that gives one, from `folder` up to but not including `within`."""
     while folder != within and folder.is_relative_to(within):
         if caption := caption_of_name(folder.name):
             return caption
@@ -164,15 +172,13 @@ def caption_of_folder(folder: Path, within: Path) -> str:
 
 @dataclass(frozen=True)
 class _Columns:
-    """Which of a table's columns are used, as the table itself writes them."""
+    """The columns to read, with the names in the table."""
 
     file: str
     captions: tuple[str, ...]
 
     @classmethod
-    def found_in(
-        cls, names: Sequence[str], source: str, file_column: str | None, caption_column: str | None
-    ) -> _Columns:
+    def find(cls, names: Sequence[str], source: str, file_column: str | None, caption_column: str | None) -> _Columns:
         file = cls._named(names, file_column, source) if file_column else cls.recognised(names, FILE_COLUMNS)
         captions = (
             cls._named(names, caption_column, source) if caption_column else cls.recognised(names, CAPTION_COLUMNS)
@@ -180,8 +186,8 @@ class _Columns:
         if not file or not captions:
             lacking = "the files" if not file else "the captions"
             raise SettingsError(
-                f"{source} has no column that is known to name {lacking}; it has {_listed(names)}.",
-                "Put a line with the columns' names first, or say which columns to read.",
+                f"{source} has no column that is recognised as {lacking}; its columns are {_quote_names(names)}.",
+                "Put the column names on the first line, or state which columns to read.",
             )
         return cls(file[0], tuple(captions))
 
@@ -189,7 +195,7 @@ class _Columns:
     def _named(names: Sequence[str], wanted: str, source: str) -> list[str]:
         if wanted in names:
             return [wanted]
-        raise SettingsError(f"{source} has no column {wanted!r}.", f"It has {_listed(names)}.")
+        raise SettingsError(f"{source} has no column {wanted!r}.", f"Its columns are {_quote_names(names)}.")
 
     @staticmethod
     def recognised(names: Sequence[str], known: Sequence[str]) -> list[str]:
@@ -205,13 +211,13 @@ def _plain(column: str) -> str:
     return re.sub(r"[\s-]+", "_", column.strip().lower())
 
 
-def _listed(names: Sequence[str]) -> str:
+def _quote_names(names: Sequence[str]) -> str:
     return ", ".join(repr(name) for name in names[:12]) or "none"
 
 
 def _captions_in(cells: Sequence[Any]) -> tuple[str, ...]:
     texts = [text for cell in cells for text in (cell if isinstance(cell, list) else [cell])]
-    cleaned = [cleaned_caption(text) for text in texts if isinstance(text, str)]
+    cleaned = [clean_caption(text) for text in texts if isinstance(text, str)]
     return tuple(dict.fromkeys(caption for caption in cleaned if caption))
 
 
@@ -221,7 +227,7 @@ _Entries = list[tuple[int, Mapping[str, Any]]]
 def _json_lines(text: str, source: str) -> tuple[_Entries, list[LeftOut]]:
     entries: _Entries = []
     left_out: list[LeftOut] = []
-    # Not splitlines(): JSON may hold other line separators within its strings.
+    # Not splitlines(): JSON strings can contain other line separators.
     for line, row in enumerate(text.split("\n"), start=1):
         if not row.strip():
             continue
@@ -232,7 +238,7 @@ def _json_lines(text: str, source: str) -> tuple[_Entries, list[LeftOut]]:
         if isinstance(entry, dict):
             entries.append((line, entry))
         else:
-            left_out.append(LeftOut(f"{source}, line {line}", "it is no JSON object"))
+            left_out.append(LeftOut(f"{source}, line {line}", "it is not a JSON object"))
     return entries, left_out
 
 
@@ -256,6 +262,6 @@ def _table_lines(text: str, path: Path) -> _Entries:
 
 
 def _delimiter(text: str, suffix: str) -> str:
-    """What stands between the columns: of the usual marks the one that parts the header into most."""
+    """The delimiter of the columns: the candidate that occurs most often in the header."""
     header = next((line for line in text.splitlines() if line.strip()), "")
     return max(_DELIMITERS[suffix], key=header.count)

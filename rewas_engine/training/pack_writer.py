@@ -1,4 +1,4 @@
-"""From trained components to a pack folder."""
+"""Writes trained components as a pack."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ SAMPLING = {
     "unguided_share": 0.4,
     "precision": "bfloat16",
 }
-"""Steps and guidance were chosen on the development split of the world (`rewas eval --choose`), and so, by hand, were
-the guidance of onsets and the share of the sampling that goes unguided.
+"""Steps and guidance scale were chosen on the development split of the world (`rewas eval --choose`); the guidance
+scale
+for onsets and the share of unguided steps were chosen manually on the same split.
 
-Guidance makes loud frames louder than they are asked to be; where only the times of strikes are given, it makes them
-stand out.
+Guidance makes loud frames louder than requested. If only the times of strikes are given, it makes them stand out.
 """
 LICENCE = "Apache-2.0"
 PERMITS = "Any use is free, commercial too: the pack under Apache-2.0, the sounds made with it without conditions."
@@ -48,12 +48,25 @@ def write_pack(
     made_from: str = "",
     dtype: torch.dtype = torch.float16,
 ) -> Path:
-    """Write a pack into a new folder, named as the folder is; whole or not at all.
+    """Write a pack into a new folder atomically; the pack has the folder's name.
 
-    components: role -> module, all but the schedule and the sentence encoder. made_from: name and version of the pack
-    that it continues, if any.
-    Its model card, README.md, is not among the hashed files and may be written later.
-    Raises PackError where the folder exists.
+    README.md, the model card, is not among the hashed files and can be written later.
+
+    Args:
+        components: Role -> module, except the schedule and the sentence encoder.
+        folder: The new folder.
+        schedule: The noise schedule.
+        sentence_encoder: Configuration of the text encoder.
+        audio: Audio format.
+        version: Version of the pack.
+        summary: One sentence.
+        licence: SPDX identifier.
+        permits: What the licence permits, in one sentence.
+        made_from: Name and version of the pack that it continues, if any.
+        dtype: Type of the stored weights.
+
+    Raises:
+        PackError: The folder exists.
     """
     classes = {role: type(module).__name__ for role, module in components.items()}
     with new_pack_folder(folder) as unfinished:
@@ -88,11 +101,10 @@ def write_pack(
     return folder
 
 
-def distinguished(folder: Path) -> str:
-    """Give a pack a version of its own, and return it: what tells it from others so called follows behind a "+".
+def make_version_unique(folder: Path) -> str:
+    """Make a pack's version unique, and return it: a "+" with eight digits of the pack's fingerprint is appended.
 
-    Build metadata of semantic versioning: eight digits of the pack's fingerprint. So sounds that name the pack they
-    were made with never name another one.
+    This is build metadata in semantic versioning. Sounds that state their pack then never refer to another one.
     """
     document = tomllib.loads((folder / DESCRIPTION_FILE).read_text("utf-8"))
     document["version"] += f"+{read_pack(folder).fingerprint[:8]}"
@@ -101,6 +113,6 @@ def distinguished(folder: Path) -> str:
 
 
 def write_config(folder: Path, role: str, text: str) -> None:
-    """Write the config.json of a component that has nothing else into a pack's folder."""
+    """Write the config.json of a component without weights into a pack's folder."""
     (folder / role).mkdir(parents=True, exist_ok=True)
     (folder / role / CONFIG_FILE).write_text(text, "utf-8")

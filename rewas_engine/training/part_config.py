@@ -1,4 +1,4 @@
-"""How φ and the adapter of a pack are trained on a data set; the defaults are the paper's recipe."""
+"""Training settings for φ and the adapter of a pack on a data set; the defaults are the paper's."""
 
 from __future__ import annotations
 
@@ -17,9 +17,13 @@ def _paper(steps: int) -> SteadyLoopConfig:
 class PhiConfig:
     """How φ learns the energy from the video encoder's tokens.
 
-    seed: of weights and batches. device: "cpu", "cuda:0" or "auto". cut_s: length of the cuts, drawn from each clip
-    anew in every step. batch_size: cuts in a step, over all processes. judged_clips: held-out clips that it is measured
-    on. loop: steps and optimiser.
+    Attributes:
+        seed: Seed of weights and batches.
+        device: "cpu", "cuda:0" or "auto".
+        cut_s: Length of the crops, drawn from each clip in every step.
+        batch_size: Crops per step, over all processes.
+        judged_clips: Held-out clips for the figures.
+        loop: Optimisation settings.
     """
 
     seed: int = 1
@@ -32,12 +36,15 @@ class PhiConfig:
 
 @dataclass(frozen=True)
 class AdapterConfig:
-    """How the adapter learns to steer the frozen base.
+    """How the adapter learns to control the frozen base.
 
-    seed, device, cut_s, batch_size, judged_clips, loop: as in PhiConfig. Cuts shorter than the pack's window are
-    repeated to its length. text_dropout: share of cuts whose words are taken away. hint_dropout: share of cuts
-    whose energy is taken away. precision: of the networks' inner arithmetic, "bfloat16" or "float32". judged_steps:
-    sampling steps of the sounds that the control is measured on.
+    Attributes:
+        seed, device, cut_s, batch_size, judged_clips, loop: As in PhiConfig. Crops shorter than the pack's window are
+        repeated.
+        text_dropout: Share of crops without a prompt.
+        hint_dropout: Share of crops without energy.
+        precision: Type of the forward passes, "bfloat16" or "float32".
+        judged_steps: Sampling steps of the sounds for the figures.
     """
 
     seed: int = 1

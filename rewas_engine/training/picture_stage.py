@@ -1,4 +1,4 @@
-"""The picture stage: video encoder and φ learn the energy of the sound that a picture calls for."""
+"""The picture stage: trains video encoder and φ to estimate the energy of a video's sound."""
 
 from __future__ import annotations
 
@@ -14,20 +14,24 @@ from rewas_engine.training.loop import LossFunction, lower_precision
 from rewas_engine.training.picture_labels import LabelReader, PictureLabels
 
 SHAPE_WEIGHT = 2.0
-"""How much the shape of the curve counts beside its level: how loud a thing is, is less plain to see than when."""
+"""Weight of the curve's shape relative to its level: when a sound occurs is easier to see than how loud it is."""
 LABELS_WEIGHT = 1.0
 SPREAD_NATS = 0.5
-"""Curves that vary by less than this have no shape worth learning."""
+"""Standard deviation below which a curve has no shape worth learning."""
 SLOWEST_FOOTAGE_HZ = 12.0
 GRAIN_DRAWS = 8
 
 
 @dataclass(frozen=True)
 class PictureCorpus:
-    """What picture to energy learns from: frames [N, T, H, W] uint8 brightness, energies [N, T] nats at its rate.
+    """Training data for energy from video.
 
-    frame_rate_hz: of both. labels: what the scenes say beyond the energy; None for filmed clips. of_known_level: [N]
-    whether a clip's picture tells how loud it is, beside when; None where all do.
+    Attributes:
+        frames: [N, T, H, W] uint8 brightness.
+        energies: [N, T] nats, at the frame rate.
+        frame_rate_hz: Rate of both.
+        labels: Auxiliary labels of the scenes; None for filmed clips.
+        of_known_level: [N], whether a clip's video shows how loud the sound is and not only when; None if all do.
     """
 
     frames: torch.Tensor
@@ -39,10 +43,15 @@ class PictureCorpus:
 
 @dataclass(frozen=True)
 class PictureBatches:
-    """How clips are drawn: so many at a time, of their whole length in the last part of the training.
+    """How clips are drawn.
 
-    crop_frames: length of the crops before; as many more are drawn at a time, so that a step shows as many frames.
-    More clips teach more than more of the same clip. whole_from_step: the first step that sees whole clips.
+    Before whole_from_step, a step uses shorter crops of proportionally more clips, so that the number of frames is
+    the same. More clips teach more than more of the same clip.
+
+    Attributes:
+        clips: Whole clips per step.
+        crop_frames: Length of the crops.
+        whole_from_step: First step with whole clips.
     """
 
     clips: int
@@ -50,7 +59,7 @@ class PictureBatches:
     whole_from_step: int
 
     def lengths(self, step: int, whole_frames: int) -> tuple[int, int]:
-        """How many clips a step draws, and how many frames of each."""
+        """Number of clips in a step, and of frames in each."""
         if step >= self.whole_from_step or self.crop_frames >= whole_frames:
             return self.clips, whole_frames
         return max(1, self.clips * whole_frames // self.crop_frames), self.crop_frames
@@ -59,11 +68,11 @@ class PictureBatches:
 def picture_loss(
     corpus: PictureCorpus, encoder: MotionEncoder, phi: Phi, reader: LabelReader, batches: PictureBatches
 ) -> LossFunction:
-    """Video encoder and φ together: ‖φ(E_v) − e‖² in a form that single outliers do not rule, and 1 − correlation.
+    """Loss of video encoder and φ: ‖φ(E_v) − e‖² in a form that is robust to outliers, and 1 − correlation.
 
-    The correlation is that of the curves as they are and as the method smooths them: strikes that follow each other
-    faster than frames do cannot be told apart in a picture, and would drown what it does show.
-    Where the corpus has labels, the reader's error of them is added.
+    The correlation is the mean over the raw curves and those smoothed as in the method: strikes faster than the frame
+    rate cannot be separated in a video and would mask what it does show. If the corpus has labels, the auxiliary
+    head's error is added.
     """
     whole_frames = corpus.frames.shape[1]
 
@@ -71,44 +80,44 @@ def picture_loss(
         count, length = batches.lengths(step, whole_frames)
         rows = torch.randint(len(corpus.frames), (count, 1), generator=generator)
         places = torch.randint(whole_frames - length + 1, (count, 1), generator=generator) + torch.arange(length)
-        frames = as_slower_footage(corpus.frames[rows, places], corpus.frame_rate_hz, generator)
-        frames = augmented(frames.float() / 255, generator).to(encoder.device)
+        frames = simulate_lower_rates(corpus.frames[rows, places], corpus.frame_rate_hz, generator)
+        frames = augment(frames.float() / 255, generator).to(encoder.device)
         with lower_precision(frames.device):
             tokens = encoder(frames)
             energies = phi(tokens)
         wanted = corpus.energies[rows, places].to(encoder.device)
         level = _level_distance(energies.float(), wanted, _known_level(corpus, rows[:, 0]))
         exact = _shape_distance(energies.float(), wanted)
-        smooth = _shape_distance(_smoothed(energies.float()), _smoothed(wanted))
+        smooth = _shape_distance(_smooth(energies.float()), _smooth(wanted))
         loss = level + SHAPE_WEIGHT * 0.5 * (exact + smooth)
         if corpus.labels is not None:
-            loss = loss + LABELS_WEIGHT * reader.loss(tokens, corpus.labels.of(rows, places))
+            loss = loss + LABELS_WEIGHT * reader.loss(tokens, corpus.labels.select(rows, places))
         return loss
 
     return loss_of
 
 
 def _known_level(corpus: PictureCorpus, rows: torch.Tensor) -> torch.Tensor:
-    """1 for those of the clips whose level is learnt, 0 for the others: [B]."""
+    """1 for clips whose level is learnt, 0 for the others: [B]."""
     return torch.ones(len(rows)) if corpus.of_known_level is None else corpus.of_known_level[rows].float()
 
 
 def _level_distance(energies: torch.Tensor, wanted: torch.Tensor, known: torch.Tensor) -> torch.Tensor:
-    """Distance of energies [B, T] in nats, mean over the clips of known level [B]; single outliers do not rule it."""
+    """Distance of energies [B, T] in nats, mean over the clips of known level [B]; robust to outliers."""
     distances = nn.functional.smooth_l1_loss(energies, wanted, beta=1.0, reduction="none").mean(dim=1)
     known = known.to(distances.device)
     return (distances * known).sum() / known.sum().clamp(min=1)
 
 
-def _smoothed(energies: torch.Tensor) -> torch.Tensor:
-    """Energies [B, T] through the method's Savitzky-Golay filter (nine values, order 2), the ends held."""
+def _smooth(energies: torch.Tensor) -> torch.Tensor:
+    """Energies [B, T] after the method's Savitzky-Golay filter (nine values, order 2), with the ends held."""
     weights = torch.tensor(savgol_coeffs(9, 2), dtype=energies.dtype, device=energies.device)
     held = nn.functional.pad(energies[:, None], (4, 4), mode="replicate")
     return nn.functional.conv1d(held, weights[None, None])[:, 0]
 
 
 def _shape_distance(energies: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
-    """1 − Pearson correlation over time, mean over those clips whose energy varies."""
+    """1 − Pearson correlation over time, mean over clips whose energy varies."""
     ours, theirs = energies - energies.mean(dim=1, keepdim=True), wanted - wanted.mean(dim=1, keepdim=True)
     spread = theirs.square().mean(dim=1).sqrt()
     product = (ours * theirs).mean(dim=1)
@@ -117,10 +126,10 @@ def _shape_distance(energies: torch.Tensor, wanted: torch.Tensor) -> torch.Tenso
     return ((1 - correlation) * counts).sum() / counts.sum().clamp(min=1)
 
 
-def as_slower_footage(frames: torch.Tensor, frame_rate_hz: float, generator: torch.Generator) -> torch.Tensor:
-    """Clips [B, T, H, W], half of them as footage of a slower rate that was brought to this one by repeating frames."""
+def simulate_lower_rates(frames: torch.Tensor, frame_rate_hz: float, generator: torch.Generator) -> torch.Tensor:
+    """Convert half of the clips [B, T, H, W] to footage of a lower rate, brought to this rate by repeating frames."""
     count = frames.shape[1]
-    # The slower the footage, the harder it is to read: slow rates are drawn more often.
+    # Slow footage is harder, so lower rates are drawn more often.
     faster = torch.rand(len(frames), generator=generator).square()
     slower_hz = SLOWEST_FOOTAGE_HZ + (frame_rate_hz - SLOWEST_FOOTAGE_HZ) * faster
     slower_hz[torch.rand(len(frames), generator=generator) < 0.5] = frame_rate_hz
@@ -130,8 +139,8 @@ def as_slower_footage(frames: torch.Tensor, frame_rate_hz: float, generator: tor
     return torch.stack([clip[index] for clip, index in zip(frames, indices, strict=True)])
 
 
-def augmented(frames: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    """Clips [B, T, H, W], each mirrored, zoomed, brightened, given other contrast and grain by its own draw."""
+def augment(frames: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """Augment clips [B, T, H, W] with random mirroring, zoom, brightness, contrast and grain for each clip."""
     size = len(frames)
     draws = torch.rand((6, size, 1, 1, 1), generator=generator)
     zoom = 1.0 - 0.25 * draws[1].flatten()
@@ -141,14 +150,14 @@ def augmented(frames: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     affine[:, :, 2] = (torch.rand((size, 2), generator=generator) * 2 - 1) * (1 - zoom[:, None])
     grid = nn.functional.affine_grid(affine, [size, 1, *frames.shape[2:]], align_corners=False)
     zoomed = nn.functional.grid_sample(frames, grid, padding_mode="border", align_corners=False)
-    sign = torch.where(draws[5] < 0.15, -1.0, 1.0)  # some are shown as negatives
+    sign = torch.where(draws[5] < 0.15, -1.0, 1.0)  # some are inverted
     contrast, brightness = sign * (0.5 + draws[2]), sign * 0.4 * (draws[3] - 0.5)
     toned = zoomed.sub_(0.5).mul_(contrast).add_(0.5 + brightness)
     return toned.add_(0.03 * draws[4] * _grain(frames.shape, generator)).clamp_(0, 1)
 
 
 def _grain(shape: torch.Size, generator: torch.Generator) -> torch.Tensor:
-    """White noise [B, T, H, W], another one in each frame: a few draws, rolled by lot from frame to frame."""
+    """White noise [B, T, H, W] that differs in every frame: a few draws, shifted randomly from frame to frame."""
     batch, count, height, width = shape
     drawn = torch.randn((batch, GRAIN_DRAWS, height, width), generator=generator)
     noise = torch.empty(shape)

@@ -1,4 +1,4 @@
-"""Where a training is, how long it will still take, and that it was stopped."""
+"""Progress of a training, its remaining time, and the exception for a cancelled training."""
 
 from __future__ import annotations
 
@@ -11,10 +11,14 @@ from rewas_engine.errors import EngineError
 
 @dataclass(frozen=True)
 class TrainingProgress:
-    """Where a stage is: finished steps, or parts of what is prepared or measured.
+    """Progress of a stage: finished steps, or parts of what is prepared or measured.
 
-    loss: a running mean; None where nothing is learnt. time_left_s: of the stage, at the present pace; None where none
-    is known yet.
+    Attributes:
+        stage: Name of the stage.
+        step: Finished steps or parts.
+        total_steps: All of them.
+        loss: Running mean; None if nothing is trained.
+        time_left_s: Remaining seconds of the stage at the current rate; None if unknown.
     """
 
     stage: str
@@ -28,34 +32,36 @@ ReportTraining = Callable[[TrainingProgress], object]
 
 
 class Pace:
-    """How fast work goes on.
+    """Rate of the work.
 
-    done: what was finished when it began, which tells nothing of the pace: it may be of an earlier run.
+    Args:
+        done: Parts that were finished at the start, which do not count: they may be from an earlier run.
+        clock: Returns seconds.
     """
 
     def __init__(self, done: int, clock: Callable[[], float] = time.monotonic) -> None:
         self._done, self._clock = done, clock
-        self._began_s = clock()
+        self._start_s = clock()
 
     def time_left_s(self, done: int, total: int) -> float | None:
-        """For all of it, once done parts are finished; None before any was."""
+        """Seconds until all parts are finished; None before the first one is."""
         if done <= self._done:
             return None
-        return (self._clock() - self._began_s) / (done - self._done) * (total - done)
+        return (self._clock() - self._start_s) / (done - self._done) * (total - done)
 
 
-class Counting:
-    """Reports the parts of a stage in which nothing is learnt, as they are finished.
+class PartCounter:
+    """Reports finished parts of a stage in which nothing is trained.
 
-    A pace is known from the second part on: how many of the first were found finished is not told.
+    The rate is known from the second part on, because it is unknown how many parts were finished at the start.
     """
 
     def __init__(self, report: ReportTraining | None, clock: Callable[[], float] = time.monotonic) -> None:
         self._report, self._clock = report, clock
         self._counted: tuple[str, int] | None = None
 
-    def tell(self, stage: str, done: int, total: int) -> None:
-        """Report finished and total parts of a stage, each of which has a pace of its own."""
+    def report(self, stage: str, done: int, total: int) -> None:
+        """Report finished and total parts of a stage; each stage has its rate."""
         if self._counted != (stage, total):
             self._counted, self._pace = (stage, total), Pace(done, self._clock)
         if self._report is not None:
@@ -63,10 +69,10 @@ class Counting:
 
 
 class TrainingStopped(EngineError):
-    """The caller asked the training to stop; what is done is kept."""
+    """The training was cancelled; finished work is kept."""
 
     def __init__(self, stage: str, step: int) -> None:
         super().__init__(
             f"The training was stopped in the stage {stage} after {step} steps.",
-            "Run the same command again to go on from there.",
+            "Run the same command again to continue.",
         )

@@ -1,4 +1,4 @@
-"""Which recordings there are in somebody's folders, and what is heard in each."""
+"""Lists the recordings in the user's folders with their captions."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from rewas_engine.training.manifests import (
     caption_of_folder,
     caption_of_name,
     captions_of_object,
-    cleaned_caption,
+    clean_caption,
     read_manifest,
 )
 
@@ -30,7 +30,7 @@ SOUND_SUFFIXES = frozenset({
 })  # fmt: skip
 TEXT_SUFFIXES = (".txt", ".json")
 MANIFEST_STEMS = ("metadata", "captions", "manifest", "labels")
-"""Tables of these names at the top of a folder are read without being asked for."""
+"""Tables with these names at the top of a folder are read automatically."""
 
 CaptionWords = Literal["auto", "text", "folder", "name"]
 CAPTION_WORDS: tuple[CaptionWords, ...] = ("auto", "text", "folder", "name")
@@ -40,10 +40,11 @@ CAPTION_WORDS: tuple[CaptionWords, ...] = ("auto", "text", "folder", "name")
 class CaptionSource:
     """Where captions come from.
 
-    manifest: a table; None takes the one at the top of the folder where there is one. file_column, caption_column: of
-    the table, None recognises the usual ones.
-    words: without a table, the .txt or .json beside each file ("text"), the nearest folder's name ("folder"), the
-    file's own name ("name"), or the first of these that says something ("auto").
+    Attributes:
+        manifest: A table; None uses the one at the top of the folder, if any.
+        file_column, caption_column: Of the table; None recognises the usual names.
+        words: Without a table, the .txt or .json next to each file ("text"), the nearest folder's name ("folder"),
+            the file's name ("name"), or the first of these that gives a caption ("auto").
     """
 
     manifest: Path | None = None
@@ -54,9 +55,13 @@ class CaptionSource:
 
 @dataclass(frozen=True)
 class Recording:
-    """One file of sound, or of picture and sound, and what is heard in it.
+    """One file of sound, or of video with sound, and its captions.
 
-    name: path within its folder, with slashes. captions: at least one. is_seen: whether its picture is used.
+    Attributes:
+        path: The file.
+        name: Path within its folder, with slashes.
+        captions: At least one.
+        is_seen: Whether its video is used.
     """
 
     path: Path
@@ -66,48 +71,64 @@ class Recording:
 
 
 @dataclass(frozen=True)
-class Listing:
-    """The recordings of one or two folders, in the order of their names, and what was left out of them."""
+class RecordingCatalog:
+    """The recordings of one or two folders, ordered by name, and the files and lines that were left out."""
 
     recordings: tuple[Recording, ...]
     left_out: tuple[LeftOut, ...] = field(default=())
 
 
-def list_recordings(sounds: Path | None, videos: Path | None, captions: CaptionSource | None = None) -> Listing:
-    """All recordings with captions below a folder of sounds (or of videos that are only heard) and one of videos.
+def list_recordings(
+    sounds: Path | None, videos: Path | None, captions: CaptionSource | None = None
+) -> RecordingCatalog:
+    """List all recordings with captions below a folder of sounds (or of videos used for their sound) and one of videos.
 
-    Folders below them are searched too, hidden files and links that lead out of the folder are not. A file that is
-    found in both folders counts as a video. Raises SettingsError where there is no folder, where a table of captions
-    cannot be read, and where not one recording with a caption is found.
+    Subfolders are searched too, except hidden files and links out of the folder. A file found in both folders counts
+    as a video.
+
+    Args:
+        sounds: Folder of sounds, or None.
+        videos: Folder of videos, or None.
+        captions: Where captions come from.
+
+    Raises:
+        SettingsError: A folder does not exist, a table of captions cannot be read, or there is no recording with a
+            caption.
     """
     captions = captions or CaptionSource()
-    places = [] if videos is None else [_Place.searched(videos, VIDEO_SUFFIXES, is_seen=True)]
+    places = [] if videos is None else [_Folder.search(videos, VIDEO_SUFFIXES, is_seen=True)]
     if sounds is not None:
         seen = {path.resolve() for place in places for path in place.media.values()}
-        places.append(_Place.searched(sounds, SOUND_SUFFIXES | VIDEO_SUFFIXES, is_seen=False, but=seen))
+        places.append(_Folder.search(sounds, SOUND_SUFFIXES | VIDEO_SUFFIXES, is_seen=False, but=seen))
     if not places:
         raise SettingsError("No recordings are given.", "Give a folder of sounds, of videos, or both.")
     left_out = [problem for place in places for problem in place.left_out]
     if captions.manifest is not None:
-        found = _told_by_one_table(places, captions, captions.manifest, left_out)
+        found = _match_table(places, captions, captions.manifest, left_out)
     else:
-        found = [recording for place in places for recording in _told_by(place, captions, left_out)]
+        found = [recording for place in places for recording in _find_captions(place, captions, left_out)]
     if not found:
         folders = " or ".join(str(place.folder) for place in places)
         first = f" First of {len(left_out)} problems: {left_out[0]}." if left_out else ""
         raise SettingsError(
             f"No recording with a caption was found in {folders}.{first}",
-            "Give sounds or videos with a table of captions, a .txt beside each, or telling names.",
+            "Give sounds or videos with a table of captions, a .txt next to each, or descriptive names.",
         )
-    return Listing(tuple(sorted(found, key=lambda recording: (recording.is_seen, recording.name))), tuple(left_out))
+    return RecordingCatalog(
+        tuple(sorted(found, key=lambda recording: (recording.is_seen, recording.name))), tuple(left_out)
+    )
 
 
 @dataclass(frozen=True)
-class _Place:
-    """A folder and the media in it.
+class _Folder:
+    """A folder and its media.
 
-    media: path within the folder, with slashes -> path. aliases: such a path without its suffix, or the file's name
-    with or without it -> the paths that it may mean.
+    Attributes:
+        folder: The folder.
+        is_seen: Whether its videos are used as videos.
+        media: Path within the folder, with slashes -> path.
+        aliases: Such a path without its suffix, or the file name with or without it -> the paths that it can mean.
+        left_out: Files that cannot be used.
     """
 
     folder: Path
@@ -117,9 +138,9 @@ class _Place:
     left_out: tuple[LeftOut, ...]
 
     @classmethod
-    def searched(cls, folder: Path, suffixes: frozenset[str], is_seen: bool, but: Collection[Path] = ()) -> _Place:
+    def search(cls, folder: Path, suffixes: frozenset[str], is_seen: bool, but: Collection[Path] = ()) -> _Folder:
         if not folder.is_dir():
-            raise SettingsError(f"There is no folder {folder}.", "Give the folder that holds the recordings.")
+            raise SettingsError(f"There is no folder {folder}.", "Give the folder of the recordings.")
         media: dict[str, Path] = {}
         left_out = []
         inside = folder.resolve()
@@ -146,14 +167,14 @@ class _Place:
         return cls(folder, is_seen, media, aliases, tuple(left_out))
 
     def matches(self, file: str) -> list[str]:
-        """Names of the media that a table may mean by `file`.
+        """Names of the media that `file` in a table can mean.
 
-        A table may count from a folder further up, give a name without its folders, and leave out suffixes. Only media
-        that were found below the folder are ever named.
+        A table can use paths from a parent folder, a file name without folders, and names without suffix. Only media
+        below the folder match.
         """
         written = file.replace("\\", "/")
         if Path(written).is_absolute():
-            # Compared as text: what lies elsewhere is not looked at.
+            # Compared as text: files elsewhere are not accessed.
             roots = [root.as_posix() + "/" for root in (self.folder.absolute(), self.folder.resolve())]
             root = next((root for root in roots if written.startswith(root)), None)
             if root is None:
@@ -181,8 +202,8 @@ def _is_text(name: str) -> bool:
     return True
 
 
-def _told_by_one_table(
-    places: Sequence[_Place], source: CaptionSource, manifest: Path, left_out: list[LeftOut]
+def _match_table(
+    places: Sequence[_Folder], source: CaptionSource, manifest: Path, left_out: list[LeftOut]
 ) -> list[Recording]:
     rows, unusable = read_manifest(manifest, source.file_column, source.caption_column)
     left_out += unusable
@@ -196,23 +217,23 @@ def _told_by_one_table(
             captions_of.setdefault(where, []).extend(row.captions)
     unnamed = sum(len(place.media) for place in places) - len(captions_of)
     if unnamed:
-        left_out.append(LeftOut(f"{unnamed} files", f"{manifest.name} does not name them"))
+        left_out.append(LeftOut(f"{unnamed} files", f"{manifest.name} does not list them"))
     return [places[index].recording(name, captions) for (index, name), captions in captions_of.items()]
 
 
-def _unmatched(row: ManifestRow, manifest: Path, matches: int, places: Sequence[_Place]) -> LeftOut:
+def _unmatched(row: ManifestRow, manifest: Path, matches: int, places: Sequence[_Folder]) -> LeftOut:
     line = f"{manifest.name}, line {row.line}"
     if matches:
-        return LeftOut(line, f"{row.file} may be any of {matches} files")
+        return LeftOut(line, f"{row.file} could be any of {matches} files")
     folders = [place.folder for place in places]
     parts = row.file.replace("\\", "/").split("/")
     if Path(row.file).is_absolute() or ".." in parts:
-        return LeftOut(line, f"{row.file} leads out of the folder, or to nothing in it")
+        return LeftOut(line, f"{row.file} is outside the folder or does not exist")
     return LeftOut(line, f"there is no sound or video {row.file} in {' or '.join(map(str, folders))}")
 
 
-def _told_by(place: _Place, source: CaptionSource, left_out: list[LeftOut]) -> list[Recording]:
-    """The recordings of one folder, by the table at its top or by words beside and in the files' names."""
+def _find_captions(place: _Folder, source: CaptionSource, left_out: list[LeftOut]) -> list[Recording]:
+    """The recordings of one folder, with captions from the table at its top, or from files and names."""
     tables = sorted(
         path
         for path in place.folder.iterdir()
@@ -220,14 +241,14 @@ def _told_by(place: _Place, source: CaptionSource, left_out: list[LeftOut]) -> l
     )
     if source.words == "auto" and len(tables) > 1:
         raise SettingsError(
-            f"{place.folder} holds {len(tables)} tables of captions: {', '.join(path.name for path in tables)}.",
-            "Say which one to read.",
+            f"{place.folder} contains {len(tables)} tables of captions: {', '.join(path.name for path in tables)}.",
+            "State which one to read.",
         )
     if source.words == "auto" and tables:
-        return _told_by_one_table([place], source, tables[0], left_out)
+        return _match_table([place], source, tables[0], left_out)
     recordings = []
     for name, path in place.media.items():
-        captions, why = _words_for(path, place.folder, source.words)
+        captions, why = _read_caption(path, place.folder, source.words)
         if captions:
             recordings.append(place.recording(name, captions))
         else:
@@ -235,22 +256,22 @@ def _told_by(place: _Place, source: CaptionSource, left_out: list[LeftOut]) -> l
     return recordings
 
 
-def _words_for(path: Path, folder: Path, words: CaptionWords) -> tuple[list[str], str]:
-    """Captions of a file without a table; where there is none, why."""
+def _read_caption(path: Path, folder: Path, words: CaptionWords) -> tuple[list[str], str]:
+    """Captions of a file without a table, and the reason if there is none."""
     beside = next((path.with_suffix(suffix) for suffix in TEXT_SUFFIXES if path.with_suffix(suffix).is_file()), None)
     if beside is not None and words in ("auto", "text"):
-        return _words_in(beside, folder)
+        return _read_text(beside, folder)
     if words == "text":
-        return [], f"there is no {path.stem}.txt beside it"
-    told = ""
+        return [], f"there is no {path.stem}.txt next to it"
+    caption = ""
     if words in ("auto", "folder"):
-        told = caption_of_folder(path.parent, folder)
-    if not told and words in ("auto", "name"):
-        told = caption_of_name(path.stem)
-    return ([told] if told else []), "neither a .txt beside it nor its name says what is heard"
+        caption = caption_of_folder(path.parent, folder)
+    if not caption and words in ("auto", "name"):
+        caption = caption_of_name(path.stem)
+    return ([caption] if caption else []), "neither a .txt next to it nor its name describes the sound"
 
 
-def _words_in(text: Path, folder: Path) -> tuple[list[str], str]:
+def _read_text(text: Path, folder: Path) -> tuple[list[str], str]:
     if not text.resolve().is_relative_to(folder.resolve()):
         return [], f"{text.name} is a link out of the folder"
     try:
@@ -258,5 +279,5 @@ def _words_in(text: Path, folder: Path) -> tuple[list[str], str]:
     except (OSError, UnicodeDecodeError):
         return [], f"{text.name} is not text in UTF-8"
     if text.suffix == ".json":
-        return list(captions_of_object(content)), f"{text.name} holds no caption"
-    return [caption for caption in map(cleaned_caption, content.splitlines()) if caption], f"{text.name} holds no word"
+        return list(captions_of_object(content)), f"{text.name} has no caption"
+    return [caption for caption in map(clean_caption, content.splitlines()) if caption], f"{text.name} has no word"

@@ -1,4 +1,4 @@
-"""Somebody's own recordings as training data: cut once into clips, kept on disk in shards, read as corpora."""
+"""The user's recordings as training data: cut into clips once, stored in shards, read as corpora."""
 
 from __future__ import annotations
 
@@ -24,29 +24,35 @@ from rewas_engine.runtime.atomic_files import save_array_atomic, write_text_atom
 from rewas_engine.runtime.progress import CancelSignal
 from rewas_engine.training.clip_sources import ReportShards
 from rewas_engine.training.cutting import ClipFormat, cut_recording
-from rewas_engine.training.folder_settings import Claim
+from rewas_engine.training.folder_settings import FolderSettings
 from rewas_engine.training.manifests import LeftOut
 from rewas_engine.training.picture_stage import PictureCorpus
 from rewas_engine.training.progress import TrainingStopped
-from rewas_engine.training.recording_catalog import Listing, Recording
+from rewas_engine.training.recording_catalog import Recording, RecordingCatalog
 from rewas_engine.training.stages import SoundCorpus
 from rewas_engine.training.vocoder_stage import WaveformCorpus
 
-CLAIM_FILE = "corpus.json"
+SETTINGS_FILE = "corpus.json"
 SHARD_RECORDINGS = 8
 HELD_OUT_SHARE = 0.1
-"""Part of the recordings, of sounds and of videos, that no stage is trained on."""
+"""Share of the recordings, of sounds and of videos, that training does not use."""
 FULL_SCALE = 32767
-PLAIN_ONSET_NATS = 1.0
-PLAIN_SHARE = 0.5
-"""A clip has strikes where at least so many of its onsets rise by as much."""
+DISTINCT_ONSET_NATS = 1.0
+DISTINCT_SHARE = 0.5
+"""A clip has strikes if at least this share of its onsets rises by DISTINCT_ONSET_NATS."""
 
 
 @dataclass(frozen=True)
 class RecordedClip:
-    """One clip of the training data: from which recording and where, and what is heard.
+    """One clip of the training data.
 
-    start_s: from the recording's start. row: among all clips. picture_row: among the clips with pictures, or None.
+    Attributes:
+        recording: Name of its recording.
+        start_s: Start from the recording's start.
+        caption: Description of the sound.
+        is_seen: Whether it has video.
+        row: Position among all clips.
+        picture_row: Position among the clips with video, or None.
     """
 
     recording: str
@@ -64,7 +70,7 @@ class RecordedClip:
 
 @dataclass(frozen=True)
 class HeldOutClips:
-    """Clips that no stage is trained on: captions, sounds [N, samples] float32, pictures [T, H, W] or None of each."""
+    """Held-out clips: captions, sounds [N, samples] float32, and frames [T, H, W] or None for each."""
 
     captions: tuple[str, ...]
     sounds: NDArray[np.float32]
@@ -73,28 +79,34 @@ class HeldOutClips:
 
 @dataclass(frozen=True)
 class Recordings:
-    """A listing's recordings, cut into clips of one format in a folder of their own.
+    """A catalogue's recordings, cut into clips of one format in a folder.
 
-    `write` comes first; what it made is kept and not made again. A tenth of the recordings is held out of everything
-    that the stages are given, whole recordings each, chosen by a hash of their names.
+    Call `write` first; finished shards are kept. A tenth of the recordings, chosen by a hash of their names, is held
+    out from everything that the stages get.
     """
 
     folder: Path
-    listing: Listing
+    catalog: RecordingCatalog
     clips: ClipFormat = field(default_factory=ClipFormat)
 
     def write(self, workers: int, report: ReportShards | None = None, cancel: CancelSignal | None = None) -> None:
-        """Read and cut every recording that is not yet; what cannot be used is told by `left_out`.
+        """Read and cut the missing recordings; `left_out` lists those that cannot be used. Shards are written
+        atomically.
 
-        report: called with finished and total recordings. A shard is written whole or not at all.
-        Raises TrainingStopped where asked to stop; what is made stays. Raises SettingsError where the folder holds
-        clips of other recordings or settings, and where not one recording can be used.
+        Args:
+            workers: Number of threads.
+            report: Called with the number of finished recordings and their total.
+            cancel: Stops the work when it is set.
+
+        Raises:
+            TrainingStopped: The work was cancelled; complete shards are kept.
+            SettingsError: The folder contains clips of other recordings or settings, or no recording can be used.
         """
-        self._claim.make()
-        total = len(self.listing.recordings)
+        self._folder_settings.ensure()
+        total = len(self.catalog.recordings)
         missing = self._missing()
         left = sum(len(self._recordings_of(index)) for index in missing)
-        # Threads: decoding and resampling do not hold the interpreter.
+        # Threads are enough: decoding and resampling release the interpreter lock.
         with ThreadPoolExecutor(workers) as pool:
             shards = {pool.submit(self._write_shard, index, cancel): index for index in missing}
             try:
@@ -111,25 +123,25 @@ class Recordings:
             left_out = self.left_out()
             raise SettingsError(
                 f"None of the {total} recordings can be used; {left_out[0]}." if left_out else "There is no recording.",
-                "Look at what was left out, and give sounds or videos with sound that FFmpeg reads.",
+                "Check the files that were left out, and give sounds, or videos with sound, that FFmpeg can read.",
             )
 
     def left_out(self) -> list[LeftOut]:
-        """Files and lines that were left out, with the reason of each, once `write` has run."""
-        return [*self.listing.left_out, *(LeftOut(*each) for shard in self._shards for each in shard["left_out"])]
+        """Files and lines that were left out, with the reason for each; call `write` first."""
+        return [*self.catalog.left_out, *(LeftOut(*each) for shard in self._shards for each in shard["left_out"])]
 
     def captions(self) -> list[str]:
-        """One caption for each clip that is trained on; a recording's clips take its captions in turn."""
+        """One caption per training clip; a recording's clips take its captions in turn."""
         return [clip.caption for clip in self.training_clips]
 
     def waveforms(self) -> WaveformCorpus:
-        """All sounds that are trained on, [N, samples] int16."""
-        return WaveformCorpus(torch.from_numpy(self._gathered("sound")[self._rows]))
+        """All training sounds, [N, samples] int16."""
+        return WaveformCorpus(torch.from_numpy(self._concatenate("sound")[self._rows]))
 
     def sounds(self, front_end: AudioFrontEnd, embed: Callable[[Sequence[str]], torch.Tensor]) -> SoundCorpus:
-        """All that the denoiser is trained on; log-mels and onsets are kept beside the shards.
+        """Training data of the denoiser; log-mels and onsets are cached next to the shards.
 
-        Nobody has said when something begins in a recording: it is detected where that is plain, and unknown elsewhere.
+        Onsets of recordings are not annotated: they are detected where they are distinct, and unknown elsewhere.
         """
         log_mels = torch.from_numpy(self._log_mels(front_end)[self._rows])
         captions = self.captions()
@@ -140,35 +152,34 @@ class Recordings:
         onsets = torch.from_numpy(self._onsets(front_end, log_mels.shape[1])[self._rows])
         return SoundCorpus(log_mels, prompts, embed([""])[0], onsets, onsets.any(dim=1))
 
-    def seen(self, front_end: AudioFrontEnd) -> PictureCorpus:
-        """All pictures that are trained on, with the energies of their sounds at the picture's rate.
+    def videos(self, front_end: AudioFrontEnd) -> PictureCorpus:
+        """All training frames with the energies of their sounds at the frame rate.
 
-        Raises SettingsError where no recording has a picture, and where its rate does not divide the mel's.
+        Raises:
+            SettingsError: No recording has video, or the frame rate does not divide the log-mel rate.
         """
         clips = [clip for clip in self.training_clips if clip.picture_row is not None]
         if not clips:
-            raise SettingsError(
-                "None of the recordings that are trained on has a picture.", "Give a folder of videos with sound."
-            )
+            raise SettingsError("None of the training recordings has video.", "Give a folder of videos with sound.")
         log_mels = self._log_mels(front_end)[[clip.row for clip in clips]]
         energies = torch.from_numpy(log_mels).float().mean(dim=-1)
-        frames = torch.from_numpy(self._gathered("picture")[np.array([clip.picture_row for clip in clips], np.intp)])
+        frames = torch.from_numpy(self._concatenate("picture")[np.array([clip.picture_row for clip in clips], np.intp)])
         per_frame = front_end.config.frame_rate_hz / self.clips.frame_rate
         if per_frame.denominator != 1 or energies.shape[1] != frames.shape[1] * per_frame:
             raise SettingsError(
-                f"{float(self.clips.frame_rate):g} pictures a second do not fit "
-                f"{float(front_end.config.frame_rate_hz):g} mel frames.",
-                "Choose a frame rate that divides the mel's.",
+                f"{float(self.clips.frame_rate):g} frames per second do not divide "
+                f"{float(front_end.config.frame_rate_hz):g} log-mel frames per second.",
+                "Choose a frame rate that divides the log-mel rate.",
             )
         at_pictures = energies.reshape(len(frames), -1, per_frame.numerator).mean(dim=-1)
         return PictureCorpus(frames, at_pictures, float(self.clips.frame_rate))
 
     def held_out(self, most: int) -> HeldOutClips:
-        """Clips of the recordings that no stage is trained on, at most so many, spread evenly over them."""
+        """Clips of the held-out recordings, at most this many, spread evenly over them."""
         found = [clip for clip in self._all_clips if clip.source in self._held_out]
         chosen = [found[position * len(found) // most] for position in range(most)] if len(found) > most else found
-        sounds = self._gathered("sound")[[clip.row for clip in chosen]] / np.float32(FULL_SCALE)
-        pictures = self._gathered("picture") if any(clip.picture_row is not None for clip in chosen) else None
+        sounds = self._concatenate("sound")[[clip.row for clip in chosen]] / np.float32(FULL_SCALE)
+        pictures = self._concatenate("picture") if any(clip.picture_row is not None for clip in chosen) else None
         return HeldOutClips(
             tuple(clip.caption for clip in chosen),
             sounds.astype(np.float32),
@@ -179,16 +190,16 @@ class Recordings:
 
     @property
     def has_pictures(self) -> bool:
-        """Whether any clip that is trained on has a picture."""
+        """Whether any training clip has video."""
         return any(clip.picture_row is not None for clip in self.training_clips)
 
     @cached_property
     def training_clips(self) -> tuple[RecordedClip, ...]:
-        """The clips that the stages are given, in the order of the recordings."""
+        """The clips for the stages, in the order of the recordings."""
         return tuple(clip for clip in self._all_clips if clip.source not in self._held_out)
 
     def facts(self) -> dict[str, Any]:
-        """How much there is: recordings, videos, clips, hours, captions, what is held out, what was left out."""
+        """Statistics: recordings, videos, clips, seconds, captions, held-out recordings and files left out."""
         training = self.training_clips
         return {
             "recordings": len({clip.source for clip in self._all_clips}),
@@ -203,7 +214,7 @@ class Recordings:
         }
 
     def _duration_s(self, clips: Sequence[RecordedClip]) -> float:
-        """Seconds of recordings that the clips cover, what overlaps counted once, silence that fills counted too."""
+        """Seconds of recordings that the clips cover; overlaps count once, and silence from padding counts too."""
         covered_s, reached_s = 0.0, {clip.source: 0.0 for clip in clips}
         length_s = float(self.clips.duration_s)
         for clip in clips:
@@ -238,13 +249,16 @@ class Recordings:
         return [clip.row for clip in self.training_clips]
 
     def is_written(self) -> bool:
-        """Whether every recording was cut. Raises SettingsError where the folder holds something else."""
-        return self._claim.is_made() and not self._missing()
+        """Whether every recording was cut. Raises SettingsError if the folder contains something else."""
+        return self._folder_settings.matches() and not self._missing()
 
     @property
-    def _claim(self) -> Claim:
-        told = {"recordings": self._fingerprint(), **{name: str(value) for name, value in asdict(self.clips).items()}}
-        return Claim(self.folder / CLAIM_FILE, told, "clips of other recordings or settings")
+    def _folder_settings(self) -> FolderSettings:
+        settings = {
+            "recordings": self._fingerprint(),
+            **{name: str(value) for name, value in asdict(self.clips).items()},
+        }
+        return FolderSettings(self.folder / SETTINGS_FILE, settings, "clips of other recordings or settings")
 
     def _missing(self) -> list[int]:
         return [index for index in range(self._shard_count) if not self._shard(index, "json").is_file()]
@@ -252,16 +266,16 @@ class Recordings:
     def _fingerprint(self) -> str:
         rows = [
             [each.is_seen, each.name, each.path.stat().st_size if each.path.is_file() else -1, *each.captions]
-            for each in self.listing.recordings
+            for each in self.catalog.recordings
         ]
         return hashlib.sha256(json.dumps(rows).encode()).hexdigest()
 
     @property
     def _shard_count(self) -> int:
-        return -(-len(self.listing.recordings) // SHARD_RECORDINGS)
+        return -(-len(self.catalog.recordings) // SHARD_RECORDINGS)
 
     def _recordings_of(self, index: int) -> Sequence[Recording]:
-        return self.listing.recordings[index * SHARD_RECORDINGS : (index + 1) * SHARD_RECORDINGS]
+        return self.catalog.recordings[index * SHARD_RECORDINGS : (index + 1) * SHARD_RECORDINGS]
 
     def _shard(self, index: int, kind: str) -> Path:
         return self.folder / f"{index:05d}.{kind}"
@@ -292,69 +306,73 @@ class Recordings:
             save_array_atomic(self._shard(index, "sound.npy"), np.concatenate(sounds))
         if frames:
             save_array_atomic(self._shard(index, "picture.npy"), np.concatenate(frames))
-        # Written last: its presence says that the shard is whole.
+        # Written last: its presence marks the shard as complete.
         write_text_atomic(self._shard(index, "json"), json.dumps({"clips": entries, "left_out": left_out}))
 
-    def _gathered(self, kind: str) -> NDArray[Any]:
+    def _concatenate(self, kind: str) -> NDArray[Any]:
         paths = [self._shard(index, f"{kind}.npy") for index in range(self._shard_count)]
         gathered: NDArray[Any] = np.concatenate([np.load(path) for path in paths if path.is_file()])
         return gathered
 
     def _onsets(self, front_end: AudioFrontEnd, frames: int) -> NDArray[np.float16]:
-        """Of all clips, [N, frames]; nothing where strikes do not stand out. Kept on disk for each frame rate."""
+        """Onsets of all clips, [N, frames]; zero where strikes are not distinct. Cached for each frame rate."""
         rate_hz = front_end.config.frame_rate_hz
         cache = self.folder / f"onsets-{frames}-{rate_hz.numerator}-{rate_hz.denominator}.npy"
         if not cache.is_file():
             tracks = [
-                onset_track(*plain_strikes(sound / FULL_SCALE, self.clips.sample_rate_hz), frames, float(rate_hz))
-                for sound in self._gathered("sound")
+                onset_track(
+                    *detect_distinct_onsets(sound / FULL_SCALE, self.clips.sample_rate_hz), frames, float(rate_hz)
+                )
+                for sound in self._concatenate("sound")
             ]
             save_array_atomic(cache, np.stack(tracks).astype(np.float16))
         kept: NDArray[np.float16] = np.load(cache)
         return kept
 
     def _log_mels(self, front_end: AudioFrontEnd) -> NDArray[np.float16]:
-        """Of all clips, [N, T, bins]; kept on disk for each front end."""
+        """Log-mels of all clips, [N, T, bins]; cached for each front end."""
         config = front_end.config
         if config.sample_rate_hz != self.clips.sample_rate_hz:
             raise SettingsError(
-                f"The clips were cut at {self.clips.sample_rate_hz} Hz; the pack hears at {config.sample_rate_hz} Hz.",
-                "Prepare the recordings at the pack's rate.",
+                f"The clips were cut at {self.clips.sample_rate_hz} Hz, but the pack uses {config.sample_rate_hz} Hz.",
+                "Prepare the recordings at the pack's sample rate.",
             )
         key = hashlib.sha256(json.dumps(asdict(config)).encode()).hexdigest()[:8]
         cache = self.folder / f"log_mels-{key}.npy"
         if not cache.is_file():
-            waveforms = torch.from_numpy(self._gathered("sound"))
+            waveforms = torch.from_numpy(self._concatenate("sound"))
             log_mels = [front_end.log_mel(part.float() / FULL_SCALE).half().numpy() for part in waveforms.split(64)]
             save_array_atomic(cache, np.concatenate(log_mels))
         kept: NDArray[np.float16] = np.load(cache)
         return kept
 
 
-def plain_strikes(waveform: NDArray[np.floating], sample_rate_hz: int) -> tuple[FloatArray, FloatArray]:
-    """Times [N] in seconds and strengths [N], up to 1, of the onsets of a waveform; none where they are not plain.
+def detect_distinct_onsets(waveform: NDArray[np.floating], sample_rate_hz: int) -> tuple[FloatArray, FloatArray]:
+    """Times [N] in seconds and strengths [N], up to 1, of a waveform's onsets; empty where they are not distinct.
 
-    Rain and engines have onsets too for a detector, but faint ones: they are no strikes that one could ask for.
+    A detector finds onsets in rain and engines too, but weak ones that are not strikes a user would request.
     """
     times_s, rises_nats = detect_onsets(waveform, sample_rate_hz)
-    plain = rises_nats >= PLAIN_ONSET_NATS
-    if plain.sum() < PLAIN_SHARE * len(rises_nats) or not plain.any():
+    distinct = rises_nats >= DISTINCT_ONSET_NATS
+    if distinct.sum() < DISTINCT_SHARE * len(rises_nats) or not distinct.any():
         return np.empty(0, np.float32), np.empty(0, np.float32)
-    return times_s[plain].astype(np.float32), (rises_nats[plain] / rises_nats.max()).astype(np.float32)
+    return times_s[distinct].astype(np.float32), (rises_nats[distinct] / rises_nats.max()).astype(np.float32)
 
 
 def _caption_of(recording: Recording, position: int) -> str:
-    """Clips of one recording take its captions in turn, from one on that its name decides."""
+    """The caption of a clip: a recording's clips take its captions in turn, starting at one chosen by a hash of its
+    name.
+    """
     first = int.from_bytes(hashlib.sha256(recording.name.encode()).digest()[:4])
     return recording.captions[(first + position) % len(recording.captions)]
 
 
 def held_out_names(names: Collection[str]) -> list[str]:
-    """Those recordings of some that no stage is trained on: HELD_OUT_SHARE of them, at least one of two."""
+    """The held-out recordings: HELD_OUT_SHARE of them, and at least one of two."""
     count = max(1, round(HELD_OUT_SHARE * len(names))) if len(names) > 1 else 0
-    return sorted(names, key=_drawn)[:count]
+    return sorted(names, key=_draw_key)[:count]
 
 
-def _drawn(name: str) -> str:
-    """A place in a lottery that stays where it is when other recordings come and go."""
+def _draw_key(name: str) -> str:
+    """Sort key for drawing that does not depend on the other recordings."""
     return hashlib.sha256(f"held out: {name}".encode()).hexdigest()

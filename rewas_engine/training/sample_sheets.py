@@ -1,6 +1,6 @@
-"""Pictures of a training as it goes: the loss curve, and a sheet of what the weights can do by now.
+"""Plots of a training in progress: the loss curve, and sheets with the current results.
 
-Drawn by matplotlib where it is installed (the extra `plots`); a training without it is the same, only unseen.
+Drawn with matplotlib if it is installed (the extra `plots`); training does not depend on it.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ SMOOTHED_STEPS = 50
 
 @dataclass(frozen=True, eq=False)
 class Panel:
-    """One example on a sheet: a log-mel [T, bins] where there is one, and curves [T] by name, all in nats."""
+    """One example on a sheet: an optional log-mel [T, bins] and curves [T] by name, in nats."""
 
     title: str
     log_mel: FloatArray | None = None
@@ -33,7 +33,7 @@ def can_draw() -> bool:
 
 
 def draw_losses(path: Path, stage: str, losses: Sequence[float]) -> None:
-    """The loss of every step and its running mean, on a logarithmic scale."""
+    """Plot the loss of every step and its running mean, on a logarithmic scale."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(7, 3.5), layout="constrained")
@@ -48,12 +48,12 @@ def draw_losses(path: Path, stage: str, losses: Sequence[float]) -> None:
 
 
 def draw_figures(path: Path, title: str, figures: Mapping[int, Mapping[str, float]]) -> None:
-    """Each figure over the steps at which it was measured, under each other."""
+    """Plot each figure over the steps at which it was measured, one below the other."""
     from matplotlib.figure import Figure
 
     names = sorted({name for measured in figures.values() for name in measured})
     figure = Figure(figsize=(7, 1.9 * len(names) + 0.6), layout="constrained")
-    figure.suptitle(f"{title}: on clips that no step has seen")
+    figure.suptitle(f"{title}: on held-out clips")
     for axes, name in zip(figure.subplots(len(names), 1, squeeze=False).flat, names, strict=True):
         steps = [step for step in sorted(figures) if name in figures[step]]
         axes.plot(steps, [figures[step][name] for step in steps], marker="o", markersize=3)
@@ -64,7 +64,7 @@ def draw_figures(path: Path, title: str, figures: Mapping[int, Mapping[str, floa
 
 
 def draw_sheet(path: Path, title: str, panels: Sequence[Panel]) -> None:
-    """The panels under each other in two columns."""
+    """Draw the panels in two columns."""
     from matplotlib.figure import Figure
 
     rows = -(-len(panels) // 2)

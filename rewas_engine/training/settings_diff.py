@@ -1,4 +1,4 @@
-"""Whether what is there already was made with the same settings, and where not, which of them differ."""
+"""Compares the settings of existing results with the current ones."""
 
 from __future__ import annotations
 
@@ -6,35 +6,37 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-SHOWN = 4
-"""So many differences are named."""
+MAX_ENTRIES = 4
+"""Most differences that a message lists."""
 
 
-def decisive(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings by their names, those within others as `base.steps`, with values as JSON knows them.
+def flatten_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Flatten settings to names such as `base.steps`, with JSON values.
 
-    The device and the intervals of checkpoints and samples are left out: they change no weight.
+    The device and the intervals of checkpoints and samples are left out, since they do not change the weights.
     """
     found: dict[str, Any] = {}
     for name, value in settings.items():
         if isinstance(value, Mapping):
-            found.update({f"{name}.{inner}": part for inner, part in decisive(value).items()})
+            found.update({f"{name}.{inner}": part for inner, part in flatten_settings(value).items()})
         elif name != "device" and not name.endswith("_every"):
             found[name] = json.loads(json.dumps(value))
     return found
 
 
-def difference(theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> str:
-    """What differs, as `base.steps (4, now 5), seed (1, now 2)`; "" where nothing does."""
+def describe_difference(theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> str:
+    """Describe what differs, as `base.steps (4, now 5), seed (1, now 2)`; "" if nothing does."""
     names = [name for name in {**ours, **theirs} if name not in ours or ours[name] != theirs.get(name, _MISSING)]
-    told = [f"{name} ({_shown(theirs, name)}, now {_shown(ours, name)})" for name in names[:SHOWN]]
-    if len(names) > SHOWN:
-        told.append(f"and {len(names) - SHOWN} more")
-    return ", ".join(told)
+    entries = [
+        f"{name} ({_format_setting(theirs, name)}, now {_format_setting(ours, name)})" for name in names[:MAX_ENTRIES]
+    ]
+    if len(names) > MAX_ENTRIES:
+        entries.append(f"and {len(names) - MAX_ENTRIES} more")
+    return ", ".join(entries)
 
 
 _MISSING = object()
 
 
-def _shown(settings: Mapping[str, Any], name: str) -> str:
-    return json.dumps(settings[name], ensure_ascii=False) if name in settings else "not told"
+def _format_setting(settings: Mapping[str, Any], name: str) -> str:
+    return json.dumps(settings[name], ensure_ascii=False) if name in settings else "not set"

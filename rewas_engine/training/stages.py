@@ -1,4 +1,4 @@
-"""The stages of training a starter pack: what each learns, from what, and by which loss."""
+"""The sound stages of a starter pack's training: data, batches and losses of base and adapter."""
 
 from __future__ import annotations
 
@@ -20,28 +20,31 @@ from rewas_engine.models.text_projection import TextProjection
 from rewas_engine.training.loop import LossFunction, lower_precision
 
 SOFTENED_VALUES = 112
-"""φ of the paper gives 112 values for 5.12 s; the adapter is trained on curves as coarse as those too."""
+"""The paper's φ gives 112 values for 5.12 s; the adapter is also trained on curves of that resolution."""
 
 CLOSE_NATS = 0.1
-"""Errors of energy above this count by their size, below it by their square."""
+"""Energy errors count linearly above this value and quadratically below it."""
 
 FAINT_NATS = 0.5
-"""What is louder than silence by so much is heard."""
+"""Energy above silence from which a sound counts as audible."""
 
 RISE_FRAMES = 3
-"""An onset is a rise within so many mel frames."""
+"""An onset is a rise within this many mel frames."""
 
-UNSTEERED_WITHOUT_WORDS = 0.7
-"""Share of the clips without controls that have no words either, while the adapter is trained."""
+EMPTY_PROMPT_SHARE = 0.7
+"""Share of the clips without controls that also get no prompt while the adapter is trained."""
 
 
 @dataclass(frozen=True)
 class SoundCorpus:
-    """What the denoiser learns from.
+    """Training data of the denoiser.
 
-    log_mels: [N, T, bins] float16 nats. prompts: [N, D] sentence embeddings. empty_prompt: [D], of "".
-    onsets: [N, T] float16 strengths, 0 to 1, in the frames where something begins. has_onsets: [N] bool, whether that
-    is known of a clip.
+    Attributes:
+        log_mels: [N, T, bins] float16 nats.
+        prompts: [N, D] sentence embeddings.
+        empty_prompt: [D], of "".
+        onsets: [N, T] float16 strengths, 0 to 1, in the frames of the onsets.
+        has_onsets: [N] bool, whether a clip's onsets are known.
     """
 
     log_mels: torch.Tensor
@@ -53,17 +56,23 @@ class SoundCorpus:
 
 @dataclass(frozen=True)
 class DenoiserRecipe:
-    """How the denoiser and its adapter see the corpus.
+    """How denoiser and adapter sample the corpus.
 
-    batch_size: crops in a step. crop_frames: mel frames of a crop. whole_from: part of the steps after which whole
-    clips take the place of crops. text_dropout: share of clips whose prompt is taken away from the base.
-    hint_dropout: share of clips whose controls are taken away from the adapter. quietest_nats: each clip is made
-    quieter by up to so much. onsets_share, texture_share: share of clips that are steered by onsets and not by energy,
-    and of those that are given the texture too. energy_weight, onsets_weight, texture_weight: of the errors of
-    the predicted clip's energy, its rises and its texture, in nats, beside the denoising loss. silence_weight: of that
-    loss where nothing sounds, against 1 where something does. louder_of: so many crops of a clip are drawn, and the
-    one in which most sounds is taken. prompt_noise: standard deviation of what is added to each component of a
-    prompt, so that words that were never read land near those that were.
+    Attributes:
+        batch_size: Crops per step.
+        crop_frames: Mel frames of a crop.
+        whole_from: Share of the steps after which whole clips replace crops.
+        text_dropout: Share of clips without prompt in the base's training.
+        hint_dropout: Share of clips without controls in the adapter's training.
+        quietest_nats: Largest random attenuation of a clip.
+        onsets_share: Share of clips controlled by onsets instead of energy.
+        texture_share: Share of clips with texture as a further control.
+        energy_weight, onsets_weight, texture_weight: Weights of the errors of the predicted clip's energy, rises and
+        texture, in nats, added to the denoising loss.
+        silence_weight: Weight of the denoising loss in silence, relative to 1 elsewhere.
+        louder_of: Number of candidate crops of a clip; the one with the most sound is used.
+        prompt_noise: Standard deviation of the noise added to each component of a prompt, so that unseen phrasings
+            fall near known ones.
     """
 
     batch_size: int = 24
@@ -84,7 +93,15 @@ class DenoiserRecipe:
 
 @dataclass(frozen=True)
 class DenoiserBatch:
-    """Clips of one step: latents [B, C, T', F'], scaled; prompts [B, D]; log_mels [B, T, bins] nats; onsets [B, T]."""
+    """Clips of one step.
+
+    Attributes:
+        latents: [B, C, T', F'], scaled.
+        prompts: [B, D].
+        log_mels: [B, T, bins] nats.
+        onsets: [B, T].
+        has_onsets: [B].
+    """
 
     latents: torch.Tensor
     prompts: torch.Tensor
@@ -94,7 +111,7 @@ class DenoiserBatch:
 
 
 class DenoiserBatches:
-    """Batches that depend on nothing but the step's generator."""
+    """Batches that depend only on the step's generator."""
 
     def __init__(
         self,
@@ -104,7 +121,7 @@ class DenoiserBatches:
         projection: TextProjection | None = None,
     ) -> None:
         self.corpus, self.codec, self.recipe, self.projection = corpus, codec, recipe, projection
-        # One value for each position of the latent: a crop begins at one of them.
+        # One value per latent position, since crops start at these.
         self._energies = torch.cat(
             [
                 part.float().mean(dim=-1).unflatten(1, (-1, codec.config.patch_size)).mean(dim=-1)
@@ -113,10 +130,10 @@ class DenoiserBatches:
         )
 
     def draw(self, whole: bool, generator: torch.Generator) -> DenoiserBatch:
-        """The clips of one step, on the codec's device; every prompt is there."""
+        """Draw the clips of one step, on the codec's device, all with prompts."""
         recipe, log_mels, patch = self.recipe, self.corpus.log_mels, self.codec.config.patch_size
         frames = log_mels.shape[1] if whole else recipe.crop_frames
-        # A whole clip costs what several crops do: fewer of them keep the steps alike.
+        # A whole clip costs as much as several crops: fewer of them keep the steps equal.
         size = max(1, recipe.batch_size * recipe.crop_frames // frames)
         rows = torch.randint(len(log_mels), (size,), generator=generator)
         starts = self._starts(rows, frames // patch, generator) * patch
@@ -133,23 +150,23 @@ class DenoiserBatches:
             latents = encode_scaled(self.codec, crops)
         return DenoiserBatch(
             latents,
-            self._projected(prompts.to(self.codec.device)),
+            self._project(prompts.to(self.codec.device)),
             crops,
             cropped(self.corpus.onsets),
             self.corpus.has_onsets[rows].to(self.codec.device),
         )
 
-    def without_words(self, prompts: torch.Tensor, share: float, generator: torch.Generator) -> torch.Tensor:
-        """Prompts [B, D], that share of them emptied."""
+    def drop_prompts(self, prompts: torch.Tensor, share: float, generator: torch.Generator) -> torch.Tensor:
+        """Replace a share of prompts [B, D] by the empty prompt."""
         emptied = (torch.rand(len(prompts), generator=generator) < share).to(prompts.device)
-        empty = self._projected(self.corpus.empty_prompt[None].to(prompts))
+        empty = self._project(self.corpus.empty_prompt[None].to(prompts))
         return torch.where(emptied[:, None], empty, prompts)
 
     def weights(self, log_mels: torch.Tensor) -> torch.Tensor:
-        """How much the positions of latents [B, 1, T', 1] of log-mels [B, T, bins] count; their mean is 1 in each clip.
+        """Weights of latent positions [B, 1, T', 1] for log-mels [B, T, bins], with mean 1 in each clip.
 
-        A short sound would else be a small part of a clip that is mostly silence. Where silence has no weight, a silent
-        clip counts for nothing.
+        Otherwise a short sound would be a small part of a clip that is mostly silence. If silence has weight 0, a
+        silent clip does not count.
         """
         sounding = log_mels.mean(dim=-1).unflatten(1, (-1, self.codec.config.patch_size)).amax(dim=-1)
         audible = (sounding > SILENCE_NATS + FAINT_NATS).float()
@@ -157,27 +174,27 @@ class DenoiserBatches:
         return (weights / weights.mean(dim=1, keepdim=True).clamp(min=1e-6))[:, None, :, None]
 
     def _starts(self, rows: torch.Tensor, positions: int, generator: torch.Generator) -> torch.Tensor:
-        """Where the crops of clips begin, [B] positions of the latent."""
+        """Starts of the crops, [B] latent positions."""
         room = self._energies.shape[1] - positions + 1
         drawn = torch.randint(room, (self.recipe.louder_of, len(rows)), generator=generator)
         sums = nn.functional.pad((self._energies[rows] - SILENCE_NATS).cumsum(dim=1), (1, 0))
-        heard = sums.gather(1, drawn.T + positions) - sums.gather(1, drawn.T)
-        return drawn.T.gather(1, heard.argmax(dim=1, keepdim=True))[:, 0]
+        loudness = sums.gather(1, drawn.T + positions) - sums.gather(1, drawn.T)
+        return drawn.T.gather(1, loudness.argmax(dim=1, keepdim=True))[:, 0]
 
-    def _projected(self, prompts: torch.Tensor) -> torch.Tensor:
+    def _project(self, prompts: torch.Tensor) -> torch.Tensor:
         projected: torch.Tensor = prompts if self.projection is None else self.projection(prompts)
         return projected
 
     def controls(self, batch: DenoiserBatch, generator: torch.Generator) -> ControlBatch:
-        """What the adapter is told of a batch: energy sharp or softened, or onsets instead, some with their texture."""
+        """Draw the controls of a batch: exact or softened energy, or onsets instead, some with texture."""
         recipe, size = self.recipe, len(batch.latents)
         device = batch.latents.device
         draws = torch.rand((4, size), generator=generator).to(device)
         energies = batch.log_mels.mean(dim=-1)
         softened = draws[0] < 0.5
-        energies[softened] = softened_energies(energies[softened])
+        energies[softened] = soften_energies(energies[softened])
         by_onsets = (draws[1] < recipe.onsets_share) & batch.has_onsets
-        # Half of those that know both are given both: then a picture's soft energy may be sharpened by onsets.
+        # Half of the clips with both get both, so that onsets can sharpen a soft energy from video.
         with_onsets = by_onsets | ((draws[1] > 1 - recipe.onsets_share / 2) & batch.has_onsets)
         with_texture = draws[2] < recipe.texture_share
         given = torch.stack([~by_onsets, with_onsets, with_texture], dim=1)
@@ -192,8 +209,8 @@ def base_loss(
 
     def loss_of(step: int, generator: torch.Generator) -> torch.Tensor:
         batch = batches.draw(step >= batches.recipe.whole_from * steps, generator)
-        noisy, timesteps, velocity = noised(batch.latents, schedule, generator)
-        prompts = batches.without_words(batch.prompts, batches.recipe.text_dropout, generator)
+        noisy, timesteps, velocity = add_noise(batch.latents, schedule, generator)
+        prompts = batches.drop_prompts(batch.prompts, batches.recipe.text_dropout, generator)
         with lower_precision(noisy.device):
             predicted = denoiser(noisy, timesteps, encoder_hidden_states=None, class_labels=prompts).sample
         return _weighted_error(predicted, velocity, batches.weights(batch.log_mels))
@@ -209,23 +226,23 @@ def adapter_loss(
     bins: int,
     steps: int,
 ) -> LossFunction:
-    """The adapter on the frozen base: the same loss, with controls as a hint that is sometimes taken away.
+    """The adapter on the frozen base: the same loss, with controls as a hint that is dropped at random.
 
-    Of each control that is given, the error of the clip that the prediction amounts to is added: the hint holds all
-    that is needed for energy and texture at every noise level, and for where sounds begin and where they do not.
+    For each given control, the error of the predicted clip is added: the hint determines energy and texture at every
+    noise level, and where sounds begin and do not.
     """
     codec, encode = batches.codec, partial(encode_scaled, batches.codec)
     signal_rates = schedule.alphas_cumprod.sqrt()
 
     def loss_of(step: int, generator: torch.Generator) -> torch.Tensor:
         batch = batches.draw(step >= batches.recipe.whole_from * steps, generator)
-        noisy, timesteps, velocity = noised(batch.latents, schedule, generator)
+        noisy, timesteps, velocity = add_noise(batch.latents, schedule, generator)
         controls = batches.controls(batch, generator)
-        # Words are taken away only together with the controls, as guidance will. An adapter that had to do without
-        # them while it hears an energy would learn to guess from its shape what sounds.
-        steered = controls.given.any(dim=1, keepdim=True)
-        emptied = batches.without_words(batch.prompts, UNSTEERED_WITHOUT_WORDS, generator)
-        prompts = torch.where(steered, batch.prompts, emptied)
+        # Prompts are dropped only together with the controls, as in guidance. An adapter with energy but no prompt
+        # would learn to guess the class from the energy's shape.
+        is_controlled = controls.given.any(dim=1, keepdim=True)
+        emptied = batches.drop_prompts(batch.prompts, EMPTY_PROMPT_SHARE, generator)
+        prompts = torch.where(is_controlled, batch.prompts, emptied)
         with torch.no_grad():
             hints = control_hint(controls, encode, bins, adapter)
         with lower_precision(noisy.device):
@@ -242,7 +259,7 @@ def adapter_loss(
         signal = signal_rates.to(noisy.device)[timesteps][:, None, None, None]
         clips = signal * noisy - (1 - signal.square()).sqrt() * predicted.float()
         decoded = codec.decode(clips / codec.config.scaling_factor).sample[:, 0]
-        # Below silence there is nothing: a sound is cut off there too, and its loudest bins are what is left.
+        # Values below silence do not exist: the decoder's output is clamped there, as sounds are.
         decoded = decoded.clamp(min=SILENCE_NATS)
         energies, wanted = decoded.mean(dim=-1), batch.log_mels.mean(dim=-1)
         recipe = batches.recipe
@@ -263,19 +280,21 @@ def _weighted_error(predicted: torch.Tensor, wanted: torch.Tensor, weights: torc
     return ((predicted.float() - wanted).square() * weights).mean()
 
 
-def _distance(made: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
-    """Of each clip, [B]. Not the square: what the hint says is to be followed in quiet frames as in loud ones."""
-    errors = nn.functional.smooth_l1_loss(made, wanted, beta=CLOSE_NATS, reduction="none")
+def _distance(produced: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
+    """Error per clip, [B]. Not squared: the controls apply to quiet and loud frames alike."""
+    errors = nn.functional.smooth_l1_loss(produced, wanted, beta=CLOSE_NATS, reduction="none")
     return errors.flatten(1).mean(dim=1)
 
 
 def _rises(energies: torch.Tensor) -> torch.Tensor:
-    """By how much energies [B, T] rise within RISE_FRAMES."""
+    """Rise of energies [B, T] within RISE_FRAMES."""
     return (energies[:, RISE_FRAMES:] - energies[:, :-RISE_FRAMES]).clamp(min=0)
 
 
-def softened_energies(energies: torch.Tensor) -> torch.Tensor:
-    """Energies [B, T] as coarse and smooth as a picture gives them, still [B, T] (method: ground-truth energy)."""
+def soften_energies(energies: torch.Tensor) -> torch.Tensor:
+    """Energies [B, T] at the resolution and smoothness of an estimate from video, still [B, T] (paper: ground-truth
+    energy).
+    """
     if not len(energies):
         return energies
     frames = energies.shape[1]
@@ -287,32 +306,37 @@ def softened_energies(energies: torch.Tensor) -> torch.Tensor:
     return torch.from_numpy(np.stack(lines)).to(energies).clamp(min=SILENCE_NATS)
 
 
-def noised(
+def add_noise(
     latents: torch.Tensor, schedule: DDIMScheduler, generator: torch.Generator
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Latents [B, C, T, F] made noisy at drawn timesteps [B], these, and what the schedule's networks predict."""
-    noise, timesteps = (drawn.to(latents.device) for drawn in drawn_noise(latents.shape, schedule, generator))
-    wanted = wanted_prediction(latents, noise, timesteps, schedule)
+    """Add noise to latents [B, C, T, F].
+
+    Returns:
+        The noisy latents, their random timesteps [B], and the prediction target.
+    """
+    noise, timesteps = (drawn.to(latents.device) for drawn in draw_noise(latents.shape, schedule, generator))
+    wanted = prediction_target(latents, noise, timesteps, schedule)
     return schedule.add_noise(latents, noise, timesteps), timesteps, wanted
 
 
-def drawn_noise(
+def draw_noise(
     shape: Sequence[int], schedule: DDIMScheduler, generator: torch.Generator
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Noise for latents of a shape [B, C, T, F], and timesteps [B]."""
+    """Draw noise for latents of a shape [B, C, T, F], and timesteps [B]."""
     noise = torch.randn(tuple(shape), generator=generator)
     return noise, torch.randint(schedule.config.num_train_timesteps, (shape[0],), generator=generator)
 
 
-def wanted_prediction(
+def prediction_target(
     latents: torch.Tensor, noise: torch.Tensor, timesteps: torch.Tensor, schedule: DDIMScheduler
 ) -> torch.Tensor:
-    """What the schedule's networks predict of latents [B, C, T, F] at timesteps [B]: their noise or their velocity.
+    """The prediction target for latents [B, C, T, F] at timesteps [B]: noise or velocity, by the schedule.
 
-    Raises ValueError for any other kind of prediction.
+    Raises:
+        ValueError: The schedule has another prediction type.
     """
     kind = schedule.config.prediction_type
     if kind not in ("epsilon", "v_prediction"):
-        raise ValueError(f"nobody is trained to predict {kind!r} here")
+        raise ValueError(f"prediction type {kind!r} is not supported")
     wanted: torch.Tensor = noise if kind == "epsilon" else schedule.get_velocity(latents, noise, timesteps)
     return wanted

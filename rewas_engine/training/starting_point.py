@@ -1,4 +1,4 @@
-"""What a training begins with: nothing, or the components of a pack that is there already."""
+"""The starting point of a training: random weights, or the components of an existing pack."""
 
 from __future__ import annotations
 
@@ -12,13 +12,17 @@ from rewas_engine.packs.components import load_component
 from rewas_engine.packs.description import PackDescription, find_pack, read_pack, verify_files
 
 NOTHING = "nothing"
-"""What a stage begins with that has no pack to continue."""
+"""Name of the starting point of a stage that continues no pack."""
 
 
-class Beginning:
-    """The pack that a training starts from, if any; every stage asks it for its component.
+class StartingPoint:
+    """The pack that a training starts from, if any; every stage gets its component from here.
 
-    pack: name or folder; "" is none. Raises PackError where it is not installed or damaged.
+    Args:
+        pack: Name or folder; "" is none.
+
+    Raises:
+        PackError: It is not installed or is damaged.
     """
 
     def __init__(self, pack: str) -> None:
@@ -35,7 +39,7 @@ class Beginning:
 
     @property
     def fingerprint(self) -> str:
-        """The pack's name and version with a hash of its files, wherever it lies; "" where there is none."""
+        """The pack's name and version with a hash of its files, independent of its location; "" without a pack."""
         if self._description is None:
             return ""
         return f"{self.name} {self._description.fingerprint[:12]}"
@@ -46,9 +50,12 @@ class Beginning:
         return None if self._description is None else self._description.path
 
     def fill(self, module: nn.Module, role: str) -> str:
-        """Give a new module the weights of the pack's component of the same role; returns what it begins with.
+        """Copy the weights of the pack's component of the same role into a new module.
 
-        A component of another class or shape is of no use: the module is then left as it is, and NOTHING returned.
+        If class or shapes differ, the module stays unchanged.
+
+        Returns:
+            The name of the starting point: the pack's, or NOTHING.
         """
         found = self.component(role)
         if found is None or type(found) is not type(module):
@@ -63,7 +70,7 @@ class Beginning:
         return self.name
 
     def component(self, role: str) -> nn.Module | None:
-        """The pack's component of a role, where there is one."""
+        """The pack's component of a role, if it has one."""
         if self._description is None or role not in self._description.components:
             return None
         module: nn.Module = load_component(self._description.path, role, self._description.components[role])

@@ -1,4 +1,4 @@
-"""The vocoder's stage: from log-mel to waveform, learnt from waveforms alone."""
+"""The vocoder stage: from log-mel to waveform, trained on waveforms alone."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from rewas_engine.models.vocoder import SpectralVocoder
 from rewas_engine.training.loop import LossFunction, lower_precision
 
 WINDOWS_SAMPLES = (64, 128, 256, 512, 2048)
-"""Of the spectra that a vocoder is held to: the shortest hear what happens within one of its hops."""
+"""Windows of the spectral losses; the shortest resolve changes within one hop of the vocoder."""
 QUIETEST_MAGNITUDE = 1e-4
 """Added to magnitudes before their logarithm."""
 
 QUIETEST_LEVEL = 0.02
-"""Root mean square of spectra below which batches are quieter than those of the corpora, whose least is 0.1."""
+"""Root mean square of spectra below which batches are quieter than those of the corpora, whose minimum is 0.1."""
 
 
 @dataclass(frozen=True)
 class WaveformCorpus:
-    """What the vocoder learns from: waveforms [N, samples] int16."""
+    """Training data of the vocoder: waveforms [N, samples] int16."""
 
     waveforms: torch.Tensor
 
@@ -33,8 +33,9 @@ def vocoder_loss(
 ) -> LossFunction:
     """Log-mel distance, and log and linear distance of spectra at five resolutions.
 
-    A vocoder that draws phases is shown two draws of each sound: what they are too alike counts against what they miss
-    (the energy distance of Gritsenko et al. 2020), so that noise is learnt as noise and not as its mean.
+    For a vocoder with random phases, two draws of each sound are compared: their similarity counts against their
+    distance from the real sound (energy distance, Gritsenko et al. 2020), so that noise is learnt as noise and not as
+    its mean.
     """
     hop = front_end.config.hop_samples
 
@@ -52,22 +53,22 @@ def vocoder_loss(
         with lower_precision(real.device):
             spectrum = vocoder.spectrum(target)
         draws = [
-            vocoder.synthesise(spectrum, _places(target, generator))
+            vocoder.synthesise(spectrum, _frame_positions(target, generator))
             for _ in range(2 if spectrum.scatter is not None else 1)
         ]
-        heard, wanted = [_magnitudes(made) for made in draws], _magnitudes(real)
+        vocoded, wanted = [_magnitudes(sound) for sound in draws], _magnitudes(real)
         losses = [
-            (front_end.log_mel(made) - target).abs().mean() + 0.5 * _spectral_distance(magnitudes, wanted, wanted)
-            for made, magnitudes in zip(draws, heard, strict=True)
+            (front_end.log_mel(sound) - target).abs().mean() + 0.5 * _spectral_distance(magnitudes, wanted, wanted)
+            for sound, magnitudes in zip(draws, vocoded, strict=True)
         ]
         loss = torch.stack(losses).mean()
-        return loss - 0.25 * _spectral_distance(heard[0], heard[1], wanted) if len(draws) > 1 else loss
+        return loss - 0.25 * _spectral_distance(vocoded[0], vocoded[1], wanted) if len(draws) > 1 else loss
 
     return loss_of
 
 
-def _places(log_mels: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    """Positions [B, T] of frames in sounds that are longer than anybody's: no two draws are alike."""
+def _frame_positions(log_mels: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """Frame positions [B, T] far beyond any real sound's length, so that no two draws are the same."""
     starts = torch.randint(1 << 40, (len(log_mels), 1), generator=generator)
     return (starts + torch.arange(log_mels.shape[1])).to(log_mels.device)
 
@@ -75,11 +76,11 @@ def _places(log_mels: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
 def _spectral_distance(
     one: Sequence[torch.Tensor], other: Sequence[torch.Tensor], real: Sequence[torch.Tensor]
 ) -> torch.Tensor:
-    """Log and linear distance of two sounds' magnitudes, the linear one as a share of the level of the real sounds."""
+    """Log and linear distance of two sounds' magnitudes, the linear one relative to the level of the real sounds."""
     distance = one[0].new_zeros(())
     for ours, theirs, of_real in zip(one, other, real, strict=True):
         logarithmic = (torch.log(ours + QUIETEST_MAGNITUDE) - torch.log(theirs + QUIETEST_MAGNITUDE)).abs().mean()
-        # Of the real spectrum, but where that is all but silent: any sound is endlessly far from silence.
+        # Relative to the real spectrum, with a minimum: the relative distance from silence would be unbounded.
         level = _root_mean_square(of_real).clamp(min=QUIETEST_LEVEL)
         distance = distance + logarithmic + _root_mean_square(ours - theirs) / level
     return distance
@@ -95,7 +96,7 @@ def _magnitude(waveform: torch.Tensor, window_samples: int) -> torch.Tensor:
     spectrum: Any = torch.stft(
         waveform, window_samples, window_samples // 4, window=window, center=True, return_complex=True
     )
-    # The gradient of a magnitude has no limit at zero.
+    # The gradient of a magnitude diverges at zero.
     return torch.sqrt(spectrum.real.square() + spectrum.imag.square() + 1e-9)
 
 

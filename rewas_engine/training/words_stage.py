@@ -1,4 +1,4 @@
-"""The words stage: sentence embeddings are read as what the captions of the world say of its sounds."""
+"""The words stage: learns which sounds of the world a sentence embedding describes."""
 
 from __future__ import annotations
 
@@ -12,32 +12,35 @@ from torch import nn
 from rewas_engine.models.text_projection import TextProjection
 from rewas_engine.training.loop import LossFunction
 from rewas_engine.world import AMBIENCE_CLASSES, CLASS_NAMES, Scene, captions
-from rewas_engine.world.vocabulary import MODIFIERS, framed, further_captions, said_modifiers, wordless_captions
+from rewas_engine.world.vocabulary import MODIFIERS, find_modifiers, framed, further_captions, wordless_captions
 
-SILENCE, UNSAID = len(CLASS_NAMES), len(CLASS_NAMES) + 1
-"""What is heard in front, beside the classes: nothing; and something that the words do not name."""
+SILENCE, UNNAMED = len(CLASS_NAMES), len(CLASS_NAMES) + 1
+"""Further meanings of the foreground: silence, and an unnamed sound."""
 FRONT_MEANINGS = len(CLASS_NAMES) + 2
 NOTHING_BEHIND = len(AMBIENCE_CLASSES)
 BEHIND_MEANINGS = len(AMBIENCE_CLASSES) + 1
 CHOICES = (FRONT_MEANINGS, BEHIND_MEANINGS)
 CAPTIONS_IN_A_STEP = 256
 PLAIN_SHARE = 0.5
-"""Share of a step that is phrases without modifiers or a sound behind them, each class as often as any other."""
+"""Share of a step with phrases that have neither modifiers nor background, balanced over the classes."""
 WORDLESS_SHARE = 0.04
 FARTHEST_WORDS = 1.0
-"""Standard deviation, at most, of what is added to each component: words that were never read lie as far away."""
+"""Largest standard deviation of the noise on each component: unseen phrasings lie about as amounts away."""
 SMOOTHING = 0.05
-"""Of the labels: no words are sure to mean what they mean here."""
+"""Label smoothing, since no phrase has a certain meaning."""
 FLAG_WEIGHT = 3.0
 RIDGE = 20.0
-"""Meanings of which there are few examples are kept small."""
+"""Keeps meanings with few examples small."""
 
 
 @dataclass(frozen=True, eq=False)
-class SaidCaptions:
-    """Captions with what they say.
+class LabelledCaptions:
+    """Captions with their meanings.
 
-    embeddings: [N, D] of sentences. front, behind: [N] positions within CHOICES. flags: [N, F] of 0 and 1.
+    Attributes:
+        embeddings: [N, D] of sentences.
+        front, behind: [N] indices within CHOICES.
+        flags: [N, F] of 0 and 1.
     """
 
     embeddings: torch.Tensor
@@ -48,15 +51,17 @@ class SaidCaptions:
 
 @dataclass(frozen=True, eq=False)
 class WordsCorpus:
-    """What the words stage learns from: captions of scenes, plain phrases of each class, words that name nothing."""
+    """Training data of the words stage: captions of scenes, plain phrases of each class, and phrases that name no
+    sound.
+    """
 
-    scenes: SaidCaptions
-    plain: SaidCaptions
-    wordless: SaidCaptions
+    scenes: LabelledCaptions
+    plain: LabelledCaptions
+    wordless: LabelledCaptions
 
 
 def words_corpus(scenes: Sequence[Scene], embed: Callable[[Sequence[str]], torch.Tensor]) -> WordsCorpus:
-    """Captions of scenes of the world and its phrases, all read; rarer words bare and with words around them."""
+    """Embed captions of the world's scenes and its phrases; rare phrases both alone and in a sentence."""
     rng = np.random.default_rng(len(scenes))
     plain = [
         (number, words)
@@ -65,19 +70,19 @@ def words_corpus(scenes: Sequence[Scene], embed: Callable[[Sequence[str]], torch
         for words in phrases
     ]
     return WordsCorpus(
-        _said(
+        _label_captions(
             [scene.full_caption for scene in scenes],
             [SILENCE if scene.is_silent else CLASS_NAMES.index(scene.class_name) for scene in scenes],
             [NOTHING_BEHIND if scene.ambience is None else _behind(scene.ambience) for scene in scenes],
             embed,
         ),
-        _said([words for _, words in plain], [number for number, _ in plain], None, embed),
-        _said(list(wordless_captions()), [UNSAID] * len(wordless_captions()), None, embed),
+        _label_captions([words for _, words in plain], [number for number, _ in plain], None, embed),
+        _label_captions(list(wordless_captions()), [UNNAMED] * len(wordless_captions()), None, embed),
     )
 
 
 def new_text_projection(corpus: WordsCorpus, hidden: int, length: float) -> TextProjection:
-    """An unread projection whose meanings are those of the captions: how each moves a sentence, by least squares."""
+    """An untrained projection whose meaning vectors are fitted to the captions by least squares."""
     width = corpus.scenes.embeddings.shape[1]
     projection = TextProjection(width, hidden, CHOICES, len(MODIFIERS), length)
     parts = (corpus.scenes, corpus.plain, corpus.wordless)
@@ -91,7 +96,7 @@ def new_text_projection(corpus: WordsCorpus, hidden: int, length: float) -> Text
 
 
 def words_loss(corpus: WordsCorpus, projection: TextProjection) -> LossFunction:
-    """Cross entropy of what each caption says, the captions moved as far as unread words would lie from them."""
+    """Cross entropy of each caption's meanings, with noise as large as the distance of unseen phrasings."""
     plain_of_class = [(corpus.plain.front == number).nonzero().flatten() for number in range(len(CLASS_NAMES))]
     most = max(map(len, plain_of_class))
     plain_rows = torch.stack([rows[torch.arange(most) % len(rows)] for rows in plain_of_class])
@@ -102,14 +107,14 @@ def words_loss(corpus: WordsCorpus, projection: TextProjection) -> LossFunction:
         def drawn(below: int, size: int) -> torch.Tensor:
             return torch.randint(below, (size,), generator=generator)
 
-        batch = _joined(
+        batch = _concatenate_captions(
             _rows(corpus.scenes, drawn(len(corpus.scenes.front), CAPTIONS_IN_A_STEP - plain - wordless)),
             _rows(corpus.plain, plain_rows[drawn(len(plain_rows), plain), drawn(most, plain)]),
             _rows(corpus.wordless, drawn(len(corpus.wordless.front), wordless)),
         )
-        far = FARTHEST_WORDS * torch.rand((CAPTIONS_IN_A_STEP, 1), generator=generator)
-        moved = batch.embeddings + far * torch.randn(batch.embeddings.shape, generator=generator)
-        logits = projection.meaning_logits(moved.to(projection.device)).cpu()
+        amounts = FARTHEST_WORDS * torch.rand((CAPTIONS_IN_A_STEP, 1), generator=generator)
+        noisy = batch.embeddings + amounts * torch.randn(batch.embeddings.shape, generator=generator)
+        logits = projection.meaning_logits(noisy.to(projection.device)).cpu()
         front, behind, flags = logits.split([*CHOICES, len(MODIFIERS)], dim=-1)
         return (
             nn.functional.cross_entropy(front, batch.front, label_smoothing=SMOOTHING)
@@ -124,14 +129,14 @@ def _behind(ambience: Scene) -> int:
     return AMBIENCE_CLASSES.index(ambience.class_name)
 
 
-def _said(
+def _label_captions(
     texts: Sequence[str],
     front: Sequence[int],
     behind: Sequence[int] | None,
     embed: Callable[[Sequence[str]], torch.Tensor],
-) -> SaidCaptions:
-    flags = [[float(name in said) for name in MODIFIERS] for said in map(said_modifiers, texts)]
-    return SaidCaptions(
+) -> LabelledCaptions:
+    flags = [[float(name in said) for name in MODIFIERS] for said in map(find_modifiers, texts)]
+    return LabelledCaptions(
         embed(texts),
         torch.tensor(front),
         torch.tensor([NOTHING_BEHIND] * len(texts) if behind is None else behind),
@@ -139,16 +144,16 @@ def _said(
     )
 
 
-def _shares(part: SaidCaptions) -> torch.Tensor:
+def _shares(part: LabelledCaptions) -> torch.Tensor:
     front = nn.functional.one_hot(part.front, FRONT_MEANINGS)
     behind = nn.functional.one_hot(part.behind, BEHIND_MEANINGS)
     return torch.cat([front.float(), behind.float(), part.flags], dim=1)
 
 
-def _rows(part: SaidCaptions, rows: torch.Tensor) -> SaidCaptions:
-    return SaidCaptions(part.embeddings[rows], part.front[rows], part.behind[rows], part.flags[rows])
+def _rows(part: LabelledCaptions, rows: torch.Tensor) -> LabelledCaptions:
+    return LabelledCaptions(part.embeddings[rows], part.front[rows], part.behind[rows], part.flags[rows])
 
 
-def _joined(*parts: SaidCaptions) -> SaidCaptions:
+def _concatenate_captions(*parts: LabelledCaptions) -> LabelledCaptions:
     names = ("embeddings", "front", "behind", "flags")
-    return SaidCaptions(*(torch.cat([getattr(part, name) for part in parts]) for name in names))
+    return LabelledCaptions(*(torch.cat([getattr(part, name) for part in parts]) for name in names))

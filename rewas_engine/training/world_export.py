@@ -1,4 +1,4 @@
-"""Clips of the synthetic world as films and sound files, for people to look at and for other tools to read."""
+"""Exports clips of the synthetic world as video and sound files, for viewing and for other tools."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from rewas_engine.errors import Cancelled, SettingsError
 from rewas_engine.runtime.atomic_files import atomic_path
 from rewas_engine.runtime.progress import CancelSignal
 from rewas_engine.training.clip_workers import worker_pool
-from rewas_engine.training.folder_settings import Claim
+from rewas_engine.training.folder_settings import FolderSettings
 from rewas_engine.world import SAMPLE_RATE_HZ, Scene, render_picture, sample_scene
 from rewas_engine.world.sound import render_layers
 
-CLAIM = "world.json"
+SETTINGS_FILE = "world.json"
 LEAST_RATE, GREATEST_RATE = 1, 120
 SMALLEST, LARGEST = 16, 2160
 
@@ -33,9 +33,13 @@ ReportClips = Callable[[int, int], object]
 
 @dataclass(frozen=True)
 class ClipFolder:
-    """A folder of clips of consecutive seeds, each with film, sound, stems and a description.
+    """A folder of clips with consecutive seeds, each with video, sound, stems and a description.
 
-    first_seed: seed of clip 0. frame_rate: frames per second, exact. width, height: pixels, even, as H.264 wants them.
+    Attributes:
+        folder: The folder.
+        first_seed: Seed of clip 0.
+        frame_rate: Frames per second, exact.
+        width, height: Pixels, even, as H.264 requires.
     """
 
     folder: Path
@@ -45,7 +49,7 @@ class ClipFolder:
     height: int = 144
 
     def __post_init__(self) -> None:
-        """Raises SettingsError for a seed, rate or size that no clip can have."""
+        """Raise SettingsError for an invalid seed, frame rate or size."""
         if self.first_seed < 0:
             raise SettingsError(f"The first seed is {self.first_seed}.", "Give a seed of 0 or more.")
         if not LEAST_RATE <= self.frame_rate <= GREATEST_RATE:
@@ -55,21 +59,27 @@ class ClipFolder:
             )
         if any(side % 2 or not SMALLEST <= side <= LARGEST for side in (self.width, self.height)):
             raise SettingsError(
-                f"A picture of {self.width} x {self.height} cannot be encoded.",
+                f"Frames of {self.width} x {self.height} cannot be encoded.",
                 f"Give even sizes from {SMALLEST} to {LARGEST}.",
             )
 
     def write(
         self, clips: int, workers: int, report: ReportClips | None = None, cancel: CancelSignal | None = None
     ) -> int:
-        """Make the clips 0..clips-1 that are not there yet, and return how many were made.
+        """Render the missing clips among 0..clips-1.
 
-        A file is there whole or not at all; a clip's description is written last. Raises SettingsError where the
-        folder holds clips of other settings or another corpus, and Cancelled where asked to stop.
+        Files are written atomically; a clip's description is written last.
+
+        Returns:
+            The number of rendered clips.
+
+        Raises:
+            SettingsError: The folder contains clips with other settings or another corpus.
+            Cancelled: The work was cancelled.
         """
         if clips < 1 or workers < 1:
-            raise SettingsError(f"{clips} clips by {workers} workers cannot be made.", "Give numbers above 0.")
-        self._claim()
+            raise SettingsError(f"{clips} clips cannot be rendered by {workers} workers.", "Give numbers above 0.")
+        self._check_folder()
         missing = [index for index in range(clips) if not self.path(index, ".json").is_file()]
         make = partial(_write_clip, self)
         with worker_pool(workers) as pool:
@@ -84,40 +94,40 @@ class ClipFolder:
         return len(missing)
 
     def path(self, index: int, suffix: str) -> Path:
-        """Where a file of a clip lies."""
+        """Path of a clip's file."""
         return self.folder / f"clip_{index:06d}{suffix}"
 
-    def _claim(self) -> None:
+    def _check_folder(self) -> None:
         settings = {
             "first_seed": self.first_seed,
             "frame_rate": str(self.frame_rate),
             "width": self.width,
             "height": self.height,
         }
-        claim = Claim(self.folder / CLAIM, settings)
-        if not claim.is_made() and self.folder.is_dir() and any(self.folder.iterdir()):
-            raise SettingsError(f"The folder {self.folder} holds something else.", "Choose another folder.")
-        claim.make()
+        folder_settings = FolderSettings(self.folder / SETTINGS_FILE, settings)
+        if not folder_settings.matches() and self.folder.is_dir() and any(self.folder.iterdir()):
+            raise SettingsError(f"The folder {self.folder} contains other files.", "Choose another folder.")
+        folder_settings.ensure()
 
 
-def _write_clip(to: ClipFolder, index: int) -> None:
-    scene = sample_scene(to.first_seed + index)
+def _write_clip(clips: ClipFolder, index: int) -> None:
+    scene = sample_scene(clips.first_seed + index)
     layers = render_layers(scene)
     primary, *others = layers.values()
     mix = sum(others, start=primary)
     sounds = {".wav": mix, **{f".{name}.wav": layer for name, layer in layers.items()}}
     for suffix, samples in sounds.items():
-        with atomic_path(to.path(index, suffix)) as unfinished:
+        with atomic_path(clips.path(index, suffix)) as unfinished:
             soundfile.write(unfinished, samples, SAMPLE_RATE_HZ, subtype="FLOAT")
-    picture = render_picture(scene, frame_rate=to.frame_rate, width=to.width, height=to.height)
-    with atomic_path(to.path(index, ".mp4")) as unfinished:
-        _encode(unfinished, picture, to.frame_rate, mix)
-    with atomic_path(to.path(index, ".json")) as unfinished:
+    picture = render_picture(scene, frame_rate=clips.frame_rate, width=clips.width, height=clips.height)
+    with atomic_path(clips.path(index, ".mp4")) as unfinished:
+        _encode(unfinished, picture, clips.frame_rate, mix)
+    with atomic_path(clips.path(index, ".json")) as unfinished:
         unfinished.write_text(json.dumps(description(scene), indent=2), "utf-8")
 
 
 def description(scene: Scene) -> dict[str, Any]:
-    """What is in a clip, as its JSON file says it: times in seconds, strengths and distance in 0..1."""
+    """Describe a clip as in its JSON file: times in seconds, strengths and distance in 0..1."""
     ambience = scene.ambience
     return {
         "class": scene.class_name,

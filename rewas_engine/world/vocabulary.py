@@ -207,7 +207,7 @@ def describe_silence(rng: np.random.Generator, class_name: str) -> str:
     return str(rng.choice(_SILENCE)).format(_words(class_name).thing)
 
 
-def said_modifiers(caption: str) -> frozenset[str]:
+def find_modifiers(caption: str) -> frozenset[str]:
     """Which of MODIFIERS a caption of the world speaks of: its words that begin after a comma."""
     said = set(_SAID_MODIFIER.findall(caption))
     return frozenset(name for name, phrases in MODIFIERS.items() if not said.isdisjoint(phrases))

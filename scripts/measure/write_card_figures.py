@@ -10,14 +10,14 @@ import sys
 from pathlib import Path
 
 from rewas_engine.evaluation.figures import merge_reports
-from rewas_engine.recipes.model_card import retell_figures
+from rewas_engine.recipes.model_card import replace_figures
 
 
 def main() -> None:
     pack, *reports = map(Path, sys.argv[1:])
     if not reports:
         sys.exit(__doc__)
-    retell_figures(pack, merge_reports([json.loads(report.read_text("utf-8")) for report in reports]))
+    replace_figures(pack, merge_reports([json.loads(report.read_text("utf-8")) for report in reports]))
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from rewas_engine.curves.energy import SILENCE_NATS
 from rewas_engine.errors import PackError, SettingsError
 from rewas_engine.evaluation.judge import JUDGE_FOLDER, Judge, accuracy, class_accuracies, confusion
 from rewas_engine.evaluation.judge_network import JudgeNetwork
-from rewas_engine.recipes.judge import JudgeRecipe, distorted, measure_judge, train_judge, world_clips
+from rewas_engine.recipes.judge import JudgeRecipe, distort, measure_judge, train_judge, world_clips
 from rewas_engine.training.corpus import WorldCorpus, world_front_end
 from rewas_engine.training.loop import LoopConfig
 from rewas_engine.world import CLASS_NAMES, sample_scene
@@ -122,7 +122,7 @@ def test_the_judge_is_small_and_has_a_licence(trained: Path, tmp_path: Path) -> 
 
 def test_distortion_depends_on_its_generator_and_keeps_the_loud_parts() -> None:
     log_mels = bands(8)[0].float()
-    once, again, other = (distorted(log_mels, torch.Generator().manual_seed(seed)) for seed in (1, 1, 2))
+    once, again, other = (distort(log_mels, torch.Generator().manual_seed(seed)) for seed in (1, 1, 2))
     assert torch.equal(once, again)
     assert not torch.equal(once, other)
     loud = log_mels > -3

@@ -91,7 +91,7 @@ def test_prompts_and_no_prompt_pass_through_the_projection(codec) -> None:
     plain, projected = (DenoiserBatches(corpus(), codec, RECIPE, one) for one in (None, projection))
     first, second = (batches.draw(False, torch.Generator().manual_seed(2)) for batches in (plain, projected))
     torch.testing.assert_close(second.prompts, projection(first.prompts))
-    emptied = projected.without_words(second.prompts, 1.0, torch.Generator().manual_seed(0))
+    emptied = projected.drop_prompts(second.prompts, 1.0, torch.Generator().manual_seed(0))
     torch.testing.assert_close(emptied[0], projection(torch.ones(1, 384))[0])
 
 

@@ -16,15 +16,15 @@ from rewas_engine.training.joint_stage import (
     JointClips,
     JointCorpus,
     JointRecipe,
-    StoredPictures,
+    StoredVideos,
+    augment_log_mels,
+    augment_videos,
     calibrate,
-    embedded,
+    embed_clips,
     joint_loss,
     logistic_fit,
     matched_softmax,
     relations,
-    varied_pictures,
-    varied_sounds,
 )
 from rewas_engine.training.loop import LoopConfig, train
 
@@ -55,7 +55,7 @@ def _clips(folder: Path | None, seed: int) -> JointClips:
         paths = [folder / f"{part}.npy" for part in range(2)]
         for part, path in enumerate(paths):
             np.save(path, frames[part * 20 : CLIPS if part else 20])
-        pictures = StoredPictures(paths)
+        pictures = StoredVideos(paths)
     none = torch.full((CLIPS,), NO_CLASS)
     return JointClips(log_mels.half(), prompts, classes, none, torch.arange(CLIPS), pictures)
 
@@ -83,7 +83,7 @@ def trained(corpus: JointCorpus, tmp_path_factory: pytest.TempPathFactory) -> Jo
 def test_training_brings_together_what_belongs_together(corpus: JointCorpus, trained: JointSpace) -> None:
     before, after = (joint_loss(corpus, space, RECIPE)(0, _generator(7)) for space in (_space(), trained))
     assert after < 0.7 * before
-    words, sounds, pictures = embedded(trained, corpus.seen, corpus.seen.development)
+    words, sounds, pictures = embed_clips(trained, corpus.seen, corpus.seen.development)
     same = relations(corpus.seen.classes, corpus.seen.also)[-len(words) :, -len(words) :] > 0
     for one, other in ((words, sounds), (words, pictures), (pictures, sounds)):
         cosines = one @ other.T
@@ -155,12 +155,12 @@ def test_a_batch_without_partners_says_nothing() -> None:
 @given(st.integers(4, 40), st.integers(0, 2**32))
 def test_varied_clips_are_a_part_of_their_time_and_finite(total: int, seed: int) -> None:
     frames = torch.randint(0, 256, (3, total, 16, 16), dtype=torch.uint8, generator=_generator(seed))
-    one, again = (varied_pictures(frames, (0.4, 0.8), _generator(seed)) for _ in range(2))
+    one, again = (augment_videos(frames, (0.4, 0.8), _generator(seed)) for _ in range(2))
     assert torch.equal(one, again)
     assert min(4, 0.4 * total - 2) <= one.shape[1] <= max(4, 0.8 * total + 2)
     assert one.shape[2:] == (16, 16)
     assert torch.isfinite(one).all()
-    sounds = varied_sounds(torch.randn(3, 16 * total, 64) - 8, (0.3, 1.0), _generator(seed))
+    sounds = augment_log_mels(torch.randn(3, 16 * total, 64) - 8, (0.3, 1.0), _generator(seed))
     assert 0.3 * 16 * total - 8 <= sounds.shape[1] <= 16 * total
     assert sounds.min() >= -11.513
     assert torch.isfinite(sounds).all()
@@ -168,7 +168,7 @@ def test_varied_clips_are_a_part_of_their_time_and_finite(total: int, seed: int)
 
 def test_clips_are_varied_each_by_its_own_draw() -> None:
     frames = torch.randint(0, 256, (1, 8, 16, 16), dtype=torch.uint8, generator=_generator()).expand(6, -1, -1, -1)
-    varied = varied_pictures(frames, (1.0, 1.0), _generator(4))
+    varied = augment_videos(frames, (1.0, 1.0), _generator(4))
     assert all(not torch.allclose(varied[0], other) for other in varied[1:])
 
 

@@ -15,14 +15,14 @@ from rewas_engine.training.manifests import (
     LONGEST_CAPTION,
     caption_of_folder,
     caption_of_name,
-    cleaned_caption,
+    clean_caption,
     read_manifest,
 )
 from rewas_engine.training.recording_catalog import CaptionSource, list_recordings
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
 files = texts.filter(str.strip)
-captions = texts.filter(cleaned_caption)
+captions = texts.filter(clean_caption)
 in_folder = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50, deadline=None)
 
 
@@ -42,7 +42,7 @@ def test_what_is_written_as_a_table_is_read_again(rows, delimiter: str, tmp_path
     suffix = ".tsv" if delimiter == "\t" else ".csv"
     found, left_out = read_manifest(table(tmp_path / f"rows{suffix}", written.getvalue()))
     assert [(row.file, row.captions) for row in found] == [
-        (file.strip(), (cleaned_caption(caption),)) for file, caption in rows
+        (file.strip(), (clean_caption(caption),)) for file, caption in rows
     ]
     assert left_out == []
 
@@ -53,7 +53,7 @@ def test_what_is_written_as_json_lines_is_read_again(rows, is_ascii: bool, tmp_p
     lines = [json.dumps({"audio_filepath": file, "text": caption}, ensure_ascii=is_ascii) for file, caption in rows]
     found, left_out = read_manifest(table(tmp_path / "rows.jsonl", "\n".join(lines)))
     assert [(row.line, row.file, row.captions) for row in found] == [
-        (line, file.strip(), (cleaned_caption(caption),)) for line, (file, caption) in enumerate(rows, start=1)
+        (line, file.strip(), (clean_caption(caption),)) for line, (file, caption) in enumerate(rows, start=1)
     ]
     assert left_out == []
 
@@ -71,8 +71,8 @@ def test_no_content_breaks_the_reading(content: bytes, suffix: str, tmp_path: Pa
 
 @given(text=st.text())
 def test_a_cleaned_caption_is_one_clean_line(text: str) -> None:
-    cleaned = cleaned_caption(text)
-    assert cleaned == cleaned_caption(cleaned)
+    cleaned = clean_caption(text)
+    assert cleaned == clean_caption(cleaned)
     assert cleaned == " ".join(cleaned.split())
     assert len(cleaned) <= LONGEST_CAPTION
     assert bool(cleaned) == any(mark.isalpha() for mark in cleaned)
@@ -168,7 +168,7 @@ def test_lines_that_cannot_be_used_are_named(name: str, text: str, said: str, tm
         ("a.csv", "file,caption\nx.wav,rain\n", ("datei", None), "no column 'datei'"),
         ("a.csv", "file,caption\nx.wav,rain\n", (None, "worte"), "no column 'worte'"),
         ("a.csv", "file,caption\nx.wav," + "a" * 200_000, (None, None), "cannot be read as a table: line 2"),
-        ("a.xlsx", "", (None, None), "is no table of captions"),
+        ("a.xlsx", "", (None, None), "is not a table of captions"),
     ],
 )
 def test_tables_that_cannot_be_read_say_why(name: str, text: str, columns, said: str, tmp_path: Path) -> None:
@@ -273,7 +273,7 @@ def test_a_table_does_not_lead_out_of_the_folder(written: str, folder: Path) -> 
     row = written.format(folder=folder)
     found, left_out = listed(folder, f"file,caption\n{row},mine\ndog.wav,dog\n")
     assert found == {"dog.wav": ("dog",)}
-    assert left_out[0] == f"table.csv, line 2: {row} leads out of the folder, or to nothing in it"
+    assert left_out[0] == f"table.csv, line 2: {row} is outside the folder or does not exist"
 
 
 @in_folder

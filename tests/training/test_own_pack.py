@@ -19,7 +19,7 @@ from rewas_engine.models.joint import JointSpace
 from rewas_engine.models.text_projection import TextProjection
 from rewas_engine.packs.description import read_pack
 from rewas_engine.recipes import own_pack
-from rewas_engine.recipes.own_model_card import measure_on_held_out
+from rewas_engine.recipes.own_model_card import measure_held_out
 from rewas_engine.recipes.own_pack import RecordingsTraining
 from rewas_engine.recipes.pack_terms import PackTerms
 from rewas_engine.recipes.starter import COMPONENT_CLASSES, SENTENCE_ENCODER
@@ -86,7 +86,7 @@ def test_a_strangers_folder_is_all_used(trained, foreign: Path) -> None:
     assert (facts["recordings"], facts["videos"], facts["left_out"]) == (40, 16, 0)
     assert facts["held_out_recordings"] == 4
     named = [line.split("\t")[0] for line in (foreign / "notes.tsv").read_text("utf-8").splitlines()[1:]]
-    assert {recording.captions[0] for recording in training.recordings.listing.recordings} == set(named)
+    assert {recording.captions[0] for recording in training.recordings.catalog.recordings} == set(named)
 
 
 @pytest.mark.slow
@@ -136,7 +136,7 @@ def test_the_card_tells_of_the_data_and_the_terms(trained) -> None:
     assert document["data"] == training.recordings.facts()
     assert {"mean_mel_correlation", "mean_uncontrolled_mel_correlation"} <= document["figures"].keys()
     model = ReWaS.from_pretrained(training.pack_folder, device="cpu")
-    again = measure_on_held_out(model, training.recordings.held_out(4))
+    again = measure_held_out(model, training.recordings.held_out(4))
     assert document["figures"] == pytest.approx(again, abs=1e-3)
 
 
@@ -160,7 +160,7 @@ def test_held_out_sounds_are_held_against_what_becomes_of_them() -> None:
         sampling_settings=lambda control_strength=1.0: control_strength,
         sound=SimpleNamespace(log_mel=log_mel, vocoding=SimpleNamespace(waveform=waveform)),
     )
-    figures = measure_on_held_out(model, HeldOutClips(("one", "two"), sounds, (None, None)))
+    figures = measure_held_out(model, HeldOutClips(("one", "two"), sounds, (None, None)))
     assert figures["clips"] == 2
     assert (figures["mean_mel_correlation"], figures["mean_mel_mae_nats"]) == (1, 0.5)
     assert (figures["mean_sound_correlation"], figures["worse_tenth_sound_correlation"]) == (0.5, 0.1)
@@ -179,7 +179,7 @@ def continued(foreign: Path, folder: Path, pack: Path) -> RecordingsTraining:
 
 def test_without_videos_a_pack_to_start_from_is_needed(foreign: Path, tmp_path: Path) -> None:
     listing = list_recordings(foreign / "sounds", None)
-    with pytest.raises(SettingsError, match="no videos to learn picture to energy from"):
+    with pytest.raises(SettingsError, match="no videos to train the estimator on"):
         RecordingsTraining(SMALL, tmp_path, Recordings(tmp_path / "recordings", listing), TERMS)
 
 
@@ -193,8 +193,8 @@ def test_sizes_are_the_packs_own() -> None:
     ("old", "new", "said"),
     [
         ('codec = "PatchAutoencoder"', 'codec = "AutoencoderKL"', "its codec is a AutoencoderKL"),
-        ("hop_samples = 160", "hop_samples = 256", "it hears in another way"),
-        ("width = 64", "width = 224", "it sees pictures of another rate or size"),
+        ("hop_samples = 160", "hop_samples = 256", "its audio format differs"),
+        ("width = 64", "width = 224", "its frame rate or frame size differs"),
     ],
 )
 def test_packs_of_another_kind_are_not_continued(old: str, new: str, said: str, foreign: Path, tmp_path: Path) -> None:
@@ -209,8 +209,8 @@ def test_packs_of_another_kind_are_not_continued(old: str, new: str, said: str, 
 @pytest.mark.parametrize(
     ("values", "said"),
     [
-        ({"name": "../x"}, "is no name for a pack"),
-        ({"name": ""}, "is no name for a pack"),
+        ({"name": "../x"}, "is not a valid pack name"),
+        ({"name": ""}, "is not a valid pack name"),
         ({"licence": " "}, "licensed under is not said"),
         ({"permits": "a\nb"}, "permits is not said"),
     ],
@@ -281,7 +281,7 @@ def test_the_command_continues_a_pack_without_videos(command: list[str], capfd) 
         assert all((one - other).abs().max() < 0.01 for one, other in pairs if one.is_floating_point()), role
     card = (folders[1] / "README.md").read_text("utf-8")
     assert "It continues the pack workshop 1.2.0, whose own terms hold for it too: CC-BY-4.0." in card
-    assert "Trained anew" not in card
+    assert "Trained from scratch" not in card
     both = read_pack(folders[1])
     assert both.info.licence == "CC0-1.0; and, for what it is made from: CC-BY-4.0"
     assert both.info.permits == f"Anything; and, for what it is made from: {TERMS.permits}"

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from data_sets import write_greatest_hits_layout, write_vggsound_layout
+from dataset_fixtures import write_greatest_hits_layout, write_vggsound_layout
 from killed_child import killed_child
 from safetensors.torch import load_file
 from torch import nn
@@ -24,12 +24,12 @@ from rewas_engine.packs.description import read_pack, verify_files
 from rewas_engine.packs.loading import load_components
 from rewas_engine.recipes.pack_terms import PackTerms
 from rewas_engine.recipes.part_pack import write_pack_with
-from rewas_engine.recipes.part_training import AS_TRAINED, AdapterTraining, PhiTraining
+from rewas_engine.recipes.part_training import TRAINING_EXECUTION, AdapterTraining, PhiTraining
 from rewas_engine.recipes.starter import SENTENCE_ENCODER, StarterTraining
 from rewas_engine.recipes.untrained_make_an_audio import write_untrained_make_an_audio
 from rewas_engine.recipes.untrained_starter import TINY
 from rewas_engine.training.clip_features import ClipFeatures
-from rewas_engine.training.clip_reading import heard_log_mel
+from rewas_engine.training.clip_reading import read_clip_log_mel
 from rewas_engine.training.config import PROMPT_WIDTH
 from rewas_engine.training.datasets import read_dataset
 from rewas_engine.training.loop import LoopConfig, SteadyLoopConfig, train
@@ -37,7 +37,7 @@ from rewas_engine.training.pack_writer import write_pack
 from rewas_engine.training.part_config import AdapterConfig, PhiConfig
 from rewas_engine.training.phi_part import mean_between
 from rewas_engine.training.progress import TrainingProgress
-from rewas_engine.training.stages import noised
+from rewas_engine.training.stages import add_noise
 
 TERMS = PackTerms("steered", "CC-BY-4.0", "Any use that names us.")
 SOME = SteadyLoopConfig(steps=50, learning_rate=4e-3, warmup_steps=5, ema_decay=0.9, checkpoint_every=4, show_every=25)
@@ -60,7 +60,7 @@ def source(videos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     dataset = read_dataset(videos, "vggsound")
     front_end = AudioFrontEnd(MelConfig())
     features = ClipFeatures(folder, dataset.clips, {"name": "log-mels"})
-    features.write(lambda clip: heard_log_mel(clip, front_end, None), lambda log_mel: log_mel, workers=1)
+    features.write(lambda clip: read_clip_log_mel(clip, front_end, None), lambda log_mel: log_mel, workers=1)
     heard = [torch.from_numpy(features.rows(name)[:480].astype(np.float32)) for name in features.of_clip]
     log_mels = torch.stack(heard)
     torch.manual_seed(0)
@@ -73,7 +73,7 @@ def source(videos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         rows = torch.randint(len(latents), (8,), generator=generator)
         starts = torch.randint(latents.shape[2] - 32, (8,), generator=generator)
         crops = torch.stack([latents[row, :, start : start + 32] for row, start in zip(rows, starts, strict=True)])
-        noisy, timesteps, wanted = noised(crops, schedule, generator)
+        noisy, timesteps, wanted = add_noise(crops, schedule, generator)
         words = torch.zeros(8, PROMPT_WIDTH)
         predicted = denoiser(noisy, timesteps, encoder_hidden_states=None, class_labels=words).sample
         return nn.functional.mse_loss(predicted, wanted)
@@ -192,7 +192,7 @@ def test_an_adapter_learns_in_bfloat16_too(videos: Path, source: Path, tmp_path:
     assert (losses["bfloat16"] != losses["float32"]).all()
     np.testing.assert_allclose(losses["bfloat16"], losses["float32"], rtol=0.05)
     kept = load_file(training.folder / "pack" / "steered" / "adapter" / "model.safetensors")
-    fresh = EnergyAdapter.from_denoiser(dict(load_components(read_pack(source), "cpu", AS_TRAINED))["denoiser"])
+    fresh = EnergyAdapter.from_denoiser(dict(load_components(read_pack(source), "cpu", TRAINING_EXECUTION))["denoiser"])
     moved = [name for name, tensor in fresh.state_dict().items() if not torch.equal(kept[name].float(), tensor)]
     assert "middle_zero_conv.weight" in moved
     assert all(torch.isfinite(tensor).all() for tensor in kept.values())
@@ -204,8 +204,8 @@ def test_words_are_taken_away_from_a_share_of_the_cuts(
 ) -> None:
     training = adapter_training(videos, source, tmp_path, replace(FEW, batch_size=200, text_dropout=text_dropout))
     training.write_features()
-    components = dict(load_components(training.source, "cpu", AS_TRAINED))
-    loss = training.prepared_loss(components, training.new_part(components))
+    components = dict(load_components(training.source, "cpu", TRAINING_EXECUTION))
+    loss = training.prepare_loss(components, training.new_part(components))
     heard: list[torch.Tensor] = []
 
     def predicted(sample: torch.Tensor, timestep: torch.Tensor, prompts: torch.Tensor, *rest: object) -> torch.Tensor:
@@ -215,7 +215,7 @@ def test_words_are_taken_away_from_a_share_of_the_cuts(
     training._backbone.predict = predicted
     loss(0, torch.Generator().manual_seed(3))
     (prompts,) = heard
-    (nothing,) = training._backbone.embed_prompts([""])
+    (nothing,) = training._backbone.embed_clips([""])
     share = float(((prompts - nothing).abs() < 1e-4).all(dim=1).float().mean())
     assert least <= share <= most
     assert len(prompts.unique(dim=0)) > (1 if text_dropout < 1 else 0)

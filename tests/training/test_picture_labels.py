@@ -9,11 +9,11 @@ import torch
 from rewas_engine.models.motion import MotionEncoder
 from rewas_engine.models.phi import Phi
 from rewas_engine.training.picture_labels import (
-    BESIDE_A_STRIKE,
+    NEXT_TO_STRIKE,
     NOTHING_SOUNDS,
     LabelReader,
     PictureLabels,
-    labels_of,
+    label_scenes,
 )
 from rewas_engine.training.picture_stage import PictureBatches, PictureCorpus, picture_loss
 from rewas_engine.world import CLASS_NAMES, sample_scene
@@ -21,12 +21,12 @@ from rewas_engine.world import CLASS_NAMES, sample_scene
 
 def test_a_strike_stands_in_the_frame_of_its_contact() -> None:
     scene = sample_scene(11, "drum_hit", pattern="few")
-    labels = labels_of([scene], 128, 25.0)
+    labels = label_scenes([scene], 128, 25.0)
     assert labels.classes.tolist() == [CLASS_NAMES.index("drum_hit")]
     for time_s, strength in zip(scene.event_times_s, scene.event_strengths, strict=True):
         frame = int(time_s * 25)
         assert labels.strikes[0, frame] == pytest.approx(strength)
-        assert labels.strikes[0, frame - 1] >= BESIDE_A_STRIKE * strength - 1e-6
+        assert labels.strikes[0, frame - 1] >= NEXT_TO_STRIKE * strength - 1e-6
     assert int((labels.strikes[0] > 0).sum()) <= 3 * scene.event_times_s.size
     np.testing.assert_allclose(labels.courses[0], scene.intensity_at((np.arange(128) + 0.5) / 25), atol=1e-6)
 
@@ -34,21 +34,21 @@ def test_a_strike_stands_in_the_frame_of_its_contact() -> None:
 def test_a_strike_in_the_last_frame_stays_inside_the_clip() -> None:
     scene = sample_scene(11, "drum_hit", pattern="few")
     frames = int(scene.event_times_s[-1] * 25) + 1
-    strikes = labels_of([scene], frames, 25.0).strikes
+    strikes = label_scenes([scene], frames, 25.0).strikes
     assert strikes.shape == (1, frames)
     assert strikes[0, -1] == pytest.approx(scene.event_strengths[-1])
 
 
 def test_silent_motion_is_a_class_of_its_own() -> None:
     scene = next(scene for scene in map(sample_scene, range(400)) if scene.silent_motion)
-    labels = labels_of([scene], 64, 25.0)
+    labels = label_scenes([scene], 64, 25.0)
     assert labels.classes.tolist() == [NOTHING_SOUNDS]
     assert not labels.strikes.any()
     assert not labels.courses.any()
 
 
 def test_a_crop_of_labels_is_the_crop_of_its_clip() -> None:
-    labels = labels_of([sample_scene(seed, "hammer", pattern="regular") for seed in (1, 2)], 128, 25.0)
+    labels = label_scenes([sample_scene(seed, "hammer", pattern="regular") for seed in (1, 2)], 128, 25.0)
     crop = labels.of(torch.tensor([[1], [0]]), torch.tensor([[10], [64]]) + torch.arange(32))
     assert torch.equal(crop.strikes, torch.stack([labels.strikes[1, 10:42], labels.strikes[0, 64:96]]))
     assert torch.equal(crop.courses, torch.stack([labels.courses[1, 10:42], labels.courses[0, 64:96]]))
@@ -56,7 +56,7 @@ def test_a_crop_of_labels_is_the_crop_of_its_clip() -> None:
 
 def test_the_reader_learns_labels_from_tokens_that_hold_them() -> None:
     torch.manual_seed(0)
-    labels = labels_of([sample_scene(seed, pattern="regular") for seed in range(6)], 64, 25.0)
+    labels = label_scenes([sample_scene(seed, pattern="regular") for seed in range(6)], 64, 25.0)
     of_class = torch.nn.functional.one_hot(labels.classes, NOTHING_SOUNDS + 1).float()
     tokens = torch.cat(
         [of_class[:, None].expand(-1, 64, -1), labels.strikes[..., None], labels.courses[..., None]], dim=-1

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rewas_cli.commands.training_console import training_lines
-from rewas_engine.training.progress import Counting, Pace, TrainingProgress
+from rewas_engine.training.progress import Pace, PartCounter, TrainingProgress
 
 
 class Clock:
@@ -38,11 +38,11 @@ def test_what_was_found_finished_tells_nothing_of_the_pace(found: int, made: int
 
 def test_every_stage_that_is_counted_has_a_pace_of_its_own() -> None:
     clock, told = Clock(), list[TrainingProgress]()
-    counting = Counting(told.append, clock)
+    counting = PartCounter(told.append, clock)
     for stage, each_s in (("sounds", 3.0), ("pictures", 50.0)):
         for done in range(6, 11):
             clock.now_s += each_s
-            counting.tell(stage, done, 10)
+            counting.report(stage, done, 10)
     assert [progress.time_left_s for progress in told] == [None, 9, 6, 3, 0, None, 150, 100, 50, 0]
     assert {progress.loss for progress in told} == {None}
     assert [(progress.stage, progress.step, progress.total_steps) for progress in told[4:6]] == [
@@ -52,7 +52,7 @@ def test_every_stage_that_is_counted_has_a_pace_of_its_own() -> None:
 
 
 def test_nobody_has_to_listen() -> None:
-    Counting(None).tell("sounds", 1, 2)
+    PartCounter(None).tell("sounds", 1, 2)
 
 
 @pytest.mark.parametrize(

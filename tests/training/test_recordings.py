@@ -19,7 +19,7 @@ from rewas_engine.errors import MediaError, SettingsError
 from rewas_engine.training.corpus import world_front_end
 from rewas_engine.training.cutting import ClipFormat, cut_recording
 from rewas_engine.training.progress import TrainingStopped
-from rewas_engine.training.recording_catalog import CaptionSource, Listing, Recording, list_recordings
+from rewas_engine.training.recording_catalog import CaptionSource, Recording, RecordingCatalog, list_recordings
 from rewas_engine.training.recordings import Recordings
 
 RATE = 16_000
@@ -86,13 +86,13 @@ def test_a_short_sound_is_also_heard_again_and_again(tmp_path: Path) -> None:
     most=st.integers(1, 60),
 )
 def test_clips_of_a_steady_sound_cover_it_evenly(length: int, hop: int, most: int) -> None:
-    from rewas_engine.training.cutting import _chosen_starts
+    from rewas_engine.training.cutting import _choose_starts
 
     clips = ClipFormat(hop_s=Fraction(hop, 100), most_clips=most)
     sound = np.tile(np.array([0.5, -0.5], np.float32), length)[:length]
     if length == 1:
         return
-    starts = _chosen_starts(sound, clips)
+    starts = _choose_starts(sound, clips)
     assert 1 <= len(starts) <= most
     assert starts == sorted(set(starts))
     assert starts[0] == 0
@@ -161,7 +161,7 @@ def test_sounds_of_no_length_of_zeros_or_of_no_numbers_are_told(tmp_path: Path) 
     for waveform, said in (
         (np.zeros(0, np.float32), r"cannot be|silent"),
         (np.zeros(RATE, np.float32), "silent throughout"),
-        (np.full(RATE, np.nan, np.float32), r"no numbers|silent"),
+        (np.full(RATE, np.nan, np.float32), r"not numbers|silent"),
     ):
         with pytest.raises(MediaError, match=said):
             cut(written(tmp_path / "a.wav", waveform))
@@ -264,8 +264,8 @@ def test_the_stages_are_given_what_the_world_gives_them(sounds: Path, tmp_path: 
     # Read again, from the disk.
     again = Recordings(tmp_path / "cache", list_recordings(sounds, None))
     assert torch.equal(again.sounds(front_end, embed).log_mels, corpus.log_mels)
-    with pytest.raises(SettingsError, match="None of the recordings that are trained on has a picture"):
-        recordings.seen(front_end)
+    with pytest.raises(SettingsError, match="None of the training recordings has video"):
+        recordings.videos(front_end)
 
 
 def test_strikes_are_found_in_a_recording_and_none_in_rain(tmp_path: Path) -> None:
@@ -306,7 +306,7 @@ def test_videos_teach_picture_and_sound(films: Path, tmp_path: Path) -> None:
     recordings.write(2)
     assert [each.what for each in recordings.left_out()] == ["mute hammer.mp4"]
     front_end = world_front_end()
-    pictures = recordings.seen(front_end)
+    pictures = recordings.videos(front_end)
     assert recordings.has_pictures
     assert pictures.frames.shape[1:] == (128, 64, 64)
     assert pictures.energies.shape == pictures.frames.shape[:2]
@@ -324,14 +324,14 @@ def test_a_pictures_rate_that_does_not_fit_is_refused(films: Path, tmp_path: Pat
     recordings = Recordings(tmp_path / "cache", list_recordings(None, films), clips)
     recordings.write(1)
     with pytest.raises(SettingsError, match="24 pictures a second do not fit 100 mel frames"):
-        recordings.seen(world_front_end())
+        recordings.videos(world_front_end())
 
 
 def test_captions_are_taken_in_turn(sounds: Path, tmp_path: Path) -> None:
     manifest = tmp_path / "all.csv"
     manifest.write_text("file,caption_1,caption_2\n02.wav,one,two\n05.wav,three,\n", "utf-8")
     listing = list_recordings(sounds, None, CaptionSource(manifest=manifest))
-    recordings = Recordings(tmp_path / "cache", Listing(listing.recordings[:1]))
+    recordings = Recordings(tmp_path / "cache", RecordingCatalog(listing.recordings[:1]))
     recordings.write(1)
     assert len(recordings.captions()) > 1
     assert set(recordings.captions()) == {"one", "two"}
@@ -360,8 +360,8 @@ def test_a_folder_of_other_recordings_or_settings_is_refused(sounds: Path, tmp_p
     changed = replace(listing.recordings[0], captions=("other",))
     for other in (
         Recordings(tmp_path / "cache", listing, ClipFormat(most_clips=7)),
-        Recordings(tmp_path / "cache", Listing(listing.recordings[1:])),
-        Recordings(tmp_path / "cache", Listing((changed, *listing.recordings[1:]))),
+        Recordings(tmp_path / "cache", RecordingCatalog(listing.recordings[1:])),
+        Recordings(tmp_path / "cache", RecordingCatalog((changed, *listing.recordings[1:]))),
     ):
         with pytest.raises(SettingsError, match="clips of other recordings or settings"):
             other.write(1)

@@ -8,14 +8,14 @@ import pytest
 from rewas_engine.errors import SettingsError
 from rewas_engine.training.config import StarterConfig
 from rewas_engine.training.continuation import ContinuedConfig
-from rewas_engine.training.settings_diff import decisive, difference
+from rewas_engine.training.settings_diff import describe_difference, flatten_settings
 from rewas_engine.training.stage_order import STAGES, StageLedger
 
 CONFIG = StarterConfig()
 
 
-def ledger(folder: Path, config: StarterConfig = CONFIG, begins_with: str = "", of_the_world: bool = True):
-    return StageLedger(folder, config, begins_with, of_the_world)
+def ledger(folder: Path, config: StarterConfig = CONFIG, start_fingerprint: str = "", uses_world: bool = True):
+    return StageLedger(folder, config, start_fingerprint, uses_world)
 
 
 def finished(folder: Path, *stages: str, **more) -> None:
@@ -57,14 +57,14 @@ def test_every_setting_but_the_device_decides_what_the_pack_is() -> None:
 
 def test_of_recordings_what_concerns_the_world_alone_decides_nothing(tmp_path: Path) -> None:
     other = replace(CONFIG, sounds=9, pictures=9, words_hidden=9, joint_strangers=9)
-    one, two = (ledger(tmp_path, config, of_the_world=False) for config in (CONFIG, other))
+    one, two = (ledger(tmp_path, config, uses_world=False) for config in (CONFIG, other))
     assert all(one.settings(stage) == two.settings(stage) for stage in STAGES)
 
 
 def test_it_is_the_packs_files_that_count_and_not_where_it_lies(tmp_path: Path) -> None:
     here, there = (ContinuedConfig(start_from=place) for place in ("here/starter", "there/starter"))
     assert ledger(tmp_path, here, "starter 1").settings("base") == ledger(tmp_path, there, "starter 1").settings("base")
-    finished(tmp_path, "base", config=here, begins_with="starter 1")
+    finished(tmp_path, "base", config=here, start_fingerprint="starter 1")
     with pytest.raises(SettingsError, match=r'start_from \("starter 1", now "starter 2"\)'):
         ledger(tmp_path, here, "starter 2").is_finished("base")
 
@@ -117,13 +117,13 @@ def test_all_stages_in_their_order_lack_nothing(tmp_path: Path) -> None:
     ledger(tmp_path).check(STAGES, has_corpus=False)
     ledger(tmp_path).check(["vocoder", "picture"], has_corpus=True)
     # Words and joint space are not learnt from recordings.
-    finished(tmp_path, "codec", of_the_world=False)
-    ledger(tmp_path, of_the_world=False).check(["base"], has_corpus=True)
+    finished(tmp_path, "codec", uses_world=False)
+    ledger(tmp_path, uses_world=False).check(["base"], has_corpus=True)
 
 
 def test_differences_are_named_but_not_endlessly() -> None:
-    assert decisive({"a": {"b": (1, 2), "show_every": 3}, "device": "cpu"}) == {"a.b": [1, 2]}
-    assert difference({"a": 1}, {"a": 1}) == ""
-    assert difference({"a": 1, "gone": 2}, {"a": 1, "new": 3}) == "new (not told, now 3), gone (2, now not told)"
+    assert flatten_settings({"a": {"b": (1, 2), "show_every": 3}, "device": "cpu"}) == {"a.b": [1, 2]}
+    assert describe_difference({"a": 1}, {"a": 1}) == ""
+    assert describe_difference({"a": 1, "gone": 2}, {"a": 1, "new": 3}) == "new (not set, now 3), gone (2, now not set)"
     many = {str(number): number for number in range(9)}
-    assert difference(many, dict.fromkeys(many, -1)).endswith(", and 5 more")
+    assert describe_difference(many, dict.fromkeys(many, -1)).endswith(", and 5 more")

@@ -22,13 +22,13 @@ from rewas_engine.training.config import StarterConfig
 from rewas_engine.training.corpus import WorldCorpus, world_front_end
 from rewas_engine.training.joint_stage import JointRecipe
 from rewas_engine.training.loop import LoopConfig
-from rewas_engine.training.picture_stage import as_slower_footage, augmented
+from rewas_engine.training.picture_stage import augment, simulate_lower_rates
 from rewas_engine.training.progress import TrainingProgress, TrainingStopped
 from rewas_engine.training.stage_order import STAGES
 from rewas_engine.training.stages import (
     DenoiserBatches,
     DenoiserRecipe,
-    softened_energies,
+    soften_energies,
 )
 from rewas_engine.training.vocoder_stage import (
     WINDOWS_SAMPLES,
@@ -213,7 +213,7 @@ def test_the_corpus_is_what_its_stages_need(trained) -> None:
     sounds = training._sound_corpus()
     assert sounds.log_mels.shape == (8, 512, 64)
     assert sounds.prompts.shape == (8, 384)
-    pictures = training.pictures.seen(training.front_end)
+    pictures = training.pictures.videos(training.front_end)
     scenes = [sample_scene(training.pictures.first_seed + clip) for clip in range(3)]
     assert any(scene.off_screen for scene in scenes)
     told = [scene for scene in scenes if scene.is_silent or not scene.off_screen]
@@ -234,7 +234,7 @@ def test_the_corpus_is_what_its_stages_need(trained) -> None:
 def test_a_corpus_of_other_settings_is_refused(trained) -> None:
     training, _ = trained
     for other in (replace(SMALL, sounds=9), replace(SMALL, seed=2)):
-        with pytest.raises(SettingsError, match="clips of other settings"):
+        with pytest.raises(SettingsError, match="clips with other settings"):
             StarterTraining(other, training.folder).write_corpus()
 
 
@@ -302,28 +302,28 @@ def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
 def test_softened_energies_are_coarse_and_keep_their_place() -> None:
     energies = torch.full((2, 512), -8.0)
     energies[:, 200:260] = -2
-    soft = softened_energies(energies)
+    soft = soften_energies(energies)
     assert soft.shape == (2, 512)
     assert soft[0, 230] == pytest.approx(-2, abs=0.6)
     assert soft[0, :150].sub(-8).abs().max() < 0.1
     # The rise stays where it was, to within one of the 112 values.
     rise = int((soft[0] > -5).float().argmax())
     assert abs(rise - 200) <= 6
-    assert softened_energies(energies[:0]).shape == (0, 512)
+    assert soften_energies(energies[:0]).shape == (0, 512)
 
 
 def test_augmented_clips_stay_pictures_and_differ() -> None:
     frames = torch.rand(4, 6, 32, 32, generator=torch.Generator().manual_seed(0))
-    one, other = (augmented(frames, torch.Generator().manual_seed(seed)) for seed in (1, 2))
+    one, other = (augment(frames, torch.Generator().manual_seed(seed)) for seed in (1, 2))
     assert one.shape == frames.shape
     assert 0 <= one.min() <= one.max() <= 1
     assert not torch.allclose(one, other)
-    assert torch.equal(one, augmented(frames, torch.Generator().manual_seed(1)))
+    assert torch.equal(one, augment(frames, torch.Generator().manual_seed(1)))
 
 
 def test_slower_footage_repeats_frames_and_shows_none_too_far_from_its_time() -> None:
     frames = torch.arange(128).reshape(1, 128, 1, 1).expand(64, -1, 2, 2)
-    slower = as_slower_footage(frames, 25.0, torch.Generator().manual_seed(3))[:, :, 0, 0]
+    slower = simulate_lower_rates(frames, 25.0, torch.Generator().manual_seed(3))[:, :, 0, 0]
     changed = (slower != frames[:, :, 0, 0]).any(dim=1)
     assert 10 < int(changed.sum()) < 54
     # At 12 frames a second a frame stands for two and a bit of 25.

@@ -8,7 +8,7 @@ import pytest
 
 from rewas_cli.main import run
 from rewas_engine.training.config import StarterConfig, read_settings
-from rewas_engine.training.continuation import SIZES_OF_THE_PACK, ContinuedConfig
+from rewas_engine.training.continuation import PACK_SIZES, ContinuedConfig
 from rewas_engine.training.loop import LoopConfig
 from rewas_engine.training.part_config import AdapterConfig, PhiConfig
 from rewas_engine.training.stage_order import STAGES
@@ -54,7 +54,7 @@ def rows_of_the_page() -> dict[str, tuple[str, str]]:
 
 def test_the_page_tells_of_every_setting_and_its_values() -> None:
     anew, continued = settings_of(StarterConfig()), settings_of(ContinuedConfig())
-    for name in (*SIZES_OF_THE_PACK, "codec_clips"):
+    for name in (*PACK_SIZES, "codec_clips"):
         continued[name] = OF_THE_PACK
     assert rows_of_the_page() == {name: (anew[name], continued[name]) for name in anew}
 

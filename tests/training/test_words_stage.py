@@ -15,13 +15,13 @@ from rewas_engine.training.words_stage import (
     CHOICES,
     NOTHING_BEHIND,
     SILENCE,
-    UNSAID,
+    UNNAMED,
     new_text_projection,
     words_corpus,
     words_loss,
 )
 from rewas_engine.world import AMBIENCE_CLASSES, CLASS_NAMES, held_out_captions, sample_scene
-from rewas_engine.world.vocabulary import MODIFIERS, said_modifiers, wordless_captions
+from rewas_engine.world.vocabulary import MODIFIERS, find_modifiers, wordless_captions
 
 
 @pytest.mark.parametrize(
@@ -40,13 +40,13 @@ from rewas_engine.world.vocabulary import MODIFIERS, said_modifiers, wordless_ca
     ],
 )
 def test_modifiers_are_read_where_the_world_writes_them(caption: str, said: set[str]) -> None:
-    assert said_modifiers(caption) == said
+    assert find_modifiers(caption) == said
 
 
 def test_every_modifier_is_read_back() -> None:
     for name, phrases in MODIFIERS.items():
         for words in phrases:
-            assert name in said_modifiers(f"rain, {words}") & said_modifiers(f"rain, {words}; quieter: wind")
+            assert name in find_modifiers(f"rain, {words}") & find_modifiers(f"rain, {words}; quieter: wind")
 
 
 def test_words_that_name_nothing_hold_no_class() -> None:
@@ -74,7 +74,7 @@ def test_captions_are_taken_for_what_their_scenes_are() -> None:
         else:
             assert AMBIENCE_CLASSES[behind] == scene.ambience.class_name
     assert {SILENCE, *range(len(CLASS_NAMES))} >= set(corpus.scenes.front.tolist())
-    assert (corpus.wordless.front == UNSAID).all()
+    assert (corpus.wordless.front == UNNAMED).all()
     assert set(corpus.plain.front.tolist()) == set(range(len(CLASS_NAMES)))
 
 

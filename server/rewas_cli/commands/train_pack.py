@@ -85,7 +85,7 @@ def pack(
     from rewas_engine.recipes.own_pack import RecordingsTraining
     from rewas_engine.recipes.pack_terms import PackTerms
     from rewas_engine.training.cutting import ClipFormat
-    from rewas_engine.training.progress import Counting, TrainingStopped
+    from rewas_engine.training.progress import PartCounter, TrainingStopped
     from rewas_engine.training.recording_catalog import CaptionSource, list_recordings
     from rewas_engine.training.recordings import Recordings
     from rewas_engine.training.stage_order import STAGES
@@ -101,7 +101,7 @@ def pack(
         training = RecordingsTraining(settings, output, recordings, terms, report=report, cancel=cancel)
         try:
             if set(stage or STAGES) <= training.stages.keys():
-                recordings.write(os.cpu_count() or 1, partial(Counting(report).tell, "recordings"), cancel)
+                recordings.write(os.cpu_count() or 1, partial(PartCounter(report).report, "recordings"), cancel)
                 _tell(recordings, output)
             training.run(stage or STAGES)
         except TrainingStopped as stopped:

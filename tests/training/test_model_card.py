@@ -7,7 +7,7 @@ import pytest
 
 from rewas_engine import PackError, SettingsError
 from rewas_engine.evaluation.figures import Evaluation, Figure, Section, merge_reports
-from rewas_engine.recipes.model_card import retell_figures, told_training, write_model_card
+from rewas_engine.recipes.model_card import read_trainings, replace_figures, write_model_card
 from rewas_engine.training.config import StarterConfig
 
 RECORDS = {"base": {"seconds": 120, "losses": [2.0, 1.0]}}
@@ -31,13 +31,13 @@ def test_a_continued_pack_tells_what_trained_the_first(pack: Path, tmp_path: Pat
     second = tmp_path / "second"
     second.mkdir()
     began = {"denoiser": "small 1.0.0"}
-    earlier = told_training(pack)
+    earlier = read_trainings(pack)
     write_model_card(second, StarterConfig(), RECORDS, began, evaluation(0.6), version="1.1.0", earlier=earlier)
     card = (second / "README.md").read_text("utf-8")
     assert "| 1.0.0 | base | 2 | 2 | 2.0 | 1.5 |" in card
     assert "| 1.1.0 | base | 2 | 2 | 2.0 | 1.5 |" in card
     assert "denoiser from small 1.0.0" in card
-    assert [part["version"] for part in told_training(second)] == ["1.0.0", "1.1.0"]
+    assert [part["version"] for part in read_trainings(second)] == ["1.0.0", "1.1.0"]
 
 
 def test_remarks_stand_between_the_course_and_the_figures(pack: Path) -> None:
@@ -56,7 +56,7 @@ def test_remarks_stand_between_the_course_and_the_figures(pack: Path) -> None:
 
 def test_fuller_figures_take_the_place_of_the_first_and_of_nothing_else(pack: Path) -> None:
     before = (pack / "README.md").read_text("utf-8")
-    retell_figures(pack, evaluation(0.97, clips=540))
+    replace_figures(pack, evaluation(0.97, clips=540))
     after = (pack / "README.md").read_text("utf-8")
     assert "0.970" in after
     assert "0.500" not in after
@@ -67,18 +67,18 @@ def test_fuller_figures_take_the_place_of_the_first_and_of_nothing_else(pack: Pa
     assert told["figures"] == {"scenes": 540, "energy_correlation_mean": 0.97}
     assert told["config"]["seed"] == 1
     assert told["measured"] == PACK
-    retell_figures(pack, evaluation(0.97, clips=540))
+    replace_figures(pack, evaluation(0.97, clips=540))
     assert (pack / "README.md").read_text("utf-8") == after
 
 
 def test_a_folder_without_a_card_is_no_pack_to_tell_of(tmp_path: Path) -> None:
     with pytest.raises(PackError, match="cannot be read"):
-        retell_figures(tmp_path, evaluation(0.5))
+        replace_figures(tmp_path, evaluation(0.5))
     (tmp_path / "README.md").write_text("# something else\n", "utf-8")
     (tmp_path / "figures.json").write_text("{}", "utf-8")
     with pytest.raises(PackError, match="no figures and limits"):
-        retell_figures(tmp_path, evaluation(0.5))
-    assert told_training(tmp_path) == []
+        replace_figures(tmp_path, evaluation(0.5))
+    assert read_trainings(tmp_path) == []
 
 
 def test_reports_of_one_pack_are_read_together() -> None:

@@ -72,7 +72,7 @@ def test_another_corpus_is_refused(written: ClipFolder, tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="clips of other settings; what differs is: first_seed"):
         ClipFolder(written.folder, first_seed=4, **SMALL).write(1, workers=1)
     (tmp_path / "corpus.json").write_text("{}")
-    with pytest.raises(SettingsError, match="holds something else"):
+    with pytest.raises(SettingsError, match="contains other files"):
         ClipFolder(tmp_path, **SMALL).write(1, workers=1)
     assert [path.name for path in tmp_path.iterdir()] == ["corpus.json"]
 

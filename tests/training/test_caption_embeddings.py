@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from rewas_engine.training.caption_embeddings import embedded_captions
+from rewas_engine.training.caption_embeddings import embed_captions
 
 CAPTIONS = [f"clip {number % 300}" for number in range(1000)]
 
@@ -26,36 +26,36 @@ class Encoder:
 
 def test_every_caption_is_embedded_in_its_place_and_read_once(tmp_path: Path) -> None:
     encoder = Encoder()
-    rows = embedded_captions(CAPTIONS, encoder, tmp_path)
+    rows = embed_captions(CAPTIONS, encoder, tmp_path)
     assert len(encoder.read) == 301  # and the words by which the encoder is known again
     torch.testing.assert_close(rows, Encoder()(CAPTIONS))
 
 
 def test_embeddings_that_are_there_are_not_made_again(tmp_path: Path) -> None:
-    first = embedded_captions(CAPTIONS, Encoder(), tmp_path)
+    first = embed_captions(CAPTIONS, Encoder(), tmp_path)
     encoder = Encoder()
-    assert torch.equal(embedded_captions(CAPTIONS, encoder, tmp_path), first)
+    assert torch.equal(embed_captions(CAPTIONS, encoder, tmp_path), first)
     assert len(encoder.read) == 1
     assert len(list(tmp_path.iterdir())) == 1
     # The same captions in another order, or fewer times, are the same captions.
-    assert torch.equal(embedded_captions(CAPTIONS[299::-1], encoder, tmp_path), first[:300].flip(0))
+    assert torch.equal(embed_captions(CAPTIONS[299::-1], encoder, tmp_path), first[:300].flip(0))
     assert len(encoder.read) == 2
 
 
 def test_another_encoder_or_other_captions_are_not_taken_for_these(tmp_path: Path) -> None:
-    embedded_captions(CAPTIONS, Encoder(), tmp_path)
+    embed_captions(CAPTIONS, Encoder(), tmp_path)
     for other in (Encoder(seed=1), Encoder(width=16)):
-        torch.testing.assert_close(embedded_captions(CAPTIONS, other, tmp_path), other(CAPTIONS))
+        torch.testing.assert_close(embed_captions(CAPTIONS, other, tmp_path), other(CAPTIONS))
     more = [*CAPTIONS, "a new one"]
-    torch.testing.assert_close(embedded_captions(more, Encoder(), tmp_path), Encoder()(more))
-    torch.testing.assert_close(embedded_captions(CAPTIONS, Encoder(), tmp_path), Encoder()(CAPTIONS))
+    torch.testing.assert_close(embed_captions(more, Encoder(), tmp_path), Encoder()(more))
+    torch.testing.assert_close(embed_captions(CAPTIONS, Encoder(), tmp_path), Encoder()(CAPTIONS))
 
 
 def test_what_was_cut_off_while_writing_is_not_read(tmp_path: Path) -> None:
-    first = embedded_captions(CAPTIONS, Encoder(), tmp_path)
+    first = embed_captions(CAPTIONS, Encoder(), tmp_path)
     (path,) = tmp_path.iterdir()
     whole = path.read_bytes()
     path.rename(tmp_path / f"{path.stem}.99.partial.npy")
     (tmp_path / f"{path.stem}.99.partial.npy").write_bytes(whole[:1000])
-    assert torch.equal(embedded_captions(CAPTIONS, Encoder(), tmp_path), first)
+    assert torch.equal(embed_captions(CAPTIONS, Encoder(), tmp_path), first)
     assert path.read_bytes() == whole

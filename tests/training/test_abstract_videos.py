@@ -10,7 +10,7 @@ from rewas_engine.training.joint_stage import (
     JointCorpus,
     JointRecipe,
     joint_loss,
-    strange_pictures,
+    out_of_domain_videos,
 )
 from rewas_engine.world.abstract_pictures import dead_leaves, strangers
 
@@ -63,8 +63,8 @@ def test_strangers_are_like_what_is_seen_and_held_away_from_all_words() -> None:
     )
     torch.manual_seed(0)
     space = JointSpace(width=16, picture_widths=(8, 8, 8, 16), sound_widths=(8, 8, 8, 16), features=16)
-    assert strange_pictures(0, clips, space, 1) is None
-    strange = strange_pictures(3, clips, space, 1)
+    assert out_of_domain_videos(0, clips, space, 1) is None
+    strange = out_of_domain_videos(3, clips, space, 1)
     assert strange is not None
     assert strange.shape == (3, 16, 16, 16)
     recipe = JointRecipe(seen=4, seen_and_heard=2, heard=2, strangers=3, more_words=2)

@@ -7,16 +7,16 @@ from pathlib import Path
 import pytest
 
 from rewas_engine.errors import SettingsError
-from rewas_engine.training.folder_settings import Claim
+from rewas_engine.training.folder_settings import FolderSettings
 
 SETTINGS = {"clips": 8, "rates": (25, 30), "loop": {"steps": 4}}
 
 
 def test_a_claim_is_made_once_and_found_again(tmp_path: Path) -> None:
-    claim = Claim(tmp_path / "inner" / "corpus.json", SETTINGS)
-    assert not claim.is_made()
+    claim = FolderSettings(tmp_path / "inner" / "corpus.json", SETTINGS)
+    assert not claim.matches()
     claim.make()
-    assert claim.is_made()
+    assert claim.matches()
     written = claim.path.stat().st_mtime_ns
     claim.make()
     assert claim.path.stat().st_mtime_ns == written
@@ -33,9 +33,9 @@ def test_a_claim_is_made_once_and_found_again(tmp_path: Path) -> None:
     ],
 )
 def test_another_claim_is_refused_and_what_differs_is_named(others: dict, differing: str, tmp_path: Path) -> None:
-    Claim(tmp_path / "corpus.json", SETTINGS).make()
+    FolderSettings(tmp_path / "corpus.json", SETTINGS).make()
     content = (tmp_path / "corpus.json").read_bytes()
-    other = Claim(tmp_path / "corpus.json", others, "clips of other recordings")
+    other = FolderSettings(tmp_path / "corpus.json", others, "clips of other recordings")
     for attempt in (other.is_made, other.make):
         with pytest.raises(SettingsError, match=rf"holds clips of other recordings; what differs is: {differing}\."):
             attempt()

@@ -56,7 +56,7 @@ class LoopConfig:
 
     def learning_rate_at(self, step: int) -> float:
         """Learning rate of a step, counted from 0."""
-        # A stage with a constant learning rate after the warm-up.
+        # Not diffusers' get_scheduler: its warm-up starts at 0 and its cosine ends there, so training would change.
         if step < self.warmup_steps:
             return self.learning_rate * (step + 1) / self.warmup_steps
         progress = (step - self.warmup_steps) / max(1, self.steps - self.warmup_steps)
@@ -66,38 +66,15 @@ class LoopConfig:
 
 @dataclass(frozen=True)
 class SteadyLoopConfig(LoopConfig):
-    """AdamW's defaults."""
+    """A stage with a constant learning rate after the warm-up."""
 
     @property
     def betas(self) -> tuple[float, float]:
-        """Learning rate of a step, counted from 0."""
+        """AdamW's defaults."""
         return 0.9, 0.999
 
     def learning_rate_at(self, step: int) -> float:
-        """Train a module in place and leave it with the averaged weights.
-
-        A run that was killed continues from its last checkpoint and ends with the same weights as an uninterrupted
-        one.
-
-        Args:
-            stage: Name of the stage.
-            module: The module; parameters without requires_grad stay fixed.
-            loss_of: The loss of a step.
-            config: Optimisation settings.
-            folder: Folder of the stage's checkpoint and losses.
-            seed: Seed of the batches.
-            settings: Everything else that determines the weights, as JSON values by name.
-            report: Called with the progress of every step.
-            cancel: Stops the training when it is set; a checkpoint is written first.
-            show: Called with all losses so far every `show_every` steps and at the end, while the module has the
-                averaged weights and is in evaluation mode; it must change neither.
-            processes: Processes that train together; only the first writes, reports and shows.
-
-        Raises:
-            TrainingStopped: The training was cancelled.
-            SettingsError: There is a checkpoint with other settings.
-            EngineError: The loss is not finite, or the checkpoint cannot be read.
-        """
+        """Learning rate of a step, counted from 0."""
         return self.learning_rate * min(1.0, (step + 1) / max(1, self.warmup_steps))
 
 
@@ -117,13 +94,26 @@ def train(
 ) -> None:
     """Train a module in place and leave it with the averaged weights.
 
-    show: called with all losses so far every `show_every` steps and at the end, while the module holds the averaged
-    weights and is in evaluation mode; it must change neither.
-    folder: where checkpoint and losses of the stage are kept. A run that was killed goes on from its last
-    checkpoint and ends with the same weights as one that was not. A cancelled one keeps a checkpoint and raises
-    TrainingStopped. processes: those that train together; the first alone writes, reports and shows.
-    settings: whatever else decides the weights, by name, in values that JSON knows.
-    Raises SettingsError for a checkpoint of other settings, EngineError where the loss stops being finite.
+    A run that was killed continues from its last checkpoint and ends with the same weights as an uninterrupted one.
+
+    Args:
+        stage: Name of the stage.
+        module: The module; parameters without requires_grad stay fixed.
+        loss_of: The loss of a step.
+        config: Optimisation settings.
+        folder: Folder of the stage's checkpoint and losses.
+        seed: Seed of the batches.
+        settings: Everything else that determines the weights, as JSON values by name.
+        report: Called with the progress of every step.
+        cancel: Stops the training when it is set; a checkpoint is written first.
+        show: Called with all losses so far every `show_every` steps and at the end, while the module has the averaged
+            weights and is in evaluation mode; it must change neither.
+        processes: Processes that train together; only the first writes, reports and shows.
+
+    Raises:
+        TrainingStopped: The training was cancelled.
+        SettingsError: There is a checkpoint with other settings.
+        EngineError: The loss is not finite, or the checkpoint cannot be read.
     """
     folder.mkdir(parents=True, exist_ok=True)
     parameters: list[torch.Tensor] = [parameter for parameter in module.parameters() if parameter.requires_grad]
@@ -149,8 +139,8 @@ def train(
         loss = processes.mean_of(parameters, loss)
         if not torch.isfinite(loss):
             raise EngineError(
+                f"The loss of the stage {stage} is {float(loss)} at step {step}.",
                 "Lower its learning rate, delete its checkpoint and start it again.",
-                "The decay starts low; otherwise the average would contain the random initial weights.",
             )
         nn.utils.clip_grad_norm_(parameters, config.clip_norm)
         for group in optimiser.param_groups:
@@ -158,7 +148,8 @@ def train(
         optimiser.step()
         optimiser.zero_grad(set_to_none=True)
         step += 1
-        # Put the module into evaluation mode with the averaged weights for the duration of the block.
+        # The decay starts low; otherwise the average would contain the random initial weights. Not diffusers'
+        # EMAModel: its warm-up counts steps differently, so weights would not be bit-identical.
         decay = min(config.ema_decay, step / (step + 10))
         torch._foreach_lerp_(average, parameters, 1 - decay)
         losses.append(float(loss.detach()))
@@ -186,7 +177,7 @@ def train(
 
 @contextlib.contextmanager
 def _averaged_weights(module: nn.Module, parameters: list[torch.Tensor], average: list[torch.Tensor]) -> Iterator[None]:
-    """The state of a stage in one file, written atomically and loaded without executing code."""
+    """Put the module into evaluation mode with the averaged weights for the duration of the block."""
     kept = [parameter.detach().clone() for parameter in parameters]
     with torch.no_grad():
         torch._foreach_copy_(parameters, average)
@@ -200,7 +191,7 @@ def _averaged_weights(module: nn.Module, parameters: list[torch.Tensor], average
 
 
 class _Checkpoint:
-    """Everything that a stage needs to go on: one file, written whole or not at all, read without running code."""
+    """The state of a stage in one file, written atomically and loaded without executing code."""
 
     def __init__(self, path: Path, config: LoopConfig, seed: int, settings: Mapping[str, Any] | None) -> None:
         self.path = path
@@ -216,15 +207,14 @@ class _Checkpoint:
             stored = torch.load(self.path, weights_only=True, map_location=parameters[0].device)
         except (OSError, EOFError, RuntimeError, ValueError, pickle.UnpicklingError) as error:
             raise EngineError(
-                "Delete it to start the stage again.",
-                "The checkpoint {self.path.name} has other settings{differing and f': {differing}'}.",
+                f"The checkpoint {self.path.name} cannot be read ({error}).", "Delete it to start the stage again."
             ) from error
         shapes = [parameter.shape for parameter in parameters]
         differing = self._describe_difference(stored)
         if differing or [kept.shape for kept in stored["parameters"]] != shapes:
             raise SettingsError(
+                f"The checkpoint {self.path.name} has other settings{differing and f': {differing}'}.",
                 "Use those settings, train into another folder, or delete the checkpoint to start the stage again.",
-                'The settings that differ; "" if none does.',
             )
         with torch.no_grad():
             torch._foreach_copy_(parameters, stored["parameters"])
@@ -233,8 +223,8 @@ class _Checkpoint:
         return int(stored["step"]), list(stored["losses"]), float(stored["spent_s"])
 
     def _describe_difference(self, stored: Mapping[str, Any]) -> str:
-        """Checkpoints of earlier versions store the loop's settings only."""
-        # Run a forward pass in bfloat16 where that is safe, with float32 weights.
+        """The settings that differ; "" if none does."""
+        # Checkpoints of earlier versions store the loop's settings only.
         stored_settings = stored.get("settings")
         if (
             stored_settings is not None
@@ -272,6 +262,6 @@ class _Checkpoint:
 
 @contextlib.contextmanager
 def lower_precision(device: torch.device) -> Iterator[None]:
-    """Run a forward pass in bfloat16 where that is safe, weights staying float32."""
+    """Run a forward pass in bfloat16 where that is safe, with float32 weights."""
     with torch.autocast(device.type, torch.bfloat16):
         yield

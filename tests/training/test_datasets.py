@@ -52,7 +52,7 @@ def test_vggsound_s_table_names_clips_labels_and_splits(tmp_path: Path) -> None:
         "vggsound.csv, line 3: there is no video gone_000007",
         "vggsound.csv, line 4: it is not of the form id,start,label,train or test",
         "vggsound.csv, line 5: it is not of the form id,start,label,train or test",
-        "1 videos: vggsound.csv does not name them",
+        "1 videos: vggsound.csv does not list them",
     ]
     assert read_dataset(tmp_path / "videos", "vggsound", table).clips == dataset.clips
 

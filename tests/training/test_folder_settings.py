@@ -12,15 +12,15 @@ from rewas_engine.training.folder_settings import FolderSettings
 SETTINGS = {"clips": 8, "rates": (25, 30), "loop": {"steps": 4}}
 
 
-def test_a_claim_is_made_once_and_found_again(tmp_path: Path) -> None:
-    claim = FolderSettings(tmp_path / "inner" / "corpus.json", SETTINGS)
-    assert not claim.matches()
-    claim.make()
-    assert claim.matches()
-    written = claim.path.stat().st_mtime_ns
-    claim.make()
-    assert claim.path.stat().st_mtime_ns == written
-    assert [path.name for path in claim.path.parent.iterdir()] == ["corpus.json"]
+def test_settings_are_written_once_and_found_again(tmp_path: Path) -> None:
+    folder_settings = FolderSettings(tmp_path / "inner" / "corpus.json", SETTINGS)
+    assert not folder_settings.matches()
+    folder_settings.ensure()
+    assert folder_settings.matches()
+    written = folder_settings.path.stat().st_mtime_ns
+    folder_settings.ensure()
+    assert folder_settings.path.stat().st_mtime_ns == written
+    assert [path.name for path in folder_settings.path.parent.iterdir()] == ["corpus.json"]
 
 
 @pytest.mark.parametrize(
@@ -32,11 +32,13 @@ def test_a_claim_is_made_once_and_found_again(tmp_path: Path) -> None:
         ({**SETTINGS, "first_seed": None}, "first_seed"),
     ],
 )
-def test_another_claim_is_refused_and_what_differs_is_named(others: dict, differing: str, tmp_path: Path) -> None:
-    FolderSettings(tmp_path / "corpus.json", SETTINGS).make()
+def test_other_settings_are_refused_with_the_difference(others: dict, differing: str, tmp_path: Path) -> None:
+    FolderSettings(tmp_path / "corpus.json", SETTINGS).ensure()
     content = (tmp_path / "corpus.json").read_bytes()
     other = FolderSettings(tmp_path / "corpus.json", others, "clips of other recordings")
-    for attempt in (other.is_made, other.make):
-        with pytest.raises(SettingsError, match=rf"holds clips of other recordings; what differs is: {differing}\."):
+    for attempt in (other.matches, other.ensure):
+        with pytest.raises(
+            SettingsError, match=rf"contains clips of other recordings; these settings differ: {differing}\."
+        ):
             attempt()
     assert (tmp_path / "corpus.json").read_bytes() == content

@@ -130,14 +130,14 @@ def test_a_kill_while_the_checkpoint_is_written_leaves_the_one_before(
 )
 def test_a_checkpoint_of_other_settings_is_refused(config: LoopConfig, seed: int, tmp_path: Path) -> None:
     run(tmp_path)
-    with pytest.raises(EngineError, match=r"stage.checkpoint was made with other settings"):
+    with pytest.raises(EngineError, match=r"stage.checkpoint has other settings"):
         run(tmp_path, config, seed)
 
 
 def test_a_checkpoint_of_another_network_is_refused(tmp_path: Path) -> None:
     run(tmp_path)
     module = nn.Linear(6, 1)
-    with pytest.raises(EngineError, match=r"stage.checkpoint was made with other settings"):
+    with pytest.raises(EngineError, match=r"stage.checkpoint has other settings"):
         train("stage", module, loss_for(module), CONFIG, folder=tmp_path, seed=3)
 
 

@@ -141,12 +141,12 @@ def test_usual_tables_are_understood(name: str, text: str, expected, tmp_path: P
         ("a.csv", "file,caption\nx.wav,\n", "line 2: x.wav has no caption"),
         ("a.csv", "file,caption\nx.wav,  17\n", "line 2: x.wav has no caption"),
         ("a.csv", "file,caption\nx.wav\n", "line 2: x.wav has no caption"),
-        ("a.csv", "file,caption\n ,rain\n", "line 2: it names no file"),
+        ("a.csv", "file,caption\n ,rain\n", "line 2: it has no file name"),
         ("a.jsonl", '{"file": "x.wav", "caption": 3}', "line 1: x.wav has no caption"),
-        ("a.jsonl", '{"file": ["x.wav"], "caption": "rain"}', "line 1: it names no file"),
+        ("a.jsonl", '{"file": ["x.wav"], "caption": "rain"}', "line 1: it has no file name"),
         ("a.jsonl", '{"file": "x.wav"}\n{"caption": "rain"}', "line 1: x.wav has no caption"),
-        ("a.jsonl", '{"file": "x.wav", "capt', "line 1: it is no JSON object"),
-        ("a.jsonl", "[" * 100_000, "line 1: it is no JSON object"),
+        ("a.jsonl", '{"file": "x.wav", "capt', "line 1: it is not a JSON object"),
+        ("a.jsonl", "[" * 100_000, "line 1: it is not a JSON object"),
     ],
 )
 def test_lines_that_cannot_be_used_are_named(name: str, text: str, said: str, tmp_path: Path) -> None:
@@ -162,9 +162,9 @@ def test_lines_that_cannot_be_used_are_named(name: str, text: str, said: str, tm
             "a.csv",
             "one,two\nx.wav,rain\n",
             (None, None),
-            "no column that is known to name the files; it has 'one', 'two'",
+            "no column that is recognised as the files; its columns are 'one', 'two'",
         ),
-        ("a.csv", "file,two\nx.wav,rain\n", (None, None), "no column that is known to name the captions"),
+        ("a.csv", "file,two\nx.wav,rain\n", (None, None), "no column that is recognised as the captions"),
         ("a.csv", "file,caption\nx.wav,rain\n", ("datei", None), "no column 'datei'"),
         ("a.csv", "file,caption\nx.wav,rain\n", (None, "worte"), "no column 'worte'"),
         ("a.csv", "file,caption\nx.wav," + "a" * 200_000, (None, None), "cannot be read as a table: line 2"),
@@ -235,7 +235,7 @@ def test_without_a_table_names_and_texts_tell(folder: Path) -> None:
     [
         ("name", {"dog.wav": ("dog",), "rain/heavy_01.wav": ("heavy",)}, "deep/0002.mp4: neither"),
         ("folder", {"deep/0002.mp4": ("deep",), "rain/heavy_01.wav": ("rain",)}, "dog.wav: neither"),
-        ("text", {"deep/er/dog.wav": ("hound",)}, "dog.wav: there is no dog.txt beside it"),
+        ("text", {"deep/er/dog.wav": ("hound",)}, "dog.wav: there is no dog.txt next to it"),
     ],
 )
 def test_where_captions_come_from_can_be_said(words, found, left_out: str, folder: Path) -> None:
@@ -262,7 +262,7 @@ def test_where_captions_come_from_can_be_said(words, found, left_out: str, folde
 def test_tables_name_files_in_several_ways(written: str, meant: str, folder: Path) -> None:
     found, left_out = listed(folder, f"file,caption\n{written.format(folder=folder)},rain\n")
     assert found == {meant: ("rain",)}
-    assert left_out == ["4 files: table.csv does not name them"]
+    assert left_out == ["4 files: table.csv does not list them"]
 
 
 @pytest.mark.parametrize(
@@ -305,7 +305,7 @@ def test_missing_and_ambiguous_files_are_named(folder: Path) -> None:
     found, left_out = listed(folder, "file,caption\nno.wav,rain\ndog.wav,dog\nheavy_01,rain\nheavy_01,drops\n")
     assert found == {"rain/heavy_01.wav": ("rain", "drops")}
     assert left_out[0].startswith("table.csv, line 2: there is no sound or video no.wav in ")
-    assert left_out[1] == "table.csv, line 3: dog.wav may be any of 2 files"
+    assert left_out[1] == "table.csv, line 3: dog.wav could be any of 2 files"
 
 
 def test_one_table_tells_of_both_folders(folder: Path) -> None:
@@ -344,14 +344,14 @@ def test_descriptions_beside_the_files_are_read(content: str, captions, folder: 
     (folder / "dog.json").write_text(content, "utf-8")
     found, left_out = listed(folder)
     assert found.get("dog.wav") == captions
-    assert left_out == ([] if captions else ["dog.wav: dog.json holds no caption"])
+    assert left_out == ([] if captions else ["dog.wav: dog.json has no caption"])
 
 
 def test_texts_that_say_nothing_leave_the_file_out(folder: Path) -> None:
     (folder / "dog.txt").write_bytes(b"\xff\xfe\xff")
     (folder / "deep/0002.txt").write_text("  \n 12\n")
     _, left_out = listed(folder)
-    assert sorted(left_out) == ["deep/0002.mp4: 0002.txt holds no word", "dog.wav: dog.txt is not text in UTF-8"]
+    assert sorted(left_out) == ["deep/0002.mp4: 0002.txt has no word", "dog.wav: dog.txt is not text in UTF-8"]
 
 
 def test_nothing_to_learn_from_is_an_error(tmp_path: Path) -> None:

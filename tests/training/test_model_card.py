@@ -60,7 +60,7 @@ def test_fuller_figures_take_the_place_of_the_first_and_of_nothing_else(pack: Pa
     after = (pack / "README.md").read_text("utf-8")
     assert "0.970" in after
     assert "0.500" not in after
-    assert "540 synthetic scenes" in after
+    assert "540 held-out synthetic scenes" in after
     assert after.split("## Figures")[0] == before.split("## Figures")[0]
     assert after.split("## Limits")[1] == before.split("## Limits")[1]
     told = json.loads((pack / "figures.json").read_text("utf-8"))
@@ -90,5 +90,5 @@ def test_reports_of_one_pack_are_read_together() -> None:
     }
     assert together.trained == "cpu"
     assert together.setting["clips"] == 540
-    with pytest.raises(SettingsError, match="measured in different ways"):
+    with pytest.raises(SettingsError, match="measured with different settings"):
         merge_reports([*reports, evaluation(0.9, steps=4).report()])

@@ -184,7 +184,7 @@ def test_without_videos_a_pack_to_start_from_is_needed(foreign: Path, tmp_path: 
 
 
 def test_sizes_are_the_packs_own() -> None:
-    with pytest.raises(SettingsError, match="widths is set, but the pack starter that is continued"):
+    with pytest.raises(SettingsError, match="widths is set, but the continued pack starter"):
         ContinuedConfig(widths=(8, 8))
     assert ContinuedConfig().base.steps < StarterConfig().base.steps
 
@@ -211,8 +211,8 @@ def test_packs_of_another_kind_are_not_continued(old: str, new: str, said: str, 
     [
         ({"name": "../x"}, "is not a valid pack name"),
         ({"name": ""}, "is not a valid pack name"),
-        ({"licence": " "}, "licensed under is not said"),
-        ({"permits": "a\nb"}, "permits is not said"),
+        ({"licence": " "}, "licence is empty"),
+        ({"permits": "a\nb"}, "permits is empty, too long or has more than one line"),
     ],
 )
 def test_terms_that_say_nothing_are_refused(values, said: str) -> None:
@@ -280,7 +280,7 @@ def test_the_command_continues_a_pack_without_videos(command: list[str], capfd) 
         # Two gentle steps lead nowhere far.
         assert all((one - other).abs().max() < 0.01 for one, other in pairs if one.is_floating_point()), role
     card = (folders[1] / "README.md").read_text("utf-8")
-    assert "It continues the pack workshop 1.2.0, whose own terms hold for it too: CC-BY-4.0." in card
+    assert "It continues the pack workshop 1.2.0, whose terms also apply: CC-BY-4.0." in card
     assert "Trained from scratch" not in card
     both = read_pack(folders[1])
     assert both.info.licence == "CC0-1.0; and, for what it is made from: CC-BY-4.0"

@@ -215,7 +215,7 @@ def test_words_are_taken_away_from_a_share_of_the_cuts(
     training._backbone.predict = predicted
     loss(0, torch.Generator().manual_seed(3))
     (prompts,) = heard
-    (nothing,) = training._backbone.embed_clips([""])
+    (nothing,) = training._backbone.embedded([""])
     share = float(((prompts - nothing).abs() < 1e-4).all(dim=1).float().mean())
     assert least <= share <= most
     assert len(prompts.unique(dim=0)) > (1 if text_dropout < 1 else 0)
@@ -294,7 +294,7 @@ def test_clips_to_judge_by_that_are_all_broken_are_named_and_listed(source: Path
     config = written(tmp_path / "phi.toml", FEW_PHI, FEW_PHI.loop)
     assert run([str(each) for each in (*arguments, *terms, "--config", config)]) == 2
     what = json.loads(capfd.readouterr().out)["error"]["what"]
-    assert what.startswith("No clip to judge by can be used. The only one is left out: id-0003_x_000033: ")
+    assert what.startswith("No clip to measure on can be used. The only one was left out: id-0003_x_000033: ")
     listed = (folder / "left-out.txt").read_text("utf-8").splitlines()
     named = [line.partition(": ")[0] for line in listed]
     assert named == [

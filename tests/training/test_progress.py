@@ -52,7 +52,7 @@ def test_every_stage_that_is_counted_has_a_pace_of_its_own() -> None:
 
 
 def test_nobody_has_to_listen() -> None:
-    PartCounter(None).tell("sounds", 1, 2)
+    PartCounter(None).report("sounds", 1, 2)
 
 
 @pytest.mark.parametrize(

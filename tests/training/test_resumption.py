@@ -26,7 +26,7 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
     training = StarterTraining(SMALL, folder)
     for source in (training.sounds, training.pictures):
         assert isinstance(source, WorldCorpus)
-        source._claim.make()
+        source._folder_settings.ensure()
         corpus_module._write_shard(str(source.folder), source.clips, source.pictures, source.first_seed, 0)
     return folder
 
@@ -51,7 +51,7 @@ def test_a_stopped_stage_does_not_go_on_with_other_settings(stage: str, clips: P
     stopped(folder, stage, 2)
     other = replace(SMALL, **{f"{stage}_batch": 3})
     checkpoint = (folder / f"{stage}.checkpoint").read_bytes()
-    said = rf"{stage}.checkpoint was made with other settings: {stage}_batch \(2, now 3\)\. Give those again"
+    said = rf"{stage}.checkpoint has other settings: {stage}_batch \(2, now 3\)\. Use those settings"
     with pytest.raises(SettingsError, match=said):
         StarterTraining(other, folder).run([stage])
     assert (folder / f"{stage}.checkpoint").read_bytes() == checkpoint
@@ -69,7 +69,7 @@ def test_a_stopped_stage_does_not_go_on_with_other_settings(stage: str, clips: P
 def test_clips_of_another_number_are_not_trained_on(clips: Path, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     copytree(clips, folder)
-    with pytest.raises(SettingsError, match="holds clips of other settings; what differs is: clips"):
+    with pytest.raises(SettingsError, match="contains clips with other settings; these settings differ: clips"):
         StarterTraining(replace(SMALL, sounds=7), folder).run(["vocoder"])
 
 

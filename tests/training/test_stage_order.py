@@ -74,7 +74,7 @@ def test_a_finished_stage_of_other_settings_is_refused_with_what_differs(tmp_pat
     assert ledger(tmp_path).is_finished("base")
     assert ledger(tmp_path, replace(CONFIG, picture_batch=9)).is_finished("base")
     other = ledger(tmp_path, replace(CONFIG, denoiser=replace(CONFIG.denoiser, batch_size=9), seed=2))
-    said = r"stage base in .* finished with other settings: seed \(1, now 2\), denoiser.batch_size \(24, now 9\)\. Give"
+    said = r"stage base in .* finished with other settings: seed \(1, now 2\), denoiser.batch_size \(24, now 9\)\. Use"
     with pytest.raises(SettingsError, match=said):
         other.is_finished("base")
     # Nor is anything made from it.

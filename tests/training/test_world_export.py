@@ -69,7 +69,7 @@ def test_a_stopped_run_goes_on(tmp_path: Path) -> None:
 
 
 def test_another_corpus_is_refused(written: ClipFolder, tmp_path: Path) -> None:
-    with pytest.raises(SettingsError, match="clips of other settings; what differs is: first_seed"):
+    with pytest.raises(SettingsError, match="clips with other settings; these settings differ: first_seed"):
         ClipFolder(written.folder, first_seed=4, **SMALL).write(1, workers=1)
     (tmp_path / "corpus.json").write_text("{}")
     with pytest.raises(SettingsError, match="contains other files"):

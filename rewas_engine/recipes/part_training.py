@@ -385,7 +385,8 @@ class AdapterTraining(PartTraining):
         caption_of = {name: captions[name] for name in (*training, *held_out)}
         words = ["", *sorted(set(caption_of.values()))]
         parts = [
-            backbone.embed_prompts(words[start : start + BATCH_PROMPTS]) for start in range(0, len(words), BATCH_PROMPTS)
+            backbone.embed_prompts(words[start : start + BATCH_PROMPTS])
+            for start in range(0, len(words), BATCH_PROMPTS)
         ]
         # A copy: tensors from inference mode cannot be used in autograd.
         prompts = torch.cat(parts).clone()

@@ -215,7 +215,7 @@ def test_words_are_taken_away_from_a_share_of_the_cuts(
     training._backbone.predict = predicted
     loss(0, torch.Generator().manual_seed(3))
     (prompts,) = heard
-    (nothing,) = training._backbone.embedded([""])
+    (nothing,) = training._backbone.embed_prompts([""])
     share = float(((prompts - nothing).abs() < 1e-4).all(dim=1).float().mean())
     assert least <= share <= most
     assert len(prompts.unique(dim=0)) > (1 if text_dropout < 1 else 0)

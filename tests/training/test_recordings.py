@@ -169,7 +169,11 @@ def test_sounds_of_no_length_of_zeros_or_of_no_numbers_are_told(tmp_path: Path) 
 
 @pytest.mark.parametrize(
     ("values", "said"),
-    [({"hop_s": Fraction(0)}, "hop is 0 s"), ({"hop_s": Fraction(6)}, "hop is 6 s"), ({"most_clips": 0}, "most_clips is 0")],
+    [
+        ({"hop_s": Fraction(0)}, "hop is 0 s"),
+        ({"hop_s": Fraction(6)}, "hop is 6 s"),
+        ({"most_clips": 0}, "most_clips is 0"),
+    ],
 )
 def test_formats_that_make_no_sense_are_refused(values, said: str) -> None:
     with pytest.raises(SettingsError, match=said):

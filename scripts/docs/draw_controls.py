@@ -153,7 +153,7 @@ def onsets(studio: Studio) -> list[Row]:
     slow = edited(studio.energy(studio.own), [parse_edit("smooth 0.5")])
     rows = [
         studio.row("--control energy: no hammer sounds so soft, and strikes fall where they may", slow),
-        studio.row("--control onset: strikes at the times of the same curve's events", slow, control="onsets"),
+        studio.row("--control onsets: strikes at the times of the same curve's events", slow, control="onsets"),
     ]
     times_s = tuple(event.time_s for event in find_events(slow))
     return [Row(row.told, row.waveform, row.requested, row.verdict, marks_s=times_s) for row in rows]
@@ -162,9 +162,10 @@ def onsets(studio: Studio) -> list[Row]:
 def strength(studio: Studio) -> list[Row]:
     energy = studio.points((0, -8), (1, -8), (2.2, -3), (2.3, -9), (3.2, -9), (3.3, -4), (4.1, -4))
     rows = [
-        studio.row(f"--strength {value:g}", energy, "heavy rain", control_strength=value) for value in (0, 0.3, 1, 2)
+        studio.row(f"--control-strength {value:g}", energy, "heavy rain", control_strength=value)
+        for value in (0, 0.3, 1, 2)
     ]
-    for name, part in (("--control-until 0.3", (0.0, 0.3)), ("--control-from 0.3", (0.3, 1.0))):
+    for name, part in (("--control-end 0.3", (0.0, 0.3)), ("--control-start 0.3", (0.3, 1.0))):
         rows.append(studio.row(name, energy, "heavy rain", control_part=part))
     return rows
 
@@ -221,8 +222,11 @@ def negative(studio: Studio) -> list[Row]:
     rows = []
     for told, settings in (
         ("“water”", {"guidance_scale": 2.0}),
-        ("“water”, --negative “waves on a beach”", {"guidance_scale": 2.0, "negative_prompt": "waves on a beach"}),
-        ("“water”, --negative “heavy rain”", {"guidance_scale": 2.0, "negative_prompt": "heavy rain"}),
+        (
+            "“water”, --negative-prompt “waves on a beach”",
+            {"guidance_scale": 2.0, "negative_prompt": "waves on a beach"},
+        ),
+        ("“water”, --negative-prompt “heavy rain”", {"guidance_scale": 2.0, "negative_prompt": "heavy rain"}),
     ):
         row = studio.row(told, energy, "water", **settings)
         scores = [
@@ -258,7 +262,7 @@ def again(studio: Studio) -> list[Row]:
     rows = [
         old,
         studio.row("--range 1.1-2.5, “a door slams”", energy, slammed, revision=Revision(stem, Fraction("1.1"), 2.5)),
-        studio.row("--degree 0.3: a variation", energy, revision=Revision(stem, degree=0.3)),
+        studio.row("--strength 0.3: a variation", energy, revision=Revision(stem, degree=0.3)),
         studio.row("its first 2 s, --range 2-: what comes after", energy, revision=Revision(short, 2)),
     ]
     marks: Sequence[tuple[float, ...]] = ((), (1.1, 2.5), (), (2.0,))

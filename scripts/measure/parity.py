@@ -125,7 +125,7 @@ def _generate_sound(pack: Path, room: Path) -> None:
         pack,
     ]
     started = time.monotonic()
-    _run([*command, "--duration", "2", "--num-steps", "2", "-o", room / "sound"])
+    _run([*command, "--duration", "2", "--steps", "2", "-o", room / "sound"])
     (wav,) = (room / "sound").rglob("*.wav")
     _log(f"{clip.name} → {wav.name} ({wav.stat().st_size} bytes) in {time.monotonic() - started:.0f} s.")
 

@@ -1,23 +1,17 @@
-"""What is typed after `rewas`: its commands, and what is said and returned where one cannot be done."""
+"""The `rewas` command: its subcommands, error messages and exit codes."""
 
 from __future__ import annotations
 
 import re
 import traceback
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
-from rewas_cli.commands.batch import batch
-from rewas_cli.commands.bench import bench
-from rewas_cli.commands.conflict import conflict
-from rewas_cli.commands.energy import energy
-from rewas_cli.commands.evaluate import evaluate
-from rewas_cli.commands.generate import generate
+from rewas_cli.commands import batch, bench, conflict, energy, evaluate, generate, serve, texture
+from rewas_cli.commands.help_pages import Command, Group
 from rewas_cli.commands.packs import packs
-from rewas_cli.commands.serve import serve
-from rewas_cli.commands.texture import texture
 from rewas_cli.commands.train import train
 from rewas_cli.console import (
     BAD_INPUT,
@@ -31,43 +25,71 @@ from rewas_cli.console import (
 )
 from rewas_cli.startup import STOPPED_MESSAGE
 
+_SOUND_PANEL, _ANALYSIS_PANEL, _MODELS_PANEL, _SERVER_PANEL = "Sound", "Analysis", "Models", "Server"
+_EXAMPLES = """\
+rewas generate shot.mp4 --prompt "a hammer knocking on wood" --output stems/
+rewas energy shot.mp4 --plot energy.png
+rewas packs list
+rewas --install-completion
+"""
+
 app = typer.Typer(
     name="rewas",
+    cls=Group,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-    help="Sound for picture: ReWaS listens to what a picture does and to what you say should be heard.",
+    rich_markup_mode="rich",
+    epilog=_EXAMPLES,
 )
-app.command()(generate)
-app.command()(energy)
-app.command()(texture)
-app.command()(conflict)
-app.command()(batch)
-app.add_typer(packs, name="packs")
-app.command("eval")(evaluate)
-app.command()(bench)
-app.command()(serve)
-app.add_typer(train, name="train")
 
-_OPTIONS_BY_SETTING = {
-    "num_steps": ("--steps", "--num-steps"),
-    "num_inference_steps": ("--steps", "--num-steps"),
-    "guidance_scale": ("--guidance-scale",),
-    "control_strength": ("--strength", "--control-strength"),
-    "control_start": ("--control-from",),
-    "control_end": ("--control-until",),
-    "conflict_policy": ("--conflict",),
-    "sample_rate_hz": ("--sample-rate",),
-    "gain_db": ("--gain",),
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"rewas {version('rewas-nle')}")
+        raise typer.Exit
+
+
+@app.callback()
+def rewas(
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_print_version, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Generate sound for video clips: what it is comes from a prompt, when and how loud from the video."""
+
+
+app.command("generate", cls=Command, epilog=generate.EXAMPLES, rich_help_panel=_SOUND_PANEL)(generate.generate)
+app.command("batch", cls=Command, epilog=batch.EXAMPLES, rich_help_panel=_SOUND_PANEL)(batch.batch)
+app.command("energy", cls=Command, epilog=energy.EXAMPLES, rich_help_panel=_ANALYSIS_PANEL)(energy.energy)
+app.command("texture", cls=Command, epilog=texture.EXAMPLES, rich_help_panel=_ANALYSIS_PANEL)(texture.texture)
+app.command("conflict", cls=Command, epilog=conflict.EXAMPLES, rich_help_panel=_ANALYSIS_PANEL)(conflict.conflict)
+app.add_typer(packs, name="packs", rich_help_panel=_MODELS_PANEL)
+app.add_typer(train, name="train", rich_help_panel=_MODELS_PANEL)
+app.command("eval", cls=Command, epilog=evaluate.EXAMPLES, rich_help_panel=_MODELS_PANEL)(evaluate.evaluate)
+app.command("bench", cls=Command, epilog=bench.EXAMPLES, rich_help_panel=_MODELS_PANEL)(bench.bench)
+app.command("serve", cls=Command, epilog=serve.EXAMPLES, rich_help_panel=_SERVER_PANEL)(serve.serve)
+
+_OPTION_BY_SETTING = {
+    "num_steps": "--steps",
+    "num_inference_steps": "--steps",
+    "guidance_scale": "--guidance-scale",
+    "control_strength": "--control-strength",
+    "control_start": "--control-start",
+    "control_end": "--control-end",
+    "conflict_policy": "--conflict",
+    "sample_rate_hz": "--sample-rate",
+    "gain_db": "--gain",
 }
-"""What the engine and the contract call what may be typed."""
+"""Name of a setting in the engine and the contract -> its option."""
 
 _UsageError: type[Exception] = typer.BadParameter.__bases__[0]
 """Typer raises click's usage errors or its own copies of them, depending on its version."""
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Run the command and return its exit code; everything that is to be said has then been said."""
+    """Run the command and return its exit code. All output has been written by then."""
     as_json = "--json" in arguments
     try:
         returned = app(args=list(arguments), prog_name="rewas", standalone_mode=False)
@@ -83,42 +105,40 @@ def run(arguments: Sequence[str]) -> int:
         return _report_lost_output(error.reason)
     except OSError as error:
         lost = find_lost_output()
-        return _told(error, arguments) if lost is None else _report_lost_output(lost)
+        return _report_error(error, arguments) if lost is None else _report_lost_output(lost)
     except Exception as error:
-        return _told(error, arguments)
+        return _report_error(error, arguments)
     finally:
-        # What was said last may be what standard output does not take.
+        # Output that is still buffered may be what standard output does not accept.
         find_lost_output()
 
 
 def _report_usage_error(error: Any, as_json: bool) -> int:
     what = error.format_message()
-    if "\n" in what:  # Nothing but a group's name was given: the message is its help.
-        error.show()
-    else:
+    if type(error).__name__ != "NoArgsIsHelpError":  # Its help has been printed.
         context = getattr(error, "ctx", None)
         command = context.command_path if context else "rewas"
         print_problem(f"{what.rstrip('.')}.", f"See {command} --help.", "SETTINGS", as_json)
     return BAD_INPUT
 
 
-def _told(error: Exception, arguments: Sequence[str]) -> int:
+def _report_error(error: Exception, arguments: Sequence[str]) -> int:
     from rewas_api.errors import JobCancelled, ProblemError, ProblemKind
     from rewas_engine import Cancelled, EngineError
     from rewas_server.work.translation import problem_from_error
 
     as_json = "--json" in arguments
     if isinstance(error, Cancelled | JobCancelled):
-        print_problem("Stopped on request.", "Nothing half-written was left behind.", "CANCELLED", as_json)
+        print_problem("Stopped on request.", "No incomplete files were left.", "CANCELLED", as_json)
         return INTERRUPTED
     problem = problem_from_error(error)
     if not isinstance(error, ProblemError | EngineError | OSError | MemoryError):
         traceback.print_exception(error)
-    # A timeline's clips carry settings under their own names, which nobody typed.
+    # The clips of a timeline carry settings under the contract's names, not as options.
     typed = {} if problem.kind is ProblemKind.TIMELINE else typed_options(arguments)
     what, remedy = with_option_names(problem.what, typed), with_option_names(problem.remedy, typed)
     print_problem(what, remedy, problem.kind.name, as_json)
-    asked_wrongly = {
+    input_problems = {
         ProblemKind.SETTINGS,
         ProblemKind.MEDIA,
         ProblemKind.PACK,
@@ -127,28 +147,28 @@ def _told(error: Exception, arguments: Sequence[str]) -> int:
         ProblemKind.NOT_FOUND,
         ProblemKind.CONFLICT,
     }
-    return BAD_INPUT if problem.kind in asked_wrongly else FAILED_WORK
+    return BAD_INPUT if problem.kind in input_problems else FAILED_WORK
 
 
 def typed_options(arguments: Sequence[str]) -> dict[str, str]:
-    """Names of settings -> the options that were typed for them."""
+    """Return the names of the settings that were typed, with their options."""
     typed = [argument.partition("=")[0] for argument in arguments]
-    return {name: option for name, options in _OPTIONS_BY_SETTING.items() for option in options if option in typed}
+    return {name: option for name, option in _OPTION_BY_SETTING.items() if option in typed}
 
 
 def with_option_names(sentence: str, typed: Mapping[str, str]) -> str:
-    """A sentence about settings in the words of the command line. typed: as of `typed_options`."""
+    """Replace names of settings in a sentence by options. typed: see `typed_options`."""
     for name, option in typed.items():
         sentence = re.sub(rf"(?<![\w-]){name}\b", option, sentence)
     return sentence
 
 
 def _report_lost_output(lost: OSError) -> int:
-    # A reader that has gone (rewas … | head) wants to hear no more.
+    # If the reader has closed the pipe (rewas … | head), there is nobody to tell.
     if not isinstance(lost, BrokenPipeError):
         print_problem(
             f"Standard output cannot be written ({lost.strerror or lost}).",
-            "Send it to where there is room.",
+            "Redirect it to a place with free space.",
             "RESOURCES",
             as_json=False,
         )

@@ -1,4 +1,4 @@
-"""What a command says, and where: results on standard output, everything else on standard error."""
+"""Console output: results on standard output, everything else on standard error."""
 
 from __future__ import annotations
 
@@ -28,22 +28,22 @@ FAILED_WORK = 1
 BAD_INPUT = 2
 
 _STAGE_LABELS = {
-    1: "Reading the picture",
+    1: "Reading the video",
     2: "Estimating the energy",
-    3: "Comparing words and picture",
+    3: "Comparing prompt and video",
     4: "Denoising",
-    5: "Turning into sound",
+    5: "Generating the waveform",
     6: "Writing the stems",
 }
 _NOISY_LIBRARIES = ("diffusers", "transformers", "torch", "matplotlib", "libav")
 
 
 class Interrupted(BaseException):
-    """Ctrl-C breaks off what is being done. No KeyboardInterrupt: of that typer makes an exit without a word."""
+    """Ctrl-C aborts the work. Not a KeyboardInterrupt, which typer turns into a silent exit."""
 
 
 class OutputLost(Exception):
-    """Standard output does not take the result. reason: of the system."""
+    """The result cannot be written to standard output. reason: the error of the operating system."""
 
     def __init__(self, reason: OSError) -> None:
         super().__init__(reason)
@@ -52,12 +52,12 @@ class OutputLost(Exception):
 
 @dataclass(frozen=True)
 class Printer:
-    """Prints a result: for people, or as exactly one JSON object."""
+    """Prints a result as text, or as exactly one JSON object."""
 
     as_json: bool
 
     def result(self, report: Mapping[str, Any], lines: list[str]) -> None:
-        """Print the report as JSON, or the lines for people. Raises OutputLost."""
+        """Print the report as JSON, or the lines as text. Raises OutputLost."""
         try:
             if self.as_json:
                 sys.stdout.write(json.dumps(report, indent=2, allow_nan=False) + "\n")
@@ -71,9 +71,9 @@ class Printer:
 
 
 def print_problem(what: str, remedy: str, kind: str, as_json: bool) -> None:
-    """Say what went wrong on standard error; with JSON asked for, also as the one object on standard output."""
+    """Print an error to standard error and, with --json, as the one object on standard output."""
     if as_json:
-        # Where standard output takes nothing, standard error still may.
+        # Standard error may still work if standard output does not.
         with contextlib.suppress(OSError):
             sys.stdout.write(json.dumps({"error": {"what": what, "remedy": remedy, "kind": kind}}, indent=2) + "\n")
             sys.stdout.flush()
@@ -81,7 +81,7 @@ def print_problem(what: str, remedy: str, kind: str, as_json: bool) -> None:
 
 
 def find_lost_output() -> OSError | None:
-    """Why standard output does not take what still waits for it; None where it does. It is then written nowhere."""
+    """Flush standard output. Return the error if that fails, after redirecting it to nowhere; else None."""
     try:
         sys.stdout.flush()
     except OSError as error:
@@ -91,21 +91,21 @@ def find_lost_output() -> OSError | None:
 
 
 def note(text: str) -> None:
-    """Say something in passing, on standard error."""
+    """Print a note to standard error."""
     Console(stderr=True, soft_wrap=True, highlight=False).print(text, markup=False, style="dim")
 
 
 @contextlib.contextmanager
 def cancel_on_ctrl_c() -> Iterator[threading.Event]:
-    """Within, the first Ctrl-C sets the event, so that the work stops at its next step; the second one breaks off."""
+    """Within, the first Ctrl-C sets the event, so that the work stops at its next step; the second aborts."""
     cancel = threading.Event()
 
     def stop(number: int, frame: FrameType | None) -> None:
         if cancel.is_set():
             raise Interrupted
         cancel.set()
-        # Neither print nor rich may be used within a signal handler: they may be interrupted in the middle of a write.
-        os.write(2, b"\nStopping after this step; press Ctrl-C again to break off.\n")
+        # Signal handlers must not use print or rich, which may themselves be in the middle of a write.
+        os.write(2, b"\nStopping after this step; press Ctrl-C again to abort.\n")
 
     handlers = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
@@ -117,7 +117,7 @@ def cancel_on_ctrl_c() -> Iterator[threading.Event]:
 
 @contextlib.contextmanager
 def abort_on_ctrl_c() -> Iterator[None]:
-    """Within, Ctrl-C breaks off what is being done, which then clears away what it has begun."""
+    """Within, Ctrl-C aborts the work, which then removes its incomplete files."""
 
     def stop(number: int, frame: FrameType | None) -> None:
         raise Interrupted
@@ -131,7 +131,7 @@ def abort_on_ctrl_c() -> Iterator[None]:
 
 @contextlib.contextmanager
 def progress_bar(name: str) -> Iterator[Callable[[WorkProgress], None]]:
-    """A bar on standard error while work goes on; nothing where that is no terminal."""
+    """Show a progress bar on standard error; nothing if that is not a terminal."""
     console = Console(stderr=True)
     if not console.is_terminal:
         yield lambda progress: None
@@ -145,32 +145,32 @@ def progress_bar(name: str) -> Iterator[Callable[[WorkProgress], None]]:
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=console, transient=True) as bar:
-        task = bar.add_task("Starting the engine", total=1.0, clip=escape(name), steps="")
+        task = bar.add_task("Loading the model", total=1.0, clip=escape(name), steps="")
 
         def show(progress: WorkProgress) -> None:
             steps = f"{progress.step}/{progress.total_steps}" if progress.total_steps else ""
-            words = _STAGE_LABELS.get(progress.stage, "Waiting")
-            bar.update(task, completed=progress.fraction, description=words, steps=steps)
+            label = _STAGE_LABELS.get(progress.stage, "Waiting")
+            bar.update(task, completed=progress.fraction, description=label, steps=steps)
 
         yield show
 
 
 @contextlib.contextmanager
 def conversion_bar() -> Iterator[Callable[[str, int, int], None]]:
-    """A bar on standard error for work in steps; where that is no terminal, a line for each step."""
+    """Show a progress bar for work in steps on standard error; if that is not a terminal, print a line per step."""
     console = Console(stderr=True, soft_wrap=True, highlight=False)
     if not console.is_terminal:
-        yield lambda words, finished, total: console.print(f"{words} ({finished}/{total})", markup=False)
+        yield lambda step, finished, total: console.print(f"{step} ({finished}/{total})", markup=False)
         return
     columns = (TextColumn("[cyan]{task.description}"), BarColumn(), TaskProgressColumn())
     with Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task("Starting", total=1)
-        yield lambda words, finished, total: bar.update(task, description=words, completed=finished, total=total)
+        yield lambda step, finished, total: bar.update(task, description=step, completed=finished, total=total)
 
 
 @contextlib.contextmanager
 def protect_stdout() -> Iterator[None]:
-    """Whatever libraries print goes to standard error, so that standard output holds the result alone."""
+    """Redirect what libraries print to standard error, so that standard output holds only the result."""
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     for name in _NOISY_LIBRARIES:
         logging.getLogger(name).setLevel(logging.ERROR)

@@ -1,4 +1,4 @@
-"""Results as the JSON and the lines that the command prints: the same for work done here and on a server."""
+"""Results as JSON and as text: the same for work in this process and on a server."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from rewas_server.work.translation import SOURCES, texture_from_message
 
 Report = dict[str, Any]
 StemPaths = Mapping[str, Path]
-"""Artifact.name -> where the file lies on this machine."""
+"""Artifact.name -> the file on this machine."""
 
 
 def sound_report(result: rewas_pb2.SoundResult, media: Path, stem_paths: StemPaths) -> Report:
@@ -111,23 +111,23 @@ def sound_lines(report: Report) -> list[str]:
     clip, pack = report["clip"], report["pack"]
     lines = [
         f"{clip['name']}, {clip['start_s']:g} s to {clip['start_s'] + clip['duration_s']:g} s: “{report['prompt']}”, "
-        f"made with {pack['name']} {pack['version']} ({pack['licence']})"
+        f"generated with {pack['name']} {pack['version']} ({pack['licence']})"
     ]
     if report["cuts_s"]:
-        lines.append(f"  begins anew at {', '.join(f'{cut_s:.2f} s' for cut_s in report['cuts_s'])}")
+        lines.append(f"  new sound at {', '.join(f'{cut_s:.2f} s' for cut_s in report['cuts_s'])}")
     if report["conflict"] is not None:
         first, *more = conflict_lines(report["conflict"])
         weighed = report["prompt_weight"]
-        lines += [f"  words and picture: {first}", *(f"  {line}" for line in more)]
-        lines += [f"    the prompt counts for {weighed:.2f} of itself"] if weighed < 1 else []
+        lines += [f"  prompt and video: {first}", *(f"  {line}" for line in more)]
+        lines += [f"    prompt weight {weighed:.2f}"] if weighed < 1 else []
     for number, take in enumerate(report["takes"], start=1):
         lines.append(f"  take {number}, seed {take['seed']}: score {take['score']:.2f}: {_agreement_line(take)}")
         if take["texture_error"] is not None:
             lines.append(f"    texture: {take['texture_error']:.2f} nats off on average")
         if take["faults"]:
-            lines.append(f"    not to be used: {', '.join(take['faults'])}")
+            lines.append(f"    do not use: {', '.join(take['faults'])}")
         if take["instead_of_seed"] is not None:
-            lines.append(f"    instead of the one with seed {take['instead_of_seed']}, which could not be used")
+            lines.append(f"    replaces the take with seed {take['instead_of_seed']}, which had faults")
         for role, stem in take["stems"].items():
             lines.append(f"    {role}: {stem['path']} ({stem['sample_rate']} Hz, {stem['samples']} samples)")
             if role in take["layers"]:
@@ -135,12 +135,12 @@ def sound_lines(report: Report) -> list[str]:
     return lines
 
 
-def _agreement_line(made: Report) -> str:
-    """How a take or a layer does what was asked."""
-    match = made["energy_correlation"]
+def _agreement_line(sound: Report) -> str:
+    """How well a take or a layer follows its energy and its prompt."""
+    match = sound["energy_correlation"]
     followed = f"follows the energy with correlation {match:.2f}" if match is not None else "energy is constant"
-    said = "" if made["text_score"] is None else f", does the words to {made['text_score']:.2f}"
-    return f"{followed}, {made['energy_mae']:.2f} nats off on average{said}"
+    said = "" if sound["text_score"] is None else f", matches the prompt with {sound['text_score']:.2f}"
+    return f"{followed}, {sound['energy_mae']:.2f} nats off on average{said}"
 
 
 def conflict_lines(report: Report) -> list[str]:
@@ -153,7 +153,7 @@ def conflict_lines(report: Report) -> list[str]:
         for moment in report["moments"]
     ]
     better = ", ".join(f"“{words['words']}” ({words['score']:.2f})" for words in report["suggestions"])
-    return [*lines, f"  better words: {better}"] if better else lines
+    return [*lines, f"  better prompts: {better}"] if better else lines
 
 
 def _judged(result: rewas_pb2.ConflictResult) -> Report:

@@ -59,7 +59,10 @@ class Runner(Protocol):
 
 @contextlib.contextmanager
 def open_runner(
-    server: str | None, execution: Execution | None = None, conflict_model: Path | None = None
+    server: str | None,
+    execution: Execution | None = None,
+    conflict_model: Path | None = None,
+    device: str = "auto",
 ) -> Iterator[Runner]:
     """The runner for a server's address, or for this process where there is none.
 
@@ -69,7 +72,7 @@ def open_runner(
     if server is None:
         if conflict_model is not None:
             check_conflict_model(conflict_model)
-        yield LocalRunner(execution, conflict_model)
+        yield LocalRunner(execution, conflict_model, device)
         return
     if conflict_model is not None:
         raise ProblemError(
@@ -93,8 +96,11 @@ class LocalRunner:
     execution: how packs are run. conflict_model: a folder with a CLIP model for the conflict check.
     """
 
-    def __init__(self, execution: Execution | None = None, conflict_model: Path | None = None) -> None:
+    def __init__(
+        self, execution: Execution | None = None, conflict_model: Path | None = None, device: str = "auto"
+    ) -> None:
         self._execution = execution or Execution()
+        self._device = device
         self._conflict_model = None if conflict_model is None else conflict_model.absolute()
 
     def packs(self) -> list[rewas_pb2.Pack]:
@@ -111,7 +117,9 @@ class LocalRunner:
         # On one's own machine a pack may also be a folder that is not installed.
         packs = [pack.name for pack in installed_packs()] + [pack for pack in _pack_names(work) if os.sep in pack]
         check_request(request, packs)
-        engine = functools.partial(_engine, execution=self._execution, conflict_model=self._conflict_model)
+        engine = functools.partial(
+            _engine, device=self._device, execution=self._execution, conflict_model=self._conflict_model
+        )
         context = WorkContext(engine, DEFAULT_PACK, output_dir, _locate_local_media)
         result = run_work(request, context, on_progress=on_progress, cancel=cancel)
         return Outcome(result, {artifact.name: Path(artifact.path) for artifact in list_artifacts(result)})
@@ -184,12 +192,12 @@ def find_media_file(path: Path, name: str | None = None) -> Path:
 
 
 @functools.cache
-def _engine(pack: str, *, execution: Execution, conflict_model: Path | None) -> ReWaS:
+def _engine(pack: str, *, device: str, execution: Execution, conflict_model: Path | None) -> ReWaS:
     # A pack that is not there, or is damaged in its description, is told before torch is loaded for it.
     read_pack(find_pack(pack))
     from rewas_engine import ReWaS
 
-    return ReWaS.from_pretrained(pack, execution=execution, conflict_model=conflict_model)
+    return ReWaS.from_pretrained(pack, device=device, execution=execution, conflict_model=conflict_model)
 
 
 def _locate_local_media(target_url: str, uploaded_media: Mapping[str, str]) -> Path:

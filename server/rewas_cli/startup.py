@@ -1,6 +1,6 @@
-"""The first moments of the command: what Ctrl-C does before the command can say anything, and how threads wait.
+"""Ctrl-C and thread settings before anything else is imported.
 
-Nothing is imported here that takes time, and nothing of ours.
+This module imports nothing slow and nothing of this project.
 """
 
 from __future__ import annotations
@@ -10,26 +10,26 @@ import os
 import signal
 from types import FrameType
 
-STOPPED_MESSAGE = ("Stopped by Ctrl-C.", "Nothing half-written was left behind.", "CANCELLED")
-"""What happened, what about it, and its kind."""
+STOPPED_MESSAGE = ("Stopped by Ctrl-C.", "No incomplete files were left.", "CANCELLED")
+"""What happened, what it means, and the kind of problem."""
 INTERRUPTED = 130
 OMP_SPIN_COUNT = 10_000
-"""How often one of torch's threads looks whether another is ready before it sleeps; by default some 300 000 times.
+"""How often a thread of torch polls for another thread before it sleeps; about 300 000 times by default.
 
-Where another program works on the same processor, the one that is waited for does not get to run. Two threads on two
-cores beside one busy program made a take of 5.12 s in 4 to 12 s, and in 1.6 s with so few; alone in 0.56 s either way
-(`benchmarks/shared_cpu.py`)."""
+Polling keeps the processor from the thread that is being waited for if another program is busy. With two threads on two
+cores next to one busy program, a take of 5.12 s took 4 to 12 s; with this value, 1.6 s. Without the other program it
+takes 0.56 s either way (`benchmarks/shared_cpu.py`)."""
 
 
 def exit_on_ctrl_c(as_json: bool) -> None:
-    """From now on Ctrl-C says so and ends the process, until something else takes it over.
+    """Make Ctrl-C print a message and end the process, until another handler is installed.
 
-    As an exception it could not pass through the modules that are being loaded: some swallow it, some make it another.
+    An exception would not work while modules are being imported: some swallow or replace it.
     """
 
     def stop(number: int, frame: FrameType | None) -> None:
         what, remedy, kind = STOPPED_MESSAGE
-        # Neither print nor json: what is not yet loaded must not be asked for within a signal handler.
+        # No print and no json: a signal handler must not import what is not loaded yet.
         if as_json:
             fields = (("what", what), ("remedy", remedy), ("kind", kind))
             held = ",\n".join(f'    "{name}": "{words}"' for name, words in fields)
@@ -37,20 +37,20 @@ def exit_on_ctrl_c(as_json: bool) -> None:
         _write(2, f"Error: {what} {remedy}\n")
         os._exit(INTERRUPTED)
 
-    # Where Ctrl-C is ignored (nohup, a script's background), it stays so.
+    # If Ctrl-C is ignored (nohup, a background job of a script), leave it ignored.
     if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
         signal.signal(signal.SIGINT, stop)
 
 
 def limit_thread_spinning() -> None:
-    """Let threads that wait make room early, here and in processes started from here, unless the user chose otherwise.
+    """Let waiting threads sleep early, in this process and its children, unless the user has set this up already.
 
-    To be called before torch is imported: GNU's OpenMP reads it when it is loaded. Others do not know it.
+    Call it before torch is imported: GNU OpenMP reads the variable when it is loaded. Other implementations ignore it.
     """
     if not {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"} & set(os.environ):
         os.environ["GOMP_SPINCOUNT"] = str(OMP_SPIN_COUNT)
 
 
 def _write(descriptor: int, text: str) -> None:
-    with contextlib.suppress(OSError):  # Whoever would have read it has gone.
+    with contextlib.suppress(OSError):  # The reader has closed it.
         os.write(descriptor, text.encode())

@@ -10,7 +10,9 @@ from rewas_command import Rewas
 
 @pytest.mark.slow
 def test_it_prints_one_object(rewas: Rewas) -> None:
-    ran = rewas("bench", "starter", "--only", "procedures", "--released-steps", 2, "--device", "cpu", "--json")
+    ran = rewas(
+        "bench", "--pack", "starter", "--only", "procedures", "--released-steps", 2, "--device", "cpu", "--json"
+    )
     assert ran.code == 0, ran.errors
     report = ran.json()
     assert report["procedures"]["released"]["num_steps"] == 200
@@ -30,7 +32,7 @@ def test_for_people_it_says_what_is_extrapolated(rewas: Rewas) -> None:
     )  # fmt: skip
     assert ran.code == 0, ran.errors
     assert "2 measured" in ran.output
-    assert "extrapolated: of the release's 200 steps 2 were measured" in ran.output
+    assert "extrapolated from 2 of the release's 200 steps" in ran.output
     assert "share of the peak" in ran.output
     assert "(Apache-2.0): Any use is free" in ran.output
 
@@ -38,7 +40,7 @@ def test_for_people_it_says_what_is_extrapolated(rewas: Rewas) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("bench", "nobody"), "'nobody'"),
+        (("bench", "--pack", "nobody"), "'nobody'"),
         (("bench", "--only", "procedures,noise"), "no part noise"),
         (("bench", "--only", ","), "no part"),
         (("bench", "--released-steps", 1), "greater than or equal to 2"),

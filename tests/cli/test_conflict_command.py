@@ -22,7 +22,7 @@ from rewas_server.work.translation import conflict_message, problem_from_error
 from rewas_server.worker import messages
 
 CLASSES = ("rain", "drum_hit", "dog_bark", "bell")
-QUICK = ("--num-steps", 1, "--seed", 3, "--sample-rate", 16000)
+QUICK = ("--steps", 1, "--seed", 3, "--sample-rate", 16000)
 
 
 @dataclass(frozen=True)
@@ -131,7 +131,7 @@ def test_a_timeline_is_refused_before_its_first_sound(bare_rewas: Rewas, film: F
     otio.adapters.write_to_file(timeline, str(tmp_path / "reel.otio"))
     stages = bare_rewas(
         "batch", tmp_path / "reel.otio", "-o", tmp_path / "out.otio", "--stems", tmp_path / "stems",
-        "--num-steps", 1, "--conflict", "refuse", "--json",
+        "--steps", 1, "--conflict", "refuse", "--json",
     )  # fmt: skip
     assert_refused(stages, "CONFLICT", "the clip two")
     assert not list(tmp_path.rglob("*.wav"))

@@ -14,7 +14,7 @@ from rewas_command import FILM_RATE, Rewas
 
 from rewas_cli.commands.cut_options import CutOptions
 
-QUICK = ("--num-steps", "1", "--seed", "7")
+QUICK = ("--steps", "1", "--seed", "7")
 
 
 @pytest.fixture(scope="module")
@@ -41,12 +41,12 @@ CUT_S = float(24 / FILM_RATE)
 def test_cuts_are_shown(rewas: Rewas, edited: Path, media: Path, server: str, tmp_path: Path) -> None:
     plot = tmp_path / "energy.png"
     for more in ((), ("--from", "flat"), ("--server", server, "--plot", plot)):
-        ran = rewas("energy", edited, "--cuts", *more, "--json")
+        ran = rewas("energy", edited, "--find-cuts", *more, "--json")
         assert ran.code == 0, ran.errors
         assert ran.json()["cuts_s"] == pytest.approx([CUT_S])
     assert plot.stat().st_size > 1000
-    assert "cuts at 1.00 s" in rewas("energy", edited, "--cuts").output
-    assert "no cuts" in rewas("energy", media / "ball.mp4", "--cuts").output
+    assert "cuts at 1.00 s" in rewas("energy", edited, "--find-cuts").output
+    assert "no cuts" in rewas("energy", media / "ball.mp4", "--find-cuts").output
     assert "cuts_s" not in rewas("energy", edited, "--json").json()
 
 

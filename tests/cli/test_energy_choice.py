@@ -12,7 +12,7 @@ from rewas_command import FILM_RATE, Ran, Rewas
 from rewas_engine import SILENCE_NATS
 
 BALL_S = float(48 / FILM_RATE)
-QUICK = ("--num-steps", "1", "--seed", "7")
+QUICK = ("--steps", "1", "--seed", "7")
 
 
 def taps(path: Path, *times_s: float, duration_s: float = 1.0) -> Path:
@@ -121,10 +121,10 @@ def test_sources_and_files_that_cannot_be_right(bare_rewas: Rewas, media: Path, 
     for source, said in (
         ("smell", "“smell”"),
         ("", "“”"),
-        (tmp_path, "no file"),
+        (tmp_path, "no such file"),
         (tmp_path / "gone.csv", "gone.csv"),
-        ("flat:loud", "“flat:loud” is no number"),
-        ("flat:", "is no number"),
+        ("flat:loud", "“flat:loud” is not a number"),
+        ("flat:", "is not a number"),
         ("flat:6", "louder than sound can be"),
         ("flat:nan", "nan nats"),
         (note, "note.txt cannot be read"),

@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 from rewas_command import Rewas, command, environment
 
-QUICK = ("--clips-per-class", 1, "--num-steps", 1, "--classes", "drum_hit,rain")
+QUICK = ("--clips-per-class", 1, "--steps", 1, "--classes", "drum_hit,rain")
 
 
 @pytest.mark.slow
 def test_it_prints_one_object_and_writes_a_report(rewas: Rewas, tmp_path: Path) -> None:
-    ran = rewas("eval", "starter", *QUICK, "--only", "energy,onsets", "-o", tmp_path / "report", "--json")
+    ran = rewas("eval", "--pack", "starter", *QUICK, "--only", "energy,onsets", "-o", tmp_path / "report", "--json")
     assert ran.code == 0, ran.errors
     report = ran.json()
     assert report["figures"]["energy_mae_nats"]["passed"] is False
@@ -29,7 +29,7 @@ def test_it_prints_one_object_and_writes_a_report(rewas: Rewas, tmp_path: Path) 
 
 @pytest.mark.slow
 def test_for_people_it_prints_figures_beside_their_bars(rewas: Rewas, tmp_path: Path) -> None:
-    ran = rewas("eval", "starter", *QUICK, "--only", "energy", cwd=tmp_path)
+    ran = rewas("eval", "--pack", "starter", *QUICK, "--only", "energy", cwd=tmp_path)
     assert ran.code == 0, ran.errors
     assert "Energy error of the mel" in ran.output
     assert "≤ 0.2" in ran.output
@@ -49,7 +49,7 @@ def test_for_people_it_prints_figures_beside_their_bars(rewas: Rewas, tmp_path: 
         (("starter", "--only", " , "), "--only names no section"),
         (("starter", "--only", "energy", "--real", "."), "--only leaves them out"),
         (("starter", "--fast", "--clips-per-class", 3), "--fast and --clips-per-class"),
-        (("starter", "--choose", "--num-steps", 5, "--made", "kept"), "--num-steps and --made would be without"),
+        (("starter", "--choose", "--steps", 5, "--generated", "kept"), "--steps and --generated would have no effect"),
         (("starter", "--output", "file/below"), "file/below"),
     ],
 )
@@ -57,7 +57,7 @@ def test_what_cannot_be_right_is_refused_and_nothing_written(
     bare_rewas: Rewas, tmp_path: Path, arguments: tuple[str, ...], said: str
 ) -> None:
     (tmp_path / "file").write_text("")
-    ran = bare_rewas("eval", *arguments, "--json", cwd=tmp_path)
+    ran = bare_rewas("eval", "--pack", *arguments, "--json", cwd=tmp_path)
     assert ran.code == 2, ran.errors
     assert said in ran.json()["error"]["what"]
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
@@ -65,16 +65,16 @@ def test_what_cannot_be_right_is_refused_and_nothing_written(
 
 @pytest.mark.slow
 def test_settings_out_of_range_are_refused(rewas: Rewas, tmp_path: Path) -> None:
-    ran = rewas("eval", "starter", "--num-steps", 0, "--json", cwd=tmp_path)
+    ran = rewas("eval", "--pack", "starter", "--steps", 0, "--json", cwd=tmp_path)
     assert ran.code == 2, ran.errors
-    assert "--num-steps is 0" in ran.json()["error"]["what"]
+    assert "--steps is 0" in ran.json()["error"]["what"]
     assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.slow
 def test_interrupted_it_stops_and_leaves_nothing(packs: Path, tmp_path: Path) -> None:
     process = subprocess.Popen(
-        command("eval", "starter", "--num-steps", 1000, "-o", tmp_path / "out", "--json"),
+        command("eval", "--pack", "starter", "--steps", 1000, "-o", tmp_path / "out", "--json"),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -41,7 +41,7 @@ def test_ctrl_c_while_a_module_is_loaded(media: Path, tmp_path: Path, module: st
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )  # fmt: skip
     assert done.returncode == INTERRUPTED, done.stderr
-    assert done.stderr == "Error: Stopped by Ctrl-C. Nothing half-written was left behind.\n"
+    assert done.stderr == "Error: Stopped by Ctrl-C. No incomplete files were left.\n"
     if as_json:
         assert json.loads(done.stdout)["error"]["kind"] == "CANCELLED"
     else:

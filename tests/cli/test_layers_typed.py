@@ -16,7 +16,7 @@ from rewas_engine import SettingsError
 
 ROW_PIXELS = 408
 """Height of a row of a plot."""
-QUICK = ("--num-steps", "1", "--seed", "7")
+QUICK = ("--steps", "1", "--seed", "7")
 
 
 @pytest.mark.slow
@@ -89,7 +89,7 @@ def test_what_is_typed_is_understood() -> None:
     [
         (["wind"], [], [], "--layer is “wind”"),
         ([], ["ambience=-3"], [], "speaks of a layer 'ambience'"),
-        ([], ["primary=loud"], [], "no number"),
+        ([], ["primary=loud"], [], "not a number"),
         ([], ["primary"], [], "--gain is “primary”"),
         (["wind=wind"], [], ["rain"], "speaks of a layer 'rain'"),
     ],

@@ -104,7 +104,7 @@ def test_a_plot_does_not_take_the_place_of_what_is_read(bare_rewas: Rewas, media
         (["generate", clip, *rain], clip),
         (["generate", clip, *rain, "--energy", sound], sound),
         (["generate", clip, *rain, "--texture", sound], sound),
-        (["generate", clip, *rain, "--again", sound], sound),
+        (["generate", clip, *rain, "--regenerate", sound], sound),
         (["generate", clip, *rain, "--ambience", "wind", "--layer-energy", f"ambience={sound}"], sound),
     ):
         assert_refused(bare_rewas(*arguments, "--plot", plot, "--json"), plot.name, "is read at the same time")

@@ -50,7 +50,7 @@ def test_a_converted_pack_from_checkpoints_to_sound(
     assert "Non-commercial" in made.errors
     assert "Writing the adapter" in made.errors
     ran = bare_rewas(
-        "generate", media / "ball.mp4", "-p", "a ball", "--pack", pack, "--num-steps", 1, "-o", tmp_path, "--json"
+        "generate", media / "ball.mp4", "-p", "a ball", "--pack", pack, "--steps", 1, "-o", tmp_path, "--json"
     )
     assert ran.code == 0, ran.errors
     report = ran.json()
@@ -78,20 +78,20 @@ def test_packs_are_added_listed_checked_and_removed(bare_rewas: Rewas, packs: Pa
     assert (added["name"], added["licence"]) == ("own", "Apache-2.0")
     own = Path(added["path"])
     assert "own" in [pack["name"] for pack in bare_rewas("packs", "list", "--json").json()["packs"]]
-    about = bare_rewas("packs", "info", "own", "--json").json()
+    about = bare_rewas("packs", "info", "--pack", "own", "--json").json()
     assert about["name"] == "own"
     # Sounds name the pack as its makers did: it is told wherever that is not what it is called here.
     assert about["named_in_sounds"] == "starter 0.0.1"
     assert about["permits"]
     assert (about["checks_conflict"], about["scores_words"]) == (False, False)
-    shown = bare_rewas("packs", "info", "own").output
-    assert "Sounds made with it name it starter 0.0.1" in shown
-    assert "Holds words against the picture: no; scores takes by the words: no" in shown
+    shown = bare_rewas("packs", "info", "--pack", "own").output
+    assert "Sound files name it starter 0.0.1" in shown
+    assert "Compares prompts with the video: no; scores takes against the prompt: no" in shown
     listed = {pack["name"]: pack for pack in bare_rewas("packs", "list", "--json").json()["packs"]}
     assert (listed["starter"]["checks_conflict"], listed["starter"]["scores_words"]) == (True, True)
     assert listed["own"]["checks_conflict"] is False
     assert about["size_bytes"] == sum(file.stat().st_size for file in own.rglob("*") if file.is_file())
-    assert bare_rewas("packs", "verify", "own", "--json").json()["whole"] is True
+    assert bare_rewas("packs", "verify", "--pack", "own", "--json").json()["whole"] is True
 
     again = bare_rewas("packs", "add", packs / "starter", "--name", "own", "--json")
     assert again.code == BAD_INPUT
@@ -101,15 +101,15 @@ def test_packs_are_added_listed_checked_and_removed(bare_rewas: Rewas, packs: Pa
     content = bytearray(spoilt.read_bytes())
     content[-1] ^= 1
     spoilt.write_bytes(content)
-    verified = bare_rewas("packs", "verify", "own", "--json")
+    verified = bare_rewas("packs", "verify", "--pack", "own", "--json")
     assert verified.code == BAD_INPUT
     assert "phi/model.safetensors is not the file" in verified.json()["error"]["what"]
     refused = bare_rewas("packs", "add", own, "--name", "copy", "--json")
     assert refused.code == BAD_INPUT
 
-    assert bare_rewas("packs", "remove", "own", "--json").code == 0
+    assert bare_rewas("packs", "remove", "--pack", "own", "--json").code == 0
     assert list(own.parent.iterdir()) == []
-    gone = bare_rewas("packs", "remove", "own", "--json")
+    gone = bare_rewas("packs", "remove", "--pack", "own", "--json")
     assert gone.code == BAD_INPUT
     assert "not installed" in gone.json()["error"]["what"]
 
@@ -119,7 +119,7 @@ def test_a_pack_for_another_rate_is_not_whole(bare_rewas: Rewas, packs: Path, me
     told = (pack / "pack.toml").read_text("utf-8")
     (pack / "pack.toml").write_text(told.replace("sample_rate_hz = 16000", "sample_rate_hz = 22050"), "utf-8")
     made = ("generate", media / "ball.mp4", "-p", "a ball", "--pack", pack, "-o", tmp_path)
-    for arguments in (("packs", "verify", pack), made):
+    for arguments in (("packs", "verify", "--pack", pack), made):
         ran = bare_rewas(*arguments, "--json")
         assert ran.code == BAD_INPUT
         assert "audio.sample_rate_hz is 22050" in ran.json()["error"]["what"]
@@ -134,7 +134,7 @@ def test_a_training_that_continues_a_pack_shows_its_licence(bare_rewas: Rewas, t
     settings = tmp_path / "settings.toml"
     settings.write_text('start_from = "starter"', "utf-8")
     named = bare_rewas("train", "pack", "--sounds", tmp_path, "-o", tmp_path / "run", "--config", settings, *terms)
-    assert "It continues starter " in named.errors
+    assert "Continuing starter " in named.errors
 
 
 def test_what_a_broken_conversion_left_is_listed(bare_rewas: Rewas, packs: Path) -> None:
@@ -143,17 +143,17 @@ def test_what_a_broken_conversion_left_is_listed(bare_rewas: Rewas, packs: Path)
     (left / "denoiser").mkdir(parents=True)
     listed = bare_rewas("packs", "list")
     assert listed.code == 0
-    assert f"{left}: no pack" in listed.output
+    assert f"{left}: not a pack" in listed.output
     assert "delete that folder" in listed.output
     assert bare_rewas("packs", "list", "--json").json()["unfinished"] == [str(left)]
     left.joinpath("denoiser").rmdir()
     left.rmdir()
     assert bare_rewas("packs", "list", "--json").json()["unfinished"] == []
-    assert bare_rewas("packs", "remove", "own", "--json").code == 0
+    assert bare_rewas("packs", "remove", "--pack", "own", "--json").code == 0
 
 
 def test_what_came_with_rewas_stays(bare_rewas: Rewas) -> None:
-    ran = bare_rewas("packs", "remove", "starter", "--json")
+    ran = bare_rewas("packs", "remove", "--pack", "starter", "--json")
     assert ran.code == BAD_INPUT
     assert "came with ReWaS" in ran.json()["error"]["what"]
 

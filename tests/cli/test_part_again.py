@@ -13,7 +13,7 @@ from rewas_command import FILM_RATE, Rewas
 
 from rewas_cli.commands.regenerate_options import parse_range
 
-QUICK = ("--num-steps", "2", "--seed", "7")
+QUICK = ("--steps", "2", "--seed", "7")
 BALL_S = 48 / FILM_RATE
 
 
@@ -29,8 +29,8 @@ def test_a_range_is_made_again_and_the_rest_stays_to_the_bit(rewas: Rewas, media
     old, rate_hz = sound_of(first)
     stem = first.json()["takes"][0]["stems"]["primary"]["path"]
     again = rewas(
-        "generate", clip, "--prompt", "wind", "--num-steps", 2, "--seed", 9, "-o", tmp_path / "again",
-        "--again", stem, "--range", "0.5-1", "--json",
+        "generate", clip, "--prompt", "wind", "--steps", 2, "--seed", 9, "-o", tmp_path / "again",
+        "--regenerate", stem, "--range", "0.5-1", "--json",
     )  # fmt: skip
     new, new_rate_hz = sound_of(again)
     assert (new.shape, new_rate_hz) == (old.shape, rate_hz)
@@ -52,11 +52,11 @@ def test_a_server_makes_the_same_part_again(rewas: Rewas, server: str, media: Pa
         "--prompt",
         "wind",
         *QUICK,
-        "--again",
+        "--regenerate",
         stem,
         "--range",
         "1-",
-        "--degree",
+        "--strength",
         "0.5",
         "--json",
     )
@@ -79,8 +79,8 @@ def test_a_loop_has_its_clips_length_and_says_so(rewas: Rewas, media: Path, tmp_
 @pytest.mark.slow
 def test_what_is_asked_for_is_told(rewas: Rewas, media: Path, tmp_path: Path) -> None:
     ran = rewas(
-        "generate", media / "ball.mp4", "--prompt", "rain", *QUICK, "--negative", "wind", "--control-until", "0.5",
-        "--strength", "0.8", "-o", tmp_path, "--json",
+        "generate", media / "ball.mp4", "--prompt", "rain", *QUICK, "--negative-prompt", "wind", "--control-end", "0.5",
+        "--control-strength", "0.8", "-o", tmp_path, "--json",
     )  # fmt: skip
     assert ran.code == 0, ran.errors
     told = ran.json()["settings"]
@@ -111,11 +111,11 @@ def test_what_is_no_range_is_refused(text: str) -> None:
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (["--range", "1-2"], "not of which sound"),
-        (["--degree", "0.5"], "not of which sound"),
-        (["--again", "nowhere.wav"], "no sound nowhere.wav"),
-        (["--again", "{clip}", "--degree", "0"], 'strength of the regeneration of the clip "ball.mp4" is 0'),
-        (["--again", "{clip}", "--range", "3-1"], "ends before it begins"),
+        (["--range", "1-2"], "--range needs a sound"),
+        (["--strength", "0.5"], "--strength needs a sound"),
+        (["--regenerate", "nowhere.wav"], "The sound nowhere.wav does not exist"),
+        (["--regenerate", "{clip}", "--strength", "0"], 'strength of the regeneration of the clip "ball.mp4" is 0'),
+        (["--regenerate", "{clip}", "--range", "3-1"], "ends before it begins"),
         (["--control", "smell"], "control"),
     ],
 )
@@ -132,12 +132,12 @@ def test_contradictions_are_refused(bare_rewas: Rewas, media: Path, tmp_path: Pa
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (["--again", "{clip}", "--range", "1-2"], "ball.mp4 cannot be read"),
-        (["--again", "{sound}", "--range", "1-2", "--cuts", "1"], "new sound at cuts, and made again"),
-        (["--again", "{sound}", "--range", "1-2", "--loop"], "and to loop"),
-        (["--again", "{sound}", "--range", "1-200"], "does not lie in the clip"),
-        (["--control", "onset"], "cannot be steered by onsets"),
-        (["--negative", "wind", "--guidance-scale", "1"], "does not guide"),
+        (["--regenerate", "{clip}", "--range", "1-2"], "ball.mp4 cannot be read"),
+        (["--regenerate", "{sound}", "--range", "1-2", "--cuts", "1"], "new sound at cuts, and made again"),
+        (["--regenerate", "{sound}", "--range", "1-2", "--loop"], "and to loop"),
+        (["--regenerate", "{sound}", "--range", "1-200"], "does not lie in the clip"),
+        (["--control", "onsets"], "cannot be steered by onsets"),
+        (["--negative-prompt", "wind", "--guidance-scale", "1"], "does not guide"),
     ],
 )
 def test_what_only_the_work_can_tell_is_refused_too(

@@ -24,28 +24,28 @@ def silent_sound(path: Path, rate_hz: int = 44_100) -> Path:
     ("options", "said", "remedy"),
     [
         (["--gain", "primary=-3", "--gain", "primary=-20"], "'primary' is given more than one gain", "one --gain"),
-        (["--texture", "flat", "--strength", "0"], "strength of 0", "--strength above 0"),
+        (["--texture", "flat", "--control-strength", "0"], "control strength of 0", "--control-strength above 0"),
         (["--conflict-model", "/no/where"], "no folder /no/where", "--conflict-model"),
         (["--conflict-model", "/no/where", "--conflict", "off"], "no folder /no/where", "--conflict-model"),
         (["--energy", "flat", "--edit", "fade in 99"], "“fade in 99” lasts longer than the clip", "shorter"),
         (["--energy", "flat", "--edit", "fade out 99"], "“fade out 99” lasts longer than the clip", "shorter"),
         (["--texture", "tilt:2", "--texture-edit", "fade in 99"], "“fade in 99” lasts longer", "shorter"),
-        (["--control", "foo"], "--control", "Give energy or onset."),
+        (["--control", "foo"], "--control", "Use energy or onsets."),
         (["--steps", "0"], "--steps", "from 1 to 1000"),
         (["--gain", "primary=99"], "--gain", "from -60 to 24"),
         (
-            ["--control-from", "0.9", "--control-until", "0.5"],
+            ["--control-start", "0.9", "--control-end", "0.5"],
             "from 0.9 to 0.5",
-            "--control-from below --control-until",
+            "--control-start below --control-end",
         ),
-        (["--negative", "x", "--guidance-scale", "1"], "--guidance-scale of 1", "--guidance-scale above 1"),
+        (["--negative-prompt", "x", "--guidance-scale", "1"], "--guidance-scale of 1", "--guidance-scale above 1"),
     ],
 )
 def test_what_contradicts_itself(
     rewas: Rewas, bare_rewas: Rewas, media: Path, tmp_path: Path, options: list[str], said: str, remedy: str
 ) -> None:
     # Only what guides is known to a pack alone.
-    run = rewas if "--negative" in options else bare_rewas
+    run = rewas if "--negative-prompt" in options else bare_rewas
     ran = run("generate", media / "ball.mp4", "-p", "rain", *options, "-o", tmp_path / "out", "--json")
     assert_refused(ran, said)
     assert remedy in ran.json()["error"]["remedy"]
@@ -54,7 +54,9 @@ def test_what_contradicts_itself(
 
 def test_a_sound_at_a_rate_that_none_is_made_at_is_named(bare_rewas: Rewas, media: Path, tmp_path: Path) -> None:
     again = silent_sound(tmp_path / "telephone.wav", 8000)
-    ran = bare_rewas("generate", media / "ball.mp4", "-p", "rain", "--again", again, "-o", tmp_path / "out", "--json")
+    ran = bare_rewas(
+        "generate", media / "ball.mp4", "-p", "rain", "--regenerate", again, "-o", tmp_path / "out", "--json"
+    )
     assert_refused(ran, "The sound telephone.wav", "has 8000 Hz")
 
 

@@ -78,7 +78,7 @@ def test_texture_files_that_cannot_be_right(
     [
         (["--texture", "smell"], "no texture source “smell”"),
         (["--texture", "video"], "no texture source “video”"),
-        (["--texture", "tilt:much"], "“tilt:much” is no number"),
+        (["--texture", "tilt:much"], "“tilt:much” is not a number"),
         (["--texture", "tilt:nan"], "tilt is nan"),
         (["--texture", "tilt:99"], "tilt is 99"),
         (["--texture", "flat", "--texture-edit", "gate -8"], "“gate -8” is not understood"),
@@ -173,7 +173,7 @@ def test_a_layer_follows_a_curve_of_its_own(
     ran = rewas(
         "generate", media / "ball.mp4", "--prompt", "rain", "--energy", "flat", "--ambience", "wind",
         "--layer", "crowd=people", "--layer-energy", f"crowd={drawn}", "--layer-edit", "crowd=offset 0.5",
-        "--layer-edit", "crowd=fade out 0.5", "--num-steps", 1, "--seed", 7, *where, "-o", tmp_path / "out", "--json",
+        "--layer-edit", "crowd=fade out 0.5", "--steps", 1, "--seed", 7, *where, "-o", tmp_path / "out", "--json",
     )  # fmt: skip
     assert ran.code == 0, ran.errors
     layers = ran.json()["takes"][0]["layers"]

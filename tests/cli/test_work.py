@@ -18,7 +18,7 @@ pytestmark = pytest.mark.slow
 
 BALL_S = 48 / FILM_RATE
 BALL_SAMPLES = 96096
-QUICK = ("--num-steps", "2", "--seed", "7")
+QUICK = ("--steps", "2", "--seed", "7")
 
 
 def test_generate_writes_exactly_the_clips_length(rewas: Rewas, media: Path, tmp_path: Path) -> None:
@@ -56,7 +56,7 @@ def test_the_same_seed_gives_the_same_sound_and_another_does_not(rewas: Rewas, m
     sounds = []
     for seed in (7, 7, 8):
         ran = rewas(
-            "generate", media / "ball.mp4", "--prompt", "rain", "--num-steps", 2, "--seed", seed, "--duration", "0.5",
+            "generate", media / "ball.mp4", "--prompt", "rain", "--steps", 2, "--seed", seed, "--duration", "0.5",
             "-o", tmp_path, "--json",
         )  # fmt: skip
         path = ran.json()["takes"][0]["stems"]["primary"]["path"]
@@ -68,7 +68,7 @@ def test_the_same_seed_gives_the_same_sound_and_another_does_not(rewas: Rewas, m
 
 def test_a_drawn_seed_is_told(rewas: Rewas, media: Path, tmp_path: Path) -> None:
     ran = rewas(
-        "generate", media / "ball.mp4", "--prompt", "rain", "--num-steps", 1, "--start", "0.5", "--sample-rate", 44100,
+        "generate", media / "ball.mp4", "--prompt", "rain", "--steps", 1, "--start", "0.5", "--sample-rate", 44100,
         "-o", tmp_path, "--json",
     )  # fmt: skip
     report = ran.json()
@@ -86,7 +86,7 @@ def test_generate_speaks_to_people_too(rewas: Rewas, media: Path, tmp_path: Path
 
 def test_energy_from_picture_and_sound(rewas: Rewas, media: Path, tmp_path: Path) -> None:
     plot = tmp_path / "energy.png"
-    ran = rewas("energy", media / "ball.mp4", "--against", "audio", "--plot", plot, "--json")
+    ran = rewas("energy", media / "ball.mp4", "--compare", "audio", "--plot", plot, "--json")
     assert ran.code == 0, ran.errors
     report = ran.json()
     assert report["source"] == "picture"
@@ -216,7 +216,7 @@ def test_interrupted_it_stops_and_leaves_nothing(
             media / "ball.mp4",
             "--prompt",
             "rain",
-            "--num-steps",
+            "--steps",
             1000,
             "--takes",
             16,

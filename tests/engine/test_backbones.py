@@ -53,7 +53,7 @@ def tones_known(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.slow
 def test_make_an_audio_runs_from_a_video_file_to_exact_wav_files(made: ReWaS, long_clip: Path, tmp_path: Path) -> None:
-    arguments = [str(long_clip), "--pack", str(made.pack.path), "--prompt", "a drum", "--num-steps", "2"]
+    arguments = [str(long_clip), "--pack", str(made.pack.path), "--prompt", "a drum", "--steps", "2"]
     for seconds, rate_hz in ((Fraction(7, 3), 48_000), (Fraction(17), 16_000)):
         folder = tmp_path / str(rate_hz)
         more = ["--duration", f"{float(seconds):.6f}", "--sample-rate", str(rate_hz), "--output", str(folder)]

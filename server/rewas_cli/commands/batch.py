@@ -1,4 +1,4 @@
-"""`rewas batch`: sound for every clip of a timeline that carries a prompt."""
+"""`rewas batch`: sound for every clip of a timeline that has a prompt."""
 
 from __future__ import annotations
 
@@ -7,7 +7,20 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rewas_cli.commands.shared_options import ConflictModelOption, JsonOption, PackOption, ServerOption
+from rewas_cli.commands.completion import complete_from
+from rewas_cli.commands.shared_options import (
+    OUTPUT_PANEL,
+    CompileOption,
+    ConflictModelOption,
+    DeviceOption,
+    JsonOption,
+    LowMemoryOption,
+    PackOption,
+    PrecisionOption,
+    SampleRateOption,
+    ServerOption,
+    build_execution,
+)
 from rewas_cli.console import Printer, cancel_on_ctrl_c, progress_bar, protect_stdout
 
 if TYPE_CHECKING:
@@ -18,29 +31,73 @@ if TYPE_CHECKING:
     from rewas_cli.runner import Outcome, Runner
 
 
+_DEFAULTS_PANEL = "Defaults for clips without their own setting"
+EXAMPLES = """\
+rewas batch cut.otio --output cut-with-sound.otio --stems stems/
+rewas batch cut.otio --output cut-with-sound.otio --stems stems/ --takes 3 --steps 25 --seed 7
+"""
+
+
 def batch(
-    timeline: Annotated[Path, typer.Argument(metavar="TIMELINE", help="The timeline, in any format OTIO reads.")],
-    output: Annotated[Path, typer.Option("--output", "-o", metavar="OUT", help="The timeline to write, as .otio.")],
-    stems: Annotated[Path, typer.Option("--stems", metavar="DIR", file_okay=False, help="Folder for the stems.")],
-    pack: PackOption = None,
-    seed: Annotated[int | None, typer.Option(help="The seed for clips that carry none.")] = None,
-    takes: Annotated[int | None, typer.Option(help="The number of takes for clips that carry none.")] = None,
-    num_steps: Annotated[int | None, typer.Option(help="The sampling steps for clips that carry none.")] = None,
-    guidance_scale: Annotated[float | None, typer.Option(help="The guidance for clips that carry none.")] = None,
-    control_strength: Annotated[float | None, typer.Option(help="The control for clips that carry none.")] = None,
-    sample_rate: Annotated[int | None, typer.Option("--sample-rate", metavar="HZ", help="Of the stems.")] = None,
+    timeline: Annotated[
+        Path, typer.Argument(metavar="TIMELINE", help="The timeline, in any format that OpenTimelineIO reads.")
+    ],
+    output: Annotated[
+        Path,
+        typer.Option(
+            "--output", "-o", metavar="FILE", help="The timeline to write (.otio).", rich_help_panel=OUTPUT_PANEL
+        ),
+    ],
+    stems: Annotated[
+        Path,
+        typer.Option(
+            "--stems", metavar="DIR", file_okay=False, help="The folder for the stems.", rich_help_panel=OUTPUT_PANEL
+        ),
+    ],
+    sample_rate: SampleRateOption = None,
+    as_json: JsonOption = False,
+    seed: Annotated[
+        int | None, typer.Option("--seed", metavar="N", help="Seed of the first take.", rich_help_panel=_DEFAULTS_PANEL)
+    ] = None,
+    takes: Annotated[
+        int | None, typer.Option("--takes", metavar="N", help="Number of takes.", rich_help_panel=_DEFAULTS_PANEL)
+    ] = None,
+    num_steps: Annotated[
+        int | None,
+        typer.Option("--steps", metavar="N", help="Number of inference steps.", rich_help_panel=_DEFAULTS_PANEL),
+    ] = None,
+    guidance_scale: Annotated[
+        float | None,
+        typer.Option("--guidance-scale", metavar="X", help="Guidance scale.", rich_help_panel=_DEFAULTS_PANEL),
+    ] = None,
+    control_strength: Annotated[
+        float | None,
+        typer.Option(
+            "--control-strength",
+            metavar="X",
+            help="How strongly the energy steers the sound, 0 to 2.",
+            rich_help_panel=_DEFAULTS_PANEL,
+        ),
+    ] = None,
     conflict: Annotated[
         str | None,
         typer.Option(
+            "--conflict",
             metavar="off|warn|soften|refuse",
-            help="For clips that carry none: what is done where the picture contradicts the prompt.",
+            help="What to do if the prompt contradicts the video.",
+            autocompletion=complete_from("off", "warn", "soften", "refuse"),
+            rich_help_panel=_DEFAULTS_PANEL,
         ),
     ] = None,
     conflict_model: ConflictModelOption = None,
+    pack: PackOption = None,
+    device: DeviceOption = "auto",
+    precision: PrecisionOption = None,
+    compiled: CompileOption = False,
+    low_memory: LowMemoryOption = False,
     server: ServerOption = None,
-    as_json: JsonOption = False,
 ) -> None:
-    """Make sound for each clip with a prompt in metadata["rewas"]; the stems appear on new audio tracks."""
+    """Generate sound for each clip with a prompt in metadata["rewas"], and add the stems on new audio tracks."""
     from rewas_api.clip_settings import ClipSettings
     from rewas_api.v1 import rewas_pb2
     from rewas_cli.reports import sound_lines, sound_report
@@ -61,11 +118,15 @@ def batch(
             conflict_policy=conflict,
         )
     with protect_stdout(), cancel_on_ctrl_c() as cancel:
+        execution = build_execution(precision, compiled, low_memory, server, device)
         check_writable(output)
         check_folder_writable(stems)
         original = read_timeline(timeline)
         absolute = make_media_absolute(original, timeline.parent)
-        with open_runner(server, conflict_model=conflict_model) as runner, progress_bar(original.name) as on_progress:
+        with (
+            open_runner(server, execution, conflict_model, device) as runner,
+            progress_bar(original.name) as on_progress,
+        ):
             work = rewas_pb2.TimelineWork(
                 timeline_otio_json=absolute.to_json_string(),
                 defaults=defaults.to_proto(),
@@ -82,7 +143,7 @@ def batch(
 
 
 def _upload_media(timeline: otio.schema.Timeline, runner: Runner, cancel: threading.Event) -> dict[str, str]:
-    """See that the server has the media of every clip that wants sound; missing media is named before anything runs."""
+    """Upload the media that the server cannot read. Media that does not exist is named before anything runs."""
     from rewas_cli.runner import find_media_file
     from rewas_server.files.media import local_path
     from rewas_server.work.context import clips_with_prompt
@@ -99,7 +160,7 @@ def _upload_media(timeline: otio.schema.Timeline, runner: Runner, cancel: thread
 
 
 def _write(outcome: Outcome, output: Path, original: otio.schema.Timeline | None) -> None:
-    """Write the timeline; where that fails, its stems go too."""
+    """Write the timeline. If that fails, delete its stems too."""
     from rewas_cli.runner import list_artifacts
     from rewas_server.otio.clips import parse_timeline
     from rewas_server.otio.files import relink_stems, restore_media, write_timeline

@@ -1,4 +1,4 @@
-"""`rewas bench`: how fast a pack is on this machine, beside the released ReWaS's way of running the same weights."""
+"""`rewas bench`: how fast a pack is on this machine, compared with the released procedure on the same weights."""
 
 from __future__ import annotations
 
@@ -13,9 +13,12 @@ from rich.table import Table
 
 from rewas_cli.commands.evaluate import evaluation_progress
 from rewas_cli.commands.shared_options import (
+    MODEL_PANEL,
     CompileOption,
+    DeviceOption,
     JsonOption,
     LowMemoryOption,
+    MeasuredPackOption,
     PrecisionOption,
     build_execution,
 )
@@ -34,39 +37,77 @@ _DEFAULT_WIDTH = 140
 _STAGES = ("decode", "energy", "sample", "vocode")
 
 
+EXAMPLES = """\
+rewas bench
+rewas bench --pack starter --only procedures,cost --released-steps 20
+rewas bench --only memory --limit-gb 4 --json
+"""
+_MEASURE_PANEL = "Measurement"
+
+
 def bench(
-    pack: Annotated[str, typer.Argument(metavar="[PACK]", help="The pack, by name or folder.")] = "starter",
-    pack_option: Annotated[str | None, typer.Option("--pack", metavar="NAME", help="The same.")] = None,
     only: Annotated[
         str | None,
         typer.Option(
             metavar="NAMES",
-            help="Parts, by commas: procedures, cost, batches, memory (all by default), and samplers.",
+            help="Parts to measure, separated by commas: procedures, cost, batches, memory (all four by default), and "
+            "samplers.",
+            rich_help_panel=_MEASURE_PANEL,
         ),
     ] = None,
     clip: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", exists=True, dir_okay=False, help="A video clip; else 5.12 s are drawn."),
+        typer.Option(
+            metavar="FILE",
+            exists=True,
+            dir_okay=False,
+            help="A video clip; 5.12 s of the synthetic world by default.",
+            rich_help_panel=_MEASURE_PANEL,
+        ),
     ] = None,
     released_steps: Annotated[
-        int, typer.Option(min=2, max=200, help="Of the release's 200 steps, measure so many; the rest is extrapolated.")
+        int,
+        typer.Option(
+            min=2,
+            max=200,
+            metavar="N",
+            help="How many of the release's 200 steps to measure; the rest is extrapolated.",
+            rich_help_panel=_MEASURE_PANEL,
+        ),
     ] = 200,
-    cost_clips: Annotated[int, typer.Option(min=1, help="Clips by which is told what few steps cost.")] = _COST_CLASSES,
+    cost_clips: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            metavar="N",
+            help="Number of clips for the parts cost and samplers.",
+            rich_help_panel=_MEASURE_PANEL,
+        ),
+    ] = _COST_CLASSES,
     limit_gb: Annotated[
-        float | None, typer.Option(min=0.5, help="For the part memory: no process gets more private memory than this.")
+        float | None,
+        typer.Option(
+            min=0.5,
+            metavar="GB",
+            help="Memory limit of each process in the part memory.",
+            rich_help_panel=_MEASURE_PANEL,
+        ),
     ] = None,
-    device: Annotated[str, typer.Option(help="cpu, cuda:0 or auto.")] = "auto",
-    threads: Annotated[int | None, typer.Option(min=1, help="Threads on a CPU; all cores by default.")] = None,
+    as_json: JsonOption = False,
+    pack: MeasuredPackOption = "starter",
+    device: DeviceOption = "auto",
+    threads: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="N", help="Threads on a CPU; all cores by default.", rich_help_panel=MODEL_PANEL),
+    ] = None,
     precision: PrecisionOption = None,
     compiled: CompileOption = False,
     low_memory: LowMemoryOption = False,
-    as_json: JsonOption = False,
 ) -> None:
-    """Time a pack against the released procedure (200 steps, two passes, float32), and say what the speed costs."""
+    """Measure how fast a pack is compared with the released procedure (200 steps, float32), and what that costs."""
     with protect_stdout(), cancel_on_ctrl_c() as cancel:
         parts = _parse_parts(only)
         execution = build_execution(precision, compiled, low_memory)
-        name = pack_option or pack
         import torch
 
         from rewas_engine import Execution, ReWaS
@@ -79,7 +120,7 @@ def bench(
 
         if threads is not None:
             torch.set_num_threads(threads)
-        description = read_pack(find_pack(name))
+        description = read_pack(find_pack(pack))
         about = description.info
         report: dict[str, Any] = {name: getattr(about, name) for name in ("version", "licence", "permits")}
         report["pack"] = about.name
@@ -122,7 +163,9 @@ def bench(
                     cancel=cancel,
                 )
                 report["cost"] = [row.report() for row in cost]
-                shown.append(_sampler_table(cost, "What it costs, on the starter pack against 200 steps in float32"))
+                shown.append(
+                    _sampler_table(cost, "Quality with few steps: the starter pack compared with 200 steps in float32")
+                )
             if "memory" in parts:
                 precisions = ["float32", "bfloat16"] + (["float16"] if chosen_device != "cpu" else [])
                 executions = [Execution(precision=one, low_memory=low) for one in precisions for low in (False, True)]
@@ -138,7 +181,7 @@ def bench(
 
 
 def _parse_parts(only: str | None) -> tuple[str, ...]:
-    """The parts that are asked for. Raises typer.BadParameter for an unknown one."""
+    """Return the requested parts. Raises typer.BadParameter for an unknown one."""
     if only is None:
         return DEFAULT_PARTS
     names = tuple(name.strip() for name in only.split(",") if name.strip())
@@ -152,13 +195,13 @@ def _parse_parts(only: str | None) -> tuple[str, ...]:
 
 
 def _spread(names: tuple[str, ...], count: int) -> tuple[str, ...]:
-    """So many of the names, evenly spread over all; at least two, which a judge needs to tell apart."""
+    """Return this many names, evenly spread; at least two, because the judge compares classes."""
     count = min(max(2, count), len(names))
     return tuple(names[index * len(names) // count] for index in range(count))
 
 
 def _procedure_table(compared: Comparison) -> Table:
-    """One column for each procedure, so that it fits into a terminal."""
+    """One column for each procedure, so that the table fits into a terminal."""
     both = (compared.ours, compared.released)
     table = Table("", *(timing.name for timing in both), title="From the video file to the waveform")
     table.title_justify = "left"
@@ -169,8 +212,8 @@ def _procedure_table(compared: Comparison) -> Table:
         "precision": [timing.precision for timing in both],
         **{f"{stage}, s": [f"{timing.seconds.get(stage, 0.0):.2f}" for timing in both] for stage in _STAGES},
         "total, s": [f"{timing.total_s:.2f}" for timing in both],
-        "of all cores, s": [f"{timing.processor_s:.2f}" for timing in both],
-        "a further take, s": [_number(timing.again_s, 2) for timing in both],
+        "CPU time, s": [f"{timing.processor_s:.2f}" for timing in both],
+        "another take, s": [_number(timing.again_s, 2) for timing in both],
         "loading, s": [f"{timing.load_s:.2f}" for timing in both],
         "peak, GB": [_number(timing.peak_gb, 2) for timing in both],
     }
@@ -186,14 +229,13 @@ def _steps(timing: Timing) -> str:
 def _verdict(compared: Comparison) -> str:
     extrapolated = compared.released.is_extrapolated
     note = (
-        f", extrapolated: of the release's {compared.released.num_steps} steps "
-        f"{compared.released.measured_steps} were measured"
+        f", extrapolated from {compared.released.measured_steps} of the release's {compared.released.num_steps} steps"
         if extrapolated
         else ""
     )
     return (
         f"The default is {compared.ratio:.1f} times as fast as the released procedure on the same weights{note}. "
-        f"In the time of all cores, which other work disturbs less, it is {compared.processor_ratio:.1f} times."
+        f"By CPU time, which depends less on other programs, it is {compared.processor_ratio:.1f} times as fast."
     )
 
 
@@ -215,7 +257,7 @@ def _sampler_table(rows: list[SamplerRow], title: str) -> Table:
 
 
 def _batch_table(peak: float, rows: list[BatchRow], precision: str) -> Table:
-    title = f"One pass of denoiser and adapter; a product of matrices reaches {peak:.2f} TFLOP/s in {precision}"
+    title = f"One pass of denoiser and adapter; matrix multiplication reaches {peak:.2f} TFLOP/s in {precision}"
     table = Table("windows", "s", "TFLOP/s", "share of the peak", "", title=title, title_justify="left")
     for row in rows:
         share = "–" if row.share is None else f"{100 * row.share:.0f} %"

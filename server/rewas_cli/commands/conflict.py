@@ -1,4 +1,4 @@
-"""`rewas conflict`: whether words and picture contradict each other."""
+"""`rewas conflict`: whether a prompt contradicts the video."""
 
 from __future__ import annotations
 
@@ -7,37 +7,56 @@ from typing import Annotated
 import typer
 
 from rewas_cli.commands.shared_options import (
+    PROMPT_PANEL,
     ClipArgument,
     ConflictModelOption,
+    DeviceOption,
     DurationOption,
     JsonOption,
     PackOption,
     ServerOption,
     StartOption,
+    build_execution,
     otio_clip,
 )
 from rewas_cli.console import Printer, cancel_on_ctrl_c, progress_bar, protect_stdout
 
+EXAMPLES = """\
+rewas conflict shot.mp4 --prompt "a dog barks"
+rewas conflict shot.mp4 --prompt "a dog barks" --conflict-model models/clip --json
+"""
+
 
 def conflict(
     clip: ClipArgument,
-    prompt: Annotated[str, typer.Option("--prompt", "-p", metavar="TEXT", help="The words to hold against it.")],
+    prompt: Annotated[
+        str,
+        typer.Option(
+            "--prompt",
+            "-p",
+            metavar="TEXT",
+            help="The prompt to compare with the video.",
+            rich_help_panel=PROMPT_PANEL,
+        ),
+    ],
     start: StartOption = None,
     duration: DurationOption = None,
-    pack: PackOption = None,
     conflict_model: ConflictModelOption = None,
-    server: ServerOption = None,
     as_json: JsonOption = False,
+    pack: PackOption = None,
+    device: DeviceOption = "auto",
+    server: ServerOption = None,
 ) -> None:
-    """Say whether a prompt and a clip's picture contradict each other."""
+    """Check whether a prompt contradicts the video."""
     from rewas_api.v1 import rewas_pb2
     from rewas_cli.reports import conflict_lines, conflict_report
     from rewas_cli.runner import find_media_file, open_runner, uploaded_media
 
     with protect_stdout(), cancel_on_ctrl_c() as cancel:
+        build_execution(None, False, False, server, device)
         media = find_media_file(clip)
         clip_json = otio_clip(media, start, duration).to_json_string()
-        with open_runner(server, conflict_model=conflict_model) as runner, progress_bar(media.name) as on_progress:
+        with open_runner(server, None, conflict_model, device) as runner, progress_bar(media.name) as on_progress:
             work = rewas_pb2.ConflictWork(
                 clip_otio_json=clip_json, prompt=prompt, pack=pack, uploaded_media=uploaded_media(runner, media, cancel)
             )

@@ -1,4 +1,4 @@
-"""`rewas energy`: the energy curve of a clip, where it comes from, what is changed on it, and its events."""
+"""`rewas energy`: a clip's energy curve, its edits and its events."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from rewas_cli.commands.shared_options import (
+    ENERGY_PANEL,
+    OUTPUT_PANEL,
     ClipArgument,
+    DeviceOption,
     DurationOption,
     EditOption,
     JsonOption,
@@ -18,6 +21,7 @@ from rewas_cli.commands.shared_options import (
     PlotOption,
     ServerOption,
     StartOption,
+    build_execution,
 )
 from rewas_cli.console import Printer, cancel_on_ctrl_c, progress_bar, protect_stdout
 
@@ -26,39 +30,67 @@ if TYPE_CHECKING:
 
 
 class Reference(StrEnum):
-    """What an energy curve can be held against."""
+    """What an energy curve can be compared with."""
 
     AUDIO = "audio"
 
 
+EXAMPLES = """\
+rewas energy shot.mp4 --events --plot energy.png
+rewas energy shot.mp4 --from audio --output energy.csv
+rewas energy shot.mp4 --compare audio --json
+rewas energy shot.mp4 --from hands.wav --edit "fade in 0.5" --edit "mute event 3"
+"""
+
+
 def energy(
     clip: ClipArgument,
+    start: StartOption = None,
+    duration: DurationOption = None,
     origin: Annotated[
         str,
         typer.Option(
             "--from",
             metavar="SOURCE",
-            help="video: estimate it from the picture; audio: measure the clip's own sound; flat or flat:NATS; "
-            "a curve file (.csv); or a sound file that performs it.",
+            help="video: estimate it from the video; audio: measure the clip's own sound; flat or flat:NATS; "
+            "a curve file (.csv); or a sound file to imitate.",
+            rich_help_panel=ENERGY_PANEL,
         ),
     ] = "video",
     edits: EditOption = None,
-    events: Annotated[bool, typer.Option("--events", help="List its events, as they are after the edits.")] = False,
-    cuts: Annotated[bool, typer.Option("--cuts", help="List the cuts that are found in the picture.")] = False,
+    events: Annotated[
+        bool, typer.Option("--events", help="List the events of the edited curve.", rich_help_panel=ENERGY_PANEL)
+    ] = False,
+    cuts: Annotated[
+        bool, typer.Option("--find-cuts", help="List the cuts in the video.", rich_help_panel=ENERGY_PANEL)
+    ] = False,
     against: Annotated[
-        Reference | None, typer.Option("--against", help="Compare with the energy of the clip's own sound.")
+        Reference | None,
+        typer.Option(
+            "--compare",
+            metavar="audio",
+            help="Compare the curve with the energy of the clip's own sound.",
+            rich_help_panel=ENERGY_PANEL,
+        ),
     ] = None,
-    start: StartOption = None,
-    duration: DurationOption = None,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", metavar="FILE", dir_okay=False, help="Write the curve as .csv.")
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FILE",
+            dir_okay=False,
+            help="Write the curve into this CSV file.",
+            rich_help_panel=OUTPUT_PANEL,
+        ),
     ] = None,
-    pack: PackOption = None,
     plot: PlotOption = None,
-    server: ServerOption = None,
     as_json: JsonOption = False,
+    pack: PackOption = None,
+    device: DeviceOption = "auto",
+    server: ServerOption = None,
 ) -> None:
-    """Tell the energy of a clip over time, in nats of log-mel magnitude."""
+    """Show a clip's energy curve: loudness over time, in nats of log-mel magnitude."""
     from rewas_cli.commands.energy_options import (
         ChosenClip,
         EnergyOptions,
@@ -72,6 +104,7 @@ def energy(
     from rewas_server.work.translation import curve_from_message
 
     with protect_stdout(), cancel_on_ctrl_c() as cancel:
+        build_execution(None, False, False, server, device)
         choice = EnergyOptions.parsed(origin, edits)
         media = find_media_file(clip)
         read = (media, *choice.read)
@@ -81,7 +114,7 @@ def energy(
             check_plotting(plot, read=read)
         if output is not None:
             check_curve_file(output, "curve", read)
-        with open_runner(server) as runner, progress_bar(media.name) as on_progress:
+        with open_runner(server, device=device) as runner, progress_bar(media.name) as on_progress:
             taker = EnergyResolver(runner, ChosenClip(media, start, duration), pack, on_progress, cancel, cuts)
             taken, report = taker.taken(choice)
             if events:
@@ -132,7 +165,7 @@ def _lines(report: Mapping[str, Any]) -> list[str]:
     if "mae" in report:
         correlation = report["correlation"]
         shown = "none, a curve is constant" if correlation is None else f"{correlation:.2f}"
-        lines.append(f"against its own sound: correlation {shown}, {report['mae']:.2f} nats off on average")
+        lines.append(f"compared with its own sound: correlation {shown}, {report['mae']:.2f} nats off on average")
     return lines
 
 
@@ -148,9 +181,9 @@ def _cut_line(cuts_s: list[float]) -> str:
 
 def _event_lines(events: list[Mapping[str, Any]]) -> list[str]:
     if not events:
-        return ["no events: nothing begins to sound"]
+        return ["no events"]
     return [
         f"  event {event['number']}: at {event['time_s']:.2f} s for {event['length_s']:.2f} s, "
-        f"peak {event['peak']:.1f} nats, {event['strength']:.1f} above what lies beneath"
+        f"peak {event['peak']:.1f} nats, {event['strength']:.1f} nats above the level around it"
         for event in events
     ]

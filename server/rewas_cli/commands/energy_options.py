@@ -225,7 +225,7 @@ def parse_source(source: str, what: str, words: Sequence[str]) -> tuple[Origin, 
     path = Path(source)
     if not path.is_file():
         raise SettingsError(
-            f"There is no {what} source “{source[:200]}”: no file is called so.",
+            f"There is no {what} source “{source[:200]}”: no such file.",
             f"Give a curve as {CURVE_SUFFIX}, a sound file, or one of {', '.join(words)}.",
         )
     is_curve = path.suffix.lower() == CURVE_SUFFIX
@@ -261,4 +261,4 @@ def parse_number(source: str, prefix: str, example: str) -> float:
         return float(text if text.isascii() and "_" not in text else "")
     except ValueError:
         kind = "level" if prefix == "flat:" else "tilt"
-        raise SettingsError(f"The {kind} of “{source[:60]}” is no number.", f"Write it as {example}.") from None
+        raise SettingsError(f"The {kind} of “{source[:60]}” is not a number.", f"Write it as {example}.") from None

@@ -1,4 +1,4 @@
-"""`rewas eval`: how good a pack is, figure by figure, against what is asked of it."""
+"""`rewas eval`: how good a pack is, figure by figure, compared with its targets."""
 
 from __future__ import annotations
 
@@ -18,7 +18,15 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from rewas_cli.commands.shared_options import JsonOption
+from rewas_cli.commands.shared_options import (
+    OUTPUT_PANEL,
+    SAMPLING_PANEL,
+    DeviceOption,
+    GuidanceOption,
+    JsonOption,
+    MeasuredPackOption,
+    StepsOption,
+)
 from rewas_cli.console import Printer, cancel_on_ctrl_c, note, protect_stdout
 
 if TYPE_CHECKING:
@@ -31,51 +39,100 @@ _DEFAULT_WIDTH = 140
 _VERDICT_COLOURS = {"pass": "green", "miss": "red"}
 
 
-class Bars(StrEnum):
-    """Whose bars hold."""
+class TargetProfile(StrEnum):
+    """Which targets apply."""
 
     CPU = "cpu"
     GPU = "gpu"
 
 
+EXAMPLES = """\
+rewas eval --pack starter --output report/
+rewas eval --pack starter --only energy,onsets --fast
+rewas eval --pack workshop --real my-clips/
+"""
+_MEASURE_PANEL = "Measurement"
+
+
 def evaluate(
-    pack: Annotated[str, typer.Argument(metavar="PACK", help="The pack, by name or folder.", show_default=False)],
-    output: Annotated[
-        Path | None,
-        typer.Option("--output", "-o", metavar="DIR", file_okay=False, help="For the report; else eval-PACK here."),
-    ] = None,
     only: Annotated[
         str | None,
         typer.Option(
             metavar="NAMES",
-            help="Sections, by commas: energy, words, vocoder, onsets, texture, ablation, picture, align, joint, "
-            "conflict, real, speed.",
+            help="Sections to measure, separated by commas: energy, words, vocoder, onsets, texture, ablation, "
+            "picture, align, joint, conflict, real, speed. All by default.",
+            rich_help_panel=_MEASURE_PANEL,
         ),
     ] = None,
-    clips_per_class: Annotated[int | None, typer.Option(help="Clips of each class; 20 by default.")] = None,
+    clips_per_class: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="Clips of each class; 20 by default.", rich_help_panel=_MEASURE_PANEL),
+    ] = None,
     classes: Annotated[
-        str | None, typer.Option(metavar="NAMES", help="Classes of the world, by commas; all by default.")
+        str | None,
+        typer.Option(
+            metavar="NAMES",
+            help="Classes of the synthetic world, separated by commas; all by default.",
+            rich_help_panel=_MEASURE_PANEL,
+        ),
     ] = None,
-    fast: Annotated[bool, typer.Option("--fast", help="2 clips of each class: a look, not a verdict.")] = False,
-    real: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Real video clips with sound, to read pictures of.")
-    ] = None,
-    choose: Annotated[
-        bool, typer.Option("--choose", help="Try steps and guidance on the development split instead.")
+    fast: Annotated[
+        bool,
+        typer.Option(
+            "--fast", help="2 clips of each class: a quick look, not a verdict.", rich_help_panel=_MEASURE_PANEL
+        ),
     ] = False,
-    num_steps: Annotated[int | None, typer.Option(help="Sampling steps; the pack's own by default.")] = None,
-    guidance_scale: Annotated[float | None, typer.Option(help="Guidance; the pack's own by default.")] = None,
-    bars: Annotated[Bars, typer.Option(help="Bars of packs trained on a CPU or a GPU.")] = Bars.CPU,
-    made: Annotated[
+    real: Annotated[
         Path | None,
         typer.Option(
             metavar="DIR",
-            file_okay=False,
-            help="Keep what is generated here: a run that was broken off goes on, several at once share the work.",
+            help="Real video clips with sound, for which to estimate the energy.",
+            rich_help_panel=_MEASURE_PANEL,
         ),
     ] = None,
-    device: Annotated[str, typer.Option(help="cpu, cuda:0 or auto.")] = "auto",
+    targets: Annotated[
+        TargetProfile,
+        typer.Option(
+            metavar="cpu|gpu",
+            help="Compare with the targets of packs trained on a CPU or on a GPU.",
+            rich_help_panel=_MEASURE_PANEL,
+        ),
+    ] = TargetProfile.CPU,
+    num_steps: StepsOption = None,
+    guidance_scale: GuidanceOption = None,
+    choose: Annotated[
+        bool,
+        typer.Option(
+            "--choose",
+            help="Instead of measuring, try steps and guidance scales on the development split.",
+            rich_help_panel=SAMPLING_PANEL,
+        ),
+    ] = False,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="DIR",
+            file_okay=False,
+            help="The folder for the report; eval-PACK by default.",
+            rich_help_panel=OUTPUT_PANEL,
+        ),
+    ] = None,
+    generated: Annotated[
+        Path | None,
+        typer.Option(
+            "--generated",
+            metavar="DIR",
+            file_okay=False,
+            help="Keep generated sounds in this folder: an interrupted run continues from there, and several processes "
+            "share the work.",
+            rich_help_panel=OUTPUT_PANEL,
+        ),
+    ] = None,
     as_json: JsonOption = False,
+    pack: MeasuredPackOption = "starter",
+    device: DeviceOption = "auto",
 ) -> None:
     """Measure a pack on the test split of the synthetic world and write a report with plots."""
     from rewas_engine import ReWaS
@@ -85,10 +142,10 @@ def evaluate(
     from rewas_engine.evaluation.suite import evaluate as evaluate_pack
 
     with protect_stdout(), cancel_on_ctrl_c() as cancel:
-        _check_option_combination(choose, only, num_steps, guidance_scale, made, real, fast, clips_per_class)
+        _check_option_combination(choose, only, num_steps, guidance_scale, generated, real, fast, clips_per_class)
         usual = CHOICE_CLIPS_PER_CLASS if choose else CLIPS_PER_CLASS
         clips = clips_per_class if clips_per_class is not None else FAST_CLIPS_PER_CLASS if fast else usual
-        plan = EvaluationPlan(_listed(only), clips, real, bars.value, _listed(classes))
+        plan = EvaluationPlan(_split_names(only), clips, real, targets.value, _split_names(classes))
         if real is not None:
             video_files(real)
         folder = _validate_folder(output or Path(f"eval-{Path(pack).name}"))
@@ -106,7 +163,7 @@ def evaluate(
             else:
                 settings = model.sampling_settings(num_steps, guidance_scale)
                 evaluation = evaluate_pack(
-                    model, plan, settings, sounds_folder=made, on_progress=on_progress, cancel=cancel
+                    model, plan, settings, sounds_folder=generated, on_progress=on_progress, cancel=cancel
                 )
         if choose:
             best = best_setting(rows)
@@ -127,31 +184,31 @@ def _check_option_combination(
     only: str | None,
     num_steps: int | None,
     guidance_scale: float | None,
-    made: Path | None,
+    generated: Path | None,
     real: Path | None,
     fast: bool,
     clips_per_class: int | None,
 ) -> None:
-    """Refuse options that would be without an effect. Raises ProblemError (SETTINGS)."""
-    beside_choosing = {
+    """Refuse options that would have no effect. Raises ProblemError (SETTINGS)."""
+    unused_with_choose = {
         "--only": only,
-        "--num-steps": num_steps,
+        "--steps": num_steps,
         "--guidance-scale": guidance_scale,
-        "--made": made,
+        "--generated": generated,
         "--real": real,
     }
-    told = [name for name, value in beside_choosing.items() if choose and value is not None]
-    if told:
+    unused = [name for name, value in unused_with_choose.items() if choose and value is not None]
+    if unused:
         raise _settings_problem(
-            f"{' and '.join(told)} would be without an effect beside --choose.",
-            "Leave it out: --choose tries steps and guidance on the development split and measures nothing else.",
+            f"{' and '.join(unused)} would have no effect with --choose.",
+            "Omit it: --choose tries steps and guidance scales on the development split and measures nothing else.",
         )
     if fast and clips_per_class is not None:
-        raise _settings_problem("Both --fast and --clips-per-class say how many clips there are.", "Give one of them.")
-    if only is not None and not _listed(only):
-        raise _settings_problem("--only names no section.", "Name some, or leave it out to measure everything.")
-    if real is not None and only is not None and "real" not in _listed(only):
-        raise _settings_problem("There are real clips, but --only leaves them out.", "Add real to --only.")
+        raise _settings_problem("Both --fast and --clips-per-class set the number of clips.", "Use one of them.")
+    if only is not None and not _split_names(only):
+        raise _settings_problem("--only names no section.", "Name at least one, or omit --only to measure everything.")
+    if real is not None and only is not None and "real" not in _split_names(only):
+        raise _settings_problem("--real is given, but --only leaves them out.", "Add real to --only.")
 
 
 def _settings_problem(message: str, advice: str) -> Exception:
@@ -160,22 +217,22 @@ def _settings_problem(message: str, advice: str) -> Exception:
     return ProblemError(message, advice, ProblemKind.SETTINGS)
 
 
-def _listed(names: str | None) -> tuple[str, ...]:
+def _split_names(names: str | None) -> tuple[str, ...]:
     return tuple(name.strip() for name in names.split(",") if name.strip()) if names is not None else ()
 
 
 def _validate_folder(folder: Path) -> Path:
-    """See, before an hour of work, that a report can be written there. Raises ProblemError (SETTINGS)."""
-    standing = folder.absolute()
-    while not standing.exists():
-        standing = standing.parent
-    if not standing.is_dir() or not os.access(standing, os.W_OK):
-        raise _settings_problem(f"The report cannot be written into {folder}.", "Choose another.")
+    """Check before an hour of work that the report can be written. Raises ProblemError (SETTINGS)."""
+    nearest = folder.absolute()
+    while not nearest.exists():
+        nearest = nearest.parent
+    if not nearest.is_dir() or not os.access(nearest, os.W_OK):
+        raise _settings_problem(f"The report cannot be written to {folder}.", "Choose another folder.")
     return folder
 
 
 def _write_report(evaluation: Evaluation, folder: Path) -> list[str]:
-    """Write plots, page and figures, each whole or not at all; returns the plots' names."""
+    """Write plots, report and figures, each atomically; return the names of the plots."""
     from rewas_engine.evaluation.report import markdown
     from rewas_engine.runtime.atomic_files import write_bytes_atomic
 
@@ -208,7 +265,7 @@ def _figure_table(evaluation: Evaluation) -> Table:
     title = (
         f"{pack['name']} {pack['version']}: {setting['clips_per_class']} clips a class, {setting['num_steps']} steps"
     )
-    table = Table("figure", "value", "bar", "", "note", title=escape(title), title_justify="left")
+    table = Table("figure", "value", "target", "", "note", title=escape(title), title_justify="left")
     for section in evaluation.sections:
         table.add_section()
         table.add_row(f"[bold]{escape(section.title)}")
@@ -262,10 +319,10 @@ def _settings_table(rows: Sequence[TriedSetting], best: TriedSetting) -> Table:
 
 @contextlib.contextmanager
 def evaluation_progress(pack: str) -> Iterator[Callable[[EvaluationProgress], None]]:
-    """A bar for each thing that is made or measured; where there is no terminal, a line now and then."""
+    """Show a bar for each part of the evaluation; without a terminal, print a line every half minute."""
     console = Console(stderr=True)
     if not console.is_terminal:
-        yield _lines()
+        yield _line_reporter()
         return
     columns = (
         TextColumn("{task.fields[section]}"),
@@ -281,7 +338,7 @@ def evaluation_progress(pack: str) -> Iterator[Callable[[EvaluationProgress], No
         def show(progress: EvaluationProgress) -> None:
             nonlocal shown, task
             if progress.what != shown:
-                # A new task, since what was learnt of one thing's pace says nothing of the next one's.
+                # A new task, because the pace of one part says nothing about the next.
                 bar.remove_task(task)
                 task, shown = (
                     bar.add_task(escape(progress.what), total=progress.total, section=progress.section),
@@ -292,13 +349,13 @@ def evaluation_progress(pack: str) -> Iterator[Callable[[EvaluationProgress], No
         yield show
 
 
-def _lines() -> Callable[[EvaluationProgress], None]:
-    said_at = time.monotonic()
+def _line_reporter() -> Callable[[EvaluationProgress], None]:
+    printed_at = time.monotonic()
 
     def report(progress: EvaluationProgress) -> None:
-        nonlocal said_at
-        if time.monotonic() - said_at >= _LINE_INTERVAL_S:
-            said_at = time.monotonic()
+        nonlocal printed_at
+        if time.monotonic() - printed_at >= _LINE_INTERVAL_S:
+            printed_at = time.monotonic()
             note(f"{progress.section}: {progress.what.lower()}, {progress.done} of {progress.total}")
 
     return report

@@ -7,67 +7,66 @@ from typing import Annotated
 
 import typer
 
+from rewas_cli.commands.completion import complete_from
 from rewas_cli.commands.shared_options import (
+    ENERGY_PANEL,
+    LAYERS_PANEL,
+    OUTPUT_PANEL,
+    PROMPT_PANEL,
+    REGENERATE_PANEL,
     ClipArgument,
     CompileOption,
     ConflictModelOption,
+    ConflictOption,
+    ControlStrengthOption,
+    DeviceOption,
     DurationOption,
     EditOption,
+    GuidanceOption,
     JsonOption,
     LowMemoryOption,
     PackOption,
     PlotOption,
     PrecisionOption,
+    SampleRateOption,
     SamplerOption,
+    SeedOption,
     ServerOption,
     StartOption,
     StepsOption,
+    TakesOption,
     TextureEditOnlyOption,
     build_execution,
     parse_control,
 )
 from rewas_cli.console import Printer, cancel_on_ctrl_c, progress_bar, protect_stdout
 
+EXAMPLES = """\
+rewas generate shot.mp4 --prompt "a hammer knocking on wood" --output stems/
+rewas generate shot.mp4 --prompt "footsteps on gravel" --ambience "wind in the trees" --takes 4 --mix
+rewas generate shot.mp4 --prompt "a hammer" --energy hands.wav --edit "mute event 3"
+rewas generate shot.mp4 --prompt "a drum" --control onsets --steps 25 --sampler dpm++
+rewas generate door.mp4 --prompt "a door creaks" --regenerate take.wav --range 1-2
+"""
+
 
 def generate(
     clip: ClipArgument,
-    prompt: Annotated[str, typer.Option("--prompt", "-p", metavar="TEXT", help="What should be heard.")],
-    negative: Annotated[
-        str | None, typer.Option("--negative", metavar="TEXT", help="What should not be heard.")
-    ] = None,
-    ambience: Annotated[
+    prompt: Annotated[
+        str,
+        typer.Option(
+            "--prompt", "-p", metavar="TEXT", help="The sound to generate, as text.", rich_help_panel=PROMPT_PANEL
+        ),
+    ],
+    negative_prompt: Annotated[
         str | None,
-        typer.Option("--ambience", metavar="TEXT", help="What should be heard behind it: a stem of its own."),
-    ] = None,
-    layer: Annotated[
-        list[str] | None,
-        typer.Option("--layer", metavar="NAME=TEXT", help="Another sound on a stem of that name; may be given again."),
-    ] = None,
-    gain: Annotated[
-        list[str] | None,
-        typer.Option("--gain", metavar="NAME=DB", help="Of a stem: primary=-3, ambience=-12; may be given again."),
-    ] = None,
-    following: Annotated[
-        list[str] | None,
-        typer.Option("--following", metavar="NAME", help="Let this layer swell with the sound; else it is steady."),
-    ] = None,
-    layer_energy: Annotated[
-        list[str] | None,
         typer.Option(
-            "--layer-energy",
-            metavar="NAME=SOURCE",
-            help="What this layer follows, from a source as of --energy: crowd=crowd.csv, ambience=flat:-7.",
+            "--negative-prompt",
+            metavar="TEXT",
+            help="What the sound must not be, as text.",
+            rich_help_panel=PROMPT_PANEL,
         ),
     ] = None,
-    layer_edit: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--layer-edit",
-            metavar="NAME=EDIT",
-            help="Change what this layer follows, as --edit does: crowd=fade in 0.5; may be given several times.",
-        ),
-    ] = None,
-    mix: Annotated[bool, typer.Option("--mix", help="Write the sum of all stems too.")] = False,
     start: StartOption = None,
     duration: DurationOption = None,
     energy: Annotated[
@@ -75,8 +74,9 @@ def generate(
         typer.Option(
             "--energy",
             metavar="SOURCE",
-            help="What the sound follows: video (the picture, by default), audio (the clip's own sound), flat or "
-            "flat:NATS, a curve file (.csv), or a sound file that performs it.",
+            help="The energy that the sound follows: video (estimated from the video, by default), audio (the clip's "
+            "own sound), flat or flat:NATS, a curve file (.csv), or a sound file to imitate.",
+            rich_help_panel=ENERGY_PANEL,
         ),
     ] = None,
     edits: EditOption = None,
@@ -85,78 +85,170 @@ def generate(
         typer.Option(
             "--texture",
             metavar="SOURCE",
-            help="Which bands stand out: audio (as in the clip's own sound), a sound file, flat, tilt:NATS (bright "
-            "above 0, dark below), or a texture file (.csv). Left to the words by default.",
+            help="Which frequency bands stand out: audio (as in the clip's own sound), a sound file, flat, tilt:NATS "
+            "(bright above 0, dark below), or a texture file (.csv). Up to the prompt by default.",
+            rich_help_panel=ENERGY_PANEL,
         ),
     ] = None,
     texture_edits: TextureEditOnlyOption = None,
-    output: Annotated[
-        Path, typer.Option("--output", "-o", metavar="DIR", file_okay=False, help="Folder for the stems.")
-    ] = Path(),
-    pack: PackOption = None,
-    seed: Annotated[int | None, typer.Option(help="The first take's seed; drawn and reported when not given.")] = None,
-    takes: Annotated[
-        int | None, typer.Option(help="How many takes, 1 to 100, the best first; each has a seed of its own.")
-    ] = None,
-    num_steps: StepsOption = None,
-    sampler: SamplerOption = None,
-    guidance_scale: Annotated[float | None, typer.Option(help="How strictly the prompt is followed, 0 to 20.")] = None,
     control: Annotated[
         str | None,
-        typer.Option(metavar="energy|onset", help="Follow the energy's shape (by default), or its events' times."),
-    ] = None,
-    control_strength: Annotated[
-        float | None,
-        typer.Option("--strength", "--control-strength", help="How strongly the energy steers, 0 to 2."),
-    ] = None,
-    control_from: Annotated[
-        float | None, typer.Option(help="From where on in the sampling the energy steers, 0 to 1; 0 by default.")
-    ] = None,
-    control_until: Annotated[
-        float | None, typer.Option(help="Until where in the sampling it does, up to 1; 1 by default.")
-    ] = None,
-    again: Annotated[
-        Path | None,
         typer.Option(
-            "--again", metavar="FILE", help="A sound of this clip that is made again: in --range, or to --degree."
+            metavar="energy|onsets",
+            help="Follow the shape of the energy curve (energy, by default), or only the times and strengths of its "
+            "events (onsets).",
+            autocompletion=complete_from("energy", "onsets"),
+            rich_help_panel=ENERGY_PANEL,
         ),
     ] = None,
-    time_range: Annotated[
-        str | None,
-        typer.Option("--range", metavar="FROM-TO", help="Of --again: make only this again (1.5-3, 1:02-1:05, 4-)."),
+    control_strength: ControlStrengthOption = None,
+    control_start: Annotated[
+        float | None,
+        typer.Option(
+            "--control-start",
+            metavar="X",
+            help="Part of the sampling at which the energy starts to steer, from 0; 0 by default.",
+            rich_help_panel=ENERGY_PANEL,
+        ),
     ] = None,
-    degree: Annotated[
-        float | None, typer.Option(help="Of --again: 1 makes it anew, less keeps so much of the old; 1 by default.")
+    control_end: Annotated[
+        float | None,
+        typer.Option(
+            "--control-end",
+            metavar="X",
+            help="Part of the sampling at which the energy stops steering, up to 1; 1 by default.",
+            rich_help_panel=ENERGY_PANEL,
+        ),
     ] = None,
-    loop: Annotated[bool, typer.Option("--loop", help="Make a sound whose end goes on with its beginning.")] = False,
     cuts: Annotated[
         str | None,
         typer.Option(
             "--cuts",
             metavar="ignore|new-sound|TIMES",
-            help="Begin a new sound at each cut of the picture (new-sound), or at times as 1.5,4; ignore by default.",
+            help="Start a new sound at each cut in the video (new-sound), or at given times such as 1.5,4. ignore by "
+            "default.",
+            autocompletion=complete_from("ignore", "new-sound"),
+            rich_help_panel=ENERGY_PANEL,
         ),
     ] = None,
-    conflict: Annotated[
+    loop: Annotated[
+        bool,
+        typer.Option("--loop", help="Generate a sound whose end joins its beginning.", rich_help_panel=ENERGY_PANEL),
+    ] = False,
+    ambience: Annotated[
         str | None,
         typer.Option(
-            metavar="off|warn|soften|refuse",
-            help="Where the picture contradicts the prompt: do not look (by default), tell, let the prompt weigh less, "
-            "or make nothing.",
+            "--ambience",
+            metavar="TEXT",
+            help="The background sound, as text. It gets its own stem.",
+            rich_help_panel=LAYERS_PANEL,
         ),
     ] = None,
-    conflict_model: ConflictModelOption = None,
-    sample_rate: Annotated[
-        int | None, typer.Option("--sample-rate", metavar="HZ", help="Of the stems: 16000 … 96000; 48000 by default.")
+    layer: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--layer",
+            metavar="NAME=TEXT",
+            help="Another sound, on a stem with this name; can be repeated.",
+            rich_help_panel=LAYERS_PANEL,
+        ),
     ] = None,
+    gain: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--gain",
+            metavar="NAME=DB",
+            help="Gain of a stem, such as primary=-3 or ambience=-12; can be repeated.",
+            rich_help_panel=LAYERS_PANEL,
+        ),
+    ] = None,
+    following: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--following",
+            metavar="NAME",
+            help="Let this layer follow the energy of the primary sound; constant by default. Can be repeated.",
+            rich_help_panel=LAYERS_PANEL,
+        ),
+    ] = None,
+    layer_energy: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--layer-energy",
+            metavar="NAME=SOURCE",
+            help="The energy that this layer follows, with the sources of --energy: crowd=crowd.csv, "
+            "ambience=flat:-7. Can be repeated.",
+            rich_help_panel=LAYERS_PANEL,
+        ),
+    ] = None,
+    layer_edit: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--layer-edit",
+            metavar="NAME=EDIT",
+            help="Edit the energy of a layer, with the edits of --edit: crowd=fade in 0.5. Can be repeated.",
+            rich_help_panel=LAYERS_PANEL,
+        ),
+    ] = None,
+    mix: Annotated[
+        bool, typer.Option("--mix", help="Also write the sum of all stems.", rich_help_panel=LAYERS_PANEL)
+    ] = False,
+    seed: SeedOption = None,
+    takes: TakesOption = None,
+    num_steps: StepsOption = None,
+    sampler: SamplerOption = None,
+    guidance_scale: GuidanceOption = None,
+    regenerate: Annotated[
+        Path | None,
+        typer.Option(
+            "--regenerate",
+            metavar="FILE",
+            help="A sound of this clip (WAV or FLAC) to regenerate, in --range or as a variation with --strength.",
+            rich_help_panel=REGENERATE_PANEL,
+        ),
+    ] = None,
+    time_range: Annotated[
+        str | None,
+        typer.Option(
+            "--range",
+            metavar="FROM-TO",
+            help="Regenerate only this range (1.5-3, 1:02-1:05, 4-) and keep every sample outside it.",
+            rich_help_panel=REGENERATE_PANEL,
+        ),
+    ] = None,
+    strength: Annotated[
+        float | None,
+        typer.Option(
+            "--strength",
+            metavar="X",
+            help="How much may change, above 0 and up to 1. 1 starts from pure noise; 1 by default.",
+            rich_help_panel=REGENERATE_PANEL,
+        ),
+    ] = None,
+    conflict: ConflictOption = None,
+    conflict_model: ConflictModelOption = None,
+    output: Annotated[
+        Path,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="DIR",
+            file_okay=False,
+            help="The folder for the stems.",
+            rich_help_panel=OUTPUT_PANEL,
+        ),
+    ] = Path(),
+    sample_rate: SampleRateOption = None,
     plot: PlotOption = None,
+    as_json: JsonOption = False,
+    pack: PackOption = None,
+    device: DeviceOption = "auto",
     precision: PrecisionOption = None,
     compiled: CompileOption = False,
     low_memory: LowMemoryOption = False,
     server: ServerOption = None,
-    as_json: JsonOption = False,
 ) -> None:
-    """Make sound for a clip: one 24-bit Broadcast WAV for each stem of each take."""
+    """Generate sound for a clip: one 24-bit Broadcast WAV for each stem of each take."""
     from rewas_api.clip_settings import ClipSettings
     from rewas_api.v1 import rewas_pb2
     from rewas_cli.commands.cut_options import CutOptions
@@ -175,15 +267,15 @@ def generate(
     with protect_stdout(), cancel_on_ctrl_c() as cancel:
         check_folder_writable(output)
         choice = EnergyOptions.parsed(energy, edits)
-        execution = build_execution(precision, compiled, low_memory, server)
+        execution = build_execution(precision, compiled, low_memory, server, device)
         at_cuts = CutOptions.parsed(cuts)
         texture_choice = TextureOptions.parsed(texture, texture_edits)
         if texture_choice is not None and control_strength == 0:
             raise SettingsError(
-                "A texture is to be followed with a strength of 0, at which nothing steers.",
-                "Give a --strength above 0, or leave --texture out.",
+                "--texture has no effect at a control strength of 0.",
+                "Use a --control-strength above 0, or omit --texture.",
             )
-        regenerate = regenerate_message(again, time_range, degree)
+        regeneration = regenerate_message(regenerate, time_range, strength)
         media = find_media_file(clip)
         with settings_of(f'The clip "{media.name}"'):
             beside = LayerOptions.parsed(ambience, layer, gain, following, layer_energy, layer_edit)
@@ -196,9 +288,9 @@ def generate(
                 guidance_scale=guidance_scale,
                 control_strength=control_strength,
                 sample_rate_hz=sample_rate,
-                negative_prompt=negative,
-                control_start=control_from,
-                control_end=control_until,
+                negative_prompt=negative_prompt,
+                control_start=control_start,
+                control_end=control_end,
                 control=parse_control(control),
                 loop=loop or None,
                 layers=beside.layers,
@@ -213,22 +305,24 @@ def generate(
 
             sources = (choice, texture_choice, *beside.energies.values())
             read = [path for source in sources if source is not None for path in source.read]
-            check_plotting(plot, read=(media, *([] if again is None else [again]), *read), created_folder=output)
+            check_plotting(
+                plot, read=(media, *([] if regenerate is None else [regenerate]), *read), created_folder=output
+            )
         chosen = ChosenClip(media, start, duration)
         read_clip_settings(parse_clip(chosen.otio_json), settings.to_proto())
-        with open_runner(server, execution, conflict_model) as runner, progress_bar(media.name) as on_progress:
+        with open_runner(server, execution, conflict_model, device) as runner, progress_bar(media.name) as on_progress:
             taker = EnergyResolver(runner, chosen, pack, on_progress, cancel)
             given = taker.given(choice)
             bands = None if texture_choice is None else TextureResolver(taker).taken(texture_choice).texture
             uploaded = uploaded_media(runner, media, cancel)
-            if again is not None:
-                uploaded |= uploaded_media(runner, again.absolute(), cancel)
+            if regenerate is not None:
+                uploaded |= uploaded_media(runner, regenerate.absolute(), cancel)
             work = rewas_pb2.SoundWork(
                 clip_otio_json=chosen.otio_json,
                 settings=settings.to_proto(),
                 energy=given.message(choice.edit_words),
                 uploaded_media=uploaded,
-                regenerate=regenerate,
+                regenerate=regeneration,
                 cuts_s=at_cuts.messages(),
                 texture=None if bands is None else texture_message(bands),
                 layer_energies={name: taker.resolve_layer(source) for name, source in beside.energies.items()},

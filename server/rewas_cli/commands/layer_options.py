@@ -93,4 +93,4 @@ def _parse_gain_db(text: str) -> float:
     try:
         return float(text.removesuffix("dB") if text.isascii() and "_" not in text else "")
     except ValueError:
-        raise SettingsError(f"The gain “{text[:60]}” is no number.", "Write it as ambience=-12.") from None
+        raise SettingsError(f"The gain “{text[:60]}” is not a number.", "Write it as ambience=-12.") from None

@@ -1,4 +1,4 @@
-"""`rewas packs`: the model packs that there are, and what can be done with them."""
+"""`rewas packs`: list, check, add, remove and convert model packs."""
 
 from __future__ import annotations
 
@@ -7,22 +7,26 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from rewas_cli.commands.help_pages import Command, Group
 from rewas_cli.commands.packs_convert import convert
-from rewas_cli.commands.shared_options import JsonOption, ServerOption
+from rewas_cli.commands.shared_options import JsonOption, RequiredPackOption, ServerOption
 from rewas_cli.console import Printer, abort_on_ctrl_c, protect_stdout
 
 if TYPE_CHECKING:
     from rewas_engine.packs.description import PackInfo
 
-packs = typer.Typer(no_args_is_help=True, help="Look after model packs.")
+packs = typer.Typer(
+    cls=Group,
+    no_args_is_help=True,
+    help="Manage model packs.",
+    epilog="rewas packs list\nrewas packs info --pack starter",
+)
 packs.add_typer(convert, name="convert")
 
-PackArgument = Annotated[str, typer.Argument(metavar="PACK", help="A pack's name, or its folder.", show_default=False)]
 
-
-@packs.command("list")
+@packs.command("list", cls=Command, epilog="rewas packs list --json")
 def list_packs(server: ServerOption = None, as_json: JsonOption = False) -> None:
-    """List the installed model packs, what each may be used for, and what is wrong with it."""
+    """List the installed packs with their licences, and any problems."""
     from rewas_cli.reports import pack_report
     from rewas_cli.runner import open_runner
     from rewas_engine.packs.library import size_bytes, unfinished_folders
@@ -36,20 +40,20 @@ def list_packs(server: ServerOption = None, as_json: JsonOption = False) -> None
         else:
             lines.append(f"{report['name']} {report['version']} ({report['licence']}): {report['summary']}")
             lines.append(f"    {report['permits']}")
-    # A server's own folders are not ours to look into.
+    # The folders of a server cannot be inspected from here.
     unfinished = [] if server else unfinished_folders()
     for path in unfinished:
         lines.append(
-            f"{path}: no pack; its {'removal' if path.suffix == '.removed' else 'making'} goes on or was broken off "
-            f"({size_bytes(path) / 1e6:.0f} MB). If nothing is at work on it, delete that folder."
+            f"{path}: not a pack; {'removing' if path.suffix == '.removed' else 'creating'} it is in progress or was "
+            f"interrupted ({size_bytes(path) / 1e6:.0f} MB). If no process is using it, delete that folder."
         )
     report = {"packs": reports, "unfinished": [str(path) for path in unfinished]}
     Printer(as_json).result(report, lines or ["No pack is installed."])
 
 
-@packs.command("info")
-def info(pack: PackArgument, as_json: JsonOption = False) -> None:
-    """Say what a pack is, what it may be used for, and how it makes sound."""
+@packs.command("info", cls=Command, epilog="rewas packs info --pack starter")
+def info(pack: RequiredPackOption, as_json: JsonOption = False) -> None:
+    """Show a pack's licence, controls, size and networks."""
     from rewas_engine.packs.description import find_pack, read_pack
     from rewas_engine.packs.library import size_bytes
 
@@ -76,34 +80,36 @@ def info(pack: PackArgument, as_json: JsonOption = False) -> None:
         f"{about.path.name} {about.version}: {about.summary}",
         f"Licence: {about.licence}. {about.permits}",
         f"Follows {', '.join(about.controls)}; {about.sample_rate_hz} Hz; {report['size_bytes'] / 1e6:.0f} MB",
-        f"Holds words against the picture: {_said(about.checks_conflict)}; "
-        f"scores takes by the words: {_said(about.scores_words)}",
+        f"Compares prompts with the video: {_yes_or_no(about.checks_conflict)}; "
+        f"scores takes against the prompt: {_yes_or_no(about.scores_words)}",
         *_original_name_lines(about),
-        f"Lies in {report['path']}",
+        f"Folder: {report['path']}",
         *[f"  {role}: {class_name}" for role, class_name in sorted(description.components.items())],
     ]
     Printer(as_json).result(report, lines)
 
 
-@packs.command("verify")
-def verify(pack: PackArgument, as_json: JsonOption = False) -> None:
-    """Compare every file of a pack with its hash, and its vocoder with its description."""
+@packs.command("verify", cls=Command, epilog="rewas packs verify --pack starter")
+def verify(pack: RequiredPackOption, as_json: JsonOption = False) -> None:
+    """Check every file of a pack against its hash, and its vocoder against its description."""
     from rewas_engine.packs.description import find_pack, read_pack, verify_files
 
     description = read_pack(find_pack(pack))
     verify_files(description)
     report = {"name": description.path.name, "files": len(description.files), "whole": True}
-    line = f"{description.path.name} is whole: {len(description.files)} files are as they were made."
+    line = f"{description.path.name} is intact: all {len(description.files)} files match their hashes."
     Printer(as_json).result(report, [line])
 
 
-@packs.command("add")
+@packs.command("add", cls=Command, epilog="rewas packs add downloads/workshop --name workshop")
 def add(
-    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="A pack's folder.", show_default=False)],
-    name: Annotated[str | None, typer.Option(help="What it shall be called; else as its folder is.")] = None,
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="The folder of the pack.", show_default=False)],
+    name: Annotated[
+        str | None, typer.Option(metavar="NAME", help="The name to install it under; the folder's name by default.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Copy a pack to your own packs, after checking its files."""
+    """Check a pack's files and copy it to your own packs."""
     from rewas_engine.packs.library import add_pack
 
     with abort_on_ctrl_c():
@@ -111,9 +117,9 @@ def add(
     _print_installed("Added", added.path, as_json)
 
 
-@packs.command("remove")
+@packs.command("remove", cls=Command, epilog="rewas packs remove --pack workshop")
 def remove(
-    pack: Annotated[str, typer.Argument(metavar="PACK", help="A pack's name.", show_default=False)],
+    pack: RequiredPackOption,
     as_json: JsonOption = False,
 ) -> None:
     """Delete one of your own packs."""
@@ -124,8 +130,8 @@ def remove(
     Printer(as_json).result({"name": pack, "path": str(path)}, [f"Removed {pack} from {path.parent}."])
 
 
-def _said(can: bool) -> str:
-    return "yes" if can else "no"
+def _yes_or_no(value: bool) -> str:
+    return "yes" if value else "no"
 
 
 def _print_installed(verb: str, path: Path, as_json: bool) -> None:
@@ -139,7 +145,7 @@ def _print_installed(verb: str, path: Path, as_json: bool) -> None:
 
 
 def _original_name_lines(about: PackInfo) -> list[str]:
-    """Of a pack that is called otherwise than its makers called it: what stands in the sounds made with it."""
+    """If a pack is installed under another name: the name that its authors gave it, which sound files carry."""
     if about.name == about.path.name:
         return []
-    return [f"Sounds made with it name it {about.name} {about.version}, as its makers do."]
+    return [f"Sound files name it {about.name} {about.version}, as its authors do."]

@@ -1,4 +1,4 @@
-"""What the command line says of a sound that is to be made again."""
+"""The options for regenerating a sound: --regenerate, --range and --strength."""
 
 from __future__ import annotations
 
@@ -16,33 +16,35 @@ _RANGE = "--range"
 
 
 def regenerate_message(
-    sound: Path | None, time_range: str | None, degree: float | None
+    sound: Path | None, time_range: str | None, strength: float | None
 ) -> rewas_pb2.Regeneration | None:
-    """The regeneration that --again, --range and --degree ask for; None where they are not given.
+    """Return the request that the options make; None without --regenerate.
 
-    Raises SettingsError where a range or degree comes without a sound, MediaError where there is no such sound,
-    typer.BadParameter for what is no range.
+    Raises:
+        SettingsError: a range or strength without a sound.
+        MediaError: the sound does not exist.
+        typer.BadParameter: the range cannot be read.
     """
     if sound is None:
-        if time_range is not None or degree is not None:
-            what = "A range" if time_range is not None else "A degree"
-            raise SettingsError(f"{what} is to be made again, but not of which sound.", "Name the sound with --again.")
+        if time_range is not None or strength is not None:
+            option = _RANGE if time_range is not None else "--strength"
+            raise SettingsError(f"{option} needs a sound to regenerate.", "Name the sound with --regenerate.")
         return None
     if not sound.is_file():
-        raise MediaError(f"There is no sound {sound}.", "Give the WAV or FLAC file that is to be made again.")
+        raise MediaError(f"The sound {sound} does not exist.", "Name the WAV or FLAC file to regenerate.")
     start_s, end_s = (None, None) if time_range is None else parse_range(time_range)
     return rewas_pb2.Regeneration(
         sound_url=str(sound.absolute()),
         start_s=None if start_s is None else rational(start_s),
         end_s=None if end_s is None else rational(end_s),
-        strength=degree,
+        strength=strength,
     )
 
 
 def parse_range(text: str) -> tuple[Fraction | None, Fraction | None]:
-    """A range as it is typed: "1.5-3", "1:02-1:05.5", "4-" to the end, "-2" from the beginning.
+    """Return start and end of a typed range: "1.5-3", "1:02-1:05.5", "4-" (to the end), "-2" (from the beginning).
 
-    Raises typer.BadParameter for anything else, and where it ends before it begins.
+    Raises typer.BadParameter for anything else, and for a range that ends before it begins.
     """
     begin, dash, end = text.partition("-")
     if not dash or not (begin.strip() or end.strip()):

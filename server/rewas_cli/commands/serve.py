@@ -1,4 +1,4 @@
-"""`rewas serve`: the server on this machine."""
+"""`rewas serve`: the local server."""
 
 from __future__ import annotations
 
@@ -10,39 +10,61 @@ import typer
 from rewas_cli.commands.shared_options import (
     CompileOption,
     ConflictModelOption,
+    DeviceOption,
     LowMemoryOption,
+    PackOption,
     PrecisionOption,
     build_execution,
 )
 
+_SERVER_PANEL = "Server"
+EXAMPLES = """\
+rewas serve
+rewas serve --port 0 --allow-root /media/films --pack starter --device cuda:0
+"""
+
 
 def serve(
-    port: Annotated[int | None, typer.Option(min=0, max=65535, help="The port on 127.0.0.1; 0 picks one.")] = None,
+    port: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            max=65535,
+            metavar="N",
+            help="The port on 127.0.0.1; 0 picks a free one.",
+            rich_help_panel=_SERVER_PANEL,
+        ),
+    ] = None,
     allow_root: Annotated[
         list[Path] | None,
         typer.Option(
             "--allow-root",
-            "--allow",
             metavar="DIR",
             exists=True,
             file_okay=False,
-            help="A folder under which media may be read by path; give it once for each. "
-            "Without it: your home, this folder, and mounted drives.",
+            help="A folder that the server may read media from; can be repeated. "
+            "By default: your home folder, the current folder, and mounted drives.",
+            rich_help_panel=_SERVER_PANEL,
         ),
     ] = None,
     state_dir: Annotated[
-        Path | None, typer.Option("--state-dir", metavar="DIR", file_okay=False, help="Where jobs and stems are kept.")
-    ] = None,
-    pack: Annotated[
-        str | None, typer.Option("--pack", metavar="NAME", help="The pack used when none is named.")
+        Path | None,
+        typer.Option(
+            "--state-dir",
+            metavar="DIR",
+            file_okay=False,
+            help="The folder for jobs and stems.",
+            rich_help_panel=_SERVER_PANEL,
+        ),
     ] = None,
     conflict_model: ConflictModelOption = None,
-    device: Annotated[str, typer.Option("--device", help="Where the model runs: auto, cpu, cuda:0.")] = "auto",
+    pack: PackOption = None,
+    device: DeviceOption = "auto",
     precision: PrecisionOption = None,
     compiled: CompileOption = False,
     low_memory: LowMemoryOption = False,
 ) -> None:
-    """Run the server that editors talk to, on this machine only, until Ctrl-C."""
+    """Run the local server that editors connect to, until Ctrl-C."""
     from rewas_cli.console import note
     from rewas_cli.runner import check_conflict_model
     from rewas_server.config import ServerConfig

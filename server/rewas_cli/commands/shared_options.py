@@ -1,4 +1,8 @@
-"""What the commands share on the command line: options, times, and the clip they speak of."""
+"""Options that several commands share, and the parsing of times and clips.
+
+The same option has the same name in every command. `--output` names a command's main result: a folder (DIR) where the
+command writes several files, one file (FILE) where it writes a curve or a timeline.
+"""
 
 from __future__ import annotations
 
@@ -9,47 +13,144 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from rewas_cli.commands.completion import complete_from, complete_pack, complete_sampler
+
 if TYPE_CHECKING:
     import opentimelineio as otio
 
     from rewas_engine import Execution
 
+PROMPT_PANEL = "Prompt"
+CLIP_PANEL = "Clip"
+ENERGY_PANEL = "Energy and texture"
+LAYERS_PANEL = "Layers"
+SAMPLING_PANEL = "Sampling"
+REGENERATE_PANEL = "Regenerate an existing sound"
+CONFLICT_PANEL = "Conflict check"
+DATA_PANEL = "Training data"
+TRAINING_PANEL = "Training"
+OUTPUT_PANEL = "Output"
+MODEL_PANEL = "Model"
+
 ClipArgument = Annotated[Path, typer.Argument(metavar="CLIP", help="The video file.", show_default=False)]
 StartOption = Annotated[
-    str | None, typer.Option("--start", metavar="TIME", help="Where to begin: seconds (3.5) or minutes (1:03.5).")
+    str | None,
+    typer.Option(
+        "--start",
+        metavar="TIME",
+        help="Start of the clip in the file: seconds (3.5) or minutes (1:03.5).",
+        rich_help_panel=CLIP_PANEL,
+    ),
 ]
 DurationOption = Annotated[
-    str | None, typer.Option("--duration", metavar="TIME", help="How long: seconds or minutes; else to the end.")
+    str | None,
+    typer.Option(
+        "--duration",
+        metavar="TIME",
+        help="Length of the clip: seconds or minutes; to the end of the file by default.",
+        rich_help_panel=CLIP_PANEL,
+    ),
 ]
+_PACK_HELP = "The model pack: the name of an installed pack, or a folder."
 PackOption = Annotated[
-    str | None, typer.Option("--pack", metavar="NAME", help="The model pack, by name; here also a pack's folder.")
+    str | None,
+    typer.Option(
+        "--pack",
+        metavar="NAME",
+        help=f"{_PACK_HELP} The starter pack by default.",
+        autocompletion=complete_pack,
+        rich_help_panel=MODEL_PANEL,
+    ),
+]
+MeasuredPackOption = Annotated[
+    str,
+    typer.Option("--pack", metavar="NAME", help=_PACK_HELP, autocompletion=complete_pack, rich_help_panel=MODEL_PANEL),
+]
+RequiredPackOption = Annotated[
+    str, typer.Option("--pack", metavar="NAME", help=_PACK_HELP, autocompletion=complete_pack)
+]
+DeviceOption = Annotated[
+    str,
+    typer.Option(
+        "--device",
+        metavar="NAME",
+        help="Where the model runs: cpu, cuda:0, or auto (the first GPU, or the CPU if there is none).",
+        autocompletion=complete_from("auto", "cpu", "cuda:0"),
+        rich_help_panel=MODEL_PANEL,
+    ),
+]
+TrainingDeviceOption = Annotated[
+    str | None,
+    typer.Option(
+        "--device",
+        metavar="NAME",
+        help="Where the training runs: cpu, cuda:0 or auto. From --config by default.",
+        autocompletion=complete_from("auto", "cpu", "cuda:0"),
+        rich_help_panel=TRAINING_PANEL,
+    ),
 ]
 ServerOption = Annotated[
-    str | None, typer.Option("--server", metavar="HOST:PORT", help="Work on this server instead of in this process.")
+    str | None,
+    typer.Option(
+        "--server",
+        metavar="HOST:PORT",
+        help="Run the work on this server instead of in this process.",
+        rich_help_panel=MODEL_PANEL,
+    ),
 ]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print exactly one JSON object on standard output.")]
+JsonOption = Annotated[
+    bool,
+    typer.Option("--json", help="Print exactly one JSON object to standard output.", rich_help_panel=OUTPUT_PANEL),
+]
 TrainingConfigOption = Annotated[
-    Path | None, typer.Option("--config", metavar="FILE", dir_okay=False, help="Settings that differ (TOML).")
+    Path | None,
+    typer.Option(
+        "--config",
+        metavar="FILE",
+        dir_okay=False,
+        help="A TOML file with the settings that differ from the defaults.",
+        rich_help_panel=TRAINING_PANEL,
+    ),
 ]
 TrainingStageOption = Annotated[
     list[str] | None,
     typer.Option(
         "--stage",
         metavar="NAME",
-        help="Run this stage only; give it once for each. There are corpus, words, codec, base, adapter, vocoder, "
-        "picture, joint, pack. Default: all.",
+        help="Run only this stage; can be repeated. Stages: corpus, words, codec, base, adapter, vocoder, picture, "
+        "joint, pack. All by default.",
+        rich_help_panel=TRAINING_PANEL,
     ),
 ]
 PlotOption = Annotated[
-    Path | None, typer.Option("--plot", metavar="FILE", dir_okay=False, help="Draw the energy into this PNG file.")
+    Path | None,
+    typer.Option(
+        "--plot",
+        metavar="FILE",
+        dir_okay=False,
+        help="Draw the energy into this PNG file.",
+        rich_help_panel=OUTPUT_PANEL,
+    ),
 ]
 ConflictModelOption = Annotated[
     Path | None,
     typer.Option(
         "--conflict-model",
-        metavar="FOLDER",
+        metavar="DIR",
         file_okay=False,
-        help="A CLIP model on this machine (a transformers folder, safetensors) that holds words against the picture.",
+        help="A CLIP model that compares the prompt with the video: a transformers folder with safetensors weights.",
+        rich_help_panel=CONFLICT_PANEL,
+    ),
+]
+ConflictOption = Annotated[
+    str | None,
+    typer.Option(
+        "--conflict",
+        metavar="off|warn|soften|refuse",
+        help="If the prompt contradicts the video: do not check (off), report it (warn), give the prompt less weight "
+        "(soften), or generate nothing (refuse). off by default.",
+        autocompletion=complete_from("off", "warn", "soften", "refuse"),
+        rich_help_panel=CONFLICT_PANEL,
     ),
 ]
 
@@ -58,25 +159,91 @@ SamplerOption = Annotated[
     typer.Option(
         "--sampler",
         metavar="NAME",
-        help="ddim, dpm++, dpm++-sde or unipc; the pack's own by default. ddim on a converted pack is the release's.",
+        help="ddim, dpm++, dpm++-sde or unipc; the pack's own by default. On a converted pack, ddim is what the "
+        "release uses.",
+        autocompletion=complete_sampler,
+        rich_help_panel=SAMPLING_PANEL,
     ),
 ]
 StepsOption = Annotated[
-    int | None, typer.Option("--steps", "--num-steps", help="Sampling steps, 1 to 1000; the pack's own by default.")
+    int | None,
+    typer.Option(
+        "--steps",
+        metavar="N",
+        help="Number of inference steps, 1 to 1000; the pack's own by default.",
+        rich_help_panel=SAMPLING_PANEL,
+    ),
+]
+GuidanceOption = Annotated[
+    float | None,
+    typer.Option(
+        "--guidance-scale",
+        metavar="X",
+        help="How strongly the prompt guides the sound, 0 to 20; the pack's own by default.",
+        rich_help_panel=SAMPLING_PANEL,
+    ),
+]
+SeedOption = Annotated[
+    int | None,
+    typer.Option(
+        "--seed",
+        metavar="N",
+        help="Seed of the first take; drawn and reported by default.",
+        rich_help_panel=SAMPLING_PANEL,
+    ),
+]
+TakesOption = Annotated[
+    int | None,
+    typer.Option(
+        "--takes",
+        metavar="N",
+        help="Number of takes, 1 to 100, the best first. Each has its own seed. 1 by default.",
+        rich_help_panel=SAMPLING_PANEL,
+    ),
+]
+ControlStrengthOption = Annotated[
+    float | None,
+    typer.Option(
+        "--control-strength",
+        metavar="X",
+        help="How strongly the energy steers the sound, 0 to 2; 1 by default.",
+        rich_help_panel=ENERGY_PANEL,
+    ),
+]
+SampleRateOption = Annotated[
+    int | None,
+    typer.Option(
+        "--sample-rate",
+        metavar="HZ",
+        help="Sample rate of the stems, 16000 to 96000; 48000 by default.",
+        rich_help_panel=OUTPUT_PANEL,
+    ),
 ]
 PrecisionOption = Annotated[
     str | None,
     typer.Option(
         "--precision",
         metavar="NAME",
-        help="Of the large networks: auto, float32, bfloat16 or float16; the pack's own by default.",
+        help="Precision of the large networks: auto, float32, bfloat16 or float16; the pack's own by default.",
+        autocompletion=complete_from("auto", "float32", "bfloat16", "float16"),
+        rich_help_panel=MODEL_PANEL,
     ),
 ]
 CompileOption = Annotated[
-    bool, typer.Option("--compile", help="Compile the denoiser first (torch.compile): minutes, then faster steps.")
+    bool,
+    typer.Option(
+        "--compile",
+        help="Compile the denoiser first (torch.compile): takes minutes, then each step is faster.",
+        rich_help_panel=MODEL_PANEL,
+    ),
 ]
 LowMemoryOption = Annotated[
-    bool, typer.Option("--low-memory", help="Keep in memory only what is being used: slower, fits into 4 GB.")
+    bool,
+    typer.Option(
+        "--low-memory",
+        help="Keep only the running network in memory: slower, but fits into 4 GB.",
+        rich_help_panel=MODEL_PANEL,
+    ),
 ]
 
 EditOption = Annotated[
@@ -84,39 +251,53 @@ EditOption = Annotated[
     typer.Option(
         "--edit",
         metavar="EDIT",
-        help='Change the energy: "scale 1.2", "gate -8", "mute event 3", …; may be given several times.',
+        help='Edit the energy: "scale 1.2", "gate -8", "mute event 3", …; can be repeated.',
+        rich_help_panel=ENERGY_PANEL,
     ),
 ]
 
-_TEXTURE_EDIT_HELP = 'Change the texture: "brighter 1.5", "raise low -1", "smooth 0.3", …; may be given several times.'
-TextureEditOption = Annotated[list[str] | None, typer.Option("--edit", metavar="EDIT", help=_TEXTURE_EDIT_HELP)]
+_TEXTURE_EDIT_HELP = 'Edit the texture: "brighter 1.5", "raise low -1", "smooth 0.3", …; can be repeated.'
+TextureEditOption = Annotated[
+    list[str] | None,
+    typer.Option("--edit", metavar="EDIT", help=_TEXTURE_EDIT_HELP, rich_help_panel=ENERGY_PANEL),
+]
 TextureEditOnlyOption = Annotated[
-    list[str] | None, typer.Option("--texture-edit", metavar="EDIT", help=_TEXTURE_EDIT_HELP)
+    list[str] | None,
+    typer.Option("--texture-edit", metavar="EDIT", help=_TEXTURE_EDIT_HELP, rich_help_panel=ENERGY_PANEL),
 ]
 
 _TIME_PATTERN = re.compile(r"(?:(?:(?P<hours>\d+):)?(?P<minutes>\d+):)?(?P<seconds>\d+(?:\.\d*)?|\.\d+)")
 
 
-def build_execution(precision: str | None, compiled: bool, low_memory: bool, server: str | None = None) -> Execution:
-    """How packs are to be run. Raises typer.BadParameter where that is a server's affair, SettingsError."""
+def build_execution(
+    precision: str | None, compiled: bool, low_memory: bool, server: str | None = None, device: str = "auto"
+) -> Execution:
+    """Return how packs are run in this process.
+
+    Raises:
+        typer.BadParameter: an option for this process is given together with a server.
+        SettingsError: the options contradict each other.
+    """
     from rewas_engine import Execution
 
-    chosen = Execution(precision=precision, compiled=compiled, low_memory=low_memory)
-    if server is not None and chosen != Execution():
-        raise typer.BadParameter("How packs are run is decided where the server is started (rewas serve).")
-    return chosen
+    execution = Execution(precision=precision, compiled=compiled, low_memory=low_memory)
+    if server is not None and (execution != Execution() or device != "auto"):
+        raise typer.BadParameter(
+            "--device, --precision, --compile and --low-memory have no effect with --server: "
+            "set them where the server is started (rewas serve)."
+        )
+    return execution
 
 
 def parse_control(name: str | None) -> str | None:
-    """What --control says, as settings call it. Raises ProblemError (SETTINGS) for what it does not know."""
+    """Return the value of --control. Raises ProblemError (SETTINGS) for an unknown one."""
     from rewas_api.errors import ProblemError, ProblemKind
 
-    known = {None: None, "energy": "energy", "onset": "onsets", "onsets": "onsets"}
-    if name not in known:
+    if name not in (None, "energy", "onsets"):
         raise ProblemError(
-            f"--control of the clip is {name[:60] if name else name!r}.", "Give energy or onset.", ProblemKind.SETTINGS
+            f"--control of the clip is {name[:60] if name else name!r}.", "Use energy or onsets.", ProblemKind.SETTINGS
         )
-    return known[name]
+    return name
 
 
 def seconds(text: str, option: str) -> Fraction:

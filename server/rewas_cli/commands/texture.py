@@ -1,4 +1,4 @@
-"""`rewas texture`: which bands of a clip's sound stand out over time, and what is changed on it."""
+"""`rewas texture`: which frequency bands of a clip's sound stand out over time, and their edits."""
 
 from __future__ import annotations
 
@@ -8,13 +8,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from rewas_cli.commands.shared_options import (
+    ENERGY_PANEL,
+    OUTPUT_PANEL,
     ClipArgument,
+    DeviceOption,
     DurationOption,
     JsonOption,
     PackOption,
     ServerOption,
     StartOption,
     TextureEditOption,
+    build_execution,
 )
 from rewas_cli.console import Printer, cancel_on_ctrl_c, progress_bar, protect_stdout
 
@@ -22,30 +26,53 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
+EXAMPLES = """\
+rewas texture shot.mp4 --plot texture.png
+rewas texture shot.mp4 --from tilt:-2 --edit "brighter 1.5" --output texture.csv
+"""
+
+
 def texture(
     clip: ClipArgument,
+    start: StartOption = None,
+    duration: DurationOption = None,
     origin: Annotated[
         str,
         typer.Option(
             "--from",
             metavar="SOURCE",
-            help="audio: measure the clip's own sound; a sound file; flat, tilt:NATS; or a texture file (.csv).",
+            help="audio: measure the clip's own sound; a sound file; flat; tilt:NATS; or a texture file (.csv).",
+            rich_help_panel=ENERGY_PANEL,
         ),
     ] = "audio",
     edits: TextureEditOption = None,
-    start: StartOption = None,
-    duration: DurationOption = None,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", metavar="FILE", dir_okay=False, help="Write the texture as .csv.")
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FILE",
+            dir_okay=False,
+            help="Write the texture into this CSV file.",
+            rich_help_panel=OUTPUT_PANEL,
+        ),
     ] = None,
-    pack: PackOption = None,
     plot: Annotated[
-        Path | None, typer.Option("--plot", metavar="FILE", dir_okay=False, help="Draw the bands into this PNG file.")
+        Path | None,
+        typer.Option(
+            "--plot",
+            metavar="FILE",
+            dir_okay=False,
+            help="Draw the bands into this PNG file.",
+            rich_help_panel=OUTPUT_PANEL,
+        ),
     ] = None,
-    server: ServerOption = None,
     as_json: JsonOption = False,
+    pack: PackOption = None,
+    device: DeviceOption = "auto",
+    server: ServerOption = None,
 ) -> None:
-    """Tell the spectral texture of a clip over time: how far four bands stand above the energy, in nats."""
+    """Show a clip's spectral texture: how far four frequency bands lie above the energy over time, in nats."""
     from rewas_cli.commands.energy_options import ChosenClip, EnergyResolver, check_curve_file
     from rewas_cli.commands.texture_options import TextureOptions, TextureResolver
     from rewas_cli.reports import clip_report
@@ -54,6 +81,7 @@ def texture(
     from rewas_server.work.translation import clip_message
 
     with protect_stdout(), cancel_on_ctrl_c() as cancel:
+        build_execution(None, False, False, server, device)
         choice = TextureOptions.parsed(origin, edits)
         assert choice is not None
         media = find_media_file(clip)
@@ -65,7 +93,7 @@ def texture(
         if output is not None:
             check_curve_file(output, "texture", read)
         chosen = ChosenClip(media, start, duration)
-        with open_runner(server) as runner, progress_bar(media.name) as on_progress:
+        with open_runner(server, device=device) as runner, progress_bar(media.name) as on_progress:
             taken = TextureResolver(EnergyResolver(runner, chosen, pack, on_progress, cancel)).taken(choice)
         report = {"clip": clip_report(clip_message(chosen.sounding), media), **taken.report}
         lines = _lines(report)
@@ -84,7 +112,7 @@ def _lines(report: Mapping[str, Any]) -> list[str]:
     origin = "given by you" if report["source"] == "user" else "from the sound"
     lines = [
         f"{clip['name']}, {clip['start_s']:g} s to {clip['start_s'] + clip['duration_s']:g} s: "
-        f"{len(rows)} moments at {report['rate_hz']:g} per second {origin}"
+        f"{len(rows)} values at {report['rate_hz']:g} per second {origin}"
     ]
     if report["edits"]:
         lines.append(f"edited: {', '.join(report['edits'])}")

@@ -1,4 +1,4 @@
-"""`rewas train world`: clips of the synthetic world, to look at and to listen to."""
+"""`rewas train world`: clips of the synthetic world, for inspection."""
 
 from __future__ import annotations
 
@@ -12,29 +12,60 @@ from typing import Annotated
 
 import typer
 
-from rewas_cli.commands.shared_options import JsonOption
+from rewas_cli.commands.shared_options import OUTPUT_PANEL, JsonOption
 from rewas_cli.console import Printer, cancel_on_ctrl_c, note
 
 _REPORT_INTERVAL_S = 5.0
 _MIN_FRAME_RATE, _MAX_FRAME_RATE = 1, 120
 
 
+_CLIPS_PANEL = "Clips"
+EXAMPLES = "rewas train world --clips 20 --output world/ --fps 24000/1001"
+
+
 def world(
     output: Annotated[
-        Path, typer.Option("--output", "-o", metavar="DIR", file_okay=False, help="Folder for the clips.")
+        Path,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="DIR",
+            file_okay=False,
+            help="The folder for the clips.",
+            rich_help_panel=OUTPUT_PANEL,
+        ),
     ],
-    clips: Annotated[int, typer.Option("--clips", metavar="N", min=1, help="How many clips.")],
-    first_seed: Annotated[int, typer.Option("--first-seed", metavar="N", min=0, help="The first clip's seed.")] = 0,
-    fps: Annotated[str, typer.Option("--fps", metavar="RATE", help="Frames per second, as 25 or 24000/1001.")] = "25",
-    size: Annotated[str, typer.Option("--size", metavar="WxH", help="Size of the picture in pixels.")] = "256x144",
+    clips: Annotated[
+        int, typer.Option("--clips", metavar="N", min=1, help="Number of clips.", rich_help_panel=_CLIPS_PANEL)
+    ],
+    first_seed: Annotated[
+        int,
+        typer.Option("--first-seed", metavar="N", min=0, help="Seed of the first clip.", rich_help_panel=_CLIPS_PANEL),
+    ] = 0,
+    fps: Annotated[
+        str,
+        typer.Option(
+            "--fps", metavar="RATE", help="Frames per second, as 25 or 24000/1001.", rich_help_panel=_CLIPS_PANEL
+        ),
+    ] = "25",
+    size: Annotated[
+        str, typer.Option("--size", metavar="WxH", help="Frame size in pixels.", rich_help_panel=_CLIPS_PANEL)
+    ] = "256x144",
     workers: Annotated[
-        int | None, typer.Option("--workers", metavar="N", min=1, help="Processes at work. Default: one per core.")
+        int | None,
+        typer.Option(
+            "--workers",
+            metavar="N",
+            min=1,
+            help="Number of processes; one per core by default.",
+            rich_help_panel=_CLIPS_PANEL,
+        ),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Write clips of the synthetic world: film with sound, the sound and its stems as WAV, and a description as JSON.
+    """Write clips of the synthetic world: video with sound, the sound and its stems as WAV, and a description as JSON.
 
-    The same seeds give the same clips. A run that was stopped goes on when the same command is given again.
+    The same seeds give the same clips. Run the same command again to continue a run that was stopped.
     """
     frame_rate, (width, height) = _rate(fps), _size(size)
     from rewas_engine.training.world_export import ClipFolder
@@ -69,13 +100,13 @@ def _size(text: str) -> tuple[int, int]:
 
 
 def _progress_printer() -> Callable[[int, int], None]:
-    """Says now and then how far it is, and at the end."""
-    said_at = time.monotonic()
+    """Return a callback that prints the progress every few seconds and at the end."""
+    printed_at = time.monotonic()
 
     def report(done: int, total: int) -> None:
-        nonlocal said_at
-        if time.monotonic() - said_at >= _REPORT_INTERVAL_S or done == total:
-            said_at = time.monotonic()
+        nonlocal printed_at
+        if time.monotonic() - printed_at >= _REPORT_INTERVAL_S or done == total:
+            printed_at = time.monotonic()
             note(f"{done} of {total} clips")
 
     return report

@@ -1,4 +1,4 @@
-"""What a training says when it starts and while it goes on: it outlives every progress bar."""
+"""Lines that a training prints: a progress bar would not survive hours in a log."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ _REPORT_INTERVAL_S = 20.0
 
 
 def print_continued_pack(pack: PackInfo) -> None:
-    """Say which pack a training goes on with, and its licence, which holds for what comes of it too."""
-    note(f"It continues {pack.name} {pack.version} ({pack.licence}): {pack.permits}")
+    """Print which pack a training continues, and its licence, which also applies to the result."""
+    note(f"Continuing {pack.name} {pack.version} ({pack.licence}): {pack.permits}")
 
 
 def print_start_pack(start_from: str) -> None:
-    """Say the same of the pack that settings name, if they name one. Raises PackError."""
+    """Print the same for the pack in the settings, if there is one. Raises PackError."""
     from rewas_engine.packs.description import find_pack, read_pack
 
     if start_from:
@@ -29,23 +29,23 @@ def print_start_pack(start_from: str) -> None:
 
 
 def training_lines() -> Callable[[TrainingProgress], None]:
-    """Report a line now and then, and one at the end of each stage."""
-    said_at = 0.0
+    """Return a callback that prints a line every 20 seconds and at the end of each stage."""
+    printed_at = 0.0
 
     def report(progress: TrainingProgress) -> None:
-        nonlocal said_at
+        nonlocal printed_at
         now = time.monotonic()
-        if now - said_at < _REPORT_INTERVAL_S and progress.step < progress.total_steps:
+        if now - printed_at < _REPORT_INTERVAL_S and progress.step < progress.total_steps:
             return
-        said_at = now
-        left = f", {_shown(progress.time_left_s)} left" if progress.time_left_s else ""
+        printed_at = now
+        left = f", {_format_duration(progress.time_left_s)} left" if progress.time_left_s else ""
         loss = "" if progress.loss is None else f", loss {progress.loss:.4f}"
         note(f"{progress.stage}: {progress.step} of {progress.total_steps}{loss}{left}")
 
     return report
 
 
-def _shown(time_s: float) -> str:
+def _format_duration(time_s: float) -> str:
     minutes = round(time_s / 60)
     if time_s < 90:
         return f"{max(1, time_s):.0f} s"

@@ -54,7 +54,7 @@ class MediaLibrary:
         if not any(resolved.is_relative_to(root) for root in self.allowed_roots):
             raise ProblemError(
                 f"{path} lies outside the folders that the server may read.",
-                f"Start the server with `rewas serve --allow {resolved.parent}`, or upload the file.",
+                f"Start the server with `rewas serve --allow-root {resolved.parent}`, or upload the file.",
                 ProblemKind.PERMISSION,
             )
         if not resolved.is_file():

@@ -79,6 +79,7 @@ _OPTION_BY_SETTING = {
     "control_start": "--control-start",
     "control_end": "--control-end",
     "conflict_policy": "--conflict",
+    "clips_per_class": "--clips-per-class",
     "sample_rate_hz": "--sample-rate",
     "gain_db": "--gain",
 }

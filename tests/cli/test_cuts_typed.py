@@ -76,7 +76,7 @@ def test_a_new_sound_begins_at_each_cut(rewas: Rewas, edited: Path, server: str,
         (("--cuts", "nan"), "'nan' is not a time"),
         (("--cuts", "1,0.5"), "cuts at 1 s and 0.5 s"),
         (("--cuts", "0.1"), "cuts at 0 s and 0.1 s"),
-        (("--cuts", "new-sound", "--loop"), "begin anew at cuts, and to loop"),
+        (("--cuts", "new-sound", "--loop"), "cannot both loop and start afresh at cuts"),
         (("--cuts", "1", "--loop"), "new sound at cuts, and to loop"),
     ],
 )

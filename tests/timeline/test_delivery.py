@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import io
-import os
 import struct
 from pathlib import Path
 from typing import Any
@@ -143,7 +142,10 @@ def test_a_full_disk_is_told_as_such_and_names_the_file(
                 raise OSError(errno.ENOSPC, "No space left on device")
             return super().write(content)
 
-    monkeypatch.setattr(os, "fdopen", lambda handle, mode: FullDisk(handle, mode.replace("b", "")))
+    open_path = Path.open
+    monkeypatch.setattr(
+        Path, "open", lambda path, mode="r": FullDisk(path, "x+") if mode == "x+b" else open_path(path, mode)
+    )
     with (
         pytest.raises(OSError, match=r"No space left on device.*growl\.wav'$"),
         StemFolder(tmp_path / "stems") as folder,

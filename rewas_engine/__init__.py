@@ -22,7 +22,7 @@ from rewas_engine.curves.edits import (
     Stretch,
     TextureEdit,
     Tilt,
-    edited,
+    apply_edits,
 )
 from rewas_engine.curves.energy import SILENCE_NATS, EnergyCurve
 from rewas_engine.curves.events import EnergyEvent, find_events, onset_strengths
@@ -40,7 +40,7 @@ from rewas_engine.errors import Cancelled, EngineError, InsufficientMemoryError,
 from rewas_engine.matching.report import ConflictError, ConflictReport, ConflictSpan, Suggestion
 from rewas_engine.media.clip import VideoClip
 from rewas_engine.media.cuts import find_cuts
-from rewas_engine.media.probe import ClipRead
+from rewas_engine.media.probe import ProbedClip
 from rewas_engine.media.stem import Stem
 from rewas_engine.packs.description import InstalledPack, PackInfo, installed_packs
 from rewas_engine.requests.layers import Layer
@@ -56,7 +56,6 @@ __all__ = [
     "SILENCE_NATS",
     "BoostEvents",
     "Cancelled",
-    "ClipRead",
     "Compress",
     "ConflictError",
     "ConflictReport",
@@ -82,6 +81,7 @@ __all__ = [
     "Offset",
     "PackError",
     "PackInfo",
+    "ProbedClip",
     "Progress",
     "RaiseBand",
     "ReWaS",
@@ -98,8 +98,8 @@ __all__ = [
     "TextureEdit",
     "Tilt",
     "VideoClip",
+    "apply_edits",
     "curve_from_points",
-    "edited",
     "find_cuts",
     "find_events",
     "flat_curve",

@@ -8,7 +8,7 @@ from rewas_engine.errors import SettingsError
 
 Seconds = Fraction | int | float | str
 """Seconds, exact where it matters. A float means the decimal that it prints as: 0.1 is 1/10."""
-LONGEST_S = 10**9
+MAX_TIME_S = 10**9
 """Times beyond it are mistakes."""
 
 
@@ -18,8 +18,8 @@ def exact_seconds(value: Seconds, what: str) -> Fraction:
         seconds = Fraction(str(value)) if isinstance(value, float) else Fraction(value)
     except (ValueError, ZeroDivisionError, OverflowError, TypeError) as error:
         raise SettingsError(f"{what} is not a time in seconds ({value!r}).", "Give a finite number.") from error
-    if abs(seconds) > LONGEST_S:
-        raise SettingsError(f"{what} is longer than any film.", f"Give at most {LONGEST_S} s.")
+    if abs(seconds) > MAX_TIME_S:
+        raise SettingsError(f"{what} is longer than any film.", f"Give at most {MAX_TIME_S} s.")
     return seconds
 
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from rewas_engine.checks import MAX_SEED, ControlName, check_integer, validate_prompt
 from rewas_engine.conditioning.controls import measure_log_mel_texture
-from rewas_engine.conditioning.mel import AudioFrontEnd, MelConfig, normalised
+from rewas_engine.conditioning.mel import AudioFrontEnd, MelConfig, normalise
 from rewas_engine.conditioning.windows import SoundWindow
 from rewas_engine.curves.energy import EnergyCurve, FloatArray
 from rewas_engine.curves.texture import TextureCurve
@@ -31,8 +31,8 @@ from rewas_engine.matching.report import ConflictPolicy, ConflictReport
 from rewas_engine.matching.selection import select_matcher
 from rewas_engine.media.audio import read_audio
 from rewas_engine.media.clip import VideoClip
-from rewas_engine.media.frame_stream import FrameStream, Pictures
-from rewas_engine.media.probe import ClipRead, read_clip, read_clip_with_sound
+from rewas_engine.media.frame_stream import FrameSequence, FrameStream
+from rewas_engine.media.probe import ProbedClip, read_clip, read_clip_with_sound
 from rewas_engine.packs.backbones.families import find_family
 from rewas_engine.packs.description import PackDescription, PackInfo, find_pack, read_pack, verify_files
 from rewas_engine.packs.loading import (
@@ -87,7 +87,7 @@ class ReWaS:
         backbone = find_family(description.family).backbone(self._components, self.front_end.config, device)
         self._cache = cache = ContentCache(DEFAULT_CACHE_BYTES if self.execution.caching else 0)
         window, silence_nats = SoundWindow(**description.window), self.front_end.config.silence_nats
-        batch = self.execution.batch
+        batch = self.execution.effective_batch_size
         self.sound = SoundGenerator(backbone, self.front_end, window, device, batch_size=batch, cache=cache)
         self._sight = EnergyEstimator(self._components, description.picture, silence_nats, device, cache)
         self._components.offload()  # what was loaded only to see that all fits
@@ -137,7 +137,7 @@ class ReWaS:
         """What the weights of the components that are in memory take, by role."""
         return self._components.weight_bytes
 
-    def read_clip(self, clip: VideoClip) -> ClipRead:
+    def read_clip(self, clip: VideoClip) -> ProbedClip:
         """The clip held against its media: duration filled in, range checked. Raises MediaError."""
         return read_clip(clip)
 
@@ -189,7 +189,7 @@ class ReWaS:
         tracker = ProgressTracker(on_progress, cancel)
         sound = self._read_clip_audio(clip, tracker)
         with tracker.stage("energy"):
-            return self.front_end.measure(sound)
+            return self.front_end.measure_energy(sound)
 
     def measure_texture(
         self, clip: VideoClip, *, on_progress: ProgressCallback | None = None, cancel: CancelSignal | None = None
@@ -198,7 +198,7 @@ class ReWaS:
         tracker = ProgressTracker(on_progress, cancel)
         sound = self._read_clip_audio(clip, tracker)
         with tracker.stage("energy"):
-            return measure_log_mel_texture(self.front_end.hear(sound), self.front_end.config.frame_rate_hz)
+            return measure_log_mel_texture(self.front_end.encode(sound), self.front_end.config.frame_rate_hz)
 
     @raises_out_of_memory("looking at the picture", ESTIMATION_MEMORY_REMEDY)
     def check_conflict(
@@ -229,7 +229,7 @@ class ReWaS:
             raise PackError(
                 f"The pack {self.pack.name} cannot compare words with sounds.", "Choose a pack with a joint space."
             )
-        return self.joint.score_text_sound(prompt, self.front_end.hear(normalised(waveform))).probability
+        return self.joint.score_text_sound(prompt, self.front_end.encode(normalise(waveform))).probability
 
     @raises_out_of_memory("making the sound", VOCODING_MEMORY_REMEDY)
     @torch.inference_mode()
@@ -361,9 +361,9 @@ class ReWaS:
 
         on_window: called with finished and total windows.
         """
-        return self._sight.estimate(frames, on_window).at(self.picture_format[0], len(frames))
+        return self._sight.estimate(frames, on_window).resample(self.picture_format[0], len(frames))
 
-    def _estimate_energy(self, frames: Pictures, tracker: ProgressTracker) -> EnergyCurve:
+    def _estimate_energy(self, frames: FrameSequence, tracker: ProgressTracker) -> EnergyCurve:
         with tracker.stage("energy"):
             curve = self._sight.estimate(frames, lambda done, total: tracker.report("energy", done, total))
         if isinstance(frames, FrameStream):
@@ -382,14 +382,14 @@ class ReWaS:
                 origin_s=origin_s,
                 cancel=tracker.cancel,
             )
-        return normalised(sound) if sound.any() else sound
+        return normalise(sound) if sound.any() else sound
 
-    def _open_frame_stream(self, read: ClipRead, tracker: ProgressTracker) -> FrameStream:
+    def _open_frame_stream(self, read: ProbedClip, tracker: ProgressTracker) -> FrameStream:
         """A long picture that is never there as a whole: what is decoded is looked at and forgotten."""
         with tracker.stage("decode"):
             return self._sight.stream_frames(read, tracker.cancel)
 
-    def _read_frames(self, read: ClipRead, tracker: ProgressTracker) -> NDArray[np.uint8]:
+    def _read_frames(self, read: ProbedClip, tracker: ProgressTracker) -> NDArray[np.uint8]:
         with tracker.stage("decode"):
             return self._sight.read_frames(read, tracker.cancel)
 

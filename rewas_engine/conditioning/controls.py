@@ -49,7 +49,7 @@ class Controls:
             raise SettingsError(f"The texture is of shape {np.shape(self.texture)}.", f"Give {TEXTURE_BANDS} bands.")
 
     @classmethod
-    def following(cls, energy: EnergyCurve) -> Controls:
+    def from_energy(cls, energy: EnergyCurve) -> Controls:
         """Controls of an energy alone, whose rate is the mel frame rate."""
         return cls(energy=energy.values)
 
@@ -59,7 +59,7 @@ class Controls:
         return tuple(name for name in CONTROL_NAMES if self._values_of(name) is not None)
 
     @property
-    def given(self) -> dict[str, FloatArray]:
+    def values_by_name(self) -> dict[str, FloatArray]:
         """The controls that are given, by name."""
         return {name: self._values_of(name) for name in self.names}
 
@@ -68,22 +68,22 @@ class Controls:
         """Mel frames that they cover."""
         return len(self._values_of(self.names[0]))
 
-    def padded(self, frames: int) -> Controls:
+    def pad(self, frames: int) -> Controls:
         """The same up to a number of frames: energy and texture stay what they are in the end, no onset comes.
 
         A sound that goes on beyond its end and is cut there ends better than one that falls silent at that place.
         """
         missing = frames - self.frames
 
-        def longer(values: FloatArray | None) -> FloatArray | None:
+        def pad_edge(values: FloatArray | None) -> FloatArray | None:
             if values is None:
                 return None
             return np.pad(np.asarray(values, np.float32), ((0, missing), *((0, 0),) * (np.ndim(values) - 1)), "edge")
 
         onsets = None if self.onsets is None else np.pad(np.asarray(self.onsets, np.float32), (0, missing))
-        return Controls(longer(self.energy), onsets, longer(self.texture))
+        return Controls(pad_edge(self.energy), onsets, pad_edge(self.texture))
 
-    def part(self, start: int, frames: int) -> Controls:
+    def window(self, start: int, frames: int) -> Controls:
         """The controls of a window; one that reaches beyond the end goes on at the beginning."""
         places = range(start, start + frames)
         parts = {name: np.take(self._values_of(name), places, axis=0, mode="wrap") for name in self.names}
@@ -104,23 +104,23 @@ class ControlBatch:
     energies: torch.Tensor
     onsets: torch.Tensor
     textures: torch.Tensor
-    given: torch.Tensor
+    is_given: torch.Tensor
 
     @classmethod
-    def of(cls, windows: Sequence[Controls], device: str | torch.device) -> ControlBatch:
+    def from_windows(cls, windows: Sequence[Controls], device: str | torch.device) -> ControlBatch:
         """The controls of windows of one length."""
         frames = windows[0].frames
 
-        def stacked(name: str, filling: float, *shape: int) -> torch.Tensor:
-            absent = np.full((frames, *shape), filling, np.float32)
+        def stack_control(name: str, fill_value: float, *shape: int) -> torch.Tensor:
+            absent = np.full((frames, *shape), fill_value, np.float32)
             rows = [absent if getattr(window, name) is None else getattr(window, name) for window in windows]
             return torch.from_numpy(np.stack(rows).astype(np.float32)).to(device)
 
         given = torch.tensor([[name in window.names for name in CONTROL_NAMES] for window in windows], device=device)
         return cls(
-            stacked("energy", SILENCE_NATS),
-            stacked("onsets", 0.0),
-            stacked("texture", 0.0, TEXTURE_BANDS),
+            stack_control("energy", SILENCE_NATS),
+            stack_control("onsets", 0.0),
+            stack_control("texture", 0.0, TEXTURE_BANDS),
             given,
         )
 
@@ -138,7 +138,7 @@ def supported_controls(adapter: Any) -> tuple[str, ...]:
 
 def control_hint(batch: ControlBatch, encode: Encode, bins: int, adapter: Any) -> torch.Tensor:
     """The hint [B, C, T/r, bins/r] of controls, as the adapter reads it; all zeros where nothing is given."""
-    given = batch.given.to(batch.energies.dtype)[:, :, None, None, None]
+    given = batch.is_given.to(batch.energies.dtype)[:, :, None, None, None]
     energy = energy_hint(batch.energies, encode, bins)
     energy = energy * given[:, 0].to(energy.dtype)
     if supported_controls(adapter) == CONTROL_NAMES[:1]:
@@ -176,7 +176,7 @@ def measure_textures(log_mels: torch.Tensor, silence_nats: float = SILENCE_NATS)
     energies = log_mels.mean(dim=-1, keepdim=True)
     bands = log_mels.reshape(count, frames, TEXTURE_BANDS, bins // TEXTURE_BANDS).mean(dim=-1) - energies
     weights = (energies - silence_nats).clamp(min=0)
-    return _smoothed(bands * weights) / (_smoothed(weights) + 0.05)
+    return _smooth_over_time(bands * weights) / (_smooth_over_time(weights) + 0.05)
 
 
 def measure_log_mel_texture(log_mel: torch.Tensor, rate_hz: Fraction) -> TextureCurve:
@@ -184,7 +184,7 @@ def measure_log_mel_texture(log_mel: torch.Tensor, rate_hz: Fraction) -> Texture
     return TextureCurve(measure_textures(log_mel[None])[0].cpu().numpy(), rate_hz, "audio")
 
 
-def _smoothed(values: torch.Tensor) -> torch.Tensor:
+def _smooth_over_time(values: torch.Tensor) -> torch.Tensor:
     pooled = functional.avg_pool1d(
         values.transpose(1, 2), TEXTURE_SMOOTHING_FRAMES, stride=1, padding=TEXTURE_SMOOTHING_FRAMES // 2
     )

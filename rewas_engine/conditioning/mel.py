@@ -88,29 +88,29 @@ class AudioFrontEnd:
             log_mel[:, first:last] = torch.log(torch.clamp(bank @ spectrum, min=config.floor)).transpose(1, 2)
         return log_mel
 
-    def frames_of(self, samples: int) -> int:
+    def frame_count(self, samples: int) -> int:
         """Mel frames that cover this many samples."""
         return -(-samples // self.config.hop_samples)
 
-    def hear(self, waveform: NDArray[np.float32]) -> torch.Tensor:
+    def encode(self, waveform: NDArray[np.float32]) -> torch.Tensor:
         """Log-mel [T, bins] in nats of a mono waveform [samples] of any length.
 
         The waveform is padded with silence to whole frames and, where it is shorter than one window, to one window.
         """
-        frames = self.frames_of(waveform.size)
+        frames = self.frame_count(waveform.size)
         missing = max(frames * self.config.hop_samples, self.config.window_samples) - waveform.size
         padded = np.pad(waveform, (0, missing)) if missing else waveform
         return self.log_mel(torch.from_numpy(padded)[None])[0, :frames]
 
-    def measure(self, waveform: NDArray[np.float32], source: str = "audio") -> EnergyCurve:
+    def measure_energy(self, waveform: NDArray[np.float32], source: str = "audio") -> EnergyCurve:
         """Energy of a mono waveform [samples]: mean of the log-mel over the bins, at the mel frame rate.
 
-        The waveform is padded as `hear` does.
+        The waveform is padded as `encode` does.
         """
-        return EnergyCurve(self.hear(waveform).mean(dim=-1).numpy(), self.config.frame_rate_hz, source)
+        return EnergyCurve(self.encode(waveform).mean(dim=-1).numpy(), self.config.frame_rate_hz, source)
 
 
-def normalised(waveform: NDArray[np.float32]) -> NDArray[np.float32]:
+def normalise(waveform: NDArray[np.float32]) -> NDArray[np.float32]:
     """Waveform without offset and with a peak of 0.5, as the method prepares every sound (silence stays silence)."""
     made = np.asarray(waveform - waveform.mean(), np.float32)
     # In place: of an hour of sound there should not be four.

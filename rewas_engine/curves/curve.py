@@ -33,7 +33,7 @@ class SampledCurve:
         """Times of the values in seconds from the clip's start, [T]."""
         return np.asarray((np.arange(len(self.values)) + 0.5) / float(self.rate_hz))
 
-    def at(self, rate_hz: Fraction | int, count: int) -> FloatArray:
+    def resample(self, rate_hz: Fraction | int, count: int) -> FloatArray:
         """The curve read at another rate, linear between values and held at the ends: [count] or [count, rows]."""
         times_s = (np.arange(count) + 0.5) / float(rate_hz)
         return interpolate(self.values, self.times_s(), times_s).astype(np.float32)
@@ -72,7 +72,7 @@ def interpolate(values: NDArray[Any], places: NDArray[Any], wanted: NDArray[Any]
     return np.stack([np.interp(wanted, places, row) for row in values.T], axis=-1)
 
 
-def smoothed(values: NDArray[Any], window_values: int) -> NDArray[Any]:
+def smooth_values(values: NDArray[Any], window_values: int) -> NDArray[Any]:
     """Values [T] or [T, rows] through a Savitzky-Golay filter of order 2; as they are where it would do nothing."""
     # Most of what a command takes to start would be this import.
     from scipy.signal import savgol_filter

@@ -74,7 +74,7 @@ def parse_edit(text: str) -> EnergyEdit:
 
     Raises SettingsError for words that mean none, or a number that is missing, too much or out of bounds.
     """
-    words, name = _words(text)
+    words, name = _split_words(text)
     if name in _EVENT_EDITS | _SINGLE_EVENT_EDITS and words[1:2] in (["event"], ["events"]):
         return _parse_event_edit(name, words[2:], text)
     if name in _ENERGY_EDITS:
@@ -88,7 +88,7 @@ def parse_texture_edit(text: str) -> TextureEdit:
 
     Raises SettingsError for words that mean none, or a number that is missing, too much or out of bounds.
     """
-    words, name = _words(text)
+    words, name = _split_words(text)
     if name == "raise" and len(words) == 3:
         band = words[1].replace("-", "_")
         if band not in BAND_NAMES:
@@ -100,7 +100,7 @@ def parse_texture_edit(text: str) -> TextureEdit:
     raise _syntax_error(text, name, TEXTURE_EDIT_FORMS)
 
 
-def _words(text: str) -> tuple[list[str], str]:
+def _split_words(text: str) -> tuple[list[str], str]:
     """The words of an edit, and its name, which they begin with."""
     words = text[:_MAX_CHARACTERS].lower().replace(",", " ").split()
     return words, " ".join(words[:2] if words[:1] == ["fade"] else words[:1])
@@ -119,7 +119,7 @@ def _parse_event_edit(name: str, words: Sequence[str], text: str) -> EnergyEdit:
     if not numbers or (name in _SINGLE_EVENT_EDITS and len(numbers) != 1):
         raise _syntax_error(text, name, EDIT_FORMS)
     which = numbers[0] if name in _SINGLE_EVENT_EDITS else numbers
-    return edit(which, *(_number(word, text, name, EDIT_FORMS) for word in change[1:]))
+    return edit(which, *(_parse_number(word, text, name, EDIT_FORMS) for word in change[1:]))
 
 
 def _parse_numbers(
@@ -127,10 +127,10 @@ def _parse_numbers(
 ) -> list[float]:
     if len(given) != len(wanted):
         raise _syntax_error(text, name, forms)
-    return [_number(word, text, name, forms) for word in given]
+    return [_parse_number(word, text, name, forms) for word in given]
 
 
-def _number(word: str, text: str, name: str, forms: Sequence[str]) -> float:
+def _parse_number(word: str, text: str, name: str, forms: Sequence[str]) -> float:
     try:
         # Python also reads 1_000 and the digits of other scripts.
         return float(word if word.isascii() and "_" not in word else "")

@@ -9,12 +9,19 @@ from typing import Protocol, TypeVar, overload
 
 import numpy as np
 
-from rewas_engine.curves.curve import Nats, interpolate, smoothed
-from rewas_engine.curves.energy import LOUDEST_NATS, SILENCE_NATS, SILENCE_THRESHOLD_NATS, EnergyCurve
-from rewas_engine.curves.events import EnergyEvent, audible, insert_event, outline, remove_event, select_events
-from rewas_engine.curves.texture import BAND_NAMES, MAX_BAND_NATS, TextureCurve, tilted
+from rewas_engine.curves.curve import Nats, interpolate, smooth_values
+from rewas_engine.curves.energy import MAX_ENERGY_NATS, SILENCE_NATS, SILENCE_THRESHOLD_NATS, EnergyCurve
+from rewas_engine.curves.events import (
+    EnergyEvent,
+    clamp_to_silence,
+    event_shape,
+    insert_event,
+    remove_event,
+    select_events,
+)
+from rewas_engine.curves.texture import BAND_NAMES, MAX_BAND_NATS, TextureCurve, tilt_bands
 from rewas_engine.errors import SettingsError
-from rewas_engine.exact_time import LONGEST_S
+from rewas_engine.exact_time import MAX_TIME_S
 
 MAX_FACTOR = 100.0
 MAX_SMOOTHING_S = 60.0
@@ -28,7 +35,7 @@ class Edit(Protocol[Curve]):
         """The edited curve."""
 
 
-def edited(curve: Curve, edits: Iterable[Edit[Curve]]) -> Curve:
+def apply_edits(curve: Curve, edits: Iterable[Edit[Curve]]) -> Curve:
     """The curve, of energy or texture, after edits, one after another.
 
     Raises SettingsError where one of them cannot be applied.
@@ -46,17 +53,17 @@ class EnergyEdit(ABC):
 
         Raises SettingsError where it would be louder than sound can be, or for an event that is not there.
         """
-        lifted = EnergyCurve(audible(curve).astype(np.float32), curve.rate_hz, curve.source)
-        values = np.maximum(self._edited(lifted), SILENCE_NATS)
-        if values.max() > LOUDEST_NATS:
+        lifted = EnergyCurve(clamp_to_silence(curve).astype(np.float32), curve.rate_hz, curve.source)
+        values = np.maximum(self._edit_energy(lifted), SILENCE_NATS)
+        if values.max() > MAX_ENERGY_NATS:
             raise SettingsError(
                 f"The edit “{self}” would make the energy {values.max():.1f} nats, louder than sound can be.",
-                f"Ask for less; the loudest is {LOUDEST_NATS:.0f} nats.",
+                f"Ask for less; the loudest is {MAX_ENERGY_NATS:.0f} nats.",
             )
         return EnergyCurve(values.astype(np.float32), curve.rate_hz, curve.source)
 
     @abstractmethod
-    def _edited(self, curve: EnergyCurve) -> Nats:
+    def _edit_energy(self, curve: EnergyCurve) -> Nats:
         """The edited values [T] of a curve that is nowhere below silence."""
 
     @abstractmethod
@@ -71,7 +78,7 @@ class TextureEdit(ABC):
 
         Raises SettingsError where a band would stand further from the others than in any sound.
         """
-        values = self._textured(TextureCurve(curve.values, curve.rate_hz, curve.source))
+        values = self._edit_texture(TextureCurve(curve.values, curve.rate_hz, curve.source))
         values -= values.mean(axis=1, keepdims=True)
         if np.abs(values).max() > MAX_BAND_NATS:
             raise SettingsError(
@@ -81,7 +88,7 @@ class TextureEdit(ABC):
         return TextureCurve(values.astype(np.float32), curve.rate_hz, curve.source)
 
     @abstractmethod
-    def _textured(self, texture: TextureCurve) -> Nats:
+    def _edit_texture(self, texture: TextureCurve) -> Nats:
         """The edited values [T, 4], an array of its own."""
 
     @abstractmethod
@@ -103,12 +110,12 @@ class CurveEdit(EnergyEdit, TextureEdit):
             return TextureEdit.apply(self, curve)
         return EnergyEdit.apply(self, curve)
 
-    def _edited(self, curve: EnergyCurve) -> Nats:
+    def _edit_energy(self, curve: EnergyCurve) -> Nats:
         return SILENCE_NATS + self._transform(
-            audible(curve) - SILENCE_NATS, float(curve.rate_hz), pad_with_silence=True
+            clamp_to_silence(curve) - SILENCE_NATS, float(curve.rate_hz), pad_with_silence=True
         )
 
-    def _textured(self, texture: TextureCurve) -> Nats:
+    def _edit_texture(self, texture: TextureCurve) -> Nats:
         return self._transform(texture.values.astype(np.float64), float(texture.rate_hz), pad_with_silence=False)
 
     @abstractmethod
@@ -135,7 +142,7 @@ class Scale(CurveEdit):
         return heights * self.factor
 
     def __str__(self) -> str:
-        return f"scale {written(self.factor)}"
+        return f"scale {format_number(self.factor)}"
 
 
 @dataclass(frozen=True)
@@ -150,10 +157,10 @@ class Smooth(CurveEdit):
     def _transform(self, heights: Nats, rate_hz: float, pad_with_silence: bool) -> Nats:
         window = 2 * int(self.window_s * rate_hz / 2) + 1
         # Beside a steep rise the filter's parabolas undershoot and overshoot.
-        return np.clip(smoothed(heights, window), heights.min(axis=0), heights.max(axis=0))
+        return np.clip(smooth_values(heights, window), heights.min(axis=0), heights.max(axis=0))
 
     def __str__(self) -> str:
-        return f"smooth {written(self.window_s)}"
+        return f"smooth {format_number(self.window_s)}"
 
 
 @dataclass(frozen=True)
@@ -166,14 +173,14 @@ class FadeIn(CurveEdit):
     length_s: float
 
     def __post_init__(self) -> None:
-        check_number("The length of fade in", self.length_s, 0, LONGEST_S, "s")
+        check_number("The length of fade in", self.length_s, 0, MAX_TIME_S, "s")
 
     def _transform(self, heights: Nats, rate_hz: float, pad_with_silence: bool) -> Nats:
         check_fits(self, self.length_s, heights, rate_hz)
         return _apply_fade_in(heights, rate_hz, self.length_s)
 
     def __str__(self) -> str:
-        return f"fade in {written(self.length_s)}"
+        return f"fade in {format_number(self.length_s)}"
 
 
 @dataclass(frozen=True)
@@ -186,14 +193,14 @@ class FadeOut(CurveEdit):
     length_s: float
 
     def __post_init__(self) -> None:
-        check_number("The length of fade out", self.length_s, 0, LONGEST_S, "s")
+        check_number("The length of fade out", self.length_s, 0, MAX_TIME_S, "s")
 
     def _transform(self, heights: Nats, rate_hz: float, pad_with_silence: bool) -> Nats:
         check_fits(self, self.length_s, heights, rate_hz)
         return _apply_fade_in(heights[::-1], rate_hz, self.length_s)[::-1].copy()
 
     def __str__(self) -> str:
-        return f"fade out {written(self.length_s)}"
+        return f"fade out {format_number(self.length_s)}"
 
 
 @dataclass(frozen=True)
@@ -206,13 +213,13 @@ class Shift(CurveEdit):
     by_s: float
 
     def __post_init__(self) -> None:
-        check_number("The shift", self.by_s, -LONGEST_S, LONGEST_S, "s")
+        check_number("The shift", self.by_s, -MAX_TIME_S, MAX_TIME_S, "s")
 
     def _transform(self, heights: Nats, rate_hz: float, pad_with_silence: bool) -> Nats:
-        return _moved(heights, _places(heights) - self.by_s * rate_hz, pad_with_silence)
+        return _resample_at(heights, _positions(heights) - self.by_s * rate_hz, pad_with_silence)
 
     def __str__(self) -> str:
-        return f"shift {written(self.by_s)}"
+        return f"shift {format_number(self.by_s)}"
 
 
 @dataclass(frozen=True)
@@ -230,16 +237,16 @@ class Stretch(CurveEdit):
 
     def _transform(self, heights: Nats, rate_hz: float, pad_with_silence: bool) -> Nats:
         # Value i stands at i + 0.5: the clip's start keeps its place, not the first value.
-        return _moved(heights, (_places(heights) + 0.5) / self.factor - 0.5, pad_with_silence)
+        return _resample_at(heights, (_positions(heights) + 0.5) / self.factor - 0.5, pad_with_silence)
 
     def __str__(self) -> str:
-        return f"stretch {written(self.factor)}"
+        return f"stretch {format_number(self.factor)}"
 
 
 def check_number(what: str, value: float, lowest: float, highest: float, unit: str = "") -> None:
     """Raises SettingsError for a number of an edit that is out of bounds."""
     if not lowest <= value <= highest:
-        within = f"from {written(lowest)} to {written(highest)}"
+        within = f"from {format_number(lowest)} to {format_number(highest)}"
         raise SettingsError(f"{what} is {value} {unit}".rstrip() + ".", f"Give a number {within} {unit}".rstrip() + ".")
 
 
@@ -249,26 +256,26 @@ def check_fits(edit: CurveEdit, length_s: float, heights: Nats, rate_hz: float) 
         raise SettingsError(f"The edit “{edit}” lasts longer than the clip.", "Choose a shorter time.")
 
 
-def written(value: float) -> str:
+def format_number(value: float) -> str:
     """The shortest words for a number that are read as the same number."""
     return str(int(value)) if value == int(value) and abs(value) < 1e15 else repr(float(value))
 
 
 def _apply_fade_in(heights: Nats, rate_hz: float, length_s: float) -> Nats:
     """Heights [T] or [T, 4] that grow from 0 at the start to what they are after a length."""
-    distances_s = (_places(heights) + 0.5) / rate_hz
+    distances_s = (_positions(heights) + 0.5) / rate_hz
     share = np.minimum(distances_s, length_s) / length_s if length_s > 0 else np.ones(len(heights))
     return heights * share.reshape(-1, *[1] * (heights.ndim - 1))
 
 
-def _places(heights: Nats) -> Nats:
+def _positions(heights: Nats) -> Nats:
     """0, 1, … for each moment [T] of a curve."""
     return np.arange(len(heights), dtype=np.float64)
 
 
-def _moved(heights: Nats, places: Nats, pad_with_silence: bool) -> Nats:
+def _resample_at(heights: Nats, places: Nats, pad_with_silence: bool) -> Nats:
     """Heights read at places [T] between them, held for half a value around the ends, and beyond if not silent."""
-    found = interpolate(heights, _places(heights), places)
+    found = interpolate(heights, _positions(heights), places)
     if pad_with_silence:
         found[(places < -0.5) | (places > len(heights) - 0.5)] = 0.0
     return found
@@ -288,12 +295,12 @@ class Offset(EnergyEdit):
     def __post_init__(self) -> None:
         check_number("The offset", self.nats, -MAX_CHANGE_NATS, MAX_CHANGE_NATS, "nats")
 
-    def _edited(self, curve: EnergyCurve) -> Nats:
-        values = audible(curve)
+    def _edit_energy(self, curve: EnergyCurve) -> Nats:
+        values = clamp_to_silence(curve)
         return np.where(values > SILENCE_THRESHOLD_NATS, values + self.nats, values)
 
     def __str__(self) -> str:
-        return f"offset {written(self.nats)}"
+        return f"offset {format_number(self.nats)}"
 
 
 @dataclass(frozen=True)
@@ -303,14 +310,14 @@ class Gate(EnergyEdit):
     nats: float
 
     def __post_init__(self) -> None:
-        check_number("The threshold of gate", self.nats, -MAX_CHANGE_NATS, LOUDEST_NATS, "nats")
+        check_number("The threshold of gate", self.nats, -MAX_CHANGE_NATS, MAX_ENERGY_NATS, "nats")
 
-    def _edited(self, curve: EnergyCurve) -> Nats:
-        values = audible(curve)
+    def _edit_energy(self, curve: EnergyCurve) -> Nats:
+        values = clamp_to_silence(curve)
         return np.where(values < self.nats, SILENCE_NATS, values)
 
     def __str__(self) -> str:
-        return f"gate {written(self.nats)}"
+        return f"gate {format_number(self.nats)}"
 
 
 @dataclass(frozen=True)
@@ -321,16 +328,16 @@ class Compress(EnergyEdit):
     ratio: float
 
     def __post_init__(self) -> None:
-        check_number("The threshold of compress", self.nats, -MAX_CHANGE_NATS, LOUDEST_NATS, "nats")
+        check_number("The threshold of compress", self.nats, -MAX_CHANGE_NATS, MAX_ENERGY_NATS, "nats")
         check_number("The ratio of compress", self.ratio, 1, MAX_RATIO)
 
-    def _edited(self, curve: EnergyCurve) -> Nats:
-        values = audible(curve)
+    def _edit_energy(self, curve: EnergyCurve) -> Nats:
+        values = clamp_to_silence(curve)
         above = np.maximum(values - self.nats, 0)
         return values - above * (1 - 1 / self.ratio)
 
     def __str__(self) -> str:
-        return f"compress {written(self.nats)} {written(self.ratio)}"
+        return f"compress {format_number(self.nats)} {format_number(self.ratio)}"
 
 
 @dataclass(frozen=True)
@@ -342,10 +349,10 @@ class IsolateEvents(EnergyEdit):
     def __post_init__(self) -> None:
         _check_numbers("isolate", self.numbers)
 
-    def _edited(self, curve: EnergyCurve) -> Nats:
-        values, kept = audible(curve), np.full(curve.values.size, SILENCE_NATS)
+    def _edit_energy(self, curve: EnergyCurve) -> Nats:
+        values, kept = clamp_to_silence(curve), np.full(curve.values.size, SILENCE_NATS)
         for event in select_events(curve, self.numbers):
-            kept = insert_event(kept, outline(values, event), event.first_value, event.peak_nats)
+            kept = insert_event(kept, event_shape(values, event), event.start_index, event.peak_nats)
         return kept
 
     def __str__(self) -> str:
@@ -361,8 +368,8 @@ class MuteEvents(EnergyEdit):
     def __post_init__(self) -> None:
         _check_numbers("mute", self.numbers)
 
-    def _edited(self, curve: EnergyCurve) -> Nats:
-        values = audible(curve)
+    def _edit_energy(self, curve: EnergyCurve) -> Nats:
+        values = clamp_to_silence(curve)
         for event in select_events(curve, self.numbers):
             values = remove_event(values, event)
         return values
@@ -385,15 +392,15 @@ class BoostEvents(EnergyEdit):
         _check_numbers("boost", self.numbers)
         check_number("The change of boost", self.nats, -MAX_CHANGE_NATS, MAX_CHANGE_NATS, "nats")
 
-    def _edited(self, curve: EnergyCurve) -> Nats:
-        values = audible(curve)
+    def _edit_energy(self, curve: EnergyCurve) -> Nats:
+        values = clamp_to_silence(curve)
         for event in select_events(curve, self.numbers):
-            shape, beneath = outline(values, event), remove_event(values, event)
-            values = insert_event(beneath, shape, event.first_value, event.peak_nats + self.nats)
+            shape, beneath = event_shape(values, event), remove_event(values, event)
+            values = insert_event(beneath, shape, event.start_index, event.peak_nats + self.nats)
         return values
 
     def __str__(self) -> str:
-        return f"boost {_events(self.numbers)} by {written(self.nats)}"
+        return f"boost {_events(self.numbers)} by {format_number(self.nats)}"
 
 
 @dataclass(frozen=True)
@@ -405,21 +412,21 @@ class MoveEvent(EnergyEdit):
 
     def __post_init__(self) -> None:
         _check_numbers("move", (self.number,))
-        check_number("The time to move to", self.to_s, 0, LONGEST_S, "s")
+        check_number("The time to move to", self.to_s, 0, MAX_TIME_S, "s")
 
-    def _edited(self, curve: EnergyCurve) -> Nats:
+    def _edit_energy(self, curve: EnergyCurve) -> Nats:
         (event,) = select_events(curve, (self.number,))
         _check_within(self, self.to_s, curve)
-        values = audible(curve)
+        values = clamp_to_silence(curve)
         return insert_event(
             remove_event(values, event),
-            outline(values, event),
-            _first_index_at(self.to_s, event, curve),
+            event_shape(values, event),
+            _start_index_at(self.to_s, event, curve),
             event.peak_nats,
         )
 
     def __str__(self) -> str:
-        return f"move event {self.number} to {written(self.to_s)}"
+        return f"move event {self.number} to {format_number(self.to_s)}"
 
 
 @dataclass(frozen=True)
@@ -431,21 +438,23 @@ class DuplicateEvent(EnergyEdit):
 
     def __post_init__(self) -> None:
         _check_numbers("duplicate", (self.number,))
-        check_number("The time of the copy", self.to_s, 0, LONGEST_S, "s")
+        check_number("The time of the copy", self.to_s, 0, MAX_TIME_S, "s")
 
-    def _edited(self, curve: EnergyCurve) -> Nats:
+    def _edit_energy(self, curve: EnergyCurve) -> Nats:
         (event,) = select_events(curve, (self.number,))
         _check_within(self, self.to_s, curve)
-        values = audible(curve)
-        return insert_event(values, outline(values, event), _first_index_at(self.to_s, event, curve), event.peak_nats)
+        values = clamp_to_silence(curve)
+        return insert_event(
+            values, event_shape(values, event), _start_index_at(self.to_s, event, curve), event.peak_nats
+        )
 
     def __str__(self) -> str:
-        return f"duplicate event {self.number} to {written(self.to_s)}"
+        return f"duplicate event {self.number} to {format_number(self.to_s)}"
 
 
-def _first_index_at(onset_s: float, event: EnergyEvent, curve: EnergyCurve) -> float:
+def _start_index_at(onset_s: float, event: EnergyEvent, curve: EnergyCurve) -> float:
     """Where on a curve an event begins once its onset lies at another time."""
-    return event.first_value + (onset_s - event.time_s) * float(curve.rate_hz)
+    return event.start_index + (onset_s - event.time_s) * float(curve.rate_hz)
 
 
 def _check_numbers(verb: str, numbers: tuple[int, ...]) -> None:
@@ -477,11 +486,11 @@ class Tilt(TextureEdit):
     def __post_init__(self) -> None:
         check_number("The tilt", self.nats, -MAX_TILT_NATS, MAX_TILT_NATS, "nats")
 
-    def _textured(self, texture: TextureCurve) -> Nats:
-        return texture.values + tilted(self.nats)
+    def _edit_texture(self, texture: TextureCurve) -> Nats:
+        return texture.values + tilt_bands(self.nats)
 
     def __str__(self) -> str:
-        return f"tilt {written(self.nats)}"
+        return f"tilt {format_number(self.nats)}"
 
 
 @dataclass(frozen=True)
@@ -496,10 +505,10 @@ class RaiseBand(TextureEdit):
             raise SettingsError(f"There is no band {self.band!r} to raise.", f"Choose one of {', '.join(BAND_NAMES)}.")
         check_number(f"The rise of the {self.band} band", self.nats, -MAX_TILT_NATS, MAX_TILT_NATS, "nats")
 
-    def _textured(self, texture: TextureCurve) -> Nats:
+    def _edit_texture(self, texture: TextureCurve) -> Nats:
         values = texture.values.astype(np.float64)
         values[:, BAND_NAMES.index(self.band)] += self.nats
         return values
 
     def __str__(self) -> str:
-        return f"raise {self.band} {written(self.nats)}"
+        return f"raise {self.band} {format_number(self.nats)}"

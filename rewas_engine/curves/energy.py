@@ -9,14 +9,14 @@ from fractions import Fraction
 import numpy as np
 
 from rewas_engine.curves.curve import FloatArray as FloatArray
-from rewas_engine.curves.curve import SampledCurve, smoothed, validate_samples
+from rewas_engine.curves.curve import SampledCurve, smooth_values, validate_samples
 from rewas_engine.errors import SettingsError
 
 SILENCE_NATS = float(np.log(1e-5))
 """Energy of digital silence: the floor of the log-mel spectrogram, -11.5129 nats."""
 SILENCE_THRESHOLD_NATS = -11.5
 """At this energy and below nothing is heard: what is typed as -11.5 means silence."""
-LOUDEST_NATS = 5.0
+MAX_ENERGY_NATS = 5.0
 """No normalised sound comes near this energy; requests above it are refused."""
 
 
@@ -43,14 +43,14 @@ class EnergyCurve(SampledCurve):
         object.__setattr__(self, "rate_hz", rate_hz)
         if values.ndim != 1 or values.size == 0:
             raise SettingsError("The energy curve is empty or not one row of values.", "Give one value or more.")
-        if values.max() > LOUDEST_NATS:
+        if values.max() > MAX_ENERGY_NATS:
             position = int(values.argmax())
             raise SettingsError(
                 f"Value {position} of the energy curve is {values[position]:.1f} nats, louder than sound can be.",
-                f"Give log-mel energies between {SILENCE_NATS:.1f} (silence) and {LOUDEST_NATS:.1f} nats.",
+                f"Give log-mel energies between {SILENCE_NATS:.1f} (silence) and {MAX_ENERGY_NATS:.1f} nats.",
             )
 
-    def lasting(self, duration_s: Fraction) -> EnergyCurve:
+    def with_duration(self, duration_s: Fraction) -> EnergyCurve:
         """The curve cut to a duration, or followed by silence up to it. Raises SettingsError for one not above 0."""
         if not duration_s > 0:
             raise SettingsError(f"The energy curve shall last {float(duration_s):g} s.", "Give a duration above 0 s.")
@@ -59,7 +59,7 @@ class EnergyCurve(SampledCurve):
         values[:length] = self.values[:length]
         return EnergyCurve(values, self.rate_hz, self.source)
 
-    def scaled(self, factor: float) -> EnergyCurve:
+    def scale(self, factor: float) -> EnergyCurve:
         """The curve with its height above silence multiplied: 0 is silence, 1 leaves it as it is.
 
         Raises SettingsError for a negative factor or one that makes the curve louder than LOUDEST_NATS.
@@ -68,10 +68,10 @@ class EnergyCurve(SampledCurve):
             raise SettingsError(f"The energy's factor is {factor}.", "Give a factor of 0 or more.")
         return EnergyCurve(SILENCE_NATS + (self.values - SILENCE_NATS) * factor, self.rate_hz, self.source)
 
-    def smoothed(self, window_values: int = 9) -> EnergyCurve:
+    def smooth(self, window_values: int = 9) -> EnergyCurve:
         """The curve through a Savitzky-Golay filter of order 2, as the paper smooths φ's output."""
         # At the edge of a loud sound the parabolas overshoot.
-        smooth = np.minimum(smoothed(self.values, window_values), LOUDEST_NATS)
+        smooth = np.minimum(smooth_values(self.values, window_values), MAX_ENERGY_NATS)
         return EnergyCurve(smooth, self.rate_hz, self.source)
 
 

@@ -40,7 +40,7 @@ class EnergyEvent:
     length_s: float
     peak_nats: float
     strength_nats: float
-    first_value: int
+    start_index: int
     end_index: int
     left_nats: float
     right_nats: float
@@ -63,7 +63,7 @@ def find_events(curve: EnergyCurve, min_rise_nats: float = MIN_EVENT_RISE_NATS) 
     """
     if not 0 < min_rise_nats < float("inf"):
         raise SettingsError(f"The least rise of an event is {min_rise_nats} nats.", "Give a number above 0.")
-    values = audible(curve)
+    values = clamp_to_silence(curve)
     hills = enumerate(_find_peaks(values.tolist(), min_rise_nats), start=1)
     return tuple(_build_event(number, hill, values, float(curve.rate_hz)) for number, hill in hills)
 
@@ -95,7 +95,7 @@ def select_events(curve: EnergyCurve, numbers: Sequence[int]) -> list[EnergyEven
     return [events[number - 1] for number in dict.fromkeys(numbers)]
 
 
-def audible(curve: EnergyCurve) -> Nats:
+def clamp_to_silence(curve: EnergyCurve) -> Nats:
     """The curve's values [T], none below silence."""
     return np.maximum(curve.values.astype(np.float64), SILENCE_NATS)
 
@@ -103,32 +103,32 @@ def audible(curve: EnergyCurve) -> Nats:
 def remove_event(values: Nats, event: EnergyEvent) -> Nats:
     """The values [T] with what lies beneath the event in its place."""
     changed = values.copy()
-    changed[event.first_value : event.end_index] = _background(values, event)
+    changed[event.start_index : event.end_index] = _background(values, event)
     return changed
 
 
-def outline(values: Nats, event: EnergyEvent) -> Nats:
+def event_shape(values: Nats, event: EnergyEvent) -> Nats:
     """The event's shape [its values]: 0 where nothing of it is heard, 1 at its peak."""
     bed = _background(values, event)
-    return np.asarray((values[event.first_value : event.end_index] - bed) / (event.peak_nats - bed))
+    return np.asarray((values[event.start_index : event.end_index] - bed) / (event.peak_nats - bed))
 
 
-def insert_event(values: Nats, shape: Nats, first_value: float, peak_nats: float) -> Nats:
+def insert_event(values: Nats, shape: Nats, start_index: float, peak_nats: float) -> Nats:
     """The values [T] with an event laid over them.
 
     shape: of `outline`. first_value: where its first value falls, whole or between two values. Where it sounds louder
     than the event's peak already, nothing changes.
     """
-    places = np.arange(values.size) - first_value
+    places = np.arange(values.size) - start_index
     share = np.interp(places, np.arange(-1, shape.size + 1), np.pad(shape, 1))
     return np.asarray(values + share * np.maximum(peak_nats - values, 0.0))
 
 
 def _background(values: Nats, event: EnergyEvent) -> Nats:
     """What lies beneath an event: a line from valley to valley, or the values themselves where they are lower."""
-    count = event.end_index - event.first_value
+    count = event.end_index - event.start_index
     line = np.linspace(event.left_nats, event.right_nats, count + 2)[1:-1]
-    return np.minimum(values[event.first_value : event.end_index], line)
+    return np.minimum(values[event.start_index : event.end_index], line)
 
 
 def _find_peaks(values: list[float], rise_nats: float) -> Iterator[_Peak]:
@@ -182,7 +182,7 @@ def _build_event(number: int, hill: _Peak, values: Nats, rate_hz: float) -> Ener
     quiet = np.flatnonzero(values[hill.peak : end + 1] <= level)
     if quiet.size:
         after = hill.peak + int(quiet[0])
-        end_s = (after - 0.5 + _crossing(values[after - 1], values[after], level)) / rate_hz
+        end_s = (after - 0.5 + _crossing_fraction(values[after - 1], values[after], level)) / rate_hz
     beneath_nats = np.interp(hill.peak, [first - 1, end], [left_nats, right_nats])
     strength_nats = peak_nats - float(beneath_nats)
     return EnergyEvent(number, time_s, end_s - time_s, peak_nats, strength_nats, first, end, left_nats, right_nats)
@@ -194,12 +194,12 @@ def _onset_s(rise: Nats, rate_hz: float) -> float:
     def last_below_s(share: float) -> float:
         level = rise[0] + share * (rise[-1] - rise[0])
         below = int(np.flatnonzero(rise < level)[-1])
-        return (below + 0.5 + _crossing(rise[below], rise[below + 1], level)) / rate_hz
+        return (below + 0.5 + _crossing_fraction(rise[below], rise[below + 1], level)) / rate_hz
 
     sharp_s, slow_s = last_below_s(_SHARP_SHARE), last_below_s(_SLOW_SHARE)
     return sharp_s if sharp_s - slow_s <= _SHARP_RISE_S else slow_s
 
 
-def _crossing(before_nats: float, after_nats: float, level_nats: float) -> float:
+def _crossing_fraction(before_nats: float, after_nats: float, level_nats: float) -> float:
     """How far it is from one value to the next, 0 to 1, to where a line between them meets the level."""
     return float((level_nats - before_nats) / (after_nats - before_nats))

@@ -63,7 +63,7 @@ def detect_onsets(waveform: NDArray[np.floating], sample_rate_hz: int) -> tuple[
     local_maximum = flux == maximum_filter1d(flux, 2 * round(MIN_SEPARATION_S / 2 / HOP_S) + 1)
     moving_mean = uniform_filter1d(flux, 2 * round(THRESHOLD_REACH_S / HOP_S) + 1)
     peaks = np.flatnonzero(local_maximum & (flux > THRESHOLD_NATS + THRESHOLD_SHARE * moving_mean))
-    kept = _remove_masked(_separated(peaks, flux), bands)
+    kept = _remove_masked(_merge_close_peaks(peaks, flux), bands)
     return times_s[kept], flux[kept]
 
 
@@ -94,7 +94,7 @@ def _flux(bands: TimesArray) -> TimesArray:
     return np.asarray(np.mean(rise**FLUX_POWER, axis=1) ** (1 / FLUX_POWER))
 
 
-def _separated(peaks: NDArray[np.int64], flux: TimesArray) -> list[int]:
+def _merge_close_peaks(peaks: NDArray[np.int64], flux: TimesArray) -> list[int]:
     """Frames of the peaks, ascending, no two closer than MIN_SEPARATION_S: the first stays unless the next is far
     stronger.
 

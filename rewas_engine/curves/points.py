@@ -64,7 +64,9 @@ def validate_points(points: Iterable[Sequence[float]], form: PointFormat, name: 
         raise SettingsError(f"The points of {name} are not numbers ({error}).", form.remedy) from error
     if len(table) < 2:
         count = {0: "no points", 1: "one point only"}[len(table)]
-        raise SettingsError(f"{begun(name)} has {count}.", "Give two or more, from the clip's start to its end.")
+        raise SettingsError(
+            f"{capitalise_name(name)} has {count}.", "Give two or more, from the clip's start to its end."
+        )
     if table.ndim != 2 or table.shape[1] != len(form.header):
         raise SettingsError(f"The points of {name} are not {form.of}.", form.remedy)
     times_s = table[:, 0]
@@ -89,7 +91,7 @@ def validate_points(points: Iterable[Sequence[float]], form: PointFormat, name: 
     return table
 
 
-def joined(points: Points, *, duration: Seconds, rate_hz: Fraction, form: PointFormat, name: str) -> Points:
+def interpolate_points(points: Points, *, duration: Seconds, rate_hz: Fraction, form: PointFormat, name: str) -> Points:
     """Values [T, rows] on lines between points, over a clip of a duration.
 
     Raises SettingsError for a duration not above 0, and where the points reach beyond the clip or leave too much out.
@@ -108,7 +110,7 @@ def read_points(path: Path, forms: Sequence[PointFormat]) -> tuple[PointFormat, 
     Raises MediaError where the file is missing or not such a table.
     """
     wanted = " or ".join(form.header_text for form in forms)
-    rows = [row for row in csv.reader(_text(path, wanted).splitlines()) if any(cell.strip() for cell in row)]
+    rows = [row for row in csv.reader(_read_text(path, wanted).splitlines()) if any(cell.strip() for cell in row)]
     if not rows:
         raise MediaError(f"{path.name} is empty.", f"Begin it with the line {wanted}, then one point a line.")
     header = tuple(cell.strip() for cell in rows[0])
@@ -127,12 +129,12 @@ def write_points(points: Points, form: PointFormat, path: Path) -> Path:
     return path
 
 
-def begun(name: str) -> str:
+def capitalise_name(name: str) -> str:
     """A name at the beginning of a sentence; file names keep their letters."""
     return f"The{name[3:]}" if name.startswith("the ") else name
 
 
-def _text(path: Path, wanted: str) -> str:
+def _read_text(path: Path, wanted: str) -> str:
     if not path.is_file():
         raise MediaError(f"There is no curve file {path}.", "Check the path.")
     if path.stat().st_size > _MAX_FILE_BYTES:
@@ -167,15 +169,15 @@ def _parse_point(row: Sequence[str], form: PointFormat, path: Path) -> tuple[flo
 def _check_reach(times_s: NDArray[np.float64], duration_s: float, form: PointFormat, name: str) -> None:
     if times_s[-1] > duration_s + MAX_OVERRUN_S:
         raise SettingsError(
-            f"{begun(name)} goes on to {times_s[-1]:g} s, beyond the clip's end at {duration_s:.3f} s.",
+            f"{capitalise_name(name)} goes on to {times_s[-1]:g} s, beyond the clip's end at {duration_s:.3f} s.",
             "End it with the clip, or choose a longer clip.",
         )
     if times_s[-1] < duration_s - MAX_GAP_AT_ENDS_S:
         raise SettingsError(
-            f"{begun(name)} is too short: it ends at {times_s[-1]:g} s, but the clip at {duration_s:.3f} s.",
+            f"{capitalise_name(name)} is too short: it ends at {times_s[-1]:g} s, but the clip at {duration_s:.3f} s.",
             f"Add a point at the clip's end; {form.hint}.",
         )
     if times_s[0] > MAX_GAP_AT_ENDS_S:
         raise SettingsError(
-            f"{begun(name)} is too short: it begins at {times_s[0]:g} s.", f"Add a point at 0 s; {form.hint}."
+            f"{capitalise_name(name)} is too short: it begins at {times_s[0]:g} s.", f"Add a point at 0 s; {form.hint}."
         )

@@ -13,7 +13,7 @@ from rewas_engine.exact_time import sample_count
 
 SILENCE_MARGIN_NATS = 0.25
 """What is so little above silence is silence: the rounding of a curve, or of its way from one rate to another."""
-SHORTEST_GAP_S = Fraction(3, 10)
+MIN_GAP_S = Fraction(3, 10)
 """In shorter gaps a sound may ring on."""
 FADE_S = Fraction(1, 100)
 
@@ -22,13 +22,13 @@ Gap = tuple[Fraction, Fraction]
 
 
 def find_silence(energy: EnergyCurve, silence_nats: float) -> list[Gap]:
-    """Begin and end in seconds of the stretches, longer than SHORTEST_GAP_S, in which an energy asks for silence."""
+    """Begin and end in seconds of the stretches, longer than MIN_GAP_S, in which an energy asks for silence."""
     silent = find_runs(energy.values <= silence_nats + SILENCE_MARGIN_NATS)
     gaps = [(first / energy.rate_hz, end / energy.rate_hz) for first, end in silent]
-    return [(begin_s, end_s) for begin_s, end_s in gaps if end_s - begin_s > SHORTEST_GAP_S]
+    return [(begin_s, end_s) for begin_s, end_s in gaps if end_s - begin_s > MIN_GAP_S]
 
 
-def silence(waveform: NDArray[np.float32], gaps: list[Gap], sample_rate_hz: int) -> None:
+def mute_gaps(waveform: NDArray[np.float32], gaps: list[Gap], sample_rate_hz: int) -> None:
     """Silence a waveform [..., samples] in gaps, in place: it fades out in their first FADE_S, in again in their last.
 
     A vocoder hisses where its input is silence, and a strike rings on where it was asked to end. Where the waveform

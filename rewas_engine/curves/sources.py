@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from rewas_engine.curves.energy import LOUDEST_NATS, SILENCE_NATS, SILENCE_THRESHOLD_NATS, EnergyCurve
-from rewas_engine.curves.points import PointFormat, joined, read_points, validate_points, write_points
-from rewas_engine.curves.texture import BAND_NAMES, MAX_BAND_NATS, TextureCurve, tilted
+from rewas_engine.curves.energy import MAX_ENERGY_NATS, SILENCE_NATS, SILENCE_THRESHOLD_NATS, EnergyCurve
+from rewas_engine.curves.points import PointFormat, interpolate_points, read_points, validate_points, write_points
+from rewas_engine.curves.texture import BAND_NAMES, MAX_BAND_NATS, TextureCurve, tilt_bands
 from rewas_engine.errors import SettingsError
 from rewas_engine.exact_time import Seconds, exact_seconds
 
@@ -37,14 +37,14 @@ def curve_from_points(
     """
     table = validate_points(points, _POINT_FORMAT, name)
     values = table[:, 1]
-    if values.max() > LOUDEST_NATS:
+    if values.max() > MAX_ENERGY_NATS:
         number = int(values.argmax())
         raise SettingsError(
             f"Point {number + 1} of {name} is {values[number]:.1f} nats, louder than sound can be.",
-            f"Give log-mel energies from {SILENCE_THRESHOLD_NATS} (silence) to {LOUDEST_NATS:.0f} nats.",
+            f"Give log-mel energies from {SILENCE_THRESHOLD_NATS} (silence) to {MAX_ENERGY_NATS:.0f} nats.",
         )
     table[:, 1] = np.where(values <= SILENCE_THRESHOLD_NATS, SILENCE_NATS, values)
-    made = joined(table, duration=duration, rate_hz=rate_hz, form=_POINT_FORMAT, name=name)
+    made = interpolate_points(table, duration=duration, rate_hz=rate_hz, form=_POINT_FORMAT, name=name)
     return EnergyCurve(made[:, 0].astype(np.float32), rate_hz)
 
 
@@ -130,7 +130,7 @@ def _texture_from_rows(
 ) -> TextureCurve:
     table = validate_points(points, form, name)
     if form is _TILT_FORMAT:
-        bands = np.stack([tilted(tilt_nats) for tilt_nats in table[:, 1]])
+        bands = np.stack([tilt_bands(tilt_nats) for tilt_nats in table[:, 1]])
     else:
         bands = table[:, 1:] - table[:, 1:].mean(axis=1, keepdims=True)
     steepest = np.abs(bands).max(axis=1)
@@ -141,5 +141,5 @@ def _texture_from_rows(
             f"Keep every band within {MAX_BAND_NATS:g} nats of their mean.",
         )
     whole = np.column_stack([table[:, 0], bands])
-    made = joined(whole, duration=duration, rate_hz=rate_hz, form=_BANDS, name=name)
+    made = interpolate_points(whole, duration=duration, rate_hz=rate_hz, form=_BANDS, name=name)
     return TextureCurve(made.astype(np.float32), rate_hz)

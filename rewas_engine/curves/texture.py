@@ -65,7 +65,7 @@ class TextureCurve(SampledCurve):
         """Brightness [T]: how far a straight line through the bands rises from the low band to the high one."""
         return np.asarray(self.values @ _TILT / (_TILT @ _TILT))
 
-    def lasting(self, duration_s: Fraction) -> TextureCurve:
+    def with_duration(self, duration_s: Fraction) -> TextureCurve:
         """The curve cut to a duration, or held at its end up to it. Raises SettingsError for one not above 0."""
         if not duration_s > 0:
             raise SettingsError(f"The texture curve shall last {float(duration_s):g} s.", "Give a duration above 0 s.")
@@ -88,10 +88,12 @@ def flat_texture(*, duration: Seconds, tilt_nats: float = 0.0) -> TextureCurve:
             f"The texture's tilt is {tilt_nats:g} nats.",
             f"Give a number from {-2 * MAX_BAND_NATS:g} to {2 * MAX_BAND_NATS:g}.",
         )
-    return TextureCurve(np.tile(tilted(tilt_nats), (math.ceil(duration_s * _RATE_HZ), 1)).astype(np.float32), _RATE_HZ)
+    return TextureCurve(
+        np.tile(tilt_bands(tilt_nats), (math.ceil(duration_s * _RATE_HZ), 1)).astype(np.float32), _RATE_HZ
+    )
 
 
-def tilted(tilt_nats: float) -> NDArray[np.float64]:
+def tilt_bands(tilt_nats: float) -> NDArray[np.float64]:
     """Bands [4] on a straight line that rises by so much from the low band to the high one."""
     return np.asarray(tilt_nats * _TILT)
 

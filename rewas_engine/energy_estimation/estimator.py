@@ -11,16 +11,16 @@ import torch
 from numpy.typing import NDArray
 
 from rewas_engine.conditioning.windows import blend, window_starts
-from rewas_engine.curves.energy import LOUDEST_NATS, EnergyCurve, FloatArray
+from rewas_engine.curves.energy import MAX_ENERGY_NATS, EnergyCurve, FloatArray
 from rewas_engine.energy_estimation.token_times import (
     RELEASED_CONTROL_FRAMES,
     RELEASED_FRAMES,
     interpolate_at_token_times,
     released_control,
 )
-from rewas_engine.media.frame_stream import FrameStream, Pictures
-from rewas_engine.media.probe import ClipRead
-from rewas_engine.media.video import frame_count, pictures
+from rewas_engine.media.frame_stream import FrameSequence, FrameStream
+from rewas_engine.media.probe import ProbedClip
+from rewas_engine.media.video import frame_count, iter_frames
 from rewas_engine.models.motionformer import SEGMENT_BATCH_SIZE
 from rewas_engine.runtime.cache import ContentCache
 from rewas_engine.runtime.memory import run_within_memory
@@ -53,28 +53,28 @@ class EnergyEstimator:
         """Frame rate, width and height that the video encoder wants."""
         self._in_colours = bool(video_format.get("colours", False))
 
-    def read_frames(self, clip: ClipRead, cancel: CancelSignal | None) -> NDArray[np.uint8]:
+    def read_frames(self, clip: ProbedClip, cancel: CancelSignal | None) -> NDArray[np.uint8]:
         """Pictures of a clip as the video encoder wants them: brightness [T, H, W] or colours [T, H, W, 3]."""
         return self.stream_frames(clip, cancel)[:]
 
-    def stream_frames(self, clip: ClipRead, cancel: CancelSignal | None) -> FrameStream:
+    def stream_frames(self, clip: ProbedClip, cancel: CancelSignal | None) -> FrameStream:
         """The same, read as they are asked for; what reading raises is raised then."""
         rate, width, height = self.format
-        shown = pictures(
+        shown = iter_frames(
             clip.path,
             start_s=clip.start_s,
             duration_s=clip.duration_s,
             frame_rate=rate,
             width=width,
             height=height,
-            colours=self._in_colours,
+            rgb=self._in_colours,
             short_side=self._video_format.get("short_side"),
             cancel=cancel,
         )
         return FrameStream(shown, frame_count(clip.duration_s, rate))
 
     @torch.inference_mode()
-    def estimate(self, frames: Pictures, on_window: OnWindow | None = None) -> EnergyCurve:
+    def estimate(self, frames: FrameSequence, on_window: OnWindow | None = None) -> EnergyCurve:
         """Energy of pictures of any number; brightness [T, H, W] is shown as grey to an encoder of colours.
 
         Windows of pictures that were seen before are not looked at again. Raises InsufficientMemoryError.
@@ -88,10 +88,10 @@ class EnergyEstimator:
         else:
             curve = EnergyCurve(self._estimate_at_token_times(frames, on_window), rate, "picture")
             if "smoothing_frames" in self._video_format:
-                curve = curve.smoothed(int(self._video_format["smoothing_frames"]))
-        return EnergyCurve(curve.values.clip(self._silence_nats, LOUDEST_NATS), curve.rate_hz, "picture")
+                curve = curve.smooth(int(self._video_format["smoothing_frames"]))
+        return EnergyCurve(curve.values.clip(self._silence_nats, MAX_ENERGY_NATS), curve.rate_hz, "picture")
 
-    def _estimate_at_token_times(self, frames: Pictures, on_window: OnWindow | None) -> FloatArray:
+    def _estimate_at_token_times(self, frames: FrameSequence, on_window: OnWindow | None) -> FloatArray:
         """Energies [T], one for each frame."""
         window = min(len(frames), int(self._video_format["window_frames"]))
         starts = window_starts(len(frames), window, int(self._video_format["overlap_frames"]))
@@ -100,7 +100,7 @@ class EnergyEstimator:
             parts.append(self._estimate_window(frames[start : start + window]))
             if on_window is not None:
                 on_window(number, len(starts))
-        return blend(parts, starts, len(frames), dim=0).cpu().numpy().clip(max=LOUDEST_NATS)
+        return blend(parts, starts, len(frames), dim=0).cpu().numpy().clip(max=MAX_ENERGY_NATS)
 
     def _estimate_window(self, frames: NDArray[np.uint8]) -> torch.Tensor:
         energies = self._predict_energy(frames)
@@ -110,7 +110,7 @@ class EnergyEstimator:
         times = encoder.token_times_frames(len(frames)).numpy()
         return torch.from_numpy(interpolate_at_token_times(energies.cpu().numpy(), times, len(frames)))
 
-    def _estimate_as_released(self, frames: Pictures, on_window: OnWindow | None) -> tuple[FloatArray, int]:
+    def _estimate_as_released(self, frames: FrameSequence, on_window: OnWindow | None) -> tuple[FloatArray, int]:
         """Energies at the mel frame rate, and how many there are for each frame.
 
         A window of five seconds of picture is laid over 5.12 seconds; what is shorter is repeated, as the release does.
@@ -127,7 +127,7 @@ class EnergyEstimator:
                 on_window(number, len(starts))
         total = times * max(len(frames), window)
         values = blend(parts, [times * start for start in starts], total, dim=0).numpy()
-        return values[: times * len(frames)].clip(max=LOUDEST_NATS), times
+        return values[: times * len(frames)].clip(max=MAX_ENERGY_NATS), times
 
     @torch.inference_mode()
     def encode_frames(self, frames: NDArray[np.uint8]) -> torch.Tensor:

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from rewas_engine.conditioning.controls import Controls
-from rewas_engine.conditioning.mel import AudioFrontEnd, normalised
+from rewas_engine.conditioning.mel import AudioFrontEnd, normalise
 from rewas_engine.curves.energy import FloatArray
 from rewas_engine.errors import Cancelled, PackError
 from rewas_engine.evaluation.judge import Judge
@@ -124,7 +124,7 @@ def bench_clip(scene: Scene, place: Fraction, seed: int, front_end: AudioFrontEn
         seed: Seed of the noise.
         front_end: Computes the log-mel.
     """
-    sound = normalised(render_sound(scene))
+    sound = normalise(render_sound(scene))
     log_mel = front_end.log_mel(torch.from_numpy(sound)[None])[0].numpy()
     plain, unseen = captions(scene.class_name), held_out_captions(scene.class_name)
     return BenchClip(

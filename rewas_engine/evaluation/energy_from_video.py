@@ -9,7 +9,7 @@ from fractions import Fraction
 import numpy as np
 from numpy.typing import NDArray
 
-from rewas_engine.conditioning.mel import normalised
+from rewas_engine.conditioning.mel import normalise
 from rewas_engine.curves.energy import EnergyCurve, FloatArray, energy_agreement
 from rewas_engine.evaluation.bench import Watch
 from rewas_engine.evaluation.curve_agreement import Agreement, agreement, mean_note, summary
@@ -187,7 +187,7 @@ def _estimate(model: ReWaS, scene: Scene, native_rate: Fraction) -> VideoEstimat
     rate = model.picture_format[0]
     frames = render_at_pack_rate(scene, native_rate, model.picture_format)
     sound = render_sound(scene)
-    curve_of_sound = model.front_end.measure(normalised(sound) if sound.any() else sound)
+    curve_of_sound = model.front_end.measure_energy(normalise(sound) if sound.any() else sound)
     true = average_energy(curve_of_sound, rate, len(frames))
     estimated = model.energy_of_frames(frames)
     return VideoEstimate(
@@ -215,7 +215,7 @@ def average_energy(curve: EnergyCurve, rate_hz: Fraction, count: int) -> FloatAr
 
 
 def _smoothed(values: FloatArray, rate_hz: Fraction) -> FloatArray:
-    return EnergyCurve(values, rate_hz).smoothed().values
+    return EnergyCurve(values, rate_hz).smooth().values
 
 
 def _correlation(one: FloatArray, other: FloatArray) -> float:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rewas_engine.conditioning.mel import normalised
+from rewas_engine.conditioning.mel import normalise
 from rewas_engine.curves.energy import FloatArray
 from rewas_engine.errors import PackError, SettingsError
 from rewas_engine.matching.embedding import JointScorer
@@ -108,7 +108,7 @@ def measure_joint(
             raise SettingsError("There are fewer than two classes to compare.", "Measure more scenes.")
     sounds, pictures = [], []
     for number, scene in enumerate(heard):
-        sounds.append(scorer.embed_sound(model.front_end.hear(normalised(render_sound(scene)))).cpu().numpy())
+        sounds.append(scorer.embed_sound(model.front_end.encode(normalise(render_sound(scene)))).cpu().numpy())
         if not scene.off_screen:
             frames = render_brightness(scene, frame_rate=rate, width=width, height=height)
             pictures.append(scorer.embed_video(frames).cpu().numpy())

@@ -198,7 +198,7 @@ def write_bench_clip(folder: Path) -> Path:
 def flat_controls(model: ReWaS) -> Controls:
     """A constant energy over one window."""
     frames = int(model.sound.window.frames)
-    return Controls.following(EnergyCurve(np.full(frames, -5.0, np.float32), model.front_end.config.frame_rate_hz))
+    return Controls.from_energy(EnergyCurve(np.full(frames, -5.0, np.float32), model.front_end.config.frame_rate_hz))
 
 
 def _time_procedure(

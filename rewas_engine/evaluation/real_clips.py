@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from rewas_engine.conditioning.mel import normalised
+from rewas_engine.conditioning.mel import normalise
 from rewas_engine.curves.energy import FloatArray
 from rewas_engine.errors import EngineError, MediaError, SettingsError
 from rewas_engine.evaluation.bench import Watch
@@ -117,7 +117,7 @@ def measure_clip(model: ReWaS, path: Path) -> RealClip:
         sample_rate_hz=model.pack.sample_rate_hz,
         origin_s=probe_video(path).start_s,
     )
-    curve_of_sound = model.front_end.measure(normalised(sound) if sound.any() else sound)
+    curve_of_sound = model.front_end.measure_energy(normalise(sound) if sound.any() else sound)
     true = average_energy(curve_of_sound, rate, len(frames))[: count_values_with_sound(sound, len(frames))]
     if true.size < 2 or true.std() < 1e-6:
         raise MediaError(f"The sound of {path.name} never changes.", "Choose a clip with sound.")

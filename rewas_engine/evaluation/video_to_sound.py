@@ -85,7 +85,7 @@ def align_section(bench: Bench) -> Section:
 def _energy_of(bench: Bench, frames: NDArray[np.uint8], clip: BenchClip) -> FloatArray:
     bench.watch.check()
     curve = EnergyCurve(bench.model.energy_of_frames(frames), bench.model.picture_format[0], "picture")
-    return curve.at(bench.model.front_end.config.frame_rate_hz, len(clip.energy))
+    return curve.resample(bench.model.front_end.config.frame_rate_hz, len(clip.energy))
 
 
 def _align(

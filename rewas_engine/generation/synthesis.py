@@ -117,8 +117,8 @@ class SoundGenerator:
         window = self._window
         total = window.whole(controls.frames) if circular else max(window.frames, window.whole(controls.frames))
         starts = window.starts(total, circular)
-        padded = controls.padded(total)
-        hints = self._hints([padded.part(start, window.frames) for start in starts])
+        padded = controls.pad(total)
+        hints = self._hints([padded.window(start, window.frames) for start in starts])
         known = None if earlier is None else self._known(earlier, controls.frames, total, starts)
         # Drawn on the CPU: one seed is one noise on every device.
         generator = torch.Generator().manual_seed(seed)
@@ -158,10 +158,10 @@ class SoundGenerator:
     ) -> list[torch.Tensor]:
         window = self._window
         totals = [max(window.frames, window.whole(shot.frames)) for shot in shots]
-        padded = [shot.padded(total) for shot, total in zip(shots, totals, strict=True)]
+        padded = [shot.pad(total) for shot, total in zip(shots, totals, strict=True)]
         starts = [window.starts(total) for total in totals]
         hints = self._hints(
-            [one.part(start, window.frames) for one, own in zip(padded, starts, strict=True) for start in own]
+            [one.window(start, window.frames) for one, own in zip(padded, starts, strict=True) for start in own]
         )
         drawn = [
             torch.randn(self._latent_shape(total), generator=torch.Generator().manual_seed(seed))
@@ -213,7 +213,7 @@ class SoundGenerator:
         batch_size: int,
     ) -> torch.Tensor:
         window, silence_nats = self._window, self._front_end.config.silence_nats
-        hints = self._hints([one.padded(window.frames) for one in controls])
+        hints = self._hints([one.pad(window.frames) for one in controls])
         noise = torch.cat(
             [
                 torch.randn(self._latent_shape(window.frames), generator=torch.Generator().manual_seed(seed))
@@ -272,7 +272,9 @@ class SoundGenerator:
 
     def _encode_controls(self, windows: Sequence[Controls]) -> torch.Tensor:
         # One by one: a codec takes more memory than what it makes.
-        return torch.cat([self._backbone.hints(ControlBatch.of([one], self._device)).float() for one in windows])
+        return torch.cat(
+            [self._backbone.hints(ControlBatch.from_windows([one], self._device)).float() for one in windows]
+        )
 
     def _prompts_for_windows(self, prompt: str, count: int) -> torch.Tensor:
         embedded = self._embed_prompts([prompt])

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from rewas_engine.matching.embedding import JointScorer
 from rewas_engine.matching.evidence import FrameLoader, MatchScores, OnStep
 from rewas_engine.matching.label_bank import Label, vggsound_names
-from rewas_engine.media.probe import ClipRead
+from rewas_engine.media.probe import ProbedClip
 from rewas_engine.runtime.progress import ProgressTracker
 
 LABEL_FAMILIARITY_THRESHOLD = 0.8
@@ -62,12 +62,12 @@ class EmbeddingMatcher:
         return self._scorer.familiarity(prompt)
 
     def load_frames(
-        self, read: ClipRead, load_estimator_frames: FrameLoader, tracker: ProgressTracker
+        self, read: ProbedClip, load_estimator_frames: FrameLoader, tracker: ProgressTracker
     ) -> NDArray[np.uint8]:
         """Every picture of a clip, as the pack's video encoder wants it."""
         return load_estimator_frames()
 
-    def match(self, prompt: str, read: ClipRead, frames: NDArray[np.uint8], on_step: OnStep) -> MatchScores:
+    def match(self, prompt: str, read: ProbedClip, frames: NDArray[np.uint8], on_step: OnStep) -> MatchScores:
         """Hold brightness [T, H, W] against words."""
         scores = self.score_embedding(prompt, self.embed(frames))
         # The last picture may stand longer than the clip lasts.

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from rewas_engine.curves.curve import find_runs
 from rewas_engine.matching.label_bank import Label
 from rewas_engine.matching.report import ConflictReport, ConflictSpan, Suggestion, VerdictName
-from rewas_engine.media.probe import ClipRead
+from rewas_engine.media.probe import ProbedClip
 from rewas_engine.runtime.progress import ProgressTracker
 
 AGREE_THRESHOLD = 0.7
@@ -71,11 +71,11 @@ class VideoMatcher(Protocol):
         """What a prompt is taken for, as in `Label.meaning`, and how well such words are known, up to 1."""
 
     def load_frames(
-        self, read: ClipRead, load_estimator_frames: FrameLoader, tracker: ProgressTracker
+        self, read: ProbedClip, load_estimator_frames: FrameLoader, tracker: ProgressTracker
     ) -> NDArray[np.uint8]:
         """Pictures [T, …] of a clip as it wants them, T at least 1. Raises MediaError, Cancelled."""
 
-    def match(self, prompt: str, read: ClipRead, pictures: NDArray[np.uint8], on_step: OnStep) -> MatchScores:
+    def match(self, prompt: str, read: ProbedClip, pictures: NDArray[np.uint8], on_step: OnStep) -> MatchScores:
         """Hold the pictures of a clip against words."""
 
 

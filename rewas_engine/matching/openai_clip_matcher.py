@@ -14,7 +14,7 @@ from rewas_engine.conditioning.windows import window_starts
 from rewas_engine.matching.embedding import mean_direction
 from rewas_engine.matching.evidence import FrameLoader, MatchScores, OnStep
 from rewas_engine.matching.label_bank import Label, vggsound_names
-from rewas_engine.media.probe import ClipRead
+from rewas_engine.media.probe import ProbedClip
 from rewas_engine.media.video import read_frames
 from rewas_engine.models.clip import ClipEncoder
 from rewas_engine.runtime.progress import ProgressTracker
@@ -51,7 +51,7 @@ class OpenAiClipMatcher:
         return prompt, 1.0
 
     def load_frames(
-        self, read: ClipRead, load_estimator_frames: FrameLoader, tracker: ProgressTracker
+        self, read: ProbedClip, load_estimator_frames: FrameLoader, tracker: ProgressTracker
     ) -> NDArray[np.uint8]:
         """Two pictures a second, MAX_FRAMES at most: red, green and blue [T, side, side, 3]."""
         side = self._encoder.side
@@ -63,12 +63,12 @@ class OpenAiClipMatcher:
                 frame_rate=frame_rate_for(read.duration_s),
                 width=side,
                 height=side,
-                colours=True,
+                rgb=True,
                 short_side=self._encoder.short_side,
                 cancel=tracker.cancel,
             )
 
-    def match(self, prompt: str, read: ClipRead, frames: NDArray[np.uint8], on_step: OnStep) -> MatchScores:
+    def match(self, prompt: str, read: ProbedClip, frames: NDArray[np.uint8], on_step: OnStep) -> MatchScores:
         """Hold pictures against words."""
         embedded = []
         for first in range(0, len(frames), _FRAME_BATCH_SIZE):

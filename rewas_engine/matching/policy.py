@@ -8,7 +8,7 @@ from typing import get_args
 from rewas_engine.errors import PackError, SettingsError
 from rewas_engine.matching.evidence import FrameLoader, VideoMatcher, conflict_report, gather_evidence
 from rewas_engine.matching.report import ConflictError, ConflictPolicy, ConflictReport
-from rewas_engine.media.probe import ClipRead
+from rewas_engine.media.probe import ProbedClip
 from rewas_engine.runtime.progress import ProgressTracker
 
 
@@ -20,7 +20,7 @@ class ConflictCheck:
     pack_name: str
 
     def check(
-        self, prompt: str, read: ClipRead, load_estimator_frames: FrameLoader, tracker: ProgressTracker
+        self, prompt: str, read: ProbedClip, load_estimator_frames: FrameLoader, tracker: ProgressTracker
     ) -> ConflictReport:
         """The verdict; "unsupported" without a matcher. Raises MediaError, Cancelled."""
         if self.matcher is None:
@@ -53,7 +53,7 @@ class ConflictCheck:
         self,
         policy: ConflictPolicy,
         prompt: str,
-        read: ClipRead,
+        read: ProbedClip,
         load_estimator_frames: FrameLoader,
         tracker: ProgressTracker,
     ) -> ConflictReport | None:
@@ -68,7 +68,7 @@ class ConflictCheck:
             self.raise_on_conflict(read, report)
         return report
 
-    def raise_on_conflict(self, read: ClipRead, report: ConflictReport) -> None:
+    def raise_on_conflict(self, read: ProbedClip, report: ConflictReport) -> None:
         """Raises ConflictError where the words contradict the picture."""
         if report.verdict == "conflict":
             raise ConflictError(read.name, report)

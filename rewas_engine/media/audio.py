@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from rewas_engine.errors import Cancelled, MediaError
 from rewas_engine.exact_time import sample_count
-from rewas_engine.media.video import decoded, opened
+from rewas_engine.media.video import decode_frames, open_media
 from rewas_engine.runtime.atomic_files import atomic_path
 from rewas_engine.runtime.progress import CancelSignal
 
@@ -37,8 +37,8 @@ class SoundProperties:
 
 def probe_sound(path: Path) -> SoundProperties:
     """Read where a file's sound begins and how long it is. Raises MediaError where there is none that can be read."""
-    with opened(path) as container:
-        frames = _timed(decoded(container, _sound_stream(container, path), path))
+    with open_media(path) as container:
+        frames = _with_timestamps(decode_frames(container, _sound_stream(container, path), path))
         first_s, frame = next(frames, (None, None))
         if first_s is None:
             raise _decode_error(path)
@@ -65,11 +65,11 @@ def read_audio(
     number.
     """
     wanted = np.zeros(sample_count(duration_s, sample_rate_hz), np.float32)
-    with opened(path) as container:
+    with open_media(path) as container:
         stream = _sound_stream(container, path)
         begin_s: Fraction | None = None if origin_s is None else origin_s + start_s
-        run: _Run | None = None
-        for time_s, frame in _timed(decoded(container, stream, path)):
+        run: _ContiguousRun | None = None
+        for time_s, frame in _with_timestamps(decode_frames(container, stream, path)):
             if cancel is not None and cancel.is_set():
                 raise Cancelled
             begin_s = time_s + start_s if begin_s is None else begin_s
@@ -81,7 +81,7 @@ def read_audio(
             if run is None or not run.continues_with(time_s, frame):
                 if run is not None:
                     run.end()
-                run = _Run(wanted, frame, time_s - begin_s, time_s, sample_rate_hz)
+                run = _ContiguousRun(wanted, frame, time_s - begin_s, time_s, sample_rate_hz)
             run.add(frame)
         if begin_s is None:
             raise _decode_error(path)
@@ -106,7 +106,7 @@ def _non_finite_error(path: Path) -> MediaError:
     return MediaError(f"The sound {path.name} holds samples that are no numbers.", "Export it again.")
 
 
-def _timed(frames: Iterable[Any]) -> Iterator[tuple[Fraction, Any]]:
+def _with_timestamps(frames: Iterable[Any]) -> Iterator[tuple[Fraction, Any]]:
     """Sound frames with their times: counted in samples from the first one on, and anew after each hole."""
     next_s: Fraction | None = None
     for frame in frames:
@@ -120,11 +120,11 @@ def _frame_duration_s(frame: Any) -> Fraction:
     return Fraction(frame.samples, frame.rate)
 
 
-def _shape(frame: Any) -> tuple[str, str, int]:
+def _frame_format(frame: Any) -> tuple[str, str, int]:
     return frame.format.name, frame.layout.name, frame.rate
 
 
-class _Run:
+class _ContiguousRun:
     """Frames of one shape that follow each other without a hole, on their way into a sound, as they come.
 
     offset_s: of the first one, after the sound's start. time_s: its own.
@@ -133,14 +133,14 @@ class _Run:
     def __init__(
         self, wanted: NDArray[np.float32], first: Any, offset_s: Fraction, time_s: Fraction, sample_rate_hz: int
     ) -> None:
-        self._wanted, self._shape, self._next_s = wanted, _shape(first), time_s
+        self._wanted, self._frame_format, self._next_s = wanted, _frame_format(first), time_s
         self._mixer = av.AudioResampler(format="flt", layout="mono", rate=first.rate)
         self._changing = soxr.ResampleStream(first.rate, sample_rate_hz, 1, dtype="float32", quality="VHQ")
         self._place = round(offset_s * sample_rate_hz)
 
     def continues_with(self, time_s: Fraction, frame: Any) -> bool:
         """Whether a frame of this time belongs to the run."""
-        return time_s == self._next_s and _shape(frame) == self._shape
+        return time_s == self._next_s and _frame_format(frame) == self._frame_format
 
     def add(self, frame: Any) -> None:
         self._next_s += _frame_duration_s(frame)
@@ -160,7 +160,7 @@ class _Run:
         self._place += sound.size
 
 
-def resampled(waveform: NDArray[np.float32], from_hz: int, to_hz: int, samples: int) -> NDArray[np.float32]:
+def resample(waveform: NDArray[np.float32], from_hz: int, to_hz: int, samples: int) -> NDArray[np.float32]:
     """Waveform [channels, samples'] at another rate, cut or filled with silence to exactly `samples`."""
     fitted = np.zeros((waveform.shape[0], samples), np.float32)
     filled = 0

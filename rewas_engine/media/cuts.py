@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from rewas_engine.curves.energy import FloatArray
 from rewas_engine.media.clip import VideoClip
-from rewas_engine.media.frame_stream import FrameStream, Pictures
+from rewas_engine.media.frame_stream import FrameSequence, FrameStream
 from rewas_engine.media.probe import read_clip
-from rewas_engine.media.video import frame_count, pictures
+from rewas_engine.media.video import frame_count, iter_frames
 from rewas_engine.runtime.progress import CancelSignal, ProgressCallback, ProgressTracker
 
 SMALL_WIDTH, SMALL_HEIGHT = 64, 36
@@ -52,7 +52,7 @@ def find_cuts(
     read, tracker = read_clip(clip), ProgressTracker(on_progress, cancel)
     rate = min(read.frame_rate, _MAX_FRAME_RATE)
     count = frame_count(read.duration_s, rate)
-    shown = pictures(
+    shown = iter_frames(
         read.path,
         start_s=read.start_s,
         duration_s=read.duration_s,
@@ -62,19 +62,19 @@ def find_cuts(
         cancel=cancel,
     )
 
-    def told() -> Iterator[NDArray[np.uint8]]:
+    def report_progress() -> Iterator[NDArray[np.uint8]]:
         for number, picture in enumerate(shown, start=1):
             yield picture
             if number % _CHUNK_FRAMES == 0:
                 tracker.report("decode", number, count)
 
     with tracker.stage("decode"):
-        found = [cut.frame / rate for cut in detect_cuts(FrameStream(told(), count), rate)]
+        found = [cut.frame / rate for cut in detect_cuts(FrameStream(report_progress(), count), rate)]
     latest_s = read.duration_s - MIN_SHOT_S
     return tuple(time_s for time_s in found if MIN_SHOT_S <= time_s <= latest_s)
 
 
-def detect_cuts(frames: Pictures, frame_rate: Fraction) -> list[Cut]:
+def detect_cuts(frames: FrameSequence, frame_rate: Fraction) -> list[Cut]:
     """The cuts in a moving picture of brightness [T, SMALL_HEIGHT, SMALL_WIDTH], in order.
 
     Two pictures are as unlike as the blocks of the one are from whatever lies near their place in the other. At a cut
@@ -96,7 +96,7 @@ def detect_cuts(frames: Pictures, frame_rate: Fraction) -> list[Cut]:
     return found
 
 
-def _cut_candidates(frames: Pictures, reach: int) -> Iterator[tuple[int, FloatArray, int]]:
+def _cut_candidates(frames: FrameSequence, reach: int) -> Iterator[tuple[int, FloatArray, int]]:
     """Pictures that differ much from the one before, with those around them, and their place among these."""
     total = len(frames)
     for first in range(1, total, _CHUNK_FRAMES):
@@ -113,19 +113,21 @@ def _cut_candidates(frames: Pictures, reach: int) -> Iterator[tuple[int, FloatAr
 
 def _cut_levels(around: FloatArray, place: int) -> float | None:
     """How unlike the pictures from a place on are to those before it, at least; None where that is no cut."""
-    least = unlike(around[place - 1], around[place])
+    least = block_difference(around[place - 1], around[place])
     steps = [number for number in range(1, len(around)) if number != place]
-    usual = float(np.median([unlike(around[number - 1], around[number]) for number in steps])) if steps else 0.0
+    usual = (
+        float(np.median([block_difference(around[number - 1], around[number]) for number in steps])) if steps else 0.0
+    )
     enough = max(MIN_CUT_LEVELS, MIN_CUT_RATIO * (usual + _GRAIN_LEVELS))
     for back in range(place):
         for ahead in range(len(around) - place):
             if least < enough:
                 return None
-            least = min(least, unlike(around[place - 1 - back], around[place + ahead]))
+            least = min(least, block_difference(around[place - 1 - back], around[place + ahead]))
     return least if least >= enough else None
 
 
-def unlike(one: FloatArray, other: FloatArray) -> float:
+def block_difference(one: FloatArray, other: FloatArray) -> float:
     """Levels by which the blocks of a picture [H, W] differ from what is most like them nearby in another: the mean."""
     height, width = (size - size % _BLOCK for size in one.shape)
     padded = np.pad(one, _SEARCH_RADIUS_PX, mode="edge")

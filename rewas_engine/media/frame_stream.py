@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-class Pictures(Protocol):
+class FrameSequence(Protocol):
     """Pictures in order; an array of them is such a thing. A slice of them is [N, height, width] or with colours."""
 
     def __len__(self) -> int: ...

@@ -44,9 +44,9 @@ def probe_video(path: Path) -> VideoProperties:
 
     Raises MediaError where the file is missing, unreadable, or has no picture.
     """
-    with opened(path) as container:
+    with open_media(path) as container:
         stream = _video_stream(container, path)
-        first = next(decoded(container, stream, path), None)
+        first = next(decode_frames(container, stream, path), None)
         if first is None or first.pts is None:
             raise MediaError(
                 f"{path.name} holds no picture that can be decoded.", "Export it again, or choose another."
@@ -68,21 +68,21 @@ def read_frames(
     frame_rate: Fraction,
     width: int,
     height: int,
-    colours: bool = False,
+    rgb: bool = False,
     short_side: int | None = None,
     cancel: CancelSignal | None = None,
 ) -> NDArray[np.uint8]:
     """Brightness [T, height, width] of a range, all at once: see `pictures`."""
     count = frame_count(duration_s, frame_rate)
-    frames = np.empty((count, height, width, 3) if colours else (count, height, width), np.uint8)
-    shown = pictures(
+    frames = np.empty((count, height, width, 3) if rgb else (count, height, width), np.uint8)
+    shown = iter_frames(
         path,
         start_s=start_s,
         duration_s=duration_s,
         frame_rate=frame_rate,
         width=width,
         height=height,
-        colours=colours,
+        rgb=rgb,
         short_side=short_side,
         cancel=cancel,
     )
@@ -96,7 +96,7 @@ def frame_count(duration_s: Fraction, frame_rate: Fraction) -> int:
     return max(1, math.ceil(duration_s * frame_rate))
 
 
-def pictures(
+def iter_frames(
     path: Path,
     *,
     start_s: Fraction,
@@ -104,7 +104,7 @@ def pictures(
     frame_rate: Fraction,
     width: int,
     height: int,
-    colours: bool = False,
+    rgb: bool = False,
     short_side: int | None = None,
     cancel: CancelSignal | None = None,
 ) -> Iterator[NDArray[np.uint8]]:
@@ -118,17 +118,17 @@ def pictures(
     where asked to stop.
     """
     count = frame_count(duration_s, frame_rate)
-    with opened(path) as container:
+    with open_media(path) as container:
         stream = _video_stream(container, path)
         stream.thread_type = "AUTO"
-        first = next(decoded(container, stream, path), None)
+        first = next(decode_frames(container, stream, path), None)
         if first is None:
             raise MediaError(
                 f"{path.name} holds no picture that can be decoded.", "Export it again, or choose another."
             )
         begin_s = first.pts * stream.time_base + start_s
 
-        def moment_s(number: int) -> Fraction:
+        def frame_time_s(number: int) -> Fraction:
             return begin_s + (number + Fraction(1, 2)) / frame_rate
 
         filled = 0
@@ -136,8 +136,8 @@ def pictures(
         for frame in _frames_from(container, stream, path, begin_s):
             if cancel is not None and cancel.is_set():
                 raise Cancelled
-            while standing is not None and filled < count and moment_s(filled) < frame.pts * stream.time_base:
-                yield standing.pixels(width, height, short_side, colours)
+            while standing is not None and filled < count and frame_time_s(filled) < frame.pts * stream.time_base:
+                yield standing.pixels(width, height, short_side, rgb)
                 filled += 1
             if filled == count:
                 return
@@ -148,7 +148,7 @@ def pictures(
                 "Choose a range within the media.",
             )
         if (
-            moment_s(count - 1) > standing.end_s + _MAX_MISSING_TAIL_S
+            frame_time_s(count - 1) > standing.end_s + _MAX_MISSING_TAIL_S
             and _declared_end_s(stream) > standing.end_s + _MAX_MISSING_TAIL_S
         ):
             raise MediaError(
@@ -156,7 +156,7 @@ def pictures(
                 "Copy or export it again, or choose an earlier range.",
             )
         for _ in range(filled, count):
-            yield standing.pixels(width, height, short_side, colours)
+            yield standing.pixels(width, height, short_side, rgb)
 
 
 class _DecodedFrame:
@@ -167,7 +167,7 @@ class _DecodedFrame:
         self.end_s: Fraction = (frame.pts + (frame.duration or 0)) * frame.time_base
         self._pixels: NDArray[np.uint8] | None = None
 
-    def pixels(self, width: int, height: int, short_side: int | None, colours: bool) -> NDArray[np.uint8]:
+    def pixels(self, width: int, height: int, short_side: int | None, rgb: bool) -> NDArray[np.uint8]:
         if self._pixels is None:
             size, frame = (width, height), self._frame
             if short_side is not None:
@@ -176,14 +176,14 @@ class _DecodedFrame:
                     max(width, frame.width * short_side // shorter),
                     max(height, frame.height * short_side // shorter),
                 )
-            whole = frame.reformat(*size, "rgb24" if colours else "gray", interpolation="AREA").to_ndarray()
+            whole = frame.reformat(*size, "rgb24" if rgb else "gray", interpolation="AREA").to_ndarray()
             left, top = (size[0] - width) // 2, (size[1] - height) // 2
             self._pixels = whole[top : top + height, left : left + width]
         return self._pixels
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[Any]:
+def open_media(path: Path) -> Iterator[Any]:
     """A media file opened for reading. Raises MediaError where it is missing or not media."""
     if not path.is_file():
         raise MediaError(f"There is no file {path}.", "Check the path, or relink the clip.")
@@ -201,7 +201,7 @@ def opened(path: Path) -> Iterator[Any]:
 
 def has_video(path: Path) -> bool:
     """Whether a file holds moving pictures; the cover of a record is none. Raises MediaError where it is no media."""
-    with opened(path) as container:
+    with open_media(path) as container:
         return bool(_video_streams(container))
 
 
@@ -216,7 +216,7 @@ def _video_stream(container: Any, path: Path) -> Any:
     return streams[0]
 
 
-def decoded(container: Any, stream: Any, path: Path) -> Iterator[Any]:
+def decode_frames(container: Any, stream: Any, path: Path) -> Iterator[Any]:
     """Pictures in order; damaged ones are passed over, as players do, as long as some can be read."""
     failures = 0
     packets = container.demux(stream)
@@ -248,14 +248,14 @@ def _frames_from(container: Any, stream: Any, path: Path, begin_s: Fraction) -> 
             container.seek(target, stream=stream, backward=True)
         except av.FFmpegError:
             break
-        pictures = decoded(container, stream, path)
-        first = next(pictures, None)
+        frames = decode_frames(container, stream, path)
+        first = next(frames, None)
         if first is not None and first.pts * stream.time_base <= begin_s:
             yield first
-            yield from pictures
+            yield from frames
             return
-    with opened(path) as fresh:
-        yield from decoded(fresh, _video_stream(fresh, path), path)
+    with open_media(path) as fresh:
+        yield from decode_frames(fresh, _video_stream(fresh, path), path)
 
 
 def _duration_s(container: Any, stream: Any, start_s: Fraction, rate: Fraction) -> Fraction:

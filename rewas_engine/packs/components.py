@@ -28,7 +28,7 @@ from rewas_engine.models.text_projection import TextProjection
 from rewas_engine.models.vocoder import SpectralVocoder
 from rewas_engine.packs.backbones.families import ComponentLoader
 from rewas_engine.runtime.memory_errors import is_out_of_memory
-from rewas_engine.runtime.precision import heavy_dtypes, lower
+from rewas_engine.runtime.precision import cast_heavy_layers, heavy_dtypes
 
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
@@ -175,7 +175,7 @@ def _build_with_weights(build: Callable[[], Any], weights: Path, dtype: torch.dt
         return module
     # What is worked out when it is built, and stands in no file, has no values yet.
     module = build()
-    lower(module, dtype)
+    cast_heavy_layers(module, dtype)
     load_strictly(module, found)
     return module
 

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from rewas_engine.conditioning.controls import energy_hint
-from rewas_engine.conditioning.mel import AudioFrontEnd, MelConfig, normalised
+from rewas_engine.conditioning.mel import AudioFrontEnd, MelConfig, normalise
 from rewas_engine.conversion.checkpoints import Checkpoint
 from rewas_engine.conversion.parts import ModuleTensors, released_parts
 from rewas_engine.conversion.sizes import ReleasedSizes, released_schedule
@@ -52,11 +52,11 @@ _TINY = ReleasedSizes(widths=(32, 64, 64), blocks=1, text=16)
 def check_front_end(arrays: Arrays) -> Iterator[Comparison]:
     """energy.npz: waveform to log-mel to energy to control."""
     front_end, file = AudioFrontEnd(MelConfig()), "energy"
-    waveform = normalised(arrays["waveform_raw"])
+    waveform = normalise(arrays["waveform_raw"])
     yield compare(f"{file}: mel_filterbank", front_end.filter_bank, arrays["mel_filterbank"])
     yield compare(f"{file}: waveform_norm", waveform, arrays["waveform_norm"])
-    yield compare(f"{file}: log_mel", front_end.hear(waveform), arrays["log_mel"])
-    energy = front_end.measure(waveform).values
+    yield compare(f"{file}: log_mel", front_end.encode(waveform), arrays["log_mel"])
+    energy = front_end.measure_energy(waveform).values
     yield compare(f"{file}: energy_raw_512", energy, arrays["energy_raw_512"])
     tokens = resample_nearest(energy, 112)
     yield compare(f"{file}: energy_112_nearest", tokens, arrays["energy_112_nearest"])
@@ -68,7 +68,7 @@ def check_energy_error(arrays: Arrays) -> Iterator[Comparison]:
     """energy_mae.npz: the energies of two sounds and how far they lie apart."""
     front_end = AudioFrontEnd(MelConfig())
     target, generated = (
-        front_end.measure(normalised(arrays[f"waveform_raw_{side}"])).values for side in ("gt", "pred")
+        front_end.measure_energy(normalise(arrays[f"waveform_raw_{side}"])).values for side in ("gt", "pred")
     )
     yield compare("energy_mae: energy_gt", target, arrays["energy_gt"])
     yield compare("energy_mae: energy_pred", generated, arrays["energy_pred"])

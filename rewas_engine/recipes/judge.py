@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from rewas_engine.conditioning.mel import normalised
+from rewas_engine.conditioning.mel import normalise
 from rewas_engine.curves.energy import SILENCE_NATS
 from rewas_engine.errors import SettingsError
 from rewas_engine.evaluation.judge import FIGURES_FILE, Judge, accuracy, class_accuracies, confusion
@@ -179,7 +179,7 @@ def measure_judge(judge: Judge, scenes: int, first_seed: int = HELD_OUT_SEED) ->
         scene = sample_scene(seed)
         seed += 1
         if not scene.is_silent:
-            log_mel = front_end.log_mel(torch.from_numpy(normalised(render_sound(scene)))[None])
+            log_mel = front_end.log_mel(torch.from_numpy(normalise(render_sound(scene)))[None])
             true.append(scene.class_name)
             predicted += judge.names(log_mel)
     table = confusion(true, predicted, judge.classes)

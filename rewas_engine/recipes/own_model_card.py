@@ -67,11 +67,11 @@ def measure_held_out(
     for seed, (caption, sound, frames) in enumerate(zip(clips.captions, clips.sounds, clips.pictures, strict=True)):
         if cancel is not None and cancel.is_set():
             raise TrainingStopped(MEASURING_STAGE, seed)
-        requested = front_end.measure(sound)
+        requested = front_end.measure_energy(sound)
         sounding_s = (int(np.flatnonzero(sound).max(initial=-1)) + 1) / front_end.config.sample_rate_hz
         target = requested.values[: round(sounding_s * float(front_end.config.frame_rate_hz))]
         if sounding_s >= SHORTEST_MEASURED_S and target.std() > CONSTANT_NATS:
-            controls = Controls.following(requested)
+            controls = Controls.from_energy(requested)
             log_mel = model.sound.log_mel(caption, controls, seed, with_control)
             uncontrolled = model.sound.log_mel(caption, controls, seed, without)
             waveform = model.sound.vocoding.waveform(log_mel, sound.size)
@@ -79,7 +79,7 @@ def measure_held_out(
                 energy_agreement(target, np.asarray(produced, np.float32)[: target.size])
                 for produced in (
                     log_mel.mean(dim=-1).cpu().numpy(),
-                    front_end.measure(waveform).values,
+                    front_end.measure_energy(waveform).values,
                     uncontrolled.mean(dim=-1).cpu().numpy(),
                 )
             )
@@ -91,7 +91,7 @@ def measure_held_out(
             if frames is not None:
                 rate = model.picture_format[0]
                 count = int(sounding_s * float(rate))
-                true = requested.at(rate, len(frames))[:count]
+                true = requested.resample(rate, len(frames))[:count]
                 estimated = agreement(true, model.energy_of_frames(frames)[:count], rate)
                 moving = agreement(true, frame_difference(frames)[:count], rate)
                 add("picture_correlation", estimated.correlation)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import maximum_filter1d
 
 from rewas_engine.checks import MAX_SEED, check_range, validate_prompt
-from rewas_engine.curves.edits import Smooth, edited
+from rewas_engine.curves.edits import Smooth, apply_edits
 from rewas_engine.curves.energy import EnergyCurve
 from rewas_engine.curves.sources import DEFAULT_FLAT_NATS, flat_curve
 from rewas_engine.errors import SettingsError
@@ -90,7 +90,7 @@ def _following_energy(primary: EnergyCurve) -> EnergyCurve:
     held = maximum_filter1d(
         primary.values, size=max(1, round(FOLLOWING_HOLD_S * float(primary.rate_hz))), mode="nearest"
     )
-    swell = edited(replace(primary, values=held), [Smooth(FOLLOWING_HOLD_S)])
+    swell = apply_edits(replace(primary, values=held), [Smooth(FOLLOWING_HOLD_S)])
     return replace(swell, values=loudest - FOLLOWING_OFFSET_NATS + FOLLOWING_DEPTH * (swell.values - loudest))
 
 

@@ -61,8 +61,8 @@ class Shots:
     def controls(self, whole: Controls) -> list[Controls]:
         """What each shot follows; all but the last go on a little as they end."""
         ends = [*self.begins[1:], self.frames]
-        own = [whole.part(begin, end - begin) for begin, end in zip(self.begins, ends, strict=True)]
-        return [*(shot.padded(shot.frames + _TAIL_FRAMES) for shot in own[:-1]), own[-1]]
+        own = [whole.window(begin, end - begin) for begin, end in zip(self.begins, ends, strict=True)]
+        return [*(shot.pad(shot.frames + _TAIL_FRAMES) for shot in own[:-1]), own[-1]]
 
     def seeds(self, seed: int) -> list[int]:
         """A seed for each; the first shot's is the take's."""

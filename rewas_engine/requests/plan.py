@@ -22,7 +22,7 @@ from rewas_engine.generation.loops import check_loop_join
 from rewas_engine.generation.sampling import effective_num_steps
 from rewas_engine.generation.sampling_settings import SamplingSettings
 from rewas_engine.generation.synthesis import InpaintSource
-from rewas_engine.media.probe import ClipRead
+from rewas_engine.media.probe import ProbedClip
 from rewas_engine.requests.per_shot import Shots
 from rewas_engine.requests.regeneration import Revision, match_level
 from rewas_engine.requests.validation import check_curve_covers_clip
@@ -58,7 +58,7 @@ class SoundRequest:
         return (Fraction(0), self.duration_s) if self.revision is None else self.revision.range_s(self.duration_s)
 
     def resolve_energy(
-        self, given: EnergyCurve | None, read: ClipRead, estimated: Callable[[], EnergyCurve]
+        self, given: EnergyCurve | None, read: ProbedClip, estimated: Callable[[], EnergyCurve]
     ) -> EnergyCurve:
         """The energy of the primary sound: the one that is given, else what the picture or an earlier sound calls for.
 
@@ -69,7 +69,7 @@ class SoundRequest:
             check_curve_covers_clip(given, read)
             return given
         if self.revision is not None and self.revision.degree < 1:
-            return self.front_end.measure(self.revision.heard(self.front_end.config.sample_rate_hz))
+            return self.front_end.measure_energy(self.revision.heard(self.front_end.config.sample_rate_hz))
         if self.loops:
             return flat_curve(duration=self.duration_s)
         return match_level(self.earlier, estimated(), self.front_end)
@@ -82,26 +82,26 @@ class SoundRequest:
         Raises SettingsError where onsets are to be followed and there are none, or a loop would break off.
         """
         config = self.front_end.config
-        frames = self.front_end.frames_of(sample_count(self.duration_s, config.sample_rate_hz))
+        frames = self.front_end.frame_count(sample_count(self.duration_s, config.sample_rate_hz))
         rate = config.frame_rate_hz
         # A loop has no end to go on beyond: its last frames are whole latent positions.
         steered = self.window.whole(frames) if self.loops else frames
 
         def sampled(count: int) -> EnergyCurve:
-            return EnergyCurve(np.maximum(energy.at(rate, count), config.silence_nats), rate, energy.source)
+            return EnergyCurve(np.maximum(energy.resample(rate, count), config.silence_nats), rate, energy.source)
 
         if self.loops and self.control == "energy":
             check_loop_join(sampled(frames))
         controls = self._controls_from(sampled(steered))
         if texture is not None:
-            controls = replace(controls, texture=texture.at(rate, steered))
-            texture = TextureCurve(texture.at(rate, frames), rate, texture.source)
+            controls = replace(controls, texture=texture.resample(rate, steered))
+            texture = TextureCurve(texture.resample(rate, frames), rate, texture.source)
         shots = Shots.between(cuts_s, rate, frames) if cuts_s else None
         return SoundPlan(self, prompt, sampled(frames), controls, shots, texture)
 
     def _controls_from(self, energy: EnergyCurve) -> Controls:
         if self.control == "energy":
-            return Controls.following(energy)
+            return Controls.from_energy(energy)
         onsets = onset_strengths(energy, rate_hz=energy.rate_hz, count=len(energy.values))
         if not onsets.any():
             raise SettingsError(

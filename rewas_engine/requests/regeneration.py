@@ -10,12 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rewas_engine.conditioning.mel import AudioFrontEnd
-from rewas_engine.curves.edits import Offset, edited
-from rewas_engine.curves.energy import LOUDEST_NATS, EnergyCurve, FloatArray
+from rewas_engine.curves.edits import Offset, apply_edits
+from rewas_engine.curves.energy import MAX_ENERGY_NATS, EnergyCurve, FloatArray
 from rewas_engine.errors import SettingsError
 from rewas_engine.exact_time import Seconds, exact_seconds, sample_count
 from rewas_engine.generation.synthesis import InpaintSource
-from rewas_engine.media.audio import resampled
+from rewas_engine.media.audio import resample
 from rewas_engine.media.stem import Stem
 from rewas_engine.requests.scoring import AUDIBLE_MARGIN_NATS
 
@@ -77,7 +77,7 @@ class Revision:
         start_s, end_s = self.range_s(duration_s)
         rate_hz = front_end.config.sample_rate_hz
         heard = self.heard(rate_hz)
-        log_mel = front_end.hear(heard)
+        log_mel = front_end.encode(heard)
         times_s = [Fraction(frame * front_end.config.hop_samples, rate_hz) for frame in range(len(log_mel) + 1)]
         kept = np.array([later_s <= start_s or time_s >= end_s for time_s, later_s in pairwise(times_s)], np.bool_)
         # The last frame is filled up with silence, which is not the sound's.
@@ -89,7 +89,7 @@ class Revision:
         """The sound [samples] in mono at a rate."""
         waveform, from_hz = self.stem.waveform, self.stem.sample_rate_hz
         samples = sample_count(Fraction(waveform.shape[1], from_hz), sample_rate_hz)
-        return np.asarray(resampled(waveform.mean(axis=0, keepdims=True), from_hz, sample_rate_hz, samples)[0])
+        return np.asarray(resample(waveform.mean(axis=0, keepdims=True), from_hz, sample_rate_hz, samples)[0])
 
     def splice(self, made: NDArray[np.float32], duration_s: Fraction) -> NDArray[np.float32]:
         """The sound [channels, samples] with its range taken from `made`, as long as the clip and at the stem's rate.
@@ -121,12 +121,12 @@ def match_level(earlier: InpaintSource | None, energy: EnergyCurve, front_end: A
     if earlier is None:
         return energy
     config = front_end.config
-    asked = energy.at(config.frame_rate_hz, len(earlier.log_mel))
+    asked = energy.resample(config.frame_rate_hz, len(earlier.log_mel))
     heard = earlier.log_mel.mean(dim=-1).cpu().numpy()
     audible = config.silence_nats + AUDIBLE_MARGIN_NATS
     both = earlier.kept & (asked > audible) & (heard > audible)
     if both.sum() < MIN_LEVEL_MEASUREMENT_S * config.frame_rate_hz:
         return energy
     difference_nats = float(np.median(heard[both] - asked[both]))
-    loudest = LOUDEST_NATS - float(energy.values.max())
-    return edited(energy, [Offset(min(difference_nats, loudest))])
+    loudest = MAX_ENERGY_NATS - float(energy.values.max())
+    return apply_edits(energy, [Offset(min(difference_nats, loudest))])

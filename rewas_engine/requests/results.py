@@ -13,7 +13,7 @@ from rewas_engine.checks import ControlName
 from rewas_engine.curves.energy import EnergyCurve
 from rewas_engine.curves.texture import TextureCurve
 from rewas_engine.matching.report import ConflictPolicy, ConflictReport
-from rewas_engine.media.probe import ClipRead
+from rewas_engine.media.probe import ProbedClip
 from rewas_engine.media.stem import MIX, Stem
 from rewas_engine.packs.description import PackInfo
 
@@ -81,7 +81,7 @@ class GenerationResult:
     None where it was left to the words.
     """
 
-    clip: ClipRead
+    clip: ProbedClip
     pack: PackInfo
     prompt: str
     requested: EnergyCurve

@@ -10,16 +10,16 @@ from fractions import Fraction
 import torch
 
 from rewas_engine.conditioning.controls import measure_log_mel_texture
-from rewas_engine.conditioning.mel import AudioFrontEnd, normalised
+from rewas_engine.conditioning.mel import AudioFrontEnd, normalise
 from rewas_engine.curves.energy import EnergyCurve, FloatArray, energy_agreement
-from rewas_engine.curves.silence import find_silence, silence
+from rewas_engine.curves.silence import find_silence, mute_gaps
 from rewas_engine.curves.texture import texture_error
 from rewas_engine.exact_time import sample_count
 from rewas_engine.generation.synthesis import SoundGenerator
 from rewas_engine.generation.vocoding import OnWindow
 from rewas_engine.matching.embedding import JointScorer
 from rewas_engine.matching.evidence import FAMILIARITY_THRESHOLD
-from rewas_engine.media.audio import limit_peak, resample_loop, resampled
+from rewas_engine.media.audio import limit_peak, resample, resample_loop
 from rewas_engine.media.stem import PRIMARY, Stem
 from rewas_engine.packs.description import PackInfo
 from rewas_engine.requests.layers import Layer, apply_gains
@@ -129,23 +129,23 @@ class TakeGenerator:
                 )
             else:
                 waveform = self.sound.vocoding.waveform(log_mels[0], own_samples, on_window, seed=seed)
-            changed = resampled(waveform[None], own_hz, rate_hz, samples)
+            changed = resample(waveform[None], own_hz, rate_hz, samples)
         if "energy" in wanted.controls.names:
             gaps = find_silence(wanted.requested, self.front_end.config.silence_nats)
-            silence(waveform, gaps, own_hz)
-            silence(changed, gaps, rate_hz)
+            mute_gaps(waveform, gaps, own_hz)
+            mute_gaps(changed, gaps, rate_hz)
         # Between its samples a band-limited sound may be louder than at them.
         changed = limit_peak(changed)
         if revision is None:
             return waveform, Stem(PRIMARY, changed, rate_hz)
         # What stays of a revised sound stays to the bit: what is new had to fit under the ceiling by itself.
         changed = revision.splice(changed, wanted.request.duration_s)
-        waveform = resampled(changed.mean(axis=0, keepdims=True), rate_hz, own_hz, own_samples)[0]
+        waveform = resample(changed.mean(axis=0, keepdims=True), rate_hz, own_hz, own_samples)[0]
         return waveform, Stem(revision.stem.role, changed, rate_hz)
 
     def _judged(self, wanted: SoundPlan, seed: int, waveform: FloatArray, stem: Stem) -> Take:
         """The take, and how well it does what was asked."""
-        config, heard = self.front_end.config, self.front_end.hear(waveform)
+        config, heard = self.front_end.config, self.front_end.encode(waveform)
         rate_hz = config.frame_rate_hz
         produced = EnergyCurve(heard.mean(dim=-1).numpy(), rate_hz, "audio")
         begin_s, end_s = wanted.request.scored_range_s
@@ -181,7 +181,7 @@ class TakeGenerator:
         joint = self.joint
         if joint is None or not waveform.any() or joint.familiarity(prompt)[1] < FAMILIARITY_THRESHOLD:
             return None
-        return joint.score_text_sound(prompt, self.front_end.hear(normalised(waveform))).probability
+        return joint.score_text_sound(prompt, self.front_end.encode(normalise(waveform))).probability
 
 
 def _add_layers(

@@ -10,7 +10,7 @@ from rewas_engine.curves.curve import SampledCurve
 from rewas_engine.curves.energy import EnergyCurve
 from rewas_engine.errors import SettingsError
 from rewas_engine.exact_time import Seconds
-from rewas_engine.media.probe import ClipRead
+from rewas_engine.media.probe import ProbedClip
 from rewas_engine.requests.layers import Layer
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def check_total_duration(takes: int, stems: int, duration_s: Fraction) -> None:
         )
 
 
-def check_curve_covers_clip(curve: SampledCurve, read: ClipRead, kind: type[SampledCurve] = EnergyCurve) -> None:
+def check_curve_covers_clip(curve: SampledCurve, read: ProbedClip, kind: type[SampledCurve] = EnergyCurve) -> None:
     """Raises SettingsError for a curve of another kind, or not as long as its clip, to a frame and a value."""
     name, maker = ("energy", "curve_from_points") if kind is EnergyCurve else ("texture", "texture_from_points")
     if not isinstance(curve, kind):

@@ -44,7 +44,7 @@ class Execution:
             )
 
     @property
-    def batch(self) -> int:
+    def effective_batch_size(self) -> int:
         """Passes that may be in one batch."""
         return 1 if self.low_memory else self.batch_size
 

@@ -58,7 +58,7 @@ class PackComponents(Mapping[str, Any]):
             self._held = {role: held for role, held in self._held.items() if not isinstance(held, nn.Module)}
 
     @property
-    def held(self) -> tuple[str, ...]:
+    def loaded_roles(self) -> tuple[str, ...]:
         """Roles whose components are in memory."""
         return tuple(self._held)
 

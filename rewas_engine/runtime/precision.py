@@ -13,10 +13,10 @@ _HEAVY_LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d,
 """Layers that autocast computes in low precision, so that weights held in it change nothing but time and memory."""
 
 
-def resolve_precision(asked: str, device: str) -> str:
+def resolve_precision(requested: str, device: str) -> str:
     """The precision that is meant on a device: "auto" is bfloat16 or float16 where there is hardware for it."""
-    if asked != "auto":
-        return asked
+    if requested != "auto":
+        return requested
     if torch.device(device).type == "cuda":
         return "bfloat16" if torch.cuda.get_device_capability(device)[0] >= 8 else "float16"
     return "bfloat16" if torch.cpu._is_avx512_bf16_supported() else "float32"
@@ -34,7 +34,7 @@ def heavy_dtypes(module: nn.Module, dtype: torch.dtype) -> dict[str, torch.dtype
     return {name: dtype if name in heavy else tensor.dtype for name, tensor in tensors.items()}
 
 
-def lower(module: nn.Module, dtype: torch.dtype) -> None:
+def cast_heavy_layers(module: nn.Module, dtype: torch.dtype) -> None:
     """Hold the heavy layers of a network in a precision; all else stays as it is."""
     for part in module.modules():
         if isinstance(part, _HEAVY_LAYERS):

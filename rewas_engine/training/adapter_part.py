@@ -132,8 +132,8 @@ def _error(
 def energy_controls(energies: torch.Tensor, given: torch.Tensor) -> ControlBatch:
     """Energies [B, T] as controls, used where `given` [B] bool is true."""
     rows = [Controls(energy=energy) for energy in energies.cpu().numpy()]
-    batch = ControlBatch.of(rows, energies.device)
-    return ControlBatch(batch.energies, batch.onsets, batch.textures, batch.given & given[:, None])
+    batch = ControlBatch.from_windows(rows, energies.device)
+    return ControlBatch(batch.energies, batch.onsets, batch.textures, batch.is_given & given[:, None])
 
 
 @torch.inference_mode()

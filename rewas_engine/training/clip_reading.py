@@ -8,11 +8,11 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
-from rewas_engine.conditioning.mel import AudioFrontEnd, normalised
+from rewas_engine.conditioning.mel import AudioFrontEnd, normalise
 from rewas_engine.energy_estimation.estimator import EnergyEstimator
 from rewas_engine.errors import MediaError
 from rewas_engine.media.audio import read_audio
-from rewas_engine.media.probe import ClipRead
+from rewas_engine.media.probe import ProbedClip
 from rewas_engine.media.video import VideoProperties, probe_video
 from rewas_engine.runtime.progress import CancelSignal
 from rewas_engine.training.cutting import SILENT_PEAK
@@ -42,7 +42,7 @@ def read_clip_log_mel(clip: DatasetClip, front_end: AudioFrontEnd, cancel: Cance
         raise MediaError(f"The sound of {clip.name} cannot be decoded ({error}).", "Export it again.") from error
     if not np.isfinite(sound).all() or float(np.ptp(sound)) / 2 < SILENT_PEAK:
         raise MediaError(f"{clip.name} is silent throughout.", "Leave it out, or export it again.")
-    return np.asarray(front_end.hear(normalised(sound)).numpy(), np.float16)
+    return np.asarray(front_end.encode(normalise(sound)).numpy(), np.float16)
 
 
 def read_clip_frames(clip: DatasetClip, estimator: EnergyEstimator, cancel: CancelSignal | None) -> NDArray[np.uint8]:
@@ -53,7 +53,7 @@ def read_clip_frames(clip: DatasetClip, estimator: EnergyEstimator, cancel: Canc
     """
     video = probe_video(clip.video)
     start_s, duration_s = _range_s(clip, video)
-    return estimator.read_frames(ClipRead(clip.name, clip.video, start_s, duration_s, video.frame_rate), cancel)
+    return estimator.read_frames(ProbedClip(clip.name, clip.video, start_s, duration_s, video.frame_rate), cancel)
 
 
 def _range_s(clip: DatasetClip, video: VideoProperties) -> tuple[Fraction, Fraction]:

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from rewas_engine.conditioning.controls import onset_track
-from rewas_engine.conditioning.mel import AudioFrontEnd, MelConfig, normalised
+from rewas_engine.conditioning.mel import AudioFrontEnd, MelConfig, normalise
 from rewas_engine.runtime.atomic_files import save_array_atomic, write_text_atomic
 from rewas_engine.runtime.progress import CancelSignal
 from rewas_engine.training.caption_embeddings import embed_captions
@@ -184,7 +184,7 @@ def _write_shard(folder: str, clips: int, pictures: int, first_seed: int, index:
     for clip in range(first, min(first + SHARD_CLIPS, clips)):
         scene = sample_scene(first_seed + clip)
         sound = render_sound(scene)
-        sounds.append(np.round(normalised(sound) * FULL_SCALE).astype(np.int16))
+        sounds.append(np.round(normalise(sound) * FULL_SCALE).astype(np.int16))
         captions.append(scene.full_caption)
         onsets.append(_onset_pairs(scene))
         if clip < pictures:

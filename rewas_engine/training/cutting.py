@@ -10,7 +10,7 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
-from rewas_engine.conditioning.mel import normalised
+from rewas_engine.conditioning.mel import normalise
 from rewas_engine.conditioning.windows import window_starts
 from rewas_engine.errors import MediaError, SettingsError
 from rewas_engine.exact_time import sample_count
@@ -201,5 +201,5 @@ def _prepare(sound: NDArray[np.float32], loudest: float, samples: int) -> NDArra
     """
     share = _peak(sound) / loudest
     prepared = np.zeros(samples, np.int16)
-    prepared[: sound.size] = np.round(normalised(sound) * min(1.0, share / WEAKEST_SHARE) * np.iinfo(np.int16).max)
+    prepared[: sound.size] = np.round(normalise(sound) * min(1.0, share / WEAKEST_SHARE) * np.iinfo(np.int16).max)
     return prepared

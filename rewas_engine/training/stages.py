@@ -240,7 +240,7 @@ def adapter_loss(
         controls = batches.controls(batch, generator)
         # Prompts are dropped only together with the controls, as in guidance. An adapter with energy but no prompt
         # would learn to guess the class from the energy's shape.
-        is_controlled = controls.given.any(dim=1, keepdim=True)
+        is_controlled = controls.is_given.any(dim=1, keepdim=True)
         emptied = batches.drop_prompts(batch.prompts, EMPTY_PROMPT_SHARE, generator)
         prompts = torch.where(is_controlled, batch.prompts, emptied)
         with torch.no_grad():
@@ -271,7 +271,7 @@ def adapter_loss(
             ],
             dim=1,
         )
-        return loss + (errors * controls.given).sum(dim=1).mean()
+        return loss + (errors * controls.is_given).sum(dim=1).mean()
 
     return loss_of
 

@@ -33,8 +33,8 @@ from rewas_engine import (
     ReWaS,
     Stem,
     VideoClip,
+    apply_edits,
     curve_from_points,
-    edited,
     find_cuts,
     find_events,
     flat_curve,
@@ -43,7 +43,7 @@ from rewas_engine import (
     read_curve,
     write_curve,
 )
-from rewas_engine.conditioning.mel import normalised
+from rewas_engine.conditioning.mel import normalise
 from rewas_engine.curves.energy import energy_agreement
 from rewas_engine.evaluation.seams import window_borders
 from rewas_engine.world import ENVELOPE_RATE_HZ, render_picture, render_sound
@@ -85,7 +85,7 @@ class Studio:
         demo = next(clip for clip in DEMO_CLIPS if clip.file_name == "hammer.mp4")
         self.clip, self.prompt = VideoClip(make_clip(demo, self.folder)), demo.prompt
         self.duration_s = demo.duration_s
-        self.own = self._sound("own.wav", normalised(render_sound(demo.scene())))
+        self.own = self._sound("own.wav", normalise(render_sound(demo.scene())))
         hands = outline(
             np.array(CLAP_TIMES_S), np.linspace(0.5, 1, len(CLAP_TIMES_S)), round(self.duration_s * ENVELOPE_RATE_HZ)
         )
@@ -99,7 +99,7 @@ class Studio:
         return VideoClip(self.folder / name)
 
     def energy(self, clip: VideoClip) -> EnergyCurve:
-        return self.model.measure_energy(clip).lasting(self.duration_s)
+        return self.model.measure_energy(clip).with_duration(self.duration_s)
 
     def points(self, *points: tuple[float, float]) -> EnergyCurve:
         return curve_from_points([*points, (float(self.duration_s), SILENCE_NATS)], duration=self.duration_s)
@@ -137,7 +137,7 @@ def edits(studio: Studio) -> list[Row]:
     energy = studio.energy(studio.own)
     rows = [studio.row("as measured on the scene's own sound", energy)]
     for words in ("scale 0.7", "gate -6", "smooth 0.6", "fade out 3", "shift 0.4", "stretch 1.5"):
-        rows.append(studio.row(f"--edit “{words}”", edited(energy, [parse_edit(words)])))
+        rows.append(studio.row(f"--edit “{words}”", apply_edits(energy, [parse_edit(words)])))
     return rows
 
 
@@ -145,12 +145,12 @@ def events(studio: Studio) -> list[Row]:
     energy = studio.energy(studio.own)
     rows = [studio.row("its events, as --events counts them", energy)]
     for words in ("isolate event 3", "mute events 2 5", "boost event 1 by 2", "move event 7 to 1.8"):
-        rows.append(studio.row(f"--edit “{words}”", edited(energy, [parse_edit(words)])))
+        rows.append(studio.row(f"--edit “{words}”", apply_edits(energy, [parse_edit(words)])))
     return [Row(row.told, row.waveform, row.requested, row.verdict, find_events(row.requested)) for row in rows]
 
 
 def onsets(studio: Studio) -> list[Row]:
-    slow = edited(studio.energy(studio.own), [parse_edit("smooth 0.5")])
+    slow = apply_edits(studio.energy(studio.own), [parse_edit("smooth 0.5")])
     rows = [
         studio.row("--control energy: no hammer sounds so soft, and strikes fall where they may", slow),
         studio.row("--control onsets: strikes at the times of the same curve's events", slow, control="onsets"),
@@ -181,7 +181,7 @@ def silence(studio: Studio) -> list[Row]:
 
 
 def texture(studio: Studio) -> list[Row]:
-    energy = edited(flat_curve(duration=studio.duration_s, nats=-5.5), [parse_edit("fade in 1.5")])
+    energy = apply_edits(flat_curve(duration=studio.duration_s, nats=-5.5), [parse_edit("fade in 1.5")])
     rows = []
     for prompt in ("heavy rain", "wind in the trees"):
         plain = studio.row(f"{prompt}: left to the words", energy, prompt)
@@ -345,7 +345,7 @@ def draw(studio: Studio, rows: Sequence[Row], path: Path) -> None:
 def draw_row(studio: Studio, axis: Axes, row: Row) -> None:
     """One spectrogram with the energies over it."""
     config = studio.model.front_end.config
-    log_mel = studio.model.front_end.hear(row.waveform).numpy()
+    log_mel = studio.model.front_end.encode(row.waveform).numpy()
     length_s = len(log_mel) / float(config.frame_rate_hz)
     shades = np.floor((np.clip(log_mel, -9, LOUDEST_NATS) + 9) / (9 + LOUDEST_NATS) * SHADES)
     axis.imshow(
@@ -380,7 +380,7 @@ def _csv(studio: Studio) -> Path:
 
 def _spectral_change_at(studio: Studio, waveform: NDArray[np.float32], sample: int) -> float:
     """Change of the spectrum from the 20 ms before a sample to those after, as a share of what is usual."""
-    log_mel = studio.model.front_end.hear(waveform).numpy()
+    log_mel = studio.model.front_end.encode(waveform).numpy()
     steps = np.abs(log_mel[2:] - log_mel[:-2]).mean(axis=1)
     place = sample // studio.model.front_end.config.hop_samples - 1
     return float(steps[place - 2 : place + 3].max() / np.median(steps))
@@ -397,7 +397,7 @@ def main() -> None:
             for row in rows:
                 agreement = ""
                 if row.requested is not None:
-                    produced = studio.model.front_end.measure(row.waveform)
+                    produced = studio.model.front_end.measure_energy(row.waveform)
                     count = min(len(produced.values), len(row.requested.values))
                     mae_nats, match = energy_agreement(row.requested.values[:count], produced.values[:count])
                     agreement = f"{mae_nats:.2f} nats, {match or 0:.2f}"

@@ -17,7 +17,7 @@ from matplotlib import pyplot
 from matplotlib.axes import Axes
 from PIL import Image
 
-from rewas_engine.conditioning.mel import AudioFrontEnd, MelConfig, normalised
+from rewas_engine.conditioning.mel import AudioFrontEnd, MelConfig, normalise
 from rewas_engine.curves.energy import SILENCE_NATS
 from rewas_engine.world import CLASS_NAMES, PATTERNS, Scene, render_picture, render_sound
 from rewas_engine.world import sample_scene as draw_scene
@@ -95,7 +95,7 @@ def draw_row(scene: Scene, label: str, row: np.ndarray[tuple[int], np.dtype[np.o
         )
     frames_axes.axis("off")
 
-    sound = torch.from_numpy(normalised(render_sound(scene)))[None]
+    sound = torch.from_numpy(normalise(render_sound(scene)))[None]
     log_mel = AudioFrontEnd(MelConfig()).log_mel(sound)[0].numpy()
     extent = (0.0, scene.duration_s, 0.0, 64.0)
     mel_axes.imshow(log_mel.T, origin="lower", aspect="auto", vmin=SILENCE_NATS, vmax=1.0, extent=extent, cmap="magma")

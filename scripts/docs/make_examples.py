@@ -23,7 +23,7 @@ from PIL import Image
 
 from rewas_engine import EnergyCurve, ReWaS
 from rewas_engine.conditioning.controls import Controls, onset_track
-from rewas_engine.conditioning.mel import normalised
+from rewas_engine.conditioning.mel import normalise
 from rewas_engine.curves.energy import SILENCE_NATS, FloatArray, energy_agreement
 from rewas_engine.training.sample_sheets import Panel, draw_sheet
 from rewas_engine.world import render_brightness, render_layers, sample_scene
@@ -175,8 +175,8 @@ def video_examples(model: ReWaS) -> list[Example]:
         scene = sample_scene(SCENE_SEED + seed, class_name, pattern="regular" if seed < 2 else "swell")
         rate, width, height = model.picture_format
         frames = render_brightness(scene, frame_rate=rate, width=width, height=height)
-        energy = EnergyCurve(model.energy_of_frames(frames), rate, "picture").at(Fraction(100), FRAMES)
-        true = model.front_end.measure(normalised(render_layers(scene)["primary"])).values[:FRAMES]
+        energy = EnergyCurve(model.energy_of_frames(frames), rate, "picture").resample(Fraction(100), FRAMES)
+        true = model.front_end.measure_energy(normalise(render_layers(scene)["primary"])).values[:FRAMES]
         _, correlation = energy_agreement(true, energy)
         control = f"Estimated from the video; correlation with the clip's own sound {correlation or 0.0:.2f}"
         examples.append(Example(scene.caption, Controls(energy=energy), control))
@@ -208,7 +208,7 @@ def generate(model: ReWaS, example: Example, section: int) -> tuple[Panel, str]:
     waveform = model.sound.vocoding.waveform(log_mel, samples)
     name = "-".join(part for part in (str(section), slug(example.prompt), example.suffix) if part) + ".wav"
     soundfile.write(GENERATED / name, waveform, model.pack.sample_rate_hz, subtype="PCM_16")
-    produced = model.front_end.measure(waveform).values
+    produced = model.front_end.measure_energy(waveform).values
     curves = [("generated", produced)]
     figures = "| |"
     if example.controls.energy is not None:

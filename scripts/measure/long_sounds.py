@@ -16,7 +16,7 @@ import numpy as np
 
 from rewas_engine import ReWaS
 from rewas_engine.conditioning.controls import Controls
-from rewas_engine.conditioning.mel import normalised
+from rewas_engine.conditioning.mel import normalise
 from rewas_engine.curves.energy import EnergyCurve
 from rewas_engine.evaluation.cuts import render_films, score_cuts
 from rewas_engine.evaluation.seams import border_masks, compare, spectral_flux, window_borders
@@ -62,10 +62,10 @@ def seam_table(model: ReWaS, clips: int) -> Iterator[str]:
     measures: dict[str, tuple[list[float], list[float]]] = {"error": ([], []), "flux": ([], []), "step": ([], [])}
     borders_met = 0
     for number, scene in enumerate(scenes(clips)):
-        requested = model.front_end.measure(normalised(render_sound(scene).astype(np.float32)))
+        requested = model.front_end.measure_energy(normalise(render_sound(scene).astype(np.float32)))
         frames = len(requested.values)
-        log_mel = model.sound.log_mel(scene.caption, Controls.following(requested), number, model.sampling_settings())
-        log_mels = model.front_end.hear(
+        log_mel = model.sound.log_mel(scene.caption, Controls.from_energy(requested), number, model.sampling_settings())
+        log_mels = model.front_end.encode(
             model.sound.vocoding.waveform(log_mel, frames * model.front_end.config.hop_samples)
         ).numpy()
         window = model.sound.window
@@ -101,18 +101,18 @@ def loop_table(model: ReWaS, clips: int) -> Iterator[str]:
     for number in range(clips):
         duration_s = Fraction(int(rng.integers(500, 1500)), 100) + Fraction(1, 3)
         samples = sample_count(duration_s, config.sample_rate_hz)
-        frames = model.sound.whole(model.front_end.frames_of(samples))
+        frames = model.sound.whole(model.front_end.frame_count(samples))
         level_nats = float(rng.uniform(-7, -4))
         energy = EnergyCurve(np.full(frames, level_nats, np.float32), config.frame_rate_hz)
         prompt = AMBIENCE_CLASSES[number % len(AMBIENCE_CLASSES)].replace("_", " ")
         log_mel = model.sound.log_mel(
-            prompt, Controls.following(energy), number, model.sampling_settings(), circular=True
+            prompt, Controls.from_energy(energy), number, model.sampling_settings(), circular=True
         )
         loop = model.sound.vocoding.loop(log_mel, samples)
         # Measured with the end before the beginning, in whole frames on both sides of the join.
         half = samples // 2 // config.hop_samples * config.hop_samples
         around = np.concatenate([loop[-half:], loop[:half]])
-        log_mels, join = model.front_end.hear(around).numpy(), half // config.hop_samples
+        log_mels, join = model.front_end.encode(around).numpy(), half // config.hop_samples
         produced = log_mels.mean(axis=1)
         near, far = border_masks([join], len(produced), MARGIN_FRAMES // 2)
         # Compared with steps at the same position within a hop, because a vocoder may depend on that position.

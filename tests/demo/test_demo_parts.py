@@ -130,7 +130,7 @@ def test_silence_has_no_onsets() -> None:
 
 def test_the_drawing_shows_each_clip(tmp_path: Path) -> None:
     energy = EnergyCurve(np.linspace(SILENCE_NATS, -2, 200), Fraction(100))
-    clip = DrawnClip("ball.mp4", struck(Fraction(2)), RATE_HZ, energy, energy.scaled(0.8), HITS_S)
+    clip = DrawnClip("ball.mp4", struck(Fraction(2)), RATE_HZ, energy, energy.scale(0.8), HITS_S)
     pictures = []
     for count in (1, 2):
         draw_energy([clip] * count, tmp_path / "energy.png")

@@ -15,7 +15,7 @@ from rewas_engine import ReWaS, VideoClip
 from rewas_engine.conditioning.controls import Controls
 from rewas_engine.conditioning.mel import CHUNK_FRAMES, AudioFrontEnd, MelConfig
 from rewas_engine.media import audio
-from rewas_engine.media.audio import read_audio, resampled
+from rewas_engine.media.audio import read_audio, resample
 from rewas_engine.media.frame_stream import FrameStream
 from rewas_engine.runtime.execution import DEFAULT_BATCH_SIZE
 
@@ -145,9 +145,9 @@ def test_a_long_sound_is_heard_in_parts_and_the_same(monkeypatch: pytest.MonkeyP
 @pytest.mark.parametrize("samples", [1, 999, 40_000])
 def test_rates_are_changed_in_parts_and_the_same(samples: int, monkeypatch: pytest.MonkeyPatch) -> None:
     sound = noise(2 * samples).reshape(2, samples)
-    whole = resampled(sound, 16_000, 44_100, samples * 441 // 160)
+    whole = resample(sound, 16_000, 44_100, samples * 441 // 160)
     monkeypatch.setattr(audio, "_RESAMPLE_CHUNK_SAMPLES", 1000)
-    np.testing.assert_allclose(resampled(sound, 16_000, 44_100, samples * 441 // 160), whole, atol=1e-5)
+    np.testing.assert_allclose(resample(sound, 16_000, 44_100, samples * 441 // 160), whole, atol=1e-5)
 
 
 def test_sound_is_read_as_it_comes(tmp_path: Path) -> None:

@@ -65,12 +65,12 @@ def test_controls_that_make_no_sense_are_refused(values) -> None:
 
 def test_padding_holds_the_end_adds_no_onset_and_keeps_what_is_absent_absent() -> None:
     whole = _all(8)
-    padded = whole.padded(12)
+    padded = whole.pad(12)
     assert padded.frames == 12
     np.testing.assert_array_equal(padded.energy[7:], np.full(5, whole.energy[7], np.float32))
     np.testing.assert_array_equal(padded.texture[7:], np.tile(np.asarray(whole.texture[7], np.float32), (5, 1)))
     assert not padded.onsets[8:].any()
-    assert replace(whole, texture=None).padded(12).texture is None
+    assert replace(whole, texture=None).pad(12).texture is None
 
 
 def test_a_narrow_adapter_reads_energy_alone(codec: PatchAutoencoder) -> None:
@@ -78,7 +78,7 @@ def test_a_narrow_adapter_reads_energy_alone(codec: PatchAutoencoder) -> None:
     assert supported_controls(narrow) == ("energy",)
     energies = torch.linspace(-9, -1, 32)[None]
     hint = control_hint(
-        ControlBatch.of([Controls(energies[0].numpy())], "cpu"), partial(encode_scaled, codec), 64, narrow
+        ControlBatch.from_windows([Controls(energies[0].numpy())], "cpu"), partial(encode_scaled, codec), 64, narrow
     )
     torch.testing.assert_close(hint, energy_hint(energies, partial(encode_scaled, codec), 64))
 
@@ -87,7 +87,7 @@ def test_a_narrow_adapter_reads_energy_alone(codec: PatchAutoencoder) -> None:
 def test_a_hint_tells_what_is_given_and_nothing_else(names, codec: PatchAutoencoder, wide: EnergyAdapter) -> None:
     everything = _all()
     controls = Controls(**{name: getattr(everything, name) for name in names})
-    hint = control_hint(ControlBatch.of([controls], "cpu"), partial(encode_scaled, codec), 64, wide)
+    hint = control_hint(ControlBatch.from_windows([controls], "cpu"), partial(encode_scaled, codec), 64, wide)
     assert hint.shape == (1, 16, 8, 16)
     parts = dict(zip((*CONTROL_NAMES, "flags"), hint.split((8, 4, 1, 3), dim=1), strict=True))
     assert parts["flags"][0, :, 0, 0].tolist() == [float(name in names) for name in CONTROL_NAMES]

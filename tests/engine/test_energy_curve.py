@@ -55,12 +55,12 @@ def test_values_stand_in_the_middle_of_their_time(values, rate_hz: Fraction) -> 
 
 @given(curves, rates)
 def test_read_at_its_own_rate_a_curve_is_itself(values, rate_hz: Fraction) -> None:
-    np.testing.assert_allclose(EnergyCurve(values, rate_hz).at(rate_hz, len(values)), values, atol=1e-5)
+    np.testing.assert_allclose(EnergyCurve(values, rate_hz).resample(rate_hz, len(values)), values, atol=1e-5)
 
 
 @given(curves, rates, st.integers(1, 500))
 def test_read_at_another_rate_it_stays_between_its_extremes(values, rate_hz: Fraction, count: int) -> None:
-    read = EnergyCurve(values, rate_hz).at(100, count)
+    read = EnergyCurve(values, rate_hz).resample(100, count)
     assert read.shape == (count,)
     assert read.dtype == np.float32
     assert values.min() - 1e-5 <= read.min() <= read.max() <= values.max() + 1e-5
@@ -68,37 +68,37 @@ def test_read_at_another_rate_it_stays_between_its_extremes(values, rate_hz: Fra
 
 def test_between_values_it_is_linear_and_at_the_ends_it_is_held() -> None:
     curve = EnergyCurve(np.array([-8, -4], np.float32), Fraction(1))
-    np.testing.assert_allclose(curve.at(4, 10), [-8, -8, -7.5, -6.5, -5.5, -4.5, -4, -4, -4, -4])
+    np.testing.assert_allclose(curve.resample(4, 10), [-8, -8, -7.5, -6.5, -5.5, -4.5, -4, -4, -4, -4])
 
 
 def test_scaling_moves_the_height_above_silence() -> None:
     curve = EnergyCurve(np.array([SILENCE_NATS, -1.5129], np.float32), Fraction(25), "picture")
-    np.testing.assert_allclose(curve.scaled(0).values, SILENCE_NATS, atol=1e-5)
-    np.testing.assert_allclose(curve.scaled(0.5).values, [SILENCE_NATS, -6.5129], atol=1e-3)
-    np.testing.assert_allclose(curve.scaled(1).values, curve.values, atol=1e-5)
-    assert curve.scaled(0.5).source == "picture"
+    np.testing.assert_allclose(curve.scale(0).values, SILENCE_NATS, atol=1e-5)
+    np.testing.assert_allclose(curve.scale(0.5).values, [SILENCE_NATS, -6.5129], atol=1e-3)
+    np.testing.assert_allclose(curve.scale(1).values, curve.values, atol=1e-5)
+    assert curve.scale(0.5).source == "picture"
 
 
 @pytest.mark.parametrize("factor", [-0.1, float("nan"), 2.0, float("inf")])
 def test_a_factor_that_makes_no_sound_is_refused(factor: float) -> None:
     with pytest.raises(SettingsError):
-        EnergyCurve(np.array([-1.0], np.float32), Fraction(25)).scaled(factor)
+        EnergyCurve(np.array([-1.0], np.float32), Fraction(25)).scale(factor)
 
 
 def test_smoothing_keeps_a_parabola_and_calms_a_spike() -> None:
     times = np.arange(40, dtype=np.float32)
     parabola = EnergyCurve(-4 - (times - 20) ** 2 / 100, Fraction(25))
-    np.testing.assert_allclose(parabola.smoothed().values, parabola.values, atol=1e-4)
+    np.testing.assert_allclose(parabola.smooth().values, parabola.values, atol=1e-4)
     spike = np.full(40, -8, np.float32)
     spike[20] = 0
     # The centre weight of Savitzky-Golay (9, 2) is 59/231.
-    assert EnergyCurve(spike, Fraction(25)).smoothed().values[20] == pytest.approx(-8 + 8 * 59 / 231, abs=1e-4)
+    assert EnergyCurve(spike, Fraction(25)).smooth().values[20] == pytest.approx(-8 + 8 * 59 / 231, abs=1e-4)
 
 
 @given(curves, rates)
 def test_smoothing_works_at_every_length(values, rate_hz: Fraction) -> None:
     values = np.minimum(values, 0)
-    smoothed = EnergyCurve(values, rate_hz).smoothed()
+    smoothed = EnergyCurve(values, rate_hz).smooth()
     assert smoothed.values.size == values.size
     assert smoothed.rate_hz == rate_hz
 
@@ -106,7 +106,7 @@ def test_smoothing_works_at_every_length(values, rate_hz: Fraction) -> None:
 def test_smoothing_a_loud_edge_stays_a_curve() -> None:
     values = np.full(40, SILENCE_NATS, np.float32)
     values[20:] = 4.9
-    smoothed = EnergyCurve(values, Fraction(25)).smoothed().values
+    smoothed = EnergyCurve(values, Fraction(25)).smooth().values
     assert smoothed.max() <= 5
     assert smoothed[0] == pytest.approx(SILENCE_NATS, abs=1e-3)
 

@@ -29,11 +29,11 @@ from rewas_engine import (
     Shift,
     Smooth,
     Stretch,
-    edited,
+    apply_edits,
     find_events,
     parse_edit,
 )
-from rewas_engine.curves.energy import LOUDEST_NATS
+from rewas_engine.curves.energy import MAX_ENERGY_NATS
 
 silence = np.float32(SILENCE_NATS)
 nats = st.floats(-11.5, 4, width=32) | st.just(silence)
@@ -97,7 +97,7 @@ def test_an_edited_curve_is_a_curve_of_the_same_length_or_the_edit_is_refused(cu
     assert (changed.rate_hz, changed.source) == (curve.rate_hz, curve.source)
     assert np.isfinite(changed.values).all()
     assert changed.values.min() >= silence
-    assert changed.values.max() <= LOUDEST_NATS
+    assert changed.values.max() <= MAX_ENERGY_NATS
     assert np.array_equal(edit.apply(curve).values, changed.values)
 
 
@@ -133,10 +133,10 @@ def test_what_lies_below_silence_is_lifted_to_it() -> None:
 
 def test_a_chain_is_applied_in_order() -> None:
     curve = EnergyCurve(np.array([-6, -4], np.float32), Fraction(25))
-    np.testing.assert_allclose(edited(curve, [Offset(1), Gate(-4)]).values, [SILENCE_NATS, -3], atol=1e-5)
-    np.testing.assert_allclose(edited(curve, [Gate(-4), Offset(1)]).values, [SILENCE_NATS, -3], atol=1e-5)
-    np.testing.assert_allclose(edited(curve, [Offset(3), Gate(-4)]).values, [-3, -1], atol=1e-5)
-    assert edited(curve, []) is curve
+    np.testing.assert_allclose(apply_edits(curve, [Offset(1), Gate(-4)]).values, [SILENCE_NATS, -3], atol=1e-5)
+    np.testing.assert_allclose(apply_edits(curve, [Gate(-4), Offset(1)]).values, [SILENCE_NATS, -3], atol=1e-5)
+    np.testing.assert_allclose(apply_edits(curve, [Offset(3), Gate(-4)]).values, [-3, -1], atol=1e-5)
+    assert apply_edits(curve, []) is curve
 
 
 # Level
@@ -145,7 +145,7 @@ def test_a_chain_is_applied_in_order() -> None:
 @given(curves, st.floats(0, 1), st.floats(0, 1))
 def test_scales_multiply(curve: EnergyCurve, first: float, second: float) -> None:
     np.testing.assert_allclose(height(Scale(first).apply(curve)), height(curve) * first, atol=1e-4)
-    assert same(edited(curve, [Scale(first), Scale(second)]), Scale(first * second).apply(curve), atol=1e-4)
+    assert same(apply_edits(curve, [Scale(first), Scale(second)]), Scale(first * second).apply(curve), atol=1e-4)
 
 
 @given(curves, st.floats(0, 1))

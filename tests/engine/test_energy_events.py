@@ -45,12 +45,12 @@ def test_strikes_are_found_where_they_were_put(beneath: float, rate_hz: int) -> 
 def test_what_sounds_at_the_clips_start_and_end_counts() -> None:
     decaying = EnergyCurve(np.linspace(-2, -11, 100), Fraction(100))
     (event,) = find_events(decaying)
-    assert (event.time_s, event.first_value, event.end_index) == (0, 0, 99)
+    assert (event.time_s, event.start_index, event.end_index) == (0, 0, 99)
     lasting = EnergyCurve(np.r_[np.full(50, SILENCE_NATS), np.full(50, -5)], Fraction(100))
     (event,) = find_events(lasting)
     assert event.time_s == pytest.approx(0.5, abs=0.01)
     assert event.length_s == pytest.approx(0.5, abs=0.01)
-    assert (event.first_value, event.end_index) == (50, 100)
+    assert (event.start_index, event.end_index) == (50, 100)
 
 
 def test_a_slow_swell_begins_at_its_foot() -> None:
@@ -71,13 +71,13 @@ def test_events_are_in_order_apart_and_within_the_curve(curve: EnergyCurve, rise
     end = 0
     for number, event in enumerate(events, start=1):
         assert event.number == number
-        assert end <= event.first_value < event.end_index <= curve.values.size
+        assert end <= event.start_index < event.end_index <= curve.values.size
         end = event.end_index
-        assert event.first_value - 1 <= event.time_s * float(curve.rate_hz) <= event.end_index
+        assert event.start_index - 1 <= event.time_s * float(curve.rate_hz) <= event.end_index
         assert event.length_s > 0
         assert event.time_s + event.length_s <= float(curve.duration_s) + 1e-9
         assert event.strength_nats >= rise - 1e-5
-        own = curve.values[event.first_value : event.end_index]
+        own = curve.values[event.start_index : event.end_index]
         assert event.peak_nats == pytest.approx(max(own.max(), SILENCE_NATS))
     assert [event.time_s for event in events] == sorted(event.time_s for event in events)
 

@@ -62,7 +62,7 @@ def test_a_curve_that_was_written_is_read_as_it_was(tmp_path_factory, values, ra
     path = write_curve(curve, tmp_path_factory.getbasetemp() / "curve.csv")
     assert path.read_text().startswith("time_s,energy\n")
     again = read_curve(path, duration=curve.duration_s)
-    np.testing.assert_allclose(again.at(rate_hz, values.size), np.maximum(values, SILENCE_NATS), atol=0.02)
+    np.testing.assert_allclose(again.resample(rate_hz, values.size), np.maximum(values, SILENCE_NATS), atol=0.02)
     assert [left.name for left in path.parent.glob("*.partial")] == []
 
 
@@ -89,13 +89,13 @@ def test_a_flat_curve_is_flat() -> None:
 
 def test_a_curve_is_cut_or_filled_with_silence() -> None:
     curve = EnergyCurve(np.array([-3, -4, -5], np.float32), Fraction(25), "audio")
-    assert curve.lasting(Fraction(2, 25)).values.tolist() == [-3, -4]
-    longer = curve.lasting(Fraction(9, 50))
+    assert curve.with_duration(Fraction(2, 25)).values.tolist() == [-3, -4]
+    longer = curve.with_duration(Fraction(9, 50))
     np.testing.assert_allclose(longer.values, [-3, -4, -5, SILENCE_NATS, SILENCE_NATS], atol=1e-5)
     assert longer.source == "audio"
-    assert (curve.lasting(curve.duration_s).values == curve.values).all()
+    assert (curve.with_duration(curve.duration_s).values == curve.values).all()
     with pytest.raises(SettingsError, match="shall last -1 s"):
-        curve.lasting(Fraction(-1))
+        curve.with_duration(Fraction(-1))
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from rewas_engine.conditioning.controls import Controls
 from rewas_engine.packs.loading import load_with_memory_fallback
 from rewas_engine.runtime.memory import run_within_memory
 from rewas_engine.runtime.memory_errors import is_out_of_memory
-from rewas_engine.runtime.precision import lower, resolve_precision, weight_dtype
+from rewas_engine.runtime.precision import cast_heavy_layers, resolve_precision, weight_dtype
 
 FRAMES = 900
 
@@ -102,7 +102,7 @@ def test_weights_held_low_are_what_autocast_makes_of_them() -> None:
     shown = torch.randn(2, 3, 8, 8)
     with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
         expected = network(shown)
-        lower(network, torch.bfloat16)
+        cast_heavy_layers(network, torch.bfloat16)
         assert torch.equal(network(shown), expected)
 
 
@@ -130,15 +130,17 @@ def test_settings_that_contradict_each_other_are_refused() -> None:
 def test_with_low_memory_only_what_is_used_is_held(tiny_pack: Path, clip: VideoClip) -> None:
     model = ReWaS.from_pretrained(tiny_pack, device="cpu", execution=Execution(low_memory=True))
     large = {"video_encoder", "phi", "denoiser", "adapter", "codec", "vocoder"}
-    assert not large & set(model._components.held)
+    assert not large & set(model._components.loaded_roles)
     model.estimate_energy(clip)
-    assert large & set(model._components.held) == {"video_encoder", "phi"}
+    assert large & set(model._components.loaded_roles) == {"video_encoder", "phi"}
     held: list[set[str]] = []
     settings = model.sampling_settings(2)
-    model.sound.log_mel("rain", _controls(), 1, settings, lambda step: held.append(set(model._components.held) & large))
+    model.sound.log_mel(
+        "rain", _controls(), 1, settings, lambda step: held.append(set(model._components.loaded_roles) & large)
+    )
     assert held == [{"denoiser", "adapter"}] * 2
     model.sound.vocoding.waveform(torch.full((512, 64), -5.0), 81_920)
-    assert large & set(model._components.held) == {"vocoder"}
+    assert large & set(model._components.loaded_roles) == {"vocoder"}
 
 
 def test_words_pictures_and_curves_are_read_once(tiny_pack: Path, clip: VideoClip) -> None:
@@ -177,7 +179,7 @@ def test_a_curve_of_ones_own_leaves_the_picture_alone(tiny_pack: Path, clip: Vid
         clip, prompt="rain", energy=flat_curve(duration=model.read_clip(clip).duration_s), num_steps=1
     )
     assert "energy" not in made.timings_s
-    assert "video_encoder" not in model._components.held
+    assert "video_encoder" not in model._components.loaded_roles
 
 
 class _Broken(RuntimeError):

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from rewas_engine import SILENCE_NATS, EnergyCurve, ReWaS, VideoClip
 from rewas_engine.curves.energy import FloatArray
-from rewas_engine.curves.silence import FADE_S, SHORTEST_GAP_S, Gap, find_silence, silence
+from rewas_engine.curves.silence import FADE_S, MIN_GAP_S, Gap, find_silence, mute_gaps
 
 
 def curve(*levels: tuple[float, float]) -> EnergyCurve:
@@ -20,7 +20,7 @@ def curve(*levels: tuple[float, float]) -> EnergyCurve:
 
 def silenced(sound: FloatArray, gaps: list[Gap], rate_hz: int) -> FloatArray:
     made = sound.copy()
-    silence(made, gaps, rate_hz)
+    mute_gaps(made, gaps, rate_hz)
     return made
 
 
@@ -41,7 +41,7 @@ def test_in_gaps_there_is_nothing_and_elsewhere_everything(spans: list[tuple[flo
     inside = np.zeros(sound.shape[1], bool)
     edge = np.zeros(sound.shape[1], bool)
     for begin_s, end_s in gaps:
-        assert end_s - begin_s > SHORTEST_GAP_S
+        assert end_s - begin_s > MIN_GAP_S
         begin, end, fade = (int(time_s * rate_hz) for time_s in (begin_s, end_s, FADE_S))
         inside[begin:end] = True
         edge[begin : begin + fade] = edge[end - fade : end] = True

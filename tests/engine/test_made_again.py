@@ -78,7 +78,7 @@ def test_a_loop_has_no_seam(model: ReWaS, frames: int) -> None:
     at_join = steps[samples - 1]
     assert at_join <= np.quantile(steps, 0.999)
     # In level: the frames about the join are like the others.
-    energy_nats = model.front_end.hear(twice).mean(dim=1).numpy()
+    energy_nats = model.front_end.encode(twice).mean(dim=1).numpy()
     change = np.abs(np.diff(energy_nats))
     assert change[frames - 4 : frames + 4].max() <= change[4:-4].max() + 1e-3
 

@@ -10,7 +10,7 @@ from hypothesis import settings as limits
 from hypothesis import strategies as st
 
 from rewas_engine import SILENCE_NATS
-from rewas_engine.conditioning.mel import AudioFrontEnd, MelConfig, normalised
+from rewas_engine.conditioning.mel import AudioFrontEnd, MelConfig, normalise
 
 
 def _mel_of_hz(hz):
@@ -92,8 +92,8 @@ def test_one_pass_of_the_method_has_512_frames(front_end: AudioFrontEnd) -> None
 @given(st.integers(1, 6000))
 def test_the_energy_of_any_sound_covers_it(samples: int) -> None:
     front_end = AudioFrontEnd(MelConfig())
-    curve = front_end.measure(np.full(samples, 0.1, np.float32))
-    assert curve.values.size == -(-samples // 160) == front_end.frames_of(samples)
+    curve = front_end.measure_energy(np.full(samples, 0.1, np.float32))
+    assert curve.values.size == -(-samples // 160) == front_end.frame_count(samples)
     assert curve.rate_hz == 100
     assert curve.source == "audio"
 
@@ -101,15 +101,15 @@ def test_the_energy_of_any_sound_covers_it(samples: int) -> None:
 def test_energy_is_the_mean_over_the_bins_and_stands_where_the_sound_is(front_end: AudioFrontEnd) -> None:
     waveform = np.zeros(32_000, np.float32)
     waveform[16_000:16_160] = 0.5 * np.random.default_rng(0).standard_normal(160).clip(-1, 1)
-    curve = front_end.measure(waveform)
+    curve = front_end.measure_energy(waveform)
     np.testing.assert_allclose(curve.values, _log_mel(waveform, front_end.config).mean(axis=1), atol=2e-3)
     assert abs(int(curve.values.argmax()) - 100) <= 1
 
 
 def test_normalised_has_no_offset_and_a_peak_of_a_half() -> None:
     waveform = np.random.default_rng(1).normal(0.2, 0.01, 5000).astype(np.float32)
-    prepared = normalised(waveform)
+    prepared = normalise(waveform)
     assert prepared.dtype == np.float32
     assert np.abs(prepared).max() == pytest.approx(0.5, abs=1e-4)
     assert prepared.mean() == pytest.approx(0, abs=1e-4)
-    assert not normalised(np.zeros(100, np.float32)).any()
+    assert not normalise(np.zeros(100, np.float32)).any()

@@ -52,7 +52,9 @@ def test_shots_are_different_sounds_and_the_first_is_the_takes_own(model: ReWaS,
     clip = VideoClip(long_clip, duration=3)
     level = EnergyCurve(np.full(300, -6, np.float32), Fraction(100))
     parted = model.generate(clip, energy=level, cuts=["1.5"], seed=4, **FAST).takes[0]
-    alone = model.generate(VideoClip(long_clip, duration="1.5"), energy=level.lasting(Fraction(3, 2)), seed=4, **FAST)
+    alone = model.generate(
+        VideoClip(long_clip, duration="1.5"), energy=level.with_duration(Fraction(3, 2)), seed=4, **FAST
+    )
     waveform = parted.stems["primary"].waveform[0]
     assert parted.seed == 4
     half = 24_000

@@ -100,7 +100,7 @@ def test_words_energy_strength_and_guidance_each_change_the_sound(model: ReWaS, 
             for change in (
                 {},
                 {"prompt": "a dog barks"},
-                {"energy": _curve(1).scaled(0.2)},
+                {"energy": _curve(1).scale(0.2)},
                 {"control_strength": 0.5},
                 {"guidance_scale": 4.0},
                 {"num_steps": 3},
@@ -115,7 +115,7 @@ def test_words_energy_strength_and_guidance_each_change_the_sound(model: ReWaS, 
 def test_the_energy_that_was_given_is_the_one_that_is_requested(model: ReWaS, long_clip: Path) -> None:
     drawn = EnergyCurve(np.array([-8, -2, -30, -5], np.float32), Fraction(2))
     result = model.generate(VideoClip(long_clip, duration=2), energy=drawn, **FAST)
-    expected = np.maximum(drawn.at(100, 200), SILENCE_NATS)
+    expected = np.maximum(drawn.resample(100, 200), SILENCE_NATS)
     np.testing.assert_allclose(result.requested.values, expected, atol=1e-5)
     assert result.requested.source == "user"
     take = result.takes[0]

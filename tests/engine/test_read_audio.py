@@ -13,7 +13,7 @@ from numbered_clips import clicks, noise, write_numbered_clip, write_sound
 
 from rewas_engine import Cancelled, MediaError, Stem
 from rewas_engine.exact_time import sample_count
-from rewas_engine.media.audio import limit_peak, read_audio, resampled, write_wav
+from rewas_engine.media.audio import limit_peak, read_audio, resample, write_wav
 from rewas_engine.media.video import probe_video
 
 
@@ -136,13 +136,13 @@ def test_reading_stops_when_asked(tmp_path: Path) -> None:
 
 @given(st.integers(1, 3000), st.sampled_from([16_000, 22_050, 44_100, 48_000]), st.integers(1, 9000))
 def test_a_changed_rate_has_exactly_the_samples_asked_for(count: int, rate_hz: int, samples: int) -> None:
-    assert resampled(np.ones((2, count), np.float32), 16_000, rate_hz, samples).shape == (2, samples)
+    assert resample(np.ones((2, count), np.float32), 16_000, rate_hz, samples).shape == (2, samples)
 
 
 def test_a_changed_rate_keeps_the_tone() -> None:
     seconds = np.arange(16_000) / 16_000
     tone = np.sin(2 * np.pi * 440 * seconds).astype(np.float32)
-    changed = resampled(tone[None], 16_000, 48_000, 48_000)[0]
+    changed = resample(tone[None], 16_000, 48_000, 48_000)[0]
     expected = np.sin(2 * np.pi * 440 * np.arange(48_000) / 48_000)
     np.testing.assert_allclose(changed[2000:-2000], expected[2000:-2000], atol=1e-3)
 

@@ -171,7 +171,7 @@ def test_a_take_goes_on_beyond_its_end(model: ReWaS, clip: VideoClip, take: Stem
 def test_a_variation_follows_the_take_s_own_energy(model: ReWaS, clip: VideoClip, take: Stem) -> None:
     told = []
     result = revised(model, clip, Revision(take, degree=0.4), num_steps=5, on_progress=told.append)
-    own = model.front_end.measure(Revision(take).heard(16_000))
+    own = model.front_end.measure_energy(Revision(take).heard(16_000))
     assert np.array_equal(result.requested.values, np.maximum(own.values, -11.5129).astype(np.float32))
     steps = [progress.step for progress in told if progress.stage == "sample"]
     assert max(steps) == 2 == max(progress.total_steps for progress in told if progress.stage == "sample")

@@ -56,7 +56,7 @@ def layered(model: ReWaS, long_clip: Path):
     layers = (
         Layer("ambience", "wind in trees", gain_db=-9),
         Layer("crowd", "people clapping", "following"),
-        Layer("drone", "an engine", SWELL.scaled(0.5)),
+        Layer("drone", "an engine", SWELL.scale(0.5)),
     )
     return model.generate(VideoClip(long_clip, duration=3), energy=SWELL, layers=layers, takes=2, seed=4, **FAST)
 
@@ -83,7 +83,7 @@ def test_each_layer_has_words_seed_and_energy_of_its_own(layered) -> None:
     assert np.ptp(behind) < 0.6 * np.ptp(primary)
     assert np.corrcoef(primary, behind)[0, 1] > 0.5
     assert behind.max() == pytest.approx(primary.max() - 1.5, abs=0.1)
-    np.testing.assert_allclose(reports["drone"].requested.values, SWELL.scaled(0.5).values, atol=0.1)
+    np.testing.assert_allclose(reports["drone"].requested.values, SWELL.scale(0.5).values, atol=0.1)
     assert 0 <= first.score <= 1
 
 

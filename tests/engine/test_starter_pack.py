@@ -113,7 +113,9 @@ def test_words_choose_the_sound(starter: ReWaS) -> None:
     settings = starter.sampling_settings(num_steps=8)
 
     def brightest_bin(prompt: str) -> float:
-        magnitude = np.exp(starter.sound.log_mel(prompt, Controls.following(energy), 1, settings).numpy()).mean(axis=0)
+        magnitude = np.exp(starter.sound.log_mel(prompt, Controls.from_energy(energy), 1, settings).numpy()).mean(
+            axis=0
+        )
         return float((magnitude * np.arange(magnitude.size)).sum() / magnitude.sum())
 
     assert brightest_bin("a downpour outside") > brightest_bin("a lorry idling") + 5
@@ -139,6 +141,6 @@ def test_a_steady_sound_is_steady_to_its_end(starter: ReWaS) -> None:
     for seed, prompt in enumerate(("heavy rain", "a stream running over stones", "wind in the trees")):
         log_mel = starter.sound.log_mel(prompt, controls, seed, starter.sampling_settings())
         waveform = starter.sound.vocoding.waveform(log_mel, frames * starter.front_end.config.hop_samples)
-        heard = starter.front_end.hear(waveform).numpy().mean(axis=1)
+        heard = starter.front_end.encode(waveform).numpy().mean(axis=1)
         # The last two frames see what lies beyond the end, as they do in any recording.
         assert np.abs(heard[-int(rate / 4) : -2] - heard[:-50].mean()).max() < 0.7

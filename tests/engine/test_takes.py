@@ -23,7 +23,7 @@ def noise(duration_s: float = 3.0, strength: float = 0.3) -> np.ndarray:
 
 
 def faults(waveform: np.ndarray, text_score: float | None = None, requested: EnergyCurve = LOUD) -> tuple[str, ...]:
-    return find_faults(waveform, FRONT_END.hear(waveform).numpy(), requested, SILENCE_NATS, text_score)
+    return find_faults(waveform, FRONT_END.encode(waveform).numpy(), requested, SILENCE_NATS, text_score)
 
 
 def test_an_ordinary_sound_has_no_faults() -> None:

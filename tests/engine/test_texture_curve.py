@@ -26,7 +26,7 @@ from rewas_engine import (
     TextureCurve,
     TextureEdit,
     Tilt,
-    edited,
+    apply_edits,
     flat_texture,
     parse_texture_edit,
     read_texture,
@@ -104,15 +104,15 @@ def test_values_that_are_no_texture_are_refused(values, said: str) -> None:
 
 def test_a_texture_is_read_at_any_rate_and_held_at_its_ends() -> None:
     texture = ramp()
-    np.testing.assert_allclose(texture.at(100, 100), texture.values, atol=1e-6)
-    assert texture.at(50, 70).shape == (70, 4)
-    np.testing.assert_allclose(texture.at(50, 70)[50:], np.tile(texture.values[-1], (20, 1)), atol=1e-6)
-    longer = texture.lasting(Fraction(2))
+    np.testing.assert_allclose(texture.resample(100, 100), texture.values, atol=1e-6)
+    assert texture.resample(50, 70).shape == (70, 4)
+    np.testing.assert_allclose(texture.resample(50, 70)[50:], np.tile(texture.values[-1], (20, 1)), atol=1e-6)
+    longer = texture.with_duration(Fraction(2))
     assert longer.duration_s == 2
     np.testing.assert_allclose(longer.values[100:], np.tile(texture.values[-1], (100, 1)))
-    assert len(texture.lasting(Fraction(1, 4)).values) == 25
+    assert len(texture.with_duration(Fraction(1, 4)).values) == 25
     with pytest.raises(SettingsError, match="shall last 0 s"):
-        texture.lasting(Fraction(0))
+        texture.with_duration(Fraction(0))
 
 
 @pytest.mark.parametrize("tilt_nats", [float("nan"), float("inf"), 30, -30])
@@ -219,7 +219,7 @@ def test_brighter_and_darker_are_tilts() -> None:
     assert parse_texture_edit("Brighter 1.5") == Tilt(1.5)
     assert parse_texture_edit("darker 1.5") == Tilt(-1.5)
     assert parse_texture_edit("raise low-mid -2") == RaiseBand("low_mid", -2)
-    up = edited(ramp(), [Tilt(2)])
+    up = apply_edits(ramp(), [Tilt(2)])
     np.testing.assert_allclose(up.tilt_nats, ramp().tilt_nats + 2, atol=1e-5)
 
 
@@ -237,7 +237,7 @@ def test_what_comes_into_the_clip_is_like_its_end() -> None:
 
 
 def test_fades_lead_to_bands_alike() -> None:
-    faded = edited(flat_texture(duration=1, tilt_nats=4), [FadeIn(0.5), FadeOut(0.2)]).tilt_nats
+    faded = apply_edits(flat_texture(duration=1, tilt_nats=4), [FadeIn(0.5), FadeOut(0.2)]).tilt_nats
     assert abs(faded[0]) < 0.1
     assert abs(faded[-1]) < 0.2
     np.testing.assert_allclose(faded[50:80], 4, atol=1e-5)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from rewas_engine.conditioning.mel import normalised
+from rewas_engine.conditioning.mel import normalise
 from rewas_engine.evaluation.griffin_lim import griffin_lim, magnitudes_of
 from rewas_engine.training.corpus import world_front_end
 from rewas_engine.world import render_sound, sample_scene
@@ -14,17 +14,17 @@ FRONT_END = world_front_end()
 
 @pytest.mark.parametrize("class_name", ["rain", "bell"])
 def test_a_real_mel_comes_back(class_name: str) -> None:
-    log_mel = FRONT_END.hear(normalised(render_sound(sample_scene(5, class_name, 1.28, pattern="steady"))))
+    log_mel = FRONT_END.encode(normalise(render_sound(sample_scene(5, class_name, 1.28, pattern="steady"))))
     made = griffin_lim(log_mel.numpy(), FRONT_END)
     assert made.shape == (128 * 160,)
-    assert float((FRONT_END.hear(made) - log_mel).abs().mean()) < 0.2
+    assert float((FRONT_END.encode(made) - log_mel).abs().mean()) < 0.2
     np.testing.assert_array_equal(made, griffin_lim(log_mel.numpy(), FRONT_END))
 
 
 def test_without_rounds_the_phases_are_worse() -> None:
-    log_mel = FRONT_END.hear(normalised(render_sound(sample_scene(5, "rain", 1.28, pattern="steady"))))
+    log_mel = FRONT_END.encode(normalise(render_sound(sample_scene(5, "rain", 1.28, pattern="steady"))))
     distances = [
-        float((FRONT_END.hear(griffin_lim(log_mel.numpy(), FRONT_END, rounds)) - log_mel).abs().mean())
+        float((FRONT_END.encode(griffin_lim(log_mel.numpy(), FRONT_END, rounds)) - log_mel).abs().mean())
         for rounds in (0, 32)
     ]
     assert distances[1] < 0.7 * distances[0]

@@ -11,7 +11,7 @@ from joint_fixtures import FixedScenes, ScriptedJoint
 from pack_fixtures import tiny_model
 
 from rewas_engine import ReWaS
-from rewas_engine.conditioning.mel import normalised
+from rewas_engine.conditioning.mel import normalise
 from rewas_engine.evaluation.joint_retrieval import JointFigures, measure_joint
 from rewas_engine.evaluation.joint_section import joint_section
 from rewas_engine.evaluation.splits import Split
@@ -42,7 +42,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> ReWaS:
     for one in SCENES:
         vector = {"rain": RAIN, "bell": BELL, "engine": ENGINE}[one.class_name]
         space.tell_text(one.caption, vector)
-        space.tell_sound(model.front_end.hear(normalised(render_sound(one))), vector)
+        space.tell_sound(model.front_end.encode(normalise(render_sound(one))), vector)
         if not one.off_screen:
             shown = BELL if one.class_name == "rain" else RAIN
             space.tell_picture(render_brightness(one, frame_rate=rate, width=width, height=height), shown)

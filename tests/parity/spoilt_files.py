@@ -7,16 +7,17 @@ from pathlib import Path
 import pytest
 import torch
 
-from rewas_engine.conversion.released import OnProgress, ReleasedFiles, convert_released
+from rewas_engine.conversion.released import ReleasedFiles, convert_released
 from rewas_engine.conversion.sizes import SMALL
 from rewas_engine.errors import CheckpointError, PackError
+from rewas_engine.runtime.progress import ProgressCallback
 
 Change = Callable[[dict[str, torch.Tensor]], None]
 NORM = "module.hint_blocks.blocks.0.norm_1.weight"
 """A weight of φ, as its file has it."""
 
 
-def refused(files: ReleasedFiles, folder: Path, on_progress: OnProgress | None = None) -> CheckpointError:
+def refused(files: ReleasedFiles, folder: Path, on_progress: ProgressCallback | None = None) -> CheckpointError:
     """Why the conversion was refused; it has left nothing."""
     before = sorted(path.name for path in folder.iterdir())
     with pytest.raises(CheckpointError) as caught:

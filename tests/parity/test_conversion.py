@@ -156,7 +156,7 @@ def test_a_conversion_that_is_killed_leaves_no_pack(
         "import os, sys; from pathlib import Path\n"
         "from rewas_engine.conversion.released import ReleasedFiles, convert_released\n"
         "from rewas_engine.conversion.sizes import SMALL\n"
-        "die = lambda words, finished, total: os.kill(os.getpid(), 9) if finished == 14 else None\n"
+        "die = lambda progress: os.kill(os.getpid(), 9) if progress.step == 14 else None\n"
         "pack, *six, tokenizer = [Path(path) for path in sys.argv[1:]]\n"
         "convert_released(ReleasedFiles(*six, tokenizer=tokenizer), pack, sizes=SMALL, on_progress=die)"
     )

@@ -18,7 +18,16 @@ from rewas_api.client import RewasClient
 from rewas_api.errors import JobFailed, ProblemError, ProblemKind
 from rewas_api.v1 import rewas_pb2, rewas_pb2_grpc
 from rewas_cli.runner import LocalRunner
-from rewas_engine import EnergyCurve, ReWaS, VideoClip, curve_from_points, edited, find_events, flat_curve, parse_edit
+from rewas_engine import (
+    EnergyCurve,
+    ReWaS,
+    VideoClip,
+    apply_edits,
+    curve_from_points,
+    find_events,
+    flat_curve,
+    parse_edit,
+)
 from rewas_server.work.translation import curve_from_message, curve_message, rational
 
 CLIP_S = FRAMES / FRAME_RATE
@@ -81,7 +90,7 @@ def drawn() -> EnergyCurve:
 
 
 def edited_by_the_engine(curve: EnergyCurve, edits: list[str]) -> EnergyCurve:
-    return edited(curve, [parse_edit(words) for words in edits])
+    return apply_edits(curve, [parse_edit(words) for words in edits])
 
 
 def same(message: rewas_pb2.EnergyCurve, curve: EnergyCurve) -> None:

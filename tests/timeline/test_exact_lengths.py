@@ -9,7 +9,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from rewas_engine.exact_time import sample_count
-from rewas_engine.media.audio import resample_loop, resampled
+from rewas_engine.media.audio import resample, resample_loop
 from rewas_server.files.delivery import Provenance, write_broadcast_wav
 
 MADE = Provenance("rain", 1, "starter", "0.1.0", "Apache-2.0")
@@ -44,7 +44,7 @@ def test_every_stem_is_as_long_as_its_clip(duration_s: Fraction, rate_hz: int, p
     own = np.ones((1, sample_count(duration_s, pack_hz)), np.float32) * 0.5
     samples = sample_count(duration_s, rate_hz)
     assert samples == exactly(duration_s, rate_hz)
-    stem = resample_loop(own, samples) if loops else resampled(own, pack_hz, rate_hz, samples)
+    stem = resample_loop(own, samples) if loops else resample(own, pack_hz, rate_hz, samples)
     assert stem.shape == (1, samples)
     # Nothing is missing at its end: what is filled up there is no more than the rounding.
     missing = np.flatnonzero(stem[0] == 0)

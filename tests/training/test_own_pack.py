@@ -145,7 +145,7 @@ def test_held_out_sounds_are_held_against_what_becomes_of_them() -> None:
     noise = 0.1 * np.random.default_rng(0).standard_normal((2, 16_000)).astype(np.float32)
     loud_and_soft = np.repeat(np.array([[1, 0.01, 1, 0.01], [0.01, 1, 0.01, 1]], np.float32), 4000, axis=1)
     sounds = noise * loud_and_soft
-    mels = [front_end.hear(sound) for sound in sounds]
+    mels = [front_end.encode(sound) for sound in sounds]
 
     def log_mel(caption: str, controls: Controls, seed: int, control_strength: float) -> torch.Tensor:
         np.testing.assert_allclose(controls.energy, mels[seed].mean(dim=-1), atol=1e-5)

@@ -80,7 +80,7 @@ def test_all_stages_end_in_a_pack_that_makes_sound(trained) -> None:
     assert model.pack.version == f"{VERSION}+{read_pack(training.pack_folder).fingerprint[:8]}"
     verify_files(read_pack(training.pack_folder))
     requested = EnergyCurve(np.full(100, -4, np.float32), 100)
-    log_mel = model.sound.log_mel("a drum", Controls.following(requested), 0, model.sampling_settings(2))
+    log_mel = model.sound.log_mel("a drum", Controls.from_energy(requested), 0, model.sampling_settings(2))
     waveform = model.sound.vocoding.waveform(log_mel, 16_000)
     assert waveform.shape == (16_000,)
     assert np.isfinite(waveform).all()

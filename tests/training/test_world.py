@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from rewas_engine.conditioning.mel import AudioFrontEnd, MelConfig, normalised
+from rewas_engine.conditioning.mel import AudioFrontEnd, MelConfig, normalise
 from rewas_engine.curves.energy import SILENCE_NATS
 from rewas_engine.errors import SettingsError
 from rewas_engine.world import (
@@ -32,7 +32,7 @@ FRONT_END = AudioFrontEnd(MelConfig())
 
 
 def energy_of(sound: NDArray[np.float32]) -> NDArray[np.float32]:
-    return FRONT_END.measure(normalised(sound)).values
+    return FRONT_END.measure_energy(normalise(sound)).values
 
 
 def scene_with_silence_and_events(class_name: str, first_seed: int = 0) -> Scene:

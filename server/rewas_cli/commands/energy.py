@@ -141,7 +141,7 @@ def _compared(report: Mapping[str, Any], reference: Mapping[str, Any]) -> dict[s
 
     measured = np.asarray(report["values"], np.float32)
     heard = EnergyCurve(np.asarray(reference["values"], np.float32), reference["rate_hz"])
-    mae_nats, correlation = energy_agreement(heard.at(report["rate_hz"], measured.size), measured)
+    mae_nats, correlation = energy_agreement(heard.resample(report["rate_hz"], measured.size), measured)
     return {
         "against": {key: reference[key] for key in ("rate_hz", "values", "source")},
         "correlation": correlation,

@@ -15,8 +15,8 @@ from rewas_cli.commands.shared_options import otio_clip, otio_range, seconds
 from rewas_cli.reports import energy_report
 from rewas_cli.runner import uploaded_media
 from rewas_engine import (
-    ClipRead,
     EnergyEdit,
+    ProbedClip,
     SettingsError,
     VideoClip,
     curve_from_points,
@@ -100,12 +100,12 @@ class ChosenClip:
         return str(otio_clip(self.media, self.start, self.duration).to_json_string())
 
     @cached_property
-    def sounding(self) -> ClipRead:
+    def sounding(self) -> ProbedClip:
         """The clip held against its media, which may hold sound alone. Raises SettingsError, MediaError."""
         return read_clip_with_sound(self._video_clip)[0]
 
     @cached_property
-    def read(self) -> ClipRead:
+    def read(self) -> ProbedClip:
         """The clip held against its media. Raises SettingsError, MediaError, typer.BadParameter."""
         return read_clip(self._video_clip)
 
@@ -183,7 +183,7 @@ class EnergyResolver:
         if choice.origin is Origin.FLAT:
             return EnergyValuesMessage(flat_nats=choice.level_nats)
         if performed is not None:
-            return EnergyValuesMessage(curve_message(curve_from_message(performed.energy).lasting(duration_s)))
+            return EnergyValuesMessage(curve_message(curve_from_message(performed.energy).with_duration(duration_s)))
         assert choice.path is not None
         return EnergyValuesMessage(curve_message(read_curve(choice.path, duration=duration_s)))
 

@@ -14,7 +14,7 @@ from rewas_engine import (
     SettingsError,
     TextureCurve,
     TextureEdit,
-    edited,
+    apply_edits,
     flat_texture,
     parse_texture_edit,
     read_texture,
@@ -84,7 +84,7 @@ class TextureResolver:
     def taken(self, choice: TextureOptions) -> ResolvedTexture:
         """The texture that is asked for, edited. Raises EngineError, ProblemError."""
         texture = self._resolve_unedited(choice)
-        changed = edited(texture, choice.edits)
+        changed = apply_edits(texture, choice.edits)
         report = texture_report(texture_message(changed)) | {"edits": [str(edit) for edit in choice.edits]}
         if choice.edits:
             report["unedited"] = texture.values.tolist()
@@ -99,7 +99,7 @@ class TextureResolver:
         assert choice.path is not None
         if choice.origin is Origin.CURVE_FILE:
             return read_texture(choice.path, duration=duration_s)
-        return self._heard(choice.path).lasting(duration_s)
+        return self._heard(choice.path).with_duration(duration_s)
 
     def _heard(self, sound: Path | None) -> TextureCurve:
         """The texture of a sound file, or of the clip's own sound. Raises MediaError where there is only silence."""

@@ -9,7 +9,7 @@ from itertools import pairwise
 from rewas_api.clip_settings import ClipSettings
 from rewas_api.errors import ProblemError, ProblemKind
 from rewas_api.v1 import rewas_pb2
-from rewas_engine import Cancelled, ClipRead, EngineError
+from rewas_engine import Cancelled, EngineError, ProbedClip
 from rewas_engine.media.cuts import MIN_SHOT_S
 from rewas_engine.runtime.memory_errors import is_out_of_memory
 from rewas_engine.runtime.progress import CancelSignal
@@ -182,6 +182,6 @@ def _check_conflict(
     model = context.engine(work.pack or context.default_pack)
     clip = video_clip(work.clip_otio_json, work.uploaded_media, context)
     with name_clip_in_media_errors(clip):
-        read: ClipRead = model.read_clip(clip)
+        read: ProbedClip = model.read_clip(clip)
         report = model.check_conflict(clip, work.prompt, on_progress=progress.part(0, 1), cancel=cancel)
     return conflict_message(report, read, model.pack)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from rewas_api.v1 import rewas_pb2
-from rewas_engine import Cancelled, EnergyCurve, edited, find_cuts, find_events
+from rewas_engine import Cancelled, EnergyCurve, apply_edits, find_cuts, find_events
 from rewas_engine.media.probe import read_clip, read_clip_with_sound
 from rewas_engine.runtime.progress import CancelSignal
 from rewas_server.work.context import MonotonicProgress, WorkContext, name_clip_in_media_errors, video_clip
@@ -39,7 +39,7 @@ def compute_energy(
         texture = model.measure_texture(clip, cancel=cancel) if model is not None and work.measure_texture else None
     if cancel.is_set():
         raise Cancelled
-    changed: EnergyCurve = edited(curve, asked.edits)
+    changed: EnergyCurve = apply_edits(curve, asked.edits)
     progress.finish_stage()
     return rewas_pb2.EnergyResult(
         cuts_s=[rational(cut_s) for cut_s in cuts_s],

@@ -16,8 +16,8 @@ from rewas_engine import (
     EngineError,
     SettingsError,
     VideoClip,
+    apply_edits,
     curve_from_points,
-    edited,
     flat_curve,
     parse_edit,
 )
@@ -71,7 +71,7 @@ class EnergySpec:
     def resolve_edited(self, clip: VideoClip) -> EnergyCurve | None:
         """The same after the edits. Raises MediaError, SettingsError, ProblemError."""
         curve = self.of_clip(clip)
-        return None if curve is None else edited(curve, self.edits)
+        return None if curve is None else apply_edits(curve, self.edits)
 
 
 def energy_work_spec(work: rewas_pb2.EnergyWork, label: str) -> EnergySpec:

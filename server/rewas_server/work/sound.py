@@ -24,7 +24,7 @@ from rewas_engine import (
     Take,
     TextureCurve,
     VideoClip,
-    edited,
+    apply_edits,
     find_cuts,
 )
 from rewas_engine.matching.report import ConflictPolicy
@@ -270,7 +270,7 @@ def _generate_takes(
             estimated = model.estimate_energy(
                 assignment.clip, on_progress=progress.part(begin, delivery_begin), cancel=cancel
             )
-            energy = edited(estimated, assignment.estimate_edits)
+            energy = apply_edits(estimated, assignment.estimate_edits)
             spent_s["energy"] = time.monotonic() - began_s
         made = model.generate(
             assignment.clip,

@@ -16,7 +16,6 @@ from rewas_api.transfer import write_problem
 from rewas_api.v1 import rewas_pb2
 from rewas_engine import (
     Cancelled,
-    ClipRead,
     ConflictError,
     ConflictReport,
     EnergyCurve,
@@ -27,6 +26,7 @@ from rewas_engine import (
     MediaError,
     PackError,
     PackInfo,
+    ProbedClip,
     SettingsError,
     Take,
     TextureCurve,
@@ -169,7 +169,7 @@ def loaded_pack_message(model: ReWaS) -> rewas_pb2.Pack:
     return pack_message(model.pack, has_matcher=model.matcher is not None)
 
 
-def clip_message(clip: ClipRead) -> rewas_pb2.ClipInfo:
+def clip_message(clip: ProbedClip) -> rewas_pb2.ClipInfo:
     """A clip as it was read."""
     return rewas_pb2.ClipInfo(
         name=clip.name,
@@ -181,7 +181,7 @@ def clip_message(clip: ClipRead) -> rewas_pb2.ClipInfo:
 
 
 def conflict_message(
-    report: ConflictReport, clip: ClipRead | None = None, pack: PackInfo | None = None
+    report: ConflictReport, clip: ProbedClip | None = None, pack: PackInfo | None = None
 ) -> rewas_pb2.ConflictResult:
     """A conflict report as it travels, with or without what it is of."""
     return rewas_pb2.ConflictResult(

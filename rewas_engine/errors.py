@@ -1,4 +1,4 @@
-"""The engine's errors: what happened, and what to do about it."""
+"""The engine's errors. Each states what happened and what to do."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ from pathlib import Path
 
 
 class EngineError(Exception):
-    """An error meant for the person in front of the screen.
+    """An error with a message for the user.
 
-    what: one sentence on what happened, naming the clip, file or field.
-    remedy: one sentence on what to do about it.
+    Attributes:
+        what: One sentence that states what happened and names the clip, file or field.
+        remedy: One sentence that states what to do.
     """
 
     def __init__(self, what: str, remedy: str) -> None:
@@ -19,21 +20,24 @@ class EngineError(Exception):
 
 
 class SettingsError(EngineError):
-    """A setting, prompt or range is out of bounds or contradicts another."""
+    """A setting, prompt or range is out of bounds or contradicts another setting."""
 
 
 class MediaError(EngineError):
-    """The media is missing, unreadable, truncated, or holds no picture or sound where it is needed."""
+    """The media is missing, unreadable or truncated, or has no video or sound where it is needed."""
 
 
 class PackError(EngineError):
-    """The pack is absent, damaged, made for a newer version, or cannot do what was asked."""
+    """The pack is missing or damaged, needs a newer version, or does not support the request."""
 
 
 class CheckpointError(PackError):
     """A released checkpoint cannot be converted.
 
-    path: the file or folder. found, expected: what it is, and what was wanted there; both are part of the sentence.
+    Attributes:
+        path: The file or folder.
+        found: What it contains, as the predicate of a sentence.
+        expected: What was expected, as a noun phrase.
     """
 
     def __init__(self, path: Path, found: str, expected: str, remedy: str) -> None:
@@ -42,17 +46,15 @@ class CheckpointError(PackError):
 
 
 class InsufficientMemoryError(EngineError):
-    """The memory ran out, with one thing at a time too.
-
-    what: the work, as it stands in a sentence. remedy: what to do.
-    """
+    """Out of memory, even at batch size 1."""
 
     def __init__(self, what: str, remedy: str) -> None:
+        """what: The work that failed, as a gerund: "sampling"."""
         super().__init__(f"Out of memory while {what}, even at batch size 1.", remedy)
 
 
 class Cancelled(EngineError):
-    """The caller asked the work to stop."""
+    """The caller cancelled the work."""
 
     def __init__(self) -> None:
         super().__init__("The work was cancelled.", "Start it again to get a result.")

@@ -7,13 +7,21 @@ from fractions import Fraction
 from rewas_engine.errors import SettingsError
 
 Seconds = Fraction | int | float | str
-"""Seconds, exact where it matters. A float means the decimal that it prints as: 0.1 is 1/10."""
+"""A time in seconds. A float stands for the decimal number that it prints as: 0.1 is 1/10."""
 MAX_TIME_S = 10**9
-"""Times beyond it are mistakes."""
+"""Longer times are taken for mistakes."""
 
 
 def exact_seconds(value: Seconds, what: str) -> Fraction:
-    """A time as an exact fraction. what: how a message begins. Raises SettingsError for what is no time."""
+    """Convert a time to an exact fraction.
+
+    Args:
+        value: The time in seconds.
+        what: Subject of the error message, such as "The start of shot.mov".
+
+    Raises:
+        SettingsError: The value is not a finite number or exceeds MAX_TIME_S.
+    """
     try:
         seconds = Fraction(str(value)) if isinstance(value, float) else Fraction(value)
     except (ValueError, ZeroDivisionError, OverflowError, TypeError) as error:
@@ -24,6 +32,6 @@ def exact_seconds(value: Seconds, what: str) -> Fraction:
 
 
 def sample_count(duration_s: Fraction, sample_rate_hz: int) -> int:
-    """Samples of a duration at a rate: exact, rounded half up."""
+    """Number of samples in a duration, computed exactly and rounded half up."""
     doubled = 2 * duration_s * sample_rate_hz
     return (doubled.numerator + doubled.denominator) // (2 * doubled.denominator)

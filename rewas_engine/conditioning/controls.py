@@ -1,4 +1,4 @@
-"""What steers a sound beside words: energy, onsets and spectral texture, and the hint that the adapter reads."""
+"""Controls: energy, onsets and texture, and the hint that the adapter reads them from."""
 
 from __future__ import annotations
 
@@ -17,19 +17,24 @@ from rewas_engine.errors import SettingsError
 
 CONTROL_NAMES = ("energy", "onsets", "texture")
 TEXTURE_SMOOTHING_FRAMES = 33
-"""Texture changes slower than energy: it is averaged over a third of a second."""
+"""Texture is averaged over a third of a second, since it changes more slowly than energy."""
 _TEXTURE_SCALE_NATS = 3.0
 Encode = Callable[[torch.Tensor], torch.Tensor]
-"""From log-mels [B, T, bins] in nats to scaled latents [B, C, T/r, bins/r]."""
+"""Encodes log-mels `[B, T, bins]` in nats to scaled latents `[B, C, T/r, bins/r]`."""
 
 
 @dataclass(frozen=True, eq=False)
 class Controls:
-    """What a sound is to follow, at the mel frame rate; what is None is left to the model.
+    """Controls of a sound at the mel frame rate. None leaves a control to the model.
 
-    energy: [T] nats. onsets: [T] strengths, 0 where nothing begins, up to 1 in the frame that an onset falls into.
-    texture: [T, TEXTURE_BANDS] nats above the energy of bands of equal numbers of mel bins, from low to high.
-    Raises SettingsError where none is given, or their lengths or shapes differ.
+    Attributes:
+        energy: `[T]` in nats.
+        onsets: `[T]` strengths from 0 to 1, above 0 in the frames that contain an onset.
+        texture: `[T, TEXTURE_BANDS]`, level of each band above the energy in nats, from low to high. The bands have
+            equal numbers of mel bins.
+
+    Raises:
+        SettingsError: No control is given, a shape is wrong, or lengths differ.
     """
 
     energy: FloatArray | None = None
@@ -39,39 +44,41 @@ class Controls:
     def __post_init__(self) -> None:
         given = [self._values_of(name) for name in self.names]
         if not given:
-            raise SettingsError("There is nothing for the sound to follow.", "Give energy, onsets or texture.")
+            raise SettingsError("No control is given.", "Give energy, onsets or texture.")
         if len({len(values) for values in given}) > 1 or any(not np.isfinite(values).all() for values in given):
-            raise SettingsError("The controls are of different lengths or not finite.", "Give one value a mel frame.")
+            raise SettingsError(
+                "The controls differ in length or contain values that are not finite.", "Give one value per mel frame."
+            )
         for name in ("energy", "onsets"):
             if self._values_of(name) is not None and np.ndim(self._values_of(name)) != 1:
-                raise SettingsError(f"The control {name} is not one row of values.", "Give one value a mel frame.")
+                raise SettingsError(f"The control {name} is not one-dimensional.", "Give one value per mel frame.")
         if self.texture is not None and np.shape(self.texture)[1:] != (TEXTURE_BANDS,):
-            raise SettingsError(f"The texture is of shape {np.shape(self.texture)}.", f"Give {TEXTURE_BANDS} bands.")
+            raise SettingsError(f"The texture has the shape {np.shape(self.texture)}.", f"Give {TEXTURE_BANDS} bands.")
 
     @classmethod
     def from_energy(cls, energy: EnergyCurve) -> Controls:
-        """Controls of an energy alone, whose rate is the mel frame rate."""
+        """Controls with only an energy curve, sampled at the mel frame rate."""
         return cls(energy=energy.values)
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Which of CONTROL_NAMES are given."""
+        """Names of the controls that are given, in the order of CONTROL_NAMES."""
         return tuple(name for name in CONTROL_NAMES if self._values_of(name) is not None)
 
     @property
     def values_by_name(self) -> dict[str, FloatArray]:
-        """The controls that are given, by name."""
+        """The given controls by name."""
         return {name: self._values_of(name) for name in self.names}
 
     @property
     def frames(self) -> int:
-        """Mel frames that they cover."""
+        """Length in mel frames."""
         return len(self._values_of(self.names[0]))
 
     def pad(self, frames: int) -> Controls:
-        """The same up to a number of frames: energy and texture stay what they are in the end, no onset comes.
+        """Extend the controls to a number of frames: energy and texture keep their last value, onsets are 0.
 
-        A sound that goes on beyond its end and is cut there ends better than one that falls silent at that place.
+        Generating beyond the end and cutting there sounds better than generating silence.
         """
         missing = frames - self.frames
 
@@ -84,7 +91,7 @@ class Controls:
         return Controls(pad_edge(self.energy), onsets, pad_edge(self.texture))
 
     def window(self, start: int, frames: int) -> Controls:
-        """The controls of a window; one that reaches beyond the end goes on at the beginning."""
+        """The controls of a window. A window that extends beyond the end wraps around to the start."""
         places = range(start, start + frames)
         parts = {name: np.take(self._values_of(name), places, axis=0, mode="wrap") for name in self.names}
         return Controls(**parts)
@@ -95,10 +102,13 @@ class Controls:
 
 @dataclass(frozen=True)
 class ControlBatch:
-    """Controls of several windows of one length as tensors, and which of them are given.
+    """Controls of several windows of equal length, as tensors.
 
-    energies: [B, T] nats. onsets: [B, T]. textures: [B, T, TEXTURE_BANDS] nats. given: [B, 3] bool in the order of
-    CONTROL_NAMES; values that are not given count for nothing.
+    Attributes:
+        energies: `[B, T]` in nats.
+        onsets: `[B, T]` from 0 to 1.
+        textures: `[B, T, TEXTURE_BANDS]` in nats.
+        is_given: `[B, 3]` bool, in the order of CONTROL_NAMES. Values of other controls are ignored.
     """
 
     energies: torch.Tensor
@@ -108,7 +118,7 @@ class ControlBatch:
 
     @classmethod
     def from_windows(cls, windows: Sequence[Controls], device: str | torch.device) -> ControlBatch:
-        """The controls of windows of one length."""
+        """Stack the controls of windows of equal length."""
         frames = windows[0].frames
 
         def stack_control(name: str, fill_value: float, *shape: int) -> torch.Tensor:
@@ -126,18 +136,18 @@ class ControlBatch:
 
 
 def hint_channels(latent_channels: int, patch: int) -> int:
-    """Channels of a hint that carries all controls: energy's latent, onsets frame by frame, texture, what is given."""
+    """Number of channels of a hint with all controls: energy latent, onsets of each frame, texture, and flags."""
     return latent_channels + patch + 1 + len(CONTROL_NAMES)
 
 
 def supported_controls(adapter: Any) -> tuple[str, ...]:
-    """Controls that an adapter was built to read."""
+    """Names of the controls that an adapter supports."""
     narrow = adapter.config.hint_channels in (None, adapter.encoder.config.in_channels)
     return CONTROL_NAMES[:1] if narrow else CONTROL_NAMES
 
 
 def control_hint(batch: ControlBatch, encode: Encode, bins: int, adapter: Any) -> torch.Tensor:
-    """The hint [B, C, T/r, bins/r] of controls, as the adapter reads it; all zeros where nothing is given."""
+    """Build the adapter's hint `[B, C, T/r, bins/r]`. Controls that are not given are zero."""
     given = batch.is_given.to(batch.energies.dtype)[:, :, None, None, None]
     energy = energy_hint(batch.energies, encode, bins)
     energy = energy * given[:, 0].to(energy.dtype)
@@ -154,12 +164,12 @@ def control_hint(batch: ControlBatch, encode: Encode, bins: int, adapter: Any) -
 
 
 def energy_hint(energies: torch.Tensor, encode: Encode, bins: int) -> torch.Tensor:
-    """Latents [B, C, T/r, bins/r] of energies [B, T] in nats, each repeated over all mel bins (paper, section 3.3)."""
+    """Encode energies `[B, T]` in nats, repeated over all mel bins, to latents `[B, C, T/r, bins/r]` (paper, 3.3)."""
     return encode(energies[:, :, None].expand(-1, -1, bins))
 
 
 def onset_track(times_s: FloatArray, strengths: FloatArray, frames: int, frame_rate_hz: float) -> FloatArray:
-    """Onsets [frames] from times in seconds and strengths in 0..1; of several in one frame the strongest counts."""
+    """Convert onset times in seconds and strengths from 0 to 1 to `[frames]`. Each frame keeps its strongest onset."""
     track = np.zeros(frames, np.float32)
     places = np.floor(np.asarray(times_s) * frame_rate_hz + 1e-9).astype(int)
     inside = (places >= 0) & (places < frames)
@@ -168,9 +178,9 @@ def onset_track(times_s: FloatArray, strengths: FloatArray, frames: int, frame_r
 
 
 def measure_textures(log_mels: torch.Tensor, silence_nats: float = SILENCE_NATS) -> torch.Tensor:
-    """Textures [B, T, TEXTURE_BANDS] of log-mels [B, T, bins]: bands above the energy in nats, smoothed over time.
+    """Measure textures `[B, T, TEXTURE_BANDS]` of log-mels `[B, T, bins]`: bands above the energy in nats, smoothed.
 
-    Frames count as much as they stand above silence, so that a gap does not blur what stands beside it.
+    Frames are weighted by their level above silence, so that gaps do not blur the sound next to them.
     """
     count, frames, bins = log_mels.shape
     energies = log_mels.mean(dim=-1, keepdim=True)
@@ -180,7 +190,7 @@ def measure_textures(log_mels: torch.Tensor, silence_nats: float = SILENCE_NATS)
 
 
 def measure_log_mel_texture(log_mel: torch.Tensor, rate_hz: Fraction) -> TextureCurve:
-    """The texture of a sound, of its log-mel [T, bins] at a rate."""
+    """Measure the texture of a log-mel `[T, bins]`."""
     return TextureCurve(measure_textures(log_mel[None])[0].cpu().numpy(), rate_hz, "audio")
 
 

@@ -1,4 +1,4 @@
-"""The audio front end: waveform to log-mel spectrogram to energy, as the method defines it."""
+"""The audio front end: from waveform to log-mel spectrogram to energy, as the paper defines them."""
 
 from __future__ import annotations
 
@@ -15,14 +15,17 @@ from transformers.audio_utils import mel_filter_bank
 from rewas_engine.curves.energy import EnergyCurve
 
 CHUNK_FRAMES = 1024
-"""A spectrum is sixteen times as large as its log-mel: of a long sound only so much of it is there at a time."""
+"""Frames of a long sound that are transformed at once: a spectrum is 16 times as large as its log-mel."""
 
 
 @dataclass(frozen=True)
 class MelConfig:
-    """Geometry of the log-mel spectrogram; the defaults are those of the paper's AudioLDM-M (16 kHz, 64 bins).
+    """Geometry of the log-mel spectrogram. The defaults are those of AudioLDM-M in the paper (16 kHz, 64 bins).
 
-    lowest_hz, highest_hz: the filter bank's range. floor: magnitudes below it are lifted to it; ln(1e-5) = -11.5129.
+    Attributes:
+        lowest_hz: Lower end of the filter bank.
+        highest_hz: Upper end of the filter bank.
+        floor: Smallest magnitude; lower values are raised to it. ln(1e-5) = -11.5129 nats is silence.
     """
 
     sample_rate_hz: int = 16_000
@@ -45,9 +48,9 @@ class MelConfig:
 
 
 class AudioFrontEnd:
-    """Waveform to log-mel spectrogram: reflect padding, periodic Hann window, magnitude, Slaney bins, natural log.
+    """Log-mel spectrogram: reflect padding, periodic Hann window, magnitude, Slaney mel scale, natural logarithm.
 
-    Frames are not centred: a waveform of hop·T samples gives exactly T frames.
+    Frames are not centred: a waveform of hop·T samples has exactly T frames.
     """
 
     def __init__(self, config: MelConfig) -> None:
@@ -55,7 +58,7 @@ class AudioFrontEnd:
 
     @cached_property
     def filter_bank(self) -> NDArray[np.float32]:
-        """Slaney-normalised triangular filters, [bins, window/2 + 1]."""
+        """Slaney-normalised triangular filters, `[bins, window/2 + 1]`."""
         bank = mel_filter_bank(
             num_frequency_bins=self.config.window_samples // 2 + 1,
             num_mel_filters=self.config.bins,
@@ -68,7 +71,7 @@ class AudioFrontEnd:
         return np.ascontiguousarray(bank.T, dtype=np.float32)
 
     def log_mel(self, waveform: torch.Tensor) -> torch.Tensor:
-        """Log-mel spectrogram in nats, [B, T, bins], of waveforms [B, hop·T] (cut to a multiple of the hop)."""
+        """Log-mel spectrogram `[B, T, bins]` in nats of waveforms `[B, hop·T]`, cut to a multiple of the hop."""
         config = self.config
         whole = waveform.shape[-1] - waveform.shape[-1] % config.hop_samples
         frames, padding = whole // config.hop_samples, (config.window_samples - config.hop_samples) // 2
@@ -78,24 +81,24 @@ class AudioFrontEnd:
         for first in range(0, frames, CHUNK_FRAMES):
             last = min(first + CHUNK_FRAMES, frames)
             begin, end = first * config.hop_samples - padding, last * config.hop_samples + padding
-            heard = waveform[:, max(0, begin) : min(whole, end)]
+            piece = waveform[:, max(0, begin) : min(whole, end)]
             beyond = (max(0, -begin), max(0, end - whole))
             if any(beyond):
-                heard = functional.pad(heard[:, None], beyond, mode="reflect")[:, 0]
+                piece = functional.pad(piece[:, None], beyond, mode="reflect")[:, 0]
             spectrum = torch.stft(
-                heard, config.window_samples, config.hop_samples, window=window, center=False, return_complex=True
+                piece, config.window_samples, config.hop_samples, window=window, center=False, return_complex=True
             ).abs()
             log_mel[:, first:last] = torch.log(torch.clamp(bank @ spectrum, min=config.floor)).transpose(1, 2)
         return log_mel
 
     def frame_count(self, samples: int) -> int:
-        """Mel frames that cover this many samples."""
+        """Number of mel frames that cover a number of samples."""
         return -(-samples // self.config.hop_samples)
 
     def encode(self, waveform: NDArray[np.float32]) -> torch.Tensor:
-        """Log-mel [T, bins] in nats of a mono waveform [samples] of any length.
+        """Log-mel `[T, bins]` in nats of a mono waveform `[samples]` of any length.
 
-        The waveform is padded with silence to whole frames and, where it is shorter than one window, to one window.
+        The waveform is padded with silence to whole frames, and to at least one window.
         """
         frames = self.frame_count(waveform.size)
         missing = max(frames * self.config.hop_samples, self.config.window_samples) - waveform.size
@@ -103,17 +106,17 @@ class AudioFrontEnd:
         return self.log_mel(torch.from_numpy(padded)[None])[0, :frames]
 
     def measure_energy(self, waveform: NDArray[np.float32], source: str = "audio") -> EnergyCurve:
-        """Energy of a mono waveform [samples]: mean of the log-mel over the bins, at the mel frame rate.
+        """Energy of a mono waveform `[samples]`: mean of the log-mel over the bins, at the mel frame rate.
 
-        The waveform is padded as `encode` does.
+        The waveform is padded as in `encode`.
         """
         return EnergyCurve(self.encode(waveform).mean(dim=-1).numpy(), self.config.frame_rate_hz, source)
 
 
 def normalise(waveform: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Waveform without offset and with a peak of 0.5, as the method prepares every sound (silence stays silence)."""
-    made = np.asarray(waveform - waveform.mean(), np.float32)
-    # In place: of an hour of sound there should not be four.
-    made /= max(made.max(), -made.min()) + 1e-8
-    made *= 0.5
-    return made
+    """Remove the offset of a waveform and scale its peak to 0.5, as for training. Silence stays silence."""
+    centred = np.asarray(waveform - waveform.mean(), np.float32)
+    # In place, since an hour of sound is large.
+    centred /= max(centred.max(), -centred.min()) + 1e-8
+    centred *= 0.5
+    return centred

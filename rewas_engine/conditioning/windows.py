@@ -1,4 +1,4 @@
-"""Overlapping windows over any length: where they stand, how they are blended, how they are joined."""
+"""Overlapping windows: their positions, and how they are cut, blended and joined."""
 
 from __future__ import annotations
 
@@ -10,9 +10,12 @@ import torch
 
 
 def window_starts(total: int, window: int, overlap: int) -> list[int]:
-    """Starts of windows of one length that cover `total` positions, each overlapping the next by at least `overlap`.
+    """Start positions of evenly spread windows that cover `total` positions.
 
-    total: at least `window`. The windows are spread evenly, so that no overlap is much larger than the others.
+    Args:
+        total: Positions to cover.
+        window: Length of each window. If it is not below `total`, there is one window.
+        overlap: Least overlap of neighbouring windows.
     """
     if total <= window:
         return [0]
@@ -22,9 +25,12 @@ def window_starts(total: int, window: int, overlap: int) -> list[int]:
 
 
 def circular_starts(total: int, window: int, overlap: int) -> list[int]:
-    """Starts of windows on a circle of `total` positions, each overlapping the next by at least `overlap`.
+    """Start positions of evenly spread windows on a circle. A window longer than the circle wraps around repeatedly.
 
-    They are spread evenly. One that is longer than the circle goes round it more than once.
+    Args:
+        total: Positions of the circle.
+        window: Length of each window.
+        overlap: Least overlap of neighbouring windows.
     """
     count = max(1, -(-total // (window - overlap)))
     return [index * total // count for index in range(count)]
@@ -32,9 +38,12 @@ def circular_starts(total: int, window: int, overlap: int) -> list[int]:
 
 @dataclass(frozen=True)
 class SoundWindow:
-    """How long sounds are made: in windows of `frames` mel frames that overlap by `overlap_frames`.
+    """The windows in which long sounds are generated.
 
-    patch: mel frames for each latent position; divides both.
+    Attributes:
+        frames: Mel frames of a window.
+        overlap_frames: Least overlap in mel frames.
+        patch: Mel frames per latent position. It divides both.
     """
 
     frames: int
@@ -42,30 +51,35 @@ class SoundWindow:
     patch: int
 
     def starts(self, total_frames: int, circular: bool = False) -> list[int]:
-        """First mel frames of the windows over `total_frames`, a multiple of the patch; or round them, as a circle."""
+        """Start frames of the windows over `total_frames`, a multiple of the patch, on a line or a circle."""
         window, overlap, total = (count // self.patch for count in (self.frames, self.overlap_frames, total_frames))
         spread = circular_starts if circular else window_starts
         return [start * self.patch for start in spread(total, window, overlap)]
 
     def whole(self, frames: int) -> int:
-        """The frames of whole latent positions that hold so many."""
+        """Round a number of frames up to whole latent positions."""
         return -(-frames // self.patch) * self.patch
 
 
 def cut(whole: torch.Tensor, starts: Sequence[int], window: int, dim: int) -> torch.Tensor:
-    """Windows of one tensor [..., total, ...], stacked along a new first axis.
+    """Cut windows out of a tensor `[..., total, ...]` and stack them along a new first axis.
 
-    One that reaches beyond the end goes on at the beginning: windows may stand on a circle.
+    A window that extends beyond the end wraps around to the start.
     """
     total = whole.shape[dim]
     return torch.stack([whole.index_select(dim, _places(start, window, total, whole)) for start in starts])
 
 
 def blend(parts: Iterable[torch.Tensor], starts: Sequence[int], total: int, dim: int) -> torch.Tensor:
-    """Weighted mean of overlapping windows [..., window, ...]: each counts most in its middle and least at its rims.
+    """Average overlapping windows, weighted by a triangle that peaks in the middle of each window.
 
-    parts: taken one after another, so that they need not all be there at once. dim: the axis of time within one window.
-    Positions under one window alone keep its values. Windows may stand on a circle, as in `cut`.
+    Positions that only one window covers keep its values. Windows may wrap around, as in `cut`.
+
+    Args:
+        parts: Windows `[..., window, ...]`. They are consumed one by one, so that a generator saves memory.
+        starts: Start position of each window.
+        total: Positions of the result.
+        dim: Time axis of a window.
     """
     sums = counts = weights = None
     for part, start in zip(parts, starts, strict=True):
@@ -76,7 +90,7 @@ def blend(parts: Iterable[torch.Tensor], starts: Sequence[int], total: int, dim:
         places = _places(start, part.shape[dim], total, part)
         sums.index_add_(dim, places, part * weights)
         counts.index_add_(dim, places, weights)
-    assert sums is not None and counts is not None, "there is always a window"  # noqa: PT018
+    assert sums is not None and counts is not None, "at least one window is required"  # noqa: PT018
     return sums / counts
 
 
@@ -92,11 +106,15 @@ def _places(start: int, window: int, total: int, on: torch.Tensor) -> torch.Tens
 
 
 def join(parts: Iterable[torch.Tensor], starts: Sequence[int], window: int, total: int) -> torch.Tensor:
-    """Windows [window] put end to end, changing over in the middle of each overlap: [total].
+    """Join windows `[window]` to `[total]`, switching in the middle of each overlap.
 
-    parts: taken one after another, so that they need not all be there at once; each lives where it was made, the whole
-    on the CPU. For what does not depend on anything beyond half an overlap, such as a vocoder: the change-over is then
-    exact.
+    The result is exact for a network that sees no further than half an overlap, such as a vocoder.
+
+    Args:
+        parts: Windows on any device, consumed one by one. The result is on the CPU.
+        starts: Start position of each window.
+        window: Length of each window.
+        total: Positions of the result.
     """
     whole = torch.empty(total)
     edges = [(later + earlier + window) // 2 for earlier, later in pairwise(starts)]

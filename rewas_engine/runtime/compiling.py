@@ -1,4 +1,4 @@
-"""torch.compile where it does not work: said plainly, instead of a page of a compiler's own words."""
+"""Report failures of torch.compile in one sentence instead of a compiler log."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _COMPILER_MODULES = ("torch._dynamo", "torch._inductor", "torch.fx", "triton")
 
 @contextlib.contextmanager
 def report_compile_errors() -> Iterator[None]:
-    """Within, the failure of a compiler is a SettingsError."""
+    """Turn compiler failures inside the block into SettingsError."""
     try:
         yield
     except Exception as error:

@@ -1,4 +1,4 @@
-"""Where networks run."""
+"""Devices that networks run on."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from rewas_engine.errors import SettingsError
 
 
 def resolve_device(device: str) -> str:
-    """The device that is meant: "cpu" or "cuda:0"; "auto" takes the first CUDA device where there is one.
+    """Return the name of a device: "cpu" or "cuda:0". "auto" is the first CUDA device, or the CPU if there is none.
 
-    Raises SettingsError for one that is not there.
+    Raises:
+        SettingsError: The machine has no such device.
     """
     if device == "auto":
         return "cuda:0" if torch.cuda.is_available() else "cpu"

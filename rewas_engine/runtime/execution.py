@@ -1,4 +1,4 @@
-"""How a pack is run: in which precision, with how much memory, compiled or not. Nothing here imports torch."""
+"""Settings for running a pack: precision, memory, compilation. This module does not import torch."""
 
 from __future__ import annotations
 
@@ -7,21 +7,25 @@ from dataclasses import dataclass
 from rewas_engine.errors import SettingsError
 
 PRECISION_NAMES = ("auto", "float32", "bfloat16", "float16")
-"""Of the large networks' weights and inner arithmetic; "auto" is what the device runs well."""
+"""Precisions of the large networks' weights and arithmetic. "auto" selects the best one for the device."""
 DEFAULT_BATCH_SIZE = 8
-"""Windows times guidance branches that are denoised in one batch: what bounds the memory of a long clip."""
+"""Windows times guidance branches that are denoised at once. It bounds the memory that a long clip needs."""
 
 
 @dataclass(frozen=True)
 class Execution:
-    """How a pack is run; what it makes is the same but for rounding.
+    """Settings for running a pack. They do not change the output, except for rounding.
 
-    precision: one of PRECISION_NAMES; None is what the pack asks for. compiled: denoiser and adapter by torch.compile,
-    which takes minutes at the first sound. low_memory: a network is in memory only while it is used, and windows are
-    denoised one by one; slower. batch_size: see DEFAULT_BATCH_SIZE; at 1 even the two branches of guidance follow each
-    other. channels_last: the layout in which convolutions in low precision are fast. caching: what was worked out from
-    the same words, pictures and curves is kept.
-    Raises SettingsError for what cannot be.
+    Attributes:
+        precision: One of PRECISION_NAMES; None selects the pack's own.
+        compiled: Compile the denoiser and the adapter with torch.compile. The first sound then takes minutes.
+        low_memory: Load each network only while it is used, and denoise windows one by one. Slower.
+        batch_size: See DEFAULT_BATCH_SIZE. At 1 the two branches of guidance run one after the other.
+        channels_last: Use the memory layout in which convolutions in low precision are fast.
+        caching: Keep what was computed from the same prompts, frames and curves.
+
+    Raises:
+        SettingsError: A value is out of bounds, or two settings contradict each other.
     """
 
     precision: str | None = None
@@ -37,15 +41,15 @@ class Execution:
                 f"The precision {self.precision!r} is unknown.", f"Choose one of {', '.join(PRECISION_NAMES)}."
             )
         if self.batch_size < 1:
-            raise SettingsError(f"{self.batch_size} windows are to be denoised at once.", "Give 1 or more.")
+            raise SettingsError(f"The batch size is {self.batch_size}.", "Give 1 or more.")
         if self.compiled and self.low_memory:
             raise SettingsError(
-                "Networks that are compiled stay in memory, and memory is to be saved.", "Ask for one of the two."
+                "Compiled networks stay in memory, which contradicts low memory.", "Choose one of the two."
             )
 
     @property
     def effective_batch_size(self) -> int:
-        """Passes that may be in one batch."""
+        """Number of passes in one batch."""
         return 1 if self.low_memory else self.batch_size
 
 

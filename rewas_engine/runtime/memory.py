@@ -1,4 +1,4 @@
-"""Memory that runs out: known for what it is, tried again with less, and said plainly."""
+"""Handle running out of memory: retry with a smaller batch, then report it."""
 
 from __future__ import annotations
 
@@ -17,33 +17,39 @@ from rewas_engine.errors import InsufficientMemoryError
 from rewas_engine.runtime.memory_errors import ONEDNN_MESSAGE, is_out_of_memory
 
 _log = logging.getLogger("rewas.engine")
-Made = TypeVar("Made")
-Given = ParamSpec("Given")
+Result = TypeVar("Result")
+Params = ParamSpec("Params")
 
 _BLAS_BUFFER_BYTES = 80_000_000
-"""What OpenBLAS takes for one thread when numpy and scipy first use it, and a little more."""
+"""Buffer that OpenBLAS allocates for one thread when numpy and scipy first use it, with a margin."""
 
 
-def run_within_memory(work: Callable[[int], Made], at_once: int, what: str, remedy: str) -> Made:
-    """What `work` makes with so many things at once; where memory runs out, tried again with one at a time.
+def run_within_memory(work: Callable[[int], Result], batch_size: int, what: str, remedy: str) -> Result:
+    """Run work at a batch size; if memory runs out, run it again at batch size 1.
 
-    oneDNN goes on to refuse what it was once short of memory for, as long as the process lives, however much there is
-    by then: where it was that, torch's own kernels are tried in the end, which are slower.
+    Once oneDNN has failed to allocate a primitive, it keeps failing for the life of the process, however much memory is
+    free. In that case the last attempt uses torch's own, slower kernels.
 
-    what: the work, as it stands in a sentence ("sampling"). remedy: what to do where even one is too much.
-    Raises InsufficientMemoryError where that does not fit either.
+    Args:
+        work: Called with a batch size.
+        batch_size: The first batch size to try.
+        what: The work as a gerund, for messages: "sampling".
+        remedy: What the user can do.
+
+    Raises:
+        InsufficientMemoryError: Batch size 1 does not fit either.
     """
-    ways = [(count, True) for count in dict.fromkeys((at_once, 1))]
-    for count, with_onednn in ways:
+    attempts = [(count, True) for count in dict.fromkeys((batch_size, 1))]
+    for count, with_onednn in attempts:
         try:
             with contextlib.nullcontext() if with_onednn else _without_onednn():
                 return work(count)
-        except Exception as error:  # libraries say it in types of their own
+        except Exception as error:  # every library has its own exception type
             if isinstance(error, InsufficientMemoryError) or not is_out_of_memory(error):
                 raise
             if count == 1 and with_onednn and ONEDNN_MESSAGE in str(error).lower():
-                ways.append((1, False))
-        # Here, and not while the error is handled: its traceback holds what filled the memory.
+                attempts.append((1, False))
+        # After the except block, since the traceback refers to what filled the memory.
         release_memory()
         if count > 1:
             _log.warning("Out of memory while %s; trying again at batch size 1.", what)
@@ -60,33 +66,34 @@ def _without_onednn() -> Iterator[None]:
         torch.backends.mkldnn.enabled = before
 
 
-def raises_out_of_memory(what: str, remedy: str) -> Callable[[Callable[Given, Made]], Callable[Given, Made]]:
-    """For a function that does much: where memory runs out in it, outside of what is tried again, that is said plainly.
+def raises_out_of_memory(what: str, remedy: str) -> Callable[[Callable[Params, Result]], Callable[Params, Result]]:
+    """Decorate a function so that it raises InsufficientMemoryError if memory runs out anywhere in it.
 
-    what, remedy: as for `run_within_memory`. The function then raises InsufficientMemoryError.
+    For `what` and `remedy` see `run_within_memory`.
     """
 
-    def telling(work: Callable[Given, Made]) -> Callable[Given, Made]:
+    def decorate(work: Callable[Params, Result]) -> Callable[Params, Result]:
         @functools.wraps(work)
-        def told(*given: Given.args, **named: Given.kwargs) -> Made:
+        def wrapper(*args: Params.args, **kwargs: Params.kwargs) -> Result:
             try:
-                return work(*given, **named)
+                return work(*args, **kwargs)
             except Exception as error:
                 if isinstance(error, InsufficientMemoryError) or not is_out_of_memory(error):
                     raise
             release_memory()
             raise InsufficientMemoryError(what, remedy)
 
-        return told
+        return wrapper
 
-    return telling
+    return decorate
 
 
 @functools.cache
 def reserve_blas_buffers() -> None:
-    """Let numpy's and scipy's OpenBLAS take their buffers, once, while there is room: without any they end the process.
+    """Make OpenBLAS in numpy and scipy allocate its buffers now: it ends the process if it cannot allocate them later.
 
-    Raises MemoryError where there is none.
+    Raises:
+        MemoryError: There is not enough memory.
     """
     np.empty(_BLAS_BUFFER_BYTES, np.uint8)
     square = np.ones((256, 256))
@@ -95,7 +102,7 @@ def reserve_blas_buffers() -> None:
 
 
 def release_memory() -> None:
-    """Give back what nothing refers to any more."""
+    """Collect garbage and return cached GPU memory."""
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()

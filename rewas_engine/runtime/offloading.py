@@ -1,4 +1,4 @@
-"""Which networks of a pack are in memory: all of them, or only those that are being used."""
+"""Offloading: keep all networks of a pack in memory, or only those in use."""
 
 from __future__ import annotations
 
@@ -12,18 +12,24 @@ _ROLE_GROUPS = (
     {"video_encoder", "phi"},
     {"denoiser", "adapter"},
 )
-"""Roles that work in turns, so that one of them must not be put away for the other; all others work alone."""
+"""Roles that take turns, so that loading one must not offload the other. All others work alone."""
 
 
 class PackComponents(Mapping[str, Any]):
-    """A pack's components by role, as they are asked for.
+    """A pack's components by role.
 
-    load: builds the component of a role, ready for use on its device. roles: all that there are. low_memory: what is
-    asked for puts away what is not used with it; it is read from the pack's files again when it is needed. Whoever
-    holds a component keeps it in memory: ask again instead.
+    With low memory, access to a component offloads those that do not work with it; they are read from disk again when
+    needed. A reference to a component keeps it in memory, so look it up again instead of storing it.
     """
 
     def __init__(self, load: Callable[[str], Any], roles: Iterable[str], *, low_memory: bool = False) -> None:
+        """Load all components, unless memory is low.
+
+        Args:
+            load: Builds the component of a role, ready for use on its device.
+            roles: All roles of the pack.
+            low_memory: Load components on access.
+        """
         self._load, self._roles, self._low_memory = load, tuple(roles), low_memory
         self._held: dict[str, Any] = {}
         if not low_memory:
@@ -53,7 +59,7 @@ class PackComponents(Mapping[str, Any]):
         return len(self._roles)
 
     def offload(self) -> None:
-        """Where memory is to be saved, let go of every network; it is read again when it is asked for."""
+        """With low memory, release every network; it is read again on access."""
         if self._low_memory:
             self._held = {role: held for role, held in self._held.items() if not isinstance(held, nn.Module)}
 
@@ -64,7 +70,7 @@ class PackComponents(Mapping[str, Any]):
 
     @property
     def weight_bytes(self) -> dict[str, int]:
-        """What the weights of those that are in memory take, by role."""
+        """Size of the weights in memory, by role."""
         return {
             role: sum(tensor.nbytes for tensor in module.state_dict().values())
             for role, module in self._held.items()

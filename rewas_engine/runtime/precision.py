@@ -1,4 +1,4 @@
-"""Lower precision: which one a device runs well, and networks whose heavy layers are held in it."""
+"""Low precision: select one for a device, and store the heavy layers of networks in it."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from torch import nn
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 _HEAVY_LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d)
-"""Layers that autocast computes in low precision, so that weights held in it change nothing but time and memory."""
+"""Layers that autocast computes in low precision anyway, so that storing them in it only saves time and memory."""
 
 
 def resolve_precision(requested: str, device: str) -> str:
-    """The precision that is meant on a device: "auto" is bfloat16 or float16 where there is hardware for it."""
+    """Return the precision to use on a device. "auto" is bfloat16 or float16 if the hardware supports it."""
     if requested != "auto":
         return requested
     if torch.device(device).type == "cuda":
@@ -23,7 +23,7 @@ def resolve_precision(requested: str, device: str) -> str:
 
 
 def heavy_dtypes(module: nn.Module, dtype: torch.dtype) -> dict[str, torch.dtype]:
-    """By name: what each floating-point tensor is held as where the heavy layers are held in `dtype`."""
+    """The dtype of each tensor, by name, if the heavy layers are stored in `dtype`."""
     heavy = {
         f"{prefix}.{name}" if prefix else name
         for prefix, part in module.named_modules()
@@ -35,20 +35,20 @@ def heavy_dtypes(module: nn.Module, dtype: torch.dtype) -> dict[str, torch.dtype
 
 
 def cast_heavy_layers(module: nn.Module, dtype: torch.dtype) -> None:
-    """Hold the heavy layers of a network in a precision; all else stays as it is."""
+    """Convert the heavy layers of a network to a dtype, in place. Other layers stay as they are."""
     for part in module.modules():
         if isinstance(part, _HEAVY_LAYERS):
             part.to(dtype)
 
 
 def weight_dtype(module: Any) -> torch.dtype:
-    """What the heavy layers of a network are held in; float32 where it has none."""
+    """The dtype of a network's heavy layers; float32 if it has none."""
     if not isinstance(module, nn.Module):
         return torch.float32
     return next((part.weight.dtype for part in module.modules() if isinstance(part, _HEAVY_LAYERS)), torch.float32)
 
 
 def autocast_to_weight_dtype(module: Any, device: str) -> contextlib.AbstractContextManager[Any]:
-    """Within, a network computes in the precision that it is held in."""
+    """Run a network in the precision of its heavy layers."""
     dtype = weight_dtype(module)
     return torch.autocast(torch.device(device).type, dtype, enabled=dtype != torch.float32)

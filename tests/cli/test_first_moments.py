@@ -13,6 +13,8 @@ from rewas_command import environment
 
 from rewas_cli.startup import OMP_SPIN_COUNT
 
+pytestmark = pytest.mark.slow
+
 INTERRUPTED = 130
 WAITING = ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")
 

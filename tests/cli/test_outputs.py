@@ -35,6 +35,7 @@ def test_a_full_disk_is_told_in_one_sentence_and_nothing_is_left(packs: Path, me
     assert_nothing_left(tmp_path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("unbuffered", ["", "1"])
 @pytest.mark.parametrize("as_json", [["--json"], []])
 def test_standard_output_that_takes_nothing_is_told_in_one_sentence(
@@ -51,6 +52,7 @@ def test_standard_output_that_takes_nothing_is_told_in_one_sentence(
     assert len(done.stderr.splitlines()) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("unbuffered", ["", "1"])
 @pytest.mark.parametrize(
     "arguments", [["energy", "--from", "flat", "--json"], ["energy", "--from", "flat"], ["--help"]]

@@ -198,6 +198,7 @@ def test_an_adapter_learns_in_bfloat16_too(videos: Path, source: Path, tmp_path:
     assert all(torch.isfinite(tensor).all() for tensor in kept.values())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("text_dropout", "least", "most"), [(0.0, 0.0, 0.0), (0.3, 0.2, 0.4), (1.0, 1.0, 1.0)])
 def test_words_are_taken_away_from_a_share_of_the_cuts(
     text_dropout: float, least: float, most: float, videos: Path, source: Path, tmp_path: Path

@@ -20,7 +20,7 @@ from rewas_engine.training.caption_embeddings import embed_captions
 from rewas_engine.training.corpus import WorldCorpus
 from rewas_engine.training.loop import LossFunction, lower_precision
 from rewas_engine.world import CLASS_NAMES, captions
-from rewas_engine.world.abstract_pictures import strangers
+from rewas_engine.world.abstract_videos import render_abstract_videos
 
 NO_CLASS = -1
 DEVELOPMENT_SHARE = 1 / 12
@@ -97,7 +97,7 @@ class JointCorpus:
         seen: Clips with video.
         heard: More texts and sounds.
         out_of_domain: Out-of-domain videos [S, T, H, W] uint8, as long and large as every frame_stride-th frame of
-            the clips with video; see `rewas_engine.world.abstract_pictures`.
+            the clips with video; see `rewas_engine.world.abstract_videos`.
 
     Raises:
         SettingsError: `seen` has no videos, or either has too few clips to hold some out.
@@ -145,7 +145,7 @@ def out_of_domain_videos(count: int, seen: JointClips, space: JointSpace, seed: 
     if seen.pictures is None or not count:
         return None
     _, frames, size, _ = seen.pictures.rows(torch.zeros(1, dtype=torch.long), space.config.frame_stride).shape
-    return strangers(count, frames, size, seed)
+    return render_abstract_videos(count, frames, size, seed)
 
 
 def world_known_words() -> tuple[str, ...]:

@@ -12,7 +12,7 @@ from torch import nn
 from rewas_engine.models.text_projection import TextProjection
 from rewas_engine.training.loop import LossFunction
 from rewas_engine.world import AMBIENCE_CLASSES, CLASS_NAMES, Scene, captions
-from rewas_engine.world.vocabulary import MODIFIERS, find_modifiers, framed, further_captions, wordless_captions
+from rewas_engine.world.vocabulary import MODIFIERS, find_modifiers, frame_phrase, further_captions, unnamed_captions
 
 SILENCE, UNNAMED = len(CLASS_NAMES), len(CLASS_NAMES) + 1
 """Further meanings of the foreground: silence, and an unnamed sound."""
@@ -66,7 +66,11 @@ def words_corpus(scenes: Sequence[Scene], embed: Callable[[Sequence[str]], torch
     plain = [
         (number, words)
         for number, name in enumerate(CLASS_NAMES)
-        for phrases in (captions(name), further_captions(name), [framed(rng, each) for each in further_captions(name)])
+        for phrases in (
+            captions(name),
+            further_captions(name),
+            [frame_phrase(rng, each) for each in further_captions(name)],
+        )
         for words in phrases
     ]
     return WordsCorpus(
@@ -77,7 +81,7 @@ def words_corpus(scenes: Sequence[Scene], embed: Callable[[Sequence[str]], torch
             embed,
         ),
         _label_captions([words for _, words in plain], [number for number, _ in plain], None, embed),
-        _label_captions(list(wordless_captions()), [UNNAMED] * len(wordless_captions()), None, embed),
+        _label_captions(list(unnamed_captions()), [UNNAMED] * len(unnamed_captions()), None, embed),
     )
 
 

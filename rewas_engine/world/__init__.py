@@ -1,6 +1,6 @@
-"""A synthetic world of sounding things, on which the starter pack is trained: procedural, seeded, free of rights.
+"""A synthetic world of sound sources, on which the starter pack is trained: procedural, seeded, free of rights.
 
-A scene says what happens and when; it is rendered as sound, as moving picture and as a caption, which agree.
+A scene defines what happens and when. It is rendered as sound, video and caption, which agree with each other.
 """
 
 from rewas_engine.world.classes import (

@@ -1,4 +1,4 @@
-"""What stands behind everything: skies, walls, foliage, rooms full of things, and plain surfaces."""
+"""Backdrops: skies, walls, foliage, cluttered rooms and plain surfaces."""
 
 from __future__ import annotations
 
@@ -14,22 +14,25 @@ from rewas_engine.world.painting import FloatArray
 from rewas_engine.world.palette import bright_colour
 
 MARGIN = 0.35
-"""How far a backdrop reaches beyond the picture on each side, in heights, for the camera to move over."""
+"""How far a backdrop extends beyond the frame on each side, in frame heights, so that the camera can move."""
 
 
 @dataclass(frozen=True)
 class Backdrop:
-    """A still image of two colours: [rows, columns] shares of the one in the other, and the colours, each [3].
+    """A still image of two colours.
 
-    pixels_per_height: how many rows are one height of the picture; its middle is the middle of the world.
+    Attributes:
+        shares: [rows, columns], the share of the second colour in the first.
+        colours: The two colours, [3] each.
+        pixels_per_height: Rows per frame height; its centre is the centre of the world.
     """
 
     shares: FloatArray
     colours: tuple[FloatArray, FloatArray]
     pixels_per_height: float
 
-    def seen(self, x: FloatArray, y: FloatArray, zoom: FloatArray, size: tuple[int, int], aspect: float) -> FloatArray:
-        """Shares as a camera at x, y [F] sees them, in pictures of a size (width, height): [F, H, W] float32."""
+    def view(self, x: FloatArray, y: FloatArray, zoom: FloatArray, size: tuple[int, int], aspect: float) -> FloatArray:
+        """Shares as seen by a camera at x, y [F], in frames of a size (width, height): [F, H, W] float32."""
         width, height = size
         columns = (np.arange(width) + 0.5) / width - 0.5
         rows = (np.arange(height) + 0.5) / height - 0.5
@@ -51,14 +54,16 @@ class Backdrop:
 
 
 def _cells(places: FloatArray, count: int) -> tuple[NDArray[np.int32], FloatArray]:
-    """The cells of a line of `count` in which fractional places lie, held at its ends, and how far in them."""
+    """The cells, among `count` in a line, of fractional positions, and the position within the cell; clamped at the
+    ends.
+    """
     held = np.clip(places, 0, count - 1.001)
     cells = held.astype(np.int32)
     return cells, (held - cells).astype(np.float32)
 
 
 def draw_backdrop(rng: np.random.Generator, height: int, aspect: float) -> Backdrop:
-    """Draws a backdrop by lot, for pictures of a height in pixels."""
+    """Draw a random backdrop for frames of a height in pixels."""
     pixels = float(min(height, 256))
     y = np.arange(-0.5 - MARGIN, 0.5 + MARGIN, 1 / pixels, dtype=np.float32)[:, None]
     x = np.arange(-0.5 * aspect - MARGIN, 0.5 * aspect + MARGIN, 1 / pixels, dtype=np.float32)[None, :]
@@ -97,7 +102,7 @@ def _tiles(rng: np.random.Generator, x: FloatArray, y: FloatArray) -> FloatArray
 
 
 def _noise(rng: np.random.Generator, x: FloatArray, y: FloatArray) -> FloatArray:
-    """Clouds or foliage: noise whose finer parts are weaker."""
+    """Clouds or foliage: noise with weaker fine detail."""
     field, total = ripples(rng), np.zeros(np.broadcast_shapes(x.shape, y.shape), dtype=np.float32)
     coarse, falloff = rng.uniform(10, 40), rng.uniform(0.35, 0.9)
     for octave in range(4):
@@ -107,7 +112,7 @@ def _noise(rng: np.random.Generator, x: FloatArray, y: FloatArray) -> FloatArray
 
 
 def _clutter(rng: np.random.Generator, x: FloatArray, y: FloatArray) -> FloatArray:
-    """A room or a street: a wall, a floor, and boxes, posts and round things of all shades."""
+    """A room or a street: a wall, a floor, and boxes, posts and round objects of all shades."""
     floor_y = rng.uniform(-0.1, 0.45)
     picture = np.where(y > floor_y, rng.uniform(0, 1), rng.uniform(0, 1)) + 0.15 * (_gradient(rng, x, y) - 0.5)
     for _ in range(int(rng.integers(3, 14))):
@@ -122,7 +127,7 @@ def _clutter(rng: np.random.Generator, x: FloatArray, y: FloatArray) -> FloatArr
 
 
 def _spot(rng: np.random.Generator, x: FloatArray, y: FloatArray) -> FloatArray:
-    """A dark hall with light from one side."""
+    """A dark hall lit from one side."""
     away = np.sqrt((x - rng.uniform(-0.6, 0.6)) ** 2 + (y - rng.uniform(-0.6, 0.2)) ** 2)
     return np.exp(-((away / rng.uniform(0.3, 0.9)) ** 2))
 

@@ -1,4 +1,4 @@
-"""How a clip is filmed: from where, how steadily, in which shots, and what sensor and file do to it."""
+"""How a clip is filmed: viewpoint, camera shake, shots, and the artefacts of sensor and file."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ CUT_SHARE = 0.18
 SHAKEN_SHARE = 0.35
 MOVED_SHARE = 0.3
 LEAST_SCALE = 0.72
-"""How small the farthest thing is drawn: below, what moves on it would be less than a pixel."""
+"""Smallest scale of a distant object: below it, motion would be less than a pixel."""
 _GREATEST_SCALE = 1.35
 LEAST_CONTRAST = 0.5
-"""How much of the brightness between black and white a film keeps at least."""
+"""Smallest contrast between black and white after the film artefacts."""
 
 Course = tuple[FloatArray, FloatArray, FloatArray]
 
@@ -25,8 +25,12 @@ Course = tuple[FloatArray, FloatArray, FloatArray]
 class Shot:
     """What is seen between two cuts.
 
-    start_s: when it begins. place, scale, mirrored: where the thing stands, how large and facing where. pan: heights
-    per clip, [2]. zooms: at the clip's start and end. gain: of brightness, against the clip's.
+    Attributes:
+        start_s: Start of the shot.
+        place, scale, mirrored: Position, size and orientation of the object.
+        pan: Heights per clip, [2].
+        zooms: At the clip's start and end.
+        gain: Brightness relative to the clip's.
     """
 
     start_s: float
@@ -40,7 +44,7 @@ class Shot:
 
 @dataclass(frozen=True)
 class Camera:
-    """The shots of a clip, and the hand that holds the camera: its unsteadiness in heights."""
+    """The shots of a clip, and the camera shake in frame heights."""
 
     shots: tuple[Shot, ...]
     shake: float
@@ -48,7 +52,7 @@ class Camera:
     duration_s: float
 
     def looks_at(self, shot: Shot, times_s: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
-        """Where the picture's middle lies, x and y, and the zoom: each [F]."""
+        """Centre of the frame, x and y, and the zoom: [F] each."""
         phase = times_s / self.duration_s - 0.5
         x = shot.pan[0] * phase + self.shake * wandering(times_s, self.courses[0])
         y = shot.pan[1] * phase + self.shake * wandering(times_s, self.courses[1])
@@ -56,7 +60,7 @@ class Camera:
 
 
 def draw_camera(rng: np.random.Generator, duration_s: float, distance: float, *, fixed: bool, restless: bool) -> Camera:
-    """Draws the camera work by lot. fixed: nothing may move. restless: it moves more, as nothing else may."""
+    """Draw random camera work. fixed: nothing moves. restless: more motion, because nothing else in the scene moves."""
     cuts_s: list[float] = []
     if not fixed and rng.random() < CUT_SHARE:
         cuts_s = sorted(rng.uniform(0.1 * duration_s, 0.9 * duration_s, int(rng.integers(1, 4))).tolist())
@@ -72,7 +76,7 @@ def draw_camera(rng: np.random.Generator, duration_s: float, distance: float, *,
 
 
 def _shot(rng: np.random.Generator, start_s: float, base: float, moved: bool, *, first: bool) -> Shot:
-    # Some things stand half outside the picture.
+    # Some objects are half outside the frame.
     reach_x, reach_y = (0.25, 0.1) if rng.random() < 0.15 else (0.1, 0.05)
     zoom = rng.uniform(0.9, 1.15) if moved and rng.random() < 0.5 else 1.0
     pan = rng.uniform(-0.25, 0.25, 2) * (1.0, 0.4) if moved else np.zeros(2)
@@ -80,7 +84,7 @@ def _shot(rng: np.random.Generator, start_s: float, base: float, moved: bool, *,
     scale = float(np.clip(base * (1.0 if first else rng.uniform(0.7, 1.6)), LEAST_SCALE, _GREATEST_SCALE))
     return Shot(
         start_s=start_s,
-        # Closer by the camera is tilted down, to keep in the picture where things touch.
+        # A close camera is tilted down, to keep the point of contact in the frame.
         place=(float(x), float(y - 0.2 * max(scale - 1.0, 0.0))),
         scale=scale,
         mirrored=bool(rng.random() < 0.5),
@@ -91,12 +95,12 @@ def _shot(rng: np.random.Generator, start_s: float, base: float, moved: bool, *,
 
 
 class Film:
-    """What sensor and file do: exposure, flicker, soft focus, ghosts, grain, and the blocks of a coarse encoding."""
+    """Artefacts of sensor and file: exposure, flicker, soft focus, ghosting, grain and compression blocks."""
 
     def __init__(self, rng: np.random.Generator, height: int, width: int, *, fixed: bool) -> None:
         self._fixed = fixed
         self._gain, self._black = rng.uniform(0.75, 1.2), 0.0
-        if rng.random() < 0.25:  # a flat picture, as through haze
+        if rng.random() < 0.25:  # low contrast, as in haze
             self._gain = max(LEAST_CONTRAST, self._gain * rng.uniform(0.5, 0.85))
             self._black = rng.uniform(0.0, 0.35)
         self._flicker = 0.0 if fixed or rng.random() < 0.8 else rng.uniform(0.01, 0.08)
@@ -109,7 +113,7 @@ class Film:
         self._pulse = rng.uniform(-1.5, 1.5)
 
     def develop(self, pixels: FloatArray, times_s: FloatArray, first_frame: int, gain: float) -> FloatArray:
-        """Levels 0..255 of pixels [F, H, W, C] in 0..1, not yet rounded."""
+        """Levels 0..255 of pixels [F, H, W, C] in 0..1, before rounding."""
         if self._soft:
             blurred = pixels.copy()
             blurred[:, 1:-1] = 0.5 * pixels[:, 1:-1] + 0.25 * (pixels[:, :-2] + pixels[:, 2:])
@@ -133,7 +137,7 @@ class Film:
         return np.stack(tiles)
 
     def _encode(self, levels: FloatArray, times_s: FloatArray) -> None:
-        """Errors in blocks that stay for a group of frames and jump with the next, as at an encoder's key frames."""
+        """Block errors that stay for a group of frames and jump with the next, as at an encoder's key frames."""
         _, height, width, _ = levels.shape
         side = max(2, height // 16)
         groups = np.floor(times_s / self._group_s).astype(np.int64)

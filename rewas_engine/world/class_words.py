@@ -1,4 +1,4 @@
-"""The words of the synthetic world's classes, read from words.toml beside this file."""
+"""The vocabulary of the world's classes, read from words.toml in this folder."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ from importlib.resources import files
 
 @dataclass(frozen=True)
 class ClassWords:
-    """Words of one class.
+    """Vocabulary of one class.
 
-    thing: the thing that moves, with its article.
-    training: plain phrasings, in which clips are captioned, all lower case and without a full stop.
-    further: other words for the same, from which sentences are learnt to be read.
-    held_out: phrasings that training never uses.
+    Attributes:
+        thing: The object that moves, with its article.
+        training: Plain phrasings for captions, in lower case without a full stop.
+        further: Other phrasings, for learning to read prompts.
+        held_out: Phrasings that training never uses.
     """
 
     thing: str
@@ -25,7 +26,7 @@ class ClassWords:
 
 
 def read_class_words() -> Mapping[str, ClassWords]:
-    """The words of every class, by its name."""
+    """Read the vocabulary of every class, by its name."""
     document = tomllib.loads(files(__package__).joinpath("words.toml").read_text("utf-8"))
     return {
         name: ClassWords(table["thing"], tuple(table["training"]), tuple(table["further"]), tuple(table["held_out"]))

@@ -1,4 +1,4 @@
-"""What sounds in the synthetic world, and how it is excited: by separate strikes or by a running envelope."""
+"""The sound classes of the world and their excitation: separate strikes or a continuous envelope."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ STRUCK_CLASSES: tuple[str, ...] = (
     "hammer",
     "gunshot",
 )
-"""Classes that sound by separate strikes; a running envelope becomes a dense roll of strikes."""
+"""Classes excited by strikes; a continuous envelope becomes a dense roll of strikes."""
 
 SUSTAINED_CLASSES: tuple[str, ...] = (
     "dog_bark",
@@ -41,7 +41,7 @@ SUSTAINED_CLASSES: tuple[str, ...] = (
     "car_passing",
     "applause",
 )
-"""Classes that sound by a running envelope; separate events become pulses of that envelope."""
+"""Classes excited by an envelope; separate events become pulses of it."""
 
 CLASS_NAMES: tuple[str, ...] = STRUCK_CLASSES + SUSTAINED_CLASSES
 
@@ -57,4 +57,4 @@ AMBIENCE_CLASSES: tuple[str, ...] = (
     "car_passing",
     "applause",
 )
-"""Sustained classes that may sound quietly behind another."""
+"""Sustained classes that can be a quiet background of another sound."""

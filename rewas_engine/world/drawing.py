@@ -1,7 +1,8 @@
-"""Anti-aliased drawing of many frames at once: shapes are signed distances, painted where they are.
+"""Anti-aliased drawing of many frames at once: shapes are signed distance fields.
 
-World coordinates: origin in the middle of the picture, x right, y down, the picture is 1 high. Every number of a shape
-may be one for all frames or an array [F], one for each. A canvas of one channel takes the brightness of each colour.
+World coordinates: origin in the centre of the frame, x to the right, y down, frame height 1. Every parameter of a
+shape is a number for all frames or an array [F] with one per frame. A canvas with one channel uses the brightness of
+each colour.
 """
 
 from __future__ import annotations
@@ -23,10 +24,11 @@ LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 
 @dataclass(frozen=True)
 class Shape:
-    """A signed distance (negative inside) and the box that holds the shape.
+    """A signed distance (negative inside) and the bounding box of a shape.
 
-    distance: function of x, y grids [F or 1, h, w] to [F or 1, h, w].
-    bounds: least x, greatest x, least y, greatest y over all frames.
+    Attributes:
+        distance: Maps x, y grids [F or 1, h, w] to [F or 1, h, w].
+        bounds: Smallest x, largest x, smallest y, largest y over all frames.
     """
 
     distance: Callable[[FloatArray, FloatArray], FloatArray]
@@ -38,7 +40,7 @@ def _per_frame(value: ArrayLike) -> FloatArray:
 
 
 def _length(x: FloatArray, y: FloatArray) -> FloatArray:
-    """Euclidean length; several times as fast as numpy.hypot, which guards against overflow."""
+    """Euclidean length; several times faster than numpy.hypot, which guards against overflow."""
     return np.asarray(np.sqrt(x * x + y * y))
 
 
@@ -54,7 +56,7 @@ def _around(
 
 
 def ellipse(x: ArrayLike, y: ArrayLike, radius_x: ArrayLike, radius_y: ArrayLike | None = None) -> Shape:
-    """An ellipse around x, y; a disc where only one radius is given."""
+    """An ellipse around x, y; a disc if only one radius is given."""
     centre_x, centre_y, width, height = map(_per_frame, (x, y, radius_x, radius_x if radius_y is None else radius_y))
     width, height = np.maximum(width, 1e-4), np.maximum(height, 1e-4)
 
@@ -72,7 +74,7 @@ def box(
     angle: ArrayLike = 0.0,
     corner: float = 0.0,
 ) -> Shape:
-    """A box around x, y, turned clockwise by angle (radians), with corners rounded by a radius."""
+    """A box around x, y, rotated clockwise by angle (radians), with rounded corners."""
     centre_x, centre_y, width, height, turn = map(_per_frame, (x, y, half_width, half_height, angle))
     cos, sin = np.cos(turn), np.sin(turn)
 
@@ -89,7 +91,7 @@ def box(
 
 
 def capsule(x0: ArrayLike, y0: ArrayLike, x1: ArrayLike, y1: ArrayLike, radius: ArrayLike) -> Shape:
-    """A stroke with round ends from x0, y0 to x1, y1."""
+    """A line with round ends from x0, y0 to x1, y1."""
     start_x, start_y, end_x, end_y, thickness = map(_per_frame, (x0, y0, x1, y1, radius))
     along_x, along_y = end_x - start_x, end_y - start_y
     length_squared = along_x**2 + along_y**2 + 1e-9
@@ -109,7 +111,7 @@ def capsule(x0: ArrayLike, y0: ArrayLike, x1: ArrayLike, y1: ArrayLike, radius: 
 
 
 def polygon(points: Sequence[tuple[ArrayLike, ArrayLike]]) -> Shape:
-    """A convex polygon, its corners in clockwise order on the screen."""
+    """A convex polygon with its corners in clockwise order on the screen."""
     corners = [(_per_frame(x), _per_frame(y)) for x, y in points]
 
     def distance(grid_x: FloatArray, grid_y: FloatArray) -> FloatArray:
@@ -134,7 +136,7 @@ def polygon(points: Sequence[tuple[ArrayLike, ArrayLike]]) -> Shape:
 
 
 def below(surface: Callable[[FloatArray], FloatArray], least_y: float) -> Shape:
-    """All that lies below a surface y(x) which never rises above least_y; surface maps [F or 1, 1, w] to [F, 1, w]."""
+    """The area below a surface y(x) that never rises above least_y; surface maps [F or 1, 1, w] to [F, 1, w]."""
 
     def distance(grid_x: FloatArray, grid_y: FloatArray) -> FloatArray:
         return np.asarray(surface(grid_x[:, :1, :]), dtype=np.float32) - grid_y
@@ -143,9 +145,9 @@ def below(surface: Callable[[FloatArray], FloatArray], least_y: float) -> Shape:
 
 
 class Canvas:
-    """Frames being painted: `pixels` [F, H, W, C] float32 in 0..1, of three channels or of brightness alone.
+    """Frames being painted: `pixels` [F, H, W, C] float32 in 0..1, with three channels or brightness only.
 
-    Shapes are given in the coordinates of the last `place`, and move with the camera unless said otherwise.
+    Shapes are in the coordinates of the last `place`, and move with the camera unless stated otherwise.
     """
 
     def __init__(
@@ -156,10 +158,14 @@ class Canvas:
         zoom: FloatArray | None = None,
         aspect: float | None = None,
     ) -> None:
-        """background: [F, H, W, 3 or 1]; camera_x, camera_y: [F], where the picture's middle lies in the world.
+        """Create a canvas.
 
-        zoom: [F], how much larger than usual things are. aspect: width over height of what is seen; where it is not
-        that of the pixels, the picture is squeezed into them.
+        Args:
+            background: [F, H, W, 3 or 1].
+            camera_x, camera_y: [F], centre of the frame in the world.
+            zoom: [F], magnification.
+            aspect: Width over height of the view; if it differs from that of the pixels, the view is squeezed into
+                them.
         """
         self.pixels = background
         frames, height, width, channels = background.shape
@@ -176,17 +182,20 @@ class Canvas:
         self.place(0.0, 0.0, 1.0)
 
     def place(self, x: ArrayLike, y: ArrayLike, scale: float, mirrored: bool = False) -> None:
-        """Sets where the shapes that follow have their origin, how large they are and whether they face left."""
+        """Set origin, scale and orientation of the following shapes; mirrored shapes face left."""
         self._origin_x = (_per_frame(x) - self._camera_x) * self._zoom
         self._origin_y = (_per_frame(y) - self._camera_y) * self._zoom
         self._scale = self._zoom * np.float32(scale)
         self._direction = np.float32(-1.0 if mirrored else 1.0)
 
     def paint(self, shape: Shape, colour: Colour, opacity: ArrayLike = 1.0, softness: float = 0.0) -> None:
-        """Paints a shape.
+        """Paint a shape.
 
-        colour: one colour [3], or one for each frame [F, 3], in 0..1. opacity: one, or [F]. softness: width of a
-        soft rim, in the shape's units.
+        Args:
+            shape: The shape.
+            colour: [3], or [F, 3] with one per frame, in 0..1.
+            opacity: A number, or [F].
+            softness: Width of a soft edge, in the shape's units.
         """
         rim = np.maximum(self._pixel / self._scale, np.float32(softness))
         columns, rows = self._slices(shape.bounds, float(rim.max()))
@@ -199,12 +208,12 @@ class Canvas:
         region += cover[..., None] * (self._pigment(colour) - region)
 
     def tint(self, colour: Colour, opacity: ArrayLike) -> None:
-        """Blends the whole picture towards a colour: opacity one, or [F]."""
+        """Blend the whole frame towards a colour. opacity: a number, or [F]."""
         share = _per_frame(opacity)[..., None]
         self.pixels += share * (self._pigment(colour) - self.pixels)
 
     def overlay(self, cover: FloatArray, colour: Colour) -> None:
-        """Blends a colour in where a screen-wide mask [F, H, W] says."""
+        """Blend in a colour with a full-screen mask [F, H, W]."""
         self.pixels += cover[..., None] * (self._pigment(colour) - self.pixels)
 
     @property

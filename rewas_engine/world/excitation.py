@@ -1,4 +1,4 @@
-"""When and how strongly a scene is excited: patterns of events and of running envelopes, the same for every class."""
+"""When and how strongly a scene is excited: patterns of events and envelopes, the same for every class."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ ENVELOPE_PATTERNS: tuple[str, ...] = ("steady", "ramp", "swell", "pulses", "gate
 PATTERNS: tuple[str, ...] = EVENT_PATTERNS + ENVELOPE_PATTERNS
 
 WEAKEST = 0.3
-"""Weakest event drawn, as intensity; it sounds about 33 dB below the strongest."""
+"""Intensity of the weakest event; it is about 33 dB below the strongest."""
 SHORTEST_GAP_S = 0.045
 LONG_SILENCE_SHARE = 0.35
 
@@ -38,10 +38,10 @@ def excitation(
     count = round(duration_s * ENVELOPE_RATE_HZ) + 1
     start_s, end_s = _active_span(rng, duration_s)
     if pattern in EVENT_PATTERNS:
-        times_s = _separated(_EVENT_TIMES[pattern](rng, start_s, end_s))
-        # Jitter may carry the first or last event out of the span, and of the clip.
+        times_s = _separate(_EVENT_TIMES[pattern](rng, start_s, end_s))
+        # Jitter can move the first or last event out of the span and the clip.
         times_s = times_s[(times_s >= start_s) & (times_s < end_s)]
-        if times_s.size == 0:  # a span too short for the pattern still holds one event
+        if times_s.size == 0:  # a span too short for the pattern still contains one event
             times_s = _single(rng, start_s, end_s)
         strengths = _strengths(rng, times_s)
         fall_s = float(np.exp(rng.uniform(np.log(0.15), np.log(1.2)))) * (0.4 if pattern == "roll" else 1.0)
@@ -64,7 +64,7 @@ def excitation(
 
 
 def _active_span(rng: np.random.Generator, duration_s: float) -> tuple[float, float]:
-    """Start and end of what happens; in part of the clips the rest is one long silence."""
+    """Start and end of the activity; in some clips the rest is silence."""
     if rng.random() >= LONG_SILENCE_SHARE:
         return 0.0, duration_s
     length_s = duration_s * rng.uniform(0.25, 0.7)
@@ -72,8 +72,8 @@ def _active_span(rng: np.random.Generator, duration_s: float) -> tuple[float, fl
     return float(start_s), float(start_s + length_s)
 
 
-def _separated(times_s: FloatArray) -> FloatArray:
-    """Times in order, without those that follow another too closely to be told apart."""
+def _separate(times_s: FloatArray) -> FloatArray:
+    """Sorted times without those too close to the one before."""
     kept: list[float] = []
     for time_s in np.sort(times_s):
         if not kept or time_s - kept[-1] >= SHORTEST_GAP_S:
@@ -86,7 +86,7 @@ def _single(rng: np.random.Generator, start_s: float, end_s: float) -> FloatArra
 
 
 def _few(rng: np.random.Generator, start_s: float, end_s: float) -> FloatArray:
-    return _within(rng, start_s + 0.05, end_s - 0.1, int(rng.integers(2, 5)))
+    return _draw_between(rng, start_s + 0.05, end_s - 0.1, int(rng.integers(2, 5)))
 
 
 def _regular(rng: np.random.Generator, start_s: float, end_s: float) -> FloatArray:
@@ -97,7 +97,7 @@ def _regular(rng: np.random.Generator, start_s: float, end_s: float) -> FloatArr
 
 def _irregular(rng: np.random.Generator, start_s: float, end_s: float) -> FloatArray:
     count = max(2, int(rng.uniform(1.2, 5.0) * (end_s - start_s)))
-    return _within(rng, start_s + 0.02, end_s - 0.03, count)
+    return _draw_between(rng, start_s + 0.02, end_s - 0.03, count)
 
 
 def _accelerating(rng: np.random.Generator, start_s: float, end_s: float) -> FloatArray:
@@ -141,7 +141,7 @@ _EVENT_TIMES: dict[str, Callable[[np.random.Generator, float, float], FloatArray
 
 
 def _strengths(rng: np.random.Generator, times_s: FloatArray) -> FloatArray:
-    """Intensities in WEAKEST..1: even, random, growing, fading or accented."""
+    """Intensities in WEAKEST..1: constant, random, growing, fading or accented."""
     count = times_s.size
     low, high = WEAKEST, 1.0
     course = rng.integers(0, 5)
@@ -158,7 +158,7 @@ def _strengths(rng: np.random.Generator, times_s: FloatArray) -> FloatArray:
 
 
 def _pulses_at(times_s: FloatArray, strengths: FloatArray, fall_s: float, count: int) -> FloatArray:
-    """Envelope that rises at each event within a value and falls over fall_s: [count]."""
+    """Envelope [count] that rises at each event within one value and falls over fall_s."""
     since_s = np.arange(count)[None, :] / ENVELOPE_RATE_HZ - times_s[:, None]
     pulses = np.where(since_s >= -0.005, strengths[:, None] * (1.0 - np.maximum(since_s, 0.0) / fall_s), 0.0)
     return np.asarray(np.max(pulses, axis=0, initial=0.0))
@@ -217,8 +217,8 @@ def _gate_outside(envelope: FloatArray, grid_s: FloatArray, start_s: float, end_
     return np.where((grid_s >= start_s) & (grid_s <= end_s), np.clip(envelope, 0.0, 1.0), 0.0)
 
 
-def _within(rng: np.random.Generator, low: float, high: float, count: int) -> FloatArray:
-    """Draws between two bounds; all at the lower one where a span is too short to hold both."""
+def _draw_between(rng: np.random.Generator, low: float, high: float, count: int) -> FloatArray:
+    """Draws between two bounds; all at the lower one if the span is too short for both."""
     return rng.uniform(low, max(low, high), count)
 
 

@@ -1,4 +1,4 @@
-"""Pictures of what flows and passes: streams, cars, a crowd that claps; and other looks of sea and fire."""
+"""Videos of flowing and passing sources: streams, cars, a clapping crowd; and more looks of sea and fire."""
 
 from __future__ import annotations
 
@@ -9,36 +9,36 @@ import numpy as np
 from rewas_engine.world.drawing import Canvas, Shape, box, capsule, ellipse, polygon
 from rewas_engine.world.motion import Drive, wander, wandering
 from rewas_engine.world.painting import FloatArray, Paint, SustainedPainter
-from rewas_engine.world.palette import apart, bright_colour, dark, grey, leaf_colour, light, water_colour
-from rewas_engine.world.people import Person, arm, someone, trunk
+from rewas_engine.world.palette import bright_colour, contrast_with, dark, grey, leaf_colour, light, water_colour
+from rewas_engine.world.people import Person, arm, draw_person, trunk
 
 _CELLS = 128
 
 
 def ripples(rng: np.random.Generator, across: float = 1.0, along: float = 1.0) -> FloatArray:
-    """A seamless field of smooth noise, [128, 128] in 0..1, with features drawn out across or along."""
+    """A seamless field of smooth noise, [128, 128] in 0..1, with features stretched across or along."""
     rows, columns = (np.fft.fftfreq(_CELLS)[:, None] * along, np.fft.fftfreq(_CELLS)[None, :] * across)
     spectrum = np.exp(-((rows**2 + columns**2) * 400)) * np.exp(2j * np.pi * rng.random((_CELLS, _CELLS)))
     field = np.fft.ifft2(spectrum).real
     return ((np.argsort(np.argsort(field.ravel())) / field.size).reshape(field.shape)).astype(np.float32)
 
 
-def looked_up(field: FloatArray, x: FloatArray, y: FloatArray) -> FloatArray:
-    """The field at x, y in units of its period."""
+def sample_field(field: FloatArray, x: FloatArray, y: FloatArray) -> FloatArray:
+    """Sample the field at x, y in units of its period."""
     column = (x * _CELLS).astype(np.int32) & (_CELLS - 1)
     row = (y * _CELLS).astype(np.int32) & (_CELLS - 1)
     return np.asarray(field[row, column])
 
 
 def _cover(canvas: Canvas, cover: FloatArray, shape: Shape, colour: FloatArray) -> None:
-    """Lays a colour over a shape where a mask [F, H, W] says, in the screen's coordinates."""
+    """Paint a colour over a shape through a mask [F, H, W], in screen coordinates."""
     x, y = canvas.screen
     inside = np.clip(0.5 - shape.distance(x, y) * canvas.height, 0, 1)
     canvas.overlay(cover * inside, colour)
 
 
 def brook(rng: np.random.Generator, drive: Drive) -> Paint:
-    """Water that runs past stones: lights drift along it, faster and brighter the louder it is."""
+    """Water that runs past stones: highlights drift along it, faster and brighter the louder it is."""
     water, bank, stone = water_colour(rng), leaf_colour(rng), grey(rng, 0.2, 0.7)
     field, finer = ripples(rng, 0.6, 2.0), ripples(rng, 1.0, 1.5)
     down = bool(rng.random() < 0.5)
@@ -54,8 +54,8 @@ def brook(rng: np.random.Generator, drive: Drive) -> Paint:
         canvas.paint(water_body, water)
         depth = 1.4 / (y - shore + 0.35)
         u, v = (x * depth * 0.5, depth - run) if down else (x * depth * 0.5 + 4 - run, depth)
-        lights = np.clip(3.5 * looked_up(field, u + 4, v + 8) - 2.6 + 0.8 * level, 0, 1)
-        shades = looked_up(finer, 1.7 * u + 8, 1.7 * v + 8)
+        lights = np.clip(3.5 * sample_field(field, u + 4, v + 8) - 2.6 + 0.8 * level, 0, 1)
+        shades = sample_field(finer, 1.7 * u + 8, 1.7 * v + 8)
         _cover(canvas, lights * (0.15 + 0.85 * level), water_body, light(light(water)))
         _cover(canvas, np.clip(2.5 * shades - 1.7, 0, 1) * 0.5 * level, water_body, dark(water))
         for stone_x, stone_y, size in stones:
@@ -69,7 +69,7 @@ def brook(rng: np.random.Generator, drive: Drive) -> Paint:
 
 
 def falling_water(rng: np.random.Generator, drive: Drive) -> Paint:
-    """A fall, or a jet out of a pipe: broader and faster the louder it is; it splashes where it lands."""
+    """A waterfall, or a jet from a pipe: broader and faster the louder it is, with a splash where it lands."""
     water, rock, field = light(water_colour(rng)), grey(rng, 0.1, 0.5), ripples(rng, 2.5, 0.5)
     x0, wide, pool = rng.uniform(-0.2, 0.2), rng.uniform(0.05, 0.3), rng.uniform(0.2, 0.36)
     drops = np.stack([rng.uniform(-1, 1, 10), rng.uniform(0.4, 1, 10), rng.random(10)], axis=1)
@@ -84,7 +84,7 @@ def falling_water(rng: np.random.Generator, drive: Drive) -> Paint:
         run = (speed * drive.travel(times_s) + 0.0)[:, None, None].astype(np.float32)
         fall = box(x0, 0.5 * (pool - 0.36), half, 0.5 * (pool + 0.36))
         canvas.paint(fall, 0.75 * water, np.clip(4 * level, 0, 1), 0.02)
-        streaks = looked_up(field, 1.5 * x + 4, 0.6 * y - run + 64)
+        streaks = sample_field(field, 1.5 * x + 4, 0.6 * y - run + 64)
         _cover(
             canvas,
             np.clip(3 * streaks - 1.2, 0, 1) * np.clip(4 * level, 0, 1)[:, None, None],
@@ -135,7 +135,7 @@ def _car_from_the_side(
 
 
 def passing_by(rng: np.random.Generator, drive: Drive) -> Paint:
-    """A car drives through the picture: it is in the middle when it is loudest, and gone when it is silent."""
+    """A car that drives past: in the middle at its loudest, and out of the frame in silence."""
     body, road, size = bright_colour(rng, 0.7), grey(rng, 0.15, 0.5), rng.uniform(0.7, 1.6)
     side = rng.choice((-1.0, 1.0))
 
@@ -159,7 +159,7 @@ def passing_by(rng: np.random.Generator, drive: Drive) -> Paint:
 
 
 def coming_closer(rng: np.random.Generator, drive: Drive) -> Paint:
-    """A car on a road that leads to the camera: it is as large as it is loud."""
+    """A car on a road towards the camera: its size follows its loudness."""
     body, road, meadow = bright_colour(rng, 0.7), grey(rng, 0.2, 0.5), leaf_colour(rng)
     horizon, lamps, lane = rng.uniform(-0.2, 0.0), rng.uniform(0.2, 1.0), rng.uniform(-0.25, 0.25)
 
@@ -187,7 +187,7 @@ def coming_closer(rng: np.random.Generator, drive: Drive) -> Paint:
 
 
 def tracking_shot(rng: np.random.Generator, drive: Drive) -> Paint:
-    """The camera drives along: the car stays, wheels and roadside run as fast as it is loud."""
+    """The camera drives alongside: the car stays in place, wheels and roadside move as fast as it is loud."""
     body, road, posts = bright_colour(rng, 0.7), grey(rng, 0.15, 0.5), grey(rng)
     size, y0 = rng.uniform(0.9, 1.5), rng.uniform(0.1, 0.22)
     heights, bob = rng.uniform(0.1, 0.5, 12), wander(rng, 5.0)
@@ -210,7 +210,7 @@ def tracking_shot(rng: np.random.Generator, drive: Drive) -> Paint:
 
 
 def crowd(rng: np.random.Generator, drive: Drive) -> Paint:
-    """Rows of people who clap, each in their own time: more of them and wider the louder it is."""
+    """Rows of people who clap, each at their own rate: more of them and wider the louder it is."""
     rows = int(rng.integers(1, 4))
     size = (1.3, 0.95, 0.75)[rows - 1] * rng.uniform(0.85, 1.1)
     people = []
@@ -223,7 +223,7 @@ def crowd(rng: np.random.Generator, drive: Drive) -> Paint:
                 (
                     x,
                     y,
-                    someone(rng),
+                    draw_person(rng),
                     rng.uniform(2.6, 4.6),
                     rng.random(),
                     rng.uniform(0.0, 0.3),
@@ -237,7 +237,7 @@ def crowd(rng: np.random.Generator, drive: Drive) -> Paint:
             eager = np.clip(3 * (level - threshold) + 0.35 * (level > threshold), 0, 1) * (0.4 + 0.6 * level)
             gap = np.abs(np.sin(np.pi * (rate_hz * times_s + phase)))
             bob = 0.035 * size * eager * gap
-            palm = apart(light(person.skin), person.shirt, 0.25)
+            palm = contrast_with(light(person.skin), person.shirt, 0.25)
             trunk(canvas, person, (x, y + 0.35 * size), (x, y - bob), size)
             hand_y = y + (0.2 - 0.5 * high * eager) * size
             for side in (-1.0, 1.0):
@@ -251,13 +251,13 @@ def crowd(rng: np.random.Generator, drive: Drive) -> Paint:
 
 
 def raised_hands(rng: np.random.Generator, drive: Drive) -> Paint:
-    """Hands above dark heads in front of a lit stage, seen from within the audience."""
+    """Hands above dark heads in front of a lit stage, seen from the audience."""
     stage = light(bright_colour(rng))
     hands = np.stack(
         [rng.uniform(-0.8, 0.8, 7), rng.uniform(-0.1, 0.25, 7), rng.uniform(2.6, 4.6, 7), rng.random(7)], axis=1
     )
-    skin, glow = someone(rng).skin * np.float32(rng.uniform(0.15, 0.8)), rng.uniform(0.3, 1.0)
-    skin = apart(skin, glow * stage)
+    skin, glow = draw_person(rng).skin * np.float32(rng.uniform(0.15, 0.8)), rng.uniform(0.3, 1.0)
+    skin = contrast_with(skin, glow * stage)
 
     def paint(canvas: Canvas, times_s: FloatArray) -> None:
         level = drive.level(times_s)
@@ -274,13 +274,13 @@ def raised_hands(rng: np.random.Generator, drive: Drive) -> Paint:
 
 
 def _with_plain_hands(person: Person) -> Person:
-    return replace(person, skin=apart(person.skin, person.shirt, 0.25))
+    return replace(person, skin=contrast_with(person.skin, person.shirt, 0.25))
 
 
 def ovation(rng: np.random.Generator, drive: Drive) -> Paint:
-    """Two or three people close by who clap towards the camera."""
+    """Two or three people close to the camera who clap."""
     people = [
-        (x, _with_plain_hands(someone(rng)), rng.uniform(2.8, 4.5), rng.random())
+        (x, _with_plain_hands(draw_person(rng)), rng.uniform(2.8, 4.5), rng.random())
         for x in (-0.42, 0.05, 0.5)[: int(rng.integers(2, 4))]
     ]
 

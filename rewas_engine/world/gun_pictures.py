@@ -1,4 +1,4 @@
-"""Pictures of shots: a pistol from the side, someone with a rifle, and a target down the barrel."""
+"""Videos of gunshots: a pistol from the side, a person with a rifle, and a target seen along the barrel."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from rewas_engine.world.drawing import Canvas, box, capsule, ellipse, polygon
 from rewas_engine.world.motion import Strikes, wander, wandering
 from rewas_engine.world.painting import FloatArray, Paint, StruckPainter
 from rewas_engine.world.palette import bright_colour, dark, grey, light, wood_colour
-from rewas_engine.world.people import leg, limb, someone, trunk
+from rewas_engine.world.people import draw_person, leg, limb, trunk
 
 
 class _Shot:
-    """What every shot does: it kicks, it flashes by day or by night, and it leaves smoke."""
+    """Common parts of every gunshot: recoil, flash by day or by night, and smoke."""
 
     def __init__(self, rng: np.random.Generator, strikes: Strikes) -> None:
         self._strikes = strikes
-        # In daylight a camera often misses the flash, which lasts for milliseconds.
+        # In daylight a camera often misses the flash, which lasts milliseconds.
         self._brightness = 0.0 if rng.random() < 0.25 else rng.uniform(0.2, 1.0)
         self._smoke = rng.uniform(0.0, 0.8)
         self._puffs = rng.uniform(-1, 1, (4, 2))
@@ -24,11 +24,11 @@ class _Shot:
         self._course = wander(rng, 0.6)
 
     def kick(self, times_s: FloatArray) -> FloatArray:
-        """Recoil in 0..1: at once with the shot, and back within a tenth of a second. [F]"""
+        """Recoil in 0..1: immediate, and back within a tenth of a second. [F]"""
         return self._strikes.flash(times_s, self._kick_s)
 
     def waver(self, times_s: FloatArray) -> FloatArray:
-        """How unsteadily it is held, and where it is waved when no shot is fired. [F]"""
+        """Unsteadiness of the hand, and where it waves when no shot is fired. [F]"""
         wave = 0.01 * wandering(times_s, self._course)
         return wave if self._strikes.touches else wave + 0.6 * (self._strikes.lift(times_s) - 0.6)
 
@@ -56,7 +56,7 @@ class _Shot:
 
 
 def _pistol(rng: np.random.Generator, strikes: Strikes) -> Paint:
-    shot, metal, person = _Shot(rng, strikes), grey(rng, 0.08, 0.5), someone(rng)
+    shot, metal, person = _Shot(rng, strikes), grey(rng, 0.08, 0.5), draw_person(rng)
     two_hands = rng.random() < 0.5
 
     def paint(canvas: Canvas, times_s: FloatArray) -> None:
@@ -97,8 +97,8 @@ def _pistol(rng: np.random.Generator, strikes: Strikes) -> Paint:
 
 
 def _rifle(rng: np.random.Generator, strikes: Strikes) -> Paint:
-    """Someone who stands sideways and fires; dust flies where it hits."""
-    shot, person, metal, ground = _Shot(rng, strikes), someone(rng), grey(rng, 0.05, 0.35), bright_colour(rng, 0.25)
+    """A person standing sideways who fires; dust rises at the impact."""
+    shot, person, metal, ground = _Shot(rng, strikes), draw_person(rng), grey(rng, 0.05, 0.35), bright_colour(rng, 0.25)
     size, grit = rng.uniform(0.85, 1.3), rng.uniform(-1, 1, (5, 2))
 
     def paint(canvas: Canvas, times_s: FloatArray) -> None:
@@ -139,9 +139,9 @@ def _rifle(rng: np.random.Generator, strikes: Strikes) -> Paint:
 
 
 def _down_the_barrel(rng: np.random.Generator, strikes: Strikes) -> Paint:
-    """The shooter's own view of a target, which shakes when it is hit."""
+    """The shooter's view of a target, which shakes when it is hit."""
     shot, metal, target = _Shot(rng, strikes), grey(rng, 0.05, 0.3), grey(rng, 0.5, 1.0)
-    skin, sleeve, post = someone(rng).skin, bright_colour(rng, 0.4), wood_colour(rng)
+    skin, sleeve, post = draw_person(rng).skin, bright_colour(rng, 0.4), wood_colour(rng)
     side, far = rng.uniform(-0.15, 0.3), rng.uniform(0.1, 0.2)
     holes = rng.normal(0, 0.4 * far, (64, 2))
 

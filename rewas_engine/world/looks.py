@@ -1,4 +1,4 @@
-"""Which painters show which class: each class has several looks, drawn by lot."""
+"""The painters of each class: every class has several looks, chosen at random."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ STRUCK_PAINTERS: dict[str, tuple[StruckPainter, ...]] = {
     "wood_knock": (CLOSE_UPS["wood_knock"], tools.knife, tools.fist_on_door, tools.knife),
     "metal_hit": (CLOSE_UPS["metal_hit"], tools.sledge),
     "glass_clink": (CLOSE_UPS["glass_clink"], performers.spoon_on_glass),
-    # A punched bag sounds most like a dull drum.
+    # A punching bag sounds most like a dull drum.
     "drum_hit": (CLOSE_UPS["drum_hit"], performers.drummer, performers.drummer, performers.punching_bag),
     "hand_clap": (CLOSE_UPS["hand_clap"], performers.clapping_person),
     "typing": (CLOSE_UPS["typing"],),
@@ -28,7 +28,7 @@ STRUCK_PAINTERS: dict[str, tuple[StruckPainter, ...]] = {
     "gunshot": GUN_PAINTERS,
     **STEP_PAINTERS,
 }
-"""Looks of each class that is struck."""
+"""Looks of each struck class."""
 
 SUSTAINED_PAINTERS: dict[str, tuple[SustainedPainter, ...]] = {
     "dog_bark": (PLAIN_LOOKS["dog_bark"], weather.whole_dog),
@@ -44,4 +44,4 @@ SUSTAINED_PAINTERS: dict[str, tuple[SustainedPainter, ...]] = {
     "car_passing": CAR_PAINTERS,
     "applause": APPLAUSE_PAINTERS,
 }
-"""Looks of each class that runs on."""
+"""Looks of each sustained class."""

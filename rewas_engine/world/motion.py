@@ -1,4 +1,4 @@
-"""How things move: tools that swing and touch at the moment of a strike, and motion that follows the envelope."""
+"""How objects move: tools that make contact at the time of a strike, and motion that follows the envelope."""
 
 from __future__ import annotations
 
@@ -19,28 +19,28 @@ MISSED_BY = 0.4
 
 
 class Strikes:
-    """Motion of something that strikes at given moments with given strengths (intensities in 0..1)."""
+    """Motion of something that strikes at given times with given strengths (intensities in 0..1)."""
 
     def __init__(self, times_s: FloatArray, strengths: FloatArray, *, touches: bool = True) -> None:
-        """touches: False swings without ever reaching what it would hit, and nothing reacts."""
+        """touches: if False, it swings without making contact, and nothing reacts."""
         self.times_s, self.strengths, self.touches = times_s, strengths, touches
 
     def alternate(self) -> tuple[Strikes, Strikes]:
-        """The strikes dealt out to two hands or feet in turn."""
+        """Divide the strikes between two hands or feet in turn."""
         return (
             Strikes(self.times_s[::2], self.strengths[::2], touches=self.touches),
             Strikes(self.times_s[1::2], self.strengths[1::2], touches=self.touches),
         )
 
     def lift(self, times_s: FloatArray, rest: float = REST) -> FloatArray:
-        """Height of a tool over what it hits: 0 touching .. 1 raised for the strongest strike. [F]"""
+        """Height of a tool above its target: 0 at contact, 1 raised for the strongest strike. [F]"""
         if self.times_s.size == 0:
             return np.full(times_s.shape, rest)
         gaps_s = np.diff(self.times_s)
         before_s = np.concatenate([[2.0], gaps_s])
         after_s = np.concatenate([gaps_s, [2.0]])
         prepare_s, recoil_s = np.minimum(0.36, 0.62 * before_s), np.minimum(0.2, 0.38 * after_s)
-        # Faint blows of a roll are played from close by, or they could not be told from strong ones.
+        # Faint strikes of a roll start close to the target; otherwise they would look like strong ones.
         raised = (0.1 + 0.9 * self.strengths) * np.minimum(1.0, 0.55 + before_s / 0.5)
         resting = np.minimum(rest * np.minimum(1.0, after_s / 0.2), np.maximum(raised, rest * (after_s > 0.3)))
         rested_before = np.concatenate([[rest], resting[:-1]])
@@ -53,7 +53,7 @@ class Strikes:
         )
 
     def bounce(self, times_s: FloatArray) -> FloatArray:
-        """Height of a bouncing ball over the ground: it falls from higher to strike harder. [F]"""
+        """Height of a bouncing ball above the ground: it falls from higher up for a harder strike. [F]"""
         if self.times_s.size == 0:
             return np.full(times_s.shape, 0.6)
         gaps_s = np.diff(self.times_s)
@@ -73,9 +73,9 @@ class Strikes:
         return np.where(known, times_s - self.times_s[last], 1e3), np.where(known, self.strengths[last], 0.0)
 
     def flash(self, times_s: FloatArray, fall_s: float = 0.08) -> FloatArray:
-        """A reaction that rises to each strike's strength and dies away in fall_s (to 1/e). [F]
+        """A reaction that rises to each strike's strength and decays to 1/e in fall_s. [F]
 
-        A faint strike does not cut short what a strong one before it set off.
+        A faint strike does not cut off the reaction to a strong one before it.
         """
         if self._sets_off_nothing:
             return np.zeros(times_s.shape)
@@ -85,25 +85,25 @@ class Strikes:
         return np.asarray(left[self._latest(times_s)] * np.exp(-np.minimum(elapsed_s / fall_s, 30.0)))
 
     def recoil(self, times_s: FloatArray, fall_s: float = 0.07) -> FloatArray:
-        """How far what is struck gives way: at once, as far as the last blow was strong, and back within fall_s. [F]
+        """Recoil of the struck object: immediate, proportional to the last strike, and back within fall_s. [F]
 
-        Each blow of a roll shows its own strength, a faint one after a strong one too.
+        Each strike of a roll shows its own strength, even a faint one after a strong one.
         """
         elapsed_s, strength = self.since(times_s)
         return np.asarray(strength * np.exp(-np.minimum(elapsed_s / fall_s, 30.0)))
 
     def trembling(self, times_s: FloatArray, rate_hz: float = 9.0, fall_s: float = 0.15) -> FloatArray:
-        """A swing to and fro that strikes set off, in -1..1; a roll keeps it going as wide as it is strong. [F]"""
+        """Vibration in -1..1 that strikes excite; a roll sustains it at an amplitude that follows its strength. [F]"""
         if self._sets_off_nothing:
             return np.zeros(times_s.shape)
-        # A swing that every blow began anew would stand still under a dense roll.
+        # A vibration that restarted at every strike would appear frozen during a dense roll.
         begins = np.diff(self.times_s, prepend=-1e3) > 0.25
         start_s = np.maximum.accumulate(np.where(begins, self.times_s, -1e3))
         swung_s = times_s - start_s[self._latest(times_s)]
         return self.flash(times_s, fall_s) * np.cos(2 * np.pi * rate_hz * swung_s)
 
     def swinging(self, times_s: FloatArray, rate_hz: float, fall_s: float) -> FloatArray:
-        """Where something hangs that every strike pushes: the pushes add up, and each dies away in fall_s. [F]"""
+        """Deflection of a hanging object pushed by every strike: pushes add up, and each decays in fall_s. [F]"""
         if self._sets_off_nothing:
             return np.zeros(times_s.shape)
         elapsed_s = np.maximum(times_s[None, :] - self.times_s[:, None], 0.0)
@@ -111,9 +111,9 @@ class Strikes:
         return np.asarray(np.tanh(self.strengths @ pushed))
 
     def aim(self, times_s: FloatArray, places: FloatArray) -> FloatArray:
-        """Where a tool points that goes from one of the places [P, 2], taken in turn, to the next: [F, 2].
+        """Aim of a tool that visits places [P, 2] in turn: [F, 2].
 
-        It stands over a place when it strikes there, and travels in between.
+        It is at a place when it strikes there, and travels in between.
         """
         if self.times_s.size == 0:
             return np.repeat(places[:1], times_s.size, axis=0)
@@ -126,11 +126,11 @@ class Strikes:
         return np.asarray(np.where(struck[:, None] == 0, coming, done + (coming - done) * share))
 
     def count(self, times_s: FloatArray) -> NDArray[np.int64]:
-        """Strikes so far, [F]."""
+        """Number of strikes so far, [F]."""
         return np.searchsorted(self.times_s, times_s, side="right").astype(np.int64)
 
     def _latest(self, times_s: FloatArray) -> NDArray[np.int64]:
-        """Place of the last strike so far, of the first one before it: [F]."""
+        """Index of the last strike so far, or of the first one before it: [F]."""
         return np.maximum(self.count(times_s) - 1, 0)
 
     @property
@@ -140,7 +140,7 @@ class Strikes:
     def _course(
         self, times_s: FloatArray, keys_s: FloatArray, heights: FloatArray, easing: NDArray[np.int64]
     ) -> FloatArray:
-        """The height between key moments; easing says how each key is reached."""
+        """Interpolate heights between key times; easing sets how each key is reached."""
         if not self.touches:
             heights, easing = MISSED_BY + (1 - MISSED_BY) * heights, np.zeros_like(easing)
         following = np.clip(np.searchsorted(keys_s, times_s, side="right"), 1, keys_s.size - 1)
@@ -163,23 +163,25 @@ class Drive:
         return self._scene.intensity_at(times_s)
 
     def shaking(self, times_s: FloatArray, rate_hz: float = 7.0) -> FloatArray:
-        """To and fro all the while it sounds, as wide as it is loud, in -1..1. [F]
+        """Oscillation in -1..1 while there is sound, with an amplitude that follows its loudness. [F]
 
-        What is heard moves; a mouth that is held open could not be told from a silent one.
+        Whatever sounds must move: a mouth held open would look like a silent one.
         """
         return self.level(times_s) * np.sin(2 * np.pi * rate_hz * times_s)
 
     def travel(self, times_s: FloatArray) -> FloatArray:
-        """The intensity integrated from the clip's start: how far something has moved that is driven by it. [F]"""
+        """Intensity integrated from the clip's start: the distance that something driven by it has moved. [F]"""
         return np.interp(times_s, np.arange(self._travel.size) / ENVELOPE_RATE_HZ, self._travel)
 
     def passing(self, times_s: FloatArray) -> FloatArray:
-        """Where something is that passes at each of the envelope's peaks: -1 coming .. 0 at the peak .. 1 gone. [F]"""
+        """Position of something that passes at each peak of the envelope: -1 approaching, 0 at the peak, 1 gone. [F]"""
         return np.interp(times_s, np.arange(self._course.size) / ENVELOPE_RATE_HZ, self._course)
 
 
 def _passages(envelope: FloatArray) -> FloatArray:
-    """The course of what passes at every peak, like `envelope`. Peaks are parted by silence, by a dip or by 3 s."""
+    """Positions of something that passes at every peak, sampled like `envelope`. Peaks are separated by silence, a dip
+    or 3 s.
+    """
     course = np.full(envelope.shape, -1.0)
     start, longest = 0, 3 * ENVELOPE_RATE_HZ
     while start < envelope.size:
@@ -205,7 +207,7 @@ def _passages(envelope: FloatArray) -> FloatArray:
 
 
 def wander(rng: np.random.Generator, rate_hz: float) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Draws a smooth random motion for `wandering`: rates in Hz, phases and weights of a few sines."""
+    """Draw a smooth random motion for `wandering`: rates in Hz, phases and weights of a few sines."""
     return rate_hz * rng.uniform(0.4, 1.6, 4), rng.uniform(0, 2 * np.pi, 4), rng.dirichlet(np.ones(4))
 
 
@@ -217,20 +219,20 @@ def wandering(times_s: FloatArray, course: tuple[FloatArray, FloatArray, FloatAr
 
 @dataclass(frozen=True)
 class Walk:
-    """Two feet that come down at the strikes, in turn, seen from the side; a heavy step is a long and high one.
+    """Two feet that step alternately at the strikes, seen from the side; a heavy step is long and high.
 
-    Lengths are in heights of the picture.
+    Lengths are in frame heights.
     """
 
     strikes: Strikes
     stride: float
 
     def body(self, times_s: FloatArray) -> FloatArray:
-        """How far the body has come. [F]"""
+        """Distance that the body has moved. [F]"""
         return np.asarray(self._lengths() @ self._eased(times_s))
 
     def foot(self, parity: int, times_s: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """How far one of the feet has come, and its height over the ground: [F], [F]."""
+        """Distance that one of the feet has moved, and its height above the ground: [F], [F]."""
         shares = self._shares(times_s)[parity::2]
         eased = shares**2 * (3 - 2 * shares)
         x = self._spread()[0] * (parity - 0.5) + 2 * self._lengths()[parity::2] @ eased
@@ -238,12 +240,12 @@ class Walk:
         return np.asarray(x), np.asarray(0.8 * self.stride * arcs.sum(axis=0))
 
     def _spread(self) -> FloatArray:
-        """How far apart the feet are before the first step and after each: [N + 1]."""
+        """Distance between the feet before the first step and after each: [N + 1]."""
         strengths = self.strikes.strengths
         return self.stride * (0.4 + 0.6 * np.concatenate([strengths[:1] if strengths.size else [0.5], strengths]))
 
     def _lengths(self) -> FloatArray:
-        """How far each step takes the body: [N]."""
+        """Distance that each step moves the body: [N]."""
         spread = self._spread()
         return np.asarray(0.5 * (spread[1:] + spread[:-1]))
 
@@ -252,7 +254,7 @@ class Walk:
         return np.asarray(shares**2 * (3 - 2 * shares))
 
     def _shares(self, times_s: FloatArray) -> FloatArray:
-        """How much of each step is done, 0..1: [N, F]."""
+        """Completed share of each step, 0..1: [N, F]."""
         ends_s = self.strikes.times_s
         lasting_s = np.minimum(0.42, 0.95 * np.diff(ends_s, prepend=-2.0))[:, None]
         return np.asarray(np.clip((times_s[None, :] - ends_s[:, None]) / lasting_s + 1, 0.0, 1.0))

@@ -1,4 +1,4 @@
-"""What every painter of the world is: it draws its looks once for a clip, and then paints the frames at given times."""
+"""Interface of the painters: each draws its random look once per clip, and then paints frames at given times."""
 
 from __future__ import annotations
 

@@ -20,27 +20,27 @@ def bright_colour(rng: np.random.Generator, saturation: float | None = None) -> 
 
 
 def wood_colour(rng: np.random.Generator) -> FloatArray:
-    """A brown between pale pine and dark oak."""
+    """A brown from pale pine to dark oak."""
     return np.array(
         colorsys.hsv_to_rgb(rng.uniform(0.05, 0.11), rng.uniform(0.4, 0.75), rng.uniform(0.35, 0.8)), np.float32
     )
 
 
 def skin_colour(rng: np.random.Generator) -> FloatArray:
-    """A skin between pale and dark."""
+    """A skin tone from pale to dark."""
     depth = rng.random()
     return np.array([0.95 - 0.55 * depth, 0.78 - 0.55 * depth, 0.66 - 0.5 * depth], dtype=np.float32)
 
 
 def leaf_colour(rng: np.random.Generator) -> FloatArray:
-    """A green between yellow straw and fir."""
+    """A green from yellow straw to fir."""
     return np.array(
         colorsys.hsv_to_rgb(rng.uniform(0.16, 0.4), rng.uniform(0.35, 0.8), rng.uniform(0.3, 0.8)), np.float32
     )
 
 
 def water_colour(rng: np.random.Generator) -> FloatArray:
-    """A blue between turquoise and slate."""
+    """A blue from turquoise to slate."""
     return np.array(
         colorsys.hsv_to_rgb(rng.uniform(0.47, 0.64), rng.uniform(0.3, 0.85), rng.uniform(0.45, 0.9)), np.float32
     )
@@ -61,8 +61,8 @@ def grey(rng: np.random.Generator, least: float = 0.1, greatest: float = 0.9) ->
     return np.clip(rng.uniform(least, greatest) * rng.uniform(0.92, 1.08, 3), 0, 1).astype(np.float32)
 
 
-def apart(colour: ArrayLike, behind: ArrayLike, least: float = 0.3) -> FloatArray:
-    """The colour, lighter or darker by as much as it needs to be told by its brightness from what lies behind it."""
+def contrast_with(colour: ArrayLike, behind: ArrayLike, least: float = 0.3) -> FloatArray:
+    """The colour, made lighter or darker as needed to differ in brightness from what is behind it."""
     own = np.asarray(colour, dtype=np.float32)
     tone, other = float(own @ LUMA), float(np.asarray(behind, dtype=np.float32) @ LUMA)
     if abs(tone - other) >= least:

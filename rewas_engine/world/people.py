@@ -1,4 +1,4 @@
-"""People, as a few strokes: enough of a body to move like one."""
+"""People drawn with a few strokes: enough of a body to move like one."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Point = tuple[ArrayLike, ArrayLike]
 
 @dataclass(frozen=True)
 class Person:
-    """How someone looks: colours [3], and girth as a factor."""
+    """Appearance of a person: colours [3], and girth as a factor."""
 
     skin: FloatArray
     hair: FloatArray
@@ -28,8 +28,8 @@ class Person:
     girth: float
 
 
-def someone(rng: np.random.Generator) -> Person:
-    """Draws a person by lot."""
+def draw_person(rng: np.random.Generator) -> Person:
+    """Draw a random person."""
     skin, shirt = skin_colour(rng), bright_colour(rng, 0.5)
     return Person(
         skin=skin,
@@ -52,7 +52,7 @@ def limb(
     lower: FloatArray,
     bend: float = 1.0,
 ) -> None:
-    """An arm or a leg from root to tip, of a length of reach, that bends to one side (bend 1) or the other (-1)."""
+    """Paint an arm or a leg from root to tip, with length reach, bent to one side (bend 1) or the other (-1)."""
     (x0, y0), (x1, y1) = ((np.asarray(x), np.asarray(y)) for x, y in (root, tip))
     across_x, across_y = x1 - x0, y1 - y0
     distance = np.maximum(np.hypot(across_x, across_y), 1e-4)
@@ -63,7 +63,7 @@ def limb(
 
 
 def trunk(canvas: Canvas, person: Person, hip: Point, neck: Point, size: float = 1.0) -> None:
-    """A torso from the hips to the neck, with a head on it; size 1 has a head of about an eighth of the picture."""
+    """Paint a torso from the hips to the neck, with a head; at size 1 the head is an eighth of the frame height."""
     (hip_x, hip_y), (neck_x, neck_y) = hip, neck
     canvas.paint(
         capsule(hip_x, hip_y, neck_x, np.asarray(neck_y) + 0.05 * size, 0.085 * size * person.girth), person.shirt
@@ -75,12 +75,12 @@ def trunk(canvas: Canvas, person: Person, hip: Point, neck: Point, size: float =
 
 
 def arm(canvas: Canvas, person: Person, shoulder: Point, hand: Point, reach: float, bend: float = 1.0) -> None:
-    """An arm with a fist at its end."""
+    """Paint an arm with a fist."""
     limb(canvas, shoulder, hand, reach, 0.11 * reach, person.sleeve, person.skin, bend)
     canvas.paint(ellipse(hand[0], hand[1], 0.13 * reach), person.skin)
 
 
 def leg(canvas: Canvas, person: Person, hip: Point, foot: Point, reach: float, far: bool = False) -> None:
-    """A leg that bends its knee to the right; the farther one lies in shade."""
+    """Paint a leg with the knee bent to the right; the far leg is shaded."""
     cloth = dark(person.trousers) if far else person.trousers
     limb(canvas, hip, foot, reach, 0.085 * reach * person.girth, cloth, cloth, -1.0)

@@ -1,4 +1,4 @@
-"""Pictures of people who strike: a drummer, a boxer, someone who claps, dribbles or rings; and smaller instruments."""
+"""Videos of people who strike: a drummer, a boxer, someone who claps, dribbles or rings; and smaller instruments."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ import numpy as np
 from rewas_engine.world.drawing import Canvas, box, capsule, ellipse, polygon
 from rewas_engine.world.motion import Strikes
 from rewas_engine.world.painting import FloatArray, Paint
-from rewas_engine.world.palette import apart, bright_colour, dark, grey, light, wood_colour
-from rewas_engine.world.people import arm, leg, someone, trunk
+from rewas_engine.world.palette import bright_colour, contrast_with, dark, grey, light, wood_colour
+from rewas_engine.world.people import arm, draw_person, leg, trunk
 from rewas_engine.world.struck_pictures import raised_dust
 
 
 def drummer(rng: np.random.Generator, strikes: Strikes) -> Paint:
-    """Someone at a drum kit: each stick goes from drum to cymbal, and what it hits trembles."""
-    person, shell, stick = someone(rng), bright_colour(rng), wood_colour(rng)
+    """Someone at a drum kit: each stick moves between drum and cymbal, and what it hits vibrates."""
+    person, shell, stick = draw_person(rng), bright_colour(rng), wood_colour(rng)
     brass = np.array([0.85, 0.7, 0.35]) * np.float32(rng.uniform(0.5, 1.1))
     spots = np.array([[-0.2, 0.12], [0.06, 0.04], [0.24, 0.14], [-0.42, -0.06], [0.44, -0.1]])
     spots = spots + rng.normal(0, 0.02, spots.shape)
     favoured = rng.dirichlet(np.ones(5))
     order = rng.choice(5, 128, p=favoured)
-    stick = apart(stick, (0.92, 0.9, 0.86))
+    stick = contrast_with(stick, (0.92, 0.9, 0.86))
     hands, sway_hz = strikes.alternate(), rng.uniform(0.3, 1.0)
 
     def paint(canvas: Canvas, times_s: FloatArray) -> None:
@@ -53,17 +53,19 @@ def drummer(rng: np.random.Generator, strikes: Strikes) -> Paint:
 
 
 def grey_of(colour: FloatArray) -> FloatArray:
-    """A pale skin for a drum of that colour."""
+    """A pale drum skin for a drum of that colour."""
     return 0.5 * colour + np.float32(0.45)
 
 
 def punching_bag(rng: np.random.Generator, strikes: Strikes) -> Paint:
-    """Fists hit a hanging bag, which swings from every blow; the boxer is a whole figure, or two arms close by."""
-    person, leather, glove = someone(rng), bright_colour(rng, 0.6), bright_colour(rng)
+    """Fists hit a hanging bag, which swings at every strike; the boxer is a whole figure, or two arms close to the
+    camera.
+    """
+    person, leather, glove = draw_person(rng), bright_colour(rng, 0.6), bright_colour(rng)
     length, thick = rng.uniform(0.45, 0.6), rng.uniform(0.1, 0.16)
     rate_hz, whole, kicks = rng.uniform(0.6, 1.0), bool(rng.random() < 0.6), bool(rng.random() < 0.2)
     push, heights = rng.uniform(0.2, 0.5), rng.uniform(-0.1, 0.12, 64)
-    glove, limbs = apart(glove, leather), strikes.alternate()
+    glove, limbs = contrast_with(glove, leather), strikes.alternate()
 
     def paint(canvas: Canvas, times_s: FloatArray) -> None:
         angle = push * strikes.swinging(times_s, rate_hz, 1.2) + 0.1 * strikes.trembling(times_s, 6.0)
@@ -83,7 +85,7 @@ def punching_bag(rng: np.random.Generator, strikes: Strikes) -> Paint:
         for parity, hand in enumerate(limbs):
             lift = hand.lift(times_s, rest=0.6)
             y = hand.aim(times_s, np.stack([heights[parity::2], heights[parity::2]], axis=1))[:, 0]
-            # The glove meets the bag where the bag hangs at that moment.
+            # The glove meets the bag where it is at that time.
             along = (y - top_y) / np.maximum(end_y - top_y, 0.1)
             surface = top_x + (end_x - top_x) * along - thick - 0.04 + dent
             glove_x, glove_y = surface - 0.42 * lift, y + 0.04 * lift
@@ -101,10 +103,10 @@ def punching_bag(rng: np.random.Generator, strikes: Strikes) -> Paint:
 
 
 def clapping_person(rng: np.random.Generator, strikes: Strikes) -> Paint:
-    """Someone who claps, the upper body from the front; the head goes along."""
-    person, wide, high = someone(rng), rng.uniform(0.16, 0.3), rng.uniform(-0.05, 0.18)
+    """Someone who claps, the upper body from the front; the head moves along."""
+    person, wide, high = draw_person(rng), rng.uniform(0.16, 0.3), rng.uniform(-0.05, 0.18)
     overhead = bool(rng.random() < 0.2)
-    palm = apart(light(person.skin), person.shirt)
+    palm = contrast_with(light(person.skin), person.shirt)
 
     def paint(canvas: Canvas, times_s: FloatArray) -> None:
         lift, flash = strikes.lift(times_s), strikes.recoil(times_s)
@@ -122,9 +124,9 @@ def clapping_person(rng: np.random.Generator, strikes: Strikes) -> Paint:
 
 def dribbler(rng: np.random.Generator, strikes: Strikes) -> Paint:
     """Someone bounces a ball on the ground; the hand follows it down and waits for it."""
-    person, ball, ground = someone(rng), bright_colour(rng), grey(rng, 0.2, 0.8)
+    person, ball, ground = draw_person(rng), bright_colour(rng), grey(rng, 0.2, 0.8)
     radius, walks = rng.uniform(0.085, 0.115), rng.uniform(-0.08, 0.08)
-    ball = apart(apart(ball, person.shirt, 0.2), ground)
+    ball = contrast_with(contrast_with(ball, person.shirt, 0.2), ground)
 
     def paint(canvas: Canvas, times_s: FloatArray) -> None:
         height, dip = strikes.bounce(times_s), 0.05 * strikes.flash(times_s, 0.1)
@@ -137,7 +139,7 @@ def dribbler(rng: np.random.Generator, strikes: Strikes) -> Paint:
             leg(canvas, person, hip, (x + foot, 0.38), 0.3, far=foot < -0.1)
         trunk(canvas, person, hip, neck, 1.0)
         canvas.paint(ellipse(ball_x, 0.4, radius * (1.3 - 0.5 * np.minimum(height, 1)), 0.015), (0, 0, 0), 0.4)
-        raised_dust(canvas, ball_x, 0.4, strikes.recoil(times_s, 0.12), apart(light(ground), ground, 0.2))
+        raised_dust(canvas, ball_x, 0.4, strikes.recoil(times_s, 0.12), contrast_with(light(ground), ground, 0.2))
         canvas.paint(ellipse(ball_x, ball_y, radius * (1 + 0.3 * squash), radius * (1 - 0.4 * squash)), ball)
         canvas.paint(ellipse(ball_x - 0.02, ball_y - 0.03, 0.3 * radius), light(ball), 0.4)
         hand_y = np.minimum(ball_y - radius - 0.02, 0.1)
@@ -148,7 +150,7 @@ def dribbler(rng: np.random.Generator, strikes: Strikes) -> Paint:
 
 def spoon_on_glass(rng: np.random.Generator, strikes: Strikes) -> Paint:
     """A spoon held in a hand taps a glass."""
-    glass, drink, person = light(bright_colour(rng, 0.3)), bright_colour(rng), someone(rng)
+    glass, drink, person = light(bright_colour(rng, 0.3)), bright_colour(rng), draw_person(rng)
     wide, tall, full = rng.uniform(0.08, 0.15), rng.uniform(0.18, 0.3), rng.uniform(0.2, 0.9)
 
     def paint(canvas: Canvas, times_s: FloatArray) -> None:
@@ -183,10 +185,10 @@ def spoon_on_glass(rng: np.random.Generator, strikes: Strikes) -> Paint:
 
 
 def metronome(rng: np.random.Generator, strikes: Strikes) -> Paint:
-    """A pendulum that is at one end of its way at each tick, or the arm of a metronome; it swings wider for louder."""
+    """A pendulum that is at one end at each tick, or the arm of a metronome; it swings wider when louder."""
     case, arm_colour, weight = wood_colour(rng), grey(rng, 0.6, 1.0), bright_colour(rng)
     hangs, length = bool(rng.random() < 0.5), rng.uniform(0.4, 0.55)
-    arm_colour, weight = apart(arm_colour, dark(case)), apart(weight, dark(case))
+    arm_colour, weight = contrast_with(arm_colour, dark(case)), contrast_with(weight, dark(case))
 
     def paint(canvas: Canvas, times_s: FloatArray) -> None:
         if strikes.touches and strikes.times_s.size:
@@ -196,7 +198,7 @@ def metronome(rng: np.random.Generator, strikes: Strikes) -> Paint:
             share = np.clip((times_s - ends_s[count + 1]) / lasting_s + 1, 0, 1)
             wide = np.concatenate([strikes.strengths[:1], strikes.strengths, strikes.strengths[-1:]])
             reach = 0.08 + 0.72 * (wide[count] * (1 - share) + wide[count + 1] * share)
-            # It arrives at full speed, as if it hit a stop there.
+            # It arrives at full speed, as if it hit a stop.
             angle = (1 - 2 * share**1.5) * np.where(count % 2, 1.0, -1.0) * reach
         else:
             angle = 0.1 * np.sin(1.5 * times_s)
@@ -216,14 +218,14 @@ def metronome(rng: np.random.Generator, strikes: Strikes) -> Paint:
 
 
 def hand_bell(rng: np.random.Generator, strikes: Strikes) -> Paint:
-    """A bell swings on its yoke or in a hand; the clapper meets the rim."""
-    metal, person = bright_colour(rng, 0.6), someone(rng)
+    """A bell swings on its yoke or in a hand; the clapper hits the rim."""
+    metal, person = bright_colour(rng, 0.6), draw_person(rng)
     held, size = bool(rng.random() < 0.6), rng.uniform(0.95, 1.3)
 
     def paint(canvas: Canvas, times_s: FloatArray) -> None:
         lift = strikes.lift(times_s)
         side = np.where(strikes.count(times_s) % 2, 1.0, -1.0) if strikes.touches else 1.0
-        # Raised before the blow, it falls over to the side where the clapper meets it.
+        # Raised before the strike, it falls to the side where the clapper hits it.
         angle = 0.9 * (1 - lift) * side * strikes.flash(times_s, 0.4) + 0.5 * lift
         sin, cos = np.sin(angle), np.cos(angle)
 

@@ -1,4 +1,4 @@
-"""A scene made visible: backdrop, camera, the thing that sounds, and things that move without a sound."""
+"""Renders a scene as video: backdrop, camera, the sound source, and silent motion."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rewas_engine.world.backdrops import draw_backdrop
 from rewas_engine.world.camera import Film, Shot, draw_camera
 from rewas_engine.world.classes import FRAME_RATE, FRAME_SIZE, STRUCK_CLASSES
 from rewas_engine.world.drawing import LUMA, Canvas
-from rewas_engine.world.figure_lighting import lit_apart, rehearsed
+from rewas_engine.world.figure_lighting import rehearse, separate_from_backdrop
 from rewas_engine.world.looks import STRUCK_PAINTERS, SUSTAINED_PAINTERS
 from rewas_engine.world.motion import Drive, Strikes
 from rewas_engine.world.painting import FloatArray, Paint
@@ -39,13 +39,18 @@ def render_picture(
     height: int = FRAME_SIZE,
     shutter_samples: int = 1,
 ) -> NDArray[np.uint8]:
-    """The scene's picture: [frames, height, width, 3] uint8, RGB.
+    """Render the scene's frames: [frames, height, width, 3] uint8, RGB.
 
-    frame_rate: frames per second, exact where it is a Fraction. Frame i shows the moment (i + 0.5) / frame_rate; a
-        contact at t seconds lies in frame floor(t * frame_rate).
-    shutter_samples: moments averaged over the half of a frame that the shutter is open; above 1 motion is blurred.
+    Args:
+        scene: The scene.
+        frame_rate: Frames per second, exact if it is a Fraction. Frame i shows the time (i + 0.5) / frame_rate; a
+            contact at t seconds is in frame floor(t * frame_rate).
+        width: Pixels.
+        height: Pixels.
+        shutter_samples: Times averaged over the half frame for which the shutter is open; above 1, motion is blurred.
 
-    Raises SettingsError for a rate, size or number of samples that is not positive.
+    Raises:
+        SettingsError: A rate, size or number of samples is not positive.
     """
     return _render(scene, Fraction(frame_rate), (width, height), width / max(height, 1), shutter_samples, channels=3)
 
@@ -53,11 +58,10 @@ def render_picture(
 def render_brightness(
     scene: Scene, *, frame_rate: Fraction | float = FRAME_RATE, width: int = FRAME_SIZE, height: int = FRAME_SIZE
 ) -> NDArray[np.uint8]:
-    """Brightness [frames, height, width] as a picture encoder is given it, in a third of the time of the colours.
+    """Render the brightness [frames, height, width] for a video encoder, in a third of the time of the colours.
 
-    As footage of every shape is brought to the encoder's size, what is seen is as broad as 1:1, 4:3 or 16:9, by the
-    scene's lot, and squeezed into the size asked for; in part of the clips motion is blurred. Frames and errors as
-    for `render_picture`.
+    Footage of any shape is scaled to the encoder's size, so the view is 1:1, 4:3 or 16:9 at random and squeezed into
+    the requested size; in some clips motion is blurred. Times and errors as in `render_picture`.
     """
     lot = scene.random(PICTURE_STREAM).spawn(_LOTS)[-1]
     aspect = float(lot.choice(_ASPECTS, p=_ASPECT_CHANCES)) * width / max(height, 1)
@@ -68,7 +72,7 @@ def render_brightness(
 def first_frames_of_shots(
     scene: Scene, *, frame_rate: Fraction | float = FRAME_RATE, width: int = FRAME_SIZE, height: int = FRAME_SIZE
 ) -> list[int]:
-    """The first frame of each shot after the first one, in a picture rendered with the same rate and size."""
+    """The first frame of each shot after the first, in a video rendered with the same rate and size."""
     rate = Fraction(frame_rate)
     middles_s = (np.arange(_frame_count(scene, rate)) + 0.5) / float(rate)
     stage = _Stage(scene, (width, height), width / max(height, 1), channels=1)
@@ -107,10 +111,10 @@ _LOTS = 8
 
 
 class _Stage:
-    """All that is drawn by lot once for a clip, and the shooting of frames."""
+    """Everything that is drawn randomly once per clip, and the rendering of frames."""
 
     def __init__(self, scene: Scene, size: tuple[int, int], aspect: float, channels: int) -> None:
-        # A lot of its own for each, so that one that draws more never changes another.
+        # A separate random stream for each part, so that a part that draws more never changes another.
         lots = scene.random(PICTURE_STREAM).spawn(_LOTS)
         for_camera, for_thing, for_backdrop, for_film, for_others, for_ambience, for_crossing, _ = lots
         self._size, self._aspect, self._channels = size, aspect, channels
@@ -134,12 +138,12 @@ class _Stage:
         self._crossing = crossing(for_crossing, scene.duration_s) if crossed else None
 
     def _light_apart(self, scene: Scene) -> None:
-        """Lights the backdrops so that they part from the thing."""
+        """Light the backdrops so that the object stands out."""
         for_thing = scene.random(PICTURE_STREAM).spawn(_LOTS)[1]
-        thing = _thing(rehearsed(scene), for_thing)
+        thing = _thing(rehearse(scene), for_thing)
         assert thing is not None
         for shot, backdrop in self._backdrops.items():
-            self._backdrops[shot] = lit_apart(backdrop, shot, thing, self._aspect)
+            self._backdrops[shot] = separate_from_backdrop(backdrop, shot, thing, self._aspect)
 
     def shots_between(self, middles_s: FloatArray) -> list[tuple[Shot, int, int]]:
         """The shots with their first frames and the frames after their last."""
@@ -152,7 +156,7 @@ class _Stage:
         ]
 
     def shoot(self, shot: Shot, times_s: FloatArray) -> FloatArray:
-        """The frames at given times: [F, H, W, C], within 0..1 but for rounding."""
+        """Render the frames at given times: [F, H, W, C], within 0..1 except for rounding."""
         x, y, zoom = self._camera.looks_at(shot, times_s)
         canvas = Canvas(self._view(shot, x, y, zoom), x, y, zoom, self._aspect)
         if self._ambience is not None:
@@ -170,21 +174,21 @@ class _Stage:
         return canvas.pixels
 
     def _view(self, shot: Shot, x: FloatArray, y: FloatArray, zoom: FloatArray) -> FloatArray:
-        """The backdrop as the camera sees it: [F, H, W, C]."""
+        """The backdrop as seen by the camera: [F, H, W, C]."""
         backdrop = self._backdrops[shot]
         low, high = backdrop.colours
         if self._channels == 1:
             low, high = (low @ LUMA)[None], (high @ LUMA)[None]
-        shares = backdrop.seen(x, y, zoom, self._size, self._aspect)[..., None]
+        shares = backdrop.view(x, y, zoom, self._size, self._aspect)[..., None]
         seen = (low + shares * (high - low)).astype(np.float32)
         return seen if len(seen) == x.size else np.repeat(seen, x.size, axis=0)
 
 
 def _thing(scene: Scene, rng: np.random.Generator) -> Paint | None:
-    """What paints the scene's thing, or what is there instead of it.
+    """The painter of the scene's object, or of what is there instead of it.
 
-    In silent motion tools swing past what they would hit, or something turns or waves; off screen another thing may
-    stand there at rest.
+    In silent motion, tools miss their targets, or something turns or waves; off screen, another object at rest can be
+    visible.
     """
     fate = rng.random()
     if scene.off_screen and not scene.is_silent:
@@ -204,7 +208,7 @@ def _thing(scene: Scene, rng: np.random.Generator) -> Paint | None:
 
 
 def _ambience(scene: Scene, rng: np.random.Generator) -> Paint | None:
-    """What paints the second, softer layer behind everything, where there is one and it is in the picture."""
+    """The painter of the second, softer layer behind everything, if there is one in the frame."""
     if scene.ambience is None or rng.random() > AMBIENCE_SEEN_SHARE:
         return None
     return _one_of(SUSTAINED_PAINTERS[scene.ambience.class_name], rng)(rng, Drive(scene.ambience))

@@ -1,7 +1,7 @@
-"""What happens in a clip: which thing sounds, when and how strongly, seen and heard from where.
+"""What happens in a clip: the sound source, when and how strongly it sounds, and the viewpoint.
 
-The class never decides the shape of the energy: every class is given every kind of pattern, so that a model trained
-on the world must take what sounds from the words and when it sounds from the energy.
+The class never determines the shape of the energy: every class gets every kind of pattern, so that a model must learn
+the class from the prompt and the timing from the energy.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from rewas_engine.errors import SettingsError
 from rewas_engine.world.classes import AMBIENCE_CLASSES, CLASS_NAMES, CLIP_DURATION_S, ENVELOPE_RATE_HZ, STRUCK_CLASSES
 from rewas_engine.world.excitation import ENVELOPE_PATTERNS, EVENT_PATTERNS, PATTERNS, excitation
-from rewas_engine.world.vocabulary import describe, describe_behind, describe_silence, joined
+from rewas_engine.world.vocabulary import describe, describe_behind, describe_silence, join_captions
 
 FloatArray = NDArray[np.floating[Any]]
 
@@ -24,19 +24,19 @@ STILL_SHARE = 0.03
 QUIET_SHARE = 0.12
 OFF_SCREEN_SHARE = 0.07
 FLOOR_SHARE = 0.09
-"""Share of audible scenes whose own sound never falls silent."""
+"""Share of audible scenes whose own sound is never silent."""
 STEADY_AMBIENCE_SHARE = 0.05
-"""Share of audible scenes with an even sound behind them from end to end."""
+"""Share of audible scenes with a constant background sound."""
 AMBIENCE_SHARE = 0.1
-"""Share of audible scenes with a sound behind them that comes and goes."""
+"""Share of audible scenes with a varying background sound."""
 AMBIENCE_BELOW_DB = (8.0, 22.0)
 FLOOR_BELOW_NATS = (2.0, 5.0)
-"""How far the floor of a clip's own sound lies below its peak."""
+"""How far the floor of a clip's own sound is below its peak."""
 _AMBIENCE_PATTERNS = ("steady", "swell", "gusts", "ramp", "gated")
 ROOM_SHARE = 0.4
 FAR_SHARE = 0.25
 
-# Each stream of random numbers has its own branch of the seed, so that drawing one more in the picture never changes
+# Each stream of random numbers has its own branch of the seed, so that one more draw for the video never changes
 # the sound.
 SCENE_STREAM, SOUND_STREAM, PICTURE_STREAM, ROOM_STREAM, LAYER_STREAM, OFF_SCREEN_STREAM = range(6)
 JOINED_CAPTION_STREAM, MURMUR_STREAM = 6, 7
@@ -47,26 +47,27 @@ SHORTEST_S = 0.2
 
 @dataclass(frozen=True, eq=False)
 class Scene:
-    """One clip of the world, before it is made visible and audible.
+    """One clip of the world, before it is rendered.
 
-    class_name: one of CLASS_NAMES.
-    seed: draws everything that the fields do not hold, such as colours and the pitch of a bell.
-    duration_s: length in seconds.
-    pattern: one of PATTERNS, how the events or the envelope came about.
-    event_times_s: [N] seconds, ascending; moments of contact or of an onset. Empty where an envelope runs freely.
-    event_strengths: [N] intensities in 0..1.
-    envelope: [T] intensities in 0..1 at ENVELOPE_RATE_HZ; value i stands at i / ENVELOPE_RATE_HZ seconds. 0 is true
-        silence. For struck classes it is an outline of the strikes and of the murmur beneath them.
-    caption: words that are true of the clip.
-    silent_motion: things move and nothing sounds.
-    still: nothing moves and nothing sounds. Silent scenes have no events and an envelope of zeros.
-    distance: 0 near .. 1 far: softer, duller and smaller.
-    reverb_s: time in which the room's sound falls by 60 dB; 0 is outside.
-    floor: intensity under which the class's own sound never falls from end to end, 0 where the gaps are silent.
-        Struck classes murmur there: a dense roll of faint strikes that is neither seen nor in event_times_s.
-    off_screen: what sounds is not in the picture.
-    ambience: a second, quieter scene of another sustained class that is heard too, without an ambience of its own.
-    below_db: of an ambience, how far its loudest moment lies below the loudest of the scene in front of it.
+    Attributes:
+        class_name: One of CLASS_NAMES.
+        seed: Determines everything that the fields do not contain, such as colours and the pitch of a bell.
+        duration_s: Length in seconds.
+        pattern: One of PATTERNS, the origin of the events or the envelope.
+        event_times_s: [N] seconds, ascending; times of contact or onset. Empty for a continuous envelope.
+        event_strengths: [N] intensities in 0..1.
+        envelope: [T] intensities in 0..1 at ENVELOPE_RATE_HZ; value i is at i / ENVELOPE_RATE_HZ seconds. 0 is true
+            silence. For struck classes it outlines the strikes and the floor beneath them.
+        caption: A true description of the clip.
+        silent_motion: Things move and nothing sounds.
+        still: Nothing moves and nothing sounds. Silent scenes have no events and an envelope of zeros.
+        distance: 0 near to 1 far: softer, duller and smaller.
+        reverb_s: Time in which the room's sound falls by 60 dB; 0 is outdoors.
+        floor: Intensity below which the class's own sound never falls, 0 if the gaps are silent. For struck classes
+            it is a dense roll of faint strikes that are neither visible nor in event_times_s.
+        off_screen: The sound source is not in the frame.
+        ambience: A second, quieter scene of another sustained class, without its own ambience.
+        below_db: For an ambience, how far its peak level is below that of the foreground.
     """
 
     class_name: str
@@ -88,23 +89,23 @@ class Scene:
 
     @property
     def full_caption(self) -> str:
-        """Words for all that is heard: the caption, joined with that of the ambience where there is one."""
+        """Description of all sounds: the caption, joined with that of the ambience, if any."""
         if self.ambience is None:
             return self.caption
         rng = self.random(JOINED_CAPTION_STREAM)
-        return joined(rng, self.caption, self.ambience.caption, self.ambience.class_name)
+        return join_captions(rng, self.caption, self.ambience.caption, self.ambience.class_name)
 
     @property
     def is_silent(self) -> bool:
-        """Whether the clip's sound is silence from end to end."""
+        """Whether the clip is silent throughout."""
         return self.silent_motion or self.still
 
     def random(self, stream: int) -> np.random.Generator:
-        """A fresh generator for one of the scene's streams of random numbers."""
+        """A new generator for one of the scene's streams of random numbers."""
         return np.random.default_rng([self.seed, stream, CLASS_NAMES.index(self.class_name)])
 
     def intensity_at(self, times_s: FloatArray) -> FloatArray:
-        """The envelope read at any times, linear between its values: intensities in 0..1."""
+        """Interpolate the envelope linearly at any times: intensities in 0..1."""
         return np.interp(times_s, np.arange(self.envelope.size) / ENVELOPE_RATE_HZ, self.envelope)
 
 
@@ -114,7 +115,7 @@ def amplitude(intensity: FloatArray) -> FloatArray:
 
 
 def intensity_of(linear_amplitude: FloatArray | float) -> FloatArray:
-    """The intensity in 0..1 of a linear amplitude: the inverse of `amplitude`."""
+    """Intensity in 0..1 of a linear amplitude: the inverse of `amplitude`."""
     grid = np.linspace(0.0, 1.0, 2001)
     return np.asarray(np.interp(linear_amplitude, amplitude(grid), grid))
 
@@ -122,10 +123,12 @@ def intensity_of(linear_amplitude: FloatArray | float) -> FloatArray:
 def sample_scene(
     seed: int, class_name: str | None = None, duration_s: float = CLIP_DURATION_S, *, pattern: str | None = None
 ) -> Scene:
-    """The scene that a seed draws; class and pattern are drawn too unless they are given.
+    """Draw the scene of a seed; class and pattern are drawn too unless they are given.
 
-    A given pattern is always audible: silent scenes come only where the pattern is drawn.
-    Raises SettingsError for an unknown class or pattern, or a duration below SHORTEST_S.
+    With a given pattern the scene is always audible: silent scenes occur only with a random pattern.
+
+    Raises:
+        SettingsError: The class or pattern is unknown, or the duration is below SHORTEST_S.
     """
     if class_name is not None and class_name not in CLASS_NAMES:
         raise SettingsError(f"The world knows no class {class_name!r}.", f"Choose one of {', '.join(CLASS_NAMES)}.")
@@ -158,7 +161,7 @@ def sample_scene(
         caption, floor, ambience = describe_silence(rng, class_name), 0.0, None
     else:
         peak = float(envelope.max())
-        floor, ambience = _underneath(seed, class_name, duration_s, peak)
+        floor, ambience = _draw_background(seed, class_name, duration_s, peak)
         counted = pattern in EVENT_PATTERNS and floor == 0.0
         caption = describe(
             rng,
@@ -193,10 +196,10 @@ def sample_scene(
     )
 
 
-def _underneath(seed: int, class_name: str, duration_s: float, peak: float) -> tuple[float, Scene | None]:
-    """What is heard under the clip: the floor of its own sound (0 for none) and another sound behind it.
+def _draw_background(seed: int, class_name: str, duration_s: float, peak: float) -> tuple[float, Scene | None]:
+    """The floor of the clip's own sound (0 for none), and a background scene.
 
-    Drawn from a stream of its own, so that the rest of the scene is the same with it and without it.
+    Drawn from a separate stream, so that the rest of the scene does not depend on it.
     """
     rng = np.random.default_rng([seed, LAYER_STREAM])
     share = rng.random()
@@ -209,7 +212,7 @@ def _underneath(seed: int, class_name: str, duration_s: float, peak: float) -> t
 
 
 def _ambience(rng: np.random.Generator, class_name: str, duration_s: float, *, always: bool) -> Scene:
-    """A sustained scene to be heard behind a scene of class_name; always: it sounds evenly from end to end."""
+    """A sustained background scene for a scene of class_name. always: it is constant throughout."""
     behind = str(rng.choice([name for name in AMBIENCE_CLASSES if name != class_name]))
     pattern = "steady" if always else str(rng.choice(_AMBIENCE_PATTERNS))
     envelope = np.full(round(duration_s * ENVELOPE_RATE_HZ) + 1, rng.uniform(0.6, 1.0))
@@ -242,7 +245,7 @@ def _event_rate_hz(times_s: FloatArray) -> float | None:
 
 
 def _is_rising(envelope: FloatArray) -> bool | None:
-    """True where the clip plainly grows, False where it plainly fades, None otherwise."""
+    """True if the clip clearly grows, False if it clearly fades, None otherwise."""
     heard = np.flatnonzero(envelope > 0.05)
     if heard.size < 100:
         return None

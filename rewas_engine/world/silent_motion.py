@@ -1,4 +1,4 @@
-"""What moves without a sound: clouds and passers-by, things close by, and motions that resemble blows."""
+"""Motion without sound: clouds and passers-by, close objects, and motions that resemble strikes."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from rewas_engine.world.drawing import Canvas, box, capsule, ellipse
 from rewas_engine.world.motion import wander, wandering
 from rewas_engine.world.painting import FloatArray, Paint
 from rewas_engine.world.palette import bright_colour, dark, grey, leaf_colour, light
-from rewas_engine.world.people import arm, leg, someone, trunk
+from rewas_engine.world.people import arm, draw_person, leg, trunk
 
 
 def drifting(rng: np.random.Generator) -> Paint:
-    """Something that floats through the picture and touches nothing."""
+    """Something that floats through the frame and touches nothing."""
     colour, size, opacity = bright_colour(rng, 0.5), rng.uniform(0.04, 0.14), rng.uniform(0.4, 1.0)
     is_round, middle = bool(rng.random() < 0.6), (rng.uniform(-0.3, 0.3), rng.uniform(-0.4, 0.3))
     course_x, course_y = wander(rng, 0.25), wander(rng, 0.3)
@@ -42,8 +42,8 @@ def clouds(rng: np.random.Generator) -> Paint:
 
 
 def passer_by(rng: np.random.Generator) -> Paint:
-    """Someone who walks through the background on silent soles."""
-    person, size, speed = someone(rng), rng.uniform(0.4, 1.0), rng.uniform(0.1, 0.45) * rng.choice((-1.0, 1.0))
+    """Someone who walks silently through the background."""
+    person, size, speed = draw_person(rng), rng.uniform(0.4, 1.0), rng.uniform(0.1, 0.45) * rng.choice((-1.0, 1.0))
     start, y, step_hz = rng.uniform(-1.2, 1.2), rng.uniform(0.0, 0.25), rng.uniform(0.7, 1.1)
 
     def paint(canvas: Canvas, times_s: FloatArray) -> None:
@@ -59,7 +59,7 @@ def passer_by(rng: np.random.Generator) -> Paint:
 
 
 def swaying(rng: np.random.Generator) -> Paint:
-    """A plant or a curtain that sways in air too soft to hear."""
+    """A plant or a curtain that sways in silent air."""
     colour, x0 = leaf_colour(rng), rng.uniform(-0.7, 0.7)
     parts = [(rng.uniform(-0.2, 0.2), rng.uniform(0.2, 0.5), rng.uniform(0.02, 0.06)) for _ in range(5)]
     course, reach = wander(rng, 0.7), rng.uniform(0.04, 0.15)
@@ -77,7 +77,7 @@ def swaying(rng: np.random.Generator) -> Paint:
 
 def waving(rng: np.random.Generator) -> Paint:
     """Someone who waves or talks with their hands; no hand touches anything."""
-    person, rate_hz, wide = someone(rng), rng.uniform(0.6, 2.2), rng.uniform(0.08, 0.25)
+    person, rate_hz, wide = draw_person(rng), rng.uniform(0.6, 2.2), rng.uniform(0.08, 0.25)
     both, high, bursts = bool(rng.random() < 0.5), rng.uniform(-0.3, 0.1), wander(rng, 0.3)
 
     def paint(canvas: Canvas, times_s: FloatArray) -> None:
@@ -92,7 +92,7 @@ def waving(rng: np.random.Generator) -> Paint:
 
 
 def turning(rng: np.random.Generator) -> Paint:
-    """A wheel, a fan or a windmill that turns without a sound."""
+    """A wheel, a fan or a windmill that turns silently."""
     colour, count, rate_hz = bright_colour(rng, 0.4), int(rng.integers(2, 7)), rng.uniform(0.2, 3.0)
     size, wanes = rng.uniform(0.2, 0.42), wander(rng, 0.15)
 
@@ -122,7 +122,7 @@ def hanging(rng: np.random.Generator) -> Paint:
 
 
 def crossing(rng: np.random.Generator, duration_s: float) -> Paint:
-    """Something close to the camera that passes and hides what is behind it for a moment."""
+    """Something close to the camera that passes and briefly hides what is behind it."""
     colour, wide = dark(grey(rng, 0.0, 0.6)), rng.uniform(0.08, 0.35)
     start_s, lasting_s, side = rng.uniform(0, duration_s), rng.uniform(0.4, 2.0), rng.choice((-1.0, 1.0))
     is_post = bool(rng.random() < 0.5)

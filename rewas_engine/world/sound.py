@@ -1,4 +1,4 @@
-"""A scene made audible."""
+"""Renders a scene as sound."""
 
 from __future__ import annotations
 
@@ -9,44 +9,44 @@ from rewas_engine.world.classes import SAMPLE_RATE_HZ, STRUCK_CLASSES
 from rewas_engine.world.scene import ROOM_STREAM, Scene
 from rewas_engine.world.struck_sounds import render_strikes
 from rewas_engine.world.sustained_sounds import render_sustained
-from rewas_engine.world.synthesis import FloatArray, far_away, in_room, without_rumble
+from rewas_engine.world.synthesis import FloatArray, add_reverb, apply_distance, remove_rumble
 
 _INAUDIBLE = 3e-6
-"""Amplitudes below -110 dB are written as true silence: the log-mel's floor must be reached in the gaps."""
+"""Amplitudes below -110 dB become true silence, so that the log-mel reaches its floor in the gaps."""
 
 
 def render_sound(scene: Scene) -> NDArray[np.float32]:
-    """The scene's sound: [samples] float32, mono, 16 kHz, peak at most 1. Gaps are digital silence."""
+    """Render the scene's sound: [samples] float32, mono, 16 kHz, peak at most 1. Gaps are digital silence."""
     primary, *others = render_layers(scene).values()
     return sum(others, start=primary)
 
 
 def render_layers(scene: Scene) -> dict[str, NDArray[np.float32]]:
-    """The layers of `render_sound`: "primary" and, where the scene has one, "ambience"; their sum is exactly the mix.
+    """The layers of `render_sound`: "primary" and, if the scene has one, "ambience"; their sum is exactly the mix.
 
     Each is [samples] float32, mono, 16 kHz.
     """
-    layers = {"primary": _audible(_heard(scene))}
+    layers = {"primary": _audible(_render_layer(scene))}
     if scene.ambience is not None:
-        behind = _heard(scene.ambience)
+        behind = _render_layer(scene.ambience)
         loudest = _loudest(layers["primary"]) * 10 ** (-scene.ambience.below_db / 20)
         layers["ambience"] = _audible(behind * (loudest / max(_loudest(behind), 1e-9)))
     peak = float(np.abs(sum(layers.values())).max())
-    # A hair more than the peak: rounding to float32 may lift the sum.
+    # Slightly more than the peak, because rounding to float32 can raise the sum.
     scale = 1.0 / (peak * (1 + 1e-6)) if peak > 1.0 else 1.0
     return {name: (layer * scale).astype(np.float32) for name, layer in layers.items()}
 
 
-def _heard(scene: Scene) -> FloatArray:
+def _render_layer(scene: Scene) -> FloatArray:
     """One layer at its distance and in its room: [samples]."""
     samples = round(scene.duration_s * SAMPLE_RATE_HZ)
     if scene.is_silent:
         return np.zeros(samples)
     render = render_strikes if scene.class_name in STRUCK_CLASSES else render_sustained
-    sound = far_away(without_rumble(render(scene, samples)), scene.distance)
+    sound = apply_distance(remove_rumble(render(scene, samples)), scene.distance)
     if scene.reverb_s > 0:
         rng = scene.random(ROOM_STREAM)
-        sound = in_room(rng, sound, scene.reverb_s, wet=float(rng.uniform(0.1, 0.4)))
+        sound = add_reverb(rng, sound, scene.reverb_s, wet=float(rng.uniform(0.1, 0.4)))
     return sound
 
 
@@ -55,7 +55,7 @@ def _audible(sound: FloatArray) -> FloatArray:
 
 
 def _loudest(sound: FloatArray) -> float:
-    """Highest level of a stretch of 64 ms, as the root of its mean square."""
+    """Highest RMS level over 64 ms."""
     stretch = min(sound.size, 1024)
     power = np.square(sound[: sound.size - sound.size % stretch]).reshape(-1, stretch).mean(axis=1)
     return float(np.sqrt(power.max()))

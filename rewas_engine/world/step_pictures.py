@@ -1,4 +1,4 @@
-"""Pictures of steps: on gravel, on a wooden floor and in snow, seen from the side or from the front."""
+"""Videos of steps on gravel, a wooden floor and snow, from the side or from the front."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import numpy as np
 from rewas_engine.world.drawing import Canvas, Shape, box, capsule, ellipse
 from rewas_engine.world.motion import Strikes, Walk
 from rewas_engine.world.painting import FloatArray, Paint, StruckPainter
-from rewas_engine.world.palette import apart, bright_colour, dark, grey, light, wood_colour
-from rewas_engine.world.people import Person, arm, leg, someone, trunk
+from rewas_engine.world.palette import bright_colour, contrast_with, dark, grey, light, wood_colour
+from rewas_engine.world.people import Person, arm, draw_person, leg, trunk
 from rewas_engine.world.struck_pictures import raised_dust
 
 _FLOOR_Y = 0.36
@@ -19,7 +19,7 @@ _FLOOR_Y = 0.36
 
 @dataclass(frozen=True)
 class _Ground:
-    """What is walked on: its colour [3], how much is thrown up by a step, and how it is marked."""
+    """The ground: its colour [3], how much a step throws up, and its markings."""
 
     colour: FloatArray
     loose: float
@@ -35,7 +35,7 @@ def _ground(kind: str, rng: np.random.Generator) -> _Ground:
 
 
 def _repeated(spacing: float, size: float, flatness: float, scroll: FloatArray, table: FloatArray) -> Shape:
-    """Small ellipses all over the ground, scattered by a table [64, 3] of offsets and sizes in 0..1."""
+    """Small ellipses over the whole ground, scattered by a table [64, 3] of offsets and sizes in 0..1."""
     shift = scroll.astype(np.float32)[:, None, None]
 
     def distance(grid_x: FloatArray, grid_y: FloatArray) -> FloatArray:
@@ -50,7 +50,7 @@ def _repeated(spacing: float, size: float, flatness: float, scroll: FloatArray, 
 
 
 def _planks(spacing: float, scroll: FloatArray) -> Shape:
-    """Seams between planks, which draw together towards the wall."""
+    """Seams between planks, which converge towards the wall."""
     shift = scroll.astype(np.float32)[:, None, None]
 
     def distance(grid_x: FloatArray, grid_y: FloatArray) -> FloatArray:
@@ -74,9 +74,9 @@ def _lay(canvas: Canvas, ground: _Ground, scroll: FloatArray, table: FloatArray)
 def _thrown_up(
     canvas: Canvas, ground: _Ground, strikes: Strikes, times_s: FloatArray, x: FloatArray, grit: FloatArray
 ) -> None:
-    """What a step throws up where a foot stands at x [F]."""
+    """Paint what a step throws up where a foot is at x [F]."""
     flash = strikes.flash(times_s, 0.16)
-    puff = light(ground.colour) if ground.marks == "planks" else apart(light(ground.colour), ground.colour, 0.2)
+    puff = light(ground.colour) if ground.marks == "planks" else contrast_with(light(ground.colour), ground.colour, 0.2)
     raised_dust(canvas, x, _FLOOR_Y + 0.02, (0.5 if ground.marks == "planks" else 1.0) * flash, puff)
     if not ground.loose:
         return
@@ -94,9 +94,9 @@ def _shoe(canvas: Canvas, person: Person, x: FloatArray, y: FloatArray, pitch: F
 
 
 def _from_the_side(kind: str, rng: np.random.Generator, strikes: Strikes) -> Paint:
-    """Someone walks by: the whole figure, or the legs alone; the camera goes along or stands."""
-    ground, person = _ground(kind, rng), someone(rng)
-    person = replace(person, shoes=apart(person.shoes, ground.colour))
+    """Someone walks past: the whole figure, or the legs only; the camera follows or stands still."""
+    ground, person = _ground(kind, rng), draw_person(rng)
+    person = replace(person, shoes=contrast_with(person.shoes, ground.colour))
     whole, along = bool(rng.random() < 0.5), bool(rng.random() < 0.6)
     height = 0.31 if whole else 0.62
     walk = Walk(strikes, stride=0.5 * height * rng.uniform(0.7, 1.1))
@@ -104,7 +104,7 @@ def _from_the_side(kind: str, rng: np.random.Generator, strikes: Strikes) -> Pai
     feet, start, dangle_hz = strikes.alternate(), rng.uniform(0.3, 0.5), rng.uniform(0.5, 1.2)
 
     def paint(canvas: Canvas, times_s: FloatArray) -> None:
-        # Whoever goes far is followed by the camera; else they would have left before the clip ends.
+        # The camera follows those who walk far; otherwise they would leave the frame before the clip ends.
         way = walk.body(np.array([1e6]))[0] if strikes.touches else 0.0
         follows = along or way > 1.2
         body = walk.body(times_s) if strikes.touches else np.zeros(times_s.size)
@@ -116,7 +116,7 @@ def _from_the_side(kind: str, rng: np.random.Generator, strikes: Strikes) -> Pai
             if strikes.touches:
                 foot_x, foot_y = walk.foot(parity, times_s)
                 foot_x = foot_x - camera
-            else:  # they sit, and their feet swing over the ground
+            else:  # seated, with feet swinging above the ground
                 swing = np.sin(2 * np.pi * dangle_hz * times_s + 2.2 * parity)
                 foot_x, foot_y = 0.18 * height + 0.3 * height * swing, 0.3 * height + 0.1 * height * swing**2
             places.append((foot_x, _FLOOR_Y - foot_y))
@@ -145,8 +145,8 @@ def _from_the_side(kind: str, rng: np.random.Generator, strikes: Strikes) -> Pai
 
 def _from_the_front(kind: str, rng: np.random.Generator, strikes: Strikes) -> Paint:
     """Two legs that step on the spot."""
-    ground, person = _ground(kind, rng), someone(rng)
-    person = replace(person, shoes=apart(person.shoes, ground.colour))
+    ground, person = _ground(kind, rng), draw_person(rng)
+    person = replace(person, shoes=contrast_with(person.shoes, ground.colour))
     feet, side_of_foot = strikes.alternate(), rng.uniform(0.1, 0.15)
     table, grit = rng.random((64, 3)), rng.uniform(-1, 1, (5, 2))
 
@@ -168,12 +168,14 @@ def _from_the_front(kind: str, rng: np.random.Generator, strikes: Strikes) -> Pa
 
 
 def _walking_away(kind: str, rng: np.random.Generator, strikes: Strikes) -> Paint:
-    """Someone seen from behind on a floor that reaches to the horizon: the body rocks over each foot in turn."""
-    ground, person = _ground(kind, rng), someone(rng)
-    person = replace(person, shoes=apart(person.shoes, ground.colour))
+    """Someone seen from behind on a floor that extends to the horizon: the body rocks over each foot in turn."""
+    ground, person = _ground(kind, rng), draw_person(rng)
+    person = replace(person, shoes=contrast_with(person.shoes, ground.colour))
     feet, table, horizon = strikes.alternate(), rng.random((64, 3)), rng.uniform(-0.15, 0.1)
     way = grey(rng, 0.2, 0.8)
-    person = replace(person, trousers=apart(person.trousers, way, 0.25), shirt=apart(person.shirt, way, 0.2))
+    person = replace(
+        person, trousers=contrast_with(person.trousers, way, 0.25), shirt=contrast_with(person.shirt, way, 0.2)
+    )
 
     def paint(canvas: Canvas, times_s: FloatArray) -> None:
         canvas.paint(box(0, horizon + 1, 9, 1), way)

@@ -1,4 +1,4 @@
-"""Close-ups of things that are struck: tools swing and touch at the events, harder from farther away."""
+"""Close-ups of struck objects: tools swing and make contact at the events, from farther away for harder strikes."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import numpy as np
 from rewas_engine.world.drawing import Canvas, Shape, box, capsule, ellipse, polygon
 from rewas_engine.world.motion import Strikes
 from rewas_engine.world.painting import FloatArray, Paint, StruckPainter
-from rewas_engine.world.palette import apart, bright_colour, dark, light, skin_colour, wood_colour
+from rewas_engine.world.palette import bright_colour, contrast_with, dark, light, skin_colour, wood_colour
 
 
 def _ball(rng: np.random.Generator, strikes: Strikes) -> Paint:
     colour, floor, radius = bright_colour(rng), bright_colour(rng, 0.25), rng.uniform(0.1, 0.14)
-    floor = apart(floor, colour)
+    floor = contrast_with(floor, colour)
     spin, drift = rng.uniform(-2, 2), rng.uniform(-0.12, 0.12)
 
     def paint(canvas: Canvas, times_s: FloatArray) -> None:
@@ -36,7 +36,7 @@ def _ball(rng: np.random.Generator, strikes: Strikes) -> Paint:
 
 
 def raised_dust(canvas: Canvas, x: FloatArray | float, y: float, force: FloatArray, colour: FloatArray) -> None:
-    """Dust that is driven out to both sides of a blow, higher and wider the harder it is: force [F]."""
+    """Dust that a strike throws to both sides, higher and wider the harder it is: force [F]."""
     for side in (-1.0, 1.0):
         away = x + side * (0.06 + 0.16 * force)
         canvas.paint(
@@ -62,7 +62,7 @@ def _wood(rng: np.random.Generator, strikes: Strikes) -> Paint:
     block, handle, head = wood_colour(rng), wood_colour(rng), bright_colour(rng, 0.35)
     top, grain = rng.uniform(0.08, 0.16), rng.uniform(0.03, 0.07, 4)
     chips = rng.uniform(-1, 1, (4, 2))
-    head = apart(head, block)
+    head = contrast_with(head, block)
 
     def paint(canvas: Canvas, times_s: FloatArray) -> None:
         flash = strikes.recoil(times_s, 0.12)
@@ -113,7 +113,7 @@ def _metal(rng: np.random.Generator, strikes: Strikes) -> Paint:
 
 def _glass(rng: np.random.Generator, strikes: Strikes) -> Paint:
     glass, wine = light(bright_colour(rng)), bright_colour(rng)
-    wine = apart(wine, glass)
+    wine = contrast_with(wine, glass)
     bowl = rng.uniform(0.1, 0.13)
 
     def paint(canvas: Canvas, times_s: FloatArray) -> None:
@@ -140,7 +140,11 @@ def _glass(rng: np.random.Generator, strikes: Strikes) -> Paint:
 
 
 def _drum(rng: np.random.Generator, strikes: Strikes) -> Paint:
-    shell, skin, stick = bright_colour(rng), np.array([0.9, 0.88, 0.82]), apart(wood_colour(rng), (0.9, 0.88, 0.82))
+    shell, skin, stick = (
+        bright_colour(rng),
+        np.array([0.9, 0.88, 0.82]),
+        contrast_with(wood_colour(rng), (0.9, 0.88, 0.82)),
+    )
     half, top = rng.uniform(0.26, 0.34), rng.uniform(0.06, 0.14)
     hands = strikes.alternate()
 
@@ -154,7 +158,7 @@ def _drum(rng: np.random.Generator, strikes: Strikes) -> Paint:
             canvas.paint(capsule(post * half, top + 0.02 + dip, post * half, top + 0.27 + dip, 0.008), light(shell))
         canvas.paint(ellipse(0, top + dip, half, 0.09), dark(skin))
         canvas.paint(ellipse(0, top + shiver, half * 0.95, 0.08), skin)
-        # A skin that swings is blurred, and its middle lies in its own shade.
+        # A vibrating skin is blurred, and its centre is in its own shade.
         shade = ellipse(0, top + shiver, 0.05 + 0.8 * half * flash, 0.02 + 0.05 * flash)
         canvas.paint(shade, dark(dark(skin)), np.minimum(1.3 * flash, 0.8), 0.03)
         for side, hand in zip((-1.0, 1.0), hands, strict=True):
@@ -175,7 +179,7 @@ def _clap(rng: np.random.Generator, strikes: Strikes) -> Paint:
     def paint(canvas: Canvas, times_s: FloatArray) -> None:
         gap, flash = 0.36 * strikes.lift(times_s), strikes.recoil(times_s)
         for side in (-1.0, 1.0):
-            # Hands that meet hard are flat and broad for a moment.
+            # Hands that meet hard are briefly flat and broad.
             x = side * (0.045 + gap)
             turn = lean + side * 1.0 * gap
             canvas.paint(capsule(x + side * 0.05, 0.15, side * (1.0 + gap), 2.2, 0.075), sleeve)
@@ -217,7 +221,7 @@ def _keys_at(rows: int, columns: int) -> Shape:
 def _typing(rng: np.random.Generator, strikes: Strikes) -> Paint:
     case, keys, skin = bright_colour(rng, 0.2), light(bright_colour(rng, 0.3)), skin_colour(rng)
     text = light(bright_colour(rng))
-    skin = apart(skin, keys)
+    skin = contrast_with(skin, keys)
     pressed = np.stack(
         [rng.integers(-(_KEYS // 2), _KEYS // 2 + 1, 256), rng.integers(-(_ROWS // 2), _ROWS // 2 + 1, 256)], axis=1
     )
@@ -258,7 +262,7 @@ def _typing(rng: np.random.Generator, strikes: Strikes) -> Paint:
 
 def _bell(rng: np.random.Generator, strikes: Strikes) -> Paint:
     metal, beam = bright_colour(rng, 0.75), wood_colour(rng)
-    reach, striker = rng.uniform(0.2, 0.26), apart(dark(beam), metal)
+    reach, striker = rng.uniform(0.2, 0.26), contrast_with(dark(beam), metal)
 
     def paint(canvas: Canvas, times_s: FloatArray) -> None:
         sway = 0.06 * strikes.trembling(times_s, 3.0, 0.4) - 0.07 * strikes.recoil(times_s, 0.1)
@@ -288,7 +292,7 @@ def _bell(rng: np.random.Generator, strikes: Strikes) -> Paint:
 
 def _clock(rng: np.random.Generator, strikes: Strikes) -> Paint:
     rim, face, hand = bright_colour(rng), light(light(bright_colour(rng))), bright_colour(rng)
-    hand = apart(hand, face)
+    hand = contrast_with(hand, face)
     start = rng.uniform(0, 2 * np.pi)
     steps = np.concatenate([[0.0], np.cumsum(0.08 + 0.57 * strikes.strengths)])
 
@@ -296,7 +300,7 @@ def _clock(rng: np.random.Generator, strikes: Strikes) -> Paint:
         if strikes.touches:
             count = strikes.count(times_s)
             elapsed_s, _ = strikes.since(times_s)
-            # The hand jumps at the tick and swings past its place by a little.
+            # The hand jumps at the tick and overshoots slightly.
             settle = np.where(count > 0, np.exp(-elapsed_s / 0.03) * np.cos(60 * np.minimum(elapsed_s, 1)), 0.0)
             angle = start + steps[count] - 0.35 * settle * (steps[count] - steps[np.maximum(count - 1, 0)])
         else:

@@ -1,4 +1,4 @@
-"""Sounds of things that are struck. Each class draws its body once per clip, then gives soft and hard strikes of it."""
+"""Sounds of struck objects. Each class draws its body once per clip, then renders soft and hard strikes of it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from rewas_engine.world.synthesis import (
     decay_curve,
     decaying_modes,
     noise_burst,
-    peak_normalised,
+    normalise_peak,
     place_grains,
     shaped_noise,
 )
@@ -62,7 +62,7 @@ def _struck_body(
     contact: Callable[[], FloatArray],
     contact_gain: tuple[float, float],
 ) -> Strikes:
-    """Strikes of a body with modes: a soft one excites the low modes and makes less noise of contact."""
+    """Strikes of a body with modes: a soft strike excites the low modes and makes less contact noise."""
     duration_s = float(min(3.0, 7.0 * decays_s.max() + 0.02))
     places = rng.uniform(0.7, 1.0, (2 * VARIANTS, frequencies_hz.size)) * amplitudes
     low = frequencies_hz.min()
@@ -70,12 +70,12 @@ def _struck_body(
     bodies = decaying_modes(frequencies_hz, decays_s, places, duration_s)
     strikes = []
     for variant, body in enumerate(bodies):
-        strike = peak_normalised(body)
-        burst = peak_normalised(contact()) * contact_gain[0 if variant < VARIANTS else 1]
+        strike = normalise_peak(body)
+        burst = normalise_peak(contact()) * contact_gain[0 if variant < VARIANTS else 1]
         longest = np.zeros(max(strike.size, burst.size))
         longest[: strike.size] += strike
         longest[: burst.size] += burst
-        strikes.append(peak_normalised(longest))
+        strikes.append(normalise_peak(longest))
     return strikes[:VARIANTS], strikes[VARIANTS:]
 
 
@@ -139,7 +139,7 @@ def _glass(rng: np.random.Generator, decay_scale: float) -> Strikes:
 def _bell(rng: np.random.Generator, decay_scale: float) -> Strikes:
     strike_hz = rng.uniform(300, 700)
     frequencies = strike_hz * np.array([0.5, 1.0, 1.2, 1.5, 2.0, 2.67, 3.0, 4.0])
-    # Half of the bells are damped by hand, else a bell could be told by its ring alone.
+    # Half of the bells are damped by hand; otherwise the ring alone would identify a bell.
     ring_s = float(rng.uniform(0.6, 1.0) if rng.random() < 0.5 else rng.uniform(0.12, 0.35))
     decays = ring_s * decay_scale**0.5 * np.array([1.3, 1.0, 0.9, 0.7, 0.6, 0.4, 0.4, 0.3])
     return _struck_body(
@@ -190,7 +190,7 @@ def _clap(rng: np.random.Generator, decay_scale: float) -> Strikes:
         for echo_s in rng.uniform(0.004, 0.014, 2):
             shift = int(echo_s * SAMPLE_RATE_HZ)
             track[shift:] += 0.7 * noise[:-shift] * decay_curve(samples - shift, 0.02 * decay_scale)
-        return peak_normalised(track)
+        return normalise_peak(track)
 
     return [clap(0.0) for _ in range(VARIANTS)], [clap(1.0) for _ in range(VARIANTS)]
 
@@ -202,7 +202,7 @@ def _gravel(rng: np.random.Generator, decay_scale: float) -> Strikes:
 
     def step(hardness: float) -> FloatArray:
         count = int(rng.uniform(30, 60))
-        # The heel lands at once, the sole rolls after it.
+        # The heel lands at once, the sole follows.
         arrivals_s = np.concatenate(
             [[0.0, 0.001, 0.003], rng.exponential(0.015, count // 2), rng.normal(0.55 * duration_s, 0.02, count // 2)]
         )
@@ -210,7 +210,7 @@ def _gravel(rng: np.random.Generator, decay_scale: float) -> Strikes:
         stones = [noise_burst(rng, 0.01, 0.0018, low_hz, high_hz * (0.8 + 0.3 * hardness)) for _ in range(8)]
         gains = rng.uniform(0.2, 1.0, starts.size) * np.where(starts > 0.04 * SAMPLE_RATE_HZ, 0.6, 1.0)
         gains[:3] = 1.0
-        return peak_normalised(place_grains(samples, starts, gains, stones))
+        return normalise_peak(place_grains(samples, starts, gains, stones))
 
     return [step(0.0) for _ in range(VARIANTS)], [step(1.0) for _ in range(VARIANTS)]
 
@@ -224,18 +224,18 @@ def _key(rng: np.random.Generator, decay_scale: float) -> Strikes:
         thock = decaying_modes(
             np.array([thock_hz, 2.1 * thock_hz]), np.array([0.014, 0.01]) * decay_scale, np.array([1.0, 0.4]), 0.1
         )
-        track[: thock.size] += 0.9 * peak_normalised(thock)
+        track[: thock.size] += 0.9 * normalise_peak(thock)
         click = noise_burst(rng, 0.02, 0.0035, 0.8 * click_hz, 1.25 * click_hz)
-        track[: click.size] += (0.5 + 0.4 * hardness) * peak_normalised(click)
+        track[: click.size] += (0.5 + 0.4 * hardness) * normalise_peak(click)
         release = int(rng.uniform(0.03, 0.05) * SAMPLE_RATE_HZ)
-        track[release : release + click.size] += 0.25 * peak_normalised(click)
-        return peak_normalised(track)
+        track[release : release + click.size] += 0.25 * normalise_peak(click)
+        return normalise_peak(track)
 
     return [press(0.0) for _ in range(VARIANTS)], [press(1.0) for _ in range(VARIANTS)]
 
 
 def _floor_step(rng: np.random.Generator, decay_scale: float) -> Strikes:
-    """A hard heel that makes hollow boards boom, and a sole that follows it."""
+    """A hard heel that makes hollow boards boom, followed by the sole."""
     base_hz = rng.uniform(165, 235)
     frequencies = base_hz * np.array([1.0, 1.45, 2.1, 3.1]) * rng.uniform(0.97, 1.03, 4)
     heels_soft, heels_hard = _struck_body(
@@ -250,17 +250,17 @@ def _floor_step(rng: np.random.Generator, decay_scale: float) -> Strikes:
 
     def step(heel: FloatArray) -> FloatArray:
         sole = int(sole_s * SAMPLE_RATE_HZ)
-        scuff = peak_normalised(noise_burst(rng, 0.05, 0.012, 500, 1600)) * 0.3
+        scuff = normalise_peak(noise_burst(rng, 0.05, 0.012, 500, 1600)) * 0.3
         track = np.zeros(max(heel.size, sole + scuff.size))
         track[: heel.size] = heel
         track[sole : sole + scuff.size] += scuff
-        return peak_normalised(track)
+        return normalise_peak(track)
 
     return [step(heel) for heel in heels_soft], [step(heel) for heel in heels_hard]
 
 
 def _snow_step(rng: np.random.Generator, decay_scale: float) -> Strikes:
-    """Snow that is pressed together: a dull crunch of many grains with a squeak in it."""
+    """Compressed snow: a dull crunch of many grains with a squeak in it."""
     low_hz, squeak_hz = rng.uniform(280, 360), rng.uniform(900, 1250)
     samples = int(0.24 * decay_scale**0.4 * SAMPLE_RATE_HZ)
 
@@ -269,13 +269,13 @@ def _snow_step(rng: np.random.Generator, decay_scale: float) -> Strikes:
         squeak = shaped_noise(rng, samples, band(0.93 * squeak_hz, 1.07 * squeak_hz, 8.0))
         grainy = np.repeat(rng.uniform(0.1, 1.0, samples // 96 + 1) ** 2, 96)[:samples]
         course = decay_curve(samples, 0.09 * decay_scale**0.4)
-        return peak_normalised((crunch + (0.6 + 0.4 * hardness) * squeak) * uniform_filter1d(grainy, 32) * course)
+        return normalise_peak((crunch + (0.6 + 0.4 * hardness) * squeak) * uniform_filter1d(grainy, 32) * course)
 
     return [step(0.0) for _ in range(VARIANTS)], [step(1.0) for _ in range(VARIANTS)]
 
 
 def _door(rng: np.random.Generator, decay_scale: float) -> Strikes:
-    """The leaf booms in its frame, and the latch falls in a moment later."""
+    """The door booms in its frame, and the latch closes shortly after."""
     boom_hz, latch_hz = rng.uniform(60, 85), rng.uniform(1500, 2100)
     latch_s = rng.uniform(0.045, 0.075)
     latch = decaying_modes(
@@ -284,14 +284,14 @@ def _door(rng: np.random.Generator, decay_scale: float) -> Strikes:
 
     def slam(hardness: float) -> FloatArray:
         samples = int(0.6 * decay_scale**0.5 * SAMPLE_RATE_HZ)
-        boom = peak_normalised(
+        boom = normalise_peak(
             shaped_noise(rng, samples, band(boom_hz, 2.6 * boom_hz, 3.0)) * decay_curve(samples, 0.1 * decay_scale)
         )
-        slap = peak_normalised(noise_burst(rng, 0.1, 0.018, 250, 700 + 300 * hardness)) * (0.6 + 0.3 * hardness)
+        slap = normalise_peak(noise_burst(rng, 0.1, 0.018, 250, 700 + 300 * hardness)) * (0.6 + 0.3 * hardness)
         boom[: slap.size] += slap
         start = int(latch_s * SAMPLE_RATE_HZ)
-        boom[start : start + latch.size] += 0.35 * peak_normalised(latch)
-        return peak_normalised(boom)
+        boom[start : start + latch.size] += 0.35 * normalise_peak(latch)
+        return normalise_peak(boom)
 
     return [slam(0.0) for _ in range(VARIANTS)], [slam(1.0) for _ in range(VARIANTS)]
 
@@ -312,7 +312,7 @@ def _hammer(rng: np.random.Generator, decay_scale: float) -> Strikes:
 
 
 def _gun(rng: np.random.Generator, decay_scale: float) -> Strikes:
-    """A crack over the whole spectrum, then a tail that rolls away ever duller."""
+    """A broadband crack, then a tail that becomes duller."""
     tail_s = 0.11 * decay_scale
     body_hz = rng.uniform(180, 260)
 
@@ -326,7 +326,7 @@ def _gun(rng: np.random.Generator, decay_scale: float) -> Strikes:
             * decay_curve(samples, tail_s)
         )
         track[0] = np.copysign(np.abs(track).max(), track[0])  # the blast front
-        return peak_normalised(track)
+        return normalise_peak(track)
 
     return [shot(0.0) for _ in range(VARIANTS)], [shot(1.0) for _ in range(VARIANTS)]
 

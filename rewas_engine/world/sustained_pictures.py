@@ -1,4 +1,4 @@
-"""Pictures of things that run on: how strongly they move, glow or open follows the scene's envelope."""
+"""Videos of continuous sources: how much they move, glow or open follows the scene's envelope."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from rewas_engine.world.drawing import Canvas, below, box, capsule, ellipse, polygon
 from rewas_engine.world.motion import Drive, wander, wandering
 from rewas_engine.world.painting import FloatArray, Paint, SustainedPainter
-from rewas_engine.world.palette import apart, bright_colour, dark, leaf_colour, light, water_colour, wood_colour
+from rewas_engine.world.palette import bright_colour, contrast_with, dark, leaf_colour, light, water_colour, wood_colour
 
 
 def _rain(rng: np.random.Generator, drive: Drive) -> Paint:
@@ -230,7 +230,7 @@ def _helicopter(rng: np.random.Generator, drive: Drive) -> Paint:
 def _dog(rng: np.random.Generator, drive: Drive) -> Paint:
     coat, collar = wood_colour(rng) * rng.uniform(0.5, 1.3), bright_colour(rng)
     coat = np.clip(coat, 0.12, 1)
-    mouth = apart((0.55, 0.1, 0.12), dark(coat), 0.2)
+    mouth = contrast_with((0.55, 0.1, 0.12), dark(coat), 0.2)
     ear = rng.uniform(0.1, 0.16)
 
     def paint(canvas: Canvas, times_s: FloatArray) -> None:
@@ -238,7 +238,7 @@ def _dog(rng: np.random.Generator, drive: Drive) -> Paint:
         x, y = 0.06 * level, -0.02 - 0.18 * level
         canvas.paint(capsule(-0.35, 1.6, -0.1, 0.12, 0.19), dark(coat))
         canvas.paint(capsule(-0.24, 0.17, -0.02, 0.23, 0.03), collar)
-        # It barks and barks: head and jaw are never still while it sounds.
+        # It keeps barking: head and jaw always move while it sounds.
         bark = drive.shaking(times_s, 6.0)
         x, y = x + 0.03 * bark, y - 0.03 * bark
         jaw = 0.85 * level + 0.35 * bark
@@ -265,7 +265,7 @@ def _alarm(rng: np.random.Generator, drive: Drive) -> Paint:
 
     def paint(canvas: Canvas, times_s: FloatArray) -> None:
         level = drive.level(times_s)
-        # The case rattles and the lamp flickers as hard as the alarm is loud.
+        # The case rattles and the lamp flickers in proportion to the alarm's loudness.
         rattle, lit = 0.035 * drive.shaking(times_s, 8.0), np.clip(level + 0.3 * drive.shaking(times_s, 6.0), 0, 1)
         glow = np.clip(0.15 + level, 0, 1)
         canvas.paint(ellipse(0, -0.08, 0.65), light(lamp), 0.55 * lit, 0.9)
@@ -292,7 +292,7 @@ def _alarm(rng: np.random.Generator, drive: Drive) -> Paint:
 def _bird(rng: np.random.Generator, drive: Drive) -> Paint:
     plumage, belly, beak = bright_colour(rng), light(bright_colour(rng)), np.array([0.95, 0.65, 0.15])
     throat = np.array([0.3, 0.08, 0.08])
-    branch, belly = wood_colour(rng), apart(belly, plumage, 0.25)
+    branch, belly = wood_colour(rng), contrast_with(belly, plumage, 0.25)
 
     def paint(canvas: Canvas, times_s: FloatArray) -> None:
         level = drive.level(times_s)

@@ -1,4 +1,4 @@
-"""Sounds that run on: weather, water, fire, machines and voices. Their loudness follows the scene's envelope."""
+"""Continuous sounds: weather, water, fire, machines and voices. Their loudness follows the scene's envelope."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from scipy.ndimage import uniform_filter1d
 from rewas_engine.world.classes import SAMPLE_RATE_HZ
 from rewas_engine.world.scene import SOUND_STREAM, Scene, amplitude
 from rewas_engine.world.synthesis import (
+    apply_filter,
     band,
     decay_curve,
-    filtered,
     noise_burst,
-    peak_normalised,
+    normalise_peak,
     place_grains,
     poisson_starts,
     resonances,
@@ -26,16 +26,16 @@ from rewas_engine.world.synthesis import (
 FloatArray = NDArray[np.floating[Any]]
 RMS_AT_FULL_INTENSITY = 0.16
 SAMPLES_PER_STEP = 160
-"""Step in which slow courses are reckoned."""
+"""Step size of slow modulations."""
 BREATH_DB = -46.0
-"""Wide-band noise that goes with every sustained sound, so that even a pure tone moves the whole spectrum a little."""
+"""Broadband noise added to every sustained sound, so that even a pure tone changes the whole spectrum a little."""
 
 
 def render_sustained(scene: Scene, samples: int) -> FloatArray:
     """The sound of a scene of a sustained class, dry and near: [samples]."""
     rng = scene.random(SOUND_STREAM)
     intensity = scene.intensity_at(np.arange(samples) / SAMPLE_RATE_HZ)
-    # 6 ms smooth the corners of the envelope, which would click.
+    # 6 ms of smoothing for the corners of the envelope, which would click.
     intensity = uniform_filter1d(intensity, int(0.006 * SAMPLE_RATE_HZ), mode="nearest", origin=0)
     source = _SOURCES[scene.class_name](rng, intensity)
     breath = shaped_noise(rng, samples, band(80, 7800, 2.0)) * 10 ** (BREATH_DB / 20)
@@ -77,7 +77,7 @@ def _waves(rng: np.random.Generator, intensity: FloatArray) -> FloatArray:
 def _fire(rng: np.random.Generator, intensity: FloatArray) -> FloatArray:
     roar = shaped_noise(rng, intensity.size, band(50, rng.uniform(130, 200), 2.0))
     snaps = [
-        peak_normalised(noise_burst(rng, 0.012, rng.uniform(0.0006, 0.002), rng.uniform(900, 2500), 7600))
+        normalise_peak(noise_burst(rng, 0.012, rng.uniform(0.0006, 0.002), rng.uniform(900, 2500), 7600))
         for _ in range(6)
     ]
     starts = poisson_starts(rng, 20 + 50 * intensity)
@@ -95,7 +95,7 @@ def _engine(rng: np.random.Generator, intensity: FloatArray) -> FloatArray:
     cylinders = rng.uniform(0.75, 1.0, 4)
     impulses[fires] = cylinders[np.arange(fires.size) % 4] * rng.uniform(0.9, 1.1, fires.size)
     centres = np.array([rng.uniform(110, 170), rng.uniform(320, 450), rng.uniform(750, 1000)])
-    body = filtered(impulses, resonances(centres, np.array([70.0, 120.0, 250.0]), np.array([1.0, 0.5, 0.2])))
+    body = apply_filter(impulses, resonances(centres, np.array([70.0, 120.0, 250.0]), np.array([1.0, 0.5, 0.2])))
     hiss = shaped_noise(rng, intensity.size, band(400, 1600, 2.0))
     return np.asarray(body / (body.std() + 1e-9) + 0.08 * hiss)
 
@@ -112,7 +112,7 @@ def _helicopter(rng: np.random.Generator, intensity: FloatArray) -> FloatArray:
 
 
 def _dog(rng: np.random.Generator, intensity: FloatArray) -> FloatArray:
-    """Harmonics through a muzzle; the pitch rises with the effort, as in a bark."""
+    """Harmonics through a muzzle; the pitch rises with the intensity, as in a bark."""
     effort = uniform_filter1d(intensity, int(0.02 * SAMPLE_RATE_HZ), mode="nearest")
     roughness = shaped_noise(rng, intensity.size, band(5, 60, 2.0))
     pitch_hz = rng.uniform(240, 420) * (0.65 + 0.5 * effort) * (1 + 0.03 * roughness)
@@ -122,7 +122,7 @@ def _dog(rng: np.random.Generator, intensity: FloatArray) -> FloatArray:
     muzzle = resonances(
         size * np.array([650.0, 1350.0, 2500.0]), np.array([180.0, 220.0, 350.0]), np.array([1, 0.8, 0.35])
     )
-    voice = filtered(glottis + 0.08 * rng.standard_normal(intensity.size), muzzle)
+    voice = apply_filter(glottis + 0.08 * rng.standard_normal(intensity.size), muzzle)
     return np.asarray(voice / (voice.std() + 1e-9))
 
 
@@ -139,7 +139,7 @@ def _alarm(rng: np.random.Generator, intensity: FloatArray) -> FloatArray:
 
 
 def _bird(rng: np.random.Generator, intensity: FloatArray) -> FloatArray:
-    """A whistle that sweeps with the effort and trills: 2.6 to 6.5 kHz."""
+    """A whistle that sweeps with the intensity and trills: 2.6 to 6.5 kHz."""
     base_hz = rng.uniform(3300, 4300)
     times_s = np.arange(intensity.size) / SAMPLE_RATE_HZ
     trill = np.sin(2 * np.pi * rng.uniform(9, 24) * times_s + rng.uniform(0, 6))
@@ -150,7 +150,7 @@ def _bird(rng: np.random.Generator, intensity: FloatArray) -> FloatArray:
 
 
 def _stream(rng: np.random.Generator, intensity: FloatArray) -> FloatArray:
-    """Bubbles, each a short rising tone, over a soft rush."""
+    """Bubbles, each a short rising tone, over soft noise."""
     rush = shaped_noise(rng, intensity.size, band(350, 900, 2.0))
     bubbles = []
     for frequency_hz in np.exp(rng.uniform(np.log(450), np.log(1700), 16)):
@@ -163,7 +163,7 @@ def _stream(rng: np.random.Generator, intensity: FloatArray) -> FloatArray:
 
 
 def _car(rng: np.random.Generator, intensity: FloatArray) -> FloatArray:
-    """Tyres that hiss brighter the closer they are, over a hum whose pitch drops as the car goes by."""
+    """Tyres that hiss brighter the closer they are, over a hum whose pitch drops as the car passes."""
     slow = uniform_filter1d(intensity, int(0.15 * SAMPLE_RATE_HZ), mode="nearest")
     approach = np.tanh(2.0 * np.gradient(slow[::SAMPLES_PER_STEP], SAMPLES_PER_STEP / SAMPLE_RATE_HZ))
     approach = np.interp(np.arange(intensity.size), np.arange(0, intensity.size, SAMPLES_PER_STEP), approach)
@@ -179,9 +179,9 @@ def _car(rng: np.random.Generator, intensity: FloatArray) -> FloatArray:
 
 
 def _applause(rng: np.random.Generator, intensity: FloatArray) -> FloatArray:
-    """Very many pairs of hands, none like another, in a hall that carries their middle frequencies."""
+    """Very many different pairs of hands, in a hall that emphasises the middle frequencies."""
     claps = [
-        peak_normalised(noise_burst(rng, 0.05, rng.uniform(0.006, 0.011), 0.8 * centre_hz, 1.25 * centre_hz))
+        normalise_peak(noise_burst(rng, 0.05, rng.uniform(0.006, 0.011), 0.8 * centre_hz, 1.25 * centre_hz))
         for centre_hz in rng.uniform(1400, 3000, 16)
     ]
     starts = poisson_starts(rng, 90 + 100 * intensity)

@@ -21,11 +21,11 @@ def decaying_modes(
 ) -> FloatArray:
     """Sums of exponentially decaying sines, [..., samples] for amplitudes [..., modes].
 
-    decays_s is the time in which a mode falls to 1/e. The sines start at zero, so that contact is the onset.
+    decays_s is the time in which a mode falls to 1/e. The sines start at zero, so that the contact is the onset.
     """
     samples = int(duration_s * SAMPLE_RATE_HZ)
     poles = (2j * np.pi * frequencies_hz - 1 / decays_s)[:, None] / SAMPLE_RATE_HZ
-    # exp(pole * (block + i)) as a product: far fewer exponentials than one for each sample.
+    # exp(pole * (block + i)) as a product needs far fewer exponentials than one per sample.
     blocks = np.exp(poles * np.arange(0, samples, _MODE_BLOCK_SAMPLES))
     within = np.exp(poles * np.arange(_MODE_BLOCK_SAMPLES))
     modes = (blocks[:, :, None] * within[:, None, :]).imag.reshape(frequencies_hz.size, -1)[:, :samples]
@@ -36,7 +36,7 @@ def shaped_noise(rng: np.random.Generator, samples: int, gain: Callable[[FloatAr
     """White noise through a magnitude response given as a function of frequency in Hz; standard deviation 1."""
     length = next_fast_len(samples, real=True)
     bins = length // 2 + 1
-    # The spectrum of white noise is itself noise, so it is drawn there.
+    # The spectrum of white noise is itself noise, so it is drawn directly.
     spectrum = rng.standard_normal(2 * bins).view(np.complex128) * gain(rfftfreq(length, 1 / SAMPLE_RATE_HZ))
     spectrum[0] = 0.0
     noise = irfft(spectrum, length)[:samples]
@@ -65,14 +65,14 @@ def resonances(
     return gain
 
 
-def filtered(sound: FloatArray, gain: Callable[[FloatArray], FloatArray]) -> FloatArray:
-    """A sound through a zero-phase magnitude response given as a function of frequency in Hz."""
+def apply_filter(sound: FloatArray, gain: Callable[[FloatArray], FloatArray]) -> FloatArray:
+    """Apply a zero-phase magnitude response, given as a function of frequency in Hz."""
     length = next_fast_len(sound.size, real=True)
     return np.asarray(irfft(rfft(sound, length) * gain(rfftfreq(length, 1 / SAMPLE_RATE_HZ)), length)[: sound.size])
 
 
 def decay_curve(samples: int, decay_s: float) -> FloatArray:
-    """Exponential decay to 1/e in decay_s, with a fade at the end so that it stops in true silence: [samples]."""
+    """Exponential decay to 1/e in decay_s, with a fade at the end so that it ends in true silence: [samples]."""
     return np.exp(-np.arange(samples) / (decay_s * SAMPLE_RATE_HZ)) * _fade_out(samples)
 
 
@@ -85,7 +85,7 @@ def noise_burst(
 
 
 def place_grains(samples: int, starts: NDArray[np.int64], gains: FloatArray, grains: list[FloatArray]) -> FloatArray:
-    """Grains added into a track: grain i % len(grains) at sample starts[i] with gains[i]."""
+    """Add grains to a track: grain i % len(grains) at sample starts[i] with gains[i]."""
     track = np.zeros(samples)
     for index, (start, gain) in enumerate(zip(starts, gains, strict=True)):
         grain = grains[index % len(grains)]
@@ -102,8 +102,8 @@ def poisson_starts(rng: np.random.Generator, rate_hz: FloatArray) -> NDArray[np.
     return np.searchsorted(expected, np.sort(rng.uniform(0.0, expected[-1], count))).astype(np.int64)
 
 
-def in_room(rng: np.random.Generator, sound: FloatArray, reverb_s: float, wet: float) -> FloatArray:
-    """The sound with a room's tail: noise that falls by 60 dB in reverb_s, wet is its level next to the sound."""
+def add_reverb(rng: np.random.Generator, sound: FloatArray, reverb_s: float, wet: float) -> FloatArray:
+    """Add a room's tail: noise that falls by 60 dB in reverb_s; wet is its level relative to the sound."""
     tail = rng.standard_normal(int(1.5 * reverb_s * SAMPLE_RATE_HZ))
     tail *= decay_curve(tail.size, reverb_s / np.log(1000.0))
     tail[: int(0.004 * SAMPLE_RATE_HZ)] = 0.0
@@ -112,20 +112,20 @@ def in_room(rng: np.random.Generator, sound: FloatArray, reverb_s: float, wet: f
     return np.asarray(sound + irfft(rfft(sound, length) * rfft(tail, length), length)[: sound.size])
 
 
-def far_away(sound: FloatArray, distance: float) -> FloatArray:
-    """The sound as heard from 0 (here) to 1 (14 dB softer, highs lost above 2.8 kHz)."""
+def apply_distance(sound: FloatArray, distance: float) -> FloatArray:
+    """The sound at a distance from 0 (here) to 1 (14 dB softer, high frequencies lost above 2.8 kHz)."""
     numerator, denominator = butter(1, 7900.0 * 0.35**distance, fs=SAMPLE_RATE_HZ)
     return np.asarray(lfilter(numerator, denominator, sound)) * 10 ** (-14.0 * distance / 20)
 
 
-def without_rumble(sound: FloatArray) -> FloatArray:
-    """The sound without what lies below 40 Hz, so that its mean is zero and gaps stay silent when it is subtracted."""
+def remove_rumble(sound: FloatArray) -> FloatArray:
+    """Remove everything below 40 Hz, so that the mean is zero and gaps stay silent."""
     numerator, denominator = butter(2, 40.0, "highpass", fs=SAMPLE_RATE_HZ)
     return np.asarray(lfilter(numerator, denominator, sound))
 
 
-def peak_normalised(sound: FloatArray, peak: float = 1.0) -> FloatArray:
-    """The sound scaled to a peak."""
+def normalise_peak(sound: FloatArray, peak: float = 1.0) -> FloatArray:
+    """Scale the sound to a peak."""
     return np.asarray(sound * (peak / (np.abs(sound).max() + 1e-12)))
 
 

@@ -1,4 +1,4 @@
-"""Pictures of tools that come down: hammers, knives, fists on doors, and doors themselves."""
+"""Videos of tools that strike downwards: hammers, knives, fists on doors, and doors themselves."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ import numpy as np
 from rewas_engine.world.drawing import Canvas, box, capsule, ellipse, polygon
 from rewas_engine.world.motion import Strikes
 from rewas_engine.world.painting import FloatArray, Paint, StruckPainter
-from rewas_engine.world.palette import apart, bright_colour, dark, grey, leaf_colour, light, wood_colour
-from rewas_engine.world.people import arm, leg, limb, someone, trunk
+from rewas_engine.world.palette import bright_colour, contrast_with, dark, grey, leaf_colour, light, wood_colour
+from rewas_engine.world.people import arm, draw_person, leg, limb, trunk
 from rewas_engine.world.struck_pictures import raised_dust
 
 
 def nail(rng: np.random.Generator, strikes: Strikes) -> Paint:
-    """A hammer drives nails into a plank: each sinks a little further at every blow."""
-    plank, handle, head, person = wood_colour(rng), wood_colour(rng), grey(rng, 0.1, 0.6), someone(rng)
+    """A hammer drives nails into a plank: each nail sinks a little further at every strike."""
+    plank, handle, head, person = wood_colour(rng), wood_colour(rng), grey(rng, 0.1, 0.6), draw_person(rng)
     top, blows, tall = rng.uniform(0.15, 0.25), int(rng.integers(3, 8)), rng.uniform(0.06, 0.14)
-    head = apart(head, plank)
+    head = contrast_with(head, plank)
     length, swing = rng.uniform(0.32, 0.5), rng.uniform(0.9, 1.5)
 
     def paint(canvas: Canvas, times_s: FloatArray) -> None:
         count = strikes.count(times_s) if strikes.touches else np.zeros(times_s.size)
-        # The blow meets the nail where it still is; then the nail sinks.
+        # The strike meets the nail where it still is; then the nail sinks.
         over = tall * (1 - (count % blows) / blows)
         elapsed_s, _ = strikes.since(times_s)
         before = tall * (1 - (np.maximum(count - 1, 0) % blows) / blows)
@@ -51,7 +51,7 @@ def nail(rng: np.random.Generator, strikes: Strikes) -> Paint:
 
 def sledge(rng: np.random.Generator, strikes: Strikes) -> Paint:
     """Someone swings a long hammer or an axe from overhead, with the whole body."""
-    person, stump, head = someone(rng), wood_colour(rng), grey(rng, 0.1, 0.7)
+    person, stump, head = draw_person(rng), wood_colour(rng), grey(rng, 0.1, 0.7)
     sparks = bool(rng.random() < 0.3)
     rays = rng.uniform(0.1, np.pi - 0.1, 5)
     ground, reach = bright_colour(rng, 0.25), rng.uniform(0.24, 0.34)
@@ -65,7 +65,7 @@ def sledge(rng: np.random.Generator, strikes: Strikes) -> Paint:
         hip, neck = (0.2 + 0.05 * (1 - lift), 0.1), (0.1 + 0.12 * lift, -0.18 - 0.06 * lift)
         for foot in (0.1, 0.32):
             leg(canvas, person, hip, (foot, 0.36), 0.3, far=foot > 0.2)
-        # The hands come down from behind the head; the tool turns about them.
+        # The hands come down from behind the head; the tool rotates around them.
         hand_x, hand_y = 0.02 + 0.16 * lift, 0.16 - 0.55 * lift
         turn = 2.5 * lift
         tip_x, tip_y = hand_x - reach * np.cos(turn), hand_y - reach * np.sin(turn)
@@ -91,13 +91,13 @@ def sledge(rng: np.random.Generator, strikes: Strikes) -> Paint:
 
 
 def knife(rng: np.random.Generator, strikes: Strikes) -> Paint:
-    """A knife chops on a board, from the side: the blade rocks about its tip or falls whole; what is cut moves on."""
-    board, food, person, blade = wood_colour(rng), leaf_colour(rng), someone(rng), grey(rng, 0.55, 0.95)
+    """A knife chops on a board, from the side: the blade rocks on its tip or falls as a whole; the food moves along."""
+    board, food, person, blade = wood_colour(rng), leaf_colour(rng), draw_person(rng), grey(rng, 0.55, 0.95)
     top, rocks = rng.uniform(0.18, 0.28), bool(rng.random() < 0.5)
     thick, hop = rng.uniform(0.04, 0.08), rng.uniform(0.1, 0.3)
     pieces = rng.uniform(-1, 1, (7, 2))
-    food, person = apart(food, board, 0.2), replace(person, skin=apart(person.skin, board, 0.2))
-    blade = apart(blade, food, 0.25)
+    food, person = contrast_with(food, board, 0.2), replace(person, skin=contrast_with(person.skin, board, 0.2))
+    blade = contrast_with(blade, food, 0.25)
 
     def paint(canvas: Canvas, times_s: FloatArray) -> None:
         lift = strikes.lift(times_s, rest=0.2)
@@ -140,11 +140,11 @@ def knife(rng: np.random.Generator, strikes: Strikes) -> Paint:
 
 
 def fist_on_door(rng: np.random.Generator, strikes: Strikes) -> Paint:
-    """A fist knocks on a door or a plank; the panel trembles, and a shadow meets the hand."""
-    panel, frame, person = wood_colour(rng), grey(rng), someone(rng)
+    """A fist knocks on a door or a plank; the panel vibrates, and a shadow meets the hand."""
+    panel, frame, person = wood_colour(rng), grey(rng), draw_person(rng)
     if rng.random() < 0.4:
         panel = grey(rng, 0.3, 0.95)
-    person = replace(person, skin=apart(person.skin, panel), sleeve=apart(person.sleeve, panel, 0.2))
+    person = replace(person, skin=contrast_with(person.skin, panel), sleeve=contrast_with(person.sleeve, panel, 0.2))
     x0, y0, side_on = rng.uniform(-0.15, 0.1), rng.uniform(-0.15, 0.1), bool(rng.random() < 0.5)
 
     def paint(canvas: Canvas, times_s: FloatArray) -> None:
@@ -175,9 +175,9 @@ def fist_on_door(rng: np.random.Generator, strikes: Strikes) -> Paint:
 
 
 def slamming_door(rng: np.random.Generator, strikes: Strikes) -> Paint:
-    """A door that swings shut into its frame, harder from farther open, and comes to stand ajar again."""
+    """A door that swings shut into its frame, harder from farther open, and comes to rest ajar again."""
     wall, panel, beyond = grey(rng, 0.3, 0.95), wood_colour(rng), grey(rng, 0.0, 1.0)
-    wide, tall, person = rng.uniform(0.2, 0.3), rng.uniform(0.36, 0.46), someone(rng)
+    wide, tall, person = rng.uniform(0.2, 0.3), rng.uniform(0.36, 0.46), draw_person(rng)
     pushed, inset = bool(rng.random() < 0.5), dark(panel)
 
     def paint(canvas: Canvas, times_s: FloatArray) -> None:
@@ -204,7 +204,7 @@ def slamming_door(rng: np.random.Generator, strikes: Strikes) -> Paint:
 
 def drawer(rng: np.random.Generator, strikes: Strikes) -> Paint:
     """A hand pushes a drawer or a sliding door shut, from the side."""
-    case, front, person = wood_colour(rng), wood_colour(rng), someone(rng)
+    case, front, person = wood_colour(rng), wood_colour(rng), draw_person(rng)
     rows, chosen = int(rng.integers(1, 4)), rng.random()
     travel = rng.uniform(0.25, 0.45)
 

@@ -1,4 +1,4 @@
-"""Words for what is heard: phrasings for training, others held out for judging, and modifiers that must be true."""
+"""Captions: phrasings for training, held-out phrasings for evaluation, and modifiers that must be true."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _FAR = ("far away", "in the distance", "from a distance")
 _NEAR = ("close up", "nearby", "close by")
 _INDOORS = ("in a room", "indoors", "in a hall")
 _PLAIN_SHARE = 0.5
-"""Share of captions without words around the phrase: short plain prompts are what people type."""
+"""Share of captions without further words around the phrase, because users type short plain prompts."""
 _FRAMES = (
     "the sound of {}",
     "sound of {}",
@@ -88,7 +88,7 @@ _SAID_MODIFIER = re.compile(
 )
 _WORDLESS = ("", "something", "a sound", "anything", "a thing", "it")
 _COUNT_NEEDED = dict.fromkeys(("regular", "irregular", "accelerating", "decelerating", "bursts", "roll"), 4)
-"""Events from which on a course can be heard; fewer are not described by it."""
+"""Number of events from which a rhythm is audible; captions describe the rhythm only from there on."""
 _BEHIND: dict[str, tuple[str, ...]] = {
     "rain": ("rain", "falling rain", "rain pattering", "a rain shower"),
     "wind": ("wind", "blowing wind", "gusts of wind", "wind in the trees"),
@@ -131,12 +131,12 @@ _SILENCE = ("silence", "no sound", "complete silence", "nothing is heard", "{}, 
 
 
 def captions(class_name: str) -> tuple[str, ...]:
-    """Plain phrasings of a class, in which clips are captioned. Raises SettingsError for an unknown class."""
+    """Plain phrasings of a class for captions. Raises SettingsError for an unknown class."""
     return _words(class_name).training
 
 
 def further_captions(class_name: str) -> tuple[str, ...]:
-    """Other words for a class, common and rare, in which no clip is captioned. Raises SettingsError as `captions`."""
+    """Other phrasings of a class, common and rare, that no caption uses. Raises SettingsError like `captions`."""
     return _words(class_name).further
 
 
@@ -160,9 +160,11 @@ def describe(
 ) -> str:
     """A caption with up to two modifiers, each true of the scene.
 
-    loudness: typical intensity of what is heard, 0..1. rate_hz: events per second, None where there are too few.
-    event_count: events heard, None where an envelope runs freely.
-    rising: whether the clip grows (True), fades (False) or neither (None).
+    Args:
+        loudness: Typical intensity of the sound, 0..1.
+        rate_hz: Events per second, None if there are too few.
+        event_count: Number of audible events, None for a continuous envelope.
+        rising: True if the clip grows, False if it fades, None otherwise.
     """
     phrase = str(rng.choice(_words(class_name).training))
     modifiers: list[str] = []
@@ -180,41 +182,41 @@ def describe(
     if rising is not None:
         modifiers.append("getting louder" if rising else "fading away")
     chosen = rng.permutation(modifiers)[: int(rng.choice((0, 1, 2), p=(0.45, 0.35, 0.2)))]
-    words = phrase if rng.random() < _PLAIN_SHARE else framed(rng, phrase)
+    words = phrase if rng.random() < _PLAIN_SHARE else frame_phrase(rng, phrase)
     return ", ".join([words, *map(str, chosen)])
 
 
-def framed(rng: np.random.Generator, phrase: str) -> str:
-    """A phrase with words around it that say nothing of the sound."""
+def frame_phrase(rng: np.random.Generator, phrase: str) -> str:
+    """A phrase with words around it that say nothing about the sound."""
     return str(rng.choice(_FRAMES)).format(phrase)
 
 
 def describe_behind(rng: np.random.Generator, class_name: str) -> str:
-    """A caption for a sound that is heard quietly behind another: a name that fits after "with"."""
+    """A description of a background sound that fits after "with"."""
     _words(class_name)
     return str(rng.choice(_BEHIND.get(class_name, captions(class_name))))
 
 
-def joined(rng: np.random.Generator, caption: str, behind: str, behind_class: str) -> str:
-    """One caption for what is heard in front and a quieter sound of behind_class, described by `behind`."""
+def join_captions(rng: np.random.Generator, caption: str, behind: str, behind_class: str) -> str:
+    """One caption for a foreground sound and a quieter sound of behind_class, described by `behind`."""
     if behind_class in _SETTINGS and rng.random() < _SETTING_SHARE:
         return f"{caption} {rng.choice(_SETTINGS[behind_class])}"
     return str(rng.choice(_JOINED)).format(caption, behind)
 
 
 def describe_silence(rng: np.random.Generator, class_name: str) -> str:
-    """A caption for a clip in which nothing sounds."""
+    """A caption for a silent clip."""
     return str(rng.choice(_SILENCE)).format(_words(class_name).thing)
 
 
 def find_modifiers(caption: str) -> frozenset[str]:
-    """Which of MODIFIERS a caption of the world speaks of: its words that begin after a comma."""
+    """The MODIFIERS in a caption of the world: those whose words begin after a comma."""
     said = set(_SAID_MODIFIER.findall(caption))
     return frozenset(name for name, phrases in MODIFIERS.items() if not said.isdisjoint(phrases))
 
 
-def wordless_captions() -> tuple[str, ...]:
-    """Captions that do not say what sounds: the empty one, and those of _FRAMES around nothing in particular."""
+def unnamed_captions() -> tuple[str, ...]:
+    """Captions that name no sound: the empty one, and those of _FRAMES around no particular sound."""
     return ("", *(frame.format(words).strip(" ,:-") for frame in _FRAMES for words in _WORDLESS[:3]), *_WORDLESS[1:])
 
 

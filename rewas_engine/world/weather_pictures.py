@@ -1,4 +1,4 @@
-"""Further looks of what runs on: surf from above, flames, flags, puddles, beacons and whole animals."""
+"""Further looks of sustained classes: surf from above, flames, flags, puddles, beacons and whole animals."""
 
 from __future__ import annotations
 
@@ -7,14 +7,23 @@ from collections.abc import Callable
 import numpy as np
 
 from rewas_engine.world.drawing import Canvas, below, box, capsule, ellipse, polygon
-from rewas_engine.world.flow_pictures import looked_up, ripples
+from rewas_engine.world.flow_pictures import ripples, sample_field
 from rewas_engine.world.motion import Drive, wander, wandering
 from rewas_engine.world.painting import FloatArray, Paint
-from rewas_engine.world.palette import apart, bright_colour, dark, grey, leaf_colour, light, water_colour, wood_colour
+from rewas_engine.world.palette import (
+    bright_colour,
+    contrast_with,
+    dark,
+    grey,
+    leaf_colour,
+    light,
+    water_colour,
+    wood_colour,
+)
 
 
 def surf(rng: np.random.Generator, drive: Drive) -> Paint:
-    """The edge of the sea seen from a height: foam runs up the sand as far as it is loud."""
+    """The edge of the sea from above: foam runs up the sand as far as it is loud."""
     sea, sand = water_colour(rng), np.array([0.8, 0.7, 0.5]) * np.float32(rng.uniform(0.6, 1.1))
     field, slope = ripples(rng, 1.0, 2.0), rng.uniform(-0.3, 0.3)
     bays, phase = rng.uniform(3, 7), rng.uniform(0, 6)
@@ -27,7 +36,7 @@ def surf(rng: np.random.Generator, drive: Drive) -> Paint:
         wet = np.clip((edge - y) * canvas.height, 0, 1)
         canvas.overlay(wet, sea)
         run = drive.travel(times_s)[:, None, None].astype(np.float32)
-        foam = looked_up(field, 0.7 * x + 4, 1.2 * (y - edge) + 8 - 0.1 * run)
+        foam = sample_field(field, 0.7 * x + 4, 1.2 * (y - edge) + 8 - 0.1 * run)
         canvas.overlay(wet * np.clip(4 * foam - 2.6 + 1.3 * level, 0, 1) * level, np.array([0.96, 0.98, 1.0]))
         canvas.overlay(np.clip(1 - np.abs(y - edge) / (0.01 + 0.05 * level), 0, 1), np.array([0.96, 0.98, 1.0]))
 
@@ -35,7 +44,7 @@ def surf(rng: np.random.Generator, drive: Drive) -> Paint:
 
 
 def flames(rng: np.random.Generator, drive: Drive) -> Paint:
-    """A fire that fills much of the picture: tongues that rise, higher and brighter the louder it is."""
+    """A fire that fills much of the frame: flames that rise higher and brighter the louder it is."""
     field, finer = ripples(rng, 1.5, 0.7), ripples(rng, 2.5, 1.2)
     wide, foot = rng.uniform(0.2, 0.7), rng.uniform(0.3, 0.5)
     log = wood_colour(rng) * np.float32(0.4)
@@ -46,7 +55,7 @@ def flames(rng: np.random.Generator, drive: Drive) -> Paint:
         x, y = canvas.screen
         canvas.tint((0.05, 0.03, 0.05), 0.5)
         canvas.tint((1.0, 0.5, 0.2), 0.35 * level[:, 0, 0] * (1 + 0.2 * np.sin(23 * times_s)))
-        tongue = 0.65 * looked_up(field, 0.8 * x + 4, 0.5 * y + 0.9 * t + 4) + 0.35 * looked_up(
+        tongue = 0.65 * sample_field(field, 0.8 * x + 4, 0.5 * y + 0.9 * t + 4) + 0.35 * sample_field(
             finer, 1.2 * x + 4, 0.8 * y + 1.4 * t + 4
         )
         high = (foot - y) / (0.08 + 0.85 * level) + np.abs(x / wide) ** 2 * 0.7
@@ -59,7 +68,7 @@ def flames(rng: np.random.Generator, drive: Drive) -> Paint:
 
 
 def flag(rng: np.random.Generator, drive: Drive) -> Paint:
-    """A flag or a cloth on a line: it hangs in still air, and streams and flutters in the wind."""
+    """A flag or a cloth on a line: it hangs in still air, and flutters in the wind."""
     cloth, stripe, pole = bright_colour(rng), bright_colour(rng), grey(rng)
     parts, flutter_hz = 9, rng.uniform(2.0, 3.5)
     size = rng.uniform(0.5, 0.75)
@@ -88,7 +97,7 @@ def flag(rng: np.random.Generator, drive: Drive) -> Paint:
 
 
 def field_of_grass(rng: np.random.Generator, drive: Drive) -> Paint:
-    """Grass or leaves that fill the picture, through which the wind runs."""
+    """Grass or leaves that fill the frame, moved by the wind."""
     grass, field, finer = leaf_colour(rng), ripples(rng, 2.0, 0.6), ripples(rng, 0.5, 0.8)
     horizon, grain = rng.uniform(-0.6, 0.0), rng.uniform(0.6, 1.6)
 
@@ -98,9 +107,9 @@ def field_of_grass(rng: np.random.Generator, drive: Drive) -> Paint:
         x, y = canvas.screen
         ground = np.clip((y - horizon) * canvas.height, 0, 1)
         canvas.overlay(ground + 0 * level, grass)
-        gust = looked_up(finer, 0.6 * x + 8 - 0.6 * way, 0.6 * y + 8)
+        gust = sample_field(finer, 0.6 * x + 8 - 0.6 * way, 0.6 * y + 8)
         bent = 0.12 * level * (gust - 0.3) + 0.02 * level * np.sin(5 * way * 2 * np.pi + 9 * x)
-        blades = looked_up(field, grain * x + 4 + bent * (1.2 + y), 0.5 * grain * y + 4)
+        blades = sample_field(field, grain * x + 4 + bent * (1.2 + y), 0.5 * grain * y + 4)
         canvas.overlay(ground * np.clip(2.2 * blades - 1.0, 0, 1) * 0.7, dark(dark(grass)))
         canvas.overlay(ground * np.clip(3 * gust - 1.8, 0, 1) * 0.6 * level, light(grass))
 
@@ -108,7 +117,7 @@ def field_of_grass(rng: np.random.Generator, drive: Drive) -> Paint:
 
 
 def puddle(rng: np.random.Generator, drive: Drive) -> Paint:
-    """Rain seen on water or on a window: rings and drops, the more the louder."""
+    """Rain on water or on a window: more rings and drops the louder it is."""
     water, sheen, field = grey(rng, 0.15, 0.6), light(grey(rng, 0.5, 0.9)), ripples(rng)
     drops = np.stack(
         [rng.uniform(-0.85, 0.85, 34), rng.uniform(-0.5, 0.5, 34), rng.uniform(1.5, 4.0, 34), rng.random(34)], axis=1
@@ -120,7 +129,7 @@ def puddle(rng: np.random.Generator, drive: Drive) -> Paint:
         canvas.tint(water, 0.85)
         x, y = canvas.screen
         shift = times_s[:, None, None].astype(np.float32) * 0.4 * level[:, None, None].astype(np.float32)
-        canvas.overlay(np.clip(looked_up(field, 2 * x + 8 + 0.01 * shift, 2 * y + 8) - 0.4, 0, 1) * 0.5, sheen)
+        canvas.overlay(np.clip(sample_field(field, 2 * x + 8 + 0.01 * shift, 2 * y + 8) - 0.4, 0, 1) * 0.5, sheen)
         for number, (drop_x, drop_y, rate_hz, phase) in enumerate(drops):
             cycle = rate_hz * times_s + phase
             age, turn = cycle % 1.0, np.floor(cycle)
@@ -162,7 +171,7 @@ def beacon(rng: np.random.Generator, drive: Drive) -> Paint:
 
 
 def _beam(sweep: FloatArray) -> list[tuple[FloatArray, FloatArray]]:
-    """A beam of light to the side it points to; its corners stay in clockwise order."""
+    """A beam of light towards the side it points to; its corners stay in clockwise order."""
     left, right = np.minimum(1.6 * sweep, 0.0), np.maximum(1.6 * sweep, 0.0)
     tall_left, tall_right = 0.04 - 0.25 * left, 0.04 + 0.25 * right
     return [
@@ -174,10 +183,10 @@ def _beam(sweep: FloatArray) -> list[tuple[FloatArray, FloatArray]]:
 
 
 def whole_dog(rng: np.random.Generator, drive: Drive) -> Paint:
-    """A dog on its legs, from the side: the head is thrown up and the body jerks at every bark."""
+    """A standing dog from the side: the head goes up and the body jerks at every bark."""
     coat = np.clip(wood_colour(rng) * np.float32(rng.uniform(0.4, 1.4)), 0.12, 1)
     ground, size, wag = bright_colour(rng, 0.25), rng.uniform(0.95, 1.25), wander(rng, 2.0)
-    ground = apart(ground, coat, 0.25)
+    ground = contrast_with(ground, coat, 0.25)
 
     def paint(canvas: Canvas, times_s: FloatArray) -> None:
         level = drive.level(times_s)
@@ -207,7 +216,7 @@ def whole_dog(rng: np.random.Generator, drive: Drive) -> Paint:
 
 
 def shaking_machine(rng: np.random.Generator, drive: Drive) -> Paint:
-    """A motor with a wheel and a belt, or a washing machine: it turns and shakes as hard as it is loud."""
+    """A motor with a wheel and a belt, or a washing machine: it turns and shakes in proportion to its loudness."""
     case, wheel, belt = bright_colour(rng, 0.4), grey(rng, 0.3, 0.8), grey(rng, 0.02, 0.25)
     washing, turns = bool(rng.random() < 0.5), rng.uniform(2.5, 4.5)
     shake_x, shake_y = wander(rng, 8.0), wander(rng, 8.0)
@@ -235,7 +244,7 @@ def shaking_machine(rng: np.random.Generator, drive: Drive) -> Paint:
 
 
 def overhead_rotor(rng: np.random.Generator, drive: Drive) -> Paint:
-    """A helicopter from below or that comes nearer: larger the louder, its blades a turning cross."""
+    """A helicopter from below or approaching: larger the louder it is, with its blades as a rotating cross."""
     hull, blade, bob = grey(rng, 0.05, 0.5), grey(rng, 0.0, 0.3), wander(rng, 0.5)
     turns, heading = rng.uniform(3.0, 6.0), rng.uniform(0, 2 * np.pi)
 
@@ -260,12 +269,12 @@ def overhead_rotor(rng: np.random.Generator, drive: Drive) -> Paint:
 
 
 def bird_in_a_tree(rng: np.random.Generator, drive: Drive) -> Paint:
-    """A small bird among leaves that stretches and opens its beak; the leaves sway without a sound."""
+    """A small bird among leaves that stretches and opens its beak; the leaves sway silently."""
     plumage, beak, leaf = bright_colour(rng), np.array([0.95, 0.7, 0.2]), leaf_colour(rng)
     leaves = np.stack([rng.uniform(-0.8, 0.8, 12), rng.uniform(-0.5, 0.5, 12), rng.uniform(0.05, 0.14, 12)], axis=1)
     sway, branch = wander(rng, 0.6), wood_colour(rng)
-    plumage = apart(plumage, leaf, 0.25)
-    beak, belly = apart(beak, plumage, 0.25), apart(light(plumage), plumage, 0.2)
+    plumage = contrast_with(plumage, leaf, 0.25)
+    beak, belly = contrast_with(beak, plumage, 0.25), contrast_with(light(plumage), plumage, 0.2)
 
     def paint(canvas: Canvas, times_s: FloatArray) -> None:
         level = drive.level(times_s)
@@ -276,7 +285,7 @@ def bird_in_a_tree(rng: np.random.Generator, drive: Drive) -> Paint:
         tilt = 0.2 * level
         canvas.paint(capsule(-0.14, 0.06, -0.42, 0.04 + 0.34 * level, 0.05), dark(plumage))
         canvas.paint(ellipse(0, 0.0, 0.2 + 0.04 * level, 0.17 + 0.04 * level), plumage)
-        # Whoever sings loudly lifts the wings.
+        # A bird that sings loudly lifts its wings.
         song = drive.shaking(times_s, 7.0)
         canvas.paint(capsule(-0.02, 0.0, -0.22 - 0.06 * level, 0.06 - 0.32 * level - 0.14 * song, 0.05), dark(plumage))
         head_x, head_y = 0.13, -0.18 - 0.5 * tilt - 0.03 * song

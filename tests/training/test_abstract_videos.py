@@ -12,20 +12,20 @@ from rewas_engine.training.joint_stage import (
     joint_loss,
     out_of_domain_videos,
 )
-from rewas_engine.world.abstract_pictures import dead_leaves, strangers
+from rewas_engine.world.abstract_videos import dead_leaves, render_abstract_videos
 
 
 def test_strangers_are_given_by_their_seed_and_number() -> None:
-    some = strangers(3, 8, 24, 5)
+    some = render_abstract_videos(3, 8, 24, 5)
     assert (some.shape, some.dtype) == ((3, 8, 24, 24), torch.uint8)
-    assert torch.equal(some, strangers(3, 8, 24, 5))
-    assert torch.equal(some[:2], strangers(2, 8, 24, 5))
-    assert not torch.equal(some, strangers(3, 8, 24, 6))
+    assert torch.equal(some, render_abstract_videos(3, 8, 24, 5))
+    assert torch.equal(some[:2], render_abstract_videos(2, 8, 24, 5))
+    assert not torch.equal(some, render_abstract_videos(3, 8, 24, 6))
     assert not torch.equal(some[0], some[1])
 
 
 def test_strangers_move_and_have_contrast() -> None:
-    frames = strangers(12, 32, 32, 0).float()
+    frames = render_abstract_videos(12, 32, 32, 0).float()
     assert (frames.std(dim=(2, 3)).mean(dim=1) > 5).all()
     moves = frames.diff(dim=1).abs().amax(dim=(1, 2, 3))
     assert (moves > 5).sum() >= 10

@@ -21,7 +21,7 @@ from rewas_engine.training.words_stage import (
     words_loss,
 )
 from rewas_engine.world import AMBIENCE_CLASSES, CLASS_NAMES, held_out_captions, sample_scene
-from rewas_engine.world.vocabulary import MODIFIERS, find_modifiers, wordless_captions
+from rewas_engine.world.vocabulary import MODIFIERS, find_modifiers, unnamed_captions
 
 
 @pytest.mark.parametrize(
@@ -50,7 +50,7 @@ def test_every_modifier_is_read_back() -> None:
 
 
 def test_words_that_name_nothing_hold_no_class() -> None:
-    captions = wordless_captions()
+    captions = unnamed_captions()
     assert "" in captions
     assert "the sound of something" in captions
     assert not any(caption.endswith((",", ":", "-", " ")) for caption in captions)

@@ -20,7 +20,7 @@ from rewas_engine.world import (
     sample_scene,
 )
 from rewas_engine.world.scene import amplitude, intensity_of
-from rewas_engine.world.vocabulary import describe_behind, joined
+from rewas_engine.world.vocabulary import describe_behind, join_captions
 
 FRONT_END = AudioFrontEnd(MelConfig())
 
@@ -78,7 +78,7 @@ def test_captions_say_both_layers() -> None:
         assert scene.full_caption == sample_scene(scene.seed).full_caption
         assert replace(scene, ambience=None).full_caption == scene.caption
     rng = np.random.default_rng(0)
-    wet = {joined(rng, "a dog barks", describe_behind(rng, "rain"), "rain") for _ in range(200)}
+    wet = {join_captions(rng, "a dog barks", describe_behind(rng, "rain"), "rain") for _ in range(200)}
     assert len(wet) > 15
     assert all(words.startswith("a dog barks") and "rain" in words for words in wet)
 

@@ -27,7 +27,7 @@ SWUNG_CLASSES = ("ball_bounce", "gravel_steps", "wood_floor_steps", "snow_steps"
 """Classes in which the way to the contact moves more than the contact itself."""
 
 
-def seen(scene: Scene) -> Scene:
+def make_visible(scene: Scene) -> Scene:
     """The scene with its source in the picture and nothing behind it."""
     return replace(scene, off_screen=False, ambience=None)
 
@@ -40,7 +40,7 @@ def effect_of_what_sounds(scene: Scene) -> NDArray[np.float32]:
 
 def single_strikes(class_name: str, count: int) -> list[Scene]:
     """Scenes of one strong strike in their middle part."""
-    scenes = (seen(sample_scene(seed, class_name, pattern="single")) for seed in range(1000))
+    scenes = (make_visible(sample_scene(seed, class_name, pattern="single")) for seed in range(1000))
     suited = (replace(s, event_strengths=np.ones(1)) for s in scenes if s.event_times_s.size == 1)
     return [scene for scene, _ in zip((s for s in suited if 1 < s.event_times_s[0] < 4), range(count), strict=False)]
 
@@ -68,7 +68,7 @@ def test_a_strike_is_seen_when_it_happens(class_name: str) -> None:
 def test_what_runs_on_is_seen_to_run(class_name: str) -> None:
     shares = []
     for seed in range(5):
-        scene = seen(sample_scene(seed, class_name, pattern="gated"))
+        scene = make_visible(sample_scene(seed, class_name, pattern="gated"))
         level = scene.intensity_at((np.arange(128) + 0.5) / 25)
         effect = np.abs(effect_of_what_sounds(scene)).mean(axis=(1, 2))
         shares.append(effect[level > 0.6 * level.max()].mean() / effect[level <= level.min() + 0.05].mean().clip(0.01))

@@ -12,10 +12,10 @@ from rewas_engine.world import Scene, render_brightness, sample_scene
 from rewas_engine.world.backdrops import Backdrop
 from rewas_engine.world.camera import LEAST_CONTRAST, LEAST_SCALE, Film, Shot, draw_camera
 from rewas_engine.world.drawing import LUMA, Canvas, ellipse
-from rewas_engine.world.figure_lighting import LEAST_DIFFERENCE, lit_apart
+from rewas_engine.world.figure_lighting import LEAST_DIFFERENCE, separate_from_backdrop
 from rewas_engine.world.motion import Strikes, Walk
 from rewas_engine.world.painting import FloatArray
-from rewas_engine.world.palette import apart
+from rewas_engine.world.palette import contrast_with
 
 NONE = np.empty(0)
 PLAIN_LEVELS = 25
@@ -157,7 +157,7 @@ def test_no_film_is_so_flat_that_half_of_the_contrast_is_lost() -> None:
 @given(tone=st.floats(0, 1), behind=st.floats(0, 1), least=st.floats(0.05, 0.4))
 def test_colours_are_told_apart_and_stay_colours(tone: float, behind: float, least: float) -> None:
     colour, other = np.full(3, tone, np.float32), np.full(3, behind, np.float32)
-    told = apart(colour, other, least)
+    told = contrast_with(colour, other, least)
     assert abs(float(told @ LUMA) - float(other @ LUMA)) >= least - 1e-4
     assert told.min() >= 0
     assert told.max() <= 1 + 1e-6
@@ -171,8 +171,8 @@ def test_light_is_set_so_that_a_moving_thing_stands_out(tone: float) -> None:
     shot = Shot(0.0, (0.0, 0.0), 1.0, False, (0.0, 0.0), (1.0, 1.0), 1.0)
     same = np.full(3, tone, np.float32)
     backdrop = Backdrop(np.zeros((40, 40), np.float32), (same, same), 24.0)
-    lit = lit_apart(backdrop, shot, thing, 1.0)
+    lit = separate_from_backdrop(backdrop, shot, thing, 1.0)
     assert abs(float(lit.colours[0] @ LUMA) - tone) >= LEAST_DIFFERENCE - 1e-3
     apart_already = replace(backdrop, colours=(np.zeros(3, np.float32), np.zeros(3, np.float32)))
     if tone >= 0.3:
-        assert lit_apart(apart_already, shot, thing, 1.0).colours[0].max() == 0
+        assert separate_from_backdrop(apart_already, shot, thing, 1.0).colours[0].max() == 0

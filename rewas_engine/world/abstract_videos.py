@@ -1,7 +1,7 @@
-"""Pictures of nothing: moving pictures with the statistics of filmed ones, in which no class of the world can be seen.
+"""Abstract videos with the statistics of filmed ones, in which no class of the world can be recognised.
 
-A joint space that was shown only what it knows is sure of anything that it is shown. These teach it to be sure of
-nothing where it should be.
+A joint space trained only on known classes is confident about any video. These out-of-domain videos teach it not to
+be.
 """
 
 from __future__ import annotations
@@ -16,25 +16,26 @@ FloatArray = NDArray[np.floating[Any]]
 
 _LEAVES = 250
 _SCENERY = 2.0
-"""Size of the scenery in pictures: the camera wanders over it."""
+"""Size of the scenery in frame sizes; the camera moves over it."""
 _ACTORS = (1, 4)
 
 
-def strangers(count: int, frames: int, size: int, seed: int) -> torch.Tensor:
-    """Moving pictures [count, frames, size, size] uint8: clouds and leaves of all sizes, seen by a moving camera.
+def render_abstract_videos(count: int, frames: int, size: int, seed: int) -> torch.Tensor:
+    """Render abstract videos [count, frames, size, size] uint8: clouds and leaves of all sizes, seen by a moving
+    camera.
 
-    Dead leaves of sizes by an inverse cube law look, to statistics of edges and scales, as photographs do (Lee, Mumford
-    & Huang 2001). One to three patches of other leaves move over them, smoothly, in jerks or at a beat.
+    Dead leaves with sizes from an inverse cube law match the edge and scale statistics of photographs (Lee, Mumford &
+    Huang 2001). One to three patches of other leaves move over them, smoothly, in jerks or at a beat.
     """
     made = np.empty((count, frames, size, size), np.uint8)
     for number in range(count):
         rng = np.random.default_rng([seed, number])
-        made[number] = _stranger(rng, frames, size)
+        made[number] = _render_abstract_video(rng, frames, size)
     return torch.from_numpy(made)
 
 
 def dead_leaves(rng: np.random.Generator, size: int, leaves: int = _LEAVES) -> FloatArray:
-    """Brightness [size, size] in 0..1 of opaque round and angular leaves that fell over each other."""
+    """Brightness [size, size] in 0..1 of opaque round and angular leaves that lie on top of each other."""
     y, x = np.mgrid[0:size, 0:size].astype(np.float32) / size
     smallest, largest = 0.015, 0.5
     share = rng.random(leaves)
@@ -54,9 +55,9 @@ def dead_leaves(rng: np.random.Generator, size: int, leaves: int = _LEAVES) -> F
     return picture.clip(0, 1)
 
 
-def _stranger(rng: np.random.Generator, frames: int, size: int) -> NDArray[np.uint8]:
+def _render_abstract_video(rng: np.random.Generator, frames: int, size: int) -> NDArray[np.uint8]:
     whole = int(_SCENERY * size)
-    scenery, actors = (_worn(rng, dead_leaves(rng, whole, leaves)) for leaves in (_LEAVES, 80))
+    scenery, actors = (_soften(rng, dead_leaves(rng, whole, leaves)) for leaves in (_LEAVES, 80))
     y, x = np.mgrid[0:size, 0:size].astype(np.float32)
     room = whole - size - 1
     camera = 0.5 * room * (1 + _course(rng, frames) * rng.uniform(0, 0.9) ** 2)
@@ -72,8 +73,8 @@ def _stranger(rng: np.random.Generator, frames: int, size: int) -> NDArray[np.ui
     return np.clip(255 * light * shots + 0.5, 0, 255).astype(np.uint8)
 
 
-def _worn(rng: np.random.Generator, picture: FloatArray) -> FloatArray:
-    """A picture with cloudy texture, softened: no edge in a filmed picture is as sharp as that of a leaf."""
+def _soften(rng: np.random.Generator, picture: FloatArray) -> FloatArray:
+    """Add cloudy texture and blur: no edge in filmed video is as sharp as that of a leaf."""
     size = len(picture)
     frequencies = np.hypot(np.fft.fftfreq(size)[:, None], np.fft.fftfreq(size)[None])
     frequencies[0, 0] = np.inf
@@ -86,7 +87,7 @@ def _worn(rng: np.random.Generator, picture: FloatArray) -> FloatArray:
 
 
 def _course(rng: np.random.Generator, frames: int) -> FloatArray:
-    """A way in the plane, [frames, 2] in -1..1: smooth, in jerks, at a beat, or trembling."""
+    """A path in the plane, [frames, 2] in -1..1: smooth, in jerks, at a beat, or trembling."""
     time = np.arange(frames)[:, None]
     kind = int(rng.integers(4))
     if kind == 0:
@@ -103,5 +104,5 @@ def _course(rng: np.random.Generator, frames: int) -> FloatArray:
 
 
 def _places(offsets: FloatArray, grid: FloatArray, whole: int) -> NDArray[np.int64]:
-    """Indices [F, H, W] into a scenery for a picture's rows or columns, moved by offsets [F]."""
+    """Indices [F, H, W] into a scenery for a frame's rows or columns, shifted by offsets [F]."""
     return np.clip(np.round(grid[None] + offsets[:, None, None]), 0, whole - 1).astype(np.int64)

@@ -171,7 +171,7 @@ class ReWaS:
             sampler,
         )
 
-    @raises_out_of_memory("looking at the picture", ESTIMATION_MEMORY_REMEDY)
+    @raises_out_of_memory("encoding the video", ESTIMATION_MEMORY_REMEDY)
     def estimate_energy(
         self, clip: VideoClip, *, on_progress: ProgressCallback | None = None, cancel: CancelSignal | None = None
     ) -> EnergyCurve:
@@ -200,7 +200,7 @@ class ReWaS:
         with tracker.stage("energy"):
             return measure_log_mel_texture(self.front_end.encode(sound), self.front_end.config.frame_rate_hz)
 
-    @raises_out_of_memory("looking at the picture", ESTIMATION_MEMORY_REMEDY)
+    @raises_out_of_memory("encoding the video", ESTIMATION_MEMORY_REMEDY)
     def check_conflict(
         self,
         clip: VideoClip,

@@ -96,7 +96,7 @@ def convert_released(
     if token_times not in TOKEN_TIMES:
         raise SettingsError(f"The time map {token_times!r} is unknown.", f"Choose one of {', '.join(TOKEN_TIMES)}.")
     if folder.exists():
-        raise PackError(f"There is already a folder {folder}.", "Remove it, or give the pack another name.")
+        raise PackError(f"The folder {folder} already exists.", "Remove it, or give the pack another name.")
 
     def report(step: str, finished: int, total: int) -> None:
         if on_progress is not None:

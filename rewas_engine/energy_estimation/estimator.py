@@ -1,4 +1,4 @@
-"""From pictures to the energy: video encoder and φ of one pack on one device."""
+"""Estimating the energy curve from frames, with the video encoder and φ of one pack on one device."""
 
 from __future__ import annotations
 
@@ -29,14 +29,18 @@ from rewas_engine.runtime.progress import CancelSignal
 
 OnWindow = Callable[[int, int], object]
 """Called with finished and total windows."""
-ESTIMATION_MEMORY_REMEDY = "Run it with less memory (--low-memory), bring the energy, or choose a shorter clip."
+ESTIMATION_MEMORY_REMEDY = "Run with --low-memory, provide the energy curve, or choose a shorter clip."
 
 
 class EnergyEstimator:
-    """What a pack sees.
+    """The video encoder and φ of a pack: frames in, energy curve out.
 
-    components: with "video_encoder" and "phi". picture: the table of that name in pack.toml. silence_nats: the lowest
-    energy that there is. cache: keeps the energies of pictures that were seen; None keeps nothing.
+    Args:
+        components: Role -> component, with "video_encoder" and "phi".
+        video_format: The table [picture] of pack.toml.
+        silence_nats: Lowest energy.
+        device: Torch device name.
+        cache: Keeps the energies of windows by their frames; None keeps nothing.
     """
 
     def __init__(
@@ -50,15 +54,17 @@ class EnergyEstimator:
         self._components, self._cache = components, cache or ContentCache(0)
         self._video_format, self._silence_nats, self._device = video_format, silence_nats, device
         self.format = Fraction(video_format["frame_rate"]), int(video_format["width"]), int(video_format["height"])
-        """Frame rate, width and height that the video encoder wants."""
+        """Frame rate, width and height that the video encoder needs."""
         self._in_colours = bool(video_format.get("colours", False))
 
     def read_frames(self, clip: ProbedClip, cancel: CancelSignal | None) -> NDArray[np.uint8]:
-        """Pictures of a clip as the video encoder wants them: brightness [T, H, W] or colours [T, H, W, 3]."""
+        """Read the frames of a clip as the video encoder needs them: brightness [T, H, W] or RGB [T, H, W, 3], 0 to
+        255.
+        """
         return self.stream_frames(clip, cancel)[:]
 
     def stream_frames(self, clip: ProbedClip, cancel: CancelSignal | None) -> FrameStream:
-        """The same, read as they are asked for; what reading raises is raised then."""
+        """Open the same frames as a stream that reads on demand; errors of reading are raised then."""
         rate, width, height = self.format
         shown = iter_frames(
             clip.path,
@@ -75,9 +81,10 @@ class EnergyEstimator:
 
     @torch.inference_mode()
     def estimate(self, frames: FrameSequence, on_window: OnWindow | None = None) -> EnergyCurve:
-        """Energy of pictures of any number; brightness [T, H, W] is shown as grey to an encoder of colours.
+        """Estimate the energy of any number of frames.
 
-        Windows of pictures that were seen before are not looked at again. Raises InsufficientMemoryError.
+        Brightness [T, H, W] is repeated over the channels for an encoder of RGB frames. Windows in the cache are not
+        encoded again. Raises InsufficientMemoryError.
         """
         if self._in_colours and isinstance(frames, np.ndarray) and frames.ndim == 3:
             frames = np.broadcast_to(frames[..., None], (*frames.shape, 3))
@@ -92,7 +99,7 @@ class EnergyEstimator:
         return EnergyCurve(curve.values.clip(self._silence_nats, MAX_ENERGY_NATS), curve.rate_hz, "picture")
 
     def _estimate_at_token_times(self, frames: FrameSequence, on_window: OnWindow | None) -> FloatArray:
-        """Energies [T], one for each frame."""
+        """Energies [T], one per frame."""
         window = min(len(frames), int(self._video_format["window_frames"]))
         starts = window_starts(len(frames), window, int(self._video_format["overlap_frames"]))
         parts = []
@@ -111,9 +118,9 @@ class EnergyEstimator:
         return torch.from_numpy(interpolate_at_token_times(energies.cpu().numpy(), times, len(frames)))
 
     def _estimate_as_released(self, frames: FrameSequence, on_window: OnWindow | None) -> tuple[FloatArray, int]:
-        """Energies at the mel frame rate, and how many there are for each frame.
+        """Energies at the mel frame rate, and their number per frame.
 
-        A window of five seconds of picture is laid over 5.12 seconds; what is shorter is repeated, as the release does.
+        As in the release, a window of 5 s of video is stretched over 5.12 s, and shorter video is repeated.
         """
         window = int(self._video_format["window_frames"])
         times = RELEASED_CONTROL_FRAMES // window
@@ -131,17 +138,17 @@ class EnergyEstimator:
 
     @torch.inference_mode()
     def encode_frames(self, frames: NDArray[np.uint8]) -> torch.Tensor:
-        """What the video encoder makes of pictures, [N, D]."""
+        """Tokens [N, D] of frames, from the video encoder."""
         shown = torch.from_numpy(np.ascontiguousarray(frames)).to(self._device).float() / 255
         encoder = self._components["video_encoder"]
 
         def run_batch(batch_size: int) -> torch.Tensor:
             with autocast_to_weight_dtype(encoder, self._device):
-                # An encoder of segments looks at several in one batch.
+                # An encoder of segments takes several of them per batch.
                 seen = encoder(shown[None], batch_size) if hasattr(encoder, "segment_starts") else encoder(shown[None])
             return cast(torch.Tensor, seen)[0].float()
 
-        return run_within_memory(run_batch, SEGMENT_BATCH_SIZE, "looking at the picture", ESTIMATION_MEMORY_REMEDY)
+        return run_within_memory(run_batch, SEGMENT_BATCH_SIZE, "encoding the video", ESTIMATION_MEMORY_REMEDY)
 
     def _predict_energy(self, frames: NDArray[np.uint8]) -> torch.Tensor:
         def energies() -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""Loading a CLIP model from a folder on this machine: strictly, from safetensors alone, never from the network."""
+"""Loading a CLIP model from a local folder: strictly, from safetensors only, never over the network."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from rewas_engine.models.clip import ClipEncoder
 from rewas_engine.packs.components import CONFIG_FILE, WEIGHTS_FILE, load_strictly
 
 _POSITION_ID_BUFFERS = ("text_model.embeddings.position_ids", "vision_model.embeddings.position_ids")
-"""Older files hold these; they count from 0 and are not learned."""
-_CLIP_FOLDER_REMEDY = "Give a folder as transformers saves a CLIPModel with its processor (save_pretrained)."
+"""Position indices that older files store. They count from 0 and are not learned."""
+_CLIP_FOLDER_REMEDY = "Give a folder to which transformers saved a CLIPModel and its processor (save_pretrained)."
 
 
 def load_clip_encoder(folder: Path, device: str) -> ClipEncoder:
-    """The CLIP model of a folder, in float32, in evaluation mode.
+    """Load the CLIP model of a folder in float32 and evaluation mode.
 
-    Raises PackError where the folder, its configuration, weights, tokenizer or picture settings are missing, are of
+    Raises PackError if the folder, its configuration, weights, tokenizer or image settings are missing, belong to
     another kind of model, or do not fit each other.
     """
     if not folder.is_dir():
-        raise PackError(f"There is no folder {folder} with a CLIP model.", "Check the path of the conflict model.")
+        raise PackError(f"The CLIP model folder {folder} does not exist.", "Check the path of the conflict model.")
     folder = folder.resolve()
     config = _read_config(folder)
     weights = folder / WEIGHTS_FILE
@@ -43,7 +43,7 @@ def load_clip_encoder(folder: Path, device: str) -> ClipEncoder:
         encoder = ClipEncoder(model, folder)
     except PackError:
         raise
-    except Exception as error:  # configurations that make no sense fail within transformers, each in its way
+    except Exception as error:  # transformers raises many types for invalid configurations
         raise PackError(f"The CLIP model {folder.name} cannot be loaded: {error}", _CLIP_FOLDER_REMEDY) from error
     return encoder.eval().requires_grad_(False).to(device)
 
@@ -52,9 +52,7 @@ def _read_config(folder: Path) -> dict[str, Any]:
     try:
         config = json.loads((folder / CONFIG_FILE).read_text("utf-8"))
     except (OSError, ValueError) as error:
-        raise PackError(
-            f"The folder {folder.name} has no {CONFIG_FILE} that can be read.", _CLIP_FOLDER_REMEDY
-        ) from error
+        raise PackError(f"The folder {folder.name} has no readable {CONFIG_FILE}.", _CLIP_FOLDER_REMEDY) from error
     kind = config.get("model_type") if isinstance(config, dict) else None
     if kind != "clip":
         raise PackError(

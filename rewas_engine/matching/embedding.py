@@ -1,4 +1,4 @@
-"""How well words, pictures and sounds belong together, by the joint space of a pack."""
+"""Scores of text, video and sound against each other in the joint space of a pack."""
 
 from __future__ import annotations
 
@@ -21,47 +21,60 @@ from rewas_engine.models.joint import JointSpace
 
 VIDEO_WINDOW_FRAMES = 128
 SOUND_WINDOW_FRAMES = 512
-"""Longer pictures and sounds are read in overlapping windows as long as those of the training, and averaged."""
+"""Longer videos and sounds are embedded in overlapping windows of the training length, and averaged."""
 SPAN_FRAMES = 48
-"""Pictures that decide about one moment, about two seconds; each moment begins half as much after the last."""
+"""Video frames per span, about two seconds. Spans overlap by half."""
 _BATCH_SIZE = 16
 
 
 @dataclass(frozen=True)
 class JointScore:
-    """cosine: -1 to 1. probability: 0 to 1, that both belong together if right and wrong are equally many."""
+    """A similarity: `cosine` from -1 to 1, and the calibrated `probability` of a match from 0 to 1.
+
+    The probability assumes that right and wrong pairs are equally likely.
+    """
 
     cosine: float
     probability: float
 
 
 class JointScorer:
-    """The joint space of a pack at work, on one device.
+    """The joint space of a loaded pack on one device.
 
-    space: in evaluation mode. text_encoder: from prompts to sentence embeddings [B, D].
+    Args:
+        space: The joint space, in evaluation mode.
+        text_encoder: Function from prompts to sentence embeddings [B, D].
+        device: Torch device name.
     """
 
     def __init__(self, space: JointSpace, text_encoder: Any, device: str) -> None:
         self.space, self._text_encoder, self._device = space, text_encoder, device
-        # One prompt is asked for again and again: for its picture, its moments, each of its takes.
+        # The same prompt is embedded for the clip, its spans and every take.
         self._sentence = functools.lru_cache(maxsize=512)(lambda prompt: text_encoder([prompt]))
 
     @classmethod
     def from_pack(cls, components: Mapping[str, Any], bins: int, pack_name: str, device: str) -> JointScorer:
-        """The scorer of a loaded pack. components: role -> component. bins: of the pack's log-mels.
+        """Create the scorer of a loaded pack.
 
-        Raises PackError where the pack's joint space is another component, knows no words, or does not fit the rest.
+        Args:
+            components: Role -> component.
+            bins: Mel bins of the pack.
+            pack_name: Name for errors.
+            device: Torch device name.
+
+        Raises:
+            PackError: The joint space is another kind of component, has no known phrases, or does not fit the pack.
         """
         space, text_encoder = components["joint"], components["text_encoder"]
         reason = ""
         if not isinstance(space, JointSpace):
             reason = f"it is a {type(space).__name__}"
         elif not space.config.known_words:
-            reason = "it knows no words"
+            reason = "it has no known phrases"
         elif space.config.bins != bins:
-            reason = f"it hears {space.config.bins} bins and the pack {bins}"
+            reason = f"it expects {space.config.bins} mel bins and the pack has {bins}"
         elif space.config.prompt_width != (width := text_encoder([""]).shape[1]):
-            reason = f"it reads prompts of {space.config.prompt_width} components and the pack writes {width}"
+            reason = f"it expects text embeddings of width {space.config.prompt_width} and the pack has {width}"
         if reason:
             raise PackError(
                 f"The pack {pack_name} is damaged: its joint space does not fit, {reason}.", "Install the pack again."
@@ -70,32 +83,37 @@ class JointScorer:
 
     @property
     def known_words(self) -> tuple[str, ...]:
-        """A phrase for each class that the space was trained on."""
+        """One phrase for each class that the space was trained on."""
         return tuple(self.space.config.known_words)
 
     def score_text_sound(self, prompt: str, log_mel: torch.Tensor) -> JointScore:
-        """How well a sound does what the words say. log_mel: [T, bins] nats, of a sound that is normalised."""
+        """Score a sound against a prompt. `log_mel`: [T, bins] in nats, of a normalised sound."""
         return self._score("text_sound", self.embed_text([prompt])[0], self.embed_sound(log_mel))
 
     def score_text_video(self, prompt: str, frames: NDArray[np.uint8]) -> JointScore:
-        """How well a picture shows what the words say. frames: [T, H, W] brightness in the pack's picture format."""
+        """Score a video against a prompt. `frames`: brightness [T, H, W] in the pack's video format."""
         return self._score("text_picture", self.embed_text([prompt])[0], self.embed_video(frames))
 
     def score_video_sound(self, frames: NDArray[np.uint8], log_mel: torch.Tensor) -> JointScore:
-        """How well a sound fits what is seen; see `score_text_sound` and `score_text_video`."""
+        """Score a sound against a video; see `score_text_sound` and `score_text_video` for the formats."""
         return self._score("picture_sound", self.embed_video(frames), self.embed_sound(log_mel))
 
     def rank(self, prompt: str, log_mels: Sequence[torch.Tensor]) -> list[int]:
-        """Positions of sounds [T, bins], the one first that does best what the words say; equal ones in their order."""
+        """Return the indices of sounds [T, bins], the best match to the prompt first; ties keep their order."""
         cosines = [self.score_text_sound(prompt, log_mel).cosine for log_mel in log_mels]
         return sorted(range(len(cosines)), key=lambda position: -cosines[position])
 
     def embed_spans(
         self, frames: NDArray[np.uint8], frame_rate: Fraction
     ) -> tuple[tuple[tuple[Fraction, Fraction], ...], torch.Tensor]:
-        """Stretches of a picture that overlap by half: where each begins and ends, in seconds, and their unit vectors.
+        """Embed spans of a video that overlap by half.
 
-        frames: [T, H, W] brightness in the pack's picture format. The vectors are [S, width].
+        Args:
+            frames: Brightness [T, H, W] in the pack's video format.
+            frame_rate: Frames per second.
+
+        Returns:
+            Start and end of each span in seconds, and unit vectors [S, width].
         """
         length = min(SPAN_FRAMES, len(frames))
         starts = window_starts(len(frames), length, length // 2)
@@ -103,16 +121,15 @@ class JointScorer:
         return spans_s, self._embed_windows(frames, starts, length)
 
     def familiarity(self, prompt: str) -> tuple[str, float]:
-        """The known words that a prompt is taken for, and how near it is to them; see `familiarities`."""
+        """Return the known phrase nearest to a prompt, and how near it is; see `familiarities`."""
         return self.familiarities([prompt])[0]
 
     @torch.inference_mode()
     def familiarities(self, prompts: Sequence[str]) -> list[tuple[str, float]]:
-        """For each prompt the known words that it is taken for, and how near it is to them, -1 to 1.
+        """Return for each prompt the nearest known phrase, and how near it is, from -1 to 1.
 
-        The space itself takes all words for some that it knows. So what a prompt is taken for is told by the known
-        phrase whose sentence embedding is nearest, and its nearness is the smaller one of two cosines: to that phrase
-        among sentences, and to the known words in the space.
+        The space maps any text to something it knows. So the nearest phrase is found among sentence embeddings, and the
+        familiarity is the smaller of two cosines: between the sentence embeddings and between the vectors in the space.
         """
         sentences = self._encode_sentences(prompts)
         among_sentences = nn.functional.normalize(sentences, dim=1) @ self._known_sentences[0].T
@@ -128,7 +145,7 @@ class JointScorer:
         return self.space.encode_text(self._encode_sentences(prompts))
 
     def embed_video(self, frames: NDArray[np.uint8]) -> torch.Tensor:
-        """Unit vector [width] of brightness [T, H, W], T at least 1, in the pack's picture format."""
+        """Unit vector [width] of brightness frames [T, H, W] in the pack's video format, T at least 1."""
         length = min(VIDEO_WINDOW_FRAMES, len(frames))
         starts = window_starts(len(frames), length, length // 2)
         return mean_direction(self._embed_windows(frames, starts, length))
@@ -163,7 +180,7 @@ class JointScorer:
 
     @cached_property
     def _known_sentences(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """Unit sentence embeddings [P, D] of all known phrases, and for each the place of its known words."""
+        """Unit sentence embeddings [P, D] of all training phrases, and the class index of each."""
         phrases = self.space.config.known_phrases or [[words] for words in self.known_words]
         places = [place for place, said in enumerate(phrases) for _ in said]
         embedded = [self._encode_sentences(said) for said in phrases]
@@ -174,12 +191,12 @@ class JointScorer:
         return JointScore(cosine, float(self.probabilities(pair, np.array(cosine))))
 
     def probabilities(self, pair: str, cosines: FloatArray) -> FloatArray:
-        """What `JointScore.probability` is, of cosines of any shape. pair: one of `rewas_engine.models.joint.PAIRS`."""
+        """Calibrated probabilities of cosines of any shape. `pair`: one of `rewas_engine.models.joint.PAIRS`."""
         calibration = self.space.config.calibration or {}
         slope, offset = calibration.get(pair, (float(self.space.scale), 0.0))
         return np.asarray(1 / (1 + np.exp(-(slope * cosines.astype(np.float64) + offset))), np.float64)
 
 
 def mean_direction(vectors: torch.Tensor) -> torch.Tensor:
-    """The unit vector [D] that lies between unit vectors [N, D]."""
+    """Unit vector [D] in the mean direction of unit vectors [N, D]."""
     return nn.functional.normalize(vectors.mean(dim=0), dim=0)

@@ -1,4 +1,4 @@
-"""A pack's own joint space as what holds pictures against words."""
+"""Comparison of prompts with video by the pack's own joint space."""
 
 from __future__ import annotations
 
@@ -18,12 +18,21 @@ from rewas_engine.media.probe import ProbedClip
 from rewas_engine.runtime.progress import ProgressTracker
 
 LABEL_FAMILIARITY_THRESHOLD = 0.8
-"""Familiarity from which a foreign name is a label: such a space knows few things, and takes all others for one."""
+"""Lowest familiarity of a VGGSound name that is used as a label.
+
+A joint space knows few classes and maps every other phrase to one of them, so unfamiliar names would mislead.
+"""
 
 
 @dataclass(frozen=True, eq=False)
 class VideoEmbedding:
-    """A picture in the joint space. whole: [width]. spans_s: see `Sighting`. parts: [S, width]."""
+    """A video in the joint space.
+
+    Args:
+        clip_vector: Unit vector [width] of the whole clip.
+        spans_s: Start and end of the S spans, see `MatchScores`.
+        span_vectors: Unit vectors [S, width].
+    """
 
     clip_vector: torch.Tensor
     spans_s: Sequence[tuple[Fraction, Fraction]]
@@ -31,9 +40,12 @@ class VideoEmbedding:
 
 
 class EmbeddingMatcher:
-    """Holds pictures against words by a joint space.
+    """Compares prompts with video by a joint space.
 
-    scorer: of the loaded pack. frame_rate: of the pictures that it is shown.
+    Args:
+        scorer: The scorer of the loaded pack.
+        pack_name: Name of the pack, for reports.
+        frame_rate: Rate of the frames that it is given.
     """
 
     uses_estimator_frames = True
@@ -44,7 +56,7 @@ class EmbeddingMatcher:
 
     @cached_property
     def labels(self) -> Sequence[Label]:
-        """The words that the space was trained on, and those class names of VGGSound that are familiar to it."""
+        """The phrases that the space was trained on, and the VGGSound names that are familiar to it."""
         own = [Label(phrase, "pack", phrase) for phrase in self._scorer.known_words]
         taken = {label.text for label in own}
         foreign = zip(vggsound_names(), self._scorer.familiarities(vggsound_names()), strict=True)
@@ -58,29 +70,29 @@ class EmbeddingMatcher:
         )
 
     def familiarity(self, prompt: str) -> tuple[str, float]:
-        """The known words that a prompt is taken for, and how near it is to them."""
+        """Return the known phrase nearest to a prompt, and how near it is."""
         return self._scorer.familiarity(prompt)
 
     def load_frames(
         self, read: ProbedClip, load_estimator_frames: FrameLoader, tracker: ProgressTracker
     ) -> NDArray[np.uint8]:
-        """Every picture of a clip, as the pack's video encoder wants it."""
+        """Load all frames of a clip in the format of the pack's video encoder."""
         return load_estimator_frames()
 
     def match(self, prompt: str, read: ProbedClip, frames: NDArray[np.uint8], on_step: OnStep) -> MatchScores:
-        """Hold brightness [T, H, W] against words."""
+        """Compare brightness frames [T, H, W] with a prompt and all labels."""
         scores = self.score_embedding(prompt, self.embed(frames))
-        # The last picture may stand longer than the clip lasts.
+        # The last frame may last beyond the end of the clip.
         spans_s = [(begin, min(end, read.duration_s)) for begin, end in scores.spans_s]
         return replace(scores, spans_s=spans_s)
 
     def embed(self, frames: NDArray[np.uint8]) -> VideoEmbedding:
-        """What is seen in brightness [T, H, W] in the pack's picture format, T at least 1, whatever is asked of it."""
+        """Embed brightness frames [T, H, W] in the pack's video format, T at least 1. Independent of any prompt."""
         spans_s, parts = self._scorer.embed_spans(frames, self._frame_rate)
         return VideoEmbedding(self._scorer.embed_video(frames), spans_s, parts)
 
     def score_embedding(self, prompt: str, embedding: VideoEmbedding) -> MatchScores:
-        """What was seen, held against words."""
+        """Compare an embedded video with a prompt and all labels."""
         vectors = torch.cat([self._scorer.embed_text([prompt]), self._label_embeddings])
         whole = self._probabilities(embedding.clip_vector[None], vectors)[0]
         by_part = self._probabilities(embedding.span_vectors, vectors)

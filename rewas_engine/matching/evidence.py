@@ -1,4 +1,4 @@
-"""Whether words and picture contradict each other: what is seen from span to span, and what that amounts to."""
+"""Whether a prompt contradicts a video: the evidence over time, and the verdict that follows from it."""
 
 from __future__ import annotations
 
@@ -19,30 +19,34 @@ from rewas_engine.media.probe import ProbedClip
 from rewas_engine.runtime.progress import ProgressTracker
 
 AGREE_THRESHOLD = 0.7
-"""Probability from which a picture goes with words."""
+"""Probability from which a video counts as matching a text."""
 CONFLICT_THRESHOLD = 0.2
-"""Probability below which it does not."""
+"""Probability below which it counts as not matching."""
 FAMILIARITY_THRESHOLD = 0.65
-"""Familiarity from which words are known: of others no picture can be said not to show them."""
+"""Familiarity from which a prompt counts as known. For an unknown prompt no video can be judged."""
 MAX_MISMATCH_SHARE = Fraction(1, 3)
-"""Part of a clip that may show something else where the whole goes with the words."""
+"""Largest share of a clip that may show something else if the clip as a whole matches the prompt."""
 MAX_SUGGESTIONS = 3
 SUGGESTION_THRESHOLD = 0.5
 MIN_PROMPT_WEIGHT = 0.5
-"""What is left of a prompt that a picture plainly contradicts, where it is softened. With less the starter's sounds no
-longer do what the words say at all."""
+"""Lowest weight of a softened prompt. With less, the starter pack's sounds no longer follow the prompt at all."""
 FrameLoader = Callable[[], NDArray[np.uint8]]
-"""Reads a clip's picture as the pack's video encoder wants it; a matcher that has other wants does not call it."""
+"""Reads the frames of a clip as the pack's video encoder needs them; a matcher with its own format does not call it.
+"""
 OnStep = Callable[[int, int], object]
-"""Called with finished and total steps; what it raises ends the work."""
+"""Called with finished and total steps. An exception that it raises ends the work."""
 
 
 @dataclass(frozen=True, eq=False)
 class MatchScores:
-    """How probably a picture goes with a prompt and with each label, as a whole and stretch by stretch.
+    """Probabilities that a video matches a prompt and each of L labels, for the whole clip and for S spans.
 
-    prompt: of the whole. labels: [L] of the whole. spans_s: begin and end of the S stretches, in seconds from the
-    clip's start, in order; they may overlap. prompt_by_span: [S]. label_by_span: [S, L].
+    Args:
+        prompt_probability: The prompt, whole clip.
+        label_probabilities: The labels [L], whole clip.
+        spans_s: Start and end of each span in seconds from the start of the clip, in order; spans may overlap.
+        prompt_by_span: [S].
+        label_by_span: [S, L].
     """
 
     prompt_probability: float
@@ -53,35 +57,35 @@ class MatchScores:
 
 
 class VideoMatcher(Protocol):
-    """What can hold pictures against words: a pack's joint space, or a CLIP model."""
+    """A model that compares prompts with video: a pack's joint space or a CLIP model."""
 
     @property
     def name(self) -> str:
-        """What it is, for people."""
+        """Name of the model, for reports."""
 
     @property
     def labels(self) -> Sequence[Label]:
-        """The bank that it can judge."""
+        """The labels that it can judge."""
 
     @property
     def uses_estimator_frames(self) -> bool:
-        """Whether it looks at the pictures that the energy is estimated from, and not at pictures of its own."""
+        """Whether it reads the frames that the energy is estimated from, instead of frames in its own format."""
 
     def familiarity(self, prompt: str) -> tuple[str, float]:
-        """What a prompt is taken for, as in `Label.meaning`, and how well such words are known, up to 1."""
+        """Return the meaning of a prompt, as in `Label.meaning`, and how well it is known, up to 1."""
 
     def load_frames(
         self, read: ProbedClip, load_estimator_frames: FrameLoader, tracker: ProgressTracker
     ) -> NDArray[np.uint8]:
-        """Pictures [T, …] of a clip as it wants them, T at least 1. Raises MediaError, Cancelled."""
+        """Load the frames [T, …] of a clip in the format that it needs, T at least 1. Raises MediaError, Cancelled."""
 
     def match(self, prompt: str, read: ProbedClip, pictures: NDArray[np.uint8], on_step: OnStep) -> MatchScores:
-        """Hold the pictures of a clip against words."""
+        """Compare the frames of a clip with a prompt and all labels."""
 
 
 @dataclass(frozen=True)
 class EvidenceSpan:
-    """A part of a picture between two of its spans: how probably it goes with the prompt, and with a rival."""
+    """A range of a clip, and how probably it matches the prompt and the best other label (the rival)."""
 
     start_s: Fraction
     end_s: Fraction
@@ -91,17 +95,19 @@ class EvidenceSpan:
 
     @property
     def is_mismatch(self) -> bool:
-        """Whether something else is plainly seen there, and the words are less probable than not."""
+        """Whether this range clearly shows something else and matches the prompt less probably than not."""
         return self.probability < 0.5 and self.rival_probability >= AGREE_THRESHOLD
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """What is known of a prompt and a picture.
+    """What is known about a prompt and a video.
 
-    probability: that they belong together. spans: from the first picture to the last, each beginning where the one
-    before ends. rivals: labels that do not mean the prompt, one for each meaning, the most probable first.
-    familiarity: how well the prompt's words are known.
+    Args:
+        probability: That they belong together.
+        spans: Ranges from the first frame to the last, without gaps.
+        rivals: Labels that do not mean the same as the prompt, one per meaning, most probable first.
+        familiarity: How well the prompt is known.
     """
 
     probability: float
@@ -111,12 +117,12 @@ class Evidence:
 
     @property
     def best_span(self) -> EvidenceSpan:
-        """The part of the picture that goes best with the words, the first of equals."""
+        """The range that matches the prompt best; the first of equals."""
         return max(self.spans, key=lambda span: span.probability)
 
 
 def gather_evidence(matcher: VideoMatcher, prompt: str, scores: MatchScores) -> Evidence:
-    """What a scores says of the prompt that it was made for."""
+    """Collect the evidence for a prompt from its match scores."""
     meaning, familiarity = matcher.familiarity(prompt)
     meant = meaning if familiarity >= FAMILIARITY_THRESHOLD else None
     labels = matcher.labels
@@ -135,9 +141,9 @@ def gather_evidence(matcher: VideoMatcher, prompt: str, scores: MatchScores) -> 
 
 
 def _merge_spans(scores: MatchScores, rivals: Sequence[str], rival_by_span: NDArray[np.floating]) -> list[EvidenceSpan]:
-    """The parts between all begins and ends of stretches, each with the mean of those that cover it.
+    """Split the clip at every start and end of a span; each range gets the mean of the spans that cover it.
 
-    rival_by_span: [S, rivals], of each stretch with each rival.
+    `rival_by_span`: [S, rivals].
     """
     times_s = scores.spans_s
     borders = sorted({border for span in times_s for border in span})
@@ -152,10 +158,10 @@ def _merge_spans(scores: MatchScores, rivals: Sequence[str], rival_by_span: NDAr
 
 
 def conflict_report(prompt: str, evidence: Evidence, encoder: str = "") -> ConflictReport:
-    """The verdict, and a sentence that says what it rests on.
+    """Derive the verdict, and a sentence that explains it.
 
-    "conflict" only where the picture plainly shows something else, the words are known, and no span goes with them.
-    encoder: what has looked.
+    The verdict is "conflict" only if the video clearly shows something else, the prompt is known, and no range matches
+    it. `encoder`: name of the model that compared them.
     """
     verdict, explanation, spans = _verdict(prompt, evidence)
     better = [
@@ -169,24 +175,24 @@ def _verdict(prompt: str, evidence: Evidence) -> tuple[VerdictName, str, tuple[C
     probability, best, rival = evidence.probability, evidence.best_span, evidence.rivals[0]
     if evidence.familiarity < FAMILIARITY_THRESHOLD:
         looks = f"; it looks like “{rival.text}”" if rival.score >= AGREE_THRESHOLD else ""
-        return "unsure", f"Words like “{prompt}” are not known well enough to be held against a picture{looks}.", ()
+        return "unsure", f"The prompt “{prompt}” is not known well enough to be compared with the video{looks}.", ()
     spans = mismatched_spans(evidence.spans)
     if probability >= AGREE_THRESHOLD:
         but = f", but looks like “{spans[0].looks_like}” {_format_range(spans[0])}" if spans else ""
         elsewhere_s = sum(span.end_s - span.start_s for span in spans)
         verdict: VerdictName = "unsure" if elsewhere_s > MAX_MISMATCH_SHARE * evidence.spans[-1].end_s else "agree"
-        return verdict, f"The picture goes with “{prompt}”{but}.", spans
+        return verdict, f"The video matches “{prompt}”{but}.", spans
     if best.probability >= AGREE_THRESHOLD:
-        return "unsure", f"The picture goes with “{prompt}” {_format_range(best)}, but not all along.", spans
+        return "unsure", f"The video matches “{prompt}” {_format_range(best)}, but not throughout.", spans
     if rival.score < AGREE_THRESHOLD:
-        return "unsure", "The picture shows nothing that is known well enough.", ()
+        return "unsure", "The video shows nothing that the model knows well enough.", ()
     if probability < CONFLICT_THRESHOLD:
-        return "conflict", f"The picture looks like “{rival.text}” and not like “{prompt}”.", spans
-    return "unsure", f"The picture may go with “{prompt}”, but looks rather like “{rival.text}”.", spans
+        return "conflict", f"The video looks like “{rival.text}”, not like “{prompt}”.", spans
+    return "unsure", f"The video may match “{prompt}”, but looks more like “{rival.text}”.", spans
 
 
 def mismatched_spans(spans: Sequence[EvidenceSpan]) -> tuple[ConflictSpan, ...]:
-    """The stretches in which a picture shows something else, neighbours joined."""
+    """Join neighbouring ranges in which the video shows something else."""
     joined = []
     for first, last in find_runs(np.array([span.is_mismatch for span in spans], bool)):
         run = spans[first:last]
@@ -201,9 +207,9 @@ def mismatched_spans(spans: Sequence[EvidenceSpan]) -> tuple[ConflictSpan, ...]:
 
 
 def prompt_weight(report: ConflictReport) -> float:
-    """How much a softened prompt still counts, MIN_PROMPT_WEIGHT to 1: less, the surer the contradiction.
+    """Return the weight of a softened prompt, from MIN_PROMPT_WEIGHT to 1.
 
-    1 where there is none; below CONFLICT_THRESHOLD it falls in proportion to the score.
+    It is 1 without a conflict, and falls in proportion to the score below CONFLICT_THRESHOLD.
     """
     if report.verdict != "conflict" or report.score is None:
         return 1.0

@@ -1,4 +1,4 @@
-"""Labels: words of sounds that a picture can be held against beside a prompt, and where they come from."""
+"""The label bank: names of sounds that a video is compared with in addition to the prompt."""
 
 from __future__ import annotations
 
@@ -15,8 +15,10 @@ _FOLDER = Path(__file__).resolve().parents[1] / "data" / "labels"
 class Label:
     """One entry of a label bank.
 
-    words: as they may stand in a prompt. source: "pack" for the pack's own words, "vggsound" for a class of VGGSound.
-    meaning: what it is taken for; labels of one meaning are not told apart.
+    Args:
+        text: The label, usable as a prompt.
+        source: "pack" for a phrase of the pack, "vggsound" for a class name of VGGSound.
+        meaning: The phrase that the label stands for. Labels with the same meaning count as one.
     """
 
     text: str
@@ -26,6 +28,6 @@ class Label:
 
 @functools.cache
 def vggsound_names() -> tuple[str, ...]:
-    """The 309 class names of VGGSound (Chen et al. 2020), in alphabetical order; names alone, no data."""
+    """Return the 309 class names of VGGSound (Chen et al. 2020) in alphabetical order; names only, no data."""
     lines = (_FOLDER / "vggsound.txt").read_text("utf-8").splitlines()
     return tuple(line for line in lines if line and not line.startswith("#"))

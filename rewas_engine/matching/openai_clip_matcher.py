@@ -1,4 +1,4 @@
-"""A CLIP model as what holds pictures against words."""
+"""Comparison of prompts with video by a CLIP model."""
 
 from __future__ import annotations
 
@@ -21,22 +21,25 @@ from rewas_engine.runtime.progress import ProgressTracker
 
 FRAMES_PER_S = 2
 MAX_FRAMES = 512
-"""Of a longer clip the pictures stand further apart."""
+"""Longer clips are sampled at a lower rate."""
 SPAN_FRAMES = 4
-"""Pictures that decide about one moment; each begins half as many after the last."""
+"""Frames per span. Spans overlap by half."""
 _FRAME_BATCH_SIZE, _TEXT_BATCH_SIZE = 16, 32
 
 
 class OpenAiClipMatcher:
-    """Holds pictures against words by a CLIP model (Radford et al. 2021).
+    """Compares prompts with video by a CLIP model (Radford et al. 2021).
 
-    encoder: on its device. name: what it is called. pack_phrases: labels beside VGGSound's, the pack's.
+    CLIP gives similarities, not probabilities. A model trained with the contrastive loss satisfies, up to a factor that
+    depends on the image alone, exp(scale · cosine) = how much more often this text occurs with this image than with any
+    image (van den Oord et al. 2018). The factor is the mean over all texts, approximated by the mean over the labels.
+    With r the ratio of the two, r / (1 + r) is the probability that the text belongs to the image, if matching texts
+    and random texts are equally likely.
 
-    A CLIP model says how near words and pictures are, not how probably they belong together. Trained with its
-    contrastive loss, exp(scale · cosine) is, up to a factor of the picture's own, how much more often these words come
-    with this picture than with any (van den Oord et al. 2018). The factor is the mean over all words; the mean over the
-    labels stands for it. With r their ratio, r / (1 + r) is the probability that the words belong to the picture, where
-    right words and words drawn at random are equally many.
+    Args:
+        encoder: The CLIP model, on its device.
+        name: Its name in reports.
+        pack_phrases: Labels of the pack, used in addition to those of VGGSound.
     """
 
     uses_estimator_frames = False
@@ -47,13 +50,13 @@ class OpenAiClipMatcher:
         self.labels: Sequence[Label] = (*(Label(phrase, "pack", phrase) for phrase in pack_phrases), *foreign)
 
     def familiarity(self, prompt: str) -> tuple[str, float]:
-        """A CLIP model has read the web: all words are taken for themselves, and known."""
+        """Return the prompt itself and 1: CLIP is trained on web text and counts as knowing every prompt."""
         return prompt, 1.0
 
     def load_frames(
         self, read: ProbedClip, load_estimator_frames: FrameLoader, tracker: ProgressTracker
     ) -> NDArray[np.uint8]:
-        """Two pictures a second, MAX_FRAMES at most: red, green and blue [T, side, side, 3]."""
+        """Read two frames a second, at most MAX_FRAMES: RGB [T, side, side, 3]."""
         side = self._encoder.side
         with tracker.stage("decode"):
             return read_frames(
@@ -69,7 +72,7 @@ class OpenAiClipMatcher:
             )
 
     def match(self, prompt: str, read: ProbedClip, frames: NDArray[np.uint8], on_step: OnStep) -> MatchScores:
-        """Hold pictures against words."""
+        """Compare RGB frames [T, side, side, 3] with a prompt and all labels."""
         embedded = []
         for first in range(0, len(frames), _FRAME_BATCH_SIZE):
             on_step(first, len(frames))
@@ -84,7 +87,7 @@ class OpenAiClipMatcher:
         return MatchScores(float(whole[0]), whole[1:], spans_s, parts[:, 0], parts[:, 1:])
 
     def _probabilities(self, vectors: torch.Tensor, texts: torch.Tensor) -> NDArray[np.floating]:
-        """Of pictures [P, D] and words [1 + L, D], the labels being all but the first: [P, 1 + L]."""
+        """Probabilities [P, 1 + L] for image vectors [P, D] and text vectors [1 + L, D], the prompt first."""
         return label_bank_probabilities(self._encoder.scale * (vectors @ texts.T).double().cpu().numpy())
 
     @cached_property
@@ -98,9 +101,15 @@ class OpenAiClipMatcher:
 
 
 def label_bank_probabilities(logits: NDArray[np.floating]) -> NDArray[np.floating]:
-    """Probabilities [P, 1 + L] of logits of pictures with a prompt and L labels, which stand for all words there are.
+    """Turn logits of images with a prompt and L labels into probabilities.
 
-    Each logit x becomes r / (1 + r), r = exp(x) / mean over the labels of exp.
+    Each logit x becomes r / (1 + r) with r = exp(x) / mean of exp over the labels, which stand for all possible texts.
+
+    Args:
+        logits: [P, 1 + L], the prompt first.
+
+    Returns:
+        Probabilities [P, 1 + L].
     """
     labels = logits[:, 1:]
     highest = labels.max(axis=1, keepdims=True)
@@ -109,17 +118,17 @@ def label_bank_probabilities(logits: NDArray[np.floating]) -> NDArray[np.floatin
 
 
 def frame_rate_for(duration_s: Fraction) -> Fraction:
-    """Pictures per second that are looked at of a clip."""
+    """Return the frames per second at which a clip is sampled."""
     return min(Fraction(FRAMES_PER_S), MAX_FRAMES / duration_s)
 
 
 def frame_spans(frames: int) -> tuple[list[int], int]:
-    """The first pictures of stretches over so many, which overlap by half, and how many pictures each has."""
+    """Return the first frames of spans that overlap by half, and the number of frames in each."""
     length = min(SPAN_FRAMES, frames)
     return window_starts(frames, length, length // 2), length
 
 
 def span_times_s(starts: Sequence[int], length: int, duration_s: Fraction) -> list[tuple[Fraction, Fraction]]:
-    """Begin and end of stretches in seconds from the clip's start; the last picture may stand longer than the clip."""
+    """Return start and end of each span in seconds from the start of the clip, cut at the end of the clip."""
     rate = frame_rate_for(duration_s)
     return [(start / rate, min(duration_s, (start + length) / rate)) for start in starts]

@@ -1,4 +1,4 @@
-"""The conflict check of a loaded pack, and what is done about what it finds."""
+"""The conflict check of a loaded pack, and the policy that is applied to its verdict."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rewas_engine.runtime.progress import ProgressTracker
 
 @dataclass(frozen=True)
 class ConflictCheck:
-    """Holds prompts against pictures. matcher: None where the pack has nothing that could."""
+    """Compares prompts with video. `matcher` is None if the pack has no model for it."""
 
     matcher: VideoMatcher | None
     pack_name: str
@@ -22,9 +22,9 @@ class ConflictCheck:
     def check(
         self, prompt: str, read: ProbedClip, load_estimator_frames: FrameLoader, tracker: ProgressTracker
     ) -> ConflictReport:
-        """The verdict; "unsupported" without a matcher. Raises MediaError, Cancelled."""
+        """Compare a prompt with a clip; "unsupported" without a matcher. Raises MediaError, Cancelled."""
         if self.matcher is None:
-            sentence = f"The pack {self.pack_name} cannot compare words with pictures; nothing was checked."
+            sentence = f"The pack {self.pack_name} cannot compare prompts with video; nothing was checked."
             return ConflictReport("unsupported", None, sentence)
         frames = self.matcher.load_frames(read, load_estimator_frames, tracker)
         with tracker.stage("conflict"):
@@ -34,19 +34,24 @@ class ConflictCheck:
             return conflict_report(prompt, gather_evidence(self.matcher, prompt, scores), self.matcher.name)
 
     def check_policy(self, policy: ConflictPolicy) -> None:
-        """Raises SettingsError for a policy that there is not, PackError for one that the pack cannot follow."""
+        """Validate a policy before any work starts.
+
+        Raises:
+            SettingsError: The policy is unknown.
+            PackError: The pack cannot follow the policy.
+        """
         if policy not in get_args(ConflictPolicy):
             raise SettingsError(
                 f"The conflict policy is {policy!r}.", f"Choose one of {', '.join(get_args(ConflictPolicy))}."
             )
         if policy != "off" and self.matcher is None:
             raise PackError(
-                f"The pack {self.pack_name} cannot compare words with pictures, and the conflict policy is {policy}.",
+                f"The pack {self.pack_name} cannot compare prompts with video, and the conflict policy is {policy}.",
                 "Choose a pack with a joint space, give a CLIP model, or turn the policy off.",
             )
 
     def uses_estimator_frames(self, policy: ConflictPolicy) -> bool:
-        """Whether what a policy looks at is what the energy is estimated from: then it is worth keeping."""
+        """Return whether the check reads the frames that the energy is estimated from, so that keeping them pays."""
         return policy != "off" and self.matcher is not None and self.matcher.uses_estimator_frames
 
     def apply_policy(
@@ -57,9 +62,10 @@ class ConflictCheck:
         load_estimator_frames: FrameLoader,
         tracker: ProgressTracker,
     ) -> ConflictReport | None:
-        """The verdict that a policy asks for; None where it is off.
+        """Run the check that a policy requires; returns None if it is "off".
 
-        Raises ConflictError where words and picture contradict each other and the policy is to refuse that.
+        Raises:
+            ConflictError: The prompt contradicts the video and the policy is "refuse".
         """
         if policy == "off":
             return None
@@ -69,6 +75,6 @@ class ConflictCheck:
         return report
 
     def raise_on_conflict(self, read: ProbedClip, report: ConflictReport) -> None:
-        """Raises ConflictError where the words contradict the picture."""
+        """Raise ConflictError if the verdict is "conflict"."""
         if report.verdict == "conflict":
             raise ConflictError(read.name, report)

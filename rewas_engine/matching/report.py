@@ -1,4 +1,4 @@
-"""The conflict report: verdict, moments and suggestions, and the error raised by the policy "refuse"."""
+"""The conflict report: verdict, spans and suggestions, and the error raised by the policy "refuse"."""
 
 from __future__ import annotations
 
@@ -10,16 +10,20 @@ from rewas_engine.errors import EngineError
 
 VerdictName = Literal["agree", "unsure", "conflict", "unsupported"]
 ConflictPolicy = Literal["off", "warn", "soften", "refuse"]
-"""What is done about words that contradict the picture: nothing is checked; the verdict is told; the prompt loses
-weight; nothing is made."""
+"""What happens when the prompt contradicts the video.
+
+"off" checks nothing, "warn" reports the verdict, "soften" weakens the prompt, and "refuse" generates nothing.
+"""
 
 
 @dataclass(frozen=True)
 class ConflictSpan:
-    """A stretch of a clip whose picture shows something else than the words say.
+    """A range of a clip in which the video shows something other than the prompt describes.
 
-    start_s, end_s: seconds from the clip's start. score: how probably it goes with the words, 0 to 1, on average.
-    looks_like: the label that it goes with best.
+    Args:
+        start_s, end_s: Seconds from the start of the clip.
+        score: Mean probability that this range matches the prompt, 0 to 1.
+        looks_like: The label that matches best.
     """
 
     start_s: Fraction
@@ -30,7 +34,13 @@ class ConflictSpan:
 
 @dataclass(frozen=True)
 class Suggestion:
-    """Words that a picture goes with. score: how probably, 0 to 1. source: whose they are, "pack" or "vggsound"."""
+    """A label that matches the video.
+
+    Args:
+        text: The label, usable as a prompt.
+        score: Probability that it matches, 0 to 1.
+        source: "pack" for a phrase of the pack, "vggsound" for a class name of VGGSound.
+    """
 
     text: str
     score: float
@@ -39,12 +49,16 @@ class Suggestion:
 
 @dataclass(frozen=True)
 class ConflictReport:
-    """Whether words and picture contradict each other.
+    """Whether the prompt contradicts the video.
 
-    verdict: "unsupported" where there is nothing that could tell. score: the probability that words and picture belong
-    together, where right and wrong ones are equally many, 0 to 1; None where that is not supported. moments: where the
-    picture shows something else, in order. suggestions: words that it goes with better, the best first; none where it
-    goes with the prompt. encoder: what has looked.
+    Args:
+        verdict: "unsupported" if the pack has no model that can compare them.
+        score: Probability that prompt and video belong together, 0 to 1, with right and wrong pairs equally likely.
+            None if unsupported.
+        explanation: One sentence about the verdict, for people.
+        spans: Where the video shows something else, in order.
+        suggestions: Labels that match the video better, best first. Empty if the verdict is "agree".
+        encoder: Name of the model that compared them.
     """
 
     verdict: VerdictName
@@ -56,14 +70,14 @@ class ConflictReport:
 
 
 class ConflictError(EngineError):
-    """Words and picture of a clip contradict each other, and that was to be refused. report: the verdict."""
+    """The prompt contradicts the video, and the policy is "refuse". `report` holds the verdict."""
 
     def __init__(self, clip_name: str, report: ConflictReport) -> None:
         better = " or ".join(f"“{suggestion.text}”" for suggestion in report.suggestions)
         self.report = report
         super().__init__(
-            f"No sound was made for the clip {clip_name}: {report.explanation[0].lower()}{report.explanation[1:]}",
+            f"No sound was generated for the clip {clip_name}: {report.explanation[0].lower()}{report.explanation[1:]}",
             f"Try {better}, or choose the conflict policy warn or soften."
             if better
-            else "Choose other words, or the conflict policy warn or soften.",
+            else "Change the prompt, or choose the conflict policy warn or soften.",
         )

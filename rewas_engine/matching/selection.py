@@ -1,4 +1,4 @@
-"""Which of the things that could hold words against pictures does it: a model of the user's, or what the pack has."""
+"""Selection of the model that compares prompts with video."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from rewas_engine.packs.description import CONFLICT_ROLE, PackDescription
 def select_matcher(
     description: PackDescription, conflict_model: Path | None, joint: JointScorer | None, device: str
 ) -> VideoMatcher | None:
-    """The CLIP model of a folder where one is given, else the pack's own, else its joint space, else nothing.
+    """Select the matcher: the given CLIP model, else the pack's own CLIP model, else its joint space, else None.
 
-    Raises PackError for a CLIP model that cannot be loaded.
+    Raises PackError if a CLIP model cannot be loaded.
     """
     pack, pack_phrases = description.info.name, () if joint is None else joint.known_words
     if conflict_model is not None:

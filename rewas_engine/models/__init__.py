@@ -1,1 +1,1 @@
-"""The networks: each one class for any size, configured by the pack."""
+"""The networks. Each is one class for any size; the pack's config.json sets the size."""

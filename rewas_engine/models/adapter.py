@@ -1,4 +1,4 @@
-"""The energy adapter: a copy of the denoiser's encoder half that reads the energy and steers the frozen base."""
+"""The energy adapter: a trainable copy of the denoiser's encoder that adds control to the frozen denoiser."""
 
 from __future__ import annotations
 
@@ -11,20 +11,23 @@ from diffusers.models.modeling_utils import ModelMixin
 from torch import nn
 
 Residuals = tuple[tuple[torch.Tensor, ...], torch.Tensor]
-"""What is added to the denoiser: one tensor for each of its skips, and one for the output of its middle block."""
+"""What the adapter adds to the denoiser: one tensor per skip connection, and one for the output of the middle block.
+"""
 
 
 class EnergyAdapter(ModelMixin, ConfigMixin):  # type: ignore[misc]
     """ControlNet-style adapter of ReWaS (paper, section 3.3).
 
-    unet: the configuration of the denoiser that it belongs to (UNet2DConditionModel). One with a class embedding is
-    given the words as a vector, one without as tokens to attend to. latent_bins: frequency bins of a latent.
-    hint_channels: of the hint; None is those of a latent, for energy alone. frequency_first: the denoiser sees latents
-    [B, C, F, T] and not [B, C, T, F].
+    The hint passes Linear - SiLU - Conv 3x3 and is added once, after the first convolution. It is the latent of the
+    energy repeated over all mel bins; further controls add channels. The skip connections and the middle block each
+    leave through a 1x1 convolution that starts at zero.
 
-    The hint (the latent of the energy repeated over all mel bins, and with more channels further controls) passes
-    Linear - SiLU - Conv 3x3 and is added once, after the first convolution. Each skip and the middle leave through a
-    1x1 convolution that starts at zero.
+    Args:
+        unet: Configuration of the UNet2DConditionModel to copy. With a class embedding it takes the prompt as a vector,
+            otherwise as tokens for attention.
+        latent_bins: Frequency bins of a latent.
+        hint_channels: Channels of the hint; None is the latent's number, for energy alone.
+        frequency_first: Whether the denoiser takes latents [B, C, F, T] instead of [B, C, T, F].
     """
 
     config_name = "config.json"
@@ -39,7 +42,7 @@ class EnergyAdapter(ModelMixin, ConfigMixin):  # type: ignore[misc]
     ) -> None:
         super().__init__()
         self.encoder = UNet2DConditionModel.from_config(unet)
-        # Only the encoder half has a duty here; what is left out would cost memory and never see a gradient.
+        # Only the encoder is used; the decoder would cost memory and never get a gradient.
         self.encoder.up_blocks = nn.ModuleList()
         self.encoder.conv_norm_out = None
         self.encoder.conv_out = nn.Identity()
@@ -57,7 +60,7 @@ class EnergyAdapter(ModelMixin, ConfigMixin):  # type: ignore[misc]
         hint_channels: int | None = None,
         frequency_first: bool = False,
     ) -> EnergyAdapter:
-        """An adapter that starts as a copy of a denoiser's encoder half, as ControlNet does."""
+        """Create an adapter as a copy of a denoiser's encoder, as ControlNet does."""
         adapter = cls(dict(denoiser.config), latent_bins, hint_channels, frequency_first)
         wanted = adapter.encoder.state_dict()
         adapter.encoder.load_state_dict({name: denoiser.state_dict()[name] for name in wanted})
@@ -66,11 +69,13 @@ class EnergyAdapter(ModelMixin, ConfigMixin):  # type: ignore[misc]
     def forward(
         self, sample: torch.Tensor, timestep: torch.Tensor | int, text: torch.Tensor, hint: torch.Tensor
     ) -> Residuals:
-        """Residuals for the denoiser's skips and middle.
+        """Compute the residuals for the denoiser's skip connections and middle block.
 
-        sample: noisy latent [B, C, T, F]. timestep: scalar or [B]. text: [B, D], or tokens [B, L, D]. hint:
-        [B, hint_channels, T, F]; all zeros in the unconditional branch. Where frequency comes first, both are
-        [B, C, F, T].
+        Args:
+            sample: Noisy latent [B, C, T, F], or [B, C, F, T] if frequency comes first.
+            timestep: Scalar or [B].
+            text: [B, D], or tokens [B, L, D].
+            hint: [B, hint_channels, T, F], axes as in `sample`; zeros in the unconditional branch.
         """
         encoder = self.encoder
         embedding = encoder.time_embedding(encoder.get_time_embed(sample=sample, timestep=timestep))
@@ -91,7 +96,7 @@ class EnergyAdapter(ModelMixin, ConfigMixin):  # type: ignore[misc]
         )
 
     def _project_hint(self, hint: torch.Tensor) -> torch.Tensor:
-        # The linear layer mixes frequencies, whichever axis they stand on.
+        # The linear layer mixes frequencies, whichever axis they are on.
         mixed = self.hint_linear(hint.mT).mT if self.config.frequency_first else self.hint_linear(hint)
         read: torch.Tensor = self.hint_conv(nn.functional.silu(mixed))
         return read

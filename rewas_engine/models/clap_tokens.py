@@ -1,4 +1,4 @@
-"""The text encoder of Make-An-Audio: CLAP's caption branch, its tokens instead of one vector."""
+"""The text encoder of Make-An-Audio: CLAP's caption branch, with all tokens instead of one vector."""
 
 from __future__ import annotations
 
@@ -15,10 +15,13 @@ from rewas_engine.errors import PackError
 
 
 class ClapTokenEncoder(ModelMixin, ConfigMixin):  # type: ignore[misc]
-    """BERT's last states, each projected (CLAP, Elizalde et al. 2022), for the denoiser to attend to.
+    """BERT's last hidden states, each projected (CLAP, Elizalde et al. 2022), for the denoiser to attend to.
 
-    vocabulary, width, blocks, heads: of BERT. features: width of a token that comes out. tokens: of every prompt;
-    shorter ones are padded, and the padding is attended to, as in the training of Make-An-Audio.
+    Args:
+        vocabulary, width, blocks, heads: Size of BERT.
+        features: Width of an output token.
+        tokens: Number of tokens per prompt. Shorter prompts are padded, and the padding is attended to, as in the
+            training of Make-An-Audio.
     """
 
     config_name = "config.json"
@@ -46,15 +49,15 @@ class ClapTokenEncoder(ModelMixin, ConfigMixin):  # type: ignore[misc]
         self.tokenizer: BertTokenizerFast | None = None
 
     def attach(self, folder: Path) -> None:
-        """Take the tokenizer that lies in a component's folder. Raises PackError where there is none."""
+        """Load the tokenizer in a component's folder. Raises PackError if it is missing."""
         if not any((folder / name).is_file() for name in ("tokenizer.json", "vocab.txt")):
             raise PackError(f"The tokenizer in {folder} is missing.", "Install the pack again.")
         self.tokenizer = BertTokenizerFast.from_pretrained(folder, local_files_only=True)
 
     @torch.inference_mode()
     def forward(self, prompts: Sequence[str]) -> torch.Tensor:
-        """Tokens [B, tokens, features], float32."""
-        assert self.tokenizer is not None, "an encoder without a tokenizer reads nothing"
+        """Tokens [B, tokens, features] of prompts, float32."""
+        assert self.tokenizer is not None, "attach() must load a tokenizer first"
         numbers = self.tokenizer(
             list(prompts), padding="max_length", truncation=True, max_length=self.config.tokens, return_tensors="pt"
         )["input_ids"].to(self.device)

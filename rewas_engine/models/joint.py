@@ -1,4 +1,4 @@
-"""A joint space of words, pictures and sounds: what belongs together lies in one direction."""
+"""A joint space of text, video and sound: what belongs together has similar vectors."""
 
 from __future__ import annotations
 
@@ -14,24 +14,28 @@ from torch import nn
 from rewas_engine.curves.energy import SILENCE_NATS
 
 PAIRS = ("text_sound", "text_picture", "picture_sound")
-"""What can be compared."""
+"""The pairs that can be compared. The names are part of config.json."""
 MIN_FRAMES = 16
-"""Shorter pictures and sounds are lengthened to so many frames: by their last picture, by silence."""
+"""Minimum number of frames. Shorter videos repeat their last frame; shorter sounds are padded with silence."""
 FRAMES_PER_GROUP = 4
-"""Pictures that are seen as one: their mean, and how each differs from the one before."""
+"""Frames that are encoded together, as their mean and the differences between neighbours."""
 _DOWNSAMPLINGS = 4
 
 
 class JointSpace(ModelMixin, ConfigMixin):  # type: ignore[misc]
-    """Three encoders into one space, whose cosines say how well two things belong together (as CLIP and CLAP do).
+    """Three encoders into one space; cosines measure how well two inputs belong together (as in CLIP and CLAP).
 
-    prompt_width: of the sentence embeddings. bins: of the log-mels, a multiple of 16. width: of the joint space.
-    picture_widths, sound_widths: channels of the convolutions, each halving the size; four of each. features: width
-    of the layers over time. frame_stride: every so many-th picture is looked at.
-    calibration: pair of PAIRS -> slope and offset; the logistic function of slope · cosine + offset is the probability
-    that the two belong together, where right and wrong are equally many. A pair that is missing is not calibrated.
-    known_words: phrases for what the space was trained on, one for each class. known_phrases: for each of these all
-    phrases that the class was trained with; none where they are not told.
+    Args:
+        prompt_width: Width of the sentence embeddings.
+        bins: Mel bins, a multiple of 16.
+        width: Width of the joint space.
+        picture_widths, sound_widths: Channels of the four convolutions of each encoder; each halves the size.
+        features: Width of the layers over time.
+        frame_stride: Only every n-th frame is encoded.
+        calibration: Pair of PAIRS -> slope and offset. The logistic function of slope · cosine + offset is the
+            probability of a match, with right and wrong pairs equally likely. Missing pairs are not calibrated.
+        known_words: One phrase for each class of the training.
+        known_phrases: For each of these, all phrases of the class in training; empty if unknown.
     """
 
     config_name = "config.json"
@@ -57,9 +61,11 @@ class JointSpace(ModelMixin, ConfigMixin):  # type: ignore[misc]
             or bins % 2**_DOWNSAMPLINGS
             or frame_stride < 1
         ):
-            raise ValueError("the widths must be four each, the bins a multiple of 16, the stride at least 1")
+            raise ValueError(
+                "there must be four widths each, bins must be a multiple of 16 and frame_stride at least 1"
+            )
         if known_phrases and (len(known_phrases) != len(known_words) or not all(known_phrases)):
-            raise ValueError("the known phrases are not those of the known words")
+            raise ValueError("known phrases must be given for each of the known words")
         for pair, numbers in (calibration or {}).items():
             if pair not in PAIRS or len(numbers) != 2 or not all(math.isfinite(number) for number in numbers):
                 raise ValueError(f"the calibration of {pair!r} is {numbers!r}")
@@ -70,16 +76,16 @@ class JointSpace(ModelMixin, ConfigMixin):  # type: ignore[misc]
 
     @property
     def scale(self) -> torch.Tensor:
-        """What cosines are multiplied by in training: the inverse of CLIP's learned temperature, at most 50."""
+        """Factor of cosines in training: the inverse of CLIP's learned temperature, at most 50."""
         return self.log_scale.exp().clamp(max=50.0)
 
     def encode_text(self, prompts: torch.Tensor) -> torch.Tensor:
-        """Unit vectors [B, width] of sentence embeddings [B, prompt_width] of any length above 0."""
+        """Unit vectors [B, width] of sentence embeddings [B, prompt_width] of any norm above 0."""
         embedded: torch.Tensor = self.words_encoder(prompts)
         return embedded
 
     def encode_video(self, frames: torch.Tensor) -> torch.Tensor:
-        """Unit vectors [B, width] of frames [B, T, H, W], brightness 0 to 1, at the pack's rate and size."""
+        """Unit vectors [B, width] of brightness frames [B, T, H, W], 0 to 1, at the pack's rate and size."""
         embedded: torch.Tensor = self.picture_encoder(frames[:, :: self.config.frame_stride])
         return embedded
 
@@ -90,7 +96,7 @@ class JointSpace(ModelMixin, ConfigMixin):  # type: ignore[misc]
 
 
 class _TextEncoder(nn.Module):
-    """Nearly linear: sentence embeddings of unseen words must land beside those of the words they resemble."""
+    """Nearly linear, so that unseen phrases land near the phrases that they resemble."""
 
     def __init__(self, prompt_width: int, width: int) -> None:
         super().__init__()
@@ -104,7 +110,7 @@ class _TextEncoder(nn.Module):
 
 
 class _VideoEncoder(nn.Module):
-    """Convolutions over a few frames at a time, seen as their mean and their changes, then layers over time."""
+    """Convolutions over groups of frames (their mean and their differences), then layers over time."""
 
     def __init__(self, widths: tuple[int, ...], features: int, width: int) -> None:
         super().__init__()
@@ -116,7 +122,7 @@ class _VideoEncoder(nn.Module):
         missing = max(-count % FRAMES_PER_GROUP, MIN_FRAMES - count)
         if missing:
             frames = torch.cat([frames, frames[:, -1:].expand(-1, missing, -1, -1)], dim=1)
-        # Dark and pale pictures are alike: what counts is what stands out.
+        # Normalise brightness and contrast over the clip.
         middle = frames.mean(dim=(1, 2, 3))
         square = torch.linalg.vector_norm(frames.flatten(1), dim=1).square() / frames[0].numel()
         spread = (square - middle.square()).clamp(min=0).sqrt() + 0.02
@@ -126,7 +132,7 @@ class _VideoEncoder(nn.Module):
         planes = (torch.cat([means, changes], dim=2) / spread.reshape(-1, 1, 1, 1, 1)).flatten(0, 1)
         maps = self.convolutions(planes)
         motion = torch.log(planes[:, 1:].abs().mean(dim=(1, 2, 3)) + 1e-3)
-        # The mean tells what the place looks like, the maximum what stands somewhere in it.
+        # The mean describes the scene, the maximum the objects in it.
         pooled = torch.cat([maps.mean(dim=(2, 3)), maps.amax(dim=(2, 3)), motion[:, None].to(maps.dtype)], dim=1)
         result: torch.Tensor = self.over_time(pooled.reshape(batch, -1, pooled.shape[1]))
         return result
@@ -149,7 +155,7 @@ class _SoundEncoder(nn.Module):
 
 
 class _TemporalPooling(nn.Module):
-    """From tokens [B, T, inputs] to one unit vector [B, width]: what is looked at most, and the most of everything."""
+    """Pool tokens [B, T, inputs] into one unit vector [B, width], by attention and by maximum."""
 
     def __init__(self, inputs: int, features: int, width: int) -> None:
         super().__init__()

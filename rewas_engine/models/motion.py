@@ -1,4 +1,4 @@
-"""A small video encoder: what moves, strikes, flickers, frame by frame."""
+"""A small video encoder for motion, impacts and flicker, with one token per frame."""
 
 from __future__ import annotations
 
@@ -10,27 +10,30 @@ from diffusers.models.modeling_utils import ModelMixin
 from torch import nn
 
 NEIGHBOUR_OFFSETS_FRAMES = (-2, -1, 1, 2)
-"""Frames beside the present one that the first convolution sees as differences."""
+"""Neighbouring frames whose differences from the current frame are inputs of the first convolution."""
 
 TEST_TIME_AUGMENTATIONS = ((False, 0, 0), (True, 0, 0), (False, -2, 2), (True, 2, -2))
-"""How a picture may be looked at: mirrored or not, moved by so many pixels down and to the right. What sounds stays the
-same, so that what differs between the looks is error, which their mean has less of."""
+"""Test-time augmentations: mirrored or not, and the shift in pixels down and to the right.
+
+They do not change the sound, so averaging over them reduces the error.
+"""
 
 
 class MotionEncoder(ModelMixin, ConfigMixin):  # type: ignore[misc]
     """Convolutions over each frame and its changes, then over time.
 
-    Each frame is seen as brightness and as its differences from the two frames before and after, so that a contact
-    shows as a change of motion. Clips are brought to one contrast first: footage is flat and bright as often as not.
-    Its tokens are one for each frame, at the frame's own time.
+    Each frame is encoded as brightness and as its differences from the two frames before and after, so that a contact
+    appears as a change of motion. Clips are first normalised to the same contrast, because footage is often flat and
+    bright. There is one token per frame, at the frame's own time.
 
-    widths: channels of the picture's convolutions; the first shrinks the size by 4, each other by 2. features: width
-    of a token. dilations: of the residual convolutions over time; together they see sum(2·dilation) frames each way.
-    place_dilations: of those that every place of the picture goes through by itself before all are summed up, so that
-    a strike is known from what happened where it happened; none where it is empty. fine_place_dilations: the same one
-    stage earlier, where a place is half as long and as wide.
-    looks: at how many of TEST_TIME_AUGMENTATIONS each picture is looked at outside of training; the tokens are their
-    mean.
+    Args:
+        widths: Channels of the convolutions over the frame; the first reduces the size by 4, the others by 2.
+        features: Width of a token.
+        dilations: Of the residual convolutions over time; together they reach sum(2·dilation) frames in each direction.
+        place_dilations: Of the convolutions over time at each position of the frame, before positions are pooled, so
+            that an impact is recognised from what happened at its position. Empty for none.
+        fine_place_dilations: The same one stage earlier, at twice the resolution.
+        looks: Number of TEST_TIME_AUGMENTATIONS that are averaged outside of training.
     """
 
     config_name = "config.json"
@@ -50,7 +53,7 @@ class MotionEncoder(ModelMixin, ConfigMixin):  # type: ignore[misc]
             raise ValueError(f"{looks} looks are not 1 to {len(TEST_TIME_AUGMENTATIONS)}")
         self.stem = nn.Conv2d(1 + len(NEIGHBOUR_OFFSETS_FRAMES), widths[0], 8, stride=4, padding=2)
         self.stages = nn.ModuleList(_FrameBlock(narrow, wide) for narrow, wide in pairwise(widths))
-        # The mean tells how much moves, the maximum that something does: a small ball on a wide ground.
+        # The mean measures how much moves, the maximum whether anything does, such as a small ball on a large field.
         self.projection = nn.Linear(2 * widths[-1] + 2, features)
         self.over_time = nn.ModuleList(_TimeBlock(features, dilation) for dilation in dilations)
         self.places = _SpatialAttentionPool(widths[-1], features, place_dilations) if place_dilations else None
@@ -61,7 +64,7 @@ class MotionEncoder(ModelMixin, ConfigMixin):  # type: ignore[misc]
         )
 
     def forward(self, frames: torch.Tensor) -> torch.Tensor:
-        """Tokens [B, T, features] of frames [B, T, H, W], brightness 0 to 1."""
+        """Tokens [B, T, features] of brightness frames [B, T, H, W], 0 to 1."""
         if self.training or self.config.looks == 1:
             return self._tokens(frames)
         return torch.stack(
@@ -92,7 +95,7 @@ class MotionEncoder(ModelMixin, ConfigMixin):  # type: ignore[misc]
 
 
 def _augment(frames: torch.Tensor, mirrored: bool, down: int, right: int) -> torch.Tensor:
-    """Frames [B, T, H, W] moved, their rims held, and then mirrored."""
+    """Shift frames [B, T, H, W], repeating the borders, and then mirror them."""
     height, width = frames.shape[-2:]
     rows = (torch.arange(height, device=frames.device) - down).clamp(0, height - 1)
     columns = (torch.arange(width, device=frames.device) - right).clamp(0, width - 1)
@@ -100,11 +103,17 @@ def _augment(frames: torch.Tensor, mirrored: bool, down: int, right: int) -> tor
 
 
 def _frame_differences(frames: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Frames [B, T, H, W] with twice their differences from those around, [B, T, 1 + len(NEIGHBOUR_OFFSETS_FRAMES),
-    H, W].
+    """Stack frames with twice their differences from their neighbours.
 
-    The ends are held. Also the mean size [B, T, 2] of the differences from the frames just before and after. Each
-    difference serves the two frames that it lies between: pictures are large, and this is most of what they cost.
+    Each difference serves the two frames on either side of it, because frames are large and this is most of the cost.
+    The first and last frames are repeated.
+
+    Args:
+        frames: [B, T, H, W].
+
+    Returns:
+        The stack [B, T, 1 + len(NEIGHBOUR_OFFSETS_FRAMES), H, W], and the mean size [B, T, 2] of the differences from
+        the frames just before and after.
     """
     count, earlier_later, sizes = frames.shape[1], [], []
     for lag in sorted({abs(offset) for offset in NEIGHBOUR_OFFSETS_FRAMES}):
@@ -114,7 +123,7 @@ def _frame_differences(frames: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor
             size = change.abs().mean(dim=(2, 3))
             sizes = [size[:, :count], size[:, 1:]]
         if torch.is_autocast_enabled(frames.device.type):
-            # The convolution would do so after they are put together.
+            # The convolution would cast anyway; casting before the stack saves memory.
             change = change.to(torch.get_autocast_dtype(frames.device.type))
         earlier_later += [(-lag, -2 * change[:, :count]), (lag, 2 * change[:, lag:])]
     differences = [dict(earlier_later)[offset] for offset in NEIGHBOUR_OFFSETS_FRAMES]
@@ -122,7 +131,7 @@ def _frame_differences(frames: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor
 
 
 class _FrameBlock(nn.Module):
-    """Halves the size, then lets every place see itself a frame earlier and later."""
+    """Halve the size, then mix every position with itself one frame earlier and later."""
 
     def __init__(self, narrow: int, wide: int) -> None:
         super().__init__()
@@ -132,8 +141,8 @@ class _FrameBlock(nn.Module):
 
     def forward(self, maps: torch.Tensor, batch: int) -> torch.Tensor:
         maps = nn.functional.silu(self.norm(self.convolution(maps)))
-        # One convolution for what a frame says of the next, of itself and of the one before; then each is laid on its
-        # frame. Putting three frames together first would cost more than the convolution itself.
+        # One convolution computes the contributions to the next, the same and the previous frame, which are then
+        # shifted and added. Stacking three frames first would cost more than the convolution.
         earlier, own, later = self.over_time.weight.chunk(3, dim=1)
         said = nn.functional.conv2d(maps, torch.cat([earlier, own, later]))
         of_earlier, of_own, of_later = said.unflatten(0, (batch, -1)).chunk(3, dim=2)
@@ -145,9 +154,9 @@ class _FrameBlock(nn.Module):
 
 
 class _SpatialAttentionPool(nn.Module):
-    """Every place over time by itself, then a few looks at where it matters.
+    """Convolutions over time at each position, then attention over positions.
 
-    It adds nothing at first, so that an encoder may be given it late.
+    Its output starts at zero, so that it can be added to a trained encoder.
     """
 
     ATTENTION_QUERIES = 4
@@ -166,7 +175,7 @@ class _SpatialAttentionPool(nn.Module):
         nn.init.zeros_(self.out.bias)
 
     def forward(self, maps: torch.Tensor) -> torch.Tensor:
-        """[B, T, features] of maps [B, T, channels, H, W]."""
+        """Features [B, T, features] of maps [B, T, channels, H, W]."""
         batch, count, channels, height, width = maps.shape
         places = maps.permute(0, 3, 4, 1, 2).reshape(batch * height * width, count, channels)
         for norm, alone, mix in zip(self.norms, self.alone, self.mixes, strict=True):

@@ -9,19 +9,23 @@ from torch import nn
 from torch.nn import functional
 
 SEGMENT_BATCH_SIZE = 7
-"""Segments that are encoded in one batch: what bounds the memory of a long clip."""
+"""Segments per batch; it bounds the memory for a long clip."""
 _EPSILON = 1e-6
 
 
 class MotionFormer(ModelMixin, ConfigMixin):  # type: ignore[misc]
     """Tokens of overlapping segments (Motionformer, Patrick et al. 2021; Synchformer, Iashin et al. 2024).
 
-    A segment is cut into tubelets of `tubelet_frames` pictures and `patch` x `patch` pixels. Each block lets every
-    tubelet look along time at its own place, then over the places of its own time; a class token sees all of them and
-    is seen by all. At the end each time is gathered into one token.
+    A segment is cut into tubelets of `tubelet_frames` frames and `patch` x `patch` pixels. Each block attends along
+    time at the same position, then over positions at the same time; a class token attends to all tubelets and all
+    attend to it. At the end, the positions of each time are aggregated into one token.
 
-    width, blocks, heads: of the transformer. side: of the square pictures, in pixels. segment_frames, stride_frames:
-    length of a segment, and how far it stands from the next one.
+    Args:
+        width, blocks, heads: Size of the transformer.
+        side: Width and height of the frames, in pixels.
+        patch, tubelet_frames: Size of a tubelet.
+        segment_frames: Frames per segment.
+        stride_frames: Frames from one segment to the next.
     """
 
     config_name = "config.json"
@@ -60,16 +64,21 @@ class MotionFormer(ModelMixin, ConfigMixin):  # type: ignore[misc]
         )
 
     def forward(self, frames: torch.Tensor, segment_batch_size: int = SEGMENT_BATCH_SIZE) -> torch.Tensor:
-        """Tokens [B, N, width] of frames [B, T, H, W, 3], 0 to 1; token i stands at `token_times_frames(T)[i]`.
+        """Encode frames of any number.
 
-        Fewer frames than a segment has are followed by their last one. segment_batch_size: segments in one batch.
+        Args:
+            frames: RGB [B, T, H, W, 3], 0 to 1. If T is less than a segment, the last frame is repeated.
+            segment_batch_size: Segments per batch.
+
+        Returns:
+            Tokens [B, N, width]; token i is at `token_times_frames(T)[i]`.
         """
         batch, count = frames.shape[:2]
         length = self.config.segment_frames
         if count < length:
             frames = torch.cat([frames, frames[:, -1:].expand(-1, length - count, -1, -1, -1)], dim=1)
         starts = self.segment_starts(count)
-        # Half a clip's pictures would stand in memory twice: the segments are cut only when their turn comes.
+        # Segments overlap by half: cutting all of them at once would need twice the memory.
         places = [(row, start) for row in range(batch) for start in starts]
         parts = []
         for first in range(0, len(places), segment_batch_size):
@@ -79,13 +88,13 @@ class MotionFormer(ModelMixin, ConfigMixin):  # type: ignore[misc]
         return torch.cat(parts).reshape(batch, -1, self.config.width)
 
     def segment_starts(self, count: int) -> list[int]:
-        """First frames of the segments of a clip of `count` frames: as many as fit, in the clip's middle."""
+        """Return the first frames of the segments of a clip of `count` frames: as many as fit, centred in the clip."""
         length, stride = self.config.segment_frames, self.config.stride_frames
         room = max(0, count - length)
         return list(range(room % stride // 2, room + 1, stride))
 
     def token_times_frames(self, count: int) -> torch.Tensor:
-        """Where each token of a clip of `count` frames truly stands: the centre of its tubelet, [N] in frames."""
+        """Return the true time of each token of a clip of `count` frames, the centre of its tubelet, [N] in frames."""
         tubelet, length = self.config.tubelet_frames, self.config.segment_frames
         within = torch.arange(0, length, tubelet) + tubelet / 2
         return torch.cat([start + within for start in self.segment_starts(count)])
@@ -124,7 +133,7 @@ class _Block(nn.Module):
 
 
 class _DividedAttention(nn.Module):
-    """Attention within groups of tokens, of one place or of one time; the class token belongs to every group."""
+    """Attention within groups of tokens, of one position or of one time; the class token belongs to every group."""
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
@@ -133,7 +142,7 @@ class _DividedAttention(nn.Module):
         self.out = nn.Linear(width, width)
 
     def forward(self, tokens: torch.Tensor, times: int, *, along_time: bool) -> torch.Tensor:
-        """tokens: [B, 1 + times·places, D], the class token first, then time by time."""
+        """`tokens`: [B, 1 + times·places, D], the class token first, then time by time."""
         batch, count, width = tokens.shape
         query, key, value = self.qkv(tokens).reshape(batch, count, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
         summary = functional.scaled_dot_product_attention(query[:, :, :1], key, value)
@@ -148,7 +157,7 @@ class _DividedAttention(nn.Module):
             return torch.cat([first, groups], dim=3)
 
         def ungroup(whole: torch.Tensor) -> torch.Tensor:
-            # With groups as rows of a batch torch has a fast kernel, several times faster on a CPU; with five axes not.
+            # With groups in the batch axis torch's kernel is several times faster on a CPU than with five axes.
             return whole.transpose(1, 2).flatten(0, 1)
 
         groups = ungroup(group_tokens(query)), ungroup(prepend_class_token(key)), ungroup(prepend_class_token(value))

@@ -1,4 +1,4 @@
-"""φ: from video features to energy."""
+"""φ, the network that estimates energy from video tokens."""
 
 from __future__ import annotations
 
@@ -11,12 +11,14 @@ from torch import nn
 
 
 class Phi(ModelMixin, ConfigMixin):  # type: ignore[misc]
-    """The energy estimator of ReWaS (paper, section 3.2): projection, transformer blocks, a narrowing head.
+    """The energy estimator of ReWaS (paper, section 3.2): projection, transformer blocks, and a narrowing head.
 
-    features: width of the video encoder's tokens. width, blocks, heads: of the transformer. head: widths of the
-    narrowing head between `width` and 1.
-    attends_over: "time", or "batch" for the released weights, whose attention ran over the batch axis; with one clip
-    at a time that is per token, which is what happens here.
+    Args:
+        features: Width of the video encoder's tokens.
+        width, blocks, heads: Size of the transformer.
+        head: Widths of the head between `width` and 1.
+        attends_over: "time", or "batch" for the released weights, whose attention ran over the batch axis. With one
+            clip at a time that is attention within one token, which is what is computed here.
     """
 
     config_name = "config.json"
@@ -40,7 +42,7 @@ class Phi(ModelMixin, ConfigMixin):  # type: ignore[misc]
         self.narrowing = nn.Sequential(*narrowing[:-1])
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
-        """Energies [B, T] in log-mel nats of video features [B, T, features]."""
+        """Energies [B, T] in nats of video tokens [B, T, features]."""
         batch, tokens, _ = features.shape
         hidden = self.projection(features)
         if self.config.attends_over == "batch":

@@ -3,4 +3,4 @@
 from __future__ import annotations
 
 SAMPLER_NAMES = ("ddim", "dpm++", "dpm++-sde", "unipc")
-"""How a pack may be sampled: see `rewas_engine.models.schedules`."""
+"""Names of the samplers; see `rewas_engine.models.schedules`."""

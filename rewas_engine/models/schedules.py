@@ -1,4 +1,4 @@
-"""Samplers by name: how the noise schedule that a pack was trained with is walked through."""
+"""Samplers by name, on the noise schedule that a pack was trained with."""
 
 from __future__ import annotations
 
@@ -17,21 +17,30 @@ _SOLVERS: Mapping[str, tuple[Any, Mapping[str, Any], str]] = {
     "dpm++-sde": (DPMSolverMultistepScheduler, {"algorithm_type": "sde-dpmsolver++"}, "use_lu_lambdas"),
     "unipc": (UniPCMultistepScheduler, {"solver_type": "bh2"}, "use_exponential_sigmas"),
 }
-"""DPM-Solver++ (Lu et al. 2022), with noise of its own too, and UniPC (Zhao et al. 2023), all of second order; how each
-calls steps that are even in the logarithm of the noise."""
+"""Sampler name -> scheduler class, its options, and the option for steps that are even in log noise.
+
+DPM-Solver++ (Lu et al. 2022), deterministic and SDE, and UniPC (Zhao et al. 2023), all of second order.
+"""
 
 
 def build_schedule(sampler: str, schedule: DDIMScheduler, *, is_partial: bool = False) -> Any:
-    """The scheduler by which a pack is sampled.
+    """Build the scheduler of a sampler.
 
-    schedule: the pack's own, which is what "ddim" (Song et al. 2021) takes: its steps are even in time. Those of the
-    others are even in the logarithm of the noise, from its most on: with few steps that are even in time, the last one
-    alone costs more than all others together. is_partial: only a last part of the schedule's time is gone through; then
-    steps are even in time for all, so that a part is the same part whatever the sampler.
-    Raises SettingsError for another name.
+    "ddim" (Song et al. 2021) uses the pack's own schedule with steps even in time. The others use steps even in log
+    noise, starting at the highest: with few steps even in time, the last one would cause more error than all others
+    together.
+
+    Args:
+        sampler: One of SAMPLER_NAMES.
+        schedule: The pack's schedule.
+        is_partial: Whether only the last part of the schedule is sampled. Steps are then even in time for every
+            sampler, so that a part covers the same range of noise.
+
+    Raises:
+        SettingsError: The sampler is unknown.
     """
     if sampler not in SAMPLER_NAMES:
-        raise SettingsError(f"There is no sampler {sampler!r}.", f"Choose one of {', '.join(SAMPLER_NAMES)}.")
+        raise SettingsError(f"The sampler {sampler!r} is unknown.", f"Choose one of {', '.join(SAMPLER_NAMES)}.")
     if sampler == "ddim":
         return schedule
     solver, options, even_in_noise = _SOLVERS[sampler]
@@ -40,10 +49,10 @@ def build_schedule(sampler: str, schedule: DDIMScheduler, *, is_partial: bool = 
 
 
 def rescale_exact(schedule: DDIMScheduler) -> DDIMScheduler:
-    """The schedule, its share of the clean signal multiplied up in float64 and rounded once, as DDPM's authors did.
+    """Recompute a schedule's cumulative alphas in float64 with one rounding, as DDPM's authors did.
 
-    diffusers multiplies the up to a thousand factors in float32, which leaves it a millionth off. Only for schedules
-    named "scaled_linear" (Rombach et al. 2022) that do not end in pure noise; others are given back as they are.
+    diffusers multiplies up to a thousand factors in float32, an error of about 1e-6. This applies to "scaled_linear"
+    schedules (Rombach et al. 2022) that do not end in pure noise; others are returned unchanged.
     """
     config = schedule.config
     if config.beta_schedule == "scaled_linear" and config.trained_betas is None and not config.rescale_betas_zero_snr:
@@ -59,6 +68,6 @@ def rescale_exact(schedule: DDIMScheduler) -> DDIMScheduler:
 
 
 def step_options(schedule: Any, **options: Any) -> dict[str, Any]:
-    """Those of the given options that a scheduler's step knows: not every one adds noise."""
+    """Return those of the options that the scheduler's step accepts: not every scheduler adds noise."""
     known = inspect.signature(schedule.step).parameters
     return {name: value for name, value in options.items() if name in known}

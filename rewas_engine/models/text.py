@@ -1,4 +1,4 @@
-"""Text encoders: from a prompt to one vector."""
+"""Text encoders: from a prompt to one embedding."""
 
 from __future__ import annotations
 
@@ -16,11 +16,16 @@ from rewas_engine.errors import PackError
 
 
 class SentenceEncoder(nn.Module):
-    """A sentence encoder from an installed Python package: mean of the token states, of one length (Sentence-BERT).
+    """A sentence encoder from an installed Python package: the normalised mean of the token states (Sentence-BERT).
 
-    Its own weights are not part of the pack: `config.json` names the package and the folder within it.
-    scale: length of every embedding. At length 1 each of several hundred components is so small that a denoiser
-    learns for long without hearing the words.
+    Its weights are not part of the pack: `config.json` names the package and the folder in it.
+
+    Args:
+        package: Name of the Python package.
+        folder: Folder of the model in the package.
+        max_tokens: Longer prompts are truncated.
+        scale: Norm of every embedding. With norm 1, each of several hundred components is so small that a denoiser
+            takes long to learn to use the prompt.
     """
 
     def __init__(self, package: str, folder: str, max_tokens: int, scale: float) -> None:
@@ -40,13 +45,13 @@ class SentenceEncoder(nn.Module):
 
     @classmethod
     def from_folder(cls, folder: Path) -> SentenceEncoder:
-        """The encoder that a pack's component folder names. Raises PackError where it is not installed."""
+        """Load the encoder that a component folder names. Raises PackError if its package is not installed."""
         config = json.loads((folder / "config.json").read_text("utf-8"))
         return cls(config["package"], config["folder"], int(config["max_tokens"]), float(config["scale"]))
 
     @torch.inference_mode()
     def forward(self, prompts: Sequence[str]) -> torch.Tensor:
-        """Embeddings [B, D] of length `scale`, float32."""
+        """Embeddings [B, D] of norm `scale`, float32."""
         tokens = self.tokenizer(
             list(prompts), padding=True, truncation=True, max_length=self.max_tokens, return_tensors="pt"
         ).to(self.model.device)
@@ -57,10 +62,14 @@ class SentenceEncoder(nn.Module):
 
 
 class ClapTextEncoder(nn.Module):
-    """The text branch of CLAP (Wu et al. 2023): RoBERTa's pooled state, projected, of length 1.
+    """The text branch of CLAP (Wu et al. 2023): RoBERTa's pooled state, projected and normalised.
 
-    module: with its weights. folder: where its tokenizer lies.
-    Raises PackError where the tokenizer is missing.
+    Args:
+        module: The model with its weights.
+        folder: Folder of the tokenizer.
+
+    Raises:
+        PackError: The tokenizer is missing.
     """
 
     def __init__(self, module: ClapTextModelWithProjection, folder: Path) -> None:
@@ -69,12 +78,12 @@ class ClapTextEncoder(nn.Module):
             raise PackError(f"The tokenizer in {folder} is missing.", "Convert or install the pack again.")
         self.model = module
         self.tokenizer = RobertaTokenizerFast.from_pretrained(folder, local_files_only=True)
-        # RoBERTa counts positions from the one after the padding token's number on.
+        # RoBERTa's positions start after the index of the padding token.
         self.max_tokens = int(module.config.max_position_embeddings) - int(module.config.pad_token_id) - 1
 
     @torch.inference_mode()
     def forward(self, prompts: Sequence[str]) -> torch.Tensor:
-        """Embeddings [B, D] of length 1, float32."""
+        """Embeddings [B, D] of norm 1, float32."""
         tokens = self.tokenizer(
             list(prompts), padding=True, truncation=True, max_length=self.max_tokens, return_tensors="pt"
         ).to(self.model.device)

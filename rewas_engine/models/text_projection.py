@@ -1,4 +1,4 @@
-"""From the embedding of a sentence to what it says of a sound."""
+"""Projection of sentence embeddings to what they describe as sound."""
 
 from __future__ import annotations
 
@@ -9,16 +9,20 @@ from torch import nn
 
 
 class TextProjection(ModelMixin, ConfigMixin):  # type: ignore[misc]
-    """Reads sentence embeddings as what they say of a sound, so that all words for one thing lie close together.
+    """Maps sentence embeddings to a mixture of sound classes, so that all phrases for one sound are close together.
 
-    A sentence encoder has learnt what sentences are about, not what they sound like: a fist on a door is as near to
-    boxing as to knocking. CLAP's text branch is trained on sounds for that reason; this is the same for an encoder
-    that stays as it is. Each embedding is taken for a mixture of meanings, and these are summed.
+    A sentence encoder has learned what sentences are about, not what they sound like: "a fist on a door" is as near to
+    boxing as to knocking. CLAP trains its text branch on sounds for that reason; this does the same for a frozen
+    encoder.
 
-    prompt_width: of the embeddings. hidden: width of the layer between. choices: sizes of groups of meanings of which
-    one holds at a time, such as what sounds in front. flags: further meanings that each hold or do not. length: of
-    what comes out. kept: share of the embedding itself that stays beside its meanings, for words that have none here.
-    sharpness: what the logits of a group are multiplied by, for half a door and half a drum is no sound.
+    Args:
+        prompt_width: Width of the embeddings.
+        hidden: Width of the hidden layer.
+        choices: Sizes of groups of meanings that exclude each other, such as the foreground sound.
+        flags: Number of further meanings that are independent.
+        length: Norm of the output.
+        kept: Share of the embedding itself in the output, 0 to 1, for prompts without a meaning here.
+        sharpness: Factor of the logits of a group. Half a door and half a drum is not a sound.
     """
 
     config_name = "config.json"
@@ -37,25 +41,25 @@ class TextProjection(ModelMixin, ConfigMixin):  # type: ignore[misc]
         super().__init__()
         if not choices or min(choices) < 2 or flags < 0 or min(length, sharpness) <= 0 or not 0 <= kept <= 1:
             raise ValueError(
-                "choices must be of two or more, flags at least 0, length and sharpness above 0 and kept 0 to 1"
+                "choices must be at least 2, flags at least 0, length and sharpness above 0, and kept from 0 to 1"
             )
         meanings = sum(choices) + flags
         self.reader = nn.Sequential(nn.Linear(prompt_width, hidden), nn.SiLU(), nn.Linear(hidden, meanings))
         self.meanings = nn.Parameter(torch.zeros(meanings, prompt_width))
 
     def meaning_logits(self, prompts: torch.Tensor) -> torch.Tensor:
-        """Logits [B, meanings] of sentence embeddings [B, prompt_width] of any length: the groups', then the flags'."""
+        """Logits [B, meanings] of sentence embeddings [B, prompt_width] of any norm: the groups', then the flags'."""
         logits: torch.Tensor = self.reader(self._scale_to_norm(prompts))
         return logits
 
     def forward(self, prompts: torch.Tensor) -> torch.Tensor:
-        """Prompts [B, prompt_width] of one length, from sentence embeddings [B, prompt_width] of any length."""
+        """Project sentence embeddings [B, prompt_width] of any norm to embeddings of norm `length`."""
         said = self.probabilities(self.meaning_logits(prompts)) @ self.meanings
         mixed = said + self.config.kept * (self._scale_to_norm(prompts) - said)
         return self._scale_to_norm(mixed)
 
     def probabilities(self, logits: torch.Tensor) -> torch.Tensor:
-        """How much each meaning counts for, [B, meanings] in 0..1, those of a group summing to 1."""
+        """Probability of each meaning [B, meanings]; those of a group sum to 1."""
         *groups, flags = logits.split([*self.config.choices, self.config.flags], dim=-1)
         return torch.cat(
             [*((self.config.sharpness * group).softmax(dim=-1) for group in groups), flags.sigmoid()], dim=-1

@@ -1,4 +1,4 @@
-"""Vocoders: from log-mel spectrogram to waveform."""
+"""Vocoders: from log-mel to waveform."""
 
 from __future__ import annotations
 
@@ -16,10 +16,12 @@ _INITIAL_SCATTER = -0.5
 
 
 class Spectrum(NamedTuple):
-    """What a SpectralVocoder predicts of a sound, each [B, F, T].
+    """The prediction of a SpectralVocoder, each field [B, F, T].
 
-    log_magnitude: in nats. phase: in radians. scatter: 0 to 1, how far each phase may be drawn to either side of that,
-    in half turns; None draws none.
+    Args:
+        log_magnitude: In nats.
+        phase: In radians.
+        scatter: Half-width of the range of random phases around `phase`, 0 to 1 in half turns; None for no randomness.
     """
 
     log_magnitude: torch.Tensor
@@ -30,20 +32,23 @@ class Spectrum(NamedTuple):
 class SpectralVocoder(ModelMixin, ConfigMixin):  # type: ignore[misc]
     """Predicts magnitude and phase of a short-time spectrum and inverts it (after Vocos, Siuzdak 2023).
 
-    bins: mel bins. width, blocks: of the ConvNeXt trunk. window_samples, hop_samples: of the spectrum; the same
-    uncentred framing as the front end, so that T frames give exactly hop·T samples.
-    corrections: how often the result is analysed again and the magnitudes brought to the wanted mel bins, phases kept
-    (as Griffin and Lim 1984 alternate, but from a phase that is nearly right). sample_rate_hz, lowest_hz, highest_hz,
-    floor: of the log-mel.
-    random_phases: whether phases are scattered as far as the sound is noise there. Without that, noise comes out as
-    one pulse in each hop: its phases cannot be known, and what predicts them settles for the same ones in each frame.
-    scatter_offset: added to the logits of the scatter outside of training. Above 0 noise is more even in time and
-    strikes are a little duller than what was learnt.
+    Args:
+        bins: Mel bins.
+        width, blocks: Size of the ConvNeXt trunk.
+        window_samples, hop_samples: Frames of the spectrum, uncentred as in the front end, so that T frames give
+            exactly hop·T samples.
+        corrections: How often the result is analysed and its magnitudes are corrected to the target mel bins with the
+            phases kept (as Griffin and Lim 1984 iterate, but from phases that are nearly right).
+        sample_rate_hz, lowest_hz, highest_hz, floor: Format of the log-mel.
+        random_phases: Whether phases are random where the sound is noise. Otherwise noise becomes one pulse per hop:
+            its phases cannot be predicted, and the prediction settles for the same ones in every frame.
+        scatter_offset: Added to the logits of the scatter outside of training. Above 0, noise is more even in time and
+            impacts are slightly duller than learned.
     """
 
     config_name = "config.json"
     draws_by_position = True
-    """It takes positions beside log-mels: see `forward`."""
+    """Whether `forward` takes positions."""
 
     @register_to_config
     def __init__(
@@ -75,14 +80,14 @@ class SpectralVocoder(ModelMixin, ConfigMixin):  # type: ignore[misc]
         geometry = MelConfig(sample_rate_hz, window_samples, hop_samples, bins, lowest_hz, highest_hz, floor)
         bank = torch.from_numpy(AudioFrontEnd(geometry).filter_bank)
         self.register_buffer("bank", bank, persistent=False)
-        # How much each bin of the mel has to say about each frequency; frequencies that no bin holds keep theirs.
+        # Share of each mel bin in each frequency; frequencies outside all bins are not corrected.
         self.register_buffer("shares", bank / bank.sum(dim=0).clamp(min=1e-9), persistent=False)
 
     def forward(self, log_mel: torch.Tensor, positions: torch.Tensor | None = None) -> torch.Tensor:
         """Waveforms [B, hop·T] of log-mels [B, T, bins] in nats.
 
-        positions: [T] or [B, T], int64: which draw of random phases each frame takes. The same frames at the same
-        positions sound the same in whatever window they stand. None counts from 0.
+        `positions`: [T] or [B, T], int64. They select the random phases of each frame, so that a frame at the same
+        position sounds the same in every window. None counts from 0.
         """
         waveform = self.synthesise(self.spectrum(log_mel), positions)
         if not self.training:
@@ -91,8 +96,8 @@ class SpectralVocoder(ModelMixin, ConfigMixin):  # type: ignore[misc]
         return waveform
 
     def spectrum(self, log_mel: torch.Tensor) -> Spectrum:
-        """What is predicted of log-mels [B, T, bins] in nats."""
-        # Log-mels lie between -11.5 and about 2: brought to a range near ±1.
+        """Predict the spectrum of log-mels [B, T, bins] in nats."""
+        # Log-mels are between -11.5 and about 2: scale them to a range near ±1.
         hidden = self.embed((log_mel / 5 + 1).transpose(1, 2)).transpose(1, 2)
         hidden = self.norm(hidden)
         for block in self.trunk:
@@ -107,7 +112,7 @@ class SpectralVocoder(ModelMixin, ConfigMixin):  # type: ignore[misc]
         return Spectrum(log_magnitude, phase, torch.sigmoid(logits))
 
     def synthesise(self, spectrum: Spectrum, positions: torch.Tensor | None = None) -> torch.Tensor:
-        """One draw of the waveform [B, hop·T] of a predicted spectrum. positions: as for `forward`."""
+        """Synthesise a waveform [B, hop·T] from a predicted spectrum. `positions`: as for `forward`."""
         phase = spectrum.phase
         if spectrum.scatter is not None:
             if positions is None:
@@ -116,11 +121,11 @@ class SpectralVocoder(ModelMixin, ConfigMixin):  # type: ignore[misc]
         return self._overlap_add(torch.polar(torch.exp(spectrum.log_magnitude.clamp(max=8.0)), phase))
 
     def _correct_mel(self, waveform: torch.Tensor, log_mel: torch.Tensor) -> torch.Tensor:
-        """The waveform with its magnitudes scaled by what its own log-mel lacks of the wanted one, [B, bins, T]."""
+        """Scale the magnitudes of a waveform by the difference between its log-mel and the target [B, bins, T]."""
         window, hop = self.config.window_samples, self.config.hop_samples
         padding = (window - hop) // 2
         if waveform.shape[1] <= padding:
-            return waveform  # the front end, too, cannot hear so short a sound
+            return waveform  # too short for the reflection padding
         padded = nn.functional.pad(waveform[:, None], (padding, padding), mode="reflect")[:, 0]
         spectrum = torch.stft(padded, window, hop, window=self.window, center=False, return_complex=True)
         lacking = log_mel - torch.log((self.bank @ spectrum.abs()).clamp(min=self.config.floor))
@@ -136,13 +141,13 @@ class SpectralVocoder(ModelMixin, ConfigMixin):  # type: ignore[misc]
         summed = nn.functional.fold(frames, **fold)[:, 0, 0]
         weights = nn.functional.fold(self.window.square()[None, :, None].expand(1, -1, count), **fold)[0, 0, 0]
         padding = (window - hop) // 2
-        # The first and last frames stand alone at the rim, where the windows' sum tends to zero.
+        # At both ends, where frames do not overlap, the sum of the windows goes to zero.
         waveform: torch.Tensor = (summed / weights.clamp(min=1e-2))[:, padding : padding + count * hop]
         return waveform
 
 
 def _draw_noise(positions: torch.Tensor, bins: int) -> torch.Tensor:
-    """Even numbers [..., bins, T] between -1 and 1 of positions [..., T]: each a hash of its position and bin.
+    """Uniform numbers [..., bins, T] from -1 to 1 for positions [..., T]: a hash of position and bin.
 
     The finaliser of SplitMix64 (Steele, Lea and Flood 2014): the same on every device, in any order.
     """
@@ -155,7 +160,7 @@ def _draw_noise(positions: torch.Tensor, bins: int) -> torch.Tensor:
 
 
 def _shift_positions(numbers: torch.Tensor, places: int) -> torch.Tensor:
-    """Shifted to the right without their sign, which int64's own shift would spread."""
+    """Shift to the right without sign extension, which int64's shift would do."""
     return (numbers >> places) & ((1 << (64 - places)) - 1)
 
 

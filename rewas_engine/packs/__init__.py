@@ -1,1 +1,1 @@
-"""Model packs: their description, library, components, loading and backbones."""
+"""Model packs: description, library, loading of components, and backbones."""

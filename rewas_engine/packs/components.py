@@ -1,4 +1,4 @@
-"""Loading the components of a pack, strictly: every tensor of a file is used, every parameter of a module is set."""
+"""Strict loading of a pack's components: every tensor of a file is used, and every parameter of a module is set."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ WEIGHTS_FILE = "model.safetensors"
 
 
 def loader_from_config(kind: Any) -> ComponentLoader:
-    """A loader for a class of diffusers' or transformers' kind: built from config.json, then filled, strictly.
+    """Return a loader for a diffusers or transformers class: it builds from config.json and fills the weights strictly.
 
-    A class with a method `attach` is given the folder too, for what it needs beside weights, such as a tokenizer.
+    A class with a method `attach` also gets the folder, for files other than weights, such as a tokenizer.
     """
 
     def load(folder: Path, dtype: torch.dtype) -> Any:
@@ -89,7 +89,7 @@ _LOADERS: dict[str, ComponentLoader] = {
         )
     },
 }
-"""The classes that every pack may name, whatever its family."""
+"""The classes that the packs of every family may name."""
 
 
 def load_component(
@@ -99,13 +99,18 @@ def load_component(
     dtype: torch.dtype = torch.float32,
     extra_loaders: Mapping[str, ComponentLoader] | None = None,
 ) -> Any:
-    """Build one component of a pack, in evaluation mode.
+    """Load one component of a pack in evaluation mode.
 
-    role: the component's folder within the pack. class_name: one of the classes that packs may name. dtype: what its
-    heavy layers are held in, see `rewas_engine.runtime.precision`; all else is float32. more: further classes, which
-    the pack's family brings.
-    Raises PackError for an unknown class, a missing or unreadable file, or tensors that do not fit, MemoryError and
-    torch.OutOfMemoryError where there is no room.
+    Args:
+        pack_folder: Folder of the pack.
+        role: Name of the component's folder in it.
+        class_name: One of the classes that packs may name.
+        dtype: Precision of the heavy layers, see `rewas_engine.runtime.precision`; all other layers are float32.
+        extra_loaders: Further classes, from the pack's family.
+
+    Raises:
+        PackError: The class is unknown, a file is missing or unreadable, or tensors do not fit.
+        MemoryError, torch.OutOfMemoryError: Out of memory.
     """
     folder = pack_folder / role
     if not folder.is_dir():
@@ -120,7 +125,7 @@ def load_component(
         component = load(folder, dtype)
     except PackError:
         raise
-    except Exception as error:  # a config that makes no sense fails in the classes of three libraries, each in its way
+    except Exception as error:  # three libraries raise many types for invalid configurations
         if is_out_of_memory(error):
             raise
         raise PackError(
@@ -132,7 +137,7 @@ def load_component(
 def save_component(module: nn.Module, pack_folder: Path, role: str, dtype: torch.dtype = torch.float16) -> None:
     """Write one component into a pack folder as config.json and model.safetensors.
 
-    dtype: what floating-point tensors are stored as.
+    `dtype`: precision of floating-point tensors in the file.
     """
     folder = pack_folder / role
     folder.mkdir(parents=True, exist_ok=True)
@@ -145,35 +150,35 @@ def save_component(module: nn.Module, pack_folder: Path, role: str, dtype: torch
 
 
 def save_weights(tensors: Mapping[str, torch.Tensor], folder: Path) -> None:
-    """Write tensors as a component's model.safetensors, to be read by whoever may read the folder."""
+    """Write tensors as a component's model.safetensors, with the permissions of its folder."""
     save_file(dict(tensors), folder / WEIGHTS_FILE)
-    # safetensors writes for its owner alone.
+    # safetensors creates files that only their owner can read.
     (folder / WEIGHTS_FILE).chmod(folder.stat().st_mode & 0o666)
 
 
 def config_json(module: Any) -> str:
-    """The configuration of a diffusers or transformers component as stable JSON text."""
+    """Return the configuration of a diffusers or transformers component as stable JSON text."""
     config = module.config.to_dict() if hasattr(module.config, "to_dict") else dict(module.config)
-    # With its note of what was left at defaults diffusers would forget what was set since, and follow new defaults.
+    # With this list, diffusers would drop values that were set later, and follow changed defaults.
     config.pop("_use_default_values", None)
     return json.dumps(config, indent=1, sort_keys=True, default=list) + "\n"
 
 
 def _build_with_weights(build: Callable[[], Any], weights: Path, dtype: torch.dtype) -> Any:
-    """A module with the weights of a file, each read once and kept as what it is held in."""
+    """Build a module with the weights of a file, reading each tensor once and storing it in its final precision."""
     with torch.device("meta"):
         module = build()
     heavy = heavy_dtypes(module, dtype)
     with safe_open(weights, framework="pt") as file:
-        found = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it is no mapping)
+        found = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
     for name in heavy.keys() & found.keys():
-        # One after the other, so that a network is never in memory twice.
+        # One at a time, so that memory never holds the network twice.
         found[name] = found[name].to(heavy[name], copy=True)
     unstored = {name for name, _ in module.named_buffers()} - module.state_dict().keys()
     if not unstored:
         load_strictly(module, found, assign=True)
         return module
-    # What is worked out when it is built, and stands in no file, has no values yet.
+    # Buffers that are computed at construction are in no file; on the meta device they have no values.
     module = build()
     cast_heavy_layers(module, dtype)
     load_strictly(module, found)
@@ -181,9 +186,15 @@ def _build_with_weights(build: Callable[[], Any], weights: Path, dtype: torch.dt
 
 
 def load_strictly(module: nn.Module, tensors: Mapping[str, torch.Tensor], *, assign: bool = False) -> None:
-    """Set every tensor of a module; raises ValueError for one that is missing, unknown, misshapen or not finite.
+    """Set every tensor of a module.
 
-    assign: the tensors themselves become the module's, instead of their values.
+    Args:
+        module: The module.
+        tensors: Tensors by name.
+        assign: Use the tensors themselves instead of copying their values.
+
+    Raises:
+        ValueError: A tensor is missing, unknown, not finite, or has another shape.
     """
     expected = module.state_dict()
     missing, unused = sorted(expected.keys() - tensors.keys()), sorted(tensors.keys() - expected.keys())

@@ -1,8 +1,8 @@
 """Model packs: folders that hold everything that differs between models.
 
-A pack is a folder with `pack.toml` (what it is, what it permits, how it is sampled, the hash of every file) and one
-folder for each component in the diffusers/transformers layout. Nothing here imports torch, so that a command or a
-server's front process can list packs at once.
+A pack is a folder with `pack.toml` (name, licence, sampling defaults, the hash of every file) and one folder for each
+component in the diffusers/transformers layout. This module does not import torch, so that commands and the server's
+main process can list packs quickly.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import math
 import os
 import shutil
 import tomllib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
@@ -31,17 +31,16 @@ from rewas_engine.runtime.execution import PRECISION_NAMES
 from rewas_engine.runtime.process_locks import AlreadyLocked, file_lock
 
 PACK_FORMAT = 1
-"""The layout of packs that this version reads and writes."""
+"""Layout of the packs that this version reads and writes."""
 DESCRIPTION_FILE = "pack.toml"
 DEFAULT_PACK = "starter"
 ROLES = ("text_encoder", "video_encoder", "phi", "codec", "denoiser", "adapter", "schedule", "vocoder")
-"""What every pack has; each stands in the folder of its name."""
+"""Components of every pack; each is in the folder of its name."""
 JOINT_ROLE = "joint"
 OPTIONAL_ROLES = ("text_projection", JOINT_ROLE)
-"""What a pack may have: what its text encoder's embeddings pass through before they are sounded, and a joint space of
-words, pictures and sounds, without which it cannot hold them together."""
+"""Components that a pack may have: a projection of text embeddings for the denoiser, and a joint space."""
 CONFLICT_ROLE = "conflict"
-"""What a pack may have besides: a CLIP model, which then holds words against pictures in the joint space's place."""
+"""An optional CLIP model for the conflict check. It replaces the joint space there."""
 SEARCH_PATH_VARIABLE = "REWAS_PACKS"
 _VOCODERS: Mapping[str, Mapping[str, tuple[str, Callable[[Any], Any]]]] = {
     "SpectralVocoder": {
@@ -55,17 +54,22 @@ _VOCODERS: Mapping[str, Mapping[str, tuple[str, Callable[[Any], Any]]]] = {
         "bins": ("model_in_dim", int),
     },
 }
-"""For classes of vocoders: field of [audio] -> field of its config.json, and how that is read."""
+"""Vocoder class -> field of [audio] -> field of the vocoder's config.json, and the function that reads it."""
 
 
 @dataclass(frozen=True)
 class PackDescription:
-    """The whole of a pack.toml.
+    """The contents of pack.toml.
 
-    family: the kind of text-to-audio model (`rewas_engine.packs.backbones`). components: role -> class name. audio:
-    fields of
-    MelConfig. window: how long sounds are denoised. sampling: defaults of a generation. picture: what the video encoder
-    wants to see. files: path within the pack -> SHA-256.
+    Args:
+        info: General information.
+        family: Kind of text-to-audio model, see `rewas_engine.packs.backbones`.
+        components: Role -> class name.
+        audio: Fields of MelConfig.
+        window: Geometry of the denoising windows, in mel frames.
+        sampling: Defaults of a generation.
+        picture: Video format of the video encoder.
+        files: Path within the pack -> SHA-256.
     """
 
     info: PackInfo
@@ -84,14 +88,14 @@ class PackDescription:
 
     @property
     def fingerprint(self) -> str:
-        """A hash of all the pack's files by theirs: the same for the same weights, whatever is told of them."""
+        """A hash of the hashes of all files: equal for equal weights, whatever the description says."""
         listed = "".join(f"{self.files[name]} {name}\n" for name in sorted(self.files))
         return hashlib.sha256(listed.encode()).hexdigest()
 
 
 @dataclass(frozen=True)
 class InstalledPack:
-    """A pack that was found: with its description, or with what is wrong with it."""
+    """A pack in one of the search folders: `info` is its description, or `problem` says why it cannot be used."""
 
     name: str
     path: Path
@@ -100,9 +104,10 @@ class InstalledPack:
 
 
 def installed_packs() -> list[InstalledPack]:
-    """All packs on this machine, the default one first; of two with one name the one found first.
+    """List all packs on this machine, the default one first. If two have the same name, the first one found counts.
 
-    Searched are the folders of the environment variable REWAS_PACKS, the user's own data folder, and what is shipped.
+    The search folders are those of the environment variable REWAS_PACKS, the user's data folder, and the folder of the
+    packs that are part of ReWaS.
     """
     found: dict[str, InstalledPack] = {}
     for folder in search_folders():
@@ -116,7 +121,7 @@ def installed_packs() -> list[InstalledPack]:
 
 
 def search_folders() -> list[Path]:
-    """Folders that are searched for packs, in order."""
+    """Return the folders that are searched for packs, in order."""
     named = [Path(folder) for folder in os.environ.get(SEARCH_PATH_VARIABLE, "").split(os.pathsep) if folder]
     return [
         *named,
@@ -126,23 +131,31 @@ def search_folders() -> list[Path]:
 
 
 def find_pack(pack: str | Path) -> Path:
-    """The folder of a pack given by name or by path. Raises PackError where there is none."""
+    """Return the folder of a pack, given by name or by path. Raises PackError if there is none."""
     if isinstance(pack, Path) or os.sep in pack:
         path = Path(pack)
         if not path.is_dir():
-            raise PackError(f"There is no pack folder {path}.", "Give the folder that holds the pack's pack.toml.")
+            raise PackError(
+                f"The pack folder {path} does not exist.", "Give the folder that contains the pack's pack.toml."
+            )
         return path
     for installed in installed_packs():
         if installed.name == pack:
             return installed.path
-    names = ", ".join(installed.name for installed in installed_packs()) or "none"
-    raise PackError(f"The pack {pack!r} is not installed.", f"Choose an installed pack ({names}) or add it.")
+    raise pack_not_installed_error(str(pack), [installed.name for installed in installed_packs()])
+
+
+def pack_not_installed_error(name: str, installed: Iterable[str]) -> PackError:
+    """Return the error for a pack that is not among the names of installed packs."""
+    names = ", ".join(installed)
+    remedy = f"Choose an installed pack ({names}) or add it." if names else "Add it with: rewas packs add."
+    return PackError(f"The pack {name!r} is not installed.", remedy)
 
 
 def read_pack(path: Path) -> PackDescription:
-    """Read and check a pack's description; the weights are not touched.
+    """Read and validate a pack's description without reading its weights.
 
-    Raises PackError where pack.toml is missing, unreadable, incomplete, of a newer format, or of a family that is not
+    Raises PackError if pack.toml is missing, unreadable, incomplete or of a newer format, or if the family is not
     installed.
     """
     try:
@@ -154,7 +167,7 @@ def read_pack(path: Path) -> PackDescription:
     found = document.get("format")
     if isinstance(found, int) and found > PACK_FORMAT:
         raise PackError(
-            f"The pack {path.name} is of format {found}; this version reads up to {PACK_FORMAT}.",
+            f"The pack {path.name} has format {found}; this version reads formats up to {PACK_FORMAT}.",
             "Update ReWaS, or install an older version of the pack.",
         )
     try:
@@ -181,10 +194,10 @@ def read_pack(path: Path) -> PackDescription:
 
 
 def verify_files(description: PackDescription) -> None:
-    """Compare every file of the pack with its hash, and its vocoder's sounds with those that pack.toml speaks of.
+    """Compare every file of the pack with its hash, and the vocoder with the audio format in pack.toml.
 
-    Raises PackError naming the first that is missing or differs, or that would be loaded without having a hash, and
-    where pack.toml and the vocoder contradict each other.
+    Raises PackError for the first file that is missing, differs, or would be loaded without a hash, and if pack.toml
+    and the vocoder contradict each other.
     """
     for role in description.components:
         for file in sorted((description.path / role).glob("*")):
@@ -197,16 +210,15 @@ def verify_files(description: PackDescription) -> None:
         if not path.is_file():
             raise _damaged_pack_error(description.path, f"{name} is missing")
         if sha256_of(path) != expected:
-            raise _damaged_pack_error(description.path, f"{name} is not the file that the pack was made with")
+            raise _damaged_pack_error(description.path, f"{name} is not the original file")
     _check_vocoder(description)
 
 
 @contextmanager
 def new_pack_folder(folder: Path) -> Iterator[Path]:
-    """A folder to write a pack into, which gets its name only in the end; nothing stays of one that fails.
+    """Yield a temporary folder for a new pack, which gets its final name on success and is deleted on failure.
 
-    What a killed process left of it is cleared. Raises PackError where there is already a folder of that name, or
-    another process is making it.
+    Leftovers of a killed process are deleted. Raises PackError if the folder exists or another process is writing it.
     """
     _check_does_not_exist(folder)
     unfinished = folder.absolute().with_name(f".{folder.name}.partial")
@@ -224,8 +236,8 @@ def new_pack_folder(folder: Path) -> Iterator[Path]:
                 raise
     except AlreadyLocked as error:
         raise PackError(
-            f"Another process is making the pack {folder.name} in {unfinished.parent}.",
-            "Wait until it is done, or give the pack another name.",
+            f"Another process is writing the pack {folder.name} in {unfinished.parent}.",
+            "Wait until it has finished, or give the pack another name.",
         ) from error
 
 
@@ -247,7 +259,7 @@ def sha256_of(path: Path) -> str:
 
 def _check_does_not_exist(folder: Path) -> None:
     if folder.exists():
-        raise PackError(f"There is already a folder {folder}.", "Remove it, or give the pack another name.")
+        raise PackError(f"The folder {folder} already exists.", "Remove it, or give the pack another name.")
 
 
 def _inspect_pack(path: Path) -> InstalledPack:
@@ -258,7 +270,7 @@ def _inspect_pack(path: Path) -> InstalledPack:
 
 
 def _check_tables(document: Mapping[str, Any]) -> None:
-    """Raises KeyError, TypeError or ValueError for what would fail only in the middle of the work."""
+    """Raise KeyError, TypeError or ValueError for values that would otherwise fail during generation."""
     components, audio, window = document["components"], document["audio"], document["window"]
     sampling, picture = document["sampling"], document["picture"]
     if not is_family_name(document.get("family", DEFAULT_FAMILY)):
@@ -280,7 +292,7 @@ def _check_tables(document: Mapping[str, Any]) -> None:
     if not 0 <= window["overlap_frames"] < window["frames"]:
         raise ValueError(f"window.overlap_frames is {window['overlap_frames']!r}")
     if window["frames"] % window["patch"] or window["overlap_frames"] % window["patch"]:
-        raise ValueError("the window is not made of whole patches")
+        raise ValueError("the window is not a whole number of patches")
     if not 0 <= picture["overlap_frames"] < picture["window_frames"]:
         raise ValueError(f"picture.overlap_frames is {picture['overlap_frames']!r}")
     if Fraction(picture["frame_rate"]) <= 0:
@@ -306,7 +318,7 @@ def _check_tables(document: Mapping[str, Any]) -> None:
 
 
 def _check_vocoder(description: PackDescription) -> None:
-    """Raises PackError where the vocoder was made for another rate, hop or number of bins than [audio] says."""
+    """Raise PackError if the vocoder was trained for another rate, hop or number of bins than [audio] states."""
     read_off = _VOCODERS.get(description.components["vocoder"], {})
     path = description.path / "vocoder" / "config.json"
     try:
@@ -319,7 +331,7 @@ def _check_vocoder(description: PackDescription) -> None:
         if said != made_for:
             raise PackError(
                 f"The pack {description.path.name} contradicts itself: audio.{name} is {said} in {DESCRIPTION_FILE}, "
-                f"and its vocoder was made for {made_for} ({read_off[name][0]} in vocoder/config.json).",
+                f"but its vocoder was trained for {made_for} ({read_off[name][0]} in vocoder/config.json).",
                 "Install the pack again, or give it a vocoder that was trained for its audio.",
             )
 
@@ -330,10 +342,15 @@ def _damaged_pack_error(path: Path, reason: str) -> PackError:
 
 @dataclass(frozen=True)
 class PackInfo:
-    """What a pack says of itself: see `rewas_engine.packs.description`.
+    """General information about a pack.
 
-    checks_conflict: whether it holds words against pictures by parts of its own. scores_words: whether it can say how
-    well a sound does what words say.
+    Args:
+        licence, permits: Name of the licence, and what it permits in one sentence.
+        sample_rate_hz: Rate of its vocoder.
+        controls: Controls that its adapter reads.
+        path: Folder.
+        checks_conflict: Whether it has a model for the conflict check.
+        scores_words: Whether it can score how well a sound matches a prompt.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""The user's own packs: put there, taken away, weighed. Nothing here imports torch."""
+"""Managing the user's packs: add, remove, measure. This module does not import torch."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ from rewas_engine.packs.description import (
     DESCRIPTION_FILE,
     PackDescription,
     find_pack,
+    installed_packs,
     new_pack_folder,
+    pack_not_installed_error,
     read_pack,
     search_folders,
     verify_files,
@@ -20,32 +22,35 @@ from rewas_engine.packs.description import (
 
 
 def user_folder() -> Path:
-    """Where the user's own packs lie."""
+    """Return the folder of the user's packs."""
     return platformdirs.user_data_path("rewas") / "packs"
 
 
 def add_pack(source: Path, name: str | None = None) -> PackDescription:
-    """Copy a pack's folder to the user's own packs, whole or not at all, after its files were checked.
+    """Verify a pack and copy it into the user's folder, completely or not at all.
 
-    name: what it is called from then on; the folder's own name by default.
-    Raises PackError where the folder is no whole pack, the name cannot be one, a pack of that name is there or came
-    with ReWaS, or another process is adding one.
+    Args:
+        source: The pack's folder.
+        name: Name of the copy; by default that of the folder.
+
+    Raises:
+        PackError: The pack is damaged, the name is invalid or taken, or another process is adding a pack of this name.
     """
     verify_files(read_pack(find_pack(source)))
     name = source.resolve().name if name is None else name
     _check_name(name)
     target = user_folder() / name
     if target.exists():
-        raise PackError(f"There is already a pack {name}.", "Remove it first, or add this one under another name.")
+        raise PackError(f"A pack {name} already exists.", "Remove it first, or add this one under another name.")
     with new_pack_folder(target) as unfinished:
         shutil.copytree(source, unfinished, dirs_exist_ok=True)
     return read_pack(target)
 
 
 def remove_pack(name: str) -> Path:
-    """Delete an installed pack and return where it lay. A damaged one can be removed too.
+    """Delete an installed pack, damaged or not, and return its former folder.
 
-    Raises PackError where there is none of that name, or where it came with ReWaS.
+    Raises PackError if it is not installed or is part of ReWaS.
     """
     shipped = _shipped_folder()
     for folder in search_folders():
@@ -53,24 +58,26 @@ def remove_pack(name: str) -> Path:
         if Path(name).name != name or not (path / DESCRIPTION_FILE).is_file():
             continue
         if folder == shipped:
-            raise PackError(f"The pack {name} came with ReWaS.", "It stays; remove packs that you added.")
-        # What is being deleted is no pack any more from the first moment on.
+            raise PackError(
+                f"The pack {name} is part of ReWaS and cannot be removed.", "Remove only packs that you added."
+            )
+        # Rename first, so that a half-deleted folder is never found as a pack.
         leaving = path.with_name(f".{name}.removed")
         shutil.rmtree(leaving, ignore_errors=True)
         path.replace(leaving)
         shutil.rmtree(leaving)
         return path
-    raise PackError(f"The pack {name!r} is not installed.", "See rewas packs list for those that are.")
+    raise pack_not_installed_error(name, [pack.name for pack in installed_packs()])
 
 
 def unfinished_folders() -> list[Path]:
-    """What was begun and not ended among the packs: one that is being written or removed, or that was broken off."""
+    """List folders of packs that are being written or removed, or whose writing or removal was interrupted."""
     folders = [folder for folder in search_folders() if folder.is_dir()]
     return sorted(path for folder in folders for end in ("partial", "removed") for path in folder.glob(f".*.{end}"))
 
 
 def size_bytes(path: Path) -> int:
-    """What a pack's folder takes on the disk."""
+    """Return the size of a pack's folder on disk."""
     return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
 
 
@@ -79,13 +86,13 @@ def _shipped_folder() -> Path:
 
 
 def _check_name(name: str) -> None:
-    """Raises PackError for what cannot be the name of a pack of one's own."""
+    """Raise PackError for a name that a user's pack cannot have."""
     is_plain = bool(name) and Path(name).name == name and name.isprintable() and "\\" not in name
     if not is_plain or name != name.strip() or name.startswith("."):
         raise PackError(
-            f"{name!r} cannot be the name of a pack.",
-            "Give a name without slashes, a leading dot, or blanks at its ends.",
+            f"{name!r} is not a valid pack name.",
+            "Use a name without slashes, without a leading dot, and without spaces at its ends.",
         )
     if (_shipped_folder() / name).exists():
-        # A pack of one's own is found first: everything that names the shipped one would get another, on other terms.
-        raise PackError(f"There is already a pack {name}, which came with ReWaS.", "Add this one under another name.")
+        # The user's folder is searched first: projects that name the shipped pack would get this one instead.
+        raise PackError(f"A pack {name} is part of ReWaS.", "Add this one under another name.")

@@ -1,4 +1,4 @@
-"""Loading a pack onto a device, as it is to be run: its precision, its layout, its place in memory."""
+"""Loading a pack onto a device with its precision, memory layout and offloading."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ LOADING_MEMORY_REMEDY = "Close other programs, or convert the pack with --dtype 
 
 
 def load_components(description: PackDescription, device: str, execution: Execution) -> PackComponents:
-    """The components of a pack, loaded as its family loads them, on a device.
+    """Load the components of a pack with the loaders of its family onto a device.
 
-    Raises PackError, and what is raised where memory runs out.
+    Raises PackError, and the errors of `load_component` if memory runs out.
     """
     family = find_family(description.family)
 
@@ -46,15 +46,15 @@ def load_components(description: PackDescription, device: str, execution: Execut
             component.compile()
         return component
 
-    # A CLIP model is no part of what makes sound: `rewas_engine.matching.selection` loads it where it is asked for.
+    # A CLIP model is not needed for generation; `rewas_engine.matching.selection` loads it on demand.
     roles = [role for role in description.components if role != CONFLICT_ROLE]
     return PackComponents(load, roles, low_memory=execution.low_memory)
 
 
 def component_precision(role: str, description: PackDescription, device: str, execution: Execution) -> str:
-    """What a component's heavy layers are held in, a name of `rewas_engine.runtime.precision.DTYPES`.
+    """Return the precision of a component's heavy layers, a key of `rewas_engine.runtime.precision.DTYPES`.
 
-    The pack says so of those that most of the time goes into; all others are float32.
+    The pack states it for the components that take most of the time; all others use float32.
     """
     sampling, picture = description.sampling, description.picture
     own = {
@@ -68,13 +68,13 @@ def component_precision(role: str, description: PackDescription, device: str, ex
 
 
 def load_with_memory_fallback(load: Callable[[Execution], LoadedT], wanted: Execution, pack: str) -> LoadedT:
-    """A loaded pack; where memory runs out, tried once more with low_memory. Raises InsufficientMemoryError."""
+    """Load a pack; if memory runs out, try once more with low_memory. Raises InsufficientMemoryError."""
     smaller = replace(wanted, low_memory=True, compiled=False)
     for execution in dict.fromkeys((wanted, smaller)):
         try:
             reserve_blas_buffers()
             return load(execution)
-        except Exception as error:  # libraries say it in types of their own
+        except Exception as error:  # each library has its own type for it
             if not is_out_of_memory(error):
                 raise
         release_memory()

@@ -113,7 +113,7 @@ def test_policies_of_generate(bare_rewas: Rewas, film: Film, tmp_path: Path) -> 
 def test_soften_and_refuse(bare_rewas: Rewas, film: Film, tmp_path: Path) -> None:
     asked = ("generate", film.path, "--prompt", film.wrong, *QUICK, "-o", tmp_path / "stems")
     ran = bare_rewas(*asked, "--conflict", "refuse", "--json")
-    assert_refused(ran, "CONFLICT", "No sound was made for the clip shot 4.mkv", "the picture looks like", "Try “")
+    assert_refused(ran, "CONFLICT", "No sound was generated for the clip shot 4.mkv", "the video looks like", "Try “")
     assert not list(tmp_path.rglob("*.wav"))
     softened = bare_rewas(*asked, "--conflict", "soften", "--json").json()
     assert 0.5 <= softened["prompt_weight"] < 1
@@ -147,9 +147,9 @@ def test_what_cannot_be_right_is_refused(bare_rewas: Rewas, packs: Path, film: F
     assert_refused(bare_rewas(*generate, "--conflict", "strict"), "SETTINGS", "'strict'", "off, warn, soften, refuse")
     for policy in ("warn", "soften", "refuse"):
         ran = bare_rewas(*generate, "--conflict", policy, "--pack", blind)
-        assert_refused(ran, "PACK", "cannot compare words with pictures", f"policy is {policy}")
+        assert_refused(ran, "PACK", "cannot compare prompts with video", f"policy is {policy}")
     gone = ("--conflict-model", tmp_path / "gone")
-    assert_refused(bare_rewas(*conflict, "rain", *gone), "PACK", "There is no folder", "gone")
+    assert_refused(bare_rewas(*conflict, "rain", *gone), "PACK", "The CLIP model folder", "gone")
     ran = bare_rewas(*conflict, "rain", "--conflict-model", tmp_path, "--server", "127.0.0.1:1")
     assert_refused(ran, "SETTINGS", "on a server", "Start the server with --conflict-model")
     assert not list(tmp_path.rglob("*.wav"))
@@ -162,7 +162,7 @@ def test_what_cannot_be_right_is_refused(bare_rewas: Rewas, packs: Path, film: F
 REPORT = ConflictReport(
     "conflict",
     0.0123,
-    "The picture looks like “rain” and not like “a bell”.",
+    "The video looks like “rain”, not like “a bell”.",
     (ConflictSpan(Fraction(1, 3), Fraction(5, 2), 0.02, "rain"),),
     (Suggestion("raining", 0.9, "vggsound"),),
     "a sharp eye",

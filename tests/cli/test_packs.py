@@ -95,7 +95,7 @@ def test_packs_are_added_listed_checked_and_removed(bare_rewas: Rewas, packs: Pa
 
     again = bare_rewas("packs", "add", packs / "starter", "--name", "own", "--json")
     assert again.code == BAD_INPUT
-    assert "already a pack own" in again.json()["error"]["what"]
+    assert "A pack own already exists" in again.json()["error"]["what"]
 
     spoilt = own / "phi" / "model.safetensors"
     content = bytearray(spoilt.read_bytes())
@@ -103,7 +103,7 @@ def test_packs_are_added_listed_checked_and_removed(bare_rewas: Rewas, packs: Pa
     spoilt.write_bytes(content)
     verified = bare_rewas("packs", "verify", "--pack", "own", "--json")
     assert verified.code == BAD_INPUT
-    assert "phi/model.safetensors is not the file" in verified.json()["error"]["what"]
+    assert "phi/model.safetensors is not the original file" in verified.json()["error"]["what"]
     refused = bare_rewas("packs", "add", own, "--name", "copy", "--json")
     assert refused.code == BAD_INPUT
 
@@ -155,7 +155,7 @@ def test_what_a_broken_conversion_left_is_listed(bare_rewas: Rewas, packs: Path)
 def test_what_came_with_rewas_stays(bare_rewas: Rewas) -> None:
     ran = bare_rewas("packs", "remove", "--pack", "starter", "--json")
     assert ran.code == BAD_INPUT
-    assert "came with ReWaS" in ran.json()["error"]["what"]
+    assert "is part of ReWaS" in ran.json()["error"]["what"]
 
 
 def test_no_pack_takes_the_name_of_one_that_came_with_rewas(bare_rewas: Rewas, packs: Path, tmp_path: Path) -> None:
@@ -163,7 +163,7 @@ def test_no_pack_takes_the_name_of_one_that_came_with_rewas(bare_rewas: Rewas, p
     for arguments in ((other, "--name", "starter"), (packs / "starter",)):
         ran = bare_rewas("packs", "add", *arguments, "--json")
         assert ran.code == BAD_INPUT
-        assert ran.json()["error"]["what"] == "There is already a pack starter, which came with ReWaS."
+        assert ran.json()["error"]["what"] == "A pack starter is part of ReWaS."
     assert [pack["name"] for pack in bare_rewas("packs", "list", "--json").json()["packs"]] == ["starter"]
 
 
@@ -171,7 +171,7 @@ def test_no_pack_takes_the_name_of_one_that_came_with_rewas(bare_rewas: Rewas, p
 def test_names_that_cannot_be_one(bare_rewas: Rewas, packs: Path, name: str) -> None:
     ran = bare_rewas("packs", "add", packs / "starter", "--name", name, "--json")
     assert ran.code == BAD_INPUT
-    assert "cannot be the name" in ran.json()["error"]["what"]
+    assert "is not a valid pack name" in ran.json()["error"]["what"]
 
 
 def test_a_swapped_file_is_told_apart(bare_rewas: Rewas, files: ReleasedFiles, tmp_path: Path) -> None:

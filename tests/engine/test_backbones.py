@@ -198,7 +198,7 @@ def test_a_family_of_an_installed_package_is_found_by_every_command(
 
 
 def test_a_pack_of_an_unknown_family_is_listed_with_what_is_wrong(tones_pack: Path) -> None:
-    with pytest.raises(PackError, match=r"tones is unknown; known are audioldm, make-an-audio"):
+    with pytest.raises(PackError, match=r"tones is unknown\. Available: audioldm, make-an-audio"):
         read_pack(tones_pack)
 
 
@@ -245,7 +245,7 @@ def test_names_of_families_are_taken_once(tones_known, monkeypatch: pytest.Monke
             register_family(Family(name, {}, TONES.backbone))
     point = families.EntryPoint("audioldm", "elsewhere:FAMILY", families.ENTRY_POINT_GROUP)
     monkeypatch.setattr(families, "_installed_entry_points", lambda: (point,))
-    with pytest.raises(PackError, match="brought by elsewhere:FAMILY and by rewas_engine"):
+    with pytest.raises(PackError, match=r"Several packages .*: elsewhere:FAMILY, rewas_engine"):
         find_family("audioldm")
 
 

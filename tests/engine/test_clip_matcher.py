@@ -216,15 +216,15 @@ def without_words(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("harm", "said"),
     [
-        (without("config.json"), "no config.json that can be read"),
+        (without("config.json"), "no readable config.json"),
         (of_another_kind, "of the type 'siglip', not a CLIP model"),
         (without("model.safetensors"), "no model.safetensors."),
         (pickled, "only pickled weights, which are never opened"),
         (lacking_a_tensor, "1 tensors are missing .* logit_scale"),
         (without_words, "lacks its tokenizer"),
         (without("preprocessor_config.json"), "lacks preprocessor_config.json"),
-        (of_another_size, "make 64 x 64 .* but the model sees 32 x 32"),
-        (shutil.rmtree, "There is no folder .*harmed with a CLIP model"),
+        (of_another_size, "give 64 x 64 .* but the model expects 32 x 32"),
+        (shutil.rmtree, "The CLIP model folder .*harmed does not exist"),
     ],
 )
 def test_a_folder_that_does_not_do_is_refused_by_name(untaught: Path, harm, said: str, tmp_path: Path) -> None:

@@ -51,18 +51,18 @@ def evidence(
 @pytest.mark.parametrize(
     ("found", "verdict", "said"),
     [
-        (evidence(0.93, [0.9, 0.95]), "agree", "goes with “a bell”."),
+        (evidence(0.93, [0.9, 0.95]), "agree", "matches “a bell”."),
         (
             evidence(0.93, [0.9, 0.9, 0.9, 0.1], elsewhere=0.9),
             "agree",
             "but looks like “rain falling” from 3.0 s to 4.0 s",
         ),
         (evidence(0.93, [0.9, 0.1], elsewhere=0.9), "unsure", "but looks like “rain falling” from 1.0 s to 2.0 s"),
-        (evidence(0.02, [0.1, 0.01]), "conflict", "like “rain falling” and not like “a bell”."),
-        (evidence(0.02, [0.1, 0.8, 0.1]), "unsure", "goes with “a bell” from 1.0 s to 2.0 s, but not all along"),
-        (evidence(0.02, [0.1], rival=0.4), "unsure", "shows nothing that is known"),
-        (evidence(0.02, [0.1], familiarity=0.3), "unsure", "“a bell” are not known well enough"),
-        (evidence(0.4, [0.4]), "unsure", "may go with “a bell”, but looks rather like “rain falling”"),
+        (evidence(0.02, [0.1, 0.01]), "conflict", "like “rain falling”, not like “a bell”."),
+        (evidence(0.02, [0.1, 0.8, 0.1]), "unsure", "matches “a bell” from 1.0 s to 2.0 s, but not throughout"),
+        (evidence(0.02, [0.1], rival=0.4), "unsure", "shows nothing that the model knows"),
+        (evidence(0.02, [0.1], familiarity=0.3), "unsure", "“a bell” is not known well enough"),
+        (evidence(0.4, [0.4]), "unsure", "may match “a bell”, but looks more like “rain falling”"),
     ],
 )
 def test_verdicts_follow_from_the_evidence(found: Evidence, verdict: str, said: str) -> None:
@@ -234,7 +234,9 @@ def test_soften_lets_a_contradicted_prompt_weigh_less(contradicting: ReWaS, long
 
 def test_refuse_makes_nothing(contradicting: ReWaS, long_clip: Path) -> None:
     stages: list[str] = []
-    with pytest.raises(ConflictError, match=r"No sound was made for the clip long.mkv: the picture looks like") as told:
+    with pytest.raises(
+        ConflictError, match=r"No sound was generated for the clip long.mkv: the video looks like"
+    ) as told:
         make(contradicting, long_clip, "refuse", on_progress=lambda at: stages.append(at.stage))
     assert told.value.report.verdict == "conflict"
     assert "Try “" in told.value.remedy
@@ -246,7 +248,7 @@ def test_a_policy_is_checked_before_anything_is_read(judging: ReWaS, model: ReWa
     with pytest.raises(SettingsError, match=r"'strict'.*off, warn, soften, refuse"):
         make(judging, tmp_path / "gone.mp4", "strict")
     for policy in ("warn", "soften", "refuse"):
-        with pytest.raises(PackError, match=f"tiny cannot compare words with pictures, .* policy is {policy}"):
+        with pytest.raises(PackError, match=f"tiny cannot compare prompts with video, .* policy is {policy}"):
             make(model, tmp_path / "gone.mp4", policy)
 
 

@@ -303,7 +303,7 @@ def test_too_much_picture_suggests_less_memory(tiny_pack: Path, clip: VideoClip)
             raise RuntimeError("could not create a primitive")
 
     model._components._held["video_encoder"] = Blind()
-    with pytest.raises(InsufficientMemoryError, match="while looking at the picture") as raised:
+    with pytest.raises(InsufficientMemoryError, match="while encoding the video") as raised:
         model.estimate_energy(clip)
     assert "--low-memory" in raised.value.remedy
 

@@ -251,9 +251,9 @@ def test_the_joint_space_is_named_in_a_valid_pack(joint_pack: Path, tiny_pack: P
 @pytest.mark.parametrize(
     ("module", "said"),
     [
-        (lambda: tiny_space(known_words=()), "knows no words"),
-        (lambda: tiny_space(bins=80), "hears 80 bins and the pack 64"),
-        (lambda: tiny_space(prompt_width=512), "512 components and the pack writes 384"),
+        (lambda: tiny_space(known_words=()), "has no known phrases"),
+        (lambda: tiny_space(bins=80), "expects 80 mel bins and the pack has 64"),
+        (lambda: tiny_space(prompt_width=512), "width 512 and the pack has 384"),
         (lambda: Phi(features=8, width=16, blocks=1, heads=2, head=(8,)), "it is a Phi"),
     ],
 )

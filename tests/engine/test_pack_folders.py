@@ -61,7 +61,7 @@ def test_a_changed_byte_is_noticed(pack: Path) -> None:
     changed = bytearray(path.read_bytes())
     changed[-1] ^= 1
     path.write_bytes(changed)
-    with pytest.raises(PackError, match=r"mine is damaged: phi/model.safetensors is not the file"):
+    with pytest.raises(PackError, match=r"mine is damaged: phi/model.safetensors is not the original file"):
         ReWaS.from_pretrained(pack)
 
 
@@ -86,7 +86,8 @@ def test_a_pack_for_another_rate_than_its_vocoder_is_refused(
     _edit(pack, lambda document: document["audio"].update({field: value}))
     made_for = description.audio[field]
     said = (
-        rf"audio.{field} is {value} in pack.toml, and its vocoder was made for {made_for} \(.* in vocoder/config.json"
+        rf"audio.{field} is {value} in pack.toml, but its vocoder was trained for {made_for} "
+        r"\(.* in vocoder/config.json"
     )
     with pytest.raises(PackError, match=said):
         verify_files(read_pack(pack))
@@ -96,7 +97,7 @@ def test_a_pack_for_another_rate_than_its_vocoder_is_refused(
 
 def test_a_newer_format_asks_for_an_update(pack: Path) -> None:
     _edit(pack, lambda document: document.update(format=2))
-    with pytest.raises(PackError, match="of format 2; this version reads up to 1") as caught:
+    with pytest.raises(PackError, match="has format 2; this version reads formats up to 1") as caught:
         ReWaS.from_pretrained(pack)
     assert "Update" in caught.value.remedy
 
@@ -214,7 +215,7 @@ def test_writing_a_description_hashes_every_file_below(tmp_path: Path) -> None:
 def test_a_pack_is_not_written_over_another(tiny_pack: Path) -> None:
     from rewas_engine.recipes.untrained_starter import write_untrained_pack
 
-    with pytest.raises(PackError, match="already a folder"):
+    with pytest.raises(PackError, match="already exists"):
         write_untrained_pack(tiny_pack)
 
 

@@ -44,7 +44,7 @@ def finish(process: "subprocess.Popen[str]") -> int:
 @pytest.mark.slow
 def test_a_pack_that_another_process_makes_is_left_to_it(tmp_path: Path) -> None:
     with being_made(tmp_path / "two") as process:
-        said = r"Another process is making the pack two in .*\. Wait"
+        said = r"Another process is writing the pack two in .*\. Wait"
         with pytest.raises(PackError, match=said) as caught, new_pack_folder(tmp_path / "two"):
             pytest.fail("two processes are making one pack")
         assert str(tmp_path) in caught.value.what
@@ -78,6 +78,6 @@ def test_nothing_stays_of_one_that_fails(tmp_path: Path) -> None:
 def test_a_pack_that_was_finished_meanwhile_is_not_written_over(tmp_path: Path) -> None:
     with being_made(tmp_path / "two") as process:
         assert finish(process) == 0
-    with pytest.raises(PackError, match="already a folder"), new_pack_folder(tmp_path / "two"):
+    with pytest.raises(PackError, match="already exists"), new_pack_folder(tmp_path / "two"):
         pytest.fail("there is a pack already")
     assert [path.name for path in tmp_path.iterdir()] == ["two"]

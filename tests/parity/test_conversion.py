@@ -132,7 +132,7 @@ def test_settings_that_are_none(name: str, value: str, released_files: ReleasedF
 def test_a_folder_that_is_there_is_left_alone(released_files: ReleasedFiles, tmp_path: Path) -> None:
     (tmp_path / "pack").mkdir()
     (tmp_path / "pack" / "mine.txt").write_text("mine")
-    with pytest.raises(PackError, match="already a folder"):
+    with pytest.raises(PackError, match="already exists"):
         convert_released(released_files, tmp_path / "pack", sizes=SMALL)
     assert (tmp_path / "pack" / "mine.txt").read_text() == "mine"
 

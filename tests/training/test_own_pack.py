@@ -299,7 +299,7 @@ def test_the_command_given_again_goes_on_or_refuses(command: list[str], capfd) -
     card = run_folder / "pack" / "gates" / "README.md"
     (run_folder / "pack.finished").unlink()
     assert run(command) == 2
-    assert "already a folder" in capfd.readouterr().err
+    assert "already exists" in capfd.readouterr().err
     card.unlink()
     assert run(command) == 0
     assert "base:" not in capfd.readouterr().err
@@ -324,7 +324,7 @@ def test_the_command_given_again_goes_on_or_refuses(command: list[str], capfd) -
         ([], "No recordings are given"),
         (["--sounds", ".", "--stage", "bass"], "no stage 'bass'"),
         (["--sounds", ".", "--hop", "nan"], "no time in seconds"),
-        (["--sounds", ".", "--start-from", "no/where"], "no pack folder no/where"),
+        (["--sounds", ".", "--start-from", "no/where"], "pack folder no/where does not exist"),
         (["--sounds", ".", "--captions", "no.csv"], "no.csv cannot be read"),
     ],
 )

@@ -177,7 +177,7 @@ def test_a_pack_that_was_cut_off_while_it_was_measured_is_made_again(trained, tm
     assert "joint" not in read_pack(cut_off).components
     # One that was finished is never removed.
     (tmp_path / "pack.finished").unlink()
-    with pytest.raises(PackError, match="already a folder"):
+    with pytest.raises(PackError, match="already exists"):
         again.run(["pack"])
 
 

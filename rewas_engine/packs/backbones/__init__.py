@@ -1,1 +1,1 @@
-"""The text-to-audio model behind the adapter: what the engine asks of it, and the families that answer."""
+"""The text-to-audio model behind the adapter: its interface to the engine, and the families that implement it."""

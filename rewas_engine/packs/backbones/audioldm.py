@@ -1,4 +1,4 @@
-"""The family of AudioLDM, of which the starter is a small one: the UNet takes one vector for the words, as a class."""
+"""The AudioLDM family, which includes the starter pack: the UNet takes one prompt vector as a class embedding."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rewas_engine.packs.backbones.families import Family
 
 
 class AudioLdm(LatentDiffusion):
-    """Prompts are [B, D]: a text encoder's embedding, through a text projection where the pack has one."""
+    """Prompts are [B, D]: text embeddings, passed through the text projection if the pack has one."""
 
     def embed_prompts(self, prompts: Sequence[str]) -> torch.Tensor:
         embedded = super().embed_prompts(prompts)

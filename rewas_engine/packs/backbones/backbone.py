@@ -1,4 +1,4 @@
-"""What the engine asks of a text-to-audio model with its adapter, and what latent diffusion models have in common."""
+"""The interface of a text-to-audio model with its adapter, and the common part of latent diffusion models."""
 
 from __future__ import annotations
 
@@ -19,50 +19,50 @@ from rewas_engine.runtime.precision import autocast_to_weight_dtype, weight_dtyp
 class Backbone(ABC):
     """A text-to-audio model with its adapter, of one loaded pack on one device.
 
-    Log-mels are [B, T, bins] in nats of the pack's own front end, whatever the model's networks are used to. Latents
-    are [B, C, T', F'], scaled to about unit variance; T' is T / patch. Nothing here turns gradients off: an adapter is
-    trained through the same calls.
+    Log-mels are [B, T, bins] in nats of the pack's front end, whatever unit the networks use. Latents are
+    [B, C, T', F'] with about unit variance, T' = T / patch. Gradients stay enabled, because training uses the same
+    calls.
     """
 
     @property
     @abstractmethod
     def patch(self) -> int:
-        """Mel frames for each latent position."""
+        """Mel frames per latent frame."""
 
     @property
     @abstractmethod
     def schedule(self) -> Any:
-        """The noise schedule that the model was trained with, a diffusers scheduler."""
+        """The noise schedule of the model's training, a diffusers scheduler."""
 
     @property
     @abstractmethod
     def controls(self) -> tuple[str, ...]:
-        """Which of `rewas_engine.conditioning.controls.CONTROL_NAMES` the adapter reads."""
+        """The controls that the adapter reads, out of `rewas_engine.conditioning.controls.CONTROL_NAMES`."""
 
     @property
     def weight_dtype(self) -> torch.dtype:
-        """What the heavy layers of the denoiser are held in; float32 unless a backbone says otherwise."""
+        """Precision of the denoiser's heavy layers; float32 unless a backbone overrides it."""
         return torch.float32
 
     @abstractmethod
     def latent_shape(self, frames: int) -> tuple[int, int, int]:
-        """C, T' and F' of a sound of so many mel frames."""
+        """Return C, T' and F' for a number of mel frames."""
 
     @abstractmethod
     def embed_prompts(self, prompts: Sequence[str]) -> torch.Tensor:
-        """Prompts as the denoiser hears them, [B, ...]; "" is no words."""
+        """Return the embeddings of prompts for the denoiser, [B, ...]. "" is the empty prompt of guidance."""
 
     @abstractmethod
     def encode(self, log_mels: torch.Tensor) -> torch.Tensor:
-        """Latents of log-mels."""
+        """Return the latents of log-mels."""
 
     @abstractmethod
     def decode(self, latents: torch.Tensor) -> torch.Tensor:
-        """Log-mels of latents."""
+        """Return the log-mels of latents."""
 
     @abstractmethod
     def hints(self, batch: ControlBatch) -> torch.Tensor:
-        """Controls of B windows as the adapter reads them, [B, H, T', F']; all zeros where nothing is given."""
+        """Return the controls of B windows for the adapter, [B, H, T', F']; zeros where there is no control."""
 
     @abstractmethod
     def predict(
@@ -73,27 +73,31 @@ class Backbone(ABC):
         hints: torch.Tensor | None,
         strength: float,
     ) -> torch.Tensor:
-        """What the denoiser predicts of noisy latents, in the schedule's kind of prediction.
+        """Predict the noise (or the schedule's other prediction type) in noisy latents.
 
-        timestep: scalar or [B]. prompts: as `embed_prompts` gives them. hints: as `hints` gives them; None runs the
-        base alone. strength: factor of what the adapter adds.
+        Args:
+            sample: Noisy latents.
+            timestep: Scalar or [B].
+            prompts: From `embed_prompts`.
+            hints: From `hints`; None runs the denoiser without the adapter.
+            strength: Factor of the adapter's residuals.
         """
 
     @abstractmethod
     def vocode(self, log_mels: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
-        """Waveforms [B, at least hop·T] at the pack's rate.
+        """Return waveforms [B, at least hop·T] at the pack's rate.
 
-        positions: [B, T] int64, of each frame among all draws there are. A vocoder that draws what log-mels do not say
-        draws the same for the same position; one that draws nothing needs none.
+        `positions`: [B, T] int64. A vocoder that adds random phases draws the same ones for the same position; others
+        ignore it.
         """
 
 
 class LatentDiffusion(Backbone):
-    """A backbone of a pack's usual parts: text encoder, codec, UNet, adapter, schedule, vocoder.
+    """A backbone made of text encoder, codec, UNet, adapter, schedule and vocoder.
 
-    components: role -> component, read anew at every call. A vocoder whose attribute `draws_by_position` is true is
-    given positions, every other one log-mels alone. A family says by `denoise` and `adapter_residuals` how its UNet
-    takes the words, and may see its latents and log-mels in another way.
+    `components` (role -> component) is read at every call, so that offloading can replace entries. A vocoder whose
+    attribute `draws_by_position` is true gets positions; others get log-mels only. A family implements `denoise` and
+    may override `adapter_residuals`, `orient_latents` and the conversions of log-mels.
     """
 
     def __init__(self, components: Mapping[str, Any], audio: MelConfig, device: str) -> None:
@@ -167,7 +171,7 @@ class LatentDiffusion(Backbone):
     def adapter_residuals(
         self, sample: torch.Tensor, timestep: torch.Tensor, prompts: torch.Tensor, hints: torch.Tensor
     ) -> Residuals:
-        """What the adapter adds to the UNet's skips and middle."""
+        """Return what the adapter adds to the UNet's skip connections and middle block."""
         residuals: Residuals = self.components["adapter"](sample, timestep, prompts, hints)
         return residuals
 
@@ -175,16 +179,16 @@ class LatentDiffusion(Backbone):
     def denoise(
         self, sample: torch.Tensor, timestep: torch.Tensor, prompts: torch.Tensor, residuals: Mapping[str, Any]
     ) -> torch.Tensor:
-        """The UNet's prediction. residuals: named as diffusers' UNets take them; none runs the base alone."""
+        """Run the UNet. `residuals`: keyword arguments of diffusers' UNets; empty without the adapter."""
 
     def orient_latents(self, latents: torch.Tensor) -> torch.Tensor:
-        """Latents [B, C, T', F'] as the networks see them, and back: its own inverse."""
+        """Convert latents [B, C, T', F'] to the networks' axis order, or back: it is its own inverse."""
         return latents
 
     def to_codec_scale(self, log_mels: torch.Tensor) -> torch.Tensor:
-        """Log-mels in the codec's own unit and order of axes, from those of the engine."""
+        """Convert log-mels of the engine to the codec's unit and axis order."""
         return log_mels
 
     def from_codec_scale(self, decoded: torch.Tensor) -> torch.Tensor:
-        """What the codec decodes as log-mels [B, T, bins] in nats."""
+        """Convert the codec's output to log-mels [B, T, bins] in nats."""
         return decoded

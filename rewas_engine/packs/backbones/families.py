@@ -1,7 +1,7 @@
-"""Families of backbones, and how a pack's family is found. Nothing here imports torch.
+"""Families of backbones, and how a pack's family is found. This module does not import torch.
 
-A pack names its family; a family is Python code of this package or of another installed one. Nothing in a pack's folder
-is ever run.
+A pack names its family; a family is Python code in this package or another installed one. Code in a pack's folder is
+never run.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from rewas_engine.packs.backbones.backbone import Backbone
 
 ENTRY_POINT_GROUP = "rewas_engine.backbones"
-"""The group in which an installed package names its families, each as `name = "module:FAMILY"`."""
+"""Entry-point group in which an installed package lists its families, each as `name = "module:FAMILY"`."""
 DEFAULT_FAMILY = "audioldm"
-"""The family of packs that name none: there was only this one when they were written."""
+"""Family of packs that do not name one; they date from before there were others."""
 _BUILT_IN_FAMILIES = {
     "audioldm": "rewas_engine.packs.backbones.audioldm:FAMILY",
     "make-an-audio": "rewas_engine.packs.backbones.make_an_audio:FAMILY",
@@ -33,18 +33,21 @@ _BUILT_IN_FAMILIES = {
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 
 ComponentLoader = Callable[[Path, "torch.dtype"], Any]
-"""From a component's folder in a pack, and what its heavy layers are to be held in
-(`rewas_engine.runtime.precision`), to the component; raises ValueError where its files do not fit."""
+"""Function from a component's folder and the precision of its heavy layers to the component.
+
+It raises ValueError if the files do not fit.
+"""
 
 
 @dataclass(frozen=True)
 class Family:
-    """A kind of text-to-audio model: what its packs are made of, and how their parts work together.
+    """A kind of text-to-audio model: the classes in its packs, and how its components work together.
 
-    name: as packs write it, in lower case. loaders: class names that its packs may give to components, beside those
-    that every pack may (`rewas_engine.packs.components`). backbone: from role -> component, the pack's audio geometry
-    and a
-    device to the backbone. The mapping is the loaded pack's own, so that a component which is replaced there counts.
+    Args:
+        name: Name in pack.toml, in lower case.
+        loaders: Class names that only its packs may use, see `rewas_engine.packs.components` for the common ones.
+        backbone: Function from components by role, audio format and device to the backbone. The mapping is live, so a
+            component that is replaced there takes effect.
     """
 
     name: str
@@ -56,33 +59,35 @@ _runtime_families: dict[str, Family] = {}
 
 
 def register_family(family: Family) -> None:
-    """Make a family known to this process, for code that brings its own and is no installed package.
+    """Register a family in this process, for code that is not an installed package.
 
-    Raises SettingsError where the name is none or is taken by another.
+    Raises SettingsError if the name is invalid or taken by another family.
     """
     if not is_family_name(family.name):
-        raise SettingsError(f"{family.name!r} is no name for a family of packs.", "Use lower-case letters and digits.")
+        raise SettingsError(
+            f"{family.name!r} is not a valid name for a family of packs.", "Use lower-case letters and digits."
+        )
     if _runtime_families.get(family.name) is not family and family.name in family_names():
-        raise SettingsError(f"There is already a family of packs called {family.name}.", "Give it another name.")
+        raise SettingsError(f"A family of packs named {family.name} already exists.", "Use another name.")
     _runtime_families[family.name] = family
 
 
 def is_family_name(name: object) -> bool:
-    """Whether a pack may call its family so."""
+    """Return whether a value is a valid family name."""
     return isinstance(name, str) and _NAME.fullmatch(name) is not None
 
 
 def family_names() -> tuple[str, ...]:
-    """Names of all families that there are, without importing any."""
+    """Return the names of all available families without importing them."""
     return tuple(
         sorted({*_BUILT_IN_FAMILIES, *_runtime_families, *(point.name for point in _installed_entry_points())})
     )
 
 
 def find_family(name: str) -> Family:
-    """The family that a pack names.
+    """Return the family of a name.
 
-    Raises PackError where no installed package brings it, where two do, and where the one that does cannot be loaded.
+    Raises PackError if no installed package provides it, if two do, or if it cannot be loaded.
     """
     if name in _runtime_families:
         return _runtime_families[name]
@@ -94,27 +99,29 @@ def find_family(name: str) -> Family:
     sources = sorted({point.value for point in points})
     if len(sources) > 1:
         raise PackError(
-            f"The family of packs {name} is brought by {' and by '.join(sources)}.", "Uninstall all but one of them."
+            f"Several packages provide the family of packs {name}: {', '.join(sources)}.",
+            "Uninstall all but one of them.",
         )
     try:
         family = points[0].load()
     except (ImportError, AttributeError) as error:
         raise PackError(
             f"The family of packs {name} cannot be loaded from {sources[0]}: {error}",
-            "Install the package that brings it again.",
+            "Reinstall the package that provides it.",
         ) from error
     if not isinstance(family, Family) or family.name != name:
         raise PackError(
-            f"{sources[0]} is not the family of packs {name}.", "Install another version of the package that brings it."
+            f"{sources[0]} is not the family of packs {name}.",
+            "Install another version of the package that provides it.",
         )
     return family
 
 
 def unknown_family_error(name: str) -> PackError:
-    """What is wrong with a pack of a family that there is not."""
+    """Return the error for a family that is not installed."""
     return PackError(
-        f"The family of packs {name} is unknown; known are {', '.join(family_names())}.",
-        "Install the Python package that brings it, update ReWaS, or choose another pack.",
+        f"The family of packs {name} is unknown. Available: {', '.join(family_names())}.",
+        "Install the Python package that provides it, update ReWaS, or choose another pack.",
     )
 
 

@@ -1,7 +1,7 @@
-"""The family of Make-An-Audio (Huang et al. 2023): 80 mel bins, a hop of 256 samples, words as tokens to attend to.
+"""The Make-An-Audio family (Huang et al. 2023): 80 mel bins, a hop of 256 samples, prompts as tokens for attention.
 
-Its networks see spectrograms with frequency before time and in powers of ten: here they are turned and brought to
-nats, so that energy means the same for every pack.
+Its networks use spectrograms with frequency before time and base-10 logarithms. They are transposed and converted to
+nats here, so that energy has the same unit in every pack.
 """
 
 from __future__ import annotations

@@ -15,6 +15,7 @@ from rewas_api.errors import ProblemError, ProblemKind
 from rewas_api.transfer import CHUNK_BYTES
 from rewas_api.v1 import rewas_pb2, rewas_pb2_grpc
 from rewas_engine import InstalledPack, installed_packs
+from rewas_engine.packs.description import pack_not_installed_error
 from rewas_server import __version__
 from rewas_server.config import ServerConfig
 from rewas_server.files.media import MediaLibrary
@@ -194,11 +195,7 @@ def _pack_names(request: rewas_pb2.SubmitJobRequest, prompted: list[PromptedClip
 def _check_pack(name: str, installed: list[InstalledPack]) -> None:
     found = next((pack for pack in installed if pack.name == name), None)
     if found is None:
-        raise ProblemError(
-            f'The pack "{name}" is not installed.',
-            "Install it, or choose one of the installed packs.",
-            ProblemKind.PACK,
-        )
+        raise problem_from_error(pack_not_installed_error(name, [pack.name for pack in installed]))
     if found.problem is not None:
         raise problem_from_error(found.problem)
 

@@ -11,6 +11,7 @@ from rewas_api.errors import ProblemError, ProblemKind
 from rewas_api.v1 import rewas_pb2
 from rewas_engine import Cancelled, EngineError, ProbedClip
 from rewas_engine.media.cuts import MIN_SHOT_S
+from rewas_engine.packs.description import pack_not_installed_error
 from rewas_engine.runtime.memory_errors import is_out_of_memory
 from rewas_engine.runtime.progress import CancelSignal
 from rewas_server.otio.clips import clip_label, parse_clip, parse_timeline, read_clip_source
@@ -169,11 +170,7 @@ def _check_cuts(work: rewas_pb2.SoundWork, label: str) -> None:
 
 def _check_pack(pack: str, packs: Collection[str]) -> None:
     if pack and pack not in packs:
-        raise ProblemError(
-            f'The pack "{pack}" is not installed.',
-            f"Choose one of {', '.join(packs)}, or install it." if packs else "Install it.",
-            ProblemKind.PACK,
-        )
+        raise problem_from_error(pack_not_installed_error(pack, packs))
 
 
 def _check_conflict(

@@ -1,4 +1,4 @@
-"""Where a command's work is done: in its own process, or on a server. Both give the same outcome."""
+"""Where a command runs its work: in its own process or on a server. Both give the same outcome."""
 
 from __future__ import annotations
 
@@ -36,25 +36,25 @@ _WORK_FIELDS = {
 
 @dataclass(frozen=True)
 class Outcome:
-    """What work came to. stem_paths: Artifact.name -> where the stem lies on this machine."""
+    """The result of work. stem_paths: Artifact.name -> the stem on this machine."""
 
     result: Result
     stem_paths: Mapping[str, Path]
 
 
 class Runner(Protocol):
-    """Does work."""
+    """Runs work."""
 
     def packs(self) -> list[rewas_pb2.Pack]:
-        """The packs that there are, the default one first."""
+        """Return the installed packs, the default one first."""
 
     def share(self, media: Path, cancel: threading.Event) -> str | None:
-        """See that media can be read where the work is done; returns its SHA-256 where it had to be uploaded."""
+        """Make media readable where the work is done. Return its SHA-256 if it was uploaded."""
 
     def run(
         self, work: Work, output_dir: Path, on_progress: Callable[[WorkProgress], None], cancel: threading.Event
     ) -> Outcome:
-        """Do the work, stems into the folder. Raises ProblemError, and Cancelled; then no stem is left behind."""
+        """Run the work and write stems into the folder. Raises ProblemError or Cancelled, and leaves no stems then."""
 
 
 @contextlib.contextmanager
@@ -64,10 +64,16 @@ def open_runner(
     conflict_model: Path | None = None,
     device: str = "auto",
 ) -> Iterator[Runner]:
-    """The runner for a server's address, or for this process where there is none.
+    """Open the runner for a server, or for this process.
 
-    execution: how packs are run in this process; a server knows its own. conflict_model: a folder with a CLIP model,
-    for work in this process. Raises ProblemError for one beside a server, and for one that is not there.
+    Args:
+        server: The server's address; None for this process.
+        execution: How packs are run in this process.
+        conflict_model: A folder with a CLIP model, for work in this process.
+        device: Where the model runs in this process: "cpu", "cuda:0" or "auto".
+
+    Raises:
+        ProblemError: the conflict model does not exist, or is given together with a server.
     """
     if server is None:
         if conflict_model is not None:
@@ -76,8 +82,8 @@ def open_runner(
         return
     if conflict_model is not None:
         raise ProblemError(
-            "A conflict model is given for work on a server, which has its own.",
-            "Start the server with --conflict-model, or leave the option or --server out.",
+            "--conflict-model has no effect with --server.",
+            "Start the server with --conflict-model, or omit one of the two options.",
             ProblemKind.SETTINGS,
         )
     with RewasClient(server) as client:
@@ -85,7 +91,7 @@ def open_runner(
 
 
 def uploaded_media(runner: Runner, media: Path, cancel: threading.Event) -> dict[str, str]:
-    """A request's `uploaded_media` for one file; empty where the file is read in its place."""
+    """Return `uploaded_media` of a request for one file; empty if the file can be read where it is."""
     sha256 = runner.share(media, cancel)
     return {str(media): sha256} if sha256 is not None else {}
 
@@ -93,7 +99,10 @@ def uploaded_media(runner: Runner, media: Path, cancel: threading.Event) -> dict
 class LocalRunner:
     """Runs the job code in this process.
 
-    execution: how packs are run. conflict_model: a folder with a CLIP model for the conflict check.
+    Args:
+        execution: How packs are run.
+        conflict_model: A folder with a CLIP model for the conflict check.
+        device: Where the model runs.
     """
 
     def __init__(
@@ -114,7 +123,7 @@ class LocalRunner:
         self, work: Work, output_dir: Path, on_progress: Callable[[WorkProgress], None], cancel: threading.Event
     ) -> Outcome:
         request = _request(work)
-        # On one's own machine a pack may also be a folder that is not installed.
+        # On this machine, a pack may also be a folder that is not installed.
         packs = [pack.name for pack in installed_packs()] + [pack for pack in _pack_names(work) if os.sep in pack]
         check_request(request, packs)
         engine = functools.partial(
@@ -126,7 +135,7 @@ class LocalRunner:
 
 
 class ServerRunner:
-    """Hands the work to a server, and brings its stems."""
+    """Submits work to a server and fetches its stems."""
 
     def __init__(self, client: RewasClient) -> None:
         self._client = client
@@ -142,7 +151,7 @@ class ServerRunner:
         try:
             return self._client.upload_media(media, on_progress=_stopping(cancel))
         except ProblemError:
-            # What a callback raises within an upload comes out as a broken call.
+            # An exception in the callback of an upload appears as a failed call.
             if cancel.is_set():
                 raise Cancelled from None
             raise
@@ -165,15 +174,17 @@ class ServerRunner:
 
 
 def check_conflict_model(folder: Path) -> None:
-    """See, before anything is loaded, that there is such a folder. Raises ProblemError (PACK)."""
+    """Check before anything is loaded that the folder exists. Raises ProblemError (PACK)."""
     if not folder.is_dir():
         raise ProblemError(
-            f"There is no folder {folder} with a CLIP model.", "Check the path of --conflict-model.", ProblemKind.PACK
+            f"The folder {folder} with a CLIP model does not exist.",
+            "Check the path of --conflict-model.",
+            ProblemKind.PACK,
         )
 
 
 def list_artifacts(result: Result) -> list[rewas_pb2.Artifact]:
-    """Every file that a result names."""
+    """Return all files of a result."""
     if isinstance(result, rewas_pb2.SoundResult):
         return [stem.artifact for take in result.takes for stem in take.stems]
     if isinstance(result, rewas_pb2.TimelineResult):
@@ -182,10 +193,10 @@ def list_artifacts(result: Result) -> list[rewas_pb2.Artifact]:
 
 
 def find_media_file(path: Path, name: str | None = None) -> Path:
-    """The absolute path of a media file. Raises ProblemError (MEDIA) where there is none. name: what has it, a clip."""
+    """Return the absolute path of a media file. Raises ProblemError (MEDIA) if it does not exist. name: of the clip."""
     owner = f'The media of the clip "{name or path.absolute().name or path}"'
     if path.is_dir():
-        raise ProblemError(f"{owner} is a folder: {path.absolute()}.", "Give a video file.", ProblemKind.MEDIA)
+        raise ProblemError(f"{owner} is a folder: {path.absolute()}.", "Choose a video file.", ProblemKind.MEDIA)
     if not path.is_file():
         raise ProblemError(f"{owner} does not exist: {path}.", "Check the path, or relink the clip.", ProblemKind.MEDIA)
     return path.absolute()
@@ -193,7 +204,7 @@ def find_media_file(path: Path, name: str | None = None) -> Path:
 
 @functools.cache
 def _engine(pack: str, *, device: str, execution: Execution, conflict_model: Path | None) -> ReWaS:
-    # A pack that is not there, or is damaged in its description, is told before torch is loaded for it.
+    # Report a missing or damaged pack before loading torch.
     read_pack(find_pack(pack))
     from rewas_engine import ReWaS
 

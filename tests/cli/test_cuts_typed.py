@@ -95,8 +95,8 @@ def test_a_cut_beyond_the_clip_is_refused(rewas: Rewas, media: Path, tmp_path: P
 
 
 def test_what_is_typed_is_what_is_meant() -> None:
-    assert CutOptions.parsed(None) == CutOptions.parsed("ignore") == CutOptions()
-    assert CutOptions.parsed("new-sound") == CutOptions(found=True)
-    assert CutOptions.parsed("1.5,1:02").times_s == (Fraction(3, 2), Fraction(62))
+    assert CutOptions.from_text(None) == CutOptions.from_text("ignore") == CutOptions()
+    assert CutOptions.from_text("new-sound") == CutOptions(detect=True)
+    assert CutOptions.from_text("1.5,1:02").times_s == (Fraction(3, 2), Fraction(62))
     with pytest.raises(typer.BadParameter):
-        CutOptions.parsed("")
+        CutOptions.from_text("")

@@ -75,28 +75,30 @@ def test_a_timelines_clips_may_have_layers(rewas: Rewas, media: Path, tmp_path: 
 
 
 def test_what_is_typed_is_understood() -> None:
-    choice = LayerOptions.parsed("wind", ["crowd=people, clapping = loudly"], ["primary=-3", "crowd=2.5 dB"], ["crowd"])
+    choice = LayerOptions.from_options(
+        "wind", ["crowd=people, clapping = loudly"], ["primary=-3", "crowd=2.5 dB"], ["crowd"]
+    )
     assert choice.gain_db == -3
     assert choice.layers is not None
     ambience, crowd = choice.layers
     assert (ambience.name, ambience.prompt, ambience.gain_db, ambience.energy) == ("ambience", "wind", None, None)
     assert (crowd.prompt, crowd.gain_db, crowd.energy) == ("people, clapping = loudly", 2.5, "following")
-    assert LayerOptions.parsed(None, None, None, None) == LayerOptions(None, None)
+    assert LayerOptions.from_options(None, None, None, None) == LayerOptions(None, None)
 
 
 @pytest.mark.parametrize(
     ("layers", "gains", "following", "said"),
     [
         (["wind"], [], [], "--layer is “wind”"),
-        ([], ["ambience=-3"], [], "speaks of a layer 'ambience'"),
+        ([], ["ambience=-3"], [], "names a layer 'ambience'"),
         ([], ["primary=loud"], [], "not a number"),
         ([], ["primary"], [], "--gain is “primary”"),
-        (["wind=wind"], [], ["rain"], "speaks of a layer 'rain'"),
+        (["wind=wind"], [], ["rain"], "names a layer 'rain'"),
     ],
 )
 def test_what_cannot_be_understood_is_refused(layers, gains, following, said: str) -> None:
     with pytest.raises(SettingsError) as raised:
-        LayerOptions.parsed(None, layers, gains, following)
+        LayerOptions.from_options(None, layers, gains, following)
     assert said in raised.value.what
 
 

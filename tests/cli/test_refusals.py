@@ -23,10 +23,10 @@ def silent_sound(path: Path, rate_hz: int = 44_100) -> Path:
 @pytest.mark.parametrize(
     ("options", "said", "remedy"),
     [
-        (["--gain", "primary=-3", "--gain", "primary=-20"], "'primary' is given more than one gain", "one --gain"),
+        (["--gain", "primary=-3", "--gain", "primary=-20"], "'primary' has more than one gain", "one --gain"),
         (["--texture", "flat", "--control-strength", "0"], "control strength of 0", "--control-strength above 0"),
-        (["--conflict-model", "/no/where"], "no folder /no/where", "--conflict-model"),
-        (["--conflict-model", "/no/where", "--conflict", "off"], "no folder /no/where", "--conflict-model"),
+        (["--conflict-model", "/no/where"], "folder /no/where", "--conflict-model"),
+        (["--conflict-model", "/no/where", "--conflict", "off"], "folder /no/where", "--conflict-model"),
         (["--energy", "flat", "--edit", "fade in 99"], "“fade in 99” lasts longer than the clip", "shorter"),
         (["--energy", "flat", "--edit", "fade out 99"], "“fade out 99” lasts longer than the clip", "shorter"),
         (["--texture", "tilt:2", "--texture-edit", "fade in 99"], "“fade in 99” lasts longer", "shorter"),

@@ -87,15 +87,15 @@ def test_texture_files_that_cannot_be_right(
             ["--texture", "flat", "--texture-edit", "tilt 20", "--texture-edit", "tilt 20"],
             "“tilt 20” would take a band",
         ),
-        (["--texture-edit", "tilt 1"], "not said which"),
-        (["--ambience", "wind", "--layer-energy", "crowd=flat"], "speaks of a layer 'crowd'"),
+        (["--texture-edit", "tilt 1"], "no texture to edit"),
+        (["--ambience", "wind", "--layer-energy", "crowd=flat"], "names a layer 'crowd'"),
         (["--ambience", "wind", "--layer-energy", "ambience=smell"], "“smell”"),
         (["--ambience", "wind", "--layer-energy", "ambience"], "--layer-energy is “ambience”"),
         (["--ambience", "wind", "--layer-energy", "ambience=flat:9"], "louder than sound can be"),
         (["--ambience", "wind", "--layer-energy", "ambience=flat", "--following", "ambience"], "more than one energy"),
-        (["--layer-energy", "primary=flat"], "speaks of a layer 'primary'"),
-        (["--ambience", "wind", "--layer-edit", "crowd=scale 2"], "--layer-edit speaks of a layer 'crowd'"),
-        (["--ambience", "wind", "--layer-edit", "ambience=scale 2"], "it has none of its own"),
+        (["--layer-energy", "primary=flat"], "names a layer 'primary'"),
+        (["--ambience", "wind", "--layer-edit", "crowd=scale 2"], "--layer-edit names a layer 'crowd'"),
+        (["--ambience", "wind", "--layer-edit", "ambience=scale 2"], "has no own energy"),
         (["--ambience", "wind", "--layer-edit", "scale 2"], "--layer-edit is “scale 2”"),
         (
             ["--ambience", "wind", "--layer-energy", "ambience=flat", "--layer-edit", "ambience=wobble 3"],
@@ -127,18 +127,18 @@ def test_options_that_cannot_be_right(
 
 
 def test_what_is_typed_is_understood(tmp_path: Path) -> None:
-    assert TextureOptions.parsed(None, None) is None
-    tilt = TextureOptions.parsed("tilt:-2.5", ["darker 1"])
+    assert TextureOptions.from_options(None, None) is None
+    tilt = TextureOptions.from_options("tilt:-2.5", ["darker 1"])
     assert tilt is not None
     assert (tilt.origin, tilt.tilt_nats, [str(edit) for edit in tilt.edits]) == (Origin.FLAT, -2.5, ["tilt -1"])
     (tmp_path / "b.CSV").touch()
-    drawn = TextureOptions.parsed(str(tmp_path / "b.CSV"), None)
+    drawn = TextureOptions.from_options(str(tmp_path / "b.CSV"), None)
     assert drawn is not None
     assert drawn.origin is Origin.CURVE_FILE
-    layers = LayerOptions.parsed("wind", ["crowd=people"], None, ["crowd"], ["ambience=flat:-7"])
+    layers = LayerOptions.from_options("wind", ["crowd=people"], None, ["crowd"], ["ambience=flat:-7"])
     assert layers.energies["ambience"].level_nats == -7
     with pytest.raises(SettingsError, match="more than one energy"):
-        LayerOptions.parsed("wind", None, None, None, ["ambience=flat:-7", "ambience=flat"])
+        LayerOptions.from_options("wind", None, None, None, ["ambience=flat:-7", "ambience=flat"])
 
 
 # With the tiny model

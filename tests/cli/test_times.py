@@ -11,25 +11,25 @@ import typer
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rewas_cli.commands.shared_options import otio_clip, seconds
+from rewas_cli.commands.shared_options import otio_clip, parse_time_s
 from rewas_server.otio.clips import parse_clip, read_clip_source
 
 
 @given(st.decimals(0, 100_000, places=6))
 def test_seconds_are_exact(value: Decimal) -> None:
-    assert seconds(f"{value:f}", "--start") == Fraction(value)
+    assert parse_time_s(f"{value:f}", "--start") == Fraction(value)
 
 
 @given(st.integers(0, 99), st.integers(0, 59), st.decimals(0, 59, places=3))
 def test_clock_times_are_exact(hours: int, minutes: int, rest: Decimal) -> None:
-    assert seconds(f"{hours}:{minutes:02}:{rest:f}", "--start") == hours * 3600 + minutes * 60 + Fraction(rest)
-    assert seconds(f"{minutes:02}:{rest:f}", "--start") == minutes * 60 + Fraction(rest)
+    assert parse_time_s(f"{hours}:{minutes:02}:{rest:f}", "--start") == hours * 3600 + minutes * 60 + Fraction(rest)
+    assert parse_time_s(f"{minutes:02}:{rest:f}", "--start") == minutes * 60 + Fraction(rest)
 
 
 @given(st.text(max_size=12))
 def test_anything_else_is_refused(text: str) -> None:
     try:
-        assert seconds(text, "--start") >= 0
+        assert parse_time_s(text, "--start") >= 0
     except typer.BadParameter as error:
         assert "is not a time" in str(error)  # noqa: PT017
 
@@ -37,7 +37,7 @@ def test_anything_else_is_refused(text: str) -> None:
 @pytest.mark.parametrize("text", ["", "-1", "1e3", "nan", "inf", "1/2", "1:2:3:4", "3,5", "٣", "1:", ":1", "."])
 def test_what_is_no_time(text: str) -> None:
     with pytest.raises(typer.BadParameter, match="is not a time"):
-        seconds(text, "--start")
+        parse_time_s(text, "--start")
 
 
 @given(start=st.decimals(0, 10_000, places=4), duration=st.decimals("0.0001", 10_000, places=4))

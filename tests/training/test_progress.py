@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rewas_cli.commands.training_console import training_lines
+from rewas_cli.commands.training_console import progress_printer
 from rewas_engine.training.progress import Pace, PartCounter, TrainingProgress
 
 
@@ -70,7 +70,7 @@ def test_nobody_has_to_listen() -> None:
 def test_the_line_says_what_is_known(
     loss: float | None, left_s: float | None, line: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    training_lines()(TrainingProgress("base", 3, 9, loss, left_s))
+    progress_printer()(TrainingProgress("base", 3, 9, loss, left_s))
     assert capsys.readouterr().err.strip() == line
 
 
@@ -79,7 +79,7 @@ def test_lines_come_now_and_then_and_at_the_end_of_each_stage(
 ) -> None:
     clock = Clock()
     monkeypatch.setattr("rewas_cli.commands.training_console.time.monotonic", clock)
-    report = training_lines()
+    report = progress_printer()
     for stage in ("base", "adapter"):
         for step in range(1, 101):
             clock.now_s += 1

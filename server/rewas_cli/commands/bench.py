@@ -128,7 +128,7 @@ def bench(
         with evaluation_progress(description.info.name) as on_progress, tempfile.TemporaryDirectory() as room:
             if "procedures" in parts:
                 drawn = clip or write_bench_clip(Path(room))
-                compared = compare_procedures(
+                comparison = compare_procedures(
                     description.path,
                     drawn,
                     device=device,
@@ -137,8 +137,8 @@ def bench(
                     on_progress=on_progress,
                     cancel=cancel,
                 )
-                report["procedures"] = compared.report()
-                shown += [_procedure_table(compared), _verdict(compared)]
+                report["procedures"] = comparison.report()
+                shown += [_procedure_table(comparison), _verdict(comparison)]
             model = ReWaS.from_pretrained(description.path, device=device, execution=execution)
             own, chosen_device = model.sampling_settings(), model.device
             report["machine"] = machine(chosen_device)
@@ -200,9 +200,9 @@ def _spread(names: tuple[str, ...], count: int) -> tuple[str, ...]:
     return tuple(names[index * len(names) // count] for index in range(count))
 
 
-def _procedure_table(compared: Comparison) -> Table:
+def _procedure_table(comparison: Comparison) -> Table:
     """One column for each procedure, so that the table fits into a terminal."""
-    both = (compared.ours, compared.released)
+    both = (comparison.ours, comparison.released)
     table = Table("", *(timing.name for timing in both), title="From the video file to the waveform")
     table.title_justify = "left"
     rows: dict[str, list[str]] = {
@@ -213,9 +213,9 @@ def _procedure_table(compared: Comparison) -> Table:
         **{f"{stage}, s": [f"{timing.seconds.get(stage, 0.0):.2f}" for timing in both] for stage in _STAGES},
         "total, s": [f"{timing.total_s:.2f}" for timing in both],
         "CPU time, s": [f"{timing.processor_s:.2f}" for timing in both],
-        "another take, s": [_number(timing.again_s, 2) for timing in both],
+        "another take, s": [_format_number(timing.again_s, 2) for timing in both],
         "loading, s": [f"{timing.load_s:.2f}" for timing in both],
-        "peak, GB": [_number(timing.peak_gb, 2) for timing in both],
+        "peak, GB": [_format_number(timing.peak_gb, 2) for timing in both],
     }
     for name, values in rows.items():
         table.add_row(name, *values)
@@ -226,16 +226,16 @@ def _steps(timing: Timing) -> str:
     return f"{timing.num_steps}" + (f" ({timing.measured_steps} measured)" if timing.is_extrapolated else "")
 
 
-def _verdict(compared: Comparison) -> str:
-    extrapolated = compared.released.is_extrapolated
+def _verdict(comparison: Comparison) -> str:
+    extrapolated = comparison.released.is_extrapolated
     note = (
-        f", extrapolated from {compared.released.measured_steps} of the release's {compared.released.num_steps} steps"
+        f", extrapolated from {comparison.released.measured_steps} of the release's {comparison.released.num_steps} steps"
         if extrapolated
         else ""
     )
     return (
-        f"The default is {compared.ratio:.1f} times as fast as the released procedure on the same weights{note}. "
-        f"By CPU time, which depends less on other programs, it is {compared.processor_ratio:.1f} times as fast."
+        f"The default is {comparison.ratio:.1f} times as fast as the released procedure on the same weights{note}. "
+        f"By CPU time, which depends less on other programs, it is {comparison.processor_ratio:.1f} times as fast."
     )
 
 
@@ -261,7 +261,9 @@ def _batch_table(peak: float, rows: list[BatchRow], precision: str) -> Table:
     table = Table("windows", "s", "TFLOP/s", "share of the peak", "", title=title, title_justify="left")
     for row in rows:
         share = "–" if row.share is None else f"{100 * row.share:.0f} %"
-        table.add_row(str(row.batch), _number(row.seconds, 3), _number(row.teraflops, 2), share, row.failed)
+        table.add_row(
+            str(row.batch), _format_number(row.seconds, 3), _format_number(row.teraflops, 2), share, row.failed
+        )
     return table
 
 
@@ -270,14 +272,14 @@ def _memory_table(rows: list[MemoryRow]) -> Table:
     table = Table(*heads, title="Memory for one window", title_justify="left")
     for row in rows:
         low = "yes" if row.low_memory else "no"
-        table.add_row(row.precision, low, _number(row.weights_gb, 2), _number(row.peak_gb, 2), row.failed)
+        table.add_row(row.precision, low, _format_number(row.weights_gb, 2), _format_number(row.peak_gb, 2), row.failed)
     return table
 
 
-def _number(value: float | None, digits: int) -> str:
+def _format_number(value: float | None, digits: int) -> str:
     return "–" if value is None else f"{value:.{digits}f}"
 
 
-def _machine_line(found: dict[str, Any]) -> str:
-    busy = "" if found["load"] is None else f", load {found['load']:g}"
-    return f"on {found['device']}, {found['threads']} threads of {found['cores']} cores{busy}, torch {found['torch']}"
+def _machine_line(machine: dict[str, Any]) -> str:
+    busy = "" if machine["load"] is None else f", load {machine['load']:g}"
+    return f"on {machine['device']}, {machine['threads']} threads of {machine['cores']} cores{busy}, torch {machine['torch']}"

@@ -1,4 +1,4 @@
-"""What the command line says of cuts: found in the picture, or given as times."""
+"""The --cuts option: cuts detected in the video, or given as times."""
 
 from __future__ import annotations
 
@@ -6,28 +6,33 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from rewas_api.v1 import rewas_pb2
-from rewas_cli.commands.shared_options import seconds
+from rewas_cli.commands.shared_options import parse_time_s
 from rewas_server.work.translation import rational
 
-IGNORED, FOUND = "ignore", "new-sound"
+_IGNORE, _NEW_SOUND = "ignore", "new-sound"
 
 
 @dataclass(frozen=True)
 class CutOptions:
-    """Where a sound begins anew. found: at the cuts that are found. times_s: at these, from the clip's start."""
+    """Where a new sound starts.
 
-    found: bool = False
+    Args:
+        detect: Whether it starts at each cut detected in the video.
+        times_s: Times at which it starts, in seconds from the start of the clip.
+    """
+
+    detect: bool = False
     times_s: tuple[Fraction, ...] = ()
 
     @classmethod
-    def parsed(cls, text: str | None) -> CutOptions:
-        """What --cuts says. Raises typer.BadParameter for what is neither a word of ours nor times."""
-        if text is None or text == IGNORED:
+    def from_text(cls, text: str | None) -> CutOptions:
+        """Parse the value of --cuts. Raises typer.BadParameter if it is neither a keyword nor times."""
+        if text is None or text == _IGNORE:
             return cls()
-        if text == FOUND:
-            return cls(found=True)
-        return cls(times_s=tuple(seconds(part, "--cuts") for part in text.split(",")))
+        if text == _NEW_SOUND:
+            return cls(detect=True)
+        return cls(times_s=tuple(parse_time_s(part, "--cuts") for part in text.split(",")))
 
-    def messages(self) -> list[rewas_pb2.Rational]:
-        """The times as they travel."""
+    def to_messages(self) -> list[rewas_pb2.Rational]:
+        """Return the times as messages."""
         return [rational(time_s) for time_s in self.times_s]

@@ -64,7 +64,7 @@ def energy(
     cuts: Annotated[
         bool, typer.Option("--find-cuts", help="List the cuts in the video.", rich_help_panel=ENERGY_PANEL)
     ] = False,
-    against: Annotated[
+    reference: Annotated[
         Reference | None,
         typer.Option(
             "--compare",
@@ -92,7 +92,7 @@ def energy(
 ) -> None:
     """Show a clip's energy curve: loudness over time, in nats of log-mel magnitude."""
     from rewas_cli.commands.energy_options import (
-        ChosenClip,
+        ClipRange,
         EnergyOptions,
         EnergyResolver,
         Origin,
@@ -105,9 +105,9 @@ def energy(
 
     with protect_stdout(), cancel_on_ctrl_c() as cancel:
         build_execution(None, False, False, server, device)
-        choice = EnergyOptions.parsed(origin, edits)
+        choice = EnergyOptions.from_options(origin, edits)
         media = find_media_file(clip)
-        read = (media, *choice.read)
+        read = (media, *choice.input_files)
         if plot is not None:
             from rewas_cli.plots.curves import check_plotting
 
@@ -115,16 +115,16 @@ def energy(
         if output is not None:
             check_curve_file(output, "curve", read)
         with open_runner(server, device=device) as runner, progress_bar(media.name) as on_progress:
-            taker = EnergyResolver(runner, ChosenClip(media, start, duration), pack, on_progress, cancel, cuts)
-            taken, report = taker.taken(choice)
+            resolver = EnergyResolver(runner, ClipRange(media, start, duration), pack, on_progress, cancel, cuts)
+            result, report = resolver.resolve(choice)
             if events:
-                report["events"] = [event_report(event) for event in taken.events]
-            if against is not None:
-                _, heard = replace(taker, find_cuts=False).taken(EnergyOptions(Origin.AUDIO))
-                report |= _compared(report, heard)
-        lines = _lines(report)
+                report["events"] = [event_report(event) for event in result.events]
+            if reference is not None:
+                _, measured = replace(resolver, find_cuts=False).resolve(EnergyOptions(Origin.AUDIO))
+                report |= _compare_curves(report, measured)
+        lines = _report_lines(report)
         if output is not None:
-            lines.append(f"curve: {write_curve(curve_from_message(taken.energy), output.absolute())}")
+            lines.append(f"curve: {write_curve(curve_from_message(result.energy), output.absolute())}")
         if plot is not None:
             from rewas_cli.plots.curves import plot_energy
 
@@ -132,16 +132,16 @@ def energy(
     Printer(as_json).result(report, lines)
 
 
-def _compared(report: Mapping[str, Any], reference: Mapping[str, Any]) -> dict[str, Any]:
-    """Correlation and mean absolute error of two curves, on the grid of the first."""
+def _compare_curves(report: Mapping[str, Any], reference: Mapping[str, Any]) -> dict[str, Any]:
+    """Return correlation and mean absolute error of two curves, on the grid of the first."""
     import numpy as np
 
     from rewas_engine import EnergyCurve
     from rewas_engine.curves.energy import energy_agreement
 
     measured = np.asarray(report["values"], np.float32)
-    heard = EnergyCurve(np.asarray(reference["values"], np.float32), reference["rate_hz"])
-    mae_nats, correlation = energy_agreement(heard.resample(report["rate_hz"], measured.size), measured)
+    curve = EnergyCurve(np.asarray(reference["values"], np.float32), reference["rate_hz"])
+    mae_nats, correlation = energy_agreement(curve.resample(report["rate_hz"], measured.size), measured)
     return {
         "against": {key: reference[key] for key in ("rate_hz", "values", "source")},
         "correlation": correlation,
@@ -149,11 +149,11 @@ def _compared(report: Mapping[str, Any], reference: Mapping[str, Any]) -> dict[s
     }
 
 
-def _lines(report: Mapping[str, Any]) -> list[str]:
+def _report_lines(report: Mapping[str, Any]) -> list[str]:
     values, clip = report["values"], report["clip"]
     lines = [
         f"{clip['name']}, {clip['start_s']:g} s to {clip['start_s'] + clip['duration_s']:g} s: "
-        f"{len(values)} values at {report['rate_hz']:g} per second {_origin(report['source'])}, "
+        f"{len(values)} values at {report['rate_hz']:g} per second {_origin_label(report['source'])}, "
         f"{min(values):.2f} to {max(values):.2f} nats"
     ]
     if report["edits"]:
@@ -169,7 +169,7 @@ def _lines(report: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-def _origin(source: str) -> str:
+def _origin_label(source: str) -> str:
     return "given by you" if source == "user" else f"from the {source}"
 
 

@@ -1,4 +1,4 @@
-"""Which energy a command is asked for: from the picture, a sound, a file of points or one level, and edited how."""
+"""The energy options: from the video, a sound, a curve file or a constant level, with edits."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rewas_api.v1 import rewas_pb2
-from rewas_cli.commands.shared_options import otio_clip, otio_range, seconds
+from rewas_cli.commands.shared_options import otio_clip, otio_range, parse_time_s
 from rewas_cli.reports import energy_report
 from rewas_cli.runner import uploaded_media
 from rewas_engine import (
@@ -46,14 +46,18 @@ class Origin(StrEnum):
     SOUND_FILE = "sound file"
 
 
-_WORDS = (Origin.VIDEO, Origin.AUDIO, Origin.FLAT)
+_SOURCE_KEYWORDS = (Origin.VIDEO, Origin.AUDIO, Origin.FLAT)
 
 
 @dataclass(frozen=True)
 class EnergyOptions:
-    """What is asked for, understood as far as that takes no work.
+    """The requested energy, parsed but not yet computed.
 
-    path: of a curve or sound file. level_nats: of a flat curve. edits: in their order.
+    Args:
+        origin: Where the energy comes from.
+        path: The curve or sound file, if the origin is one.
+        level_nats: The level of a flat curve.
+        edits: The edits, in order.
     """
 
     origin: Origin
@@ -62,33 +66,39 @@ class EnergyOptions:
     edits: tuple[EnergyEdit, ...] = ()
 
     @classmethod
-    def parsed(cls, source: str | None, edits: Sequence[str] | None) -> EnergyOptions:
-        """What the options --energy or --from and --edit say. Raises SettingsError for what cannot be understood."""
-        understood = parse_edits(edits or (), parse_edit)
+    def from_options(cls, source: str | None, edits: Sequence[str] | None) -> EnergyOptions:
+        """Parse --energy (or --from) and --edit. Raises SettingsError if they cannot be parsed."""
+        parsed_edits = parse_edits(edits or (), parse_edit)
         source = Origin.VIDEO if source is None else source
-        if source in _WORDS:
-            return cls(Origin(source), edits=understood)
+        if source in _SOURCE_KEYWORDS:
+            return cls(Origin(source), edits=parsed_edits)
         if source.startswith("flat:"):
             level_nats = parse_number(source, "flat:", "flat:-5")
             curve_from_points([(0, level_nats), (1, level_nats)], duration=1, name=f"the energy “{source[:60]}”")
-            return cls(Origin.FLAT, level_nats=level_nats, edits=understood)
-        origin, path = parse_source(source, "energy", _WORDS)
-        return cls(origin, path, edits=understood)
+            return cls(Origin.FLAT, level_nats=level_nats, edits=parsed_edits)
+        origin, path = parse_source(source, "energy", _SOURCE_KEYWORDS)
+        return cls(origin, path, edits=parsed_edits)
 
     @property
-    def read(self) -> tuple[Path, ...]:
-        """The files that it is taken from, beside the clip's own."""
+    def input_files(self) -> tuple[Path, ...]:
+        """The files that the energy is read from, other than the clip."""
         return () if self.path is None else (self.path,)
 
     @property
-    def edit_words(self) -> list[str]:
-        """The edits as they travel."""
+    def edit_texts(self) -> list[str]:
+        """The edits as text, as in a request."""
         return [str(edit) for edit in self.edits]
 
 
 @dataclass(frozen=True)
-class ChosenClip:
-    """The clip that a command line names. media: an absolute path. start, duration: as they were typed."""
+class ClipRange:
+    """The clip on the command line.
+
+    Args:
+        media: The absolute path of the media file.
+        start: The start as typed.
+        duration: The duration as typed.
+    """
 
     media: Path
     start: str | None
@@ -96,144 +106,156 @@ class ChosenClip:
 
     @cached_property
     def otio_json(self) -> str:
-        """The clip as it travels."""
+        """The clip as OTIO JSON, as in a request."""
         return str(otio_clip(self.media, self.start, self.duration).to_json_string())
 
     @cached_property
-    def sounding(self) -> ProbedClip:
-        """The clip held against its media, which may hold sound alone. Raises SettingsError, MediaError."""
+    def sound_probe(self) -> ProbedClip:
+        """The clip as found in its media, which may have sound only. Raises SettingsError, MediaError."""
         return read_clip_with_sound(self._video_clip)[0]
 
     @cached_property
     def read(self) -> ProbedClip:
-        """The clip held against its media. Raises SettingsError, MediaError, typer.BadParameter."""
+        """The clip as found in its media. Raises SettingsError, MediaError, typer.BadParameter."""
         return read_clip(self._video_clip)
 
     @property
     def _video_clip(self) -> VideoClip:
-        start_s = seconds(self.start, "--start") if self.start is not None else 0
-        duration_s = seconds(self.duration, "--duration") if self.duration is not None else None
+        start_s = parse_time_s(self.start, "--start") if self.start is not None else 0
+        duration_s = parse_time_s(self.duration, "--duration") if self.duration is not None else None
         return VideoClip(self.media, start=start_s, duration=duration_s)
 
 
 @dataclass(frozen=True)
 class EnergyValuesMessage:
-    """An energy as it travels, before its edits: values, or one level in nats; neither leaves it to the picture."""
+    """An energy before its edits: a curve, or a level in nats; with neither, it is estimated from the video."""
 
     curve: rewas_pb2.EnergyCurve | None = None
     flat_nats: float | None = None
 
     def message(self, edits: Sequence[str]) -> rewas_pb2.EnergyInput:
-        """The energy as it travels, with its edits."""
+        """Return the energy with its edits as a message."""
         return rewas_pb2.EnergyInput(curve=self.curve, flat_nats=self.flat_nats, edits=edits)
 
 
 @dataclass(frozen=True)
 class EnergyResolver:
-    """Takes energy for one clip, with the model where that needs one.
+    """Computes the energy of one clip, with the model if it is needed.
 
-    find_cuts: the report then holds the clip's cuts as `cuts_s`, in seconds from its start.
+    Args:
+        find_cuts: Whether the report has the cuts of the clip as `cuts_s`, in seconds from its start.
     """
 
     runner: Runner
-    clip: ChosenClip
+    clip: ClipRange
     pack: str | None
     on_progress: Callable[[WorkProgress], None]
     cancel: threading.Event
     find_cuts: bool = False
 
-    def taken(self, choice: EnergyOptions) -> tuple[rewas_pb2.EnergyResult, dict[str, Any]]:
-        """The energy that is asked for, edited, and how it came about. Raises EngineError, ProblemError."""
-        performed = self._measure_performance(choice)
-        given = EnergyValuesMessage() if choice.origin is Origin.AUDIO else self._resolve_values(choice, performed)
-        taken = self._measured(
+    def resolve(self, choice: EnergyOptions) -> tuple[rewas_pb2.EnergyResult, dict[str, Any]]:
+        """Return the edited energy and its report. Raises EngineError, ProblemError."""
+        performance = self._measure_performance(choice)
+        values = EnergyValuesMessage() if choice.origin is Origin.AUDIO else self._resolve_values(choice, performance)
+        result = self._run_energy_work(
             self.clip.media,
             self.clip.otio_json,
             source=rewas_pb2.ENERGY_SOURCE_AUDIO if choice.origin is Origin.AUDIO else None,
-            energy=given.message(choice.edit_words),
+            energy=values.message(choice.edit_texts),
             find_cuts=self.find_cuts,
         )
-        report = energy_report(taken, self.clip.media) | {"edits": choice.edit_words}
-        if performed is not None:
-            heard = energy_report(performed, self.clip.media)
-            report |= {key: heard[key] for key in ("pack", "timings_s")}
+        report = energy_report(result, self.clip.media) | {"edits": choice.edit_texts}
+        if performance is not None:
+            measured = energy_report(performance, self.clip.media)
+            report |= {key: measured[key] for key in ("pack", "timings_s")}
         if self.find_cuts:
-            report["cuts_s"] = [cut.numerator / cut.denominator for cut in taken.cuts_s]
+            report["cuts_s"] = [cut.numerator / cut.denominator for cut in result.cuts_s]
         if choice.edits:
-            report["unedited"] = list(taken.unedited_energy.values)
-        return taken, report
+            report["unedited"] = list(result.unedited_energy.values)
+        return result, report
 
-    def given(self, choice: EnergyOptions) -> EnergyValuesMessage:
-        """What a sound is told to follow before its edits. Raises EngineError, ProblemError."""
+    def resolve_values(self, choice: EnergyOptions) -> EnergyValuesMessage:
+        """Return the energy of a sound before its edits. Raises EngineError, ProblemError."""
         return self._resolve_values(choice, self._measure_performance(choice))
 
     def resolve_layer(self, choice: EnergyOptions) -> rewas_pb2.EnergyInput:
-        """What a layer is told to follow. Raises EngineError, ProblemError."""
-        given = self.given(choice)
+        """Return the energy of a layer with its edits. Raises EngineError, ProblemError."""
+        values = self.resolve_values(choice)
         if choice.origin is Origin.VIDEO:
-            given = EnergyValuesMessage(self._measured(self.clip.media, self.clip.otio_json).energy)
-        return given.message(choice.edit_words)
+            values = EnergyValuesMessage(self._run_energy_work(self.clip.media, self.clip.otio_json).energy)
+        return values.message(choice.edit_texts)
 
-    def _resolve_values(self, choice: EnergyOptions, performed: rewas_pb2.EnergyResult | None) -> EnergyValuesMessage:
+    def _resolve_values(self, choice: EnergyOptions, performance: rewas_pb2.EnergyResult | None) -> EnergyValuesMessage:
         if choice.origin is Origin.VIDEO:
             return EnergyValuesMessage()
         if choice.origin is Origin.AUDIO:
-            return EnergyValuesMessage(self.heard(None).energy)
-        duration_s = self.clip.read.duration_s
+            return EnergyValuesMessage(self.measure_sound(None).energy)
+        duration_s = self.clip.video_probe.duration_s
         if choice.origin is Origin.FLAT:
             return EnergyValuesMessage(flat_nats=choice.level_nats)
-        if performed is not None:
-            return EnergyValuesMessage(curve_message(curve_from_message(performed.energy).with_duration(duration_s)))
+        if performance is not None:
+            return EnergyValuesMessage(curve_message(curve_from_message(performance.energy).with_duration(duration_s)))
         assert choice.path is not None
         return EnergyValuesMessage(curve_message(read_curve(choice.path, duration=duration_s)))
 
     def _measure_performance(self, choice: EnergyOptions) -> rewas_pb2.EnergyResult | None:
-        """What another sound file holds, where the energy is to be taken from one."""
-        return self.heard(choice.path) if choice.origin is Origin.SOUND_FILE else None
+        """Measure the sound file, if the energy comes from one."""
+        return self.measure_sound(choice.path) if choice.origin is Origin.SOUND_FILE else None
 
-    def heard(self, sound: Path | None, texture: bool = False) -> rewas_pb2.EnergyResult:
-        """What the clip's own sound holds, or another sound file as far as it lies over the clip.
+    def measure_sound(self, sound: Path | None, texture: bool = False) -> rewas_pb2.EnergyResult:
+        """Measure the clip's own sound, or another sound file up to the length of the clip.
 
-        texture: whether that is wanted beside the energy. Raises EngineError, ProblemError.
+        Args:
+            sound: The sound file; None for the clip's own sound.
+            texture: Whether to measure the texture too.
+
+        Raises:
+            EngineError, ProblemError: the sound cannot be measured.
         """
         audio = rewas_pb2.ENERGY_SOURCE_AUDIO
         if sound is None:
-            return self._measured(self.clip.media, self.clip.otio_json, source=audio, measure_texture=texture)
-        # Of a performance that runs on, only what lies over the clip decides how loud it is.
+            return self._run_energy_work(self.clip.media, self.clip.otio_json, source=audio, measure_texture=texture)
+        # The level is measured only on the part that covers the clip.
         whole, _ = read_clip_with_sound(VideoClip(sound))
-        part = otio_range(sound, whole.start_s, min(whole.duration_s, self.clip.read.duration_s))
-        return self._measured(sound, part.to_json_string(), source=audio, measure_texture=texture)
+        part = otio_range(sound, whole.start_s, min(whole.duration_s, self.clip.video_probe.duration_s))
+        return self._run_energy_work(sound, part.to_json_string(), source=audio, measure_texture=texture)
 
-    def _measured(self, media: Path, clip_json: str, **asked: Any) -> rewas_pb2.EnergyResult:
-        """What an energy job comes to. asked: fields of its EnergyWork."""
+    def _run_energy_work(self, media: Path, clip_json: str, **fields: Any) -> rewas_pb2.EnergyResult:
+        """Run an energy job. fields: more fields of its EnergyWork."""
         work = rewas_pb2.EnergyWork(
             clip_otio_json=clip_json,
             uploaded_media=uploaded_media(self.runner, media, self.cancel),
             pack=self.pack,
-            **asked,
+            **fields,
         )
         outcome = self.runner.run(work, media.parent, self.on_progress, self.cancel)
         assert isinstance(outcome.result, rewas_pb2.EnergyResult)
         return outcome.result
 
 
-def parse_source(source: str, what: str, words: Sequence[str]) -> tuple[Origin, Path]:
-    """The file that a curve is taken from. what: "energy". words: what may be said instead of a file.
+def parse_source(source: str, what: str, keywords: Sequence[str]) -> tuple[Origin, Path]:
+    """Return the file of a source and its kind.
 
-    Raises SettingsError where there is none of that name.
+    Args:
+        source: The source as typed.
+        what: "energy" or "texture", for the error.
+        keywords: What may be typed instead of a file.
+
+    Raises:
+        SettingsError: there is no such file.
     """
     path = Path(source)
     if not path.is_file():
         raise SettingsError(
             f"There is no {what} source “{source[:200]}”: no such file.",
-            f"Give a curve as {CURVE_SUFFIX}, a sound file, or one of {', '.join(words)}.",
+            f"Use a curve file ({CURVE_SUFFIX}), a sound file, or one of {', '.join(keywords)}.",
         )
     is_curve = path.suffix.lower() == CURVE_SUFFIX
     return Origin.CURVE_FILE if is_curve else Origin.SOUND_FILE, path.absolute()
 
 
 def check_curve_file(path: Path, what: str, read: Sequence[Path]) -> None:
-    """See, before any work, that a curve can be written there. what: "texture". read: files that the command reads.
+    """Check before any work that a curve can be written. what: "texture". read: files that the command reads.
 
     Raises SettingsError, ProblemError (SETTINGS).
     """
@@ -243,7 +265,7 @@ def check_curve_file(path: Path, what: str, read: Sequence[Path]) -> None:
 
 
 def event_report(event: rewas_pb2.EnergyEvent) -> dict[str, Any]:
-    """One event as it is printed."""
+    """Return an event for the report."""
     return {
         "number": event.number,
         "time_s": round(event.time_s.numerator / event.time_s.denominator, 4),
@@ -254,7 +276,7 @@ def event_report(event: rewas_pb2.EnergyEvent) -> dict[str, Any]:
 
 
 def parse_number(source: str, prefix: str, example: str) -> float:
-    """The number of a source like flat:-4. Raises SettingsError for what is none."""
+    """Return the number of a source like flat:-4. Raises SettingsError if it is not a number."""
     text = source.removeprefix(prefix).strip()
     try:
         # Python also reads 1_000 and the digits of other scripts.

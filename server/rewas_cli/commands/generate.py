@@ -252,7 +252,7 @@ def generate(
     from rewas_api.clip_settings import ClipSettings
     from rewas_api.v1 import rewas_pb2
     from rewas_cli.commands.cut_options import CutOptions
-    from rewas_cli.commands.energy_options import ChosenClip, EnergyOptions, EnergyResolver
+    from rewas_cli.commands.energy_options import ClipRange, EnergyOptions, EnergyResolver
     from rewas_cli.commands.layer_options import LayerOptions
     from rewas_cli.commands.regenerate_options import regenerate_message
     from rewas_cli.commands.texture_options import TextureOptions, TextureResolver
@@ -266,10 +266,10 @@ def generate(
 
     with protect_stdout(), cancel_on_ctrl_c() as cancel:
         check_folder_writable(output)
-        choice = EnergyOptions.parsed(energy, edits)
+        choice = EnergyOptions.from_options(energy, edits)
         execution = build_execution(precision, compiled, low_memory, server, device)
-        at_cuts = CutOptions.parsed(cuts)
-        texture_choice = TextureOptions.parsed(texture, texture_edits)
+        at_cuts = CutOptions.from_text(cuts)
+        texture_choice = TextureOptions.from_options(texture, texture_edits)
         if texture_choice is not None and control_strength == 0:
             raise SettingsError(
                 "--texture has no effect at a control strength of 0.",
@@ -278,7 +278,7 @@ def generate(
         regeneration = regenerate_message(regenerate, time_range, strength)
         media = find_media_file(clip)
         with settings_of(f'The clip "{media.name}"'):
-            beside = LayerOptions.parsed(ambience, layer, gain, following, layer_energy, layer_edit)
+            layer_options = LayerOptions.from_options(ambience, layer, gain, following, layer_energy, layer_edit)
             settings = ClipSettings(
                 prompt=prompt,
                 pack=pack,
@@ -293,44 +293,46 @@ def generate(
                 control_end=control_end,
                 control=parse_control(control),
                 loop=loop or None,
-                layers=beside.layers,
-                gain_db=beside.gain_db,
+                layers=layer_options.layers,
+                gain_db=layer_options.gain_db,
                 mix=mix or None,
                 sampler=sampler,
-                new_sound_at_cuts=at_cuts.found or None,
+                new_sound_at_cuts=at_cuts.detect or None,
                 conflict_policy=conflict,
             )
         if plot is not None:
             from rewas_cli.plots.curves import check_plotting
 
-            sources = (choice, texture_choice, *beside.energies.values())
-            read = [path for source in sources if source is not None for path in source.read]
+            sources = (choice, texture_choice, *layer_options.energies.values())
+            read = [path for source in sources if source is not None for path in source.input_files]
             check_plotting(
                 plot, read=(media, *([] if regenerate is None else [regenerate]), *read), created_folder=output
             )
-        chosen = ChosenClip(media, start, duration)
+        chosen = ClipRange(media, start, duration)
         read_clip_settings(parse_clip(chosen.otio_json), settings.to_proto())
         with open_runner(server, execution, conflict_model, device) as runner, progress_bar(media.name) as on_progress:
-            taker = EnergyResolver(runner, chosen, pack, on_progress, cancel)
-            given = taker.given(choice)
-            bands = None if texture_choice is None else TextureResolver(taker).taken(texture_choice).texture
+            resolver = EnergyResolver(runner, chosen, pack, on_progress, cancel)
+            values = resolver.resolve_values(choice)
+            bands = None if texture_choice is None else TextureResolver(resolver).resolve(texture_choice).texture
             uploaded = uploaded_media(runner, media, cancel)
             if regenerate is not None:
                 uploaded |= uploaded_media(runner, regenerate.absolute(), cancel)
             work = rewas_pb2.SoundWork(
                 clip_otio_json=chosen.otio_json,
                 settings=settings.to_proto(),
-                energy=given.message(choice.edit_words),
+                energy=values.message(choice.edit_texts),
                 uploaded_media=uploaded,
                 regenerate=regeneration,
-                cuts_s=at_cuts.messages(),
+                cuts_s=at_cuts.to_messages(),
                 texture=None if bands is None else texture_message(bands),
-                layer_energies={name: taker.resolve_layer(source) for name, source in beside.energies.items()},
+                layer_energies={
+                    name: resolver.resolve_layer(source) for name, source in layer_options.energies.items()
+                },
             )
             outcome = runner.run(work, output.absolute(), on_progress, cancel)
         assert isinstance(outcome.result, rewas_pb2.SoundResult)
         report = sound_report(outcome.result, media, outcome.stem_paths)
-        report["energy"]["edits"] = choice.edit_words
+        report["energy"]["edits"] = choice.edit_texts
         if texture_choice is not None:
             report["texture"]["edits"] = [str(edit) for edit in texture_choice.edits]
         lines = sound_lines(report)

@@ -1,4 +1,4 @@
-"""What the command line says of layers: their words, gains and energies."""
+"""The layer options: prompts, gains and energies."""
 
 from __future__ import annotations
 
@@ -14,9 +14,12 @@ PRIMARY, AMBIENCE = "primary", "ambience"
 
 @dataclass(frozen=True)
 class LayerOptions:
-    """Layers as settings hold them, and the gain of the primary stem; None is what is not said.
+    """Layers for the settings, and the gain of the primary stem; None if not given.
 
-    energies: of layers that follow a curve of their own.
+    Args:
+        layers: The layers.
+        gain_db: The gain of the primary stem.
+        energies: The energies of the layers that have their own.
     """
 
     layers: tuple[LayerSettings, ...] | None
@@ -24,7 +27,7 @@ class LayerOptions:
     energies: Mapping[str, EnergyOptions] = field(default_factory=dict)
 
     @classmethod
-    def parsed(
+    def from_options(
         cls,
         ambience: str | None,
         layers: Sequence[str] | None,
@@ -33,56 +36,56 @@ class LayerOptions:
         energies: Sequence[str] | None = None,
         edits: Sequence[str] | None = None,
     ) -> LayerOptions:
-        """What --ambience, --layer NAME=TEXT, --gain NAME=DB, --following NAME, --layer-energy NAME=SOURCE and
-        --layer-edit NAME=EDIT say.
+        """Parse --ambience, --layer NAME=TEXT, --gain NAME=DB, --following NAME, --layer-energy NAME=SOURCE and
+        --layer-edit NAME=EDIT.
 
-        Raises SettingsError for what cannot be understood, and ProblemError for what no layer can be.
+        Raises SettingsError if they cannot be parsed, and ProblemError for an invalid layer.
         """
         words = [] if ambience is None else [(AMBIENCE, ambience)]
-        words += [_named(each, "--layer", "crowd=people clapping") for each in layers or ()]
+        words += [_split_assignment(each, "--layer", "crowd=people clapping") for each in layers or ()]
         gains_db: dict[str, float] = {}
-        for name, text in (_named(each, "--gain", "ambience=-12") for each in gains or ()):
+        for name, text in (_split_assignment(each, "--gain", "ambience=-12") for each in gains or ()):
             if name in gains_db:
-                raise SettingsError(f"The stem {name!r} is given more than one gain.", "Give one --gain for each stem.")
+                raise SettingsError(f"The stem {name!r} has more than one gain.", "Give one --gain for each stem.")
             gains_db[name] = _parse_gain_db(text)
-        sources = [_named(each, "--layer-energy", "ambience=flat:-7") for each in energies or ()]
-        changes = [_named(each, "--layer-edit", "ambience=fade in 0.5") for each in edits or ()]
+        sources = [_split_assignment(each, "--layer-energy", "ambience=flat:-7") for each in energies or ()]
+        changes = [_split_assignment(each, "--layer-edit", "ambience=fade in 0.5") for each in edits or ()]
         names = [name for name, _ in words]
-        for option, asked in (
+        for option, used in (
             ("--gain", [name for name in gains_db if name != PRIMARY]),
             ("--following", following),
             ("--layer-energy", [name for name, _ in sources]),
             ("--layer-edit", [name for name, _ in changes]),
         ):
-            for name in asked or ():
+            for name in used or ():
                 if name not in names:
                     raise SettingsError(
-                        f"{option} speaks of a layer {name!r}, which there is not.",
+                        f"{option} names a layer {name!r} that does not exist.",
                         f"Choose one of {', '.join(names)}." if names else "Add it with --layer or --ambience.",
                     )
         for number, (name, _) in enumerate(sources):
             if name in (following or ()) or name in [other for other, _ in sources[:number]]:
                 raise SettingsError(
-                    f"The layer {name!r} is given more than one energy.", "Give one --layer-energy, or --following."
+                    f"The layer {name!r} has more than one energy.", "Give one --layer-energy, or --following."
                 )
         for name, _ in changes:
             if name not in [followed for followed, _ in sources]:
                 raise SettingsError(
-                    f"The energy of the layer {name!r} is to be edited, but it has none of its own.",
-                    "Name its source with --layer-energy.",
+                    f"--layer-edit edits the energy of the layer {name!r}, which has no own energy.",
+                    "Choose its source with --layer-energy.",
                 )
-        made = tuple(
+        parsed_layers = tuple(
             LayerSettings(name, text, gains_db.get(name), "following" if name in (following or ()) else None)
             for name, text in words
         )
         chosen = {
-            name: EnergyOptions.parsed(source, [words for changed, words in changes if changed == name])
+            name: EnergyOptions.from_options(source, [words for changed, words in changes if changed == name])
             for name, source in sources
         }
-        return cls(made or None, gains_db.get(PRIMARY), chosen)
+        return cls(parsed_layers or None, gains_db.get(PRIMARY), chosen)
 
 
-def _named(text: str, option: str, example: str) -> tuple[str, str]:
+def _split_assignment(text: str, option: str, example: str) -> tuple[str, str]:
     name, equals, value = text.partition("=")
     if not equals:
         raise SettingsError(f"{option} is “{text[:60]}”.", f"Write it as {option} {example!r}.")

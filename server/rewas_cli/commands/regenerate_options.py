@@ -8,7 +8,7 @@ from pathlib import Path
 import typer
 
 from rewas_api.v1 import rewas_pb2
-from rewas_cli.commands.shared_options import seconds
+from rewas_cli.commands.shared_options import parse_time_s
 from rewas_engine import MediaError, SettingsError
 from rewas_server.work.translation import rational
 
@@ -49,8 +49,8 @@ def parse_range(text: str) -> tuple[Fraction | None, Fraction | None]:
     begin, dash, end = text.partition("-")
     if not dash or not (begin.strip() or end.strip()):
         raise typer.BadParameter(f"{text!r} is not a range; write it as 1.5-3, 4- or -2.", param_hint=_RANGE)
-    start_s = seconds(begin, _RANGE) if begin.strip() else None
-    end_s = seconds(end, _RANGE) if end.strip() else None
+    start_s = parse_time_s(begin, _RANGE) if begin.strip() else None
+    end_s = parse_time_s(end, _RANGE) if end.strip() else None
     if end_s is not None and end_s <= (start_s or 0):
         raise typer.BadParameter(f"The range {text} ends before it begins.", param_hint=_RANGE)
     return start_s, end_s

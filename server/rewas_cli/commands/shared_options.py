@@ -300,8 +300,8 @@ def parse_control(name: str | None) -> str | None:
     return name
 
 
-def seconds(text: str, option: str) -> Fraction:
-    """A time on the command line in seconds, exactly as written: "3.5", "1:03.5" or "0:01:03.5".
+def parse_time_s(text: str, option: str) -> Fraction:
+    """Return a typed time in seconds, exactly: "3.5", "1:03.5" or "0:01:03.5".
 
     Raises typer.BadParameter for anything else.
     """
@@ -315,22 +315,22 @@ def seconds(text: str, option: str) -> Fraction:
 
 
 def otio_clip(media: Path, start: str | None, duration: str | None) -> otio.schema.Clip:
-    """The part of a media file that the command line names, as it travels.
+    """Return the typed range of a media file as an OTIO clip.
 
-    Raises typer.BadParameter for a time that is none, ProblemError and MediaError for media that cannot be read.
+    Raises typer.BadParameter for an invalid time, ProblemError and MediaError for media that cannot be read.
     """
     import opentimelineio as otio
 
     if start is None and duration is None:
         reference = otio.schema.ExternalReference(target_url=str(media))
         return otio.schema.Clip(name=media.name, media_reference=reference)
-    start_s = seconds(start, "--start") if start is not None else Fraction(0)
-    duration_s = seconds(duration, "--duration") if duration is not None else _remaining_duration_s(media, start_s)
+    start_s = parse_time_s(start, "--start") if start is not None else Fraction(0)
+    duration_s = parse_time_s(duration, "--duration") if duration is not None else _remaining_duration_s(media, start_s)
     return otio_range(media, start_s, duration_s)
 
 
 def otio_range(media: Path, start_s: Fraction, duration_s: Fraction) -> otio.schema.Clip:
-    """A part of a media file as it travels, exact whatever its times are."""
+    """Return a range of a media file as an OTIO clip, with exact times."""
     import opentimelineio as otio
 
     reference = otio.schema.ExternalReference(target_url=str(media))
@@ -339,7 +339,7 @@ def otio_range(media: Path, start_s: Fraction, duration_s: Fraction) -> otio.sch
 
 
 def _exact_time(value_s: Fraction) -> otio.opentime.RationalTime:
-    """Numerator over denominator: the one pair of value and rate in which any fraction of a second is exact."""
+    """Return numerator over denominator, the value and rate that are exact for any fraction of a second."""
     import opentimelineio as otio
 
     return otio.opentime.RationalTime(value_s.numerator, value_s.denominator)

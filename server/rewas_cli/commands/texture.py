@@ -73,7 +73,7 @@ def texture(
     server: ServerOption = None,
 ) -> None:
     """Show a clip's spectral texture: how far four frequency bands lie above the energy over time, in nats."""
-    from rewas_cli.commands.energy_options import ChosenClip, EnergyResolver, check_curve_file
+    from rewas_cli.commands.energy_options import ClipRange, EnergyResolver, check_curve_file
     from rewas_cli.commands.texture_options import TextureOptions, TextureResolver
     from rewas_cli.reports import clip_report
     from rewas_cli.runner import find_media_file, open_runner
@@ -82,23 +82,23 @@ def texture(
 
     with protect_stdout(), cancel_on_ctrl_c() as cancel:
         build_execution(None, False, False, server, device)
-        choice = TextureOptions.parsed(origin, edits)
+        choice = TextureOptions.from_options(origin, edits)
         assert choice is not None
         media = find_media_file(clip)
-        read = (media, *choice.read)
+        read = (media, *choice.input_files)
         if plot is not None:
             from rewas_cli.plots.curves import check_plotting
 
             check_plotting(plot, read=read)
         if output is not None:
             check_curve_file(output, "texture", read)
-        chosen = ChosenClip(media, start, duration)
+        chosen = ClipRange(media, start, duration)
         with open_runner(server, device=device) as runner, progress_bar(media.name) as on_progress:
-            taken = TextureResolver(EnergyResolver(runner, chosen, pack, on_progress, cancel)).taken(choice)
-        report = {"clip": clip_report(clip_message(chosen.sounding), media), **taken.report}
-        lines = _lines(report)
+            resolved = TextureResolver(EnergyResolver(runner, chosen, pack, on_progress, cancel)).resolve(choice)
+        report = {"clip": clip_report(clip_message(chosen.sound_probe), media), **resolved.report}
+        lines = _report_lines(report)
         if output is not None:
-            lines.append(f"texture: {write_texture(taken.texture, output.absolute())}")
+            lines.append(f"texture: {write_texture(resolved.texture, output.absolute())}")
         if plot is not None:
             from rewas_cli.plots.curves import plot_texture
 
@@ -107,7 +107,7 @@ def texture(
     Printer(as_json).result(report, lines)
 
 
-def _lines(report: Mapping[str, Any]) -> list[str]:
+def _report_lines(report: Mapping[str, Any]) -> list[str]:
     clip, rows = report["clip"], report["values"]
     origin = "given by you" if report["source"] == "user" else "from the sound"
     lines = [

@@ -1,4 +1,4 @@
-"""Which spectral texture a command is asked for: of a sound, of a file of points, or one throughout, and edited how."""
+"""The texture options: from a sound, a texture file or a constant tilt, with edits."""
 
 from __future__ import annotations
 
@@ -23,15 +23,19 @@ from rewas_engine.curves.energy import SILENCE_THRESHOLD_NATS
 from rewas_server.work.energy_requests import parse_edits
 from rewas_server.work.translation import texture_from_message, texture_message
 
-_WORDS = (Origin.AUDIO, Origin.FLAT)
-_TILT = "tilt:"
+_SOURCE_KEYWORDS = (Origin.AUDIO, Origin.FLAT)
+_TILT_PREFIX = "tilt:"
 
 
 @dataclass(frozen=True)
 class TextureOptions:
-    """What is asked for, understood as far as that takes no work.
+    """The requested texture, parsed but not yet computed.
 
-    path: of a texture or sound file. tilt_nats: of one texture throughout. edits: in their order.
+    Args:
+        origin: Where the texture comes from.
+        path: The texture or sound file, if the origin is one.
+        tilt_nats: The tilt of a constant texture.
+        edits: The edits, in order.
     """
 
     origin: Origin
@@ -40,36 +44,34 @@ class TextureOptions:
     edits: tuple[TextureEdit, ...] = ()
 
     @classmethod
-    def parsed(cls, source: str | None, edits: Sequence[str] | None) -> TextureOptions | None:
-        """What --texture and --texture-edit say; None where no texture is asked for.
+    def from_options(cls, source: str | None, edits: Sequence[str] | None) -> TextureOptions | None:
+        """Parse --texture and --texture-edit; return None if there is no texture.
 
-        Raises SettingsError for what cannot be understood, and for edits of nothing.
+        Raises SettingsError if they cannot be parsed, and for edits without a texture.
         """
-        understood = parse_edits(edits or (), parse_texture_edit)
+        parsed_edits = parse_edits(edits or (), parse_texture_edit)
         if source is None:
-            if understood:
-                raise SettingsError(
-                    "A texture is to be edited, but it is not said which.", "Name its source with --texture."
-                )
+            if parsed_edits:
+                raise SettingsError("--texture-edit has no texture to edit.", "Choose its source with --texture.")
             return None
-        if source in _WORDS:
-            return cls(Origin(source), edits=understood)
-        if source.startswith(_TILT):
-            tilt_nats = parse_number(source, _TILT, "tilt:-2")
+        if source in _SOURCE_KEYWORDS:
+            return cls(Origin(source), edits=parsed_edits)
+        if source.startswith(_TILT_PREFIX):
+            tilt_nats = parse_number(source, _TILT_PREFIX, "tilt:-2")
             flat_texture(duration=1, tilt_nats=tilt_nats)
-            return cls(Origin.FLAT, tilt_nats=tilt_nats, edits=understood)
-        origin, path = parse_source(source, "texture", (*_WORDS, f"{_TILT}NATS"))
-        return cls(origin, path, edits=understood)
+            return cls(Origin.FLAT, tilt_nats=tilt_nats, edits=parsed_edits)
+        origin, path = parse_source(source, "texture", (*_SOURCE_KEYWORDS, f"{_TILT_PREFIX}NATS"))
+        return cls(origin, path, edits=parsed_edits)
 
     @property
-    def read(self) -> tuple[Path, ...]:
-        """The files that it is taken from, beside the clip's own."""
+    def input_files(self) -> tuple[Path, ...]:
+        """The files that the texture is read from, other than the clip."""
         return () if self.path is None else (self.path,)
 
 
 @dataclass(frozen=True)
 class ResolvedTexture:
-    """A texture, and how it came about: as of `texture_report`, after its edits."""
+    """An edited texture and its report (see `texture_report`)."""
 
     texture: TextureCurve
     report: dict[str, Any]
@@ -77,12 +79,12 @@ class ResolvedTexture:
 
 @dataclass(frozen=True)
 class TextureResolver:
-    """Takes textures for one clip, with the model where that needs one."""
+    """Computes textures for one clip, with the model if it is needed."""
 
-    sounds: EnergyResolver
+    energy_resolver: EnergyResolver
 
-    def taken(self, choice: TextureOptions) -> ResolvedTexture:
-        """The texture that is asked for, edited. Raises EngineError, ProblemError."""
+    def resolve(self, choice: TextureOptions) -> ResolvedTexture:
+        """Return the edited texture. Raises EngineError, ProblemError."""
         texture = self._resolve_unedited(choice)
         changed = apply_edits(texture, choice.edits)
         report = texture_report(texture_message(changed)) | {"edits": [str(edit) for edit in choice.edits]}
@@ -92,22 +94,22 @@ class TextureResolver:
 
     def _resolve_unedited(self, choice: TextureOptions) -> TextureCurve:
         if choice.origin is Origin.AUDIO:
-            return self._heard(None)
-        duration_s = self.sounds.clip.read.duration_s
+            return self._measure_texture(None)
+        duration_s = self.energy_resolver.clip.video_probe.duration_s
         if choice.origin is Origin.FLAT:
             return flat_texture(duration=duration_s, tilt_nats=choice.tilt_nats)
         assert choice.path is not None
         if choice.origin is Origin.CURVE_FILE:
             return read_texture(choice.path, duration=duration_s)
-        return self._heard(choice.path).with_duration(duration_s)
+        return self._measure_texture(choice.path).with_duration(duration_s)
 
-    def _heard(self, sound: Path | None) -> TextureCurve:
-        """The texture of a sound file, or of the clip's own sound. Raises MediaError where there is only silence."""
-        heard = self.sounds.heard(sound, texture=True)
-        if max(heard.energy.values) <= SILENCE_THRESHOLD_NATS:
-            name = self.sounds.clip.media.name if sound is None else sound.name
+    def _measure_texture(self, sound: Path | None) -> TextureCurve:
+        """Return the texture of a sound file, or of the clip's own sound. Raises MediaError for silence."""
+        measured = self.energy_resolver.measure_sound(sound, texture=True)
+        if max(measured.energy.values) <= SILENCE_THRESHOLD_NATS:
+            name = self.energy_resolver.clip.media.name if sound is None else sound.name
             raise MediaError(
-                f"The sound of {name} is silent: no texture can be taken from it.",
-                "Choose one in which something is heard, or ask for flat.",
+                f"The sound of {name} is silent, so it has no texture.",
+                "Choose a sound that is not silent, or use flat.",
             )
-        return texture_from_message(heard.texture)
+        return texture_from_message(measured.texture)

@@ -21,7 +21,7 @@ from rewas_cli.commands.train_pack import pack
 from rewas_cli.commands.train_parts import ADAPTER_EXAMPLES, PHI_EXAMPLES, adapter, phi
 from rewas_cli.commands.train_world import EXAMPLES as WORLD_EXAMPLES
 from rewas_cli.commands.train_world import world
-from rewas_cli.commands.training_console import print_start_pack, training_lines
+from rewas_cli.commands.training_console import print_start_pack, progress_printer
 from rewas_cli.console import INTERRUPTED, Printer, cancel_on_ctrl_c, note
 
 train = typer.Typer(cls=Group, no_args_is_help=True, help="Train packs.")
@@ -62,7 +62,7 @@ def starter(
     settings = settings if device is None else replace(settings, device=device)
     print_start_pack(settings.start_from)
     with cancel_on_ctrl_c() as cancel:
-        training = StarterTraining(settings, output, report=training_lines(), cancel=cancel)
+        training = StarterTraining(settings, output, report=progress_printer(), cancel=cancel)
         try:
             training.run(stage or STAGES)
         except TrainingStopped as stopped:

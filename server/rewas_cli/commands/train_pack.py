@@ -25,7 +25,7 @@ from rewas_cli.commands.shared_options import (
     TrainingDeviceOption,
     TrainingStageOption,
 )
-from rewas_cli.commands.training_console import print_start_pack, training_lines
+from rewas_cli.commands.training_console import print_start_pack, progress_printer
 from rewas_cli.console import INTERRUPTED, Printer, cancel_on_ctrl_c, note
 
 if TYPE_CHECKING:
@@ -186,7 +186,7 @@ def pack(
     source = CaptionSource(captions, file_column, caption_column, caption_from.value)
     clips = ClipFormat(hop_s=_seconds(hop), most_clips=max_clips)
     recordings = Recordings(output / "recordings", list_recordings(sounds, videos, source), clips)
-    report = training_lines()
+    report = progress_printer()
     with cancel_on_ctrl_c() as cancel:
         training = RecordingsTraining(settings, output, recordings, terms, report=report, cancel=cancel)
         try:

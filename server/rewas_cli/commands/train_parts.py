@@ -19,7 +19,7 @@ from rewas_cli.commands.shared_options import (
     TrainingDeviceOption,
 )
 from rewas_cli.commands.train_pack import EXCLUDED_FILE, print_excluded
-from rewas_cli.commands.training_console import print_continued_pack, training_lines
+from rewas_cli.commands.training_console import print_continued_pack, progress_printer
 from rewas_cli.console import INTERRUPTED, Printer, cancel_on_ctrl_c, note
 
 if TYPE_CHECKING:
@@ -196,7 +196,7 @@ def _train(
             source,
             terms,
             fine_tune=fine_tune,
-            report=training_lines(),
+            report=progress_printer(),
             cancel=cancel,
         )
         is_first = training.processes.is_first

@@ -28,7 +28,7 @@ def print_start_pack(start_from: str) -> None:
         print_continued_pack(read_pack(find_pack(start_from)).info)
 
 
-def training_lines() -> Callable[[TrainingProgress], None]:
+def progress_printer() -> Callable[[TrainingProgress], None]:
     """Return a callback that prints a line every 20 seconds and at the end of each stage."""
     printed_at = 0.0
 

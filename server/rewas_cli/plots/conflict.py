@@ -27,7 +27,7 @@ def draw_conflict(section: Section) -> Figure:
         values = section.plot_data[key]
         weights = np.full(values.size, 1 / values.size)
         scores.hist(values, bins=edges, weights=weights, color=colour, alpha=0.65, label=label)
-    scores.set(title="What pictures are given", xlabel="score", ylabel="share of prompts")
+    scores.set(title="Scores of right and wrong prompts", xlabel="score", ylabel="share of prompts")
     scores.legend(frameon=False)
     if section.plot_data["halved"] is not None:
         _draw_over_time(course, section.plot_data["halved"])
@@ -43,7 +43,7 @@ def _draw_reliability(axis: Axes, section: Section) -> None:
     axis.plot([0, 1], [0, 1], color=_GREY, linestyle="--", label="a perfect score")
     held, belong = ([tenth[key] for tenth in tenths] for key in ("probability", "share"))
     axis.plot(held, belong, color=_BLUE, marker="o", label=f"{pairs} prompts, ECE {error:.3f}")
-    axis.set(title="How far the score can be trusted", xlabel="score", ylabel="share that belongs together")
+    axis.set(title="Reliability of the score", xlabel="score", ylabel="share that belongs together")
     axis.set_aspect("equal")
     axis.legend(frameon=False, loc="upper left")
 
@@ -57,7 +57,7 @@ def _draw_over_time(axis: Axes, halved: HalvedClip) -> None:
         [moment.probability for moment in moments], borders, color=_BLUE, linewidth=2, label=f"“{halved.prompt}”"
     )
     best = [moment.rival_probability for moment in moments]
-    axis.stairs(best, borders, color=_ORANGE, linewidth=2, label="the best other words")
+    axis.stairs(best, borders, color=_ORANGE, linewidth=2, label="the best other prompt")
     axis.axvline(float(halved.border_s), color=_GREY, linestyle=":")
     axis.set(title="A clip that turns into another", xlabel="seconds", ylabel="probability", ylim=(0, 1.25))
     axis.legend(frameon=False, loc="upper left", fontsize=8)

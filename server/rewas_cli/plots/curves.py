@@ -1,4 +1,4 @@
-"""Pictures of energy curves. Needs matplotlib, which comes with the extra `plots`."""
+"""Plots of energy curves. They need matplotlib, which the extra `plots` installs."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _PRIMARY = "primary"
 
 
 def check_plotting(path: Path, *, read: Sequence[Path] = (), created_folder: Path | None = None) -> None:
-    """See, before any work, that a plot can be drawn there. read, created_folder: as of `check_file_writable`.
+    """Check before any work that a plot can be written. read, created_folder: see `check_file_writable`.
 
     Raises ProblemError (SETTINGS).
     """
@@ -49,13 +49,13 @@ def check_plotting(path: Path, *, read: Sequence[Path] = (), created_folder: Pat
 def plot_sound(report: Mapping[str, Any], path: Path) -> None:
     """Draw requested and produced energy over the waveform, one row for each take.
 
-    report: of `sound_report`; the stems are read from where it says they are.
+    report: from `sound_report`; the stems are read from its paths.
     """
     plot_sounds([report], path)
 
 
 def plot_sounds(reports: Sequence[Mapping[str, Any]], path: Path) -> None:
-    """Draw several clips' sound into one picture: each take of each clip, its layers, its texture, a row each."""
+    """Draw several clips' sounds into one plot: a row for each take, layer and texture."""
     rows = [row for report in reports for row in _sound_rows(report)]
     figure, axes = new_figure(len(rows))
     for axis, draw in zip(axes, rows, strict=True):
@@ -64,7 +64,7 @@ def plot_sounds(reports: Sequence[Mapping[str, Any]], path: Path) -> None:
 
 
 def _sound_rows(report: Mapping[str, Any]) -> Iterator[Callable[[Axes], None]]:
-    """What draws the rows of one clip."""
+    """Yield functions that draw the rows of one clip."""
     clip = report["clip"]["name"]
     for number, take in enumerate(report["takes"], start=1):
         take_name = f", take {number}" if len(report["takes"]) > 1 else ""
@@ -81,15 +81,15 @@ def _sound_rows(report: Mapping[str, Any]) -> Iterator[Callable[[Axes], None]]:
 
 
 def _draw_sound(
-    report: Mapping[str, Any], made: Mapping[str, Any], stem: Mapping[str, Any], title: str, axis: Axes
+    report: Mapping[str, Any], sound: Mapping[str, Any], stem: Mapping[str, Any], title: str, axis: Axes
 ) -> None:
     """Requested and produced energy of a take or a layer over its waveform."""
-    rate_hz, match = report["energy"]["rate_hz"], made["energy_correlation"]
+    rate_hz, match = report["energy"]["rate_hz"], sound["energy_correlation"]
     _draw_waveform(axis, stem)
-    _draw_curve(axis, made["energy_requested"], rate_hz, _REQUESTED, "requested energy")
-    _draw_curve(axis, made["energy_produced"], rate_hz, _PRODUCED, "produced energy")
+    _draw_curve(axis, sound["energy_requested"], rate_hz, _REQUESTED, "requested energy")
+    _draw_curve(axis, sound["energy_produced"], rate_hz, _PRODUCED, "produced energy")
     shown = f"correlation {match:.2f}, " if match is not None else ""
-    _label_axis(axis, title, f"{shown}{made['energy_mae']:.2f} nats off", report["clip"]["duration_s"])
+    _label_axis(axis, title, f"{shown}{sound['energy_mae']:.2f} nats off", report["clip"]["duration_s"])
 
 
 def _draw_textures(report: Mapping[str, Any], take: Mapping[str, Any], title: str, axis: Axes) -> None:
@@ -99,7 +99,7 @@ def _draw_textures(report: Mapping[str, Any], take: Mapping[str, Any], title: st
 
 
 def plot_energy(report: Mapping[str, Any], path: Path) -> None:
-    """Draw an energy curve with its events, as it was before its edits, and the one that it was held against.
+    """Draw an energy curve with its events, the unedited curve, and the curve that it is compared with.
 
     report: as `rewas energy` prints it.
     """
@@ -117,7 +117,7 @@ def plot_energy(report: Mapping[str, Any], path: Path) -> None:
     verdict = ""
     if "against" in report:
         other = report["against"]
-        _draw_curve(axis, other["values"], other["rate_hz"], _PRODUCED, "energy of its own sound")
+        _draw_curve(axis, other["values"], other["rate_hz"], _PRODUCED, "energy of the clip's sound")
         match = report["correlation"]
         verdict = (f"correlation {match:.2f}, " if match is not None else "") + f"{report['mae']:.2f} nats off"
     _label_axis(axis, f"{report['clip']['name']}: energy over time", verdict, report["clip"]["duration_s"])
@@ -125,7 +125,7 @@ def plot_energy(report: Mapping[str, Any], path: Path) -> None:
 
 
 def plot_texture(report: Mapping[str, Any], path: Path) -> None:
-    """Draw the bands of a texture, and as they were before its edits.
+    """Draw the bands of a texture, and of the unedited texture.
 
     report: as `rewas texture` prints it.
     """
@@ -142,8 +142,8 @@ def plot_texture(report: Mapping[str, Any], path: Path) -> None:
 def new_figure(
     rows: int, columns: int = 1, *, width: float = 11.0, row_height: float = 3.4
 ) -> tuple[Figure, list[Axes]]:
-    """A figure of rows · columns axes, row by row. width, row_height: inches."""
-    # The object interface, not pyplot: no window system is asked for, no global state is left behind.
+    """Return a figure with rows · columns axes, row by row. width, row_height: in inches."""
+    # The object interface instead of pyplot: it needs no window system and leaves no global state.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -166,7 +166,7 @@ def _draw_bands(axis: Axes, texture: Mapping[str, Any], label: str, dashed: bool
 
 
 def _draw_waveform(axis: Axes, stem: Mapping[str, Any]) -> None:
-    """A stem behind the curves, on a scale of its own, as the outline of its peaks."""
+    """Draw a stem behind the curves as the envelope of its peaks, on a second axis."""
     samples, rate_hz = soundfile.read(stem["path"], always_2d=True)
     waveform = samples.mean(axis=1)
     if not waveform.size:
@@ -200,20 +200,20 @@ def _label_axis(axis: Axes, title: str, verdict: str, duration_s: float, unit: s
     axis.set_xlim(0, duration_s)
     axis.grid(True, axis="both", color="#e4e8eb", linewidth=0.7)
     axis.spines[["top", "right"]].set_visible(False)
-    # Room above the curves, so that the legend lies over none of them.
+    # Leave room above the curves for the legend.
     low, high = axis.get_ylim()
     axis.set_ylim(low, high + (0.16 if unit == _ENERGY else 0.28) * (high - low))
     axis.legend(loc="upper right", ncols=2 if unit == _ENERGY else 4, frameon=False, fontsize=9)
 
 
 def save_figure(figure: Figure, path: Path) -> None:
-    """Write a figure as a PNG file, whole or not at all. Raises OSError."""
+    """Write a figure as a PNG file, atomically. Raises OSError."""
     picture = io.BytesIO()
     figure.savefig(picture, format="png")
     write_bytes_atomic(path, picture.getvalue())
 
 
 def _shorten_prompt(prompt: str) -> str:
-    # A dollar sign would begin a formula.
+    # A dollar sign would start a formula.
     text = prompt if len(prompt) <= 60 else prompt[:59] + "…"
     return text.replace("$", r"\$")

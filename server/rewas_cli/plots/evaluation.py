@@ -63,7 +63,7 @@ def _energy_overview(drawn: Mapping[str, Any]) -> Figure:
     figure, (scatter, histogram) = new_figure(1, 2, row_height=4.6)
     requested, produced = drawn["requested"].ravel(), drawn["produced"].ravel()
     step = max(1, requested.size // _MAX_SCATTER_POINTS)
-    # Silence asked for and silence made would outshine all else.
+    # Requested and produced silence would dominate the plot.
     heard = np.maximum(requested, produced)[::step] > _MEL_RANGE_NATS[0] + 0.1
     low, high = -11.7, float(max(requested.max(), produced.max())) + 0.3
     scatter.hexbin(
@@ -124,7 +124,7 @@ def _draw_words(section: Section, trained: Trained) -> list[Drawing]:
         ("classes.png", "Right class by class and condition", _draw_classes(details["by_class"])),
         (
             "confusion.png",
-            "What was asked for (row) and what the judge heard (column), plain prompts",
+            "Requested class (row) and the judge's answer (column), plain prompts",
             _draw_confusion(np.array(details["confusion"]["plain"]), details["classes"]),
         ),
     ]
@@ -167,8 +167,8 @@ def _draw_confusion(counts: NDArray[np.int64], classes: Sequence[str]) -> Figure
     names = [name.replace("_", " ") for name in classes]
     axis.set_xticks(range(len(names)), names, rotation=90, fontsize=8)
     axis.set_yticks(range(len(names)), names, fontsize=8)
-    axis.set_xlabel("heard")
-    axis.set_ylabel("asked for")
+    axis.set_xlabel("answer of the judge")
+    axis.set_ylabel("requested")
     axis.set_title("Clips, and their share of the row", loc="left", fontsize=11, color=_INK, fontweight="bold")
     figure.colorbar(image, ax=axis, shrink=0.6)
     return figure
@@ -205,8 +205,8 @@ def _draw_onsets(section: Section, trained: Trained) -> list[Drawing]:
     names = sorted(by_class["real"])
     looks = {
         "real": (_GREY, "real sound"),
-        "energy": (_BLUE, "energy asked for"),
-        "onsets": (_ORANGE, "onsets asked for"),
+        "energy": (_BLUE, "requested energy"),
+        "onsets": (_ORANGE, "requested onsets"),
     }
     shown = [name for name in looks if name in by_class]
     figure, (axis,) = new_figure(1, row_height=1.2 + 0.42 * len(names))
@@ -253,7 +253,7 @@ def _draw_texture(section: Section, trained: Trained) -> list[Drawing]:
     figure, (axis,) = new_figure(1, row_height=1.2 + 0.3 * len(names))
     places = np.arange(len(names))
     axis.barh(places + 0.19, [without[name] for name in names], height=0.36, color=_GREY, label="energy alone")
-    axis.barh(places - 0.19, [asked[name] for name in names], height=0.36, color=_BLUE, label="texture asked for")
+    axis.barh(places - 0.19, [asked[name] for name in names], height=0.36, color=_BLUE, label="requested texture")
     axis.set_yticks(places, [name.replace("_", " ") for name in names])
     _label(axis, "Distance of produced from wanted texture", "mean absolute difference (nats)", "")
     axis.legend(frameon=False, fontsize=9, loc="lower right")
@@ -282,14 +282,14 @@ def _draw_picture(section: Section, trained: Trained) -> list[Drawing]:
     for axis, example in zip(axes[1:], drawn["examples"], strict=True):
         times_s = (np.arange(example["true"].size) + 0.5) / drawn["rate_hz"]
         axis.plot(times_s, example["true"], color=_GREY, linewidth=2.6, label="energy of the sound")
-        axis.plot(times_s, example["estimated"], color=_BLUE, linewidth=1.4, label="estimated from the picture")
+        axis.plot(times_s, example["estimated"], color=_BLUE, linewidth=1.4, label="estimated from the video")
         match = example["correlation"]
         _label(axis, example["title"] + ("" if match is None else f": correlation {match:.2f}"), "", "nats")
         axis.set_xlim(0, times_s[-1])
     if drawn["examples"]:
         axes[1].legend(frameon=False, fontsize=8, ncols=2, loc="upper right", bbox_to_anchor=(1.0, 1.2))
         axes[-1].set_xlabel("time (s)")
-    return [("picture.png", "Energy estimated from pictures of the world", figure)]
+    return [("picture.png", "Energy estimated from videos of the synthetic world", figure)]
 
 
 def _draw_real(section: Section, trained: Trained) -> list[Drawing]:
@@ -299,7 +299,7 @@ def _draw_real(section: Section, trained: Trained) -> list[Drawing]:
     figure, axes = new_figure(len(clips), row_height=2.3)
     for axis, clip in zip(axes, clips, strict=True):
         times_s = (np.arange(clip.true.size) + 0.5) / clip.rate_hz
-        axis.plot(times_s, _standardise(clip.true), color=_GREY, linewidth=2.6, label="energy of its own sound")
+        axis.plot(times_s, _standardise(clip.true), color=_GREY, linewidth=2.6, label="energy of the clip's sound")
         axis.plot(times_s, _standardise(clip.curves["log_difference"]), color=_ORANGE, linewidth=1, label="motion")
         axis.plot(
             times_s, _standardise(clip.curves["picture"]), color=_BLUE, linewidth=1.5, label="the pack's estimate"
@@ -317,7 +317,7 @@ def _draw_real(section: Section, trained: Trained) -> list[Drawing]:
 
 
 def _draw_conflict(section: Section, trained: Trained) -> list[Drawing]:
-    return [("conflict.png", "Scores, how far they can be trusted, and moments", draw_conflict(section))]
+    return [("conflict.png", "Scores, their reliability, and scores over time", draw_conflict(section))]
 
 
 _SECTION_PLOTS: dict[str, Callable[[Section, Trained], list[Drawing]]] = {

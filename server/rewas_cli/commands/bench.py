@@ -229,7 +229,8 @@ def _steps(timing: Timing) -> str:
 def _verdict(comparison: Comparison) -> str:
     extrapolated = comparison.released.is_extrapolated
     note = (
-        f", extrapolated from {comparison.released.measured_steps} of the release's {comparison.released.num_steps} steps"
+        f", extrapolated from {comparison.released.measured_steps} of the release's "
+        f"{comparison.released.num_steps} steps"
         if extrapolated
         else ""
     )
@@ -282,4 +283,5 @@ def _format_number(value: float | None, digits: int) -> str:
 
 def _machine_line(machine: dict[str, Any]) -> str:
     busy = "" if machine["load"] is None else f", load {machine['load']:g}"
-    return f"on {machine['device']}, {machine['threads']} threads of {machine['cores']} cores{busy}, torch {machine['torch']}"
+    threads = f"{machine['threads']} threads of {machine['cores']} cores"
+    return f"on {machine['device']}, {threads}{busy}, torch {machine['torch']}"

@@ -115,7 +115,7 @@ class ClipRange:
         return read_clip_with_sound(self._video_clip)[0]
 
     @cached_property
-    def read(self) -> ProbedClip:
+    def video_probe(self) -> ProbedClip:
         """The clip as found in its media. Raises SettingsError, MediaError, typer.BadParameter."""
         return read_clip(self._video_clip)
 

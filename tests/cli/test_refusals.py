@@ -35,7 +35,7 @@ def silent_sound(path: Path, rate_hz: int = 44_100) -> Path:
         (["--gain", "primary=99"], "--gain", "from -60 to 24"),
         (
             ["--control-start", "0.9", "--control-end", "0.5"],
-            "from 0.9 to 0.5",
+            "starts at 0.9 and ends at 0.5",
             "--control-start below --control-end",
         ),
         (["--negative-prompt", "x", "--guidance-scale", "1"], "--guidance-scale of 1", "--guidance-scale above 1"),

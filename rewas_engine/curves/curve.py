@@ -1,4 +1,4 @@
-"""What every curve of a clip has in common: values at an exact rate, read at any other, and smoothed."""
+"""The base of all curves: values at an exact rate, resampling and smoothing."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ Nats = NDArray[np.float64]
 
 
 class SampledCurve:
-    """Values over a clip, one row or several beside each other.
+    """Values over a clip.
 
-    values: [T] or [T, rows] float32. Value i stands at (i + 0.5) / rate_hz seconds after the clip's first frame.
-    rate_hz: values per second, exact.
+    Attributes:
+        values: `[T]` or `[T, rows]` float32. Value i belongs to (i + 0.5) / rate_hz seconds after the clip's start.
+        rate_hz: Values per second, exact.
     """
 
     values: FloatArray
@@ -30,25 +31,31 @@ class SampledCurve:
         return len(self.values) / self.rate_hz
 
     def times_s(self) -> NDArray[np.float64]:
-        """Times of the values in seconds from the clip's start, [T]."""
+        """Times of the values in seconds from the clip's start, `[T]`."""
         return np.asarray((np.arange(len(self.values)) + 0.5) / float(self.rate_hz))
 
     def resample(self, rate_hz: Fraction | int, count: int) -> FloatArray:
-        """The curve read at another rate, linear between values and held at the ends: [count] or [count, rows]."""
+        """Interpolate at another rate, holding the ends: `[count]` or `[count, rows]`."""
         times_s = (np.arange(count) + 0.5) / float(rate_hz)
         return interpolate(self.values, self.times_s(), times_s).astype(np.float32)
 
 
 def validate_samples(values: object, rate_hz: Any, name: str) -> tuple[FloatArray, Fraction]:
-    """Values and rate of a curve as what they should be, the values not writable. name: "energy curve".
+    """Convert the values and rate of a curve. The returned values are read-only.
 
-    Raises SettingsError for what is not numbers or not finite, and for a rate that is not positive.
+    Args:
+        values: Numbers of any type and shape.
+        rate_hz: Values per second.
+        name: Name of the curve in error messages, such as "energy curve".
+
+    Raises:
+        SettingsError: The values are not finite numbers, or the rate is not positive.
     """
     try:
         numbers = np.array(values, dtype=np.float32, ndmin=1)
     except (ValueError, TypeError) as error:
         raise SettingsError(
-            f"The {name} is not made of numbers ({error}).", "Give one row of numbers, in nats."
+            f"The {name} is not made of numbers ({error}).", "Give a sequence of numbers, in nats."
         ) from error
     above_0 = "Give a rate above 0 values per second."
     try:
@@ -65,16 +72,16 @@ def validate_samples(values: object, rate_hz: Any, name: str) -> tuple[FloatArra
     return numbers, exact_hz
 
 
-def interpolate(values: NDArray[Any], places: NDArray[Any], wanted: NDArray[Any]) -> Nats:
-    """Values [T] or [T, rows] that stand at places [T], read at others [N], held at the ends: [N] or [N, rows]."""
+def interpolate(values: NDArray[Any], positions: NDArray[Any], query: NDArray[Any]) -> Nats:
+    """Interpolate values `[T]` or `[T, rows]`, given at `positions`, at `query` positions, holding the ends."""
     if values.ndim == 1:
-        return np.asarray(np.interp(wanted, places, values))
-    return np.stack([np.interp(wanted, places, row) for row in values.T], axis=-1)
+        return np.asarray(np.interp(query, positions, values))
+    return np.stack([np.interp(query, positions, row) for row in values.T], axis=-1)
 
 
 def smooth_values(values: NDArray[Any], window_values: int) -> NDArray[Any]:
-    """Values [T] or [T, rows] through a Savitzky-Golay filter of order 2; as they are where it would do nothing."""
-    # Most of what a command takes to start would be this import.
+    """Smooth values `[T]` or `[T, rows]` with a Savitzky-Golay filter of order 2."""
+    # Here, since this import takes most of a command's start-up time.
     from scipy.signal import savgol_filter
 
     count = len(values)
@@ -83,7 +90,7 @@ def smooth_values(values: NDArray[Any], window_values: int) -> NDArray[Any]:
 
 
 def find_runs(flags: NDArray[np.bool_]) -> list[tuple[int, int]]:
-    """First position and end, which is one past the last, of every run of flags [N] that are set, in order."""
+    """Ranges [start, end) of the runs of set flags `[N]`, in order."""
     between = np.zeros(len(flags) + 2, np.bool_)
     between[1:-1] = flags
     edges = np.flatnonzero(between[1:] != between[:-1])

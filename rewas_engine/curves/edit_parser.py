@@ -1,4 +1,4 @@
-"""Edits of curves in words, as they are typed: "scale 1.2", "mute events 2 3", "move event 1 to 2.5", "tilt -1"."""
+"""Parse edits of curves: "scale 1.2", "mute events 2 3", "move event 1 to 2.5", "tilt -1"."""
 
 from __future__ import annotations
 
@@ -64,15 +64,16 @@ EDIT_FORMS = (
     *(" ".join([name, *numbers]) for name, (_, numbers) in _ENERGY_EDITS.items()),
     *(f"{name} event N {rest}".rstrip() for name, (_, rest) in (_EVENT_EDITS | _SINGLE_EVENT_EDITS).items()),
 )
-"""What can be said of energy: "scale FACTOR", "mute event N", …"""
+"""Syntax of energy edits: "scale FACTOR", "mute event N", …"""
 TEXTURE_EDIT_FORMS = (*(" ".join([name, *numbers]) for name, (_, numbers) in _TEXTURE_EDITS.items()), "raise BAND NATS")
-"""What can be said of texture: "tilt NATS", "raise BAND NATS", …"""
+"""Syntax of texture edits: "tilt NATS", "raise BAND NATS", …"""
 
 
 def parse_edit(text: str) -> EnergyEdit:
-    """The edit of energy that words mean; isolate, mute and boost also take several events: "mute events 2 3".
+    """Parse an energy edit. isolate, mute and boost accept several events: "mute events 2 3".
 
-    Raises SettingsError for words that mean none, or a number that is missing, too much or out of bounds.
+    Raises:
+        SettingsError: The text is not an edit, or a number is missing or out of bounds.
     """
     words, name = _split_words(text)
     if name in _EVENT_EDITS | _SINGLE_EVENT_EDITS and words[1:2] in (["event"], ["events"]):
@@ -84,9 +85,10 @@ def parse_edit(text: str) -> EnergyEdit:
 
 
 def parse_texture_edit(text: str) -> TextureEdit:
-    """The edit of texture that words mean: "brighter 1.5", "raise low_mid -2", "smooth 0.3".
+    """Parse a texture edit: "brighter 1.5", "raise low_mid -2", "smooth 0.3".
 
-    Raises SettingsError for words that mean none, or a number that is missing, too much or out of bounds.
+    Raises:
+        SettingsError: The text is not an edit, or a number is missing or out of bounds.
     """
     words, name = _split_words(text)
     if name == "raise" and len(words) == 3:
@@ -101,7 +103,7 @@ def parse_texture_edit(text: str) -> TextureEdit:
 
 
 def _split_words(text: str) -> tuple[list[str], str]:
-    """The words of an edit, and its name, which they begin with."""
+    """Split an edit into words, and return them with its name."""
     words = text[:_MAX_CHARACTERS].lower().replace(",", " ").split()
     return words, " ".join(words[:2] if words[:1] == ["fade"] else words[:1])
 
@@ -111,7 +113,7 @@ def _parse_event_edit(name: str, words: Sequence[str], text: str) -> EnergyEdit:
     joint = rest.split()[:1]
     named, change = list(words), []
     if joint:
-        # The last words are "by 2" or "to 2.5", all before them are events.
+        # The last two words are "by 2" or "to 2.5"; those before are events.
         named, change = named[:-2], named[-2:]
         if change[:1] != joint or len(change) != 2:
             raise _syntax_error(text, name, EDIT_FORMS)
@@ -132,7 +134,7 @@ def _parse_numbers(
 
 def _parse_number(word: str, text: str, name: str, forms: Sequence[str]) -> float:
     try:
-        # Python also reads 1_000 and the digits of other scripts.
+        # float() also accepts 1_000 and the digits of other scripts.
         return float(word if word.isascii() and "_" not in word else "")
     except ValueError:
         raise _syntax_error(text, name, forms) from None

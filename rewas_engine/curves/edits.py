@@ -29,16 +29,17 @@ Curve = TypeVar("Curve")
 
 
 class Edit(Protocol[Curve]):
-    """What changes curves of one kind."""
+    """An edit of one kind of curve."""
 
     def apply(self, curve: Curve) -> Curve:
         """The edited curve."""
 
 
 def apply_edits(curve: Curve, edits: Iterable[Edit[Curve]]) -> Curve:
-    """The curve, of energy or texture, after edits, one after another.
+    """Apply edits to an energy or texture curve, one after another.
 
-    Raises SettingsError where one of them cannot be applied.
+    Raises:
+        SettingsError: An edit cannot be applied.
     """
     for edit in edits:
         curve = edit.apply(curve)
@@ -46,58 +47,61 @@ def apply_edits(curve: Curve, edits: Iterable[Edit[Curve]]) -> Curve:
 
 
 class EnergyEdit(ABC):
-    """A change of an energy curve. Equal edits are equal values; `str` gives the words that `parse_edit` reads."""
+    """An edit of an energy curve. `str` returns the text that `parse_edit` parses."""
 
     def apply(self, curve: EnergyCurve) -> EnergyCurve:
-        """The edited curve, of the same length and rate, nowhere below silence.
+        """Return the edited curve, of the same length and rate.
 
-        Raises SettingsError where it would be louder than sound can be, or for an event that is not there.
+        Raises:
+            SettingsError: The result would exceed MAX_ENERGY_NATS, or an event does not exist.
         """
         lifted = EnergyCurve(clamp_to_silence(curve).astype(np.float32), curve.rate_hz, curve.source)
         values = np.maximum(self._edit_energy(lifted), SILENCE_NATS)
         if values.max() > MAX_ENERGY_NATS:
             raise SettingsError(
                 f"The edit “{self}” would make the energy {values.max():.1f} nats, louder than sound can be.",
-                f"Ask for less; the loudest is {MAX_ENERGY_NATS:.0f} nats.",
+                f"Make a smaller change; the maximum is {MAX_ENERGY_NATS:.0f} nats.",
             )
         return EnergyCurve(values.astype(np.float32), curve.rate_hz, curve.source)
 
     @abstractmethod
     def _edit_energy(self, curve: EnergyCurve) -> Nats:
-        """The edited values [T] of a curve that is nowhere below silence."""
+        """Return the edited values `[T]` of a curve that is nowhere below silence."""
 
     @abstractmethod
     def __str__(self) -> str: ...
 
 
 class TextureEdit(ABC):
-    """A change of a texture. Equal edits are equal values; `str` gives the words that `parse_texture_edit` reads."""
+    """An edit of a texture curve. `str` returns the text that `parse_texture_edit` parses."""
 
     def apply(self, curve: TextureCurve) -> TextureCurve:
-        """The edited texture, of the same length and rate.
+        """Return the edited texture, of the same length and rate.
 
-        Raises SettingsError where a band would stand further from the others than in any sound.
+        Raises:
+            SettingsError: A band would be more than MAX_BAND_NATS from the mean of all bands.
         """
         values = self._edit_texture(TextureCurve(curve.values, curve.rate_hz, curve.source))
         values -= values.mean(axis=1, keepdims=True)
         if np.abs(values).max() > MAX_BAND_NATS:
             raise SettingsError(
                 f"The edit “{self}” would take a band {np.abs(values).max():.1f} nats from the others.",
-                f"Ask for less; the most is {MAX_BAND_NATS:g} nats.",
+                f"Make a smaller change; the maximum is {MAX_BAND_NATS:g} nats.",
             )
         return TextureCurve(values.astype(np.float32), curve.rate_hz, curve.source)
 
     @abstractmethod
     def _edit_texture(self, texture: TextureCurve) -> Nats:
-        """The edited values [T, 4], an array of its own."""
+        """Return the edited values `[T, 4]` as a new array."""
 
     @abstractmethod
     def __str__(self) -> str: ...
 
 
 class CurveEdit(EnergyEdit, TextureEdit):
-    """A change that an energy and a texture can undergo alike, as the height of one above silence, of the other's
-    bands above their mean. The same words mean it for both.
+    """An edit that applies to both energy and texture curves.
+
+    It changes heights: of an energy above silence, of texture bands above their mean.
     """
 
     @overload
@@ -105,7 +109,7 @@ class CurveEdit(EnergyEdit, TextureEdit):
     @overload
     def apply(self, curve: TextureCurve) -> TextureCurve: ...
     def apply(self, curve: EnergyCurve | TextureCurve) -> EnergyCurve | TextureCurve:
-        """The edited curve, of the same length and rate. Raises SettingsError for one that no sound has."""
+        """Return the edited curve, of the same length and rate. Raises SettingsError if a value is out of bounds."""
         if isinstance(curve, TextureCurve):
             return TextureEdit.apply(self, curve)
         return EnergyEdit.apply(self, curve)
@@ -120,17 +124,21 @@ class CurveEdit(EnergyEdit, TextureEdit):
 
     @abstractmethod
     def _transform(self, heights: Nats, rate_hz: float, pad_with_silence: bool) -> Nats:
-        """Heights [T] or [T, 4] after the edit, an array of its own.
+        """Return the edited heights as a new array.
 
-        pad_with_silence: what comes in from outside the clip is of height 0; else it is as at the clip's end.
+        Args:
+            heights: `[T]` or `[T, 4]` in nats.
+            rate_hz: Values per second.
+            pad_with_silence: Fill in heights of 0 from outside the clip, instead of the first or last height.
         """
 
 
 @dataclass(frozen=True)
 class Scale(CurveEdit):
-    """Multiply the height above silence, or how far a texture's bands stand apart.
+    """Multiply the height above silence, or the differences between texture bands.
 
-    factor: 0 is silence, or all bands alike; 1 changes nothing; up to 100.
+    Attributes:
+        factor: From 0 (silence, or equal bands) to 100. 1 changes nothing.
     """
 
     factor: float
@@ -147,7 +155,7 @@ class Scale(CurveEdit):
 
 @dataclass(frozen=True)
 class Smooth(CurveEdit):
-    """Smooth with a Savitzky-Golay filter of order 2, as the paper smooths. window_s: its width; 0 changes nothing."""
+    """Smooth with a Savitzky-Golay filter of order 2, as in the paper. A window of 0 s changes nothing."""
 
     window_s: float
 
@@ -156,7 +164,7 @@ class Smooth(CurveEdit):
 
     def _transform(self, heights: Nats, rate_hz: float, pad_with_silence: bool) -> Nats:
         window = 2 * int(self.window_s * rate_hz / 2) + 1
-        # Beside a steep rise the filter's parabolas undershoot and overshoot.
+        # The filter overshoots next to steep rises.
         return np.clip(smooth_values(heights, window), heights.min(axis=0), heights.max(axis=0))
 
     def __str__(self) -> str:
@@ -165,10 +173,7 @@ class Smooth(CurveEdit):
 
 @dataclass(frozen=True)
 class FadeIn(CurveEdit):
-    """Rise from silence at the clip's start, or from bands alike: the height grows evenly.
-
-    length_s: how long; 0 is none.
-    """
+    """Fade in linearly from silence, or from equal bands, at the clip's start, over `length_s` seconds."""
 
     length_s: float
 
@@ -185,10 +190,7 @@ class FadeIn(CurveEdit):
 
 @dataclass(frozen=True)
 class FadeOut(CurveEdit):
-    """Fall to silence at the clip's end, or to bands alike: the height falls evenly.
-
-    length_s: how long; 0 is none.
-    """
+    """Fade out linearly to silence, or to equal bands, at the clip's end, over `length_s` seconds."""
 
     length_s: float
 
@@ -205,9 +207,9 @@ class FadeOut(CurveEdit):
 
 @dataclass(frozen=True)
 class Shift(CurveEdit):
-    """Move everything in time; what leaves the clip is gone. by_s: later where above 0.
+    """Move the curve in time, later if `by_s` is above 0.
 
-    What comes in is silence; of a texture, what stands at the clip's end.
+    The gap is filled with silence, or with the nearest value of a texture.
     """
 
     by_s: float
@@ -224,10 +226,12 @@ class Shift(CurveEdit):
 
 @dataclass(frozen=True)
 class Stretch(CurveEdit):
-    """Stretch time from the clip's start on; what leaves the clip is gone.
+    """Stretch time from the clip's start.
 
-    factor: 2 makes everything twice as slow, 1 changes nothing; from 0.01 to 100.
-    What is missing is silence; of a texture, what stood last.
+    A gap at the end is filled with silence, or with the last value of a texture.
+
+    Attributes:
+        factor: From 0.01 to 100. 2 is half as fast, 1 changes nothing.
     """
 
     factor: float
@@ -236,7 +240,7 @@ class Stretch(CurveEdit):
         check_number("The factor of stretch", self.factor, 1 / MAX_FACTOR, MAX_FACTOR)
 
     def _transform(self, heights: Nats, rate_hz: float, pad_with_silence: bool) -> Nats:
-        # Value i stands at i + 0.5: the clip's start keeps its place, not the first value.
+        # Value i is at i + 0.5, so that the clip's start stays in place, not the first value.
         return _resample_at(heights, (_positions(heights) + 0.5) / self.factor - 0.5, pad_with_silence)
 
     def __str__(self) -> str:
@@ -244,37 +248,37 @@ class Stretch(CurveEdit):
 
 
 def check_number(what: str, value: float, lowest: float, highest: float, unit: str = "") -> None:
-    """Raises SettingsError for a number of an edit that is out of bounds."""
+    """Raise SettingsError if a number of an edit is out of bounds."""
     if not lowest <= value <= highest:
         within = f"from {format_number(lowest)} to {format_number(highest)}"
         raise SettingsError(f"{what} is {value} {unit}".rstrip() + ".", f"Give a number {within} {unit}".rstrip() + ".")
 
 
 def check_fits(edit: CurveEdit, length_s: float, heights: Nats, rate_hz: float) -> None:
-    """Raises SettingsError for an edit that lasts longer than the heights [T] or [T, 4], which end up to one after."""
+    """Raise SettingsError if an edit lasts longer than its curve, allowing for the last value."""
     if length_s * rate_hz > len(heights) + 1:
         raise SettingsError(f"The edit “{edit}” lasts longer than the clip.", "Choose a shorter time.")
 
 
 def format_number(value: float) -> str:
-    """The shortest words for a number that are read as the same number."""
+    """Format a number in the shortest way that parses to the same number."""
     return str(int(value)) if value == int(value) and abs(value) < 1e15 else repr(float(value))
 
 
 def _apply_fade_in(heights: Nats, rate_hz: float, length_s: float) -> Nats:
-    """Heights [T] or [T, 4] that grow from 0 at the start to what they are after a length."""
+    """Fade heights `[T]` or `[T, 4]` in linearly over a length."""
     distances_s = (_positions(heights) + 0.5) / rate_hz
     share = np.minimum(distances_s, length_s) / length_s if length_s > 0 else np.ones(len(heights))
     return heights * share.reshape(-1, *[1] * (heights.ndim - 1))
 
 
 def _positions(heights: Nats) -> Nats:
-    """0, 1, … for each moment [T] of a curve."""
+    """Positions 0, 1, … of the values of a curve."""
     return np.arange(len(heights), dtype=np.float64)
 
 
 def _resample_at(heights: Nats, places: Nats, pad_with_silence: bool) -> Nats:
-    """Heights read at places [T] between them, held for half a value around the ends, and beyond if not silent."""
+    """Interpolate heights at positions `[T]`, holding the ends or, beyond half a value, padding with silence."""
     found = interpolate(heights, _positions(heights), places)
     if pad_with_silence:
         found[(places < -0.5) | (places > len(heights) - 0.5)] = 0.0
@@ -282,13 +286,13 @@ def _resample_at(heights: Nats, places: Nats, pad_with_silence: bool) -> Nats:
 
 
 MAX_CHANGE_NATS = 20.0
-"""From silence to the loudest sound it is less."""
+"""Larger than the distance from silence to the loudest sound."""
 MAX_RATIO = 1000.0
 
 
 @dataclass(frozen=True)
 class Offset(EnergyEdit):
-    """Raise what sounds, or lower it. nats: within ±20; 1 nat is 8.7 dB."""
+    """Raise or lower everything above silence by `nats`, within ±20. 1 nat is 8.7 dB."""
 
     nats: float
 
@@ -305,7 +309,7 @@ class Offset(EnergyEdit):
 
 @dataclass(frozen=True)
 class Gate(EnergyEdit):
-    """Silence what is below a threshold. nats: the threshold."""
+    """Replace values below the threshold `nats` by silence."""
 
     nats: float
 
@@ -322,7 +326,7 @@ class Gate(EnergyEdit):
 
 @dataclass(frozen=True)
 class Compress(EnergyEdit):
-    """Make what is above a threshold rise less. nats: the threshold. ratio: 1 changes nothing, 2 halves the rise."""
+    """Compress values above the threshold `nats`. A ratio of 2 halves the excess, 1 changes nothing."""
 
     nats: float
     ratio: float
@@ -342,7 +346,7 @@ class Compress(EnergyEdit):
 
 @dataclass(frozen=True)
 class IsolateEvents(EnergyEdit):
-    """Keep some events and silence everything else. numbers: of `find_events`, from 1."""
+    """Keep the events with these numbers of `find_events`, from 1, and silence everything else."""
 
     numbers: tuple[int, ...]
 
@@ -361,7 +365,7 @@ class IsolateEvents(EnergyEdit):
 
 @dataclass(frozen=True)
 class MuteEvents(EnergyEdit):
-    """Take some events away; what lies beneath them goes on. numbers: of `find_events`, from 1."""
+    """Remove the events with these numbers of `find_events`, from 1. The background remains."""
 
     numbers: tuple[int, ...]
 
@@ -380,9 +384,11 @@ class MuteEvents(EnergyEdit):
 
 @dataclass(frozen=True)
 class BoostEvents(EnergyEdit):
-    """Make the peaks of some events louder, or softer, down to what lies beneath them.
+    """Make the peaks of events louder or softer, but not softer than their background.
 
-    numbers: of `find_events`, from 1. nats: within ±20.
+    Attributes:
+        numbers: Numbers of `find_events`, from 1.
+        nats: Change of the peaks, within ±20.
     """
 
     numbers: tuple[int, ...]
@@ -405,7 +411,7 @@ class BoostEvents(EnergyEdit):
 
 @dataclass(frozen=True)
 class MoveEvent(EnergyEdit):
-    """Move one event. number: of `find_events`, from 1. to_s: where its onset shall be, within the curve."""
+    """Move the onset of event `number`, counted from 1, to `to_s` seconds."""
 
     number: int
     to_s: float
@@ -431,7 +437,7 @@ class MoveEvent(EnergyEdit):
 
 @dataclass(frozen=True)
 class DuplicateEvent(EnergyEdit):
-    """Lay a copy of one event somewhere else. number: of `find_events`, from 1. to_s: the copy's onset."""
+    """Copy event `number`, counted from 1, so that the onset of the copy is at `to_s` seconds."""
 
     number: int
     to_s: float
@@ -453,21 +459,21 @@ class DuplicateEvent(EnergyEdit):
 
 
 def _start_index_at(onset_s: float, event: EnergyEvent, curve: EnergyCurve) -> float:
-    """Where on a curve an event begins once its onset lies at another time."""
+    """Position of the first value of an event after moving its onset."""
     return event.start_index + (onset_s - event.time_s) * float(curve.rate_hz)
 
 
 def _check_numbers(verb: str, numbers: tuple[int, ...]) -> None:
     if not numbers:
-        raise SettingsError(f"It is not said which event to {verb}.", "Name an event by its number.")
+        raise SettingsError(f"No event is given to {verb}.", "Name an event by its number.")
     for number in numbers:
         if number < 1:
-            raise SettingsError(f"There is no event {number} to {verb}.", "Events are counted from 1.")
+            raise SettingsError(f"There is no event {number} to {verb}.", "Event numbers start at 1.")
 
 
 def _check_within(edit: EnergyEdit, time_s: float, curve: EnergyCurve) -> None:
     if time_s > float(curve.duration_s):
-        raise SettingsError(f"The edit “{edit}” leads beyond the end of the clip.", "Choose a time within the clip.")
+        raise SettingsError(f"The edit “{edit}” ends beyond the end of the clip.", "Choose a time within the clip.")
 
 
 def _events(numbers: tuple[int, ...]) -> str:
@@ -479,7 +485,7 @@ MAX_TILT_NATS = 2 * MAX_BAND_NATS
 
 @dataclass(frozen=True)
 class Tilt(TextureEdit):
-    """Make it brighter, or darker below 0. nats: how far the high band rises against the low one; within ±24."""
+    """Make the sound brighter, or darker if below 0. `nats` is the change of the high band relative to the low band."""
 
     nats: float
 
@@ -495,7 +501,7 @@ class Tilt(TextureEdit):
 
 @dataclass(frozen=True)
 class RaiseBand(TextureEdit):
-    """Raise one band against the others, or lower it. band: of BAND_NAMES. nats: within ±24."""
+    """Raise or lower one band of BAND_NAMES relative to the others by `nats`, within ±24."""
 
     band: str
     nats: float

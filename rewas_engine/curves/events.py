@@ -1,4 +1,4 @@
-"""Events of an energy curve: where something begins to sound, how strongly, for how long; and what lies beneath."""
+"""Events of an energy curve: their onsets, lengths and strengths, and the background below them."""
 
 from __future__ import annotations
 
@@ -13,26 +13,32 @@ from rewas_engine.curves.energy import SILENCE_NATS, EnergyCurve, FloatArray
 from rewas_engine.errors import SettingsError
 
 MIN_EVENT_RISE_NATS = 0.5
-"""What rises by less is taken for a fluctuation of what sounds already; it is 4.3 dB."""
+"""Smaller rises are fluctuations of a continuous sound. 0.5 nats are 4.3 dB."""
 _SHARP_SHARE, _SLOW_SHARE, _SHARP_RISE_S = 0.8, 0.2, 0.1
-"""How far up a rise the onset lies. Spectrograms smear a strike to both sides: on the world's struck classes its moment
-lies high on the rise, to 11 ms. What rises slower than this begins at the foot."""
+"""How far up a rise the onset lies. Spectrograms smear a strike in both directions; for the synthetic struck classes
+the upper share locates the onset within 11 ms. Rises that take longer than _SHARP_RISE_S begin at the lower share."""
 _DECAY_SHARE = 0.1
-"""An event has ended where no more than this is left of its height."""
+"""An event ends when its height has fallen to this share."""
 
 _MAX_STRENGTH, _STRENGTH_PER_NAT = 0.9, 0.3
-"""On the world's struck classes the strongest onset of a clip is about this strong, and the logarithm of strength falls
-by so much for each nat below it."""
+"""Fitted to the synthetic struck classes: strength of a clip's strongest onset, and how much the logarithm of strength
+falls with each nat below it."""
 
 
 @dataclass(frozen=True)
 class EnergyEvent:
     """One event of a curve.
 
-    number: from 1, in order of time. time_s: its onset, in seconds from the clip's start. length_s: until a tenth of
-    its height is left, or until the next event. peak_nats: the loudest value. strength_nats: how far the peak stands
-    above what sounds beneath it. first_value, end_index: the values that belong to it are [first_value, end_index);
-    no two events share any. left_nats, right_nats: the energy beneath it, at both ends.
+    Attributes:
+        number: Position in time, from 1.
+        time_s: Onset in seconds from the clip's start.
+        length_s: Seconds until a tenth of the height is left, or until the next event.
+        peak_nats: Largest value.
+        strength_nats: Height of the peak above the background.
+        start_index: First value of the event. Events do not overlap.
+        end_index: Index after the last value.
+        left_nats: Background energy at the start.
+        right_nats: Background energy at the end.
     """
 
     number: int
@@ -48,7 +54,7 @@ class EnergyEvent:
 
 @dataclass(frozen=True)
 class _Peak:
-    """A peak and the valleys beside it, as indices of values. None: there is no valley before the curve's end."""
+    """Indices of a peak and its neighbouring valleys. None: the curve ends before a valley."""
 
     left_valley: int | None
     peak: int
@@ -56,23 +62,30 @@ class _Peak:
 
 
 def find_events(curve: EnergyCurve, min_rise_nats: float = MIN_EVENT_RISE_NATS) -> tuple[EnergyEvent, ...]:
-    """The events of a curve: peaks that the energy rises to and falls from by at least min_rise_nats.
+    """Find the events of a curve: peaks with a rise and a fall of at least `min_rise_nats`.
 
-    What sounds already at the clip's start, or still at its end, counts where the other side rises or falls enough; a
-    sound that is steady throughout is no event. Raises SettingsError for a rise that is not above 0.
+    At the clip's start and end, one of the two is enough. A steady sound is not an event.
+
+    Raises:
+        SettingsError: `min_rise_nats` is not above 0.
     """
     if not 0 < min_rise_nats < float("inf"):
-        raise SettingsError(f"The least rise of an event is {min_rise_nats} nats.", "Give a number above 0.")
+        raise SettingsError(f"The minimum rise of an event is {min_rise_nats} nats.", "Give a number above 0.")
     values = clamp_to_silence(curve)
     hills = enumerate(_find_peaks(values.tolist(), min_rise_nats), start=1)
     return tuple(_build_event(number, hill, values, float(curve.rate_hz)) for number, hill in hills)
 
 
 def onset_strengths(curve: EnergyCurve, *, rate_hz: Fraction, count: int) -> FloatArray:
-    """The onsets that a curve holds, as the control `onsets` takes them: sharp times instead of a shape.
+    """Convert a curve to the control `onsets`, which keeps times and strengths but not the shape of each sound.
 
-    Returns [count] strengths at rate_hz: 0 where nothing begins, up to 1 in the frame that an onset falls into. Edits
-    of the curve are edits of its onsets.
+    Args:
+        curve: The curve.
+        rate_hz: Frames per second of the result.
+        count: Frames of the result.
+
+    Returns:
+        Strengths `[count]` from 0 to 1, above 0 in the frames that contain an onset.
     """
     strengths = np.zeros(count, np.float32)
     events = find_events(curve)
@@ -86,7 +99,7 @@ def onset_strengths(curve: EnergyCurve, *, rate_hz: Fraction, count: int) -> Flo
 
 
 def select_events(curve: EnergyCurve, numbers: Sequence[int]) -> list[EnergyEvent]:
-    """The events of these numbers, each once. Raises SettingsError for one that is not there."""
+    """Return the events with these numbers, without duplicates. Raises SettingsError for an unknown number."""
     events = find_events(curve)
     for number in numbers:
         if not 1 <= number <= len(events):
@@ -96,28 +109,31 @@ def select_events(curve: EnergyCurve, numbers: Sequence[int]) -> list[EnergyEven
 
 
 def clamp_to_silence(curve: EnergyCurve) -> Nats:
-    """The curve's values [T], none below silence."""
+    """Return the values `[T]` of a curve, raised to silence where they are lower."""
     return np.maximum(curve.values.astype(np.float64), SILENCE_NATS)
 
 
 def remove_event(values: Nats, event: EnergyEvent) -> Nats:
-    """The values [T] with what lies beneath the event in its place."""
+    """Replace an event in values `[T]` by its background."""
     changed = values.copy()
     changed[event.start_index : event.end_index] = _background(values, event)
     return changed
 
 
 def event_shape(values: Nats, event: EnergyEvent) -> Nats:
-    """The event's shape [its values]: 0 where nothing of it is heard, 1 at its peak."""
+    """Shape of an event `[values of the event]`: 0 at the background, 1 at the peak."""
     bed = _background(values, event)
     return np.asarray((values[event.start_index : event.end_index] - bed) / (event.peak_nats - bed))
 
 
 def insert_event(values: Nats, shape: Nats, start_index: float, peak_nats: float) -> Nats:
-    """The values [T] with an event laid over them.
+    """Insert an event into values `[T]`. Values above its peak stay as they are.
 
-    shape: of `outline`. first_value: where its first value falls, whole or between two values. Where it sounds louder
-    than the event's peak already, nothing changes.
+    Args:
+        values: Energies in nats.
+        shape: Result of `event_shape`.
+        start_index: Position of the first value of the shape; may lie between two values.
+        peak_nats: Energy at the peak of the event.
     """
     places = np.arange(values.size) - start_index
     share = np.interp(places, np.arange(-1, shape.size + 1), np.pad(shape, 1))
@@ -125,16 +141,16 @@ def insert_event(values: Nats, shape: Nats, start_index: float, peak_nats: float
 
 
 def _background(values: Nats, event: EnergyEvent) -> Nats:
-    """What lies beneath an event: a line from valley to valley, or the values themselves where they are lower."""
+    """Background of an event: a line from valley to valley, or the values where they are lower."""
     count = event.end_index - event.start_index
     line = np.linspace(event.left_nats, event.right_nats, count + 2)[1:-1]
     return np.minimum(values[event.start_index : event.end_index], line)
 
 
 def _find_peaks(values: list[float], rise_nats: float) -> Iterator[_Peak]:
-    """Peaks between which the values fall and rise by rise_nats, in order.
+    """Find the peaks between which the values fall and rise by `rise_nats`, in order.
 
-    Of a level valley its near end counts for either hill, so that a gap of silence belongs to none.
+    A flat valley ends the event before it at its first value and begins the next one at its last.
     """
     low_first = low_last = high = 0
     left_valley: int | None = None
@@ -156,7 +172,7 @@ def _find_peaks(values: list[float], rise_nats: float) -> Iterator[_Peak]:
                 yield _Peak(left_valley, peak, low_first)
             left_valley, peak, climbing, high = low_last, None, True, index
         elif peak is None and left_valley is None:
-            # It may have begun before the clip did: a fall from the highest value so far is the end of an event.
+            # The event may have begun before the clip: a fall from the highest value so far is its end.
             high = index if value > values[high] else high
             if values[high] - value >= rise_nats:
                 peak = high
@@ -171,7 +187,7 @@ def _build_event(number: int, hill: _Peak, values: Nats, rate_hz: float) -> Ener
     first = 0 if hill.left_valley is None else hill.left_valley + 1
     end = values.size if hill.right_valley is None else hill.right_valley
     valleys = [float(values[valley]) for valley in (hill.left_valley, hill.right_valley) if valley is not None]
-    # Where a sound runs on to the clip's end, silence may be all that would be left without it.
+    # At the clip's start or end there is only one valley.
     left_nats, right_nats = valleys[0], valleys[-1]
     peak_nats = float(values[hill.peak])
     time_s = 0.0
@@ -189,7 +205,7 @@ def _build_event(number: int, hill: _Peak, values: Nats, rate_hz: float) -> Ener
 
 
 def _onset_s(rise: Nats, rate_hz: float) -> float:
-    """When something begins that rises from its first value to its last and highest, in seconds."""
+    """Time of the onset in seconds from the first value of a rise, whose last value is the highest."""
 
     def last_below_s(share: float) -> float:
         level = rise[0] + share * (rise[-1] - rise[0])
@@ -201,5 +217,5 @@ def _onset_s(rise: Nats, rate_hz: float) -> float:
 
 
 def _crossing_fraction(before_nats: float, after_nats: float, level_nats: float) -> float:
-    """How far it is from one value to the next, 0 to 1, to where a line between them meets the level."""
+    """Fraction of the way from one value to the next at which a line between them crosses a level."""
     return float((level_nats - before_nats) / (after_nats - before_nats))

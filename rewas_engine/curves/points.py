@@ -1,4 +1,4 @@
-"""Points of curves: what makes a row of them, files that hold them, and how far they must reach over a clip."""
+"""Points of curves: validate them, read and write them as CSV, and interpolate them over a clip."""
 
 from __future__ import annotations
 
@@ -18,45 +18,53 @@ from rewas_engine.exact_time import Seconds, exact_seconds
 from rewas_engine.runtime.atomic_files import write_text_atomic
 
 MAX_GAP_AT_ENDS_S = 0.25
-"""So much may be missing at either end of a curve; its first and last point are held there."""
+"""How much of the clip may be missing at either end of a curve. The first and last value are held there."""
 MAX_OVERRUN_S = 0.1
-"""So far a point may lie beyond the clip: clips end at a picture, and curves at round numbers."""
+"""How far a point may lie beyond the clip: clips end at a frame, curves often at a round number."""
 
 _MAX_FILE_BYTES = 64 * 2**20
 
 Points = NDArray[np.float64]
-"""[N, 1 + rows]: seconds from the clip's start, and a value of each row."""
+"""`[N, 1 + rows]`: seconds from the clip's start, and one value for each row."""
 
 
 @dataclass(frozen=True)
 class PointFormat:
-    """How the points of one kind of curve are written, and what messages say of them.
+    """File format of the points of one kind of curve, with its error messages.
 
-    header: first line of a file. of: "pairs of time and energy". example: a point as it is written. hint: what a value
-    means.
+    Attributes:
+        header: Column names.
+        description: What a point is, in the plural: "pairs of time and energy".
+        example: A line of a file.
+        hint: Meaning of a value.
     """
 
     header: tuple[str, ...]
-    of: str
+    description: str
     example: str
     hint: str
 
     @property
     def header_text(self) -> str:
-        """The header as it stands in a file."""
+        """The header line of a file."""
         return ",".join(self.header)
 
     @property
     def remedy(self) -> str:
-        """How such points are given."""
-        return f"Give {self.of}, in seconds from the clip's start and nats, as in ({self.example})."
+        """How to give such points, as the remedy of an error."""
+        return f"Give {self.description}, in seconds from the clip's start and nats, as in ({self.example})."
 
 
 def validate_points(points: Iterable[Sequence[float]], form: PointFormat, name: str) -> Points:
-    """Points in order of time. name: how messages call the curve.
+    """Convert points to an array and check that they are finite and in order of time.
 
-    Raises SettingsError for fewer than two, for one that is not finite, lies before the clip, or not after the one
-    before it.
+    Args:
+        points: Each one a time in seconds and its values.
+        form: The format they must have.
+        name: Name of the curve in error messages.
+
+    Raises:
+        SettingsError: There are fewer than two points, or one is invalid, before the clip or out of order.
     """
     try:
         table = np.array([[float(value) for value in point] for point in points], np.float64)
@@ -68,7 +76,7 @@ def validate_points(points: Iterable[Sequence[float]], form: PointFormat, name: 
             f"{capitalise_name(name)} has {count}.", "Give two or more, from the clip's start to its end."
         )
     if table.ndim != 2 or table.shape[1] != len(form.header):
-        raise SettingsError(f"The points of {name} are not {form.of}.", form.remedy)
+        raise SettingsError(f"The points of {name} are not {form.description}.", form.remedy)
     times_s = table[:, 0]
     strange = np.flatnonzero(~np.isfinite(table).all(axis=1))
     if strange.size:
@@ -79,12 +87,12 @@ def validate_points(points: Iterable[Sequence[float]], form: PointFormat, name: 
             f"Give finite numbers; {form.hint}.",
         )
     if times_s[0] < 0:
-        raise SettingsError(f"Point 1 of {name} stands before the clip, at {times_s[0]:g} s.", "Begin at 0 s.")
+        raise SettingsError(f"Point 1 of {name} is before the clip, at {times_s[0]:g} s.", "Begin at 0 s.")
     unsorted = np.flatnonzero(np.diff(times_s) <= 0)
     if unsorted.size:
         number = int(unsorted[0]) + 1
         raise SettingsError(
-            f"Point {number + 1} of {name} stands at {times_s[number]:g} s, not after the one before it, at "
+            f"Point {number + 1} of {name} is at {times_s[number]:g} s, not after the previous one, at "
             f"{times_s[number - 1]:g} s.",
             "Sort the points by time, and give each time once.",
         )
@@ -92,27 +100,32 @@ def validate_points(points: Iterable[Sequence[float]], form: PointFormat, name: 
 
 
 def interpolate_points(points: Points, *, duration: Seconds, rate_hz: Fraction, form: PointFormat, name: str) -> Points:
-    """Values [T, rows] on lines between points, over a clip of a duration.
+    """Interpolate points linearly over a clip.
 
-    Raises SettingsError for a duration not above 0, and where the points reach beyond the clip or leave too much out.
+    Returns:
+        Values `[T, rows]` at `rate_hz`.
+
+    Raises:
+        SettingsError: The duration is not above 0, or the points extend beyond the clip or cover too little of it.
     """
     duration_s = exact_seconds(duration, f"The duration of {name}")
     if duration_s <= 0:
         raise SettingsError(f"The duration of {name} is {float(duration_s):g} s.", "Give a duration above 0 s.")
     _check_reach(points[:, 0], float(duration_s), form, name)
-    moments_s = (np.arange(math.ceil(duration_s * rate_hz)) + 0.5) / float(rate_hz)
-    return interpolate(points[:, 1:], points[:, 0], moments_s)
+    times_s = (np.arange(math.ceil(duration_s * rate_hz)) + 0.5) / float(rate_hz)
+    return interpolate(points[:, 1:], points[:, 0], times_s)
 
 
 def read_points(path: Path, forms: Sequence[PointFormat]) -> tuple[PointFormat, list[tuple[float, ...]]]:
-    """The points of a CSV file, and which of the forms its header says that they have.
+    """Read the points of a CSV file, and which of the formats its header has.
 
-    Raises MediaError where the file is missing or not such a table.
+    Raises:
+        MediaError: The file is missing or has another format.
     """
     wanted = " or ".join(form.header_text for form in forms)
     rows = [row for row in csv.reader(_read_text(path, wanted).splitlines()) if any(cell.strip() for cell in row)]
     if not rows:
-        raise MediaError(f"{path.name} is empty.", f"Begin it with the line {wanted}, then one point a line.")
+        raise MediaError(f"{path.name} is empty.", f"Begin it with the line {wanted}, then one point per line.")
     header = tuple(cell.strip() for cell in rows[0])
     for form in forms:
         if header == form.header:
@@ -121,8 +134,8 @@ def read_points(path: Path, forms: Sequence[PointFormat]) -> tuple[PointFormat, 
 
 
 def write_points(points: Points, form: PointFormat, path: Path) -> Path:
-    """Write points as the CSV file that `read_points` reads; whole or not at all. Raises OSError."""
-    # Curves may rise by hundreds of nats a second: times are written finer than values.
+    """Write points as a CSV file for `read_points`. Raises OSError if the file cannot be written."""
+    # Curves may rise by hundreds of nats per second, so times need more digits than values.
     rows = (",".join([f"{time_s:.9f}", *(f"{value:.6f}" for value in values)]) for time_s, *values in points.tolist())
     lines = [form.header_text, *rows]
     write_text_atomic(path, "\n".join(lines) + "\n")
@@ -130,7 +143,7 @@ def write_points(points: Points, form: PointFormat, path: Path) -> Path:
 
 
 def capitalise_name(name: str) -> str:
-    """A name at the beginning of a sentence; file names keep their letters."""
+    """Capitalise a name for the start of a sentence. File names stay as they are."""
     return f"The{name[3:]}" if name.startswith("the ") else name
 
 
@@ -139,17 +152,17 @@ def _read_text(path: Path, wanted: str) -> str:
         raise MediaError(f"There is no curve file {path}.", "Check the path.")
     if path.stat().st_size > _MAX_FILE_BYTES:
         raise MediaError(
-            f"{path.name} is larger than {_MAX_FILE_BYTES >> 20} MiB.", "Give fewer points, 100 a second are enough."
+            f"{path.name} is larger than {_MAX_FILE_BYTES >> 20} MiB.", "Give fewer points; 100 per second are enough."
         )
     try:
         # Spreadsheets write a byte order mark before the header.
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
-        raise MediaError(f"{path.name} is no text.", f"Give a CSV file with the header {wanted}.") from error
+        raise MediaError(f"{path.name} is not text.", f"Give a CSV file with the header {wanted}.") from error
     except OSError as error:
-        raise MediaError(f"{path.name} cannot be read ({error.strerror}).", "Check who may read it.") from error
+        raise MediaError(f"{path.name} cannot be read ({error.strerror}).", "Check its permissions.") from error
     if "\0" in text:
-        raise MediaError(f"{path.name} is no text.", f"Give a CSV file with the header {wanted}.")
+        raise MediaError(f"{path.name} is not text.", f"Give a CSV file with the header {wanted}.")
     return text
 
 
@@ -161,7 +174,7 @@ def _parse_point(row: Sequence[str], form: PointFormat, path: Path) -> tuple[flo
     except ValueError as error:
         shown = ",".join(row)[:60]
         raise MediaError(
-            f"The line “{shown}” of {path.name} is no point.", f"Write {form.of}, as in {form.example}."
+            f"The line “{shown}” of {path.name} is not a point.", f"Write {form.description}, as in {form.example}."
         ) from error
     return values
 
@@ -169,8 +182,8 @@ def _parse_point(row: Sequence[str], form: PointFormat, path: Path) -> tuple[flo
 def _check_reach(times_s: NDArray[np.float64], duration_s: float, form: PointFormat, name: str) -> None:
     if times_s[-1] > duration_s + MAX_OVERRUN_S:
         raise SettingsError(
-            f"{capitalise_name(name)} goes on to {times_s[-1]:g} s, beyond the clip's end at {duration_s:.3f} s.",
-            "End it with the clip, or choose a longer clip.",
+            f"{capitalise_name(name)} extends to {times_s[-1]:g} s, beyond the clip's end at {duration_s:.3f} s.",
+            "End the curve with the clip, or choose a longer clip.",
         )
     if times_s[-1] < duration_s - MAX_GAP_AT_ENDS_S:
         raise SettingsError(

@@ -1,4 +1,4 @@
-"""Silence that was asked for: gaps in an energy, and a sound that is silent in them."""
+"""Requested silence: find gaps in an energy curve, and mute a sound in them."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from rewas_engine.curves.energy import EnergyCurve
 from rewas_engine.exact_time import sample_count
 
 SILENCE_MARGIN_NATS = 0.25
-"""What is so little above silence is silence: the rounding of a curve, or of its way from one rate to another."""
+"""Energies up to this far above silence count as silence, which allows for rounding and resampling."""
 MIN_GAP_S = Fraction(3, 10)
-"""In shorter gaps a sound may ring on."""
+"""Gaps up to this length are not muted, so that sounds may ring on."""
 FADE_S = Fraction(1, 100)
 
 Gap = tuple[Fraction, Fraction]
@@ -22,17 +22,17 @@ Gap = tuple[Fraction, Fraction]
 
 
 def find_silence(energy: EnergyCurve, silence_nats: float) -> list[Gap]:
-    """Begin and end in seconds of the stretches, longer than MIN_GAP_S, in which an energy asks for silence."""
+    """Find the gaps longer than MIN_GAP_S in which an energy requests silence."""
     silent = find_runs(energy.values <= silence_nats + SILENCE_MARGIN_NATS)
     gaps = [(first / energy.rate_hz, end / energy.rate_hz) for first, end in silent]
     return [(begin_s, end_s) for begin_s, end_s in gaps if end_s - begin_s > MIN_GAP_S]
 
 
 def mute_gaps(waveform: NDArray[np.float32], gaps: list[Gap], sample_rate_hz: int) -> None:
-    """Silence a waveform [..., samples] in gaps, in place: it fades out in their first FADE_S, in again in their last.
+    """Mute a waveform `[..., samples]` in gaps, in place, with fades of FADE_S inside each gap.
 
-    A vocoder hisses where its input is silence, and a strike rings on where it was asked to end. Where the waveform
-    begins or ends within a gap there is nothing to fade from or to.
+    Without this a vocoder hisses in silence, and strikes ring on past their end. There is no fade at the start and end
+    of the waveform.
     """
     samples = waveform.shape[-1]
     fade = max(1, sample_count(FADE_S, sample_rate_hz))

@@ -15,9 +15,9 @@ from rewas_engine.errors import SettingsError
 from rewas_engine.exact_time import Seconds, exact_seconds
 
 CURVE_HEADER = ("time_s", "energy")
-"""First line of a curve file; then one point a line: seconds from the clip's start, nats of log-mel magnitude."""
+"""Header of a curve file. Each line is a point: seconds from the clip's start, log-mel energy in nats."""
 DEFAULT_FLAT_NATS = -5.0
-"""About the energy of steady rain that was normalised as training sounds are."""
+"""Roughly the energy of steady rain, normalised like the training data."""
 _RATE_HZ = Fraction(100)
 _POINT_FORMAT = PointFormat(CURVE_HEADER, "pairs of time and energy", "1.5,-6", f"silence is {SILENCE_THRESHOLD_NATS}")
 
@@ -29,11 +29,17 @@ def curve_from_points(
     rate_hz: Fraction = _RATE_HZ,
     name: str = "the energy curve",
 ) -> EnergyCurve:
-    """The curve through points (seconds from the clip's start, nats), linear between them.
+    """Build an energy curve by linear interpolation between points.
 
-    duration: of the clip, in seconds. -11.5 nats and less is silence. name: how messages call the curve.
-    Raises SettingsError for fewer than two points, for one that is not finite, not later than the one before it, before
-    the clip, more than 0.1 s beyond it or louder than LOUDEST_NATS, and where more than 0.25 s of the clip are missing.
+    Args:
+        points: Pairs of seconds from the clip's start and nats. -11.5 nats and less is silence.
+        duration: Duration of the clip in seconds.
+        rate_hz: Values per second of the curve.
+        name: Name of the curve in error messages.
+
+    Raises:
+        SettingsError: There are fewer than two points; one is not finite, out of order, before the clip, more than
+            0.1 s beyond it or above MAX_ENERGY_NATS; or more than 0.25 s at either end are not covered.
     """
     table = validate_points(points, _POINT_FORMAT, name)
     values = table[:, 1]
@@ -49,7 +55,7 @@ def curve_from_points(
 
 
 def flat_curve(*, duration: Seconds, nats: float = DEFAULT_FLAT_NATS) -> EnergyCurve:
-    """One level throughout a clip. duration: seconds. Raises SettingsError for a level that no sound has."""
+    """Return a constant curve of `duration` seconds. Raises SettingsError if the level is out of bounds."""
     end_s = float(exact_seconds(duration, "The duration of the energy curve"))
     if not end_s > 0:
         raise SettingsError(f"The duration of the energy curve is {end_s:g} s.", "Give a duration above 0 s.")
@@ -57,9 +63,11 @@ def flat_curve(*, duration: Seconds, nats: float = DEFAULT_FLAT_NATS) -> EnergyC
 
 
 def read_curve(path: str | Path, *, duration: Seconds) -> EnergyCurve:
-    """The curve of a CSV file with the header `time_s,energy`: see `curve_from_points`.
+    """Read an energy curve from a CSV file with the header `time_s,energy`.
 
-    Raises MediaError where the file is missing or not such a table, SettingsError where its points make no curve.
+    Raises:
+        MediaError: The file is missing or has another format.
+        SettingsError: The points are invalid; see `curve_from_points`.
     """
     path = Path(path)
     _, points = read_points(path, (_POINT_FORMAT,))
@@ -67,18 +75,15 @@ def read_curve(path: str | Path, *, duration: Seconds) -> EnergyCurve:
 
 
 def write_curve(curve: EnergyCurve, path: str | Path) -> Path:
-    """Write a curve as the CSV file that `read_curve` reads, a point for each value; whole or not at all.
-
-    Raises OSError where it cannot be written.
-    """
+    """Write a curve as a CSV file for `read_curve`, with a point for each value. Raises OSError if that fails."""
     values = np.maximum(curve.values, np.float32(SILENCE_NATS))
     return write_points(np.column_stack([curve.times_s(), values]), _POINT_FORMAT, Path(path))
 
 
 TEXTURE_HEADER = ("time_s", *BAND_NAMES)
-"""First line of a texture file; then one point a line: seconds from the clip's start, nats of each band."""
+"""Header of a texture file. Each line is a point: seconds from the clip's start, nats of each band."""
 TILT_HEADER = ("time_s", "tilt")
-"""First line of a file of tilts: how far the high band stands above the low one, in nats."""
+"""Header of a file of tilts: level of the high band above the low band in nats."""
 _RATE_HZ = Fraction(100)
 _BANDS = PointFormat(TEXTURE_HEADER, "rows of a time and four bands", "1.5,1,0.5,-0.5,-1", "equal bands are 0,0,0,0")
 _TILT_FORMAT = PointFormat(TILT_HEADER, "pairs of time and tilt", "1.5,-2", "a tilt of 0 has all bands alike")
@@ -91,12 +96,17 @@ def texture_from_points(
     rate_hz: Fraction = _RATE_HZ,
     name: str = "the texture curve",
 ) -> TextureCurve:
-    """The texture through points (seconds from the clip's start, then nats of the four bands or of the tilt alone).
+    """Build a texture curve by linear interpolation between points.
 
-    It is linear between them. duration: of the clip, in seconds. name: how messages call the texture.
-    Raises SettingsError for fewer than two points, for one that is not finite, not later than the one before it, before
-    the clip, more than 0.1 s beyond it or further from the other bands than in any sound, and where more than 0.25 s of
-    the clip are missing.
+    Args:
+        points: Seconds from the clip's start, then the nats of the four bands or of the tilt alone.
+        duration: Duration of the clip in seconds.
+        rate_hz: Values per second of the curve.
+        name: Name of the curve in error messages.
+
+    Raises:
+        SettingsError: There are fewer than two points; one is not finite, out of order, before the clip, more than
+            0.1 s beyond it, or has a band too far from the others; or more than 0.25 s at either end are not covered.
     """
     rows = list(points)
     try:
@@ -107,10 +117,11 @@ def texture_from_points(
 
 
 def read_texture(path: str | Path, *, duration: Seconds) -> TextureCurve:
-    """The texture of a CSV file with the header `time_s,low,low_mid,high_mid,high`, or `time_s,tilt`.
+    """Read a texture curve from a CSV file with the header `time_s,low,low_mid,high_mid,high` or `time_s,tilt`.
 
-    Raises MediaError where the file is missing or not such a table, SettingsError where its points make no texture: see
-    `texture_from_points`.
+    Raises:
+        MediaError: The file is missing or has another format.
+        SettingsError: The points are invalid; see `texture_from_points`.
     """
     path = Path(path)
     form, points = read_points(path, (_BANDS, _TILT_FORMAT))
@@ -118,10 +129,7 @@ def read_texture(path: str | Path, *, duration: Seconds) -> TextureCurve:
 
 
 def write_texture(texture: TextureCurve, path: str | Path) -> Path:
-    """Write a texture as the CSV file that `read_texture` reads, a point for each value; whole or not at all.
-
-    Raises OSError where it cannot be written.
-    """
+    """Write a texture as a CSV file for `read_texture`, with a point for each value. Raises OSError if that fails."""
     return write_points(np.column_stack([texture.times_s(), texture.values]), _BANDS, Path(path))
 
 

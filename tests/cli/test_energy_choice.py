@@ -100,7 +100,7 @@ def test_edits_that_cannot_be_right(bare_rewas: Rewas, media: Path, tmp_path: Pa
         ("time_s,energy\n0,-5\n1,inf\n2,-5\n", "Point 2 of curve.csv"),
         ("time_s,energy\n2,-5\n0,-5\n", "Point 2 of curve.csv"),
         ("time_s,energy\n0,-5\n1,-5\n", "curve.csv is too short"),
-        ("time_s,energy\n0,-5\n100,-5\n", "curve.csv goes on to 100 s"),
+        ("time_s,energy\n0,-5\n100,-5\n", "curve.csv extends to 100 s"),
         ("time_s,energy\n-1,-5\n2,-5\n", "before the clip"),
         ("time_s,energy\n0,-5\n1;2\n", "line “1;2” of curve.csv"),
     ],
@@ -221,4 +221,4 @@ def test_a_file_of_sound_alone_is_no_clip_to_make_sound_for(rewas: Rewas, tmp_pa
     assert alone["clip"]["frame_rate"] is None
     assert alone["clip"]["duration_s"] == 1
     for command in (["energy", hands], ["generate", hands, "--prompt", "rain", "--energy", "flat"]):
-        assert_refused(rewas(*command, "-o", tmp_path / "out.csv", "--json"), "has no picture")
+        assert_refused(rewas(*command, "-o", tmp_path / "out.csv", "--json"), "has no video")

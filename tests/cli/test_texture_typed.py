@@ -56,7 +56,7 @@ def test_a_tilt_is_edited_written_and_read_again(bare_rewas: Rewas, media: Path,
         ("time_s,tilt\n0,1\n1,inf\n2,0\n", "Point 2 of t.csv"),
         ("time_s,tilt\n2,1\n0,1\n", "Point 2 of t.csv"),
         ("time_s,tilt\n0,1\n1,1\n", "t.csv is too short"),
-        ("time_s,tilt\n0,1\n9,1\n", "t.csv goes on to 9 s"),
+        ("time_s,tilt\n0,1\n9,1\n", "t.csv extends to 9 s"),
         ("time_s,tilt\n0,1\n2,99\n", "Point 2 of t.csv has a band"),
     ],
 )

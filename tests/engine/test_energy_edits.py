@@ -358,7 +358,7 @@ def test_edits_that_mean_nothing_are_refused(make, said: str) -> None:
     ("edit", "said"),
     [
         (MuteEvents((3,)), "no event 3: the curve has 2 events"),
-        (MoveEvent(1, 2.5), "“move event 1 to 2.5” leads beyond the end of the clip"),
+        (MoveEvent(1, 2.5), "“move event 1 to 2.5” ends beyond the end of the clip"),
         (DuplicateEvent(2, 9), "beyond the end"),
         (Offset(10), "“offset 10” would make the energy 7.0 nats"),
         (Scale(2), "“scale 2” would make the energy 5.5 nats"),

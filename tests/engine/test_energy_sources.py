@@ -94,7 +94,7 @@ def test_a_curve_is_cut_or_filled_with_silence() -> None:
     np.testing.assert_allclose(longer.values, [-3, -4, -5, SILENCE_NATS, SILENCE_NATS], atol=1e-5)
     assert longer.source == "audio"
     assert (curve.with_duration(curve.duration_s).values == curve.values).all()
-    with pytest.raises(SettingsError, match="shall last -1 s"):
+    with pytest.raises(SettingsError, match="duration of the energy curve is -1 s"):
         curve.with_duration(Fraction(-1))
 
 
@@ -109,7 +109,7 @@ def test_a_curve_is_cut_or_filled_with_silence() -> None:
         ([(0, -5), (2, -5), (1, -5)], "Point 3 .* at 1 s, not after the one before it, at 2 s"),
         ([(0, -5), (0, -4), (2, -5)], "Point 2 .* at 0 s, not after"),
         ([(-1, -5), (2, -5)], "Point 1 .* before the clip, at -1 s"),
-        ([(0, -5), (2.2, -5)], "goes on to 2.2 s, beyond the clip's end at 2.000 s"),
+        ([(0, -5), (2.2, -5)], "extends to 2.2 s, beyond the clip's end at 2.000 s"),
         ([(0, -5), (1.7, -5)], "too short: it ends at 1.7 s"),
         ([(0.3, -5), (2, -5)], "too short: it begins at 0.3 s"),
         ([(0, -5), (1, 5.5), (2, -5)], "Point 2 .* 5.5 nats, louder"),
@@ -147,11 +147,11 @@ def test_a_flat_level_that_no_sound_has_is_refused(level: float) -> None:
         (b"0,-5\n2,-5\n", "begins with “0,-5”"),
         (b"time,energy\n0,-5\n2,-5\n", "begins with “time,energy”"),
         (b"time_s;energy\n0;-5\n2;-5\n", "begins with “time_s;energy”"),
-        (b"time_s,energy\n0,-5\n2\n", "line “2” of curve.csv is no point"),
+        (b"time_s,energy\n0,-5\n2\n", "line “2” of curve.csv is not a point"),
         (b"time_s,energy\n0,-5\n1,loud\n2,-5\n", "line “1,loud” of curve.csv"),
         (b"time_s,energy\n0,5,3\n", "line “0,5,3”"),
-        (b"\xff\xfe\x00\x01\x80", "curve.csv is no text"),
-        (b"time_s,energy\n0,-5\x00\n", "curve.csv is no text"),
+        (b"\xff\xfe\x00\x01\x80", "curve.csv is not text"),
+        (b"time_s,energy\n0,-5\x00\n", "curve.csv is not text"),
     ],
 )
 def test_files_that_are_no_table_of_points_are_refused(content: bytes, said: str, tmp_path: Path) -> None:
@@ -168,7 +168,7 @@ def test_files_that_are_no_table_of_points_are_refused(content: bytes, said: str
         ("time_s,energy\n0,-5\n", "curve.csv has one point only"),
         ("time_s,energy\n0,-5\n1,nan\n2,-5\n", "Point 2 of curve.csv"),
         ("time_s,energy\n0,-5\n2,inf\n", "Point 2 of curve.csv"),
-        ("time_s,energy\n0,-5\n5,-5\n", "curve.csv goes on to 5 s"),
+        ("time_s,energy\n0,-5\n5,-5\n", "curve.csv extends to 5 s"),
         ("time_s,energy\n0,-5\n1,-5\n", "curve.csv is too short"),
         ("time_s,energy\n2,-5\n0,-5\n", "Point 2 of curve.csv"),
     ],
@@ -214,7 +214,7 @@ def test_sound_alone_has_an_end_and_no_picture(model: ReWaS, tmp_path: Path) -> 
     assert probe_sound(path).duration_s == 1
     with pytest.raises(MediaError, match=r"a.wav ends at 1.000 s"):
         model.measure_energy(VideoClip(path, start=0, duration=2))
-    with pytest.raises(MediaError, match="no picture"):
+    with pytest.raises(MediaError, match="no video"):
         model.estimate_energy(VideoClip(path))
     (tmp_path / "text.wav").write_text("no sound at all")
     with pytest.raises(MediaError, match=r"text\.wav cannot be read"):

@@ -122,7 +122,7 @@ def test_what_is_no_number_is_refused_by_the_file_s_name(sample: float, tmp_path
     waveform = np.zeros(16_000, np.float32)
     waveform[8000] = sample
     soundfile.write(tmp_path / "broken.wav", waveform, 16_000, subtype="FLOAT")
-    with pytest.raises(MediaError, match=r"broken\.wav holds samples that are no numbers"):
+    with pytest.raises(MediaError, match=r"broken\.wav contains samples that are not numbers"):
         read_audio(tmp_path / "broken.wav", start_s=Fraction(0), duration_s=Fraction(1), sample_rate_hz=16_000)
 
 

@@ -137,7 +137,7 @@ def _sound_only(path: Path) -> None:
         (_text, "door.mp4 cannot be read as media"),
         (_truncated, "door.mp4 cannot be read as media"),
         (_header_only, "door.mp4 "),
-        (_sound_only, "door.mp4 has no picture"),
+        (_sound_only, "door.mp4 has no video"),
         (lambda path: path.mkdir(), "There is no file .*door.mp4"),
     ],
     ids=["missing", "empty", "text", "truncated", "header only", "sound only", "folder"],

@@ -111,7 +111,7 @@ def test_a_texture_is_read_at_any_rate_and_held_at_its_ends() -> None:
     assert longer.duration_s == 2
     np.testing.assert_allclose(longer.values[100:], np.tile(texture.values[-1], (100, 1)))
     assert len(texture.with_duration(Fraction(1, 4)).values) == 25
-    with pytest.raises(SettingsError, match="shall last 0 s"):
+    with pytest.raises(SettingsError, match="duration of the texture curve is 0 s"):
         texture.with_duration(Fraction(0))
 
 
@@ -119,7 +119,7 @@ def test_a_texture_is_read_at_any_rate_and_held_at_its_ends() -> None:
 def test_a_tilt_that_no_sound_has_is_refused(tilt_nats: float) -> None:
     with pytest.raises(SettingsError, match="tilt"):
         flat_texture(duration=1, tilt_nats=tilt_nats)
-    with pytest.raises(SettingsError, match="shall last 0 s"):
+    with pytest.raises(SettingsError, match="duration of the texture curve is 0 s"):
         flat_texture(duration=0)
 
 
@@ -166,9 +166,9 @@ def test_a_texture_that_was_written_is_read_as_it_was(tmp_path_factory, texture:
         ("time_s,tilt\n0,1\n", SettingsError, "one point only"),
         ("time_s,tilt\n0,1\n1,nan\n2,0\n", SettingsError, r"Point 2 of texture.csv is \(1 s, nan nats\)"),
         ("time_s,tilt\n0,1\n1,inf\n2,0\n", SettingsError, "Point 2"),
-        ("time_s,tilt\n0,1\n2,1\n1,0\n", SettingsError, "Point 3 of texture.csv stands at 1 s, not after"),
+        ("time_s,tilt\n0,1\n2,1\n1,0\n", SettingsError, "Point 3 of texture.csv is at 1 s, not after"),
         ("time_s,tilt\n0,1\n1,1\n", SettingsError, "texture.csv is too short"),
-        ("time_s,tilt\n0,1\n9,1\n", SettingsError, "texture.csv goes on to 9 s"),
+        ("time_s,tilt\n0,1\n9,1\n", SettingsError, "texture.csv extends to 9 s"),
         ("time_s,tilt\n-1,1\n2,1\n", SettingsError, "before the clip"),
         ("time_s,tilt\n0,1\n2,99\n", SettingsError, "Point 2 of texture.csv has a band"),
         ("time_s,low,low_mid,high_mid,high\n0,0,0,0,0\n2,0,0,0,99\n", SettingsError, "Point 2 of texture.csv"),

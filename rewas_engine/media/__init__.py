@@ -1,1 +1,1 @@
-"""Reading picture and sound, writing sound."""
+"""Clips and media files: read video and sound, write sound, and find cuts."""

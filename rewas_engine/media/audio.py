@@ -1,4 +1,4 @@
-"""Reading the sound of a range, changing rates, writing WAV."""
+"""Read the sound of a range, resample it, and write WAV."""
 
 from __future__ import annotations
 
@@ -21,29 +21,29 @@ from rewas_engine.runtime.atomic_files import atomic_path
 from rewas_engine.runtime.progress import CancelSignal
 
 LOOP_MARGIN_SAMPLES = 4096
-"""So much of a loop is heard before its beginning and after its end while its rate is changed."""
+"""Samples that are repeated before and after a loop while it is resampled."""
 _RESAMPLE_CHUNK_SAMPLES = 2**18
 _TIMESTAMP_TOLERANCE_S = Fraction(2, 1000)
-"""Time stamps that are off by no more are rounded, as Matroska's are, and do not say that there is a hole."""
+"""Smaller differences of time stamps are rounding, as in Matroska, and not a gap."""
 
 
 @dataclass(frozen=True)
 class SoundProperties:
-    """What a file says of its sound. start_s: time stamp of the first sample. duration_s: from there to the end."""
+    """Properties of an audio stream: time stamp of the first sample, and seconds from there to the end."""
 
     start_s: Fraction
     duration_s: Fraction
 
 
 def probe_sound(path: Path) -> SoundProperties:
-    """Read where a file's sound begins and how long it is. Raises MediaError where there is none that can be read."""
+    """Read the start and duration of a file's sound. Raises MediaError if it has none that can be decoded."""
     with open_media(path) as container:
         frames = _with_timestamps(decode_frames(container, _sound_stream(container, path), path))
         first_s, frame = next(frames, (None, None))
         if first_s is None:
             raise _decode_error(path)
         end_s = first_s + _frame_duration_s(frame)
-        # What a header says of the length may be missing or wrong, and sound is quick to read.
+        # Decoded to the end, since the duration in the header may be missing or wrong, and sound decodes quickly.
         for time_s, frame in frames:
             end_s = time_s + _frame_duration_s(frame)
         return SoundProperties(first_s, end_s - first_s)
@@ -58,11 +58,22 @@ def read_audio(
     origin_s: Fraction | None = None,
     cancel: CancelSignal | None = None,
 ) -> NDArray[np.float32]:
-    """Mono sound [samples] of a range, exactly sample_count(duration_s, sample_rate_hz) long.
+    """Read the mono sound of a range. Parts that the file does not cover are silent.
 
-    start_s: seconds after origin_s, the time stamp of the first picture (of the first sound where it is None). What the
-    file does not hold is silence. Raises MediaError where the file has no sound, cannot be read or holds what is no
-    number.
+    Args:
+        path: The media file.
+        start_s: Seconds after `origin_s`.
+        duration_s: Seconds.
+        sample_rate_hz: Sample rate of the result.
+        origin_s: Time stamp of the first video frame; None is the first sample of the sound.
+        cancel: Ends the work.
+
+    Returns:
+        `[sample_count(duration_s, sample_rate_hz)]` float32.
+
+    Raises:
+        MediaError: The file has no sound, cannot be read or contains samples that are not numbers.
+        Cancelled: The caller asked to stop.
     """
     wanted = np.zeros(sample_count(duration_s, sample_rate_hz), np.float32)
     with open_media(path) as container:
@@ -73,7 +84,7 @@ def read_audio(
             if cancel is not None and cancel.is_set():
                 raise Cancelled
             begin_s = time_s + start_s if begin_s is None else begin_s
-            # A second more on both sides, for the resampler to settle.
+            # One more second on both sides, for the resampler to settle.
             if time_s + _frame_duration_s(frame) <= begin_s - 1:
                 continue
             if time_s >= begin_s + duration_s + 1:
@@ -94,7 +105,7 @@ def read_audio(
 
 def _sound_stream(container: Any, path: Path) -> Any:
     if not container.streams.audio:
-        raise MediaError(f"{path.name} has no sound.", "Choose one that has sound, or another source.")
+        raise MediaError(f"{path.name} has no sound.", "Choose a file with sound, or another source.")
     return container.streams.audio[0]
 
 
@@ -103,11 +114,11 @@ def _decode_error(path: Path) -> MediaError:
 
 
 def _non_finite_error(path: Path) -> MediaError:
-    return MediaError(f"The sound {path.name} holds samples that are no numbers.", "Export it again.")
+    return MediaError(f"The sound {path.name} contains samples that are not numbers.", "Export it again.")
 
 
 def _with_timestamps(frames: Iterable[Any]) -> Iterator[tuple[Fraction, Any]]:
-    """Sound frames with their times: counted in samples from the first one on, and anew after each hole."""
+    """Add times to sound frames, counted in samples from the first frame and again after each gap."""
     next_s: Fraction | None = None
     for frame in frames:
         stamp_s = frame.pts * frame.time_base
@@ -125,21 +136,19 @@ def _frame_format(frame: Any) -> tuple[str, str, int]:
 
 
 class _ContiguousRun:
-    """Frames of one shape that follow each other without a hole, on their way into a sound, as they come.
-
-    offset_s: of the first one, after the sound's start. time_s: its own.
-    """
+    """Writes frames of one format without gaps into a sound, mixed to mono and resampled."""
 
     def __init__(
         self, wanted: NDArray[np.float32], first: Any, offset_s: Fraction, time_s: Fraction, sample_rate_hz: int
     ) -> None:
+        """Prepare for a first frame at `time_s`, which is `offset_s` after the start of the sound `wanted`."""
         self._wanted, self._frame_format, self._next_s = wanted, _frame_format(first), time_s
         self._mixer = av.AudioResampler(format="flt", layout="mono", rate=first.rate)
         self._changing = soxr.ResampleStream(first.rate, sample_rate_hz, 1, dtype="float32", quality="VHQ")
         self._place = round(offset_s * sample_rate_hz)
 
     def continues_with(self, time_s: Fraction, frame: Any) -> bool:
-        """Whether a frame of this time belongs to the run."""
+        """Whether a frame continues the run."""
         return time_s == self._next_s and _frame_format(frame) == self._frame_format
 
     def add(self, frame: Any) -> None:
@@ -148,7 +157,7 @@ class _ContiguousRun:
             self._write(self._changing.resample_chunk(mixed.to_ndarray()[0]))
 
     def end(self) -> None:
-        """Write what is still on its way."""
+        """Write what the resamplers still hold."""
         for mixed in self._mixer.resample(None):
             self._write(self._changing.resample_chunk(mixed.to_ndarray()[0]))
         self._write(self._changing.resample_chunk(np.empty(0, np.float32), last=True))
@@ -161,7 +170,7 @@ class _ContiguousRun:
 
 
 def resample(waveform: NDArray[np.float32], from_hz: int, to_hz: int, samples: int) -> NDArray[np.float32]:
-    """Waveform [channels, samples'] at another rate, cut or filled with silence to exactly `samples`."""
+    """Resample a waveform `[channels, samples']`, and cut or pad it with silence to exactly `samples`."""
     fitted = np.zeros((waveform.shape[0], samples), np.float32)
     filled = 0
     for part in _resample_chunks(waveform, from_hz, to_hz):
@@ -172,7 +181,7 @@ def resample(waveform: NDArray[np.float32], from_hz: int, to_hz: int, samples: i
 
 
 def _resample_chunks(waveform: NDArray[np.float32], from_hz: int, to_hz: int) -> Iterator[NDArray[np.float32]]:
-    """A waveform [channels, samples] at another rate, in parts that follow each other."""
+    """Resample a waveform `[channels, samples]` in chunks."""
     if from_hz == to_hz:
         yield waveform
         return
@@ -184,28 +193,29 @@ def _resample_chunks(waveform: NDArray[np.float32], from_hz: int, to_hz: int) ->
 
 
 def resample_loop(waveform: NDArray[np.float32], samples: int) -> NDArray[np.float32]:
-    """A waveform [channels, samples'] whose end goes on with its beginning, brought to `samples` in the same way."""
+    """Resample a loop `[channels, samples']`, whose end continues at its start, to exactly `samples`."""
     length = waveform.shape[1]
     if samples == length:
         return waveform.copy()
     margin = min(length, LOOP_MARGIN_SAMPLES)
     around = np.concatenate([waveform[:, length - margin :], waveform, waveform[:, :margin]], axis=1)
     changed = soxr.resample(around.T, length, samples, quality="VHQ").T
-    # Where a circle is cut is all the same: a part of a sample may be lost here.
+    # Rounding down only rotates the loop by less than a sample.
     first = margin * samples // length
     return np.ascontiguousarray(changed[:, first : first + samples], np.float32)
 
 
 def limit_peak(waveform: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The waveform, lowered as a whole where it would clip: a changed level is seen, distortion is not."""
+    """Scale a waveform down to a peak of 1 if it would clip."""
     peak = max(float(waveform.max(initial=0.0)), -float(waveform.min(initial=0.0)))
     return waveform if peak <= 1 else np.asarray(waveform / peak, np.float32)
 
 
 def read_audio_file(path: str | Path) -> tuple[NDArray[np.float32], int]:
-    """All samples [channels, samples] of a WAV, FLAC or other lossless file as they stand there, and their rate in Hz.
+    """Read the samples `[channels, samples]` of a WAV, FLAC or other lossless file, and their rate in Hz.
 
-    Raises MediaError where it is missing, no such file, empty, or holds what is no number.
+    Raises:
+        MediaError: The file is missing, unreadable or empty, or contains samples that are not numbers.
     """
     path = Path(path)
     try:
@@ -220,7 +230,7 @@ def read_audio_file(path: str | Path) -> tuple[NDArray[np.float32], int]:
 
 
 def write_wav(path: str | Path, waveform: NDArray[np.float32], sample_rate_hz: int) -> Path:
-    """Write [channels, samples] as 24-bit WAV; whole or not at all. Raises OSError where it cannot be written."""
+    """Write `[channels, samples]` as a 24-bit WAV file, atomically. Raises OSError if it cannot be written."""
     path = Path(path)
     try:
         with atomic_path(path) as unfinished:

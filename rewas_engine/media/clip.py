@@ -1,4 +1,4 @@
-"""A clip: which part of which media file the sound is for."""
+"""Clips: ranges of media files."""
 
 from __future__ import annotations
 
@@ -14,12 +14,14 @@ from rewas_engine.exact_time import Seconds, exact_seconds
 class VideoClip:
     """A range of a media file.
 
-    path: the media file.
-    start_s: seconds from the first frame of the media, at least 0.
-    duration_s: seconds, above 0; None means up to the end of the media.
-    name: what messages call the clip; the file's name by default.
+    Attributes:
+        path: The media file.
+        start_s: Seconds from the first frame of the media, at least 0.
+        duration_s: Seconds, above 0. None is up to the end of the media.
+        name: Name of the clip in messages. The default is the file name.
 
-    Raises SettingsError for a negative start or a duration that is not positive.
+    Raises:
+        SettingsError: The start is negative, or the duration is not positive.
     """
 
     path: Path

@@ -1,4 +1,4 @@
-"""Cuts: where one shot of a clip ends and the next begins, found on small pictures."""
+"""Find cuts: the times at which one shot of a clip ends and the next begins."""
 
 from __future__ import annotations
 
@@ -17,26 +17,26 @@ from rewas_engine.media.video import frame_count, iter_frames
 from rewas_engine.runtime.progress import CancelSignal, ProgressCallback, ProgressTracker
 
 SMALL_WIDTH, SMALL_HEIGHT = 64, 36
-"""Pictures are looked at this small: what a cut changes is seen there, and grain is not."""
+"""Size of the analysed frames: small enough to hide grain, large enough to show cuts."""
 MIN_SHOT_S = Fraction(1, 5)
-"""What is shown for less is a flash, or something that passes close to the camera, and no shot."""
+"""Shorter shots are flashes, or objects that pass close to the camera."""
 MIN_CUT_LEVELS = 12.0
-"""Levels of brightness, of 255, by which a cut changes the picture at least, in the mean over its blocks."""
+"""Smallest mean block difference at a cut, in levels of 255."""
 MIN_CUT_RATIO = 3.5
-"""How many times as much a cut changes as the pictures around it do."""
+"""Smallest ratio of the difference at a cut to the usual difference around it."""
 _BLOCK = 6
 _SEARCH_RADIUS_PX = 3
-"""So far a block is looked for around its place, in pixels of the small picture, in every direction."""
+"""Search radius of a block, in pixels of the small frame."""
 _GRAIN_LEVELS = 1.0
-"""Between two pictures of a still shot there is so much grain."""
+"""Difference between two frames of a still shot, caused by grain."""
 _CHUNK_FRAMES = 256
 _MAX_FRAME_RATE = Fraction(60)
-"""Of a film with more pictures a second not all are looked at."""
+"""Videos with more frames per second are subsampled."""
 
 
 @dataclass(frozen=True)
 class Cut:
-    """Where a new shot begins. frame: its first picture. levels: by how much it is another picture, 0 to 255."""
+    """A cut: the first frame of the new shot, and the difference from the old one, from 0 to 255."""
 
     frame: int
     levels: float
@@ -45,9 +45,14 @@ class Cut:
 def find_cuts(
     clip: VideoClip, *, on_progress: ProgressCallback | None = None, cancel: CancelSignal | None = None
 ) -> tuple[Fraction, ...]:
-    """The cuts in a clip, in seconds from its start, each at least MIN_SHOT_S from the next and from both ends.
+    """Find the cuts of a clip. No pack is needed.
 
-    See `detect_cuts` for what is found and what is not. It needs no pack. Raises MediaError, Cancelled.
+    Returns:
+        Seconds from the clip's start, at least MIN_SHOT_S from each other and from both ends.
+
+    Raises:
+        MediaError: The clip cannot be read.
+        Cancelled: The caller asked to stop.
     """
     read, tracker = read_clip(clip), ProgressTracker(on_progress, cancel)
     rate = min(read.frame_rate, _MAX_FRAME_RATE)
@@ -75,12 +80,11 @@ def find_cuts(
 
 
 def detect_cuts(frames: FrameSequence, frame_rate: Fraction) -> list[Cut]:
-    """The cuts in a moving picture of brightness [T, SMALL_HEIGHT, SMALL_WIDTH], in order.
+    """Detect the cuts in luma frames `[T, SMALL_HEIGHT, SMALL_WIDTH]`, in order.
 
-    Two pictures are as unlike as the blocks of the one are from whatever lies near their place in the other. At a cut
-    all pictures up to MIN_SHOT_S before it are unlike all those up to MIN_SHOT_S after it (after a flash the
-    old picture is back), and much more so than neighbours are elsewhere around it (rain and waves are always another
-    picture). A dissolve changes too little from picture to picture, and is not found.
+    The difference of two frames is that of their best-matching blocks. At a cut, all frames up to MIN_SHOT_S before
+    differ from all frames up to MIN_SHOT_S after (unlike at a flash), and much more than neighbouring frames around the
+    cut do (unlike in rain or waves). Dissolves change too slowly to be detected.
     """
     reach = max(1, int(MIN_SHOT_S * frame_rate))
     found: list[Cut] = []
@@ -89,7 +93,7 @@ def detect_cuts(frames: FrameSequence, frame_rate: Fraction) -> list[Cut]:
         if levels is None:
             continue
         if found and frame - found[-1].frame < reach:
-            # Two within the least length of a shot are one, in several steps: the greatest counts.
+            # Cuts closer than the shortest shot are one cut in several steps; the largest counts.
             found[-1] = max(found[-1], Cut(frame, levels), key=lambda cut: cut.levels)
         else:
             found.append(Cut(frame, levels))
@@ -97,7 +101,7 @@ def detect_cuts(frames: FrameSequence, frame_rate: Fraction) -> list[Cut]:
 
 
 def _cut_candidates(frames: FrameSequence, reach: int) -> Iterator[tuple[int, FloatArray, int]]:
-    """Pictures that differ much from the one before, with those around them, and their place among these."""
+    """Frames that differ much from the previous one, with the frames around them and their index among these."""
     total = len(frames)
     for first in range(1, total, _CHUNK_FRAMES):
         begin, end = max(0, first - reach), min(total, first + _CHUNK_FRAMES + reach)
@@ -106,13 +110,13 @@ def _cut_candidates(frames: FrameSequence, reach: int) -> Iterator[tuple[int, Fl
         for frame in range(first, min(total, first + _CHUNK_FRAMES)):
             left, right = max(begin, frame - reach), min(end, frame + reach)
             usual = np.median(changes[left - begin : right - begin - 1])
-            # Blocks are found again somewhere: what differs little where it stands differs no more than that.
+            # The pixel difference is an upper bound of the block difference.
             if changes[frame - 1 - begin] >= max(MIN_CUT_LEVELS, 2 * usual):
                 yield frame, some[left - begin : right - begin], frame - left
 
 
 def _cut_levels(around: FloatArray, place: int) -> float | None:
-    """How unlike the pictures from a place on are to those before it, at least; None where that is no cut."""
+    """Smallest difference between the frames before and after a position; None if that is not a cut."""
     least = block_difference(around[place - 1], around[place])
     steps = [number for number in range(1, len(around)) if number != place]
     usual = (
@@ -128,7 +132,7 @@ def _cut_levels(around: FloatArray, place: int) -> float | None:
 
 
 def block_difference(one: FloatArray, other: FloatArray) -> float:
-    """Levels by which the blocks of a picture [H, W] differ from what is most like them nearby in another: the mean."""
+    """Mean difference of the blocks of `other` `[H, W]` from their best matches nearby in `one`, in levels."""
     height, width = (size - size % _BLOCK for size in one.shape)
     padded = np.pad(one, _SEARCH_RADIUS_PX, mode="edge")
     shown = other[:height, :width]

@@ -1,4 +1,4 @@
-"""Pictures that pass by: read when they are asked for, and forgotten once they are behind."""
+"""Frames that are decoded on access and dropped afterwards."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 
 class FrameSequence(Protocol):
-    """Pictures in order; an array of them is such a thing. A slice of them is [N, height, width] or with colours."""
+    """Frames in order, such as an array. A slice is `[N, height, width]` or `[N, height, width, 3]`."""
 
     def __len__(self) -> int: ...
 
@@ -19,30 +19,27 @@ class FrameSequence(Protocol):
 
 
 class FrameStream:
-    """Pictures of a range of any length, of which no more are held than one slice of them.
+    """Frames of a range of any length, of which only the last slice is kept in memory."""
 
-    pictures: each [height, width] or [height, width, 3]. count: how many there are.
-    """
-
-    def __init__(self, pictures: Iterator[NDArray[np.uint8]], count: int) -> None:
-        self._coming, self._count = pictures, count
+    def __init__(self, frames: Iterator[NDArray[np.uint8]], count: int) -> None:
+        self._coming, self._count = frames, count
         self._held: list[NDArray[np.uint8]] = []
         self._first = 0
         self.read_s = 0.0
-        """Seconds that reading them has taken."""
+        """Seconds spent on decoding."""
 
     def __len__(self) -> int:
         return self._count
 
     def __getitem__(self, part: slice, /) -> NDArray[np.uint8]:
-        """Pictures [N, …] of a slice that begins no earlier than the one before it. What they raise comes through."""
+        """Frames `[N, …]` of a slice, which must not start before the previous slice."""
         began_s = time.monotonic()
         start, stop, step = part.indices(self._count)
         if step != 1 or start < self._first:
-            raise IndexError(f"pictures {part} have passed")
+            raise IndexError(f"frames {part} have been dropped")
         read = self._first + len(self._held)
         del self._held[: start - self._first]
-        # Where a slice begins beyond what was read, what lies between passes unseen.
+        # Frames between the previous slice and this one are skipped.
         for number in range(read, stop):
             picture = next(self._coming)
             if number >= start:

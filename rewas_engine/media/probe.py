@@ -1,4 +1,4 @@
-"""Clips held against their media: defaults filled in, ranges checked."""
+"""Probe clips: fill in defaults from the media and check ranges."""
 
 from __future__ import annotations
 
@@ -12,20 +12,23 @@ from rewas_engine.media.clip import VideoClip
 from rewas_engine.media.video import has_video, probe_video, range_end_tolerance_s
 
 _SOUND_TOLERANCE_S = Fraction(1, 10)
-"""Lossy codecs end a little before or after what they were given."""
+"""Lossy codecs change the duration slightly."""
 
 
 def read_clip(clip: VideoClip) -> ProbedClip:
-    """A clip of a film, as it stands in its media. Raises MediaError."""
+    """Probe a clip of a video file. Raises MediaError if the range is not within the media."""
     media = probe_video(clip.path)
     tolerance_s = range_end_tolerance_s(media.frame_rate)
     return _resolve_range(clip, media.duration_s, media.frame_rate, tolerance_s)
 
 
 def read_clip_with_sound(clip: VideoClip) -> tuple[ProbedClip, Fraction]:
-    """A clip of a film or of a file of sound alone, and the time stamp from which it counts. Raises MediaError.
+    """Probe a clip of a video or sound file, and return it with the time stamp of its first frame or sample.
 
-    The frame rate of a file without a picture is 0.
+    The frame rate of a sound file is 0.
+
+    Raises:
+        MediaError: The file cannot be read, or the range is not within the media.
     """
     if has_video(clip.path):
         return read_clip(clip), probe_video(clip.path).start_s
@@ -40,7 +43,7 @@ def _resolve_range(
     end_s = clip.start_s + duration_s
     if duration_s <= 0 or end_s > media_duration_s + tolerance_s:
         raise MediaError(
-            f"The clip {clip.name} reaches from {float(clip.start_s):.3f} s to {float(end_s):.3f} s, "
+            f"The clip {clip.name} extends from {float(clip.start_s):.3f} s to {float(end_s):.3f} s, "
             f"but {clip.path.name} ends at {float(media_duration_s):.3f} s.",
             "Choose a range within the media.",
         )
@@ -49,7 +52,7 @@ def _resolve_range(
 
 @dataclass(frozen=True)
 class ProbedClip:
-    """A clip as it was read: every default resolved against the media. frame_rate: 0 where it has no picture."""
+    """A clip with all defaults resolved against its media. The frame rate is 0 if there is no video."""
 
     name: str
     path: Path

@@ -1,4 +1,4 @@
-"""A stem: one sound of a take, with its role."""
+"""Stems: the sounds of a take."""
 
 from __future__ import annotations
 
@@ -9,16 +9,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 PRIMARY = "primary"
-"""The role of the stem that a clip is made for."""
+"""Role of the stem that follows the video."""
 MIX = "mix"
-"""The role of the sum of all stems."""
+"""Role of the sum of all stems."""
 
 
 @dataclass(frozen=True, eq=False)
 class Stem:
     """One sound of a take.
 
-    role: "primary", "ambience", … waveform: [channels, samples] float32 within ±1. sample_rate_hz: its rate.
+    Attributes:
+        role: "primary", "ambience" and so on.
+        waveform: `[channels, samples]` float32 within ±1.
+        sample_rate_hz: Samples per second.
     """
 
     role: str
@@ -27,14 +30,14 @@ class Stem:
 
     @classmethod
     def read(cls, path: str | Path, role: str = PRIMARY) -> Stem:
-        """A stem from a sound file, every sample as it stands there. Raises MediaError where it cannot be read."""
+        """Read a stem from a sound file without changing samples. Raises MediaError if it cannot be read."""
         from rewas_engine.media.audio import read_audio_file
 
         waveform, rate_hz = read_audio_file(path)
         return cls(role, waveform, rate_hz)
 
     def save(self, path: str | Path) -> Path:
-        """Write the stem as 24-bit WAV; whole or not at all. Raises OSError where the folder cannot be written."""
+        """Write the stem as a 24-bit WAV file, atomically. Raises OSError if it cannot be written."""
         from rewas_engine.media.audio import write_wav
 
         return write_wav(path, self.waveform, self.sample_rate_hz)

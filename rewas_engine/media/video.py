@@ -1,4 +1,4 @@
-"""Reading exactly the pictures of a range, from any file that FFmpeg reads."""
+"""Read exactly the frames of a range from any file that FFmpeg can decode."""
 
 from __future__ import annotations
 
@@ -19,17 +19,21 @@ from rewas_engine.runtime.progress import CancelSignal
 
 _SEEK_BACKOFFS_S = (0, 4, 8, 16, 32)
 _SLACK_FRAMES = 1
-"""A range may reach past the last picture by this many frames: containers round their durations."""
+"""A range may extend this many frames past the last one, since containers round their durations."""
 _MAX_MISSING_TAIL_S = 1
-"""A file that ends so much earlier than it says has broken off."""
+"""A file that ends this much earlier than its header states is truncated."""
 
 
 @dataclass(frozen=True)
 class VideoProperties:
-    """What a media file says of its picture.
+    """Properties of a video stream.
 
-    start_s: time stamp of the first picture. duration_s: from the first picture to the end of the last.
-    frame_rate: average, exact.
+    Attributes:
+        start_s: Time stamp of the first frame.
+        duration_s: From the first frame to the end of the last.
+        frame_rate: Average frames per second, exact.
+        width: Pixels.
+        height: Pixels.
     """
 
     start_s: Fraction
@@ -40,20 +44,21 @@ class VideoProperties:
 
 
 def probe_video(path: Path) -> VideoProperties:
-    """Read a file's properties, decoding its first picture so that a broken file is found now and not later.
+    """Read a file's properties and decode its first frame, so that a damaged file is found early.
 
-    Raises MediaError where the file is missing, unreadable, or has no picture.
+    Raises:
+        MediaError: The file is missing, unreadable or has no video.
     """
     with open_media(path) as container:
         stream = _video_stream(container, path)
         first = next(decode_frames(container, stream, path), None)
         if first is None or first.pts is None:
             raise MediaError(
-                f"{path.name} holds no picture that can be decoded.", "Export it again, or choose another."
+                f"{path.name} has no video frame that can be decoded.", "Export it again, or choose another file."
             )
         rate = stream.average_rate or stream.guessed_rate
         if not rate or rate <= 0:
-            raise MediaError(f"{path.name} does not say its frame rate.", "Export it again with a fixed frame rate.")
+            raise MediaError(f"{path.name} has no frame rate.", "Export it again with a fixed frame rate.")
         start_s = first.pts * stream.time_base
         return VideoProperties(
             start_s, _duration_s(container, stream, start_s, Fraction(rate)), Fraction(rate), first.width, first.height
@@ -72,7 +77,7 @@ def read_frames(
     short_side: int | None = None,
     cancel: CancelSignal | None = None,
 ) -> NDArray[np.uint8]:
-    """Brightness [T, height, width] of a range, all at once: see `pictures`."""
+    """Read all frames `[T, height, width]`, or `[T, height, width, 3]`, of a range. See `iter_frames`."""
     count = frame_count(duration_s, frame_rate)
     frames = np.empty((count, height, width, 3) if rgb else (count, height, width), np.uint8)
     shown = iter_frames(
@@ -92,7 +97,7 @@ def read_frames(
 
 
 def frame_count(duration_s: Fraction, frame_rate: Fraction) -> int:
-    """Pictures of a range: its length in frames, rounded up, and at least one."""
+    """Number of frames in a range, rounded up, at least 1."""
     return max(1, math.ceil(duration_s * frame_rate))
 
 
@@ -108,14 +113,25 @@ def iter_frames(
     short_side: int | None = None,
     cancel: CancelSignal | None = None,
 ) -> Iterator[NDArray[np.uint8]]:
-    """Brightness [height, width] of a range's pictures, one after another as they are read.
+    """Decode the frames of a range one by one.
 
-    Picture i is what is on the screen at start_s + (i + 0.5) / frame_rate. start_s: seconds after the first picture.
-    There are `frame_count`; those past the last one repeat it. colours: red, green and blue instead, [height, width,
-    3]. The picture is squeezed to width and height, or, with a short_side, scaled until its shorter side has that many
-    pixels and cut to its middle.
-    Raises MediaError where the file cannot be read, breaks off within the range or has no picture there; Cancelled
-    where asked to stop.
+    Frame i is the one on screen at start_s + (i + 0.5) / frame_rate. There are `frame_count` frames; those past the end
+    of the video repeat the last one.
+
+    Args:
+        path: The media file.
+        start_s: Seconds after the first frame of the file.
+        duration_s: Seconds.
+        frame_rate: Frames per second to return.
+        width: Width of the returned frames in pixels.
+        height: Height of the returned frames in pixels.
+        rgb: Return colour `[height, width, 3]` instead of luma `[height, width]`.
+        short_side: Scale the shorter side to this many pixels and crop the centre, instead of stretching the frame.
+        cancel: Ends the work.
+
+    Raises:
+        MediaError: The file cannot be read, is truncated within the range or has no frames there.
+        Cancelled: The caller asked to stop.
     """
     count = frame_count(duration_s, frame_rate)
     with open_media(path) as container:
@@ -124,7 +140,7 @@ def iter_frames(
         first = next(decode_frames(container, stream, path), None)
         if first is None:
             raise MediaError(
-                f"{path.name} holds no picture that can be decoded.", "Export it again, or choose another."
+                f"{path.name} has no video frame that can be decoded.", "Export it again, or choose another file."
             )
         begin_s = first.pts * stream.time_base + start_s
 
@@ -144,7 +160,7 @@ def iter_frames(
             standing = _DecodedFrame(frame)
         if standing is None:
             raise MediaError(
-                f"{path.name} holds no picture {float(start_s):.3f} s after its start.",
+                f"{path.name} has no video frame {float(start_s):.3f} s after its start.",
                 "Choose a range within the media.",
             )
         if (
@@ -160,7 +176,7 @@ def iter_frames(
 
 
 class _DecodedFrame:
-    """A decoded picture that is scaled once, and only if it is shown."""
+    """A decoded frame, scaled at most once, when it is needed."""
 
     def __init__(self, frame: Any) -> None:
         self._frame = frame
@@ -184,14 +200,14 @@ class _DecodedFrame:
 
 @contextmanager
 def open_media(path: Path) -> Iterator[Any]:
-    """A media file opened for reading. Raises MediaError where it is missing or not media."""
+    """Open a media file for reading. Raises MediaError if it is missing or not media."""
     if not path.is_file():
         raise MediaError(f"There is no file {path}.", "Check the path, or relink the clip.")
     try:
         container = av.open(str(path))
     except (av.FFmpegError, OSError, ValueError) as error:
         raise MediaError(
-            f"{path.name} cannot be read as media ({_reason(error)}).", "Choose one that plays, or export it again."
+            f"{path.name} cannot be read as media ({_reason(error)}).", "Choose a file that plays, or export it again."
         ) from error
     try:
         yield container
@@ -200,7 +216,7 @@ def open_media(path: Path) -> Iterator[Any]:
 
 
 def has_video(path: Path) -> bool:
-    """Whether a file holds moving pictures; the cover of a record is none. Raises MediaError where it is no media."""
+    """Whether a file has video. Cover art does not count. Raises MediaError if it is not media."""
     with open_media(path) as container:
         return bool(_video_streams(container))
 
@@ -212,12 +228,12 @@ def _video_streams(container: Any) -> list[Any]:
 def _video_stream(container: Any, path: Path) -> Any:
     streams = _video_streams(container)
     if not streams:
-        raise MediaError(f"{path.name} has no picture.", "Choose a video file.")
+        raise MediaError(f"{path.name} has no video.", "Choose a video file.")
     return streams[0]
 
 
 def decode_frames(container: Any, stream: Any, path: Path) -> Iterator[Any]:
-    """Pictures in order; damaged ones are passed over, as players do, as long as some can be read."""
+    """Decode frames in order. Damaged ones are skipped, as in players, up to a limit."""
     failures = 0
     packets = container.demux(stream)
     while True:
@@ -237,10 +253,10 @@ def decode_frames(container: Any, stream: Any, path: Path) -> Iterator[Any]:
 
 
 def _frames_from(container: Any, stream: Any, path: Path, begin_s: Fraction) -> Iterator[Any]:
-    """Pictures from the one that stands on the screen at begin_s on, or from somewhat before.
+    """Decode frames from the one on screen at `begin_s`, or from an earlier one.
 
-    Seeking is only a hint: in some containers it lands past the target. Then it is tried from further back, and in
-    the end the file is read from its start.
+    In some containers seeking lands past the target. Then it is repeated from further back, and finally the file is
+    read from its start.
     """
     for back_s in _SEEK_BACKOFFS_S:
         target = int((begin_s - back_s) / stream.time_base)
@@ -262,13 +278,13 @@ def _duration_s(container: Any, stream: Any, start_s: Fraction, rate: Fraction) 
     if stream.duration:
         offset = Fraction(0) if stream.start_time is None else start_s - stream.start_time * stream.time_base
         return Fraction(max(stream.duration * stream.time_base - offset, 1 / rate))
-    # Matroska says when the whole file ends, its sound included, from 0 on or from the first picture on, as its writer
-    # took it: the last pictures' own time stamps are more to be trusted.
+    # Matroska stores the end of the whole file, including sound, relative to 0 or to the first frame, depending on the
+    # writer. The time stamps of the last frames are more reliable.
     return max(_last_frame_end_s(container, stream, rate) - start_s, 1 / rate)
 
 
 def _last_frame_end_s(container: Any, stream: Any, rate: Fraction) -> Fraction:
-    """When the last picture ends, by the packets from the last key picture on, without decoding them."""
+    """End of the last frame, from the packets since the last key frame, without decoding them."""
     end_s = Fraction((container.start_time or 0) + (container.duration or 0), av.time_base)
     for target_s in (end_s, Fraction(0)):
         try:
@@ -282,7 +298,7 @@ def _last_frame_end_s(container: Any, stream: Any, rate: Fraction) -> Fraction:
             continue
         if ends_s:
             return max(ends_s)
-    raise MediaError("The media does not say how long it is.", "Give the clip a duration, or export it again.")
+    raise MediaError("The media file has no duration.", "Give the clip a duration, or export it again.")
 
 
 def _declared_end_s(stream: Any) -> Fraction:
@@ -290,7 +306,7 @@ def _declared_end_s(stream: Any) -> Fraction:
 
 
 def range_end_tolerance_s(frame_rate: Fraction) -> Fraction:
-    """How far a range may reach past the end of the media and still be read."""
+    """How far a range may extend past the end of the media."""
     return _SLACK_FRAMES / frame_rate
 
 

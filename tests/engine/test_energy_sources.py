@@ -106,7 +106,7 @@ def test_a_curve_is_cut_or_filled_with_silence() -> None:
         ([(0, -5), (1, float("nan")), (2, -5)], r"Point 2 .* \(1 s, nan nats\)"),
         ([(0, -5), (float("inf"), -5)], r"Point 2 .* \(inf s"),
         ([(0, -5), (2, float("-inf"))], r"-inf nats"),
-        ([(0, -5), (2, -5), (1, -5)], "Point 3 .* at 1 s, not after the one before it, at 2 s"),
+        ([(0, -5), (2, -5), (1, -5)], "Point 3 .* at 1 s, not after the previous one, at 2 s"),
         ([(0, -5), (0, -4), (2, -5)], "Point 2 .* at 0 s, not after"),
         ([(-1, -5), (2, -5)], "Point 1 .* before the clip, at -1 s"),
         ([(0, -5), (2.2, -5)], "extends to 2.2 s, beyond the clip's end at 2.000 s"),

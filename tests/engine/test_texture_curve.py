@@ -85,10 +85,10 @@ def test_a_tilt_is_how_far_the_high_band_stands_above_the_low_one() -> None:
 @pytest.mark.parametrize(
     ("values", "said"),
     [
-        ([], "empty or not of 4 bands"),
-        (np.zeros((0, 4)), "empty or not of 4 bands"),
-        (np.zeros(8), "empty or not of 4 bands"),
-        (np.zeros((8, 3)), "empty or not of 4 bands"),
+        ([], "empty or does not have 4 bands"),
+        (np.zeros((0, 4)), "empty or does not have 4 bands"),
+        (np.zeros(8), "empty or does not have 4 bands"),
+        (np.zeros((8, 3)), "empty or does not have 4 bands"),
         (np.full((8, 4), np.nan), "Value 0 of the texture curve is nan"),
         ([[0, 0, 0, 0], [0, np.inf, 0, 0]], "Value 1 of the texture curve is inf"),
         ([[0, 0, 0, 0], [0, 0, 0, 20]], r"Value 1 of the texture curve has its high band \+15.0 nats"),
@@ -269,7 +269,7 @@ def test_numbers_out_of_bounds_are_refused(words: str) -> None:
 
 
 def test_each_edit_is_of_its_own_kind_of_curve() -> None:
-    with pytest.raises(SettingsError, match="not one row"):
+    with pytest.raises(SettingsError, match="not one-dimensional"):
         Gate(-8).apply(ramp())
     with pytest.raises(SettingsError, match="4 bands"):
         Tilt(2).apply(EnergyCurve(np.zeros(4), Fraction(100)))

@@ -93,7 +93,7 @@ def test_a_verdict_is_one_object(bare_rewas: Rewas, film: Film) -> None:
     assert all(better["score"] > report["score"] for better in report["suggestions"])
     said = bare_rewas("conflict", film.path, "--prompt", film.wrong)
     assert "conflict (0." in said.output
-    assert "better words: “" in said.output
+    assert "better prompts: “" in said.output
 
 
 def test_policies_of_generate(bare_rewas: Rewas, film: Film, tmp_path: Path) -> None:

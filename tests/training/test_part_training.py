@@ -127,7 +127,7 @@ def test_an_adapter_learns_to_steer_and_ends_in_a_pack(videos: Path, source: Pat
     assert run([str(each) for each in (*arguments, *terms, "--json")]) == 0
     said = capfd.readouterr()
     told = json.loads(said.out)
-    assert "It continues small 0.0.1 (Apache-2.0): " in said.err
+    assert "Continuing small 0.0.1 (Apache-2.0): " in said.err
     losses = json.loads((folder / "adapter.record.json").read_text("utf-8"))["losses"]
     assert np.mean(losses[-10:]) < np.mean(losses[:10])
     course = json.loads((folder / "validation.json").read_text("utf-8"))

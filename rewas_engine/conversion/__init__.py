@@ -1,1 +1,1 @@
-"""From the officially released checkpoints to a pack: safely, strictly, and whole or not at all."""
+"""Conversion of the officially released checkpoints to a pack: safe, strict, and complete or not at all."""

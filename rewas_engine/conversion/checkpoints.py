@@ -1,4 +1,4 @@
-"""Reading checkpoints without running anything that they hold: tensors by name, or a sentence on what is wrong."""
+"""Reading checkpoints without running any code in them: tensors by name, or a clear error."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from safetensors.torch import load_file
 from rewas_engine.errors import CheckpointError
 
 _STATE_DICT_KEYS = ("state_dict", "model", "generator", "model_state_dict")
-"""Under which keys training programs keep the weights within a checkpoint."""
+"""Keys under which training programs store the weights in a checkpoint."""
 _INERT_MODULES = ("omegaconf.", "pytorch_lightning.", "lightning.", "argparse.", "pathlib.", "typing.", "collections.")
-"""What training programs leave beside the weights. It is passed over: nothing of these is imported or called."""
+"""Modules of objects that training programs store next to the weights. Nothing of them is imported or called."""
 _MAX_HEADER_BYTES = 100_000_000
-"""Bytes that safetensors allow the header of a file."""
+"""Largest header that safetensors allows."""
 DOWNLOAD_AGAIN = "Download it again, whole."
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """The tensors of a file, mapped from the disk where its format allows it.
+    """The tensors of a file, memory-mapped if its format allows it.
 
-    label: the words for what it was given as, for errors: "the φ checkpoint (--phi)".
+    `label`: what the file was given as, for errors, such as "the φ checkpoint (--phi)".
     """
 
     path: Path
@@ -38,15 +38,15 @@ class Checkpoint:
     tensors: Mapping[str, torch.Tensor]
 
     def error(self, found: str, expected: str, remedy: str | None = None) -> CheckpointError:
-        """What is wrong with it. found: a verb and what follows it."""
+        """Return an error about this file. `found`: a verb phrase."""
         remedy = remedy or f"Give {self.label} as it was released."
         return CheckpointError(self.path, f"{found}, as {self.label}", expected, remedy)
 
 
 def read_checkpoint(path: Path, label: str) -> Checkpoint:
-    """The tensors of a checkpoint that torch or safetensors wrote; which of them it was, the file's content says.
+    """Read the tensors of a checkpoint written by torch or safetensors; the content decides which, not the name.
 
-    Raises CheckpointError where the file is missing, cut off, of another kind, holds code, or holds no tensors.
+    Raises CheckpointError if the file is missing, truncated, of another kind, contains code, or has no tensors.
     """
     empty = Checkpoint(path, label, {})
     if not path.is_file():
@@ -71,7 +71,7 @@ def read_checkpoint(path: Path, label: str) -> Checkpoint:
 
 
 def _check_tensors(checkpoint: Checkpoint) -> Checkpoint:
-    """The same. Raises CheckpointError for a tensor whose numbers do not lie in the file one by one."""
+    """Return the checkpoint; raises CheckpointError for a tensor that is not stored densely."""
     for name, tensor in checkpoint.tensors.items():
         kind = _storage_problem(tensor)
         if kind is not None:
@@ -80,7 +80,7 @@ def _check_tensors(checkpoint: Checkpoint) -> Checkpoint:
 
 
 def _storage_problem(tensor: torch.Tensor) -> str | None:
-    """In what way its numbers do not lie one by one in memory; None where they do."""
+    """Describe why a tensor is not a plain dense array; None if it is."""
     if tensor.is_nested:
         return "nested"
     if tensor.layout != torch.strided:
@@ -97,7 +97,7 @@ def _storage_problem(tensor: torch.Tensor) -> str | None:
 
 
 def _is_safetensors(header: bytes) -> bool:
-    """Whether a file begins as safetensors do, whatever it is called: the length of a header, then its JSON."""
+    """Return whether a file begins like safetensors: the length of a header, then its JSON."""
     return header[8:9] == b"{" and int.from_bytes(header[:8], "little") <= _MAX_HEADER_BYTES
 
 
@@ -148,7 +148,7 @@ def _unpickle(path: Path, empty: Checkpoint, zipped: bool) -> Any:
 
 
 def _first_global(path: Path) -> str | None:
-    """The first foreign thing that a bare pickle would import, read off without running it; None for none."""
+    """Return the first foreign object that a bare pickle would import, found without running it, or None."""
     strings: list[str] = []
     name = ""
     try:
@@ -176,7 +176,7 @@ def _code_found_error(empty: Checkpoint, name: str) -> CheckpointError:
 
 
 class _InertObject:
-    """Stands for an object of a training program: takes everything, does nothing."""
+    """Placeholder for an object of a training program; it accepts anything and does nothing."""
 
     def __new__(cls, *arguments: Any, **keyword_arguments: Any) -> _InertObject:
         return object.__new__(cls)
@@ -189,7 +189,7 @@ class _InertObject:
 
 
 def _find_state_dict(content: Any) -> dict[str, torch.Tensor]:
-    """Tensors by name, from the wrapping that holds the most of them."""
+    """Return tensors by name, from the nested dictionary that has most of them."""
     if not isinstance(content, Mapping):
         return {}
     candidates = [content, *(content[key] for key in _STATE_DICT_KEYS if isinstance(content.get(key), Mapping))]

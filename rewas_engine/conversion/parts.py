@@ -1,4 +1,4 @@
-"""The parts of the released model: where each stands in the checkpoints, and how it is matched, strictly both ways."""
+"""The parts of the released model: where each is in the checkpoints, and strict matching in both directions."""
 
 from __future__ import annotations
 
@@ -17,10 +17,13 @@ Tensors = Mapping[str, torch.Tensor]
 
 @dataclass(frozen=True)
 class ModuleTensors:
-    """The tensors of one part within a file, under released names without the prefix of their container.
+    """The tensors of one part of a file, under released names without the container's prefix.
 
-    name_in_file: from such a name to the one in the file itself, for errors. unexpected_names: names in the file
-    that stand beside the container, where nothing belongs.
+    Args:
+        source: The file.
+        tensors: Tensors by name.
+        name_in_file: Function from such a name to the full name in the file, for errors.
+        unexpected_names: Names in the file outside the container.
     """
 
     source: Checkpoint
@@ -30,17 +33,20 @@ class ModuleTensors:
 
     @classmethod
     def from_prefix(cls, prefix: str, source: Checkpoint) -> ModuleTensors:
-        """Those whose names begin with a prefix."""
+        """Select the tensors whose names begin with a prefix."""
         return cls(source, strip_prefix(source.tensors, prefix), lambda name: prefix + name)
 
 
 @dataclass(frozen=True)
 class Part:
-    """One of our modules, and what the release calls its tensors.
+    """One network, and the released names of its tensors.
 
-    words: what to call it in a sentence. released_name: from our tensor's name to the released one, without prefix.
-    ignored_patterns: patterns of released names that are known and have no duty here. constants: values of those
-    tensors that the release does not store, by the end of our name.
+    Args:
+        role: Role in the pack.
+        title: Its name in sentences.
+        released_name: Function from our name of a tensor to the released one, without prefix.
+        ignored_patterns: Patterns of released names that are known and not needed.
+        constants: Ending of our name -> function that creates a tensor that the release does not store.
     """
 
     role: str
@@ -50,11 +56,11 @@ class Part:
     constants: Mapping[str, Callable[[torch.Tensor], torch.Tensor]] = field(default_factory=dict)
 
     def expected_tensors(self, sizes: ReleasedSizes) -> dict[str, torch.Tensor]:
-        """Our tensors by name, without memory."""
+        """Return our tensors by name, without memory."""
         return dict(sizes.build_on_meta(self.role).state_dict())
 
     def released_shapes(self, sizes: ReleasedSizes) -> dict[str, tuple[int, ...]]:
-        """Released names and shapes of all that the part takes from its file."""
+        """Return released names and shapes of all tensors that the part takes from its file."""
         return {
             self.released_name(name): released_shape(self.role, name, tensor)
             for name, tensor in self.expected_tensors(sizes).items()
@@ -64,10 +70,10 @@ class Part:
     def match_tensors(
         self, sizes: ReleasedSizes, excerpt: ModuleTensors, dtype: torch.dtype = torch.float32
     ) -> dict[str, torch.Tensor]:
-        """The tensors of our module, out of the released ones of a file.
+        """Match the released tensors of a file to those of our network.
 
-        dtype: in which they will be stored. Raises CheckpointError for a tensor that is missing, has another shape or
-        no place, or holds values that are not finite, in the file or as dtype.
+        Raises CheckpointError for a tensor that is missing, unknown, has another shape, or has values that are not
+        finite in the file or as `dtype`, the precision of the pack.
         """
         source, bare = excerpt.source, self._fold_weight_norms(sizes, excerpt)
         found: dict[str, torch.Tensor] = {}
@@ -98,7 +104,7 @@ class Part:
         return found
 
     def constant_value(self, name: str, like: torch.Tensor) -> torch.Tensor:
-        """The value of a tensor of ours that the release does not store."""
+        """Return the value of a tensor that the release does not store."""
         make = self._constant_factory(name)
         if make is None:
             raise KeyError(name)
@@ -108,7 +114,7 @@ class Part:
         return next((make for end, make in self.constants.items() if name.endswith(end)), None)
 
     def _fold_weight_norms(self, sizes: ReleasedSizes, excerpt: ModuleTensors) -> Tensors:
-        """The tensors of a file with each weight of ours whole that is stored as weight_g and weight_v."""
+        """Return the tensors with each pair weight_g and weight_v of our weights multiplied."""
         stored, source = self.released_shapes(sizes), excerpt.source
         pairs: dict[str, torch.Tensor] = {}
         for name, tensor in excerpt.tensors.items():
@@ -137,7 +143,7 @@ class Part:
 
 
 def released_shape(role: str, name: str, tensor: torch.Tensor) -> tuple[int, ...]:
-    """The shape under which the release stores our tensor: the VAE's attention is made of 1x1 convolutions."""
+    """Return the released shape of our tensor: the VAE's attention consists of 1x1 convolutions there."""
     shape = tuple(tensor.shape)
     if role == "codec" and ".attentions." in name and len(shape) == 2:
         return (*shape, 1, 1)
@@ -145,7 +151,7 @@ def released_shape(role: str, name: str, tensor: torch.Tensor) -> tuple[int, ...
 
 
 def fold_weight_norm(tensors: Tensors) -> dict[str, torch.Tensor]:
-    """Tensors with each pair of weight_g and weight_v multiplied out: w = g · v / |v| over all axes but the first."""
+    """Multiply each pair of weight_g and weight_v: w = g · v / |v| over all axes but the first."""
     folded = {name: tensor for name, tensor in tensors.items() if not name.endswith((".weight_g", ".weight_v"))}
     for name, scale in tensors.items():
         direction = tensors.get(name.removesuffix("_g") + "_v")
@@ -196,7 +202,7 @@ def _check_values(tensor: torch.Tensor, dtype: torch.dtype, name: str, source: C
 
 
 def released_parts(sizes: ReleasedSizes) -> dict[str, Part]:
-    """Every part with weights, by role, under its released names."""
+    """Return every part with weights by role, under its released names."""
     blocks, levels, codec_levels = sizes.blocks, len(sizes.widths), len(sizes.codec_widths)
     parts = (
         Part("denoiser", "the denoiser (AudioLDM-M's UNet)", lambda name: names.denoiser_name(name, blocks, levels)),
@@ -211,7 +217,7 @@ def released_parts(sizes: ReleasedSizes) -> dict[str, Part]:
 
 
 def diffusers_parts() -> dict[str, Part]:
-    """The parts that an AudioLDM-M folder in diffusers layout holds, under the names used there, which are ours."""
+    """Return the parts in an AudioLDM-M folder in diffusers layout, whose names are ours."""
     return {
         "denoiser": Part("denoiser", "the denoiser (AudioLDM-M's UNet)", str),
         "codec": Part("codec", "the VAE", str),
@@ -234,5 +240,5 @@ _TEXT_IGNORED_PATTERNS = (
 
 
 def strip_prefix(tensors: Tensors, prefix: str) -> dict[str, torch.Tensor]:
-    """Those tensors whose names begin with a prefix, under what follows it."""
+    """Return the tensors whose names begin with a prefix, under the rest of their names."""
     return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}

@@ -1,4 +1,4 @@
-"""What is converted: the released files, which of them holds which part, and files that were given for one another."""
+"""The released files: which one holds which part, and errors for swapped files."""
 
 from __future__ import annotations
 
@@ -19,9 +19,13 @@ from rewas_engine.errors import CheckpointError
 
 @dataclass(frozen=True)
 class SourceKind:
-    """A kind of released file. option: of the command. words: what it is. file_name: how its file was called.
+    """A kind of released file.
 
-    matches: whether tensor names are those of such a file.
+    Args:
+        option: Option of the command.
+        title: Its name in sentences.
+        file_name: Its released name.
+        matches: Function that recognises it by its tensor names.
     """
 
     option: str
@@ -31,7 +35,7 @@ class SourceKind:
 
     @property
     def label(self) -> str:
-        """What a file was given as, for errors."""
+        """The file's name in errors."""
         return f"{self.title} ({self.option})"
 
 
@@ -74,7 +78,7 @@ _WRAPPER_PREFIXES = {
     "clap": ("module.", "model."),
     "vocoder": ("_orig_mod.", "module."),
 }
-"""What training programs put before every name of a file; taken off where most names have it."""
+"""Prefixes that training programs add to every name; removed if most names have them."""
 _SYNCHFORMER_IGNORED_PATTERNS = r"(afeat_extractor|vproj|aproj|transformer)\..+"
 _REWAS_IGNORED_PATTERNS = (
     r"logvar|betas|scale_factor|alphas_cumprod(_prev)?|posterior_(variance|log_variance_clipped|mean_coef[12])|"
@@ -84,7 +88,7 @@ _REWAS_IGNORED_PATTERNS = (
 
 
 def read_source(kind: str, path: Path) -> Checkpoint:
-    """A checkpoint of a kind. Raises CheckpointError where it cannot be read or is one of another kind."""
+    """Read a checkpoint of a kind. Raises CheckpointError if it cannot be read or is of another kind."""
     wanted = SOURCE_KINDS[kind]
     checkpoint = read_checkpoint(path, wanted.label)
     if wanted.matches(checkpoint.tensors):
@@ -103,10 +107,7 @@ def read_source(kind: str, path: Path) -> Checkpoint:
 def read_part(
     part: Part, kind: str, checkpoint: Checkpoint, sizes: ReleasedSizes, dtype: torch.dtype
 ) -> dict[str, torch.Tensor]:
-    """The tensors of a part from the file that holds it alone, which will be stored as dtype.
-
-    Raises CheckpointError.
-    """
+    """Read the tensors of a part from its own file, checked for storage as `dtype`. Raises CheckpointError."""
     excerpt = _unwrap(checkpoint, _WRAPPER_PREFIXES.get(kind, ()))
     if kind == "synchformer":
         known = rf"vfeat_extractor\..+|{_SYNCHFORMER_IGNORED_PATTERNS}"
@@ -119,9 +120,9 @@ def read_part(
 
 
 def _unwrap(checkpoint: Checkpoint, wrappers: Sequence[str]) -> ModuleTensors:
-    """The tensors of a file without what a training program put before the names of all of them, or of all but a few.
+    """Remove the prefixes of training programs from tensor names.
 
-    Those few are outside: they are what is odd about such a file, not the rest of it.
+    Names without the prefix become `unexpected_names`: they are what is wrong with such a file.
     """
     tensors, before = checkpoint.tensors, ""
     for wrapper in wrappers:
@@ -134,10 +135,12 @@ def _unwrap(checkpoint: Checkpoint, wrappers: Sequence[str]) -> ModuleTensors:
 
 @dataclass(frozen=True)
 class RewasCheckpoint:
-    """The checkpoint of ReWaS, its tensors by part.
+    """The checkpoint of ReWaS, split into parts.
 
-    parts_by_role: the copies of a part that it holds, the one that is taken first: the release samples with the running
-    average of the denoiser where there is one. scale_factor: of latents, where it is stored.
+    Args:
+        source: The file.
+        parts_by_role: Copies of each part, the preferred one first. As in the release, the denoiser's EMA is preferred.
+        scale_factor: Scaling factor of latents; None if it is not stored.
     """
 
     source: Checkpoint
@@ -146,9 +149,9 @@ class RewasCheckpoint:
 
 
 def read_rewas(path: Path, parts: Mapping[str, Part], sizes: ReleasedSizes) -> RewasCheckpoint:
-    """The checkpoint of ReWaS, sorted into its parts; a part that it lacks is absent.
+    """Read the checkpoint of ReWaS and split it into parts; missing parts are absent.
 
-    Raises CheckpointError for a tensor that belongs nowhere, and for another noise schedule.
+    Raises CheckpointError for a tensor that belongs to no part, and for another noise schedule.
     """
     source = read_source("rewas", path)
     tensors = source.tensors
@@ -182,7 +185,7 @@ def read_rewas(path: Path, parts: Mapping[str, Part], sizes: ReleasedSizes) -> R
 
 
 def _ema_tensors(part: Part, sizes: ReleasedSizes, source: Checkpoint) -> ModuleTensors:
-    """The running averages under the denoiser's released names."""
+    """The EMA tensors under the denoiser's released names."""
     found = strip_prefix(source.tensors, "model_ema.")
     found = {name: tensor for name, tensor in found.items() if name not in ("decay", "num_updates")}
     dotted = {ema_name(released): released for released in part.released_shapes(sizes)}
@@ -195,7 +198,7 @@ def _ema_tensors(part: Part, sizes: ReleasedSizes, source: Checkpoint) -> Module
 
 def _check_schedule(source: Checkpoint) -> None:
     betas, wanted = _read_floats("betas", source), released_schedule().betas
-    # Asked for what is close, as NaN is neither close nor far.
+    # Written as "all are close" so that NaN fails.
     if betas is None or (betas.shape == wanted.shape and bool(((betas - wanted).abs() <= 1e-6).all())):
         return
     shown = f"{float(betas.flatten()[0]):.4g} to {float(betas.flatten()[-1]):.4g}" if betas.numel() else "empty"
@@ -206,7 +209,7 @@ def _check_schedule(source: Checkpoint) -> None:
 
 
 def _scale_factor(source: Checkpoint) -> float | None:
-    """Of latents, where it is stored."""
+    """The scaling factor of latents; None if it is not stored."""
     factor = _read_floats("scale_factor", source)
     if factor is None:
         return None
@@ -217,7 +220,7 @@ def _scale_factor(source: Checkpoint) -> float | None:
 
 
 def _read_floats(name: str, source: Checkpoint) -> torch.Tensor | None:
-    """A tensor of settings that stands beside the weights, in float64; None for none."""
+    """A setting that is stored next to the weights, in float64; None if it is missing."""
     numbers = source.tensors.get(name)
     if numbers is None:
         return None
@@ -227,7 +230,7 @@ def _read_floats(name: str, source: Checkpoint) -> torch.Tensor | None:
 
 
 def missing_file_error(kind: str) -> CheckpointError:
-    """That a file is needed and was not given."""
+    """Return the error for a required file that was not given."""
     wanted = SOURCE_KINDS[kind]
     return CheckpointError(
         Path(wanted.file_name),

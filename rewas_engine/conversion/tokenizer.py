@@ -1,4 +1,4 @@
-"""The tokenizer of RoBERTa, which the released checkpoints do not hold."""
+"""The tokenizer of RoBERTa, which the released checkpoints do not contain."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ FETCH_COMMAND = (
     "hf download FacebookAI/roberta-base vocab.json merges.txt tokenizer.json tokenizer_config.json "
     "--local-dir roberta-base"
 )
-"""What fetches it where there is a network."""
+"""Command that downloads it."""
 _FILES = ("vocab.json", "merges.txt", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json")
 _SPECIAL = {"<s>": 0, "<pad>": 1, "</s>": 2}
 
 
 def check_tokenizer(folder: Path | None, vocabulary: int) -> Path:
-    """The folder of a tokenizer that fits the text encoder.
+    """Return the folder of a tokenizer after checking that it fits the text encoder.
 
-    Raises PackError where none was given, and CheckpointError where the folder holds none, or one of other words.
+    Raises PackError if none was given, and CheckpointError if the folder has none or another one.
     """
     if folder is None:
         raise PackError(

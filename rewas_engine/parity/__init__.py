@@ -1,1 +1,1 @@
-"""Holding our networks against numbers of the reference implementation, on weights that a recipe makes."""
+"""Comparison of our networks with numbers of the reference implementation, on weights generated from a recipe."""

@@ -1,4 +1,4 @@
-"""How far an array of ours lies from one of the reference implementation."""
+"""Comparison of an array with one of the reference implementation."""
 
 from __future__ import annotations
 
@@ -18,10 +18,12 @@ SAMPLER_BOUND = 1e-5
 
 @dataclass(frozen=True)
 class Comparison:
-    """One array held against its reference.
+    """One array compared with its reference.
 
-    array: file and name. difference: the largest absolute difference over the reference's standard deviation, or over
-    its size where it is a single number. bound: the largest that passes; 0 asks for the same bits.
+    Args:
+        array: File and name.
+        difference: Largest absolute difference, in standard deviations of the reference, or relative for a single
+        number. bound: Largest difference that passes; 0 requires identical values.
     """
 
     array: str
@@ -30,16 +32,16 @@ class Comparison:
 
     @property
     def passed(self) -> bool:
-        """Whether it lies within its bound."""
+        """Whether the difference is within the bound."""
         return self.difference <= self.bound
 
 
 def compare(
     array: str, ours: ArrayLike | torch.Tensor, reference: ArrayLike | SampledArray, bound: float = BOUND
 ) -> Comparison:
-    """Hold an array against its reference, of which a part may be all that is kept.
+    """Compare an array with its reference, which may be a sample of the values.
 
-    What has another shape or is not finite, anywhere, is infinitely far.
+    Another shape or a value that is not finite gives an infinite difference.
     """
     found = np.asarray(_plain(ours), np.float64)
     wanted = np.asarray(reference.values if isinstance(reference, SampledArray) else reference, np.float64)
@@ -54,7 +56,7 @@ def compare(
 
 
 def table(comparisons: Iterable[Comparison]) -> list[str]:
-    """The comparisons as lines of a Markdown table."""
+    """Format comparisons as lines of a Markdown table."""
     rows = [
         f"| {one.array} | {_number(one.difference)} | {_number(one.bound)} | {'yes' if one.passed else '**no**'} |"
         for one in comparisons

@@ -1,4 +1,4 @@
-"""Weights and inputs that a recipe makes from names alone: the same on every machine, with no file."""
+"""Weights and inputs generated from names alone: the same on every machine, without files."""
 
 from __future__ import annotations
 
@@ -32,10 +32,7 @@ def recipe_weight(key: str, shape: Sequence[int]) -> torch.Tensor:
 
 
 def recipe_part(role: str, sizes: ReleasedSizes, prefix: str = "") -> dict[str, torch.Tensor]:
-    """Tensors of one of our modules by the recipe, under our names.
-
-    prefix: put before every key of the recipe.
-    """
+    """Generate the tensors of one network under our names. `prefix`: added to every key of the recipe."""
     part = released_parts(sizes)[role]
     stored = part.released_shapes(sizes)
     made = {}
@@ -50,7 +47,7 @@ def recipe_part(role: str, sizes: ReleasedSizes, prefix: str = "") -> dict[str, 
 
 
 def recipe_module(role: str, sizes: ReleasedSizes, prefix: str = "") -> nn.Module:
-    """One of our modules with weights by the recipe, ready to be used."""
+    """Build one network with weights from the recipe, ready for use."""
     module = sizes.build_on_meta(role)
     # Taken over and not copied: the memory holds the weights once.
     module.load_state_dict(recipe_part(role, sizes, prefix), assign=True)
@@ -58,7 +55,7 @@ def recipe_module(role: str, sizes: ReleasedSizes, prefix: str = "") -> nn.Modul
 
 
 def released_recipe(role: str, sizes: ReleasedSizes, prefix: str = "") -> dict[str, torch.Tensor]:
-    """The same tensors under their released names, without the prefix of their container, in their released shapes."""
+    """Generate the same tensors under released names, without the container's prefix, in their released shapes."""
     stored: Mapping[str, tuple[int, ...]] = released_parts(sizes)[role].released_shapes(sizes)
     before = prefix + _RECIPE_PREFIXES.get(role, "")
     return {released: recipe_weight(before + released, shape) for released, shape in stored.items()}

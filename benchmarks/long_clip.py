@@ -21,7 +21,7 @@ from typing import Any
 import av
 import numpy as np
 
-from rewas_engine import Progress, ReWaS, VideoClip
+from rewas_engine import Output, Progress, ReWaS, Sampling, VideoClip
 from rewas_engine.world import SAMPLE_RATE_HZ, render_brightness, render_sound, sample_scene
 
 SCENES = 12
@@ -138,9 +138,13 @@ def resident_mib() -> float:
 
 def measure(film: Path, pack: str, work: str, settings: dict[str, Any], stems: Path) -> dict[str, object]:
     """Return memory and time of one kind of work over a whole film."""
+    groups: dict[str, Any] = {
+        "sampling": Sampling(num_inference_steps=settings["num_steps"]),
+        "output": Output(sample_rate_hz=settings["sample_rate_hz"]),
+    }
     model = ReWaS.from_pretrained(pack, device="cpu")
     # Warm up, so that one-time allocations of libraries do not count.
-    model.generate(VideoClip(film, duration=6), prompt="rain", **settings)
+    model.generate(VideoClip(film, duration=6), prompt="rain", **groups)
     start_s = time.monotonic()
     with track_peak_memory() as peak:
 
@@ -149,7 +153,7 @@ def measure(film: Path, pack: str, work: str, settings: dict[str, Any], stems: P
 
         clip = VideoClip(film)
         if work == "generate":
-            result = model.generate(clip, prompt="rain", **settings, on_progress=on_progress)
+            result = model.generate(clip, prompt="rain", **groups, on_progress=on_progress)
             timings = {stage: round(spent, 1) for stage, spent in result.timings_s.items()}
             result_fields: dict[str, object] = {"samples": result.takes[0].stems["primary"].waveform.shape[1]}
         elif work == "command":

@@ -47,8 +47,8 @@ def take_s() -> float:
     took_s = []
     for seed in range(TAKES + 1):
         begin_s = time.perf_counter()
-        log_mel = model.sound.log_mel("rain", controls, seed, settings)
-        model.sound.vocoding.waveform(log_mel, 512 * model.front_end.config.hop_samples)
+        log_mel = model.sound_generator.generate_log_mel("rain", controls, seed, settings)
+        model.sound_generator.vocoder.vocode(log_mel, 512 * model.front_end.config.hop_samples)
         took_s.append(time.perf_counter() - begin_s)
     return statistics.median(took_s[1:])
 

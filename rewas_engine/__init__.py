@@ -1,4 +1,4 @@
-"""The ReWaS method: video and words in, energy and sound out. This is the whole public face of the engine."""
+"""The ReWaS method: video and a prompt in, energy and sound out. This is the public interface of the engine."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -37,6 +37,8 @@ from rewas_engine.curves.sources import (
 )
 from rewas_engine.curves.texture import TextureCurve, flat_texture
 from rewas_engine.errors import Cancelled, EngineError, InsufficientMemoryError, MediaError, PackError, SettingsError
+from rewas_engine.generation.options import Control, Output, Sampling
+from rewas_engine.generation.sampling_settings import SamplingSettings
 from rewas_engine.matching.report import ConflictError, ConflictReport, ConflictSpan, Suggestion
 from rewas_engine.media.clip import VideoClip
 from rewas_engine.media.cuts import find_cuts
@@ -50,7 +52,7 @@ from rewas_engine.runtime.progress import Progress
 
 if TYPE_CHECKING:
     from rewas_engine.pipeline import ReWaS
-    from rewas_engine.requests.regeneration import Revision
+    from rewas_engine.requests.regeneration import Regenerate
 
 __all__ = [
     "SILENCE_NATS",
@@ -60,6 +62,7 @@ __all__ = [
     "ConflictError",
     "ConflictReport",
     "ConflictSpan",
+    "Control",
     "DuplicateEvent",
     "EnergyCurve",
     "EnergyEdit",
@@ -79,13 +82,16 @@ __all__ = [
     "MoveEvent",
     "MuteEvents",
     "Offset",
+    "Output",
     "PackError",
     "PackInfo",
     "ProbedClip",
     "Progress",
     "RaiseBand",
     "ReWaS",
-    "Revision",
+    "Regenerate",
+    "Sampling",
+    "SamplingSettings",
     "Scale",
     "SettingsError",
     "Shift",
@@ -117,13 +123,13 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    # Torch takes seconds to import: a server's front process and `rewas --help` need the types, not the model.
+    # Importing torch takes seconds: the server's front process and `rewas --help` need the types, not the model.
     if name == "ReWaS":
         from rewas_engine.pipeline import ReWaS
 
         return ReWaS
-    if name == "Revision":
-        from rewas_engine.requests.regeneration import Revision
+    if name == "Regenerate":
+        from rewas_engine.requests.regeneration import Regenerate
 
-        return Revision
+        return Regenerate
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

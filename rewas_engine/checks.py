@@ -1,4 +1,7 @@
-"""Validate single values: numbers, prompts, and the range of sampling steps in which controls act."""
+"""Checks of single values, each rule in one place: numbers in a range, prompts, seeds, takes and gains.
+
+Nothing here needs torch: the server checks a request with these functions before it starts a worker.
+"""
 
 from __future__ import annotations
 
@@ -8,21 +11,26 @@ from typing import Literal
 from rewas_engine.errors import SettingsError
 
 ControlName = Literal["energy", "onsets"]
-"""The control that the primary sound follows."""
+"""What the primary sound follows."""
 MAX_PROMPT_CHARACTERS = 2000
 MAX_STEPS = 1000
 MAX_GUIDANCE_SCALE = 20.0
 MAX_CONTROL_STRENGTH = 2.0
 MIN_NEGATIVE_GUIDANCE = 2.0
 MAX_SEED = 2**63 - 1
+MAX_TAKES = 100
+MIN_GAIN_DB, MAX_GAIN_DB = -60.0, 24.0
 
 
 def validate_prompt(prompt: str, name: str = "prompt") -> str:
-    """Return a prompt without surrounding spaces.
+    """Strip a prompt and check its length.
 
     Args:
-        prompt: The text.
-        name: Name of the prompt in error messages.
+        prompt: 1 to MAX_PROMPT_CHARACTERS characters.
+        name: What error messages call it.
+
+    Returns:
+        The prompt without white space around it.
 
     Raises:
         SettingsError: The prompt is not text, is empty or is too long.
@@ -31,37 +39,55 @@ def validate_prompt(prompt: str, name: str = "prompt") -> str:
         raise SettingsError(f"The {name} is {prompt!r}, which is not text.", "Describe the sound in words.")
     stripped = prompt.strip()
     if not stripped:
-        wanted = "should not" if name.startswith("negative") else "should"
-        raise SettingsError(f"The {name} is empty.", f"Say what {wanted} be heard.")
+        remedy = "must not be" if name.startswith("negative") else "should be"
+        raise SettingsError(f"The {name} is empty.", f"Describe what the sound {remedy}.")
     if len(prompt) > MAX_PROMPT_CHARACTERS:
         raise SettingsError(
-            f"The {name} has {len(prompt)} characters.", f"Say it in at most {MAX_PROMPT_CHARACTERS} characters."
+            f"The {name} has {len(prompt)} characters.", f"Shorten it to at most {MAX_PROMPT_CHARACTERS} characters."
         )
     return stripped
 
 
 def check_range(name: str, value: float, lowest: float, highest: float) -> None:
-    """Raise SettingsError if a setting is not a number from `lowest` to `highest`."""
+    """Raise SettingsError for a setting that is not a number from lowest to highest."""
     if not isinstance(value, Real) or not lowest <= value <= highest:
         raise SettingsError(f"{name} is {value}.", f"Give a value from {lowest:g} to {highest:g}.")
 
 
 def check_integer(name: str, value: int, lowest: int, highest: int) -> None:
-    """Raise SettingsError if a setting is not a whole number from `lowest` to `highest`."""
+    """Raise SettingsError for a setting that is not a whole number from lowest to highest."""
     if not isinstance(value, Integral) or not lowest <= value <= highest:
         raise SettingsError(f"{name} is {value}.", f"Give a whole number from {lowest} to {highest}.")
 
 
-def validate_control_range(part: tuple[float, float]) -> tuple[float, float]:
-    """Return the range of the sampling in which controls act, as fractions from 0 (first step) to 1 (last step).
+def check_takes(takes: int) -> None:
+    """Raise SettingsError for a number of takes that is not 1 to MAX_TAKES."""
+    check_integer("takes", takes, 1, MAX_TAKES)
 
-    Raises:
-        SettingsError: The range is empty or not within 0 to 1.
+
+def check_seed(seed: int, takes: int = 1) -> None:
+    """Raise SettingsError for a seed that leaves no room for the takes of a request.
+
+    Each take has its own seed, from `seed` upwards, and one more in reserve that replaces it if it has faults.
     """
-    begin, end = part
-    if not (isinstance(begin, Real) and isinstance(end, Real) and 0 <= begin < end <= 1):
+    check_integer("seed", seed, 0, MAX_SEED - 2 * takes + 1)
+
+
+def check_gain(gain_db: float, name: str = "gain_db") -> None:
+    """Raise SettingsError for a gain that is not MIN_GAIN_DB to MAX_GAIN_DB."""
+    check_range(name, gain_db, MIN_GAIN_DB, MAX_GAIN_DB)
+
+
+def check_strength(strength: float) -> None:
+    """Raise SettingsError for a strength of a regeneration that is not above 0 and at most 1."""
+    if not isinstance(strength, Real) or not 0 < strength <= 1:
+        raise SettingsError(f"The strength is {strength}.", "Give a number above 0 and up to 1.")
+
+
+def check_control_range(start: float, end: float) -> None:
+    """Raise SettingsError unless 0 <= start < end <= 1: the part of the sampling in which controls act."""
+    if not (isinstance(start, Real) and isinstance(end, Real) and 0 <= start < end <= 1):
         raise SettingsError(
-            f"The controls are to act from {begin} to {end} of the sampling.",
-            "Give a beginning before the end, both from 0 to 1.",
+            f"The control acts from {start} to {end} of the sampling.",
+            "Give a start before the end, both from 0 to 1.",
         )
-    return float(begin), float(end)

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from rewas_engine.checks import MAX_SEED, ControlName, check_integer, validate_prompt
+from rewas_engine.checks import check_seed, check_takes, validate_prompt
 from rewas_engine.conditioning.controls import measure_log_mel_texture
 from rewas_engine.conditioning.mel import AudioFrontEnd, MelConfig, normalise
 from rewas_engine.conditioning.windows import SoundWindow
@@ -20,7 +20,7 @@ from rewas_engine.curves.energy import EnergyCurve, FloatArray
 from rewas_engine.curves.texture import TextureCurve
 from rewas_engine.energy_estimation.estimator import ESTIMATION_MEMORY_REMEDY, EnergyEstimator
 from rewas_engine.errors import PackError, SettingsError
-from rewas_engine.exact_time import Seconds
+from rewas_engine.generation.options import Control, Output, Sampling
 from rewas_engine.generation.sampling_settings import SamplingSettings, resolve_settings
 from rewas_engine.generation.synthesis import SoundGenerator
 from rewas_engine.generation.vocoding import VOCODING_MEMORY_REMEDY
@@ -41,18 +41,17 @@ from rewas_engine.packs.loading import (
     load_components,
     load_with_memory_fallback,
 )
-from rewas_engine.requests.layers import Layer, check_gain, check_layers
-from rewas_engine.requests.per_shot import validate_cuts
+from rewas_engine.requests.layers import Layer, check_layers
 from rewas_engine.requests.plan import SoundRequest
-from rewas_engine.requests.regeneration import Revision
+from rewas_engine.requests.regeneration import Regenerate
 from rewas_engine.requests.results import GenerationResult
 from rewas_engine.requests.take_making import TakeGenerator
 from rewas_engine.requests.validation import (
-    MAX_TAKES,
     check_combination,
     check_curve_covers_clip,
     check_total_duration,
     resolve_output_rate_hz,
+    validate_cuts,
 )
 from rewas_engine.runtime.cache import DEFAULT_CACHE_BYTES, ContentCache
 from rewas_engine.runtime.devices import resolve_device
@@ -62,13 +61,19 @@ from rewas_engine.runtime.progress import CancelSignal, ProgressCallback, Progre
 
 
 class ReWaS:
-    """A pack, loaded: estimates energy from picture, makes sound from words and energy.
+    """A loaded pack: it estimates energy from video, and generates sound from a prompt and energy.
 
-    pack: what the pack says of itself. device: "cpu" or "cuda:0".
-    front_end: how it hears. sound: how it makes sound, with or without a clip. joint: how it holds words, pictures and
-    sounds together, None where it cannot. matcher: what holds words against pictures, None where nothing can.
-    The same seed, settings, pack, device and execution give the same samples: what is kept between calls is only what
-    the same words, pictures and curves would come to again.
+    The same seed, settings, pack, device and execution give the same samples. What is cached between calls never
+    changes them.
+
+    Attributes:
+        pack: What the pack says about itself.
+        device: "cpu" or "cuda:0".
+        execution: Precision and memory use.
+        front_end: Turns waveforms into log-mels and energy.
+        sound_generator: Generates sound, with or without a clip.
+        joint: Compares prompts, frames and sounds; None where the pack cannot.
+        matcher: Compares prompts with video for the conflict check; None where nothing can.
     """
 
     def __init__(
@@ -88,9 +93,9 @@ class ReWaS:
         self._cache = cache = ContentCache(DEFAULT_CACHE_BYTES if self.execution.caching else 0)
         window, silence_nats = SoundWindow(**description.window), self.front_end.config.silence_nats
         batch = self.execution.effective_batch_size
-        self.sound = SoundGenerator(backbone, self.front_end, window, device, batch_size=batch, cache=cache)
-        self._sight = EnergyEstimator(self._components, description.picture, silence_nats, device, cache)
-        self._components.offload()  # what was loaded only to see that all fits
+        self.sound_generator = SoundGenerator(backbone, self.front_end, window, device, batch_size=batch, cache=cache)
+        self._estimator = EnergyEstimator(self._components, description.picture, silence_nats, device, cache)
+        self._components.offload()  # They were loaded only to check that everything fits.
         self.joint: JointScorer | None = None
         if "joint" in self._components:
             self.joint = JointScorer.from_pack(self._components, self.front_end.config.bins, self.pack.name, device)
@@ -106,14 +111,18 @@ class ReWaS:
         execution: Execution | None = None,
         conflict_model: str | Path | None = None,
     ) -> ReWaS:
-        """Load a pack by name or folder.
+        """Load a pack.
 
-        device: "auto" takes the first CUDA device where there is one, else the CPU. execution: in which precision and
-        with how much memory it runs; where memory runs out while it is loaded, it is tried again with low_memory.
-        conflict_model: a folder on this machine with a CLIP model, which holds words against pictures in the place of
-        what the pack has for it.
-        Raises PackError where the pack is absent, damaged, or made for a newer version, or the CLIP model is,
-        InsufficientMemoryError.
+        Args:
+            pack: Name or folder of the pack.
+            device: "cpu", "cuda" or "cuda:0", or "auto": the first CUDA device if there is one, else the CPU.
+            execution: Precision and memory use. Where memory runs out while loading, low_memory is tried next.
+            conflict_model: A folder on this machine with a CLIP model, which compares prompts with video instead of the
+                pack's own joint space.
+
+        Raises:
+            PackError: The pack or the CLIP model is missing, damaged or made for a newer version.
+            InsufficientMemoryError: It does not fit into memory.
         """
         description = read_pack(find_pack(pack))
         verify_files(description)
@@ -128,63 +137,54 @@ class ReWaS:
                 "Install the pack again.",
             ) from error
 
-    def forget(self) -> None:
-        """Let go of what was kept of words, pictures and curves."""
+    def clear_cache(self) -> None:
+        """Release the cached embeddings of prompts, frames and curves."""
         self._cache.clear()
 
     @property
     def weight_bytes(self) -> Mapping[str, int]:
-        """What the weights of the components that are in memory take, by role."""
+        """Memory in bytes of the loaded weights, by component."""
         return self._components.weight_bytes
 
     def read_clip(self, clip: VideoClip) -> ProbedClip:
-        """The clip held against its media: duration filled in, range checked. Raises MediaError."""
+        """Probe the media of a clip: its duration is filled in and its range checked. Raises MediaError."""
         return read_clip(clip)
 
-    def sampling_settings(
-        self,
-        num_steps: int | None = None,
-        guidance_scale: float | None = None,
-        control_strength: float = 1.0,
-        control_part: tuple[float, float] = (0.0, 1.0),
-        negative_prompt: str | None = None,
-        control: ControlName = "energy",
-        sampler: str | None = None,
-    ) -> SamplingSettings:
-        """Settings with the pack's defaults filled in. Raises SettingsError for one out of its range.
+    def sampling_settings(self, sampling: Sampling | None = None, control: Control | None = None) -> SamplingSettings:
+        """Fill in the defaults of the pack.
 
-        sampler: one of `rewas_engine.models.sampler_names.SAMPLER_NAMES`; a pack may want other steps of ddim than of
-        its own.
-        control: what steers; a pack may have another default of guidance for onsets. Guidance leads away from a
-        negative prompt: where there is one, the default guidance is at least MIN_NEGATIVE_GUIDANCE, and none at all is
-        refused.
+        Args:
+            sampling: The settings of a request; None takes all defaults.
+            control: Its kind decides the default guidance scale; its strength, start and end are taken over.
+
+        Raises:
+            SettingsError: A value is out of its range, or there is a negative prompt without guidance.
         """
         return resolve_settings(
             self._description.sampling,
             component_precision("denoiser", self._description, self.device, self.execution),
-            num_steps,
-            guidance_scale,
-            control_strength,
-            control_part,
-            negative_prompt,
-            control,
-            sampler,
+            sampling or Sampling(),
+            control or Control(),
         )
 
     @raises_out_of_memory("encoding the video", ESTIMATION_MEMORY_REMEDY)
     def estimate_energy(
         self, clip: VideoClip, *, on_progress: ProgressCallback | None = None, cancel: CancelSignal | None = None
     ) -> EnergyCurve:
-        """Energy of the sound that the picture calls for. Raises MediaError, Cancelled."""
+        """Estimate the energy of the sound that fits the video of a clip, in nats. Raises MediaError, Cancelled."""
         read, tracker = self.read_clip(clip), ProgressTracker(on_progress, cancel)
         return self._estimate_energy(self._open_frame_stream(read, tracker), tracker)
 
     def measure_energy(
         self, clip: VideoClip, *, on_progress: ProgressCallback | None = None, cancel: CancelSignal | None = None
     ) -> EnergyCurve:
-        """Energy of the clip's own sound, normalised as training sounds are. Raises MediaError, Cancelled.
+        """Measure the energy of the clip's own sound, in nats, at the level of the training sounds.
 
-        The clip's media may also hold sound alone: a voice, or hands on a table, that perform what another clip lacks.
+        The media may contain sound only, for example a voice that performs the sound of another clip.
+
+        Raises:
+            MediaError: The media or its sound cannot be read.
+            Cancelled: `cancel` was set.
         """
         tracker = ProgressTracker(on_progress, cancel)
         sound = self._read_clip_audio(clip, tracker)
@@ -194,7 +194,12 @@ class ReWaS:
     def measure_texture(
         self, clip: VideoClip, *, on_progress: ProgressCallback | None = None, cancel: CancelSignal | None = None
     ) -> TextureCurve:
-        """Spectral texture of the clip's own sound; its media may hold sound alone. Raises MediaError, Cancelled."""
+        """Measure the texture of the clip's own sound, in nats. The media may contain sound only.
+
+        Raises:
+            MediaError: The media or its sound cannot be read.
+            Cancelled: `cancel` was set.
+        """
         tracker = ProgressTracker(on_progress, cancel)
         sound = self._read_clip_audio(clip, tracker)
         with tracker.stage("energy"):
@@ -209,25 +214,33 @@ class ReWaS:
         on_progress: ProgressCallback | None = None,
         cancel: CancelSignal | None = None,
     ) -> ConflictReport:
-        """Whether words and picture contradict each other, where there is something that can tell.
+        """Check whether a prompt contradicts the video of a clip; "unsupported" where the pack cannot tell.
 
-        Raises SettingsError, MediaError, Cancelled.
+        Raises:
+            SettingsError: The prompt is empty or too long.
+            MediaError: The media cannot be read.
+            Cancelled: `cancel` was set.
         """
         prompt, read, tracker = validate_prompt(prompt), self.read_clip(clip), ProgressTracker(on_progress, cancel)
         return self.conflict_check.check(prompt, read, lambda: self._read_frames(read, tracker), tracker)
 
     def score_text_sound(self, prompt: str, waveform: FloatArray) -> float:
-        """How well a sound does what words say, 0 to 1: of several takes the one with the highest does it best.
+        """How well a sound matches a prompt, from 0 to 1; 0.5 is undecided.
 
-        waveform: [samples] at the pack's rate; it may be of any loudness. 0.5 is undecided.
-        Raises SettingsError for an empty prompt or sound, PackError where the pack has no joint space.
+        Args:
+            prompt: What the sound should be.
+            waveform: [samples] at the sample rate of the pack, of any level.
+
+        Raises:
+            SettingsError: The prompt or the sound is empty.
+            PackError: The pack has no joint space.
         """
         prompt = validate_prompt(prompt)
         if not waveform.size:
             raise SettingsError("The sound is empty.", "Give at least one sample.")
         if self.joint is None:
             raise PackError(
-                f"The pack {self.pack.name} cannot compare words with sounds.", "Choose a pack with a joint space."
+                f"The pack {self.pack.name} cannot compare prompts with sounds.", "Choose a pack with a joint space."
             )
         return self.joint.score_text_sound(prompt, self.front_end.encode(normalise(waveform))).probability
 
@@ -238,140 +251,147 @@ class ReWaS:
         clip: VideoClip,
         *,
         prompt: str,
-        negative_prompt: str | None = None,
-        energy: EnergyCurve | None = None,
-        texture: TextureCurve | None = None,
-        gain_db: float = 0.0,
-        layers: Sequence[Layer] = (),
-        takes: int = 1,
         seed: int = 0,
-        num_steps: int | None = None,
-        guidance_scale: float | None = None,
-        control_strength: float = 1.0,
-        control_part: tuple[float, float] = (0.0, 1.0),
-        control: ControlName = "energy",
-        sampler: str | None = None,
-        loop: bool = False,
-        cuts: Sequence[Seconds] = (),
-        sample_rate_hz: int | None = None,
-        revision: Revision | None = None,
+        takes: int = 1,
+        control: Control | None = None,
+        sampling: Sampling | None = None,
+        output: Output | None = None,
+        layers: Sequence[Layer] = (),
+        regenerate: Regenerate | None = None,
         conflict: ConflictPolicy = "off",
         on_progress: ProgressCallback | None = None,
         cancel: CancelSignal | None = None,
     ) -> GenerationResult:
-        """Sound for a clip of any length, exactly as long as the clip.
+        """Generate sound for a clip of any length, exactly as long as the clip.
 
-        prompt: what should be heard, 1 to 2000 characters. negative_prompt: what should not. energy: what it should
-        follow; None estimates it from the picture. texture: which bands should stand out in it, for packs that
-        understand texture; None leaves that to the words. It steers the primary sound alone, not the layers. gain_db:
-        of its stem, -60 to 24. layers: more sounds, each a stem of its own; where one or their sum would clip, all are
-        lowered alike. takes: 1 to 100, seeded `seed`, `seed` + 1, … They are ranked, the best first; one with faults is
-        replaced once, by one with a seed after all of these.
-        num_steps: 1 to 1000. sampler: see `sampling_settings`. guidance_scale: 0 to 20, 1 is none. control_strength: 0
-        to 2, how strongly the energy steers. control_part: from where to where in the sampling it does, 0 being noise
-        and 1 the end. control: "energy", or "onsets": then the primary sound follows the times and strengths of the
-        energy's events and not its shape. loop: the end goes on with the beginning; the energy is then steady where
-        none is given. cuts: seconds from the clip's start at each of which the primary sound begins anew, as
-        `find_cuts` finds them; layers go on. sample_rate_hz: of the stems; None is the pack's own, or that of the sound
-        that is revised.
-        revision: a sound of this clip, of which a range is made again, or all of it to a degree; where no energy is
-        given, to a degree below 1 it follows its own, else the picture's at the level of what stays. conflict: what is
-        done where the picture contradicts the prompt: "off" does not look, "warn" tells, "soften" lets the prompt
-        weigh less (`rewas_engine.matching.evidence.prompt_weight`), "refuse" raises ConflictError.
-        Raises SettingsError, MediaError, InsufficientMemoryError, PackError for a policy that the pack cannot follow,
-        Cancelled (within one sampling step).
+        Args:
+            clip: The video, or a range of it.
+            prompt: What the sound should be, 1 to 2000 characters.
+            seed: Of the first take, 0 or more. The same seed and settings give the same samples.
+            takes: Number of takes, 1 to 100, with the seeds `seed`, `seed` + 1, … A take with faults is replaced once,
+                by one with a seed after all of these.
+            control: What the primary sound follows: energy, onsets or texture, and how strongly. None estimates the
+                energy from the video.
+            sampling: Number of steps, guidance, sampler and negative prompt. None takes the defaults of the pack.
+            output: Sample rate, gain, loop and cuts. None is a sound without cuts at the sample rate of the pack.
+            layers: More sounds, at most 8, each with its own stem. Where a stem or their sum would clip, all are
+                lowered alike.
+            regenerate: An existing sound of this clip, of which a range is generated again, or all of it at a strength.
+                Where no energy is given, a strength below 1 follows its energy; a strength of 1 follows that of the
+                video, at the level of what is kept.
+            conflict: What happens where the video contradicts the prompt. "off" does not check, "warn" reports it,
+                "soften" reduces the weight of the prompt, "refuse" raises ConflictError.
+            on_progress: Called with the progress of each step.
+            cancel: Stops the work within one sampling step once it is set, for example a threading.Event.
+
+        Returns:
+            The takes, the best first, and the settings that they were generated with.
+
+        Raises:
+            SettingsError: A setting is out of its range, or some exclude each other.
+            MediaError: The media of the clip cannot be read.
+            PackError: The pack cannot follow the conflict policy.
+            ConflictError: The video contradicts the prompt, and `conflict` is "refuse".
+            InsufficientMemoryError: It does not fit into memory, even at batch size 1.
+            Cancelled: `cancel` was set.
         """
+        control, output = control or Control(), output or Output()
         prompt = validate_prompt(prompt)
         self.conflict_check.check_policy(conflict)
-        settings = self.sampling_settings(
-            num_steps, guidance_scale, control_strength, control_part, negative_prompt, control, sampler
+        settings = self.sampling_settings(sampling, control)
+        self._check_request(control, output, layers, regenerate)
+        rate_hz = resolve_output_rate_hz(
+            output.sample_rate_hz,
+            self.pack.sample_rate_hz,
+            None if regenerate is None else regenerate.stem.sample_rate_hz,
         )
-        check_gain(gain_db)
-        check_layers(layers)
-        check_combination(layers=layers, gain_db=gain_db, loop=loop, cuts=cuts, revision=revision)
-        self._check_supported(control, *(() if texture is None else ("texture",)))
-        rate_hz = resolve_output_rate_hz(sample_rate_hz, self.pack.sample_rate_hz, revision)
-        check_integer("takes", takes, 1, MAX_TAKES)
-        check_integer("seed", seed, 0, MAX_SEED - 2 * takes + 1)
+        check_takes(takes)
+        check_seed(seed, takes)
         tracker = ProgressTracker(on_progress, cancel)
         read = self.read_clip(clip)
         check_total_duration(takes, 1 + len(layers), read.duration_s)
-        cuts_s = validate_cuts(cuts, read.duration_s) if cuts else ()
-        for curve in (layer.energy for layer in layers if isinstance(layer.energy, EnergyCurve)):
-            check_curve_covers_clip(curve, read)
-        if texture is not None:
-            check_curve_covers_clip(texture, read, TextureCurve)
-        earlier = None if revision is None else revision.earlier(read.duration_s, self.front_end)
-        shown = functools.cache(lambda: self._read_frames(read, tracker))  # once, where it is needed first
+        cuts_s = validate_cuts(output.cuts, read.duration_s) if output.cuts else ()
+        _check_curves(control, layers, read)
+        source = None if regenerate is None else regenerate.inpaint_source(read.duration_s, self.front_end)
+        frames = functools.cache(lambda: self._read_frames(read, tracker))  # read once, when they are first needed
 
-        def estimated() -> EnergyCurve:
-            # What words are held against too is read once and kept; else the picture passes by.
-            kept = self.conflict_check.uses_estimator_frames(conflict)
-            return self._estimate_energy(shown() if kept else self._open_frame_stream(read, tracker), tracker)
+        def estimate_energy() -> EnergyCurve:
+            # Frames that the conflict check needs too are read once and kept; others are streamed.
+            is_shared = self.conflict_check.uses_estimator_frames(conflict)
+            return self._estimate_energy(frames() if is_shared else self._open_frame_stream(read, tracker), tracker)
 
         request = SoundRequest(
-            self.front_end, self.sound.window, settings, control, read.duration_s, rate_hz, revision, earlier, loop
+            front_end=self.front_end,
+            window=self.sound_generator.window,
+            settings=settings,
+            control=control.kind,
+            duration_s=read.duration_s,
+            rate_hz=rate_hz,
+            regenerate=regenerate,
+            inpaint_source=source,
+            is_loop=output.loop,
         )
-        energy = request.resolve_energy(energy, read, estimated)
-        report = self.conflict_check.apply_policy(conflict, prompt, read, shown, tracker)
-        shown.cache_clear()  # An hour of picture is not kept while sound is made.
+        energy = request.resolve_energy(control.energy, read, estimate_energy)
+        report = self.conflict_check.apply_policy(conflict, prompt, read, frames, tracker)
+        frames.cache_clear()  # An hour of frames is not kept in memory while sound is generated.
         if report is not None and conflict == "soften":
-            settings = replace(settings, prompt_weight=prompt_weight(report))
-            request = replace(request, settings=settings)
-        wanted = request.sound(prompt, energy, texture, cuts_s)
-        behind = replace(request, control="energy")  # what is steady has no onsets
-        beside = [(layer, behind.sound(layer.prompt, layer.resolve_energy(energy))) for layer in layers]
-        maker = TakeGenerator(self.pack, self.front_end, self.sound, self.joint)
+            request = replace(request, settings=replace(settings, prompt_weight=prompt_weight(report)))
+        plan = request.plan_sound(prompt, energy, control.texture, cuts_s)
+        layer_request = replace(request, control="energy")  # A steady energy has no onsets.
+        planned_layers = [
+            (layer, layer_request.plan_sound(layer.prompt, layer.resolve_energy(energy))) for layer in layers
+        ]
+        generator = TakeGenerator(self.pack, self.front_end, self.sound_generator, self.joint)
+        generated = generator.generate_takes(plan, seed, takes, tracker, planned_layers, output.gain_db)
         return GenerationResult(
-            read,
-            self.pack,
-            prompt,
-            wanted.requested,
-            maker.takes(wanted, seed, takes, tracker, beside, gain_db),
-            settings.num_steps,
-            settings.guidance_scale,
-            settings.control_strength,
-            settings.negative_prompt,
-            settings.control_part,
-            control,
-            loop,
-            cuts_s,
-            conflict,
-            report,
-            settings.prompt_weight,
-            dict(tracker.stage_times_s),
-            settings.sampler,
-            wanted.texture,
+            clip=read,
+            pack=self.pack,
+            prompt=prompt,
+            takes=generated,
+            settings=request.settings,
+            control=control,
+            output=output,
+            requested_energy=plan.requested_energy,
+            requested_texture=plan.requested_texture,
+            cuts_s=cuts_s,
+            conflict_policy=conflict,
+            conflict=report,
+            timings_s=dict(tracker.stage_times_s),
         )
 
     @property
     def conflict_check(self) -> ConflictCheck:
-        """What holds prompts against pictures, and says which policies can be followed."""
+        """Compares prompts with video, and knows which conflict policies the pack can follow."""
         return ConflictCheck(self.matcher, self.pack.name)
 
     @property
-    def picture_format(self) -> tuple[Fraction, int, int]:
-        """Frame rate, width and height that the video encoder wants."""
-        return self._sight.format
+    def frame_format(self) -> tuple[Fraction, int, int]:
+        """Frame rate, width and height of the frames that the video encoder reads."""
+        return self._estimator.format
 
-    def energy_of_frames(
+    def estimate_energy_from_frames(
         self, frames: NDArray[np.uint8], on_window: Callable[[int, int], object] | None = None
     ) -> FloatArray:
-        """Energies [T] in nats of brightness [T, H, W], or colours [T, H, W, 3], in `picture_format`.
+        """Estimate energy from frames in memory.
 
-        on_window: called with finished and total windows.
+        Args:
+            frames: [T, H, W] brightness, or [T, H, W, 3] colours, in `frame_format`.
+            on_window: Called with the number of finished windows and of all windows.
+
+        Returns:
+            [T] energy in nats, one value per frame.
         """
-        return self._sight.estimate(frames, on_window).resample(self.picture_format[0], len(frames))
+        return self._estimator.estimate(frames, on_window).resample(self.frame_format[0], len(frames))
 
     def _estimate_energy(self, frames: FrameSequence, tracker: ProgressTracker) -> EnergyCurve:
         with tracker.stage("energy"):
-            curve = self._sight.estimate(frames, lambda done, total: tracker.report("energy", done, total))
+            curve = self._estimator.estimate(frames, lambda done, total: tracker.report("energy", done, total))
         if isinstance(frames, FrameStream):
             tracker.reassign_time("energy", "decode", frames.read_s)
         return curve
 
     def _read_clip_audio(self, clip: VideoClip, tracker: ProgressTracker) -> FloatArray:
-        """The clip's own sound [samples] at the pack's rate, normalised as training sounds are."""
+        """The clip's own sound [samples] at the sample rate of the pack and the level of the training sounds."""
         read, origin_s = read_clip_with_sound(clip)
         with tracker.stage("decode"):
             sound = read_audio(
@@ -385,19 +405,37 @@ class ReWaS:
         return normalise(sound) if sound.any() else sound
 
     def _open_frame_stream(self, read: ProbedClip, tracker: ProgressTracker) -> FrameStream:
-        """A long picture that is never there as a whole: what is decoded is looked at and forgotten."""
+        """The frames of a clip as a stream, so that a long clip is never in memory as a whole."""
         with tracker.stage("decode"):
-            return self._sight.stream_frames(read, tracker.cancel)
+            return self._estimator.stream_frames(read, tracker.cancel)
 
     def _read_frames(self, read: ProbedClip, tracker: ProgressTracker) -> NDArray[np.uint8]:
         with tracker.stage("decode"):
-            return self._sight.read_frames(read, tracker.cancel)
+            return self._estimator.read_frames(read, tracker.cancel)
 
-    def _check_supported(self, *controls: str) -> None:
-        """Raises SettingsError for a control that the pack lacks."""
-        for control in controls:
-            if control not in self.pack.controls:
+    def _check_request(
+        self, control: Control, output: Output, layers: Sequence[Layer], regenerate: Regenerate | None
+    ) -> None:
+        """Raise SettingsError for settings that exclude each other, or that the pack does not support."""
+        check_layers(layers)
+        check_combination(
+            regenerates=regenerate is not None,
+            loops=output.loop,
+            has_cuts=bool(output.cuts),
+            has_layers=bool(layers),
+            gain_db=output.gain_db,
+        )
+        for name in (control.kind, *(() if control.texture is None else ("texture",))):
+            if name not in self.pack.controls:
                 raise SettingsError(
-                    f"The pack {self.pack.name} cannot be steered by {control}.",
-                    f"It understands {', '.join(self.pack.controls)}.",
+                    f"The pack {self.pack.name} does not support the control {name}.",
+                    f"It supports {', '.join(self.pack.controls)}.",
                 )
+
+
+def _check_curves(control: Control, layers: Sequence[Layer], read: ProbedClip) -> None:
+    """Raise SettingsError for a curve of a layer, or a texture, that is not as long as the clip."""
+    for curve in (layer.energy for layer in layers if isinstance(layer.energy, EnergyCurve)):
+        check_curve_covers_clip(curve, read)
+    if control.texture is not None:
+        check_curve_covers_clip(control.texture, read, TextureCurve)

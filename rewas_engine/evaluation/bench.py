@@ -264,7 +264,7 @@ class Bench:
         return np.concatenate([parts[part] for part in sorted(parts)])
 
     def _generate(self, request: Request) -> NDArray[np.float32]:
-        log_mels = self.model.sound.log_mels(
+        log_mels = self.model.sound_generator.generate_log_mels(
             request.prompts, request.controls, request.seeds, request.settings, lambda step: self.watch.check()
         )
         return np.asarray(log_mels.float().cpu().numpy())
@@ -275,7 +275,9 @@ class Bench:
         for number, (log_mel, clip) in enumerate(zip(log_mels, clips, strict=True)):
             self.watch.report("Vocoding", number, len(clips))
             waveforms.append(
-                self.model.sound.vocoding.waveform(torch.from_numpy(log_mel).to(self.model.device), clip.sound.size)
+                self.model.sound_generator.vocoder.vocode(
+                    torch.from_numpy(log_mel).to(self.model.device), clip.sound.size
+                )
             )
         return waveforms
 

@@ -99,7 +99,7 @@ def judge_scenes(
         )
     if len({scene.class_name for scene in scenes}) < 2 or len(scenes) <= WRONG_PROMPTS:
         raise SettingsError("There are too few clips to compare.", "Measure more scenes.")
-    rate, width, height = model.picture_format
+    rate, width, height = model.frame_format
     pictures = [render_brightness(scene, frame_rate=rate, width=width, height=height) for scene in scenes]
     meanings = {label.text: label.meaning for label in matcher.labels}
     relation = relations(scenes)

@@ -61,7 +61,7 @@ def energy_from_video_section(model: ReWaS, split: Split, clips: int, watch: Wat
             screen.
         watch: For progress and cancellation.
     """
-    rate = model.picture_format[0]
+    rate = model.frame_format[0]
     shown = _estimate_all(model, split.visible(clips), "Visible sources", watch)
     visible = [one for one in shown if has_variation(one.true)]
     even = [one for one in shown if not has_variation(one.true)]
@@ -155,10 +155,10 @@ def energy_from_video_section(model: ReWaS, split: Split, clips: int, watch: Wat
 
 
 def render_at_pack_rate(
-    scene: Scene, native_rate: Fraction, picture_format: tuple[Fraction, int, int]
+    scene: Scene, native_rate: Fraction, frame_format: tuple[Fraction, int, int]
 ) -> NDArray[np.uint8]:
     """Brightness [T, H, W] of a scene filmed at its native rate, resampled to a pack's rate by the frame on screen."""
-    rate, width, height = picture_format
+    rate, width, height = frame_format
     frames = render_brightness(scene, frame_rate=native_rate, width=width, height=height)
     count = max(1, round(Fraction(scene.duration_s).limit_denominator(10_000) * rate))
     moments = [int((Fraction(2 * index + 1, 2) / rate) * native_rate) for index in range(count)]
@@ -184,12 +184,12 @@ def _estimate_all(model: ReWaS, scenes: Sequence[Scene], what: str, watch: Watch
 
 
 def _estimate(model: ReWaS, scene: Scene, native_rate: Fraction) -> VideoEstimate:
-    rate = model.picture_format[0]
-    frames = render_at_pack_rate(scene, native_rate, model.picture_format)
+    rate = model.frame_format[0]
+    frames = render_at_pack_rate(scene, native_rate, model.frame_format)
     sound = render_sound(scene)
     curve_of_sound = model.front_end.measure_energy(normalise(sound) if sound.any() else sound)
     true = average_energy(curve_of_sound, rate, len(frames))
-    estimated = model.energy_of_frames(frames)
+    estimated = model.estimate_energy_from_frames(frames)
     return VideoEstimate(
         scene, native_rate, estimated, true, frame_difference(frames), agreement(true, estimated, rate)
     )

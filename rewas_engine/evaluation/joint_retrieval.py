@@ -100,7 +100,7 @@ def measure_joint(
     scorer = model.joint
     if scorer is None:
         raise PackError(f"The pack {model.pack.name} has no joint space.", "Use a pack with a joint space.")
-    rate, width, height = model.picture_format
+    rate, width, height = model.frame_format
     heard = [scene for scene in scenes if not scene.is_silent]
     seen = [position for position, scene in enumerate(heard) if not scene.off_screen]
     for classes in ({scene.class_name for scene in heard}, {heard[position].class_name for position in seen}):

@@ -14,6 +14,7 @@ import torch
 
 from rewas_engine.errors import EngineError, InsufficientMemoryError
 from rewas_engine.evaluation.peak_memory import GIGABYTE, peak_gb, reset_peak
+from rewas_engine.generation.options import Sampling
 from rewas_engine.runtime.execution import Execution
 
 
@@ -96,10 +97,12 @@ def _measure(request: dict[str, Any]) -> MemoryRow:
     try:
         execution = Execution(precision=precision, low_memory=low_memory)
         model = ReWaS.from_pretrained(Path(request["pack"]), device=device, execution=execution)
-        rate, width, height = model.picture_format
-        model.energy_of_frames(torch.zeros(round(5 * rate), height, width, dtype=torch.uint8).numpy())
-        log_mel = model.sound.log_mel(PROMPT, flat_controls(model), 0, model.sampling_settings(2))
-        model.sound.vocoding.waveform(log_mel, len(log_mel) * model.front_end.config.hop_samples)
+        rate, width, height = model.frame_format
+        model.estimate_energy_from_frames(torch.zeros(round(5 * rate), height, width, dtype=torch.uint8).numpy())
+        log_mel = model.sound_generator.generate_log_mel(
+            PROMPT, flat_controls(model), 0, model.sampling_settings(Sampling(num_inference_steps=2))
+        )
+        model.sound_generator.vocoder.vocode(log_mel, len(log_mel) * model.front_end.config.hop_samples)
     except InsufficientMemoryError as error:
         return MemoryRow(precision, low_memory, None, peak_gb(device), error.what)
     except EngineError as error:

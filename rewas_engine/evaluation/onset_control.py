@@ -14,6 +14,7 @@ from rewas_engine.evaluation.bench import Bench, BenchClip
 from rewas_engine.evaluation.control_following import mean_by_class
 from rewas_engine.evaluation.figures import Figure, Section, unsupported_figure
 from rewas_engine.evaluation.greatest_hits import GreatestHitsScore, compare_sounds, mean_scores
+from rewas_engine.generation.options import Control
 from rewas_engine.generation.sampling_settings import SamplingSettings
 from rewas_engine.world import EVENT_PATTERNS, SAMPLE_RATE_HZ, STRUCK_CLASSES
 
@@ -84,7 +85,7 @@ def strikes(clip: BenchClip, frame_rate_hz: float) -> FloatArray:
 
 def onset_settings(bench: Bench) -> SamplingSettings:
     """Sampling settings for onsets alone: the guidance scale is at least the one that the pack recommends for them."""
-    wanted = bench.model.sampling_settings(control="onsets").guidance_scale
+    wanted = bench.model.sampling_settings(control=Control(kind="onsets")).guidance_scale
     return replace(bench.settings, guidance_scale=max(bench.settings.guidance_scale, wanted))
 
 

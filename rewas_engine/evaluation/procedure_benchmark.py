@@ -21,6 +21,7 @@ from rewas_engine.curves.sources import flat_curve
 from rewas_engine.evaluation.bench import EvaluationProgress, Watch
 from rewas_engine.evaluation.peak_memory import peak_gb, reset_peak
 from rewas_engine.evaluation.splits import DEVELOPMENT
+from rewas_engine.generation.options import Control, Sampling
 from rewas_engine.media.clip import VideoClip
 from rewas_engine.pipeline import ReWaS
 from rewas_engine.runtime.devices import resolve_device
@@ -42,7 +43,7 @@ class Procedure:
     name: str
     execution: Execution
     sampler: str | None = None
-    num_steps: int | None = None
+    num_inference_steps: int | None = None
     guidance_scale: float | None = None
 
 
@@ -53,9 +54,9 @@ class Timing:
     Attributes:
         name: Name of the procedure.
         sampler: Sampler.
-        num_steps: Sampling steps of the procedure.
-        measured_steps: Sampling steps that were run. If they are fewer than num_steps, the time of the others is
-            extrapolated from them, and so is total_s.
+        num_inference_steps: Sampling steps of the procedure.
+        measured_steps: Sampling steps that were run. If they are fewer than num_inference_steps, the time of the
+            others is extrapolated from them, and so is total_s.
         guidance_scale: Guidance scale.
         precision: Floating-point type of the forward passes.
         seconds: Seconds by stage.
@@ -68,7 +69,7 @@ class Timing:
 
     name: str
     sampler: str
-    num_steps: int
+    num_inference_steps: int
     measured_steps: int
     guidance_scale: float
     precision: str
@@ -86,14 +87,14 @@ class Timing:
     @property
     def is_extrapolated(self) -> bool:
         """Whether fewer than all steps were run."""
-        return self.measured_steps < self.num_steps
+        return self.measured_steps < self.num_inference_steps
 
     def report(self) -> dict[str, Any]:
         """Convert to JSON."""
         return {
             "name": self.name,
             "sampler": self.sampler,
-            "num_steps": self.num_steps,
+            "num_steps": self.num_inference_steps,
             "measured_steps": self.measured_steps,
             "extrapolated": self.is_extrapolated,
             "guidance_scale": self.guidance_scale,
@@ -197,7 +198,7 @@ def write_bench_clip(folder: Path) -> Path:
 
 def flat_controls(model: ReWaS) -> Controls:
     """A constant energy over one window."""
-    frames = int(model.sound.window.frames)
+    frames = int(model.sound_generator.window.frames)
     return Controls.from_energy(EnergyCurve(np.full(frames, -5.0, np.float32), model.front_end.config.frame_rate_hz))
 
 
@@ -215,14 +216,20 @@ def _time_procedure(
     started = time.perf_counter()
     model = ReWaS.from_pretrained(pack, device=device, execution=procedure.execution)
     load_s = time.perf_counter() - started
-    settings = model.sampling_settings(procedure.num_steps, procedure.guidance_scale, sampler=procedure.sampler)
-    run_steps = min(measured_steps, settings.num_steps)
+    settings = model.sampling_settings(
+        Sampling(
+            num_inference_steps=procedure.num_inference_steps,
+            guidance_scale=procedure.guidance_scale,
+            sampler=procedure.sampler,
+        )
+    )
+    run_steps = min(measured_steps, settings.num_inference_steps)
     takes = _TakeTimer(model, clip, procedure, watch, cancel)
     energy = flat_curve(duration=model.read_clip(VideoClip(clip)).duration_s)
     takes.time_take(1, 0, energy)  # the first run is slower
-    model.forget()
+    model.clear_cache()
     take = takes.time_take(run_steps, 0)
-    missing = settings.num_steps - run_steps
+    missing = settings.num_inference_steps - run_steps
     seconds = {**take.seconds, "sample": take.seconds["sample"] + missing * take.step_s}
     again_s = None
     if not missing and procedure.execution.caching:
@@ -230,7 +237,7 @@ def _time_procedure(
     timing = Timing(
         procedure.name,
         settings.sampler,
-        settings.num_steps,
+        settings.num_inference_steps,
         run_steps,
         settings.guidance_scale,
         settings.precision,
@@ -261,7 +268,7 @@ class _TakeTimer:
     watch: Watch
     cancel: CancelSignal | None
 
-    def time_take(self, num_steps: int, seed: int, energy: EnergyCurve | None = None) -> _TakeTime:
+    def time_take(self, num_inference_steps: int, seed: int, energy: EnergyCurve | None = None) -> _TakeTime:
         """Time one take. energy: None estimates it from the video."""
         moments: list[tuple[float, float]] = []
 
@@ -278,21 +285,23 @@ class _TakeTimer:
         result = self.model.generate(
             VideoClip(self.clip),
             prompt=PROMPT,
-            energy=energy,
             seed=seed,
-            num_steps=num_steps,
-            sampler=self.procedure.sampler,
-            guidance_scale=self.procedure.guidance_scale,
             on_progress=on_progress,
             cancel=self.cancel,
+            control=Control(energy=energy),
+            sampling=Sampling(
+                num_inference_steps=num_inference_steps,
+                sampler=self.procedure.sampler,
+                guidance_scale=self.procedure.guidance_scale,
+            ),
         )
         processor_s = time.process_time() - started
         # A take with faults is generated again; the time is that of one attempt.
-        tries = max(1, round(len(moments) / num_steps))
+        tries = max(1, round(len(moments) / num_inference_steps))
         seconds = {
             stage: spent / (tries if stage in ("sample", "vocode") else 1) for stage, spent in result.timings_s.items()
         }
-        apart = np.diff(np.array(moments[:num_steps]), axis=0)
+        apart = np.diff(np.array(moments[:num_inference_steps]), axis=0)
         step_s, step_processor_s = np.median(apart, axis=0) if len(apart) else (0.0, 0.0)
         sounding_s = seconds["sample"] + seconds["vocode"]
         others = sum(seconds.values()) - sounding_s

@@ -106,7 +106,7 @@ def measure_clip(model: ReWaS, path: Path) -> RealClip:
     """
     clip = VideoClip(path)
     read = model.read_clip(clip)
-    rate, width, height = model.picture_format
+    rate, width, height = model.frame_format
     frames = read_frames(
         path, start_s=read.start_s, duration_s=read.duration_s, frame_rate=rate, width=width, height=height
     )
@@ -123,7 +123,7 @@ def measure_clip(model: ReWaS, path: Path) -> RealClip:
         raise MediaError(f"The sound of {path.name} never changes.", "Choose a clip with sound.")
     difference = frame_difference(frames)
     curves = {
-        "picture": model.energy_of_frames(frames)[: true.size],
+        "picture": model.estimate_energy_from_frames(frames)[: true.size],
         "frame_difference": difference[: true.size],
         "log_difference": smoothed_log_difference(difference, rate)[: true.size],
     }

@@ -17,6 +17,7 @@ from rewas_engine.evaluation.curve_agreement import summary
 from rewas_engine.evaluation.judge import Judge
 from rewas_engine.evaluation.prompt_adherence import share_correct
 from rewas_engine.evaluation.splits import DEVELOPMENT
+from rewas_engine.generation.options import Sampling
 from rewas_engine.generation.sampling_settings import SamplingSettings
 from rewas_engine.models.sampler_names import SAMPLER_NAMES
 from rewas_engine.packs.description import DEFAULT_PACK
@@ -94,7 +95,9 @@ def compare_samplers(
     watch = Watch(on_progress, cancel)
     watch.section = "samplers"
     clips = bench_clips(DEVELOPMENT, classes, clips_per_class, model.front_end, watch)
-    reference_settings = replace(model.sampling_settings(reference_steps, sampler="ddim"), eta=0.0)
+    reference_settings = replace(
+        model.sampling_settings(Sampling(num_inference_steps=reference_steps, sampler="ddim")), eta=0.0
+    )
     bench = Bench(model, judge or Judge.load(), clips, reference_settings, watch)
     other = reference_model or model
     reference_settings = replace(reference_settings, precision=other.sampling_settings().precision)
@@ -103,7 +106,7 @@ def compare_samplers(
     )
     rows = [_row("reference", bench, reference, reference, reference_settings, spent_s)]
     for sampler, count in choices:
-        settings = model.sampling_settings(count, sampler=sampler)
+        settings = model.sampling_settings(Sampling(num_inference_steps=count, sampler=sampler))
         log_mels, spent_s = _generate(bench, clips, settings)
         rows.append(_row(sampler, bench, log_mels, reference, settings, spent_s))
     return rows
@@ -138,7 +141,7 @@ def measure_few_steps(
     model = ReWaS.from_pretrained(DEFAULT_PACK, device=device, execution=execution)
     reference_settings = ReWaS.from_pretrained(DEFAULT_PACK, device=device, execution=Execution(precision="float32"))
     usual = model.sampling_settings()
-    choices = tuple(dict.fromkeys(((usual.sampler, usual.num_steps), choice)))
+    choices = tuple(dict.fromkeys(((usual.sampler, usual.num_inference_steps), choice)))
     return compare_samplers(
         model,
         choices=choices,
@@ -154,7 +157,7 @@ def _generate(
     bench: Bench, clips: Sequence[BenchClip], settings: SamplingSettings
 ) -> tuple[NDArray[np.float32], float]:
     started = time.perf_counter()
-    what = f"{settings.sampler}, {settings.num_steps} steps"
+    what = f"{settings.sampler}, {settings.num_inference_steps} steps"
     controls = [Controls(energy=clip.energy) for clip in clips]
     log_mels = bench.generate(what, [clip.plain for clip in clips], controls, settings=settings)
     return log_mels, time.perf_counter() - started
@@ -171,7 +174,7 @@ def _row(
     correlations, maes_nats = energy_agreements([clip.energy for clip in bench.clips], log_mels)
     return SamplerRow(
         name,
-        settings.num_steps,
+        settings.num_inference_steps,
         float(np.mean(correlations)),
         summary(correlations).worse_tenth or 0.0,
         float(np.mean(maes_nats)),

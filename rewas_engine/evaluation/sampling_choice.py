@@ -20,6 +20,7 @@ from rewas_engine.evaluation.figures import TARGETS, Trained
 from rewas_engine.evaluation.judge import Judge
 from rewas_engine.evaluation.prompt_adherence import share_correct
 from rewas_engine.evaluation.splits import DEVELOPMENT
+from rewas_engine.generation.options import Sampling
 from rewas_engine.pipeline import ReWaS
 from rewas_engine.runtime.progress import CancelSignal
 from rewas_engine.world import CLASS_NAMES
@@ -108,7 +109,9 @@ def try_settings(
     check_audio_format(model)
     shares = (model.sampling_settings().unguided_share,) if unguided_shares is None else unguided_shares
     grid = [
-        replace(model.sampling_settings(count, scale), unguided_share=share)
+        replace(
+            model.sampling_settings(Sampling(num_inference_steps=count, guidance_scale=scale)), unguided_share=share
+        )
         for count, scale, share in product(steps, guidance_scales, shares)
     ]
     watch = Watch(on_progress, cancel)
@@ -128,7 +131,7 @@ def _try_setting(bench: Bench, trained: Trained) -> TriedSetting:
     settings, clips = bench.settings, bench.clips
     started = time.perf_counter()
     plain = bench.generate(
-        f"{settings.num_steps} steps, guidance {settings.guidance_scale:g}",
+        f"{settings.num_inference_steps} steps, guidance {settings.guidance_scale:g}",
         [clip.plain for clip in clips],
         [Controls(energy=clip.energy) for clip in clips],
     )
@@ -143,7 +146,7 @@ def _try_setting(bench: Bench, trained: Trained) -> TriedSetting:
     )
     margin = min(_margin(key, value, trained) for key, value in zip(_DECISIVE_FIGURES, figures, strict=True))
     return TriedSetting(
-        settings.num_steps, settings.guidance_scale, settings.unguided_share, *figures, seconds_a_clip, margin
+        settings.num_inference_steps, settings.guidance_scale, settings.unguided_share, *figures, seconds_a_clip, margin
     )
 
 

@@ -38,7 +38,9 @@ def speed_section(model: ReWaS, clip: BenchClip, settings: SamplingSettings, wat
     length_s = clip.sound.size / SAMPLE_RATE_HZ
     where = f"{used} threads{_load_note()}" if model.device == "cpu" else model.device
     figures = (
-        Figure("take_s", f"One take of {length_s:.2f} s", take_s, "s", f"{settings.num_steps} steps, {where}"),
+        Figure(
+            "take_s", f"One take of {length_s:.2f} s", take_s, "s", f"{settings.num_inference_steps} steps, {where}"
+        ),
         Figure("real_time_factor", "Real-time factor of a take", take_s / length_s),
         Figure("real_time_factor_sample", "Real-time factor, prompt and energy → mel", median["sample"] / length_s),
         Figure("real_time_factor_vocode", "Real-time factor, mel → sound", median["vocode"] / length_s),
@@ -64,7 +66,7 @@ def _time_round(
 ) -> dict[str, float]:
     """Time each stage. Each round uses its own frames, prompt and energy, since a pack caches what it has encoded."""
     watch.report("Timing", number, ROUNDS + 1)
-    frames = render_at_pack_rate(clip.scene, Fraction(model.picture_format[0]), model.picture_format)
+    frames = render_at_pack_rate(clip.scene, Fraction(model.frame_format[0]), model.frame_format)
     frames, energy, prompt = frames.copy(), clip.energy.copy(), f"{clip.plain}, {number + 1}"
     frames[0, 0, 0], energy[0] = number, energy[0] + 0.01 * (number + 1)
     spent: dict[str, float] = {}
@@ -75,13 +77,13 @@ def _time_round(
         spent[stage] = time.perf_counter() - started
         return result
 
-    timed("picture", lambda: model.energy_of_frames(frames))
+    timed("picture", lambda: model.estimate_energy_from_frames(frames))
     log_mel = timed(
         "sample",
         # Copying to the CPU waits for a GPU to finish.
-        lambda: model.sound.log_mel(
+        lambda: model.sound_generator.generate_log_mel(
             prompt, Controls(energy=energy), number, settings, lambda step: watch.check()
         ).cpu(),
     )
-    timed("vocode", lambda: model.sound.vocoding.waveform(log_mel.to(model.device), clip.sound.size))
+    timed("vocode", lambda: model.sound_generator.vocoder.vocode(log_mel.to(model.device), clip.sound.size))
     return spent

@@ -172,7 +172,7 @@ def _setting(run: _Run) -> dict[str, Any]:
         "clips_per_class": run.plan.clips_per_class,
         "clips": len(run.bench.clips),
         "classes": list(run.plan.world_classes),
-        "num_steps": settings.num_steps,
+        "num_steps": settings.num_inference_steps,
         "guidance_scale": settings.guidance_scale,
         "onsets_guidance_scale": onset_settings(run.bench).guidance_scale,
         "unguided_share": settings.unguided_share,

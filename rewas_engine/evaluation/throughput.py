@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -61,14 +62,14 @@ def batch_table(
     device, precision = model.device, model.sampling_settings().precision
     peak = peak_teraflops(device, precision)
     with FlopCounterMode(display=False) as counted:
-        model.sound.denoise_once(1, precision)
+        model.sound_generator.denoise_once(1, precision)
     operations = counted.get_total_flops()
     rows = []
     for number, batch in enumerate(batches):
         if on_row is not None:
             on_row(number, len(batches))
         try:
-            spent = _seconds(lambda count=batch: model.sound.denoise_once(count, precision), device, rounds=_ROUNDS)  # type: ignore[misc]
+            spent = _seconds(partial(model.sound_generator.denoise_once, batch, precision), device, rounds=_ROUNDS)
         except (MemoryError, RuntimeError) as error:
             if not is_out_of_memory(error):
                 raise

@@ -29,11 +29,11 @@ def align_section(bench: Bench) -> Section:
     """AV-Align of sounds generated from the video, of the real sounds, and of sounds from the prompt alone."""
     places = [number for number, clip in enumerate(bench.clips) if not clip.scene.off_screen][::CLIPS_SHARE]
     clips = [bench.clips[place] for place in places]
-    rate = bench.model.picture_format[0]
+    rate = bench.model.frame_format[0]
     videos: list[NDArray[np.uint8]] = []
     for number, clip in enumerate(clips):
         bench.watch.report("Rendering videos", number, len(clips))
-        videos.append(render_at_pack_rate(clip.scene, Fraction(rate), bench.model.picture_format))
+        videos.append(render_at_pack_rate(clip.scene, Fraction(rate), bench.model.frame_format))
     energies = [_energy_of(bench, frames, clip) for frames, clip in zip(videos, clips, strict=True)]
     produced = bench.generate(
         "Sound from video",
@@ -84,7 +84,7 @@ def align_section(bench: Bench) -> Section:
 
 def _energy_of(bench: Bench, frames: NDArray[np.uint8], clip: BenchClip) -> FloatArray:
     bench.watch.check()
-    curve = EnergyCurve(bench.model.energy_of_frames(frames), bench.model.picture_format[0], "picture")
+    curve = EnergyCurve(bench.model.estimate_energy_from_frames(frames), bench.model.frame_format[0], "picture")
     return curve.resample(bench.model.front_end.config.frame_rate_hz, len(clip.energy))
 
 

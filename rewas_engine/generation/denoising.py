@@ -1,4 +1,4 @@
-"""The denoiser with its adapter over a latent of any length: both guidance branches, window by window."""
+"""The denoiser with its adapter over a latent of any length, window by window, with both branches of guidance."""
 
 from __future__ import annotations
 
@@ -9,21 +9,28 @@ from dataclasses import dataclass
 import torch
 
 from rewas_engine.conditioning.windows import blend, cut
-from rewas_engine.generation.sampling import guided
+from rewas_engine.generation.sampling import apply_guidance
 from rewas_engine.packs.backbones.backbone import Backbone
 from rewas_engine.runtime.execution import DEFAULT_BATCH_SIZE
 
 
 @dataclass(frozen=True)
 class ControlledDenoiser:
-    """Predicts for a whole latent what the network predicts for each of its windows.
+    """Predict the noise of a whole latent from the predictions for its windows.
 
-    prompts: [N, ...], one for each window. empty_prompt: [...]. hints: [N, C, W, F]. starts: [N] first latent position
-    of each. guidance_scale: 1 is without the unconditional branch. min_guided_timestep: the lowest timestep that is
-    still guided; guidance at the end only makes loud frames louder. control_strength: factor of the adapter's
-    residuals; 0 runs the base alone. precision: of the networks' inner arithmetic. steered: lowest and highest
-    timestep at which the adapter acts; at others the base is alone. batch_size: windows times guidance branches in
-    one batch; at 1 the branches follow each other.
+    Args:
+        backbone: The model.
+        prompts: [N, ...] embeddings, one for each window.
+        empty_prompt: [...] embedding of the unconditional branch: of the empty or the negative prompt.
+        hints: [N, C, W, F] encoded controls of each window.
+        starts: [N] first latent position of each window.
+        guidance_scale: 1 leaves the unconditional branch out.
+        control_strength: Factor of the adapter's residuals; 0 runs the base model alone.
+        min_guided_timestep: The lowest timestep with guidance, which at the end only makes loud frames louder.
+        precision: Of the arithmetic in the networks.
+        controlled_timesteps: Lowest and highest timestep at which the adapter acts. At others, the base model runs
+            alone.
+        batch_size: Windows times branches of guidance in one batch. At 1, the branches run one after the other.
     """
 
     backbone: Backbone
@@ -35,7 +42,7 @@ class ControlledDenoiser:
     control_strength: float
     min_guided_timestep: float = 0.0
     precision: torch.dtype = torch.float32
-    steered: tuple[float, float] = (0.0, math.inf)
+    controlled_timesteps: tuple[float, float] = (0.0, math.inf)
     batch_size: int = DEFAULT_BATCH_SIZE
 
     def __call__(self, latents: torch.Tensor, timestep: torch.Tensor) -> torch.Tensor:
@@ -44,10 +51,10 @@ class ControlledDenoiser:
 
     def is_controlled_at(self, timestep: float) -> bool:
         """Whether the adapter acts at a timestep."""
-        return self.control_strength > 0 and self.steered[0] <= timestep <= self.steered[1]
+        return self.control_strength > 0 and self.controlled_timesteps[0] <= timestep <= self.controlled_timesteps[1]
 
     def _predict_windows(self, latents: torch.Tensor, timestep: torch.Tensor) -> Iterator[torch.Tensor]:
-        """The windows' predictions, as many at a time as are denoised at once."""
+        """The predictions for the windows, computed in batches."""
         at_once = max(1, self.batch_size // 2)
         for first in range(0, len(self.starts), at_once):
             starts = self.starts[first : first + at_once]
@@ -58,23 +65,23 @@ class ControlledDenoiser:
         prompts = self.prompts[first : first + len(windows)]
         if self.guidance_scale == 1 or timestep < self.min_guided_timestep:
             return self._run(windows, timestep, prompts, hints)
-        # The unconditional branch has neither words nor energy, but the adapter still runs: that is how it was trained.
-        nothing, silent = self.empty_prompt.expand_as(prompts), torch.zeros_like(hints)
+        # The unconditional branch has neither a prompt nor energy, but the adapter runs: this is how it was trained.
+        no_prompt, no_hints = self.empty_prompt.expand_as(prompts), torch.zeros_like(hints)
         if self.batch_size == 1:
             conditional = self._run(windows, timestep, prompts, hints)
-            return guided(conditional, self._run(windows, timestep, nothing, silent), self.guidance_scale)
+            return apply_guidance(conditional, self._run(windows, timestep, no_prompt, no_hints), self.guidance_scale)
         both = self._run(
-            torch.cat([windows, windows]), timestep, torch.cat([prompts, nothing]), torch.cat([hints, silent])
+            torch.cat([windows, windows]), timestep, torch.cat([prompts, no_prompt]), torch.cat([hints, no_hints])
         )
         conditional, unconditional = both.chunk(2)
-        return guided(conditional, unconditional, self.guidance_scale)
+        return apply_guidance(conditional, unconditional, self.guidance_scale)
 
     def _run(
         self, sample: torch.Tensor, timestep: torch.Tensor, prompts: torch.Tensor, hints: torch.Tensor
     ) -> torch.Tensor:
-        is_steered = self.is_controlled_at(float(timestep))
+        is_controlled = self.is_controlled_at(float(timestep))
         with torch.autocast(sample.device.type, self.precision, enabled=self.precision != torch.float32):
             predicted = self.backbone.predict(
-                sample, timestep, prompts, hints if is_steered else None, self.control_strength
+                sample, timestep, prompts, hints if is_controlled else None, self.control_strength
             )
         return predicted.to(sample.dtype)

@@ -1,4 +1,4 @@
-"""Sampling: from noise to a latent, by a schedule, with a callback that can stop it."""
+"""Sampling: from noise to a latent along a schedule, with a callback that can stop it."""
 
 from __future__ import annotations
 
@@ -16,31 +16,37 @@ PredictNoise = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 
 @dataclass(frozen=True, eq=False)
-class Known:
-    """A latent that is there already, of which a part is made again, or all of it to some degree.
+class KnownLatents:
+    """An existing latent that is regenerated in part, or as a whole at some strength.
 
-    latents: [C, T, F]. kept: [T] bool, positions that come out as they are; the others fit in between them.
-    renoised: part of the noise schedule, above 0 and up to 1, that is gone through again: at 1 nothing but the kept
-    positions is left of the old, near 0 the new is hardly another (SDEdit, Meng et al. 2022).
+    Args:
+        latents: [C, T, F].
+        keep_mask: [T] bool, True for positions that stay as they are; the others adapt to them.
+        strength: Part of the noise schedule that is run, above 0 and up to 1 (SDEdit, Meng et al. 2022). At 1, only
+            the kept positions remain of the existing latent; near 0, hardly anything changes.
     """
 
     latents: torch.Tensor
-    kept: torch.Tensor
-    renoised: float = 1.0
+    keep_mask: torch.Tensor
+    strength: float = 1.0
 
 
-def effective_num_steps(num_steps: int, renoised: float) -> int:
-    """How many of `num_steps` are run where that part of the noise schedule is gone through: at least one."""
-    return max(1, min(num_steps, round(num_steps * renoised)))
+def effective_num_steps(num_inference_steps: int, strength: float) -> int:
+    """Number of steps, at least one, that a regeneration at a strength from 0 to 1 runs."""
+    return max(1, min(num_inference_steps, round(num_inference_steps * strength)))
 
 
-def effective_timesteps(schedule: Any, num_steps: int, renoised: float, device: Any = "cpu") -> torch.Tensor:
-    """The timesteps that are run, from noise on, where that part of the noise schedule is gone through.
+def effective_timesteps(schedule: Any, num_inference_steps: int, strength: float, device: Any = "cpu") -> torch.Tensor:
+    """The timesteps that a regeneration at a strength from 0 to 1 runs, the noisiest first.
 
-    schedule: a diffusers scheduler, which is set to these steps.
+    Args:
+        schedule: A diffusers scheduler. Its number of steps is set.
+        num_inference_steps: Steps of a whole sampling.
+        strength: Part of the schedule that is run.
+        device: Of the timesteps.
     """
-    schedule.set_timesteps(num_steps, device=device)
-    timesteps: torch.Tensor = schedule.timesteps[-effective_num_steps(num_steps, renoised) :]
+    schedule.set_timesteps(num_inference_steps, device=device)
+    timesteps: torch.Tensor = schedule.timesteps[-effective_num_steps(num_inference_steps, strength) :]
     return timesteps
 
 
@@ -50,48 +56,56 @@ def sample(
     noise: torch.Tensor,
     schedule: Any,
     *,
-    num_steps: int,
+    num_inference_steps: int,
     eta: float,
     generator: torch.Generator,
     step_noise: Callable[[int], torch.Tensor] | None = None,
     on_step: Callable[[int], object] | None = None,
-    known: Known | None = None,
+    known_latents: KnownLatents | None = None,
 ) -> torch.Tensor:
-    """One latent, step by step along a schedule: DDIM (Song et al. 2021, eq. 12), or what else it is.
+    """Sample one latent, step by step along a schedule, for example DDIM (Song et al. 2021, eq. 12).
 
-    noise: [C, T, F], standard normal. schedule: a diffusers scheduler, see `rewas_engine.models.schedules`; it is
-    copied, not
-    changed. eta: of DDIM; 0 is deterministic, 1 adds the noise of DDPM. generator: of that noise. step_noise: the noise
-    itself, by step from 0 on, where it is given.
-    on_step: called with the number of finished steps after each; what it raises ends the sampling.
-    known: what is there already; its kept positions are put back, as noisy as the rest, after every step (RePaint,
-    Lugmayr et al. 2022), so that what is new grows into them.
+    Args:
+        predict: The model.
+        noise: [C, T, F], standard normal.
+        schedule: A diffusers scheduler, see `rewas_engine.models.schedules`. It is copied, not changed.
+        num_inference_steps: Steps of a whole sampling; `known_latents` may run fewer.
+        eta: Of DDIM: 0 is deterministic, 1 adds the noise of DDPM.
+        generator: Of the noise that is added while sampling.
+        step_noise: That noise itself, by step from 0 on, instead of the generator's.
+        on_step: Called with the number of finished steps after each. An exception from it ends the sampling.
+        known_latents: An existing latent. Its kept positions are put back, with the noise of the step, after every
+            step (RePaint, Lugmayr et al. 2022), so that the new positions adapt to them.
+
+    Returns:
+        The latent [C, T, F].
     """
     schedule = copy.deepcopy(schedule)
-    timesteps = effective_timesteps(schedule, num_steps, 1.0 if known is None else known.renoised, noise.device)
+    strength = 1.0 if known_latents is None else known_latents.strength
+    timesteps = effective_timesteps(schedule, num_inference_steps, strength, noise.device)
     latents: torch.Tensor = noise * schedule.init_noise_sigma
     if hasattr(schedule, "set_begin_index"):
-        # Left to look a timestep up, a scheduler mistakes two steps that round to the same one.
-        schedule.set_begin_index(num_steps - len(timesteps))
-    if known is not None and len(timesteps) < num_steps:
-        latents = schedule.add_noise(known.latents, noise, timesteps[:1])
+        # Without it, a scheduler looks timesteps up and mistakes two steps that round to the same one.
+        schedule.set_begin_index(num_inference_steps - len(timesteps))
+    if known_latents is not None and len(timesteps) < num_inference_steps:
+        latents = schedule.add_noise(known_latents.latents, noise, timesteps[:1])
     for finished, timestep in enumerate(timesteps, start=1):
         prediction = predict(latents, timestep)
-        added: dict[str, Any] = {"generator": generator}
+        noise_source: dict[str, Any] = {"generator": generator}
         if step_noise is not None:
-            added = {"variance_noise": step_noise(finished - 1)}
-        options = step_options(schedule, eta=eta, **added)
+            noise_source = {"variance_noise": step_noise(finished - 1)}
+        options = step_options(schedule, eta=eta, **noise_source)
         latents = schedule.step(prediction, timestep, latents, **options).prev_sample
-        if known is not None:
-            there = known.latents
+        if known_latents is not None:
+            existing = known_latents.latents
             if finished < len(timesteps):
-                there = schedule.add_noise(there, noise, timesteps[finished : finished + 1])
-            latents = torch.where(known.kept[None, :, None], there, latents)
+                existing = schedule.add_noise(existing, noise, timesteps[finished : finished + 1])
+            latents = torch.where(known_latents.keep_mask[None, :, None], existing, latents)
         if on_step is not None:
             on_step(finished)
     return latents
 
 
-def guided(conditional: torch.Tensor, unconditional: torch.Tensor, scale: float) -> torch.Tensor:
+def apply_guidance(conditional: torch.Tensor, unconditional: torch.Tensor, scale: float) -> torch.Tensor:
     """Classifier-free guidance (Ho and Salimans 2021): e = e_u + s (e_c - e_u)."""
     return unconditional + scale * (conditional - unconditional)

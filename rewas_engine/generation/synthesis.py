@@ -1,22 +1,25 @@
-"""From words and energy to a waveform of any length: what a pack's sound components do together."""
+"""From prompts and controls to log-mels of any length: how the sound components of a pack work together."""
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
+from typing import TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from rewas_engine.checks import check_strength
 from rewas_engine.conditioning.controls import CONTROL_NAMES, ControlBatch, Controls
 from rewas_engine.conditioning.mel import AudioFrontEnd
 from rewas_engine.conditioning.windows import SoundWindow, blend, cut
 from rewas_engine.errors import SettingsError
 from rewas_engine.generation.denoising import ControlledDenoiser
-from rewas_engine.generation.sampling import Known, effective_timesteps, sample
+from rewas_engine.generation.sampling import KnownLatents, effective_timesteps, sample
 from rewas_engine.generation.sampling_settings import SamplingSettings
 from rewas_engine.generation.vocoding import VOCODING_MEMORY_REMEDY, WindowedVocoder
 from rewas_engine.models.schedules import build_schedule
@@ -27,38 +30,94 @@ from rewas_engine.runtime.execution import DEFAULT_BATCH_SIZE
 from rewas_engine.runtime.memory import run_within_memory
 from rewas_engine.runtime.precision import DTYPES
 
+Result = TypeVar("Result")
+OnStep = Callable[[int], object]
+"""Called with the number of finished sampling steps. An exception from it ends the work."""
+
 
 @dataclass(frozen=True, eq=False)
 class InpaintSource:
-    """A sound that is there already and is made again: in part, or to a degree, or both.
+    """An existing sound that is regenerated in part, or as a whole at some strength, or both.
 
-    log_mel: [T, bins] nats. kept: [T] bool, frames that stay as they are, to whole latent positions; the new ones grow
-    into them. renoised: part of the noise schedule that is gone through again, above 0 and up to 1; see
-    `rewas_engine.generation.sampling.Known`.
-    Raises SettingsError where they do not fit each other.
+    Args:
+        log_mel: [T, bins] nats.
+        keep_mask: [T] bool, True for frames that stay as they are. Only whole latent positions are kept.
+        strength: Part of the noise schedule that is run, above 0 and up to 1; see
+            `rewas_engine.generation.sampling.KnownLatents`.
+
+    Raises:
+        SettingsError: The lengths differ, or the strength is out of its range.
     """
 
     log_mel: torch.Tensor
-    kept: NDArray[np.bool_]
-    renoised: float = 1.0
+    keep_mask: NDArray[np.bool_]
+    strength: float = 1.0
 
     def __post_init__(self) -> None:
-        if len(self.log_mel) != len(self.kept):
+        if len(self.log_mel) != len(self.keep_mask):
             raise SettingsError(
-                f"The earlier sound has {len(self.log_mel)} frames, but {len(self.kept)} are said to be kept or not.",
-                "Say it of every frame.",
+                f"The existing sound has {len(self.log_mel)} frames, but the mask has {len(self.keep_mask)}.",
+                "Give a mask with one value for each frame.",
             )
-        if not 0 < self.renoised <= 1:
-            raise SettingsError(f"{self.renoised:g} of the noise is to be gone through again.", "Give 0 to 1, not 0.")
+        check_strength(self.strength)
+
+
+@dataclass(frozen=True, eq=False)
+class SamplingRun:
+    """Sounds that are sampled together: they lie one after the other in one latent, and share no window.
+
+    Args:
+        prompts: One for all sounds, or one for each sound, each then of one window.
+        controls: What each sound follows.
+        seeds: Of the noise of each sound.
+        settings: How they are sampled.
+        on_step: Called after each step.
+        inpaint_source: An existing sound that the only sound of the run is a new version of.
+        is_loop: Whether the end of the only sound of the run joins its beginning.
+        continues_noise: Whether the noise added while sampling continues the first sound's initial noise, instead of
+            starting again from its seed.
+    """
+
+    prompts: Sequence[str]
+    controls: Sequence[Controls]
+    seeds: Sequence[int]
+    settings: SamplingSettings
+    on_step: OnStep | None = None
+    inpaint_source: InpaintSource | None = None
+    is_loop: bool = False
+    continues_noise: bool = False
+
+    def frame_counts(self, window: SoundWindow) -> list[int]:
+        """Mel frames of each sound: whole latent positions, and at least one window unless it loops."""
+        shortest = 0 if self.is_loop else window.frames
+        return [max(shortest, window.whole(controls.frames)) for controls in self.controls]
+
+
+@dataclass(frozen=True, eq=False)
+class _SampledSound:
+    """The latent [C, T, F] of a sound, with its number of mel frames and the first mel frame of each window."""
+
+    latents: torch.Tensor
+    frames: int
+    starts: Sequence[int]
 
 
 class SoundGenerator:
-    """Makes sound with one pack's backbone on one device, in windows of one length.
+    """Generate log-mels, and waveforms of them, with the backbone of a pack on one device.
 
-    batch_size: windows times guidance branches in one batch; where memory runs out, it is tried again with one.
-    cache: keeps what words and controls come to, which takes have in common; None keeps nothing.
-    vocoding: makes waveforms of the log-mels.
-    Raises ValueError where the windows' patch is not the backbone's, or does not divide the bins.
+    Args:
+        backbone: The model.
+        front_end: The log-mels of the pack.
+        window: Length and overlap of the windows.
+        device: "cpu" or "cuda:0".
+        batch_size: Windows times branches of guidance in one batch. Where memory runs out, 1 is tried next.
+        cache: Keeps the embeddings of prompts and controls, which takes share. None keeps nothing.
+
+    Attributes:
+        vocoder: Turns the log-mels into waveforms.
+
+    Raises:
+        ValueError: The patch of the windows is not that of the backbone, or does not divide the bins.
     """
 
     def __init__(
@@ -74,211 +133,244 @@ class SoundGenerator:
         if window.patch != backbone.patch or front_end.config.bins % window.patch:
             raise ValueError(f"a patch is {window.patch} frames, of {front_end.config.bins} bins, to {backbone.patch}")
         self._backbone, self._front_end, self._window, self._device = backbone, front_end, window, device
-        self.vocoding = WindowedVocoder(backbone, front_end, window)
-        self._passes_at_once, self._cache = batch_size, cache or ContentCache(0)
-
-    @torch.inference_mode()
-    def log_mel(
-        self,
-        prompt: str,
-        controls: Controls,
-        seed: int,
-        settings: SamplingSettings,
-        on_step: Callable[[int], object] | None = None,
-        *,
-        earlier: InpaintSource | None = None,
-        circular: bool = False,
-    ) -> torch.Tensor:
-        """Log-mel [T, bins] in nats that covers the controls: T is at least one window.
-
-        on_step: called with the number of finished sampling steps; what it raises ends the work.
-        earlier: a sound of the length of the controls or shorter, of which this is to be another version.
-        circular: the end goes on with the beginning; T is then no more than whole latent positions.
-        Raises SettingsError for controls that the pack does not understand, or shorter than the earlier sound,
-        InsufficientMemoryError.
-        """
-
-        def made(batch_size: int) -> torch.Tensor:
-            return self._log_mel(prompt, controls, seed, settings, on_step, earlier, circular, batch_size)
-
-        return run_within_memory(made, self._passes_at_once, "sampling", VOCODING_MEMORY_REMEDY)
-
-    def _log_mel(
-        self,
-        prompt: str,
-        controls: Controls,
-        seed: int,
-        settings: SamplingSettings,
-        on_step: Callable[[int], object] | None,
-        earlier: InpaintSource | None,
-        circular: bool,
-        batch_size: int,
-    ) -> torch.Tensor:
-        window = self._window
-        total = window.whole(controls.frames) if circular else max(window.frames, window.whole(controls.frames))
-        starts = window.starts(total, circular)
-        padded = controls.pad(total)
-        hints = self._hints([padded.window(start, window.frames) for start in starts])
-        known = None if earlier is None else self._known(earlier, controls.frames, total, starts)
-        # Drawn on the CPU: one seed is one noise on every device.
-        generator = torch.Generator().manual_seed(seed)
-        noise = torch.randn((*self._latent_shape(total),), generator=generator)
-        prompts = self._prompts_for_windows(prompt, len(starts))
-        latents = self._sampled(prompts, hints, starts, noise, generator, settings, on_step, batch_size, known)
-        return self._heard(latents, starts, total)
-
-    @torch.inference_mode()
-    def apart(
-        self,
-        prompt: str,
-        shots: Sequence[Controls],
-        seeds: Sequence[int],
-        settings: SamplingSettings,
-        on_step: Callable[[int], object] | None = None,
-    ) -> list[torch.Tensor]:
-        """Log-mels [T, bins] of sounds of any lengths that have nothing to do with each other, made together.
-
-        shots: what each follows; T is at least as much, and at least one window. seeds: of each. Raises
-        InsufficientMemoryError.
-        """
-
-        def made(batch_size: int) -> list[torch.Tensor]:
-            return self._generate_shots(prompt, shots, seeds, settings, on_step, batch_size)
-
-        return run_within_memory(made, self._passes_at_once, "sampling", VOCODING_MEMORY_REMEDY)
-
-    def _generate_shots(
-        self,
-        prompt: str,
-        shots: Sequence[Controls],
-        seeds: Sequence[int],
-        settings: SamplingSettings,
-        on_step: Callable[[int], object] | None,
-        batch_size: int,
-    ) -> list[torch.Tensor]:
-        window = self._window
-        totals = [max(window.frames, window.whole(shot.frames)) for shot in shots]
-        padded = [shot.pad(total) for shot, total in zip(shots, totals, strict=True)]
-        starts = [window.starts(total) for total in totals]
-        hints = self._hints(
-            [one.window(start, window.frames) for one, own in zip(padded, starts, strict=True) for start in own]
-        )
-        drawn = [
-            torch.randn(self._latent_shape(total), generator=torch.Generator().manual_seed(seed))
-            for total, seed in zip(totals, seeds, strict=True)
-        ]
-        offsets = [sum(totals[:number]) for number in range(len(totals))]
-        # They stand side by side, and no window reaches over from one into the next.
-        places = [offset + start for offset, own in zip(offsets, starts, strict=True) for start in own]
-        prompts = self._prompts_for_windows(prompt, len(places))
-        generator = torch.Generator().manual_seed(seeds[0])
-        noise = torch.cat(drawn, dim=1)
-        latents = self._sampled(prompts, hints, places, noise, generator, settings, on_step, batch_size)
-        parts = latents.split([total // window.patch for total in totals], dim=1)
-        return [self._heard(part, own, total) for part, own, total in zip(parts, starts, totals, strict=True)]
-
-    def _heard(self, latents: torch.Tensor, starts: Sequence[int], total: int) -> torch.Tensor:
-        """Log-mel [total, bins] of latents [C, T', F], decoded window by window."""
-        patch, width = self._window.patch, self._window.frames // self._window.patch
-        parts = (self._backbone.decode(cut(latents, [start // patch], width, dim=1))[0] for start in starts)
-        return blend(parts, starts, total, dim=0).clamp(min=self._front_end.config.silence_nats)
-
-    @torch.inference_mode()
-    def log_mels(
-        self,
-        prompts: Sequence[str],
-        controls: Sequence[Controls],
-        seeds: Sequence[int],
-        settings: SamplingSettings,
-        on_step: Callable[[int], object] | None = None,
-    ) -> torch.Tensor:
-        """Log-mels [B, T, bins] of sounds of one window each, made together: T is the window's length.
-
-        Each is what `log_mel` makes of its prompt, controls and seed, as long as no noise is added while sampling.
-        Raises InsufficientMemoryError.
-        """
-
-        def made(batch_size: int) -> torch.Tensor:
-            return self._log_mels(prompts, controls, seeds, settings, on_step, batch_size)
-
-        return run_within_memory(made, self._passes_at_once, "sampling", VOCODING_MEMORY_REMEDY)
-
-    def _log_mels(
-        self,
-        prompts: Sequence[str],
-        controls: Sequence[Controls],
-        seeds: Sequence[int],
-        settings: SamplingSettings,
-        on_step: Callable[[int], object] | None,
-        batch_size: int,
-    ) -> torch.Tensor:
-        window, silence_nats = self._window, self._front_end.config.silence_nats
-        hints = self._hints([one.pad(window.frames) for one in controls])
-        noise = torch.cat(
-            [
-                torch.randn(self._latent_shape(window.frames), generator=torch.Generator().manual_seed(seed))
-                for seed in seeds
-            ],
-            dim=1,
-        )
-        # Windows that stand side by side without an overlap have nothing to do with each other.
-        starts = [index * window.frames for index in range(len(controls))]
-        generator = torch.Generator().manual_seed(seeds[0])
-        embedded = self._embed_prompts(prompts)
-        latents = self._sampled(embedded, hints, starts, noise, generator, settings, on_step, batch_size)
-        parts = torch.stack(latents.split(window.frames // window.patch, dim=1))
-        return self._backbone.decode(parts).clamp(min=silence_nats)
+        self.vocoder = WindowedVocoder(backbone, front_end, window)
+        self._batch_size, self._cache = batch_size, cache or ContentCache(0)
 
     @property
     def window(self) -> SoundWindow:
-        """How long the windows are that sounds are made in."""
+        """Length and overlap of the windows in which sounds are generated."""
         return self._window
 
     @torch.inference_mode()
+    def generate_log_mel(
+        self,
+        prompt: str,
+        controls: Controls,
+        seed: int,
+        settings: SamplingSettings,
+        on_step: OnStep | None = None,
+        *,
+        inpaint_source: InpaintSource | None = None,
+        is_loop: bool = False,
+    ) -> torch.Tensor:
+        """Generate one sound.
+
+        Args:
+            prompt: What it should be.
+            controls: What it follows.
+            seed: Of its noise.
+            settings: How it is sampled.
+            on_step: Called after each step.
+            inpaint_source: An existing sound, not longer than the controls, that this is a new version of.
+            is_loop: Whether its end joins its beginning.
+
+        Returns:
+            Log-mel [T, bins] in nats that covers the controls: T is at least one window. For a loop, T is the frames
+            of the controls, rounded up to whole latent positions.
+
+        Raises:
+            SettingsError: The pack lacks one of the controls, or they are shorter than the existing sound.
+            InsufficientMemoryError: Not even one window fits into memory.
+        """
+        run = SamplingRun(
+            (prompt,), (controls,), (seed,), settings, on_step, inpaint_source, is_loop, continues_noise=True
+        )
+        return self._within_memory(lambda batch_size: self._decode_windows(self._sample(run, batch_size)[0]))
+
+    @torch.inference_mode()
+    def generate_shots(
+        self,
+        prompt: str,
+        shots: Sequence[Controls],
+        seeds: Sequence[int],
+        settings: SamplingSettings,
+        on_step: OnStep | None = None,
+    ) -> list[torch.Tensor]:
+        """Generate independent sounds of any lengths together.
+
+        Args:
+            prompt: What all of them should be.
+            shots: What each follows.
+            seeds: Of the noise of each.
+            settings: How they are sampled.
+            on_step: Called after each step.
+
+        Returns:
+            Log-mels [T, bins] in nats; T covers the controls and is at least one window.
+
+        Raises:
+            SettingsError: The pack lacks one of the controls.
+            InsufficientMemoryError: Not even one window fits into memory.
+        """
+        run = SamplingRun((prompt,), shots, seeds, settings, on_step)
+        return self._within_memory(
+            lambda batch_size: [self._decode_windows(sound) for sound in self._sample(run, batch_size)]
+        )
+
+    @torch.inference_mode()
+    def generate_log_mels(
+        self,
+        prompts: Sequence[str],
+        controls: Sequence[Controls],
+        seeds: Sequence[int],
+        settings: SamplingSettings,
+        on_step: OnStep | None = None,
+    ) -> torch.Tensor:
+        """Generate independent sounds of one window each together.
+
+        Each is what `generate_log_mel` returns for its prompt, controls and seed, as long as the sampler adds no noise.
+
+        Returns:
+            Log-mels [B, T, bins] in nats, where T is the length of a window.
+
+        Raises:
+            SettingsError: The pack lacks one of the controls.
+            InsufficientMemoryError: Not even one window fits into memory.
+        """
+        run = SamplingRun(prompts, controls, seeds, settings, on_step)
+
+        def run_batch(batch_size: int) -> torch.Tensor:
+            latents = torch.stack([sound.latents for sound in self._sample(run, batch_size)])
+            return self._backbone.decode(latents).clamp(min=self._front_end.config.silence_nats)
+
+        return self._within_memory(run_batch)
+
+    @torch.inference_mode()
     def denoise_once(self, count: int, precision: str) -> torch.Tensor:
-        """One pass of denoiser and adapter over so many windows of noise: what most of the time goes into."""
-        shape = self._latent_shape(self._window.frames)
+        """Run denoiser and adapter once over `count` windows of noise, which most of the time is spent on."""
+        shape = self._backbone.latent_shape(self._window.frames)
         controls = Controls(energy=np.full(self._window.frames, self._front_end.config.silence_nats, np.float32))
-        hints = self._hints([controls]).expand(count, -1, -1, -1)
         prompt = self._embed_prompts([""])
         denoiser = ControlledDenoiser(
-            self._backbone,
-            prompt.expand(count, *prompt.shape[1:]),
-            prompt[0],
-            hints,
-            [index * shape[1] for index in range(count)],
-            1.0,
-            1.0,
+            backbone=self._backbone,
+            prompts=prompt.expand(count, *prompt.shape[1:]),
+            empty_prompt=prompt[0],
+            hints=self._hints([controls]).expand(count, -1, -1, -1),
+            starts=[index * shape[1] for index in range(count)],
+            guidance_scale=1.0,
+            control_strength=1.0,
             precision=DTYPES[precision],
             batch_size=2 * count,
         )
         latents = torch.zeros(shape[0], count * shape[1], shape[2], device=self._device)
         return denoiser(latents, torch.tensor(500, device=self._device))
 
-    def whole(self, frames: int) -> int:
-        """The mel frames of whole latent positions that hold so many."""
+    def round_up_frames(self, frames: int) -> int:
+        """Mel frames, rounded up to whole latent positions."""
         return self._window.whole(frames)
 
+    def _within_memory(self, run_batch: Callable[[int], Result]) -> Result:
+        return run_within_memory(run_batch, self._batch_size, "sampling", VOCODING_MEMORY_REMEDY)
+
+    def _sample(self, run: SamplingRun, batch_size: int) -> list[_SampledSound]:
+        """Sample the latents of all sounds of a run."""
+        window = self._window
+        totals = run.frame_counts(window)
+        starts = [window.starts(total, run.is_loop) for total in totals]
+        padded = [controls.pad(total) for controls, total in zip(run.controls, totals, strict=True)]
+        hints = self._hints(
+            [one.window(start, window.frames) for one, own in zip(padded, starts, strict=True) for start in own]
+        )
+        known = None
+        if run.inpaint_source is not None:
+            known = self._encode_source(run.inpaint_source, run.controls[0].frames, totals[0], starts[0])
+        # Drawn on the CPU, so that a seed gives the same noise on every device.
+        generators = [torch.Generator().manual_seed(seed) for seed in run.seeds]
+        noise = torch.cat(
+            [
+                torch.randn(self._backbone.latent_shape(total), generator=generator)
+                for total, generator in zip(totals, generators, strict=True)
+            ],
+            dim=1,
+        )
+        generator = generators[0] if run.continues_noise else torch.Generator().manual_seed(run.seeds[0])
+        offsets = accumulate(totals[:-1], initial=0)
+        positions = [
+            (offset + start) // window.patch for offset, own in zip(offsets, starts, strict=True) for start in own
+        ]
+        settings = run.settings
+        denoiser = self._build_denoiser(
+            settings, self._embed_windows(run, len(positions)), hints, positions, batch_size
+        )
+        schedule = build_schedule(
+            settings.sampler, self._backbone.schedule, is_partial=known is not None and known.strength < 1
+        )
+        _check_control_acts(settings, denoiser, schedule, 1.0 if known is None else known.strength)
+        with report_compile_errors():
+            latents = sample(
+                denoiser,
+                noise.to(self._device),
+                schedule,
+                num_inference_steps=settings.num_inference_steps,
+                eta=settings.eta,
+                generator=generator,
+                on_step=run.on_step,
+                known_latents=known,
+            )
+        parts = latents.split([total // window.patch for total in totals], dim=1)
+        return [_SampledSound(*each) for each in zip(parts, totals, starts, strict=True)]
+
+    def _build_denoiser(
+        self,
+        settings: SamplingSettings,
+        prompts: torch.Tensor,
+        hints: torch.Tensor,
+        positions: list[int],
+        batch_size: int,
+    ) -> ControlledDenoiser:
+        """The denoiser for windows with these embeddings, hints and first latent positions."""
+        weight_dtype, precision = self._backbone.weight_dtype, DTYPES[settings.precision]
+        if weight_dtype not in (torch.float32, precision):
+            raise SettingsError(
+                f"The weights of the pack were loaded as {weight_dtype}, but sampling is set to {precision}.",
+                "Load the pack in the precision that you sample in.",
+            )
+        noisiest = float(self._backbone.schedule.config.num_train_timesteps)
+        return ControlledDenoiser(
+            backbone=self._backbone,
+            prompts=prompts,
+            empty_prompt=self._embed_prompts([settings.negative_prompt])[0],
+            hints=hints,
+            starts=positions,
+            guidance_scale=settings.guidance_scale,
+            control_strength=settings.control_strength,
+            min_guided_timestep=settings.unguided_share * noisiest,
+            precision=precision,
+            controlled_timesteps=((1 - settings.control_end) * noisiest, (1 - settings.control_start) * noisiest),
+            batch_size=batch_size,
+        )
+
+    def _decode_windows(self, sound: _SampledSound) -> torch.Tensor:
+        """Log-mel [T, bins] of a latent, decoded window by window."""
+        patch, width = self._window.patch, self._window.frames // self._window.patch
+        parts = (self._backbone.decode(cut(sound.latents, [start // patch], width, dim=1))[0] for start in sound.starts)
+        return blend(parts, sound.starts, sound.frames, dim=0).clamp(min=self._front_end.config.silence_nats)
+
     def _hints(self, windows: Sequence[Controls]) -> torch.Tensor:
-        understood = self._backbone.controls
-        unknown = sorted({name for window in windows for name in window.names} - set(understood))
+        """Encoded controls [N, C, W, F] of windows."""
+        supported = self._backbone.controls
+        unknown = sorted({name for window in windows for name in window.names} - set(supported))
         if unknown:
             raise SettingsError(
-                f"This pack does not understand {', '.join(unknown)}.", f"It follows {', '.join(understood)}."
+                f"This pack does not support the control {', '.join(unknown)}.", f"It supports {', '.join(supported)}."
             )
         content = [[None if (row := getattr(one, name)) is None else row for name in CONTROL_NAMES] for one in windows]
         hints: torch.Tensor = self._cache.get_or_compute("hints", content, lambda: self._encode_controls(windows))
         return hints
 
     def _encode_controls(self, windows: Sequence[Controls]) -> torch.Tensor:
-        # One by one: a codec takes more memory than what it makes.
+        # One by one: a codec needs more memory than its output.
         return torch.cat(
             [self._backbone.hints(ControlBatch.from_windows([one], self._device)).float() for one in windows]
         )
 
-    def _prompts_for_windows(self, prompt: str, count: int) -> torch.Tensor:
-        embedded = self._embed_prompts([prompt])
-        return embedded.expand(count, *embedded.shape[1:])
+    def _embed_windows(self, run: SamplingRun, windows: int) -> torch.Tensor:
+        """Embeddings [N, ...] of the prompts, one for each window, at their weight."""
+        prompts = self._embed_prompts(run.prompts)
+        if len(run.prompts) == 1:
+            prompts = prompts.expand(windows, *prompts.shape[1:])
+        weight = run.settings.prompt_weight
+        return prompts if weight >= 1 else torch.lerp(self._embed_prompts([""]).expand_as(prompts), prompts, weight)
 
     def _embed_prompts(self, prompts: Sequence[str]) -> torch.Tensor:
         embedded: torch.Tensor = self._cache.get_or_compute(
@@ -286,77 +378,32 @@ class SoundGenerator:
         )
         return embedded
 
-    def _latent_shape(self, frames: int) -> tuple[int, int, int]:
-        return self._backbone.latent_shape(frames)
-
-    def _sampled(
-        self,
-        prompts: torch.Tensor,
-        hints: torch.Tensor,
-        starts: Sequence[int],
-        noise: torch.Tensor,
-        generator: torch.Generator,
-        settings: SamplingSettings,
-        on_step: Callable[[int], object] | None,
-        batch_size: int,
-        known: Known | None = None,
-    ) -> torch.Tensor:
-        noisiest = float(self._backbone.schedule.config.num_train_timesteps)
-        empty_prompt = self._embed_prompts([settings.negative_prompt])[0]
-        if settings.prompt_weight < 1:
-            prompts = torch.lerp(self._embed_prompts([""]).expand_as(prompts), prompts, settings.prompt_weight)
-        held, asked = self._backbone.weight_dtype, DTYPES[settings.precision]
-        if held not in (torch.float32, asked):
+    def _encode_source(self, source: InpaintSource, frames: int, total: int, starts: Sequence[int]) -> KnownLatents:
+        """The latent of an existing sound, followed by silence that is not kept."""
+        if len(source.log_mel) > frames:
             raise SettingsError(
-                f"The pack was loaded in {held}, and is to sample in {asked}.", "Load it in the precision asked for."
-            )
-        denoiser = ControlledDenoiser(
-            self._backbone,
-            prompts,
-            empty_prompt,
-            hints,
-            [start // self._window.patch for start in starts],
-            settings.guidance_scale,
-            settings.control_strength,
-            settings.unguided_share * noisiest,
-            asked,
-            ((1 - settings.control_part[1]) * noisiest, (1 - settings.control_part[0]) * noisiest),
-            batch_size,
-        )
-        is_partial = known is not None and known.renoised < 1
-        schedule = build_schedule(settings.sampler, self._backbone.schedule, is_partial=is_partial)
-        if settings.control_strength > 0:
-            run = effective_timesteps(copy.deepcopy(schedule), settings.num_steps, known.renoised if known else 1.0)
-            if not any(denoiser.is_controlled_at(timestep) for timestep in run.tolist()):
-                begin, end = settings.control_part
-                raise SettingsError(
-                    f"None of the {len(run)} sampling steps lies between {begin:g} and {end:g} of the sampling, where "
-                    "the controls are to act.",
-                    "Take more steps or a larger part, or a strength of 0 where nothing is to steer.",
-                )
-        with report_compile_errors():
-            return sample(
-                denoiser,
-                noise.to(self._device),
-                schedule,
-                num_steps=settings.num_steps,
-                eta=settings.eta,
-                generator=generator,
-                on_step=on_step,
-                known=known,
-            )
-
-    def _known(self, earlier: InpaintSource, frames: int, total: int, starts: Sequence[int]) -> Known:
-        """The latent of an earlier sound, followed by silence that is not kept."""
-        if len(earlier.log_mel) > frames:
-            raise SettingsError(
-                f"The earlier sound has {len(earlier.log_mel)} frames, the controls only {frames}.",
+                f"The existing sound has {len(source.log_mel)} frames, the controls only {frames}.",
                 "Give controls for all of it.",
             )
         window, silence_nats = self._window, self._front_end.config.silence_nats
-        missing = total - len(earlier.log_mel)
-        whole = nn.functional.pad(earlier.log_mel.to(self._device), (0, 0, 0, missing), value=silence_nats)
+        missing = total - len(source.log_mel)
+        whole = nn.functional.pad(source.log_mel.to(self._device), (0, 0, 0, missing), value=silence_nats)
         parts = (self._backbone.encode(cut(whole, [start], window.frames, dim=0))[0] for start in starts)
         latents = blend(parts, [start // window.patch for start in starts], total // window.patch, dim=1)
-        kept = np.pad(earlier.kept, (0, missing)).reshape(-1, window.patch).all(axis=1)
-        return Known(latents, torch.from_numpy(kept).to(self._device), earlier.renoised)
+        keep_mask = np.pad(source.keep_mask, (0, missing)).reshape(-1, window.patch).all(axis=1)
+        return KnownLatents(latents, torch.from_numpy(keep_mask).to(self._device), source.strength)
+
+
+def _check_control_acts(
+    settings: SamplingSettings, denoiser: ControlledDenoiser, schedule: object, strength: float
+) -> None:
+    """Raise SettingsError where controls are to steer, but at no step of the sampling."""
+    if settings.control_strength == 0:
+        return
+    timesteps = effective_timesteps(copy.deepcopy(schedule), settings.num_inference_steps, strength).tolist()
+    if not any(denoiser.is_controlled_at(timestep) for timestep in timesteps):
+        raise SettingsError(
+            f"None of the {len(timesteps)} sampling steps lies between {settings.control_start:g} and "
+            f"{settings.control_end:g} of the sampling, where the control acts.",
+            "Take more steps or a larger part of the sampling, or set the control strength to 0.",
+        )

@@ -1,4 +1,4 @@
-"""From log-mels of any length to waveforms, window by window."""
+"""Vocoding: from log-mels of any length to waveforms, window by window."""
 
 from __future__ import annotations
 
@@ -18,45 +18,72 @@ from rewas_engine.runtime.memory import run_within_memory
 
 VOCODING_MEMORY_REMEDY = "Choose a shorter clip, run it with less memory (--low-memory), or close other programs."
 OnWindow = Callable[[int, int], object]
-"""Called with finished and total windows."""
+"""Called with the number of finished windows and of all windows. An exception from it ends the work."""
 
 _POSITIONS_PER_SEED = 2**31
-"""Positions from the draws of one seed to those of the next: a mel frame each, more than any sound has."""
+"""Distance between the positions of one seed and the next, in mel frames: longer than any sound."""
 _DISTINCT_SEEDS = 2**31
-"""Seeds whose draws differ."""
+"""Number of seeds with different noise."""
 
 
 class WindowedVocoder:
-    """Makes waveforms of log-mels with one pack's vocoder, in windows of one length."""
+    """Turn log-mels into waveforms with the vocoder of a pack.
+
+    Args:
+        backbone: The model.
+        front_end: The log-mels of the pack.
+        window: Length and overlap of the windows.
+    """
 
     def __init__(self, backbone: Backbone, front_end: AudioFrontEnd, window: SoundWindow) -> None:
         self._backbone, self._front_end, self._window = backbone, front_end, window
 
     @torch.inference_mode()
-    def loop(
+    def vocode_loop(
         self, log_mel: torch.Tensor, samples: int, on_window: OnWindow | None = None, *, seed: int = 0
     ) -> NDArray[np.float32]:
-        """Waveform [samples] of a circular log-mel [T, bins], whose last sample goes on with its first.
+        """Vocode a log-mel whose end joins its beginning.
 
-        samples: at most T mel frames' and at least half of them. What is too much is faded over the beginning.
-        on_window, seed: as for `waveform`.
+        Args:
+            log_mel: [T, bins] nats.
+            samples: Length of the loop: at most that of T mel frames and at least half of it. The rest is faded over
+                the beginning.
+            on_window: Called after each window.
+            seed: As for `vocode`.
+
+        Returns:
+            Waveform [samples] within ±1, a loop.
+
+        Raises:
+            InsufficientMemoryError: Not even one window fits into memory.
         """
         config = self._front_end.config
         hop, fade = config.hop_samples, sample_count(LOOP_FADE_S, config.sample_rate_hz)
-        # A vocoder sees some frames to each side; what lies beyond the ends of a circle is its other end.
+        # A vocoder reads some frames to each side: beyond each end of a loop lies its other end.
         margin = min(self._window.overlap_frames, len(log_mel))
-        places = torch.arange(-margin, len(log_mel) + margin) % len(log_mel)
-        turned = self._vocode_windows(log_mel[places.to(log_mel.device)], places, seed, len(places) * hop, on_window)
-        whole = limit_peak(turned)[margin * hop : (margin + len(log_mel)) * hop]
-        return limit_peak(shorten_loop(whole, samples, fade))
+        positions = torch.arange(-margin, len(log_mel) + margin) % len(log_mel)
+        extended = self._vocode_windows(
+            log_mel[positions.to(log_mel.device)], positions, seed, len(positions) * hop, on_window
+        )
+        loop = limit_peak(extended)[margin * hop : (margin + len(log_mel)) * hop]
+        return limit_peak(shorten_loop(loop, samples, fade))
 
-    def waveform(
+    def vocode(
         self, log_mel: torch.Tensor, samples: int, on_window: OnWindow | None = None, *, seed: int = 0
     ) -> NDArray[np.float32]:
-        """Waveform [samples] of a log-mel [T, bins], at the pack's rate, within ±1.
+        """Vocode a log-mel.
 
-        on_window: called with finished and total windows; what it raises ends the work. seed: of what a log-mel does
-        not say, such as the phases of noise; not every vocoder draws any.
+        Args:
+            log_mel: [T, bins] nats.
+            samples: Length of the waveform.
+            on_window: Called after each window.
+            seed: Of what a log-mel does not contain, such as the phase of noise. Some vocoders draw nothing.
+
+        Returns:
+            Waveform [samples] at the sample rate of the pack, within ±1.
+
+        Raises:
+            InsufficientMemoryError: Not even one window fits into memory.
         """
         return limit_peak(self.vocode_unlimited(log_mel, samples, on_window, seed=seed))
 
@@ -64,45 +91,37 @@ class WindowedVocoder:
     def vocode_unlimited(
         self, log_mel: torch.Tensor, samples: int, on_window: OnWindow | None = None, *, seed: int = 0
     ) -> NDArray[np.float32]:
-        """The same, however far it goes beyond ±1. Raises InsufficientMemoryError."""
+        """Vocode a log-mel as `vocode` does, but let the waveform exceed ±1."""
         return self._vocode_windows(log_mel, torch.arange(len(log_mel)), seed, samples, on_window)
 
     def _vocode_windows(
-        self, log_mel: torch.Tensor, places: torch.Tensor, seed: int, samples: int, on_window: OnWindow | None
+        self,
+        log_mel: torch.Tensor,
+        frame_positions: torch.Tensor,
+        seed: int,
+        samples: int,
+        on_window: OnWindow | None,
     ) -> NDArray[np.float32]:
-        """The same. places: [T], where each frame stands in the sound."""
+        """Waveform [samples] of a log-mel [T, bins]. frame_positions: [T] position of each frame in the sound."""
         hop, window = self._front_end.config.hop_samples, self._window.frames
         starts = self._window.starts(len(log_mel))
-        positions = _first_position(seed) + places.to(log_mel.device)
+        positions = _first_position(seed) + frame_positions.to(log_mel.device)
 
-        def made(count: int) -> NDArray[np.float32]:
-            numbered = enumerate(starts, start=1)
-            parts = (
-                self._vocode_window(log_mel, positions, start, number, len(starts), on_window)
-                for number, start in numbered
-            )
+        def vocode_window(number: int, start: int) -> torch.Tensor:
+            within = slice(start, start + window)
+            waveform = self._backbone.vocode(log_mel[None, within], positions[None, within])[0]
+            if on_window is not None:
+                on_window(number, len(starts))
+            return waveform.float()
+
+        def run_batch(_batch_size: int) -> NDArray[np.float32]:
+            parts = (vocode_window(number, start) for number, start in enumerate(starts, start=1))
             whole = join(parts, [start * hop for start in starts], window * hop, len(log_mel) * hop)
             return whole[:samples].numpy()
 
-        return run_within_memory(made, 1, "making the waveform", VOCODING_MEMORY_REMEDY)
-
-    def _vocode_window(
-        self,
-        log_mel: torch.Tensor,
-        positions: torch.Tensor,
-        start: int,
-        number: int,
-        windows: int,
-        on_window: OnWindow | None,
-    ) -> torch.Tensor:
-        """Waveform of one window. A vocoder may add some samples of its own at its end."""
-        within = slice(start, start + self._window.frames)
-        made = self._backbone.vocode(log_mel[None, within], positions[None, within])[0]
-        if on_window is not None:
-            on_window(number, windows)
-        return made.float()
+        return run_within_memory(run_batch, 1, "making the waveform", VOCODING_MEMORY_REMEDY)
 
 
 def _first_position(seed: int) -> int:
-    """Where the draws of a sound begin: sounds of other seeds are further away than any is long."""
+    """Position of the first frame of a seed, so far from the next seed's that no two sounds share noise."""
     return (seed % _DISTINCT_SEEDS) * _POSITIONS_PER_SEED

@@ -9,8 +9,7 @@ from typing import Any
 import torch
 from diffusers import DDIMScheduler, DPMSolverMultistepScheduler, UniPCMultistepScheduler
 
-from rewas_engine.errors import SettingsError
-from rewas_engine.models.sampler_names import SAMPLER_NAMES
+from rewas_engine.models.sampler_names import check_sampler
 
 _SOLVERS: Mapping[str, tuple[Any, Mapping[str, Any], str]] = {
     "dpm++": (DPMSolverMultistepScheduler, {"algorithm_type": "dpmsolver++"}, "use_lu_lambdas"),
@@ -39,8 +38,7 @@ def build_schedule(sampler: str, schedule: DDIMScheduler, *, is_partial: bool = 
     Raises:
         SettingsError: The sampler is unknown.
     """
-    if sampler not in SAMPLER_NAMES:
-        raise SettingsError(f"The sampler {sampler!r} is unknown.", f"Choose one of {', '.join(SAMPLER_NAMES)}.")
+    check_sampler(sampler)
     if sampler == "ddim":
         return schedule
     solver, options, even_in_noise = _SOLVERS[sampler]

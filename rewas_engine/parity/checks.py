@@ -21,7 +21,7 @@ from rewas_engine.energy_estimation.token_times import released_control, release
 from rewas_engine.errors import CheckpointError
 from rewas_engine.evaluation.av_align import av_align
 from rewas_engine.generation.denoising import ControlledDenoiser
-from rewas_engine.generation.sampling import guided, sample
+from rewas_engine.generation.sampling import apply_guidance, sample
 from rewas_engine.models.codec import encode_scaled
 from rewas_engine.packs.backbones.audioldm import AudioLdm
 from rewas_engine.parity.comparison import SAMPLER_BOUND, Comparison, compare
@@ -149,7 +149,7 @@ def check_sampler(arrays: Arrays, parts: TinyParts) -> Iterator[Comparison]:
         predict,
         noise[0],
         schedule,
-        num_steps=len(steps),
+        num_inference_steps=len(steps),
         eta=float(arrays["eta"]),
         generator=torch.Generator(),
         step_noise=lambda step: steps[step, 0],
@@ -178,7 +178,7 @@ def check_full_denoiser(arrays: Arrays, component: Component) -> Iterator[Compar
     bare = adapter(sample_, timestep, empty, torch.zeros_like(hint))
     unsteered = _predict_noise(denoiser, sample_, timestep, empty, bare)
     yield compare("unet_adapter_full: eps_uncond_zero_hint", unsteered, arrays["eps_uncond_zero_hint"])
-    yield compare("unet_adapter_full: eps_cfg3", guided(steered, unsteered, 3.0), arrays["eps_cfg3"])
+    yield compare("unet_adapter_full: eps_cfg3", apply_guidance(steered, unsteered, 3.0), arrays["eps_cfg3"])
 
 
 @torch.inference_mode()

@@ -17,6 +17,7 @@ from rewas_engine.conditioning.controls import Controls
 from rewas_engine.curves.energy import energy_agreement
 from rewas_engine.evaluation.curve_agreement import Summary, agreement, summary
 from rewas_engine.evaluation.motion_baselines import frame_difference
+from rewas_engine.generation.options import Control
 from rewas_engine.packs.description import PackInfo
 from rewas_engine.pipeline import ReWaS
 from rewas_engine.recipes.model_card import FIGURES_FILE, MEASURING_STAGE
@@ -58,7 +59,7 @@ def measure_held_out(
         TrainingStopped: The work was cancelled.
     """
     front_end, with_control = model.front_end, model.sampling_settings()
-    without = model.sampling_settings(control_strength=0.0)
+    without = model.sampling_settings(control=Control(strength=0.0))
     found: dict[str, list[float | None]] = {}
 
     def add(name: str, value: float | None) -> None:
@@ -72,9 +73,9 @@ def measure_held_out(
         target = requested.values[: round(sounding_s * float(front_end.config.frame_rate_hz))]
         if sounding_s >= SHORTEST_MEASURED_S and target.std() > CONSTANT_NATS:
             controls = Controls.from_energy(requested)
-            log_mel = model.sound.log_mel(caption, controls, seed, with_control)
-            uncontrolled = model.sound.log_mel(caption, controls, seed, without)
-            waveform = model.sound.vocoding.waveform(log_mel, sound.size)
+            log_mel = model.sound_generator.generate_log_mel(caption, controls, seed, with_control)
+            uncontrolled = model.sound_generator.generate_log_mel(caption, controls, seed, without)
+            waveform = model.sound_generator.vocoder.vocode(log_mel, sound.size)
             of_mel, of_sound, of_chance = (
                 energy_agreement(target, np.asarray(produced, np.float32)[: target.size])
                 for produced in (
@@ -89,10 +90,10 @@ def measure_held_out(
             add("sound_mae_nats", of_sound[0])
             add("uncontrolled_mel_correlation", of_chance[1])
             if frames is not None:
-                rate = model.picture_format[0]
+                rate = model.frame_format[0]
                 count = int(sounding_s * float(rate))
                 true = requested.resample(rate, len(frames))[:count]
-                estimated = agreement(true, model.energy_of_frames(frames)[:count], rate)
+                estimated = agreement(true, model.estimate_energy_from_frames(frames)[:count], rate)
                 moving = agreement(true, frame_difference(frames)[:count], rate)
                 add("picture_correlation", estimated.correlation)
                 add("picture_correlation_best_lag", estimated.best_correlation)

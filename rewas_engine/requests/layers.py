@@ -1,4 +1,4 @@
-"""Layers: several sounds of one request, each with words, energy and loudness of its own, and their mix."""
+"""Layers: more sounds of one request, each with its own prompt, energy and gain, and their mix."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import maximum_filter1d
 
-from rewas_engine.checks import MAX_SEED, check_range, validate_prompt
+from rewas_engine.checks import MAX_SEED, check_gain, validate_prompt
 from rewas_engine.curves.edits import Smooth, apply_edits
 from rewas_engine.curves.energy import EnergyCurve
 from rewas_engine.curves.sources import DEFAULT_FLAT_NATS, flat_curve
@@ -20,29 +20,34 @@ from rewas_engine.errors import SettingsError
 from rewas_engine.media.stem import MIX, PRIMARY, Stem
 
 MAX_LAYERS = 8
-MIN_GAIN_DB, MAX_GAIN_DB = -60.0, 24.0
 PCM24_STEPS = 2**23
 """Steps of a 24-bit sample from 0 to full scale."""
 _CHUNK_SAMPLES = 2**20
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,31}")
 STEADY_OFFSET_NATS = 2.0
-"""A steady layer lies so far below the loudest of the primary sound, and never above DEFAULT_FLAT_NATS."""
+"""A steady layer is this far below the peak of the primary sound, and never above DEFAULT_FLAT_NATS."""
 FOLLOWING_OFFSET_NATS, FOLLOWING_DEPTH = 1.5, 0.5
-"""A following one lies so far below where the primary sound is loudest, and falls by this share of its falls."""
+"""A following layer is this far below the peak of the primary sound, and falls by this share of its falls."""
 FOLLOWING_HOLD_S = 1.0
-"""It holds the primary's loudest for so long and is smoothed over as much, so that strikes become a swell."""
+"""It holds the peaks of the primary sound and is smoothed over this long, so that strikes become a swell."""
 MIN_LAYER_NATS = -9.0
-"""No steady layer is asked to be quieter: it could not be heard."""
+"""No layer is quieter than this: it would be inaudible."""
 
 
 @dataclass(frozen=True, eq=False)
 class Layer:
-    """Another sound beside the primary one: an ambience behind it, or what else is to have its own track.
+    """Another sound of a request, with its own stem, such as an ambience.
 
-    name: of its stem. prompt: what should be heard in it. energy: a curve as long as the clip; "steady", some way below
-    the loudest of the primary sound; or "following": it swells with that at a distance. gain_db: of its stem, -60 to
-    24.
-    Raises SettingsError for a name that is none, an empty prompt, or a gain out of bounds.
+    Args:
+        name: Of its stem: up to 32 small letters, digits, hyphens and underscores, a letter first. "primary" and "mix"
+            are taken.
+        prompt: What the sound should be, 1 to 2000 characters.
+        energy: A curve in nats, as long as the clip; "steady", a constant level below the peak of the primary sound;
+            or "following", a swell with the primary sound.
+        gain_db: Change in level of its stem, -60 to 24 dB.
+
+    Raises:
+        SettingsError: The name is not possible, the prompt is empty or too long, or the gain is out of its range.
     """
 
     name: str
@@ -53,24 +58,24 @@ class Layer:
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name) or self.name in (PRIMARY, MIX):
             raise SettingsError(
-                f"{self.name!r} is no name for a layer.",
+                f"A layer cannot be called {self.name!r}.",
                 f"Use small letters, digits, hyphens and underscores; {PRIMARY} and {MIX} are taken.",
             )
         object.__setattr__(self, "prompt", validate_prompt(self.prompt, f"prompt of the layer {self.name}"))
         check_gain(self.gain_db, f"gain_db of the layer {self.name}")
         if not isinstance(self.energy, EnergyCurve) and self.energy not in ("steady", "following"):
             raise SettingsError(
-                f"The energy of the layer {self.name} is {self.energy!r}.", "Give a curve, steady or following."
+                f"The energy of the layer {self.name} is {self.energy!r}.", 'Give a curve, "steady" or "following".'
             )
 
     def resolve_energy(self, primary: EnergyCurve) -> EnergyCurve:
-        """Its energy, where the primary sound is asked to have this one."""
+        """The energy of the layer, given that of the primary sound."""
         if isinstance(self.energy, EnergyCurve):
             return self.energy
         return _steady_energy(primary) if self.energy == "steady" else _following_energy(primary)
 
     def derive_seed(self, seed: int) -> int:
-        """Its seed in the take with this one: another for each name, so that no layer's sound hangs on the others."""
+        """The seed of the layer in a take with this seed. It depends on the name, so that layers do not share noise."""
         digest = hashlib.sha256(f"{seed} {self.name}".encode()).digest()
         return int.from_bytes(digest[:8]) % (MAX_SEED + 1)
 
@@ -95,27 +100,27 @@ def _following_energy(primary: EnergyCurve) -> EnergyCurve:
 
 
 def check_layers(layers: Sequence[Layer]) -> None:
-    """Raises SettingsError for too many layers, or two of one name."""
+    """Raise SettingsError for more than MAX_LAYERS layers, or two of one name."""
     names = [layer.name for layer in layers]
     if len(names) > MAX_LAYERS:
-        raise SettingsError(f"There are {len(names)} layers.", f"Ask for at most {MAX_LAYERS}.")
+        raise SettingsError(f"There are {len(names)} layers.", f"Use at most {MAX_LAYERS}.")
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
-        raise SettingsError(f"There are two layers called {twice[0]}.", "Give each a name of its own.")
-
-
-def check_gain(gain_db: float, name: str = "gain_db") -> None:
-    """Raises SettingsError for a gain out of bounds."""
-    check_range(name, gain_db, MIN_GAIN_DB, MAX_GAIN_DB)
+        raise SettingsError(f"There are two layers called {twice[0]}.", "Give each its own name.")
 
 
 def apply_gains(stems: Mapping[str, Stem], gains_db: Mapping[str, float]) -> dict[str, Stem]:
-    """Stems of one length, each with its gain, lowered together where one or their sum would clip.
+    """Apply a gain to each stem, and lower all of them alike where one of them or their sum would clip.
 
-    Every sample is a whole number of 24-bit steps, so that the delivered mix is the sum of the delivered stems to the
-    last bit.
+    Args:
+        stems: By role, all of one length.
+        gains_db: By role.
+
+    Returns:
+        The stems. Every sample is a whole number of 24-bit steps, so that a delivered mix is exactly the sum of the
+        delivered stems.
     """
-    parts = [slice(first, first + _CHUNK_SAMPLES) for first in range(0, _length(stems), _CHUNK_SAMPLES)]
+    parts = [slice(first, first + _CHUNK_SAMPLES) for first in range(0, _max_length(stems), _CHUNK_SAMPLES)]
     peak = 0.0
     for part in parts:
         louder = list(_scale_stems(stems, gains_db, part).values())
@@ -124,21 +129,21 @@ def apply_gains(stems: Mapping[str, Stem], gains_db: Mapping[str, float]) -> dic
     # Rounding may raise each stem by half a step.
     ceiling = 1 - (len(stems) + 1) / PCM24_STEPS
     lowered = min(1.0, ceiling / peak) if peak else 1.0
-    made = {role: np.empty_like(stem.waveform) for role, stem in stems.items()}
+    scaled = {role: np.empty_like(stem.waveform) for role, stem in stems.items()}
     for part in parts:
         for role, waveform in _scale_stems(stems, gains_db, part).items():
-            made[role][:, part] = np.round(lowered * waveform * PCM24_STEPS) / PCM24_STEPS
-    return {role: Stem(role, made[role], stem.sample_rate_hz) for role, stem in stems.items()}
+            scaled[role][:, part] = np.round(lowered * waveform * PCM24_STEPS) / PCM24_STEPS
+    return {role: Stem(role, scaled[role], stem.sample_rate_hz) for role, stem in stems.items()}
 
 
-def _length(stems: Mapping[str, Stem]) -> int:
+def _max_length(stems: Mapping[str, Stem]) -> int:
     return max(stem.waveform.shape[1] for stem in stems.values())
 
 
 def _scale_stems(
     stems: Mapping[str, Stem], gains_db: Mapping[str, float], part: slice
 ) -> dict[str, NDArray[np.float64]]:
-    """Parts of the stems, each with its gain."""
+    """A part of each stem [channels, samples] with its gain."""
     return {
         role: 10 ** (gains_db[role] / 20) * stem.waveform[:, part].astype(np.float64) for role, stem in stems.items()
     }

@@ -1,4 +1,4 @@
-"""What is wanted of the sounds of one request: what each follows, how it is sampled, how long it lasts."""
+"""The plan of a request: for each of its sounds, the controls, the sampling and the length."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from rewas_engine.generation.sampling import effective_num_steps
 from rewas_engine.generation.sampling_settings import SamplingSettings
 from rewas_engine.generation.synthesis import InpaintSource
 from rewas_engine.media.probe import ProbedClip
-from rewas_engine.requests.per_shot import Shots
-from rewas_engine.requests.regeneration import Revision, match_level
+from rewas_engine.requests.per_shot import ShotPlan
+from rewas_engine.requests.regeneration import Regenerate, match_level
 from rewas_engine.requests.validation import check_curve_covers_clip
 
 
@@ -32,8 +32,16 @@ from rewas_engine.requests.validation import check_curve_covers_clip
 class SoundRequest:
     """What all sounds of a request have in common.
 
-    control: what steers them: their energy, or the onsets in it. rate_hz: of their stems. revision, earlier: the sound
-    that is made again, as it was given and as the pack hears it. loops: the end goes on with the beginning.
+    Args:
+        front_end: The log-mels of the pack.
+        window: Length and overlap of the windows.
+        settings: How the sounds are sampled.
+        control: What steers them: the shape of their energy, or the onsets in it.
+        duration_s: Of the clip.
+        rate_hz: Sample rate of the stems.
+        regenerate: The existing sound that is regenerated, if any.
+        inpaint_source: Its log-mel and mask.
+        is_loop: Whether the end of each sound joins its beginning.
     """
 
     front_end: AudioFrontEnd
@@ -42,62 +50,81 @@ class SoundRequest:
     control: ControlName
     duration_s: Fraction
     rate_hz: int
-    revision: Revision | None = None
-    earlier: InpaintSource | None = None
-    loops: bool = False
+    regenerate: Regenerate | None = None
+    inpaint_source: InpaintSource | None = None
+    is_loop: bool = False
 
     @property
     def steps(self) -> int:
         """Sampling steps of a take."""
-        count = self.settings.num_steps
-        return count if self.earlier is None else effective_num_steps(count, self.earlier.renoised)
+        count = self.settings.num_inference_steps
+        return count if self.inpaint_source is None else effective_num_steps(count, self.inpaint_source.strength)
 
     @property
     def scored_range_s(self) -> tuple[Fraction, Fraction]:
-        """From where to where takes are judged: what stays of an earlier sound is not theirs."""
-        return (Fraction(0), self.duration_s) if self.revision is None else self.revision.range_s(self.duration_s)
+        """Start and end, in seconds, of the range in which takes are scored: what is kept of a sound is not theirs."""
+        return (Fraction(0), self.duration_s) if self.regenerate is None else self.regenerate.range_s(self.duration_s)
 
     def resolve_energy(
-        self, given: EnergyCurve | None, read: ProbedClip, estimated: Callable[[], EnergyCurve]
+        self, energy: EnergyCurve | None, read: ProbedClip, estimate_energy: Callable[[], EnergyCurve]
     ) -> EnergyCurve:
-        """The energy of the primary sound: the one that is given, else what the picture or an earlier sound calls for.
+        """The energy of the primary sound.
 
-        estimated: the picture's, worked out only where it is needed. Raises SettingsError for one that does not cover
-        the clip.
+        Args:
+            energy: What the request gives. None takes that of the existing sound, where it is regenerated at a
+                strength below 1, a constant one for a loop, and else that of the video.
+            read: The clip.
+            estimate_energy: Estimates the energy of the video; called only where that is needed.
+
+        Raises:
+            SettingsError: The energy does not cover the clip.
         """
-        if given is not None:
-            check_curve_covers_clip(given, read)
-            return given
-        if self.revision is not None and self.revision.degree < 1:
-            return self.front_end.measure_energy(self.revision.heard(self.front_end.config.sample_rate_hz))
-        if self.loops:
+        if energy is not None:
+            check_curve_covers_clip(energy, read)
+            return energy
+        if self.regenerate is not None and self.regenerate.strength < 1:
+            return self.front_end.measure_energy(self.regenerate.mono_waveform(self.front_end.config.sample_rate_hz))
+        if self.is_loop:
             return flat_curve(duration=self.duration_s)
-        return match_level(self.earlier, estimated(), self.front_end)
+        return match_level(self.inpaint_source, estimate_energy(), self.front_end)
 
-    def sound(
+    def plan_sound(
         self, prompt: str, energy: EnergyCurve, texture: TextureCurve | None = None, cuts_s: Sequence[Fraction] = ()
     ) -> SoundPlan:
-        """A sound of the request that follows an energy. cuts_s: where it begins anew.
+        """Plan one sound of the request.
 
-        Raises SettingsError where onsets are to be followed and there are none, or a loop would break off.
+        Args:
+            prompt: What it should be.
+            energy: What it follows.
+            texture: Which bands stand out in it.
+            cuts_s: Seconds from the start of the clip at which it starts anew.
+
+        Raises:
+            SettingsError: The sound is to follow onsets and the energy has none, or a loop would break off.
         """
         config = self.front_end.config
         frames = self.front_end.frame_count(sample_count(self.duration_s, config.sample_rate_hz))
-        rate = config.frame_rate_hz
-        # A loop has no end to go on beyond: its last frames are whole latent positions.
-        steered = self.window.whole(frames) if self.loops else frames
+        rate_hz = config.frame_rate_hz
+        # A loop cannot be generated longer and cut: it is whole latent positions long.
+        control_frames = self.window.whole(frames) if self.is_loop else frames
 
-        def sampled(count: int) -> EnergyCurve:
-            return EnergyCurve(np.maximum(energy.resample(rate, count), config.silence_nats), rate, energy.source)
+        def resample_energy(count: int) -> EnergyCurve:
+            return EnergyCurve(np.maximum(energy.resample(rate_hz, count), config.silence_nats), rate_hz, energy.source)
 
-        if self.loops and self.control == "energy":
-            check_loop_join(sampled(frames))
-        controls = self._controls_from(sampled(steered))
+        if self.is_loop and self.control == "energy":
+            check_loop_join(resample_energy(frames))
+        controls = self._controls_from(resample_energy(control_frames))
         if texture is not None:
-            controls = replace(controls, texture=texture.resample(rate, steered))
-            texture = TextureCurve(texture.resample(rate, frames), rate, texture.source)
-        shots = Shots.between(cuts_s, rate, frames) if cuts_s else None
-        return SoundPlan(self, prompt, sampled(frames), controls, shots, texture)
+            controls = replace(controls, texture=texture.resample(rate_hz, control_frames))
+            texture = TextureCurve(texture.resample(rate_hz, frames), rate_hz, texture.source)
+        return SoundPlan(
+            request=self,
+            prompt=prompt,
+            requested_energy=resample_energy(frames),
+            controls=controls,
+            shots=ShotPlan.from_cuts(cuts_s, rate_hz, frames) if cuts_s else None,
+            requested_texture=texture,
+        )
 
     def _controls_from(self, energy: EnergyCurve) -> Controls:
         if self.control == "energy":
@@ -105,23 +132,28 @@ class SoundRequest:
         onsets = onset_strengths(energy, rate_hz=energy.rate_hz, count=len(energy.values))
         if not onsets.any():
             raise SettingsError(
-                "Nothing begins in the energy, so there are no onsets for the sound to follow.",
-                "Let it follow the energy itself, or give one in which something strikes.",
+                "The energy has no onsets that the sound could follow.",
+                'Choose the control "energy", or give an energy with events.',
             )
         return Controls(onsets=onsets)
 
 
 @dataclass(frozen=True, eq=False)
 class SoundPlan:
-    """One sound of a request, whatever the take.
+    """One sound of a request, the same for all takes.
 
-    requested: the energy that its takes are held against. controls: what steers them. shots: where each is to have a
-    sound of its own. texture: what they are held against beside the energy, where one is asked for.
+    Args:
+        request: The request.
+        prompt: What the sound should be.
+        requested_energy: What its energy is compared with, at the mel frame rate.
+        controls: What steers it.
+        shots: The shots, where each has its own sound.
+        requested_texture: What its texture is compared with, where the request gives one.
     """
 
     request: SoundRequest
     prompt: str
-    requested: EnergyCurve
+    requested_energy: EnergyCurve
     controls: Controls
-    shots: Shots | None = None
-    texture: TextureCurve | None = None
+    shots: ShotPlan | None = None
+    requested_texture: TextureCurve | None = None

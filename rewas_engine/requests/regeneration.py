@@ -1,4 +1,4 @@
-"""Making a sound again: a range of it, all of it to a degree, or what comes after its end."""
+"""Regeneration: a range of an existing sound, all of it at some strength, or what comes after its end."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from rewas_engine.checks import check_strength
 from rewas_engine.conditioning.mel import AudioFrontEnd
 from rewas_engine.curves.edits import Offset, apply_edits
 from rewas_engine.curves.energy import MAX_ENERGY_NATS, EnergyCurve, FloatArray
@@ -20,36 +21,46 @@ from rewas_engine.media.stem import Stem
 from rewas_engine.requests.scoring import AUDIBLE_MARGIN_NATS
 
 CROSSFADE_S = Fraction(20, 1000)
-"""How long old and new cross over, before a range and after it."""
+"""Length of the crossfade between existing and new sound, before a range and after it."""
 MIN_LEVEL_MEASUREMENT_S = Fraction(1, 10)
-"""So much of a sound has to be heard for its level to be known."""
+"""The level of a sound is known from this much audible sound."""
 
 
 @dataclass(frozen=True, eq=False)
-class Revision:
-    """What is to be made again of a sound that is there, from a take or from anywhere.
+class Regenerate:
+    """An existing sound, from a take or any other source, and what to regenerate of it.
 
-    stem: the sound, from the clip's start on; it may end before the clip does. start_s, end_s: the range that is made
-    again, in seconds from the clip's start; None is from the beginning, or to the clip's end. degree: above 0 and up to
-    1; 1 makes another sound in the character of what is around it, less keeps so much of the old.
-    Raises SettingsError for a sound beyond full scale.
+    Args:
+        stem: The sound, from the start of the clip on. It may end before the clip does.
+        start_s: Start of the range in seconds from the start of the clip; None is the start of the clip.
+        end_s: End of the range in seconds from the start of the clip; None is the end of the clip.
+        strength: How much the range may change, above 0 and up to 1. 1 starts from pure noise and fits the new sound
+            to what surrounds it.
+
+    Raises:
+        SettingsError: The sound is beyond full scale, or the strength is out of its range.
     """
 
     stem: Stem
     start_s: Seconds | None = None
     end_s: Seconds | None = None
-    degree: float = 1.0
+    strength: float = 1.0
 
     def __post_init__(self) -> None:
+        check_strength(self.strength)
         peak = float(np.abs(self.stem.waveform).max(initial=0.0))
         if peak > 1 + 1e-6:
             raise SettingsError(
-                f"The sound that is to be made again goes {20 * np.log10(peak):.1f} dB beyond full scale.",
-                "Lower it first: what stays of it could not be delivered as it is.",
+                f"The sound to regenerate is {20 * np.log10(peak):.1f} dB beyond full scale.",
+                "Lower its level first: what is kept of it could not be delivered unchanged.",
             )
 
     def range_s(self, duration_s: Fraction) -> tuple[Fraction, Fraction]:
-        """The range in a clip of a duration. Raises SettingsError where it lies outside, is empty, or leaves a gap."""
+        """Start and end of the range, in seconds, in a clip of a duration.
+
+        Raises:
+            SettingsError: The range is empty, lies outside the clip or leaves a gap after the existing sound.
+        """
         start_s = Fraction(0) if self.start_s is None else exact_seconds(self.start_s, "The start of the range")
         end_s = duration_s if self.end_s is None else exact_seconds(self.end_s, "The end of the range")
         if not 0 <= start_s < end_s <= duration_s:
@@ -58,50 +69,57 @@ class Revision:
                 f"{float(duration_s):g} s.",
                 "Give a start before the end, both within the clip.",
             )
-        if not 0 < self.degree <= 1:
-            raise SettingsError(f"A sound is to be made again to the degree {self.degree:g}.", "Give 0 to 1, not 0.")
-        heard_s = Fraction(self.stem.waveform.shape[1], self.stem.sample_rate_hz)
-        if heard_s > duration_s + Fraction(1, self.stem.sample_rate_hz):
+        sound_s = Fraction(self.stem.waveform.shape[1], self.stem.sample_rate_hz)
+        if sound_s > duration_s + Fraction(1, self.stem.sample_rate_hz):
             raise SettingsError(
-                f"The sound lasts {float(heard_s):g} s, longer than the clip.", "Cut it to the clip's length."
+                f"The sound lasts {float(sound_s):g} s, longer than the clip.", "Cut it to the clip's length."
             )
-        if start_s > heard_s or (end_s < duration_s and end_s > heard_s):
+        if start_s > sound_s or (end_s < duration_s and end_s > sound_s):
             raise SettingsError(
-                f"The sound ends at {float(heard_s):g} s; the range leaves a part of the clip without any.",
-                "Begin the range where the sound ends or before, and let it end with the clip.",
+                f"The sound ends at {float(sound_s):g} s, so the range leaves a part of the clip without sound.",
+                "Start the range where the sound ends or before, and end it with the clip.",
             )
         return start_s, end_s
 
-    def earlier(self, duration_s: Fraction, front_end: AudioFrontEnd) -> InpaintSource:
-        """The sound as a pack hears it, with the frames that stay."""
+    def inpaint_source(self, duration_s: Fraction, front_end: AudioFrontEnd) -> InpaintSource:
+        """The log-mel of the sound for a pack, with the mask of the frames that are kept.
+
+        Raises:
+            SettingsError: As for `range_s`.
+        """
         start_s, end_s = self.range_s(duration_s)
         rate_hz = front_end.config.sample_rate_hz
-        heard = self.heard(rate_hz)
-        log_mel = front_end.encode(heard)
+        waveform = self.mono_waveform(rate_hz)
+        log_mel = front_end.encode(waveform)
         times_s = [Fraction(frame * front_end.config.hop_samples, rate_hz) for frame in range(len(log_mel) + 1)]
-        kept = np.array([later_s <= start_s or time_s >= end_s for time_s, later_s in pairwise(times_s)], np.bool_)
-        # The last frame is filled up with silence, which is not the sound's.
-        if heard.size < len(log_mel) * front_end.config.hop_samples and len(kept):
-            kept[-1] = kept[-1] and end_s <= times_s[-2]
-        return InpaintSource(log_mel, kept, self.degree)
+        keep_mask = np.array([later_s <= start_s or time_s >= end_s for time_s, later_s in pairwise(times_s)], np.bool_)
+        # The last frame may be padded with silence, which does not belong to the sound.
+        if waveform.size < len(log_mel) * front_end.config.hop_samples and len(keep_mask):
+            keep_mask[-1] = keep_mask[-1] and end_s <= times_s[-2]
+        return InpaintSource(log_mel, keep_mask, self.strength)
 
-    def heard(self, sample_rate_hz: int) -> FloatArray:
-        """The sound [samples] in mono at a rate."""
+    def mono_waveform(self, sample_rate_hz: int) -> FloatArray:
+        """The sound in mono: [samples] at a sample rate."""
         waveform, from_hz = self.stem.waveform, self.stem.sample_rate_hz
         samples = sample_count(Fraction(waveform.shape[1], from_hz), sample_rate_hz)
         return np.asarray(resample(waveform.mean(axis=0, keepdims=True), from_hz, sample_rate_hz, samples)[0])
 
-    def splice(self, made: NDArray[np.float32], duration_s: Fraction) -> NDArray[np.float32]:
-        """The sound [channels, samples] with its range taken from `made`, as long as the clip and at the stem's rate.
+    def splice(self, generated: NDArray[np.float32], duration_s: Fraction) -> NDArray[np.float32]:
+        """Put the range of a new sound into the existing one.
 
-        Outside the range every sample is the old one to the bit, but for CROSSFADE_S before and after it, in which old
-        and new cross over.
+        Args:
+            generated: [channels, samples] as long as the clip, at the sample rate of the stem.
+            duration_s: Of the clip.
+
+        Returns:
+            [channels, samples]. Outside the range, every sample is that of the existing sound, bit for bit, except in
+            the crossfades of CROSSFADE_S before and after it.
         """
         start_s, end_s = self.range_s(duration_s)
-        old, rate_hz, total = self.stem.waveform, self.stem.sample_rate_hz, made.shape[1]
-        whole = np.zeros((old.shape[0], total), np.float32)
-        there = min(total, old.shape[1])
-        whole[:, :there] = old[:, :there]
+        existing, rate_hz, total = self.stem.waveform, self.stem.sample_rate_hz, generated.shape[1]
+        spliced = np.zeros((existing.shape[0], total), np.float32)
+        length = min(total, existing.shape[1])
+        spliced[:, :length] = existing[:, :length]
         begin = sample_count(start_s, rate_hz)
         end = total if end_s == duration_s else sample_count(end_s, rate_hz)
         fade = int(CROSSFADE_S * rate_hz)
@@ -109,24 +127,25 @@ class Revision:
         places = np.arange(first, last)
         distance = np.maximum(begin - places, places - (end - 1))
         share = np.clip(1 - distance / (fade + 1), 0, 1).astype(np.float32)
-        whole[:, first:last] = share * made[:, first:last] + (1 - share) * whole[:, first:last]
-        return whole
+        spliced[:, first:last] = share * generated[:, first:last] + (1 - share) * spliced[:, first:last]
+        return spliced
 
 
-def match_level(earlier: InpaintSource | None, energy: EnergyCurve, front_end: AudioFrontEnd) -> EnergyCurve:
-    """An energy as much higher or lower as what stays of a sound was made louder or softer since it was made.
+def match_level(source: InpaintSource | None, energy: EnergyCurve, front_end: AudioFrontEnd) -> EnergyCurve:
+    """Offset an energy by how much louder or softer what is kept of a sound is than that energy says.
 
-    The difference is the median one where both can be heard. Unchanged where nothing stays, or too little is heard.
+    The offset is the median difference where both are audible. The energy stays unchanged where nothing is kept, or
+    too little of it is audible.
     """
-    if earlier is None:
+    if source is None:
         return energy
     config = front_end.config
-    asked = energy.resample(config.frame_rate_hz, len(earlier.log_mel))
-    heard = earlier.log_mel.mean(dim=-1).cpu().numpy()
+    requested = energy.resample(config.frame_rate_hz, len(source.log_mel))
+    measured = source.log_mel.mean(dim=-1).cpu().numpy()
     audible = config.silence_nats + AUDIBLE_MARGIN_NATS
-    both = earlier.kept & (asked > audible) & (heard > audible)
+    both = source.keep_mask & (requested > audible) & (measured > audible)
     if both.sum() < MIN_LEVEL_MEASUREMENT_S * config.frame_rate_hz:
         return energy
-    difference_nats = float(np.median(heard[both] - asked[both]))
+    difference_nats = float(np.median(measured[both] - requested[both]))
     loudest = MAX_ENERGY_NATS - float(energy.values.max())
     return apply_edits(energy, [Offset(min(difference_nats, loudest))])

@@ -1,4 +1,4 @@
-"""Results of a request: takes, layer reports and the settings behind them."""
+"""Results of a request: its takes, and the settings that they were generated with."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from typing import Literal
 
 import numpy as np
 
-from rewas_engine.checks import ControlName
 from rewas_engine.curves.energy import EnergyCurve
 from rewas_engine.curves.texture import TextureCurve
+from rewas_engine.generation.options import Control, Output
+from rewas_engine.generation.sampling_settings import SamplingSettings
 from rewas_engine.matching.report import ConflictPolicy, ConflictReport
 from rewas_engine.media.probe import ProbedClip
 from rewas_engine.media.stem import MIX, Stem
@@ -20,39 +21,46 @@ from rewas_engine.packs.description import PackInfo
 FaultName = Literal["silent", "clipped", "stuck", "wrong"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class LayerReport:
-    """How well a layer beside the primary sound does what was asked of it; see `Take` for what the fields mean."""
+    """How well a layer follows its energy and its prompt; the fields mean the same as in `Take`."""
 
     seed: int
-    requested: EnergyCurve
-    produced: EnergyCurve
+    requested_energy: EnergyCurve
+    produced_energy: EnergyCurve
     energy_mae_nats: float
     energy_correlation: float | None
     text_score: float | None
     faults: tuple[FaultName, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Take:
-    """The same request with one seed.
+    """One version of the sound for a clip.
 
-    stems: by role, the primary one first. All but `score`, `faults` and `layers` are the primary sound's.
+    All fields but `stems`, `score`, `faults` and `layers` describe the primary sound. Where a range was regenerated,
+    the measurements are those of the range.
 
-    produced: energy of what was made, on the grid of the requested curve. energy_mae_nats: mean absolute difference to
-    the request; of a sound made again in part, in that part, as all that follows. energy_correlation: Pearson's, None
-    where either curve is constant. text_score: how well it does what the words say, 0 to 1, None where the pack cannot
-    tell or does not know the words. score: how well it does all that was asked, 0 to 1; see
-    `rewas_engine.requests.scoring`.
-    faults: why it should not be used, if it should not. replaced_seed: the seed of the take that it replaced for its
-    faults. layers: of each layer beside the primary sound. produced_texture: of what was made, on the grid of the
-    requested one. texture_error_nats: mean absolute difference of the two where the request can be heard.
-    Both are None where no texture was asked for.
+    Args:
+        seed: Of its noise.
+        stems: By role, the primary stem first.
+        produced_energy: Energy of the sound, in nats, on the grid of the requested energy.
+        energy_mae_nats: Mean absolute difference of the two.
+        energy_correlation: Pearson's correlation of the two, -1 to 1; None where one of them is constant.
+        text_score: How well the sound matches its prompt, 0 to 1. None where the pack cannot tell, or does not know the
+            prompt.
+        score: How well the take follows all of the request, 0 to 1; see `rewas_engine.requests.scoring`.
+        faults: Reasons not to use the take.
+        replaced_seed: Seed of the take with faults that this one replaced.
+        layers: Report of each layer, by name.
+        produced_texture: Texture of the sound, in nats, on the grid of the requested one; None where none was
+            requested.
+        texture_error_nats: Mean absolute difference of the two textures where the requested energy is audible.
     """
 
     seed: int
     stems: Mapping[str, Stem]
-    produced: EnergyCurve
+    produced_energy: EnergyCurve
     energy_mae_nats: float
     energy_correlation: float | None
     text_score: float | None = None
@@ -64,39 +72,43 @@ class Take:
     texture_error_nats: float | None = None
 
     def mix(self) -> Stem:
-        """The sum of the stems, to the last bit."""
+        """The sum of the stems, exact to the last bit."""
         first = next(iter(self.stems.values()))
         total = sum((stem.waveform for stem in self.stems.values()), np.zeros_like(first.waveform))
         return Stem(MIX, total, first.sample_rate_hz)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class GenerationResult:
-    """The takes, the best first, and all that is needed to make them again.
+    """The takes, the best first, and all that is needed to generate them again.
 
-    requested: the energy asked for, at the pack's mel frame rate. cuts_s: seconds from the clip's start at which the
-    primary sound begins anew. conflict_policy, conflict: what was to be done about words that contradict the picture,
-    and the verdict; None where it is off. prompt_weight: how much the prompt counted, 0 to 1; below 1 where it was
-    softened. timings_s: seconds by stage. requested_texture: the texture asked for, at the same rate as the energy;
-    None where it was left to the words.
+    Args:
+        clip: The clip, with its duration filled in.
+        pack: The pack.
+        prompt: The prompt.
+        takes: The takes, the best first.
+        settings: How the takes were sampled, with the defaults of the pack filled in.
+        control: What the primary sound followed, as requested.
+        output: What the stems are like, as requested.
+        requested_energy: The energy that the primary sound followed, in nats, at the mel frame rate of the pack: as
+            requested, or estimated.
+        requested_texture: The requested texture, in nats, at the same rate; None where there was none.
+        cuts_s: Seconds from the start of the clip at which the primary sound starts anew.
+        conflict_policy: What was to happen where the video contradicts the prompt.
+        conflict: The result of that check; None where there was none.
+        timings_s: Seconds spent on each stage of the work.
     """
 
     clip: ProbedClip
     pack: PackInfo
     prompt: str
-    requested: EnergyCurve
     takes: tuple[Take, ...]
-    num_steps: int
-    guidance_scale: float
-    control_strength: float
-    negative_prompt: str = ""
-    control_part: tuple[float, float] = (0.0, 1.0)
-    control: ControlName = "energy"
-    loops: bool = False
+    settings: SamplingSettings
+    control: Control
+    output: Output
+    requested_energy: EnergyCurve
+    requested_texture: TextureCurve | None = None
     cuts_s: tuple[Fraction, ...] = ()
     conflict_policy: ConflictPolicy = "off"
     conflict: ConflictReport | None = None
-    prompt_weight: float = 1.0
     timings_s: Mapping[str, float] = field(default_factory=dict)
-    sampler: str = "ddim"
-    requested_texture: TextureCurve | None = None

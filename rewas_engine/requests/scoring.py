@@ -1,4 +1,4 @@
-"""Takes: what is wrong with one, how well it does what was asked, and which is the best."""
+"""Scoring of takes: faults, how well a take follows its request, and which take is the best."""
 
 from __future__ import annotations
 
@@ -13,45 +13,52 @@ from rewas_engine.curves.energy import EnergyCurve, FloatArray
 from rewas_engine.requests.results import FaultName, Take
 
 AUDIBLE_MARGIN_NATS = 2.0
-"""What is louder than silence by so much is asked to be heard."""
+"""An energy this far above silence is audible."""
 MIN_SIGNAL_NATS = 1.0
-"""What is not louder than silence by so much is below about -70 dBFS: a vocoder's hiss, not a sound."""
+"""An energy less than this above silence is below about -70 dBFS: the hiss of a vocoder, not a sound."""
 MIN_AUDIBLE_S = 0.1
 MIN_CLIPPED_RUN_SAMPLES = 4
-"""So many samples on end that are as loud as the loudest are no crest but a ceiling."""
+"""This many successive samples at the peak are a clipped crest."""
 MAX_CLIPPED_SHARE = 1e-3
 MAX_STUCK_CHANGE_NATS = 0.02
-"""Even a steady sound changes by more from frame to frame, in the mean over its bins."""
+"""Even a steady sound changes by more from frame to frame, on average over its bins."""
 MIN_STUCK_S = 1
 MIN_REQUESTED_CHANGE_NATS = 1.0
 MIN_TEXT_SCORE = 0.1
-"""Scores of sound and words below this are as good as never those of a sound that was meant."""
+"""Sounds that match their prompt hardly ever score less than this."""
 
 
 def find_faults(
     waveform: FloatArray,
     log_mel: NDArray[np.floating],
-    requested: EnergyCurve,
+    requested_energy: EnergyCurve,
     silence_nats: float,
     text_score: float | None,
 ) -> tuple[FaultName, ...]:
-    """What makes a take useless; nothing where it may be used.
+    """Find the reasons not to use a sound.
 
-    waveform: [samples] within ±1, before any resampling. log_mel: [T, bins] nats of it, on the grid of the requested
-    energy. text_score: how well it does what the words say, 0 to 1; None where that is not known.
-    "silent": something was asked for and nothing is heard. "clipped": its crests are cut off. "stuck": its spectrum
-    stands still while the request goes on. "wrong": it does what other words would say.
+    Args:
+        waveform: [samples] within ±1, before resampling.
+        log_mel: [T, bins] nats of it, on the grid of the requested energy.
+        requested_energy: What it should follow.
+        silence_nats: Energy of silence.
+        text_score: How well it matches its prompt, 0 to 1; None where that is not known.
+
+    Returns:
+        "silent": The request is audible, the sound is not. "clipped": Its crests are cut off. "stuck": Its spectrum
+        does not change while the requested energy does. "wrong": It matches other prompts better. Empty for a sound
+        without faults.
     """
     faults: list[FaultName] = []
     energy = log_mel.mean(axis=-1)
-    seconds = float(1 / requested.rate_hz)
-    asked = requested.values > silence_nats + AUDIBLE_MARGIN_NATS
-    heard = energy[: len(asked)] > silence_nats + MIN_SIGNAL_NATS
-    if asked.sum() * seconds >= MIN_AUDIBLE_S and not (heard & asked).any():
+    frame_s = float(1 / requested_energy.rate_hz)
+    requested = requested_energy.values > silence_nats + AUDIBLE_MARGIN_NATS
+    audible = energy[: len(requested)] > silence_nats + MIN_SIGNAL_NATS
+    if requested.sum() * frame_s >= MIN_AUDIBLE_S and not (audible & requested).any():
         faults.append("silent")
     if clipped_share(waveform) > MAX_CLIPPED_SHARE:
         faults.append("clipped")
-    if _is_stuck(log_mel, requested, silence_nats):
+    if _is_stuck(log_mel, requested_energy, silence_nats):
         faults.append("stuck")
     if text_score is not None and text_score < MIN_TEXT_SCORE and "silent" not in faults:
         faults.append("wrong")
@@ -59,7 +66,7 @@ def find_faults(
 
 
 def clipped_share(waveform: FloatArray) -> float:
-    """Part of the samples [N] that belong to runs at the waveform's own ceiling."""
+    """Share of the samples [N], 0 to 1, that belong to runs at the peak of the waveform."""
     peak = max(float(waveform.max(initial=0.0)), -float(waveform.min(initial=0.0)))
     if peak == 0:
         return 0.0
@@ -71,26 +78,30 @@ def clipped_share(waveform: FloatArray) -> float:
 
 
 def score_take(correlation: float | None, mae_nats: float, text_score: float | None) -> float:
-    """How well a take does what was asked, 0 to 1: the mean of how it follows the energy and how it does the words.
+    """How well a take follows its request, 0 to 1: the mean of how it follows the energy and how it matches the prompt.
 
-    It follows the energy as far as the two correlate; where one of them is constant, as far as the levels agree.
+    Args:
+        correlation: Of requested and produced energy, -1 to 1; None where one of them is constant. Then the difference
+            of their levels counts instead.
+        mae_nats: Mean absolute difference of the two.
+        text_score: How well the sound matches the prompt, 0 to 1; None leaves that out.
     """
     following = math.exp(-mae_nats) if correlation is None else max(0.0, correlation)
     return following if text_score is None else (following + text_score) / 2
 
 
 def sort_best_first(takes: Sequence[Take]) -> tuple[Take, ...]:
-    """Takes in the order of their use: those without faults first, each by its score; equal ones by their seeds."""
+    """Sort takes: those without faults first, then by score, then by seed."""
     return tuple(sorted(takes, key=lambda take: (len(take.faults) > 0, -take.score, take.seed)))
 
 
-def _is_stuck(log_mel: NDArray[np.floating], requested: EnergyCurve, silence_nats: float) -> bool:
-    """Whether an audible spectrum stands still for long while its energy is asked to change."""
-    frames = min(len(log_mel), len(requested.values))
+def _is_stuck(log_mel: NDArray[np.floating], requested_energy: EnergyCurve, silence_nats: float) -> bool:
+    """Whether an audible spectrum stays the same for long while the requested energy changes."""
+    frames = min(len(log_mel), len(requested_energy.values))
     still = np.abs(np.diff(log_mel[:frames], axis=0)).mean(axis=-1) < MAX_STUCK_CHANGE_NATS
     audible = log_mel[1:frames].max(axis=-1) > silence_nats + AUDIBLE_MARGIN_NATS
     return any(
-        (end - begin) / float(requested.rate_hz) >= MIN_STUCK_S
-        and np.ptp(requested.values[begin:end]) > MIN_REQUESTED_CHANGE_NATS
+        (end - begin) / float(requested_energy.rate_hz) >= MIN_STUCK_S
+        and np.ptp(requested_energy.values[begin:end]) > MIN_REQUESTED_CHANGE_NATS
         for begin, end in find_runs(still & audible)
     )

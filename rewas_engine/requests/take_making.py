@@ -1,9 +1,10 @@
-"""Making the takes of a request: sampled, vocoded, brought to their rate, measured, ranked, useless ones made anew."""
+"""Generating the takes of a request: sampling, vocoding, resampling, scoring, and replacing takes with faults."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
@@ -15,7 +16,7 @@ from rewas_engine.curves.energy import EnergyCurve, FloatArray, energy_agreement
 from rewas_engine.curves.silence import find_silence, mute_gaps
 from rewas_engine.curves.texture import texture_error
 from rewas_engine.exact_time import sample_count
-from rewas_engine.generation.synthesis import SoundGenerator
+from rewas_engine.generation.synthesis import OnStep, SoundGenerator
 from rewas_engine.generation.vocoding import OnWindow
 from rewas_engine.matching.embedding import JointScorer
 from rewas_engine.matching.evidence import FAMILIARITY_THRESHOLD
@@ -26,158 +27,190 @@ from rewas_engine.requests.layers import Layer, apply_gains
 from rewas_engine.requests.plan import SoundPlan
 from rewas_engine.requests.results import LayerReport, Take
 from rewas_engine.requests.scoring import find_faults, score_take, sort_best_first
-from rewas_engine.runtime.progress import ProgressTracker
+from rewas_engine.runtime.progress import ProgressTracker, StageName
 
 MIN_TEXT_SCORE_DURATION_S = Fraction(1, 5)
-"""Sounds so long are held against words; of 150 real ones, cut to it, 2 % seem not to do their own."""
+"""Sounds at least this long can be "wrong": of 150 real ones, cut to it, 2 % seem not to match their prompt."""
+
+
+@dataclass(frozen=True)
+class _Part:
+    """The progress of one sound among all sounds of a request."""
+
+    tracker: ProgressTracker
+    number: int
+    total: int
+
+    def stage(self, name: StageName) -> AbstractContextManager[None]:
+        return self.tracker.stage(name, self.number, self.total)
+
+    def report(self, name: StageName, finished: int, count: int) -> None:
+        self.tracker.report(name, finished, count, self.number, self.total)
 
 
 @dataclass(frozen=True)
 class TakeGenerator:
-    """Makes takes with the parts of a loaded pack. joint: None where the pack cannot hold words and sounds together."""
+    """Generate takes with the parts of a loaded pack.
+
+    Args:
+        pack: What the pack says about itself.
+        front_end: Its log-mels.
+        sound_generator: Its model.
+        joint: Compares prompts with sounds; None where the pack cannot.
+    """
 
     pack: PackInfo
     front_end: AudioFrontEnd
-    sound: SoundGenerator
+    sound_generator: SoundGenerator
     joint: JointScorer | None
 
-    def takes(
+    def generate_takes(
         self,
-        wanted: SoundPlan,
+        plan: SoundPlan,
         seed: int,
         count: int,
         tracker: ProgressTracker,
-        beside: Sequence[tuple[Layer, SoundPlan]] = (),
+        planned_layers: Sequence[tuple[Layer, SoundPlan]] = (),
         gain_db: float = 0.0,
     ) -> tuple[Take, ...]:
-        """Takes with seeds from `seed` on, the best first.
+        """Generate takes with seeds from `seed` on.
 
-        Of a take with faults each useless sound is replaced once, where a better one is found; seeds of those that
-        replace others come after all of these. beside: layers, and what is wanted of them. gain_db: of the primary
-        stem.
+        Each sound with faults is replaced once, if another seed gives one without; the seeds of replacements come after
+        those of all takes.
+
+        Args:
+            plan: Of the primary sound.
+            seed: Of the first take.
+            count: Number of takes.
+            tracker: Receives the progress.
+            planned_layers: The layers, with the plan of each.
+            gain_db: Of the primary stem.
+
+        Returns:
+            The takes, the best first.
         """
-        parts = count * (1 + len(beside))
-        made = []
+        sounds = 1 + len(planned_layers)
+        takes = []
         for number in range(count):
-            part, spare = number * (1 + len(beside)), seed + count + number
-            take = self._best_of_two(wanted, (seed + number, spare), tracker, part, parts)
+            parts = [_Part(tracker, number * sounds + place, count * sounds) for place in range(sounds)]
+            own_seed, spare_seed = seed + number, seed + count + number
+            take = self._best_of_two(plan, (own_seed, spare_seed), parts[0])
             layers = {
                 layer.name: self._best_of_two(
-                    other, (layer.derive_seed(seed + number), layer.derive_seed(spare)), tracker, part + place, parts
+                    layer_plan, (layer.derive_seed(own_seed), layer.derive_seed(spare_seed)), part
                 )
-                for place, (layer, other) in enumerate(beside, start=1)
+                for part, (layer, layer_plan) in zip(parts[1:], planned_layers, strict=True)
             }
-            made.append(_add_layers(take, layers, beside, gain_db) if layers or gain_db else take)
-        return sort_best_first(made)
+            takes.append(_add_layers(take, layers, planned_layers, gain_db) if layers or gain_db else take)
+        return sort_best_first(takes)
 
-    def _best_of_two(
-        self, wanted: SoundPlan, seeds: tuple[int, int], tracker: ProgressTracker, part: int, parts: int
-    ) -> Take:
-        """A take with the first seed; where it has faults, one with the second, unless that has some, too."""
-        take = self._take(wanted, seeds[0], tracker, part, parts)
+    def _best_of_two(self, plan: SoundPlan, seeds: tuple[int, int], part: _Part) -> Take:
+        """A take with the first seed; where it has faults, one with the second, unless that has faults too."""
+        take = self._generate_take(plan, seeds[0], part)
         if not take.faults:
             return take
-        again = self._take(wanted, seeds[1], tracker, part, parts)
-        return take if again.faults else replace(again, replaced_seed=take.seed)
+        other = self._generate_take(plan, seeds[1], part)
+        return take if other.faults else replace(other, replaced_seed=take.seed)
 
-    def _take(self, wanted: SoundPlan, seed: int, tracker: ProgressTracker, part: int, parts: int) -> Take:
-        """One take. part, parts: its place among all."""
-        with tracker.stage("sample", part, parts):
-            log_mels = self._log_mels(
-                wanted, seed, lambda finished: tracker.report("sample", finished, wanted.request.steps, part, parts)
+    def _generate_take(self, plan: SoundPlan, seed: int, part: _Part) -> Take:
+        with part.stage("sample"):
+            log_mels = self._generate_log_mels(
+                plan, seed, lambda finished: part.report("sample", finished, plan.request.steps)
             )
-        with tracker.stage("vocode", part, parts):
-            # Judging counts as one window more.
-            waveform, stem = self._sounding(
-                wanted, seed, log_mels, lambda done, windows: tracker.report("vocode", done, windows + 1, part, parts)
+        with part.stage("vocode"):
+            # Scoring counts as one more window.
+            waveform, stem = self._render_stem(
+                plan, seed, log_mels, lambda done, windows: part.report("vocode", done, windows + 1)
             )
-            take = self._judged(wanted, seed, waveform, stem)
-            tracker.report("vocode", 1, 1, part, parts)
+            take = self._score_take(plan, seed, waveform, stem)
+            part.report("vocode", 1, 1)
         return take
 
-    def _log_mels(self, wanted: SoundPlan, seed: int, on_step: Callable[[int], object]) -> list[torch.Tensor]:
-        """Log-mels [T, bins]: one, or one for each shot that is to have a sound of its own."""
-        if wanted.shots is not None:
-            shots = wanted.shots
-            controls, seeds = shots.controls(wanted.controls), shots.seeds(seed)
-            return self.sound.apart(wanted.prompt, controls, seeds, wanted.request.settings, on_step)
+    def _generate_log_mels(self, plan: SoundPlan, seed: int, on_step: OnStep) -> list[torch.Tensor]:
+        """Log-mels [T, bins]: one, or one for each shot."""
+        request = plan.request
+        if plan.shots is not None:
+            controls, seeds = plan.shots.split_controls(plan.controls), plan.shots.derive_seeds(seed)
+            return self.sound_generator.generate_shots(plan.prompt, controls, seeds, request.settings, on_step)
         return [
-            self.sound.log_mel(
-                wanted.prompt,
-                wanted.controls,
+            self.sound_generator.generate_log_mel(
+                plan.prompt,
+                plan.controls,
                 seed,
-                wanted.request.settings,
+                request.settings,
                 on_step,
-                earlier=wanted.request.earlier,
-                circular=wanted.request.loops,
+                inpaint_source=request.inpaint_source,
+                is_loop=request.is_loop,
             )
         ]
 
-    def _sounding(
-        self, wanted: SoundPlan, seed: int, log_mels: Sequence[torch.Tensor], on_window: OnWindow
+    def _render_stem(
+        self, plan: SoundPlan, seed: int, log_mels: Sequence[torch.Tensor], on_window: OnWindow
     ) -> tuple[FloatArray, Stem]:
-        """The waveform [samples] of log-mels at the pack's rate, and its stem at the one that is wanted."""
-        own_hz, rate_hz, revision = self.pack.sample_rate_hz, wanted.request.rate_hz, wanted.request.revision
-        own_samples, samples = (sample_count(wanted.request.duration_s, hz) for hz in (own_hz, rate_hz))
-        if wanted.request.loops:
-            waveform = self.sound.vocoding.loop(log_mels[0], own_samples, on_window, seed=seed)
-            changed = resample_loop(waveform[None], samples)
+        """The waveform [samples] at the sample rate of the pack, and the stem at the requested one."""
+        request, own_hz, rate_hz = plan.request, self.pack.sample_rate_hz, plan.request.rate_hz
+        own_samples, samples = (sample_count(request.duration_s, hz) for hz in (own_hz, rate_hz))
+        vocoder = self.sound_generator.vocoder
+        if request.is_loop:
+            waveform = vocoder.vocode_loop(log_mels[0], own_samples, on_window, seed=seed)
+            delivered = resample_loop(waveform[None], samples)
         else:
-            if wanted.shots is not None:
-                waveform = wanted.shots.waveform(
-                    self.sound.vocoding, log_mels, seed, own_samples, self.front_end.config, on_window
-                )
+            if plan.shots is not None:
+                waveform = plan.shots.vocode(vocoder, log_mels, seed, own_samples, self.front_end.config, on_window)
             else:
-                waveform = self.sound.vocoding.waveform(log_mels[0], own_samples, on_window, seed=seed)
-            changed = resample(waveform[None], own_hz, rate_hz, samples)
-        if "energy" in wanted.controls.names:
-            gaps = find_silence(wanted.requested, self.front_end.config.silence_nats)
+                waveform = vocoder.vocode(log_mels[0], own_samples, on_window, seed=seed)
+            delivered = resample(waveform[None], own_hz, rate_hz, samples)
+        if "energy" in plan.controls.names:
+            gaps = find_silence(plan.requested_energy, self.front_end.config.silence_nats)
             mute_gaps(waveform, gaps, own_hz)
-            mute_gaps(changed, gaps, rate_hz)
+            mute_gaps(delivered, gaps, rate_hz)
         # Between its samples a band-limited sound may be louder than at them.
-        changed = limit_peak(changed)
-        if revision is None:
-            return waveform, Stem(PRIMARY, changed, rate_hz)
-        # What stays of a revised sound stays to the bit: what is new had to fit under the ceiling by itself.
-        changed = revision.splice(changed, wanted.request.duration_s)
-        waveform = resample(changed.mean(axis=0, keepdims=True), rate_hz, own_hz, own_samples)[0]
-        return waveform, Stem(revision.stem.role, changed, rate_hz)
+        delivered = limit_peak(delivered)
+        if request.regenerate is None:
+            return waveform, Stem(PRIMARY, delivered, rate_hz)
+        # What is kept of the existing sound stays bit for bit, so only the new sound was limited.
+        delivered = request.regenerate.splice(delivered, request.duration_s)
+        waveform = resample(delivered.mean(axis=0, keepdims=True), rate_hz, own_hz, own_samples)[0]
+        return waveform, Stem(request.regenerate.stem.role, delivered, rate_hz)
 
-    def _judged(self, wanted: SoundPlan, seed: int, waveform: FloatArray, stem: Stem) -> Take:
-        """The take, and how well it does what was asked."""
-        config, heard = self.front_end.config, self.front_end.encode(waveform)
+    def _score_take(self, plan: SoundPlan, seed: int, waveform: FloatArray, stem: Stem) -> Take:
+        """The take, with how well it follows its request."""
+        config, log_mel = self.front_end.config, self.front_end.encode(waveform)
         rate_hz = config.frame_rate_hz
-        produced = EnergyCurve(heard.mean(dim=-1).numpy(), rate_hz, "audio")
-        begin_s, end_s = wanted.request.scored_range_s
-        frames = slice(int(begin_s * rate_hz), math.ceil(end_s * rate_hz))
-        anew = waveform[sample_count(begin_s, config.sample_rate_hz) : sample_count(end_s, config.sample_rate_hz)]
-        requested = replace(wanted.requested, values=wanted.requested.values[frames])
+        produced = EnergyCurve(log_mel.mean(dim=-1).numpy(), rate_hz, "audio")
+        start_s, end_s = plan.request.scored_range_s
+        frames = slice(int(start_s * rate_hz), math.ceil(end_s * rate_hz))
+        scored = waveform[sample_count(start_s, config.sample_rate_hz) : sample_count(end_s, config.sample_rate_hz)]
+        requested = replace(plan.requested_energy, values=plan.requested_energy.values[frames])
         mae_nats, correlation = energy_agreement(requested.values, produced.values[frames])
-        text_score = self._text_score(wanted.prompt, anew)
-        # A low score says nothing of words that were softened, nor of a moment of sound.
-        is_trusted = wanted.request.settings.prompt_weight == 1 and end_s - begin_s >= MIN_TEXT_SCORE_DURATION_S
-        trusted = text_score if is_trusted else None
-        faults = find_faults(anew, heard[frames].numpy(), requested, config.silence_nats, trusted)
-        score = score_take(correlation, mae_nats, text_score)
+        text_score = self._text_score(plan.prompt, scored)
+        # A low score is not reliable for a prompt with less weight, or for a very short sound.
+        is_reliable = plan.request.settings.prompt_weight == 1 and end_s - start_s >= MIN_TEXT_SCORE_DURATION_S
         texture = error_nats = None
-        if wanted.texture is not None:
-            texture = measure_log_mel_texture(heard, rate_hz)
-            error_nats = texture_error(wanted.texture.values[frames], texture.values[frames], requested.values)
+        if plan.requested_texture is not None:
+            texture = measure_log_mel_texture(log_mel, rate_hz)
+            error_nats = texture_error(plan.requested_texture.values[frames], texture.values[frames], requested.values)
         return Take(
-            seed,
-            {stem.role: stem},
-            produced,
-            mae_nats,
-            correlation,
-            text_score,
-            score,
-            faults,
+            seed=seed,
+            stems={stem.role: stem},
+            produced_energy=produced,
+            energy_mae_nats=mae_nats,
+            energy_correlation=correlation,
+            text_score=text_score,
+            score=score_take(correlation, mae_nats, text_score),
+            faults=find_faults(
+                scored,
+                log_mel[frames].numpy(),
+                requested,
+                config.silence_nats,
+                text_score if is_reliable else None,
+            ),
             produced_texture=texture,
             texture_error_nats=error_nats,
         )
 
     def _text_score(self, prompt: str, waveform: FloatArray) -> float | None:
-        """How well a waveform does the words, 0 to 1; None where nobody can tell: of strange words, or of silence."""
+        """How well a waveform matches a prompt, 0 to 1; None for silence and for prompts the pack cannot judge."""
         joint = self.joint
         if joint is None or not waveform.any() or joint.familiarity(prompt)[1] < FAMILIARITY_THRESHOLD:
             return None
@@ -185,22 +218,22 @@ class TakeGenerator:
 
 
 def _add_layers(
-    take: Take, layers: Mapping[str, Take], beside: Sequence[tuple[Layer, SoundPlan]], gain_db: float
+    take: Take, layers: Mapping[str, Take], planned_layers: Sequence[tuple[Layer, SoundPlan]], gain_db: float
 ) -> Take:
-    """The take with the sounds of its layers: as good as all are on average, and with the faults of all."""
-    stems = {PRIMARY: take.stems[PRIMARY], **{name: made.stems[PRIMARY] for name, made in layers.items()}}
-    gains_db = {PRIMARY: gain_db, **{layer.name: layer.gain_db for layer, _ in beside}}
+    """The take with its layers, with the mean of all scores and the faults of all sounds."""
+    stems = {PRIMARY: take.stems[PRIMARY], **{name: sound.stems[PRIMARY] for name, sound in layers.items()}}
+    gains_db = {PRIMARY: gain_db, **{layer.name: layer.gain_db for layer, _ in planned_layers}}
     reports = {
         layer.name: LayerReport(
-            made.seed,
-            wanted.requested,
-            made.produced,
-            made.energy_mae_nats,
-            made.energy_correlation,
-            made.text_score,
-            made.faults,
+            seed=sound.seed,
+            requested_energy=plan.requested_energy,
+            produced_energy=sound.produced_energy,
+            energy_mae_nats=sound.energy_mae_nats,
+            energy_correlation=sound.energy_correlation,
+            text_score=sound.text_score,
+            faults=sound.faults,
         )
-        for (layer, wanted), made in zip(beside, layers.values(), strict=True)
+        for (layer, plan), sound in zip(planned_layers, layers.values(), strict=True)
     }
     every = (take, *layers.values())
     return replace(

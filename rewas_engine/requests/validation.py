@@ -1,69 +1,114 @@
-"""Validation of a request: lengths, curves, and settings that contradict each other."""
+"""Validation of a request: lengths, curves, and settings that exclude each other. Nothing here needs torch."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from fractions import Fraction
-from typing import TYPE_CHECKING
+from itertools import pairwise
 
 from rewas_engine.curves.curve import SampledCurve
 from rewas_engine.curves.energy import EnergyCurve
 from rewas_engine.errors import SettingsError
-from rewas_engine.exact_time import Seconds
+from rewas_engine.exact_time import Seconds, exact_seconds
+from rewas_engine.media.cuts import MIN_SHOT_S
 from rewas_engine.media.probe import ProbedClip
-from rewas_engine.requests.layers import Layer
 
-if TYPE_CHECKING:
-    from rewas_engine.requests.regeneration import Revision
+MAX_TOTAL_DURATION_S = 2 * 60 * 60
+"""Of all takes of one request together: they are held in memory until they are delivered."""
+OUTPUT_RATES_HZ = (16_000, 22_050, 44_100, 48_000, 96_000)
 
 
 def check_combination(
-    *, layers: Sequence[Layer], gain_db: float, loop: bool, cuts: Sequence[Seconds], revision: Revision | None
+    *,
+    regenerates: bool = False,
+    loops: bool = False,
+    has_cuts: bool = False,
+    has_layers: bool = False,
+    gain_db: float = 0,
 ) -> None:
-    """Raises SettingsError where what is asked for cannot be had at once."""
-    if layers and revision is not None:
+    """Raise SettingsError for settings of a request that exclude each other.
+
+    Args:
+        regenerates: Whether an existing sound is regenerated.
+        loops: Whether the sound is a loop.
+        has_cuts: Whether the sound starts anew at cuts.
+        has_layers: Whether there are other sounds than the primary one.
+        gain_db: Change in level of the primary stem.
+    """
+    if regenerates and has_layers:
         raise SettingsError(
-            "A part of a sound is to be made again, and there are layers beside it.", "Make each again by itself."
+            "A sound is regenerated, but there are layers too.", "Regenerate each stem in a request without layers."
         )
-    if gain_db and revision is not None:
+    if regenerates and gain_db:
         raise SettingsError(
-            f"A part of a sound is to be made again, with a gain of {gain_db:g} dB: what stays keeps its level.",
+            f"A sound is regenerated, but with a gain of {gain_db:g} dB: what is kept of it keeps its level.",
             "Leave the gain out.",
         )
-    if loop and revision is not None:
-        raise SettingsError("A part of a sound is to be made again, and to loop.", "Ask for one of the two.")
-    if cuts and (loop or revision is not None):
-        other = "it is to loop" if loop else "a part of it is to be made again"
-        raise SettingsError(f"The sound is to begin anew at cuts, and {other}.", "Ask for one of the two.")
+    if regenerates and loops:
+        raise SettingsError("A regenerated sound cannot be a loop.", "Choose one of the two.")
+    if has_cuts and loops:
+        raise SettingsError("A loop cannot have a new sound at cuts.", "Choose one of the two.")
+    if has_cuts and regenerates:
+        raise SettingsError("A regenerated sound cannot have a new sound at cuts.", "Choose one of the two.")
 
 
-def resolve_output_rate_hz(sample_rate_hz: int | None, pack_rate_hz: int, revision: Revision | None) -> int:
-    """The rate of the stems: what is asked for, or the pack's own, or that of the sound that is revised.
+def validate_cuts(cuts: Sequence[Seconds], duration_s: Fraction | None = None) -> tuple[Fraction, ...]:
+    """Check cuts, in seconds from the start of a clip.
 
-    Raises SettingsError for a rate that is not offered, or another one than that of the sound that is revised.
+    Args:
+        cuts: At least MIN_SHOT_S apart, in order.
+        duration_s: Of the clip; None where it is not known yet.
+
+    Returns:
+        The cuts as exact fractions.
+
+    Raises:
+        SettingsError: They are out of order, outside the clip or too close together.
     """
-    if revision is not None:
-        own_hz = revision.stem.sample_rate_hz
-        if sample_rate_hz not in (None, own_hz):
+    exact = tuple(exact_seconds(cut, "A cut") for cut in cuts)
+    outside = [cut for cut in exact if cut <= 0 or (duration_s is not None and cut >= duration_s)]
+    if outside:
+        length = "" if duration_s is None else f", which lasts {float(duration_s):g} s"
+        raise SettingsError(
+            f"A cut at {float(outside[0]):g} s does not lie in the clip{length}.",
+            "Give times after its start and before its end.",
+        )
+    for earlier_s, later_s in pairwise((Fraction(0), *exact, *(() if duration_s is None else (duration_s,)))):
+        if later_s - earlier_s < MIN_SHOT_S:
             raise SettingsError(
-                f"A sound at {own_hz} Hz is to be made again in part, at {sample_rate_hz} Hz.",
-                f"Ask for {own_hz} Hz: what stays is not resampled.",
+                f"The cuts leave a shot from {float(earlier_s):g} s to {float(later_s):g} s.",
+                f"Give cuts in order of time, each shot at least {float(MIN_SHOT_S):g} s long.",
             )
-        return own_hz
+    return exact
+
+
+def resolve_output_rate_hz(sample_rate_hz: int | None, pack_rate_hz: int, existing_rate_hz: int | None = None) -> int:
+    """The sample rate of the stems.
+
+    Args:
+        sample_rate_hz: What the request says; None leaves it open.
+        pack_rate_hz: Of the pack, the default.
+        existing_rate_hz: Of the sound that is regenerated: no other rate is possible. None where there is none.
+
+    Raises:
+        SettingsError: The rate is not offered, or not that of the sound that is regenerated.
+    """
+    if existing_rate_hz is not None:
+        if sample_rate_hz not in (None, existing_rate_hz):
+            raise SettingsError(
+                f"The sound to regenerate is at {existing_rate_hz} Hz, but the sample rate is set to "
+                f"{sample_rate_hz} Hz.",
+                f"Set {existing_rate_hz} Hz: what is kept of the sound is not resample.",
+            )
+        return existing_rate_hz
     rate_hz = pack_rate_hz if sample_rate_hz is None else sample_rate_hz
     if rate_hz not in (*OUTPUT_RATES_HZ, pack_rate_hz):
         raise SettingsError(f"sample_rate_hz is {rate_hz}.", f"Choose one of {', '.join(map(str, OUTPUT_RATES_HZ))}.")
     return rate_hz
 
 
-MAX_TAKES = 100
-MAX_TOTAL_DURATION_S = 2 * 60 * 60
-"""Of all takes of one request together: they are held in memory until they are delivered."""
-OUTPUT_RATES_HZ = (16_000, 22_050, 44_100, 48_000, 96_000)
-
-
 def check_total_duration(takes: int, stems: int, duration_s: Fraction) -> None:
-    """Raises SettingsError where all stems of all takes together are longer than one request may be."""
+    """Raise SettingsError where all stems of all takes together are longer than MAX_TOTAL_DURATION_S."""
     whole_s = takes * stems * duration_s
     if whole_s > MAX_TOTAL_DURATION_S:
         of_stems = f" of {stems} stems" if stems > 1 else ""
@@ -75,12 +120,15 @@ def check_total_duration(takes: int, stems: int, duration_s: Fraction) -> None:
 
 
 def check_curve_covers_clip(curve: SampledCurve, read: ProbedClip, kind: type[SampledCurve] = EnergyCurve) -> None:
-    """Raises SettingsError for a curve of another kind, or not as long as its clip, to a frame and a value."""
+    """Raise SettingsError for a curve of another type, or of another length than its clip.
+
+    The lengths may differ by one value of the curve and one frame of the video.
+    """
     name, maker = ("energy", "curve_from_points") if kind is EnergyCurve else ("texture", "texture_from_points")
     if not isinstance(curve, kind):
         raise SettingsError(
             f"The {name} is of the type {type(curve).__name__}.",
-            f"Give a curve of the type {kind.__name__}, as {maker} makes one.",
+            f"Give a curve of the type {kind.__name__}, for example from {maker}.",
         )
     slack_s = 1 / curve.rate_hz + 1 / read.frame_rate
     if abs(curve.duration_s - read.duration_s) > slack_s:

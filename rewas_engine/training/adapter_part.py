@@ -174,7 +174,9 @@ def evaluate_adapter(
     for seed, (name, log_mel) in enumerate(zip(names, log_mels, strict=True)):
         wanted = soften_energies(torch.from_numpy(log_mel).mean(dim=-1)[None])[0].numpy()
         generated = (
-            generator_of_sounds.log_mels([batches.captions[name]], [Controls(energy=wanted)], [seed], settings)[0]
+            generator_of_sounds.generate_log_mels(
+                [batches.captions[name]], [Controls(energy=wanted)], [seed], settings
+            )[0]
             .float()
             .cpu()
         )

@@ -27,7 +27,7 @@ from rewas_engine.training.stages import SoundCorpus
 from rewas_engine.training.vocoder_stage import WaveformCorpus
 
 SAMPLES = 8
-_SETTINGS = {"num_steps": 10, "guidance_scale": 1.5, "eta": 0.0}
+_SETTINGS = {"num_inference_steps": 10, "guidance_scale": 1.5, "eta": 0.0}
 _LONGEST_TITLE = 70
 
 
@@ -60,7 +60,7 @@ def sound_panels(
     rows = spread_rows(len(corpus.log_mels))
     wanted = [corpus.log_mels[row].float().mean(dim=-1).numpy() for row in rows]
     settings = SamplingSettings(control_strength=float(has_adapter), precision="bfloat16", **_SETTINGS)  # type: ignore[arg-type]
-    generated = generator.log_mels(
+    generated = generator.generate_log_mels(
         [captions[row] for row in rows], [Controls(energy=energy) for energy in wanted], rows, settings
     ).cpu()
     return [

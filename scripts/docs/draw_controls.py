@@ -26,11 +26,14 @@ from PIL import Image
 
 from rewas_engine import (
     SILENCE_NATS,
+    Control,
     EnergyCurve,
     EnergyEvent,
     Layer,
-    Revision,
+    Output,
+    Regenerate,
     ReWaS,
+    Sampling,
     Stem,
     VideoClip,
     apply_edits,
@@ -104,10 +107,24 @@ class Studio:
     def points(self, *points: tuple[float, float]) -> EnergyCurve:
         return curve_from_points([*points, (float(self.duration_s), SILENCE_NATS)], duration=self.duration_s)
 
-    def row(self, told: str, energy: EnergyCurve | None = None, prompt: str | None = None, **settings: Any) -> Row:
+    def row(
+        self,
+        told: str,
+        energy: EnergyCurve | None = None,
+        prompt: str | None = None,
+        *,
+        control: dict[str, Any] | None = None,
+        loop: bool = False,
+        **settings: Any,
+    ) -> Row:
         """A sound of the clip, with what came of it."""
         made = self.model.generate(
-            self.clip, prompt=prompt or self.prompt, energy=energy, seed=SEED, sample_rate_hz=RATE_HZ, **settings
+            self.clip,
+            prompt=prompt or self.prompt,
+            seed=SEED,
+            control=Control(energy=energy, **(control or {})),
+            output=Output(sample_rate_hz=RATE_HZ, loop=loop),
+            **settings,
         )
         take = made.takes[0]
         match = take.energy_correlation
@@ -115,7 +132,7 @@ class Studio:
         if take.texture_error_nats is not None and take.produced_texture and made.requested_texture:
             asked, came = (curve.tilt_nats.mean() for curve in (made.requested_texture, take.produced_texture))
             verdict += f"; tilt {asked:+.1f} asked for, {came:+.1f} came"
-        return Row(told, take.stems["primary"].waveform[0], made.requested, verdict)
+        return Row(told, take.stems["primary"].waveform[0], made.requested_energy, verdict)
 
     def measure_tilt(self, row: Row) -> float:
         soundfile.write(self.folder / "row.wav", row.waveform, RATE_HZ, subtype="FLOAT")
@@ -153,7 +170,9 @@ def onsets(studio: Studio) -> list[Row]:
     slow = apply_edits(studio.energy(studio.own), [parse_edit("smooth 0.5")])
     rows = [
         studio.row("--control energy: no hammer sounds so soft, and strikes fall where they may", slow),
-        studio.row("--control onsets: strikes at the times of the same curve's events", slow, control="onsets"),
+        studio.row(
+            "--control onsets: strikes at the times of the same curve's events", slow, control={"kind": "onsets"}
+        ),
     ]
     times_s = tuple(event.time_s for event in find_events(slow))
     return [Row(row.told, row.waveform, row.requested, row.verdict, marks_s=times_s) for row in rows]
@@ -162,11 +181,11 @@ def onsets(studio: Studio) -> list[Row]:
 def strength(studio: Studio) -> list[Row]:
     energy = studio.points((0, -8), (1, -8), (2.2, -3), (2.3, -9), (3.2, -9), (3.3, -4), (4.1, -4))
     rows = [
-        studio.row(f"--control-strength {value:g}", energy, "heavy rain", control_strength=value)
+        studio.row(f"--control-strength {value:g}", energy, "heavy rain", control={"strength": value})
         for value in (0, 0.3, 1, 2)
     ]
     for name, part in (("--control-end 0.3", (0.0, 0.3)), ("--control-start 0.3", (0.3, 1.0))):
-        rows.append(studio.row(name, energy, "heavy rain", control_part=part))
+        rows.append(studio.row(name, energy, "heavy rain", control={"start": part[0], "end": part[1]}))
     return rows
 
 
@@ -190,7 +209,7 @@ def texture(studio: Studio) -> list[Row]:
         )
         for tilt_nats in (-6, 6):
             curve = flat_texture(duration=studio.duration_s, tilt_nats=tilt_nats)
-            rows.append(studio.row(f"{prompt}: --texture tilt:{tilt_nats}", energy, prompt, texture=curve))
+            rows.append(studio.row(f"{prompt}: --texture tilt:{tilt_nats}", energy, prompt, control={"texture": curve}))
     return rows
 
 
@@ -202,9 +221,13 @@ def layers(studio: Studio) -> list[Row]:
         Layer("crowd", "people clapping", crowd),
     ]
     made = studio.model.generate(
-        studio.clip, prompt=studio.prompt, energy=studio.energy(studio.own), layers=asked, seed=SEED,
-        sample_rate_hz=RATE_HZ,
-    )  # fmt: skip
+        studio.clip,
+        prompt=studio.prompt,
+        layers=asked,
+        seed=SEED,
+        control=Control(energy=studio.energy(studio.own)),
+        output=Output(sample_rate_hz=RATE_HZ),
+    )
     take = made.takes[0]
     told = {
         "primary": f"primary: {studio.prompt}",
@@ -212,7 +235,9 @@ def layers(studio: Studio) -> list[Row]:
         "rain": "rain, following, -6 dB: heavy rain",
         "crowd": "crowd, a curve of its own: people clapping",
     }
-    wanted = {name: report.requested for name, report in take.layers.items()} | {"primary": made.requested}
+    wanted = {name: report.requested_energy for name, report in take.layers.items()} | {
+        "primary": made.requested_energy
+    }
     rows = [Row(told[role], stem.waveform[0], wanted[role]) for role, stem in take.stems.items()]
     return [*rows, Row("mix: their sum", take.mix().waveform[0])]
 
@@ -221,12 +246,15 @@ def negative(studio: Studio) -> list[Row]:
     energy = flat_curve(duration=studio.duration_s, nats=-5)
     rows = []
     for told, settings in (
-        ("“water”", {"guidance_scale": 2.0}),
+        ("“water”", {"sampling": Sampling(guidance_scale=2.0)}),
         (
             "“water”, --negative-prompt “waves on a beach”",
-            {"guidance_scale": 2.0, "negative_prompt": "waves on a beach"},
+            {"sampling": Sampling(guidance_scale=2.0, negative_prompt="waves on a beach")},
         ),
-        ("“water”, --negative-prompt “heavy rain”", {"guidance_scale": 2.0, "negative_prompt": "heavy rain"}),
+        (
+            "“water”, --negative-prompt “heavy rain”",
+            {"sampling": Sampling(guidance_scale=2.0, negative_prompt="heavy rain")},
+        ),
     ):
         row = studio.row(told, energy, "water", **settings)
         scores = [
@@ -261,9 +289,11 @@ def again(studio: Studio) -> list[Row]:
     slammed = "a door slams"
     rows = [
         old,
-        studio.row("--range 1.1-2.5, “a door slams”", energy, slammed, revision=Revision(stem, Fraction("1.1"), 2.5)),
-        studio.row("--strength 0.3: a variation", energy, revision=Revision(stem, degree=0.3)),
-        studio.row("its first 2 s, --range 2-: what comes after", energy, revision=Revision(short, 2)),
+        studio.row(
+            "--range 1.1-2.5, “a door slams”", energy, slammed, regenerate=Regenerate(stem, Fraction("1.1"), 2.5)
+        ),
+        studio.row("--strength 0.3: a variation", energy, regenerate=Regenerate(stem, strength=0.3)),
+        studio.row("its first 2 s, --range 2-: what comes after", energy, regenerate=Regenerate(short, 2)),
     ]
     marks: Sequence[tuple[float, ...]] = ((), (1.1, 2.5), (), (2.0,))
     told = []
@@ -276,15 +306,22 @@ def again(studio: Studio) -> list[Row]:
 
 def takes(studio: Studio) -> list[Row]:
     made = studio.model.generate(
-        studio.clip, prompt="typing on a keyboard", energy=studio.energy(studio.own), takes=4, seed=SEED,
-        sample_rate_hz=RATE_HZ, num_steps=4,
-    )  # fmt: skip
+        studio.clip,
+        prompt="typing on a keyboard",
+        takes=4,
+        seed=SEED,
+        control=Control(energy=studio.energy(studio.own)),
+        output=Output(sample_rate_hz=RATE_HZ),
+        sampling=Sampling(num_inference_steps=4),
+    )
     rows = []
     for number, take in enumerate(made.takes, start=1):
         faults = f"; not to be used: {', '.join(take.faults)}" if take.faults else ""
         words = "" if take.text_score is None else f", the words to {take.text_score:.2f}"
         verdict = f"score {take.score:.2f}: follows to {take.energy_correlation or 0:.2f}{words}{faults}"
-        rows.append(Row(f"take {number}, seed {take.seed}", take.stems["primary"].waveform[0], made.requested, verdict))
+        rows.append(
+            Row(f"take {number}, seed {take.seed}", take.stems["primary"].waveform[0], made.requested_energy, verdict)
+        )
     return rows
 
 
@@ -296,15 +333,22 @@ def length(studio: Studio) -> list[Row]:
     frames = int(LONG_CLIP_S * FRAME_RATE)
     long = replace(demo, file_name="long.mp4", frames=frames, contacts_s=contacts_s, strengths=strengths)
     made = studio.model.generate(
-        VideoClip(make_clip(long, studio.folder)), prompt=long.prompt, seed=SEED, sample_rate_hz=RATE_HZ
+        VideoClip(make_clip(long, studio.folder)), prompt=long.prompt, seed=SEED, output=Output(sample_rate_hz=RATE_HZ)
     )
-    window, rate_hz = studio.model.sound.window, float(studio.model.front_end.config.frame_rate_hz)
-    borders = window_borders(window.starts(window.whole(len(made.requested.values))), window.frames)
+    window, rate_hz = studio.model.sound_generator.window, float(studio.model.front_end.config.frame_rate_hz)
+    borders = window_borders(window.starts(window.whole(len(made.requested_energy.values))), window.frames)
     take = made.takes[0]
     verdict = f"correlation {take.energy_correlation or 0:.2f}, {take.energy_mae_nats:.2f} nats off"
     marks_s = tuple(border / rate_hz for border in borders)
     return [
-        Row(f"{LONG_CLIP_S} s in one request", take.stems["primary"].waveform[0], made.requested, verdict, (), marks_s)
+        Row(
+            f"{LONG_CLIP_S} s in one request",
+            take.stems["primary"].waveform[0],
+            made.requested_energy,
+            verdict,
+            (),
+            marks_s,
+        )
     ]
 
 
@@ -315,9 +359,11 @@ def cuts(studio: Studio) -> list[Row]:
     found = find_cuts(clip)
     rows = []
     for told, times in (("one sound throughout", ()), ("--cuts found: a new sound at each cut", found)):
-        made = studio.model.generate(clip, prompt=studio.prompt, seed=SEED, sample_rate_hz=RATE_HZ, cuts=times)
+        made = studio.model.generate(
+            clip, prompt=studio.prompt, seed=SEED, output=Output(sample_rate_hz=RATE_HZ, cuts=times)
+        )
         marks_s = tuple(float(cut) for cut in found)
-        rows.append(Row(told, made.takes[0].stems["primary"].waveform[0], made.requested, "", (), marks_s))
+        rows.append(Row(told, made.takes[0].stems["primary"].waveform[0], made.requested_energy, "", (), marks_s))
     return rows
 
 

@@ -21,7 +21,7 @@ import numpy as np
 import soundfile
 from PIL import Image
 
-from rewas_engine import EnergyCurve, ReWaS
+from rewas_engine import Control, EnergyCurve, ReWaS
 from rewas_engine.conditioning.controls import Controls, onset_track
 from rewas_engine.conditioning.mel import normalise
 from rewas_engine.curves.energy import SILENCE_NATS, FloatArray, energy_agreement
@@ -173,9 +173,9 @@ def video_examples(model: ReWaS) -> list[Example]:
     examples = []
     for seed, class_name in enumerate(("hammer", "wood_floor_steps", "sea_waves")):
         scene = sample_scene(SCENE_SEED + seed, class_name, pattern="regular" if seed < 2 else "swell")
-        rate, width, height = model.picture_format
+        rate, width, height = model.frame_format
         frames = render_brightness(scene, frame_rate=rate, width=width, height=height)
-        energy = EnergyCurve(model.energy_of_frames(frames), rate, "picture").resample(Fraction(100), FRAMES)
+        energy = EnergyCurve(model.estimate_energy_from_frames(frames), rate, "picture").resample(Fraction(100), FRAMES)
         true = model.front_end.measure_energy(normalise(render_layers(scene)["primary"])).values[:FRAMES]
         _, correlation = energy_agreement(true, energy)
         control = f"Estimated from the video; correlation with the clip's own sound {correlation or 0.0:.2f}"
@@ -202,10 +202,10 @@ def write_section(model: ReWaS, section: Section, number: int) -> list[str]:
 
 def generate(model: ReWaS, example: Example, section: int) -> tuple[Panel, str]:
     """Write one sound; return its panel on the sheet and its row on the page."""
-    settings = model.sampling_settings(control="onsets" if example.controls.energy is None else "energy")
-    log_mel = model.sound.log_mel(example.prompt, example.controls, SEED, settings)[:FRAMES]
+    settings = model.sampling_settings(control=Control(kind="onsets" if example.controls.energy is None else "energy"))
+    log_mel = model.sound_generator.generate_log_mel(example.prompt, example.controls, SEED, settings)[:FRAMES]
     samples = FRAMES * model.front_end.config.hop_samples
-    waveform = model.sound.vocoding.waveform(log_mel, samples)
+    waveform = model.sound_generator.vocoder.vocode(log_mel, samples)
     name = "-".join(part for part in (str(section), slug(example.prompt), example.suffix) if part) + ".wav"
     soundfile.write(GENERATED / name, waveform, model.pack.sample_rate_hz, subtype="PCM_16")
     produced = model.front_end.measure_energy(waveform).values

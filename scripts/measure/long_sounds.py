@@ -64,11 +64,13 @@ def seam_table(model: ReWaS, clips: int) -> Iterator[str]:
     for number, scene in enumerate(scenes(clips)):
         requested = model.front_end.measure_energy(normalise(render_sound(scene).astype(np.float32)))
         frames = len(requested.values)
-        log_mel = model.sound.log_mel(scene.caption, Controls.from_energy(requested), number, model.sampling_settings())
+        log_mel = model.sound_generator.generate_log_mel(
+            scene.caption, Controls.from_energy(requested), number, model.sampling_settings()
+        )
         log_mels = model.front_end.encode(
-            model.sound.vocoding.waveform(log_mel, frames * model.front_end.config.hop_samples)
+            model.sound_generator.vocoder.vocode(log_mel, frames * model.front_end.config.hop_samples)
         ).numpy()
-        window = model.sound.window
+        window = model.sound_generator.window
         borders = window_borders(window.starts(window.whole(frames)), window.frames)
         borders_met += len(borders)
         near, far = border_masks(borders, frames, MARGIN_FRAMES)
@@ -101,14 +103,14 @@ def loop_table(model: ReWaS, clips: int) -> Iterator[str]:
     for number in range(clips):
         duration_s = Fraction(int(rng.integers(500, 1500)), 100) + Fraction(1, 3)
         samples = sample_count(duration_s, config.sample_rate_hz)
-        frames = model.sound.whole(model.front_end.frame_count(samples))
+        frames = model.sound_generator.round_up_frames(model.front_end.frame_count(samples))
         level_nats = float(rng.uniform(-7, -4))
         energy = EnergyCurve(np.full(frames, level_nats, np.float32), config.frame_rate_hz)
         prompt = AMBIENCE_CLASSES[number % len(AMBIENCE_CLASSES)].replace("_", " ")
-        log_mel = model.sound.log_mel(
-            prompt, Controls.from_energy(energy), number, model.sampling_settings(), circular=True
+        log_mel = model.sound_generator.generate_log_mel(
+            prompt, Controls.from_energy(energy), number, model.sampling_settings(), is_loop=True
         )
-        loop = model.sound.vocoding.loop(log_mel, samples)
+        loop = model.sound_generator.vocoder.vocode_loop(log_mel, samples)
         # Measured with the end before the beginning, in whole frames on both sides of the join.
         half = samples // 2 // config.hop_samples * config.hop_samples
         around = np.concatenate([loop[-half:], loop[:half]])

@@ -39,7 +39,7 @@ class Film:
 def film(tmp_path_factory: pytest.TempPathFactory) -> Film:
     """The first clip of some that the shipped pack is sure of."""
     model = ReWaS.from_pretrained("starter", device="cpu")
-    rate, width, height = model.picture_format
+    rate, width, height = model.frame_format
     for scene in DEVELOPMENT.visible(12):
         frames = render_brightness(scene, frame_rate=rate, width=width, height=height)
         looked = model.matcher.embed(frames)

@@ -134,10 +134,10 @@ def test_contradictions_are_refused(bare_rewas: Rewas, media: Path, tmp_path: Pa
     [
         (["--regenerate", "{clip}", "--range", "1-2"], "ball.mp4 cannot be read"),
         (["--regenerate", "{sound}", "--range", "1-2", "--cuts", "1"], "new sound at cuts, and made again"),
-        (["--regenerate", "{sound}", "--range", "1-2", "--loop"], "and to loop"),
+        (["--regenerate", "{sound}", "--range", "1-2", "--loop"], "A regenerated sound cannot be a loop"),
         (["--regenerate", "{sound}", "--range", "1-200"], "does not lie in the clip"),
-        (["--control", "onsets"], "cannot be steered by onsets"),
-        (["--negative-prompt", "wind", "--guidance-scale", "1"], "does not guide"),
+        (["--control", "onsets"], "does not support the control onsets"),
+        (["--negative-prompt", "wind", "--guidance-scale", "1"], "needs guidance"),
     ],
 )
 def test_what_only_the_work_can_tell_is_refused_too(

@@ -150,7 +150,7 @@ def test_a_pack_without_texture_refuses_it(rewas: Rewas, media: Path, tmp_path: 
         "generate", media / "ball.mp4", "--prompt", "rain", "--energy", "flat", "--texture", "flat",
         "-o", tmp_path / "out", "--json",
     )  # fmt: skip
-    assert_refused(ran, "cannot be steered by texture")
+    assert_refused(ran, "does not support the control texture")
     assert not list(tmp_path.iterdir())
 
 

@@ -38,9 +38,9 @@ def reading_all_controls(model, monkeypatch: pytest.MonkeyPatch):
     torch.nn.init.constant_(adapter.middle_zero_conv.weight, 0.3)
     monkeypatch.setitem(model._components._held, "adapter", adapter.eval().requires_grad_(False))
     monkeypatch.setattr(model, "pack", type(model.pack)(**{**vars(model.pack), "controls": CONTROL_NAMES}))
-    model.forget()  # what another adapter has read
+    model.clear_cache()  # what another adapter has read
     yield model
-    model.forget()
+    model.clear_cache()
 
 
 @pytest.fixture(scope="session")

@@ -18,7 +18,7 @@ from tones_family import FAMILY as TONES
 from tones_family import write_tones_pack
 
 from rewas_cli.main import run
-from rewas_engine import EnergyCurve, PackError, ReWaS, SettingsError, VideoClip
+from rewas_engine import Control, EnergyCurve, Output, PackError, ReWaS, Sampling, SettingsError, VideoClip
 from rewas_engine.conditioning.controls import Controls
 from rewas_engine.conditioning.mel import MelConfig
 from rewas_engine.models.adapter import EnergyAdapter
@@ -27,10 +27,10 @@ from rewas_engine.packs.backbones import families
 from rewas_engine.packs.backbones.families import Family, find_family, register_family
 from rewas_engine.packs.description import DESCRIPTION_FILE, read_pack, verify_files
 from rewas_engine.recipes.untrained_make_an_audio import TINY_MAKE_AN_AUDIO, write_untrained_make_an_audio
-from rewas_engine.requests.regeneration import Revision
+from rewas_engine.requests.regeneration import Regenerate
 
 ROOT = Path(__file__).resolve().parents[2]
-FEW = {"prompt": "a drum", "num_steps": 2, "seed": 3}
+FEW = {"prompt": "a drum", "seed": 3, "sampling": Sampling(num_inference_steps=2)}
 
 
 @pytest.fixture(scope="module")
@@ -68,9 +68,9 @@ def test_its_energy_stands_at_its_own_hop(made: ReWaS, long_clip: Path) -> None:
     assert made.front_end.config.frame_rate_hz == Fraction(125, 2)
     assert made.front_end.filter_bank.shape == (80, 513)
     result = made.generate(VideoClip(long_clip, duration=3), **FEW)
-    assert result.requested.rate_hz == Fraction(125, 2)
-    assert len(result.requested.values) == 188
-    assert len(result.takes[0].produced.values) == 188
+    assert result.requested_energy.rate_hz == Fraction(125, 2)
+    assert len(result.requested_energy.values) == 188
+    assert len(result.takes[0].produced_energy.values) == 188
 
 
 @pytest.mark.parametrize("draws", [True, False])
@@ -97,7 +97,7 @@ def test_its_hint_block_reads_80_bins(made: ReWaS) -> None:
     curve = np.linspace(-9, -1, 624, dtype=np.float32)
     adapter = made._components["adapter"]
     assert adapter.hint_linear.in_features == 10
-    hint = made.sound._hints([Controls(energy=curve)])
+    hint = made.sound_generator._hints([Controls(energy=curve)])
     assert hint.shape == (1, 4, 78, 10)
     turned = hint.transpose(-1, -2)
     mixed = torch.einsum("gf,bcft->bcgt", adapter.hint_linear.weight, turned) + adapter.hint_linear.bias[:, None]
@@ -106,7 +106,7 @@ def test_its_hint_block_reads_80_bins(made: ReWaS) -> None:
 
 
 def test_its_networks_see_frequency_first_in_powers_of_ten(made: ReWaS) -> None:
-    backbone, codec = made.sound._backbone, made._components["codec"]
+    backbone, codec = made.sound_generator._backbone, made._components["codec"]
     log_mels = torch.randn(1, 64, 80) - 6
     latents = backbone.encode(log_mels)
     assert latents.shape == (1, 4, 8, 10)
@@ -116,11 +116,14 @@ def test_its_networks_see_frequency_first_in_powers_of_ten(made: ReWaS) -> None:
 
 
 def test_it_hears_words_and_energy(made: ReWaS) -> None:
-    settings = made.sampling_settings(2, 2.0)
+    settings = made.sampling_settings(Sampling(num_inference_steps=2, guidance_scale=2.0))
     quiet, loud = (Controls(energy=np.full(624, level, np.float32)) for level in (-10, -2))
-    sounds = [made.sound.log_mel(*each, 5, settings) for each in (("a drum", loud), ("rain", loud), ("a drum", quiet))]
+    sounds = [
+        made.sound_generator.generate_log_mel(*each, 5, settings)
+        for each in (("a drum", loud), ("rain", loud), ("a drum", quiet))
+    ]
     assert sounds[0].shape == (624, 80)
-    assert torch.equal(sounds[0], made.sound.log_mel("a drum", loud, 5, settings))
+    assert torch.equal(sounds[0], made.sound_generator.generate_log_mel("a drum", loud, 5, settings))
     for other in sounds[1:]:
         assert (sounds[0] - other).abs().max() > 1e-3
 
@@ -130,19 +133,21 @@ def test_it_blends_windows_over_any_length(made: ReWaS) -> None:
     hook = made._components["denoiser"].register_forward_pre_hook(lambda module, inputs: seen.append(len(inputs[0])))
     try:
         controls = Controls(energy=np.full(1500, -5, np.float32))
-        log_mel = made.sound.log_mel("rain", controls, 1, made.sampling_settings(1, 1.0))
+        log_mel = made.sound_generator.generate_log_mel(
+            "rain", controls, 1, made.sampling_settings(Sampling(num_inference_steps=1, guidance_scale=1.0))
+        )
     finally:
         hook.remove()
     assert log_mel.shape == (1504, 80)
     assert seen == [3]
-    assert made.sound.vocoding.waveform(log_mel, 1500 * 256).shape == (1500 * 256,)
+    assert made.sound_generator.vocoder.vocode(log_mel, 1500 * 256).shape == (1500 * 256,)
 
 
 def test_loops_and_parts_made_again_work_too(made: ReWaS, long_clip: Path) -> None:
     clip = VideoClip(long_clip, duration=3)
-    first = made.generate(clip, loop=True, **FEW).takes[0].stems["primary"]
+    first = made.generate(clip, output=Output(loop=True), **FEW).takes[0].stems["primary"]
     assert first.waveform.shape == (1, 48_000)
-    again = made.generate(clip, revision=Revision(first, 1, 2), **FEW).takes[0].stems["primary"]
+    again = made.generate(clip, regenerate=Regenerate(first, 1, 2), **FEW).takes[0].stems["primary"]
     assert np.array_equal(again.waveform[:, :15_000], first.waveform[:, :15_000])
     assert not np.array_equal(again.waveform[:, 20_000:28_000], first.waveform[:, 20_000:28_000])
 
@@ -161,7 +166,12 @@ def test_a_fresh_adapter_of_tokens_changes_nothing() -> None:
 def test_a_family_from_outside_is_loaded_and_makes_sound(tones_known, tones_pack: Path, long_clip: Path) -> None:
     model = ReWaS.from_pretrained(tones_pack, device="cpu")
     curve = EnergyCurve(np.linspace(-9, -1, 120, dtype=np.float32), Fraction(40))
-    result = model.generate(VideoClip(long_clip, duration=3), prompt="hum", energy=curve, sample_rate_hz=8000)
+    result = model.generate(
+        VideoClip(long_clip, duration=3),
+        prompt="hum",
+        control=Control(energy=curve),
+        output=Output(sample_rate_hz=8000),
+    )
     take = result.takes[0]
     assert take.stems["primary"].waveform.shape == (1, 24_000)
     assert take.energy_correlation is not None

@@ -11,7 +11,7 @@ import pytest
 import torch
 from numbered_clips import noise, numbers_in, write_numbered_clip, write_sound
 
-from rewas_engine import ReWaS, VideoClip
+from rewas_engine import ReWaS, Sampling, VideoClip
 from rewas_engine.conditioning.controls import Controls
 from rewas_engine.conditioning.mel import CHUNK_FRAMES, AudioFrontEnd, MelConfig
 from rewas_engine.media import audio
@@ -26,7 +26,7 @@ PROGRAM = """
 import sys, threading
 from fractions import Fraction
 from pathlib import Path
-from rewas_engine import ReWaS, VideoClip
+from rewas_engine import Output, ReWaS, Sampling, VideoClip
 
 def resident_mib():
     return int(Path("/proc/self/statm").read_text().split()[1]) * 4096 / 2**20
@@ -47,8 +47,9 @@ def highest(work):
 
 model = ReWaS.from_pretrained(sys.argv[1], device="cpu")
 def made(seconds):
-    model.generate(VideoClip(sys.argv[2], duration=seconds), prompt="rain", num_steps=1, guidance_scale=1.0,
-                   sample_rate_hz=48_000)
+    sampling = Sampling(num_inference_steps=1, guidance_scale=1.0)
+    model.generate(VideoClip(sys.argv[2], duration=seconds), prompt="rain", sampling=sampling,
+                   output=Output(sample_rate_hz=48_000))
 made(6)
 print(highest(lambda: made(40)), highest(lambda: made(160)))
 """
@@ -92,15 +93,15 @@ def test_pictures_that_have_passed_are_forgotten() -> None:
 
 def test_a_clip_s_pictures_are_read_as_they_are_asked_for(model: ReWaS, long_clip: Path) -> None:
     clip = model.read_clip(VideoClip(long_clip, duration=10))
-    whole = model._sight.read_frames(clip, None)
-    passing = model._sight.stream_frames(clip, None)
+    whole = model._estimator.read_frames(clip, None)
+    passing = model._estimator.stream_frames(clip, None)
     assert len(passing) == len(whole) == 250
     for start in (0, 50, 200):
         assert np.array_equal(passing[start : start + 128], whole[start : start + 128])
     assert numbers_in(whole)[:3] == [0, 1, 2]
     np.testing.assert_allclose(
-        model._sight.estimate(model._sight.stream_frames(clip, None)).values,
-        model._sight.estimate(whole).values,
+        model._estimator.estimate(model._estimator.stream_frames(clip, None)).values,
+        model._estimator.estimate(whole).values,
         atol=1e-5,
     )
 
@@ -123,11 +124,11 @@ def test_no_more_windows_are_worked_on_than_at_once(model: ReWaS, monkeypatch: p
     watched("codec", "encode")
     watched("codec", "decode")
     watched("vocoder", "forward")
-    settings = model.sampling_settings(1, 1.0)
+    settings = model.sampling_settings(Sampling(num_inference_steps=1, guidance_scale=1.0))
     energy = Controls(energy=np.full(6000, -6, np.float32))
-    log_mel = model.sound.log_mel("rain", energy, 0, settings)
-    model.sound.vocoding.waveform(log_mel, 6000 * 160)
-    windows = len(model.sound.window.starts(6000))
+    log_mel = model.sound_generator.generate_log_mel("rain", energy, 0, settings)
+    model.sound_generator.vocoder.vocode(log_mel, 6000 * 160)
+    windows = len(model.sound_generator.window.starts(6000))
     assert windows > DEFAULT_BATCH_SIZE
     assert sum(seen["denoiser"]) == windows
     assert max(count for counts in seen.values() for count in counts) <= DEFAULT_BATCH_SIZE

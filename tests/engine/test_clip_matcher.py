@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 from transformers import CLIPConfig, CLIPModel, CLIPTokenizer
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
-from rewas_engine import PackError, ReWaS, VideoClip
+from rewas_engine import PackError, ReWaS, Sampling, VideoClip
 from rewas_engine.matching.clip_loading import load_clip_encoder
 from rewas_engine.matching.label_bank import vggsound_names
 from rewas_engine.matching.openai_clip_matcher import (
@@ -138,10 +138,12 @@ def test_the_packs_own_pictures_pass_by_where_it_looks_at_others(
     def kept(*asked: object) -> np.ndarray:
         raise AssertionError("a whole film is held")
 
-    monkeypatch.setattr(seeing._sight, "read_frames", kept)
-    result = seeing.generate(VideoClip(film), prompt="fire crackling", conflict="warn", num_steps=1)
+    monkeypatch.setattr(seeing._estimator, "read_frames", kept)
+    result = seeing.generate(
+        VideoClip(film), prompt="fire crackling", conflict="warn", sampling=Sampling(num_inference_steps=1)
+    )
     assert result.conflict is not None
-    assert result.requested.source == "picture"
+    assert result.requested_energy.source == "picture"
 
 
 def test_a_pack_may_carry_one(tiny_pack: Path, taught: Path, film: Path, tmp_path: Path) -> None:

@@ -13,7 +13,17 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rewas_engine import Cancelled, ConflictError, PackError, ReWaS, SettingsError, Suggestion, VideoClip
+from rewas_engine import (
+    Cancelled,
+    ConflictError,
+    Output,
+    PackError,
+    ReWaS,
+    Sampling,
+    SettingsError,
+    Suggestion,
+    VideoClip,
+)
 from rewas_engine.conditioning.controls import Controls
 from rewas_engine.matching.evidence import (
     AGREE_THRESHOLD,
@@ -200,13 +210,20 @@ def test_stretches_end_with_the_clip(judging: ReWaS, long_clip: Path) -> None:
 
 def make(model: ReWaS, clip: Path, policy: str, prompt: str = "a dog barking", **more):
     asked = VideoClip(clip, duration=Fraction(1, 2))
-    return model.generate(asked, prompt=prompt, conflict=policy, num_steps=1, sample_rate_hz=16_000, **more)
+    return model.generate(
+        asked,
+        prompt=prompt,
+        conflict=policy,
+        sampling=Sampling(num_inference_steps=1),
+        output=Output(sample_rate_hz=16_000),
+        **more,
+    )
 
 
 def test_off_looks_at_nothing(judging: ReWaS, long_clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(judging.matcher, "match", GivenMatcher().match)
     made = make(judging, long_clip, "off")
-    assert (made.conflict, made.conflict_policy, made.prompt_weight) == (None, "off", 1.0)
+    assert (made.conflict, made.conflict_policy, made.settings.prompt_weight) == (None, "off", 1.0)
     assert "conflict" not in made.timings_s
 
 
@@ -215,7 +232,7 @@ def test_warn_tells_and_changes_nothing(contradicting: ReWaS, long_clip: Path) -
     assert warned.conflict is not None
     assert warned.conflict.verdict == "conflict"
     assert warned.conflict.suggestions[0].text in ("rain falling", "raining")
-    assert warned.prompt_weight == 1
+    assert warned.settings.prompt_weight == 1
     assert "conflict" in warned.timings_s
     assert np.array_equal(plain.takes[0].stems["primary"].waveform, warned.takes[0].stems["primary"].waveform)
 
@@ -224,10 +241,10 @@ def test_soften_lets_a_contradicted_prompt_weigh_less(contradicting: ReWaS, long
     plain, softened, right = (
         make(contradicting, long_clip, *asked) for asked in (("off",), ("soften",), ("soften", "rain falling"))
     )
-    assert softened.prompt_weight == pytest.approx(prompt_weight(softened.conflict))
-    assert MIN_PROMPT_WEIGHT < softened.prompt_weight < 0.6
+    assert softened.settings.prompt_weight == pytest.approx(prompt_weight(softened.conflict))
+    assert MIN_PROMPT_WEIGHT < softened.settings.prompt_weight < 0.6
     assert not np.array_equal(plain.takes[0].stems["primary"].waveform, softened.takes[0].stems["primary"].waveform)
-    assert (right.conflict.verdict, right.prompt_weight) == ("agree", 1.0)
+    assert (right.conflict.verdict, right.settings.prompt_weight) == ("agree", 1.0)
     # A picture is read once for energy and verdict.
     assert softened.timings_s.keys() >= {"decode", "energy", "conflict", "sample"}
 
@@ -268,11 +285,11 @@ def test_a_cancel_within_the_check_ends_it(judging: ReWaS, long_clip: Path) -> N
 def test_less_weight_is_nearer_to_no_words(judging: ReWaS) -> None:
     from dataclasses import replace
 
-    plain = judging.sampling_settings(num_steps=2)
+    plain = judging.sampling_settings(Sampling(num_inference_steps=2))
     controls = Controls(energy=np.full(512, -6.0, np.float32))
 
     def sounded(prompt: str, weight: float) -> torch.Tensor:
-        return judging.sound.log_mel(prompt, controls, 3, replace(plain, prompt_weight=weight))
+        return judging.sound_generator.generate_log_mel(prompt, controls, 3, replace(plain, prompt_weight=weight))
 
     silent_words = sounded("", 1.0)
     apart = [float((sounded("a dog barking", weight) - silent_words).abs().mean()) for weight in (0.0, 0.5, 1.0)]

@@ -12,7 +12,17 @@ import torch
 from numbered_clips import noise, write_numbered_clip
 from torch import nn
 
-from rewas_engine import Execution, InsufficientMemoryError, PackError, ReWaS, SettingsError, VideoClip, flat_curve
+from rewas_engine import (
+    Control,
+    Execution,
+    InsufficientMemoryError,
+    PackError,
+    ReWaS,
+    Sampling,
+    SettingsError,
+    VideoClip,
+    flat_curve,
+)
 from rewas_engine.conditioning.controls import Controls
 from rewas_engine.packs.loading import load_with_memory_fallback
 from rewas_engine.runtime.memory import run_within_memory
@@ -27,7 +37,9 @@ def _controls() -> Controls:
 
 
 def _made(model: ReWaS, steps: int = 3, scale: float = 2.0) -> torch.Tensor:
-    return model.sound.log_mel("rain", _controls(), 1, model.sampling_settings(steps, scale))
+    return model.sound_generator.generate_log_mel(
+        "rain", _controls(), 1, model.sampling_settings(Sampling(num_inference_steps=steps, guidance_scale=scale))
+    )
 
 
 def _seen_batches(model: ReWaS, seen: list[int]):
@@ -69,13 +81,18 @@ def test_windows_and_branches_follow_each_other_where_memory_is_to_be_saved(tiny
     _made(model, steps=1)
     hook.remove()
     assert set(seen) == {1}
-    assert len(seen) == 2 * len(model.sound.window.starts(FRAMES))
+    assert len(seen) == 2 * len(model.sound_generator.window.starts(FRAMES))
 
 
 def test_both_branches_are_one_batch(plain: ReWaS) -> None:
     seen: list[int] = []
     hook = _seen_batches(plain, seen)
-    plain.sound.log_mel("rain", Controls(energy=np.zeros(8, np.float32)), 1, plain.sampling_settings(2, 3.0))
+    plain.sound_generator.generate_log_mel(
+        "rain",
+        Controls(energy=np.zeros(8, np.float32)),
+        1,
+        plain.sampling_settings(Sampling(num_inference_steps=2, guidance_scale=3.0)),
+    )
     hook.remove()
     assert seen == [2, 2]
 
@@ -108,9 +125,9 @@ def test_weights_held_low_are_what_autocast_makes_of_them() -> None:
 
 def test_a_pack_that_was_loaded_low_does_not_sample_high(tiny_pack: Path) -> None:
     low = ReWaS.from_pretrained(tiny_pack, device="cpu", execution=Execution(precision="bfloat16"))
-    settings = replace(low.sampling_settings(1), precision="float32")
+    settings = replace(low.sampling_settings(Sampling(num_inference_steps=1)), precision="float32")
     with pytest.raises(SettingsError, match=r"loaded in torch\.bfloat16"):
-        low.sound.log_mel("rain", _controls(), 1, settings)
+        low.sound_generator.generate_log_mel("rain", _controls(), 1, settings)
 
 
 def test_auto_is_what_the_device_runs_well() -> None:
@@ -134,12 +151,12 @@ def test_with_low_memory_only_what_is_used_is_held(tiny_pack: Path, clip: VideoC
     model.estimate_energy(clip)
     assert large & set(model._components.loaded_roles) == {"video_encoder", "phi"}
     held: list[set[str]] = []
-    settings = model.sampling_settings(2)
-    model.sound.log_mel(
+    settings = model.sampling_settings(Sampling(num_inference_steps=2))
+    model.sound_generator.generate_log_mel(
         "rain", _controls(), 1, settings, lambda step: held.append(set(model._components.loaded_roles) & large)
     )
     assert held == [{"denoiser", "adapter"}] * 2
-    model.sound.vocoding.waveform(torch.full((512, 64), -5.0), 81_920)
+    model.sound_generator.vocoder.vocode(torch.full((512, 64), -5.0), 81_920)
     assert large & set(model._components.loaded_roles) == {"vocoder"}
 
 
@@ -158,17 +175,21 @@ def test_words_pictures_and_curves_are_read_once(tiny_pack: Path, clip: VideoCli
     codec, encoded = model._components["codec"], []
     encode = codec.encode
     codec.encode = lambda x: encoded.append(len(x)) or encode(x)
-    first = model.generate(clip, prompt="rain", takes=2, num_steps=1, guidance_scale=2.0, seed=1)
+    first = model.generate(
+        clip, prompt="rain", takes=2, seed=1, sampling=Sampling(num_inference_steps=1, guidance_scale=2.0)
+    )
     read = dict(calls), len(encoded)
     # Two prompts (the words and none), one picture, one curve: whatever the number of takes.
     assert read == ({"text_encoder": 2, "video_encoder": 1, "phi": 1}, 1)
-    again = model.generate(clip, prompt="rain", takes=2, num_steps=1, guidance_scale=2.0, seed=1)
+    again = model.generate(
+        clip, prompt="rain", takes=2, seed=1, sampling=Sampling(num_inference_steps=1, guidance_scale=2.0)
+    )
     assert (calls, len(encoded)) == read
     for one, other in zip(first.takes, again.takes, strict=True):
         np.testing.assert_array_equal(one.stems["primary"].waveform, other.stems["primary"].waveform)
-    model.generate(clip, prompt="wind", num_steps=1, guidance_scale=2.0)
+    model.generate(clip, prompt="wind", sampling=Sampling(num_inference_steps=1, guidance_scale=2.0))
     assert calls == {"text_encoder": 3, "video_encoder": 1, "phi": 1}
-    model.forget()
+    model.clear_cache()
     model.estimate_energy(clip)
     assert calls["video_encoder"] == 2
 
@@ -176,7 +197,10 @@ def test_words_pictures_and_curves_are_read_once(tiny_pack: Path, clip: VideoCli
 def test_a_curve_of_ones_own_leaves_the_picture_alone(tiny_pack: Path, clip: VideoClip) -> None:
     model = ReWaS.from_pretrained(tiny_pack, device="cpu", execution=Execution(low_memory=True))
     made = model.generate(
-        clip, prompt="rain", energy=flat_curve(duration=model.read_clip(clip).duration_s), num_steps=1
+        clip,
+        prompt="rain",
+        control=Control(energy=flat_curve(duration=model.read_clip(clip).duration_s)),
+        sampling=Sampling(num_inference_steps=1),
     )
     assert "energy" not in made.timings_s
     assert "video_encoder" not in model._components.loaded_roles
@@ -230,12 +254,12 @@ def test_sampling_is_tried_again_with_less_at_once(greedy, plain: ReWaS, error: 
 def test_where_one_window_is_too_much_it_is_said(greedy, clip: VideoClip, error: type[BaseException]) -> None:
     model, denoiser = greedy(0, error)
     with pytest.raises(InsufficientMemoryError, match="Out of memory while sampling") as raised:
-        model.generate(clip, prompt="rain", num_steps=1, guidance_scale=2.0)
+        model.generate(clip, prompt="rain", sampling=Sampling(num_inference_steps=1, guidance_scale=2.0))
     assert denoiser.tried == [2, 1]
     assert "--low-memory" in raised.value.remedy
     # The model is none the worse for it.
     denoiser.room = 8
-    assert model.generate(clip, prompt="rain", num_steps=1).takes
+    assert model.generate(clip, prompt="rain", sampling=Sampling(num_inference_steps=1)).takes
 
 
 def test_what_is_no_lack_of_memory_is_not_tried_again(greedy, clip: VideoClip) -> None:
@@ -244,7 +268,7 @@ def test_what_is_no_lack_of_memory_is_not_tried_again(greedy, clip: VideoClip) -
         "Broken", (RuntimeError,), {"__init__": lambda self, said: super(RuntimeError, self).__init__("no")}
     )
     with pytest.raises(RuntimeError, match="no"):
-        model.generate(clip, prompt="rain", num_steps=1)
+        model.generate(clip, prompt="rain", sampling=Sampling(num_inference_steps=1))
     assert len(denoiser.tried) == 1
 
 

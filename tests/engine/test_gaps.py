@@ -7,7 +7,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rewas_engine import SILENCE_NATS, EnergyCurve, ReWaS, VideoClip
+from rewas_engine import SILENCE_NATS, Control, EnergyCurve, Output, ReWaS, Sampling, VideoClip
 from rewas_engine.curves.energy import FloatArray
 from rewas_engine.curves.silence import FADE_S, MIN_GAP_S, Gap, find_silence, mute_gaps
 
@@ -63,9 +63,12 @@ def test_nothing_jumps_at_a_gap() -> None:
 def test_a_take_is_silent_where_it_is_asked_to_be(model: ReWaS, long_clip: Path) -> None:
     asked = curve((1, -4), (1, SILENCE_NATS), (1, -4))
     result = model.generate(
-        VideoClip(long_clip, duration=3), prompt="rain", num_steps=1, guidance_scale=1.0, energy=asked,
-        sample_rate_hz=48_000,
-    )  # fmt: skip
+        VideoClip(long_clip, duration=3),
+        prompt="rain",
+        sampling=Sampling(num_inference_steps=1, guidance_scale=1.0),
+        control=Control(energy=asked),
+        output=Output(sample_rate_hz=48_000),
+    )
     waveform = result.takes[0].stems["primary"].waveform[0]
     gap = waveform[round(1.02 * 48_000) : round(1.98 * 48_000)]
     assert waveform[:48_000].any()

@@ -9,12 +9,24 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rewas_engine import SILENCE_NATS, EnergyCurve, Layer, Revision, ReWaS, SettingsError, Stem, VideoClip
+from rewas_engine import (
+    SILENCE_NATS,
+    Control,
+    EnergyCurve,
+    Layer,
+    Output,
+    Regenerate,
+    ReWaS,
+    Sampling,
+    SettingsError,
+    Stem,
+    VideoClip,
+)
 from rewas_engine.errors import MediaError
 from rewas_engine.exact_time import sample_count
 from rewas_engine.media.audio import read_audio_file, resample_loop
 
-FAST = {"prompt": "rain", "num_steps": 1, "guidance_scale": 1.0}
+FAST = {"prompt": "rain", "sampling": Sampling(num_inference_steps=1, guidance_scale=1.0)}
 
 
 def step_at_the_join(waveform: np.ndarray) -> float:
@@ -48,40 +60,52 @@ def test_a_loop_is_exactly_as_long_as_its_clip_and_joins(
     model: ReWaS, long_clip: Path, duration: str, rate_hz: int | None
 ) -> None:
     clip = VideoClip(long_clip, duration=duration)
-    result = model.generate(clip, loop=True, sample_rate_hz=rate_hz, **FAST)
+    result = model.generate(clip, output=Output(loop=True, sample_rate_hz=rate_hz), **FAST)
     stem = result.takes[0].stems["primary"]
     assert stem.waveform.shape == (1, sample_count(Fraction(duration), stem.sample_rate_hz))
     assert step_at_the_join(stem.waveform[0]) < 2
-    assert result.loops
+    assert result.output.loop
     # Nothing else is said of its energy: it is steady, whatever the picture does.
-    assert np.ptp(result.requested.values) == 0
+    assert np.ptp(result.requested_energy.values) == 0
 
 
 def test_a_loop_follows_the_energy_that_it_is_given(model: ReWaS, long_clip: Path) -> None:
     curve = EnergyCurve(np.linspace(-4, -8, 100, dtype=np.float32), Fraction(50))
-    result = model.generate(VideoClip(long_clip, duration=2), loop=True, energy=curve, **FAST)
-    assert result.requested.values[-1] < result.requested.values[0] - 3
+    result = model.generate(
+        VideoClip(long_clip, duration=2), output=Output(loop=True), control=Control(energy=curve), **FAST
+    )
+    assert result.requested_energy.values[-1] < result.requested_energy.values[0] - 3
     with pytest.raises(SettingsError, match="the loop would break off at its join"):
         model.generate(
-            VideoClip(long_clip, duration=2), loop=True, energy=replace(curve, values=curve.values[::-1].copy()), **FAST
+            VideoClip(long_clip, duration=2),
+            output=Output(loop=True),
+            control=Control(energy=replace(curve, values=curve.values[::-1].copy())),
+            **FAST,
         )
 
 
 def test_a_loop_is_not_what_a_part_of_a_sound_can_be(model: ReWaS, long_clip: Path) -> None:
     stem = Stem("primary", np.zeros((1, 16_000), np.float32), 16_000)
-    with pytest.raises(SettingsError, match="and to loop"):
-        model.generate(VideoClip(long_clip, duration=1), loop=True, revision=Revision(stem, degree=0.5), **FAST)
+    with pytest.raises(SettingsError, match="A regenerated sound cannot be a loop"):
+        model.generate(
+            VideoClip(long_clip, duration=1),
+            regenerate=Regenerate(stem, strength=0.5),
+            output=Output(loop=True),
+            **FAST,
+        )
 
 
 def test_onsets_are_refused_by_a_pack_that_does_not_read_them(model: ReWaS, long_clip: Path) -> None:
-    with pytest.raises(SettingsError, match="cannot be steered by onsets"):
-        model.generate(VideoClip(long_clip, duration=1), control="onsets", **FAST)
+    with pytest.raises(SettingsError, match="does not support the control onsets"):
+        model.generate(VideoClip(long_clip, duration=1), control=Control(kind="onsets"), **FAST)
 
 
 def test_where_nothing_begins_there_are_no_onsets_to_follow(reading_all_controls: ReWaS, long_clip: Path) -> None:
     flat = EnergyCurve(np.full(100, -5, np.float32), Fraction(100))
-    with pytest.raises(SettingsError, match="Nothing begins in the energy"):
-        reading_all_controls.generate(VideoClip(long_clip, duration=1), energy=flat, control="onsets", **FAST)
+    with pytest.raises(SettingsError, match="The energy has no onsets"):
+        reading_all_controls.generate(
+            VideoClip(long_clip, duration=1), control=Control(energy=flat, kind="onsets"), **FAST
+        )
 
 
 def test_layers_follow_their_energy_beside_a_sound_that_follows_onsets(
@@ -92,7 +116,9 @@ def test_layers_follow_their_energy_beside_a_sound_that_follows_onsets(
     struck, clip, behind = EnergyCurve(values, Fraction(100)), VideoClip(long_clip, duration=1), (Layer("air", "wind"),)
 
     def ambience(control) -> np.ndarray:
-        made = reading_all_controls.generate(clip, energy=struck, control=control, layers=behind, seed=3, **FAST)
+        made = reading_all_controls.generate(
+            clip, layers=behind, seed=3, control=Control(energy=struck, kind=control), **FAST
+        )
         return made.takes[0].stems["air"].waveform / np.abs(made.takes[0].stems["air"].waveform).max()
 
     np.testing.assert_allclose(ambience("onsets"), ambience("energy"), atol=1e-4)
@@ -108,8 +134,8 @@ def test_onsets_are_taken_from_the_energy_and_its_shape_is_not(reading_all_contr
     clip = VideoClip(long_clip, duration=3)
 
     def made(curve: EnergyCurve, control: str) -> np.ndarray:
-        result = reading_all_controls.generate(clip, energy=curve, control=control, **FAST)
-        assert result.control == control
+        result = reading_all_controls.generate(clip, control=Control(energy=curve, kind=control), **FAST)
+        assert result.control.kind == control
         return result.takes[0].stems["primary"].waveform
 
     short, long = struck(0.02), struck(0.2)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from rewas_engine import Execution, ReWaS, SettingsError
+from rewas_engine import Execution, ReWaS, Sampling, SettingsError
 from rewas_engine.conditioning.controls import Controls
 from rewas_engine.generation.synthesis import InpaintSource
 
@@ -26,7 +26,9 @@ def model(tiny_pack: Path) -> ReWaS:
 
 
 def made(model: ReWaS, seed: int, **again) -> torch.Tensor:
-    return model.sound.log_mel("a drum", following(), seed, model.sampling_settings(4), **again)[:FRAMES]
+    return model.sound_generator.generate_log_mel(
+        "a drum", following(), seed, model.sampling_settings(Sampling(num_inference_steps=4)), **again
+    )[:FRAMES]
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +39,7 @@ def first(model: ReWaS) -> torch.Tensor:
 def test_what_is_kept_stays_and_the_rest_is_another_sound(model: ReWaS, first: torch.Tensor) -> None:
     kept = np.ones(FRAMES, np.bool_)
     kept[202:403] = False
-    again = made(model, 2, earlier=InpaintSource(first, kept))
+    again = made(model, 2, inpaint_source=InpaintSource(first, kept))
     change = (again - first).abs().mean(dim=1)
     # To whole latent positions of four frames: what is touched by the range is made again.
     assert change[:200].max() < CODEC_NATS
@@ -48,17 +50,17 @@ def test_what_is_kept_stays_and_the_rest_is_another_sound(model: ReWaS, first: t
 def test_the_less_is_gone_through_again_the_less_changes(model: ReWaS, first: torch.Tensor) -> None:
     none = np.zeros(FRAMES, np.bool_)
     changes = [
-        float((made(model, 2, earlier=InpaintSource(first, none, share)) - first).abs().mean())
+        float((made(model, 2, inpaint_source=InpaintSource(first, none, share)) - first).abs().mean())
         for share in (0.25, 0.5, 1.0)
     ]
     assert changes == sorted(changes)
     assert changes[0] < 0.7 * changes[-1]
-    torch.testing.assert_close(made(model, 2, earlier=InpaintSource(first, none, 1.0)), made(model, 2))
+    torch.testing.assert_close(made(model, 2, inpaint_source=InpaintSource(first, none, 1.0)), made(model, 2))
 
 
 def test_a_sound_goes_on_beyond_its_end(model: ReWaS, first: torch.Tensor) -> None:
     begun = first[:300]
-    again = made(model, 2, earlier=InpaintSource(begun, np.ones(300, np.bool_)))
+    again = made(model, 2, inpaint_source=InpaintSource(begun, np.ones(300, np.bool_)))
     assert (again[:300] - begun).abs().mean(dim=1).max() < CODEC_NATS
     assert (again[300:] - first[300:]).abs().mean() > 4 * CODEC_NATS
 
@@ -66,12 +68,12 @@ def test_a_sound_goes_on_beyond_its_end(model: ReWaS, first: torch.Tensor) -> No
 @pytest.mark.parametrize("frames", [96, 512, 1000])
 def test_a_loop_has_no_seam(model: ReWaS, frames: int) -> None:
     energy = np.full(frames, -4, np.float32)
-    settings = model.sampling_settings(4)
-    log_mel = model.sound.log_mel("wind", Controls(energy=energy), 3, settings, circular=True)
+    settings = model.sampling_settings(Sampling(num_inference_steps=4))
+    log_mel = model.sound_generator.generate_log_mel("wind", Controls(energy=energy), 3, settings, is_loop=True)
     assert log_mel.shape == (frames, 64)
     hop = model.front_end.config.hop_samples
     samples = frames * hop - 333
-    loop = model.sound.vocoding.loop(log_mel, samples)
+    loop = model.sound_generator.vocoder.vocode_loop(log_mel, samples)
     assert loop.shape == (samples,)
     twice = np.concatenate([loop, loop])
     steps = np.abs(np.diff(twice))
@@ -86,20 +88,24 @@ def test_a_loop_has_no_seam(model: ReWaS, frames: int) -> None:
 def test_a_loop_is_the_same_wherever_it_is_begun(model: ReWaS, monkeypatch: pytest.MonkeyPatch) -> None:
     # But for phases that are drawn by place.
     monkeypatch.setattr(model._components["vocoder"], "scatter_head", None)
-    log_mel = model.sound.log_mel(
-        "wind", Controls(energy=np.full(400, -4, np.float32)), 3, model.sampling_settings(2), circular=True
+    log_mel = model.sound_generator.generate_log_mel(
+        "wind",
+        Controls(energy=np.full(400, -4, np.float32)),
+        3,
+        model.sampling_settings(Sampling(num_inference_steps=2)),
+        is_loop=True,
     )
     hop = model.front_end.config.hop_samples
-    whole = model.sound.vocoding.loop(log_mel, 400 * hop)
-    turned = model.sound.vocoding.loop(log_mel.roll(-160, dims=0), 400 * hop)
+    whole = model.sound_generator.vocoder.vocode_loop(log_mel, 400 * hop)
+    turned = model.sound_generator.vocoder.vocode_loop(log_mel.roll(-160, dims=0), 400 * hop)
     np.testing.assert_allclose(np.roll(whole, -160 * hop), turned, atol=1e-4)
 
 
 def test_what_does_not_fit_is_refused(model: ReWaS, first: torch.Tensor) -> None:
-    with pytest.raises(SettingsError, match="700 frames, but 3 are said"):
+    with pytest.raises(SettingsError, match="700 frames, but the mask has 3"):
         InpaintSource(first, np.ones(3, np.bool_))
-    with pytest.raises(SettingsError, match="gone through again"):
+    with pytest.raises(SettingsError, match="The strength is 0"):
         InpaintSource(first, np.ones(FRAMES, np.bool_), 0.0)
     longer = torch.cat([first, first])
     with pytest.raises(SettingsError, match="1400 frames, the controls only 700"):
-        made(model, 1, earlier=InpaintSource(longer, np.ones(1400, np.bool_)))
+        made(model, 1, inpaint_source=InpaintSource(longer, np.ones(1400, np.bool_)))

@@ -13,7 +13,7 @@ CHILD = """
 import json, resource, sys
 from pathlib import Path
 import numpy, torch
-from rewas_engine import Execution, InsufficientMemoryError, ReWaS, VideoClip
+from rewas_engine import Execution, InsufficientMemoryError, ReWaS, Sampling, VideoClip
 from rewas_engine.conditioning.controls import Controls
 
 where, pack, shot, rooms_mb = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3]), json.loads(sys.argv[4])
@@ -23,7 +23,7 @@ execution = Execution(precision="float32")
 unlimited = resource.getrlimit(resource.RLIMIT_DATA)
 # What is imported and set up only once, when it is needed first.
 warm = ReWaS.from_pretrained(Path(sys.argv[5]), device="cpu", execution=execution)
-warm.generate(VideoClip(shot), prompt="rain", num_steps=1)
+warm.generate(VideoClip(shot), prompt="rain", sampling=Sampling(num_inference_steps=1))
 del warm
 model = None if where == "load" else ReWaS.from_pretrained(pack, device="cpu", execution=execution)
 ends = []
@@ -36,10 +36,11 @@ for room_mb in rooms_mb:
             ReWaS.from_pretrained(pack, device="cpu", execution=execution)
         elif where == "sampling":
             controls = Controls(energy=numpy.full(1500, -4.0, numpy.float32))
-            model.sound.log_mel(f"rain {room_mb}", controls, 1, model.sampling_settings(1, 2.0))
+            sampling = Sampling(num_inference_steps=1, guidance_scale=2.0)
+            model.sound_generator.generate_log_mel(f"rain {room_mb}", controls, 1, model.sampling_settings(sampling))
         else:
-            model.forget()
-            model.generate(VideoClip(shot), prompt="rain", num_steps=1)
+            model.clear_cache()
+            model.generate(VideoClip(shot), prompt="rain", sampling=Sampling(num_inference_steps=1))
         end = "made"
     except InsufficientMemoryError as error:
         end = str(error)

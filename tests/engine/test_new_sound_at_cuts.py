@@ -8,11 +8,23 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rewas_engine import EnergyCurve, Layer, Revision, ReWaS, SettingsError, Stem, VideoClip
+from rewas_engine import (
+    Control,
+    EnergyCurve,
+    Layer,
+    Output,
+    Regenerate,
+    ReWaS,
+    Sampling,
+    SettingsError,
+    Stem,
+    VideoClip,
+)
 from rewas_engine.exact_time import sample_count
-from rewas_engine.requests.per_shot import Shots, joined, validate_cuts
+from rewas_engine.requests.per_shot import ShotPlan, crossfade_shots
+from rewas_engine.requests.validation import validate_cuts
 
-FAST = {"prompt": "rain", "num_steps": 2, "guidance_scale": 1.0}
+FAST = {"prompt": "rain", "sampling": Sampling(num_inference_steps=2, guidance_scale=1.0)}
 FADE_SAMPLES = 160
 CUTS_S = (Fraction(1), Fraction(5, 2))
 
@@ -25,7 +37,13 @@ def energy(*levels: float) -> EnergyCurve:
 
 
 def made(model: ReWaS, curve: EnergyCurve, **more: object) -> np.ndarray:
-    result = model.generate(VideoClip(more.pop("clip"), duration="3.5"), energy=curve, cuts=CUTS_S, **FAST, **more)
+    result = model.generate(
+        VideoClip(more.pop("clip"), duration="3.5"),
+        control=Control(energy=curve),
+        output=Output(cuts=CUTS_S),
+        **FAST,
+        **more,
+    )
     assert result.cuts_s == CUTS_S
     return result.takes[0].stems["primary"].waveform[0]
 
@@ -51,9 +69,12 @@ def test_no_shot_hears_of_another(listening: ReWaS, long_clip: Path) -> None:
 def test_shots_are_different_sounds_and_the_first_is_the_takes_own(model: ReWaS, long_clip: Path) -> None:
     clip = VideoClip(long_clip, duration=3)
     level = EnergyCurve(np.full(300, -6, np.float32), Fraction(100))
-    parted = model.generate(clip, energy=level, cuts=["1.5"], seed=4, **FAST).takes[0]
+    parted = model.generate(clip, seed=4, control=Control(energy=level), output=Output(cuts=["1.5"]), **FAST).takes[0]
     alone = model.generate(
-        VideoClip(long_clip, duration="1.5"), energy=level.with_duration(Fraction(3, 2)), seed=4, **FAST
+        VideoClip(long_clip, duration="1.5"),
+        seed=4,
+        control=Control(energy=level.with_duration(Fraction(3, 2))),
+        **FAST,
     )
     waveform = parted.stems["primary"].waveform[0]
     assert parted.seed == 4
@@ -69,14 +90,16 @@ def test_shots_are_different_sounds_and_the_first_is_the_takes_own(model: ReWaS,
 @pytest.mark.parametrize(("duration", "rate_hz"), [("7007/2400", 48_000), ("3.3333", 44_100), ("2.9", 22_050)])
 def test_the_length_stays_exact(model: ReWaS, long_clip: Path, duration: str, rate_hz: int) -> None:
     cuts = ("0.2", "1001/1200", "2.25")
-    result = model.generate(VideoClip(long_clip, duration=duration), cuts=cuts, sample_rate_hz=rate_hz, **FAST)
+    result = model.generate(
+        VideoClip(long_clip, duration=duration), output=Output(cuts=cuts, sample_rate_hz=rate_hz), **FAST
+    )
     assert result.takes[0].stems["primary"].waveform.shape == (1, sample_count(Fraction(duration), rate_hz))
     assert result.cuts_s == tuple(map(Fraction, cuts))
 
 
 def test_layers_go_on_across_cuts(model: ReWaS, long_clip: Path) -> None:
     clip, layers = VideoClip(long_clip, duration=2), (Layer("ambience", "wind"),)
-    plain, cut = (model.generate(clip, layers=layers, cuts=cuts, **FAST).takes[0] for cuts in ((), (1,)))
+    plain, cut = (model.generate(clip, layers=layers, output=Output(cuts=cuts), **FAST).takes[0] for cuts in ((), (1,)))
     gain = np.abs(plain.stems["ambience"].waveform).max() / np.abs(cut.stems["ambience"].waveform).max()
     np.testing.assert_allclose(gain * cut.stems["ambience"].waveform, plain.stems["ambience"].waveform, atol=1e-5)
     assert not np.allclose(plain.stems["primary"].waveform, cut.stems["primary"].waveform, atol=1e-3)
@@ -89,7 +112,7 @@ def test_parts_are_joined_within_the_fade(lengths: list[int], fade: int, seed: i
     begins = np.concatenate([[0], np.cumsum(lengths[:-1])]).astype(int).tolist()
     total = sum(lengths)
     parts = [rng.uniform(-0.5, 0.5, length + fade).astype(np.float32) for length in lengths]
-    whole = joined(parts, begins, total, fade)
+    whole = crossfade_shots(parts, begins, total, fade)
     assert whole.shape == (total,)
     for number, (part, begin) in enumerate(zip(parts, begins, strict=True)):
         own = slice(begin + (fade if number else 0), begin + lengths[number])
@@ -99,17 +122,17 @@ def test_parts_are_joined_within_the_fade(lengths: list[int], fade: int, seed: i
 def test_at_a_join_the_power_is_kept() -> None:
     rng = np.random.default_rng(0)
     parts = [rng.normal(0, 0.1, 48_000).astype(np.float32) for _ in range(2)]
-    whole = joined(parts, [0, 24_000], 48_000, 4000)
+    whole = crossfade_shots(parts, [0, 24_000], 48_000, 4000)
     assert whole[24_000:28_000].std() == pytest.approx(0.1, rel=0.05)
 
 
 def test_every_shot_has_a_seed_of_its_own() -> None:
-    shots = Shots.between((Fraction(1), Fraction(2)), Fraction(100), 300)
-    assert shots.begins == (0, 100, 200)
-    seeds = shots.seeds(7)
+    shots = ShotPlan.from_cuts((Fraction(1), Fraction(2)), Fraction(100), 300)
+    assert shots.starts == (0, 100, 200)
+    seeds = shots.derive_seeds(7)
     assert seeds[0] == 7
     assert len(set(seeds)) == 3
-    assert shots.seeds(8)[1] != seeds[1]
+    assert shots.derive_seeds(8)[1] != seeds[1]
 
 
 @pytest.mark.parametrize(
@@ -133,7 +156,7 @@ def test_cuts_that_cannot_be_are_refused(cuts: tuple, said: str) -> None:
 
 def test_what_contradicts_cuts_is_refused(model: ReWaS, long_clip: Path) -> None:
     clip, stem = VideoClip(long_clip, duration=2), Stem("primary", np.zeros((1, 32_000), np.float32), 16_000)
-    with pytest.raises(SettingsError, match="anew at cuts, and it is to loop"):
-        model.generate(clip, cuts=(1,), loop=True, **FAST)
-    with pytest.raises(SettingsError, match="anew at cuts, and a part of it"):
-        model.generate(clip, cuts=(1,), revision=Revision(stem, 0, 1), **FAST)
+    with pytest.raises(SettingsError, match="A loop cannot have a new sound at cuts"):
+        model.generate(clip, output=Output(cuts=(1,), loop=True), **FAST)
+    with pytest.raises(SettingsError, match="A regenerated sound cannot have a new sound at cuts"):
+        model.generate(clip, regenerate=Regenerate(stem, 0, 1), output=Output(cuts=(1,)), **FAST)

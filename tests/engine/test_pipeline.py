@@ -3,6 +3,7 @@
 import threading
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,18 +12,27 @@ from numbered_clips import write_numbered_clip
 from rewas_engine import (
     SILENCE_NATS,
     Cancelled,
+    Control,
     EnergyCurve,
     MediaError,
+    Output,
     PackError,
     Progress,
     ReWaS,
+    Sampling,
     SettingsError,
     VideoClip,
 )
 from rewas_engine.exact_time import sample_count
 from rewas_engine.requests.validation import check_total_duration
 
-FAST = {"prompt": "a bell", "num_steps": 1, "guidance_scale": 1.0}
+GROUPS = {"control": Control, "output": Output, "sampling": Sampling}
+FAST = {"prompt": "a bell", "sampling": Sampling(num_inference_steps=1, guidance_scale=1.0)}
+
+
+def _generate(model: ReWaS, clip: VideoClip, change: dict[str, Any]) -> None:
+    groups = {name: GROUPS[name](**value) if name in GROUPS else value for name, value in change.items()}
+    model.generate(clip, **{**FAST, **groups})
 
 
 def _curve(duration_s: Fraction | float, rate_hz: int = 100) -> EnergyCurve:
@@ -45,7 +55,7 @@ def test_the_sound_is_exactly_as_long_as_the_clip(
     model: ReWaS, long_clip: Path, start: str, duration: str, rate_hz: int | None
 ) -> None:
     clip = VideoClip(long_clip, start=start, duration=duration)
-    result = model.generate(clip, sample_rate_hz=rate_hz, **FAST)
+    result = model.generate(clip, output=Output(sample_rate_hz=rate_hz), **FAST)
     stem = result.takes[0].stems["primary"]
     assert stem.sample_rate_hz == (rate_hz or 16_000)
     assert stem.waveform.shape == (1, sample_count(Fraction(duration), stem.sample_rate_hz))
@@ -53,9 +63,9 @@ def test_the_sound_is_exactly_as_long_as_the_clip(
     assert np.isfinite(stem.waveform).all()
     assert np.abs(stem.waveform).max() <= 1
     assert stem.waveform.any()
-    assert result.requested.rate_hz == 100
-    assert result.requested.source == "picture"
-    assert result.takes[0].produced.values.size == result.requested.values.size
+    assert result.requested_energy.rate_hz == 100
+    assert result.requested_energy.source == "picture"
+    assert result.takes[0].produced_energy.values.size == result.requested_energy.values.size
     assert (result.clip.start_s, result.clip.duration_s) == (Fraction(start), Fraction(duration))
 
 
@@ -68,11 +78,11 @@ def test_without_a_duration_the_clip_reaches_to_the_end(model: ReWaS, long_clip:
 
 def test_one_seed_is_one_sound(model: ReWaS, long_clip: Path) -> None:
     clip, energy = VideoClip(long_clip, duration=1), _curve(1)
-    several = model.generate(clip, energy=energy, takes=3, seed=41, **FAST)
+    several = model.generate(clip, takes=3, seed=41, control=Control(energy=energy), **FAST)
     assert sorted(take.seed for take in several.takes) == [41, 42, 43]
     waveforms = [take.stems["primary"].waveform for take in several.takes]
     for take, waveform in zip(several.takes, waveforms, strict=True):
-        alone = model.generate(clip, energy=energy, seed=take.seed, **FAST).takes[0]
+        alone = model.generate(clip, seed=take.seed, control=Control(energy=energy), **FAST).takes[0]
         assert np.array_equal(alone.stems["primary"].waveform, waveform)
         assert (alone.energy_mae_nats, alone.energy_correlation) == (take.energy_mae_nats, take.energy_correlation)
     assert not np.array_equal(waveforms[0], waveforms[1])
@@ -83,14 +93,18 @@ def test_a_pack_loaded_again_makes_the_same_sound(model: ReWaS, tiny_pack: Path,
     first, second = (
         loaded.generate(clip, seed=5, **FAST) for loaded in (model, ReWaS.from_pretrained(tiny_pack, device="cpu"))
     )
-    assert np.array_equal(first.requested.values, second.requested.values)
+    assert np.array_equal(first.requested_energy.values, second.requested_energy.values)
     assert np.array_equal(first.takes[0].stems["primary"].waveform, second.takes[0].stems["primary"].waveform)
 
 
 @pytest.mark.slow
 def test_words_energy_strength_and_guidance_each_change_the_sound(model: ReWaS, long_clip: Path) -> None:
     clip = VideoClip(long_clip, duration=1)
-    settings = {"prompt": "a bell", "energy": _curve(1), "num_steps": 2, "guidance_scale": 2.0}
+    settings = {
+        "prompt": "a bell",
+        "control": Control(energy=_curve(1)),
+        "sampling": Sampling(num_inference_steps=2, guidance_scale=2.0),
+    }
     # Fresh zero convolutions hear no energy: it is woken for this test.
     conv = model._components["adapter"].middle_zero_conv
     conv.weight.fill_(0.3)
@@ -100,10 +114,10 @@ def test_words_energy_strength_and_guidance_each_change_the_sound(model: ReWaS, 
             for change in (
                 {},
                 {"prompt": "a dog barks"},
-                {"energy": _curve(1).scale(0.2)},
-                {"control_strength": 0.5},
-                {"guidance_scale": 4.0},
-                {"num_steps": 3},
+                {"control": Control(energy=_curve(1).scale(0.2))},
+                {"control": Control(energy=_curve(1), strength=0.5)},
+                {"sampling": Sampling(num_inference_steps=2, guidance_scale=4.0)},
+                {"sampling": Sampling(num_inference_steps=3, guidance_scale=2.0)},
             )
         ]
     finally:
@@ -114,12 +128,12 @@ def test_words_energy_strength_and_guidance_each_change_the_sound(model: ReWaS, 
 
 def test_the_energy_that_was_given_is_the_one_that_is_requested(model: ReWaS, long_clip: Path) -> None:
     drawn = EnergyCurve(np.array([-8, -2, -30, -5], np.float32), Fraction(2))
-    result = model.generate(VideoClip(long_clip, duration=2), energy=drawn, **FAST)
+    result = model.generate(VideoClip(long_clip, duration=2), control=Control(energy=drawn), **FAST)
     expected = np.maximum(drawn.resample(100, 200), SILENCE_NATS)
-    np.testing.assert_allclose(result.requested.values, expected, atol=1e-5)
-    assert result.requested.source == "user"
+    np.testing.assert_allclose(result.requested_energy.values, expected, atol=1e-5)
+    assert result.requested_energy.source == "user"
     take = result.takes[0]
-    mae_nats = np.abs(take.produced.values - result.requested.values).mean()
+    mae_nats = np.abs(take.produced_energy.values - result.requested_energy.values).mean()
     assert take.energy_mae_nats == pytest.approx(float(mae_nats), abs=1e-4)
 
 
@@ -148,7 +162,13 @@ def test_energy_of_the_clip_s_own_sound_is_that_of_its_range(model: ReWaS, tmp_p
 @pytest.mark.slow
 def test_progress_never_falls_and_tells_every_step(model: ReWaS, long_clip: Path) -> None:
     told: list[Progress] = []
-    model.generate(VideoClip(long_clip, duration=10), prompt="a bell", num_steps=3, takes=2, on_progress=told.append)
+    model.generate(
+        VideoClip(long_clip, duration=10),
+        prompt="a bell",
+        takes=2,
+        on_progress=told.append,
+        sampling=Sampling(num_inference_steps=3),
+    )
     fractions = [progress.fraction for progress in told]
     assert fractions == sorted(fractions)
     assert fractions[0] == 0
@@ -176,10 +196,10 @@ def test_a_wish_to_stop_is_heard_within_one_step(model: ReWaS, long_clip: Path, 
         model.generate(
             VideoClip(long_clip, duration=8),
             prompt="a bell",
-            num_steps=4,
             takes=2,
             on_progress=stop_there,
             cancel=cancel,
+            sampling=Sampling(num_inference_steps=4),
         )
     assert cancel.is_set()
     assert later == []
@@ -213,34 +233,35 @@ def test_an_error_of_the_listener_reaches_the_caller(model: ReWaS, long_clip: Pa
         ({"takes": 10_000}, "takes is 10000"),
         ({"takes": -1}, "takes is -1"),
         ({"prompt": None}, "prompt is None, which is not text"),
-        ({"negative_prompt": 7}, "negative prompt is 7, which is not text"),
-        ({"guidance_scale": "high"}, "guidance_scale is high"),
-        ({"gain_db": float("nan")}, "gain_db is nan"),
-        ({"control_part": (0.5, 0.5)}, "act from 0.5 to 0.5"),
-        ({"control_part": (float("nan"), 1)}, "act from nan to 1"),
-        ({"control_part": (0, float("inf"))}, "act from 0 to inf"),
-        ({"control_part": ("a", "b")}, "act from a to b"),
-        ({"negative_prompt": "wind", "guidance_scale": 1.0}, "does not guide"),
+        ({"sampling": {"negative_prompt": 7}}, "negative prompt is 7, which is not text"),
+        ({"sampling": {"guidance_scale": "high"}}, "guidance_scale is high"),
+        ({"sampling": {"sampler": "euler"}}, "The sampler 'euler' is unknown"),
+        ({"output": {"gain_db": float("nan")}}, "gain_db is nan"),
+        ({"control": {"start": 0.5, "end": 0.5}}, "acts from 0.5 to 0.5"),
+        ({"control": {"start": float("nan")}}, "acts from nan to 1"),
+        ({"control": {"end": float("inf")}}, "acts from 0.0 to inf"),
+        ({"control": {"start": "a", "end": "b"}}, "acts from a to b"),
+        ({"sampling": {"negative_prompt": "wind", "guidance_scale": 1.0}}, "needs guidance"),
         ({"seed": -1}, "seed is -1"),
         ({"seed": 2**63}, "seed is"),
         ({"seed": 2**63 - 1, "takes": 2}, "seed is"),
         ({"seed": 0.5}, "seed is 0.5"),
-        ({"num_steps": 0}, "num_steps is 0"),
-        ({"num_steps": 1001}, "num_steps is 1001"),
-        ({"num_steps": 2.5}, "num_steps is 2.5"),
-        ({"guidance_scale": float("nan")}, "guidance_scale is nan"),
-        ({"guidance_scale": float("inf")}, "guidance_scale is inf"),
-        ({"guidance_scale": -1.0}, "guidance_scale is -1"),
-        ({"control_strength": float("nan")}, "control_strength is nan"),
-        ({"control_strength": 2.1}, "control_strength is 2.1"),
-        ({"sample_rate_hz": 8_001}, "sample_rate_hz is 8001"),
-        ({"sample_rate_hz": 0}, "sample_rate_hz is 0"),
+        ({"sampling": {"num_inference_steps": 0}}, "num_inference_steps is 0"),
+        ({"sampling": {"num_inference_steps": 1001}}, "num_inference_steps is 1001"),
+        ({"sampling": {"num_inference_steps": 2.5}}, "num_inference_steps is 2.5"),
+        ({"sampling": {"guidance_scale": float("nan")}}, "guidance_scale is nan"),
+        ({"sampling": {"guidance_scale": float("inf")}}, "guidance_scale is inf"),
+        ({"sampling": {"guidance_scale": -1.0}}, "guidance_scale is -1"),
+        ({"control": {"strength": float("nan")}}, "control_strength is nan"),
+        ({"control": {"strength": 2.1}}, "control_strength is 2.1"),
+        ({"output": {"sample_rate_hz": 8_001}}, "sample_rate_hz is 8001"),
+        ({"output": {"sample_rate_hz": 0}}, "sample_rate_hz is 0"),
     ],
 )
 def test_settings_out_of_range_are_refused_before_any_work(model: ReWaS, tmp_path: Path, change, said: str) -> None:
     # The file is not even there: settings are looked at first.
     with pytest.raises(SettingsError, match=said) as caught:
-        model.generate(VideoClip(tmp_path / "a.mp4"), **{**FAST, **change})
+        _generate(model, VideoClip(tmp_path / "a.mp4"), change)
     assert caught.value.remedy
 
 
@@ -255,13 +276,13 @@ def test_too_much_sound_at_once_is_told_in_the_numbers_that_were_asked_for() -> 
 def test_an_energy_of_another_length_is_refused(model: ReWaS, long_clip: Path) -> None:
     for duration_s in (1.5, 2.6):
         with pytest.raises(SettingsError, match=r"energy curve lasts .* but the clip long.mkv lasts 2.000 s"):
-            model.generate(VideoClip(long_clip, duration=2), energy=_curve(duration_s), **FAST)
+            model.generate(VideoClip(long_clip, duration=2), control=Control(energy=_curve(duration_s)), **FAST)
 
 
 def test_an_energy_that_is_none_is_refused(model: ReWaS, long_clip: Path) -> None:
     for energy, name in ((np.zeros(200), "ndarray"), ([(0, -5), (2, -5)], "list"), ("flat", "str")):
         with pytest.raises(SettingsError, match=f"The energy is of the type {name}"):
-            model.generate(VideoClip(long_clip, duration=2), energy=energy, **FAST)
+            model.generate(VideoClip(long_clip, duration=2), control=Control(energy=energy), **FAST)
 
 
 @pytest.mark.parametrize(("start", "duration"), [(20, 5), (30, None), (30, 1), (0, 22)])

@@ -10,7 +10,19 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rewas_engine import SILENCE_NATS, EnergyCurve, Revision, ReWaS, SettingsError, Stem, VideoClip
+from rewas_engine import (
+    SILENCE_NATS,
+    Control,
+    EnergyCurve,
+    GenerationResult,
+    Output,
+    Regenerate,
+    ReWaS,
+    Sampling,
+    SettingsError,
+    Stem,
+    VideoClip,
+)
 from rewas_engine.conditioning.mel import AudioFrontEnd, MelConfig
 from rewas_engine.generation.synthesis import InpaintSource
 from rewas_engine.requests import take_making
@@ -39,7 +51,7 @@ def test_outside_the_range_and_its_crossfades_every_sample_stays(
         return
     old, duration_s = stem(2, rate_hz, channels), Fraction(2)
     made = np.ones((1, 2 * rate_hz), np.float32)
-    whole = Revision(old, start_s, end_s).splice(made, duration_s)
+    whole = Regenerate(old, start_s, end_s).splice(made, duration_s)
     times_s = np.arange(2 * rate_hz) / rate_hz
     fade_s = float(CROSSFADE_S)
     slack_s = 1.5 / rate_hz
@@ -51,13 +63,13 @@ def test_outside_the_range_and_its_crossfades_every_sample_stays(
 
 def test_a_crossfade_is_gradual() -> None:
     old = Stem("primary", np.zeros((1, 2 * RATE_HZ), np.float32), RATE_HZ)
-    whole = Revision(old, Fraction(1), Fraction(3, 2)).splice(np.ones((1, 2 * RATE_HZ), np.float32), Fraction(2))
+    whole = Regenerate(old, Fraction(1), Fraction(3, 2)).splice(np.ones((1, 2 * RATE_HZ), np.float32), Fraction(2))
     assert np.abs(np.diff(whole[0])).max() < 1.01 / (RATE_HZ * 0.02)
 
 
 def test_a_sound_that_goes_on_crosses_over_before_its_end() -> None:
     old = stem(1)
-    whole = Revision(old, Fraction(1)).splice(np.ones((1, 2 * RATE_HZ), np.float32), Fraction(2))
+    whole = Regenerate(old, Fraction(1)).splice(np.ones((1, 2 * RATE_HZ), np.float32), Fraction(2))
     assert np.array_equal(whole[0, : RATE_HZ - 321], old.waveform[0, : RATE_HZ - 321])
     assert (whole[0, RATE_HZ:] == 1).all()
     assert (whole[0, RATE_HZ - 16 : RATE_HZ] > 0.8).all()
@@ -65,36 +77,38 @@ def test_a_sound_that_goes_on_crosses_over_before_its_end() -> None:
 
 @pytest.mark.parametrize("rate_hz", [16_000, 44_100])
 def test_frames_within_the_range_are_not_kept(rate_hz: int) -> None:
-    earlier = Revision(stem(2, rate_hz), Fraction(1, 2), Fraction(1)).earlier(Fraction(2), AudioFrontEnd(MelConfig()))
+    earlier = Regenerate(stem(2, rate_hz), Fraction(1, 2), Fraction(1)).inpaint_source(
+        Fraction(2), AudioFrontEnd(MelConfig())
+    )
     assert earlier.log_mel.shape == (200, 64)
-    assert earlier.kept[:50].all()
-    assert not earlier.kept[50:100].any()
-    assert earlier.kept[100:].all()
+    assert earlier.keep_mask[:50].all()
+    assert not earlier.keep_mask[50:100].any()
+    assert earlier.keep_mask[100:].all()
 
 
 def test_of_a_whole_sound_nothing_is_kept() -> None:
-    assert not Revision(stem(2), degree=0.3).earlier(Fraction(2), AudioFrontEnd(MelConfig())).kept.any()
+    assert not Regenerate(stem(2), strength=0.3).inpaint_source(Fraction(2), AudioFrontEnd(MelConfig())).keep_mask.any()
 
 
 @pytest.mark.parametrize(
-    ("start_s", "end_s", "degree", "message"),
+    ("start_s", "end_s", "strength", "message"),
     [
         (-1, 1, 1.0, "does not lie in the clip"),
         (1, 1, 1.0, "does not lie in the clip"),
         (1, 4, 1.0, "does not lie in the clip"),
-        (0, 1, 0.0, "to the degree 0"),
-        (0, 1, float("nan"), "to the degree nan"),
-        (Fraction(5, 2), 3, 1.0, "leaves a part of the clip without any"),
-        (1, Fraction(5, 2), 1.0, "leaves a part of the clip without any"),
+        (0, 1, 0.0, "The strength is 0"),
+        (0, 1, float("nan"), "The strength is nan"),
+        (Fraction(5, 2), 3, 1.0, "leaves a part of the clip without sound"),
+        (1, Fraction(5, 2), 1.0, "leaves a part of the clip without sound"),
     ],
 )
-def test_ranges_that_cannot_be_made_are_refused(start_s, end_s, degree: float, message: str) -> None:
+def test_ranges_that_cannot_be_made_are_refused(start_s, end_s, strength: float, message: str) -> None:
     with pytest.raises(SettingsError, match=message):
-        Revision(stem(2), Fraction(start_s), Fraction(end_s), degree).range_s(Fraction(3))
+        Regenerate(stem(2), Fraction(start_s), Fraction(end_s), strength).range_s(Fraction(3))
     with pytest.raises(SettingsError, match="end of the range is not a time"):
-        Revision(stem(2), 0, float("nan")).range_s(Fraction(3))
+        Regenerate(stem(2), 0, float("nan")).range_s(Fraction(3))
     with pytest.raises(SettingsError, match="longer than the clip"):
-        Revision(stem(2)).range_s(Fraction(1))
+        Regenerate(stem(2)).range_s(Fraction(1))
 
 
 DURATION_S = Fraction(8)
@@ -108,16 +122,24 @@ def clip(long_clip: Path) -> VideoClip:
 @pytest.fixture(scope="module")
 def take(model: ReWaS, clip: VideoClip) -> Stem:
     energy = EnergyCurve(np.full(800, -4, np.float32), Fraction(100))
-    made = model.generate(clip, prompt="a bell", energy=energy, num_steps=2, seed=3, sample_rate_hz=48_000)
+    made = model.generate(
+        clip,
+        prompt="a bell",
+        seed=3,
+        control=Control(energy=energy),
+        sampling=Sampling(num_inference_steps=2),
+        output=Output(sample_rate_hz=48_000),
+    )
     return made.takes[0].stems["primary"]
 
 
-def revised(model: ReWaS, clip: VideoClip, revision: Revision, **settings):
-    return model.generate(clip, prompt="a bell", revision=revision, **{"seed": 5, "num_steps": 2, **settings})
+def regenerated(model: ReWaS, clip: VideoClip, regenerate: Regenerate, steps: int = 2, **settings) -> GenerationResult:
+    sampling = Sampling(num_inference_steps=steps)
+    return model.generate(clip, prompt="a bell", regenerate=regenerate, seed=5, sampling=sampling, **settings)
 
 
 def test_a_range_of_a_take_is_made_again(model: ReWaS, clip: VideoClip, take: Stem) -> None:
-    result = revised(model, clip, Revision(take, Fraction(3), Fraction(4)))
+    result = regenerated(model, clip, Regenerate(take, Fraction(3), Fraction(4)))
     new = result.takes[0].stems["primary"]
     assert new.sample_rate_hz == 48_000
     assert new.waveform.shape == take.waveform.shape
@@ -126,7 +148,7 @@ def test_a_range_of_a_take_is_made_again(model: ReWaS, clip: VideoClip, take: St
     assert np.array_equal(new.waveform[:, outside], take.waveform[:, outside])
     inside = (times_s > 3) & (times_s < 4)
     assert np.abs(new.waveform[:, inside] - take.waveform[:, inside]).mean() > 0.05 * np.abs(take.waveform).mean()
-    again = revised(model, clip, Revision(take, Fraction(3), Fraction(4)))
+    again = regenerated(model, clip, Regenerate(take, Fraction(3), Fraction(4)))
     assert np.array_equal(again.takes[0].stems["primary"].waveform, new.waveform)
 
 
@@ -142,12 +164,12 @@ def test_a_range_is_judged_by_itself(model: ReWaS, clip: VideoClip, monkeypatch:
         return faults(waveform, log_mel, requested, *others)
 
     monkeypatch.setattr(take_making, "find_faults", noted)
-    result = revised(model, clip, Revision(silent, Fraction(3), Fraction(7, 2)), energy=energy)
+    result = regenerated(model, clip, Regenerate(silent, Fraction(3), Fraction(7, 2)), control=Control(energy=energy))
     made = result.takes[0]
     inside = slice(300, 350)
-    expected = np.abs(result.requested.values - made.produced.values)[inside].mean()
-    assert made.energy_mae_nats == pytest.approx(float(expected), rel=1e-5)
-    assert len(made.produced.values) == len(result.requested.values) == 800
+    expected = np.abs(result.requested_energy.values - made.produced_energy.values)[inside].mean()
+    assert made.energy_mae_nats == pytest.approx(float(expected), rel=1e-6)
+    assert len(made.produced_energy.values) == len(result.requested_energy.values) == 800
     assert set(judged) == {(RATE_HZ // 2, 50, 50)}
 
 
@@ -156,13 +178,13 @@ def test_a_useless_range_is_made_once_more(
 ) -> None:
     found = iter([("stuck",), ()])
     monkeypatch.setattr(take_making, "find_faults", lambda *of_what: next(found))
-    (made,) = revised(model, clip, Revision(take, Fraction(3), Fraction(4))).takes
+    (made,) = regenerated(model, clip, Regenerate(take, Fraction(3), Fraction(4))).takes
     assert (made.replaced_seed, made.faults) == (5, ())
 
 
 def test_a_take_goes_on_beyond_its_end(model: ReWaS, clip: VideoClip, take: Stem) -> None:
     begun = replace(take, waveform=take.waveform[:, : 5 * 48_000])
-    new = revised(model, clip, Revision(begun, start_s=Fraction(5))).takes[0].stems["primary"].waveform
+    new = regenerated(model, clip, Regenerate(begun, start_s=Fraction(5))).takes[0].stems["primary"].waveform
     assert new.shape == take.waveform.shape
     assert np.array_equal(new[:, : 5 * 48_000 - 961], begun.waveform[:, : 5 * 48_000 - 961])
     assert np.abs(new[:, 5 * 48_000 :]).max() > 0
@@ -170,21 +192,21 @@ def test_a_take_goes_on_beyond_its_end(model: ReWaS, clip: VideoClip, take: Stem
 
 def test_a_variation_follows_the_take_s_own_energy(model: ReWaS, clip: VideoClip, take: Stem) -> None:
     told = []
-    result = revised(model, clip, Revision(take, degree=0.4), num_steps=5, on_progress=told.append)
-    own = model.front_end.measure_energy(Revision(take).heard(16_000))
-    assert np.array_equal(result.requested.values, np.maximum(own.values, -11.5129).astype(np.float32))
+    result = regenerated(model, clip, Regenerate(take, strength=0.4), steps=5, on_progress=told.append)
+    own = model.front_end.measure_energy(Regenerate(take).mono_waveform(16_000))
+    assert np.array_equal(result.requested_energy.values, np.maximum(own.values, -11.5129).astype(np.float32))
     steps = [progress.step for progress in told if progress.stage == "sample"]
     assert max(steps) == 2 == max(progress.total_steps for progress in told if progress.stage == "sample")
 
 
 def test_what_stays_is_not_resampled(model: ReWaS, clip: VideoClip, take: Stem) -> None:
-    with pytest.raises(SettingsError, match="at 48000 Hz is to be made again in part, at 44100 Hz"):
-        revised(model, clip, Revision(take), sample_rate_hz=44_100)
+    with pytest.raises(SettingsError, match="regenerate is at 48000 Hz, but the sample rate is set to 44100 Hz"):
+        regenerated(model, clip, Regenerate(take), output=Output(sample_rate_hz=44_100))
 
 
 def test_what_goes_beyond_full_scale_is_refused() -> None:
-    with pytest.raises(SettingsError, match=r"goes 6\.0 dB beyond full scale"):
-        Revision(Stem("primary", np.full((1, 100), 2.0, np.float32), RATE_HZ))
+    with pytest.raises(SettingsError, match=r"is 6\.0 dB beyond full scale"):
+        Regenerate(Stem("primary", np.full((1, 100), 2.0, np.float32), RATE_HZ))
 
 
 @pytest.mark.parametrize("gain_db", [0.0, -18.0])
@@ -192,10 +214,15 @@ def test_a_range_is_asked_for_at_the_level_of_what_stays(model: ReWaS, long_clip
     clip, old = VideoClip(long_clip, duration=2), stem(2)
     quieter = replace(old, waveform=(old.waveform * 10 ** (gain_db / 20)).astype(np.float32))
     made = [
-        model.generate(clip, prompt="a bell", revision=Revision(one, 1, 1.5), num_steps=1, guidance_scale=1.0)
+        model.generate(
+            clip,
+            prompt="a bell",
+            regenerate=Regenerate(one, 1, 1.5),
+            sampling=Sampling(num_inference_steps=1, guidance_scale=1.0),
+        )
         for one in (old, quieter)
     ]
-    whole, lowered = (result.requested.values for result in made)
+    whole, lowered = (result.requested_energy.values for result in made)
     heard = (whole > SILENCE_NATS + 3) & (lowered > SILENCE_NATS + 1)
     assert heard.any()
     np.testing.assert_allclose((lowered - whole)[heard], gain_db / 20 * np.log(10), atol=0.1)
@@ -205,9 +232,13 @@ def test_an_energy_that_is_given_is_taken_as_it_is(model: ReWaS, long_clip: Path
     clip, energy = VideoClip(long_clip, duration=2), EnergyCurve(np.full(200, -4, np.float32), Fraction(100))
     quiet = replace(stem(2), waveform=0.01 * stem(2).waveform)
     made = model.generate(
-        clip, prompt="a bell", energy=energy, revision=Revision(quiet, 1), num_steps=1, guidance_scale=1.0
+        clip,
+        prompt="a bell",
+        regenerate=Regenerate(quiet, 1),
+        control=Control(energy=energy),
+        sampling=Sampling(num_inference_steps=1, guidance_scale=1.0),
     )
-    np.testing.assert_allclose(made.requested.values, -4, atol=1e-5)
+    np.testing.assert_allclose(made.requested_energy.values, -4, atol=1e-5)
 
 
 @pytest.mark.parametrize("kept", [0, 9])

@@ -8,10 +8,10 @@ import torch
 from diffusers import DDIMScheduler
 
 from rewas_api.clip_settings import SAMPLERS
-from rewas_engine import ReWaS, SettingsError
+from rewas_engine import ReWaS, Sampling, SettingsError
 from rewas_engine.conditioning.controls import Controls
 from rewas_engine.conversion.sizes import released_schedule
-from rewas_engine.generation.sampling import Known, sample
+from rewas_engine.generation.sampling import KnownLatents, sample
 from rewas_engine.generation.synthesis import InpaintSource
 from rewas_engine.models.sampler_names import SAMPLER_NAMES
 from rewas_engine.models.schedules import build_schedule
@@ -55,7 +55,7 @@ def _sampled(
         _best_prediction(schedule),
         noise,
         build_schedule(name, schedule, is_partial=is_partial),
-        num_steps=steps,
+        num_inference_steps=steps,
         eta=eta,
         generator=generator,
         **more,
@@ -96,24 +96,26 @@ def test_what_is_kept_comes_out_as_it_is(name: str) -> None:
     kept = torch.zeros(40, dtype=torch.bool)
     kept[:25] = True
     steps: list[int] = []
-    made = _sampled(name, released_schedule(), 10, known=Known(there, kept), on_step=steps.append)
+    made = _sampled(name, released_schedule(), 10, known_latents=KnownLatents(there, kept), on_step=steps.append)
     assert torch.equal(made[:, kept], there[:, kept])
     assert float((made[:, ~kept] - 2).abs().mean()) > 0.1
-    near = _sampled(name, released_schedule(), 10, known=Known(there, torch.zeros_like(kept), 0.3), is_partial=True)
+    near = _sampled(
+        name, released_schedule(), 10, known_latents=KnownLatents(there, torch.zeros_like(kept), 0.3), is_partial=True
+    )
     assert float((near - 2).abs().mean()) < 0.45
     assert steps == list(range(1, 11))
 
 
 @pytest.mark.parametrize("name", SAMPLER_NAMES)
 def test_a_pack_is_sampled_by_each(model: ReWaS, name: str) -> None:
-    settings = model.sampling_settings(4, sampler=name)
+    settings = model.sampling_settings(Sampling(num_inference_steps=4, sampler=name))
     controls = Controls(energy=np.full(300, -5.0, np.float32))
-    made = model.sound.log_mel("rain", controls, 3, settings)
+    made = model.sound_generator.generate_log_mel("rain", controls, 3, settings)
     assert torch.isfinite(made).all()
-    again = model.sound.log_mel("rain", controls, 3, settings)
+    again = model.sound_generator.generate_log_mel("rain", controls, 3, settings)
     assert torch.equal(made, again)
     earlier = InpaintSource(made[:300], np.ones(300, np.bool_), 0.5)
-    revised = model.sound.log_mel("rain", controls, 4, settings, earlier=earlier)
+    revised = model.sound_generator.generate_log_mel("rain", controls, 4, settings, inpaint_source=earlier)
     assert torch.isfinite(revised).all()
 
 
@@ -123,9 +125,9 @@ def test_names_are_known_on_both_sides_of_the_contract() -> None:
 
 def test_another_sampler_is_refused(model: ReWaS) -> None:
     with pytest.raises(SettingsError, match="no sampler 'euler'"):
-        model.sampling_settings(sampler="euler")
+        model.sampling_settings(Sampling(sampler="euler"))
     with pytest.raises(SettingsError, match="no sampler 'euler'"):
         build_schedule("euler", released_schedule())
-    settings = replace(model.sampling_settings(2), sampler="euler")
+    settings = replace(model.sampling_settings(Sampling(num_inference_steps=2)), sampler="euler")
     with pytest.raises(SettingsError, match="no sampler 'euler'"):
-        model.sound.log_mel("rain", Controls(energy=np.full(8, -5.0, np.float32)), 0, settings)
+        model.sound_generator.generate_log_mel("rain", Controls(energy=np.full(8, -5.0, np.float32)), 0, settings)

@@ -9,10 +9,22 @@ import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rewas_engine import SILENCE_NATS, EnergyCurve, Layer, Revision, ReWaS, SettingsError, Stem, VideoClip
+from rewas_engine import (
+    SILENCE_NATS,
+    Control,
+    EnergyCurve,
+    Layer,
+    Output,
+    Regenerate,
+    ReWaS,
+    Sampling,
+    SettingsError,
+    Stem,
+    VideoClip,
+)
 from rewas_engine.requests.layers import PCM24_STEPS, apply_gains
 
-FAST = {"prompt": "a bell", "num_steps": 1, "guidance_scale": 1.0}
+FAST = {"prompt": "a bell", "sampling": Sampling(num_inference_steps=1, guidance_scale=1.0)}
 SWELL = EnergyCurve((-7 + 3 * np.sin(np.arange(300) / 25)).astype(np.float32), Fraction(100))
 
 
@@ -58,7 +70,9 @@ def layered(model: ReWaS, long_clip: Path):
         Layer("crowd", "people clapping", "following"),
         Layer("drone", "an engine", SWELL.scale(0.5)),
     )
-    return model.generate(VideoClip(long_clip, duration=3), energy=SWELL, layers=layers, takes=2, seed=4, **FAST)
+    return model.generate(
+        VideoClip(long_clip, duration=3), layers=layers, takes=2, seed=4, control=Control(energy=SWELL), **FAST
+    )
 
 
 def test_each_layer_is_a_stem_and_the_mix_their_sum(layered, tmp_path: Path) -> None:
@@ -78,12 +92,12 @@ def test_each_layer_has_words_seed_and_energy_of_its_own(layered) -> None:
     first, second = layered.takes
     assert len({report.seed for take in (first, second) for report in take.layers.values()}) == 6
     reports = first.layers
-    assert np.ptp(reports["ambience"].requested.values) == 0
-    primary, behind = layered.requested.values, reports["crowd"].requested.values
+    assert np.ptp(reports["ambience"].requested_energy.values) == 0
+    primary, behind = layered.requested_energy.values, reports["crowd"].requested_energy.values
     assert np.ptp(behind) < 0.6 * np.ptp(primary)
     assert np.corrcoef(primary, behind)[0, 1] > 0.5
     assert behind.max() == pytest.approx(primary.max() - 1.5, abs=0.1)
-    np.testing.assert_allclose(reports["drone"].requested.values, SWELL.scale(0.5).values, atol=0.1)
+    np.testing.assert_allclose(reports["drone"].requested_energy.values, SWELL.scale(0.5).values, atol=0.1)
     assert 0 <= first.score <= 1
 
 
@@ -117,7 +131,7 @@ def test_behind_silence_there_is_silence_or_what_is_steady() -> None:
 
 
 def test_a_layer_changes_nothing_but_the_level_of_the_primary_sound(model: ReWaS, layered, long_clip: Path) -> None:
-    alone = model.generate(VideoClip(long_clip, duration=3), energy=SWELL, takes=2, seed=4, **FAST)
+    alone = model.generate(VideoClip(long_clip, duration=3), takes=2, seed=4, control=Control(energy=SWELL), **FAST)
     for take in layered.takes:
         (same,) = (one for one in alone.takes if one.seed == take.seed)
         ours, theirs = (one.stems["primary"].waveform[0].astype(np.float64) for one in (take, same))
@@ -126,9 +140,9 @@ def test_a_layer_changes_nothing_but_the_level_of_the_primary_sound(model: ReWaS
 
 
 def test_the_picture_is_read_once(model: ReWaS, long_clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    read = model._sight.stream_frames
+    read = model._estimator.stream_frames
     times = []
-    monkeypatch.setattr(model._sight, "stream_frames", lambda *given: times.append(1) or read(*given))
+    monkeypatch.setattr(model._estimator, "stream_frames", lambda *given: times.append(1) or read(*given))
     layers = (Layer("ambience", "wind", "following"), Layer("more", "rain"))
     told: list[float] = []
     model.generate(
@@ -142,10 +156,10 @@ def test_the_picture_is_read_once(model: ReWaS, long_clip: Path, monkeypatch: py
 @pytest.mark.parametrize(
     ("values", "said"),
     [
-        ({"name": "primary"}, "no name for a layer"),
-        ({"name": "mix"}, "no name for a layer"),
-        ({"name": "Wind"}, "no name for a layer"),
-        ({"name": "../x"}, "no name for a layer"),
+        ({"name": "primary"}, "A layer cannot be called"),
+        ({"name": "mix"}, "A layer cannot be called"),
+        ({"name": "Wind"}, "A layer cannot be called"),
+        ({"name": "../x"}, "A layer cannot be called"),
         ({"prompt": " "}, "prompt of the layer ambience is empty"),
         ({"gain_db": float("nan")}, "gain_db of the layer ambience"),
         ({"gain_db": 25.0}, "gain_db of the layer ambience"),
@@ -163,11 +177,11 @@ def test_contradictions_are_refused(model: ReWaS, long_clip: Path) -> None:
         model.generate(clip, layers=(wind, wind), **FAST)
     with pytest.raises(SettingsError, match="9 layers"):
         model.generate(clip, layers=tuple(Layer(f"a{number}", "wind") for number in range(9)), **FAST)
-    old = Revision(Stem("primary", np.zeros((1, 48_000), np.float32), 16_000), 1, 2)
-    with pytest.raises(SettingsError, match="layers beside it"):
-        model.generate(clip, layers=(wind,), revision=old, **FAST)
-    with pytest.raises(SettingsError, match="what stays keeps its level"):
-        model.generate(clip, gain_db=-3, revision=old, **FAST)
+    old = Regenerate(Stem("primary", np.zeros((1, 48_000), np.float32), 16_000), 1, 2)
+    with pytest.raises(SettingsError, match="there are layers too"):
+        model.generate(clip, layers=(wind,), regenerate=old, **FAST)
+    with pytest.raises(SettingsError, match="what is kept of it keeps its level"):
+        model.generate(clip, regenerate=old, output=Output(gain_db=-3), **FAST)
     short = Layer("ambience", "wind", EnergyCurve(SWELL.values[:100], Fraction(100)))
     with pytest.raises(SettingsError, match="energy curve lasts"):
         model.generate(clip, layers=(short,), **FAST)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import rewas_engine
-from rewas_engine import Execution, ReWaS, VideoClip, installed_packs
+from rewas_engine import Control, Execution, ReWaS, Sampling, VideoClip, installed_packs
 from rewas_engine.conditioning.controls import Controls
 from rewas_engine.evaluation.bench import Watch
 from rewas_engine.evaluation.energy_from_video import energy_from_video_section
@@ -110,12 +110,12 @@ def test_pictures_tell_more_than_plain_motion(starter: ReWaS) -> None:
 def test_words_choose_the_sound(starter: ReWaS) -> None:
     """Rain hisses high, an engine hums low: told apart by the centre of the spectrum, with words never trained on."""
     energy = rewas_engine.EnergyCurve(np.full(512, -6.0, np.float32), 100)
-    settings = starter.sampling_settings(num_steps=8)
+    settings = starter.sampling_settings(Sampling(num_inference_steps=8))
 
     def brightest_bin(prompt: str) -> float:
-        magnitude = np.exp(starter.sound.log_mel(prompt, Controls.from_energy(energy), 1, settings).numpy()).mean(
-            axis=0
-        )
+        magnitude = np.exp(
+            starter.sound_generator.generate_log_mel(prompt, Controls.from_energy(energy), 1, settings).numpy()
+        ).mean(axis=0)
         return float((magnitude * np.arange(magnitude.size)).sum() / magnitude.sum())
 
     assert brightest_bin("a downpour outside") > brightest_bin("a lorry idling") + 5
@@ -125,7 +125,8 @@ def test_words_choose_the_sound(starter: ReWaS) -> None:
 def test_of_strange_words_nobody_says_how_well_they_are_done(starter: ReWaS, long_clip: Path) -> None:
     clip, energy = VideoClip(long_clip, duration=2), rewas_engine.EnergyCurve(np.full(200, -5.0, np.float32), 100)
     known, strange = (
-        starter.generate(clip, prompt=words, energy=energy, seed=1).takes[0] for words in ("heavy rain", "qwrtz")
+        starter.generate(clip, prompt=words, seed=1, control=Control(energy=energy)).takes[0]
+        for words in ("heavy rain", "qwrtz")
     )
     assert known.text_score is not None
     assert known.text_score > 0.5
@@ -139,8 +140,8 @@ def test_a_steady_sound_is_steady_to_its_end(starter: ReWaS) -> None:
     rate, frames = starter.front_end.config.frame_rate_hz, 300
     controls = Controls(energy=np.full(frames, -5, np.float32))
     for seed, prompt in enumerate(("heavy rain", "a stream running over stones", "wind in the trees")):
-        log_mel = starter.sound.log_mel(prompt, controls, seed, starter.sampling_settings())
-        waveform = starter.sound.vocoding.waveform(log_mel, frames * starter.front_end.config.hop_samples)
+        log_mel = starter.sound_generator.generate_log_mel(prompt, controls, seed, starter.sampling_settings())
+        waveform = starter.sound_generator.vocoder.vocode(log_mel, frames * starter.front_end.config.hop_samples)
         heard = starter.front_end.encode(waveform).numpy().mean(axis=1)
         # The last two frames see what lies beyond the end, as they do in any recording.
         assert np.abs(heard[-int(rate / 4) : -2] - heard[:-50].mean()).max() < 0.7

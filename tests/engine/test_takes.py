@@ -8,7 +8,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rewas_engine import SILENCE_NATS, EnergyCurve, ReWaS, SettingsError, Take, VideoClip
+from rewas_engine import (
+    SILENCE_NATS,
+    Control,
+    EnergyCurve,
+    GenerationResult,
+    ReWaS,
+    Sampling,
+    SettingsError,
+    Take,
+    VideoClip,
+)
 from rewas_engine.conditioning.mel import AudioFrontEnd, MelConfig
 from rewas_engine.requests import take_making
 from rewas_engine.requests.scoring import clipped_share, find_faults, score_take, sort_best_first
@@ -76,7 +86,15 @@ def test_scores_are_means_of_what_is_known() -> None:
 
 
 def take(seed: int, score: float, *faults: str) -> Take:
-    return Take(seed, {}, LOUD, 0.1, 0.9, None, score, faults)  # type: ignore[arg-type]
+    return Take(
+        seed=seed,
+        stems={},
+        produced_energy=LOUD,
+        energy_mae_nats=0.1,
+        energy_correlation=0.9,
+        score=score,
+        faults=faults,  # type: ignore[arg-type]
+    )
 
 
 @given(st.lists(st.tuples(st.integers(0, 50), st.sampled_from([0.1, 0.5, 0.9]), st.booleans())))
@@ -92,38 +110,38 @@ def test_the_best_come_first_and_useless_ones_last(drawn: list[tuple[int, float,
 def flawed(model: ReWaS, monkeypatch: pytest.MonkeyPatch) -> set[int]:
     """Seeds whose sounds come out silent."""
     seeds: set[int] = set()
-    log_mel = model.sound.log_mel
+    log_mel = model.sound_generator.generate_log_mel
 
     def flawed_log_mel(prompt, controls, seed, *rest, **more):
         made = log_mel(prompt, controls, seed, *rest, **more)
         return made.fill_(SILENCE_NATS) if seed in seeds else made
 
-    waveform = model.sound.vocoding.waveform
+    waveform = model.sound_generator.vocoder.vocode
 
     def silent_where_flat(log_mel, samples, on_window, *, seed):
         made = waveform(log_mel, samples, on_window, seed=seed)
         return np.zeros_like(made) if float(log_mel.max()) <= SILENCE_NATS else made
 
-    monkeypatch.setattr(model.sound, "log_mel", flawed_log_mel)
-    monkeypatch.setattr(model.sound.vocoding, "waveform", silent_where_flat)
+    monkeypatch.setattr(model.sound_generator, "generate_log_mel", flawed_log_mel)
+    monkeypatch.setattr(model.sound_generator.vocoder, "vocode", silent_where_flat)
     return seeds
 
 
-FAST = {"prompt": "a bell", "num_steps": 1, "guidance_scale": 1.0}
+FAST = {"prompt": "a bell", "sampling": Sampling(num_inference_steps=1, guidance_scale=1.0)}
 
 
 def test_a_useless_take_is_replaced_once(model: ReWaS, long_clip: Path, flawed: set[int]) -> None:
     clip = VideoClip(long_clip, duration=3)
     energy = LOUD
-    kept = model.generate(clip, energy=energy, takes=3, seed=5, **FAST)
+    kept = model.generate(clip, takes=3, seed=5, control=Control(energy=energy), **FAST)
     assert {one.seed for one in kept.takes} == {5, 6, 7}
     assert all(one.replaced_seed is None for one in kept.takes)
     flawed.add(6)
-    replaced = model.generate(clip, energy=energy, takes=3, seed=5, **FAST)
+    replaced = model.generate(clip, takes=3, seed=5, control=Control(energy=energy), **FAST)
     assert {one.seed: one.replaced_seed for one in replaced.takes} == {5: None, 7: None, 9: 6}
     # Of two useless ones the first stays, last of all and marked.
     flawed.add(9)
-    left = model.generate(clip, energy=energy, takes=3, seed=5, **FAST)
+    left = model.generate(clip, takes=3, seed=5, control=Control(energy=energy), **FAST)
     assert (left.takes[-1].seed, left.takes[-1].faults) == (6, ("silent",))
 
 
@@ -137,7 +155,7 @@ def test_a_useless_take_is_not_replaced_by_a_useless_one(
     scores = iter([0.1, 0.9])
     monkeypatch.setattr(take_making, "find_faults", judged)
     monkeypatch.setattr(take_making, "score_take", lambda *of_what: next(scores))
-    made = model.generate(VideoClip(long_clip, duration=3), energy=LOUD, seed=5, **FAST)
+    made = model.generate(VideoClip(long_clip, duration=3), seed=5, control=Control(energy=LOUD), **FAST)
     assert [(one.seed, one.score, one.faults) for one in made.takes] == [(5, 0.1, ("stuck",))]
 
 
@@ -145,7 +163,9 @@ def test_progress_never_falls_while_a_take_is_replaced(model: ReWaS, long_clip: 
     flawed.update({0, 1})
     told: list[float] = []
     clip = VideoClip(long_clip, duration=3)
-    model.generate(clip, energy=LOUD, takes=2, on_progress=lambda one: told.append(one.fraction), **FAST)
+    model.generate(
+        clip, takes=2, on_progress=lambda one: told.append(one.fraction), control=Control(energy=LOUD), **FAST
+    )
     assert told == sorted(told)
     assert told[-1] == 1
 
@@ -159,31 +179,38 @@ def test_too_much_sound_at_once_is_refused_before_any_work(model: ReWaS, long_cl
 
 def test_a_negative_prompt_needs_guidance_and_changes_the_sound(model: ReWaS, long_clip: Path) -> None:
     clip = VideoClip(long_clip, duration=3)
-    guided = {"prompt": "a bell", "num_steps": 1, "energy": LOUD, "guidance_scale": 2.0}
-    plain, away = (model.generate(clip, negative_prompt=words, **guided) for words in (None, "wind and rain"))
+    control = Control(energy=LOUD)
+
+    def generate(negative_prompt: str | None, guidance_scale: float = 2.0) -> GenerationResult:
+        sampling = Sampling(num_inference_steps=1, guidance_scale=guidance_scale, negative_prompt=negative_prompt)
+        return model.generate(clip, prompt="a bell", control=control, sampling=sampling)
+
+    plain, away = (generate(words) for words in (None, "wind and rain"))
     waveforms = [result.takes[0].stems["primary"].waveform for result in (plain, away)]
     assert not np.array_equal(*waveforms)
-    assert (plain.negative_prompt, away.negative_prompt) == ("", "wind and rain")
-    with pytest.raises(SettingsError, match="does not guide"):
-        model.generate(clip, negative_prompt="wind", **{**guided, "guidance_scale": 1.0})
+    assert (plain.settings.negative_prompt, away.settings.negative_prompt) == ("", "wind and rain")
+    with pytest.raises(SettingsError, match="needs guidance"):
+        generate("wind", guidance_scale=1.0)
     with pytest.raises(SettingsError, match="negative prompt is empty"):
-        model.generate(clip, negative_prompt=" ", **guided)
-    assert model.sampling_settings(negative_prompt="wind").guidance_scale >= 2
+        generate(" ")
+    assert model.sampling_settings(Sampling(negative_prompt="wind")).guidance_scale >= 2
 
 
 def test_controls_act_in_a_part_of_the_sampling(model: ReWaS, long_clip: Path) -> None:
     clip = VideoClip(long_clip, duration=3)
-    settings = {"prompt": "a bell", "num_steps": 4, "energy": LOUD, "guidance_scale": 1.0}
+    sampling = Sampling(num_inference_steps=4, guidance_scale=1.0)
 
     def made(**more) -> np.ndarray:
-        return model.generate(clip, **settings, **more).takes[0].stems["primary"].waveform
+        control = Control(energy=LOUD, **more)
+        result = model.generate(clip, prompt="a bell", sampling=sampling, control=control)
+        return result.takes[0].stems["primary"].waveform
 
     # Fresh zero convolutions hear no energy: they are woken for this test.
     conv = model._components["adapter"].middle_zero_conv
     conv.weight.fill_(0.3)
     try:
-        whole, none, again = made(), made(control_strength=0.0), made(control_part=(0.0, 1.0))
-        early, late = made(control_part=(0.0, 0.5)), made(control_part=(0.5, 1.0))
+        whole, none, again = made(), made(strength=0.0), made(start=0.0, end=1.0)
+        early, late = made(end=0.5), made(start=0.5)
     finally:
         conv.weight.zero_()
     assert len({one.tobytes() for one in (whole, none, early, late)}) == 4
@@ -192,14 +219,14 @@ def test_controls_act_in_a_part_of_the_sampling(model: ReWaS, long_clip: Path) -
 
 @pytest.mark.parametrize("part", [(0.5, 0.5), (0.7, 0.2), (-0.1, 1.0), (0.0, 1.1), (float("nan"), 1.0)])
 def test_a_part_that_is_none_is_refused(model: ReWaS, long_clip: Path, part: tuple[float, float]) -> None:
-    with pytest.raises(SettingsError, match="The controls are to act"):
-        model.generate(VideoClip(long_clip, duration=3), control_part=part, **FAST)
+    with pytest.raises(SettingsError, match="The control acts from"):
+        model.generate(VideoClip(long_clip, duration=3), control=Control(start=part[0], end=part[1]), **FAST)
 
 
 def test_controls_that_no_step_would_hear_are_refused(model: ReWaS, long_clip: Path) -> None:
     clip = VideoClip(long_clip, duration=3)
-    asked = {"prompt": "a bell", "energy": LOUD, "guidance_scale": 1.0, "num_steps": 4}
+    asked = {"prompt": "a bell", "sampling": Sampling(guidance_scale=1.0, num_inference_steps=4)}
     with pytest.raises(SettingsError, match=r"None of the 4 sampling steps lies between 0\.3 and 0\.31"):
-        model.generate(clip, control_part=(0.3, 0.31), **asked)
+        model.generate(clip, control=Control(energy=LOUD, start=0.3, end=0.31), **asked)
     # Where nothing is to steer, it does not matter when.
-    assert model.generate(clip, control_part=(0.3, 0.31), control_strength=0.0, **asked).takes
+    assert model.generate(clip, control=Control(energy=LOUD, start=0.3, end=0.31, strength=0.0), **asked).takes

@@ -99,7 +99,7 @@ def test_a_pack_with_a_projection_reads_its_prompts_through_it(tiny_pack: Path, 
     packed = with_projection(tiny_pack, tmp_path)
     assert read_pack(packed).components["text_projection"] == "TextProjection"
     bare, model = (ReWaS.from_pretrained(path, device="cpu") for path in (tiny_pack, packed))
-    plain, projected = (one.sound._embed_prompts(["rain", ""]) for one in (bare, model))
+    plain, projected = (one.sound_generator._embed_prompts(["rain", ""]) for one in (bare, model))
     projection = load_component(packed, "text_projection", "TextProjection")
     torch.testing.assert_close(projected, projection(plain))
     assert not torch.allclose(projected, plain, atol=1.0)

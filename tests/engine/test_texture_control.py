@@ -10,10 +10,13 @@ import pytest
 from numbered_clips import clicks, write_sound
 
 from rewas_engine import (
+    Control,
     EnergyCurve,
     Layer,
-    Revision,
+    Output,
+    Regenerate,
     ReWaS,
+    Sampling,
     SettingsError,
     Stem,
     TextureCurve,
@@ -21,8 +24,14 @@ from rewas_engine import (
     flat_curve,
     flat_texture,
 )
+from rewas_engine.checks import ControlName
 
-FAST = {"prompt": "wind", "seed": 3, "num_steps": 1, "sample_rate_hz": 16_000}
+FAST = {
+    "prompt": "wind",
+    "seed": 3,
+    "sampling": Sampling(num_inference_steps=1),
+    "output": Output(sample_rate_hz=16_000),
+}
 
 
 def waveform(result, role: str = "primary") -> np.ndarray:
@@ -30,19 +39,23 @@ def waveform(result, role: str = "primary") -> np.ndarray:
 
 
 def test_a_pack_that_does_not_read_texture_refuses_it(model: ReWaS, long_clip: Path) -> None:
-    with pytest.raises(SettingsError, match="cannot be steered by texture") as refused:
-        model.generate(VideoClip(long_clip, duration=1), texture=flat_texture(duration=1), **FAST)
-    assert "It understands energy" in refused.value.remedy
+    with pytest.raises(SettingsError, match="does not support the control texture") as refused:
+        model.generate(VideoClip(long_clip, duration=1), control=Control(texture=flat_texture(duration=1)), **FAST)
+    assert "It supports energy" in refused.value.remedy
 
 
 def test_a_texture_steers_and_is_reported(reading_all_controls: ReWaS, long_clip: Path) -> None:
     clip, energy = VideoClip(long_clip, duration=2), flat_curve(duration=2)
-    plain = reading_all_controls.generate(clip, energy=energy, **FAST)
+    plain = reading_all_controls.generate(clip, control=Control(energy=energy), **FAST)
     assert plain.requested_texture is None
     assert plain.takes[0].produced_texture is None
     assert plain.takes[0].texture_error_nats is None
-    dark = reading_all_controls.generate(clip, energy=energy, texture=flat_texture(duration=2, tilt_nats=-4), **FAST)
-    again = reading_all_controls.generate(clip, energy=energy, texture=flat_texture(duration=2, tilt_nats=-4), **FAST)
+    dark = reading_all_controls.generate(
+        clip, control=Control(energy=energy, texture=flat_texture(duration=2, tilt_nats=-4)), **FAST
+    )
+    again = reading_all_controls.generate(
+        clip, control=Control(energy=energy, texture=flat_texture(duration=2, tilt_nats=-4)), **FAST
+    )
     assert not np.array_equal(waveform(plain), waveform(dark))
     assert np.array_equal(waveform(dark), waveform(again))
     assert dark.requested_texture is not None
@@ -54,12 +67,18 @@ def test_a_texture_steers_and_is_reported(reading_all_controls: ReWaS, long_clip
     assert take.texture_error_nats == pytest.approx(difference, abs=1e-5)
 
 
-@pytest.mark.parametrize("more", [{"control": "onsets"}, {"loop": True}])
-def test_a_texture_goes_with_onsets_and_with_loops(reading_all_controls: ReWaS, long_clip: Path, more) -> None:
+@pytest.mark.parametrize(("kind", "loop"), [("onsets", False), ("energy", True)])
+def test_a_texture_goes_with_onsets_and_with_loops(
+    reading_all_controls: ReWaS, long_clip: Path, kind: ControlName, loop: bool
+) -> None:
     clip = VideoClip(long_clip, duration="1.01")
     energy = EnergyCurve(-4 - 6 * np.abs(np.sin(np.arange(101) / 10)).astype(np.float32), Fraction(100))
     made = [
-        reading_all_controls.generate(clip, energy=energy, texture=texture, **FAST, **more)
+        reading_all_controls.generate(
+            clip,
+            control=Control(kind=kind, energy=energy, texture=texture),
+            **{**FAST, "output": Output(sample_rate_hz=16_000, loop=loop)},
+        )
         for texture in (None, flat_texture(duration="1.01", tilt_nats=6))
     ]
     assert not np.array_equal(*map(waveform, made))
@@ -69,11 +88,13 @@ def test_a_texture_goes_with_onsets_and_with_loops(reading_all_controls: ReWaS, 
 def test_layers_keep_the_texture_of_their_words(reading_all_controls: ReWaS, long_clip: Path) -> None:
     clip, layers = VideoClip(long_clip, duration=1), [Layer("ambience", "rain", gain_db=-30)]
     made = [
-        reading_all_controls.generate(clip, energy=flat_curve(duration=1), layers=layers, texture=texture, **FAST)
+        reading_all_controls.generate(
+            clip, layers=layers, control=Control(energy=flat_curve(duration=1), texture=texture), **FAST
+        )
         for texture in (None, flat_texture(duration=1, tilt_nats=-6))
     ]
     reports = [result.takes[0].layers["ambience"] for result in made]
-    assert np.array_equal(reports[0].produced.values, reports[1].produced.values)
+    assert np.array_equal(reports[0].produced_energy.values, reports[1].produced_energy.values)
     assert made[1].takes[0].texture_error_nats is not None
 
 
@@ -82,7 +103,10 @@ def test_a_part_that_is_made_again_may_have_another_texture(reading_all_controls
     old = Stem("primary", np.random.default_rng(0).uniform(-0.3, 0.3, (1, 48_000)).astype(np.float32), 16_000)
     made = [
         reading_all_controls.generate(
-            clip, energy=flat_curve(duration=3), revision=Revision(old, 1, 2), texture=texture, **FAST
+            clip,
+            regenerate=Regenerate(old, 1, 2),
+            control=Control(energy=flat_curve(duration=3), texture=texture),
+            **FAST,
         )
         for texture in (None, flat_texture(duration=3, tilt_nats=-6))
     ]
@@ -94,7 +118,9 @@ def test_a_part_that_is_made_again_may_have_another_texture(reading_all_controls
 @pytest.mark.parametrize("duration", [1, 3])
 def test_a_texture_is_as_long_as_the_clip(reading_all_controls: ReWaS, long_clip: Path, duration: int) -> None:
     with pytest.raises(SettingsError, match=rf"The texture curve lasts {duration}.000 s, but the clip .* 2.000 s"):
-        reading_all_controls.generate(VideoClip(long_clip, duration=2), texture=flat_texture(duration=duration), **FAST)
+        reading_all_controls.generate(
+            VideoClip(long_clip, duration=2), control=Control(texture=flat_texture(duration=duration)), **FAST
+        )
 
 
 def test_the_texture_of_a_sound_is_measured(model: ReWaS, tmp_path: Path) -> None:

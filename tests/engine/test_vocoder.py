@@ -54,7 +54,7 @@ def test_a_vocoder_that_draws_nothing_needs_no_position() -> None:
 
 def test_a_long_sound_is_vocoded_in_windows_as_in_one_pass(model) -> None:
     log_mel = torch.randn(1704, 64, generator=torch.Generator().manual_seed(0)) - 7
-    whole = model.sound.vocoding.waveform(log_mel, 1704 * 160)
+    whole = model.sound_generator.vocoder.vocode(log_mel, 1704 * 160)
     with torch.no_grad():
         once = model._components["vocoder"](log_mel[None])[0].numpy()  # positions from 0, as those of seed 0
     once = once / max(1.0, np.abs(once).max())

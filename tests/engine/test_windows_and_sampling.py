@@ -9,7 +9,7 @@ from hypothesis import settings as limits
 from hypothesis import strategies as st
 
 from rewas_engine.conditioning.windows import blend, circular_starts, cut, join, window_starts
-from rewas_engine.generation.sampling import Known, effective_num_steps, guided, sample
+from rewas_engine.generation.sampling import KnownLatents, apply_guidance, effective_num_steps, sample
 
 
 @st.composite
@@ -130,27 +130,37 @@ def _oracle(schedule: DDIMScheduler, clean: torch.Tensor, velocity: bool):
     return predict
 
 
-@pytest.mark.parametrize("num_steps", [2, 20, 200])
+@pytest.mark.parametrize("num_inference_steps", [2, 20, 200])
 @pytest.mark.parametrize("eta", [0.0, 1.0])
-def test_an_oracle_leads_from_noise_to_the_truth(num_steps: int, eta: float) -> None:
+def test_an_oracle_leads_from_noise_to_the_truth(num_inference_steps: int, eta: float) -> None:
     schedule, clean = _epsilon_schedule(), torch.randn(8, 16, 4, generator=torch.Generator().manual_seed(5))
     generator = torch.Generator().manual_seed(1)
     noise = torch.randn(clean.shape, generator=generator)
     made = sample(
-        _oracle(schedule, clean, velocity=False), noise, schedule, num_steps=num_steps, eta=eta, generator=generator
+        _oracle(schedule, clean, velocity=False),
+        noise,
+        schedule,
+        num_inference_steps=num_inference_steps,
+        eta=eta,
+        generator=generator,
     )
     # The last step ends at the schedule's first alpha, 0.9985, and not at 1: some noise remains.
     assert (made - clean).abs().max() < 0.3
     assert (made - clean).pow(2).mean().sqrt() < 0.05
 
 
-@pytest.mark.parametrize("num_steps", [1, 2, 20])
-def test_an_oracle_of_velocity_leads_from_pure_noise_to_the_truth(num_steps: int) -> None:
+@pytest.mark.parametrize("num_inference_steps", [1, 2, 20])
+def test_an_oracle_of_velocity_leads_from_pure_noise_to_the_truth(num_inference_steps: int) -> None:
     schedule, clean = _velocity_schedule(), torch.randn(8, 16, 4, generator=torch.Generator().manual_seed(5)) * 2 - 1
     generator = torch.Generator().manual_seed(1)
     noise = torch.randn(clean.shape, generator=generator)
     made = sample(
-        _oracle(schedule, clean, velocity=True), noise, schedule, num_steps=num_steps, eta=0.0, generator=generator
+        _oracle(schedule, clean, velocity=True),
+        noise,
+        schedule,
+        num_inference_steps=num_inference_steps,
+        eta=0.0,
+        generator=generator,
     )
     assert (made - clean).pow(2).mean().sqrt() < 0.08
 
@@ -162,7 +172,7 @@ def _sampled(seed: int, eta: float, on_step=None) -> torch.Tensor:
         lambda latents, timestep: latents.tanh(),
         noise,
         _epsilon_schedule(),
-        num_steps=5,
+        num_inference_steps=5,
         eta=eta,
         generator=generator,
         on_step=on_step,
@@ -179,7 +189,14 @@ def test_the_schedule_that_was_given_is_not_changed() -> None:
     schedule = _epsilon_schedule()
     before = {name: repr(value) for name, value in vars(schedule).items()}
     generator = torch.Generator().manual_seed(0)
-    sample(lambda latents, timestep: latents, torch.zeros(1, 2, 2), schedule, num_steps=7, eta=0, generator=generator)
+    sample(
+        lambda latents, timestep: latents,
+        torch.zeros(1, 2, 2),
+        schedule,
+        num_inference_steps=7,
+        eta=0,
+        generator=generator,
+    )
     assert {name: repr(value) for name, value in vars(schedule).items()} == before
 
 
@@ -201,12 +218,12 @@ def test_steps_are_counted_and_an_exception_ends_them() -> None:
 
 def test_guidance_moves_away_from_the_unconditional() -> None:
     conditional, unconditional = torch.tensor([2.0]), torch.tensor([1.0])
-    assert guided(conditional, unconditional, 1).item() == 2
-    assert guided(conditional, unconditional, 0).item() == 1
-    assert guided(conditional, unconditional, 3).item() == 4
+    assert apply_guidance(conditional, unconditional, 1).item() == 2
+    assert apply_guidance(conditional, unconditional, 0).item() == 1
+    assert apply_guidance(conditional, unconditional, 3).item() == 4
 
 
-def _made_again(kept: torch.Tensor, renoised: float, seen: list[torch.Tensor] | None = None) -> torch.Tensor:
+def _made_again(kept: torch.Tensor, strength: float, seen: list[torch.Tensor] | None = None) -> torch.Tensor:
     schedule = _velocity_schedule()
     old = torch.randn(8, 12, 16, generator=torch.Generator().manual_seed(9))
     new = torch.randn(8, 12, 16, generator=torch.Generator().manual_seed(10))
@@ -219,8 +236,11 @@ def _made_again(kept: torch.Tensor, renoised: float, seen: list[torch.Tensor] | 
 
     generator = torch.Generator().manual_seed(1)
     noise = torch.randn(old.shape, generator=generator)
-    known = Known(old, kept, renoised)
-    return sample(watched, noise, schedule, num_steps=10, eta=0.0, generator=generator, known=known) - old
+    known = KnownLatents(old, kept, strength)
+    return (
+        sample(watched, noise, schedule, num_inference_steps=10, eta=0.0, generator=generator, known_latents=known)
+        - old
+    )
 
 
 def test_kept_positions_come_out_to_the_bit_and_the_others_are_new() -> None:
@@ -239,12 +259,12 @@ def test_what_is_kept_is_as_noisy_as_the_rest_at_every_step() -> None:
         assert latents[:, :6].std() == pytest.approx(float(latents[:, 6:].std()), rel=0.15), step
 
 
-def test_the_share_that_is_renoised_is_the_share_of_steps() -> None:
+def test_the_share_that_is_strength_is_the_share_of_steps() -> None:
     none = torch.zeros(12, dtype=torch.bool)
-    for renoised, steps in ((1.0, 10), (0.5, 5), (0.26, 3), (0.01, 1)):
+    for strength, steps in ((1.0, 10), (0.5, 5), (0.26, 3), (0.01, 1)):
         seen: list[torch.Tensor] = []
-        _made_again(none, renoised, seen)
-        assert len(seen) == steps == effective_num_steps(10, renoised)
+        _made_again(none, strength, seen)
+        assert len(seen) == steps == effective_num_steps(10, strength)
 
 
 def test_little_noise_leaves_a_trace_of_the_old_and_all_of_it_none() -> None:
@@ -256,11 +276,13 @@ def test_little_noise_leaves_a_trace_of_the_old_and_all_of_it_none() -> None:
         return torch.zeros_like(latents)
 
     distances = []
-    for renoised in (0.1, 0.3, 0.6, 1.0):
+    for strength in (0.1, 0.3, 0.6, 1.0):
         generator = torch.Generator().manual_seed(1)
         noise = torch.randn(old.shape, generator=generator)
-        known = Known(old, torch.zeros(12, dtype=torch.bool), renoised)
-        made = sample(hesitant, noise, schedule, num_steps=10, eta=0.0, generator=generator, known=known)
+        known = KnownLatents(old, torch.zeros(12, dtype=torch.bool), strength)
+        made = sample(
+            hesitant, noise, schedule, num_inference_steps=10, eta=0.0, generator=generator, known_latents=known
+        )
         distances.append(float(np.corrcoef(made.flatten(), old.flatten())[0, 1]))
     assert distances == sorted(distances, reverse=True)
     assert distances[0] > 0.85

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from rewas_engine import ReWaS
+from rewas_engine import ReWaS, Sampling
 from rewas_engine.curves.energy import FloatArray
 from rewas_engine.evaluation.bench import Bench, BenchClip, Watch
 from rewas_engine.evaluation.figures import Figure, Section
@@ -50,7 +50,13 @@ def make_clip(
 
 def make_bench(model: ReWaS, clips: Sequence[BenchClip], judge: Judge | None = None, **known: object) -> Bench:
     """A bench with chosen results of some conditions or methods."""
-    bench = Bench(model, judge or ScriptedJudge(), clips, model.sampling_settings(1, 1.0), Watch())
+    bench = Bench(
+        model,
+        judge or ScriptedJudge(),
+        clips,
+        model.sampling_settings(Sampling(num_inference_steps=1, guidance_scale=1.0)),
+        Watch(),
+    )
     vars(bench).update(known)
     return bench
 

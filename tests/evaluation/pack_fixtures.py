@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from rewas_engine import ReWaS
+from rewas_engine import ReWaS, Sampling
 from rewas_engine.conditioning.controls import hint_channels
 from rewas_engine.conditioning.mel import MelConfig
 from rewas_engine.evaluation.bench import Bench, Watch, bench_clips
@@ -57,7 +57,13 @@ def untrained_judge() -> Judge:
 def perfect_bench(model: ReWaS, classes: Sequence[str] = TWO_CLASSES, clips_per_class: int = 2) -> Bench:
     """A bench on which every generated sound is exactly the requested one, and the vocoder is lossless."""
     clips = bench_clips(DEVELOPMENT, classes, clips_per_class, model.front_end, Watch())
-    bench = Bench(model, untrained_judge(), clips, model.sampling_settings(1, 1.0), Watch())
+    bench = Bench(
+        model,
+        untrained_judge(),
+        clips,
+        model.sampling_settings(Sampling(num_inference_steps=1, guidance_scale=1.0)),
+        Watch(),
+    )
     real = np.stack([clip.log_mel for clip in clips])
     noise = np.random.default_rng(0).normal(-6, 1, real.shape).astype(np.float32)
     given = {

@@ -38,7 +38,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> ReWaS:
     """A pack that reads all prompts correctly, and takes the engine's video for rain."""
     model = tiny_model(tmp_path_factory.mktemp("pack"))
     space = ScriptedJoint({captions(name)[0]: vector for name, vector in VECTORS.items()})
-    rate, width, height = model.picture_format
+    rate, width, height = model.frame_format
     for one in SCENES:
         space.tell_text(one.caption, VECTORS[one.class_name])
         seen = RAIN if one is IDLING else VECTORS[one.class_name]

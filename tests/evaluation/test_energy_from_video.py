@@ -33,7 +33,7 @@ def look(monkeypatch: pytest.MonkeyPatch) -> Look:
     ) -> Section:
         model = ScriptedModel([*visible, *silent, *hidden])
 
-        def shown(scene: Scene, native_rate: Fraction, picture_format: tuple[Fraction, int, int]) -> FloatArray:
+        def shown(scene: Scene, native_rate: Fraction, frame_format: tuple[Fraction, int, int]) -> FloatArray:
             return model.frames_of(scene.seed)
 
         monkeypatch.setattr(pictures, "render_at_pack_rate", shown)

@@ -38,7 +38,7 @@ SCENES = (RAINS, BELLS, ENGINES, scene(3, "rain"))
 def model(tmp_path_factory: pytest.TempPathFactory) -> ReWaS:
     """A pack whose space hears and reads all classes, and takes pictures of rain for bells and of bells for rain."""
     model, space = tiny_model(tmp_path_factory.mktemp("pack")), ScriptedJoint()
-    rate, width, height = model.picture_format
+    rate, width, height = model.frame_format
     for one in SCENES:
         vector = {"rain": RAIN, "bell": BELL, "engine": ENGINE}[one.class_name]
         space.tell_text(one.caption, vector)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from pack_fixtures import TWO_CLASSES, tiny_model, untrained_judge
 
-from rewas_engine import ReWaS
+from rewas_engine import ReWaS, Sampling
 from rewas_engine.conditioning.controls import Controls
 from rewas_engine.evaluation.bench import Bench, Watch, bench_clips
 from rewas_engine.evaluation.sound_store import Request, SoundStore
@@ -60,7 +60,7 @@ def test_stored_sounds_are_not_generated_again(tmp_path: Path, model: ReWaS) -> 
 
 def test_a_bench_with_a_store_gives_the_same_sounds(tmp_path: Path, model: ReWaS) -> None:
     clips = bench_clips(DEVELOPMENT, TWO_CLASSES, 3, model.front_end, Watch())
-    settings = model.sampling_settings(1, 1.0)
+    settings = model.sampling_settings(Sampling(num_inference_steps=1, guidance_scale=1.0))
     plain = Bench(model, untrained_judge(), clips, settings, Watch()).plain
     first = Bench(model, untrained_judge(), clips, settings, Watch(), kept_in(tmp_path, model)).plain
     files = list(tmp_path.rglob("*.npy"))

@@ -91,7 +91,7 @@ def test_samplers_are_compared_with_many_steps(pack: Path) -> None:
     rows = compare_samplers(
         model, choices=(("ddim", 12), ("dpm++", 3)), reference_steps=12, classes=("drum_hit", "rain")
     )
-    assert [(row.sampler, row.num_steps) for row in rows] == [("reference", 12), ("ddim", 12), ("dpm++", 3)]
+    assert [(row.sampler, row.num_inference_steps) for row in rows] == [("reference", 12), ("ddim", 12), ("dpm++", 3)]
     assert rows[0].log_mel_l1_nats == rows[1].log_mel_l1_nats == 0
     assert rows[2].log_mel_l1_nats > 0.01
     assert all(-1 <= row.correlation_mean <= 1 and 0 <= row.right_class <= 1 for row in rows)

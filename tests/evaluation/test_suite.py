@@ -8,7 +8,7 @@ import pytest
 from pack_fixtures import TWO_CLASSES, tiny_model, untrained_judge
 
 from rewas_cli.plots.evaluation import draw_evaluation
-from rewas_engine import Cancelled, PackError, ReWaS, SettingsError
+from rewas_engine import Cancelled, PackError, ReWaS, Sampling, SettingsError
 from rewas_engine.conditioning.mel import AudioFrontEnd, MelConfig
 from rewas_engine.evaluation import speed
 from rewas_engine.evaluation.bench import EvaluationProgress
@@ -28,7 +28,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> ReWaS:
 @pytest.fixture(scope="module")
 def evaluated(model: ReWaS) -> tuple[Evaluation, list[EvaluationProgress]]:
     told: list[EvaluationProgress] = []
-    settings = model.sampling_settings(1, 1.5)
+    settings = model.sampling_settings(Sampling(num_inference_steps=1, guidance_scale=1.5))
     with pytest.MonkeyPatch.context() as patched:
         # Threads that wait for each other on a busy machine would take minutes.
         patched.setattr(speed, "THREADS", 1)
@@ -89,7 +89,7 @@ def test_the_report_holds_all_figures_and_its_plots_are_pictures(evaluated, tmp_
 @pytest.mark.slow
 def test_the_same_evaluation_gives_the_same_figures(model: ReWaS) -> None:
     plan = EvaluationPlan(("energy",), 1, classes=TWO_CLASSES)
-    settings = model.sampling_settings(1, 1.5)
+    settings = model.sampling_settings(Sampling(num_inference_steps=1, guidance_scale=1.5))
     first, again = (evaluate(model, plan, settings, judge=untrained_judge()).report() for _ in range(2))
     assert first == again
 
@@ -103,7 +103,7 @@ def test_it_stops_within_a_sampling_step(model: ReWaS) -> None:
         if progress.section == "energy":
             cancel.set()
 
-    settings = model.sampling_settings(1000, 1.5)
+    settings = model.sampling_settings(Sampling(num_inference_steps=1000, guidance_scale=1.5))
     with pytest.raises(Cancelled):
         evaluate(model, SMALL, settings, judge=untrained_judge(), on_progress=watch, cancel=cancel)
     assert [progress.done for progress in told if progress.section == "energy"] == [0]
@@ -157,6 +157,6 @@ def tried(steps: int, margin: float) -> TriedSetting:
 
 
 def test_the_best_setting_is_the_fastest_of_the_equally_good() -> None:
-    assert best_setting([tried(8, -0.2), tried(10, 0.045), tried(20, 0.05)]).num_steps == 10
-    assert best_setting([tried(8, -0.2), tried(10, 0.02), tried(20, 0.05)]).num_steps == 20
-    assert best_setting([tried(8, 0.1)]).num_steps == 8
+    assert best_setting([tried(8, -0.2), tried(10, 0.045), tried(20, 0.05)]).num_inference_steps == 10
+    assert best_setting([tried(8, -0.2), tried(10, 0.02), tried(20, 0.05)]).num_inference_steps == 20
+    assert best_setting([tried(8, 0.1)]).num_inference_steps == 8

@@ -76,14 +76,14 @@ class LevelMeter:
 class ScriptedModel:
     """Replaces a pack: returns each clip's own estimate for its frames."""
 
-    picture_format = (RATE_HZ, 2, 2)
+    frame_format = (RATE_HZ, 2, 2)
     front_end = LevelMeter()
     pack = SimpleNamespace(sample_rate_hz=SAMPLE_RATE_HZ)
 
     def __init__(self, clips: Sequence[ScriptedClip]) -> None:
         self.clips = list(clips)
 
-    def energy_of_frames(self, frames: NDArray[np.uint8]) -> FloatArray:
+    def estimate_energy_from_frames(self, frames: NDArray[np.uint8]) -> FloatArray:
         return self.clips[int(frames[0, 0, 0])].estimated
 
     def read_clip(self, clip: VideoClip) -> SimpleNamespace:

@@ -45,7 +45,7 @@ def test_the_python_of_the_readme_fits_the_engine() -> None:
     calls = {
         "from_pretrained": ('"starter"',),
         "estimate_energy": ("clip",),
-        "generate": ("clip", "prompt", "energy", "seed"),
+        "generate": ("clip", "prompt", "control", "seed"),
     }
     for name, given in calls.items():
         assert f".{name}(" in code
@@ -54,3 +54,6 @@ def test_the_python_of_the_readme_fits_the_engine() -> None:
             assert keyword in signature.parameters, f"{name}({keyword}=…)"
     clip = inspect.signature(rewas_engine.VideoClip)
     clip.bind("shot.mp4", start=3, duration=5)
+    control = inspect.signature(rewas_engine.Control)
+    assert "Control(energy=" in code
+    control.bind(energy=None)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from rewas_engine import EnergyCurve, Execution, ReWaS, VideoClip
+from rewas_engine import Control, EnergyCurve, Execution, ReWaS, Sampling, VideoClip
 from rewas_engine.conditioning.controls import Controls
 from rewas_engine.conversion.released import DEFAULT_NUM_STEPS
 
@@ -43,12 +43,12 @@ def test_the_prompt_is_never_dropped(released_model: ReWaS) -> None:
         lambda module, inputs, named: heard.append(named["class_labels"].clone()), with_kwargs=True
     )
     controls = [Controls(energy=np.full(512, -5.0, np.float32))] * 8
-    settings = replace(released_model.sampling_settings(num_steps=5), eta=0.0)
+    settings = replace(released_model.sampling_settings(Sampling(num_inference_steps=5)), eta=0.0)
     try:
-        released_model.sound.log_mels(["a dog"] * 8, controls, range(8), settings)
+        released_model.sound_generator.generate_log_mels(["a dog"] * 8, controls, range(8), settings)
     finally:
         hook.remove()
-    wanted, empty = released_model.sound._embed_prompts(["a dog", ""])
+    wanted, empty = released_model.sound_generator._embed_prompts(["a dog", ""])
     conditional = torch.cat([labels[: len(labels) // 2] for labels in heard])
     unconditional = torch.cat([labels[len(labels) // 2 :] for labels in heard])
     assert len(conditional) == 40
@@ -59,7 +59,11 @@ def test_the_prompt_is_never_dropped(released_model: ReWaS) -> None:
 def test_one_seed_is_one_sound(released_model: ReWaS, clip: Path) -> None:
     made = [
         released_model.generate(
-            VideoClip(clip, start=0, duration=1), prompt="a dog", energy=_flat(1), num_steps=2, seed=5
+            VideoClip(clip, start=0, duration=1),
+            prompt="a dog",
+            seed=5,
+            control=Control(energy=_flat(1)),
+            sampling=Sampling(num_inference_steps=2),
         )
         .takes[0]
         .stems["primary"]
@@ -72,7 +76,10 @@ def test_one_seed_is_one_sound(released_model: ReWaS, clip: Path) -> None:
 @pytest.mark.parametrize("scale", [1.0, 0.0, 3.0])
 def test_any_guidance_works(released_model: ReWaS, clip: Path, scale: float) -> None:
     made = released_model.generate(
-        VideoClip(clip, start=0, duration=1), prompt="a dog", energy=_flat(1), num_steps=2, guidance_scale=scale
+        VideoClip(clip, start=0, duration=1),
+        prompt="a dog",
+        control=Control(energy=_flat(1)),
+        sampling=Sampling(num_inference_steps=2, guidance_scale=scale),
     )
     waveform = made.takes[0].stems["primary"].waveform
     assert waveform.shape == (1, 16_000)
@@ -81,11 +88,13 @@ def test_any_guidance_works(released_model: ReWaS, clip: Path, scale: float) -> 
 
 @pytest.mark.parametrize("duration_s", [0.32, 5.0, 5.12, 6.6])
 def test_any_duration_works_from_picture_to_sound(released_model: ReWaS, clip: Path, duration_s: float) -> None:
-    made = released_model.generate(VideoClip(clip, start=0.2, duration=duration_s), prompt="a dog", num_steps=1)
+    made = released_model.generate(
+        VideoClip(clip, start=0.2, duration=duration_s), prompt="a dog", sampling=Sampling(num_inference_steps=1)
+    )
     waveform = made.takes[0].stems["primary"].waveform
     assert waveform.shape[1] == round(duration_s * 16_000)
     assert np.isfinite(waveform).all()
-    assert made.requested.source == "picture"
+    assert made.requested_energy.source == "picture"
 
 
 def test_a_clip_hears_nothing_of_the_others_in_its_batch(released_model: ReWaS) -> None:
@@ -101,16 +110,26 @@ def test_a_clip_hears_nothing_of_the_others_in_its_batch(released_model: ReWaS) 
 def test_each_take_asked_for_is_given(released_model: ReWaS, clip: Path) -> None:
     # The release makes several candidates and hands out the first without having compared them.
     made = released_model.generate(
-        VideoClip(clip, start=0, duration=0.5), prompt="a dog", energy=_flat(0.5), num_steps=1, takes=2, seed=1
+        VideoClip(clip, start=0, duration=0.5),
+        prompt="a dog",
+        takes=2,
+        seed=1,
+        control=Control(energy=_flat(0.5)),
+        sampling=Sampling(num_inference_steps=1),
     )
     assert sorted(take.seed for take in made.takes) == [1, 2]
 
 
 def test_a_pack_takes_few_steps_and_can_take_the_release_s(released_model: ReWaS) -> None:
-    usual, released = released_model.sampling_settings(), released_model.sampling_settings(sampler="ddim")
-    assert (usual.sampler, usual.num_steps) == ("dpm++", DEFAULT_NUM_STEPS)
-    assert (released.sampler, released.num_steps, released.eta, released.guidance_scale) == ("ddim", 200, 1.0, 3.0)
-    assert released_model.sampling_settings(7, sampler="ddim").num_steps == 7
+    usual, released = released_model.sampling_settings(), released_model.sampling_settings(Sampling(sampler="ddim"))
+    assert (usual.sampler, usual.num_inference_steps) == ("dpm++", DEFAULT_NUM_STEPS)
+    assert (released.sampler, released.num_inference_steps, released.eta, released.guidance_scale) == (
+        "ddim",
+        200,
+        1.0,
+        3.0,
+    )
+    assert released_model.sampling_settings(Sampling(num_inference_steps=7, sampler="ddim")).num_inference_steps == 7
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
@@ -118,8 +137,10 @@ def test_a_pack_takes_few_steps_and_can_take_the_release_s(released_model: ReWaS
 def test_the_pack_is_run_in_each_precision(released_pack: Path, clip: Path, precision: str, low_memory: bool) -> None:
     execution = Execution(precision=precision, low_memory=low_memory)
     model = ReWaS.from_pretrained(released_pack, device="cpu", execution=execution)
-    made = model.generate(VideoClip(clip, start=0, duration=1), prompt="a dog", num_steps=3, seed=5)
-    assert made.sampler == "dpm++"
+    made = model.generate(
+        VideoClip(clip, start=0, duration=1), prompt="a dog", seed=5, sampling=Sampling(num_inference_steps=3)
+    )
+    assert made.settings.sampler == "dpm++"
     assert np.isfinite(made.takes[0].stems["primary"].waveform).all()
 
 

@@ -58,7 +58,7 @@ def test_sampling_is_ddim_with_the_noise_of_each_step(eta: float) -> None:
         predict,
         torch.from_numpy(start),
         released_schedule(),
-        num_steps=8,
+        num_inference_steps=8,
         eta=eta,
         generator=torch.Generator(),
         step_noise=lambda step: torch.from_numpy(noises[step]),

@@ -12,7 +12,7 @@ import torch
 from foreign_layout import CAPTION_COLUMN, FILE_COLUMN, write_foreign_layout
 
 from rewas_cli.main import run
-from rewas_engine import ReWaS, SettingsError, VideoClip
+from rewas_engine import ReWaS, Sampling, SettingsError, VideoClip
 from rewas_engine.conditioning.controls import Controls
 from rewas_engine.models.adapter import EnergyAdapter
 from rewas_engine.models.joint import JointSpace
@@ -119,7 +119,7 @@ def test_the_pack_loads_and_makes_sound_for_a_clip(trained, foreign: Path) -> No
         getattr(TERMS, name) for name in ("name", "licence", "permits")
     )
     clip = VideoClip(foreign / "takes" / "24.mp4", duration=2)
-    result = model.generate(clip, prompt="a dog barks", num_steps=2)
+    result = model.generate(clip, prompt="a dog barks", sampling=Sampling(num_inference_steps=2))
     waveform = result.takes[0].stems["primary"].waveform
     assert waveform.shape == (1, 32_000)
     assert np.isfinite(waveform).all()

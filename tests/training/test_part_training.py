@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from rewas_cli.main import run
-from rewas_engine import PackError, ReWaS, SettingsError, VideoClip
+from rewas_engine import PackError, ReWaS, Sampling, SettingsError, VideoClip
 from rewas_engine.conditioning.mel import AudioFrontEnd, MelConfig
 from rewas_engine.models.adapter import EnergyAdapter
 from rewas_engine.models.codec import PatchAutoencoder, encode_scaled
@@ -143,7 +143,9 @@ def test_an_adapter_learns_to_steer_and_ends_in_a_pack(videos: Path, source: Pat
     assert (pack.info.name, pack.info.controls) == ("steered", ("energy",))
     assert pack.info.licence.startswith("CC-BY-4.0; and, for what it is made from: Apache-2.0")
     model = ReWaS.from_pretrained(pack.path, device="cpu")
-    result = model.generate(VideoClip(next(videos.rglob("*.mp4")), duration=2), prompt="knocking", num_steps=2)
+    result = model.generate(
+        VideoClip(next(videos.rglob("*.mp4")), duration=2), prompt="knocking", sampling=Sampling(num_inference_steps=2)
+    )
     assert result.takes[0].stems["primary"].waveform.shape == (1, 32_000)
     theirs, ours = (load_file(path / "denoiser" / "model.safetensors") for path in (source, pack.path))
     assert all(torch.equal(theirs[name], ours[name]) for name in theirs)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from rewas_engine import EnergyCurve, Execution, PackError, ReWaS, SettingsError
+from rewas_engine import EnergyCurve, Execution, PackError, ReWaS, Sampling, SettingsError
 from rewas_engine.conditioning.controls import Controls
 from rewas_engine.evaluation.suite import EvaluationPlan
 from rewas_engine.packs.description import read_pack, verify_files
@@ -80,8 +80,10 @@ def test_all_stages_end_in_a_pack_that_makes_sound(trained) -> None:
     assert model.pack.version == f"{VERSION}+{read_pack(training.pack_folder).fingerprint[:8]}"
     verify_files(read_pack(training.pack_folder))
     requested = EnergyCurve(np.full(100, -4, np.float32), 100)
-    log_mel = model.sound.log_mel("a drum", Controls.from_energy(requested), 0, model.sampling_settings(2))
-    waveform = model.sound.vocoding.waveform(log_mel, 16_000)
+    log_mel = model.sound_generator.generate_log_mel(
+        "a drum", Controls.from_energy(requested), 0, model.sampling_settings(Sampling(num_inference_steps=2))
+    )
+    waveform = model.sound_generator.vocoder.vocode(log_mel, 16_000)
     assert waveform.shape == (16_000,)
     assert np.isfinite(waveform).all()
     assert waveform.any()

@@ -155,7 +155,7 @@ def bench(
             del model
             if "cost" in parts:
                 cost = measure_few_steps(
-                    (own.sampler, own.num_steps),
+                    (own.sampler, own.num_inference_steps),
                     device=device,
                     execution=execution,
                     classes=_spread(CLASS_NAMES, cost_clips),
@@ -223,14 +223,14 @@ def _procedure_table(comparison: Comparison) -> Table:
 
 
 def _steps(timing: Timing) -> str:
-    return f"{timing.num_steps}" + (f" ({timing.measured_steps} measured)" if timing.is_extrapolated else "")
+    return f"{timing.num_inference_steps}" + (f" ({timing.measured_steps} measured)" if timing.is_extrapolated else "")
 
 
 def _verdict(comparison: Comparison) -> str:
     extrapolated = comparison.released.is_extrapolated
     note = (
         f", extrapolated from {comparison.released.measured_steps} of the release's "
-        f"{comparison.released.num_steps} steps"
+        f"{comparison.released.num_inference_steps} steps"
         if extrapolated
         else ""
     )

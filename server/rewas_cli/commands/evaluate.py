@@ -135,7 +135,7 @@ def evaluate(
     device: DeviceOption = "auto",
 ) -> None:
     """Measure a pack on the test split of the synthetic world and write a report with plots."""
-    from rewas_engine import ReWaS
+    from rewas_engine import ReWaS, Sampling
     from rewas_engine.evaluation.real_clips import video_files
     from rewas_engine.evaluation.sampling_choice import CHOICE_CLIPS_PER_CLASS, best_setting, try_settings
     from rewas_engine.evaluation.suite import CLIPS_PER_CLASS, FAST_CLIPS_PER_CLASS, EvaluationPlan
@@ -161,7 +161,9 @@ def evaluate(
                     cancel=cancel,
                 )
             else:
-                settings = model.sampling_settings(num_steps, guidance_scale)
+                settings = model.sampling_settings(
+                    Sampling(num_inference_steps=num_steps, guidance_scale=guidance_scale)
+                )
                 evaluation = evaluate_pack(
                     model, plan, settings, sounds_folder=generated, on_progress=on_progress, cancel=cancel
                 )

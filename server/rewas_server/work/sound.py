@@ -15,11 +15,14 @@ from rewas_api.errors import ProblemError, ProblemKind
 from rewas_api.v1 import rewas_pb2
 from rewas_engine import (
     Cancelled,
+    Control,
     EnergyCurve,
     EnergyEdit,
     GenerationResult,
     Layer,
-    Revision,
+    Output,
+    Regenerate,
+    Sampling,
     Stem,
     Take,
     TextureCurve,
@@ -78,7 +81,7 @@ class _ClipJob:
     energy: EnergyCurve | None
     file_name: str
     time_reference_samples: int
-    revision: Revision | None = None
+    regenerate: Regenerate | None = None
     cuts_s: tuple[Fraction, ...] = ()
     texture: TextureCurve | None = None
     layer_energies: Mapping[str, EnergyCurve] = field(default_factory=dict)
@@ -92,12 +95,12 @@ def generate_sound(
     otio_clip = parse_clip(work.clip_otio_json)
     settings = _resolve_settings(read_clip_settings(otio_clip, work.settings), context)
     clip = video_clip(work.clip_otio_json, work.uploaded_media, context)
-    revision = _read_regenerate(work, context) if work.HasField("regenerate") else None
-    if revision is not None:
+    regenerate = _read_regenerate(work, context) if work.HasField("regenerate") else None
+    if regenerate is not None:
         _check_rate(
-            read_clip_settings(otio_clip, work.settings), revision, clip, local_path(work.regenerate.sound_url).name
+            read_clip_settings(otio_clip, work.settings), regenerate, clip, local_path(work.regenerate.sound_url).name
         )
-        settings = replace(settings, sample_rate_hz=revision.stem.sample_rate_hz)
+        settings = replace(settings, sample_rate_hz=regenerate.stem.sample_rate_hz)
     assert settings.sample_rate_hz is not None
     asked, for_layers = sound_work_spec(work), layer_energy_specs(work, clip_label(otio_clip))
     with name_clip_in_media_errors(clip):
@@ -109,7 +112,7 @@ def generate_sound(
         energy=energy,
         file_name=_file_name(clip),
         time_reference_samples=_rounded(read_clip_source(otio_clip).timecode_s * settings.sample_rate_hz),
-        revision=revision,
+        regenerate=regenerate,
         cuts_s=tuple(fraction(cut, "cuts_s") for cut in work.cuts_s),
         texture=texture_from_message(work.texture) if work.HasField("texture") else None,
         layer_energies={name: curve for name, curve in curves.items() if curve is not None},
@@ -119,9 +122,9 @@ def generate_sound(
         return _generate_takes(assignment, context, folder, progress, (0.0, 1.0), cancel)[0]
 
 
-def _check_rate(asked: ClipSettings, revision: Revision, clip: VideoClip, sound_name: str) -> None:
+def _check_rate(asked: ClipSettings, regenerate: Regenerate, clip: VideoClip, sound_name: str) -> None:
     """Raises ProblemError (SETTINGS) for a sound at a rate that none is made at, or not the one that is asked for."""
-    own_hz = revision.stem.sample_rate_hz
+    own_hz = regenerate.stem.sample_rate_hz
     if own_hz not in SAMPLE_RATES_HZ:
         raise ProblemError(
             f'The sound {sound_name}, of which the clip "{clip.name}" is to be made again, has {own_hz} Hz.',
@@ -132,12 +135,12 @@ def _check_rate(asked: ClipSettings, revision: Revision, clip: VideoClip, sound_
         raise ProblemError(
             f'The sound of the clip "{clip.name}" has {own_hz} Hz and is to be made again in part at '
             f"{asked.sample_rate_hz} Hz.",
-            "Leave the rate out: what stays is not resampled.",
+            "Leave the rate out: what stays is not resample.",
             ProblemKind.SETTINGS,
         )
 
 
-def _read_regenerate(work: rewas_pb2.SoundWork, context: WorkContext) -> Revision:
+def _read_regenerate(work: rewas_pb2.SoundWork, context: WorkContext) -> Regenerate:
     """What is to be made again, its sound read. Raises MediaError, ProblemError."""
     asked = work.regenerate
     path = context.locate_media(asked.sound_url, work.uploaded_media)
@@ -145,7 +148,7 @@ def _read_regenerate(work: rewas_pb2.SoundWork, context: WorkContext) -> Revisio
     def moment(name: str) -> Fraction | None:
         return fraction(getattr(asked, name), f"regenerate.{name}") if asked.HasField(name) else None
 
-    return Revision(
+    return Regenerate(
         Stem.read(path), moment("start_s"), moment("end_s"), asked.strength if asked.HasField("strength") else 1.0
     )
 
@@ -275,26 +278,23 @@ def _generate_takes(
         made = model.generate(
             assignment.clip,
             prompt=settings.prompt,
-            energy=energy,
-            texture=assignment.texture,
-            takes=settings.takes or 1,
             seed=settings.seed,
-            num_steps=settings.num_inference_steps,
-            sampler=settings.sampler,
-            guidance_scale=settings.guidance_scale,
-            control_strength=1.0 if settings.control_strength is None else settings.control_strength,
-            control_part=(
-                0.0 if settings.control_start is None else settings.control_start,
-                1.0 if settings.control_end is None else settings.control_end,
+            takes=settings.takes or 1,
+            control=_control(settings, energy, assignment.texture),
+            sampling=Sampling(
+                num_inference_steps=settings.num_inference_steps,
+                guidance_scale=settings.guidance_scale,
+                negative_prompt=settings.negative_prompt,
+                sampler=settings.sampler,
             ),
-            negative_prompt=settings.negative_prompt,
-            control="onsets" if settings.control == "onsets" else "energy",
-            loop=bool(settings.loop),
-            cuts=cuts_s,
-            revision=assignment.revision,
-            gain_db=settings.gain_db or 0.0,
+            output=Output(
+                sample_rate_hz=settings.sample_rate_hz,
+                gain_db=settings.gain_db or 0.0,
+                loop=bool(settings.loop),
+                cuts=cuts_s,
+            ),
             layers=_layers(settings, assignment.layer_energies),
-            sample_rate_hz=settings.sample_rate_hz,
+            regenerate=assignment.regenerate,
             conflict=_policy(settings),
             on_progress=progress.part(begin, delivery_begin),
             cancel=cancel,
@@ -314,21 +314,21 @@ def _generate_takes(
         clip=clip_message(made.clip),
         pack=loaded_pack_message(model),
         takes=takes,
-        requested_energy=curve_message(made.requested),
+        requested_energy=curve_message(made.requested_energy),
         cuts_s=[rational(cut_s) for cut_s in made.cuts_s],
         timings=durations({**spent_s, **made.timings_s, "deliver": time.monotonic() - delivery_began_s}),
         settings=replace(
             settings,
-            num_inference_steps=made.num_steps,
-            sampler=made.sampler,
-            guidance_scale=made.guidance_scale,
-            control_strength=made.control_strength,
-            control_start=made.control_part[0],
-            control_end=made.control_part[1],
+            num_inference_steps=made.settings.num_inference_steps,
+            sampler=made.settings.sampler,
+            guidance_scale=made.settings.guidance_scale,
+            control_strength=made.settings.control_strength,
+            control_start=made.settings.control_start,
+            control_end=made.settings.control_end,
         ).to_proto(),
         requested_texture=None if made.requested_texture is None else texture_message(made.requested_texture),
         conflict=None if made.conflict is None else conflict_message(made.conflict),
-        prompt_weight=None if made.conflict is None else made.prompt_weight,
+        prompt_weight=None if made.conflict is None else made.settings.prompt_weight,
     )
     return result, delivered
 
@@ -362,6 +362,17 @@ def _write_take(
         written = folder.write(stem.waveform, stem.sample_rate_hz, name, provenance)
         delivered.append(_DeliveredStem(role, number, written, provenance))
     return delivered
+
+
+def _control(settings: ClipSettings, energy: EnergyCurve | None, texture: TextureCurve | None) -> Control:
+    return Control(
+        kind="onsets" if settings.control == "onsets" else "energy",
+        energy=energy,
+        texture=texture,
+        strength=1.0 if settings.control_strength is None else settings.control_strength,
+        start=0.0 if settings.control_start is None else settings.control_start,
+        end=1.0 if settings.control_end is None else settings.control_end,
+    )
 
 
 def _policy(settings: ClipSettings) -> ConflictPolicy:

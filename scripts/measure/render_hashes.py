@@ -3,7 +3,7 @@
     python scripts/measure/render_hashes.py MEDIA_FOLDER UNTRAINED_PACK --save before.json
     python scripts/measure/render_hashes.py MEDIA_FOLDER UNTRAINED_PACK --compare before.json
 
-MEDIA_FOLDER holds the clips that are named in `REQUESTS`. UNTRAINED_PACK is a folder that
+MEDIA_FOLDER holds the clips that are named in `render`. UNTRAINED_PACK is a folder that
 `rewas_engine.recipes.untrained_make_an_audio` wrote. Hashes of different machines or versions of torch are not
 comparable: take both sets on one machine.
 """

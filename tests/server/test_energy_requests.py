@@ -255,7 +255,7 @@ LEVEL = rewas_pb2.EnergyInput(flat_nats=-4.0)
         ({"flat_nats": math.nan}, "nan nats"),
         ({"points": rewas_pb2.EnergyPoints()}, "The energy curve has no points"),
         ({"points": points_message([(0, -5), (1, math.nan), (2, -5)])}, "Point 2 of the energy curve"),
-        ({"points": points_message([(0, -5), (1, -5), (1, -4), (2, -5)])}, "not after the one before it"),
+        ({"points": points_message([(0, -5), (1, -5), (1, -4), (2, -5)])}, "not after the previous one"),
         ({"points": points_message([(0, -5), (1, -5)])}, "too short"),
         ({"points": points_message([(0, -5), (9, -5)])}, "beyond the clip's end"),
         (

@@ -82,7 +82,7 @@ def open_runner(
         return
     if conflict_model is not None:
         raise ProblemError(
-            "--conflict-model has no effect with --server.",
+            "--conflict-model has no effect on work on a server.",
             "Start the server with --conflict-model, or omit one of the two options.",
             ProblemKind.SETTINGS,
         )
@@ -177,7 +177,7 @@ def check_conflict_model(folder: Path) -> None:
     """Check before anything is loaded that the folder exists. Raises ProblemError (PACK)."""
     if not folder.is_dir():
         raise ProblemError(
-            f"The folder {folder} with a CLIP model does not exist.",
+            f"The CLIP model folder {folder} does not exist.",
             "Check the path of --conflict-model.",
             ProblemKind.PACK,
         )

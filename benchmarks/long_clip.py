@@ -175,6 +175,7 @@ def _measure_command(
     from rewas_api.v1 import rewas_pb2
     from rewas_server.work.context import WorkContext, WorkProgress
     from rewas_server.work.dispatch import run_work
+    from rewas_server.work.requests import parse_request
 
     def on_progress(progress: WorkProgress) -> None:
         peak.stage = rewas_pb2.Stage.Name(progress.stage)  # type: ignore[arg-type]
@@ -187,7 +188,7 @@ def _measure_command(
     context = WorkContext(lambda name: model, model.pack.name, stems, lambda url, uploaded: film)
     request = rewas_pb2.SubmitJobRequest(idempotency_key="long", sound=work)
     ended = threading.Event()
-    result = run_work(request, context, on_progress=on_progress, cancel=ended)
+    result = run_work(parse_request(request), context, on_progress=on_progress, cancel=ended)
     assert isinstance(result, rewas_pb2.SoundResult)
     stem = result.takes[0].stems[0]
     timings = {stage: spent.ToNanoseconds() / 1e9 for stage, spent in result.timings.items()}

@@ -20,7 +20,8 @@ from rewas_engine.packs.description import DEFAULT_PACK, find_pack, read_pack
 from rewas_server.files.delivery import StemFolder
 from rewas_server.files.media import local_path
 from rewas_server.work.context import Result, WorkContext, WorkProgress
-from rewas_server.work.dispatch import check_request, run_work
+from rewas_server.work.dispatch import run_work
+from rewas_server.work.requests import parse_request
 from rewas_server.work.translation import pack_message
 
 if TYPE_CHECKING:
@@ -125,12 +126,12 @@ class LocalRunner:
         request = _request(work)
         # On this machine, a pack may also be a folder that is not installed.
         packs = [pack.name for pack in installed_packs()] + [pack for pack in _pack_names(work) if os.sep in pack]
-        check_request(request, packs)
+        checked = parse_request(request, packs)
         engine = functools.partial(
             _engine, device=self._device, execution=self._execution, conflict_model=self._conflict_model
         )
         context = WorkContext(engine, DEFAULT_PACK, output_dir, _locate_local_media)
-        result = run_work(request, context, on_progress=on_progress, cancel=cancel)
+        result = run_work(checked, context, on_progress=on_progress, cancel=cancel)
         return Outcome(result, {artifact.name: Path(artifact.path) for artifact in list_artifacts(result)})
 
 

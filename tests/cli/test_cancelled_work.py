@@ -16,6 +16,7 @@ from rewas_api.v1 import rewas_pb2
 from rewas_engine import Cancelled, Execution, ReWaS, flat_texture
 from rewas_server.work.context import WorkContext, WorkProgress
 from rewas_server.work.dispatch import run_work
+from rewas_server.work.requests import parse_request
 from rewas_server.work.translation import texture_message
 
 STAGES = {name: number for name, number in rewas_pb2.Stage.items() if number}
@@ -147,7 +148,7 @@ def test_cancelled_at_any_stage_nothing_remains(
 ) -> None:
     """last: at the last word of the stage and not at its first."""
     told: list[WorkProgress] = []
-    request = work(kind, media)
+    request = parse_request(work(kind, media))
     model = loaded("starter" if kind in ("conflict", "checked sound", "textured sound") else "tiny")
     context = WorkContext(lambda name: model, "tiny", tmp_path / "a" / "b" / "stems", lambda url, uploaded: Path(url))
     run_work(request, context, on_progress=told.append, cancel=threading.Event())

@@ -25,10 +25,12 @@ from rewas_cli.console import Printer, cancel_on_ctrl_c, progress_bar, protect_s
 
 if TYPE_CHECKING:
     import threading
+    from collections.abc import Sequence
 
     import opentimelineio as otio
 
     from rewas_cli.runner import Outcome, Runner
+    from rewas_server.otio.clips import PromptedClip
 
 
 _DEFAULTS_PANEL = "Defaults for clips without their own setting"
@@ -104,9 +106,9 @@ def batch(
     from rewas_cli.runner import open_runner
     from rewas_server.files.output_paths import check_folder_writable
     from rewas_server.otio.files import check_writable, make_media_absolute, read_timeline
-    from rewas_server.work.context import settings_of
+    from rewas_server.work.requests import name_clip_in_settings_errors, parse_timeline_request
 
-    with settings_of("The timeline's defaults"):
+    with name_clip_in_settings_errors("The timeline's defaults"):
         defaults = ClipSettings(
             pack=pack,
             seed=seed,
@@ -127,11 +129,8 @@ def batch(
             open_runner(server, execution, conflict_model, device) as runner,
             progress_bar(original.name) as on_progress,
         ):
-            work = rewas_pb2.TimelineWork(
-                timeline_otio_json=absolute.to_json_string(),
-                defaults=defaults.to_proto(),
-                uploaded_media=_upload_media(absolute, runner, cancel),
-            )
+            work = rewas_pb2.TimelineWork(timeline_otio_json=absolute.to_json_string(), defaults=defaults.to_proto())
+            work.uploaded_media.update(_upload_media(parse_timeline_request(work).clips, runner, cancel))
             outcome = runner.run(work, stems.absolute(), on_progress, cancel)
         assert isinstance(outcome.result, rewas_pb2.TimelineResult)
         same_folder = output.parent.resolve() == timeline.parent.resolve()
@@ -142,14 +141,13 @@ def batch(
     Printer(as_json).result(report, [*lines, f"timeline: {output}"])
 
 
-def _upload_media(timeline: otio.schema.Timeline, runner: Runner, cancel: threading.Event) -> dict[str, str]:
-    """Upload the media that the server cannot read. Media that does not exist is named before anything runs."""
+def _upload_media(clips: Sequence[PromptedClip], runner: Runner, cancel: threading.Event) -> dict[str, str]:
+    """Upload the media of all clips if the server cannot read it. Missing media is reported before any work."""
     from rewas_cli.runner import find_media_file
     from rewas_server.files.media import local_path
-    from rewas_server.work.context import clips_with_prompt
 
     uploaded: dict[str, str] = {}
-    for clip in clips_with_prompt(timeline):
+    for clip in clips:
         url = clip.source.target_url
         media = find_media_file(local_path(url), clip.source.name)
         if url not in uploaded:

@@ -260,8 +260,7 @@ def generate(
     from rewas_cli.runner import find_media_file, open_runner, uploaded_media
     from rewas_engine import SettingsError
     from rewas_server.files.output_paths import check_folder_writable
-    from rewas_server.otio.clips import parse_clip
-    from rewas_server.work.context import read_clip_settings, settings_of
+    from rewas_server.work.requests import name_clip_in_settings_errors, parse_request
     from rewas_server.work.translation import texture_message
 
     with protect_stdout(), cancel_on_ctrl_c() as cancel:
@@ -277,7 +276,7 @@ def generate(
             )
         regeneration = regenerate_message(regenerate, time_range, strength)
         media = find_media_file(clip)
-        with settings_of(f'The clip "{media.name}"'):
+        with name_clip_in_settings_errors(f'The clip "{media.name}"'):
             layer_options = LayerOptions.from_options(ambience, layer, gain, following, layer_energy, layer_edit)
             settings = ClipSettings(
                 prompt=prompt,
@@ -309,7 +308,8 @@ def generate(
                 plot, read=(media, *([] if regenerate is None else [regenerate]), *read), created_folder=output
             )
         chosen = ClipRange(media, start, duration)
-        read_clip_settings(parse_clip(chosen.otio_json), settings.to_proto())
+        sound = rewas_pb2.SoundWork(clip_otio_json=chosen.otio_json, settings=settings.to_proto())
+        parse_request(rewas_pb2.SubmitJobRequest(sound=sound))  # before any media is read
         with open_runner(server, execution, conflict_model, device) as runner, progress_bar(media.name) as on_progress:
             resolver = EnergyResolver(runner, chosen, pack, on_progress, cancel)
             values = resolver.resolve_values(choice)

@@ -1,6 +1,6 @@
-"""The contract's calls, each a few lines over the board, the scheduler and the media."""
+"""The calls of the gRPC contract."""
 
-# ruff: noqa: N802 - the calls have the names that the contract gives them
+# ruff: noqa: N802 - the contract names the calls
 
 from __future__ import annotations
 
@@ -23,9 +23,7 @@ from rewas_server.grpc.security import artifact_path
 from rewas_server.jobs import lifecycle
 from rewas_server.jobs.board import JobBoard
 from rewas_server.jobs.scheduler import Scheduler
-from rewas_server.otio.clips import PromptedClip, parse_clip, parse_timeline, read_clip_source
-from rewas_server.work import dispatch
-from rewas_server.work.context import clips_with_prompt
+from rewas_server.work.requests import CheckedRequest, parse_request
 from rewas_server.work.translation import pack_message, problem_from_error
 
 MAX_KEY_CHARACTERS = 128
@@ -72,14 +70,14 @@ class ContractService(rewas_pb2_grpc.RewasServiceServicer):
         known = await self._board.find_by_key(request)
         if known is not None:
             return rewas_pb2.SubmitJobResponse(job=known)
-        await asyncio.to_thread(self._check, request)
+        checked = await asyncio.to_thread(self._check, request)
         if len(await self._board.unfinished()) >= self._config.queue_limit:
             raise ProblemError(
                 f"{self._config.queue_limit} jobs are waiting already.",
                 "Wait until some are done, or cancel some.",
                 ProblemKind.RESOURCES,
             )
-        job = await self._board.add(lifecycle.queued(uuid.uuid4().hex, dispatch.request_name(request)), request)
+        job = await self._board.add(lifecycle.queued(uuid.uuid4().hex, checked.name), request)
         self._scheduler.notify_job_added()
         return rewas_pb2.SubmitJobResponse(job=job)
 
@@ -142,15 +140,14 @@ class ContractService(rewas_pb2_grpc.RewasServiceServicer):
             while data := await asyncio.to_thread(file.read, CHUNK_BYTES):
                 yield rewas_pb2.FetchArtifactResponse(data=data)
 
-    def _check(self, request: rewas_pb2.SubmitJobRequest) -> None:
+    def _check(self, message: rewas_pb2.SubmitJobRequest) -> CheckedRequest:
         installed = installed_packs()
-        dispatch.check_request(request, [pack.name for pack in installed])
-        timeline = parse_timeline(request.timeline.timeline_otio_json) if request.HasField("timeline") else None
-        prompted = clips_with_prompt(timeline) if timeline is not None else []
-        for name in _pack_names(request, prompted):
+        request = parse_request(message, [pack.name for pack in installed])
+        for name in request.packs:
             _check_pack(name or self._config.default_pack, installed)
-        for target_url, uploaded_media in _media_references(request, prompted):
-            self._media.locate(target_url, uploaded_media)
+        for target_url in request.media:
+            self._media.locate(target_url, request.uploaded_media)
+        return request
 
 
 def page_size(requested: int) -> int:
@@ -184,26 +181,9 @@ def _check_key(key: str) -> None:
         )
 
 
-def _pack_names(request: rewas_pb2.SubmitJobRequest, prompted: list[PromptedClip]) -> set[str]:
-    """Names of the packs that a checked request will use; "" for the default one."""
-    kind = request.WhichOneof("work")
-    if kind == "timeline":
-        return {clip.settings.pack or request.timeline.defaults.pack for clip in prompted}
-    return {request.sound.settings.pack if kind == "sound" else getattr(request, str(kind)).pack}
-
-
 def _check_pack(name: str, installed: list[InstalledPack]) -> None:
     found = next((pack for pack in installed if pack.name == name), None)
     if found is None:
         raise problem_from_error(pack_not_installed_error(name, [pack.name for pack in installed]))
     if found.problem is not None:
         raise problem_from_error(found.problem)
-
-
-def _media_references(request: rewas_pb2.SubmitJobRequest, prompted: list[PromptedClip]) -> list[tuple[str, Any]]:
-    """The media that a checked request will read, with the uploads that may stand for them."""
-    kind = request.WhichOneof("work")
-    if kind == "timeline":
-        return [(clip.source.target_url, request.timeline.uploaded_media) for clip in prompted]
-    work = getattr(request, str(kind))
-    return [(read_clip_source(parse_clip(work.clip_otio_json)).target_url, work.uploaded_media)]

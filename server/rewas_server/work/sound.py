@@ -1,4 +1,4 @@
-"""Making sound for one clip or for a whole timeline: from the request to stems on disk."""
+"""Generates sound for a clip or a whole timeline: from the request to stems on disk."""
 
 from __future__ import annotations
 
@@ -35,27 +35,17 @@ from rewas_engine.media.stem import MIX
 from rewas_engine.runtime.progress import CancelSignal
 from rewas_server.files.delivery import Provenance, StemFolder, WrittenStem, safe_file_name
 from rewas_server.files.media import local_path
-from rewas_server.otio.clips import clip_label, parse_clip, parse_timeline, read_clip_source
 from rewas_server.otio.stem_tracks import PlacedStem, add_stem_tracks, timecode_samples
-from rewas_server.work.context import (
-    MonotonicProgress,
-    WorkContext,
-    clips_with_prompt,
-    name_clip_in_media_errors,
-    read_clip_settings,
-    video_clip,
-)
-from rewas_server.work.energy_requests import layer_energy_specs, sound_work_spec
+from rewas_server.work.context import MonotonicProgress, WorkContext, name_clip_in_media_errors
+from rewas_server.work.requests import RegenerateRequest, SoundRequest, TimelineRequest, video_clip
 from rewas_server.work.translation import (
     clip_message,
     conflict_message,
     curve_message,
     durations,
-    fraction,
     loaded_pack_message,
     rational,
     take_message,
-    texture_from_message,
     texture_message,
 )
 
@@ -65,15 +55,18 @@ if TYPE_CHECKING:
 DEFAULT_SAMPLE_RATE_HZ = 48000
 _MAX_CLIP_NAME_BYTES = 80
 _DELIVERY_SHARE = 0.02
-"""Writing the files takes about this part of a job."""
+"""Approximate part of a job that writing the files takes."""
 
 
 @dataclass(frozen=True)
 class _ClipJob:
-    """One clip with everything decided.
+    """One clip with all settings resolved.
 
-    settings: with seed, takes, pack and sample rate filled in. energy: what is given, after its edits. estimate_edits:
-    of the picture's energy, where none is given. time_reference_samples: of the stems.
+    Attributes:
+        settings: With seed, takes, pack and sample rate filled in.
+        energy: The given energy after its edits.
+        estimate_edits: Edits of the estimated energy, if none is given.
+        time_reference_samples: Of the stems, since midnight.
     """
 
     clip: VideoClip
@@ -89,90 +82,72 @@ class _ClipJob:
 
 
 def generate_sound(
-    work: rewas_pb2.SoundWork, context: WorkContext, progress: MonotonicProgress, cancel: CancelSignal
+    request: SoundRequest, context: WorkContext, progress: MonotonicProgress, cancel: CancelSignal
 ) -> rewas_pb2.SoundResult:
-    """Make the takes of one clip and write their stems."""
-    otio_clip = parse_clip(work.clip_otio_json)
-    settings = _resolve_settings(read_clip_settings(otio_clip, work.settings), context)
-    clip = video_clip(work.clip_otio_json, work.uploaded_media, context)
-    regenerate = _read_regenerate(work, context) if work.HasField("regenerate") else None
+    """Generate the takes of one clip and write their stems."""
+    settings = _resolve_settings(request.settings, context)
+    clip = request.video_clip(context.locate_media)
+    regenerate = None if request.regenerate is None else _read_regenerate(request, request.regenerate, context)
     if regenerate is not None:
-        _check_rate(
-            read_clip_settings(otio_clip, work.settings), regenerate, clip, local_path(work.regenerate.sound_url).name
-        )
+        _check_rate(request, regenerate)
         settings = replace(settings, sample_rate_hz=regenerate.stem.sample_rate_hz)
     assert settings.sample_rate_hz is not None
-    asked, for_layers = sound_work_spec(work), layer_energy_specs(work, clip_label(otio_clip))
     with name_clip_in_media_errors(clip):
-        energy = asked.resolve_edited(clip)
-        curves = {name: layer.resolve_edited(clip) for name, layer in for_layers.items()}
+        energy = request.energy.resolve_edited(clip)
+        curves = {name: spec.resolve_edited(clip) for name, spec in request.layer_energies.items()}
     assignment = _ClipJob(
         clip=clip,
         settings=settings,
         energy=energy,
         file_name=_file_name(clip),
-        time_reference_samples=_rounded(read_clip_source(otio_clip).timecode_s * settings.sample_rate_hz),
+        time_reference_samples=_rounded(request.source.timecode_s * settings.sample_rate_hz),
         regenerate=regenerate,
-        cuts_s=tuple(fraction(cut, "cuts_s") for cut in work.cuts_s),
-        texture=texture_from_message(work.texture) if work.HasField("texture") else None,
+        cuts_s=request.cuts_s,
+        texture=request.texture,
         layer_energies={name: curve for name, curve in curves.items() if curve is not None},
-        estimate_edits=asked.edits if asked.given is None else (),
+        estimate_edits=request.energy.edits if request.energy.given is None else (),
     )
     with StemFolder(context.output_dir) as folder:
         return _generate_takes(assignment, context, folder, progress, (0.0, 1.0), cancel)[0]
 
 
-def _check_rate(asked: ClipSettings, regenerate: Regenerate, clip: VideoClip, sound_name: str) -> None:
-    """Raises ProblemError (SETTINGS) for a sound at a rate that none is made at, or not the one that is asked for."""
-    own_hz = regenerate.stem.sample_rate_hz
+def _check_rate(request: SoundRequest, regenerate: Regenerate) -> None:
+    """Raise ProblemError for a sound at an unsupported rate, or at another rate than the requested one."""
+    assert request.regenerate is not None
+    own_hz, requested_hz = regenerate.stem.sample_rate_hz, request.settings.sample_rate_hz
     if own_hz not in SAMPLE_RATES_HZ:
         raise ProblemError(
-            f'The sound {sound_name}, of which the clip "{clip.name}" is to be made again, has {own_hz} Hz.',
-            f"Give one of {', '.join(map(str, SAMPLE_RATES_HZ))} Hz, as ReWaS makes them.",
+            f"The sound {local_path(request.regenerate.sound_url).name} to regenerate for the clip "
+            f'"{request.name}" has a sample rate of {own_hz} Hz.',
+            f"Use a sound at {', '.join(map(str, SAMPLE_RATES_HZ))} Hz.",
             ProblemKind.SETTINGS,
         )
-    if asked.sample_rate_hz not in (None, own_hz):
+    if requested_hz not in (None, own_hz):
         raise ProblemError(
-            f'The sound of the clip "{clip.name}" has {own_hz} Hz and is to be made again in part at '
-            f"{asked.sample_rate_hz} Hz.",
-            "Leave the rate out: what stays is not resample.",
+            f'The sound to regenerate for the clip "{request.name}" has a sample rate of {own_hz} Hz, but '
+            f"{requested_hz} Hz was requested.",
+            "Leave the sample rate out: the part that is kept is not resampled.",
             ProblemKind.SETTINGS,
         )
 
 
-def _read_regenerate(work: rewas_pb2.SoundWork, context: WorkContext) -> Regenerate:
-    """What is to be made again, its sound read. Raises MediaError, ProblemError."""
-    asked = work.regenerate
-    path = context.locate_media(asked.sound_url, work.uploaded_media)
-
-    def moment(name: str) -> Fraction | None:
-        return fraction(getattr(asked, name), f"regenerate.{name}") if asked.HasField(name) else None
-
-    return Regenerate(
-        Stem.read(path), moment("start_s"), moment("end_s"), asked.strength if asked.HasField("strength") else 1.0
-    )
+def _read_regenerate(request: SoundRequest, existing: RegenerateRequest, context: WorkContext) -> Regenerate:
+    """Read the sound to regenerate. Raises MediaError, ProblemError."""
+    path = context.locate_media(existing.sound_url, request.uploaded_media)
+    return Regenerate(Stem.read(path), existing.start_s, existing.end_s, existing.strength)
 
 
-def make_timeline(
-    work: rewas_pb2.TimelineWork, context: WorkContext, progress: MonotonicProgress, cancel: CancelSignal
+def generate_timeline(
+    request: TimelineRequest, context: WorkContext, progress: MonotonicProgress, cancel: CancelSignal
 ) -> rewas_pb2.TimelineResult:
-    """Make sound for every clip that carries a prompt, and put the stems on audio tracks."""
-    timeline = parse_timeline(work.timeline_otio_json)
-    prompted = clips_with_prompt(timeline)
-    defaults = ClipSettings.from_proto(work.defaults)
+    """Generate sound for every clip with a prompt, and put the stems on audio tracks."""
+    timeline, prompted = request.timeline, request.clips
     assignments = []
     for number, place in enumerate(prompted, start=1):
-        settings = _resolve_settings(place.settings.over(defaults), context)
+        settings = _resolve_settings(place.settings, context)
         assert settings.sample_rate_hz is not None
-        source = place.source
-        clip = VideoClip(
-            context.locate_media(source.target_url, work.uploaded_media),
-            start=source.start_s,
-            duration=source.duration_s,
-            name=source.name,
-        )
-        # An hour of work should not end on the last clip's missing media, or on its words: before the first sound every
-        # clip is read, and looked at where its words may be refused.
+        clip = video_clip(place.source, context.locate_media(place.source.target_url, request.uploaded_media))
+        # Check all clips first, so that an hour of work does not fail on the media or prompt of the last one.
         with name_clip_in_media_errors(clip):
             _check_before_work(context.engine(settings.pack or context.default_pack), clip, settings, cancel)
         name = f"{number:03d} {_file_name(clip)}"
@@ -205,7 +180,7 @@ def make_timeline(
 
 
 def _check_before_work(model: ReWaS, clip: VideoClip, settings: ClipSettings, cancel: CancelSignal) -> None:
-    """Raises what would end the work on this clip. Raises EngineError, Cancelled."""
+    """Check what would make this clip fail later. Raises EngineError, Cancelled."""
     if cancel.is_set():
         raise Cancelled
     read, policy = model.read_clip(clip), _policy(settings)
@@ -215,7 +190,7 @@ def _check_before_work(model: ReWaS, clip: VideoClip, settings: ClipSettings, ca
 
 
 def _resolve_settings(settings: ClipSettings, context: WorkContext) -> ClipSettings:
-    """The settings with what a result must name: a drawn seed, the number of takes, the pack, the rate."""
+    """Fill in what a result must state: a random seed, the number of takes, the pack and the sample rate."""
     return settings.over(
         ClipSettings(
             pack=context.default_pack,
@@ -257,7 +232,7 @@ def _generate_takes(
     part: tuple[float, float],
     cancel: CancelSignal,
 ) -> tuple[rewas_pb2.SoundResult, list[_DeliveredStem]]:
-    """Generate and write the takes of one clip. part: which part of the whole job this is, 0 to 1."""
+    """Generate and write the takes of one clip. part: its part of the whole job, 0 to 1."""
     settings = assignment.settings
     assert settings.seed is not None
     begin, end = part
@@ -393,7 +368,7 @@ def _layers(settings: ClipSettings, energies: Mapping[str, EnergyCurve]) -> tupl
 
 
 def _file_name(clip: VideoClip) -> str:
-    """What files made for a clip are called: its name, without the extension where the name is the media file's."""
+    """Return the base of a clip's file names: its name, without an extension that is the media file's."""
     name = Path(clip.name)
     is_file_name = bool(name.suffix) and name.suffix.casefold() == clip.path.suffix.casefold()
     return safe_file_name(name.stem if is_file_name else clip.name, _MAX_CLIP_NAME_BYTES)

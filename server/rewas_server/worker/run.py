@@ -21,8 +21,9 @@ from typing import TYPE_CHECKING, BinaryIO
 from rewas_api.errors import ProblemError
 from rewas_engine import Cancelled, EngineError
 from rewas_server.files.media import MediaLibrary
-from rewas_server.work import dispatch
 from rewas_server.work.context import WorkContext, WorkProgress
+from rewas_server.work.dispatch import run_work
+from rewas_server.work.requests import parse_request
 from rewas_server.work.translation import problem_from_error
 from rewas_server.worker import messages
 
@@ -84,8 +85,9 @@ class Worker:
                 output_dir=output_dir,
                 locate_media=self._media.locate,
             )
-            result = dispatch.run_work(
-                work.request, context, on_progress=lambda progress: self._tell(job_id, progress), cancel=cancel
+            request = parse_request(work.request)
+            result = run_work(
+                request, context, on_progress=lambda progress: self._report(job_id, progress), cancel=cancel
             )
             self._send(messages.Done(job_id, result))
         except Cancelled:
@@ -119,7 +121,7 @@ class Worker:
         self._send(messages.Device(model.device))
         return model
 
-    def _tell(self, job_id: str, progress: WorkProgress) -> None:
+    def _report(self, job_id: str, progress: WorkProgress) -> None:
         self._send(
             messages.Progress(job_id, int(progress.stage), progress.step, progress.total_steps, progress.fraction)
         )

@@ -1,0 +1,324 @@
+"""Requests, parsed and checked once: the server, its worker and the command work with the same objects.
+
+`parse_request` is the only place that reads the OTIO JSON and the settings of a request. It is fast and needs no torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from pathlib import Path
+
+import opentimelineio as otio
+
+from rewas_api.clip_settings import ClipSettings
+from rewas_api.errors import ProblemError, ProblemKind
+from rewas_api.v1 import rewas_pb2
+from rewas_engine import SettingsError, TextureCurve, VideoClip
+from rewas_engine.checks import check_seed
+from rewas_engine.requests.validation import check_combination, validate_cuts
+from rewas_server.otio.clips import (
+    ClipSource,
+    PromptedClip,
+    clip_label,
+    find_prompted_clips,
+    parse_clip,
+    parse_timeline,
+    read_clip_source,
+)
+from rewas_server.work.energy_requests import EnergySpec, energy_work_spec, layer_energy_specs, sound_work_spec
+from rewas_server.work.translation import fraction, problem_from_error, texture_from_message
+
+LocateMedia = Callable[[str, Mapping[str, str]], Path]
+"""From the target_url of a clip and the uploads of its request to the file to read. Raises ProblemError."""
+
+
+@dataclass(frozen=True)
+class ClipRequest:
+    """What requests about one clip have in common.
+
+    Attributes:
+        source: The range of media that the clip shows.
+        uploaded_media: SHA-256 of uploaded files by target_url.
+        pack: Name of the pack; "" for the default one.
+    """
+
+    source: ClipSource
+    uploaded_media: Mapping[str, str]
+    pack: str
+
+    @property
+    def name(self) -> str:
+        """Name of the clip, as lists show it."""
+        return self.source.name
+
+    @property
+    def packs(self) -> frozenset[str]:
+        """Names of the packs that the request uses; "" for the default one."""
+        return frozenset({self.pack})
+
+    @property
+    def media(self) -> tuple[str, ...]:
+        """target_url of each media file that the request reads."""
+        return (self.source.target_url,)
+
+    def video_clip(self, locate_media: LocateMedia) -> VideoClip:
+        """The clip for the engine. Raises ProblemError if its media is missing."""
+        return video_clip(self.source, locate_media(self.source.target_url, self.uploaded_media))
+
+
+@dataclass(frozen=True)
+class EnergyRequest(ClipRequest):
+    """Measure, estimate or edit the energy of a clip.
+
+    Attributes:
+        energy: The given energy, if any, and the edits.
+        from_audio: Whether the energy is measured from the clip's own sound.
+        measure_texture: Whether to measure the spectral texture too.
+        find_cuts: Whether to find cuts in the video.
+    """
+
+    energy: EnergySpec
+    from_audio: bool
+    measure_texture: bool
+    find_cuts: bool
+
+
+@dataclass(frozen=True)
+class ConflictRequest(ClipRequest):
+    """Check whether a prompt contradicts the video of a clip."""
+
+    prompt: str
+
+
+@dataclass(frozen=True)
+class RegenerateRequest:
+    """An existing sound to regenerate. strength: above 0, up to 1. start_s, end_s: range; None means the clip's ends."""
+
+    sound_url: str
+    start_s: Fraction | None
+    end_s: Fraction | None
+    strength: float
+
+
+@dataclass(frozen=True)
+class SoundRequest(ClipRequest):
+    """Generate sound for a clip.
+
+    Attributes:
+        settings: As requested, without defaults.
+        energy: The energy of the primary sound.
+        layer_energies: Energies of layers that follow one of their own, by name.
+        cuts_s: Seconds from the clip's start at which the primary sound starts anew.
+    """
+
+    settings: ClipSettings
+    energy: EnergySpec
+    layer_energies: Mapping[str, EnergySpec]
+    texture: TextureCurve | None
+    cuts_s: tuple[Fraction, ...]
+    regenerate: RegenerateRequest | None
+
+
+@dataclass(frozen=True)
+class TimelineRequest:
+    """Generate sound for every clip of a timeline that has a prompt.
+
+    Attributes:
+        clips: In order of time, each with its settings over the timeline's defaults.
+        uploaded_media: SHA-256 of uploaded files by target_url.
+    """
+
+    timeline: otio.schema.Timeline
+    clips: tuple[PromptedClip, ...]
+    uploaded_media: Mapping[str, str]
+
+    @property
+    def name(self) -> str:
+        """Name of the timeline, as lists show it."""
+        return self.timeline.name or "timeline"
+
+    @property
+    def packs(self) -> frozenset[str]:
+        """Names of the packs that the request uses; "" for the default one."""
+        return frozenset(clip.settings.pack or "" for clip in self.clips)
+
+    @property
+    def media(self) -> tuple[str, ...]:
+        """target_url of each media file that the request reads."""
+        return tuple(clip.source.target_url for clip in self.clips)
+
+
+CheckedRequest = EnergyRequest | ConflictRequest | SoundRequest | TimelineRequest
+
+
+def parse_request(message: rewas_pb2.SubmitJobRequest, packs: Collection[str] | None = None) -> CheckedRequest:
+    """Parse and check a request without reading media or loading a model.
+
+    Args:
+        message: The request as submitted.
+        packs: Names of the packs that may be used. None skips this check.
+
+    Raises:
+        ProblemError: The request cannot be fulfilled. The message names the clip and the field.
+    """
+    parsers: dict[str, Callable[[], CheckedRequest]] = {
+        "energy": lambda: _parse_energy(message.energy),
+        "conflict": lambda: _parse_conflict(message.conflict),
+        "sound": lambda: _parse_sound(message.sound),
+        "timeline": lambda: parse_timeline_request(message.timeline),
+    }
+    kind = message.WhichOneof("work")
+    if kind is None:
+        raise ProblemError("The request contains no work.", "Set one kind of work.", ProblemKind.SETTINGS)
+    request = parsers[kind]()
+    if packs is not None:
+        for pack in sorted(request.packs):
+            _check_pack(pack, packs)
+    return request
+
+
+def parse_timeline_request(work: rewas_pb2.TimelineWork) -> TimelineRequest:
+    """Parse and check a request for a timeline. Raises ProblemError if no clip has a prompt."""
+    with name_clip_in_settings_errors("The timeline's defaults"):
+        defaults = ClipSettings.from_proto(work.defaults)
+    timeline = parse_timeline(work.timeline_otio_json)
+    clips = [replace(clip, settings=clip.settings.over(defaults)) for clip in find_prompted_clips(timeline)]
+    if not clips:
+        raise ProblemError(
+            f'No clip on the video tracks of the timeline "{timeline.name}" has a prompt.',
+            'Add one to the metadata of each clip, for example {"rewas": {"prompt": "dog growling"}}.',
+            ProblemKind.TIMELINE,
+        )
+    for clip in clips:
+        _check_seed(clip.settings, f'The clip "{clip.source.name}"')
+    return TimelineRequest(timeline, tuple(clips), dict(work.uploaded_media))
+
+
+def _parse_energy(work: rewas_pb2.EnergyWork) -> EnergyRequest:
+    source = read_clip_source(parse_clip(work.clip_otio_json))
+    energy = energy_work_spec(work, source.name)
+    energy.check(source.duration_s)
+    from_audio = work.source == rewas_pb2.ENERGY_SOURCE_AUDIO
+    if work.measure_texture and not from_audio:
+        raise ProblemError(
+            f'The texture of "{source.name}" cannot be estimated from its video.',
+            "Choose the clip's own sound as the source.",
+            ProblemKind.SETTINGS,
+        )
+    return EnergyRequest(
+        source, dict(work.uploaded_media), work.pack, energy, from_audio, work.measure_texture, work.find_cuts
+    )
+
+
+def _parse_conflict(work: rewas_pb2.ConflictWork) -> ConflictRequest:
+    clip = parse_clip(work.clip_otio_json)
+    source = read_clip_source(clip)
+    settings = _parse_settings(rewas_pb2.SoundSettings(prompt=work.prompt), clip_label(clip))
+    return ConflictRequest(source, dict(work.uploaded_media), work.pack, settings.prompt)
+
+
+def _parse_sound(work: rewas_pb2.SoundWork) -> SoundRequest:
+    clip = parse_clip(work.clip_otio_json)
+    label, source = clip_label(clip), read_clip_source(clip)
+    settings = _parse_settings(work.settings, label)
+    _check_seed(settings, label)
+    energy, layer_energies = sound_work_spec(work), layer_energy_specs(work, label)
+    for spec in (energy, *layer_energies.values()):
+        spec.check(source.duration_s)
+    cuts_s = tuple(fraction(cut, "cuts_s") for cut in work.cuts_s)
+    regenerate = _parse_regenerate(work.regenerate, label) if work.HasField("regenerate") else None
+    with _prefix_settings_errors(label):
+        check_combination(
+            regenerates=regenerate is not None,
+            loops=bool(settings.loop),
+            has_cuts=bool(cuts_s) or bool(settings.new_sound_at_cuts),
+            has_layers=bool(settings.layers),
+            gain_db=settings.gain_db or 0.0,
+        )
+        validate_cuts(cuts_s, source.duration_s)
+    return SoundRequest(
+        source,
+        dict(work.uploaded_media),
+        settings.pack or "",
+        settings,
+        energy,
+        layer_energies,
+        texture_from_message(work.texture) if work.HasField("texture") else None,
+        cuts_s,
+        regenerate,
+    )
+
+
+def _parse_settings(message: rewas_pb2.SoundSettings, label: str) -> ClipSettings:
+    with name_clip_in_settings_errors(label):
+        settings = ClipSettings.from_proto(message)
+    if not settings.prompt.strip():
+        raise ProblemError(f"{label} has an empty prompt.", "Enter what should be heard.", ProblemKind.SETTINGS)
+    return settings
+
+
+def _parse_regenerate(message: rewas_pb2.Regeneration, label: str) -> RegenerateRequest:
+    if not message.sound_url:
+        raise ProblemError(
+            f"The request for {_lower(label)} does not name the sound to regenerate.",
+            "Set regenerate.sound_url.",
+            ProblemKind.SETTINGS,
+        )
+
+    def time_s(name: str) -> Fraction | None:
+        return fraction(getattr(message, name), f"regenerate.{name}") if message.HasField(name) else None
+
+    strength = message.strength if message.HasField("strength") else 1.0
+    if not 0 < strength <= 1:
+        raise ProblemError(
+            f"The strength of the regeneration of {_lower(label)} is {strength:g}.",
+            "Set a number above 0, up to 1.",
+            ProblemKind.SETTINGS,
+        )
+    return RegenerateRequest(message.sound_url, time_s("start_s"), time_s("end_s"), strength)
+
+
+def _check_seed(settings: ClipSettings, label: str) -> None:
+    with _prefix_settings_errors(label):
+        check_seed(settings.seed or 0, settings.takes or 1)
+
+
+def _check_pack(pack: str, packs: Collection[str]) -> None:
+    if pack and pack not in packs:
+        raise ProblemError(
+            f'The pack "{pack}" is not installed.',
+            f"Choose one of {', '.join(packs)}, or install it." if packs else "Install it.",
+            ProblemKind.PACK,
+        )
+
+
+@contextmanager
+def name_clip_in_settings_errors(label: str) -> Iterator[None]:
+    """Within the block, a ProblemError about "the clip" names the clip. label: from `clip_label`."""
+    try:
+        yield
+    except ProblemError as problem:
+        named = problem.what.replace("the clip", _lower(label), 1)
+        raise ProblemError(named, problem.remedy, problem.kind) from None
+
+
+@contextmanager
+def _prefix_settings_errors(label: str) -> Iterator[None]:
+    """Within the block, a SettingsError of the engine becomes a ProblemError that begins with the clip's name."""
+    try:
+        yield
+    except SettingsError as error:
+        problem = problem_from_error(error)
+        raise ProblemError(f"{label}: {problem.what}", problem.remedy, problem.kind) from error
+
+
+def _lower(label: str) -> str:
+    return label[0].lower() + label[1:]
+
+
+def video_clip(source: ClipSource, path: Path) -> VideoClip:
+    """The engine's clip for a range of a media file."""
+    return VideoClip(path, start=source.start_s, duration=source.duration_s, name=source.name)

@@ -1,4 +1,4 @@
-"""What a server is told when it starts."""
+"""The configuration of a server."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from rewas_engine import Execution
 
 
 def default_state_dir() -> Path:
-    """Where jobs, uploads and artifacts are kept unless told otherwise."""
+    """Return the default folder for jobs, uploads and artifacts."""
     return platformdirs.user_state_path("rewas")
 
 
 def default_allowed_roots() -> tuple[Path, ...]:
-    """Where people keep media: their home, the folder that the server is started in, and mounted drives.
+    """Return the usual places of media: the home folder, the working folder and mounted drives.
 
-    The folder of the start is left out where it is the root of the file system, which would permit everything.
+    The root of the file system is left out as working folder, because it would permit everything.
     """
     roots = [Path.home(), Path.cwd()]
     if sys.platform == "darwin":
@@ -34,14 +34,19 @@ def default_allowed_roots() -> tuple[Path, ...]:
 
 @dataclass(frozen=True)
 class ServerConfig:
-    """What a server is told when it starts.
+    """The configuration of a server.
 
-    port: on 127.0.0.1; 0 picks a free one. state_dir: where jobs, uploads and artifacts are kept. allowed_roots:
-    folders under which media may be given by path. default_pack: used where a request names none. upload_limit_bytes:
-    largest media file that may be uploaded. queue_limit: most jobs that may wait or run. device: "auto", "cpu", ….
-    execution: in which precision and with how much memory packs are run. cancel_grace_s: after so many seconds a worker
-    that does not stop a cancelled job is ended. conflict_model: a folder with a CLIP model that holds words against
-    pictures; None leaves that to the packs.
+    Attributes:
+        port: On 127.0.0.1; 0 picks a free port.
+        state_dir: Folder for jobs, uploads and artifacts.
+        allowed_roots: Folders from which media may be read by path.
+        default_pack: Pack for requests that name none.
+        upload_limit_bytes: Largest media file that may be uploaded.
+        queue_limit: Maximum number of waiting and running jobs.
+        device: "auto", "cpu", "cuda:0", …
+        execution: Precision and memory options of packs.
+        cancel_grace_s: Seconds after which a worker that does not stop a cancelled job is killed.
+        conflict_model: Folder of a CLIP model for the conflict check; None uses the packs.
     """
 
     port: int = DEFAULT_PORT
@@ -57,17 +62,17 @@ class ServerConfig:
 
     @property
     def database_path(self) -> Path:
-        """The job store."""
+        """File of the job store."""
         return self.state_dir / "jobs.sqlite3"
 
     @property
     def artifacts_dir(self) -> Path:
-        """Holds one folder for each job, named by its id."""
+        """Folder with one subfolder per job, named by its id."""
         return self.state_dir / "artifacts"
 
     @property
     def uploads_dir(self) -> Path:
-        """Holds uploaded media, named by their SHA-256."""
+        """Folder of uploaded media, named by SHA-256."""
         return self.state_dir / "uploads"
 
 

@@ -131,8 +131,8 @@ def broken_clips() -> list[tuple[str, otio.schema.Clip, str]]:
         ("image sequence", sequence, "image sequence"),
         ("empty", make_clip(source=span(0, 0)), "duration of 0 s"),
         ("backwards", make_clip(source=span(0, -5)), "duration of"),
-        ("beyond the end", make_clip(source=span(20, 10), available=span(0, 25)), "reaches from 0 s"),
-        ("before the start", make_clip(source=span(5, 10), available=span(10, 25)), "reaches from 0 s"),
+        ("beyond the end", make_clip(source=span(20, 10), available=span(0, 25)), "spans 0 s"),
+        ("before the start", make_clip(source=span(5, 10), available=span(10, 25)), "spans 0 s"),
         ("before the file", make_clip(source=span(-5, 10)), "before its media"),
         ("rate 0", make_clip(source=span(0, 24, 0)), "rate of 0"),
         ("not a number", make_clip(source=span(math.nan, 24)), "nan"),
@@ -244,13 +244,13 @@ def test_a_clip_within_a_retimed_nest_is_refused() -> None:
 
 
 def test_a_neighbour_whose_length_nobody_knows_is_named() -> None:
-    with pytest.raises(ProblemError, match='"unknown" does not say how long it is'):
+    with pytest.raises(ProblemError, match='"unknown" has no duration'):
         find_prompted_clips(make_timeline(otio.schema.Clip(name="unknown"), make_clip("b", span(0, 24), prompt="rain")))
 
 
 @pytest.mark.parametrize("prompt", ["", "   "])
 def test_an_empty_prompt_on_a_timeline_is_refused(prompt: str) -> None:
-    with pytest.raises(ProblemError, match='"shot" carries an empty prompt'):
+    with pytest.raises(ProblemError, match='"shot" has an empty prompt'):
         find_prompted_clips(make_timeline(make_clip(source=span(0, 24), prompt=prompt)))
 
 

@@ -1,7 +1,7 @@
-"""Delivery: stems as Broadcast WAV files that a sound editor can take as they are.
+"""Delivery of stems as Broadcast WAV files.
 
-48 kHz/24-bit by default, with a `bext` chunk (EBU Tech 3285) that says where the sound belongs on the time line and how
-it was made. What `bext` cannot hold (it is ASCII, 256 bytes) stands in full in the LIST INFO chunk.
+48 kHz/24-bit by default, with a `bext` chunk (EBU Tech 3285) for position and provenance. What does not fit into
+`bext` (ASCII, 256 bytes) is in full in the LIST INFO chunk.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 
 ORIGINATOR = "ReWaS NLE"
 PEAK_AFTER_SCALING = 10 ** (-1 / 20)
-"""Full-scale overshoots are scaled down to −1 dBFS."""
+"""Sounds that exceed full scale are scaled down to −1 dBFS."""
 _WAV_OPTIONS = {"write_bext": "1", "rf64": "auto", "fflags": "+bitexact"}
 """Without bitexact FFmpeg writes its own name as the software."""
 _CHANNEL_LAYOUTS = {1: "mono", 2: "stereo"}
@@ -36,14 +36,14 @@ _CHANNEL_LAYOUTS = {1: "mono", 2: "stereo"}
 _CHUNK_SAMPLES = 2**18
 _RESERVED_NAMES = {"con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("com", "lpt") for n in range(1, 10))}
 MAX_NAME_BYTES = 180
-"""Of file names without extension; with a number and an extension they stay below every file system's 255."""
+"""Of file names without extension. With a number and an extension they stay below 255 bytes."""
 
 
 @dataclass(frozen=True)
 class Provenance:
-    """How a stem was made; written into its file.
+    """How a stem was generated, as written to its file.
 
-    time_reference_samples: where the stem starts, in samples since midnight at its own rate.
+    time_reference_samples: start of the stem in samples since midnight, at its own rate.
     """
 
     prompt: str
@@ -54,7 +54,7 @@ class Provenance:
     time_reference_samples: int = 0
 
     def sentence(self) -> str:
-        """Everything in one line, the prompt last because it may be long."""
+        """Return all fields in one line, with the prompt last because it may be long."""
         return (
             f"pack={self.pack_name} {self.pack_version}; licence={self.licence}; seed={self.seed}; prompt={self.prompt}"
         )
@@ -74,9 +74,9 @@ class WrittenStem:
 
 
 class StemFolder:
-    """Writes the stems of one job into a folder: all of them, or none where the job ends in an error.
+    """Writes the stems of one job to a folder: all of them, or none if the job fails.
 
-    Use it as a context manager. No file that was there before is ever overwritten.
+    Use it as a context manager. Existing files are never overwritten.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -94,7 +94,7 @@ class StemFolder:
             return
         for path in self._written:
             path.unlink(missing_ok=True)
-            # What a transfer that was broken off keeps for its next attempt: there will be none.
+            # Partial files that an interrupted transfer keeps for its next attempt.
             for part in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
                 part.unlink(missing_ok=True)
         for made in self._made_folders:
@@ -102,7 +102,7 @@ class StemFolder:
                 made.rmdir()
 
     def claim(self, name: str, suffix: str) -> Path:
-        """A path in the folder that is free and now ours, called as nearly so as possible. Raises OSError."""
+        """Reserve a free path in the folder with a name as close as possible to this one. Raises OSError."""
         self.folder.mkdir(parents=True, exist_ok=True)
         path = _claim_free_name(self.folder, safe_file_name(name), suffix)
         self._written.append(path)
@@ -111,11 +111,15 @@ class StemFolder:
     def write(
         self, waveform: NDArray[np.float32], sample_rate_hz: int, name: str, provenance: Provenance
     ) -> WrittenStem:
-        """Write one stem under a safe name that is free in the folder.
+        """Write one stem with a safe, unused name.
 
-        waveform: [channels, samples] float32. name: what the file should be called, without extension.
+        Args:
+            waveform: `[channels, samples]` float32.
+            sample_rate_hz: Of the waveform.
+            name: File name without extension.
+            provenance: Written to the file.
 
-        Raises OSError where the folder cannot be written, ValueError for samples that are not finite.
+        Raises OSError if the folder is not writable, ValueError for samples that are not finite.
         """
         check_finite(waveform)
         path = self.claim(name, ".wav")
@@ -184,9 +188,9 @@ def _to_32_bit(waveform: NDArray[np.float32]) -> NDArray[np.int32]:
 
 
 def safe_file_name(name: str, max_bytes: int = MAX_NAME_BYTES) -> str:
-    """A file name that every system accepts, as near to the name as that allows; never empty, no extension added.
+    """Return a file name that is valid on every system and close to the given name; never empty.
 
-    max_bytes: of the name in UTF-8; what is beyond is cut off.
+    max_bytes: maximum length in UTF-8.
     """
     text = unicodedata.normalize("NFC", name)
     text = "".join(" " if unicodedata.category(letter)[0] in "CZ" else letter for letter in text)
@@ -201,7 +205,7 @@ def safe_file_name(name: str, max_bytes: int = MAX_NAME_BYTES) -> str:
 
 
 def _claim_free_name(folder: Path, stem: str, suffix: str) -> Path:
-    """Reserve the first free name: two jobs that write into one folder never meet on one file."""
+    """Reserve the first free name, so that two jobs never use the same file."""
     for candidate in _numbered_names(stem):
         path = folder / f"{candidate}{suffix}"
         try:
@@ -238,7 +242,7 @@ def _wav_metadata(provenance: Provenance, history: str) -> dict[str, str]:
 
 
 def _ascii(text: str, length: int) -> str:
-    """Accents fall off, other scripts become question marks: the field is ASCII by its standard."""
+    """Return ASCII text: accents are removed, other characters become question marks."""
     plain = "".join(
         letter for letter in unicodedata.normalize("NFKD", " ".join(text.split())) if not unicodedata.combining(letter)
     )

@@ -1,4 +1,4 @@
-"""Where a command is told to write: seen before any work, so that nobody waits for what can then not be kept."""
+"""Checks of output paths before any work, so that a long job does not fail when it writes its result."""
 
 from __future__ import annotations
 
@@ -10,18 +10,15 @@ from rewas_api.errors import ProblemError, ProblemKind
 
 
 def check_folder_writable(folder: Path) -> None:
-    """See, before any work, that files can be written into a folder, which is made where it is missing.
-
-    Raises ProblemError (SETTINGS).
-    """
+    """Check that a folder is writable, or can be created. Raises ProblemError (SETTINGS)."""
     whole = folder.absolute()
     nearest = next(one for one in (whole, *whole.parents) if one.exists())
     if not nearest.is_dir():
         raise ProblemError(f"{nearest} is a file, not a folder.", "Choose another folder.", ProblemKind.SETTINGS)
     if not os.access(nearest, os.W_OK | os.X_OK):
         raise ProblemError(
-            f"Nothing can be written into the folder {nearest}.",
-            "Choose another folder, or change who may write into it.",
+            f"The folder {nearest} is not writable.",
+            "Choose another folder, or change its permissions.",
             ProblemKind.SETTINGS,
         )
 
@@ -29,23 +26,30 @@ def check_folder_writable(folder: Path) -> None:
 def check_file_writable(
     path: Path, what: str, *, read: Sequence[Path] = (), created_folder: Path | None = None
 ) -> None:
-    """See, before any work, that a file can be written, in a folder that is there and over nothing that is read.
+    """Check that a file can be written to an existing folder without overwriting an input.
 
-    what: the file is for, "plot". read: files that the command reads. created_folder: one that the command makes
-    itself, with those above it. Raises ProblemError (SETTINGS).
+    Args:
+        path: The file to write.
+        what: What it contains, for error messages: "plot".
+        read: Input files of the command.
+        created_folder: A folder that the command creates, with its parents.
+
+    Raises ProblemError (SETTINGS).
     """
     folder = path.absolute().parent
     will_be_there = () if created_folder is None else (created_folder.absolute(), *created_folder.absolute().parents)
     if not folder.exists() and folder not in will_be_there:
-        raise ProblemError(f"There is no folder {folder} for the {what}.", "Make it first.", ProblemKind.SETTINGS)
+        raise ProblemError(
+            f"The folder {folder} for the {what} does not exist.", "Create it first.", ProblemKind.SETTINGS
+        )
     check_folder_writable(folder)
     if path.is_dir():
         raise ProblemError(
-            f"The {what} cannot be written as {path}, which is a folder.", "Name a file.", ProblemKind.SETTINGS
+            f"Cannot write the {what} to {path}, which is a folder.", "Choose a file name.", ProblemKind.SETTINGS
         )
     if any(path.exists() and one.exists() and path.samefile(one) for one in read):
         raise ProblemError(
-            f"The {what} cannot be written as {path}, which is read at the same time.",
-            "Choose another name.",
+            f"Cannot write the {what} to {path}, which is also an input.",
+            "Choose another file name.",
             ProblemKind.SETTINGS,
         )

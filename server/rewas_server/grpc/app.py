@@ -1,4 +1,4 @@
-"""The server put together: grpc.aio on loopback, the health service, the store, the scheduler and its worker."""
+"""The server: grpc.aio on loopback with its services, job store, scheduler and worker."""
 
 from __future__ import annotations
 
@@ -32,20 +32,20 @@ SERVICE_NAME = rewas_pb2.DESCRIPTOR.services_by_name["RewasService"].full_name
 _OPTIONS = [
     ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
     ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
-    # Clients ask every 10 s whether the server is alive while they watch a job that says nothing.
+    # Clients ping every 10 s while they watch a job without progress.
     ("grpc.http2.min_recv_ping_interval_without_data_ms", 5_000),
-    # Without this two servers would share a port and each get half of the calls.
+    # Otherwise two servers could share a port and each get half of the calls.
     ("grpc.so_reuseport", 0),
 ]
 _log = logging.getLogger("rewas.server")
 
 
 def serve(config: ServerConfig, on_ready: Callable[[int], None] | None = None) -> None:
-    """Serve on 127.0.0.1 until Ctrl-C or SIGTERM, then end the worker and return.
+    """Serve on 127.0.0.1 until Ctrl-C or SIGTERM, then stop the worker and return.
 
-    on_ready: called with the port once calls are answered. Must be called in the main thread, which receives signals.
-    Raises ProblemError (RESOURCES) where the port is taken, where the state folder cannot be used or is used by another
-    server, and where the job store fails for good.
+    Call it in the main thread, which receives signals. `on_ready` is called with the port when calls are accepted.
+    Raises ProblemError (RESOURCES) if the port is taken, if the state folder is unusable or used by another server, or
+    if the job store fails permanently.
     """
     asyncio.run(_serve_until_signal(config, on_ready))
 
@@ -90,13 +90,13 @@ async def _serve_until_signal(config: ServerConfig, on_ready: Callable[[int], No
         try:
             loop.add_signal_handler(number, stop.set)
         except NotImplementedError:
-            # Windows: the handler runs in the main thread between two steps of the loop.
+            # Windows: the handler runs in the main thread between steps of the loop.
             signal.signal(number, lambda *_: loop.call_soon_threadsafe(stop.set))
     await run_server(config, stop, on_ready)
 
 
 async def _wait_until_stopped(stop: asyncio.Event, scheduling: asyncio.Task[None]) -> None:
-    """Wait for the stop; a scheduler that fails takes the server with it rather than leave jobs waiting for ever."""
+    """Wait for the stop. If the scheduler fails, the server stops too, so that no job waits for ever."""
     stopping = asyncio.create_task(stop.wait())
     try:
         await asyncio.wait([stopping, scheduling], return_when=asyncio.FIRST_COMPLETED)
@@ -115,7 +115,7 @@ def _bind(server: Any, port: int) -> int:
         bound = 0
     if bound == 0:
         raise ProblemError(
-            f"The port {port} of {HOST} cannot be used; another program may be listening there.",
+            f"Cannot use port {port} on {HOST}. Another program may be using it.",
             "Stop the other program, or choose another port with `rewas serve --port`.",
             ProblemKind.RESOURCES,
         )

@@ -1,4 +1,4 @@
-"""What stands between a request and the disk, and between a fault and the caller."""
+"""Access to artifacts, and the mapping of errors to gRPC status codes."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ STATUS_BY_KIND = {
     ProblemKind.SERVER: grpc.StatusCode.UNIMPLEMENTED,
 }
 MAX_SENTENCE_CHARACTERS = 600
-"""Characters of a sentence that travel in a call's metadata, which gRPC limits to a few kilobytes."""
+"""Longest sentence in the metadata of a call, which gRPC limits to a few kilobytes."""
 
 _log = logging.getLogger("rewas.server")
 
 
 class ProblemInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[misc]
-    """Turns what handlers raise into a status, a message for people, and a Problem in the trailing metadata."""
+    """Turns exceptions of handlers into a status code, a message, and a Problem in the trailing metadata."""
 
     async def intercept_service(self, continuation: Callable[[Any], Awaitable[Any]], handler_call_details: Any) -> Any:
         handler = await continuation(handler_call_details)
@@ -48,7 +48,7 @@ class ProblemInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[misc]
             return grpc.unary_unary_rpc_method_handler(_guarded(handler.unary_unary), **coders)
         if handler.stream_unary:
             return grpc.stream_unary_rpc_method_handler(_guarded(handler.stream_unary), **coders)
-        # Reflection-like services bring streams of other shapes; only those of our own shape are wrapped.
+        # Other services may have streams of other kinds; only ours are wrapped.
         if handler.unary_stream:
             return grpc.unary_stream_rpc_method_handler(_wrap_stream_handler(handler.unary_stream), **coders)
         return handler
@@ -71,9 +71,9 @@ def _refusal_of_unknown_method(method: str) -> Any:
 
 
 def artifact_path(artifacts_dir: Path, job: rewas_pb2.Job, name: str) -> tuple[Path, rewas_pb2.Artifact]:
-    """Where an artifact that a job made lies on the disk, by its name alone.
+    """Return the path of an artifact of a job by its name.
 
-    Only names that the job's result lists are known, so that no path can be smuggled in. Raises ProblemError
+    Only names in the job's result are accepted, so that a request cannot smuggle in a path. Raises ProblemError
     (NOT_FOUND).
     """
     for artifact in list_artifacts(job):
@@ -82,13 +82,13 @@ def artifact_path(artifacts_dir: Path, job: rewas_pb2.Job, name: str) -> tuple[P
             return path, artifact
     raise ProblemError(
         f'The job "{job.name}" has no artifact "{name[:100]}".',
-        "Take a name from the job's result, or make the sound again where its files have been removed.",
+        "Use a name from the job's result, or generate the sound again if its files were removed.",
         ProblemKind.NOT_FOUND,
     )
 
 
 def list_artifacts(job: rewas_pb2.Job) -> Iterator[rewas_pb2.Artifact]:
-    """All that a job made."""
+    """Yield all artifacts of a job."""
     sounds = [job.sound] if job.HasField("sound") else job.timeline.clips
     for sound in sounds:
         for take in sound.takes:
@@ -127,7 +127,7 @@ async def _abort(context: Any, error: Exception) -> None:
         await context.abort(grpc.StatusCode.UNAVAILABLE, str(error))
     problem = store_problem(error) if isinstance(error, sqlite3.Error) else problem_from_error(error)
     if problem.kind not in STATUS_BY_KIND:
-        _log.error("A call failed for a reason of our own.", exc_info=error)
+        _log.error("Internal error in a call.", exc_info=error)
     short = ProblemError(_truncate(problem.what), _truncate(problem.remedy), problem.kind)
     await context.abort(
         STATUS_BY_KIND.get(problem.kind, grpc.StatusCode.INTERNAL),
@@ -137,10 +137,10 @@ async def _abort(context: Any, error: Exception) -> None:
 
 
 def store_problem(error: sqlite3.Error) -> ProblemError:
-    """What a person should be told where the job store fails."""
+    """Return the problem to report if the job store fails."""
     return ProblemError(
         f"The server's job store failed ({error}).",
-        "See that the server's state folder is on a disk with free space and may be written.",
+        "Make sure that the server's state folder is writable and its disk has free space.",
         ProblemKind.RESOURCES,
     )
 

@@ -1,4 +1,4 @@
-"""The job board: the store as the event loop sees it, and those who watch a job."""
+"""The job board: asynchronous access to the store, and watching of jobs."""
 
 from __future__ import annotations
 
@@ -13,16 +13,14 @@ from rewas_server.jobs.store import Change, JobPage, JobStore
 
 
 class ServerStopping(ServerUnavailable):
-    """The server is being stopped; the job goes on when it is started again."""
+    """The server is stopping. The job continues when it is started again."""
 
     def __init__(self) -> None:
-        super().__init__(
-            "The server is being stopped.", "Start it again with `rewas serve`; jobs go on where they were."
-        )
+        super().__init__("The server is stopping.", "Start it again with `rewas serve`; unfinished jobs continue.")
 
 
 class JobBoard:
-    """Jobs, stored off the event loop, with a stream of snapshots for everyone who watches one."""
+    """Jobs, stored off the event loop, with a stream of snapshots for each watcher."""
 
     def __init__(self, store: JobStore) -> None:
         self._store = store
@@ -50,22 +48,22 @@ class JobBoard:
         return await asyncio.to_thread(self._store.unfinished)
 
     async def update(self, job_id: str, change: Change) -> rewas_pb2.Job:
-        """Change a job durably, then tell those who watch it."""
+        """Change a job durably, then notify its watchers."""
         job = await asyncio.to_thread(self._store.update, job_id, change)
-        self._tell(job)
+        self._notify_watchers(job)
         return job
 
     async def claim_next(self) -> tuple[rewas_pb2.Job, rewas_pb2.SubmitJobRequest] | None:
         """See JobStore.claim_next."""
         claimed = await asyncio.to_thread(self._store.claim_next)
         if claimed is not None:
-            self._tell(claimed[0])
+            self._notify_watchers(claimed[0])
         return claimed
 
     async def watch(self, job_id: str) -> AsyncGenerator[rewas_pb2.Job, None]:
-        """Snapshots of a job, the current one first, up to the final one. Raises ServerStopping, NOT_FOUND."""
+        """Yield snapshots of a job, from the current one to the final one. Raises ServerStopping, NOT_FOUND."""
         changes: asyncio.Queue[rewas_pb2.Job | None] = asyncio.Queue()
-        # Listening begins before the first look, so that no change falls between the two.
+        # Subscribe before reading, so that no change is missed in between.
         self._watchers[job_id].add(changes)
         try:
             job = await self.get(job_id)
@@ -90,6 +88,6 @@ class JobBoard:
             for changes in watchers:
                 changes.put_nowait(None)
 
-    def _tell(self, job: rewas_pb2.Job) -> None:
+    def _notify_watchers(self, job: rewas_pb2.Job) -> None:
         for changes in self._watchers.get(job.id, ()):
             changes.put_nowait(job)

@@ -1,9 +1,9 @@
-"""The life of a job as pure code: which change may follow which state, and what each does to the snapshot.
+"""The life cycle of a job as pure functions: allowed transitions and their effects on the snapshot.
 
     QUEUED -> RUNNING -> SUCCEEDED | FAILED        QUEUED | RUNNING -> CANCELLING -> CANCELLED
-    RUNNING -> QUEUED where the worker or the server ended in the middle of it
+    RUNNING -> QUEUED if the worker or the server ended during the job
 
-Every function takes a snapshot and returns a new one whose revision is higher by one; the old one stays as it was.
+Every function takes a snapshot and returns a new one with the next revision.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from rewas_server.work.context import Result
 from rewas_server.worker.messages import ProgressReport
 
 MAX_ATTEMPTS = 2
-"""A job whose worker ends so often in the middle of it is given up."""
+"""A job fails if its worker ends this often during the job."""
 
 UNFINISHED_STATES = frozenset({JOB_STATE_QUEUED, JOB_STATE_RUNNING, JOB_STATE_CANCELLING})
 FINAL_STATES = frozenset({JOB_STATE_SUCCEEDED, JOB_STATE_FAILED, JOB_STATE_CANCELLED})
@@ -51,16 +51,16 @@ _RESULT_FIELDS: dict[type, str] = {
 
 
 class InvalidTransition(Exception):
-    """A change that the job's state does not permit, such as progress of a job that has ended."""
+    """A change that the job's state does not allow, such as progress of a job that has ended."""
 
 
 def queued(job_id: str, name: str) -> rewas_pb2.Job:
-    """A job that has just been handed in."""
+    """Return a newly submitted job."""
     return rewas_pb2.Job(id=job_id, name=name, revision=1, state=JOB_STATE_QUEUED, created_at=_now())
 
 
 def started(job: rewas_pb2.Job) -> rewas_pb2.Job:
-    """The worker begins."""
+    """The worker starts the job."""
     if job.state != JOB_STATE_QUEUED:
         raise InvalidTransition(f"start of a job in state {rewas_pb2.JobState.Name(job.state)}")
     after = _moved(job, JOB_STATE_RUNNING)
@@ -69,7 +69,7 @@ def started(job: rewas_pb2.Job) -> rewas_pb2.Job:
 
 
 def update_progress(job: rewas_pb2.Job, report: ProgressReport) -> rewas_pb2.Job:
-    """The worker has come further. The fraction never falls, not even in a second attempt."""
+    """The worker reports progress. The fraction never falls, not even in a second attempt."""
     if job.state != JOB_STATE_RUNNING:
         raise InvalidTransition(f"progress of a job in state {rewas_pb2.JobState.Name(job.state)}")
     after = _moved(job, JOB_STATE_RUNNING)
@@ -84,7 +84,7 @@ def update_progress(job: rewas_pb2.Job, report: ProgressReport) -> rewas_pb2.Job
 
 
 def complete_job(job: rewas_pb2.Job, result: Result) -> rewas_pb2.Job:
-    """The work is done."""
+    """The job has a result."""
     after = _ended(job, JOB_STATE_SUCCEEDED)
     after.fraction = 1.0
     getattr(after, _RESULT_FIELDS[type(result)]).CopyFrom(result)
@@ -92,39 +92,39 @@ def complete_job(job: rewas_pb2.Job, result: Result) -> rewas_pb2.Job:
 
 
 def failed(job: rewas_pb2.Job, problem: ProblemError) -> rewas_pb2.Job:
-    """The work cannot be done."""
+    """The job failed."""
     after = _ended(job, JOB_STATE_FAILED)
     after.problem.CopyFrom(problem.to_proto())
     return after
 
 
 def request_cancel(job: rewas_pb2.Job) -> rewas_pb2.Job:
-    """Someone asks the job to stop. One that has ended, or was asked before, stays as it is."""
+    """Request cancellation. A job that has ended or is already being cancelled does not change."""
     if job.state in FINAL_STATES or job.state == JOB_STATE_CANCELLING:
         return job
     after = _moved(job, JOB_STATE_CANCELLING)
     after.ClearField("time_left")
-    # No worker has to be waited for: the job ends with the same, durable change.
+    # No worker runs it, so the job ends with the same change.
     return cancelled(after) if job.state == JOB_STATE_QUEUED else after
 
 
 def cancelled(job: rewas_pb2.Job) -> rewas_pb2.Job:
-    """The worker has stopped as asked."""
+    """The worker has stopped the job."""
     return _ended(job, JOB_STATE_CANCELLED)
 
 
 def interrupted(job: rewas_pb2.Job, *, by_crash: bool) -> rewas_pb2.Job:
-    """The worker or the server ended in the middle of the job.
+    """The worker or the server ended during the job.
 
-    A cancelled job is then cancelled; a running one waits for its next attempt, or fails where it had MAX_ATTEMPTS.
-    An orderly stop of the server (by_crash False) is not counted as an attempt.
+    A job that was being cancelled is cancelled. A running job is queued again, or fails after MAX_ATTEMPTS.
+    A regular stop of the server (by_crash False) does not count as an attempt.
     """
     if job.state == JOB_STATE_CANCELLING:
         return cancelled(job)
     if by_crash and job.attempt >= MAX_ATTEMPTS:
         return failed(job, crash_problem(job))
     after = _moved(job, JOB_STATE_QUEUED)
-    # The next attempt walks through all stages again.
+    # The next attempt goes through all stages again.
     for field in ("stage", "step", "total_steps", "time_left"):
         after.ClearField(field)
     if not by_crash:
@@ -133,10 +133,10 @@ def interrupted(job: rewas_pb2.Job, *, by_crash: bool) -> rewas_pb2.Job:
 
 
 def crash_problem(job: rewas_pb2.Job) -> ProblemError:
-    """Why a job is given up whose worker ended again and again."""
+    """Return why a job fails whose worker ended repeatedly."""
     return ProblemError(
-        f'The worker process ended {job.attempt} times while it worked on "{job.name}".',
-        "See that there is enough free memory, or try a shorter clip or a smaller pack; the server's log says more.",
+        f'The worker process ended {job.attempt} times during the job "{job.name}".',
+        "Free some memory, or try a shorter clip or a smaller pack. The server's log has details.",
         ProblemKind.RESOURCES,
     )
 

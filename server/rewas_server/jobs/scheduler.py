@@ -1,4 +1,4 @@
-"""The scheduler: gives the worker one job after another, and keeps a worker there to take them."""
+"""The scheduler: keeps a worker process running and gives it one job after another."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _log = logging.getLogger("rewas.server")
 
 
 class Scheduler:
-    """One worker process, and the queue before it."""
+    """One worker process and its queue."""
 
     def __init__(self, board: JobBoard, config: ServerConfig) -> None:
         self._board = board
@@ -35,32 +35,32 @@ class Scheduler:
 
     @property
     def worker_ready(self) -> bool:
-        """Whether the worker process is up."""
+        """Whether the worker process is running."""
         return self._worker is not None and not self._worker.ended.is_set()
 
     @property
     def worker_pid(self) -> int | None:
-        """The worker's process id while it is up."""
+        """Process id of the running worker, or None."""
         return self._worker.pid if self._worker is not None and self.worker_ready else None
 
     def notify_job_added(self) -> None:
-        """Look at the queue again."""
+        """Check the queue again."""
         self._wake.set()
 
     async def cancel(self, job_id: str) -> rewas_pb2.Job:
-        """Ask a job to stop. A worker that does not stop it within the grace time is ended."""
+        """Cancel a job. A worker that does not stop it within the grace period is killed."""
         job = await self._board.update(job_id, lifecycle.request_cancel)
         if job.state == rewas_pb2.JOB_STATE_CANCELLING and self._worker is not None:
             await self._forward_cancel(self._worker, job_id)
         return job
 
     async def recover(self) -> None:
-        """Settle the jobs that were not finished when the server last ended without a goodbye."""
+        """Requeue or fail the jobs that were running when the server crashed."""
         for job_id in await self._board.unfinished():
             await self._board.update(job_id, _after_crash)
 
     async def run(self) -> None:
-        """Work until cancelled; then the worker is ended and a running job waits for the next start of the server."""
+        """Process jobs until cancelled, then stop the worker. A running job waits for the next start of the server."""
         try:
             while True:
                 worker = await self._ensure_worker()
@@ -101,7 +101,7 @@ class Scheduler:
     async def _fail_waiting_jobs(self) -> None:
         problem = ProblemError(
             "The worker process does not start.",
-            "Look into the server's log, mend the installation, and try again.",
+            "Check the server's log, fix the installation and try again.",
             ProblemKind.RESOURCES,
         )
         for job_id in await self._board.unfinished():
@@ -112,32 +112,32 @@ class Scheduler:
         clock = _TimeLeftEstimator()
         try:
             await worker.send(messages.Work(job.id, request))
-            # A cancellation between the claim and the message above has reached no worker.
+            # A cancellation between the claim and the message above did not reach the worker.
             if (await self._board.get(job.id)).state == rewas_pb2.JOB_STATE_CANCELLING:
                 await self._forward_cancel(worker, job.id)
             while not await self._handle_message(await worker.receive(), job.id, clock):
                 pass
         except WorkerEnded as end:
-            _log.error("The worker process ended while it worked on the job %s (%s).", job.id, end)
+            _log.error("The worker process ended during the job %s (%s).", job.id, end)
             worker.kill()
             await worker.ended.wait()
             await self._board.update(job.id, lambda job: lifecycle.interrupted(job, by_crash=True))
 
     async def _handle_message(self, message: messages.Message, job_id: str, clock: _TimeLeftEstimator) -> bool:
-        """Write down what the worker says; whether the job has ended with it."""
+        """Handle a message from the worker. Returns whether the job has ended."""
         if isinstance(message, messages.Device):
             self.device = message.device
             return False
         if isinstance(message, messages.Progress) and message.job_id == job_id:
             report = message.report(clock.time_left_s(message.fraction))
-            # The job may have been asked to stop since; and no job should fail because a progress could not be stored.
+            # The job may have been cancelled meanwhile; and no job should fail because progress could not be stored.
             with contextlib.suppress(lifecycle.InvalidTransition, sqlite3.Error):
                 await self._board.update(job_id, lambda job: lifecycle.update_progress(job, report))
             return False
         if isinstance(message, messages.Done | messages.Failed | messages.Stopped) and message.job_id == job_id:
             await self._board.update(job_id, lambda job: _ended(job, message))
             return True
-        raise WorkerEnded(f"the worker said {message!r}")
+        raise WorkerEnded(f"unexpected message {message!r}")
 
     async def _forward_cancel(self, worker: WorkerProcess, job_id: str) -> None:
         with contextlib.suppress(WorkerEnded):
@@ -146,7 +146,7 @@ class Scheduler:
 
     def _kill_if_unresponsive(self, worker: WorkerProcess, job_id: str) -> None:
         if self._running_job_id == job_id and worker is self._worker:
-            _log.error("The worker process does not stop the job %s; it is ended.", job_id)
+            _log.error("The worker process does not stop the job %s and is killed.", job_id)
             worker.kill()
 
     async def _stop(self) -> None:
@@ -158,7 +158,7 @@ class Scheduler:
 
 
 class _TimeLeftEstimator:
-    """Estimates the time to the end of a job from its first report of progress on; loading a model is not counted."""
+    """Estimates the remaining time of a job from its first progress report, so that model loading does not count."""
 
     def __init__(self) -> None:
         self._first: tuple[float, float] | None = None
@@ -180,7 +180,7 @@ def _ended(job: rewas_pb2.Job, message: messages.Done | messages.Failed | messag
     if isinstance(message, messages.Failed):
         return lifecycle.failed(job, message.problem)
     return lifecycle.failed(
-        job, ProblemError("The worker stopped the job unasked.", "Start it again.", ProblemKind.INTERNAL)
+        job, ProblemError("The worker stopped the job without a request.", "Submit it again.", ProblemKind.INTERNAL)
     )
 
 

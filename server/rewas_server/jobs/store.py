@@ -1,4 +1,4 @@
-"""The job store: what was accepted stays accepted, whatever happens to the process."""
+"""The durable job store. An accepted job survives crashes."""
 
 from __future__ import annotations
 
@@ -20,28 +20,28 @@ Change = Callable[[rewas_pb2.Job], rewas_pb2.Job]
 
 @dataclass(frozen=True)
 class JobPage:
-    """A part of the list of jobs. next_before: where the next page starts; None on the last page."""
+    """One page of the list of jobs. next_before: start of the next page; None on the last page."""
 
     jobs: list[rewas_pb2.Job]
     next_before: int | None
 
 
 class JobStore(Protocol):
-    """Where jobs are kept. Every change is durable when its call returns. Calls block and may come from any thread."""
+    """Stores jobs. A change is durable when its call returns. Calls block and are thread-safe."""
 
     def add(self, job: rewas_pb2.Job, request: rewas_pb2.SubmitJobRequest) -> rewas_pb2.Job:
-        """Store a job; where the request's idempotency key is known, return the job that it named.
+        """Store a job. If the idempotency key is known, return the existing job.
 
-        Raises ProblemError (SETTINGS) where the key is known for other work.
+        Raises ProblemError (SETTINGS) if the key was used for different work.
         """
         ...
 
     def find_by_key(self, request: rewas_pb2.SubmitJobRequest) -> rewas_pb2.Job | None:
-        """The job that the request's idempotency key names, if any. Raises like `add`."""
+        """Return the job with the request's idempotency key, or None. Raises like `add`."""
         ...
 
     def get(self, job_id: str) -> rewas_pb2.Job:
-        """The newest snapshot. Raises ProblemError (NOT_FOUND)."""
+        """Return the latest snapshot. Raises ProblemError (NOT_FOUND)."""
         ...
 
     def list_page(self, size: int, before: int | None = None) -> JobPage:
@@ -49,19 +49,19 @@ class JobStore(Protocol):
         ...
 
     def update(self, job_id: str, change: Change) -> rewas_pb2.Job:
-        """Apply a change to the newest snapshot and store what it returns. Raises what the change raises."""
+        """Apply a change to the latest snapshot and store the result. Raises what the change raises."""
         ...
 
     def claim_next(self) -> tuple[rewas_pb2.Job, rewas_pb2.SubmitJobRequest] | None:
-        """Start the job that has waited longest and return it with its request; None where none waits."""
+        """Start the oldest waiting job and return it with its request, or None."""
         ...
 
     def unfinished(self) -> list[str]:
-        """Ids of the jobs that are not in a final state, oldest first."""
+        """Return the ids of unfinished jobs, oldest first."""
         ...
 
     def close(self) -> None:
-        """Let go of the store."""
+        """Close the store."""
         ...
 
 

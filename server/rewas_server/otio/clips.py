@@ -1,7 +1,6 @@
-"""Reading OpenTimelineIO as work: which picture a clip shows, exactly, and which clips of a timeline want sound.
+"""Reads OpenTimelineIO: the exact media range of a clip, and the clips of a timeline that have a prompt.
 
-Files from real tools are wrong in many ways, so nothing is taken on trust: whatever cannot be right is refused with a
-ProblemError that names the clip and says why.
+Files from real tools are often wrong, so everything is checked: a ProblemError names the clip and the reason.
 """
 
 from __future__ import annotations
@@ -21,17 +20,20 @@ from rewas_api.clip_settings import METADATA_KEY, ClipSettings, read_clip_settin
 from rewas_api.errors import ProblemError, ProblemKind
 
 _NTSC_TOLERANCE_HZ = 0.005
-"""Tools write 23.976, 23.98 and 29.97 for rates that are n * 1000/1001."""
+"""Tools write 23.976, 23.98 and 29.97 for n * 1000/1001."""
 _MAX_NESTING_DEPTH = 64
 
 
 @dataclass(frozen=True)
 class ClipSource:
-    """The picture that an OTIO clip shows.
+    """The media range of an OTIO clip.
 
-    target_url: where the media lies, as the clip says it. start_s: from the first frame of the media.
-    duration_s: None means up to the end of the media. frame_rate: the clip's own; None where the clip says none.
-    timecode_s: the media's timecode at the clip's start, in seconds since midnight.
+    Attributes:
+        target_url: Location of the media, as in the clip.
+        start_s: From the first frame of the media.
+        duration_s: None means up to the end of the media.
+        frame_rate: Of the clip; None if the clip does not specify it.
+        timecode_s: Timecode of the media at the clip's start, in seconds since midnight.
     """
 
     name: str
@@ -44,10 +46,13 @@ class ClipSource:
 
 @dataclass(frozen=True)
 class PromptedClip:
-    """A clip of a timeline that wants sound.
+    """A clip of a timeline that has a prompt.
 
-    source: the picture that is seen, trimmed by all that holds the clip. position_s: where it is seen, from the
-    timeline's first frame. duration_s: for how long. frame_rate: of the clip.
+    Attributes:
+        source: The visible media range, trimmed by the parents of the clip.
+        position_s: Start on the timeline, from its first frame.
+        duration_s: Visible duration.
+        frame_rate: Of the clip.
     """
 
     source: ClipSource
@@ -58,19 +63,19 @@ class PromptedClip:
 
 
 def parse_clip(text: str) -> otio.schema.Clip:
-    """The clip in OTIO JSON. Raises ProblemError (TIMELINE) for anything else."""
+    """Parse a clip in OTIO JSON. Raises ProblemError (TIMELINE)."""
     return _parse(text, otio.schema.Clip, "clip")
 
 
 def parse_timeline(text: str) -> otio.schema.Timeline:
-    """The timeline in OTIO JSON. Raises ProblemError (TIMELINE) for anything else."""
+    """Parse a timeline in OTIO JSON. Raises ProblemError (TIMELINE)."""
     return _parse(text, otio.schema.Timeline, "timeline")
 
 
 def read_clip_source(clip: otio.schema.Clip) -> ClipSource:
-    """The picture that a clip shows.
+    """Return the media range of a clip.
 
-    Raises ProblemError (TIMELINE) for a clip without a media file, a retimed clip, or ranges that cannot be right.
+    Raises ProblemError (TIMELINE) for a clip without a media file, a retimed clip, or an invalid range.
     """
     owner = clip_label(clip)
     _check_not_retimed(clip, owner)
@@ -86,14 +91,14 @@ def read_clip_source(clip: otio.schema.Clip) -> ClipSource:
     media_start_s = exact_seconds(available.start_time, owner) if available is not None else Fraction(0)
     start_s = timecode_s - media_start_s
     rate = exact_rate(chosen.duration.rate, owner)
-    # Rounded time codes put ranges off by a hair; a thousandth of a frame is nobody's picture.
-    hair_s = 1 / rate / 1000
+    # Rounded timecodes shift ranges slightly; a thousandth of a frame does not matter.
+    tolerance_s = 1 / rate / 1000
     if available is not None:
         end_s = exact_seconds(available.duration, owner)
-        if start_s < -hair_s or start_s + duration_s > end_s + hair_s:
+        if start_s < -tolerance_s or start_s + duration_s > end_s + tolerance_s:
             raise _refused(
                 f"{owner} shows {float(start_s):g} s to {float(start_s + duration_s):g} s of its media, "
-                f"which reaches from 0 s to {float(end_s):g} s.",
+                f"which spans 0 s to {float(end_s):g} s.",
                 "Trim the clip to its media, or correct the media's available range.",
             )
     elif start_s < 0:
@@ -102,12 +107,12 @@ def read_clip_source(clip: otio.schema.Clip) -> ClipSource:
 
 
 def find_prompted_clips(timeline: otio.schema.Timeline) -> list[PromptedClip]:
-    """The clips on video tracks that carry a prompt in metadata["rewas"], by position.
+    """Return the clips on video tracks that have a prompt in metadata["rewas"], by position.
 
-    Disabled clips and tracks are not seen and so not heard. A transition does not move its neighbours: the sound of
-    each stands under the clip's own range, up to the cut in the middle of the transition.
+    Disabled clips and tracks are skipped. A transition does not move its neighbours: the sound of each clip covers its
+    own range, up to the cut in the middle of the transition.
 
-    Raises ProblemError (TIMELINE) that names the first clip whose picture or place cannot be told.
+    Raises ProblemError (TIMELINE) for the first clip with an invalid range or position.
     """
     found = []
     for clip, retimed_by, begin_s, shown in _clips_in(timeline.tracks, None, Fraction(0), None, 0):
@@ -123,7 +128,7 @@ def find_prompted_clips(timeline: otio.schema.Timeline) -> list[PromptedClip]:
         if end_s <= position_s:
             continue
         if position_s < 0:
-            raise _refused(f"{owner} begins before the timeline does.", "Move it behind the timeline's first frame.")
+            raise _refused(f"{owner} starts before the timeline.", "Move it after the timeline's first frame.")
         hidden_s = position_s - begin_s
         source = replace(
             source,
@@ -137,9 +142,9 @@ def find_prompted_clips(timeline: otio.schema.Timeline) -> list[PromptedClip]:
 
 
 def exact_rate(rate: float, owner: str = "The time") -> Fraction:
-    """The rate that was meant: 23.976 and 23.98 are 24000/1001. Raises ProblemError for one that is no rate."""
+    """Return the exact rate: 23.976 and 23.98 are 24000/1001. Raises ProblemError for an invalid rate."""
     if not math.isfinite(rate) or rate <= 0:
-        raise _refused(f"{owner} has a rate of {rate:g}.", "Give a rate above 0 per second.")
+        raise _refused(f"{owner} has a rate of {rate:g}.", "Use a rate above 0.")
     if abs(rate - round(rate)) < 1e-6:
         return Fraction(round(rate)) if round(rate) else Fraction(str(rate))
     base = round(rate * 1.001)
@@ -149,32 +154,32 @@ def exact_rate(rate: float, owner: str = "The time") -> Fraction:
 
 
 def exact_seconds(time: otio.opentime.RationalTime, owner: str = "The time") -> Fraction:
-    """An OTIO time in seconds. Values that went through floating point come back as the fraction they stood for."""
+    """Return an OTIO time in seconds. Floating-point values become the fractions they stand for."""
     if not math.isfinite(time.value):
-        raise _refused(f"{owner} has a time of {time.value}.", "Give finite times.")
+        raise _refused(f"{owner} has a time of {time.value}.", "Use finite times.")
     return Fraction(time.value).limit_denominator(100_000) / exact_rate(time.rate, owner)
 
 
 def rational_time(seconds: Fraction, rate: Fraction) -> otio.opentime.RationalTime:
-    """Seconds as an OTIO time at a rate; a fractional value where the seconds do not fall on it."""
+    """Return seconds as an OTIO time at a rate, with a fractional value if necessary."""
     return otio.opentime.RationalTime(float(seconds * rate), float(rate))
 
 
 def clip_label(item: otio.core.SerializableObjectWithMetadata) -> str:
-    """How messages begin when they speak of a clip."""
+    """Return how error messages refer to a clip."""
     return f'The clip "{item.name}"' if item.name else "A clip without a name"
 
 
 def _parse(text: str, schema: type, kind: str) -> Any:
     try:
-        # OTIO's reader overruns its stack on endless nesting and takes the process with it; Python's only raises.
+        # OTIO's reader overflows the stack on deep nesting and crashes the process; Python's reader only raises.
         json.loads(text)
         item = otio.adapters.read_from_string(text, "otio_json")
-    except Exception as error:  # The reader raises whatever its C++ side throws.
+    except Exception as error:  # The reader raises all kinds of C++ errors.
         raise _refused(f"The {kind} is not valid OpenTimelineIO JSON ({error}).", "Write it with OTIO 0.18.") from error
     if not isinstance(item, schema):
         raise _refused(
-            f"An OpenTimelineIO {kind} was expected, but {type(item).__name__} came.",
+            f"An OpenTimelineIO {kind} was expected, but this is a {type(item).__name__}.",
             f"Send the JSON of one otio.schema.{schema.__name__}.",
         )
     return item
@@ -199,11 +204,11 @@ def _wants_sound(clip: otio.schema.Clip) -> bool:
     if ours is None:
         return False
     if not hasattr(ours, "items"):
-        read_clip_settings(clip)  # says what is wrong
+        read_clip_settings(clip)  # raises an error with the reason
     if ours.get("prompt") is None:
         return False
     if isinstance(ours["prompt"], str) and not ours["prompt"].strip():
-        raise _refused(f"{clip_label(clip)} carries an empty prompt.", "Write what should be heard, or remove it.")
+        raise _refused(f"{clip_label(clip)} has an empty prompt.", "Enter what should be heard, or remove it.")
     return True
 
 
@@ -217,7 +222,7 @@ def _clips_in(
     window: Shown | None,
     depth: int,
 ) -> Iterator[tuple[otio.schema.Clip, otio.schema.TimeEffect | None, Fraction, Shown]]:
-    """Walk down. begin_s: where the item's trimmed start stands on the timeline; window: what parents leave of it."""
+    """Yield the clips below an item. begin_s: its trimmed start on the timeline. window: its visible range."""
     if depth > _MAX_NESTING_DEPTH:
         raise _refused("The timeline is nested too deeply.", f"Use at most {_MAX_NESTING_DEPTH} levels.")
     if isinstance(item, otio.schema.Transition | otio.schema.Gap) or not getattr(item, "enabled", True):
@@ -246,7 +251,7 @@ def _within(span: Shown, window: Shown | None) -> Shown:
 
 
 def _duration_s(item: otio.core.Composable) -> Fraction:
-    """How much of its parent's time an item takes."""
+    """Return the duration of an item in its parent."""
     if isinstance(item, otio.schema.Transition):
         return Fraction(0)
     owner = clip_label(item)
@@ -259,7 +264,7 @@ def _duration_s(item: otio.core.Composable) -> Fraction:
     elif isinstance(item, otio.schema.Clip) and item.media_reference and item.media_reference.available_range:
         duration_s = exact_seconds(item.media_reference.available_range.duration, owner)
     else:
-        raise _refused(f"{owner} does not say how long it is.", "Give it a source range.")
+        raise _refused(f"{owner} has no duration.", "Give it a source range.")
     if duration_s < 0:
         raise _refused(f"{owner} has a duration of {float(duration_s):g} s.", "Give it a duration of 0 s or more.")
     return duration_s
@@ -283,8 +288,8 @@ def _retiming_problem(owner: str, effect: otio.schema.TimeEffect) -> ProblemErro
     scalar = getattr(effect, "time_scalar", None)
     how = f"{effect.schema_name()}, {scalar:g} times its speed" if scalar is not None else effect.schema_name()
     return _refused(
-        f"{owner} is retimed ({how}), and sound is made for picture at its own speed only.",
-        "Render the retimed picture to a file and relink the clip, or remove the effect.",
+        f"{owner} is retimed ({how}), and sound can only be generated for video at normal speed.",
+        "Render the retimed video to a file and relink the clip, or remove the effect.",
     )
 
 

@@ -1,4 +1,4 @@
-"""Timelines as files: any format that OpenTimelineIO reads, and media paths that survive the journey."""
+"""Reads and writes timeline files in any OpenTimelineIO format, and keeps media paths valid."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from rewas_server.files.output_paths import check_folder_writable
 
 
 def read_timeline(path: Path) -> otio.schema.Timeline:
-    """The one timeline in a file. Raises ProblemError (TIMELINE) that names the file and says what is wrong with it."""
+    """Read the single timeline in a file. Raises ProblemError (TIMELINE)."""
     if not path.is_file():
-        raise _refused(f"There is no timeline file {path}.", "Check the path.")
+        raise _refused(f"The timeline file {path} does not exist.", "Check the path.")
     try:
         found = otio.adapters.read_from_file(str(path))
     except otio.exceptions.NoKnownAdapterForExtensionError as error:
         raise _refused(
-            f"{path.name} is of a format that OpenTimelineIO cannot read here.",
-            f"Use one of {_supported_suffixes(read=True)}, or install the adapter for it.",
+            f"{path.name} has a format that OpenTimelineIO cannot read here.",
+            f"Use one of {_supported_suffixes(read=True)}, or install its adapter.",
         ) from error
-    except Exception as error:  # Adapters raise whatever they stumble over.
+    except Exception as error:  # Adapters raise all kinds of exceptions.
         raise _refused(
             f"The timeline {path.name} cannot be read ({type(error).__name__}: {error}).",
             "Export it again, if possible as .otio.",
@@ -32,45 +32,46 @@ def read_timeline(path: Path) -> otio.schema.Timeline:
     if isinstance(found, otio.schema.SerializableCollection):
         timelines = [item for item in found if isinstance(item, otio.schema.Timeline)]
         if len(timelines) != 1:
-            raise _refused(f"{path.name} holds {len(timelines)} timelines.", "Export one timeline to a file.")
+            raise _refused(f"{path.name} contains {len(timelines)} timelines.", "Export a single timeline.")
         found = timelines[0].clone()
     if not isinstance(found, otio.schema.Timeline):
         raise _refused(
-            f"{path.name} holds no timeline but an OpenTimelineIO {type(found).__name__}.", "Export a whole timeline."
+            f"{path.name} contains an OpenTimelineIO {type(found).__name__} instead of a timeline.",
+            "Export a whole timeline.",
         )
     found.name = found.name or path.stem
     return found
 
 
 def check_writable(path: Path) -> None:
-    """See, before any work, that a timeline can be written there. Raises ProblemError (TIMELINE, SETTINGS)."""
+    """Check that a timeline can be written to this path. Raises ProblemError (TIMELINE, SETTINGS)."""
     suffix = path.suffix.lstrip(".").lower()
     if suffix not in otio.adapters.suffixes_with_defined_adapters(write=True) or suffix == "otiod":
         raise _refused(
-            f"A timeline cannot be written as {path.name}.",
-            f"End its name with one of {_supported_suffixes(write=True)}.",
+            f"Cannot write a timeline to {path.name}.",
+            f"Use one of the extensions {_supported_suffixes(write=True)}.",
         )
     if not path.parent.is_dir():
-        raise _refused(f"There is no folder {path.parent} to write {path.name} into.", "Make it first.")
+        raise _refused(f"The folder {path.parent} for {path.name} does not exist.", "Create it first.")
     check_folder_writable(path.parent)
 
 
 def write_timeline(timeline: otio.schema.Timeline, path: Path) -> None:
-    """Write a timeline whole or not at all. Raises ProblemError (TIMELINE) where the format cannot hold it."""
+    """Write a timeline atomically. Raises ProblemError (TIMELINE) if the format does not support it."""
     try:
         with atomic_path(path) as unfinished:
             otio.adapters.write_to_file(timeline, str(unfinished))
     except OSError:
         raise
-    except Exception as error:  # Adapters raise whatever they stumble over.
+    except Exception as error:  # Adapters raise all kinds of exceptions.
         raise _refused(
-            f"The timeline cannot be written as {path.name} ({type(error).__name__}: {error}).",
-            "Write it as .otio, which holds everything.",
+            f"Cannot write the timeline to {path.name} ({type(error).__name__}: {error}).",
+            "Write it as .otio, which supports everything.",
         ) from error
 
 
 def make_media_absolute(timeline: otio.schema.Timeline, folder: Path) -> otio.schema.Timeline:
-    """A copy whose relative media paths, which count from the timeline's folder, are absolute."""
+    """Return a copy with absolute media paths. Relative paths start at the timeline's folder."""
     absolute = timeline.clone()
     for clip in absolute.find_clips():
         reference = clip.media_reference
@@ -80,7 +81,7 @@ def make_media_absolute(timeline: otio.schema.Timeline, folder: Path) -> otio.sc
 
 
 def relink_stems(timeline: otio.schema.Timeline, local_paths: Mapping[str, Path]) -> None:
-    """Point stems at where they lie on this machine. local_paths: path as it is on the timeline -> path here."""
+    """Relink stems to their files on this machine. local_paths: from the path on the timeline to the local path."""
     for clip in timeline.find_clips():
         reference = clip.media_reference
         if isinstance(reference, otio.schema.ExternalReference) and reference.target_url in local_paths:
@@ -88,7 +89,7 @@ def relink_stems(timeline: otio.schema.Timeline, local_paths: Mapping[str, Path]
 
 
 def restore_media(timeline: otio.schema.Timeline, original: otio.schema.Timeline) -> None:
-    """Give every clip of the original back the media path that it came with; the new tracks stand behind them."""
+    """Restore the original media path of every original clip. New tracks come after the original ones."""
     for clip, before in zip(timeline.find_clips(), original.find_clips(), strict=False):
         if isinstance(before.media_reference, otio.schema.ExternalReference):
             clip.media_reference.target_url = before.media_reference.target_url
@@ -99,7 +100,7 @@ def _absolute_url(target_url: str, folder: Path) -> str:
         return target_url
     path = (folder / target_url).absolute()
     decoded = (folder / unquote(target_url)).absolute()
-    # Some tools write relative URLs (my%20shot.mov), others relative paths; a file that exists decides.
+    # Some tools write relative URLs (my%20shot.mov), others relative paths: use the one that exists.
     return str(decoded if decoded.is_file() and not path.is_file() else path)
 
 

@@ -1,4 +1,4 @@
-"""Stems on a timeline: one audio track for each role and take, each stem exactly under its picture."""
+"""Adds stems to a timeline: one audio track per role and take, each stem exactly below its clip."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from rewas_server.otio.clips import PromptedClip, exact_seconds, rational_time
 
 @dataclass(frozen=True)
 class PlacedStem:
-    """A stem and the picture it belongs under.
+    """A stem and its clip.
 
     take_number: from 1. samples: per channel, at sample_rate_hz.
     """
@@ -31,17 +31,17 @@ class PlacedStem:
 
 
 def timecode_samples(timeline: otio.schema.Timeline, clip: PromptedClip, sample_rate_hz: int) -> int:
-    """Where a clip starts, in samples since midnight of the timeline's timecode, rounded half up."""
+    """Return the start of a clip in samples since midnight of the timeline's timecode, rounded half up."""
     start = timeline.global_start_time
     start_s = exact_seconds(start, "The timeline's start") if start is not None else Fraction(0)
     return max(0, int((start_s + clip.position_s) * sample_rate_hz + Fraction(1, 2)))
 
 
 def add_stem_tracks(timeline: otio.schema.Timeline, stems: Sequence[PlacedStem]) -> None:
-    """Append audio tracks that hold the stems; the tracks that are there stay as they are.
+    """Append audio tracks with the stems. Existing tracks do not change.
 
-    There is one track for each role and take. Where two clips are seen at the same time, the later one's stem goes on a
-    further track of the same name with a number.
+    There is one track per role and take. If clips overlap, the stem of the later clip goes to another track with a
+    number.
     """
     by_track: dict[tuple[str, int], list[PlacedStem]] = {}
     for stem in stems:
@@ -53,7 +53,7 @@ def add_stem_tracks(timeline: otio.schema.Timeline, stems: Sequence[PlacedStem])
 
 
 def _lanes(stems: Sequence[PlacedStem]) -> list[list[PlacedStem]]:
-    """Stems in the fewest rows in which none lies over another."""
+    """Distribute stems over the fewest rows without overlaps."""
     lanes: list[list[PlacedStem]] = []
     for stem in sorted(stems, key=lambda stem: stem.clip.position_s):
         for lane in lanes:
@@ -70,7 +70,7 @@ def _track(name: str, role: str, take_number: int, stems: Sequence[PlacedStem]) 
     track.metadata[METADATA_KEY] = {"role": role, "take": take_number}
     reached_s = Fraction(0)
     for stem in stems:
-        # Each gap is the difference of two exact positions, so that rounding never adds up along the track.
+        # Each gap is the difference of two exact positions, so that rounding errors do not accumulate.
         gap_s = stem.clip.position_s - reached_s
         if gap_s > 0:
             track.append(otio.schema.Gap(duration=rational_time(gap_s, stem.clip.frame_rate)))
@@ -80,7 +80,7 @@ def _track(name: str, role: str, take_number: int, stems: Sequence[PlacedStem]) 
 
 
 def _stem_clip(stem: PlacedStem) -> otio.schema.Clip:
-    """The stem's ranges count from its Broadcast WAV time reference, so that they agree with what tools read there."""
+    """Create a clip whose ranges start at the Broadcast WAV time reference, as other tools expect."""
     reference_samples = stem.provenance.time_reference_samples
     media = otio.schema.ExternalReference(
         target_url=str(stem.path),

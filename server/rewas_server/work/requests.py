@@ -95,7 +95,14 @@ class ConflictRequest(ClipRequest):
 
 @dataclass(frozen=True)
 class RegenerateRequest:
-    """An existing sound to regenerate. strength: above 0, up to 1. start_s, end_s: range; None means the clip's ends."""
+    """An existing sound to regenerate.
+
+    Attributes:
+        sound_url: Of the sound.
+        start_s: Start of the range; None means the clip's start.
+        end_s: End of the range; None means the clip's end.
+        strength: Above 0, up to 1.
+    """
 
     sound_url: str
     start_s: Fraction | None

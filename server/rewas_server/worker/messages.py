@@ -1,8 +1,8 @@
-"""What the server and its worker process say to each other: one JSON object a line, over the worker's pipes.
+"""The protocol between the server and its worker process: one JSON object per line over pipes.
 
     server -> worker   start, work, cancel           worker -> server   ready, device, progress, done, failed, cancelled
 
-Protocol buffers travel within as base64 of their bytes.
+Protobuf messages are embedded as base64.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from rewas_engine import Execution
 from rewas_server.work.context import Result
 
 MAX_LINE_BYTES = 256 * 1024 * 1024
-"""A timeline with all its results is the longest message there is."""
+"""The longest message is a timeline with all its results."""
 
 _RESULTS: dict[str, type[Any]] = {
     "EnergyResult": rewas_pb2.EnergyResult,
@@ -31,9 +31,9 @@ _RESULTS: dict[str, type[Any]] = {
 
 @dataclass(frozen=True)
 class ProgressReport:
-    """Where a job is.
+    """Progress of a job.
 
-    stage: a rewas.v1.Stage. fraction: finished part of the job, 0 to 1. time_left_s: None while unknown.
+    stage: a rewas.v1.Stage. fraction: completed part of the job, 0 to 1. time_left_s: None while unknown.
     """
 
     stage: int
@@ -45,7 +45,7 @@ class ProgressReport:
 
 @dataclass(frozen=True)
 class Start:
-    """The first line that a worker reads: what it may read, where it writes, and how it computes."""
+    """The first message to a worker: its folders and how it runs packs."""
 
     kind: ClassVar[str] = "start"
     allowed_roots: tuple[Path, ...]
@@ -59,7 +59,7 @@ class Start:
 
 @dataclass(frozen=True)
 class Work:
-    """Do this job."""
+    """Run this job."""
 
     kind: ClassVar[str] = "work"
     job_id: str
@@ -68,7 +68,7 @@ class Work:
 
 @dataclass(frozen=True)
 class Cancel:
-    """Stop this job, whether it runs or comes next."""
+    """Cancel this job, running or waiting."""
 
     kind: ClassVar[str] = "cancel"
     job_id: str
@@ -76,14 +76,14 @@ class Cancel:
 
 @dataclass(frozen=True)
 class Ready:
-    """The worker is up and waits for work."""
+    """The worker is ready for work."""
 
     kind: ClassVar[str] = "ready"
 
 
 @dataclass(frozen=True)
 class Device:
-    """A model was loaded; it runs there."""
+    """A model was loaded on this device."""
 
     kind: ClassVar[str] = "device"
     device: str
@@ -91,7 +91,7 @@ class Device:
 
 @dataclass(frozen=True)
 class Progress:
-    """The job has come so far."""
+    """Progress of a job."""
 
     kind: ClassVar[str] = "progress"
     job_id: str
@@ -101,7 +101,7 @@ class Progress:
     fraction: float
 
     def report(self, time_left_s: float | None) -> ProgressReport:
-        """The progress as the job's life knows it."""
+        """Return the progress with the remaining time."""
         return ProgressReport(self.stage, self.step, self.total_steps, self.fraction, time_left_s)
 
 
@@ -116,7 +116,7 @@ class Done:
 
 @dataclass(frozen=True)
 class Failed:
-    """The job cannot be done."""
+    """The job failed."""
 
     kind: ClassVar[str] = "failed"
     job_id: str
@@ -125,7 +125,7 @@ class Failed:
 
 @dataclass(frozen=True)
 class Stopped:
-    """The job was stopped as asked."""
+    """The job was cancelled."""
 
     kind: ClassVar[str] = "cancelled"
     job_id: str
@@ -138,7 +138,7 @@ _MESSAGES: dict[str, type[Any]] = {
 
 
 def to_line(message: Message) -> bytes:
-    """One message as a line."""
+    """Encode a message as a line."""
     body: dict[str, Any] = {"kind": message.kind}
     if isinstance(message, Work):
         body |= {"job_id": message.job_id, "request": _text(message.request.SerializeToString())}
@@ -158,7 +158,7 @@ def to_line(message: Message) -> bytes:
 
 
 def from_line(line: bytes) -> Message:
-    """The message of a line. Raises ValueError for what is none."""
+    """Decode a line. Raises ValueError if it is not a message."""
     try:
         body = json.loads(line)
         kind = body.pop("kind")

@@ -1,4 +1,4 @@
-"""The server's end of the worker process: start it, speak to it, hear of its end."""
+"""The server's side of the worker process: start, messages and exit."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ _log = logging.getLogger("rewas.server")
 
 
 class WorkerEnded(Exception):
-    """The worker process is gone, or says things that nobody understands."""
+    """The worker process has ended, or sent an invalid message."""
 
 
 class WorkerProcess:
-    """A running worker. `ended` is set once it is gone."""
+    """A running worker. `ended` is set when it has exited."""
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         assert process.stdin is not None
@@ -33,7 +33,7 @@ class WorkerProcess:
 
     @classmethod
     async def start(cls, config: ServerConfig) -> WorkerProcess:
-        """Start a worker and wait until it is ready. Raises WorkerEnded where it does not come up."""
+        """Start a worker and wait until it is ready. Raises WorkerEnded if it does not start."""
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
@@ -41,7 +41,7 @@ class WorkerProcess:
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             limit=messages.MAX_LINE_BYTES,
-            # Keeps a terminal's Ctrl-C from the worker while it still starts.
+            # Protects the starting worker from Ctrl-C in the terminal.
             start_new_session=True,
         )
         worker = cls(process)
@@ -60,7 +60,7 @@ class WorkerProcess:
             async with asyncio.timeout(START_TIMEOUT_S):
                 first = await worker.receive()
             if not isinstance(first, messages.Ready):
-                raise WorkerEnded(f"the worker began with {first!r}")
+                raise WorkerEnded(f"unexpected first message {first!r}")
         except TimeoutError:
             await worker.stop()
             raise WorkerEnded(f"the worker was not ready within {START_TIMEOUT_S:g} s") from None
@@ -75,7 +75,7 @@ class WorkerProcess:
         return self._process.pid
 
     async def send(self, message: messages.Message) -> None:
-        """Say something to the worker. Raises WorkerEnded."""
+        """Send a message to the worker. Raises WorkerEnded."""
         try:
             self._to_worker.write(messages.to_line(message))
             await self._to_worker.drain()
@@ -83,18 +83,18 @@ class WorkerProcess:
             raise WorkerEnded(str(error)) from error
 
     async def receive(self) -> messages.Message:
-        """The next thing that the worker says. Raises WorkerEnded."""
+        """Receive the next message of the worker. Raises WorkerEnded."""
         try:
             line = await self._from_worker.readline()
             if not line.endswith(b"\n"):
                 raise WorkerEnded("the worker closed its pipe")
             return messages.from_line(line)
         except ValueError as error:
-            # Half a line from a worker that was killed while it wrote, or one that is too long.
+            # An incomplete line from a killed worker, or one that is too long.
             raise WorkerEnded(str(error)) from error
 
     async def stop(self) -> None:
-        """Close the worker's input, which ends it; kill it where that does not help."""
+        """Close the worker's input, which ends it. Kill it if that does not help."""
         with contextlib.suppress(OSError, RuntimeError):
             self._to_worker.close()
         try:
@@ -105,7 +105,7 @@ class WorkerProcess:
             await self.ended.wait()
 
     def kill(self) -> None:
-        """End the worker at once."""
+        """Kill the worker."""
         with contextlib.suppress(ProcessLookupError):
             self._process.kill()
 

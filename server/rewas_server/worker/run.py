@@ -1,8 +1,8 @@
-"""The worker process: it owns the model, does one job after another, and dies alone when a job kills it.
+"""The worker process: it owns the models and runs one job after another, so that a crash does not end the server.
 
     python -m rewas_server.worker.run
 
-It speaks `rewas_server.worker.messages` over its standard input and output, and ends when its input closes.
+It uses the protocol of `rewas_server.worker.messages` over standard input and output, and ends when its input closes.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _log = logging.getLogger("rewas.worker")
 
 
 class Worker:
-    """Does the jobs that a reader thread takes from the server's pipe."""
+    """Runs the jobs that a reader thread receives from the server."""
 
     def __init__(self, start: messages.Start, output: BinaryIO) -> None:
         self._start = start
@@ -46,9 +46,9 @@ class Worker:
         self._engine = functools.lru_cache(maxsize=MAX_LOADED_MODELS)(self._load_engine)
 
     def read(self, source: BinaryIO) -> None:
-        """Take messages until the server closes its end, then end the process, whatever it is doing.
+        """Read messages until the server closes the pipe, then exit immediately.
 
-        A long computation would keep an orphan alive; what it writes has a temporary name until it is whole.
+        Otherwise a long computation would keep the orphaned process alive. Files are written atomically.
         """
         try:
             for line in source:
@@ -58,12 +58,12 @@ class Worker:
                 elif isinstance(message, messages.Cancel):
                     self._cancelled_jobs.add(message.job_id)
         except ValueError:
-            _log.exception("The server is not understood.")
+            _log.exception("Invalid message from the server.")
         finally:
             os._exit(0)
 
     def work(self) -> None:
-        """Do jobs, for ever."""
+        """Run jobs for ever."""
         self._send(messages.Ready())
         self._load_default_pack()
         while True:
@@ -73,7 +73,7 @@ class Worker:
         job_id = work.job_id
         output_dir = self._start.artifacts_dir / job_id
         try:
-            # An earlier attempt may have left stems behind.
+            # An earlier attempt may have left stems.
             shutil.rmtree(output_dir, ignore_errors=True)
             output_dir.mkdir(parents=True)
             cancel = _JobCancelSignal(job_id, self._cancelled_jobs)
@@ -104,11 +104,11 @@ class Worker:
         self._cancelled_jobs.discard(job_id)
 
     def _load_default_pack(self) -> None:
-        """Load it before anybody asks, so that the first sound does not wait for it."""
+        """Load the default pack early, so that the first request is fast."""
         try:
             self._engine(self._start.default_pack)
         except EngineError as error:
-            # Whoever asks for this pack will be told; other packs still work.
+            # Requests for this pack will report it; other packs still work.
             _log.warning("The pack %s cannot be loaded: %s", self._start.default_pack, error)
 
     def _load_engine(self, pack: str) -> ReWaS:
@@ -132,7 +132,7 @@ class Worker:
 
 
 class _JobCancelSignal:
-    """Whether one job was asked to stop."""
+    """Whether one job was cancelled."""
 
     def __init__(self, job_id: str, cancelled_jobs: set[str]) -> None:
         self._job_id = job_id
@@ -147,7 +147,7 @@ def _remove(folder: Path) -> None:
 
 
 def _private_output() -> BinaryIO:
-    """The pipe to the server, out of reach of libraries that print: their words go to standard error."""
+    """Return the pipe to the server and redirect prints of libraries to standard error."""
     output = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     sys.stdout = sys.stderr
@@ -156,7 +156,7 @@ def _private_output() -> BinaryIO:
 
 def main() -> None:
     """Run until standard input closes."""
-    # Ctrl-C in a terminal reaches the whole group of processes: the server decides when the worker ends.
+    # Ctrl-C reaches the whole process group; the server decides when the worker ends.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     output = _private_output()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
@@ -166,13 +166,13 @@ def main() -> None:
         return
     start = messages.from_line(first_line)
     if not isinstance(start, messages.Start):
-        raise SystemExit("The first message to a worker says how to start.")
+        raise SystemExit("The first message must be the start message.")
     worker = Worker(start, output)
     threading.Thread(target=worker.read, args=(source,), name="rewas-reader", daemon=True).start()
     try:
         worker.work()
     except BrokenPipeError:
-        # The server is gone, and its end of the pipe with it.
+        # The server has ended.
         os._exit(0)
 
 

@@ -168,15 +168,13 @@ def evaluate_adapter(
                 backbone, batches, log_mels[part], rows, everything[part], noise[part], timesteps[part], torch.float32
             )
             losses.append(float(loss))
-    generator_of_sounds = SoundGenerator(backbone, front_end, batches.window, device)
+    sounds = SoundGenerator(backbone, front_end, batches.window, device)
     settings = SamplingSettings(config.judged_steps, 1.0, 1.0, 0.0, precision=config.precision)
     errors, correlations, panels = [], [], []
     for seed, (name, log_mel) in enumerate(zip(names, log_mels, strict=True)):
         wanted = soften_energies(torch.from_numpy(log_mel).mean(dim=-1)[None])[0].numpy()
         generated = (
-            generator_of_sounds.generate_log_mels(
-                [batches.captions[name]], [Controls(energy=wanted)], [seed], settings
-            )[0]
+            sounds.generate_log_mels([batches.captions[name]], [Controls(energy=wanted)], [seed], settings)[0]
             .float()
             .cpu()
         )

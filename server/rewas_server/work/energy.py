@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from rewas_api.v1 import rewas_pb2
-from rewas_engine import Cancelled, EnergyCurve, find_cuts, find_events
+from rewas_engine import Cancelled, EnergyCurve, apply_edits, find_cuts, find_events
 from rewas_engine.media.probe import read_clip, read_clip_with_sound
 from rewas_engine.runtime.progress import CancelSignal
 from rewas_server.work.context import MonotonicProgress, WorkContext, name_clip_in_media_errors

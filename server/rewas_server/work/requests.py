@@ -18,6 +18,7 @@ from rewas_api.errors import ProblemError, ProblemKind
 from rewas_api.v1 import rewas_pb2
 from rewas_engine import SettingsError, TextureCurve, VideoClip
 from rewas_engine.checks import check_seed
+from rewas_engine.packs.description import pack_not_installed_error
 from rewas_engine.requests.validation import check_combination, validate_cuts
 from rewas_server.otio.clips import (
     ClipSource,
@@ -295,11 +296,7 @@ def _check_seed(settings: ClipSettings, label: str) -> None:
 
 def _check_pack(pack: str, packs: Collection[str]) -> None:
     if pack and pack not in packs:
-        raise ProblemError(
-            f'The pack "{pack}" is not installed.',
-            f"Choose one of {', '.join(packs)}, or install it." if packs else "Install it.",
-            ProblemKind.PACK,
-        )
+        raise problem_from_error(pack_not_installed_error(pack, packs))
 
 
 @contextmanager

@@ -98,7 +98,7 @@ def resolve_output_rate_hz(sample_rate_hz: int | None, pack_rate_hz: int, existi
             raise SettingsError(
                 f"The sound to regenerate is at {existing_rate_hz} Hz, but the sample rate is set to "
                 f"{sample_rate_hz} Hz.",
-                f"Set {existing_rate_hz} Hz: what is kept of the sound is not resample.",
+                f"Set {existing_rate_hz} Hz: what is kept of the sound is not resampled.",
             )
         return existing_rate_hz
     rate_hz = pack_rate_hz if sample_rate_hz is None else sample_rate_hz

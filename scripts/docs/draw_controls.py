@@ -128,10 +128,10 @@ class Studio:
         )
         take = made.takes[0]
         match = take.energy_correlation
-        verdict = ("" if match is None else f"correlation {match:.2f}, ") + f"{take.energy_mae_nats:.2f} nats off"
+        verdict = ("" if match is None else f"correlation {match:.2f}, ") + f"{take.energy_mae_nats:.2f} nats error"
         if take.texture_error_nats is not None and take.produced_texture and made.requested_texture:
             asked, came = (curve.tilt_nats.mean() for curve in (made.requested_texture, take.produced_texture))
-            verdict += f"; tilt {asked:+.1f} asked for, {came:+.1f} came"
+            verdict += f"; tilt {asked:+.1f} requested, {came:+.1f} generated"
         return Row(told, take.stems["primary"].waveform[0], made.requested_energy, verdict)
 
     def measure_tilt(self, row: Row) -> float:
@@ -142,17 +142,17 @@ class Studio:
 def sources(studio: Studio) -> list[Row]:
     written = write_curve(studio.points((0, -11.5), (1.2, -2.5), (1.3, -11.5), (2, -11.5), (3.6, -3)), _csv(studio))
     return [
-        studio.row("--energy video: what the picture calls for"),
-        studio.row("--energy audio: the scene's own sound", studio.energy(studio.own)),
-        studio.row("--energy hands.wav: five slaps on a table perform it", studio.energy(studio.hands)),
+        studio.row("--energy video: estimated from the video"),
+        studio.row("--energy audio: the sound of the scene", studio.energy(studio.own)),
+        studio.row("--energy hands.wav: five slaps on a table", studio.energy(studio.hands)),
         studio.row("--energy curve.csv: points", read_curve(written, duration=studio.duration_s), "heavy rain"),
-        studio.row("--energy flat:-5: one level", flat_curve(duration=studio.duration_s), "heavy rain"),
+        studio.row("--energy flat:-5: one constant level", flat_curve(duration=studio.duration_s), "heavy rain"),
     ]
 
 
 def edits(studio: Studio) -> list[Row]:
     energy = studio.energy(studio.own)
-    rows = [studio.row("as measured on the scene's own sound", energy)]
+    rows = [studio.row("no edit: measured on the sound of the scene", energy)]
     for words in ("scale 0.7", "gate -6", "smooth 0.6", "fade out 3", "shift 0.4", "stretch 1.5"):
         rows.append(studio.row(f"--edit “{words}”", apply_edits(energy, [parse_edit(words)])))
     return rows
@@ -160,7 +160,7 @@ def edits(studio: Studio) -> list[Row]:
 
 def events(studio: Studio) -> list[Row]:
     energy = studio.energy(studio.own)
-    rows = [studio.row("its events, as --events counts them", energy)]
+    rows = [studio.row("no edit: the events, numbered as by --events", energy)]
     for words in ("isolate event 3", "mute events 2 5", "boost event 1 by 2", "move event 7 to 1.8"):
         rows.append(studio.row(f"--edit “{words}”", apply_edits(energy, [parse_edit(words)])))
     return [Row(row.told, row.waveform, row.requested, row.verdict, find_events(row.requested)) for row in rows]
@@ -169,9 +169,9 @@ def events(studio: Studio) -> list[Row]:
 def onsets(studio: Studio) -> list[Row]:
     slow = apply_edits(studio.energy(studio.own), [parse_edit("smooth 0.5")])
     rows = [
-        studio.row("--control energy: no hammer sounds so soft, and strikes fall where they may", slow),
+        studio.row("--control energy: too soft for a hammer, so the model chooses the times of the strikes", slow),
         studio.row(
-            "--control onsets: strikes at the times of the same curve's events", slow, control={"kind": "onsets"}
+            "--control onsets: strikes at the times of the events of the same curve", slow, control={"kind": "onsets"}
         ),
     ]
     times_s = tuple(event.time_s for event in find_events(slow))
@@ -194,7 +194,7 @@ def silence(studio: Studio) -> list[Row]:
         (0, -4), (1, -4), (1.01, -11.5), (1.25, -11.5), (1.26, -4), (2.2, -4), (2.21, -11.5), (3.2, -11.5), (3.21, -4),
         (4.1, -4),
     )  # fmt: skip
-    row = studio.row("two gaps, of 0.24 and of 0.99 s", energy, "a stream running over stones")
+    row = studio.row("two gaps of 0.24 s and 0.99 s", energy, "a stream running over stones")
     quiet = row.waveform[round(2.25 * RATE_HZ) : round(3.15 * RATE_HZ)]
     return [Row(row.told, row.waveform, row.requested, f"largest sample in the long gap: {np.abs(quiet).max():g}")]
 
@@ -203,10 +203,8 @@ def texture(studio: Studio) -> list[Row]:
     energy = apply_edits(flat_curve(duration=studio.duration_s, nats=-5.5), [parse_edit("fade in 1.5")])
     rows = []
     for prompt in ("heavy rain", "wind in the trees"):
-        plain = studio.row(f"{prompt}: left to the words", energy, prompt)
-        rows.append(
-            Row(plain.told, plain.waveform, energy, f"{plain.verdict}; tilt {studio.measure_tilt(plain):+.1f} came")
-        )
+        plain = studio.row(f"{prompt}: no texture requested", energy, prompt)
+        rows.append(Row(plain.told, plain.waveform, energy, f"{plain.verdict}; tilt {studio.measure_tilt(plain):+.1f}"))
         for tilt_nats in (-6, 6):
             curve = flat_texture(duration=studio.duration_s, tilt_nats=tilt_nats)
             rows.append(studio.row(f"{prompt}: --texture tilt:{tilt_nats}", energy, prompt, control={"texture": curve}))
@@ -233,13 +231,13 @@ def layers(studio: Studio) -> list[Row]:
         "primary": f"primary: {studio.prompt}",
         "ambience": "ambience, steady, -12 dB: wind in the trees",
         "rain": "rain, following, -6 dB: heavy rain",
-        "crowd": "crowd, a curve of its own: people clapping",
+        "crowd": "crowd, with its own curve: people clapping",
     }
     wanted = {name: report.requested_energy for name, report in take.layers.items()} | {
         "primary": made.requested_energy
     }
     rows = [Row(told[role], stem.waveform[0], wanted[role]) for role, stem in take.stems.items()]
-    return [*rows, Row("mix: their sum", take.mix().waveform[0])]
+    return [*rows, Row("mix: the sum of all", take.mix().waveform[0])]
 
 
 def negative(studio: Studio) -> list[Row]:
@@ -268,7 +266,7 @@ def negative(studio: Studio) -> list[Row]:
 def loop(studio: Studio) -> list[Row]:
     made = [
         (told, studio.row(told, flat_curve(duration=studio.duration_s), "a stream running over stones", loop=loops))
-        for told, loops in (("--loop, laid twice end to end", True), ("without it, laid twice end to end", False))
+        for told, loops in (("--loop, repeated once", True), ("without --loop, repeated once", False))
     ]
     end_s = float(studio.duration_s)
     rows = []
@@ -276,7 +274,9 @@ def loop(studio: Studio) -> list[Row]:
         twice = np.tile(row.waveform, 2)
         step = _spectral_change_at(studio, twice, row.waveform.size)
         rows.append(
-            Row(told, twice, None, f"step at the join {step:.1f} times the usual", (), (end_s,), (end_s - 1, end_s + 1))
+            Row(
+                told, twice, None, f"step at the join {step:.1f} times the median", (), (end_s,), (end_s - 1, end_s + 1)
+            )
         )
     return rows
 
@@ -293,13 +293,13 @@ def again(studio: Studio) -> list[Row]:
             "--range 1.1-2.5, “a door slams”", energy, slammed, regenerate=Regenerate(stem, Fraction("1.1"), 2.5)
         ),
         studio.row("--strength 0.3: a variation", energy, regenerate=Regenerate(stem, strength=0.3)),
-        studio.row("its first 2 s, --range 2-: what comes after", energy, regenerate=Regenerate(short, 2)),
+        studio.row("its first 2 s, --range 2-: a continuation", energy, regenerate=Regenerate(short, 2)),
     ]
     marks: Sequence[tuple[float, ...]] = ((), (1.1, 2.5), (), (2.0,))
     told = []
     for row, marks_s in zip(rows, marks, strict=True):
         same = float(np.mean(row.waveform == old.waveform))
-        verdict = f"{row.verdict}; {100 * same:.0f} % of the samples as in the take"
+        verdict = f"{row.verdict}; {100 * same:.0f} % of the samples unchanged"
         told.append(Row(row.told, row.waveform, row.requested, verdict, (), marks_s))
     return told
 
@@ -316,9 +316,9 @@ def takes(studio: Studio) -> list[Row]:
     )
     rows = []
     for number, take in enumerate(made.takes, start=1):
-        faults = f"; not to be used: {', '.join(take.faults)}" if take.faults else ""
-        words = "" if take.text_score is None else f", the words to {take.text_score:.2f}"
-        verdict = f"score {take.score:.2f}: follows to {take.energy_correlation or 0:.2f}{words}{faults}"
+        faults = f"; faults: {', '.join(take.faults)}" if take.faults else ""
+        words = "" if take.text_score is None else f", prompt {take.text_score:.2f}"
+        verdict = f"score {take.score:.2f}: energy {take.energy_correlation or 0:.2f}{words}{faults}"
         rows.append(
             Row(f"take {number}, seed {take.seed}", take.stems["primary"].waveform[0], made.requested_energy, verdict)
         )
@@ -338,7 +338,7 @@ def length(studio: Studio) -> list[Row]:
     window, rate_hz = studio.model.sound_generator.window, float(studio.model.front_end.config.frame_rate_hz)
     borders = window_borders(window.starts(window.whole(len(made.requested_energy.values))), window.frames)
     take = made.takes[0]
-    verdict = f"correlation {take.energy_correlation or 0:.2f}, {take.energy_mae_nats:.2f} nats off"
+    verdict = f"correlation {take.energy_correlation or 0:.2f}, {take.energy_mae_nats:.2f} nats error"
     marks_s = tuple(border / rate_hz for border in borders)
     return [
         Row(
@@ -358,7 +358,7 @@ def cuts(studio: Studio) -> list[Row]:
     clip = VideoClip(studio.folder / "film.mp4")
     found = find_cuts(clip)
     rows = []
-    for told, times in (("one sound throughout", ()), ("--cuts found: a new sound at each cut", found)):
+    for told, times in (("one continuous sound", ()), ("--cuts new-sound: a new sound at each cut", found)):
         made = studio.model.generate(
             clip, prompt=studio.prompt, seed=SEED, output=Output(sample_rate_hz=RATE_HZ, cuts=times)
         )

@@ -38,7 +38,7 @@ def silent_sound(path: Path, rate_hz: int = 44_100) -> Path:
             "starts at 0.9 and ends at 0.5",
             "--control-start below --control-end",
         ),
-        (["--negative-prompt", "x", "--guidance-scale", "1"], "--guidance-scale of 1", "--guidance-scale above 1"),
+        (["--negative-prompt", "x", "--guidance-scale", "1"], "--guidance-scale is 1", "--guidance-scale above 1"),
     ],
 )
 def test_what_contradicts_itself(

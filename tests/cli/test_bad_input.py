@@ -126,7 +126,7 @@ def test_where_nothing_can_be_written_is_said_before_the_work(bare_rewas: Rewas,
 def test_a_plot_that_cannot_be_drawn_is_refused_before_the_work(bare_rewas: Rewas, media: Path, tmp_path: Path) -> None:
     ran = bare_rewas("energy", media / "ball.mp4", "--plot", tmp_path / "energy.jpg", "--json")
     assert_refused(ran, "not a PNG")
-    assert_refused(bare_rewas("energy", media / "ball.mp4", "--plot", tmp_path / "no" / "e.png", "--json"), "no folder")
+    assert_refused(bare_rewas("energy", media / "ball.mp4", "--plot", tmp_path / "no" / "e.png", "--json"), "does not exist")
 
 
 def test_without_matplotlib_a_plot_is_refused_and_the_rest_works(media: Path, tmp_path: Path) -> None:
@@ -189,7 +189,7 @@ def test_files_that_are_no_timeline(bare_rewas: Rewas, tmp_path: Path) -> None:
         (wrong, "wrong.otio"),
         (unknown, "format"),
         (clip, "Clip"),
-        (tmp_path / "gone.otio", "no timeline file"),
+        (tmp_path / "gone.otio", "timeline file"),
     ):
         ran = bare_rewas("batch", path, "-o", tmp_path / "out.otio", "--stems", tmp_path / "stems", "--json")
         assert_refused(ran, said)
@@ -197,7 +197,7 @@ def test_files_that_are_no_timeline(bare_rewas: Rewas, tmp_path: Path) -> None:
     ran = bare_rewas("batch", good, "-o", tmp_path / "out.docx", "--stems", tmp_path / "stems", "--json")
     assert_refused(ran, "out.docx")
     ran = bare_rewas("batch", good, "-o", tmp_path / "no" / "out.otio", "--stems", tmp_path / "stems", "--json")
-    assert_refused(ran, "no folder")
+    assert_refused(ran, "does not exist")
     assert_nothing_left(tmp_path, "wrong.otio", "reel.docx", "clip.otio", "good.otio")
 
 

@@ -45,7 +45,7 @@ def test_for_people_it_says_what_is_extrapolated(rewas: Rewas) -> None:
         (("bench", "--only", ","), "no part"),
         (("bench", "--released-steps", 1), "greater than or equal to 2"),
         (("bench", "--precision", "double"), "'double'"),
-        (("bench", "--compile", "--low-memory"), "memory is to be saved"),
+        (("bench", "--compile", "--low-memory"), "contradicts low memory"),
         (("serve", "--precision", "double"), "'double'"),
     ],
 )

@@ -74,10 +74,10 @@ def test_a_new_sound_begins_at_each_cut(rewas: Rewas, edited: Path, server: str,
         (("--cuts", "-1"), "'-1' is not a time"),
         (("--cuts", "1,,2"), "is not a time"),
         (("--cuts", "nan"), "'nan' is not a time"),
-        (("--cuts", "1,0.5"), "cuts at 1 s and 0.5 s"),
-        (("--cuts", "0.1"), "cuts at 0 s and 0.1 s"),
+        (("--cuts", "1,0.5"), "a shot from 1 s to 0.5 s"),
+        (("--cuts", "0.1"), "a shot from 0 s to 0.1 s"),
         (("--cuts", "new-sound", "--loop"), "cannot both loop and start afresh at cuts"),
-        (("--cuts", "1", "--loop"), "new sound at cuts, and to loop"),
+        (("--cuts", "1", "--loop"), "A loop cannot have a new sound at cuts"),
     ],
 )
 def test_cuts_that_cannot_be(bare_rewas: Rewas, media: Path, tmp_path: Path, more: tuple[str, ...], said: str) -> None:

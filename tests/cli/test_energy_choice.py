@@ -136,7 +136,7 @@ def test_sources_and_files_that_cannot_be_right(bare_rewas: Rewas, media: Path, 
         (["--start", "9"], "9"),
         (["--duration", "9"], "ball.mp4 ends at"),
         (["-o", tmp_path / "curve.txt"], "not a CSV"),
-        (["-o", tmp_path / "no" / "curve.csv"], "no folder"),
+        (["-o", tmp_path / "no" / "curve.csv"], "does not exist"),
     ):
         assert_refused(bare_rewas("energy", clip, "--from", "flat", *arguments, "--json"), said)
     assert [left.name for left in tmp_path.iterdir()] == ["note.txt"]

@@ -84,7 +84,7 @@ def test_what_is_read_is_not_written_over(
     (tmp_path / "linked.csv").symlink_to(given)
     for output in (given, tmp_path / "linked.csv", tmp_path / "." / source):
         ran = bare_rewas(command_name, media / "ball.mp4", "--from", given, "-o", output, "--json", cwd=tmp_path)
-        assert_refused(ran, output.name, "is read at the same time")
+        assert_refused(ran, output.name, "is also an input")
         assert given.read_text() == content
     # Any other file may be replaced, as always.
     other = tmp_path / "other.csv"
@@ -109,7 +109,7 @@ def test_a_plot_does_not_take_the_place_of_what_is_read(bare_rewas: Rewas, media
         (["generate", clip, *rain, "--regenerate", sound], sound),
         (["generate", clip, *rain, "--ambience", "wind", "--layer-energy", f"ambience={sound}"], sound),
     ):
-        assert_refused(bare_rewas(*arguments, "--plot", plot, "--json"), plot.name, "is read at the same time")
+        assert_refused(bare_rewas(*arguments, "--plot", plot, "--json"), plot.name, "is also an input")
     assert_nothing_left(tmp_path, "clip.png", "hands.png")
 
 
@@ -131,7 +131,7 @@ def test_a_file_that_cannot_be_written_is_refused_before_the_work(
         ran = bare_rewas(arguments[0], media / "ball.mp4", *arguments[1:], option, path, "--json", cwd=tmp_path)
         assert_refused(ran, *said)
 
-    told(tmp_path / "no" / name, f"no folder {tmp_path / 'no'}")
+    told(tmp_path / "no" / name, f"The folder {tmp_path / 'no'} for the")
     (tmp_path / "file").touch()
     told(tmp_path / "file" / name, "is a file, not a folder")
     locked = tmp_path / "locked"
@@ -139,7 +139,7 @@ def test_a_file_that_cannot_be_written_is_refused_before_the_work(
     # The one that everything is allowed to is not held by what a folder permits.
     may = os.access
     monkeypatch.setattr(os, "access", lambda path, mode, **more: Path(path) != locked and may(path, mode, **more))
-    told(locked / name, f"Nothing can be written into the folder {locked}")
+    told(locked / name, f"The folder {locked}")
     assert_nothing_left(tmp_path, "file", "locked")
 
 
@@ -149,7 +149,7 @@ def test_a_file_that_can_after_all_not_be_written_is_named_as_it_was_typed(
     def full(*anything: object, **more: object) -> None:
         raise OSError(28, "No space left on device", "/hidden.part")
 
-    for options, function in ((["-o", "curve.csv"], "pathlib.Path.replace"), (["--plot", "e.png"], "tempfile.mkstemp")):
+    for options, function in ((["-o", "curve.csv"], "pathlib.Path.replace"), (["--plot", "e.png"], "pathlib.Path.replace")):
         with monkeypatch.context() as patch:
             patch.setattr(function, full)
             ran = bare_rewas("energy", media / "ball.mp4", "--from", "flat", *options, "--json", cwd=tmp_path)
@@ -167,4 +167,4 @@ def test_a_plot_lies_in_a_folder_that_the_stems_make(rewas: Rewas, media: Path, 
     assert ran.code == 0, ran.errors
     assert (new / "plot.png").read_bytes().startswith(b"\x89PNG")
     ran = rewas("generate", media / "ball.mp4", "-p", "rain", "-o", new, "--plot", new / "a" / "plot.png", "--json")
-    assert_refused(ran, f"no folder {new / 'a'}")
+    assert_refused(ran, f"The folder {new / 'a'} for the")

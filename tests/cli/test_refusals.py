@@ -57,7 +57,7 @@ def test_a_sound_at_a_rate_that_none_is_made_at_is_named(bare_rewas: Rewas, medi
     ran = bare_rewas(
         "generate", media / "ball.mp4", "-p", "rain", "--regenerate", again, "-o", tmp_path / "out", "--json"
     )
-    assert_refused(ran, "The sound telephone.wav", "has 8000 Hz")
+    assert_refused(ran, "The sound telephone.wav", "a sample rate of 8000 Hz")
 
 
 def test_remedies_that_fit_what_was_asked(rewas: Rewas, media: Path, tmp_path: Path) -> None:

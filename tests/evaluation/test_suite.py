@@ -157,6 +157,6 @@ def tried(steps: int, margin: float) -> TriedSetting:
 
 
 def test_the_best_setting_is_the_fastest_of_the_equally_good() -> None:
-    assert best_setting([tried(8, -0.2), tried(10, 0.045), tried(20, 0.05)]).num_inference_steps == 10
-    assert best_setting([tried(8, -0.2), tried(10, 0.02), tried(20, 0.05)]).num_inference_steps == 20
-    assert best_setting([tried(8, 0.1)]).num_inference_steps == 8
+    assert best_setting([tried(8, -0.2), tried(10, 0.045), tried(20, 0.05)]).num_steps == 10
+    assert best_setting([tried(8, -0.2), tried(10, 0.02), tried(20, 0.05)]).num_steps == 20
+    assert best_setting([tried(8, 0.1)]).num_steps == 8

@@ -103,7 +103,7 @@ def test_the_command_prints_every_row_of_the_small_run(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     printed = page.read_text("utf-8").splitlines()
     # A table with its head, row by row, and the count last: nothing else is among them.
-    assert done.stdout.splitlines() == [*printed, "46 of 46 arrays lie within their bounds."]
+    assert done.stdout.splitlines() == [*printed, "46 of 46 arrays are within their bounds."]
     # What the page of the documents shows is what is compared, row by row.
     documented = (ROOT / "docs" / "parity.md").read_text("utf-8").splitlines()
     for row in printed[2:]:
@@ -114,7 +114,7 @@ def test_the_command_prints_every_row_of_the_small_run(tmp_path: Path) -> None:
 def test_without_numbers_the_command_says_so(tmp_path: Path) -> None:
     done = small_run(tmp_path)
     assert done.returncode == 2
-    assert f"There are no numbers in {tmp_path}" in done.stderr
+    assert f"No reference arrays in {tmp_path}" in done.stderr
 
 
 def test_weights_that_are_missing_are_told_of() -> None:

@@ -157,8 +157,8 @@ def test_held_out_sounds_are_held_against_what_becomes_of_them() -> None:
 
     model = SimpleNamespace(
         front_end=front_end,
-        sampling_settings=lambda control_strength=1.0: control_strength,
-        sound=SimpleNamespace(log_mel=log_mel, vocoding=SimpleNamespace(waveform=waveform)),
+        sampling_settings=lambda sampling=None, control=None: 1.0 if control is None else control.strength,
+        sound_generator=SimpleNamespace(generate_log_mel=log_mel, vocoder=SimpleNamespace(vocode=waveform)),
     )
     figures = measure_held_out(model, HeldOutClips(("one", "two"), sounds, (None, None)))
     assert figures["clips"] == 2
@@ -323,7 +323,7 @@ def test_the_command_given_again_goes_on_or_refuses(command: list[str], capfd) -
         (["--sounds", "nowhere"], "There is no folder nowhere"),
         ([], "No recordings are given"),
         (["--sounds", ".", "--stage", "bass"], "no stage 'bass'"),
-        (["--sounds", ".", "--hop", "nan"], "no time in seconds"),
+        (["--sounds", ".", "--hop", "nan"], "is not a time in seconds"),
         (["--sounds", ".", "--start-from", "no/where"], "pack folder no/where does not exist"),
         (["--sounds", ".", "--captions", "no.csv"], "no.csv cannot be read"),
     ],

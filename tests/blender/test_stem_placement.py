@@ -233,7 +233,7 @@ def test_a_blender_without_sound_says_so_and_keeps_the_file(scene: Any, ball: Pa
     clip_request = order_for(scene)
     received = arrival(clip_request)
     placed = place(clip_request, received)
-    assert "could not load the sound" in placed.problem.what
+    assert "cannot load the sound" in placed.problem.what
     assert received.takes[0].stems[0].path.exists()
     assert len(strips_of(scene.sequence_editor)) == 1
 

@@ -126,7 +126,9 @@ def test_where_nothing_can_be_written_is_said_before_the_work(bare_rewas: Rewas,
 def test_a_plot_that_cannot_be_drawn_is_refused_before_the_work(bare_rewas: Rewas, media: Path, tmp_path: Path) -> None:
     ran = bare_rewas("energy", media / "ball.mp4", "--plot", tmp_path / "energy.jpg", "--json")
     assert_refused(ran, "not a PNG")
-    assert_refused(bare_rewas("energy", media / "ball.mp4", "--plot", tmp_path / "no" / "e.png", "--json"), "does not exist")
+    assert_refused(
+        bare_rewas("energy", media / "ball.mp4", "--plot", tmp_path / "no" / "e.png", "--json"), "does not exist"
+    )
 
 
 def test_without_matplotlib_a_plot_is_refused_and_the_rest_works(media: Path, tmp_path: Path) -> None:

@@ -133,7 +133,10 @@ def test_contradictions_are_refused(bare_rewas: Rewas, media: Path, tmp_path: Pa
     ("options", "said"),
     [
         (["--regenerate", "{clip}", "--range", "1-2"], "ball.mp4 cannot be read"),
-        (["--regenerate", "{sound}", "--range", "1-2", "--cuts", "1"], "A regenerated sound cannot have a new sound at cuts"),
+        (
+            ["--regenerate", "{sound}", "--range", "1-2", "--cuts", "1"],
+            "A regenerated sound cannot have a new sound at cuts",
+        ),
         (["--regenerate", "{sound}", "--range", "1-2", "--loop"], "A regenerated sound cannot be a loop"),
         (["--regenerate", "{sound}", "--range", "1-200"], "does not lie in the clip"),
         (["--control", "onsets"], "does not support the control onsets"),

@@ -89,7 +89,7 @@ def test_a_higher_bar_finds_no_more(curve: EnergyCurve, rise: float, more: float
 
 @pytest.mark.parametrize("rise", [0, -1, float("nan"), float("inf")])
 def test_a_rise_that_is_none_is_refused(rise: float) -> None:
-    with pytest.raises(SettingsError, match="least rise"):
+    with pytest.raises(SettingsError, match="minimum rise"):
         find_events(EnergyCurve(np.zeros(3), Fraction(25)), rise)
 
 

@@ -239,7 +239,7 @@ def test_the_engine_scores_a_waveform_of_any_loudness(joined: ReWaS) -> None:
 
 def test_a_pack_without_a_joint_space_cannot_score(model: ReWaS) -> None:
     assert model.joint is None
-    with pytest.raises(PackError, match="tiny cannot compare words with sounds"):
+    with pytest.raises(PackError, match="tiny cannot compare prompts with sounds"):
         model.score_text_sound("rain", np.zeros(16_000, np.float32))
 
 

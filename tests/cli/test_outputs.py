@@ -154,7 +154,7 @@ def test_a_file_that_can_after_all_not_be_written_is_named_as_it_was_typed(
         (["--plot", "e.png"], "pathlib.Path.replace"),
     ):
         with monkeypatch.context() as patch:
-            patch.setattr(function, full)
+            patch.setattr("pathlib.Path.replace", full)
             ran = bare_rewas("energy", media / "ball.mp4", "--from", "flat", *options, "--json", cwd=tmp_path)
         assert_refused(ran, f"{options[1]} cannot be written (No space left on device)", code=FAILED_WORK)
         assert_nothing_left(tmp_path)

@@ -37,7 +37,7 @@ class FaultyVocoder:
 
     faults_nats: list[float]
 
-    def waveform(self, log_mel: torch.Tensor, samples: int) -> FloatArray:
+    def vocode(self, log_mel: torch.Tensor, samples: int) -> FloatArray:
         place = [bool(np.array_equal(clip.log_mel, log_mel.numpy())) for clip in CLIPS].index(True)
         return np.asarray(CLIPS[place].sound[:samples] * np.exp(-self.faults_nats[place]), np.float32)
 
@@ -46,7 +46,7 @@ class FaultyVocoder:
 class BuzzingVocoder:
     """Returns one pulse in every hop."""
 
-    def waveform(self, log_mel: torch.Tensor, samples: int) -> FloatArray:
+    def vocode(self, log_mel: torch.Tensor, samples: int) -> FloatArray:
         sound = np.zeros(samples, np.float32)
         sound[40 :: FRONT_END.config.hop_samples] = 0.5
         return sound
@@ -56,14 +56,14 @@ def build_section(vocoder: FaultyVocoder | BuzzingVocoder, monkeypatch: pytest.M
     """The vocoder's figures with a judge that classifies every clip more than 0.25 nats off as fire."""
 
     def rebuilt(log_mel: FloatArray, front_end: object) -> FloatArray:
-        return FaultyVocoder([GRIFFIN_LIM_NATS] * len(CLIPS)).waveform(torch.from_numpy(log_mel), 8000)
+        return FaultyVocoder([GRIFFIN_LIM_NATS] * len(CLIPS)).vocode(torch.from_numpy(log_mel), 8000)
 
     monkeypatch.setattr(vocoding, "griffin_lim", rebuilt)
     judge = ScriptedJudge()
     for clip, fault in zip(CLIPS, FAULTS_NATS, strict=True):
         judge.tell(clip.log_mel[None], [clip.class_name])
         judge.tell(clip.log_mel[None] - fault, [clip.class_name if abs(fault) < 0.25 else "fire"])
-    model = SimpleNamespace(front_end=FRONT_END, device="cpu", sound=SimpleNamespace(vocoding=vocoder))
+    model = SimpleNamespace(front_end=FRONT_END, device="cpu", sound_generator=SimpleNamespace(vocoder=vocoder))
     return vocoder_section(Bench(model, judge, CLIPS, SamplingSettings(1, 1.0, 1.0, 0.0), Watch()))
 
 

@@ -68,7 +68,7 @@ class LevelMeter:
 
     config = MelConfig()
 
-    def measure(self, sound: FloatArray) -> EnergyCurve:
+    def measure_energy(self, sound: FloatArray) -> EnergyCurve:
         power = np.square(sound.astype(np.float64)).reshape(-1, self.config.hop_samples).mean(axis=1)
         return EnergyCurve(np.log(np.maximum(np.sqrt(power), self.config.floor)), self.config.frame_rate_hz)
 

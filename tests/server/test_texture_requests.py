@@ -83,5 +83,5 @@ def test_energies_of_layers_that_cannot_be_right() -> None:
 @pytest.mark.parametrize("source", [rewas_pb2.ENERGY_SOURCE_UNSPECIFIED, rewas_pb2.ENERGY_SOURCE_VIDEO])
 def test_a_picture_has_no_texture(source: int) -> None:
     work = rewas_pb2.EnergyWork(clip_otio_json=CLIP, measure_texture=True, source=source)
-    with pytest.raises(ProblemError, match="cannot be taken from the picture"):
+    with pytest.raises(ProblemError, match="cannot be estimated from its video"):
         parse_request(rewas_pb2.SubmitJobRequest(energy=work), ())

@@ -280,7 +280,7 @@ def test_phi_learns_to_read_the_energy(videos: Path, source: Path, tmp_path: Pat
     model = ReWaS.from_pretrained(training.pack_folder, device="cpu")
     energy = model.estimate_energy(VideoClip(next(videos.rglob("*.mp4")), duration=2))
     assert np.isfinite(energy.values).all()
-    with pytest.raises(SettingsError, match="another training; what differs is: settings, fine_tune"):
+    with pytest.raises(SettingsError, match="another training; these settings differ: settings, fine_tune"):
         PhiTraining(replace(PHI, seed=2), tmp_path, dataset, read_pack(source), TERMS, fine_tune=True)
 
 

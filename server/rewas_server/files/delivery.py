@@ -9,6 +9,7 @@ from __future__ import annotations
 import glob
 import hashlib
 import logging
+import os
 import re
 import unicodedata
 from collections.abc import Iterable
@@ -171,15 +172,45 @@ def write_broadcast_wav(
         history = f"A=PCM,T=scaled by {20 * np.log10(gain):.2f} dB to keep it from clipping\r\n"
         log.warning("The sound for “%s” peaked at %.2f of full scale and was scaled down.", provenance.prompt, peak)
     layout = _CHANNEL_LAYOUTS.get(waveform.shape[0], f"{waveform.shape[0]} channels")
-    with av.open(file, "w", format="wav", options=_WAV_OPTIONS) as container:
-        container.metadata.update(_wav_metadata(provenance, history))
-        stream = container.add_stream("pcm_s24le", rate=sample_rate_hz, layout=layout)
-        for first in range(0, waveform.shape[1], _CHUNK_SAMPLES):
-            chunk = _to_32_bit(waveform[:, first : first + _CHUNK_SAMPLES] * gain)
-            frame = av.AudioFrame.from_ndarray(chunk.T.reshape(1, -1), format="s32", layout=stream.layout)
-            frame.sample_rate, frame.pts = sample_rate_hz, first
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode(None))
+    guarded = _ErrorKeepingFile(file)
+    try:
+        with av.open(guarded, "w", format="wav", options=_WAV_OPTIONS) as container:
+            container.metadata.update(_wav_metadata(provenance, history))
+            stream = container.add_stream("pcm_s24le", rate=sample_rate_hz, layout=layout)
+            for first in range(0, waveform.shape[1], _CHUNK_SAMPLES):
+                chunk = _to_32_bit(waveform[:, first : first + _CHUNK_SAMPLES] * gain)
+                frame = av.AudioFrame.from_ndarray(chunk.T.reshape(1, -1), format="s32", layout=stream.layout)
+                frame.sample_rate, frame.pts = sample_rate_hz, first
+                container.mux(stream.encode(frame))
+            container.mux(stream.encode(None))
+    except Exception:
+        # PyAV replaces the error of a callback with one of its own.
+        if guarded.error is not None:
+            raise guarded.error from None
+        raise
+    if guarded.error is not None:
+        raise guarded.error
+
+
+class _ErrorKeepingFile:
+    """A file for PyAV that keeps the first OSError of a write."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self.error: OSError | None = None
+
+    def write(self, data: bytes) -> int:
+        try:
+            return self._file.write(data)
+        except OSError as error:
+            self.error = self.error or error
+            raise
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        return self._file.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self._file.tell()
 
 
 def _to_32_bit(waveform: NDArray[np.float32]) -> NDArray[np.int32]:

@@ -24,7 +24,7 @@ def test_it_prints_one_object_and_writes_a_report(rewas: Rewas, tmp_path: Path) 
     folder = Path(report["output"])
     assert {path.name for path in folder.iterdir()} == {"report.md", "figures.json", *report["plots"]}
     assert json.loads((folder / "figures.json").read_text("utf-8"))["figures"] == report["figures"]
-    assert "| figure | value | bar |" in (folder / "report.md").read_text("utf-8")
+    assert "| figure | value | target |" in (folder / "report.md").read_text("utf-8")
 
 
 @pytest.mark.slow

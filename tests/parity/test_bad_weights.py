@@ -32,13 +32,14 @@ pytestmark = pytest.mark.slow
 def test_a_value_that_is_no_number_is_named_as_the_file_has_it_before_anything_is_written(
     kind: str, name: str, option: str, value: float, released_files: ReleasedFiles, tmp_path: Path
 ) -> None:
-    files, said = with_spoilt(released_files, kind, tmp_path, spoiled(name, value)), []
-    error = refused(files, tmp_path, lambda words, *_: said.append(words))
+    files, stages = with_spoilt(released_files, kind, tmp_path, spoiled(name, value)), []
+    error = refused(files, tmp_path, lambda progress: stages.append(progress.stage))
     assert error.path.name == "amiss.ckpt"
     assert f"holds values in {name} that are not finite, as the " in error.found
     assert option in error.found
     assert "Download" in error.remedy
-    assert not any("Writing" in words for words in said)
+    assert any("Checking" in stage for stage in stages)
+    assert not any("Writing" in stage for stage in stages)
 
 
 @pytest.mark.parametrize(("value", "dtype", "kind"), [(7e4, "fp16", "float16"), (1e39, "bf16", "bfloat16")])

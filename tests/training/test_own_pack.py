@@ -130,7 +130,8 @@ def test_the_pack_loads_and_makes_sound_for_a_clip(trained, foreign: Path) -> No
 def test_the_card_tells_of_the_data_and_the_terms(trained) -> None:
     training, _ = trained
     card = (training.pack_folder / "README.md").read_text("utf-8")
-    for text in ("# workshop", "Licence: CC-BY-4.0. Any use that names the workshop.", "36 recordings", "from nothing"):
+    terms = "Licence: CC-BY-4.0. Any use that names the workshop."
+    for text in ("# workshop", terms, "36 recordings", "trained from scratch"):
         assert text in card
     document = json.loads((training.pack_folder / "figures.json").read_text("utf-8"))
     assert document["data"] == training.recordings.facts()

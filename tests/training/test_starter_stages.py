@@ -90,7 +90,7 @@ def test_all_stages_end_in_a_pack_that_makes_sound(trained) -> None:
     names = list(dict.fromkeys(progress.stage for progress in told))
     assert names[:2] == ["corpus: sounds", "corpus: pictures"]
     assert names[2:8] == ["words", "base", "adapter", "vocoder", "picture", "joint"]
-    assert names[8] == "pack: measuring, making the clips"
+    assert names[8] == "pack: measuring, rendering clips"
     assert all(name.startswith("pack: measuring, ") for name in names[8:])
     assert [progress.step for progress in told if progress.stage == "adapter"] == [1, 2, 3, 4]
     learnt = {progress.stage for progress in told if progress.loss is not None}

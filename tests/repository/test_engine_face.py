@@ -1,6 +1,6 @@
 """The engine's public face is frozen: a change of a name, a parameter or a default shows here and must be meant.
 
-After a change that is meant, write it anew with `python tests/house/test_engine_face.py` and read the difference.
+After a change that is meant, write it anew with `python tests/repository/test_engine_face.py` and read the difference.
 """
 
 import inspect

@@ -16,7 +16,7 @@ ln -sf /bin/true .venv/bin/python
 
 
 @pytest.fixture
-def copied_house(tmp_path: Path) -> Path:
+def repository_copy(tmp_path: Path) -> Path:
     for name in ("Makefile", "pyproject.toml", "proto/pyproject.toml", "scripts/dev/constraints"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         source = ROOT / name
@@ -39,31 +39,31 @@ def make(folder: Path, *arguments: str) -> list[str]:
     return [line.strip() for line in calls.read_text(encoding="utf-8").splitlines()]
 
 
-def test_the_demo_sets_up_only_what_it_uses(copied_house: Path) -> None:
-    assert make(copied_house, "demo") == ["main torch==2.13.0", "blender-4.5.15"]
+def test_the_demo_sets_up_only_what_it_uses(repository_copy: Path) -> None:
+    assert make(repository_copy, "demo") == ["main torch==2.13.0", "blender-4.5.15"]
 
 
-def test_the_tests_set_up_every_environment(copied_house: Path) -> None:
-    environments = [call.split()[0] for call in make(copied_house, "test")]
+def test_the_tests_set_up_every_environment(repository_copy: Path) -> None:
+    environments = [call.split()[0] for call in make(repository_copy, "test")]
     assert environments == ["main", "protoc", "blender-4.2.23", "blender-4.5.15", "blender-5.0.1"]
 
 
-def test_a_second_run_sets_nothing_up(copied_house: Path) -> None:
-    make(copied_house, "test")
-    assert make(copied_house, "test") == []
-    assert make(copied_house, "demo") == []
+def test_a_second_run_sets_nothing_up(repository_copy: Path) -> None:
+    make(repository_copy, "test")
+    assert make(repository_copy, "test") == []
+    assert make(repository_copy, "demo") == []
 
 
-def test_changed_versions_are_set_up_again(copied_house: Path) -> None:
-    make(copied_house, "test")
-    constraints = copied_house / "scripts" / "dev" / "constraints" / "protoc.txt"
-    later = (copied_house / ".venv-protoc" / ".set-up").stat().st_mtime + 10
+def test_changed_versions_are_set_up_again(repository_copy: Path) -> None:
+    make(repository_copy, "test")
+    constraints = repository_copy / "scripts" / "dev" / "constraints" / "protoc.txt"
+    later = (repository_copy / ".venv-protoc" / ".set-up").stat().st_mtime + 10
     os.utime(constraints, (later, later))
-    assert make(copied_house, "test") == ["protoc"]
+    assert make(repository_copy, "test") == ["protoc"]
 
 
-def test_a_torch_asked_for_by_name_is_installed_and_kept(copied_house: Path) -> None:
-    make(copied_house, "demo")
-    assert make(copied_house, "demo", "TORCH=torch==9.9+cu1") == ["main torch==9.9+cu1"]
-    assert make(copied_house, "demo", "TORCH=torch==9.9+cu1") == []
-    assert make(copied_house, "demo") == []
+def test_a_torch_asked_for_by_name_is_installed_and_kept(repository_copy: Path) -> None:
+    make(repository_copy, "demo")
+    assert make(repository_copy, "demo", "TORCH=torch==9.9+cu1") == ["main torch==9.9+cu1"]
+    assert make(repository_copy, "demo", "TORCH=torch==9.9+cu1") == []
+    assert make(repository_copy, "demo") == []

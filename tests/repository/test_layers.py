@@ -32,7 +32,7 @@ def lint_imports(folder: Path) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.fixture
-def copied_house(tmp_path: Path) -> Path:
+def repository_copy(tmp_path: Path) -> Path:
     shutil.copy(ROOT / "pyproject.toml", tmp_path)
     for room in ROOMS.values():
         shutil.copytree(ROOT / room, tmp_path / room, ignore=shutil.ignore_patterns("__pycache__", "data"))
@@ -67,12 +67,12 @@ def test_the_arrows_hold() -> None:
         ("addon/rewas_nle/blender/planted.py", "import torch"),
     ],
 )
-def test_a_wrong_import_is_caught(copied_house: Path, module: str, planted: str) -> None:
-    path = copied_house / module
+def test_a_wrong_import_is_caught(repository_copy: Path, module: str, planted: str) -> None:
+    path = repository_copy / module
     with path.open("a", encoding="utf-8") as file:
         file.write(f"\n{planted}\n")
-    done = lint_imports(copied_house)
-    offender = ".".join(path.relative_to(copied_house).with_suffix("").parts).removeprefix("proto.")
+    done = lint_imports(repository_copy)
+    offender = ".".join(path.relative_to(repository_copy).with_suffix("").parts).removeprefix("proto.")
     offender = offender.removeprefix("server.").removeprefix("addon.")
     assert done.returncode == 1, done.stdout + done.stderr
     assert f"{offender} -> {planted.removeprefix('import ')}" in done.stdout

@@ -1,4 +1,4 @@
-"""The add-on's plain parts are tested where they lie; only Blender installs them."""
+"""Tests of the add-on's modules that need no Blender, imported from the source folder."""
 
 import sys
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Messages fold into what the panel shows: progress never falls, an end stays the end."""
+"""Messages update the panel's state: progress never decreases, and a final state stays final."""
 
 from fractions import Fraction
 
@@ -19,11 +19,11 @@ from rewas_nle.core.messages import (
     StemsReceived,
 )
 
-TROUBLE = Problem("The picture could not be read.", "Check the file.")
-MADE_WITH = GenerationInfo("starter", "1.0.0", "Apache-2.0", 25, 3.0, 1.0)
-ENDS: list[Message] = [
-    StemsReceived("k", "j", MADE_WITH, Fraction(2), ()),
-    JobFailed("k", TROUBLE),
+PROBLEM = Problem("The picture could not be read.", "Check the file.")
+GENERATION_INFO = GenerationInfo("starter", "1.0.0", "Apache-2.0", 25, 3.0, 1.0)
+FINAL_MESSAGES: list[Message] = [
+    StemsReceived("k", "j", GENERATION_INFO, Fraction(2), ()),
+    JobFailed("k", PROBLEM),
     JobCancelled("k"),
 ]
 
@@ -35,7 +35,7 @@ def progress(revision: int, fraction: float, state: str = "running", stage: str 
 MESSAGES = st.one_of(
     st.just(JobAccepted("k", "j")),
     st.builds(progress, st.integers(1, 40), st.floats(0, 1), st.sampled_from(["queued", "running", "cancelling"])),
-    st.sampled_from(ENDS),
+    st.sampled_from(FINAL_MESSAGES),
 )
 
 
@@ -44,7 +44,7 @@ def board_with_job(**changes: object) -> Board:
 
 
 @given(st.lists(MESSAGES, max_size=30))
-def test_progress_never_falls_and_an_end_is_final(messages: list[Message]) -> None:
+def test_progress_never_decreases_and_final_states_stay(messages: list[Message]) -> None:
     board = board_with_job()
     for message in messages:
         before = board.jobs["k"]
@@ -57,20 +57,20 @@ def test_progress_never_falls_and_an_end_is_final(messages: list[Message]) -> No
             assert after == before
 
 
-def test_a_job_walks_from_sending_to_done() -> None:
+def test_status_texts_from_sending_to_done() -> None:
     board = board_with_job()
-    headlines = [board.jobs["k"].status_text]
-    walk: list[Message] = [
+    texts = [board.jobs["k"].status_text]
+    messages: list[Message] = [
         JobAccepted("k", "j"),
         progress(1, 0.0, "queued", ""),
         progress(2, 0.1, "running", "decode"),
         progress(12, 0.5),
-        ENDS[0],
+        FINAL_MESSAGES[0],
     ]
-    for message in walk:
+    for message in messages:
         board = apply_message(board, message)
-        headlines.append(board.jobs["k"].status_text)
-    assert headlines == [
+        texts.append(board.jobs["k"].status_text)
+    assert texts == [
         "Sending",
         "Waiting",
         "Waiting",
@@ -81,27 +81,27 @@ def test_a_job_walks_from_sending_to_done() -> None:
     assert not board.is_busy
 
 
-def test_a_pressed_cancel_is_not_taken_back_by_a_late_snapshot() -> None:
+def test_a_late_snapshot_does_not_undo_a_cancel() -> None:
     board = apply_message(board_with_job(state="cancelling"), progress(5, 0.3))
     assert board.jobs["k"].state == "cancelling"
     assert board.jobs["k"].status_text == "Cancelling"
     assert apply_message(board, JobCancelled("k")).jobs["k"].state == "cancelled"
 
 
-def test_messages_for_jobs_that_nobody_knows_change_nothing() -> None:
+def test_messages_for_unknown_jobs_change_nothing() -> None:
     board = Board()
-    assert apply_message(board, JobFailed("stranger", TROUBLE)) is board
+    assert apply_message(board, JobFailed("unknown", PROBLEM)) is board
 
 
-def test_the_server_s_state_is_kept_and_finished_jobs_can_be_cleared() -> None:
-    board = apply_message(board_with_job(), ServerState("127.0.0.1:1", TROUBLE))
+def test_server_state_is_kept_and_finished_jobs_can_be_cleared() -> None:
+    board = apply_message(board_with_job(), ServerState("127.0.0.1:1", PROBLEM))
     assert board.server is not None
-    assert board.server.problem == TROUBLE
+    assert board.server.problem == PROBLEM
     assert set(board.without_finished().jobs) == {"k"}
-    assert apply_message(board, ENDS[1]).without_finished().jobs == {}
+    assert apply_message(board, FINAL_MESSAGES[1]).without_finished().jobs == {}
 
 
-def test_the_chosen_pack_s_licence_is_what_the_server_says() -> None:
+def test_the_licence_of_the_selected_pack_comes_from_the_server() -> None:
     packs = (
         PackChoice("starter", "Small.", "Apache-2.0", "Any use is free.", ""),
         PackChoice("large", "Large.", "CC-BY-NC-SA-4.0", "Non-commercial use only.", ""),

@@ -1,4 +1,4 @@
-"""Where sound goes, without Blender: under the picture to the frame, on a free channel, never over another strip."""
+"""Placement of sound, without Blender: frame-accurate under its clip, on a free channel, never over another strip."""
 
 from fractions import Fraction
 
@@ -37,7 +37,7 @@ def clips(draw: st.DrawFn) -> SelectedClip:
 
 
 @given(clips())
-def test_under_an_untouched_strip_the_sound_has_its_very_frames(clip: SelectedClip) -> None:
+def test_sound_has_the_frames_of_an_unchanged_strip(clip: SelectedClip) -> None:
     place = position_under_clip(
         clip,
         start_frame=clip.start_frame,
@@ -49,7 +49,7 @@ def test_under_an_untouched_strip_the_sound_has_its_very_frames(clip: SelectedCl
 
 
 @given(clips(), st.integers(-50_000, 50_000))
-def test_a_moved_strip_takes_its_sound_along(clip: SelectedClip, moved_frames: int) -> None:
+def test_sound_moves_with_its_strip(clip: SelectedClip, moved_frames: int) -> None:
     place = position_under_clip(
         clip,
         start_frame=clip.start_frame + moved_frames,
@@ -62,7 +62,7 @@ def test_a_moved_strip_takes_its_sound_along(clip: SelectedClip, moved_frames: i
 
 
 @given(clips(), st.integers(-500, 500), st.integers(-500, 500), st.integers(-500, 500))
-def test_sound_never_leaves_the_picture_it_was_made_for(
+def test_sound_stays_within_its_original_frames(
     clip: SelectedClip, moved_frames: int, left_frames: int, right_frames: int
 ) -> None:
     start_frame = clip.start_frame + moved_frames + left_frames
@@ -73,13 +73,13 @@ def test_sound_never_leaves_the_picture_it_was_made_for(
         end_frame=end_frame,
         content_start_frame=clip.content_start_frame + moved_frames,
     )
-    made_for = range(clip.start_frame + moved_frames, clip.start_frame + moved_frames + clip.frames)
-    shown = sorted(set(made_for) & set(range(start_frame, max(start_frame, end_frame))))
+    original = range(clip.start_frame + moved_frames, clip.start_frame + moved_frames + clip.frames)
+    shown = sorted(set(original) & set(range(start_frame, max(start_frame, end_frame))))
     if place is None:
         assert not shown
     else:
         assert [place.start_frame, place.end_frame - 1] == [shown[0], shown[-1]]
-        assert place.content_start_frame == made_for.start
+        assert place.content_start_frame == original.start
 
 
 SPANS = st.lists(
@@ -95,7 +95,7 @@ NAMES = st.dictionaries(st.integers(1, 12), st.sampled_from(["primary", "primary
 
 
 @given(SPANS, NAMES, st.sets(st.integers(1, 12)), st.integers(-300, 300), LENGTHS)
-def test_the_chosen_channel_is_free_unlocked_and_named_for_the_role(
+def test_the_channel_is_free_unlocked_and_named_after_the_role(
     occupied: list[Span], names: dict[int, str], locked: set[int], start_frame: int, frames: int
 ) -> None:
     end_frame = start_frame + frames
@@ -120,12 +120,12 @@ def test_the_chosen_channel_is_free_unlocked_and_named_for_the_role(
         ({1: "dialogue"}, [Span(2, 90, 95)], (3, "primary")),
     ],
 )
-def test_a_role_keeps_to_its_channels(names: dict[int, str], occupied: list[Span], expected: tuple[int, str]) -> None:
+def test_a_role_reuses_its_channels(names: dict[int, str], occupied: list[Span], expected: tuple[int, str]) -> None:
     chosen = find_channel("primary", start_frame=0, end_frame=10, occupied=occupied, names=names)
     assert (chosen.channel, chosen.name) == expected
 
 
-def test_a_full_timeline_is_said() -> None:
+def test_a_full_timeline_is_reported() -> None:
     everywhere = [Span(channel, 0, 10) for channel in range(1, 129)]
     with pytest.raises(NoFreeChannelError):
         find_channel("primary", start_frame=5, end_frame=6, occupied=everywhere, names={})

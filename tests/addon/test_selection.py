@@ -1,4 +1,4 @@
-"""Strips as clips, without Blender: exact ranges for any trim and rate, refusals that name the strip."""
+"""Strips as clips, without Blender: exact ranges for any trim and rate, and refusals that name the strip."""
 
 from dataclasses import replace
 from fractions import Fraction
@@ -35,7 +35,7 @@ def movie(rate: Fraction, media_frames: int, start_frame: int = 1, trim: tuple[i
 
 
 @pytest.mark.parametrize("rate", RATES)
-def test_a_rate_that_blender_rounds_to_32_bits_is_exact_again(rate: Fraction) -> None:
+def test_rates_rounded_to_32_bits_become_exact(rate: Fraction) -> None:
     import struct
 
     (rounded,) = struct.unpack("f", struct.pack("f", float(rate)))
@@ -46,7 +46,7 @@ def test_a_rate_that_blender_rounds_to_32_bits_is_exact_again(rate: Fraction) ->
 
 
 @pytest.mark.parametrize("number", [0.0, -1.0, float("nan"), float("inf")])
-def test_what_is_no_rate_is_none(number: float) -> None:
+def test_invalid_rates_return_none(number: float) -> None:
     assert exact_rate(number) is None
 
 
@@ -55,7 +55,7 @@ def test_unusual_rates_stay_simple(number: float, rate: Fraction) -> None:
     assert exact_rate(number) == rate
 
 
-def test_rates_are_written_as_people_write_them() -> None:
+def test_rate_labels_are_the_usual_ones() -> None:
     assert [rate_label(rate) for rate in (Fraction(24), Fraction(24000, 1001), Fraction(30000, 1001))] == [
         "24",
         "23.976",
@@ -64,7 +64,7 @@ def test_rates_are_written_as_people_write_them() -> None:
 
 
 @given(st.sampled_from(RATES), st.integers(1, 5000), st.integers(-500, 5000), st.data())
-def test_any_trim_gives_an_exact_range_inside_the_media(
+def test_any_trim_gives_an_exact_range_within_the_media(
     rate: Fraction, media_frames: int, start_frame: int, data: st.DataObject
 ) -> None:
     head = data.draw(st.integers(0, media_frames - 1))
@@ -83,12 +83,12 @@ def test_any_trim_gives_an_exact_range_inside_the_media(
 
 
 @given(st.sampled_from(RATES), st.sampled_from(RATES), st.integers(1, 5000))
-def test_converted_rates_never_reach_past_the_media(media_rate: Fraction, rate: Fraction, media_frames: int) -> None:
+def test_converted_ranges_end_within_the_media(media_rate: Fraction, rate: Fraction, media_frames: int) -> None:
     content_frames = max(round(media_frames * rate / media_rate), 1)
     strip = replace(movie(media_rate, media_frames), frames=content_frames, content_frames=content_frames)
     clip = clip_from_strip(strip, rate)
     if isinstance(clip, Refusal):
-        # Half a frame rounded the other way may look like frame for frame; only then may it be refused.
+        # Only rounding by half a frame can make both lengths equal, and only then may the strip be refused.
         assert content_frames == media_frames
         return
     end_s = clip.source_start_s + clip.source_duration_s
@@ -120,19 +120,19 @@ def refusal_of(strip: StripSnapshot, rate: Fraction = RATES[0]) -> str:
         ({"media_rate": Fraction(30000, 1001)}, "29.97 fps media"),
     ],
 )
-def test_a_strip_that_cannot_have_sound_is_refused_by_name(changes: dict[str, object], expected: str) -> None:
+def test_unsupported_strips_are_refused_by_name(changes: dict[str, object], expected: str) -> None:
     text = refusal_of(replace(movie(RATES[0], 100), **changes))
     assert expected in text
     assert '"ball.mp4"' in text
 
 
-def test_sounds_texts_and_effects_in_the_selection_are_passed_over() -> None:
+def test_sound_text_and_effect_strips_are_skipped() -> None:
     others = [replace(movie(RATES[0], 100), kind=kind) for kind in ("SOUND", "TEXT", "CROSS", "IMAGE")]
     assert len(select_clips([*others, movie(RATES[0], 100)], RATES[0]).clips) == 1
     assert "No movie strip is selected" in str(select_clips(others, RATES[0]).refusals[0])
 
 
-def test_a_difference_of_less_than_a_frame_is_no_reason_to_refuse() -> None:
+def test_a_difference_below_one_frame_is_accepted() -> None:
     ntsc = Fraction(24000, 1001)
     assert isinstance(clip_from_strip(movie(ntsc, 900), Fraction(24)), SelectedClip)
     assert isinstance(clip_from_strip(movie(ntsc, 2000), Fraction(24)), Refusal)
@@ -143,7 +143,7 @@ def sound(start_frame: int, frames: int) -> TimelineSound:
 
 
 @given(st.lists(st.tuples(st.integers(0, 200), st.integers(1, 60)), max_size=20))
-def test_every_item_stands_in_the_exported_timeline_where_it_stands_in_the_scene(places: list[tuple[int, int]]) -> None:
+def test_exported_items_keep_their_position(places: list[tuple[int, int]]) -> None:
     rate = Fraction(24000, 1001)
     layers = split_overlaps(sound(*place) for place in places)
     tracks = [NamedTrack("primary", layer) for layer in layers]

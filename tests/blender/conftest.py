@@ -1,8 +1,8 @@
-"""Tests that run inside Blender's own module, against the extension zip as it is shipped.
+"""Tests that run in Blender's Python module, with the extension installed from its zip.
 
     .venv-blender-4.5/bin/python -m pytest tests/blender
 
-The extension is built, installed into a fresh profile and switched on once; each test begins with an empty file.
+The extension is built, installed into a new profile and enabled once. Each test begins with an empty file.
 """
 
 import importlib.util
@@ -28,7 +28,7 @@ ADDON = "bl_ext.user_default.rewas_nle"
 if importlib.util.find_spec("bpy") is None:
     collect_ignore_glob = ["*"]
 else:
-    # What the zip carries is tested, not what lies in the checkout beside it.
+    # The tests use the contents of the zip, not those of the checkout.
     rooms = {str(ROOT / room) for room in ("proto", "server", "addon")}
     sys.path[:] = [entry for entry in sys.path if entry not in rooms]
     PROFILE = tempfile.mkdtemp(prefix="rewas-blender-profile-")
@@ -63,13 +63,13 @@ def installed(extension_zip: Path) -> str:
 
 
 def part(name: str) -> ModuleType:
-    """A module of the installed extension."""
+    """Import a module of the installed extension."""
     return importlib.import_module(f"{ADDON}.{name}")
 
 
 @pytest.fixture
 def scene(installed: str, tmp_path: Path) -> Iterator[Any]:
-    """The scene of an empty file at 24000/1001 fps, with the preferences at a port where nobody listens."""
+    """The scene of an empty file at 24000/1001 fps, with preferences that point at a port without a server."""
     import bpy
 
     bpy.ops.wm.read_homefile(use_empty=True)
@@ -123,7 +123,7 @@ with av.open(path, "w") as container:
 
 @pytest.fixture(scope="session")
 def make_clip(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """Makes a small H.264 clip of a ball that goes up and down: make_clip(rate, frames)."""
+    """A function make_clip(rate, frames) that writes a small H.264 clip of a ball moving up and down."""
     folder = tmp_path_factory.mktemp("clips")
 
     def make(rate: Fraction, frames: int) -> Path:
@@ -143,19 +143,19 @@ def ball(make_clip: Any) -> Path:
 
 
 def wait_for_worker(address: str, within_s: float = 240.0) -> None:
-    """Importing torch takes seconds, and minutes on a machine that is busy: no test's own time should hold it."""
+    """Importing torch takes seconds, and minutes on a machine that is busy. No test's time limit should include it."""
     from rewas_api.client import RewasClient
 
     deadline_s = time.monotonic() + within_s
     with RewasClient(address) as client:
         while not client.get_server_info().worker_ready:
-            assert time.monotonic() < deadline_s, "The worker did not come up."
+            assert time.monotonic() < deadline_s, "The worker did not start."
             threading.Event().wait(0.1)
 
 
 @pytest.fixture(scope="session")
 def server_address(installed: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A real server process, its worker up, with a tiny untrained pack: real classes, random weights."""
+    """A real server process with a running worker and a tiny untrained pack (real classes, random weights)."""
     packs = tmp_path_factory.mktemp("packs")
     subprocess.run(
         [
@@ -178,25 +178,25 @@ def server_address(installed: str, tmp_path_factory: pytest.TempPathFactory) -> 
         env={
             **os.environ,
             "REWAS_PACKS": str(packs),
-            # Two threads that wait for each other on a busy machine take many times as long as one.
+            # On a busy machine, two threads that wait for each other are many times slower than one.
             "OMP_NUM_THREADS": "1",
-            "PYTHONPATH": os.pathsep.join(str(ROOT / room) for room in ("", "proto", "server")),
+            "PYTHONPATH": os.pathsep.join(str(ROOT / folder) for folder in ("", "proto", "server")),
         },
         stderr=subprocess.PIPE,
         text=True,
     )
     assert process.stderr is not None
     try:
-        told: list[str] = []
+        output: list[str] = []
         for line in process.stderr:
-            told.append(line)
+            output.append(line)
             if "listens on" in line:
                 address = line.split("listens on ")[1].split(". ")[0].strip()
                 wait_for_worker(address)
                 yield address
                 break
         else:
-            pytest.fail("The server did not start:\n" + "".join(told))
+            pytest.fail("The server did not start:\n" + "".join(output))
     finally:
         process.terminate()
         try:

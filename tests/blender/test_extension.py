@@ -1,4 +1,4 @@
-"""The extension as such: it comes and goes without a trace, keeps prompts, draws every state, and says what fails."""
+"""The extension: registering, prompts, every state of the panel, and error reports."""
 
 import builtins
 import threading
@@ -33,14 +33,14 @@ def board() -> Any:
     return part("blender.shared_session").session().board
 
 
-def test_registering_imports_neither_transport_nor_timeline_library(extension_zip: Path, installed: str) -> None:
+def test_registering_imports_neither_grpc_nor_opentimelineio(extension_zip: Path, installed: str) -> None:
     assert bpy.ops.preferences.addon_disable(module=ADDON) == {"FINISHED"}
     assert not hasattr(bpy.types.Scene, "rewas")
     assert bpy.ops.preferences.addon_enable(module=ADDON) == {"FINISHED"}
     assert hasattr(bpy.types.Scene, "rewas")
 
 
-def test_libraries_come_from_the_extension_s_own_wheels(installed: str) -> None:
+def test_libraries_are_imported_from_the_wheels(installed: str) -> None:
     import grpc
     import opentimelineio
 
@@ -51,7 +51,7 @@ def test_libraries_come_from_the_extension_s_own_wheels(installed: str) -> None:
         assert Path(module.__file__).is_relative_to(profile)
 
 
-def test_the_default_address_is_the_server_s(installed: str) -> None:
+def test_the_default_address_is_that_of_the_server(installed: str) -> None:
     from rewas_api.client import DEFAULT_ADDRESS
 
     assert part("blender.preferences").DEFAULT_ADDRESS == DEFAULT_ADDRESS
@@ -101,20 +101,20 @@ def test_generate_without_a_server_gives_one_report_and_changes_nothing(
     assert not (tmp_path / "stems").exists()
 
 
-def test_refusals_stop_generate_with_their_words(scene: Any, ball: Path) -> None:
+def test_generate_reports_refused_strips(scene: Any, ball: Path) -> None:
     add_movie(scene, ball, prompt="")
     with pytest.raises(RuntimeError, match="has no prompt"):
         bpy.ops.rewas.generate()
     assert board().jobs == {}
 
 
-def test_generate_asks_for_a_timeline_first(scene: Any) -> None:
+def test_generate_needs_a_timeline(scene: Any) -> None:
     bpy.context.window.scene = bpy.data.scenes.new("Without strips")
     with pytest.raises(RuntimeError, match="Add a movie strip first"):
         bpy.ops.rewas.generate()
 
 
-def test_servers_elsewhere_need_online_access(scene: Any, ball: Path) -> None:
+def test_remote_servers_need_online_access(scene: Any, ball: Path) -> None:
     bpy.context.preferences.addons[ADDON].preferences.server_address = "192.0.2.1:50071"
     assert not bpy.app.online_access
     bpy.ops.rewas.check_server()
@@ -122,14 +122,14 @@ def test_servers_elsewhere_need_online_access(scene: Any, ball: Path) -> None:
     assert "Allow Online Access" in board().server.problem.remedy
 
 
-def test_a_malformed_address_is_said(scene: Any) -> None:
+def test_a_malformed_address_is_reported(scene: Any) -> None:
     bpy.context.preferences.addons[ADDON].preferences.server_address = "somewhere"
     bpy.ops.rewas.check_server()
     pump_until(lambda: board().server is not None)
     assert '"somewhere" is not a server address' in board().server.problem.what
 
 
-def test_missing_wheels_become_one_clear_line(scene: Any, ball: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_wheels_are_reported_in_one_line(scene: Any, ball: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     real_import = builtins.__import__
 
     def without_grpc(name: str, *rest: Any, **more: Any) -> Any:
@@ -145,7 +145,7 @@ def test_missing_wheels_become_one_clear_line(scene: Any, ball: Path, monkeypatc
     assert "libraries of the ReWaS extension cannot be loaded (No module named 'grpc')" in line.problem.what
 
 
-def test_an_unsaved_file_keeps_its_stems_in_the_extension_s_own_folder(scene: Any, tmp_path: Path) -> None:
+def test_stems_of_an_unsaved_file_are_in_the_extension_folder(scene: Any, tmp_path: Path) -> None:
     preferences = bpy.context.preferences.addons[ADDON].preferences
     preferences.stems_folder = "//rewas-stems/"
     folder = part("blender.preferences").stems_folder()
@@ -155,7 +155,7 @@ def test_an_unsaved_file_keeps_its_stems_in_the_extension_s_own_folder(scene: An
     assert part("blender.preferences").stems_folder() == tmp_path / "rewas-stems"
 
 
-def test_copying_the_prompt_reaches_the_selected_movies(scene: Any, ball: Path) -> None:
+def test_the_prompt_is_copied_to_the_selected_movie_strips(scene: Any, ball: Path) -> None:
     first = add_movie(scene, ball, prompt="rain")
     second = add_movie(scene, ball, start=100, prompt="wind")
     assert bpy.ops.rewas.copy_prompt() == {"FINISHED"}
@@ -163,7 +163,7 @@ def test_copying_the_prompt_reaches_the_selected_movies(scene: Any, ball: Path) 
 
 
 class RecordingLayout:
-    """Stands where Blender hands a layout to draw(); it keeps what was drawn, so that a state can be looked at."""
+    """Replaces the layout that Blender passes to draw() and records what is drawn."""
 
     def __init__(self, drawn: list[str]) -> None:
         object.__setattr__(self, "drawn", drawn)
@@ -179,7 +179,7 @@ class RecordingLayout:
         return call
 
 
-def drawn_by(panel_name: str) -> str:
+def draw_panel(panel_name: str) -> str:
     panels = part("blender.panels")
     drawn: list[str] = []
 
@@ -199,9 +199,9 @@ def drawn_by(panel_name: str) -> str:
     return " ".join(drawn)
 
 
-def test_the_panel_tells_every_state_in_words(scene: Any, ball: Path) -> None:
+def test_the_panel_describes_every_state(scene: Any, ball: Path) -> None:
     messages, session = part("core.messages"), part("blender.shared_session").session()
-    assert "Connecting to the server" in drawn_by("REWAS_PT_generate")
+    assert "Connecting to the server" in draw_panel("REWAS_PT_generate")
     problem = messages.Problem("No server answers.", "Start one with `rewas serve`.")
     states = {
         "Server not available": messages.ServerState("a", problem),
@@ -211,15 +211,15 @@ def test_the_panel_tells_every_state_in_words(scene: Any, ball: Path) -> None:
     for text, state in states.items():
         session._messages.put(state)
         part("blender.pump").pump()
-        assert text in drawn_by("REWAS_PT_generate")
-    assert "Select a movie strip" in drawn_by("REWAS_PT_generate")
+        assert text in draw_panel("REWAS_PT_generate")
+    assert "Select a movie strip" in draw_panel("REWAS_PT_generate")
     add_movie(scene, ball)
-    assert ball.name in drawn_by("REWAS_PT_generate")
-    assert "prompt" in drawn_by("REWAS_PT_generate")
-    assert "num_inference_steps" in drawn_by("REWAS_PT_settings")
+    assert ball.name in draw_panel("REWAS_PT_generate")
+    assert "prompt" in draw_panel("REWAS_PT_generate")
+    assert "num_inference_steps" in draw_panel("REWAS_PT_settings")
     line = part("core.board").JobStatus("k", "ball.mp4", state="running", stage="sample", step=3, total_steps=25)
     session.board = session.board.with_job(line)
-    assert "Generating 3/25" in drawn_by("REWAS_PT_jobs")
+    assert "Generating 3/25" in draw_panel("REWAS_PT_jobs")
 
 
 def test_every_setting_and_operator_has_a_tooltip(scene: Any) -> None:
@@ -252,7 +252,7 @@ def test_an_error_while_pumping_does_not_stop_the_timer(
     assert "deliberate" in capsys.readouterr().err
 
 
-def test_switching_off_ends_every_thread(scene: Any, ball: Path) -> None:
+def test_disabling_the_extension_ends_every_thread(scene: Any, ball: Path) -> None:
     add_movie(scene, ball)
     bpy.ops.rewas.check_server()
     bpy.ops.rewas.generate()

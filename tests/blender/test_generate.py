@@ -1,4 +1,4 @@
-"""The whole path from a strip to its sound: a real server process, real gRPC, the installed extension's operators."""
+"""From a strip to its sound, with a real server process, real gRPC and the operators of the installed extension."""
 
 import statistics
 import threading
@@ -13,7 +13,7 @@ import pytest
 from conftest import ADDON, add_movie, part, set_rate, strips_of
 
 HAS_SOUND = bpy.app.version >= (4, 3)
-# Loading a sound file into Blender is Blender's own work, once per stem; and the machine may be busy with other things.
+# Blender itself loads each stem's sound file, which takes time, and the machine may be busy.
 PUMP_LIMIT_S = 0.5
 PUMP_MEDIAN_LIMIT_S = 0.005
 
@@ -32,7 +32,7 @@ def board() -> Any:
     return part("blender.shared_session").session().board
 
 
-def is_well() -> bool:
+def is_reachable() -> bool:
     return board().server.problem is None and board().server.worker_ready
 
 
@@ -41,7 +41,7 @@ def lines() -> list[Any]:
 
 
 def pump_until(condition: Any, within_s: float = 150.0) -> list[float]:
-    """Pump as the timer would; returns how long each call took, in seconds."""
+    """Pump as the timer does, and return the duration of each call in seconds."""
     pump = part("blender.pump")
     deadline_s = time.monotonic() + within_s
     took_s = []
@@ -63,26 +63,26 @@ def frames_of(strip: Any) -> tuple[int, int]:
     return compat.left_handle(strip), compat.right_handle(strip)
 
 
-def test_the_server_s_state_reaches_the_panel(served_scene: Any, server_address: str) -> None:
+def test_the_panel_shows_the_server_state(served_scene: Any, server_address: str) -> None:
     bpy.ops.rewas.check_server()
-    # An answer of another test's server may still be there, and a busy server's first answer may come too late.
-    pump_until(lambda: board().server is not None and board().server.address == server_address and is_well())
+    # The panel may still show the answer of another test's server, and a busy server may answer late.
+    pump_until(lambda: board().server is not None and board().server.address == server_address and is_reachable())
     assert "untrained" in [pack.name for pack in board().server.packs]
 
 
-def test_the_licence_of_the_chosen_pack_is_drawn(served_scene: Any, server_address: str) -> None:
+def test_the_licence_of_the_selected_pack_is_drawn(served_scene: Any, server_address: str) -> None:
     preferences = bpy.context.preferences.addons[ADDON].preferences
     bpy.ops.rewas.check_server()
     pump_until(lambda: board().server is not None and board().server.address == server_address and board().server.packs)
 
     class Layout:
-        """Takes what is drawn and keeps the words of labels."""
+        """Records the text of labels."""
 
         def __init__(self) -> None:
-            self.words: list[str] = []
+            self.labels: list[str] = []
 
         def label(self, text: str = "", **named: Any) -> None:
-            self.words.append(text)
+            self.labels.append(text)
 
         def __getattr__(self, name: str) -> Any:
             return lambda *arguments, **named: self
@@ -97,15 +97,15 @@ def test_the_licence_of_the_chosen_pack_is_drawn(served_scene: Any, server_addre
     for kind in (settings.RewasPreferences, part("blender.panels").REWAS_PT_generate):
         layout = Layout()
         kind.draw(SimpleNamespace(layout=layout), context)
-        assert any(words.startswith("untrained: Apache-2.0. Any use is free") for words in layout.words)
+        assert any(label.startswith("untrained: Apache-2.0. Any use is free") for label in layout.labels)
     preferences.pack = "nobody's"
     assert settings.pack_terms() == ""
 
 
 @pytest.mark.skipif(not HAS_SOUND, reason="Blender's 4.2 module is built without sound")
-def test_clips_get_their_sound_exactly_under_the_picture(served_scene: Any, ball: Path, make_clip: Any) -> None:
+def test_sound_is_placed_exactly_under_its_clip(served_scene: Any, ball: Path, make_clip: Any) -> None:
     scene = served_scene
-    scene.rewas.num_inference_steps = 20  # enough for some of them to be seen
+    scene.rewas.num_inference_steps = 20  # enough for some stages to be seen
     first = add_movie(scene, ball, start=11)
     part("blender.compat").set_handles(first, 16, 50)
     second = add_movie(scene, make_clip(Fraction(24000, 1001), 60), start=100, prompt="a hammer knocks")
@@ -116,7 +116,7 @@ def test_clips_get_their_sound_exactly_under_the_picture(served_scene: Any, ball
     took_s = pump_until(lambda: (stages.update(line.stage for line in lines()), not board().is_busy)[1])
     assert [(line.state, line.problem) for line in lines()] == [("done", None)] * 2
     assert "sample" in stages
-    # The machine itself may stand still once.
+    # A busy machine may pause once.
     assert sorted(took_s)[-2] < PUMP_LIMIT_S
     assert statistics.median(took_s) < PUMP_MEDIAN_LIMIT_S
     sounds = sounds_of(scene)
@@ -124,15 +124,20 @@ def test_clips_get_their_sound_exactly_under_the_picture(served_scene: Any, ball
     assert not any(sound.mute for sound in sounds)
     channels = scene.sequence_editor.channels
     assert {channels[sound.channel].name for sound in sounds} == {"primary"}
-    made = sounds[0]["rewas_sound"]
-    assert (made["prompt"], made["seed"], made["pack"], made["take"]) == ("a ball bounces", "7", "untrained", 1)
-    assert made["licence"] == "Apache-2.0"
-    assert int(made["samples"]) == round(Fraction(34 * 1001, 24000) * made["sample_rate_hz"])
+    metadata = sounds[0]["rewas_sound"]
+    assert (metadata["prompt"], metadata["seed"], metadata["pack"], metadata["take"]) == (
+        "a ball bounces",
+        "7",
+        "untrained",
+        1,
+    )
+    assert metadata["licence"] == "Apache-2.0"
+    assert int(metadata["samples"]) == round(Fraction(34 * 1001, 24000) * metadata["sample_rate_hz"])
     for sound in sounds:
         assert Path(bpy.path.abspath(sound.sound.filepath)).is_file()
 
 
-def test_media_outside_the_server_s_folders_is_uploaded(served_scene: Any, ball: Path) -> None:
+def test_media_outside_the_allowed_roots_is_uploaded(served_scene: Any, ball: Path) -> None:
     import tempfile
 
     with tempfile.TemporaryDirectory() as elsewhere:
@@ -164,7 +169,7 @@ def test_cancel_stops_every_job_and_places_nothing(served_scene: Any, ball: Path
     assert not list(part("blender.preferences").stems_folder().glob("*"))
 
 
-def test_what_the_server_refuses_is_told_with_its_remedy(served_scene: Any, ball: Path) -> None:
+def test_refusals_by_the_server_are_reported_with_a_remedy(served_scene: Any, ball: Path) -> None:
     bpy.context.preferences.addons[ADDON].preferences.pack = "no-such-pack"
     add_movie(served_scene, ball)
     bpy.ops.rewas.generate()
@@ -178,7 +183,7 @@ def test_what_the_server_refuses_is_told_with_its_remedy(served_scene: Any, ball
 
 
 @pytest.mark.skipif(not HAS_SOUND, reason="Blender's 4.2 module is built without sound")
-def test_waiting_in_the_background_ends_with_the_sound(served_scene: Any, make_clip: Any) -> None:
+def test_background_mode_waits_for_the_sound(served_scene: Any, make_clip: Any) -> None:
     set_rate(served_scene, 25, 1.0)
     strip = add_movie(served_scene, make_clip(Fraction(25), 25))
     served_scene.rewas.takes = 2
@@ -190,7 +195,7 @@ def test_waiting_in_the_background_ends_with_the_sound(served_scene: Any, make_c
     assert [sound["rewas_sound"]["seed"] for sound in (first, second)] == ["7", "8"]
 
 
-def test_switching_off_while_a_job_runs_cancels_it(served_scene: Any, ball: Path, server_address: str) -> None:
+def test_disabling_the_extension_cancels_a_running_job(served_scene: Any, ball: Path, server_address: str) -> None:
     from rewas_api.client import RewasClient
     from rewas_api.errors import JobCancelled
 

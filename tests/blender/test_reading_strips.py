@@ -1,4 +1,4 @@
-"""Strips as clips: what is read, in every version's own names, and what is refused in words."""
+"""Reading strips as clips in every Blender version, and refusing unsupported ones with a reason."""
 
 from fractions import Fraction
 from pathlib import Path
@@ -11,22 +11,22 @@ from conftest import add_movie, part, set_rate, strips_of
 NTSC_FILM = Fraction(24000, 1001)
 
 
-def choose(scene: Any) -> Any:
+def select_strips(scene: Any) -> Any:
     sequencer = part("blender.sequencer")
     return part("timeline.selection").select_clips(sequencer.selected_strips(scene), sequencer.scene_rate(scene))
 
 
 def only_refusal(scene: Any) -> str:
-    selection = choose(scene)
+    selection = select_strips(scene)
     assert selection.clips == ()
     assert len(selection.refusals) == 1
     return str(selection.refusals[0])
 
 
-def test_a_trimmed_strip_becomes_its_range_of_the_media(scene: Any, ball: Path) -> None:
+def test_a_trimmed_strip_gives_its_range_of_the_media(scene: Any, ball: Path) -> None:
     strip = add_movie(scene, ball, start=101)
     part("blender.compat").set_handles(strip, 106, 142)
-    (clip,) = choose(scene).clips
+    (clip,) = select_strips(scene).clips
     assert (clip.start_frame, clip.frames, clip.rate) == (106, 36, NTSC_FILM)
     assert clip.source_start_s == 5 / NTSC_FILM
     assert clip.source_duration_s == 36 / NTSC_FILM
@@ -40,13 +40,13 @@ def test_a_trimmed_strip_becomes_its_range_of_the_media(scene: Any, ball: Path) 
     assert otio_clip.metadata["rewas"]["prompt"] == "a ball bounces"
 
 
-def test_a_hard_trim_counts_too(scene: Any, ball: Path) -> None:
+def test_a_hard_trim_is_included(scene: Any, ball: Path) -> None:
     strip = add_movie(scene, ball)
     if hasattr(strip, "content_trim_start"):
         strip.content_trim_start, strip.content_trim_end = 4, 2
     else:
         strip.animation_offset_start, strip.animation_offset_end = 4, 2
-    (clip,) = choose(scene).clips
+    (clip,) = select_strips(scene).clips
     assert (clip.source_start_s, clip.frames, clip.media_frames) == (4 / NTSC_FILM, 42, 48)
 
 
@@ -54,11 +54,11 @@ def test_paths_relative_to_the_blend_file_are_resolved(scene: Any, ball: Path) -
     bpy.ops.wm.save_as_mainfile(filepath=str(ball.parent / "relative.blend"))
     strip = add_movie(scene, ball)
     strip.filepath = "//" + ball.name
-    (clip,) = choose(scene).clips
+    (clip,) = select_strips(scene).clips
     assert clip.path == str(ball)
 
 
-def test_media_at_a_true_speed_in_another_rate_is_read_in_scene_frames(scene: Any, make_clip: Any) -> None:
+def test_converted_media_is_read_in_scene_frames(scene: Any, make_clip: Any) -> None:
     media = make_clip(Fraction(30000, 1001), 120)
     set_rate(scene, 24, 1.0)
     window = bpy.context.window_manager.windows[0]
@@ -80,13 +80,13 @@ def test_media_at_a_true_speed_in_another_rate_is_read_in_scene_frames(scene: An
     strip = strips_of(scene.sequence_editor)[0]
     strip.rewas.prompt = "a ball"
     part("blender.compat").set_handles(strip, 13, 49)
-    (clip,) = choose(scene).clips
+    (clip,) = select_strips(scene).clips
     assert (clip.source_start_s, clip.source_duration_s) == (Fraction(12, 24), Fraction(36, 24))
     assert (clip.media_frames, clip.media_rate) == (120, Fraction(30000, 1001))
     assert not bpy.data.movieclips
 
 
-def test_media_shown_frame_for_frame_in_another_rate_is_refused(scene: Any, make_clip: Any) -> None:
+def test_unconverted_media_of_another_rate_is_refused(scene: Any, make_clip: Any) -> None:
     set_rate(scene, 24, 1.0)
     add_movie(scene, make_clip(Fraction(30000, 1001), 120))
     text = only_refusal(scene)
@@ -145,6 +145,6 @@ def test_a_prompt_that_cannot_be_sent_is_refused(scene: Any, ball: Path, prompt:
     assert expected in only_refusal(scene)
 
 
-def test_nothing_selected_is_said(scene: Any, ball: Path) -> None:
+def test_an_empty_selection_is_reported(scene: Any, ball: Path) -> None:
     add_movie(scene, ball).select = False
     assert "No movie strip is selected" in only_refusal(scene)

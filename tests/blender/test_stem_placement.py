@@ -1,4 +1,4 @@
-"""Stems on the timeline: exactly under the picture, on named channels, whatever became of the strip meanwhile."""
+"""Stems on the timeline: exactly under their clip and on named channels, even if the strip has changed."""
 
 import wave
 from fractions import Fraction
@@ -23,8 +23,8 @@ def write_wav(path: Path, samples: int) -> Path:
     return path
 
 
-def order_for(scene: Any, key: str = "4f2c") -> Any:
-    """The order that Generate makes of the one selected strip, which then carries the mark of a running job."""
+def request_for(scene: Any, key: str = "4f2c") -> Any:
+    """The request that Generate creates for the selected strip. It marks the strip as having a running job."""
     sequencer, generate = part("blender.sequencer"), part("core.generate")
     selection = part("timeline.selection").select_clips(sequencer.selected_strips(scene), sequencer.scene_rate(scene))
     assert not selection.refusals, selection.refusals
@@ -34,7 +34,7 @@ def order_for(scene: Any, key: str = "4f2c") -> Any:
     return clip_request
 
 
-def arrival(clip_request: Any, *, takes: int = 1, roles: tuple[str, ...] = ("primary",)) -> Any:
+def receive_stems(clip_request: Any, *, takes: int = 1, roles: tuple[str, ...] = ("primary",)) -> Any:
     messages = part("core.messages")
     samples = round(clip_request.clip.source_duration_s * 48000)
     return messages.StemsReceived(
@@ -88,35 +88,35 @@ def place(clip_request: Any, received: Any) -> Any:
         (60, 1.001, Fraction(60000, 1001), -20, (-19, 20)),
     ],
 )
-def test_sound_lies_exactly_under_its_picture(
+def test_sound_is_placed_exactly_under_its_clip(
     scene: Any, make_clip: Any, fps: int, fps_base: float, rate: Fraction, start: int, trim: tuple[int, int]
 ) -> None:
     set_rate(scene, fps, fps_base)
     strip = add_movie(scene, make_clip(rate, 48), start=start)
     part("blender.compat").set_handles(strip, *trim)
-    clip_request = order_for(scene)
-    assert place(clip_request, arrival(clip_request)).problem is None
+    clip_request = request_for(scene)
+    assert place(clip_request, receive_stems(clip_request)).problem is None
     (sound,) = sounds_of(scene)
     assert frames_of(sound) == frames_of(strip) == trim
     assert part("blender.compat").content_start(sound) == trim[0]
 
 
 @has_sound
-def test_a_saved_file_refers_to_its_sound_by_a_relative_path(scene: Any, ball: Path, tmp_path: Path) -> None:
+def test_a_saved_file_has_relative_sound_paths(scene: Any, ball: Path, tmp_path: Path) -> None:
     bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "film.blend"))
     add_movie(scene, ball)
-    clip_request = order_for(scene)
-    place(clip_request, arrival(clip_request))
+    clip_request = request_for(scene)
+    place(clip_request, receive_stems(clip_request))
     (sound,) = sounds_of(scene)
     assert sound.sound.filepath == "//stems/4f2c-primary-1.wav"
     assert part("blender.compat").right_handle(sound) == 49
 
 
 @has_sound
-def test_stems_and_takes_stand_on_channels_named_for_them(scene: Any, ball: Path) -> None:
+def test_stems_and_takes_have_named_channels(scene: Any, ball: Path) -> None:
     add_movie(scene, ball)
-    clip_request = order_for(scene)
-    placed = place(clip_request, arrival(clip_request, takes=2, roles=("primary", "ambience")))
+    clip_request = request_for(scene)
+    placed = place(clip_request, receive_stems(clip_request, takes=2, roles=("primary", "ambience")))
     channels = scene.sequence_editor.channels
     on = {sound.name: (channels[sound.channel].name, sound.mute) for sound in sounds_of(scene)}
     clip = ball.name
@@ -131,18 +131,18 @@ def test_stems_and_takes_stand_on_channels_named_for_them(scene: Any, ball: Path
 
 
 @has_sound
-def test_a_second_clip_goes_on_the_same_channel_and_a_second_version_mutes_the_first(scene: Any, ball: Path) -> None:
+def test_clips_share_a_channel_and_a_second_version_mutes_the_first(scene: Any, ball: Path) -> None:
     first = add_movie(scene, ball)
-    clip_request = order_for(scene, "one")
-    place(clip_request, arrival(clip_request))
+    clip_request = request_for(scene, "one")
+    place(clip_request, receive_stems(clip_request))
     first.select = False
     later = add_movie(scene, ball, start=49)
-    clip_request = order_for(scene, "two")
-    place(clip_request, arrival(clip_request))
+    clip_request = request_for(scene, "two")
+    place(clip_request, receive_stems(clip_request))
     sounds = sounds_of(scene)
     assert len({sound.channel for sound in sounds}) == 1
-    clip_request = order_for(scene, "three")
-    assert "the previous sound is muted" in place(clip_request, arrival(clip_request)).note
+    clip_request = request_for(scene, "three")
+    assert "the previous sound is muted" in place(clip_request, receive_stems(clip_request)).note
     muted = [sound["rewas_sound"]["job"] for sound in sounds_of(scene) if sound.mute]
     assert muted == ["job-two"]
     newest = next(sound for sound in sounds_of(scene) if sound["rewas_sound"]["job"] == "job-three")
@@ -154,7 +154,7 @@ def test_a_second_clip_goes_on_the_same_channel_and_a_second_version_mutes_the_f
 def test_sound_follows_a_strip_that_was_moved_renamed_and_copied(scene: Any, ball: Path) -> None:
     compat = part("blender.compat")
     strip = add_movie(scene, ball)
-    clip_request = order_for(scene)
+    clip_request = request_for(scene)
     copy = add_movie(scene, ball, start=200, channel=5)
     copy["rewas_job_" + clip_request.key] = "x"
     strip.name = "A better name"
@@ -164,18 +164,18 @@ def test_sound_follows_a_strip_that_was_moved_renamed_and_copied(scene: Any, bal
         strip.content_start = 301
     else:
         strip.frame_start = 301
-    assert place(clip_request, arrival(clip_request)).problem is None
+    assert place(clip_request, receive_stems(clip_request)).problem is None
     (sound,) = sounds_of(scene)
     assert frames_of(sound) == frames_of(strip) == (301, 349)
     assert not [key for key in strip.keys() if key.startswith("rewas_job_")]  # noqa: SIM118
 
 
 @has_sound
-def test_sound_is_trimmed_like_a_strip_that_was_trimmed(scene: Any, ball: Path) -> None:
+def test_sound_is_trimmed_like_its_strip(scene: Any, ball: Path) -> None:
     strip = add_movie(scene, ball)
-    clip_request = order_for(scene)
+    clip_request = request_for(scene)
     part("blender.compat").set_handles(strip, 11, 40)
-    placed = place(clip_request, arrival(clip_request))
+    placed = place(clip_request, receive_stems(clip_request))
     (sound,) = sounds_of(scene)
     assert frames_of(sound) == (11, 40)
     assert part("blender.compat").content_start(sound) == 1
@@ -183,21 +183,21 @@ def test_sound_is_trimmed_like_a_strip_that_was_trimmed(scene: Any, ball: Path) 
 
 
 @has_sound
-def test_strips_inside_an_open_meta_get_their_sound_there(scene: Any, ball: Path) -> None:
+def test_sound_of_a_strip_in_a_meta_strip_is_placed_there(scene: Any, ball: Path) -> None:
     compat = part("blender.compat")
     strip = add_movie(scene, ball)
     meta = strips_of(scene.sequence_editor).new_meta("Scene 12", 3, 1)
     strip.move_to_meta(meta)
     compat.set_handles(meta, 1, 49)
     assert compat.holder_of(scene.sequence_editor, strip) == meta
-    clip_request = order_for_strip(scene, strip)
-    assert place(clip_request, arrival(clip_request)).problem is None
+    clip_request = request_for_strip(scene, strip)
+    assert place(clip_request, receive_stems(clip_request)).problem is None
     assert sounds_of(scene) == []
     (sound,) = (inside for inside in strips_of(meta) if inside.type == "SOUND")
     assert frames_of(sound) == (1, 49)
 
 
-def order_for_strip(scene: Any, strip: Any) -> Any:
+def request_for_strip(scene: Any, strip: Any) -> Any:
     sequencer, generate = part("blender.sequencer"), part("core.generate")
     clip = part("timeline.selection").clip_from_strip(sequencer.read_strip(scene, strip), sequencer.scene_rate(scene))
     return generate.ClipRequest(
@@ -205,10 +205,10 @@ def order_for_strip(scene: Any, strip: Any) -> Any:
     )
 
 
-def test_a_deleted_strip_is_said_and_the_file_is_kept(scene: Any, ball: Path) -> None:
+def test_a_deleted_strip_is_reported_and_the_file_is_kept(scene: Any, ball: Path) -> None:
     strip = add_movie(scene, ball)
-    clip_request = order_for(scene)
-    received = arrival(clip_request)
+    clip_request = request_for(scene)
+    received = receive_stems(clip_request)
     strips_of(scene.sequence_editor).remove(strip)
     placed = place(clip_request, received)
     path = received.takes[0].stems[0].path
@@ -218,20 +218,20 @@ def test_a_deleted_strip_is_said_and_the_file_is_kept(scene: Any, ball: Path) ->
     assert len(strips_of(scene.sequence_editor)) == 0
 
 
-def test_a_changed_scene_rate_is_said_and_the_file_is_kept(scene: Any, ball: Path) -> None:
+def test_a_changed_scene_rate_is_reported_and_the_file_is_kept(scene: Any, ball: Path) -> None:
     add_movie(scene, ball)
-    clip_request = order_for(scene)
+    clip_request = request_for(scene)
     set_rate(scene, 25, 1.0)
-    placed = place(clip_request, arrival(clip_request))
+    placed = place(clip_request, receive_stems(clip_request))
     assert "frame rate of the scene" in placed.problem.what
     assert sounds_of(scene) == []
 
 
 @pytest.mark.skipif(bpy.app.version >= (4, 3), reason="only Blender's 4.2 module is built without sound")
-def test_a_blender_without_sound_says_so_and_keeps_the_file(scene: Any, ball: Path) -> None:
+def test_blender_without_sound_is_reported_and_the_file_is_kept(scene: Any, ball: Path) -> None:
     add_movie(scene, ball)
-    clip_request = order_for(scene)
-    received = arrival(clip_request)
+    clip_request = request_for(scene)
+    received = receive_stems(clip_request)
     placed = place(clip_request, received)
     assert "cannot load the sound" in placed.problem.what
     assert received.takes[0].stems[0].path.exists()
@@ -239,21 +239,21 @@ def test_a_blender_without_sound_says_so_and_keeps_the_file(scene: Any, ball: Pa
 
 
 @has_sound
-def test_the_exported_timeline_holds_picture_prompts_and_sound(scene: Any, ball: Path, tmp_path: Path) -> None:
+def test_the_exported_timeline_has_video_prompts_and_sound(scene: Any, ball: Path, tmp_path: Path) -> None:
     import opentimelineio as otio
 
     strip = add_movie(scene, ball, start=25, prompt="a ball on wood")
     part("blender.compat").set_handles(strip, 30, 60)
-    clip_request = order_for(scene)
-    place(clip_request, arrival(clip_request, takes=2))
+    clip_request = request_for(scene)
+    place(clip_request, receive_stems(clip_request, takes=2))
     strip.select = False
     add_movie(scene, ball, start=100, prompt="").mute = True
     path = tmp_path / "timeline.otio"
     assert bpy.ops.rewas.export_timeline(filepath=str(path)) == {"FINISHED"}
     timeline = otio.adapters.read_from_file(str(path))
     rate = 24000 / 1001
-    (picture,) = timeline.video_tracks()
-    gap, first, second_gap, second = picture
+    (video_track,) = timeline.video_tracks()
+    gap, first, second_gap, second = video_track
     assert gap.duration() == otio.opentime.RationalTime(29, rate)
     assert second_gap.duration() == otio.opentime.RationalTime(40, rate)
     assert first.metadata["rewas"]["prompt"] == "a ball on wood"
@@ -264,7 +264,7 @@ def test_the_exported_timeline_holds_picture_prompts_and_sound(scene: Any, ball:
     assert (sound.name, muted.name) == ("primary", "primary 2")
     for track in (sound, muted):
         stem = track[1]
-        assert track.range_of_child_at_index(1) == picture.range_of_child_at_index(1)
+        assert track.range_of_child_at_index(1) == video_track.range_of_child_at_index(1)
         assert stem.metadata["rewas"]["prompt"] == "a ball on wood"
         assert stem.metadata["rewas"]["licence"] == "Apache-2.0"
         assert Path(stem.media_reference.target_url).exists()

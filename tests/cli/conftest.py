@@ -20,7 +20,7 @@ START_LIMIT_S = 60
 
 @pytest.fixture(scope="session")
 def packs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with one tiny untrained pack called starter, so that it stands before the shipped one."""
+    """A folder with one tiny untrained pack called starter, which is found before the shipped one."""
     from rewas_engine.recipes.untrained_starter import write_untrained_pack
 
     folder = tmp_path_factory.mktemp("packs")
@@ -30,7 +30,7 @@ def packs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def bare_rewas(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch, capfd: Any) -> Rewas:
-    """The command on a machine without a pack of one's own, called within the test's process, which is quicker."""
+    """The command without installed packs, called in the process of the test, which is faster."""
     home = tmp_path_factory.mktemp("home")
 
     def call(*arguments: object, cwd: Path | None = None) -> Ran:
@@ -39,15 +39,15 @@ def bare_rewas(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Mon
         monkeypatch.chdir(cwd or home)
         capfd.readouterr()
         code = run([str(argument) for argument in arguments])
-        said = capfd.readouterr()
-        return Ran(code, said.out, said.err)
+        captured = capfd.readouterr()
+        return Ran(code, captured.out, captured.err)
 
     return call
 
 
 @pytest.fixture(scope="session")
 def rewas(packs: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rewas]:
-    """The command on a machine with the tiny pack, in a process of its own."""
+    """The command with the tiny pack installed, in a separate process."""
     home = tmp_path_factory.mktemp("home")
     variables = environment(packs, home)
     warm = WarmProcess(packs / "starter", variables)
@@ -76,7 +76,7 @@ def server(packs: Path, tmp_path_factory: pytest.TempPathFactory, media: Path) -
             if "listens on" in line:
                 address = line.split("listens on ")[1].split(". ")[0]
                 break
-        assert address, "the server ended before it listened"
+        assert address, "The server exited before it was listening."
         threading.Thread(target=process.stderr.read, daemon=True).start()  # A full pipe would stop the server.
         yield address
     finally:

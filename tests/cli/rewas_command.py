@@ -1,4 +1,4 @@
-"""What the tests of the command share: how it is run, and clips to run it on."""
+"""Shared by the command-line tests: running the command, and writing clips for it."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ FILM_RATE = Fraction(24000, 1001)
 
 @dataclass(frozen=True)
 class Ran:
-    """What a command came to."""
+    """Exit code and output of a command."""
 
     code: int
     output: str
     errors: str
 
     def json(self) -> dict[str, Any]:
-        """The one object on standard output."""
+        """The JSON object on standard output."""
         parsed = json.loads(self.output)
         assert isinstance(parsed, dict)
         return parsed
@@ -58,8 +58,8 @@ def command(*arguments: object) -> list[str]:
 def write_clip(path: Path, frames: int, rate: Fraction = FILM_RATE, sound: bool = True) -> Path:
     """A ball that falls twice a second on black, with a click at each landing."""
     with av.open(str(path), "w") as container:
-        picture = container.add_stream("mpeg4", rate=rate)
-        picture.width, picture.height, picture.pix_fmt = 128, 96, "yuv420p"
+        video = container.add_stream("mpeg4", rate=rate)
+        video.width, video.height, video.pix_fmt = 128, 96, "yuv420p"
         if sound:
             audio = container.add_stream("aac", rate=48000, layout="mono")
         for number in range(frames):
@@ -68,8 +68,8 @@ def write_clip(path: Path, frames: int, rate: Fraction = FILM_RATE, sound: bool 
             image[80 - height : 92 - height, 58:70] = (230, 180, 40)
             frame = av.VideoFrame.from_ndarray(image, "rgb24")
             frame.pts = number
-            container.mux(picture.encode(frame))
-        container.mux(picture.encode())
+            container.mux(video.encode(frame))
+        container.mux(video.encode())
         if sound:
             samples = int(frames / rate * 48000)
             times = np.arange(samples) / 48000

@@ -1,4 +1,4 @@
-"""What cannot be right ends with one clear sentence, a remedy and a code, and leaves nothing behind."""
+"""Invalid input ends with one clear sentence, a remedy and an exit code, and leaves no files."""
 
 from __future__ import annotations
 
@@ -16,50 +16,50 @@ from rewas_command import Ran, Rewas, environment, write_clip
 BAD_INPUT, FAILED_WORK = 2, 1
 
 
-def assert_refused(ran: Ran, *said: str, code: int = BAD_INPUT) -> None:
+def assert_refused(ran: Ran, *messages: str, code: int = BAD_INPUT) -> None:
     assert ran.code == code, ran.errors
     error = ran.json()["error"]
     assert error["what"]
     assert error["remedy"]
-    for words in said:
-        assert words in error["what"], error
+    for message in messages:
+        assert message in error["what"], error
     assert "Traceback" not in ran.errors
     assert error["what"] in " ".join(ran.errors.split())
 
 
-def assert_nothing_left(folder: Path, *expected: str) -> None:
+def assert_only_files(folder: Path, *expected: str) -> None:
     assert sorted(path.name for path in folder.iterdir()) == sorted(expected)
 
 
-def test_help_is_quick_and_imports_no_torch(tmp_path: Path) -> None:
+def test_help_imports_no_torch(tmp_path: Path) -> None:
     program = (
         "import sys; from rewas_cli.main import run; code = run(['--help']); "
         "heavy = {'torch', 'grpc', 'opentimelineio', 'scipy', 'matplotlib'} & set(sys.modules); "
         "assert not heavy, heavy; sys.exit(code)"
     )
-    done = subprocess.run(
+    finished = subprocess.run(
         [sys.executable, "-c", program],
         env=environment(tmp_path, tmp_path),
         capture_output=True,
         text=True,
         timeout=300,
     )
-    assert done.returncode == 0, done.stderr
-    assert "generate" in done.stdout
+    assert finished.returncode == 0, finished.stderr
+    assert "generate" in finished.stdout
 
 
-def test_a_missing_file(bare_rewas: Rewas, tmp_path: Path) -> None:
+def test_a_missing_file_is_refused(bare_rewas: Rewas, tmp_path: Path) -> None:
     for arguments in (["generate", "--prompt", "rain"], ["energy"], ["conflict", "--prompt", "rain"]):
         ran = bare_rewas(arguments[0], tmp_path / "gone.mp4", *arguments[1:], "--json", cwd=tmp_path)
         assert_refused(ran, '"gone.mp4"', "does not exist")
-    assert_nothing_left(tmp_path)
+    assert_only_files(tmp_path)
 
 
-def test_a_folder_is_no_clip(bare_rewas: Rewas, tmp_path: Path) -> None:
+def test_a_folder_is_refused_as_a_clip(bare_rewas: Rewas, tmp_path: Path) -> None:
     assert_refused(bare_rewas("energy", tmp_path, "--json"), "is a folder")
 
 
-def test_options_that_are_missing_or_unknown(bare_rewas: Rewas, media: Path) -> None:
+def test_missing_and_unknown_options_are_refused(bare_rewas: Rewas, media: Path) -> None:
     assert_refused(bare_rewas("generate", media / "ball.mp4", "--json"), "--prompt")
     assert_refused(bare_rewas("generate", "--prompt", "rain", "--json"), "CLIP")
     assert_refused(bare_rewas("energy", media / "ball.mp4", "--loud", "--json"), "--loud")
@@ -68,7 +68,7 @@ def test_options_that_are_missing_or_unknown(bare_rewas: Rewas, media: Path) -> 
 
 
 @pytest.mark.parametrize(
-    ("option", "value", "said"),
+    ("option", "value", "message"),
     [
         ("--prompt", "", "empty prompt"),
         ("--prompt", "   ", "empty prompt"),
@@ -94,16 +94,16 @@ def test_options_that_are_missing_or_unknown(bare_rewas: Rewas, media: Path) -> 
         ("--pack", "nobody", "nobody"),
     ],
 )
-def test_settings_out_of_bounds(
-    bare_rewas: Rewas, media: Path, tmp_path: Path, option: str, value: str, said: str
+def test_settings_out_of_range_are_refused(
+    bare_rewas: Rewas, media: Path, tmp_path: Path, option: str, value: str, message: str
 ) -> None:
     prompt = [] if option == "--prompt" else ["--prompt", "rain"]
     ran = bare_rewas("generate", media / "ball.mp4", *prompt, option, value, "-o", tmp_path / "out", "--json")
-    assert_refused(ran, said, *([] if option == "--pack" else ['"ball.mp4"']))
-    assert_nothing_left(tmp_path)
+    assert_refused(ran, message, *([] if option == "--pack" else ['"ball.mp4"']))
+    assert_only_files(tmp_path)
 
 
-def test_a_server_that_is_down(bare_rewas: Rewas, media: Path, tmp_path: Path) -> None:
+def test_an_unreachable_server_is_reported(bare_rewas: Rewas, media: Path, tmp_path: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{taken.getsockname()[1]}"
@@ -111,19 +111,21 @@ def test_a_server_that_is_down(bare_rewas: Rewas, media: Path, tmp_path: Path) -
             "generate", media / "ball.mp4", "--prompt", "rain", "--server", address, "--json", cwd=tmp_path
         )
         assert_refused(ran, address, code=FAILED_WORK)
-    assert_nothing_left(tmp_path)
+    assert_only_files(tmp_path)
     assert_refused(bare_rewas("packs", "list", "--server", "nowhere", "--json"), "nowhere")
 
 
-def test_where_nothing_can_be_written_is_said_before_the_work(bare_rewas: Rewas, media: Path, tmp_path: Path) -> None:
-    (tmp_path / "file.txt").write_text("no folder", "utf-8")
+def test_an_output_folder_below_a_file_is_refused_before_the_work(
+    bare_rewas: Rewas, media: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "file.txt").write_text("not a folder", "utf-8")
     taken = tmp_path / "file.txt" / "sounds"
     ran = bare_rewas("generate", media / "ball.mp4", "--prompt", "rain", "-o", taken, "--json")
     assert_refused(ran, "file.txt is a file, not a folder")
-    assert (tmp_path / "file.txt").read_text("utf-8") == "no folder"
+    assert (tmp_path / "file.txt").read_text("utf-8") == "not a folder"
 
 
-def test_a_plot_that_cannot_be_drawn_is_refused_before_the_work(bare_rewas: Rewas, media: Path, tmp_path: Path) -> None:
+def test_an_unwritable_plot_is_refused_before_the_work(bare_rewas: Rewas, media: Path, tmp_path: Path) -> None:
     ran = bare_rewas("energy", media / "ball.mp4", "--plot", tmp_path / "energy.jpg", "--json")
     assert_refused(ran, "not a PNG")
     assert_refused(
@@ -131,19 +133,19 @@ def test_a_plot_that_cannot_be_drawn_is_refused_before_the_work(bare_rewas: Rewa
     )
 
 
-def test_without_matplotlib_a_plot_is_refused_and_the_rest_works(media: Path, tmp_path: Path) -> None:
+def test_without_matplotlib_a_plot_is_refused(media: Path, tmp_path: Path) -> None:
     program = (
         "import sys; sys.modules['matplotlib'] = None; from rewas_cli.main import run; "
         f"sys.exit(run(['energy', {str(media / 'ball.mp4')!r}, '--plot', 'e.png', '--json']))"
     )
-    done = subprocess.run(
+    finished = subprocess.run(
         [sys.executable, "-c", program],
         env=environment(tmp_path, tmp_path),
         capture_output=True,
         text=True,
         timeout=300,
     )
-    assert_refused(Ran(done.returncode, done.stdout, done.stderr), "matplotlib")
+    assert_refused(Ran(finished.returncode, finished.stdout, finished.stderr), "matplotlib")
 
 
 def timeline_file(path: Path, media: str, prompt: object = "rain") -> Path:
@@ -161,7 +163,7 @@ def timeline_file(path: Path, media: str, prompt: object = "rain") -> Path:
 
 
 @pytest.mark.parametrize(
-    ("media", "prompt", "said"),
+    ("media", "prompt", "messages"),
     [
         ("gone.mov", "rain", ['"shot 1"', "gone.mov"]),
         ("http://example.org/a.mov", "rain", ["example.org"]),
@@ -171,39 +173,39 @@ def timeline_file(path: Path, media: str, prompt: object = "rain") -> Path:
         ("gone.mov", "a" * 10_000, ['"shot 1"', "10000 characters"]),
     ],
 )
-def test_timelines_that_cannot_be_worked_on(
-    bare_rewas: Rewas, tmp_path: Path, media: str, prompt: object, said: list[str]
+def test_unusable_timelines_are_refused(
+    bare_rewas: Rewas, tmp_path: Path, media: str, prompt: object, messages: list[str]
 ) -> None:
     timeline = timeline_file(tmp_path / "reel.otio", media, prompt)
     ran = bare_rewas("batch", timeline, "-o", tmp_path / "out.otio", "--stems", tmp_path / "stems", "--json")
-    assert_refused(ran, *said)
-    assert_nothing_left(tmp_path, "reel.otio")
+    assert_refused(ran, *messages)
+    assert_only_files(tmp_path, "reel.otio")
 
 
-def test_files_that_are_no_timeline(bare_rewas: Rewas, tmp_path: Path) -> None:
+def test_files_without_a_timeline_are_refused(bare_rewas: Rewas, tmp_path: Path) -> None:
     wrong = tmp_path / "wrong.otio"
     wrong.write_text("no timeline")
     unknown = tmp_path / "reel.docx"
     unknown.write_text("")
     clip = tmp_path / "clip.otio"
     otio.adapters.write_to_file(otio.schema.Clip(), str(clip))
-    for path, said in (
+    for path, message in (
         (wrong, "wrong.otio"),
         (unknown, "format"),
         (clip, "Clip"),
         (tmp_path / "gone.otio", "timeline file"),
     ):
         ran = bare_rewas("batch", path, "-o", tmp_path / "out.otio", "--stems", tmp_path / "stems", "--json")
-        assert_refused(ran, said)
+        assert_refused(ran, message)
     good = timeline_file(tmp_path / "good.otio", "gone.mov")
     ran = bare_rewas("batch", good, "-o", tmp_path / "out.docx", "--stems", tmp_path / "stems", "--json")
     assert_refused(ran, "out.docx")
     ran = bare_rewas("batch", good, "-o", tmp_path / "no" / "out.otio", "--stems", tmp_path / "stems", "--json")
     assert_refused(ran, "does not exist")
-    assert_nothing_left(tmp_path, "wrong.otio", "reel.docx", "clip.otio", "good.otio")
+    assert_only_files(tmp_path, "wrong.otio", "reel.docx", "clip.otio", "good.otio")
 
 
-def test_media_that_is_no_video(rewas: Rewas, media: Path, tmp_path: Path) -> None:
+def test_media_without_video_is_refused(rewas: Rewas, media: Path, tmp_path: Path) -> None:
     folder = tmp_path / "media"
     folder.mkdir()
     (folder / "text.mp4").write_text("no video at all")
@@ -215,22 +217,22 @@ def test_media_that_is_no_video(rewas: Rewas, media: Path, tmp_path: Path) -> No
     for path in sorted(folder.iterdir()):
         ran = rewas("generate", path, "--prompt", "rain", "-o", tmp_path / "out", "--json")
         assert_refused(ran, path.name)
-    assert_nothing_left(tmp_path, "media")
+    assert_only_files(tmp_path, "media")
 
 
-def test_a_range_outside_the_media(rewas: Rewas, media: Path, tmp_path: Path) -> None:
+def test_a_range_outside_the_media_is_refused(rewas: Rewas, media: Path, tmp_path: Path) -> None:
     for times in (["--start", "100"], ["--start", "100", "--duration", "1"], ["--duration", "100"]):
         ran = rewas("generate", media / "ball.mp4", "--prompt", "rain", *times, "-o", tmp_path / "out", "--json")
         assert_refused(ran, "ball.mp4")
-    assert_nothing_left(tmp_path)
+    assert_only_files(tmp_path)
 
 
-def test_sound_is_asked_of_a_silent_clip(rewas: Rewas, tmp_path: Path) -> None:
+def test_energy_from_the_audio_of_a_silent_clip_is_refused(rewas: Rewas, tmp_path: Path) -> None:
     silent = write_clip(tmp_path / "silent.mp4", frames=24, sound=False)
     assert_refused(rewas("energy", silent, "--from", "audio", "--json"), "silent.mp4")
 
 
-def test_packs_that_cannot_be_used(rewas: Rewas, packs: Path, media: Path, tmp_path: Path) -> None:
+def test_unusable_packs_are_refused(rewas: Rewas, packs: Path, media: Path, tmp_path: Path) -> None:
     mine = tmp_path / "packs"
     shutil.copytree(packs / "starter", mine / "newer")
     description = (mine / "newer" / "pack.toml").read_text()
@@ -240,13 +242,13 @@ def test_packs_that_cannot_be_used(rewas: Rewas, packs: Path, media: Path, tmp_p
     weights.write_bytes(weights.read_bytes()[:-100])
     shutil.copytree(packs / "starter", mine / "broken")
     (mine / "broken" / "pack.toml").write_text("not = [toml")
-    for pack, said in (("newer", "format 99"), ("damaged", "damaged"), ("broken", "damaged")):
+    for pack, message in (("newer", "format 99"), ("damaged", "damaged"), ("broken", "damaged")):
         ran = rewas(
             "generate", media / "ball.mp4", "--prompt", "rain", "--pack", pack, "-o", tmp_path / "out", "--json",
             REWAS_PACKS=str(mine),
         )  # fmt: skip
-        assert_refused(ran, pack, said)
-    assert_nothing_left(tmp_path, "packs")
+        assert_refused(ran, pack, message)
+    assert_only_files(tmp_path, "packs")
     listed = {pack["name"]: pack for pack in rewas("packs", "list", "--json", REWAS_PACKS=str(mine)).json()["packs"]}
     assert listed["newer"]["problem"]["what"]
     assert listed["broken"]["problem"]["what"]

@@ -1,4 +1,4 @@
-"""`rewas bench` as it is typed, and what generate and serve say about how packs are run."""
+"""`rewas bench`, and the execution options of generate and serve."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from rewas_command import Rewas
 
 
 @pytest.mark.slow
-def test_it_prints_one_object(rewas: Rewas) -> None:
+def test_bench_prints_one_json_object(rewas: Rewas) -> None:
     ran = rewas(
         "bench", "--pack", "starter", "--only", "procedures", "--released-steps", 2, "--device", "cpu", "--json"
     )
@@ -24,7 +24,7 @@ def test_it_prints_one_object(rewas: Rewas) -> None:
 
 
 @pytest.mark.slow
-def test_for_people_it_says_what_is_extrapolated(rewas: Rewas) -> None:
+def test_text_output_marks_extrapolated_figures(rewas: Rewas) -> None:
     ran = rewas(
         "bench", "--pack", "starter", "--only", "procedures,batches", "--released-steps", 2, "--device", "cpu",
         # A processor without bfloat16 instructions takes minutes for the large product that measures the peak.
@@ -38,7 +38,7 @@ def test_for_people_it_says_what_is_extrapolated(rewas: Rewas) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (("bench", "--pack", "nobody"), "'nobody'"),
         (("bench", "--only", "procedures,noise"), "no part noise"),
@@ -49,23 +49,23 @@ def test_for_people_it_says_what_is_extrapolated(rewas: Rewas) -> None:
         (("serve", "--precision", "double"), "'double'"),
     ],
 )
-def test_what_cannot_be_right_is_refused(bare_rewas: Rewas, arguments: tuple[str, ...], said: str) -> None:
+def test_invalid_options_are_refused(bare_rewas: Rewas, arguments: tuple[str, ...], message: str) -> None:
     ran = bare_rewas(*arguments, "--json") if arguments[0] == "bench" else bare_rewas(*arguments)
     assert ran.code == 2, ran.errors
-    assert said in (ran.json()["error"]["what"] if arguments[0] == "bench" else ran.errors)
+    assert message in (ran.json()["error"]["what"] if arguments[0] == "bench" else ran.errors)
 
 
-def test_a_server_decides_for_itself_how_it_runs_packs(bare_rewas: Rewas, tmp_path: Path) -> None:
+def test_execution_options_are_refused_with_a_server(bare_rewas: Rewas, tmp_path: Path) -> None:
     clip = tmp_path / "clip.mp4"
-    clip.write_bytes(b"no matter")
+    clip.write_bytes(b"not read")
     ran = bare_rewas("generate", clip, "-p", "rain", "--server", "127.0.0.1:1", "--low-memory", "--json")
     assert ran.code == 2
     assert "where the server is started" in ran.json()["error"]["what"]
 
 
-def test_another_sampler_is_refused(bare_rewas: Rewas, tmp_path: Path) -> None:
+def test_an_unknown_sampler_is_refused(bare_rewas: Rewas, tmp_path: Path) -> None:
     clip = tmp_path / "clip.mp4"
-    clip.write_bytes(b"no matter")
+    clip.write_bytes(b"not read")
     ran = bare_rewas("generate", clip, "-p", "rain", "--sampler", "euler", "--json")
     assert ran.code == 2
     assert "sampler" in ran.json()["error"]["what"]

@@ -1,4 +1,4 @@
-"""`rewas conflict`, and `--conflict` of `generate` and `batch`: told, softened, refused, and what cannot be right."""
+"""`rewas conflict`, `--conflict` of `generate` and `batch`, and invalid options."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ QUICK = ("--steps", 1, "--seed", 3, "--sample-rate", 16000)
 
 @dataclass(frozen=True)
 class Film:
-    """A clip of the world in a file. wrong: words of another class that the starter says it contradicts."""
+    """A rendered clip. wrong: the prompt of another class, for which the starter pack reports a conflict."""
 
     path: Path
     right: str
@@ -37,22 +37,22 @@ class Film:
 
 @pytest.fixture(scope="module")
 def film(tmp_path_factory: pytest.TempPathFactory) -> Film:
-    """The first clip of some that the shipped pack is sure of."""
+    """The first development clip for which the shipped pack reports a conflict."""
     model = ReWaS.from_pretrained("starter", device="cpu")
     rate, width, height = model.frame_format
     for scene in DEVELOPMENT.visible(12):
         frames = render_brightness(scene, frame_rate=rate, width=width, height=height)
-        looked = model.matcher.embed(frames)
+        embedding = model.matcher.embed(frames)
         for other in CLASSES:
             prompt = captions(other)[0]
             report = conflict_report(
-                prompt, gather_evidence(model.matcher, prompt, model.matcher.score_embedding(prompt, looked))
+                prompt, gather_evidence(model.matcher, prompt, model.matcher.score_embedding(prompt, embedding))
             )
             if other != scene.class_name and report.verdict == "conflict" and report.suggestions:
                 path = tmp_path_factory.mktemp("films") / "shot 4.mkv"
                 write_film(path, frames, rate)
                 return Film(path, captions(scene.class_name)[0], prompt, report.score)
-    raise AssertionError("the shipped pack is sure of nothing")
+    raise AssertionError("The shipped pack reports no conflict for any clip.")
 
 
 def write_film(path: Path, frames: np.ndarray, rate: Fraction) -> None:
@@ -67,41 +67,41 @@ def write_film(path: Path, frames: np.ndarray, rate: Fraction) -> None:
         container.mux(stream.encode())
 
 
-def assert_refused(ran: Ran, kind: str, *said: str) -> None:
+def assert_refused(ran: Ran, kind: str, *messages: str) -> None:
     assert ran.code == 2, ran.errors
     error = ran.json()["error"]
     assert error["kind"] == kind
-    for words in said:
-        assert words in f"{error['what']} {error['remedy']}"
+    for message in messages:
+        assert message in f"{error['what']} {error['remedy']}"
     assert "Traceback" not in ran.errors
 
 
-def test_a_verdict_is_one_object(bare_rewas: Rewas, film: Film) -> None:
+def test_conflict_prints_one_json_object(bare_rewas: Rewas, film: Film) -> None:
     report = bare_rewas("conflict", film.path, "--prompt", film.wrong, "--json").json()
     assert {"clip", "pack", "prompt", "verdict", "score", "explanation", "moments", "suggestions", "encoder"} == set(
         report
     )
     assert report["verdict"] == "conflict"
-    # A picture out of a file is judged as the same picture in memory.
+    # Frames from a file give the same score as the same frames in memory.
     assert report["score"] == pytest.approx(film.wrong_score, abs=0.02)
     assert report["encoder"] == "the joint space of the pack starter"
-    for moment in report["moments"]:
-        assert 0 <= moment["start_s"] < moment["end_s"] <= report["clip"]["duration_s"]
-        assert 0 <= moment["score"] <= 1
-        assert moment["looks_like"]
+    for span in report["moments"]:
+        assert 0 <= span["start_s"] < span["end_s"] <= report["clip"]["duration_s"]
+        assert 0 <= span["score"] <= 1
+        assert span["looks_like"]
     assert 1 <= len(report["suggestions"]) <= 3
-    assert all(better["score"] > report["score"] for better in report["suggestions"])
-    said = bare_rewas("conflict", film.path, "--prompt", film.wrong)
-    assert "conflict (0." in said.output
-    assert "better prompts: “" in said.output
+    assert all(suggestion["score"] > report["score"] for suggestion in report["suggestions"])
+    ran = bare_rewas("conflict", film.path, "--prompt", film.wrong)
+    assert "conflict (0." in ran.output
+    assert "better prompts: “" in ran.output
 
 
 def test_policies_of_generate(bare_rewas: Rewas, film: Film, tmp_path: Path) -> None:
-    def generated(policy: str, prompt: str = film.wrong) -> Ran:
+    def generate(policy: str, prompt: str = film.wrong) -> Ran:
         out = ("-o", tmp_path / policy, "--duration", 1, "--json")
         return bare_rewas("generate", film.path, "--prompt", prompt, *QUICK, "--conflict", policy, *out)
 
-    plain, warned = generated("off").json(), generated("warn").json()
+    plain, warned = generate("off").json(), generate("warn").json()
     assert plain["conflict"] is None
     assert warned["conflict"]["verdict"] in ("agree", "unsure", "conflict")
     assert warned["settings"]["conflict_policy"] == "warn"
@@ -110,12 +110,12 @@ def test_policies_of_generate(bare_rewas: Rewas, film: Film, tmp_path: Path) -> 
     assert energies[0] == energies[1]
 
 
-def test_soften_and_refuse(bare_rewas: Rewas, film: Film, tmp_path: Path) -> None:
-    asked = ("generate", film.path, "--prompt", film.wrong, *QUICK, "-o", tmp_path / "stems")
-    ran = bare_rewas(*asked, "--conflict", "refuse", "--json")
+def test_policies_soften_and_refuse(bare_rewas: Rewas, film: Film, tmp_path: Path) -> None:
+    arguments = ("generate", film.path, "--prompt", film.wrong, *QUICK, "-o", tmp_path / "stems")
+    ran = bare_rewas(*arguments, "--conflict", "refuse", "--json")
     assert_refused(ran, "CONFLICT", "No sound was generated for the clip shot 4.mkv", "the video looks like", "Try “")
     assert not list(tmp_path.rglob("*.wav"))
-    softened = bare_rewas(*asked, "--conflict", "soften", "--json").json()
+    softened = bare_rewas(*arguments, "--conflict", "soften", "--json").json()
     assert 0.5 <= softened["prompt_weight"] < 1
     assert softened["conflict"]["verdict"] == "conflict"
 
@@ -138,23 +138,23 @@ def test_a_timeline_is_refused_before_its_first_sound(bare_rewas: Rewas, film: F
     assert not (tmp_path / "out.otio").exists()
 
 
-def test_what_cannot_be_right_is_refused(bare_rewas: Rewas, packs: Path, film: Film, tmp_path: Path) -> None:
-    clip, blind = film.path, packs / "starter"
+def test_invalid_options_are_refused(bare_rewas: Rewas, packs: Path, film: Film, tmp_path: Path) -> None:
+    clip, without_joint_space = film.path, packs / "starter"
     conflict = ("conflict", clip, "--json", "--prompt")
     generate = ("generate", clip, "--prompt", "rain", "-o", tmp_path, *QUICK, "--json")
     assert_refused(bare_rewas(*conflict, " "), "SETTINGS", "empty prompt")
     assert_refused(bare_rewas("conflict", clip, "--json"), "SETTINGS", "--prompt")
     assert_refused(bare_rewas(*generate, "--conflict", "strict"), "SETTINGS", "'strict'", "off, warn, soften, refuse")
     for policy in ("warn", "soften", "refuse"):
-        ran = bare_rewas(*generate, "--conflict", policy, "--pack", blind)
+        ran = bare_rewas(*generate, "--conflict", policy, "--pack", without_joint_space)
         assert_refused(ran, "PACK", "cannot compare prompts with video", f"policy is {policy}")
-    gone = ("--conflict-model", tmp_path / "gone")
-    assert_refused(bare_rewas(*conflict, "rain", *gone), "PACK", "The CLIP model folder", "gone")
+    missing_model = ("--conflict-model", tmp_path / "gone")
+    assert_refused(bare_rewas(*conflict, "rain", *missing_model), "PACK", "The CLIP model folder", "gone")
     ran = bare_rewas(*conflict, "rain", "--conflict-model", tmp_path, "--server", "127.0.0.1:1")
     assert_refused(ran, "SETTINGS", "on a server", "Start the server with --conflict-model")
     assert not list(tmp_path.rglob("*.wav"))
-    # What only asks is told that nothing could be told.
-    report = bare_rewas(*conflict, "rain", "--pack", blind).json()
+    # `rewas conflict` itself reports that nothing was checked.
+    report = bare_rewas(*conflict, "rain", "--pack", without_joint_space).json()
     assert (report["verdict"], report["score"], report["moments"], report["encoder"]) == ("unsupported", None, [], None)
     assert "nothing was checked" in report["explanation"]
 
@@ -165,30 +165,30 @@ REPORT = ConflictReport(
     "The video looks like “rain”, not like “a bell”.",
     (ConflictSpan(Fraction(1, 3), Fraction(5, 2), 0.02, "rain"),),
     (Suggestion("raining", 0.9, "vggsound"),),
-    "a sharp eye",
+    "a test encoder",
 )
 
 
-def test_a_refusal_has_a_kind_of_its_own() -> None:
+def test_a_conflict_has_its_own_problem_kind() -> None:
     problem = problem_from_error(ConflictError("shot 4", REPORT))
     assert problem.kind is ProblemKind.CONFLICT
     assert "“raining”" in problem.remedy
     assert STATUS_BY_KIND[problem.kind].name == "FAILED_PRECONDITION"
-    told = messages.from_line(messages.to_line(messages.Failed("job", problem)))
-    assert isinstance(told, messages.Failed)
-    assert (told.problem.kind, told.problem.what) == (ProblemKind.CONFLICT, problem.what)
-    assert isinstance(told.problem, ProblemError)
+    received = messages.from_line(messages.to_line(messages.Failed("job", problem)))
+    assert isinstance(received, messages.Failed)
+    assert (received.problem.kind, received.problem.what) == (ProblemKind.CONFLICT, problem.what)
+    assert isinstance(received.problem, ProblemError)
 
 
-def test_a_report_travels_whole() -> None:
+def test_a_report_survives_the_contract() -> None:
     message = conflict_message(REPORT)
-    (found,), (better,) = message.ranges, message.suggestions
-    assert (found.start_s.numerator, found.start_s.denominator, found.best_label) == (1, 3, "rain")
-    assert (better.prompt, better.source, message.encoder) == ("raining", "vggsound", "a sharp eye")
+    (span,), (suggestion,) = message.ranges, message.suggestions
+    assert (span.start_s.numerator, span.start_s.denominator, span.best_label) == (1, 3, "rain")
+    assert (suggestion.prompt, suggestion.source, message.encoder) == ("raining", "vggsound", "a test encoder")
     assert not message.HasField("clip")
 
 
 @pytest.mark.parametrize("folder", [None, Path("models") / "clip"])
-def test_a_worker_is_told_of_the_servers_model(folder: Path | None) -> None:
+def test_the_worker_gets_the_conflict_model_of_the_server(folder: Path | None) -> None:
     start = messages.Start((Path("/media"),), Path("up"), Path("art"), "starter", "cpu", conflict_model=folder)
     assert messages.from_line(messages.to_line(start)) == start

@@ -1,4 +1,4 @@
-"""Cuts on the command line: shown, and made the beginnings of new sounds, here and on a server."""
+"""Cuts on the command line: listed, and used as starts of new sounds, locally and on a server."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ QUICK = ("--steps", "1", "--seed", "7")
 
 
 @pytest.fixture(scope="module")
-def edited(media: Path) -> Path:
-    """A film of two shots, 24 and 30 frames long."""
+def two_shots(media: Path) -> Path:
+    """A video of two shots, 24 and 30 frames long."""
     path = media / "edited.mp4"
     with av.open(str(path), "w") as container:
-        picture = container.add_stream("mpeg4", rate=FILM_RATE)
-        picture.width, picture.height, picture.pix_fmt = 128, 96, "yuv420p"
+        video = container.add_stream("mpeg4", rate=FILM_RATE)
+        video.width, video.height, video.pix_fmt = 128, 96, "yuv420p"
         for number in range(54):
             rng = np.random.default_rng(number >= 24)
             image = rng.integers(0, 255, (6, 8, 3)).astype(np.uint8).repeat(16, axis=0).repeat(16, axis=1)
             frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), "rgb24")
             frame.pts = number
-            container.mux(picture.encode(frame))
-        container.mux(picture.encode())
+            container.mux(video.encode(frame))
+        container.mux(video.encode())
     return path
 
 
@@ -38,25 +38,25 @@ CUT_S = float(24 / FILM_RATE)
 
 
 @pytest.mark.slow
-def test_cuts_are_shown(rewas: Rewas, edited: Path, media: Path, server: str, tmp_path: Path) -> None:
+def test_cuts_are_listed(rewas: Rewas, two_shots: Path, media: Path, server: str, tmp_path: Path) -> None:
     plot = tmp_path / "energy.png"
-    for more in ((), ("--from", "flat"), ("--server", server, "--plot", plot)):
-        ran = rewas("energy", edited, "--find-cuts", *more, "--json")
+    for options in ((), ("--from", "flat"), ("--server", server, "--plot", plot)):
+        ran = rewas("energy", two_shots, "--find-cuts", *options, "--json")
         assert ran.code == 0, ran.errors
         assert ran.json()["cuts_s"] == pytest.approx([CUT_S])
     assert plot.stat().st_size > 1000
-    assert "cuts at 1.00 s" in rewas("energy", edited, "--find-cuts").output
+    assert "cuts at 1.00 s" in rewas("energy", two_shots, "--find-cuts").output
     assert "no cuts" in rewas("energy", media / "ball.mp4", "--find-cuts").output
-    assert "cuts_s" not in rewas("energy", edited, "--json").json()
+    assert "cuts_s" not in rewas("energy", two_shots, "--json").json()
 
 
 @pytest.mark.slow
-def test_a_new_sound_begins_at_each_cut(rewas: Rewas, edited: Path, server: str, tmp_path: Path) -> None:
+def test_a_new_sound_begins_at_each_cut(rewas: Rewas, two_shots: Path, server: str, tmp_path: Path) -> None:
     sounds = []
-    for number, more in enumerate(
+    for number, options in enumerate(
         ((), ("--cuts", "new-sound"), ("--cuts", "new-sound", "--server", server), ("--cuts", f"0.5,{CUT_S:.4f}"))
     ):
-        ran = rewas("generate", edited, "--prompt", "rain", *QUICK, *more, "-o", tmp_path / str(number), "--json")
+        ran = rewas("generate", two_shots, "--prompt", "rain", *QUICK, *options, "-o", tmp_path / str(number), "--json")
         assert ran.code == 0, ran.errors
         report = ran.json()
         expected = [] if number == 0 else [0.5, CUT_S] if number == 3 else [CUT_S]
@@ -68,7 +68,7 @@ def test_a_new_sound_begins_at_each_cut(rewas: Rewas, edited: Path, server: str,
 
 
 @pytest.mark.parametrize(
-    ("more", "said"),
+    ("options", "message"),
     [
         (("--cuts", "soon"), "'soon' is not a time"),
         (("--cuts", "-1"), "'-1' is not a time"),
@@ -80,10 +80,12 @@ def test_a_new_sound_begins_at_each_cut(rewas: Rewas, edited: Path, server: str,
         (("--cuts", "1", "--loop"), "A loop cannot have a new sound at cuts"),
     ],
 )
-def test_cuts_that_cannot_be(bare_rewas: Rewas, media: Path, tmp_path: Path, more: tuple[str, ...], said: str) -> None:
-    ran = bare_rewas("generate", media / "ball.mp4", "--prompt", "rain", *more, "-o", tmp_path / "out", "--json")
+def test_invalid_cuts_are_refused(
+    bare_rewas: Rewas, media: Path, tmp_path: Path, options: tuple[str, ...], message: str
+) -> None:
+    ran = bare_rewas("generate", media / "ball.mp4", "--prompt", "rain", *options, "-o", tmp_path / "out", "--json")
     assert ran.code == 2
-    assert said in ran.json()["error"]["what"]
+    assert message in ran.json()["error"]["what"]
     assert not (tmp_path / "out").exists()
 
 
@@ -94,7 +96,7 @@ def test_a_cut_beyond_the_clip_is_refused(rewas: Rewas, media: Path, tmp_path: P
     assert not (tmp_path / "out").exists()
 
 
-def test_what_is_typed_is_what_is_meant() -> None:
+def test_cut_options_are_parsed() -> None:
     assert CutOptions.from_text(None) == CutOptions.from_text("ignore") == CutOptions()
     assert CutOptions.from_text("new-sound") == CutOptions(detect=True)
     assert CutOptions.from_text("1.5,1:02").times_s == (Fraction(3, 2), Fraction(62))

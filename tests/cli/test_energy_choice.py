@@ -1,4 +1,4 @@
-"""Energy on the command line: from anywhere, edited, listed, written, and refused where it cannot be right."""
+"""Energy on the command line: its sources, edits, events and files, and invalid values."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ BALL_S = float(48 / FILM_RATE)
 QUICK = ("--steps", "1", "--seed", "7")
 
 
-def taps(path: Path, *times_s: float, duration_s: float = 1.0) -> Path:
-    """A WAV of hands on a table."""
+def write_taps(path: Path, *times_s: float, duration_s: float = 1.0) -> Path:
+    """Write a WAV of hands tapping on a table."""
     rate_hz = 44_100
-    moments_s = np.arange(int(duration_s * rate_hz)) / rate_hz
-    noise = np.random.default_rng(1).uniform(-1, 1, moments_s.size)
-    envelope = sum(np.where(moments_s >= time_s, np.exp(-60 * (moments_s - time_s)), 0) for time_s in times_s)
+    sample_times_s = np.arange(int(duration_s * rate_hz)) / rate_hz
+    noise = np.random.default_rng(1).uniform(-1, 1, sample_times_s.size)
+    envelope = sum(np.where(sample_times_s >= time_s, np.exp(-60 * (sample_times_s - time_s)), 0) for time_s in times_s)
     with wave.open(str(path), "wb") as file:
         file.setparams((1, 2, rate_hz, 0, "NONE", ""))
         file.writeframes((0.4 * 32767 * noise * envelope).astype("<i2").tobytes())
     return path
 
 
-def curve_file(path: Path, *points: tuple[float, float]) -> Path:
+def write_curve(path: Path, *points: tuple[float, float]) -> Path:
     path.write_text("\n".join(["time_s,energy", *(f"{time_s},{nats}" for time_s, nats in points)]))
     return path
 
@@ -35,7 +35,7 @@ def curve_file(path: Path, *points: tuple[float, float]) -> Path:
 # Without a model
 
 
-def test_a_flat_curve_is_faded_and_written(bare_rewas: Rewas, media: Path, tmp_path: Path) -> None:
+def test_a_flat_curve_is_edited_and_written(bare_rewas: Rewas, media: Path, tmp_path: Path) -> None:
     written = tmp_path / "curve.csv"
     ran = bare_rewas(
         "energy", media / "ball.mp4", "--from", "flat:-4", "--edit", "Fade in 0.5", "--edit", "offset 1", "-o", written,
@@ -55,8 +55,8 @@ def test_a_flat_curve_is_faded_and_written(bare_rewas: Rewas, media: Path, tmp_p
     assert "unedited" not in again
 
 
-def test_points_are_joined_by_lines_from_the_clips_own_start(bare_rewas: Rewas, media: Path, tmp_path: Path) -> None:
-    drawn = curve_file(tmp_path / "drawn.CSV", (0, -11.5), (0.5, -11.5), (0.75, -3), (1, -11.5))
+def test_points_are_interpolated_from_the_start_of_the_clip(bare_rewas: Rewas, media: Path, tmp_path: Path) -> None:
+    drawn = write_curve(tmp_path / "drawn.CSV", (0, -11.5), (0.5, -11.5), (0.75, -3), (1, -11.5))
     ran = bare_rewas("energy", media / "ball.mp4", "--start", 1, "--duration", 1, "--from", drawn, "--events", "--json")
     report = ran.json()
     assert len(report["values"]) == 100
@@ -72,7 +72,7 @@ def test_points_are_joined_by_lines_from_the_clips_own_start(bare_rewas: Rewas, 
 
 
 @pytest.mark.parametrize(
-    ("edit", "said"),
+    ("edit", "message"),
     [
         ("wobble 3", "“wobble 3” is not understood"),
         ("", "“” is not understood"),
@@ -83,15 +83,15 @@ def test_points_are_joined_by_lines_from_the_clips_own_start(bare_rewas: Rewas, 
         ("move event 1 to 3", "no event 1"),
     ],
 )
-def test_edits_that_cannot_be_right(bare_rewas: Rewas, media: Path, tmp_path: Path, edit: str, said: str) -> None:
+def test_invalid_edits_are_refused(bare_rewas: Rewas, media: Path, tmp_path: Path, edit: str, message: str) -> None:
     for command in (["energy", "--from"], ["generate", "--prompt", "rain", "-o", tmp_path / "out", "--energy"]):
         ran = bare_rewas(command[0], media / "ball.mp4", *command[1:], "flat", "--edit", edit, "--json")
-        assert_refused(ran, said)
+        assert_refused(ran, message)
     assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "message"),
     [
         ("", "curve.csv is empty"),
         ("0,-5\n2,-5\n", "curve.csv begins with"),
@@ -105,20 +105,20 @@ def test_edits_that_cannot_be_right(bare_rewas: Rewas, media: Path, tmp_path: Pa
         ("time_s,energy\n0,-5\n1;2\n", "line “1;2” of curve.csv"),
     ],
 )
-def test_curve_files_that_cannot_be_right(
-    bare_rewas: Rewas, media: Path, tmp_path: Path, content: str, said: str
+def test_invalid_curve_files_are_refused(
+    bare_rewas: Rewas, media: Path, tmp_path: Path, content: str, message: str
 ) -> None:
     path = tmp_path / "curve.csv"
     path.write_text(content)
     for command in (["energy", "--from"], ["generate", "--prompt", "rain", "-o", tmp_path / "out", "--energy"]):
-        assert_refused(bare_rewas(command[0], media / "ball.mp4", *command[1:], path, "--json"), said)
-    assert [left.name for left in tmp_path.iterdir()] == ["curve.csv"]
+        assert_refused(bare_rewas(command[0], media / "ball.mp4", *command[1:], path, "--json"), message)
+    assert [file.name for file in tmp_path.iterdir()] == ["curve.csv"]
 
 
-def test_sources_and_files_that_cannot_be_right(bare_rewas: Rewas, media: Path, tmp_path: Path) -> None:
+def test_invalid_sources_and_files_are_refused(bare_rewas: Rewas, media: Path, tmp_path: Path) -> None:
     clip, note = media / "ball.mp4", tmp_path / "note.txt"
     note.write_text("no sound")
-    for source, said in (
+    for source, message in (
         ("smell", "“smell”"),
         ("", "“”"),
         (tmp_path, "no such file"),
@@ -129,8 +129,8 @@ def test_sources_and_files_that_cannot_be_right(bare_rewas: Rewas, media: Path, 
         ("flat:nan", "nan nats"),
         (note, "note.txt cannot be read"),
     ):
-        assert_refused(bare_rewas("energy", clip, "--from", source, "--json"), said)
-    for arguments, said in (
+        assert_refused(bare_rewas("energy", clip, "--from", source, "--json"), message)
+    for arguments, message in (
         (["--duration", "0"], "duration"),
         (["--start", "-1"], "'-1' is not a time"),
         (["--start", "9"], "9"),
@@ -138,21 +138,21 @@ def test_sources_and_files_that_cannot_be_right(bare_rewas: Rewas, media: Path, 
         (["-o", tmp_path / "curve.txt"], "not a CSV"),
         (["-o", tmp_path / "no" / "curve.csv"], "does not exist"),
     ):
-        assert_refused(bare_rewas("energy", clip, "--from", "flat", *arguments, "--json"), said)
-    assert [left.name for left in tmp_path.iterdir()] == ["note.txt"]
+        assert_refused(bare_rewas("energy", clip, "--from", "flat", *arguments, "--json"), message)
+    assert [file.name for file in tmp_path.iterdir()] == ["note.txt"]
 
 
-def test_an_empty_prompt_is_refused_before_an_energy_is_taken(bare_rewas: Rewas, media: Path, tmp_path: Path) -> None:
+def test_an_empty_prompt_is_refused_before_the_energy_is_read(bare_rewas: Rewas, media: Path, tmp_path: Path) -> None:
     ran = bare_rewas(
         "generate", media / "ball.mp4", "--prompt", " ", "--energy", "audio", "-o", tmp_path / "out", "--json"
     )
     assert_refused(ran, "empty prompt")
 
 
-def assert_refused(ran: Ran, said: str) -> None:
+def assert_refused(ran: Ran, message: str) -> None:
     assert ran.code == 2, ran.errors
     error = ran.json()["error"]
-    assert said in error["what"], error
+    assert message in error["what"], error
     assert error["remedy"]
     assert "Traceback" not in ran.errors
 
@@ -161,8 +161,8 @@ def assert_refused(ran: Ran, said: str) -> None:
 
 
 @pytest.mark.slow
-def test_a_performance_becomes_the_clips_energy(rewas: Rewas, media: Path, tmp_path: Path) -> None:
-    hands = taps(tmp_path / "hands.wav", 0.2, 0.7)
+def test_energy_from_a_recorded_performance(rewas: Rewas, media: Path, tmp_path: Path) -> None:
+    hands = write_taps(tmp_path / "hands.wav", 0.2, 0.7)
     ran = rewas(
         "energy", media / "ball.mp4", "--from", hands, "--edit", "move event 2 to 1.5", "--events", "--json",
         "--plot", tmp_path / "events.png",
@@ -179,13 +179,13 @@ def test_a_performance_becomes_the_clips_energy(rewas: Rewas, media: Path, tmp_p
 
 @pytest.mark.slow
 @pytest.mark.parametrize("on_server", [False, True])
-def test_sound_follows_what_was_asked_for(
+def test_the_requested_energy_comes_from_its_source(
     rewas: Rewas, media: Path, tmp_path: Path, server: str, on_server: bool
 ) -> None:
     where = ("--server", server) if on_server else ()
-    drawn = curve_file(tmp_path / "drawn.csv", (0, -11.5), (1, -3), (2, -11.5))
+    drawn = write_curve(tmp_path / "drawn.csv", (0, -11.5), (1, -3), (2, -11.5))
     requested = {}
-    for name, source in {"drawn": drawn, "hands": taps(tmp_path / "hands.wav", 0.5), "own": "audio"}.items():
+    for name, source in {"drawn": drawn, "hands": write_taps(tmp_path / "hands.wav", 0.5), "own": "audio"}.items():
         ran = rewas(
             "generate", media / "ball.mp4", "--prompt", "rain", *QUICK, "--energy", source, "--edit", "offset 0.5",
             *where, "-o", tmp_path / "out", "--json",
@@ -199,12 +199,12 @@ def test_sound_follows_what_was_asked_for(
     assert requested["drawn"][100] == pytest.approx(-2.5, abs=0.1)
     assert requested["hands"][50:60].max() > -6
     assert requested["hands"][120:].max() < -11
-    told = rewas("energy", media / "ball.mp4", "--from", "audio", "--edit", "offset 0.5", *where, "--json").json()
-    np.testing.assert_allclose(requested["own"], told["values"], atol=1e-4)
+    report = rewas("energy", media / "ball.mp4", "--from", "audio", "--edit", "offset 0.5", *where, "--json").json()
+    np.testing.assert_allclose(requested["own"], report["values"], atol=1e-4)
 
 
 @pytest.mark.slow
-def test_the_picture_is_edited_too(rewas: Rewas, media: Path, tmp_path: Path) -> None:
+def test_energy_from_the_video_is_edited(rewas: Rewas, media: Path, tmp_path: Path) -> None:
     ran = rewas(
         "generate", media / "ball.mp4", "--prompt", "rain", *QUICK, "--edit", "gate 5", "-o", tmp_path, "--json"
     )
@@ -215,8 +215,8 @@ def test_the_picture_is_edited_too(rewas: Rewas, media: Path, tmp_path: Path) ->
 
 
 @pytest.mark.slow
-def test_a_file_of_sound_alone_is_no_clip_to_make_sound_for(rewas: Rewas, tmp_path: Path) -> None:
-    hands = taps(tmp_path / "hands.wav", 0.2)
+def test_a_sound_file_is_refused_as_a_clip(rewas: Rewas, tmp_path: Path) -> None:
+    hands = write_taps(tmp_path / "hands.wav", 0.2)
     alone = rewas("energy", hands, "--from", "audio", "--json").json()
     assert alone["clip"]["frame_rate"] is None
     assert alone["clip"]["duration_s"] == 1

@@ -1,4 +1,4 @@
-"""`rewas eval` as it is typed: figures, report, refusals, and Ctrl-C."""
+"""`rewas eval`: figures, report, invalid options, and Ctrl-C."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ QUICK = ("--clips-per-class", 1, "--steps", 1, "--classes", "drum_hit,rain")
 
 
 @pytest.mark.slow
-def test_it_prints_one_object_and_writes_a_report(rewas: Rewas, tmp_path: Path) -> None:
+def test_eval_prints_one_json_object_and_writes_a_report(rewas: Rewas, tmp_path: Path) -> None:
     ran = rewas("eval", "--pack", "starter", *QUICK, "--only", "energy,onsets", "-o", tmp_path / "report", "--json")
     assert ran.code == 0, ran.errors
     report = ran.json()
@@ -28,7 +28,7 @@ def test_it_prints_one_object_and_writes_a_report(rewas: Rewas, tmp_path: Path) 
 
 
 @pytest.mark.slow
-def test_for_people_it_prints_figures_beside_their_bars(rewas: Rewas, tmp_path: Path) -> None:
+def test_text_output_shows_figures_with_their_targets(rewas: Rewas, tmp_path: Path) -> None:
     ran = rewas("eval", "--pack", "starter", *QUICK, "--only", "energy", cwd=tmp_path)
     assert ran.code == 0, ran.errors
     assert "Energy error of the mel" in ran.output
@@ -38,7 +38,7 @@ def test_for_people_it_prints_figures_beside_their_bars(rewas: Rewas, tmp_path: 
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (("nobody",), "'nobody'"),
         (("starter", "--real", "nowhere"), "nowhere"),
@@ -53,13 +53,13 @@ def test_for_people_it_prints_figures_beside_their_bars(rewas: Rewas, tmp_path: 
         (("starter", "--output", "file/below"), "file/below"),
     ],
 )
-def test_what_cannot_be_right_is_refused_and_nothing_written(
-    bare_rewas: Rewas, tmp_path: Path, arguments: tuple[str, ...], said: str
+def test_invalid_options_are_refused_and_nothing_is_written(
+    bare_rewas: Rewas, tmp_path: Path, arguments: tuple[str, ...], message: str
 ) -> None:
     (tmp_path / "file").write_text("")
     ran = bare_rewas("eval", "--pack", *arguments, "--json", cwd=tmp_path)
     assert ran.code == 2, ran.errors
-    assert said in ran.json()["error"]["what"]
+    assert message in ran.json()["error"]["what"]
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
@@ -72,7 +72,7 @@ def test_settings_out_of_range_are_refused(rewas: Rewas, tmp_path: Path) -> None
 
 
 @pytest.mark.slow
-def test_interrupted_it_stops_and_leaves_nothing(packs: Path, tmp_path: Path) -> None:
+def test_ctrl_c_stops_eval_and_leaves_no_files(packs: Path, tmp_path: Path) -> None:
     process = subprocess.Popen(
         command("eval", "--pack", "starter", "--steps", 1000, "-o", tmp_path / "out", "--json"),
         stdout=subprocess.PIPE,
@@ -81,7 +81,7 @@ def test_interrupted_it_stops_and_leaves_nothing(packs: Path, tmp_path: Path) ->
         env=environment(packs, tmp_path),
     )
     deadline_s = time.monotonic() + 240
-    # The handler is in place once the process has asked for it: bit 1 of the caught signals.
+    # The handler is installed once the signal is among those that the process catches.
     while not _catches_termination(process.pid) and process.poll() is None and time.monotonic() < deadline_s:
         time.sleep(0.01)
     process.send_signal(signal.SIGINT)

@@ -1,4 +1,4 @@
-"""Ctrl-C while the command still starts: one line, the code, and never a traceback."""
+"""Ctrl-C while the command is starting: one line, the exit code, and no traceback."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from rewas_cli.startup import OMP_SPIN_COUNT
 pytestmark = pytest.mark.slow
 
 INTERRUPTED = 130
-WAITING = ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")
+WAIT_VARIABLES = ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")
 
-INTERRUPTED_AT = """
+INTERRUPT_AT_IMPORT = """
 import importlib.abc, os, signal, sys
 
 class AtImport(importlib.abc.MetaPathFinder):
@@ -34,12 +34,12 @@ main(sys.argv[2:])
 
 @pytest.mark.parametrize("as_json", [True, False])
 @pytest.mark.parametrize("module", ["typer", "rewas_cli.console", "rewas_engine", "opentimelineio", "grpc"])
-def test_ctrl_c_while_a_module_is_loaded(media: Path, tmp_path: Path, module: str, as_json: bool) -> None:
+def test_ctrl_c_while_a_module_is_imported(media: Path, tmp_path: Path, module: str, as_json: bool) -> None:
     arguments = ["energy", media / "ball.mp4", "--from", "flat", *(["--json"] if as_json else [])]
     done = subprocess.run(
-        [sys.executable, "-c", INTERRUPTED_AT, module, *map(str, arguments)],
+        [sys.executable, "-c", INTERRUPT_AT_IMPORT, module, *map(str, arguments)],
         capture_output=True, text=True, timeout=300, env=environment(tmp_path, tmp_path),
-        # A shell without job control starts what runs behind it with Ctrl-C ignored.
+        # A shell without job control starts background processes with SIGINT ignored.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )  # fmt: skip
     assert done.returncode == INTERRUPTED, done.stderr
@@ -50,7 +50,7 @@ def test_ctrl_c_while_a_module_is_loaded(media: Path, tmp_path: Path, module: st
         assert done.stdout == ""
 
 
-def test_a_second_ctrl_c_breaks_off_and_says_so(media: Path, tmp_path: Path) -> None:
+def test_a_second_ctrl_c_ends_the_command_at_once(media: Path, tmp_path: Path) -> None:
     program = (
         "import os, signal, sys; import rewas_cli.runner as running; from rewas_cli.main import main\n"
         "def interrupt(path):\n"
@@ -68,15 +68,15 @@ def test_a_second_ctrl_c_breaks_off_and_says_so(media: Path, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize(
-    ("chosen", "found"),
+    ("variables", "expected"),
     [
         ({}, f"{OMP_SPIN_COUNT} None"),
         ({"GOMP_SPINCOUNT": "7"}, "7 None"),
         ({"OMP_WAIT_POLICY": "ACTIVE"}, "None ACTIVE"),
     ],
 )
-def test_threads_are_told_how_to_wait_before_they_are_there(
-    media: Path, tmp_path: Path, chosen: dict[str, str], found: str
+def test_thread_wait_variables_are_set_before_torch_is_imported(
+    media: Path, tmp_path: Path, variables: dict[str, str], expected: str
 ) -> None:
     program = (
         "import importlib.abc, os, sys\n"
@@ -88,10 +88,10 @@ def test_threads_are_told_how_to_wait_before_they_are_there(
         "sys.meta_path.insert(0, AtImport())\n"
         "from rewas_cli.main import main; main(sys.argv[1:])"
     )
-    unset = {name: value for name, value in environment(tmp_path, tmp_path).items() if name not in WAITING}
+    unset = {name: value for name, value in environment(tmp_path, tmp_path).items() if name not in WAIT_VARIABLES}
     done = subprocess.run(
         [sys.executable, "-c", program, "energy", media / "ball.mp4"],
-        capture_output=True, text=True, timeout=300, env=unset | chosen,
+        capture_output=True, text=True, timeout=300, env=unset | variables,
     )  # fmt: skip
-    # Standard output is kept for results.
-    assert done.stderr.strip() == found
+    # Standard output is reserved for results.
+    assert done.stderr.strip() == expected

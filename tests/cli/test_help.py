@@ -35,7 +35,7 @@ COMMANDS: dict[str, Any] = dict(page_script().walk("rewas", typer.main.get_comma
 LEAVES = {path: command for path, command in COMMANDS.items() if not getattr(command, "commands", None)}
 
 
-def test_the_page_is_what_the_help_says() -> None:
+def test_the_page_matches_the_help() -> None:
     written = (ROOT / "docs" / "cli.md").read_text("utf-8")
     assert written == page_script().write_page(), "run scripts/docs/write_cli_page.py"
 
@@ -94,7 +94,7 @@ def options(command: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("path", LEAVES)
-def test_every_option_is_described_and_every_example_is_real(path: str) -> None:
+def test_options_are_described_and_examples_are_valid(path: str) -> None:
     known = options(COMMANDS[path])
     assert all(param.help for param in known.values())
     examples = COMMANDS[path].epilog.strip().splitlines()
@@ -106,13 +106,13 @@ def test_every_option_is_described_and_every_example_is_real(path: str) -> None:
         assert context.command is COMMANDS[path]
 
 
-def test_an_option_means_the_same_in_every_command() -> None:
+def test_an_option_has_the_same_meaning_in_every_command() -> None:
     metavars = defaultdict(set)
     for command in LEAVES.values():
         for option, param in options(command).items():
             metavars[option].add(param.metavar)
     mixed = {option: found for option, found in metavars.items() if len(found) > 1}
-    # A folder where a command writes several files, a file where it writes a curve or a timeline.
+    # A folder if the command writes several files, a file if it writes a curve or a timeline.
     assert mixed.keys() <= {"--output", "-o"}
     assert metavars["--output"] == {"DIR", "FILE"}
     for path, command in LEAVES.items():
@@ -120,7 +120,7 @@ def test_an_option_means_the_same_in_every_command() -> None:
         assert all("--pack" in param.opts for param in named_pack), path
 
 
-def test_a_device_can_be_chosen_wherever_a_model_runs() -> None:
+def test_every_command_that_runs_a_model_has_a_device_option() -> None:
     without = {path for path, command in LEAVES.items() if "--device" not in options(command)}
     assert without == {
         *(f"rewas packs {name}" for name in ("list", "info", "verify", "add", "remove", "convert rewas")),
@@ -154,7 +154,7 @@ def test_the_shell_completes_packs_and_samplers_without_torch(packs: Path, typed
     assert re.split(r"\s+", done.stdout.strip()) == offered
 
 
-def test_a_device_of_a_server_is_chosen_where_it_is_started(bare_rewas: Rewas, tmp_path: Path) -> None:
+def test_device_is_refused_with_a_server(bare_rewas: Rewas, tmp_path: Path) -> None:
     for arguments in (["energy"], ["texture"], ["conflict", "-p", "rain"], ["generate", "-p", "rain"]):
         ran = bare_rewas(
             arguments[0], tmp_path / "clip.mp4", *arguments[1:], "--server", "127.0.0.1:1", "--device", "cpu", "--json"

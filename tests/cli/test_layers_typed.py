@@ -1,4 +1,4 @@
-"""Layers on the command line: stems, gains, a mix that is their sum, here and from a timeline's metadata."""
+"""Layers on the command line and in timeline metadata: stems, gains, and a mix that is their sum."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ QUICK = ("--steps", "1", "--seed", "7")
 
 
 @pytest.mark.slow
-def test_layers_are_written_and_their_sum_is_the_mix(rewas: Rewas, server: str, media: Path, tmp_path: Path) -> None:
-    asked = (
+def test_layers_are_written_and_the_mix_is_their_sum(rewas: Rewas, server: str, media: Path, tmp_path: Path) -> None:
+    arguments = (
         "generate", media / "ball.mp4", "--prompt", "ball bounce", "--ambience", "wind in trees",
         "--gain", "ambience=-12", "--layer", "crowd=people clapping", "--following", "crowd", "--mix", *QUICK, "--json",
     )  # fmt: skip
     plot = tmp_path / "plot.png"
     here, there = (
-        rewas(*asked, "-o", tmp_path / "here", "--plot", plot),
-        rewas(*asked, "-o", tmp_path / "there", "--server", server),
+        rewas(*arguments, "-o", tmp_path / "here", "--plot", plot),
+        rewas(*arguments, "-o", tmp_path / "there", "--server", server),
     )
     sums = []
     for ran in (here, there):
@@ -46,17 +46,17 @@ def test_layers_are_written_and_their_sum_is_the_mix(rewas: Rewas, server: str, 
         assert len(set(take["layers"]["crowd"]["energy_requested"])) > 1
         sums.append(mix)
     assert np.array_equal(*sums)
-    told = here.json()["settings"]
-    assert told["mix"] is True
-    for_people = rewas(*asked[:-1], "-o", tmp_path / "people")
-    assert for_people.output.count("nats off on average") == 3
-    # A row of the plot for each sound, none for their sum.
+    settings = here.json()["settings"]
+    assert settings["mix"] is True
+    text = rewas(*arguments[:-1], "-o", tmp_path / "people")
+    assert text.output.count("nats off on average") == 3
+    # The plot has a row for each sound, but none for the mix.
     assert matplotlib.image.imread(plot).shape[0] == 3 * ROW_PIXELS
-    assert told["layers"][0] == {"name": "ambience", "prompt": "wind in trees", "gain_db": -12.0}
+    assert settings["layers"][0] == {"name": "ambience", "prompt": "wind in trees", "gain_db": -12.0}
 
 
 @pytest.mark.slow
-def test_a_timelines_clips_may_have_layers(rewas: Rewas, media: Path, tmp_path: Path) -> None:
+def test_clips_of_a_timeline_can_have_layers(rewas: Rewas, media: Path, tmp_path: Path) -> None:
     reference = otio.schema.ExternalReference(target_url=str(media / "ball.mp4"))
     whole = otio.opentime.TimeRange(otio.opentime.RationalTime(0, 24), otio.opentime.RationalTime(24, 24))
     clip = otio.schema.Clip(name="shot", media_reference=reference, source_range=whole)
@@ -69,12 +69,12 @@ def test_a_timelines_clips_may_have_layers(rewas: Rewas, media: Path, tmp_path: 
     out = tmp_path / "out.otio"
     ran = rewas("batch", tmp_path / "film.otio", "-o", out, "--stems", tmp_path / "stems", "--json")
     assert ran.code == 0, ran.errors
-    made = otio.adapters.read_from_file(str(out))
-    names = [track.name for track in made.audio_tracks()]
+    written = otio.adapters.read_from_file(str(out))
+    names = [track.name for track in written.audio_tracks()]
     assert names == ["ReWaS primary, take 1", "ReWaS ambience, take 1"]
 
 
-def test_what_is_typed_is_understood() -> None:
+def test_layer_options_are_parsed() -> None:
     choice = LayerOptions.from_options(
         "wind", ["crowd=people, clapping = loudly"], ["primary=-3", "crowd=2.5 dB"], ["crowd"]
     )
@@ -87,7 +87,7 @@ def test_what_is_typed_is_understood() -> None:
 
 
 @pytest.mark.parametrize(
-    ("layers", "gains", "following", "said"),
+    ("layers", "gains", "following", "message"),
     [
         (["wind"], [], [], "--layer is “wind”"),
         ([], ["ambience=-3"], [], "names a layer 'ambience'"),
@@ -96,14 +96,14 @@ def test_what_is_typed_is_understood() -> None:
         (["wind=wind"], [], ["rain"], "names a layer 'rain'"),
     ],
 )
-def test_what_cannot_be_understood_is_refused(layers, gains, following, said: str) -> None:
+def test_malformed_layer_options_are_refused(layers, gains, following, message: str) -> None:
     with pytest.raises(SettingsError) as raised:
         LayerOptions.from_options(None, layers, gains, following)
-    assert said in raised.value.what
+    assert message in raised.value.what
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "message"),
     [
         (["--layer", "mix=rain"], "called 'mix'"),
         (["--layer", "a=rain", "--layer", "a=wind"], "Two layers"),
@@ -112,10 +112,10 @@ def test_what_cannot_be_understood_is_refused(layers, gains, following, said: st
         (["--gain", "primary=nan"], "--gain of the clip"),
     ],
 )
-def test_layers_that_cannot_be_are_refused_by_the_clips_name(
-    bare_rewas: Rewas, media: Path, tmp_path: Path, options: list[str], said: str
+def test_invalid_layers_are_refused_by_clip_name(
+    bare_rewas: Rewas, media: Path, tmp_path: Path, options: list[str], message: str
 ) -> None:
     ran = bare_rewas("generate", media / "ball.mp4", "--prompt", "rain", "-o", tmp_path / "out", *options, "--json")
     assert ran.code == 2
-    assert said in ran.json()["error"]["what"]
+    assert message in ran.json()["error"]["what"]
     assert "ball.mp4" in ran.json()["error"]["what"]

@@ -1,4 +1,4 @@
-"""Where results go: files and standard output that cannot be written, and files that must not be."""
+"""Outputs: files and standard output that cannot be written, and files that must not be overwritten."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from pathlib import Path
 
 import pytest
 from rewas_command import Ran, Rewas, command, environment
-from test_bad_input import assert_nothing_left, assert_refused
+from test_bad_input import assert_only_files, assert_refused
 
 FAILED_WORK = 1
 
 
 @pytest.mark.slow
-def test_a_full_disk_is_told_in_one_sentence_and_nothing_is_left(packs: Path, media: Path, tmp_path: Path) -> None:
-    def files_stay_small() -> None:
-        # To the program a file that may not grow is as a disk that is full.
+def test_a_full_disk_is_reported_in_one_sentence_and_leaves_no_files(packs: Path, media: Path, tmp_path: Path) -> None:
+    def limit_file_size() -> None:
+        # For the program, a file size limit looks like a full disk.
         resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
 
     done = subprocess.run(
@@ -25,20 +25,20 @@ def test_a_full_disk_is_told_in_one_sentence_and_nothing_is_left(packs: Path, me
             "generate", media / "ball.mp4", "-p", "rain", "--steps", 1, "--seed", 7, "-o", tmp_path / "out", "--json"
         ),
         capture_output=True, text=True, timeout=300, env=environment(packs, tmp_path / "home"),
-        preexec_fn=files_stay_small,
+        preexec_fn=limit_file_size,
     )  # fmt: skip
     assert_refused(
         Ran(done.returncode, done.stdout, done.stderr), "ball primary take 1 seed 7.wav cannot be written",
         code=FAILED_WORK,
     )  # fmt: skip
     assert len(done.stderr.splitlines()) == 1
-    assert_nothing_left(tmp_path)
+    assert_only_files(tmp_path)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("unbuffered", ["", "1"])
 @pytest.mark.parametrize("as_json", [["--json"], []])
-def test_standard_output_that_takes_nothing_is_told_in_one_sentence(
+def test_a_full_standard_output_is_reported_in_one_sentence(
     media: Path, tmp_path: Path, as_json: list[str], unbuffered: str
 ) -> None:
     variables = {**environment(tmp_path, tmp_path), "PYTHONUNBUFFERED": unbuffered}
@@ -57,9 +57,7 @@ def test_standard_output_that_takes_nothing_is_told_in_one_sentence(
 @pytest.mark.parametrize(
     "arguments", [["energy", "--from", "flat", "--json"], ["energy", "--from", "flat"], ["--help"]]
 )
-def test_a_reader_that_has_gone_is_no_reason_to_say_anything(
-    media: Path, tmp_path: Path, arguments: list[str], unbuffered: str
-) -> None:
+def test_a_closed_pipe_is_not_reported(media: Path, tmp_path: Path, arguments: list[str], unbuffered: str) -> None:
     clip = [media / "ball.mp4"] if arguments[0] == "energy" else []
     process = subprocess.Popen(
         command(*arguments[:1], *clip, *arguments[1:]), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
@@ -76,26 +74,26 @@ def test_a_reader_that_has_gone_is_no_reason_to_say_anything(
     ("command_name", "source", "content"),
     [("energy", "mine.csv", "time_s,energy\n0,-5\n2,-5\n"), ("texture", "mine.csv", "time_s,tilt\n0,1\n2,1\n")],
 )
-def test_what_is_read_is_not_written_over(
+def test_an_input_is_not_overwritten(
     bare_rewas: Rewas, media: Path, tmp_path: Path, command_name: str, source: str, content: str
 ) -> None:
-    given = tmp_path / source
-    given.write_text(content)
-    (tmp_path / "linked.csv").symlink_to(given)
-    for output in (given, tmp_path / "linked.csv", tmp_path / "." / source):
-        ran = bare_rewas(command_name, media / "ball.mp4", "--from", given, "-o", output, "--json", cwd=tmp_path)
+    input_path = tmp_path / source
+    input_path.write_text(content)
+    (tmp_path / "linked.csv").symlink_to(input_path)
+    for output in (input_path, tmp_path / "linked.csv", tmp_path / "." / source):
+        ran = bare_rewas(command_name, media / "ball.mp4", "--from", input_path, "-o", output, "--json", cwd=tmp_path)
         assert_refused(ran, output.name, "is also an input")
-        assert given.read_text() == content
-    # Any other file may be replaced, as always.
+        assert input_path.read_text() == content
+    # Any other file may be overwritten.
     other = tmp_path / "other.csv"
     other.write_text("old")
-    ran = bare_rewas(command_name, media / "ball.mp4", "--from", given, "-o", other)
+    ran = bare_rewas(command_name, media / "ball.mp4", "--from", input_path, "-o", other)
     assert ran.code == 0, ran.errors
     assert other.read_text() != "old"
 
 
-def test_a_plot_does_not_take_the_place_of_what_is_read(bare_rewas: Rewas, media: Path, tmp_path: Path) -> None:
-    # A curve file may have any name that ends with .csv, a clip and a performance any at all.
+def test_a_plot_does_not_overwrite_an_input(bare_rewas: Rewas, media: Path, tmp_path: Path) -> None:
+    # Clips and sound files may have any name, even one that ends in .png.
     clip, sound = tmp_path / "clip.png", tmp_path / "hands.png"
     clip.write_bytes((media / "ball.mp4").read_bytes())
     sound.write_bytes((media / "ball.mp4").read_bytes())
@@ -110,7 +108,7 @@ def test_a_plot_does_not_take_the_place_of_what_is_read(bare_rewas: Rewas, media
         (["generate", clip, *rain, "--ambience", "wind", "--layer-energy", f"ambience={sound}"], sound),
     ):
         assert_refused(bare_rewas(*arguments, "--plot", plot, "--json"), plot.name, "is also an input")
-    assert_nothing_left(tmp_path, "clip.png", "hands.png")
+    assert_only_files(tmp_path, "clip.png", "hands.png")
 
 
 @pytest.mark.parametrize(
@@ -123,27 +121,27 @@ def test_a_plot_does_not_take_the_place_of_what_is_read(bare_rewas: Rewas, media
         (["generate", "--prompt", "rain"], "--plot", "plot.png"),
     ],
 )
-def test_a_file_that_cannot_be_written_is_refused_before_the_work(
+def test_an_unwritable_output_is_refused_before_the_work(
     bare_rewas: Rewas, media: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     arguments: list[str], option: str, name: str,
 ) -> None:  # fmt: skip
-    def told(path: Path, *said: str) -> None:
+    def assert_output_refused(path: Path, *messages: str) -> None:
         ran = bare_rewas(arguments[0], media / "ball.mp4", *arguments[1:], option, path, "--json", cwd=tmp_path)
-        assert_refused(ran, *said)
+        assert_refused(ran, *messages)
 
-    told(tmp_path / "no" / name, f"The folder {tmp_path / 'no'} for the")
+    assert_output_refused(tmp_path / "no" / name, f"The folder {tmp_path / 'no'} for the")
     (tmp_path / "file").touch()
-    told(tmp_path / "file" / name, "is a file, not a folder")
+    assert_output_refused(tmp_path / "file" / name, "is a file, not a folder")
     locked = tmp_path / "locked"
     locked.mkdir()
-    # The one that everything is allowed to is not held by what a folder permits.
-    may = os.access
-    monkeypatch.setattr(os, "access", lambda path, mode, **more: Path(path) != locked and may(path, mode, **more))
-    told(locked / name, f"The folder {locked}")
-    assert_nothing_left(tmp_path, "file", "locked")
+    # File permissions do not stop the root user.
+    access = os.access
+    monkeypatch.setattr(os, "access", lambda path, mode, **more: Path(path) != locked and access(path, mode, **more))
+    assert_output_refused(locked / name, f"The folder {locked}")
+    assert_only_files(tmp_path, "file", "locked")
 
 
-def test_a_file_that_can_after_all_not_be_written_is_named_as_it_was_typed(
+def test_a_failed_write_names_the_path_as_typed(
     bare_rewas: Rewas, media: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(*anything: object, **more: object) -> None:
@@ -154,11 +152,11 @@ def test_a_file_that_can_after_all_not_be_written_is_named_as_it_was_typed(
             patch.setattr("pathlib.Path.replace", full)
             ran = bare_rewas("energy", media / "ball.mp4", "--from", "flat", *options, "--json", cwd=tmp_path)
         assert_refused(ran, f"{options[1]} cannot be written (No space left on device)", code=FAILED_WORK)
-        assert_nothing_left(tmp_path)
+        assert_only_files(tmp_path)
 
 
 @pytest.mark.slow
-def test_a_plot_lies_in_a_folder_that_the_stems_make(rewas: Rewas, media: Path, tmp_path: Path) -> None:
+def test_a_plot_can_be_in_the_new_stems_folder(rewas: Rewas, media: Path, tmp_path: Path) -> None:
     new = tmp_path / "new" / "out"
     ran = rewas(
         "generate", media / "ball.mp4", "-p", "rain", "--steps", 1, "--duration", 1, "-o", new,

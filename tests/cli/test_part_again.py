@@ -1,4 +1,4 @@
-"""A part again, a degree, a loop, onsets and a negative prompt on the command line, here and on a server."""
+"""Regenerated ranges, strength, loops, onsets and negative prompts, locally and on a server."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ QUICK = ("--steps", "2", "--seed", "7")
 BALL_S = 48 / FILM_RATE
 
 
-def sound_of(ran) -> tuple[np.ndarray, int]:
+def read_stem(ran) -> tuple[np.ndarray, int]:
     assert ran.code == 0, ran.errors
     return soundfile.read(ran.json()["takes"][0]["stems"]["primary"]["path"])
 
 
 @pytest.mark.slow
-def test_a_range_is_made_again_and_the_rest_stays_to_the_bit(rewas: Rewas, media: Path, tmp_path: Path) -> None:
+def test_a_range_is_regenerated_and_the_rest_stays_identical(rewas: Rewas, media: Path, tmp_path: Path) -> None:
     clip = media / "ball.mp4"
     first = rewas("generate", clip, "--prompt", "rain", *QUICK, "-o", tmp_path / "first", "--json")
-    old, rate_hz = sound_of(first)
+    old, rate_hz = read_stem(first)
     stem = first.json()["takes"][0]["stems"]["primary"]["path"]
     again = rewas(
         "generate", clip, "--prompt", "wind", "--steps", 2, "--seed", 9, "-o", tmp_path / "again",
         "--regenerate", stem, "--range", "0.5-1", "--json",
     )  # fmt: skip
-    new, new_rate_hz = sound_of(again)
+    new, new_rate_hz = read_stem(again)
     assert (new.shape, new_rate_hz) == (old.shape, rate_hz)
     fade = int(0.02 * rate_hz)
     begin, end = rate_hz // 2, rate_hz
@@ -42,11 +42,11 @@ def test_a_range_is_made_again_and_the_rest_stays_to_the_bit(rewas: Rewas, media
 
 
 @pytest.mark.slow
-def test_a_server_makes_the_same_part_again(rewas: Rewas, server: str, media: Path, tmp_path: Path) -> None:
+def test_a_server_regenerates_the_same_samples(rewas: Rewas, server: str, media: Path, tmp_path: Path) -> None:
     clip = media / "ball.mp4"
     first = rewas("generate", clip, "--prompt", "rain", *QUICK, "-o", tmp_path / "first", "--json")
     stem = first.json()["takes"][0]["stems"]["primary"]["path"]
-    asked = (
+    arguments = (
         "generate",
         clip,
         "--prompt",
@@ -60,15 +60,15 @@ def test_a_server_makes_the_same_part_again(rewas: Rewas, server: str, media: Pa
         "0.5",
         "--json",
     )
-    here = rewas(*asked, "-o", tmp_path / "here")
-    there = rewas(*asked, "-o", tmp_path / "there", "--server", server)
-    assert np.array_equal(sound_of(here)[0], sound_of(there)[0])
+    here = rewas(*arguments, "-o", tmp_path / "here")
+    there = rewas(*arguments, "-o", tmp_path / "there", "--server", server)
+    assert np.array_equal(read_stem(here)[0], read_stem(there)[0])
 
 
 @pytest.mark.slow
-def test_a_loop_has_its_clips_length_and_says_so(rewas: Rewas, media: Path, tmp_path: Path) -> None:
+def test_a_loop_has_the_length_of_its_clip_and_is_reported(rewas: Rewas, media: Path, tmp_path: Path) -> None:
     ran = rewas("generate", media / "ball.mp4", "--prompt", "rain", *QUICK, "--loop", "-o", tmp_path, "--json")
-    waveform, rate_hz = sound_of(ran)
+    waveform, rate_hz = read_stem(ran)
     assert len(waveform) == round(BALL_S * rate_hz)
     assert ran.json()["settings"]["loop"] is True
     assert len(set(ran.json()["energy"]["requested"])) == 1
@@ -77,15 +77,15 @@ def test_a_loop_has_its_clips_length_and_says_so(rewas: Rewas, media: Path, tmp_
 
 
 @pytest.mark.slow
-def test_what_is_asked_for_is_told(rewas: Rewas, media: Path, tmp_path: Path) -> None:
+def test_requested_settings_are_reported(rewas: Rewas, media: Path, tmp_path: Path) -> None:
     ran = rewas(
         "generate", media / "ball.mp4", "--prompt", "rain", *QUICK, "--negative-prompt", "wind", "--control-end", "0.5",
         "--control-strength", "0.8", "-o", tmp_path, "--json",
     )  # fmt: skip
     assert ran.code == 0, ran.errors
-    told = ran.json()["settings"]
-    assert (told["negative_prompt"], told["control_end"], told["control_strength"]) == ("wind", 0.5, 0.8)
-    assert told["guidance_scale"] >= 2
+    settings = ran.json()["settings"]
+    assert (settings["negative_prompt"], settings["control_end"], settings["control_strength"]) == ("wind", 0.5, 0.8)
+    assert settings["guidance_scale"] >= 2
 
 
 @pytest.mark.parametrize(
@@ -98,18 +98,18 @@ def test_what_is_asked_for_is_told(rewas: Rewas, media: Path, tmp_path: Path) ->
         (" 1 - 2 ", (Fraction(1), Fraction(2))),
     ],
 )
-def test_ranges_are_read_as_they_are_typed(text: str, parsed: tuple[Fraction | None, Fraction | None]) -> None:
+def test_ranges_are_parsed(text: str, parsed: tuple[Fraction | None, Fraction | None]) -> None:
     assert parse_range(text) == parsed
 
 
 @pytest.mark.parametrize("text", ["", "-", "3", "3-1", "2-2", "a-b", "1-2-3", "1e3-2", "-0", "nan-2"])
-def test_what_is_no_range_is_refused(text: str) -> None:
+def test_invalid_ranges_are_refused(text: str) -> None:
     with pytest.raises(typer.BadParameter):
         parse_range(text)
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "message"),
     [
         (["--range", "1-2"], "--range needs a sound"),
         (["--strength", "0.5"], "--strength needs a sound"),
@@ -119,18 +119,20 @@ def test_what_is_no_range_is_refused(text: str) -> None:
         (["--control", "smell"], "control"),
     ],
 )
-def test_contradictions_are_refused(bare_rewas: Rewas, media: Path, tmp_path: Path, options, said: str) -> None:
+def test_contradictory_options_are_refused(
+    bare_rewas: Rewas, media: Path, tmp_path: Path, options, message: str
+) -> None:
     clip = media / "ball.mp4"
     typed = [option.format(clip=clip) for option in options]
     ran = bare_rewas("generate", clip, "--prompt", "rain", "-o", tmp_path / "out", *typed, "--json")
     assert ran.code == 2
-    assert said in ran.json()["error"]["what"]
+    assert message in ran.json()["error"]["what"]
     assert not (tmp_path / "out").exists() or not list((tmp_path / "out").iterdir())
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "message"),
     [
         (["--regenerate", "{clip}", "--range", "1-2"], "ball.mp4 cannot be read"),
         (
@@ -143,13 +145,13 @@ def test_contradictions_are_refused(bare_rewas: Rewas, media: Path, tmp_path: Pa
         (["--negative-prompt", "wind", "--guidance-scale", "1"], "needs guidance"),
     ],
 )
-def test_what_only_the_work_can_tell_is_refused_too(
-    rewas: Rewas, media: Path, tmp_path: Path, options: list[str], said: str
+def test_options_that_depend_on_pack_or_media_are_refused(
+    rewas: Rewas, media: Path, tmp_path: Path, options: list[str], message: str
 ) -> None:
     sound = tmp_path / "old.wav"
     soundfile.write(sound, np.zeros(96_096), 48_000)
     typed = [option.format(clip=media / "ball.mp4", sound=sound) for option in options]
     ran = rewas("generate", media / "ball.mp4", "--prompt", "rain", *QUICK, "-o", tmp_path / "out", *typed, "--json")
     assert ran.code == 2
-    assert said in ran.json()["error"]["what"]
+    assert message in ran.json()["error"]["what"]
     assert not (tmp_path / "out").exists() or not list((tmp_path / "out").iterdir())

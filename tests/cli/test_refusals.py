@@ -1,4 +1,4 @@
-"""What contradicts itself or comes to nothing is refused, in the words of what was typed and with a true remedy."""
+"""Contradictory options and options without effect are refused, with the names as typed and a fitting remedy."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 from rewas_command import Rewas, write_clip
-from test_bad_input import assert_nothing_left, assert_refused
+from test_bad_input import assert_only_files, assert_refused
 
 FAILED_WORK = 1
 
 
-def silent_sound(path: Path, rate_hz: int = 44_100) -> Path:
-    """Two seconds of digital silence, as long as the ball falls."""
+def write_silence(path: Path, rate_hz: int = 44_100) -> Path:
+    """Write two seconds of digital silence, the length of the ball clip."""
     with wave.open(str(path), "wb") as file:
         file.setparams((1, 2, rate_hz, 0, "NONE", ""))
         file.writeframes(bytes(2 * 2 * rate_hz))
@@ -21,7 +21,7 @@ def silent_sound(path: Path, rate_hz: int = 44_100) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("options", "said", "remedy"),
+    ("options", "message", "remedy"),
     [
         (["--gain", "primary=-3", "--gain", "primary=-20"], "'primary' has more than one gain", "one --gain"),
         (["--texture", "flat", "--control-strength", "0"], "control strength of 0", "--control-strength above 0"),
@@ -41,26 +41,26 @@ def silent_sound(path: Path, rate_hz: int = 44_100) -> Path:
         (["--negative-prompt", "x", "--guidance-scale", "1"], "--guidance-scale is 1", "--guidance-scale above 1"),
     ],
 )
-def test_what_contradicts_itself(
-    rewas: Rewas, bare_rewas: Rewas, media: Path, tmp_path: Path, options: list[str], said: str, remedy: str
+def test_contradictory_options_are_refused_with_a_remedy(
+    rewas: Rewas, bare_rewas: Rewas, media: Path, tmp_path: Path, options: list[str], message: str, remedy: str
 ) -> None:
-    # Only what guides is known to a pack alone.
+    # Only the guidance scale depends on the pack.
     run = rewas if "--negative-prompt" in options else bare_rewas
     ran = run("generate", media / "ball.mp4", "-p", "rain", *options, "-o", tmp_path / "out", "--json")
-    assert_refused(ran, said)
+    assert_refused(ran, message)
     assert remedy in ran.json()["error"]["remedy"]
-    assert_nothing_left(tmp_path)
+    assert_only_files(tmp_path)
 
 
-def test_a_sound_at_a_rate_that_none_is_made_at_is_named(bare_rewas: Rewas, media: Path, tmp_path: Path) -> None:
-    again = silent_sound(tmp_path / "telephone.wav", 8000)
+def test_an_unsupported_sample_rate_is_refused(bare_rewas: Rewas, media: Path, tmp_path: Path) -> None:
+    sound = write_silence(tmp_path / "telephone.wav", 8000)
     ran = bare_rewas(
-        "generate", media / "ball.mp4", "-p", "rain", "--regenerate", again, "-o", tmp_path / "out", "--json"
+        "generate", media / "ball.mp4", "-p", "rain", "--regenerate", sound, "-o", tmp_path / "out", "--json"
     )
     assert_refused(ran, "The sound telephone.wav", "a sample rate of 8000 Hz")
 
 
-def test_remedies_that_fit_what_was_asked(rewas: Rewas, media: Path, tmp_path: Path) -> None:
+def test_remedies_fit_the_command(rewas: Rewas, media: Path, tmp_path: Path) -> None:
     ball = media / "ball.mp4"
     text = tmp_path / "text.mp4"
     text.write_text("neither sound nor picture")
@@ -77,9 +77,9 @@ def test_remedies_that_fit_what_was_asked(rewas: Rewas, media: Path, tmp_path: P
 
 
 @pytest.mark.slow
-def test_silence_has_no_texture(rewas: Rewas, media: Path, tmp_path: Path) -> None:
-    silence = silent_sound(tmp_path / "zero.wav")
+def test_the_texture_of_silence_is_refused(rewas: Rewas, media: Path, tmp_path: Path) -> None:
+    silence = write_silence(tmp_path / "zero.wav")
     for command in (["texture", "--from"], ["generate", "-p", "rain", "-o", tmp_path / "out", "--texture"]):
         ran = rewas(command[0], media / "ball.mp4", *command[1:], silence, "--json")
         assert_refused(ran, "The sound of zero.wav is silent")
-    assert_nothing_left(tmp_path, "zero.wav")
+    assert_only_files(tmp_path, "zero.wav")

@@ -1,4 +1,4 @@
-"""Texture and the energies of layers on the command line: from anywhere, edited, written, refused in one sentence."""
+"""Texture and layer energies on the command line: their sources, edits and files, and invalid values."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from rewas_cli.commands.texture_options import TextureOptions
 from rewas_engine import SettingsError
 
 
-def assert_refused(ran: Ran, said: str) -> None:
+def assert_refused(ran: Ran, message: str) -> None:
     assert ran.code == 2, ran.errors
     error = ran.json()["error"]
-    assert said in error["what"], error
+    assert message in error["what"], error
     assert error["remedy"]
     assert "Traceback" not in ran.errors
 
@@ -25,7 +25,7 @@ def assert_refused(ran: Ran, said: str) -> None:
 # Without a model
 
 
-def test_a_tilt_is_edited_written_and_read_again(bare_rewas: Rewas, media: Path, tmp_path: Path) -> None:
+def test_a_tilt_is_edited_written_and_read(bare_rewas: Rewas, media: Path, tmp_path: Path) -> None:
     written, plot = tmp_path / "texture.csv", tmp_path / "texture.png"
     ran = bare_rewas(
         "texture", media / "ball.mp4", "--from", "tilt:-3", "--edit", "Fade in 0.5", "--edit", "brighter 1",
@@ -48,7 +48,7 @@ def test_a_tilt_is_edited_written_and_read_again(bare_rewas: Rewas, media: Path,
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "message"),
     [
         ("", "t.csv is empty"),
         ("time_s,energy\n0,-5\n2,-5\n", "begins with"),
@@ -60,8 +60,8 @@ def test_a_tilt_is_edited_written_and_read_again(bare_rewas: Rewas, media: Path,
         ("time_s,tilt\n0,1\n2,99\n", "Point 2 of t.csv has a band"),
     ],
 )
-def test_texture_files_that_cannot_be_right(
-    bare_rewas: Rewas, media: Path, tmp_path: Path, content: str, said: str
+def test_invalid_texture_files_are_refused(
+    bare_rewas: Rewas, media: Path, tmp_path: Path, content: str, message: str
 ) -> None:
     path = tmp_path / "t.csv"
     path.write_text(content)
@@ -69,12 +69,12 @@ def test_texture_files_that_cannot_be_right(
         ["texture", "--from"],
         ["generate", "--prompt", "rain", "--energy", "flat", "-o", tmp_path / "out", "--texture"],
     ):
-        assert_refused(bare_rewas(command[0], media / "ball.mp4", *command[1:], path, "--json"), said)
-    assert [left.name for left in tmp_path.iterdir()] == ["t.csv"]
+        assert_refused(bare_rewas(command[0], media / "ball.mp4", *command[1:], path, "--json"), message)
+    assert [file.name for file in tmp_path.iterdir()] == ["t.csv"]
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "message"),
     [
         (["--texture", "smell"], "no texture source “smell”"),
         (["--texture", "video"], "no texture source “video”"),
@@ -107,8 +107,8 @@ def test_texture_files_that_cannot_be_right(
         ),
     ],
 )
-def test_options_that_cannot_be_right(
-    bare_rewas: Rewas, media: Path, tmp_path: Path, options: list[str], said: str
+def test_invalid_options_are_refused(
+    bare_rewas: Rewas, media: Path, tmp_path: Path, options: list[str], message: str
 ) -> None:
     ran = bare_rewas(
         "generate",
@@ -122,11 +122,11 @@ def test_options_that_cannot_be_right(
         tmp_path / "out",
         "--json",
     )
-    assert_refused(ran, said)
+    assert_refused(ran, message)
     assert not list(tmp_path.iterdir())
 
 
-def test_what_is_typed_is_understood(tmp_path: Path) -> None:
+def test_texture_and_layer_options_are_parsed(tmp_path: Path) -> None:
     assert TextureOptions.from_options(None, None) is None
     tilt = TextureOptions.from_options("tilt:-2.5", ["darker 1"])
     assert tilt is not None
@@ -155,18 +155,16 @@ def test_a_pack_without_texture_refuses_it(rewas: Rewas, media: Path, tmp_path: 
 
 
 @pytest.mark.slow
-def test_the_texture_of_a_clips_own_sound(rewas: Rewas, media: Path) -> None:
+def test_texture_of_the_clips_audio(rewas: Rewas, media: Path) -> None:
     report = rewas("texture", media / "ball.mp4", "--start", 0.5, "--duration", 1, "--json").json()
     assert (report["source"], report["clip"]["start_s"], len(report["values"])) == ("audio", 0.5, 100)
-    # Its clicks ring at 440 Hz.
+    # The clicks have a frequency of 440 Hz.
     assert np.mean(report["values"], axis=0).argmax() == 0
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("on_server", [False, True])
-def test_a_layer_follows_a_curve_of_its_own(
-    rewas: Rewas, media: Path, tmp_path: Path, server: str, on_server: bool
-) -> None:
+def test_a_layer_follows_its_own_curve(rewas: Rewas, media: Path, tmp_path: Path, server: str, on_server: bool) -> None:
     drawn = tmp_path / "drawn.csv"
     drawn.write_text("time_s,energy\n0,-11.5\n1,-3\n2,-11.5\n")
     where = ("--server", server) if on_server else ()

@@ -1,4 +1,4 @@
-"""Times on the command line are what is written, exactly."""
+"""Times on the command line are parsed exactly."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def test_clock_times_are_exact(hours: int, minutes: int, rest: Decimal) -> None:
 
 
 @given(st.text(max_size=12))
-def test_anything_else_is_refused(text: str) -> None:
+def test_any_other_text_is_refused(text: str) -> None:
     try:
         assert parse_time_s(text, "--start") >= 0
     except typer.BadParameter as error:
@@ -35,13 +35,13 @@ def test_anything_else_is_refused(text: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "-1", "1e3", "nan", "inf", "1/2", "1:2:3:4", "3,5", "٣", "1:", ":1", "."])
-def test_what_is_no_time(text: str) -> None:
+def test_invalid_times_are_refused(text: str) -> None:
     with pytest.raises(typer.BadParameter, match="is not a time"):
         parse_time_s(text, "--start")
 
 
 @given(start=st.decimals(0, 10_000, places=4), duration=st.decimals("0.0001", 10_000, places=4))
-def test_the_clip_that_travels_holds_the_times_exactly(start: Decimal, duration: Decimal) -> None:
+def test_the_clip_for_the_server_has_exact_times(start: Decimal, duration: Decimal) -> None:
     clip = otio_clip(Path("/media/shot.mov"), f"{start:f}", f"{duration:f}")
     source = read_clip_source(parse_clip(clip.to_json_string()))
     assert (source.start_s, source.duration_s) == (Fraction(start), Fraction(duration))

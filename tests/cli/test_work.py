@@ -1,4 +1,4 @@
-"""The command does its work: in its own process and on a server, with the same result."""
+"""generate, energy, conflict and batch: locally and on a server, with the same result."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ BALL_SAMPLES = 96096
 QUICK = ("--steps", "2", "--seed", "7")
 
 
-def test_generate_writes_exactly_the_clips_length(rewas: Rewas, media: Path, tmp_path: Path) -> None:
+def test_generate_writes_the_exact_length_of_the_clip(rewas: Rewas, media: Path, tmp_path: Path) -> None:
     plot = tmp_path / "energy.png"
     ran = rewas(
         "generate", media / "ball.mp4", "--prompt", "ball bounce", *QUICK, "--takes", 2, "-o", tmp_path / "out",
@@ -52,7 +52,7 @@ def test_generate_writes_exactly_the_clips_length(rewas: Rewas, media: Path, tmp
     assert ran.errors == ""
 
 
-def test_the_same_seed_gives_the_same_sound_and_another_does_not(rewas: Rewas, media: Path, tmp_path: Path) -> None:
+def test_only_the_same_seed_gives_the_same_sound(rewas: Rewas, media: Path, tmp_path: Path) -> None:
     sounds = []
     for seed in (7, 7, 8):
         ran = rewas(
@@ -66,7 +66,7 @@ def test_the_same_seed_gives_the_same_sound_and_another_does_not(rewas: Rewas, m
     assert len(list(tmp_path.iterdir())) == 3
 
 
-def test_a_drawn_seed_is_told(rewas: Rewas, media: Path, tmp_path: Path) -> None:
+def test_a_random_seed_is_reported(rewas: Rewas, media: Path, tmp_path: Path) -> None:
     ran = rewas(
         "generate", media / "ball.mp4", "--prompt", "rain", "--steps", 1, "--start", "0.5", "--sample-rate", 44100,
         "-o", tmp_path, "--json",
@@ -76,7 +76,7 @@ def test_a_drawn_seed_is_told(rewas: Rewas, media: Path, tmp_path: Path) -> None
     assert report["takes"][0]["stems"]["primary"]["samples"] == round((BALL_S - Fraction(1, 2)) * 44100)
 
 
-def test_generate_speaks_to_people_too(rewas: Rewas, media: Path, tmp_path: Path) -> None:
+def test_generate_prints_text(rewas: Rewas, media: Path, tmp_path: Path) -> None:
     ran = rewas("generate", media / "ball.mp4", "--prompt", "rain", *QUICK, "-o", tmp_path)
     assert ran.code == 0, ran.errors
     (stem,) = tmp_path.iterdir()
@@ -84,7 +84,7 @@ def test_generate_speaks_to_people_too(rewas: Rewas, media: Path, tmp_path: Path
     assert "seed 7" in ran.output
 
 
-def test_energy_from_picture_and_sound(rewas: Rewas, media: Path, tmp_path: Path) -> None:
+def test_energy_from_video_and_audio(rewas: Rewas, media: Path, tmp_path: Path) -> None:
     plot = tmp_path / "energy.png"
     ran = rewas("energy", media / "ball.mp4", "--compare", "audio", "--plot", plot, "--json")
     assert ran.code == 0, ran.errors
@@ -94,13 +94,13 @@ def test_energy_from_picture_and_sound(rewas: Rewas, media: Path, tmp_path: Path
     assert report["mae"] >= 0
     assert report["correlation"] is None or -1 <= report["correlation"] <= 1
     assert plot.read_bytes().startswith(b"\x89PNG")
-    heard = rewas("energy", media / "ball.mp4", "--from", "audio", "--json").json()
-    assert heard["source"] == "audio"
-    assert heard["values"] == report["against"]["values"]
-    assert max(heard["values"]) - min(heard["values"]) > 1
+    from_audio = rewas("energy", media / "ball.mp4", "--from", "audio", "--json").json()
+    assert from_audio["source"] == "audio"
+    assert from_audio["values"] == report["against"]["values"]
+    assert max(from_audio["values"]) - min(from_audio["values"]) > 1
 
 
-def test_conflict_is_answered(rewas: Rewas, media: Path) -> None:
+def test_conflict_prints_a_report(rewas: Rewas, media: Path) -> None:
     report = rewas("conflict", media / "ball.mp4", "--prompt", "rain", "--json").json()
     assert report["verdict"] in ("agree", "unsure", "conflict", "unsupported")
     assert report["explanation"]
@@ -113,8 +113,8 @@ def test_packs_are_listed(rewas: Rewas) -> None:
     assert "starter" in rewas("packs", "list").output
 
 
-def reel(path: Path, media_url: str) -> Path:
-    """Ten frames of nothing, a ball, a silent shot, and a ball from its second half on."""
+def write_reel(path: Path, media_url: str) -> Path:
+    """Write a timeline: a gap of ten frames, a ball, a silent shot, and the second half of a ball."""
 
     def span(start: int, frames: int) -> otio.opentime.TimeRange:
         rate = float(FILM_RATE)
@@ -143,10 +143,10 @@ def reel(path: Path, media_url: str) -> Path:
 
 
 @pytest.mark.parametrize("on_server", [False, True])
-def test_batch_puts_stems_under_their_pictures(
+def test_batch_places_stems_under_their_clips(
     rewas: Rewas, media: Path, tmp_path: Path, server: str, on_server: bool
 ) -> None:
-    timeline = reel(tmp_path / "reel.otio", os.path.relpath(media / "ball.mp4", tmp_path))
+    timeline = write_reel(tmp_path / "reel.otio", os.path.relpath(media / "ball.mp4", tmp_path))
     where = ("--server", server) if on_server else ()
     out = tmp_path / "out.otio"
     ran = rewas("batch", timeline, "-o", out, "--stems", tmp_path / "stems", *QUICK, *where, "--json")
@@ -170,8 +170,8 @@ def test_batch_puts_stems_under_their_pictures(
     assert len(list((tmp_path / "stems").iterdir())) == 2
 
 
-def test_a_server_makes_the_same_sound(rewas: Rewas, media: Path, server: str, tmp_path: Path) -> None:
-    # Outside the folder that the server may read, so that it has to be uploaded.
+def test_a_server_generates_the_same_sound(rewas: Rewas, media: Path, server: str, tmp_path: Path) -> None:
+    # Outside the allowed roots of the server, so it is uploaded.
     elsewhere = tmp_path / "elsewhere.mp4"
     elsewhere.write_bytes((media / "ball.mp4").read_bytes())
     sounds = []
@@ -193,20 +193,20 @@ def test_a_server_makes_the_same_sound(rewas: Rewas, media: Path, server: str, t
     assert rewas("packs", "list", "--server", server, "--json").json()["packs"][0]["name"] == "starter"
 
 
-def test_a_server_refuses_in_the_same_words(rewas: Rewas, media: Path, server: str, tmp_path: Path) -> None:
+def test_a_server_refuses_with_the_same_message(rewas: Rewas, media: Path, server: str, tmp_path: Path) -> None:
     for arguments in (["--duration", "100"], ["--prompt", "  "], ["--pack", "nobody"]):
         prompt = [] if "--prompt" in arguments else ["--prompt", "rain"]
-        told = [
+        errors = [
             rewas("generate", media / "ball.mp4", *prompt, *arguments, *where, "-o", tmp_path / "out", "--json")
             for where in ([], ["--server", server])
         ]
-        assert [ran.code for ran in told] == [2, 2]
-        assert told[0].json()["error"]["kind"] == told[1].json()["error"]["kind"]
+        assert [ran.code for ran in errors] == [2, 2]
+        assert errors[0].json()["error"]["kind"] == errors[1].json()["error"]["kind"]
     assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("on_server", [False, True])
-def test_interrupted_it_stops_and_leaves_nothing(
+def test_ctrl_c_stops_generate_and_leaves_no_files(
     packs: Path, media: Path, server: str, tmp_path: Path, on_server: bool
 ) -> None:
     where = ("--server", server) if on_server else ()
@@ -231,7 +231,7 @@ def test_interrupted_it_stops_and_leaves_nothing(
         env=environment(packs, tmp_path),
     )
     deadline_s = time.monotonic() + 240
-    # The handler is in place once the process has asked for it: bit 1 of the caught signals.
+    # The handler is installed once the signal is among those that the process catches.
     while not _catches_interrupts(process.pid) and process.poll() is None and time.monotonic() < deadline_s:
         time.sleep(0.01)
     process.send_signal(signal.SIGINT)
@@ -245,5 +245,5 @@ def test_interrupted_it_stops_and_leaves_nothing(
 def _catches_interrupts(pid: int) -> bool:
     status = Path(f"/proc/{pid}/status").read_text()
     caught = next(line for line in status.splitlines() if line.startswith("SigCgt"))
-    # Python itself catches SIGINT from the start; SIGTERM is caught only by the command.
+    # Python itself catches SIGINT from the start, but only the command catches SIGTERM.
     return bool(int(caught.split()[1], 16) & (1 << (signal.SIGTERM - 1)))

@@ -28,7 +28,7 @@ class WarmProcess:
     """Starts the parent process once, and runs one command after another in its forks."""
 
     def __init__(self, pack: Path, environment: Mapping[str, str]) -> None:
-        """Start the parent. It loads `pack` once, which imports what is imported only to load a pack."""
+        """Start the parent. It loads `pack` once to import the modules that only loading needs."""
         self._log: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed in close
         self._process = subprocess.Popen(
             [sys.executable, __file__, pack],
@@ -78,7 +78,7 @@ class WarmProcess:
 def serve_requests(pack: Path) -> None:
     """Fork a child for each request on standard input, and answer with its exit code."""
     answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # What an import may print is not an answer.
+    os.dup2(2, 1)  # Output of an import must not be taken for an answer.
     import_everything(pack)
     print("{}", file=answers, flush=True)
     for line in sys.stdin:

@@ -1,4 +1,4 @@
-"""The checks of buf: the contract is clean and compatible with its baseline, and a planted violation is caught."""
+"""Checks with buf: the contract is clean and compatible with its baseline, and planted violations are caught."""
 
 import shutil
 import subprocess
@@ -32,7 +32,7 @@ def plant(copy: Path, old: str, new: str) -> None:
     file.write_text(text.replace(old, new), encoding="utf-8")
 
 
-def test_there_is_one_baseline_and_it_is_that_of_the_contract_version() -> None:
+def test_the_only_baseline_is_that_of_the_contract_version() -> None:
     """A new CONTRACT_VERSION without a new baseline, or the other way round, fails here."""
     assert list(BASELINE.parent.iterdir()) == [BASELINE]
 
@@ -56,7 +56,7 @@ def test_the_contract_is_clean_and_compatible(copy: Path) -> None:
         ),
     ],
 )
-def test_planted_violations_of_the_style_are_caught(copy: Path, old: str, new: str, rule: str) -> None:
+def test_planted_style_violations_are_caught(copy: Path, old: str, new: str, rule: str) -> None:
     plant(copy, old, new)
     done = run_buf("lint", copy, "--error-format", "json")
     assert done.returncode != 0

@@ -21,12 +21,12 @@ from rewas_api.layer_settings import LAYER_ENERGIES, LayerSettings
 from rewas_api.v1 import rewas_pb2
 
 text = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=200)
-spoken = text.filter(str.strip)
+prompts = text.filter(str.strip)
 layers = st.lists(
     st.builds(
         LayerSettings,
         name=st.from_regex(r"\A[a-z][a-z0-9_-]{0,31}\Z").filter(lambda name: name not in ("primary", "mix")),
-        prompt=spoken,
+        prompt=prompts,
         gain_db=st.none() | st.floats(-60, 24),
         energy=st.none() | st.sampled_from(LAYER_ENERGIES),
     ),
@@ -81,7 +81,7 @@ def test_settings_survive_the_contract(written: ClipSettings) -> None:
 
 
 @given(settings, settings)
-def test_own_settings_win_over_defaults(own: ClipSettings, defaults: ClipSettings) -> None:
+def test_settings_of_the_clip_override_defaults(own: ClipSettings, defaults: ClipSettings) -> None:
     merged = own.over(defaults)
     assert merged.prompt == own.prompt
     assert merged.seed == (defaults.seed if own.seed is None else own.seed)
@@ -111,7 +111,7 @@ def test_a_layer_energy_of_a_newer_contract_is_refused_by_layer() -> None:
         ClipSettings.from_proto(message)
 
 
-def test_a_clip_without_ours_has_no_settings() -> None:
+def test_a_clip_without_rewas_metadata_has_no_settings() -> None:
     assert read_clip_settings(otio.schema.Clip("shot 1", metadata={"other": 1})) is None
 
 
@@ -155,19 +155,19 @@ def test_a_clip_without_ours_has_no_settings() -> None:
         ("sample_rate_hz", 44000),
     ],
 )
-def test_broken_values_are_refused_by_clip_and_field(name: str, value: Any) -> None:
+def test_invalid_values_are_refused_by_clip_and_field(name: str, value: Any) -> None:
     clip = otio.schema.Clip("shot 1", metadata={"rewas": {name: value}})
     with pytest.raises(ProblemError) as raised:
         read_clip_settings(clip)
     assert raised.value.kind is ProblemKind.TIMELINE
     assert "shot 1" in raised.value.what
-    # Of many layers one is wrong.
+    # The message may name one layer of several.
     assert name.replace("_", " ").removesuffix("s") in raised.value.what.replace("_", " ")
     assert raised.value.remedy
 
 
 @pytest.mark.parametrize("value", ["rain", 3, ["rain"]])
-def test_metadata_of_another_shape_is_refused(value: Any) -> None:
+def test_metadata_of_a_wrong_type_is_refused(value: Any) -> None:
     clip = otio.schema.Clip("shot 1", metadata={"rewas": value})
     with pytest.raises(ProblemError, match="shot 1"):
         read_clip_settings(clip)

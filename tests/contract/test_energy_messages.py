@@ -1,4 +1,4 @@
-"""Energy in the contract: one message for it wherever it comes in, with one source each."""
+"""Energy in the contract: EnergyInput is the only input message, and it has one source."""
 
 from rewas_api.v1 import rewas_pb2
 
@@ -12,10 +12,10 @@ SOURCES = {"curve": CURVE, "points": POINTS, "flat_nats": 0.0}
 def test_an_energy_has_one_source() -> None:
     for name, value in SOURCES.items():
         received = rewas_pb2.EnergyInput.FromString(rewas_pb2.EnergyInput(**{name: value}).SerializeToString())  # type: ignore[arg-type]
-        # A constant level of 0 nats is a source, too.
+        # A constant level of 0 nats is a source too.
         assert received.WhichOneof("source") == name
         assert getattr(received, name) == value
-    # If a client of another kind writes several, the last one counts.
+    # If a client writes several sources, the last one counts.
     several = b"".join(
         rewas_pb2.EnergyInput(**{name: value}).SerializeToString()  # type: ignore[arg-type]
         for name, value in SOURCES.items()
@@ -24,8 +24,8 @@ def test_an_energy_has_one_source() -> None:
     assert rewas_pb2.EnergyInput(edits=["smooth 0.2"]).WhichOneof("source") is None
 
 
-def test_every_energy_that_comes_in_is_an_energy_input() -> None:
-    """No request takes a curve, points or a level past EnergyInput."""
+def test_every_request_takes_energy_as_energy_input() -> None:
+    """Requests take a curve, points or a level only in an EnergyInput."""
     energy_input = rewas_pb2.EnergyInput.DESCRIPTOR
     assert rewas_pb2.EnergyWork.DESCRIPTOR.fields_by_name["energy"].message_type is energy_input
     assert rewas_pb2.SoundWork.DESCRIPTOR.fields_by_name["energy"].message_type is energy_input

@@ -1,4 +1,4 @@
-"""Names of enum values: they survive a round trip through the contract, for each of its enums."""
+"""Names of enum values survive a round trip through the contract, for every enum."""
 
 from typing import Any
 
@@ -24,7 +24,7 @@ EXPECTED = {
 ENUMS: dict[str, EnumNames[Any]] = {name: getattr(enum_names, name) for name in EXPECTED}
 
 
-def test_names_are_these() -> None:
+def test_the_names_are_as_expected() -> None:
     assert {name: names.all for name, names in ENUMS.items()} == EXPECTED
     assert set(enum_names.__all__) == {*EXPECTED, "EnumNames"}
 
@@ -35,7 +35,7 @@ def test_every_enum_of_the_contract_has_names() -> None:
 
 
 @given(st.sampled_from([(enum, name) for enum, names in EXPECTED.items() for name in names]))
-def test_a_name_survives_a_message(case: tuple[str, str]) -> None:
+def test_a_name_survives_a_round_trip(case: tuple[str, str]) -> None:
     enum, name = case
     field = {
         "CONFLICT_POLICY": (rewas_pb2.SoundSettings, "conflict_policy"),

@@ -1,4 +1,4 @@
-"""The generated code is what the pinned tools make of the contract, and the contract is a document."""
+"""The generated code matches the contract, and every part of the contract is documented."""
 
 import subprocess
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ FIELD, NESTED, ENUM, VALUE, SERVICE, METHOD = 2, 3, 5, 2, 6, 2
 
 
 def run_tool(*arguments: str | Path) -> None:
-    assert PROTOC_PYTHON.exists(), "make test creates .venv-protoc, which holds the pinned grpcio-tools"
+    assert PROTOC_PYTHON.exists(), "make test creates .venv-protoc, which has the pinned grpcio-tools"
     done = subprocess.run([PROTOC_PYTHON, *arguments], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
 
@@ -27,8 +27,8 @@ def contract(tmp_path_factory: pytest.TempPathFactory) -> descriptor_pb2.FileDes
     return descriptor_pb2.FileDescriptorSet.FromString(path.read_bytes()).file[0]
 
 
-def named_parts(contract: descriptor_pb2.FileDescriptorProto) -> Iterator[tuple[tuple[int, ...], str]]:
-    """The path in the source information, and the name, of everything that has to be explained."""
+def documented_elements(contract: descriptor_pb2.FileDescriptorProto) -> Iterator[tuple[tuple[int, ...], str]]:
+    """Source-info path and name of every element that needs a comment."""
     for m, message in enumerate(contract.message_type):
         if not message.options.map_entry:
             yield (4, m), message.name
@@ -44,33 +44,35 @@ def named_parts(contract: descriptor_pb2.FileDescriptorProto) -> Iterator[tuple[
             yield (SERVICE, s, METHOD, c), f"{service.name}.{call.name}"
 
 
-def test_committed_code_is_what_the_pinned_tools_make(tmp_path: Path) -> None:
+def test_committed_code_is_what_the_pinned_tools_generate(tmp_path: Path) -> None:
     run_tool(ROOT / "scripts" / "dev" / "generate_contract.py", "--output", tmp_path)
     committed = ROOT / "proto" / "rewas_api" / "v1"
-    made_files = {path.name: path.read_text() for path in tmp_path.iterdir()}
+    generated_files = {path.name: path.read_text() for path in tmp_path.iterdir()}
     committed_files = {path.name: path.read_text() for path in committed.iterdir() if path.is_file()}
-    assert made_files == committed_files, "run scripts/dev/generate_contract.py with .venv-protoc/bin/python and commit"
+    assert generated_files == committed_files, (
+        "run scripts/dev/generate_contract.py with .venv-protoc/bin/python and commit"
+    )
 
 
-def test_every_part_of_the_contract_is_explained(contract: descriptor_pb2.FileDescriptorProto) -> None:
+def test_every_element_of_the_contract_has_a_comment(contract: descriptor_pb2.FileDescriptorProto) -> None:
     explained = {
         tuple(location.path) for location in contract.source_code_info.location if location.leading_comments.strip()
     }
-    parts = list(named_parts(contract))
+    parts = list(documented_elements(contract))
     assert len(parts) > 150
     assert [name for path, name in parts if path not in explained] == []
 
 
-def test_numbers_with_a_unit_carry_it_in_their_name_or_comment(contract: descriptor_pb2.FileDescriptorProto) -> None:
+def test_numbers_state_their_unit_in_name_or_comment(contract: descriptor_pb2.FileDescriptorProto) -> None:
     comments = {tuple(place.path): place.leading_comments for place in contract.source_code_info.location}
     units = {"_s": "second", "_hz": "per second|hertz", "_bytes": "byte", "_ms": "millisecond", "_nats": "nat"}
-    for path, name in named_parts(contract):
+    for path, name in documented_elements(contract):
         for suffix, words in units.items():
             if len(path) == 4 and path[0] == 4 and name.endswith(suffix):
                 assert any(word in comments[path].lower() for word in words.split("|")), name
 
 
-def test_numbers_have_no_holes(contract: descriptor_pb2.FileDescriptorProto) -> None:
+def test_field_and_value_numbers_have_no_gaps(contract: descriptor_pb2.FileDescriptorProto) -> None:
     """Fields count from 1 and enum values from 0, in the order in which they are written."""
     for message in contract.message_type:
         assert [field.number for field in message.field] == list(range(1, len(message.field) + 1)), message.name
@@ -88,8 +90,8 @@ def test_lists_are_paged(contract: descriptor_pb2.FileDescriptorProto) -> None:
         assert "next_page_token" in messages[f"{name}Response"]
 
 
-def test_the_versions_keep_their_numbers() -> None:
-    """A client of another contract reads these fields to learn that it is of another contract."""
+def test_version_fields_keep_their_numbers() -> None:
+    """A client of another contract version reads these fields to detect the mismatch."""
     request, response = rewas_pb2.GetServerInfoRequest.DESCRIPTOR, rewas_pb2.GetServerInfoResponse.DESCRIPTOR
     assert request.fields_by_name["contract_version"].number == 1
     assert response.fields_by_name["version"].number == 1

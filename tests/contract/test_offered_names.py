@@ -1,4 +1,4 @@
-"""What `rewas_api` offers, word for word: a change here is a change for everyone who uses it."""
+"""The public names of `rewas_api`. A change here is a change for all its users."""
 
 import importlib
 import inspect
@@ -11,7 +11,7 @@ from rewas_api.client import RewasClient
 from rewas_api.errors import ProblemKind
 from rewas_api.v1 import rewas_pb2
 
-FACE = {
+PUBLIC_NAMES = {
     "rewas_api": {"CONTRACT_VERSION", "DEFAULT_PORT", "__version__"},
     "rewas_api.client": {"DEFAULT_ADDRESS", "FINAL_STATES", "CancelSignal", "RewasClient", "Work"},
     "rewas_api.errors": {
@@ -49,35 +49,35 @@ CLIENT_CALLS = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", FACE)
-def test_modules_offer_exactly_this(name: str) -> None:
+@pytest.mark.parametrize("name", PUBLIC_NAMES)
+def test_modules_export_exactly_these_names(name: str) -> None:
     module = importlib.import_module(name)
-    assert set(module.__all__) == FACE[name]
-    assert all(hasattr(module, offered) for offered in module.__all__)
+    assert set(module.__all__) == PUBLIC_NAMES[name]
+    assert all(hasattr(module, exported) for exported in module.__all__)
 
 
-def test_the_client_offers_exactly_this() -> None:
+def test_the_client_has_exactly_these_calls() -> None:
     client = RewasClient("127.0.0.1:1")
     assert {name for name in dir(client) if not name.startswith("_")} == CLIENT_CALLS
     client.close()
 
 
-def test_everything_offered_is_explained() -> None:
-    for name in FACE:
+def test_every_public_name_has_a_docstring() -> None:
+    for name in PUBLIC_NAMES:
         module = importlib.import_module(name)
-        for offered in module.__all__:
-            item = getattr(module, offered)
+        for exported in module.__all__:
+            item = getattr(module, exported)
             if inspect.isclass(item) or inspect.isfunction(item):
-                assert (item.__doc__ or "").strip(), f"{name}.{offered}"
+                assert (item.__doc__ or "").strip(), f"{name}.{exported}"
     for name in CLIENT_CALLS - {"address"}:
         assert (getattr(RewasClient, name).__doc__ or "").strip(), name
 
 
-def test_kinds_of_problem_are_those_of_the_contract() -> None:
+def test_problem_kinds_are_those_of_the_contract() -> None:
     assert {f"PROBLEM_KIND_{kind.name}": kind.value for kind in ProblemKind} == dict(rewas_pb2.ProblemKind.items())
 
 
-def test_settings_need_neither_grpc_nor_opentimelineio_nor_a_model() -> None:
+def test_settings_import_neither_grpc_nor_opentimelineio_nor_torch() -> None:
     code = (
         "import sys, rewas_api.clip_settings, rewas_api.errors;"
         "print([name for name in ('grpc', 'opentimelineio', 'torch', 'numpy') if name in sys.modules])"

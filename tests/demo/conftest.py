@@ -1,4 +1,4 @@
-"""The demo's scripts are imported as they stand; they are no package."""
+"""The demo's scripts are imported from their folder; they are not a package."""
 
 import sys
 from pathlib import Path

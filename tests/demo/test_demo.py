@@ -1,4 +1,4 @@
-"""The demo itself, as `make demo` runs it, into a folder of the test's own."""
+"""The whole demo, as `make demo` runs it, written to a temporary folder."""
 
 import json
 import subprocess
@@ -19,7 +19,7 @@ def run_demo(output: Path) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.slow
 @pytest.mark.skipif(not (ROOT / ".venv-blender-4.5").exists(), reason="Blender 4.5 is not set up; `make test` does it")
-def test_the_whole_path(tmp_path: Path) -> None:
+def test_the_whole_demo(tmp_path: Path) -> None:
     output = tmp_path / "demo"
     done = run_demo(output)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -31,14 +31,14 @@ def test_the_whole_path(tmp_path: Path) -> None:
         assert stem.subtype == "PCM_24"
         assert clip["energy_correlation"] > 0.5
     timeline = otio.adapters.read_from_file(str(output / "timeline.otio"))
-    picture, sound = timeline.video_tracks(), timeline.audio_tracks()
-    pictures = [item.range_in_parent() for item in picture[0].find_clips()]
-    sounds = [item.range_in_parent() for track in sound for item in track.find_clips()]
-    assert sounds == pictures
+    video_tracks, audio_tracks = timeline.video_tracks(), timeline.audio_tracks()
+    video_clips = [item.range_in_parent() for item in video_tracks[0].find_clips()]
+    sounds = [item.range_in_parent() for track in audio_tracks for item in track.find_clips()]
+    assert sounds == video_clips
     assert len(sounds) == 2
 
 
-def test_a_folder_that_holds_other_things_is_left_alone(tmp_path: Path) -> None:
+def test_a_folder_with_other_files_is_not_changed(tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("years of work", encoding="utf-8")
     done = run_demo(tmp_path)
     assert done.returncode == 1

@@ -1,4 +1,4 @@
-"""What the demo is made of: clips whose picture is true, measurements that find what is wrong, a drawing."""
+"""Parts of the demo: its clips, its measurements and its drawing."""
 
 from fractions import Fraction
 from pathlib import Path
@@ -48,8 +48,8 @@ def test_the_ball_is_lowest_at_its_contacts(tmp_path: Path) -> None:
         assert abs(int(np.argmax(near)) - 3) <= 1, f"contact at {contact_s:.2f} s"
 
 
-def struck(duration_s: Fraction) -> Waveform:
-    """Dull noise that dies away after each of HITS_S."""
+def strike_sound(duration_s: Fraction) -> Waveform:
+    """Low-pass noise that decays after each of HITS_S."""
     samples = int(duration_s * RATE_HZ)
     waveform = np.zeros(samples, np.float32)
     white = np.random.default_rng(1).uniform(-1, 1, samples)
@@ -62,9 +62,9 @@ def struck(duration_s: Fraction) -> Waveform:
 
 
 def write_film(path: Path, waveform: Waveform, frames: int) -> None:
-    picture = np.full((frames, 64, 96, 3), 90, np.uint8)
+    video_frames = np.full((frames, 64, 96, 3), 90, np.uint8)
     silent = path.with_name("silent.mp4")
-    encode(picture, silent, FRAME_RATE)
+    encode(video_frames, silent, FRAME_RATE)
     with av.open(str(silent)) as source, av.open(str(path), "w") as film:
         video = film.add_stream_from_template(source.streams.video[0])
         sound = film.add_stream("aac", rate=RATE_HZ, layout="mono")
@@ -79,9 +79,9 @@ def write_film(path: Path, waveform: Waveform, frames: int) -> None:
 
 
 @pytest.mark.parametrize("late_s", [0.0, 0.02, -0.05])
-def test_a_stem_that_is_off_is_found(tmp_path: Path, late_s: float) -> None:
+def test_a_shifted_stem_is_found(tmp_path: Path, late_s: float) -> None:
     frames = 60
-    stem = struck(Fraction(48) / FRAME_RATE)
+    stem = strike_sound(Fraction(48) / FRAME_RATE)
     start_s = 6 / FRAME_RATE
     mixed = np.zeros(int(frames / FRAME_RATE * RATE_HZ), np.float32)
     start = round(float(start_s + Fraction(late_s)) * RATE_HZ)
@@ -92,11 +92,11 @@ def test_a_stem_that_is_off_is_found(tmp_path: Path, late_s: float) -> None:
     assert stem_lag_s(mix, stem, start_s) == pytest.approx(late_s, abs=0.0005)
 
 
-def test_a_stem_that_is_not_there_is_missed(tmp_path: Path) -> None:
+def test_a_missing_stem_is_found(tmp_path: Path) -> None:
     other = np.random.default_rng(2).uniform(-0.3, 0.3, 3 * RATE_HZ).astype(np.float32)
     write_film(tmp_path / "film.mp4", other, 72)
     with pytest.raises(RuntimeError, match="cannot be found"):
-        stem_lag_s(read_mix(tmp_path / "film.mp4"), struck(Fraction(2)), Fraction(0))
+        stem_lag_s(read_mix(tmp_path / "film.mp4"), strike_sound(Fraction(2)), Fraction(0))
 
 
 def test_a_film_without_sound_is_refused(tmp_path: Path) -> None:
@@ -105,17 +105,17 @@ def test_a_film_without_sound_is_refused(tmp_path: Path) -> None:
         read_mix(tmp_path / "film.mp4")
 
 
-def test_onsets_are_found_where_something_is_struck() -> None:
-    found = onsets_s(struck(Fraction(2)), RATE_HZ)
+def test_onsets_are_found_at_the_strikes() -> None:
+    found = onsets_s(strike_sound(Fraction(2)), RATE_HZ)
     assert found == pytest.approx(HITS_S, abs=0.006)
     assert matched_offsets_s(found, (0.28, 1.0, 1.5)) == pytest.approx([-0.03, 0.0], abs=0.006)
 
 
-def test_an_onset_answers_one_contact_only() -> None:
+def test_an_onset_matches_only_one_contact() -> None:
     assert matched_offsets_s(np.array([1.0]), (0.97, 1.01)) == pytest.approx([-0.01])
 
 
-def test_a_roll_of_onsets_scores_low_though_it_meets_every_contact() -> None:
+def test_a_roll_of_onsets_scores_low_although_it_matches_every_contact() -> None:
     roll = np.arange(0.0, 2.0, 0.05)
     matched = len(matched_offsets_s(roll, HITS_S))
     assert matched == len(HITS_S)
@@ -130,11 +130,11 @@ def test_silence_has_no_onsets() -> None:
 
 def test_the_drawing_shows_each_clip(tmp_path: Path) -> None:
     energy = EnergyCurve(np.linspace(SILENCE_NATS, -2, 200), Fraction(100))
-    clip = DrawnClip("ball.mp4", struck(Fraction(2)), RATE_HZ, energy, energy.scale(0.8), HITS_S)
-    pictures = []
+    clip = DrawnClip("ball.mp4", strike_sound(Fraction(2)), RATE_HZ, energy, energy.scale(0.8), HITS_S)
+    images = []
     for count in (1, 2):
         draw_energy([clip] * count, tmp_path / "energy.png")
         with av.open(str(tmp_path / "energy.png")) as container:
-            pictures.append(next(container.decode(video=0)).to_ndarray(format="rgb24"))
-    assert pictures[1].shape[0] == pytest.approx(2 * pictures[0].shape[0], abs=2)
-    assert all(len(np.unique(picture.reshape(-1, 3), axis=0)) > 50 for picture in pictures)
+            images.append(next(container.decode(video=0)).to_ndarray(format="rgb24"))
+    assert images[1].shape[0] == pytest.approx(2 * images[0].shape[0], abs=2)
+    assert all(len(np.unique(image.reshape(-1, 3), axis=0)) > 50 for image in images)

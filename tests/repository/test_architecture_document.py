@@ -17,7 +17,7 @@ HEADINGS = {
 
 
 def layers_of(container: str) -> list[set[str]]:
-    """The layers of a package from the lowest to the highest, as its contract states them."""
+    """The layers in the contract of a package, from the lowest to the highest."""
     contracts = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"][
         "contracts"
     ]

@@ -1,4 +1,4 @@
-"""What the page on controls promises is so: words mean the values beside them, the code imports what there is."""
+"""docs/controls.md is correct: edits match the values in their rows, and code and commands use existing names."""
 
 import ast
 import inspect
@@ -18,10 +18,10 @@ from rewas_cli.commands.generate import generate
 from rewas_cli.commands.texture import texture
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "controls.md").read_text(encoding="utf-8")
-OF_TEXTURE = PAGE[PAGE.index("## Texture") : PAGE.index("## Takes")]
+TEXTURE_SECTION = PAGE[PAGE.index("## Texture") : PAGE.index("## Takes")]
 EDIT_ROW = re.compile(r"^\| `([^`]+)` \| `([A-Z]\w+\([^`]*\))` \|", re.MULTILINE)
-TEXTURE_EDITS = EDIT_ROW.findall(OF_TEXTURE)
-EDITS = EDIT_ROW.findall(PAGE.replace(OF_TEXTURE, ""))
+TEXTURE_EDITS = EDIT_ROW.findall(TEXTURE_SECTION)
+EDITS = EDIT_ROW.findall(PAGE.replace(TEXTURE_SECTION, ""))
 BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
 COMMANDS = {"conflict": conflict, "energy": energy, "generate": generate, "texture": texture}
 
@@ -29,32 +29,32 @@ COMMANDS = {"conflict": conflict, "energy": energy, "generate": generate, "textu
 @pytest.mark.parametrize(
     ("edits", "kind"), [(EDITS, rewas_engine.EnergyEdit), (TEXTURE_EDITS, rewas_engine.TextureEdit)]
 )
-def test_every_edit_stands_on_the_page(edits: list[tuple[str, str]], kind: type) -> None:
-    things = {name: getattr(rewas_engine, name) for name in rewas_engine.__all__}
+def test_every_edit_is_on_the_page(edits: list[tuple[str, str]], kind: type) -> None:
+    exports = {name: getattr(rewas_engine, name) for name in rewas_engine.__all__}
     kinds = {
         name
-        for name, thing in things.items()
-        if inspect.isclass(thing) and issubclass(thing, kind) and not inspect.isabstract(thing)
+        for name, export in exports.items()
+        if inspect.isclass(export) and issubclass(export, kind) and not inspect.isabstract(export)
     }
     assert {value.partition("(")[0] for _, value in edits} == kinds
 
 
 PARSED = [
-    *((words, value, rewas_engine.parse_edit) for words, value in EDITS),
-    *((words, value, rewas_engine.parse_texture_edit) for words, value in TEXTURE_EDITS),
+    *((text, value, rewas_engine.parse_edit) for text, value in EDITS),
+    *((text, value, rewas_engine.parse_texture_edit) for text, value in TEXTURE_EDITS),
 ]
 
 
-@pytest.mark.parametrize(("words", "value", "parse"), PARSED)
-def test_words_mean_the_value_beside_them(words: str, value: str, parse: Callable[[str], object]) -> None:
+@pytest.mark.parametrize(("text", "value", "parse"), PARSED)
+def test_edit_text_parses_to_the_value_in_its_row(text: str, value: str, parse: Callable[[str], object]) -> None:
     call = ast.parse(value, mode="eval").body
     assert isinstance(call, ast.Call)
     assert isinstance(call.func, ast.Name)
     arguments = [ast.literal_eval(argument) for argument in call.args]
-    assert parse(words) == getattr(rewas_engine, call.func.id)(*arguments)
+    assert parse(text) == getattr(rewas_engine, call.func.id)(*arguments)
 
 
-def test_the_python_of_the_page_imports_what_there_is() -> None:
+def test_python_examples_import_public_names() -> None:
     code = "".join(block for kind, block in BLOCKS if kind == "python")
     imported = [
         alias.name for node in ast.walk(ast.parse(code)) if isinstance(node, ast.ImportFrom) for alias in node.names
@@ -63,7 +63,7 @@ def test_the_python_of_the_page_imports_what_there_is() -> None:
     assert set(imported) <= set(rewas_engine.__all__)
 
 
-def test_the_commands_of_the_page_take_these_options_and_edits() -> None:
+def test_command_examples_use_valid_options_and_edits() -> None:
     lines = "".join(block for kind, block in BLOCKS if kind == "sh").replace("\\\n", " ").splitlines()
     assert lines
     for line in lines:
@@ -78,30 +78,30 @@ def test_the_commands_of_the_page_take_these_options_and_edits() -> None:
 
 
 def options(command: Callable[..., None]) -> set[str]:
-    """The options that a command takes."""
+    """The option names of a command."""
     found = set()
     for name, hint in get_type_hints(command, include_extras=True).items():
-        for said in get_args(hint)[1:]:
-            # Within Annotated, what stands first is the option's name and not its default.
-            found |= {said.default, *(said.param_decls or ()), f"--{name.replace('_', '-')}"}
+        for option in get_args(hint)[1:]:
+            # Within Annotated, the first argument is the name of the option, not its default.
+            found |= {option.default, *(option.param_decls or ()), f"--{name.replace('_', '-')}"}
     return found
 
 
-def test_the_curve_file_of_the_page_is_read(tmp_path: Path) -> None:
+def test_the_curve_file_example_is_valid(tmp_path: Path) -> None:
     (table,) = (block for _, block in BLOCKS if block.startswith("time_s,energy"))
     (tmp_path / "curve.csv").write_text(table)
     curve = rewas_engine.read_curve(tmp_path / "curve.csv", duration=5)
     assert curve.values.max() == pytest.approx(-3, abs=0.1)
 
 
-def test_the_texture_file_of_the_page_is_read(tmp_path: Path) -> None:
+def test_the_texture_file_example_is_valid(tmp_path: Path) -> None:
     (table,) = (block for _, block in BLOCKS if block.startswith("time_s,tilt"))
     (tmp_path / "texture.csv").write_text(table)
     texture = rewas_engine.read_texture(tmp_path / "texture.csv", duration=5)
     assert texture.tilt_nats.max() == pytest.approx(3, abs=0.1)
 
 
-def test_the_pictures_of_the_page_are_there_and_all_are_shown() -> None:
+def test_images_exist_and_are_all_shown() -> None:
     folder = Path(__file__).resolve().parents[2] / "docs" / "images"
     shown = set(re.findall(r"\(images/(controls-[a-z]+\.png)\)", PAGE))
     assert shown == {path.name for path in folder.glob("controls-*.png")}

@@ -1,4 +1,4 @@
-"""The pictures and sounds of the documents stay small, and each that is in the repository is shown."""
+"""Images and sounds in the documents are small, and every tracked one is shown."""
 
 import re
 import subprocess
@@ -17,7 +17,7 @@ def tracked_media() -> list[Path]:
     return [path for path in paths if path.suffix in MEDIA_SUFFIXES and path.is_file()]
 
 
-def test_the_media_of_the_documents_stay_small() -> None:
+def test_tracked_media_are_small() -> None:
     sizes = {path.name: path.stat().st_size for path in tracked_media()}
     assert sizes
     assert sum(sizes.values()) <= LIMIT_BYTES, sizes
@@ -27,7 +27,7 @@ def test_generated_media_are_not_tracked() -> None:
     assert not [path for path in tracked_media() if path.is_relative_to(ROOT / "docs" / "generated")]
 
 
-def test_each_of_them_is_shown_on_a_page() -> None:
+def test_tracked_media_are_shown_on_a_page() -> None:
     pages = [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]
     shown = {
         (page.parent / target).resolve()

@@ -10,9 +10,9 @@ DOCUMENTS = [
     *(ROOT / name for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "addon/README.md")),
     *sorted((ROOT / "docs").glob("*.md")),
 ]
-ROOM_OF_PACKAGE = {"rewas_engine": "", "rewas_server": "server", "rewas_cli": "server", "rewas_api": "proto"}
+FOLDER_OF_PACKAGE = {"rewas_engine": "", "rewas_server": "server", "rewas_cli": "server", "rewas_api": "proto"}
 PATH = re.compile(r"(?<![\w./-])(?:scripts|tests|rewas_engine|server|benchmarks|addon|proto)/[\w./-]*\w")
-MODULE = re.compile(rf"(?<![\w./-])(?:{'|'.join(ROOM_OF_PACKAGE)})(?:\.\w+)+")
+MODULE = re.compile(rf"(?<![\w./-])(?:{'|'.join(FOLDER_OF_PACKAGE)})(?:\.\w+)+")
 
 
 ENTRY_POINT_GROUP = "rewas_engine.backbones"
@@ -21,7 +21,7 @@ ENTRY_POINT_GROUP = "rewas_engine.backbones"
 def module_exists(name: str) -> bool:
     """Whether a dotted name is a module, one or two names within a module, or a public name of a package."""
     package, *names = name.split(".")
-    folder = ROOT / ROOM_OF_PACKAGE[package] / package
+    folder = ROOT / FOLDER_OF_PACKAGE[package] / package
     for length in range(len(names), max(len(names) - 2, 1) - 1, -1):
         path = folder.joinpath(*names[:length])
         if path.joinpath("__init__.py").is_file() or path.with_suffix(".py").is_file():

@@ -1,4 +1,4 @@
-"""The glossary names real identifiers, and the texts avoid turns of phrase that were replaced on purpose."""
+"""The glossary names existing identifiers, and no text contains a banned phrase."""
 
 import re
 import subprocess
@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 GLOSSARY = ROOT / "docs" / "glossary.md"
 SOURCES = ("rewas_engine", "server", "proto", "addon")
-# What the ban covers, as git pathspecs: it grows with each folder that has been rewritten.
+# Git pathspecs of the files in which the phrases are banned.
 SCOPE = ("*.md", ":!rewas_engine")
 WORD = re.compile(r"[A-Za-z_]\w*")
 ROW = re.compile(r"^\| (?P<term>[^|]+) \| (?P<meaning>[^|]+) \| (?P<identifiers>[^|]+) \|$", re.MULTILINE)

@@ -1,4 +1,4 @@
-"""The arrows between the rooms: they hold, and the check that guards them really catches a wrong import."""
+"""The import contracts hold, and the check catches a forbidden import."""
 
 import os
 import shutil
@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-ROOMS = {
+PACKAGE_FOLDERS = {
     "rewas_engine": "rewas_engine",
     "rewas_server": "server/rewas_server",
     "rewas_cli": "server/rewas_cli",
@@ -20,11 +20,11 @@ BLENDER_VERSIONS = ("4.2", "4.5", "5.0")
 
 
 def lint_imports(folder: Path) -> subprocess.CompletedProcess[str]:
-    rooms = os.pathsep.join(str(folder / room) for room in ("", "proto", "server", "addon"))
+    search_path = os.pathsep.join(str(folder / package_folder) for package_folder in ("", "proto", "server", "addon"))
     return subprocess.run(
         [Path(sys.executable).with_name("lint-imports"), "--no-cache"],
         cwd=folder,
-        env={**os.environ, "PYTHONPATH": rooms},
+        env={**os.environ, "PYTHONPATH": search_path},
         text=True,
         capture_output=True,
         check=False,
@@ -34,12 +34,14 @@ def lint_imports(folder: Path) -> subprocess.CompletedProcess[str]:
 @pytest.fixture
 def repository_copy(tmp_path: Path) -> Path:
     shutil.copy(ROOT / "pyproject.toml", tmp_path)
-    for room in ROOMS.values():
-        shutil.copytree(ROOT / room, tmp_path / room, ignore=shutil.ignore_patterns("__pycache__", "data"))
+    for package_folder in PACKAGE_FOLDERS.values():
+        shutil.copytree(
+            ROOT / package_folder, tmp_path / package_folder, ignore=shutil.ignore_patterns("__pycache__", "data")
+        )
     return tmp_path
 
 
-def test_the_arrows_hold() -> None:
+def test_the_contracts_hold() -> None:
     done = lint_imports(ROOT)
     assert done.returncode == 0, done.stdout + done.stderr
 
@@ -67,7 +69,7 @@ def test_the_arrows_hold() -> None:
         ("addon/rewas_nle/blender/planted.py", "import torch"),
     ],
 )
-def test_a_wrong_import_is_caught(repository_copy: Path, module: str, planted: str) -> None:
+def test_a_forbidden_import_is_caught(repository_copy: Path, module: str, planted: str) -> None:
     path = repository_copy / module
     with path.open("a", encoding="utf-8") as file:
         file.write(f"\n{planted}\n")
@@ -79,19 +81,19 @@ def test_a_wrong_import_is_caught(repository_copy: Path, module: str, planted: s
 
 
 @pytest.mark.parametrize("module", ["rewas_engine", "rewas_api.client", "rewas_server.grpc.app", "rewas_cli.main"])
-def test_what_must_start_at_once_imports_no_torch(module: str) -> None:
+def test_modules_that_start_fast_do_not_import_torch(module: str) -> None:
     code = f"import sys, {module}; print(*sorted({{name.split('.')[0] for name in sys.modules}}))"
     done = subprocess.run([sys.executable, "-c", code], text=True, capture_output=True, check=True)
     assert {"torch", "diffusers", "transformers", "bpy"}.isdisjoint(done.stdout.split())
 
 
 @pytest.mark.parametrize("version", BLENDER_VERSIONS)
-def test_blender_stands_without_the_model(version: str) -> None:
+def test_blender_environments_do_not_contain_the_model(version: str) -> None:
     python = ROOT / f".venv-blender-{version}" / "bin" / "python"
     if not python.exists():
         pytest.skip(f"Blender {version} is not set up here; `make test` does it")
     forbidden = ("torch", "diffusers", "transformers", "rewas_engine", "rewas_server")
     code = f"import importlib.util as u; print([name for name in {forbidden} if u.find_spec(name)])"
-    # Isolated: where the checks are run, PYTHONPATH names rooms of the checkout.
+    # Isolated, because PYTHONPATH names folders of the checkout while tests run.
     done = subprocess.run([python, "-I", "-c", code], cwd="/", text=True, capture_output=True, check=True)
     assert done.stdout.strip() == "[]"

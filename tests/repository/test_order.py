@@ -1,4 +1,4 @@
-"""The repository's order: top-level files, module names, links, versions and licences."""
+"""Repository conventions: top-level files, module names, links, versions and licences."""
 
 import re
 import subprocess
@@ -11,8 +11,8 @@ import rewas_api
 import rewas_server
 
 ROOT = Path(__file__).resolve().parents[2]
-ROOMS = {"addon", "server", "proto", "rewas_engine", "tests", "docs", "scripts", "benchmarks"}
-DEMANDED_BY_TOOLS = {
+FOLDERS = {"addon", "server", "proto", "rewas_engine", "tests", "docs", "scripts", "benchmarks"}
+REQUIRED_BY_TOOLS = {
     ".ci",
     ".editorconfig",
     ".gitattributes",
@@ -34,7 +34,7 @@ HEADING = re.compile(r"^#+\s+(.+)$", re.MULTILINE)
 
 
 def files() -> list[Path]:
-    """The files that git tracks; whatever else lies in the folder is the user's own."""
+    """All files that git tracks. Untracked files belong to the user and are ignored."""
     listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, text=True, capture_output=True, check=True)
     return [ROOT / name for name in listed.stdout.split("\0") if name and (ROOT / name).is_file()]
 
@@ -53,15 +53,15 @@ def documents() -> list[Path]:
     return [path for path in files() if path.suffix == ".md"]
 
 
-def test_the_top_level_holds_the_rooms_and_what_tools_demand() -> None:
-    assert {path.relative_to(ROOT).parts[0] for path in files()} <= ROOMS | DEMANDED_BY_TOOLS
+def test_the_top_level_has_only_known_files_and_folders() -> None:
+    assert {path.relative_to(ROOT).parts[0] for path in files()} <= FOLDERS | REQUIRED_BY_TOOLS
 
 
-def test_modules_have_telling_names() -> None:
+def test_no_module_has_a_vague_name() -> None:
     assert not [path for path in written_modules() if VAGUE_NAMES & {part.removesuffix(".py") for part in path.parts}]
 
 
-def test_no_text_names_a_path_of_one_machine() -> None:
+def test_no_text_contains_an_absolute_path() -> None:
     found = [
         f"{path.relative_to(ROOT)}:{number}: {line.strip()}"
         for path in texts()
@@ -76,7 +76,7 @@ def anchors(path: Path) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
-def test_links_in_the_documents_lead_somewhere() -> None:
+def test_links_in_the_documents_work() -> None:
     broken = []
     for document in documents():
         for target in LINK.findall(document.read_text(encoding="utf-8")):
@@ -89,7 +89,7 @@ def test_links_in_the_documents_lead_somewhere() -> None:
     assert not broken
 
 
-def test_every_document_can_be_reached_from_the_readme() -> None:
+def test_every_document_is_linked_from_the_readme() -> None:
     reached, waiting = set(), [ROOT / "README.md"]
     while waiting:
         document = waiting.pop()
@@ -104,7 +104,7 @@ def test_every_document_can_be_reached_from_the_readme() -> None:
     assert pages <= reached
 
 
-def test_one_version_stands_everywhere() -> None:
+def test_all_versions_are_equal() -> None:
     versions = {
         str(path.relative_to(ROOT)): version_in(path)
         for path in (
@@ -124,7 +124,7 @@ def version_in(path: Path) -> str:
     return str(content["project"]["version"] if "project" in content else content["version"])
 
 
-def test_each_room_carries_its_licence() -> None:
+def test_each_package_has_its_licence() -> None:
     assert "Apache License" in (ROOT / "LICENSE").read_text(encoding="utf-8")
     assert "GNU GENERAL PUBLIC LICENSE" in (ROOT / "addon" / "LICENSE").read_text(encoding="utf-8")
     for pyproject in (ROOT / "pyproject.toml", ROOT / "proto" / "pyproject.toml"):
@@ -151,8 +151,8 @@ def test_each_room_carries_its_licence() -> None:
         "clean",
     ],
 )
-def test_make_tells_of_each_of_its_targets(target: str) -> None:
-    told = subprocess.run(
+def test_make_help_lists_the_target(target: str) -> None:
+    shown = subprocess.run(
         ["make", "--no-print-directory", "help"], cwd=ROOT, text=True, capture_output=True, check=True
     )
-    assert f"make {target} " in told.stdout
+    assert f"make {target} " in shown.stdout

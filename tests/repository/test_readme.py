@@ -1,4 +1,4 @@
-"""What the README promises exists: commands with their options, make's targets, Python that runs against the engine."""
+"""Commands, options, make targets and Python examples in the README are valid."""
 
 import inspect
 import re
@@ -19,7 +19,7 @@ REWAS_LINES = [line for line in SHELL_LINES if "bin/rewas" in line]
 
 
 @pytest.mark.parametrize("line", REWAS_LINES)
-def test_a_command_takes_what_the_readme_gives_it(line: str) -> None:
+def test_commands_have_the_options_in_the_readme(line: str) -> None:
     _, *words = shlex.split(line, comments=True)
     command = words[:2] if words[0] == "packs" else words[:1]
     shown = subprocess.run(
@@ -30,7 +30,7 @@ def test_a_command_takes_what_the_readme_gives_it(line: str) -> None:
         assert re.search(rf"(?<![\w-]){re.escape(option)}(?![\w-])", shown.stdout), option
 
 
-def test_make_knows_the_targets_of_the_readme() -> None:
+def test_make_targets_in_the_readme_exist() -> None:
     targets = {target for target in re.findall(r"`?make (\w+)", README) if target.islower()}
     assert {"demo", "test", "extension", "serve"} <= targets
     for target in targets:
@@ -38,8 +38,8 @@ def test_make_knows_the_targets_of_the_readme() -> None:
         assert known.returncode == 0, known.stderr
 
 
-def test_the_python_of_the_readme_fits_the_engine() -> None:
-    """Each call binds to the signature of what it names; running it would take a model and a film."""
+def test_python_in_the_readme_matches_the_engine() -> None:
+    """Each call binds to the signature of its function. Running it would need a model and a video."""
     code = "".join(block for kind, block in BLOCKS if kind == "python")
     compile(code, "README.md", "exec")
     calls = {

@@ -1,4 +1,4 @@
-"""What `make` sets up, and when: run with a set-up script that only writes down that it was called."""
+"""What `make` sets up, and when. A recording script replaces the real set-up script."""
 
 import os
 import shutil
@@ -28,7 +28,7 @@ def repository_copy(tmp_path: Path) -> Path:
 
 
 def make(folder: Path, *arguments: str) -> list[str]:
-    """Run make; what it set up, in order."""
+    """Run make and return what it set up, in order."""
     calls = folder / "calls"
     calls.write_text("", encoding="utf-8")
     environment = {name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MAKELEVEL", "TORCH")}
@@ -39,22 +39,22 @@ def make(folder: Path, *arguments: str) -> list[str]:
     return [line.strip() for line in calls.read_text(encoding="utf-8").splitlines()]
 
 
-def test_the_demo_sets_up_only_what_it_uses(repository_copy: Path) -> None:
+def test_make_demo_sets_up_only_what_it_uses(repository_copy: Path) -> None:
     assert make(repository_copy, "demo") == ["main torch==2.13.0", "blender-4.5.15"]
 
 
-def test_the_tests_set_up_every_environment(repository_copy: Path) -> None:
+def test_make_test_sets_up_every_environment(repository_copy: Path) -> None:
     environments = [call.split()[0] for call in make(repository_copy, "test")]
     assert environments == ["main", "protoc", "blender-4.2.23", "blender-4.5.15", "blender-5.0.1"]
 
 
-def test_a_second_run_sets_nothing_up(repository_copy: Path) -> None:
+def test_a_second_run_sets_up_nothing(repository_copy: Path) -> None:
     make(repository_copy, "test")
     assert make(repository_copy, "test") == []
     assert make(repository_copy, "demo") == []
 
 
-def test_changed_versions_are_set_up_again(repository_copy: Path) -> None:
+def test_changed_versions_are_installed_again(repository_copy: Path) -> None:
     make(repository_copy, "test")
     constraints = repository_copy / "scripts" / "dev" / "constraints" / "protoc.txt"
     later = (repository_copy / ".venv-protoc" / ".set-up").stat().st_mtime + 10
@@ -62,7 +62,7 @@ def test_changed_versions_are_set_up_again(repository_copy: Path) -> None:
     assert make(repository_copy, "test") == ["protoc"]
 
 
-def test_a_torch_asked_for_by_name_is_installed_and_kept(repository_copy: Path) -> None:
+def test_a_requested_torch_build_is_installed_and_kept(repository_copy: Path) -> None:
     make(repository_copy, "demo")
     assert make(repository_copy, "demo", "TORCH=torch==9.9+cu1") == ["main torch==9.9+cu1"]
     assert make(repository_copy, "demo", "TORCH=torch==9.9+cu1") == []

@@ -1,4 +1,4 @@
-"""Stems as files: exact samples, true provenance, safe names, whole or not at all."""
+"""Stem files: exact samples, correct provenance, safe names, and atomic writing."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from wavinfo import WavInfoReader
 from rewas_engine.runtime.atomic_files import write_bytes_atomic
 from rewas_server.files.delivery import Provenance, StemFolder, safe_file_name, write_broadcast_wav
 
-MADE = Provenance("собака growling, naïvely", 7, "starter", "0.1.0", "Apache-2.0", 172_972_800)
+PROVENANCE = Provenance("собака growling, naïvely", 7, "starter", "0.1.0", "Apache-2.0", 172_972_800)
 
 
 def noise(channels: int, samples: int) -> np.ndarray:
@@ -32,10 +32,10 @@ def broadcast_wav(waveform: np.ndarray, sample_rate_hz: int, provenance: Provena
 
 
 @pytest.mark.parametrize(("channels", "samples", "rate_hz"), [(1, 10010, 48000), (2, 4801, 96000), (1, 1, 16000)])
-def test_the_file_holds_exactly_the_samples(tmp_path: Path, channels: int, samples: int, rate_hz: int) -> None:
+def test_the_file_has_exactly_the_samples(tmp_path: Path, channels: int, samples: int, rate_hz: int) -> None:
     waveform = noise(channels, samples)
     with StemFolder(tmp_path) as folder:
-        written = folder.write(waveform, rate_hz, "growl", MADE)
+        written = folder.write(waveform, rate_hz, "growl", PROVENANCE)
     info = soundfile.info(written.path)
     assert (info.samplerate, info.channels, info.frames, info.subtype) == (rate_hz, channels, samples, "PCM_24")
     read, _ = soundfile.read(written.path, dtype="float32", always_2d=True)
@@ -45,7 +45,7 @@ def test_the_file_holds_exactly_the_samples(tmp_path: Path, channels: int, sampl
 
 def test_another_reader_finds_time_and_provenance(tmp_path: Path) -> None:
     with StemFolder(tmp_path) as folder:
-        written = folder.write(noise(1, 4800), 48000, "growl", MADE)
+        written = folder.write(noise(1, 4800), 48000, "growl", PROVENANCE)
     info = WavInfoReader(str(written.path))
     assert info.fmt.sample_rate == 48000
     assert info.fmt.bits_per_sample == 24
@@ -64,64 +64,64 @@ def test_samples_are_rounded_as_libsndfile_rounds_them(channels: int) -> None:
     waveform[:, :6] = [1, -1, 0.5, -0.5, 1 - 2**-24, 0]
     expected = io.BytesIO()
     soundfile.write(expected, waveform.T, 48000, "PCM_24", format="WAV")
-    written = io.BytesIO(broadcast_wav(waveform, 48000, MADE))
+    written = io.BytesIO(broadcast_wav(waveform, 48000, PROVENANCE))
     samples = [soundfile.read(io.BytesIO(file.getvalue()), dtype="int32")[0] for file in (expected, written)]
     assert np.array_equal(*samples)
 
 
 def test_the_time_reference_comes_before_the_samples() -> None:
-    content = broadcast_wav(noise(1, 5000), 48000, MADE)
+    content = broadcast_wav(noise(1, 5000), 48000, PROVENANCE)
     assert 0 < content.index(b"bext") < content.index(b"data")
 
 
-def test_the_prompt_stands_in_full_in_the_file() -> None:
+def test_the_file_has_the_whole_prompt() -> None:
     prompt = "дождь " * 300
     content = broadcast_wav(noise(1, 10), 48000, Provenance(prompt, 1, "starter", "0.1.0", "Apache-2.0"))
     assert prompt.strip().encode() in content
 
 
-def test_the_same_samples_give_the_same_samples() -> None:
-    first, second = (broadcast_wav(noise(1, 100), 48000, MADE) for _ in range(2))
+def test_the_same_stem_gives_the_same_samples() -> None:
+    first, second = (broadcast_wav(noise(1, 100), 48000, PROVENANCE) for _ in range(2))
     assert first[-300:] == second[-300:]
 
 
-def test_what_would_clip_is_scaled_and_the_file_says_so(tmp_path: Path) -> None:
+def test_a_clipping_stem_is_scaled_and_the_file_says_so(tmp_path: Path) -> None:
     with StemFolder(tmp_path) as folder:
-        written = folder.write(noise(1, 4800) * 2, 48000, "loud", MADE)
+        written = folder.write(noise(1, 4800) * 2, 48000, "loud", PROVENANCE)
     samples, _ = soundfile.read(written.path)
     assert np.abs(samples).max() == pytest.approx(10 ** (-1 / 20), abs=1e-4)
     assert "scaled by -" in WavInfoReader(str(written.path)).bext.coding_history
 
 
-def test_no_number_is_no_sound() -> None:
+def test_non_finite_samples_are_refused() -> None:
     with pytest.raises(ValueError, match="finite"):
-        broadcast_wav(np.full((1, 10), np.nan, np.float32), 48000, MADE)
+        broadcast_wav(np.full((1, 10), np.nan, np.float32), 48000, PROVENANCE)
 
 
-def test_nothing_is_overwritten(tmp_path: Path) -> None:
+def test_existing_files_are_not_overwritten(tmp_path: Path) -> None:
     with StemFolder(tmp_path) as folder:
-        paths = [folder.write(noise(1, 10), 48000, "growl", MADE).path for _ in range(3)]
+        paths = [folder.write(noise(1, 10), 48000, "growl", PROVENANCE).path for _ in range(3)]
     with StemFolder(tmp_path) as folder:
-        paths.append(folder.write(noise(1, 10), 48000, "growl", MADE).path)
+        paths.append(folder.write(noise(1, 10), 48000, "growl", PROVENANCE).path)
     assert [path.name for path in paths] == ["growl.wav", "growl 2.wav", "growl 3.wav", "growl 4.wav"]
 
 
-def test_a_failed_job_leaves_no_stem_and_touches_no_other(tmp_path: Path) -> None:
+def test_a_failed_job_leaves_no_stem_and_keeps_other_files(tmp_path: Path) -> None:
     (tmp_path / "mine.wav").write_bytes(b"mine")
     with pytest.raises(RuntimeError), StemFolder(tmp_path) as folder:  # noqa: PT012
-        folder.write(noise(1, 10), 48000, "mine", MADE)
+        folder.write(noise(1, 10), 48000, "mine", PROVENANCE)
         raise RuntimeError
     assert [path.name for path in tmp_path.iterdir()] == ["mine.wav"]
     assert (tmp_path / "mine.wav").read_bytes() == b"mine"
 
 
-def test_a_folder_made_for_a_failed_job_goes_with_it(tmp_path: Path) -> None:
+def test_a_folder_created_for_a_failed_job_is_removed(tmp_path: Path) -> None:
     with pytest.raises(ValueError), StemFolder(tmp_path / "new") as folder:
-        folder.write(np.full((1, 4), np.inf, np.float32), 48000, "growl", MADE)
+        folder.write(np.full((1, 4), np.inf, np.float32), 48000, "growl", PROVENANCE)
     assert not (tmp_path / "new").exists()
 
 
-def test_a_file_is_written_whole_or_stays_as_it_was(tmp_path: Path) -> None:
+def test_a_file_is_written_completely_or_not_changed(tmp_path: Path) -> None:
     path = tmp_path / "energy.png"
     write_bytes_atomic(path, b"one")
     with pytest.raises(TypeError):
@@ -131,7 +131,7 @@ def test_a_file_is_written_whole_or_stays_as_it_was(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("samples", [100, 100_000, 600_000])
-def test_a_full_disk_is_told_as_such_and_names_the_file(
+def test_a_full_disk_is_reported_with_the_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], samples: int
 ) -> None:
     full_at_bytes = 800
@@ -150,9 +150,9 @@ def test_a_full_disk_is_told_as_such_and_names_the_file(
         pytest.raises(OSError, match=r"No space left on device.*growl\.wav'$"),
         StemFolder(tmp_path / "stems") as folder,
     ):
-        folder.write(noise(1, samples), 48000, "growl", MADE)
+        folder.write(noise(1, samples), 48000, "growl", PROVENANCE)
     assert list(tmp_path.iterdir()) == []
-    # What is raised within a callback from C is printed there.
+    # Errors in a callback from C are printed to stderr.
     assert capfd.readouterr().err == ""
 
 
@@ -176,7 +176,7 @@ def test_names_become_safe(name: str, safe: str) -> None:
 
 
 @given(st.text(max_size=400))
-def test_any_name_makes_a_file(tmp_path_factory: pytest.TempPathFactory, name: str) -> None:
+def test_any_name_gives_a_file(tmp_path_factory: pytest.TempPathFactory, name: str) -> None:
     folder = tmp_path_factory.mktemp("stems")
     safe = safe_file_name(name)
     path = folder / f"{safe} 12345.wav"
@@ -185,14 +185,14 @@ def test_any_name_makes_a_file(tmp_path_factory: pytest.TempPathFactory, name: s
     assert safe_file_name(safe) == safe
 
 
-def test_a_failed_job_leaves_no_folder_that_it_made_and_no_part_of_a_transfer(tmp_path: Path) -> None:
+def test_a_failed_job_removes_its_folders_and_partial_transfers(tmp_path: Path) -> None:
     (tmp_path / "there").mkdir()
     with pytest.raises(OSError, match="lost"):
-        _lose_a_transfer(tmp_path / "there" / "a" / "b")
+        _interrupt_a_transfer(tmp_path / "there" / "a" / "b")
     assert list((tmp_path / "there").iterdir()) == []
 
 
-def _lose_a_transfer(stems: Path) -> None:
+def _interrupt_a_transfer(stems: Path) -> None:
     with StemFolder(stems) as folder:
         path = folder.claim("growl", ".wav")
         (path.parent / f".{path.name}.0123456789abcdef.part").write_bytes(b"half")

@@ -1,4 +1,4 @@
-"""Reading OpenTimelineIO: exact times, and clear words for what cannot be right."""
+"""Reading OpenTimelineIO: exact times, and clear errors for invalid input."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def make_timeline(*items: otio.core.Composable) -> otio.schema.Timeline:
 
 
 @pytest.mark.parametrize(
-    ("written", "meant"),
+    ("written", "expected"),
     [
         (23.976, NTSC_FILM),
         (23.98, NTSC_FILM),
@@ -67,12 +67,12 @@ def make_timeline(*items: otio.core.Composable) -> otio.schema.Timeline:
         (1, Fraction(1)),
     ],
 )
-def test_rates_are_what_they_stand_for(written: float, meant: Fraction) -> None:
-    assert exact_rate(written) == meant
+def test_rates_are_read_exactly(written: float, expected: Fraction) -> None:
+    assert exact_rate(written) == expected
 
 
 @pytest.mark.parametrize("rate", [0.0, -24.0, math.nan, math.inf])
-def test_no_rate_is_refused(rate: float) -> None:
+def test_invalid_rates_are_refused(rate: float) -> None:
     with pytest.raises(ProblemError, match="rate"):
         exact_rate(rate, 'The clip "shot"')
 
@@ -89,7 +89,7 @@ def test_frame_times_are_exact_at_every_rate(rate: Fraction, frames: int) -> Non
     frames=st.integers(1, 100_000),
     handle=st.integers(0, 1000),
 )
-def test_the_place_in_the_file_is_counted_from_the_medias_timecode(
+def test_the_start_is_counted_from_the_timecode_of_the_media(
     rate: Fraction, media_start: int, offset: int, frames: int, handle: int
 ) -> None:
     clip = make_clip(
@@ -103,12 +103,12 @@ def test_the_place_in_the_file_is_counted_from_the_medias_timecode(
     assert source.timecode_s == (media_start + offset) / rate
 
 
-def test_a_clip_without_ranges_is_the_whole_media() -> None:
+def test_a_clip_without_ranges_covers_the_whole_media() -> None:
     source = read_clip_source(make_clip())
     assert (source.start_s, source.duration_s, source.frame_rate) == (0, None, None)
 
 
-def test_a_clip_without_a_source_range_is_the_available_range() -> None:
+def test_a_clip_without_a_source_range_covers_the_available_range() -> None:
     source = read_clip_source(make_clip(available=span(86400, 48)))
     assert (source.start_s, source.duration_s) == (0, 2)
 
@@ -140,7 +140,7 @@ def broken_clips() -> list[tuple[str, otio.schema.Clip, str]]:
 
 
 @pytest.mark.parametrize(("clip", "reason"), [pytest.param(c, r, id=n) for n, c, r in broken_clips()])
-def test_a_broken_clip_is_refused_by_name_with_its_reason(clip: otio.schema.Clip, reason: str) -> None:
+def test_a_broken_clip_is_refused_with_name_and_reason(clip: otio.schema.Clip, reason: str) -> None:
     with pytest.raises(ProblemError) as caught:
         read_clip_source(clip)
     assert '"shot"' in caught.value.what
@@ -149,7 +149,7 @@ def test_a_broken_clip_is_refused_by_name_with_its_reason(clip: otio.schema.Clip
     assert caught.value.kind is ProblemKind.TIMELINE
 
 
-def test_a_time_warp_at_the_pictures_own_speed_is_no_time_warp() -> None:
+def test_a_time_warp_of_factor_1_is_accepted() -> None:
     clip = make_clip(source=span(0, 24))
     clip.effects.append(otio.schema.LinearTimeWarp(time_scalar=1.0))
     clip.effects.append(otio.schema.Effect(name="blur"))
@@ -160,7 +160,7 @@ def test_a_time_warp_at_the_pictures_own_speed_is_no_time_warp() -> None:
     "text",
     ["", "no json", "{}", "[]", "null", "3", '{"OTIO_SCHEMA": "Clip.99"}', '{"OTIO_SCHEMA": "Gap.1"}', "\0", "{" * 500],
 )
-def test_text_that_is_no_clip_and_no_timeline_is_refused(text: str) -> None:
+def test_text_without_clip_or_timeline_is_refused(text: str) -> None:
     for parse in (parse_clip, parse_timeline):
         with pytest.raises(ProblemError) as caught:
             parse(text)
@@ -172,7 +172,7 @@ def test_text_that_is_no_clip_and_no_timeline_is_refused(text: str) -> None:
         st.none() | st.integers() | st.text(max_size=5), lambda inner: st.lists(inner, max_size=3), max_leaves=8
     )
 )
-def test_whatever_stands_in_metadata_gives_a_clip_or_clear_words(value: object) -> None:
+def test_any_metadata_gives_a_clip_or_a_clear_error(value: object) -> None:
     clip = make_clip(source=span(0, 24))
     document = json.loads(clip.to_json_string())
     document["metadata"] = {"rewas": value}
@@ -186,26 +186,30 @@ def test_whatever_stands_in_metadata_gives_a_clip_or_clear_words(value: object) 
 
 
 @pytest.mark.parametrize("opening", ["[", '{"a":', '{"OTIO_SCHEMA":"Stack.1","children":['])
-def test_endless_nesting_ends_no_process(opening: str) -> None:
+def test_deeply_nested_text_does_not_crash_the_process(opening: str) -> None:
     for parse in (parse_clip, parse_timeline):
         with pytest.raises(ProblemError):
             parse(opening * 500_000)
 
 
-def test_only_enabled_clips_with_a_prompt_on_video_tracks_are_worked_on() -> None:
+def test_only_enabled_clips_with_a_prompt_on_video_tracks_are_found() -> None:
     off = make_clip("off", span(0, 24), prompt="rain")
     off.enabled = False
     timeline = make_timeline(make_clip("silent", span(0, 48)), off, make_clip("loud", span(0, 24), prompt="rain"))
-    heard = otio.schema.Track(kind=otio.schema.TrackKind.Audio, children=[make_clip("stem", span(0, 9), prompt="rain")])
-    timeline.tracks.append(heard)
-    hidden = otio.schema.Track(kind=otio.schema.TrackKind.Video, children=[make_clip("hidden", span(0, 9), prompt="a")])
-    hidden.enabled = False
-    timeline.tracks.append(hidden)
+    audio_track = otio.schema.Track(
+        kind=otio.schema.TrackKind.Audio, children=[make_clip("stem", span(0, 9), prompt="rain")]
+    )
+    timeline.tracks.append(audio_track)
+    disabled_track = otio.schema.Track(
+        kind=otio.schema.TrackKind.Video, children=[make_clip("hidden", span(0, 9), prompt="a")]
+    )
+    disabled_track.enabled = False
+    timeline.tracks.append(disabled_track)
     (found,) = find_prompted_clips(timeline)
     assert (found.source.name, found.position_s, found.settings.prompt) == ("loud", 3, "rain")
 
 
-def test_a_transition_moves_nothing() -> None:
+def test_a_transition_does_not_move_clips() -> None:
     dissolve = otio.schema.Transition(in_offset=time(6), out_offset=time(6))
     timeline = make_timeline(
         make_clip("a", span(10, 24), span(0, 100), "rain"), dissolve, make_clip("b", span(10, 48), span(0, 100), "wind")
@@ -214,26 +218,26 @@ def test_a_transition_moves_nothing() -> None:
     assert places == [("a", 0, 1), ("b", 1, 2)]
 
 
-def test_a_nested_clip_is_heard_where_and_as_far_as_it_is_seen() -> None:
+def test_a_nested_clip_has_its_visible_position_and_range() -> None:
     inner = otio.schema.Track(kind=otio.schema.TrackKind.Video)
     inner.extend([otio.schema.Gap(duration=time(24)), make_clip("deep", span(48, 96), span(0, 240), "rain")])
     nested = otio.schema.Stack(name="nest", children=[inner], source_range=span(36, 48))
     (found,) = find_prompted_clips(make_timeline(make_clip("before", span(0, 72)), nested))
-    # The nest shows its seconds 1.5 to 3.5; the clip within begins at its second 1.
+    # The stack shows 1.5 s to 3.5 s of its content, in which the clip begins at 1 s.
     assert found.position_s == 3
     assert found.duration_s == 2
     assert found.source.start_s == Fraction(5, 2)
     assert found.source.timecode_s == Fraction(5, 2)
 
 
-def test_a_clip_that_its_nest_hides_is_not_heard() -> None:
+def test_a_clip_outside_the_range_of_its_stack_is_skipped() -> None:
     inner = otio.schema.Track(kind=otio.schema.TrackKind.Video)
     inner.extend([make_clip("seen", span(0, 24)), make_clip("hidden", span(0, 24), prompt="rain")])
     nested = otio.schema.Stack(children=[inner], source_range=span(0, 24))
     assert find_prompted_clips(make_timeline(nested)) == []
 
 
-def test_a_clip_within_a_retimed_nest_is_refused() -> None:
+def test_a_clip_in_a_retimed_stack_is_refused() -> None:
     inner = otio.schema.Track(
         kind=otio.schema.TrackKind.Video, children=[make_clip("deep", span(0, 24), prompt="rain")]
     )
@@ -243,7 +247,7 @@ def test_a_clip_within_a_retimed_nest_is_refused() -> None:
         find_prompted_clips(make_timeline(nested))
 
 
-def test_a_neighbour_whose_length_nobody_knows_is_named() -> None:
+def test_a_neighbour_without_a_duration_is_named() -> None:
     with pytest.raises(ProblemError, match='"unknown" has no duration'):
         find_prompted_clips(make_timeline(otio.schema.Clip(name="unknown"), make_clip("b", span(0, 24), prompt="rain")))
 
@@ -254,14 +258,14 @@ def test_an_empty_prompt_on_a_timeline_is_refused(prompt: str) -> None:
         find_prompted_clips(make_timeline(make_clip(source=span(0, 24), prompt=prompt)))
 
 
-def test_a_broken_clip_without_a_prompt_disturbs_nobody() -> None:
+def test_a_broken_clip_without_a_prompt_is_ignored() -> None:
     bars = otio.schema.Clip(name="bars", source_range=span(0, 24))
     bars.media_reference = otio.schema.GeneratorReference(generator_kind="SMPTEBars")
     timeline = make_timeline(bars, make_clip("b", span(0, 24), prompt="rain"))
     assert [clip.position_s for clip in find_prompted_clips(timeline)] == [1]
 
 
-def test_nesting_without_end_is_refused() -> None:
+def test_too_deep_nesting_is_refused() -> None:
     item: otio.core.Composable = make_clip(source=span(0, 24), prompt="rain")
     for _ in range(100):
         item = otio.schema.Stack(children=[item])

@@ -1,4 +1,4 @@
-"""Stems stand exactly under their picture, on tracks of their own."""
+"""Stems are placed exactly under their clips, on separate tracks."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ RATES = [Fraction(n) for n in (24, 25, 30, 50, 60)] + [Fraction(n * 1000, 1001) 
 SAMPLE_RATE_HZ = 48000
 
 
-def picture(shots: list[tuple[int, int, Fraction, bool]]) -> otio.schema.Timeline:
+def video_timeline(shots: list[tuple[int, int, Fraction, bool]]) -> otio.schema.Timeline:
     """A timeline of (gap frames, clip frames, rate, has a prompt) on one track."""
     timeline = otio.schema.Timeline(name="reel")
     track = otio.schema.Track(name="V1", kind=otio.schema.TrackKind.Video)
@@ -73,30 +73,30 @@ shots = st.lists(
 
 
 @given(shots)
-def test_each_stem_stands_under_its_picture(shots: list[tuple[int, int, Fraction, bool]]) -> None:
-    timeline = picture(shots)
+def test_each_stem_is_under_its_clip(shots: list[tuple[int, int, Fraction, bool]]) -> None:
+    timeline = video_timeline(shots)
     before = timeline.tracks[0].clone()
     stems = stems_for(timeline)
     add_stem_tracks(timeline, stems)
     timeline = otio.adapters.read_from_string(timeline.to_json_string(), "otio_json")
     assert timeline.tracks[0].is_equivalent_to(before)
     assert len(timeline.tracks) == (2 if stems else 1)
-    pictures = {clip.name: clip for clip in timeline.tracks[0].find_clips()}
+    clips_by_name = {clip.name: clip for clip in timeline.tracks[0].find_clips()}
     for track in timeline.tracks[1:]:
         assert track.kind == otio.schema.TrackKind.Audio
         for clip in track.find_clips():
-            seen = pictures[clip.name.removesuffix(" primary")].range_in_parent()
-            heard = clip.range_in_parent()
+            clip_range = clips_by_name[clip.name.removesuffix(" primary")].range_in_parent()
+            stem_range = clip.range_in_parent()
             tolerance_s = 0.01 / SAMPLE_RATE_HZ
-            assert abs(heard.start_time.to_seconds() - seen.start_time.to_seconds()) < tolerance_s
-            assert abs(heard.duration.to_seconds() - seen.duration.to_seconds()) < tolerance_s
+            assert abs(stem_range.start_time.to_seconds() - clip_range.start_time.to_seconds()) < tolerance_s
+            assert abs(stem_range.duration.to_seconds() - clip_range.duration.to_seconds()) < tolerance_s
             media = clip.media_reference.available_range
             assert abs(clip.source_range.start_time.to_seconds() - media.start_time.to_seconds()) < tolerance_s
-            assert abs(media.duration.to_seconds() - heard.duration.to_seconds()) <= 0.5 / SAMPLE_RATE_HZ + 1e-9
+            assert abs(media.duration.to_seconds() - stem_range.duration.to_seconds()) <= 0.5 / SAMPLE_RATE_HZ + 1e-9
 
 
 def test_each_role_and_take_has_a_track() -> None:
-    timeline = picture([(0, 24, Fraction(24), True), (12, 24, Fraction(24), True)])
+    timeline = video_timeline([(0, 24, Fraction(24), True), (12, 24, Fraction(24), True)])
     add_stem_tracks(timeline, stems_for(timeline, takes=2, roles=("primary", "ambience")))
     assert [track.name for track in timeline.tracks] == [
         "V1",
@@ -108,17 +108,17 @@ def test_each_role_and_take_has_a_track() -> None:
     assert [len(list(track.find_clips())) for track in timeline.tracks] == [2, 2, 2, 2, 2]
 
 
-def test_clips_seen_at_the_same_time_are_heard_on_two_tracks() -> None:
-    timeline = picture([(0, 48, Fraction(24), True)])
-    above = picture([(24, 48, Fraction(24), True)])
+def test_stems_of_overlapping_clips_are_on_two_tracks() -> None:
+    timeline = video_timeline([(0, 48, Fraction(24), True)])
+    above = video_timeline([(24, 48, Fraction(24), True)])
     timeline.tracks.append(above.tracks[0].clone())
     add_stem_tracks(timeline, stems_for(timeline))
     assert [track.name for track in timeline.tracks[2:]] == ["ReWaS primary, take 1", "ReWaS primary, take 1 (2)"]
     assert timeline.tracks[3].range_of_child_at_index(1).start_time.to_seconds() == 1
 
 
-def test_a_stem_says_how_it_was_made() -> None:
-    timeline = picture([(0, 24, Fraction(24000, 1001), True)])
+def test_a_stem_has_its_generation_settings_as_metadata() -> None:
+    timeline = video_timeline([(0, 24, Fraction(24000, 1001), True)])
     add_stem_tracks(timeline, stems_for(timeline))
     (clip,) = timeline.tracks[1].find_clips()
     assert dict(clip.metadata["rewas"]) == {
@@ -132,8 +132,8 @@ def test_a_stem_says_how_it_was_made() -> None:
     }
 
 
-def test_the_timecode_counts_from_the_timelines_start() -> None:
-    timeline = picture([(24, 24, Fraction(24), True)])
+def test_the_timecode_counts_from_the_start_of_the_timeline() -> None:
+    timeline = video_timeline([(24, 24, Fraction(24), True)])
     timeline.global_start_time = otio.opentime.from_timecode("01:00:00:00", 24)
     (clip,) = find_prompted_clips(timeline)
     assert timecode_samples(timeline, clip, SAMPLE_RATE_HZ) == 3601 * SAMPLE_RATE_HZ
@@ -144,8 +144,8 @@ def test_the_timecode_counts_from_the_timelines_start() -> None:
     assert stem.range_in_parent().start_time.to_seconds() == 1
 
 
-def test_worked_on_twice_a_timeline_keeps_its_first_stems() -> None:
-    timeline = picture([(0, 24, Fraction(24), True)])
+def test_a_timeline_keeps_its_stems_when_processed_twice() -> None:
+    timeline = video_timeline([(0, 24, Fraction(24), True)])
     add_stem_tracks(timeline, stems_for(timeline))
     assert len(find_prompted_clips(timeline)) == 1
     add_stem_tracks(timeline, stems_for(timeline))

@@ -1,6 +1,6 @@
-"""The engine's public face is frozen: a change of a name, a parameter or a default shows here and must be meant.
+"""The engine's public interface is frozen: this test fails if a name, a parameter or a default changes.
 
-After a change that is meant, write it anew with `python tests/repository/test_engine_face.py` and read the difference.
+After an intended change, update the file with `python tests/repository/test_engine_interface.py` and check the diff.
 """
 
 import inspect
@@ -12,22 +12,22 @@ from typing import Any
 
 import rewas_engine
 
-FACE = Path(__file__).with_name("engine_face.txt")
+INTERFACE = Path(__file__).with_name("engine_interface.txt")
 
 
 def describe_module(module: ModuleType) -> str:
     return "\n".join(line for name in module.__all__ for line in describe(name, getattr(module, name))) + "\n"
 
 
-def describe(name: str, thing: Any) -> Iterator[str]:
-    if inspect.isclass(thing):
-        bases = ", ".join(base.__name__ for base in thing.__bases__ if base is not object)
+def describe(name: str, value: Any) -> Iterator[str]:
+    if inspect.isclass(value):
+        bases = ", ".join(base.__name__ for base in value.__bases__ if base is not object)
         yield f"class {name}({bases})"
-        yield from (f"    {line}" for line in describe_members(thing))
-    elif callable(thing) and hasattr(thing, "__name__"):
-        yield f"def {name}{inspect.signature(thing)}"
+        yield from (f"    {line}" for line in describe_members(value))
+    elif callable(value) and hasattr(value, "__name__"):
+        yield f"def {name}{inspect.signature(value)}"
     else:
-        yield f"{name} = {thing!r}"
+        yield f"{name} = {value!r}"
 
 
 def describe_members(kind: type) -> Iterator[str]:
@@ -49,14 +49,14 @@ def describe_members(kind: type) -> Iterator[str]:
             yield f"def {name}{inspect.signature(member)}"
 
 
-def test_the_public_face_is_as_it_was() -> None:
-    assert describe_module(rewas_engine) == FACE.read_text(encoding="utf-8")
+def test_the_public_interface_is_unchanged() -> None:
+    assert describe_module(rewas_engine) == INTERFACE.read_text(encoding="utf-8")
 
 
-def test_every_public_thing_says_what_it_is_for() -> None:
-    things = {name: getattr(rewas_engine, name) for name in rewas_engine.__all__}
-    assert not [name for name, thing in things.items() if callable(thing) and not inspect.getdoc(thing)]
+def test_every_public_name_has_a_docstring() -> None:
+    exports = {name: getattr(rewas_engine, name) for name in rewas_engine.__all__}
+    assert not [name for name, export in exports.items() if callable(export) and not inspect.getdoc(export)]
 
 
 if __name__ == "__main__":
-    FACE.write_text(describe_module(rewas_engine), encoding="utf-8")
+    INTERFACE.write_text(describe_module(rewas_engine), encoding="utf-8")

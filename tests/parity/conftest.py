@@ -1,4 +1,4 @@
-"""Synthetic checkpoints of a small size under the released names, and the pack that they become."""
+"""Small synthetic checkpoints with the names of the release, and the pack converted from them."""
 
 import json
 import os
@@ -11,7 +11,7 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 
 @pytest.fixture(scope="session")
 def released_files(tmp_path_factory: pytest.TempPathFactory):
-    """All six files and a tokenizer. Tests that spoil a file spoil a copy."""
+    """All six files and a tokenizer. Tests that damage a file use a copy."""
     from rewas_engine.conversion.sizes import SMALL
     from rewas_engine.parity.synthetic_checkpoints import write_synthetic_checkpoints
 
@@ -20,7 +20,7 @@ def released_files(tmp_path_factory: pytest.TempPathFactory):
 
 @pytest.fixture(scope="session")
 def released_pack(released_files, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The pack of those checkpoints, in float32."""
+    """The pack converted from those checkpoints, in float32."""
     from rewas_engine.conversion.released import convert_released
     from rewas_engine.conversion.sizes import SMALL
 
@@ -29,7 +29,7 @@ def released_pack(released_files, tmp_path_factory: pytest.TempPathFactory) -> P
 
 @pytest.fixture(scope="session")
 def released_model(released_pack: Path):
-    """That pack, loaded."""
+    """The loaded pack."""
     from rewas_engine import ReWaS
 
     return ReWaS.from_pretrained(released_pack, device="cpu")
@@ -37,7 +37,7 @@ def released_model(released_pack: Path):
 
 @pytest.fixture
 def audioldm_folder(tmp_path: Path) -> Path:
-    """AudioLDM as a diffusers pipeline would be saved, its VAE with the attention names of old."""
+    """AudioLDM as a saved diffusers pipeline, with the old attention names in its VAE."""
     from safetensors.torch import save_file
 
     from rewas_engine.conversion.sizes import SMALL
@@ -53,7 +53,7 @@ def audioldm_folder(tmp_path: Path) -> Path:
                 tensors = {key.replace(f".{ours}.", f".{theirs}."): tensor for key, tensor in tensors.items()}
         (folder / name).mkdir(parents=True)
         save_file(tensors, folder / name / "diffusion_pytorch_model.safetensors")
-    # As downloaded: eight heads on each level, which would compute something else.
+    # As downloaded: eight heads on each level, which would give other results.
     (folder / "unet" / "config.json").write_text(json.dumps({"attention_head_dim": 8}))
     (folder / "vae" / "config.json").write_text(json.dumps({"scaling_factor": 0.5}))
     return folder

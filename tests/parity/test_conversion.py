@@ -1,4 +1,4 @@
-"""Conversion: what is in the files is in the pack, and a pack is there whole or not at all."""
+"""Conversion: the pack has the weights of the files, and is written completely or not at all."""
 
 import json
 import os
@@ -25,16 +25,16 @@ ROLES = ("denoiser", "adapter", "codec", "vocoder", "text_encoder", "video_encod
 
 
 @pytest.mark.parametrize("role", ROLES)
-def test_every_weight_arrives_under_our_name(role: str, released_pack: Path) -> None:
-    # The denoiser's last state is all zeros in these files: what arrives is its running average.
-    found, wanted = load_file(released_pack / role / "model.safetensors"), recipe_part(role, SMALL)
-    assert found.keys() == wanted.keys()
-    for name, tensor in wanted.items():
+def test_every_weight_is_stored_under_our_name(role: str, released_pack: Path) -> None:
+    # In these files the denoiser's last state is all zeros, so its moving average must be used.
+    found, expected = load_file(released_pack / role / "model.safetensors"), recipe_part(role, SMALL)
+    assert found.keys() == expected.keys()
+    for name, tensor in expected.items():
         torch.testing.assert_close(found[name], tensor, atol=2e-6, rtol=1e-6)
         assert role == "vocoder" or torch.equal(found[name], tensor)
 
 
-def test_the_pack_says_what_it_is_and_what_it_permits(released_pack: Path) -> None:
+def test_the_pack_has_a_description_and_its_terms(released_pack: Path) -> None:
     description = read_pack(released_pack)
     verify_files(description)
     info = description.info
@@ -46,7 +46,7 @@ def test_the_pack_says_what_it_is_and_what_it_permits(released_pack: Path) -> No
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_weights_are_stored_as_asked(dtype: str, released_files: ReleasedFiles, tmp_path: Path) -> None:
+def test_weights_are_stored_in_the_requested_dtype(dtype: str, released_files: ReleasedFiles, tmp_path: Path) -> None:
     pack = convert_released(released_files, tmp_path / "pack", dtype=dtype, sizes=SMALL)
     for role in ROLES:
         stored = load_file(pack / role / "model.safetensors")
@@ -54,7 +54,7 @@ def test_weights_are_stored_as_asked(dtype: str, released_files: ReleasedFiles, 
     assert ReWaS.from_pretrained(pack, device="cpu").pack.name == "pack"
 
 
-def test_without_a_running_average_the_denoiser_itself_is_taken(released_files: ReleasedFiles, tmp_path: Path) -> None:
+def test_without_a_moving_average_the_denoiser_itself_is_used(released_files: ReleasedFiles, tmp_path: Path) -> None:
     content = torch.load(released_files.rewas, weights_only=True)
     kept = {name: tensor for name, tensor in content["state_dict"].items() if not name.startswith("model_ema.")}
     path = tmp_path / released_files.rewas.name
@@ -63,7 +63,7 @@ def test_without_a_running_average_the_denoiser_itself_is_taken(released_files: 
     assert all(not tensor.any() for tensor in load_file(pack / "denoiser" / "model.safetensors").values())
 
 
-def test_parts_within_the_rewas_checkpoint_need_no_file_of_their_own(
+def test_parts_of_the_rewas_checkpoint_need_no_separate_files(
     released_files: ReleasedFiles, released_pack: Path, tmp_path: Path
 ) -> None:
     fewer = replace(released_files, vae=None, vocoder=None, clap=None)
@@ -74,7 +74,7 @@ def test_parts_within_the_rewas_checkpoint_need_no_file_of_their_own(
 
 
 @pytest.mark.parametrize("kept", ["first_stage_model.loss.logvar", "cond_stage_models.0.model.logit_scale_a"])
-def test_of_a_part_that_is_taken_from_elsewhere_only_leftovers_may_be_left(
+def test_leftovers_of_separately_given_parts_are_accepted(
     kept: str, released_files: ReleasedFiles, tmp_path: Path
 ) -> None:
     content = torch.load(released_files.rewas, weights_only=True)["state_dict"]
@@ -87,7 +87,7 @@ def test_of_a_part_that_is_taken_from_elsewhere_only_leftovers_may_be_left(
     assert {path.name for path in pack.iterdir() if path.is_dir()} >= set(ROLES)
 
 
-def test_a_diffusers_folder_takes_the_place_of_its_parts(
+def test_a_diffusers_folder_replaces_the_files_of_its_parts(
     released_files: ReleasedFiles, audioldm_folder: Path, tmp_path: Path
 ) -> None:
     files = ReleasedFiles(
@@ -99,14 +99,14 @@ def test_a_diffusers_folder_takes_the_place_of_its_parts(
     )
     pack = convert_released(files, tmp_path / "pack", sizes=SMALL)
     for role in diffusers_parts():
-        found, wanted = load_file(pack / role / "model.safetensors"), recipe_part(role, SMALL, prefix="folder.")
-        assert all(torch.equal(found[name], tensor) for name, tensor in wanted.items())
+        found, expected = load_file(pack / role / "model.safetensors"), recipe_part(role, SMALL, prefix="folder.")
+        assert all(torch.equal(found[name], tensor) for name, tensor in expected.items())
     config = json.loads((pack / "denoiser" / "config.json").read_text())
     assert config["attention_head_dim"] == [1, 2]
     assert config["class_embeddings_concat"] is True
 
 
-def test_a_missing_tokenizer_is_named_with_what_fetches_it(released_files: ReleasedFiles, tmp_path: Path) -> None:
+def test_a_missing_tokenizer_is_named_with_the_download_command(released_files: ReleasedFiles, tmp_path: Path) -> None:
     with pytest.raises(PackError, match="tokenizer of RoBERTa is missing") as caught:
         convert_released(replace(released_files, tokenizer=None), tmp_path / "pack", sizes=SMALL)
     assert "hf download" in caught.value.remedy
@@ -124,12 +124,12 @@ def test_another_tokenizer_is_refused(released_files: ReleasedFiles, tmp_path: P
 
 
 @pytest.mark.parametrize(("name", "value"), [("dtype", "fp8"), ("token_times", "later")])
-def test_settings_that_are_none(name: str, value: str, released_files: ReleasedFiles, tmp_path: Path) -> None:
+def test_invalid_settings_are_refused(name: str, value: str, released_files: ReleasedFiles, tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match=value):
         convert_released(released_files, tmp_path / "pack", sizes=SMALL, **{name: value})
 
 
-def test_a_folder_that_is_there_is_left_alone(released_files: ReleasedFiles, tmp_path: Path) -> None:
+def test_an_existing_folder_is_not_changed(released_files: ReleasedFiles, tmp_path: Path) -> None:
     (tmp_path / "pack").mkdir()
     (tmp_path / "pack" / "mine.txt").write_text("mine")
     with pytest.raises(PackError, match="already exists"):
@@ -138,7 +138,7 @@ def test_a_folder_that_is_there_is_left_alone(released_files: ReleasedFiles, tmp
 
 
 @pytest.mark.parametrize("step", [0, 7, 10, 14])
-def test_a_conversion_that_is_stopped_leaves_nothing(step: int, released_files: ReleasedFiles, tmp_path: Path) -> None:
+def test_a_stopped_conversion_leaves_no_files(step: int, released_files: ReleasedFiles, tmp_path: Path) -> None:
     def stop(progress: Progress) -> None:
         assert progress.total_steps == 15
         if progress.step == step:
@@ -149,7 +149,7 @@ def test_a_conversion_that_is_stopped_leaves_nothing(step: int, released_files: 
     assert not list(tmp_path.iterdir())
 
 
-def test_a_conversion_that_is_killed_leaves_no_pack(
+def test_a_killed_conversion_leaves_no_pack(
     released_files: ReleasedFiles, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     program = (
@@ -162,13 +162,13 @@ def test_a_conversion_that_is_killed_leaves_no_pack(
     )
     files = released_files
     paths = (files.rewas, files.phi, files.synchformer, files.vae, files.vocoder, files.clap, files.tokenizer)
-    done = subprocess.run(
+    finished = subprocess.run(
         [sys.executable, "-c", program, tmp_path / "pack", *paths], env={**os.environ, "OMP_NUM_THREADS": "1"}
     )
-    assert done.returncode == -9
+    assert finished.returncode == -9
     monkeypatch.setenv("REWAS_PACKS", str(tmp_path))
     assert not (tmp_path / "pack").exists()
     assert all(tmp_path not in pack.path.parents for pack in installed_packs())
-    # The next one clears away what was left.
+    # The next conversion removes the leftovers.
     convert_released(files, tmp_path / "pack", sizes=SMALL)
     assert [path.name for path in tmp_path.iterdir()] == ["pack"]

@@ -1,4 +1,4 @@
-"""Files of the reference's numbers: cut down without loss of what is compared, named where they are incomplete."""
+"""Files of reference arrays: the subset gives the same comparison, and incomplete files are named."""
 
 import importlib.util
 import json
@@ -23,7 +23,7 @@ NOISE_SEED = 77
 
 
 @pytest.fixture(scope="module")
-def cutting() -> ModuleType:
+def cut_script() -> ModuleType:
     spec = importlib.util.spec_from_file_location(
         "cut_parity_numbers", ROOT / "scripts" / "measure" / "cut_parity_numbers.py"
     )
@@ -34,10 +34,10 @@ def cutting() -> ModuleType:
     return module
 
 
-def cut(cutting: ModuleType, folder: Path, file: str) -> ReferenceArrays:
-    """What is kept of a file, as it is read again."""
+def cut(cut_script: ModuleType, folder: Path, file: str) -> ReferenceArrays:
+    """Cut an array file to its subset and open the result."""
     path = folder / f"{file}.npz"
-    np.savez_compressed(path, **dict(cutting.extract_arrays(folder, file)))
+    np.savez_compressed(path, **dict(cut_script.extract_arrays(folder, file)))
     return ReferenceArrays(path)
 
 
@@ -47,7 +47,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_what_is_kept_is_what_was_computed(cutting: ModuleType, folder: Path) -> None:
+def test_the_subset_has_the_original_values(cut_script: ModuleType, folder: Path) -> None:
     outputs = np.random.default_rng(1).normal(size=(3, 50, 40)).astype(np.float32)
     noises = draw_normal(NOISE_SEED, (2, 5000))
     np.savez(
@@ -58,45 +58,45 @@ def test_what_is_kept_is_what_was_computed(cutting: ModuleType, folder: Path) ->
         hint_uncond=outputs,
         **{"w:a": outputs},
     )
-    kept = cut(cutting, folder, "ddim_tiny")
-    assert set(kept) == {"noises", "final", "eta"}
-    assert float(kept["eta"]) == 1.0
-    assert np.array_equal(kept["noises"], noises)
-    final = kept["final"]
+    subset = cut(cut_script, folder, "ddim_tiny")
+    assert set(subset) == {"noises", "final", "eta"}
+    assert float(subset["eta"]) == 1.0
+    assert np.array_equal(subset["noises"], noises)
+    final = subset["final"]
     assert isinstance(final, SampledArray)
     assert final.values.size == outputs.size / 16
     assert compare("final", outputs, final).difference == 0
-    assert kept.path.stat().st_size < outputs.nbytes / 8
+    assert subset.path.stat().st_size < outputs.nbytes / 8
 
 
-def test_a_part_is_compared_as_the_whole_is(cutting: ModuleType, folder: Path) -> None:
+def test_a_subset_gives_the_same_difference_as_the_whole(cut_script: ModuleType, folder: Path) -> None:
     outputs = np.random.default_rng(2).normal(size=(60, 100))
     np.savez(folder / "golden" / "phi.npz", out=outputs)
-    kept = cut(cutting, folder, "phi")["out"]
+    subset = cut(cut_script, folder, "phi")["out"]
     moved = outputs.copy()
     moved[0, 16] += 0.1
-    assert compare("out", moved, kept).difference == pytest.approx(compare("out", moved, outputs).difference)
-    assert not compare("out", outputs.T, kept).passed
-    assert not compare("out", outputs.reshape(-1), kept).passed
-    # A place that is not kept is looked at too where it holds no number.
+    assert compare("out", moved, subset).difference == pytest.approx(compare("out", moved, outputs).difference)
+    assert not compare("out", outputs.T, subset).passed
+    assert not compare("out", outputs.reshape(-1), subset).passed
+    # Non-finite values are found outside the subset too.
     moved[0, 1] = np.nan
-    assert compare("out", moved, kept).difference == float("inf")
+    assert compare("out", moved, subset).difference == float("inf")
 
 
-def test_arrays_in_two_files_are_kept_once(cutting: ModuleType, folder: Path) -> None:
+def test_an_array_in_two_files_is_stored_once(cut_script: ModuleType, folder: Path) -> None:
     log_mel = np.random.default_rng(3).normal(size=(512, 64)).astype(np.float32)
     np.savez(folder / "golden" / "energy.npz", log_mel=log_mel)
     np.savez(folder / "golden" / "vae_hifigan_full.npz", log_mel_in=log_mel[None, None])
-    cut(cutting, folder, "energy")
-    kept = cut(cutting, folder, "vae_hifigan_full")
-    assert np.array_equal(kept["log_mel_in"], log_mel[None, None])
-    assert kept.path.stat().st_size < 2000
+    cut(cut_script, folder, "energy")
+    subset = cut(cut_script, folder, "vae_hifigan_full")
+    assert np.array_equal(subset["log_mel_in"], log_mel[None, None])
+    assert subset.path.stat().st_size < 2000
 
 
-def test_other_inputs_than_a_seed_s_are_not_cut_away(cutting: ModuleType, folder: Path) -> None:
+def test_inputs_not_drawn_from_the_seed_are_refused(cut_script: ModuleType, folder: Path) -> None:
     np.savez(folder / "golden" / "ddim_tiny.npz", noises=draw_normal(NOISE_SEED + 1, (2, 5)))
     with pytest.raises(ReferenceArraysError, match="ddim_tiny/noises is not drawn by 77"):
-        dict(cutting.extract_arrays(folder, "ddim_tiny"))
+        dict(cut_script.extract_arrays(folder, "ddim_tiny"))
 
 
 def test_a_missing_array_is_named(tmp_path: Path) -> None:
@@ -114,7 +114,7 @@ def test_a_missing_or_broken_file_is_named(content: bytes | None, tmp_path: Path
         ReferenceArrays(path).check()
 
 
-def test_a_cut_off_archive_is_named(tmp_path: Path) -> None:
+def test_a_damaged_archive_is_named(tmp_path: Path) -> None:
     path = tmp_path / "some.npz"
     np.savez(path, one=np.arange(3000))
     content = bytearray(path.read_bytes())

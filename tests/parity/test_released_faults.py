@@ -1,4 +1,4 @@
-"""What is known to be wrong with the release is not wrong here."""
+"""Known faults of the release are not present here."""
 
 from dataclasses import replace
 from fractions import Fraction
@@ -37,10 +37,10 @@ def _flat(duration_s: float) -> EnergyCurve:
 
 
 def test_the_prompt_is_never_dropped(released_model: ReWaS) -> None:
-    # The release puts the empty prompt in its place once in ten times; forty draws would show it all but surely.
-    heard: list[torch.Tensor] = []
+    # The release replaces one prompt in ten with the empty one. 40 draws would show that almost certainly.
+    seen: list[torch.Tensor] = []
     hook = released_model._components["denoiser"].register_forward_pre_hook(
-        lambda module, inputs, named: heard.append(named["class_labels"].clone()), with_kwargs=True
+        lambda module, inputs, named: seen.append(named["class_labels"].clone()), with_kwargs=True
     )
     controls = [Controls(energy=np.full(512, -5.0, np.float32))] * 8
     settings = replace(released_model.sampling_settings(Sampling(num_inference_steps=5)), eta=0.0)
@@ -48,16 +48,16 @@ def test_the_prompt_is_never_dropped(released_model: ReWaS) -> None:
         released_model.sound_generator.generate_log_mels(["a dog"] * 8, controls, range(8), settings)
     finally:
         hook.remove()
-    wanted, empty = released_model.sound_generator._embed_prompts(["a dog", ""])
-    conditional = torch.cat([labels[: len(labels) // 2] for labels in heard])
-    unconditional = torch.cat([labels[len(labels) // 2 :] for labels in heard])
+    expected, empty = released_model.sound_generator._embed_prompts(["a dog", ""])
+    conditional = torch.cat([labels[: len(labels) // 2] for labels in seen])
+    unconditional = torch.cat([labels[len(labels) // 2 :] for labels in seen])
     assert len(conditional) == 40
-    torch.testing.assert_close(conditional, wanted.expand(40, -1))
+    torch.testing.assert_close(conditional, expected.expand(40, -1))
     torch.testing.assert_close(unconditional, empty.expand(40, -1))
 
 
-def test_one_seed_is_one_sound(released_model: ReWaS, clip: Path) -> None:
-    made = [
+def test_the_same_seed_gives_the_same_sound(released_model: ReWaS, clip: Path) -> None:
+    result = [
         released_model.generate(
             VideoClip(clip, start=0, duration=1),
             prompt="a dog",
@@ -70,34 +70,34 @@ def test_one_seed_is_one_sound(released_model: ReWaS, clip: Path) -> None:
         .waveform
         for _ in range(2)
     ]
-    np.testing.assert_array_equal(made[0], made[1])
+    np.testing.assert_array_equal(result[0], result[1])
 
 
 @pytest.mark.parametrize("scale", [1.0, 0.0, 3.0])
-def test_any_guidance_works(released_model: ReWaS, clip: Path, scale: float) -> None:
-    made = released_model.generate(
+def test_any_guidance_scale_works(released_model: ReWaS, clip: Path, scale: float) -> None:
+    result = released_model.generate(
         VideoClip(clip, start=0, duration=1),
         prompt="a dog",
         control=Control(energy=_flat(1)),
         sampling=Sampling(num_inference_steps=2, guidance_scale=scale),
     )
-    waveform = made.takes[0].stems["primary"].waveform
+    waveform = result.takes[0].stems["primary"].waveform
     assert waveform.shape == (1, 16_000)
     assert np.isfinite(waveform).all()
 
 
 @pytest.mark.parametrize("duration_s", [0.32, 5.0, 5.12, 6.6])
-def test_any_duration_works_from_picture_to_sound(released_model: ReWaS, clip: Path, duration_s: float) -> None:
-    made = released_model.generate(
+def test_any_duration_works_from_video_to_sound(released_model: ReWaS, clip: Path, duration_s: float) -> None:
+    result = released_model.generate(
         VideoClip(clip, start=0.2, duration=duration_s), prompt="a dog", sampling=Sampling(num_inference_steps=1)
     )
-    waveform = made.takes[0].stems["primary"].waveform
+    waveform = result.takes[0].stems["primary"].waveform
     assert waveform.shape[1] == round(duration_s * 16_000)
     assert np.isfinite(waveform).all()
-    assert made.requested_energy.source == "picture"
+    assert result.requested_energy.source == "picture"
 
 
-def test_a_clip_hears_nothing_of_the_others_in_its_batch(released_model: ReWaS) -> None:
+def test_clips_of_a_batch_do_not_affect_each_other(released_model: ReWaS) -> None:
     phi = released_model._components["phi"]
     assert phi.config.attends_over == "batch"
     features = torch.randn(3, 16, 32, generator=torch.Generator().manual_seed(0))
@@ -107,9 +107,9 @@ def test_a_clip_hears_nothing_of_the_others_in_its_batch(released_model: ReWaS) 
     torch.testing.assert_close(together, alone, atol=1e-5, rtol=1e-5)
 
 
-def test_each_take_asked_for_is_given(released_model: ReWaS, clip: Path) -> None:
-    # The release makes several candidates and hands out the first without having compared them.
-    made = released_model.generate(
+def test_each_requested_take_is_returned(released_model: ReWaS, clip: Path) -> None:
+    # The release generates several candidates and returns the first without comparing them.
+    result = released_model.generate(
         VideoClip(clip, start=0, duration=0.5),
         prompt="a dog",
         takes=2,
@@ -117,10 +117,10 @@ def test_each_take_asked_for_is_given(released_model: ReWaS, clip: Path) -> None
         control=Control(energy=_flat(0.5)),
         sampling=Sampling(num_inference_steps=1),
     )
-    assert sorted(take.seed for take in made.takes) == [1, 2]
+    assert sorted(take.seed for take in result.takes) == [1, 2]
 
 
-def test_a_pack_takes_few_steps_and_can_take_the_release_s(released_model: ReWaS) -> None:
+def test_default_and_released_sampling_settings(released_model: ReWaS) -> None:
     usual, released = released_model.sampling_settings(), released_model.sampling_settings(Sampling(sampler="ddim"))
     assert (usual.sampler, usual.num_inference_steps) == ("dpm++", DEFAULT_NUM_STEPS)
     assert (released.sampler, released.num_inference_steps, released.eta, released.guidance_scale) == (
@@ -134,17 +134,17 @@ def test_a_pack_takes_few_steps_and_can_take_the_release_s(released_model: ReWaS
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 @pytest.mark.parametrize("low_memory", [False, True])
-def test_the_pack_is_run_in_each_precision(released_pack: Path, clip: Path, precision: str, low_memory: bool) -> None:
+def test_the_pack_runs_in_each_precision(released_pack: Path, clip: Path, precision: str, low_memory: bool) -> None:
     execution = Execution(precision=precision, low_memory=low_memory)
     model = ReWaS.from_pretrained(released_pack, device="cpu", execution=execution)
-    made = model.generate(
+    result = model.generate(
         VideoClip(clip, start=0, duration=1), prompt="a dog", seed=5, sampling=Sampling(num_inference_steps=3)
     )
-    assert made.settings.sampler == "dpm++"
-    assert np.isfinite(made.takes[0].stems["primary"].waveform).all()
+    assert result.settings.sampler == "dpm++"
+    assert np.isfinite(result.takes[0].stems["primary"].waveform).all()
 
 
-def test_low_precision_sees_the_same_energy(released_pack: Path, clip: Path) -> None:
+def test_low_precision_estimates_the_same_energy(released_pack: Path, clip: Path) -> None:
     curves = [
         ReWaS.from_pretrained(released_pack, device="cpu", execution=Execution(precision=precision))
         .estimate_energy(VideoClip(clip, start=0, duration=3))

@@ -11,7 +11,7 @@ from rewas_engine.conversion.parts import fold_weight_norm, released_parts
 from rewas_engine.conversion.sizes import RELEASED
 from rewas_engine.parity.synthetic_weights import recipe_weight
 
-# Number of released tensors that a part takes, and a hash of their sorted names and shapes, as the release lists them.
+# For each part: number of released tensors, and a hash of their sorted names and shapes in the release.
 LISTED = {
     "denoiser": (690, "7cdce467cbeb3781"),
     "adapter": (332, "2a7f2f94c8cb980a"),
@@ -36,20 +36,20 @@ def test_the_networks_are_of_the_released_size(role: str) -> None:
     assert sum(parameter.numel() for parameter in RELEASED.build_on_meta(role).parameters()) == PARAMETERS[role]
 
 
-def test_the_denoiser_has_heads_of_32_channels_and_hears_words_beside_time() -> None:
+def test_denoiser_heads_have_32_channels_and_class_embeddings_are_concatenated() -> None:
     config = RELEASED.build_on_meta("denoiser").config
     assert tuple(config.attention_head_dim) == (6, 12, 18, 30)
     assert config.class_embeddings_concat
     assert RELEASED.build_on_meta("text_encoder").config.layer_norm_eps == 1e-5
 
 
-def test_running_averages_are_named_without_dots() -> None:
+def test_moving_averages_are_named_without_dots() -> None:
     assert ema_name("input_blocks.0.0.weight") == "diffusion_modelinput_blocks00weight"
     names = [ema_name(name) for name in released_parts(RELEASED)["denoiser"].released_shapes(RELEASED)]
     assert len(set(names)) == 690
 
 
-def test_weight_norm_is_multiplied_out_as_torch_does() -> None:
+def test_weight_norm_is_folded_as_in_torch() -> None:
     convolution = torch.nn.utils.parametrizations.weight_norm(torch.nn.ConvTranspose1d(6, 4, 5))
     with torch.no_grad():
         convolution.parametrizations.weight.original0.mul_(1.7)
@@ -63,12 +63,12 @@ def test_weight_norm_is_multiplied_out_as_torch_does() -> None:
     torch.testing.assert_close(folded["ups.0.weight"], convolution.weight.detach())
 
 
-def test_half_a_weight_norm_is_left_for_the_match_to_refuse() -> None:
+def test_an_incomplete_weight_norm_pair_is_not_folded() -> None:
     assert set(fold_weight_norm({"a.weight_v": torch.ones(2, 2)})) == {"a.weight_v"}
     assert set(fold_weight_norm({"a.weight_g": torch.ones(2, 1)})) == {"a.weight_g"}
 
 
-def test_the_recipe_makes_weights_from_names() -> None:
+def test_the_recipe_derives_weights_from_names() -> None:
     weight = recipe_weight("projection1.0.weight", (64, 32))
     assert weight.dtype == torch.float32
     assert float(weight.std()) == pytest.approx(32**-0.5, rel=0.1)

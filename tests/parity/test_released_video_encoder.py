@@ -1,4 +1,4 @@
-"""The video encoder: what attends to what, where its tokens stand, and how the release laid them out."""
+"""The video encoder: its attention, the times of its tokens, and the time map of the release."""
 
 from fractions import Fraction
 
@@ -30,7 +30,7 @@ def encoder() -> MotionFormer:
 
 @pytest.mark.parametrize("along_time", [True, False])
 def test_divided_attention_is_attention_under_a_mask(along_time: bool) -> None:
-    # The same thing in other words: whole attention, of which each token is left its own group and the class token.
+    # Equivalent: full attention with a mask that leaves each token its own group and the class token.
     torch.manual_seed(1)
     attention = _DividedAttention(WIDTH, 2).eval()
     whole = nn.MultiheadAttention(WIDTH, 2, batch_first=True)
@@ -51,7 +51,7 @@ def test_divided_attention_is_attention_under_a_mask(along_time: bool) -> None:
     torch.testing.assert_close(divided, masked, atol=1e-5, rtol=1e-5)
 
 
-def test_five_seconds_are_fourteen_segments_from_the_third_frame_on(encoder: MotionFormer) -> None:
+def test_five_seconds_give_14_segments_from_the_third_frame(encoder: MotionFormer) -> None:
     assert encoder.segment_starts(125) == [2 + 8 * index for index in range(14)]
     times = encoder.token_times_frames(125)
     assert len(times) == 112
@@ -60,18 +60,18 @@ def test_five_seconds_are_fourteen_segments_from_the_third_frame_on(encoder: Mot
 
 
 @pytest.mark.parametrize("count", [1, 15, 16, 17, 40, 126, 333])
-def test_any_number_of_frames_has_tokens_within_it(encoder: MotionFormer, count: int) -> None:
+def test_token_times_lie_within_any_number_of_frames(encoder: MotionFormer, count: int) -> None:
     frames = torch.rand(1, count, 32, 32, 3)
     tokens, times = encoder(frames), encoder.token_times_frames(count)
     assert tokens.shape == (1, len(times), 16)
     assert len(times) % 8 == 0
     assert float(times.max()) <= max(count, 16)
-    # Nothing is left unseen but what is shorter than a stride.
+    # The uncovered rest at each end is shorter than a stride.
     assert float(times.min()) <= 1 + 4
     assert float(times.max()) >= count - 1 - 4
 
 
-def test_a_segment_hears_nothing_of_the_others(encoder: MotionFormer) -> None:
+def test_segments_do_not_affect_each_other(encoder: MotionFormer) -> None:
     frames = torch.rand(1, 48, 32, 32, 3)
     changed = frames.clone()
     changed[:, 40:] = 0
@@ -81,36 +81,36 @@ def test_a_segment_hears_nothing_of_the_others(encoder: MotionFormer) -> None:
     assert (difference > 0).tolist() == touched
 
 
-def test_the_true_centre_of_a_flash_is_where_the_energy_is() -> None:
+def test_energy_is_at_the_time_of_a_flash() -> None:
     encoder = MotionFormer(width=16, blocks=1, heads=2, side=32)
     times = encoder.token_times_frames(125).numpy()
     energies = -np.abs(times - 61.0)
     assert int(interpolate_at_token_times(energies, times, 125).argmax()) in (60, 61)
-    # As the release lays it out, the same tokens are heard elsewhere: 2.44 s against the middle of its 5.12 s grid.
+    # With the time map of the release, the flash at 2.44 s is placed elsewhere on its 5.12 s grid.
     released = (np.argmax(released_control(energies.astype(np.float32))) + 0.5) / 100
     assert abs(released - 61 / 25) > 0.05
 
 
-def test_the_release_lays_its_tokens_up_to_half_a_second_off() -> None:
+def test_token_times_of_the_release_are_up_to_half_a_second_off() -> None:
     true_s = MotionFormer(width=16, blocks=1, heads=2, side=32).token_times_frames(125).numpy() / 25
-    laid_s = (np.arange(112) + 0.5) * 5.12 / 112
-    error_s = laid_s - true_s
+    released_s = (np.arange(112) + 0.5) * 5.12 / 112
+    error_s = released_s - true_s
     assert error_s.min() == pytest.approx(-0.34, abs=0.01)
     assert error_s.max() == pytest.approx(0.50, abs=0.01)
     assert np.sqrt((error_s**2).mean()) == pytest.approx(0.22, abs=0.01)
 
 
-def test_nearest_repeats_and_drops_but_never_mixes() -> None:
+def test_nearest_resampling_only_repeats_and_drops_values() -> None:
     values = np.arange(7, dtype=np.float32)
     np.testing.assert_array_equal(resample_nearest(values, 14), np.repeat(values, 2))
     np.testing.assert_array_equal(resample_nearest(resample_nearest(values, 21), 7), values)
     control = released_control(np.arange(112, dtype=np.float32))
     assert control.shape == (512,)
-    # A straight line passes through the filter; what is left is the grid.
+    # The filter keeps straight lines, so only the grid remains.
     np.testing.assert_allclose(control, np.arange(512) * 112 // 512, atol=1e-4)
 
 
-def test_smoothing_keeps_parabolas_and_calms_noise() -> None:
+def test_smoothing_keeps_parabolas_and_reduces_noise() -> None:
     parabola = (0.01 * (np.arange(112) - 40.0) ** 2).astype(np.float32)
     np.testing.assert_allclose(released_smoothing(parabola), parabola, atol=1e-3)
     noise = np.random.default_rng(0).normal(size=112).astype(np.float32)
@@ -118,7 +118,7 @@ def test_smoothing_keeps_parabolas_and_calms_noise() -> None:
 
 
 class _Brightness(nn.Module):
-    """Stands where φ stands: the tokens' own mean as their energy."""
+    """Replaces φ: the energy of a token is its mean."""
 
     def forward(self, tokens: torch.Tensor) -> torch.Tensor:
         return tokens.mean(dim=-1)
@@ -127,7 +127,7 @@ class _Brightness(nn.Module):
 def _estimator(token_times: str, window: int) -> EnergyEstimator:
     torch.manual_seed(2)
     encoder = MotionFormer(width=16, blocks=1, heads=2, side=32).eval()
-    picture = {
+    video_settings = {
         "frame_rate": "25",
         "width": 32,
         "height": 32,
@@ -136,7 +136,7 @@ def _estimator(token_times: str, window: int) -> EnergyEstimator:
         "colours": True,
         "token_times": token_times,
     }
-    return EnergyEstimator({"video_encoder": encoder, "phi": _Brightness()}, picture, -11.5, "cpu")
+    return EnergyEstimator({"video_encoder": encoder, "phi": _Brightness()}, video_settings, -11.5, "cpu")
 
 
 def _frames(count: int) -> np.ndarray:
@@ -148,12 +148,12 @@ def test_both_time_maps_cover_any_clip(count: int) -> None:
     centred, released = _estimator("centres", 125), _estimator("released", 128)
     curve = centred.estimate(_frames(count))
     assert (curve.rate_hz, curve.values.size) == (Fraction(25), count)
-    literal = released.estimate(_frames(count))
-    assert (literal.rate_hz, literal.values.size) == (Fraction(100), 4 * count)
-    assert literal.duration_s == curve.duration_s
+    released_curve = released.estimate(_frames(count))
+    assert (released_curve.rate_hz, released_curve.values.size) == (Fraction(100), 4 * count)
+    assert released_curve.duration_s == curve.duration_s
 
 
-def test_five_seconds_as_released_are_the_released_numbers() -> None:
+def test_five_seconds_match_the_released_control() -> None:
     estimator, frames = _estimator("released", 128), _frames(125)
     with torch.no_grad():
         tokens = (
@@ -162,7 +162,7 @@ def test_five_seconds_as_released_are_the_released_numbers() -> None:
     np.testing.assert_allclose(estimator.estimate(frames).values, released_control(tokens)[:500], atol=1e-5)
 
 
-def test_grey_pictures_are_shown_as_colours() -> None:
+def test_grey_frames_are_repeated_as_colours() -> None:
     estimator, grey = _estimator("centres", 125), _frames(40)[..., 0]
     np.testing.assert_array_equal(
         estimator.estimate(grey).values, estimator.estimate(np.repeat(grey[..., None], 3, axis=-1)).values

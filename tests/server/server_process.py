@@ -1,4 +1,4 @@
-"""A real server in a process of its own, for tests."""
+"""A real server in a separate process, for tests."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ print("torch" in sys.modules, flush=True)
 
 
 class ServerProcess:
-    """A server on a free port (or the given one) that is ended, worker and all, when the block is left."""
+    """A server on a free or given port. It is stopped with its worker at the end of the block."""
 
     def __init__(
         self,
@@ -47,7 +47,7 @@ class ServerProcess:
         cancel_grace_s: float = 60.0,
     ) -> None:
         arguments = [str(port), str(state_dir), default_pack, str(cancel_grace_s), *map(str, roots)]
-        # Two threads that wait for each other on a busy machine take many times as long as one.
+        # On a busy machine, two threads that wait for each other are many times slower than one.
         environment = os.environ | {"REWAS_PACKS": str(packs_dir or ""), "OMP_NUM_THREADS": "1"}
         self._log: IO[str] = tempfile.TemporaryFile("w+")  # noqa: SIM115 - closed in stop
         self._process = subprocess.Popen(
@@ -95,12 +95,12 @@ class ServerProcess:
         return [pid for pid, parent in _parents() if parent == self._process.pid]
 
     def kill(self) -> None:
-        """End the server without a goodbye."""
+        """Kill the server with SIGKILL."""
         self._process.kill()
         self._process.wait()
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> tuple[int, str]:
-        """End the server in order; its exit status, and what it wrote last."""
+        """Stop the server with a signal, and return its exit status and its remaining output."""
         if self._process.poll() is None:
             self._process.send_signal(number)
         try:
@@ -112,7 +112,7 @@ class ServerProcess:
 
 
 def is_running(pid: int) -> bool:
-    """Whether a process is there and more than a zombie."""
+    """Whether a process exists and is not a zombie."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:

@@ -1,4 +1,4 @@
-"""Energies over the wire: from every source, edited in order as the engine edits them, with their events."""
+"""Energy requests: every source, edits in order as in the engine, and events."""
 
 import math
 from collections.abc import Iterator
@@ -44,8 +44,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "media").mkdir()
     write_untrained_pack(folder / "packs" / "tiny", seed=0)
     write_video(folder / "media" / "shot.mp4")
-    moments_s = np.arange(32_000) / 16_000
-    hands = np.random.default_rng(1).uniform(-1, 1, moments_s.size) * np.exp(-20 * (moments_s % 1))
+    times_s = np.arange(32_000) / 16_000
+    hands = np.random.default_rng(1).uniform(-1, 1, times_s.size) * np.exp(-20 * (times_s % 1))
     soundfile.write(folder / "media" / "hands.wav", 0.3 * hands, 16_000)
     return folder
 
@@ -78,83 +78,87 @@ def otio_json(folder: Path, name: str = "shot.mp4", rate: Fraction = FRAME_RATE,
 
 
 def points_message(points: list[tuple[float, float]]) -> rewas_pb2.EnergyPoints:
-    made = [
+    points_of_message = [
         rewas_pb2.EnergyPoint(time_s=rational(Fraction(time_s).limit_denominator(1000)), level_nats=nats)
         for time_s, nats in points
     ]
-    return rewas_pb2.EnergyPoints(points=made)
+    return rewas_pb2.EnergyPoints(points=points_of_message)
 
 
-def drawn() -> EnergyCurve:
+def drawn_curve() -> EnergyCurve:
     return curve_from_points(POINTS, duration=CLIP_S)
 
 
-def edited_by_the_engine(curve: EnergyCurve, edits: list[str]) -> EnergyCurve:
-    return apply_edits(curve, [parse_edit(words) for words in edits])
+def apply_in_engine(curve: EnergyCurve, edits: list[str]) -> EnergyCurve:
+    return apply_edits(curve, [parse_edit(text) for text in edits])
 
 
-def same(message: rewas_pb2.EnergyCurve, curve: EnergyCurve) -> None:
-    came = curve_from_message(message)
-    np.testing.assert_array_equal(came.values, curve.values)
-    assert (came.rate_hz, came.source) == (curve.rate_hz, curve.source)
+def assert_same_curve(message: rewas_pb2.EnergyCurve, curve: EnergyCurve) -> None:
+    received = curve_from_message(message)
+    np.testing.assert_array_equal(received.values, curve.values)
+    assert (received.rate_hz, received.source) == (curve.rate_hz, curve.source)
 
 
-def energy_work(folder: Path, **asked: Any) -> rewas_pb2.EnergyWork:
-    outside = {name: asked.pop(name) for name in ("source", "find_cuts") if name in asked}
-    return rewas_pb2.EnergyWork(clip_otio_json=otio_json(folder), energy=rewas_pb2.EnergyInput(**asked), **outside)
+def energy_work(folder: Path, **fields: Any) -> rewas_pb2.EnergyWork:
+    other_fields = {name: fields.pop(name) for name in ("source", "find_cuts") if name in fields}
+    return rewas_pb2.EnergyWork(
+        clip_otio_json=otio_json(folder), energy=rewas_pb2.EnergyInput(**fields), **other_fields
+    )
 
 
-def sound_work(folder: Path, layer: str | None = "ambience", **asked: Any) -> rewas_pb2.SoundWork:
+def sound_work(folder: Path, layer: str | None = "ambience", **fields: Any) -> rewas_pb2.SoundWork:
     layers = [rewas_pb2.Layer(name=layer, prompt="wind")] if layer else []
     settings = rewas_pb2.SoundSettings(prompt="rain", seed=7, num_inference_steps=1, layers=layers)
-    return rewas_pb2.SoundWork(clip_otio_json=otio_json(folder), settings=settings, **asked)
+    return rewas_pb2.SoundWork(clip_otio_json=otio_json(folder), settings=settings, **fields)
 
 
-# What is given, which takes no model
+# Given energies, which need no model
 
 
 @pytest.mark.parametrize(
     ("given", "curve"),
     [
-        ({"points": points_message(POINTS)}, drawn()),
-        ({"curve": curve_message(drawn()), "source": rewas_pb2.ENERGY_SOURCE_USER}, drawn()),
+        ({"points": points_message(POINTS)}, drawn_curve()),
+        ({"curve": curve_message(drawn_curve()), "source": rewas_pb2.ENERGY_SOURCE_USER}, drawn_curve()),
         ({"flat_nats": -4.0}, flat_curve(duration=CLIP_S, nats=-4)),
     ],
 )
-def test_what_is_given_is_edited_as_the_engine_does(
+def test_given_energies_are_edited_as_in_the_engine(
     client: RewasClient, folder: Path, given: dict[str, Any], curve: EnergyCurve
 ) -> None:
     edits = ["scale 0.8", "fade in 0.3", "compress -6 2"]
     energy = client.wait(client.submit(energy_work(folder, edits=edits, **given)).id).energy
-    same(energy.energy, edited_by_the_engine(curve, edits))
-    same(energy.unedited_energy, curve)
+    assert_same_curve(energy.energy, apply_in_engine(curve, edits))
+    assert_same_curve(energy.unedited_energy, curve)
     assert not energy.HasField("pack")
     assert not energy.cuts_s
     assert energy.clip.duration_s == rational(CLIP_S)
 
 
-def test_edits_go_in_their_order_and_events_are_those_that_are_left(client: RewasClient, folder: Path) -> None:
+def test_edits_apply_in_order_and_events_are_of_the_edited_curve(client: RewasClient, folder: Path) -> None:
     given = points_message(POINTS)
     for edits in (EDITS, ["mute event 1", "boost event 1 by 1.5"], []):
         energy = client.wait(client.submit(energy_work(folder, points=given, edits=edits)).id).energy
-        expected = edited_by_the_engine(drawn(), edits)
-        same(energy.energy, expected)
+        expected = apply_in_engine(drawn_curve(), edits)
+        assert_same_curve(energy.energy, expected)
         assert energy.HasField("unedited_energy") == bool(edits)
         events = find_events(expected)
         assert [event.number for event in energy.events] == [event.number for event in events]
         assert len(events) == (1 if edits else 2)
-        for came, event in zip(energy.events, events, strict=True):
-            assert came.time_s.numerator / came.time_s.denominator == pytest.approx(event.time_s, abs=1e-6)
-            assert came.duration_s.numerator / came.duration_s.denominator == pytest.approx(event.length_s, abs=1e-6)
-            assert (came.peak_nats, came.strength_nats) == (event.peak_nats, event.strength_nats)
+        for received, event in zip(energy.events, events, strict=True):
+            assert received.time_s.numerator / received.time_s.denominator == pytest.approx(event.time_s, abs=1e-6)
+            assert received.duration_s.numerator / received.duration_s.denominator == pytest.approx(
+                event.length_s, abs=1e-6
+            )
+            assert (received.peak_nats, received.strength_nats) == (event.peak_nats, event.strength_nats)
 
 
-def test_cuts_are_found_beside_an_energy_that_is_given(client: RewasClient, folder: Path) -> None:
+def test_cuts_can_be_found_for_a_given_energy(client: RewasClient, folder: Path) -> None:
     submitted = client.submit(energy_work(folder, flat_nats=-4.0, find_cuts=True))
     assert list(client.wait(submitted.id).energy.energy.values) == [-4.0] * math.ceil(CLIP_S * 100)
 
 
-def test_an_event_that_is_not_there_fails_the_job_in_the_engines_words(client: RewasClient, folder: Path) -> None:
+def test_a_missing_event_fails_the_job_with_the_message_of_the_engine(client: RewasClient, folder: Path) -> None:
     points = points_message(POINTS)
     for work in (
         energy_work(folder, points=points, edits=["mute event 9"]),
@@ -167,67 +171,67 @@ def test_an_event_that_is_not_there_fails_the_job_in_the_engines_words(client: R
         assert failed.value.kind is ProblemKind.SETTINGS
 
 
-# What is taken from the clip
+# Energies taken from the clip
 
 
 @pytest.mark.slow
-def test_the_picture_and_a_sound_are_edited(client: RewasClient, folder: Path, model: ReWaS) -> None:
+def test_energies_of_video_and_audio_are_edited(client: RewasClient, folder: Path, model: ReWaS) -> None:
     edits = ["scale 1.1", "smooth 0.2", "shift 0.1"]
-    shown, hands = otio_json(folder), otio_json(folder, "hands.wav", Fraction(16_000), 32_000)
+    video, hands = otio_json(folder), otio_json(folder, "hands.wav", Fraction(16_000), 32_000)
     media = folder / "media"
     for clip_json, source, curve in (
-        (shown, None, model.estimate_energy(VideoClip(media / "shot.mp4"))),
+        (video, None, model.estimate_energy(VideoClip(media / "shot.mp4"))),
         (hands, rewas_pb2.ENERGY_SOURCE_AUDIO, model.measure_energy(VideoClip(media / "hands.wav"))),
     ):
         work = rewas_pb2.EnergyWork(clip_otio_json=clip_json, source=source, energy={"edits": edits})
         energy = client.wait(client.submit(work).id).energy
-        # Another process may round another way; what is edited on its curve is the same.
+        # Another process may round differently. Edits of its own curve give identical values.
         np.testing.assert_allclose(energy.unedited_energy.values, curve.values, atol=1e-3)
-        same(energy.energy, edited_by_the_engine(curve_from_message(energy.unedited_energy), edits))
+        assert_same_curve(energy.energy, apply_in_engine(curve_from_message(energy.unedited_energy), edits))
         assert energy.energy.source == energy.unedited_energy.source
         assert energy.pack.name == "tiny"
 
 
 @pytest.mark.slow
-def test_a_sound_and_its_layer_follow_what_was_edited(client: RewasClient, folder: Path, tmp_path: Path) -> None:
+def test_a_sound_and_its_layer_follow_edited_energies(client: RewasClient, folder: Path, tmp_path: Path) -> None:
     level = rewas_pb2.EnergyInput(flat_nats=-5.0, edits=["fade in 1", "fade out 0.5"])
-    in_words = sound_work(
+    from_edits = sound_work(
         folder, energy={"points": points_message(POINTS), "edits": EDITS}, layer_energies={"ambience": level}
     )
-    behind = edited_by_the_engine(flat_curve(duration=CLIP_S, nats=-5), list(level.edits))
-    in_values = sound_work(
+    ambience = apply_in_engine(flat_curve(duration=CLIP_S, nats=-5), list(level.edits))
+    from_curves = sound_work(
         folder,
-        energy={"curve": curve_message(edited_by_the_engine(drawn(), EDITS))},
-        layer_energies={"ambience": rewas_pb2.EnergyInput(curve=curve_message(behind))},
+        energy={"curve": curve_message(apply_in_engine(drawn_curve(), EDITS))},
+        layer_energies={"ambience": rewas_pb2.EnergyInput(curve=curve_message(ambience))},
     )
-    jobs = [client.submit(work).id for work in (in_words, in_values)]
-    made = [client.wait(job).sound for job in jobs]
-    assert made[0].requested_energy == made[1].requested_energy
-    assert max(made[0].requested_energy.values) > -2
-    (one,), (other,) = (sound.takes for sound in made)
+    jobs = [client.submit(work).id for work in (from_edits, from_curves)]
+    sounds = [client.wait(job).sound for job in jobs]
+    assert sounds[0].requested_energy == sounds[1].requested_energy
+    assert max(sounds[0].requested_energy.values) > -2
+    (one,), (other,) = (sound.takes for sound in sounds)
     assert one.layers[0].requested_energy == other.layers[0].requested_energy
     assert one.layers[0].requested_energy.values[5] < -10
     assert one.output_energy == other.output_energy
-    # The files say when they were made, so only their samples are the same.
-    heard = [
+    # The files contain their creation time, so only their samples are equal.
+    samples = [
         [
             soundfile.read(client.fetch_artifact(job, stem.artifact, tmp_path / f"{job}-{stem.artifact.name}"))[0]
             for stem in stems
         ]
         for job, stems in zip(jobs, (one.stems, other.stems), strict=True)
     ]
-    assert len(heard[0]) == 2
-    for in_word, in_value in zip(*heard, strict=True):
-        np.testing.assert_array_equal(in_word, in_value)
+    assert len(samples[0]) == 2
+    for edited_samples, curve_samples in zip(*samples, strict=True):
+        np.testing.assert_array_equal(edited_samples, curve_samples)
 
 
 @pytest.mark.slow
-def test_a_sound_follows_its_edited_picture_and_one_level(client: RewasClient, folder: Path) -> None:
+def test_a_sound_follows_edited_video_energy_and_a_constant_level(client: RewasClient, folder: Path) -> None:
     edits = ["offset 1", "fade in 1"]
     energy = client.wait(client.submit(energy_work(folder, edits=edits)).id).energy
-    asked = ({"edits": edits}, {"curve": energy.energy}, {"flat_nats": -4.0})
+    energies = ({"edits": edits}, {"curve": energy.energy}, {"flat_nats": -4.0})
     edited_here, sent_back, level = (
-        client.wait(client.submit(sound_work(folder, None, energy=each)).id).sound for each in asked
+        client.wait(client.submit(sound_work(folder, None, energy=each)).id).sound for each in energies
     )
     assert edited_here.requested_energy == sent_back.requested_energy
     assert edited_here.requested_energy.source == rewas_pb2.ENERGY_SOURCE_VIDEO
@@ -235,14 +239,14 @@ def test_a_sound_follows_its_edited_picture_and_one_level(client: RewasClient, f
     assert set(level.requested_energy.values) == {-4.0}
 
 
-# What cannot be right
+# Invalid requests
 
 
 LEVEL = rewas_pb2.EnergyInput(flat_nats=-4.0)
 
 
 @pytest.mark.parametrize(
-    ("asked", "said"),
+    ("fields", "message"),
     [
         ({"edits": ["gate -8", "wobble 3"]}, "The edit “wobble 3” is not understood"),
         ({"edits": [""]}, "The edit “” is not understood"),
@@ -265,12 +269,14 @@ LEVEL = rewas_pb2.EnergyInput(flat_nats=-4.0)
         ({"curve": rewas_pb2.EnergyCurve(values=[-5])}, "rate"),
     ],
 )
-def test_energies_that_cannot_be_right(client: RewasClient, folder: Path, asked: dict[str, Any], said: str) -> None:
-    refused(client, energy_work(folder, **asked), said)
+def test_invalid_energy_requests_are_refused(
+    client: RewasClient, folder: Path, fields: dict[str, Any], message: str
+) -> None:
+    assert_refused(client, energy_work(folder, **fields), message)
 
 
 @pytest.mark.parametrize(
-    ("asked", "said"),
+    ("fields", "message"),
     [
         ({"energy": {"edits": ["wobble 3"]}}, "The edit “wobble 3” is not understood"),
         ({"energy": {"flat_nats": 9.0}}, "louder than sound can be"),
@@ -284,50 +290,54 @@ def test_energies_that_cannot_be_right(client: RewasClient, folder: Path, asked:
         ({"layer_energies": {"ambience": rewas_pb2.EnergyInput(flat_nats=9.0)}}, "louder than sound can be"),
     ],
 )
-def test_sounds_that_cannot_be_right(client: RewasClient, folder: Path, asked: dict[str, Any], said: str) -> None:
-    refused(client, sound_work(folder, **asked), said)
+def test_invalid_sound_requests_are_refused(
+    client: RewasClient, folder: Path, fields: dict[str, Any], message: str
+) -> None:
+    assert_refused(client, sound_work(folder, **fields), message)
 
 
-def test_points_of_a_clip_without_a_range_are_held_against_its_media(client: RewasClient, folder: Path) -> None:
+def test_points_of_a_clip_without_a_range_are_checked_against_its_media(client: RewasClient, folder: Path) -> None:
     reference = otio.schema.ExternalReference(str(folder / "media" / "shot.mp4"))
     whole = otio.schema.Clip("shot 7", reference).to_json_string()
-    fitting = rewas_pb2.EnergyWork(clip_otio_json=whole, energy={"points": points_message(POINTS)})
-    same(client.wait(client.submit(fitting).id).energy.energy, drawn())
+    matching = rewas_pb2.EnergyWork(clip_otio_json=whole, energy={"points": points_message(POINTS)})
+    assert_same_curve(client.wait(client.submit(matching).id).energy.energy, drawn_curve())
     short = rewas_pb2.EnergyWork(clip_otio_json=whole, energy={"points": points_message(POINTS[:3])})
     with pytest.raises(JobFailed, match="too short"):
         client.wait(client.submit(short).id)
 
 
-def test_words_that_are_no_edit_are_an_invalid_argument(server: ServerProcess, folder: Path) -> None:
+def test_an_unknown_edit_is_an_invalid_argument(server: ServerProcess, folder: Path) -> None:
     work = energy_work(folder, edits=["mute event 1", "smooth a bit"])
     request = rewas_pb2.SubmitJobRequest(idempotency_key="words", energy=work)
     with grpc.insecure_channel(server.address) as channel:
         stub = rewas_pb2_grpc.RewasServiceStub(channel)
-        with pytest.raises(grpc.RpcError) as refused:
+        with pytest.raises(grpc.RpcError) as raised:
             stub.SubmitJob(request)
-    assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
-    assert refused.value.details() == "The edit “smooth a bit” is not understood. Write it as smooth SECONDS."
+    assert raised.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert raised.value.details() == "The edit “smooth a bit” is not understood. Write it as smooth SECONDS."
 
 
-def refused(client: RewasClient, work: Any, said: str) -> None:
+def assert_refused(client: RewasClient, work: Any, message: str) -> None:
     with pytest.raises(ProblemError) as raised:
         client.submit(work)
-    assert said in raised.value.what
+    assert message in raised.value.what
     assert raised.value.remedy.endswith(".")
     assert raised.value.kind is ProblemKind.SETTINGS
 
 
-# What packs can do
+# Abilities of packs
 
 
-def test_packs_say_what_they_can_judge(client: RewasClient) -> None:
+def test_packs_state_what_they_can_score(client: RewasClient) -> None:
     abilities = {pack.name: (pack.checks_conflict, pack.scores_text) for pack in client.list_packs()}
     assert abilities["tiny"] == (False, False)
     assert abilities["starter"] == (True, True)
 
 
 @pytest.mark.slow
-def test_a_clip_model_checks_for_any_pack(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_clip_model_enables_conflict_checks_for_any_pack(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (folder / "packs" / "damaged").mkdir(exist_ok=True)
     (folder / "packs" / "damaged" / "pack.toml").write_text("format = 1\n")
     monkeypatch.setenv("REWAS_PACKS", str(folder / "packs"))

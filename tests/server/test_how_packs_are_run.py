@@ -1,4 +1,4 @@
-"""How packs are run travels from the server's start to its worker, and a lack of memory to whoever asked."""
+"""Execution settings are passed from the server to its worker, and out-of-memory errors to the client."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from rewas_server.worker import messages
 
 
 @pytest.mark.parametrize("execution", [Execution(), Execution(precision="float16", low_memory=True)])
-def test_the_worker_is_told(execution: Execution) -> None:
+def test_the_worker_gets_the_execution_settings(execution: Execution) -> None:
     config = ServerConfig(execution=execution)
     start = messages.Start(
         (Path("/media"),), Path("/uploads"), Path("/artifacts"), "starter", "cpu", execution=config.execution
@@ -20,14 +20,14 @@ def test_the_worker_is_told(execution: Execution) -> None:
     assert messages.from_line(messages.to_line(start)) == start
 
 
-def test_another_precision_is_no_message() -> None:
+def test_a_message_with_an_unknown_precision_is_refused() -> None:
     start = messages.Start((), Path("/uploads"), Path("/artifacts"), "starter", "cpu")
     line = messages.to_line(start).replace(b'"low_memory": false', b'"low_memories": false')
     with pytest.raises(ValueError, match="not a message"):
         messages.from_line(line)
 
 
-def test_a_lack_of_memory_is_one_of_resources() -> None:
+def test_out_of_memory_is_a_resources_problem() -> None:
     problem = problem_from_error(InsufficientMemoryError("sampling", "Choose a shorter clip."))
     assert problem.kind == ProblemKind.RESOURCES
     assert "while sampling" in problem.what

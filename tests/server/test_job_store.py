@@ -1,4 +1,4 @@
-"""The job store: what was acknowledged is there, once, whatever happened to the process."""
+"""The job store: acknowledged jobs are stored exactly once, even if the process is killed."""
 
 import os
 import signal
@@ -16,7 +16,7 @@ from rewas_api.v1 import rewas_pb2
 from rewas_server.jobs import lifecycle
 from rewas_server.jobs.store import SqliteJobStore
 
-ADD_JOBS_FOR_EVER = """
+ADD_JOBS_FOREVER = """
 import itertools, sys
 from pathlib import Path
 from rewas_api.v1 import rewas_pb2
@@ -48,7 +48,7 @@ def test_acknowledged_jobs_survive_sigkill(tmp_path: Path) -> None:
     acknowledged: list[str] = []
     for run in range(3):
         process = subprocess.Popen(
-            [sys.executable, "-c", ADD_JOBS_FOR_EVER, path, str(run)], stdout=subprocess.PIPE, text=True
+            [sys.executable, "-c", ADD_JOBS_FOREVER, path, str(run)], stdout=subprocess.PIPE, text=True
         )
         assert process.stdout is not None
         acknowledged += [process.stdout.readline().strip() for _ in range(25)]
@@ -61,7 +61,7 @@ def test_acknowledged_jobs_survive_sigkill(tmp_path: Path) -> None:
     assert len(stored) - len(acknowledged) <= 3
 
 
-def test_a_key_names_one_job(store: SqliteJobStore) -> None:
+def test_an_idempotency_key_identifies_one_job(store: SqliteJobStore) -> None:
     first = store.add(lifecycle.queued("1", "shot"), request("key"))
     assert store.add(lifecycle.queued("2", "shot"), request("key")) == first
     assert store.find_by_key(request("key")) == first
@@ -72,7 +72,7 @@ def test_a_key_names_one_job(store: SqliteJobStore) -> None:
     assert "key" in raised.value.what
 
 
-def test_a_job_is_claimed_once_by_many_threads(store: SqliteJobStore) -> None:
+def test_many_threads_claim_a_job_once(store: SqliteJobStore) -> None:
     for number in range(60):
         store.add(lifecycle.queued(str(number), "shot"), request(str(number)))
     claimed: list[str] = []
@@ -90,7 +90,7 @@ def test_a_job_is_claimed_once_by_many_threads(store: SqliteJobStore) -> None:
     assert store.unfinished() == [str(number) for number in range(60)]
 
 
-def test_the_longest_waiting_job_is_claimed_with_its_request(store: SqliteJobStore) -> None:
+def test_the_oldest_job_is_claimed_first_with_its_request(store: SqliteJobStore) -> None:
     for number in range(3):
         store.add(lifecycle.queued(str(number), "shot"), request(str(number), prompt=f"rain {number}"))
     store.update("0", lifecycle.request_cancel)
@@ -116,7 +116,7 @@ def test_an_unknown_job_is_named(store: SqliteJobStore) -> None:
     assert raised.value.kind is ProblemKind.NOT_FOUND
 
 
-def test_a_store_that_cannot_be_used_says_so(tmp_path: Path) -> None:
+def test_an_unusable_store_is_reported(tmp_path: Path) -> None:
     damaged = tmp_path / "damaged.sqlite3"
     damaged.write_bytes(b"this is no database, however long one looks at it" * 100)
     below_a_file = tmp_path / "file"
@@ -134,7 +134,7 @@ def test_a_store_that_cannot_be_used_says_so(tmp_path: Path) -> None:
         assert raised.value.remedy
 
 
-def test_jobs_are_there_after_a_restart(tmp_path: Path) -> None:
+def test_jobs_are_kept_after_a_restart(tmp_path: Path) -> None:
     path = tmp_path / "jobs.sqlite3"
     store = SqliteJobStore(path)
     store.add(lifecycle.queued("1", "shot"), request("1"))
@@ -143,7 +143,7 @@ def test_jobs_are_there_after_a_restart(tmp_path: Path) -> None:
     assert SqliteJobStore(path).get("1") == done
 
 
-def test_pages_hold_every_job_once_while_new_ones_arrive(store: SqliteJobStore) -> None:
+def test_pages_list_every_job_once_while_new_ones_arrive(store: SqliteJobStore) -> None:
     for number in range(7):
         store.add(lifecycle.queued(str(number), "shot"), request(str(number)))
     pages, before = [], None
@@ -158,7 +158,7 @@ def test_pages_hold_every_job_once_while_new_ones_arrive(store: SqliteJobStore) 
 
 
 @pytest.mark.parametrize("size", [1, 2, 4, 5])
-def test_the_last_page_is_known_as_such(store: SqliteJobStore, size: int) -> None:
+def test_the_last_page_has_no_next_token(store: SqliteJobStore, size: int) -> None:
     for number in range(4):
         store.add(lifecycle.queued(str(number), "shot"), request(str(number)))
     lengths, before = [], None

@@ -1,4 +1,4 @@
-"""Which files a request may name, and what becomes of uploads."""
+"""Files that a request may name, and uploads."""
 
 import contextlib
 import hashlib
@@ -29,7 +29,7 @@ def library(root: Path, tmp_path: Path) -> MediaLibrary:
     return MediaLibrary([root], tmp_path / "uploads", LIMIT_BYTES)
 
 
-def refusal(library: MediaLibrary, url: str, **uploaded: str) -> ProblemError:
+def get_refusal(library: MediaLibrary, url: str, **uploaded: str) -> ProblemError:
     with pytest.raises(ProblemError) as raised:
         library.locate(url, uploaded)
     assert raised.value.what
@@ -55,19 +55,19 @@ def test_paths_and_urls_name_the_same_file(library: MediaLibrary, root: Path, na
         assert library.locate(url, {}) == file.resolve(), url
 
 
-def test_a_url_that_was_not_encoded_still_names_its_file(library: MediaLibrary, root: Path) -> None:
+def test_an_unencoded_url_names_its_file(library: MediaLibrary, root: Path) -> None:
     file = root / "shot #3 ?.mov"
     file.write_bytes(b"picture")
     assert library.locate(f"file://{file}", {}) == file.resolve()
 
 
 @given(st.text(st.characters(exclude_categories=["Cs", "Cc"], exclude_characters="/"), min_size=1))
-def test_encoding_a_path_is_undone(name: str) -> None:
+def test_an_encoded_path_is_decoded(name: str) -> None:
     path = Path("/media") / name
     assert local_path("file://" + quote(str(path))) == path
 
 
-def test_what_lies_outside_is_refused_also_through_links_and_dots(library: MediaLibrary, root: Path) -> None:
+def test_files_outside_the_roots_are_refused_even_through_links(library: MediaLibrary, root: Path) -> None:
     secret = root.parent / "secret.mov"
     secret.write_bytes(b"secret")
     (root / "link.mov").symlink_to(secret)
@@ -82,30 +82,30 @@ def test_what_lies_outside_is_refused_also_through_links_and_dots(library: Media
         root / "folder" / "secret.mov",
         beside / "clip.mov",
     ):
-        assert refusal(library, str(path)).kind is ProblemKind.PERMISSION
-        assert refusal(library, f"file://{quote(str(path))}").kind is ProblemKind.PERMISSION
-    # Whether something outside exists is nobody's business.
-    absent = refusal(library, str(root.parent / "absent.mov"))
+        assert get_refusal(library, str(path)).kind is ProblemKind.PERMISSION
+        assert get_refusal(library, f"file://{quote(str(path))}").kind is ProblemKind.PERMISSION
+    # The error must not reveal whether a file outside exists.
+    absent = get_refusal(library, str(root.parent / "absent.mov"))
     assert absent.kind is ProblemKind.PERMISSION
 
 
 def test_missing_media_are_named(library: MediaLibrary, root: Path) -> None:
-    problem = refusal(library, str(root / "gone.mov"))
+    problem = get_refusal(library, str(root / "gone.mov"))
     assert problem.kind is ProblemKind.MEDIA
     assert "gone.mov" in problem.what
-    assert refusal(library, str(root)).kind is ProblemKind.MEDIA
+    assert get_refusal(library, str(root)).kind is ProblemKind.MEDIA
 
 
-def test_a_loop_of_links_is_a_missing_file(library: MediaLibrary, root: Path) -> None:
+def test_a_symlink_loop_is_a_missing_file(library: MediaLibrary, root: Path) -> None:
     (root / "a").symlink_to(root / "b")
     (root / "b").symlink_to(root / "a")
-    assert refusal(library, str(root / "a")).kind is ProblemKind.MEDIA
+    assert get_refusal(library, str(root / "a")).kind is ProblemKind.MEDIA
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read every file")
-def test_media_that_may_not_be_read_are_named(library: MediaLibrary, root: Path) -> None:
+@pytest.mark.skipif(os.geteuid() == 0, reason="the root user may read every file")
+def test_unreadable_media_are_named(library: MediaLibrary, root: Path) -> None:
     (root / "closed.mov").touch(0)
-    assert refusal(library, str(root / "closed.mov")).kind is ProblemKind.MEDIA
+    assert get_refusal(library, str(root / "closed.mov")).kind is ProblemKind.MEDIA
 
 
 @pytest.mark.parametrize(
@@ -129,17 +129,17 @@ def test_media_that_may_not_be_read_are_named(library: MediaLibrary, root: Path)
         "/media/clip\0.mov",
     ],
 )
-def test_what_names_no_file_of_this_machine_is_refused(library: MediaLibrary, url: str) -> None:
-    assert refusal(library, url).kind is ProblemKind.TIMELINE
+def test_urls_of_other_machines_are_refused(library: MediaLibrary, url: str) -> None:
+    assert get_refusal(library, url).kind is ProblemKind.TIMELINE
 
 
 @given(st.text(max_size=200))
-def test_any_text_is_a_path_or_a_problem(url: str) -> None:
+def test_any_text_is_a_path_or_refused(url: str) -> None:
     with contextlib.suppress(ProblemError):
         assert local_path(url).is_absolute()
 
 
-def test_an_upload_arrives_whole_and_is_found(library: MediaLibrary, tmp_path: Path) -> None:
+def test_an_upload_is_stored_completely_and_found(library: MediaLibrary, tmp_path: Path) -> None:
     data = b"picture" * 100
     upload = library.receive(header(data))
     upload.append(data[:300])
@@ -154,7 +154,7 @@ def test_an_upload_arrives_whole_and_is_found(library: MediaLibrary, tmp_path: P
 
 
 @pytest.mark.parametrize("sent", [b"", b"pictur", b"picturf", b"picture and more"])
-def test_an_upload_that_differs_leaves_nothing(library: MediaLibrary, tmp_path: Path, sent: bytes) -> None:
+def test_an_upload_with_wrong_content_leaves_no_file(library: MediaLibrary, tmp_path: Path, sent: bytes) -> None:
     upload = library.receive(header(b"picture"))
     with pytest.raises(ProblemError, match="match"):
         send_all(upload, sent)
@@ -174,7 +174,7 @@ def test_an_upload_that_differs_leaves_nothing(library: MediaLibrary, tmp_path: 
         ({"size_bytes": LIMIT_BYTES + 1}, ProblemKind.RESOURCES),
     ],
 )
-def test_uploads_that_cannot_be_right_are_refused(library: MediaLibrary, wrong: dict, kind: ProblemKind) -> None:
+def test_invalid_uploads_are_refused(library: MediaLibrary, wrong: dict, kind: ProblemKind) -> None:
     announced = header(b"picture")
     for name, value in wrong.items():
         setattr(announced, name, value)
@@ -183,14 +183,14 @@ def test_uploads_that_cannot_be_right_are_refused(library: MediaLibrary, wrong: 
     assert raised.value.kind is kind
 
 
-def test_an_upload_that_the_disk_has_no_room_for_is_refused(root: Path, tmp_path: Path) -> None:
+def test_an_upload_larger_than_the_free_space_is_refused(root: Path, tmp_path: Path) -> None:
     library = MediaLibrary([root], tmp_path / "uploads", 2**62)
     with pytest.raises(ProblemError, match="space") as raised:
         library.receive(rewas_pb2.UploadHeader(sha256="0" * 64, size_bytes=2**60, extension=".mov"))
     assert raised.value.kind is ProblemKind.RESOURCES
 
 
-def test_uploads_that_were_never_made_are_named(library: MediaLibrary) -> None:
+def test_unknown_uploads_are_named(library: MediaLibrary) -> None:
     with pytest.raises(ProblemError) as raised:
         library.locate("/clip.mov", {"/clip.mov": "0" * 64})
     assert raised.value.kind is ProblemKind.MEDIA

@@ -1,4 +1,4 @@
-"""A real server in its own process: what it refuses, how it starts and ends. No job here reaches a model."""
+"""A real server in a separate process: refusals, start and end. No job here reaches a model."""
 
 import hashlib
 import os
@@ -66,7 +66,7 @@ def sound(path: Path | str, **settings: Any) -> rewas_pb2.SoundWork:
     return rewas_pb2.SoundWork(clip_otio_json=clip.to_json_string(), settings=rewas_pb2.SoundSettings(**settings))
 
 
-def refusal(client: RewasClient, work: Any, **options: Any) -> ProblemError:
+def get_refusal(client: RewasClient, work: Any, **options: Any) -> ProblemError:
     with pytest.raises(ProblemError) as raised:
         client.submit(work, **options)
     assert raised.value.what.endswith(".")
@@ -74,7 +74,7 @@ def refusal(client: RewasClient, work: Any, **options: Any) -> ProblemError:
     return raised.value
 
 
-def test_the_server_says_who_it_is(client: RewasClient, folder: Path) -> None:
+def test_the_server_reports_its_identity(client: RewasClient, folder: Path) -> None:
     info = client.get_server_info()
     assert info.contract_version == CONTRACT_VERSION
     assert list(info.allowed_roots) == [str((folder / "media").resolve())]
@@ -82,7 +82,7 @@ def test_the_server_says_who_it_is(client: RewasClient, folder: Path) -> None:
     assert info.upload_limit_bytes == 2**20
 
 
-def test_health_is_served(server: ServerProcess) -> None:
+def test_the_health_service_answers(server: ServerProcess) -> None:
     with grpc.insecure_channel(server.address) as channel:
         stub = health_pb2_grpc.HealthStub(channel)
         for name in ("", "rewas.v1.RewasService"):
@@ -95,7 +95,7 @@ def test_damaged_packs_are_listed_with_their_problem(client: RewasClient) -> Non
     assert "99" in packs["newer"].problem.what
 
 
-def test_it_listens_on_loopback_alone(server: ServerProcess) -> None:
+def test_the_server_listens_on_loopback_only(server: ServerProcess) -> None:
     hexadecimal_port = f"{server.port:04X}"
     loopback = "0100007F"
     loopback_in_ipv6 = f"0000000000000000FFFF0000{loopback}"
@@ -111,13 +111,13 @@ def test_it_listens_on_loopback_alone(server: ServerProcess) -> None:
 
 @pytest.mark.parametrize("name", ["damaged", "newer", "absent"])
 def test_unusable_packs_are_refused(client: RewasClient, folder: Path, name: str) -> None:
-    problem = refusal(client, sound(folder / "media" / "clip.mov", pack=name))
+    problem = get_refusal(client, sound(folder / "media" / "clip.mov", pack=name))
     assert problem.kind is ProblemKind.PACK
     assert name in problem.what
 
 
-def test_media_are_checked_when_the_job_is_handed_in(client: RewasClient, folder: Path) -> None:
-    missing = refusal(client, sound(folder / "media" / "gone.mov"))
+def test_media_are_checked_when_a_job_is_submitted(client: RewasClient, folder: Path) -> None:
+    missing = get_refusal(client, sound(folder / "media" / "gone.mov"))
     assert (missing.kind, "gone.mov" in missing.what) in {(ProblemKind.MEDIA, True), (ProblemKind.PACK, False)}
     assert list(client.list_jobs()) == []
 
@@ -131,22 +131,22 @@ def test_media_are_checked_when_the_job_is_handed_in(client: RewasClient, folder
         ({"seed": -3}, "seed"),
     ],
 )
-def test_settings_out_of_bounds_are_refused(
+def test_settings_out_of_range_are_refused(
     client: RewasClient, folder: Path, settings: dict[str, Any], word: str
 ) -> None:
-    problem = refusal(client, sound(folder / "media" / "clip.mov", **settings))
+    problem = get_refusal(client, sound(folder / "media" / "clip.mov", **settings))
     assert problem.kind is ProblemKind.SETTINGS
     assert word in problem.what
     assert "shot 7" in problem.what
 
 
 @pytest.mark.parametrize("key", ["x" * 129])
-def test_keys_have_a_length(client: RewasClient, folder: Path, key: str) -> None:
-    problem = refusal(client, sound(folder / "media" / "clip.mov"), idempotency_key=key)
+def test_idempotency_keys_have_a_limited_length(client: RewasClient, folder: Path, key: str) -> None:
+    problem = get_refusal(client, sound(folder / "media" / "clip.mov"), idempotency_key=key)
     assert problem.kind is ProblemKind.SETTINGS
 
 
-def test_the_status_tells_the_kind(server: ServerProcess) -> None:
+def test_the_status_code_matches_the_problem_kind(server: ServerProcess) -> None:
     with grpc.insecure_channel(server.address) as channel:
         stub = rewas_pb2_grpc.RewasServiceStub(channel)
         with pytest.raises(grpc.RpcError) as raised:
@@ -158,7 +158,7 @@ def test_the_status_tells_the_kind(server: ServerProcess) -> None:
         assert raised.value.code() is grpc.StatusCode.INVALID_ARGUMENT
 
 
-def test_unknown_jobs_are_named_by_every_call(client: RewasClient, tmp_path: Path) -> None:
+def test_every_call_names_an_unknown_job(client: RewasClient, tmp_path: Path) -> None:
     artifact = rewas_pb2.Artifact(name="../jobs.sqlite3", size_bytes=5, sha256="0" * 64)
     calls = [
         lambda: client.get_job("nonsense"),
@@ -174,7 +174,7 @@ def test_unknown_jobs_are_named_by_every_call(client: RewasClient, tmp_path: Pat
     assert list(tmp_path.iterdir()) == []
 
 
-def test_long_words_of_other_alphabets_still_come_back(client: RewasClient) -> None:
+def test_long_non_ascii_text_is_returned_in_errors(client: RewasClient) -> None:
     with pytest.raises(ProblemError) as raised:
         client.submit(sound("/" + "動" * 5000))
     assert raised.value.kind is not ProblemKind.INTERNAL
@@ -192,7 +192,7 @@ def test_an_upload_is_sent_once(client: RewasClient, tmp_path: Path) -> None:
     assert steps == []
 
 
-def test_uploads_that_cannot_be_are_refused(client: RewasClient, folder: Path, tmp_path: Path) -> None:
+def test_invalid_uploads_are_refused(client: RewasClient, folder: Path, tmp_path: Path) -> None:
     large = tmp_path / "large.mov"
     large.write_bytes(b"x" * (2**20 + 1))
     empty = tmp_path / "empty.mov"
@@ -206,7 +206,7 @@ def test_uploads_that_cannot_be_are_refused(client: RewasClient, folder: Path, t
         client.has_media("no hash")
 
 
-def test_a_truncated_upload_leaves_nothing(server: ServerProcess, folder: Path, tmp_path: Path) -> None:
+def test_a_truncated_upload_leaves_no_file(server: ServerProcess, folder: Path, tmp_path: Path) -> None:
     file = tmp_path / "shot.mov"
     file.write_bytes(os.urandom(600_000))
     sha256 = hashlib.sha256(file.read_bytes()).hexdigest()
@@ -223,12 +223,12 @@ def test_a_truncated_upload_leaves_nothing(server: ServerProcess, folder: Path, 
     assert list((folder / "state" / "uploads" / "incoming").iterdir()) == []
 
 
-def test_a_message_that_is_too_large_is_refused(client: RewasClient) -> None:
+def test_a_too_large_message_is_refused(client: RewasClient) -> None:
     work = rewas_pb2.TimelineWork(timeline_otio_json="x" * (65 * 1024 * 1024))
-    assert refusal(client, work).kind is ProblemKind.RESOURCES
+    assert get_refusal(client, work).kind is ProblemKind.RESOURCES
 
 
-def test_nobody_answers() -> None:
+def test_an_address_without_server_is_reported() -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{free.getsockname()[1]}"
@@ -239,7 +239,7 @@ def test_nobody_answers() -> None:
                 client.wait("job", reconnect_timeout_s=0.5)
 
 
-def test_a_server_that_is_silent_is_given_up() -> None:
+def test_a_silent_server_times_out() -> None:
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
         silent.listen()
@@ -261,7 +261,7 @@ class OtherVersion(rewas_pb2_grpc.RewasServiceServicer):
 @pytest.mark.parametrize(
     ("contract_version", "word"), [(0, "older"), (CONTRACT_VERSION + 1, "newer"), (None, "does not support")]
 )
-def test_other_versions_are_refused(folder: Path, contract_version: int | None, word: str) -> None:
+def test_other_contract_versions_are_refused(folder: Path, contract_version: int | None, word: str) -> None:
     other = grpc.server(futures.ThreadPoolExecutor(1))
     if contract_version is not None:
         rewas_pb2_grpc.add_RewasServiceServicer_to_server(OtherVersion(contract_version), other)
@@ -277,8 +277,8 @@ def test_other_versions_are_refused(folder: Path, contract_version: int | None, 
         other.stop(None)
 
 
-def test_a_client_of_an_older_contract_is_answered_in_one_sentence(server: ServerProcess) -> None:
-    """Contract 1 called its service Rewas. Its client shows the Problem that comes with a refusal, or the details."""
+def test_a_client_of_an_older_contract_gets_one_clear_sentence(server: ServerProcess) -> None:
+    """The service of contract 1 is named Rewas. Its client shows the Problem or the details of a refusal."""
     with grpc.insecure_channel(server.address) as channel:
         unary = channel.unary_unary("/rewas.v1.Rewas/GetServerInfo", bytes, bytes)
         streaming = channel.unary_stream("/rewas.v1.Rewas/WatchJob", bytes, bytes)
@@ -331,7 +331,7 @@ def test_packs_are_listed_in_pages(server: ServerProcess, client: RewasClient) -
 
 
 @pytest.mark.parametrize("token", ["-1", "next", "1.5", "9" * 19, "٣"])
-def test_page_tokens_of_no_page_are_refused(server: ServerProcess, token: str) -> None:
+def test_invalid_page_tokens_are_refused(server: ServerProcess, token: str) -> None:
     with grpc.insecure_channel(server.address) as channel:
         stub = rewas_pb2_grpc.RewasServiceStub(channel)
         for call in (
@@ -343,7 +343,7 @@ def test_page_tokens_of_no_page_are_refused(server: ServerProcess, token: str) -
             assert raised.value.code() is grpc.StatusCode.INVALID_ARGUMENT
 
 
-def test_a_closed_client_says_so_also_to_other_threads(server: ServerProcess) -> None:
+def test_a_closed_client_is_reported_in_all_threads(server: ServerProcess) -> None:
     client = server.client()
     client.get_server_info()
     client.close()
@@ -353,7 +353,7 @@ def test_a_closed_client_says_so_also_to_other_threads(server: ServerProcess) ->
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_ends_server_and_worker_and_the_server_never_loads_torch(
+def test_a_signal_stops_server_and_worker_and_the_server_never_loads_torch(
     tmp_path: Path, number: signal.Signals
 ) -> None:
     server = ServerProcess(tmp_path / "state", [tmp_path])
@@ -368,7 +368,7 @@ def test_a_signal_ends_server_and_worker_and_the_server_never_loads_torch(
 
 
 @pytest.mark.slow
-def test_a_worker_does_not_outlive_a_killed_server(tmp_path: Path) -> None:
+def test_the_worker_exits_when_the_server_is_killed(tmp_path: Path) -> None:
     server = ServerProcess(tmp_path / "state", [tmp_path])
     with server.client() as client:
         wait_until_worker_is_ready(client)
@@ -378,7 +378,7 @@ def test_a_worker_does_not_outlive_a_killed_server(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_worker_that_dies_while_idle_is_replaced(tmp_path: Path) -> None:
+def test_an_idle_worker_that_dies_is_replaced(tmp_path: Path) -> None:
     with ServerProcess(tmp_path / "state", [tmp_path]) as server, server.client() as client:
         wait_until_worker_is_ready(client)
         (first,) = server.worker_pids()
@@ -394,12 +394,12 @@ def test_two_servers_do_not_share_a_port_or_a_state_folder(server: ServerProcess
     assert "Another ReWaS server" in ServerProcess(folder / "state").refusal
 
 
-def test_a_state_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+def test_an_unwritable_state_folder_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     assert "state" in ServerProcess(tmp_path / "file" / "state").refusal
 
 
-def test_the_front_process_imports_no_torch() -> None:
+def test_the_server_process_does_not_import_torch() -> None:
     code = "import sys, rewas_server.grpc.app, rewas_server.worker.run; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
@@ -415,4 +415,4 @@ def poll(condition: Any) -> None:
         if condition():
             return
         pause.wait(0.05)
-    raise AssertionError("it did not happen within two minutes")
+    raise AssertionError("the condition did not become true within two minutes")

@@ -22,7 +22,7 @@ from rewas_api.v1 import rewas_pb2
 
 pytestmark = pytest.mark.slow
 LONG = 1000
-"""Sampling steps of a job that is still running when something happens to it."""
+"""Sampling steps of a job that keeps running until the test interferes."""
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +32,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("jobs")
     (folder / "media").mkdir()
     write_video(folder / "media" / "shot 7.mp4")
-    (folder / "media" / "words.mp4").write_text("these are words, not a picture")
+    (folder / "media" / "text.mp4").write_text("this is text, not a video")
     write_untrained_pack(folder / "packs" / "tiny", seed=0)
     return folder
 
@@ -75,7 +75,7 @@ def sound(path: Path | str, num_steps: int = 4) -> rewas_pb2.SoundWork:
 
 
 def submit_and_run(client: RewasClient, folder: Path, num_steps: int = LONG) -> rewas_pb2.Job:
-    """Hand in a long job and come back once it samples."""
+    """Submit a long job and return when it is sampling."""
     job = client.submit(sound(folder / "media" / "shot 7.mp4", num_steps))
     return wait_for(client, job.id, lambda job: job.stage == rewas_pb2.STAGE_SAMPLE and job.step > 0)
 
@@ -84,7 +84,7 @@ def wait_for(client: RewasClient, job_id: str, condition: Callable[[rewas_pb2.Jo
     for job in client.watch(job_id):
         if condition(job):
             return job
-    raise AssertionError(f"the job ended first: {job}")
+    raise AssertionError(f"the job ended before the condition was true: {job}")
 
 
 def test_a_sound_job_from_end_to_end(client: RewasClient, folder: Path, tmp_path: Path) -> None:
@@ -96,7 +96,7 @@ def test_a_sound_job_from_end_to_end(client: RewasClient, folder: Path, tmp_path
     assert job.fraction == 1.0
     assert job.attempt == 1
     sampled = [snapshot.step for snapshot in snapshots if snapshot.stage == rewas_pb2.STAGE_SAMPLE]
-    assert set(range(1, 6)) <= set(sampled), "each sampling step is told"
+    assert set(range(1, 6)) <= set(sampled), "each sampling step is reported"
     revisions = [snapshot.revision for snapshot in snapshots]
     assert revisions == sorted(set(revisions))
     fractions = [snapshot.fraction for snapshot in snapshots]
@@ -115,7 +115,7 @@ def test_a_sound_job_from_end_to_end(client: RewasClient, folder: Path, tmp_path
     assert listed.WhichOneof("result") is None
 
 
-def test_a_broken_fetch_goes_on_where_it_stopped(client: RewasClient, folder: Path, tmp_path: Path) -> None:
+def test_an_interrupted_fetch_is_resumed(client: RewasClient, folder: Path, tmp_path: Path) -> None:
     job = client.wait(client.submit(sound(folder / "media" / "shot 7.mp4")).id)
     artifact = job.sound.takes[0].stems[0].artifact
     data = client.fetch_artifact(job.id, artifact, tmp_path / "whole.wav").read_bytes()
@@ -137,7 +137,7 @@ def test_a_broken_fetch_goes_on_where_it_stopped(client: RewasClient, folder: Pa
     assert raised.value.kind is ProblemKind.RESOURCES
 
 
-def test_a_fetch_that_nobody_wants_any_more_leaves_nothing(client: RewasClient, folder: Path, tmp_path: Path) -> None:
+def test_a_cancelled_fetch_leaves_no_file(client: RewasClient, folder: Path, tmp_path: Path) -> None:
     job = client.wait(client.submit(sound(folder / "media" / "shot 7.mp4")).id)
 
     def stop(done_bytes: int, total_bytes: int) -> None:
@@ -149,7 +149,7 @@ def test_a_fetch_that_nobody_wants_any_more_leaves_nothing(client: RewasClient, 
 
 
 @pytest.mark.parametrize("name", ["../jobs.sqlite3", "", ".", "..", "/etc/passwd", "growl.wav\0"])
-def test_only_listed_artifacts_are_handed_out(client: RewasClient, folder: Path, tmp_path: Path, name: str) -> None:
+def test_only_listed_artifacts_are_sent(client: RewasClient, folder: Path, tmp_path: Path, name: str) -> None:
     job = client.wait(client.submit(sound(folder / "media" / "shot 7.mp4"), idempotency_key="for names").id)
     with pytest.raises(ProblemError) as raised:
         client.fetch_artifact(job.id, rewas_pb2.Artifact(name=name, size_bytes=9, sha256="0" * 64), tmp_path / "x")
@@ -166,7 +166,7 @@ def test_energy_and_conflict(client: RewasClient, folder: Path) -> None:
     assert job.conflict.explanation
 
 
-def test_media_from_an_upload_give_the_same_sound(client: RewasClient, folder: Path) -> None:
+def test_uploaded_media_give_the_same_sound(client: RewasClient, folder: Path) -> None:
     by_path = client.wait(client.submit(sound(folder / "media" / "shot 7.mp4")).id)
     work = sound("file:///another/machine/shot%207.mp4")
     with pytest.raises(ProblemError) as raised:
@@ -178,7 +178,7 @@ def test_media_from_an_upload_give_the_same_sound(client: RewasClient, folder: P
     assert by_upload.sound.takes[0].output_energy.values == by_path.sound.takes[0].output_energy.values
 
 
-def test_the_same_key_is_the_same_job(client: RewasClient, folder: Path) -> None:
+def test_the_same_idempotency_key_returns_the_same_job(client: RewasClient, folder: Path) -> None:
     key = uuid.uuid4().hex
     work = sound(folder / "media" / "shot 7.mp4")
     first = client.submit(work, idempotency_key=key)
@@ -189,9 +189,9 @@ def test_the_same_key_is_the_same_job(client: RewasClient, folder: Path) -> None
     client.wait(first.id)
 
 
-def test_work_that_cannot_be_done_fails_the_job_alone(client: RewasClient, folder: Path) -> None:
-    job = client.submit(sound(folder / "media" / "words.mp4"))
-    with pytest.raises(JobFailed, match=r"words\.mp4|shot 7") as raised:
+def test_impossible_work_fails_only_its_job(client: RewasClient, folder: Path) -> None:
+    job = client.submit(sound(folder / "media" / "text.mp4"))
+    with pytest.raises(JobFailed, match=r"text\.mp4|shot 7") as raised:
         client.wait(job.id)
     assert raised.value.kind is ProblemKind.MEDIA
     assert raised.value.remedy
@@ -226,7 +226,7 @@ def test_a_signal_in_the_waiting_thread_cancels(client: RewasClient, folder: Pat
         )
 
 
-def test_a_worker_that_dies_once_costs_time_and_twice_the_job(folder: Path, tmp_path: Path) -> None:
+def test_a_job_fails_after_two_worker_crashes(folder: Path, tmp_path: Path) -> None:
     with start(folder, tmp_path / "state") as server, server.client() as client:
         job = submit_and_run(client, folder)
         (first,) = server.worker_pids()
@@ -245,18 +245,18 @@ def test_a_worker_that_dies_once_costs_time_and_twice_the_job(folder: Path, tmp_
         assert quick.state == rewas_pb2.JOB_STATE_SUCCEEDED
 
 
-def test_a_worker_that_does_not_heed_a_cancellation_is_ended(folder: Path, tmp_path: Path) -> None:
+def test_an_unresponsive_worker_is_killed_after_a_cancel(folder: Path, tmp_path: Path) -> None:
     with start(folder, tmp_path / "state", cancel_grace_s=0.5) as server, server.client() as client:
         job = submit_and_run(client, folder)
-        (deaf,) = server.worker_pids()
-        os.kill(deaf, signal.SIGSTOP)
+        (stopped_worker,) = server.worker_pids()
+        os.kill(stopped_worker, signal.SIGSTOP)
         assert client.cancel(job.id).state == rewas_pb2.JOB_STATE_CANCELLING
         with pytest.raises(JobCancelled):
             client.wait(job.id)
-        assert not is_running(deaf)
+        assert not is_running(stopped_worker)
 
 
-def test_jobs_go_on_after_the_server_was_killed_or_stopped(folder: Path, tmp_path: Path) -> None:
+def test_jobs_continue_after_the_server_was_killed_or_stopped(folder: Path, tmp_path: Path) -> None:
     server = start(folder, tmp_path / "state")
     with server.client() as client:
         running = submit_and_run(client, folder)
@@ -270,13 +270,13 @@ def test_jobs_go_on_after_the_server_was_killed_or_stopped(folder: Path, tmp_pat
         assert again.revision > running.revision
         server.stop()
     with start(folder, tmp_path / "state", port=server.port) as server, server.client() as client:
-        # An orderly stop is no crash: the second attempt is made again.
+        # An orderly stop is not a crash, so the second attempt is repeated.
         wait_for(client, running.id, lambda job: job.attempt == 2 and job.state == rewas_pb2.JOB_STATE_RUNNING)
         client.cancel(running.id)
         assert client.wait(waiting.id).state == rewas_pb2.JOB_STATE_SUCCEEDED
 
 
-def test_a_watcher_stays_through_a_restart(folder: Path, tmp_path: Path) -> None:
+def test_a_watcher_reconnects_after_a_restart(folder: Path, tmp_path: Path) -> None:
     server = start(folder, tmp_path / "state")
     snapshots: list[rewas_pb2.Job] = []
     with server.client() as client:
@@ -294,7 +294,7 @@ def test_a_watcher_stays_through_a_restart(folder: Path, tmp_path: Path) -> None
     assert revisions == sorted(set(revisions))
 
 
-def test_a_disk_that_refuses_the_stems_fails_the_job(folder: Path, tmp_path: Path) -> None:
+def test_a_write_error_fails_the_job(folder: Path, tmp_path: Path) -> None:
     with start(folder, tmp_path / "state") as server, server.client() as client:
         (tmp_path / "state" / "artifacts").write_text("a file where the folder should be")
         with pytest.raises(JobFailed) as raised:

@@ -12,7 +12,7 @@ from typing import Any
 
 import rewas_engine
 
-INTERFACE = Path(__file__).with_name("engine_interface.txt")
+INTERFACE = Path(__file__).with_name("engine_face.txt")
 
 
 def describe_module(module: ModuleType) -> str:

@@ -1,4 +1,4 @@
-"""Spoilt copies of checkpoints, and why a conversion refuses them."""
+"""Damaged copies of checkpoints, and the error with which a conversion refuses them."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -14,11 +14,11 @@ from rewas_engine.runtime.progress import ProgressCallback
 
 Change = Callable[[dict[str, torch.Tensor]], None]
 NORM = "module.hint_blocks.blocks.0.norm_1.weight"
-"""A weight of φ, as its file has it."""
+"""Name of a weight of φ in its checkpoint."""
 
 
-def refused(files: ReleasedFiles, folder: Path, on_progress: ProgressCallback | None = None) -> CheckpointError:
-    """Why the conversion was refused; it has left nothing."""
+def convert_refused(files: ReleasedFiles, folder: Path, on_progress: ProgressCallback | None = None) -> CheckpointError:
+    """Convert files that must be refused, check that nothing is left, and return the error."""
     before = sorted(path.name for path in folder.iterdir())
     with pytest.raises(CheckpointError) as caught:
         convert_released(files, folder / "pack", sizes=SMALL, on_progress=on_progress)
@@ -32,30 +32,30 @@ def refused(files: ReleasedFiles, folder: Path, on_progress: ProgressCallback | 
     return error
 
 
-def with_spoilt(files: ReleasedFiles, kind: str, folder: Path, change: Change) -> ReleasedFiles:
-    """The files with a changed copy of one of them."""
+def replace_damaged(files: ReleasedFiles, kind: str, folder: Path, change: Change) -> ReleasedFiles:
+    """Replace one of the files with a changed copy."""
     content = torch.load(getattr(files, kind), weights_only=True)
     change(next((content[key] for key in ("state_dict", "model", "generator") if key in content), content))
-    path = folder / "amiss.ckpt"
+    path = folder / "damaged.ckpt"
     torch.save(content, path)
     return replace(files, **{kind: path})
 
 
-def with_folder_alone(files: ReleasedFiles, folder: Path) -> ReleasedFiles:
-    """The parts of AudioLDM out of a folder alone."""
+def use_folder_only(files: ReleasedFiles, folder: Path) -> ReleasedFiles:
+    """Take the parts of AudioLDM from a diffusers folder only."""
     return replace(files, audioldm=folder, vae=None, vocoder=None, clap=None)
 
 
-def renamed(old: str, new: str) -> Change:
+def rename_tensor(old: str, new: str) -> Change:
     return lambda tensors: tensors.update({new: tensors.pop(old)})
 
 
-def set_to(name: str, value: torch.Tensor) -> Change:
+def set_tensor(name: str, value: torch.Tensor) -> Change:
     return lambda tensors: tensors.update({name: value})
 
 
-def spoiled(name: str, value: float) -> Change:
-    """A tensor with one number of it exchanged."""
+def set_last_value(name: str, value: float) -> Change:
+    """Replace the last value of a tensor."""
 
     def change(tensors: dict[str, torch.Tensor]) -> None:
         tensors[name] = tensors[name].clone()

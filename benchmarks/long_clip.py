@@ -173,12 +173,12 @@ def _measure_command(
     import opentimelineio as otio
 
     from rewas_api.v1 import rewas_pb2
-    from rewas_server.work.context import WorkContext, WorkProgress
+    from rewas_server.work.context import WorkContext
     from rewas_server.work.dispatch import run_work
     from rewas_server.work.requests import parse_request
 
-    def on_progress(progress: WorkProgress) -> None:
-        peak.stage = rewas_pb2.Stage.Name(progress.stage)  # type: ignore[arg-type]
+    def on_progress(progress: Progress) -> None:
+        peak.stage = progress.stage
 
     clip = otio.schema.Clip(media_reference=otio.schema.ExternalReference(target_url=str(film)))
     asked = rewas_pb2.SoundSettings(

@@ -221,6 +221,10 @@ def _validate(name: str, value: object, owner: str) -> Any:
         if isinstance(value, int | float) and value in SAMPLE_RATES_HZ:
             return int(value)
         raise _invalid_value(name, value, owner, f"Set one of {', '.join(map(str, SAMPLE_RATES_HZ))} Hz.")
+    return _validate_number(name, value, owner)
+
+
+def _validate_number(name: str, value: object, owner: str) -> int | float:
     low, high = _INTEGER_RANGES.get(name) or _FLOAT_RANGES[name]
     whole = name in _INTEGER_RANGES
     if isinstance(value, int | float) and not isinstance(value, bool) and low <= value <= high:

@@ -4,7 +4,7 @@ figures.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cached_property
@@ -22,7 +22,7 @@ from rewas_engine.evaluation.sound_store import Request, SoundStore
 from rewas_engine.evaluation.splits import Split
 from rewas_engine.generation.sampling_settings import SamplingSettings
 from rewas_engine.pipeline import ReWaS
-from rewas_engine.runtime.progress import CancelSignal
+from rewas_engine.runtime.progress import CancelSignal, Progress, ProgressCallback
 from rewas_engine.training.corpus import world_front_end
 from rewas_engine.world import Scene, captions, held_out_captions, render_sound
 
@@ -30,29 +30,12 @@ CLIPS_AT_ONCE_ON_CPU = 4
 CLIPS_AT_ONCE_ON_GPU = 64
 
 
-@dataclass(frozen=True)
-class EvaluationProgress:
-    """Progress of an evaluation.
-
-    Attributes:
-        section: Name of the section.
-        what: What is being generated or measured.
-        done: Finished parts.
-        total: All parts, above 0.
-    """
-
-    section: str
-    what: str
-    done: int
-    total: int
-
-
 class Watch:
     """Reports progress, and ends the work when it is cancelled."""
 
     def __init__(
         self,
-        on_progress: Callable[[EvaluationProgress], object] | None = None,
+        on_progress: ProgressCallback | None = None,
         cancel: CancelSignal | None = None,
     ) -> None:
         self._on_progress, self._cancel = on_progress, cancel
@@ -67,7 +50,8 @@ class Watch:
         """Report finished parts; raise Cancelled if the work was cancelled."""
         self.check()
         if self._on_progress is not None:
-            self._on_progress(EvaluationProgress(self.section, what, done, max(total, 1)))
+            total = max(total, 1)
+            self._on_progress(Progress(what, done, total, done / total, section=self.section))
 
 
 @dataclass(frozen=True, eq=False)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from rewas_engine.conditioning.controls import Controls
 from rewas_engine.curves.energy import EnergyCurve
 from rewas_engine.curves.sources import flat_curve
-from rewas_engine.evaluation.bench import EvaluationProgress, Watch
+from rewas_engine.evaluation.bench import Watch
 from rewas_engine.evaluation.peak_memory import peak_gb, reset_peak
 from rewas_engine.evaluation.splits import DEVELOPMENT
 from rewas_engine.generation.options import Control, Sampling
@@ -26,7 +26,7 @@ from rewas_engine.media.clip import VideoClip
 from rewas_engine.pipeline import ReWaS
 from rewas_engine.runtime.devices import resolve_device
 from rewas_engine.runtime.execution import RELEASED_EXECUTION, Execution
-from rewas_engine.runtime.progress import CancelSignal, Progress
+from rewas_engine.runtime.progress import CancelSignal, Progress, ProgressCallback
 from rewas_engine.world import render_brightness
 
 PROMPT = "a drum being hit"
@@ -145,7 +145,7 @@ def compare_procedures(
     device: str = "auto",
     execution: Execution | None = None,
     measured_steps: int = RELEASED_STEPS,
-    on_progress: Callable[[EvaluationProgress], object] | None = None,
+    on_progress: ProgressCallback | None = None,
     cancel: CancelSignal | None = None,
 ) -> Comparison:
     """Time both procedures on one clip.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rewas_engine.conditioning.controls import Controls
-from rewas_engine.evaluation.bench import Bench, BenchClip, EvaluationProgress, Watch, bench_clips, check_audio_format
+from rewas_engine.evaluation.bench import Bench, BenchClip, Watch, bench_clips, check_audio_format
 from rewas_engine.evaluation.control_following import energy_agreements
 from rewas_engine.evaluation.curve_agreement import summary
 from rewas_engine.evaluation.judge import Judge
@@ -23,7 +23,7 @@ from rewas_engine.models.sampler_names import SAMPLER_NAMES
 from rewas_engine.packs.description import DEFAULT_PACK
 from rewas_engine.pipeline import ReWaS
 from rewas_engine.runtime.execution import Execution
-from rewas_engine.runtime.progress import CancelSignal
+from rewas_engine.runtime.progress import CancelSignal, ProgressCallback
 from rewas_engine.world import CLASS_NAMES
 
 REFERENCE_STEPS = 200
@@ -70,7 +70,7 @@ def compare_samplers(
     classes: Sequence[str] = CLASS_NAMES,
     judge: Judge | None = None,
     reference_model: ReWaS | None = None,
-    on_progress: Callable[[EvaluationProgress], object] | None = None,
+    on_progress: ProgressCallback | None = None,
     cancel: CancelSignal | None = None,
 ) -> list[SamplerRow]:
     """Measure the reference, then each sampler with its number of steps, with the pack's own guidance scale.
@@ -119,7 +119,7 @@ def measure_few_steps(
     execution: Execution | None = None,
     classes: Sequence[str] = CLASS_NAMES,
     reference_steps: int = REFERENCE_STEPS,
-    on_progress: Callable[[EvaluationProgress], object] | None = None,
+    on_progress: ProgressCallback | None = None,
     cancel: CancelSignal | None = None,
 ) -> list[SamplerRow]:
     """Measure what few steps in low precision cost on the starter pack, against many in float32, on one clip per class.

@@ -5,7 +5,7 @@ split.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import product
 from typing import Any
@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from rewas_engine.conditioning.controls import Controls
-from rewas_engine.evaluation.bench import Bench, EvaluationProgress, Watch, bench_clips, check_audio_format
+from rewas_engine.evaluation.bench import Bench, Watch, bench_clips, check_audio_format
 from rewas_engine.evaluation.control_following import energy_agreements
 from rewas_engine.evaluation.curve_agreement import summary
 from rewas_engine.evaluation.figures import TARGETS, Trained
@@ -22,7 +22,7 @@ from rewas_engine.evaluation.prompt_adherence import share_correct
 from rewas_engine.evaluation.splits import DEVELOPMENT
 from rewas_engine.generation.options import Sampling
 from rewas_engine.pipeline import ReWaS
-from rewas_engine.runtime.progress import CancelSignal
+from rewas_engine.runtime.progress import CancelSignal, ProgressCallback
 from rewas_engine.world import CLASS_NAMES
 
 STEPS = (8, 10, 15, 20)
@@ -81,7 +81,7 @@ def try_settings(
     classes: Sequence[str] = CLASS_NAMES,
     trained: Trained = "cpu",
     judge: Judge | None = None,
-    on_progress: Callable[[EvaluationProgress], object] | None = None,
+    on_progress: ProgressCallback | None = None,
     cancel: CancelSignal | None = None,
 ) -> list[TriedSetting]:
     """Measure every combination of steps, guidance scale and unguided share on the same clips and noise.

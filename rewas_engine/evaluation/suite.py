@@ -9,7 +9,7 @@ from typing import Any
 
 from rewas_engine.errors import SettingsError
 from rewas_engine.evaluation.ablation import ablation_section
-from rewas_engine.evaluation.bench import Bench, BenchClip, EvaluationProgress, Watch, bench_clips, check_audio_format
+from rewas_engine.evaluation.bench import Bench, BenchClip, Watch, bench_clips, check_audio_format
 from rewas_engine.evaluation.conflict import conflict_section
 from rewas_engine.evaluation.control_following import energy_section, texture_section
 from rewas_engine.evaluation.energy_from_video import energy_from_video_section
@@ -27,7 +27,7 @@ from rewas_engine.evaluation.vocoding import vocoder_section
 from rewas_engine.generation.sampling_settings import SamplingSettings
 from rewas_engine.packs.description import read_pack
 from rewas_engine.pipeline import ReWaS
-from rewas_engine.runtime.progress import CancelSignal
+from rewas_engine.runtime.progress import CancelSignal, ProgressCallback
 from rewas_engine.world import CLASS_NAMES
 
 CLIPS_PER_CLASS = 20
@@ -106,7 +106,7 @@ def evaluate(
     *,
     judge: Judge | None = None,
     sounds_folder: Path | None = None,
-    on_progress: Callable[[EvaluationProgress], object] | None = None,
+    on_progress: ProgressCallback | None = None,
     cancel: CancelSignal | None = None,
 ) -> Evaluation:
     """Measure a pack on the test split.

@@ -271,50 +271,72 @@ def _inspect_pack(path: Path) -> InstalledPack:
 
 def _check_tables(document: Mapping[str, Any]) -> None:
     """Raise KeyError, TypeError or ValueError for values that would otherwise fail during generation."""
-    components, audio, window = document["components"], document["audio"], document["window"]
-    sampling, picture = document["sampling"], document["picture"]
     if not is_family_name(document.get("family", DEFAULT_FAMILY)):
         raise ValueError(f"family is {document['family']!r}")
+    _check_components(document["components"])
+    _check_audio(document["audio"], document["window"])
+    _check_sampling(document["sampling"])
+    _check_picture(document["picture"])
+
+
+def _check_components(components: Mapping[str, Any]) -> None:
     for role in (*ROLES, *components):
         if not isinstance(components[role], str) or not role.isidentifier():
             raise ValueError(f"the component {role!r} is not a class in a folder of the pack")
+
+
+def _check_audio(audio: Mapping[str, Any], window: Mapping[str, Any]) -> None:
     for name, value in audio.items():
         if isinstance(value, bool) or not isinstance(value, int | float) or value < 0:
             raise ValueError(f"audio.{name} is {value!r}")
-    for table, names in (
-        (window, ("frames", "patch")),
-        (sampling, ("num_steps",)),
-        (picture, ("width", "height", "window_frames")),
-    ):
-        for name in names:
-            if not isinstance(table[name], int) or table[name] < 1:
-                raise ValueError(f"{name} is {table[name]!r}")
-    if not 0 <= window["overlap_frames"] < window["frames"]:
-        raise ValueError(f"window.overlap_frames is {window['overlap_frames']!r}")
+    _check_counts(window, "frames", "patch")
+    _check_overlap("window", window["overlap_frames"], window["frames"])
     if window["frames"] % window["patch"] or window["overlap_frames"] % window["patch"]:
         raise ValueError("the window is not a whole number of patches")
-    if not 0 <= picture["overlap_frames"] < picture["window_frames"]:
-        raise ValueError(f"picture.overlap_frames is {picture['overlap_frames']!r}")
-    if Fraction(picture["frame_rate"]) <= 0:
-        raise ValueError(f"picture.frame_rate is {picture['frame_rate']!r}")
+
+
+def _check_sampling(sampling: Mapping[str, Any]) -> None:
+    _check_counts(sampling, "num_steps")
     if not 0 <= float(sampling["eta"]) <= 1 or not float(sampling["guidance_scale"]) >= 0:
         raise ValueError("sampling.eta or sampling.guidance_scale is out of range")
     if not float(sampling.get("onsets_guidance_scale", 1)) >= 0:
         raise ValueError(f"sampling.onsets_guidance_scale is {sampling['onsets_guidance_scale']!r}")
     if not 0 <= float(sampling.get("unguided_share", 0)) <= 1:
         raise ValueError(f"sampling.unguided_share is {sampling['unguided_share']!r}")
+    _check_precision("sampling", sampling)
+    if sampling.get("sampler", "ddim") not in SAMPLER_NAMES:
+        raise ValueError(f"sampling.sampler is {sampling['sampler']!r}")
+    if not isinstance(sampling.get("ddim_steps", 1), int) or sampling.get("ddim_steps", 1) < 1:
+        raise ValueError(f"sampling.ddim_steps is {sampling['ddim_steps']!r}")
+
+
+def _check_picture(picture: Mapping[str, Any]) -> None:
+    _check_counts(picture, "width", "height", "window_frames")
+    _check_overlap("picture", picture["overlap_frames"], picture["window_frames"])
+    if Fraction(picture["frame_rate"]) <= 0:
+        raise ValueError(f"picture.frame_rate is {picture['frame_rate']!r}")
     if picture.get("token_times", "centres") not in ("centres", "released"):
         raise ValueError(f"picture.token_times is {picture['token_times']!r}")
     for name in ("short_side", "smoothing_frames"):
         if not isinstance(picture.get(name, 1), int) or picture.get(name, 1) < 1:
             raise ValueError(f"picture.{name} is {picture[name]!r}")
-    for name, precisions in (("sampling", sampling), ("picture", picture)):
-        if precisions.get("precision", "float32") not in PRECISION_NAMES:
-            raise ValueError(f"{name}.precision is {precisions['precision']!r}")
-    if sampling.get("sampler", "ddim") not in SAMPLER_NAMES:
-        raise ValueError(f"sampling.sampler is {sampling['sampler']!r}")
-    if not isinstance(sampling.get("ddim_steps", 1), int) or sampling.get("ddim_steps", 1) < 1:
-        raise ValueError(f"sampling.ddim_steps is {sampling['ddim_steps']!r}")
+    _check_precision("picture", picture)
+
+
+def _check_counts(table: Mapping[str, Any], *names: str) -> None:
+    for name in names:
+        if not isinstance(table[name], int) or table[name] < 1:
+            raise ValueError(f"{name} is {table[name]!r}")
+
+
+def _check_overlap(table: str, overlap_frames: Any, frames: int) -> None:
+    if not 0 <= overlap_frames < frames:
+        raise ValueError(f"{table}.overlap_frames is {overlap_frames!r}")
+
+
+def _check_precision(name: str, table: Mapping[str, Any]) -> None:
+    if table.get("precision", "float32") not in PRECISION_NAMES:
+        raise ValueError(f"{name}.precision is {table['precision']!r}")
 
 
 def _check_vocoder(description: PackDescription) -> None:

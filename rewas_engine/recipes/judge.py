@@ -19,11 +19,10 @@ from rewas_engine.evaluation.judge import FIGURES_FILE, Judge, accuracy, class_a
 from rewas_engine.evaluation.judge_network import JudgeNetwork
 from rewas_engine.packs.components import save_component
 from rewas_engine.runtime.atomic_files import write_text_atomic
-from rewas_engine.runtime.progress import CancelSignal
+from rewas_engine.runtime.progress import CancelSignal, ProgressCallback
 from rewas_engine.training.corpus import FULL_SCALE, WorldCorpus, world_front_end
 from rewas_engine.training.loop import LoopConfig, LossFunction, lower_precision, train
 from rewas_engine.training.pack_writer import LICENCE
-from rewas_engine.training.progress import ReportTraining
 from rewas_engine.world import CLASS_NAMES, render_sound, sample_scene
 
 STAGE = "judge"
@@ -86,7 +85,7 @@ def train_judge(
     *,
     recipe: JudgeRecipe | None = None,
     classes: Sequence[str] = CLASS_NAMES,
-    report: ReportTraining | None = None,
+    report: ProgressCallback | None = None,
     cancel: CancelSignal | None = None,
 ) -> Judge:
     """Train a judge and write it into `folder`/judge; a run that was killed continues from its checkpoint in `folder`.

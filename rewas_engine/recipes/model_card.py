@@ -12,15 +12,14 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from rewas_engine.errors import Cancelled, PackError
-from rewas_engine.evaluation.bench import EvaluationProgress
 from rewas_engine.evaluation.figures import Evaluation
 from rewas_engine.evaluation.report import format_target, format_value, format_verdict, table
 from rewas_engine.evaluation.suite import EvaluationPlan, evaluate
 from rewas_engine.pipeline import ReWaS
 from rewas_engine.runtime.atomic_files import write_text_atomic
-from rewas_engine.runtime.progress import CancelSignal
+from rewas_engine.runtime.progress import CancelSignal, Progress, ProgressCallback
 from rewas_engine.training.pack_writer import LICENCE, PERMITS
-from rewas_engine.training.progress import PartCounter, ReportTraining, TrainingStopped
+from rewas_engine.training.progress import PartCounter, TrainingStopped
 from rewas_engine.training.starting_point import NOTHING
 from rewas_engine.world import CLASS_NAMES
 
@@ -35,14 +34,14 @@ MEASURING_STAGE = "pack: measuring"
 """Name of the measuring stage."""
 
 
-def measure_pack(path: Path, report: ReportTraining | None = None, cancel: CancelSignal | None = None) -> Evaluation:
+def measure_pack(path: Path, report: ProgressCallback | None = None, cancel: CancelSignal | None = None) -> Evaluation:
     """Measure the figures of the card. Raises TrainingStopped if the work was cancelled."""
     counter, done = PartCounter(report), 0
 
-    def on_progress(progress: EvaluationProgress) -> None:
+    def on_progress(progress: Progress) -> None:
         nonlocal done
-        done = progress.done
-        counter.report(f"{MEASURING_STAGE}, {progress.what.lower()}", progress.done, progress.total)
+        done = progress.step
+        counter.report(f"{MEASURING_STAGE}, {progress.stage.lower()}", progress.step, progress.total_steps)
 
     try:
         return evaluate(ReWaS.from_pretrained(path), MEASURED, on_progress=on_progress, cancel=cancel)

@@ -16,11 +16,11 @@ from rewas_engine.recipes.model_card import MEASURING_STAGE
 from rewas_engine.recipes.own_model_card import measure_held_out, write_own_model_card
 from rewas_engine.recipes.pack_terms import VERSION, PackTerms, combine_terms
 from rewas_engine.recipes.starter import COMPONENT_CLASSES, SENTENCE_ENCODER, STARTING_POINTS_FILE, StarterTraining
-from rewas_engine.runtime.progress import CancelSignal
+from rewas_engine.runtime.progress import CancelSignal, ProgressCallback
 from rewas_engine.training.config import StarterConfig
 from rewas_engine.training.continuation import check_continuable
 from rewas_engine.training.pack_writer import write_pack
-from rewas_engine.training.progress import PartCounter, ReportTraining
+from rewas_engine.training.progress import PartCounter
 from rewas_engine.training.recordings import Recordings
 from rewas_engine.training.stage_order import STAGES
 from rewas_engine.training.starting_point import StartingPoint
@@ -52,7 +52,7 @@ class RecordingsTraining(StarterTraining):
         recordings: Recordings,
         terms: PackTerms,
         *,
-        report: ReportTraining | None = None,
+        report: ProgressCallback | None = None,
         cancel: CancelSignal | None = None,
     ) -> None:
         has_videos = any(recording.is_seen for recording in recordings.catalog.recordings)

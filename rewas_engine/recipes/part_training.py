@@ -32,7 +32,7 @@ from rewas_engine.recipes.part_pack import write_pack_with
 from rewas_engine.runtime.atomic_files import write_text_atomic
 from rewas_engine.runtime.devices import resolve_device
 from rewas_engine.runtime.execution import Execution
-from rewas_engine.runtime.progress import CancelSignal
+from rewas_engine.runtime.progress import CancelSignal, ProgressCallback
 from rewas_engine.training.adapter_part import AdapterBatches, adapter_part_loss, evaluate_adapter
 from rewas_engine.training.clip_features import ClipFeatures
 from rewas_engine.training.clip_reading import read_clip_frames, read_clip_log_mel
@@ -43,7 +43,7 @@ from rewas_engine.training.loop import LossFunction, train
 from rewas_engine.training.manifests import LeftOut
 from rewas_engine.training.part_config import AdapterConfig, PhiConfig
 from rewas_engine.training.phi_part import PhiBatches, TokenGrid, append_token_times, evaluate_phi, phi_loss
-from rewas_engine.training.progress import PartCounter, ReportTraining
+from rewas_engine.training.progress import PartCounter
 from rewas_engine.training.sample_sheets import Panel, can_draw, draw_figures, draw_losses, draw_sheet
 
 SETTINGS_FILE = "training.json"
@@ -85,7 +85,7 @@ class PartTraining(ABC):
         terms: PackTerms,
         *,
         fine_tune: bool = False,
-        report: ReportTraining | None = None,
+        report: ProgressCallback | None = None,
         cancel: CancelSignal | None = None,
     ) -> None:
         self.folder, self.dataset, self.source, self.terms = folder, dataset, source, terms

@@ -23,7 +23,7 @@ from rewas_engine.packs.components import load_component, save_component
 from rewas_engine.recipes.model_card import measure_pack, read_trainings, write_model_card
 from rewas_engine.runtime.atomic_files import write_text_atomic
 from rewas_engine.runtime.devices import resolve_device
-from rewas_engine.runtime.progress import CancelSignal
+from rewas_engine.runtime.progress import CancelSignal, ProgressCallback
 from rewas_engine.training.caption_embeddings import embed_captions
 from rewas_engine.training.clip_sources import PictureSource, SoundSource
 from rewas_engine.training.config import MOST_CLIPS, SEEDS_APART, StarterConfig
@@ -41,7 +41,7 @@ from rewas_engine.training.loop import LoopConfig, LossFunction, train
 from rewas_engine.training.pack_writer import make_version_unique, write_pack
 from rewas_engine.training.picture_labels import LabelReader
 from rewas_engine.training.picture_stage import picture_loss
-from rewas_engine.training.progress import PartCounter, ReportTraining
+from rewas_engine.training.progress import PartCounter
 from rewas_engine.training.sample_panels import joint_panels, picture_panels, sound_panels, vocoder_panels
 from rewas_engine.training.sample_sheets import Panel, can_draw, draw_losses, draw_sheet
 from rewas_engine.training.stage_order import STAGES, StageLedger
@@ -83,7 +83,7 @@ class StarterTraining:
         sounds: SoundSource | None = None,
         pictures: PictureSource | None = None,
         name: str = "starter",
-        report: ReportTraining | None = None,
+        report: ProgressCallback | None = None,
         cancel: CancelSignal | None = None,
     ) -> None:
         self.config, self.folder, self.report, self.cancel = config, folder, report, cancel

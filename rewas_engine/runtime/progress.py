@@ -16,19 +16,27 @@ StageName = Literal["decode", "energy", "conflict", "sample", "vocode"]
 
 @dataclass(frozen=True)
 class Progress:
-    """How far an engine call has come.
+    """Progress of a call, from the engine to the command line and the panel.
 
     Attributes:
-        stage: The running stage: a StageName, or in a conversion a description of the step.
+        stage: The running stage: a StageName; "deliver" while a job writes its stems; the name of a stage of a
+            training; or a description of a step of a conversion or an evaluation.
         step: Finished steps of the stage. In "sample" one step is one inference step.
-        total_steps: All steps of the stage.
-        fraction: Finished part of the whole call, from 0 to 1. It never decreases.
+        total_steps: All steps of the stage; 0 if they are not known.
+        fraction: Finished part, from 0 to 1: of the whole call or job, where it never decreases; in a training and an
+            evaluation, of the stage.
+        section: Section of the evaluation that the stage belongs to; "" elsewhere.
+        loss: Running mean of the loss; None if nothing is trained.
+        time_left_s: Remaining seconds at the current rate, of what `fraction` is a part of; None if unknown.
     """
 
     stage: str
     step: int
     total_steps: int
     fraction: float
+    section: str = ""
+    loss: float | None = None
+    time_left_s: float | None = None
 
 
 class CancelSignal(Protocol):

@@ -16,9 +16,9 @@ from torch import nn
 
 from rewas_engine.errors import EngineError, SettingsError
 from rewas_engine.runtime.atomic_files import atomic_path, write_text_atomic
-from rewas_engine.runtime.progress import CancelSignal
+from rewas_engine.runtime.progress import CancelSignal, Progress, ProgressCallback
 from rewas_engine.training.distributed import SINGLE_PROCESS, SingleProcess
-from rewas_engine.training.progress import Pace, ReportTraining, TrainingProgress, TrainingStopped
+from rewas_engine.training.progress import Pace, TrainingStopped
 from rewas_engine.training.settings_diff import describe_difference, flatten_settings
 
 LossFunction = Callable[[int, torch.Generator], torch.Tensor]
@@ -87,7 +87,7 @@ def train(
     folder: Path,
     seed: int,
     settings: Mapping[str, Any] | None = None,
-    report: ReportTraining | None = None,
+    report: ProgressCallback | None = None,
     cancel: CancelSignal | None = None,
     show: Callable[[list[float]], object] | None = None,
     processes: SingleProcess = SINGLE_PROCESS,
@@ -142,11 +142,7 @@ def train(
                 f"The loss of the stage {stage} is {float(loss)} at step {step}.",
                 "Lower its learning rate, delete its checkpoint and start it again.",
             )
-        nn.utils.clip_grad_norm_(parameters, config.clip_norm)
-        for group in optimiser.param_groups:
-            group["lr"] = config.learning_rate_at(step)
-        optimiser.step()
-        optimiser.zero_grad(set_to_none=True)
+        _update(parameters, optimiser, config, step)
         step += 1
         # The decay starts low; otherwise the average would contain the random initial weights. Not diffusers'
         # EMAModel: its warm-up counts steps differently, so weights would not be bit-identical.
@@ -161,9 +157,8 @@ def train(
                     show(losses)
             processes.wait()
         if report is not None and processes.is_first:
-            recent = losses[-50:]
-            left_s = pace.time_left_s(step, config.steps)
-            report(TrainingProgress(stage, step, config.steps, sum(recent) / len(recent), left_s))
+            loss_mean, left_s = _recent_mean(losses), pace.time_left_s(step, config.steps)
+            report(Progress(stage, step, config.steps, step / config.steps, loss=loss_mean, time_left_s=left_s))
     with torch.no_grad():
         torch._foreach_copy_(parameters, average)
     module.eval()
@@ -173,6 +168,20 @@ def train(
         if show is not None:
             show(losses)
     processes.wait()
+
+
+def _update(parameters: list[torch.Tensor], optimiser: torch.optim.Optimizer, config: LoopConfig, step: int) -> None:
+    """Take an optimiser step with the gradients and clear them."""
+    nn.utils.clip_grad_norm_(parameters, config.clip_norm)
+    for group in optimiser.param_groups:
+        group["lr"] = config.learning_rate_at(step)
+    optimiser.step()
+    optimiser.zero_grad(set_to_none=True)
+
+
+def _recent_mean(losses: list[float]) -> float:
+    recent = losses[-50:]
+    return sum(recent) / len(recent)
 
 
 @contextlib.contextmanager

@@ -1,34 +1,12 @@
-"""Progress of a training, its remaining time, and the exception for a cancelled training."""
+"""The rate and remaining time of a training, and the exception for a cancelled one."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from rewas_engine.errors import EngineError
-
-
-@dataclass(frozen=True)
-class TrainingProgress:
-    """Progress of a stage: finished steps, or parts of what is prepared or measured.
-
-    Attributes:
-        stage: Name of the stage.
-        step: Finished steps or parts.
-        total_steps: All of them.
-        loss: Running mean; None if nothing is trained.
-        time_left_s: Remaining seconds of the stage at the current rate; None if unknown.
-    """
-
-    stage: str
-    step: int
-    total_steps: int
-    loss: float | None
-    time_left_s: float | None
-
-
-ReportTraining = Callable[[TrainingProgress], object]
+from rewas_engine.runtime.progress import Progress, ProgressCallback
 
 
 class Pace:
@@ -56,7 +34,7 @@ class PartCounter:
     The rate is known from the second part on, because it is unknown how many parts were finished at the start.
     """
 
-    def __init__(self, report: ReportTraining | None, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, report: ProgressCallback | None, clock: Callable[[], float] = time.monotonic) -> None:
         self._report, self._clock = report, clock
         self._counted: tuple[str, int] | None = None
 
@@ -65,7 +43,8 @@ class PartCounter:
         if self._counted != (stage, total):
             self._counted, self._pace = (stage, total), Pace(done, self._clock)
         if self._report is not None:
-            self._report(TrainingProgress(stage, done, total, None, self._pace.time_left_s(done, total)))
+            fraction = done / total if total else 1.0
+            self._report(Progress(stage, done, total, fraction, time_left_s=self._pace.time_left_s(done, total)))
 
 
 class TrainingStopped(EngineError):

@@ -108,7 +108,7 @@ def _convert_pack(room: Path, folder: Path, prefix: str) -> Path:
     """Convert synthetic checkpoints with the released names into a full-size pack."""
     _log("Writing synthetic checkpoints with the released names ...")
     files = write_synthetic_checkpoints(room / "checkpoints", RELEASED, prefix=prefix, manifests=folder / "manifests")
-    return convert_released(files, room / "released", on_progress=lambda words, *_: _log(f"{words} ..."))
+    return convert_released(files, room / "released", on_progress=lambda progress: _log(f"{progress.stage} ..."))
 
 
 def _generate_sound(pack: Path, room: Path) -> None:

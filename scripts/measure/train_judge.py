@@ -25,8 +25,8 @@ from rewas_engine.recipes.judge import (
     world_clips,
     write_figures,
 )
+from rewas_engine.runtime.progress import Progress
 from rewas_engine.training.corpus import WorldCorpus
-from rewas_engine.training.progress import TrainingProgress
 
 
 def main() -> None:
@@ -65,7 +65,7 @@ def load_or_make_corpus(folder: Path, clips: int, workers: int) -> WorldCorpus:
     return corpus
 
 
-def report(progress: TrainingProgress) -> None:
+def report(progress: Progress) -> None:
     if progress.step % 50 == 0 or progress.step == progress.total_steps:
         left = f"{(progress.time_left_s or 0) / 60:.1f} min left"
         print(

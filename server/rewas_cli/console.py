@@ -9,31 +9,32 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as ProgressBar
 
 from rewas_cli.startup import INTERRUPTED as INTERRUPTED
 
 if TYPE_CHECKING:
-    from rewas_server.work.context import WorkProgress
+    from rewas_engine.runtime.progress import Progress, ProgressCallback
 
 SUCCESS = 0
 FAILED_WORK = 1
 BAD_INPUT = 2
 
-_STAGE_LABELS = {
-    1: "Reading the video",
-    2: "Estimating the energy",
-    3: "Comparing prompt and video",
-    4: "Denoising",
-    5: "Generating the waveform",
-    6: "Writing the stems",
+STAGE_LABELS = {
+    "decode": "Reading the video",
+    "energy": "Estimating the energy",
+    "conflict": "Comparing prompt and video",
+    "sample": "Denoising",
+    "vocode": "Generating the waveform",
+    "deliver": "Writing the stems",
 }
 _NOISY_LIBRARIES = ("diffusers", "transformers", "torch", "matplotlib", "libav")
 
@@ -130,7 +131,7 @@ def abort_on_ctrl_c() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def progress_bar(name: str) -> Iterator[Callable[[WorkProgress], None]]:
+def progress_bar(name: str) -> Iterator[ProgressCallback]:
     """Show a progress bar on standard error; nothing if that is not a terminal."""
     console = Console(stderr=True)
     if not console.is_terminal:
@@ -144,28 +145,30 @@ def progress_bar(name: str) -> Iterator[Callable[[WorkProgress], None]]:
         TextColumn("[dim]{task.fields[steps]}"),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=console, transient=True) as bar:
+    with ProgressBar(*columns, console=console, transient=True) as bar:
         task = bar.add_task("Loading the model", total=1.0, clip=escape(name), steps="")
 
-        def show(progress: WorkProgress) -> None:
+        def show(progress: Progress) -> None:
             steps = f"{progress.step}/{progress.total_steps}" if progress.total_steps else ""
-            label = _STAGE_LABELS.get(progress.stage, "Waiting")
+            label = STAGE_LABELS.get(progress.stage, "Waiting")
             bar.update(task, completed=progress.fraction, description=label, steps=steps)
 
         yield show
 
 
 @contextlib.contextmanager
-def conversion_bar() -> Iterator[Callable[[str, int, int], None]]:
+def conversion_bar() -> Iterator[ProgressCallback]:
     """Show a progress bar for work in steps on standard error; if that is not a terminal, print a line per step."""
     console = Console(stderr=True, soft_wrap=True, highlight=False)
     if not console.is_terminal:
-        yield lambda step, finished, total: console.print(f"{step} ({finished}/{total})", markup=False)
+        yield lambda progress: console.print(f"{progress.stage} ({progress.step}/{progress.total_steps})", markup=False)
         return
     columns = (TextColumn("[cyan]{task.description}"), BarColumn(), TaskProgressColumn())
-    with Progress(*columns, console=console, transient=True) as bar:
+    with ProgressBar(*columns, console=console, transient=True) as bar:
         task = bar.add_task("Starting", total=1)
-        yield lambda step, finished, total: bar.update(task, description=step, completed=finished, total=total)
+        yield lambda progress: bar.update(
+            task, description=progress.stage, completed=progress.step, total=progress.total_steps
+        )
 
 
 @contextlib.contextmanager

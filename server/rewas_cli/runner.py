@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import os
 import threading
 import uuid
 from collections.abc import Callable, Iterator, Mapping
@@ -12,14 +11,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from rewas_api import enum_names
 from rewas_api.client import RewasClient, Work
 from rewas_api.errors import ProblemError, ProblemKind
 from rewas_api.v1 import rewas_pb2
-from rewas_engine import Cancelled, Execution, installed_packs
+from rewas_engine import Cancelled, Execution, Progress, installed_packs
 from rewas_engine.packs.description import DEFAULT_PACK, find_pack, read_pack
+from rewas_engine.runtime.progress import ProgressCallback
 from rewas_server.files.delivery import StemFolder
 from rewas_server.files.media import local_path
-from rewas_server.work.context import Result, WorkContext, WorkProgress
+from rewas_server.work.context import Result, WorkContext
 from rewas_server.work.dispatch import run_work
 from rewas_server.work.requests import parse_request
 from rewas_server.work.translation import pack_message
@@ -52,9 +53,7 @@ class Runner(Protocol):
     def share(self, media: Path, cancel: threading.Event) -> str | None:
         """Make media readable where the work is done. Return its SHA-256 if it was uploaded."""
 
-    def run(
-        self, work: Work, output_dir: Path, on_progress: Callable[[WorkProgress], None], cancel: threading.Event
-    ) -> Outcome:
+    def run(self, work: Work, output_dir: Path, on_progress: ProgressCallback, cancel: threading.Event) -> Outcome:
         """Run the work and write stems into the folder. Raises ProblemError or Cancelled, and leaves no stems then."""
 
 
@@ -120,18 +119,16 @@ class LocalRunner:
     def share(self, media: Path, cancel: threading.Event) -> str | None:
         return None
 
-    def run(
-        self, work: Work, output_dir: Path, on_progress: Callable[[WorkProgress], None], cancel: threading.Event
-    ) -> Outcome:
-        request = _request(work)
-        # On this machine, a pack may also be a folder that is not installed.
-        packs = [pack.name for pack in installed_packs()] + [pack for pack in _pack_names(work) if os.sep in pack]
-        checked = parse_request(request, packs)
+    def run(self, work: Work, output_dir: Path, on_progress: ProgressCallback, cancel: threading.Event) -> Outcome:
+        request = parse_request(_request(work))
+        for pack in sorted(request.packs):
+            # A missing or damaged pack is reported before torch is loaded.
+            read_pack(find_pack(pack or DEFAULT_PACK))
         engine = functools.partial(
             _engine, device=self._device, execution=self._execution, conflict_model=self._conflict_model
         )
         context = WorkContext(engine, DEFAULT_PACK, output_dir, _locate_local_media)
-        result = run_work(checked, context, on_progress=on_progress, cancel=cancel)
+        result = run_work(request, context, on_progress=on_progress, cancel=cancel)
         return Outcome(result, {artifact.name: Path(artifact.path) for artifact in list_artifacts(result)})
 
 
@@ -157,9 +154,7 @@ class ServerRunner:
                 raise Cancelled from None
             raise
 
-    def run(
-        self, work: Work, output_dir: Path, on_progress: Callable[[WorkProgress], None], cancel: threading.Event
-    ) -> Outcome:
+    def run(self, work: Work, output_dir: Path, on_progress: ProgressCallback, cancel: threading.Event) -> Outcome:
         submitted = self._client.submit(work)
         job = self._client.wait(submitted.id, on_snapshot=lambda job: on_progress(_job_progress(job)), cancel=cancel)
         result: Result = getattr(job, str(job.WhichOneof("result")))
@@ -205,8 +200,6 @@ def find_media_file(path: Path, name: str | None = None) -> Path:
 
 @functools.cache
 def _engine(pack: str, *, device: str, execution: Execution, conflict_model: Path | None) -> ReWaS:
-    # Report a missing or damaged pack before loading torch.
-    read_pack(find_pack(pack))
     from rewas_engine import ReWaS
 
     return ReWaS.from_pretrained(pack, device=device, execution=execution, conflict_model=conflict_model)
@@ -222,16 +215,8 @@ def _request(work: Work) -> rewas_pb2.SubmitJobRequest:
     return request
 
 
-def _pack_names(work: Work) -> list[str]:
-    if isinstance(work, rewas_pb2.SoundWork):
-        return [work.settings.pack]
-    if isinstance(work, rewas_pb2.TimelineWork):
-        return [work.defaults.pack]
-    return [work.pack]
-
-
-def _job_progress(job: rewas_pb2.Job) -> WorkProgress:
-    return WorkProgress(job.stage, job.step, job.total_steps, job.fraction)
+def _job_progress(job: rewas_pb2.Job) -> Progress:
+    return Progress(enum_names.STAGE.to_name(job.stage) or "", job.step, job.total_steps, job.fraction)
 
 
 def _stopping(cancel: threading.Event) -> Callable[[int, int], None]:

@@ -14,14 +14,14 @@ import soundfile
 import rewas_engine
 from rewas_api.v1 import rewas_pb2
 from rewas_engine import Cancelled, Execution, ReWaS, flat_texture
-from rewas_server.work.context import WorkContext, WorkProgress
+from rewas_engine.runtime.progress import Progress
+from rewas_server.work.context import WorkContext
 from rewas_server.work.dispatch import run_work
 from rewas_server.work.requests import parse_request
 from rewas_server.work.translation import texture_message
 
-STAGES = {name: number for name, number in rewas_pb2.Stage.items() if number}
 SHIPPED = Path(rewas_engine.__file__).parent / "data" / "packs" / "starter"
-TO_THE_END = ("STAGE_SAMPLE", "STAGE_VOCODE", "STAGE_DELIVER")
+TO_THE_END = ("sample", "vocode", "deliver")
 Loaded = Callable[[str], ReWaS]
 
 
@@ -124,38 +124,35 @@ def work(kind: str, media: Path) -> rewas_pb2.SubmitJobRequest:
 @pytest.mark.parametrize(
     ("kind", "stage"),
     [
-        ("energy", "STAGE_DECODE"),
-        ("energy", "STAGE_ENERGY"),
-        *(
-            ("sound", stage)
-            for stage in ("STAGE_DECODE", "STAGE_ENERGY", "STAGE_SAMPLE", "STAGE_VOCODE", "STAGE_DELIVER")
-        ),
-        ("timeline", "STAGE_SAMPLE"),
-        ("timeline", "STAGE_DELIVER"),
-        ("texture of sound", "STAGE_DECODE"),
-        ("texture of sound", "STAGE_ENERGY"),
-        ("conflict", "STAGE_DECODE"),
-        ("conflict", "STAGE_CONFLICT"),
-        ("checked sound", "STAGE_CONFLICT"),
-        ("edited sound", "STAGE_ENERGY"),
-        *(("sound again", stage) for stage in ("STAGE_ENERGY", *TO_THE_END)),
+        ("energy", "decode"),
+        ("energy", "energy"),
+        *(("sound", stage) for stage in ("decode", "energy", "sample", "vocode", "deliver")),
+        ("timeline", "sample"),
+        ("timeline", "deliver"),
+        ("texture of sound", "decode"),
+        ("texture of sound", "energy"),
+        ("conflict", "decode"),
+        ("conflict", "conflict"),
+        ("checked sound", "conflict"),
+        ("edited sound", "energy"),
+        *(("sound again", stage) for stage in ("energy", *TO_THE_END)),
         *(("loop", stage) for stage in TO_THE_END),
-        *(("textured sound", stage) for stage in ("STAGE_ENERGY", *TO_THE_END)),
+        *(("textured sound", stage) for stage in ("energy", *TO_THE_END)),
     ],
 )
 def test_cancelled_at_any_stage_nothing_remains(
     loaded: Loaded, media: Path, tmp_path: Path, kind: str, stage: str, last: bool
 ) -> None:
     """last: at the last word of the stage and not at its first."""
-    told: list[WorkProgress] = []
+    told: list[Progress] = []
     request = parse_request(work(kind, media))
     model = loaded("starter" if kind in ("conflict", "checked sound", "textured sound") else "tiny")
     context = WorkContext(lambda name: model, "tiny", tmp_path / "a" / "b" / "stems", lambda url, uploaded: Path(url))
     run_work(request, context, on_progress=told.append, cancel=threading.Event())
-    of_stage = [number for number, progress in enumerate(told) if progress.stage == STAGES[stage]]
+    of_stage = [number for number, progress in enumerate(told) if progress.stage == stage]
     stop_at, heard, cancel = of_stage[-1 if last else 0], [], threading.Event()
 
-    def listen(progress: WorkProgress) -> None:
+    def listen(progress: Progress) -> None:
         assert not cancel.is_set(), "it went on after it was asked to stop"
         heard.append(progress)
         if len(heard) == stop_at + 1:

@@ -11,11 +11,11 @@ from rewas_cli.plots.evaluation import draw_evaluation
 from rewas_engine import Cancelled, PackError, ReWaS, Sampling, SettingsError
 from rewas_engine.conditioning.mel import AudioFrontEnd, MelConfig
 from rewas_engine.evaluation import speed
-from rewas_engine.evaluation.bench import EvaluationProgress
 from rewas_engine.evaluation.figures import TARGETS, Evaluation
 from rewas_engine.evaluation.report import markdown
 from rewas_engine.evaluation.sampling_choice import TriedSetting, best_setting, try_settings
 from rewas_engine.evaluation.suite import SECTION_NAMES, EvaluationPlan, evaluate
+from rewas_engine.runtime.progress import Progress
 
 SMALL = EvaluationPlan(clips_per_class=1, classes=TWO_CLASSES)
 
@@ -26,8 +26,8 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> ReWaS:
 
 
 @pytest.fixture(scope="module")
-def evaluated(model: ReWaS) -> tuple[Evaluation, list[EvaluationProgress]]:
-    told: list[EvaluationProgress] = []
+def evaluated(model: ReWaS) -> tuple[Evaluation, list[Progress]]:
+    told: list[Progress] = []
     settings = model.sampling_settings(Sampling(num_inference_steps=1, guidance_scale=1.5))
     with pytest.MonkeyPatch.context() as patched:
         # Threads that wait for each other on a busy machine would take minutes.
@@ -63,7 +63,7 @@ def test_every_section_reports_figures_or_why_there_are_none(evaluated) -> None:
 @pytest.mark.slow
 def test_progress_is_reported_section_by_section(evaluated) -> None:
     _, told = evaluated
-    assert all(0 <= progress.done <= progress.total for progress in told)
+    assert all(0 <= progress.step <= progress.total_steps for progress in told)
     sections = list(dict.fromkeys(progress.section for progress in told if progress.section))
     assert sections == [name for name in SECTION_NAMES if name in sections]
     assert {"energy", "vocoder", "picture", "speed"} <= set(sections)
@@ -96,9 +96,9 @@ def test_the_same_evaluation_gives_the_same_figures(model: ReWaS) -> None:
 
 def test_it_stops_within_a_sampling_step(model: ReWaS) -> None:
     cancel = threading.Event()
-    told: list[EvaluationProgress] = []
+    told: list[Progress] = []
 
-    def watch(progress: EvaluationProgress) -> None:
+    def watch(progress: Progress) -> None:
         told.append(progress)
         if progress.section == "energy":
             cancel.set()
@@ -106,7 +106,7 @@ def test_it_stops_within_a_sampling_step(model: ReWaS) -> None:
     settings = model.sampling_settings(Sampling(num_inference_steps=1000, guidance_scale=1.5))
     with pytest.raises(Cancelled):
         evaluate(model, SMALL, settings, judge=untrained_judge(), on_progress=watch, cancel=cancel)
-    assert [progress.done for progress in told if progress.section == "energy"] == [0]
+    assert [progress.step for progress in told if progress.section == "energy"] == [0]
 
 
 @pytest.mark.parametrize(

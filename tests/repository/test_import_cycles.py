@@ -69,5 +69,5 @@ def test_a_cycle_is_found(imports: dict[str, set[str]]) -> None:
 
 
 def test_imports_in_functions_and_relative_imports_count(imports: dict[str, set[str]]) -> None:
-    assert "rewas_engine.evaluation.bench" in imports["rewas_cli.commands.evaluate"]
+    assert "rewas_engine.evaluation.samplers" in imports["rewas_cli.commands.bench"]
     assert any(name.startswith("rewas_nle.core") for name in imports["rewas_nle.blender.pump"])

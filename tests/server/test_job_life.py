@@ -6,14 +6,14 @@ from hypothesis import strategies as st
 
 from rewas_api.errors import ProblemError, ProblemKind
 from rewas_api.v1 import rewas_pb2
+from rewas_engine.runtime.progress import Progress
 from rewas_server.jobs import lifecycle
-from rewas_server.worker.messages import ProgressReport
 
 PROBLEM = ProblemError("The picture is torn.", "Take another.", ProblemKind.MEDIA)
 CHANGES = {
     "start": lifecycle.started,
-    "progress": lambda job: lifecycle.update_progress(job, ProgressReport(rewas_pb2.STAGE_SAMPLE, 1, 4, 0.25, 3.0)),
-    "fall back": lambda job: lifecycle.update_progress(job, ProgressReport(rewas_pb2.STAGE_DECODE, 0, 0, 0.0)),
+    "progress": lambda job: lifecycle.update_progress(job, Progress("sample", 1, 4, 0.25, time_left_s=3.0)),
+    "fall back": lambda job: lifecycle.update_progress(job, Progress("decode", 0, 0, 0.0)),
     "succeed": lambda job: lifecycle.complete_job(job, rewas_pb2.SoundResult()),
     "fail": lambda job: lifecycle.failed(job, PROBLEM),
     "request cancel": lifecycle.request_cancel,
@@ -77,7 +77,7 @@ def test_a_waiting_job_is_cancelled_at_once_and_a_running_one_when_the_worker_ha
 
 
 def test_the_second_crash_is_the_last() -> None:
-    sampling = ProgressReport(rewas_pb2.STAGE_SAMPLE, 3, 4, 0.5)
+    sampling = Progress("sample", 3, 4, 0.5)
     job = lifecycle.interrupted(
         lifecycle.update_progress(lifecycle.started(lifecycle.queued("1", "shot")), sampling), by_crash=True
     )

@@ -44,7 +44,7 @@ def test_a_texture_that_travelled_is_the_same(values: np.ndarray, rate_hz: Fract
 
 def test_what_can_be_right_is_let_through() -> None:
     curve = rewas_pb2.EnergyInput(curve=curve_message(flat_curve(duration=2)))
-    parse_request(of_sound(texture=texture_message(flat_texture(duration=2)), layer_energies={"ambience": curve}), ())
+    parse_request(of_sound(texture=texture_message(flat_texture(duration=2)), layer_energies={"ambience": curve}))
 
 
 @pytest.mark.parametrize(
@@ -60,7 +60,7 @@ def test_what_can_be_right_is_let_through() -> None:
 def test_textures_that_cannot_be_right(values: list[float], rate: Fraction, said: str) -> None:
     message = rewas_pb2.TextureCurve(values=values, rate_hz=rational(rate))
     with pytest.raises(ProblemError, match=said) as refused:
-        parse_request(of_sound(texture=message), ())
+        parse_request(of_sound(texture=message))
     assert refused.value.kind is ProblemKind.SETTINGS
     with pytest.raises(ProblemError, match="denominator"):
         texture_from_message(rewas_pb2.TextureCurve(values=[0, 0, 0, 0]))
@@ -69,19 +69,19 @@ def test_textures_that_cannot_be_right(values: list[float], rate: Fraction, said
 def test_energies_of_layers_that_cannot_be_right() -> None:
     curve = rewas_pb2.EnergyInput(curve=curve_message(flat_curve(duration=2)))
     with pytest.raises(ProblemError, match="layer 'crowd' of the clip \"shot\", which there is not"):
-        parse_request(of_sound(layer_energies={"crowd": curve}), ())
+        parse_request(of_sound(layer_energies={"crowd": curve}))
     with pytest.raises(ProblemError, match="rate"):
         parse_request(
-            of_sound(layer_energies={"ambience": rewas_pb2.EnergyInput(curve=rewas_pb2.EnergyCurve(values=[-5]))}), ()
+            of_sound(layer_energies={"ambience": rewas_pb2.EnergyInput(curve=rewas_pb2.EnergyCurve(values=[-5]))})
         )
     following = rewas_pb2.Layer(name="ambience", prompt="wind", energy=rewas_pb2.LAYER_ENERGY_FOLLOWING)
     settings = rewas_pb2.SoundSettings(prompt="rain", layers=[following])
     with pytest.raises(ProblemError, match="is to be following and to follow a curve"):
-        parse_request(of_sound(settings=settings, layer_energies={"ambience": curve}), ())
+        parse_request(of_sound(settings=settings, layer_energies={"ambience": curve}))
 
 
 @pytest.mark.parametrize("source", [rewas_pb2.ENERGY_SOURCE_UNSPECIFIED, rewas_pb2.ENERGY_SOURCE_VIDEO])
 def test_a_picture_has_no_texture(source: int) -> None:
     work = rewas_pb2.EnergyWork(clip_otio_json=CLIP, measure_texture=True, source=source)
     with pytest.raises(ProblemError, match="cannot be estimated from its video"):
-        parse_request(rewas_pb2.SubmitJobRequest(energy=work), ())
+        parse_request(rewas_pb2.SubmitJobRequest(energy=work))

@@ -10,8 +10,9 @@ from killed_child import killed_child
 from torch import nn
 
 from rewas_engine.errors import EngineError
+from rewas_engine.runtime.progress import Progress
 from rewas_engine.training.loop import LoopConfig, train
-from rewas_engine.training.progress import TrainingProgress, TrainingStopped
+from rewas_engine.training.progress import TrainingStopped
 
 CONFIG = LoopConfig(steps=40, learning_rate=1e-2, warmup_steps=5, checkpoint_every=10)
 
@@ -46,7 +47,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> torch.Tensor:
 
 
 def test_it_learns_and_reports_each_step(tmp_path: Path) -> None:
-    told: list[TrainingProgress] = []
+    told: list[Progress] = []
     module = run(tmp_path, replace(CONFIG, steps=200, ema_decay=0.9), report=told.append)
     assert [progress.step for progress in told] == list(range(1, 201))
     assert told[-1].time_left_s == 0
@@ -65,7 +66,7 @@ def test_the_same_run_twice_has_the_same_weights(whole: torch.Tensor, tmp_path: 
 def test_a_stopped_run_goes_on_as_if_it_had_not_been(stop_after: int, whole: torch.Tensor, tmp_path: Path) -> None:
     cancel = threading.Event()
 
-    def stop(progress: TrainingProgress) -> None:
+    def stop(progress: Progress) -> None:
         if progress.step == stop_after:
             cancel.set()
 
@@ -100,7 +101,7 @@ def test_a_killed_run_goes_on_as_if_it_had_not_been(whole: torch.Tensor, tmp_pat
 
 def test_a_run_that_is_finished_is_not_run_again(whole: torch.Tensor, tmp_path: Path) -> None:
     run(tmp_path)
-    told: list[TrainingProgress] = []
+    told: list[Progress] = []
     assert torch.equal(weights(run(tmp_path, report=told.append)), whole)
     assert told == []
 

@@ -24,13 +24,13 @@ from rewas_engine.recipes.own_pack import RecordingsTraining
 from rewas_engine.recipes.pack_terms import PackTerms
 from rewas_engine.recipes.starter import COMPONENT_CLASSES, SENTENCE_ENCODER
 from rewas_engine.recipes.untrained_starter import TINY, write_untrained_pack
+from rewas_engine.runtime.progress import Progress
 from rewas_engine.training.config import StarterConfig
 from rewas_engine.training.continuation import ContinuedConfig
 from rewas_engine.training.corpus import world_front_end
 from rewas_engine.training.cutting import ClipFormat
 from rewas_engine.training.loop import LoopConfig
 from rewas_engine.training.pack_writer import write_pack
-from rewas_engine.training.progress import TrainingProgress
 from rewas_engine.training.recording_catalog import CaptionSource, list_recordings
 from rewas_engine.training.recordings import HeldOutClips, Recordings
 from rewas_engine.training.stages import DenoiserRecipe, adapter_loss
@@ -70,7 +70,7 @@ def trained(foreign: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Re
     source = CaptionSource(foreign / "notes.tsv", FILE_COLUMN, CAPTION_COLUMN)
     listing = list_recordings(foreign / "sounds", foreign / "takes", source)
     folder = tmp_path_factory.mktemp("run")
-    told: list[TrainingProgress] = []
+    told: list[Progress] = []
     recordings = Recordings(folder / "recordings", listing, ClipFormat(hop_s=Fraction(512, 100)))
     training = RecordingsTraining(SMALL, folder, recordings, TERMS, report=told.append)
     with pytest.MonkeyPatch.context() as patched:

@@ -28,6 +28,7 @@ from rewas_engine.recipes.part_training import TRAINING_EXECUTION, AdapterTraini
 from rewas_engine.recipes.starter import SENTENCE_ENCODER, StarterTraining
 from rewas_engine.recipes.untrained_make_an_audio import write_untrained_make_an_audio
 from rewas_engine.recipes.untrained_starter import TINY
+from rewas_engine.runtime.progress import Progress
 from rewas_engine.training.clip_features import ClipFeatures
 from rewas_engine.training.clip_reading import read_clip_log_mel
 from rewas_engine.training.config import PROMPT_WIDTH
@@ -36,7 +37,6 @@ from rewas_engine.training.loop import LoopConfig, SteadyLoopConfig, train
 from rewas_engine.training.pack_writer import write_pack
 from rewas_engine.training.part_config import AdapterConfig, PhiConfig
 from rewas_engine.training.phi_part import mean_between
-from rewas_engine.training.progress import TrainingProgress
 from rewas_engine.training.stages import add_noise
 
 TERMS = PackTerms("steered", "CC-BY-4.0", "Any use that names us.")
@@ -169,7 +169,7 @@ def test_a_killed_training_goes_on_to_the_same_weights(part: str, videos: Path, 
     killed, whole = tmp_path / "killed", tmp_path / "whole"
     with killed_child(KILLED, videos, source, killed, part, said="at 6"):
         pass
-    told: list[TrainingProgress] = []
+    told: list[Progress] = []
     PARTS[part](videos, source, killed, report=told.append).run()
     steps = [progress.step for progress in told if progress.stage == part]
     assert steps == list(range(5, 11))  # the last checkpoint was at 4

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rewas_cli.commands.training_console import progress_printer
-from rewas_engine.training.progress import Pace, PartCounter, TrainingProgress
+from rewas_engine.runtime.progress import Progress
+from rewas_engine.training.progress import Pace, PartCounter
 
 
 class Clock:
@@ -37,7 +38,7 @@ def test_what_was_found_finished_tells_nothing_of_the_pace(found: int, made: int
 
 
 def test_every_stage_that_is_counted_has_a_pace_of_its_own() -> None:
-    clock, told = Clock(), list[TrainingProgress]()
+    clock, told = Clock(), list[Progress]()
     counting = PartCounter(told.append, clock)
     for stage, each_s in (("sounds", 3.0), ("pictures", 50.0)):
         for done in range(6, 11):
@@ -49,6 +50,7 @@ def test_every_stage_that_is_counted_has_a_pace_of_its_own() -> None:
         ("sounds", 10, 10),
         ("pictures", 6, 10),
     ]
+    assert [progress.fraction for progress in told[:5]] == [0.6, 0.7, 0.8, 0.9, 1.0]
 
 
 def test_nobody_has_to_listen() -> None:
@@ -70,7 +72,7 @@ def test_nobody_has_to_listen() -> None:
 def test_the_line_says_what_is_known(
     loss: float | None, left_s: float | None, line: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    progress_printer()(TrainingProgress("base", 3, 9, loss, left_s))
+    progress_printer()(Progress("base", 3, 9, 3 / 9, loss=loss, time_left_s=left_s))
     assert capsys.readouterr().err.strip() == line
 
 
@@ -83,7 +85,7 @@ def test_lines_come_now_and_then_and_at_the_end_of_each_stage(
     for stage in ("base", "adapter"):
         for step in range(1, 101):
             clock.now_s += 1
-            report(TrainingProgress(stage, step, 100, 1.0, 100.0 - step))
+            report(Progress(stage, step, 100, step / 100, loss=1.0, time_left_s=100.0 - step))
     lines = [line.split(",")[0] for line in capsys.readouterr().err.splitlines()]
     assert "base: 100 of 100" in lines
     assert "adapter: 100 of 100" in lines

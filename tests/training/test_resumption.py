@@ -14,9 +14,10 @@ from rewas_cli.main import run
 from rewas_engine.errors import SettingsError
 from rewas_engine.models.text_projection import TextProjection
 from rewas_engine.recipes.starter import StarterTraining
+from rewas_engine.runtime.progress import Progress
 from rewas_engine.training import corpus as corpus_module
 from rewas_engine.training.corpus import WorldCorpus
-from rewas_engine.training.progress import TrainingProgress, TrainingStopped
+from rewas_engine.training.progress import TrainingStopped
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +36,7 @@ def stopped(folder: Path, stage: str, step: int) -> None:
     """Train one stage up to a step."""
     cancel = threading.Event()
 
-    def stop(progress: TrainingProgress) -> None:
+    def stop(progress: Progress) -> None:
         if progress.step == step:
             cancel.set()
 

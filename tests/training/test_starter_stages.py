@@ -18,12 +18,13 @@ from rewas_engine.packs.description import read_pack, verify_files
 from rewas_engine.recipes import model_card as card
 from rewas_engine.recipes.starter import VERSION, StarterTraining
 from rewas_engine.recipes.untrained_starter import TINY
+from rewas_engine.runtime.progress import Progress
 from rewas_engine.training.config import StarterConfig
 from rewas_engine.training.corpus import WorldCorpus, world_front_end
 from rewas_engine.training.joint_stage import JointRecipe
 from rewas_engine.training.loop import LoopConfig
 from rewas_engine.training.picture_stage import augment, simulate_lower_rates
-from rewas_engine.training.progress import TrainingProgress, TrainingStopped
+from rewas_engine.training.progress import TrainingStopped
 from rewas_engine.training.stage_order import STAGES
 from rewas_engine.training.stages import (
     DenoiserBatches,
@@ -61,9 +62,9 @@ SMALL = replace(
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[StarterTraining, list[TrainingProgress]]:
+def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[StarterTraining, list[Progress]]:
     """A run through all stages, and all that it told."""
-    told: list[TrainingProgress] = []
+    told: list[Progress] = []
     training = StarterTraining(SMALL, tmp_path_factory.mktemp("run"), report=told.append)
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(card, "MEASURED", EvaluationPlan(("energy", "picture"), 1, classes=("drum_hit", "rain")))
@@ -123,7 +124,7 @@ def test_every_stage_leaves_its_curve_and_a_sheet_of_samples(trained) -> None:
 @pytest.mark.slow
 def test_a_finished_run_is_not_run_again(trained) -> None:
     training, _ = trained
-    told: list[TrainingProgress] = []
+    told: list[Progress] = []
     StarterTraining(SMALL, training.folder, report=told.append).run()
     assert told == []
     assert all((training.folder / f"{stage}.finished").is_file() for stage in STAGES)

@@ -110,8 +110,7 @@ def bench(
         execution = build_execution(precision, compiled, low_memory)
         import torch
 
-        from rewas_engine import Execution, ReWaS
-        from rewas_engine.evaluation.memory_use import memory_table
+        from rewas_engine import ReWaS
         from rewas_engine.evaluation.procedure_benchmark import compare_procedures, machine, write_bench_clip
         from rewas_engine.evaluation.samplers import compare_samplers, measure_few_steps
         from rewas_engine.evaluation.throughput import batch_table
@@ -167,9 +166,7 @@ def bench(
                     _sampler_table(cost, "Quality with few steps: the starter pack compared with 200 steps in float32")
                 )
             if "memory" in parts:
-                precisions = ["float32", "bfloat16"] + (["float16"] if chosen_device != "cpu" else [])
-                executions = [Execution(precision=one, low_memory=low) for one in precisions for low in (False, True)]
-                needed = memory_table(description.path, chosen_device, executions, limit_gb=limit_gb)
+                needed = _measure_memory(description.path, chosen_device, limit_gb)
                 report["memory"] = [row.report() for row in needed]
                 shown.append(_memory_table(needed))
     if not as_json:
@@ -198,6 +195,15 @@ def _spread(names: tuple[str, ...], count: int) -> tuple[str, ...]:
     """Return this many names, evenly spread; at least two, because the judge compares classes."""
     count = min(max(2, count), len(names))
     return tuple(names[index * len(names) // count] for index in range(count))
+
+
+def _measure_memory(pack: Path, device: str, limit_gb: float | None) -> list[MemoryRow]:
+    from rewas_engine import Execution
+    from rewas_engine.evaluation.memory_use import memory_table
+
+    precisions = ["float32", "bfloat16"] + (["float16"] if device != "cpu" else [])
+    executions = [Execution(precision=one, low_memory=low) for one in precisions for low in (False, True)]
+    return memory_table(pack, device, executions, limit_gb=limit_gb)
 
 
 def _procedure_table(comparison: Comparison) -> Table:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
@@ -31,7 +31,7 @@ from rewas_server.work.translation import curve_from_message, curve_message
 
 if TYPE_CHECKING:
     from rewas_cli.runner import Runner
-    from rewas_server.work.context import WorkProgress
+    from rewas_engine.runtime.progress import ProgressCallback
 
 CURVE_SUFFIX = ".csv"
 
@@ -149,7 +149,7 @@ class EnergyResolver:
     runner: Runner
     clip: ClipRange
     pack: str | None
-    on_progress: Callable[[WorkProgress], None]
+    on_progress: ProgressCallback
     cancel: threading.Event
     find_cuts: bool = False
 

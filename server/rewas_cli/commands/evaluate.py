@@ -7,7 +7,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as ProgressBar
 from rich.table import Table
 
 from rewas_cli.commands.shared_options import (
@@ -30,9 +31,9 @@ from rewas_cli.commands.shared_options import (
 from rewas_cli.console import Printer, cancel_on_ctrl_c, note, protect_stdout
 
 if TYPE_CHECKING:
-    from rewas_engine.evaluation.bench import EvaluationProgress
     from rewas_engine.evaluation.figures import Evaluation
     from rewas_engine.evaluation.sampling_choice import TriedSetting
+    from rewas_engine.runtime.progress import Progress, ProgressCallback
 
 _LINE_INTERVAL_S = 30.0
 _DEFAULT_WIDTH = 140
@@ -320,7 +321,7 @@ def _settings_table(rows: Sequence[TriedSetting], best: TriedSetting) -> Table:
 
 
 @contextlib.contextmanager
-def evaluation_progress(pack: str) -> Iterator[Callable[[EvaluationProgress], None]]:
+def evaluation_progress(pack: str) -> Iterator[ProgressCallback]:
     """Show a bar for each part of the evaluation; without a terminal, print a line every half minute."""
     console = Console(stderr=True)
     if not console.is_terminal:
@@ -333,31 +334,31 @@ def evaluation_progress(pack: str) -> Iterator[Callable[[EvaluationProgress], No
         MofNCompleteColumn(),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=console, transient=True) as bar:
+    with ProgressBar(*columns, console=console, transient=True) as bar:
         task = bar.add_task("Starting", total=1, section=escape(pack))
         shown = ""
 
-        def show(progress: EvaluationProgress) -> None:
+        def show(progress: Progress) -> None:
             nonlocal shown, task
-            if progress.what != shown:
+            if progress.stage != shown:
                 # A new task, because the pace of one part says nothing about the next.
                 bar.remove_task(task)
                 task, shown = (
-                    bar.add_task(escape(progress.what), total=progress.total, section=progress.section),
-                    progress.what,
+                    bar.add_task(escape(progress.stage), total=progress.total_steps, section=progress.section),
+                    progress.stage,
                 )
-            bar.update(task, completed=progress.done)
+            bar.update(task, completed=progress.step)
 
         yield show
 
 
-def _line_reporter() -> Callable[[EvaluationProgress], None]:
+def _line_reporter() -> ProgressCallback:
     printed_at = time.monotonic()
 
-    def report(progress: EvaluationProgress) -> None:
+    def report(progress: Progress) -> None:
         nonlocal printed_at
         if time.monotonic() - printed_at >= _LINE_INTERVAL_S:
             printed_at = time.monotonic()
-            note(f"{progress.section}: {progress.what.lower()}, {progress.done} of {progress.total}")
+            note(f"{progress.section}: {progress.stage.lower()}, {progress.step} of {progress.total_steps}")
 
     return report

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -40,6 +40,11 @@ from rewas_cli.commands.shared_options import (
     parse_control,
 )
 from rewas_cli.console import Printer, cancel_on_ctrl_c, progress_bar, protect_stdout
+
+if TYPE_CHECKING:
+    from rewas_cli.commands.energy_options import EnergyOptions
+    from rewas_cli.commands.texture_options import TextureOptions
+    from rewas_cli.runner import Outcome
 
 EXAMPLES = """\
 rewas generate shot.mp4 --prompt "a hammer knocking on wood" --output stems/
@@ -256,7 +261,7 @@ def generate(
     from rewas_cli.commands.layer_options import LayerOptions
     from rewas_cli.commands.regenerate_options import regenerate_message
     from rewas_cli.commands.texture_options import TextureOptions, TextureResolver
-    from rewas_cli.reports import sound_lines, sound_report
+    from rewas_cli.reports import sound_lines
     from rewas_cli.runner import find_media_file, open_runner, uploaded_media
     from rewas_engine import SettingsError
     from rewas_server.files.output_paths import check_folder_writable
@@ -300,13 +305,9 @@ def generate(
                 conflict_policy=conflict,
             )
         if plot is not None:
-            from rewas_cli.plots.curves import check_plotting
-
-            sources = (choice, texture_choice, *layer_options.energies.values())
-            read = [path for source in sources if source is not None for path in source.input_files]
-            check_plotting(
-                plot, read=(media, *([] if regenerate is None else [regenerate]), *read), created_folder=output
-            )
+            input_files = [media, *choice.input_files, *layer_options.input_files]
+            input_files += () if texture_choice is None else texture_choice.input_files
+            _check_plotting(plot, input_files if regenerate is None else [*input_files, regenerate], output)
         chosen = ClipRange(media, start, duration)
         sound = rewas_pb2.SoundWork(clip_otio_json=chosen.otio_json, settings=settings.to_proto())
         parse_request(rewas_pb2.SubmitJobRequest(sound=sound))  # before any media is read
@@ -330,11 +331,7 @@ def generate(
                 },
             )
             outcome = runner.run(work, output.absolute(), on_progress, cancel)
-        assert isinstance(outcome.result, rewas_pb2.SoundResult)
-        report = sound_report(outcome.result, media, outcome.stem_paths)
-        report["energy"]["edits"] = choice.edit_texts
-        if texture_choice is not None:
-            report["texture"]["edits"] = [str(edit) for edit in texture_choice.edits]
+        report = _sound_report(outcome, media, choice, texture_choice)
         lines = sound_lines(report)
         if plot is not None:
             from rewas_cli.plots.curves import plot_sound
@@ -342,3 +339,25 @@ def generate(
             plot_sound(report, plot)
             lines.append(f"plot: {plot}")
     Printer(as_json).result(report, lines)
+
+
+def _sound_report(
+    outcome: Outcome, media: Path, energy: EnergyOptions, texture: TextureOptions | None
+) -> dict[str, Any]:
+    """Return the report of a result with the edits as they were typed."""
+    from rewas_api.v1 import rewas_pb2
+    from rewas_cli.reports import sound_report
+
+    assert isinstance(outcome.result, rewas_pb2.SoundResult)
+    report = sound_report(outcome.result, media, outcome.stem_paths)
+    report["energy"]["edits"] = energy.edit_texts
+    if texture is not None:
+        report["texture"]["edits"] = [str(edit) for edit in texture.edits]
+    return report
+
+
+def _check_plotting(plot: Path, input_files: list[Path], output: Path) -> None:
+    """Raise EngineError before the work if the plot could not be written afterwards."""
+    from rewas_cli.plots.curves import check_plotting
+
+    check_plotting(plot, read=input_files, created_folder=output)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from rewas_api.layer_settings import LayerSettings
 from rewas_cli.commands.energy_options import EnergyOptions
@@ -25,6 +26,11 @@ class LayerOptions:
     layers: tuple[LayerSettings, ...] | None
     gain_db: float | None
     energies: Mapping[str, EnergyOptions] = field(default_factory=dict)
+
+    @property
+    def input_files(self) -> tuple[Path, ...]:
+        """The files that the layers' energies are read from."""
+        return tuple(path for energy in self.energies.values() for path in energy.input_files)
 
     @classmethod
     def from_options(

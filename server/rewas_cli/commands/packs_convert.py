@@ -95,7 +95,7 @@ def convert_rewas(
         def report(progress: Progress) -> None:
             if cancel.is_set():
                 raise Cancelled
-            show(progress.stage, progress.step, progress.total_steps)
+            show(progress)
 
         note(f"The pack will be under {LICENCE}. {PERMITS}")
         files = ReleasedFiles(rewas, phi, synchformer, vae, vocoder, clap, audioldm, tokenizer)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from rewas_cli.console import note
 
 if TYPE_CHECKING:
     from rewas_engine.packs.description import PackInfo
-    from rewas_engine.training.progress import TrainingProgress
+    from rewas_engine.runtime.progress import Progress, ProgressCallback
 
 _REPORT_INTERVAL_S = 20.0
 
@@ -28,11 +27,11 @@ def print_start_pack(start_from: str) -> None:
         print_continued_pack(read_pack(find_pack(start_from)).info)
 
 
-def progress_printer() -> Callable[[TrainingProgress], None]:
+def progress_printer() -> ProgressCallback:
     """Return a callback that prints a line every 20 seconds and at the end of each stage."""
     printed_at = 0.0
 
-    def report(progress: TrainingProgress) -> None:
+    def report(progress: Progress) -> None:
         nonlocal printed_at
         now = time.monotonic()
         if now - printed_at < _REPORT_INTERVAL_S and progress.step < progress.total_steps:

@@ -142,8 +142,8 @@ class ContractService(rewas_pb2_grpc.RewasServiceServicer):
 
     def _check(self, message: rewas_pb2.SubmitJobRequest) -> CheckedRequest:
         installed = installed_packs()
-        request = parse_request(message, [pack.name for pack in installed])
-        for name in request.packs:
+        request = parse_request(message)
+        for name in sorted(request.packs):
             _check_pack(name or self._config.default_pack, installed)
         for target_url in request.media:
             self._media.locate(target_url, request.uploaded_media)

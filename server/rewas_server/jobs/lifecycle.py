@@ -12,6 +12,7 @@ import time
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from rewas_api import enum_names
 from rewas_api.errors import ProblemError, ProblemKind
 from rewas_api.v1 import rewas_pb2
 from rewas_api.v1.rewas_pb2 import (
@@ -22,8 +23,8 @@ from rewas_api.v1.rewas_pb2 import (
     JOB_STATE_RUNNING,
     JOB_STATE_SUCCEEDED,
 )
+from rewas_engine import Progress
 from rewas_server.work.context import Result
-from rewas_server.worker.messages import ProgressReport
 
 MAX_ATTEMPTS = 2
 """A job fails if its worker ends this often during the job."""
@@ -68,18 +69,18 @@ def started(job: rewas_pb2.Job) -> rewas_pb2.Job:
     return after
 
 
-def update_progress(job: rewas_pb2.Job, report: ProgressReport) -> rewas_pb2.Job:
+def update_progress(job: rewas_pb2.Job, progress: Progress) -> rewas_pb2.Job:
     """The worker reports progress. The fraction never falls, not even in a second attempt."""
     if job.state != JOB_STATE_RUNNING:
         raise InvalidTransition(f"progress of a job in state {rewas_pb2.JobState.Name(job.state)}")
     after = _moved(job, JOB_STATE_RUNNING)
-    after.stage = rewas_pb2.Stage.Name(report.stage)  # type: ignore[assignment]
-    after.step = report.step
-    after.total_steps = report.total_steps
-    after.fraction = max(job.fraction, min(1.0, report.fraction))
+    after.stage = enum_names.STAGE.to_number(progress.stage)
+    after.step = progress.step
+    after.total_steps = progress.total_steps
+    after.fraction = max(job.fraction, min(1.0, progress.fraction))
     after.ClearField("time_left")
-    if report.time_left_s is not None:
-        after.time_left.FromNanoseconds(round(report.time_left_s * 1_000_000_000))
+    if progress.time_left_s is not None:
+        after.time_left.FromNanoseconds(round(progress.time_left_s * 1_000_000_000))
     return after
 
 

@@ -7,6 +7,7 @@ import contextlib
 import logging
 import sqlite3
 import time
+from dataclasses import replace
 
 from rewas_api.errors import ProblemError, ProblemKind
 from rewas_api.v1 import rewas_pb2
@@ -128,11 +129,11 @@ class Scheduler:
         if isinstance(message, messages.Device):
             self.device = message.device
             return False
-        if isinstance(message, messages.Progress) and message.job_id == job_id:
-            report = message.report(clock.time_left_s(message.fraction))
+        if isinstance(message, messages.JobProgress) and message.job_id == job_id:
+            progress = replace(message.progress, time_left_s=clock.time_left_s(message.progress.fraction))
             # The job may have been cancelled meanwhile; and no job should fail because progress could not be stored.
             with contextlib.suppress(lifecycle.InvalidTransition, sqlite3.Error):
-                await self._board.update(job_id, lambda job: lifecycle.update_progress(job, report))
+                await self._board.update(job_id, lambda job: lifecycle.update_progress(job, progress))
             return False
         if isinstance(message, messages.Done | messages.Failed | messages.Stopped) and message.job_id == job_id:
             await self._board.update(job_id, lambda job: _ended(job, message))

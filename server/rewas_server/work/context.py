@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rewas_api import enum_names
 from rewas_api.v1 import rewas_pb2
 from rewas_engine import MediaError, Progress, VideoClip
+from rewas_engine.runtime.progress import ProgressCallback
 
 if TYPE_CHECKING:
     from rewas_engine import ReWaS
@@ -37,20 +37,10 @@ class WorkContext:
     locate_media: Callable[[str, Mapping[str, str]], Path]
 
 
-@dataclass(frozen=True)
-class WorkProgress:
-    """Progress of a job. stage: a rewas_pb2.Stage. step: completed steps of it. fraction: of the job; never falls."""
-
-    stage: int
-    step: int
-    total_steps: int
-    fraction: float
-
-
 class MonotonicProgress:
     """Forwards progress with a fraction that never falls, and measures the time of each stage."""
 
-    def __init__(self, on_progress: Callable[[WorkProgress], None]) -> None:
+    def __init__(self, on_progress: ProgressCallback) -> None:
         self._on_progress = on_progress
         self._fraction = 0.0
         self._stage = ""
@@ -63,7 +53,7 @@ class MonotonicProgress:
             self.finish_stage()
             self._stage = stage
         self._fraction = max(self._fraction, min(fraction, 1.0))
-        self._on_progress(WorkProgress(enum_names.STAGE.to_number(stage), step, total_steps, self._fraction))
+        self._on_progress(Progress(stage, step, total_steps, self._fraction))
 
     def finish_stage(self) -> None:
         """End the time of the current stage."""

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from rewas_engine import Cancelled, EngineError
 from rewas_engine.runtime.memory_errors import is_out_of_memory
-from rewas_engine.runtime.progress import CancelSignal
-from rewas_server.work.context import MonotonicProgress, Result, WorkContext, WorkProgress
+from rewas_engine.runtime.progress import CancelSignal, ProgressCallback
+from rewas_server.work.context import MonotonicProgress, Result, WorkContext
 from rewas_server.work.requests import CheckedRequest, ConflictRequest, EnergyRequest, SoundRequest
 from rewas_server.work.translation import problem_from_error
 
@@ -16,7 +14,7 @@ def run_work(
     request: CheckedRequest,
     context: WorkContext,
     *,
-    on_progress: Callable[[WorkProgress], None],
+    on_progress: ProgressCallback,
     cancel: CancelSignal,
 ) -> Result:
     """Run a request.

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -18,7 +18,6 @@ from rewas_api.errors import ProblemError, ProblemKind
 from rewas_api.v1 import rewas_pb2
 from rewas_engine import SettingsError, TextureCurve, VideoClip
 from rewas_engine.checks import check_seed
-from rewas_engine.packs.description import pack_not_installed_error
 from rewas_engine.requests.validation import check_combination, validate_cuts
 from rewas_server.otio.clips import (
     ClipSource,
@@ -162,15 +161,10 @@ class TimelineRequest:
 CheckedRequest = EnergyRequest | ConflictRequest | SoundRequest | TimelineRequest
 
 
-def parse_request(message: rewas_pb2.SubmitJobRequest, packs: Collection[str] | None = None) -> CheckedRequest:
-    """Parse and check a request without reading media or loading a model.
+def parse_request(message: rewas_pb2.SubmitJobRequest) -> CheckedRequest:
+    """Parse and check a request without reading packs or media.
 
-    Args:
-        message: The request as submitted.
-        packs: Names of the packs that may be used. None skips this check.
-
-    Raises:
-        ProblemError: The request cannot be fulfilled. The message names the clip and the field.
+    Raises ProblemError if the request cannot be fulfilled; the message names the clip and the field.
     """
     parsers: dict[str, Callable[[], CheckedRequest]] = {
         "energy": lambda: _parse_energy(message.energy),
@@ -181,11 +175,7 @@ def parse_request(message: rewas_pb2.SubmitJobRequest, packs: Collection[str] | 
     kind = message.WhichOneof("work")
     if kind is None:
         raise ProblemError("The request contains no work.", "Set one kind of work.", ProblemKind.SETTINGS)
-    request = parsers[kind]()
-    if packs is not None:
-        for pack in sorted(request.packs):
-            _check_pack(pack, packs)
-    return request
+    return parsers[kind]()
 
 
 def parse_timeline_request(work: rewas_pb2.TimelineWork) -> TimelineRequest:
@@ -292,11 +282,6 @@ def _parse_regenerate(message: rewas_pb2.Regeneration, label: str) -> Regenerate
 def _check_seed(settings: ClipSettings, label: str) -> None:
     with _prefix_settings_errors(label):
         check_seed(settings.seed or 0, settings.takes or 1)
-
-
-def _check_pack(pack: str, packs: Collection[str]) -> None:
-    if pack and pack not in packs:
-        raise problem_from_error(pack_not_installed_error(pack, packs))
 
 
 @contextmanager

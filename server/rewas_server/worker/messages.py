@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 
 from rewas_api.errors import ProblemError
 from rewas_api.v1 import rewas_pb2
-from rewas_engine import Execution
+from rewas_engine import Execution, Progress
 from rewas_server.work.context import Result
 
 MAX_LINE_BYTES = 256 * 1024 * 1024
@@ -27,20 +27,6 @@ _RESULTS: dict[str, type[Any]] = {
     "SoundResult": rewas_pb2.SoundResult,
     "TimelineResult": rewas_pb2.TimelineResult,
 }
-
-
-@dataclass(frozen=True)
-class ProgressReport:
-    """Progress of a job.
-
-    stage: a rewas.v1.Stage. fraction: completed part of the job, 0 to 1. time_left_s: None while unknown.
-    """
-
-    stage: int
-    step: int
-    total_steps: int
-    fraction: float
-    time_left_s: float | None = None
 
 
 @dataclass(frozen=True)
@@ -90,19 +76,12 @@ class Device:
 
 
 @dataclass(frozen=True)
-class Progress:
+class JobProgress:
     """Progress of a job."""
 
     kind: ClassVar[str] = "progress"
     job_id: str
-    stage: int
-    step: int
-    total_steps: int
-    fraction: float
-
-    def report(self, time_left_s: float | None) -> ProgressReport:
-        """Return the progress with the remaining time."""
-        return ProgressReport(self.stage, self.step, self.total_steps, self.fraction, time_left_s)
+    progress: Progress
 
 
 @dataclass(frozen=True)
@@ -131,9 +110,9 @@ class Stopped:
     job_id: str
 
 
-Message = Start | Work | Cancel | Ready | Device | Progress | Done | Failed | Stopped
+Message = Start | Work | Cancel | Ready | Device | JobProgress | Done | Failed | Stopped
 _MESSAGES: dict[str, type[Any]] = {
-    message.kind: message for message in (Start, Work, Cancel, Ready, Device, Progress, Done, Failed, Stopped)
+    message.kind: message for message in (Start, Work, Cancel, Ready, Device, JobProgress, Done, Failed, Stopped)
 }
 
 
@@ -170,6 +149,8 @@ def from_line(line: bytes) -> Message:
         elif kind == Failed.kind:
             problem = rewas_pb2.Problem.FromString(base64.b64decode(body["problem"]))
             body["problem"] = ProblemError.from_proto(problem)
+        elif kind == JobProgress.kind:
+            body["progress"] = Progress(**body["progress"])
         elif kind == Start.kind:
             body["allowed_roots"] = tuple(map(Path, body["allowed_roots"]))
             body |= {"uploads_dir": Path(body["uploads_dir"]), "artifacts_dir": Path(body["artifacts_dir"])}

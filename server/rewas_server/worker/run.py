@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from rewas_api.errors import ProblemError
-from rewas_engine import Cancelled, EngineError
+from rewas_engine import Cancelled, EngineError, Progress
 from rewas_server.files.media import MediaLibrary
-from rewas_server.work.context import WorkContext, WorkProgress
+from rewas_server.work.context import WorkContext
 from rewas_server.work.dispatch import run_work
 from rewas_server.work.requests import parse_request
 from rewas_server.work.translation import problem_from_error
@@ -121,10 +121,8 @@ class Worker:
         self._send(messages.Device(model.device))
         return model
 
-    def _report(self, job_id: str, progress: WorkProgress) -> None:
-        self._send(
-            messages.Progress(job_id, int(progress.stage), progress.step, progress.total_steps, progress.fraction)
-        )
+    def _report(self, job_id: str, progress: Progress) -> None:
+        self._send(messages.JobProgress(job_id, progress))
 
     def _send(self, message: messages.Message) -> None:
         self._output.write(messages.to_line(message))

@@ -58,24 +58,24 @@ def main() -> None:
 def write_film(path: Path, duration_s: Fraction, rate: Fraction) -> Path:
     """Write a film that repeats scenes of the synthetic world with their sound."""
     scenes = [sample_scene(FIRST_SEED + number, duration_s=SCENE_S) for number in range(SCENES)]
-    pictures = np.concatenate(
+    brightness = np.concatenate(
         [render_brightness(scene, frame_rate=rate, width=SIZE[0], height=SIZE[1]) for scene in scenes]
     )
     sounds = np.concatenate([render_sound(scene) for scene in scenes]).astype(np.float32)
     with av.open(str(path), "w") as container:
-        picture = container.add_stream("libx264", rate=rate, options={"preset": "ultrafast"})
-        picture.width, picture.height = SIZE
-        picture.pix_fmt = "yuv420p"
+        video = container.add_stream("libx264", rate=rate, options={"preset": "ultrafast"})
+        video.width, video.height = SIZE
+        video.pix_fmt = "yuv420p"
         audio = container.add_stream("pcm_s16le", rate=SAMPLE_RATE_HZ)
         audio.layout = "mono"
-        # Interleaved by the second, because a reader buffers a film whose sound comes after its video.
+        # Interleave second by second, because a reader buffers a film whose sound comes after its video.
         frames_written = samples_written = 0
         for second in range(1, int(-(-duration_s // 1)) + 1):
             end_s = min(Fraction(second), duration_s)
             while frames_written < end_s * rate:
-                frame = av.VideoFrame.from_ndarray(pictures[frames_written % len(pictures)], format="gray")
+                frame = av.VideoFrame.from_ndarray(brightness[frames_written % len(brightness)], format="gray")
                 frame.pts, frame.time_base = frames_written, 1 / rate
-                container.mux(picture.encode(frame))
+                container.mux(video.encode(frame))
                 frames_written += 1
             end = int(end_s * SAMPLE_RATE_HZ)
             part = np.take(sounds, np.arange(samples_written, end), mode="wrap")
@@ -85,7 +85,7 @@ def write_film(path: Path, duration_s: Fraction, rate: Fraction) -> Path:
             sound.sample_rate, sound.pts, sound.time_base = SAMPLE_RATE_HZ, samples_written, Fraction(1, SAMPLE_RATE_HZ)
             container.mux(audio.encode(sound))
             samples_written = end
-        container.mux(picture.encode(None))
+        container.mux(video.encode(None))
         container.mux(audio.encode(None))
     return path
 
@@ -105,7 +105,7 @@ class PeakMemory:
         self.by_stage[self.stage] = max(self.by_stage.get(self.stage, 0.0), round(now - self.at_first, 1))
 
     def report(self) -> dict[str, object]:
-        """As JSON."""
+        """Return the figures for the JSON output."""
         return {
             "loaded_mib": round(self.at_first, 1),
             "peak_above_loaded_mib": round(self.overall - self.at_first, 1),
@@ -181,10 +181,10 @@ def _measure_command(
         peak.stage = progress.stage
 
     clip = otio.schema.Clip(media_reference=otio.schema.ExternalReference(target_url=str(film)))
-    asked = rewas_pb2.SoundSettings(
+    sound_settings = rewas_pb2.SoundSettings(
         prompt="rain", seed=0, num_inference_steps=settings["num_steps"], sample_rate_hz=settings["sample_rate_hz"]
     )
-    work = rewas_pb2.SoundWork(clip_otio_json=clip.to_json_string(), settings=asked)
+    work = rewas_pb2.SoundWork(clip_otio_json=clip.to_json_string(), settings=sound_settings)
     context = WorkContext(lambda name: model, model.pack.name, stems, lambda url, uploaded: film)
     request = rewas_pb2.SubmitJobRequest(idempotency_key="long", sound=work)
     ended = threading.Event()

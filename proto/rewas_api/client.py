@@ -58,7 +58,7 @@ _CHANNEL_OPTIONS = [
 
 
 class CancelSignal(Protocol):
-    """Tells whether the caller wants to stop, like a threading.Event."""
+    """States whether the caller wants to stop. A threading.Event is one."""
 
     def is_set(self) -> bool: ...
 
@@ -125,7 +125,7 @@ class RewasClient:
 
         Args:
             work: The work to do.
-            idempotency_key: Unique key of the work. Submitting twice with the same key makes one job. Random if None.
+            idempotency_key: Unique key of the work. Submitting twice with the same key creates one job. Random if None.
 
         Returns:
             The first snapshot of the job.
@@ -161,7 +161,7 @@ class RewasClient:
                 return
 
     def cancel(self, job_id: str) -> rewas_pb2.Job:
-        """Request a job to stop. A job in a final state is returned unchanged."""
+        """Request the cancellation of a job. A job in a final state is returned unchanged."""
         job: rewas_pb2.Job = self._call(self._stub.CancelJob, rewas_pb2.CancelJobRequest(id=job_id)).job
         return job
 
@@ -209,7 +209,7 @@ class RewasClient:
         Raises:
             JobFailed: If the job failed.
             JobCancelled: If the job was cancelled.
-            ServerUnavailable: If the server stays away.
+            ServerUnavailable: If the server does not come back in time.
         """
         with self._forward_cancel(job_id, cancel):
             for job in self.watch(job_id, reconnect_timeout_s=reconnect_timeout_s):
@@ -298,7 +298,7 @@ class RewasClient:
         raised: list[ProblemError] = []
 
         def messages() -> Iterator[rewas_pb2.UploadMediaRequest]:
-            # gRPC swallows exceptions of a request iterator and reports UNKNOWN: keep the true reason.
+            # gRPC swallows exceptions of a request iterator and reports UNKNOWN, so keep the true reason.
             try:
                 yield from upload_messages(path, sha256, on_progress)
             except ProblemError as problem:

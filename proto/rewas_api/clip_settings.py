@@ -50,7 +50,7 @@ class ClipSettings:
         guidance_scale: Scale of the classifier-free guidance, 0 to 20; 1 means no guidance.
         control_strength: Strength of the control, 0 to 2.
         sample_rate_hz: Sample rate of the stems, one of SAMPLE_RATES_HZ.
-        negative_prompt: Description of what must not sound.
+        negative_prompt: Description of sounds to avoid.
         control_start: Fraction of the denoising steps at which the control starts, 0 to 1.
         control_end: Fraction of the denoising steps at which the control ends, above control_start, up to 1.
         control: What steers the generation, one of CONTROLS.
@@ -106,7 +106,7 @@ class ClipSettings:
             )
 
     def to_proto(self) -> rewas_pb2.SoundSettings:
-        """Convert to the contract's message. What is None stays unset."""
+        """Convert to the contract's message. Fields that are None stay unset."""
         given = {name: value for name, value in vars(self).items() if value is not None}
         for name, names in _ENUMS.items():
             if name in given:
@@ -153,13 +153,13 @@ def read_clip_settings(clip: otio.core.SerializableObjectWithMetadata) -> ClipSe
         The settings; None if the clip has no ReWaS metadata.
 
     Raises:
-        ProblemError: TIMELINE for an invalid value, with the clip and the field in its sentence.
+        ProblemError: TIMELINE for an invalid value. The message names the clip and the field.
     """
     clip_name = f'The clip "{clip.name}"' if clip.name else "A clip without a name"
     ours = clip.metadata.get(METADATA_KEY)
     if ours is None:
         return None
-    # OTIO returns dictionaries as AnyDictionary, which has a mapping's methods but is no Mapping to isinstance.
+    # OTIO returns dictionaries as AnyDictionary, which has a mapping's methods but is not a Mapping for isinstance.
     if not isinstance(ours, Mapping) and not hasattr(ours, "items"):
         raise ProblemError(
             f'The metadata["{METADATA_KEY}"] of {_lowercase_first(clip_name)} is not a dictionary.',

@@ -115,7 +115,7 @@ def format_value(value: object) -> str:
 def _validate_layer(value: Any) -> LayerSettings:
     if isinstance(value, LayerSettings):
         return value
-    # OTIO returns dictionaries as AnyDictionary, which has a mapping's methods but is no Mapping to isinstance.
+    # OTIO returns dictionaries as AnyDictionary, which has a mapping's methods but is not a Mapping for isinstance.
     if not isinstance(value, Mapping) and not hasattr(value, "items"):
         raise _invalid_settings(
             f"A layer of the clip is {format_value(value)}.", "Write it as a dictionary with name and prompt."

@@ -94,7 +94,7 @@ class PartialFile:
 
     @contextlib.contextmanager
     def discard_on_error(self) -> Iterator[None]:
-        """Delete the partial file if an error leaves this context: nobody wants the rest."""
+        """Delete the partial file if an error leaves this context, because nobody will fetch the rest."""
         try:
             yield
         except BaseException:

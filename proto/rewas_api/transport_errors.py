@@ -19,7 +19,7 @@ from rewas_api.v1 import rewas_pb2
 
 
 def problem_from_call(error: Any, address: str) -> ProblemError:
-    """Convert a failed call (a grpc.RpcError with the methods of a call) to the server at `address`."""
+    """Convert the error of a call to the server at `address`. error: a grpc.RpcError with the methods of a call."""
     status = error.code()
     sent = _problem_from_metadata(error)
     if sent is not None:

@@ -32,9 +32,9 @@ def read_mix(path: Path) -> Mix:
     with av.open(str(path)) as container:
         if not container.streams.video or not container.streams.audio:
             raise RuntimeError(f"{path} has no video or no sound.")
-        picture, sound = container.streams.video[0], container.streams.audio[0]
+        video, sound = container.streams.video[0], container.streams.audio[0]
         frames, pieces, sound_start_s = 0, [], None
-        for packet in container.demux(picture, sound):
+        for packet in container.demux(video, sound):
             for frame in packet.decode():
                 if isinstance(frame, av.AudioFrame):
                     sound_start_s = frame.time if sound_start_s is None else sound_start_s
@@ -44,7 +44,7 @@ def read_mix(path: Path) -> Mix:
         waveform = np.concatenate(pieces).astype(np.float32)
         lead_samples = round((sound_start_s or 0.0) * sound.rate)
         waveform = np.pad(waveform, (lead_samples, 0)) if lead_samples >= 0 else waveform[-lead_samples:]
-        return Mix(frames, Fraction(picture.average_rate), waveform, sound.rate)
+        return Mix(frames, Fraction(video.average_rate), waveform, sound.rate)
 
 
 def stem_lag_s(mix: Mix, stem: FloatArray, expected_start_s: Fraction) -> float:

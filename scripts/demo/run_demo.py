@@ -83,7 +83,7 @@ class Log:
 def running_server(state: Path, media: Path) -> Iterator[str]:
     """Run `rewas serve` on a free port as a process. Yields its address and always ends the process.
 
-    state: folder for its jobs. media: the only folder that it may read by path.
+    state: folder for its jobs. media: the only folder that the server may read.
     """
     command = [ROOT / ".venv" / "bin" / "rewas", "serve", "--port", "0"]
     command += ["--allow-root", media, "--state-dir", state]
@@ -166,14 +166,14 @@ def edit_in_blender(
 
 def collect(placed_clips: Sequence[dict[str, Any]], server: str) -> list[GeneratedClip]:
     """Combine the clips on the timeline with the server's results."""
-    made = []
+    clips = []
     with RewasClient(server) as client:
         for demo, placed in zip(DEMO_CLIPS, placed_clips, strict=True):
             if len(placed["sounds"]) != 1:
                 raise DemoError(f"{demo.file_name} has {len(placed['sounds'])} sound strips below it instead of one.")
             sound = client.get_job(placed["job_id"]).sound
-            made.append(GeneratedClip(demo, placed, sound, Path(placed["sounds"][0]["path"])))
-    return made
+            clips.append(GeneratedClip(demo, placed, sound, Path(placed["sounds"][0]["path"])))
+    return clips
 
 
 def report_clip(clip: GeneratedClip, output: Path) -> dict[str, Any]:
@@ -214,15 +214,15 @@ def report_clip(clip: GeneratedClip, output: Path) -> dict[str, Any]:
     }
 
 
-def check_mix(made: Sequence[GeneratedClip], path: Path) -> dict[str, Any]:
+def check_mix(clips: Sequence[GeneratedClip], path: Path) -> dict[str, Any]:
     """Compare the rendered film with the timeline: its length, and the position of each stem in its sound."""
     mix = read_mix(path)
-    frames = sum(clip.demo.frames for clip in made)
+    frames = sum(clip.demo.frames for clip in clips)
     if (mix.frames, mix.frame_rate) != (frames, FRAME_RATE):
         raise DemoError(f"{path.name} holds {mix.frames} frames at {mix.frame_rate}, not {frames} at {FRAME_RATE}.")
     lags_s = []
     start_s = Fraction(0)
-    for clip in made:
+    for clip in clips:
         waveform, _ = read_mono(clip.stem)
         lags_s.append(stem_lag_s(mix, waveform, start_s))
         start_s += clip.demo.duration_s
@@ -231,9 +231,9 @@ def check_mix(made: Sequence[GeneratedClip], path: Path) -> dict[str, Any]:
     return {"frames": frames, "frame_rate": str(FRAME_RATE), "stem_lags_ms": [round(1000 * lag, 3) for lag in lags_s]}
 
 
-def draw(made: Sequence[GeneratedClip], path: Path) -> None:
+def draw(clips: Sequence[GeneratedClip], path: Path) -> None:
     drawn = []
-    for clip in made:
+    for clip in clips:
         waveform, rate = read_mono(clip.stem)
         take = clip.sound.takes[0]
         agreement = f"correlation {take.energy_correlation:.2f}" if take.HasField("energy_correlation") else "constant"
@@ -267,19 +267,19 @@ def run(log: Log, output: Path, work_dir: Path) -> None:
     clear(output)
     clips_folder = output / "clips"
     clips_folder.mkdir(parents=True)
-    clips = [make_clip(clip, clips_folder) for clip in DEMO_CLIPS]
-    log.say(f"drew {' and '.join(path.name for path in clips)} at {FRAME_RATE} frames a second")
+    paths = [make_clip(clip, clips_folder) for clip in DEMO_CLIPS]
+    log.say(f"drew {' and '.join(path.name for path in paths)} at {FRAME_RATE} frames a second")
     extension = build_extension(work_dir / "extension")
     log.say(f"built the extension ({extension.stat().st_size / 1e6:.1f} MB)")
     with running_server(work_dir / "state", clips_folder) as server:
         log.say(f"started the server on {server}")
-        placed = edit_in_blender(extension, server, clips, output, work_dir)
+        placed = edit_in_blender(extension, server, paths, output, work_dir)
         log.say("Blender saved the timeline and rendered the film")
-        made = collect(placed, server)
-    draw(made, output / "energy.png")
+        clips = collect(placed, server)
+    draw(clips, output / "energy.png")
     report: dict[str, Any] = {
-        "clips": [report_clip(clip, output) for clip in made],
-        "mix": check_mix(made, output / "mix.mp4"),
+        "clips": [report_clip(clip, output) for clip in clips],
+        "mix": check_mix(clips, output / "mix.mp4"),
         "seconds": round(log.seconds, 1),
     }
     missing = [name for name in ("timeline.blend", "timeline.otio", "energy.png") if not (output / name).is_file()]

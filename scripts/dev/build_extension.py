@@ -1,11 +1,11 @@
-"""Builds the Blender extension: one zip per platform, with everything that it needs as wheels inside.
+"""Build the Blender extension: one zip per platform that contains all wheels that it needs.
 
     scripts/dev/build_extension.py [--platform linux-x64|windows-x64|macos-arm64|all] [--output dist/]
 
-The zip holds the add-on as it stands in `addon/rewas_nle`, its manifest with the list of wheels added, and the wheels:
+The zip contains the add-on from `addon/rewas_nle`, its manifest with the list of wheels added, and the wheels:
 `rewas_api` built from `proto/`, and pinned releases of grpcio, protobuf, OpenTimelineIO and typing_extensions for
-Python 3.11 (Blender 4.2 to 5.0) and 3.13 (5.1 and later). Wheels are kept in `build/wheels`; a second run downloads
-nothing. Where one of Blender's modules is at hand, Blender's own tool checks the result.
+Python 3.11 (Blender 4.2 to 5.0) and 3.13 (5.1 and later). Wheels are kept in `build/wheels`, so a second run
+downloads nothing. If Blender is installed as a Python module (`.venv-blender-*`), its own tool checks the result.
 """
 
 from __future__ import annotations
@@ -55,11 +55,11 @@ def main() -> int:
 
 
 class BuildError(Exception):
-    """The extension cannot be built; the text says why and what to do."""
+    """The extension cannot be built. The message explains why, and what to do."""
 
 
 def this_platform() -> str:
-    """The platform of this machine, in Blender's words."""
+    """Return the platform of this machine, as Blender names it."""
     if sys.platform == "win32":
         return "windows-x64"
     if sys.platform == "darwin" and platform.machine() == "arm64":
@@ -85,14 +85,14 @@ def build(platform_name: str, output: Path) -> Path:
 
 
 def add_wheels_to_manifest(manifest: str, wheels: list[Path], platform_name: str) -> str:
-    """The manifest with its platform and its wheels, which belong before the first table."""
+    """Return the manifest with its platform and wheels, which must come before the first table."""
     top, table, tables = manifest.partition("\n[")
     listed = "".join(f'  "./wheels/{wheel.name}",\n' for wheel in wheels)
     return f'{top}\nplatforms = ["{platform_name}"]\nwheels = [\n{listed}]\n{table}{tables}'
 
 
 def write_zip(path: Path, manifest: str, wheels: list[Path]) -> None:
-    """Write the extension; the same sources give the same bytes."""
+    """Write the zip. The same sources give the same bytes."""
     ignored = shutil.ignore_patterns(*EXCLUDED_PATTERNS)
     with zipfile.ZipFile(path, "w") as archive:
         add(archive, "blender_manifest.toml", manifest.encode())
@@ -114,7 +114,7 @@ def add(archive: zipfile.ZipFile, name: str, content: bytes, compression: int = 
 
 
 def api_wheel() -> Path:
-    """The wheel of `rewas_api`, built from `proto/`; built again only when a source has changed."""
+    """Return the wheel of `rewas_api`, built from `proto/` unless a current one exists."""
     sources = sorted([PROTO / "pyproject.toml", *(PROTO / "rewas_api").rglob("*.py*")])
     sources = [source for source in sources if "__pycache__" not in source.parts]
     digest = hashlib.sha256()
@@ -122,7 +122,7 @@ def api_wheel() -> Path:
         digest.update(f"{source.relative_to(PROTO)}\0".encode() + source.read_bytes())
     folder = WHEELS / f"rewas_api-{digest.hexdigest()[:16]}"
     if not (built := sorted(folder.glob("*.whl"))):
-        # Built from a copy: setuptools leaves a build folder and stale modules behind where it works.
+        # Build from a copy, because setuptools leaves a build folder and stale modules in its working folder.
         with tempfile.TemporaryDirectory() as copy:
             shutil.copytree(PROTO, f"{copy}/proto", ignore=shutil.ignore_patterns("__pycache__", "build", "*.egg-info"))
             run_pip("wheel", "--no-deps", "--wheel-dir", str(folder), f"{copy}/proto")
@@ -131,7 +131,7 @@ def api_wheel() -> Path:
 
 
 def download_wheels(platform_name: str) -> list[Path]:
-    """The pinned wheels for a platform and both Pythons, from `build/wheels` or the package index."""
+    """Return the pinned wheels for a platform and both Pythons, from `build/wheels` or the package index."""
     found: dict[str, Path] = {}
     for python in PYTHON_TAGS:
         folder = WHEELS / f"{platform_name}-cp{python}"
@@ -158,7 +158,7 @@ def run_pip(*arguments: str) -> None:
 
 
 def validate(path: Path) -> None:
-    """Let Blender's own tool check the zip, with the newest of Blender's modules that is at hand."""
+    """Check the zip with the tool of the newest Blender that is installed as a Python module."""
     tools = sorted(ROOT.glob(".venv-blender-*/lib/*/site-packages/bpy/*/scripts/addons_core/bl_pkg/cli/blender_ext.py"))
     if not tools:
         return
@@ -166,7 +166,7 @@ def validate(path: Path) -> None:
     python = ROOT / tool.relative_to(ROOT).parts[0] / "bin" / "python"
     finished = subprocess.run([python, tool, "validate", path], capture_output=True, text=True, check=False)
     if finished.returncode != 0:
-        raise BuildError(f"Blender refuses the extension: {(finished.stdout + finished.stderr).strip()}")
+        raise BuildError(f"Blender rejects the extension: {(finished.stdout + finished.stderr).strip()}")
 
 
 if __name__ == "__main__":

@@ -1,9 +1,10 @@
-"""Make rewas_api's generated code from the .proto files. Run with a Python that has the pinned grpcio-tools.
+"""Generate the code of rewas_api from the .proto files. Run it with a Python that has the pinned grpcio-tools.
 
     .venv-protoc/bin/python scripts/dev/generate_contract.py [--output FOLDER]
 
-The tools are old on purpose: generated code runs on the protobuf that made it or a newer one, never on an older one,
-and Blender's users meet many. The output imports package-relative, so that `rewas_api` works from wherever it lies.
+The tools are old on purpose: generated code runs with the version of protobuf that generated it or a newer one, never
+with an older one, and the add-on runs with many versions. The generated modules use relative imports, so that
+`rewas_api` works wherever it is installed.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ PACKAGE_DOC = '"""Code generated from rewas/v1/rewas.proto by scripts/dev/genera
 
 
 def generate(output: Path) -> list[Path]:
-    """Write the generated package into `output`; returns its files. Raises SystemExit where the tools are not right."""
+    """Write the generated package to `output` and return its files. Raises SystemExit without the pinned tools."""
     _require_pinned_tools()
     from grpc_tools import protoc
 
@@ -32,15 +33,15 @@ def generate(output: Path) -> list[Path]:
         arguments = ["protoc", f"-I{PROTO_ROOT}", f"-I{well_known}"]
         arguments += [f"--{kind}_out={scratch}" for kind in ("python", "pyi", "grpc_python")]
         if protoc.main([*arguments, SOURCE]) != 0:
-            raise SystemExit("protoc refused the contract; its messages stand above.")
-        made = []
+            raise SystemExit("protoc rejected the contract; see its messages above.")
+        written = []
         for path in sorted((Path(scratch) / SOURCE).parent.iterdir()):
             text = path.read_text(encoding="utf-8").replace("from rewas.v1 import", "from . import")
-            made.append(output / path.name)
-            made[-1].write_text(text, encoding="utf-8")
-    made.append(output / "__init__.py")
-    made[-1].write_text(PACKAGE_DOC, encoding="utf-8")
-    return made
+            written.append(output / path.name)
+            written[-1].write_text(text, encoding="utf-8")
+    written.append(output / "__init__.py")
+    written[-1].write_text(PACKAGE_DOC, encoding="utf-8")
+    return written
 
 
 def _require_pinned_tools() -> None:
@@ -49,7 +50,7 @@ def _require_pinned_tools() -> None:
     except PackageNotFoundError:
         raise SystemExit(f"This Python has no grpcio-tools; install grpcio-tools=={PINNED_TOOLS}.") from None
     if found != PINNED_TOOLS:
-        raise SystemExit(f"This Python has grpcio-tools {found}; the contract is made with {PINNED_TOOLS}.")
+        raise SystemExit(f"This Python has grpcio-tools {found}; the contract is generated with {PINNED_TOOLS}.")
 
 
 def main() -> int:

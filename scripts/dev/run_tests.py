@@ -1,6 +1,6 @@
 """Run the project's checks and end with one summary in pytest's form over all of them.
 
-Each linter counts as one test. Every check runs even after another one has failed, so that one run shows all faults.
+Each linter counts as one test. Every check runs even after another one has failed, so that one run shows all failures.
 The main tests share the processor's cores; the linters and then the three Blenders run next to them, one at a time.
 """
 
@@ -55,7 +55,7 @@ class Check:
 
 @dataclass
 class Outcome:
-    """How many tests of one check ended how, and the names of those that failed."""
+    """Number of tests of one check by outcome, and the names of those that failed."""
 
     seconds: float
     counts: Counter[str]
@@ -92,7 +92,7 @@ def main_tests(scope: str) -> Check:
             "--durations=10",
             # A file's tests stay in one process, which sets up what they share once.
             *("-n", str(workers), "--dist=loadfile", "--no-loadscope-reorder"),
-            # The same tree passes or fails every time; pytest run by hand draws new examples.
+            # The same tree gives the same result every time; pytest run by hand draws new examples.
             "--hypothesis-seed=0",
         ),
         is_pytest=True,
@@ -125,7 +125,7 @@ def run_lane(checks: Sequence[Check]) -> dict[str, Outcome]:
 
 
 def run_linter(check: Check) -> Outcome:
-    """Run a check and show its output only where it fails."""
+    """Run a check and show its output only if it fails."""
     start = time.monotonic()
     done = subprocess.run(check.command, cwd=ROOT, env=environment(), text=True, capture_output=True, check=False)
     seconds = time.monotonic() - start
@@ -165,7 +165,7 @@ def run_pytest(check: Check) -> Outcome:
 
 
 def read_report(report: Path) -> Iterator[tuple[str, str]]:
-    """How each test of a JUnit report ended, with its name."""
+    """Yield outcome and name of each test in a JUnit report."""
     for case in ElementTree.parse(report).iter("testcase"):
         kind = "passed"
         for tag, meaning in (("failure", "failed"), ("error", "errors"), ("skipped", "skipped")):

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Makes one of the project's environments ready: main, protoc, or blender-<version of Blender>.
-# The Makefile calls this once for each; what is there already is kept and completed.
+# Sets up one of the project's environments: main, protoc, or blender-<version of Blender>.
+# The Makefile calls it once for each. An existing environment is kept and completed.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
@@ -25,10 +25,10 @@ find_python() {
             return
         fi
     done
-    fail "Python 3.11 was not found. Install it (package python3.11), or name it: make PYTHON=/path/to/python3.11"
+    fail "Python 3.11 was not found. Install it (package python3.11), or set its path: make PYTHON=/path/to/python3.11"
 }
 
-# Blender's module links against these even when it draws nothing. The last two are for Blender 4.2 alone.
+# Blender's module links against these even if it draws nothing. Only Blender 4.2 needs the last two.
 BLENDER_LIBRARIES="libX11.so.6=libx11-6 libXrender.so.1=libxrender1 libXfixes.so.3=libxfixes3 libXi.so.6=libxi6
     libxkbcommon.so.0=libxkbcommon0 libSM.so.6=libsm6 libICE.so.6=libice6 libGL.so.1=libgl1 libXext.so.6=libxext6
     libXxf86vm.so.1=libxxf86vm1 libgomp.so.1=libgomp1"
@@ -45,7 +45,7 @@ for pair in sys.argv[1:]:
         print(package)
 ' $BLENDER_LIBRARIES | tr '\n' ' ')
     [ -z "${missing// /}" ] && return
-    is_root || fail "Blender needs system libraries that are not here. Run: sudo apt-get install ${missing}"
+    is_root || fail "Blender needs system libraries that are missing. Run: sudo apt-get install ${missing}"
     # shellcheck disable=SC2086
     apt_install $missing
 }
@@ -58,7 +58,7 @@ ensure_environment() {
         is_root || fail "Python 3.11 lacks its venv module. Run: sudo apt-get install python3.11-venv"
         apt_install python3.11-venv
     fi
-    say "making $folder with $python"
+    say "creating $folder with $python"
     "$python" -m venv --clear "$folder"
 }
 
@@ -70,15 +70,15 @@ pip_install() {
 
 set_up_main() {
     ensure_environment .venv
-    say "filling .venv (${TORCH:?}, then the project and its tools; about 2 minutes the first time)"
+    say "installing into .venv (${TORCH:?}, then the project and its tools; about 2 minutes the first time)"
     pip_install .venv "pip>=25.1" # the first that reads dependency groups
-    pip_install .venv "$TORCH"    # first and alone: nothing that follows may choose another build of it
+    pip_install .venv "$TORCH"    # first and alone, so that no other package chooses another build of it
     pip_install .venv --constraint scripts/dev/constraints/main.txt --editable proto --editable . --group dev
 }
 
 set_up_protoc() {
     ensure_environment .venv-protoc
-    say "filling .venv-protoc (the compiler of the contract)"
+    say "installing into .venv-protoc (the compiler of the contract)"
     pip_install .venv-protoc --requirement scripts/dev/constraints/protoc.txt
 }
 
@@ -86,7 +86,7 @@ set_up_blender() {
     local folder=.venv-blender-${1%.*}
     ensure_environment "$folder"
     ensure_blender_libraries "$folder/bin/python"
-    say "filling $folder (Blender $1 as a Python module; about 1 minute)"
+    say "installing into $folder (Blender $1 as a Python module; about 1 minute)"
     pip_install "$folder" "bpy==$1" --requirement scripts/dev/constraints/blender.txt
     "$folder/bin/python" -c 'import bpy' >/dev/null || fail "Blender $1 does not start in $folder; see the lines above"
 }

@@ -1,6 +1,6 @@
-"""Draw the pictures of docs/controls.md: what the starter pack makes of each control, over a clip of the world.
+"""Draw the plots of docs/controls.md: the starter pack with each control, over a clip of the synthetic world.
 
-Each row is a sound: its spectrogram, the energy that was asked for (blue) and the energy of what came (orange).
+Each row is a sound: its spectrogram, the requested energy (blue) and the energy of the sound (orange).
 
     python scripts/docs/draw_controls.py [NAME …]
 """
@@ -66,9 +66,9 @@ CLAP_TIMES_S = (0.4, 1.4, 1.65, 1.9, 3.2)
 
 @dataclass(frozen=True, eq=False)
 class Row:
-    """One sound that is drawn. told: on its left. verdict: on its right. marks_s: moments with a line, and a name."""
+    """One sound to draw. label: above its left end. verdict: above its right end. marks_s: times of vertical lines."""
 
-    told: str
+    label: str
     waveform: NDArray[np.float32]
     requested: EnergyCurve | None = None
     verdict: str = ""
@@ -79,7 +79,7 @@ class Row:
 
 @dataclass
 class Studio:
-    """The starter pack, the demo's clip of a hammer, and sounds to perform it with."""
+    """The starter pack, the demo's clip of a hammer, and recordings to take energy from."""
 
     folder: Path
     model: ReWaS = field(default_factory=ReWaS.from_pretrained)
@@ -109,7 +109,7 @@ class Studio:
 
     def row(
         self,
-        told: str,
+        label: str,
         energy: EnergyCurve | None = None,
         prompt: str | None = None,
         *,
@@ -117,8 +117,8 @@ class Studio:
         loop: bool = False,
         **settings: Any,
     ) -> Row:
-        """A sound of the clip, with what came of it."""
-        made = self.model.generate(
+        """Generate a sound for the clip and return its row."""
+        result = self.model.generate(
             self.clip,
             prompt=prompt or self.prompt,
             seed=SEED,
@@ -126,13 +126,13 @@ class Studio:
             output=Output(sample_rate_hz=RATE_HZ, loop=loop),
             **settings,
         )
-        take = made.takes[0]
+        take = result.takes[0]
         match = take.energy_correlation
         verdict = ("" if match is None else f"correlation {match:.2f}, ") + f"{take.energy_mae_nats:.2f} nats error"
-        if take.texture_error_nats is not None and take.produced_texture and made.requested_texture:
-            asked, came = (curve.tilt_nats.mean() for curve in (made.requested_texture, take.produced_texture))
-            verdict += f"; tilt {asked:+.1f} requested, {came:+.1f} generated"
-        return Row(told, take.stems["primary"].waveform[0], made.requested_energy, verdict)
+        if take.texture_error_nats is not None and take.produced_texture and result.requested_texture:
+            requested, generated = (c.tilt_nats.mean() for c in (result.requested_texture, take.produced_texture))
+            verdict += f"; tilt {requested:+.1f} requested, {generated:+.1f} generated"
+        return Row(label, take.stems["primary"].waveform[0], result.requested_energy, verdict)
 
     def measure_tilt(self, row: Row) -> float:
         soundfile.write(self.folder / "row.wav", row.waveform, RATE_HZ, subtype="FLOAT")
@@ -153,17 +153,17 @@ def sources(studio: Studio) -> list[Row]:
 def edits(studio: Studio) -> list[Row]:
     energy = studio.energy(studio.own)
     rows = [studio.row("no edit: measured on the sound of the scene", energy)]
-    for words in ("scale 0.7", "gate -6", "smooth 0.6", "fade out 3", "shift 0.4", "stretch 1.5"):
-        rows.append(studio.row(f"--edit “{words}”", apply_edits(energy, [parse_edit(words)])))
+    for edit in ("scale 0.7", "gate -6", "smooth 0.6", "fade out 3", "shift 0.4", "stretch 1.5"):
+        rows.append(studio.row(f"--edit “{edit}”", apply_edits(energy, [parse_edit(edit)])))
     return rows
 
 
 def events(studio: Studio) -> list[Row]:
     energy = studio.energy(studio.own)
     rows = [studio.row("no edit: the events, numbered as by --events", energy)]
-    for words in ("isolate event 3", "mute events 2 5", "boost event 1 by 2", "move event 7 to 1.8"):
-        rows.append(studio.row(f"--edit “{words}”", apply_edits(energy, [parse_edit(words)])))
-    return [Row(row.told, row.waveform, row.requested, row.verdict, find_events(row.requested)) for row in rows]
+    for edit in ("isolate event 3", "mute events 2 5", "boost event 1 by 2", "move event 7 to 1.8"):
+        rows.append(studio.row(f"--edit “{edit}”", apply_edits(energy, [parse_edit(edit)])))
+    return [Row(row.label, row.waveform, row.requested, row.verdict, find_events(row.requested)) for row in rows]
 
 
 def onsets(studio: Studio) -> list[Row]:
@@ -175,7 +175,7 @@ def onsets(studio: Studio) -> list[Row]:
         ),
     ]
     times_s = tuple(event.time_s for event in find_events(slow))
-    return [Row(row.told, row.waveform, row.requested, row.verdict, marks_s=times_s) for row in rows]
+    return [Row(row.label, row.waveform, row.requested, row.verdict, marks_s=times_s) for row in rows]
 
 
 def strength(studio: Studio) -> list[Row]:
@@ -196,7 +196,7 @@ def silence(studio: Studio) -> list[Row]:
     )  # fmt: skip
     row = studio.row("two gaps of 0.24 s and 0.99 s", energy, "a stream running over stones")
     quiet = row.waveform[round(2.25 * RATE_HZ) : round(3.15 * RATE_HZ)]
-    return [Row(row.told, row.waveform, row.requested, f"largest sample in the long gap: {np.abs(quiet).max():g}")]
+    return [Row(row.label, row.waveform, row.requested, f"largest sample in the long gap: {np.abs(quiet).max():g}")]
 
 
 def texture(studio: Studio) -> list[Row]:
@@ -204,7 +204,9 @@ def texture(studio: Studio) -> list[Row]:
     rows = []
     for prompt in ("heavy rain", "wind in the trees"):
         plain = studio.row(f"{prompt}: no texture requested", energy, prompt)
-        rows.append(Row(plain.told, plain.waveform, energy, f"{plain.verdict}; tilt {studio.measure_tilt(plain):+.1f}"))
+        rows.append(
+            Row(plain.label, plain.waveform, energy, f"{plain.verdict}; tilt {studio.measure_tilt(plain):+.1f}")
+        )
         for tilt_nats in (-6, 6):
             curve = flat_texture(duration=studio.duration_s, tilt_nats=tilt_nats)
             rows.append(studio.row(f"{prompt}: --texture tilt:{tilt_nats}", energy, prompt, control={"texture": curve}))
@@ -213,37 +215,37 @@ def texture(studio: Studio) -> list[Row]:
 
 def layers(studio: Studio) -> list[Row]:
     crowd = studio.points((0, -11.5), (2, -11.5), (3.5, -4))
-    asked = [
+    settings = [
         Layer("ambience", "wind in the trees", gain_db=-12),
         Layer("rain", "heavy rain", "following", gain_db=-6),
         Layer("crowd", "people clapping", crowd),
     ]
-    made = studio.model.generate(
+    result = studio.model.generate(
         studio.clip,
         prompt=studio.prompt,
-        layers=asked,
+        layers=settings,
         seed=SEED,
         control=Control(energy=studio.energy(studio.own)),
         output=Output(sample_rate_hz=RATE_HZ),
     )
-    take = made.takes[0]
-    told = {
+    take = result.takes[0]
+    labels = {
         "primary": f"primary: {studio.prompt}",
         "ambience": "ambience, steady, -12 dB: wind in the trees",
         "rain": "rain, following, -6 dB: heavy rain",
         "crowd": "crowd, with its own curve: people clapping",
     }
-    wanted = {name: report.requested_energy for name, report in take.layers.items()} | {
-        "primary": made.requested_energy
+    requested = {name: report.requested_energy for name, report in take.layers.items()} | {
+        "primary": result.requested_energy
     }
-    rows = [Row(told[role], stem.waveform[0], wanted[role]) for role, stem in take.stems.items()]
+    rows = [Row(labels[role], stem.waveform[0], requested[role]) for role, stem in take.stems.items()]
     return [*rows, Row("mix: the sum of all", take.mix().waveform[0])]
 
 
 def negative(studio: Studio) -> list[Row]:
     energy = flat_curve(duration=studio.duration_s, nats=-5)
     rows = []
-    for told, settings in (
+    for label, settings in (
         ("“water”", {"sampling": Sampling(guidance_scale=2.0)}),
         (
             "“water”, --negative-prompt “waves on a beach”",
@@ -254,28 +256,34 @@ def negative(studio: Studio) -> list[Row]:
             {"sampling": Sampling(guidance_scale=2.0, negative_prompt="heavy rain")},
         ),
     ):
-        row = studio.row(told, energy, "water", **settings)
+        row = studio.row(label, energy, "water", **settings)
         scores = [
-            f"{words}: {studio.model.score_text_sound(words, row.waveform):.2f}"
-            for words in ("heavy rain", "waves on a beach")
+            f"{prompt}: {studio.model.score_text_sound(prompt, row.waveform):.2f}"
+            for prompt in ("heavy rain", "waves on a beach")
         ]
-        rows.append(Row(told, row.waveform, row.requested, "scores: " + ", ".join(scores)))
+        rows.append(Row(label, row.waveform, row.requested, "scores: " + ", ".join(scores)))
     return rows
 
 
 def loop(studio: Studio) -> list[Row]:
-    made = [
-        (told, studio.row(told, flat_curve(duration=studio.duration_s), "a stream running over stones", loop=loops))
-        for told, loops in (("--loop, repeated once", True), ("without --loop, repeated once", False))
+    sounds = [
+        (label, studio.row(label, flat_curve(duration=studio.duration_s), "a stream running over stones", loop=loops))
+        for label, loops in (("--loop, repeated once", True), ("without --loop, repeated once", False))
     ]
     end_s = float(studio.duration_s)
     rows = []
-    for told, row in made:
+    for label, row in sounds:
         twice = np.tile(row.waveform, 2)
         step = _spectral_change_at(studio, twice, row.waveform.size)
         rows.append(
             Row(
-                told, twice, None, f"step at the join {step:.1f} times the median", (), (end_s,), (end_s - 1, end_s + 1)
+                label,
+                twice,
+                None,
+                f"step at the join {step:.1f} times the median",
+                (),
+                (end_s,),
+                (end_s - 1, end_s + 1),
             )
         )
     return rows
@@ -296,16 +304,16 @@ def again(studio: Studio) -> list[Row]:
         studio.row("its first 2 s, --range 2-: a continuation", energy, regenerate=Regenerate(short, 2)),
     ]
     marks: Sequence[tuple[float, ...]] = ((), (1.1, 2.5), (), (2.0,))
-    told = []
+    marked = []
     for row, marks_s in zip(rows, marks, strict=True):
         same = float(np.mean(row.waveform == old.waveform))
         verdict = f"{row.verdict}; {100 * same:.0f} % of the samples unchanged"
-        told.append(Row(row.told, row.waveform, row.requested, verdict, (), marks_s))
-    return told
+        marked.append(Row(row.label, row.waveform, row.requested, verdict, (), marks_s))
+    return marked
 
 
 def takes(studio: Studio) -> list[Row]:
-    made = studio.model.generate(
+    result = studio.model.generate(
         studio.clip,
         prompt="typing on a keyboard",
         takes=4,
@@ -315,12 +323,12 @@ def takes(studio: Studio) -> list[Row]:
         sampling=Sampling(num_inference_steps=4),
     )
     rows = []
-    for number, take in enumerate(made.takes, start=1):
+    for number, take in enumerate(result.takes, start=1):
         faults = f"; faults: {', '.join(take.faults)}" if take.faults else ""
-        words = "" if take.text_score is None else f", prompt {take.text_score:.2f}"
-        verdict = f"score {take.score:.2f}: energy {take.energy_correlation or 0:.2f}{words}{faults}"
+        prompt_score = "" if take.text_score is None else f", prompt {take.text_score:.2f}"
+        verdict = f"score {take.score:.2f}: energy {take.energy_correlation or 0:.2f}{prompt_score}{faults}"
         rows.append(
-            Row(f"take {number}, seed {take.seed}", take.stems["primary"].waveform[0], made.requested_energy, verdict)
+            Row(f"take {number}, seed {take.seed}", take.stems["primary"].waveform[0], result.requested_energy, verdict)
         )
     return rows
 
@@ -332,19 +340,19 @@ def length(studio: Studio) -> list[Row]:
     strengths = tuple(np.random.default_rng(SEED).uniform(0.4, 1, len(contacts_s)))
     frames = int(LONG_CLIP_S * FRAME_RATE)
     long = replace(demo, file_name="long.mp4", frames=frames, contacts_s=contacts_s, strengths=strengths)
-    made = studio.model.generate(
+    result = studio.model.generate(
         VideoClip(make_clip(long, studio.folder)), prompt=long.prompt, seed=SEED, output=Output(sample_rate_hz=RATE_HZ)
     )
     window, rate_hz = studio.model.sound_generator.window, float(studio.model.front_end.config.frame_rate_hz)
-    borders = window_borders(window.starts(window.whole(len(made.requested_energy.values))), window.frames)
-    take = made.takes[0]
+    borders = window_borders(window.starts(window.whole(len(result.requested_energy.values))), window.frames)
+    take = result.takes[0]
     verdict = f"correlation {take.energy_correlation or 0:.2f}, {take.energy_mae_nats:.2f} nats error"
     marks_s = tuple(border / rate_hz for border in borders)
     return [
         Row(
             f"{LONG_CLIP_S} s in one request",
             take.stems["primary"].waveform[0],
-            made.requested_energy,
+            result.requested_energy,
             verdict,
             (),
             marks_s,
@@ -358,12 +366,12 @@ def cuts(studio: Studio) -> list[Row]:
     clip = VideoClip(studio.folder / "film.mp4")
     found = find_cuts(clip)
     rows = []
-    for told, times in (("one continuous sound", ()), ("--cuts new-sound: a new sound at each cut", found)):
-        made = studio.model.generate(
+    for label, times in (("one continuous sound", ()), ("--cuts new-sound: a new sound at each cut", found)):
+        result = studio.model.generate(
             clip, prompt=studio.prompt, seed=SEED, output=Output(sample_rate_hz=RATE_HZ, cuts=times)
         )
         marks_s = tuple(float(cut) for cut in found)
-        rows.append(Row(told, made.takes[0].stems["primary"].waveform[0], made.requested_energy, "", (), marks_s))
+        rows.append(Row(label, result.takes[0].stems["primary"].waveform[0], result.requested_energy, "", (), marks_s))
     return rows
 
 
@@ -373,7 +381,7 @@ FIGURES: dict[str, Callable[[Studio], list[Row]]] = {each.__name__: each for eac
 
 
 def draw(studio: Studio, rows: Sequence[Row], path: Path) -> None:
-    """Write the picture, of few colours so that it is small."""
+    """Write the plot with few colours, so that the file is small."""
     figure = Figure(figsize=(9, 1.28 * len(rows) + 0.45), dpi=85, layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots(len(rows), 1, squeeze=False)[:, 0]
@@ -384,12 +392,12 @@ def draw(studio: Studio, rows: Sequence[Row], path: Path) -> None:
     axes[-1].set_xlabel("seconds", fontsize=8)
     drawn = io.BytesIO()
     figure.savefig(drawn, format="png")
-    picture = Image.open(drawn).convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE)
-    picture.save(path, optimize=True)
+    image = Image.open(drawn).convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE)
+    image.save(path, optimize=True)
 
 
 def draw_row(studio: Studio, axis: Axes, row: Row) -> None:
-    """One spectrogram with the energies over it."""
+    """Draw one spectrogram with the energies over it."""
     config = studio.model.front_end.config
     log_mel = studio.model.front_end.encode(row.waveform).numpy()
     length_s = len(log_mel) / float(config.frame_rate_hz)
@@ -416,7 +424,7 @@ def draw_row(studio: Studio, axis: Axes, row: Row) -> None:
     for mark_s in row.marks_s:
         axis.axvline(mark_s, color=INK, lw=0.9, ls=":")
     axis.set_xlim(*(row.zoom_s or (0, length_s)))
-    axis.set_title(row.told, loc="left", fontsize=8.5, color=INK, pad=3)
+    axis.set_title(row.label, loc="left", fontsize=8.5, color=INK, pad=3)
     axis.set_title(row.verdict, loc="right", fontsize=7.5, color=INK, pad=3)
 
 
@@ -425,7 +433,7 @@ def _csv(studio: Studio) -> Path:
 
 
 def _spectral_change_at(studio: Studio, waveform: NDArray[np.float32], sample: int) -> float:
-    """Change of the spectrum from the 20 ms before a sample to those after, as a share of what is usual."""
+    """Return the change of the spectrum from the 20 ms before a sample to those after, relative to the median."""
     log_mel = studio.model.front_end.encode(waveform).numpy()
     steps = np.abs(log_mel[2:] - log_mel[:-2]).mean(axis=1)
     place = sample // studio.model.front_end.config.hop_samples - 1
@@ -447,7 +455,7 @@ def main() -> None:
                     count = min(len(produced.values), len(row.requested.values))
                     mae_nats, match = energy_agreement(row.requested.values[:count], produced.values[:count])
                     agreement = f"{mae_nats:.2f} nats, {match or 0:.2f}"
-                print(f"  {row.told} | {row.verdict} | {agreement}", flush=True)
+                print(f"  {row.label} | {row.verdict} | {agreement}", flush=True)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Draws the contact sheet of the synthetic world: a row for each class and hard case with frames, log-mel and energy.
+"""Draw the contact sheet of the synthetic world: a row for each class and hard case with frames, log-mel and energy.
 
 Usage: python scripts/docs/draw_world.py [docs/images/world.png] [--seed 11]
 """
@@ -19,8 +19,7 @@ from PIL import Image
 
 from rewas_engine.conditioning.mel import AudioFrontEnd, MelConfig, normalise
 from rewas_engine.curves.energy import SILENCE_NATS
-from rewas_engine.world import CLASS_NAMES, PATTERNS, Scene, render_picture, render_sound
-from rewas_engine.world import sample_scene as draw_scene
+from rewas_engine.world import CLASS_NAMES, PATTERNS, Scene, render_picture, render_sound, sample_scene
 
 FRAMES_PER_ROW = 6
 FRAME_WIDTH, FRAME_HEIGHT = 160, 120
@@ -64,17 +63,17 @@ def main() -> None:
 
 
 def class_scenes(seed: int) -> list[Scene]:
-    """One scene of each class, with all that sounds in the picture and nothing behind it; patterns take turns."""
+    """Return one scene of each class, with its source visible and no ambience. The patterns take turns."""
     drawn = [
-        draw_scene(seed + index, class_name, pattern=PATTERNS[(3 * index + 1) % len(PATTERNS)])
+        sample_scene(seed + index, class_name, pattern=PATTERNS[(3 * index + 1) % len(PATTERNS)])
         for index, class_name in enumerate(CLASS_NAMES)
     ]
     return [dataclasses.replace(scene, off_screen=False, ambience=None) for scene in drawn]
 
 
 def hard_scenes() -> list[tuple[Scene, str]]:
-    """The first scene of each hard case, with its name."""
-    scenes = [draw_scene(seed) for seed in range(FIRST_HARD_SEED, FIRST_HARD_SEED + 1500)]
+    """Return the first scene of each hard case, with its name."""
+    scenes = [sample_scene(seed) for seed in range(FIRST_HARD_SEED, FIRST_HARD_SEED + 1500)]
     return [
         (scene, f"{name}: {scene.class_name}")
         for name, suits in HARD_CASES.items()
@@ -83,15 +82,15 @@ def hard_scenes() -> list[tuple[Scene, str]]:
 
 
 def draw_row(scene: Scene, label: str, row: np.ndarray[tuple[int], np.dtype[np.object_]], *, last: bool) -> None:
-    """Frames around the moments that matter, the log-mel with the events, the energy with the envelope."""
+    """Draw frames around a strike or across the clip, the log-mel, and the energy with the envelope and the events."""
     frames_axes, mel_axes, energy_axes = row
-    picture = render_picture(scene, width=FRAME_WIDTH, height=FRAME_HEIGHT, shutter_samples=2)
-    shown = moments(scene, picture.shape[0])
-    frames_axes.imshow(np.concatenate(list(picture[shown]), axis=1), aspect="auto")
+    video = render_picture(scene, width=FRAME_WIDTH, height=FRAME_HEIGHT, shutter_samples=2)
+    shown = choose_frames(scene, video.shape[0])
+    frames_axes.imshow(np.concatenate(list(video[shown]), axis=1), aspect="auto")
     for number, frame in enumerate(shown):
-        moment = f"{(frame + 0.5) / FRAME_RATE:.2f} s"
+        time_label = f"{(frame + 0.5) / FRAME_RATE:.2f} s"
         frames_axes.text(
-            number * FRAME_WIDTH + 4, 14, moment, fontsize=7, color="white", bbox={"pad": 1, "color": "0.2"}
+            number * FRAME_WIDTH + 4, 14, time_label, fontsize=7, color="white", bbox={"pad": 1, "color": "0.2"}
         )
     frames_axes.axis("off")
 
@@ -110,8 +109,8 @@ def draw_row(scene: Scene, label: str, row: np.ndarray[tuple[int], np.dtype[np.o
         tidy(axes, last=last)
 
 
-def moments(scene: Scene, frames: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
-    """Frames that show a strike from the backswing to the rebound, or the envelope from soft to loud."""
+def choose_frames(scene: Scene, frames: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    """Return frames that show a strike from the backswing to the rebound, or frames spread over the clip."""
     if scene.event_times_s.size:
         strike = int(scene.event_times_s[np.argmax(scene.event_strengths)] * FRAME_RATE)
         return np.clip(strike + np.array([-6, -4, -2, 0, 2, 5]), 0, frames - 1)
@@ -119,7 +118,7 @@ def moments(scene: Scene, frames: int) -> np.ndarray[tuple[int], np.dtype[np.int
 
 
 def tidy(axes: Axes, *, last: bool) -> None:
-    """Ticks only where they are needed."""
+    """Remove the ticks that repeat."""
     axes.tick_params(labelsize=6, labelbottom=last, labelleft=False, length=2)
 
 

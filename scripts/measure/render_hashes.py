@@ -1,4 +1,4 @@
-"""Render twelve fixed requests and print a SHA-256 of their samples, to see whether a change leaves them bit for bit.
+"""Render twelve fixed requests and print a SHA-256 of their samples, to verify that a change keeps them bit for bit.
 
     python scripts/measure/render_hashes.py MEDIA_FOLDER UNTRAINED_PACK --save before.json
     python scripts/measure/render_hashes.py MEDIA_FOLDER UNTRAINED_PACK --compare before.json

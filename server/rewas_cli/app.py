@@ -57,7 +57,7 @@ def rewas(
         bool, typer.Option("--version", is_eager=True, callback=_print_version, help="Show the version and exit.")
     ] = False,
 ) -> None:
-    """Generate sound for video clips: what it is comes from a prompt, when and how loud from the video."""
+    """Generate sound for video clips: a prompt decides what it is, the video decides when and how loud."""
 
 
 app.command("generate", cls=Command, epilog=generate.EXAMPLES, rich_help_panel=_SOUND_PANEL)(generate.generate)
@@ -110,7 +110,7 @@ def run(arguments: Sequence[str]) -> int:
     except Exception as error:
         return _report_error(error, arguments)
     finally:
-        # Output that is still buffered may be what standard output does not accept.
+        # Writing the output that is still buffered may fail.
         find_lost_output()
 
 
@@ -165,7 +165,7 @@ def with_option_names(sentence: str, typed: Mapping[str, str]) -> str:
 
 
 def _report_lost_output(lost: OSError) -> int:
-    # If the reader has closed the pipe (rewas … | head), there is nobody to tell.
+    # If the reader has closed the pipe (rewas … | head), nobody would see a message.
     if not isinstance(lost, BrokenPipeError):
         print_problem(
             f"Standard output cannot be written ({lost.strerror or lost}).",

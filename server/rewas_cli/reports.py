@@ -46,7 +46,7 @@ def energy_report(result: rewas_pb2.EnergyResult, media: Path) -> Report:
     """A clip's energy curve."""
     return {
         "clip": clip_report(result.clip, media),
-        # What is given takes no pack.
+        # A given curve needs no pack.
         "pack": _pack_identity(result.pack) if result.HasField("pack") else None,
         "rate_hz": _number(result.energy.rate_hz),
         "values": list(result.energy.values),
@@ -93,13 +93,13 @@ def pack_report(pack: rewas_pb2.Pack) -> Report:
 
 
 def clip_report(clip: rewas_pb2.ClipInfo, media: Path) -> Report:
-    """The clip as it was read, every default resolved."""
+    """The clip as it was read, with all defaults filled in."""
     return {
         "name": clip.name,
         "path": str(media),
         "start_s": _number(clip.start_s),
         "duration_s": _number(clip.duration_s),
-        # A file of sound alone has none.
+        # Media without video has none.
         "frame_rate": f"{clip.frame_rate.numerator}/{clip.frame_rate.denominator}"
         if clip.frame_rate.numerator
         else None,
@@ -148,11 +148,11 @@ def conflict_lines(report: Report) -> list[str]:
     score = "" if report["score"] is None else f" ({report['score']:.2f})"
     lines = [f"{report['verdict']}{score}. {report['explanation']}"]
     lines += [
-        f"  {moment['start_s']:.1f} s to {moment['end_s']:.1f} s: looks like “{moment['looks_like']}” "
-        f"({moment['score']:.2f} for the prompt)"
-        for moment in report["moments"]
+        f"  {span['start_s']:.1f} s to {span['end_s']:.1f} s: looks like “{span['looks_like']}” "
+        f"({span['score']:.2f} for the prompt)"
+        for span in report["moments"]
     ]
-    better = ", ".join(f"“{words['words']}” ({words['score']:.2f})" for words in report["suggestions"])
+    better = ", ".join(f"“{prompt['words']}” ({prompt['score']:.2f})" for prompt in report["suggestions"])
     return [*lines, f"  better prompts: {better}"] if better else lines
 
 
@@ -163,15 +163,16 @@ def _judged(result: rewas_pb2.ConflictResult) -> Report:
         "explanation": result.explanation,
         "moments": [
             {
-                "start_s": _number(moment.start_s),
-                "end_s": _number(moment.end_s),
-                "score": moment.score,
-                "looks_like": moment.best_label,
+                "start_s": _number(span.start_s),
+                "end_s": _number(span.end_s),
+                "score": span.score,
+                "looks_like": span.best_label,
             }
-            for moment in result.ranges
+            for span in result.ranges
         ],
         "suggestions": [
-            {"words": better.prompt, "score": better.score, "source": better.source} for better in result.suggestions
+            {"words": suggestion.prompt, "score": suggestion.score, "source": suggestion.source}
+            for suggestion in result.suggestions
         ],
         "encoder": result.encoder or None,
     }

@@ -16,9 +16,9 @@ INTERRUPTED = 130
 OMP_SPIN_COUNT = 10_000
 """How often a thread of torch polls for another thread before it sleeps; about 300 000 times by default.
 
-Polling keeps the processor from the thread that is being waited for if another program is busy. With two threads on two
-cores next to one busy program, a take of 5.12 s took 4 to 12 s; with this value, 1.6 s. Without the other program it
-takes 0.56 s either way (`benchmarks/shared_cpu.py`)."""
+If another program is busy, polling takes the core away from the thread that is being waited for. With two threads on
+two cores next to one busy program, a take of 5.12 s took 4 to 12 s; with this value, 1.6 s. Without the other program
+it takes 0.56 s either way (`benchmarks/shared_cpu.py`)."""
 
 
 def exit_on_ctrl_c(as_json: bool) -> None:
@@ -32,8 +32,8 @@ def exit_on_ctrl_c(as_json: bool) -> None:
         # No print and no json: a signal handler must not import what is not loaded yet.
         if as_json:
             fields = (("what", what), ("remedy", remedy), ("kind", kind))
-            held = ",\n".join(f'    "{name}": "{words}"' for name, words in fields)
-            _write(1, f'{{\n  "error": {{\n{held}\n  }}\n}}\n')
+            lines = ",\n".join(f'    "{name}": "{text}"' for name, text in fields)
+            _write(1, f'{{\n  "error": {{\n{lines}\n  }}\n}}\n')
         _write(2, f"Error: {what} {remedy}\n")
         os._exit(INTERRUPTED)
 

@@ -1,3 +1,3 @@
-"""The local ReWaS server and the `rewas` command: jobs, media, timelines as work, delivery files."""
+"""The local ReWaS server: jobs, media, timelines and delivery files."""
 
 __version__ = "0.2.0"

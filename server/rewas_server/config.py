@@ -19,9 +19,9 @@ def default_state_dir() -> Path:
 
 
 def default_allowed_roots() -> tuple[Path, ...]:
-    """Return the usual places of media: the home folder, the working folder and mounted drives.
+    """Return the folders that usually hold media: the home folder, the working folder and mounted drives.
 
-    The root of the file system is left out as working folder, because it would permit everything.
+    The working folder is left out if it is the root of the file system, because that would permit everything.
     """
     roots = [Path.home(), Path.cwd()]
     if sys.platform == "darwin":

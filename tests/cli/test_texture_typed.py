@@ -95,7 +95,7 @@ def test_invalid_texture_files_are_refused(
         (["--ambience", "wind", "--layer-energy", "ambience=flat", "--following", "ambience"], "more than one energy"),
         (["--layer-energy", "primary=flat"], "names a layer 'primary'"),
         (["--ambience", "wind", "--layer-edit", "crowd=scale 2"], "--layer-edit names a layer 'crowd'"),
-        (["--ambience", "wind", "--layer-edit", "ambience=scale 2"], "has no own energy"),
+        (["--ambience", "wind", "--layer-edit", "ambience=scale 2"], "but no --layer-energy sets one"),
         (["--ambience", "wind", "--layer-edit", "scale 2"], "--layer-edit is “scale 2”"),
         (
             ["--ambience", "wind", "--layer-energy", "ambience=flat", "--layer-edit", "ambience=wobble 3"],

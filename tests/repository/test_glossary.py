@@ -10,6 +10,8 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 GLOSSARY = ROOT / "docs" / "glossary.md"
 SOURCES = ("rewas_engine", "server", "proto", "addon")
+# The placeholder of the prompt field speaks to the user, so it may use a banned phrase.
+PLACEHOLDER = "What should be heard?"
 # Git pathspecs of the files in which the phrases are banned.
 SCOPE = ("*.md", ":!rewas_engine")
 WORD = re.compile(r"[A-Za-z_]\w*")
@@ -69,7 +71,7 @@ def test_a_banned_phrase_does_not_come_back(phrase: str, replacement: str) -> No
     found = [
         f"{path.relative_to(ROOT)}:{text.count(chr(10), 0, match.start()) + 1}: {match.group()!r} -> {replacement}"
         for path in tracked(*SCOPE)
-        for text in [path.read_text(encoding="utf-8")]
+        for text in [path.read_text(encoding="utf-8").replace(PLACEHOLDER, "")]
         for match in pattern.finditer(text)
     ]
     assert not found, "\n".join(found)

@@ -68,7 +68,7 @@ def test_textures_that_cannot_be_right(values: list[float], rate: Fraction, said
 
 def test_energies_of_layers_that_cannot_be_right() -> None:
     curve = rewas_pb2.EnergyInput(curve=curve_message(flat_curve(duration=2)))
-    with pytest.raises(ProblemError, match="layer 'crowd' of the clip \"shot\", which there is not"):
+    with pytest.raises(ProblemError, match="layer 'crowd', but the clip \"shot\" has no such layer"):
         parse_request(of_sound(layer_energies={"crowd": curve}))
     with pytest.raises(ProblemError, match="rate"):
         parse_request(
@@ -76,7 +76,7 @@ def test_energies_of_layers_that_cannot_be_right() -> None:
         )
     following = rewas_pb2.Layer(name="ambience", prompt="wind", energy=rewas_pb2.LAYER_ENERGY_FOLLOWING)
     settings = rewas_pb2.SoundSettings(prompt="rain", layers=[following])
-    with pytest.raises(ProblemError, match="is to be following and to follow a curve"):
+    with pytest.raises(ProblemError, match="is following, but a curve is given too"):
         parse_request(of_sound(settings=settings, layer_energies={"ambience": curve}))
 
 

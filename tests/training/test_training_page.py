@@ -40,7 +40,7 @@ def settings_of(config: StarterConfig) -> dict[str, str]:
 
 
 def rows_of_the_page() -> dict[str, tuple[str, str]]:
-    """Every setting by its dotted name, with its values from nothing and continued."""
+    """Every setting by its dotted name, with its values from scratch and continued."""
     loops = [
         entry.name for entry in fields(StarterConfig) if isinstance(getattr(StarterConfig(), entry.name), LoopConfig)
     ]

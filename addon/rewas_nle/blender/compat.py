@@ -16,7 +16,7 @@ OperatorResult = set[Literal["RUNNING_MODAL", "CANCELLED", "FINISHED", "PASS_THR
 # 4.4 renamed Sequence to Strip.
 STRIP_TYPE: Any = getattr(bpy.types, "Strip", None) or bpy.types.Sequence  # type: ignore[attr-defined]
 
-# 5.1 renamed the frame properties of strips; the old names warn and go away with 6.0.
+# 5.1 renamed the frame properties of strips; the old names give warnings, and 6.0 removes them.
 _HAS_HANDLES = "left_handle" in STRIP_TYPE.bl_rna.properties
 
 # From 4.5 a path property must opt in to paths that begin with //.

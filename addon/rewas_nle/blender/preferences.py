@@ -81,7 +81,7 @@ def pack_terms() -> str:
 def stems_folder() -> Path:
     """Return the absolute stems folder.
 
-    An unsaved .blend has no folder of its own, and a temporary folder would lose the sound.
+    An unsaved .blend file has no folder, and sounds in a temporary folder would be lost.
     """
     chosen = preferences().stems_folder or "//rewas-stems/"
     if chosen.startswith("//") and not bpy.data.filepath:

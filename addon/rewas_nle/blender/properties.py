@@ -12,7 +12,7 @@ class RewasStripSettings(bpy.types.PropertyGroup):
 
     prompt: bpy.props.StringProperty(
         name="Prompt",
-        description="What should be heard under this strip, for example: a ball bounces on a wooden floor",
+        description="The sound to generate for this strip, for example: a ball bounces on a wooden floor",
         options=set(),
     )
 

@@ -138,7 +138,7 @@ def _watch_after_load(*_: Any) -> None:
 def register() -> None:
     wake_timer()
     bpy.app.handlers.load_post.append(_watch_after_load)
-    # The preferences do not exist yet while the extension is being enabled, so the first check runs a moment later.
+    # The preferences do not exist yet while the extension is being enabled, so the first check runs shortly afterwards.
     if not bpy.app.background:
         bpy.app.timers.register(_watch_after_load, first_interval=0.2)
 

@@ -196,12 +196,12 @@ def _mute_previous_versions(holder: Any, placed: list[Any], clip_request: ClipRe
     jobs = {sound[PROVENANCE_PROPERTY]["job"] for sound in placed}
     roles = {sound[PROVENANCE_PROPERTY]["role"] for sound in placed}
     for sound in compat.strips_of(holder):
-        made = sound.get(PROVENANCE_PROPERTY) if sound.type == "SOUND" else None
-        if made is None or sound.mute or made.get("job") in jobs:
+        provenance = sound.get(PROVENANCE_PROPERTY) if sound.type == "SOUND" else None
+        if provenance is None or sound.mute or provenance.get("job") in jobs:
             continue
         span = Span(sound.channel, compat.left_handle(sound), compat.right_handle(sound))
-        same_picture = made.get("media") == Path(clip_request.clip.path).name and made.get("role") in roles
-        if same_picture and span.overlaps(place.start_frame, place.end_frame):
+        same_media = provenance.get("media") == Path(clip_request.clip.path).name and provenance.get("role") in roles
+        if same_media and span.overlaps(place.start_frame, place.end_frame):
             sound.mute = True
             count += 1
     return count

@@ -39,8 +39,8 @@ STAGE_LABELS = {
 class JobStatus:
     """One job as the panel shows it.
 
-    state: "sending", "queued", "running", "cancelling", "done", "failed", "cancelled". note: what became of it, for
-    people; trouble: what went wrong.
+    state: "sending", "queued", "running", "cancelling", "done", "failed", "cancelled". note: the result in a few
+    words, for the user. problem: what went wrong, if anything.
     """
 
     key: str

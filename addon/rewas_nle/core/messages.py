@@ -56,8 +56,8 @@ class ServerState:
 
     def pack(self, name: str) -> PackChoice | None:
         """Return the usable pack with this name, or with "" the server's default pack. None if there is none."""
-        wanted = name.strip() or self.default_pack
-        return next((pack for pack in self.packs if pack.name == wanted and not pack.problem), None)
+        pack_name = name.strip() or self.default_pack
+        return next((pack for pack in self.packs if pack.name == pack_name and not pack.problem), None)
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ JOIN_TIMEOUT_S = 5.0
 
 
 class Session:
-    """The threads of one Blender session and the board that their messages fold into.
+    """The threads of one Blender session and the board that their messages update.
 
     Call its methods on the main thread. They return immediately, except close(), which waits for at most JOIN_TIMEOUT_S
     seconds.
@@ -49,7 +49,7 @@ class Session:
             self._watch.poll_now()
 
     def generate(self, clip_requests: Sequence[ClipRequest], *, address: str, online_access: bool) -> None:
-        """Start to make the sound of these orders."""
+        """Start to generate the sound for these requests."""
         for clip_request in clip_requests:
             self.clip_requests[clip_request.key] = clip_request
             self.board = self.board.with_job(JobStatus(clip_request.key, clip_request.clip.name))

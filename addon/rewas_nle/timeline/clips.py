@@ -108,7 +108,7 @@ def timeline_to_otio(
     movie_tracks: Sequence[NamedTrack],
     sound_tracks: Sequence[NamedTrack],
 ) -> otio.schema.Timeline:
-    """Return a timeline of the tracks, bottom channel first. Scene frame `start_frame` is its zero."""
+    """Return a timeline of the tracks, bottom channel first. Scene frame `start_frame` is its time zero."""
     import opentimelineio as otio
 
     timeline = otio.schema.Timeline(name=name, global_start_time=otio.opentime.RationalTime(0, float(rate)))

@@ -84,7 +84,7 @@ def find_channel(
 ) -> ChannelAssignment:
     """The channel for a stem: one that carries the role's name and is free there, else the lowest empty one.
 
-    names: the names that people gave to channels; channels with Blender's own names ("Channel 3") are left out.
+    names: of the channels that the user has named, without those that have Blender's own names ("Channel 3").
     Further lanes of a role are called "primary 2", "primary 3", …: takes and older versions stack up in them.
     Raises NoFreeChannelError.
     """

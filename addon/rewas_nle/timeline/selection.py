@@ -47,7 +47,7 @@ def prompt_refusal(strip: StripSnapshot) -> Refusal | None:
     if not strip.prompt.strip():
         return Refusal(
             f'The strip "{strip.name}" has no prompt.',
-            "Make it the active strip and enter what should be heard in the Prompt field.",
+            "Make it the active strip and describe the sound in the Prompt field.",
         )
     if len(strip.prompt) > MAX_PROMPT_CHARACTERS:
         return Refusal(
@@ -62,7 +62,7 @@ def clip_from_strip(strip: StripSnapshot, scene_rate: Fraction) -> SelectedClip 
     refusal = _playback_refusal(strip) or _media_refusal(strip)
     if refusal is not None:
         return refusal
-    assert strip.media_rate is not None  # _media_refusal answers for it
+    assert strip.media_rate is not None  # _media_refusal has checked it
     if _has_rate_drift(strip, scene_rate):
         return Refusal(
             f'The strip "{strip.name}" shows each frame of its {rate_label(strip.media_rate)} fps media for one frame '

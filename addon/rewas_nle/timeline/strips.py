@@ -17,7 +17,7 @@ class StripSnapshot:
     media_rate: frame rate of the media, or None if it cannot be read. media_frames: frames of the media file;
     skipped_frames: media frames that Blender's hard trim cuts off before the content; playable_frames: media frames
     between both hard trims.
-    prompt: what should be heard. retimed, reversed: it does not play its media forward at normal speed.
+    prompt: text that describes the sound. retimed, reversed: it does not play its media forward at normal speed.
     speed_effect: name of the Speed Control strip that uses it, or "". media_found: whether the file exists.
     muted: whether it is muted.
     """

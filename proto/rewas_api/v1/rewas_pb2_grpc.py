@@ -136,7 +136,7 @@ class RewasServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def CancelJob(self, request, context):
-        """Requests a job to stop. A job in a final state is returned unchanged.
+        """Requests the cancellation of a job. A job in a final state is returned unchanged.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -157,7 +157,7 @@ class RewasServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def FetchArtifact(self, request, context):
-        """Streams a file of a job's result from any byte on, so that a broken transfer can resume.
+        """Streams a file of a job's result, starting at any byte, so that a broken transfer can resume.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

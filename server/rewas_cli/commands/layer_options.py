@@ -47,8 +47,8 @@ class LayerOptions:
 
         Raises SettingsError if they cannot be parsed, and ProblemError for an invalid layer.
         """
-        words = [] if ambience is None else [(AMBIENCE, ambience)]
-        words += [_split_assignment(each, "--layer", "crowd=people clapping") for each in layers or ()]
+        prompts = [] if ambience is None else [(AMBIENCE, ambience)]
+        prompts += [_split_assignment(each, "--layer", "crowd=people clapping") for each in layers or ()]
         gains_db: dict[str, float] = {}
         for name, text in (_split_assignment(each, "--gain", "ambience=-12") for each in gains or ()):
             if name in gains_db:
@@ -56,7 +56,7 @@ class LayerOptions:
             gains_db[name] = _parse_gain_db(text)
         sources = [_split_assignment(each, "--layer-energy", "ambience=flat:-7") for each in energies or ()]
         changes = [_split_assignment(each, "--layer-edit", "ambience=fade in 0.5") for each in edits or ()]
-        names = [name for name, _ in words]
+        names = [name for name, _ in prompts]
         for option, used in (
             ("--gain", [name for name in gains_db if name != PRIMARY]),
             ("--following", following),
@@ -77,15 +77,15 @@ class LayerOptions:
         for name, _ in changes:
             if name not in [followed for followed, _ in sources]:
                 raise SettingsError(
-                    f"--layer-edit edits the energy of the layer {name!r}, which has no own energy.",
+                    f"--layer-edit edits the energy of the layer {name!r}, but no --layer-energy sets one.",
                     "Choose its source with --layer-energy.",
                 )
         parsed_layers = tuple(
             LayerSettings(name, text, gains_db.get(name), "following" if name in (following or ()) else None)
-            for name, text in words
+            for name, text in prompts
         )
         chosen = {
-            name: EnergyOptions.from_options(source, [words for changed, words in changes if changed == name])
+            name: EnergyOptions.from_options(source, [edit for edited, edit in changes if edited == name])
             for name, source in sources
         }
         return cls(parsed_layers or None, gains_db.get(PRIMARY), chosen)

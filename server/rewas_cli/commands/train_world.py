@@ -72,9 +72,9 @@ def world(
 
     target = ClipFolder(output, first_seed, frame_rate, width, height)
     with cancel_on_ctrl_c() as cancel:
-        made = target.write(clips, workers or os.cpu_count() or 1, _progress_printer(), cancel)
-    report = {"folder": str(output), "clips": clips, "made": made, "first_seed": first_seed}
-    Printer(as_json).result(report, [f"{clips} clips are in {output}, {made} of them new."])
+        written = target.write(clips, workers or os.cpu_count() or 1, _progress_printer(), cancel)
+    report = {"folder": str(output), "clips": clips, "made": written, "first_seed": first_seed}
+    Printer(as_json).result(report, [f"{clips} clips are in {output}, {written} of them new."])
 
 
 def _rate(text: str) -> Fraction:

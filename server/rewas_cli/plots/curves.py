@@ -47,7 +47,7 @@ def check_plotting(path: Path, *, read: Sequence[Path] = (), created_folder: Pat
 
 
 def plot_sound(report: Mapping[str, Any], path: Path) -> None:
-    """Draw requested and produced energy over the waveform, one row for each take.
+    """Draw requested and generated energy over the waveform, one row for each take.
 
     report: from `sound_report`; the stems are read from its paths.
     """
@@ -72,9 +72,9 @@ def _sound_rows(report: Mapping[str, Any]) -> Iterator[Callable[[Axes], None]]:
         own = {**take, "energy_requested": report["energy"]["requested"]}
         title = f"{clip}: “{_shorten_prompt(report['prompt'])}”{take_name}{seed}"
         yield partial(_draw_sound, report, own, take["stems"][_PRIMARY], title)
-        words = {layer["name"]: layer["prompt"] for layer in report["settings"].get("layers", ())}
+        prompts = {layer["name"]: layer["prompt"] for layer in report["settings"].get("layers", ())}
         for name, layer in take["layers"].items():
-            title = f"{clip}: {name}, “{_shorten_prompt(words[name])}”{take_name} (seed {layer['seed']})"
+            title = f"{clip}: {name}, “{_shorten_prompt(prompts[name])}”{take_name} (seed {layer['seed']})"
             yield partial(_draw_sound, report, layer, take["stems"][name], title)
         if take["texture_produced"] is not None:
             yield partial(_draw_textures, report, take, f"texture{take_name}{seed}")
@@ -83,11 +83,11 @@ def _sound_rows(report: Mapping[str, Any]) -> Iterator[Callable[[Axes], None]]:
 def _draw_sound(
     report: Mapping[str, Any], sound: Mapping[str, Any], stem: Mapping[str, Any], title: str, axis: Axes
 ) -> None:
-    """Requested and produced energy of a take or a layer over its waveform."""
+    """Draw requested and generated energy of a take or a layer over its waveform."""
     rate_hz, match = report["energy"]["rate_hz"], sound["energy_correlation"]
     _draw_waveform(axis, stem)
     _draw_curve(axis, sound["energy_requested"], rate_hz, _REQUESTED, "requested energy")
-    _draw_curve(axis, sound["energy_produced"], rate_hz, _PRODUCED, "produced energy")
+    _draw_curve(axis, sound["energy_produced"], rate_hz, _PRODUCED, "generated energy")
     shown = f"correlation {match:.2f}, " if match is not None else ""
     _label_axis(axis, title, f"{shown}{sound['energy_mae']:.2f} nats off", report["clip"]["duration_s"])
 
@@ -104,7 +104,7 @@ def plot_energy(report: Mapping[str, Any], path: Path) -> None:
     report: as `rewas energy` prints it.
     """
     figure, (axis,) = new_figure(1)
-    own = "energy that was given" if report["source"] == "user" else f"energy from the {report['source']}"
+    own = "given energy" if report["source"] == "user" else f"energy from the {report['source']}"
     if "unedited" in report:
         _draw_curve(axis, report["unedited"], report["rate_hz"], _WAVEFORM, own)
         own = "edited energy"
@@ -142,7 +142,7 @@ def plot_texture(report: Mapping[str, Any], path: Path) -> None:
 def new_figure(
     rows: int, columns: int = 1, *, width: float = 11.0, row_height: float = 3.4
 ) -> tuple[Figure, list[Axes]]:
-    """Return a figure with rows · columns axes, row by row. width, row_height: in inches."""
+    """Return a figure with rows × columns axes, row by row. width, row_height: in inches."""
     # The object interface instead of pyplot: it needs no window system and leaves no global state.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -185,7 +185,7 @@ def _draw_waveform(axis: Axes, stem: Mapping[str, Any]) -> None:
 
 
 def _waveform_envelope(waveform: NDArray[Any], rate_hz: int) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
-    """Times, lowest and highest value of each stretch of samples."""
+    """Return times, lowest and highest value of each stretch of samples."""
     stretch = max(1, -(-waveform.size // _MAX_WAVEFORM_POINTS))
     starts = np.arange(0, waveform.size, stretch)
     times_s = (starts + stretch / 2) / rate_hz
@@ -208,9 +208,9 @@ def _label_axis(axis: Axes, title: str, verdict: str, duration_s: float, unit: s
 
 def save_figure(figure: Figure, path: Path) -> None:
     """Write a figure as a PNG file, atomically. Raises OSError."""
-    picture = io.BytesIO()
-    figure.savefig(picture, format="png")
-    write_bytes_atomic(path, picture.getvalue())
+    image = io.BytesIO()
+    figure.savefig(image, format="png")
+    write_bytes_atomic(path, image.getvalue())
 
 
 def _shorten_prompt(prompt: str) -> str:

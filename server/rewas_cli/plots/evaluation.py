@@ -29,7 +29,7 @@ Drawing = tuple[str, str, "Figure"]
 
 
 def draw_evaluation(evaluation: Evaluation, folder: Path) -> dict[str, list[tuple[str, str]]]:
-    """Write the plots of every section into a folder, each whole or not at all.
+    """Write the plots of every section into a folder, each atomically.
 
     Returns section -> file name and caption of each plot. Raises OSError.
     """
@@ -48,12 +48,12 @@ def _draw_energy(section: Section, trained: Trained) -> list[Drawing]:
     return [
         (
             "energy.png",
-            "Requested and produced energy, and correlations clip by clip",
+            "Requested and generated energy, and the correlation of each clip",
             _energy_overview(section.plot_data),
         ),
         (
             "energy-examples.png",
-            "Examples: mel, and energy requested and produced",
+            "Examples: log-mel, requested energy and generated energy",
             _energy_examples(section.plot_data),
         ),
     ]
@@ -63,12 +63,12 @@ def _energy_overview(drawn: Mapping[str, Any]) -> Figure:
     figure, (scatter, histogram) = new_figure(1, 2, row_height=4.6)
     requested, produced = drawn["requested"].ravel(), drawn["produced"].ravel()
     step = max(1, requested.size // _MAX_SCATTER_POINTS)
-    # Requested and produced silence would dominate the plot.
-    heard = np.maximum(requested, produced)[::step] > _MEL_RANGE_NATS[0] + 0.1
+    # Silence that was requested and generated would dominate the plot.
+    audible = np.maximum(requested, produced)[::step] > _MEL_RANGE_NATS[0] + 0.1
     low, high = -11.7, float(max(requested.max(), produced.max())) + 0.3
     scatter.hexbin(
-        requested[::step][heard],
-        produced[::step][heard],
+        requested[::step][audible],
+        produced[::step][audible],
         gridsize=70,
         extent=(low, high, low, high),
         bins="log",
@@ -77,7 +77,7 @@ def _energy_overview(drawn: Mapping[str, Any]) -> Figure:
     )
     scatter.plot([low, high], [low, high], color=_ORANGE, linewidth=1.2)
     scatter.set_aspect("equal")
-    _label(scatter, "Every frame in which something sounds", "requested energy (nats)", "produced energy (nats)")
+    _label(scatter, "Every audible frame", "requested energy (nats)", "generated energy (nats)")
     edges = [float(edge) for edge in np.linspace(-1, 1, 81)]
     for key, colour, label in (
         ("uncontrolled_correlations", _GREY, "without control"),
@@ -121,7 +121,7 @@ def _energy_examples(drawn: Mapping[str, Any]) -> Figure:
 def _draw_words(section: Section, trained: Trained) -> list[Drawing]:
     details = section.details
     return [
-        ("classes.png", "Right class by class and condition", _draw_classes(details["by_class"])),
+        ("classes.png", "Class accuracy by class and condition", _draw_classes(details["by_class"])),
         (
             "confusion.png",
             "Requested class (row) and the judge's answer (column), plain prompts",
@@ -149,7 +149,7 @@ def _draw_classes(by_class: Mapping[str, Mapping[str, float]]) -> Figure:
     axis.set_yticks(range(len(names)), [name.replace("_", " ") for name in names])
     axis.set_xlim(-0.03, 1.03)
     axis.set_ylim(-0.7, len(names) - 0.3)
-    _label(axis, "", "share of clips that the judge takes for the right class", "")
+    _label(axis, "", "share of clips that the judge assigns to the right class", "")
     axis.legend(frameon=False, fontsize=9, ncols=5, loc="lower center", bbox_to_anchor=(0.5, 1.0))
     return figure
 
@@ -190,7 +190,7 @@ def _draw_vocoder(section: Section, trained: Trained) -> list[Drawing]:
         label="Griffin-Lim (few clips)",
     )
     for key, style in (("vocoder_l1", "--"), ("vocoder_l1_worst", ":")):
-        label = "bar of the mean" if key == "vocoder_l1" else "bar of the worst class"
+        label = "target of the mean" if key == "vocoder_l1" else "target of the worst class"
         axis.axvline(TARGETS[key].value(trained), color=_INK, linestyle=style, linewidth=1, label=label)
     axis.set_yticks(range(len(names)), [name.replace("_", " ") for name in names])
     _label(axis, "Real clips through the vocoder", "mel L1 (nats)", "")
@@ -223,9 +223,7 @@ def _draw_onsets(section: Section, trained: Trained) -> list[Drawing]:
     for axis, example in zip(axes, examples, strict=True):
         _draw_onset_example(axis, example)
     axes[-1].set_xlabel("time (s)")
-    what = (
-        f"Examples with {section.plot_data['control']} asked for: events (lines) and onsets that were found (triangles)"
-    )
+    what = f"Examples controlled by {section.plot_data['control']}: events (lines) and detected onsets (triangles)"
     return [("onsets.png", "Onset F1 by class", figure), ("onset-examples.png", what, rows)]
 
 
@@ -248,14 +246,14 @@ def _draw_onset_example(axis: Axes, example: Mapping[str, Any]) -> None:
 def _draw_texture(section: Section, trained: Trained) -> list[Drawing]:
     if not section.details:
         return []
-    asked, without = section.details["error_nats_by_class"], section.details["error_without_nats_by_class"]
-    names = sorted(asked, key=lambda name: without[name])
+    requested, without = section.details["error_nats_by_class"], section.details["error_without_nats_by_class"]
+    names = sorted(requested, key=lambda name: without[name])
     figure, (axis,) = new_figure(1, row_height=1.2 + 0.3 * len(names))
     places = np.arange(len(names))
     axis.barh(places + 0.19, [without[name] for name in names], height=0.36, color=_GREY, label="energy alone")
-    axis.barh(places - 0.19, [asked[name] for name in names], height=0.36, color=_BLUE, label="requested texture")
+    axis.barh(places - 0.19, [requested[name] for name in names], height=0.36, color=_BLUE, label="requested texture")
     axis.set_yticks(places, [name.replace("_", " ") for name in names])
-    _label(axis, "Distance of produced from wanted texture", "mean absolute difference (nats)", "")
+    _label(axis, "Distance between generated and requested texture", "mean absolute difference (nats)", "")
     axis.legend(frameon=False, fontsize=9, loc="lower right")
     return [("texture.png", "Texture error by class", figure)]
 
@@ -264,7 +262,7 @@ def _draw_picture(section: Section, trained: Trained) -> list[Drawing]:
     drawn = section.plot_data
     figure, axes = new_figure(1 + len(drawn["examples"]), row_height=2.0)
     rows = (
-        ("sources in the picture", drawn["visible"], _BLUE),
+        ("visible sources", drawn["visible"], _BLUE),
         ("frame difference, same clips", drawn["frame_difference"], _GREY),
         ("sources off screen", drawn["off_screen"], _GREEN),
         ("motion without sound", drawn["silent_motion"], _ORANGE),
@@ -278,7 +276,7 @@ def _draw_picture(section: Section, trained: Trained) -> list[Drawing]:
     axes[0].set_yticks(range(len(rows)), [name for name, _, _ in rows])
     axes[0].set_ylim(len(rows) - 0.4, -0.6)
     axes[0].set_xlim(-1, 1)
-    _label(axes[0], "Correlation clip by clip; the lines are means", "", "")
+    _label(axes[0], "Correlation of each clip; lines are means", "", "")
     for axis, example in zip(axes[1:], drawn["examples"], strict=True):
         times_s = (np.arange(example["true"].size) + 0.5) / drawn["rate_hz"]
         axis.plot(times_s, example["true"], color=_GREY, linewidth=2.6, label="energy of the sound")
@@ -313,7 +311,13 @@ def _draw_real(section: Section, trained: Trained) -> list[Drawing]:
         axis.set_xlim(0, times_s[-1])
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=3, frameon=False)
     axes[-1].set_xlabel("time (s)")
-    return [("real-clips.png", "Real clips: own energy, the pack's estimate, smoothed log frame difference", figure)]
+    return [
+        (
+            "real-clips.png",
+            "Real clips: energy of their sound, the pack's estimate, smoothed log frame difference",
+            figure,
+        )
+    ]
 
 
 def _draw_conflict(section: Section, trained: Trained) -> list[Drawing]:

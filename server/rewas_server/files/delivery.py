@@ -1,7 +1,7 @@
 """Delivery of stems as Broadcast WAV files.
 
-48 kHz/24-bit by default, with a `bext` chunk (EBU Tech 3285) for position and provenance. What does not fit into
-`bext` (ASCII, 256 bytes) is in full in the LIST INFO chunk.
+48 kHz/24-bit by default, with a `bext` chunk (EBU Tech 3285) for position and provenance. The LIST INFO
+chunk holds the full text of fields that do not fit into `bext` (ASCII, 256 bytes).
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ ORIGINATOR = "ReWaS NLE"
 PEAK_AFTER_SCALING = 10 ** (-1 / 20)
 """Sounds that exceed full scale are scaled down to −1 dBFS."""
 _WAV_OPTIONS = {"write_bext": "1", "rf64": "auto", "fflags": "+bitexact"}
-"""Without bitexact FFmpeg writes its own name as the software."""
+"""Without bitexact, FFmpeg writes its own name as the software."""
 _CHANNEL_LAYOUTS = {1: "mono", 2: "stereo"}
-"""Of more channels the file gives only the number."""
+"""For more channels, the file states only their number."""
 _CHUNK_SAMPLES = 2**18
 _RESERVED_NAMES = {"con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("com", "lpt") for n in range(1, 10))}
 MAX_NAME_BYTES = 180
-"""Of file names without extension. With a number and an extension they stay below 255 bytes."""
+"""Limit for file names without extension. A number and an extension then still fit into 255 bytes."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ class StemFolder:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._made_folders = [parent for parent in (folder, *folder.parents) if not parent.exists()]
+        self._new_folders = [parent for parent in (folder, *folder.parents) if not parent.exists()]
         self._written: list[Path] = []
 
     def __enter__(self) -> Self:
@@ -98,9 +98,9 @@ class StemFolder:
             # Partial files that an interrupted transfer keeps for its next attempt.
             for part in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
                 part.unlink(missing_ok=True)
-        for made in self._made_folders:
-            if made.is_dir() and not any(made.iterdir()):
-                made.rmdir()
+        for folder in self._new_folders:
+            if folder.is_dir() and not any(folder.iterdir()):
+                folder.rmdir()
 
     def claim(self, name: str, suffix: str) -> Path:
         """Reserve a free path in the folder with a name as close as possible to this one. Raises OSError."""
@@ -141,7 +141,7 @@ class StemFolder:
 
 def check_finite(waveform: NDArray[np.float32]) -> None:
     """Raise ValueError for samples that are not finite."""
-    # A single number that is not finite makes the sum so.
+    # A single non-finite sample makes the sum non-finite.
     if not np.isfinite(waveform.sum(dtype=np.float64)):
         raise ValueError("the waveform holds samples that are not finite numbers")
 
@@ -158,7 +158,7 @@ def write_broadcast_wav(
         waveform: `[channels, samples]` float32. A peak beyond ±1 is scaled down to −1 dBFS, and the coding history in
             the file records the gain.
         sample_rate_hz: Sample rate of the waveform and the file.
-        provenance: What the file says about its origin, and where the sound belongs in time.
+        provenance: Origin and position in time, written to the file.
 
     Raises:
         OSError: The file cannot be written.
@@ -184,7 +184,7 @@ def write_broadcast_wav(
                 container.mux(stream.encode(frame))
             container.mux(stream.encode(None))
     except Exception:
-        # PyAV replaces the error of a callback with one of its own.
+        # PyAV replaces an error that a callback raises with another one.
         if guarded.error is not None:
             raise guarded.error from None
         raise

@@ -96,7 +96,7 @@ async def _serve_until_signal(config: ServerConfig, on_ready: Callable[[int], No
 
 
 async def _wait_until_stopped(stop: asyncio.Event, scheduling: asyncio.Task[None]) -> None:
-    """Wait for the stop. If the scheduler fails, the server stops too, so that no job waits for ever."""
+    """Wait until `stop` is set. If the scheduler fails, stop too, so that no job waits forever."""
     stopping = asyncio.create_task(stop.wait())
     try:
         await asyncio.wait([stopping, scheduling], return_when=asyncio.FIRST_COMPLETED)

@@ -55,7 +55,7 @@ class ProblemInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[misc]
 
 
 def _refusal_of_unknown_method(method: str) -> Any:
-    """Refuse a call of a method that another contract has, in words that any version of the client shows."""
+    """Refuse a call to a method of another contract, with a message that every version of the client shows."""
 
     async def refuse(requests: Any, context: Any) -> AsyncGenerator[bytes, None]:
         problem = ProblemError(
@@ -66,14 +66,14 @@ def _refusal_of_unknown_method(method: str) -> Any:
         await _abort(context, problem)
         yield b""
 
-    # On the wire a single message is a stream of one: this handler accepts calls of every shape.
+    # On the wire, a single message is a stream of one message, so this handler accepts every kind of call.
     return grpc.stream_stream_rpc_method_handler(refuse)
 
 
 def artifact_path(artifacts_dir: Path, job: rewas_pb2.Job, name: str) -> tuple[Path, rewas_pb2.Artifact]:
     """Return the path of an artifact of a job by its name.
 
-    Only names in the job's result are accepted, so that a request cannot smuggle in a path. Raises ProblemError
+    Only names in the job's result are accepted, so that a request cannot name an arbitrary path. Raises ProblemError
     (NOT_FOUND).
     """
     for artifact in list_artifacts(job):

@@ -12,10 +12,10 @@ from rewas_engine.runtime.process_locks import AlreadyLocked, file_lock
 
 @contextmanager
 def lock_state_folder(state_dir: Path) -> Iterator[None]:
-    """Hold the state folder, which is created if necessary. The system releases it however the process ends.
+    """Lock the state folder, which is created if necessary. The system releases the lock however the process ends.
 
     Raises:
-        ProblemError: RESOURCES. The folder cannot be written, or another server holds it.
+        ProblemError: RESOURCES. The folder is not writable, or another server is using it.
     """
     with ExitStack() as stack:
         try:

@@ -124,7 +124,7 @@ class SqliteJobStore:
 
     def list_page(self, size: int, before: int | None = None) -> JobPage:
         with self._lock:
-            # One row more than asked for tells whether there is a further page.
+            # One extra row shows whether there is a further page.
             rows = self._connection.execute(
                 "SELECT number, snapshot FROM job WHERE ? IS NULL OR number < ? ORDER BY number DESC LIMIT ?",
                 (before, before, size + 1),
@@ -180,7 +180,7 @@ class SqliteJobStore:
         if row[1] != _serialize_request(request):
             raise ProblemError(
                 f'The idempotency key "{request.idempotency_key}" was used before for other work.',
-                "Draw a new key for new work.",
+                "Use a new key for new work.",
                 ProblemKind.SETTINGS,
             )
         return rewas_pb2.Job.FromString(row[0])
@@ -215,5 +215,5 @@ class SqliteJobStore:
 
 
 def _serialize_request(request: rewas_pb2.SubmitJobRequest) -> bytes:
-    # Maps have no order: only the deterministic form can be compared.
+    # Protobuf maps have no order, so only the deterministic form can be compared.
     return request.SerializeToString(deterministic=True)

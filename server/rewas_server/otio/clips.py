@@ -208,7 +208,7 @@ def _wants_sound(clip: otio.schema.Clip) -> bool:
     if ours.get("prompt") is None:
         return False
     if isinstance(ours["prompt"], str) and not ours["prompt"].strip():
-        raise _refused(f"{clip_label(clip)} has an empty prompt.", "Enter what should be heard, or remove it.")
+        raise _refused(f"{clip_label(clip)} has an empty prompt.", "Describe the sound, or remove the empty prompt.")
     return True
 
 

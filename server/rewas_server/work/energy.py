@@ -22,16 +22,19 @@ from rewas_server.work.translation import (
 def compute_energy(
     request: EnergyRequest, context: WorkContext, progress: MonotonicProgress, cancel: CancelSignal
 ) -> rewas_pb2.EnergyResult:
-    """Estimate, measure or take the energy of a clip, edit it and find its events. A given energy needs no model."""
+    """Estimate or measure the energy of a clip, or use a given one; then edit it and find its events.
+
+    A given energy needs no model.
+    """
     clip, spec = request.video_clip(context.locate_media), request.energy
     model = None if spec.given is not None else context.engine(request.pack or context.default_pack)
     with name_clip_in_media_errors(clip):
-        curve = spec.of_clip(clip)
+        curve = spec.resolve_unedited(clip)
         if model is not None:
             compute = model.measure_energy if request.from_audio else model.estimate_energy
             curve = compute(clip, on_progress=progress.part(0, 1), cancel=cancel)
         assert curve is not None
-        # A file with only sound can be a source of energy too.
+        # Media without video can be a source of energy too.
         read = read_clip_with_sound(clip)[0] if request.from_audio else read_clip(clip)
         cuts_s = find_cuts(clip, on_progress=progress.part(1, 1), cancel=cancel) if request.find_cuts else ()
         texture = model.measure_texture(clip, cancel=cancel) if model is not None and request.measure_texture else None

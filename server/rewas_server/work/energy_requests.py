@@ -1,4 +1,4 @@
-"""The energies that requests ask for: what they are taken from, how they are edited, and what cannot be right."""
+"""The energies of a request: their curves, their edits, and the checks of both."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from rewas_server.work.translation import curve_from_message, fraction, problem_
 MAX_EDITS = 1000
 
 _MAX_CHECKED_DURATION_S = Fraction(24 * 60 * 60)
-"""Points over a longer clip are checked once its media has been read: a range alone may claim any length."""
+"""Points of a longer clip are checked after its media has been read, because a source range can claim any length."""
 
 Given = rewas_pb2.EnergyCurve | rewas_pb2.EnergyPoints | float
 EditT = TypeVar("EditT")
@@ -36,17 +36,18 @@ EditT = TypeVar("EditT")
 
 @dataclass(frozen=True)
 class EnergySpec:
-    """One energy that a request asks for, its words understood.
+    """One energy of a request, with its edits parsed.
 
-    given: values, points or a level in nats, as they travelled; None where it is to be taken from the clip. edits: in
-    their order.
+    Attributes:
+        given: Curve, points or a level in nats, as in the request; None if the energy comes from the clip.
+        edits: In the order of the request.
     """
 
     given: Given | None
     edits: tuple[EnergyEdit, ...] = ()
 
     def check(self, duration_s: Fraction | None) -> None:
-        """Raises ProblemError (SETTINGS) for what cannot be right. duration_s: the clip's, where it is known."""
+        """Check the given energy. duration_s: of the clip, if known. Raises ProblemError (SETTINGS)."""
         if isinstance(self.given, rewas_pb2.EnergyPoints) and (
             duration_s is None or duration_s > _MAX_CHECKED_DURATION_S
         ):
@@ -56,8 +57,8 @@ class EnergySpec:
         if self.given is not None:
             _curve(self.given, duration_s or Fraction(1))
 
-    def of_clip(self, clip: VideoClip) -> EnergyCurve | None:
-        """What is given, over a clip, before its edits; None where it is to be taken from the clip.
+    def resolve_unedited(self, clip: VideoClip) -> EnergyCurve | None:
+        """Return the given energy over a clip, before the edits; None if it comes from the clip.
 
         Raises MediaError, SettingsError, ProblemError.
         """
@@ -69,70 +70,71 @@ class EnergySpec:
         return curve
 
     def resolve_edited(self, clip: VideoClip) -> EnergyCurve | None:
-        """The same after the edits. Raises MediaError, SettingsError, ProblemError."""
-        curve = self.of_clip(clip)
+        """Return the same after the edits. Raises MediaError, SettingsError, ProblemError."""
+        curve = self.resolve_unedited(clip)
         return None if curve is None else apply_edits(curve, self.edits)
 
 
-def energy_work_spec(work: rewas_pb2.EnergyWork, label: str) -> EnergySpec:
-    """The energy that is to be taken. label: of the clip, "shot". Raises ProblemError (SETTINGS)."""
-    asked = _parse_spec(work.energy)
-    if asked.given is None and work.source == rewas_pb2.ENERGY_SOURCE_USER:
+def parse_energy_work(work: rewas_pb2.EnergyWork, label: str) -> EnergySpec:
+    """Parse the energy of an EnergyWork. label: name of the clip, for errors. Raises ProblemError (SETTINGS)."""
+    spec = _parse_spec(work.energy)
+    if spec.given is None and work.source == rewas_pb2.ENERGY_SOURCE_USER:
         raise ProblemError(
-            f'The energy of "{label}" cannot be taken from the user, who gives none.',
-            "Give a curve, points or a level, or choose the picture or the sound.",
+            f'The energy of "{label}" has the source USER, but no curve is given.',
+            "Give a curve, points or a level, or choose the video or the sound as the source.",
             ProblemKind.SETTINGS,
         )
-    if asked.given is not None and work.source in (rewas_pb2.ENERGY_SOURCE_VIDEO, rewas_pb2.ENERGY_SOURCE_AUDIO):
+    if spec.given is not None and work.source in (rewas_pb2.ENERGY_SOURCE_VIDEO, rewas_pb2.ENERGY_SOURCE_AUDIO):
         raise ProblemError(
-            f'The energy of "{label}" is given, and to be taken from the clip too.',
-            "Ask for one of the two.",
+            f'The energy of "{label}" is both given and taken from the clip.',
+            "Use one of the two.",
             ProblemKind.SETTINGS,
         )
-    return asked
+    return spec
 
 
-def sound_work_spec(work: rewas_pb2.SoundWork) -> EnergySpec:
-    """The energy that the primary sound is to follow. Raises ProblemError (SETTINGS)."""
+def parse_sound_energy(work: rewas_pb2.SoundWork) -> EnergySpec:
+    """Parse the energy of the primary sound. Raises ProblemError (SETTINGS)."""
     return _parse_spec(work.energy)
 
 
-def layer_energy_specs(work: rewas_pb2.SoundWork, label: str) -> dict[str, EnergySpec]:
-    """The energies that layers are to follow, by their names. label: as of `clip_label`.
+def parse_layer_energies(work: rewas_pb2.SoundWork, label: str) -> dict[str, EnergySpec]:
+    """Parse the energy curves of layers, by layer name. label: from `clip_label`.
 
-    Raises ProblemError (SETTINGS) for one that is not there, not given, or not the only one of its layer.
+    Raises ProblemError (SETTINGS) for an unknown layer, for an energy without a curve, and for a layer whose settings
+    choose another energy.
     """
-    within = label[0].lower() + label[1:]
+    clip = label[0].lower() + label[1:]
     layers = {layer.name: layer for layer in work.settings.layers}
-    asked = {name: _parse_spec(energy) for name, energy in work.layer_energies.items()}
-    for name, energy_asked in asked.items():
+    specs = {name: _parse_spec(energy) for name, energy in work.layer_energies.items()}
+    for name, spec in specs.items():
         if name not in layers:
             raise ProblemError(
-                f"There is an energy for the layer {name!r} of {within}, which there is not.",
-                "Add the layer, or leave its energy out.",
+                f"An energy is set for the layer {name!r}, but {clip} has no such layer.",
+                "Add the layer, or remove its energy.",
                 ProblemKind.SETTINGS,
             )
         energy_name = enum_names.LAYER_ENERGY.to_name(layers[name].energy)
         if energy_name is not None:
             raise ProblemError(
-                f"The layer {name!r} of {within} is to be {energy_name} and to follow a curve.",
-                "Ask for one of the two.",
+                f"The energy of the layer {name!r} of {clip} is {energy_name}, but a curve is given too.",
+                "Use one of the two.",
                 ProblemKind.SETTINGS,
             )
-        if energy_asked.given is None:
+        if spec.given is None:
             raise ProblemError(
-                f"The layer {name!r} of {within} is to follow an energy of its own, but none is given.",
+                f"The energy of the layer {name!r} of {clip} has no curve.",
                 "Give a curve, points or a level.",
                 ProblemKind.SETTINGS,
             )
-    return asked
+    return specs
 
 
 def parse_edits(edits: Sequence[str], parse: Callable[[str], EditT]) -> tuple[EditT, ...]:
-    """Edits in words, each understood. Raises SettingsError for one that is not, and for too many."""
+    """Parse edits from their text. Raises SettingsError for an invalid edit, and for too many."""
     if len(edits) > MAX_EDITS:
-        raise SettingsError(f"There are {len(edits)} edits.", f"Give at most {MAX_EDITS}.")
-    return tuple(parse(words) for words in edits)
+        raise SettingsError(f"There are {len(edits)} edits.", f"Use at most {MAX_EDITS}.")
+    return tuple(parse(edit) for edit in edits)
 
 
 def _parse_spec(energy: rewas_pb2.EnergyInput) -> EnergySpec:
@@ -144,7 +146,7 @@ def _parse_spec(energy: rewas_pb2.EnergyInput) -> EnergySpec:
 
 
 def _curve(given: Given, duration_s: Fraction) -> EnergyCurve:
-    """What is given, as a curve. duration_s: of the clip. Raises ProblemError (SETTINGS) for what is none."""
+    """Convert a given energy to a curve. duration_s: of the clip. Raises ProblemError (SETTINGS) if it is invalid."""
     if isinstance(given, rewas_pb2.EnergyCurve):
         return curve_from_message(given)
     try:

@@ -28,11 +28,11 @@ from rewas_server.otio.clips import (
     parse_timeline,
     read_clip_source,
 )
-from rewas_server.work.energy_requests import EnergySpec, energy_work_spec, layer_energy_specs, sound_work_spec
+from rewas_server.work.energy_requests import EnergySpec, parse_energy_work, parse_layer_energies, parse_sound_energy
 from rewas_server.work.translation import fraction, problem_from_error, texture_from_message
 
 LocateMedia = Callable[[str, Mapping[str, str]], Path]
-"""From the target_url of a clip and the uploads of its request to the file to read. Raises ProblemError."""
+"""Maps a clip's target_url and the uploads of its request to the file to read. Raises ProblemError."""
 
 
 @dataclass(frozen=True)
@@ -117,8 +117,8 @@ class SoundRequest(ClipRequest):
     Attributes:
         settings: As requested, without defaults.
         energy: The energy of the primary sound.
-        layer_energies: Energies of layers that follow one of their own, by name.
-        cuts_s: Seconds from the clip's start at which the primary sound starts anew.
+        layer_energies: Energies of the layers that have their own curve, by name.
+        cuts_s: Seconds from the clip's start at which the primary sound starts afresh.
     """
 
     settings: ClipSettings
@@ -197,7 +197,7 @@ def parse_timeline_request(work: rewas_pb2.TimelineWork) -> TimelineRequest:
 
 def _parse_energy(work: rewas_pb2.EnergyWork) -> EnergyRequest:
     source = read_clip_source(parse_clip(work.clip_otio_json))
-    energy = energy_work_spec(work, source.name)
+    energy = parse_energy_work(work, source.name)
     energy.check(source.duration_s)
     from_audio = work.source == rewas_pb2.ENERGY_SOURCE_AUDIO
     if work.measure_texture and not from_audio:
@@ -223,7 +223,7 @@ def _parse_sound(work: rewas_pb2.SoundWork) -> SoundRequest:
     label, source = clip_label(clip), read_clip_source(clip)
     settings = _parse_settings(work.settings, label)
     _check_seed(settings, label)
-    energy, layer_energies = sound_work_spec(work), layer_energy_specs(work, label)
+    energy, layer_energies = parse_sound_energy(work), parse_layer_energies(work, label)
     for spec in (energy, *layer_energies.values()):
         spec.check(source.duration_s)
     cuts_s = tuple(fraction(cut, "cuts_s") for cut in work.cuts_s)
@@ -254,7 +254,7 @@ def _parse_settings(message: rewas_pb2.SoundSettings, label: str) -> ClipSetting
     with name_clip_in_settings_errors(label):
         settings = ClipSettings.from_proto(message)
     if not settings.prompt.strip():
-        raise ProblemError(f"{label} has an empty prompt.", "Enter what should be heard.", ProblemKind.SETTINGS)
+        raise ProblemError(f"{label} has an empty prompt.", "Describe the sound.", ProblemKind.SETTINGS)
     return settings
 
 

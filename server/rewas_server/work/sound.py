@@ -55,7 +55,7 @@ if TYPE_CHECKING:
 DEFAULT_SAMPLE_RATE_HZ = 48000
 _MAX_CLIP_NAME_BYTES = 80
 _DELIVERY_SHARE = 0.02
-"""Approximate part of a job that writing the files takes."""
+"""Approximate share of a job that writing the files takes."""
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ def generate_sound(
         settings=settings,
         energy=energy,
         file_name=_file_name(clip),
-        time_reference_samples=_rounded(request.source.timecode_s * settings.sample_rate_hz),
+        time_reference_samples=_round_half_up(request.source.timecode_s * settings.sample_rate_hz),
         regenerate=regenerate,
         cuts_s=request.cuts_s,
         texture=request.texture,
@@ -126,7 +126,7 @@ def _check_rate(request: SoundRequest, regenerate: Regenerate) -> None:
         raise ProblemError(
             f'The sound to regenerate for the clip "{request.name}" has a sample rate of {own_hz} Hz, but '
             f"{requested_hz} Hz was requested.",
-            "Leave the sample rate out: the part that is kept is not resampled.",
+            "Omit the sample rate: the existing sound is not resampled.",
             ProblemKind.SETTINGS,
         )
 
@@ -180,7 +180,7 @@ def generate_timeline(
 
 
 def _check_before_work(model: ReWaS, clip: VideoClip, settings: ClipSettings, cancel: CancelSignal) -> None:
-    """Check what would make this clip fail later. Raises EngineError, Cancelled."""
+    """Check for problems that would make this clip fail later. Raises EngineError, Cancelled."""
     if cancel.is_set():
         raise Cancelled
     read, policy = model.read_clip(clip), _policy(settings)
@@ -190,7 +190,7 @@ def _check_before_work(model: ReWaS, clip: VideoClip, settings: ClipSettings, ca
 
 
 def _resolve_settings(settings: ClipSettings, context: WorkContext) -> ClipSettings:
-    """Fill in what a result must state: a random seed, the number of takes, the pack and the sample rate."""
+    """Fill in the settings that a result must state: random seed, takes, pack, control strength and sample rate."""
     return settings.over(
         ClipSettings(
             pack=context.default_pack,
@@ -232,7 +232,7 @@ def _generate_takes(
     part: tuple[float, float],
     cancel: CancelSignal,
 ) -> tuple[rewas_pb2.SoundResult, list[_DeliveredStem]]:
-    """Generate and write the takes of one clip. part: its part of the whole job, 0 to 1."""
+    """Generate and write the takes of one clip. part: where it begins and ends in the whole job, 0 to 1."""
     settings = assignment.settings
     assert settings.seed is not None
     begin, end = part
@@ -250,7 +250,7 @@ def _generate_takes(
             )
             energy = apply_edits(estimated, assignment.estimate_edits)
             spent_s["energy"] = time.monotonic() - began_s
-        made = model.generate(
+        generated = model.generate(
             assignment.clip,
             prompt=settings.prompt,
             seed=settings.seed,
@@ -277,60 +277,60 @@ def _generate_takes(
     delivery_began_s = time.monotonic()
     delivered: list[_DeliveredStem] = []
     takes = []
-    for number, take in enumerate(made.takes, start=1):
-        progress.report("deliver", number - 1, len(made.takes), delivery_begin)
-        stems = _write_take(assignment, made, number, take, folder, cancel)
+    for number, take in enumerate(generated.takes, start=1):
+        progress.report("deliver", number - 1, len(generated.takes), delivery_begin)
+        stems = _write_take(assignment, generated, number, take, folder, cancel)
         delivered += stems
         takes.append(take_message(take, [stem.message() for stem in stems]))
-    progress.report("deliver", len(made.takes), len(made.takes), end)
+    progress.report("deliver", len(generated.takes), len(generated.takes), end)
     if cancel.is_set():
         raise Cancelled
     result = rewas_pb2.SoundResult(
-        clip=clip_message(made.clip),
+        clip=clip_message(generated.clip),
         pack=loaded_pack_message(model),
         takes=takes,
-        requested_energy=curve_message(made.requested_energy),
-        cuts_s=[rational(cut_s) for cut_s in made.cuts_s],
-        timings=durations({**spent_s, **made.timings_s, "deliver": time.monotonic() - delivery_began_s}),
+        requested_energy=curve_message(generated.requested_energy),
+        cuts_s=[rational(cut_s) for cut_s in generated.cuts_s],
+        timings=durations({**spent_s, **generated.timings_s, "deliver": time.monotonic() - delivery_began_s}),
         settings=replace(
             settings,
-            num_inference_steps=made.settings.num_inference_steps,
-            sampler=made.settings.sampler,
-            guidance_scale=made.settings.guidance_scale,
-            control_strength=made.settings.control_strength,
-            control_start=made.settings.control_start,
-            control_end=made.settings.control_end,
+            num_inference_steps=generated.settings.num_inference_steps,
+            sampler=generated.settings.sampler,
+            guidance_scale=generated.settings.guidance_scale,
+            control_strength=generated.settings.control_strength,
+            control_start=generated.settings.control_start,
+            control_end=generated.settings.control_end,
         ).to_proto(),
-        requested_texture=None if made.requested_texture is None else texture_message(made.requested_texture),
-        conflict=None if made.conflict is None else conflict_message(made.conflict),
-        prompt_weight=None if made.conflict is None else made.settings.prompt_weight,
+        requested_texture=None if generated.requested_texture is None else texture_message(generated.requested_texture),
+        conflict=None if generated.conflict is None else conflict_message(generated.conflict),
+        prompt_weight=None if generated.conflict is None else generated.settings.prompt_weight,
     )
     return result, delivered
 
 
 def _write_take(
     assignment: _ClipJob,
-    made: GenerationResult,
+    generated: GenerationResult,
     number: int,
     take: Take,
     folder: StemFolder,
     cancel: CancelSignal,
 ) -> list[_DeliveredStem]:
-    words = {layer.name: layer.prompt for layer in assignment.settings.layers or ()}
+    prompts = {layer.name: layer.prompt for layer in assignment.settings.layers or ()}
     stems = dict(take.stems)
     if assignment.settings.mix:
         stems[MIX] = take.mix()
-        words[MIX] = "; ".join([made.prompt, *words.values()])
+        prompts[MIX] = "; ".join([generated.prompt, *prompts.values()])
     delivered = []
     for role, stem in stems.items():
         if cancel.is_set():
             raise Cancelled
         provenance = Provenance(
-            prompt=words.get(role, made.prompt),
+            prompt=prompts.get(role, generated.prompt),
             seed=take.layers[role].seed if role in take.layers else take.seed,
-            pack_name=made.pack.name,
-            pack_version=made.pack.version,
-            licence=made.pack.licence,
+            pack_name=generated.pack.name,
+            pack_version=generated.pack.version,
+            licence=generated.pack.licence,
             time_reference_samples=assignment.time_reference_samples,
         )
         name = f"{assignment.file_name} {role} take {number} seed {take.seed}"
@@ -368,11 +368,11 @@ def _layers(settings: ClipSettings, energies: Mapping[str, EnergyCurve]) -> tupl
 
 
 def _file_name(clip: VideoClip) -> str:
-    """Return the base of a clip's file names: its name, without an extension that is the media file's."""
+    """Return the base of a clip's file names: the name of the clip, without the extension of its media file."""
     name = Path(clip.name)
     is_file_name = bool(name.suffix) and name.suffix.casefold() == clip.path.suffix.casefold()
     return safe_file_name(name.stem if is_file_name else clip.name, _MAX_CLIP_NAME_BYTES)
 
 
-def _rounded(samples: Fraction) -> int:
+def _round_half_up(samples: Fraction) -> int:
     return max(0, int(samples + Fraction(1, 2)))

@@ -1,4 +1,4 @@
-"""Between the contract's messages and the engine's types: the only place where one becomes the other."""
+"""Conversion between the messages of the contract and the types of the engine. No other module converts them."""
 
 from __future__ import annotations
 
@@ -54,40 +54,45 @@ _WRITE_ERRNOS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
 
 
 def rational(value: Fraction) -> rewas_pb2.Rational:
-    """A fraction as it travels."""
+    """Convert a fraction to a message."""
     return rewas_pb2.Rational(numerator=value.numerator, denominator=value.denominator)
 
 
 def fraction(message: rewas_pb2.Rational, field: str) -> Fraction:
-    """The fraction that travelled. Raises ProblemError (SETTINGS) for a denominator below 1."""
+    """Convert a message to a fraction. field: its name, for the error.
+
+    Raises ProblemError (SETTINGS) for a denominator below 1.
+    """
     if message.denominator < 1:
         raise ProblemError(
-            f"{field} has the denominator {message.denominator}.", "Give one of 1 or more.", ProblemKind.SETTINGS
+            f"{field} has the denominator {message.denominator}.",
+            "Use a denominator of 1 or more.",
+            ProblemKind.SETTINGS,
         )
     return Fraction(message.numerator, message.denominator)
 
 
 def duration(seconds: float) -> Duration:
-    """A time in seconds as it travels, to the nanosecond."""
+    """Convert seconds to a message, to the nanosecond."""
     message = Duration()
     message.FromNanoseconds(round(seconds * 1_000_000_000))
     return message
 
 
 def durations(seconds: Mapping[str, float]) -> dict[str, Duration]:
-    """Times in seconds by name as they travel."""
+    """Convert seconds by name to messages."""
     return {name: duration(value) for name, value in seconds.items()}
 
 
 def curve_message(curve: EnergyCurve) -> rewas_pb2.EnergyCurve:
-    """An energy curve as it travels."""
+    """Convert an energy curve to a message."""
     return rewas_pb2.EnergyCurve(
         rate_hz=rational(curve.rate_hz), values=curve.values.tolist(), source=SOURCES[curve.source]
     )
 
 
 def curve_from_message(message: rewas_pb2.EnergyCurve) -> EnergyCurve:
-    """The energy curve that travelled. Raises ProblemError (SETTINGS) for one that cannot be right."""
+    """Convert a message to an energy curve. Raises ProblemError (SETTINGS) if it is invalid."""
     names = {number: name for name, number in SOURCES.items()}
     try:
         return EnergyCurve(
@@ -100,7 +105,7 @@ def curve_from_message(message: rewas_pb2.EnergyCurve) -> EnergyCurve:
 
 
 def event_message(event: EnergyEvent) -> rewas_pb2.EnergyEvent:
-    """An event of an energy as it travels, its times to the microsecond."""
+    """Convert an event to a message, with times to the microsecond."""
     return rewas_pb2.EnergyEvent(
         number=event.number,
         time_s=rational(Fraction(round(event.time_s * 1_000_000), 1_000_000)),
@@ -111,19 +116,19 @@ def event_message(event: EnergyEvent) -> rewas_pb2.EnergyEvent:
 
 
 def texture_message(texture: TextureCurve) -> rewas_pb2.TextureCurve:
-    """A texture as it travels."""
+    """Convert a texture to a message."""
     return rewas_pb2.TextureCurve(
         rate_hz=rational(texture.rate_hz), values=texture.values.ravel().tolist(), source=SOURCES[texture.source]
     )
 
 
 def texture_from_message(message: rewas_pb2.TextureCurve) -> TextureCurve:
-    """The texture that travelled. Raises ProblemError (SETTINGS) for one that cannot be right."""
+    """Convert a message to a texture. Raises ProblemError (SETTINGS) if it is invalid."""
     bands = len(BAND_NAMES)
     if len(message.values) % bands:
         raise ProblemError(
             f"The texture curve has {len(message.values)} values.",
-            f"Give {bands} for each moment: {', '.join(BAND_NAMES)}.",
+            f"Give {bands} values for each point in time: {', '.join(BAND_NAMES)}.",
             ProblemKind.SETTINGS,
         )
     rows = [message.values[place : place + bands] for place in range(0, len(message.values), bands)]
@@ -139,16 +144,16 @@ def texture_from_message(message: rewas_pb2.TextureCurve) -> TextureCurve:
 
 
 def pack_message(pack: PackInfo | InstalledPack, *, has_matcher: bool = False) -> rewas_pb2.Pack:
-    """A pack as it travels; a damaged one with its problem.
+    """Convert a pack to a message. A damaged pack comes with its problem.
 
-    has_matcher: whether a CLIP model beside the packs holds words against pictures.
+    has_matcher: Whether a separate CLIP model compares prompts with video.
     """
     if isinstance(pack, InstalledPack):
         if pack.info is None:
             problem = problem_from_error(pack.problem) if pack.problem else None
             return rewas_pb2.Pack(name=pack.name, problem=problem.to_proto() if problem else None)
         message = pack_message(pack.info, has_matcher=has_matcher)
-        # A pack is asked for by the name of its folder, whatever its description calls it.
+        # Requests use the name of the folder, which may differ from the name in the description.
         message.name = pack.name
         return message
     return rewas_pb2.Pack(
@@ -165,12 +170,12 @@ def pack_message(pack: PackInfo | InstalledPack, *, has_matcher: bool = False) -
 
 
 def loaded_pack_message(model: ReWaS) -> rewas_pb2.Pack:
-    """The pack of a loaded model as it travels, with what the model can do by parts that are not the pack's."""
+    """Convert the pack of a loaded model to a message, including what a separate CLIP model adds."""
     return pack_message(model.pack, has_matcher=model.matcher is not None)
 
 
 def clip_message(clip: ProbedClip) -> rewas_pb2.ClipInfo:
-    """A clip as it was read."""
+    """Convert a probed clip to a message."""
     return rewas_pb2.ClipInfo(
         name=clip.name,
         path=str(clip.path.absolute()),
@@ -183,7 +188,7 @@ def clip_message(clip: ProbedClip) -> rewas_pb2.ClipInfo:
 def conflict_message(
     report: ConflictReport, clip: ProbedClip | None = None, pack: PackInfo | None = None
 ) -> rewas_pb2.ConflictResult:
-    """A conflict report as it travels, with or without what it is of."""
+    """Convert a conflict report to a message, with its clip and pack if they are given."""
     return rewas_pb2.ConflictResult(
         clip=None if clip is None else clip_message(clip),
         verdict=enum_names.VERDICT.to_number(report.verdict),
@@ -192,23 +197,23 @@ def conflict_message(
         pack=None if pack is None else pack_message(pack, has_matcher=report.verdict != "unsupported"),
         ranges=[
             rewas_pb2.ConflictRange(
-                start_s=rational(moment.start_s),
-                end_s=rational(moment.end_s),
-                score=moment.score,
-                best_label=moment.looks_like,
+                start_s=rational(span.start_s),
+                end_s=rational(span.end_s),
+                score=span.score,
+                best_label=span.looks_like,
             )
-            for moment in report.spans
+            for span in report.spans
         ],
         suggestions=[
-            rewas_pb2.PromptSuggestion(prompt=better.text, score=better.score, source=better.source)
-            for better in report.suggestions
+            rewas_pb2.PromptSuggestion(prompt=suggestion.text, score=suggestion.score, source=suggestion.source)
+            for suggestion in report.suggestions
         ],
         encoder=report.encoder,
     )
 
 
 def take_message(take: Take, stems: Sequence[rewas_pb2.Stem]) -> rewas_pb2.Take:
-    """A take as it travels, with its stems as they were delivered."""
+    """Convert a take to a message. stems: as they were delivered."""
     return rewas_pb2.Take(
         seed=take.seed,
         stems=stems,
@@ -238,7 +243,7 @@ def take_message(take: Take, stems: Sequence[rewas_pb2.Stem]) -> rewas_pb2.Take:
 
 
 def problem_from_error(error: BaseException) -> ProblemError:
-    """What a person should be told about an error of the engine, the disk, the memory, or of our own making."""
+    """Return the problem to report for an error of the engine, the disk or the memory, or for a bug of ReWaS."""
     if isinstance(error, ProblemError):
         return error
     if isinstance(error, EngineError):
@@ -256,11 +261,11 @@ def problem_from_error(error: BaseException) -> ProblemError:
         where = f" {error.filename}" if error.filename else ""
         return ProblemError(
             f"The file{where} could not be read or written ({error.strerror or error}).",
-            "Check that the folder exists, may be written, and that the disk is not full.",
+            "Check that the folder exists and is writable, and that the disk is not full.",
             ProblemKind.RESOURCES,
         )
     return ProblemError(
-        f"ReWaS met a fault of its own ({type(error).__name__}: {error}).",
-        "Report it with the log; trying again may help.",
+        f"Unexpected error in ReWaS ({type(error).__name__}: {error}).",
+        "Try again. If it happens again, report it with the log.",
         ProblemKind.INTERNAL,
     )

@@ -123,7 +123,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    # Importing torch takes seconds: the server's front process and `rewas --help` need the types, not the model.
+    # Importing torch takes seconds, and the server's main process and `rewas --help` only need the types.
     if name == "ReWaS":
         from rewas_engine.pipeline import ReWaS
 

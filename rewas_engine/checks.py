@@ -1,6 +1,6 @@
-"""Checks of single values, each rule in one place: numbers in a range, prompts, seeds, takes and gains.
+"""Checks of single values: numbers in a range, prompts, seeds, takes and gains.
 
-Nothing here needs torch: the server checks a request with these functions before it starts a worker.
+This module does not import torch, because the server checks requests with it before it starts a worker.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ def validate_prompt(prompt: str, name: str = "prompt") -> str:
 
     Args:
         prompt: 1 to MAX_PROMPT_CHARACTERS characters.
-        name: What error messages call it.
+        name: Name of the prompt in error messages.
 
     Returns:
-        The prompt without white space around it.
+        The prompt without surrounding white space.
 
     Raises:
         SettingsError: The prompt is not text, is empty or is too long.
@@ -49,43 +49,43 @@ def validate_prompt(prompt: str, name: str = "prompt") -> str:
 
 
 def check_range(name: str, value: float, lowest: float, highest: float) -> None:
-    """Raise SettingsError for a setting that is not a number from lowest to highest."""
+    """Raise SettingsError if a setting is not a number from lowest to highest."""
     if not isinstance(value, Real) or not lowest <= value <= highest:
         raise SettingsError(f"{name} is {value}.", f"Give a value from {lowest:g} to {highest:g}.")
 
 
 def check_integer(name: str, value: int, lowest: int, highest: int) -> None:
-    """Raise SettingsError for a setting that is not a whole number from lowest to highest."""
+    """Raise SettingsError if a setting is not a whole number from lowest to highest."""
     if not isinstance(value, Integral) or not lowest <= value <= highest:
         raise SettingsError(f"{name} is {value}.", f"Give a whole number from {lowest} to {highest}.")
 
 
 def check_takes(takes: int) -> None:
-    """Raise SettingsError for a number of takes that is not 1 to MAX_TAKES."""
+    """Raise SettingsError if the number of takes is not from 1 to MAX_TAKES."""
     check_integer("takes", takes, 1, MAX_TAKES)
 
 
 def check_seed(seed: int, takes: int = 1) -> None:
-    """Raise SettingsError for a seed that leaves no room for the takes of a request.
+    """Raise SettingsError if a seed is negative or too large for the number of takes.
 
-    Each take has its own seed, from `seed` upwards, and one more in reserve that replaces it if it has faults.
+    Each take uses one seed, counting up from `seed`, and one more in reserve in case it has faults.
     """
     check_integer("seed", seed, 0, MAX_SEED - 2 * takes + 1)
 
 
 def check_gain(gain_db: float, name: str = "gain_db") -> None:
-    """Raise SettingsError for a gain that is not MIN_GAIN_DB to MAX_GAIN_DB."""
+    """Raise SettingsError if a gain is not from MIN_GAIN_DB to MAX_GAIN_DB."""
     check_range(name, gain_db, MIN_GAIN_DB, MAX_GAIN_DB)
 
 
 def check_strength(strength: float) -> None:
-    """Raise SettingsError for a strength of a regeneration that is not above 0 and at most 1."""
+    """Raise SettingsError if the strength of a regeneration is not above 0 and at most 1."""
     if not isinstance(strength, Real) or not 0 < strength <= 1:
         raise SettingsError(f"The strength is {strength}.", "Give a number above 0 and up to 1.")
 
 
 def check_control_range(start: float, end: float) -> None:
-    """Raise SettingsError unless 0 <= start < end <= 1: the part of the sampling in which controls act."""
+    """Raise SettingsError unless 0 <= start < end <= 1, for the part of the sampling in which controls act."""
     if not (isinstance(start, Real) and isinstance(end, Real) and 0 <= start < end <= 1):
         raise SettingsError(
             f"The control acts from {start} to {end} of the sampling.",

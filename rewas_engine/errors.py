@@ -24,7 +24,7 @@ class SettingsError(EngineError):
 
 
 class MediaError(EngineError):
-    """The media is missing, unreadable or truncated, or has no video or sound where it is needed."""
+    """The media is missing, unreadable or truncated, or lacks the video or sound that is needed."""
 
 
 class PackError(EngineError):
@@ -40,8 +40,10 @@ class CheckpointError(PackError):
         expected: What was expected, as a noun phrase.
     """
 
-    def __init__(self, path: Path, found: str, expected: str, remedy: str) -> None:
-        super().__init__(f"{path.name or path} {found}; expected was {expected}.", remedy)
+    def __init__(self, path: Path, found: str, expected: str, remedy: str, given_as: str = "") -> None:
+        """given_as: What the user said the file is, such as "the VAE checkpoint (--vae)"; "" if nothing."""
+        name = f"{path.name or path}, given as {given_as}," if given_as else f"{path.name or path}"
+        super().__init__(f"{name} {found}; expected {expected}.", remedy)
         self.path, self.found, self.expected = path, found, expected
 
 
@@ -49,7 +51,7 @@ class InsufficientMemoryError(EngineError):
     """Out of memory, even at batch size 1."""
 
     def __init__(self, what: str, remedy: str) -> None:
-        """what: The work that failed, as a gerund: "sampling"."""
+        """what: The work that failed, as a gerund, such as "sampling"."""
         super().__init__(f"Out of memory while {what}, even at batch size 1.", remedy)
 
 

@@ -7,9 +7,9 @@ from fractions import Fraction
 from rewas_engine.errors import SettingsError
 
 Seconds = Fraction | int | float | str
-"""A time in seconds. A float stands for the decimal number that it prints as: 0.1 is 1/10."""
+"""A time in seconds. A float is taken as the decimal number that it prints as: 0.1 is 1/10."""
 MAX_TIME_S = 10**9
-"""Longer times are taken for mistakes."""
+"""Longer times are treated as mistakes."""
 
 
 def exact_seconds(value: Seconds, what: str) -> Fraction:

@@ -1,4 +1,4 @@
-"""The engine: a loaded pack, and what it can do with a clip."""
+"""The engine's main class: a loaded pack and its operations on clips."""
 
 from __future__ import annotations
 
@@ -61,19 +61,19 @@ from rewas_engine.runtime.progress import CancelSignal, ProgressCallback, Progre
 
 
 class ReWaS:
-    """A loaded pack: it estimates energy from video, and generates sound from a prompt and energy.
+    """A loaded pack, which estimates energy from video and generates sound from a prompt and energy.
 
-    The same seed, settings, pack, device and execution give the same samples. What is cached between calls never
-    changes them.
+    The same seed, settings, pack, device and execution give the same samples. Caching between calls never changes
+    them.
 
     Attributes:
-        pack: What the pack says about itself.
+        pack: Information about the pack.
         device: "cpu" or "cuda:0".
         execution: Precision and memory use.
         front_end: Turns waveforms into log-mels and energy.
         sound_generator: Generates sound, with or without a clip.
-        joint: Compares prompts, frames and sounds; None where the pack cannot.
-        matcher: Compares prompts with video for the conflict check; None where nothing can.
+        joint_scorer: Compares prompts, frames and sounds; None if the pack has no joint space.
+        matcher: Compares prompts with video for the conflict check; None if no model can.
     """
 
     def __init__(
@@ -95,11 +95,13 @@ class ReWaS:
         batch = self.execution.effective_batch_size
         self.sound_generator = SoundGenerator(backbone, self.front_end, window, device, batch_size=batch, cache=cache)
         self._estimator = EnergyEstimator(self._components, description.picture, silence_nats, device, cache)
-        self._components.offload()  # They were loaded only to check that everything fits.
-        self.joint: JointScorer | None = None
+        self._components.offload()  # Loading them has shown that everything fits into memory.
+        self.joint_scorer: JointScorer | None = None
         if "joint" in self._components:
-            self.joint = JointScorer.from_pack(self._components, self.front_end.config.bins, self.pack.name, device)
-        self.matcher = select_matcher(description, conflict_model, self.joint, device)
+            self.joint_scorer = JointScorer.from_pack(
+                self._components, self.front_end.config.bins, self.pack.name, device
+            )
+        self.matcher = select_matcher(description, conflict_model, self.joint_scorer, device)
 
     @classmethod
     @raises_out_of_memory("loading a pack", LOADING_MEMORY_REMEDY)
@@ -115,14 +117,14 @@ class ReWaS:
 
         Args:
             pack: Name or folder of the pack.
-            device: "cpu", "cuda" or "cuda:0", or "auto": the first CUDA device if there is one, else the CPU.
-            execution: Precision and memory use. Where memory runs out while loading, low_memory is tried next.
-            conflict_model: A folder on this machine with a CLIP model, which compares prompts with video instead of the
-                pack's own joint space.
+            device: "cpu", "cuda", "cuda:0" or "auto", which is the first CUDA device or else the CPU.
+            execution: Precision and memory use. If memory runs out while loading, low_memory is tried next.
+            conflict_model: A local folder with a CLIP model that compares prompts with video instead of the joint space
+                of the pack.
 
         Raises:
-            PackError: The pack or the CLIP model is missing, damaged or made for a newer version.
-            InsufficientMemoryError: It does not fit into memory.
+            PackError: The pack or the CLIP model is missing, damaged or too new for this version.
+            InsufficientMemoryError: The pack does not fit into memory.
         """
         description = read_pack(find_pack(pack))
         verify_files(description)
@@ -143,19 +145,20 @@ class ReWaS:
 
     @property
     def weight_bytes(self) -> Mapping[str, int]:
-        """Memory in bytes of the loaded weights, by component."""
+        """Size of the loaded weights in bytes, by component."""
         return self._components.weight_bytes
 
     def read_clip(self, clip: VideoClip) -> ProbedClip:
-        """Probe the media of a clip: its duration is filled in and its range checked. Raises MediaError."""
+        """Probe the media of a clip, fill in its duration and check its range. Raises MediaError."""
         return read_clip(clip)
 
     def sampling_settings(self, sampling: Sampling | None = None, control: Control | None = None) -> SamplingSettings:
         """Fill in the defaults of the pack.
 
         Args:
-            sampling: The settings of a request; None takes all defaults.
-            control: Its kind decides the default guidance scale; its strength, start and end are taken over.
+            sampling: Settings of a request; None means all defaults.
+            control: Control of a request. Its kind decides the default guidance scale; its strength, start and end are
+                copied.
 
         Raises:
             SettingsError: A value is out of its range, or there is a negative prompt without guidance.
@@ -171,7 +174,7 @@ class ReWaS:
     def estimate_energy(
         self, clip: VideoClip, *, on_progress: ProgressCallback | None = None, cancel: CancelSignal | None = None
     ) -> EnergyCurve:
-        """Estimate the energy of the sound that fits the video of a clip, in nats. Raises MediaError, Cancelled."""
+        """Estimate from its video the energy that the sound of a clip should have. Raises MediaError, Cancelled."""
         read, tracker = self.read_clip(clip), ProgressTracker(on_progress, cancel)
         return self._estimate_energy(self._open_frame_stream(read, tracker), tracker)
 
@@ -214,7 +217,7 @@ class ReWaS:
         on_progress: ProgressCallback | None = None,
         cancel: CancelSignal | None = None,
     ) -> ConflictReport:
-        """Check whether a prompt contradicts the video of a clip; "unsupported" where the pack cannot tell.
+        """Check whether a prompt contradicts the video of a clip. "unsupported" means that the pack cannot check it.
 
         Raises:
             SettingsError: The prompt is empty or too long.
@@ -225,11 +228,11 @@ class ReWaS:
         return self.conflict_check.check(prompt, read, lambda: self._read_frames(read, tracker), tracker)
 
     def score_text_sound(self, prompt: str, waveform: FloatArray) -> float:
-        """How well a sound matches a prompt, from 0 to 1; 0.5 is undecided.
+        """Score how well a sound matches a prompt, from 0 to 1; 0.5 is undecided.
 
         Args:
             prompt: What the sound should be.
-            waveform: [samples] at the sample rate of the pack, of any level.
+            waveform: [samples] at the sample rate of the pack, at any level.
 
         Raises:
             SettingsError: The prompt or the sound is empty.
@@ -238,13 +241,13 @@ class ReWaS:
         prompt = validate_prompt(prompt)
         if not waveform.size:
             raise SettingsError("The sound is empty.", "Give at least one sample.")
-        if self.joint is None:
+        if self.joint_scorer is None:
             raise PackError(
                 f"The pack {self.pack.name} cannot compare prompts with sounds.", "Choose a pack with a joint space."
             )
-        return self.joint.score_text_sound(prompt, self.front_end.encode(normalise(waveform))).probability
+        return self.joint_scorer.score_text_sound(prompt, self.front_end.encode(normalise(waveform))).probability
 
-    @raises_out_of_memory("making the sound", VOCODING_MEMORY_REMEDY)
+    @raises_out_of_memory("generating sound", VOCODING_MEMORY_REMEDY)
     @torch.inference_mode()
     def generate(
         self,
@@ -267,32 +270,32 @@ class ReWaS:
         Args:
             clip: The video, or a range of it.
             prompt: What the sound should be, 1 to 2000 characters.
-            seed: Of the first take, 0 or more. The same seed and settings give the same samples.
-            takes: Number of takes, 1 to 100, with the seeds `seed`, `seed` + 1, … A take with faults is replaced once,
-                by one with a seed after all of these.
-            control: What the primary sound follows: energy, onsets or texture, and how strongly. None estimates the
+            seed: Seed of the first take, 0 or more. The same seed and settings give the same samples.
+            takes: Number of takes, 1 to 100, with the seeds `seed`, `seed` + 1, … A take with faults is generated once
+                more, with one of the seeds that follow.
+            control: What the primary sound follows (energy, onsets or texture) and how strongly. None estimates the
                 energy from the video.
-            sampling: Number of steps, guidance, sampler and negative prompt. None takes the defaults of the pack.
-            output: Sample rate, gain, loop and cuts. None is a sound without cuts at the sample rate of the pack.
-            layers: More sounds, at most 8, each with its own stem. Where a stem or their sum would clip, all are
-                lowered alike.
-            regenerate: An existing sound of this clip, of which a range is generated again, or all of it at a strength.
-                Where no energy is given, a strength below 1 follows its energy; a strength of 1 follows that of the
-                video, at the level of what is kept.
-            conflict: What happens where the video contradicts the prompt. "off" does not check, "warn" reports it,
-                "soften" reduces the weight of the prompt, "refuse" raises ConflictError.
+            sampling: Number of steps, guidance, sampler and negative prompt. None means the defaults of the pack.
+            output: Sample rate, gain, loop and cuts. None means a sound without cuts at the sample rate of the pack.
+            layers: Up to 8 additional sounds, each with its own stem. If a stem or their sum would clip, all stems are
+                lowered equally.
+            regenerate: An existing sound of this clip, to be regenerated in a range or as a whole. If no energy is
+                given, a strength below 1 follows the energy of that sound, and a strength of 1 follows the energy
+                estimated from the video, at the level of the kept part.
+            conflict: What to do if the video contradicts the prompt. "off" does not check, "warn" reports it, "soften"
+                reduces the weight of the prompt, "refuse" raises ConflictError.
             on_progress: Called with the progress of each step.
-            cancel: Stops the work within one sampling step once it is set, for example a threading.Event.
+            cancel: A signal such as a threading.Event, which stops the work within one sampling step once it is set.
 
         Returns:
             The takes, the best first, and the settings that they were generated with.
 
         Raises:
-            SettingsError: A setting is out of its range, or some exclude each other.
+            SettingsError: A setting is out of range, or settings exclude each other.
             MediaError: The media of the clip cannot be read.
             PackError: The pack cannot follow the conflict policy.
             ConflictError: The video contradicts the prompt, and `conflict` is "refuse".
-            InsufficientMemoryError: It does not fit into memory, even at batch size 1.
+            InsufficientMemoryError: Out of memory, even at batch size 1.
             Cancelled: `cancel` was set.
         """
         control, output = control or Control(), output or Output()
@@ -313,10 +316,10 @@ class ReWaS:
         cuts_s = validate_cuts(output.cuts, read.duration_s) if output.cuts else ()
         _check_curves(control, layers, read)
         source = None if regenerate is None else regenerate.inpaint_source(read.duration_s, self.front_end)
-        frames = functools.cache(lambda: self._read_frames(read, tracker))  # read once, when they are first needed
+        frames = functools.cache(lambda: self._read_frames(read, tracker))  # read once, on first use
 
         def estimate_energy() -> EnergyCurve:
-            # Frames that the conflict check needs too are read once and kept; others are streamed.
+            # Frames that the conflict check also needs are read once and kept; otherwise they are streamed.
             is_shared = self.conflict_check.uses_estimator_frames(conflict)
             return self._estimate_energy(frames() if is_shared else self._open_frame_stream(read, tracker), tracker)
 
@@ -333,7 +336,7 @@ class ReWaS:
         )
         energy = request.resolve_energy(control.energy, read, estimate_energy)
         report = self.conflict_check.apply_policy(conflict, prompt, read, frames, tracker)
-        frames.cache_clear()  # An hour of frames is not kept in memory while sound is generated.
+        frames.cache_clear()  # Frames of a long clip must not stay in memory during generation.
         if report is not None and conflict == "soften":
             request = replace(request, settings=replace(settings, prompt_weight=prompt_weight(report)))
         plan = request.plan_sound(prompt, energy, control.texture, cuts_s)
@@ -341,7 +344,7 @@ class ReWaS:
         planned_layers = [
             (layer, layer_request.plan_sound(layer.prompt, layer.resolve_energy(energy))) for layer in layers
         ]
-        generator = TakeGenerator(self.pack, self.front_end, self.sound_generator, self.joint)
+        generator = TakeGenerator(self.pack, self.front_end, self.sound_generator, self.joint_scorer)
         generated = generator.generate_takes(plan, seed, takes, tracker, planned_layers, output.gain_db)
         return GenerationResult(
             clip=read,
@@ -361,7 +364,7 @@ class ReWaS:
 
     @property
     def conflict_check(self) -> ConflictCheck:
-        """Compares prompts with video, and knows which conflict policies the pack can follow."""
+        """The conflict check, with the conflict policies that the pack supports."""
         return ConflictCheck(self.matcher, self.pack.name)
 
     @property
@@ -375,8 +378,8 @@ class ReWaS:
         """Estimate energy from frames in memory.
 
         Args:
-            frames: [T, H, W] brightness, or [T, H, W, 3] colours, in `frame_format`.
-            on_window: Called with the number of finished windows and of all windows.
+            frames: Brightness [T, H, W] or RGB [T, H, W, 3] in `frame_format`.
+            on_window: Called with finished and total windows.
 
         Returns:
             [T] energy in nats, one value per frame.
@@ -405,7 +408,7 @@ class ReWaS:
         return normalise(sound) if sound.any() else sound
 
     def _open_frame_stream(self, read: ProbedClip, tracker: ProgressTracker) -> FrameStream:
-        """The frames of a clip as a stream, so that a long clip is never in memory as a whole."""
+        """Open the frames of a clip as a stream, so that a long clip is never completely in memory."""
         with tracker.stage("decode"):
             return self._estimator.stream_frames(read, tracker.cancel)
 
@@ -416,7 +419,7 @@ class ReWaS:
     def _check_request(
         self, control: Control, output: Output, layers: Sequence[Layer], regenerate: Regenerate | None
     ) -> None:
-        """Raise SettingsError for settings that exclude each other, or that the pack does not support."""
+        """Raise SettingsError if settings exclude each other or the pack does not support them."""
         check_layers(layers)
         check_combination(
             regenerates=regenerate is not None,
@@ -434,7 +437,7 @@ class ReWaS:
 
 
 def _check_curves(control: Control, layers: Sequence[Layer], read: ProbedClip) -> None:
-    """Raise SettingsError for a curve of a layer, or a texture, that is not as long as the clip."""
+    """Raise SettingsError if the energy of a layer or the texture is not as long as the clip."""
     for curve in (layer.energy for layer in layers if isinstance(layer.energy, EnergyCurve)):
         check_curve_covers_clip(curve, read)
     if control.texture is not None:

@@ -1,1 +1,1 @@
-"""What conditions the denoiser: the log-mel front end, windows and controls."""
+"""Conditioning of the denoiser: the log-mel front end, windows and controls."""

@@ -1,4 +1,4 @@
-"""Controls: energy, onsets and texture, and the hint that the adapter reads them from."""
+"""Controls: energy, onsets and texture, and the hint through which the adapter reads them."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ class Controls:
     def pad(self, frames: int) -> Controls:
         """Extend the controls to a number of frames: energy and texture keep their last value, onsets are 0.
 
-        Generating beyond the end and cutting there sounds better than generating silence.
+        Generating past the end and trimming sounds better than generating silence there.
         """
         missing = frames - self.frames
 

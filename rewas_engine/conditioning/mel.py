@@ -15,7 +15,7 @@ from transformers.audio_utils import mel_filter_bank
 from rewas_engine.curves.energy import EnergyCurve
 
 CHUNK_FRAMES = 1024
-"""Frames of a long sound that are transformed at once: a spectrum is 16 times as large as its log-mel."""
+"""Frames of a long sound that are transformed at once, because a spectrum is 16 times as large as its log-mel."""
 
 
 @dataclass(frozen=True)

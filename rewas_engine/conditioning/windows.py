@@ -14,7 +14,7 @@ def window_starts(total: int, window: int, overlap: int) -> list[int]:
 
     Args:
         total: Positions to cover.
-        window: Length of each window. If it is not below `total`, there is one window.
+        window: Length of each window. If it is at least `total`, there is one window.
         overlap: Least overlap of neighbouring windows.
     """
     if total <= window:
@@ -43,7 +43,7 @@ class SoundWindow:
     Attributes:
         frames: Mel frames of a window.
         overlap_frames: Least overlap in mel frames.
-        patch: Mel frames per latent position. It divides both.
+        patch: Mel frames per latent position, a divisor of the other two.
     """
 
     frames: int
@@ -108,7 +108,7 @@ def _places(start: int, window: int, total: int, on: torch.Tensor) -> torch.Tens
 def join(parts: Iterable[torch.Tensor], starts: Sequence[int], window: int, total: int) -> torch.Tensor:
     """Join windows `[window]` to `[total]`, switching in the middle of each overlap.
 
-    The result is exact for a network that sees no further than half an overlap, such as a vocoder.
+    The result is exact for a network whose receptive field reaches no farther than half an overlap, such as a vocoder.
 
     Args:
         parts: Windows on any device, consumed one by one. The result is on the CPU.

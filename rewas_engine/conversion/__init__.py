@@ -1,1 +1,1 @@
-"""Conversion of the officially released checkpoints to a pack: safe, strict, and complete or not at all."""
+"""Conversion of the official checkpoints to a pack: runs no code in them, and writes a complete pack or nothing."""

@@ -1,4 +1,4 @@
-"""AudioLDM-M as a folder in diffusers layout, in place of the released files of the parts that it holds."""
+"""AudioLDM-M in diffusers layout. Parts in such a folder replace those of the released files."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _WEIGHTS = (
     "diffusion_pytorch_model.fp16.bin",
     "pytorch_model.fp16.bin",
 )
-"""Under which names diffusers keeps the weights of a part; those of half precision only where there are no others."""
+"""File names that diffusers uses for weights, in order of preference: half precision comes last."""
 _OLD_ATTENTION = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
 
 
@@ -36,32 +36,32 @@ class DiffusersFolder:
     path: Path
 
     def check(self) -> None:
-        """Raises CheckpointError where the folder is missing, holds none of the parts, or one without its weights."""
+        """Raise CheckpointError if the folder is missing, holds no part, or holds a part without weights."""
         if not self.path.is_dir():
             raise CheckpointError(self.path, "is not a folder", "an AudioLDM-M folder in diffusers layout", _REMEDY)
         for name in _FOLDERS.values():
             if (self.path / name).exists() and self._weights(name) is None:
-                # To take the part from elsewhere, unasked, would make another model than the one that was given.
-                remedy = f"Download {name} again, weights in one file, or remove it to take the part from elsewhere."
+                # Silently taking the part from another file would build a different model.
+                remedy = f"Download {name} again with its weights in one file, or remove it to use the released file."
                 expected = f"{_WEIGHTS[0]} or {_WEIGHTS[1]}"
                 raise CheckpointError(self.path / name, "holds no weights (--audioldm)", expected, remedy)
         if not self.roles():
             raise CheckpointError(self.path, "holds no part of AudioLDM", " or ".join(_FOLDERS.values()), _REMEDY)
 
     def roles(self) -> list[str]:
-        """The parts that it holds."""
+        """Return the roles of the parts in the folder."""
         return [role for role, name in _FOLDERS.items() if self._weights(name) is not None]
 
     def tensors(self, role: str, sizes: ReleasedSizes, dtype: torch.dtype) -> dict[str, torch.Tensor]:
-        """The tensors of a part that it holds, which will be stored as dtype. Raises CheckpointError."""
+        """Read the tensors of a part, checked for storage as `dtype`. Raises CheckpointError."""
         file = self._weights(_FOLDERS[role])
-        assert file is not None, "only asked for what roles() names"
+        assert file is not None, "the role must be one of roles()"
         source = read_checkpoint(file, f"{_FOLDERS[role]} of {self.path.name} (--audioldm)")
         excerpt = _rename_old_attention(source) if role == "codec" else ModuleTensors(source, source.tensors)
         return diffusers_parts()[role].match_tensors(sizes, excerpt, dtype)
 
     def scaling_factor(self) -> float | None:
-        """The factor of its latents, where its VAE says it. Raises CheckpointError where that cannot be read."""
+        """Read the scaling factor from the VAE's config; None if absent. Raises CheckpointError if it is unreadable."""
         config = self.path / "vae" / "config.json"
         if not config.is_file():
             return None
@@ -72,11 +72,11 @@ class DiffusersFolder:
         if found is None:
             return None
         if not isinstance(found, int | float) or isinstance(found, bool) or not 0 < found <= sys.float_info.max:
-            raise CheckpointError(config, f"says scaling_factor {found!r}", "one finite number above 0", _REMEDY)
+            raise CheckpointError(config, f"has the scaling_factor {found!r}", "one finite number above 0", _REMEDY)
         return float(found)
 
     def tokenizer(self) -> Path | None:
-        """The folder of its tokenizer."""
+        """Return the folder of the tokenizer, or None."""
         folder = self.path / "tokenizer"
         return folder if folder.is_dir() else None
 
@@ -85,7 +85,7 @@ class DiffusersFolder:
 
 
 def _rename_old_attention(source: Checkpoint) -> ModuleTensors:
-    """Tensors of a VAE under the names that diffusers gives its attention today."""
+    """Rename the attention layers of an old VAE to their current diffusers names."""
     stored_names: dict[str, str] = {}
     for name in source.tensors:
         stem, _, end = name.rpartition(".")
@@ -98,4 +98,4 @@ def _rename_old_attention(source: Checkpoint) -> ModuleTensors:
     return ModuleTensors(source, tensors, lambda name: stored_names.get(name, name))
 
 
-_REMEDY = "Give the folder that holds unet, vae, text_encoder, tokenizer and vocoder."
+_REMEDY = "Choose the folder that contains unet, vae, text_encoder, tokenizer and vocoder."

@@ -1,6 +1,6 @@
-"""Under which names the released checkpoints hold the tensors of our modules.
+"""Names of our tensors in the released checkpoints.
 
-Each function takes the name of one of our tensors and gives the released name, without the prefix of its container.
+Each function converts the name of one of our tensors to its released name, without the prefix of its container.
 """
 
 from __future__ import annotations
@@ -46,9 +46,14 @@ _PHI_BLOCK = {"norm1": "norm_1", "norm2": "norm_2", "attention": "attn", "mlp.0"
 
 
 def denoiser_name(name: str, blocks: int, levels: int) -> str:
-    """Of the denoiser: its blocks stand in one row, a level's resampler after its residual blocks.
+    """Convert a name of the denoiser.
 
-    blocks: residual blocks of a level on the way down; on the way up there is one more. levels: of the denoiser.
+    The release numbers the blocks of all levels consecutively, each level's resampler after its residual blocks.
+
+    Args:
+        name: Our name.
+        blocks: Residual blocks per level of the encoder; the decoder has one more.
+        levels: Number of levels.
     """
     match = re.fullmatch(r"(down|up)_blocks\.(\d+)\.(resnets|attentions|downsamplers|upsamplers)\.(\d+)\.(.+)", name)
     if match:
@@ -70,7 +75,7 @@ def denoiser_name(name: str, blocks: int, levels: int) -> str:
 
 
 def adapter_name(name: str, blocks: int, levels: int) -> str:
-    """Of the adapter: its encoder is named as the denoiser is."""
+    """Convert a name of the adapter, whose encoder has the names of the denoiser."""
     if name.startswith("encoder."):
         return denoiser_name(name.removeprefix("encoder."), blocks, levels)
     name = re.sub(r"^zero_convs\.(\d+)\.", r"zero_convs.\1.0.", name)
@@ -85,12 +90,12 @@ def adapter_name(name: str, blocks: int, levels: int) -> str:
 
 
 def ema_name(denoiser: str) -> str:
-    """Of the running average (EMA) of a tensor of the denoiser: without dots."""
+    """Return the name of the EMA of a denoiser tensor: its released name without dots."""
     return "diffusion_model" + denoiser.replace(".", "")
 
 
 def codec_name(name: str, levels: int) -> str:
-    """Of the VAE: its decoder counts levels from the output on."""
+    """Convert a name of the VAE. The release counts the decoder's levels from the output."""
     match = re.fullmatch(r"(encoder|decoder)\.(down|up)_blocks\.(\d+)\.(.+)", name)
     if match:
         half, way, level, rest = match[1], match[2], int(match[3]), match[4]
@@ -108,12 +113,12 @@ def codec_name(name: str, levels: int) -> str:
 
 
 def vocoder_name(name: str) -> str:
-    """Of HiFi-GAN."""
+    """Convert a name of HiFi-GAN."""
     return re.sub(r"^upsampler\.", "ups.", name)
 
 
 def text_name(name: str) -> str:
-    """Of CLAP's text branch."""
+    """Convert a name of CLAP's text branch."""
     name = re.sub(r"^text_model\.", "text_branch.", name)
     return _replace_prefix(
         name, {"text_projection.linear1": "text_projection.0", "text_projection.linear2": "text_projection.2"}
@@ -121,7 +126,7 @@ def text_name(name: str) -> str:
 
 
 def video_name(name: str) -> str:
-    """Of Synchformer's visual branch."""
+    """Convert a name of Synchformer's visual branch."""
     match = re.fullmatch(r"layers\.(\d+)\.(.+)", name)
     if match:
         return f"blocks.{match[1]}.{_replace_prefix(match[2], _VIDEO_BLOCK)}"
@@ -129,7 +134,7 @@ def video_name(name: str) -> str:
 
 
 def phi_name(name: str) -> str:
-    """Of φ."""
+    """Convert a name of φ."""
     match = re.fullmatch(r"layers\.(\d+)\.(.+)", name)
     if match:
         return f"hint_blocks.blocks.{match[1]}.{_replace_prefix(match[2], _PHI_BLOCK)}"
@@ -137,7 +142,7 @@ def phi_name(name: str) -> str:
 
 
 def _replace_prefix(name: str, prefixes: dict[str, str]) -> str:
-    """The name with its beginning exchanged, where the table has one that ends at a dot or at the name's end."""
+    """Replace the prefix of a name by the table. A prefix must end at a dot or at the end of the name."""
     for prefix, released in prefixes.items():
         if name == prefix or name.startswith(f"{prefix}."):
             return released + name[len(prefix) :]

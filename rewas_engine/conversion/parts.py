@@ -1,4 +1,4 @@
-"""The parts of the released model: where each is in the checkpoints, and strict matching in both directions."""
+"""The parts of the released model, and strict matching of their tensors: none may be missing or left over."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class ModuleTensors:
     Args:
         source: The file.
         tensors: Tensors by name.
-        name_in_file: Function from such a name to the full name in the file, for errors.
+        name_in_file: Function from a released name to the full name in the file, for errors.
         unexpected_names: Names in the file outside the container.
     """
 
@@ -94,12 +94,12 @@ class Part:
         if missing:
             raise source.error(
                 f"lacks {len(missing)} of {len(found) + len(missing)} tensors of {self.title}, first {missing[0]}",
-                "every one of them",
+                "all of them",
             )
         if unknown:
             raise source.error(
                 f"holds {_count_phrase(unknown)} no place in {self.title}, first {unknown[0]}",
-                f"those of {self.title} and no others",
+                f"the tensors of {self.title} and no others",
             )
         return found
 
@@ -114,7 +114,7 @@ class Part:
         return next((make for end, make in self.constants.items() if name.endswith(end)), None)
 
     def _fold_weight_norms(self, sizes: ReleasedSizes, excerpt: ModuleTensors) -> Tensors:
-        """Return the tensors with each pair weight_g and weight_v of our weights multiplied."""
+        """Return the tensors, with each pair weight_g and weight_v of the part combined into one weight."""
         stored, source = self.released_shapes(sizes), excerpt.source
         pairs: dict[str, torch.Tensor] = {}
         for name, tensor in excerpt.tensors.items():
@@ -135,7 +135,7 @@ class Part:
         for name, tensor in folded.items():
             if name not in pairs and not torch.isfinite(tensor).all():
                 given = f"{excerpt.name_in_file(name)}_g and {excerpt.name_in_file(name)}_v"
-                raise source.error(f"holds {given}, whose product is not finite", "numbers", DOWNLOAD_AGAIN)
+                raise source.error(f"holds {given}, whose product is not finite", "finite values", DOWNLOAD_AGAIN)
         return {**{name: tensor for name, tensor in excerpt.tensors.items() if name not in pairs}, **folded}
 
     def is_ignored(self, name: str) -> bool:
@@ -143,7 +143,7 @@ class Part:
 
 
 def released_shape(role: str, name: str, tensor: torch.Tensor) -> tuple[int, ...]:
-    """Return the released shape of our tensor: the VAE's attention consists of 1x1 convolutions there."""
+    """Return the shape of our tensor in the release, where the VAE's attention consists of 1x1 convolutions."""
     shape = tuple(tensor.shape)
     if role == "codec" and ".attentions." in name and len(shape) == 2:
         return (*shape, 1, 1)
@@ -151,7 +151,7 @@ def released_shape(role: str, name: str, tensor: torch.Tensor) -> tuple[int, ...
 
 
 def fold_weight_norm(tensors: Tensors) -> dict[str, torch.Tensor]:
-    """Multiply each pair of weight_g and weight_v: w = g · v / |v| over all axes but the first."""
+    """Combine each pair weight_g and weight_v into w = g · v / |v|, with the norm over all axes but the first."""
     folded = {name: tensor for name, tensor in tensors.items() if not name.endswith((".weight_g", ".weight_v"))}
     for name, scale in tensors.items():
         direction = tensors.get(name.removesuffix("_g") + "_v")
@@ -176,33 +176,31 @@ def _fit_shape(tensor: torch.Tensor, wanted: torch.Tensor, name: str, part: Part
     if tensor.dim() == 4 and wanted.dim() == 2 and tensor.shape[2:] == (1, 1):
         tensor = tensor[..., 0, 0]
     if tensor.shape != wanted.shape:
-        raise source.error(
-            f"holds {name} with shape {list(tensor.shape)}", f"{list(wanted.shape)}, as {part.title} has it"
-        )
+        raise source.error(f"holds {name} with shape {list(tensor.shape)}", f"{list(wanted.shape)}, as in {part.title}")
     whole_numbers = not (tensor.is_floating_point() or tensor.is_complex() or tensor.dtype == torch.bool)
     if not (tensor.is_floating_point() if wanted.is_floating_point() else whole_numbers):
-        raise source.error(f"holds {name} as {tensor.dtype}", f"{wanted.dtype}, as {part.title} has it")
+        raise source.error(f"holds {name} as {tensor.dtype}", f"{wanted.dtype}, as in {part.title}")
     return tensor
 
 
 def _check_values(tensor: torch.Tensor, dtype: torch.dtype, name: str, source: Checkpoint) -> None:
     if not tensor.is_floating_point():
         return
-    # The extremes are NaN where anything is; unlike a mask, they take no memory. Few operations know narrow floats.
+    # The extremes are NaN if any value is, and unlike a mask they take no memory. Few operations support narrow floats.
     extremes = torch.stack((tensor if tensor.dtype.itemsize >= 4 else tensor.float()).aminmax())
     if not torch.isfinite(extremes).all():
-        raise source.error(f"holds values in {name} that are not finite", "numbers", DOWNLOAD_AGAIN)
+        raise source.error(f"holds values in {name} that are not finite", "finite values", DOWNLOAD_AGAIN)
     if not torch.isfinite(extremes.to(dtype)).all():
         largest, kind = float(extremes.abs().max()), str(dtype).removeprefix("torch.")
         raise source.error(
             f"holds values in {name} up to {largest:.4g}, more than {kind} can hold",
             f"no more than {torch.finfo(dtype).max:.4g}",
-            None if dtype == torch.float32 else "Choose fp32.",
+            None if dtype == torch.float32 else "Choose the precision fp32.",
         )
 
 
 def released_parts(sizes: ReleasedSizes) -> dict[str, Part]:
-    """Return every part with weights by role, under its released names."""
+    """Return all parts that have weights, by role, with their released names."""
     blocks, levels, codec_levels = sizes.blocks, len(sizes.widths), len(sizes.codec_widths)
     parts = (
         Part("denoiser", "the denoiser (AudioLDM-M's UNet)", lambda name: names.denoiser_name(name, blocks, levels)),
@@ -217,7 +215,7 @@ def released_parts(sizes: ReleasedSizes) -> dict[str, Part]:
 
 
 def diffusers_parts() -> dict[str, Part]:
-    """Return the parts in an AudioLDM-M folder in diffusers layout, whose names are ours."""
+    """Return the parts of an AudioLDM-M folder in diffusers layout, which uses our names."""
     return {
         "denoiser": Part("denoiser", "the denoiser (AudioLDM-M's UNet)", str),
         "codec": Part("codec", "the VAE", str),

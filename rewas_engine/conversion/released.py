@@ -1,4 +1,4 @@
-"""The conversion itself: released files in, one pack out, whole or not at all."""
+"""Convert the released files to one pack. On failure, nothing is left behind."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ PERMITS = (
 
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 TOKEN_TIMES = ("centres", "released")
-"""Each token at its true centre, or all laid evenly over 5.12 seconds as in the release."""
+"""Place each token at its true centre, or all of them evenly over 5.12 seconds as in the release."""
 RELEASED_SAMPLING = {"num_steps": 200, "guidance_scale": 3.0, "eta": 1.0}
-"""How the release samples, with its own sampler, ddim."""
+"""Sampling settings of the release, whose sampler is DDIM."""
 DEFAULT_NUM_STEPS = 25
-"""Of DPM-Solver++: see docs/speed.md for what they cost."""
+"""Default number of steps, with DPM-Solver++; docs/speed.md lists the cost."""
 _SOURCE_FILES = {
     "phi": "phi",
     "video_encoder": "synchformer",
@@ -59,11 +59,16 @@ Tensors = dict[str, torch.Tensor]
 
 @dataclass(frozen=True)
 class ReleasedFiles:
-    """Where the released files lie.
+    """Paths of the released files.
 
-    vae, vocoder, clap: None where the ReWaS checkpoint or the AudioLDM-M folder holds them. audioldm: a folder in
-    diffusers layout, taken in place of the denoiser, VAE, vocoder, text encoder and tokenizer that it holds.
-    tokenizer: a folder with RoBERTa's.
+    Args:
+        rewas: ReWaS checkpoint.
+        phi: Checkpoint of φ.
+        synchformer: Synchformer checkpoint.
+        vae, vocoder, clap: Checkpoints; None if the ReWaS checkpoint or the AudioLDM-M folder contains the part.
+        audioldm: AudioLDM-M folder in diffusers layout. Its denoiser, VAE, vocoder, text encoder and tokenizer replace
+            those of the checkpoints.
+        tokenizer: Folder with the tokenizer of RoBERTa.
     """
 
     rewas: Path
@@ -85,11 +90,22 @@ def convert_released(
     sizes: ReleasedSizes = RELEASED,
     on_progress: ProgressCallback | None = None,
 ) -> Path:
-    """Write a pack into a new folder, named as the folder is, and return it.
+    """Write a pack into a new folder and return it.
 
-    Every file is checked whole before anything is written. dtype: one of DTYPES. token_times: one of TOKEN_TIMES.
-    Raises CheckpointError for a file that is not what it should be, PackError where the folder exists or something is
-    missing, SettingsError for another dtype or time map.
+    All files are checked completely before anything is written.
+
+    Args:
+        files: The released files.
+        folder: Folder to create; its name becomes the name of the pack.
+        dtype: Precision of the stored weights, one of DTYPES.
+        token_times: One of TOKEN_TIMES.
+        sizes: Sizes of the networks.
+        on_progress: Called before each step.
+
+    Raises:
+        CheckpointError: A file has unexpected contents.
+        PackError: The folder exists, or a file is missing.
+        SettingsError: `dtype` or `token_times` is unknown.
     """
     if dtype not in DTYPES:
         raise SettingsError(f"The precision {dtype!r} is unknown.", f"Choose one of {', '.join(DTYPES)}.")
@@ -116,14 +132,14 @@ def convert_released(
         copy_tokenizer(tokenizer, unfinished / "text_encoder")
         (unfinished / "schedule").mkdir()
         (unfinished / "schedule" / CONFIG_FILE).write_text(config_json(released_schedule()), "utf-8")
-        report("Taking the hashes of the files", total - 1, total)
+        report("Hashing the files", total - 1, total)
         write_description(unfinished, _description(folder.name, conversion, sizes, token_times))
     report("Done", total, total)
     return folder
 
 
 class _Conversion:
-    """Knows for each part where it comes from; reads it anew each time, so that one file at a time is in memory."""
+    """Finds the source of each part, and reads it again on each call so that only one file is in memory at a time."""
 
     def __init__(self, files: ReleasedFiles, sizes: ReleasedSizes, dtype: torch.dtype) -> None:
         self._files, self._sizes, self._dtype = files, sizes, dtype
@@ -141,10 +157,9 @@ class _Conversion:
         return check_tokenizer(given, self._sizes.vocabulary)
 
     def check(self, role: str) -> None:
-        """Raises CheckpointError where a file that holds the part is not what it should be, or none holds it.
+        """Raise CheckpointError if no file contains the part, or if a copy of it is damaged.
 
-        What the ReWaS checkpoint holds of a part that is taken from elsewhere must be whole too: else it is damaged,
-        or of some other training.
+        The unused copies in the ReWaS checkpoint are checked too: a damaged copy means a damaged or different file.
         """
         if role == "codec":
             self._scaling_factor()
@@ -154,11 +169,11 @@ class _Conversion:
             copy(torch.float32)
 
     def tensors(self, role: str) -> Tensors:
-        """The tensors of a part, to be stored as the pack's dtype. Raises CheckpointError."""
+        """Read the tensors of a part, checked for storage in the precision of the pack. Raises CheckpointError."""
         return self._readers(role)[0](self._dtype)
 
     def _readers(self, role: str) -> list[Callable[[torch.dtype], Tensors]]:
-        """What reads and checks each copy of a part, the one that is taken first."""
+        """Return functions that read and check each copy of a part; the first copy is the one to use."""
         part, kind, sizes = self._parts[role], _SOURCE_FILES.get(role), self._sizes
         own: Path | None = getattr(self._files, kind) if kind is not None else None
         copies: list[Callable[[torch.dtype], Tensors]] = []
@@ -170,11 +185,11 @@ class _Conversion:
         if not copies:
             if kind is not None:
                 raise missing_file_error(kind)
-            raise self._rewas.source.error(f"holds nothing of {self.title(role)}", "its tensors")
+            raise self._rewas.source.error(f"does not contain {self.title(role)}", "its tensors")
         return copies
 
     def sources(self) -> dict[str, str]:
-        """Names of the files that were converted, by option."""
+        """Return the names of the converted files by option."""
         return {name: Path(path).name for name, path in asdict(self._files).items() if path is not None}
 
     def write(self, role: str, folder: Path) -> None:
@@ -194,7 +209,7 @@ class _Conversion:
         if factor is None and self._folder is not None:
             factor = self._folder.scaling_factor()
         if factor is None:
-            raise self._rewas.source.error("holds no scale_factor", "the factor of its latents")
+            raise self._rewas.source.error("has no scale_factor", "the scaling factor of its latents")
         return factor
 
 
@@ -223,7 +238,7 @@ def _description(name: str, conversion: _Conversion, sizes: ReleasedSizes, token
             "frame_rate": "25",
             "width": sizes.frame_size_px,
             "height": sizes.frame_size_px,
-            # The release shows five seconds of picture for 5.12 seconds of sound.
+            # The release uses five seconds of video for 5.12 seconds of sound.
             "window_frames": 128 if released_times else 125,
             "overlap_frames": 32,
             "colours": True,

@@ -1,4 +1,4 @@
-"""Sizes of the released networks, and those of a small model of the same build on which everything can be tried."""
+"""Sizes of the released networks, and of a small model with the same architecture for tests."""
 
 from __future__ import annotations
 
@@ -18,17 +18,23 @@ from rewas_engine.models.schedules import rescale_exact
 LATENT_CHANNELS = 8
 LATENT_BINS = 16
 HEAD_CHANNELS = 32
-"""Channels of one attention head of the denoiser; diffusers' own default of 8 heads computes something else."""
+"""Channels per attention head of the denoiser. The diffusers default, 8 heads, gives different results."""
 
 
 @dataclass(frozen=True)
 class ReleasedSizes:
     """Sizes of ReWaS on AudioLDM-M; the defaults are the released ones.
 
-    widths: channels of the denoiser's levels, all but the first with attention. blocks: residual blocks a level.
-    text: length of a prompt's embedding. codec_widths: of the VAE's levels. vocoder_channels: of the vocoder's first
-    layer. text_width, text_blocks, text_heads, vocabulary: of the text encoder. video_width, video_blocks, video_heads,
-    side: of the video encoder. phi_width, phi_blocks, phi_heads, phi_head: of φ.
+    Args:
+        widths: Channels of the denoiser's levels; all but the first have attention.
+        blocks: Residual blocks per level of the denoiser.
+        text: Width of a prompt embedding.
+        codec_widths: Channels of the VAE's levels.
+        vocoder_channels: Channels of the vocoder's first layer.
+        text_width, text_blocks, text_heads, vocabulary: Size of the text encoder.
+        video_width, video_blocks, video_heads: Size of the video encoder.
+        frame_size_px: Width and height of the video encoder's frames.
+        phi_width, phi_blocks, phi_heads, phi_head: Size of φ.
     """
 
     widths: tuple[int, ...] = (192, 384, 576, 960)
@@ -50,7 +56,7 @@ class ReleasedSizes:
     phi_head: tuple[int, ...] = (128, 64, 16)
 
     def denoiser_config(self) -> dict[str, Any]:
-        """The denoiser's configuration in diffusers' words."""
+        """Return the configuration of the denoiser for diffusers."""
         levels = len(self.widths) - 1
         return {
             "sample_size": [128, LATENT_BINS],
@@ -69,21 +75,21 @@ class ReleasedSizes:
 
     @property
     def head_counts(self) -> tuple[int, ...]:
-        """Attention heads of each level: what diffusers, for historical reasons, calls attention_head_dim."""
+        """Attention heads of each level. diffusers calls them attention_head_dim for historical reasons."""
         return tuple(width // HEAD_CHANNELS for width in self.widths)
 
     def new_denoiser(self) -> UNet2DConditionModel:
-        """AudioLDM's UNet."""
+        """Build the UNet of AudioLDM."""
         return UNet2DConditionModel(**self.denoiser_config())
 
     def new_adapter(self) -> EnergyAdapter:
-        """The adapter of ReWaS."""
-        with torch.device("meta"):  # only its configuration is wanted
+        """Build the adapter of ReWaS."""
+        with torch.device("meta"):  # only the configuration is needed
             config = dict(self.new_denoiser().config)
         return EnergyAdapter(unet=config, latent_bins=LATENT_BINS)
 
     def new_codec(self, scaling_factor: float = 1.0) -> AutoencoderKL:
-        """AudioLDM's VAE of log-mels."""
+        """Build the VAE of AudioLDM."""
         levels = len(self.codec_widths)
         return AutoencoderKL(
             in_channels=1,
@@ -98,7 +104,7 @@ class ReleasedSizes:
         )
 
     def new_vocoder(self) -> SpeechT5HifiGan:
-        """AudioLDM's HiFi-GAN: 160 samples a frame."""
+        """Build the HiFi-GAN of AudioLDM, with 160 samples per frame."""
         return SpeechT5HifiGan(
             SpeechT5HifiGanConfig(
                 model_in_dim=64,
@@ -114,7 +120,7 @@ class ReleasedSizes:
         )
 
     def new_text_encoder(self) -> ClapTextModelWithProjection:
-        """The text branch of CLAP."""
+        """Build the text branch of CLAP."""
         return ClapTextModelWithProjection(
             ClapTextConfig(
                 vocab_size=self.vocabulary,
@@ -123,20 +129,20 @@ class ReleasedSizes:
                 num_hidden_layers=self.text_blocks,
                 num_attention_heads=self.text_heads,
                 projection_dim=self.text,
-                layer_norm_eps=1e-5,  # RoBERTa's own; the class's default would be another
+                layer_norm_eps=1e-5,  # as in RoBERTa; the default of the class differs
             )
         )
 
     def new_video_encoder(self) -> MotionFormer:
-        """The visual branch of Synchformer."""
+        """Build the visual branch of Synchformer."""
         return MotionFormer(self.video_width, self.video_blocks, self.video_heads, self.frame_size_px)
 
     def new_phi(self) -> Phi:
-        """φ, whose attention ran over the batch axis: over one token at a time."""
+        """Build φ. Its attention runs over the batch axis, so each token attends only to itself."""
         return Phi(self.video_width, self.phi_width, self.phi_blocks, self.phi_heads, self.phi_head, "batch")
 
     def build_on_meta(self, role: str) -> nn.Module:
-        """The module of a role, without any memory for its weights."""
+        """Build the module of a role without allocating its weights."""
         with torch.device("meta"):
             module: nn.Module = getattr(self, f"new_{role}")()
         return module
@@ -162,11 +168,11 @@ SMALL = ReleasedSizes(
     phi_heads=2,
     phi_head=(16,),
 )
-"""Of the same build, and small enough for tests: everything but the numbers."""
+"""The same architecture in a size for tests."""
 
 
 def released_schedule() -> DDIMScheduler:
-    """The noise schedule that AudioLDM was trained with, sampled as the release samples."""
+    """Build the noise schedule of AudioLDM, with the sampling options of the release."""
     schedule = DDIMScheduler(
         num_train_timesteps=1000,
         beta_start=0.0015,

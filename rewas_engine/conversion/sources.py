@@ -1,4 +1,4 @@
-"""The released files: which one holds which part, and errors for swapped files."""
+"""The released files: which part each one contains, and errors for swapped files."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ class SourceKind:
     """A kind of released file.
 
     Args:
-        option: Option of the command.
-        title: Its name in sentences.
-        file_name: Its released name.
-        matches: Function that recognises it by its tensor names.
+        option: Command-line option that takes the file.
+        title: Name in messages.
+        file_name: Name in the official release.
+        matches: Function that recognises the file by its tensor names.
     """
 
     option: str
@@ -54,7 +54,7 @@ SOURCE_KINDS = {
         _name_matcher(r"(module\.)?vfeat_extractor\."),
     ),
     "phi": SourceKind(
-        "--phi", "the checkpoint of φ", "phi_vggsound.ckpt", _name_matcher(r"(module\.)?hint_blocks\.blocks\.")
+        "--phi", "the φ checkpoint", "phi_vggsound.ckpt", _name_matcher(r"(module\.)?hint_blocks\.blocks\.")
     ),
     "clap": SourceKind(
         "--clap",
@@ -78,7 +78,7 @@ _WRAPPER_PREFIXES = {
     "clap": ("module.", "model."),
     "vocoder": ("_orig_mod.", "module."),
 }
-"""Prefixes that training programs add to every name; removed if most names have them."""
+"""Prefixes that training code adds to every name; removed if most names have them."""
 _SYNCHFORMER_IGNORED_PATTERNS = r"(afeat_extractor|vproj|aproj|transformer)\..+"
 _REWAS_IGNORED_PATTERNS = (
     r"logvar|betas|scale_factor|alphas_cumprod(_prev)?|posterior_(variance|log_variance_clipped|mean_coef[12])|"
@@ -88,19 +88,19 @@ _REWAS_IGNORED_PATTERNS = (
 
 
 def read_source(kind: str, path: Path) -> Checkpoint:
-    """Read a checkpoint of a kind. Raises CheckpointError if it cannot be read or is of another kind."""
+    """Read a checkpoint of a kind. Raises CheckpointError if it is unreadable or of another kind."""
     wanted = SOURCE_KINDS[kind]
     checkpoint = read_checkpoint(path, wanted.label)
     if wanted.matches(checkpoint.tensors):
         return checkpoint
     other = next((found for found in SOURCE_KINDS.values() if found.matches(checkpoint.tensors)), None)
     if other is not None:
-        remedy = f"Give it to {other.option}, and to {wanted.option} the file released as {wanted.file_name}."
+        remedy = f"Use {other.option} for this file, and {wanted.option} for {wanted.file_name}."
         raise checkpoint.error(f"is {other.title}", wanted.title, remedy)
     raise checkpoint.error(
-        f"holds {len(checkpoint.tensors)} tensors of some other model, first {next(iter(checkpoint.tensors))}",
+        f"holds {len(checkpoint.tensors)} tensors of another model, first {next(iter(checkpoint.tensors))}",
         wanted.title,
-        f"Give {wanted.option} the file released as {wanted.file_name}.",
+        f"Use {wanted.option} for the released file {wanted.file_name}.",
     )
 
 
@@ -114,15 +114,15 @@ def read_part(
         unexpected = [excerpt.name_in_file(name) for name in excerpt.tensors if not re.fullmatch(known, name)]
         unexpected += excerpt.unexpected_names
         if unexpected:
-            raise checkpoint.error(f"holds {unexpected[0]}", "the parts of Synchformer and nothing else")
+            raise checkpoint.error(f"holds {unexpected[0]}", "only the parts of Synchformer")
         excerpt = ModuleTensors.from_prefix(excerpt.name_in_file("vfeat_extractor."), checkpoint)
     return part.match_tensors(sizes, excerpt, dtype)
 
 
 def _unwrap(checkpoint: Checkpoint, wrappers: Sequence[str]) -> ModuleTensors:
-    """Remove the prefixes of training programs from tensor names.
+    """Remove the prefixes of training code from tensor names.
 
-    Names without the prefix become `unexpected_names`: they are what is wrong with such a file.
+    Names without the prefix become `unexpected_names`, which make the conversion fail.
     """
     tensors, before = checkpoint.tensors, ""
     for wrapper in wrappers:
@@ -139,7 +139,7 @@ class RewasCheckpoint:
 
     Args:
         source: The file.
-        parts_by_role: Copies of each part, the preferred one first. As in the release, the denoiser's EMA is preferred.
+        parts_by_role: Copies of each part, the preferred one first: for the denoiser the EMA, as in the release.
         scale_factor: Scaling factor of latents; None if it is not stored.
     """
 
@@ -149,9 +149,9 @@ class RewasCheckpoint:
 
 
 def read_rewas(path: Path, parts: Mapping[str, Part], sizes: ReleasedSizes) -> RewasCheckpoint:
-    """Read the checkpoint of ReWaS and split it into parts; missing parts are absent.
+    """Read the checkpoint of ReWaS and split it into the parts that it contains.
 
-    Raises CheckpointError for a tensor that belongs to no part, and for another noise schedule.
+    Raises CheckpointError if a tensor belongs to no part, or if the noise schedule is not that of the release.
     """
     source = read_source("rewas", path)
     tensors = source.tensors
@@ -174,7 +174,7 @@ def read_rewas(path: Path, parts: Mapping[str, Part], sizes: ReleasedSizes) -> R
     unexpected = [name for name in tensors if not re.fullmatch(known, name)]
     if unexpected:
         raise source.error(
-            f"holds {len(unexpected)} tensors that belong to no part, first {unexpected[0]}", "none such"
+            f"holds {len(unexpected)} tensors that belong to no part, first {unexpected[0]}", "no such tensors"
         )
     _check_schedule(source)
     held = {
@@ -185,42 +185,44 @@ def read_rewas(path: Path, parts: Mapping[str, Part], sizes: ReleasedSizes) -> R
 
 
 def _ema_tensors(part: Part, sizes: ReleasedSizes, source: Checkpoint) -> ModuleTensors:
-    """The EMA tensors under the denoiser's released names."""
+    """Return the EMA tensors under the released names of the denoiser."""
     found = strip_prefix(source.tensors, "model_ema.")
     found = {name: tensor for name, tensor in found.items() if name not in ("decay", "num_updates")}
     dotted = {ema_name(released): released for released in part.released_shapes(sizes)}
     unexpected = [name for name in found if name not in dotted]
     if unexpected:
-        raise source.error(f"holds an average of no tensor of the denoiser, model_ema.{unexpected[0]}", "none such")
+        raise source.error(
+            f"holds model_ema.{unexpected[0]}, the average of an unknown tensor", "averages of the denoiser only"
+        )
     averages = {dotted[name]: tensor for name, tensor in found.items()}
     return ModuleTensors(source, averages, lambda name: f"model_ema.{ema_name(name)}")
 
 
 def _check_schedule(source: Checkpoint) -> None:
     betas, wanted = _read_floats("betas", source), released_schedule().betas
-    # Written as "all are close" so that NaN fails.
+    # Testing that all are close makes NaN fail.
     if betas is None or (betas.shape == wanted.shape and bool(((betas - wanted).abs() <= 1e-6).all())):
         return
     shown = f"{float(betas.flatten()[0]):.4g} to {float(betas.flatten()[-1]):.4g}" if betas.numel() else "empty"
     raise source.error(
-        f"was trained with another noise schedule ({betas.numel()} betas, {shown})",
+        f"has another noise schedule ({betas.numel()} betas, {shown})",
         f"1000 betas, {float(wanted[0]):.4g} to {float(wanted[-1]):.4g}",
     )
 
 
 def _scale_factor(source: Checkpoint) -> float | None:
-    """The scaling factor of latents; None if it is not stored."""
+    """Return the scaling factor of latents; None if it is not stored."""
     factor = _read_floats("scale_factor", source)
     if factor is None:
         return None
     if factor.numel() != 1 or not 0 < factor.item() < math.inf:
         shown = f"{factor.item():.4g}" if factor.numel() == 1 else f"{factor.numel()} numbers"
-        raise source.error(f"holds {shown} as scale_factor", "one finite number above 0")
+        raise source.error(f"has the scale_factor {shown}", "one finite number above 0")
     return factor.item()
 
 
 def _read_floats(name: str, source: Checkpoint) -> torch.Tensor | None:
-    """A setting that is stored next to the weights, in float64; None if it is missing."""
+    """Read a setting that is stored next to the weights, as float64; None if it is missing."""
     numbers = source.tensors.get(name)
     if numbers is None:
         return None
@@ -234,7 +236,7 @@ def missing_file_error(kind: str) -> CheckpointError:
     wanted = SOURCE_KINDS[kind]
     return CheckpointError(
         Path(wanted.file_name),
-        "was not given, and nothing else that was given holds its part",
+        "was not given, and no other given file contains its part",
         wanted.label,
-        f"Give it with {wanted.option}.",
+        f"Add it with {wanted.option}.",
     )

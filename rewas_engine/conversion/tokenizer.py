@@ -13,7 +13,7 @@ FETCH_COMMAND = (
     "hf download FacebookAI/roberta-base vocab.json merges.txt tokenizer.json tokenizer_config.json "
     "--local-dir roberta-base"
 )
-"""Command that downloads it."""
+"""Command that downloads the tokenizer."""
 _FILES = ("vocab.json", "merges.txt", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json")
 _SPECIAL = {"<s>": 0, "<pad>": 1, "</s>": 2}
 
@@ -21,12 +21,12 @@ _SPECIAL = {"<s>": 0, "<pad>": 1, "</s>": 2}
 def check_tokenizer(folder: Path | None, vocabulary: int) -> Path:
     """Return the folder of a tokenizer after checking that it fits the text encoder.
 
-    Raises PackError if none was given, and CheckpointError if the folder has none or another one.
+    Raises PackError if `folder` is None, and CheckpointError if it contains no tokenizer or a different one.
     """
     if folder is None:
         raise PackError(
-            "The tokenizer of RoBERTa is missing: the released checkpoints do not hold it.",
-            f"Give its folder with --tokenizer; where there is a network, fetch it with: {FETCH_COMMAND}",
+            "The tokenizer of RoBERTa is missing: it is not part of the released checkpoints.",
+            f"Give its folder with --tokenizer. To download it, run: {FETCH_COMMAND}",
         )
     whole = (folder / "tokenizer.json").is_file()
     if not whole and not ((folder / "vocab.json").is_file() and (folder / "merges.txt").is_file()):
@@ -38,12 +38,12 @@ def check_tokenizer(folder: Path | None, vocabulary: int) -> Path:
         size = max(tokenizer.get_vocab().values()) + 1
     except Exception as error:  # the tokenizers library raises bare Exceptions
         raise CheckpointError(
-            folder, f"cannot be read as a tokenizer ({error})", "that of RoBERTa", f"Run: {FETCH_COMMAND}"
+            folder, f"cannot be read as a tokenizer ({error})", "the tokenizer of RoBERTa", f"Run: {FETCH_COMMAND}"
         ) from error
     if special != _SPECIAL or size > vocabulary:
         found = f"has {size} tokens with {special}"
         raise CheckpointError(
-            folder, found, f"at most {vocabulary} with {_SPECIAL}, as RoBERTa has", f"Run: {FETCH_COMMAND}"
+            folder, found, f"at most {vocabulary} with {_SPECIAL}, as in RoBERTa", f"Run: {FETCH_COMMAND}"
         )
     return folder
 

@@ -35,7 +35,7 @@ class SampledCurve:
         return np.asarray((np.arange(len(self.values)) + 0.5) / float(self.rate_hz))
 
     def resample(self, rate_hz: Fraction | int, count: int) -> FloatArray:
-        """Interpolate at another rate, holding the ends: `[count]` or `[count, rows]`."""
+        """Interpolate at another rate, holding the first and last values: `[count]` or `[count, rows]`."""
         times_s = (np.arange(count) + 0.5) / float(rate_hz)
         return interpolate(self.values, self.times_s(), times_s).astype(np.float32)
 
@@ -55,7 +55,7 @@ def validate_samples(values: object, rate_hz: Any, name: str) -> tuple[FloatArra
         numbers = np.array(values, dtype=np.float32, ndmin=1)
     except (ValueError, TypeError) as error:
         raise SettingsError(
-            f"The {name} is not made of numbers ({error}).", "Give a sequence of numbers, in nats."
+            f"The {name} contains values that are not numbers ({error}).", "Give a sequence of numbers, in nats."
         ) from error
     above_0 = "Give a rate above 0 values per second."
     try:
@@ -73,7 +73,7 @@ def validate_samples(values: object, rate_hz: Any, name: str) -> tuple[FloatArra
 
 
 def interpolate(values: NDArray[Any], positions: NDArray[Any], query: NDArray[Any]) -> Nats:
-    """Interpolate values `[T]` or `[T, rows]`, given at `positions`, at `query` positions, holding the ends."""
+    """Interpolate values `[T]` or `[T, rows]` from `positions` to `query`, holding the first and last values."""
     if values.ndim == 1:
         return np.asarray(np.interp(query, positions, values))
     return np.stack([np.interp(query, positions, row) for row in values.T], axis=-1)
@@ -81,7 +81,7 @@ def interpolate(values: NDArray[Any], positions: NDArray[Any], query: NDArray[An
 
 def smooth_values(values: NDArray[Any], window_values: int) -> NDArray[Any]:
     """Smooth values `[T]` or `[T, rows]` with a Savitzky-Golay filter of order 2."""
-    # Here, since this import takes most of a command's start-up time.
+    # Imported here, because this takes most of the start-up time of a command.
     from scipy.signal import savgol_filter
 
     count = len(values)

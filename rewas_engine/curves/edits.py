@@ -1,4 +1,4 @@
-"""Edits of curves: energy and texture alike, energy alone, texture alone, and edits of single events."""
+"""Edits of curves: for energy and texture, for energy only, for texture only, and for single events."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Edit(Protocol[Curve]):
     """An edit of one kind of curve."""
 
     def apply(self, curve: Curve) -> Curve:
-        """The edited curve."""
+        """Return the edited curve."""
 
 
 def apply_edits(curve: Curve, edits: Iterable[Edit[Curve]]) -> Curve:
@@ -59,7 +59,7 @@ class EnergyEdit(ABC):
         values = np.maximum(self._edit_energy(lifted), SILENCE_NATS)
         if values.max() > MAX_ENERGY_NATS:
             raise SettingsError(
-                f"The edit “{self}” would make the energy {values.max():.1f} nats, louder than sound can be.",
+                f"The edit “{self}” would make the energy {values.max():.1f} nats, louder than any sound.",
                 f"Make a smaller change; the maximum is {MAX_ENERGY_NATS:.0f} nats.",
             )
         return EnergyCurve(values.astype(np.float32), curve.rate_hz, curve.source)
@@ -85,7 +85,7 @@ class TextureEdit(ABC):
         values -= values.mean(axis=1, keepdims=True)
         if np.abs(values).max() > MAX_BAND_NATS:
             raise SettingsError(
-                f"The edit “{self}” would take a band {np.abs(values).max():.1f} nats from the others.",
+                f"The edit “{self}” would move a band {np.abs(values).max():.1f} nats away from the others.",
                 f"Make a smaller change; the maximum is {MAX_BAND_NATS:g} nats.",
             )
         return TextureCurve(values.astype(np.float32), curve.rate_hz, curve.source)
@@ -255,7 +255,7 @@ def check_number(what: str, value: float, lowest: float, highest: float, unit: s
 
 
 def check_fits(edit: CurveEdit, length_s: float, heights: Nats, rate_hz: float) -> None:
-    """Raise SettingsError if an edit lasts longer than its curve, allowing for the last value."""
+    """Raise SettingsError if an edit lasts longer than its curve, with a tolerance of one value."""
     if length_s * rate_hz > len(heights) + 1:
         raise SettingsError(f"The edit “{edit}” lasts longer than the clip.", "Choose a shorter time.")
 
@@ -278,7 +278,7 @@ def _positions(heights: Nats) -> Nats:
 
 
 def _resample_at(heights: Nats, places: Nats, pad_with_silence: bool) -> Nats:
-    """Interpolate heights at positions `[T]`, holding the ends or, beyond half a value, padding with silence."""
+    """Interpolate heights at positions `[T]`. Outside the curve, hold the first or last height or pad with silence."""
     found = interpolate(heights, _positions(heights), places)
     if pad_with_silence:
         found[(places < -0.5) | (places > len(heights) - 0.5)] = 0.0

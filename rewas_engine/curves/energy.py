@@ -15,9 +15,9 @@ from rewas_engine.errors import SettingsError
 SILENCE_NATS = float(np.log(1e-5))
 """Energy of digital silence: the floor of the log-mel spectrogram, -11.5129 nats."""
 SILENCE_THRESHOLD_NATS = -11.5
-"""Energies up to this value are silence, so that a typed -11.5 means silence."""
+"""Energies up to this value count as silence, so that a user can type -11.5 for silence."""
 MAX_ENERGY_NATS = 5.0
-"""Upper limit of requested energies. No normalised sound comes near it."""
+"""Upper limit of requested energies, far above any normalised sound."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,7 +49,7 @@ class EnergyCurve(SampledCurve):
         if values.max() > MAX_ENERGY_NATS:
             position = int(values.argmax())
             raise SettingsError(
-                f"Value {position} of the energy curve is {values[position]:.1f} nats, louder than sound can be.",
+                f"Value {position} of the energy curve is {values[position]:.1f} nats, louder than any sound.",
                 f"Give log-mel energies between {SILENCE_NATS:.1f} (silence) and {MAX_ENERGY_NATS:.1f} nats.",
             )
 
@@ -88,7 +88,7 @@ def energy_agreement(requested: FloatArray, produced: FloatArray) -> tuple[float
         Mean absolute difference in nats, and the Pearson correlation, or None if a curve is constant.
     """
     mae_nats = float(np.mean(np.abs(requested - produced)))
-    # Not by standard deviation: rounding makes that of a constant float32 curve differ from 0.
+    # Not the standard deviation, which rounding makes differ from 0 for a constant float32 curve.
     if requested.size < 2 or np.ptp(requested) < 1e-5 or np.ptp(produced) < 1e-5:
         return mae_nats, None
     return mae_nats, float(np.corrcoef(requested.astype(np.float64), produced.astype(np.float64))[0, 1])

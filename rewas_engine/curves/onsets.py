@@ -16,7 +16,7 @@ TimesArray = NDArray[np.float64]
 TOLERANCE_S = 0.05
 """Onsets at most this far apart match."""
 ROUNDING_S = 1e-9
-"""Allowance for rounding, so that onsets exactly a tolerance apart match."""
+"""Rounding tolerance, so that onsets exactly TOLERANCE_S apart match."""
 
 # Tuned on the synthetic struck classes for F1 at ±50 ms, with and without background sound.
 WINDOW_S, HOP_S, RISE_S = 0.064, 0.005, 0.03
@@ -31,7 +31,7 @@ MIN_SEPARATION_S = 0.08
 """Onsets closer than this are merged."""
 REPLACE_RATIO = 2.0
 MASKING_S, MASKING_DB = 0.15, 5.0
-"""How long an onset hides onsets that are softer by this much, such as the ring or echo of a strike."""
+"""Time for which an onset masks onsets that are softer by this much, such as the ring or echo of a strike."""
 
 
 @dataclass(frozen=True)
@@ -55,8 +55,8 @@ def detect_onsets(waveform: NDArray[np.floating], sample_rate_hz: int) -> tuple[
     The method is spectral flux (Bello et al. 2005; Dixon 2006) of a log-mel spectrogram: the rise of its bands above
     their steady noise within 30 ms, averaged with the third power so that narrow-band sounds count. An onset is a local
     maximum above a threshold plus the moving mean. Onsets closer than MIN_SEPARATION_S are merged, and masked ones are
-    removed. The waveform is preceded by silence, so a sound at its first sample has an onset there. The last half
-    window (32 ms) is ignored. A gain does not change the result.
+    removed. Silence is added before the waveform, so that a sound at its first sample has an onset there. The last half
+    window (32 ms) is ignored. The result does not depend on the level of the waveform.
 
     Returns:
         Times `[N]` in seconds, ascending, and strengths `[N]` above 0 in nats.

@@ -18,7 +18,7 @@ from rewas_engine.exact_time import Seconds, exact_seconds
 from rewas_engine.runtime.atomic_files import write_text_atomic
 
 MAX_GAP_AT_ENDS_S = 0.25
-"""How much of the clip may be missing at either end of a curve. The first and last value are held there."""
+"""How much of the clip may be uncovered at either end of a curve. The first or last value is held there."""
 MAX_OVERRUN_S = 0.1
 """How far a point may lie beyond the clip: clips end at a frame, curves often at a round number."""
 
@@ -34,7 +34,7 @@ class PointFormat:
 
     Attributes:
         header: Column names.
-        description: What a point is, in the plural: "pairs of time and energy".
+        description: What the points are, such as "pairs of time and energy".
         example: A line of a file.
         hint: Meaning of a value.
     """
@@ -51,7 +51,7 @@ class PointFormat:
 
     @property
     def remedy(self) -> str:
-        """How to give such points, as the remedy of an error."""
+        """How to give points, as the remedy of an error."""
         return f"Give {self.description}, in seconds from the clip's start and nats, as in ({self.example})."
 
 
@@ -59,8 +59,8 @@ def validate_points(points: Iterable[Sequence[float]], form: PointFormat, name: 
     """Convert points to an array and check that they are finite and in order of time.
 
     Args:
-        points: Each one a time in seconds and its values.
-        form: The format they must have.
+        points: For each point, a time in seconds and its values.
+        form: Format of the points.
         name: Name of the curve in error messages.
 
     Raises:
@@ -84,7 +84,7 @@ def validate_points(points: Iterable[Sequence[float]], form: PointFormat, name: 
         values = ", ".join(f"{value:g}" for value in table[number, 1:])
         raise SettingsError(
             f"Point {number + 1} of {name} is ({times_s[number]:g} s, {values} nats).",
-            f"Give finite numbers; {form.hint}.",
+            f"Use finite numbers; {form.hint}.",
         )
     if times_s[0] < 0:
         raise SettingsError(f"Point 1 of {name} is before the clip, at {times_s[0]:g} s.", "Begin at 0 s.")
@@ -117,7 +117,7 @@ def interpolate_points(points: Points, *, duration: Seconds, rate_hz: Fraction, 
 
 
 def read_points(path: Path, forms: Sequence[PointFormat]) -> tuple[PointFormat, list[tuple[float, ...]]]:
-    """Read the points of a CSV file, and which of the formats its header has.
+    """Read the points of a CSV file, and detect which of the formats it has by its header.
 
     Raises:
         MediaError: The file is missing or has another format.
@@ -135,7 +135,7 @@ def read_points(path: Path, forms: Sequence[PointFormat]) -> tuple[PointFormat, 
 
 def write_points(points: Points, form: PointFormat, path: Path) -> Path:
     """Write points as a CSV file for `read_points`. Raises OSError if the file cannot be written."""
-    # Curves may rise by hundreds of nats per second, so times need more digits than values.
+    # A curve may rise by hundreds of nats per second, so times need more digits than values.
     rows = (",".join([f"{time_s:.9f}", *(f"{value:.6f}" for value in values)]) for time_s, *values in points.tolist())
     lines = [form.header_text, *rows]
     write_text_atomic(path, "\n".join(lines) + "\n")
@@ -149,7 +149,7 @@ def capitalise_name(name: str) -> str:
 
 def _read_text(path: Path, wanted: str) -> str:
     if not path.is_file():
-        raise MediaError(f"There is no curve file {path}.", "Check the path.")
+        raise MediaError(f"The curve file {path} does not exist.", "Check the path.")
     if path.stat().st_size > _MAX_FILE_BYTES:
         raise MediaError(
             f"{path.name} is larger than {_MAX_FILE_BYTES >> 20} MiB.", "Give fewer points; 100 per second are enough."

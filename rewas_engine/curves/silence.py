@@ -12,13 +12,13 @@ from rewas_engine.curves.energy import EnergyCurve
 from rewas_engine.exact_time import sample_count
 
 SILENCE_MARGIN_NATS = 0.25
-"""Energies up to this far above silence count as silence, which allows for rounding and resampling."""
+"""Energies at most this far above silence count as silence, because rounding and resampling change them."""
 MIN_GAP_S = Fraction(3, 10)
-"""Gaps up to this length are not muted, so that sounds may ring on."""
+"""Gaps up to this length are not muted, so that sounds can ring out."""
 FADE_S = Fraction(1, 100)
 
 Gap = tuple[Fraction, Fraction]
-"""Begin and end in seconds."""
+"""Start and end in seconds."""
 
 
 def find_silence(energy: EnergyCurve, silence_nats: float) -> list[Gap]:
@@ -31,8 +31,8 @@ def find_silence(energy: EnergyCurve, silence_nats: float) -> list[Gap]:
 def mute_gaps(waveform: NDArray[np.float32], gaps: list[Gap], sample_rate_hz: int) -> None:
     """Mute a waveform `[..., samples]` in gaps, in place, with fades of FADE_S inside each gap.
 
-    Without this a vocoder hisses in silence, and strikes ring on past their end. There is no fade at the start and end
-    of the waveform.
+    Otherwise the vocoder would hiss in silence, and strikes would ring beyond their end. There is no fade at the start
+    and end of the waveform.
     """
     samples = waveform.shape[-1]
     fade = max(1, sample_count(FADE_S, sample_rate_hz))

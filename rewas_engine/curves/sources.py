@@ -1,4 +1,4 @@
-"""Energy and texture curves from points, levels and CSV files, and back to CSV."""
+"""Build energy and texture curves from points, levels and CSV files, and write them as CSV."""
 
 from __future__ import annotations
 
@@ -32,26 +32,26 @@ def curve_from_points(
     """Build an energy curve by linear interpolation between points.
 
     Args:
-        points: Pairs of seconds from the clip's start and nats. -11.5 nats and less is silence.
+        points: Pairs of seconds from the clip's start and nats. Values of -11.5 nats and below are silence.
         duration: Duration of the clip in seconds.
         rate_hz: Values per second of the curve.
         name: Name of the curve in error messages.
 
     Raises:
         SettingsError: There are fewer than two points; one is not finite, out of order, before the clip, more than
-            0.1 s beyond it or above MAX_ENERGY_NATS; or more than 0.25 s at either end are not covered.
+            0.1 s beyond it or above MAX_ENERGY_NATS; or more than 0.25 s at either end is not covered.
     """
     table = validate_points(points, _POINT_FORMAT, name)
     values = table[:, 1]
     if values.max() > MAX_ENERGY_NATS:
         number = int(values.argmax())
         raise SettingsError(
-            f"Point {number + 1} of {name} is {values[number]:.1f} nats, louder than sound can be.",
+            f"Point {number + 1} of {name} is {values[number]:.1f} nats, louder than any sound.",
             f"Give log-mel energies from {SILENCE_THRESHOLD_NATS} (silence) to {MAX_ENERGY_NATS:.0f} nats.",
         )
     table[:, 1] = np.where(values <= SILENCE_THRESHOLD_NATS, SILENCE_NATS, values)
-    made = interpolate_points(table, duration=duration, rate_hz=rate_hz, form=_POINT_FORMAT, name=name)
-    return EnergyCurve(made[:, 0].astype(np.float32), rate_hz)
+    values_by_row = interpolate_points(table, duration=duration, rate_hz=rate_hz, form=_POINT_FORMAT, name=name)
+    return EnergyCurve(values_by_row[:, 0].astype(np.float32), rate_hz)
 
 
 def flat_curve(*, duration: Seconds, nats: float = DEFAULT_FLAT_NATS) -> EnergyCurve:
@@ -83,10 +83,10 @@ def write_curve(curve: EnergyCurve, path: str | Path) -> Path:
 TEXTURE_HEADER = ("time_s", *BAND_NAMES)
 """Header of a texture file. Each line is a point: seconds from the clip's start, nats of each band."""
 TILT_HEADER = ("time_s", "tilt")
-"""Header of a file of tilts: level of the high band above the low band in nats."""
+"""Header of a tilt file. Each line is a point: seconds from the clip's start, level of the high band above the low."""
 _RATE_HZ = Fraction(100)
-_BANDS = PointFormat(TEXTURE_HEADER, "rows of a time and four bands", "1.5,1,0.5,-0.5,-1", "equal bands are 0,0,0,0")
-_TILT_FORMAT = PointFormat(TILT_HEADER, "pairs of time and tilt", "1.5,-2", "a tilt of 0 has all bands alike")
+_BANDS = PointFormat(TEXTURE_HEADER, "rows with a time and four bands", "1.5,1,0.5,-0.5,-1", "equal bands are 0,0,0,0")
+_TILT_FORMAT = PointFormat(TILT_HEADER, "pairs of time and tilt", "1.5,-2", "with a tilt of 0 all bands are equal")
 
 
 def texture_from_points(
@@ -106,7 +106,7 @@ def texture_from_points(
 
     Raises:
         SettingsError: There are fewer than two points; one is not finite, out of order, before the clip, more than
-            0.1 s beyond it, or has a band too far from the others; or more than 0.25 s at either end are not covered.
+            0.1 s beyond it, or has a band too far from the others; or more than 0.25 s at either end is not covered.
     """
     rows = list(points)
     try:
@@ -149,5 +149,5 @@ def _texture_from_rows(
             f"Keep every band within {MAX_BAND_NATS:g} nats of their mean.",
         )
     whole = np.column_stack([table[:, 0], bands])
-    made = interpolate_points(whole, duration=duration, rate_hz=rate_hz, form=_BANDS, name=name)
-    return TextureCurve(made.astype(np.float32), rate_hz)
+    resampled = interpolate_points(whole, duration=duration, rate_hz=rate_hz, form=_BANDS, name=name)
+    return TextureCurve(resampled.astype(np.float32), rate_hz)

@@ -29,14 +29,14 @@ class TextureCurve(SampledCurve):
     """Level of each frequency band relative to the energy, over time.
 
     Attributes:
-        values: `[T, 4]` float32 in nats, in the order of BAND_NAMES. The mean of the bands is subtracted, since
-            loudness is the part of the energy. Value i belongs to (i + 0.5) / rate_hz seconds after the clip's start.
+        values: `[T, 4]` float32 in nats, in the order of BAND_NAMES. The mean of the bands is subtracted, because
+            the energy describes loudness. Value i belongs to (i + 0.5) / rate_hz seconds after the clip's start.
         rate_hz: Values per second, exact.
         source: "audio" or "user".
 
     Raises:
-        SettingsError: The curve is empty or has not four bands, the rate is not positive, a value is not finite, or a
-            band is more than MAX_BAND_NATS from the mean.
+        SettingsError: The curve is empty or does not have four bands, the rate is not positive, a value is not finite,
+            or a band is more than MAX_BAND_NATS from the mean.
     """
 
     values: FloatArray
@@ -109,13 +109,13 @@ def tilt_bands(tilt_nats: float) -> NDArray[np.float64]:
     return np.asarray(tilt_nats * _TILT)
 
 
-def texture_error(wanted: NDArray[np.floating], made: NDArray[np.floating], energy: FloatArray) -> float:
+def texture_error(requested: NDArray[np.floating], produced: NDArray[np.floating], energy: FloatArray) -> float:
     """Mean absolute difference of textures `[T, bands]` in nats over the audible frames.
 
     Args:
-        wanted: Requested texture.
-        made: Texture of the output.
+        requested: Requested texture.
+        produced: Texture of the output.
         energy: Requested energy `[T]` in nats. Frames near its minimum are left out, unless it is constant.
     """
-    heard = energy > energy.min() + AUDIBLE_MARGIN_NATS
-    return float(np.abs(wanted - made)[heard if heard.any() else slice(None)].mean())
+    audible = energy > energy.min() + AUDIBLE_MARGIN_NATS
+    return float(np.abs(requested - produced)[audible if audible.any() else slice(None)].mean())

@@ -58,13 +58,11 @@ class EnergyEstimator:
         self._in_colours = bool(video_format.get("colours", False))
 
     def read_frames(self, clip: ProbedClip, cancel: CancelSignal | None) -> NDArray[np.uint8]:
-        """Read the frames of a clip as the video encoder needs them: brightness [T, H, W] or RGB [T, H, W, 3], 0 to
-        255.
-        """
+        """Read a clip's frames in the encoder's format: brightness [T, H, W] or RGB [T, H, W, 3], 0 to 255."""
         return self.stream_frames(clip, cancel)[:]
 
     def stream_frames(self, clip: ProbedClip, cancel: CancelSignal | None) -> FrameStream:
-        """Open the same frames as a stream that reads on demand; errors of reading are raised then."""
+        """Open the frames as a stream that decodes on access, which is also when decoding errors are raised."""
         rate, width, height = self.format
         shown = iter_frames(
             clip.path,
@@ -118,7 +116,7 @@ class EnergyEstimator:
         return torch.from_numpy(interpolate_at_token_times(energies.cpu().numpy(), times, len(frames)))
 
     def _estimate_as_released(self, frames: FrameSequence, on_window: OnWindow | None) -> tuple[FloatArray, int]:
-        """Energies at the mel frame rate, and their number per frame.
+        """Energies at the mel frame rate, and the number of them per video frame.
 
         As in the release, a window of 5 s of video is stretched over 5.12 s, and shorter video is repeated.
         """
@@ -127,8 +125,8 @@ class EnergyEstimator:
         starts = window_starts(max(len(frames), window), window, int(self._video_format["overlap_frames"]))
         parts = []
         for number, start in enumerate(starts, start=1):
-            seen = frames[start : start + RELEASED_FRAMES]
-            tokens = self._predict_energy(seen[np.arange(RELEASED_FRAMES) % len(seen)])
+            part = frames[start : start + RELEASED_FRAMES]
+            tokens = self._predict_energy(part[np.arange(RELEASED_FRAMES) % len(part)])
             parts.append(torch.from_numpy(released_control(tokens.cpu().numpy())))
             if on_window is not None:
                 on_window(number, len(starts))
@@ -139,21 +137,24 @@ class EnergyEstimator:
     @torch.inference_mode()
     def encode_frames(self, frames: NDArray[np.uint8]) -> torch.Tensor:
         """Tokens [N, D] of frames, from the video encoder."""
-        shown = torch.from_numpy(np.ascontiguousarray(frames)).to(self._device).float() / 255
+        pixels = torch.from_numpy(np.ascontiguousarray(frames)).to(self._device).float() / 255
         encoder = self._components["video_encoder"]
 
         def run_batch(batch_size: int) -> torch.Tensor:
             with autocast_to_weight_dtype(encoder, self._device):
-                # An encoder of segments takes several of them per batch.
-                seen = encoder(shown[None], batch_size) if hasattr(encoder, "segment_starts") else encoder(shown[None])
-            return cast(torch.Tensor, seen)[0].float()
+                # An encoder that reads segments takes several of them per batch.
+                if hasattr(encoder, "segment_starts"):
+                    tokens = encoder(pixels[None], batch_size)
+                else:
+                    tokens = encoder(pixels[None])
+            return cast(torch.Tensor, tokens)[0].float()
 
         return run_within_memory(run_batch, SEGMENT_BATCH_SIZE, "encoding the video", ESTIMATION_MEMORY_REMEDY)
 
     def _predict_energy(self, frames: NDArray[np.uint8]) -> torch.Tensor:
         def energies() -> torch.Tensor:
-            seen: torch.Tensor = self._components["phi"](self.encode_frames(frames)[None])[0].float()
-            return seen
+            predicted: torch.Tensor = self._components["phi"](self.encode_frames(frames)[None])[0].float()
+            return predicted
 
-        of_tokens: torch.Tensor = self._cache.get_or_compute("energy of pictures", frames, energies)
-        return of_tokens
+        by_token: torch.Tensor = self._cache.get_or_compute("video energy", frames, energies)
+        return by_token

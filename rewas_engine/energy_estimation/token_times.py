@@ -11,7 +11,7 @@ from rewas_engine.curves.energy import FloatArray
 RELEASED_TOKENS = 112
 """14 segments of 8 tokens."""
 RELEASED_FRAMES = 125
-"""Frames that the release reads of a clip: 5 s at 25 frames per second."""
+"""Frames that the release reads from a clip: 5 s at 25 frames per second."""
 RELEASED_CONTROL_FRAMES = 512
 """Mel frames that the release stretches its tokens over: 5.12 s."""
 SMOOTHING_TOKENS, SMOOTHING_ORDER = 9, 2
@@ -28,9 +28,9 @@ def released_smoothing(values: FloatArray) -> FloatArray:
 
 
 def released_control(tokens: FloatArray) -> FloatArray:
-    """Energies [512] at the mel frame rate from those of the 112 tokens, exactly as the release computes them.
+    """Energies [512] at the mel frame rate from the energies of the 112 tokens, exactly as the release computes them.
 
-    The tokens overlap by half, but the release places them one after the other: the sound is up to half a second off.
+    The tokens overlap by half, but the release places them one after another, so the sound is up to 0.5 s off.
     """
     return resample_nearest(released_smoothing(tokens), RELEASED_CONTROL_FRAMES)
 

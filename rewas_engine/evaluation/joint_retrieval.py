@@ -97,7 +97,7 @@ def measure_joint(
         PackError: The pack has no joint space.
         SettingsError: Fewer than two classes are audible and visible.
     """
-    scorer = model.joint
+    scorer = model.joint_scorer
     if scorer is None:
         raise PackError(f"The pack {model.pack.name} has no joint space.", "Use a pack with a joint space.")
     rate, width, height = model.frame_format

@@ -20,7 +20,7 @@ _LABELS = {
 
 def joint_section(bench: Bench, split: Split, scenes: int) -> Section:
     """Areas under the ROC curve of right against shuffled partners, and cosines of sounds with prompts."""
-    scorer = bench.model.joint
+    scorer = bench.model.joint_scorer
     if scorer is None:
         why = "the pack has no joint space"
         figures = [

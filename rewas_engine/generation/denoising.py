@@ -1,4 +1,4 @@
-"""The denoiser with its adapter over a latent of any length, window by window, with both branches of guidance."""
+"""Denoising of a latent of any length, window by window, with the adapter and both branches of guidance."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ class ControlledDenoiser:
         empty_prompt: [...] embedding of the unconditional branch: of the empty or the negative prompt.
         hints: [N, C, W, F] encoded controls of each window.
         starts: [N] first latent position of each window.
-        guidance_scale: 1 leaves the unconditional branch out.
+        guidance_scale: At 1, the unconditional branch is not computed.
         control_strength: Factor of the adapter's residuals; 0 runs the base model alone.
-        min_guided_timestep: The lowest timestep with guidance, which at the end only makes loud frames louder.
-        precision: Of the arithmetic in the networks.
+        min_guided_timestep: The lowest timestep with guidance. Below it, guidance would only make loud frames louder.
+        precision: Precision of the arithmetic in the networks.
         controlled_timesteps: Lowest and highest timestep at which the adapter acts. At others, the base model runs
             alone.
         batch_size: Windows times branches of guidance in one batch. At 1, the branches run one after the other.

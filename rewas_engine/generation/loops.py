@@ -20,9 +20,9 @@ _MIN_CORRELATION = -0.8
 
 
 def check_loop_join(energy: EnergyCurve) -> None:
-    """Raise SettingsError for an energy that is much louder at its end than at its beginning.
+    """Raise SettingsError if the energy is much louder at its end than at its beginning.
 
-    Such a loop would break off at its join. It may rise there, as it does with every strike.
+    Such a loop would break off at its join. A rise at the join is fine, as at the start of any strike.
     """
     values = energy.values
     count = max(1, min(len(values) // 2, int(JOIN_WINDOW_S * energy.rate_hz)))
@@ -30,14 +30,14 @@ def check_loop_join(energy: EnergyCurve) -> None:
     if last - first > MAX_DROP_NATS:
         raise SettingsError(
             f"The energy ends at {last:.1f} nats and begins at {first:.1f}, so the loop would break off at its join.",
-            "Let the energy end as it begins: fade it out, or give another one.",
+            "Make the energy end as softly as it begins: fade it out, or use another curve.",
         )
 
 
 def shorten_loop(loop: FloatArray, samples: int, fade: int) -> FloatArray:
-    """Shorten a loop so that it still is one.
+    """Shorten a loop so that it remains a loop.
 
-    The samples after the new end are faded into the beginning. The fade keeps the power, whatever the correlation of
+    The samples after the new end are faded into the beginning. The fade has constant power, whatever the correlation of
     the two.
 
     Args:
@@ -59,6 +59,6 @@ def shorten_loop(loop: FloatArray, samples: int, fade: int) -> FloatArray:
 
 
 def _correlation(one: FloatArray, other: FloatArray) -> float:
-    """Correlation of two waveforms around 0, limited so that a fade of opposite waveforms is not amplified too far."""
+    """Correlation of two waveforms, limited so that a fade between opposite waveforms is not amplified too much."""
     power = float(np.sqrt(np.square(one).sum() * np.square(other).sum()))
     return max(_MIN_CORRELATION, float(one @ other) / power) if power else 0.0

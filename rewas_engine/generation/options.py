@@ -1,4 +1,4 @@
-"""The settings of a request in groups: how it is sampled, what steers it, and what comes out.
+"""The settings of a request in groups: sampling, control and output.
 
 These are the types that `rewas_engine.ReWaS.generate` takes. They need no torch, and they check their own values.
 """
@@ -32,8 +32,8 @@ class Sampling:
     Args:
         num_inference_steps: Denoising steps, 1 to 1000. More steps take longer.
         guidance_scale: How strongly the prompt pushes the sound, 0 to 20; 1 is no guidance.
-        negative_prompt: What the sound must not be, 1 to 2000 characters; guidance leads away from it. With one, the
-            default guidance scale is at least 2, and a guidance scale of 1 or less is refused.
+        negative_prompt: What the sound must not be, 1 to 2000 characters. It raises the default guidance scale to at
+            least 2, and requires a guidance scale above 1.
         sampler: One of `rewas_engine.models.sampler_names.SAMPLER_NAMES`. A pack may have another default number of
             steps for "ddim".
 
@@ -64,14 +64,14 @@ class Control:
     Args:
         kind: "energy" follows the shape of the energy curve; "onsets" follows only the times and strengths of its
             events.
-        energy: The energy curve, in nats, as long as the clip. None estimates it from the video; a loop gets a
-            constant one.
+        energy: The energy curve, in nats, as long as the clip. None estimates it from the video, or uses a constant
+            curve for a loop.
         texture: Which frequency bands stand out, in nats, as long as the clip, for packs with the control "texture".
-            None leaves that to the prompt. Layers do not follow it.
+            None leaves the texture to the prompt. Layers do not follow it.
         strength: How strongly the controls steer, 0 to 2; 1 is as trained, 0 not at all. Called `control_strength` in
             messages and in `SamplingSettings`.
-        start: From where in the sampling the controls act, 0 to 1; 0 is the initial noise.
-        end: Up to where in the sampling they act, above `start` and up to 1; 1 is the finished sound.
+        start: Part of the sampling after which the controls act, 0 to 1; 0 is the initial noise.
+        end: Part of the sampling up to which they act, above `start` and up to 1; 1 is the finished sound.
 
     Raises:
         SettingsError: A value is out of its range.
@@ -91,11 +91,11 @@ class Control:
 
 @dataclass(frozen=True, kw_only=True)
 class Output:
-    """What the stems are like, apart from what they sound like.
+    """The format of the stems: sample rate, level, loop and cuts.
 
     Args:
-        sample_rate_hz: Of the stems, in hertz: 16000, 22050, 44100, 48000, 96000 or the rate of the pack. None is the
-            rate of the pack, or that of the sound that is regenerated.
+        sample_rate_hz: Sample rate of the stems in hertz: 16000, 22050, 44100, 48000, 96000 or that of the pack. None
+            is the rate of the pack, or of the sound that is regenerated.
         gain_db: Change in level of the primary stem, -60 to 24 dB.
         loop: Whether the end of the sound joins its beginning.
         cuts: Seconds from the start of the clip at which the primary sound starts anew, in order, as

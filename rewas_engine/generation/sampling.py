@@ -17,13 +17,13 @@ PredictNoise = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 @dataclass(frozen=True, eq=False)
 class KnownLatents:
-    """An existing latent that is regenerated in part, or as a whole at some strength.
+    """An existing latent, to be regenerated in part or as a whole at some strength.
 
     Args:
         latents: [C, T, F].
         keep_mask: [T] bool, True for positions that stay as they are; the others adapt to them.
-        strength: Part of the noise schedule that is run, above 0 and up to 1 (SDEdit, Meng et al. 2022). At 1, only
-            the kept positions remain of the existing latent; near 0, hardly anything changes.
+        strength: Share of the noise schedule to run, above 0 and up to 1 (SDEdit, Meng et al. 2022). At 1, only the
+            kept positions remain of the existing latent; near 0, hardly anything changes.
     """
 
     latents: torch.Tensor
@@ -32,18 +32,18 @@ class KnownLatents:
 
 
 def effective_num_steps(num_inference_steps: int, strength: float) -> int:
-    """Number of steps, at least one, that a regeneration at a strength from 0 to 1 runs."""
+    """Number of steps, at least one, of a regeneration at a strength from 0 to 1."""
     return max(1, min(num_inference_steps, round(num_inference_steps * strength)))
 
 
 def effective_timesteps(schedule: Any, num_inference_steps: int, strength: float, device: Any = "cpu") -> torch.Tensor:
-    """The timesteps that a regeneration at a strength from 0 to 1 runs, the noisiest first.
+    """Timesteps of a regeneration at a strength from 0 to 1, the noisiest first.
 
     Args:
         schedule: A diffusers scheduler. Its number of steps is set.
-        num_inference_steps: Steps of a whole sampling.
-        strength: Part of the schedule that is run.
-        device: Of the timesteps.
+        num_inference_steps: Steps of a complete sampling.
+        strength: Share of the schedule to run.
+        device: Device of the timesteps.
     """
     schedule.set_timesteps(num_inference_steps, device=device)
     timesteps: torch.Tensor = schedule.timesteps[-effective_num_steps(num_inference_steps, strength) :]
@@ -69,10 +69,10 @@ def sample(
         predict: The model.
         noise: [C, T, F], standard normal.
         schedule: A diffusers scheduler, see `rewas_engine.models.schedules`. It is copied, not changed.
-        num_inference_steps: Steps of a whole sampling; `known_latents` may run fewer.
-        eta: Of DDIM: 0 is deterministic, 1 adds the noise of DDPM.
-        generator: Of the noise that is added while sampling.
-        step_noise: That noise itself, by step from 0 on, instead of the generator's.
+        num_inference_steps: Steps of a complete sampling; with `known_latents` it may run fewer.
+        eta: Noise of DDIM: 0 is deterministic, 1 adds the noise of DDPM.
+        generator: Source of the noise that is added while sampling.
+        step_noise: Returns that noise for a step, counted from 0, instead of the generator.
         on_step: Called with the number of finished steps after each. An exception from it ends the sampling.
         known_latents: An existing latent. Its kept positions are put back, with the noise of the step, after every
             step (RePaint, Lugmayr et al. 2022), so that the new positions adapt to them.
@@ -85,7 +85,7 @@ def sample(
     timesteps = effective_timesteps(schedule, num_inference_steps, strength, noise.device)
     latents: torch.Tensor = noise * schedule.init_noise_sigma
     if hasattr(schedule, "set_begin_index"):
-        # Without it, a scheduler looks timesteps up and mistakes two steps that round to the same one.
+        # Otherwise the scheduler searches for the timestep, and confuses two steps that round to the same one.
         schedule.set_begin_index(num_inference_steps - len(timesteps))
     if known_latents is not None and len(timesteps) < num_inference_steps:
         latents = schedule.add_noise(known_latents.latents, noise, timesteps[:1])

@@ -20,15 +20,15 @@ class SamplingSettings:
         num_inference_steps: Denoising steps, at least 1.
         guidance_scale: 1 is no guidance.
         control_strength: Factor of the adapter's residuals; 0 runs the base model alone.
-        eta: Of the sampler ddim: 0 is deterministic, 1 adds the noise of DDPM.
-        unguided_share: Last part of the noise schedule, 0 to 1, without guidance (Kynkäänniemi et al. 2024): there,
-            guidance only makes loud frames louder.
-        precision: Of the arithmetic in the networks, a key of `rewas_engine.runtime.precision.DTYPES`.
-        control_start: From where in the sampling the controls act, 0 to 1; 0 is the initial noise.
-        control_end: Up to where they act, above `control_start` and up to 1.
+        eta: Noise of the sampler "ddim": 0 is deterministic, 1 adds the noise of DDPM.
+        unguided_share: Share of the noise schedule, 0 to 1, at its end that runs without guidance (Kynkäänniemi et al.
+            2024). There, guidance would only make loud frames louder.
+        precision: Precision of the arithmetic in the networks, a key of `rewas_engine.runtime.precision.DTYPES`.
+        control_start: Part of the sampling after which the controls act, 0 to 1; 0 is the initial noise.
+        control_end: Part of the sampling up to which they act, above `control_start` and up to 1.
         negative_prompt: What guidance leads away from; "" is the empty prompt.
         sampler: One of `rewas_engine.models.sampler_names.SAMPLER_NAMES`.
-        prompt_weight: How much the prompt counts, 0 to 1: its embedding is mixed with that of the empty prompt.
+        prompt_weight: Weight of the prompt, 0 to 1: its embedding is mixed with that of the empty prompt.
     """
 
     num_inference_steps: int
@@ -51,9 +51,9 @@ def resolve_settings(
 
     Args:
         defaults: The table `sampling` of the pack's description.
-        precision: Of the pack's denoiser.
-        sampling: None in it takes the pack's default.
-        control: Its kind decides the default guidance scale.
+        precision: Precision of the denoiser.
+        sampling: Settings of the request; None in a field means the default of the pack.
+        control: Control of the request; its kind decides the default guidance scale.
 
     Raises:
         SettingsError: A default of the pack is out of its range, or there is a negative prompt without guidance.
@@ -76,7 +76,7 @@ def resolve_settings(
     if sampling.negative_prompt and scale <= 1:
         raise SettingsError(
             f"A negative prompt needs guidance, but guidance_scale is {scale:g}.",
-            "Give a guidance_scale above 1, or leave it out.",
+            "Use a guidance_scale above 1, or leave it out.",
         )
     sampler = own_sampler if sampling.sampler is None else sampling.sampler
     check_sampler(sampler)

@@ -37,12 +37,12 @@ OnStep = Callable[[int], object]
 
 @dataclass(frozen=True, eq=False)
 class InpaintSource:
-    """An existing sound that is regenerated in part, or as a whole at some strength, or both.
+    """An existing sound, to be regenerated in part, as a whole at some strength, or both.
 
     Args:
         log_mel: [T, bins] nats.
         keep_mask: [T] bool, True for frames that stay as they are. Only whole latent positions are kept.
-        strength: Part of the noise schedule that is run, above 0 and up to 1; see
+        strength: Share of the noise schedule to run, above 0 and up to 1; see
             `rewas_engine.generation.sampling.KnownLatents`.
 
     Raises:
@@ -64,15 +64,15 @@ class InpaintSource:
 
 @dataclass(frozen=True, eq=False)
 class SamplingRun:
-    """Sounds that are sampled together: they lie one after the other in one latent, and share no window.
+    """Sounds that are sampled together, one after another in one latent, without sharing a window.
 
     Args:
-        prompts: One for all sounds, or one for each sound, each then of one window.
-        controls: What each sound follows.
-        seeds: Of the noise of each sound.
-        settings: How they are sampled.
+        prompts: One prompt for all sounds; or one per sound, if each sound is one window long.
+        controls: Controls of each sound.
+        seeds: Seed of the noise of each sound.
+        settings: Sampling settings.
         on_step: Called after each step.
-        inpaint_source: An existing sound that the only sound of the run is a new version of.
+        inpaint_source: An existing sound to regenerate. The run then has only one sound.
         is_loop: Whether the end of the only sound of the run joins its beginning.
         continues_noise: Whether the noise added while sampling continues the first sound's initial noise, instead of
             starting again from its seed.
@@ -88,7 +88,7 @@ class SamplingRun:
     continues_noise: bool = False
 
     def frame_counts(self, window: SoundWindow) -> list[int]:
-        """Mel frames of each sound: whole latent positions, and at least one window unless it loops."""
+        """Mel frames of each sound, rounded up to whole latent positions, and to one window unless it loops."""
         shortest = 0 if self.is_loop else window.frames
         return [max(shortest, window.whole(controls.frames)) for controls in self.controls]
 
@@ -103,21 +103,21 @@ class _SampledSound:
 
 
 class SoundGenerator:
-    """Generate log-mels, and waveforms of them, with the backbone of a pack on one device.
+    """Generate log-mels and waveforms with the backbone of a pack on one device.
 
     Args:
         backbone: The model.
-        front_end: The log-mels of the pack.
+        front_end: Log-mel front end of the pack.
         window: Length and overlap of the windows.
         device: "cpu" or "cuda:0".
-        batch_size: Windows times branches of guidance in one batch. Where memory runs out, 1 is tried next.
+        batch_size: Windows times branches of guidance in one batch. If memory runs out, 1 is tried next.
         cache: Keeps the embeddings of prompts and controls, which takes share. None keeps nothing.
 
     Attributes:
         vocoder: Turns the log-mels into waveforms.
 
     Raises:
-        ValueError: The patch of the windows is not that of the backbone, or does not divide the bins.
+        ValueError: The patches of the windows and of the backbone differ, or the patch does not divide the bins.
     """
 
     def __init__(
@@ -131,7 +131,10 @@ class SoundGenerator:
         cache: ContentCache | None = None,
     ) -> None:
         if window.patch != backbone.patch or front_end.config.bins % window.patch:
-            raise ValueError(f"a patch is {window.patch} frames, of {front_end.config.bins} bins, to {backbone.patch}")
+            raise ValueError(
+                f"a window patch of {window.patch} does not fit a backbone patch of {backbone.patch} and "
+                f"{front_end.config.bins} bins"
+            )
         self._backbone, self._front_end, self._window, self._device = backbone, front_end, window, device
         self.vocoder = WindowedVocoder(backbone, front_end, window)
         self._batch_size, self._cache = batch_size, cache or ContentCache(0)
@@ -156,17 +159,17 @@ class SoundGenerator:
         """Generate one sound.
 
         Args:
-            prompt: What it should be.
-            controls: What it follows.
-            seed: Of its noise.
-            settings: How it is sampled.
+            prompt: What the sound should be.
+            controls: Controls of the sound.
+            seed: Seed of the noise.
+            settings: Sampling settings.
             on_step: Called after each step.
-            inpaint_source: An existing sound, not longer than the controls, that this is a new version of.
-            is_loop: Whether its end joins its beginning.
+            inpaint_source: An existing sound to regenerate, not longer than the controls.
+            is_loop: Whether the end of the sound joins its beginning.
 
         Returns:
-            Log-mel [T, bins] in nats that covers the controls: T is at least one window. For a loop, T is the frames
-            of the controls, rounded up to whole latent positions.
+            Log-mel [T, bins] in nats that covers the controls. T is at least one window; for a loop, T is the length of
+            the controls, rounded up to whole latent positions.
 
         Raises:
             SettingsError: The pack lacks one of the controls, or they are shorter than the existing sound.
@@ -189,10 +192,10 @@ class SoundGenerator:
         """Generate independent sounds of any lengths together.
 
         Args:
-            prompt: What all of them should be.
-            shots: What each follows.
-            seeds: Of the noise of each.
-            settings: How they are sampled.
+            prompt: What all sounds should be.
+            shots: Controls of each sound.
+            seeds: Seed of the noise of each sound.
+            settings: Sampling settings.
             on_step: Called after each step.
 
         Returns:
@@ -216,9 +219,9 @@ class SoundGenerator:
         settings: SamplingSettings,
         on_step: OnStep | None = None,
     ) -> torch.Tensor:
-        """Generate independent sounds of one window each together.
+        """Generate independent sounds of one window each in one run.
 
-        Each is what `generate_log_mel` returns for its prompt, controls and seed, as long as the sampler adds no noise.
+        Each equals the result of `generate_log_mel` for its prompt, controls and seed if the sampler adds no noise.
 
         Returns:
             Log-mels [B, T, bins] in nats, where T is the length of a window.
@@ -237,7 +240,7 @@ class SoundGenerator:
 
     @torch.inference_mode()
     def denoise_once(self, count: int, precision: str) -> torch.Tensor:
-        """Run denoiser and adapter once over `count` windows of noise, which most of the time is spent on."""
+        """Run denoiser and adapter once over `count` windows: the step that takes most of the time in sampling."""
         shape = self._backbone.latent_shape(self._window.frames)
         controls = Controls(energy=np.full(self._window.frames, self._front_end.config.silence_nats, np.float32))
         prompt = self._embed_prompts([""])
@@ -323,7 +326,7 @@ class SoundGenerator:
         if weight_dtype not in (torch.float32, precision):
             raise SettingsError(
                 f"The weights of the pack were loaded as {weight_dtype}, but sampling is set to {precision}.",
-                "Load the pack in the precision that you sample in.",
+                "Load the pack in the precision used for sampling.",
             )
         noisiest = float(self._backbone.schedule.config.num_train_timesteps)
         return ControlledDenoiser(
@@ -365,7 +368,7 @@ class SoundGenerator:
         )
 
     def _embed_windows(self, run: SamplingRun, windows: int) -> torch.Tensor:
-        """Embeddings [N, ...] of the prompts, one for each window, at their weight."""
+        """Embeddings [N, ...] of the prompts, one for each window, with the prompt weight applied."""
         prompts = self._embed_prompts(run.prompts)
         if len(run.prompts) == 1:
             prompts = prompts.expand(windows, *prompts.shape[1:])
@@ -374,7 +377,7 @@ class SoundGenerator:
 
     def _embed_prompts(self, prompts: Sequence[str]) -> torch.Tensor:
         embedded: torch.Tensor = self._cache.get_or_compute(
-            "words", list(prompts), lambda: self._backbone.embed_prompts(prompts)
+            "prompts", list(prompts), lambda: self._backbone.embed_prompts(prompts)
         )
         return embedded
 
@@ -382,8 +385,8 @@ class SoundGenerator:
         """The latent of an existing sound, followed by silence that is not kept."""
         if len(source.log_mel) > frames:
             raise SettingsError(
-                f"The existing sound has {len(source.log_mel)} frames, the controls only {frames}.",
-                "Give controls for all of it.",
+                f"The existing sound has {len(source.log_mel)} frames, but the controls have only {frames}.",
+                "Give controls for the whole sound.",
             )
         window, silence_nats = self._window, self._front_end.config.silence_nats
         missing = total - len(source.log_mel)
@@ -397,13 +400,13 @@ class SoundGenerator:
 def _check_control_acts(
     settings: SamplingSettings, denoiser: ControlledDenoiser, schedule: object, strength: float
 ) -> None:
-    """Raise SettingsError where controls are to steer, but at no step of the sampling."""
+    """Raise SettingsError if the controls have a strength above 0 but act at no step of the sampling."""
     if settings.control_strength == 0:
         return
     timesteps = effective_timesteps(copy.deepcopy(schedule), settings.num_inference_steps, strength).tolist()
     if not any(denoiser.is_controlled_at(timestep) for timestep in timesteps):
         raise SettingsError(
-            f"None of the {len(timesteps)} sampling steps lies between {settings.control_start:g} and "
-            f"{settings.control_end:g} of the sampling, where the control acts.",
-            "Take more steps or a larger part of the sampling, or set the control strength to 0.",
+            f"The control acts from {settings.control_start:g} to {settings.control_end:g} of the sampling, but none "
+            f"of the {len(timesteps)} steps is in that range.",
+            "Use more steps or a wider control range, or set the control strength to 0.",
         )

@@ -16,7 +16,7 @@ from rewas_engine.media.audio import limit_peak
 from rewas_engine.packs.backbones.backbone import Backbone
 from rewas_engine.runtime.memory import run_within_memory
 
-VOCODING_MEMORY_REMEDY = "Choose a shorter clip, run it with less memory (--low-memory), or close other programs."
+VOCODING_MEMORY_REMEDY = "Choose a shorter clip, use --low-memory, or close other programs."
 OnWindow = Callable[[int, int], object]
 """Called with the number of finished windows and of all windows. An exception from it ends the work."""
 
@@ -31,7 +31,7 @@ class WindowedVocoder:
 
     Args:
         backbone: The model.
-        front_end: The log-mels of the pack.
+        front_end: Log-mel front end of the pack.
         window: Length and overlap of the windows.
     """
 
@@ -46,8 +46,8 @@ class WindowedVocoder:
 
         Args:
             log_mel: [T, bins] nats.
-            samples: Length of the loop: at most that of T mel frames and at least half of it. The rest is faded over
-                the beginning.
+            samples: Length of the loop, from half the length of T mel frames to all of it. The rest is faded into the
+                beginning.
             on_window: Called after each window.
             seed: As for `vocode`.
 
@@ -59,7 +59,7 @@ class WindowedVocoder:
         """
         config = self._front_end.config
         hop, fade = config.hop_samples, sample_count(LOOP_FADE_S, config.sample_rate_hz)
-        # A vocoder reads some frames to each side: beyond each end of a loop lies its other end.
+        # A vocoder reads some frames on each side, and beyond each end of a loop its other end follows.
         margin = min(self._window.overlap_frames, len(log_mel))
         positions = torch.arange(-margin, len(log_mel) + margin) % len(log_mel)
         extended = self._vocode_windows(
@@ -77,7 +77,7 @@ class WindowedVocoder:
             log_mel: [T, bins] nats.
             samples: Length of the waveform.
             on_window: Called after each window.
-            seed: Of what a log-mel does not contain, such as the phase of noise. Some vocoders draw nothing.
+            seed: Seed of whatever a log-mel does not contain, such as the phase of noise. Some vocoders ignore it.
 
         Returns:
             Waveform [samples] at the sample rate of the pack, within ±1.
@@ -91,7 +91,7 @@ class WindowedVocoder:
     def vocode_unlimited(
         self, log_mel: torch.Tensor, samples: int, on_window: OnWindow | None = None, *, seed: int = 0
     ) -> NDArray[np.float32]:
-        """Vocode a log-mel as `vocode` does, but let the waveform exceed ±1."""
+        """Vocode a log-mel like `vocode`, but let the waveform exceed ±1."""
         return self._vocode_windows(log_mel, torch.arange(len(log_mel)), seed, samples, on_window)
 
     def _vocode_windows(
@@ -102,7 +102,7 @@ class WindowedVocoder:
         samples: int,
         on_window: OnWindow | None,
     ) -> NDArray[np.float32]:
-        """Waveform [samples] of a log-mel [T, bins]. frame_positions: [T] position of each frame in the sound."""
+        """Waveform [samples] of a log-mel [T, bins]. `frame_positions`: [T], position of each frame in the sound."""
         hop, window = self._front_end.config.hop_samples, self._window.frames
         starts = self._window.starts(len(log_mel))
         positions = _first_position(seed) + frame_positions.to(log_mel.device)
@@ -119,9 +119,9 @@ class WindowedVocoder:
             whole = join(parts, [start * hop for start in starts], window * hop, len(log_mel) * hop)
             return whole[:samples].numpy()
 
-        return run_within_memory(run_batch, 1, "making the waveform", VOCODING_MEMORY_REMEDY)
+        return run_within_memory(run_batch, 1, "vocoding", VOCODING_MEMORY_REMEDY)
 
 
 def _first_position(seed: int) -> int:
-    """Position of the first frame of a seed, so far from the next seed's that no two sounds share noise."""
+    """Position of the first frame for a seed, so far from that of the next seed that no two sounds share noise."""
     return (seed % _DISTINCT_SEEDS) * _POSITIONS_PER_SEED

@@ -16,7 +16,7 @@ from rewas_engine.packs.components import CONFIG_FILE, WEIGHTS_FILE, load_strict
 
 _POSITION_ID_BUFFERS = ("text_model.embeddings.position_ids", "vision_model.embeddings.position_ids")
 """Position indices that older files store. They count from 0 and are not learned."""
-_CLIP_FOLDER_REMEDY = "Give a folder to which transformers saved a CLIPModel and its processor (save_pretrained)."
+_CLIP_FOLDER_REMEDY = "Use a folder in which transformers saved a CLIPModel and its processor (save_pretrained)."
 
 
 def load_clip_encoder(folder: Path, device: str) -> ClipEncoder:
@@ -26,7 +26,7 @@ def load_clip_encoder(folder: Path, device: str) -> ClipEncoder:
     another kind of model, or do not fit each other.
     """
     if not folder.is_dir():
-        raise PackError(f"The CLIP model folder {folder} does not exist.", "Check the path of the conflict model.")
+        raise PackError(f"The CLIP model folder {folder} does not exist.", "Check the path of the CLIP model.")
     folder = folder.resolve()
     config = _read_config(folder)
     weights = folder / WEIGHTS_FILE

@@ -1,4 +1,4 @@
-"""Scores of text, video and sound against each other in the joint space of a pack."""
+"""Similarity scores between text, video and sound in the joint space of a pack."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from rewas_engine.models.joint import JointSpace
 
 VIDEO_WINDOW_FRAMES = 128
 SOUND_WINDOW_FRAMES = 512
-"""Longer videos and sounds are embedded in overlapping windows of the training length, and averaged."""
+"""Longer videos and sounds are embedded in overlapping windows of the training length, which are averaged."""
 SPAN_FRAMES = 48
 """Video frames per span, about two seconds. Spans overlap by half."""
 _BATCH_SIZE = 16
@@ -128,8 +128,8 @@ class JointScorer:
     def familiarities(self, prompts: Sequence[str]) -> list[tuple[str, float]]:
         """Return for each prompt the nearest known phrase, and how near it is, from -1 to 1.
 
-        The space maps any text to something it knows. So the nearest phrase is found among sentence embeddings, and the
-        familiarity is the smaller of two cosines: between the sentence embeddings and between the vectors in the space.
+        The joint space maps any text to a known class. So the nearest phrase is found by sentence embeddings, and the
+        familiarity is the smaller of two cosines: of the sentence embeddings, and of the vectors in the space.
         """
         sentences = self._encode_sentences(prompts)
         among_sentences = nn.functional.normalize(sentences, dim=1) @ self._known_sentences[0].T
@@ -182,8 +182,8 @@ class JointScorer:
     def _known_sentences(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Unit sentence embeddings [P, D] of all training phrases, and the class index of each."""
         phrases = self.space.config.known_phrases or [[words] for words in self.known_words]
-        places = [place for place, said in enumerate(phrases) for _ in said]
-        embedded = [self._encode_sentences(said) for said in phrases]
+        places = [place for place, group in enumerate(phrases) for _ in group]
+        embedded = [self._encode_sentences(group) for group in phrases]
         return nn.functional.normalize(torch.cat(embedded), dim=1), torch.tensor(places, device=self._device)
 
     def _score(self, pair: str, one: torch.Tensor, other: torch.Tensor) -> JointScore:

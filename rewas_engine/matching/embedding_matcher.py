@@ -18,7 +18,7 @@ from rewas_engine.media.probe import ProbedClip
 from rewas_engine.runtime.progress import ProgressTracker
 
 LABEL_FAMILIARITY_THRESHOLD = 0.8
-"""Lowest familiarity of a VGGSound name that is used as a label.
+"""Lowest familiarity at which a VGGSound name is used as a label.
 
 A joint space knows few classes and maps every other phrase to one of them, so unfamiliar names would mislead.
 """
@@ -45,7 +45,7 @@ class EmbeddingMatcher:
     Args:
         scorer: The scorer of the loaded pack.
         pack_name: Name of the pack, for reports.
-        frame_rate: Rate of the frames that it is given.
+        frame_rate: Frames per second of the input.
     """
 
     uses_estimator_frames = True
@@ -82,7 +82,7 @@ class EmbeddingMatcher:
     def match(self, prompt: str, read: ProbedClip, frames: NDArray[np.uint8], on_step: OnStep) -> MatchScores:
         """Compare brightness frames [T, H, W] with a prompt and all labels."""
         scores = self.score_embedding(prompt, self.embed(frames))
-        # The last frame may last beyond the end of the clip.
+        # The last frame may extend beyond the end of the clip.
         spans_s = [(begin, min(end, read.duration_s)) for begin, end in scores.spans_s]
         return replace(scores, spans_s=spans_s)
 

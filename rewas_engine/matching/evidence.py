@@ -1,4 +1,4 @@
-"""Whether a prompt contradicts a video: the evidence over time, and the verdict that follows from it."""
+"""The conflict check: evidence over time, and the verdict that follows from it."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from rewas_engine.media.probe import ProbedClip
 from rewas_engine.runtime.progress import ProgressTracker
 
 AGREE_THRESHOLD = 0.7
-"""Probability from which a video counts as matching a text."""
+"""Lowest probability at which a video counts as matching a text."""
 CONFLICT_THRESHOLD = 0.2
-"""Probability below which it counts as not matching."""
+"""Probability below which a video counts as not matching a text."""
 FAMILIARITY_THRESHOLD = 0.65
-"""Familiarity from which a prompt counts as known. For an unknown prompt no video can be judged."""
+"""Lowest familiarity at which a prompt counts as known. Unknown prompts cannot be compared with a video."""
 MAX_MISMATCH_SHARE = Fraction(1, 3)
 """Largest share of a clip that may show something else if the clip as a whole matches the prompt."""
 MAX_SUGGESTIONS = 3
 SUGGESTION_THRESHOLD = 0.5
 MIN_PROMPT_WEIGHT = 0.5
-"""Lowest weight of a softened prompt. With less, the starter pack's sounds no longer follow the prompt at all."""
+"""Lowest weight of a softened prompt. Below it, the starter pack no longer follows the prompt at all."""
 FrameLoader = Callable[[], NDArray[np.uint8]]
 """Reads the frames of a clip as the pack's video encoder needs them; a matcher with its own format does not call it.
 """
@@ -79,7 +79,7 @@ class VideoMatcher(Protocol):
     ) -> NDArray[np.uint8]:
         """Load the frames [T, …] of a clip in the format that it needs, T at least 1. Raises MediaError, Cancelled."""
 
-    def match(self, prompt: str, read: ProbedClip, pictures: NDArray[np.uint8], on_step: OnStep) -> MatchScores:
+    def match(self, prompt: str, read: ProbedClip, frames: NDArray[np.uint8], on_step: OnStep) -> MatchScores:
         """Compare the frames of a clip with a prompt and all labels."""
 
 
@@ -95,19 +95,19 @@ class EvidenceSpan:
 
     @property
     def is_mismatch(self) -> bool:
-        """Whether this range clearly shows something else and matches the prompt less probably than not."""
+        """Whether this range clearly shows something else, and more likely than not does not match the prompt."""
         return self.probability < 0.5 and self.rival_probability >= AGREE_THRESHOLD
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """What is known about a prompt and a video.
+    """The evidence for or against a match between a prompt and a video.
 
     Args:
-        probability: That they belong together.
+        probability: Probability that they match.
         spans: Ranges from the first frame to the last, without gaps.
         rivals: Labels that do not mean the same as the prompt, one per meaning, most probable first.
-        familiarity: How well the prompt is known.
+        familiarity: How well the model knows the prompt.
     """
 
     probability: float
@@ -141,7 +141,7 @@ def gather_evidence(matcher: VideoMatcher, prompt: str, scores: MatchScores) -> 
 
 
 def _merge_spans(scores: MatchScores, rivals: Sequence[str], rival_by_span: NDArray[np.floating]) -> list[EvidenceSpan]:
-    """Split the clip at every start and end of a span; each range gets the mean of the spans that cover it.
+    """Split the clip at every start and end of a span. Each range gets the mean of the spans that cover it.
 
     `rival_by_span`: [S, rivals].
     """

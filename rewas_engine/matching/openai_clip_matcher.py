@@ -33,12 +33,12 @@ class OpenAiClipMatcher:
     CLIP gives similarities, not probabilities. A model trained with the contrastive loss satisfies, up to a factor that
     depends on the image alone, exp(scale · cosine) = how much more often this text occurs with this image than with any
     image (van den Oord et al. 2018). The factor is the mean over all texts, approximated by the mean over the labels.
-    With r the ratio of the two, r / (1 + r) is the probability that the text belongs to the image, if matching texts
-    and random texts are equally likely.
+    With r as the ratio of the two, r / (1 + r) is the probability that the text belongs to the image, if matching and
+    random texts are equally likely.
 
     Args:
         encoder: The CLIP model, on its device.
-        name: Its name in reports.
+        name: Name of the model, for reports.
         pack_phrases: Labels of the pack, used in addition to those of VGGSound.
     """
 

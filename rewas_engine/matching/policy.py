@@ -14,7 +14,7 @@ from rewas_engine.runtime.progress import ProgressTracker
 
 @dataclass(frozen=True)
 class ConflictCheck:
-    """Compares prompts with video. `matcher` is None if the pack has no model for it."""
+    """Compares prompts with video. `matcher` is None if no model is available for it."""
 
     matcher: VideoMatcher | None
     pack_name: str

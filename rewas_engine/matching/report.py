@@ -53,9 +53,9 @@ class ConflictReport:
 
     Args:
         verdict: "unsupported" if the pack has no model that can compare them.
-        score: Probability that prompt and video belong together, 0 to 1, with right and wrong pairs equally likely.
+        score: Probability that prompt and video match, 0 to 1, with right and wrong pairs equally likely.
             None if unsupported.
-        explanation: One sentence about the verdict, for people.
+        explanation: One sentence that explains the verdict to the user.
         spans: Where the video shows something else, in order.
         suggestions: Labels that match the video better, best first. Empty if the verdict is "agree".
         encoder: Name of the model that compared them.

@@ -24,12 +24,12 @@ LOOP_MARGIN_SAMPLES = 4096
 """Samples that are repeated before and after a loop while it is resampled."""
 _RESAMPLE_CHUNK_SAMPLES = 2**18
 _TIMESTAMP_TOLERANCE_S = Fraction(2, 1000)
-"""Smaller differences of time stamps are rounding, as in Matroska, and not a gap."""
+"""Smaller differences between time stamps are rounding errors, as in Matroska, and not gaps."""
 
 
 @dataclass(frozen=True)
 class SoundProperties:
-    """Properties of an audio stream: time stamp of the first sample, and seconds from there to the end."""
+    """Properties of an audio stream: time stamp of the first sample, and duration in seconds."""
 
     start_s: Fraction
     duration_s: Fraction
@@ -43,7 +43,7 @@ def probe_sound(path: Path) -> SoundProperties:
         if first_s is None:
             raise _decode_error(path)
         end_s = first_s + _frame_duration_s(frame)
-        # Decoded to the end, since the duration in the header may be missing or wrong, and sound decodes quickly.
+        # Decode to the end: the duration in the header may be missing or wrong, and sound decodes quickly.
         for time_s, frame in frames:
             end_s = time_s + _frame_duration_s(frame)
         return SoundProperties(first_s, end_s - first_s)
@@ -72,7 +72,7 @@ def read_audio(
         `[sample_count(duration_s, sample_rate_hz)]` float32.
 
     Raises:
-        MediaError: The file has no sound, cannot be read or contains samples that are not numbers.
+        MediaError: The file has no sound, cannot be read, or contains samples that are not finite.
         Cancelled: The caller asked to stop.
     """
     wanted = np.zeros(sample_count(duration_s, sample_rate_hz), np.float32)
@@ -84,7 +84,7 @@ def read_audio(
             if cancel is not None and cancel.is_set():
                 raise Cancelled
             begin_s = time_s + start_s if begin_s is None else begin_s
-            # One more second on both sides, for the resampler to settle.
+            # Read one more second on both sides, so that the resampler settles.
             if time_s + _frame_duration_s(frame) <= begin_s - 1:
                 continue
             if time_s >= begin_s + duration_s + 1:
@@ -144,7 +144,7 @@ class _ContiguousRun:
         """Prepare for a first frame at `time_s`, which is `offset_s` after the start of the sound `wanted`."""
         self._wanted, self._frame_format, self._next_s = wanted, _frame_format(first), time_s
         self._mixer = av.AudioResampler(format="flt", layout="mono", rate=first.rate)
-        self._changing = soxr.ResampleStream(first.rate, sample_rate_hz, 1, dtype="float32", quality="VHQ")
+        self._resampler = soxr.ResampleStream(first.rate, sample_rate_hz, 1, dtype="float32", quality="VHQ")
         self._place = round(offset_s * sample_rate_hz)
 
     def continues_with(self, time_s: Fraction, frame: Any) -> bool:
@@ -154,13 +154,13 @@ class _ContiguousRun:
     def add(self, frame: Any) -> None:
         self._next_s += _frame_duration_s(frame)
         for mixed in self._mixer.resample(frame):
-            self._write(self._changing.resample_chunk(mixed.to_ndarray()[0]))
+            self._write(self._resampler.resample_chunk(mixed.to_ndarray()[0]))
 
     def end(self) -> None:
         """Write what the resamplers still hold."""
         for mixed in self._mixer.resample(None):
-            self._write(self._changing.resample_chunk(mixed.to_ndarray()[0]))
-        self._write(self._changing.resample_chunk(np.empty(0, np.float32), last=True))
+            self._write(self._resampler.resample_chunk(mixed.to_ndarray()[0]))
+        self._write(self._resampler.resample_chunk(np.empty(0, np.float32), last=True))
 
     def _write(self, sound: NDArray[np.float32]) -> None:
         source, target = max(0, -self._place), max(0, self._place)
@@ -170,7 +170,7 @@ class _ContiguousRun:
 
 
 def resample(waveform: NDArray[np.float32], from_hz: int, to_hz: int, samples: int) -> NDArray[np.float32]:
-    """Resample a waveform `[channels, samples']`, and cut or pad it with silence to exactly `samples`."""
+    """Resample a waveform `[channels, samples']`, then trim it or pad it with silence to exactly `samples`."""
     fitted = np.zeros((waveform.shape[0], samples), np.float32)
     filled = 0
     for part in _resample_chunks(waveform, from_hz, to_hz):
@@ -185,11 +185,11 @@ def _resample_chunks(waveform: NDArray[np.float32], from_hz: int, to_hz: int) ->
     if from_hz == to_hz:
         yield waveform
         return
-    changing = soxr.ResampleStream(from_hz, to_hz, waveform.shape[0], dtype="float32", quality="VHQ")
+    resampler = soxr.ResampleStream(from_hz, to_hz, waveform.shape[0], dtype="float32", quality="VHQ")
     for first in range(0, max(1, waveform.shape[1]), _RESAMPLE_CHUNK_SAMPLES):
         part = np.ascontiguousarray(waveform[:, first : first + _RESAMPLE_CHUNK_SAMPLES].T, np.float32)
         is_last = first + _RESAMPLE_CHUNK_SAMPLES >= waveform.shape[1]
-        yield changing.resample_chunk(part, last=is_last).reshape(-1, waveform.shape[0]).T
+        yield resampler.resample_chunk(part, last=is_last).reshape(-1, waveform.shape[0]).T
 
 
 def resample_loop(waveform: NDArray[np.float32], samples: int) -> NDArray[np.float32]:
@@ -215,7 +215,7 @@ def read_audio_file(path: str | Path) -> tuple[NDArray[np.float32], int]:
     """Read the samples `[channels, samples]` of a WAV, FLAC or other lossless file, and their rate in Hz.
 
     Raises:
-        MediaError: The file is missing, unreadable or empty, or contains samples that are not numbers.
+        MediaError: The file is missing, unreadable or empty, or contains samples that are not finite.
     """
     path = Path(path)
     try:

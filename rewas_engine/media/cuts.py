@@ -68,8 +68,8 @@ def find_cuts(
     )
 
     def report_progress() -> Iterator[NDArray[np.uint8]]:
-        for number, picture in enumerate(shown, start=1):
-            yield picture
+        for number, frame in enumerate(shown, start=1):
+            yield frame
             if number % _CHUNK_FRAMES == 0:
                 tracker.report("decode", number, count)
 
@@ -82,9 +82,9 @@ def find_cuts(
 def detect_cuts(frames: FrameSequence, frame_rate: Fraction) -> list[Cut]:
     """Detect the cuts in luma frames `[T, SMALL_HEIGHT, SMALL_WIDTH]`, in order.
 
-    The difference of two frames is that of their best-matching blocks. At a cut, all frames up to MIN_SHOT_S before
-    differ from all frames up to MIN_SHOT_S after (unlike at a flash), and much more than neighbouring frames around the
-    cut do (unlike in rain or waves). Dissolves change too slowly to be detected.
+    Two frames are compared by their best-matching blocks. At a cut, all frames up to MIN_SHOT_S before it differ from
+    all frames up to MIN_SHOT_S after it (unlike at a flash), and they differ much more than neighbouring frames around
+    the cut do (unlike in rain or waves). Dissolves change too slowly to be detected.
     """
     reach = max(1, int(MIN_SHOT_S * frame_rate))
     found: list[Cut] = []
@@ -101,7 +101,7 @@ def detect_cuts(frames: FrameSequence, frame_rate: Fraction) -> list[Cut]:
 
 
 def _cut_candidates(frames: FrameSequence, reach: int) -> Iterator[tuple[int, FloatArray, int]]:
-    """Frames that differ much from the previous one, with the frames around them and their index among these."""
+    """Find frames that differ much from the previous one. Yields each with the frames around it and its index there."""
     total = len(frames)
     for first in range(1, total, _CHUNK_FRAMES):
         begin, end = max(0, first - reach), min(total, first + _CHUNK_FRAMES + reach)

@@ -41,9 +41,9 @@ class FrameStream:
         del self._held[: start - self._first]
         # Frames between the previous slice and this one are skipped.
         for number in range(read, stop):
-            picture = next(self._coming)
+            frame = next(self._coming)
             if number >= start:
-                self._held.append(picture)
+                self._held.append(frame)
         self._first = start
         self.read_s += time.monotonic() - began_s
         return np.stack(self._held[: stop - start])

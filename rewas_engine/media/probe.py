@@ -12,7 +12,7 @@ from rewas_engine.media.clip import VideoClip
 from rewas_engine.media.video import has_video, probe_video, range_end_tolerance_s
 
 _SOUND_TOLERANCE_S = Fraction(1, 10)
-"""Lossy codecs change the duration slightly."""
+"""Tolerance for the duration of sound, which lossy codecs change slightly."""
 
 
 def read_clip(clip: VideoClip) -> ProbedClip:

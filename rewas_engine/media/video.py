@@ -91,8 +91,8 @@ def read_frames(
         short_side=short_side,
         cancel=cancel,
     )
-    for number, picture in enumerate(shown):
-        frames[number] = picture
+    for number, frame in enumerate(shown):
+        frames[number] = frame
     return frames
 
 
@@ -148,31 +148,31 @@ def iter_frames(
             return begin_s + (number + Fraction(1, 2)) / frame_rate
 
         filled = 0
-        standing: _DecodedFrame | None = None
+        current: _DecodedFrame | None = None
         for frame in _frames_from(container, stream, path, begin_s):
             if cancel is not None and cancel.is_set():
                 raise Cancelled
-            while standing is not None and filled < count and frame_time_s(filled) < frame.pts * stream.time_base:
-                yield standing.pixels(width, height, short_side, rgb)
+            while current is not None and filled < count and frame_time_s(filled) < frame.pts * stream.time_base:
+                yield current.pixels(width, height, short_side, rgb)
                 filled += 1
             if filled == count:
                 return
-            standing = _DecodedFrame(frame)
-        if standing is None:
+            current = _DecodedFrame(frame)
+        if current is None:
             raise MediaError(
                 f"{path.name} has no video frame {float(start_s):.3f} s after its start.",
                 "Choose a range within the media.",
             )
         if (
-            frame_time_s(count - 1) > standing.end_s + _MAX_MISSING_TAIL_S
-            and _declared_end_s(stream) > standing.end_s + _MAX_MISSING_TAIL_S
+            frame_time_s(count - 1) > current.end_s + _MAX_MISSING_TAIL_S
+            and _declared_end_s(stream) > current.end_s + _MAX_MISSING_TAIL_S
         ):
             raise MediaError(
-                f"{path.name} breaks off {float(standing.end_s - begin_s + start_s):.3f} s after its start.",
+                f"{path.name} breaks off {float(current.end_s - begin_s + start_s):.3f} s after its start.",
                 "Copy or export it again, or choose an earlier range.",
             )
         for _ in range(filled, count):
-            yield standing.pixels(width, height, short_side, rgb)
+            yield current.pixels(width, height, short_side, rgb)
 
 
 class _DecodedFrame:
@@ -202,7 +202,7 @@ class _DecodedFrame:
 def open_media(path: Path) -> Iterator[Any]:
     """Open a media file for reading. Raises MediaError if it is missing or not media."""
     if not path.is_file():
-        raise MediaError(f"There is no file {path}.", "Check the path, or relink the clip.")
+        raise MediaError(f"The file {path} does not exist.", "Check the path, or relink the clip.")
     try:
         container = av.open(str(path))
     except (av.FFmpegError, OSError, ValueError) as error:
@@ -255,8 +255,8 @@ def decode_frames(container: Any, stream: Any, path: Path) -> Iterator[Any]:
 def _frames_from(container: Any, stream: Any, path: Path, begin_s: Fraction) -> Iterator[Any]:
     """Decode frames from the one on screen at `begin_s`, or from an earlier one.
 
-    In some containers seeking lands past the target. Then it is repeated from further back, and finally the file is
-    read from its start.
+    In some containers, seeking lands after the target. It is then repeated from further back, and as a last resort the
+    file is read from its start.
     """
     for back_s in _SEEK_BACKOFFS_S:
         target = int((begin_s - back_s) / stream.time_base)

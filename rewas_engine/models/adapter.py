@@ -11,22 +11,21 @@ from diffusers.models.modeling_utils import ModelMixin
 from torch import nn
 
 Residuals = tuple[tuple[torch.Tensor, ...], torch.Tensor]
-"""What the adapter adds to the denoiser: one tensor per skip connection, and one for the output of the middle block.
-"""
+"""Residuals that the adapter adds to the denoiser: one per skip connection, and one for the middle block."""
 
 
 class EnergyAdapter(ModelMixin, ConfigMixin):  # type: ignore[misc]
     """ControlNet-style adapter of ReWaS (paper, section 3.3).
 
-    The hint passes Linear - SiLU - Conv 3x3 and is added once, after the first convolution. It is the latent of the
-    energy repeated over all mel bins; further controls add channels. The skip connections and the middle block each
-    leave through a 1x1 convolution that starts at zero.
+    The hint passes through Linear, SiLU and Conv 3x3, and is added once, after the first convolution. It is the latent
+    of the energy repeated over all mel bins; further controls add channels. The outputs for the skip connections and
+    the middle block each pass through a 1x1 convolution that starts at zero.
 
     Args:
         unet: Configuration of the UNet2DConditionModel to copy. With a class embedding it takes the prompt as a vector,
             otherwise as tokens for attention.
         latent_bins: Frequency bins of a latent.
-        hint_channels: Channels of the hint; None is the latent's number, for energy alone.
+        hint_channels: Channels of the hint. None means as many as the latent has, for energy alone.
         frequency_first: Whether the denoiser takes latents [B, C, F, T] instead of [B, C, T, F].
     """
 
@@ -98,8 +97,8 @@ class EnergyAdapter(ModelMixin, ConfigMixin):  # type: ignore[misc]
     def _project_hint(self, hint: torch.Tensor) -> torch.Tensor:
         # The linear layer mixes frequencies, whichever axis they are on.
         mixed = self.hint_linear(hint.mT).mT if self.config.frequency_first else self.hint_linear(hint)
-        read: torch.Tensor = self.hint_conv(nn.functional.silu(mixed))
-        return read
+        projected: torch.Tensor = self.hint_conv(nn.functional.silu(mixed))
+        return projected
 
     def _skip_widths(self) -> list[int]:
         config = self.encoder.config

@@ -58,10 +58,10 @@ class ClapTokenEncoder(ModelMixin, ConfigMixin):  # type: ignore[misc]
     def forward(self, prompts: Sequence[str]) -> torch.Tensor:
         """Tokens [B, tokens, features] of prompts, float32."""
         assert self.tokenizer is not None, "attach() must load a tokenizer first"
-        numbers = self.tokenizer(
+        input_ids = self.tokenizer(
             list(prompts), padding="max_length", truncation=True, max_length=self.config.tokens, return_tensors="pt"
         )["input_ids"].to(self.device)
-        states = self.text_model(input_ids=numbers, attention_mask=torch.ones_like(numbers)).last_hidden_state
+        states = self.text_model(input_ids=input_ids, attention_mask=torch.ones_like(input_ids)).last_hidden_state
         projected: torch.Tensor = self.projection(states).float()
         return projected
 

@@ -1,4 +1,4 @@
-"""CLIP: encoders of images and text into one space, loaded from a local folder."""
+"""CLIP: encodes images and text into one space; loaded from a local folder."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class ClipEncoder(nn.Module):
         self.tokenizer = CLIPTokenizer.from_pretrained(folder, local_files_only=True)
         self.processor = CLIPImageProcessorPil.from_pretrained(folder, local_files_only=True)
         self.side = int(model.config.vision_config.image_size)
-        """Width and height of its images, in pixels."""
+        """Width and height of the input images, in pixels."""
         size, cut = dict(self.processor.size), dict(self.processor.crop_size)
         self.short_side = int(size.get("shortest_edge", self.side))
         """Length in pixels that the shorter side of an image is scaled to before the centre is cropped."""
@@ -85,5 +85,5 @@ class ClipEncoder(nn.Module):
 def _missing_file_error(folder: Path, what: str) -> PackError:
     return PackError(
         f"The CLIP model {folder.name} lacks {what}.",
-        "Give a folder to which transformers saved a CLIPModel and its processor (save_pretrained).",
+        "Use a folder in which transformers saved a CLIPModel and its processor (save_pretrained).",
     )

@@ -22,16 +22,16 @@ def encode_scaled(codec: Any, log_mels: torch.Tensor) -> torch.Tensor:
     Returns:
         Latents [B, C, T', F'].
     """
-    seen = log_mels[:, None].to(next(codec.parameters()).dtype).contiguous()
-    latents: torch.Tensor = codec.encode(seen).latent_dist.mode() * codec.config.scaling_factor
+    images = log_mels[:, None].to(next(codec.parameters()).dtype).contiguous()
+    latents: torch.Tensor = codec.encode(images).latent_dist.mode() * codec.config.scaling_factor
     return latents
 
 
 class PatchAutoencoder(ModelMixin, ConfigMixin):  # type: ignore[misc]
     """Principal components of log-mel patches: one strided convolution in each direction.
 
-    On this project's synthetic clips it loses less than a convolutional autoencoder of the same latent size after a few
-    minutes of training, and it is exact for energy: a column of equal bins has one latent. It has the interface of
+    On this project's synthetic clips it loses less than a convolutional autoencoder of the same latent size trained for
+    a few minutes, and it is exact for energy: a column of equal bins has one latent. It has the interface of
     AutoencoderKL: `encode(x).latent_dist`, `decode(z).sample`, `config.scaling_factor`.
     """
 
@@ -67,7 +67,7 @@ class PatchAutoencoder(ModelMixin, ConfigMixin):  # type: ignore[misc]
         variances, vectors = torch.linalg.eigh(torch.cov((rows - mean).T))
         order = variances.argsort(descending=True)[: self.config.latent_channels]
         components = vectors[:, order]
-        # Fix the sign of each component, or the weights would differ between linear algebra libraries.
+        # Fix the sign of each component, because linear algebra libraries choose it differently.
         components = components * torch.sign(components[components.abs().argmax(dim=0), range(len(order))])
         scales = variances[order].sqrt().pow(spread_power) * float(variances[order[0]].sqrt() ** (1 - spread_power))
         analysis = (components / scales).T

@@ -1,4 +1,4 @@
-"""A joint space of text, video and sound: what belongs together has similar vectors."""
+"""A joint space of text, video and sound, in which matching inputs have similar vectors."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _DOWNSAMPLINGS = 4
 
 
 class JointSpace(ModelMixin, ConfigMixin):  # type: ignore[misc]
-    """Three encoders into one space; cosines measure how well two inputs belong together (as in CLIP and CLAP).
+    """Three encoders into one space, where cosines measure how well two inputs match (as in CLIP and CLAP).
 
     Args:
         prompt_width: Width of the sentence embeddings.
@@ -34,8 +34,8 @@ class JointSpace(ModelMixin, ConfigMixin):  # type: ignore[misc]
         frame_stride: Only every n-th frame is encoded.
         calibration: Pair of PAIRS -> slope and offset. The logistic function of slope · cosine + offset is the
             probability of a match, with right and wrong pairs equally likely. Missing pairs are not calibrated.
-        known_words: One phrase for each class of the training.
-        known_phrases: For each of these, all phrases of the class in training; empty if unknown.
+        known_words: One phrase for each training class.
+        known_phrases: For each entry of `known_words`, all training phrases of the class. Empty if unknown.
     """
 
     config_name = "config.json"
@@ -62,7 +62,7 @@ class JointSpace(ModelMixin, ConfigMixin):  # type: ignore[misc]
             or frame_stride < 1
         ):
             raise ValueError(
-                "there must be four widths each, bins must be a multiple of 16 and frame_stride at least 1"
+                "each list needs four widths, bins must be a multiple of 16, and frame_stride must be at least 1"
             )
         if known_phrases and (len(known_phrases) != len(known_words) or not all(known_phrases)):
             raise ValueError("known phrases must be given for each of the known words")

@@ -29,9 +29,9 @@ class MotionEncoder(ModelMixin, ConfigMixin):  # type: ignore[misc]
     Args:
         widths: Channels of the convolutions over the frame; the first reduces the size by 4, the others by 2.
         features: Width of a token.
-        dilations: Of the residual convolutions over time; together they reach sum(2·dilation) frames in each direction.
-        place_dilations: Of the convolutions over time at each position of the frame, before positions are pooled, so
-            that an impact is recognised from what happened at its position. Empty for none.
+        dilations: Dilations of the residual convolutions over time, which reach sum(2·dilation) frames each way.
+        place_dilations: Dilations of the convolutions over time at each position of the frame. They run before
+            positions are pooled, so that an impact is recognised at its position. Empty for none.
         fine_place_dilations: The same one stage earlier, at twice the resolution.
         looks: Number of TEST_TIME_AUGMENTATIONS that are averaged outside of training.
     """
@@ -117,8 +117,10 @@ def _frame_differences(frames: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor
     """
     count, earlier_later, sizes = frames.shape[1], [], []
     for lag in sorted({abs(offset) for offset in NEIGHBOUR_OFFSETS_FRAMES}):
-        held = torch.cat([frames[:, :1].expand(-1, lag, -1, -1), frames, frames[:, -1:].expand(-1, lag, -1, -1)], dim=1)
-        change = held[:, lag:] - held[:, :-lag]
+        padded = torch.cat(
+            [frames[:, :1].expand(-1, lag, -1, -1), frames, frames[:, -1:].expand(-1, lag, -1, -1)], dim=1
+        )
+        change = padded[:, lag:] - padded[:, :-lag]
         if lag == 1:
             size = change.abs().mean(dim=(2, 3))
             sizes = [size[:, :count], size[:, 1:]]
@@ -144,12 +146,12 @@ class _FrameBlock(nn.Module):
         # One convolution computes the contributions to the next, the same and the previous frame, which are then
         # shifted and added. Stacking three frames first would cost more than the convolution.
         earlier, own, later = self.over_time.weight.chunk(3, dim=1)
-        said = nn.functional.conv2d(maps, torch.cat([earlier, own, later]))
-        of_earlier, of_own, of_later = said.unflatten(0, (batch, -1)).chunk(3, dim=2)
-        beside = of_own + torch.cat([of_earlier[:, :1], of_earlier[:, :-1]], dim=1)
-        beside = beside + torch.cat([of_later[:, 1:], of_later[:, -1:]], dim=1)
+        contributions = nn.functional.conv2d(maps, torch.cat([earlier, own, later]))
+        from_earlier, from_own, from_later = contributions.unflatten(0, (batch, -1)).chunk(3, dim=2)
+        mixed = from_own + torch.cat([from_earlier[:, :1], from_earlier[:, :-1]], dim=1)
+        mixed = mixed + torch.cat([from_later[:, 1:], from_later[:, -1:]], dim=1)
         assert self.over_time.bias is not None
-        result: torch.Tensor = maps + nn.functional.silu(beside.flatten(0, 1) + self.over_time.bias[:, None, None])
+        result: torch.Tensor = maps + nn.functional.silu(mixed.flatten(0, 1) + self.over_time.bias[:, None, None])
         return result
 
 
@@ -181,10 +183,10 @@ class _SpatialAttentionPool(nn.Module):
         for norm, alone, mix in zip(self.norms, self.alone, self.mixes, strict=True):
             moved = alone(norm(places).transpose(1, 2)).transpose(1, 2)
             places = places + mix(nn.functional.silu(moved))
-        seen = places.reshape(batch, height * width, count, channels).transpose(1, 2)
-        weights = self.looks(seen).softmax(dim=2)
-        looked_at = torch.einsum("btpl,btpc->btlc", weights.to(seen.dtype), seen)
-        result: torch.Tensor = self.out(looked_at.flatten(2))
+        tokens = places.reshape(batch, height * width, count, channels).transpose(1, 2)
+        weights = self.looks(tokens).softmax(dim=2)
+        pooled = torch.einsum("btpl,btpc->btlc", weights.to(tokens.dtype), tokens)
+        result: torch.Tensor = self.out(pooled.flatten(2))
         return result
 
 

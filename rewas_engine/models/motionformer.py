@@ -64,7 +64,7 @@ class MotionFormer(ModelMixin, ConfigMixin):  # type: ignore[misc]
         )
 
     def forward(self, frames: torch.Tensor, segment_batch_size: int = SEGMENT_BATCH_SIZE) -> torch.Tensor:
-        """Encode frames of any number.
+        """Encode any number of frames.
 
         Args:
             frames: RGB [B, T, H, W, 3], 0 to 1. If T is less than a segment, the last frame is repeated.
@@ -94,7 +94,7 @@ class MotionFormer(ModelMixin, ConfigMixin):  # type: ignore[misc]
         return list(range(room % stride // 2, room + 1, stride))
 
     def token_times_frames(self, count: int) -> torch.Tensor:
-        """Return the true time of each token of a clip of `count` frames, the centre of its tubelet, [N] in frames."""
+        """Return the true time of each token of a clip of `count` frames, [N] in frames: the centre of its tubelet."""
         tubelet, length = self.config.tubelet_frames, self.config.segment_frames
         within = torch.arange(0, length, tubelet) + tubelet / 2
         return torch.cat([start + within for start in self.segment_starts(count)])

@@ -17,8 +17,8 @@ class Phi(ModelMixin, ConfigMixin):  # type: ignore[misc]
         features: Width of the video encoder's tokens.
         width, blocks, heads: Size of the transformer.
         head: Widths of the head between `width` and 1.
-        attends_over: "time", or "batch" for the released weights, whose attention ran over the batch axis. With one
-            clip at a time that is attention within one token, which is what is computed here.
+        attends_over: "time", or "batch" for the released weights, which were trained with attention over the batch
+            axis. For a single clip this means that each token attends only to itself, which is computed here.
     """
 
     config_name = "config.json"
@@ -42,7 +42,7 @@ class Phi(ModelMixin, ConfigMixin):  # type: ignore[misc]
         self.narrowing = nn.Sequential(*narrowing[:-1])
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
-        """Energies [B, T] in nats of video tokens [B, T, features]."""
+        """Estimate energies [B, T] in nats from video tokens [B, T, features]."""
         batch, tokens, _ = features.shape
         hidden = self.projection(features)
         if self.config.attends_over == "batch":

@@ -25,7 +25,7 @@ class SentenceEncoder(nn.Module):
         folder: Folder of the model in the package.
         max_tokens: Longer prompts are truncated.
         scale: Norm of every embedding. With norm 1, each of several hundred components is so small that a denoiser
-            takes long to learn to use the prompt.
+            takes a long time to learn to use the prompt.
     """
 
     def __init__(self, package: str, folder: str, max_tokens: int, scale: float) -> None:

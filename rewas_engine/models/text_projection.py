@@ -1,4 +1,4 @@
-"""Projection of sentence embeddings to what they describe as sound."""
+"""Projection of sentence embeddings to the sounds that they describe."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from torch import nn
 class TextProjection(ModelMixin, ConfigMixin):  # type: ignore[misc]
     """Maps sentence embeddings to a mixture of sound classes, so that all phrases for one sound are close together.
 
-    A sentence encoder has learned what sentences are about, not what they sound like: "a fist on a door" is as near to
-    boxing as to knocking. CLAP trains its text branch on sounds for that reason; this does the same for a frozen
+    A sentence encoder learns what sentences are about, not what they sound like: "a fist on a door" is as near to
+    boxing as to knocking. CLAP therefore trains its text branch on sounds; this module achieves the same for a frozen
     encoder.
 
     Args:
@@ -21,8 +21,8 @@ class TextProjection(ModelMixin, ConfigMixin):  # type: ignore[misc]
         choices: Sizes of groups of meanings that exclude each other, such as the foreground sound.
         flags: Number of further meanings that are independent.
         length: Norm of the output.
-        kept: Share of the embedding itself in the output, 0 to 1, for prompts without a meaning here.
-        sharpness: Factor of the logits of a group. Half a door and half a drum is not a sound.
+        kept: Share of the original embedding in the output, 0 to 1, for prompts that match no meaning.
+        sharpness: Factor of the logits of a group. A mixture of half a door and half a drum is not a sound.
     """
 
     config_name = "config.json"
@@ -54,8 +54,8 @@ class TextProjection(ModelMixin, ConfigMixin):  # type: ignore[misc]
 
     def forward(self, prompts: torch.Tensor) -> torch.Tensor:
         """Project sentence embeddings [B, prompt_width] of any norm to embeddings of norm `length`."""
-        said = self.probabilities(self.meaning_logits(prompts)) @ self.meanings
-        mixed = said + self.config.kept * (self._scale_to_norm(prompts) - said)
+        projected = self.probabilities(self.meaning_logits(prompts)) @ self.meanings
+        mixed = projected + self.config.kept * (self._scale_to_norm(prompts) - projected)
         return self._scale_to_norm(mixed)
 
     def probabilities(self, logits: torch.Tensor) -> torch.Tensor:

@@ -37,18 +37,18 @@ class SpectralVocoder(ModelMixin, ConfigMixin):  # type: ignore[misc]
         width, blocks: Size of the ConvNeXt trunk.
         window_samples, hop_samples: Frames of the spectrum, uncentred as in the front end, so that T frames give
             exactly hop·T samples.
-        corrections: How often the result is analysed and its magnitudes are corrected to the target mel bins with the
-            phases kept (as Griffin and Lim 1984 iterate, but from phases that are nearly right).
+        corrections: Number of iterations that correct the magnitudes to the target mel bins and keep the phases (as in
+            Griffin and Lim 1984, but starting from phases that are nearly right).
         sample_rate_hz, lowest_hz, highest_hz, floor: Format of the log-mel.
-        random_phases: Whether phases are random where the sound is noise. Otherwise noise becomes one pulse per hop:
-            its phases cannot be predicted, and the prediction settles for the same ones in every frame.
+        random_phases: Whether the phases of noise are random. Otherwise noise becomes one pulse per hop: its phases
+            cannot be predicted, so the network predicts the same ones in every frame.
         scatter_offset: Added to the logits of the scatter outside of training. Above 0, noise is more even in time and
-            impacts are slightly duller than learned.
+            impacts are slightly duller.
     """
 
     config_name = "config.json"
     draws_by_position = True
-    """Whether `forward` takes positions."""
+    """Whether `forward` accepts positions."""
 
     @register_to_config
     def __init__(

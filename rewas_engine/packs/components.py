@@ -1,4 +1,4 @@
-"""Strict loading of a pack's components: every tensor of a file is used, and every parameter of a module is set."""
+"""Strict loading of components: every tensor in a file must be used, and every parameter of a module must be set."""
 
 from __future__ import annotations
 
@@ -159,7 +159,7 @@ def save_weights(tensors: Mapping[str, torch.Tensor], folder: Path) -> None:
 def config_json(module: Any) -> str:
     """Return the configuration of a diffusers or transformers component as stable JSON text."""
     config = module.config.to_dict() if hasattr(module.config, "to_dict") else dict(module.config)
-    # With this list, diffusers would drop values that were set later, and follow changed defaults.
+    # With this list, diffusers would ignore values that were set later, and apply changed defaults.
     config.pop("_use_default_values", None)
     return json.dumps(config, indent=1, sort_keys=True, default=list) + "\n"
 

@@ -79,5 +79,5 @@ def load_with_memory_fallback(load: Callable[[Execution], LoadedT], wanted: Exec
                 raise
         release_memory()
         if execution != smaller:
-            _log.warning("Out of memory while loading the pack %s; trying again with less.", pack)
+            _log.warning("Out of memory while loading the pack %s; trying again with low memory.", pack)
     raise InsufficientMemoryError(f"loading the pack {pack}", LOADING_MEMORY_REMEDY)

@@ -1,1 +1,1 @@
-"""Comparison of our networks with numbers of the reference implementation, on weights generated from a recipe."""
+"""Comparison of our networks with the reference implementation, on weights generated from their names."""

@@ -1,4 +1,4 @@
-"""The checks: what the reference implementation computed, and what our code makes of the same inputs."""
+"""The parity checks: our outputs and those of the reference implementation for the same inputs."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ from rewas_engine.parity.reference_arrays import ReferenceArrays, ReferenceArray
 from rewas_engine.parity.synthetic_weights import recipe_part
 
 Component = Callable[[str], Any]
-"""From a role to the full-size module of that role, its weights by the recipe."""
+"""Function from a role to its full-size module, with weights from the recipe."""
 Arrays = Mapping[str, Any]
-"""A file of the reference's numbers: `rewas_engine.parity.reference_arrays`."""
+"""Reference arrays by name, see `rewas_engine.parity.reference_arrays`."""
 TinyParts = tuple[Any, Any]
 """The denoiser and the adapter of tiny_unet_adapter.npz."""
 FILES = (
@@ -51,7 +51,7 @@ _TINY = ReleasedSizes(widths=(32, 64, 64), blocks=1, text=16)
 
 
 def check_front_end(arrays: Arrays) -> Iterator[Comparison]:
-    """energy.npz: waveform to log-mel to energy to control."""
+    """energy.npz: from waveform to log-mel, energy and control."""
     front_end, file = AudioFrontEnd(MelConfig()), "energy"
     waveform = normalise(arrays["waveform_raw"])
     yield compare(f"{file}: mel_filterbank", front_end.filter_bank, arrays["mel_filterbank"])
@@ -66,7 +66,7 @@ def check_front_end(arrays: Arrays) -> Iterator[Comparison]:
 
 
 def check_energy_error(arrays: Arrays) -> Iterator[Comparison]:
-    """energy_mae.npz: the energies of two sounds and how far they lie apart."""
+    """energy_mae.npz: the energies of two sounds, and their mean absolute difference."""
     front_end = AudioFrontEnd(MelConfig())
     target, generated = (
         front_end.measure_energy(normalise(arrays[f"waveform_raw_{side}"])).values for side in ("gt", "pred")
@@ -78,7 +78,7 @@ def check_energy_error(arrays: Arrays) -> Iterator[Comparison]:
 
 @torch.inference_mode()
 def check_phi(arrays: Arrays, component: Component) -> Iterator[Comparison]:
-    """phi.npz: φ at full size, alone and over the batch, and what is made of its output."""
+    """phi.npz: φ at full size, on one clip and on a batch, and the control that follows from its output."""
     phi, one, three = component("phi"), torch.from_numpy(arrays["x_b1"]), torch.from_numpy(arrays["x_b3"])
     projected = phi.projection(one[:, :2])
     first = phi.layers[0](projected.reshape(2, 1, -1)).reshape(projected.shape)
@@ -87,7 +87,7 @@ def check_phi(arrays: Arrays, component: Component) -> Iterator[Comparison]:
     energies = phi(one)
     yield compare("phi: out_b1", energies[..., None], arrays["out_b1"])
     yield compare("phi: out_b3_each_alone", phi(three)[..., None], arrays["out_b3_each_alone"])
-    # The release attends over the batch: that is what attending over time does to the two axes exchanged.
+    # The release attends over the batch, which equals attention over time with the two axes swapped.
     over_time = type(phi).from_config({**phi.config, "attends_over": "time"}).eval()
     over_time.load_state_dict(phi.state_dict())
     yield compare("phi: out_b3", over_time(three.transpose(0, 1)).T[..., None], arrays["out_b3"])
@@ -98,7 +98,7 @@ def check_phi(arrays: Arrays, component: Component) -> Iterator[Comparison]:
 
 @torch.inference_mode()
 def check_tiny_denoiser(arrays: Arrays, parts: TinyParts) -> Iterator[Comparison]:
-    """tiny_unet_adapter.npz: denoiser and adapter of a small size."""
+    """tiny_unet_adapter.npz: a small denoiser and adapter."""
     denoiser, adapter = parts
     sample_, text, hint, timestep = (torch.from_numpy(arrays[name]) for name in ("x", "y", "hint", "t"))
     yield compare("tiny_unet_adapter: hint_block_out", adapter._project_hint(hint), arrays["hint_block_out"])
@@ -113,7 +113,7 @@ def check_tiny_denoiser(arrays: Arrays, parts: TinyParts) -> Iterator[Comparison
 
 @torch.inference_mode()
 def check_sampler(arrays: Arrays, parts: TinyParts) -> Iterator[Comparison]:
-    """ddim_tiny.npz: the schedule, and sampling with guidance and given noise.
+    """ddim_tiny.npz: the schedule, and sampling with guidance and fixed noise.
 
     The networks run in float64: in float32, the rounding of a prediction grows up to 12 times in the estimate of the
     clean latents, and depends on the processor and its threads. What remains is the rounding of the reference.
@@ -147,7 +147,7 @@ def check_sampler(arrays: Arrays, parts: TinyParts) -> Iterator[Comparison]:
         clean.append((latents - (1 - kept).sqrt() * predicted) / kept.sqrt())
         return predicted
 
-    made = sample(
+    latents = sample(
         predict,
         noise[0],
         schedule,
@@ -158,7 +158,7 @@ def check_sampler(arrays: Arrays, parts: TinyParts) -> Iterator[Comparison]:
     )
     yield compare("ddim_tiny: pred_x0_first", clean[0][None], arrays["pred_x0_first"], SAMPLER_BOUND)
     yield compare("ddim_tiny: pred_x0_last", clean[-1][None], arrays["pred_x0_last"], SAMPLER_BOUND)
-    yield compare("ddim_tiny: final", made[None], arrays["final"], SAMPLER_BOUND)
+    yield compare("ddim_tiny: final", latents[None], arrays["final"], SAMPLER_BOUND)
 
 
 @torch.inference_mode()
@@ -192,9 +192,9 @@ def check_codec_and_vocoder(arrays: Arrays, component: Component) -> Iterator[Co
     yield compare(f"{file}: control_posterior_mean", hint, arrays["control_posterior_mean"])
     spread = codec.encode(control[:, None, :, None].repeat(1, 1, 1, 64)).latent_dist.logvar
     yield compare(f"{file}: control_posterior_logvar", spread, arrays["control_posterior_logvar"])
-    heard = codec.encode(torch.from_numpy(arrays["log_mel_in"])).latent_dist
-    yield compare(f"{file}: mel_posterior_mean", heard.mean, arrays["mel_posterior_mean"])
-    yield compare(f"{file}: mel_posterior_logvar", heard.logvar, arrays["mel_posterior_logvar"])
+    posterior = codec.encode(torch.from_numpy(arrays["log_mel_in"])).latent_dist
+    yield compare(f"{file}: mel_posterior_mean", posterior.mean, arrays["mel_posterior_mean"])
+    yield compare(f"{file}: mel_posterior_logvar", posterior.logvar, arrays["mel_posterior_logvar"])
     decoded = codec.decode(torch.from_numpy(arrays["z"])).sample
     yield compare(f"{file}: decoded_mel", decoded, arrays["decoded_mel"])
     waveform = component("vocoder")(torch.from_numpy(arrays["vocoder_in_mel_T_first"]))
@@ -203,7 +203,7 @@ def check_codec_and_vocoder(arrays: Arrays, component: Component) -> Iterator[Co
 
 @torch.inference_mode()
 def check_video_encoder(arrays: Arrays, component: Component) -> Iterator[Comparison]:
-    """motionformer_full.npz: the video encoder at full size, on two segments of a clip."""
+    """motionformer_full.npz: the video encoder at full size on two segments of a clip."""
     encoder, file = component("video_encoder"), "motionformer_full"
     starts = encoder.segment_starts(len(arrays["frames_small_uint8"]))
     yield compare(f"{file}: first_frame_of_segment", starts, arrays["first_frame_of_segment"], 0.0)
@@ -217,7 +217,7 @@ def check_video_encoder(arrays: Arrays, component: Component) -> Iterator[Compar
 
 
 def check_av_align(arrays: Arrays) -> Iterator[Comparison]:
-    """av_align.npz: the intersection over union of given peaks. Flow and onsets of ours are other methods."""
+    """av_align.npz: intersection over union of given peaks. How peaks are found differs and is not compared."""
     peaks = {"": ("audio_peaks_sec", "video_peaks_sec"), "toy_": ("audio", "video"), "onesided_": ("audio", "video")}
     for case, (audio, video) in peaks.items():
         rate = float(arrays["fps" if not case else f"{case}fps"])
@@ -226,14 +226,14 @@ def check_av_align(arrays: Arrays) -> Iterator[Comparison]:
 
 
 def open_arrays(folder: Path, name: str) -> Arrays:
-    """One file of arrays from a parity folder."""
+    """Open one file of arrays of a parity folder."""
     return ReferenceArrays(folder / "golden" / f"{name}.npz")
 
 
 def tiny_parts(weights: Arrays) -> TinyParts:
-    """Those of tiny_unet_adapter.npz, which has the release's names for their weights.
+    """Build the denoiser and the adapter of tiny_unet_adapter.npz, whose weights have the released names.
 
-    Raises ReferenceArraysError where some are missing.
+    Raises ReferenceArraysError if weights are missing.
     """
     tensors = {name: torch.from_numpy(weights[name]).float() for name in weights if name.startswith("w:")}
     source = Checkpoint(Path("tiny_unet_adapter.npz"), "the small denoiser and adapter", tensors)
@@ -250,15 +250,15 @@ def tiny_parts(weights: Arrays) -> TinyParts:
 
 
 def tiny_parts_by_recipe() -> TinyParts:
-    """The same without the file: its weights are the recipe's, rounded to float16."""
-    made = {role: recipe_part(role, _TINY) for role in ("denoiser", "adapter")}
+    """Build the same modules without the file: the weights come from the recipe and are rounded to float16."""
+    weights = {role: recipe_part(role, _TINY) for role in ("denoiser", "adapter")}
     return _tiny_modules(
-        {role: {name: tensor.half().float() for name, tensor in tensors.items()} for role, tensors in made.items()}
+        {role: {name: tensor.half().float() for name, tensor in tensors.items()} for role, tensors in weights.items()}
     )
 
 
 def released_pixels(frames: NDArray[np.uint8]) -> torch.Tensor:
-    """Frames [T, 3, h, w] as the reference saw them: [T, 224, 224, 3] in -1..1, rounded to float16 on the way."""
+    """Preprocess frames [T, 3, h, w] as the reference does, with a rounding to float16: [T, 224, 224, 3], -1 to 1."""
     rows, columns = (np.arange(size) * frames.shape[axis] // size for size, axis in ((256, 2), (340, 3)))
     large = torch.from_numpy(frames[:, :, rows][..., columns])
     cropped = large[:, :, 16:240, 58:282].movedim(1, -1).to(torch.float16)

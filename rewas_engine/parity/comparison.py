@@ -1,4 +1,4 @@
-"""Comparison of an array with one of the reference implementation."""
+"""Comparison of our arrays with those of the reference implementation."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ class Comparison:
 
     Args:
         array: File and name.
-        difference: Largest absolute difference, in standard deviations of the reference, or relative for a single
-        number. bound: Largest difference that passes; 0 requires identical values.
+        difference: Largest absolute difference, in standard deviations of the reference; relative for a single number.
+        bound: Largest difference that passes; 0 requires identical values.
     """
 
     array: str
@@ -39,9 +39,9 @@ class Comparison:
 def compare(
     array: str, ours: ArrayLike | torch.Tensor, reference: ArrayLike | SampledArray, bound: float = BOUND
 ) -> Comparison:
-    """Compare an array with its reference, which may be a sample of the values.
+    """Compare an array with its reference, which may hold only a sample of the values.
 
-    Another shape or a value that is not finite gives an infinite difference.
+    The difference is infinite if the shapes differ or a value is not finite.
     """
     found = np.asarray(_plain(ours), np.float64)
     wanted = np.asarray(reference.values if isinstance(reference, SampledArray) else reference, np.float64)

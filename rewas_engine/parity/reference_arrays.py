@@ -1,11 +1,11 @@
-"""Files of the reference implementation's numbers: whole as they were computed, or small enough for a repository.
+"""Arrays computed by the reference implementation, either complete or reduced to a size that fits the repository.
 
-A small file keeps of each array no more than a check needs. How an array is kept stands beside it, under its name with
-a mark: ``name@shape`` of an array that is not kept as it is, and one of
+A reduced file stores only what a check needs. An array that is not stored completely has its shape in ``name@shape``,
+and one of these entries:
 
-- ``name@every``: ``name`` holds every n-th value, in the order of memory, and ``name@std`` the deviation of all;
-- ``name@drawn``: nothing is held; the values are those of a seed (`drawn`);
-- ``name@same``: nothing is held; the values are those of another array, as ``file/array``.
+- ``name@every``: ``name`` contains every n-th value in memory order, and ``name@std`` the standard deviation of all;
+- ``name@drawn``: not stored; the values are drawn from this seed, see `draw_normal`;
+- ``name@same``: not stored; the values equal those of another array, given as ``file/array``.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from numpy.typing import NDArray
 from rewas_engine.errors import EngineError
 
 MARK = "@"
-REMEDY = "Give a whole folder of the reference's numbers: make parity PARITY=<folder>."
+REMEDY = "Provide a complete folder of reference arrays: make parity PARITY=<folder>."
 
 
 class ReferenceArraysError(EngineError):
-    """A file of the reference's numbers is missing, unreadable or incomplete."""
+    """A file of reference arrays is missing, unreadable or incomplete."""
 
     def __init__(self, what: str) -> None:
         super().__init__(what, REMEDY)
@@ -37,9 +37,12 @@ class ReferenceArraysError(EngineError):
 
 @dataclass(frozen=True)
 class SampledArray:
-    """An array of which only every n-th value is kept.
+    """An array of which only every n-th value is stored.
 
-    values: flat. shape, std: of the whole array.
+    Args:
+        values: The stored values, flat.
+        every: n.
+        shape, std: Shape and standard deviation of the complete array.
     """
 
     values: NDArray[Any]
@@ -48,15 +51,15 @@ class SampledArray:
     std: float
 
     def sample(self, whole: NDArray[Any]) -> NDArray[Any]:
-        """The values of an array at the places that are kept of this one."""
+        """Return the values of a complete array at the stored positions."""
         return whole.ravel()[:: self.every]
 
 
 @dataclass(frozen=True)
 class ReferenceArrays(Mapping[str, Any]):
-    """The arrays of one npz file by name, each read on access: a whole array or a `SampledArray`.
+    """The arrays of one npz file by name, each a complete array or a `SampledArray`, read on access.
 
-    Raises ReferenceArraysError where the file is missing or unreadable, or lacks the array.
+    Access raises ReferenceArraysError if the file or array is missing or unreadable.
     """
 
     path: Path
@@ -66,7 +69,7 @@ class ReferenceArrays(Mapping[str, Any]):
         if shape is None:
             found = self._read(name)
             if found is None:
-                raise ReferenceArraysError(f"{self.path} holds no array {name}.")
+                raise ReferenceArraysError(f"{self.path} has no array {name}.")
             return found
         shape = tuple(int(size) for size in shape)
         every, seed, other = (self._read(f"{name}{MARK}{kind}") for kind in ("every", "drawn", "same"))
@@ -77,7 +80,7 @@ class ReferenceArrays(Mapping[str, Any]):
             return ReferenceArrays(self.path.with_name(f"{file}.npz"))[array].reshape(shape)
         values, std = self._read(name), self._read(f"{name}{MARK}std")
         if values is None or every is None or std is None:
-            raise ReferenceArraysError(f"{self.path} says of {name} neither what it holds nor how to come by it.")
+            raise ReferenceArraysError(f"The array {name} in {self.path} is incomplete.")
         return SampledArray(values, int(every), shape, float(std))
 
     def __iter__(self) -> Iterator[str]:
@@ -87,7 +90,7 @@ class ReferenceArrays(Mapping[str, Any]):
         return len(list(iter(self)))
 
     def check(self) -> None:
-        """Raises ReferenceArraysError where there is no such file; of its arrays nothing is read."""
+        """Raise ReferenceArraysError if the file does not exist, without reading arrays."""
         _ = self._names
 
     @cached_property
@@ -95,7 +98,7 @@ class ReferenceArrays(Mapping[str, Any]):
         try:
             return np.load(self.path)
         except FileNotFoundError as error:
-            raise ReferenceArraysError(f"There is no file {self.path}.") from error
+            raise ReferenceArraysError(f"The file {self.path} does not exist.") from error
         except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
             raise ReferenceArraysError(f"{self.path} cannot be read ({error}).") from error
 
@@ -113,16 +116,16 @@ class ReferenceArrays(Mapping[str, Any]):
 
 
 def draw_normal(seed: int, shape: tuple[int, ...]) -> NDArray[np.float32]:
-    """Standard normal numbers of a seed, as the reference's inputs were made: float64, then rounded to float32."""
+    """Draw standard normal numbers as the reference draws its inputs: float64, rounded to float32."""
     return np.random.RandomState(seed).standard_normal(shape).astype(np.float32)
 
 
 def read_manifest(path: Path) -> dict[str, tuple[int, ...]]:
-    """Names and shapes of the tensors that a manifest lists. Raises ReferenceArraysError if it cannot be read."""
+    """Read the names and shapes of the tensors in a manifest. Raises ReferenceArraysError if it is unreadable."""
     try:
         listed = json.loads(path.read_text("utf-8"))["tensors"]
         return {name: tuple(entry["shape"]) for name, entry in listed.items()}
     except FileNotFoundError as error:
-        raise ReferenceArraysError(f"There is no file {path}.") from error
+        raise ReferenceArraysError(f"The file {path} does not exist.") from error
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ReferenceArraysError(f"{path} is no list of tensors and their shapes ({error}).") from error
+        raise ReferenceArraysError(f"{path} is not a list of tensors and their shapes ({error}).") from error

@@ -1,4 +1,4 @@
-"""Checkpoints under the released names, with weights by the recipe: everything but what was learnt."""
+"""Checkpoints like the released ones, but with weights from the recipe instead of trained weights."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from rewas_engine.parity.reference_arrays import read_manifest
 from rewas_engine.parity.synthetic_weights import released_recipe
 
 SCALE_FACTOR = 0.9
-"""Of latents: the one with which the reference was run."""
+"""Scaling factor of latents, as in the reference run."""
 MANIFESTS = {
     "denoiser": ("unet_model.diffusion_model", "model.diffusion_model."),
     "adapter": ("adapter_control_model", "control_model."),
@@ -26,7 +26,7 @@ MANIFESTS = {
     "video_encoder": ("synchformer_vfeat_extractor", "vfeat_extractor."),
     "phi": ("phi", "module."),
 }
-"""By role: the manifest that lists the released tensors, and the prefix under which they stand there."""
+"""Role -> manifest that lists the released tensors, and their prefix in it."""
 
 Tensors = dict[str, torch.Tensor]
 Shapes = Mapping[str, tuple[int, ...]]
@@ -35,27 +35,32 @@ SMALL_LEFTOVERS: Mapping[str, Shapes] = {
     "text_encoder": {"logit_scale_a": (), "audio_branch.bn0.weight": (64,), "text_transform.sequential.0.bias": (16,)},
     "video_encoder": {"patch_embed.proj.weight": (32, 3, 16, 16)},
 }
-"""A few of the released tensors that no part of ours takes, for the small size."""
+"""A few released tensors that none of our parts uses, for the small size."""
 
 
 def manifest_shapes(manifests: Path, role: str) -> dict[str, tuple[int, ...]]:
-    """Released names of a part, without their prefix, and shapes, as a manifest lists them.
+    """Read the released names of a part, without prefix, and their shapes from its manifest.
 
-    Raises ReferenceArraysError where there is no such manifest.
+    Raises ReferenceArraysError if the manifest does not exist.
     """
     file, prefix = MANIFESTS[role]
     listed = read_manifest(manifests / f"{file}.json")
-    # The text encoder's container also holds what is no part of CLAP.
+    # The container of the text encoder also holds tensors that are not part of CLAP.
     return {name.removeprefix(prefix): shape for name, shape in listed.items() if name.startswith(prefix)}
 
 
 def write_synthetic_checkpoints(
     folder: Path, sizes: ReleasedSizes, *, prefix: str = "", manifests: Path | None = None
 ) -> ReleasedFiles:
-    """Write all six files and a tokenizer into a folder, each named as it was released.
+    """Write all six files, under their released names, and a tokenizer into a folder.
 
-    prefix: put before every key of the recipe. manifests: the lists of the released names; what is on them beside our
-    parts is written as zeros. The denoiser's running average has the recipe's weights, its last state zeros.
+    The EMA of the denoiser gets the weights of the recipe; the denoiser itself gets zeros.
+
+    Args:
+        folder: Folder to write to; created if needed.
+        sizes: Sizes of the networks.
+        prefix: Added to every key of the recipe.
+        manifests: Folder with the lists of released names. Names that our parts do not use are written as zeros.
     """
     folder.mkdir(parents=True, exist_ok=True)
     paths = {kind: folder / found.file_name for kind, found in SOURCE_KINDS.items()}
@@ -77,11 +82,11 @@ def write_synthetic_checkpoints(
 
 
 def write_synthetic_tokenizer(folder: Path) -> Path:
-    """Write a tokenizer that spells every word out in bytes, numbered as RoBERTa's begins, into a folder."""
+    """Write a byte-level tokenizer without merges into a folder, with the first token numbers of RoBERTa."""
     folder.mkdir(parents=True, exist_ok=True)
     printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
     others = [byte for byte in range(256) if byte not in printable]
-    # Byte-level tokenizers show bytes that cannot be printed as the characters from 256 on.
+    # Byte-level tokenizers represent unprintable bytes by the characters from 256 on.
     letters = [chr(byte) for byte in printable] + [chr(256 + index) for index in range(len(others))]
     tokens = ["<s>", "<pad>", "</s>", "<unk>", *letters, "<mask>"]
     (folder / "vocab.json").write_text(json.dumps({token: number for number, token in enumerate(tokens)}), "utf-8")
@@ -112,7 +117,7 @@ def _rewas(parts: Mapping[str, Tensors]) -> Tensors:
 
 
 def _with_weight_norm(tensors: Tensors) -> Tensors:
-    """Each weight as a direction and a length, as HiFi-GAN is trained."""
+    """Split each weight into direction and length, as weight normalisation does in the training of HiFi-GAN."""
     split: Tensors = {}
     for name, tensor in tensors.items():
         if name.endswith(".weight"):
@@ -124,7 +129,7 @@ def _with_weight_norm(tensors: Tensors) -> Tensors:
 
 
 def _zeros(shape: tuple[int, ...]) -> torch.Tensor:
-    """Zeros that take no room, in memory or on disk."""
+    """Zeros that take no space, in memory or on disk."""
     return torch.zeros(()).expand(shape)
 
 

@@ -1,4 +1,4 @@
-"""Layers: more sounds of one request, each with its own prompt, energy and gain, and their mix."""
+"""Layers: additional sounds of a request, each with its own prompt, energy and gain, and their mix."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ from rewas_engine.media.stem import MIX, PRIMARY, Stem
 
 MAX_LAYERS = 8
 PCM24_STEPS = 2**23
-"""Steps of a 24-bit sample from 0 to full scale."""
+"""Number of steps of a 24-bit sample from 0 to full scale."""
 _CHUNK_SAMPLES = 2**20
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,31}")
 STEADY_OFFSET_NATS = 2.0
 """A steady layer is this far below the peak of the primary sound, and never above DEFAULT_FLAT_NATS."""
 FOLLOWING_OFFSET_NATS, FOLLOWING_DEPTH = 1.5, 0.5
-"""A following layer is this far below the peak of the primary sound, and falls by this share of its falls."""
+"""A following layer is this far below the peak of the primary sound, and follows this share of its falls."""
 FOLLOWING_HOLD_S = 1.0
-"""It holds the peaks of the primary sound and is smoothed over this long, so that strikes become a swell."""
+"""Seconds for which it holds the peaks of the primary sound and is smoothed, so that strikes become a swell."""
 MIN_LAYER_NATS = -9.0
-"""No layer is quieter than this: it would be inaudible."""
+"""Lowest level of a layer; anything quieter would be inaudible."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,15 +39,15 @@ class Layer:
     """Another sound of a request, with its own stem, such as an ambience.
 
     Args:
-        name: Of its stem: up to 32 small letters, digits, hyphens and underscores, a letter first. "primary" and "mix"
-            are taken.
+        name: Name of its stem: up to 32 lower-case letters, digits, hyphens and underscores, starting with a letter.
+            "primary" and "mix" are reserved.
         prompt: What the sound should be, 1 to 2000 characters.
         energy: A curve in nats, as long as the clip; "steady", a constant level below the peak of the primary sound;
             or "following", a swell with the primary sound.
         gain_db: Change in level of its stem, -60 to 24 dB.
 
     Raises:
-        SettingsError: The name is not possible, the prompt is empty or too long, or the gain is out of its range.
+        SettingsError: The name is invalid, the prompt is empty or too long, or the gain is out of range.
     """
 
     name: str
@@ -58,8 +58,8 @@ class Layer:
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name) or self.name in (PRIMARY, MIX):
             raise SettingsError(
-                f"A layer cannot be called {self.name!r}.",
-                f"Use small letters, digits, hyphens and underscores; {PRIMARY} and {MIX} are taken.",
+                f"{self.name!r} is not a valid name for a layer.",
+                f"Use lower-case letters, digits, hyphens and underscores; {PRIMARY} and {MIX} are reserved.",
             )
         object.__setattr__(self, "prompt", validate_prompt(self.prompt, f"prompt of the layer {self.name}"))
         check_gain(self.gain_db, f"gain_db of the layer {self.name}")
@@ -69,13 +69,13 @@ class Layer:
             )
 
     def resolve_energy(self, primary: EnergyCurve) -> EnergyCurve:
-        """The energy of the layer, given that of the primary sound."""
+        """Return the energy of the layer, given that of the primary sound."""
         if isinstance(self.energy, EnergyCurve):
             return self.energy
         return _steady_energy(primary) if self.energy == "steady" else _following_energy(primary)
 
     def derive_seed(self, seed: int) -> int:
-        """The seed of the layer in a take with this seed. It depends on the name, so that layers do not share noise."""
+        """Return the seed of the layer in a take. It depends on the name, so that layers do not share noise."""
         digest = hashlib.sha256(f"{seed} {self.name}".encode()).digest()
         return int.from_bytes(digest[:8]) % (MAX_SEED + 1)
 
@@ -100,21 +100,21 @@ def _following_energy(primary: EnergyCurve) -> EnergyCurve:
 
 
 def check_layers(layers: Sequence[Layer]) -> None:
-    """Raise SettingsError for more than MAX_LAYERS layers, or two of one name."""
+    """Raise SettingsError for more than MAX_LAYERS layers, or two with the same name."""
     names = [layer.name for layer in layers]
     if len(names) > MAX_LAYERS:
         raise SettingsError(f"There are {len(names)} layers.", f"Use at most {MAX_LAYERS}.")
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
-        raise SettingsError(f"There are two layers called {twice[0]}.", "Give each its own name.")
+        raise SettingsError(f"Two layers have the name {twice[0]}.", "Give each layer a different name.")
 
 
 def apply_gains(stems: Mapping[str, Stem], gains_db: Mapping[str, float]) -> dict[str, Stem]:
-    """Apply a gain to each stem, and lower all of them alike where one of them or their sum would clip.
+    """Apply a gain to each stem, and lower all stems equally if one of them or their sum would clip.
 
     Args:
-        stems: By role, all of one length.
-        gains_db: By role.
+        stems: Stems of equal length, by role.
+        gains_db: Gain of each stem, by role.
 
     Returns:
         The stems. Every sample is a whole number of 24-bit steps, so that a delivered mix is exactly the sum of the

@@ -22,7 +22,7 @@ from rewas_engine.media.audio import limit_peak
 FADE_S = Fraction(1, 100)
 """Length of the crossfade after a cut."""
 _TAIL_FRAMES = 1
-"""Each shot is generated this much longer than it is, in mel frames: the part that fades out after the cut."""
+"""Mel frames that are generated beyond the end of each shot, to fade out after the cut."""
 
 
 @dataclass(frozen=True)
@@ -39,17 +39,17 @@ class ShotPlan:
 
     @classmethod
     def from_cuts(cls, cuts_s: Sequence[Fraction], frame_rate_hz: Fraction, frames: int) -> ShotPlan:
-        """The shots between cuts, each from the nearest mel frame on."""
+        """Divide a sound at its cuts, each moved to the nearest mel frame."""
         return cls((0, *(round(cut_s * frame_rate_hz) for cut_s in cuts_s)), frames)
 
     def split_controls(self, whole: Controls) -> list[Controls]:
-        """The controls of each shot. All but the last hold their last values for the tail after the cut."""
+        """Return the controls of each shot. All but the last hold their last values for the tail after the cut."""
         ends = [*self.starts[1:], self.frames]
         own = [whole.window(start, end - start) for start, end in zip(self.starts, ends, strict=True)]
         return [*(shot.pad(shot.frames + _TAIL_FRAMES) for shot in own[:-1]), own[-1]]
 
     def derive_seeds(self, seed: int) -> list[int]:
-        """A seed for each shot of a take. The first shot has the seed of the take."""
+        """Return a seed for each shot of a take. The first shot has the seed of the take."""
         return [seed, *(_derive_shot_seed(seed, number) for number in range(1, len(self.starts)))]
 
     def vocode(
@@ -64,13 +64,13 @@ class ShotPlan:
         """Vocode the shots and join them.
 
         Args:
-            vocoder: Of the pack.
+            vocoder: Vocoder of the pack.
             log_mels: [T, bins] of each shot.
-            seed: Of the take.
+            seed: Seed of the take.
             samples: Length of the waveform.
             front_end: Rate and hop of the log-mels.
-            on_shot: Called with the number of finished shots and of all shots, more than once for a long shot. An
-                exception from it ends the work.
+            on_shot: Called with finished and total shots, more than once for a long shot. An exception that it raises
+                ends the work.
 
         Returns:
             Waveform [samples] at the sample rate of the pack, within ±1.
@@ -98,14 +98,14 @@ def _derive_shot_seed(seed: int, number: int) -> int:
 
 
 def crossfade_shots(parts: Sequence[FloatArray], starts: Sequence[int], samples: int, fade: int) -> FloatArray:
-    """Join waveforms with crossfades that keep the power.
+    """Join waveforms with crossfades of constant power.
 
     Args:
         parts: [N] samples of each shot.
         starts: First sample of each shot in the result.
         samples: Length of the result.
-        fade: Length of each crossfade in samples: a shot fades in, while the one before it fades out as far as it
-            reaches.
+        fade: Length of each crossfade in samples. A shot fades in while the previous one fades out, as far as that
+            one reaches.
 
     Returns:
         Waveform [samples] within ±1.

@@ -33,13 +33,13 @@ class SoundRequest:
     """What all sounds of a request have in common.
 
     Args:
-        front_end: The log-mels of the pack.
+        front_end: Log-mel front end of the pack.
         window: Length and overlap of the windows.
-        settings: How the sounds are sampled.
-        control: What steers them: the shape of their energy, or the onsets in it.
-        duration_s: Of the clip.
+        settings: Sampling settings.
+        control: Whether the sounds follow the shape of their energy, or only its onsets.
+        duration_s: Duration of the clip.
         rate_hz: Sample rate of the stems.
-        regenerate: The existing sound that is regenerated, if any.
+        regenerate: The existing sound to regenerate, if any.
         inpaint_source: Its log-mel and mask.
         is_loop: Whether the end of each sound joins its beginning.
     """
@@ -62,19 +62,19 @@ class SoundRequest:
 
     @property
     def scored_range_s(self) -> tuple[Fraction, Fraction]:
-        """Start and end, in seconds, of the range in which takes are scored: what is kept of a sound is not theirs."""
+        """Start and end, in seconds, of the range in which takes are scored. It excludes the kept part of a sound."""
         return (Fraction(0), self.duration_s) if self.regenerate is None else self.regenerate.range_s(self.duration_s)
 
     def resolve_energy(
         self, energy: EnergyCurve | None, read: ProbedClip, estimate_energy: Callable[[], EnergyCurve]
     ) -> EnergyCurve:
-        """The energy of the primary sound.
+        """Return the energy of the primary sound.
 
         Args:
-            energy: What the request gives. None takes that of the existing sound, where it is regenerated at a
-                strength below 1, a constant one for a loop, and else that of the video.
+            energy: Energy of the request. If it is None, a regeneration at a strength below 1 follows the existing
+                sound, a loop gets a constant energy, and everything else follows the video.
             read: The clip.
-            estimate_energy: Estimates the energy of the video; called only where that is needed.
+            estimate_energy: Estimates the energy from the video; called only if it is needed.
 
         Raises:
             SettingsError: The energy does not cover the clip.
@@ -94,18 +94,18 @@ class SoundRequest:
         """Plan one sound of the request.
 
         Args:
-            prompt: What it should be.
-            energy: What it follows.
-            texture: Which bands stand out in it.
-            cuts_s: Seconds from the start of the clip at which it starts anew.
+            prompt: What the sound should be.
+            energy: Energy that it follows.
+            texture: Texture that it follows.
+            cuts_s: Cuts at which the sound starts anew, in seconds from the start of the clip.
 
         Raises:
-            SettingsError: The sound is to follow onsets and the energy has none, or a loop would break off.
+            SettingsError: The control is "onsets" but the energy has none, or a loop would break off.
         """
         config = self.front_end.config
         frames = self.front_end.frame_count(sample_count(self.duration_s, config.sample_rate_hz))
         rate_hz = config.frame_rate_hz
-        # A loop cannot be generated longer and cut: it is whole latent positions long.
+        # A loop cannot be generated longer and then cut, so its length is whole latent positions.
         control_frames = self.window.whole(frames) if self.is_loop else frames
 
         def resample_energy(count: int) -> EnergyCurve:
@@ -132,8 +132,8 @@ class SoundRequest:
         onsets = onset_strengths(energy, rate_hz=energy.rate_hz, count=len(energy.values))
         if not onsets.any():
             raise SettingsError(
-                "The energy has no onsets that the sound could follow.",
-                'Choose the control "energy", or give an energy with events.',
+                "The energy has no onsets for the sound to follow.",
+                'Choose the control "energy", or use an energy curve with events.',
             )
         return Controls(onsets=onsets)
 
@@ -145,10 +145,10 @@ class SoundPlan:
     Args:
         request: The request.
         prompt: What the sound should be.
-        requested_energy: What its energy is compared with, at the mel frame rate.
-        controls: What steers it.
-        shots: The shots, where each has its own sound.
-        requested_texture: What its texture is compared with, where the request gives one.
+        requested_energy: Energy to compare the result with, at the mel frame rate.
+        controls: Controls of the sound.
+        shots: The shots, if the sound starts anew at cuts.
+        requested_texture: Texture to compare the result with, if one is requested.
     """
 
     request: SoundRequest

@@ -1,4 +1,4 @@
-"""Regeneration: a range of an existing sound, all of it at some strength, or what comes after its end."""
+"""Regeneration of a range of an existing sound, of all of it at some strength, or of what follows its end."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ from rewas_engine.requests.scoring import AUDIBLE_MARGIN_NATS
 CROSSFADE_S = Fraction(20, 1000)
 """Length of the crossfade between existing and new sound, before a range and after it."""
 MIN_LEVEL_MEASUREMENT_S = Fraction(1, 10)
-"""The level of a sound is known from this much audible sound."""
+"""Least duration of audible sound from which a level can be measured."""
 
 
 @dataclass(frozen=True, eq=False)
 class Regenerate:
-    """An existing sound, from a take or any other source, and what to regenerate of it.
+    """An existing sound, from a take or any other source, and the range to regenerate.
 
     Args:
         stem: The sound, from the start of the clip on. It may end before the clip does.
         start_s: Start of the range in seconds from the start of the clip; None is the start of the clip.
         end_s: End of the range in seconds from the start of the clip; None is the end of the clip.
         strength: How much the range may change, above 0 and up to 1. 1 starts from pure noise and fits the new sound
-            to what surrounds it.
+            to its surroundings.
 
     Raises:
         SettingsError: The sound is beyond full scale, or the strength is out of its range.
@@ -52,11 +52,11 @@ class Regenerate:
         if peak > 1 + 1e-6:
             raise SettingsError(
                 f"The sound to regenerate is {20 * np.log10(peak):.1f} dB beyond full scale.",
-                "Lower its level first: what is kept of it could not be delivered unchanged.",
+                "Lower its level first; otherwise the kept part could not be delivered unchanged.",
             )
 
     def range_s(self, duration_s: Fraction) -> tuple[Fraction, Fraction]:
-        """Start and end of the range, in seconds, in a clip of a duration.
+        """Return start and end of the range, in seconds, in a clip of the given duration.
 
         Raises:
             SettingsError: The range is empty, lies outside the clip or leaves a gap after the existing sound.
@@ -65,7 +65,7 @@ class Regenerate:
         end_s = duration_s if self.end_s is None else exact_seconds(self.end_s, "The end of the range")
         if not 0 <= start_s < end_s <= duration_s:
             raise SettingsError(
-                f"The range from {float(start_s):g} to {float(end_s):g} s does not lie in the clip, which lasts "
+                f"The range from {float(start_s):g} to {float(end_s):g} s is not within the clip, which lasts "
                 f"{float(duration_s):g} s.",
                 "Give a start before the end, both within the clip.",
             )
@@ -76,13 +76,13 @@ class Regenerate:
             )
         if start_s > sound_s or (end_s < duration_s and end_s > sound_s):
             raise SettingsError(
-                f"The sound ends at {float(sound_s):g} s, so the range leaves a part of the clip without sound.",
-                "Start the range where the sound ends or before, and end it with the clip.",
+                f"The sound ends at {float(sound_s):g} s, so the range would leave part of the clip without sound.",
+                "Start the range at the end of the sound or earlier, and end it with the clip.",
             )
         return start_s, end_s
 
     def inpaint_source(self, duration_s: Fraction, front_end: AudioFrontEnd) -> InpaintSource:
-        """The log-mel of the sound for a pack, with the mask of the frames that are kept.
+        """Return the log-mel of the sound for a pack, with the mask of the frames to keep.
 
         Raises:
             SettingsError: As for `range_s`.
@@ -99,21 +99,21 @@ class Regenerate:
         return InpaintSource(log_mel, keep_mask, self.strength)
 
     def mono_waveform(self, sample_rate_hz: int) -> FloatArray:
-        """The sound in mono: [samples] at a sample rate."""
+        """Return the sound in mono at a sample rate, [samples]."""
         waveform, from_hz = self.stem.waveform, self.stem.sample_rate_hz
         samples = sample_count(Fraction(waveform.shape[1], from_hz), sample_rate_hz)
         return np.asarray(resample(waveform.mean(axis=0, keepdims=True), from_hz, sample_rate_hz, samples)[0])
 
     def splice(self, generated: NDArray[np.float32], duration_s: Fraction) -> NDArray[np.float32]:
-        """Put the range of a new sound into the existing one.
+        """Insert the range of a new sound into the existing one.
 
         Args:
             generated: [channels, samples] as long as the clip, at the sample rate of the stem.
-            duration_s: Of the clip.
+            duration_s: Duration of the clip.
 
         Returns:
-            [channels, samples]. Outside the range, every sample is that of the existing sound, bit for bit, except in
-            the crossfades of CROSSFADE_S before and after it.
+            [channels, samples]. Outside the range and the crossfades of CROSSFADE_S around it, every sample is that of
+            the existing sound, bit for bit.
         """
         start_s, end_s = self.range_s(duration_s)
         existing, rate_hz, total = self.stem.waveform, self.stem.sample_rate_hz, generated.shape[1]
@@ -132,10 +132,10 @@ class Regenerate:
 
 
 def match_level(source: InpaintSource | None, energy: EnergyCurve, front_end: AudioFrontEnd) -> EnergyCurve:
-    """Offset an energy by how much louder or softer what is kept of a sound is than that energy says.
+    """Offset an energy so that its level matches that of the kept part of a sound.
 
-    The offset is the median difference where both are audible. The energy stays unchanged where nothing is kept, or
-    too little of it is audible.
+    The offset is the median difference over the frames in which both are audible. The energy stays unchanged if there
+    are too few of them.
     """
     if source is None:
         return energy

@@ -1,4 +1,4 @@
-"""Results of a request: its takes, and the settings that they were generated with."""
+"""Results of a request: the takes and their settings."""
 
 from __future__ import annotations
 
@@ -38,22 +38,22 @@ class LayerReport:
 class Take:
     """One version of the sound for a clip.
 
-    All fields but `stems`, `score`, `faults` and `layers` describe the primary sound. Where a range was regenerated,
-    the measurements are those of the range.
+    All fields but `stems`, `score`, `faults` and `layers` describe the primary sound. If a range was regenerated, the
+    measurements apply to that range.
 
     Args:
-        seed: Of its noise.
-        stems: By role, the primary stem first.
+        seed: Seed of the noise.
+        stems: Stems by role, the primary stem first.
         produced_energy: Energy of the sound, in nats, on the grid of the requested energy.
-        energy_mae_nats: Mean absolute difference of the two.
-        energy_correlation: Pearson's correlation of the two, -1 to 1; None where one of them is constant.
-        text_score: How well the sound matches its prompt, 0 to 1. None where the pack cannot tell, or does not know the
-            prompt.
-        score: How well the take follows all of the request, 0 to 1; see `rewas_engine.requests.scoring`.
+        energy_mae_nats: Mean absolute difference of the two energies.
+        energy_correlation: Pearson correlation of the two energies, -1 to 1; None if one of them is constant.
+        text_score: How well the sound matches its prompt, 0 to 1. None if the pack cannot judge it, or does not know
+            the prompt.
+        score: How well the take follows the whole request, 0 to 1; see `rewas_engine.requests.scoring`.
         faults: Reasons not to use the take.
-        replaced_seed: Seed of the take with faults that this one replaced.
+        replaced_seed: Seed of the faulty take that this one replaced, if any.
         layers: Report of each layer, by name.
-        produced_texture: Texture of the sound, in nats, on the grid of the requested one; None where none was
+        produced_texture: Texture of the sound, in nats, on the grid of the requested texture; None if none was
             requested.
         texture_error_nats: Mean absolute difference of the two textures where the requested energy is audible.
     """
@@ -72,7 +72,7 @@ class Take:
     texture_error_nats: float | None = None
 
     def mix(self) -> Stem:
-        """The sum of the stems, exact to the last bit."""
+        """Return the exact sum of the stems."""
         first = next(iter(self.stems.values()))
         total = sum((stem.waveform for stem in self.stems.values()), np.zeros_like(first.waveform))
         return Stem(MIX, total, first.sample_rate_hz)
@@ -80,23 +80,23 @@ class Take:
 
 @dataclass(frozen=True, kw_only=True)
 class GenerationResult:
-    """The takes, the best first, and all that is needed to generate them again.
+    """The takes, the best first, and everything needed to generate them again.
 
     Args:
         clip: The clip, with its duration filled in.
         pack: The pack.
         prompt: The prompt.
         takes: The takes, the best first.
-        settings: How the takes were sampled, with the defaults of the pack filled in.
-        control: What the primary sound followed, as requested.
-        output: What the stems are like, as requested.
-        requested_energy: The energy that the primary sound followed, in nats, at the mel frame rate of the pack: as
-            requested, or estimated.
-        requested_texture: The requested texture, in nats, at the same rate; None where there was none.
+        settings: Sampling settings, with the defaults of the pack filled in.
+        control: Requested control of the primary sound.
+        output: Requested format of the stems.
+        requested_energy: Energy that the primary sound followed, in nats, at the mel frame rate of the pack; as given
+            in the request, or estimated.
+        requested_texture: The requested texture, in nats, at the same rate; None if there was none.
         cuts_s: Seconds from the start of the clip at which the primary sound starts anew.
-        conflict_policy: What was to happen where the video contradicts the prompt.
-        conflict: The result of that check; None where there was none.
-        timings_s: Seconds spent on each stage of the work.
+        conflict_policy: Conflict policy of the request.
+        conflict: Result of the conflict check; None if there was none.
+        timings_s: Seconds spent on each stage.
     """
 
     clip: ProbedClip

@@ -1,4 +1,4 @@
-"""Scoring of takes: faults, how well a take follows its request, and which take is the best."""
+"""Scoring of takes: their faults, how well they follow the request, and their order."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ MIN_SIGNAL_NATS = 1.0
 """An energy less than this above silence is below about -70 dBFS: the hiss of a vocoder, not a sound."""
 MIN_AUDIBLE_S = 0.1
 MIN_CLIPPED_RUN_SAMPLES = 4
-"""This many successive samples at the peak are a clipped crest."""
+"""A run of this many samples at the peak is clipped."""
 MAX_CLIPPED_SHARE = 1e-3
 MAX_STUCK_CHANGE_NATS = 0.02
-"""Even a steady sound changes by more from frame to frame, on average over its bins."""
+"""Even a steady sound changes more than this from frame to frame, on average over its bins."""
 MIN_STUCK_S = 1
 MIN_REQUESTED_CHANGE_NATS = 1.0
 MIN_TEXT_SCORE = 0.1
-"""Sounds that match their prompt hardly ever score less than this."""
+"""Sounds that match their prompt rarely score less than this."""
 
 
 def find_faults(
@@ -39,15 +39,15 @@ def find_faults(
 
     Args:
         waveform: [samples] within ±1, before resampling.
-        log_mel: [T, bins] nats of it, on the grid of the requested energy.
-        requested_energy: What it should follow.
+        log_mel: Log-mel of the waveform, [T, bins] in nats, on the grid of the requested energy.
+        requested_energy: Energy that the sound should follow.
         silence_nats: Energy of silence.
-        text_score: How well it matches its prompt, 0 to 1; None where that is not known.
+        text_score: How well the sound matches its prompt, 0 to 1; None if unknown.
 
     Returns:
-        "silent": The request is audible, the sound is not. "clipped": Its crests are cut off. "stuck": Its spectrum
-        does not change while the requested energy does. "wrong": It matches other prompts better. Empty for a sound
-        without faults.
+        "silent": The request is audible, but the sound is not. "clipped": Its peaks are cut off. "stuck": Its spectrum
+        does not change although the requested energy does. "wrong": It matches other prompts better. Empty if the sound
+        has no faults.
     """
     faults: list[FaultName] = []
     energy = log_mel.mean(axis=-1)
@@ -66,7 +66,7 @@ def find_faults(
 
 
 def clipped_share(waveform: FloatArray) -> float:
-    """Share of the samples [N], 0 to 1, that belong to runs at the peak of the waveform."""
+    """Share of the samples [N], 0 to 1, that are in runs at the peak of the waveform."""
     peak = max(float(waveform.max(initial=0.0)), -float(waveform.min(initial=0.0)))
     if peak == 0:
         return 0.0
@@ -78,13 +78,13 @@ def clipped_share(waveform: FloatArray) -> float:
 
 
 def score_take(correlation: float | None, mae_nats: float, text_score: float | None) -> float:
-    """How well a take follows its request, 0 to 1: the mean of how it follows the energy and how it matches the prompt.
+    """Rate how well a take follows its request, 0 to 1: the mean of the scores for energy and prompt.
 
     Args:
-        correlation: Of requested and produced energy, -1 to 1; None where one of them is constant. Then the difference
-            of their levels counts instead.
-        mae_nats: Mean absolute difference of the two.
-        text_score: How well the sound matches the prompt, 0 to 1; None leaves that out.
+        correlation: Correlation of requested and produced energy, -1 to 1. If one of them is constant, it is None and
+            the difference of their levels counts instead.
+        mae_nats: Mean absolute difference of the two energies.
+        text_score: How well the sound matches the prompt, 0 to 1; None leaves it out.
     """
     following = math.exp(-mae_nats) if correlation is None else max(0.0, correlation)
     return following if text_score is None else (following + text_score) / 2

@@ -30,7 +30,7 @@ from rewas_engine.requests.scoring import find_faults, score_take, sort_best_fir
 from rewas_engine.runtime.progress import ProgressTracker, StageName
 
 MIN_TEXT_SCORE_DURATION_S = Fraction(1, 5)
-"""Sounds at least this long can be "wrong": of 150 real ones, cut to it, 2 % seem not to match their prompt."""
+"""Shortest sound that can be "wrong". Of 150 real sounds cut to this length, 2 % seem not to match their prompt."""
 
 
 @dataclass(frozen=True)
@@ -53,16 +53,16 @@ class TakeGenerator:
     """Generate takes with the parts of a loaded pack.
 
     Args:
-        pack: What the pack says about itself.
-        front_end: Its log-mels.
-        sound_generator: Its model.
-        joint: Compares prompts with sounds; None where the pack cannot.
+        pack: Information about the pack.
+        front_end: Log-mel front end of the pack.
+        sound_generator: Model of the pack.
+        joint_scorer: Compares prompts with sounds; None if the pack has no joint space.
     """
 
     pack: PackInfo
     front_end: AudioFrontEnd
     sound_generator: SoundGenerator
-    joint: JointScorer | None
+    joint_scorer: JointScorer | None
 
     def generate_takes(
         self,
@@ -73,18 +73,18 @@ class TakeGenerator:
         planned_layers: Sequence[tuple[Layer, SoundPlan]] = (),
         gain_db: float = 0.0,
     ) -> tuple[Take, ...]:
-        """Generate takes with seeds from `seed` on.
+        """Generate takes with consecutive seeds.
 
-        Each sound with faults is replaced once, if another seed gives one without; the seeds of replacements come after
-        those of all takes.
+        A sound with faults is generated once more with another seed, and replaced if the new sound has none. The seeds
+        of replacements follow those of all takes.
 
         Args:
-            plan: Of the primary sound.
-            seed: Of the first take.
+            plan: Plan of the primary sound.
+            seed: Seed of the first take.
             count: Number of takes.
             tracker: Receives the progress.
             planned_layers: The layers, with the plan of each.
-            gain_db: Of the primary stem.
+            gain_db: Gain of the primary stem.
 
         Returns:
             The takes, the best first.
@@ -105,7 +105,7 @@ class TakeGenerator:
         return sort_best_first(takes)
 
     def _best_of_two(self, plan: SoundPlan, seeds: tuple[int, int], part: _Part) -> Take:
-        """A take with the first seed; where it has faults, one with the second, unless that has faults too."""
+        """A take with the first seed; if it has faults, one with the second seed, unless that one has faults too."""
         take = self._generate_take(plan, seeds[0], part)
         if not take.faults:
             return take
@@ -164,17 +164,17 @@ class TakeGenerator:
             gaps = find_silence(plan.requested_energy, self.front_end.config.silence_nats)
             mute_gaps(waveform, gaps, own_hz)
             mute_gaps(delivered, gaps, rate_hz)
-        # Between its samples a band-limited sound may be louder than at them.
+        # A band-limited sound may be louder between its samples than at them.
         delivered = limit_peak(delivered)
         if request.regenerate is None:
             return waveform, Stem(PRIMARY, delivered, rate_hz)
-        # What is kept of the existing sound stays bit for bit, so only the new sound was limited.
+        # The kept part of the existing sound must not change, so only the new sound was limited.
         delivered = request.regenerate.splice(delivered, request.duration_s)
         waveform = resample(delivered.mean(axis=0, keepdims=True), rate_hz, own_hz, own_samples)[0]
         return waveform, Stem(request.regenerate.stem.role, delivered, rate_hz)
 
     def _score_take(self, plan: SoundPlan, seed: int, waveform: FloatArray, stem: Stem) -> Take:
-        """The take, with how well it follows its request."""
+        """The take with its score, faults and measurements."""
         config, log_mel = self.front_end.config, self.front_end.encode(waveform)
         rate_hz = config.frame_rate_hz
         produced = EnergyCurve(log_mel.mean(dim=-1).numpy(), rate_hz, "audio")
@@ -211,10 +211,10 @@ class TakeGenerator:
 
     def _text_score(self, prompt: str, waveform: FloatArray) -> float | None:
         """How well a waveform matches a prompt, 0 to 1; None for silence and for prompts the pack cannot judge."""
-        joint = self.joint
-        if joint is None or not waveform.any() or joint.familiarity(prompt)[1] < FAMILIARITY_THRESHOLD:
+        scorer = self.joint_scorer
+        if scorer is None or not waveform.any() or scorer.familiarity(prompt)[1] < FAMILIARITY_THRESHOLD:
             return None
-        return joint.score_text_sound(prompt, self.front_end.encode(normalise(waveform))).probability
+        return scorer.score_text_sound(prompt, self.front_end.encode(normalise(waveform))).probability
 
 
 def _add_layers(

@@ -14,7 +14,7 @@ from rewas_engine.media.cuts import MIN_SHOT_S
 from rewas_engine.media.probe import ProbedClip
 
 MAX_TOTAL_DURATION_S = 2 * 60 * 60
-"""Of all takes of one request together: they are held in memory until they are delivered."""
+"""Total duration of all takes of a request, which stay in memory until they are delivered."""
 OUTPUT_RATES_HZ = (16_000, 22_050, 44_100, 48_000, 96_000)
 
 
@@ -37,11 +37,11 @@ def check_combination(
     """
     if regenerates and has_layers:
         raise SettingsError(
-            "A sound is regenerated, but there are layers too.", "Regenerate each stem in a request without layers."
+            "A regenerated sound cannot have layers.", "Regenerate each stem in a request without layers."
         )
     if regenerates and gain_db:
         raise SettingsError(
-            f"A sound is regenerated, but with a gain of {gain_db:g} dB: what is kept of it keeps its level.",
+            f"A regenerated sound cannot have a gain ({gain_db:g} dB), because its kept part keeps its level.",
             "Leave the gain out.",
         )
     if regenerates and loops:
@@ -57,7 +57,7 @@ def validate_cuts(cuts: Sequence[Seconds], duration_s: Fraction | None = None) -
 
     Args:
         cuts: At least MIN_SHOT_S apart, in order.
-        duration_s: Of the clip; None where it is not known yet.
+        duration_s: Duration of the clip; None if it is not known yet.
 
     Returns:
         The cuts as exact fractions.
@@ -70,7 +70,7 @@ def validate_cuts(cuts: Sequence[Seconds], duration_s: Fraction | None = None) -
     if outside:
         length = "" if duration_s is None else f", which lasts {float(duration_s):g} s"
         raise SettingsError(
-            f"A cut at {float(outside[0]):g} s does not lie in the clip{length}.",
+            f"The cut at {float(outside[0]):g} s is not within the clip{length}.",
             "Give times after its start and before its end.",
         )
     for earlier_s, later_s in pairwise((Fraction(0), *exact, *(() if duration_s is None else (duration_s,)))):
@@ -83,22 +83,22 @@ def validate_cuts(cuts: Sequence[Seconds], duration_s: Fraction | None = None) -
 
 
 def resolve_output_rate_hz(sample_rate_hz: int | None, pack_rate_hz: int, existing_rate_hz: int | None = None) -> int:
-    """The sample rate of the stems.
+    """Return the sample rate of the stems.
 
     Args:
-        sample_rate_hz: What the request says; None leaves it open.
-        pack_rate_hz: Of the pack, the default.
-        existing_rate_hz: Of the sound that is regenerated: no other rate is possible. None where there is none.
+        sample_rate_hz: Requested rate; None for the default.
+        pack_rate_hz: Rate of the pack, the default.
+        existing_rate_hz: Rate of the sound to regenerate, which cannot change. None if there is no such sound.
 
     Raises:
-        SettingsError: The rate is not offered, or not that of the sound that is regenerated.
+        SettingsError: The rate is not supported, or differs from that of the sound to regenerate.
     """
     if existing_rate_hz is not None:
         if sample_rate_hz not in (None, existing_rate_hz):
             raise SettingsError(
                 f"The sound to regenerate is at {existing_rate_hz} Hz, but the sample rate is set to "
                 f"{sample_rate_hz} Hz.",
-                f"Set {existing_rate_hz} Hz: what is kept of the sound is not resampled.",
+                f"Use {existing_rate_hz} Hz, because the kept part of the sound is not resampled.",
             )
         return existing_rate_hz
     rate_hz = pack_rate_hz if sample_rate_hz is None else sample_rate_hz
@@ -108,19 +108,19 @@ def resolve_output_rate_hz(sample_rate_hz: int | None, pack_rate_hz: int, existi
 
 
 def check_total_duration(takes: int, stems: int, duration_s: Fraction) -> None:
-    """Raise SettingsError where all stems of all takes together are longer than MAX_TOTAL_DURATION_S."""
+    """Raise SettingsError if all stems of all takes together are longer than MAX_TOTAL_DURATION_S."""
     whole_s = takes * stems * duration_s
     if whole_s > MAX_TOTAL_DURATION_S:
         of_stems = f" of {stems} stems" if stems > 1 else ""
         noun, verb = ("take", "is") if takes == 1 else ("takes", "are")
         raise SettingsError(
             f"{takes} {noun}{of_stems} of {float(duration_s):g} s {verb} {float(whole_s) / 3600:.1f} hours of sound.",
-            f"Ask for at most {MAX_TOTAL_DURATION_S // 3600} hours at once: fewer takes or layers, or a shorter clip.",
+            f"Request at most {MAX_TOTAL_DURATION_S // 3600} hours: fewer takes or layers, or a shorter clip.",
         )
 
 
 def check_curve_covers_clip(curve: SampledCurve, read: ProbedClip, kind: type[SampledCurve] = EnergyCurve) -> None:
-    """Raise SettingsError for a curve of another type, or of another length than its clip.
+    """Raise SettingsError if a curve has the wrong type, or a length that differs from that of its clip.
 
     The lengths may differ by one value of the curve and one frame of the video.
     """

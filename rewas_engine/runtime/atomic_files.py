@@ -48,7 +48,7 @@ def open_atomic(path: Path) -> Iterator[BinaryIO]:
 
 
 def flush_to_disk(file: IO[bytes]) -> None:
-    """Wait until the disk has every byte of an open file. Call it before renaming the file."""
+    """Wait until an open file is completely on disk. Call this before renaming the file."""
     file.flush()
     os.fsync(file.fileno())
 

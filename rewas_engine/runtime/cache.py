@@ -18,23 +18,23 @@ class ContentCache:
     """A least-recently-used cache of results, keyed by content: text, numbers and arrays.
 
     Attributes:
-        hits: How often a result was in the cache.
-        misses: How often it had to be computed.
+        hits: Number of results found in the cache.
+        misses: Number of results that had to be computed.
     """
 
     def __init__(self, limit_bytes: int = DEFAULT_CACHE_BYTES) -> None:
-        """limit_bytes: Size of all results together. A larger result is not kept; 0 keeps nothing."""
+        """limit_bytes: Limit for the size of all results. A result above it is not kept; 0 keeps nothing."""
         self._results: LRUCache[str, Any] = LRUCache(limit_bytes, getsizeof=_size_bytes)
         self._lock = threading.Lock()
         self.hits = self.misses = 0
 
     def get_or_compute(self, kind: str, content: Any, compute: Callable[[], Any]) -> Any:
-        """Return the cached result for a content, or compute it.
+        """Return the cached result for some content, or compute it.
 
         Args:
             kind: What is computed. Results of different kinds from the same content are kept apart.
             content: Text, numbers, arrays, None, or sequences of these.
-            compute: Computes the result. Called without holding the cache's lock.
+            compute: Function that computes the result. It is called without the lock of the cache.
 
         Returns:
             The result, which may be shared: do not change it.
@@ -63,7 +63,7 @@ class ContentCache:
 
 
 def content_key(content: Any) -> str:
-    """Hash a content, so that equal values have equal keys, whether they are arrays or tensors.
+    """Hash content so that equal values have equal keys, whether they are arrays or tensors.
 
     Raises:
         TypeError: The content holds something other than text, numbers, arrays, None and sequences of these.

@@ -21,5 +21,5 @@ def report_compile_errors() -> Iterator[None]:
         reason = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
         raise SettingsError(
             f"The networks cannot be compiled on this machine ({reason.rstrip('.')}).",
-            "Leave out --compile, or install what torch.compile needs: a C++ compiler, on a GPU Triton too.",
+            "Leave out --compile, or install what torch.compile needs: a C++ compiler, and Triton for a GPU.",
         ) from error

@@ -17,12 +17,12 @@ class Execution:
     """Settings for running a pack. They do not change the output, except for rounding.
 
     Attributes:
-        precision: One of PRECISION_NAMES; None selects the pack's own.
+        precision: One of PRECISION_NAMES; None selects the precision of the pack.
         compiled: Compile the denoiser and the adapter with torch.compile. The first sound then takes minutes.
-        low_memory: Load each network only while it is used, and denoise windows one by one. Slower.
-        batch_size: See DEFAULT_BATCH_SIZE. At 1 the two branches of guidance run one after the other.
+        low_memory: Load each network only while it is used, and denoise windows one by one. This is slower.
+        batch_size: See DEFAULT_BATCH_SIZE. At 1, the two branches of guidance run one after the other.
         channels_last: Use the memory layout in which convolutions in low precision are fast.
-        caching: Keep what was computed from the same prompts, frames and curves.
+        caching: Keep results computed from prompts, frames and curves, and reuse them.
 
     Raises:
         SettingsError: A value is out of bounds, or two settings contradict each other.
@@ -41,7 +41,7 @@ class Execution:
                 f"The precision {self.precision!r} is unknown.", f"Choose one of {', '.join(PRECISION_NAMES)}."
             )
         if self.batch_size < 1:
-            raise SettingsError(f"The batch size is {self.batch_size}.", "Give 1 or more.")
+            raise SettingsError(f"The batch size is {self.batch_size}.", "Use 1 or more.")
         if self.compiled and self.low_memory:
             raise SettingsError(
                 "Compiled networks stay in memory, which contradicts low memory.", "Choose one of the two."
@@ -54,4 +54,4 @@ class Execution:
 
 
 RELEASED_EXECUTION = Execution(precision="float32", batch_size=1, channels_last=False, caching=False)
-"""As the released ReWaS runs: single precision, one branch of guidance after the other, nothing kept."""
+"""Settings of the released ReWaS: single precision, one branch of guidance after the other, no caching."""

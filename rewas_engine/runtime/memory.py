@@ -49,7 +49,7 @@ def run_within_memory(work: Callable[[int], Result], batch_size: int, what: str,
                 raise
             if count == 1 and with_onednn and ONEDNN_MESSAGE in str(error).lower():
                 attempts.append((1, False))
-        # After the except block, since the traceback refers to what filled the memory.
+        # After the except block, because the traceback keeps the objects that filled the memory alive.
         release_memory()
         if count > 1:
             _log.warning("Out of memory while %s; trying again at batch size 1.", what)
@@ -90,7 +90,7 @@ def raises_out_of_memory(what: str, remedy: str) -> Callable[[Callable[Params, R
 
 @functools.cache
 def reserve_blas_buffers() -> None:
-    """Make OpenBLAS in numpy and scipy allocate its buffers now: it ends the process if it cannot allocate them later.
+    """Make OpenBLAS allocate its buffers now, because it ends the process if it cannot allocate them later.
 
     Raises:
         MemoryError: There is not enough memory.

@@ -21,7 +21,7 @@ _OUT_OF_MEMORY_MESSAGES = (
     "bad_alloc",
     "alloc_failed",
 )
-"""Messages of torch, oneDNN, CUDA, the loader of shared libraries and Python's threads."""
+"""Messages of torch, oneDNN, CUDA, the shared library loader and Python's threads."""
 
 
 def is_out_of_memory(error: BaseException) -> bool:

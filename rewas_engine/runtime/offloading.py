@@ -12,18 +12,18 @@ _ROLE_GROUPS = (
     {"video_encoder", "phi"},
     {"denoiser", "adapter"},
 )
-"""Roles that take turns, so that loading one must not offload the other. All others work alone."""
+"""Roles that are used together, so that loading one must not offload the other. All others are used alone."""
 
 
 class PackComponents(Mapping[str, Any]):
     """A pack's components by role.
 
-    With low memory, access to a component offloads those that do not work with it; they are read from disk again when
-    needed. A reference to a component keeps it in memory, so look it up again instead of storing it.
+    With low memory, accessing a component offloads all that are not used together with it; they are read from disk
+    again when needed. A reference to a component keeps it in memory, so look it up again instead of storing it.
     """
 
     def __init__(self, load: Callable[[str], Any], roles: Iterable[str], *, low_memory: bool = False) -> None:
-        """Load all components, unless memory is low.
+        """Load all components, unless `low_memory` is set.
 
         Args:
             load: Builds the component of a role, ready for use on its device.
@@ -42,8 +42,8 @@ class PackComponents(Mapping[str, Any]):
         if role not in self._roles:
             raise KeyError(role)
         if self._low_memory:
-            beside = next((roles for roles in _ROLE_GROUPS if role in roles), {role})
-            for other in [held for held in self._held if held not in beside]:
+            group = next((roles for roles in _ROLE_GROUPS if role in roles), {role})
+            for other in [held for held in self._held if held not in group]:
                 if isinstance(self._held[other], nn.Module):
                     del self._held[other]
         self._held[role] = self._load(role)
@@ -59,7 +59,7 @@ class PackComponents(Mapping[str, Any]):
         return len(self._roles)
 
     def offload(self) -> None:
-        """With low memory, release every network; it is read again on access."""
+        """With low memory, release every network until it is accessed again."""
         if self._low_memory:
             self._held = {role: held for role, held in self._held.items() if not isinstance(held, nn.Module)}
 

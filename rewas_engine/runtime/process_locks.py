@@ -10,19 +10,19 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 _WAIT_S = 0.1
-"""Long enough to retry when the previous holder removes the lock file between our opening and locking it."""
+"""Time to retry if the previous holder removes the lock file after it is opened and before it is locked."""
 _UNSUPPORTED_ERRNOS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP}
 
 
 class AlreadyLocked(Exception):
-    """Another process, or another holder in this one, has the lock."""
+    """The lock is held by another process, or elsewhere in this one."""
 
 
 @contextmanager
 def file_lock(path: Path) -> Iterator[None]:
     """Hold an exclusive lock on a file, which exists only while it is held.
 
-    A file that a killed process left behind does not block. On file systems without locks nothing is locked.
+    A lock file left by a killed process does not block. File systems without lock support are not locked.
 
     Raises:
         AlreadyLocked: The lock is taken.
@@ -39,7 +39,8 @@ def file_lock(path: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        # While the lock is still held, so that nobody else's file is removed. Windows removes it on release.
+        # Remove the file while the lock is held, so that it cannot be the file of another holder. Windows removes it on
+        # release.
         with suppress(OSError):
             path.unlink()
         lock.release()

@@ -125,7 +125,7 @@ def test_invalid_sources_and_files_are_refused(bare_rewas: Rewas, media: Path, t
         (tmp_path / "gone.csv", "gone.csv"),
         ("flat:loud", "“flat:loud” is not a number"),
         ("flat:", "is not a number"),
-        ("flat:6", "louder than sound can be"),
+        ("flat:6", "louder than any sound"),
         ("flat:nan", "nan nats"),
         (note, "note.txt cannot be read"),
     ):

@@ -181,7 +181,9 @@ def test_a_swapped_checkpoint_is_recognised(bare_rewas: Rewas, files: ReleasedFi
     assert ran.code == BAD_INPUT
     error = ran.json()["error"]
     assert error["kind"] == "PACK"
-    assert error["what"].startswith("hifigan_16k_64bins.ckpt is the vocoder checkpoint, as the checkpoint of φ (--phi)")
+    assert error["what"].startswith(
+        "hifigan_16k_64bins.ckpt, given as the φ checkpoint (--phi), is the vocoder checkpoint"
+    )
     assert "--vocoder" in error["remedy"]
     assert "Traceback" not in ran.errors
     assert list(tmp_path.iterdir()) == []

@@ -91,7 +91,7 @@ def test_invalid_texture_files_are_refused(
         (["--ambience", "wind", "--layer-energy", "crowd=flat"], "names a layer 'crowd'"),
         (["--ambience", "wind", "--layer-energy", "ambience=smell"], "“smell”"),
         (["--ambience", "wind", "--layer-energy", "ambience"], "--layer-energy is “ambience”"),
-        (["--ambience", "wind", "--layer-energy", "ambience=flat:9"], "louder than sound can be"),
+        (["--ambience", "wind", "--layer-energy", "ambience=flat:9"], "louder than any sound"),
         (["--ambience", "wind", "--layer-energy", "ambience=flat", "--following", "ambience"], "more than one energy"),
         (["--layer-energy", "primary=flat"], "names a layer 'primary'"),
         (["--ambience", "wind", "--layer-edit", "crowd=scale 2"], "--layer-edit names a layer 'crowd'"),

@@ -64,8 +64,8 @@ def joined(joint_pack: Path) -> ReWaS:
 
 @pytest.fixture(scope="module")
 def scorer(joined: ReWaS) -> JointScorer:
-    assert joined.joint is not None
-    return joined.joint
+    assert joined.joint_scorer is not None
+    return joined.joint_scorer
 
 
 def _frames(count: int, seed: int = 0, size: int = 64) -> np.ndarray:
@@ -238,7 +238,7 @@ def test_the_engine_scores_a_waveform_of_any_loudness(joined: ReWaS) -> None:
 
 
 def test_a_pack_without_a_joint_space_cannot_score(model: ReWaS) -> None:
-    assert model.joint is None
+    assert model.joint_scorer is None
     with pytest.raises(PackError, match="tiny cannot compare prompts with sounds"):
         model.score_text_sound("rain", np.zeros(16_000, np.float32))
 

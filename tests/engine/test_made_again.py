@@ -107,5 +107,5 @@ def test_what_does_not_fit_is_refused(model: ReWaS, first: torch.Tensor) -> None
     with pytest.raises(SettingsError, match="The strength is 0"):
         InpaintSource(first, np.ones(FRAMES, np.bool_), 0.0)
     longer = torch.cat([first, first])
-    with pytest.raises(SettingsError, match="1400 frames, the controls only 700"):
+    with pytest.raises(SettingsError, match="1400 frames, but the controls have only 700"):
         made(model, 1, inpaint_source=InpaintSource(longer, np.ones(1400, np.bool_)))

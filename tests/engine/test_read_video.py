@@ -132,13 +132,13 @@ def _sound_only(path: Path) -> None:
 @pytest.mark.parametrize(
     ("spoil", "said"),
     [
-        (_missing, "There is no file .*door.mp4"),
+        (_missing, "The file .*door.mp4 does not exist"),
         (lambda path: path.write_bytes(b""), "door.mp4 cannot be read as media"),
         (_text, "door.mp4 cannot be read as media"),
         (_truncated, "door.mp4 cannot be read as media"),
         (_header_only, "door.mp4 "),
         (_sound_only, "door.mp4 has no video"),
-        (lambda path: path.mkdir(), "There is no file .*door.mp4"),
+        (lambda path: path.mkdir(), "The file .*door.mp4 does not exist"),
     ],
     ids=["missing", "empty", "text", "truncated", "header only", "sound only", "folder"],
 )

@@ -156,10 +156,10 @@ def test_the_picture_is_read_once(model: ReWaS, long_clip: Path, monkeypatch: py
 @pytest.mark.parametrize(
     ("values", "said"),
     [
-        ({"name": "primary"}, "A layer cannot be called"),
-        ({"name": "mix"}, "A layer cannot be called"),
-        ({"name": "Wind"}, "A layer cannot be called"),
-        ({"name": "../x"}, "A layer cannot be called"),
+        ({"name": "primary"}, "is not a valid name for a layer"),
+        ({"name": "mix"}, "is not a valid name for a layer"),
+        ({"name": "Wind"}, "is not a valid name for a layer"),
+        ({"name": "../x"}, "is not a valid name for a layer"),
         ({"prompt": " "}, "prompt of the layer ambience is empty"),
         ({"gain_db": float("nan")}, "gain_db of the layer ambience"),
         ({"gain_db": 25.0}, "gain_db of the layer ambience"),
@@ -173,14 +173,14 @@ def test_layers_that_cannot_be_are_refused(values, said: str) -> None:
 
 def test_contradictions_are_refused(model: ReWaS, long_clip: Path) -> None:
     clip, wind = VideoClip(long_clip, duration=3), Layer("ambience", "wind")
-    with pytest.raises(SettingsError, match="two layers called ambience"):
+    with pytest.raises(SettingsError, match="Two layers have the name ambience"):
         model.generate(clip, layers=(wind, wind), **FAST)
     with pytest.raises(SettingsError, match="9 layers"):
         model.generate(clip, layers=tuple(Layer(f"a{number}", "wind") for number in range(9)), **FAST)
     old = Regenerate(Stem("primary", np.zeros((1, 48_000), np.float32), 16_000), 1, 2)
-    with pytest.raises(SettingsError, match="there are layers too"):
+    with pytest.raises(SettingsError, match="A regenerated sound cannot have layers"):
         model.generate(clip, layers=(wind,), regenerate=old, **FAST)
-    with pytest.raises(SettingsError, match="what is kept of it keeps its level"):
+    with pytest.raises(SettingsError, match="its kept part keeps its level"):
         model.generate(clip, regenerate=old, output=Output(gain_db=-3), **FAST)
     short = Layer("ambience", "wind", EnergyCurve(SWELL.values[:100], Fraction(100)))
     with pytest.raises(SettingsError, match="energy curve lasts"):

@@ -226,7 +226,7 @@ def test_a_part_that_is_none_is_refused(model: ReWaS, long_clip: Path, part: tup
 def test_controls_that_no_step_would_hear_are_refused(model: ReWaS, long_clip: Path) -> None:
     clip = VideoClip(long_clip, duration=3)
     asked = {"prompt": "a bell", "sampling": Sampling(guidance_scale=1.0, num_inference_steps=4)}
-    with pytest.raises(SettingsError, match=r"None of the 4 sampling steps lies between 0\.3 and 0\.31"):
+    with pytest.raises(SettingsError, match=r"acts from 0\.3 to 0\.31 of the sampling, but none of the 4 steps"):
         model.generate(clip, control=Control(energy=LOUD, start=0.3, end=0.31), **asked)
     # Where nothing is to steer, it does not matter when.
     assert model.generate(clip, control=Control(energy=LOUD, start=0.3, end=0.31, strength=0.0), **asked).takes

@@ -92,7 +92,7 @@ def test_a_tilt_is_how_far_the_high_band_stands_above_the_low_one() -> None:
         (np.full((8, 4), np.nan), "Value 0 of the texture curve is nan"),
         ([[0, 0, 0, 0], [0, np.inf, 0, 0]], "Value 1 of the texture curve is inf"),
         ([[0, 0, 0, 0], [0, 0, 0, 20]], r"Value 1 of the texture curve has its high band \+15.0 nats"),
-        ("loud", "not made of numbers"),
+        ("loud", "values that are not numbers"),
     ],
 )
 def test_values_that_are_no_texture_are_refused(values, said: str) -> None:

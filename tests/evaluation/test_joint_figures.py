@@ -101,8 +101,8 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> ReWaS:
 
 
 def _scorer(model: ReWaS) -> JointScorer:
-    assert model.joint is not None
-    return model.joint
+    assert model.joint_scorer is not None
+    return model.joint_scorer
 
 
 def test_a_perfect_a_turned_and_a_blind_space(model: ReWaS) -> None:

@@ -91,7 +91,7 @@ def test_the_section_reports_each_pair_under_its_own_name(model: ReWaS, measured
     split = FixedScenes("given", 0, (*SCENES, RAINS))
     made, real = np.zeros((2, 4, 64), np.float32), np.zeros((2, 4, 64), np.float32)
     made[0], made[1], real[0], real[1] = 1, 2, 3, 4
-    space = model.joint
+    space = model.joint_scorer
     assert isinstance(space, ScriptedJoint)
     for log_mel, vector in zip([*made, *real], [RAIN, RAIN, RAIN, 0.6 * BELL + 0.8 * RAIN], strict=True):
         space.tell_sound(torch.from_numpy(log_mel), vector)

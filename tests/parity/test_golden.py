@@ -132,8 +132,8 @@ def test_the_command_names_a_missing_file(tmp_path: Path) -> None:
     finished = run_small_check(tmp_path)
     assert finished.returncode == 2
     assert finished.stderr == (
-        f"There is no file {tmp_path / 'golden' / golden.FILES[-1]}.npz. "
-        "Give a whole folder of the reference's numbers: make parity PARITY=<folder>.\n"
+        f"The file {tmp_path / 'golden' / golden.FILES[-1]}.npz does not exist. "
+        "Provide a complete folder of reference arrays: make parity PARITY=<folder>.\n"
     )
     assert finished.stdout == ""
 

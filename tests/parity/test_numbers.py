@@ -101,7 +101,7 @@ def test_inputs_not_drawn_from_the_seed_are_refused(cut_script: ModuleType, fold
 
 def test_a_missing_array_is_named(tmp_path: Path) -> None:
     np.savez(tmp_path / "some.npz", one=np.ones(3))
-    with pytest.raises(ReferenceArraysError, match=r"some.npz holds no array two\. Give a whole folder"):
+    with pytest.raises(ReferenceArraysError, match=r"some.npz has no array two\. Provide a complete folder"):
         ReferenceArrays(tmp_path / "some.npz")["two"]
 
 

@@ -255,7 +255,7 @@ LEVEL = rewas_pb2.EnergyInput(flat_nats=-4.0)
         ({"edits": ["gate -8"] * 1001}, "There are 1001 edits"),
         ({"source": rewas_pb2.ENERGY_SOURCE_USER}, 'energy of "shot 7" has the source USER, but no curve is given'),
         ({"source": rewas_pb2.ENERGY_SOURCE_AUDIO, "flat_nats": -4.0}, "is both given and taken from the clip"),
-        ({"flat_nats": 9.0}, "louder than sound can be"),
+        ({"flat_nats": 9.0}, "louder than any sound"),
         ({"flat_nats": math.nan}, "nan nats"),
         ({"points": rewas_pb2.EnergyPoints()}, "The energy curve has no points"),
         ({"points": points_message([(0, -5), (1, math.nan), (2, -5)])}, "Point 2 of the energy curve"),
@@ -279,7 +279,7 @@ def test_invalid_energy_requests_are_refused(
     ("fields", "message"),
     [
         ({"energy": {"edits": ["wobble 3"]}}, "The edit “wobble 3” is not understood"),
-        ({"energy": {"flat_nats": 9.0}}, "louder than sound can be"),
+        ({"energy": {"flat_nats": 9.0}}, "louder than any sound"),
         ({"energy": {"points": points_message([(0, -5), (1, -5)])}}, "too short"),
         ({"layer_energies": {"crowd": LEVEL}}, "set for the layer 'crowd', but the clip \"shot 7\" has no such layer"),
         (
@@ -290,7 +290,7 @@ def test_invalid_energy_requests_are_refused(
             {"layer_energies": {"ambience": rewas_pb2.EnergyInput(flat_nats=-4.0, edits=["wobble 3"])}},
             "The edit “wobble 3” is not understood",
         ),
-        ({"layer_energies": {"ambience": rewas_pb2.EnergyInput(flat_nats=9.0)}}, "louder than sound can be"),
+        ({"layer_energies": {"ambience": rewas_pb2.EnergyInput(flat_nats=9.0)}}, "louder than any sound"),
     ],
 )
 def test_invalid_sound_requests_are_refused(

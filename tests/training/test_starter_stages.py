@@ -147,11 +147,11 @@ def test_training_moved_what_it_should_and_nothing_else(trained) -> None:
 def test_the_pack_holds_words_pictures_and_sounds_together(trained) -> None:
     training, _ = trained
     model = ReWaS.from_pretrained(training.pack_folder, device="cpu")
-    assert model.joint is not None
-    assert len(model.joint.known_words) == len(CLASS_NAMES)
+    assert model.joint_scorer is not None
+    assert len(model.joint_scorer.known_words) == len(CLASS_NAMES)
     assert 0 < model.score_text_sound("rain", np.ones(16_000, np.float32)) < 1
     untrained = SMALL.new_joint_space()
-    kept = model.joint.space.state_dict()
+    kept = model.joint_scorer.space.state_dict()
     assert any(not torch.equal(kept[name], weights) for name, weights in untrained.state_dict().items())
     assert json.loads((training.folder / "began.json").read_text("utf-8"))["joint"] == "nothing"
 

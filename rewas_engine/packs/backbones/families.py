@@ -1,4 +1,4 @@
-"""Families of backbones, and how a pack's family is found. This module does not import torch.
+"""Families of backbones, and finding the family of a pack. This module does not import torch.
 
 A pack names its family; a family is Python code in this package or another installed one. Code in a pack's folder is
 never run.
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 ENTRY_POINT_GROUP = "rewas_engine.backbones"
 """Entry-point group in which an installed package lists its families, each as `name = "module:FAMILY"`."""
 DEFAULT_FAMILY = "audioldm"
-"""Family of packs that do not name one; they date from before there were others."""
+"""Family of packs that do not name one, because they are older than the other families."""
 _BUILT_IN_FAMILIES = {
     "audioldm": "rewas_engine.packs.backbones.audioldm:FAMILY",
     "make-an-audio": "rewas_engine.packs.backbones.make_an_audio:FAMILY",
@@ -45,7 +45,8 @@ class Family:
 
     Args:
         name: Name in pack.toml, in lower case.
-        loaders: Class names that only its packs may use, see `rewas_engine.packs.components` for the common ones.
+        loaders: Loaders of classes that only its packs may use, by class name. `rewas_engine.packs.components` has the
+            common ones.
         backbone: Function from components by role, audio format and device to the backbone. The mapping is live, so a
             component that is replaced there takes effect.
     """

@@ -182,7 +182,7 @@ def test_files_whose_points_make_no_curve_are_refused(content: str, said: str, t
 
 def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
     for path in (tmp_path / "gone.csv", tmp_path):
-        with pytest.raises(MediaError, match="curve file .* does not exist"):
+        with pytest.raises(MediaError, match=r"curve file .* does not exist"):
             read_curve(path, duration=2)
 
 

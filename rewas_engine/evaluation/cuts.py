@@ -13,7 +13,7 @@ from rewas_engine.evaluation.splits import Split
 from rewas_engine.media.cuts import SMALL_HEIGHT, SMALL_WIDTH, detect_cuts
 from rewas_engine.world import FRAME_RATE, Scene, render_brightness
 from rewas_engine.world.abstract_videos import dead_leaves
-from rewas_engine.world.picture import first_frames_of_shots
+from rewas_engine.world.video import first_frames_of_shots
 
 Frames = NDArray[np.uint8]
 TOLERANCE_FRAMES = 1

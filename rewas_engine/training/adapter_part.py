@@ -1,4 +1,4 @@
-"""Training the adapter on a data set, so that a frozen base of any family follows the energy."""
+"""Train the adapter on a data set, so that a frozen base of any family follows the energy."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class AdapterBatches:
     Args:
         log_mels: Log-mels of the clips.
         captions: Caption of each clip by its name.
-        prompts: Embeddings [N, ...] of the distinct captions in sorted order, preceded by that of "".
+        prompts: Embeddings [N, ...]: that of "", then those of the distinct captions in sorted order.
         window: Window of the pack.
         mel_rate: Log-mel frames per second.
         cut_s: Length of a crop in seconds.
@@ -83,7 +83,7 @@ def adapter_part_loss(
     config: AdapterConfig,
     processes: SingleProcess = SINGLE_PROCESS,
 ) -> LossFunction:
-    """The base's own denoising loss with the energy as a hint (paper, section 3.3); prompts are dropped at random."""
+    """Denoising loss of the base with the energy as a hint (paper, section 3.3), and prompts dropped at random."""
     precision = DTYPES[config.precision]
 
     def loss_of(step: int, generator: torch.Generator) -> torch.Tensor:

@@ -13,7 +13,7 @@ import torch
 from rewas_engine.runtime.atomic_files import save_array_atomic
 
 _PROBE = "Two dogs bark at a passing train, then rain begins to fall on a tin roof."
-"""An encoder is identified by its embedding of this sentence."""
+"""Sentence whose embedding identifies an encoder."""
 _BATCH_CAPTIONS = 256
 
 
@@ -22,8 +22,8 @@ def embed_captions(
 ) -> torch.Tensor:
     """Embed captions, each distinct caption once.
 
-    The embeddings are cached on disk as long as captions and encoder stay the same, because embedding 20 000 captions
-    takes minutes. Files are written atomically.
+    The embeddings are cached on disk for the same captions and encoder, because embedding 20 000 captions takes
+    minutes. Files are written atomically.
 
     Args:
         captions: N captions.

@@ -46,8 +46,7 @@ class ClipFeatures:
     Attributes:
         parent: Folder that contains the features' folder.
         clips: The clips.
-        kind: Everything besides the clips that determines the features; if it or the clips change, another folder is
-            used.
+        kind: Everything else that determines the features. If it or the clips change, another folder is used.
     """
 
     parent: Path
@@ -74,9 +73,9 @@ class ClipFeatures:
         report: ReportClips | None = None,
         cancel: CancelSignal | None = None,
     ) -> None:
-        """Compute the missing features: `read` in threads, `compute` in this thread; processes share the shards.
+        """Compute the missing features. Clips that cannot be read are left out.
 
-        Clips that cannot be read are left out.
+        `read` runs in threads and `compute` in the calling thread; processes divide the shards among them.
 
         Raises:
             TrainingStopped: The work was cancelled; complete shards are kept.
@@ -174,7 +173,7 @@ class ClipFeatures:
 def _ahead(
     pool: ThreadPoolExecutor, read: Callable[[DatasetClip], Read], clips: Sequence[DatasetClip], workers: int
 ) -> Iterator[tuple[DatasetClip, Future[Read]]]:
-    """Clips with their pending reads, only a few ahead because frames are large."""
+    """Iterate over clips with their pending reads, only a few ahead because frames are large."""
     waiting: list[tuple[DatasetClip, Future[Read]]] = []
     for clip in clips:
         waiting.append((clip, pool.submit(read, clip)))

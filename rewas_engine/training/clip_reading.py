@@ -25,7 +25,7 @@ def read_clip_log_mel(clip: DatasetClip, front_end: AudioFrontEnd, cancel: Cance
     """Compute the log-mel [T, bins] of a clip's normalised sound.
 
     Raises:
-        MediaError: There is no sound, or only silence.
+        MediaError: The sound is missing, unreadable or silent.
     """
     video = probe_video(clip.video)
     start_s, duration_s = _range_s(clip, video)
@@ -49,7 +49,7 @@ def read_clip_frames(clip: DatasetClip, estimator: EnergyEstimator, cancel: Canc
     """Read a clip's frames in the video encoder's format.
 
     Raises:
-        MediaError: They cannot be read.
+        MediaError: The frames cannot be read.
     """
     video = probe_video(clip.video)
     start_s, duration_s = _range_s(clip, video)

@@ -14,11 +14,11 @@ from rewas_engine.training.stages import SoundCorpus
 from rewas_engine.training.vocoder_stage import WaveformCorpus
 
 ReportShards = Callable[[int, int], object]
-"""Called with the number of finished parts and their total."""
+"""Called with finished and total parts."""
 
 
 class SoundSource(Protocol):
-    """Sounds with captions for training: the world's, or the user's recordings."""
+    """Sounds with captions for training, from the synthetic world or from recordings."""
 
     def write(self, workers: int, report: ReportShards | None, cancel: CancelSignal | None) -> None:
         """Prepare everything that is missing."""

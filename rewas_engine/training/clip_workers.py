@@ -1,4 +1,4 @@
-"""Worker processes that render clips: they ignore Ctrl-C, and exit when their parent process does."""
+"""Worker processes that render clips. They ignore Ctrl-C, and exit when their parent process does."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from multiprocessing.connection import Connection
 
 @contextlib.contextmanager
 def worker_pool(workers: int) -> Iterator[ProcessPoolExecutor]:
-    """A pool of workers that finish their tasks; if the block is left by an exception, they exit at once."""
-    # New interpreters: forking a process with torch's threads can deadlock.
+    """Open a pool of workers that finish their tasks. If the block ends with an exception, they exit at once."""
+    # Start new interpreters, because forking a process with torch's threads can deadlock.
     context = get_context("spawn")
-    # Nothing is ever sent through this pipe. It closes when this process ends in any way: a killed process cannot
-    # tell its workers that there is no more work, and they would wait forever.
+    # Nothing is ever sent through this pipe. It closes however this process ends. Otherwise the workers of a killed
+    # process would wait for work forever.
     receiver, sender = context.Pipe(duplex=False)
     pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_initialise_worker, initargs=(receiver,))
     try:
@@ -38,5 +38,5 @@ def _initialise_worker(receiver: Connection) -> None:
 def _exit_when_closed(receiver: Connection) -> None:
     with contextlib.suppress(EOFError, OSError):
         receiver.recv_bytes()
-    # Not sys.exit, which does not end the process from a thread. Half-written files have temporary names.
+    # sys.exit does not end the process from a thread. Half-written files have temporary names.
     os._exit(1)

@@ -1,4 +1,4 @@
-"""The configuration of a starter pack's training, and reading it from TOML."""
+"""Configuration of the training of a starter pack, and reading it from TOML."""
 
 from __future__ import annotations
 
@@ -51,9 +51,7 @@ MAY_BE_ZERO = (
 SEEDS_APART = 1_000_000
 MOST_CLIPS = SEEDS_APART // 2
 SEED_LIMIT = 600
-"""Seeds of trainings are below this value: scenes from SEEDS_APART times this seed on are for training judges and for
-measuring.
-"""
+"""Upper limit of training seeds. Scenes from SEEDS_APART times this seed on are for judges and measurements."""
 
 
 @dataclass(frozen=True)
@@ -62,19 +60,19 @@ class StarterConfig:
 
     Attributes:
         seed: Seed of corpus, weights and batches.
-        sounds, pictures: Clips of the world for the sound stages, and clips with video. They are drawn from scene
-        seed SEEDS_APART · seed on, those with video MOST_CLIPS later.
-        widths, heads: Of the denoiser's levels; only the deepest level has attention.
+        sounds, pictures: Number of world clips for the sound stages, and of clips with video. Their scene seeds start
+            at SEEDS_APART · seed, and MOST_CLIPS later for clips with video.
+        widths, heads: Channels and attention heads of the denoiser's levels; only the deepest level has attention.
         picture_crop_frames: Length of the crops in the picture stage; after the share picture_whole_from of the steps
             it uses whole clips.
-        vocoder_corrections, vocoder_scatter_offset, picture_looks: Of the architectures of vocoder and video encoder,
-        not of their training.
-        joint_strangers: Out-of-domain videos that the joint space gets in addition to the world's.
+        vocoder_corrections, vocoder_scatter_offset, picture_looks: Settings of vocoder and video encoder that take
+            effect only after training.
+        joint_strangers: Number of out-of-domain videos for training the joint space.
         start_from: Name or folder of a pack whose matching components initialise the stages; "" starts from scratch.
-        device: "cpu", "cuda:0" or "auto"; it changes the speed, not the intended weights.
+        device: "cpu", "cuda:0" or "auto". It affects only the speed and the rounding.
 
     Raises:
-        SettingsError: The seed is reserved for held-out clips, or there are more clips than a seed has room for.
+        SettingsError: The seed is reserved for held-out clips, or a number of clips is out of range.
     """
 
     seed: int = 1
@@ -118,8 +116,8 @@ class StarterConfig:
     def __post_init__(self) -> None:
         if not 0 <= self.seed < SEED_LIMIT:
             raise SettingsError(
-                f"The seed {self.seed} would draw clips that are held out for measuring packs and judges.",
-                f"Give 0 to {SEED_LIMIT - 1}.",
+                f"The seed {self.seed} is reserved for clips that measure packs and judges.",
+                f"Use a seed from 0 to {SEED_LIMIT - 1}.",
             )
         for name in ("sounds", "pictures"):
             if not 1 <= getattr(self, name) <= MOST_CLIPS:
@@ -135,7 +133,7 @@ class StarterConfig:
         return read_settings(cls(), path)
 
     def new_denoiser(self) -> UNet2DConditionModel:
-        """An untrained denoiser: AudioLDM's architecture, smaller."""
+        """Build an untrained denoiser with AudioLDM's architecture in a smaller size."""
         levels = len(self.widths) - 1
         return UNet2DConditionModel(
             in_channels=8,
@@ -154,7 +152,7 @@ class StarterConfig:
         )
 
     def new_vocoder(self) -> SpectralVocoder:
-        """An untrained vocoder."""
+        """Build an untrained vocoder."""
         return SpectralVocoder(
             width=self.vocoder_width,
             blocks=self.vocoder_blocks,
@@ -164,7 +162,7 @@ class StarterConfig:
         )
 
     def new_video_encoder(self) -> MotionEncoder:
-        """An untrained video encoder."""
+        """Build an untrained video encoder."""
         return MotionEncoder(
             widths=self.picture_widths,
             features=self.picture_features,
@@ -175,17 +173,17 @@ class StarterConfig:
 
     @property
     def picture_batches(self) -> PictureBatches:
-        """How the picture stage draws its clips."""
+        """Batches of the picture stage."""
         whole_from_step = round(self.picture.steps * self.picture_whole_from)
         return PictureBatches(self.picture_batch, self.picture_crop_frames, whole_from_step)
 
     def new_phi(self) -> Phi:
-        """An untrained φ that fits the video encoder."""
+        """Build an untrained φ that fits the video encoder."""
         width = self.picture_features
         return Phi(features=width, width=width, blocks=self.phi_blocks, heads=4, head=(64, 16))
 
     def new_joint_space(self) -> JointSpace:
-        """An untrained joint space of texts, videos and sounds."""
+        """Build an untrained joint space of texts, videos and sounds."""
         return JointSpace(
             prompt_width=PROMPT_WIDTH,
             width=self.joint_width,

@@ -1,4 +1,4 @@
-"""Continuing a pack: its sizes are kept, and its weights are fine-tuned."""
+"""Continue a pack: keep its sizes and fine-tune its weights."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class ContinuedConfig(StarterConfig):
     """Settings of a training that continues the pack `start_from`: few steps at low learning rates.
 
     Raises:
-        SettingsError: A size is given that the pack determines.
+        SettingsError: A size is set that the pack determines.
     """
 
     start_from: str = "starter"
@@ -67,21 +67,21 @@ class ContinuedConfig(StarterConfig):
                 )
 
     def new_denoiser(self) -> UNet2DConditionModel:
-        """The pack's denoiser."""
+        """Load the denoiser of the pack."""
         return self._component("denoiser")
 
     def new_vocoder(self) -> SpectralVocoder:
-        """The pack's vocoder."""
+        """Load the vocoder of the pack."""
         vocoder: SpectralVocoder = self._component("vocoder")
         return vocoder
 
     def new_video_encoder(self) -> MotionEncoder:
-        """The pack's video encoder."""
+        """Load the video encoder of the pack."""
         encoder: MotionEncoder = self._component("video_encoder")
         return encoder
 
     def new_phi(self) -> Phi:
-        """The pack's φ."""
+        """Load φ of the pack."""
         phi: Phi = self._component("phi")
         return phi
 
@@ -98,7 +98,7 @@ def check_continuable(
     picture: tuple[Fraction, int, int],
     sentence_encoder: Mapping[str, Any],
 ) -> None:
-    """Check that a pack is of the kind that this package trains.
+    """Check that a pack has the components and formats that are trained here.
 
     Args:
         pack: The pack to continue.
@@ -108,11 +108,13 @@ def check_continuable(
         sentence_encoder: Configuration of the text encoder.
 
     Raises:
-        SettingsError: It is of another kind.
+        SettingsError: The pack differs.
     """
     pack_picture = pack.picture
     differences = [
-        f"its {role} is a {pack.components[role]}" for role in classes if pack.components[role] != classes[role]
+        f"its {role} is of the class {pack.components[role]}"
+        for role in classes
+        if pack.components[role] != classes[role]
     ]
     if dict(pack.audio) != asdict(audio):
         differences.append("its audio format differs")

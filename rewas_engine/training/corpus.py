@@ -26,13 +26,13 @@ from rewas_engine.training.progress import TrainingStopped
 from rewas_engine.training.stages import SoundCorpus
 from rewas_engine.training.vocoder_stage import WaveformCorpus
 from rewas_engine.world import FRAME_RATE, FRAME_SIZE, SAMPLE_RATE_HZ, Scene, render_sound, sample_scene
-from rewas_engine.world.picture import render_brightness
+from rewas_engine.world.video import render_brightness
 
 SETTINGS_FILE = "corpus.json"
 SHARD_CLIPS = 250
 FULL_SCALE = 32767
 WEAKEST_PEAK = 0.65
-"""Strongest intensity from which a scene's video shows how loud its sound is."""
+"""Smallest peak intensity at which a scene's video shows how loud its sound is."""
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 """Weights of red, green and blue in brightness (ITU-R BT.601)."""
 
@@ -41,13 +41,12 @@ LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 class WorldCorpus:
     """Clips of the synthetic world on disk, with consecutive scene seeds.
 
-    Sounds are normalised as everywhere in the method and stored as 16-bit integers; frames are stored as 8-bit
-    brightness.
+    Sounds are normalised as in generation and stored as 16-bit integers. Frames are stored as 8-bit brightness.
 
     Attributes:
         folder: Folder of the shards.
         clips: Number of clips.
-        pictures: How many of them, from the first one on, have video.
+        pictures: Number of clips with video; these are the first ones.
         first_seed: Scene seed of the first clip.
     """
 
@@ -57,7 +56,7 @@ class WorldCorpus:
     first_seed: int
 
     def write(self, workers: int, report: ReportShards | None = None, cancel: CancelSignal | None = None) -> None:
-        """Render the missing shards; each is written atomically.
+        """Render the missing shards. Each is written atomically.
 
         Raises:
             TrainingStopped: The work was cancelled; complete shards are kept.
@@ -142,8 +141,8 @@ class WorldCorpus:
     def videos(self, front_end: AudioFrontEnd) -> PictureCorpus:
         """All frames with the energies of their sounds at the frame rate.
 
-        Scenes with their source off screen are left out, because the video shows nothing of the sound. Scenes that
-        are weak throughout contribute only the shape of their energy: after normalisation, small motion would mean
+        Scenes with their source off screen are left out, because the video does not show the sound. Scenes that are
+        weak throughout contribute only the shape of their energy, because normalisation would turn small motion into
         loud sound.
         """
         scenes = [sample_scene(self.first_seed + clip) for clip in range(self.pictures)]
@@ -193,7 +192,7 @@ def _write_shard(folder: str, clips: int, pictures: int, first_seed: int, index:
     if frames:
         save_array_atomic(_shard_path(Path(folder), index, "picture.npy"), np.stack(frames))
     _save_json(_shard_path(Path(folder), index, "onsets.json"), onsets)
-    # Written last: its presence marks the shard as complete.
+    # Written last, because its presence marks the shard as complete.
     _save_json(_shard_path(Path(folder), index, "json"), captions)
 
 
@@ -210,11 +209,11 @@ def _save_json(path: Path, document: object) -> None:
     write_text_atomic(path, json.dumps(document))
 
 
-def brightness(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def brightness(frames: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Brightness [T, H, W] of RGB frames [T, H, W, 3]."""
-    return np.round(picture.astype(np.float32) @ LUMA).astype(np.uint8)
+    return np.round(frames.astype(np.float32) @ LUMA).astype(np.uint8)
 
 
 def world_front_end() -> AudioFrontEnd:
-    """The front end of packs trained on the world: the paper's settings at the world's sample rate."""
+    """Build the front end of packs trained on the world: the paper's settings at the world's sample rate."""
     return AudioFrontEnd(MelConfig(sample_rate_hz=SAMPLE_RATE_HZ))

@@ -1,4 +1,4 @@
-"""Cutting a recording of any length, rate and channel count into training clips."""
+"""Cut a recording of any length, rate and channel count into training clips."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ from rewas_engine.runtime.progress import CancelSignal
 from rewas_engine.training.recording_catalog import Recording
 
 LONGEST_READ_S = 1200
-"""Longer recordings are read only up to here."""
+"""Longer recordings are read only up to this length."""
 SILENT_PEAK = 1e-4
 """Clips with a peak below -80 dB are silent."""
 SILENT_SHARE = 1e-2
-"""Clips 40 dB weaker than their recording's strongest are silent too."""
+"""Clips 40 dB weaker than the strongest clip of their recording count as silent too."""
 SOUNDING_FOR_EACH_SILENT = 10
-"""One silent clip is kept per this many sounding clips of a recording, since silence needs few examples."""
+"""Number of sounding clips of a recording for each silent clip that is kept, because silence needs few examples."""
 SHORT_SHARE = 0.5
-"""A sound that fills a smaller share of a clip also gets a second clip in which it repeats, so that it is not learnt as
-something that occurs only at the start.
+"""A sound that fills less than this share of a clip gets a second clip in which it repeats. Otherwise the model would
+learn that it occurs only at the start.
 """
 LONGEST_GAP_S = 1.5
 SOFTEST_REPETITION = 0.25
 WEAKEST_SHARE = 0.1
-"""A clip more than 20 dB weaker than its recording keeps its lower level."""
+"""A clip more than 20 dB weaker than its recording is not raised to full level."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class ClipFormat:
         sample_rate_hz: Sample rate.
         duration_s: Length of a clip.
         hop_s: Largest distance between the starts of consecutive clips; below duration_s they overlap.
-        most_clips: Most clips per recording, spread evenly over it, so that a long one does not dominate.
+        most_clips: Maximum number of clips per recording, spread evenly over it, so that a long one does not dominate.
         frame_rate: Frames per second.
         width: Frame width in pixels.
         height: Frame height in pixels.
@@ -86,7 +86,7 @@ class RecordingClips:
     """The clips of one recording.
 
     Attributes:
-        starts_s: Start of each clip from the recording's first sample, or first frame if it has video.
+        starts_s: Start of each clip in seconds from the first sample of the recording, or first frame if it has video.
         sounds: [N, samples] int16, with a peak of half the range.
         frames: [N, T, H, W] uint8 brightness, or None.
     """
@@ -97,30 +97,28 @@ class RecordingClips:
 
 
 def cut_recording(recording: Recording, clips: ClipFormat, cancel: CancelSignal | None = None) -> RecordingClips:
-    """Read a recording as mono at the clips' rates, and cut it; one shorter than a clip is padded with silence.
+    """Read a recording as mono and cut it into clips. A recording shorter than a clip is padded with silence.
 
     A short sound without video gets a second clip in which it repeats at random times and levels.
 
     Raises:
-        MediaError: It cannot be read, is silent throughout, or lacks sound or requested video.
+        MediaError: The recording cannot be read, is silent throughout, or lacks sound or requested video.
         Cancelled: The work was cancelled.
     """
-    picture = probe_video(recording.path) if recording.is_seen else None
+    video = probe_video(recording.path) if recording.is_seen else None
     try:
         sound = read_audio(
             recording.path,
             start_s=Fraction(0),
-            duration_s=Fraction(LONGEST_READ_S)
-            if picture is None
-            else min(picture.duration_s, Fraction(LONGEST_READ_S)),
+            duration_s=Fraction(LONGEST_READ_S) if video is None else min(video.duration_s, Fraction(LONGEST_READ_S)),
             sample_rate_hz=clips.sample_rate_hz,
-            origin_s=None if picture is None else picture.start_s,
+            origin_s=None if video is None else video.start_s,
             cancel=cancel,
         )
     except (av.FFmpegError, ValueError, OSError) as error:
         raise MediaError(f"The sound of {recording.name} cannot be decoded ({error}).", "Export it again.") from error
-    if picture is None:
-        # Past the end of the file, silence is read.
+    if video is None:
+        # Beyond the end of the file, silence is returned.
         sound = np.trim_zeros(sound, "b")
     if not np.isfinite(sound).all():
         raise MediaError(f"{recording.name} contains samples that are not numbers.", "Export it again.")
@@ -128,7 +126,7 @@ def cut_recording(recording: Recording, clips: ClipFormat, cancel: CancelSignal 
         raise MediaError(f"{recording.name} is silent throughout.", "Leave it out, or export it again.")
     starts = _choose_starts(sound, clips)
     parts = [sound[start : start + clips.samples] for start in starts]
-    if picture is None and sound.size < SHORT_SHARE * clips.samples:
+    if video is None and sound.size < SHORT_SHARE * clips.samples:
         starts.append(0)
         parts.append(_repeat(sound, clips, recording.name))
     starts_s = tuple(Fraction(start, clips.sample_rate_hz) for start in starts)
@@ -136,7 +134,7 @@ def cut_recording(recording: Recording, clips: ClipFormat, cancel: CancelSignal 
     sounds = np.stack([_prepare(part, loudest, clips.samples) for part in parts])
     frames = (
         None
-        if picture is None
+        if video is None
         else np.stack([_read_clip_frames(recording, start_s, clips, cancel) for start_s in starts_s])
     )
     return RecordingClips(starts_s, sounds, frames)
@@ -157,7 +155,7 @@ def _read_clip_frames(
 
 
 def _choose_starts(sound: NDArray[np.float32], clips: ClipFormat) -> list[int]:
-    """First samples of the clips: the sounding ones, limited to most_clips, and a few silent ones."""
+    """Choose the first samples of the clips: sounding ones, up to most_clips, and a few silent ones."""
     overlap = clips.samples - sample_count(clips.hop_s, clips.sample_rate_hz)
     starts = window_starts(sound.size, clips.samples, overlap)
     parts = [sound[start : start + clips.samples] for start in starts]
@@ -170,7 +168,7 @@ def _choose_starts(sound: NDArray[np.float32], clips: ClipFormat) -> list[int]:
 
 
 def _repeat(sound: NDArray[np.float32], clips: ClipFormat, name: str) -> NDArray[np.float32]:
-    """A clip in which a short sound repeats, after gaps and at levels that are seeded by its name."""
+    """Build a clip in which a short sound repeats, with gaps and levels that are seeded by its name."""
     rng = np.random.default_rng(np.frombuffer(hashlib.sha256(name.encode()).digest(), np.uint32))
     longest_gap = sample_count(Fraction(LONGEST_GAP_S), clips.sample_rate_hz)
     repeated = np.zeros(clips.samples, np.float32)
@@ -195,10 +193,7 @@ def _peak(sound: NDArray[np.float32]) -> float:
 
 
 def _prepare(sound: NDArray[np.float32], loudest: float, samples: int) -> NDArray[np.int16]:
-    """Normalise a clip as everywhere in the method and pad it with silence; clips that are faint in their recording
-    stay
-    faint.
-    """
+    """Normalise a clip and pad it with silence. Clips that are faint in their recording stay faint."""
     share = _peak(sound) / loudest
     prepared = np.zeros(samples, np.int16)
     prepared[: sound.size] = np.round(normalise(sound) * min(1.0, share / WEAKEST_SHARE) * np.iinfo(np.int16).max)

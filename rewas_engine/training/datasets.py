@@ -21,7 +21,7 @@ from rewas_engine.training.recordings import held_out_names
 Layout = Literal["folder", "vggsound", "greatest-hits"]
 LAYOUTS: tuple[Layout, ...] = get_args(Layout)
 CLIP_S = Fraction(10)
-"""Longest clip, as in VGGSound. Longer videos are cut into several."""
+"""Maximum length of a clip, as in VGGSound. Longer videos are cut into several clips."""
 HIT_CLIP_S = Fraction(2)
 """Clip length for Greatest Hits (paper, section 4.1)."""
 _HITS_VIDEO = re.compile(r"(?P<name>\d{4}(?:-\d{2}){5})_(?P<kind>denoised|mic)(?:_thumb)?")
@@ -35,9 +35,9 @@ class DatasetClip:
     Attributes:
         name: Unique within the data set.
         video: Video file.
-        sound: Sound file, often the same.
-        start_s: Start from the first frame.
-        duration_s: Longest duration; a clip that would reach past the end starts earlier.
+        sound: Sound file, often the video file itself.
+        start_s: Start in seconds from the first frame.
+        duration_s: Maximum duration; a clip that would extend beyond the end starts earlier.
         caption: Description of the sound.
         is_held_out: Whether training must not use it.
     """
@@ -53,7 +53,7 @@ class DatasetClip:
 
 @dataclass(frozen=True)
 class Dataset:
-    """The clips of a data set ordered by name, and the files and lines that were left out."""
+    """The clips of a data set, ordered by name, and the files and lines that were left out."""
 
     clips: tuple[DatasetClip, ...]
     left_out: tuple[LeftOut, ...]
@@ -68,18 +68,18 @@ def read_dataset(folder: Path, layout: Layout = "folder", table: Path | None = N
         table: Table of VGGSound, or captions for any folder.
 
     Raises:
-        SettingsError: Folder or table cannot be read, or there is no clip to train on or none to hold out.
+        SettingsError: The folder or table cannot be read, or there are no training clips or no held-out clips.
     """
     if layout not in LAYOUTS:
         raise SettingsError(f"The layout {layout!r} is unknown.", f"Choose one of {', '.join(LAYOUTS)}.")
     if not folder.is_dir():
-        raise SettingsError(f"There is no folder {folder}.", "Give the folder of the videos.")
+        raise SettingsError(f"The folder {folder} does not exist.", "Give the folder of the videos.")
     if layout == "vggsound":
         dataset = _vggsound(folder, table)
     elif layout == "greatest-hits":
         if table is not None:
             raise SettingsError(
-                "Greatest Hits has no table.", "Do not give a table: the annotations are next to the videos."
+                "Greatest Hits has no table.", "Leave out the table; the annotations are next to the videos."
             )
         dataset = _greatest_hits(folder)
     else:
@@ -104,7 +104,7 @@ def _any_folder(folder: Path, table: Path | None) -> Dataset:
         duration_s = durations_s[each.name]
         if duration_s is None:
             continue
-        # A remainder of less than half a clip is dropped, because most of its clip would be used twice.
+        # A remainder of less than half a clip is dropped, because its clip would mostly overlap the previous one.
         for index in range(max(1, round(duration_s / CLIP_S))):
             caption, start_s = each.captions[index % len(each.captions)], index * CLIP_S
             name = f"{each.name}+{start_s}"
@@ -113,9 +113,11 @@ def _any_folder(folder: Path, table: Path | None) -> Dataset:
 
 
 def _vggsound(folder: Path, table: Path | None) -> Dataset:
-    """Lines `YouTube id, start in seconds, label, train or test`, without a header; files `<id>_<start>.mp4`.
+    """Read VGGSound: lines `YouTube id, start in seconds, label, train or test` without a header, and files
+    `<id>_<start>.mp4`.
 
-    The start has six digits, as written by the set's own tools, or is in milliseconds with the end.
+    The start in a file name has six digits, as written by VGGSound's own tools, or is in milliseconds and followed by
+    the end.
     """
     table = table or folder / "vggsound.csv"
     try:
@@ -148,7 +150,9 @@ def _vggsound(folder: Path, table: Path | None) -> Dataset:
 
 
 def _greatest_hits(folder: Path) -> Dataset:
-    """Videos `YYYY-MM-DD-hh-mm-ss_denoised.mp4` with `…_times.txt`, cut into two-second clips that contain a hit."""
+    """Read Greatest Hits: videos `YYYY-MM-DD-hh-mm-ss_denoised.mp4` with `…_times.txt`, cut into two-second clips with
+    hits.
+    """
     videos: dict[str, Path] = {}
     for path in _videos(folder):  # sorted by name: "denoised", which the benchmark uses, comes before "mic"
         match = _HITS_VIDEO.fullmatch(path.stem)
@@ -193,7 +197,7 @@ def _greatest_hits(folder: Path) -> Dataset:
 
 @dataclass(frozen=True)
 class Hit:
-    """A line of a `_times.txt`: time, material, "hit" or "scratch", and reaction; "None" is unknown."""
+    """A line of a `_times.txt`: time, material, "hit" or "scratch", and reaction. "None" means unknown."""
 
     time_s: float
     material: str
@@ -205,8 +209,8 @@ def read_hits(path: Path) -> list[Hit]:
     """Read the hits of a `_times.txt` file.
 
     Raises:
-        OSError: It cannot be read.
-        ValueError: A line has another form.
+        OSError: The file cannot be read.
+        ValueError: A line has another format.
     """
     hits = []
     for number, line in enumerate(path.read_text("utf-8").splitlines(), start=1):

@@ -1,7 +1,7 @@
-"""Several processes that train together, one GPU each, started by accelerate or torchrun.
+"""Training in several processes with one GPU each, started by accelerate or torchrun.
 
-All of them draw the same batch and each takes its part of it. The number of processes changes the time per step but
-not the result, and one process can continue a checkpoint of four.
+All processes draw the same batch, and each takes its part. The number of processes changes the time per step but not
+the result, so a single process can continue a checkpoint of four.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _COUNT_VARIABLE = "WORLD_SIZE"
 
 
 class SingleProcess:
-    """A single process. rank: its index among `count` processes."""
+    """A single process. `rank` is its index among `count` processes."""
 
     rank = 0
     count = 1
@@ -30,23 +30,23 @@ class SingleProcess:
         return self.rank == 0
 
     def device(self, wanted: str) -> str:
-        """Device of this process, given the one in the settings."""
+        """Return the device of this process, given the device in the settings."""
         return wanted
 
     def part(self, batch: torch.Tensor) -> torch.Tensor:
-        """This process's rows of a whole batch [B, ...]."""
+        """Return the rows of this process from a whole batch [B, ...]."""
         return batch[self.rank :: self.count]
 
     def mean_of(self, parameters: Sequence[torch.Tensor], loss: torch.Tensor) -> torch.Tensor:
-        """Average the loss over all processes; gradients are averaged in place."""
+        """Return the mean loss over all processes, and average the gradients in place."""
         return loss
 
     def any_of(self, flag: bool) -> bool:
-        """Whether the flag is set in any process."""
+        """Return whether a flag is set in any process."""
         return flag
 
     def wait(self) -> None:
-        """Wait until all processes get here."""
+        """Wait until all processes reach this call."""
 
     def check_batch(self, size: int) -> None:
         """Raise SettingsError if a batch cannot be divided evenly."""
@@ -94,7 +94,7 @@ SINGLE_PROCESS = SingleProcess()
 
 
 def find_processes(device: str) -> SingleProcess:
-    """The processes started by a launcher, or this one alone. device: as in the settings.
+    """Return the processes started by a launcher, or this process alone. `device`: as in the settings.
 
     Raises:
         SettingsError: Several processes were started and accelerate is not installed.

@@ -1,4 +1,4 @@
-"""A file in a folder with the settings of its content, so that different settings never mix."""
+"""A file with the settings of a folder's content, so that results of different settings never mix."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class FolderSettings:
     Attributes:
         path: The file.
         settings: Everything that determines the folder's content, as JSON values by name.
-        other_content: What the folder contains if its settings differ, for the error sentence.
+        other_content: Description of the content of a folder with other settings, for errors.
     """
 
     path: Path
@@ -42,7 +42,7 @@ class FolderSettings:
         return True
 
     def ensure(self) -> None:
-        """Write the file, with its folder, unless it exists. Raises SettingsError if its settings differ."""
+        """Write the file, and create its folder, unless it exists. Raises SettingsError if its settings differ."""
         if not self.matches():
             self.path.parent.mkdir(parents=True, exist_ok=True)
             write_text_atomic(self.path, json.dumps(self.settings, indent=1))

@@ -1,4 +1,4 @@
-"""The joint stage: pulls texts, videos and sounds of the same class together and pushes others apart."""
+"""The joint stage: trains the joint space with a contrastive loss over texts, videos and sounds."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ from rewas_engine.world.abstract_videos import render_abstract_videos
 
 NO_CLASS = -1
 DEVELOPMENT_SHARE = 1 / 12
-"""Share of the clips that calibration is fitted to and training does not use."""
+"""Share of the clips that training does not use, and that calibration is fitted to."""
 OUT_OF_DOMAIN_COSINE = 0.1
-"""Largest cosine with any text that out-of-domain videos are trained towards."""
+"""Out-of-domain videos are trained to have cosines below this value with every text."""
 _BATCH_CLIPS = 32
 
 
@@ -34,7 +34,7 @@ class Videos(Protocol):
     """Videos of clips, as brightness."""
 
     def rows(self, rows: torch.Tensor, stride: int) -> torch.Tensor:
-        """Every stride-th frame of some clips: [B, T, H, W] uint8."""
+        """Read every stride-th frame of some clips: [B, T, H, W] uint8."""
         ...
 
 
@@ -46,7 +46,7 @@ class StoredVideos:
         self._firsts = np.cumsum([0, *(len(part) for part in self._parts)])
 
     def rows(self, rows: torch.Tensor, stride: int) -> torch.Tensor:
-        """Every stride-th frame of some clips: [B, T, H, W] uint8."""
+        """Read every stride-th frame of some clips: [B, T, H, W] uint8."""
         found = []
         for row in rows.tolist():
             part = int(np.searchsorted(self._firsts, row, side="right")) - 1
@@ -61,8 +61,8 @@ class JointClips:
     Attributes:
         log_mels: [N, T, bins] nats.
         prompts: [N, D] sentence embeddings.
-        classes: [N], class of the text.
-        also: [N], class of the background sound, NO_CLASS without one.
+        classes: [N], class of the foreground sound.
+        also: [N], class of the background sound, or NO_CLASS.
         usable: [M] rows to train on, ascending.
         pictures: Videos of the clips, or None.
     """
@@ -95,9 +95,9 @@ class JointCorpus:
 
     Attributes:
         seen: Clips with video.
-        heard: More texts and sounds.
-        out_of_domain: Out-of-domain videos [S, T, H, W] uint8, as long and large as every frame_stride-th frame of
-            the clips with video; see `rewas_engine.world.abstract_videos`.
+        heard: Further clips, with text and sound only.
+        out_of_domain: Out-of-domain videos [S, T, H, W] uint8, in the format of every frame_stride-th frame of the
+            clips with video; see `rewas_engine.world.abstract_videos`.
 
     Raises:
         SettingsError: `seen` has no videos, or either has too few clips to hold some out.
@@ -111,7 +111,7 @@ class JointCorpus:
         if self.seen.pictures is None or min(len(self.seen.usable), len(self.heard.usable)) < 2:
             raise SettingsError(
                 "There are too few clips for a joint space of texts, videos and sounds.",
-                "Give at least two with video and two with audible sound.",
+                "Use at least two with video and two with audible sound.",
             )
 
 
@@ -120,9 +120,9 @@ def world_clips(
 ) -> JointClips:
     """Clips of the world, with videos if the corpus has one for every clip.
 
-    Left out are silent scenes, whose sound does not show their class, and in a corpus with videos also scenes with
-    their source off screen, whose video does not. The captions are the world's current ones, because they grow more
-    often than the scenes change.
+    Silent scenes are left out, because their sound does not show their class. In a corpus with videos, scenes with
+    their source off screen are left out too, because their video does not. Captions come from the current version of
+    the world, because captions change more often than scenes.
     """
     scenes = corpus.scenes()
     are_seen = corpus.pictures == corpus.clips
@@ -139,9 +139,7 @@ def world_clips(
 
 
 def out_of_domain_videos(count: int, seen: JointClips, space: JointSpace, seed: int) -> torch.Tensor | None:
-    """Out-of-domain videos [count, T, H, W] uint8, in the format in which the space gets the clips' videos; None for
-    none.
-    """
+    """Render out-of-domain videos [count, T, H, W] uint8 in the format of the clips' videos; None if there are none."""
     if seen.pictures is None or not count:
         return None
     _, frames, size, _ = seen.pictures.rows(torch.zeros(1, dtype=torch.long), space.config.frame_stride).shape
@@ -160,16 +158,16 @@ def world_known_phrases() -> tuple[tuple[str, ...], ...]:
 
 @dataclass(frozen=True)
 class JointRecipe:
-    """How a step samples the corpus.
+    """Composition of a training step.
 
     Attributes:
-        seen, heard, strangers: Clips of each part of the corpus in a step.
-        seen_and_heard: How many of the clips with video also contribute their sound.
-        more_words: Captions of further clips, which cost almost nothing.
-        picture_share, sound_share: Shortest and longest share of a clip that is used: many short excerpts teach more
-        than few whole clips.
-        words_noise: Largest noise on a sentence embedding, relative to its length: enough that unseen phrasings fall
-            near similar ones.
+        seen, heard, strangers: Number of clips with video, of clips with sound only, and of out-of-domain videos.
+        seen_and_heard: Number of clips with video that also contribute their sound.
+        more_words: Number of further captions, which cost almost nothing.
+        picture_share, sound_share: Shortest and longest share of a clip that is used. Many short excerpts teach more
+            than a few whole clips.
+        words_noise: Largest noise on a sentence embedding, relative to its standard deviation, so that unseen phrases
+            are mapped near similar ones.
     """
 
     seen: int = 64
@@ -185,9 +183,9 @@ class JointRecipe:
 def joint_loss(corpus: JointCorpus, space: JointSpace, recipe: JointRecipe) -> LossFunction:
     """Contrastive loss between texts and sounds, texts and videos, and videos and sounds.
 
-    Softmax over the batch in both directions as in CLIP, but clips of one class are never separated: all of them
-    share the target, and a pair in which one class sounds behind the other does not count. Out-of-domain videos are
-    pushed away from all texts.
+    As in CLIP, it is a softmax over the batch in both directions, but clips of the same class are never separated: all
+    of them share the target. Pairs in which one class is the background of the other are ignored. Out-of-domain videos
+    are pushed away from all texts.
     """
     seen, heard = corpus.seen, corpus.heard
     strangers = recipe.strangers if corpus.out_of_domain is not None else 0
@@ -199,12 +197,12 @@ def joint_loss(corpus: JointCorpus, space: JointSpace, recipe: JointRecipe) -> L
         device = space.log_scale.device
         frames = seen.pictures.rows(rows, space.config.frame_stride)
         if corpus.out_of_domain is not None:
-            strange = torch.randint(len(corpus.out_of_domain), (strangers,), generator=generator)
-            frames = torch.cat([frames, corpus.out_of_domain[strange]])
+            foreign = torch.randint(len(corpus.out_of_domain), (strangers,), generator=generator)
+            frames = torch.cat([frames, corpus.out_of_domain[foreign]])
         prompts = torch.cat([seen.prompts[rows], heard.prompts[heard_rows]]).to(device).float()
         classes = torch.cat([seen.classes[rows], heard.classes[heard_rows]])
         also = torch.cat([seen.also[rows], heard.also[heard_rows]])
-        # Of all clips with text, these contribute their video, and these their sound.
+        # Rows of the texts whose clips contribute their video, and their sound.
         video_rows = torch.arange(len(rows))
         sound_rows = torch.cat([video_rows[: recipe.seen_and_heard], len(rows) + torch.arange(recipe.heard)])
         log_mels = torch.cat([seen.log_mels[rows[: recipe.seen_and_heard]], heard.log_mels[heard_rows[: recipe.heard]]])
@@ -230,7 +228,8 @@ def joint_loss(corpus: JointCorpus, space: JointSpace, recipe: JointRecipe) -> L
 
 
 def relations(classes: torch.Tensor, also: torch.Tensor) -> torch.Tensor:
-    """Relation of clips, [N, N]: 1 of one class, 0 if one sounds behind the other or in both, else -1.
+    """Relation of clips, [N, N]: 1 for the same class, 0 if they share a background sound or one is the background of
+    the other, else -1.
 
     Args:
         classes: [N], as in JointClips.
@@ -244,11 +243,11 @@ def relations(classes: torch.Tensor, also: torch.Tensor) -> torch.Tensor:
 
 
 def matched_softmax(similarities: torch.Tensor, relation: torch.Tensor) -> torch.Tensor:
-    """Cross entropy of similarities [A, B] with all matching items as equal targets, mean of both directions.
+    """Cross entropy of similarities with all matching items as equal targets, averaged over both directions.
 
     Args:
         similarities: [A, B].
-        relation: [A, B], 1 for matching items, 0 for items that do not count, -1 for others.
+        relation: [A, B], 1 for matching items, 0 for items to ignore, -1 for others.
     """
 
     def one_way(rows: torch.Tensor, kind: torch.Tensor) -> torch.Tensor:
@@ -262,10 +261,10 @@ def matched_softmax(similarities: torch.Tensor, relation: torch.Tensor) -> torch
 
 
 def augment_videos(frames: torch.Tensor, share: tuple[float, float], generator: torch.Generator) -> torch.Tensor:
-    """Augment frames [B, T, H, W] uint8 to floats of about 0..1.
+    """Augment frames [B, T, H, W] uint8, and convert them to floats of about 0..1.
 
-    A share of the time, with random mirroring, zoom and grain for each clip, and in a third of them an occluding
-    rectangle. The space itself is invariant to brightness and contrast.
+    Crops a share of the time, applies random mirroring, zoom and grain to each clip, and hides part of every third clip
+    by a rectangle. The encoder itself is invariant to brightness and contrast.
     """
     size, total, height, width = frames.shape
     start, length = _span(total, FRAMES_PER_GROUP, share, generator)
@@ -283,15 +282,13 @@ def augment_videos(frames: torch.Tensor, share: tuple[float, float], generator: 
     hides = ((rows - down).abs() < extent)[:, :, None] & ((columns - across).abs() < extent)[:, None]
     noise = torch.randn((1, length, height, width), generator=generator)
     grain, shade = (values.reshape(size, 1, 1, 1) for values in (0.03 * draws[8].square(), draws[9]))
-    # In place: otherwise half of a step's time would go into memory.
+    # In place, because memory allocation would otherwise take half of the time of a step.
     hidden = zoomed.div_(255).mul_((~hides)[:, None].to(frames.device)).add_((hides[:, None] * shade).to(frames.device))
     return hidden.addcmul_(grain.to(frames.device), noise.to(frames.device))
 
 
 def augment_log_mels(log_mels: torch.Tensor, share: tuple[float, float], generator: torch.Generator) -> torch.Tensor:
-    """Augment log-mels [B, T, bins] float32: a share of the time, each clip with its own gain, colour, grain and masked
-    band.
-    """
+    """Augment log-mels [B, T, bins] float32: crop a share of the time, vary gain, colour and grain, and mask a band."""
     size, total, bins = log_mels.shape
     start, length = _span(total, MIN_FRAMES, share, generator)
     draws = torch.rand((5, size, 1, 1), generator=generator)
@@ -311,10 +308,10 @@ def calibrate(
     known_words: Sequence[str],
     known_phrases: Sequence[Sequence[str]] = (),
 ) -> None:
-    """Write the calibration of cosines to probabilities, and the known words, into the space's configuration.
+    """Fit the calibration of cosines to probabilities, and write it with the known words into the configuration.
 
-    The calibration is fitted to clips that training did not use. A pair of modalities with too few of them, all right
-    or all wrong, is left without calibration.
+    It is fitted to clips that training did not use. A pair of modalities for which these give only right or only wrong
+    pairs is not calibrated.
     """
     seen, rows = corpus.seen, corpus.seen.development
     words, sounds, pictures = embed_clips(space, seen, rows)
@@ -340,8 +337,8 @@ def calibrate(
 def embed_clips(
     space: JointSpace, clips: JointClips, rows: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Unit vectors [M, width] of texts, sounds and videos of some clips, on the CPU; without videos the last is [0,
-    width].
+    """Unit vectors [M, width] of texts, sounds and videos of some clips, on the CPU. Without videos, the last is
+    [0, width].
     """
     space.eval()
     device = space.log_scale.device
@@ -358,8 +355,8 @@ def embed_clips(
 def logistic_fit(scores: NDArray[np.floating], truths: NDArray[np.bool_]) -> tuple[float, float]:
     """Slope and offset of Platt scaling: P(true) is the logistic function of slope · score + offset.
 
-    True and false are weighted equally. Targets are kept away from 0 and 1 as by Platt, so that scores without
-    overlap still give finite numbers.
+    True and false scores are weighted equally. As in Platt's method, targets are slightly inside 0 and 1, so that
+    scores without overlap still give finite numbers.
 
     Args:
         scores: [N].
@@ -370,7 +367,7 @@ def logistic_fit(scores: NDArray[np.floating], truths: NDArray[np.bool_]) -> tup
     """
     true, false = int(truths.sum()), int((~truths).sum())
     if not true or not false:
-        raise SettingsError("There are only right or only wrong pairs to calibrate with.", "Give clips of two classes.")
+        raise SettingsError("There are only right or only wrong pairs to calibrate with.", "Use clips of two classes.")
     values = np.stack([scores.astype(np.float64), np.ones(scores.size)])
     targets = np.where(truths, (true + 1) / (true + 2), 1 / (false + 2))
     weights = np.where(truths, 0.5 / true, 0.5 / false)

@@ -36,7 +36,7 @@ FILE_COLUMNS = (
     "name",
     "id",
 )
-"""Names of the column with the file, most specific first."""
+"""Usual names of the file column, most specific first."""
 CAPTION_COLUMNS = (
     "full_caption",
     "caption",
@@ -49,23 +49,23 @@ CAPTION_COLUMNS = (
     "category",
     "class",
 )
-"""Names of the column with the caption, best first. Numbered ones (caption_1, caption_2 …) are used together."""
+"""Usual names of the caption column, best first. Numbered columns (caption_1, caption_2 …) are used together."""
 LONGEST_CAPTION = 2000
 
 _DELIMITERS = {".csv": (",", ";", "\t", "|"), ".tsv": ("\t",)}
 _SOUND_ARCHIVE = re.compile(r"^\d+__.+?__")
-"""Large sound archives name their files number__author__title."""
+"""File names of large sound archives: number__author__title."""
 _UNINFORMATIVE_WORDS = {
     "audio", "audios", "batch", "channel", "clip", "clips", "data", "dataset", "eval", "fold", "mp", "part", "record",
     "recording", "recordings", "samples", "set", "sound", "sounds", "split", "take", "test", "track", "train",
     "training", "val", "valid", "validation", "video", "videos", "wav", "wavs",
 }  # fmt: skip
-"""Words in names that organise recordings and do not describe a sound."""
+"""Words in file names that organise recordings instead of describing a sound."""
 
 
 @dataclass(frozen=True)
 class LeftOut:
-    """Something that was left out of the training data: the file or line, and the reason as half a sentence."""
+    """An item that was left out of the training data: the file or line, and the reason as a clause."""
 
     what: str
     why: str
@@ -76,7 +76,7 @@ class LeftOut:
 
 @dataclass(frozen=True)
 class ManifestRow:
-    """One file and its captions in a manifest. line: counted from 1."""
+    """One file and its captions in a manifest. `line` is counted from 1."""
 
     line: int
     file: str
@@ -95,7 +95,7 @@ def read_manifest(
         caption_column: Name of the caption column; None recognises the usual names.
 
     Returns:
-        The rows, and the lines that cannot be used.
+        The rows, and the lines that were left out.
 
     Raises:
         SettingsError: The table cannot be read or lacks a column.
@@ -112,7 +112,7 @@ def read_manifest(
     entries, left_out = _json_lines(text, path.name) if suffix == ".jsonl" else (_table_lines(text, path), [])
     if not entries:
         return [], left_out
-    # Each JSONL object has its keys; a table has one header.
+    # Each JSONL object has its own keys, while a table has one header.
     names = list(dict.fromkeys(name for _, entry in entries for name in entry))
     columns = _Columns.find(names, path.name, file_column, caption_column)
     rows: list[ManifestRow] = []
@@ -129,7 +129,7 @@ def read_manifest(
 
 
 def captions_of_object(text: str) -> tuple[str, ...]:
-    """The captions in a JSON object that describes one recording; empty if it is not such an object."""
+    """Return the captions in a JSON object that describes one recording; empty if the text is no such object."""
     try:
         entry = json.loads(text)
     except (ValueError, RecursionError):
@@ -142,7 +142,7 @@ def captions_of_object(text: str) -> tuple[str, ...]:
 def clean_caption(text: str) -> str:
     """Normalise a caption to one line of NFC Unicode without control characters; "" if it has no letter.
 
-    Text beyond LONGEST_CAPTION characters is cut off; no sentence encoder reads that far.
+    Text is truncated to LONGEST_CAPTION characters, more than any sentence encoder reads.
     """
     spaced = "".join(" " if unicodedata.category(mark) in ("Cc", "Cs") else mark for mark in text)
     line = " ".join(unicodedata.normalize("NFC", spaced).split())[:LONGEST_CAPTION].strip()
@@ -162,7 +162,7 @@ def caption_of_name(name: str) -> str:
 
 
 def caption_of_folder(folder: Path, within: Path) -> str:
-    """Caption from the nearest folder name that gives one, from `folder` up to but not including `within`."""
+    """Return the caption of the nearest descriptive folder name, from `folder` up to but not including `within`."""
     while folder != within and folder.is_relative_to(within):
         if caption := caption_of_name(folder.name):
             return caption
@@ -186,8 +186,8 @@ class _Columns:
         if not file or not captions:
             lacking = "the files" if not file else "the captions"
             raise SettingsError(
-                f"{source} has no column that is recognised as {lacking}; its columns are {_quote_names(names)}.",
-                "Put the column names on the first line, or state which columns to read.",
+                f"{source} has no column for {lacking}; its columns are {_quote_names(names)}.",
+                "Put the column names on the first line, or name the columns to read.",
             )
         return cls(file[0], tuple(captions))
 
@@ -262,6 +262,6 @@ def _table_lines(text: str, path: Path) -> _Entries:
 
 
 def _delimiter(text: str, suffix: str) -> str:
-    """The delimiter of the columns: the candidate that occurs most often in the header."""
+    """Return the delimiter of the columns: the candidate that occurs most often in the header."""
     header = next((line for line in text.splitlines() if line.strip()), "")
     return max(_DELIMITERS[suffix], key=header.count)

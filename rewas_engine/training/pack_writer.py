@@ -1,4 +1,4 @@
-"""Writes trained components as a pack."""
+"""Write trained components as a pack."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ SAMPLING = {
     "unguided_share": 0.4,
     "precision": "bfloat16",
 }
-"""Steps and guidance scale were chosen on the development split of the world (`rewas eval --choose`); the guidance
-scale
-for onsets and the share of unguided steps were chosen manually on the same split.
+"""Sampling defaults of trained packs, chosen on the development split of the world.
 
-Guidance makes loud frames louder than requested. If only the times of strikes are given, it makes them stand out.
+Steps and guidance scale come from `rewas eval --choose`; the guidance scale for onsets and the share of unguided steps
+were chosen manually. Guidance makes loud frames louder than requested. If only the times of strikes are given, it makes
+them stand out.
 """
 LICENCE = "Apache-2.0"
 PERMITS = "Any use is free, commercial too: the pack under Apache-2.0, the sounds made with it without conditions."
@@ -48,12 +48,12 @@ def write_pack(
     made_from: str = "",
     dtype: torch.dtype = torch.float16,
 ) -> Path:
-    """Write a pack into a new folder atomically; the pack has the folder's name.
+    """Write a pack into a new folder, atomically. Its name is that of the folder.
 
-    README.md, the model card, is not among the hashed files and can be written later.
+    The model card README.md is not hashed and can be written later.
 
     Args:
-        components: Role -> module, except the schedule and the sentence encoder.
+        components: Modules by role, without the schedule and the sentence encoder.
         folder: The new folder.
         schedule: The noise schedule.
         sentence_encoder: Configuration of the text encoder.
@@ -62,7 +62,7 @@ def write_pack(
         summary: One sentence.
         licence: SPDX identifier.
         permits: What the licence permits, in one sentence.
-        made_from: Name and version of the pack that it continues, if any.
+        made_from: Name and version of the continued pack, if any.
         dtype: Type of the stored weights.
 
     Raises:
@@ -102,9 +102,9 @@ def write_pack(
 
 
 def make_version_unique(folder: Path) -> str:
-    """Make a pack's version unique, and return it: a "+" with eight digits of the pack's fingerprint is appended.
+    """Append "+" and eight digits of the fingerprint to the version of a pack, and return it.
 
-    This is build metadata in semantic versioning. Sounds that state their pack then never refer to another one.
+    In semantic versioning this is build metadata. It makes the version in the metadata of a sound unambiguous.
     """
     document = tomllib.loads((folder / DESCRIPTION_FILE).read_text("utf-8"))
     document["version"] += f"+{read_pack(folder).fingerprint[:8]}"

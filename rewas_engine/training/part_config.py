@@ -15,14 +15,14 @@ def _paper(steps: int) -> SteadyLoopConfig:
 
 @dataclass(frozen=True)
 class PhiConfig:
-    """How φ learns the energy from the video encoder's tokens.
+    """Training settings of φ, which learns the energy from the tokens of the video encoder.
 
     Attributes:
         seed: Seed of weights and batches.
         device: "cpu", "cuda:0" or "auto".
-        cut_s: Length of the crops, drawn from each clip in every step.
+        cut_s: Length of a crop in seconds.
         batch_size: Crops per step, over all processes.
-        judged_clips: Held-out clips for the figures.
+        judged_clips: Number of held-out clips for the figures.
         loop: Optimisation settings.
     """
 
@@ -36,15 +36,15 @@ class PhiConfig:
 
 @dataclass(frozen=True)
 class AdapterConfig:
-    """How the adapter learns to control the frozen base.
+    """Training settings of the adapter, which learns to control the frozen base.
 
     Attributes:
-        seed, device, cut_s, batch_size, judged_clips, loop: As in PhiConfig. Crops shorter than the pack's window are
-        repeated.
+        seed, device, cut_s, batch_size, judged_clips, loop: As in PhiConfig. Crops shorter than the window of the pack
+            are repeated.
         text_dropout: Share of crops without a prompt.
         hint_dropout: Share of crops without energy.
         precision: Type of the forward passes, "bfloat16" or "float32".
-        judged_steps: Sampling steps of the sounds for the figures.
+        judged_steps: Sampling steps for the figures.
     """
 
     seed: int = 1

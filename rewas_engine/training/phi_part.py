@@ -1,4 +1,4 @@
-"""Training φ on a data set: from cached tokens of the frozen video encoder to the energy of the sound."""
+"""Train φ on a data set, from cached tokens of the frozen video encoder to the energy of the sound."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from rewas_engine.training.part_config import PhiConfig
 from rewas_engine.training.sample_sheets import Panel
 
 HELD_OUT_START_S = 2
-"""Held-out clips are cropped from two seconds on (paper, section 4.1) if they are long enough."""
+"""Held-out clips are cropped from 2 s on (paper, section 4.1) if they are long enough."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class TokenGrid:
     """The times of a video encoder's tokens.
 
     Attributes:
-        encoder: One with `token_times_frames` and `segment_starts`, or one that gives one token per frame.
+        encoder: Video encoder with `token_times_frames` and `segment_starts`, or with one token per frame.
         frame_rate: Frames per second.
     """
 
@@ -113,7 +113,7 @@ class PhiBatches:
         return np.asarray(tokens[rows, :-1], np.float32), energies[rows]
 
     def energies(self, name: str) -> NDArray[np.float32]:
-        """Energies [N] for the tokens of a whole clip: the mean over the time that each token covers."""
+        """Energies [N] for the tokens of a whole clip, each the mean over the time that the token covers."""
         energy = np.asarray(self.log_mels.rows(name), np.float32).mean(axis=1)
         times_frames = np.asarray(self.tokens.rows(name)[:, -1], np.float64)
         begins, ends = ((times_frames + side * self.grid.token_frames / 2) for side in (-1, 1))
@@ -124,7 +124,7 @@ class PhiBatches:
 def append_token_times(tokens: torch.Tensor, grid: TokenGrid, frames: int) -> NDArray[np.float16]:
     """Append the time of each token, in frames, as one more column to tokens [N, D].
 
-    Times are multiples of a half, and so are exact in half precision.
+    Times are multiples of 0.5 and therefore exact in half precision.
     """
     times = grid.times_frames(frames)[:, None]
     return np.concatenate([tokens.float().cpu().numpy(), times], axis=1).astype(np.float16)
@@ -133,7 +133,7 @@ def append_token_times(tokens: torch.Tensor, grid: TokenGrid, frames: int) -> ND
 def mean_between(
     values: NDArray[np.floating], begins: NDArray[np.floating], ends: NDArray[np.floating]
 ) -> NDArray[np.float32]:
-    """Means [N] of values [T], each of width one, between positions [N]; outside positions take the nearest value."""
+    """Means [N] of values [T] between positions [N]; positions outside take the nearest value."""
     sums = np.concatenate([[0.0], np.cumsum(values, dtype=np.float64)])
     places = np.arange(sums.size)
     lower = np.clip(begins, 0, len(values) - 1)

@@ -1,8 +1,8 @@
-"""Auxiliary labels of the world's videos beyond the energy, used only while the encoder is trained.
+"""Auxiliary labels for training the video encoder on videos of the world.
 
-Energy alone is a slow teacher: a bell's tail and a strike are one number each. A scene also knows its class, its
-strikes and their strengths. An auxiliary head that must read these from the encoder's tokens makes the tokens contain
-them. Filmed clips have no such labels and are trained on their energy alone.
+Energy is a weak training signal: the tail of a bell and a strike are one number each. A scene also has a class, strikes
+and strengths. An auxiliary head that predicts these from the encoder's tokens makes the tokens contain them. Real
+videos have no labels and are trained on their energy alone.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from torch import nn
 from rewas_engine.world import CLASS_NAMES, Scene
 
 NOTHING_SOUNDS = len(CLASS_NAMES)
-"""Class number of scenes without sound, whether or not something moves."""
+"""Class number of scenes without sound."""
 NEXT_TO_STRIKE = 0.4
-"""Label of a strike in the frames next to its own, whose time is known to half a frame."""
+"""Label of a strike in the neighbouring frames, because its time is known to half a frame."""
 STRIKE_WEIGHT = 4.0
-"""Weight of a frame with a strike relative to one without, because they are rarer."""
+"""Weight of frames with a strike relative to others, because they are rarer."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class PictureLabels:
     courses: torch.Tensor
 
     def select(self, rows: torch.Tensor, places: torch.Tensor) -> PictureLabels:
-        """The labels of crops.
+        """Select the labels of crops.
 
         Args:
             rows: Clips [B, 1].
@@ -49,7 +49,7 @@ class PictureLabels:
 
 
 def label_scenes(scenes: Sequence[Scene], frames: int, frame_rate_hz: float) -> PictureLabels:
-    """The labels of scenes with this many frames each."""
+    """Label scenes with this many frames each."""
     strikes = np.zeros((len(scenes), frames + 2), np.float32)
     courses = np.zeros((len(scenes), frames), np.float32)
     middles_s = (np.arange(frames) + 0.5) / frame_rate_hz
@@ -64,7 +64,7 @@ def label_scenes(scenes: Sequence[Scene], frames: int, frame_rate_hz: float) -> 
 
 
 class LabelReader(nn.Module):
-    """Predicts the labels from the video encoder's tokens [B, T, features]; it is not part of any pack."""
+    """Auxiliary head that predicts the labels from tokens [B, T, features]. It is not part of any pack."""
 
     def __init__(self, features: int) -> None:
         super().__init__()
@@ -73,7 +73,7 @@ class LabelReader(nn.Module):
         self.strikes_and_courses = nn.Linear(features, 2)
 
     def loss(self, tokens: torch.Tensor, labels: PictureLabels) -> torch.Tensor:
-        """Cross entropy of the class and of the strikes, and the error of the intensity: a scalar."""
+        """Loss of the predicted labels: cross entropy of class and strikes, and error of the intensity."""
         normed = self.norm(tokens.float())
         of_class = nn.functional.cross_entropy(
             self.classes(normed).mean(dim=1), labels.classes.to(tokens.device), label_smoothing=0.05

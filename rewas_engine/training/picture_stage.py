@@ -1,4 +1,4 @@
-"""The picture stage: trains video encoder and φ to estimate the energy of a video's sound."""
+"""The picture stage: trains video encoder and φ to estimate energy from video."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rewas_engine.training.loop import LossFunction, lower_precision
 from rewas_engine.training.picture_labels import LabelReader, PictureLabels
 
 SHAPE_WEIGHT = 2.0
-"""Weight of the curve's shape relative to its level: when a sound occurs is easier to see than how loud it is."""
+"""Weight of the shape of a curve relative to its level. Video shows when a sound occurs better than how loud it is."""
 LABELS_WEIGHT = 1.0
 SPREAD_NATS = 0.5
 """Standard deviation below which a curve has no shape worth learning."""
@@ -31,7 +31,8 @@ class PictureCorpus:
         energies: [N, T] nats, at the frame rate.
         frame_rate_hz: Rate of both.
         labels: Auxiliary labels of the scenes; None for filmed clips.
-        of_known_level: [N], whether a clip's video shows how loud the sound is and not only when; None if all do.
+        of_known_level: [N], whether a clip's video shows how loud the sound is, not only when it occurs; None if all
+            do.
     """
 
     frames: torch.Tensor
@@ -43,10 +44,10 @@ class PictureCorpus:
 
 @dataclass(frozen=True)
 class PictureBatches:
-    """How clips are drawn.
+    """Size of the batches.
 
-    Before whole_from_step, a step uses shorter crops of proportionally more clips, so that the number of frames is
-    the same. More clips teach more than more of the same clip.
+    Before whole_from_step, a step uses shorter crops of more clips, with the same number of frames in total. More clips
+    teach more than more frames of the same clip.
 
     Attributes:
         clips: Whole clips per step.
@@ -70,9 +71,9 @@ def picture_loss(
 ) -> LossFunction:
     """Loss of video encoder and φ: ‖φ(E_v) − e‖² in a form that is robust to outliers, and 1 − correlation.
 
-    The correlation is the mean over the raw curves and those smoothed as in the method: strikes faster than the frame
-    rate cannot be separated in a video and would mask what it does show. If the corpus has labels, the auxiliary
-    head's error is added.
+    The correlation is the mean of two, over the raw curves and over curves smoothed as in generation. Strikes faster
+    than the frame rate cannot be separated in a video, and would mask everything else. If the corpus has labels, the
+    loss of the auxiliary head is added.
     """
     whole_frames = corpus.frames.shape[1]
 
@@ -98,7 +99,7 @@ def picture_loss(
 
 
 def _known_level(corpus: PictureCorpus, rows: torch.Tensor) -> torch.Tensor:
-    """1 for clips whose level is learnt, 0 for the others: [B]."""
+    """[B]: 1 for clips whose level is learned, 0 for the others."""
     return torch.ones(len(rows)) if corpus.of_known_level is None else corpus.of_known_level[rows].float()
 
 
@@ -110,14 +111,14 @@ def _level_distance(energies: torch.Tensor, wanted: torch.Tensor, known: torch.T
 
 
 def _smooth(energies: torch.Tensor) -> torch.Tensor:
-    """Energies [B, T] after the method's Savitzky-Golay filter (nine values, order 2), with the ends held."""
+    """Smooth energies [B, T] with the Savitzky-Golay filter of generation (9 values, order 2), holding the ends."""
     weights = torch.tensor(savgol_coeffs(9, 2), dtype=energies.dtype, device=energies.device)
     held = nn.functional.pad(energies[:, None], (4, 4), mode="replicate")
     return nn.functional.conv1d(held, weights[None, None])[:, 0]
 
 
 def _shape_distance(energies: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
-    """1 − Pearson correlation over time, mean over clips whose energy varies."""
+    """1 − Pearson correlation over time, averaged over the clips whose energy varies."""
     ours, theirs = energies - energies.mean(dim=1, keepdim=True), wanted - wanted.mean(dim=1, keepdim=True)
     spread = theirs.square().mean(dim=1).sqrt()
     product = (ours * theirs).mean(dim=1)
@@ -127,7 +128,7 @@ def _shape_distance(energies: torch.Tensor, wanted: torch.Tensor) -> torch.Tenso
 
 
 def simulate_lower_rates(frames: torch.Tensor, frame_rate_hz: float, generator: torch.Generator) -> torch.Tensor:
-    """Convert half of the clips [B, T, H, W] to footage of a lower rate, brought to this rate by repeating frames."""
+    """Simulate a lower frame rate in half of the clips [B, T, H, W] by repeating frames."""
     count = frames.shape[1]
     # Slow footage is harder, so lower rates are drawn more often.
     faster = torch.rand(len(frames), generator=generator).square()
@@ -157,7 +158,7 @@ def augment(frames: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
 
 
 def _grain(shape: torch.Size, generator: torch.Generator) -> torch.Tensor:
-    """White noise [B, T, H, W] that differs in every frame: a few draws, shifted randomly from frame to frame."""
+    """White noise [B, T, H, W] that differs in every frame. A few draws are shifted randomly from frame to frame."""
     batch, count, height, width = shape
     drawn = torch.randn((batch, GRAIN_DRAWS, height, width), generator=generator)
     noise = torch.empty(shape)

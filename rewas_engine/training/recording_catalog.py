@@ -1,4 +1,4 @@
-"""Lists the recordings in the user's folders with their captions."""
+"""List the recordings in the user's folders with their captions."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ CAPTION_WORDS: tuple[CaptionWords, ...] = ("auto", "text", "folder", "name")
 
 @dataclass(frozen=True)
 class CaptionSource:
-    """Where captions come from.
+    """Source of captions.
 
     Attributes:
-        manifest: A table; None uses the one at the top of the folder, if any.
-        file_column, caption_column: Of the table; None recognises the usual names.
-        words: Without a table, the .txt or .json next to each file ("text"), the nearest folder's name ("folder"),
-            the file's name ("name"), or the first of these that gives a caption ("auto").
+        manifest: A table; None uses the table at the top of the folder, if any.
+        file_column, caption_column: Columns of the table; None recognises the usual names.
+        words: Source without a table: the .txt or .json next to each file ("text"), the name of the nearest folder
+            ("folder"), the file name ("name"), or the first of these that gives a caption ("auto").
     """
 
     manifest: Path | None = None
@@ -81,10 +81,10 @@ class RecordingCatalog:
 def list_recordings(
     sounds: Path | None, videos: Path | None, captions: CaptionSource | None = None
 ) -> RecordingCatalog:
-    """List all recordings with captions below a folder of sounds (or of videos used for their sound) and one of videos.
+    """List all recordings with captions in a folder of sounds and a folder of videos.
 
-    Subfolders are searched too, except hidden files and links out of the folder. A file found in both folders counts
-    as a video.
+    Subfolders are searched too; hidden files and links to files outside the folder are skipped. Videos in the folder of
+    sounds are used for their sound. A file found in both folders counts as a video.
 
     Args:
         sounds: Folder of sounds, or None.
@@ -112,7 +112,7 @@ def list_recordings(
         first = f" First of {len(left_out)} problems: {left_out[0]}." if left_out else ""
         raise SettingsError(
             f"No recording with a caption was found in {folders}.{first}",
-            "Give sounds or videos with a table of captions, a .txt next to each, or descriptive names.",
+            "Add a table of captions or a .txt next to each file, or use descriptive names.",
         )
     return RecordingCatalog(
         tuple(sorted(found, key=lambda recording: (recording.is_seen, recording.name))), tuple(left_out)
@@ -127,7 +127,7 @@ class _Folder:
         folder: The folder.
         is_seen: Whether its videos are used as videos.
         media: Path within the folder, with slashes -> path.
-        aliases: Such a path without its suffix, or the file name with or without it -> the paths that it can mean.
+        aliases: Path without suffix, or file name with or without suffix -> the paths that it can mean.
         left_out: Files that cannot be used.
     """
 
@@ -140,7 +140,7 @@ class _Folder:
     @classmethod
     def search(cls, folder: Path, suffixes: frozenset[str], is_seen: bool, but: Collection[Path] = ()) -> _Folder:
         if not folder.is_dir():
-            raise SettingsError(f"There is no folder {folder}.", "Give the folder of the recordings.")
+            raise SettingsError(f"The folder {folder} does not exist.", "Give the folder of the recordings.")
         media: dict[str, Path] = {}
         left_out = []
         inside = folder.resolve()
@@ -167,14 +167,14 @@ class _Folder:
         return cls(folder, is_seen, media, aliases, tuple(left_out))
 
     def matches(self, file: str) -> list[str]:
-        """Names of the media that `file` in a table can mean.
+        """Return the names of the media that `file` in a table can mean.
 
-        A table can use paths from a parent folder, a file name without folders, and names without suffix. Only media
-        below the folder match.
+        A table can use paths relative to a parent folder, file names without folders, and names without suffix. Only
+        media in the folder match.
         """
         written = file.replace("\\", "/")
         if Path(written).is_absolute():
-            # Compared as text: files elsewhere are not accessed.
+            # Compared as text, so that files elsewhere are not accessed.
             roots = [root.as_posix() + "/" for root in (self.folder.absolute(), self.folder.resolve())]
             root = next((root for root in roots if written.startswith(root)), None)
             if root is None:
@@ -224,7 +224,7 @@ def _match_table(
 def _unmatched(row: ManifestRow, manifest: Path, matches: int, places: Sequence[_Folder]) -> LeftOut:
     line = f"{manifest.name}, line {row.line}"
     if matches:
-        return LeftOut(line, f"{row.file} could be any of {matches} files")
+        return LeftOut(line, f"{row.file} matches {matches} files")
     folders = [place.folder for place in places]
     parts = row.file.replace("\\", "/").split("/")
     if Path(row.file).is_absolute() or ".." in parts:
@@ -233,7 +233,7 @@ def _unmatched(row: ManifestRow, manifest: Path, matches: int, places: Sequence[
 
 
 def _find_captions(place: _Folder, source: CaptionSource, left_out: list[LeftOut]) -> list[Recording]:
-    """The recordings of one folder, with captions from the table at its top, or from files and names."""
+    """Find the recordings of one folder, with captions from the table at its top, or from text files and names."""
     tables = sorted(
         path
         for path in place.folder.iterdir()
@@ -242,7 +242,7 @@ def _find_captions(place: _Folder, source: CaptionSource, left_out: list[LeftOut
     if source.words == "auto" and len(tables) > 1:
         raise SettingsError(
             f"{place.folder} contains {len(tables)} tables of captions: {', '.join(path.name for path in tables)}.",
-            "State which one to read.",
+            "Name the one to read.",
         )
     if source.words == "auto" and tables:
         return _match_table([place], source, tables[0], left_out)
@@ -257,10 +257,10 @@ def _find_captions(place: _Folder, source: CaptionSource, left_out: list[LeftOut
 
 
 def _read_caption(path: Path, folder: Path, words: CaptionWords) -> tuple[list[str], str]:
-    """Captions of a file without a table, and the reason if there is none."""
-    beside = next((path.with_suffix(suffix) for suffix in TEXT_SUFFIXES if path.with_suffix(suffix).is_file()), None)
-    if beside is not None and words in ("auto", "text"):
-        return _read_text(beside, folder)
+    """Read the captions of a file without a table. Returns also the reason if there are none."""
+    text_file = next((path.with_suffix(suffix) for suffix in TEXT_SUFFIXES if path.with_suffix(suffix).is_file()), None)
+    if text_file is not None and words in ("auto", "text"):
+        return _read_text(text_file, folder)
     if words == "text":
         return [], f"there is no {path.stem}.txt next to it"
     caption = ""

@@ -1,4 +1,4 @@
-"""The user's recordings as training data: cut into clips once, stored in shards, read as corpora."""
+"""Recordings as training data: cut into clips once, stored in shards, and read as corpora."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from rewas_engine.training.vocoder_stage import WaveformCorpus
 SETTINGS_FILE = "corpus.json"
 SHARD_RECORDINGS = 8
 HELD_OUT_SHARE = 0.1
-"""Share of the recordings, of sounds and of videos, that training does not use."""
+"""Share of the recordings, among sounds and among videos, that training does not use."""
 FULL_SCALE = 32767
 DISTINCT_ONSET_NATS = 1.0
 DISTINCT_SHARE = 0.5
@@ -48,7 +48,7 @@ class RecordedClip:
 
     Attributes:
         recording: Name of its recording.
-        start_s: Start from the recording's start.
+        start_s: Seconds from the start of the recording.
         caption: Description of the sound.
         is_seen: Whether it has video.
         row: Position among all clips.
@@ -64,13 +64,13 @@ class RecordedClip:
 
     @property
     def source(self) -> tuple[bool, str]:
-        """The recording: names are unique among videos and among sounds."""
+        """Key of the recording, because names are unique only among videos and among sounds."""
         return self.is_seen, self.recording
 
 
 @dataclass(frozen=True)
 class HeldOutClips:
-    """Held-out clips: captions, sounds [N, samples] float32, and frames [T, H, W] or None for each."""
+    """Held-out clips: caption, sound and frames of each; sounds are [N, samples], frames [T, H, W] or None."""
 
     captions: tuple[str, ...]
     sounds: NDArray[np.float32]
@@ -79,10 +79,10 @@ class HeldOutClips:
 
 @dataclass(frozen=True)
 class Recordings:
-    """A catalogue's recordings, cut into clips of one format in a folder.
+    """The recordings of a catalogue, cut into clips of one format in a folder.
 
     Call `write` first; finished shards are kept. A tenth of the recordings, chosen by a hash of their names, is held
-    out from everything that the stages get.
+    out from all stages.
     """
 
     folder: Path
@@ -90,12 +90,11 @@ class Recordings:
     clips: ClipFormat = field(default_factory=ClipFormat)
 
     def write(self, workers: int, report: ReportShards | None = None, cancel: CancelSignal | None = None) -> None:
-        """Read and cut the missing recordings; `left_out` lists those that cannot be used. Shards are written
-        atomically.
+        """Read and cut the missing recordings, and write shards atomically. `left_out` lists unusable recordings.
 
         Args:
             workers: Number of threads.
-            report: Called with the number of finished recordings and their total.
+            report: Called with finished and total recordings.
             cancel: Stops the work when it is set.
 
         Raises:
@@ -106,7 +105,7 @@ class Recordings:
         total = len(self.catalog.recordings)
         missing = self._missing()
         left = sum(len(self._recordings_of(index)) for index in missing)
-        # Threads are enough: decoding and resampling release the interpreter lock.
+        # Threads are enough, because decoding and resampling release the interpreter lock.
         with ThreadPoolExecutor(workers) as pool:
             shards = {pool.submit(self._write_shard, index, cancel): index for index in missing}
             try:
@@ -123,15 +122,15 @@ class Recordings:
             left_out = self.left_out()
             raise SettingsError(
                 f"None of the {total} recordings can be used; {left_out[0]}." if left_out else "There is no recording.",
-                "Check the files that were left out, and give sounds, or videos with sound, that FFmpeg can read.",
+                "Check the files that were left out, and use sounds or videos with sound that FFmpeg can read.",
             )
 
     def left_out(self) -> list[LeftOut]:
-        """Files and lines that were left out, with the reason for each; call `write` first."""
+        """Return the files and lines that were left out, with the reason for each. Call `write` first."""
         return [*self.catalog.left_out, *(LeftOut(*each) for shard in self._shards for each in shard["left_out"])]
 
     def captions(self) -> list[str]:
-        """One caption per training clip; a recording's clips take its captions in turn."""
+        """One caption per training clip. The clips of a recording take its captions in turn."""
         return [clip.caption for clip in self.training_clips]
 
     def waveforms(self) -> WaveformCorpus:
@@ -141,7 +140,7 @@ class Recordings:
     def sounds(self, front_end: AudioFrontEnd, embed: Callable[[Sequence[str]], torch.Tensor]) -> SoundCorpus:
         """Training data of the denoiser; log-mels and onsets are cached next to the shards.
 
-        Onsets of recordings are not annotated: they are detected where they are distinct, and unknown elsewhere.
+        Recordings have no annotated onsets. They are detected in clips where they are distinct, and unknown in others.
         """
         log_mels = torch.from_numpy(self._log_mels(front_end)[self._rows])
         captions = self.captions()
@@ -175,7 +174,7 @@ class Recordings:
         return PictureCorpus(frames, at_pictures, float(self.clips.frame_rate))
 
     def held_out(self, most: int) -> HeldOutClips:
-        """Clips of the held-out recordings, at most this many, spread evenly over them."""
+        """Read at most this many clips of the held-out recordings, spread evenly over them."""
         found = [clip for clip in self._all_clips if clip.source in self._held_out]
         chosen = [found[position * len(found) // most] for position in range(most)] if len(found) > most else found
         sounds = self._concatenate("sound")[[clip.row for clip in chosen]] / np.float32(FULL_SCALE)
@@ -214,7 +213,7 @@ class Recordings:
         }
 
     def _duration_s(self, clips: Sequence[RecordedClip]) -> float:
-        """Seconds of recordings that the clips cover; overlaps count once, and silence from padding counts too."""
+        """Seconds of recordings that the clips cover. Overlaps count once, and padding counts too."""
         covered_s, reached_s = 0.0, {clip.source: 0.0 for clip in clips}
         length_s = float(self.clips.duration_s)
         for clip in clips:
@@ -249,7 +248,7 @@ class Recordings:
         return [clip.row for clip in self.training_clips]
 
     def is_written(self) -> bool:
-        """Whether every recording was cut. Raises SettingsError if the folder contains something else."""
+        """Whether all recordings are cut. Raises SettingsError if the folder contains something else."""
         return self._folder_settings.matches() and not self._missing()
 
     @property
@@ -306,7 +305,7 @@ class Recordings:
             save_array_atomic(self._shard(index, "sound.npy"), np.concatenate(sounds))
         if frames:
             save_array_atomic(self._shard(index, "picture.npy"), np.concatenate(frames))
-        # Written last: its presence marks the shard as complete.
+        # Written last, because its presence marks the shard as complete.
         write_text_atomic(self._shard(index, "json"), json.dumps({"clips": entries, "left_out": left_out}))
 
     def _concatenate(self, kind: str) -> NDArray[Any]:
@@ -315,7 +314,7 @@ class Recordings:
         return gathered
 
     def _onsets(self, front_end: AudioFrontEnd, frames: int) -> NDArray[np.float16]:
-        """Onsets of all clips, [N, frames]; zero where strikes are not distinct. Cached for each frame rate."""
+        """Onsets of all clips, [N, frames]; zero in clips without distinct strikes. Cached for each frame rate."""
         rate_hz = front_end.config.frame_rate_hz
         cache = self.folder / f"onsets-{frames}-{rate_hz.numerator}-{rate_hz.denominator}.npy"
         if not cache.is_file():
@@ -326,8 +325,8 @@ class Recordings:
                 for sound in self._concatenate("sound")
             ]
             save_array_atomic(cache, np.stack(tracks).astype(np.float16))
-        kept: NDArray[np.float16] = np.load(cache)
-        return kept
+        cached: NDArray[np.float16] = np.load(cache)
+        return cached
 
     def _log_mels(self, front_end: AudioFrontEnd) -> NDArray[np.float16]:
         """Log-mels of all clips, [N, T, bins]; cached for each front end."""
@@ -343,14 +342,14 @@ class Recordings:
             waveforms = torch.from_numpy(self._concatenate("sound"))
             log_mels = [front_end.log_mel(part.float() / FULL_SCALE).half().numpy() for part in waveforms.split(64)]
             save_array_atomic(cache, np.concatenate(log_mels))
-        kept: NDArray[np.float16] = np.load(cache)
-        return kept
+        cached: NDArray[np.float16] = np.load(cache)
+        return cached
 
 
 def detect_distinct_onsets(waveform: NDArray[np.floating], sample_rate_hz: int) -> tuple[FloatArray, FloatArray]:
-    """Times [N] in seconds and strengths [N], up to 1, of a waveform's onsets; empty where they are not distinct.
+    """Detect the onsets of a waveform: times [N] in seconds and strengths [N] up to 1, empty if they are indistinct.
 
-    A detector finds onsets in rain and engines too, but weak ones that are not strikes a user would request.
+    The detector also finds weak onsets in rain and engines, which no user would request as strikes.
     """
     times_s, rises_nats = detect_onsets(waveform, sample_rate_hz)
     distinct = rises_nats >= DISTINCT_ONSET_NATS
@@ -360,19 +359,17 @@ def detect_distinct_onsets(waveform: NDArray[np.floating], sample_rate_hz: int) 
 
 
 def _caption_of(recording: Recording, position: int) -> str:
-    """The caption of a clip: a recording's clips take its captions in turn, starting at one chosen by a hash of its
-    name.
-    """
+    """Choose the caption of a clip. Clips take the captions in turn, starting at a hash of the recording's name."""
     first = int.from_bytes(hashlib.sha256(recording.name.encode()).digest()[:4])
     return recording.captions[(first + position) % len(recording.captions)]
 
 
 def held_out_names(names: Collection[str]) -> list[str]:
-    """The held-out recordings: HELD_OUT_SHARE of them, and at least one of two."""
+    """Choose the held-out recordings: HELD_OUT_SHARE of them, and at least one if there are two."""
     count = max(1, round(HELD_OUT_SHARE * len(names))) if len(names) > 1 else 0
     return sorted(names, key=_draw_key)[:count]
 
 
 def _draw_key(name: str) -> str:
-    """Sort key for drawing that does not depend on the other recordings."""
+    """Pseudo-random sort key that does not depend on the other recordings."""
     return hashlib.sha256(f"held out: {name}".encode()).hexdigest()

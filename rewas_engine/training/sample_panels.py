@@ -32,7 +32,7 @@ _LONGEST_TITLE = 70
 
 
 def spread_rows(count: int) -> list[int]:
-    """SAMPLES rows, or fewer in a smaller corpus, evenly spread."""
+    """Choose SAMPLES evenly spread rows, or fewer in a smaller corpus."""
     return [index * count // min(SAMPLES, count) for index in range(min(SAMPLES, count))]
 
 
@@ -40,7 +40,7 @@ def spread_rows(count: int) -> list[int]:
 def sound_panels(
     components: dict[str, Any], corpus: SoundCorpus, captions: Sequence[str], front_end: AudioFrontEnd
 ) -> list[Panel]:
-    """Generate sounds for captions of the corpus; with an adapter they follow those clips' energies.
+    """Generate sounds for captions of the corpus. With an adapter they follow the energies of the clips.
 
     Args:
         components: codec, denoiser, schedule, text_encoder, and optionally adapter.
@@ -71,7 +71,7 @@ def sound_panels(
 
 @torch.inference_mode()
 def vocoder_panels(vocoder: SpectralVocoder, corpus: WaveformCorpus, front_end: AudioFrontEnd) -> list[Panel]:
-    """Clips of the corpus next to the vocoder's reconstruction of their log-mels."""
+    """Show clips of the corpus next to the vocoder's reconstruction of their log-mels."""
     panels = []
     for row in spread_rows(len(corpus.waveforms))[: SAMPLES // 2]:
         real = front_end.log_mel(corpus.waveforms[row : row + 1].float() / 32768)
@@ -86,7 +86,7 @@ def vocoder_panels(vocoder: SpectralVocoder, corpus: WaveformCorpus, front_end: 
 
 @torch.inference_mode()
 def picture_panels(encoder: MotionEncoder, phi: Phi, corpus: PictureCorpus) -> list[Panel]:
-    """Energies of clips of the corpus next to those estimated from their frames."""
+    """Show energies of clips next to the energies estimated from their frames."""
     panels = []
     for row in spread_rows(len(corpus.frames)):
         frames = corpus.frames[row : row + 1].to(encoder.device).float() / 255
@@ -101,12 +101,12 @@ def picture_panels(encoder: MotionEncoder, phi: Phi, corpus: PictureCorpus) -> l
 def joint_panels(
     space: JointSpace, clips: JointClips, known_prompts: torch.Tensor, known_words: Sequence[str]
 ) -> list[Panel]:
-    """Held-out clips with the known words closest to their sounds and their videos.
+    """Show held-out clips with the known phrases nearest to their sounds and videos.
 
     Args:
         space: The joint space.
         clips: The clips.
-        known_prompts: [K, D] sentence embeddings of the known words.
+        known_prompts: [K, D] sentence embeddings of the known phrases.
         known_words: One phrase per class.
     """
     rows = clips.development[spread_rows(len(clips.development))]

@@ -1,6 +1,6 @@
-"""Plots of a training in progress: the loss curve, and sheets with the current results.
+"""Plots of a training in progress: the loss curve, and sheets with current results.
 
-Drawn with matplotlib if it is installed (the extra `plots`); training does not depend on it.
+They are drawn with matplotlib if it is installed (the extra `plots`); training does not depend on it.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def draw_losses(path: Path, stage: str, losses: Sequence[float]) -> None:
 
 
 def draw_figures(path: Path, title: str, figures: Mapping[int, Mapping[str, float]]) -> None:
-    """Plot each figure over the steps at which it was measured, one below the other."""
+    """Plot each figure over the steps at which it was measured, one plot below the other."""
     from matplotlib.figure import Figure
 
     names = sorted({name for measured in figures.values() for name in measured})

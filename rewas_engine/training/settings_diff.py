@@ -1,4 +1,4 @@
-"""Compares the settings of existing results with the current ones."""
+"""Compare the settings of existing results with the current ones."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from collections.abc import Mapping
 from typing import Any
 
 MAX_ENTRIES = 4
-"""Most differences that a message lists."""
+"""Maximum number of differences in a message."""
 
 
 def flatten_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Flatten settings to names such as `base.steps`, with JSON values.
 
-    The device and the intervals of checkpoints and samples are left out, since they do not change the weights.
+    The device and the intervals of checkpoints and samples are left out, because they do not change the weights.
     """
     found: dict[str, Any] = {}
     for name, value in settings.items():
@@ -25,7 +25,7 @@ def flatten_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def describe_difference(theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> str:
-    """Describe what differs, as `base.steps (4, now 5), seed (1, now 2)`; "" if nothing does."""
+    """Describe the differences, such as `base.steps (4, now 5), seed (1, now 2)`; "" if there are none."""
     names = [name for name in {**ours, **theirs} if name not in ours or ours[name] != theirs.get(name, _MISSING)]
     entries = [
         f"{name} ({_format_setting(theirs, name)}, now {_format_setting(ours, name)})" for name in names[:MAX_ENTRIES]

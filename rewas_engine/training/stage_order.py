@@ -1,6 +1,6 @@
-"""The stages of a training: their order and dependencies, the settings that determine each, and which are finished.
+"""The stages of a training: order, dependencies, settings and completion.
 
-This module does not import torch, because the command line lists the stages in its help.
+This module does not import torch, because the command-line help lists the stages.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 STAGES = ("corpus", "words", "codec", "base", "adapter", "vocoder", "picture", "joint", "pack")
 WORLD_STAGES = ("words", "joint")
-"""Stages that only run on the world's clips."""
+"""Stages that run only on clips of the world."""
 _NEEDS = {
     "words": ("corpus",),
     "codec": ("corpus",),
@@ -32,7 +32,7 @@ _NEEDS = {
     "pack": ("adapter", "vocoder", "picture"),
 }
 _OPTIONAL = {"pack": ("joint",)}
-"""Stages whose results go into another stage if they exist."""
+"""Stages whose results another stage uses if they exist."""
 _STAGE_OF_SETTING = {
     "sounds": "corpus",
     "pictures": "corpus",
@@ -41,17 +41,17 @@ _STAGE_OF_SETTING = {
     "denoiser": "base",
     "phi_blocks": "picture",
 }
-"""The stage of a setting whose name does not begin with it."""
+"""Stages of settings whose names do not begin with the stage."""
 
 
 class StageLedger:
-    """The finished stages of a run with their settings: a file `<stage>.finished` for each.
+    """Record of the finished stages of a run, in a file `<stage>.finished` with the settings of each.
 
     Args:
         folder: Folder of the run.
         config: Settings of the run.
         start_fingerprint: Fingerprint of the continued pack, "" for none.
-        uses_world: Whether the clips are the synthetic world's.
+        uses_world: Whether the clips are from the synthetic world.
     """
 
     def __init__(self, folder: Path, config: StarterConfig, start_fingerprint: str, uses_world: bool) -> None:
@@ -66,14 +66,14 @@ class StageLedger:
             has_corpus: Whether all clips are prepared.
 
         Raises:
-            SettingsError: A stage does not exist, lacks a stage before it, or was finished with other settings.
+            SettingsError: A stage does not exist, needs an earlier stage, or was finished with other settings.
         """
         for stage in stages:
             if stage not in STAGES:
                 raise SettingsError(f"There is no stage {stage!r}.", f"Choose from {', '.join(STAGES)}.")
         done = {"corpus"} if has_corpus else set()
         for stage in stages:
-            # Including those before it: a stage must not continue from results of other settings.
+            # Earlier stages are checked too, because a stage must not use results of other settings.
             finished = {each for each in self._before(stage) if self.is_finished(each)}
             missing = [each for each in self._before(stage, needed=True) if each not in finished | done]
             if not self.is_finished(stage) and missing:
@@ -105,7 +105,7 @@ class StageLedger:
         write_text_atomic(self._marker(stage), json.dumps({"settings": self.settings(stage)}, indent=1))
 
     def settings(self, stage: str) -> dict[str, Any]:
-        """The settings that determine a stage's result: its own and those of the stages before it."""
+        """Return the settings that determine the result of a stage: its own and those of the stages it depends on."""
         deciding = {stage, *self._before(stage)}
         return flatten_settings({name: value for name, value in self._settings.items() if self._counts(name, deciding)})
 
@@ -116,7 +116,7 @@ class StageLedger:
         return stage in stages and (self._of_the_world or stage not in ("corpus", *WORLD_STAGES))
 
     def _before(self, stage: str, needed: bool = False) -> list[str]:
-        """The stages that a stage depends on, transitively; with `needed`, without the optional ones."""
+        """Return the stages that a stage depends on, transitively; with `needed`, without the optional ones."""
         found: set[str] = set()
         waiting = [stage]
         while waiting:

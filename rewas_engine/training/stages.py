@@ -1,4 +1,4 @@
-"""The sound stages of a starter pack's training: data, batches and losses of base and adapter."""
+"""The sound stages of the starter pack: data, batches and losses of base and adapter."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ from rewas_engine.models.text_projection import TextProjection
 from rewas_engine.training.loop import LossFunction, lower_precision
 
 SOFTENED_VALUES = 112
-"""The paper's φ gives 112 values for 5.12 s; the adapter is also trained on curves of that resolution."""
+"""The paper's φ estimates 112 values for 5.12 s, so the adapter is also trained on curves of this resolution."""
 
 CLOSE_NATS = 0.1
-"""Energy errors count linearly above this value and quadratically below it."""
+"""Energy errors are linear above this value and quadratic below it."""
 
 FAINT_NATS = 0.5
-"""Energy above silence from which a sound counts as audible."""
+"""A sound counts as audible from this energy above silence."""
 
 RISE_FRAMES = 3
 """An onset is a rise within this many mel frames."""
 
 EMPTY_PROMPT_SHARE = 0.7
-"""Share of the clips without controls that also get no prompt while the adapter is trained."""
+"""Share of the clips without controls that also have no prompt in the training of the adapter."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class SoundCorpus:
     Attributes:
         log_mels: [N, T, bins] float16 nats.
         prompts: [N, D] sentence embeddings.
-        empty_prompt: [D], of "".
+        empty_prompt: [D], embedding of "".
         onsets: [N, T] float16 strengths, 0 to 1, in the frames of the onsets.
         has_onsets: [N] bool, whether a clip's onsets are known.
     """
@@ -56,7 +56,7 @@ class SoundCorpus:
 
 @dataclass(frozen=True)
 class DenoiserRecipe:
-    """How denoiser and adapter sample the corpus.
+    """Sampling of the corpus and weights of the losses, for denoiser and adapter.
 
     Attributes:
         batch_size: Crops per step.
@@ -68,11 +68,11 @@ class DenoiserRecipe:
         onsets_share: Share of clips controlled by onsets instead of energy.
         texture_share: Share of clips with texture as a further control.
         energy_weight, onsets_weight, texture_weight: Weights of the errors of the predicted clip's energy, rises and
-        texture, in nats, added to the denoising loss.
+            texture, in nats, which are added to the denoising loss.
         silence_weight: Weight of the denoising loss in silence, relative to 1 elsewhere.
         louder_of: Number of candidate crops of a clip; the one with the most sound is used.
-        prompt_noise: Standard deviation of the noise added to each component of a prompt, so that unseen phrasings
-            fall near known ones.
+        prompt_noise: Standard deviation of the noise that is added to each component of a prompt embedding, so that
+            unseen phrases are near known ones.
     """
 
     batch_size: int = 24
@@ -111,7 +111,7 @@ class DenoiserBatch:
 
 
 class DenoiserBatches:
-    """Batches that depend only on the step's generator."""
+    """Draws batches that depend only on the generator of the step."""
 
     def __init__(
         self,
@@ -121,7 +121,7 @@ class DenoiserBatches:
         projection: TextProjection | None = None,
     ) -> None:
         self.corpus, self.codec, self.recipe, self.projection = corpus, codec, recipe, projection
-        # One value per latent position, since crops start at these.
+        # One value per latent position, because crops start at latent positions.
         self._energies = torch.cat(
             [
                 part.float().mean(dim=-1).unflatten(1, (-1, codec.config.patch_size)).mean(dim=-1)
@@ -133,17 +133,17 @@ class DenoiserBatches:
         """Draw the clips of one step, on the codec's device, all with prompts."""
         recipe, log_mels, patch = self.recipe, self.corpus.log_mels, self.codec.config.patch_size
         frames = log_mels.shape[1] if whole else recipe.crop_frames
-        # A whole clip costs as much as several crops: fewer of them keep the steps equal.
+        # A whole clip costs as much as several crops, so a step has fewer of them.
         size = max(1, recipe.batch_size * recipe.crop_frames // frames)
         rows = torch.randint(len(log_mels), (size,), generator=generator)
         starts = self._starts(rows, frames // patch, generator) * patch
 
-        def cropped(clips: torch.Tensor) -> torch.Tensor:
+        def crop(clips: torch.Tensor) -> torch.Tensor:
             parts = [clips[row, start : start + frames] for row, start in zip(rows, starts, strict=True)]
             return torch.stack(parts).to(self.codec.device).float()
 
         gains_nats = -recipe.quietest_nats * torch.rand((size, 1, 1), generator=generator)
-        crops = (cropped(log_mels) + gains_nats.to(self.codec.device)).clamp(min=SILENCE_NATS)
+        crops = (crop(log_mels) + gains_nats.to(self.codec.device)).clamp(min=SILENCE_NATS)
         prompts = self.corpus.prompts[rows].clone()
         prompts += recipe.prompt_noise * torch.randn(prompts.shape, generator=generator)
         with torch.no_grad():
@@ -152,7 +152,7 @@ class DenoiserBatches:
             latents,
             self._project(prompts.to(self.codec.device)),
             crops,
-            cropped(self.corpus.onsets),
+            crop(self.corpus.onsets),
             self.corpus.has_onsets[rows].to(self.codec.device),
         )
 
@@ -165,8 +165,8 @@ class DenoiserBatches:
     def weights(self, log_mels: torch.Tensor) -> torch.Tensor:
         """Weights of latent positions [B, 1, T', 1] for log-mels [B, T, bins], with mean 1 in each clip.
 
-        Otherwise a short sound would be a small part of a clip that is mostly silence. If silence has weight 0, a
-        silent clip does not count.
+        Otherwise a short sound would have little weight in a clip that is mostly silent. If the weight of silence is 0,
+        silent clips do not count.
         """
         sounding = log_mels.mean(dim=-1).unflatten(1, (-1, self.codec.config.patch_size)).amax(dim=-1)
         audible = (sounding > SILENCE_NATS + FAINT_NATS).float()
@@ -194,7 +194,7 @@ class DenoiserBatches:
         softened = draws[0] < 0.5
         energies[softened] = soften_energies(energies[softened])
         by_onsets = (draws[1] < recipe.onsets_share) & batch.has_onsets
-        # Half of the clips with both get both, so that onsets can sharpen a soft energy from video.
+        # Some clips get both, so that onsets can sharpen a smooth energy from video.
         with_onsets = by_onsets | ((draws[1] > 1 - recipe.onsets_share / 2) & batch.has_onsets)
         with_texture = draws[2] < recipe.texture_share
         given = torch.stack([~by_onsets, with_onsets, with_texture], dim=1)
@@ -205,7 +205,7 @@ class DenoiserBatches:
 def base_loss(
     batches: DenoiserBatches, denoiser: UNet2DConditionModel, schedule: DDIMScheduler, steps: int
 ) -> LossFunction:
-    """The text-to-audio base: predicts the velocity of noisy latents from the prompt alone."""
+    """Loss of the text-to-audio base, which predicts the velocity of noisy latents from the prompt alone."""
 
     def loss_of(step: int, generator: torch.Generator) -> torch.Tensor:
         batch = batches.draw(step >= batches.recipe.whole_from * steps, generator)
@@ -226,10 +226,10 @@ def adapter_loss(
     bins: int,
     steps: int,
 ) -> LossFunction:
-    """The adapter on the frozen base: the same loss, with controls as a hint that is dropped at random.
+    """Loss of the adapter on the frozen base: as for the base, with controls as a hint that is dropped at random.
 
-    For each given control, the error of the predicted clip is added: the hint determines energy and texture at every
-    noise level, and where sounds begin and do not.
+    For each given control, the error of the predicted clip is added, because the hint determines energy, texture and
+    the starts of sounds at every noise level.
     """
     codec, encode = batches.codec, partial(encode_scaled, batches.codec)
     signal_rates = schedule.alphas_cumprod.sqrt()
@@ -238,8 +238,8 @@ def adapter_loss(
         batch = batches.draw(step >= batches.recipe.whole_from * steps, generator)
         noisy, timesteps, velocity = add_noise(batch.latents, schedule, generator)
         controls = batches.controls(batch, generator)
-        # Prompts are dropped only together with the controls, as in guidance. An adapter with energy but no prompt
-        # would learn to guess the class from the energy's shape.
+        # Prompts are dropped only together with the controls, as in guidance. With energy but no prompt, the adapter
+        # would learn to guess the class from the shape of the energy.
         is_controlled = controls.is_given.any(dim=1, keepdim=True)
         emptied = batches.drop_prompts(batch.prompts, EMPTY_PROMPT_SHARE, generator)
         prompts = torch.where(is_controlled, batch.prompts, emptied)
@@ -259,7 +259,7 @@ def adapter_loss(
         signal = signal_rates.to(noisy.device)[timesteps][:, None, None, None]
         clips = signal * noisy - (1 - signal.square()).sqrt() * predicted.float()
         decoded = codec.decode(clips / codec.config.scaling_factor).sample[:, 0]
-        # Values below silence do not exist: the decoder's output is clamped there, as sounds are.
+        # The output of the decoder is clamped at silence, as in generation.
         decoded = decoded.clamp(min=SILENCE_NATS)
         energies, wanted = decoded.mean(dim=-1), batch.log_mels.mean(dim=-1)
         recipe = batches.recipe
@@ -292,8 +292,8 @@ def _rises(energies: torch.Tensor) -> torch.Tensor:
 
 
 def soften_energies(energies: torch.Tensor) -> torch.Tensor:
-    """Energies [B, T] at the resolution and smoothness of an estimate from video, still [B, T] (paper: ground-truth
-    energy).
+    """Reduce energies [B, T] to the resolution and smoothness of an estimate from video (ground-truth energy of the
+    paper).
     """
     if not len(energies):
         return energies
@@ -330,7 +330,7 @@ def draw_noise(
 def prediction_target(
     latents: torch.Tensor, noise: torch.Tensor, timesteps: torch.Tensor, schedule: DDIMScheduler
 ) -> torch.Tensor:
-    """The prediction target for latents [B, C, T, F] at timesteps [B]: noise or velocity, by the schedule.
+    """Return the prediction target for latents [B, C, T, F] at timesteps [B]: noise or velocity, as the schedule says.
 
     Raises:
         ValueError: The schedule has another prediction type.

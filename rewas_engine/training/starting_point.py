@@ -12,17 +12,17 @@ from rewas_engine.packs.components import load_component
 from rewas_engine.packs.description import PackDescription, find_pack, read_pack, verify_files
 
 NOTHING = "nothing"
-"""Name of the starting point of a stage that continues no pack."""
+"""Name of the starting point of a stage that does not continue a pack."""
 
 
 class StartingPoint:
-    """The pack that a training starts from, if any; every stage gets its component from here.
+    """The pack that a training starts from, if any. Every stage gets its component from here.
 
     Args:
-        pack: Name or folder; "" is none.
+        pack: Name or folder of the pack; "" for none.
 
     Raises:
-        PackError: It is not installed or is damaged.
+        PackError: The pack is not installed or is damaged.
     """
 
     def __init__(self, pack: str) -> None:
@@ -39,7 +39,7 @@ class StartingPoint:
 
     @property
     def fingerprint(self) -> str:
-        """The pack's name and version with a hash of its files, independent of its location; "" without a pack."""
+        """Name and version of the pack with a hash of its files, independent of its location; "" without a pack."""
         if self._description is None:
             return ""
         return f"{self.name} {self._description.fingerprint[:12]}"
@@ -55,7 +55,7 @@ class StartingPoint:
         If class or shapes differ, the module stays unchanged.
 
         Returns:
-            The name of the starting point: the pack's, or NOTHING.
+            Name of the starting point: name and version of the pack, or NOTHING.
         """
         found = self.component(role)
         if found is None or type(found) is not type(module):
@@ -70,7 +70,7 @@ class StartingPoint:
         return self.name
 
     def component(self, role: str) -> nn.Module | None:
-        """The pack's component of a role, if it has one."""
+        """Load the component of a role from the pack; None if there is none."""
         if self._description is None or role not in self._description.components:
             return None
         module: nn.Module = load_component(self._description.path, role, self._description.components[role])

@@ -1,4 +1,4 @@
-"""The vocoder stage: from log-mel to waveform, trained on waveforms alone."""
+"""The vocoder stage: trains the vocoder on waveforms alone."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from rewas_engine.models.vocoder import SpectralVocoder
 from rewas_engine.training.loop import LossFunction, lower_precision
 
 WINDOWS_SAMPLES = (64, 128, 256, 512, 2048)
-"""Windows of the spectral losses; the shortest resolve changes within one hop of the vocoder."""
+"""Window lengths of the spectral losses. The shortest resolve changes within one hop of the vocoder."""
 QUIETEST_MAGNITUDE = 1e-4
-"""Added to magnitudes before their logarithm."""
+"""Added to magnitudes before taking the logarithm."""
 
 QUIETEST_LEVEL = 0.02
-"""Root mean square of spectra below which batches are quieter than those of the corpora, whose minimum is 0.1."""
+"""Lower limit of the RMS in relative spectral distances. In the training data, the RMS of a batch is at least 0.1."""
 
 
 @dataclass(frozen=True)
@@ -33,9 +33,8 @@ def vocoder_loss(
 ) -> LossFunction:
     """Log-mel distance, and log and linear distance of spectra at five resolutions.
 
-    For a vocoder with random phases, two draws of each sound are compared: their similarity counts against their
-    distance from the real sound (energy distance, Gritsenko et al. 2020), so that noise is learnt as noise and not as
-    its mean.
+    For a vocoder with random phases, two draws of each sound are compared, and their distance from each other is
+    subtracted (energy distance, Gritsenko et al. 2020), so that noise is learned as noise instead of its mean.
     """
     hop = front_end.config.hop_samples
 
@@ -68,7 +67,7 @@ def vocoder_loss(
 
 
 def _frame_positions(log_mels: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    """Frame positions [B, T] far beyond any real sound's length, so that no two draws are the same."""
+    """Draw frame positions [B, T] far beyond the length of any sound, so that no two draws are the same."""
     starts = torch.randint(1 << 40, (len(log_mels), 1), generator=generator)
     return (starts + torch.arange(log_mels.shape[1])).to(log_mels.device)
 
@@ -76,11 +75,11 @@ def _frame_positions(log_mels: torch.Tensor, generator: torch.Generator) -> torc
 def _spectral_distance(
     one: Sequence[torch.Tensor], other: Sequence[torch.Tensor], real: Sequence[torch.Tensor]
 ) -> torch.Tensor:
-    """Log and linear distance of two sounds' magnitudes, the linear one relative to the level of the real sounds."""
+    """Log and linear distance of the magnitudes of two sounds, the linear one relative to the real sounds' level."""
     distance = one[0].new_zeros(())
     for ours, theirs, of_real in zip(one, other, real, strict=True):
         logarithmic = (torch.log(ours + QUIETEST_MAGNITUDE) - torch.log(theirs + QUIETEST_MAGNITUDE)).abs().mean()
-        # Relative to the real spectrum, with a minimum: the relative distance from silence would be unbounded.
+        # The level has a minimum, because the relative distance from silence would be unbounded.
         level = _root_mean_square(of_real).clamp(min=QUIETEST_LEVEL)
         distance = distance + logarithmic + _root_mean_square(ours - theirs) / level
     return distance

@@ -1,4 +1,4 @@
-"""The words stage: learns which sounds of the world a sentence embedding describes."""
+"""The words stage: trains the text projection, which learns the sounds that a sentence embedding describes."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from rewas_engine.world import AMBIENCE_CLASSES, CLASS_NAMES, Scene, captions
 from rewas_engine.world.vocabulary import MODIFIERS, find_modifiers, frame_phrase, further_captions, unnamed_captions
 
 SILENCE, UNNAMED = len(CLASS_NAMES), len(CLASS_NAMES) + 1
-"""Further meanings of the foreground: silence, and an unnamed sound."""
+"""Further foreground meanings: silence, and an unnamed sound."""
 FRONT_MEANINGS = len(CLASS_NAMES) + 2
 NOTHING_BEHIND = len(AMBIENCE_CLASSES)
 BEHIND_MEANINGS = len(AMBIENCE_CLASSES) + 1
 CHOICES = (FRONT_MEANINGS, BEHIND_MEANINGS)
 CAPTIONS_IN_A_STEP = 256
 PLAIN_SHARE = 0.5
-"""Share of a step with phrases that have neither modifiers nor background, balanced over the classes."""
+"""Share of phrases in a step that have neither modifiers nor background, balanced over the classes."""
 WORDLESS_SHARE = 0.04
 FARTHEST_WORDS = 1.0
-"""Largest standard deviation of the noise on each component: unseen phrasings lie about as amounts away."""
+"""Largest standard deviation of the noise on each component, about the distance of unseen phrases."""
 SMOOTHING = 0.05
-"""Label smoothing, since no phrase has a certain meaning."""
+"""Label smoothing, because no phrase has a certain meaning."""
 FLAG_WEIGHT = 3.0
 RIDGE = 20.0
-"""Keeps meanings with few examples small."""
+"""Ridge regularisation, which keeps meanings with few examples small."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,9 +38,9 @@ class LabelledCaptions:
     """Captions with their meanings.
 
     Attributes:
-        embeddings: [N, D] of sentences.
-        front, behind: [N] indices within CHOICES.
-        flags: [N, F] of 0 and 1.
+        embeddings: [N, D] sentence embeddings.
+        front, behind: [N] indices of the foreground and background meaning.
+        flags: [N, F], 1 for each modifier in the caption, else 0.
     """
 
     embeddings: torch.Tensor
@@ -51,9 +51,7 @@ class LabelledCaptions:
 
 @dataclass(frozen=True, eq=False)
 class WordsCorpus:
-    """Training data of the words stage: captions of scenes, plain phrases of each class, and phrases that name no
-    sound.
-    """
+    """Training data: captions of scenes, plain phrases of each class, and phrases that name no sound."""
 
     scenes: LabelledCaptions
     plain: LabelledCaptions
@@ -61,7 +59,7 @@ class WordsCorpus:
 
 
 def words_corpus(scenes: Sequence[Scene], embed: Callable[[Sequence[str]], torch.Tensor]) -> WordsCorpus:
-    """Embed captions of the world's scenes and its phrases; rare phrases both alone and in a sentence."""
+    """Embed the captions of scenes and all phrases of the world. Rare phrases are used alone and in a sentence."""
     rng = np.random.default_rng(len(scenes))
     plain = [
         (number, words)
@@ -86,7 +84,7 @@ def words_corpus(scenes: Sequence[Scene], embed: Callable[[Sequence[str]], torch
 
 
 def new_text_projection(corpus: WordsCorpus, hidden: int, length: float) -> TextProjection:
-    """An untrained projection whose meaning vectors are fitted to the captions by least squares."""
+    """Build an untrained projection whose meaning vectors are fitted to the captions by least squares."""
     width = corpus.scenes.embeddings.shape[1]
     projection = TextProjection(width, hidden, CHOICES, len(MODIFIERS), length)
     parts = (corpus.scenes, corpus.plain, corpus.wordless)
@@ -100,7 +98,7 @@ def new_text_projection(corpus: WordsCorpus, hidden: int, length: float) -> Text
 
 
 def words_loss(corpus: WordsCorpus, projection: TextProjection) -> LossFunction:
-    """Cross entropy of each caption's meanings, with noise as large as the distance of unseen phrasings."""
+    """Cross entropy of the meanings of captions, with noise as large as the distance of unseen phrases."""
     plain_of_class = [(corpus.plain.front == number).nonzero().flatten() for number in range(len(CLASS_NAMES))]
     most = max(map(len, plain_of_class))
     plain_rows = torch.stack([rows[torch.arange(most) % len(rows)] for rows in plain_of_class])
@@ -108,13 +106,13 @@ def words_loss(corpus: WordsCorpus, projection: TextProjection) -> LossFunction:
     def loss_of(step: int, generator: torch.Generator) -> torch.Tensor:
         plain, wordless = round(PLAIN_SHARE * CAPTIONS_IN_A_STEP), round(WORDLESS_SHARE * CAPTIONS_IN_A_STEP)
 
-        def drawn(below: int, size: int) -> torch.Tensor:
+        def draw(below: int, size: int) -> torch.Tensor:
             return torch.randint(below, (size,), generator=generator)
 
         batch = _concatenate_captions(
-            _rows(corpus.scenes, drawn(len(corpus.scenes.front), CAPTIONS_IN_A_STEP - plain - wordless)),
-            _rows(corpus.plain, plain_rows[drawn(len(plain_rows), plain), drawn(most, plain)]),
-            _rows(corpus.wordless, drawn(len(corpus.wordless.front), wordless)),
+            _rows(corpus.scenes, draw(len(corpus.scenes.front), CAPTIONS_IN_A_STEP - plain - wordless)),
+            _rows(corpus.plain, plain_rows[draw(len(plain_rows), plain), draw(most, plain)]),
+            _rows(corpus.wordless, draw(len(corpus.wordless.front), wordless)),
         )
         amounts = FARTHEST_WORDS * torch.rand((CAPTIONS_IN_A_STEP, 1), generator=generator)
         noisy = batch.embeddings + amounts * torch.randn(batch.embeddings.shape, generator=generator)
@@ -139,7 +137,7 @@ def _label_captions(
     behind: Sequence[int] | None,
     embed: Callable[[Sequence[str]], torch.Tensor],
 ) -> LabelledCaptions:
-    flags = [[float(name in said) for name in MODIFIERS] for said in map(find_modifiers, texts)]
+    flags = [[float(name in found) for name in MODIFIERS] for found in map(find_modifiers, texts)]
     return LabelledCaptions(
         embed(texts),
         torch.tensor(front),

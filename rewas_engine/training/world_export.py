@@ -1,4 +1,4 @@
-"""Exports clips of the synthetic world as video and sound files, for viewing and for other tools."""
+"""Export clips of the synthetic world as video and sound files, for viewing and for other tools."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from rewas_engine.runtime.atomic_files import atomic_path
 from rewas_engine.runtime.progress import CancelSignal
 from rewas_engine.training.clip_workers import worker_pool
 from rewas_engine.training.folder_settings import FolderSettings
-from rewas_engine.world import SAMPLE_RATE_HZ, Scene, render_picture, sample_scene
+from rewas_engine.world import SAMPLE_RATE_HZ, Scene, render_video, sample_scene
 from rewas_engine.world.sound import render_layers
 
 SETTINGS_FILE = "world.json"
@@ -33,7 +33,7 @@ ReportClips = Callable[[int, int], object]
 
 @dataclass(frozen=True)
 class ClipFolder:
-    """A folder of clips with consecutive seeds, each with video, sound, stems and a description.
+    """A folder of clips with consecutive seeds. Each has video, sound, stems and a description.
 
     Attributes:
         folder: The folder.
@@ -54,7 +54,7 @@ class ClipFolder:
             raise SettingsError(f"The first seed is {self.first_seed}.", "Give a seed of 0 or more.")
         if not LEAST_RATE <= self.frame_rate <= GREATEST_RATE:
             raise SettingsError(
-                f"A rate of {self.frame_rate} frames per second is not possible.",
+                f"The frame rate {self.frame_rate} is out of range.",
                 f"Give a rate from {LEAST_RATE} to {GREATEST_RATE}.",
             )
         if any(side % 2 or not SMALLEST <= side <= LARGEST for side in (self.width, self.height)):
@@ -66,9 +66,9 @@ class ClipFolder:
     def write(
         self, clips: int, workers: int, report: ReportClips | None = None, cancel: CancelSignal | None = None
     ) -> int:
-        """Render the missing clips among 0..clips-1.
+        """Render the missing clips of the range 0..clips-1.
 
-        Files are written atomically; a clip's description is written last.
+        Files are written atomically, and the description of a clip is written last.
 
         Returns:
             The number of rendered clips.
@@ -78,7 +78,7 @@ class ClipFolder:
             Cancelled: The work was cancelled.
         """
         if clips < 1 or workers < 1:
-            raise SettingsError(f"{clips} clips cannot be rendered by {workers} workers.", "Give numbers above 0.")
+            raise SettingsError(f"{clips} clips cannot be rendered by {workers} workers.", "Use numbers above 0.")
         self._check_folder()
         missing = [index for index in range(clips) if not self.path(index, ".json").is_file()]
         make = partial(_write_clip, self)
@@ -119,15 +119,15 @@ def _write_clip(clips: ClipFolder, index: int) -> None:
     for suffix, samples in sounds.items():
         with atomic_path(clips.path(index, suffix)) as unfinished:
             soundfile.write(unfinished, samples, SAMPLE_RATE_HZ, subtype="FLOAT")
-    picture = render_picture(scene, frame_rate=clips.frame_rate, width=clips.width, height=clips.height)
+    frames = render_video(scene, frame_rate=clips.frame_rate, width=clips.width, height=clips.height)
     with atomic_path(clips.path(index, ".mp4")) as unfinished:
-        _encode(unfinished, picture, clips.frame_rate, mix)
+        _encode(unfinished, frames, clips.frame_rate, mix)
     with atomic_path(clips.path(index, ".json")) as unfinished:
         unfinished.write_text(json.dumps(description(scene), indent=2), "utf-8")
 
 
 def description(scene: Scene) -> dict[str, Any]:
-    """Describe a clip as in its JSON file: times in seconds, strengths and distance in 0..1."""
+    """Describe a clip for its JSON file: times in seconds, strengths and distance in 0..1."""
     ambience = scene.ambience
     return {
         "class": scene.class_name,
@@ -147,18 +147,18 @@ def description(scene: Scene) -> dict[str, Any]:
     }
 
 
-def _encode(path: Path, picture: NDArray[np.uint8], frame_rate: Fraction, sound: NDArray[np.float32]) -> None:
+def _encode(path: Path, frames: NDArray[np.uint8], frame_rate: Fraction, sound: NDArray[np.float32]) -> None:
     """Write frames [T, H, W, 3] as H.264 at exactly this rate, and the sound [samples] as AAC."""
     with av.open(str(path), "w", format="mp4") as container:
-        film = container.add_stream("libx264", rate=frame_rate, options={"crf": "20", "preset": "veryfast"})
-        film.width, film.height, film.pix_fmt = picture.shape[2], picture.shape[1], "yuv420p"
-        film.codec_context.time_base = 1 / frame_rate
+        video = container.add_stream("libx264", rate=frame_rate, options={"crf": "20", "preset": "veryfast"})
+        video.width, video.height, video.pix_fmt = frames.shape[2], frames.shape[1], "yuv420p"
+        video.codec_context.time_base = 1 / frame_rate
         track = container.add_stream("aac", rate=SAMPLE_RATE_HZ, layout="mono")
-        for number, pixels in enumerate(picture):
+        for number, pixels in enumerate(frames):
             frame = av.VideoFrame.from_ndarray(pixels, format="rgb24")
             frame.pts, frame.time_base = number, 1 / frame_rate
-            container.mux(film.encode(frame))
-        container.mux(film.encode(None))
+            container.mux(video.encode(frame))
+        container.mux(video.encode(None))
         samples = av.AudioFrame.from_ndarray(np.ascontiguousarray(sound[None]), format="fltp", layout="mono")
         samples.sample_rate, samples.pts = SAMPLE_RATE_HZ, 0
         container.mux(track.encode(samples))

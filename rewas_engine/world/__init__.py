@@ -1,4 +1,4 @@
-"""A synthetic world of sound sources, on which the starter pack is trained: procedural, seeded, free of rights.
+"""A synthetic world of sound sources for training the starter pack: procedural, seeded and free of rights.
 
 A scene defines what happens and when. It is rendered as sound, video and caption, which agree with each other.
 """
@@ -15,9 +15,9 @@ from rewas_engine.world.classes import (
     SUSTAINED_CLASSES,
 )
 from rewas_engine.world.excitation import ENVELOPE_PATTERNS, EVENT_PATTERNS, PATTERNS
-from rewas_engine.world.picture import render_brightness, render_picture
 from rewas_engine.world.scene import Scene, sample_scene
 from rewas_engine.world.sound import render_layers, render_sound
+from rewas_engine.world.video import render_brightness, render_video
 from rewas_engine.world.vocabulary import captions, held_out_captions
 
 __all__ = [
@@ -38,7 +38,7 @@ __all__ = [
     "held_out_captions",
     "render_brightness",
     "render_layers",
-    "render_picture",
     "render_sound",
+    "render_video",
     "sample_scene",
 ]

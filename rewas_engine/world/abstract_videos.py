@@ -1,7 +1,6 @@
-"""Abstract videos with the statistics of filmed ones, in which no class of the world can be recognised.
+"""Abstract out-of-domain videos with the statistics of real footage, in which no class of the world is recognisable.
 
-A joint space trained only on known classes is confident about any video. These out-of-domain videos teach it not to
-be.
+A joint space that is trained only on known classes is confident about any video. These videos teach it not to be.
 """
 
 from __future__ import annotations
@@ -16,26 +15,25 @@ FloatArray = NDArray[np.floating[Any]]
 
 _LEAVES = 250
 _SCENERY = 2.0
-"""Size of the scenery in frame sizes; the camera moves over it."""
+"""Size of the scenery that the camera moves over, in frame sizes."""
 _ACTORS = (1, 4)
 
 
 def render_abstract_videos(count: int, frames: int, size: int, seed: int) -> torch.Tensor:
-    """Render abstract videos [count, frames, size, size] uint8: clouds and leaves of all sizes, seen by a moving
-    camera.
+    """Render abstract videos [count, frames, size, size] uint8 of clouds and leaves filmed by a moving camera.
 
     Dead leaves with sizes from an inverse cube law match the edge and scale statistics of photographs (Lee, Mumford &
     Huang 2001). One to three patches of other leaves move over them, smoothly, in jerks or at a beat.
     """
-    made = np.empty((count, frames, size, size), np.uint8)
+    videos = np.empty((count, frames, size, size), np.uint8)
     for number in range(count):
         rng = np.random.default_rng([seed, number])
-        made[number] = _render_abstract_video(rng, frames, size)
-    return torch.from_numpy(made)
+        videos[number] = _render_abstract_video(rng, frames, size)
+    return torch.from_numpy(videos)
 
 
 def dead_leaves(rng: np.random.Generator, size: int, leaves: int = _LEAVES) -> FloatArray:
-    """Brightness [size, size] in 0..1 of opaque round and angular leaves that lie on top of each other."""
+    """Brightness [size, size] in 0..1 of opaque round and angular leaves on top of each other."""
     y, x = np.mgrid[0:size, 0:size].astype(np.float32) / size
     smallest, largest = 0.015, 0.5
     share = rng.random(leaves)
@@ -74,7 +72,7 @@ def _render_abstract_video(rng: np.random.Generator, frames: int, size: int) -> 
 
 
 def _soften(rng: np.random.Generator, picture: FloatArray) -> FloatArray:
-    """Add cloudy texture and blur: no edge in filmed video is as sharp as that of a leaf."""
+    """Add cloudy texture and blur, because no edge in real footage is as sharp as that of a leaf."""
     size = len(picture)
     frequencies = np.hypot(np.fft.fftfreq(size)[:, None], np.fft.fftfreq(size)[None])
     frequencies[0, 0] = np.inf

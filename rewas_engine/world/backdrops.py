@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import map_coordinates
 
-from rewas_engine.world.flow_pictures import ripples
+from rewas_engine.world.flow_painters import ripples
 from rewas_engine.world.painting import FloatArray
 from rewas_engine.world.palette import bright_colour
 
@@ -22,9 +22,9 @@ class Backdrop:
     """A still image of two colours.
 
     Attributes:
-        shares: [rows, columns], the share of the second colour in the first.
+        shares: [rows, columns], share of the second colour, 0 to 1.
         colours: The two colours, [3] each.
-        pixels_per_height: Rows per frame height; its centre is the centre of the world.
+        pixels_per_height: Rows per frame height. The centre of the image is the centre of the world.
     """
 
     shares: FloatArray
@@ -32,7 +32,7 @@ class Backdrop:
     pixels_per_height: float
 
     def view(self, x: FloatArray, y: FloatArray, zoom: FloatArray, size: tuple[int, int], aspect: float) -> FloatArray:
-        """Shares as seen by a camera at x, y [F], in frames of a size (width, height): [F, H, W] float32."""
+        """Render the shares [F, H, W] float32 for a camera at x, y [F], in frames of a size (width, height)."""
         width, height = size
         columns = (np.arange(width) + 0.5) / width - 0.5
         rows = (np.arange(height) + 0.5) / height - 0.5
@@ -54,16 +54,14 @@ class Backdrop:
 
 
 def _cells(places: FloatArray, count: int) -> tuple[NDArray[np.int32], FloatArray]:
-    """The cells, among `count` in a line, of fractional positions, and the position within the cell; clamped at the
-    ends.
-    """
+    """Split fractional positions among `count` cells into cell index and offset in the cell, clamped at the ends."""
     held = np.clip(places, 0, count - 1.001)
     cells = held.astype(np.int32)
     return cells, (held - cells).astype(np.float32)
 
 
 def draw_backdrop(rng: np.random.Generator, height: int, aspect: float) -> Backdrop:
-    """Draw a random backdrop for frames of a height in pixels."""
+    """Draw a random backdrop for frames of the given height in pixels."""
     pixels = float(min(height, 256))
     y = np.arange(-0.5 - MARGIN, 0.5 + MARGIN, 1 / pixels, dtype=np.float32)[:, None]
     x = np.arange(-0.5 * aspect - MARGIN, 0.5 * aspect + MARGIN, 1 / pixels, dtype=np.float32)[None, :]
@@ -102,7 +100,7 @@ def _tiles(rng: np.random.Generator, x: FloatArray, y: FloatArray) -> FloatArray
 
 
 def _noise(rng: np.random.Generator, x: FloatArray, y: FloatArray) -> FloatArray:
-    """Clouds or foliage: noise with weaker fine detail."""
+    """Clouds or foliage: noise whose fine detail is weaker."""
     field, total = ripples(rng), np.zeros(np.broadcast_shapes(x.shape, y.shape), dtype=np.float32)
     coarse, falloff = rng.uniform(10, 40), rng.uniform(0.35, 0.9)
     for octave in range(4):

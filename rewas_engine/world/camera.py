@@ -1,4 +1,4 @@
-"""How a clip is filmed: viewpoint, camera shake, shots, and the artefacts of sensor and file."""
+"""Camera work of a clip: viewpoint, shake, shots, and the artefacts of sensor and file."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ CUT_SHARE = 0.18
 SHAKEN_SHARE = 0.35
 MOVED_SHARE = 0.3
 LEAST_SCALE = 0.72
-"""Smallest scale of a distant object: below it, motion would be less than a pixel."""
+"""Smallest scale of a distant object, below which its motion would be less than a pixel."""
 _GREATEST_SCALE = 1.35
 LEAST_CONTRAST = 0.5
 """Smallest contrast between black and white after the film artefacts."""
@@ -23,14 +23,14 @@ Course = tuple[FloatArray, FloatArray, FloatArray]
 
 @dataclass(frozen=True)
 class Shot:
-    """What is seen between two cuts.
+    """One shot: the camera work between two cuts.
 
     Attributes:
         start_s: Start of the shot.
         place, scale, mirrored: Position, size and orientation of the object.
         pan: Heights per clip, [2].
-        zooms: At the clip's start and end.
-        gain: Brightness relative to the clip's.
+        zooms: Zoom at the start and end of the clip.
+        gain: Brightness relative to the rest of the clip.
     """
 
     start_s: float
@@ -60,7 +60,15 @@ class Camera:
 
 
 def draw_camera(rng: np.random.Generator, duration_s: float, distance: float, *, fixed: bool, restless: bool) -> Camera:
-    """Draw random camera work. fixed: nothing moves. restless: more motion, because nothing else in the scene moves."""
+    """Draw random camera work.
+
+    Args:
+        rng: Source of randomness.
+        duration_s: Duration of the clip.
+        distance: Distance of the sound source, 0 near to 1 far.
+        fixed: Whether the camera does not move at all.
+        restless: Whether the camera moves more, because the scene itself has no sound.
+    """
     cuts_s: list[float] = []
     if not fixed and rng.random() < CUT_SHARE:
         cuts_s = sorted(rng.uniform(0.1 * duration_s, 0.9 * duration_s, int(rng.integers(1, 4))).tolist())
@@ -113,7 +121,7 @@ class Film:
         self._pulse = rng.uniform(-1.5, 1.5)
 
     def develop(self, pixels: FloatArray, times_s: FloatArray, first_frame: int, gain: float) -> FloatArray:
-        """Levels 0..255 of pixels [F, H, W, C] in 0..1, before rounding."""
+        """Convert pixels [F, H, W, C] in 0..1 to levels 0..255, with all artefacts, before rounding."""
         if self._soft:
             blurred = pixels.copy()
             blurred[:, 1:-1] = 0.5 * pixels[:, 1:-1] + 0.25 * (pixels[:, :-2] + pixels[:, 2:])
@@ -137,7 +145,7 @@ class Film:
         return np.stack(tiles)
 
     def _encode(self, levels: FloatArray, times_s: FloatArray) -> None:
-        """Block errors that stay for a group of frames and jump with the next, as at an encoder's key frames."""
+        """Add block errors that last for a group of frames and change with the next, as at encoder key frames."""
         _, height, width, _ = levels.shape
         side = max(2, height // 16)
         groups = np.floor(times_s / self._group_s).astype(np.int64)

@@ -25,7 +25,7 @@ STRUCK_CLASSES: tuple[str, ...] = (
     "hammer",
     "gunshot",
 )
-"""Classes excited by strikes; a continuous envelope becomes a dense roll of strikes."""
+"""Classes excited by strikes. A continuous envelope becomes a dense roll of strikes."""
 
 SUSTAINED_CLASSES: tuple[str, ...] = (
     "dog_bark",
@@ -41,7 +41,7 @@ SUSTAINED_CLASSES: tuple[str, ...] = (
     "car_passing",
     "applause",
 )
-"""Classes excited by an envelope; separate events become pulses of it."""
+"""Classes excited by an envelope. Separate events become pulses of the envelope."""
 
 CLASS_NAMES: tuple[str, ...] = STRUCK_CLASSES + SUSTAINED_CLASSES
 
@@ -57,4 +57,4 @@ AMBIENCE_CLASSES: tuple[str, ...] = (
     "car_passing",
     "applause",
 )
-"""Sustained classes that can be a quiet background of another sound."""
+"""Sustained classes that can be the quiet background of another sound."""

@@ -1,4 +1,4 @@
-"""Anti-aliased drawing of many frames at once: shapes are signed distance fields.
+"""Anti-aliased drawing of many frames at once, with shapes as signed distance fields.
 
 World coordinates: origin in the centre of the frame, x to the right, y down, frame height 1. Every parameter of a
 shape is a number for all frames or an array [F] with one per frame. A canvas with one channel uses the brightness of

@@ -1,4 +1,4 @@
-"""When and how strongly a scene is excited: patterns of events and envelopes, the same for every class."""
+"""Excitation of a scene over time: patterns of events and envelopes, the same for every class."""
 
 from __future__ import annotations
 
@@ -56,11 +56,11 @@ def excitation(
     jitter = rng.uniform(0.0, 0.35)
     times_s = np.cumsum(gap_s * (1 + jitter * rng.uniform(-1, 1, int(duration_s / gap_s) + 1)))
     strengths = np.interp(times_s, grid_s, envelope) * rng.uniform(0.93, 1.0, times_s.size)
-    heard = (strengths > 0.1) & (times_s < duration_s - 0.02)
-    if not heard.any():
+    audible = (strengths > 0.1) & (times_s < duration_s - 0.02)
+    if not audible.any():
         loudest = int(envelope[:-2].argmax())
         return grid_s[loudest : loudest + 1], envelope[loudest : loudest + 1], envelope
-    return times_s[heard], strengths[heard], envelope
+    return times_s[audible], strengths[audible], envelope
 
 
 def _active_span(rng: np.random.Generator, duration_s: float) -> tuple[float, float]:
@@ -73,7 +73,7 @@ def _active_span(rng: np.random.Generator, duration_s: float) -> tuple[float, fl
 
 
 def _separate(times_s: FloatArray) -> FloatArray:
-    """Sorted times without those too close to the one before."""
+    """Sort times, and drop those too close to the previous one."""
     kept: list[float] = []
     for time_s in np.sort(times_s):
         if not kept or time_s - kept[-1] >= SHORTEST_GAP_S:
@@ -158,7 +158,7 @@ def _strengths(rng: np.random.Generator, times_s: FloatArray) -> FloatArray:
 
 
 def _pulses_at(times_s: FloatArray, strengths: FloatArray, fall_s: float, count: int) -> FloatArray:
-    """Envelope [count] that rises at each event within one value and falls over fall_s."""
+    """Envelope [count] that jumps up at each event and falls over fall_s."""
     since_s = np.arange(count)[None, :] / ENVELOPE_RATE_HZ - times_s[:, None]
     pulses = np.where(since_s >= -0.005, strengths[:, None] * (1.0 - np.maximum(since_s, 0.0) / fall_s), 0.0)
     return np.asarray(np.max(pulses, axis=0, initial=0.0))
@@ -218,7 +218,7 @@ def _gate_outside(envelope: FloatArray, grid_s: FloatArray, start_s: float, end_
 
 
 def _draw_between(rng: np.random.Generator, low: float, high: float, count: int) -> FloatArray:
-    """Draws between two bounds; all at the lower one if the span is too short for both."""
+    """Draw times between two bounds; if the span is too short, all are at the lower bound."""
     return rng.uniform(low, max(low, high), count)
 
 

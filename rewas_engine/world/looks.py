@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from rewas_engine.world import performer_pictures as performers
-from rewas_engine.world import tool_pictures as tools
-from rewas_engine.world import weather_pictures as weather
-from rewas_engine.world.flow_pictures import APPLAUSE_PAINTERS, CAR_PAINTERS, STREAM_PAINTERS
-from rewas_engine.world.gun_pictures import GUN_PAINTERS
+from rewas_engine.world import performer_painters as performers
+from rewas_engine.world import tool_painters as tools
+from rewas_engine.world import weather_painters as weather
+from rewas_engine.world.flow_painters import APPLAUSE_PAINTERS, CAR_PAINTERS, STREAM_PAINTERS
+from rewas_engine.world.gun_painters import GUN_PAINTERS
 from rewas_engine.world.painting import StruckPainter, SustainedPainter
-from rewas_engine.world.step_pictures import STEP_PAINTERS
-from rewas_engine.world.struck_pictures import CLOSE_UPS
-from rewas_engine.world.sustained_pictures import PLAIN_LOOKS
+from rewas_engine.world.step_painters import STEP_PAINTERS
+from rewas_engine.world.struck_painters import CLOSE_UPS
+from rewas_engine.world.sustained_painters import PLAIN_LOOKS
 
 STRUCK_PAINTERS: dict[str, tuple[StruckPainter, ...]] = {
     "ball_bounce": (CLOSE_UPS["ball_bounce"], performers.dribbler),

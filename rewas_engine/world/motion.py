@@ -1,4 +1,4 @@
-"""How objects move: tools that make contact at the time of a strike, and motion that follows the envelope."""
+"""Motion of objects: tools that make contact at the time of a strike, and motion that follows the envelope."""
 
 from __future__ import annotations
 
@@ -19,10 +19,12 @@ MISSED_BY = 0.4
 
 
 class Strikes:
-    """Motion of something that strikes at given times with given strengths (intensities in 0..1)."""
+    """Motion of an object that strikes at given times with given strengths, 0..1.
+
+    Methods return one value per frame, [F]."""
 
     def __init__(self, times_s: FloatArray, strengths: FloatArray, *, touches: bool = True) -> None:
-        """touches: if False, it swings without making contact, and nothing reacts."""
+        """touches: Whether the object makes contact. If not, it swings and nothing reacts."""
         self.times_s, self.strengths, self.touches = times_s, strengths, touches
 
     def alternate(self) -> tuple[Strikes, Strikes]:

@@ -1,4 +1,4 @@
-"""Interface of the painters: each draws its random look once per clip, and then paints frames at given times."""
+"""Interface of the painters. Each draws a random look once per clip, and then paints frames at given times."""
 
 from __future__ import annotations
 

@@ -20,27 +20,27 @@ def bright_colour(rng: np.random.Generator, saturation: float | None = None) -> 
 
 
 def wood_colour(rng: np.random.Generator) -> FloatArray:
-    """A brown from pale pine to dark oak."""
+    """A brown, from pale pine to dark oak."""
     return np.array(
         colorsys.hsv_to_rgb(rng.uniform(0.05, 0.11), rng.uniform(0.4, 0.75), rng.uniform(0.35, 0.8)), np.float32
     )
 
 
 def skin_colour(rng: np.random.Generator) -> FloatArray:
-    """A skin tone from pale to dark."""
+    """A skin tone, from pale to dark."""
     depth = rng.random()
     return np.array([0.95 - 0.55 * depth, 0.78 - 0.55 * depth, 0.66 - 0.5 * depth], dtype=np.float32)
 
 
 def leaf_colour(rng: np.random.Generator) -> FloatArray:
-    """A green from yellow straw to fir."""
+    """A green, from straw yellow to fir."""
     return np.array(
         colorsys.hsv_to_rgb(rng.uniform(0.16, 0.4), rng.uniform(0.35, 0.8), rng.uniform(0.3, 0.8)), np.float32
     )
 
 
 def water_colour(rng: np.random.Generator) -> FloatArray:
-    """A blue from turquoise to slate."""
+    """A blue, from turquoise to slate."""
     return np.array(
         colorsys.hsv_to_rgb(rng.uniform(0.47, 0.64), rng.uniform(0.3, 0.85), rng.uniform(0.45, 0.9)), np.float32
     )
@@ -62,7 +62,7 @@ def grey(rng: np.random.Generator, least: float = 0.1, greatest: float = 0.9) ->
 
 
 def contrast_with(colour: ArrayLike, behind: ArrayLike, least: float = 0.3) -> FloatArray:
-    """The colour, made lighter or darker as needed to differ in brightness from what is behind it."""
+    """Lighten or darken a colour as needed, so that its brightness differs from that of the background."""
     own = np.asarray(colour, dtype=np.float32)
     tone, other = float(own @ LUMA), float(np.asarray(behind, dtype=np.float32) @ LUMA)
     if abs(tone - other) >= least:

@@ -1,4 +1,4 @@
-"""People drawn with a few strokes: enough of a body to move like one."""
+"""People drawn with a few strokes, with enough of a body to move convincingly."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""What happens in a clip: the sound source, when and how strongly it sounds, and the viewpoint.
+"""A scene: the sound source, when and how strongly it sounds, and the viewpoint.
 
-The class never determines the shape of the energy: every class gets every kind of pattern, so that a model must learn
+Every class gets every kind of pattern, so that the class never determines the shape of the energy: a model must learn
 the class from the prompt and the timing from the energy.
 """
 
@@ -36,9 +36,9 @@ _AMBIENCE_PATTERNS = ("steady", "swell", "gusts", "ramp", "gated")
 ROOM_SHARE = 0.4
 FAR_SHARE = 0.25
 
-# Each stream of random numbers has its own branch of the seed, so that one more draw for the video never changes
+# Each stream of random numbers has its own branch of the seed, so that drawing more numbers for the video never changes
 # the sound.
-SCENE_STREAM, SOUND_STREAM, PICTURE_STREAM, ROOM_STREAM, LAYER_STREAM, OFF_SCREEN_STREAM = range(6)
+SCENE_STREAM, SOUND_STREAM, VIDEO_STREAM, ROOM_STREAM, LAYER_STREAM, OFF_SCREEN_STREAM = range(6)
 JOINED_CAPTION_STREAM, MURMUR_STREAM = 6, 7
 
 
@@ -59,10 +59,10 @@ class Scene:
         envelope: [T] intensities in 0..1 at ENVELOPE_RATE_HZ; value i is at i / ENVELOPE_RATE_HZ seconds. 0 is true
             silence. For struck classes it outlines the strikes and the floor beneath them.
         caption: A true description of the clip.
-        silent_motion: Things move and nothing sounds.
-        still: Nothing moves and nothing sounds. Silent scenes have no events and an envelope of zeros.
+        silent_motion: Objects move but there is no sound.
+        still: Nothing moves and there is no sound. Silent scenes have no events and an envelope of zeros.
         distance: 0 near to 1 far: softer, duller and smaller.
-        reverb_s: Time in which the room's sound falls by 60 dB; 0 is outdoors.
+        reverb_s: Reverberation time (a fall of 60 dB) of the room; 0 is outdoors.
         floor: Intensity below which the class's own sound never falls, 0 if the gaps are silent. For struck classes
             it is a dense roll of faint strikes that are neither visible nor in event_times_s.
         off_screen: The sound source is not in the frame.
@@ -123,17 +123,17 @@ def intensity_of(linear_amplitude: FloatArray | float) -> FloatArray:
 def sample_scene(
     seed: int, class_name: str | None = None, duration_s: float = CLIP_DURATION_S, *, pattern: str | None = None
 ) -> Scene:
-    """Draw the scene of a seed; class and pattern are drawn too unless they are given.
+    """Draw the scene for a seed. Class and pattern are random unless they are given.
 
-    With a given pattern the scene is always audible: silent scenes occur only with a random pattern.
+    With a given pattern, the scene is always audible.
 
     Raises:
         SettingsError: The class or pattern is unknown, or the duration is below SHORTEST_S.
     """
     if class_name is not None and class_name not in CLASS_NAMES:
-        raise SettingsError(f"The world knows no class {class_name!r}.", f"Choose one of {', '.join(CLASS_NAMES)}.")
+        raise SettingsError(f"The world has no class {class_name!r}.", f"Choose one of {', '.join(CLASS_NAMES)}.")
     if pattern is not None and pattern not in PATTERNS:
-        raise SettingsError(f"The world knows no pattern {pattern!r}.", f"Choose one of {', '.join(PATTERNS)}.")
+        raise SettingsError(f"The world has no pattern {pattern!r}.", f"Choose one of {', '.join(PATTERNS)}.")
     if not duration_s >= SHORTEST_S:
         raise SettingsError(f"The scene's duration is {duration_s} s.", f"Give a duration of at least {SHORTEST_S} s.")
 
@@ -236,8 +236,8 @@ def _ambience(rng: np.random.Generator, class_name: str, duration_s: float, *, a
 
 
 def _typical_intensity(envelope: FloatArray) -> float:
-    heard = envelope[envelope > 0.05]
-    return float(np.quantile(heard, 0.8)) if heard.size else 0.0
+    audible = envelope[envelope > 0.05]
+    return float(np.quantile(audible, 0.8)) if audible.size else 0.0
 
 
 def _event_rate_hz(times_s: FloatArray) -> float | None:
@@ -245,10 +245,10 @@ def _event_rate_hz(times_s: FloatArray) -> float | None:
 
 
 def _is_rising(envelope: FloatArray) -> bool | None:
-    """True if the clip clearly grows, False if it clearly fades, None otherwise."""
-    heard = np.flatnonzero(envelope > 0.05)
-    if heard.size < 100:
+    """True if the clip clearly gets louder, False if it clearly fades, None otherwise."""
+    audible = np.flatnonzero(envelope > 0.05)
+    if audible.size < 100:
         return None
-    halves = np.array_split(envelope[heard], 2)
+    halves = np.array_split(envelope[audible], 2)
     change = float(halves[1].mean() - halves[0].mean())
     return None if abs(change) < 0.2 else change > 0

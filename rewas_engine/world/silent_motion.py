@@ -12,7 +12,7 @@ from rewas_engine.world.people import arm, draw_person, leg, trunk
 
 
 def drifting(rng: np.random.Generator) -> Paint:
-    """Something that floats through the frame and touches nothing."""
+    """An object that floats through the frame without touching anything."""
     colour, size, opacity = bright_colour(rng, 0.5), rng.uniform(0.04, 0.14), rng.uniform(0.4, 1.0)
     is_round, middle = bool(rng.random() < 0.6), (rng.uniform(-0.3, 0.3), rng.uniform(-0.4, 0.3))
     course_x, course_y = wander(rng, 0.25), wander(rng, 0.3)
@@ -76,7 +76,7 @@ def swaying(rng: np.random.Generator) -> Paint:
 
 
 def waving(rng: np.random.Generator) -> Paint:
-    """Someone who waves or talks with their hands; no hand touches anything."""
+    """Someone who waves or gestures without touching anything."""
     person, rate_hz, wide = draw_person(rng), rng.uniform(0.6, 2.2), rng.uniform(0.08, 0.25)
     both, high, bursts = bool(rng.random() < 0.5), rng.uniform(-0.3, 0.1), wander(rng, 0.3)
 
@@ -108,7 +108,7 @@ def turning(rng: np.random.Generator) -> Paint:
 
 
 def hanging(rng: np.random.Generator) -> Paint:
-    """A lamp, a swing or a bag that swings and hits nothing."""
+    """A lamp, a swing or a bag that swings without hitting anything."""
     colour, length, size = bright_colour(rng, 0.5), rng.uniform(0.4, 0.8), rng.uniform(0.06, 0.15)
     rate_hz, reach, decay_s = rng.uniform(0.4, 0.9), rng.uniform(0.15, 0.7), rng.uniform(2.0, 20.0)
 
@@ -122,7 +122,7 @@ def hanging(rng: np.random.Generator) -> Paint:
 
 
 def crossing(rng: np.random.Generator, duration_s: float) -> Paint:
-    """Something close to the camera that passes and briefly hides what is behind it."""
+    """An object close to the camera that passes and briefly hides the scene."""
     colour, wide = dark(grey(rng, 0.0, 0.6)), rng.uniform(0.08, 0.35)
     start_s, lasting_s, side = rng.uniform(0, duration_s), rng.uniform(0.4, 2.0), rng.choice((-1.0, 1.0))
     is_post = bool(rng.random() < 0.5)

@@ -1,4 +1,4 @@
-"""Renders a scene as sound."""
+"""Render a scene as sound."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def render_layers(scene: Scene) -> dict[str, NDArray[np.float32]]:
 
 
 def _render_layer(scene: Scene) -> FloatArray:
-    """One layer at its distance and in its room: [samples]."""
+    """Render one layer with its distance and room: [samples]."""
     samples = round(scene.duration_s * SAMPLE_RATE_HZ)
     if scene.is_silent:
         return np.zeros(samples)

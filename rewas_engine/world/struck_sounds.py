@@ -1,4 +1,4 @@
-"""Sounds of struck objects. Each class draws its body once per clip, then renders soft and hard strikes of it."""
+"""Sounds of struck objects. A body is drawn once per clip, then rendered with soft and hard strikes."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def _struck_body(
     contact: Callable[[], FloatArray],
     contact_gain: tuple[float, float],
 ) -> Strikes:
-    """Strikes of a body with modes: a soft strike excites the low modes and makes less contact noise."""
+    """Strikes of a body with modes. A soft strike excites more of the low modes and makes less contact noise."""
     duration_s = float(min(3.0, 7.0 * decays_s.max() + 0.02))
     places = rng.uniform(0.7, 1.0, (2 * VARIANTS, frequencies_hz.size)) * amplitudes
     low = frequencies_hz.min()

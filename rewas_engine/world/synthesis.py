@@ -1,4 +1,4 @@
-"""Building blocks of the world's sounds: decaying modes, shaped noise, grains and rooms. Mono, 16 kHz, float64."""
+"""Building blocks of the world's sounds: decaying modes, shaped noise, grains and rooms (mono, 16 kHz, float64)."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ def add_reverb(rng: np.random.Generator, sound: FloatArray, reverb_s: float, wet
 
 
 def apply_distance(sound: FloatArray, distance: float) -> FloatArray:
-    """The sound at a distance from 0 (here) to 1 (14 dB softer, high frequencies lost above 2.8 kHz)."""
+    """Apply a distance from 0 (near) to 1 (14 dB softer, and low-passed at 2.8 kHz)."""
     numerator, denominator = butter(1, 7900.0 * 0.35**distance, fs=SAMPLE_RATE_HZ)
     return np.asarray(lfilter(numerator, denominator, sound)) * 10 ** (-14.0 * distance / 20)
 

@@ -8,9 +8,9 @@ from collections.abc import Mapping
 import numpy as np
 
 from rewas_engine.errors import SettingsError
-from rewas_engine.world.class_words import ClassWords, read_class_words
+from rewas_engine.world.class_phrases import ClassPhrases, read_class_phrases
 
-_WORDS = read_class_words()
+_WORDS = read_class_phrases()
 
 _LOUD = ("loud", "strong", "powerful")
 _QUIET = ("quiet", "soft", "weak", "faint")
@@ -220,7 +220,7 @@ def unnamed_captions() -> tuple[str, ...]:
     return ("", *(frame.format(words).strip(" ,:-") for frame in _FRAMES for words in _WORDLESS[:3]), *_WORDLESS[1:])
 
 
-def _words(class_name: str) -> ClassWords:
+def _words(class_name: str) -> ClassPhrases:
     try:
         return _WORDS[class_name]
     except KeyError:

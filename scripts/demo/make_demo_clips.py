@@ -12,7 +12,7 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
-from rewas_engine.world import ENVELOPE_RATE_HZ, Scene, render_picture, sample_scene
+from rewas_engine.world import ENVELOPE_RATE_HZ, Scene, render_video, sample_scene
 
 FRAME_RATE = Fraction(24000, 1001)
 WIDTH, HEIGHT = 640, 360
@@ -93,7 +93,7 @@ def encode(frames: NDArray[np.uint8], path: Path, frame_rate: Fraction) -> None:
 def make_clip(clip: DemoClip, folder: Path) -> Path:
     """Render one clip and verify its exact rate and length."""
     path = folder / clip.file_name
-    encode(render_picture(clip.scene(), frame_rate=FRAME_RATE, width=WIDTH, height=HEIGHT), path, FRAME_RATE)
+    encode(render_video(clip.scene(), frame_rate=FRAME_RATE, width=WIDTH, height=HEIGHT), path, FRAME_RATE)
     with av.open(str(path)) as container:
         stream = container.streams.video[0]
         written = stream.average_rate, sum(1 for _ in container.decode(stream))

@@ -49,7 +49,7 @@ from rewas_engine import (
 from rewas_engine.conditioning.mel import normalise
 from rewas_engine.curves.energy import energy_agreement
 from rewas_engine.evaluation.seams import window_borders
-from rewas_engine.world import ENVELOPE_RATE_HZ, render_picture, render_sound
+from rewas_engine.world import ENVELOPE_RATE_HZ, render_sound, render_video
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "demo"))
 from make_demo_clips import DEMO_CLIPS, FRAME_RATE, HEIGHT, WIDTH, encode, make_clip, outline
@@ -361,7 +361,7 @@ def length(studio: Studio) -> list[Row]:
 
 
 def cuts(studio: Studio) -> list[Row]:
-    shots = [render_picture(clip.scene(), frame_rate=FRAME_RATE, width=WIDTH, height=HEIGHT) for clip in DEMO_CLIPS]
+    shots = [render_video(clip.scene(), frame_rate=FRAME_RATE, width=WIDTH, height=HEIGHT) for clip in DEMO_CLIPS]
     encode(np.concatenate(shots), studio.folder / "film.mp4", FRAME_RATE)
     clip = VideoClip(studio.folder / "film.mp4")
     found = find_cuts(clip)

@@ -17,7 +17,7 @@ import numpy as np
 import soundfile
 import soxr
 
-from rewas_engine.world import SAMPLE_RATE_HZ, render_picture, render_sound, sample_scene
+from rewas_engine.world import SAMPLE_RATE_HZ, render_sound, render_video, sample_scene
 
 NTSC = Fraction(30000, 1001)
 FILE_COLUMN, CAPTION_COLUMN = "Datei", "Zu hören"
@@ -67,7 +67,7 @@ def write_stereo(path: Path, sound: np.ndarray, rate_hz: int = 44_100) -> Path:
 def write_video(path: Path, scene, rate: Fraction = NTSC, with_sound: bool = True) -> Path:
     """Picture and sound of a scene, squeezed by codecs that cameras use."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    frames = render_picture(scene, frame_rate=rate, width=160, height=90)
+    frames = render_video(scene, frame_rate=rate, width=160, height=90)
     with av.open(str(path), "w") as container:
         picture = container.add_stream("mpeg4", rate=rate, options={"b": "2000000"})
         picture.width, picture.height, picture.pix_fmt = 160, 90, "yuv420p"

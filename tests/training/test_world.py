@@ -21,8 +21,8 @@ from rewas_engine.world import (
     Scene,
     captions,
     held_out_captions,
-    render_picture,
     render_sound,
+    render_video,
     sample_scene,
 )
 from rewas_engine.world.motion import Strikes
@@ -52,7 +52,7 @@ def test_the_same_seed_gives_the_same_clip(seed: int) -> None:
     assert (first.class_name, first.caption, first.pattern) == (again.class_name, again.caption, again.pattern)
     assert np.array_equal(first.event_times_s, again.event_times_s)
     assert np.array_equal(render_sound(first), render_sound(again))
-    assert np.array_equal(render_picture(first, width=32, height=32), render_picture(again, width=32, height=32))
+    assert np.array_equal(render_video(first, width=32, height=32), render_video(again, width=32, height=32))
 
 
 def test_seeds_give_different_clips() -> None:
@@ -121,9 +121,9 @@ def test_silent_scenes_are_silent_and_say_so() -> None:
         assert not render_sound(scene).any()
         assert scene.event_times_s.size == 0
         assert any(word in scene.caption for word in ("silen", "no sound", "nothing"))
-    assert all(np.abs(np.diff(render_picture(s).astype(np.int16), axis=0)).max() > 20 for s in moving[:6])
+    assert all(np.abs(np.diff(render_video(s).astype(np.int16), axis=0)).max() > 20 for s in moving[:6])
     for scene in still[:3]:
-        frames = render_picture(scene, width=48, height=48).reshape(128, -1)
+        frames = render_video(scene, width=48, height=48).reshape(128, -1)
         assert (frames == frames[0]).mean() > 0.9
 
 
@@ -140,7 +140,7 @@ def test_classes_share_their_patterns_and_levels() -> None:
 def test_other_durations() -> None:
     scene = sample_scene(1, "rain", 2.0)
     assert render_sound(scene).shape == (32_000,)
-    assert render_picture(scene, width=16, height=16).shape[0] == 50
+    assert render_video(scene, width=16, height=16).shape[0] == 50
 
 
 @pytest.mark.parametrize("class_name", CLASS_NAMES)
@@ -194,7 +194,7 @@ def test_bad_requests_are_refused() -> None:
     with pytest.raises(SettingsError, match="duration"):
         sample_scene(0, duration_s=0.0)
     with pytest.raises(SettingsError, match="0 x 64"):
-        render_picture(sample_scene(0), width=0)
+        render_video(sample_scene(0), width=0)
 
 
 @pytest.mark.slow

@@ -15,8 +15,8 @@ from rewas_engine.world import (
     SUSTAINED_CLASSES,
     Scene,
     render_brightness,
-    render_picture,
     render_sound,
+    render_video,
     sample_scene,
 )
 from rewas_engine.world.looks import STRUCK_PAINTERS, SUSTAINED_PAINTERS
@@ -123,15 +123,15 @@ def test_the_same_seed_gives_the_same_picture_and_pictures_do_not_touch_the_soun
 @settings(max_examples=15, deadline=None)
 def test_pictures_come_at_any_rate_and_size(rate: Fraction, width: int, height: int) -> None:
     scene = sample_scene(5, "drum_hit", duration_s=0.8)
-    picture = render_picture(scene, frame_rate=rate, width=width, height=height)
+    picture = render_video(scene, frame_rate=rate, width=width, height=height)
     assert picture.shape == (round(Fraction(4, 5) * rate), height, width, 3)
     assert render_brightness(scene, frame_rate=rate, width=width, height=height).shape == picture.shape[:3]
 
 
 def test_a_larger_picture_shows_the_same() -> None:
     scene = sample_scene(8, "bell", pattern="regular", duration_s=0.4)
-    small = render_picture(scene, width=64, height=36).astype(np.float32)
-    large = render_picture(scene, width=640, height=360, shutter_samples=2).astype(np.float32)
+    small = render_video(scene, width=64, height=36).astype(np.float32)
+    large = render_video(scene, width=640, height=360, shutter_samples=2).astype(np.float32)
     shrunk = large.reshape(10, 36, 10, 64, 10, 3).mean(axis=(2, 4))
     assert np.abs(shrunk - small).mean() < 6.0
 

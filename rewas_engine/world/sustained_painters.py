@@ -1,4 +1,4 @@
-"""Videos of continuous sources: how much they move, glow or open follows the scene's envelope."""
+"""Painters of continuous sources, which move, glow or open according to the scene's envelope."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def _waves(rng: np.random.Generator, drive: Drive) -> Paint:
     numbers, phases = rng.uniform(5, 10, 3), rng.uniform(0, 6, 3)
 
     def crests(times_s: FloatArray, layer: int, thickness: float) -> Callable[[FloatArray], FloatArray]:
-        """The surface of a layer of waves; thickness lowers it to where the foam on it ends."""
+        """The surface of a layer of waves, lowered by a thickness to the lower edge of its foam."""
         level, travel = drive.level(times_s)[:, None, None], drive.travel(times_s)[:, None, None]
         height = (0.015 + 0.02 * layer) + 0.1 * level
         advance = phases[layer] - (0.6 + layer) * 3.0 * travel
@@ -238,7 +238,7 @@ def _dog(rng: np.random.Generator, drive: Drive) -> Paint:
         x, y = 0.06 * level, -0.02 - 0.18 * level
         canvas.paint(capsule(-0.35, 1.6, -0.1, 0.12, 0.19), dark(coat))
         canvas.paint(capsule(-0.24, 0.17, -0.02, 0.23, 0.03), collar)
-        # It keeps barking: head and jaw always move while it sounds.
+        # Head and jaw keep moving while it barks.
         bark = drive.shaking(times_s, 6.0)
         x, y = x + 0.03 * bark, y - 0.03 * bark
         jaw = 0.85 * level + 0.35 * bark

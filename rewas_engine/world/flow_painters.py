@@ -1,4 +1,4 @@
-"""Videos of flowing and passing sources: streams, cars, a clapping crowd; and more looks of sea and fire."""
+"""Painters of flowing and passing sources: streams, cars and a clapping crowd."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def _cover(canvas: Canvas, cover: FloatArray, shape: Shape, colour: FloatArray) 
 
 
 def brook(rng: np.random.Generator, drive: Drive) -> Paint:
-    """Water that runs past stones: highlights drift along it, faster and brighter the louder it is."""
+    """Water that runs past stones. Highlights drift with it, faster and brighter the louder it is."""
     water, bank, stone = water_colour(rng), leaf_colour(rng), grey(rng, 0.2, 0.7)
     field, finer = ripples(rng, 0.6, 2.0), ripples(rng, 1.0, 1.5)
     down = bool(rng.random() < 0.5)
@@ -69,7 +69,7 @@ def brook(rng: np.random.Generator, drive: Drive) -> Paint:
 
 
 def falling_water(rng: np.random.Generator, drive: Drive) -> Paint:
-    """A waterfall, or a jet from a pipe: broader and faster the louder it is, with a splash where it lands."""
+    """A waterfall, or a jet from a pipe. It is broader and faster the louder it is, with a splash where it lands."""
     water, rock, field = light(water_colour(rng)), grey(rng, 0.1, 0.5), ripples(rng, 2.5, 0.5)
     x0, wide, pool = rng.uniform(-0.2, 0.2), rng.uniform(0.05, 0.3), rng.uniform(0.2, 0.36)
     drops = np.stack([rng.uniform(-1, 1, 10), rng.uniform(0.4, 1, 10), rng.random(10)], axis=1)
@@ -210,7 +210,7 @@ def tracking_shot(rng: np.random.Generator, drive: Drive) -> Paint:
 
 
 def crowd(rng: np.random.Generator, drive: Drive) -> Paint:
-    """Rows of people who clap, each at their own rate: more of them and wider the louder it is."""
+    """Rows of people who clap, each at a different rate. The louder it is, the more people clap, and the wider."""
     rows = int(rng.integers(1, 4))
     size = (1.3, 0.95, 0.75)[rows - 1] * rng.uniform(0.85, 1.1)
     people = []

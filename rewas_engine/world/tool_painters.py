@@ -1,4 +1,4 @@
-"""Videos of tools that strike downwards: hammers, knives, fists on doors, and doors themselves."""
+"""Painters of tools that strike downwards: hammers, knives, fists on doors, and doors themselves."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from rewas_engine.world.motion import Strikes
 from rewas_engine.world.painting import FloatArray, Paint, StruckPainter
 from rewas_engine.world.palette import bright_colour, contrast_with, dark, grey, leaf_colour, light, wood_colour
 from rewas_engine.world.people import arm, draw_person, leg, limb, trunk
-from rewas_engine.world.struck_pictures import raised_dust
+from rewas_engine.world.struck_painters import raised_dust
 
 
 def nail(rng: np.random.Generator, strikes: Strikes) -> Paint:
@@ -91,7 +91,7 @@ def sledge(rng: np.random.Generator, strikes: Strikes) -> Paint:
 
 
 def knife(rng: np.random.Generator, strikes: Strikes) -> Paint:
-    """A knife chops on a board, from the side: the blade rocks on its tip or falls as a whole; the food moves along."""
+    """A knife chops on a board, from the side. The blade rocks on its tip or falls as a whole; the food moves along."""
     board, food, person, blade = wood_colour(rng), leaf_colour(rng), draw_person(rng), grey(rng, 0.55, 0.95)
     top, rocks = rng.uniform(0.18, 0.28), bool(rng.random() < 0.5)
     thick, hop = rng.uniform(0.04, 0.08), rng.uniform(0.1, 0.3)

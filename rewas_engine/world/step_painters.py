@@ -1,4 +1,4 @@
-"""Videos of steps on gravel, a wooden floor and snow, from the side or from the front."""
+"""Painters of steps on gravel, a wooden floor and snow, from the side or from the front."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from rewas_engine.world.motion import Strikes, Walk
 from rewas_engine.world.painting import FloatArray, Paint, StruckPainter
 from rewas_engine.world.palette import bright_colour, contrast_with, dark, grey, light, wood_colour
 from rewas_engine.world.people import Person, arm, draw_person, leg, trunk
-from rewas_engine.world.struck_pictures import raised_dust
+from rewas_engine.world.struck_painters import raised_dust
 
 _FLOOR_Y = 0.36
 
 
 @dataclass(frozen=True)
 class _Ground:
-    """The ground: its colour [3], how much a step throws up, and its markings."""
+    """The ground: its colour [3], how much dirt a step throws up, and its markings."""
 
     colour: FloatArray
     loose: float
@@ -74,7 +74,7 @@ def _lay(canvas: Canvas, ground: _Ground, scroll: FloatArray, table: FloatArray)
 def _thrown_up(
     canvas: Canvas, ground: _Ground, strikes: Strikes, times_s: FloatArray, x: FloatArray, grit: FloatArray
 ) -> None:
-    """Paint what a step throws up where a foot is at x [F]."""
+    """Paint the dust and grit that a step throws up at x [F]."""
     flash = strikes.flash(times_s, 0.16)
     puff = light(ground.colour) if ground.marks == "planks" else contrast_with(light(ground.colour), ground.colour, 0.2)
     raised_dust(canvas, x, _FLOOR_Y + 0.02, (0.5 if ground.marks == "planks" else 1.0) * flash, puff)

@@ -1,4 +1,4 @@
-"""Renders a scene as video: backdrop, camera, the sound source, and silent motion."""
+"""Render a scene as video: backdrop, camera, sound source and silent motion."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from rewas_engine.world.backdrops import draw_backdrop
 from rewas_engine.world.camera import Film, Shot, draw_camera
 from rewas_engine.world.classes import FRAME_RATE, FRAME_SIZE, STRUCK_CLASSES
 from rewas_engine.world.drawing import LUMA, Canvas
-from rewas_engine.world.figure_lighting import rehearse, separate_from_backdrop
+from rewas_engine.world.figure_lighting import separate_from_backdrop, with_single_event
 from rewas_engine.world.looks import STRUCK_PAINTERS, SUSTAINED_PAINTERS
 from rewas_engine.world.motion import Drive, Strikes
 from rewas_engine.world.painting import FloatArray, Paint
-from rewas_engine.world.scene import PICTURE_STREAM, Scene
+from rewas_engine.world.scene import VIDEO_STREAM, Scene
 from rewas_engine.world.silent_motion import BYSTANDERS, LOOK_ALIKES, crossing
 
 _PIXELS_AT_ONCE = 600_000
@@ -25,13 +25,13 @@ _ASPECTS, _ASPECT_CHANCES = (1.0, 4 / 3, 16 / 9), (0.25, 0.25, 0.5)
 _BLURRED_SHARE = 0.2
 AMBIENCE_SEEN_SHARE = 0.75
 _CROSSED_SHARE = 0.1
-_FILLS_THE_PICTURE = ("rain", "wind", "sea_waves", "fire", "stream")
+_FILLS_THE_FRAME = ("rain", "wind", "sea_waves", "fire", "stream")
 _NOTHING = np.empty(0)
 
 _Painter = TypeVar("_Painter")
 
 
-def render_picture(
+def render_video(
     scene: Scene,
     *,
     frame_rate: Fraction | float = FRAME_RATE,
@@ -58,14 +58,14 @@ def render_picture(
 def render_brightness(
     scene: Scene, *, frame_rate: Fraction | float = FRAME_RATE, width: int = FRAME_SIZE, height: int = FRAME_SIZE
 ) -> NDArray[np.uint8]:
-    """Render the brightness [frames, height, width] for a video encoder, in a third of the time of the colours.
+    """Render only the brightness [frames, height, width], for a video encoder, in a third of the time.
 
     Footage of any shape is scaled to the encoder's size, so the view is 1:1, 4:3 or 16:9 at random and squeezed into
-    the requested size; in some clips motion is blurred. Times and errors as in `render_picture`.
+    the requested size; in some clips motion is blurred. Times and errors as in `render_video`.
     """
-    lot = scene.random(PICTURE_STREAM).spawn(_LOTS)[-1]
-    aspect = float(lot.choice(_ASPECTS, p=_ASPECT_CHANCES)) * width / max(height, 1)
-    samples = 2 if lot.random() < _BLURRED_SHARE else 1
+    rng = scene.random(VIDEO_STREAM).spawn(_RANDOM_STREAMS)[-1]
+    aspect = float(rng.choice(_ASPECTS, p=_ASPECT_CHANCES)) * width / max(height, 1)
+    samples = 2 if rng.random() < _BLURRED_SHARE else 1
     return _render(scene, Fraction(frame_rate), (width, height), aspect, samples, channels=1)[..., 0]
 
 
@@ -88,14 +88,14 @@ def _render(
 ) -> NDArray[np.uint8]:
     if rate <= 0 or min(*size, shutter_samples) < 1:
         raise SettingsError(
-            f"A picture of {size[0]} x {size[1]} at {float(rate):g} frames per second cannot be drawn.",
-            "Give a size, a frame rate and a number of shutter samples above 0.",
+            f"A video of {size[0]} x {size[1]} pixels at {float(rate):g} frames per second cannot be rendered.",
+            "Use a size, a frame rate and a number of shutter samples above 0.",
         )
     frames = _frame_count(scene, rate)
     middles_s = (np.arange(frames) + 0.5) / float(rate)
     opening = (np.arange(shutter_samples) + 0.5) / shutter_samples - 0.5
     stage = _Stage(scene, size, aspect, channels)
-    picture = np.empty((frames, size[1], size[0], channels), dtype=np.uint8)
+    video = np.empty((frames, size[1], size[0], channels), dtype=np.uint8)
     at_once = max(1, _PIXELS_AT_ONCE // (size[0] * size[1]))
     for shot, first, last in stage.shots_between(middles_s):
         for start in range(first, last, at_once):
@@ -103,31 +103,32 @@ def _render(
             exposures = [stage.shoot(shot, times_s + 0.5 * shift / float(rate)) for shift in opening]
             mean = exposures[0] if shutter_samples == 1 else np.mean(exposures, axis=0)
             levels = stage.film.develop(mean, times_s, start, shot.gain)
-            picture[start : start + times_s.size] = np.clip(levels + 0.5, 0, 255)
-    return picture
+            video[start : start + times_s.size] = np.clip(levels + 0.5, 0, 255)
+    return video
 
 
-_LOTS = 8
+_RANDOM_STREAMS = 8
+"""Number of independent random generators per clip, one for each part of it."""
 
 
 class _Stage:
-    """Everything that is drawn randomly once per clip, and the rendering of frames."""
+    """Renders frames, and holds everything that is drawn randomly once per clip."""
 
     def __init__(self, scene: Scene, size: tuple[int, int], aspect: float, channels: int) -> None:
-        # A separate random stream for each part, so that a part that draws more never changes another.
-        lots = scene.random(PICTURE_STREAM).spawn(_LOTS)
-        for_camera, for_thing, for_backdrop, for_film, for_others, for_ambience, for_crossing, _ = lots
+        # Each part has its own generator, so that drawing more numbers for one never changes another.
+        generators = scene.random(VIDEO_STREAM).spawn(_RANDOM_STREAMS)
+        for_camera, for_thing, for_backdrop, for_film, for_others, for_ambience, for_crossing, _ = generators
         self._size, self._aspect, self._channels = size, aspect, channels
         self._camera = draw_camera(
             for_camera, scene.duration_s, scene.distance, fixed=scene.still, restless=scene.silent_motion
         )
         self._backdrops = {
-            shot: draw_backdrop(lot, size[1], aspect)
-            for shot, lot in zip(self._camera.shots, for_backdrop.spawn(len(self._camera.shots)), strict=True)
+            shot: draw_backdrop(rng, size[1], aspect)
+            for shot, rng in zip(self._camera.shots, for_backdrop.spawn(len(self._camera.shots)), strict=True)
         }
         self.film = Film(for_film, size[1], size[0], fixed=scene.still)
         self._thing = _thing(scene, for_thing)
-        if self._thing is not None and not scene.off_screen and scene.class_name not in _FILLS_THE_PICTURE:
+        if self._thing is not None and not scene.off_screen and scene.class_name not in _FILLS_THE_FRAME:
             self._light_apart(scene)
         self._ambience = _ambience(scene, for_ambience)
         moves_anyway = scene.silent_motion or scene.off_screen
@@ -139,14 +140,14 @@ class _Stage:
 
     def _light_apart(self, scene: Scene) -> None:
         """Light the backdrops so that the object stands out."""
-        for_thing = scene.random(PICTURE_STREAM).spawn(_LOTS)[1]
-        thing = _thing(rehearse(scene), for_thing)
+        for_thing = scene.random(VIDEO_STREAM).spawn(_RANDOM_STREAMS)[1]
+        thing = _thing(with_single_event(scene), for_thing)
         assert thing is not None
         for shot, backdrop in self._backdrops.items():
             self._backdrops[shot] = separate_from_backdrop(backdrop, shot, thing, self._aspect)
 
     def shots_between(self, middles_s: FloatArray) -> list[tuple[Shot, int, int]]:
-        """The shots with their first frames and the frames after their last."""
+        """Return the shots with their first frame and the frame after their last."""
         shots = self._camera.shots
         starts = [0, *(int(np.searchsorted(middles_s, shot.start_s)) for shot in shots[1:]), middles_s.size]
         return [
@@ -185,7 +186,7 @@ class _Stage:
 
 
 def _thing(scene: Scene, rng: np.random.Generator) -> Paint | None:
-    """The painter of the scene's object, or of what is there instead of it.
+    """Choose the painter of the scene's object, or of its replacement.
 
     In silent motion, tools miss their targets, or something turns or waves; off screen, another object at rest can be
     visible.
@@ -208,7 +209,7 @@ def _thing(scene: Scene, rng: np.random.Generator) -> Paint | None:
 
 
 def _ambience(scene: Scene, rng: np.random.Generator) -> Paint | None:
-    """The painter of the second, softer layer behind everything, if there is one in the frame."""
+    """Choose the painter of the ambience behind everything, or None if there is none in the frame."""
     if scene.ambience is None or rng.random() > AMBIENCE_SEEN_SHARE:
         return None
     return _one_of(SUSTAINED_PAINTERS[scene.ambience.class_name], rng)(rng, Drive(scene.ambience))

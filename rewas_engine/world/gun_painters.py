@@ -1,4 +1,4 @@
-"""Videos of gunshots: a pistol from the side, a person with a rifle, and a target seen along the barrel."""
+"""Painters of gunshots: a pistol from the side, a person with a rifle, and a target seen along the barrel."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ class _Shot:
         self._course = wander(rng, 0.6)
 
     def kick(self, times_s: FloatArray) -> FloatArray:
-        """Recoil in 0..1: immediate, and back within a tenth of a second. [F]"""
+        """Recoil [F] in 0..1. It is immediate and recovers within a tenth of a second."""
         return self._strikes.flash(times_s, self._kick_s)
 
     def waver(self, times_s: FloatArray) -> FloatArray:
-        """Unsteadiness of the hand, and where it waves when no shot is fired. [F]"""
+        """Unsteadiness of the hand [F]; without a shot, the hand also waves."""
         wave = 0.01 * wandering(times_s, self._course)
         return wave if self._strikes.touches else wave + 0.6 * (self._strikes.lift(times_s) - 0.6)
 

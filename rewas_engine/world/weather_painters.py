@@ -1,4 +1,4 @@
-"""Further looks of sustained classes: surf from above, flames, flags, puddles, beacons and whole animals."""
+"""Painters of further looks of sustained classes: surf, flames, flags, puddles, beacons and whole animals."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from rewas_engine.world.drawing import Canvas, below, box, capsule, ellipse, polygon
-from rewas_engine.world.flow_pictures import ripples, sample_field
+from rewas_engine.world.flow_painters import ripples, sample_field
 from rewas_engine.world.motion import Drive, wander, wandering
 from rewas_engine.world.painting import FloatArray, Paint
 from rewas_engine.world.palette import (
@@ -23,7 +23,7 @@ from rewas_engine.world.palette import (
 
 
 def surf(rng: np.random.Generator, drive: Drive) -> Paint:
-    """The edge of the sea from above: foam runs up the sand as far as it is loud."""
+    """The edge of the sea from above. The louder it is, the farther foam runs up the sand."""
     sea, sand = water_colour(rng), np.array([0.8, 0.7, 0.5]) * np.float32(rng.uniform(0.6, 1.1))
     field, slope = ripples(rng, 1.0, 2.0), rng.uniform(-0.3, 0.3)
     bays, phase = rng.uniform(3, 7), rng.uniform(0, 6)
@@ -44,7 +44,7 @@ def surf(rng: np.random.Generator, drive: Drive) -> Paint:
 
 
 def flames(rng: np.random.Generator, drive: Drive) -> Paint:
-    """A fire that fills much of the frame: flames that rise higher and brighter the louder it is."""
+    """A fire that fills much of the frame. The louder it is, the higher and brighter the flames."""
     field, finer = ripples(rng, 1.5, 0.7), ripples(rng, 2.5, 1.2)
     wide, foot = rng.uniform(0.2, 0.7), rng.uniform(0.3, 0.5)
     log = wood_colour(rng) * np.float32(0.4)
@@ -117,7 +117,7 @@ def field_of_grass(rng: np.random.Generator, drive: Drive) -> Paint:
 
 
 def puddle(rng: np.random.Generator, drive: Drive) -> Paint:
-    """Rain on water or on a window: more rings and drops the louder it is."""
+    """Rain on water or on a window. The louder it is, the more rings and drops there are."""
     water, sheen, field = grey(rng, 0.15, 0.6), light(grey(rng, 0.5, 0.9)), ripples(rng)
     drops = np.stack(
         [rng.uniform(-0.85, 0.85, 34), rng.uniform(-0.5, 0.5, 34), rng.uniform(1.5, 4.0, 34), rng.random(34)], axis=1
@@ -183,7 +183,7 @@ def _beam(sweep: FloatArray) -> list[tuple[FloatArray, FloatArray]]:
 
 
 def whole_dog(rng: np.random.Generator, drive: Drive) -> Paint:
-    """A standing dog from the side: the head goes up and the body jerks at every bark."""
+    """A standing dog from the side, whose head goes up and whose body jerks at every bark."""
     coat = np.clip(wood_colour(rng) * np.float32(rng.uniform(0.4, 1.4)), 0.12, 1)
     ground, size, wag = bright_colour(rng, 0.25), rng.uniform(0.95, 1.25), wander(rng, 2.0)
     ground = contrast_with(ground, coat, 0.25)
@@ -216,7 +216,7 @@ def whole_dog(rng: np.random.Generator, drive: Drive) -> Paint:
 
 
 def shaking_machine(rng: np.random.Generator, drive: Drive) -> Paint:
-    """A motor with a wheel and a belt, or a washing machine: it turns and shakes in proportion to its loudness."""
+    """A motor with a wheel and a belt, or a washing machine, which turns and shakes in proportion to its loudness."""
     case, wheel, belt = bright_colour(rng, 0.4), grey(rng, 0.3, 0.8), grey(rng, 0.02, 0.25)
     washing, turns = bool(rng.random() < 0.5), rng.uniform(2.5, 4.5)
     shake_x, shake_y = wander(rng, 8.0), wander(rng, 8.0)
@@ -244,7 +244,7 @@ def shaking_machine(rng: np.random.Generator, drive: Drive) -> Paint:
 
 
 def overhead_rotor(rng: np.random.Generator, drive: Drive) -> Paint:
-    """A helicopter from below or approaching: larger the louder it is, with its blades as a rotating cross."""
+    """A helicopter from below or approaching. It is larger the louder it is; its blades are a rotating cross."""
     hull, blade, bob = grey(rng, 0.05, 0.5), grey(rng, 0.0, 0.3), wander(rng, 0.5)
     turns, heading = rng.uniform(3.0, 6.0), rng.uniform(0, 2 * np.pi)
 
@@ -304,7 +304,7 @@ def bird_in_a_tree(rng: np.random.Generator, drive: Drive) -> Paint:
 
 
 def swell(rng: np.random.Generator, drive: Drive) -> Paint:
-    """Open water with a dark rock against which it breaks."""
+    """Open water that breaks against a dark rock."""
     sea, rock = water_colour(rng), grey(rng, 0.05, 0.35)
     numbers, phases, spray = rng.uniform(4, 9, 3), rng.uniform(0, 6, 3), rng.uniform(-1, 1, (8, 2))
 

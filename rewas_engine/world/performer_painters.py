@@ -1,4 +1,4 @@
-"""Videos of people who strike: a drummer, a boxer, someone who claps, dribbles or rings; and smaller instruments."""
+"""Painters of people who strike: a drummer, a boxer, people who clap, dribble or ring a bell; and small instruments."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from rewas_engine.world.motion import Strikes
 from rewas_engine.world.painting import FloatArray, Paint
 from rewas_engine.world.palette import bright_colour, contrast_with, dark, grey, light, wood_colour
 from rewas_engine.world.people import arm, draw_person, leg, trunk
-from rewas_engine.world.struck_pictures import raised_dust
+from rewas_engine.world.struck_painters import raised_dust
 
 
 def drummer(rng: np.random.Generator, strikes: Strikes) -> Paint:
@@ -58,9 +58,7 @@ def grey_of(colour: FloatArray) -> FloatArray:
 
 
 def punching_bag(rng: np.random.Generator, strikes: Strikes) -> Paint:
-    """Fists hit a hanging bag, which swings at every strike; the boxer is a whole figure, or two arms close to the
-    camera.
-    """
+    """Fists hit a hanging bag, which swings at every strike. The boxer is a whole figure or two arms in close-up."""
     person, leather, glove = draw_person(rng), bright_colour(rng, 0.6), bright_colour(rng)
     length, thick = rng.uniform(0.45, 0.6), rng.uniform(0.1, 0.16)
     rate_hz, whole, kicks = rng.uniform(0.6, 1.0), bool(rng.random() < 0.6), bool(rng.random() < 0.2)
@@ -103,7 +101,7 @@ def punching_bag(rng: np.random.Generator, strikes: Strikes) -> Paint:
 
 
 def clapping_person(rng: np.random.Generator, strikes: Strikes) -> Paint:
-    """Someone who claps, the upper body from the front; the head moves along."""
+    """Someone who claps: the upper body from the front, with a nodding head."""
     person, wide, high = draw_person(rng), rng.uniform(0.16, 0.3), rng.uniform(-0.05, 0.18)
     overhead = bool(rng.random() < 0.2)
     palm = contrast_with(light(person.skin), person.shirt)

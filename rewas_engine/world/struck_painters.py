@@ -1,4 +1,4 @@
-"""Close-ups of struck objects: tools swing and make contact at the events, from farther away for harder strikes."""
+"""Painters of struck objects in close-up. Tools make contact at the events, and swing wider for harder strikes."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def _ball(rng: np.random.Generator, strikes: Strikes) -> Paint:
 
 
 def raised_dust(canvas: Canvas, x: FloatArray | float, y: float, force: FloatArray, colour: FloatArray) -> None:
-    """Dust that a strike throws to both sides, higher and wider the harder it is: force [F]."""
+    """Paint dust that a strike throws to both sides, higher and wider the larger the force [F]."""
     for side in (-1.0, 1.0):
         away = x + side * (0.06 + 0.16 * force)
         canvas.paint(

@@ -161,5 +161,5 @@ def test_any_folder_is_cut_into_clips_of_ten_seconds(tmp_path: Path) -> None:
 def test_a_folder_without_clips_is_refused(tmp_path: Path, layout: str) -> None:
     with pytest.raises(SettingsError):
         read_dataset(tmp_path, layout)
-    with pytest.raises(SettingsError, match="There is no folder"):
+    with pytest.raises(SettingsError, match=r"The folder .* does not exist"):
         read_dataset(tmp_path / "gone", "vggsound")

@@ -321,7 +321,7 @@ def test_the_command_given_again_goes_on_or_refuses(command: list[str], capfd) -
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        (["--sounds", "nowhere"], "There is no folder nowhere"),
+        (["--sounds", "nowhere"], "The folder nowhere does not exist"),
         ([], "No recordings are given"),
         (["--sounds", ".", "--stage", "bass"], "no stage 'bass'"),
         (["--sounds", ".", "--hop", "nan"], "is not a time in seconds"),

@@ -1,1 +1,1 @@
-"""Measuring packs."""
+"""Evaluation of packs: figures, sections, baselines and benchmarks."""

@@ -1,6 +1,6 @@
-"""What each control contributes: the same clips without control, and under energy, onsets, and energy with texture.
+"""Ablation: the same clips without control, with energy, with onsets, and with energy and texture.
 
-Uses the clips of the texture section, so that most of its sounds are shared with other figures.
+It uses the clips of the texture section, so that it shares most of its sounds with other figures.
 """
 
 from __future__ import annotations
@@ -45,8 +45,8 @@ class AblationRow:
 
     Attributes:
         energy_mae_nats: Mean absolute difference from the clip's own energy.
-        number_accuracy: Onset accuracy against the real sound, as Greatest Hits counts it, on clips with countable
-            strikes; None without such clips.
+        number_accuracy: Onset accuracy by the Greatest Hits protocol, on clips with countable strikes; None without
+            such clips.
         average_precision: Onset average precision on the same clips.
         texture_error_nats: Mean absolute difference from the clip's own texture, where the clip is audible.
         right_class: Share of clips that the judge assigns to the requested class.
@@ -60,7 +60,7 @@ class AblationRow:
 
 
 def ablation_section(bench: Bench) -> Section:
-    """Build the table: one row for each condition that the pack supports, and the real sound as the upper bound."""
+    """Build the section: one row for each condition that the pack supports, and one for the real sound."""
     clips = [bench.clips[place] for place in texture_clip_indices(bench)]
     real = [clip.sound for clip in clips]
     sounds_of = {"real": real, **_generate_sounds(bench, clips)}
@@ -80,7 +80,7 @@ def ablation_section(bench: Bench) -> Section:
 
 
 def ablation_row(bench: Bench, clips: Sequence[BenchClip], sounds: Sequence[FloatArray]) -> AblationRow:
-    """Compare sounds, [S] each and one per clip, with the clips' own sounds."""
+    """Compare sounds with the clips' own sounds. There is one per clip, [S] each."""
     log_mels = bench.log_mels(sounds)
     wanted, produced = clip_textures(clips), textures(log_mels)
     errors = [texture_error(*row) for row in zip(wanted, produced, (clip.energy for clip in clips), strict=True)]
@@ -102,12 +102,12 @@ def ablation_row(bench: Bench, clips: Sequence[BenchClip], sounds: Sequence[Floa
 
 def _generate_sounds(bench: Bench, clips: Sequence[BenchClip]) -> dict[str, list[FloatArray]]:
     """Generate the sounds [S] of every condition that the pack supports, for the clips of `texture_clip_indices`."""
-    places, understood = texture_clip_indices(bench), bench.model.pack.controls
+    places, supported = texture_clip_indices(bench), bench.model.pack.controls
     sounds_of = {
         "none": bench.vocode(bench.uncontrolled[places], clips),
         "energy": [bench.plain_waveforms[place] for place in places],
     }
-    if "onsets" in understood:
+    if "onsets" in supported:
         rate_hz = float(bench.model.front_end.config.frame_rate_hz)
         mels = bench.generate(
             "Onsets alone",
@@ -117,7 +117,7 @@ def _generate_sounds(bench: Bench, clips: Sequence[BenchClip]) -> dict[str, list
             settings=onset_settings(bench),
         )
         sounds_of["onsets"] = bench.vocode(mels, clips)
-    if "texture" in understood:
+    if "texture" in supported:
         sounds_of["energy_and_texture"] = bench.vocode(generate_with_texture(bench), clips)
     return sounds_of
 

@@ -1,7 +1,7 @@
 """AV-Align (Yariv et al. 2023, "Diverse and Aligned Audio-to-Video Generation via Text-to-Video Model Adaptation").
 
-Intersection over union of the peaks of motion in the video and the onsets of the sound. Two peaks match if they lie
-less than one frame apart.
+AV-Align is the intersection over union of motion peaks in the video and onsets in the sound. Two peaks match if they
+are less than one frame apart.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from rewas_engine.curves.onsets import TimesArray, match_onsets
 FloatArray = NDArray[np.float32]
 
 LEVELS = 4
-"""Most pyramid levels; motion of up to about 2**LEVELS pixels per frame can be followed."""
+"""Maximum number of pyramid levels, for motion of up to about 2**LEVELS pixels per frame."""
 SMALLEST_SIDE_PIXELS = 8
 WINDOW_PIXELS = 2.0
 """Standard deviation of the window in which neighbouring pixels are assumed to move together."""
 STIFFNESS = 20.0
-"""Squared brightness per pixel below which an area counts as untextured; untextured areas do not move."""
+"""Squared brightness per pixel below which an area counts as untextured, and has no motion."""
 STEPS = 2
 
 
@@ -35,16 +35,16 @@ def av_align(
     *,
     one_to_one: bool = False,
 ) -> float:
-    """Intersection over union of audio and video peaks.
+    """Compute the intersection over union of audio and video peaks.
 
-    As published: an audio peak is in the intersection if any video peak is less than a frame away, and the union is N
-    + M − intersection. Several audio peaks can therefore share one video peak, and the value can exceed 1.
+    As published, an audio peak is in the intersection if any video peak is less than a frame away, and the union is
+    N + M − intersection. Several audio peaks can therefore share one video peak, and the value can exceed 1.
 
     Args:
         audio_peaks_s: [N] seconds.
         video_peaks_s: [M] seconds.
         frame_rate: Video frames per second.
-        one_to_one: Give each peak at most one partner, which keeps the value in 0..1 and makes it symmetric.
+        one_to_one: Give each peak at most one partner, so that the value is symmetric and in 0..1.
 
     Returns:
         1.0 if both sides are empty, 0.0 if only one is.
@@ -76,8 +76,8 @@ def flow_magnitude(frames: NDArray[np.uint8]) -> NDArray[np.float64]:
 
     The first value repeats the second, as in the paper's release. The flow is computed by the method of Lucas and
     Kanade (1981) at every pixel, from coarse to fine. The release uses OpenCV's Farnebäck, which spreads motion
-    further into its surroundings, so magnitudes differ, and peaks occasionally by one frame. Use small frames: one of
-    64x64 takes about 6 ms.
+    farther into its surroundings, so magnitudes differ, and peaks occasionally differ by one frame. Use small frames: a
+    frame of 64x64 pixels takes about 6 ms.
     """
     if len(frames) < 2:
         return np.zeros(len(frames))
@@ -92,10 +92,10 @@ def _flow(before: FloatArray, after: FloatArray) -> FloatArray:
     """Displacements (down, right), [2, H, W] pixels, that map one frame [H, W] to the next."""
     pyramid = [(before, after)]
     while len(pyramid) < LEVELS and min(pyramid[-1][0].shape) >= 2 * SMALLEST_SIDE_PIXELS:
-        pyramid.append((_halved(pyramid[-1][0]), _halved(pyramid[-1][1])))
+        pyramid.append((_halve(pyramid[-1][0]), _halve(pyramid[-1][1])))
     flow = np.zeros((2, *pyramid[-1][0].shape), np.float32)
     for earlier, later in reversed(pyramid):
-        flow = _enlarged(flow, earlier.shape)
+        flow = _enlarge(flow, earlier.shape)
         for _ in range(STEPS):
             flow = flow + _correction(earlier, later, flow)
     return flow
@@ -104,15 +104,16 @@ def _flow(before: FloatArray, after: FloatArray) -> FloatArray:
 def _correction(before: FloatArray, after: FloatArray, flow: FloatArray) -> FloatArray:
     """Correction to a flow [2, H, W]: least squares of brightness constancy around every pixel."""
     rows, columns = np.indices(before.shape, np.float32)
-    returned = map_coordinates(after, [rows + flow[0], columns + flow[1]], order=1, mode="nearest")
-    down, right = np.gradient((before + returned) / 2)
-    change = returned - before
+    warped = map_coordinates(after, [rows + flow[0], columns + flow[1]], order=1, mode="nearest")
+    down, right = np.gradient((before + warped) / 2)
+    change = warped - before
 
-    def about(product: FloatArray) -> FloatArray:
+    def window_mean(product: FloatArray) -> FloatArray:
         return np.asarray(gaussian_filter(product, WINDOW_PIXELS))
 
-    down_down, right_right = about(down * down) + STIFFNESS, about(right * right) + STIFFNESS
-    down_right, down_change, right_change = about(down * right), about(down * change), about(right * change)
+    down_down, right_right = window_mean(down * down) + STIFFNESS, window_mean(right * right) + STIFFNESS
+    down_right = window_mean(down * right)
+    down_change, right_change = window_mean(down * change), window_mean(right * change)
     determinant = down_down * right_right - down_right**2
     return np.stack(
         [
@@ -122,11 +123,11 @@ def _correction(before: FloatArray, after: FloatArray, flow: FloatArray) -> Floa
     )
 
 
-def _halved(picture: FloatArray) -> FloatArray:
-    return np.asarray(gaussian_filter(picture, 1.0)[::2, ::2])
+def _halve(frame: FloatArray) -> FloatArray:
+    return np.asarray(gaussian_filter(frame, 1.0)[::2, ::2])
 
 
-def _enlarged(flow: FloatArray, shape: tuple[int, ...]) -> FloatArray:
+def _enlarge(flow: FloatArray, shape: tuple[int, ...]) -> FloatArray:
     """Upsample the flow of a halved frame to a shape: twice the length, linear interpolation."""
     if flow.shape[1:] == shape:
         return flow

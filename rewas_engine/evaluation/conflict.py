@@ -1,4 +1,4 @@
-"""The conflict check as users see it: scores, verdicts, moments and suggestions, on scenes with known answers."""
+"""The conflict check on scenes with known answers: scores, verdicts, spans and suggestions."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from rewas_engine.world import Scene, render_brightness
 WRONG_PROMPTS = 4
 """Number of other clips' prompts that each video is compared with."""
 FOUND_FROM = 0.5
-"""Intersection over union from which the mismatched half of a clip counts as found."""
+"""Intersection over union at which the mismatched half of a clip counts as found."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,7 +32,7 @@ class CheckedPrompt:
 
     Attributes:
         own: Whether the prompt belongs to the video.
-        belongs: 1 if both are of one class, 0 if one sounds behind the other, -1 if they are unrelated.
+        belongs: 1 if both have the same class, 0 if one is the background of the other, -1 otherwise.
         report: The report of the check.
         names_it: Whether a suggestion names the class in the video.
     """
@@ -45,7 +45,7 @@ class CheckedPrompt:
 
 @dataclass(frozen=True, eq=False)
 class HalvedClip:
-    """A video whose second half, from border_s on, is of another class than its prompt."""
+    """The check of a video whose second half, from border_s on, does not match the prompt."""
 
     report: ConflictReport
     evidence: Evidence
@@ -55,7 +55,7 @@ class HalvedClip:
 
     @property
     def overlap(self) -> float:
-        """Intersection over union of the reported moments and the mismatched half."""
+        """Intersection over union of the reported spans and the mismatched half."""
         wrong_s = self.end_s - self.border_s
         return float(self._correctly_reported_s / (self._reported_s + wrong_s - self._correctly_reported_s))
 
@@ -66,30 +66,31 @@ class HalvedClip:
 
     @property
     def _reported_s(self) -> Fraction:
-        return sum((moment.end_s - moment.start_s for moment in self.report.spans), Fraction(0))
+        return sum((span.end_s - span.start_s for span in self.report.spans), Fraction(0))
 
     @property
     def _correctly_reported_s(self) -> Fraction:
-        return sum((_after(moment, self.border_s) for moment in self.report.spans), Fraction(0))
+        return sum((_duration_after(span, self.border_s) for span in self.report.spans), Fraction(0))
 
 
-def _after(moment: ConflictSpan, border_s: Fraction) -> Fraction:
-    return max(Fraction(0), moment.end_s - max(moment.start_s, border_s))
+def _duration_after(span: ConflictSpan, border_s: Fraction) -> Fraction:
+    return max(Fraction(0), span.end_s - max(span.start_s, border_s))
 
 
 def judge_scenes(
     model: ReWaS, scenes: Sequence[Scene], on_scene: Callable[[int, int], object] | None = None
 ) -> tuple[list[CheckedPrompt], list[HalvedClip]]:
-    """Check each scene's video, alone and followed by another scene's, against its own prompt and those of other
-    scenes.
+    """Check the videos of scenes against their own prompts and those of other scenes.
+
+    Each video is checked alone, and also against its own prompt when another scene's video follows it.
 
     Args:
         model: A pack whose own joint space does the check.
         scenes: Audible scenes with a visible source, of two classes or more.
-        on_scene: Called with the number of finished scenes and their total.
+        on_scene: Called with finished and total scenes.
 
     Raises:
-        PackError: The pack has no joint space that can do the check.
+        PackError: The conflict check of the pack does not use a joint space.
         SettingsError: There are too few scenes.
     """
     matcher = model.matcher
@@ -98,7 +99,7 @@ def judge_scenes(
             f"The pack {model.pack.name} has no joint space for the conflict check.", "Use a pack with a joint space."
         )
     if len({scene.class_name for scene in scenes}) < 2 or len(scenes) <= WRONG_PROMPTS:
-        raise SettingsError("There are too few clips to compare.", "Measure more scenes.")
+        raise SettingsError("There are too few clips to compare.", "Use more scenes.")
     rate, width, height = model.frame_format
     pictures = [render_brightness(scene, frame_rate=rate, width=width, height=height) for scene in scenes]
     meanings = {label.text: label.meaning for label in matcher.labels}
@@ -131,7 +132,7 @@ def judge_scenes(
 
 
 def conflict_section(bench: Bench, split: Split, scenes: int) -> Section:
-    """How well the check separates right prompts from wrong ones, its calibration, and its suggestions."""
+    """Build the section: separation of right and wrong prompts, calibration, spans and suggestions."""
     if not isinstance(bench.model.matcher, EmbeddingMatcher):
         figure = unsupported_figure("conflict_auc", _AUC, "the pack has no joint space for the conflict check")
         return Section("conflict", "Conflict between prompt and video", (figure,))

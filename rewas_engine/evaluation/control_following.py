@@ -1,4 +1,4 @@
-"""How well the sound follows its controls, energy and texture, and whether the control is the cause."""
+"""How well the sound follows the controls energy and texture, compared with no control."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from rewas_engine.evaluation.figures import Figure, Section, unsupported_figure
 
 EXAMPLES = 6
 TEXTURE_SHARE = 4
-"""Texture is measured on every fourth clip of the bench: its effect is clear on few clips."""
+"""Texture is measured on every fourth clip of the bench, because its effect is clear on a few clips."""
 
 EnergyAgreements = tuple[list[float], list[float]]
-"""Correlations and mean absolute differences in nats, one of each per clip."""
+"""Correlation, and mean absolute difference in nats, of each clip."""
 
 
 def energy_section(bench: Bench) -> Section:
-    """Energy of the generated log-mel against the requested one, the same after the vocoder, and without control."""
+    """Build the section: requested energy against that of the log-mel, of the sound, and without control."""
     requested = [clip.energy for clip in bench.clips]
     correlations, maes_nats = energy_agreements(requested, bench.plain)
     uncontrolled, _ = energy_agreements(requested, bench.uncontrolled)
@@ -65,7 +65,7 @@ def energy_section(bench: Bench) -> Section:
 
 
 def texture_section(bench: Bench) -> Section:
-    """Distance between produced and requested texture, with energy and texture as controls and with energy alone."""
+    """Build the section: error of the texture with texture control, and with energy alone."""
     label = "Texture error with texture control"
     if "texture" not in bench.model.pack.controls:
         why = "the pack has no texture control"
@@ -116,7 +116,7 @@ def clip_textures(clips: Sequence[BenchClip]) -> NDArray[np.float32]:
 
 
 def energy_agreements(requested: Sequence[FloatArray], log_mels: NDArray[np.float32]) -> EnergyAgreements:
-    """Agreement of each log-mel's energy with the requested one; an undefined correlation counts as 0.
+    """Compare the energy of each log-mel with the requested energy. An undefined correlation counts as 0.
 
     Args:
         requested: N energies, [T] nats each.
@@ -142,7 +142,7 @@ def mean_by_class(clips: Sequence[BenchClip], values: Sequence[float]) -> dict[s
 
 
 def example_numbers(clips: Sequence[BenchClip]) -> list[int]:
-    """Indices of the clips to show: spread over the classes, the same in every evaluation of one size."""
+    """Indices of clips to show, spread over the classes and the same in every evaluation of one size."""
     return [int(place) for place in np.linspace(0, len(clips) - 1, min(EXAMPLES, len(clips)))]
 
 

@@ -1,4 +1,4 @@
-"""Agreement of two energy curves, and summaries over many of them: mean, median and worse tenth."""
+"""Agreement of two energy curves, and summaries over clips: mean, median and worse tenth."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from rewas_engine.curves.energy import FloatArray, energy_agreement
 
 LAG_S = 0.2
-"""Largest lag, in either direction, between motion and sound."""
+"""Largest lag between video and sound, in either direction."""
 SHORTEST_OVERLAP_VALUES = 3
 
 
@@ -60,7 +60,7 @@ def correlation(requested: FloatArray, produced: FloatArray) -> float | None:
 def agreement(
     requested: FloatArray, produced: FloatArray, rate_hz: Fraction | float, lag_s: float = LAG_S
 ) -> Agreement:
-    """How well produced [T] follows requested [T], both in nats at rate_hz."""
+    """Measure how well produced [T] follows requested [T], both in nats at rate_hz."""
     mae_nats, at_zero = energy_agreement(requested, produced)
     best = best_lag(requested, produced, rate_hz, lag_s)
     return Agreement(at_zero, mae_nats, *(best if best is not None else (None, None)))
@@ -71,8 +71,8 @@ def best_lag(
 ) -> tuple[float, float] | None:
     """Highest correlation within ±lag_s and its lag in seconds; None if no lag has a correlation.
 
-    A positive lag means that the produced curve is later. Each lag is scored on the values that overlap. The smallest
-    lag wins a tie.
+    A positive lag means that the produced curve is later. Each lag is scored on the overlapping values. In a tie, the
+    smallest lag counts.
     """
     reach = int(np.floor(lag_s * float(rate_hz) + 1e-9))
     reach = max(0, min(reach, requested.size - SHORTEST_OVERLAP_VALUES))
@@ -109,5 +109,5 @@ def summary(values: Iterable[float | None], *, errors: bool = False, undefined_a
 
 
 def mean_note(values: Sequence[float] | NDArray[np.floating]) -> str:
-    """Note on a mean: the number of clips and the standard error."""
+    """Format a note on a mean: the number of clips and the standard error."""
     return f"{len(values)} clips, standard error {float(np.std(values)) / max(1, len(values)) ** 0.5:.3f}"

@@ -1,4 +1,4 @@
-"""Accuracy of the cut detector: on the world's own shots, on edited films, and on uncut films that look like cuts."""
+"""Accuracy of the cut detector on shots of the world, on edited videos, and on uncut videos that look like cuts."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class FilmedCuts:
 
 @dataclass(frozen=True)
 class CutScore:
-    """Result for films of one kind: number of films, cuts found, cuts missed and false detections."""
+    """Result for videos of one kind: number of videos, cuts found, cuts missed and false detections."""
 
     clips: int
     found: int
@@ -69,11 +69,11 @@ def score_cuts(films: list[FilmedCuts]) -> CutScore:
 
 
 def render_films(split: Split, clips: int) -> dict[str, list[FilmedCuts]]:
-    """Films by kind, in about equal numbers.
+    """Render videos of all kinds, in about equal numbers.
 
     Args:
-        split: Where the scenes come from.
-        clips: Number of scenes of the world.
+        split: Source of the scenes.
+        clips: Number of scenes.
     """
     scenes = split.any_scenes(clips)
     rng = np.random.default_rng(split.first_seed)
@@ -113,7 +113,7 @@ def _add_flashes(rng: np.random.Generator, frames: Frames) -> FilmedCuts:
 
 
 def _pan(rng: np.random.Generator) -> FilmedCuts:
-    """A camera that pans back and forth over a scene, at up to a quarter of the frame's width per frame."""
+    """Render a camera that pans back and forth, by up to a quarter of the frame width per frame."""
     scenery = (dead_leaves(rng, _SCENERY) * 255).astype(np.uint8)
     low, high = np.log(_PAN_PIXELS[0]), np.log(_PAN_PIXELS[1])
     fastest, period = float(np.exp(rng.uniform(low, high))), float(rng.uniform(25, 75))

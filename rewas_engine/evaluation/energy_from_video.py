@@ -1,4 +1,4 @@
-"""Energy from video on clips of the world: visible sources, sources off screen, and motion that makes no sound."""
+"""Energy from video on clips of the world: visible sources, sources off screen, and silent motion."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from rewas_engine.pipeline import ReWaS
 from rewas_engine.world import Scene, render_brightness, render_sound
 
 NATIVE_RATES = tuple(Fraction(rate) for rate in ("25", "24000/1001", "30", "15", "60", "50"))
-"""Frame rates that the test clips take in turn; a pack gets each clip at its own rate, as it would from a file."""
+"""Frame rates that the test clips have in turn; each is converted to the frame rate of the pack, as for a file."""
 INAUDIBLE_NATS = 0.1
-"""Standard deviation below which an estimate counts as constant, so that it follows no motion."""
+"""Standard deviation below which an estimate counts as constant, so that it does not follow motion."""
 COURSE_NATS = 0.25
-"""Standard deviation below which a clip's energy counts as even: there is no course that the video could show."""
+"""Standard deviation below which the energy of a clip counts as even, so that there is nothing to estimate."""
 EXAMPLES = 4
 
 
@@ -50,15 +50,15 @@ class VideoEstimate:
 
 
 def energy_from_video_section(model: ReWaS, split: Split, clips: int, watch: Watch) -> Section:
-    """Correlation of estimated with true energy, and with the motion where the motion makes no sound.
+    """Build the section: correlation of the estimate with the true energy, and with silent motion.
 
-    Clips whose sound is even throughout are reported separately.
+    Clips with an even sound are reported separately.
 
     Args:
         model: The pack.
-        split: Where the scenes come from.
-        clips: Number of clips with a visible source; a tenth as many have silent motion, and as many a source off
-            screen.
+        split: Source of the scenes.
+        clips: Number of clips with a visible source. A tenth as many have silent motion, and a tenth as many a source
+            off screen.
         watch: For progress and cancellation.
     """
     rate = model.frame_format[0]
@@ -96,7 +96,7 @@ def energy_from_video_section(model: ReWaS, split: Split, clips: int, watch: Wat
         ),
         Figure(
             "picture_even_nats",
-            "Standard deviation of the estimate where the sound is even",
+            "Standard deviation of the estimate on clips with an even sound",
             _mean([float(one.estimated.std()) for one in even]),
             "nats",
             note=f"{len(even)} clips" if even else "not measured: no such clips",
@@ -157,16 +157,16 @@ def energy_from_video_section(model: ReWaS, split: Split, clips: int, watch: Wat
 def render_at_pack_rate(
     scene: Scene, native_rate: Fraction, frame_format: tuple[Fraction, int, int]
 ) -> NDArray[np.uint8]:
-    """Brightness [T, H, W] of a scene filmed at its native rate, resampled to a pack's rate by the frame on screen."""
+    """Render the brightness [T, H, W] of a scene at its native rate, and convert it to the frame rate of a pack."""
     rate, width, height = frame_format
     frames = render_brightness(scene, frame_rate=native_rate, width=width, height=height)
     count = max(1, round(Fraction(scene.duration_s).limit_denominator(10_000) * rate))
-    moments = [int((Fraction(2 * index + 1, 2) / rate) * native_rate) for index in range(count)]
-    return frames[np.minimum(moments, len(frames) - 1)]
+    indices = [int((Fraction(2 * index + 1, 2) / rate) * native_rate) for index in range(count)]
+    return frames[np.minimum(indices, len(frames) - 1)]
 
 
 def has_variation(true: FloatArray) -> bool:
-    """Whether an energy [T] in nats varies enough to be correlations."""
+    """Whether an energy [T] in nats varies enough for a correlation."""
     return bool(true.std() >= COURSE_NATS)
 
 
@@ -199,7 +199,7 @@ def average_energy(curve: EnergyCurve, rate_hz: Fraction, count: int) -> FloatAr
     """Average a curve over the spans of values at another, lower rate.
 
     Args:
-        curve: The curve; its last value is held if it is shorter.
+        curve: The curve. If it is shorter than the result, its last value is held.
         rate_hz: Rate of the result.
         count: Number of values.
 

@@ -1,4 +1,4 @@
-"""Figures of an evaluation with their targets, in sections, with the details behind them."""
+"""Figures of an evaluation with their targets and details, in sections."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, Literal
 from rewas_engine.errors import SettingsError
 
 Trained = Literal["cpu", "gpu"]
-"""Device that a pack was trained on: targets are higher for a GPU."""
+"""Device that a pack was trained on. Targets are higher for a GPU."""
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class Target:
     Attributes:
         cpu: Target for packs trained on a CPU.
         gpu: Target for packs trained on a GPU.
-        at_least: Whether the figure should be at least the target; otherwise it should be at most the target.
+        at_least: Whether the figure should be at least the target, instead of at most.
     """
 
     cpu: float
@@ -60,7 +60,7 @@ TARGETS: Mapping[str, Target] = {
     "conflict_auc": Target(0.95, 0.95),
     "take_s": Target(1.5, 1.5, at_least=False),
 }
-"""Targets of a starter pack, by figure; figures without a target are reported only."""
+"""Targets of a starter pack, by figure. Figures without a target are only reported."""
 
 
 @dataclass(frozen=True)
@@ -68,9 +68,9 @@ class Figure:
     """One measured number.
 
     Attributes:
-        key: Its name in figures.json, unique within an evaluation.
-        label: Its name in reports.
-        value: None if there is none; the note then gives the reason ("not supported: …", "not measured: …").
+        key: Name in figures.json, unique within an evaluation.
+        label: Name in reports.
+        value: The value, or None; the note then gives the reason ("not supported: …", "not measured: …").
         unit: "nats", "s", "points" or "".
         note: A remark for the report.
     """
@@ -83,11 +83,11 @@ class Figure:
 
     @property
     def target(self) -> Target | None:
-        """Its target, or None."""
+        """Target of the figure, or None."""
         return TARGETS.get(self.key)
 
     def passed(self, trained: Trained) -> bool | None:
-        """Whether it reaches its target; None without a target or a value."""
+        """Whether the figure reaches its target; None without a target or a value."""
         return None if self.target is None or self.value is None else self.target.is_met_by(self.value, trained)
 
     def report(self, trained: Trained) -> dict[str, Any]:
@@ -112,7 +112,7 @@ class Section:
         name: Name on the command line.
         title: Heading in the report.
         figures: The figures.
-        details: Numbers behind them (by class, by clip), as JSON values.
+        details: Numbers by class or by clip, as JSON values.
         plot_data: Arrays for the plots.
     """
 
@@ -140,7 +140,7 @@ class Evaluation:
     sections: tuple[Section, ...]
 
     def figures(self) -> dict[str, Figure]:
-        """Every figure by its key."""
+        """Return all figures by key."""
         return {figure.key: figure for section in self.sections for figure in section.figures}
 
     def report(self) -> dict[str, Any]:
@@ -160,7 +160,7 @@ _DECISIVE = ("split", "clips_per_class", "classes", "num_steps", "guidance_scale
 def merge_reports(reports: Sequence[Mapping[str, Any]]) -> Evaluation:
     """Merge reports of one pack, each from `Evaluation.report` with its own sections.
 
-    The merged setting is that of the report with the most clips, since not every section uses clips.
+    The merged setting is that of the report with the most clips, because not every section uses clips.
 
     Raises:
         SettingsError: The reports are of different packs, or were measured with different settings.
@@ -182,5 +182,5 @@ def merge_reports(reports: Sequence[Mapping[str, Any]]) -> Evaluation:
 
 
 def unsupported_figure(key: str, label: str, why: str) -> Figure:
-    """A figure that the pack cannot have, with the reason."""
+    """Build a figure that the pack does not support, with the reason."""
     return Figure(key, label, None, note=f"not supported: {why}")

@@ -10,14 +10,14 @@ used by later papers, including ReWaS. Onsets are detected in the real and in th
 - *Average precision* ("Onset AP"): generated onsets are detections. Their confidence is the highest amplitude within
   ±0.05 s as a share of the clip's peak; a detection is correct if it has a partner within ±0.1 s.
 
-The tolerance of 0.1 s is the release's; `onsets.onset_f1` uses the stricter ±0.05 s. There are two differences from
-the release. Partners are found by a maximum one-to-one matching, where the release visits the real onsets in order
-and takes the loudest one left. The detectors differ too (`onsets.detect_onsets` here, librosa's there), so figures
-are comparable with published ones in kind, but not to the last digit.
+The tolerance of 0.1 s is that of the release; `onsets.onset_f1` uses the stricter ±0.05 s. There are two differences
+from the release. Partners are found by a maximum one-to-one matching, while the release visits the real onsets in order
+and takes the loudest remaining one. The detectors differ too (`onsets.detect_onsets` here, librosa's in the release).
+Figures are therefore comparable with published ones only approximately.
 
-The release enters missed onsets as positives of confidence 0, which gives credit for them: a silent sound scores 1.0
-there. Here they lower the recall. The figure with that credit is reported as `credited_average_precision`, for
-comparison with published tables. A silent sound scores 0.0 in both.
+The release counts missed onsets as positives of confidence 0, so that a silent sound scores 1.0. Here they lower the
+recall. For comparison with published tables, `credited_average_precision` includes that credit, except that a silent
+sound scores 0.0.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class GreatestHitsScore:
     Attributes:
         same_number: Whether there are as many onsets as in the real sound.
         matched_share: Share of the real onsets with a partner, 0..1.
-        average_precision: Of the generated onsets by confidence, 0..1.
+        average_precision: Average precision of the generated onsets by confidence, 0..1.
         credited_average_precision: The same, with missed onsets as positives of confidence 0, as in the release.
     """
 
@@ -70,7 +70,7 @@ def compare_onsets(
     Args:
         real_s: [M] seconds.
         generated_s: [N] seconds.
-        confidences: [N], of the generated onsets.
+        confidences: [N], confidences of the generated onsets.
         tolerance_s: Largest distance between partners.
     """
     if len(real_s) == 0 or len(generated_s) == 0:
@@ -94,7 +94,7 @@ def compare_onsets(
 def average_precision(right: NDArray[np.bool_], confidences: NDArray[np.floating], *, positives: int) -> float:
     """Σ (R_k − R_{k−1})·P_k over the distinct confidences in falling order, 0..1.
 
-    Detections of equal confidence are taken together, so their order does not matter.
+    Detections of equal confidence are counted together, so that their order does not matter.
 
     Args:
         right: [N], whether each detection is correct.

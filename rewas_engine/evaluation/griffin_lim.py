@@ -1,4 +1,4 @@
-"""Griffin-Lim: a waveform from a log-mel without learning, as a baseline for vocoders."""
+"""Griffin-Lim: reconstruction of a waveform from a log-mel without training, as a baseline for vocoders."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _TINY = 1e-9
 
 
 def griffin_lim(log_mel: NDArray[np.float32], front_end: AudioFrontEnd, iterations: int = ITERATIONS) -> FloatArray:
-    """Waveform [hop·T] whose log-mel approximates the given one, [T, bins] nats.
+    """Reconstruct a waveform [hop·T] from a log-mel [T, bins] in nats.
 
-    The magnitudes are the non-negative ones that the filter bank maps closest to the mel. Their phases are found by
-    the fast Griffin-Lim algorithm (Perraudin et al. 2013), starting from the same random phases every time.
+    The magnitudes are the non-negative ones that the filter bank maps closest to the mel spectrogram. The phases are
+    found by the fast Griffin-Lim algorithm (Perraudin et al. 2013), starting from the same random phases every time.
     """
     config = front_end.config
     magnitudes = magnitudes_of(torch.from_numpy(log_mel), front_end)
@@ -54,7 +54,7 @@ def griffin_lim(log_mel: NDArray[np.float32], front_end: AudioFrontEnd, iteratio
 
 def magnitudes_of(log_mel: torch.Tensor, front_end: AudioFrontEnd) -> torch.Tensor:
     """Non-negative magnitudes [window/2 + 1, T] closest to a log-mel [T, bins] (Lee and Seung 2000, eq. 4)."""
-    # A value at the floor means silence, not a sound as loud as the floor.
+    # A value at the floor means silence, not a sound at that level.
     mel = torch.exp(log_mel.T) - front_end.config.floor
     mel = mel.clamp(min=0)
     bank = torch.from_numpy(front_end.filter_bank)

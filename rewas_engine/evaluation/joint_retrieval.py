@@ -1,4 +1,4 @@
-"""How well a pack's joint space matches prompts, videos and sounds of held-out scenes."""
+"""Retrieval and calibration of a joint space on prompts, videos and sounds of held-out scenes."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ CALIBRATION_BINS = 10
 
 @dataclass(frozen=True)
 class CalibrationBin:
-    """Pairs whose probability lies in one tenth.
+    """Pairs whose probability is in one tenth of the range.
 
     Attributes:
         probability: Mean predicted probability.
-        share: Share of pairs that belong together, with right and wrong pairs weighted equally.
+        share: Share of matching pairs, with right and wrong pairs weighted equally.
         pairs: Number of pairs.
-        weight: Share of all pairs, weighted in the same way.
+        weight: Share of all pairs, with the same weights.
     """
 
     probability: float
@@ -42,11 +42,11 @@ class PairFigures:
     """Figures of one pair of modalities.
 
     Attributes:
-        auc: How often a clip's own partner is closer than that of a clip of another class.
-        shuffled_auc: How often it is closer than that of any other clip, including clips of the same class, which
-            cannot be distinguished from it.
-        paraphrase_auc: As auc, with phrasings that training has not used; None without prompts.
-        calibration: The tenths of probability that contain pairs.
+        auc: How often the right partner is closer than that of a clip of another class.
+        shuffled_auc: How often the right partner is closer than that of any other clip, including indistinguishable
+            clips of the same class.
+        paraphrase_auc: Like auc, with phrases that training has not used; None without prompts.
+        calibration: The tenths of the range of probability that contain pairs.
     """
 
     auc: float
@@ -70,7 +70,7 @@ class JointFigures:
     seen: int = 0
 
     def summary(self) -> dict[str, float]:
-        """The areas under the curve by name."""
+        """Return the areas under the curve by name."""
         figures: dict[str, float] = {"joint_scenes_heard": self.heard, "joint_scenes_seen": self.seen}
         for pair, found in self.pairs.items():
             figures[f"joint_{pair}_auc"] = round(found.auc, 4)
@@ -85,13 +85,13 @@ def measure_joint(
 ) -> JointFigures:
     """Compare the prompts, videos and sounds of scenes with those of all others.
 
-    Silent scenes are left out, and so are the videos of scenes whose source is off screen: their class cannot be
-    recognised. A pair in which one class sounds behind the other counts as neither right nor wrong.
+    Silent scenes and videos of scenes with their source off screen are left out, because their class cannot be
+    recognised. A pair in which one class is the background of the other counts as neither right nor wrong.
 
     Args:
         model: A pack with a joint space.
         scenes: The scenes.
-        on_scene: Called with the number of finished scenes and their total.
+        on_scene: Called with finished and total scenes.
 
     Raises:
         PackError: The pack has no joint space.
@@ -105,7 +105,7 @@ def measure_joint(
     seen = [position for position, scene in enumerate(heard) if not scene.off_screen]
     for classes in ({scene.class_name for scene in heard}, {heard[position].class_name for position in seen}):
         if len(classes) < 2:
-            raise SettingsError("There are fewer than two classes to compare.", "Measure more scenes.")
+            raise SettingsError("There are fewer than two classes to compare.", "Use more scenes.")
     sounds, pictures = [], []
     for number, scene in enumerate(heard):
         sounds.append(scorer.embed_sound(model.front_end.encode(normalise(render_sound(scene)))).cpu().numpy())
@@ -141,7 +141,7 @@ def pair_figures(
 
 
 def relations(scenes: Sequence[Scene]) -> NDArray[np.int64]:
-    """Relation of scenes, [N, N]: 1 of one class, 0 if one sounds behind the other or in both, else -1."""
+    """Relation of scenes, [N, N]: 1 for the same class, 0 if they share a sound in another way, else -1."""
     primary = np.array([scene.class_name for scene in scenes])
     behind = np.array([scene.ambience.class_name if scene.ambience is not None else "" for scene in scenes])
     mixed = primary[:, None] == behind[None]
@@ -150,14 +150,14 @@ def relations(scenes: Sequence[Scene]) -> NDArray[np.int64]:
 
 
 def ranking_auc(right: NDArray[np.floating[Any]], wrong: NDArray[np.floating[Any]]) -> float:
-    """Area under the ROC curve, exact: how often a right score is above a wrong one, with a tie counted as half.
+    """Exact area under the ROC curve: how often a right score is above a wrong one. A tie counts as half.
 
     Args:
         right: [N] scores.
         wrong: [M] scores.
 
     Raises:
-        SettingsError: One of them is empty.
+        SettingsError: One of the two is empty.
     """
     if not right.size or not wrong.size:
         raise SettingsError("There are no right or no wrong scores to compare.", "Give at least one of each.")
@@ -171,20 +171,20 @@ def calibration_error(probabilities: NDArray[np.floating], truths: NDArray[np.bo
     """Expected calibration error over tenths of probability, with right and wrong pairs weighted equally.
 
     Returns:
-        Mean distance, 0..1, between the predicted probability and the share of pairs that belong together.
+        Mean difference, 0..1, between the predicted probability and the share of matching pairs.
     """
     tenths = calibration_table(probabilities, truths)
     return sum(tenth.weight * abs(tenth.probability - tenth.share) for tenth in tenths)
 
 
 def calibration_table(probabilities: NDArray[np.floating], truths: NDArray[np.bool_]) -> tuple[CalibrationBin, ...]:
-    """Tenths of probability that contain pairs, from low to high.
+    """Divide pairs into tenths of the range of probability, from low to high, without empty ones.
 
-    Right and wrong pairs are weighted equally, as they are where a probability of 0.5 means undecided.
+    Right and wrong pairs are weighted equally, as the probability assumes.
 
     Args:
         probabilities: [N], 0..1.
-        truths: [N], whether each pair belongs together.
+        truths: [N], whether each pair matches.
 
     Raises:
         SettingsError: There are only right or only wrong pairs.

@@ -1,4 +1,4 @@
-"""The joint space: which prompts, videos and sounds belong together, and how generated sounds fit their prompts."""
+"""The joint space: matching prompts, videos and sounds, and generated sounds with their prompts."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _LABELS = {
 
 
 def joint_section(bench: Bench, split: Split, scenes: int) -> Section:
-    """Areas under the ROC curve of right against shuffled partners, and cosines of sounds with prompts."""
+    """Build the section: ROC areas of right against shuffled partners, and cosines of sounds with prompts."""
     scorer = bench.model.joint_scorer
     if scorer is None:
         why = "the pack has no joint space"

@@ -1,4 +1,4 @@
-"""The judge: classifies log-mels into the world's classes. Trained independently of every pack, on real clips only."""
+"""The judge: a classifier of log-mels into the classes of the world, trained on real clips independently of packs."""
 
 from __future__ import annotations
 
@@ -41,10 +41,10 @@ class Judge:
         """Load the judge from a folder, by default the shipped one.
 
         Raises:
-            PackError: It is missing or damaged.
+            PackError: The judge is missing or damaged.
         """
         try:
-            # Initial weights are drawn and then replaced; this must not advance the caller's random state.
+            # Drawing the initial weights, which are then replaced, must not advance the caller's random state.
             with torch.random.fork_rng(devices=[]):
                 network = JudgeNetwork.from_config(json.loads((folder / CONFIG_FILE).read_text("utf-8")))
             load_strictly(network, load_file(folder / WEIGHTS_FILE))
@@ -56,8 +56,8 @@ class Judge:
         """Classify log-mels.
 
         Args:
-            log_mels: [B, T, 64] nats. Training used 512 frames; at least 8 are needed. A gain makes no difference as
-                long as the floor of the log-mel is 9 nats below its peak. Clips do not affect each other.
+            log_mels: [B, T, 64] nats, T at least 8; training used 512. The level does not matter if the floor of
+                the log-mel is at least 9 nats below its peak. Clips do not affect each other.
 
         Returns:
             Probabilities [B, C].
@@ -67,19 +67,19 @@ class Judge:
         return torch.cat(parts).numpy() if parts else np.empty((0, len(self.classes)), np.float32)
 
     def names(self, log_mels: torch.Tensor) -> list[str]:
-        """The most likely class of each log-mel [B, T, 64]."""
+        """Return the most likely class of each log-mel [B, T, 64]."""
         return [self.classes[row] for row in self.classify(log_mels).argmax(axis=1)]
 
 
 def confusion(true: Sequence[str], predicted: Sequence[str], classes: Sequence[str]) -> NDArray[np.int64]:
-    """Confusion table [C, C]: how often each class (row) was classified as each (column).
+    """Confusion table [C, C]: how often each class (row) was classified as each class (column).
 
     Raises:
         SettingsError: A name is not among the classes, or the lengths differ.
     """
     if len(true) != len(predicted):
         raise SettingsError(
-            f"There are {len(true)} true classes but {len(predicted)} predicted ones.", "Give one of each per clip."
+            f"There are {len(true)} true classes, but {len(predicted)} predicted ones.", "Give one of each per clip."
         )
     row_of = {name: row for row, name in enumerate(classes)}
     unknown = sorted({*true, *predicted} - row_of.keys())

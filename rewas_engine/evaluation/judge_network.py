@@ -1,4 +1,4 @@
-"""The judge's network: a small convolutional classifier of log-mels that ignores loudness."""
+"""Network of the judge: a small convolutional classifier of log-mels that ignores loudness."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ class JudgeNetwork(ModelMixin, ConfigMixin):  # type: ignore[misc]
         classes: Names in the order of the scores.
         bins: Mel bins, a multiple of 16.
         widths: Channels at half, quarter and eighth resolution.
-        features: Features of each eighth frame before pooling.
-        range_nats: Values further below the clip's peak are clamped.
+        features: Features of every eighth frame before pooling.
+        range_nats: Range below the peak of a clip to which values are clamped.
     """
 
     config_name = "config.json"
@@ -34,7 +34,7 @@ class JudgeNetwork(ModelMixin, ConfigMixin):  # type: ignore[misc]
         super().__init__()
         first, second, third = widths
         self.stem = nn.Conv2d(1, first, 5, stride=2, padding=2)
-        # Convolutions cannot tell pitch: each band gets its own learned offset.
+        # Convolutions do not see pitch, so each band gets a learned offset.
         self.pitch = nn.Parameter(torch.zeros(1, first, 1, bins // 2))
         self.body = nn.Sequential(
             _Narrowing(first, second),
@@ -50,10 +50,10 @@ class JudgeNetwork(ModelMixin, ConfigMixin):  # type: ignore[misc]
         """Scores [B, C], unnormalised log-probabilities, of log-mels [B, T, bins]."""
         peaks = log_mels.amax(dim=(1, 2), keepdim=True)
         relative = 1 + (log_mels - peaks).clamp(min=-self.config.range_nats) * (2 / self.config.range_nats)
-        pictures = relative[:, None].contiguous(memory_format=torch.channels_last)
-        hidden = self.body(functional.gelu(self.stem(pictures) + self.pitch))
+        images = relative[:, None].contiguous(memory_format=torch.channels_last)
+        hidden = self.body(functional.gelu(self.stem(images) + self.pitch))
         frames = functional.gelu(self.gathering(hidden.permute(0, 2, 3, 1).flatten(2)))
-        # A single strike must not drown in silence: a weighted mean and the maximum, separately for each feature.
+        # Weighted mean and maximum of each feature, so that a single strike does not get lost in silence.
         weights = self.attention(frames).float().softmax(dim=1)
         pooled = torch.cat([(weights * frames).sum(dim=1), frames.amax(dim=1).float()], dim=-1)
         scores: torch.Tensor = self.scores(pooled)
@@ -61,7 +61,7 @@ class JudgeNetwork(ModelMixin, ConfigMixin):  # type: ignore[misc]
 
 
 class _ChannelNorm(nn.LayerNorm):
-    """Layer normalisation over the channels of [B, C, T, F]: unlike batch normalisation, independent of other clips."""
+    """Layer normalisation over the channels of [B, C, T, F], which is independent of other clips in the batch."""
 
     def forward(self, hidden: torch.Tensor) -> torch.Tensor:
         return super().forward(hidden.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)

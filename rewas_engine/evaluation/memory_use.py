@@ -1,4 +1,4 @@
-"""Peak memory of a pack at each precision, measured in one process each."""
+"""Peak memory of a pack at each precision, each measured in its own process."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ class MemoryRow:
     Attributes:
         precision: Floating-point type of the forward passes.
         low_memory: Whether networks are offloaded.
-        weights_gb: Weights held at the end.
-        peak_gb: Peak of the whole process on a CPU, of the device's memory on a GPU; None if it cannot be read.
-        failed: Why nothing was generated, otherwise empty.
+        weights_gb: Weights in memory at the end.
+        peak_gb: Peak of the whole process on a CPU, or of the device's memory on a GPU; None if unknown.
+        failed: Reason why nothing was generated, otherwise "".
     """
 
     precision: str
@@ -56,7 +56,7 @@ def memory_table(
         device: Device to run on.
         executions: Precision and offloading of each row.
         limit_gb: Limit on the private memory of each process.
-        on_row: Called with the number of finished rows and their total.
+        on_row: Called with finished and total rows.
     """
     rows = []
     for number, execution in enumerate(executions):

@@ -1,4 +1,4 @@
-"""Energy from plain motion: the baselines that an estimator must beat."""
+"""Energy from motion alone: the baselines that an estimator must beat."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from scipy.ndimage import gaussian_filter1d
 from rewas_engine.curves.energy import FloatArray
 
 SMOOTHING_S = 0.08
-"""Standard deviation of the smoothing of the log difference: the best for real clips between 0.04 and 0.16 s."""
+"""Standard deviation of the smoothing of the log difference, the best value between 0.04 and 0.16 s on real clips."""
 
 
 def frame_difference(frames: NDArray[np.uint8]) -> FloatArray:
-    """Mean absolute change of brightness from the previous frame, [T] in levels of 0..255, of frames [T, H, W].
+    """Mean absolute change of brightness [T] from the previous frame, in levels of 0..255, for frames [T, H, W].
 
     The first value is 0.
     """

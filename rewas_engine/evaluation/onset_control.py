@@ -1,4 +1,4 @@
-"""Whether strikes occur at the requested times: onsets as the only control, and the Greatest Hits figures."""
+"""Timing of strikes with onsets as the only control, and the Greatest Hits figures."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from rewas_engine.generation.sampling_settings import SamplingSettings
 from rewas_engine.world import EVENT_PATTERNS, SAMPLE_RATE_HZ, STRUCK_CLASSES
 
 COUNTED_PATTERNS = tuple(pattern for pattern in EVENT_PATTERNS if pattern != "roll")
-"""A roll's strikes are hardly further apart than the tolerance, so that any noise would seem to hit them."""
+"""Patterns whose strikes are counted. In a roll they are so close that any noise would match them."""
 EXAMPLES = 4
 
 _GREATEST_HITS = {
@@ -31,8 +31,8 @@ _GREATEST_HITS = {
 
 
 def onset_section(bench: Bench) -> Section:
-    """F1 of strikes at ±50 ms with onsets as the only control, with energy control and in the real sound; Greatest Hits
-    figures.
+    """Build the section: F1 of strikes at ±50 ms with onset control, with energy control and in the real sound, and the
+    Greatest Hits figures.
     """
     places = [number for number, clip in enumerate(bench.clips) if has_counted_strikes(clip)]
     clips = [bench.clips[place] for place in places]
@@ -71,20 +71,20 @@ def onset_section(bench: Bench) -> Section:
 
 
 def has_counted_strikes(clip: BenchClip) -> bool:
-    """Whether a clip's strikes are far enough apart, and free of background noise, to be counted one by one."""
+    """Whether the strikes of a clip are far enough apart, and free of background sound, to be counted."""
     scene = clip.scene
     countable = scene.pattern in COUNTED_PATTERNS and scene.floor == 0 and scene.event_times_s.size > 0
     return countable and scene.class_name in STRUCK_CLASSES
 
 
 def strikes(clip: BenchClip, frame_rate_hz: float) -> FloatArray:
-    """The clip's events as an onset control, [T]."""
+    """Convert the events of a clip to an onset control, [T]."""
     scene = clip.scene
     return onset_track(scene.event_times_s, scene.event_strengths, len(clip.energy), frame_rate_hz)
 
 
 def onset_settings(bench: Bench) -> SamplingSettings:
-    """Sampling settings for onsets alone: the guidance scale is at least the one that the pack recommends for them."""
+    """Sampling settings for onsets alone, whose guidance scale is at least the pack's default for onsets."""
     wanted = bench.model.sampling_settings(control=Control(kind="onsets")).guidance_scale
     return replace(bench.settings, guidance_scale=max(bench.settings.guidance_scale, wanted))
 

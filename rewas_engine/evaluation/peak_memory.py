@@ -24,7 +24,7 @@ def reset_peak(device: str) -> None:
 
 
 def peak_gb(device: str) -> float | None:
-    """Peak memory since `reset_peak`: of the device on a GPU, of this process on a CPU; None if unknown."""
+    """Peak memory since `reset_peak`, of the device on a GPU or of this process on a CPU; None if unknown."""
     if torch.device(device).type == "cuda":
         return torch.cuda.max_memory_allocated(device) / GIGABYTE
     if not _STATUS.exists():

@@ -1,4 +1,4 @@
-"""Our default compared with the released ReWaS's procedure, with the same weights, clip and machine."""
+"""Benchmark of our default settings against those of the released ReWaS, with the same weights, clip and machine."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ PROMPT = "a drum being hit"
 CLIP_S = Fraction(128, 25)
 RELEASED_STEPS = 200
 RELEASED_GUIDANCE = 3.0
-"""The release's guidance scale, so that both branches of guidance run, whatever the pack's own scale is."""
+"""Guidance scale of the release, with which both branches of guidance run, whatever the default of the pack is."""
 
 
 @dataclass(frozen=True)
 class Procedure:
-    """Settings for turning one clip into sound; see SamplingSettings. None is the pack's own value."""
+    """Settings for generating the sound of one clip; see SamplingSettings. None means the default of the pack."""
 
     name: str
     execution: Execution
@@ -49,21 +49,21 @@ class Procedure:
 
 @dataclass(frozen=True)
 class Timing:
-    """Time that one procedure took for one take, including the video.
+    """Time of one procedure for one take, including the video.
 
     Attributes:
         name: Name of the procedure.
         sampler: Sampler.
         num_inference_steps: Sampling steps of the procedure.
-        measured_steps: Sampling steps that were run. If they are fewer than num_inference_steps, the time of the
-            others is extrapolated from them, and so is total_s.
+        measured_steps: Number of sampling steps that were run. If it is below num_inference_steps, the time of the
+            others is extrapolated, and so is total_s.
         guidance_scale: Guidance scale.
         precision: Floating-point type of the forward passes.
         seconds: Seconds by stage.
-        load_s: Seconds to load the pack, once, before the stages.
-        again_s: Seconds of one more take with another seed, which shares everything that does not depend on the seed.
-        processor_s: CPU time of all cores for total_s, extrapolated in the same way. On a busy machine it is more
-            reliable than total_s; on a GPU it means nothing.
+        load_s: Seconds for loading the pack, which is done once before the stages.
+        again_s: Seconds for another take with a different seed, which reuses everything that does not depend on it.
+        processor_s: CPU time of all cores for total_s, extrapolated in the same way. It is more reliable than total_s
+            on a busy machine, and meaningless on a GPU.
         peak_gb: See `peak_gb`.
     """
 
@@ -118,12 +118,12 @@ class Comparison:
 
     @property
     def ratio(self) -> float:
-        """How many times faster ours is, from the video file to the waveform."""
+        """How many times faster our default is, from the video file to the waveform."""
         return self.released.total_s / self.ours.total_s
 
     @property
     def processor_ratio(self) -> float:
-        """The same in CPU time of all cores."""
+        """The same ratio in CPU time of all cores."""
         return self.released.processor_s / self.ours.processor_s
 
     def report(self) -> dict[str, Any]:
@@ -154,8 +154,8 @@ def compare_procedures(
         pack: Folder or name of the pack.
         clip: Video file.
         device: Device to run on.
-        execution: Execution of our procedure; None is the default.
-        measured_steps: How many of the release's 200 steps to run.
+        execution: Execution of our procedure; None for the default.
+        measured_steps: Number of steps of the release to run, out of 200.
         on_progress: Called with the progress.
         cancel: Stops the work when it is set.
 
@@ -190,14 +190,14 @@ def machine(device: str) -> dict[str, Any]:
 
 
 def write_bench_clip(folder: Path) -> Path:
-    """Write a clip of 5.12 s: a scene of the world at 25 frames per second."""
+    """Write a scene of the world as a clip of 5.12 s at 25 frames per second."""
     scene = DEVELOPMENT.audible("drum_hit", 1)[0]
     frames = render_brightness(scene, frame_rate=Fraction(25), width=320, height=240)
     return _write_clip(folder / "bench.mkv", np.repeat(frames[: round(25 * CLIP_S), ..., None], 3, axis=-1))
 
 
 def flat_controls(model: ReWaS) -> Controls:
-    """A constant energy over one window."""
+    """Constant energy over one window."""
     frames = int(model.sound_generator.window.frames)
     return Controls.from_energy(EnergyCurve(np.full(frames, -5.0, np.float32), model.front_end.config.frame_rate_hz))
 
@@ -252,7 +252,7 @@ def _time_procedure(
 
 @dataclass(frozen=True)
 class _TakeTime:
-    """Seconds of one take by stage and of one step, and the CPU time of both over all cores."""
+    """Seconds of one take by stage, and of one step, with the CPU time of both over all cores."""
 
     seconds: Mapping[str, float]
     step_s: float
@@ -269,8 +269,8 @@ class _TakeTimer:
     cancel: CancelSignal | None
 
     def time_take(self, num_inference_steps: int, seed: int, energy: EnergyCurve | None = None) -> _TakeTime:
-        """Time one take. energy: None estimates it from the video."""
-        moments: list[tuple[float, float]] = []
+        """Time one take. If `energy` is None, it is estimated from the video."""
+        step_times: list[tuple[float, float]] = []
 
         def on_progress(progress: Progress) -> None:
             if progress.stage != "sample":
@@ -278,7 +278,7 @@ class _TakeTimer:
             if progress.step:
                 if torch.device(self.model.device).type == "cuda":
                     torch.cuda.synchronize(self.model.device)
-                moments.append((time.perf_counter(), time.process_time()))
+                step_times.append((time.perf_counter(), time.process_time()))
             self.watch.report(f"Sampling, {self.procedure.name}", progress.step, progress.total_steps)
 
         started = time.process_time()
@@ -296,12 +296,12 @@ class _TakeTimer:
             ),
         )
         processor_s = time.process_time() - started
-        # A take with faults is generated again; the time is that of one attempt.
-        tries = max(1, round(len(moments) / num_inference_steps))
+        # A take with faults is generated twice; the reported time is that of one attempt.
+        tries = max(1, round(len(step_times) / num_inference_steps))
         seconds = {
             stage: spent / (tries if stage in ("sample", "vocode") else 1) for stage, spent in result.timings_s.items()
         }
-        apart = np.diff(np.array(moments[:num_inference_steps]), axis=0)
+        apart = np.diff(np.array(step_times[:num_inference_steps]), axis=0)
         step_s, step_processor_s = np.median(apart, axis=0) if len(apart) else (0.0, 0.0)
         sounding_s = seconds["sample"] + seconds["vocode"]
         others = sum(seconds.values()) - sounding_s

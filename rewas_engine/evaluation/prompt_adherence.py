@@ -1,6 +1,4 @@
-"""Whether the sound is of the prompted class, by the judge: with its own energy, with another class's, and with unseen
-phrasings.
-"""
+"""Prompt adherence: whether the judge recognises the prompted class, in several conditions."""
 
 from __future__ import annotations
 
@@ -17,13 +15,13 @@ from rewas_engine.evaluation.judge import Judge, accuracy, class_accuracies, con
 
 BATCH_CLIPS = 64
 CONDITIONS = ("real", "plain", "vocoded", "swapped", "paraphrased")
-"""The real clips; plain prompts, before and after the vocoder; another class's energy; unseen paraphrases."""
+"""Real clips; plain prompts, before and after the vocoder; energy of another class; unseen paraphrases."""
 
 Table = NDArray[np.int64]
 
 
 def prompt_section(bench: Bench) -> Section:
-    """Class accuracy in every condition, and the confusion table of plain prompts."""
+    """Build the section: class accuracy and confusion table in every condition."""
     classes = bench.judge.classes
     true = [clip.class_name for clip in bench.clips]
     log_mels = {

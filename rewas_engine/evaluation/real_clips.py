@@ -1,4 +1,4 @@
-"""Energy from video on real clips with their own sound, compared with plain motion."""
+"""Energy from video on real clips with their own sound, compared with motion alone."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ METHODS = {
     "frame_difference": "Frame difference",
     "log_difference": "Smoothed log difference",
 }
-"""Methods whose curves are compared with a clip's own energy."""
+"""Methods whose curves are compared with the energy of a clip's sound."""
 SILENT_END_VALUES = 0.25
-"""Silence at the end of a clip that is shorter than this many values does not shorten the comparison."""
+"""Silence at the end of a clip shorter than this many values does not shorten the comparison."""
 CHANCE_SHIFTS = 200
 CHANCE_PERCENTILE = 95
 
@@ -46,10 +46,10 @@ class RealClip:
         name: File name.
         rate_hz: Rate of the curves.
         true: Energy of the clip's own sound, [T] nats.
-        curves: [T] by method.
-        agreements: Agreement of each curve with true.
-        chance: Zero-lag correlation that the pack's curve exceeds one time in twenty when it is shifted around the
-            clip by a random time.
+        curves: Curves [T] by method.
+        agreements: Agreement of each curve with `true`.
+        chance: Correlation by chance: the 95th percentile of the zero-lag correlations of the pack's curve, rotated by
+            random times.
     """
 
     name: str
@@ -64,18 +64,18 @@ def video_files(folder: Path) -> list[Path]:
     """List the video files in a folder, by name.
 
     Raises:
-        SettingsError: There is none.
+        SettingsError: There are no video files.
     """
     found = (
         sorted(path for path in folder.iterdir() if path.suffix.lower() in VIDEO_SUFFIXES) if folder.is_dir() else []
     )
     if not found:
-        raise SettingsError(f"There is no video file in {folder}.", "Give a folder of video files with sound.")
+        raise SettingsError(f"There are no video files in {folder}.", "Give a folder of video files with sound.")
     return found
 
 
 def real_clips_section(model: ReWaS, files: Sequence[Path], watch: Watch) -> Section:
-    """Zero-lag and best-lag correlation with the clips' own energy; clips that cannot be read are listed."""
+    """Build the section: correlation with the clips' own energy at zero and best lag; unreadable clips are listed."""
     clips: list[RealClip] = []
     unreadable: dict[str, str] = {}
     for number, path in enumerate(files):
@@ -99,7 +99,7 @@ def real_clips_section(model: ReWaS, files: Sequence[Path], watch: Watch) -> Sec
 
 
 def measure_clip(model: ReWaS, path: Path) -> RealClip:
-    """Compute a file's own energy, the pack's estimate and the motion, on the pack's video grid.
+    """Compute the energy of a file's sound, the pack's estimate and the motion, at the frame rate of the pack.
 
     Raises:
         MediaError: The file cannot be decoded, or its sound or video never changes.
@@ -132,10 +132,10 @@ def measure_clip(model: ReWaS, path: Path) -> RealClip:
 
 
 def count_values_with_sound(sound: FloatArray, values: int) -> int:
-    """Number of a clip's values before its sound [samples] ends in digital silence, if it does.
+    """Count the values of a clip before its sound [samples] ends in digital silence, if it does.
 
-    From there on the file has video but no sound, which shows nothing about how one follows the other. The value in
-    which the sound ends is left out too, and so is the one before it, which the window of the spectrum reaches.
+    From there on, the file has video but no sound, so that the two cannot be compared. The value in which the sound
+    ends is left out too, and so is the one before it, because the window of the spectrum overlaps it.
     """
     sounding = np.flatnonzero(sound)
     end = int(sounding[-1]) + 1 if sounding.size else 0

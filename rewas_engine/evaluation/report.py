@@ -1,4 +1,4 @@
-"""An evaluation as a Markdown page: figures with their targets, tables, plots, and how it was measured."""
+"""Format an evaluation as a Markdown page: figures with targets, tables, plots and methods."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ Plots = Mapping[str, Sequence[tuple[str, str]]]
 
 _HOW = """## How it was measured
 
-- **Clips.** The test split of the synthetic world: scenes with held-out seeds, the primary layer alone.
+- **Clips.** The test split of the synthetic world: scenes with held-out seeds, without ambience.
   Prompts are phrasings of the class without modifiers; the noise of a clip is the same in every condition.
 - **Energy.** Mean of the log-mel over its bins, 100 values per second. Pearson correlation and mean absolute difference
   in nats of requested and produced energy, clip by clip; a constant curve counts as correlation 0. *Without control*:
   the same prompt and noise with the adapter switched off.
 - **Prompts.** A classifier that was trained separately on real clips recognises the class. *Another class's energy*:
-  the energy of a clip of another class, each used once. *Unseen paraphrases*: phrasings that training has not used.
+  the energy of a clip of another class, each used once. *Unseen paraphrases*: phrases that training has not used.
 - **Vocoder.** Mean absolute difference of real log-mels and those of their vocoded sound. Griffin-Lim: 48 iterations on
-  magnitudes inverted from the mel. *Ripple*: how much the power depends on the position within a mel frame's hop,
-  relative to the level around it; noise with a ripple buzzes, which a mel does not show.
+  magnitudes inverted from the mel. *Ripple*: how much the power depends on the position within a hop,
+  relative to the surrounding level. Noise with a ripple buzzes, which a mel spectrogram does not show.
 - **Onsets.** Struck classes with strikes far enough apart to be counted (no rolls, no background noise); events are the
   only control. F1 with one-to-one partners within ±0.05 s; Greatest Hits: partners within ±0.1 s, against the onsets of
   the real sound.
@@ -35,8 +35,8 @@ _HOW = """## How it was measured
 - **Joint space.** Scenes of the test split as drawn. Right against shuffled: the partner of any other clip, including
   the same class; against another class's: without the same class. Exact areas under the ROC curve over all pairs.
 - **Real clips.** Correlation with the energy of the clip's own sound, up to where it ends in digital silence, at the
-  pack's video rate, at zero lag and at the best lag within ±0.2 s. *Chance*: what the pack's own curve, shifted around
-  the clip by a random time, exceeds one time in twenty.
+  pack's video rate, at zero lag and at the best lag within ±0.2 s. *Chance*: the 95th percentile for the pack's curve,
+  rotated by random times.
 """
 
 
@@ -62,7 +62,7 @@ The targets are those of packs trained on a {evaluation.trained.upper()}.
 
 
 def _verdict(evaluation: Evaluation) -> str:
-    """The targets that are missed, and how many were measured."""
+    """List the missed targets, and count the measured ones."""
     passed = [(figure.label, figure.passed(evaluation.trained)) for figure in evaluation.figures().values()]
     missed = [label for label, verdict in passed if verdict is False]
     measured = f"{sum(verdict is not None for _, verdict in passed)} of {len(TARGETS)} targets are measured"
@@ -72,7 +72,7 @@ def _verdict(evaluation: Evaluation) -> str:
 
 
 def format_value(figure: Figure) -> str:
-    """A figure's value with its unit, or why there is none."""
+    """Format a figure with its unit, or the reason why it has no value."""
     if figure.value is None:
         return figure.note or "not measured"
     number = f"{figure.value:.1f}" if figure.unit == "points" else f"{figure.value:.3f}"
@@ -80,7 +80,7 @@ def format_value(figure: Figure) -> str:
 
 
 def format_target(figure: Figure, trained: Trained) -> str:
-    """A figure's target, or nothing."""
+    """Format the target of a figure; "" if it has none."""
     target = figure.target
     return "" if target is None else f"{'≥' if target.at_least else '≤'} {target.value(trained):g}"
 

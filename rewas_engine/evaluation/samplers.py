@@ -1,4 +1,4 @@
-"""What few steps cost: samplers and numbers of steps compared with two hundred steps on the development split."""
+"""Cost of few steps: samplers and numbers of steps compared with 200 steps on the development split."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def compare_samplers(
     on_progress: ProgressCallback | None = None,
     cancel: CancelSignal | None = None,
 ) -> list[SamplerRow]:
-    """Measure the reference, then each sampler with its number of steps, with the pack's own guidance scale.
+    """Measure the reference, then each sampler with its number of steps, at the default guidance scale of the pack.
 
     Args:
         model: The pack.
@@ -81,8 +81,8 @@ def compare_samplers(
         reference_steps: Steps of the reference.
         clips_per_class: Clips of the development split.
         classes: Classes of the world.
-        judge: The judge; None is the shipped one.
-        reference_model: Model that generates the reference, for example the same pack in float32; None is model.
+        judge: The judge; None for the shipped one.
+        reference_model: Model that generates the reference, for example the same pack in float32; None for `model`.
         on_progress: Called with the progress.
         cancel: Stops the work when it is set.
 
@@ -122,12 +122,12 @@ def measure_few_steps(
     on_progress: ProgressCallback | None = None,
     cancel: CancelSignal | None = None,
 ) -> list[SamplerRow]:
-    """Measure what few steps in low precision cost on the starter pack, against many in float32, on one clip per class.
+    """Compare few steps in low precision with many steps in float32 on the starter pack, with one clip per class.
 
     Args:
-        choice: A sampler and its steps, measured along with the starter's own.
+        choice: Sampler and steps to measure, in addition to the defaults of the pack.
         device: Device to run on.
-        execution: Execution of the few steps; None is the default.
+        execution: Execution of the few steps; None for the default.
         classes: Classes of the world.
         reference_steps: Steps of the reference.
         on_progress: Called with the progress.

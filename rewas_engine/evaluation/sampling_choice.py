@@ -1,6 +1,4 @@
-"""Search for a pack's sampling settings: steps and guidance scales compared on the development split, never the test
-split.
-"""
+"""Grid search for the sampling settings of a pack, on the development split instead of the test split."""
 
 from __future__ import annotations
 
@@ -51,8 +49,8 @@ class TriedSetting:
         right_class: Class accuracy with plain prompts.
         right_class_swapped: Class accuracy with another class's energy.
         seconds_a_clip: Seconds per clip, in batches.
-        margin: Distance of the figure that is worst against its target, as a share of the target; negative if the
-            target is missed.
+        margin: Distance of the worst figure from its target, as a share of the target; negative if the target is
+            missed.
     """
 
     num_steps: int
@@ -91,10 +89,10 @@ def try_settings(
         clips_per_class: Clips of the development split.
         steps: Numbers of steps.
         guidance_scales: Guidance scales.
-        unguided_shares: See SamplingSettings; None is the pack's own only.
+        unguided_shares: See SamplingSettings; None for the default of the pack.
         classes: Classes of the world, two or more.
         trained: Device that the targets are for.
-        judge: The judge; None is the shipped one.
+        judge: The judge; None for the shipped one.
         on_progress: Called with the progress.
         cancel: Stops the work when it is set.
 
@@ -122,7 +120,7 @@ def try_settings(
 
 
 def best_setting(rows: Sequence[TriedSetting]) -> TriedSetting:
-    """The setting with the largest margin; among those within 0.01 of it, the one with the fewest steps."""
+    """Choose the setting with the fewest steps among those within 0.01 of the largest margin."""
     near = [row for row in rows if row.margin >= max(other.margin for other in rows) - 0.01]
     return min(near, key=lambda row: (row.num_steps, -row.margin))
 

@@ -1,4 +1,4 @@
-"""Whether the joins between windows, and the end of a loop, can be heard: borders compared with the rest."""
+"""Audibility of the joins between windows and of the end of a loop: borders compared with the rest."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from rewas_engine.curves.energy import FloatArray
 
 NEAR_FRAMES = 8
-"""Frames within this distance of a border count as at it: 80 ms on each side."""
+"""Frames within this distance count as at a border: 80 ms on each side."""
 FAR_FRAMES = 24
 """Frames at least this far from every border count as elsewhere."""
 _RESAMPLINGS = 2000
@@ -20,7 +20,7 @@ _RESAMPLINGS = 2000
 
 @dataclass(frozen=True)
 class BorderComparison:
-    """A measure at borders and elsewhere, over sounds.
+    """Comparison of a measure at borders and elsewhere, over sounds.
 
     Attributes:
         at: Mean at borders.
@@ -38,14 +38,14 @@ class BorderComparison:
 
 
 def window_borders(starts: Sequence[int], window: int) -> list[int]:
-    """Frames at which a window begins or ends within a sound, and those at which a vocoder's windows are joined."""
+    """Frames at which a window begins or ends within a sound, and at which the windows of a vocoder are joined."""
     rims = [border for earlier, later in pairwise(starts) for border in (later, earlier + window)]
     joins = [(later + earlier + window) // 2 for earlier, later in pairwise(starts)]
     return sorted({*rims, *joins})
 
 
 def border_masks(borders: Sequence[int], frames: int, margin: int) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Masks [T] of the frames at borders and of those elsewhere; without a margin at each end."""
+    """Masks [T] of the frames at borders and elsewhere, without a margin at each end."""
     distance = np.abs(np.arange(frames)[:, None] - np.asarray(borders)[None, :]).min(axis=1)
     inside = np.zeros(frames, np.bool_)
     inside[margin : frames - margin] = True
@@ -58,7 +58,7 @@ def spectral_flux(log_mel: FloatArray) -> FloatArray:
 
 
 def compare(at: Sequence[float], elsewhere: Sequence[float], seed: int = 0) -> BorderComparison:
-    """Compare a measure at borders with the same measure elsewhere. at, elsewhere: one mean per sound."""
+    """Compare a measure at borders and elsewhere. `at`, `elsewhere`: one mean per sound."""
     here, there = np.asarray(at, np.float64), np.asarray(elsewhere, np.float64)
     drawn = np.random.default_rng(seed).integers(0, here.size, (_RESAMPLINGS, here.size))
     ratios = here[drawn].mean(axis=1) / there[drawn].mean(axis=1)

@@ -1,4 +1,4 @@
-"""Generated sounds stored on disk, so that an interrupted evaluation continues and parallel ones share the work."""
+"""Generated sounds on disk, so that an interrupted evaluation can continue and parallel ones share the work."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from rewas_engine.packs.description import PackDescription
 from rewas_engine.runtime.atomic_files import save_array_atomic
 
 _SOUND_COMPONENTS = ("denoiser", "adapter", "codec", "schedule", "text_encoder", "text_projection")
-"""Components of a pack that determine the generated log-mels, as prefixes of their files."""
+"""Components of a pack that determine the generated log-mels."""
 
 
 @dataclass(frozen=True, eq=False)
 class Request:
-    """Sounds that are generated in one batch: prompts [B], controls [B], seeds [B] and sampling settings."""
+    """Request for sounds that are generated in one batch: prompts [B], controls [B], seeds [B] and settings."""
 
     prompts: Sequence[str]
     controls: Sequence[Controls]
@@ -31,7 +31,7 @@ class Request:
     settings: SamplingSettings
 
     def digest(self) -> str:
-        """A hash of the request's content."""
+        """Return a hash of the request."""
         content = json.dumps([list(self.prompts), list(self.seeds), asdict(self.settings)])
         digest = hashlib.sha256(content.encode())
         for one in self.controls:
@@ -44,7 +44,7 @@ class SoundStore:
     """A folder of log-mels by request, for one pack's components on one kind of device."""
 
     def __init__(self, folder: Path, pack: PackDescription, device: str) -> None:
-        # The rest of the pack that matters but is not in these files: window length and audio format.
+        # Window length and audio format matter too, but are not in these files.
         rest = [dict(pack.audio), dict(pack.window), device.split(":")[0]]
         files = {name: digest for name, digest in pack.files.items() if name.split("/")[0] in _SOUND_COMPONENTS}
         key = hashlib.sha256(json.dumps([files, rest], sort_keys=True).encode()).hexdigest()[:16]
@@ -52,7 +52,7 @@ class SoundStore:
 
     @staticmethod
     def order(parts: int) -> list[int]:
-        """Random order in which a process visits its parts, so that parallel processes seldom overlap."""
+        """Draw a random order in which a process visits its parts, so that parallel processes rarely collide."""
         return [int(part) for part in np.random.default_rng(os.getpid()).permutation(parts)]
 
     def get(self, request: Request, generate: Callable[[Request], NDArray[np.float32]]) -> NDArray[np.float32]:

@@ -1,4 +1,4 @@
-"""How long one take of 5.12 s takes, stage by stage."""
+"""Time of one take of 5.12 s, by stage."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from rewas_engine.pipeline import ReWaS
 from rewas_engine.world import SAMPLE_RATE_HZ
 
 THREADS = 2
-"""The number of threads that the target is for."""
+"""Number of threads that the target applies to."""
 ROUNDS = 3
 
 
 def speed_section(model: ReWaS, clip: BenchClip, settings: SamplingSettings, watch: Watch) -> Section:
-    """Median seconds of each stage over several rounds after one warm-up round, on two threads at most."""
+    """Build the section: median seconds of each stage over several rounds, on at most two threads."""
     threads = torch.get_num_threads()
     torch.set_num_threads(min(THREADS, os.cpu_count() or 1))
     try:
@@ -56,7 +56,7 @@ def speed_section(model: ReWaS, clip: BenchClip, settings: SamplingSettings, wat
 
 
 def _load_note() -> str:
-    """A note for the report if other work leaves no core free: the times then mean little."""
+    """Format a note for the report if the machine is busy, which makes the times unreliable."""
     cores, load = os.cpu_count() or 1, os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
     return f", on a busy machine (load {load:.1f} on {cores} cores)" if load > cores + 0.5 else ""
 
@@ -64,26 +64,26 @@ def _load_note() -> str:
 def _time_round(
     model: ReWaS, clip: BenchClip, settings: SamplingSettings, watch: Watch, number: int
 ) -> dict[str, float]:
-    """Time each stage. Each round uses its own frames, prompt and energy, since a pack caches what it has encoded."""
+    """Time each stage. Each round uses different frames, prompts and energies, because the pack caches them."""
     watch.report("Timing", number, ROUNDS + 1)
     frames = render_at_pack_rate(clip.scene, Fraction(model.frame_format[0]), model.frame_format)
     frames, energy, prompt = frames.copy(), clip.energy.copy(), f"{clip.plain}, {number + 1}"
     frames[0, 0, 0], energy[0] = number, energy[0] + 0.01 * (number + 1)
     spent: dict[str, float] = {}
 
-    def timed(stage: str, work: Callable[[], Any]) -> Any:
+    def measure(stage: str, work: Callable[[], Any]) -> Any:
         started = time.perf_counter()
         result = work()
         spent[stage] = time.perf_counter() - started
         return result
 
-    timed("picture", lambda: model.estimate_energy_from_frames(frames))
-    log_mel = timed(
+    measure("picture", lambda: model.estimate_energy_from_frames(frames))
+    log_mel = measure(
         "sample",
         # Copying to the CPU waits for a GPU to finish.
         lambda: model.sound_generator.generate_log_mel(
             prompt, Controls(energy=energy), number, settings, lambda step: watch.check()
         ).cpu(),
     )
-    timed("vocode", lambda: model.sound_generator.vocoder.vocode(log_mel.to(model.device), clip.sound.size))
+    measure("vocode", lambda: model.sound_generator.vocoder.vocode(log_mel.to(model.device), clip.sound.size))
     return spent

@@ -1,4 +1,4 @@
-"""Scenes of the synthetic world for choosing settings and for testing: seeds that training never draws."""
+"""Scenes of the synthetic world for choosing settings and for testing, with seeds that training never uses."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from itertools import count, islice
 from rewas_engine.world import CLASS_NAMES, Scene, sample_scene
 
 HELD_OUT_SEED = 900_000_000
-"""Scenes from this seed on are held out: all training draws below it."""
+"""Scenes from this seed on are held out; training uses lower seeds."""
 DEVELOPMENT_SEED = 910_000_000
 TEST_SEED = 920_000_000
 _SEEDS_A_CLASS = 100_000
-"""Seeds reserved for each class within a split, far more than any evaluation uses, so that classes never overlap."""
+"""Seeds reserved for each class in a split, far more than any evaluation uses, so that classes never overlap."""
 _MIXED_SEEDS = 5_000_000
-"""Offset within a split of the scenes that are drawn regardless of class."""
+"""Offset in a split of the scenes that are drawn regardless of class."""
 _SEARCHED_SEEDS = 4_000
-"""How many of them are searched for rare scenes."""
+"""Number of mixed scenes that are searched for rare ones."""
 
 
 @dataclass(frozen=True)
@@ -26,14 +26,14 @@ class Split:
 
     Attributes:
         name: "development" or "test".
-        first_seed: First of 10 000 000 seeds.
+        first_seed: First of its 10 000 000 seeds.
     """
 
     name: str
     first_seed: int
 
     def audible(self, class_name: str, clips: int) -> list[Scene]:
-        """The first audible scenes of a class, without a second layer, since that is what prompts and energy describe.
+        """Return the first audible scenes of a class, without ambience.
 
         Raises:
             SettingsError: The class is unknown.
@@ -43,20 +43,20 @@ class Split:
         return list(islice((scene for scene in scenes if not scene.is_silent), clips))
 
     def visible(self, clips: int) -> list[Scene]:
-        """Audible scenes of any class with a visible source, without a second layer."""
+        """Return audible scenes of any class with a visible source, without ambience."""
         scenes = (drop_ambience(scene) for scene in self._scenes() if not (scene.is_silent or scene.off_screen))
         return list(islice(scenes, clips))
 
     def any_scenes(self, clips: int) -> list[Scene]:
-        """The first scenes as drawn: any class, with and without sound, ambience and a visible source."""
+        """Return the first scenes of any class, with or without sound, ambience and a visible source."""
         return list(islice(self._scenes(), clips))
 
     def silent_motion(self, clips: int) -> list[Scene]:
-        """Scenes with motion and no sound."""
+        """Return scenes with motion but no sound."""
         return list(islice((scene for scene in self._scenes() if scene.silent_motion), clips))
 
     def off_screen(self, clips: int) -> list[Scene]:
-        """Audible scenes whose source is off screen."""
+        """Return audible scenes whose source is off screen."""
         scenes = (scene for scene in self._scenes() if scene.off_screen and not scene.is_silent)
         return list(islice(scenes, clips))
 
@@ -72,5 +72,5 @@ TEST = Split("test", TEST_SEED)
 
 
 def drop_ambience(scene: Scene) -> Scene:
-    """The scene with its primary layer alone."""
+    """Return a scene without its ambience."""
     return replace(scene, ambience=None) if scene.ambience is not None else scene

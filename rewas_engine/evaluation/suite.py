@@ -1,4 +1,4 @@
-"""The evaluation of a pack: its sections, what each needs, and the run."""
+"""Evaluation of a pack: its sections, their requirements, and the run."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ CLIPS_PER_CLASS = 20
 FAST_CLIPS_PER_CLASS = 2
 JOINT_SCENES_A_CLIP = 15
 CONFLICT_SCENES_A_CLIP = 15
-"""Scenes per clip of a class on the bench; the energy-from-video section has one clip per sound."""
+"""Scenes for each bench clip of a class. The energy-from-video section has one clip for each sound."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class EvaluationPlan:
     """What to measure.
 
     Attributes:
-        sections: Of SECTION_NAMES; empty means all.
+        sections: Names out of SECTION_NAMES; empty means all.
         clips_per_class: Clips of the test split.
         real: A folder of video files with sound.
         trained: Device that the targets are for.
@@ -57,7 +57,7 @@ class EvaluationPlan:
 
     def __post_init__(self) -> None:
         if self.clips_per_class < 1:
-            raise SettingsError(f"clips_per_class is {self.clips_per_class}.", "Give 1 or more.")
+            raise SettingsError(f"clips_per_class is {self.clips_per_class}.", "Use 1 or more.")
         for name in self.sections:
             if name not in SECTION_NAMES:
                 raise SettingsError(f"There is no section {name!r}.", f"Choose from {', '.join(SECTION_NAMES)}.")
@@ -65,18 +65,18 @@ class EvaluationPlan:
             if name not in CLASS_NAMES:
                 raise SettingsError(f"The world has no class {name!r}.", f"Choose from {', '.join(CLASS_NAMES)}.")
         if len(set(self.classes)) == 1:
-            raise SettingsError("A single class cannot be told apart from others.", "Name two or more classes.")
+            raise SettingsError("A single class cannot be distinguished from others.", "Name two or more classes.")
         if "real" in self.sections and self.real is None:
             raise SettingsError("The section real needs a folder of real clips.", "Give the folder that contains them.")
 
     @property
     def chosen(self) -> tuple[str, ...]:
-        """The sections in the order in which they run; all of them if none is named."""
+        """The sections to run, in order; all if none is named."""
         return tuple(name for name in SECTION_NAMES if name in (self.sections or SECTION_NAMES))
 
     @property
     def world_classes(self) -> tuple[str, ...]:
-        """The classes in the world's order; all of them if none is named."""
+        """The classes to use, in the order of the world; all if none is named."""
         return tuple(name for name in CLASS_NAMES if name in (self.classes or CLASS_NAMES))
 
 
@@ -93,7 +93,7 @@ class _Run:
 
 @dataclass(frozen=True)
 class _SectionSpec:
-    """A section, and what it needs: "clips" of every class, and the "judge"."""
+    """A section and its requirements: "clips" of every class, and the "judge"."""
 
     make: Callable[[_Run], Section]
     needs: tuple[str, ...] = ("clips",)
@@ -114,10 +114,10 @@ def evaluate(
     Args:
         model: The pack.
         plan: What to measure.
-        settings: Sampling settings; None is the pack's own.
-        judge: The judge; None is the shipped one.
-        sounds_folder: Folder that stores generated sounds, so that an interrupted evaluation continues there and
-            parallel ones share the work.
+        settings: Sampling settings; None for the defaults of the pack.
+        judge: The judge; None for the shipped one.
+        sounds_folder: Folder for generated sounds, so that an interrupted evaluation can continue and parallel ones
+            share the work.
         on_progress: Called with the progress.
         cancel: Stops the work within one sampling step when it is set.
 
@@ -133,7 +133,7 @@ def evaluate(
     store = None if sounds_folder is None else SoundStore(sounds_folder, read_pack(model.pack.path), model.device)
     bench = Bench(model, judge, clips, settings or model.sampling_settings(), watch, store)
     run = _Run(model, plan, files, watch, bench)
-    # A missing judge should be noticed now, not after an hour.
+    # Fail now instead of after an hour if the judge is missing.
     accuracy = run.bench.judge.figures.get("accuracy") if _needs(plan, "judge") else None
     sections = []
     for name in plan.chosen:
@@ -211,4 +211,4 @@ _SECTIONS: dict[str, _SectionSpec] = {
     ),
 }
 SECTION_NAMES = tuple(_SECTIONS)
-"""Every section, in the order in which they run."""
+"""All sections, in the order in which they run."""

@@ -1,4 +1,4 @@
-"""The share of a device's peak arithmetic that the denoiser reaches, by the number of windows in a batch."""
+"""Share of a device's peak arithmetic rate that the denoiser reaches, by the number of windows in a batch."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from rewas_engine.runtime.precision import DTYPES
 BATCHES = (1, 2, 4, 8, 16)
 _ROUNDS = 3
 _MATRIX = {"cpu": 2048, "cuda": 8192}
-"""Side lengths of the square matrices whose product measures the peak."""
+"""Size of the square matrices whose product measures the peak rate."""
 
 
 @dataclass(frozen=True)
@@ -28,10 +28,10 @@ class BatchRow:
 
     Attributes:
         batch: Number of windows.
-        seconds: Median.
+        seconds: Median time.
         teraflops: 10^12 operations per second.
-        share: Share of the peak of a matrix product.
-        failed: Why it was not run, otherwise empty.
+        share: Share of the peak rate of a matrix product.
+        failed: Reason why it was not run, otherwise "".
     """
 
     batch: int
@@ -46,9 +46,7 @@ class BatchRow:
 
 
 def peak_teraflops(device: str, precision: str) -> float:
-    """Peak rate of a product of two large matrices on a device, in 10^12 operations per second: the best of several
-    runs.
-    """
+    """Measure the peak rate of a large matrix product on a device, in 10^12 operations per second."""
     side = _MATRIX[torch.device(device).type]
     one, other = (torch.randn(side, side, device=device).to(DTYPES[precision]) for _ in range(2))
     spent = _seconds(lambda: one @ other, device, rounds=8)
@@ -58,7 +56,7 @@ def peak_teraflops(device: str, precision: str) -> float:
 def batch_table(
     model: ReWaS, batches: Sequence[int] = BATCHES, on_row: Callable[[int, int], object] | None = None
 ) -> tuple[float, list[BatchRow]]:
-    """The peak in 10^12 operations per second, and one row for each batch size."""
+    """Measure the peak rate in 10^12 operations per second, and one row for each batch size."""
     device, precision = model.device, model.sampling_settings().precision
     peak = peak_teraflops(device, precision)
     with FlopCounterMode(display=False) as counted:

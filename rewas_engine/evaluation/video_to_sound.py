@@ -1,4 +1,4 @@
-"""The whole method: from video to energy to sound, and whether sound and video move together (AV-Align)."""
+"""The complete method from video to energy to sound, measured by AV-Align and energy correlation."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from rewas_engine.evaluation.prompt_adherence import share_correct
 from rewas_engine.world import SAMPLE_RATE_HZ
 
 CLIPS_SHARE = 5
-"""Every fifth clip of the bench with a visible source."""
+"""Use every fifth bench clip with a visible source."""
 
 Peaks = NDArray[np.float64]
 
 
 def align_section(bench: Bench) -> Section:
-    """AV-Align of sounds generated from the video, of the real sounds, and of sounds from the prompt alone."""
+    """Build the section: AV-Align of sounds from the video, of real sounds, and of sounds from the prompt alone."""
     places = [number for number, clip in enumerate(bench.clips) if not clip.scene.off_screen][::CLIPS_SHARE]
     clips = [bench.clips[place] for place in places]
     rate = bench.model.frame_format[0]

@@ -1,4 +1,4 @@
-"""The loss of the vocoder alone: real log-mels to sound and back."""
+"""Loss of the vocoder alone, from real log-mels to sound and back."""
 
 from __future__ import annotations
 
@@ -18,16 +18,13 @@ REFERENCE_SHARE = 10
 
 
 RIPPLE_SPAN_HOPS = 9
-"""The ripple within hops is relative to the level over this many hops, so that a strike counts no more than its tail.
-"""
+"""Number of hops over whose level the ripple is normalised, so that a strike counts no more than its tail."""
 RIPPLE_QUIETEST_POWER = 1e-8
-"""Power (−80 dBFS) below which there is no ripple."""
+"""Power (−80 dBFS) below which ripple is ignored."""
 
 
 def vocoder_section(bench: Bench) -> Section:
-    """Difference between real log-mels and those of the vocoded sound, Griffin-Lim on some clips, and the ripple within
-    hops.
-    """
+    """Build the section: loss of the vocoder on real log-mels, Griffin-Lim on some clips, and ripple within hops."""
     real = np.stack([clip.log_mel for clip in bench.clips])
     vocoded = bench.vocode(real, bench.clips)
     revocoded, hop = bench.log_mels(vocoded), bench.model.front_end.config.hop_samples
@@ -73,7 +70,7 @@ def mean_ripple(waveforms: Sequence[FloatArray], hop_samples: int) -> float:
 
 
 def hop_ripple(waveform: FloatArray, hop_samples: int) -> float | None:
-    """How much the power depends on the position within a hop: standard deviation over positions divided by the mean.
+    """Measure how much the power depends on the position within a hop: standard deviation over positions / mean.
 
     It is 0 if every position is equally loud. A vocoder that puts one pulse into every hop makes noise buzz at the
     hop rate, which a log-mel does not show. Every hop has the same weight, whatever its level.
@@ -83,7 +80,7 @@ def hop_ripple(waveform: FloatArray, hop_samples: int) -> float | None:
         hop_samples: Hop of the log-mel.
 
     Returns:
-        None for silence and for waveforms that are too short.
+        The ripple; None for silence and for waveforms that are too short.
     """
     hops = len(waveform) // hop_samples
     power = np.square(waveform[: hops * hop_samples].astype(np.float64)).reshape(hops, hop_samples)

@@ -1,4 +1,4 @@
-"""Training the judge, independently of every pack, on real clips with augmentations that imitate generated sound."""
+"""Train the judge on real clips, independently of packs, with augmentations that imitate generated sound."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ from rewas_engine.world import CLASS_NAMES, render_sound, sample_scene
 
 STAGE = "judge"
 FIRST_SEED = 600_000_000
-"""First scene seed of the judge's corpus; packs are trained on other seeds."""
+"""First scene seed of the judge's corpus. Packs are trained on other seeds."""
 HELD_OUT_SEED = 800_000_000
-"""First seed of the scenes on which the judge is tested; neither judges nor packs are trained on them."""
+"""First scene seed for testing the judge. Neither judges nor packs are trained on these scenes."""
 PERMITS = "Any use is free, commercial too. Trained from nothing on clips that this project synthesises."
 
 
 @dataclass(frozen=True)
 class JudgeRecipe:
-    """How the judge is trained.
+    """Training settings of the judge.
 
     Attributes:
         loop: Optimisation settings.
@@ -57,14 +57,14 @@ class JudgeRecipe:
 
 
 def world_clips(corpus: WorldCorpus) -> tuple[torch.Tensor, list[str | None]]:
-    """Log-mels [N, T, 64] of a corpus and the classes of its clips, None for silent clips, which are not trained on.
+    """Log-mels [N, T, 64] and classes of the clips of a corpus; None for silent clips, which are not used.
 
     Raises:
         SettingsError: The clips were rendered by another version of the world.
     """
     scenes = [sample_scene(corpus.first_seed + clip) for clip in range(corpus.clips)]
     matching = [scene.full_caption == caption for scene, caption in zip(scenes, corpus.captions(), strict=True)]
-    # Captions are reworded occasionally; if the classes differed, none would match.
+    # Captions may have been reworded since, but if the classes differed, none would match.
     if sum(matching) < len(matching) / 2:
         raise SettingsError(
             f"The clips in {corpus.folder} were rendered by another version of the world.", "Render the corpus again."
@@ -88,15 +88,15 @@ def train_judge(
     report: ProgressCallback | None = None,
     cancel: CancelSignal | None = None,
 ) -> Judge:
-    """Train a judge and write it into `folder`/judge; a run that was killed continues from its checkpoint in `folder`.
+    """Train a judge and write it to `folder`/judge. A killed run continues from its checkpoint in `folder`.
 
-    The result is loaded by `Judge.load`; `measure_judge` computes its figures.
+    `Judge.load` loads the result, and `measure_judge` computes its figures.
 
     Args:
         log_mels: [N, T, 64] nats of normalised sounds.
-        labels: [N] names from classes, None for clips to skip.
+        labels: [N] names out of `classes`; None for clips to skip.
         folder: Folder of the run.
-        recipe: How to train; None is the default.
+        recipe: Training settings; None for the default.
         classes: Names of the classes.
         report: Called with the progress of every step.
         cancel: Stops the training when it is set.
@@ -107,7 +107,7 @@ def train_judge(
     recipe = recipe or JudgeRecipe()
     rows = torch.tensor([row for row, label in enumerate(labels) if label is not None])
     targets = torch.tensor([classes.index(label) for label in labels if label is not None])
-    # The loop does not store initial weights: they depend on the seed only.
+    # The loop does not store the initial weights, which depend only on the seed.
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed)
         network = JudgeNetwork(tuple(classes)).to(memory_format=torch.channels_last)
@@ -121,12 +121,12 @@ def train_judge(
 def judge_loss(
     log_mels: torch.Tensor, rows: torch.Tensor, targets: torch.Tensor, network: JudgeNetwork, recipe: JudgeRecipe
 ) -> LossFunction:
-    """Cross entropy of crops, then of whole clips, of log_mels[rows], with a random augmentation each."""
+    """Cross entropy of log_mels[rows], first of crops and then of whole clips, with random augmentation."""
 
     def loss_of(step: int, generator: torch.Generator) -> torch.Tensor:
         whole = step >= recipe.whole_from * recipe.loop.steps
         frames = log_mels.shape[1] if whole else min(recipe.crop_frames, log_mels.shape[1])
-        # A whole clip costs as much as several crops: fewer of them keep the steps equal.
+        # A whole clip costs as much as several crops, so a step has fewer of them.
         size = max(2, recipe.batch_size * recipe.crop_frames // frames) if whole else recipe.batch_size
         drawn = torch.randint(len(rows), (size,), generator=generator)
         crops = torch.stack([_loud_crop(log_mels[row], frames, generator) for row in rows[drawn]])
@@ -140,7 +140,7 @@ def judge_loss(
 
 
 def _loud_crop(log_mel: torch.Tensor, frames: int, generator: torch.Generator) -> torch.Tensor:
-    """Crop a log-mel [T, bins] to [frames, bins] float32 so that it contains its loudest frame."""
+    """Crop a log-mel [T, bins] at random to [frames, bins] float32, including its loudest frame."""
     log_mel = log_mel.float()
     loudest = int(log_mel.mean(dim=1).argmax())
     earliest, latest = max(0, loudest - frames + 1), min(loudest, len(log_mel) - frames)
@@ -149,8 +149,9 @@ def _loud_crop(log_mel: torch.Tensor, frames: int, generator: torch.Generator) -
 
 
 def distort(log_mels: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    """Distort log-mels [B, T, bins] in nats as models and vocoders do: blur, grain, tilt, a noise floor, and a missing
-    span of frames and band, at random for each clip.
+    """Distort log-mels [B, T, bins] in nats at random, as models and vocoders do.
+
+    The distortions are blur, grain, tilt, a noise floor, and a missing time span and band.
     """
     size, frames, bins = log_mels.shape
     draws = torch.rand((9, size, 1, 1), generator=generator)
@@ -169,7 +170,7 @@ def distort(log_mels: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
 
 
 def measure_judge(judge: Judge, scenes: int, first_seed: int = HELD_OUT_SEED) -> dict[str, Any]:
-    """Test a judge on real clips of audible scenes from first_seed on: figures as in `Judge.figures`."""
+    """Test a judge on real clips of audible scenes from first_seed on. Returns figures as in `Judge.figures`."""
     front_end = world_front_end()
     true: list[str] = []
     predicted: list[str] = []
@@ -196,7 +197,7 @@ def measure_judge(judge: Judge, scenes: int, first_seed: int = HELD_OUT_SEED) ->
 
 
 def write_figures(folder: Path, figures: dict[str, Any]) -> None:
-    """Add figures to the judge's figures file, which also states the licence."""
+    """Add figures to the judge's figures file, which also contains the licence."""
     path = folder / FIGURES_FILE
     known = json.loads(path.read_text("utf-8")) if path.is_file() else {"licence": LICENCE, "permits": PERMITS}
     write_text_atomic(path, json.dumps({**known, **figures}, indent=1) + "\n")

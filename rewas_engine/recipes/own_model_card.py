@@ -45,14 +45,14 @@ def measure_held_out(
 ) -> dict[str, float]:
     """Measure how well a pack follows the energy of held-out recordings and estimates it from their video.
 
-    Silence that pads a short recording is generated from_scratch not measured, because it would improve the figures.
-    Correlations of constant results are 0. Clips that are silent, constant or shorter than half a second are skipped;
-    figures without clips are left out.
+    The silence that pads a short recording is not measured, because it would improve the figures. The correlation of a
+    constant result is 0. Clips that are silent, constant or shorter than half a second are skipped, and figures without
+    clips are left out.
 
     Args:
         model: The pack.
         clips: Held-out clips.
-        on_clip: Called with the number of finished clips and their total.
+        on_clip: Called with finished and total clips.
         cancel: Stops the work when it is set.
 
     Raises:
@@ -138,7 +138,7 @@ def write_own_model_card(
         began: Role -> the pack that initialised it, or NOTHING.
         continued: The pack that the training started from, or None.
         records: Stage -> seconds and losses.
-        figures: From `measure_held_out`.
+        figures: Result of `measure_held_out`.
     """
     facts = recordings.facts()
     document = {"figures": dict(figures), "data": facts, "began": dict(began), "config": asdict(config)}

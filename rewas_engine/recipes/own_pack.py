@@ -1,4 +1,4 @@
-"""Training a pack on the user's recordings: the starter's stages on other clips, with another model card."""
+"""Train a pack on the user's recordings, with the stages of the starter pack and a different model card."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ MEASURED_CLIPS = 32
 class RecordingsTraining(StarterTraining):
     """One training run on recordings, in one folder.
 
-    Without videos, the picture stage takes its components from the continued pack.
+    Without videos, the picture stage copies its components from the continued pack.
 
     Args:
-        config: A ContinuedConfig if a pack is continued.
+        config: Settings; a ContinuedConfig to continue a pack.
         folder: Folder of the run.
         recordings: Training data.
         terms: Name and terms of the pack.
@@ -42,7 +42,7 @@ class RecordingsTraining(StarterTraining):
         cancel: Stops the training when it is set.
 
     Raises:
-        SettingsError: The continued pack is of another kind, or there are neither videos nor a pack to continue.
+        SettingsError: The continued pack cannot be continued, or there are neither videos nor a pack to continue.
     """
 
     def __init__(
@@ -67,9 +67,7 @@ class RecordingsTraining(StarterTraining):
         )
         self.recordings, self.terms = recordings, terms
         if not has_videos and not config.start_from:
-            raise SettingsError(
-                "There are no videos to train the estimator on.", "Give videos, or a pack to start from."
-            )
+            raise SettingsError("There are no videos to train the estimator on.", "Add videos, or start from a pack.")
         if config.start_from:
             clips = recordings.clips
             check_continuable(
@@ -112,7 +110,7 @@ class RecordingsTraining(StarterTraining):
         write_own_model_card(path, self.terms, self.config, self.recordings, began, continued, records, figures)
 
     def _untrained_components(self) -> dict[str, nn.Module]:
-        """Components of the continued pack beyond those that are trained here, unchanged."""
+        """Return components of the continued pack that are not trained here."""
         beginning = StartingPoint(self.config.start_from)
         found = {role: beginning.component(role) for role in OPTIONAL_ROLES if role not in COMPONENT_CLASSES}
         return {role: component for role, component in found.items() if component is not None}

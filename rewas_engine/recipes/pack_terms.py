@@ -14,12 +14,12 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 @dataclass(frozen=True)
 class PackTerms:
-    """Name of a pack, and the terms for it and its sounds.
+    """Name of a pack, and the terms for the pack and its sounds.
 
     Attributes:
-        name: Letters, digits, dots, hyphens and underscores; also the name of its folder.
+        name: Name of the pack and its folder: letters, digits, dots, hyphens and underscores.
         licence: Name of the licence or SPDX identifier.
-        permits: One sentence on what the owner of the recordings permits for pack and sounds.
+        permits: One sentence on what the owner of the recordings permits for the pack and its sounds.
 
     Raises:
         SettingsError: The name is not valid for a folder, or the terms are empty.

@@ -1,4 +1,4 @@
-"""Writes a copy of a pack with one newly trained part: φ or the adapter."""
+"""Write a copy of a pack with one newly trained part: φ or the adapter."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def write_pack_with(
     controls: tuple[str, ...],
     report: Mapping[str, Any],
 ) -> Path:
-    """Write a pack into a new folder with one component replaced, in the precision of the source's component.
+    """Write a copy of a pack into a new folder, with one component replaced in the same precision.
 
     Args:
         source: The pack to copy.
@@ -40,7 +40,7 @@ def write_pack_with(
         module: The component.
         terms: Name and terms of the pack.
         summary: One sentence.
-        controls: Controls of its adapter.
+        controls: Controls that the adapter supports.
         report: Report of the training, written next to the card.
 
     Raises:
@@ -75,7 +75,7 @@ def write_pack_with(
 
 def _precision_of(weights: Path) -> torch.dtype:
     with safe_open(weights, framework="pt") as file:
-        dtypes = {file.get_tensor(name).dtype for name in file.keys()}  # noqa: SIM118 (it is no mapping)
+        dtypes = {file.get_tensor(name).dtype for name in file.keys()}  # noqa: SIM118 (not a mapping)
     return next((dtype for dtype in dtypes if dtype.is_floating_point), torch.float32)
 
 

@@ -1,4 +1,4 @@
-"""Training one part of a pack, φ or the adapter, on a data set: features, steps, pack."""
+"""Train one part of a pack, φ or the adapter, on a data set: features, training and pack."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ SETTINGS_FILE = "training.json"
 VALIDATION_FILE = "validation.json"
 BATCH_PROMPTS = 64
 TRAINING_PRECISIONS = ("float32", "bfloat16")
-"""Types of the forward passes; float16 would need loss scaling."""
+"""Types of the forward passes. float16 would need loss scaling."""
 TRAINING_EXECUTION = Execution(precision="float32", channels_last=False)
 """Weights stay float32 during training."""
 
@@ -58,7 +58,7 @@ HeldOutResult = tuple[dict[str, float], list[Panel]]
 
 
 class PartTraining(ABC):
-    """One training of one part, in one folder, by one process or several from a launcher.
+    """Training of one part in one folder, in one process or in several that a launcher has started.
 
     Args:
         config: Settings of the training.
@@ -66,7 +66,7 @@ class PartTraining(ABC):
         dataset: The clips.
         source: The pack that the part belongs to.
         terms: Name and terms of the finished pack.
-        fine_tune: Start from the pack's part instead of a new one.
+        fine_tune: Continue the part of the pack instead of creating a new one.
         report: Called with the progress.
         cancel: Stops the training when it is set.
 
@@ -109,7 +109,7 @@ class PartTraining(ABC):
         return self.folder / "pack" / self.terms.name
 
     def run(self) -> None:
-        """Run everything that is not finished: features, training, pack. Raises TrainingStopped if cancelled."""
+        """Run everything that is not finished: features, training and pack. Raises TrainingStopped if cancelled."""
         self.write_features()
         components = dict(load_components(self.source, self.device, TRAINING_EXECUTION))
         module = self.new_part(components)
@@ -117,7 +117,7 @@ class PartTraining(ABC):
         loss = self.prepare_loss(components, module)
         if self.processes.is_first and not self.validation():
             with torch.random.fork_rng(devices=[]):
-                self._show([])  # the starting point: a new adapter leaves the base unchanged
+                self._show([])  # before the first step, a new adapter leaves the base unchanged
         train(
             self.role,
             module,
@@ -135,7 +135,7 @@ class PartTraining(ABC):
         self.processes.wait()
 
     def left_out(self) -> list[LeftOut]:
-        """Clips that are not used, with the first reason for each; call `write_features` first."""
+        """Return the clips that are not used, with the first reason for each. Call `write_features` first."""
         unreadable: dict[str, LeftOut] = {}
         for features in self.features:
             for one in features.left_out():
@@ -143,10 +143,10 @@ class PartTraining(ABC):
         return [*self.dataset.left_out, *unreadable.values()]
 
     def names(self, held_out: bool) -> list[str]:
-        """Names of the clips with all features: training clips or held-out clips.
+        """Return the names of the training clips or held-out clips that have all features.
 
         Raises:
-            SettingsError: There is none.
+            SettingsError: There are none.
         """
         wanted = [clip.name for clip in self.dataset.clips if clip.is_held_out == held_out]
         names = [name for name in wanted if all(name in features.of_clip for features in self.features)]
@@ -164,7 +164,7 @@ class PartTraining(ABC):
         return names
 
     def validation(self) -> dict[int, dict[str, float]]:
-        """Figures on held-out clips by step."""
+        """Return the figures on held-out clips by step."""
         path = self.folder / VALIDATION_FILE
         stored = json.loads(path.read_text("utf-8")) if path.is_file() else {}
         return {int(step): figures for step, figures in stored.items()}
@@ -176,18 +176,18 @@ class PartTraining(ABC):
 
     @abstractmethod
     def new_part(self, components: dict[str, Any]) -> nn.Module:
-        """The part before the first step, on the device."""
+        """Create or load the part before the first step, on the device."""
 
     @abstractmethod
     def prepare_loss(self, components: dict[str, Any], module: Any) -> LossFunction:
-        """The loss of the steps; also prepares `evaluate`."""
+        """Prepare the loss of the steps, and `evaluate`."""
 
     @abstractmethod
     def evaluate(self) -> HeldOutResult:
-        """Figures and panels on held-out clips."""
+        """Measure figures and panels on held-out clips."""
 
     def controls(self, module: Any) -> tuple[str, ...]:
-        """Controls of the finished pack's adapter."""
+        """Return the controls of the finished pack."""
         return self.source.info.controls
 
     def write_features(self) -> None:
@@ -216,7 +216,7 @@ class PartTraining(ABC):
 
     def _show(self, losses: list[float]) -> None:
         figures, panels = self.evaluate()
-        # A killed run repeats measurements that are later than its checkpoint.
+        # A killed run repeats the measurements after its checkpoint.
         by_step = {step: kept for step, kept in self.validation().items() if step < len(losses)}
         by_step[len(losses)] = figures
         write_text_atomic(self.folder / VALIDATION_FILE, json.dumps(by_step, indent=1))
@@ -263,12 +263,12 @@ class PartTraining(ABC):
 
 
 class PhiTraining(PartTraining):
-    """Trains φ without the diffusion model, on tokens that the pack's frozen video encoder computes once per clip.
+    """Trains φ without the diffusion model, on tokens that the frozen video encoder computes once per clip.
 
-    A new φ attends over time, whatever the pack's φ does.
+    A new φ attends over time, even if φ of the pack does not.
 
     Raises:
-        SettingsError: The pack assigns times to its tokens as the release did.
+        SettingsError: The pack uses the token times of the release.
     """
 
     role = "phi"
@@ -278,7 +278,7 @@ class PhiTraining(PartTraining):
     ) -> None:
         if source.picture.get("token_times") == "released":
             raise SettingsError(
-                f"The pack {source.info.name} assigns token times as the release did, which are off by up to half "
+                f"The pack {source.info.name} uses the token times of the release, which are off by up to half "
                 "a second.",
                 "Convert the checkpoints again with --token-times centres.",
             )
@@ -296,7 +296,7 @@ class PhiTraining(PartTraining):
         """Compute the log-mels and tokens of all clips."""
         super().write_features()
         if not self.processes.any_of(not self.tokens.is_complete):
-            return  # nothing is missing, so the video encoder need not be loaded
+            return  # without loading the video encoder
         components = dict(load_components(self.source, self.device, TRAINING_EXECUTION))
         estimator = EnergyEstimator(components, self.source.picture, self.front_end.config.silence_nats, self.device)
         grid = TokenGrid(components["video_encoder"], estimator.format[0])
@@ -322,7 +322,7 @@ class PhiTraining(PartTraining):
             return own.requires_grad_(True)
         if not isinstance(own, Phi):
             raise SettingsError(
-                f"A {type(own).__name__} cannot be trained from scratch.", "Give --fine-tune to continue it."
+                f"A {type(own).__name__} cannot be trained from scratch.", "Use --fine-tune to continue it."
             )
         return self._create_seeded(lambda: Phi.from_config({**own.config, "attends_over": "time"}))
 
@@ -342,10 +342,10 @@ class PhiTraining(PartTraining):
 
 
 class AdapterTraining(PartTraining):
-    """Trains an adapter on a pack's frozen base of any family; a new one starts as a copy of the base's encoder half.
+    """Trains an adapter on the frozen base of a pack. A new adapter starts as a copy of the base's encoder.
 
     Raises:
-        SettingsError: The precision does not exist.
+        SettingsError: The precision is unknown.
     """
 
     role = "adapter"
@@ -370,7 +370,7 @@ class AdapterTraining(PartTraining):
             return own.requires_grad_(True)
         if not isinstance(own, EnergyAdapter):
             raise SettingsError(
-                f"A {type(own).__name__} cannot be trained from scratch.", "Give --fine-tune to continue it."
+                f"A {type(own).__name__} cannot be trained from scratch.", "Use --fine-tune to continue it."
             )
         config, denoiser = own.config, components["denoiser"]
         return self._create_seeded(
@@ -388,7 +388,7 @@ class AdapterTraining(PartTraining):
             backbone.embed_prompts(words[start : start + BATCH_PROMPTS])
             for start in range(0, len(words), BATCH_PROMPTS)
         ]
-        # A copy: tensors from inference mode cannot be used in autograd.
+        # Copied, because autograd cannot use tensors from inference mode.
         prompts = torch.cat(parts).clone()
         batches = AdapterBatches(
             self.log_mels,

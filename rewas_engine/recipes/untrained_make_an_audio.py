@@ -31,16 +31,17 @@ _PIECES = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 
 @dataclass(frozen=True)
 class MakeAnAudioSizes:
-    """Sizes of ReWaS on Make-An-Audio; the defaults are Make-An-Audio's published ones, and the paper's for video.
+    """Sizes of ReWaS on Make-An-Audio. The defaults are those of Make-An-Audio, and of the ReWaS paper for video.
 
     Attributes:
         widths: Channels of the denoiser's levels, all with attention to the text.
         heads: Heads of each attention.
         codec_widths: Channels of the VAE's levels; the two deepest have attention.
         vocoder_channels: Channels of the vocoder's first layer.
-        text_width, text_blocks, text_heads, vocabulary, text: Of the text encoder and its output tokens.
-        video_width, video_blocks, video_heads, side: Of the video encoder.
-        phi_width, phi_blocks, phi_heads, phi_head: Of φ.
+        text_width, text_blocks, text_heads, vocabulary: Size of the text encoder.
+        text: Width of its output tokens.
+        video_width, video_blocks, video_heads, side: Size of the video encoder.
+        phi_width, phi_blocks, phi_heads, phi_head: Size of φ.
     """
 
     widths: tuple[int, ...] = (320, 640)
@@ -63,7 +64,7 @@ class MakeAnAudioSizes:
     phi_head: tuple[int, ...] = (128, 64, 16)
 
     def new_denoiser(self) -> UNet2DConditionModel:
-        """Make-An-Audio's UNet: latents [B, 4, 10, T/8], cross-attention to the text at every level."""
+        """Build the UNet of Make-An-Audio: latents [B, 4, 10, T/8], with cross-attention to the text at every level."""
         levels = len(self.widths)
         return UNet2DConditionModel(
             sample_size=(AUDIO.bins // PATCH, WINDOW_FRAMES // PATCH),
@@ -78,7 +79,7 @@ class MakeAnAudioSizes:
         )
 
     def new_codec(self) -> AutoencoderKL:
-        """Make-An-Audio's VAE of log-mels."""
+        """Build the VAE of Make-An-Audio."""
         down = ["DownEncoderBlock2D"] * (len(self.codec_widths) - 2) + ["AttnDownEncoderBlock2D"] * 2
         up = ["AttnUpDecoderBlock2D"] * 2 + ["UpDecoderBlock2D"] * (len(self.codec_widths) - 2)
         return AutoencoderKL(
@@ -94,7 +95,7 @@ class MakeAnAudioSizes:
         )
 
     def new_vocoder(self) -> SpeechT5HifiGan:
-        """A HiFi-GAN with the rates of Make-An-Audio's vocoder, which is a BigVGAN: 256 samples per frame."""
+        """Build a HiFi-GAN with 256 samples per frame, like Make-An-Audio's BigVGAN."""
         vocoder = SpeechT5HifiGan(
             SpeechT5HifiGanConfig(
                 model_in_dim=AUDIO.bins,
@@ -107,22 +108,22 @@ class MakeAnAudioSizes:
                 normalize_before=False,
             )
         )
-        # Its default initial weights are too small for an audible signal.
+        # The default initial weights are too small for an audible signal.
         for convolution in vocoder.modules():
             if isinstance(convolution, torch.nn.Conv1d | torch.nn.ConvTranspose1d):
                 torch.nn.init.normal_(convolution.weight, std=convolution.weight[0].numel() ** -0.5)
         return vocoder
 
     def new_text_encoder(self) -> ClapTokenEncoder:
-        """CLAP's caption branch."""
+        """Build the caption branch of CLAP."""
         return ClapTokenEncoder(self.vocabulary, self.text_width, self.text_blocks, self.text_heads, self.text)
 
     def new_video_encoder(self) -> MotionFormer:
-        """The visual branch of Synchformer."""
+        """Build the visual branch of Synchformer."""
         return MotionFormer(self.video_width, self.video_blocks, self.video_heads, self.side)
 
     def new_phi(self) -> Phi:
-        """φ for the energy of 80 bins."""
+        """Build φ for the energy of 80 bins."""
         return Phi(self.video_width, self.phi_width, self.phi_blocks, self.phi_heads, self.phi_head)
 
 
@@ -153,7 +154,7 @@ TINY_MAKE_AN_AUDIO = MakeAnAudioSizes(
 def write_untrained_make_an_audio(
     folder: Path, sizes: MakeAnAudioSizes = TINY_MAKE_AN_AUDIO, seed: int = 0, dtype: torch.dtype = torch.float16
 ) -> Path:
-    """Write a pack of random weights into a new folder, which gives its name, and return it; its sound is noise."""
+    """Write a pack of random weights, whose sound is noise, into a new folder with its name, and return the folder."""
     with torch.random.fork_rng(devices=[]), new_pack_folder(folder) as unfinished:
         torch.manual_seed(seed)
         classes: dict[str, str] = {}
@@ -169,7 +170,7 @@ def write_untrained_make_an_audio(
         denoiser = sizes.new_denoiser()
         write("denoiser", denoiser)
         adapter = EnergyAdapter.from_denoiser(denoiser, AUDIO.bins // PATCH, frequency_first=True)
-        # A new adapter adds nothing, so a test could not see whether the energy has an effect.
+        # A new adapter adds nothing, so tests could not check whether the energy has an effect.
         for conv in (*adapter.zero_convs, adapter.middle_zero_conv):
             torch.nn.init.normal_(conv.weight, std=0.1 / conv.in_channels**0.5)
         write("adapter", adapter)
@@ -206,7 +207,7 @@ def write_untrained_make_an_audio(
 
 
 def make_an_audio_schedule() -> DDIMScheduler:
-    """The noise schedule of Make-An-Audio's training."""
+    """Build the noise schedule that Make-An-Audio was trained with."""
     return DDIMScheduler(
         num_train_timesteps=1000,
         beta_start=0.00085,
@@ -221,7 +222,7 @@ def make_an_audio_schedule() -> DDIMScheduler:
 
 
 def _write_vocabulary(path: Path, count: int) -> None:
-    """Write a vocabulary of single letters, numbered like the start of BERT's; the rest is never used."""
+    """Write a vocabulary of single letters with the special tokens of BERT; the remaining entries are never used."""
     letters = [chr(code) for code in range(ord("a"), ord("z") + 1)]
     pieces = [*_PIECES, *letters, *(f"##{letter}" for letter in letters)]
     unused = [f"[unused{number}]" for number in range(count - len(pieces))]

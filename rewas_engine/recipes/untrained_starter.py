@@ -1,4 +1,4 @@
-"""Untrained packs: the real classes at a tiny size, for testing everything but the sound itself."""
+"""Untrained packs of the real classes in a tiny size, for testing everything but the sound itself."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ TINY = replace(
     joint_picture_widths=(8, 8, 8, 16),
     joint_sound_widths=(8, 8, 8, 16),
 )
-"""A starter configuration with the smallest sizes that its classes allow."""
+"""Starter configuration with the smallest sizes that its classes allow."""
 
 
 def write_untrained_pack(folder: Path, seed: int = 0) -> Path:
-    """Write a pack of random weights into a new folder, which gives its name, and return it.
+    """Write a pack of random weights into a new folder with its name, and return the folder.
 
-    It loads in a second or two and generates faster than that; its sound is noise.
+    The pack loads in one or two seconds and generates faster than that. Its sound is noise.
     """
     generator_state = torch.get_rng_state()
     try:

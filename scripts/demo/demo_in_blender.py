@@ -63,7 +63,7 @@ def build_timeline(job: dict[str, Any]) -> list[Any]:
     scene.frame_end = frame - 1
     scene.rewas.use_random_seed, scene.rewas.seed = False, job["seed"]
     bpy.ops.wm.save_as_mainfile(filepath=str(Path(job["output"]) / "timeline.blend"))
-    say(f"placed {len(strips)} clips on the timeline at {FRAMES_PER_SECOND}000/1001 frames a second")
+    say(f"placed {len(strips)} clips on the timeline at {FRAMES_PER_SECOND}000/1001 frames per second")
     return strips
 
 

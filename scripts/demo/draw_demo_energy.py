@@ -1,4 +1,4 @@
-"""Plot requested and produced energy over the waveform for each demo clip."""
+"""Plot requested and generated energy over the waveform for each demo clip."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ mpl.use("Agg")  # before importing pyplot, because there is no display
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 
-WAVEFORM_GREY, REQUESTED_BLUE, PRODUCED_ORANGE = "#c3c7cd", "#2563c9", "#d9641e"
+WAVEFORM_GREY, REQUESTED_BLUE, GENERATED_ORANGE = "#c3c7cd", "#2563c9", "#d9641e"
 COLUMNS = 1600
 
 
@@ -28,7 +28,7 @@ class DrawnClip:
     waveform: NDArray[np.float32]
     sample_rate_hz: int
     requested: EnergyCurve
-    produced: EnergyCurve
+    generated: EnergyCurve
     contacts_s: tuple[float, ...]
 
 
@@ -49,12 +49,12 @@ def draw_clip(axes: Axes, clip: DrawnClip) -> None:
     axes.patch.set_visible(False)
     draw_waveform(waveform_axes, clip)
     axes.plot(clip.requested.times_s(), clip.requested.values, color=REQUESTED_BLUE, lw=1.8, label="requested energy")
-    axes.plot(clip.produced.times_s(), clip.produced.values, color=PRODUCED_ORANGE, lw=1.4, label="produced energy")
+    axes.plot(clip.generated.times_s(), clip.generated.values, color=GENERATED_ORANGE, lw=1.4, label="generated energy")
     for number, contact_s in enumerate(clip.contacts_s):
         label = "contact in the video" if number == 0 else None
         axes.axvline(contact_s, color="#555555", lw=0.9, ls=":", label=label)
     axes.plot([], [], color=WAVEFORM_GREY, lw=6, label="waveform")
-    loudest = max(clip.requested.values.max(), clip.produced.values.max())
+    loudest = max(clip.requested.values.max(), clip.generated.values.max())
     axes.set_ylim(SILENCE_NATS - 0.4, loudest + 0.8)
     axes.set_xlim(0, clip.waveform.size / clip.sample_rate_hz)
     axes.set_ylabel("energy, nats")

@@ -238,8 +238,8 @@ def draw(clips: Sequence[GeneratedClip], path: Path) -> None:
         take = clip.sound.takes[0]
         agreement = f"correlation {take.energy_correlation:.2f}" if take.HasField("energy_correlation") else "constant"
         title = f"{clip.demo.file_name}: “{clip.demo.prompt}”, seed {take.seed}, {agreement}"
-        requested, produced = curve(clip.sound.requested_energy), curve(take.output_energy)
-        drawn.append(DrawnClip(title, waveform, rate, requested, produced, clip.demo.contacts_s))
+        requested, generated = curve(clip.sound.requested_energy), curve(take.output_energy)
+        drawn.append(DrawnClip(title, waveform, rate, requested, generated, clip.demo.contacts_s))
     draw_energy(drawn, path)
 
 
@@ -268,7 +268,7 @@ def run(log: Log, output: Path, work_dir: Path) -> None:
     clips_folder = output / "clips"
     clips_folder.mkdir(parents=True)
     paths = [make_clip(clip, clips_folder) for clip in DEMO_CLIPS]
-    log.say(f"drew {' and '.join(path.name for path in paths)} at {FRAME_RATE} frames a second")
+    log.say(f"drew {' and '.join(path.name for path in paths)} at {FRAME_RATE} frames per second")
     extension = build_extension(work_dir / "extension")
     log.say(f"built the extension ({extension.stat().st_size / 1e6:.1f} MB)")
     with running_server(work_dir / "state", clips_folder) as server:
@@ -310,7 +310,7 @@ def main() -> int:
     print(
         f"\nDone in {log.seconds:.0f} s. To see and hear it, open\n"
         f"  {shown}/mix.mp4         the film: both clips with their generated sound\n"
-        f"  {shown}/energy.png      requested and produced energy\n"
+        f"  {shown}/energy.png      requested and generated energy\n"
         f"  {shown}/timeline.blend  the Blender timeline with the sound on its own channels\n"
         f"  {shown}/timeline.otio   the same timeline for other editors\n"
         f"  {shown}/stems/          the sound of each clip, as 24-bit WAV\n"

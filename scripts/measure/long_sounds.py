@@ -88,8 +88,8 @@ def seam_table(model: ReWaS, clips: int) -> Iterator[str]:
     yield from _table(
         {
             "Energy error (nats)": measures["error"],
-            "Spectral flux (nats a frame)": measures["flux"],
-            "Step in level (nats a frame)": measures["step"],
+            "Spectral flux (nats per frame)": measures["flux"],
+            "Step in level (nats per frame)": measures["step"],
         },
         "At a border",
     )
@@ -97,7 +97,7 @@ def seam_table(model: ReWaS, clips: int) -> Iterator[str]:
 
 def loop_table(model: ReWaS, clips: int) -> Iterator[str]:
     """Compare level, spectrum and samples at the join of loops and elsewhere."""
-    names = ("Step in level (nats a frame)", "Spectral flux (nats a frame)", "Step from sample to sample")
+    names = ("Step in level (nats per frame)", "Spectral flux (nats per frame)", "Step from sample to sample")
     measures: dict[str, tuple[list[float], list[float]]] = {name: ([], []) for name in names}
     rng, config = np.random.default_rng(FIRST_SEED), model.front_end.config
     for number in range(clips):

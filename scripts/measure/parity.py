@@ -46,7 +46,7 @@ def main() -> int:
         print(f"No reference arrays in {folder}. Set their folder: make parity PARITY=<folder>", file=sys.stderr)
         return 2
     try:
-        rows = _compared(folder, os.environ.get("PREFIX", ""), arguments.small)
+        rows = _compare_all(folder, os.environ.get("PREFIX", ""), arguments.small)
     except ReferenceArraysError as error:
         print(error, file=sys.stderr)
         return 2
@@ -57,18 +57,18 @@ def main() -> int:
     return 1 if failed else 0
 
 
-def _compared(folder: Path, prefix: str, is_small: bool) -> list[Comparison]:
-    """Return all rows of the table and print each one when it is ready; raises ReferenceArraysError."""
+def _compare_all(folder: Path, prefix: str, is_small: bool) -> list[Comparison]:
+    """Compute all rows of the table and print each one when it is ready. Raises ReferenceArraysError."""
     for name in golden.FILES:
         golden.open_arrays(folder, name).check()  # before minutes of work
     print(*table([]), sep="\n", flush=True)
-    rows = [*_shown(_light_checks(folder)), *_shown(_name_checks(folder / "manifests"))]
+    rows = [*_print_rows(_light_checks(folder)), *_print_rows(_name_checks(folder / "manifests"))]
     if is_small:
         phi = golden.open_arrays(folder, "phi")
-        return rows + _shown(golden.check_phi(phi, lambda role: recipe_module(role, RELEASED, prefix)))
+        return rows + _print_rows(golden.check_phi(phi, lambda role: recipe_module(role, RELEASED, prefix)))
     with tempfile.TemporaryDirectory(prefix="rewas-parity-") as room:
         pack = _convert_pack(Path(room), folder, prefix)
-        rows += _shown(_full_checks(folder, pack))
+        rows += _print_rows(_full_checks(folder, pack))
         _generate_sound(pack, Path(room))
     return rows
 
@@ -138,7 +138,8 @@ def _log(message: str) -> None:
     print(message, file=sys.stderr, flush=True)
 
 
-def _shown(comparisons: Iterable[Comparison]) -> list[Comparison]:
+def _print_rows(comparisons: Iterable[Comparison]) -> list[Comparison]:
+    """Print each row as soon as it is computed, and return all of them."""
     rows = []
     for row in comparisons:
         print(table([row])[-1], flush=True)

@@ -36,7 +36,7 @@ def sound_report(result: rewas_pb2.SoundResult, media: Path, stem_paths: StemPat
         },
         "cuts_s": [_number(cut) for cut in result.cuts_s],
         "texture": _requested_texture_report(result),
-        "conflict": _judged(result.conflict) if result.HasField("conflict") else None,
+        "conflict": _verdict_report(result.conflict) if result.HasField("conflict") else None,
         "prompt_weight": result.prompt_weight if result.HasField("prompt_weight") else 1.0,
         "timings_s": _seconds(result.timings),
     }
@@ -73,7 +73,7 @@ def conflict_report(result: rewas_pb2.ConflictResult, prompt: str, media: Path) 
         "clip": clip_report(result.clip, media),
         "pack": _pack_identity(result.pack),
         "prompt": prompt,
-        **_judged(result),
+        **_verdict_report(result),
     }
 
 
@@ -156,7 +156,7 @@ def conflict_lines(report: Report) -> list[str]:
     return [*lines, f"  better prompts: {better}"] if better else lines
 
 
-def _judged(result: rewas_pb2.ConflictResult) -> Report:
+def _verdict_report(result: rewas_pb2.ConflictResult) -> Report:
     return {
         "verdict": enum_names.VERDICT.to_name(result.verdict),
         "score": result.score if result.HasField("score") else None,

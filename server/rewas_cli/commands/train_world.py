@@ -45,7 +45,7 @@ def world(
     fps: Annotated[
         str,
         typer.Option(
-            "--fps", metavar="RATE", help="Frames per second, as 25 or 24000/1001.", rich_help_panel=_CLIPS_PANEL
+            "--fps", metavar="RATE", help="Frames per second, such as 25 or 24000/1001.", rich_help_panel=_CLIPS_PANEL
         ),
     ] = "25",
     size: Annotated[

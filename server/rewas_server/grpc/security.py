@@ -45,9 +45,9 @@ class ProblemInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[misc]
         coders = {"request_deserializer": handler.request_deserializer}
         coders["response_serializer"] = handler.response_serializer
         if handler.unary_unary:
-            return grpc.unary_unary_rpc_method_handler(_guarded(handler.unary_unary), **coders)
+            return grpc.unary_unary_rpc_method_handler(_wrap_handler(handler.unary_unary), **coders)
         if handler.stream_unary:
-            return grpc.stream_unary_rpc_method_handler(_guarded(handler.stream_unary), **coders)
+            return grpc.stream_unary_rpc_method_handler(_wrap_handler(handler.stream_unary), **coders)
         # Other services may have streams of other kinds; only ours are wrapped.
         if handler.unary_stream:
             return grpc.unary_stream_rpc_method_handler(_wrap_stream_handler(handler.unary_stream), **coders)
@@ -96,7 +96,7 @@ def list_artifacts(job: rewas_pb2.Job) -> Iterator[rewas_pb2.Artifact]:
                 yield stem.artifact
 
 
-def _guarded(handler: Callable[[Any, Any], Awaitable[Any]]) -> Callable[[Any, Any], Awaitable[Any]]:
+def _wrap_handler(handler: Callable[[Any, Any], Awaitable[Any]]) -> Callable[[Any, Any], Awaitable[Any]]:
     async def guarded(request: Any, context: Any) -> Any:
         try:
             return await handler(request, context)

@@ -131,7 +131,7 @@ class Scheduler:
             return False
         if isinstance(message, messages.JobProgress) and message.job_id == job_id:
             progress = replace(message.progress, time_left_s=clock.time_left_s(message.progress.fraction))
-            # The job may have been cancelled meanwhile; and no job should fail because progress could not be stored.
+            # The job may have been cancelled in the meantime, and a failure to store progress must not fail it.
             with contextlib.suppress(lifecycle.InvalidTransition, sqlite3.Error):
                 await self._board.update(job_id, lambda job: lifecycle.update_progress(job, progress))
             return False

@@ -87,7 +87,7 @@ def read_clip_source(clip: otio.schema.Clip) -> ClipSource:
     timecode_s = exact_seconds(chosen.start_time, owner)
     duration_s = exact_seconds(chosen.duration, owner)
     if duration_s <= 0:
-        raise _refused(f"{owner} has a duration of {float(duration_s):g} s.", "Give it at least one frame.")
+        raise _timeline_problem(f"{owner} has a duration of {float(duration_s):g} s.", "Give it at least one frame.")
     media_start_s = exact_seconds(available.start_time, owner) if available is not None else Fraction(0)
     start_s = timecode_s - media_start_s
     rate = exact_rate(chosen.duration.rate, owner)
@@ -96,13 +96,15 @@ def read_clip_source(clip: otio.schema.Clip) -> ClipSource:
     if available is not None:
         end_s = exact_seconds(available.duration, owner)
         if start_s < -tolerance_s or start_s + duration_s > end_s + tolerance_s:
-            raise _refused(
+            raise _timeline_problem(
                 f"{owner} shows {float(start_s):g} s to {float(start_s + duration_s):g} s of its media, "
                 f"which spans 0 s to {float(end_s):g} s.",
                 "Trim the clip to its media, or correct the media's available range.",
             )
     elif start_s < 0:
-        raise _refused(f"{owner} starts {float(-start_s):g} s before its media.", "Trim the clip to its media.")
+        raise _timeline_problem(
+            f"{owner} starts {float(-start_s):g} s before its media.", "Trim the clip to its media."
+        )
     return ClipSource(clip.name or _last_part(url), url, max(start_s, Fraction(0)), duration_s, rate, timecode_s)
 
 
@@ -128,7 +130,7 @@ def find_prompted_clips(timeline: otio.schema.Timeline) -> list[PromptedClip]:
         if end_s <= position_s:
             continue
         if position_s < 0:
-            raise _refused(f"{owner} starts before the timeline.", "Move it after the timeline's first frame.")
+            raise _timeline_problem(f"{owner} starts before the timeline.", "Move it after the timeline's first frame.")
         hidden_s = position_s - begin_s
         source = replace(
             source,
@@ -144,7 +146,7 @@ def find_prompted_clips(timeline: otio.schema.Timeline) -> list[PromptedClip]:
 def exact_rate(rate: float, owner: str = "The time") -> Fraction:
     """Return the exact rate: 23.976 and 23.98 are 24000/1001. Raises ProblemError for an invalid rate."""
     if not math.isfinite(rate) or rate <= 0:
-        raise _refused(f"{owner} has a rate of {rate:g}.", "Use a rate above 0.")
+        raise _timeline_problem(f"{owner} has a rate of {rate:g}.", "Use a rate above 0.")
     if abs(rate - round(rate)) < 1e-6:
         return Fraction(round(rate)) if round(rate) else Fraction(str(rate))
     base = round(rate * 1.001)
@@ -156,7 +158,7 @@ def exact_rate(rate: float, owner: str = "The time") -> Fraction:
 def exact_seconds(time: otio.opentime.RationalTime, owner: str = "The time") -> Fraction:
     """Return an OTIO time in seconds. Floating-point values become the fractions they stand for."""
     if not math.isfinite(time.value):
-        raise _refused(f"{owner} has a time of {time.value}.", "Use finite times.")
+        raise _timeline_problem(f"{owner} has a time of {time.value}.", "Use finite times.")
     return Fraction(time.value).limit_denominator(100_000) / exact_rate(time.rate, owner)
 
 
@@ -176,9 +178,11 @@ def _parse(text: str, schema: type, kind: str) -> Any:
         json.loads(text)
         item = otio.adapters.read_from_string(text, "otio_json")
     except Exception as error:  # The reader raises all kinds of C++ errors.
-        raise _refused(f"The {kind} is not valid OpenTimelineIO JSON ({error}).", "Write it with OTIO 0.18.") from error
+        raise _timeline_problem(
+            f"The {kind} is not valid OpenTimelineIO JSON ({error}).", "Write it with OTIO 0.18."
+        ) from error
     if not isinstance(item, schema):
-        raise _refused(
+        raise _timeline_problem(
             f"An OpenTimelineIO {kind} was expected, but this is a {type(item).__name__}.",
             f"Send the JSON of one otio.schema.{schema.__name__}.",
         )
@@ -196,7 +200,7 @@ def _target_url(clip: otio.schema.Clip, owner: str) -> str:
         reason, remedy = "shows an image sequence", "Render it to a movie file and relink the clip."
     else:
         reason, remedy = "has no media file", "Relink the clip."
-    raise _refused(f"{owner} {reason}.", remedy)
+    raise _timeline_problem(f"{owner} {reason}.", remedy)
 
 
 def _wants_sound(clip: otio.schema.Clip) -> bool:
@@ -208,7 +212,9 @@ def _wants_sound(clip: otio.schema.Clip) -> bool:
     if ours.get("prompt") is None:
         return False
     if isinstance(ours["prompt"], str) and not ours["prompt"].strip():
-        raise _refused(f"{clip_label(clip)} has an empty prompt.", "Describe the sound, or remove the empty prompt.")
+        raise _timeline_problem(
+            f"{clip_label(clip)} has an empty prompt.", "Describe the sound, or remove the empty prompt."
+        )
     return True
 
 
@@ -224,7 +230,7 @@ def _clips_in(
 ) -> Iterator[tuple[otio.schema.Clip, otio.schema.TimeEffect | None, Fraction, Shown]]:
     """Yield the clips below an item. begin_s: its trimmed start on the timeline. window: its visible range."""
     if depth > _MAX_NESTING_DEPTH:
-        raise _refused("The timeline is nested too deeply.", f"Use at most {_MAX_NESTING_DEPTH} levels.")
+        raise _timeline_problem("The timeline is nested too deeply.", f"Use at most {_MAX_NESTING_DEPTH} levels.")
     if isinstance(item, otio.schema.Transition | otio.schema.Gap) or not getattr(item, "enabled", True):
         return
     if isinstance(item, otio.schema.Clip):
@@ -264,9 +270,11 @@ def _duration_s(item: otio.core.Composable) -> Fraction:
     elif isinstance(item, otio.schema.Clip) and item.media_reference and item.media_reference.available_range:
         duration_s = exact_seconds(item.media_reference.available_range.duration, owner)
     else:
-        raise _refused(f"{owner} has no duration.", "Give it a source range.")
+        raise _timeline_problem(f"{owner} has no duration.", "Give it a source range.")
     if duration_s < 0:
-        raise _refused(f"{owner} has a duration of {float(duration_s):g} s.", "Give it a duration of 0 s or more.")
+        raise _timeline_problem(
+            f"{owner} has a duration of {float(duration_s):g} s.", "Give it a duration of 0 s or more."
+        )
     return duration_s
 
 
@@ -287,7 +295,7 @@ def _check_not_retimed(item: otio.core.Item, owner: str) -> None:
 def _retiming_problem(owner: str, effect: otio.schema.TimeEffect) -> ProblemError:
     scalar = getattr(effect, "time_scalar", None)
     how = f"{effect.schema_name()}, {scalar:g} times its speed" if scalar is not None else effect.schema_name()
-    return _refused(
+    return _timeline_problem(
         f"{owner} is retimed ({how}), and sound can only be generated for video at normal speed.",
         "Render the retimed video to a file and relink the clip, or remove the effect.",
     )
@@ -297,5 +305,5 @@ def _last_part(url: str) -> str:
     return Path(urlsplit(url).path or url).name or "clip"
 
 
-def _refused(what: str, remedy: str) -> ProblemError:
+def _timeline_problem(what: str, remedy: str) -> ProblemError:
     return ProblemError(what, remedy, ProblemKind.TIMELINE)

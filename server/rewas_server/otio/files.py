@@ -16,26 +16,26 @@ from rewas_server.files.output_paths import check_folder_writable
 def read_timeline(path: Path) -> otio.schema.Timeline:
     """Read the single timeline in a file. Raises ProblemError (TIMELINE)."""
     if not path.is_file():
-        raise _refused(f"The timeline file {path} does not exist.", "Check the path.")
+        raise _timeline_problem(f"The timeline file {path} does not exist.", "Check the path.")
     try:
         found = otio.adapters.read_from_file(str(path))
     except otio.exceptions.NoKnownAdapterForExtensionError as error:
-        raise _refused(
+        raise _timeline_problem(
             f"{path.name} has a format that OpenTimelineIO cannot read here.",
             f"Use one of {_supported_suffixes(read=True)}, or install its adapter.",
         ) from error
     except Exception as error:  # Adapters raise all kinds of exceptions.
-        raise _refused(
+        raise _timeline_problem(
             f"The timeline {path.name} cannot be read ({type(error).__name__}: {error}).",
             "Export it again, if possible as .otio.",
         ) from error
     if isinstance(found, otio.schema.SerializableCollection):
         timelines = [item for item in found if isinstance(item, otio.schema.Timeline)]
         if len(timelines) != 1:
-            raise _refused(f"{path.name} contains {len(timelines)} timelines.", "Export a single timeline.")
+            raise _timeline_problem(f"{path.name} contains {len(timelines)} timelines.", "Export a single timeline.")
         found = timelines[0].clone()
     if not isinstance(found, otio.schema.Timeline):
-        raise _refused(
+        raise _timeline_problem(
             f"{path.name} contains an OpenTimelineIO {type(found).__name__} instead of a timeline.",
             "Export a whole timeline.",
         )
@@ -47,12 +47,12 @@ def check_writable(path: Path) -> None:
     """Check that a timeline can be written to this path. Raises ProblemError (TIMELINE, SETTINGS)."""
     suffix = path.suffix.lstrip(".").lower()
     if suffix not in otio.adapters.suffixes_with_defined_adapters(write=True) or suffix == "otiod":
-        raise _refused(
+        raise _timeline_problem(
             f"Cannot write a timeline to {path.name}.",
             f"Use one of the extensions {_supported_suffixes(write=True)}.",
         )
     if not path.parent.is_dir():
-        raise _refused(f"The folder {path.parent} for {path.name} does not exist.", "Create it first.")
+        raise _timeline_problem(f"The folder {path.parent} for {path.name} does not exist.", "Create it first.")
     check_folder_writable(path.parent)
 
 
@@ -64,7 +64,7 @@ def write_timeline(timeline: otio.schema.Timeline, path: Path) -> None:
     except OSError:
         raise
     except Exception as error:  # Adapters raise all kinds of exceptions.
-        raise _refused(
+        raise _timeline_problem(
             f"Cannot write the timeline to {path.name} ({type(error).__name__}: {error}).",
             "Write it as .otio, which supports everything.",
         ) from error
@@ -108,5 +108,5 @@ def _supported_suffixes(*, read: bool = False, write: bool = False) -> str:
     return ", ".join(f".{name}" for name in sorted(otio.adapters.suffixes_with_defined_adapters(read, write)))
 
 
-def _refused(what: str, remedy: str) -> ProblemError:
+def _timeline_problem(what: str, remedy: str) -> ProblemError:
     return ProblemError(what, remedy, ProblemKind.TIMELINE)

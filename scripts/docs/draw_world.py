@@ -19,7 +19,7 @@ from PIL import Image
 
 from rewas_engine.conditioning.mel import AudioFrontEnd, MelConfig, normalise
 from rewas_engine.curves.energy import SILENCE_NATS
-from rewas_engine.world import CLASS_NAMES, PATTERNS, Scene, render_picture, render_sound, sample_scene
+from rewas_engine.world import CLASS_NAMES, PATTERNS, Scene, render_video, render_sound, sample_scene
 
 FRAMES_PER_ROW = 6
 FRAME_WIDTH, FRAME_HEIGHT = 160, 120
@@ -84,7 +84,7 @@ def hard_scenes() -> list[tuple[Scene, str]]:
 def draw_row(scene: Scene, label: str, row: np.ndarray[tuple[int], np.dtype[np.object_]], *, last: bool) -> None:
     """Draw frames around a strike or across the clip, the log-mel, and the energy with the envelope and the events."""
     frames_axes, mel_axes, energy_axes = row
-    video = render_picture(scene, width=FRAME_WIDTH, height=FRAME_HEIGHT, shutter_samples=2)
+    video = render_video(scene, width=FRAME_WIDTH, height=FRAME_HEIGHT, shutter_samples=2)
     shown = choose_frames(scene, video.shape[0])
     frames_axes.imshow(np.concatenate(list(video[shown]), axis=1), aspect="auto")
     for number, frame in enumerate(shown):

@@ -19,7 +19,7 @@ from PIL import Image
 
 from rewas_engine.conditioning.mel import AudioFrontEnd, MelConfig, normalise
 from rewas_engine.curves.energy import SILENCE_NATS
-from rewas_engine.world import CLASS_NAMES, PATTERNS, Scene, render_video, render_sound, sample_scene
+from rewas_engine.world import CLASS_NAMES, PATTERNS, Scene, render_sound, render_video, sample_scene
 
 FRAMES_PER_ROW = 6
 FRAME_WIDTH, FRAME_HEIGHT = 160, 120

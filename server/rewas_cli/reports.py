@@ -107,7 +107,7 @@ def clip_report(clip: rewas_pb2.ClipInfo, media: Path) -> Report:
 
 
 def sound_lines(report: Report) -> list[str]:
-    """A clip's sound, for people."""
+    """A clip's sound as lines of text."""
     clip, pack = report["clip"], report["pack"]
     lines = [
         f"{clip['name']}, {clip['start_s']:g} s to {clip['start_s'] + clip['duration_s']:g} s: “{report['prompt']}”, "
@@ -144,7 +144,7 @@ def _agreement_line(sound: Report) -> str:
 
 
 def conflict_lines(report: Report) -> list[str]:
-    """A verdict, for people."""
+    """A verdict as lines of text."""
     score = "" if report["score"] is None else f" ({report['score']:.2f})"
     lines = [f"{report['verdict']}{score}. {report['explanation']}"]
     lines += [

@@ -144,8 +144,8 @@ class Upload:
 
     def _mismatch_problem(self) -> ProblemError:
         return ProblemError(
-            f"The upload does not match its header ({self._received_bytes} of {self._header.size_bytes} bytes, or "
-            "other content).",
+            f"The upload does not match its header (received {self._received_bytes} of "
+            f"{self._header.size_bytes} bytes, or different content).",
             "Make sure that the file is not being modified, and upload it again.",
             ProblemKind.SETTINGS,
         )

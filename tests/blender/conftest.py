@@ -29,8 +29,8 @@ if importlib.util.find_spec("bpy") is None:
     collect_ignore_glob = ["*"]
 else:
     # The tests use the contents of the zip, not those of the checkout.
-    rooms = {str(ROOT / room) for room in ("proto", "server", "addon")}
-    sys.path[:] = [entry for entry in sys.path if entry not in rooms]
+    folders = {str(ROOT / folder) for folder in ("proto", "server", "addon")}
+    sys.path[:] = [entry for entry in sys.path if entry not in folders]
     PROFILE = tempfile.mkdtemp(prefix="rewas-blender-profile-")
     os.environ["BLENDER_USER_RESOURCES"] = PROFILE
 

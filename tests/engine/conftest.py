@@ -1,11 +1,11 @@
-"""One small pack of the real classes for all tests of the engine; its sound is noise, everything else is real."""
+"""One small pack for all engine tests: real classes with random weights, so only its sound is noise."""
 
 import os
 from pathlib import Path
 
 import pytest
 
-# Nothing here may ask the network for a model.
+# No test may download a model.
 os.environ["HF_HUB_OFFLINE"] = "1"
 
 
@@ -27,7 +27,7 @@ def model(tiny_pack: Path):
 
 @pytest.fixture
 def reading_all_controls(model, monkeypatch: pytest.MonkeyPatch):
-    """The tiny pack with an adapter that reads all controls, awake."""
+    """The tiny pack with an adapter that reads all controls and whose zero convolutions are not zero."""
     import torch
 
     from rewas_engine.conditioning.controls import CONTROL_NAMES, hint_channels
@@ -38,7 +38,7 @@ def reading_all_controls(model, monkeypatch: pytest.MonkeyPatch):
     torch.nn.init.constant_(adapter.middle_zero_conv.weight, 0.3)
     monkeypatch.setitem(model._components._held, "adapter", adapter.eval().requires_grad_(False))
     monkeypatch.setattr(model, "pack", type(model.pack)(**{**vars(model.pack), "controls": CONTROL_NAMES}))
-    model.clear_cache()  # what another adapter has read
+    model.clear_cache()  # cached hints of another adapter
     yield model
     model.clear_cache()
 

@@ -1,4 +1,4 @@
-"""Clips whose every frame says its own number, in blocks that survive compression and scaling."""
+"""Clips in which every frame shows its number, in blocks that survive compression and scaling."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import av
 import numpy as np
 
 GRID = 4
-"""Blocks a side: 16 bits, the number itself and its complement in the lower half."""
+"""Blocks per side: 16 bits, with the number in the upper half and its complement in the lower half."""
 
 
 def noise(samples: int, seed: int = 0) -> np.ndarray:
@@ -42,39 +42,39 @@ def write_numbered_clip(
     sound_first_s: Fraction | None = None,
     sound_codec: str = "pcm_s16le",
 ) -> Path:
-    """Encode frames 0, 1, … of a rate, or at times of their own, from first_s on, and sound [samples] beside them."""
+    """Encode numbered frames at a constant rate or at `times_s`, from `first_s` on, with optional sound [samples]."""
     rate = Fraction(rate)
     time_base = 1 / rate if times_s is None and first_s == 0 else Fraction(1, 90_000)
     with av.open(str(path), "w", options=dict(container_options or {})) as container:
-        picture = container.add_stream(codec, rate=rate, options=dict(encoder or {}))
-        picture.width, picture.height = size
-        picture.pix_fmt = pixel_format
-        picture.codec_context.time_base = time_base
-        heard = None
+        video = container.add_stream(codec, rate=rate, options=dict(encoder or {}))
+        video.width, video.height = size
+        video.pix_fmt = pixel_format
+        video.codec_context.time_base = time_base
+        audio = None
         if sound is not None:
-            heard = container.add_stream(sound_codec, rate=sound_rate_hz)
-            heard.layout = "mono"
-            _write_sound(container, heard, sound, first_s if sound_first_s is None else sound_first_s)
+            audio = container.add_stream(sound_codec, rate=sound_rate_hz)
+            audio.layout = "mono"
+            _write_sound(container, audio, sound, first_s if sound_first_s is None else sound_first_s)
         for number in range(frames):
-            frame = av.VideoFrame.from_ndarray(_drawn(number, size), format="gray")
+            frame = av.VideoFrame.from_ndarray(_draw_number(number, size), format="gray")
             time_s = first_s + (times_s[number] if times_s is not None else number / rate)
             frame.pts, frame.time_base = round(time_s / time_base), time_base
-            container.mux(picture.encode(frame))
-        container.mux(picture.encode(None))
+            container.mux(video.encode(frame))
+        container.mux(video.encode(None))
     return path
 
 
 def write_sound(path: Path, waveform: np.ndarray, rate_hz: int, codec: str = "pcm_s16le") -> Path:
-    """A file that holds sound [samples] only."""
+    """Write a file with sound [samples] only."""
     with av.open(str(path), "w") as container:
-        heard = container.add_stream(codec, rate=rate_hz)
-        heard.layout = "mono"
-        _write_sound(container, heard, waveform, Fraction(0))
+        audio = container.add_stream(codec, rate=rate_hz)
+        audio.layout = "mono"
+        _write_sound(container, audio, waveform, Fraction(0))
     return path
 
 
-def numbers_in(frames: np.ndarray) -> list[int]:
-    """The numbers that frames [T, H, W] show. An unreadable frame is an AssertionError."""
+def read_numbers(frames: np.ndarray) -> list[int]:
+    """Read the numbers in frames [T, H, W]. An unreadable frame raises AssertionError."""
     block_h, block_w = frames.shape[1] // GRID, frames.shape[2] // GRID
     numbers = []
     for frame in frames:
@@ -95,15 +95,15 @@ def numbers_in(frames: np.ndarray) -> list[int]:
     return numbers
 
 
-def on_screen(times_s: Sequence[Fraction], moment_s: Fraction, rounding_s: Fraction = Fraction(1, 1900)) -> set[int]:
-    """The frames that may stand at a moment, where containers round the frames' times."""
+def frames_at(times_s: Sequence[Fraction], shown_s: Fraction, rounding_s: Fraction = Fraction(1, 1900)) -> set[int]:
+    """The frames that may be shown at a time, if the container rounds frame times."""
     return {
-        max([0, *(number for number, time_s in enumerate(times_s) if time_s <= moment_s + shift_s)])
+        max([0, *(number for number, time_s in enumerate(times_s) if time_s <= shown_s + shift_s)])
         for shift_s in (-rounding_s, 0, rounding_s)
     }
 
 
-def _drawn(number: int, size: tuple[int, int]) -> np.ndarray:
+def _draw_number(number: int, size: tuple[int, int]) -> np.ndarray:
     low, high = number % 256, number // 256
     word = low | ((low ^ 0xFF ^ high) << 8)
     blocks = np.array([(word >> place) & 1 for place in range(GRID * GRID)], np.uint8).reshape(GRID, GRID)

@@ -1,4 +1,4 @@
-"""A CLIP model from a folder as what holds pictures against words: loaded strictly, right about what it was taught."""
+"""Conflict checks with a CLIP model from a folder: strict loading, and correct verdicts after training."""
 
 import json
 import shutil
@@ -35,7 +35,7 @@ COLOURS = {"fire crackling": (220, 40, 30), "sea waves": (30, 60, 220)}
 
 
 def write_clip_folder(folder: Path) -> Path:
-    """A tiny CLIP model in the layout of the released ones, as transformers saves them; untaught."""
+    """Write a tiny untrained CLIP model in the layout in which transformers saves the released ones."""
     folder.mkdir(parents=True)
     letters = sorted(
         {letter for name in vggsound_names() for letter in name if letter != " "} | set("abcdefghijklmnopqrstuvwxyz")
@@ -58,20 +58,20 @@ def write_clip_folder(folder: Path) -> Path:
     return folder
 
 
-def teach_colours(folder: Path) -> None:
-    """Teach it by CLIP's own loss which of all labels goes with which colour."""
+def train_on_colours(folder: Path) -> None:
+    """Train the model with the image half of CLIP's loss to match two labels with two colours."""
     encoder = load_clip_encoder(folder, "cpu").requires_grad_(True)
     names = list(vggsound_names())
     tokens = encoder.tokenizer(names, padding=True, return_tensors="pt")
     frames = np.stack([np.full((SIDE, SIDE, 3), colour, np.uint8) for colour in COLOURS.values()])
     pixels = torch.from_numpy(np.stack(encoder.processor(images=list(frames))["pixel_values"]))
-    wanted = torch.tensor([names.index(name) for name in COLOURS])
+    targets = torch.tensor([names.index(name) for name in COLOURS])
     optimiser = torch.optim.Adam(encoder.parameters(), lr=3e-3)
     for _ in range(25):
-        said = encoder.model(
+        output = encoder.model(
             input_ids=tokens["input_ids"], attention_mask=tokens["attention_mask"], pixel_values=pixels
         )
-        loss = torch.nn.functional.cross_entropy(said.logits_per_image, wanted)
+        loss = torch.nn.functional.cross_entropy(output.logits_per_image, targets)
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
@@ -80,20 +80,20 @@ def teach_colours(folder: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def untaught(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def untrained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_clip_folder(tmp_path_factory.mktemp("models") / "tiny-clip")
 
 
 @pytest.fixture(scope="module")
-def taught(untaught: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = Path(shutil.copytree(untaught, tmp_path_factory.mktemp("models") / "colour-clip"))
-    teach_colours(folder)
+def trained(untrained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = Path(shutil.copytree(untrained, tmp_path_factory.mktemp("models") / "colour-clip"))
+    train_on_colours(folder)
     return folder
 
 
 @pytest.fixture(scope="module")
-def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Three seconds of the fire's colour, three of the sea's, wider than high."""
+def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A wide video: three seconds of the colour of fire, then three of the colour of the sea."""
     path = tmp_path_factory.mktemp("films") / "fire then sea.mkv"
     with av.open(str(path), "w") as container:
         stream = container.add_stream("ffv1", rate=10)
@@ -108,13 +108,16 @@ def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def seeing(tiny_pack: Path, taught: Path) -> ReWaS:
-    return ReWaS.from_pretrained(tiny_pack, device="cpu", conflict_model=taught)
+def model_with_clip(tiny_pack: Path, trained: Path) -> ReWaS:
+    return ReWaS.from_pretrained(tiny_pack, device="cpu", conflict_model=trained)
 
 
-def test_it_says_what_it_was_taught(seeing: ReWaS, film: Path) -> None:
-    fire = VideoClip(film, duration=3)
-    right, wrong = seeing.check_conflict(fire, "fire crackling"), seeing.check_conflict(fire, "sea waves")
+def test_verdicts_are_correct_after_training(model_with_clip: ReWaS, video: Path) -> None:
+    fire = VideoClip(video, duration=3)
+    right, wrong = (
+        model_with_clip.check_conflict(fire, "fire crackling"),
+        model_with_clip.check_conflict(fire, "sea waves"),
+    )
     assert (right.verdict, wrong.verdict) == ("agree", "conflict")
     assert right.score > 0.9
     assert wrong.score < 0.1
@@ -122,38 +125,38 @@ def test_it_says_what_it_was_taught(seeing: ReWaS, film: Path) -> None:
     assert wrong.suggestions[0].source == "vggsound"
     assert wrong.encoder == "the CLIP model colour-clip"
     assert not right.suggestions
-    assert seeing.check_conflict(fire, "sea waves") == wrong
+    assert model_with_clip.check_conflict(fire, "sea waves") == wrong
 
 
-def test_it_finds_the_half_that_shows_something_else(seeing: ReWaS, film: Path) -> None:
-    (moment,) = seeing.check_conflict(VideoClip(film), "fire crackling").spans
-    assert moment.looks_like == "sea waves"
-    assert moment.start_s == pytest.approx(3, abs=1)
-    assert moment.end_s == 6
+def test_the_mismatched_half_is_found(model_with_clip: ReWaS, video: Path) -> None:
+    (span,) = model_with_clip.check_conflict(VideoClip(video), "fire crackling").spans
+    assert span.looks_like == "sea waves"
+    assert span.start_s == pytest.approx(3, abs=1)
+    assert span.end_s == 6
 
 
-def test_the_packs_own_pictures_pass_by_where_it_looks_at_others(
-    seeing: ReWaS, film: Path, monkeypatch: pytest.MonkeyPatch
+def test_the_frames_of_the_pack_are_streamed_when_clip_reads_its_own(
+    model_with_clip: ReWaS, video: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def kept(*asked: object) -> np.ndarray:
-        raise AssertionError("a whole film is held")
+    def refuse(*arguments: object) -> np.ndarray:
+        raise AssertionError("all frames were read at once")
 
-    monkeypatch.setattr(seeing._estimator, "read_frames", kept)
-    result = seeing.generate(
-        VideoClip(film), prompt="fire crackling", conflict="warn", sampling=Sampling(num_inference_steps=1)
+    monkeypatch.setattr(model_with_clip._estimator, "read_frames", refuse)
+    result = model_with_clip.generate(
+        VideoClip(video), prompt="fire crackling", conflict="warn", sampling=Sampling(num_inference_steps=1)
     )
     assert result.conflict is not None
     assert result.requested_energy.source == "picture"
 
 
-def test_a_pack_may_carry_one(tiny_pack: Path, taught: Path, film: Path, tmp_path: Path) -> None:
+def test_a_pack_may_contain_a_clip_model(tiny_pack: Path, trained: Path, video: Path, tmp_path: Path) -> None:
     pack = Path(shutil.copytree(tiny_pack, tmp_path / "seeing"))
-    shutil.copytree(taught, pack / "conflict")
+    shutil.copytree(trained, pack / "conflict")
     document = tomllib.loads((pack / "pack.toml").read_text("utf-8"))
     document["components"]["conflict"] = "ClipEncoder"
     description = {key: value for key, value in document.items() if key not in ("format", "files")}
     write_description(pack, description)
-    report = ReWaS.from_pretrained(pack, device="cpu").check_conflict(VideoClip(film, duration=1), "fire crackling")
+    report = ReWaS.from_pretrained(pack, device="cpu").check_conflict(VideoClip(video, duration=1), "fire crackling")
     assert (report.verdict, report.encoder) == ("agree", "the CLIP model of the pack tiny")
     document["components"]["conflict"] = "Phi"
     write_description(pack, description)
@@ -161,22 +164,22 @@ def test_a_pack_may_carry_one(tiny_pack: Path, taught: Path, film: Path, tmp_pat
         ReWaS.from_pretrained(pack, device="cpu")
 
 
-def test_words_and_pictures_are_those_of_transformers(untaught: Path) -> None:
-    encoder, model = load_clip_encoder(untaught, "cpu"), CLIPModel.from_pretrained(untaught, local_files_only=True)
+def test_embeddings_match_transformers(untrained: Path) -> None:
+    encoder, model = load_clip_encoder(untrained, "cpu"), CLIPModel.from_pretrained(untrained, local_files_only=True)
     frames = np.random.default_rng(0).integers(0, 256, (3, SIDE, SIDE, 3), dtype=np.uint8)
     prompts = ["dog barking", "sea waves, far away"]
-    tokens = CLIPTokenizer.from_pretrained(untaught, local_files_only=True)(prompts, padding=True, return_tensors="pt")
-    processor = CLIPImageProcessorPil.from_pretrained(untaught, local_files_only=True)
+    tokens = CLIPTokenizer.from_pretrained(untrained, local_files_only=True)(prompts, padding=True, return_tensors="pt")
+    processor = CLIPImageProcessorPil.from_pretrained(untrained, local_files_only=True)
     pixels = torch.from_numpy(np.stack(processor(images=list(frames))["pixel_values"]))
     with torch.inference_mode():
-        said = model.eval()(**tokens, pixel_values=pixels)
+        expected = model.eval()(**tokens, pixel_values=pixels)
     logits = encoder.scale * encoder.encode_frames(frames) @ encoder.encode_text(prompts).T
-    torch.testing.assert_close(logits, said.logits_per_image, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(logits, expected.logits_per_image, atol=1e-4, rtol=1e-4)
     assert encoder.encode_text(["x" * 5000]).shape == (1, 32)
 
 
-def test_a_folder_with_counted_positions_is_read(untaught: Path, tmp_path: Path) -> None:
-    folder = Path(shutil.copytree(untaught, tmp_path / "older"))
+def test_saved_position_ids_are_accepted_if_consecutive(untrained: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(untrained, tmp_path / "older"))
     tensors = load_file(folder / "model.safetensors")
     name = "text_model.embeddings.position_ids"
     save_file({**tensors, name: torch.arange(48)[None]}, folder / "model.safetensors")
@@ -186,73 +189,73 @@ def test_a_folder_with_counted_positions_is_read(untaught: Path, tmp_path: Path)
         load_clip_encoder(folder, "cpu")
 
 
-def without(name: str):
+def remove_file(name: str):
     return lambda folder: (folder / name).unlink()
 
 
-def pickled(folder: Path) -> None:
+def use_pickled_weights(folder: Path) -> None:
     (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
 
 
-def of_another_kind(folder: Path) -> None:
+def change_model_type(folder: Path) -> None:
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps({**config, "model_type": "siglip"}))
 
 
-def of_another_size(folder: Path) -> None:
+def change_crop_size(folder: Path) -> None:
     path = folder / "preprocessor_config.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "crop_size": {"height": 64, "width": 64}}))
 
 
-def lacking_a_tensor(folder: Path) -> None:
+def remove_a_tensor(folder: Path) -> None:
     tensors = load_file(folder / "model.safetensors")
     del tensors["logit_scale"]
     save_file(tensors, folder / "model.safetensors")
 
 
-def without_words(folder: Path) -> None:
+def remove_tokenizer(folder: Path) -> None:
     for name in ("tokenizer.json", "vocab.json"):
         (folder / name).unlink(missing_ok=True)
 
 
 @pytest.mark.parametrize(
-    ("harm", "said"),
+    ("damage", "message"),
     [
-        (without("config.json"), "no readable config.json"),
-        (of_another_kind, "of the type 'siglip', not a CLIP model"),
-        (without("model.safetensors"), "no model.safetensors."),
-        (pickled, "only pickled weights, which are never opened"),
-        (lacking_a_tensor, "1 tensors are missing .* logit_scale"),
-        (without_words, "lacks its tokenizer"),
-        (without("preprocessor_config.json"), "lacks preprocessor_config.json"),
-        (of_another_size, "give 64 x 64 .* but the model expects 32 x 32"),
-        (shutil.rmtree, "The CLIP model folder .*harmed does not exist"),
+        (remove_file("config.json"), "no readable config.json"),
+        (change_model_type, "of the type 'siglip', not a CLIP model"),
+        (remove_file("model.safetensors"), "no model.safetensors."),
+        (use_pickled_weights, "only pickled weights, which are never opened"),
+        (remove_a_tensor, "1 tensors are missing .* logit_scale"),
+        (remove_tokenizer, "lacks its tokenizer"),
+        (remove_file("preprocessor_config.json"), "lacks preprocessor_config.json"),
+        (change_crop_size, "give 64 x 64 .* but the model expects 32 x 32"),
+        (shutil.rmtree, "The CLIP model folder .*altered-clip does not exist"),
     ],
 )
-def test_a_folder_that_does_not_do_is_refused_by_name(untaught: Path, harm, said: str, tmp_path: Path) -> None:
-    folder = Path(shutil.copytree(untaught, tmp_path / "harmed"))
-    harm(folder)
-    with pytest.raises(PackError, match=said) as told:
+def test_unusable_folders_are_refused_by_name(untrained: Path, damage, message: str, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(untrained, tmp_path / "altered-clip"))
+    damage(folder)
+    with pytest.raises(PackError, match=message) as raised:
         load_clip_encoder(folder, "cpu")
-    assert "harmed" in told.value.what
-    assert told.value.remedy
+    assert "altered-clip" in raised.value.what
+    assert raised.value.remedy
 
 
 @given(st.lists(st.floats(-60, 60), min_size=1, max_size=8), st.floats(-60, 60), st.floats(-500, 500))
-def test_probabilities_stand_on_the_bank(labels: list[float], prompt: float, shift: float) -> None:
+def test_probabilities_are_relative_to_the_label_bank(labels: list[float], prompt: float, shift: float) -> None:
     logits = np.array([[prompt, *labels]])
     (found,) = label_bank_probabilities(logits)
     assert ((found >= 0) & (found <= 1)).all()
-    # A factor of the picture's own does not count.
+    # An offset of all logits of a frame has no effect.
     assert label_bank_probabilities(logits + shift)[0] == pytest.approx(found, abs=1e-6)
     ratio = np.exp(prompt - max(labels)) / np.exp(np.array(labels) - max(labels)).mean()
     assert found[0] == pytest.approx(ratio / (1 + ratio), abs=1e-6)
-    # As probable as any words: undecided.
+    # As probable as every label: undecided.
     assert label_bank_probabilities(np.array([[1.0, 1.0, 1.0]]))[0] == pytest.approx(0.5)
 
 
 @given(st.fractions(min_value=Fraction(1, 10), max_value=7200))
-def test_stretches_cover_a_clip_of_any_length(duration_s: Fraction) -> None:
+def test_spans_cover_a_clip_of_any_length(duration_s: Fraction) -> None:
     rate = frame_rate_for(duration_s)
     count = -(-duration_s * rate // 1)
     assert 1 <= count <= MAX_FRAMES

@@ -1,4 +1,4 @@
-"""Verdicts on words and picture: what they rest on, where they disagree, better words, and what is done about it."""
+"""Verdicts on prompt and video: their evidence, mismatched spans, suggested prompts, and policies."""
 
 import shutil
 import threading
@@ -50,16 +50,21 @@ KNOWN = ("a dog barking", "rain falling", "a church bell")
 def evidence(
     probability: float, parts: list[float], *, rival: float = 0.95, elsewhere: float = 0.1, familiarity: float = 0.9
 ) -> Evidence:
-    """A picture in moments of a second. rival: of the whole. elsewhere: of each moment."""
-    moments = [
+    """Evidence with spans of one second.
+
+    Args:
+        rival: Probability of the best other label for the whole clip.
+        elsewhere: Probability of the best other label in each span.
+    """
+    spans = [
         EvidenceSpan(Fraction(n), Fraction(n + 1), value, "rain falling", elsewhere) for n, value in enumerate(parts)
     ]
     rivals = (Suggestion("rain falling", rival, "pack"), Suggestion("hail", rival / 2, "vggsound"))
-    return Evidence(probability, moments, rivals, familiarity)
+    return Evidence(probability, spans, rivals, familiarity)
 
 
 @pytest.mark.parametrize(
-    ("found", "verdict", "said"),
+    ("found", "verdict", "message"),
     [
         (evidence(0.93, [0.9, 0.95]), "agree", "matches “a bell”."),
         (
@@ -75,15 +80,15 @@ def evidence(
         (evidence(0.4, [0.4]), "unsure", "may match “a bell”, but looks more like “rain falling”"),
     ],
 )
-def test_verdicts_follow_from_the_evidence(found: Evidence, verdict: str, said: str) -> None:
-    report = conflict_report("a bell", found, "a sharp eye")
-    assert (report.verdict, report.score, report.encoder) == (verdict, found.probability, "a sharp eye")
-    assert said in report.explanation
+def test_verdicts_follow_from_the_evidence(found: Evidence, verdict: str, message: str) -> None:
+    report = conflict_report("a bell", found, "a test encoder")
+    assert (report.verdict, report.score, report.encoder) == (verdict, found.probability, "a test encoder")
+    assert message in report.explanation
     assert report.explanation.endswith(".")
 
 
 @given(st.floats(0, 1), st.lists(st.floats(0, 1), min_size=1, max_size=5), st.floats(0, 1), st.floats(-1, 1))
-def test_a_conflict_is_never_claimed_lightly(
+def test_a_conflict_needs_strong_evidence(
     probability: float, parts: list[float], rival: float, familiarity: float
 ) -> None:
     found = evidence(probability, parts, rival=rival, elsewhere=rival, familiarity=familiarity)
@@ -93,20 +98,20 @@ def test_a_conflict_is_never_claimed_lightly(
         assert probability < CONFLICT_THRESHOLD < AGREE_THRESHOLD <= rival
         assert max(parts) < AGREE_THRESHOLD
         assert familiarity >= FAMILIARITY_THRESHOLD
-    for better in report.suggestions:
+    for suggestion in report.suggestions:
         assert report.verdict != "agree"
-        assert better.score > probability
+        assert suggestion.score > probability
     for earlier, later in pairwise(report.spans):
         assert earlier.end_s < later.start_s
 
 
-def test_moments_that_disagree_are_joined() -> None:
+def test_adjacent_mismatched_spans_are_merged() -> None:
     parts = [(0.9, "rain", 0.1), (0.1, "rain", 0.9), (0.3, "wind", 0.8), (0.2, "rain", 0.9), (0.1, "rain", 0.3)]
-    moments = [EvidenceSpan(Fraction(n, 2), Fraction(n + 1, 2), *part) for n, part in enumerate(parts)]
-    (found,) = mismatched_spans(moments)
-    assert (found.start_s, found.end_s, found.looks_like) == (Fraction(1, 2), 2, "rain")
-    assert found.score == pytest.approx(0.2)
-    assert mismatched_spans(moments[:1]) == ()
+    spans = [EvidenceSpan(Fraction(n, 2), Fraction(n + 1, 2), *part) for n, part in enumerate(parts)]
+    (merged,) = mismatched_spans(spans)
+    assert (merged.start_s, merged.end_s, merged.looks_like) == (Fraction(1, 2), 2, "rain")
+    assert merged.score == pytest.approx(0.2)
+    assert mismatched_spans(spans[:1]) == ()
 
 
 class GivenMatcher:
@@ -118,30 +123,30 @@ class GivenMatcher:
     def familiarity(self, prompt: str) -> tuple[str, float]:
         return ("bell", 1.0) if prompt == "chimes" else ("rain", 0.2)
 
-    def load_frames(self, *asked: object) -> np.ndarray:
-        raise AssertionError("nothing is read here")
+    def load_frames(self, *arguments: object) -> np.ndarray:
+        raise AssertionError("the frames were read")
 
-    def match(self, *asked: object) -> MatchScores:
-        raise AssertionError("nothing is looked at here")
+    def match(self, *arguments: object) -> MatchScores:
+        raise AssertionError("the frames were embedded")
 
 
-def test_rivals_stand_once_for_each_meaning_and_never_for_the_prompts_own() -> None:
+def test_rivals_have_distinct_meanings_other_than_the_prompts() -> None:
     spans_s = [(Fraction(0), Fraction(2)), (Fraction(1), Fraction(3))]
     labels = np.array([[0.2, 0.9, 0.99], [0.4, 0.1, 0.99]])
-    seen = MatchScores(0.3, np.array([0.5, 0.6, 0.99]), spans_s, np.array([0.0, 1.0]), labels)
-    found = gather_evidence(GivenMatcher(), "chimes", seen)
+    scores = MatchScores(0.3, np.array([0.5, 0.6, 0.99]), spans_s, np.array([0.0, 1.0]), labels)
+    found = gather_evidence(GivenMatcher(), "chimes", scores)
     assert found.rivals == (Suggestion("raining", 0.6, "vggsound"),)
-    assert [(moment.start_s, moment.end_s) for moment in found.spans] == [(0, 1), (1, 2), (2, 3)]
-    assert [moment.probability for moment in found.spans] == [0, 0.5, 1]
-    assert [moment.rival_probability for moment in found.spans] == [0.9, 0.5, 0.1]
-    # What is not known may mean anything: no label is left out for it.
-    assert [rival.text for rival in gather_evidence(GivenMatcher(), "tuba", seen).rivals] == ["bell", "raining"]
+    assert [(span.start_s, span.end_s) for span in found.spans] == [(0, 1), (1, 2), (2, 3)]
+    assert [span.probability for span in found.spans] == [0, 0.5, 1]
+    assert [span.rival_probability for span in found.spans] == [0.9, 0.5, 0.1]
+    # An unknown prompt may have any meaning, so no label is left out for it.
+    assert [rival.text for rival in gather_evidence(GivenMatcher(), "tuba", scores).rivals] == ["bell", "raining"]
 
 
 @given(st.floats(0, 1))
-def test_a_prompt_weighs_less_the_surer_the_contradiction(score: float) -> None:
+def test_the_prompt_weight_falls_with_the_score_of_a_conflict(score: float) -> None:
     def weight(verdict: str, value: float) -> float:
-        return prompt_weight(ConflictReport(verdict, value, "Told."))
+        return prompt_weight(ConflictReport(verdict, value, "Explained."))
 
     assert weight("agree", score) == weight("unsure", score) == 1
     assert MIN_PROMPT_WEIGHT <= weight("conflict", score) <= weight("conflict", min(1, score + 0.1)) <= 1
@@ -149,7 +154,7 @@ def test_a_prompt_weighs_less_the_surer_the_contradiction(score: float) -> None:
     assert weight("conflict", CONFLICT_THRESHOLD) == 1
 
 
-def test_the_bank_holds_the_names_of_vggsound() -> None:
+def test_the_label_bank_has_the_names_of_vggsound() -> None:
     names = vggsound_names()
     assert len(names) == len(set(names)) == 309
     assert list(names) == sorted(names)
@@ -157,8 +162,8 @@ def test_the_bank_holds_the_names_of_vggsound() -> None:
 
 
 @pytest.fixture(scope="module")
-def judging(tiny_pack: Path, tmp_path_factory: pytest.TempPathFactory) -> ReWaS:
-    """A pack with a joint space that takes no picture for any words: it may always be said to contradict."""
+def joint_model(tiny_pack: Path, tmp_path_factory: pytest.TempPathFactory) -> ReWaS:
+    """A pack with a joint space that matches no prompt with any video."""
     pack = Path(shutil.copytree(tiny_pack, tmp_path_factory.mktemp("packs") / "judging"))
     torch.manual_seed(5)
     widths = {"width": 16, "picture_widths": (8, 8, 8, 16), "sound_widths": (8, 8, 8, 16), "features": 16}
@@ -171,47 +176,51 @@ def judging(tiny_pack: Path, tmp_path_factory: pytest.TempPathFactory) -> ReWaS:
 
 
 @pytest.fixture
-def contradicting(judging: ReWaS, monkeypatch: pytest.MonkeyPatch) -> ReWaS:
-    """The same, where the pictures go with rain alone: what the space sees is set, all else is real."""
-    matcher = judging.matcher
+def rain_model(joint_model: ReWaS, monkeypatch: pytest.MonkeyPatch) -> ReWaS:
+    """The same pack with given match scores: the video matches rain only."""
+    matcher = joint_model.matcher
 
-    def seen(prompt: str, *asked: object) -> MatchScores:
-        of = {"rain falling": 0.98}
-        labels = np.array([of.get(label.meaning, 0.02) for label in matcher.labels])
+    def match(prompt: str, *arguments: object) -> MatchScores:
+        probabilities = {"rain falling": 0.98}
+        labels = np.array([probabilities.get(label.meaning, 0.02) for label in matcher.labels])
         spans_s = [(Fraction(0), Fraction(1, 2))]
-        return MatchScores(of.get(prompt, 0.02), labels, spans_s, np.array([of.get(prompt, 0.02)]), labels[None])
+        return MatchScores(
+            probabilities.get(prompt, 0.02), labels, spans_s, np.array([probabilities.get(prompt, 0.02)]), labels[None]
+        )
 
-    monkeypatch.setattr(matcher, "match", seen)
-    return judging
+    monkeypatch.setattr(matcher, "match", match)
+    return joint_model
 
 
-def test_a_check_reads_looks_and_tells(judging: ReWaS, long_clip: Path) -> None:
+def test_a_check_reports_verdict_spans_and_progress(joint_model: ReWaS, long_clip: Path) -> None:
     stages: list[str] = []
     clip = VideoClip(long_clip, start=2, duration=Fraction(7, 2))
-    report = judging.check_conflict(clip, " a dog barks ", on_progress=lambda told: stages.append(told.stage))
+    report = joint_model.check_conflict(
+        clip, " a dog barks ", on_progress=lambda progress: stages.append(progress.stage)
+    )
     assert report.verdict in ("agree", "unsure", "conflict")
     assert report.score is not None
     assert 0 <= report.score <= 1
     assert report.encoder == "the joint space of the pack tiny"
     assert list(dict.fromkeys(stages)) == ["decode", "conflict"]
-    assert judging.check_conflict(clip, "a dog barks") == report
-    assert all(0 <= moment.start_s < moment.end_s <= Fraction(7, 2) for moment in report.spans)
+    assert joint_model.check_conflict(clip, "a dog barks") == report
+    assert all(0 <= span.start_s < span.end_s <= Fraction(7, 2) for span in report.spans)
     for prompt in ("", " ", "x" * 2001):
         with pytest.raises(SettingsError):
-            judging.check_conflict(clip, prompt)
+            joint_model.check_conflict(clip, prompt)
 
 
-def test_stretches_end_with_the_clip(judging: ReWaS, long_clip: Path) -> None:
-    read = judging.read_clip(VideoClip(long_clip, duration=Fraction(101, 50)))
+def test_spans_end_with_the_clip(joint_model: ReWaS, long_clip: Path) -> None:
+    read = joint_model.read_clip(VideoClip(long_clip, duration=Fraction(101, 50)))
     frames = np.zeros((51, 16, 16), np.uint8)
-    seen = judging.matcher.match("rain", read, frames, lambda done, total: None)
-    assert seen.spans_s[-1][1] == Fraction(101, 50)
+    scores = joint_model.matcher.match("rain", read, frames, lambda done, total: None)
+    assert scores.spans_s[-1][1] == Fraction(101, 50)
 
 
-def make(model: ReWaS, clip: Path, policy: str, prompt: str = "a dog barking", **more):
-    asked = VideoClip(clip, duration=Fraction(1, 2))
+def generate(model: ReWaS, clip: Path, policy: str, prompt: str = "a dog barking", **more):
+    short_clip = VideoClip(clip, duration=Fraction(1, 2))
     return model.generate(
-        asked,
+        short_clip,
         prompt=prompt,
         conflict=policy,
         sampling=Sampling(num_inference_steps=1),
@@ -220,15 +229,15 @@ def make(model: ReWaS, clip: Path, policy: str, prompt: str = "a dog barking", *
     )
 
 
-def test_off_looks_at_nothing(judging: ReWaS, long_clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(judging.matcher, "match", GivenMatcher().match)
-    made = make(judging, long_clip, "off")
-    assert (made.conflict, made.conflict_policy, made.settings.prompt_weight) == (None, "off", 1.0)
-    assert "conflict" not in made.timings_s
+def test_policy_off_embeds_nothing(joint_model: ReWaS, long_clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(joint_model.matcher, "match", GivenMatcher().match)
+    result = generate(joint_model, long_clip, "off")
+    assert (result.conflict, result.conflict_policy, result.settings.prompt_weight) == (None, "off", 1.0)
+    assert "conflict" not in result.timings_s
 
 
-def test_warn_tells_and_changes_nothing(contradicting: ReWaS, long_clip: Path) -> None:
-    plain, warned = (make(contradicting, long_clip, policy) for policy in ("off", "warn"))
+def test_policy_warn_reports_but_changes_nothing(rain_model: ReWaS, long_clip: Path) -> None:
+    plain, warned = (generate(rain_model, long_clip, policy) for policy in ("off", "warn"))
     assert warned.conflict is not None
     assert warned.conflict.verdict == "conflict"
     assert warned.conflict.suggestions[0].text in ("rain falling", "raining")
@@ -237,61 +246,63 @@ def test_warn_tells_and_changes_nothing(contradicting: ReWaS, long_clip: Path) -
     assert np.array_equal(plain.takes[0].stems["primary"].waveform, warned.takes[0].stems["primary"].waveform)
 
 
-def test_soften_lets_a_contradicted_prompt_weigh_less(contradicting: ReWaS, long_clip: Path) -> None:
+def test_policy_soften_lowers_the_prompt_weight(rain_model: ReWaS, long_clip: Path) -> None:
     plain, softened, right = (
-        make(contradicting, long_clip, *asked) for asked in (("off",), ("soften",), ("soften", "rain falling"))
+        generate(rain_model, long_clip, *arguments) for arguments in (("off",), ("soften",), ("soften", "rain falling"))
     )
     assert softened.settings.prompt_weight == pytest.approx(prompt_weight(softened.conflict))
     assert MIN_PROMPT_WEIGHT < softened.settings.prompt_weight < 0.6
     assert not np.array_equal(plain.takes[0].stems["primary"].waveform, softened.takes[0].stems["primary"].waveform)
     assert (right.conflict.verdict, right.settings.prompt_weight) == ("agree", 1.0)
-    # A picture is read once for energy and verdict.
+    # The frames are decoded once for energy and verdict.
     assert softened.timings_s.keys() >= {"decode", "energy", "conflict", "sample"}
 
 
-def test_refuse_makes_nothing(contradicting: ReWaS, long_clip: Path) -> None:
+def test_policy_refuse_generates_nothing(rain_model: ReWaS, long_clip: Path) -> None:
     stages: list[str] = []
     with pytest.raises(
         ConflictError, match=r"No sound was generated for the clip long.mkv: the video looks like"
-    ) as told:
-        make(contradicting, long_clip, "refuse", on_progress=lambda at: stages.append(at.stage))
-    assert told.value.report.verdict == "conflict"
-    assert "Try “" in told.value.remedy
+    ) as raised:
+        generate(rain_model, long_clip, "refuse", on_progress=lambda progress: stages.append(progress.stage))
+    assert raised.value.report.verdict == "conflict"
+    assert "Try “" in raised.value.remedy
     assert "sample" not in stages
-    assert make(contradicting, long_clip, "refuse", "rain falling").conflict.verdict == "agree"
+    assert generate(rain_model, long_clip, "refuse", "rain falling").conflict.verdict == "agree"
 
 
-def test_a_policy_is_checked_before_anything_is_read(judging: ReWaS, model: ReWaS, tmp_path: Path) -> None:
+def test_an_unknown_policy_is_refused_before_reading(joint_model: ReWaS, model: ReWaS, tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match=r"'strict'.*off, warn, soften, refuse"):
-        make(judging, tmp_path / "gone.mp4", "strict")
+        generate(joint_model, tmp_path / "gone.mp4", "strict")
     for policy in ("warn", "soften", "refuse"):
         with pytest.raises(PackError, match=f"tiny cannot compare prompts with video, .* policy is {policy}"):
-            make(model, tmp_path / "gone.mp4", policy)
+            generate(model, tmp_path / "gone.mp4", policy)
 
 
-def test_a_cancel_within_the_check_ends_it(judging: ReWaS, long_clip: Path) -> None:
+def test_the_check_can_be_cancelled(joint_model: ReWaS, long_clip: Path) -> None:
     cancel = threading.Event()
 
-    def stop(told) -> None:
-        if told.stage == "conflict":
+    def stop(progress) -> None:
+        if progress.stage == "conflict":
             cancel.set()
 
     with pytest.raises(Cancelled):
-        make(judging, long_clip, "warn", on_progress=stop, cancel=cancel)
+        generate(joint_model, long_clip, "warn", on_progress=stop, cancel=cancel)
     with pytest.raises(Cancelled):
-        judging.check_conflict(VideoClip(long_clip), "rain", on_progress=stop, cancel=cancel)
+        joint_model.check_conflict(VideoClip(long_clip), "rain", on_progress=stop, cancel=cancel)
 
 
-def test_less_weight_is_nearer_to_no_words(judging: ReWaS) -> None:
+def test_a_lower_prompt_weight_is_closer_to_no_prompt(joint_model: ReWaS) -> None:
     from dataclasses import replace
 
-    plain = judging.sampling_settings(Sampling(num_inference_steps=2))
+    plain = joint_model.sampling_settings(Sampling(num_inference_steps=2))
     controls = Controls(energy=np.full(512, -6.0, np.float32))
 
-    def sounded(prompt: str, weight: float) -> torch.Tensor:
-        return judging.sound_generator.generate_log_mel(prompt, controls, 3, replace(plain, prompt_weight=weight))
+    def generate_log_mel(prompt: str, weight: float) -> torch.Tensor:
+        return joint_model.sound_generator.generate_log_mel(prompt, controls, 3, replace(plain, prompt_weight=weight))
 
-    silent_words = sounded("", 1.0)
-    apart = [float((sounded("a dog barking", weight) - silent_words).abs().mean()) for weight in (0.0, 0.5, 1.0)]
-    assert apart[0] == pytest.approx(0, abs=1e-4)
-    assert 0 < apart[1] < apart[2]
+    without_prompt = generate_log_mel("", 1.0)
+    distances = [
+        float((generate_log_mel("a dog barking", weight) - without_prompt).abs().mean()) for weight in (0.0, 0.5, 1.0)
+    ]
+    assert distances[0] == pytest.approx(0, abs=1e-4)
+    assert 0 < distances[1] < distances[2]

@@ -1,4 +1,4 @@
-"""What is kept by content, and what is not."""
+"""The content cache: keys, limits and errors."""
 
 import numpy as np
 import pytest
@@ -21,11 +21,11 @@ def _typed(content: object) -> object:
 
 @pytest.mark.slow
 @given(contents, contents)
-def test_keys_are_equal_where_contents_are(one: object, other: object) -> None:
+def test_keys_are_equal_exactly_if_contents_are(one: object, other: object) -> None:
     assert (content_key(one) == content_key(other)) == (_typed(one) == _typed(other))
 
 
-def test_arrays_are_known_by_values_shape_and_type() -> None:
+def test_array_keys_depend_on_values_shape_and_dtype() -> None:
     values = np.arange(6, dtype=np.float32)
     assert content_key(values) == content_key(values.copy()) == content_key(torch.from_numpy(values))
     assert content_key(values[::2]) == content_key(values[::2].copy())
@@ -35,7 +35,7 @@ def test_arrays_are_known_by_values_shape_and_type() -> None:
         content_key(object())
 
 
-def test_a_result_is_worked_out_once() -> None:
+def test_a_result_is_computed_once() -> None:
     cache, worked = ContentCache(), []
 
     def work() -> np.ndarray:
@@ -52,15 +52,15 @@ def test_a_result_is_worked_out_once() -> None:
     assert len(worked) == 4
 
 
-def test_it_holds_no_more_than_it_may_and_forgets_the_longest_unused() -> None:
+def test_the_cache_is_bounded_and_drops_the_least_recently_used() -> None:
     cache = ContentCache(limit_bytes=3 * 800)
     for number in range(3):
         cache.get_or_compute("row", number, lambda: np.zeros(100))
     cache.get_or_compute("row", 0, lambda: np.ones(100))
     cache.get_or_compute("row", 3, lambda: np.zeros(100))
     assert cache.size_bytes == 3 * 800
-    assert cache.get_or_compute("row", 0, lambda: np.ones(100)).sum() == 0  # still the first one
-    assert cache.get_or_compute("row", 1, lambda: np.ones(100)).sum() == 100  # made anew
+    assert cache.get_or_compute("row", 0, lambda: np.ones(100)).sum() == 0  # still cached
+    assert cache.get_or_compute("row", 1, lambda: np.ones(100)).sum() == 100  # computed again
     cache.get_or_compute("row", "large", lambda: np.zeros(1000))
     assert cache.size_bytes == 3 * 800
     nothing = ContentCache(0)
@@ -68,12 +68,12 @@ def test_it_holds_no_more_than_it_may_and_forgets_the_longest_unused() -> None:
     assert nothing.size_bytes == 0
 
 
-def test_what_fails_is_not_kept() -> None:
+def test_failures_are_not_cached() -> None:
     cache = ContentCache()
 
     def failing() -> None:
-        raise ValueError("not today")
+        raise ValueError("failed")
 
-    with pytest.raises(ValueError, match="not today"):
+    with pytest.raises(ValueError, match="failed"):
         cache.get_or_compute("row", 1, failing)
     assert cache.get_or_compute("row", 1, lambda: 7) == 7

@@ -1,4 +1,4 @@
-"""Controls: what they refuse, how they are cut and padded, and the hint that the adapter reads of them."""
+"""Controls: validation, cutting and padding, and the hint for the adapter."""
 
 from dataclasses import replace
 from functools import partial
@@ -58,12 +58,12 @@ def _all(frames: int = 32) -> Controls:
         {"texture": np.zeros((4, TEXTURE_BANDS + 1))},
     ],
 )
-def test_controls_that_make_no_sense_are_refused(values) -> None:
+def test_invalid_controls_are_refused(values) -> None:
     with pytest.raises(SettingsError):
         Controls(**values)
 
 
-def test_padding_holds_the_end_adds_no_onset_and_keeps_what_is_absent_absent() -> None:
+def test_padding_repeats_the_last_energy_and_adds_no_onsets() -> None:
     whole = _all(8)
     padded = whole.pad(12)
     assert padded.frames == 12
@@ -73,7 +73,7 @@ def test_padding_holds_the_end_adds_no_onset_and_keeps_what_is_absent_absent() -
     assert replace(whole, texture=None).pad(12).texture is None
 
 
-def test_a_narrow_adapter_reads_energy_alone(codec: PatchAutoencoder) -> None:
+def test_an_energy_only_adapter_reads_only_energy(codec: PatchAutoencoder) -> None:
     narrow = EnergyAdapter.from_denoiser(TINY.new_denoiser())
     assert supported_controls(narrow) == ("energy",)
     energies = torch.linspace(-9, -1, 32)[None]
@@ -84,7 +84,7 @@ def test_a_narrow_adapter_reads_energy_alone(codec: PatchAutoencoder) -> None:
 
 
 @pytest.mark.parametrize("names", [("energy",), ("onsets",), ("texture",), CONTROL_NAMES])
-def test_a_hint_tells_what_is_given_and_nothing_else(names, codec: PatchAutoencoder, wide: EnergyAdapter) -> None:
+def test_a_hint_contains_exactly_the_given_controls(names, codec: PatchAutoencoder, wide: EnergyAdapter) -> None:
     everything = _all()
     controls = Controls(**{name: getattr(everything, name) for name in names})
     hint = control_hint(ControlBatch.from_windows([controls], "cpu"), partial(encode_scaled, codec), 64, wide)
@@ -103,7 +103,7 @@ def test_a_hint_tells_what_is_given_and_nothing_else(names, codec: PatchAutoenco
 
 @settings(deadline=None)
 @given(st.lists(st.floats(0, 5.119), max_size=8), st.randoms(use_true_random=False))
-def test_every_onset_falls_into_the_frame_that_holds_it(times_s: list[float], random) -> None:
+def test_every_onset_is_in_its_frame(times_s: list[float], random) -> None:
     strengths = [random.uniform(0.1, 1.0) for _ in times_s]
     track = onset_track(np.array(times_s), np.array(strengths), 512, 100.0)
     frames = {int(np.floor(time_s * 100 + 1e-9)) for time_s in times_s}
@@ -111,7 +111,7 @@ def test_every_onset_falls_into_the_frame_that_holds_it(times_s: list[float], ra
     assert track.max(initial=0.0) == pytest.approx(max(strengths, default=0.0))
 
 
-def test_texture_says_which_bands_are_loud_and_not_how_loud() -> None:
+def test_texture_is_relative_between_bands() -> None:
     tilted = torch.full((1, 80, 64), -4.0)
     tilted[..., :16] += 3.0
     texture = measure_textures(tilted)

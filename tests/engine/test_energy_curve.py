@@ -1,4 +1,4 @@
-"""Energy curves: what they refuse, how they are read at other rates, how two of them are compared."""
+"""Energy curves: validation, resampling, smoothing, and agreement of two curves."""
 
 from fractions import Fraction
 
@@ -17,7 +17,7 @@ rates = st.sampled_from([Fraction(25), Fraction(100), Fraction(24_000, 1001), Fr
 
 
 @pytest.mark.parametrize(
-    ("values", "rate_hz", "said"),
+    ("values", "rate_hz", "message"),
     [
         ([], 25, "empty"),
         ([[1.0, 2.0]], 25, "empty|one row"),
@@ -31,12 +31,12 @@ rates = st.sampled_from([Fraction(25), Fraction(100), Fraction(24_000, 1001), Fr
         (["loud"], 25, "numbers"),
     ],
 )
-def test_refuses_what_is_no_curve(values, rate_hz, said: str) -> None:
-    with pytest.raises(SettingsError, match=said):
+def test_invalid_curves_are_refused(values, rate_hz, message: str) -> None:
+    with pytest.raises(SettingsError, match=message):
         EnergyCurve(values, rate_hz)
 
 
-def test_a_curve_keeps_a_copy_that_nobody_can_change() -> None:
+def test_a_curve_keeps_a_read_only_copy() -> None:
     values = np.full(4, -3.0, np.float32)
     curve = EnergyCurve(values, Fraction(25))
     values[0] = 1
@@ -46,7 +46,7 @@ def test_a_curve_keeps_a_copy_that_nobody_can_change() -> None:
 
 
 @given(curves, rates)
-def test_values_stand_in_the_middle_of_their_time(values, rate_hz: Fraction) -> None:
+def test_values_are_at_the_centres_of_their_intervals(values, rate_hz: Fraction) -> None:
     curve = EnergyCurve(values, rate_hz)
     assert curve.duration_s == Fraction(len(values)) / rate_hz
     assert curve.times_s()[0] == pytest.approx(float(1 / rate_hz / 2))
@@ -54,24 +54,24 @@ def test_values_stand_in_the_middle_of_their_time(values, rate_hz: Fraction) -> 
 
 
 @given(curves, rates)
-def test_read_at_its_own_rate_a_curve_is_itself(values, rate_hz: Fraction) -> None:
+def test_resampling_at_the_same_rate_changes_nothing(values, rate_hz: Fraction) -> None:
     np.testing.assert_allclose(EnergyCurve(values, rate_hz).resample(rate_hz, len(values)), values, atol=1e-5)
 
 
 @given(curves, rates, st.integers(1, 500))
-def test_read_at_another_rate_it_stays_between_its_extremes(values, rate_hz: Fraction, count: int) -> None:
+def test_resampled_values_stay_between_the_extremes(values, rate_hz: Fraction, count: int) -> None:
     read = EnergyCurve(values, rate_hz).resample(100, count)
     assert read.shape == (count,)
     assert read.dtype == np.float32
     assert values.min() - 1e-5 <= read.min() <= read.max() <= values.max() + 1e-5
 
 
-def test_between_values_it_is_linear_and_at_the_ends_it_is_held() -> None:
+def test_resampling_is_linear_and_constant_beyond_the_ends() -> None:
     curve = EnergyCurve(np.array([-8, -4], np.float32), Fraction(1))
     np.testing.assert_allclose(curve.resample(4, 10), [-8, -8, -7.5, -6.5, -5.5, -4.5, -4, -4, -4, -4])
 
 
-def test_scaling_moves_the_height_above_silence() -> None:
+def test_scaling_multiplies_the_height_above_silence() -> None:
     curve = EnergyCurve(np.array([SILENCE_NATS, -1.5129], np.float32), Fraction(25), "picture")
     np.testing.assert_allclose(curve.scale(0).values, SILENCE_NATS, atol=1e-5)
     np.testing.assert_allclose(curve.scale(0.5).values, [SILENCE_NATS, -6.5129], atol=1e-3)
@@ -80,12 +80,12 @@ def test_scaling_moves_the_height_above_silence() -> None:
 
 
 @pytest.mark.parametrize("factor", [-0.1, float("nan"), 2.0, float("inf")])
-def test_a_factor_that_makes_no_sound_is_refused(factor: float) -> None:
+def test_invalid_scale_factors_are_refused(factor: float) -> None:
     with pytest.raises(SettingsError):
         EnergyCurve(np.array([-1.0], np.float32), Fraction(25)).scale(factor)
 
 
-def test_smoothing_keeps_a_parabola_and_calms_a_spike() -> None:
+def test_smoothing_keeps_a_parabola_and_lowers_a_spike() -> None:
     times = np.arange(40, dtype=np.float32)
     parabola = EnergyCurve(-4 - (times - 20) ** 2 / 100, Fraction(25))
     np.testing.assert_allclose(parabola.smooth().values, parabola.values, atol=1e-4)
@@ -103,7 +103,7 @@ def test_smoothing_works_at_every_length(values, rate_hz: Fraction) -> None:
     assert smoothed.rate_hz == rate_hz
 
 
-def test_smoothing_a_loud_edge_stays_a_curve() -> None:
+def test_smoothing_a_loud_edge_gives_a_valid_curve() -> None:
     values = np.full(40, SILENCE_NATS, np.float32)
     values[20:] = 4.9
     smoothed = EnergyCurve(values, Fraction(25)).smooth().values
@@ -116,7 +116,7 @@ def test_agreement_of_a_curve_with_itself_is_perfect() -> None:
     assert energy_agreement(curve, curve) == (0.0, pytest.approx(1.0))
 
 
-def test_agreement_sees_a_level_in_the_difference_and_not_in_the_correlation() -> None:
+def test_a_level_offset_changes_the_error_but_not_the_correlation() -> None:
     curve = np.sin(np.arange(100, dtype=np.float32) / 9)
     mae_nats, correlation = energy_agreement(curve, curve - 2)
     assert mae_nats == pytest.approx(2, abs=1e-5)

@@ -1,4 +1,4 @@
-"""Edits of energy: what each does, what each leaves alone, and that no words and no curve lead outside of sound."""
+"""Edits of energy: what each one changes and keeps, and errors for invalid edits and texts."""
 
 import math
 from fractions import Fraction
@@ -59,39 +59,39 @@ edits = st.one_of(
 )
 
 
-def height(curve: EnergyCurve) -> np.ndarray:
+def height_above_silence(curve: EnergyCurve) -> np.ndarray:
     return curve.values.astype(np.float64) - SILENCE_NATS
 
 
-def same(one: EnergyCurve, other: EnergyCurve, atol: float = 1e-5) -> bool:
+def is_same(one: EnergyCurve, other: EnergyCurve, atol: float = 1e-5) -> bool:
     return one.rate_hz == other.rate_hz and np.allclose(one.values, other.values, atol=atol)
 
 
-def knocks(*places: int, peak: float = -3.0, beneath: float = SILENCE_NATS, count: int = 200) -> EnergyCurve:
-    """Knocks of seven values' length, whose first value stands at these places, at 100 values per second."""
-    values = np.full(count, beneath)
-    for place in places:
-        shape = np.array([0.9, 1, 0.8, 0.6, 0.4, 0.2, 0.1])[: count - place]
-        values[place : place + 7] = beneath + shape * (peak - beneath)
+def knocks(*starts: int, peak: float = -3.0, floor: float = SILENCE_NATS, count: int = 200) -> EnergyCurve:
+    """Knocks of seven values each that start at these indices, at 100 values per second."""
+    values = np.full(count, floor)
+    for start in starts:
+        shape = np.array([0.9, 1, 0.8, 0.6, 0.4, 0.2, 0.1])[: count - start]
+        values[start : start + 7] = floor + shape * (peak - floor)
     return EnergyCurve(values, Fraction(100), "picture")
 
 
-def applied(edit: EnergyEdit, curve: EnergyCurve) -> tuple[EnergyCurve | None, str]:
-    """The edited curve and "", or nothing and what was said."""
+def try_edit(edit: EnergyEdit, curve: EnergyCurve) -> tuple[EnergyCurve | None, str]:
+    """The edited curve and "", or None and the error message."""
     try:
         return edit.apply(curve), ""
     except SettingsError as error:
         return None, error.what
 
 
-# What holds for every edit
+# Properties of all edits
 
 
 @given(curves, edits)
-def test_an_edited_curve_is_a_curve_of_the_same_length_or_the_edit_is_refused(curve: EnergyCurve, edit) -> None:
-    changed, said = applied(edit, curve)
+def test_an_edit_keeps_length_and_validity_or_is_refused(curve: EnergyCurve, edit) -> None:
+    changed, error = try_edit(edit, curve)
     if changed is None:
-        assert "There is no event" in said or str(edit) in said
+        assert "There is no event" in error or str(edit) in error
         return
     assert changed.values.shape == curve.values.shape
     assert (changed.rate_hz, changed.source) == (curve.rate_hz, curve.source)
@@ -102,18 +102,18 @@ def test_an_edited_curve_is_a_curve_of_the_same_length_or_the_edit_is_refused(cu
 
 
 @given(edits)
-def test_every_edit_can_be_said_and_is_understood(edit: EnergyEdit) -> None:
+def test_every_edit_survives_a_round_trip_through_text(edit: EnergyEdit) -> None:
     assert parse_edit(str(edit)) == edit
 
 
 @given(st.integers(1, 100), rates, edits)
 def test_silence_stays_silent(count: int, rate_hz: Fraction, edit: EnergyEdit) -> None:
     curve = EnergyCurve(np.full(count, silence), rate_hz)
-    changed, said = applied(edit, curve)
+    changed, error = try_edit(edit, curve)
     if changed is not None:
-        assert same(changed, curve)
+        assert is_same(changed, curve)
     else:
-        assert "the curve has no events" in said or "lasts longer than the clip" in said
+        assert "the curve has no events" in error or "lasts longer than the clip" in error
 
 
 @pytest.mark.parametrize(
@@ -122,11 +122,11 @@ def test_silence_stays_silent(count: int, rate_hz: Fraction, edit: EnergyEdit) -
     ids=str,
 )
 @given(curve=curves)
-def test_some_edits_change_nothing(curve: EnergyCurve, edit: EnergyEdit) -> None:
-    assert same(edit.apply(curve), curve)
+def test_neutral_edits_change_nothing(curve: EnergyCurve, edit: EnergyEdit) -> None:
+    assert is_same(edit.apply(curve), curve)
 
 
-def test_what_lies_below_silence_is_lifted_to_it() -> None:
+def test_values_below_silence_are_raised_to_it() -> None:
     curve = EnergyCurve(np.array([-40, -3, -12], np.float32), Fraction(25))
     np.testing.assert_allclose(Offset(-1).apply(curve).values, [SILENCE_NATS, -4, SILENCE_NATS], atol=1e-5)
 
@@ -144,22 +144,24 @@ def test_a_chain_is_applied_in_order() -> None:
 
 @given(curves, st.floats(0, 1), st.floats(0, 1))
 def test_scales_multiply(curve: EnergyCurve, first: float, second: float) -> None:
-    np.testing.assert_allclose(height(Scale(first).apply(curve)), height(curve) * first, atol=1e-4)
-    assert same(apply_edits(curve, [Scale(first), Scale(second)]), Scale(first * second).apply(curve), atol=1e-4)
+    np.testing.assert_allclose(
+        height_above_silence(Scale(first).apply(curve)), height_above_silence(curve) * first, atol=1e-4
+    )
+    assert is_same(apply_edits(curve, [Scale(first), Scale(second)]), Scale(first * second).apply(curve), atol=1e-4)
 
 
 @given(curves, st.floats(0, 1))
-def test_an_offset_up_and_down_again_is_none(curve: EnergyCurve, up: float) -> None:
+def test_an_offset_is_undone_by_its_opposite(curve: EnergyCurve, up: float) -> None:
     raised = Offset(up).apply(curve)
     sounding = curve.values > -11.5
     np.testing.assert_allclose(raised.values[sounding], curve.values[sounding] + up, atol=1e-4)
     np.testing.assert_allclose(raised.values[~sounding], SILENCE_NATS, atol=0.02)
-    again = Offset(-up).apply(raised)
-    np.testing.assert_allclose(again.values[sounding], curve.values[sounding], atol=1e-4)
+    restored = Offset(-up).apply(raised)
+    np.testing.assert_allclose(restored.values[sounding], curve.values[sounding], atol=1e-4)
 
 
 @given(curves, st.floats(0, 2))
-def test_smoothing_stays_between_the_extremes_and_calms(curve: EnergyCurve, window_s: float) -> None:
+def test_smoothing_stays_between_the_extremes_and_reduces_noise(curve: EnergyCurve, window_s: float) -> None:
     smooth = Smooth(window_s).apply(curve).values
     assert curve.values.min() - 1e-5 <= smooth.min() <= smooth.max() <= curve.values.max() + 1e-5
     rng = np.random.default_rng(0)
@@ -168,24 +170,24 @@ def test_smoothing_stays_between_the_extremes_and_calms(curve: EnergyCurve, wind
 
 
 @given(curves, st.floats(-11, 4))
-def test_a_gate_silences_what_is_below_and_nothing_else(curve: EnergyCurve, threshold: float) -> None:
+def test_a_gate_silences_only_values_below_its_threshold(curve: EnergyCurve, threshold: float) -> None:
     gated = Gate(threshold).apply(curve)
     below = curve.values.astype(np.float64) < threshold
     assert (gated.values[below] == silence).all()
     assert np.array_equal(gated.values[~below], np.maximum(curve.values[~below], silence))
-    assert same(Gate(threshold).apply(gated), gated)
+    assert is_same(Gate(threshold).apply(gated), gated)
 
 
 @given(curves, st.floats(-11, 4), st.floats(1, 50))
-def test_compression_lowers_what_is_above_and_keeps_the_order(
+def test_compression_lowers_values_above_its_threshold_and_keeps_order(
     curve: EnergyCurve, threshold: float, ratio: float
 ) -> None:
-    pressed = Compress(threshold, ratio).apply(curve).values.astype(np.float64)
+    compressed = Compress(threshold, ratio).apply(curve).values.astype(np.float64)
     above = curve.values > threshold
-    np.testing.assert_allclose(pressed[above], threshold + (curve.values[above] - threshold) / ratio, atol=1e-4)
-    np.testing.assert_allclose(pressed[~above], np.maximum(curve.values[~above], SILENCE_NATS), atol=1e-5)
+    np.testing.assert_allclose(compressed[above], threshold + (curve.values[above] - threshold) / ratio, atol=1e-4)
+    np.testing.assert_allclose(compressed[~above], np.maximum(curve.values[~above], SILENCE_NATS), atol=1e-5)
     order = np.argsort(curve.values, kind="stable")
-    assert (np.diff(pressed[order]) >= -1e-5).all()
+    assert (np.diff(compressed[order]) >= -1e-5).all()
 
 
 @given(curves, st.floats(0.01, 1))
@@ -197,26 +199,26 @@ def test_fades_mirror_each_other_and_rise_from_silence(curve: EnergyCurve, share
     whole = curve.times_s() >= length_s
     np.testing.assert_allclose(faded_in.values[whole], np.maximum(curve.values[whole], SILENCE_NATS), atol=1e-5)
     share = np.minimum(curve.times_s() / length_s, 1)
-    np.testing.assert_allclose(height(faded_in), height(curve) * share, atol=1e-4)
+    np.testing.assert_allclose(height_above_silence(faded_in), height_above_silence(curve) * share, atol=1e-4)
 
 
 # Time
 
 
 @given(curves, st.integers(-50, 50))
-def test_a_shift_there_and_back_loses_only_what_left_the_clip(curve: EnergyCurve, values: int) -> None:
+def test_a_shift_and_its_opposite_lose_only_what_left_the_clip(curve: EnergyCurve, values: int) -> None:
     by_s = values / float(curve.rate_hz)
-    there = Shift(by_s).apply(curve)
-    back = Shift(-by_s).apply(there)
+    shifted = Shift(by_s).apply(curve)
+    restored = Shift(-by_s).apply(shifted)
     count = curve.values.size
     kept = slice(0, max(0, count - values)) if values >= 0 else slice(min(count, -values), count)
-    np.testing.assert_allclose(back.values[kept], np.maximum(curve.values[kept], SILENCE_NATS), atol=1e-3)
+    np.testing.assert_allclose(restored.values[kept], np.maximum(curve.values[kept], SILENCE_NATS), atol=1e-3)
     lost = np.ones(count, bool)
     lost[kept] = False
-    np.testing.assert_allclose(back.values[lost], SILENCE_NATS, atol=1e-5)
+    np.testing.assert_allclose(restored.values[lost], SILENCE_NATS, atol=1e-5)
 
 
-def test_a_shift_moves_what_is_heard_later() -> None:
+def test_a_shift_moves_events() -> None:
     (before,) = find_events(knocks(50))
     (after,) = find_events(Shift(0.25).apply(knocks(50)))
     assert after.time_s - before.time_s == pytest.approx(0.25, abs=1e-6)
@@ -225,18 +227,18 @@ def test_a_shift_moves_what_is_heard_later() -> None:
 
 
 @pytest.mark.parametrize("factor", [0.25, 0.5, 1.5, 3.0])
-def test_stretching_moves_each_moment_by_its_factor(factor: float) -> None:
+def test_stretching_multiplies_times_by_its_factor(factor: float) -> None:
     swell = EnergyCurve(-11 + 8 * np.exp(-(((np.arange(400) - 100) / 20) ** 2)), Fraction(100))
     stretched = Stretch(factor).apply(swell)
-    moment_s = (100 + 0.5) / 100 * factor
-    assert stretched.times_s()[stretched.values.argmax()] == pytest.approx(moment_s, abs=0.006)
-    assert height(stretched).sum() == pytest.approx(
-        height(swell)[swell.times_s() * factor < 4].sum() * factor, rel=0.02
+    peak_s = (100 + 0.5) / 100 * factor
+    assert stretched.times_s()[stretched.values.argmax()] == pytest.approx(peak_s, abs=0.006)
+    assert height_above_silence(stretched).sum() == pytest.approx(
+        height_above_silence(swell)[swell.times_s() * factor < 4].sum() * factor, rel=0.02
     )
 
 
 @given(curves, st.floats(0.5, 2))
-def test_a_stretched_curve_holds_no_new_extremes(curve: EnergyCurve, factor: float) -> None:
+def test_a_stretched_curve_has_no_new_extremes(curve: EnergyCurve, factor: float) -> None:
     stretched = Stretch(factor).apply(curve).values
     assert stretched.max() <= max(curve.values.max(), silence) + 1e-5
     if factor > 1:
@@ -245,90 +247,90 @@ def test_a_stretched_curve_holds_no_new_extremes(curve: EnergyCurve, factor: flo
 
 # Events
 
-two_knocks_far_apart = st.tuples(st.integers(1, 80), st.integers(95, 190))
+two_distant_knocks = st.tuples(st.integers(1, 80), st.integers(95, 190))
 
 
-@given(two_knocks_far_apart, st.sampled_from([SILENCE_NATS, -8.0]))
-def test_one_muted_leaves_the_other_and_what_lies_beneath(places: tuple[int, int], beneath: float) -> None:
-    both = knocks(*places, beneath=beneath)
+@given(two_distant_knocks, st.sampled_from([SILENCE_NATS, -8.0]))
+def test_muting_an_event_keeps_the_other_and_the_floor(starts: tuple[int, int], floor: float) -> None:
+    both = knocks(*starts, floor=floor)
     for number in (1, 2):
-        left = MuteEvents((number,)).apply(both)
-        assert same(left, knocks(places[2 - number], beneath=beneath))
-    assert same(MuteEvents((1, 2)).apply(both), knocks(beneath=beneath))
-    assert same(MuteEvents((2, 1, 2)).apply(both), knocks(beneath=beneath))
+        remaining = MuteEvents((number,)).apply(both)
+        assert is_same(remaining, knocks(starts[2 - number], floor=floor))
+    assert is_same(MuteEvents((1, 2)).apply(both), knocks(floor=floor))
+    assert is_same(MuteEvents((2, 1, 2)).apply(both), knocks(floor=floor))
 
 
-@given(two_knocks_far_apart)
-def test_one_isolated_stands_alone_in_silence(places: tuple[int, int]) -> None:
-    both = knocks(*places)
+@given(two_distant_knocks)
+def test_an_isolated_event_is_surrounded_by_silence(starts: tuple[int, int]) -> None:
+    both = knocks(*starts)
     for number in (1, 2):
-        assert same(IsolateEvents((number,)).apply(both), knocks(places[number - 1]))
-    assert same(IsolateEvents((1, 2)).apply(both), both)
-    over_rain = IsolateEvents((1,)).apply(knocks(*places, beneath=-8))
-    away = np.ones(200, bool)
-    away[places[0] : places[0] + 7] = False
-    assert (over_rain.values[away] == silence).all()
+        assert is_same(IsolateEvents((number,)).apply(both), knocks(starts[number - 1]))
+    assert is_same(IsolateEvents((1, 2)).apply(both), both)
+    over_rain = IsolateEvents((1,)).apply(knocks(*starts, floor=-8))
+    outside = np.ones(200, bool)
+    outside[starts[0] : starts[0] + 7] = False
+    assert (over_rain.values[outside] == silence).all()
     assert over_rain.values.max() == pytest.approx(-3)
 
 
-@given(two_knocks_far_apart, st.floats(-20, 6), st.sampled_from([SILENCE_NATS, -8.0]))
-def test_a_boost_changes_one_peak_alone(places: tuple[int, int], boost: float, beneath: float) -> None:
-    changed = BoostEvents((1,), boost).apply(knocks(*places, beneath=beneath))
-    own = slice(places[0], places[0] + 7)
-    assert changed.values[own].max() == pytest.approx(max(-3 + boost, beneath), abs=1e-4)
+@given(two_distant_knocks, st.floats(-20, 6), st.sampled_from([SILENCE_NATS, -8.0]))
+def test_a_boost_changes_only_its_event(starts: tuple[int, int], boost: float, floor: float) -> None:
+    changed = BoostEvents((1,), boost).apply(knocks(*starts, floor=floor))
+    event = slice(starts[0], starts[0] + 7)
+    assert changed.values[event].max() == pytest.approx(max(-3 + boost, floor), abs=1e-4)
     rest = np.ones(200, bool)
-    rest[own] = False
-    np.testing.assert_allclose(changed.values[rest], knocks(*places, beneath=beneath).values[rest], atol=1e-5)
-    assert changed.values.min() >= np.float32(beneath) - 1e-4
+    rest[event] = False
+    np.testing.assert_allclose(changed.values[rest], knocks(*starts, floor=floor).values[rest], atol=1e-5)
+    assert changed.values.min() >= np.float32(floor) - 1e-4
 
 
 @given(curves)
-def test_a_boost_of_nothing_and_a_move_to_its_own_place_change_nothing(curve: EnergyCurve) -> None:
+def test_a_boost_by_0_and_a_move_to_the_same_time_change_nothing(curve: EnergyCurve) -> None:
     for event in find_events(curve):
-        assert same(BoostEvents((event.number,), 0).apply(curve), curve, atol=1e-4)
-        # Rounded, a time lies a little beside the place of a value.
+        assert is_same(BoostEvents((event.number,), 0).apply(curve), curve, atol=1e-4)
+        # A rounded time may differ slightly from the time of a value.
         moved = MoveEvent(event.number, event.time_s).apply(curve)
-        assert same(moved, curve, atol=1e-3)
+        assert is_same(moved, curve, atol=1e-3)
 
 
-@given(two_knocks_far_apart, st.integers(-90, 90), st.sampled_from([SILENCE_NATS, -8.0]))
-def test_a_moved_event_is_the_same_elsewhere(places: tuple[int, int], values: int, beneath: float) -> None:
-    place = min(max(places[0] + values, 1), 193)
-    both = knocks(*places, beneath=beneath)
+@given(two_distant_knocks, st.integers(-90, 90), st.sampled_from([SILENCE_NATS, -8.0]))
+def test_a_moved_event_keeps_its_shape(starts: tuple[int, int], values: int, floor: float) -> None:
+    moved_start = min(max(starts[0] + values, 1), 193)
+    both = knocks(*starts, floor=floor)
     event = find_events(both)[0]
-    moved = MoveEvent(1, event.time_s + (place - places[0]) / 100).apply(both)
-    if abs(place - places[1]) > 7:
-        # Nothing of its mass is lost.
-        assert same(moved, knocks(place, places[1], beneath=beneath), atol=1e-3)
+    moved = MoveEvent(1, event.time_s + (moved_start - starts[0]) / 100).apply(both)
+    if abs(moved_start - starts[1]) > 7:
+        # The event is moved without loss.
+        assert is_same(moved, knocks(moved_start, starts[1], floor=floor), atol=1e-3)
     else:
         assert moved.values.max() == pytest.approx(-3, abs=1e-3)
 
 
-@given(two_knocks_far_apart, st.integers(0, 199))
-def test_a_copy_leaves_the_original(places: tuple[int, int], place: int) -> None:
-    both = knocks(*places)
+@given(two_distant_knocks, st.integers(0, 199))
+def test_a_copy_keeps_the_original(starts: tuple[int, int], copied_start: int) -> None:
+    both = knocks(*starts)
     event = find_events(both)[0]
-    copied = DuplicateEvent(1, max(0.0, event.time_s + (place - places[0]) / 100)).apply(both)
+    copied = DuplicateEvent(1, max(0.0, event.time_s + (copied_start - starts[0]) / 100)).apply(both)
     assert (copied.values >= both.values - 1e-5).all()
-    if all(abs(place - other) > 7 for other in places) and place >= 1:
-        assert same(copied, knocks(*places, place), atol=1e-3)
+    if all(abs(copied_start - other) > 7 for other in starts) and copied_start >= 1:
+        assert is_same(copied, knocks(*starts, copied_start), atol=1e-3)
 
 
 @given(curves, numbers)
-def test_muting_never_makes_louder_and_isolating_never_adds(curve: EnergyCurve, wanted: tuple[int, ...]) -> None:
-    there = tuple(number for number in wanted if number <= len(find_events(curve)))
-    if not there:
+def test_muting_and_isolating_never_raise_a_value(curve: EnergyCurve, requested: tuple[int, ...]) -> None:
+    existing = tuple(number for number in requested if number <= len(find_events(curve)))
+    if not existing:
         return
     loudest = np.maximum(curve.values, silence) + 1e-4
-    assert (MuteEvents(there).apply(curve).values <= loudest).all()
-    assert (IsolateEvents(there).apply(curve).values <= loudest).all()
+    assert (MuteEvents(existing).apply(curve).values <= loudest).all()
+    assert (IsolateEvents(existing).apply(curve).values <= loudest).all()
 
 
-# What is refused
+# Refused edits
 
 
 @pytest.mark.parametrize(
-    ("make", "said"),
+    ("make", "message"),
     [
         (lambda: Scale(-1), "factor of scale is -1"),
         (lambda: Scale(math.inf), "factor of scale is inf"),
@@ -349,13 +351,13 @@ def test_muting_never_makes_louder_and_isolating_never_adds(curve: EnergyCurve, 
         (lambda: DuplicateEvent(1, math.inf), "time of the copy is inf s"),
     ],
 )
-def test_edits_that_mean_nothing_are_refused(make, said: str) -> None:
-    with pytest.raises(SettingsError, match=said):
+def test_invalid_edits_are_refused(make, message: str) -> None:
+    with pytest.raises(SettingsError, match=message):
         make()
 
 
 @pytest.mark.parametrize(
-    ("edit", "said"),
+    ("edit", "message"),
     [
         (MuteEvents((3,)), "no event 3: the curve has 2 events"),
         (MoveEvent(1, 2.5), "“move event 1 to 2.5” ends beyond the end of the clip"),
@@ -365,13 +367,13 @@ def test_edits_that_mean_nothing_are_refused(make, said: str) -> None:
         (BoostEvents((1,), 9), "“boost event 1 by 9” would make the energy 6.0 nats"),
     ],
 )
-def test_edits_that_a_curve_cannot_take_are_refused(edit: EnergyEdit, said: str) -> None:
-    with pytest.raises(SettingsError, match=said):
+def test_edits_that_do_not_fit_the_curve_are_refused(edit: EnergyEdit, message: str) -> None:
+    with pytest.raises(SettingsError, match=message):
         edit.apply(knocks(50, 120))
 
 
 @pytest.mark.parametrize(
-    ("words", "edit"),
+    ("text", "edit"),
     [
         ("scale 1.2", Scale(1.2)),
         ("  Gate   -8 ", Gate(-8)),
@@ -386,12 +388,12 @@ def test_edits_that_a_curve_cannot_take_are_refused(edit: EnergyEdit, said: str)
         ("duplicate event 1 to 3", DuplicateEvent(1, 3)),
     ],
 )
-def test_words_mean_edits(words: str, edit: EnergyEdit) -> None:
-    assert parse_edit(words) == edit
+def test_text_is_parsed_to_an_edit(text: str, edit: EnergyEdit) -> None:
+    assert parse_edit(text) == edit
 
 
 @pytest.mark.parametrize(
-    ("words", "remedy"),
+    ("text", "remedy"),
     [
         ("", "scale FACTOR; smooth SECONDS"),
         ("reverse", "one of"),
@@ -414,19 +416,19 @@ def test_words_mean_edits(words: str, edit: EnergyEdit) -> None:
         ("duplicate event 1 to", "duplicate event N to SECONDS"),
     ],
 )
-def test_words_that_mean_no_edit_are_refused_with_what_can_be_said(words: str, remedy: str) -> None:
-    with pytest.raises(SettingsError, match="is not understood") as refused:
-        parse_edit(words)
-    assert remedy in refused.value.remedy
+def test_unknown_edits_are_refused_with_the_valid_forms(text: str, remedy: str) -> None:
+    with pytest.raises(SettingsError, match="is not understood") as raised:
+        parse_edit(text)
+    assert remedy in raised.value.remedy
 
 
 @given(st.text(max_size=40) | st.from_regex(r"(scale|fade in|mute events?|move event) .{0,12}", fullmatch=True))
-def test_any_words_are_an_edit_or_one_clear_sentence(words: str) -> None:
+def test_any_text_is_an_edit_or_a_clear_error(text: str) -> None:
     try:
-        said = [str(parse_edit(words))]
+        sentences = [str(parse_edit(text))]
     except EngineError as error:
-        said = [error.what, error.remedy]
-        is_clear = all(sentence.endswith(".") for sentence in said)
+        sentences = [error.what, error.remedy]
+        is_clear = all(sentence.endswith(".") for sentence in sentences)
     else:
-        is_clear = parse_edit(said[0]) == parse_edit(words)
+        is_clear = parse_edit(sentences[0]) == parse_edit(text)
     assert is_clear

@@ -1,4 +1,4 @@
-"""Events of an energy curve: found where something was put, apart from each other, and none where nothing begins."""
+"""Events of an energy curve: found at their times, separate, and none in steady sound."""
 
 from fractions import Fraction
 
@@ -18,31 +18,31 @@ curves = st.builds(
 )
 
 
-def strikes(times_s: list[float], peaks: list[float], beneath: float = SILENCE_NATS, rate_hz: int = 100) -> EnergyCurve:
-    """Strikes that rise at once and fall by 20 nats a second, over four seconds of one level."""
-    moments_s = (np.arange(4 * rate_hz) + 0.5) / rate_hz
-    values = np.full(moments_s.size, beneath)
+def strikes(times_s: list[float], peaks: list[float], floor: float = SILENCE_NATS, rate_hz: int = 100) -> EnergyCurve:
+    """Four seconds of a constant level with strikes that rise at once and fall by 20 nats per second."""
+    curve_times_s = (np.arange(4 * rate_hz) + 0.5) / rate_hz
+    values = np.full(curve_times_s.size, floor)
     for time_s, peak in zip(times_s, peaks, strict=True):
-        after_s = moments_s - time_s
-        values = np.maximum(values, np.where(after_s >= 0, peak - 20 * after_s, beneath))
+        after_s = curve_times_s - time_s
+        values = np.maximum(values, np.where(after_s >= 0, peak - 20 * after_s, floor))
     return EnergyCurve(values, Fraction(rate_hz))
 
 
-@pytest.mark.parametrize("beneath", [SILENCE_NATS, -8.0])
+@pytest.mark.parametrize("floor", [SILENCE_NATS, -8.0])
 @pytest.mark.parametrize("rate_hz", [25, 100])
-def test_strikes_are_found_where_they_were_put(beneath: float, rate_hz: int) -> None:
+def test_strikes_are_found_at_their_times(floor: float, rate_hz: int) -> None:
     times_s, peaks = [0.5, 1.24, 2.0, 3.4], [-3.0, -5.0, -2.0, -4.0]
-    events = find_events(strikes(times_s, peaks, beneath, rate_hz))
+    events = find_events(strikes(times_s, peaks, floor, rate_hz))
     assert [event.number for event in events] == [1, 2, 3, 4]
     np.testing.assert_allclose([event.time_s for event in events], times_s, atol=0.5 / rate_hz + 1e-6)
     np.testing.assert_allclose([event.peak_nats for event in events], peaks, atol=20 * 0.5 / rate_hz + 1e-4)
     for event in events:
-        assert event.strength_nats == pytest.approx(event.peak_nats - beneath, abs=1e-4)
+        assert event.strength_nats == pytest.approx(event.peak_nats - floor, abs=1e-4)
         # Nine tenths of the way down at 20 nats a second.
         assert event.length_s == pytest.approx(0.9 * event.strength_nats / 20, abs=1.5 / rate_hz)
 
 
-def test_what_sounds_at_the_clips_start_and_end_counts() -> None:
+def test_events_at_the_start_and_end_of_the_clip_count() -> None:
     decaying = EnergyCurve(np.linspace(-2, -11, 100), Fraction(100))
     (event,) = find_events(decaying)
     assert (event.time_s, event.start_index, event.end_index) == (0, 0, 99)
@@ -53,20 +53,20 @@ def test_what_sounds_at_the_clips_start_and_end_counts() -> None:
     assert (event.start_index, event.end_index) == (50, 100)
 
 
-def test_a_slow_swell_begins_at_its_foot() -> None:
+def test_a_slow_swell_begins_where_it_starts_to_rise() -> None:
     swell = EnergyCurve(np.r_[np.linspace(-11, -3, 200), np.linspace(-3, -11, 200)], Fraction(100))
     (event,) = find_events(swell)
     assert event.time_s == pytest.approx(0.4, abs=0.02)
 
 
 @given(nats, st.integers(1, 100))
-def test_what_is_steady_holds_no_event(level: float, count: int) -> None:
+def test_a_steady_level_has_no_events(level: float, count: int) -> None:
     rng = np.random.default_rng(count)
     assert find_events(EnergyCurve(level + rng.uniform(-0.2, 0.2, count), Fraction(100))) == ()
 
 
 @given(curves, st.floats(0.1, 5))
-def test_events_are_in_order_apart_and_within_the_curve(curve: EnergyCurve, rise: float) -> None:
+def test_events_are_ordered_separate_and_within_the_curve(curve: EnergyCurve, rise: float) -> None:
     events = find_events(curve, rise)
     end = 0
     for number, event in enumerate(events, start=1):
@@ -83,17 +83,17 @@ def test_events_are_in_order_apart_and_within_the_curve(curve: EnergyCurve, rise
 
 
 @given(curves, st.floats(0.1, 3), st.floats(0, 3))
-def test_a_higher_bar_finds_no_more(curve: EnergyCurve, rise: float, more: float) -> None:
+def test_a_higher_threshold_finds_no_more_events(curve: EnergyCurve, rise: float, more: float) -> None:
     assert len(find_events(curve, rise + more)) <= len(find_events(curve, rise))
 
 
 @pytest.mark.parametrize("rise", [0, -1, float("nan"), float("inf")])
-def test_a_rise_that_is_none_is_refused(rise: float) -> None:
+def test_an_invalid_rise_is_refused(rise: float) -> None:
     with pytest.raises(SettingsError, match="minimum rise"):
         find_events(EnergyCurve(np.zeros(3), Fraction(25)), rise)
 
 
-def test_onsets_are_sharp_where_events_begin_and_stronger_where_they_are_louder() -> None:
+def test_onsets_are_at_event_starts_and_stronger_for_louder_events() -> None:
     onsets = onset_strengths(strikes([0.505, 2.005], [-3.0, -6.0]), rate_hz=Fraction(100), count=400)
     assert np.flatnonzero(onsets).tolist() == pytest.approx([50, 200], abs=1)
     first, second = onsets[onsets > 0]
@@ -102,7 +102,7 @@ def test_onsets_are_sharp_where_events_begin_and_stronger_where_they_are_louder(
 
 
 @given(curves, st.sampled_from([Fraction(25), Fraction(100)]), st.integers(1, 300))
-def test_onsets_fit_the_control(curve: EnergyCurve, rate_hz: Fraction, count: int) -> None:
+def test_onsets_have_the_rate_of_the_control(curve: EnergyCurve, rate_hz: Fraction, count: int) -> None:
     onsets = onset_strengths(curve, rate_hz=rate_hz, count=count)
     assert onsets.shape == (count,)
     assert 0 <= onsets.min() <= onsets.max() <= 1

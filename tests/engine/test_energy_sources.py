@@ -1,4 +1,4 @@
-"""Curves from points, from files and from other sounds: what is read, and what is refused in one sentence."""
+"""Curves from points, files and sounds: reading, and errors for invalid input."""
 
 from fractions import Fraction
 from pathlib import Path
@@ -47,7 +47,7 @@ def test_a_curve_stays_between_its_points(middle, first: float, last: float) -> 
         assert np.interp(time_s, curve.times_s(), curve.values) == pytest.approx(value, abs=15.6 * 0.5 + 1e-3)
 
 
-def test_at_its_ends_a_curve_may_lack_a_little() -> None:
+def test_a_curve_may_be_slightly_short_at_its_ends() -> None:
     curve = curve_from_points([(0.2, -4), (1.8, -6)], duration="2.002")
     assert (curve.values[0], curve.values[-1]) == (-4, -6)
     assert curve.values.size == 201
@@ -57,7 +57,7 @@ def test_at_its_ends_a_curve_may_lack_a_little() -> None:
 @given(
     arrays.arrays(np.float32, st.integers(2, 300), elements=nats | st.just(SILENCE_NATS)), st.sampled_from([20, 100])
 )
-def test_a_curve_that_was_written_is_read_as_it_was(tmp_path_factory, values, rate_hz: int) -> None:
+def test_a_written_curve_is_read_unchanged(tmp_path_factory, values, rate_hz: int) -> None:
     curve = EnergyCurve(values, Fraction(rate_hz))
     path = write_curve(curve, tmp_path_factory.getbasetemp() / "curve.csv")
     assert path.read_text().startswith("time_s,energy\n")
@@ -74,7 +74,7 @@ def test_a_file_from_a_spreadsheet_is_read(tmp_path: Path) -> None:
     assert curve.values[0] == pytest.approx(SILENCE_NATS, abs=0.1)
 
 
-def test_what_is_written_as_silence_is_silence(tmp_path: Path) -> None:
+def test_written_silence_is_read_as_silence(tmp_path: Path) -> None:
     path = tmp_path / "curve.csv"
     path.write_text("time_s,energy\n0,-11.5\n2,-11.5\n")
     assert (read_curve(path, duration=2).values == np.float32(SILENCE_NATS)).all()
@@ -99,7 +99,7 @@ def test_a_curve_is_cut_or_filled_with_silence() -> None:
 
 
 @pytest.mark.parametrize(
-    ("points", "said"),
+    ("points", "message"),
     [
         ([], "no points"),
         ([(0, -5)], "one point only"),
@@ -118,15 +118,15 @@ def test_a_curve_is_cut_or_filled_with_silence() -> None:
         ([0, 1], "not numbers"),
     ],
 )
-def test_points_that_make_no_curve_are_refused(points, said: str) -> None:
-    with pytest.raises(SettingsError, match=said) as refused:
+def test_invalid_points_are_refused(points, message: str) -> None:
+    with pytest.raises(SettingsError, match=message) as refused:
         curve_from_points(points, duration=2)
     assert refused.value.what.startswith(("The ", "Point "))
     assert refused.value.remedy.endswith(".")
 
 
 @pytest.mark.parametrize("duration", [0, -1, float("nan"), "soon"])
-def test_a_clip_that_does_not_last_has_no_curve(duration) -> None:
+def test_an_invalid_duration_is_refused(duration) -> None:
     with pytest.raises(SettingsError, match="duration"):
         curve_from_points([(0, -5), (2, -5)], duration=duration)
     with pytest.raises(SettingsError, match="duration"):
@@ -134,13 +134,13 @@ def test_a_clip_that_does_not_last_has_no_curve(duration) -> None:
 
 
 @pytest.mark.parametrize("level", [float("nan"), float("inf"), 6])
-def test_a_flat_level_that_no_sound_has_is_refused(level: float) -> None:
+def test_an_invalid_flat_level_is_refused(level: float) -> None:
     with pytest.raises(SettingsError, match="nats"):
         flat_curve(duration=1, nats=level)
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "message"),
     [
         (b"", "curve.csv is empty"),
         (b"\n \n", "curve.csv is empty"),
@@ -154,15 +154,15 @@ def test_a_flat_level_that_no_sound_has_is_refused(level: float) -> None:
         (b"time_s,energy\n0,-5\x00\n", "curve.csv is not text"),
     ],
 )
-def test_files_that_are_no_table_of_points_are_refused(content: bytes, said: str, tmp_path: Path) -> None:
+def test_files_without_a_table_are_refused(content: bytes, message: str, tmp_path: Path) -> None:
     path = tmp_path / "curve.csv"
     path.write_bytes(content)
-    with pytest.raises(MediaError, match=said):
+    with pytest.raises(MediaError, match=message):
         read_curve(path, duration=2)
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "message"),
     [
         ("time_s,energy\n", "curve.csv has no points"),
         ("time_s,energy\n0,-5\n", "curve.csv has one point only"),
@@ -173,24 +173,24 @@ def test_files_that_are_no_table_of_points_are_refused(content: bytes, said: str
         ("time_s,energy\n2,-5\n0,-5\n", "Point 2 of curve.csv"),
     ],
 )
-def test_files_whose_points_make_no_curve_are_refused(content: str, said: str, tmp_path: Path) -> None:
+def test_files_with_invalid_points_are_refused(content: str, message: str, tmp_path: Path) -> None:
     path = tmp_path / "curve.csv"
     path.write_text(content)
-    with pytest.raises(SettingsError, match=said):
+    with pytest.raises(SettingsError, match=message):
         read_curve(path, duration=2)
 
 
-def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
+def test_a_missing_file_is_refused(tmp_path: Path) -> None:
     for path in (tmp_path / "gone.csv", tmp_path):
         with pytest.raises(MediaError, match=r"curve file .* does not exist"):
             read_curve(path, duration=2)
 
 
-# Performed: the energy of a file that holds sound alone
+# Performed energy: from a file with sound only
 
 
 @pytest.mark.parametrize("name", ["hands.wav", "hands.flac"])
-def test_the_energy_of_a_file_of_sound_alone_is_measured(model: ReWaS, name: str, tmp_path: Path) -> None:
+def test_the_energy_of_a_sound_file_is_measured(model: ReWaS, name: str, tmp_path: Path) -> None:
     taps = clicks(3 * 44_100, [44_100, 2 * 44_100])
     codec = {"hands.wav": "pcm_s16le", "hands.flac": "flac"}[name]
     path = write_sound(tmp_path / name, taps, 44_100, codec)
@@ -202,14 +202,14 @@ def test_the_energy_of_a_file_of_sound_alone_is_measured(model: ReWaS, name: str
     np.testing.assert_allclose([event.time_s for event in find_events(part)], [0.5], atol=0.035)
 
 
-def test_a_performance_is_measured_as_the_same_sound_in_a_film(model: ReWaS, tmp_path: Path) -> None:
+def test_a_sound_file_has_the_energy_of_the_same_sound_in_a_video(model: ReWaS, tmp_path: Path) -> None:
     taps = clicks(2 * 16_000, [8_000, 20_000])
     alone = model.measure_energy(VideoClip(write_sound(tmp_path / "a.wav", taps, 16_000)))
     film = write_numbered_clip(tmp_path / "a.mov", frames=50, sound=taps)
     np.testing.assert_allclose(alone.values, model.measure_energy(VideoClip(film)).values, atol=1e-3)
 
 
-def test_sound_alone_has_an_end_and_no_picture(model: ReWaS, tmp_path: Path) -> None:
+def test_a_sound_file_has_a_duration_but_no_video(model: ReWaS, tmp_path: Path) -> None:
     path = write_sound(tmp_path / "a.wav", clicks(16_000, [8_000]), 16_000)
     assert probe_sound(path).duration_s == 1
     with pytest.raises(MediaError, match=r"a.wav ends at 1.000 s"):

@@ -1,4 +1,4 @@
-"""File locks: held once, gone afterwards, and no obstacle where the file system has none."""
+"""File locks: exclusive, removed after use, and optional if the file system does not support them."""
 
 import errno
 import fcntl
@@ -9,12 +9,12 @@ import pytest
 from rewas_engine.runtime.process_locks import AlreadyLocked, file_lock
 
 
-def test_a_lock_is_held_once_and_leaves_no_file(tmp_path: Path) -> None:
+def test_a_lock_is_exclusive_and_leaves_no_file(tmp_path: Path) -> None:
     path = tmp_path / "some.lock"
     with file_lock(path):
         assert path.exists()
         with pytest.raises(AlreadyLocked), file_lock(path):
-            pytest.fail("the lock is held twice")
+            pytest.fail("the lock was acquired twice")
         assert path.exists()
     assert list(tmp_path.iterdir()) == []
     with file_lock(path):
@@ -36,9 +36,7 @@ def test_an_error_inside_releases_the_lock(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("number", [errno.ENOLCK, errno.EOPNOTSUPP])
-def test_a_file_system_without_locks_is_no_obstacle(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
-) -> None:
+def test_a_file_system_without_locks_is_accepted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
     def refuse(*_: object) -> None:
         raise OSError(number, "no locks here")
 
@@ -48,7 +46,7 @@ def test_a_file_system_without_locks_is_no_obstacle(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_file_that_cannot_be_written_is_reported(tmp_path: Path) -> None:
+def test_an_unwritable_lock_file_is_reported(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(OSError), file_lock(tmp_path / "file" / "some.lock"):
-        pytest.fail("there is no folder for the lock")
+        pytest.fail("the folder of the lock file does not exist")

@@ -1,4 +1,4 @@
-"""The joint space of a pack: its vectors, its scores, and what a conflict check makes of them."""
+"""The joint space of a pack: its vectors, scores and spans, and its loading."""
 
 import shutil
 import tomllib
@@ -37,8 +37,8 @@ def tiny_space(**changes) -> JointSpace:
     return JointSpace(**{**settings, **changes}).eval().requires_grad_(False)
 
 
-def with_joint(pack: Path, folder: Path, module: torch.nn.Module) -> Path:
-    """A copy of a pack with one more component."""
+def add_joint_space(pack: Path, folder: Path, module: torch.nn.Module) -> Path:
+    """Copy a pack and add a joint space."""
     copied = Path(shutil.copytree(pack, folder))
     save_component(module, copied, "joint")
     document = tomllib.loads((copied / "pack.toml").read_text("utf-8"))
@@ -54,18 +54,18 @@ def space() -> JointSpace:
 
 @pytest.fixture(scope="module")
 def joint_pack(tiny_pack: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return with_joint(tiny_pack, tmp_path_factory.mktemp("packs") / "joined", tiny_space())
+    return add_joint_space(tiny_pack, tmp_path_factory.mktemp("packs") / "joined", tiny_space())
 
 
 @pytest.fixture(scope="module")
-def joined(joint_pack: Path) -> ReWaS:
+def joint_model(joint_pack: Path) -> ReWaS:
     return ReWaS.from_pretrained(joint_pack, device="cpu")
 
 
 @pytest.fixture(scope="module")
-def scorer(joined: ReWaS) -> JointScorer:
-    assert joined.joint_scorer is not None
-    return joined.joint_scorer
+def scorer(joint_model: ReWaS) -> JointScorer:
+    assert joint_model.joint_scorer is not None
+    return joint_model.joint_scorer
 
 
 def _frames(count: int, seed: int = 0, size: int = 64) -> np.ndarray:
@@ -77,32 +77,32 @@ def _log_mel(count: int, seed: int = 0) -> torch.Tensor:
 
 
 @given(st.integers(1, 70), st.integers(1, 300), st.integers(1, 3))
-def test_pictures_and_sounds_of_any_length_become_unit_vectors(frames: int, mels: int, batch: int) -> None:
+def test_inputs_of_any_length_become_unit_vectors(frames: int, mels: int, batch: int) -> None:
     space = tiny_space()
-    pictures = space.encode_video(torch.rand(batch, frames, 32, 32))
+    videos = space.encode_video(torch.rand(batch, frames, 32, 32))
     sounds = space.encode_sound(torch.randn(batch, mels, 64) - 6)
-    words = space.encode_text(torch.randn(batch, 384))
-    for vectors in (pictures, sounds, words):
+    texts = space.encode_text(torch.randn(batch, 384))
+    for vectors in (videos, sounds, texts):
         assert vectors.shape == (batch, 16)
         torch.testing.assert_close(vectors.norm(dim=1), torch.ones(batch))
 
 
-def test_words_have_a_direction_and_no_length(space: JointSpace) -> None:
+def test_text_vectors_do_not_depend_on_the_length_of_the_embedding(space: JointSpace) -> None:
     prompts = torch.randn(3, 384, generator=torch.Generator().manual_seed(0))
     torch.testing.assert_close(space.encode_text(prompts), space.encode_text(19.6 * prompts))
 
 
-def test_what_is_too_short_is_lengthened_by_its_last_picture_and_by_silence(space: JointSpace) -> None:
+def test_short_inputs_are_padded_with_the_last_frame_or_silence(space: JointSpace) -> None:
     frames = torch.rand(1, 5, 32, 32)
-    looked_at = frames[:, ::2]
-    held = torch.cat([looked_at, looked_at[:, -1:].expand(-1, MIN_FRAMES - 3, -1, -1)], dim=1)
-    torch.testing.assert_close(space.encode_video(frames), space.picture_encoder(held))
+    used = frames[:, ::2]
+    repeated = torch.cat([used, used[:, -1:].expand(-1, MIN_FRAMES - 3, -1, -1)], dim=1)
+    torch.testing.assert_close(space.encode_video(frames), space.picture_encoder(repeated))
     log_mel = _log_mel(5)[None]
     padded = torch.cat([log_mel, torch.full((1, MIN_FRAMES - 5, 64), -11.512925)], dim=1)
     torch.testing.assert_close(space.encode_sound(log_mel), space.encode_sound(padded))
 
 
-def test_a_clip_is_the_same_alone_and_among_others(space: JointSpace) -> None:
+def test_embeddings_do_not_depend_on_the_batch(space: JointSpace) -> None:
     frames, log_mels = torch.rand(4, 40, 32, 32), torch.randn(4, 200, 64) - 6
     torch.testing.assert_close(space.encode_video(frames)[2], space.encode_video(frames[2:3])[0], atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(
@@ -123,12 +123,12 @@ def test_a_clip_is_the_same_alone_and_among_others(space: JointSpace) -> None:
         {"calibration": {"text_sound": (float("nan"), 0.0)}},
     ],
 )
-def test_a_geometry_that_cannot_be_is_refused(changes) -> None:
+def test_an_invalid_geometry_is_refused(changes) -> None:
     with pytest.raises(ValueError, match=r"widths|calibration"):
         tiny_space(**changes)
 
 
-def test_what_is_set_after_building_is_saved_and_loaded(tmp_path: Path) -> None:
+def test_settings_registered_later_are_saved_and_loaded(tmp_path: Path) -> None:
     space = tiny_space(calibration=None, known_words=())
     space.register_to_config(calibration=CALIBRATION, known_words=KNOWN)
     save_component(space, tmp_path / "mine", "joint", torch.float32)
@@ -136,11 +136,11 @@ def test_what_is_set_after_building_is_saved_and_loaded(tmp_path: Path) -> None:
     assert tuple(loaded.config.known_words) == KNOWN
     assert {pair: tuple(numbers) for pair, numbers in loaded.config.calibration.items()} == CALIBRATION
     assert all(torch.equal(tensor, loaded.state_dict()[name]) for name, tensor in space.state_dict().items())
-    # The same component is the same text, whatever the order in which a process hashes names.
+    # The saved config does not depend on the hash order of a process.
     assert "_use_default_values" not in (tmp_path / "mine" / "joint" / "config.json").read_text("utf-8")
 
 
-def test_the_whole_of_it_is_small(tmp_path: Path) -> None:
+def test_the_saved_space_is_small(tmp_path: Path) -> None:
     save_component(JointSpace(), tmp_path, "joint")
     assert (tmp_path / "joint" / "model.safetensors").stat().st_size <= 3e6
 
@@ -158,14 +158,14 @@ def test_scores_are_cosines_and_calibrated_probabilities(scorer: JointScorer) ->
         assert score.probability == pytest.approx(1 / (1 + np.exp(-slope * score.cosine - offset)), abs=1e-5)
 
 
-def test_a_space_without_calibration_puts_undecided_at_a_right_angle(scorer: JointScorer) -> None:
+def test_without_calibration_a_cosine_of_0_is_undecided(scorer: JointScorer) -> None:
     bare = JointScorer(tiny_space(calibration=None), scorer._text_encoder, "cpu")
     for pair in PAIRS:
         low, middle, high = bare.probabilities(pair, np.array([-1.0, 0.0, 1.0]))
         assert low < 0.01 < middle == 0.5 < 0.99 < high
 
 
-def test_a_long_picture_is_the_middle_of_its_windows(scorer: JointScorer) -> None:
+def test_a_long_video_is_embedded_as_the_mean_of_its_windows(scorer: JointScorer) -> None:
     frames = _frames(2 * VIDEO_WINDOW_FRAMES)
     half = VIDEO_WINDOW_FRAMES // 2
     parts = torch.stack([scorer.embed_video(frames[start : start + 2 * half]) for start in (0, half, 2 * half)])
@@ -175,7 +175,7 @@ def test_a_long_picture_is_the_middle_of_its_windows(scorer: JointScorer) -> Non
 
 
 @given(st.integers(1, 400))
-def test_stretches_cover_the_picture_in_order(scorer: JointScorer, count: int) -> None:
+def test_spans_cover_the_video_in_order(scorer: JointScorer, count: int) -> None:
     spans_s, vectors = scorer.embed_spans(np.zeros((count, 16, 16), np.uint8), Fraction(25))
     assert len(vectors) == len(spans_s)
     assert spans_s[0][0] == 0
@@ -185,7 +185,7 @@ def test_stretches_cover_the_picture_in_order(scorer: JointScorer, count: int) -
         assert begin_s < later_s < end_s
 
 
-def test_a_stretch_is_seen_by_its_own_pictures(scorer: JointScorer) -> None:
+def test_a_span_depends_only_on_its_own_frames(scorer: JointScorer) -> None:
     frames = np.concatenate([_frames(SPAN_FRAMES, 1), np.full((2 * SPAN_FRAMES, 64, 64), 90, np.uint8)])
     _, vectors = scorer.embed_spans(frames, Fraction(25))
     alone = scorer.embed_video(frames[:SPAN_FRAMES])
@@ -193,29 +193,31 @@ def test_a_stretch_is_seen_by_its_own_pictures(scorer: JointScorer) -> None:
     assert float(vectors[-1] @ alone) < 0.999
 
 
-def test_known_words_are_taken_for_themselves(scorer: JointScorer) -> None:
+def test_known_words_match_themselves(scorer: JointScorer) -> None:
     for words in KNOWN:
         assert scorer.familiarity(words) == (words, pytest.approx(1, abs=1e-5))
 
 
-def test_words_are_known_by_any_phrase_that_was_trained_with(scorer: JointScorer) -> None:
+def test_a_prompt_is_familiar_through_any_training_phrase(scorer: JointScorer) -> None:
     phrases = (("a dog barking", "a hound bays"), ("rain falling",), ("a church bell",))
-    told = JointScorer(tiny_space(known_phrases=phrases), scorer._text_encoder, "cpu")
-    (meant, near), (_, apart) = told.familiarities(["a hound bays", "a violin"])
+    scorer_with_phrases = JointScorer(tiny_space(known_phrases=phrases), scorer._text_encoder, "cpu")
+    (meant, near), (_, apart) = scorer_with_phrases.familiarities(["a hound bays", "a violin"])
     assert meant == "a dog barking"
     assert near > apart
-    # A cosine among sentences of 1 does not help where the space takes them for something else.
-    in_space = float(told.embed_text(["a hound bays"])[0] @ told.embed_text(["a dog barking"])[0])
+    # Equal sentence embeddings do not help if the joint space maps them to something else.
+    in_space = float(
+        scorer_with_phrases.embed_text(["a hound bays"])[0] @ scorer_with_phrases.embed_text(["a dog barking"])[0]
+    )
     assert near == pytest.approx(in_space, abs=1e-5)
 
 
 @pytest.mark.parametrize("phrases", [(("a dog",),), (("a dog",), ("rain",), ())])
-def test_phrases_that_do_not_fit_the_known_words_are_refused(phrases) -> None:
+def test_phrases_that_do_not_match_the_known_words_are_refused(phrases) -> None:
     with pytest.raises(ValueError, match="known phrases"):
         tiny_space(known_phrases=phrases)
 
 
-def test_takes_are_ranked_by_what_the_words_say(scorer: JointScorer) -> None:
+def test_takes_are_ranked_by_the_prompt(scorer: JointScorer) -> None:
     takes = [_log_mel(200, seed) for seed in range(4)]
     takes.append(takes[1])
     order = scorer.rank("rain", takes)
@@ -225,16 +227,16 @@ def test_takes_are_ranked_by_what_the_words_say(scorer: JointScorer) -> None:
     assert order.index(1) < order.index(4)  # equal ones keep their order
 
 
-def test_the_engine_scores_a_waveform_of_any_loudness(joined: ReWaS) -> None:
+def test_the_engine_scores_a_waveform_of_any_loudness(joint_model: ReWaS) -> None:
     waveform = np.random.default_rng(0).normal(0, 0.1, 30_000).astype(np.float32)
-    score = joined.score_text_sound("rain", waveform)
+    score = joint_model.score_text_sound("rain", waveform)
     assert 0 < score < 1
-    assert joined.score_text_sound("rain", 0.01 * waveform) == pytest.approx(score, abs=1e-3)
-    assert 0 < joined.score_text_sound("rain", waveform[:1]) < 1
-    assert 0 < joined.score_text_sound("rain", np.zeros(16_000, np.float32)) < 1
+    assert joint_model.score_text_sound("rain", 0.01 * waveform) == pytest.approx(score, abs=1e-3)
+    assert 0 < joint_model.score_text_sound("rain", waveform[:1]) < 1
+    assert 0 < joint_model.score_text_sound("rain", np.zeros(16_000, np.float32)) < 1
     for prompt, sound in ((" ", waveform), ("rain", waveform[:0])):
         with pytest.raises(SettingsError):
-            joined.score_text_sound(prompt, sound)
+            joint_model.score_text_sound(prompt, sound)
 
 
 def test_a_pack_without_a_joint_space_cannot_score(model: ReWaS) -> None:
@@ -249,7 +251,7 @@ def test_the_joint_space_is_named_in_a_valid_pack(joint_pack: Path, tiny_pack: P
 
 
 @pytest.mark.parametrize(
-    ("module", "said"),
+    ("module", "message"),
     [
         (lambda: tiny_space(known_words=()), "has no known phrases"),
         (lambda: tiny_space(bins=80), "expects 80 mel bins and the pack has 64"),
@@ -257,13 +259,13 @@ def test_the_joint_space_is_named_in_a_valid_pack(joint_pack: Path, tiny_pack: P
         (lambda: Phi(features=8, width=16, blocks=1, heads=2, head=(8,)), "it is a Phi"),
     ],
 )
-def test_a_joint_space_that_does_not_fit_the_pack_is_refused(module, said: str, tiny_pack: Path, tmp_path) -> None:
-    pack = with_joint(tiny_pack, tmp_path / "odd", module())
-    with pytest.raises(PackError, match=f"tiny is damaged: its joint space does not fit, .*{said}"):
+def test_a_joint_space_that_does_not_match_the_pack_is_refused(module, message: str, tiny_pack: Path, tmp_path) -> None:
+    pack = add_joint_space(tiny_pack, tmp_path / "odd", module())
+    with pytest.raises(PackError, match=f"tiny is damaged: its joint space does not fit, .*{message}"):
         ReWaS.from_pretrained(pack, device="cpu")
 
 
-def test_weights_that_do_not_fit_are_refused_by_name(tmp_path: Path) -> None:
+def test_wrong_weights_are_refused_by_name(tmp_path: Path) -> None:
     save_component(tiny_space(), tmp_path / "odd", "joint")
     path = tmp_path / "odd" / "joint" / "model.safetensors"
     tensors = load_file(path)

@@ -1,4 +1,4 @@
-"""The audio front end, against the method's formulas written out again in numpy."""
+"""The audio front end, compared with the formulas of the method in numpy."""
 
 from fractions import Fraction
 
@@ -53,7 +53,7 @@ def front_end() -> AudioFrontEnd:
     [MelConfig(), MelConfig(sample_rate_hz=22_050, hop_samples=256, bins=80, highest_hz=7600, lowest_hz=50)],
     ids=["AudioLDM", "80 bins"],
 )
-def test_is_the_spectrogram_of_the_method(config: MelConfig) -> None:
+def test_the_log_mel_matches_the_formulas(config: MelConfig) -> None:
     random = np.random.default_rng(3)
     seconds = np.arange(config.hop_samples * 40) / config.sample_rate_hz
     waveform = (0.3 * np.sin(2 * np.pi * 440 * seconds) * np.exp(-4 * seconds)).astype(np.float32)
@@ -63,7 +63,7 @@ def test_is_the_spectrogram_of_the_method(config: MelConfig) -> None:
     np.testing.assert_allclose(ours, _log_mel(waveform, config), atol=2e-3)
 
 
-def test_known_numbers_of_a_pure_tone(front_end: AudioFrontEnd) -> None:
+def test_known_values_of_a_pure_tone(front_end: AudioFrontEnd) -> None:
     # A sine of amplitude a on a line of the spectrum has magnitude a·512/2 there and half of it on both neighbours.
     seconds = np.arange(16_000) / 16_000
     line = 64
@@ -83,14 +83,14 @@ def test_silence_is_the_floor(front_end: AudioFrontEnd) -> None:
     assert pytest.approx(-11.5129, abs=1e-4) == SILENCE_NATS == front_end.config.silence_nats
 
 
-def test_one_pass_of_the_method_has_512_frames(front_end: AudioFrontEnd) -> None:
+def test_one_window_has_512_frames(front_end: AudioFrontEnd) -> None:
     assert front_end.log_mel(torch.zeros(2, 81_920)).shape == (2, 512, 64)
     assert front_end.config.frame_rate_hz == Fraction(100)
 
 
 @limits(max_examples=25)
 @given(st.integers(1, 6000))
-def test_the_energy_of_any_sound_covers_it(samples: int) -> None:
+def test_the_energy_covers_the_whole_sound(samples: int) -> None:
     front_end = AudioFrontEnd(MelConfig())
     curve = front_end.measure_energy(np.full(samples, 0.1, np.float32))
     assert curve.values.size == -(-samples // 160) == front_end.frame_count(samples)
@@ -98,7 +98,7 @@ def test_the_energy_of_any_sound_covers_it(samples: int) -> None:
     assert curve.source == "audio"
 
 
-def test_energy_is_the_mean_over_the_bins_and_stands_where_the_sound_is(front_end: AudioFrontEnd) -> None:
+def test_energy_is_the_mean_over_bins_at_the_time_of_the_sound(front_end: AudioFrontEnd) -> None:
     waveform = np.zeros(32_000, np.float32)
     waveform[16_000:16_160] = 0.5 * np.random.default_rng(0).standard_normal(160).clip(-1, 1)
     curve = front_end.measure_energy(waveform)
@@ -106,7 +106,7 @@ def test_energy_is_the_mean_over_the_bins_and_stands_where_the_sound_is(front_en
     assert abs(int(curve.values.argmax()) - 100) <= 1
 
 
-def test_normalised_has_no_offset_and_a_peak_of_a_half() -> None:
+def test_a_normalised_waveform_has_no_offset_and_a_peak_of_0_5() -> None:
     waveform = np.random.default_rng(1).normal(0.2, 0.01, 5000).astype(np.float32)
     prepared = normalise(waveform)
     assert prepared.dtype == np.float32

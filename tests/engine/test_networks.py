@@ -1,4 +1,4 @@
-"""The networks of a pack, each for what the method asks of it, and how strictly they are loaded."""
+"""The networks of a pack: their properties in the method, and strict loading."""
 
 import json
 import shutil
@@ -31,8 +31,8 @@ def denoiser():
 
 
 @pytest.fixture(scope="module")
-def woken_adapter(denoiser) -> EnergyAdapter:
-    """An adapter whose last convolutions are not zero, as after training."""
+def trained_adapter(denoiser) -> EnergyAdapter:
+    """An adapter with non-zero output convolutions, as after training."""
     adapter = EnergyAdapter.from_denoiser(denoiser).eval().requires_grad_(False)
     generator = torch.Generator().manual_seed(1)
     for conv in (*adapter.zero_convs, adapter.middle_zero_conv):
@@ -59,7 +59,7 @@ STEP = torch.tensor(500)
 
 @pytest.mark.parametrize("frames", [8, 32, 128])
 @pytest.mark.parametrize("levels", [((16, 32), (1, 2)), ((16, 16, 32), (1, 1, 2))])
-def test_a_fresh_adapter_changes_nothing(frames: int, levels) -> None:
+def test_a_new_adapter_changes_nothing(frames: int, levels) -> None:
     denoiser = replace(TINY, widths=levels[0], heads=levels[1]).new_denoiser().eval()
     adapter = EnergyAdapter.from_denoiser(denoiser).eval()
     sample, prompts, hint = torch.randn(2, 8, frames, 16), torch.randn(2, 384), torch.randn(2, 8, frames, 16)
@@ -74,21 +74,21 @@ def test_a_fresh_adapter_changes_nothing(frames: int, levels) -> None:
             mid_block_additional_residual=middle,
         ).sample
         alone = denoiser(sample, STEP, encoder_hidden_states=None, class_labels=prompts).sample
-    # One for the first convolution, then for each level its blocks and, but for the last, its downsampler.
+    # One for the first convolution, then for each level its blocks and, except on the last, its downsampler.
     assert len(skips) == 1 + 2 * len(levels[0]) - 1
     assert all(not skip.any() for skip in skips)
     assert torch.equal(steered, alone)
 
 
-def test_a_trained_adapter_hears_the_energy(denoiser, woken_adapter: EnergyAdapter) -> None:
+def test_a_trained_adapter_depends_on_the_energy(denoiser, trained_adapter: EnergyAdapter) -> None:
     sample, prompts = torch.randn(1, 8, 32, 16), torch.randn(1, 384)
     with torch.no_grad():
-        loud, _ = woken_adapter(sample, STEP, prompts, torch.ones(1, 8, 32, 16))
-        quiet, _ = woken_adapter(sample, STEP, prompts, torch.zeros(1, 8, 32, 16))
+        loud, _ = trained_adapter(sample, STEP, prompts, torch.ones(1, 8, 32, 16))
+        quiet, _ = trained_adapter(sample, STEP, prompts, torch.zeros(1, 8, 32, 16))
     assert all((one - other).abs().max() > 1e-4 for one, other in zip(loud, quiet, strict=True))
 
 
-def test_the_adapter_holds_a_copy_of_the_encoder_half_and_nothing_else(denoiser) -> None:
+def test_the_adapter_is_a_copy_of_the_encoder_half(denoiser) -> None:
     adapter = EnergyAdapter.from_denoiser(denoiser)
     copied = {name.removeprefix("encoder.") for name in adapter.state_dict() if name.startswith("encoder.")}
     theirs = {
@@ -99,34 +99,34 @@ def test_the_adapter_holds_a_copy_of_the_encoder_half_and_nothing_else(denoiser)
     assert adapter.encoder.conv_in.weight.data_ptr() != denoiser.conv_in.weight.data_ptr()
 
 
-def test_a_strength_of_zero_is_the_base_alone(denoiser, woken_adapter: EnergyAdapter) -> None:
+def test_a_strength_of_0_is_the_base_model(denoiser, trained_adapter: EnergyAdapter) -> None:
     latents = _latents(32)
-    steered = _steered(denoiser, woken_adapter, 32, strength=0.0)
+    steered = _steered(denoiser, trained_adapter, 32, strength=0.0)
     with torch.no_grad():
         off = steered(latents, STEP)
         alone = denoiser(latents[None], STEP, encoder_hidden_states=None, class_labels=steered.prompts).sample[0]
-        on = _steered(denoiser, woken_adapter, 32, strength=1.0)(latents, STEP)
-        half = _steered(denoiser, woken_adapter, 32, strength=0.5)(latents, STEP)
+        on = _steered(denoiser, trained_adapter, 32, strength=1.0)(latents, STEP)
+        half = _steered(denoiser, trained_adapter, 32, strength=0.5)(latents, STEP)
     torch.testing.assert_close(off, alone)
     assert (on - off).abs().max() > 1e-3
     assert 0 < (half - off).abs().mean() < (on - off).abs().mean()
 
 
-def test_guidance_of_one_runs_no_unconditional_branch(denoiser, woken_adapter: EnergyAdapter) -> None:
-    seen: list[int] = []
-    hook = denoiser.register_forward_pre_hook(lambda module, inputs: seen.append(len(inputs[0])))
+def test_a_guidance_scale_of_1_skips_the_unconditional_branch(denoiser, trained_adapter: EnergyAdapter) -> None:
+    batch_sizes: list[int] = []
+    hook = denoiser.register_forward_pre_hook(lambda module, inputs: batch_sizes.append(len(inputs[0])))
     try:
         with torch.no_grad():
-            plain = _steered(denoiser, woken_adapter, 32, scale=1.0)(_latents(32), STEP)
-            near = _steered(denoiser, woken_adapter, 32, scale=1.0 + 1e-6)(_latents(32), STEP)
+            plain = _steered(denoiser, trained_adapter, 32, scale=1.0)(_latents(32), STEP)
+            near = _steered(denoiser, trained_adapter, 32, scale=1.0 + 1e-6)(_latents(32), STEP)
     finally:
         hook.remove()
-    assert seen == [1, 2]
+    assert batch_sizes == [1, 2]
     torch.testing.assert_close(plain, near, atol=1e-4, rtol=1e-4)
 
 
-def test_guidance_takes_words_and_energy_away_but_not_the_adapter(denoiser, woken_adapter: EnergyAdapter) -> None:
-    steered, latents = _steered(denoiser, woken_adapter, 32, scale=3.0), _latents(32)
+def test_the_unconditional_branch_keeps_the_adapter(denoiser, trained_adapter: EnergyAdapter) -> None:
+    steered, latents = _steered(denoiser, trained_adapter, 32, scale=3.0), _latents(32)
     empty = steered.empty_prompt[None]
     bare = replace(steered, prompts=empty, hints=torch.zeros_like(steered.hints), guidance_scale=1.0)
     with torch.no_grad():
@@ -135,8 +135,8 @@ def test_guidance_takes_words_and_energy_away_but_not_the_adapter(denoiser, woke
     torch.testing.assert_close(guided, unconditional + 3 * (conditional - unconditional), atol=1e-4, rtol=1e-3)
 
 
-def test_guidance_ends_below_its_lowest_timestep(denoiser, woken_adapter: EnergyAdapter) -> None:
-    ending = replace(_steered(denoiser, woken_adapter, 32, scale=3.0), min_guided_timestep=300.0)
+def test_guidance_ends_below_its_lowest_timestep(denoiser, trained_adapter: EnergyAdapter) -> None:
+    ending = replace(_steered(denoiser, trained_adapter, 32, scale=3.0), min_guided_timestep=300.0)
     latents = _latents(32)
     with torch.no_grad():
         for timestep, scale in ((torch.tensor(299), 1.0), (torch.tensor(300), 3.0)):
@@ -144,17 +144,17 @@ def test_guidance_ends_below_its_lowest_timestep(denoiser, woken_adapter: Energy
             torch.testing.assert_close(ending(latents, timestep), alike(latents, timestep))
 
 
-def test_a_long_latent_is_denoised_in_bounded_batches(denoiser, woken_adapter: EnergyAdapter) -> None:
-    seen: list[int] = []
-    hook = denoiser.register_forward_pre_hook(lambda module, inputs: seen.append(len(inputs[0])))
+def test_a_long_latent_is_denoised_in_bounded_batches(denoiser, trained_adapter: EnergyAdapter) -> None:
+    batch_sizes: list[int] = []
+    hook = denoiser.register_forward_pre_hook(lambda module, inputs: batch_sizes.append(len(inputs[0])))
     try:
         with torch.no_grad():
-            whole = _steered(denoiser, woken_adapter, 200)(_latents(200), STEP)
+            whole = _steered(denoiser, trained_adapter, 200)(_latents(200), STEP)
     finally:
         hook.remove()
     assert whole.shape == (8, 200, 16)
-    assert sum(seen) == 8
-    assert max(seen) <= DEFAULT_BATCH_SIZE // 2
+    assert sum(batch_sizes) == 8
+    assert max(batch_sizes) <= DEFAULT_BATCH_SIZE // 2
 
 
 @pytest.fixture(scope="module")
@@ -168,7 +168,7 @@ def fitted() -> tuple[PatchAutoencoder, torch.Tensor]:
     return codec.eval().requires_grad_(False), log_mels
 
 
-def test_the_codec_gives_back_what_it_was_fitted_to(fitted) -> None:
+def test_the_codec_reconstructs_its_training_data(fitted) -> None:
     codec, log_mels = fitted
     latents = codec.encode(log_mels[:, None]).latent_dist.mode()
     assert latents.shape == (24, 8, 24, 16)
@@ -177,14 +177,14 @@ def test_the_codec_gives_back_what_it_was_fitted_to(fitted) -> None:
     assert unexplained < 0.02
 
 
-def test_as_many_components_as_values_lose_nothing(fitted) -> None:
+def test_a_codec_of_full_rank_is_lossless(fitted) -> None:
     codec = PatchAutoencoder(latent_channels=16)
     codec.fit(fitted[1])
     back = codec.decode(codec.encode(fitted[1][:, None]).latent_dist.mode()).sample[:, 0]
     torch.testing.assert_close(back, fitted[1], atol=2e-2, rtol=0)
 
 
-def test_energy_survives_the_codec(fitted) -> None:
+def test_the_codec_keeps_the_energy(fitted) -> None:
     codec, _ = fitted
     energies = torch.linspace(-10, -1, 96)[None]
     hint = energy_hint(energies, partial(encode_scaled, codec), 64)
@@ -209,7 +209,7 @@ def test_phi_attends_over_time_or_per_token() -> None:
         torch.testing.assert_close(per_token(features)[0, :11], per_token(other)[0, :11])
 
 
-def test_words_become_vectors_of_one_length(model) -> None:
+def test_prompt_embeddings_have_unit_length(model) -> None:
     encoder = model._components["text_encoder"]
     bell, dog, empty = encoder(["a church bell", "a dog barks", ""])
     torch.testing.assert_close(torch.stack([bell, dog, empty]).norm(dim=1), torch.full((3,), encoder.scale))
@@ -226,7 +226,7 @@ def phi_folder(tmp_path: Path) -> Path:
     return tmp_path / "mine"
 
 
-def test_what_is_saved_is_loaded_to_the_bit(phi_folder: Path) -> None:
+def test_saved_weights_are_loaded_unchanged(phi_folder: Path) -> None:
     loaded = load_component(phi_folder, "phi", "Phi")
     tensors = load_file(phi_folder / "phi" / "model.safetensors")
     assert not loaded.training
@@ -234,31 +234,31 @@ def test_what_is_saved_is_loaded_to_the_bit(phi_folder: Path) -> None:
     assert all(not parameter.requires_grad for parameter in loaded.parameters())
 
 
-def _without(tensors: dict[str, torch.Tensor]) -> None:
+def _remove_tensor(tensors: dict[str, torch.Tensor]) -> None:
     del tensors["projection.bias"]
 
 
-def _with_more(tensors: dict[str, torch.Tensor]) -> None:
+def _add_tensor(tensors: dict[str, torch.Tensor]) -> None:
     tensors["projection.more"] = torch.zeros(1)
 
 
-def _renamed(tensors: dict[str, torch.Tensor]) -> None:
+def _rename_tensor(tensors: dict[str, torch.Tensor]) -> None:
     tensors["projection.offset"] = tensors.pop("projection.bias")
 
 
-def _reshaped(tensors: dict[str, torch.Tensor]) -> None:
+def _reshape_tensor(tensors: dict[str, torch.Tensor]) -> None:
     tensors["projection.bias"] = torch.zeros(1)  # would broadcast
 
 
-def _not_finite(tensors: dict[str, torch.Tensor]) -> None:
+def _set_non_finite(tensors: dict[str, torch.Tensor]) -> None:
     tensors["projection.bias"][3] = float("nan")
 
 
-@pytest.mark.parametrize("spoil", [_without, _with_more, _renamed, _reshaped, _not_finite])
-def test_tensors_that_do_not_fit_are_refused_by_name(spoil, phi_folder: Path) -> None:
+@pytest.mark.parametrize("damage", [_remove_tensor, _add_tensor, _rename_tensor, _reshape_tensor, _set_non_finite])
+def test_wrong_tensors_are_refused_by_name(damage, phi_folder: Path) -> None:
     path = phi_folder / "phi" / "model.safetensors"
     tensors = load_file(path)
-    spoil(tensors)
+    damage(tensors)
     save_file(tensors, path)
     with pytest.raises(PackError, match=r"component phi of the pack mine .*projection\."):
         load_component(phi_folder, "phi", "Phi")
@@ -278,7 +278,7 @@ def test_tensors_that_do_not_fit_are_refused_by_name(spoil, phi_folder: Path) ->
         ("config.json", json.dumps({"features": 8, "width": 16, "heads": 0, "head": [8]}).encode()),
     ],
 )
-def test_files_that_cannot_be_read_are_the_component_s(file: str, content: bytes | None, phi_folder: Path) -> None:
+def test_unreadable_files_are_reported_with_their_component(file: str, content: bytes | None, phi_folder: Path) -> None:
     path = phi_folder / "phi" / file
     path.unlink()
     if content is not None:

@@ -1,4 +1,4 @@
-"""A new sound at every cut: nothing reaches over, the join is short, the length stays exact."""
+"""A new sound at every cut: shots are independent, joins are short, and the length is exact."""
 
 from fractions import Fraction
 from pathlib import Path
@@ -36,7 +36,7 @@ def energy(*levels: float) -> EnergyCurve:
     return EnergyCurve(np.repeat(np.array(levels, np.float32), lengths), Fraction(100))
 
 
-def made(model: ReWaS, curve: EnergyCurve, **more: object) -> np.ndarray:
+def generate(model: ReWaS, curve: EnergyCurve, **more: object) -> np.ndarray:
     result = model.generate(
         VideoClip(more.pop("clip"), duration="3.5"),
         control=Control(energy=curve),
@@ -49,24 +49,24 @@ def made(model: ReWaS, curve: EnergyCurve, **more: object) -> np.ndarray:
 
 
 @pytest.fixture
-def listening(model: ReWaS):
-    """The model, with an adapter that hears the energy."""
+def trained_model(model: ReWaS):
+    """The model with an adapter that responds to the energy."""
     conv = model._components["adapter"].middle_zero_conv
     conv.weight.fill_(0.3)
     yield model
     conv.weight.zero_()
 
 
-def test_no_shot_hears_of_another(listening: ReWaS, long_clip: Path) -> None:
-    first = made(listening, energy(-8, -7, -8), clip=long_clip)
-    other = made(listening, energy(-8, -5, -8), clip=long_clip)
+def test_shots_do_not_affect_each_other(trained_model: ReWaS, long_clip: Path) -> None:
+    first = generate(trained_model, energy(-8, -7, -8), clip=long_clip)
+    other = generate(trained_model, energy(-8, -5, -8), clip=long_clip)
     begin, end = (sample_count(cut_s, 16_000) for cut_s in CUTS_S)
     assert np.array_equal(first[:begin], other[:begin])
     assert np.array_equal(first[end + FADE_SAMPLES :], other[end + FADE_SAMPLES :])
     assert not np.allclose(first[begin + FADE_SAMPLES : end], other[begin + FADE_SAMPLES : end], atol=1e-4)
 
 
-def test_shots_are_different_sounds_and_the_first_is_the_takes_own(model: ReWaS, long_clip: Path) -> None:
+def test_shots_have_different_sounds_and_the_first_has_the_seed_of_the_take(model: ReWaS, long_clip: Path) -> None:
     clip = VideoClip(long_clip, duration=3)
     level = EnergyCurve(np.full(300, -6, np.float32), Fraction(100))
     parted = model.generate(clip, seed=4, control=Control(energy=level), output=Output(cuts=["1.5"]), **FAST).takes[0]
@@ -81,14 +81,14 @@ def test_shots_are_different_sounds_and_the_first_is_the_takes_own(model: ReWaS,
     half = 24_000
     correlation = np.corrcoef(waveform[:half], waveform[half:])[0, 1]
     assert abs(correlation) < 0.2
-    # One goes on for a moment where the other ends, and normalisation lets all frames of a window hear of that a
-    # little; full scale is kept over both shots, so the gain may differ.
+    # The sounds overlap at the cut, and normalisation spreads that slightly over all frames of a window. Full scale
+    # is kept over both shots, so the gain may differ.
     same = alone.takes[0].stems["primary"].waveform[0][: half - 16_000]
     assert np.corrcoef(waveform[: half - 16_000], same)[0, 1] > 0.999
 
 
 @pytest.mark.parametrize(("duration", "rate_hz"), [("7007/2400", 48_000), ("3.3333", 44_100), ("2.9", 22_050)])
-def test_the_length_stays_exact(model: ReWaS, long_clip: Path, duration: str, rate_hz: int) -> None:
+def test_the_length_is_exact(model: ReWaS, long_clip: Path, duration: str, rate_hz: int) -> None:
     cuts = ("0.2", "1001/1200", "2.25")
     result = model.generate(
         VideoClip(long_clip, duration=duration), output=Output(cuts=cuts, sample_rate_hz=rate_hz), **FAST
@@ -97,7 +97,7 @@ def test_the_length_stays_exact(model: ReWaS, long_clip: Path, duration: str, ra
     assert result.cuts_s == tuple(map(Fraction, cuts))
 
 
-def test_layers_go_on_across_cuts(model: ReWaS, long_clip: Path) -> None:
+def test_layers_continue_across_cuts(model: ReWaS, long_clip: Path) -> None:
     clip, layers = VideoClip(long_clip, duration=2), (Layer("ambience", "wind"),)
     plain, cut = (model.generate(clip, layers=layers, output=Output(cuts=cuts), **FAST).takes[0] for cuts in ((), (1,)))
     gain = np.abs(plain.stems["ambience"].waveform).max() / np.abs(cut.stems["ambience"].waveform).max()
@@ -119,14 +119,14 @@ def test_parts_are_joined_within_the_fade(lengths: list[int], fade: int, seed: i
         assert np.array_equal(whole[own], part[fade if number else 0 : lengths[number]])
 
 
-def test_at_a_join_the_power_is_kept() -> None:
+def test_joins_keep_the_power() -> None:
     rng = np.random.default_rng(0)
     parts = [rng.normal(0, 0.1, 48_000).astype(np.float32) for _ in range(2)]
     whole = crossfade_shots(parts, [0, 24_000], 48_000, 4000)
     assert whole[24_000:28_000].std() == pytest.approx(0.1, rel=0.05)
 
 
-def test_every_shot_has_a_seed_of_its_own() -> None:
+def test_every_shot_has_its_own_seed() -> None:
     shots = ShotPlan.from_cuts((Fraction(1), Fraction(2)), Fraction(100), 300)
     assert shots.starts == (0, 100, 200)
     seeds = shots.derive_seeds(7)
@@ -136,7 +136,7 @@ def test_every_shot_has_a_seed_of_its_own() -> None:
 
 
 @pytest.mark.parametrize(
-    ("cuts", "said"),
+    ("cuts", "message"),
     [
         ((2, 1), "leave a shot from 2 s to 1 s"),
         ((1, 1), "leave a shot from 1 s to 1 s"),
@@ -149,12 +149,12 @@ def test_every_shot_has_a_seed_of_its_own() -> None:
         (("soon",), "A cut is not a time"),
     ],
 )
-def test_cuts_that_cannot_be_are_refused(cuts: tuple, said: str) -> None:
-    with pytest.raises(SettingsError, match=said):
+def test_invalid_cuts_are_refused(cuts: tuple, message: str) -> None:
+    with pytest.raises(SettingsError, match=message):
         validate_cuts(cuts, Fraction(3))
 
 
-def test_what_contradicts_cuts_is_refused(model: ReWaS, long_clip: Path) -> None:
+def test_options_that_contradict_cuts_are_refused(model: ReWaS, long_clip: Path) -> None:
     clip, stem = VideoClip(long_clip, duration=2), Stem("primary", np.zeros((1, 32_000), np.float32), 16_000)
     with pytest.raises(SettingsError, match="A loop cannot have a new sound at cuts"):
         model.generate(clip, output=Output(cuts=(1,), loop=True), **FAST)

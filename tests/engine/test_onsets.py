@@ -1,4 +1,4 @@
-"""Onsets: found where something begins, and matched one to one."""
+"""Onset detection, and one-to-one matching of onsets."""
 
 import numpy as np
 import pytest
@@ -29,26 +29,26 @@ def strikes(times_s: list[float], duration_s: float = 3.0, gains: list[float] | 
     return sound.astype(np.float32)
 
 
-def test_strikes_are_found_where_they_are() -> None:
+def test_strikes_are_found_at_their_times() -> None:
     times_s = [0.2, 0.5, 1.0, 1.13, 2.4]
     found_s, strengths = detect_onsets(strikes(times_s), RATE_HZ)
     assert found_s == pytest.approx(times_s, abs=0.012)
     assert (strengths > 0).all()
 
 
-def test_softer_strikes_are_found_too() -> None:
+def test_softer_strikes_are_found() -> None:
     times_s = [0.3, 1.0, 1.7, 2.4]
     found_s, _ = detect_onsets(strikes(times_s, gains=[1.0, 0.05, 0.3, 0.02]), RATE_HZ)
     assert found_s == pytest.approx(times_s, abs=0.012)
 
 
 @pytest.mark.parametrize("samples", [0, 1, 500, 81_920])
-def test_silence_has_no_onset(samples: int) -> None:
+def test_silence_has_no_onsets(samples: int) -> None:
     found_s, strengths = detect_onsets(np.zeros(samples, np.float32), RATE_HZ)
     assert found_s.size == strengths.size == 0
 
 
-def test_what_sounds_from_the_first_sample_begins_there() -> None:
+def test_a_sound_from_the_first_sample_has_its_onset_there() -> None:
     tone = np.sin(2 * np.pi * 440 * np.arange(3 * RATE_HZ) / RATE_HZ)
     found_s, _ = detect_onsets(tone, RATE_HZ)
     assert found_s == pytest.approx([0.0], abs=0.02)
@@ -77,7 +77,7 @@ def test_a_gain_changes_nothing(gain: float) -> None:
 
 
 @pytest.mark.parametrize("sample_rate_hz", [22_050, 48_000])
-def test_other_sample_rates(sample_rate_hz: int) -> None:
+def test_onsets_are_found_at_other_sample_rates(sample_rate_hz: int) -> None:
     times_s = [0.4, 1.1, 1.9]
     sound = np.zeros(3 * sample_rate_hz)
     for time_s in times_s:
@@ -102,7 +102,9 @@ def test_onsets_of_the_world_are_found() -> None:
 
 
 @given(whole_milliseconds, whole_milliseconds, st.integers(0, 200))
-def test_as_many_pairs_as_can_be(reference_ms: list[int], estimated_ms: list[int], tolerance_ms: int) -> None:
+def test_matching_finds_the_maximum_number_of_pairs(
+    reference_ms: list[int], estimated_ms: list[int], tolerance_ms: int
+) -> None:
     reference_s, estimated_s = seconds(reference_ms), seconds(estimated_ms)
     pairs = match_onsets(reference_s, estimated_s, tolerance_ms / 1000)
     apart_ms = np.abs(np.subtract.outer(np.array(reference_ms, int), np.array(estimated_ms, int)))
@@ -114,7 +116,9 @@ def test_as_many_pairs_as_can_be(reference_ms: list[int], estimated_ms: list[int
 
 
 @given(whole_milliseconds, whole_milliseconds, st.randoms(use_true_random=False))
-def test_scores_are_bounded_and_know_no_order(reference_ms: list[int], estimated_ms: list[int], dice: object) -> None:
+def test_scores_are_bounded_and_independent_of_order(
+    reference_ms: list[int], estimated_ms: list[int], dice: object
+) -> None:
     score = onset_f1(seconds(reference_ms), seconds(estimated_ms))
     assert all(0 <= figure <= 1 for figure in (score.precision, score.recall, score.f1))
     shuffled = list(estimated_ms)
@@ -134,23 +138,23 @@ def test_swapping_the_sides_swaps_precision_and_recall(reference_ms: list[int], 
 
 @settings(max_examples=50)
 @given(st.lists(st.integers(0, 40), unique=True, min_size=1), st.integers(-50, 50))
-def test_a_shift_within_the_tolerance_is_forgiven(tenths: list[int], shift_ms: int) -> None:
+def test_a_shift_within_the_tolerance_matches(tenths: list[int], shift_ms: int) -> None:
     times_s = seconds([100 * tenth for tenth in tenths])
     assert onset_f1(times_s, times_s + shift_ms / 1000) == PERFECT
 
 
-def test_a_shift_beyond_the_tolerance_is_not() -> None:
+def test_a_shift_beyond_the_tolerance_does_not_match() -> None:
     times_s = np.array([0.5, 1.0, 2.0])
     assert onset_f1(times_s, times_s + 0.051) == NOTHING
 
 
-def test_empty_sides() -> None:
+def test_scores_without_onsets() -> None:
     times_s, none = np.array([0.5, 1.0]), np.empty(0)
     assert onset_f1(none, none) == PERFECT
     assert onset_f1(times_s, none) == NOTHING
     assert onset_f1(none, times_s) == NOTHING
 
 
-def test_one_long_roll_does_not_count_for_all_strikes() -> None:
+def test_a_long_roll_does_not_match_all_strikes() -> None:
     score = onset_f1(np.array([1.0]), np.linspace(0.96, 1.04, 9))
     assert score == OnsetScore(1 / 9, 1.0, 0.2)

@@ -1,4 +1,4 @@
-"""Packs: found in order, read whole, refused where anything about them is wrong."""
+"""Packs: search order, reading, and errors for damaged packs."""
 
 import os
 import shutil
@@ -19,7 +19,7 @@ from rewas_engine.recipes.untrained_make_an_audio import write_untrained_make_an
 
 @pytest.fixture
 def pack(tiny_pack: Path, tmp_path: Path) -> Path:
-    """A copy of the tiny pack to spoil."""
+    """A copy of the tiny pack that tests may damage."""
     return Path(shutil.copytree(tiny_pack, tmp_path / "mine"))
 
 
@@ -30,7 +30,7 @@ def _edit(pack: Path, change) -> None:
     path.write_text(tomli_w.dumps(document), "utf-8")
 
 
-def test_a_whole_pack_says_what_it_is(pack: Path) -> None:
+def test_a_complete_pack_is_described(pack: Path) -> None:
     description = read_pack(pack)
     verify_files(description)
     info = description.info
@@ -43,7 +43,7 @@ def test_a_whole_pack_says_what_it_is(pack: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["nowhere", "../nowhere", "", "mine/x"])
-def test_a_pack_that_is_not_there_is_named(name: str) -> None:
+def test_a_missing_pack_is_named(name: str) -> None:
     with pytest.raises(PackError, match="pack") as caught:
         ReWaS.from_pretrained(name)
     assert name in caught.value.what
@@ -56,7 +56,7 @@ def test_a_missing_file_is_named(pack: Path) -> None:
         ReWaS.from_pretrained(pack)
 
 
-def test_a_changed_byte_is_noticed(pack: Path) -> None:
+def test_a_changed_byte_is_detected(pack: Path) -> None:
     path = pack / "phi" / "model.safetensors"
     changed = bytearray(path.read_bytes())
     changed[-1] ^= 1
@@ -66,7 +66,7 @@ def test_a_changed_byte_is_noticed(pack: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [b"format = ", b"\xff\xff", b"", b"format = 'one'", b"format = 0"])
-def test_a_broken_description_is_a_damaged_pack(content: bytes, pack: Path) -> None:
+def test_a_broken_description_is_refused(content: bytes, pack: Path) -> None:
     (pack / "pack.toml").write_bytes(content)
     with pytest.raises(PackError, match=r"mine is damaged: pack.toml"):
         read_pack(pack)
@@ -74,7 +74,7 @@ def test_a_broken_description_is_a_damaged_pack(content: bytes, pack: Path) -> N
 
 @pytest.mark.parametrize(("field", "value"), [("sample_rate_hz", 22_050), ("hop_samples", 200), ("bins", 80)])
 @pytest.mark.parametrize("vocoder", ["SpectralVocoder", "SpeechT5HifiGan"])
-def test_a_pack_for_another_rate_than_its_vocoder_is_refused(
+def test_an_audio_format_unlike_the_vocoders_is_refused(
     vocoder: str, field: str, value: int, pack: Path, tmp_path: Path
 ) -> None:
     if vocoder == "SpeechT5HifiGan":
@@ -84,18 +84,18 @@ def test_a_pack_for_another_rate_than_its_vocoder_is_refused(
     assert description.components["vocoder"] == vocoder
     verify_files(description)
     _edit(pack, lambda document: document["audio"].update({field: value}))
-    made_for = description.audio[field]
-    said = (
-        rf"audio.{field} is {value} in pack.toml, but its vocoder was trained for {made_for} "
+    settings = description.audio[field]
+    message = (
+        rf"audio.{field} is {value} in pack.toml, but its vocoder was trained for {settings} "
         r"\(.* in vocoder/config.json"
     )
-    with pytest.raises(PackError, match=said):
+    with pytest.raises(PackError, match=message):
         verify_files(read_pack(pack))
-    with pytest.raises(PackError, match=said):
+    with pytest.raises(PackError, match=message):
         ReWaS.from_pretrained(pack)
 
 
-def test_a_newer_format_asks_for_an_update(pack: Path) -> None:
+def test_a_newer_format_suggests_an_update(pack: Path) -> None:
     _edit(pack, lambda document: document.update(format=2))
     with pytest.raises(PackError, match="has format 2; this version reads formats up to 1") as caught:
         ReWaS.from_pretrained(pack)
@@ -105,7 +105,7 @@ def test_a_newer_format_asks_for_an_update(pack: Path) -> None:
 @pytest.mark.parametrize(
     "key", ["name", "licence", "controls", "components", "audio", "window", "sampling", "picture", "files", "format"]
 )
-def test_a_missing_key_is_a_damaged_pack(key: str, pack: Path) -> None:
+def test_a_missing_key_is_refused(key: str, pack: Path) -> None:
     _edit(pack, lambda document: document.pop(key))
     with pytest.raises(PackError, match="mine is damaged"):
         read_pack(pack)
@@ -124,7 +124,7 @@ def test_a_missing_key_is_a_damaged_pack(key: str, pack: Path) -> None:
         ("picture", "overlap_frames"),
     ],
 )
-def test_a_missing_entry_is_found_at_loading_and_not_at_work(table: str, key: str, pack: Path) -> None:
+def test_a_missing_entry_is_found_when_loading(table: str, key: str, pack: Path) -> None:
     _edit(pack, lambda document: document[table].pop(key))
     with pytest.raises(PackError, match=rf"mine is damaged.*{key}"):
         read_pack(pack)
@@ -143,7 +143,7 @@ def test_a_missing_entry_is_found_at_loading_and_not_at_work(table: str, key: st
         ("picture", "window_frames", 0),
     ],
 )
-def test_a_value_that_makes_no_sense_is_a_damaged_pack(table: str, key: str, value: object, pack: Path) -> None:
+def test_an_invalid_value_is_refused(table: str, key: str, value: object, pack: Path) -> None:
     _edit(pack, lambda document: document[table].update({key: value}))
     with pytest.raises(PackError, match=r"The pack (mine|tiny) is damaged"):
         ReWaS.from_pretrained(pack)
@@ -158,19 +158,19 @@ def test_files_outside_the_folder_are_not_read(name: str, pack: Path) -> None:
 
 
 @pytest.mark.parametrize("role", ["../secret", "/etc", "a/b", ".."])
-def test_components_stand_in_the_pack_s_own_folders(role: str, pack: Path) -> None:
+def test_component_roles_are_folders_of_the_pack(role: str, pack: Path) -> None:
     _edit(pack, lambda document: document["components"].update({role: "Phi"}))
     with pytest.raises(PackError, match="mine is damaged"):
         read_pack(pack)
 
 
-def test_a_component_whose_files_have_no_hash_is_refused(pack: Path) -> None:
+def test_a_component_without_file_hashes_is_refused(pack: Path) -> None:
     _edit(pack, lambda document: document["files"].pop("vocoder/model.safetensors"))
     with pytest.raises(PackError, match=r"mine is damaged.*vocoder/model.safetensors"):
         ReWaS.from_pretrained(pack)
 
 
-def test_an_unknown_class_asks_for_an_update(pack: Path) -> None:
+def test_an_unknown_class_suggests_an_update(pack: Path) -> None:
     _edit(pack, lambda document: document["components"].update(phi="BetterPhi"))
     with pytest.raises(PackError, match="BetterPhi"):
         ReWaS.from_pretrained(pack)
@@ -202,7 +202,7 @@ def test_the_first_folder_of_the_search_path_wins(
     assert "alpha" in caught.value.remedy
 
 
-def test_writing_a_description_hashes_every_file_below(tmp_path: Path) -> None:
+def test_writing_a_description_hashes_every_file(tmp_path: Path) -> None:
     (tmp_path / "codec").mkdir()
     (tmp_path / "codec" / "a.bin").write_bytes(b"abc")
     (tmp_path / "README.md").write_text("later", "utf-8")
@@ -212,7 +212,7 @@ def test_writing_a_description_hashes_every_file_below(tmp_path: Path) -> None:
     assert [found.name for found in tmp_path.glob("*.partial")] == []
 
 
-def test_a_pack_is_not_written_over_another(tiny_pack: Path) -> None:
+def test_an_existing_pack_is_not_overwritten(tiny_pack: Path) -> None:
     from rewas_engine.recipes.untrained_starter import write_untrained_pack
 
     with pytest.raises(PackError, match="already exists"):
@@ -225,7 +225,7 @@ def test_listing_packs_imports_no_torch() -> None:
     assert subprocess.run([sys.executable, "-c", code], cwd=root, check=False).returncode == 0
 
 
-def test_a_fingerprint_is_that_of_the_files(tiny_pack: Path) -> None:
+def test_the_fingerprint_depends_on_the_files(tiny_pack: Path) -> None:
     read = read_pack(tiny_pack)
     assert len(read.fingerprint) == 64
     turned = replace(read, files=dict(reversed(list(read.files.items()))), sampling={})
@@ -235,7 +235,7 @@ def test_a_fingerprint_is_that_of_the_files(tiny_pack: Path) -> None:
     assert replace(read, files={**read.files, "more": "0" * 64}).fingerprint != read.fingerprint
 
 
-def test_weights_may_be_read_by_whoever_may_read_the_folder(tiny_pack: Path, tmp_path: Path) -> None:
+def test_weights_have_the_permissions_of_the_folder(tiny_pack: Path, tmp_path: Path) -> None:
     phi = ReWaS.from_pretrained(tiny_pack, device="cpu")._components["phi"]
     for mode, expected in ((0o755, 0o644), (0o700, 0o600)):
         (tmp_path / f"{mode:o}" / "phi").mkdir(parents=True)

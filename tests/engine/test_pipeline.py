@@ -1,4 +1,4 @@
-"""The engine as its callers see it, with a pack of the real classes that was never trained."""
+"""The public interface of the engine, with an untrained pack of the real classes."""
 
 import threading
 from fractions import Fraction
@@ -51,7 +51,7 @@ def _curve(duration_s: Fraction | float, rate_hz: int = 100) -> EnergyCurve:
         ("0.01", "20", 96_000),
     ],
 )
-def test_the_sound_is_exactly_as_long_as_the_clip(
+def test_the_sound_has_the_exact_length_of_the_clip(
     model: ReWaS, long_clip: Path, start: str, duration: str, rate_hz: int | None
 ) -> None:
     clip = VideoClip(long_clip, start=start, duration=duration)
@@ -69,14 +69,14 @@ def test_the_sound_is_exactly_as_long_as_the_clip(
     assert (result.clip.start_s, result.clip.duration_s) == (Fraction(start), Fraction(duration))
 
 
-def test_without_a_duration_the_clip_reaches_to_the_end(model: ReWaS, long_clip: Path) -> None:
+def test_without_a_duration_the_clip_extends_to_the_end(model: ReWaS, long_clip: Path) -> None:
     read = model.read_clip(VideoClip(long_clip, start=20))
     assert read.duration_s == pytest.approx(504 * 1001 / 24_000 - 20, abs=0.002)
     stem = model.generate(VideoClip(long_clip, start=20), **FAST).takes[0].stems["primary"]
     assert stem.waveform.shape[1] == sample_count(read.duration_s, 16_000)
 
 
-def test_one_seed_is_one_sound(model: ReWaS, long_clip: Path) -> None:
+def test_the_same_seed_gives_the_same_sound(model: ReWaS, long_clip: Path) -> None:
     clip, energy = VideoClip(long_clip, duration=1), _curve(1)
     several = model.generate(clip, takes=3, seed=41, control=Control(energy=energy), **FAST)
     assert sorted(take.seed for take in several.takes) == [41, 42, 43]
@@ -88,7 +88,7 @@ def test_one_seed_is_one_sound(model: ReWaS, long_clip: Path) -> None:
     assert not np.array_equal(waveforms[0], waveforms[1])
 
 
-def test_a_pack_loaded_again_makes_the_same_sound(model: ReWaS, tiny_pack: Path, long_clip: Path) -> None:
+def test_a_reloaded_pack_generates_the_same_sound(model: ReWaS, tiny_pack: Path, long_clip: Path) -> None:
     clip = VideoClip(long_clip, duration=Fraction(1, 2))
     first, second = (
         loaded.generate(clip, seed=5, **FAST) for loaded in (model, ReWaS.from_pretrained(tiny_pack, device="cpu"))
@@ -98,14 +98,14 @@ def test_a_pack_loaded_again_makes_the_same_sound(model: ReWaS, tiny_pack: Path,
 
 
 @pytest.mark.slow
-def test_words_energy_strength_and_guidance_each_change_the_sound(model: ReWaS, long_clip: Path) -> None:
+def test_prompt_energy_strength_and_guidance_each_change_the_sound(model: ReWaS, long_clip: Path) -> None:
     clip = VideoClip(long_clip, duration=1)
     settings = {
         "prompt": "a bell",
         "control": Control(energy=_curve(1)),
         "sampling": Sampling(num_inference_steps=2, guidance_scale=2.0),
     }
-    # Fresh zero convolutions hear no energy: it is woken for this test.
+    # New zero convolutions ignore the energy, so this test sets them.
     conv = model._components["adapter"].middle_zero_conv
     conv.weight.fill_(0.3)
     try:
@@ -126,7 +126,7 @@ def test_words_energy_strength_and_guidance_each_change_the_sound(model: ReWaS, 
         assert not np.allclose(sounds[0], changed, atol=1e-6)
 
 
-def test_the_energy_that_was_given_is_the_one_that_is_requested(model: ReWaS, long_clip: Path) -> None:
+def test_a_given_energy_is_the_requested_energy(model: ReWaS, long_clip: Path) -> None:
     drawn = EnergyCurve(np.array([-8, -2, -30, -5], np.float32), Fraction(2))
     result = model.generate(VideoClip(long_clip, duration=2), control=Control(energy=drawn), **FAST)
     expected = np.maximum(drawn.resample(100, 200), SILENCE_NATS)
@@ -137,13 +137,13 @@ def test_the_energy_that_was_given_is_the_one_that_is_requested(model: ReWaS, lo
     assert take.energy_mae_nats == pytest.approx(float(mae_nats), abs=1e-4)
 
 
-def test_energy_from_the_picture_has_a_value_for_each_of_its_frames(model: ReWaS, long_clip: Path) -> None:
+def test_energy_from_video_has_one_value_per_frame(model: ReWaS, long_clip: Path) -> None:
     for duration, values in (("1/25", 1), ("6.01", 151), ("20", 500)):
         curve = model.estimate_energy(VideoClip(long_clip, duration=duration))
         assert (curve.values.size, curve.rate_hz, curve.source) == (values, 25, "picture")
 
 
-def test_energy_of_the_clip_s_own_sound_is_that_of_its_range(model: ReWaS, tmp_path: Path) -> None:
+def test_energy_of_the_audio_is_that_of_the_range(model: ReWaS, tmp_path: Path) -> None:
     sound = np.zeros(64_000, np.float32)
     sound[32_000:40_000] = np.random.default_rng(0).uniform(-0.1, 0.1, 8000)
     path = write_numbered_clip(tmp_path / "a.mkv", frames=100, sound=sound)
@@ -151,7 +151,7 @@ def test_energy_of_the_clip_s_own_sound_is_that_of_its_range(model: ReWaS, tmp_p
     assert (curve.values.size, curve.rate_hz, curve.source) == (200, 100, "audio")
     assert curve.values[105:145].mean() > -5
     assert curve.values[:95].mean() < -9
-    # The level of a recording says nothing: sounds are compared at one level.
+    # Sounds are normalised, so the level of a recording does not matter.
     louder = write_numbered_clip(tmp_path / "b.mkv", frames=100, sound=sound * 4)
     other = model.measure_energy(VideoClip(louder, start=1, duration=2))
     assert np.abs(other.values[105:145] - curve.values[105:145]).mean() < 0.05
@@ -160,30 +160,30 @@ def test_energy_of_the_clip_s_own_sound_is_that_of_its_range(model: ReWaS, tmp_p
 
 
 @pytest.mark.slow
-def test_progress_never_falls_and_tells_every_step(model: ReWaS, long_clip: Path) -> None:
-    told: list[Progress] = []
+def test_progress_never_decreases_and_reports_every_step(model: ReWaS, long_clip: Path) -> None:
+    updates: list[Progress] = []
     model.generate(
         VideoClip(long_clip, duration=10),
         prompt="a bell",
         takes=2,
-        on_progress=told.append,
+        on_progress=updates.append,
         sampling=Sampling(num_inference_steps=3),
     )
-    fractions = [progress.fraction for progress in told]
+    fractions = [progress.fraction for progress in updates]
     assert fractions == sorted(fractions)
     assert fractions[0] == 0
     assert fractions[-1] == 1
-    assert list(dict.fromkeys(progress.stage for progress in told)) == ["decode", "energy", "sample", "vocode"]
-    assert [progress.step for progress in told if progress.stage == "sample"] == [0, 1, 2, 3] * 2
-    assert {progress.total_steps for progress in told if progress.stage == "sample" and progress.step} == {3}
-    assert [progress.step for progress in told if progress.stage == "energy"] == [0, 1, 2, 3]
-    assert len([progress for progress in told if progress.stage == "vocode" and not progress.step]) == 2
+    assert list(dict.fromkeys(progress.stage for progress in updates)) == ["decode", "energy", "sample", "vocode"]
+    assert [progress.step for progress in updates if progress.stage == "sample"] == [0, 1, 2, 3] * 2
+    assert {progress.total_steps for progress in updates if progress.stage == "sample" and progress.step} == {3}
+    assert [progress.step for progress in updates if progress.stage == "energy"] == [0, 1, 2, 3]
+    assert len([progress for progress in updates if progress.stage == "vocode" and not progress.step]) == 2
 
 
 @pytest.mark.parametrize(
     ("stage", "step"), [("decode", 0), ("energy", 0), ("energy", 1), ("sample", 0), ("sample", 2), ("vocode", 0)]
 )
-def test_a_wish_to_stop_is_heard_within_one_step(model: ReWaS, long_clip: Path, stage: str, step: int) -> None:
+def test_a_cancel_takes_effect_within_one_step(model: ReWaS, long_clip: Path, stage: str, step: int) -> None:
     cancel, later = threading.Event(), []
 
     def stop_there(progress: Progress) -> None:
@@ -205,7 +205,7 @@ def test_a_wish_to_stop_is_heard_within_one_step(model: ReWaS, long_clip: Path, 
     assert later == []
 
 
-def test_estimating_and_measuring_stop_too(model: ReWaS, long_clip: Path) -> None:
+def test_estimating_and_measuring_can_be_cancelled(model: ReWaS, long_clip: Path) -> None:
     cancel = threading.Event()
     cancel.set()
     for work in (model.estimate_energy, model.measure_energy):
@@ -213,7 +213,7 @@ def test_estimating_and_measuring_stop_too(model: ReWaS, long_clip: Path) -> Non
             work(VideoClip(long_clip, duration=8), cancel=cancel)
 
 
-def test_an_error_of_the_listener_reaches_the_caller(model: ReWaS, long_clip: Path) -> None:
+def test_an_error_in_the_progress_callback_reaches_the_caller(model: ReWaS, long_clip: Path) -> None:
     def fail(progress: Progress) -> None:
         raise ConnectionError("the client is gone")
 
@@ -222,7 +222,7 @@ def test_an_error_of_the_listener_reaches_the_caller(model: ReWaS, long_clip: Pa
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         ({"prompt": ""}, "prompt is empty"),
         ({"prompt": " \n\t"}, "prompt is empty"),
@@ -258,14 +258,14 @@ def test_an_error_of_the_listener_reaches_the_caller(model: ReWaS, long_clip: Pa
         ({"output": {"sample_rate_hz": 0}}, "sample_rate_hz is 0"),
     ],
 )
-def test_settings_out_of_range_are_refused_before_any_work(model: ReWaS, tmp_path: Path, change, said: str) -> None:
-    # The file is not even there: settings are looked at first.
-    with pytest.raises(SettingsError, match=said) as caught:
+def test_settings_out_of_range_are_refused_before_any_work(model: ReWaS, tmp_path: Path, change, message: str) -> None:
+    # The file does not exist: settings are checked first.
+    with pytest.raises(SettingsError, match=message) as caught:
         _generate(model, VideoClip(tmp_path / "a.mp4"), change)
     assert caught.value.remedy
 
 
-def test_too_much_sound_at_once_is_told_in_the_numbers_that_were_asked_for() -> None:
+def test_too_much_sound_at_once_is_reported_with_the_requested_numbers() -> None:
     check_total_duration(80, 9, Fraction(10))
     with pytest.raises(SettingsError, match=r"^100 takes of 9 stems of 10 s are 2\.5 hours of sound\. "):
         check_total_duration(100, 9, Fraction(10))
@@ -279,7 +279,7 @@ def test_an_energy_of_another_length_is_refused(model: ReWaS, long_clip: Path) -
             model.generate(VideoClip(long_clip, duration=2), control=Control(energy=_curve(duration_s)), **FAST)
 
 
-def test_an_energy_that_is_none_is_refused(model: ReWaS, long_clip: Path) -> None:
+def test_an_invalid_energy_is_refused(model: ReWaS, long_clip: Path) -> None:
     for energy, name in ((np.zeros(200), "ndarray"), ([(0, -5), (2, -5)], "list"), ("flat", "str")):
         with pytest.raises(SettingsError, match=f"The energy is of the type {name}"):
             model.generate(VideoClip(long_clip, duration=2), control=Control(energy=energy), **FAST)
@@ -291,7 +291,7 @@ def test_a_range_outside_the_media_is_refused(model: ReWaS, long_clip: Path, sta
         model.generate(VideoClip(long_clip, start=start, duration=duration, name="Kitchen"), **FAST)
 
 
-def test_media_that_cannot_be_used_is_named(model: ReWaS, tmp_path: Path) -> None:
+def test_unusable_media_is_named(model: ReWaS, tmp_path: Path) -> None:
     (tmp_path / "notes.mp4").write_text("no film", "utf-8")
     mute = write_numbered_clip(tmp_path / "mute.mp4", frames=25)
     for work, path in (
@@ -304,7 +304,7 @@ def test_media_that_cannot_be_used_is_named(model: ReWaS, tmp_path: Path) -> Non
             work(VideoClip(path))
 
 
-def test_a_pack_that_cannot_compare_says_so(model: ReWaS, long_clip: Path) -> None:
+def test_a_pack_without_joint_space_reports_unsupported(model: ReWaS, long_clip: Path) -> None:
     report = model.check_conflict(VideoClip(long_clip), "a bell")
     assert (report.verdict, report.score) == ("unsupported", None)
     assert "tiny" in report.explanation
@@ -313,7 +313,7 @@ def test_a_pack_that_cannot_compare_says_so(model: ReWaS, long_clip: Path) -> No
 
 
 @pytest.mark.parametrize("device", ["gpu", "cuda:99", "cuda:-1", ""])
-def test_a_device_that_is_not_there_is_refused(tiny_pack: Path, device: str) -> None:
+def test_a_missing_device_is_refused(tiny_pack: Path, device: str) -> None:
     with pytest.raises((SettingsError, PackError)) as caught:
         ReWaS.from_pretrained(tiny_pack, device=device)
     assert repr(device) in caught.value.what

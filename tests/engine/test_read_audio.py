@@ -1,4 +1,4 @@
-"""Sound of a range: at its place to the sample, silent where there is none; and WAV files that are whole."""
+"""Reading the audio of a range, accurate to the sample and padded with silence; and writing WAV files."""
 
 import threading
 from fractions import Fraction
@@ -23,19 +23,19 @@ def _peak(sound: np.ndarray) -> int:
 
 @pytest.mark.parametrize("name", ["a.mov", "a.mkv"])
 @pytest.mark.parametrize("rate_hz", [16_000, 44_100, 48_000])
-def test_a_click_is_where_it_was_put(name: str, rate_hz: int, tmp_path: Path) -> None:
+def test_a_click_is_at_its_time(name: str, rate_hz: int, tmp_path: Path) -> None:
     sound = clicks(4 * rate_hz, [3 * rate_hz // 2])
     path = write_numbered_clip(tmp_path / name, frames=100, sound=sound, sound_rate_hz=rate_hz)
-    heard = read_audio(path, start_s=Fraction(0), duration_s=Fraction(4), sample_rate_hz=16_000)
-    assert heard.size == 64_000
-    assert abs(_peak(heard) - 24_000) <= 1
+    audio = read_audio(path, start_s=Fraction(0), duration_s=Fraction(4), sample_rate_hz=16_000)
+    assert audio.size == 64_000
+    assert abs(_peak(audio) - 24_000) <= 1
     later = read_audio(path, start_s=Fraction(6, 5), duration_s=Fraction(1), sample_rate_hz=16_000)
     assert abs(_peak(later) - 4800) <= 1
 
 
 @pytest.mark.parametrize("name", ["a.mov", "a.mkv"])
-def test_sound_is_placed_by_the_first_picture_even_where_both_start_apart(name: str, tmp_path: Path) -> None:
-    # The sound begins a quarter second after the picture, and both begin at 2 s.
+def test_audio_is_placed_relative_to_the_first_frame(name: str, tmp_path: Path) -> None:
+    # The audio begins 0.25 s after the video, which begins at 2 s.
     path = write_numbered_clip(
         tmp_path / name,
         frames=75,
@@ -44,13 +44,13 @@ def test_sound_is_placed_by_the_first_picture_even_where_both_start_apart(name: 
         sound_first_s=Fraction(9, 4),
     )
     origin_s = probe_video(path).start_s
-    heard = read_audio(path, start_s=Fraction(0), duration_s=Fraction(3), sample_rate_hz=16_000, origin_s=origin_s)
-    assert abs(_peak(heard) - 12_000) <= 16 + 1  # Matroska rounds times to a millisecond
-    assert not heard[:3900].any()
+    audio = read_audio(path, start_s=Fraction(0), duration_s=Fraction(3), sample_rate_hz=16_000, origin_s=origin_s)
+    assert abs(_peak(audio) - 12_000) <= 16 + 1  # Matroska rounds times to a millisecond
+    assert not audio[:3900].any()
 
 
 @pytest.mark.parametrize("codec", ["aac", "libopus"])
-def test_a_codec_s_run_in_does_not_delay_the_sound(codec: str, tmp_path: Path) -> None:
+def test_codec_delay_is_compensated(codec: str, tmp_path: Path) -> None:
     sound = np.zeros(48_000 * 2, np.float32)
     sound[48_000:50_400] = noise(2400)
     path = write_numbered_clip(
@@ -60,18 +60,18 @@ def test_a_codec_s_run_in_does_not_delay_the_sound(codec: str, tmp_path: Path) -
         sound_rate_hz=48_000,
         sound_codec=codec,
     )
-    heard = read_audio(
+    audio = read_audio(
         path,
         start_s=Fraction(0),
         duration_s=Fraction(2),
         sample_rate_hz=48_000,
         origin_s=probe_video(path).start_s,
     )
-    lag = np.correlate(heard[46_000:53_000], sound[48_000:50_400], "valid").argmax() - 2000
+    lag = np.correlate(audio[46_000:53_000], sound[48_000:50_400], "valid").argmax() - 2000
     assert abs(int(lag)) <= 48  # one millisecond
 
 
-def test_a_hole_in_the_sound_stays_a_hole(tmp_path: Path) -> None:
+def test_a_gap_in_the_audio_stays_silent(tmp_path: Path) -> None:
     import av
 
     path = tmp_path / "a.mkv"
@@ -85,31 +85,31 @@ def test_a_hole_in_the_sound_stays_a_hole(tmp_path: Path) -> None:
             frame.sample_rate, frame.pts, frame.time_base = 16_000, start, Fraction(1, 16_000)
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
-    heard = read_audio(path, start_s=Fraction(0), duration_s=Fraction(3), sample_rate_hz=16_000)
-    assert abs(_peak(heard) - 40_500) <= 17
+    audio = read_audio(path, start_s=Fraction(0), duration_s=Fraction(3), sample_rate_hz=16_000)
+    assert abs(_peak(audio) - 40_500) <= 17
 
 
 @pytest.mark.parametrize(("start_s", "duration_s"), [("1/2", "5"), ("3", "1"), ("100", "1"), ("0", "1/16000")])
-def test_beyond_the_end_there_is_silence(start_s: str, duration_s: str, tmp_path: Path) -> None:
+def test_audio_beyond_the_end_is_silent(start_s: str, duration_s: str, tmp_path: Path) -> None:
     path = write_sound(tmp_path / "a.wav", np.full(16_000, 0.25, np.float32), 16_000)
     start, duration = Fraction(start_s), Fraction(duration_s)
-    heard = read_audio(path, start_s=start, duration_s=duration, sample_rate_hz=16_000)
-    assert heard.size == sample_count(duration, 16_000)
-    held = int(max(0, min(duration, 1 - start)) * 16_000)
-    np.testing.assert_allclose(heard[:held], 0.25, atol=1e-3)
-    assert not heard[held:].any()
+    audio = read_audio(path, start_s=start, duration_s=duration, sample_rate_hz=16_000)
+    assert audio.size == sample_count(duration, 16_000)
+    available_samples = int(max(0, min(duration, 1 - start)) * 16_000)
+    np.testing.assert_allclose(audio[:available_samples], 0.25, atol=1e-3)
+    assert not audio[available_samples:].any()
 
 
-def test_both_channels_are_heard(tmp_path: Path) -> None:
+def test_channels_are_mixed(tmp_path: Path) -> None:
     stereo = np.zeros((2, 16_000), np.float32)
     stereo[0, 4000], stereo[1, 12_000] = 0.5, 0.5
     soundfile.write(tmp_path / "a.wav", stereo.T, 16_000)
-    heard = read_audio(tmp_path / "a.wav", start_s=Fraction(0), duration_s=Fraction(1), sample_rate_hz=16_000)
-    assert abs(heard[4000]) > 0.2
-    assert abs(heard[12_000]) > 0.2
+    audio = read_audio(tmp_path / "a.wav", start_s=Fraction(0), duration_s=Fraction(1), sample_rate_hz=16_000)
+    assert abs(audio[4000]) > 0.2
+    assert abs(audio[12_000]) > 0.2
 
 
-def test_a_clip_without_sound_is_named(tmp_path: Path) -> None:
+def test_a_clip_without_audio_is_named(tmp_path: Path) -> None:
     path = write_numbered_clip(tmp_path / "mute.mp4", frames=10)
     with pytest.raises(MediaError, match=r"mute.mp4 has no sound"):
         read_audio(path, start_s=Fraction(0), duration_s=Fraction(1), sample_rate_hz=16_000)
@@ -118,7 +118,7 @@ def test_a_clip_without_sound_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("sample", [np.nan, np.inf])
-def test_what_is_no_number_is_refused_by_the_file_s_name(sample: float, tmp_path: Path) -> None:
+def test_non_finite_samples_are_refused_by_file_name(sample: float, tmp_path: Path) -> None:
     waveform = np.zeros(16_000, np.float32)
     waveform[8000] = sample
     soundfile.write(tmp_path / "broken.wav", waveform, 16_000, subtype="FLOAT")
@@ -126,7 +126,7 @@ def test_what_is_no_number_is_refused_by_the_file_s_name(sample: float, tmp_path
         read_audio(tmp_path / "broken.wav", start_s=Fraction(0), duration_s=Fraction(1), sample_rate_hz=16_000)
 
 
-def test_reading_stops_when_asked(tmp_path: Path) -> None:
+def test_reading_can_be_cancelled(tmp_path: Path) -> None:
     path = write_sound(tmp_path / "a.wav", noise(16_000), 16_000)
     cancel = threading.Event()
     cancel.set()
@@ -135,11 +135,11 @@ def test_reading_stops_when_asked(tmp_path: Path) -> None:
 
 
 @given(st.integers(1, 3000), st.sampled_from([16_000, 22_050, 44_100, 48_000]), st.integers(1, 9000))
-def test_a_changed_rate_has_exactly_the_samples_asked_for(count: int, rate_hz: int, samples: int) -> None:
+def test_resampling_gives_exactly_the_requested_samples(count: int, rate_hz: int, samples: int) -> None:
     assert resample(np.ones((2, count), np.float32), 16_000, rate_hz, samples).shape == (2, samples)
 
 
-def test_a_changed_rate_keeps_the_tone() -> None:
+def test_resampling_keeps_the_pitch() -> None:
     seconds = np.arange(16_000) / 16_000
     tone = np.sin(2 * np.pi * 440 * seconds).astype(np.float32)
     changed = resample(tone[None], 16_000, 48_000, 48_000)[0]
@@ -147,14 +147,14 @@ def test_a_changed_rate_keeps_the_tone() -> None:
     np.testing.assert_allclose(changed[2000:-2000], expected[2000:-2000], atol=1e-3)
 
 
-def test_what_would_clip_is_lowered_and_what_would_not_is_kept() -> None:
+def test_only_clipping_sounds_are_scaled() -> None:
     loud = limit_peak(np.array([[0.5, -4.0]], np.float32))
     np.testing.assert_allclose(loud, [[0.125, -1.0]])
     quiet = np.array([[0.5, -0.25]], np.float32)
     assert np.array_equal(limit_peak(quiet), quiet)
 
 
-def test_a_wav_keeps_24_bits(tmp_path: Path) -> None:
+def test_a_wav_file_keeps_24_bits(tmp_path: Path) -> None:
     waveform = np.stack([noise(4801), noise(4801, seed=1)])
     waveform[0, :2] = 1.0, -1.0
     path = Stem("primary", waveform, 48_000).save(tmp_path / "take 1.wav")
@@ -165,7 +165,7 @@ def test_a_wav_keeps_24_bits(tmp_path: Path) -> None:
     np.testing.assert_allclose(back.T, waveform, atol=2**-23 * 1.01)
 
 
-def test_a_wav_that_cannot_be_written_leaves_what_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_write_keeps_the_existing_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write_wav(tmp_path / "a.wav", noise(100)[None], 16_000)
     before = path.read_bytes()
     real = soundfile.SoundFile.write
@@ -181,6 +181,6 @@ def test_a_wav_that_cannot_be_written_leaves_what_was_there(tmp_path: Path, monk
     assert [found.name for found in tmp_path.iterdir()] == ["a.wav"]
 
 
-def test_a_folder_that_is_not_there_is_an_os_error(tmp_path: Path) -> None:
+def test_a_missing_folder_is_an_os_error(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="nowhere"):
         Stem("primary", noise(10)[None], 16_000).save(tmp_path / "nowhere" / "a.wav")

@@ -1,4 +1,4 @@
-"""Pictures of a range: the ones on the screen at each moment, whatever the container; and files that are none."""
+"""Reading the frames that are shown in a range, for any container, and errors for unreadable files."""
 
 import threading
 from fractions import Fraction
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from numbered_clips import noise, numbers_in, on_screen, write_numbered_clip, write_sound
+from numbered_clips import frames_at, noise, read_numbers, write_numbered_clip, write_sound
 
 from rewas_engine import Cancelled, MediaError
 from rewas_engine.media.video import probe_video, read_frames
@@ -32,7 +32,7 @@ CASES = {
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_each_frame_read_is_the_one_on_the_screen(case: str, tmp_path: Path) -> None:
+def test_each_read_frame_is_the_one_shown(case: str, tmp_path: Path) -> None:
     name, recipe = CASES[case]
     recipe = {"frames": 120, **recipe}
     path = write_numbered_clip(tmp_path / name, **recipe)
@@ -56,41 +56,41 @@ def _check_range(path: Path, times_s: list[Fraction], start_s: Fraction, duratio
     frames = read_frames(path, start_s=start_s, duration_s=duration_s, frame_rate=Fraction(25), width=64, height=64)
     assert frames.shape[1:] == (64, 64)
     assert len(frames) == -(-duration_s * 25 // 1)
-    for index, number in enumerate(numbers_in(frames)):
-        moment_s = start_s + (index + Fraction(1, 2)) / 25
-        assert number in on_screen(times_s, moment_s), f"{float(start_s):.3f} s + {index}: {number}"
+    for index, number in enumerate(read_numbers(frames)):
+        shown_s = start_s + (index + Fraction(1, 2)) / 25
+        assert number in frames_at(times_s, shown_s), f"{float(start_s):.3f} s + {index}: {number}"
 
 
 @pytest.mark.parametrize("name", ["a.mp4", "a.mkv"])
-def test_frames_that_come_at_their_own_pace_stand_until_the_next(name: str, tmp_path: Path) -> None:
+def test_frames_of_a_variable_rate_last_until_the_next(name: str, tmp_path: Path) -> None:
     steps_ms = np.random.default_rng(4).integers(10, 200, 80)
     times_s = [Fraction(int(sum(steps_ms[:number])), 1000) for number in range(80)]
     path = write_numbered_clip(tmp_path / name, frames=80, times_s=times_s, encoder=B_FRAMES)
     _check_range(path, times_s, Fraction(0), times_s[-1])
     _check_range(path, times_s, times_s[40] + Fraction(1, 100), Fraction(1))
-    # Within one long stand of a frame.
+    # Within the duration of one long frame.
     longest = int(steps_ms[:79].argmax())
     _check_range(path, times_s, times_s[longest] + Fraction(1, 50), Fraction(1, 25))
 
 
-def test_a_range_past_the_last_picture_repeats_it(tmp_path: Path) -> None:
+def test_a_range_beyond_the_last_frame_repeats_it(tmp_path: Path) -> None:
     path = write_numbered_clip(tmp_path / "a.mp4", frames=50, encoder=B_FRAMES)
     frames = read_frames(
         path, start_s=Fraction(19, 10), duration_s=Fraction(1, 5), frame_rate=Fraction(25), width=64, height=64
     )
-    assert numbers_in(frames) == [48, 49, 49, 49, 49] or numbers_in(frames) == [47, 48, 49, 49, 49]
+    assert read_numbers(frames) == [48, 49, 49, 49, 49] or read_numbers(frames) == [47, 48, 49, 49, 49]
 
 
-def test_the_picture_is_squeezed_whole_into_the_size(tmp_path: Path) -> None:
+def test_frames_are_scaled_without_cropping(tmp_path: Path) -> None:
     path = write_numbered_clip(tmp_path / "a.mkv", frames=3, codec="ffv1", size=(192, 64), pixel_format="yuv444p")
     frames = read_frames(
         path, start_s=Fraction(0), duration_s=Fraction(3, 25), frame_rate=Fraction(25), width=32, height=48
     )
     assert frames.shape == (3, 48, 32)
-    assert numbers_in(frames) == [0, 1, 2]
+    assert read_numbers(frames) == [0, 1, 2]
 
 
-def test_reading_stops_when_asked(long_clip: Path) -> None:
+def test_reading_can_be_cancelled(long_clip: Path) -> None:
     cancel = threading.Event()
     cancel.set()
     with pytest.raises(Cancelled):
@@ -114,7 +114,7 @@ def _text(path: Path) -> None:
 
 
 def _truncated(path: Path) -> None:
-    # The index of an MP4 stands at its end.
+    # The index of an MP4 is at its end.
     write_numbered_clip(path, frames=50)
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
 
@@ -130,7 +130,7 @@ def _sound_only(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("spoil", "said"),
+    ("damage", "message"),
     [
         (_missing, "The file .*door.mp4 does not exist"),
         (lambda path: path.write_bytes(b""), "door.mp4 cannot be read as media"),
@@ -142,17 +142,17 @@ def _sound_only(path: Path) -> None:
     ],
     ids=["missing", "empty", "text", "truncated", "header only", "sound only", "folder"],
 )
-def test_a_file_without_pictures_is_named_in_the_error(spoil, said: str, tmp_path: Path) -> None:
+def test_a_file_without_video_is_named(damage, message: str, tmp_path: Path) -> None:
     path = tmp_path / "door.mp4"
-    spoil(path)
-    with pytest.raises(MediaError, match=said) as caught:
+    damage(path)
+    with pytest.raises(MediaError, match=message) as caught:
         probe_video(path)
     assert caught.value.remedy
-    with pytest.raises(MediaError, match=said):
+    with pytest.raises(MediaError, match=message):
         read_frames(path, start_s=Fraction(0), duration_s=Fraction(1), frame_rate=Fraction(25), width=64, height=64)
 
 
-def test_a_copy_that_broke_off_is_not_taken_for_a_still_picture(tmp_path: Path) -> None:
+def test_a_truncated_copy_is_refused(tmp_path: Path) -> None:
     path = write_numbered_clip(
         tmp_path / "door.mp4", frames=250, encoder=B_FRAMES, container_options={"movflags": "faststart"}
     )
@@ -162,7 +162,7 @@ def test_a_copy_that_broke_off_is_not_taken_for_a_still_picture(tmp_path: Path) 
     _check_range(path, [Fraction(number, 25) for number in range(250)], Fraction(0), Fraction(1))
 
 
-def test_damage_in_the_middle_does_not_move_the_rest(tmp_path: Path) -> None:
+def test_damage_in_the_middle_does_not_shift_later_frames(tmp_path: Path) -> None:
     path = write_numbered_clip(
         tmp_path / "a.ts", frames=200, encoder={"g": "10", "bf": "0", "preset": "ultrafast", "crf": "20"}
     )
@@ -172,4 +172,4 @@ def test_damage_in_the_middle_does_not_move_the_rest(tmp_path: Path) -> None:
     path.write_bytes(whole)
     start_s = Fraction(6)
     frames = read_frames(path, start_s=start_s, duration_s=Fraction(1), frame_rate=Fraction(25), width=64, height=64)
-    assert numbers_in(frames) == list(range(150, 175))
+    assert read_numbers(frames) == list(range(150, 175))

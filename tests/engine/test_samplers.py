@@ -1,4 +1,4 @@
-"""Samplers by name: that each solves what it should, on any schedule, and fits what is already there."""
+"""Samplers by name: correct solutions on every schedule, inpainting, and use in a pack."""
 
 from dataclasses import replace
 
@@ -31,7 +31,7 @@ SPREAD, CENTRE = 0.5, 2.0
 
 
 def _best_prediction(schedule: DDIMScheduler):
-    """What a perfect network predicts where clean latents are normal with SPREAD about CENTRE."""
+    """A perfect prediction for clean latents that are normal with mean CENTRE and deviation SPREAD."""
 
     def predict(latents: torch.Tensor, timestep: torch.Tensor) -> torch.Tensor:
         kept = schedule.alphas_cumprod[int(timestep)].double()
@@ -46,7 +46,7 @@ def _best_prediction(schedule: DDIMScheduler):
     return predict
 
 
-def _sampled(
+def _sample(
     name: str, schedule: DDIMScheduler, steps: int, *, eta: float = 0.0, is_partial: bool = False, **more
 ) -> torch.Tensor:
     noise = torch.randn(2, 40, 16, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
@@ -65,65 +65,69 @@ def _sampled(
 @pytest.mark.parametrize("schedule", [released_schedule(), STARTER_LIKE], ids=["released", "zero terminal SNR"])
 @pytest.mark.parametrize("name", SAMPLER_NAMES)
 def test_each_sampler_finds_the_distribution(name: str, schedule: DDIMScheduler) -> None:
-    made = _sampled(name, schedule, 40)
-    assert float(made.mean()) == pytest.approx(CENTRE, abs=0.06)
-    assert float(made.std()) == pytest.approx(SPREAD, abs=0.06)
+    samples = _sample(name, schedule, 40)
+    assert float(samples.mean()) == pytest.approx(CENTRE, abs=0.06)
+    assert float(samples.std()) == pytest.approx(SPREAD, abs=0.06)
 
 
 @pytest.mark.parametrize("schedule", [released_schedule(), STARTER_LIKE], ids=["released", "zero terminal SNR"])
 @pytest.mark.parametrize("name", ["dpm++", "unipc"])
-def test_solvers_of_second_order_come_nearer_in_few_steps(name: str, schedule: DDIMScheduler) -> None:
-    # The exact end of the same noise is known: what maps one normal distribution onto another is a straight line.
+def test_second_order_solvers_are_closer_in_few_steps(name: str, schedule: DDIMScheduler) -> None:
+    # The exact result for the same noise is known: a linear map takes one normal distribution to another.
     noise = torch.randn(2, 40, 16, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     signal = schedule.alphas_cumprod[-1].double()
     exact = CENTRE + SPREAD * (noise - signal.sqrt() * CENTRE) / (signal * SPREAD**2 + 1 - signal).sqrt()
-    far, near = (float((_sampled(one, schedule, 12) - exact).abs().mean()) for one in ("ddim", name))
+    far, near = (float((_sample(one, schedule, 12) - exact).abs().mean()) for one in ("ddim", name))
     assert near < 0.25 * far
 
 
 @pytest.mark.parametrize("name", SAMPLER_NAMES)
-def test_one_seed_is_one_sound_and_the_schedule_stays_as_it_was(name: str) -> None:
+def test_the_same_seed_gives_the_same_result_and_the_schedule_is_unchanged(name: str) -> None:
     schedule = released_schedule()
     before = dict(schedule.config), schedule.alphas_cumprod.clone()
-    torch.testing.assert_close(_sampled(name, schedule, 6), _sampled(name, schedule, 6), rtol=0, atol=0)
+    torch.testing.assert_close(_sample(name, schedule, 6), _sample(name, schedule, 6), rtol=0, atol=0)
     assert dict(schedule.config) == before[0]
     assert torch.equal(schedule.alphas_cumprod, before[1])
 
 
 @pytest.mark.parametrize("name", SAMPLER_NAMES)
-def test_what_is_kept_comes_out_as_it_is(name: str) -> None:
-    there = torch.full((2, 40, 16), 2.0, dtype=torch.float64)
-    kept = torch.zeros(40, dtype=torch.bool)
-    kept[:25] = True
+def test_kept_latents_are_unchanged(name: str) -> None:
+    known = torch.full((2, 40, 16), 2.0, dtype=torch.float64)
+    keep_mask = torch.zeros(40, dtype=torch.bool)
+    keep_mask[:25] = True
     steps: list[int] = []
-    made = _sampled(name, released_schedule(), 10, known_latents=KnownLatents(there, kept), on_step=steps.append)
-    assert torch.equal(made[:, kept], there[:, kept])
-    assert float((made[:, ~kept] - 2).abs().mean()) > 0.1
-    near = _sampled(
-        name, released_schedule(), 10, known_latents=KnownLatents(there, torch.zeros_like(kept), 0.3), is_partial=True
+    output = _sample(name, released_schedule(), 10, known_latents=KnownLatents(known, keep_mask), on_step=steps.append)
+    assert torch.equal(output[:, keep_mask], known[:, keep_mask])
+    assert float((output[:, ~keep_mask] - 2).abs().mean()) > 0.1
+    near = _sample(
+        name,
+        released_schedule(),
+        10,
+        known_latents=KnownLatents(known, torch.zeros_like(keep_mask), 0.3),
+        is_partial=True,
     )
     assert float((near - 2).abs().mean()) < 0.45
     assert steps == list(range(1, 11))
 
 
 @pytest.mark.parametrize("name", SAMPLER_NAMES)
-def test_a_pack_is_sampled_by_each(model: ReWaS, name: str) -> None:
+def test_a_pack_works_with_each_sampler(model: ReWaS, name: str) -> None:
     settings = model.sampling_settings(Sampling(num_inference_steps=4, sampler=name))
     controls = Controls(energy=np.full(300, -5.0, np.float32))
-    made = model.sound_generator.generate_log_mel("rain", controls, 3, settings)
-    assert torch.isfinite(made).all()
-    again = model.sound_generator.generate_log_mel("rain", controls, 3, settings)
-    assert torch.equal(made, again)
-    earlier = InpaintSource(made[:300], np.ones(300, np.bool_), 0.5)
+    log_mel = model.sound_generator.generate_log_mel("rain", controls, 3, settings)
+    assert torch.isfinite(log_mel).all()
+    repeated = model.sound_generator.generate_log_mel("rain", controls, 3, settings)
+    assert torch.equal(log_mel, repeated)
+    earlier = InpaintSource(log_mel[:300], np.ones(300, np.bool_), 0.5)
     revised = model.sound_generator.generate_log_mel("rain", controls, 4, settings, inpaint_source=earlier)
     assert torch.isfinite(revised).all()
 
 
-def test_names_are_known_on_both_sides_of_the_contract() -> None:
+def test_engine_and_contract_have_the_same_sampler_names() -> None:
     assert SAMPLERS == SAMPLER_NAMES
 
 
-def test_another_sampler_is_refused(model: ReWaS) -> None:
+def test_an_unknown_sampler_is_refused(model: ReWaS) -> None:
     with pytest.raises(SettingsError, match="sampler 'euler' is unknown"):
         model.sampling_settings(Sampling(sampler="euler"))
     with pytest.raises(SettingsError, match="sampler 'euler' is unknown"):

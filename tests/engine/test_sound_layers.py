@@ -1,4 +1,4 @@
-"""Several sounds of one request: stems of their own, gains, energies, and a mix that is their sum to the last bit."""
+"""Layers: separate stems, gains and energies, and a mix that is exactly their sum."""
 
 from fractions import Fraction
 from pathlib import Path
@@ -39,24 +39,24 @@ waveforms = st.lists(st.lists(st.floats(-1, 1, width=32), min_size=5, max_size=5
 @settings(max_examples=200)
 def test_the_mix_is_the_sum_and_nothing_clips(drawn: list[list[float]], gains_db: list[float]) -> None:
     stems = {f"layer{number}": stem("x", np.array(row)) for number, row in enumerate(drawn)}
-    made = apply_gains(stems, dict(zip(stems, gains_db, strict=False)))
-    whole = [np.round(one.waveform.astype(np.float64) * PCM24_STEPS) for one in made.values()]
-    for steps, one in zip(whole, made.values(), strict=True):
+    scaled = apply_gains(stems, dict(zip(stems, gains_db, strict=False)))
+    whole = [np.round(one.waveform.astype(np.float64) * PCM24_STEPS) for one in scaled.values()]
+    for steps, one in zip(whole, scaled.values(), strict=True):
         assert np.array_equal(steps / PCM24_STEPS, one.waveform)
         assert np.abs(one.waveform).max() < 1
-    # In single precision, as it is delivered, the sum is exact too.
+    # The sum is exact in single precision too, as it is delivered.
     total = np.zeros((1, 5), np.float32)
-    for one in made.values():
+    for one in scaled.values():
         total = total + one.waveform
     assert np.array_equal(total.astype(np.float64) * PCM24_STEPS, sum(whole))
     assert np.abs(total).max() < 1
 
 
-def test_gains_are_decibels_and_kept_among_each_other_where_all_are_lowered() -> None:
+def test_gains_are_decibels_and_their_ratio_is_kept_when_lowered() -> None:
     stems = {"one": stem("one", np.full(8, 0.25)), "other": stem("other", np.full(8, 0.25))}
-    made = apply_gains(stems, {"one": 0.0, "other": -6.0205999})
-    assert made["one"].waveform[0, 0] == 0.25
-    assert made["other"].waveform[0, 0] == pytest.approx(0.125, abs=1e-6)
+    scaled = apply_gains(stems, {"one": 0.0, "other": -6.0205999})
+    assert scaled["one"].waveform[0, 0] == 0.25
+    assert scaled["other"].waveform[0, 0] == pytest.approx(0.125, abs=1e-6)
     loud = apply_gains(stems, {"one": 20.0, "other": 14.0})
     ratio = loud["one"].waveform[0, 0] / loud["other"].waveform[0, 0]
     assert ratio == pytest.approx(10 ** (6 / 20), rel=1e-5)
@@ -75,7 +75,7 @@ def layered(model: ReWaS, long_clip: Path):
     )
 
 
-def test_each_layer_is_a_stem_and_the_mix_their_sum(layered, tmp_path: Path) -> None:
+def test_each_layer_is_a_stem_and_the_mix_is_their_sum(layered, tmp_path: Path) -> None:
     for take in layered.takes:
         assert list(take.stems) == ["primary", "ambience", "crowd", "drone"]
         assert {one.waveform.shape for one in take.stems.values()} == {(1, 48_000)}
@@ -88,34 +88,34 @@ def test_each_layer_is_a_stem_and_the_mix_their_sum(layered, tmp_path: Path) -> 
         assert np.array_equal(sum(written.values()), mix)
 
 
-def test_each_layer_has_words_seed_and_energy_of_its_own(layered) -> None:
+def test_each_layer_has_its_own_prompt_seed_and_energy(layered) -> None:
     first, second = layered.takes
     assert len({report.seed for take in (first, second) for report in take.layers.values()}) == 6
     reports = first.layers
     assert np.ptp(reports["ambience"].requested_energy.values) == 0
-    primary, behind = layered.requested_energy.values, reports["crowd"].requested_energy.values
-    assert np.ptp(behind) < 0.6 * np.ptp(primary)
-    assert np.corrcoef(primary, behind)[0, 1] > 0.5
-    assert behind.max() == pytest.approx(primary.max() - 1.5, abs=0.1)
+    primary, crowd = layered.requested_energy.values, reports["crowd"].requested_energy.values
+    assert np.ptp(crowd) < 0.6 * np.ptp(primary)
+    assert np.corrcoef(primary, crowd)[0, 1] > 0.5
+    assert crowd.max() == pytest.approx(primary.max() - 1.5, abs=0.1)
     np.testing.assert_allclose(reports["drone"].requested_energy.values, SWELL.scale(0.5).values, atol=0.1)
     assert 0 <= first.score <= 1
 
 
-def test_what_is_behind_strikes_is_heard_between_them() -> None:
-    # Three strikes a second apart, silent between: behind them lies a swell, not silence.
+def test_a_following_layer_sounds_between_strikes() -> None:
+    # Three strikes at intervals of 1 s with silence between: the layer has a swell, not silence.
     values = np.full(500, SILENCE_NATS, np.float32)
     values[[100, 200, 300]] = -2
     strikes = EnergyCurve(values, Fraction(100))
-    behind = Layer("crowd", "people clapping", "following").resolve_energy(strikes).values
-    assert behind.max() == pytest.approx(-3.5, abs=0.1)
-    assert behind[100:300].min() > -6
-    assert -9 < behind[-20:].min() < -7
+    following = Layer("crowd", "people clapping", "following").resolve_energy(strikes).values
+    assert following.max() == pytest.approx(-3.5, abs=0.1)
+    assert following[100:300].min() > -6
+    assert -9 < following[-20:].min() < -7
     steady = Layer("ambience", "wind").resolve_energy(strikes)
     assert set(steady.values) == {-5}
 
 
 @given(st.floats(-11, 4))
-def test_steady_lies_below_the_primary_sound_and_can_be_heard(loudest: float) -> None:
+def test_a_steady_layer_is_audible_below_the_primary_sound(loudest: float) -> None:
     primary = EnergyCurve(np.array([SILENCE_NATS, loudest, SILENCE_NATS], np.float32), Fraction(10))
     level = Layer("ambience", "wind").resolve_energy(primary).values
     assert np.ptp(level) == 0
@@ -124,13 +124,13 @@ def test_steady_lies_below_the_primary_sound_and_can_be_heard(loudest: float) ->
         assert level[0] <= loudest - 2 + 1e-5
 
 
-def test_behind_silence_there_is_silence_or_what_is_steady() -> None:
+def test_layers_of_a_silent_primary_sound() -> None:
     silent = EnergyCurve(np.full(50, SILENCE_NATS, np.float32), Fraction(10))
     assert (Layer("crowd", "people", "following").resolve_energy(silent).values == SILENCE_NATS).all()
     assert (Layer("wind", "wind").resolve_energy(silent).values == -5).all()
 
 
-def test_a_layer_changes_nothing_but_the_level_of_the_primary_sound(model: ReWaS, layered, long_clip: Path) -> None:
+def test_layers_change_only_the_level_of_the_primary_sound(model: ReWaS, layered, long_clip: Path) -> None:
     alone = model.generate(VideoClip(long_clip, duration=3), takes=2, seed=4, control=Control(energy=SWELL), **FAST)
     for take in layered.takes:
         (same,) = (one for one in alone.takes if one.seed == take.seed)
@@ -139,22 +139,22 @@ def test_a_layer_changes_nothing_but_the_level_of_the_primary_sound(model: ReWaS
         np.testing.assert_allclose(ours, factor * theirs, atol=1 / PCM24_STEPS)
 
 
-def test_the_picture_is_read_once(model: ReWaS, long_clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_video_is_read_once(model: ReWaS, long_clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     read = model._estimator.stream_frames
     times = []
-    monkeypatch.setattr(model._estimator, "stream_frames", lambda *given: times.append(1) or read(*given))
+    monkeypatch.setattr(model._estimator, "stream_frames", lambda *arguments: times.append(1) or read(*arguments))
     layers = (Layer("ambience", "wind", "following"), Layer("more", "rain"))
-    told: list[float] = []
+    fractions: list[float] = []
     model.generate(
-        VideoClip(long_clip, duration=3), layers=layers, on_progress=lambda one: told.append(one.fraction), **FAST
+        VideoClip(long_clip, duration=3), layers=layers, on_progress=lambda one: fractions.append(one.fraction), **FAST
     )
     assert len(times) == 1
-    assert told == sorted(told)
-    assert told[-1] == 1
+    assert fractions == sorted(fractions)
+    assert fractions[-1] == 1
 
 
 @pytest.mark.parametrize(
-    ("values", "said"),
+    ("values", "message"),
     [
         ({"name": "primary"}, "is not a valid name for a layer"),
         ({"name": "mix"}, "is not a valid name for a layer"),
@@ -166,12 +166,12 @@ def test_the_picture_is_read_once(model: ReWaS, long_clip: Path, monkeypatch: py
         ({"energy": "loud"}, "energy of the layer ambience"),
     ],
 )
-def test_layers_that_cannot_be_are_refused(values, said: str) -> None:
-    with pytest.raises(SettingsError, match=said):
+def test_invalid_layers_are_refused(values, message: str) -> None:
+    with pytest.raises(SettingsError, match=message):
         Layer(**{"name": "ambience", "prompt": "wind", **values})
 
 
-def test_contradictions_are_refused(model: ReWaS, long_clip: Path) -> None:
+def test_contradictory_layers_are_refused(model: ReWaS, long_clip: Path) -> None:
     clip, wind = VideoClip(long_clip, duration=3), Layer("ambience", "wind")
     with pytest.raises(SettingsError, match="Two layers have the name ambience"):
         model.generate(clip, layers=(wind, wind), **FAST)

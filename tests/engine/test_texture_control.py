@@ -1,4 +1,4 @@
-"""Texture as what steers a sound: asked for, reported, and refused where it cannot be."""
+"""Texture control: its effect, its report, and refusals."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ def waveform(result, role: str = "primary") -> np.ndarray:
     return result.takes[0].stems[role].waveform
 
 
-def test_a_pack_that_does_not_read_texture_refuses_it(model: ReWaS, long_clip: Path) -> None:
+def test_a_pack_without_texture_control_refuses_it(model: ReWaS, long_clip: Path) -> None:
     with pytest.raises(SettingsError, match="does not support the control texture") as refused:
         model.generate(VideoClip(long_clip, duration=1), control=Control(texture=flat_texture(duration=1)), **FAST)
     assert "It supports energy" in refused.value.remedy
 
 
-def test_a_texture_steers_and_is_reported(reading_all_controls: ReWaS, long_clip: Path) -> None:
+def test_a_texture_has_an_effect_and_is_reported(reading_all_controls: ReWaS, long_clip: Path) -> None:
     clip, energy = VideoClip(long_clip, duration=2), flat_curve(duration=2)
     plain = reading_all_controls.generate(clip, control=Control(energy=energy), **FAST)
     assert plain.requested_texture is None
@@ -53,11 +53,11 @@ def test_a_texture_steers_and_is_reported(reading_all_controls: ReWaS, long_clip
     dark = reading_all_controls.generate(
         clip, control=Control(energy=energy, texture=flat_texture(duration=2, tilt_nats=-4)), **FAST
     )
-    again = reading_all_controls.generate(
+    repeated = reading_all_controls.generate(
         clip, control=Control(energy=energy, texture=flat_texture(duration=2, tilt_nats=-4)), **FAST
     )
     assert not np.array_equal(waveform(plain), waveform(dark))
-    assert np.array_equal(waveform(dark), waveform(again))
+    assert np.array_equal(waveform(dark), waveform(repeated))
     assert dark.requested_texture is not None
     (take,) = dark.takes
     assert take.produced_texture is not None
@@ -68,12 +68,12 @@ def test_a_texture_steers_and_is_reported(reading_all_controls: ReWaS, long_clip
 
 
 @pytest.mark.parametrize(("kind", "loop"), [("onsets", False), ("energy", True)])
-def test_a_texture_goes_with_onsets_and_with_loops(
+def test_texture_works_with_onsets_and_loops(
     reading_all_controls: ReWaS, long_clip: Path, kind: ControlName, loop: bool
 ) -> None:
     clip = VideoClip(long_clip, duration="1.01")
     energy = EnergyCurve(-4 - 6 * np.abs(np.sin(np.arange(101) / 10)).astype(np.float32), Fraction(100))
-    made = [
+    results = [
         reading_all_controls.generate(
             clip,
             control=Control(kind=kind, energy=energy, texture=texture),
@@ -81,27 +81,27 @@ def test_a_texture_goes_with_onsets_and_with_loops(
         )
         for texture in (None, flat_texture(duration="1.01", tilt_nats=6))
     ]
-    assert not np.array_equal(*map(waveform, made))
-    assert made[1].takes[0].texture_error_nats is not None
+    assert not np.array_equal(*map(waveform, results))
+    assert results[1].takes[0].texture_error_nats is not None
 
 
-def test_layers_keep_the_texture_of_their_words(reading_all_controls: ReWaS, long_clip: Path) -> None:
+def test_texture_does_not_apply_to_layers(reading_all_controls: ReWaS, long_clip: Path) -> None:
     clip, layers = VideoClip(long_clip, duration=1), [Layer("ambience", "rain", gain_db=-30)]
-    made = [
+    results = [
         reading_all_controls.generate(
             clip, layers=layers, control=Control(energy=flat_curve(duration=1), texture=texture), **FAST
         )
         for texture in (None, flat_texture(duration=1, tilt_nats=-6))
     ]
-    reports = [result.takes[0].layers["ambience"] for result in made]
+    reports = [result.takes[0].layers["ambience"] for result in results]
     assert np.array_equal(reports[0].produced_energy.values, reports[1].produced_energy.values)
-    assert made[1].takes[0].texture_error_nats is not None
+    assert results[1].takes[0].texture_error_nats is not None
 
 
-def test_a_part_that_is_made_again_may_have_another_texture(reading_all_controls: ReWaS, long_clip: Path) -> None:
+def test_a_regenerated_range_may_have_another_texture(reading_all_controls: ReWaS, long_clip: Path) -> None:
     clip = VideoClip(long_clip, duration=3)
     old = Stem("primary", np.random.default_rng(0).uniform(-0.3, 0.3, (1, 48_000)).astype(np.float32), 16_000)
-    made = [
+    results = [
         reading_all_controls.generate(
             clip,
             regenerate=Regenerate(old, 1, 2),
@@ -110,13 +110,15 @@ def test_a_part_that_is_made_again_may_have_another_texture(reading_all_controls
         )
         for texture in (None, flat_texture(duration=3, tilt_nats=-6))
     ]
-    assert not np.array_equal(*map(waveform, made))
-    for result in made:
+    assert not np.array_equal(*map(waveform, results))
+    for result in results:
         assert np.array_equal(waveform(result)[:, :15_000], old.waveform[:, :15_000])
 
 
 @pytest.mark.parametrize("duration", [1, 3])
-def test_a_texture_is_as_long_as_the_clip(reading_all_controls: ReWaS, long_clip: Path, duration: int) -> None:
+def test_a_texture_must_have_the_length_of_the_clip(
+    reading_all_controls: ReWaS, long_clip: Path, duration: int
+) -> None:
     with pytest.raises(SettingsError, match=rf"The texture curve lasts {duration}.000 s, but the clip .* 2.000 s"):
         reading_all_controls.generate(
             VideoClip(long_clip, duration=2), control=Control(texture=flat_texture(duration=duration)), **FAST

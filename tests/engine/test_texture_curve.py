@@ -1,4 +1,4 @@
-"""Textures: what they are, where they come from, what edits do to them, and what is refused in one sentence."""
+"""Texture curves: properties, sources, edits, and errors for invalid values."""
 
 from __future__ import annotations
 
@@ -52,30 +52,30 @@ edits = st.one_of(
 )
 
 
-def ramp(count: int = 100) -> TextureCurve:
+def dark_to_bright(count: int = 100) -> TextureCurve:
     """From dark to bright."""
     return TextureCurve(np.linspace(-1, 1, count)[:, None] * np.array([-3, -1, 1, 3]), Fraction(100), "audio")
 
 
-def applied(edit: TextureEdit, texture: TextureCurve) -> tuple[TextureCurve | None, str]:
-    """The edited texture and "", or nothing and what was said."""
+def try_edit(edit: TextureEdit, texture: TextureCurve) -> tuple[TextureCurve | None, str]:
+    """The edited texture and "", or None and the error message."""
     try:
         return edit.apply(texture), ""
     except SettingsError as error:
         return None, error.what
 
 
-# What a texture is
+# Properties
 
 
 @given(bands, st.floats(-30, 30, width=32))
-def test_only_differences_between_bands_count(values: np.ndarray, level: float) -> None:
+def test_only_differences_between_bands_matter(values: np.ndarray, level: float) -> None:
     texture, raised = TextureCurve(values, Fraction(100)), TextureCurve(values + level, Fraction(100))
     np.testing.assert_allclose(texture.values, raised.values, atol=1e-4)
     np.testing.assert_allclose(texture.values.mean(axis=1), 0, atol=1e-5)
 
 
-def test_a_tilt_is_how_far_the_high_band_stands_above_the_low_one() -> None:
+def test_tilt_is_the_difference_of_the_outer_bands() -> None:
     np.testing.assert_allclose(flat_texture(duration=1, tilt_nats=3).tilt_nats, 3, atol=1e-5)
     np.testing.assert_allclose(flat_texture(duration=1, tilt_nats=3).values[0], [-1.5, -0.5, 0.5, 1.5], atol=1e-5)
     assert not flat_texture(duration=1).values.any()
@@ -83,7 +83,7 @@ def test_a_tilt_is_how_far_the_high_band_stands_above_the_low_one() -> None:
 
 
 @pytest.mark.parametrize(
-    ("values", "said"),
+    ("values", "message"),
     [
         ([], "empty or does not have 4 bands"),
         (np.zeros((0, 4)), "empty or does not have 4 bands"),
@@ -95,15 +95,15 @@ def test_a_tilt_is_how_far_the_high_band_stands_above_the_low_one() -> None:
         ("loud", "values that are not numbers"),
     ],
 )
-def test_values_that_are_no_texture_are_refused(values, said: str) -> None:
-    with pytest.raises(SettingsError, match=said):
+def test_invalid_values_are_refused(values, message: str) -> None:
+    with pytest.raises(SettingsError, match=message):
         TextureCurve(values, Fraction(100))
     with pytest.raises(SettingsError, match="rate"):
         TextureCurve(np.zeros((8, 4)), Fraction(0))
 
 
-def test_a_texture_is_read_at_any_rate_and_held_at_its_ends() -> None:
-    texture = ramp()
+def test_resampling_is_constant_beyond_the_ends() -> None:
+    texture = dark_to_bright()
     np.testing.assert_allclose(texture.resample(100, 100), texture.values, atol=1e-6)
     assert texture.resample(50, 70).shape == (70, 4)
     np.testing.assert_allclose(texture.resample(50, 70)[50:], np.tile(texture.values[-1], (20, 1)), atol=1e-6)
@@ -116,24 +116,24 @@ def test_a_texture_is_read_at_any_rate_and_held_at_its_ends() -> None:
 
 
 @pytest.mark.parametrize("tilt_nats", [float("nan"), float("inf"), 30, -30])
-def test_a_tilt_that_no_sound_has_is_refused(tilt_nats: float) -> None:
+def test_an_invalid_tilt_is_refused(tilt_nats: float) -> None:
     with pytest.raises(SettingsError, match="tilt"):
         flat_texture(duration=1, tilt_nats=tilt_nats)
     with pytest.raises(SettingsError, match="duration of the texture curve is 0 s"):
         flat_texture(duration=0)
 
 
-def test_errors_are_counted_where_something_sounds() -> None:
+def test_errors_count_only_where_there_is_sound() -> None:
     energy = np.array([-11.5, -11.5, -4, -4], np.float32)
-    wanted, made = np.zeros((4, 4)), np.array([[9.0] * 4, [9.0] * 4, [1.0] * 4, [3.0] * 4])
-    assert texture_error(wanted, made, energy) == pytest.approx(2.0)
-    assert texture_error(wanted, made, np.full(4, -5, np.float32)) == pytest.approx(5.5)
+    requested, generated = np.zeros((4, 4)), np.array([[9.0] * 4, [9.0] * 4, [1.0] * 4, [3.0] * 4])
+    assert texture_error(requested, generated, energy) == pytest.approx(2.0)
+    assert texture_error(requested, generated, np.full(4, -5, np.float32)) == pytest.approx(5.5)
 
 
 # From points and files
 
 
-def test_points_of_bands_and_of_tilts() -> None:
+def test_points_of_bands_and_tilts() -> None:
     of_bands = texture_from_points([(0, 2, 1, -1, -2), (2, -2, -1, 1, 2)], duration=2)
     assert of_bands.values.shape == (200, 4)
     np.testing.assert_allclose(of_bands.values[100], [-0.01, -0.005, 0.005, 0.01], atol=1e-4)
@@ -146,18 +146,18 @@ steep = TextureCurve(np.tile([[0, 0, 0, 0], [-2.5, 7.5, -2.5, -2.5]], (60, 1)), 
 
 @given(textures)
 @example(steep)
-def test_a_texture_that_was_written_is_read_as_it_was(tmp_path_factory, texture: TextureCurve) -> None:
+def test_a_written_texture_is_read_unchanged(tmp_path_factory, texture: TextureCurve) -> None:
     path = write_texture(texture, tmp_path_factory.getbasetemp() / "texture.csv")
     assert path.read_text().startswith("time_s,low,low_mid,high_mid,high\n")
     if len(texture.values) < 2:
         return
-    again = read_texture(path, duration=texture.duration_s)
-    wanted = np.stack([np.interp(again.times_s(), texture.times_s(), row) for row in texture.values.T], axis=-1)
-    np.testing.assert_allclose(again.values, wanted, atol=1e-5)
+    read = read_texture(path, duration=texture.duration_s)
+    expected = np.stack([np.interp(read.times_s(), texture.times_s(), row) for row in texture.values.T], axis=-1)
+    np.testing.assert_allclose(read.values, expected, atol=1e-5)
 
 
 @pytest.mark.parametrize(
-    ("content", "error", "said"),
+    ("content", "error", "message"),
     [
         ("", MediaError, "texture.csv is empty"),
         ("time_s,energy\n0,-5\n2,-5\n", MediaError, "begins with “time_s,energy”"),
@@ -174,15 +174,15 @@ def test_a_texture_that_was_written_is_read_as_it_was(tmp_path_factory, texture:
         ("time_s,low,low_mid,high_mid,high\n0,0,0,0,0\n2,0,0,0,99\n", SettingsError, "Point 2 of texture.csv"),
     ],
 )
-def test_files_that_hold_no_texture_are_refused(content: str, error, said: str, tmp_path: Path) -> None:
+def test_invalid_files_are_refused(content: str, error, message: str, tmp_path: Path) -> None:
     (tmp_path / "texture.csv").write_text(content)
-    with pytest.raises(error, match=said) as refused:
+    with pytest.raises(error, match=message) as refused:
         read_texture(tmp_path / "texture.csv", duration=2)
     assert refused.value.remedy.endswith(".")
 
 
 @pytest.mark.parametrize("points", [[], [1, 2], [(0, 1), (2, 1, 1)], [(0, 1, 1), (2, 1, 1)], [("a", "b")]])
-def test_points_that_make_no_texture_are_refused(points) -> None:
+def test_invalid_points_are_refused(points) -> None:
     with pytest.raises(SettingsError, match="texture curve"):
         texture_from_points(points, duration=2)
 
@@ -191,10 +191,10 @@ def test_points_that_make_no_texture_are_refused(points) -> None:
 
 
 @given(textures, edits)
-def test_an_edited_texture_is_a_texture_or_the_edit_is_refused(texture: TextureCurve, edit: TextureEdit) -> None:
-    changed, said = applied(edit, texture)
+def test_an_edit_gives_a_valid_texture_or_is_refused(texture: TextureCurve, edit: TextureEdit) -> None:
+    changed, error_message = try_edit(edit, texture)
     if changed is None:
-        assert str(edit) in said
+        assert str(edit) in error_message
         return
     assert changed.values.shape == texture.values.shape
     assert (changed.rate_hz, changed.source) == (texture.rate_hz, texture.source)
@@ -203,7 +203,7 @@ def test_an_edited_texture_is_a_texture_or_the_edit_is_refused(texture: TextureC
 
 
 @given(edits)
-def test_every_edit_can_be_said_and_is_understood(edit: TextureEdit) -> None:
+def test_every_edit_survives_a_round_trip_through_text(edit: TextureEdit) -> None:
     assert parse_texture_edit(str(edit)) == edit
 
 
@@ -211,7 +211,7 @@ def test_every_edit_can_be_said_and_is_understood(edit: TextureEdit) -> None:
     "edit", [Scale(1), Smooth(0), FadeIn(0), FadeOut(0), Shift(0), Stretch(1), Tilt(0), RaiseBand("low", 0)], ids=str
 )
 @given(texture=textures)
-def test_some_edits_change_nothing(edit: TextureEdit, texture: TextureCurve) -> None:
+def test_neutral_edits_change_nothing(edit: TextureEdit, texture: TextureCurve) -> None:
     np.testing.assert_allclose(edit.apply(texture).values, texture.values, atol=1e-5)
 
 
@@ -219,24 +219,24 @@ def test_brighter_and_darker_are_tilts() -> None:
     assert parse_texture_edit("Brighter 1.5") == Tilt(1.5)
     assert parse_texture_edit("darker 1.5") == Tilt(-1.5)
     assert parse_texture_edit("raise low-mid -2") == RaiseBand("low_mid", -2)
-    up = apply_edits(ramp(), [Tilt(2)])
-    np.testing.assert_allclose(up.tilt_nats, ramp().tilt_nats + 2, atol=1e-5)
+    up = apply_edits(dark_to_bright(), [Tilt(2)])
+    np.testing.assert_allclose(up.tilt_nats, dark_to_bright().tilt_nats + 2, atol=1e-5)
 
 
-def test_a_raised_band_is_raised_against_the_others() -> None:
+def test_a_band_is_raised_relative_to_the_others() -> None:
     raised = RaiseBand("high", 2).apply(flat_texture(duration=1)).values[0]
     np.testing.assert_allclose(raised, [-0.5, -0.5, -0.5, 1.5], atol=1e-6)
 
 
-def test_what_comes_into_the_clip_is_like_its_end() -> None:
-    later = Shift(0.2).apply(ramp()).values
-    np.testing.assert_allclose(later[:20], np.tile(ramp().values[0], (20, 1)), atol=1e-5)
-    np.testing.assert_allclose(later[20:], ramp().values[:80], atol=1e-5)
-    quick = Stretch(0.5).apply(ramp()).values
-    np.testing.assert_allclose(quick[50:], np.tile(ramp().values[-1], (50, 1)), atol=0.07)
+def test_shifted_in_values_repeat_the_end() -> None:
+    later = Shift(0.2).apply(dark_to_bright()).values
+    np.testing.assert_allclose(later[:20], np.tile(dark_to_bright().values[0], (20, 1)), atol=1e-5)
+    np.testing.assert_allclose(later[20:], dark_to_bright().values[:80], atol=1e-5)
+    quick = Stretch(0.5).apply(dark_to_bright()).values
+    np.testing.assert_allclose(quick[50:], np.tile(dark_to_bright().values[-1], (50, 1)), atol=0.07)
 
 
-def test_fades_lead_to_bands_alike() -> None:
+def test_fades_lead_to_equal_bands() -> None:
     faded = apply_edits(flat_texture(duration=1, tilt_nats=4), [FadeIn(0.5), FadeOut(0.2)]).tilt_nats
     assert abs(faded[0]) < 0.1
     assert abs(faded[-1]) < 0.2
@@ -244,7 +244,7 @@ def test_fades_lead_to_bands_alike() -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "remedy"),
+    ("text", "remedy"),
     [
         ("", "tilt NATS; brighter NATS"),
         ("gate -8", "raise BAND NATS"),
@@ -256,20 +256,20 @@ def test_fades_lead_to_bands_alike() -> None:
         ("fade 2", "fade in SECONDS"),
     ],
 )
-def test_words_that_mean_no_edit_are_refused_with_what_can_be_said(words: str, remedy: str) -> None:
-    with pytest.raises(SettingsError, match="is not understood") as refused:
-        parse_texture_edit(words)
-    assert remedy in refused.value.remedy
+def test_unknown_edits_are_refused_with_the_valid_forms(text: str, remedy: str) -> None:
+    with pytest.raises(SettingsError, match="is not understood") as raised:
+        parse_texture_edit(text)
+    assert remedy in raised.value.remedy
 
 
-@pytest.mark.parametrize("words", ["tilt nan", "tilt 25", "raise low inf", "scale -1", "smooth 61", "stretch 0"])
-def test_numbers_out_of_bounds_are_refused(words: str) -> None:
+@pytest.mark.parametrize("text", ["tilt nan", "tilt 25", "raise low inf", "scale -1", "smooth 61", "stretch 0"])
+def test_numbers_out_of_range_are_refused(text: str) -> None:
     with pytest.raises(SettingsError, match="is"):
-        parse_texture_edit(words)
+        parse_texture_edit(text)
 
 
-def test_each_edit_is_of_its_own_kind_of_curve() -> None:
+def test_edits_apply_only_to_their_kind_of_curve() -> None:
     with pytest.raises(SettingsError, match="not one-dimensional"):
-        Gate(-8).apply(ramp())
+        Gate(-8).apply(dark_to_bright())
     with pytest.raises(SettingsError, match="4 bands"):
         Tilt(2).apply(EnergyCurve(np.zeros(4), Fraction(100)))

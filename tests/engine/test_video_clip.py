@@ -1,4 +1,4 @@
-"""Clips and sample counts: exact, or refused."""
+"""Clips and sample counts: exact times, or an error."""
 
 from fractions import Fraction
 from pathlib import Path
@@ -23,7 +23,7 @@ FRAME_RATES = (
 
 
 @given(st.integers(1, 10**7), st.sampled_from(FRAME_RATES), st.sampled_from(RATES_HZ))
-def test_a_count_of_frames_has_the_nearest_count_of_samples(frames: int, frame_rate: Fraction, rate_hz: int) -> None:
+def test_sample_counts_are_rounded_to_nearest(frames: int, frame_rate: Fraction, rate_hz: int) -> None:
     duration_s = frames / frame_rate
     count = sample_count(duration_s, rate_hz)
     assert abs(count - duration_s * rate_hz) <= Fraction(1, 2)
@@ -47,27 +47,27 @@ def test_half_a_sample_rounds_up(duration_s: Fraction, rate_hz: int) -> None:
         (Fraction(3600 * 24), 48_000, 4_147_200_000),
     ],
 )
-def test_known_counts(duration_s: Fraction, rate_hz: int, samples: int) -> None:
+def test_known_sample_counts(duration_s: Fraction, rate_hz: int, samples: int) -> None:
     assert sample_count(duration_s, rate_hz) == samples
 
 
-def test_a_float_means_the_decimal_that_it_prints_as() -> None:
+def test_a_float_is_read_as_its_printed_decimal() -> None:
     clip = VideoClip("a.mp4", start=0.1, duration=0.3)
     assert (clip.start_s, clip.duration_s) == (Fraction(1, 10), Fraction(3, 10))
 
 
-def test_times_may_be_text_and_fractions() -> None:
+def test_times_may_be_strings_and_fractions() -> None:
     clip = VideoClip("a.mp4", start="1001/24000", duration=Fraction(1001, 30_000))
     assert (clip.start_s, clip.duration_s) == (Fraction(1001, 24_000), Fraction(1001, 30_000))
     assert clip.path == Path("a.mp4")
 
 
 @given(st.floats(0, 1e6, allow_nan=False))
-def test_every_float_start_is_kept_as_it_prints(start: float) -> None:
+def test_any_float_start_is_read_as_its_printed_decimal(start: float) -> None:
     assert VideoClip("a.mp4", start=start).start_s == Fraction(repr(start))
 
 
-def test_a_clip_is_named_by_its_file_unless_it_has_a_name() -> None:
+def test_the_default_name_of_a_clip_is_its_file_name() -> None:
     assert VideoClip("/films/door.mov").name == "door.mov"
     assert VideoClip("/films/door.mov", name="Door 2").name == "Door 2"
 
@@ -90,7 +90,7 @@ def test_a_clip_is_named_by_its_file_unless_it_has_a_name() -> None:
         (0, "-1e400", "duration"),
     ],
 )
-def test_a_time_that_is_none_is_refused_with_the_clip_and_the_field(start, duration, field) -> None:
+def test_an_invalid_time_is_refused_with_clip_and_field(start, duration, field) -> None:
     with pytest.raises(SettingsError, match=f"The {field} of Door 2 is ") as caught:
         VideoClip("door.mov", start=start, duration=duration, name="Door 2")
     assert caught.value.remedy.startswith("Give a")

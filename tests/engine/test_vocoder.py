@@ -1,4 +1,4 @@
-"""The vocoder: lengths, times, and phases that are drawn by position."""
+"""The vocoder: lengths, times, and phases drawn by position."""
 
 from dataclasses import replace
 
@@ -11,12 +11,12 @@ from rewas_engine.recipes.untrained_starter import TINY
 
 
 @pytest.mark.parametrize("frames", [1, 2, 7, 64, 513])
-def test_the_vocoder_makes_a_hop_for_each_frame(frames: int) -> None:
+def test_the_vocoder_returns_one_hop_per_frame(frames: int) -> None:
     vocoder = TINY.new_vocoder().eval()
     with torch.no_grad():
-        made = vocoder(torch.randn(2, frames, 64) - 6)
-    assert made.shape == (2, 160 * frames)
-    assert torch.isfinite(made).all()
+        waveforms = vocoder(torch.randn(2, frames, 64) - 6)
+    assert waveforms.shape == (2, 160 * frames)
+    assert torch.isfinite(waveforms).all()
 
 
 def test_noise_is_drawn_by_position() -> None:
@@ -28,12 +28,12 @@ def test_noise_is_drawn_by_position() -> None:
         part = vocoder(log_mel[:, 100:], places[100:])[0]
     assert torch.equal(whole, again)
     assert np.corrcoef(whole, other)[0, 1] < 0.9
-    # Far enough from its rim, a part sounds as it does within the whole.
+    # Away from its edges, a part gives the same samples as in the whole.
     rim = 60 * 160
     torch.testing.assert_close(part[rim:], whole[100 * 160 + rim :], atol=1e-5, rtol=0)
 
 
-def test_drawn_phases_are_even_and_alike_nowhere() -> None:
+def test_drawn_phases_are_uniform_and_uncorrelated() -> None:
     drawn = _draw_noise(torch.arange(2000)[None] + (5 << 31), 513)
     assert drawn.shape == (1, 513, 2000)
     counts = torch.histc(drawn, 20, -1, 1) / drawn.numel()
@@ -44,7 +44,7 @@ def test_drawn_phases_are_even_and_alike_nowhere() -> None:
     assert not torch.equal(table, _draw_noise(torch.arange(2000)[None] + (6 << 31), 513)[0])
 
 
-def test_a_vocoder_that_draws_nothing_needs_no_position() -> None:
+def test_a_vocoder_without_random_phases_needs_no_positions() -> None:
     vocoder = SpectralVocoder(width=16, blocks=1).eval()
     log_mel = torch.full((1, 40, 64), -6.0)
     with torch.no_grad():
@@ -52,7 +52,7 @@ def test_a_vocoder_that_draws_nothing_needs_no_position() -> None:
         assert torch.equal(vocoder(log_mel), vocoder(log_mel, torch.arange(40) + 77))
 
 
-def test_a_long_sound_is_vocoded_in_windows_as_in_one_pass(model) -> None:
+def test_vocoding_in_windows_equals_one_pass(model) -> None:
     log_mel = torch.randn(1704, 64, generator=torch.Generator().manual_seed(0)) - 7
     whole = model.sound_generator.vocoder.vocode(log_mel, 1704 * 160)
     with torch.no_grad():
@@ -62,8 +62,8 @@ def test_a_long_sound_is_vocoded_in_windows_as_in_one_pass(model) -> None:
 
 
 @pytest.mark.parametrize("corrections", [0, 4])
-def test_a_frame_is_heard_at_its_own_time(corrections: int) -> None:
-    # What changes in one frame of the log-mel changes the waveform there, and by corrections a little around it.
+def test_a_frame_affects_only_its_own_time(corrections: int) -> None:
+    # A change in one log-mel frame changes the waveform there, and the corrections spread it slightly.
     vocoder = replace(TINY, vocoder_corrections=corrections).new_vocoder().eval()
     log_mel = torch.full((1, 200, 64), -6.0)
     struck = log_mel.clone()

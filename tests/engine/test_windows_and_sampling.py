@@ -1,4 +1,4 @@
-"""Windows over any length, and the sampler, both with everything else taken away."""
+"""Windows over any length, and sampling with exact predictions."""
 
 import numpy as np
 import pytest
@@ -20,7 +20,7 @@ def layouts(draw) -> tuple[int, int, int]:
 
 
 @given(layouts())
-def test_windows_cover_everything_and_overlap_as_asked(layout: tuple[int, int, int]) -> None:
+def test_windows_cover_everything_with_the_requested_overlap(layout: tuple[int, int, int]) -> None:
     total, window, overlap = layout
     starts = window_starts(total, window, overlap)
     assert starts[0] == 0
@@ -28,12 +28,12 @@ def test_windows_cover_everything_and_overlap_as_asked(layout: tuple[int, int, i
     steps = np.diff(starts)
     assert (steps > 0).all()
     assert (window - steps >= overlap).all()
-    # Evenly spread: no two overlaps differ by more than one position.
+    # Windows are evenly spaced: overlaps differ by at most one position.
     assert steps.size == 0 or steps.max() - steps.min() <= 1
 
 
 @given(layouts())
-def test_there_are_no_more_windows_than_needed(layout: tuple[int, int, int]) -> None:
+def test_the_number_of_windows_is_minimal(layout: tuple[int, int, int]) -> None:
     total, window, overlap = layout
     count = len(window_starts(total, window, overlap))
     assert count == 1 or window + (count - 2) * (window - overlap) < total
@@ -41,7 +41,7 @@ def test_there_are_no_more_windows_than_needed(layout: tuple[int, int, int]) -> 
 
 @limits(max_examples=40)
 @given(layouts(), st.integers(0, 1000))
-def test_blending_what_was_cut_gives_it_back(layout: tuple[int, int, int], seed: int) -> None:
+def test_blending_restores_cut_windows(layout: tuple[int, int, int], seed: int) -> None:
     total, window, overlap = layout
     whole = torch.from_numpy(np.random.default_rng(seed).normal(size=(3, total, 2)).astype(np.float32))
     starts = window_starts(total, window, overlap)
@@ -52,14 +52,14 @@ def test_blending_what_was_cut_gives_it_back(layout: tuple[int, int, int], seed:
 
 @limits(max_examples=40)
 @given(layouts(), st.integers(0, 1000))
-def test_joining_what_was_cut_gives_it_back_to_the_bit(layout: tuple[int, int, int], seed: int) -> None:
+def test_joining_restores_cut_windows_exactly(layout: tuple[int, int, int], seed: int) -> None:
     total, window, overlap = layout
     whole = torch.from_numpy(np.random.default_rng(seed).normal(size=total).astype(np.float32))
     starts = window_starts(total, window, overlap)
     assert torch.equal(join(cut(whole, starts, window, dim=0), starts, window, total), whole)
 
 
-def test_a_blend_goes_over_gradually() -> None:
+def test_a_blend_is_gradual() -> None:
     parts = torch.stack([torch.zeros(8), torch.ones(8)])
     blended = blend(parts, [0, 4], 12, dim=0)
     assert torch.equal(blended[:4], torch.zeros(4))
@@ -75,7 +75,7 @@ def circles(draw) -> tuple[int, int, int]:
 
 @limits(max_examples=60)
 @given(circles(), st.integers(0, 1000))
-def test_what_was_cut_from_a_circle_gives_it_back(circle: tuple[int, int, int], seed: int) -> None:
+def test_blending_restores_windows_of_a_circle(circle: tuple[int, int, int], seed: int) -> None:
     total, window, overlap = circle
     whole = torch.from_numpy(np.random.default_rng(seed).normal(size=(3, total, 2)).astype(np.float32))
     starts = circular_starts(total, window, overlap)
@@ -87,7 +87,7 @@ def test_what_was_cut_from_a_circle_gives_it_back(circle: tuple[int, int, int], 
 
 @limits(max_examples=30)
 @given(circles(), st.integers(1, 399))
-def test_a_circle_has_no_beginning(circle: tuple[int, int, int], turn: int) -> None:
+def test_circular_windows_do_not_depend_on_the_start(circle: tuple[int, int, int], turn: int) -> None:
     total, window, overlap = circle
     whole = torch.from_numpy(np.random.default_rng(total).normal(size=(total,)).astype(np.float32))
     starts = circular_starts(total, window, overlap)
@@ -95,7 +95,7 @@ def test_a_circle_has_no_beginning(circle: tuple[int, int, int], turn: int) -> N
     assert torch.equal(cut(whole.roll(-turn), starts, window, dim=0), cut(whole, turned, window, dim=0))
 
 
-def test_a_join_goes_over_in_the_middle() -> None:
+def test_a_join_switches_in_the_middle_of_the_overlap() -> None:
     parts = torch.stack([torch.zeros(8), torch.ones(8)])
     assert join(parts, [0, 4], 8, 12).tolist() == [0] * 6 + [1] * 6
 
@@ -118,7 +118,7 @@ def _velocity_schedule() -> DDIMScheduler:
 
 
 def _oracle(schedule: DDIMScheduler, clean: torch.Tensor, velocity: bool):
-    """A denoiser that knows what is beneath the noise."""
+    """A denoiser that knows the clean latents."""
 
     def predict(latents: torch.Tensor, timestep: torch.Tensor) -> torch.Tensor:
         kept = schedule.alphas_cumprod[timestep]
@@ -132,11 +132,11 @@ def _oracle(schedule: DDIMScheduler, clean: torch.Tensor, velocity: bool):
 
 @pytest.mark.parametrize("num_inference_steps", [2, 20, 200])
 @pytest.mark.parametrize("eta", [0.0, 1.0])
-def test_an_oracle_leads_from_noise_to_the_truth(num_inference_steps: int, eta: float) -> None:
+def test_sampling_with_a_perfect_noise_prediction(num_inference_steps: int, eta: float) -> None:
     schedule, clean = _epsilon_schedule(), torch.randn(8, 16, 4, generator=torch.Generator().manual_seed(5))
     generator = torch.Generator().manual_seed(1)
     noise = torch.randn(clean.shape, generator=generator)
-    made = sample(
+    sampled = sample(
         _oracle(schedule, clean, velocity=False),
         noise,
         schedule,
@@ -144,17 +144,17 @@ def test_an_oracle_leads_from_noise_to_the_truth(num_inference_steps: int, eta: 
         eta=eta,
         generator=generator,
     )
-    # The last step ends at the schedule's first alpha, 0.9985, and not at 1: some noise remains.
-    assert (made - clean).abs().max() < 0.3
-    assert (made - clean).pow(2).mean().sqrt() < 0.05
+    # The last step ends at the first alpha of the schedule, 0.9985 instead of 1, so some noise remains.
+    assert (sampled - clean).abs().max() < 0.3
+    assert (sampled - clean).pow(2).mean().sqrt() < 0.05
 
 
 @pytest.mark.parametrize("num_inference_steps", [1, 2, 20])
-def test_an_oracle_of_velocity_leads_from_pure_noise_to_the_truth(num_inference_steps: int) -> None:
+def test_sampling_with_a_perfect_velocity_prediction(num_inference_steps: int) -> None:
     schedule, clean = _velocity_schedule(), torch.randn(8, 16, 4, generator=torch.Generator().manual_seed(5)) * 2 - 1
     generator = torch.Generator().manual_seed(1)
     noise = torch.randn(clean.shape, generator=generator)
-    made = sample(
+    sampled = sample(
         _oracle(schedule, clean, velocity=True),
         noise,
         schedule,
@@ -162,10 +162,10 @@ def test_an_oracle_of_velocity_leads_from_pure_noise_to_the_truth(num_inference_
         eta=0.0,
         generator=generator,
     )
-    assert (made - clean).pow(2).mean().sqrt() < 0.08
+    assert (sampled - clean).pow(2).mean().sqrt() < 0.08
 
 
-def _sampled(seed: int, eta: float, on_step=None) -> torch.Tensor:
+def _sample(seed: int, eta: float, on_step=None) -> torch.Tensor:
     generator = torch.Generator().manual_seed(seed)
     noise = torch.randn(2, 6, 4, generator=generator)
     return sample(
@@ -180,12 +180,12 @@ def _sampled(seed: int, eta: float, on_step=None) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("eta", [0.0, 1.0])
-def test_one_seed_is_one_result(eta: float) -> None:
-    assert torch.equal(_sampled(3, eta), _sampled(3, eta))
-    assert not torch.equal(_sampled(3, eta), _sampled(4, eta))
+def test_the_same_seed_gives_the_same_result(eta: float) -> None:
+    assert torch.equal(_sample(3, eta), _sample(3, eta))
+    assert not torch.equal(_sample(3, eta), _sample(4, eta))
 
 
-def test_the_schedule_that_was_given_is_not_changed() -> None:
+def test_the_given_schedule_is_not_changed() -> None:
     schedule = _epsilon_schedule()
     before = {name: repr(value) for name, value in vars(schedule).items()}
     generator = torch.Generator().manual_seed(0)
@@ -200,9 +200,9 @@ def test_the_schedule_that_was_given_is_not_changed() -> None:
     assert {name: repr(value) for name, value in vars(schedule).items()} == before
 
 
-def test_steps_are_counted_and_an_exception_ends_them() -> None:
+def test_steps_are_counted_and_an_exception_ends_sampling() -> None:
     steps: list[int] = []
-    _sampled(0, 0.0, steps.append)
+    _sample(0, 0.0, steps.append)
     assert steps == [1, 2, 3, 4, 5]
 
     def stop_at_two(finished: int) -> None:
@@ -212,78 +212,88 @@ def test_steps_are_counted_and_an_exception_ends_them() -> None:
 
     steps.clear()
     with pytest.raises(KeyboardInterrupt):
-        _sampled(0, 0.0, stop_at_two)
+        _sample(0, 0.0, stop_at_two)
     assert steps == [1, 2]
 
 
-def test_guidance_moves_away_from_the_unconditional() -> None:
+def test_guidance_moves_away_from_the_unconditional_prediction() -> None:
     conditional, unconditional = torch.tensor([2.0]), torch.tensor([1.0])
     assert apply_guidance(conditional, unconditional, 1).item() == 2
     assert apply_guidance(conditional, unconditional, 0).item() == 1
     assert apply_guidance(conditional, unconditional, 3).item() == 4
 
 
-def _made_again(kept: torch.Tensor, strength: float, seen: list[torch.Tensor] | None = None) -> torch.Tensor:
+def _inpainting_change(
+    keep_mask: torch.Tensor, strength: float, recorded: list[torch.Tensor] | None = None
+) -> torch.Tensor:
     schedule = _velocity_schedule()
     old = torch.randn(8, 12, 16, generator=torch.Generator().manual_seed(9))
     new = torch.randn(8, 12, 16, generator=torch.Generator().manual_seed(10))
     predict = _oracle(schedule, new, velocity=True)
 
-    def watched(latents: torch.Tensor, timestep: torch.Tensor) -> torch.Tensor:
-        if seen is not None:
-            seen.append(latents.clone())
+    def predict_and_record(latents: torch.Tensor, timestep: torch.Tensor) -> torch.Tensor:
+        if recorded is not None:
+            recorded.append(latents.clone())
         return predict(latents, timestep)
 
     generator = torch.Generator().manual_seed(1)
     noise = torch.randn(old.shape, generator=generator)
-    known = KnownLatents(old, kept, strength)
+    known = KnownLatents(old, keep_mask, strength)
     return (
-        sample(watched, noise, schedule, num_inference_steps=10, eta=0.0, generator=generator, known_latents=known)
+        sample(
+            predict_and_record,
+            noise,
+            schedule,
+            num_inference_steps=10,
+            eta=0.0,
+            generator=generator,
+            known_latents=known,
+        )
         - old
     )
 
 
-def test_kept_positions_come_out_to_the_bit_and_the_others_are_new() -> None:
-    kept = torch.zeros(12, dtype=torch.bool)
-    kept[:5] = True
-    change = _made_again(kept, 1.0).abs().mean(dim=(0, 2))
+def test_kept_positions_are_identical_and_the_others_are_new() -> None:
+    keep_mask = torch.zeros(12, dtype=torch.bool)
+    keep_mask[:5] = True
+    change = _inpainting_change(keep_mask, 1.0).abs().mean(dim=(0, 2))
     assert (change[:5] == 0).all()
     assert (change[5:] > 0.1).all()
 
 
-def test_what_is_kept_is_as_noisy_as_the_rest_at_every_step() -> None:
-    kept, seen = torch.zeros(12, dtype=torch.bool), []
-    kept[:6] = True
-    _made_again(kept, 1.0, seen)
-    for step, latents in enumerate(seen):
+def test_kept_positions_have_the_noise_level_of_each_step() -> None:
+    keep_mask, recorded = torch.zeros(12, dtype=torch.bool), []
+    keep_mask[:6] = True
+    _inpainting_change(keep_mask, 1.0, recorded)
+    for step, latents in enumerate(recorded):
         assert latents[:, :6].std() == pytest.approx(float(latents[:, 6:].std()), rel=0.15), step
 
 
-def test_the_share_that_is_strength_is_the_share_of_steps() -> None:
+def test_strength_is_the_share_of_steps() -> None:
     none = torch.zeros(12, dtype=torch.bool)
     for strength, steps in ((1.0, 10), (0.5, 5), (0.26, 3), (0.01, 1)):
-        seen: list[torch.Tensor] = []
-        _made_again(none, strength, seen)
-        assert len(seen) == steps == effective_num_steps(10, strength)
+        recorded: list[torch.Tensor] = []
+        _inpainting_change(none, strength, recorded)
+        assert len(recorded) == steps == effective_num_steps(10, strength)
 
 
-def test_little_noise_leaves_a_trace_of_the_old_and_all_of_it_none() -> None:
+def test_a_lower_strength_keeps_more_of_the_original() -> None:
     schedule = _velocity_schedule()
     old = torch.randn(8, 12, 16, generator=torch.Generator().manual_seed(9))
 
-    def hesitant(latents: torch.Tensor, timestep: torch.Tensor) -> torch.Tensor:
-        """The best guess of the velocity where both what is clean and the noise are standard normal."""
+    def predict_zero(latents: torch.Tensor, timestep: torch.Tensor) -> torch.Tensor:
+        """The best guess of the velocity if clean latents and noise are both standard normal."""
         return torch.zeros_like(latents)
 
-    distances = []
+    correlations = []
     for strength in (0.1, 0.3, 0.6, 1.0):
         generator = torch.Generator().manual_seed(1)
         noise = torch.randn(old.shape, generator=generator)
         known = KnownLatents(old, torch.zeros(12, dtype=torch.bool), strength)
-        made = sample(
-            hesitant, noise, schedule, num_inference_steps=10, eta=0.0, generator=generator, known_latents=known
+        sampled = sample(
+            predict_zero, noise, schedule, num_inference_steps=10, eta=0.0, generator=generator, known_latents=known
         )
-        distances.append(float(np.corrcoef(made.flatten(), old.flatten())[0, 1]))
-    assert distances == sorted(distances, reverse=True)
-    assert distances[0] > 0.85
-    assert abs(distances[-1]) < 0.1
+        correlations.append(float(np.corrcoef(sampled.flatten(), old.flatten())[0, 1]))
+    assert correlations == sorted(correlations, reverse=True)
+    assert correlations[0] > 0.85
+    assert abs(correlations[-1]) < 0.1

@@ -1,6 +1,6 @@
-"""A family of backbones that is no part of the engine: another rate, hop and number of bins, and networks of its own.
+"""A family of backbones outside the engine, with its own rate, hop, number of bins and networks.
 
-It has no latent diffusion model behind it at all, only what the engine asks of one.
+It contains no latent diffusion model, only the interface that the engine needs.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ PATCH = 5
 
 
 class Tone(ModelMixin, ConfigMixin):
-    """One number, for every part that this family has no better use for."""
+    """One number. Used for every component that this family does not need."""
 
     config_name = "config.json"
 
@@ -43,7 +43,7 @@ class Tone(ModelMixin, ConfigMixin):
 
 
 class Tones(Backbone):
-    """Latents are means of patches; the denoiser pulls them to the energy; the vocoder is noise as loud as the mel."""
+    """Latents are means of patches, the denoiser moves them to the energy, the vocoder is noise as loud as the mel."""
 
     def __init__(self, components: Mapping[str, Any], audio: MelConfig, device: str) -> None:
         self.components, self.audio, self.device = components, audio, device
@@ -84,9 +84,9 @@ class Tones(Backbone):
         hints: torch.Tensor | None,
         strength: float,
     ) -> torch.Tensor:
-        wanted = torch.zeros_like(sample) if hints is None else strength * hints * self.components["adapter"].factor
-        kept = self.schedule.alphas_cumprod[int(timestep)]
-        return (sample - kept.sqrt() * wanted) / (1 - kept).sqrt() * self.components["denoiser"].factor
+        target = torch.zeros_like(sample) if hints is None else strength * hints * self.components["adapter"].factor
+        alpha = self.schedule.alphas_cumprod[int(timestep)]
+        return (sample - alpha.sqrt() * target) / (1 - alpha).sqrt() * self.components["denoiser"].factor
 
     def vocode(self, log_mels: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
         levels = log_mels.mean(dim=-1).repeat_interleave(self.audio.hop_samples, dim=1)
@@ -98,7 +98,7 @@ FAMILY = Family("tones", {"Tone": loader_from_config(Tone)}, Tones)
 
 
 def write_tones_pack(folder: Path) -> Path:
-    """A pack of the family, whole in every part."""
+    """Write a complete pack of the family."""
     with new_pack_folder(folder) as unfinished:
         classes = dict.fromkeys(ROLES, "Tone") | {"schedule": "DDIMScheduler"}
         components = {role: Tone() for role in ROLES if role != "schedule"}

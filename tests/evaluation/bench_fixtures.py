@@ -28,17 +28,17 @@ class ScriptedJudge(Judge):
 
     def __init__(self) -> None:
         super().__init__(JudgeNetwork(classes=CLASS_NAMES), {})
-        self._told: list[tuple[FloatArray, str]] = []
+        self._known: list[tuple[FloatArray, str]] = []
 
-    def tell(self, log_mels: NDArray[np.float32], names: Sequence[str]) -> None:
-        self._told += zip(log_mels, names, strict=True)
+    def set_classes(self, log_mels: NDArray[np.float32], names: Sequence[str]) -> None:
+        self._known += zip(log_mels, names, strict=True)
 
     def classify(self, log_mels: torch.Tensor) -> NDArray[np.float32]:
-        said = np.zeros((len(log_mels), len(self.classes)), np.float32)
+        probabilities = np.zeros((len(log_mels), len(self.classes)), np.float32)
         for row, log_mel in enumerate(log_mels.numpy()):
-            distances = [float(np.abs(known - log_mel).mean()) for known, _ in self._told]
-            said[row, self.classes.index(self._told[int(np.argmin(distances))][1])] = 1
-        return said
+            distances = [float(np.abs(known - log_mel).mean()) for known, _ in self._known]
+            probabilities[row, self.classes.index(self._known[int(np.argmin(distances))][1])] = 1
+        return probabilities
 
 
 def make_clip(
@@ -76,7 +76,7 @@ def clicks(times_s: NDArray[np.float64], gains: Sequence[float] | None = None) -
     return sound
 
 
-def struck_clip(class_name: str = "drum_hit") -> BenchClip:
+def strike_clip(class_name: str = "drum_hit") -> BenchClip:
     """A clip with strikes at STRIKES_S, each softer than the one before."""
     scene = replace(
         sample_scene(0, class_name),

@@ -27,13 +27,13 @@ class ScriptedJoint(JointScorer):
     def known_words(self) -> tuple[str, ...]:
         return tuple(self._known_words)
 
-    def tell_text(self, text: str, vector: FloatArray) -> None:
+    def set_text_vector(self, text: str, vector: FloatArray) -> None:
         self._texts[text] = vector
 
-    def tell_picture(self, frames: NDArray[np.uint8], vector: FloatArray) -> None:
+    def set_video_vector(self, frames: NDArray[np.uint8], vector: FloatArray) -> None:
         self._pictures[frames.tobytes()] = vector
 
-    def tell_sound(self, log_mel: torch.Tensor, vector: FloatArray) -> None:
+    def set_sound_vector(self, log_mel: torch.Tensor, vector: FloatArray) -> None:
         self._sounds[log_mel.numpy().tobytes()] = vector
 
     def embed_text(self, prompts: Sequence[str]) -> torch.Tensor:
@@ -53,17 +53,17 @@ class ScriptedJoint(JointScorer):
         return self._known_words[text] if text in self._known_words else self._texts[text]
 
     def embed_video(self, frames: NDArray[np.uint8]) -> torch.Tensor:
-        return mean_direction(self._one_after_another(frames))
+        return mean_direction(self._vectors_in_sequence(frames))
 
     def embed_spans(
         self, frames: NDArray[np.uint8], frame_rate: Fraction
     ) -> tuple[tuple[tuple[Fraction, Fraction], ...], torch.Tensor]:
-        parts = self._one_after_another(frames)
-        lasts_s = len(frames) / frame_rate / len(parts)
-        return tuple((place * lasts_s, (place + 1) * lasts_s) for place in range(len(parts))), parts
+        parts = self._vectors_in_sequence(frames)
+        duration_s = len(frames) / frame_rate / len(parts)
+        return tuple((index * duration_s, (index + 1) * duration_s) for index in range(len(parts))), parts
 
-    def _one_after_another(self, frames: NDArray[np.uint8]) -> torch.Tensor:
-        """Vectors [P, width] of known videos of equal length that follow each other."""
+    def _vectors_in_sequence(self, frames: NDArray[np.uint8]) -> torch.Tensor:
+        """Vectors [P, width] of known videos of equal length, one after the other."""
         if frames.tobytes() in self._pictures:
             return torch.from_numpy(self._pictures[frames.tobytes()])[None]
         halves = np.split(frames, 2)

@@ -66,7 +66,7 @@ def perfect_bench(model: ReWaS, classes: Sequence[str] = TWO_CLASSES, clips_per_
     )
     real = np.stack([clip.log_mel for clip in clips])
     noise = np.random.default_rng(0).normal(-6, 1, real.shape).astype(np.float32)
-    given = {
+    results = {
         "plain": real,
         "paraphrased": real,
         "plain_vocoded": real,
@@ -75,5 +75,5 @@ def perfect_bench(model: ReWaS, classes: Sequence[str] = TWO_CLASSES, clips_per_
         "swapped": real,
     }
     # Cached properties that are set are not generated again.
-    vars(bench).update(given)
+    vars(bench).update(results)
     return bench

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 import torch
-from bench_fixtures import SILENT, STRIKES_S, ScriptedJudge, clicks, make_bench, struck_clip, values_of
+from bench_fixtures import SILENT, STRIKES_S, ScriptedJudge, clicks, make_bench, strike_clip, values_of
 from pack_fixtures import full_model
 
 from rewas_engine.conditioning.controls import Controls
@@ -18,8 +18,8 @@ from rewas_engine.training.corpus import world_front_end
 ALL, HALF, LATE = clicks(STRIKES_S), clicks(STRIKES_S[:2]), clicks(STRIKES_S + 0.2)
 MORE = clicks(np.append(STRIKES_S, [0.75, 1.25]), [1.0] * 4 + [0.5] * 2)
 """All strikes and two softer ones between them: the least confident are wrong, which costs no precision."""
-SAID = ((ALL, "drum_hit"), (HALF, "bell"), (LATE, "fire"), (MORE, "rain"), (SILENT, "wind"))
-ASKED = ("drum_hit", "bell", "drum_hit", "drum_hit")
+JUDGED = ((ALL, "drum_hit"), (HALF, "bell"), (LATE, "fire"), (MORE, "rain"), (SILENT, "wind"))
+REQUESTED = ("drum_hit", "bell", "drum_hit", "drum_hit")
 SOUNDS = {
     "none": [SILENT] * 4,
     "energy": [ALL, HALF, MORE, LATE],
@@ -37,15 +37,15 @@ def section(tmp_path_factory: pytest.TempPathFactory) -> Section:
         return np.full((len(prompts), 1, 1), MARKS["_and_".join(controls[0].names)], np.float32)
 
     def vocode(log_mels: FloatArray, clips: Sequence[BenchClip]) -> list[FloatArray]:
-        assert tuple(clip.class_name for clip in clips) == ASKED
+        assert tuple(clip.class_name for clip in clips) == REQUESTED
         return SOUNDS[list(MARKS)[int(log_mels[0, 0, 0])]]
 
     judge = ScriptedJudge()
-    for sound, name in SAID:
-        judge.tell(world_front_end().log_mel(torch.from_numpy(sound)[None]).numpy(), [name])
+    for sound, name in JUDGED:
+        judge.set_classes(world_front_end().log_mel(torch.from_numpy(sound)[None]).numpy(), [name])
     bench = make_bench(
         full_model(tmp_path_factory.mktemp("pack")),
-        [struck_clip(name) for name in ASKED for _ in range(4)],
+        [strike_clip(name) for name in REQUESTED for _ in range(4)],
         judge,
         uncontrolled=np.full((16, 1, 1), MARKS["none"], np.float32),
         plain_waveforms=[sound for counted in SOUNDS["energy"] for sound in (counted, SILENT, SILENT, SILENT)],
@@ -77,5 +77,5 @@ def test_figures_are_those_of_the_table(section: Section) -> None:
     assert (section.details["clips"], section.details["counted"]) == (4, 4)
     figures = values_of(section)
     table = section.details["table"]
-    told = {f"ablation_{name}_{key}": value for name in CONDITIONS for key, value in table[name].items()}
-    assert figures == pytest.approx(told, abs=1e-4)
+    from_table = {f"ablation_{name}_{key}": value for name in CONDITIONS for key, value in table[name].items()}
+    assert figures == pytest.approx(from_table, abs=1e-4)

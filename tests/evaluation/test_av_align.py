@@ -1,4 +1,4 @@
-"""AV-Align on cases with known answers, some of them computed by the paper's release."""
+"""AV-Align on cases with known results, some of them computed with the release of the paper."""
 
 from fractions import Fraction
 from pathlib import Path
@@ -28,11 +28,11 @@ peaks = st.lists(st.integers(0, 100), min_size=1, max_size=12).map(lambda tenths
         ),
     ],
 )
-def test_the_release_gives_the_same(audio_s: list[float], video_s: list[float], frame_rate: int, score: float) -> None:
+def test_scores_match_the_release(audio_s: list[float], video_s: list[float], frame_rate: int, score: float) -> None:
     assert av_align(np.array(audio_s), np.array(video_s), frame_rate) == score
 
 
-def test_perfect_and_shifted() -> None:
+def test_perfect_and_shifted_onsets() -> None:
     times_s = np.array([0.5, 1.0, 2.0])
     rate = Fraction(24_000, 1001)
     for one_to_one in (False, True):
@@ -41,11 +41,11 @@ def test_perfect_and_shifted() -> None:
         assert av_align(times_s, times_s + 1.1 / float(rate), rate, one_to_one=one_to_one) == 0.0
 
 
-def test_a_whole_frame_apart_is_apart_as_published() -> None:
+def test_a_distance_of_one_frame_does_not_match() -> None:
     assert av_align(np.array([1.0]), np.array([1.25]), 4) == 0.0
 
 
-def test_empty_sides() -> None:
+def test_scores_without_peaks() -> None:
     times_s, none = np.array([0.5, 1.0]), np.empty(0)
     assert av_align(none, none, 25) == 1.0
     assert av_align(times_s, none, 25) == 0.0
@@ -69,17 +69,17 @@ def blob(shift_pixels: float) -> np.ndarray:
     return 200 * np.exp(-(((rows - 24) / 7) ** 2 + ((columns - 16 - shift_pixels) / 7) ** 2))
 
 
-def test_the_flow_is_as_long_as_the_motion() -> None:
+def test_the_flow_has_the_magnitude_of_the_motion() -> None:
     texture = np.random.default_rng(0).uniform(0, 255, (72, 72))
-    picture = np.stack([np.roll(texture, step, axis=1) for step in range(-1, 2)]).mean(axis=0).repeat(2, axis=1)
-    moved = np.stack([picture[:64, 40:104], picture[:64, 38:102], picture[:64, 38:102]]).astype(np.uint8)
+    image = np.stack([np.roll(texture, step, axis=1) for step in range(-1, 2)]).mean(axis=0).repeat(2, axis=1)
+    moved = np.stack([image[:64, 40:104], image[:64, 38:102], image[:64, 38:102]]).astype(np.uint8)
     magnitude = flow_magnitude(moved)
     assert magnitude[1] == pytest.approx(2.0, abs=0.3)
     assert magnitude[0] == magnitude[1]
     assert magnitude[2] == 0.0
 
 
-def test_peaks_are_where_motion_is_fastest() -> None:
+def test_peaks_are_at_the_fastest_motion() -> None:
     speeds = np.array([0, 0.5, 1, 3, 1, 0.5, 0, 0, 1, 2, 4, 2, 0])
     frames = np.stack([blob(shift) for shift in np.cumsum(speeds)]).astype(np.uint8)
     assert motion_peaks(frames, Fraction(25)).tolist() == [3 / 25, 10 / 25]
@@ -90,7 +90,7 @@ def test_still_frames_have_no_peaks() -> None:
     assert motion_peaks(np.zeros((1, 32, 32), np.uint8), 25).size == 0
 
 
-@pytest.mark.skipif(not PARITY.is_file(), reason="the release's numbers are not available")
+@pytest.mark.skipif(not PARITY.is_file(), reason="the reference arrays of the release are not available")
 def test_peaks_of_the_release_are_found_with_our_flow() -> None:
     golden = np.load(PARITY)
     frames = np.round(golden["frames_bgr_uint8"] @ np.array([0.114, 0.587, 0.299])).astype(np.uint8)

@@ -36,30 +36,30 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> ReWaS:
 def test_each_condition_changes_one_thing(
     model: ReWaS, condition: str, prompts: list[str], energies: list[FloatArray], strength: float
 ) -> None:
-    asked: list[tuple[Sequence[str], Sequence[Controls], SamplingSettings | None]] = []
+    requests: list[tuple[Sequence[str], Sequence[Controls], SamplingSettings | None]] = []
 
     def generate(
         what: str, prompts: Sequence[str], controls: Sequence[Controls], settings: SamplingSettings | None = None
     ) -> FloatArray:
-        asked.append((prompts, controls, settings))
+        requests.append((prompts, controls, settings))
         return mels_of([STEPS, STEPS])
 
     bench = make_bench(model, CLIPS, generate=generate)
     assert bench.settings.control_strength == 1
     np.testing.assert_array_equal(getattr(bench, condition), mels_of([STEPS, STEPS]))
-    ((words, controls, settings),) = asked
-    assert list(words) == prompts
+    ((texts, controls, settings),) = requests
+    assert list(texts) == prompts
     assert [each.names for each in controls] == [("energy",)] * 2
     for each, energy in zip(controls, energies, strict=True):
         np.testing.assert_allclose(each.energy, energy, atol=1e-6)
     assert (settings or bench.settings).control_strength == strength
 
 
-def test_plain_vocoded_goes_through_the_vocoder(model: ReWaS) -> None:
-    given: list[FloatArray] = []
+def test_plain_vocoded_uses_the_vocoder(model: ReWaS) -> None:
+    received: list[FloatArray] = []
 
     def vocode(log_mels: FloatArray, clips: Sequence[BenchClip]) -> list[FloatArray]:
-        given.extend(log_mels)
+        received.extend(log_mels)
         return [np.full(8, number, np.float32) for number in range(len(clips))]
 
     def log_mels(waveforms: Sequence[FloatArray]) -> FloatArray:
@@ -67,4 +67,4 @@ def test_plain_vocoded_goes_through_the_vocoder(model: ReWaS) -> None:
 
     bench = make_bench(model, CLIPS, plain=mels_of([ACROSS, STEPS]), vocode=vocode, log_mels=log_mels)
     assert bench.plain_vocoded.ravel().tolist() == [0, 1]
-    np.testing.assert_array_equal(np.stack(given), bench.plain)
+    np.testing.assert_array_equal(np.stack(received), bench.plain)

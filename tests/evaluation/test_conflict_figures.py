@@ -1,4 +1,4 @@
-"""The figures of the conflict check, on cases with known answers."""
+"""Figures of the conflict check on cases with known results."""
 
 from fractions import Fraction
 
@@ -22,14 +22,16 @@ def test_the_calibration_error_of_known_cases() -> None:
     assert calibration_error(np.where(many, 0.9, 0.1), many) == pytest.approx(0.1)
 
 
-def halved(moments: list[tuple[float, float]]) -> HalvedClip:
-    told = tuple(ConflictSpan(Fraction(begin), Fraction(end), 0.1, "rain") for begin, end in moments)
-    seen = Evidence(0.4, (EvidenceSpan(Fraction(0), Fraction(8), 0.5, "rain", 0.5),), (), 1.0)
-    return HalvedClip(ConflictReport("unsure", 0.4, "Told.", told), seen, "a bell", Fraction(4), Fraction(8))
+def half_result(spans_s: list[tuple[float, float]]) -> HalvedClip:
+    conflict_spans = tuple(ConflictSpan(Fraction(begin), Fraction(end), 0.1, "rain") for begin, end in spans_s)
+    evidence = Evidence(0.4, (EvidenceSpan(Fraction(0), Fraction(8), 0.5, "rain", 0.5),), (), 1.0)
+    return HalvedClip(
+        ConflictReport("unsure", 0.4, "Explained.", conflict_spans), evidence, "a bell", Fraction(4), Fraction(8)
+    )
 
 
 @pytest.mark.parametrize(
-    ("moments", "overlap", "false_share"),
+    ("spans_s", "overlap", "false_share"),
     [
         ([], 0, 0),
         ([(4, 8)], 1, 0),
@@ -39,26 +41,26 @@ def halved(moments: list[tuple[float, float]]) -> HalvedClip:
         ([(0, 1), (4, 8)], 0.8, 0.25),
     ],
 )
-def test_the_half_that_was_found(moments, overlap: float, false_share: float) -> None:
-    found = halved(moments)
+def test_the_overlap_with_the_replaced_half(spans_s, overlap: float, false_share: float) -> None:
+    found = half_result(spans_s)
     assert found.overlap == pytest.approx(overlap)
     assert found.false_share == pytest.approx(false_share)
 
 
-def judged(own: bool, belongs: int, verdict: str, score: float, names_it: bool = False) -> CheckedPrompt:
-    return CheckedPrompt(own, belongs, ConflictReport(verdict, score, "Told."), names_it)
+def judged_prompt(own: bool, belongs: int, verdict: str, score: float, names_it: bool = False) -> CheckedPrompt:
+    return CheckedPrompt(own, belongs, ConflictReport(verdict, score, "Explained."), names_it)
 
 
 def test_figures_of_known_verdicts() -> None:
-    given = [
-        judged(True, 1, "agree", 0.9),
-        judged(True, 1, "conflict", 0.1),
-        judged(False, -1, "conflict", 0.05, True),
-        judged(False, -1, "agree", 0.95),
-        judged(False, 0, "unsure", 0.5),
-        judged(False, 1, "agree", 0.9),
+    judged_prompts = [
+        judged_prompt(True, 1, "agree", 0.9),
+        judged_prompt(True, 1, "conflict", 0.1),
+        judged_prompt(False, -1, "conflict", 0.05, True),
+        judged_prompt(False, -1, "agree", 0.95),
+        judged_prompt(False, 0, "unsure", 0.5),
+        judged_prompt(False, 1, "agree", 0.9),
     ]
-    section = build_section(given, [halved([(4, 8)]), halved([])])
+    section = build_section(judged_prompts, [half_result([(4, 8)]), half_result([])])
     found = {figure.key.removeprefix("conflict_"): figure.value for figure in section.figures}
     assert found["auc"] == pytest.approx((0.5 + 1 + 0 + 1 + 1 + 0 + 0 + 0) / 8)
     assert (found["right_agree"], found["right_conflict"]) == (0.5, 0.5)
@@ -71,14 +73,14 @@ def test_figures_of_known_verdicts() -> None:
 @pytest.mark.weights
 def test_the_shipped_pack_separates_right_from_wrong_prompts() -> None:
     model = ReWaS.from_pretrained("starter", device="cpu")
-    told = []
+    progress = []
     scenes = DEVELOPMENT.visible(24)
-    given, halves = judge_scenes(model, scenes, lambda done, total: told.append((done, total)))
-    figures = {figure.key: figure.value for figure in build_section(given, halves).figures}
+    judged_prompts, halves = judge_scenes(model, scenes, lambda done, total: progress.append((done, total)))
+    figures = {figure.key: figure.value for figure in build_section(judged_prompts, halves).figures}
     assert figures["conflict_auc_other_class"] > 0.9
     assert figures["conflict_wrong_conflict"] > 0.5 > figures["conflict_right_conflict"]
     assert figures["conflict_half_found"] > 0.5
-    assert told[-1] == (24, 24)
+    assert progress[-1] == (24, 24)
     with pytest.raises(SettingsError, match="too few clips"):
         judge_scenes(model, scenes[:3])
 

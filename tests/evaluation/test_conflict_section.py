@@ -22,8 +22,8 @@ LASTS_S = Fraction(12, 25)
 
 
 def scene(seed: int, class_name: str) -> Scene:
-    made = sample_scene(seed, class_name, duration_s=float(LASTS_S), pattern="steady")
-    return replace(made, off_screen=False, ambience=None, caption=f"caption {seed}")
+    sampled = sample_scene(seed, class_name, duration_s=float(LASTS_S), pattern="steady")
+    return replace(sampled, off_screen=False, ambience=None, caption=f"caption {seed}")
 
 
 RAINING, RINGING, IDLING, POURING, CHIMING = (
@@ -40,9 +40,9 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> ReWaS:
     space = ScriptedJoint({captions(name)[0]: vector for name, vector in VECTORS.items()})
     rate, width, height = model.frame_format
     for one in SCENES:
-        space.tell_text(one.caption, VECTORS[one.class_name])
-        seen = RAIN if one is IDLING else VECTORS[one.class_name]
-        space.tell_picture(render_brightness(one, frame_rate=rate, width=width, height=height), seen)
+        space.set_text_vector(one.caption, VECTORS[one.class_name])
+        video_vector = RAIN if one is IDLING else VECTORS[one.class_name]
+        space.set_video_vector(render_brightness(one, frame_rate=rate, width=width, height=height), video_vector)
     vars(model)["matcher"] = EmbeddingMatcher(space, "scripted", rate)
     return model
 
@@ -77,8 +77,8 @@ def test_every_video_is_compared_with_its_own_prompt_and_all_others(
 def test_suggestions_name_the_class_in_the_video(judged: tuple[list[CheckedPrompt], list[HalvedClip]]) -> None:
     conflicts = [(row, one) for row, one in enumerate(judged[0]) if one.report.verdict == "conflict"]
     for place, one in conflicts:
-        shown = "rain" if SCENES[place // 5] is IDLING else SCENES[place // 5].class_name
-        assert [better.text for better in one.report.suggestions] == [captions(shown)[0]]
+        visible_class = "rain" if SCENES[place // 5] is IDLING else SCENES[place // 5].class_name
+        assert [suggestion.text for suggestion in one.report.suggestions] == [captions(visible_class)[0]]
         # The engine's video is taken for rain, so it is never named.
         assert one.names_it == (SCENES[place // 5] is not IDLING)
 
@@ -86,16 +86,16 @@ def test_suggestions_name_the_class_in_the_video(judged: tuple[list[CheckedPromp
 def test_a_clip_that_changes_class_is_compared_with_the_prompt_of_its_first_half(
     judged: tuple[list[CheckedPrompt], list[HalvedClip]],
 ) -> None:
-    told = {one.prompt: one for one in judged[1]}
-    assert set(told) == {one.caption for one in SCENES}
+    by_prompt = {one.prompt: one for one in judged[1]}
+    assert set(by_prompt) == {one.caption for one in SCENES}
     assert {(one.border_s, one.end_s) for one in judged[1]} == {(LASTS_S, 2 * LASTS_S)}
     # The first half matches the prompt, the second does not: only the second half is reported.
     for caption in (RAINING_BEHIND.caption, POURING.caption, CHIMING.caption):
-        assert (told[caption].overlap, told[caption].false_share) == (1, 0)
+        assert (by_prompt[caption].overlap, by_prompt[caption].false_share) == (1, 0)
     # The bell with rain behind it is skipped, and the engine's video is taken for more rain.
-    assert (told[RAINING.caption].overlap, told[RAINING.caption].false_share) == (0, 0)
+    assert (by_prompt[RAINING.caption].overlap, by_prompt[RAINING.caption].false_share) == (0, 0)
     # The engine is followed by rain, which its own video is taken for too: all of it is reported.
-    assert (told[IDLING.caption].overlap, told[IDLING.caption].false_share) == (0.5, 1)
+    assert (by_prompt[IDLING.caption].overlap, by_prompt[IDLING.caption].false_share) == (0.5, 1)
 
 
 def test_the_section_measures_audible_visible_scenes(

@@ -1,4 +1,4 @@
-"""Agreement of curves on cases with known answers."""
+"""Agreement of curves on cases with known results."""
 
 import numpy as np
 import pytest

@@ -21,11 +21,11 @@ SILENCE = np.full_like(STEPS, np.log(1e-5))
 MIDDLE_NATS = PEAK_NATS - 1
 UPSIDE_DOWN = MIDDLE_NATS - STEPS
 PERFECT = ScriptedClip(LOUD, LOUD)
-Look = Callable[..., Section]
+MeasureVideo = Callable[..., Section]
 
 
 @pytest.fixture
-def look(monkeypatch: pytest.MonkeyPatch) -> Look:
+def measure_video(monkeypatch: pytest.MonkeyPatch) -> MeasureVideo:
     """The section of chosen clips: visible ones, silent motion, and sources off screen."""
 
     def section(
@@ -61,36 +61,36 @@ def estimates(*curves: FloatArray) -> list[ScriptedClip]:
     ],
 )
 def test_an_estimate_is_compared_with_the_sound(
-    look: Look, estimated: FloatArray, correlation: float, best: float, error_nats: float
+    measure_video: MeasureVideo, estimated: FloatArray, correlation: float, best: float, error_nats: float
 ) -> None:
-    figures = values_of(look(estimates(estimated)))
+    figures = values_of(measure_video(estimates(estimated)))
     assert figures["picture_visible"] == pytest.approx(correlation, abs=1e-5)
     assert figures["picture_visible_best_lag"] == pytest.approx(best, abs=1e-5)
     assert figures["picture_visible_mae_nats"] == pytest.approx(error_nats, abs=1e-5)
 
 
-def test_an_inverted_estimate_has_correlation_minus_1_smoothed_or_not(look: Look) -> None:
-    figures = values_of(look(estimates(UPSIDE_DOWN)))
+def test_an_inverted_estimate_has_correlation_minus_1_smoothed_or_not(measure_video: MeasureVideo) -> None:
+    figures = values_of(measure_video(estimates(UPSIDE_DOWN)))
     assert figures["picture_visible"] == pytest.approx(-1)
     assert figures["picture_visible_smoothed"] == pytest.approx(-1)
-    assert values_of(look([PERFECT]))["picture_visible_smoothed"] == pytest.approx(1)
+    assert values_of(measure_video([PERFECT]))["picture_visible_smoothed"] == pytest.approx(1)
 
 
-def test_smoothing_removes_fast_ripple(look: Look) -> None:
+def test_smoothing_removes_fast_ripple(measure_video: MeasureVideo) -> None:
     trembling = LOUD + 0.5 * np.where(np.arange(LOUD.size) % 2, -1, 1).astype(np.float32)
-    figures = values_of(look(estimates(trembling)))
+    figures = values_of(measure_video(estimates(trembling)))
     # The ripple has a quarter of the power of the curve it is added to.
     assert figures["picture_visible"] == pytest.approx(1 / 1.25**0.5, abs=1e-5)
     assert figures["picture_visible_smoothed"] > 0.98
 
 
-def test_many_clips_have_mean_median_and_worse_tenth(look: Look) -> None:
+def test_many_clips_have_mean_median_and_worse_tenth(measure_video: MeasureVideo) -> None:
     correlations = [1.0, 0.96, 0.8, 0.6, 0.28, -0.6]
     clips = [
         ScriptedClip(LOUD, following(correlation) - 3, class_name=name)
         for correlation, name in zip(correlations, ["rain", "bell"] * 3, strict=True)
     ]
-    section = look(clips)
+    section = measure_video(clips)
     figures = figures_of(section)
     assert figures["picture_visible"].value == pytest.approx(3.04 / 6, abs=1e-5)
     assert figures["picture_visible_median"].value == pytest.approx(0.7, abs=1e-5)
@@ -103,8 +103,8 @@ def test_many_clips_have_mean_median_and_worse_tenth(look: Look) -> None:
     assert section.details["by_native_rate"] == by_rate
 
 
-def test_frame_difference_is_compared_with_the_sound_too(look: Look) -> None:
-    figures = values_of(look([ScriptedClip(LOUD, ACROSS, MOVING)]))
+def test_frame_difference_is_compared_with_the_sound_too(measure_video: MeasureVideo) -> None:
+    figures = values_of(measure_video([ScriptedClip(LOUD, ACROSS, MOVING)]))
     assert figures["picture_visible"] == pytest.approx(0, abs=1e-5)
     assert figures["picture_frame_difference"] == pytest.approx(1)
     # ln(1 + x) of two levels is two levels again: the only loss is the smoothing over 0.08 s, 2 values.
@@ -112,41 +112,43 @@ def test_frame_difference_is_compared_with_the_sound_too(look: Look) -> None:
     assert figures["picture_log_difference"] == pytest.approx(smooth, abs=1e-5)
 
 
-def test_motion_that_stops_where_it_sounds_counts_against_frame_difference(look: Look) -> None:
+def test_motion_that_stops_where_it_sounds_counts_against_frame_difference(measure_video: MeasureVideo) -> None:
     against = ScriptedClip(UPSIDE_DOWN, UPSIDE_DOWN, MOVING)
-    figures = values_of(look([against, against, ScriptedClip(LOUD, LOUD, MOVING), ScriptedClip(LOUD, LOUD, STILL)]))
+    figures = values_of(
+        measure_video([against, against, ScriptedClip(LOUD, LOUD, MOVING), ScriptedClip(LOUD, LOUD, STILL)])
+    )
     assert figures["picture_visible"] == pytest.approx(1)
     assert figures["picture_frame_difference"] == pytest.approx((-1 - 1 + 1 + 0) / 4)
     assert figures["picture_log_difference"] < -0.2
 
 
-def test_a_wrong_pack_is_misled_by_motion_that_makes_no_sound(look: Look) -> None:
+def test_a_wrong_pack_is_misled_by_motion_that_makes_no_sound(measure_video: MeasureVideo) -> None:
     # The clips' own energy is silence, so the figures describe the estimate.
     silent = [ScriptedClip(SILENT, SILENCE + 2 + following(share), MOVING) for share in (0.6, -0.8)]
-    figures = figures_of(look([PERFECT], silent))
+    figures = figures_of(measure_video([PERFECT], silent))
     assert figures["picture_silent_motion"].value == pytest.approx(-0.1, abs=1e-5)
     assert figures["picture_silent_motion"].note == "mean magnitude 0.700"
     assert figures["picture_silent_motion_nats"].value == pytest.approx(2, abs=1e-5)
 
 
-def test_a_pack_that_keeps_silent_is_not_misled(look: Look) -> None:
-    figures = figures_of(look([PERFECT], [ScriptedClip(SILENT, SILENCE, MOVING)] * 2))
+def test_a_pack_that_keeps_silent_is_not_misled(measure_video: MeasureVideo) -> None:
+    figures = figures_of(measure_video([PERFECT], [ScriptedClip(SILENT, SILENCE, MOVING)] * 2))
     assert figures["picture_silent_motion"].value == 0
     assert figures["picture_silent_motion_nats"].value == pytest.approx(0, abs=1e-5)
 
 
-def test_sources_off_screen_have_their_own_figure(look: Look) -> None:
+def test_sources_off_screen_have_their_own_figure(measure_video: MeasureVideo) -> None:
     hidden = [ScriptedClip(LOUD, following(0.6)), ScriptedClip(LOUD, SILENCE)]
-    section = look([PERFECT], hidden=hidden)
+    section = measure_video([PERFECT], hidden=hidden)
     assert values_of(section)["picture_off_screen"] == pytest.approx(0.3, abs=1e-5)
     assert values_of(section)["picture_visible"] == pytest.approx(1)
     assert section.plot_data["off_screen"] == pytest.approx([0.6, 0], abs=1e-5)
 
 
-def test_even_sound_is_reported_separately(look: Look) -> None:
+def test_even_sound_is_reported_separately(measure_video: MeasureVideo) -> None:
     even = np.full_like(LOUD, PEAK_NATS)
     clips = [PERFECT, ScriptedClip(even, 0.3 * STEPS - 4), ScriptedClip(even, 0.1 * ACROSS - 4)]
-    section = look(clips)
+    section = measure_video(clips)
     figures = figures_of(section)
     assert figures["picture_visible"].value == pytest.approx(1)
     assert figures["picture_even_nats"].value == pytest.approx(0.2, abs=1e-5)

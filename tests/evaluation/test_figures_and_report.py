@@ -33,7 +33,7 @@ def evaluation(*figures: Figure, **details: object) -> Evaluation:
         (Target(0.2, 0.1, at_least=False), float("nan"), "cpu", False),
     ],
 )
-def test_a_target_is_met_from_its_own_side(target: Target, value: float, trained: str, met: bool) -> None:
+def test_a_target_is_met_in_its_direction(target: Target, value: float, trained: str, met: bool) -> None:
     assert target.is_met_by(value, trained) is met
 
 
@@ -92,5 +92,5 @@ def test_a_report_is_json_with_every_figure_once() -> None:
     assert again["setting"]["bars"] == "cpu"
 
 
-def test_a_bar_in_a_cell_does_not_break_the_table() -> None:
+def test_a_vertical_bar_in_a_cell_does_not_break_the_table() -> None:
     assert table(["a"], [["|r|"]]).splitlines()[-1] == "| /r/ |"

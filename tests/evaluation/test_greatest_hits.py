@@ -1,4 +1,4 @@
-"""Onset accuracy and average precision on cases with known answers."""
+"""Onset accuracy and average precision on cases with known results."""
 
 import numpy as np
 import pytest
@@ -36,12 +36,12 @@ def test_the_same_onsets_are_perfect_within_the_tolerance(shift_s: float) -> Non
     assert compare_onsets(TIMES_S, TIMES_S + shift_s, ones(TIMES_S)) == PERFECT
 
 
-def test_as_many_in_other_places_are_right_in_number_only() -> None:
+def test_onsets_at_other_times_match_in_number_only() -> None:
     score = compare_onsets(TIMES_S, TIMES_S + 0.2, ones(TIMES_S))
     assert (score.same_number, score.matched_share, score.average_precision) == (True, 0.0, 0.0)
 
 
-def test_empty_sides() -> None:
+def test_scores_without_onsets() -> None:
     none = np.empty(0)
     assert compare_onsets(none, none, none) == PERFECT
     assert compare_onsets(TIMES_S, none, none) == NOTHING

@@ -1,4 +1,4 @@
-"""Griffin-Lim: what comes out sounds as the mel says."""
+"""Griffin-Lim: the output has the given mel."""
 
 import numpy as np
 import pytest
@@ -13,15 +13,15 @@ FRONT_END = world_front_end()
 
 
 @pytest.mark.parametrize("class_name", ["rain", "bell"])
-def test_a_real_mel_comes_back(class_name: str) -> None:
+def test_a_real_mel_is_reconstructed(class_name: str) -> None:
     log_mel = FRONT_END.encode(normalise(render_sound(sample_scene(5, class_name, 1.28, pattern="steady"))))
-    made = griffin_lim(log_mel.numpy(), FRONT_END)
-    assert made.shape == (128 * 160,)
-    assert float((FRONT_END.encode(made) - log_mel).abs().mean()) < 0.2
-    np.testing.assert_array_equal(made, griffin_lim(log_mel.numpy(), FRONT_END))
+    waveform = griffin_lim(log_mel.numpy(), FRONT_END)
+    assert waveform.shape == (128 * 160,)
+    assert float((FRONT_END.encode(waveform) - log_mel).abs().mean()) < 0.2
+    np.testing.assert_array_equal(waveform, griffin_lim(log_mel.numpy(), FRONT_END))
 
 
-def test_without_rounds_the_phases_are_worse() -> None:
+def test_iterations_improve_the_phases() -> None:
     log_mel = FRONT_END.encode(normalise(render_sound(sample_scene(5, "rain", 1.28, pattern="steady"))))
     distances = [
         float((FRONT_END.encode(griffin_lim(log_mel.numpy(), FRONT_END, rounds)) - log_mel).abs().mean())

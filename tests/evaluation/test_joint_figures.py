@@ -1,4 +1,4 @@
-"""The figures of a joint space, on cases whose answers are known."""
+"""Figures of a joint space on cases with known results."""
 
 import tomllib
 from dataclasses import replace
@@ -56,7 +56,7 @@ def test_the_area_is_the_share_of_pairs_in_order(right: np.ndarray, wrong: np.nd
 
 
 @pytest.mark.parametrize("sides", [([], [1.0]), ([1.0], []), ([], [])])
-def test_one_side_alone_cannot_be_ranked(sides) -> None:
+def test_one_side_alone_is_refused(sides) -> None:
     with pytest.raises(SettingsError, match="no right or no wrong"):
         ranking_auc(np.array(sides[0]), np.array(sides[1]))
 
@@ -77,12 +77,12 @@ def test_right_and_wrong_pairs_are_weighted_equally() -> None:
     truths = np.array([True] + [False] * 9 + [True])
     table = calibration_table(probabilities, truths)
     assert [(tenth.probability, tenth.pairs) for tenth in table] == [(0.5, 10), (1.0, 1)]
-    # One right of two weighs a quarter, nine wrong of nine a half: a third of what lies there is right.
+    # The right pair here has weight 1/4, the wrong pairs 1/2: the weighted share of right pairs is 1/3.
     assert [tenth.share for tenth in table] == [pytest.approx(1 / 3), 1.0]
 
 
 @pytest.mark.parametrize("truths", [[True, True], [False, False]])
-def test_pairs_of_one_kind_cannot_be_tabled(truths) -> None:
+def test_pairs_of_one_kind_are_refused(truths) -> None:
     with pytest.raises(SettingsError, match="only right or only wrong"):
         calibration_table(np.array([0.2, 0.8]), np.array(truths))
 
@@ -105,14 +105,14 @@ def _scorer(model: ReWaS) -> JointScorer:
     return model.joint_scorer
 
 
-def test_a_perfect_a_turned_and_a_blind_space(model: ReWaS) -> None:
+def test_a_perfect_an_inverted_and_a_constant_space(model: ReWaS) -> None:
     relation = np.where(np.arange(6)[:, None] % 3 == np.arange(6)[None] % 3, 1, -1)
     perfect = pair_figures(_scorer(model), "text_sound", 1.0 * relation, -1.0 * relation, relation)
     assert (perfect.auc, perfect.paraphrase_auc) == (1.0, 0.0)
-    # Of the five other partners one is of the same class and ties.
+    # One of the five other partners is of the same class and ties.
     assert perfect.shuffled_auc == pytest.approx(0.9)
-    blind = pair_figures(_scorer(model), "picture_sound", np.zeros((6, 6)), None, relation)
-    assert (blind.auc, blind.shuffled_auc, blind.paraphrase_auc) == (0.5, 0.5, None)
+    constant = pair_figures(_scorer(model), "picture_sound", np.zeros((6, 6)), None, relation)
+    assert (constant.auc, constant.shuffled_auc, constant.paraphrase_auc) == (0.5, 0.5, None)
 
 
 def test_a_background_class_is_neither_right_nor_wrong(model: ReWaS) -> None:
@@ -137,10 +137,10 @@ def test_only_recognisable_scenes_are_measured(model: ReWaS) -> None:
         for seed, (name, off_screen) in enumerate([("rain", False), ("bell", False), ("engine", True), ("rain", False)])
     ]
     silent = replace(scenes[0], silent_motion=True, envelope=0 * scenes[0].envelope)
-    told: list[tuple[int, int]] = []
-    figures = measure_joint(model, [*scenes, silent], on_scene=lambda done, total: told.append((done, total)))
+    progress: list[tuple[int, int]] = []
+    figures = measure_joint(model, [*scenes, silent], on_scene=lambda done, total: progress.append((done, total)))
     assert (figures.heard, figures.seen) == (4, 3)
-    assert told == [(1, 4), (2, 4), (3, 4), (4, 4)]
+    assert progress == [(1, 4), (2, 4), (3, 4), (4, 4)]
     assert set(figures.pairs) == {"text_sound", "text_picture", "picture_sound"}
     for pair, found in figures.pairs.items():
         assert 0 <= found.auc <= 1

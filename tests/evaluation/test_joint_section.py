@@ -1,4 +1,4 @@
-"""Which words, pictures and sounds are held against which, in a space that knows each by heart."""
+"""Which prompts, videos and sounds are compared, in a joint space with scripted vectors."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -36,20 +36,20 @@ SCENES = (RAINS, BELLS, ENGINES, scene(3, "rain"))
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> ReWaS:
-    """A pack whose space hears and reads all classes, and takes pictures of rain for bells and of bells for rain."""
+    """A pack whose joint space embeds texts and sounds correctly, but swaps the videos of rain and bells."""
     model, space = tiny_model(tmp_path_factory.mktemp("pack")), ScriptedJoint()
     rate, width, height = model.frame_format
     for one in SCENES:
         vector = {"rain": RAIN, "bell": BELL, "engine": ENGINE}[one.class_name]
-        space.tell_text(one.caption, vector)
-        space.tell_sound(model.front_end.encode(normalise(render_sound(one))), vector)
+        space.set_text_vector(one.caption, vector)
+        space.set_sound_vector(model.front_end.encode(normalise(render_sound(one))), vector)
         if not one.off_screen:
-            shown = BELL if one.class_name == "rain" else RAIN
-            space.tell_picture(render_brightness(one, frame_rate=rate, width=width, height=height), shown)
+            video_vector = BELL if one.class_name == "rain" else RAIN
+            space.set_video_vector(render_brightness(one, frame_rate=rate, width=width, height=height), video_vector)
     for name in CLASSES:
         for phrase in held_out_captions(name):
-            # Of what it has not read it takes rain and engines for bells.
-            space.tell_text(phrase, BELL)
+            # Held-out prompts of every class are embedded as bells.
+            space.set_text_vector(phrase, BELL)
     vars(model)["joint"] = space
     return model
 
@@ -59,23 +59,23 @@ def measured(model: ReWaS) -> JointFigures:
     return measure_joint(model, SCENES)
 
 
-def test_words_are_held_against_the_sounds_of_all_that_is_heard(measured: JointFigures) -> None:
+def test_prompts_are_compared_with_the_sounds_of_audible_scenes(measured: JointFigures) -> None:
     found = measured.pairs["text_sound"]
     assert found.auc == 1
-    # Each of the four is above its three others, but the two rains tie.
+    # Each of the four prompts ranks above its three others, except that the two rains tie.
     assert found.shuffled_auc == pytest.approx((4 * 12 - 0.5 * 4 * 2) / (4 * 12))
-    # Own: the bell's 1, three 0. Of another class: three phrases of bells with the bell's sound, else 0.
+    # Own class: 1 for the bell, 0 for the other three. Other classes: 1 for prompts with the sound of the bell, else 0.
     right, wrong = [0, 1, 0, 0], [0, 0, 1, 0, 1, 0, 0, 0, 0, 1]
     expected = np.mean([(r > w) + 0.5 * (r == w) for r in right for w in wrong])
     assert found.paraphrase_auc == pytest.approx(expected)
 
 
-def test_words_are_held_against_the_pictures_of_what_is_seen(measured: JointFigures) -> None:
+def test_prompts_are_compared_with_the_videos_of_visible_scenes(measured: JointFigures) -> None:
     found = measured.pairs["text_picture"]
     assert found.auc == 0
-    # Own: 0 each. Others: of the rains each other's 0, and four of a rain and a bell with 1.
+    # Own video: 0 each. Others: 0 between the two rains, and 1 for the four pairs of rain and bell.
     assert found.shuffled_auc == pytest.approx(0.5 * 2 / 6)
-    # Own: phrases of bells with pictures of bells, which are shown for rain: 1, 0, 1. Of another class: 0, 1, 1, 0.
+    # All prompts are embedded as bells, and videos of rain too. Own class: 1, 0, 1. Other classes: 0, 1, 1, 0.
     assert found.paraphrase_auc == pytest.approx(np.mean([0.5, 1, 0.5, 1, 0, 0.5, 0, 0.5, 0.5, 1, 0.5, 1]))
 
 
@@ -87,18 +87,18 @@ def test_videos_are_compared_with_sounds(measured: JointFigures) -> None:
     assert (measured.heard, measured.seen) == (4, 3)
 
 
-def test_the_section_reports_each_pair_under_its_own_name(model: ReWaS, measured: JointFigures) -> None:
+def test_the_section_reports_each_pair(model: ReWaS, measured: JointFigures) -> None:
     split = FixedScenes("given", 0, (*SCENES, RAINS))
-    made, real = np.zeros((2, 4, 64), np.float32), np.zeros((2, 4, 64), np.float32)
-    made[0], made[1], real[0], real[1] = 1, 2, 3, 4
+    generated, real = np.zeros((2, 4, 64), np.float32), np.zeros((2, 4, 64), np.float32)
+    generated[0], generated[1], real[0], real[1] = 1, 2, 3, 4
     space = model.joint_scorer
     assert isinstance(space, ScriptedJoint)
-    for log_mel, vector in zip([*made, *real], [RAIN, RAIN, RAIN, 0.6 * BELL + 0.8 * RAIN], strict=True):
-        space.tell_sound(torch.from_numpy(log_mel), vector)
+    for log_mel, vector in zip([*generated, *real], [RAIN, RAIN, RAIN, 0.6 * BELL + 0.8 * RAIN], strict=True):
+        space.set_sound_vector(torch.from_numpy(log_mel), vector)
     clips = [make_clip(name, log_mel) for name, log_mel in zip(("rain", "bell"), real, strict=True)]
     for clip, vector in zip(clips, (RAIN, BELL), strict=True):
-        space.tell_text(clip.plain, vector)
-    section = joint_section(make_bench(model, clips, plain=made), split, 4)
+        space.set_text_vector(clip.plain, vector)
+    section = joint_section(make_bench(model, clips, plain=generated), split, 4)
     pairs = measured.pairs
     assert values_of(section) == pytest.approx(
         {
@@ -116,7 +116,7 @@ def test_the_section_reports_each_pair_under_its_own_name(model: ReWaS, measured
     )
     assert section.details["scenes"] == {"heard": 4, "seen": 3}
     tenths = section.details["calibration"]["text_sound"]
-    # All six of one class are held to be probable, and none of the ten others.
+    # All six pairs of one class are probable, and none of the ten others.
     assert tenths == [
         {"probability": 0.35, "share": 0.0, "pairs": 10},
         {"probability": 0.95, "share": 1.0, "pairs": 6},

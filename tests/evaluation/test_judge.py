@@ -1,4 +1,4 @@
-"""The judge: what it counts, that it is loaded strictly, that it learns, and that loudness does not sway it."""
+"""The judge: counting, strict loading, training, and independence of loudness."""
 
 import json
 import shutil
@@ -48,7 +48,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.slow
-def test_it_learns_what_is_easy(trained: Path) -> None:
+def test_the_judge_learns_easy_classes(trained: Path) -> None:
     judge = Judge.load(trained)
     log_mels, names = bands(60, seed=1)
     table = confusion(names, judge.names(log_mels), judge.classes)
@@ -95,20 +95,20 @@ def test_training_is_the_same_each_time_and_leaves_the_random_state_alone(tmp_pa
     assert np.array_equal(judges[0].classify(log_mels), judges[1].classify(log_mels))
 
 
-@pytest.mark.parametrize("harm", ["missing", "unknown", "not finite", "no weights", "no figures"])
-def test_a_damaged_judge_is_refused(trained: Path, tmp_path: Path, harm: str) -> None:
+@pytest.mark.parametrize("damage", ["missing", "unknown", "not finite", "no weights", "no figures"])
+def test_a_damaged_judge_is_refused(trained: Path, tmp_path: Path, damage: str) -> None:
     folder = Path(shutil.copytree(trained, tmp_path / "judge"))
     tensors = load_file(folder / "model.safetensors")
-    if harm == "missing":
+    if damage == "missing":
         del tensors["stem.bias"]
-    elif harm == "unknown":
+    elif damage == "unknown":
         tensors["stem.shadow"] = torch.zeros(1)
-    elif harm == "not finite":
+    elif damage == "not finite":
         tensors["stem.bias"][0] = torch.nan
     save_file(tensors, folder / "model.safetensors")
-    if harm == "no weights":
+    if damage == "no weights":
         (folder / "model.safetensors").unlink()
-    if harm == "no figures":
+    if damage == "no figures":
         (folder / "figures.json").unlink()
     with pytest.raises(PackError, match="judge"):
         Judge.load(folder)
@@ -181,7 +181,7 @@ def test_confusion_refuses_what_it_cannot_count() -> None:
         confusion(["a", "b"], ["a"], ("a", "b"))
 
 
-def test_the_judge_that_ships_knows_the_world() -> None:
+def test_the_shipped_judge_recognises_the_classes() -> None:
     judge = Judge.load()
     assert judge.classes == CLASS_NAMES
     assert judge.figures["accuracy"] >= 0.97

@@ -1,11 +1,11 @@
-"""Onsets on sounds that strike at known moments: in time, early, late, too few, too many."""
+"""Onset figures on sounds with known strikes: on time, early, late, too few, too many."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
-from bench_fixtures import SILENT, STRIKES_S, clicks, figures_of, make_bench, struck_clip, values_of
+from bench_fixtures import SILENT, STRIKES_S, clicks, figures_of, make_bench, strike_clip, values_of
 from pack_fixtures import full_model, tiny_model
 
 from rewas_engine import ReWaS
@@ -22,7 +22,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> ReWaS:
 
 
 def build_section(model: ReWaS, *sounds: FloatArray) -> Section:
-    return onset_section(make_bench(model, [struck_clip()] * len(sounds), plain_waveforms=list(sounds)))
+    return onset_section(make_bench(model, [strike_clip()] * len(sounds), plain_waveforms=list(sounds)))
 
 
 @pytest.mark.parametrize(
@@ -57,10 +57,10 @@ def test_figures_are_means_over_the_clips(model: ReWaS) -> None:
 
 
 def test_the_requested_onsets_are_those_of_the_clip(tmp_path: Path) -> None:
-    asked: list[Controls] = []
+    requests: list[Controls] = []
 
     def generate(what: str, prompts: Sequence[str], controls: Sequence[Controls], **drawn: object) -> FloatArray:
-        asked.extend(controls)
+        requests.extend(controls)
         return np.zeros((len(prompts), 1, 1), np.float32)
 
     def vocode(log_mels: FloatArray, clips: Sequence[BenchClip]) -> list[FloatArray]:
@@ -69,14 +69,14 @@ def test_the_requested_onsets_are_those_of_the_clip(tmp_path: Path) -> None:
 
     bench = make_bench(
         full_model(tmp_path),
-        [struck_clip(), struck_clip()],
+        [strike_clip(), strike_clip()],
         plain_waveforms=[SILENT, SILENT],
         generate=generate,
         vocode=vocode,
     )
     figures = figures_of(onset_section(bench))
-    assert [controls.names for controls in asked] == [("onsets",)] * 2
-    for controls in asked:
+    assert [controls.names for controls in requests] == [("onsets",)] * 2
+    for controls in requests:
         np.testing.assert_array_equal(np.flatnonzero(controls.onsets), [50, 100, 150, 200])
     assert figures["onset_precision"].value == pytest.approx((1 + 4 / 6) / 2)
     assert figures["onset_recall"].value == pytest.approx((3 / 4 + 1) / 2)
@@ -85,7 +85,7 @@ def test_the_requested_onsets_are_those_of_the_clip(tmp_path: Path) -> None:
 
 
 def test_a_strike_is_in_its_frame_with_its_strength() -> None:
-    clip = struck_clip()
+    clip = strike_clip()
     track = strikes(clip, 100.0)
     assert {place: float(track[place]) for place in np.flatnonzero(track)} == pytest.approx(
         {50: 1.0, 100: 0.8, 150: 0.6, 200: 0.4}

@@ -10,9 +10,9 @@ from rewas_engine.evaluation.figures import Section
 from rewas_engine.evaluation.prompt_adherence import prompt_section
 from rewas_engine.world import CLASS_NAMES
 
-ASKED = ["drum_hit"] * 4 + ["rain"] * 4 + ["bell"] * 4
-HEARD = {
-    "real": ASKED,
+REQUESTED = ["drum_hit"] * 4 + ["rain"] * 4 + ["bell"] * 4
+JUDGED = {
+    "real": REQUESTED,
     "plain": ["drum_hit"] * 4 + ["rain"] * 3 + ["bell"] + ["bell"] * 2 + ["rain", "drum_hit"],
     "plain_vocoded": ["drum_hit"] * 4 + ["drum_hit"] * 3 + ["rain"] + ["bell"] * 3 + ["fire"],
     "swapped": ["drum_hit"] + ["rain"] * 3 + ["rain"] * 2 + ["drum_hit"] * 2 + ["bell"] * 2 + ["rain"] * 2,
@@ -26,19 +26,19 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> ReWaS:
     return tiny_model(tmp_path_factory.mktemp("pack"))
 
 
-def build_section(model: ReWaS, heard: dict[str, list[str]]) -> Section:
+def build_section(model: ReWaS, judged: dict[str, list[str]]) -> Section:
     """The prompt section on a bench in which the judge returns these classes, by condition."""
     judge, dice = ScriptedJudge(), np.random.default_rng(0)
-    mels = {name: dice.normal(-5, 1, (len(ASKED), 4, 64)).astype(np.float32) for name in heard}
-    for name, names in heard.items():
-        judge.tell(mels[name], names)
-    clips = [make_clip(name, log_mel) for name, log_mel in zip(ASKED, mels.pop("real"), strict=True)]
+    mels = {name: dice.normal(-5, 1, (len(REQUESTED), 4, 64)).astype(np.float32) for name in judged}
+    for name, names in judged.items():
+        judge.set_classes(mels[name], names)
+    clips = [make_clip(name, log_mel) for name, log_mel in zip(REQUESTED, mels.pop("real"), strict=True)]
     return prompt_section(make_bench(model, clips, judge, **mels))
 
 
 @pytest.fixture(scope="module")
 def section(model: ReWaS) -> Section:
-    return build_section(model, HEARD)
+    return build_section(model, JUDGED)
 
 
 def test_each_condition_has_its_own_share(section: Section) -> None:
@@ -67,13 +67,13 @@ def test_worse_results_on_paraphrases_are_a_positive_drop(model: ReWaS, section:
     # Of 12 clips 4 are lost, 1 is gained and 7 stay the same.
     expected = 100 * np.std([1] * 4 + [-1] + [0] * 7) / 12**0.5
     assert figures_of(section)["paraphrase_drop_points"].note == f"12 clips, standard error {expected:.3f}"
-    exchanged = HEARD | {"plain": HEARD["paraphrased"], "paraphrased": HEARD["plain"]}
+    exchanged = JUDGED | {"plain": JUDGED["paraphrased"], "paraphrased": JUDGED["plain"]}
     assert values_of(build_section(model, exchanged))["paraphrase_drop_points"] == pytest.approx(-25)
 
 
 def test_rows_of_the_confusion_table_are_the_requested_classes(section: Section) -> None:
-    def times(condition: str, asked: str, heard: str) -> int:
-        return section.details["confusion"][condition][CLASS_NAMES.index(asked)][CLASS_NAMES.index(heard)]
+    def times(condition: str, requested: str, judged: str) -> int:
+        return section.details["confusion"][condition][CLASS_NAMES.index(requested)][CLASS_NAMES.index(judged)]
 
     assert section.details["classes"] == list(CLASS_NAMES)
     assert times("vocoded", "rain", "drum_hit") == 3
@@ -89,6 +89,6 @@ def test_rows_of_the_confusion_table_are_the_requested_classes(section: Section)
 
 
 def test_a_class_name_is_written_with_spaces(model: ReWaS) -> None:
-    deaf_to_drums = HEARD | {"plain": ["rain"] * 4 + HEARD["plain"][4:]}
+    deaf_to_drums = JUDGED | {"plain": ["rain"] * 4 + JUDGED["plain"][4:]}
     figure = figures_of(build_section(model, deaf_to_drums))["class_worst"]
     assert (figure.value, figure.note) == (0.0, "drum hit")

@@ -1,4 +1,4 @@
-"""The ripple of the power within hops: none in noise and tones, high in pulses, whatever the level."""
+"""Ripple of the power within hops: none in noise and tones, high in pulses, independent of the level."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""A setting's margin is that of its worst figure against the target, on the requested clips."""
+"""The margin of a setting is that of its worst figure relative to the target, on the requested clips."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,17 +16,19 @@ from rewas_engine.evaluation.sampling_choice import TriedSetting, _try_setting
 RISING = np.linspace(-8, -4, 50, dtype=np.float32)
 
 
-def tried(folder: Path, made: np.ndarray, plain: str, swapped: str, trained: Trained = "cpu") -> TriedSetting:
+def try_setting(
+    folder: Path, generated: np.ndarray, plain: str, swapped: str, trained: Trained = "cpu"
+) -> TriedSetting:
     """Evaluate a setting that generates these log-mels [10, T, bins] for ten clips of rain, one of which is always
     judged as rain.
 
     plain, swapped: the judge's answer for the others, with their own energy and with another class's.
     """
-    judge, asked = ScriptedJudge(), mels_of([RISING + 0.01 * number for number in range(10)])
+    judge, requested = ScriptedJudge(), mels_of([RISING + 0.01 * number for number in range(10)])
     foreign = mels_of([np.full(50, 5.0 + number, np.float32) for number in range(10)])
-    judge.tell(made, ["rain"] + [plain] * 9)
-    judge.tell(foreign, ["rain"] + [swapped] * 9)
-    clips = [make_clip("rain", log_mel) for log_mel in asked]
+    judge.set_classes(generated, ["rain"] + [plain] * 9)
+    judge.set_classes(foreign, ["rain"] + [swapped] * 9)
+    clips = [make_clip("rain", log_mel) for log_mel in requested]
     bench = make_bench(tiny_model(folder), clips, judge, swapped=foreign)
 
     def generate(what: str, prompts: Sequence[str], controls: Sequence[Controls]) -> np.ndarray:
@@ -34,7 +36,7 @@ def tried(folder: Path, made: np.ndarray, plain: str, swapped: str, trained: Tra
         assert list(prompts) == ["rain"] * 10
         for control, clip in zip(controls, bench.clips, strict=True):
             np.testing.assert_array_equal(control.energy, clip.energy)
-        return made
+        return generated
 
     vars(bench)["generate"] = generate
     assert isinstance(bench, Bench)
@@ -45,8 +47,8 @@ def mels_off_by(error_nats: float) -> np.ndarray:
     return mels_of([RISING + 0.01 * number + error_nats for number in range(10)])
 
 
-def test_the_worst_figure_against_its_target_is_the_margin(tmp_path: Path) -> None:
-    row = tried(tmp_path, mels_off_by(0.1), "rain", "rain")
+def test_the_margin_is_that_of_the_worst_figure(tmp_path: Path) -> None:
+    row = try_setting(tmp_path, mels_off_by(0.1), "rain", "rain")
     assert (row.correlation_mean, row.correlation_worse_tenth) == pytest.approx((1, 1), abs=1e-4)
     assert row.mae_nats == pytest.approx(0.1, abs=1e-4)
     assert (row.right_class, row.right_class_swapped) == (1, 1)
@@ -56,26 +58,26 @@ def test_the_worst_figure_against_its_target_is_the_margin(tmp_path: Path) -> No
 
 
 def test_an_error_above_its_target_is_a_negative_margin(tmp_path: Path) -> None:
-    row = tried(tmp_path, mels_off_by(0.3), "rain", "rain")
+    row = try_setting(tmp_path, mels_off_by(0.3), "rain", "rain")
     assert row.mae_nats == pytest.approx(0.3, abs=1e-4)
     assert row.margin == pytest.approx((0.2 - 0.3) / 0.2, abs=1e-3)
 
 
 def test_each_condition_has_its_own_target(tmp_path: Path) -> None:
-    deaf = tried(tmp_path / "plain", mels_off_by(0.0), "bell", "rain")
-    assert (deaf.right_class, deaf.right_class_swapped) == (0.1, 1)
-    assert deaf.margin == pytest.approx((0.1 - 0.88) / 0.88)
-    swapped = tried(tmp_path / "swapped", mels_off_by(0.0), "rain", "bell")
+    wrong_class = try_setting(tmp_path / "plain", mels_off_by(0.0), "bell", "rain")
+    assert (wrong_class.right_class, wrong_class.right_class_swapped) == (0.1, 1)
+    assert wrong_class.margin == pytest.approx((0.1 - 0.88) / 0.88)
+    swapped = try_setting(tmp_path / "swapped", mels_off_by(0.0), "rain", "bell")
     assert (swapped.right_class, swapped.right_class_swapped) == (1, 0.1)
     assert swapped.margin == pytest.approx((0.1 - 0.60) / 0.60)
-    on_a_gpu = tried(tmp_path / "gpu", mels_off_by(0.0), "rain", "bell", "gpu")
+    on_a_gpu = try_setting(tmp_path / "gpu", mels_off_by(0.0), "rain", "bell", "gpu")
     assert on_a_gpu.margin == pytest.approx((0.1 - 0.75) / 0.75)
 
 
-def test_one_clip_in_ten_that_does_not_follow_is_in_the_worse_tenth_and_the_mean(tmp_path: Path) -> None:
-    made = mels_off_by(0.0)
-    made[4] = made[4, ::-1]
-    row = tried(tmp_path, made, "rain", "rain")
+def test_one_bad_clip_in_ten_affects_worse_tenth_and_mean(tmp_path: Path) -> None:
+    generated = mels_off_by(0.0)
+    generated[4] = generated[4, ::-1]
+    row = try_setting(tmp_path, generated, "rain", "rain")
     assert row.correlation_mean == pytest.approx(0.8, abs=1e-3)
     # The 10th percentile of nine 1 and one -1 lies between the lowest two, a tenth of the way.
     assert row.correlation_worse_tenth == pytest.approx(0.8, abs=1e-3)

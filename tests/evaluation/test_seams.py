@@ -11,7 +11,7 @@ from rewas_engine.evaluation.seams import border_masks, compare, spectral_flux, 
 WINDOW, OVERLAP = 512, 128
 
 
-def test_borders_are_where_windows_begin_end_and_are_joined() -> None:
+def test_borders_are_at_starts_ends_and_joins_of_windows() -> None:
     assert window_borders([0], 512) == []
     assert window_borders([0, 384], 512) == [384, 448, 512]
     assert window_borders([0, 400, 800], 500) == [400, 450, 500, 800, 850, 900]
@@ -39,24 +39,24 @@ def test_flux_is_the_change_from_the_frame_before() -> None:
 
 
 @pytest.mark.parametrize("step_nats", [0.0, 1.0])
-def test_a_step_at_each_border_is_found_and_nothing_else(step_nats: float) -> None:
+def test_only_steps_at_borders_are_found(step_nats: float) -> None:
     borders = window_borders(window_starts(2500, WINDOW, OVERLAP), WINDOW)
     near, far = border_masks(borders, 2500, 50)
-    at, elsewhere = [], []
+    at_borders, elsewhere = [], []
     for seed in range(20):
         log_mel = np.random.default_rng(seed).normal(-6, 0.3, (2500, 64)).astype(np.float32)
         for number, border in enumerate(borders):
             log_mel[border:] += step_nats * (-1) ** number
         flux = spectral_flux(log_mel)
-        at.append(float(flux[near].mean()))
+        at_borders.append(float(flux[near].mean()))
         elsewhere.append(float(flux[far].mean()))
-    told = compare(at, elsewhere)
-    assert told.low <= told.ratio <= told.high
-    assert (told.low > 1.05) == (step_nats > 0)
-    assert step_nats or told.ratio == pytest.approx(1, abs=0.01)
+    comparison = compare(at_borders, elsewhere)
+    assert comparison.low <= comparison.ratio <= comparison.high
+    assert (comparison.low > 1.05) == (step_nats > 0)
+    assert step_nats or comparison.ratio == pytest.approx(1, abs=0.01)
 
 
 def test_equal_means_give_a_ratio_of_one_without_uncertainty() -> None:
-    told = compare([0.5, 1.0, 2.0], [0.5, 1.0, 2.0])
-    assert (told.ratio, told.low, told.high) == (1, 1, 1)
+    comparison = compare([0.5, 1.0, 2.0], [0.5, 1.0, 2.0])
+    assert (comparison.ratio, comparison.low, comparison.high) == (1, 1, 1)
     assert compare([1, 1], [2, 2]).ratio == 0.5

@@ -1,4 +1,4 @@
-"""Sections on a bench with known answers: everything as requested, or nothing."""
+"""Sections on a bench with known results: everything as requested, or nothing."""
 
 from pathlib import Path
 
@@ -101,7 +101,7 @@ def test_silence_hits_no_onset(bench: Bench) -> None:
     assert figures["onset_f1_real"].value > 0.5
 
 
-def test_only_strikes_that_can_be_counted_are_counted(model: ReWaS) -> None:
+def test_only_separate_strikes_are_counted(model: ReWaS) -> None:
     clips = bench_clips(DEVELOPMENT, ("drum_hit", "rain"), 12, model.front_end, Watch())
     counted = [clip for clip in clips if has_counted_strikes(clip)]
     assert counted
@@ -115,7 +115,7 @@ def test_only_strikes_that_can_be_counted_are_counted(model: ReWaS) -> None:
 
 
 @pytest.mark.parametrize(("classes", "per_class"), [(2, 1), (2, 3), (3, 2), (5, 4)])
-def test_every_energy_goes_once_to_a_clip_of_another_class(model: ReWaS, classes: int, per_class: int) -> None:
+def test_every_energy_is_swapped_to_a_clip_of_another_class(model: ReWaS, classes: int, per_class: int) -> None:
     clips = bench_clips(DEVELOPMENT, CLASS_NAMES[:classes], per_class, model.front_end, Watch())
     places = swap_partners(clips)
     assert sorted(places) == list(range(len(clips)))

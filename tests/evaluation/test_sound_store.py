@@ -1,4 +1,4 @@
-"""Generated sounds that are kept: what is asked for again is there, and nothing else is taken for it."""
+"""The store of generated sounds: repeated requests are read from it, and other requests never match."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -25,7 +25,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> ReWaS:
     return tiny_model(tmp_path_factory.mktemp("pack"))
 
 
-def kept_in(folder: Path, model: ReWaS, device: str = "cpu") -> SoundStore:
+def open_store(folder: Path, model: ReWaS, device: str = "cpu") -> SoundStore:
     return SoundStore(folder, read_pack(model.pack.path), device)
 
 
@@ -39,22 +39,22 @@ def kept_in(folder: Path, model: ReWaS, device: str = "cpu") -> SoundStore:
         replace(REQUEST, controls=[Controls(onsets=ENERGY)] * 2),
     ],
 )
-def test_another_request_is_another(other: Request) -> None:
+def test_different_requests_have_different_digests(other: Request) -> None:
     assert other.digest() != REQUEST.digest()
     assert replace(REQUEST).digest() == REQUEST.digest()
 
 
 def test_stored_sounds_are_not_generated_again(tmp_path: Path, model: ReWaS) -> None:
-    made = np.random.default_rng(0).normal(size=(2, 512, 64)).astype(np.float32)
-    kept = kept_in(tmp_path, model)
-    assert np.array_equal(kept.get(REQUEST, lambda request: made), made)
+    generated = np.random.default_rng(0).normal(size=(2, 512, 64)).astype(np.float32)
+    store = open_store(tmp_path, model)
+    assert np.array_equal(store.get(REQUEST, lambda request: generated), generated)
 
     def refuse(request: Request) -> np.ndarray:
         raise AssertionError("generated again")
 
-    assert np.array_equal(kept_in(tmp_path, model).get(REQUEST, refuse), made)
+    assert np.array_equal(open_store(tmp_path, model).get(REQUEST, refuse), generated)
     with pytest.raises(AssertionError, match="generated again"):
-        kept_in(tmp_path, model, "cuda:0").get(REQUEST, refuse)
+        open_store(tmp_path, model, "cuda:0").get(REQUEST, refuse)
     assert not list(tmp_path.rglob("*.partial*"))
 
 
@@ -62,15 +62,15 @@ def test_a_bench_with_a_store_gives_the_same_sounds(tmp_path: Path, model: ReWaS
     clips = bench_clips(DEVELOPMENT, TWO_CLASSES, 3, model.front_end, Watch())
     settings = model.sampling_settings(Sampling(num_inference_steps=1, guidance_scale=1.0))
     plain = Bench(model, untrained_judge(), clips, settings, Watch()).plain
-    first = Bench(model, untrained_judge(), clips, settings, Watch(), kept_in(tmp_path, model)).plain
+    first = Bench(model, untrained_judge(), clips, settings, Watch(), open_store(tmp_path, model)).plain
     files = list(tmp_path.rglob("*.npy"))
     assert len(files) == 2
     files[0].unlink()
-    again = Bench(model, untrained_judge(), clips, settings, Watch(), kept_in(tmp_path, model)).plain
+    second = Bench(model, untrained_judge(), clips, settings, Watch(), open_store(tmp_path, model)).plain
     assert np.array_equal(first, plain)
-    assert np.array_equal(again, plain)
+    assert np.array_equal(second, plain)
     assert len(list(tmp_path.rglob("*.npy"))) == 2
 
 
-def test_each_process_visits_all_parts() -> None:
+def test_the_order_contains_all_parts() -> None:
     assert sorted(SoundStore.order(135)) == list(range(135))

@@ -14,15 +14,15 @@ from rewas_engine.evaluation.splits import DEVELOPMENT
 
 def test_each_round_encodes_new_frames_prompt_and_energy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model = tiny_model(tmp_path)
-    components, done = model._components, {"video_encoder": 0, "text_encoder": 0, "codec": 0}
-    for name in done:
+    components, calls = model._components, {"video_encoder": 0, "text_encoder": 0, "codec": 0}
+    for name in calls:
         module = components[name]
         method = "encode" if name == "codec" else "forward"
         original = getattr(module, method)
 
-        def counted(*given, name: str = name, original=original, **named) -> torch.Tensor:
-            done[name] += 1
-            return original(*given, **named)
+        def counted(*arguments, name: str = name, original=original, **named) -> torch.Tensor:
+            calls[name] += 1
+            return original(*arguments, **named)
 
         monkeypatch.setattr(module, method, counted)
     clip = bench_clips(DEVELOPMENT, ("rain",), 1, model.front_end, Watch())[0]
@@ -30,7 +30,7 @@ def test_each_round_encodes_new_frames_prompt_and_energy(tmp_path: Path, monkeyp
     section = speed_section(
         model, clip, model.sampling_settings(Sampling(num_inference_steps=1, guidance_scale=1.0)), Watch()
     )
-    assert all(count >= ROUNDS + 1 for count in done.values()), done
+    assert all(count >= ROUNDS + 1 for count in calls.values()), calls
     assert {figure.key for figure in section.figures} >= {"take_s", "real_time_factor_picture"}
     assert all(figure.value is not None and figure.value > 0 for figure in section.figures)
     assert (clip.energy == before).all()

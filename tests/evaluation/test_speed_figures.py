@@ -1,4 +1,4 @@
-"""The measurements of `rewas bench` at a small scale: both procedures, batches, memory, and the cost of few steps."""
+"""The measurements of `rewas bench` at a small scale: procedures, batches, memory and samplers."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ def pack(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_both_procedures_are_timed_on_one_clip(pack: Path, tmp_path: Path) -> None:
     clip = write_bench_clip(tmp_path)
     assert float(probe_video(clip).duration_s) == pytest.approx(5.12, abs=0.001)
-    told: list[str] = []
+    stages: list[str] = []
     compared = compare_procedures(
-        pack, clip, device="cpu", measured_steps=3, on_progress=lambda progress: told.append(progress.what)
+        pack, clip, device="cpu", measured_steps=3, on_progress=lambda progress: stages.append(progress.what)
     )
     report = compared.report()
     ours, released = report["ours"], report["released"]
@@ -41,7 +41,7 @@ def test_both_procedures_are_timed_on_one_clip(pack: Path, tmp_path: Path) -> No
     assert report["processor_ratio"] == pytest.approx(released["processor_s"] / ours["processor_s"], rel=0.02)
     assert ours["again_s"] > 0
     assert released["again_s"] is None
-    assert {"Sampling, default", "Sampling, released"} <= set(told)
+    assert {"Sampling, default", "Sampling, released"} <= set(stages)
 
 
 def test_a_batch_of_windows_is_counted_and_timed(pack: Path) -> None:
@@ -53,7 +53,7 @@ def test_a_batch_of_windows_is_counted_and_timed(pack: Path) -> None:
     assert all(row.teraflops == pytest.approx(row.share * peak) for row in rows)
 
 
-def test_operations_are_those_of_the_networks() -> None:
+def test_counted_operations_match_the_networks() -> None:
     assert peak_teraflops("cpu", "float32") > 0.001
     one = torch.nn.Linear(10, 20)
     from torch.utils.flop_counter import FlopCounterMode
@@ -65,22 +65,22 @@ def test_operations_are_those_of_the_networks() -> None:
 
 @pytest.mark.slow
 def test_memory_is_measured_in_separate_processes(pack: Path) -> None:
-    told: list[tuple[int, int]] = []
+    progress: list[tuple[int, int]] = []
     rows = memory_table(
         pack,
         "cpu",
         [Execution(precision="bfloat16", low_memory=True), Execution(precision="float32")],
         limit_gb=4.0,
-        on_row=lambda done, total: told.append((done, total)),
+        on_row=lambda done, total: progress.append((done, total)),
     )
-    assert told == [(0, 2), (1, 2)]
+    assert progress == [(0, 2), (1, 2)]
     assert [(row.precision, row.low_memory, row.failed) for row in rows] == [
         ("bfloat16", True, ""),
         ("float32", False, ""),
     ]
     assert all(row.peak_gb is not None and 0.1 < row.peak_gb < 4 for row in rows)
     (refused,) = memory_table(pack, "cpu", [Execution(precision="float32")], limit_gb=0.02)
-    # The limit may strike before or after the pack's name is read.
+    # Memory may run out before or after the pack's name is read.
     while_loading = {f"Out of memory while loading {what}" for what in (f"the pack {pack.name}", "a pack")}
     assert refused.failed.removesuffix(", even at batch size 1.") in while_loading
     assert refused.weights_gb is None

@@ -1,4 +1,4 @@
-"""The splits: training never draws their scenes, and each kind of scene is what its name says."""
+"""The splits: training never draws their scenes, and each kind of scene matches its name."""
 
 import numpy as np
 import pytest
@@ -39,13 +39,13 @@ def test_a_class_has_as_many_audible_clips_as_requested(split: Split) -> None:
     assert not any(scene.is_silent or scene.ambience for scene in scenes)
 
 
-def test_more_clips_begin_with_the_same_clips() -> None:
+def test_larger_draws_begin_with_the_same_clips() -> None:
     few, many = (TEST.audible("rain", count) for count in (2, 5))
     assert [scene.seed for scene in few] == [scene.seed for scene in many[:2]]
     np.testing.assert_array_equal(few[0].envelope, many[0].envelope)
 
 
-def test_each_kind_of_scene_is_what_its_name_says() -> None:
+def test_each_kind_of_scene_matches_its_name() -> None:
     assert all(scene.silent_motion for scene in TEST.silent_motion(3))
     assert all(scene.off_screen and not scene.is_silent for scene in TEST.off_screen(3))
     assert not any(scene.off_screen or scene.is_silent or scene.ambience for scene in TEST.visible(20))

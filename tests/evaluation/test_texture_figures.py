@@ -24,11 +24,11 @@ def off_by(nats: float, energy: FloatArray = ENERGY) -> NDArray[np.float32]:
     return np.asarray(mels_of([energy])[0] + nats * LOWS_AND_HIGHS, np.float32)
 
 
-def test_texture_is_compared_with_the_clips_own_with_the_control_and_without(tmp_path: Path) -> None:
-    asked: list[Controls] = []
+def test_texture_is_compared_with_and_without_the_control(tmp_path: Path) -> None:
+    requests: list[Controls] = []
 
     def generate(what: str, prompts: Sequence[str], controls: Sequence[Controls], **drawn: object) -> FloatArray:
-        asked.extend(controls)
+        requests.extend(controls)
         return np.stack([off_by(0.2), off_by(-0.4, -4 + following(0.6))])
 
     clips = [make_clip(name, off_by(0)) for name in ["rain"] * 4 + ["bell"] * 4]
@@ -36,7 +36,7 @@ def test_texture_is_compared_with_the_clips_own_with_the_control_and_without(tmp
     plain = np.stack([off_by(0.5), *[off_by(3)] * 3, off_by(1.5), *[off_by(3)] * 3])
     section = texture_section(make_bench(full_model(tmp_path), clips, plain=plain, generate=generate))
     figures = figures_of(section)
-    assert [controls.names for controls in asked] == [("energy", "texture")] * 2
+    assert [controls.names for controls in requests] == [("energy", "texture")] * 2
     # With a weight of 7 nats above silence, the 0.05 that prevents division by 0 changes less than a hundredth.
     assert figures["texture_error_nats"].value == pytest.approx(0.3, rel=0.02)
     assert figures["texture_error_without_nats"].value == pytest.approx(1, rel=0.02)

@@ -1,4 +1,4 @@
-"""Videos and real clips: what is compared with what, on cases with known answers."""
+"""Figures of videos and real clips on cases with known results."""
 
 from fractions import Fraction
 from pathlib import Path
@@ -40,12 +40,12 @@ def test_four_values_become_their_mean(values: list[float]) -> None:
 
 
 @given(st.integers(10, 200), st.sampled_from(["24000/1001", "25", "30", "12"]), st.integers(1, 80))
-def test_a_steady_energy_stays_what_it_is_at_any_rate_and_length(size: int, rate: str, count: int) -> None:
+def test_a_steady_energy_is_unchanged_at_any_rate_and_length(size: int, rate: str, count: int) -> None:
     averaged = average_energy(EnergyCurve(np.full(size, -3.0), 100), Fraction(rate), count)
     np.testing.assert_allclose(averaged, np.full(count, -3.0), atol=1e-4)
 
 
-def test_frame_difference_knows_when_and_how_much() -> None:
+def test_frame_difference_has_time_and_amount() -> None:
     frames = np.zeros((5, 4, 4), np.uint8)
     frames[3:] = 10
     np.testing.assert_allclose(frame_difference(frames), [0, 0, 0, 10, 0])
@@ -69,8 +69,8 @@ def test_frames_are_resampled_as_a_player_shows_them(native: str) -> None:
     filmed = render_brightness(scene, frame_rate=Fraction(native), width=16, height=16)
     assert shown.shape == (128, 16, 16)
     for index in (0, 40, 127):
-        stands = int(Fraction(2 * index + 1, 50) * Fraction(native))
-        np.testing.assert_array_equal(shown[index], filmed[min(stands, len(filmed) - 1)])
+        held = int(Fraction(2 * index + 1, 50) * Fraction(native))
+        np.testing.assert_array_equal(shown[index], filmed[min(held, len(filmed) - 1)])
 
 
 def test_the_section_separates_all_kinds_of_clips(model: ReWaS) -> None:

@@ -61,8 +61,8 @@ def build_section(vocoder: FaultyVocoder | BuzzingVocoder, monkeypatch: pytest.M
     monkeypatch.setattr(vocoding, "griffin_lim", rebuilt)
     judge = ScriptedJudge()
     for clip, fault in zip(CLIPS, FAULTS_NATS, strict=True):
-        judge.tell(clip.log_mel[None], [clip.class_name])
-        judge.tell(clip.log_mel[None] - fault, [clip.class_name if abs(fault) < 0.25 else "fire"])
+        judge.set_classes(clip.log_mel[None], [clip.class_name])
+        judge.set_classes(clip.log_mel[None] - fault, [clip.class_name if abs(fault) < 0.25 else "fire"])
     model = SimpleNamespace(front_end=FRONT_END, device="cpu", sound_generator=SimpleNamespace(vocoder=vocoder))
     return vocoder_section(Bench(model, judge, CLIPS, SamplingSettings(1, 1.0, 1.0, 0.0), Watch()))
 

@@ -185,7 +185,7 @@ def test_energies_of_video_and_audio_are_edited(client: RewasClient, folder: Pat
     ):
         work = rewas_pb2.EnergyWork(clip_otio_json=clip_json, source=source, energy={"edits": edits})
         energy = client.wait(client.submit(work).id).energy
-        # Another process may round differently. Edits of its own curve give identical values.
+        # Another process may round differently. Edits of the received curve give identical values.
         np.testing.assert_allclose(energy.unedited_energy.values, curve.values, atol=1e-3)
         assert_same_curve(energy.energy, apply_in_engine(curve_from_message(energy.unedited_energy), edits))
         assert energy.energy.source == energy.unedited_energy.source

@@ -1,4 +1,4 @@
-"""Small data sets of the world's clips, laid out on disk as VGGSound and Greatest Hits are."""
+"""Small data sets of synthetic clips, in the layouts of VGGSound and Greatest Hits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Clips of the world as a stranger would keep them: other rates, channels, lengths, folders and column names.
+"""Synthetic clips in a user's layout: other rates, channels, lengths, folders and column names.
 
     python tests/training/foreign_layout.py DIR
 
@@ -29,8 +29,8 @@ FIRST_SEED = 770_000_000
 def write_foreign_layout(folder: Path, sounds: int = 24, videos: int = 16) -> Path:
     """Write clips of four classes below a new folder and return the table that names all of them.
 
-    sounds/day N/…: stereo WAV at 44.1 kHz. takes/…: MP4 at 30000/1001 pictures a second with stereo AAC at 48 kHz.
-    The table is a TSV whose paths count from the folder above both.
+    sounds/day N/…: stereo WAV at 44.1 kHz. takes/…: MP4 at 30000/1001 fps with stereo AAC at 48 kHz.
+    The table is a TSV with paths relative to the folder above both.
     """
     rows = []
     for number in range(sounds + videos):
@@ -50,39 +50,39 @@ def write_foreign_layout(folder: Path, sounds: int = 24, videos: int = 16) -> Pa
 
 
 def audible_scene(seed: int, class_name: str, duration_s: float):
-    """The first scene from a seed on that is not silent."""
+    """The first audible scene, beginning at a seed."""
     while (scene := sample_scene(seed, class_name, duration_s)).is_silent or not render_sound(scene).any():
         seed += 1_000_000
     return scene
 
 
 def write_stereo(path: Path, sound: np.ndarray, rate_hz: int = 44_100) -> Path:
-    """The sound [samples] at 16 kHz as 16-bit stereo, the right channel weaker."""
+    """Write a sound [samples] at 16 kHz as 16-bit stereo with a quieter right channel."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    changed = soxr.resample(sound, SAMPLE_RATE_HZ, rate_hz)
-    soundfile.write(path, np.stack([changed, 0.5 * changed], axis=1).clip(-1, 1), rate_hz, subtype="PCM_16")
+    resampled = soxr.resample(sound, SAMPLE_RATE_HZ, rate_hz)
+    soundfile.write(path, np.stack([resampled, 0.5 * resampled], axis=1).clip(-1, 1), rate_hz, subtype="PCM_16")
     return path
 
 
 def write_video(path: Path, scene, rate: Fraction = NTSC, with_sound: bool = True) -> Path:
-    """Picture and sound of a scene, squeezed by codecs that cameras use."""
+    """Write the video and sound of a scene with codecs that cameras use."""
     path.parent.mkdir(parents=True, exist_ok=True)
     frames = render_video(scene, frame_rate=rate, width=160, height=90)
     with av.open(str(path), "w") as container:
-        picture = container.add_stream("mpeg4", rate=rate, options={"b": "2000000"})
-        picture.width, picture.height, picture.pix_fmt = 160, 90, "yuv420p"
-        heard = container.add_stream("aac", rate=48_000, layout="stereo") if with_sound else None
-        for number, shown in enumerate(frames):
-            frame = av.VideoFrame.from_ndarray(shown, "rgb24")
+        video = container.add_stream("mpeg4", rate=rate, options={"b": "2000000"})
+        video.width, video.height, video.pix_fmt = 160, 90, "yuv420p"
+        audio = container.add_stream("aac", rate=48_000, layout="stereo") if with_sound else None
+        for number, image in enumerate(frames):
+            frame = av.VideoFrame.from_ndarray(image, "rgb24")
             frame.pts = number
-            container.mux(picture.encode(frame))
-        container.mux(picture.encode())
-        if heard is not None:
+            container.mux(video.encode(frame))
+        container.mux(video.encode())
+        if audio is not None:
             sound = soxr.resample(render_sound(scene), SAMPLE_RATE_HZ, 48_000).clip(-1, 1)
             packed = av.AudioFrame.from_ndarray(np.stack([sound, sound]).astype(np.float32), "fltp", "stereo")
             packed.sample_rate, packed.pts = 48_000, 0
-            container.mux(heard.encode(packed))
-            container.mux(heard.encode())
+            container.mux(audio.encode(packed))
+            container.mux(audio.encode())
     return path
 
 

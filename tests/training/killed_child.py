@@ -1,4 +1,4 @@
-"""A process of its own that trains and is killed on the way."""
+"""A separate process that trains and is killed."""
 
 from __future__ import annotations
 
@@ -27,9 +27,11 @@ def wait(said):
 
 @contextmanager
 def killed_child(code: str, *arguments: str | Path, said: str) -> Iterator[None]:
-    """Code that runs beside the tests, with arguments from sys.argv[4] on; where it calls wait(said), it can be killed.
+    """Run code in a child process until it calls wait(said), and kill it with SIGKILL at the end of the block.
 
-    It is killed (SIGKILL) where the block ends.
+    Args:
+        code: Python source. Its arguments begin at sys.argv[4].
+        said: The text with which the code calls wait().
     """
     beginning = [str(_HERE.parents[1]), str(_HERE), str(torch.get_num_threads())]
     child = subprocess.Popen(

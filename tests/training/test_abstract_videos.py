@@ -1,4 +1,4 @@
-"""Pictures of nothing: they move, differ, are the same for the same seed, and look as filmed ones do."""
+"""Abstract videos: they move, differ, are reproducible, and have the statistics of filmed ones."""
 
 import numpy as np
 import torch
@@ -15,7 +15,7 @@ from rewas_engine.training.joint_stage import (
 from rewas_engine.world.abstract_videos import dead_leaves, render_abstract_videos
 
 
-def test_strangers_are_given_by_their_seed_and_number() -> None:
+def test_videos_depend_on_seed_and_number() -> None:
     some = render_abstract_videos(3, 8, 24, 5)
     assert (some.shape, some.dtype) == ((3, 8, 24, 24), torch.uint8)
     assert torch.equal(some, render_abstract_videos(3, 8, 24, 5))
@@ -24,7 +24,7 @@ def test_strangers_are_given_by_their_seed_and_number() -> None:
     assert not torch.equal(some[0], some[1])
 
 
-def test_strangers_move_and_have_contrast() -> None:
+def test_videos_move_and_have_contrast() -> None:
     frames = render_abstract_videos(12, 32, 32, 0).float()
     assert (frames.std(dim=(2, 3)).mean(dim=1) > 5).all()
     moves = frames.diff(dim=1).abs().amax(dim=(1, 2, 3))
@@ -32,12 +32,12 @@ def test_strangers_move_and_have_contrast() -> None:
     assert frames.mean(dim=(1, 2, 3)).std() > 5
 
 
-def test_leaves_have_the_falling_spectrum_of_photographs() -> None:
+def test_dead_leaves_have_the_spectrum_of_photographs() -> None:
     powers = []
     for seed in range(8):
-        picture = dead_leaves(np.random.default_rng(seed), 64)
-        assert 0 <= picture.min() < picture.max() <= 1
-        powers.append(np.abs(np.fft.fft2(picture - picture.mean())) ** 2)
+        image = dead_leaves(np.random.default_rng(seed), 64)
+        assert 0 <= image.min() < image.max() <= 1
+        powers.append(np.abs(np.fft.fft2(image - image.mean())) ** 2)
     distance = np.round(np.hypot(np.fft.fftfreq(64)[:, None], np.fft.fftfreq(64)[None]) * 64).astype(int)
     frequencies = np.arange(2, 24)
     radial = [np.mean(powers, axis=0)[distance == frequency].mean() for frequency in frequencies]
@@ -50,7 +50,7 @@ class _Blank:
         return torch.zeros(len(rows), 32 // stride, 16, 16, dtype=torch.uint8)
 
 
-def test_strangers_are_like_what_is_seen_and_held_away_from_all_words() -> None:
+def test_training_moves_abstract_videos_away_from_all_prompts() -> None:
     generator = torch.Generator().manual_seed(0)
     classes = torch.arange(8) % 2
     clips = JointClips(
@@ -64,16 +64,16 @@ def test_strangers_are_like_what_is_seen_and_held_away_from_all_words() -> None:
     torch.manual_seed(0)
     space = JointSpace(width=16, picture_widths=(8, 8, 8, 16), sound_widths=(8, 8, 8, 16), features=16)
     assert out_of_domain_videos(0, clips, space, 1) is None
-    strange = out_of_domain_videos(3, clips, space, 1)
-    assert strange is not None
-    assert strange.shape == (3, 16, 16, 16)
+    abstract = out_of_domain_videos(3, clips, space, 1)
+    assert abstract is not None
+    assert abstract.shape == (3, 16, 16, 16)
     recipe = JointRecipe(seen=4, seen_and_heard=2, heard=2, strangers=3, more_words=2)
-    loss_of = joint_loss(JointCorpus(clips, clips, strange), space, recipe)
+    loss_of = joint_loss(JointCorpus(clips, clips, abstract), space, recipe)
     optimiser = torch.optim.Adam(space.parameters(), 3e-3)
 
     def nearness() -> float:
         with torch.no_grad():
-            return float((space.picture_encoder(strange.float() / 255) @ space.encode_text(clips.prompts).T).max())
+            return float((space.picture_encoder(abstract.float() / 255) @ space.encode_text(clips.prompts).T).max())
 
     with torch.no_grad():
         space.picture_encoder.over_time.out.bias += 3 * space.encode_text(clips.prompts).mean(dim=0)

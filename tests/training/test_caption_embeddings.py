@@ -1,4 +1,4 @@
-"""Sentence embeddings of captions are made once, and again where captions or encoder are others."""
+"""Sentence embeddings of captions are computed once, and again if captions or encoder change."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,7 +12,7 @@ CAPTIONS = [f"clip {number % 300}" for number in range(1000)]
 
 
 class Encoder:
-    """Embeds a text as the counts of its bytes, in a direction of its own, and notes what it was asked."""
+    """Embeds a text as its byte counts in a random basis, and records the prompts."""
 
     def __init__(self, seed: int = 0, width: int = 24) -> None:
         self.directions = torch.randn(256, width, generator=torch.Generator().manual_seed(seed))
@@ -24,14 +24,14 @@ class Encoder:
         return torch.from_numpy(np.array(counts, np.float32)) @ self.directions
 
 
-def test_every_caption_is_embedded_in_its_place_and_read_once(tmp_path: Path) -> None:
+def test_every_caption_is_embedded_once_and_in_order(tmp_path: Path) -> None:
     encoder = Encoder()
     rows = embed_captions(CAPTIONS, encoder, tmp_path)
-    assert len(encoder.read) == 301  # and the words by which the encoder is known again
+    assert len(encoder.read) == 301  # and the texts that identify the encoder
     torch.testing.assert_close(rows, Encoder()(CAPTIONS))
 
 
-def test_embeddings_that_are_there_are_not_made_again(tmp_path: Path) -> None:
+def test_existing_embeddings_are_reused(tmp_path: Path) -> None:
     first = embed_captions(CAPTIONS, Encoder(), tmp_path)
     encoder = Encoder()
     assert torch.equal(embed_captions(CAPTIONS, encoder, tmp_path), first)
@@ -42,7 +42,7 @@ def test_embeddings_that_are_there_are_not_made_again(tmp_path: Path) -> None:
     assert len(encoder.read) == 2
 
 
-def test_another_encoder_or_other_captions_are_not_taken_for_these(tmp_path: Path) -> None:
+def test_another_encoder_or_captions_are_embedded_again(tmp_path: Path) -> None:
     embed_captions(CAPTIONS, Encoder(), tmp_path)
     for other in (Encoder(seed=1), Encoder(width=16)):
         torch.testing.assert_close(embed_captions(CAPTIONS, other, tmp_path), other(CAPTIONS))
@@ -51,7 +51,7 @@ def test_another_encoder_or_other_captions_are_not_taken_for_these(tmp_path: Pat
     torch.testing.assert_close(embed_captions(CAPTIONS, Encoder(), tmp_path), Encoder()(CAPTIONS))
 
 
-def test_what_was_cut_off_while_writing_is_not_read(tmp_path: Path) -> None:
+def test_a_truncated_file_is_not_read(tmp_path: Path) -> None:
     first = embed_captions(CAPTIONS, Encoder(), tmp_path)
     (path,) = tmp_path.iterdir()
     whole = path.read_bytes()

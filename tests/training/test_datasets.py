@@ -1,4 +1,4 @@
-"""Which clips there are in the layouts of VGGSound, Greatest Hits, and in any folder."""
+"""Clips in the layouts of VGGSound and Greatest Hits, and in any folder."""
 
 import shutil
 from fractions import Fraction
@@ -30,7 +30,7 @@ def film(*paths: Path) -> None:
         shutil.copy(first, path)
 
 
-def test_vggsound_s_table_names_clips_labels_and_splits(tmp_path: Path) -> None:
+def test_the_vggsound_table_has_clips_labels_and_splits(tmp_path: Path) -> None:
     touch(
         tmp_path / "videos" / "---g-f_I2yQ_000001.mp4",
         tmp_path / "videos" / "--0PQM4-hqg_30000_40000.mp4",
@@ -57,7 +57,7 @@ def test_vggsound_s_table_names_clips_labels_and_splits(tmp_path: Path) -> None:
     assert read_dataset(tmp_path / "videos", "vggsound", table).clips == dataset.clips
 
 
-def test_links_out_of_the_folder_are_no_clips(tmp_path: Path) -> None:
+def test_symlinks_out_of_the_folder_are_ignored(tmp_path: Path) -> None:
     touch(tmp_path / "outside_000001.mp4", tmp_path / "in" / "a_000002.mp4", tmp_path / "in" / "b_000003.mp4")
     (tmp_path / "in" / "outside_000001.mp4").symlink_to(tmp_path / "outside_000001.mp4")
     table = tmp_path / "in" / "vggsound.csv"
@@ -65,7 +65,7 @@ def test_links_out_of_the_folder_are_no_clips(tmp_path: Path) -> None:
     assert [clip.name for clip in read_dataset(tmp_path / "in", "vggsound").clips] == ["a_000002", "b_000003"]
 
 
-def test_greatest_hits_is_cut_into_two_seconds_with_hits(tmp_path: Path) -> None:
+def test_greatest_hits_is_cut_into_clips_of_two_seconds_with_hits(tmp_path: Path) -> None:
     other = NAME.replace("06", "07")
     film(
         tmp_path / f"{NAME}_denoised.mp4",
@@ -97,7 +97,7 @@ def test_greatest_hits_is_cut_into_two_seconds_with_hits(tmp_path: Path) -> None
     assert "2015-02-16-16-49-08_times.txt cannot be read" in str(dataset.left_out[0])
 
 
-def test_recordings_that_cannot_be_used_are_not_drawn_to_be_held_out(tmp_path: Path) -> None:
+def test_unusable_recordings_are_not_held_out(tmp_path: Path) -> None:
     names = [f"2015-02-16-16-49-{index:02d}" for index in range(7)]
     drawn, timeless = held_out_names(names)[0], min(set(names) - set(held_out_names(names)))
     film(*(tmp_path / f"{name}_denoised.mp4" for name in names))
@@ -108,12 +108,12 @@ def test_recordings_that_cannot_be_used_are_not_drawn_to_be_held_out(tmp_path: P
     (held_out,) = {clip.name.partition("+")[0] for clip in dataset.clips if clip.is_held_out}
     assert [held_out] == held_out_names(set(names) - {drawn, timeless})
     assert sorted(each.what for each in dataset.left_out) == sorted([drawn, timeless])
-    # The same draw, whatever is broken besides.
+    # The draw does not depend on broken videos.
     (tmp_path / f"{timeless}_denoised.mp4").unlink()
     assert read_dataset(tmp_path, "greatest-hits").clips == dataset.clips
 
 
-def test_videos_that_cannot_be_read_are_not_drawn_to_be_held_out(tmp_path: Path) -> None:
+def test_unreadable_videos_are_not_held_out(tmp_path: Path) -> None:
     names = ["a dog.mp4", "rain.mp4", "wind.mp4"]
     film(*(tmp_path / name for name in names))
     (drawn,) = held_out_names(names)
@@ -124,7 +124,7 @@ def test_videos_that_cannot_be_read_are_not_drawn_to_be_held_out(tmp_path: Path)
 
 
 @pytest.mark.parametrize("line", ["soon wood hit static", "1.5 wood hit", "-1 wood hit static", "nan wood hit static"])
-def test_lines_that_are_no_hits_are_named(tmp_path: Path, line: str) -> None:
+def test_invalid_lines_are_named(tmp_path: Path, line: str) -> None:
     path = tmp_path / "times.txt"
     path.write_text(f"1.0 wood hit static\n{line}\n", "utf-8")
     with pytest.raises(ValueError, match="line 2"):
@@ -132,7 +132,7 @@ def test_lines_that_are_no_hits_are_named(tmp_path: Path, line: str) -> None:
 
 
 @given(st.text())
-def test_any_text_is_hits_or_refused(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
+def test_any_text_is_read_as_hits_or_refused(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
     path = tmp_path_factory.mktemp("hits") / "times.txt"
     path.write_bytes(text.encode("utf-8", "replace"))
     try:
@@ -142,7 +142,7 @@ def test_any_text_is_hits_or_refused(tmp_path_factory: pytest.TempPathFactory, t
     assert all(hit.time_s >= 0 for hit in hits)
 
 
-def test_a_caption_says_each_thing_once() -> None:
+def test_a_caption_names_each_material_once() -> None:
     hits = [Hit(0, "wood", "hit", "static"), Hit(1, "wood", "hit", "None"), Hit(2, "glass", "None", "static")]
     assert caption_of_hits(hits) == "a drumstick hitting wood and touching glass"
 

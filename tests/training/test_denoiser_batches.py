@@ -1,4 +1,4 @@
-"""How base and adapter see the clips: crops in which something sounds, silence that counts for less, losses by hand."""
+"""Batches for base and adapter: crops with sound, a lower weight for silence, and losses with known values."""
 
 from dataclasses import replace
 
@@ -22,7 +22,7 @@ LATE = slice(448, 512)
 
 
 def corpus(sounding: slice = LATE) -> SoundCorpus:
-    """Six clips of 512 frames that sound in one place only."""
+    """Six clips of 512 frames with sound in one range only."""
     log_mels = torch.full((6, 512, 64), SILENCE_NATS)
     log_mels[:, sounding] = -3.0
     prompts = torch.randn(6, 384, generator=torch.Generator().manual_seed(0))
@@ -36,18 +36,18 @@ def codec() -> PatchAutoencoder:
     return codec
 
 
-def heard_share(louder_of: int, codec: PatchAutoencoder) -> float:
+def sounding_share(louder_of: int, codec: PatchAutoencoder) -> float:
     batches = DenoiserBatches(corpus(), codec, replace(RECIPE, louder_of=louder_of))
     drawn = [batches.draw(False, torch.Generator().manual_seed(seed)) for seed in range(20)]
     return float(torch.cat([(batch.log_mels > -4).any(dim=(1, 2)) for batch in drawn]).float().mean())
 
 
-def test_of_several_crops_the_one_that_sounds_is_taken(codec) -> None:
-    assert heard_share(1, codec) < 0.25
-    assert heard_share(8, codec) > 0.6
+def test_the_loudest_of_several_crops_is_used(codec) -> None:
+    assert sounding_share(1, codec) < 0.25
+    assert sounding_share(8, codec) > 0.6
 
 
-def test_crops_still_begin_anywhere_where_it_sounds_throughout(codec) -> None:
+def test_crops_of_continuous_sound_begin_anywhere(codec) -> None:
     sounding = corpus(slice(0, 512))
     steps = sounding.log_mels + torch.linspace(-1, 0, 512)[None, :, None]
     batches = DenoiserBatches(replace(sounding, log_mels=steps.half()), codec, replace(RECIPE, louder_of=3))
@@ -56,7 +56,7 @@ def test_crops_still_begin_anywhere_where_it_sounds_throughout(codec) -> None:
     assert firsts.max() > -3.2
 
 
-def test_silence_counts_for_less_where_something_sounds(codec) -> None:
+def test_silence_has_a_lower_weight_in_clips_with_sound(codec) -> None:
     batches = DenoiserBatches(corpus(), codec, replace(RECIPE, silence_weight=0.25))
     weights = batches.weights(corpus().log_mels.float())[:, 0, :, 0]
     torch.testing.assert_close(weights.mean(dim=1), torch.ones(6))
@@ -69,14 +69,14 @@ def test_silence_counts_for_less_where_something_sounds(codec) -> None:
 
 def test_errors_are_weighted_over_time() -> None:
     weights = torch.tensor([2.0, 0.0])[None, None, :, None]
-    wanted = torch.zeros(1, 8, 2, 16)
-    wrong = wanted.clone()
+    target = torch.zeros(1, 8, 2, 16)
+    wrong = target.clone()
     wrong[:, :, 1] = 5.0
-    assert _weighted_error(wrong, wanted, weights) == 0
-    assert _weighted_error(wrong.flip(2), wanted, weights) == 25
+    assert _weighted_error(wrong, target, weights) == 0
+    assert _weighted_error(wrong.flip(2), target, weights) == 25
 
 
-def test_rises_are_what_grows_within_some_frames() -> None:
+def test_rises_are_increases_within_some_frames() -> None:
     energies = torch.tensor([[0.0] * 5 + [4.0] * 5 + [1.0] * 5])
     rises = _rises(energies)
     assert rises.shape == (1, 15 - RISE_FRAMES)
@@ -84,7 +84,7 @@ def test_rises_are_what_grows_within_some_frames() -> None:
     assert int((rises > 0).sum()) == RISE_FRAMES
 
 
-def test_prompts_and_no_prompt_pass_through_the_projection(codec) -> None:
+def test_prompts_and_the_empty_prompt_pass_through_the_projection(codec) -> None:
     projection = TextProjection(384, 4, (3, 2), 1).requires_grad_(False)
     with torch.no_grad():
         projection.meanings.copy_(torch.randn(6, 384, generator=torch.Generator().manual_seed(1)))
@@ -95,7 +95,7 @@ def test_prompts_and_no_prompt_pass_through_the_projection(codec) -> None:
     torch.testing.assert_close(emptied[0], projection(torch.ones(1, 384))[0])
 
 
-def test_a_projection_that_is_learnt_gets_gradients(codec) -> None:
+def test_a_trained_projection_gets_gradients(codec) -> None:
     projection = TextProjection(384, 4, (3, 2), 1)
     torch.nn.init.normal_(projection.meanings)
     batches = DenoiserBatches(corpus(), codec, RECIPE, projection)

@@ -1,4 +1,4 @@
-"""A folder is begun with one thing, and nothing else is ever put there."""
+"""A folder belongs to its first settings, and other settings are refused."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rewas_engine.training.folder_settings import FolderSettings
 SETTINGS = {"clips": 8, "rates": (25, 30), "loop": {"steps": 4}}
 
 
-def test_settings_are_written_once_and_found_again(tmp_path: Path) -> None:
+def test_settings_are_written_once_and_read_again(tmp_path: Path) -> None:
     folder_settings = FolderSettings(tmp_path / "inner" / "corpus.json", SETTINGS)
     assert not folder_settings.matches()
     folder_settings.ensure()

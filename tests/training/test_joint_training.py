@@ -1,4 +1,4 @@
-"""The joint stage: what belongs together, how clips are varied, and that training brings it together."""
+"""The joint stage: matching pairs, augmentation, and the effect of training."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -37,7 +37,7 @@ def _generator(seed: int = 0) -> torch.Generator:
 
 
 def _clips(folder: Path | None, seed: int) -> JointClips:
-    """Three classes: bars that lie, stand or blink, with low, high or full sound, and words of one direction each."""
+    """Write clips of three classes: horizontal, vertical or blinking bars, each with its sound and prompt direction."""
     generator = _generator(seed)
     classes = torch.arange(CLIPS) % 3
     meanings = torch.randn(3, 384, generator=_generator(99))
@@ -80,23 +80,23 @@ def trained(corpus: JointCorpus, tmp_path_factory: pytest.TempPathFactory) -> Jo
 
 
 @pytest.mark.slow
-def test_training_brings_together_what_belongs_together(corpus: JointCorpus, trained: JointSpace) -> None:
+def test_training_aligns_matching_pairs(corpus: JointCorpus, trained: JointSpace) -> None:
     before, after = (joint_loss(corpus, space, RECIPE)(0, _generator(7)) for space in (_space(), trained))
     assert after < 0.7 * before
-    words, sounds, pictures = embed_clips(trained, corpus.seen, corpus.seen.development)
-    same = relations(corpus.seen.classes, corpus.seen.also)[-len(words) :, -len(words) :] > 0
-    for one, other in ((words, sounds), (words, pictures), (pictures, sounds)):
+    texts, sounds, videos = embed_clips(trained, corpus.seen, corpus.seen.development)
+    same = relations(corpus.seen.classes, corpus.seen.also)[-len(texts) :, -len(texts) :] > 0
+    for one, other in ((texts, sounds), (texts, videos), (videos, sounds)):
         cosines = one @ other.T
         assert cosines[same].mean() > cosines[~same].mean() + 0.3
 
 
-def test_probabilities_are_fitted_to_clips_left_aside(trained: JointSpace) -> None:
+def test_probabilities_are_fitted_to_held_out_clips(trained: JointSpace) -> None:
     assert set(trained.config.calibration) == {"text_sound", "text_picture", "picture_sound"}
     assert all(slope > 0 for slope, _ in trained.config.calibration.values())
     assert trained.config.known_words == ("lying bars", "standing bars", "blinking")
 
 
-def test_the_step_decides_the_loss_and_nothing_else(corpus: JointCorpus) -> None:
+def test_the_loss_depends_only_on_the_step(corpus: JointCorpus) -> None:
     space = _space()
     loss_of = joint_loss(corpus, space, RECIPE)
     first = loss_of(0, _generator(1))
@@ -105,7 +105,7 @@ def test_the_step_decides_the_loss_and_nothing_else(corpus: JointCorpus) -> None
     assert not torch.equal(first, loss_of(0, _generator(2)))
 
 
-def test_clips_left_aside_are_never_drawn(corpus: JointCorpus) -> None:
+def test_held_out_clips_are_never_drawn(corpus: JointCorpus) -> None:
     seen = corpus.seen
     assert sorted([*seen.training.tolist(), *seen.development.tolist()]) == list(range(CLIPS))
     spoiled = seen.prompts.clone()
@@ -115,7 +115,7 @@ def test_clips_left_aside_are_never_drawn(corpus: JointCorpus) -> None:
     assert all(torch.isfinite(loss_of(step, _generator(step))) for step in range(10))
 
 
-def test_clips_of_one_class_are_never_told_apart() -> None:
+def test_clips_of_one_class_are_not_negatives() -> None:
     classes, also = torch.tensor([0, 0, 1, 2, 3]), torch.tensor([NO_CLASS, 2, NO_CLASS, NO_CLASS, 2])
     relation = relations(classes, also)
     assert relation.tolist() == [
@@ -127,14 +127,14 @@ def test_clips_of_one_class_are_never_told_apart() -> None:
     ]
 
 
-def test_the_loss_is_least_where_all_partners_are_alike() -> None:
+def test_the_loss_is_minimal_if_all_partners_are_equally_similar() -> None:
     relation = relations(torch.tensor([0, 0, 1]), torch.full((3,), NO_CLASS))
     ideal = matched_softmax(100.0 * (relation > 0), relation)
-    assert ideal == pytest.approx(2 / 3 * np.log(2), abs=1e-4)  # two partners share the whole of it
+    assert ideal == pytest.approx(2 / 3 * np.log(2), abs=1e-4)  # two partners share the whole probability
     assert matched_softmax(torch.eye(3) * 100, relation) > 10
 
 
-def test_what_does_not_count_changes_nothing() -> None:
+def test_ignored_pairs_change_nothing() -> None:
     relation = torch.tensor([[1, 0, -1], [0, 1, -1], [-1, -1, 1]])
     similarities = torch.randn(3, 3, generator=_generator())
     changed = similarities.clone()
@@ -142,7 +142,7 @@ def test_what_does_not_count_changes_nothing() -> None:
     assert matched_softmax(similarities, relation) == matched_softmax(changed, relation)
 
 
-def test_a_batch_without_partners_says_nothing() -> None:
+def test_a_batch_without_partners_has_no_loss() -> None:
     similarities = torch.randn(2, 3, requires_grad=True)
     loss = matched_softmax(similarities, torch.full((2, 3), -1))
     loss.backward()
@@ -153,7 +153,7 @@ def test_a_batch_without_partners_says_nothing() -> None:
 
 @settings(deadline=None)
 @given(st.integers(4, 40), st.integers(0, 2**32))
-def test_varied_clips_are_a_part_of_their_time_and_finite(total: int, seed: int) -> None:
+def test_augmented_clips_are_crops_and_finite(total: int, seed: int) -> None:
     frames = torch.randint(0, 256, (3, total, 16, 16), dtype=torch.uint8, generator=_generator(seed))
     one, again = (augment_videos(frames, (0.4, 0.8), _generator(seed)) for _ in range(2))
     assert torch.equal(one, again)
@@ -166,28 +166,28 @@ def test_varied_clips_are_a_part_of_their_time_and_finite(total: int, seed: int)
     assert torch.isfinite(sounds).all()
 
 
-def test_clips_are_varied_each_by_its_own_draw() -> None:
+def test_each_clip_is_augmented_separately() -> None:
     frames = torch.randint(0, 256, (1, 8, 16, 16), dtype=torch.uint8, generator=_generator()).expand(6, -1, -1, -1)
     varied = augment_videos(frames, (1.0, 1.0), _generator(4))
     assert all(not torch.allclose(varied[0], other) for other in varied[1:])
 
 
-def test_pictures_are_found_across_files(corpus: JointCorpus) -> None:
+def test_videos_are_read_across_files(corpus: JointCorpus) -> None:
     assert corpus.seen.pictures is not None
     rows = torch.tensor([21, 0, 19, 20, 47])
     found = corpus.seen.pictures.rows(rows, 2)
     assert found.shape == (5, 16, 16, 16)
     alone = torch.cat([corpus.seen.pictures.rows(row[None], 2) for row in rows])
     assert torch.equal(found, alone)
-    assert found[0, 0, 0].min() == 255  # of the class of lying bars
-    assert found[3, 0].min() == 255  # a blink
+    assert found[0, 0, 0].min() == 255  # of the class with horizontal bars
+    assert found[3, 0].min() == 255  # of the class that blinks
 
 
 @pytest.mark.parametrize(("slope", "offset"), [(8.0, -2.0), (20.0, 3.0), (1.0, 0.0)])
-def test_a_logistic_curve_is_found_again(slope: float, offset: float) -> None:
+def test_a_logistic_curve_is_recovered(slope: float, offset: float) -> None:
     rng = np.random.default_rng(0)
     scores = rng.uniform(-1, 1, 200_000)
-    # Right and wrong weigh alike in the fit: draw them so.
+    # The fit weights right and wrong equally, so both are drawn with equal probability.
     truths = rng.random(scores.size) < 1 / (1 + np.exp(-slope * scores - offset))
     shift = np.log(truths.mean() / (1 - truths.mean()))
     found = logistic_fit(scores, truths)
@@ -202,7 +202,7 @@ def test_scores_without_overlap_still_give_finite_numbers() -> None:
     assert turned[0] == pytest.approx(-slope)
 
 
-def test_too_little_to_learn_from_is_said(corpus: JointCorpus) -> None:
+def test_too_few_clips_are_refused(corpus: JointCorpus) -> None:
     with pytest.raises(SettingsError, match="right or only wrong"):
         logistic_fit(np.array([0.1, 0.2]), np.array([True, True]))
     few = replace(corpus.heard, usable=torch.tensor([3]))

@@ -1,4 +1,4 @@
-"""Captions from tables, from text files and from names; and tables that try to lead elsewhere."""
+"""Captions from tables, text files and file names, and tables with paths outside the folder."""
 
 import contextlib
 import csv
@@ -33,8 +33,8 @@ def table(path: Path, text: str) -> Path:
 
 @in_folder
 @given(rows=st.lists(st.tuples(files, captions), max_size=5), delimiter=st.sampled_from(",;\t|"))
-def test_what_is_written_as_a_table_is_read_again(rows, delimiter: str, tmp_path: Path) -> None:
-    # A carriage return within a cell cannot be told from the end of a line that an old program wrote.
+def test_a_written_table_is_read_unchanged(rows, delimiter: str, tmp_path: Path) -> None:
+    # A carriage return in a cell cannot be distinguished from an old line ending.
     rows = [(file.replace("\r", "\n"), caption) for file, caption in rows]
     rows = [row for row in rows if row[0].strip()]
     written = io.StringIO(newline="")
@@ -49,7 +49,7 @@ def test_what_is_written_as_a_table_is_read_again(rows, delimiter: str, tmp_path
 
 @in_folder
 @given(rows=st.lists(st.tuples(files, captions), max_size=5), is_ascii=st.booleans())
-def test_what_is_written_as_json_lines_is_read_again(rows, is_ascii: bool, tmp_path: Path) -> None:
+def test_written_json_lines_are_read_unchanged(rows, is_ascii: bool, tmp_path: Path) -> None:
     lines = [json.dumps({"audio_filepath": file, "text": caption}, ensure_ascii=is_ascii) for file, caption in rows]
     found, left_out = read_manifest(table(tmp_path / "rows.jsonl", "\n".join(lines)))
     assert [(row.line, row.file, row.captions) for row in found] == [
@@ -60,7 +60,7 @@ def test_what_is_written_as_json_lines_is_read_again(rows, is_ascii: bool, tmp_p
 
 @in_folder
 @given(content=st.binary(max_size=200), suffix=st.sampled_from([".csv", ".tsv", ".jsonl"]))
-def test_no_content_breaks_the_reading(content: bytes, suffix: str, tmp_path: Path) -> None:
+def test_any_content_is_read_or_refused(content: bytes, suffix: str, tmp_path: Path) -> None:
     path = tmp_path / f"any{suffix}"
     path.write_bytes(content)
     rows = []
@@ -70,7 +70,7 @@ def test_no_content_breaks_the_reading(content: bytes, suffix: str, tmp_path: Pa
 
 
 @given(text=st.text())
-def test_a_cleaned_caption_is_one_clean_line(text: str) -> None:
+def test_a_cleaned_caption_is_one_line(text: str) -> None:
     cleaned = clean_caption(text)
     assert cleaned == clean_caption(cleaned)
     assert cleaned == " ".join(cleaned.split())
@@ -80,7 +80,7 @@ def test_a_cleaned_caption_is_one_clean_line(text: str) -> None:
 
 
 @given(name=st.text())
-def test_the_caption_of_a_name_has_no_numbers_and_marks(name: str) -> None:
+def test_the_caption_from_a_name_has_no_numbers_or_punctuation(name: str) -> None:
     assert all(mark.isalnum() or mark == " " for mark in caption_of_name(name) if ord(mark) < 128)
     assert not any(mark.isdigit() for mark in caption_of_name(name))
 
@@ -113,7 +113,7 @@ def test_names_of_files_become_captions(name: str, caption: str) -> None:
         ("a/Wind/wav_48", "wind"),
     ],
 )
-def test_folders_that_only_sort_say_nothing(folder: str, caption: str) -> None:
+def test_folders_that_only_sort_give_no_caption(folder: str, caption: str) -> None:
     assert caption_of_folder(Path("data") / folder, Path("data")) == caption
 
 
@@ -129,14 +129,14 @@ def test_folders_that_only_sort_say_nothing(folder: str, caption: str) -> None:
         ("a.csv", "name,label,caption,file\n1,2,rain,x.wav\n", [("x.wav", ("rain",))]),
     ],
 )
-def test_usual_tables_are_understood(name: str, text: str, expected, tmp_path: Path) -> None:
+def test_common_tables_are_read(name: str, text: str, expected, tmp_path: Path) -> None:
     rows, left_out = read_manifest(table(tmp_path / name, text))
     assert [(row.file, row.captions) for row in rows] == expected
     assert left_out == []
 
 
 @pytest.mark.parametrize(
-    ("name", "text", "said"),
+    ("name", "text", "message"),
     [
         ("a.csv", "file,caption\nx.wav,\n", "line 2: x.wav has no caption"),
         ("a.csv", "file,caption\nx.wav,  17\n", "line 2: x.wav has no caption"),
@@ -149,14 +149,14 @@ def test_usual_tables_are_understood(name: str, text: str, expected, tmp_path: P
         ("a.jsonl", "[" * 100_000, "line 1: it is not a JSON object"),
     ],
 )
-def test_lines_that_cannot_be_used_are_named(name: str, text: str, said: str, tmp_path: Path) -> None:
+def test_unusable_lines_are_named(name: str, text: str, message: str, tmp_path: Path) -> None:
     rows, left_out = read_manifest(table(tmp_path / name, text))
     assert rows == []
-    assert said in str(left_out[0])
+    assert message in str(left_out[0])
 
 
 @pytest.mark.parametrize(
-    ("name", "text", "columns", "said"),
+    ("name", "text", "columns", "message"),
     [
         (
             "a.csv",
@@ -171,12 +171,14 @@ def test_lines_that_cannot_be_used_are_named(name: str, text: str, said: str, tm
         ("a.xlsx", "", (None, None), "is not a table of captions"),
     ],
 )
-def test_tables_that_cannot_be_read_say_why(name: str, text: str, columns, said: str, tmp_path: Path) -> None:
-    with pytest.raises(SettingsError, match=said):
+def test_unreadable_tables_are_refused_with_a_reason(
+    name: str, text: str, columns, message: str, tmp_path: Path
+) -> None:
+    with pytest.raises(SettingsError, match=message):
         read_manifest(table(tmp_path / name, text), *columns)
 
 
-def test_a_table_that_is_not_there_or_not_text_is_named(tmp_path: Path) -> None:
+def test_a_missing_or_binary_table_is_named(tmp_path: Path) -> None:
     (tmp_path / "b.csv").write_bytes(b"file,caption\n\xff\xfe\n")
     for name in ("a.csv", "b.csv"):
         with pytest.raises(SettingsError, match=f"{name} cannot be read"):
@@ -191,7 +193,7 @@ def test_columns_may_have_any_name(tmp_path: Path) -> None:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A folder with files that are not read here, beside one that nobody gave."""
+    """A folder with empty media files, next to another folder that was not given."""
     inside = tmp_path / "given"
     for name in (
         "given/rain/heavy_01.wav",
@@ -209,17 +211,17 @@ def folder(tmp_path: Path) -> Path:
     return inside
 
 
-def listed(folder: Path, text: str | None = None, **source):
-    """Names and captions of the recordings of a folder, and what was left out."""
+def list_captions(folder: Path, text: str | None = None, **source):
+    """Names and captions of the recordings of a folder, and the skipped entries."""
     if text is not None:
         source["manifest"] = table(folder.parent / "table.csv", text)
     found = list_recordings(folder, None, CaptionSource(**source))
     return {each.name: each.captions for each in found.recordings}, [str(each) for each in found.left_out]
 
 
-def test_without_a_table_names_and_texts_tell(folder: Path) -> None:
+def test_without_a_table_names_and_text_files_are_used(folder: Path) -> None:
     (folder / "deep/er/dog.txt").write_text("a small dog\n\n the same dog ", "utf-8")
-    found, left_out = listed(folder)
+    found, left_out = list_captions(folder)
     assert found == {
         "rain/heavy_01.wav": ("rain",),
         "rain/heavy_02.FLAC": ("rain",),
@@ -231,22 +233,22 @@ def test_without_a_table_names_and_texts_tell(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "found", "left_out"),
+    ("options", "found", "left_out"),
     [
         ("name", {"dog.wav": ("dog",), "rain/heavy_01.wav": ("heavy",)}, "deep/0002.mp4: neither"),
         ("folder", {"deep/0002.mp4": ("deep",), "rain/heavy_01.wav": ("rain",)}, "dog.wav: neither"),
         ("text", {"deep/er/dog.wav": ("hound",)}, "dog.wav: there is no dog.txt next to it"),
     ],
 )
-def test_where_captions_come_from_can_be_said(words, found, left_out: str, folder: Path) -> None:
+def test_the_caption_source_can_be_chosen(options, found, left_out: str, folder: Path) -> None:
     (folder / "deep/er/dog.txt").write_text("hound", "utf-8")
-    recordings, problems = listed(folder, words=words)
+    recordings, problems = list_captions(folder, words=options)
     assert found.items() <= recordings.items()
     assert any(problem.startswith(left_out) for problem in problems)
 
 
 @pytest.mark.parametrize(
-    ("written", "meant"),
+    ("written", "expected"),
     [
         ("rain/heavy_01.wav", "rain/heavy_01.wav"),
         ("./rain/../rain/heavy_01.wav", "rain/heavy_01.wav"),
@@ -259,9 +261,9 @@ def test_where_captions_come_from_can_be_said(words, found, left_out: str, folde
         ("{folder}/deep/0002.mp4", "deep/0002.mp4"),
     ],
 )
-def test_tables_name_files_in_several_ways(written: str, meant: str, folder: Path) -> None:
-    found, left_out = listed(folder, f"file,caption\n{written.format(folder=folder)},rain\n")
-    assert found == {meant: ("rain",)}
+def test_tables_name_files_in_several_ways(written: str, expected: str, folder: Path) -> None:
+    found, left_out = list_captions(folder, f"file,caption\n{written.format(folder=folder)},rain\n")
+    assert found == {expected: ("rain",)}
     assert left_out == ["4 files: table.csv does not list them"]
 
 
@@ -269,28 +271,28 @@ def test_tables_name_files_in_several_ways(written: str, meant: str, folder: Pat
     "written",
     ["../secret.wav", "rain/../../secret.wav", "{folder}/../secret.wav", "{folder.parent}/secret.wav", "/etc/passwd"],
 )
-def test_a_table_does_not_lead_out_of_the_folder(written: str, folder: Path) -> None:
+def test_paths_outside_the_folder_are_refused(written: str, folder: Path) -> None:
     row = written.format(folder=folder)
-    found, left_out = listed(folder, f"file,caption\n{row},mine\ndog.wav,dog\n")
+    found, left_out = list_captions(folder, f"file,caption\n{row},mine\ndog.wav,dog\n")
     assert found == {"dog.wav": ("dog",)}
     assert left_out[0] == f"table.csv, line 2: {row} is outside the folder or does not exist"
 
 
 @in_folder
 @given(row=st.text(st.sampled_from("./\\~ $ab\0:") | st.characters(exclude_categories=["Cs"]), min_size=1))
-def test_whatever_a_table_names_lies_in_the_folder(row: str, folder: Path) -> None:
+def test_any_path_of_a_table_lies_in_the_folder(row: str, folder: Path) -> None:
     written = io.StringIO(newline="")
     csv.writer(written).writerows([("file", "caption"), (row, "rain"), ("dog.wav", "dog")])
-    found, _ = listed(folder, written.getvalue())
+    found, _ = list_captions(folder, written.getvalue())
     assert found.keys() <= {"rain/heavy_01.wav", "rain/heavy_02.FLAC", "dog.wav", "deep/er/dog.wav", "deep/0002.mp4"}
 
 
-def test_links_out_of_the_folder_are_not_followed(folder: Path) -> None:
+def test_symlinks_out_of_the_folder_are_not_followed(folder: Path) -> None:
     (folder / "linked.wav").symlink_to(folder.parent / "secret.wav")
     (folder / "linked").symlink_to(folder.parent)
     (folder / "dog.txt").symlink_to(folder.parent / "words.txt")
     (folder.parent / "words.txt").write_text("secret words")
-    found, left_out = listed(folder)
+    found, left_out = list_captions(folder)
     assert "linked.wav" not in found
     assert "dog.wav" not in found
     assert not any("secret" in name for name in found)
@@ -302,13 +304,13 @@ def test_links_out_of_the_folder_are_not_followed(folder: Path) -> None:
 
 def test_missing_and_ambiguous_files_are_named(folder: Path) -> None:
     (folder / "dog.wav").rename(folder / "rain/dog.wav")
-    found, left_out = listed(folder, "file,caption\nno.wav,rain\ndog.wav,dog\nheavy_01,rain\nheavy_01,drops\n")
+    found, left_out = list_captions(folder, "file,caption\nno.wav,rain\ndog.wav,dog\nheavy_01,rain\nheavy_01,drops\n")
     assert found == {"rain/heavy_01.wav": ("rain", "drops")}
     assert left_out[0].startswith("table.csv, line 2: there is no sound or video no.wav in ")
     assert left_out[1] == "table.csv, line 3: dog.wav could be any of 2 files"
 
 
-def test_one_table_tells_of_both_folders(folder: Path) -> None:
+def test_one_table_covers_both_folders(folder: Path) -> None:
     manifest = table(folder / "any.csv", "file,caption\nrain/heavy_01.wav,rain\n0002.mp4,film\n")
     found = list_recordings(folder / "rain", folder / "deep", CaptionSource(manifest=manifest))
     assert [(each.name, each.is_seen) for each in found.recordings] == [("heavy_01.wav", False), ("0002.mp4", True)]
@@ -320,13 +322,13 @@ def test_one_folder_may_hold_sounds_and_videos(folder: Path) -> None:
     assert [each.name for each in found.recordings if each.is_seen] == ["deep/0002.mp4"]
 
 
-def test_a_table_at_the_top_of_the_folder_is_read_unasked(folder: Path) -> None:
+def test_a_table_in_the_folder_is_found_automatically(folder: Path) -> None:
     table(folder / "metadata.csv", "file_name,text\ndog.wav,a hound\n")
-    assert listed(folder)[0] == {"dog.wav": ("a hound",)}
-    assert listed(folder, words="name")[0]["dog.wav"] == ("dog",)
+    assert list_captions(folder)[0] == {"dog.wav": ("a hound",)}
+    assert list_captions(folder, words="name")[0]["dog.wav"] == ("dog",)
     table(folder / "captions.tsv", "file_name\ttext\n")
     with pytest.raises(SettingsError, match=r"2 tables of captions: captions.tsv, metadata.csv"):
-        listed(folder)
+        list_captions(folder)
 
 
 @pytest.mark.parametrize(
@@ -340,21 +342,21 @@ def test_a_table_at_the_top_of_the_folder_is_read_unasked(folder: Path) -> None:
         ("{", None),
     ],
 )
-def test_descriptions_beside_the_files_are_read(content: str, captions, folder: Path) -> None:
+def test_text_files_beside_the_media_are_read(content: str, captions, folder: Path) -> None:
     (folder / "dog.json").write_text(content, "utf-8")
-    found, left_out = listed(folder)
+    found, left_out = list_captions(folder)
     assert found.get("dog.wav") == captions
     assert left_out == ([] if captions else ["dog.wav: dog.json has no caption"])
 
 
-def test_texts_that_say_nothing_leave_the_file_out(folder: Path) -> None:
+def test_empty_text_files_skip_the_file(folder: Path) -> None:
     (folder / "dog.txt").write_bytes(b"\xff\xfe\xff")
     (folder / "deep/0002.txt").write_text("  \n 12\n")
-    _, left_out = listed(folder)
+    _, left_out = list_captions(folder)
     assert sorted(left_out) == ["deep/0002.mp4: 0002.txt has no word", "dog.wav: dog.txt is not text in UTF-8"]
 
 
-def test_nothing_to_learn_from_is_an_error(tmp_path: Path) -> None:
+def test_a_folder_without_media_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="No recordings are given"):
         list_recordings(None, None)
     with pytest.raises(SettingsError, match=r"The folder .* does not exist"):

@@ -1,4 +1,4 @@
-"""The model card: what trained the pack, and figures that a fuller evaluation may take the place of."""
+"""The model card: the training of the pack, and figures that a larger evaluation may replace."""
 
 import json
 from pathlib import Path
@@ -27,12 +27,12 @@ def pack(tmp_path: Path) -> Path:
     return folder
 
 
-def test_a_continued_pack_tells_what_trained_the_first(pack: Path, tmp_path: Path) -> None:
+def test_a_continued_pack_lists_all_trainings(pack: Path, tmp_path: Path) -> None:
     second = tmp_path / "second"
     second.mkdir()
-    began = {"denoiser": "small 1.0.0"}
+    start = {"denoiser": "small 1.0.0"}
     earlier = read_trainings(pack)
-    write_model_card(second, StarterConfig(), RECORDS, began, evaluation(0.6), version="1.1.0", earlier=earlier)
+    write_model_card(second, StarterConfig(), RECORDS, start, evaluation(0.6), version="1.1.0", earlier=earlier)
     card = (second / "README.md").read_text("utf-8")
     assert "| 1.0.0 | base | 2 | 2 | 2.0 | 1.5 |" in card
     assert "| 1.1.0 | base | 2 | 2 | 2.0 | 1.5 |" in card
@@ -40,7 +40,7 @@ def test_a_continued_pack_tells_what_trained_the_first(pack: Path, tmp_path: Pat
     assert [part["version"] for part in read_trainings(second)] == ["1.0.0", "1.1.0"]
 
 
-def test_remarks_stand_between_the_course_and_the_figures(pack: Path) -> None:
+def test_remarks_are_between_training_and_figures(pack: Path) -> None:
     plain = (pack / "README.md").read_text("utf-8")
     write_model_card(
         pack,
@@ -49,12 +49,12 @@ def test_remarks_stand_between_the_course_and_the_figures(pack: Path) -> None:
         {"denoiser": "nothing"},
         evaluation(0.5),
         version="1.0.0",
-        remarks="Begun twice.",
+        remarks="Started twice.",
     )
-    assert (pack / "README.md").read_text("utf-8") == plain.replace("\n## Figures", "\nBegun twice.\n\n## Figures")
+    assert (pack / "README.md").read_text("utf-8") == plain.replace("\n## Figures", "\nStarted twice.\n\n## Figures")
 
 
-def test_fuller_figures_take_the_place_of_the_first_and_of_nothing_else(pack: Path) -> None:
+def test_replacing_figures_changes_nothing_else(pack: Path) -> None:
     before = (pack / "README.md").read_text("utf-8")
     replace_figures(pack, evaluation(0.97, clips=540))
     after = (pack / "README.md").read_text("utf-8")
@@ -63,15 +63,15 @@ def test_fuller_figures_take_the_place_of_the_first_and_of_nothing_else(pack: Pa
     assert "540 held-out synthetic scenes" in after
     assert after.split("## Figures")[0] == before.split("## Figures")[0]
     assert after.split("## Limits")[1] == before.split("## Limits")[1]
-    told = json.loads((pack / "figures.json").read_text("utf-8"))
-    assert told["figures"] == {"scenes": 540, "energy_correlation_mean": 0.97}
-    assert told["config"]["seed"] == 1
-    assert told["measured"] == PACK
+    stored = json.loads((pack / "figures.json").read_text("utf-8"))
+    assert stored["figures"] == {"scenes": 540, "energy_correlation_mean": 0.97}
+    assert stored["config"]["seed"] == 1
+    assert stored["measured"] == PACK
     replace_figures(pack, evaluation(0.97, clips=540))
     assert (pack / "README.md").read_text("utf-8") == after
 
 
-def test_a_folder_without_a_card_is_no_pack_to_tell_of(tmp_path: Path) -> None:
+def test_a_folder_without_a_model_card_is_refused(tmp_path: Path) -> None:
     with pytest.raises(PackError, match="cannot be read"):
         replace_figures(tmp_path, evaluation(0.5))
     (tmp_path / "README.md").write_text("# something else\n", "utf-8")
@@ -81,7 +81,7 @@ def test_a_folder_without_a_card_is_no_pack_to_tell_of(tmp_path: Path) -> None:
     assert read_trainings(tmp_path) == []
 
 
-def test_reports_of_one_pack_are_read_together() -> None:
+def test_reports_of_one_pack_are_merged() -> None:
     reports = [evaluation(0.9).report(), evaluation(0.3, "picture_visible", clips=540).report()]
     together = merge_reports(reports)
     assert {key: figure.value for key, figure in together.figures().items()} == {

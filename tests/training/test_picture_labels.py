@@ -1,4 +1,4 @@
-"""What scenes say of their pictures beside the energy, and how clips are drawn for the picture stage."""
+"""Frame labels of scenes besides the energy, and batches of the picture stage."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from rewas_engine.training.picture_stage import PictureBatches, PictureCorpus, p
 from rewas_engine.world import CLASS_NAMES, sample_scene
 
 
-def test_a_strike_stands_in_the_frame_of_its_contact() -> None:
+def test_a_strike_is_in_the_frame_of_its_contact() -> None:
     scene = sample_scene(11, "drum_hit", pattern="few")
     labels = label_scenes([scene], 128, 25.0)
     assert labels.classes.tolist() == [CLASS_NAMES.index("drum_hit")]
@@ -39,7 +39,7 @@ def test_a_strike_in_the_last_frame_stays_inside_the_clip() -> None:
     assert strikes[0, -1] == pytest.approx(scene.event_strengths[-1])
 
 
-def test_silent_motion_is_a_class_of_its_own() -> None:
+def test_silent_motion_has_its_own_class() -> None:
     scene = next(scene for scene in map(sample_scene, range(400)) if scene.silent_motion)
     labels = label_scenes([scene], 64, 25.0)
     assert labels.classes.tolist() == [NOTHING_SOUNDS]
@@ -54,7 +54,7 @@ def test_a_crop_of_labels_is_the_crop_of_its_clip() -> None:
     assert torch.equal(crop.courses, torch.stack([labels.courses[1, 10:42], labels.courses[0, 64:96]]))
 
 
-def test_the_reader_learns_labels_from_tokens_that_hold_them() -> None:
+def test_the_label_head_learns_labels_from_tokens() -> None:
     torch.manual_seed(0)
     labels = label_scenes([sample_scene(seed, pattern="regular") for seed in range(6)], 64, 25.0)
     of_class = torch.nn.functional.one_hot(labels.classes, NOTHING_SOUNDS + 1).float()
@@ -71,7 +71,7 @@ def test_the_reader_learns_labels_from_tokens_that_hold_them() -> None:
     assert reader.loss(tokens, labels).item() < 0.6 * before
 
 
-def test_short_crops_show_as_many_frames_of_more_clips() -> None:
+def test_short_crops_use_more_clips_with_the_same_number_of_frames() -> None:
     batches = PictureBatches(clips=16, crop_frames=64, whole_from_step=70)
     assert batches.lengths(0, 128) == (32, 64)
     assert batches.lengths(69, 128) == (32, 64)
@@ -79,7 +79,7 @@ def test_short_crops_show_as_many_frames_of_more_clips() -> None:
     assert batches.lengths(0, 50) == (16, 50)
 
 
-def test_labels_add_to_the_loss_of_pictures_and_filmed_clips_have_none() -> None:
+def test_labels_add_to_the_loss_except_for_filmed_clips() -> None:
     torch.manual_seed(0)
     encoder = MotionEncoder(
         widths=(8, 8, 8), features=16, dilations=(1,), place_dilations=(1,), fine_place_dilations=(1,)
@@ -102,7 +102,7 @@ def test_labels_add_to_the_loss_of_pictures_and_filmed_clips_have_none() -> None
     assert encoder.stem.weight.grad is not None
 
 
-def test_the_level_of_some_clips_is_not_learnt_and_their_shape_is() -> None:
+def test_clips_of_unknown_level_are_learnt_by_shape_only() -> None:
     torch.manual_seed(0)
     encoder = MotionEncoder(widths=(8, 8), features=16, dilations=(1,))
     phi, reader = Phi(features=16, width=16, blocks=1, heads=2, head=(8,)), LabelReader(16)

@@ -1,4 +1,4 @@
-"""The page on training tells of the settings and stages that there are."""
+"""docs/training.md lists the existing settings, stages and options."""
 
 import re
 from dataclasses import fields, is_dataclass
@@ -14,11 +14,11 @@ from rewas_engine.training.part_config import AdapterConfig, PhiConfig
 from rewas_engine.training.stage_order import STAGES
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "training.md").read_text("utf-8")
-OF_THE_PACK = "the pack's"
+FROM_THE_PACK = "the pack's"
 
 
 def settings_of(config: StarterConfig) -> dict[str, str]:
-    """Every setting by its dotted name, as the page writes its value."""
+    """Every setting by its dotted name, with its value as written on the page."""
     flat: dict[str, str] = {}
     for entry in fields(config):
         value = getattr(config, entry.name)
@@ -40,54 +40,54 @@ def settings_of(config: StarterConfig) -> dict[str, str]:
 
 
 def rows_of_the_page() -> dict[str, tuple[str, str]]:
-    """Every setting by its dotted name, with its values from scratch and continued."""
+    """Every setting on the page by its dotted name, with the values for a new and a continued pack."""
     loops = [
         entry.name for entry in fields(StarterConfig) if isinstance(getattr(StarterConfig(), entry.name), LoopConfig)
     ]
     rows: dict[str, tuple[str, str]] = {}
-    told = PAGE[: PAGE.index("## One part of a pack")] + PAGE[PAGE.index("## The starter") :]
-    for name, anew, continued in re.findall(r"^\| `([\w.*]+)` \| .+ \| (.+) \| (.+) \|$", told, re.MULTILINE):
+    tables = PAGE[: PAGE.index("## One part of a pack")] + PAGE[PAGE.index("## The starter") :]
+    for name, new, continued in re.findall(r"^\| `([\w.*]+)` \| .+ \| (.+) \| (.+) \|$", tables, re.MULTILINE):
         for full in [name.replace("*", loop) for loop in loops] if "*" in name else [name]:
-            rows[full] = anew, continued
+            rows[full] = new, continued
     return rows
 
 
-def test_the_page_tells_of_every_setting_and_its_values() -> None:
-    anew, continued = settings_of(StarterConfig()), settings_of(ContinuedConfig())
+def test_the_page_lists_every_setting_with_its_values() -> None:
+    new, continued = settings_of(StarterConfig()), settings_of(ContinuedConfig())
     for name in (*PACK_SIZES, "codec_clips"):
-        continued[name] = OF_THE_PACK
-    assert rows_of_the_page() == {name: (anew[name], continued[name]) for name in anew}
+        continued[name] = FROM_THE_PACK
+    assert rows_of_the_page() == {name: (new[name], continued[name]) for name in new}
 
 
 @pytest.mark.parametrize("command", ["starter", "pack"])
-def test_the_help_of_stage_names_them_all(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_help_of_stage_lists_all_stages(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     run(["train", command, "--help"])
-    said = " ".join(re.sub("[│|]", " ", capsys.readouterr().out).split())
-    assert ", ".join(STAGES) in said
+    help_text = " ".join(re.sub("[│|]", " ", capsys.readouterr().out).split())
+    assert ", ".join(STAGES) in help_text
 
 
-def test_the_page_tells_of_every_stage() -> None:
-    told = re.findall(r"^\| `(\w+)` \| [^|]+ \| [^|]*\|$", PAGE, re.MULTILINE)
-    assert told == list(STAGES)
+def test_the_page_lists_every_stage() -> None:
+    listed = re.findall(r"^\| `(\w+)` \| [^|]+ \| [^|]*\|$", PAGE, re.MULTILINE)
+    assert listed == list(STAGES)
 
 
 @pytest.mark.parametrize("defaults", [AdapterConfig(), PhiConfig()])
-def test_the_page_shows_the_recipes_of_the_parts(defaults: AdapterConfig | PhiConfig, tmp_path: Path) -> None:
-    named = "the adapter's" if isinstance(defaults, AdapterConfig) else "φ's"
-    (shown,) = [block for block in PAGE.split("```")[1::2] if f"# {named} defaults" in block]
+def test_the_page_shows_the_default_settings_of_parts(defaults: AdapterConfig | PhiConfig, tmp_path: Path) -> None:
+    owner = "the adapter's" if isinstance(defaults, AdapterConfig) else "φ's"
+    (shown,) = [block for block in PAGE.split("```")[1::2] if f"# {owner} defaults" in block]
     text = shown.removeprefix("toml\n")
     path = tmp_path / "shown.toml"
     path.write_text(text, "utf-8")
     assert read_settings(defaults, path) == defaults
-    wanted = {entry.name for each in (defaults, defaults.loop) for entry in fields(each)}
-    assert set(re.findall(r"^(\w+) =", text, re.MULTILINE)) == wanted - {"loop"}
+    expected = {entry.name for each in (defaults, defaults.loop) for entry in fields(each)}
+    assert set(re.findall(r"^(\w+) =", text, re.MULTILINE)) == expected - {"loop"}
 
 
 @pytest.mark.parametrize("command", ["pack", "starter", "phi", "adapter"])
-def test_the_options_on_the_page_are_the_commands(command: str, capfd) -> None:
+def test_options_on_the_page_exist(command: str, capfd) -> None:
     assert run(["train", command, "--help"]) == 0
-    offered = set(re.findall(r"--[a-z-]+", capfd.readouterr().out))
+    options = set(re.findall(r"--[a-z-]+", capfd.readouterr().out))
     shown = [block for block in PAGE.split("```")[1::2] if f"rewas train {command}" in block]
     assert shown
     used = set(re.findall(r"--[a-z-]+", " ".join(shown)))
-    assert used <= offered
+    assert used <= options

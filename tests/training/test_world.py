@@ -1,4 +1,4 @@
-"""The synthetic world: what is seen, heard and said of a scene agrees, and the class does not shape the energy."""
+"""Synthetic scenes: video, sound and caption agree, and the class does not determine the energy."""
 
 import re
 from dataclasses import replace
@@ -36,7 +36,7 @@ def energy_of(sound: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def scene_with_silence_and_events(class_name: str, first_seed: int = 0) -> Scene:
-    """A dry scene with a second or more of true silence before its first event."""
+    """A dry scene with at least one second of digital silence before its first event."""
     for seed in range(first_seed, first_seed + 500):
         scene = replace(sample_scene(seed, class_name, pattern="few"), ambience=None)
         dry = scene.reverb_s == 0 and scene.floor == 0
@@ -74,17 +74,17 @@ def test_every_class_sounds_in_every_pattern(class_name: str) -> None:
 
 
 @pytest.mark.parametrize("class_name", CLASS_NAMES)
-def test_energy_rises_at_the_first_event_out_of_true_silence(class_name: str) -> None:
+def test_energy_rises_from_silence_at_the_first_event(class_name: str) -> None:
     scene = scene_with_silence_and_events(class_name)
     energy = energy_of(render_sound(scene))
     onset = int(scene.event_times_s[0] * 100)
-    # A mel frame is 64 ms wide, so it hears an event up to 4 frames early.
+    # A mel frame is 64 ms wide, so it includes an event up to 4 frames early.
     assert energy[: onset - 5] == pytest.approx(SILENCE_NATS, abs=0.02)
     assert energy[onset : onset + 6].max() > SILENCE_NATS + 2.5
 
 
 @pytest.mark.parametrize("class_name", STRUCK_CLASSES)
-def test_a_strike_is_heard_at_its_moment_of_contact(class_name: str) -> None:
+def test_a_strike_sounds_at_its_contact(class_name: str) -> None:
     scene = scene_with_silence_and_events(class_name)
     loud = np.abs(render_sound(scene)) > 1e-5
     assert np.argmax(loud) / 16_000 == pytest.approx(scene.event_times_s[0], abs=0.002)
@@ -101,7 +101,7 @@ def test_energy_follows_a_free_envelope(class_name: str) -> None:
 
 
 @pytest.mark.parametrize("pattern", ["single", "irregular", "accelerating", "bursts", "roll", "gusts"])
-def test_tools_touch_at_the_events_and_only_there(pattern: str) -> None:
+def test_tools_touch_only_at_events(pattern: str) -> None:
     scene = sample_scene(4, "wood_knock", pattern=pattern)
     strikes = Strikes(scene.event_times_s, scene.event_strengths)
     for height in (strikes.lift, strikes.bounce):
@@ -112,7 +112,7 @@ def test_tools_touch_at_the_events_and_only_there(pattern: str) -> None:
     assert missing.lift(np.linspace(0, 5.12, 2000)).min() > 0.2
 
 
-def test_silent_scenes_are_silent_and_say_so() -> None:
+def test_silent_scenes_have_no_sound_and_are_marked() -> None:
     scenes = [sample_scene(seed) for seed in range(600)]
     moving, still = [s for s in scenes if s.silent_motion], [s for s in scenes if s.still]
     assert 25 <= len(moving) <= 75
@@ -137,7 +137,7 @@ def test_classes_share_their_patterns_and_levels() -> None:
         assert any((s.envelope > 0).mean() < 0.5 for s in own)
 
 
-def test_other_durations() -> None:
+def test_scenes_of_other_durations() -> None:
     scene = sample_scene(1, "rain", 2.0)
     assert render_sound(scene).shape == (32_000,)
     assert render_video(scene, width=16, height=16).shape[0] == 50
@@ -152,22 +152,22 @@ def test_held_out_words_are_held_out(class_name: str) -> None:
     assert len(set(held_out)) >= 6
     for phrase in held_out:
         for trained in training + further:
-            said = _content_words(phrase)
-            shared = said & _content_words(trained)
-            assert len(shared) < min(2, len(said)), f"{phrase!r} and {trained!r} share {shared}"
+            stems = _content_words(phrase)
+            shared = stems & _content_words(trained)
+            assert len(shared) < min(2, len(stems)), f"{phrase!r} and {trained!r} share {shared}"
 
 
 _EMPTY_WORDS = "a an the of on in to at and with his from through over is are by up for into while it goes along"
 
 
 def _content_words(phrase: str) -> set[str]:
-    """Words without endings, and without those that say nothing of what sounds."""
+    """Word stems, without words that do not describe the sound."""
     words = re.findall(r"[a-z]+", phrase)
     stems = {re.sub(r"(ing|ers|er|es|s|ed)$", "", word) if len(word) > 4 else word for word in words}
     return stems - set(_EMPTY_WORDS.split())
 
 
-def test_captions_do_not_lie() -> None:
+def test_captions_are_correct() -> None:
     for seed in range(1500):
         scene = sample_scene(seed)
         words = scene.caption.split(", ")
@@ -180,11 +180,11 @@ def test_captions_do_not_lie() -> None:
         if "far away" in words:
             assert scene.distance > 0.5
         if "getting louder" in words:
-            heard = scene.envelope[scene.envelope > 0.05]
-            assert heard[heard.size // 2 :].mean() > heard[: heard.size // 2].mean()
+            levels = scene.envelope[scene.envelope > 0.05]
+            assert levels[levels.size // 2 :].mean() > levels[: levels.size // 2].mean()
 
 
-def test_bad_requests_are_refused() -> None:
+def test_invalid_requests_are_refused() -> None:
     with pytest.raises(SettingsError, match="unicorn"):
         sample_scene(0, "unicorn")
     with pytest.raises(SettingsError, match="unicorn"):
@@ -208,12 +208,12 @@ def test_events_lie_within_the_clip_at_any_length(seed: int, duration_s: float, 
     assert np.isfinite(render_sound(scene)).all()
 
 
-def test_jitter_does_not_carry_an_event_out_of_the_clip() -> None:
+def test_jitter_keeps_events_within_the_clip() -> None:
     earliest = min(float(sample_scene(seed, pattern="regular").event_times_s.min()) for seed in range(2000))
     assert earliest >= 0
 
 
 @pytest.mark.parametrize("pattern", EVENT_PATTERNS)
-def test_a_span_too_short_for_a_pattern_still_holds_an_event(pattern: str) -> None:
+def test_a_span_too_short_for_a_pattern_still_has_an_event(pattern: str) -> None:
     for seed in range(200):
         assert sample_scene(seed, duration_s=0.21, pattern=pattern).event_times_s.size > 0

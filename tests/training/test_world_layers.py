@@ -1,4 +1,4 @@
-"""What is heard beside the scene's own sound: an ambience with its own words, and floors that never fall silent."""
+"""Layers of synthetic scenes: an ambience with its own caption, and noise floors."""
 
 from dataclasses import replace
 
@@ -34,7 +34,7 @@ def loudest_db(sound: NDArray[np.float32]) -> float:
     return float(10 * np.log10(np.square(stretches).mean(axis=1).max()))
 
 
-def test_the_layers_are_the_mix_to_the_last_bit() -> None:
+def test_the_layers_add_up_exactly_to_the_mix() -> None:
     for scene in scenes_with_ambience(10):
         layers = render_layers(scene)
         assert list(layers) == ["primary", "ambience"]
@@ -45,7 +45,7 @@ def test_the_layers_are_the_mix_to_the_last_bit() -> None:
     assert np.array_equal(render_layers(plain)["primary"], render_sound(plain))
 
 
-def test_the_ambience_is_another_sustained_class_and_quieter() -> None:
+def test_the_ambience_is_a_quieter_sustained_sound_of_another_class() -> None:
     for scene in scenes_with_ambience(25):
         ambience = scene.ambience
         assert ambience is not None
@@ -60,7 +60,7 @@ def test_the_ambience_is_another_sustained_class_and_quieter() -> None:
         assert 8.0 <= ambience.below_db <= 22.0
 
 
-def test_an_ambience_leaves_the_sound_in_front_as_it_is() -> None:
+def test_an_ambience_does_not_change_the_primary_sound() -> None:
     for scene in scenes_with_ambience(6):
         primary = render_layers(scene)["primary"].astype(np.float64)
         alone = render_sound(replace(scene, ambience=None))
@@ -71,7 +71,7 @@ def test_an_ambience_leaves_the_sound_in_front_as_it_is() -> None:
         assert primary == pytest.approx(gain * alone, abs=1e-5)
 
 
-def test_captions_say_both_layers() -> None:
+def test_captions_name_both_layers() -> None:
     for scene in scenes_with_ambience(40):
         assert scene.full_caption.startswith(scene.caption)
         assert len(scene.full_caption) > len(scene.caption)
@@ -84,7 +84,7 @@ def test_captions_say_both_layers() -> None:
 
 
 @pytest.mark.slow
-def test_some_scenes_are_layered_some_off_screen_some_never_silent() -> None:
+def test_shares_of_layered_off_screen_and_floored_scenes() -> None:
     audible = [scene for scene in map(sample_scene, range(4000)) if not scene.is_silent]
     for of_kind in (STRUCK_CLASSES, SUSTAINED_CLASSES):
         own = [scene for scene in audible if scene.class_name in of_kind]
@@ -96,7 +96,7 @@ def test_some_scenes_are_layered_some_off_screen_some_never_silent() -> None:
 
 
 @pytest.mark.parametrize("class_name", ["metal_hit", "gravel_steps", "clock_tick", "dog_bark", "rain", "stream"])
-def test_a_floor_keeps_the_energy_from_silence(class_name: str) -> None:
+def test_a_floor_keeps_the_energy_above_silence(class_name: str) -> None:
     floored = [s for s in (sample_scene(seed, class_name) for seed in range(200)) if s.floor > 0]
     assert len(floored) >= 5
     for scene in floored[:5]:
@@ -110,5 +110,5 @@ def test_a_floor_keeps_the_energy_from_silence(class_name: str) -> None:
 
 @given(st.floats(0.0, 1.0))
 @settings(deadline=None)
-def test_intensity_is_read_back_from_amplitude(intensity: float) -> None:
+def test_intensity_is_recovered_from_amplitude(intensity: float) -> None:
     assert intensity_of(amplitude(np.float64(intensity))) == pytest.approx(intensity, abs=2e-3)

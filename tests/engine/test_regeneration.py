@@ -1,4 +1,4 @@
-"""A part of a sound made again: what stays, what is new, and where they cross over."""
+"""Regenerated ranges: kept samples, new samples, and the crossfades between them."""
 
 from dataclasses import replace
 from fractions import Fraction
@@ -43,15 +43,15 @@ def stem(seconds: float, rate_hz: int = RATE_HZ, channels: int = 1) -> Stem:
     st.fractions(Fraction(0), Fraction(2), max_denominator=1001),
     st.integers(1, 2),
 )
-def test_outside_the_range_and_its_crossfades_every_sample_stays(
+def test_samples_outside_range_and_crossfades_are_unchanged(
     rate_hz: int, one: Fraction, other: Fraction, channels: int
 ) -> None:
     start_s, end_s = sorted((one, other))
     if start_s == end_s:
         return
     old, duration_s = stem(2, rate_hz, channels), Fraction(2)
-    made = np.ones((1, 2 * rate_hz), np.float32)
-    whole = Regenerate(old, start_s, end_s).splice(made, duration_s)
+    new_waveform = np.ones((1, 2 * rate_hz), np.float32)
+    whole = Regenerate(old, start_s, end_s).splice(new_waveform, duration_s)
     times_s = np.arange(2 * rate_hz) / rate_hz
     fade_s = float(CROSSFADE_S)
     slack_s = 1.5 / rate_hz
@@ -67,7 +67,7 @@ def test_a_crossfade_is_gradual() -> None:
     assert np.abs(np.diff(whole[0])).max() < 1.01 / (RATE_HZ * 0.02)
 
 
-def test_a_sound_that_goes_on_crosses_over_before_its_end() -> None:
+def test_an_extended_sound_crossfades_before_its_end() -> None:
     old = stem(1)
     whole = Regenerate(old, Fraction(1)).splice(np.ones((1, 2 * RATE_HZ), np.float32), Fraction(2))
     assert np.array_equal(whole[0, : RATE_HZ - 321], old.waveform[0, : RATE_HZ - 321])
@@ -86,7 +86,7 @@ def test_frames_within_the_range_are_not_kept(rate_hz: int) -> None:
     assert earlier.keep_mask[100:].all()
 
 
-def test_of_a_whole_sound_nothing_is_kept() -> None:
+def test_regenerating_the_whole_sound_keeps_no_frames() -> None:
     assert not Regenerate(stem(2), strength=0.3).inpaint_source(Fraction(2), AudioFrontEnd(MelConfig())).keep_mask.any()
 
 
@@ -102,7 +102,7 @@ def test_of_a_whole_sound_nothing_is_kept() -> None:
         (1, Fraction(5, 2), 1.0, "would leave part of the clip without sound"),
     ],
 )
-def test_ranges_that_cannot_be_made_are_refused(start_s, end_s, strength: float, message: str) -> None:
+def test_invalid_ranges_are_refused(start_s, end_s, strength: float, message: str) -> None:
     with pytest.raises(SettingsError, match=message):
         Regenerate(stem(2), Fraction(start_s), Fraction(end_s), strength).range_s(Fraction(3))
     with pytest.raises(SettingsError, match="end of the range is not a time"):
@@ -122,7 +122,7 @@ def clip(long_clip: Path) -> VideoClip:
 @pytest.fixture(scope="module")
 def take(model: ReWaS, clip: VideoClip) -> Stem:
     energy = EnergyCurve(np.full(800, -4, np.float32), Fraction(100))
-    made = model.generate(
+    result = model.generate(
         clip,
         prompt="a bell",
         seed=3,
@@ -130,16 +130,18 @@ def take(model: ReWaS, clip: VideoClip) -> Stem:
         sampling=Sampling(num_inference_steps=2),
         output=Output(sample_rate_hz=48_000),
     )
-    return made.takes[0].stems["primary"]
+    return result.takes[0].stems["primary"]
 
 
-def regenerated(model: ReWaS, clip: VideoClip, regenerate: Regenerate, steps: int = 2, **settings) -> GenerationResult:
+def regenerate_range(
+    model: ReWaS, clip: VideoClip, regenerate: Regenerate, steps: int = 2, **settings
+) -> GenerationResult:
     sampling = Sampling(num_inference_steps=steps)
     return model.generate(clip, prompt="a bell", regenerate=regenerate, seed=5, sampling=sampling, **settings)
 
 
-def test_a_range_of_a_take_is_made_again(model: ReWaS, clip: VideoClip, take: Stem) -> None:
-    result = regenerated(model, clip, Regenerate(take, Fraction(3), Fraction(4)))
+def test_a_range_of_a_take_is_regenerated(model: ReWaS, clip: VideoClip, take: Stem) -> None:
+    result = regenerate_range(model, clip, Regenerate(take, Fraction(3), Fraction(4)))
     new = result.takes[0].stems["primary"]
     assert new.sample_rate_hz == 48_000
     assert new.waveform.shape == take.waveform.shape
@@ -148,72 +150,74 @@ def test_a_range_of_a_take_is_made_again(model: ReWaS, clip: VideoClip, take: St
     assert np.array_equal(new.waveform[:, outside], take.waveform[:, outside])
     inside = (times_s > 3) & (times_s < 4)
     assert np.abs(new.waveform[:, inside] - take.waveform[:, inside]).mean() > 0.05 * np.abs(take.waveform).mean()
-    again = regenerated(model, clip, Regenerate(take, Fraction(3), Fraction(4)))
-    assert np.array_equal(again.takes[0].stems["primary"].waveform, new.waveform)
+    repeated = regenerate_range(model, clip, Regenerate(take, Fraction(3), Fraction(4)))
+    assert np.array_equal(repeated.takes[0].stems["primary"].waveform, new.waveform)
 
 
-def test_a_range_is_judged_by_itself(model: ReWaS, clip: VideoClip, monkeypatch: pytest.MonkeyPatch) -> None:
-    # What stays is silent all along, where sound is asked for: no fault of the range, whose energy is held apart.
+def test_a_range_is_scored_separately(model: ReWaS, clip: VideoClip, monkeypatch: pytest.MonkeyPatch) -> None:
+    # The kept part is silent although sound is requested. That must not count as a fault of the range.
     silent = Stem("primary", np.zeros((1, 8 * 48_000), np.float32), 48_000)
     energy = EnergyCurve(np.full(800, -4, np.float32), Fraction(100))
-    judged: list[tuple[int, int, int]] = []
+    lengths: list[tuple[int, int, int]] = []
     faults = take_making.find_faults
 
-    def noted(waveform, log_mel, requested, *others):
-        judged.append((len(waveform), len(log_mel), len(requested.values)))
+    def record_lengths(waveform, log_mel, requested, *others):
+        lengths.append((len(waveform), len(log_mel), len(requested.values)))
         return faults(waveform, log_mel, requested, *others)
 
-    monkeypatch.setattr(take_making, "find_faults", noted)
-    result = regenerated(model, clip, Regenerate(silent, Fraction(3), Fraction(7, 2)), control=Control(energy=energy))
-    made = result.takes[0]
+    monkeypatch.setattr(take_making, "find_faults", record_lengths)
+    result = regenerate_range(
+        model, clip, Regenerate(silent, Fraction(3), Fraction(7, 2)), control=Control(energy=energy)
+    )
+    take = result.takes[0]
     inside = slice(300, 350)
-    expected = np.abs(result.requested_energy.values - made.produced_energy.values)[inside].mean()
-    assert made.energy_mae_nats == pytest.approx(float(expected), rel=1e-6)
-    assert len(made.produced_energy.values) == len(result.requested_energy.values) == 800
-    assert set(judged) == {(RATE_HZ // 2, 50, 50)}
+    expected = np.abs(result.requested_energy.values - take.produced_energy.values)[inside].mean()
+    assert take.energy_mae_nats == pytest.approx(float(expected), rel=1e-6)
+    assert len(take.produced_energy.values) == len(result.requested_energy.values) == 800
+    assert set(lengths) == {(RATE_HZ // 2, 50, 50)}
 
 
-def test_a_useless_range_is_made_once_more(
+def test_a_faulty_range_is_replaced_once(
     model: ReWaS, clip: VideoClip, take: Stem, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found = iter([("stuck",), ()])
     monkeypatch.setattr(take_making, "find_faults", lambda *of_what: next(found))
-    (made,) = regenerated(model, clip, Regenerate(take, Fraction(3), Fraction(4))).takes
-    assert (made.replaced_seed, made.faults) == (5, ())
+    (regenerated_take,) = regenerate_range(model, clip, Regenerate(take, Fraction(3), Fraction(4))).takes
+    assert (regenerated_take.replaced_seed, regenerated_take.faults) == (5, ())
 
 
-def test_a_take_goes_on_beyond_its_end(model: ReWaS, clip: VideoClip, take: Stem) -> None:
+def test_a_take_is_extended_beyond_its_end(model: ReWaS, clip: VideoClip, take: Stem) -> None:
     begun = replace(take, waveform=take.waveform[:, : 5 * 48_000])
-    new = regenerated(model, clip, Regenerate(begun, start_s=Fraction(5))).takes[0].stems["primary"].waveform
+    new = regenerate_range(model, clip, Regenerate(begun, start_s=Fraction(5))).takes[0].stems["primary"].waveform
     assert new.shape == take.waveform.shape
     assert np.array_equal(new[:, : 5 * 48_000 - 961], begun.waveform[:, : 5 * 48_000 - 961])
     assert np.abs(new[:, 5 * 48_000 :]).max() > 0
 
 
-def test_a_variation_follows_the_take_s_own_energy(model: ReWaS, clip: VideoClip, take: Stem) -> None:
-    told = []
-    result = regenerated(model, clip, Regenerate(take, strength=0.4), steps=5, on_progress=told.append)
+def test_a_variation_follows_the_energy_of_the_take(model: ReWaS, clip: VideoClip, take: Stem) -> None:
+    updates = []
+    result = regenerate_range(model, clip, Regenerate(take, strength=0.4), steps=5, on_progress=updates.append)
     own = model.front_end.measure_energy(Regenerate(take).mono_waveform(16_000))
     assert np.array_equal(result.requested_energy.values, np.maximum(own.values, -11.5129).astype(np.float32))
-    steps = [progress.step for progress in told if progress.stage == "sample"]
-    assert max(steps) == 2 == max(progress.total_steps for progress in told if progress.stage == "sample")
+    steps = [progress.step for progress in updates if progress.stage == "sample"]
+    assert max(steps) == 2 == max(progress.total_steps for progress in updates if progress.stage == "sample")
 
 
-def test_what_stays_is_not_resampled(model: ReWaS, clip: VideoClip, take: Stem) -> None:
+def test_kept_samples_are_not_resampled(model: ReWaS, clip: VideoClip, take: Stem) -> None:
     with pytest.raises(SettingsError, match="regenerate is at 48000 Hz, but the sample rate is set to 44100 Hz"):
-        regenerated(model, clip, Regenerate(take), output=Output(sample_rate_hz=44_100))
+        regenerate_range(model, clip, Regenerate(take), output=Output(sample_rate_hz=44_100))
 
 
-def test_what_goes_beyond_full_scale_is_refused() -> None:
+def test_a_sound_beyond_full_scale_is_refused() -> None:
     with pytest.raises(SettingsError, match=r"is 6\.0 dB beyond full scale"):
         Regenerate(Stem("primary", np.full((1, 100), 2.0, np.float32), RATE_HZ))
 
 
 @pytest.mark.parametrize("gain_db", [0.0, -18.0])
-def test_a_range_is_asked_for_at_the_level_of_what_stays(model: ReWaS, long_clip: Path, gain_db: float) -> None:
+def test_the_requested_energy_has_the_level_of_the_kept_sound(model: ReWaS, long_clip: Path, gain_db: float) -> None:
     clip, old = VideoClip(long_clip, duration=2), stem(2)
     quieter = replace(old, waveform=(old.waveform * 10 ** (gain_db / 20)).astype(np.float32))
-    made = [
+    results = [
         model.generate(
             clip,
             prompt="a bell",
@@ -222,29 +226,29 @@ def test_a_range_is_asked_for_at_the_level_of_what_stays(model: ReWaS, long_clip
         )
         for one in (old, quieter)
     ]
-    whole, lowered = (result.requested_energy.values for result in made)
-    heard = (whole > SILENCE_NATS + 3) & (lowered > SILENCE_NATS + 1)
-    assert heard.any()
-    np.testing.assert_allclose((lowered - whole)[heard], gain_db / 20 * np.log(10), atol=0.1)
+    whole, lowered = (result.requested_energy.values for result in results)
+    audible = (whole > SILENCE_NATS + 3) & (lowered > SILENCE_NATS + 1)
+    assert audible.any()
+    np.testing.assert_allclose((lowered - whole)[audible], gain_db / 20 * np.log(10), atol=0.1)
 
 
-def test_an_energy_that_is_given_is_taken_as_it_is(model: ReWaS, long_clip: Path) -> None:
+def test_a_given_energy_is_not_changed(model: ReWaS, long_clip: Path) -> None:
     clip, energy = VideoClip(long_clip, duration=2), EnergyCurve(np.full(200, -4, np.float32), Fraction(100))
     quiet = replace(stem(2), waveform=0.01 * stem(2).waveform)
-    made = model.generate(
+    result = model.generate(
         clip,
         prompt="a bell",
         regenerate=Regenerate(quiet, 1),
         control=Control(energy=energy),
         sampling=Sampling(num_inference_steps=1, guidance_scale=1.0),
     )
-    np.testing.assert_allclose(made.requested_energy.values, -4, atol=1e-5)
+    np.testing.assert_allclose(result.requested_energy.values, -4, atol=1e-5)
 
 
-@pytest.mark.parametrize("kept", [0, 9])
-def test_where_too_little_stays_the_energy_does_too(kept: int) -> None:
+@pytest.mark.parametrize("kept_frames", [0, 9])
+def test_with_too_few_kept_frames_the_energy_is_not_changed(kept_frames: int) -> None:
     front_end, energy = AudioFrontEnd(MelConfig()), EnergyCurve(np.full(200, -4, np.float32), Fraction(100))
-    earlier = InpaintSource(torch.full((200, 64), -7.0), np.arange(200) < kept)
+    earlier = InpaintSource(torch.full((200, 64), -7.0), np.arange(200) < kept_frames)
     assert match_level(earlier, energy, front_end) is energy
     assert match_level(None, energy, front_end) is energy
     enough = InpaintSource(torch.full((200, 64), -7.0), np.arange(200) < 20)

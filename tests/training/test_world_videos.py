@@ -1,4 +1,4 @@
-"""The world's pictures: blows are seen when they happen, and what runs on is seen to run."""
+"""Videos of synthetic scenes: strikes are visible when they happen, and sustained sounds show motion."""
 
 from dataclasses import replace
 from fractions import Fraction
@@ -28,18 +28,18 @@ SWUNG_CLASSES = ("ball_bounce", "gravel_steps", "wood_floor_steps", "snow_steps"
 
 
 def make_visible(scene: Scene) -> Scene:
-    """The scene with its source in the picture and nothing behind it."""
+    """The scene with a visible source and no background."""
     return replace(scene, off_screen=False, ambience=None)
 
 
-def effect_of_what_sounds(scene: Scene) -> NDArray[np.float32]:
-    """What differs from the same clip in which nothing sounds, which has the same camera and bystanders: [T, H, W]."""
+def sound_effect(scene: Scene) -> NDArray[np.float32]:
+    """Difference [T, H, W] from the same clip without sound, which has the same camera and background."""
     calm = replace(scene, event_times_s=NONE, event_strengths=NONE, envelope=np.zeros_like(scene.envelope))
     return render_brightness(scene).astype(np.float32) - render_brightness(calm)
 
 
 def single_strikes(class_name: str, count: int) -> list[Scene]:
-    """Scenes of one strong strike in their middle part."""
+    """Scenes with one strong strike in their middle part."""
     scenes = (make_visible(sample_scene(seed, class_name, pattern="single")) for seed in range(1000))
     suited = (replace(s, event_strengths=np.ones(1)) for s in scenes if s.event_times_s.size == 1)
     return [scene for scene, _ in zip((s for s in suited if 1 < s.event_times_s[0] < 4), range(count), strict=False)]
@@ -52,25 +52,25 @@ def test_every_class_has_looks() -> None:
 
 
 @pytest.mark.parametrize("class_name", STRUCK_CLASSES)
-def test_a_strike_is_seen_when_it_happens(class_name: str) -> None:
+def test_a_strike_is_visible_when_it_happens(class_name: str) -> None:
     lags, early = [], []
     for scene in single_strikes(class_name, 7):
-        change = np.abs(np.diff(effect_of_what_sounds(scene), axis=0)).mean(axis=(1, 2))
+        change = np.abs(np.diff(sound_effect(scene), axis=0)).mean(axis=(1, 2))
         contact = int(scene.event_times_s[0] * 25)
         lags.append(int(np.argmax(change)) + 1 - contact)
         early.append(change[: contact - 13].max() / change.max())
-    # A cut may part the blow from what is left of it, so single clips may differ.
+    # A cut may separate a strike from its after-effects, so single clips may differ.
     assert np.median(np.abs(lags)) <= (8 if class_name in SWUNG_CLASSES else 2)
     assert np.median(early) < 0.2
 
 
 @pytest.mark.parametrize("class_name", SUSTAINED_CLASSES)
-def test_what_runs_on_is_seen_to_run(class_name: str) -> None:
+def test_sustained_sounds_show_motion(class_name: str) -> None:
     shares = []
     for seed in range(5):
         scene = make_visible(sample_scene(seed, class_name, pattern="gated"))
         level = scene.intensity_at((np.arange(128) + 0.5) / 25)
-        effect = np.abs(effect_of_what_sounds(scene)).mean(axis=(1, 2))
+        effect = np.abs(sound_effect(scene)).mean(axis=(1, 2))
         shares.append(effect[level > 0.6 * level.max()].mean() / effect[level <= level.min() + 0.05].mean().clip(0.01))
     assert np.median(shares) > 1.5
 
@@ -84,7 +84,7 @@ def test_a_stronger_push_swings_a_bag_farther() -> None:
 
 @given(seed=st.integers(0, 10**6), pattern=st.sampled_from(["irregular", "regular", "roll", "bursts"]))
 @settings(max_examples=20, deadline=None)
-def test_feet_come_down_at_the_steps_and_never_sink(seed: int, pattern: str) -> None:
+def test_feet_touch_the_ground_at_steps_and_never_sink(seed: int, pattern: str) -> None:
     scene = sample_scene(seed, "gravel_steps", pattern=pattern)
     walk = Walk(Strikes(scene.event_times_s, scene.event_strengths), 0.3)
     for parity in (0, 1):
@@ -99,19 +99,19 @@ def test_feet_come_down_at_the_steps_and_never_sink(seed: int, pattern: str) -> 
 
 @given(seed=st.integers(0, 10**6), pattern=st.sampled_from(["swell", "pulses", "gusts", "steady", "few"]))
 @settings(max_examples=20, deadline=None)
-def test_cars_pass_in_one_direction_and_are_gone_in_silence(seed: int, pattern: str) -> None:
+def test_cars_pass_in_one_direction_and_are_invisible_in_silence(seed: int, pattern: str) -> None:
     scene = sample_scene(seed, "car_passing", pattern=pattern)
     times_s = np.arange(512) / 100
     course = Drive(scene).passing(times_s)
     assert np.abs(course).max() <= 1
     backwards = np.diff(course) < -1e-9
-    assert (course[1:][backwards] <= 0.0).all(), "it turns round in the middle of the picture"
+    assert (course[1:][backwards] <= 0.0).all(), "the car reverses while it is visible"
     assert (np.abs(course[scene.envelope[:512] < 0.02]) == 1).all()
 
 
 @given(seed=st.integers(0, 10**6))
 @settings(max_examples=6, deadline=None)
-def test_the_same_seed_gives_the_same_picture_and_pictures_do_not_touch_the_sound(seed: int) -> None:
+def test_the_same_seed_gives_the_same_video_and_rendering_keeps_the_sound(seed: int) -> None:
     scene = sample_scene(seed, duration_s=1.0)
     sound = render_sound(scene)
     first = render_brightness(scene)
@@ -121,14 +121,14 @@ def test_the_same_seed_gives_the_same_picture_and_pictures_do_not_touch_the_soun
 
 @given(rate=st.fractions(15, 60, max_denominator=1001), width=st.integers(1, 90), height=st.integers(1, 60))
 @settings(max_examples=15, deadline=None)
-def test_pictures_come_at_any_rate_and_size(rate: Fraction, width: int, height: int) -> None:
+def test_videos_of_any_rate_and_size(rate: Fraction, width: int, height: int) -> None:
     scene = sample_scene(5, "drum_hit", duration_s=0.8)
-    picture = render_video(scene, frame_rate=rate, width=width, height=height)
-    assert picture.shape == (round(Fraction(4, 5) * rate), height, width, 3)
-    assert render_brightness(scene, frame_rate=rate, width=width, height=height).shape == picture.shape[:3]
+    frames = render_video(scene, frame_rate=rate, width=width, height=height)
+    assert frames.shape == (round(Fraction(4, 5) * rate), height, width, 3)
+    assert render_brightness(scene, frame_rate=rate, width=width, height=height).shape == frames.shape[:3]
 
 
-def test_a_larger_picture_shows_the_same() -> None:
+def test_a_larger_video_shows_the_same() -> None:
     scene = sample_scene(8, "bell", pattern="regular", duration_s=0.4)
     small = render_video(scene, width=64, height=36).astype(np.float32)
     large = render_video(scene, width=640, height=360, shutter_samples=2).astype(np.float32)
@@ -136,13 +136,13 @@ def test_a_larger_picture_shows_the_same() -> None:
     assert np.abs(shrunk - small).mean() < 6.0
 
 
-def test_what_is_off_screen_is_not_seen() -> None:
+def test_off_screen_sources_are_not_visible() -> None:
     for seed in range(6):
         scene = replace(sample_scene(seed, "drum_hit", pattern="regular"), off_screen=True, ambience=None)
-        assert not effect_of_what_sounds(scene).any()
+        assert not sound_effect(scene).any()
 
 
-def test_an_ambience_is_seen_behind_in_most_clips() -> None:
+def test_an_ambience_is_visible_in_most_clips() -> None:
     differing = 0
     for seed in range(8):
         scene = replace(sample_scene(seed, "drum_hit", pattern="few"), ambience=None)

@@ -1,4 +1,4 @@
-"""What the captions of the world say, and a projection that learns to read it in words that it never saw."""
+"""Meanings of synthetic captions, and a text projection that learns them for unknown words."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,7 +25,7 @@ from rewas_engine.world.vocabulary import MODIFIERS, find_modifiers, unnamed_cap
 
 
 @pytest.mark.parametrize(
-    ("caption", "said"),
+    ("caption", "expected"),
     [
         ("a dog barks", set()),
         ("", set()),
@@ -39,17 +39,17 @@ from rewas_engine.world.vocabulary import MODIFIERS, find_modifiers, unnamed_cap
         ("rain, getting louder", {"rising"}),
     ],
 )
-def test_modifiers_are_read_where_the_world_writes_them(caption: str, said: set[str]) -> None:
-    assert find_modifiers(caption) == said
+def test_modifiers_are_read_from_captions(caption: str, expected: set[str]) -> None:
+    assert find_modifiers(caption) == expected
 
 
-def test_every_modifier_is_read_back() -> None:
+def test_every_modifier_is_recognised() -> None:
     for name, phrases in MODIFIERS.items():
         for words in phrases:
             assert name in find_modifiers(f"rain, {words}") & find_modifiers(f"rain, {words}; quieter: wind")
 
 
-def test_words_that_name_nothing_hold_no_class() -> None:
+def test_captions_without_a_class() -> None:
     captions = unnamed_captions()
     assert "" in captions
     assert "the sound of something" in captions
@@ -57,40 +57,40 @@ def test_words_that_name_nothing_hold_no_class() -> None:
 
 
 def numbered(texts: Sequence[str]) -> torch.Tensor:
-    """Stands for a sentence encoder where it does not matter what is read."""
+    """Replaces a sentence encoder if its output does not matter."""
     return torch.stack(
         [torch.randn(8, generator=torch.Generator().manual_seed(crc32(text.encode()))) for text in texts]
     )
 
 
-def test_captions_are_taken_for_what_their_scenes_are() -> None:
+def test_captions_have_the_meanings_of_their_scenes() -> None:
     scenes = [sample_scene(seed) for seed in range(200)]
     corpus = words_corpus(scenes, numbered)
     for row, scene in enumerate(scenes):
-        front, behind = int(corpus.scenes.front[row]), int(corpus.scenes.behind[row])
+        front, background = int(corpus.scenes.front[row]), int(corpus.scenes.behind[row])
         assert front == (SILENCE if scene.is_silent else CLASS_NAMES.index(scene.class_name))
         if scene.ambience is None:
-            assert behind == NOTHING_BEHIND
+            assert background == NOTHING_BEHIND
         else:
-            assert AMBIENCE_CLASSES[behind] == scene.ambience.class_name
+            assert AMBIENCE_CLASSES[background] == scene.ambience.class_name
     assert {SILENCE, *range(len(CLASS_NAMES))} >= set(corpus.scenes.front.tolist())
     assert (corpus.wordless.front == UNNAMED).all()
     assert set(corpus.plain.front.tolist()) == set(range(len(CLASS_NAMES)))
 
 
-def test_meanings_move_a_sentence_as_the_captions_do() -> None:
+def test_meanings_shift_embeddings_like_captions() -> None:
     corpus = words_corpus([sample_scene(seed) for seed in range(50)], numbered)
     projection = new_text_projection(corpus, 16, 3.0)
     assert tuple(projection.config.choices) == CHOICES
     rows = corpus.plain.front == 0
     mean = corpus.plain.embeddings[rows].mean(dim=0)
-    said = projection.meanings[0] + projection.meanings[CHOICES[0] + NOTHING_BEHIND]
-    assert torch.cosine_similarity(said, mean, dim=0) > 0.5
+    caption_vector = projection.meanings[0] + projection.meanings[CHOICES[0] + NOTHING_BEHIND]
+    assert torch.cosine_similarity(caption_vector, mean, dim=0) > 0.5
     assert not projection.meanings.requires_grad
 
 
 @pytest.mark.slow
-def test_unread_words_are_drawn_to_their_class(tmp_path: Path) -> None:
+def test_unknown_words_move_towards_their_class(tmp_path: Path) -> None:
     encoder = SentenceEncoder(**SENTENCE_ENCODER)
 
     def embed(texts: Sequence[str]) -> torch.Tensor:
@@ -116,7 +116,7 @@ def test_unread_words_are_drawn_to_their_class(tmp_path: Path) -> None:
     assert after[rows, true].mean() > before[rows, true].mean() + 0.1
 
 
-def test_a_step_depends_on_nothing_but_its_generator() -> None:
+def test_a_step_depends_only_on_its_generator() -> None:
     corpus = words_corpus([sample_scene(seed) for seed in range(20)], numbered)
     loss = words_loss(corpus, new_text_projection(corpus, 8, 2.0))
     first, again = (float(loss(0, torch.Generator().manual_seed(3)).detach()) for _ in range(2))

@@ -1,4 +1,4 @@
-"""Textures and layers' energies in requests: what travels comes back, what cannot be right is refused."""
+"""Textures and layer energies in requests: round trips, and refusal of invalid values."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ CLIP = otio.schema.Clip(
 ).to_json_string()
 
 
-def of_sound(**work: object) -> rewas_pb2.SubmitJobRequest:
+def sound_work(**work: object) -> rewas_pb2.SubmitJobRequest:
     settings = rewas_pb2.SoundSettings(prompt="rain", layers=[rewas_pb2.Layer(name="ambience", prompt="wind")])
     given_work = {"settings": settings, **work}
     return rewas_pb2.SubmitJobRequest(sound=rewas_pb2.SoundWork(clip_otio_json=CLIP, **given_work))
@@ -35,20 +35,20 @@ def of_sound(**work: object) -> rewas_pb2.SubmitJobRequest:
     st.sampled_from([Fraction(100), Fraction(24_000, 1001)]),
     st.sampled_from(["audio", "user"]),
 )
-def test_a_texture_that_travelled_is_the_same(values: np.ndarray, rate_hz: Fraction, source: str) -> None:
+def test_a_texture_survives_the_contract(values: np.ndarray, rate_hz: Fraction, source: str) -> None:
     texture = TextureCurve(values, rate_hz, source)
-    came = texture_from_message(rewas_pb2.TextureCurve.FromString(texture_message(texture).SerializeToString()))
-    np.testing.assert_allclose(came.values, texture.values, atol=1e-6)
-    assert (came.rate_hz, came.source) == (rate_hz, source)
+    received = texture_from_message(rewas_pb2.TextureCurve.FromString(texture_message(texture).SerializeToString()))
+    np.testing.assert_allclose(received.values, texture.values, atol=1e-6)
+    assert (received.rate_hz, received.source) == (rate_hz, source)
 
 
-def test_what_can_be_right_is_let_through() -> None:
+def test_valid_requests_are_accepted() -> None:
     curve = rewas_pb2.EnergyInput(curve=curve_message(flat_curve(duration=2)))
-    parse_request(of_sound(texture=texture_message(flat_texture(duration=2)), layer_energies={"ambience": curve}))
+    parse_request(sound_work(texture=texture_message(flat_texture(duration=2)), layer_energies={"ambience": curve}))
 
 
 @pytest.mark.parametrize(
-    ("values", "rate", "said"),
+    ("values", "rate", "expected"),
     [
         ([], Fraction(100), "empty"),
         ([1, 2, 3], Fraction(100), "has 3 values"),
@@ -57,31 +57,31 @@ def test_what_can_be_right_is_let_through() -> None:
         ([0, 0, 0, 0], Fraction(-1), "rate"),
     ],
 )
-def test_textures_that_cannot_be_right(values: list[float], rate: Fraction, said: str) -> None:
+def test_invalid_textures_are_refused(values: list[float], rate: Fraction, expected: str) -> None:
     message = rewas_pb2.TextureCurve(values=values, rate_hz=rational(rate))
-    with pytest.raises(ProblemError, match=said) as refused:
-        parse_request(of_sound(texture=message))
+    with pytest.raises(ProblemError, match=expected) as refused:
+        parse_request(sound_work(texture=message))
     assert refused.value.kind is ProblemKind.SETTINGS
     with pytest.raises(ProblemError, match="denominator"):
         texture_from_message(rewas_pb2.TextureCurve(values=[0, 0, 0, 0]))
 
 
-def test_energies_of_layers_that_cannot_be_right() -> None:
+def test_invalid_layer_energies_are_refused() -> None:
     curve = rewas_pb2.EnergyInput(curve=curve_message(flat_curve(duration=2)))
     with pytest.raises(ProblemError, match="layer 'crowd', but the clip \"shot\" has no such layer"):
-        parse_request(of_sound(layer_energies={"crowd": curve}))
+        parse_request(sound_work(layer_energies={"crowd": curve}))
     with pytest.raises(ProblemError, match="rate"):
         parse_request(
-            of_sound(layer_energies={"ambience": rewas_pb2.EnergyInput(curve=rewas_pb2.EnergyCurve(values=[-5]))})
+            sound_work(layer_energies={"ambience": rewas_pb2.EnergyInput(curve=rewas_pb2.EnergyCurve(values=[-5]))})
         )
     following = rewas_pb2.Layer(name="ambience", prompt="wind", energy=rewas_pb2.LAYER_ENERGY_FOLLOWING)
     settings = rewas_pb2.SoundSettings(prompt="rain", layers=[following])
     with pytest.raises(ProblemError, match="is following, but a curve is given too"):
-        parse_request(of_sound(settings=settings, layer_energies={"ambience": curve}))
+        parse_request(sound_work(settings=settings, layer_energies={"ambience": curve}))
 
 
 @pytest.mark.parametrize("source", [rewas_pb2.ENERGY_SOURCE_UNSPECIFIED, rewas_pb2.ENERGY_SOURCE_VIDEO])
-def test_a_picture_has_no_texture(source: int) -> None:
+def test_texture_cannot_come_from_the_video(source: int) -> None:
     work = rewas_pb2.EnergyWork(clip_otio_json=CLIP, measure_texture=True, source=source)
     with pytest.raises(ProblemError, match="cannot be estimated from its video"):
         parse_request(rewas_pb2.SubmitJobRequest(energy=work))

@@ -1,6 +1,6 @@
 """The engine's public interface is frozen: this test fails if a name, a parameter or a default changes.
 
-After an intended change, update the file with `python tests/repository/test_engine_face.py` and check the diff.
+After an intended change, update the file with `python tests/repository/test_engine_interface.py` and check the diff.
 """
 
 import inspect
@@ -12,7 +12,7 @@ from typing import Any
 
 import rewas_engine
 
-INTERFACE = Path(__file__).with_name("engine_face.txt")
+INTERFACE = Path(__file__).with_name("engine_interface.txt")
 
 
 def describe_module(module: ModuleType) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -57,7 +58,7 @@ class Part:
 
     def expected_tensors(self, sizes: ReleasedSizes) -> dict[str, torch.Tensor]:
         """Return our tensors by name, without memory."""
-        return dict(sizes.build_on_meta(self.role).state_dict())
+        return dict(_expected_tensors(self.role, sizes))
 
     def released_shapes(self, sizes: ReleasedSizes) -> dict[str, tuple[int, ...]]:
         """Return released names and shapes of all tensors that the part takes from its file."""
@@ -140,6 +141,11 @@ class Part:
 
     def is_ignored(self, name: str) -> bool:
         return any(re.fullmatch(pattern, name) for pattern in self.ignored_patterns)
+
+
+@functools.cache
+def _expected_tensors(role: str, sizes: ReleasedSizes) -> Mapping[str, torch.Tensor]:
+    return dict(sizes.build_on_meta(role).state_dict())
 
 
 def released_shape(role: str, name: str, tensor: torch.Tensor) -> tuple[int, ...]:

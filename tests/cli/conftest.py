@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from rewas_command import Ran, Rewas, command, environment, write_clip
+from rewas_command import CommandResult, Rewas, command, environment, write_clip
 from warm_process import WarmProcess
 
 from rewas_cli.main import run
@@ -33,14 +33,14 @@ def bare_rewas(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Mon
     """The command without installed packs, called in the process of the test, which is faster."""
     home = tmp_path_factory.mktemp("home")
 
-    def call(*arguments: object, cwd: Path | None = None) -> Ran:
+    def call(*arguments: object, cwd: Path | None = None) -> CommandResult:
         for name, value in environment(home, home).items():
             monkeypatch.setenv(name, value)
         monkeypatch.chdir(cwd or home)
         capfd.readouterr()
         code = run([str(argument) for argument in arguments])
         captured = capfd.readouterr()
-        return Ran(code, captured.out, captured.err)
+        return CommandResult(code, captured.out, captured.err)
 
     return call
 
@@ -52,8 +52,8 @@ def rewas(packs: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rew
     variables = environment(packs, home)
     warm = WarmProcess(packs / "starter", variables)
 
-    def run(*arguments: object, cwd: Path | None = None, **more: str) -> Ran:
-        return Ran(*warm.run([*map(str, arguments)], {**variables, **more}, cwd, timeout_s=300))
+    def run(*arguments: object, cwd: Path | None = None, **more: str) -> CommandResult:
+        return CommandResult(*warm.run([*map(str, arguments)], {**variables, **more}, cwd, timeout_s=300))
 
     yield run
     warm.close()

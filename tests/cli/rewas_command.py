@@ -19,7 +19,7 @@ FILM_RATE = Fraction(24000, 1001)
 
 
 @dataclass(frozen=True)
-class Ran:
+class CommandResult:
     """Exit code and output of a command."""
 
     code: int
@@ -33,7 +33,7 @@ class Ran:
         return parsed
 
 
-Rewas = Callable[..., Ran]
+Rewas = Callable[..., CommandResult]
 
 
 def environment(packs: Path, home: Path) -> dict[str, str]:

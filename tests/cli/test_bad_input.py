@@ -11,20 +11,20 @@ from pathlib import Path
 import av
 import opentimelineio as otio
 import pytest
-from rewas_command import Ran, Rewas, environment, write_clip
+from rewas_command import CommandResult, Rewas, environment, write_clip
 
 BAD_INPUT, FAILED_WORK = 2, 1
 
 
-def assert_refused(ran: Ran, *messages: str, code: int = BAD_INPUT) -> None:
-    assert ran.code == code, ran.errors
-    error = ran.json()["error"]
+def assert_refused(result: CommandResult, *messages: str, code: int = BAD_INPUT) -> None:
+    assert result.code == code, result.errors
+    error = result.json()["error"]
     assert error["what"]
     assert error["remedy"]
     for message in messages:
         assert message in error["what"], error
-    assert "Traceback" not in ran.errors
-    assert error["what"] in " ".join(ran.errors.split())
+    assert "Traceback" not in result.errors
+    assert error["what"] in " ".join(result.errors.split())
 
 
 def assert_only_files(folder: Path, *expected: str) -> None:
@@ -37,21 +37,21 @@ def test_help_imports_no_torch(tmp_path: Path) -> None:
         "heavy = {'torch', 'grpc', 'opentimelineio', 'scipy', 'matplotlib'} & set(sys.modules); "
         "assert not heavy, heavy; sys.exit(code)"
     )
-    finished = subprocess.run(
+    completed = subprocess.run(
         [sys.executable, "-c", program],
         env=environment(tmp_path, tmp_path),
         capture_output=True,
         text=True,
         timeout=300,
     )
-    assert finished.returncode == 0, finished.stderr
-    assert "generate" in finished.stdout
+    assert completed.returncode == 0, completed.stderr
+    assert "generate" in completed.stdout
 
 
 def test_a_missing_file_is_refused(bare_rewas: Rewas, tmp_path: Path) -> None:
     for arguments in (["generate", "--prompt", "rain"], ["energy"], ["conflict", "--prompt", "rain"]):
-        ran = bare_rewas(arguments[0], tmp_path / "gone.mp4", *arguments[1:], "--json", cwd=tmp_path)
-        assert_refused(ran, '"gone.mp4"', "does not exist")
+        result = bare_rewas(arguments[0], tmp_path / "gone.mp4", *arguments[1:], "--json", cwd=tmp_path)
+        assert_refused(result, '"gone.mp4"', "does not exist")
     assert_only_files(tmp_path)
 
 
@@ -98,8 +98,8 @@ def test_settings_out_of_range_are_refused(
     bare_rewas: Rewas, media: Path, tmp_path: Path, option: str, value: str, message: str
 ) -> None:
     prompt = [] if option == "--prompt" else ["--prompt", "rain"]
-    ran = bare_rewas("generate", media / "ball.mp4", *prompt, option, value, "-o", tmp_path / "out", "--json")
-    assert_refused(ran, message, *([] if option == "--pack" else ['"ball.mp4"']))
+    result = bare_rewas("generate", media / "ball.mp4", *prompt, option, value, "-o", tmp_path / "out", "--json")
+    assert_refused(result, message, *([] if option == "--pack" else ['"ball.mp4"']))
     assert_only_files(tmp_path)
 
 
@@ -107,10 +107,10 @@ def test_an_unreachable_server_is_reported(bare_rewas: Rewas, media: Path, tmp_p
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{taken.getsockname()[1]}"
-        ran = bare_rewas(
+        result = bare_rewas(
             "generate", media / "ball.mp4", "--prompt", "rain", "--server", address, "--json", cwd=tmp_path
         )
-        assert_refused(ran, address, code=FAILED_WORK)
+        assert_refused(result, address, code=FAILED_WORK)
     assert_only_files(tmp_path)
     assert_refused(bare_rewas("packs", "list", "--server", "nowhere", "--json"), "nowhere")
 
@@ -120,14 +120,14 @@ def test_an_output_folder_below_a_file_is_refused_before_the_work(
 ) -> None:
     (tmp_path / "file.txt").write_text("not a folder", "utf-8")
     taken = tmp_path / "file.txt" / "sounds"
-    ran = bare_rewas("generate", media / "ball.mp4", "--prompt", "rain", "-o", taken, "--json")
-    assert_refused(ran, "file.txt is a file, not a folder")
+    result = bare_rewas("generate", media / "ball.mp4", "--prompt", "rain", "-o", taken, "--json")
+    assert_refused(result, "file.txt is a file, not a folder")
     assert (tmp_path / "file.txt").read_text("utf-8") == "not a folder"
 
 
 def test_an_unwritable_plot_is_refused_before_the_work(bare_rewas: Rewas, media: Path, tmp_path: Path) -> None:
-    ran = bare_rewas("energy", media / "ball.mp4", "--plot", tmp_path / "energy.jpg", "--json")
-    assert_refused(ran, "not a PNG")
+    result = bare_rewas("energy", media / "ball.mp4", "--plot", tmp_path / "energy.jpg", "--json")
+    assert_refused(result, "not a PNG")
     assert_refused(
         bare_rewas("energy", media / "ball.mp4", "--plot", tmp_path / "no" / "e.png", "--json"), "does not exist"
     )
@@ -138,14 +138,14 @@ def test_without_matplotlib_a_plot_is_refused(media: Path, tmp_path: Path) -> No
         "import sys; sys.modules['matplotlib'] = None; from rewas_cli.main import run; "
         f"sys.exit(run(['energy', {str(media / 'ball.mp4')!r}, '--plot', 'e.png', '--json']))"
     )
-    finished = subprocess.run(
+    completed = subprocess.run(
         [sys.executable, "-c", program],
         env=environment(tmp_path, tmp_path),
         capture_output=True,
         text=True,
         timeout=300,
     )
-    assert_refused(Ran(finished.returncode, finished.stdout, finished.stderr), "matplotlib")
+    assert_refused(CommandResult(completed.returncode, completed.stdout, completed.stderr), "matplotlib")
 
 
 def timeline_file(path: Path, media: str, prompt: object = "rain") -> Path:
@@ -177,8 +177,8 @@ def test_unusable_timelines_are_refused(
     bare_rewas: Rewas, tmp_path: Path, media: str, prompt: object, messages: list[str]
 ) -> None:
     timeline = timeline_file(tmp_path / "reel.otio", media, prompt)
-    ran = bare_rewas("batch", timeline, "-o", tmp_path / "out.otio", "--stems", tmp_path / "stems", "--json")
-    assert_refused(ran, *messages)
+    result = bare_rewas("batch", timeline, "-o", tmp_path / "out.otio", "--stems", tmp_path / "stems", "--json")
+    assert_refused(result, *messages)
     assert_only_files(tmp_path, "reel.otio")
 
 
@@ -195,13 +195,13 @@ def test_files_without_a_timeline_are_refused(bare_rewas: Rewas, tmp_path: Path)
         (clip, "Clip"),
         (tmp_path / "gone.otio", "timeline file"),
     ):
-        ran = bare_rewas("batch", path, "-o", tmp_path / "out.otio", "--stems", tmp_path / "stems", "--json")
-        assert_refused(ran, message)
+        result = bare_rewas("batch", path, "-o", tmp_path / "out.otio", "--stems", tmp_path / "stems", "--json")
+        assert_refused(result, message)
     good = timeline_file(tmp_path / "good.otio", "gone.mov")
-    ran = bare_rewas("batch", good, "-o", tmp_path / "out.docx", "--stems", tmp_path / "stems", "--json")
-    assert_refused(ran, "out.docx")
-    ran = bare_rewas("batch", good, "-o", tmp_path / "no" / "out.otio", "--stems", tmp_path / "stems", "--json")
-    assert_refused(ran, "does not exist")
+    result = bare_rewas("batch", good, "-o", tmp_path / "out.docx", "--stems", tmp_path / "stems", "--json")
+    assert_refused(result, "out.docx")
+    result = bare_rewas("batch", good, "-o", tmp_path / "no" / "out.otio", "--stems", tmp_path / "stems", "--json")
+    assert_refused(result, "does not exist")
     assert_only_files(tmp_path, "wrong.otio", "reel.docx", "clip.otio", "good.otio")
 
 
@@ -215,15 +215,15 @@ def test_media_without_video_is_refused(rewas: Rewas, media: Path, tmp_path: Pat
     with av.open(str(folder / "frameless.mp4"), "w") as container:
         container.add_stream("mpeg4", rate=24).width = 64
     for path in sorted(folder.iterdir()):
-        ran = rewas("generate", path, "--prompt", "rain", "-o", tmp_path / "out", "--json")
-        assert_refused(ran, path.name)
+        result = rewas("generate", path, "--prompt", "rain", "-o", tmp_path / "out", "--json")
+        assert_refused(result, path.name)
     assert_only_files(tmp_path, "media")
 
 
 def test_a_range_outside_the_media_is_refused(rewas: Rewas, media: Path, tmp_path: Path) -> None:
     for times in (["--start", "100"], ["--start", "100", "--duration", "1"], ["--duration", "100"]):
-        ran = rewas("generate", media / "ball.mp4", "--prompt", "rain", *times, "-o", tmp_path / "out", "--json")
-        assert_refused(ran, "ball.mp4")
+        result = rewas("generate", media / "ball.mp4", "--prompt", "rain", *times, "-o", tmp_path / "out", "--json")
+        assert_refused(result, "ball.mp4")
     assert_only_files(tmp_path)
 
 
@@ -243,11 +243,11 @@ def test_unusable_packs_are_refused(rewas: Rewas, packs: Path, media: Path, tmp_
     shutil.copytree(packs / "starter", mine / "broken")
     (mine / "broken" / "pack.toml").write_text("not = [toml")
     for pack, message in (("newer", "format 99"), ("damaged", "damaged"), ("broken", "damaged")):
-        ran = rewas(
+        result = rewas(
             "generate", media / "ball.mp4", "--prompt", "rain", "--pack", pack, "-o", tmp_path / "out", "--json",
             REWAS_PACKS=str(mine),
         )  # fmt: skip
-        assert_refused(ran, pack, message)
+        assert_refused(result, pack, message)
     assert_only_files(tmp_path, "packs")
     listed = {pack["name"]: pack for pack in rewas("packs", "list", "--json", REWAS_PACKS=str(mine)).json()["packs"]}
     assert listed["newer"]["problem"]["what"]

@@ -10,11 +10,11 @@ from rewas_command import Rewas
 
 @pytest.mark.slow
 def test_bench_prints_one_json_object(rewas: Rewas) -> None:
-    ran = rewas(
+    result = rewas(
         "bench", "--pack", "starter", "--only", "procedures", "--released-steps", 2, "--device", "cpu", "--json"
     )
-    assert ran.code == 0, ran.errors
-    report = ran.json()
+    assert result.code == 0, result.errors
+    report = result.json()
     assert report["procedures"]["released"]["num_steps"] == 200
     assert report["procedures"]["released"]["extrapolated"] is True
     assert report["procedures"]["ratio"] > 0
@@ -25,16 +25,16 @@ def test_bench_prints_one_json_object(rewas: Rewas) -> None:
 
 @pytest.mark.slow
 def test_text_output_marks_extrapolated_figures(rewas: Rewas) -> None:
-    ran = rewas(
+    result = rewas(
         "bench", "--pack", "starter", "--only", "procedures,batches", "--released-steps", 2, "--device", "cpu",
         # A processor without bfloat16 instructions takes minutes for the large product that measures the peak.
         "--precision", "float32",
     )  # fmt: skip
-    assert ran.code == 0, ran.errors
-    assert "2 measured" in ran.output
-    assert "extrapolated from 2 of the release's 200 steps" in ran.output
-    assert "share of the peak" in ran.output
-    assert "(Apache-2.0): Any use is free" in ran.output
+    assert result.code == 0, result.errors
+    assert "2 measured" in result.output
+    assert "extrapolated from 2 of the release's 200 steps" in result.output
+    assert "share of the peak" in result.output
+    assert "(Apache-2.0): Any use is free" in result.output
 
 
 @pytest.mark.parametrize(
@@ -50,23 +50,23 @@ def test_text_output_marks_extrapolated_figures(rewas: Rewas) -> None:
     ],
 )
 def test_invalid_options_are_refused(bare_rewas: Rewas, arguments: tuple[str, ...], message: str) -> None:
-    ran = bare_rewas(*arguments, "--json") if arguments[0] == "bench" else bare_rewas(*arguments)
-    assert ran.code == 2, ran.errors
-    assert message in (ran.json()["error"]["what"] if arguments[0] == "bench" else ran.errors)
+    result = bare_rewas(*arguments, "--json") if arguments[0] == "bench" else bare_rewas(*arguments)
+    assert result.code == 2, result.errors
+    assert message in (result.json()["error"]["what"] if arguments[0] == "bench" else result.errors)
 
 
 def test_execution_options_are_refused_with_a_server(bare_rewas: Rewas, tmp_path: Path) -> None:
     clip = tmp_path / "clip.mp4"
     clip.write_bytes(b"not read")
-    ran = bare_rewas("generate", clip, "-p", "rain", "--server", "127.0.0.1:1", "--low-memory", "--json")
-    assert ran.code == 2
-    assert "where the server is started" in ran.json()["error"]["what"]
+    result = bare_rewas("generate", clip, "-p", "rain", "--server", "127.0.0.1:1", "--low-memory", "--json")
+    assert result.code == 2
+    assert "where the server is started" in result.json()["error"]["what"]
 
 
 def test_an_unknown_sampler_is_refused(bare_rewas: Rewas, tmp_path: Path) -> None:
     clip = tmp_path / "clip.mp4"
     clip.write_bytes(b"not read")
-    ran = bare_rewas("generate", clip, "-p", "rain", "--sampler", "euler", "--json")
-    assert ran.code == 2
-    assert "sampler" in ran.json()["error"]["what"]
-    assert "dpm++" in ran.json()["error"]["remedy"]
+    result = bare_rewas("generate", clip, "-p", "rain", "--sampler", "euler", "--json")
+    assert result.code == 2
+    assert "sampler" in result.json()["error"]["what"]
+    assert "dpm++" in result.json()["error"]["remedy"]

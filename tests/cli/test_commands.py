@@ -23,12 +23,12 @@ QUICK = ("--steps", "2", "--seed", "7")
 
 def test_generate_writes_the_exact_length_of_the_clip(rewas: Rewas, media: Path, tmp_path: Path) -> None:
     plot = tmp_path / "energy.png"
-    ran = rewas(
+    result = rewas(
         "generate", media / "ball.mp4", "--prompt", "ball bounce", *QUICK, "--takes", 2, "-o", tmp_path / "out",
         "--plot", plot, "--json",
     )  # fmt: skip
-    assert ran.code == 0, ran.errors
-    report = ran.json()
+    assert result.code == 0, result.errors
+    report = result.json()
     assert report["clip"]["path"] == str(media / "ball.mp4")
     assert report["clip"]["start_s"] == 0
     assert report["clip"]["duration_s"] == float(BALL_S)
@@ -49,17 +49,17 @@ def test_generate_writes_the_exact_length_of_the_clip(rewas: Rewas, media: Path,
     assert energy["rate_hz"] > 0
     assert {"decode", "energy", "sample", "vocode", "deliver"} <= set(report["timings_s"])
     assert plot.read_bytes().startswith(b"\x89PNG")
-    assert ran.errors == ""
+    assert result.errors == ""
 
 
 def test_only_the_same_seed_gives_the_same_sound(rewas: Rewas, media: Path, tmp_path: Path) -> None:
     sounds = []
     for seed in (7, 7, 8):
-        ran = rewas(
+        result = rewas(
             "generate", media / "ball.mp4", "--prompt", "rain", "--steps", 2, "--seed", seed, "--duration", "0.5",
             "-o", tmp_path, "--json",
         )  # fmt: skip
-        path = ran.json()["takes"][0]["stems"]["primary"]["path"]
+        path = result.json()["takes"][0]["stems"]["primary"]["path"]
         sounds.append(soundfile.read(path, dtype="int32")[0])
     assert (sounds[0] == sounds[1]).all()
     assert (sounds[0] != sounds[2]).any()
@@ -67,28 +67,28 @@ def test_only_the_same_seed_gives_the_same_sound(rewas: Rewas, media: Path, tmp_
 
 
 def test_a_random_seed_is_reported(rewas: Rewas, media: Path, tmp_path: Path) -> None:
-    ran = rewas(
+    result = rewas(
         "generate", media / "ball.mp4", "--prompt", "rain", "--steps", 1, "--start", "0.5", "--sample-rate", 44100,
         "-o", tmp_path, "--json",
     )  # fmt: skip
-    report = ran.json()
+    report = result.json()
     assert report["takes"][0]["seed"] == report["settings"]["seed"]
     assert report["takes"][0]["stems"]["primary"]["samples"] == round((BALL_S - Fraction(1, 2)) * 44100)
 
 
 def test_generate_prints_text(rewas: Rewas, media: Path, tmp_path: Path) -> None:
-    ran = rewas("generate", media / "ball.mp4", "--prompt", "rain", *QUICK, "-o", tmp_path)
-    assert ran.code == 0, ran.errors
+    result = rewas("generate", media / "ball.mp4", "--prompt", "rain", *QUICK, "-o", tmp_path)
+    assert result.code == 0, result.errors
     (stem,) = tmp_path.iterdir()
-    assert str(stem) in ran.output
-    assert "seed 7" in ran.output
+    assert str(stem) in result.output
+    assert "seed 7" in result.output
 
 
 def test_energy_from_video_and_audio(rewas: Rewas, media: Path, tmp_path: Path) -> None:
     plot = tmp_path / "energy.png"
-    ran = rewas("energy", media / "ball.mp4", "--compare", "audio", "--plot", plot, "--json")
-    assert ran.code == 0, ran.errors
-    report = ran.json()
+    result = rewas("energy", media / "ball.mp4", "--compare", "audio", "--plot", plot, "--json")
+    assert result.code == 0, result.errors
+    report = result.json()
     assert report["source"] == "picture"
     assert len(report["values"]) / report["rate_hz"] == pytest.approx(float(BALL_S), abs=1 / report["rate_hz"] + 0.05)
     assert report["mae"] >= 0
@@ -149,9 +149,9 @@ def test_batch_places_stems_under_their_clips(
     timeline = write_reel(tmp_path / "reel.otio", os.path.relpath(media / "ball.mp4", tmp_path))
     where = ("--server", server) if on_server else ()
     out = tmp_path / "out.otio"
-    ran = rewas("batch", timeline, "-o", out, "--stems", tmp_path / "stems", *QUICK, *where, "--json")
-    assert ran.code == 0, ran.errors
-    report = ran.json()
+    result = rewas("batch", timeline, "-o", out, "--stems", tmp_path / "stems", *QUICK, *where, "--json")
+    assert result.code == 0, result.errors
+    report = result.json()
     assert [clip["prompt"] for clip in report["clips"]] == ["ball bounce", "wood knock"]
     assert [clip["takes"][0]["seed"] for clip in report["clips"]] == [7, 3]
     before, after = (otio.adapters.read_from_file(str(path)) for path in (timeline, out))
@@ -180,9 +180,9 @@ def test_a_server_generates_the_same_sound(rewas: Rewas, media: Path, server: st
         (media / "ball.mp4", ("--server", server)),
         (elsewhere, ("--server", server)),
     ):
-        ran = rewas("generate", clip, "--prompt", "rain", *QUICK, "-o", tmp_path / "out", *where, "--json")
-        assert ran.code == 0, ran.errors
-        report = ran.json()
+        result = rewas("generate", clip, "--prompt", "rain", *QUICK, "-o", tmp_path / "out", *where, "--json")
+        assert result.code == 0, result.errors
+        report = result.json()
         assert report["clip"]["path"] == str(clip)
         path = Path(report["takes"][0]["stems"]["primary"]["path"])
         assert path.parent == tmp_path / "out"
@@ -200,7 +200,7 @@ def test_a_server_refuses_with_the_same_message(rewas: Rewas, media: Path, serve
             rewas("generate", media / "ball.mp4", *prompt, *arguments, *where, "-o", tmp_path / "out", "--json")
             for where in ([], ["--server", server])
         ]
-        assert [ran.code for ran in errors] == [2, 2]
+        assert [result.code for result in errors] == [2, 2]
         assert errors[0].json()["error"]["kind"] == errors[1].json()["error"]["kind"]
     assert not (tmp_path / "out").exists()
 

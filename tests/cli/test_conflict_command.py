@@ -10,7 +10,7 @@ import av
 import numpy as np
 import opentimelineio as otio
 import pytest
-from rewas_command import Ran, Rewas
+from rewas_command import CommandResult, Rewas
 
 from rewas_api.errors import ProblemError, ProblemKind
 from rewas_engine import ConflictError, ConflictReport, ConflictSpan, ReWaS, Suggestion
@@ -67,13 +67,13 @@ def write_film(path: Path, frames: np.ndarray, rate: Fraction) -> None:
         container.mux(stream.encode())
 
 
-def assert_refused(ran: Ran, kind: str, *messages: str) -> None:
-    assert ran.code == 2, ran.errors
-    error = ran.json()["error"]
+def assert_refused(result: CommandResult, kind: str, *messages: str) -> None:
+    assert result.code == 2, result.errors
+    error = result.json()["error"]
     assert error["kind"] == kind
     for message in messages:
         assert message in f"{error['what']} {error['remedy']}"
-    assert "Traceback" not in ran.errors
+    assert "Traceback" not in result.errors
 
 
 def test_conflict_prints_one_json_object(bare_rewas: Rewas, film: Film) -> None:
@@ -91,13 +91,13 @@ def test_conflict_prints_one_json_object(bare_rewas: Rewas, film: Film) -> None:
         assert span["looks_like"]
     assert 1 <= len(report["suggestions"]) <= 3
     assert all(suggestion["score"] > report["score"] for suggestion in report["suggestions"])
-    ran = bare_rewas("conflict", film.path, "--prompt", film.wrong)
-    assert "conflict (0." in ran.output
-    assert "better prompts: “" in ran.output
+    result = bare_rewas("conflict", film.path, "--prompt", film.wrong)
+    assert "conflict (0." in result.output
+    assert "better prompts: “" in result.output
 
 
 def test_policies_of_generate(bare_rewas: Rewas, film: Film, tmp_path: Path) -> None:
-    def generate(policy: str, prompt: str = film.wrong) -> Ran:
+    def generate(policy: str, prompt: str = film.wrong) -> CommandResult:
         out = ("-o", tmp_path / policy, "--duration", 1, "--json")
         return bare_rewas("generate", film.path, "--prompt", prompt, *QUICK, "--conflict", policy, *out)
 
@@ -112,8 +112,10 @@ def test_policies_of_generate(bare_rewas: Rewas, film: Film, tmp_path: Path) -> 
 
 def test_policies_soften_and_refuse(bare_rewas: Rewas, film: Film, tmp_path: Path) -> None:
     arguments = ("generate", film.path, "--prompt", film.wrong, *QUICK, "-o", tmp_path / "stems")
-    ran = bare_rewas(*arguments, "--conflict", "refuse", "--json")
-    assert_refused(ran, "CONFLICT", "No sound was generated for the clip shot 4.mkv", "the video looks like", "Try “")
+    result = bare_rewas(*arguments, "--conflict", "refuse", "--json")
+    assert_refused(
+        result, "CONFLICT", "No sound was generated for the clip shot 4.mkv", "the video looks like", "Try “"
+    )
     assert not list(tmp_path.rglob("*.wav"))
     softened = bare_rewas(*arguments, "--conflict", "soften", "--json").json()
     assert 0.5 <= softened["prompt_weight"] < 1
@@ -146,12 +148,12 @@ def test_invalid_options_are_refused(bare_rewas: Rewas, packs: Path, film: Film,
     assert_refused(bare_rewas("conflict", clip, "--json"), "SETTINGS", "--prompt")
     assert_refused(bare_rewas(*generate, "--conflict", "strict"), "SETTINGS", "'strict'", "off, warn, soften, refuse")
     for policy in ("warn", "soften", "refuse"):
-        ran = bare_rewas(*generate, "--conflict", policy, "--pack", without_joint_space)
-        assert_refused(ran, "PACK", "cannot compare prompts with video", f"policy is {policy}")
+        result = bare_rewas(*generate, "--conflict", policy, "--pack", without_joint_space)
+        assert_refused(result, "PACK", "cannot compare prompts with video", f"policy is {policy}")
     missing_model = ("--conflict-model", tmp_path / "gone")
     assert_refused(bare_rewas(*conflict, "rain", *missing_model), "PACK", "The CLIP model folder", "gone")
-    ran = bare_rewas(*conflict, "rain", "--conflict-model", tmp_path, "--server", "127.0.0.1:1")
-    assert_refused(ran, "SETTINGS", "on a server", "Start the server with --conflict-model")
+    result = bare_rewas(*conflict, "rain", "--conflict-model", tmp_path, "--server", "127.0.0.1:1")
+    assert_refused(result, "SETTINGS", "on a server", "Start the server with --conflict-model")
     assert not list(tmp_path.rglob("*.wav"))
     # `rewas conflict` itself reports that nothing was checked.
     report = bare_rewas(*conflict, "rain", "--pack", without_joint_space).json()

@@ -46,30 +46,30 @@ def test_contradictory_options_are_refused_with_a_remedy(
 ) -> None:
     # Only the guidance scale depends on the pack.
     run = rewas if "--negative-prompt" in options else bare_rewas
-    ran = run("generate", media / "ball.mp4", "-p", "rain", *options, "-o", tmp_path / "out", "--json")
-    assert_refused(ran, message)
-    assert remedy in ran.json()["error"]["remedy"]
+    result = run("generate", media / "ball.mp4", "-p", "rain", *options, "-o", tmp_path / "out", "--json")
+    assert_refused(result, message)
+    assert remedy in result.json()["error"]["remedy"]
     assert_only_files(tmp_path)
 
 
 def test_an_unsupported_sample_rate_is_refused(bare_rewas: Rewas, media: Path, tmp_path: Path) -> None:
     sound = write_silence(tmp_path / "telephone.wav", 8000)
-    ran = bare_rewas(
+    result = bare_rewas(
         "generate", media / "ball.mp4", "-p", "rain", "--regenerate", sound, "-o", tmp_path / "out", "--json"
     )
-    assert_refused(ran, "The sound telephone.wav", "a sample rate of 8000 Hz")
+    assert_refused(result, "The sound telephone.wav", "a sample rate of 8000 Hz")
 
 
 def test_remedies_fit_the_command(rewas: Rewas, media: Path, tmp_path: Path) -> None:
     ball = media / "ball.mp4"
     text = tmp_path / "text.mp4"
     text.write_text("neither sound nor picture")
-    ran = rewas("energy", ball, "--from", text, "--json")
-    assert_refused(ran, "text.mp4 cannot be read")
-    assert "video" not in ran.json()["error"]["remedy"]
-    ran = rewas("texture", write_clip(tmp_path / "mute.mp4", frames=24, sound=False), "--json")
-    assert_refused(ran, "mute.mp4 has no sound")
-    assert "energy" not in ran.json()["error"]["remedy"]
+    result = rewas("energy", ball, "--from", text, "--json")
+    assert_refused(result, "text.mp4 cannot be read")
+    assert "video" not in result.json()["error"]["remedy"]
+    result = rewas("texture", write_clip(tmp_path / "mute.mp4", frames=24, sound=False), "--json")
+    assert_refused(result, "mute.mp4 has no sound")
+    assert "energy" not in result.json()["error"]["remedy"]
     assert_refused(rewas("texture", ball, "-o", tmp_path / "no" / "bands.csv", "--json"), "for the texture")
     named = tmp_path / "folder"
     named.mkdir()
@@ -80,6 +80,6 @@ def test_remedies_fit_the_command(rewas: Rewas, media: Path, tmp_path: Path) -> 
 def test_the_texture_of_silence_is_refused(rewas: Rewas, media: Path, tmp_path: Path) -> None:
     silence = write_silence(tmp_path / "zero.wav")
     for command in (["texture", "--from"], ["generate", "-p", "rain", "-o", tmp_path / "out", "--texture"]):
-        ran = rewas(command[0], media / "ball.mp4", *command[1:], silence, "--json")
-        assert_refused(ran, "The sound of zero.wav is silent")
+        result = rewas(command[0], media / "ball.mp4", *command[1:], silence, "--json")
+        assert_refused(result, "The sound of zero.wav is silent")
     assert_only_files(tmp_path, "zero.wav")

@@ -41,9 +41,9 @@ CUT_S = float(24 / FILM_RATE)
 def test_cuts_are_listed(rewas: Rewas, two_shots: Path, media: Path, server: str, tmp_path: Path) -> None:
     plot = tmp_path / "energy.png"
     for options in ((), ("--from", "flat"), ("--server", server, "--plot", plot)):
-        ran = rewas("energy", two_shots, "--find-cuts", *options, "--json")
-        assert ran.code == 0, ran.errors
-        assert ran.json()["cuts_s"] == pytest.approx([CUT_S])
+        result = rewas("energy", two_shots, "--find-cuts", *options, "--json")
+        assert result.code == 0, result.errors
+        assert result.json()["cuts_s"] == pytest.approx([CUT_S])
     assert plot.stat().st_size > 1000
     assert "cuts at 1.00 s" in rewas("energy", two_shots, "--find-cuts").output
     assert "no cuts" in rewas("energy", media / "ball.mp4", "--find-cuts").output
@@ -56,9 +56,11 @@ def test_a_new_sound_begins_at_each_cut(rewas: Rewas, two_shots: Path, server: s
     for number, options in enumerate(
         ((), ("--cuts", "new-sound"), ("--cuts", "new-sound", "--server", server), ("--cuts", f"0.5,{CUT_S:.4f}"))
     ):
-        ran = rewas("generate", two_shots, "--prompt", "rain", *QUICK, *options, "-o", tmp_path / str(number), "--json")
-        assert ran.code == 0, ran.errors
-        report = ran.json()
+        result = rewas(
+            "generate", two_shots, "--prompt", "rain", *QUICK, *options, "-o", tmp_path / str(number), "--json"
+        )
+        assert result.code == 0, result.errors
+        report = result.json()
         expected = [] if number == 0 else [0.5, CUT_S] if number == 3 else [CUT_S]
         assert report["cuts_s"] == pytest.approx(expected, abs=1e-4)
         sounds.append(soundfile.read(report["takes"][0]["stems"]["primary"]["path"], dtype="int32")[0])
@@ -83,16 +85,16 @@ def test_a_new_sound_begins_at_each_cut(rewas: Rewas, two_shots: Path, server: s
 def test_invalid_cuts_are_refused(
     bare_rewas: Rewas, media: Path, tmp_path: Path, options: tuple[str, ...], message: str
 ) -> None:
-    ran = bare_rewas("generate", media / "ball.mp4", "--prompt", "rain", *options, "-o", tmp_path / "out", "--json")
-    assert ran.code == 2
-    assert message in ran.json()["error"]["what"]
+    result = bare_rewas("generate", media / "ball.mp4", "--prompt", "rain", *options, "-o", tmp_path / "out", "--json")
+    assert result.code == 2
+    assert message in result.json()["error"]["what"]
     assert not (tmp_path / "out").exists()
 
 
 def test_a_cut_beyond_the_clip_is_refused(rewas: Rewas, media: Path, tmp_path: Path) -> None:
-    ran = rewas("generate", media / "ball.mp4", "--prompt", "rain", "--cuts", "9", "-o", tmp_path / "out", "--json")
-    assert ran.code == 2
-    assert "A cut at 9 s does not lie in the clip" in ran.json()["error"]["what"]
+    result = rewas("generate", media / "ball.mp4", "--prompt", "rain", "--cuts", "9", "-o", tmp_path / "out", "--json")
+    assert result.code == 2
+    assert "A cut at 9 s does not lie in the clip" in result.json()["error"]["what"]
     assert not (tmp_path / "out").exists()
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from rewas_command import FILM_RATE, Ran, Rewas
+from rewas_command import FILM_RATE, CommandResult, Rewas
 
 from rewas_engine import SILENCE_NATS
 
@@ -37,12 +37,12 @@ def write_curve(path: Path, *points: tuple[float, float]) -> Path:
 
 def test_a_flat_curve_is_edited_and_written(bare_rewas: Rewas, media: Path, tmp_path: Path) -> None:
     written = tmp_path / "curve.csv"
-    ran = bare_rewas(
+    result = bare_rewas(
         "energy", media / "ball.mp4", "--from", "flat:-4", "--edit", "Fade in 0.5", "--edit", "offset 1", "-o", written,
         "--json",
     )  # fmt: skip
-    assert ran.code == 0, ran.errors
-    report = ran.json()
+    assert result.code == 0, result.errors
+    report = result.json()
     assert report["edits"] == ["fade in 0.5", "offset 1"]
     assert (report["source"], report["pack"]) == ("user", None)
     assert set(report["unedited"]) == {-4}
@@ -57,8 +57,10 @@ def test_a_flat_curve_is_edited_and_written(bare_rewas: Rewas, media: Path, tmp_
 
 def test_points_are_interpolated_from_the_start_of_the_clip(bare_rewas: Rewas, media: Path, tmp_path: Path) -> None:
     drawn = write_curve(tmp_path / "drawn.CSV", (0, -11.5), (0.5, -11.5), (0.75, -3), (1, -11.5))
-    ran = bare_rewas("energy", media / "ball.mp4", "--start", 1, "--duration", 1, "--from", drawn, "--events", "--json")
-    report = ran.json()
+    result = bare_rewas(
+        "energy", media / "ball.mp4", "--start", 1, "--duration", 1, "--from", drawn, "--events", "--json"
+    )
+    report = result.json()
     assert len(report["values"]) == 100
     assert report["values"][10] == pytest.approx(SILENCE_NATS, abs=1e-4)
     assert max(report["values"]) == pytest.approx(-3, abs=0.2)
@@ -85,8 +87,8 @@ def test_points_are_interpolated_from_the_start_of_the_clip(bare_rewas: Rewas, m
 )
 def test_invalid_edits_are_refused(bare_rewas: Rewas, media: Path, tmp_path: Path, edit: str, message: str) -> None:
     for command in (["energy", "--from"], ["generate", "--prompt", "rain", "-o", tmp_path / "out", "--energy"]):
-        ran = bare_rewas(command[0], media / "ball.mp4", *command[1:], "flat", "--edit", edit, "--json")
-        assert_refused(ran, message)
+        result = bare_rewas(command[0], media / "ball.mp4", *command[1:], "flat", "--edit", edit, "--json")
+        assert_refused(result, message)
     assert not list(tmp_path.iterdir())
 
 
@@ -143,18 +145,18 @@ def test_invalid_sources_and_files_are_refused(bare_rewas: Rewas, media: Path, t
 
 
 def test_an_empty_prompt_is_refused_before_the_energy_is_read(bare_rewas: Rewas, media: Path, tmp_path: Path) -> None:
-    ran = bare_rewas(
+    result = bare_rewas(
         "generate", media / "ball.mp4", "--prompt", " ", "--energy", "audio", "-o", tmp_path / "out", "--json"
     )
-    assert_refused(ran, "empty prompt")
+    assert_refused(result, "empty prompt")
 
 
-def assert_refused(ran: Ran, message: str) -> None:
-    assert ran.code == 2, ran.errors
-    error = ran.json()["error"]
+def assert_refused(result: CommandResult, message: str) -> None:
+    assert result.code == 2, result.errors
+    error = result.json()["error"]
     assert message in error["what"], error
     assert error["remedy"]
-    assert "Traceback" not in ran.errors
+    assert "Traceback" not in result.errors
 
 
 # With the tiny model
@@ -163,12 +165,12 @@ def assert_refused(ran: Ran, message: str) -> None:
 @pytest.mark.slow
 def test_energy_from_a_recorded_performance(rewas: Rewas, media: Path, tmp_path: Path) -> None:
     hands = write_taps(tmp_path / "hands.wav", 0.2, 0.7)
-    ran = rewas(
+    result = rewas(
         "energy", media / "ball.mp4", "--from", hands, "--edit", "move event 2 to 1.5", "--events", "--json",
         "--plot", tmp_path / "events.png",
     )  # fmt: skip
-    assert ran.code == 0, ran.errors
-    report = ran.json()
+    assert result.code == 0, result.errors
+    report = result.json()
     assert report["clip"]["name"] == "ball.mp4"
     assert report["source"] == "audio"
     assert len(report["values"]) == 201
@@ -186,12 +188,12 @@ def test_the_requested_energy_comes_from_its_source(
     drawn = write_curve(tmp_path / "drawn.csv", (0, -11.5), (1, -3), (2, -11.5))
     requested = {}
     for name, source in {"drawn": drawn, "hands": write_taps(tmp_path / "hands.wav", 0.5), "own": "audio"}.items():
-        ran = rewas(
+        result = rewas(
             "generate", media / "ball.mp4", "--prompt", "rain", *QUICK, "--energy", source, "--edit", "offset 0.5",
             *where, "-o", tmp_path / "out", "--json",
         )  # fmt: skip
-        assert ran.code == 0, ran.errors
-        energy = ran.json()["energy"]
+        assert result.code == 0, result.errors
+        energy = result.json()["energy"]
         assert energy["edits"] == ["offset 0.5"]
         assert energy["source"] == ("user" if name == "drawn" else "audio")
         assert len(energy["requested"]) == len(energy["produced"]) == 201
@@ -205,11 +207,11 @@ def test_the_requested_energy_comes_from_its_source(
 
 @pytest.mark.slow
 def test_energy_from_the_video_is_edited(rewas: Rewas, media: Path, tmp_path: Path) -> None:
-    ran = rewas(
+    result = rewas(
         "generate", media / "ball.mp4", "--prompt", "rain", *QUICK, "--edit", "gate 5", "-o", tmp_path, "--json"
     )
-    assert ran.code == 0, ran.errors
-    energy = ran.json()["energy"]
+    assert result.code == 0, result.errors
+    energy = result.json()["energy"]
     assert energy["source"] == "picture"
     np.testing.assert_allclose(energy["requested"], SILENCE_NATS, atol=1e-4)
 

@@ -16,9 +16,9 @@ QUICK = ("--clips-per-class", 1, "--steps", 1, "--classes", "drum_hit,rain")
 
 @pytest.mark.slow
 def test_eval_prints_one_json_object_and_writes_a_report(rewas: Rewas, tmp_path: Path) -> None:
-    ran = rewas("eval", "--pack", "starter", *QUICK, "--only", "energy,onsets", "-o", tmp_path / "report", "--json")
-    assert ran.code == 0, ran.errors
-    report = ran.json()
+    result = rewas("eval", "--pack", "starter", *QUICK, "--only", "energy,onsets", "-o", tmp_path / "report", "--json")
+    assert result.code == 0, result.errors
+    report = result.json()
     assert report["figures"]["energy_mae_nats"]["passed"] is False
     assert report["figures"]["onset_f1"]["note"].startswith("not supported")
     folder = Path(report["output"])
@@ -29,11 +29,11 @@ def test_eval_prints_one_json_object_and_writes_a_report(rewas: Rewas, tmp_path:
 
 @pytest.mark.slow
 def test_text_output_shows_figures_with_their_targets(rewas: Rewas, tmp_path: Path) -> None:
-    ran = rewas("eval", "--pack", "starter", *QUICK, "--only", "energy", cwd=tmp_path)
-    assert ran.code == 0, ran.errors
-    assert "Energy error of the mel" in ran.output
-    assert "≤ 0.2" in ran.output
-    assert "miss" in ran.output
+    result = rewas("eval", "--pack", "starter", *QUICK, "--only", "energy", cwd=tmp_path)
+    assert result.code == 0, result.errors
+    assert "Energy error of the mel" in result.output
+    assert "≤ 0.2" in result.output
+    assert "miss" in result.output
     assert (tmp_path / "eval-starter" / "report.md").is_file()
 
 
@@ -57,17 +57,17 @@ def test_invalid_options_are_refused_and_nothing_is_written(
     bare_rewas: Rewas, tmp_path: Path, arguments: tuple[str, ...], message: str
 ) -> None:
     (tmp_path / "file").write_text("")
-    ran = bare_rewas("eval", "--pack", *arguments, "--json", cwd=tmp_path)
-    assert ran.code == 2, ran.errors
-    assert message in ran.json()["error"]["what"]
+    result = bare_rewas("eval", "--pack", *arguments, "--json", cwd=tmp_path)
+    assert result.code == 2, result.errors
+    assert message in result.json()["error"]["what"]
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
 @pytest.mark.slow
 def test_settings_out_of_range_are_refused(rewas: Rewas, tmp_path: Path) -> None:
-    ran = rewas("eval", "--pack", "starter", "--steps", 0, "--json", cwd=tmp_path)
-    assert ran.code == 2, ran.errors
-    assert "--steps is 0" in ran.json()["error"]["what"]
+    result = rewas("eval", "--pack", "starter", "--steps", 0, "--json", cwd=tmp_path)
+    assert result.code == 2, result.errors
+    assert "--steps is 0" in result.json()["error"]["what"]
     assert not list(tmp_path.iterdir())
 
 

@@ -41,9 +41,9 @@ def test_the_page_matches_the_help() -> None:
 
 
 def test_the_version_is_shown(bare_rewas: Rewas) -> None:
-    ran = bare_rewas("--version")
-    assert ran.code == 0
-    assert ran.output == f"rewas {importlib.metadata.version('rewas-nle')}\n"
+    result = bare_rewas("--version")
+    assert result.code == 0
+    assert result.output == f"rewas {importlib.metadata.version('rewas-nle')}\n"
 
 
 @pytest.mark.parametrize("width", [60, 80, 120])
@@ -78,10 +78,10 @@ def test_options_are_in_panels_by_theme(bare_rewas: Rewas) -> None:
 
 def test_a_group_without_a_command_shows_its_help(bare_rewas: Rewas) -> None:
     for arguments in ([], ["packs"], ["train"]):
-        ran = bare_rewas(*arguments)
-        assert ran.code == 2
-        assert "Commands" in ran.output or "Sound" in ran.output
-        assert "Error" not in ran.errors
+        result = bare_rewas(*arguments)
+        assert result.code == 2
+        assert "Commands" in result.output or "Sound" in result.output
+        assert "Error" not in result.errors
 
 
 def options(command: Any) -> dict[str, Any]:
@@ -145,25 +145,25 @@ def test_the_shell_completes_packs_and_samplers_without_torch(packs: Path, typed
         "try:\n    run([])\nexcept SystemExit:\n    pass\n"
         "assert 'torch' not in sys.modules"
     )
-    done = subprocess.run(
+    completed = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, timeout=60,
         env={**environment(packs, packs), "_REWAS_COMPLETE": "complete_bash", "COMP_WORDS": typed,
              "COMP_CWORD": str(len(typed.split()) - 1)},
     )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    assert re.split(r"\s+", done.stdout.strip()) == offered
+    assert completed.returncode == 0, completed.stderr
+    assert re.split(r"\s+", completed.stdout.strip()) == offered
 
 
 def test_device_is_refused_with_a_server(bare_rewas: Rewas, tmp_path: Path) -> None:
     for arguments in (["energy"], ["texture"], ["conflict", "-p", "rain"], ["generate", "-p", "rain"]):
-        ran = bare_rewas(
+        result = bare_rewas(
             arguments[0], tmp_path / "clip.mp4", *arguments[1:], "--server", "127.0.0.1:1", "--device", "cpu", "--json"
         )
-        assert ran.code == 2
-        assert "where the server is started" in ran.json()["error"]["what"]
+        assert result.code == 2
+        assert "where the server is started" in result.json()["error"]["what"]
 
 
 def test_an_unknown_device_is_refused(bare_rewas: Rewas, media: Path) -> None:
-    ran = bare_rewas("energy", media / "ball.mp4", "--device", "toaster", "--json")
-    assert ran.code == 2
-    assert "toaster" in ran.json()["error"]["what"]
+    result = bare_rewas("energy", media / "ball.mp4", "--device", "toaster", "--json")
+    assert result.code == 2
+    assert "toaster" in result.json()["error"]["what"]

@@ -31,9 +31,9 @@ def test_layers_are_written_and_the_mix_is_their_sum(rewas: Rewas, server: str, 
         rewas(*arguments, "-o", tmp_path / "there", "--server", server),
     )
     sums = []
-    for ran in (here, there):
-        assert ran.code == 0, ran.errors
-        (take,) = ran.json()["takes"]
+    for result in (here, there):
+        assert result.code == 0, result.errors
+        (take,) = result.json()["takes"]
         assert list(take["stems"]) == ["primary", "ambience", "crowd", "mix"]
         sounds = {
             role: soundfile.read(stem["path"], dtype="int32")[0].astype(np.int64)
@@ -67,8 +67,8 @@ def test_clips_of_a_timeline_can_have_layers(rewas: Rewas, media: Path, tmp_path
     timeline.tracks.append(track)
     otio.adapters.write_to_file(timeline, str(tmp_path / "film.otio"))
     out = tmp_path / "out.otio"
-    ran = rewas("batch", tmp_path / "film.otio", "-o", out, "--stems", tmp_path / "stems", "--json")
-    assert ran.code == 0, ran.errors
+    result = rewas("batch", tmp_path / "film.otio", "-o", out, "--stems", tmp_path / "stems", "--json")
+    assert result.code == 0, result.errors
     written = otio.adapters.read_from_file(str(out))
     names = [track.name for track in written.audio_tracks()]
     assert names == ["ReWaS primary, take 1", "ReWaS ambience, take 1"]
@@ -115,7 +115,7 @@ def test_malformed_layer_options_are_refused(layers, gains, following, message: 
 def test_invalid_layers_are_refused_by_clip_name(
     bare_rewas: Rewas, media: Path, tmp_path: Path, options: list[str], message: str
 ) -> None:
-    ran = bare_rewas("generate", media / "ball.mp4", "--prompt", "rain", "-o", tmp_path / "out", *options, "--json")
-    assert ran.code == 2
-    assert message in ran.json()["error"]["what"]
-    assert "ball.mp4" in ran.json()["error"]["what"]
+    result = bare_rewas("generate", media / "ball.mp4", "--prompt", "rain", "-o", tmp_path / "out", *options, "--json")
+    assert result.code == 2
+    assert message in result.json()["error"]["what"]
+    assert "ball.mp4" in result.json()["error"]["what"]

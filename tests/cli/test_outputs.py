@@ -8,7 +8,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from rewas_command import Ran, Rewas, command, environment
+from rewas_command import CommandResult, Rewas, command, environment
 from test_bad_input import assert_only_files, assert_refused
 
 FAILED_WORK = 1
@@ -20,18 +20,16 @@ def test_a_full_disk_is_reported_in_one_sentence_and_leaves_no_files(packs: Path
         # For the program, a file size limit looks like a full disk.
         resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
 
-    done = subprocess.run(
+    completed = subprocess.run(
         command(
             "generate", media / "ball.mp4", "-p", "rain", "--steps", 1, "--seed", 7, "-o", tmp_path / "out", "--json"
         ),
         capture_output=True, text=True, timeout=300, env=environment(packs, tmp_path / "home"),
         preexec_fn=limit_file_size,
     )  # fmt: skip
-    assert_refused(
-        Ran(done.returncode, done.stdout, done.stderr), "ball primary take 1 seed 7.wav cannot be written",
-        code=FAILED_WORK,
-    )  # fmt: skip
-    assert len(done.stderr.splitlines()) == 1
+    result = CommandResult(completed.returncode, completed.stdout, completed.stderr)
+    assert_refused(result, "ball primary take 1 seed 7.wav cannot be written", code=FAILED_WORK)
+    assert len(completed.stderr.splitlines()) == 1
     assert_only_files(tmp_path)
 
 
@@ -43,13 +41,13 @@ def test_a_full_standard_output_is_reported_in_one_sentence(
 ) -> None:
     variables = {**environment(tmp_path, tmp_path), "PYTHONUNBUFFERED": unbuffered}
     with Path("/dev/full").open("w") as full:
-        done = subprocess.run(
+        completed = subprocess.run(
             command("energy", media / "ball.mp4", "--from", "flat", *as_json),
             stdout=full, stderr=subprocess.PIPE, text=True, timeout=300, env=variables,
         )  # fmt: skip
-    assert done.returncode == FAILED_WORK
-    assert done.stderr.startswith("Error: Standard output cannot be written (No space left on device).")
-    assert len(done.stderr.splitlines()) == 1
+    assert completed.returncode == FAILED_WORK
+    assert completed.stderr.startswith("Error: Standard output cannot be written (No space left on device).")
+    assert len(completed.stderr.splitlines()) == 1
 
 
 @pytest.mark.slow
@@ -81,14 +79,16 @@ def test_an_input_is_not_overwritten(
     input_path.write_text(content)
     (tmp_path / "linked.csv").symlink_to(input_path)
     for output in (input_path, tmp_path / "linked.csv", tmp_path / "." / source):
-        ran = bare_rewas(command_name, media / "ball.mp4", "--from", input_path, "-o", output, "--json", cwd=tmp_path)
-        assert_refused(ran, output.name, "is also an input")
+        result = bare_rewas(
+            command_name, media / "ball.mp4", "--from", input_path, "-o", output, "--json", cwd=tmp_path
+        )
+        assert_refused(result, output.name, "is also an input")
         assert input_path.read_text() == content
     # Any other file may be overwritten.
     other = tmp_path / "other.csv"
     other.write_text("old")
-    ran = bare_rewas(command_name, media / "ball.mp4", "--from", input_path, "-o", other)
-    assert ran.code == 0, ran.errors
+    result = bare_rewas(command_name, media / "ball.mp4", "--from", input_path, "-o", other)
+    assert result.code == 0, result.errors
     assert other.read_text() != "old"
 
 
@@ -126,8 +126,8 @@ def test_an_unwritable_output_is_refused_before_the_work(
     arguments: list[str], option: str, name: str,
 ) -> None:  # fmt: skip
     def assert_output_refused(path: Path, *messages: str) -> None:
-        ran = bare_rewas(arguments[0], media / "ball.mp4", *arguments[1:], option, path, "--json", cwd=tmp_path)
-        assert_refused(ran, *messages)
+        result = bare_rewas(arguments[0], media / "ball.mp4", *arguments[1:], option, path, "--json", cwd=tmp_path)
+        assert_refused(result, *messages)
 
     assert_output_refused(tmp_path / "no" / name, f"The folder {tmp_path / 'no'} for the")
     (tmp_path / "file").touch()
@@ -150,19 +150,19 @@ def test_a_failed_write_names_the_path_as_typed(
     for options in (["-o", "curve.csv"], ["--plot", "e.png"]):
         with monkeypatch.context() as patch:
             patch.setattr("pathlib.Path.replace", full)
-            ran = bare_rewas("energy", media / "ball.mp4", "--from", "flat", *options, "--json", cwd=tmp_path)
-        assert_refused(ran, f"{options[1]} cannot be written (No space left on device)", code=FAILED_WORK)
+            result = bare_rewas("energy", media / "ball.mp4", "--from", "flat", *options, "--json", cwd=tmp_path)
+        assert_refused(result, f"{options[1]} cannot be written (No space left on device)", code=FAILED_WORK)
         assert_only_files(tmp_path)
 
 
 @pytest.mark.slow
 def test_a_plot_can_be_in_the_new_stems_folder(rewas: Rewas, media: Path, tmp_path: Path) -> None:
     new = tmp_path / "new" / "out"
-    ran = rewas(
+    result = rewas(
         "generate", media / "ball.mp4", "-p", "rain", "--steps", 1, "--duration", 1, "-o", new,
         "--plot", new / "plot.png", "--json",
     )  # fmt: skip
-    assert ran.code == 0, ran.errors
+    assert result.code == 0, result.errors
     assert (new / "plot.png").read_bytes().startswith(b"\x89PNG")
-    ran = rewas("generate", media / "ball.mp4", "-p", "rain", "-o", new, "--plot", new / "a" / "plot.png", "--json")
-    assert_refused(ran, f"The folder {new / 'a'} for the")
+    result = rewas("generate", media / "ball.mp4", "-p", "rain", "-o", new, "--plot", new / "a" / "plot.png", "--json")
+    assert_refused(result, f"The folder {new / 'a'} for the")

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from rewas_command import Ran, Rewas
+from rewas_command import CommandResult, Rewas
 
 from rewas_engine.conversion.released import ReleasedFiles
 from rewas_engine.conversion.sizes import SMALL
@@ -24,7 +24,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> ReleasedFiles:
     return write_synthetic_checkpoints(tmp_path_factory.mktemp("checkpoints"), SMALL)
 
 
-def convert(rewas: Rewas, files: ReleasedFiles, *arguments: object, **changed: object) -> Ran:
+def convert(rewas: Rewas, files: ReleasedFiles, *arguments: object, **changed: object) -> CommandResult:
     """Convert synthetic checkpoints, with some files replaced."""
     paths = {
         "--rewas-ckpt": files.rewas,
@@ -49,11 +49,11 @@ def test_a_converted_pack_from_checkpoints_to_sound(
     assert converted.json()["licence"] == "CC-BY-NC-SA-4.0"
     assert "Non-commercial" in converted.errors
     assert "Writing the adapter" in converted.errors
-    ran = bare_rewas(
+    result = bare_rewas(
         "generate", media / "ball.mp4", "-p", "a ball", "--pack", pack, "--steps", 1, "-o", tmp_path, "--json"
     )
-    assert ran.code == 0, ran.errors
-    report = ran.json()
+    assert result.code == 0, result.errors
+    report = result.json()
     assert report["pack"]["licence"] == "CC-BY-NC-SA-4.0"
     (stem,) = report["takes"][0]["stems"].values()
     # The file itself states the licence of the pack.
@@ -120,17 +120,19 @@ def test_a_pack_with_a_wrong_sample_rate_is_refused(
     (pack / "pack.toml").write_text(description.replace("sample_rate_hz = 16000", "sample_rate_hz = 22050"), "utf-8")
     generate = ("generate", media / "ball.mp4", "-p", "a ball", "--pack", pack, "-o", tmp_path)
     for arguments in (("packs", "verify", "--pack", pack), generate):
-        ran = bare_rewas(*arguments, "--json")
-        assert ran.code == BAD_INPUT
-        assert "audio.sample_rate_hz is 22050" in ran.json()["error"]["what"]
-        assert "16000" in ran.json()["error"]["what"]
+        result = bare_rewas(*arguments, "--json")
+        assert result.code == BAD_INPUT
+        assert "audio.sample_rate_hz is 22050" in result.json()["error"]["what"]
+        assert "16000" in result.json()["error"]["what"]
 
 
 def test_training_from_a_pack_shows_its_licence(bare_rewas: Rewas, tmp_path: Path) -> None:
     terms = ("--name", "mine", "--licence", "CC0-1.0", "--permits", "Anything.")
-    ran = bare_rewas("train", "pack", "--sounds", tmp_path, "-o", tmp_path / "run", "--start-from", "starter", *terms)
-    assert ran.code == BAD_INPUT  # the folder has no sound
-    assert "(Apache-2.0): Any use is free" in ran.errors
+    result = bare_rewas(
+        "train", "pack", "--sounds", tmp_path, "-o", tmp_path / "run", "--start-from", "starter", *terms
+    )
+    assert result.code == BAD_INPUT  # the folder has no sound
+    assert "(Apache-2.0): Any use is free" in result.errors
     settings = tmp_path / "settings.toml"
     settings.write_text('start_from = "starter"', "utf-8")
     from_config = bare_rewas(
@@ -155,41 +157,41 @@ def test_leftovers_of_a_failed_conversion_are_listed(bare_rewas: Rewas, packs: P
 
 
 def test_the_shipped_pack_cannot_be_removed(bare_rewas: Rewas) -> None:
-    ran = bare_rewas("packs", "remove", "--pack", "starter", "--json")
-    assert ran.code == BAD_INPUT
-    assert "is part of ReWaS" in ran.json()["error"]["what"]
+    result = bare_rewas("packs", "remove", "--pack", "starter", "--json")
+    assert result.code == BAD_INPUT
+    assert "is part of ReWaS" in result.json()["error"]["what"]
 
 
 def test_the_name_of_the_shipped_pack_is_refused(bare_rewas: Rewas, packs: Path, tmp_path: Path) -> None:
     other = Path(shutil.copytree(packs / "starter", tmp_path / "other"))
     for arguments in ((other, "--name", "starter"), (packs / "starter",)):
-        ran = bare_rewas("packs", "add", *arguments, "--json")
-        assert ran.code == BAD_INPUT
-        assert ran.json()["error"]["what"] == "A pack starter is part of ReWaS."
+        result = bare_rewas("packs", "add", *arguments, "--json")
+        assert result.code == BAD_INPUT
+        assert result.json()["error"]["what"] == "A pack starter is part of ReWaS."
     assert [pack["name"] for pack in bare_rewas("packs", "list", "--json").json()["packs"]] == ["starter"]
 
 
 @pytest.mark.parametrize("name", ["../out", ".hidden", "a/b", "", " ", " own", "own ", "a\\b", "a\nb", ".", "\u00a0"])
 def test_invalid_pack_names_are_refused(bare_rewas: Rewas, packs: Path, name: str) -> None:
-    ran = bare_rewas("packs", "add", packs / "starter", "--name", name, "--json")
-    assert ran.code == BAD_INPUT
-    assert "is not a valid pack name" in ran.json()["error"]["what"]
+    result = bare_rewas("packs", "add", packs / "starter", "--name", name, "--json")
+    assert result.code == BAD_INPUT
+    assert "is not a valid pack name" in result.json()["error"]["what"]
 
 
 def test_a_swapped_checkpoint_is_recognised(bare_rewas: Rewas, files: ReleasedFiles, tmp_path: Path) -> None:
-    ran = convert(bare_rewas, files, "-o", tmp_path / "pack", phi=files.vocoder)
-    assert ran.code == BAD_INPUT
-    error = ran.json()["error"]
+    result = convert(bare_rewas, files, "-o", tmp_path / "pack", phi=files.vocoder)
+    assert result.code == BAD_INPUT
+    error = result.json()["error"]
     assert error["kind"] == "PACK"
     assert error["what"].startswith(
         "hifigan_16k_64bins.ckpt, given as the φ checkpoint (--phi), is the vocoder checkpoint"
     )
     assert "--vocoder" in error["remedy"]
-    assert "Traceback" not in ran.errors
+    assert "Traceback" not in result.errors
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_missing_checkpoint_is_named(bare_rewas: Rewas, files: ReleasedFiles, tmp_path: Path) -> None:
-    ran = convert(bare_rewas, files, "-o", tmp_path / "pack", synchformer=tmp_path / "gone.pt")
-    assert ran.code == BAD_INPUT
-    assert "gone.pt does not exist" in ran.json()["error"]["what"]
+    result = convert(bare_rewas, files, "-o", tmp_path / "pack", synchformer=tmp_path / "gone.pt")
+    assert result.code == BAD_INPUT
+    assert "gone.pt does not exist" in result.json()["error"]["what"]

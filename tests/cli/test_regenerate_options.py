@@ -17,9 +17,9 @@ QUICK = ("--steps", "2", "--seed", "7")
 BALL_S = 48 / FILM_RATE
 
 
-def read_stem(ran) -> tuple[np.ndarray, int]:
-    assert ran.code == 0, ran.errors
-    return soundfile.read(ran.json()["takes"][0]["stems"]["primary"]["path"])
+def read_stem(result) -> tuple[np.ndarray, int]:
+    assert result.code == 0, result.errors
+    return soundfile.read(result.json()["takes"][0]["stems"]["primary"]["path"])
 
 
 @pytest.mark.slow
@@ -67,23 +67,23 @@ def test_a_server_regenerates_the_same_samples(rewas: Rewas, server: str, media:
 
 @pytest.mark.slow
 def test_a_loop_has_the_length_of_its_clip_and_is_reported(rewas: Rewas, media: Path, tmp_path: Path) -> None:
-    ran = rewas("generate", media / "ball.mp4", "--prompt", "rain", *QUICK, "--loop", "-o", tmp_path, "--json")
-    waveform, rate_hz = read_stem(ran)
+    result = rewas("generate", media / "ball.mp4", "--prompt", "rain", *QUICK, "--loop", "-o", tmp_path, "--json")
+    waveform, rate_hz = read_stem(result)
     assert len(waveform) == round(BALL_S * rate_hz)
-    assert ran.json()["settings"]["loop"] is True
-    assert len(set(ran.json()["energy"]["requested"])) == 1
+    assert result.json()["settings"]["loop"] is True
+    assert len(set(result.json()["energy"]["requested"])) == 1
     steps = np.abs(np.diff(waveform))
     assert abs(waveform[0] - waveform[-1]) < 2 * np.quantile(steps, 0.99)
 
 
 @pytest.mark.slow
 def test_requested_settings_are_reported(rewas: Rewas, media: Path, tmp_path: Path) -> None:
-    ran = rewas(
+    result = rewas(
         "generate", media / "ball.mp4", "--prompt", "rain", *QUICK, "--negative-prompt", "wind", "--control-end", "0.5",
         "--control-strength", "0.8", "-o", tmp_path, "--json",
     )  # fmt: skip
-    assert ran.code == 0, ran.errors
-    settings = ran.json()["settings"]
+    assert result.code == 0, result.errors
+    settings = result.json()["settings"]
     assert (settings["negative_prompt"], settings["control_end"], settings["control_strength"]) == ("wind", 0.5, 0.8)
     assert settings["guidance_scale"] >= 2
 
@@ -124,9 +124,9 @@ def test_contradictory_options_are_refused(
 ) -> None:
     clip = media / "ball.mp4"
     typed = [option.format(clip=clip) for option in options]
-    ran = bare_rewas("generate", clip, "--prompt", "rain", "-o", tmp_path / "out", *typed, "--json")
-    assert ran.code == 2
-    assert message in ran.json()["error"]["what"]
+    result = bare_rewas("generate", clip, "--prompt", "rain", "-o", tmp_path / "out", *typed, "--json")
+    assert result.code == 2
+    assert message in result.json()["error"]["what"]
     assert not (tmp_path / "out").exists() or not list((tmp_path / "out").iterdir())
 
 
@@ -151,7 +151,7 @@ def test_options_that_depend_on_pack_or_media_are_refused(
     sound = tmp_path / "old.wav"
     soundfile.write(sound, np.zeros(96_096), 48_000)
     typed = [option.format(clip=media / "ball.mp4", sound=sound) for option in options]
-    ran = rewas("generate", media / "ball.mp4", "--prompt", "rain", *QUICK, "-o", tmp_path / "out", *typed, "--json")
-    assert ran.code == 2
-    assert message in ran.json()["error"]["what"]
+    result = rewas("generate", media / "ball.mp4", "--prompt", "rain", *QUICK, "-o", tmp_path / "out", *typed, "--json")
+    assert result.code == 2
+    assert message in result.json()["error"]["what"]
     assert not (tmp_path / "out").exists() or not list((tmp_path / "out").iterdir())

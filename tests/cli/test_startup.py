@@ -36,18 +36,18 @@ main(sys.argv[2:])
 @pytest.mark.parametrize("module", ["typer", "rewas_cli.console", "rewas_engine", "opentimelineio", "grpc"])
 def test_ctrl_c_while_a_module_is_imported(media: Path, tmp_path: Path, module: str, as_json: bool) -> None:
     arguments = ["energy", media / "ball.mp4", "--from", "flat", *(["--json"] if as_json else [])]
-    done = subprocess.run(
+    completed = subprocess.run(
         [sys.executable, "-c", INTERRUPT_AT_IMPORT, module, *map(str, arguments)],
         capture_output=True, text=True, timeout=300, env=environment(tmp_path, tmp_path),
         # A shell without job control starts background processes with SIGINT ignored.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )  # fmt: skip
-    assert done.returncode == INTERRUPTED, done.stderr
-    assert done.stderr == "Error: Stopped by Ctrl-C. No incomplete files were left.\n"
+    assert completed.returncode == INTERRUPTED, completed.stderr
+    assert completed.stderr == "Error: Stopped by Ctrl-C. No incomplete files were left.\n"
     if as_json:
-        assert json.loads(done.stdout)["error"]["kind"] == "CANCELLED"
+        assert json.loads(completed.stdout)["error"]["kind"] == "CANCELLED"
     else:
-        assert done.stdout == ""
+        assert completed.stdout == ""
 
 
 def test_a_second_ctrl_c_ends_the_command_at_once(media: Path, tmp_path: Path) -> None:
@@ -58,13 +58,13 @@ def test_a_second_ctrl_c_ends_the_command_at_once(media: Path, tmp_path: Path) -
         "    return path\n"
         "running.find_media_file = interrupt; main(sys.argv[1:])"
     )
-    done = subprocess.run(
+    completed = subprocess.run(
         [sys.executable, "-c", program, "energy", str(media / "ball.mp4"), "--json"],
         capture_output=True, text=True, timeout=300, env=environment(tmp_path, tmp_path),
     )  # fmt: skip
-    assert done.returncode == INTERRUPTED, done.stderr
-    assert json.loads(done.stdout)["error"]["kind"] == "CANCELLED"
-    assert "Traceback" not in done.stderr
+    assert completed.returncode == INTERRUPTED, completed.stderr
+    assert json.loads(completed.stdout)["error"]["kind"] == "CANCELLED"
+    assert "Traceback" not in completed.stderr
 
 
 @pytest.mark.parametrize(
@@ -89,9 +89,9 @@ def test_thread_wait_variables_are_set_before_torch_is_imported(
         "from rewas_cli.main import main; main(sys.argv[1:])"
     )
     unset = {name: value for name, value in environment(tmp_path, tmp_path).items() if name not in WAIT_VARIABLES}
-    done = subprocess.run(
+    completed = subprocess.run(
         [sys.executable, "-c", program, "energy", media / "ball.mp4"],
         capture_output=True, text=True, timeout=300, env=unset | variables,
     )  # fmt: skip
     # Standard output is reserved for results.
-    assert done.stderr.strip() == expected
+    assert completed.stderr.strip() == expected

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from rewas_command import Ran, Rewas
+from rewas_command import CommandResult, Rewas
 
 from rewas_cli.commands.energy_options import Origin
 from rewas_cli.commands.layer_options import LayerOptions
@@ -14,12 +14,12 @@ from rewas_cli.commands.texture_options import TextureOptions
 from rewas_engine import SettingsError
 
 
-def assert_refused(ran: Ran, message: str) -> None:
-    assert ran.code == 2, ran.errors
-    error = ran.json()["error"]
+def assert_refused(result: CommandResult, message: str) -> None:
+    assert result.code == 2, result.errors
+    error = result.json()["error"]
     assert message in error["what"], error
     assert error["remedy"]
-    assert "Traceback" not in ran.errors
+    assert "Traceback" not in result.errors
 
 
 # Without a model
@@ -27,12 +27,12 @@ def assert_refused(ran: Ran, message: str) -> None:
 
 def test_a_tilt_is_edited_written_and_read(bare_rewas: Rewas, media: Path, tmp_path: Path) -> None:
     written, plot = tmp_path / "texture.csv", tmp_path / "texture.png"
-    ran = bare_rewas(
+    result = bare_rewas(
         "texture", media / "ball.mp4", "--from", "tilt:-3", "--edit", "Fade in 0.5", "--edit", "brighter 1",
         "-o", written, "--plot", plot, "--json",
     )  # fmt: skip
-    assert ran.code == 0, ran.errors
-    report = ran.json()
+    assert result.code == 0, result.errors
+    report = result.json()
     assert report["edits"] == ["fade in 0.5", "tilt 1"]
     assert report["bands"] == ["low", "low_mid", "high_mid", "high"]
     assert (report["source"], report["clip"]["name"]) == ("user", "ball.mp4")
@@ -110,7 +110,7 @@ def test_invalid_texture_files_are_refused(
 def test_invalid_options_are_refused(
     bare_rewas: Rewas, media: Path, tmp_path: Path, options: list[str], message: str
 ) -> None:
-    ran = bare_rewas(
+    result = bare_rewas(
         "generate",
         media / "ball.mp4",
         "--prompt",
@@ -122,7 +122,7 @@ def test_invalid_options_are_refused(
         tmp_path / "out",
         "--json",
     )
-    assert_refused(ran, message)
+    assert_refused(result, message)
     assert not list(tmp_path.iterdir())
 
 
@@ -146,11 +146,11 @@ def test_texture_and_layer_options_are_parsed(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_pack_without_texture_refuses_it(rewas: Rewas, media: Path, tmp_path: Path) -> None:
-    ran = rewas(
+    result = rewas(
         "generate", media / "ball.mp4", "--prompt", "rain", "--energy", "flat", "--texture", "flat",
         "-o", tmp_path / "out", "--json",
     )  # fmt: skip
-    assert_refused(ran, "does not support the control texture")
+    assert_refused(result, "does not support the control texture")
     assert not list(tmp_path.iterdir())
 
 
@@ -168,13 +168,13 @@ def test_a_layer_follows_its_own_curve(rewas: Rewas, media: Path, tmp_path: Path
     drawn = tmp_path / "drawn.csv"
     drawn.write_text("time_s,energy\n0,-11.5\n1,-3\n2,-11.5\n")
     where = ("--server", server) if on_server else ()
-    ran = rewas(
+    result = rewas(
         "generate", media / "ball.mp4", "--prompt", "rain", "--energy", "flat", "--ambience", "wind",
         "--layer", "crowd=people", "--layer-energy", f"crowd={drawn}", "--layer-edit", "crowd=offset 0.5",
         "--layer-edit", "crowd=fade out 0.5", "--steps", 1, "--seed", 7, *where, "-o", tmp_path / "out", "--json",
     )  # fmt: skip
-    assert ran.code == 0, ran.errors
-    layers = ran.json()["takes"][0]["layers"]
+    assert result.code == 0, result.errors
+    layers = result.json()["takes"][0]["layers"]
     assert len(set(layers["ambience"]["energy_requested"])) == 1
     assert layers["crowd"]["energy_requested"][100] == pytest.approx(-2.5, abs=0.1)
     assert layers["crowd"]["energy_requested"][5] < -10

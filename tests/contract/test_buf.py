@@ -38,8 +38,8 @@ def test_the_only_baseline_is_that_of_the_contract_version() -> None:
 
 
 def test_the_contract_is_clean_and_compatible(copy: Path) -> None:
-    for done in (run_buf("lint", copy), run_buf("breaking", copy, "--against", BASELINE)):
-        assert (done.returncode, done.stdout + done.stderr) == (0, "")
+    for completed in (run_buf("lint", copy), run_buf("breaking", copy, "--against", BASELINE)):
+        assert (completed.returncode, completed.stdout + completed.stderr) == (0, "")
 
 
 @pytest.mark.parametrize(
@@ -58,9 +58,9 @@ def test_the_contract_is_clean_and_compatible(copy: Path) -> None:
 )
 def test_planted_style_violations_are_caught(copy: Path, old: str, new: str, rule: str) -> None:
     plant(copy, old, new)
-    done = run_buf("lint", copy, "--error-format", "json")
-    assert done.returncode != 0
-    assert f'"type":"{rule}"' in done.stdout
+    completed = run_buf("lint", copy, "--error-format", "json")
+    assert completed.returncode != 0
+    assert f'"type":"{rule}"' in completed.stdout
 
 
 @pytest.mark.parametrize(
@@ -75,14 +75,14 @@ def test_planted_style_violations_are_caught(copy: Path, old: str, new: str, rul
 )
 def test_planted_breaking_changes_are_caught(copy: Path, old: str, new: str, rule: str) -> None:
     plant(copy, old, new)
-    done = run_buf("breaking", copy, "--against", BASELINE, "--error-format", "json")
-    assert done.returncode != 0
-    assert f'"type":"{rule}"' in done.stdout
+    completed = run_buf("breaking", copy, "--against", BASELINE, "--error-format", "json")
+    assert completed.returncode != 0
+    assert f'"type":"{rule}"' in completed.stdout
 
 
 def test_additions_are_compatible(copy: Path) -> None:
     plant(
         copy, "  bool present = 1;", "  bool present = 1;\n  // Size of the file, in bytes.\n  uint64 size_bytes = 2;"
     )
-    for done in (run_buf("lint", copy), run_buf("breaking", copy, "--against", BASELINE)):
-        assert (done.returncode, done.stdout + done.stderr) == (0, "")
+    for completed in (run_buf("lint", copy), run_buf("breaking", copy, "--against", BASELINE)):
+        assert (completed.returncode, completed.stdout + completed.stderr) == (0, "")

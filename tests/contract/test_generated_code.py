@@ -16,8 +16,8 @@ FIELD, NESTED, ENUM, VALUE, SERVICE, METHOD = 2, 3, 5, 2, 6, 2
 
 def run_tool(*arguments: str | Path) -> None:
     assert PROTOC_PYTHON.exists(), "make test creates .venv-protoc, which has the pinned grpcio-tools"
-    done = subprocess.run([PROTOC_PYTHON, *arguments], cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    completed = subprocess.run([PROTOC_PYTHON, *arguments], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert completed.returncode == 0, completed.stderr
 
 
 @pytest.fixture(scope="module")

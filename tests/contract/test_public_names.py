@@ -82,5 +82,5 @@ def test_settings_import_neither_grpc_nor_opentimelineio_nor_torch() -> None:
         "import sys, rewas_api.clip_settings, rewas_api.errors;"
         "print([name for name in ('grpc', 'opentimelineio', 'torch', 'numpy') if name in sys.modules])"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
+    completed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert completed.stdout.strip() == "[]"

@@ -21,8 +21,8 @@ def run_demo(output: Path) -> subprocess.CompletedProcess[str]:
 @pytest.mark.skipif(not (ROOT / ".venv-blender-4.5").exists(), reason="Blender 4.5 is not set up; `make test` does it")
 def test_the_whole_demo(tmp_path: Path) -> None:
     output = tmp_path / "demo"
-    done = run_demo(output)
-    assert done.returncode == 0, done.stdout + done.stderr
+    completed = run_demo(output)
+    assert completed.returncode == 0, completed.stdout + completed.stderr
     report = json.loads((output / "report.json").read_text(encoding="utf-8"))
     assert [clip["clip"] for clip in report["clips"]] == ["ball.mp4", "hammer.mp4"]
     for clip in report["clips"]:
@@ -40,7 +40,7 @@ def test_the_whole_demo(tmp_path: Path) -> None:
 
 def test_a_folder_with_other_files_is_not_changed(tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("years of work", encoding="utf-8")
-    done = run_demo(tmp_path)
-    assert done.returncode == 1
-    assert "thesis.txt" in done.stderr
+    completed = run_demo(tmp_path)
+    assert completed.returncode == 1
+    assert "thesis.txt" in completed.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]

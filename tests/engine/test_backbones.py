@@ -201,8 +201,8 @@ def test_the_family_of_an_installed_package_is_found_by_every_command(
 
     assert "hum" in rewas("packs", "list").stdout
     generate = ("generate", long_clip, "--pack", "hum", "--prompt", "hum", "--duration", "2.5", "--output", tmp_path)
-    finished = rewas(*generate)
-    assert finished.returncode == 0, finished.stderr
+    completed = rewas(*generate)
+    assert completed.returncode == 0, completed.stderr
     (wav,) = tmp_path.glob("*.wav")
     assert soundfile.info(wav).frames == 120_000
     variables["PYTHONPATH"] = os.pathsep.join(map(str, paths[1:]))

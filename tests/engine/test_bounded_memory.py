@@ -59,7 +59,7 @@ print(peak(lambda: generate(40)), peak(lambda: generate(160)))
 @pytest.mark.slow
 def test_a_longer_clip_takes_little_more_memory(tiny_pack: Path, tmp_path: Path) -> None:
     film = write_numbered_clip(tmp_path / "film.mkv", frames=160 * 6, rate=6, encoder={"preset": "ultrafast"})
-    finished = subprocess.run(
+    completed = subprocess.run(
         [sys.executable, "-c", PROGRAM, str(tiny_pack), str(film)],
         # On a busy machine, two threads that wait for each other are many times slower than one.
         env={**os.environ, "OMP_NUM_THREADS": "1"},
@@ -67,8 +67,8 @@ def test_a_longer_clip_takes_little_more_memory(tiny_pack: Path, tmp_path: Path)
         text=True,
         timeout=900,
     )
-    assert finished.returncode == 0, finished.stderr
-    short, long = map(float, finished.stdout.split())
+    assert completed.returncode == 0, completed.stderr
+    short, long = map(float, completed.stdout.split())
     assert long - short < 2 * MIB_PER_MINUTE
 
 

@@ -64,15 +64,15 @@ def _run_with_limits(where: str, tiny_pack: Path, folder: Path, free_memory_mb: 
     starter = Path(rewas_engine.__file__).parent / "data" / "packs" / "starter"
     arguments = [where, starter, shot, json.dumps(free_memory_mb), tiny_pack]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "1"}
-    finished = subprocess.run(
+    completed = subprocess.run(
         [sys.executable, "-c", CHILD, *map(str, arguments)],
         capture_output=True,
         text=True,
         env=environment,
         check=False,
     )
-    assert finished.returncode == 0, finished.stderr[-2000:]
-    return json.loads(finished.stdout.splitlines()[-1]), finished.stderr
+    assert completed.returncode == 0, completed.stderr[-2000:]
+    return json.loads(completed.stdout.splitlines()[-1]), completed.stderr
 
 
 @pytest.mark.slow

@@ -87,7 +87,7 @@ def test_onsets_are_found_at_other_sample_rates(sample_rate_hz: int) -> None:
     assert found_s == pytest.approx(times_s, abs=0.012)
 
 
-def test_onsets_of_the_world_are_found() -> None:
+def test_onsets_of_synthetic_clips_are_found() -> None:
     matched = detected = events = 0
     for seed, class_name in enumerate(name for name in STRUCK_CLASSES if name not in {"snow_steps", "gravel_steps"}):
         for pattern in ("few", "regular", "irregular"):

@@ -1,4 +1,4 @@
-"""Benches whose figures are known: clips of chosen mels and sounds, and a judge with scripted answers."""
+"""Benches with known figures: clips of given mels and sounds, and a judge with scripted results."""
 
 from __future__ import annotations
 

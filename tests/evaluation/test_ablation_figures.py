@@ -1,4 +1,4 @@
-"""The ablation on sounds whose strikes and classes are known in each condition."""
+"""The ablation on sounds with known strikes and classes in each condition."""
 
 from collections.abc import Sequence
 

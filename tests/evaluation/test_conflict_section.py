@@ -35,7 +35,7 @@ SCENES = (RAINING, RAINING_BEHIND, IDLING, POURING, CHIMING)
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> ReWaS:
-    """A pack that reads all prompts correctly, and takes the engine's video for rain."""
+    """A pack that embeds all prompts correctly, but the engine's video as rain."""
     model = tiny_model(tmp_path_factory.mktemp("pack"))
     space = ScriptedJoint({captions(name)[0]: vector for name, vector in VECTORS.items()})
     rate, width, height = model.frame_format
@@ -79,7 +79,7 @@ def test_suggestions_name_the_class_in_the_video(judged: tuple[list[CheckedPromp
     for place, one in conflicts:
         visible_class = "rain" if SCENES[place // 5] is IDLING else SCENES[place // 5].class_name
         assert [suggestion.text for suggestion in one.report.suggestions] == [captions(visible_class)[0]]
-        # The engine's video is taken for rain, so it is never named.
+        # The engine's video is embedded as rain, so the engine is never named.
         assert one.names_it == (SCENES[place // 5] is not IDLING)
 
 
@@ -92,9 +92,9 @@ def test_a_clip_that_changes_class_is_compared_with_the_prompt_of_its_first_half
     # The first half matches the prompt, the second does not: only the second half is reported.
     for caption in (RAINING_BEHIND.caption, POURING.caption, CHIMING.caption):
         assert (by_prompt[caption].overlap, by_prompt[caption].false_share) == (1, 0)
-    # The bell with rain behind it is skipped, and the engine's video is taken for more rain.
+    # The bell with rain in the background is skipped, and the engine's video counts as more rain.
     assert (by_prompt[RAINING.caption].overlap, by_prompt[RAINING.caption].false_share) == (0, 0)
-    # The engine is followed by rain, which its own video is taken for too: all of it is reported.
+    # The engine is followed by rain, and its own video is embedded as rain too: all of it is reported.
     assert (by_prompt[IDLING.caption].overlap, by_prompt[IDLING.caption].false_share) == (0.5, 1)
 
 

@@ -1,4 +1,4 @@
-"""Energy from video where the right answer is known: estimates that are right, late, constant, inverted or wrong."""
+"""Energy from video with known results: estimates that are correct, late, constant, inverted or wrong."""
 
 from collections.abc import Callable, Sequence
 from fractions import Fraction

@@ -64,7 +64,7 @@ def test_an_unsupported_figure_is_neither_passed_nor_missed() -> None:
     assert "guidance scale 1.5 (2 with onsets alone)" in page
 
 
-def test_the_page_names_what_was_missed_and_shows_its_plots() -> None:
+def test_the_page_names_missed_targets_and_shows_plots() -> None:
     page = markdown(
         evaluation(Figure("class", "Right class", 0.2), correlation_by_class={"rain": 0.5, "sea_waves": 0.25}),
         {"energy": [("energy.png", "Energy")]},

@@ -56,7 +56,7 @@ def test_the_judge_learns_easy_classes(trained: Path) -> None:
     assert accuracy(table) >= 0.95
 
 
-def test_probabilities_are_probabilities_and_of_each_clip_alone(trained: Path) -> None:
+def test_probabilities_are_valid_and_independent_of_the_batch(trained: Path) -> None:
     judge = Judge.load(trained)
     log_mels, _ = bands(5)
     together = judge.classify(log_mels)
@@ -147,7 +147,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> WorldCorpus:
 
 @pytest.mark.slow
 @pytest.mark.slow
-def test_clips_of_the_world_have_their_classes(corpus: WorldCorpus) -> None:
+def test_synthetic_clips_have_their_classes(corpus: WorldCorpus) -> None:
     log_mels, labels = world_clips(corpus)
     scenes = [sample_scene(40 + clip) for clip in range(12)]
     assert labels == [None if scene.is_silent else scene.class_name for scene in scenes]
@@ -159,7 +159,7 @@ def test_clips_of_the_world_have_their_classes(corpus: WorldCorpus) -> None:
 
 
 @pytest.mark.slow
-def test_clips_of_another_world_are_refused(corpus: WorldCorpus, tmp_path: Path) -> None:
+def test_clips_of_another_version_are_refused(corpus: WorldCorpus, tmp_path: Path) -> None:
     shutil.copytree(corpus.folder, tmp_path, dirs_exist_ok=True)
     (tmp_path / "00000.json").write_text(json.dumps(["a unicorn"] * 12), "utf-8")
     with pytest.raises(SettingsError, match="another version"):
@@ -174,7 +174,7 @@ def test_confusion_counts() -> None:
     assert accuracy(confusion([], [], ("a",))) is None
 
 
-def test_confusion_refuses_what_it_cannot_count() -> None:
+def test_confusion_refuses_invalid_input() -> None:
     with pytest.raises(SettingsError, match="unicorn"):
         confusion(["a"], ["unicorn"], ("a", "b"))
     with pytest.raises(SettingsError, match="2 true"):

@@ -18,7 +18,7 @@ def test_noise_has_no_more_ripple_than_chance() -> None:
     assert hop_ripple(noise(), HOP) == pytest.approx((2 / 1000) ** 0.5, rel=0.2)
 
 
-def test_one_pulse_in_each_hop_is_all_ripple() -> None:
+def test_one_pulse_per_hop_has_maximal_ripple() -> None:
     pulses = np.zeros(500 * HOP, np.float32)
     pulses[52::HOP] = 0.5
     assert hop_ripple(pulses, HOP) == pytest.approx((HOP - 1) ** 0.5)
@@ -29,7 +29,7 @@ def test_half_of_each_hop_silent_has_a_ripple_of_one() -> None:
     assert hop_ripple(halves, HOP) == pytest.approx(1.0, abs=0.03)
 
 
-def test_a_tone_between_the_hops_has_none() -> None:
+def test_a_tone_between_the_hops_has_no_ripple() -> None:
     tone = np.sin(2 * np.pi * 443.7 / 16_000 * np.arange(16_000 * 5)).astype(np.float32)
     ripple = hop_ripple(tone, HOP)
     assert ripple is not None

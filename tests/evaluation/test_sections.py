@@ -85,7 +85,7 @@ def test_a_pack_with_all_controls_gets_onsets_and_texture(tmp_path: Path) -> Non
     assert "greatest_hits_average_precision_onsets" in onsets
 
 
-def test_real_sounds_hit_the_real_onsets(bench: Bench) -> None:
+def test_real_sounds_match_the_real_onsets(bench: Bench) -> None:
     section = onset_section(bench)
     figures = figures_of(section)
     assert figures["onset_f1_energy"].value == figures["onset_f1_real"].value
@@ -93,7 +93,7 @@ def test_real_sounds_hit_the_real_onsets(bench: Bench) -> None:
         assert figures[f"greatest_hits_{key}_energy"].value == 1.0
 
 
-def test_silence_hits_no_onset(bench: Bench) -> None:
+def test_silence_matches_no_onset(bench: Bench) -> None:
     bench.plain_waveforms = [np.zeros_like(sound) for sound in bench.plain_waveforms]
     figures = figures_of(onset_section(bench))
     assert figures["onset_f1_energy"].value == 0.0
@@ -165,7 +165,7 @@ def test_a_perfect_pack_has_a_perfect_ablation(model: ReWaS) -> None:
         assert figures[key].note.startswith("not supported")
 
 
-def test_an_ablation_measures_what_is_wrong(bench: Bench) -> None:
+def test_an_ablation_measures_known_errors(bench: Bench) -> None:
     sounds = [clip.sound for clip in bench.clips]
     averaged = [np.convolve(sound, np.full(8, 1 / 8), "same").astype(np.float32) for sound in sounds]
     softer = ablation_row(bench, bench.clips, [0.5 * sound for sound in sounds])

@@ -162,10 +162,10 @@ def test_a_killed_conversion_leaves_no_pack(
     )
     files = released_files
     paths = (files.rewas, files.phi, files.synchformer, files.vae, files.vocoder, files.clap, files.tokenizer)
-    finished = subprocess.run(
+    completed = subprocess.run(
         [sys.executable, "-c", program, tmp_path / "pack", *paths], env={**os.environ, "OMP_NUM_THREADS": "1"}
     )
-    assert finished.returncode == -9
+    assert completed.returncode == -9
     monkeypatch.setenv("REWAS_PACKS", str(tmp_path))
     assert not (tmp_path / "pack").exists()
     assert all(tmp_path not in pack.path.parents for pack in installed_packs())

@@ -101,11 +101,11 @@ def test_different_arrays_fail_the_check() -> None:
 @pytest.mark.slow
 def test_the_command_prints_every_row_of_the_small_run(tmp_path: Path) -> None:
     page = tmp_path / "table.md"
-    finished = run_small_check(FOLDER, "--markdown", page)
-    assert finished.returncode == 0, finished.stdout + finished.stderr
+    completed = run_small_check(FOLDER, "--markdown", page)
+    assert completed.returncode == 0, completed.stdout + completed.stderr
     printed = page.read_text("utf-8").splitlines()
     # Only the table with its head and, at the end, the count.
-    assert finished.stdout.splitlines() == [*printed, "46 of 46 arrays are within their bounds."]
+    assert completed.stdout.splitlines() == [*printed, "46 of 46 arrays are within their bounds."]
     # docs/parity.md has the same rows.
     documented = (ROOT / "docs" / "parity.md").read_text("utf-8").splitlines()
     for row in printed[2:]:
@@ -114,9 +114,9 @@ def test_the_command_prints_every_row_of_the_small_run(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_the_command_reports_a_folder_without_arrays(tmp_path: Path) -> None:
-    finished = run_small_check(tmp_path)
-    assert finished.returncode == 2
-    assert f"No reference arrays in {tmp_path}" in finished.stderr
+    completed = run_small_check(tmp_path)
+    assert completed.returncode == 2
+    assert f"No reference arrays in {tmp_path}" in completed.stderr
 
 
 def test_missing_weights_are_reported() -> None:
@@ -129,13 +129,13 @@ def test_the_command_names_a_missing_file(tmp_path: Path) -> None:
     (tmp_path / "golden").mkdir()
     for file in golden.FILES[:-1]:
         (tmp_path / "golden" / f"{file}.npz").write_bytes((SUBSET / "golden" / f"{file}.npz").read_bytes())
-    finished = run_small_check(tmp_path)
-    assert finished.returncode == 2
-    assert finished.stderr == (
+    completed = run_small_check(tmp_path)
+    assert completed.returncode == 2
+    assert completed.stderr == (
         f"The file {tmp_path / 'golden' / golden.FILES[-1]}.npz does not exist. "
         "Provide a complete folder of reference arrays: make parity PARITY=<folder>.\n"
     )
-    assert finished.stdout == ""
+    assert completed.stdout == ""
 
 
 def run_small_check(folder: Path, *arguments: str | Path) -> subprocess.CompletedProcess[str]:

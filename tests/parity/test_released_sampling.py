@@ -71,7 +71,7 @@ def test_sampling_matches_ddim_with_given_noise(eta: float) -> None:
 
 
 def test_the_vocoder_output_is_slightly_longer_than_its_input() -> None:
-    # The first layer of HiFi-GAN adds a sample to each of its inputs' rows: 512 frames are 81 952 samples, not 81 920.
+    # The first layer of HiFi-GAN lengthens its input, so 512 frames become 81 952 samples, not 81 920.
     with torch.no_grad():
         assert SMALL.new_vocoder().eval()(torch.zeros(1, 512, 64)).shape == (1, 81_952)
 

@@ -42,8 +42,8 @@ def repository_copy(tmp_path: Path) -> Path:
 
 
 def test_the_contracts_hold() -> None:
-    done = lint_imports(ROOT)
-    assert done.returncode == 0, done.stdout + done.stderr
+    completed = lint_imports(ROOT)
+    assert completed.returncode == 0, completed.stdout + completed.stderr
 
 
 @pytest.mark.slow
@@ -73,18 +73,18 @@ def test_a_forbidden_import_is_caught(repository_copy: Path, module: str, plante
     path = repository_copy / module
     with path.open("a", encoding="utf-8") as file:
         file.write(f"\n{planted}\n")
-    done = lint_imports(repository_copy)
+    completed = lint_imports(repository_copy)
     offender = ".".join(path.relative_to(repository_copy).with_suffix("").parts).removeprefix("proto.")
     offender = offender.removeprefix("server.").removeprefix("addon.")
-    assert done.returncode == 1, done.stdout + done.stderr
-    assert f"{offender} -> {planted.removeprefix('import ')}" in done.stdout
+    assert completed.returncode == 1, completed.stdout + completed.stderr
+    assert f"{offender} -> {planted.removeprefix('import ')}" in completed.stdout
 
 
 @pytest.mark.parametrize("module", ["rewas_engine", "rewas_api.client", "rewas_server.grpc.app", "rewas_cli.main"])
 def test_modules_that_start_fast_do_not_import_torch(module: str) -> None:
     code = f"import sys, {module}; print(*sorted({{name.split('.')[0] for name in sys.modules}}))"
-    done = subprocess.run([sys.executable, "-c", code], text=True, capture_output=True, check=True)
-    assert {"torch", "diffusers", "transformers", "bpy"}.isdisjoint(done.stdout.split())
+    completed = subprocess.run([sys.executable, "-c", code], text=True, capture_output=True, check=True)
+    assert {"torch", "diffusers", "transformers", "bpy"}.isdisjoint(completed.stdout.split())
 
 
 @pytest.mark.parametrize("version", BLENDER_VERSIONS)
@@ -95,5 +95,5 @@ def test_blender_environments_do_not_contain_the_model(version: str) -> None:
     forbidden = ("torch", "diffusers", "transformers", "rewas_engine", "rewas_server")
     code = f"import importlib.util as u; print([name for name in {forbidden} if u.find_spec(name)])"
     # Isolated, because PYTHONPATH names folders of the checkout while tests run.
-    done = subprocess.run([python, "-I", "-c", code], cwd="/", text=True, capture_output=True, check=True)
-    assert done.stdout.strip() == "[]"
+    completed = subprocess.run([python, "-I", "-c", code], cwd="/", text=True, capture_output=True, check=True)
+    assert completed.stdout.strip() == "[]"

@@ -32,10 +32,10 @@ def make(folder: Path, *arguments: str) -> list[str]:
     calls = folder / "calls"
     calls.write_text("", encoding="utf-8")
     environment = {name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MAKELEVEL", "TORCH")}
-    done = subprocess.run(
+    completed = subprocess.run(
         ["make", *arguments], cwd=folder, env=environment, text=True, capture_output=True, check=False
     )
-    assert done.returncode == 0, done.stderr
+    assert completed.returncode == 0, completed.stderr
     return [line.strip() for line in calls.read_text(encoding="utf-8").splitlines()]
 
 

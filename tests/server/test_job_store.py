@@ -138,9 +138,9 @@ def test_jobs_are_kept_after_a_restart(tmp_path: Path) -> None:
     path = tmp_path / "jobs.sqlite3"
     store = SqliteJobStore(path)
     store.add(lifecycle.queued("1", "shot"), request("1"))
-    done = store.update("1", lambda job: lifecycle.failed(job, ProblemError("a", "b")))
+    completed = store.update("1", lambda job: lifecycle.failed(job, ProblemError("a", "b")))
     store.close()
-    assert SqliteJobStore(path).get("1") == done
+    assert SqliteJobStore(path).get("1") == completed
 
 
 def test_pages_list_every_job_once_while_new_ones_arrive(store: SqliteJobStore) -> None:

@@ -401,8 +401,8 @@ def test_an_unwritable_state_folder_is_named(tmp_path: Path) -> None:
 
 def test_the_server_process_does_not_import_torch() -> None:
     code = "import sys, rewas_server.grpc.app, rewas_server.worker.run; print('torch' in sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "False"
+    completed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert completed.stdout.strip() == "False"
 
 
 def wait_until_worker_is_ready(client: RewasClient) -> None:

@@ -213,8 +213,8 @@ def test_cancelling_in_each_state(client: RewasClient, folder: Path) -> None:
     assert step_before <= ended.step < LONG
     assert not (folder / "state" / "artifacts" / running.id).exists()
     assert client.cancel(running.id) == ended
-    done = client.wait(client.submit(sound(folder / "media" / "shot 7.mp4")).id)
-    assert client.cancel(done.id) == done
+    completed = client.wait(client.submit(sound(folder / "media" / "shot 7.mp4")).id)
+    assert client.cancel(completed.id) == completed
 
 
 def test_a_signal_in_the_waiting_thread_cancels(client: RewasClient, folder: Path) -> None:

@@ -47,7 +47,7 @@ def test_silent_motion_has_its_own_class() -> None:
     assert not labels.courses.any()
 
 
-def test_a_crop_of_labels_is_the_crop_of_its_clip() -> None:
+def test_labels_are_cropped_like_their_clip() -> None:
     labels = label_scenes([sample_scene(seed, "hammer", pattern="regular") for seed in (1, 2)], 128, 25.0)
     crop = labels.select(torch.tensor([[1], [0]]), torch.tensor([[10], [64]]) + torch.arange(32))
     assert torch.equal(crop.strikes, torch.stack([labels.strikes[1, 10:42], labels.strikes[0, 64:96]]))

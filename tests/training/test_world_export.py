@@ -85,9 +85,9 @@ def test_an_unsupported_format_is_refused(wrong: dict[str, object], tmp_path: Pa
 
 def test_the_command_writes_clips(written: ClipFolder) -> None:
     options = ["--first-seed", "3", "--fps", "24000/1001", "--size", "32x16", "--workers", "1", "--json"]
-    ran = CliRunner().invoke(train, ["world", "-o", str(written.folder), "--clips", "2", *options])
-    assert ran.exit_code == 0, ran.output
-    assert json.loads(ran.stdout) == {"folder": str(written.folder), "clips": 2, "made": 0, "first_seed": 3}
+    result = CliRunner().invoke(train, ["world", "-o", str(written.folder), "--clips", "2", *options])
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout) == {"folder": str(written.folder), "clips": 2, "made": 0, "first_seed": 3}
 
 
 @pytest.mark.parametrize("rate", ["500", "1/2", "120001/1000"])
@@ -103,6 +103,6 @@ def test_an_invalid_rate_is_refused_with_the_limits(
     "option", [("--fps", "0"), ("--fps", "25/0"), ("--fps", "x"), ("--size", "64"), ("--clips", "0")]
 )
 def test_invalid_options_are_refused(option: tuple[str, str], tmp_path: Path) -> None:
-    ran = CliRunner().invoke(train, ["world", "-o", str(tmp_path / "out"), "--clips", "1", *option])
-    assert ran.exit_code == 2
+    result = CliRunner().invoke(train, ["world", "-o", str(tmp_path / "out"), "--clips", "1", *option])
+    assert result.exit_code == 2
     assert not (tmp_path / "out").exists()

@@ -32,7 +32,7 @@ def make_visible(scene: Scene) -> Scene:
     return replace(scene, off_screen=False, ambience=None)
 
 
-def sound_effect(scene: Scene) -> NDArray[np.float32]:
+def visible_effect(scene: Scene) -> NDArray[np.float32]:
     """Difference [T, H, W] from the same clip without sound, which has the same camera and background."""
     calm = replace(scene, event_times_s=NONE, event_strengths=NONE, envelope=np.zeros_like(scene.envelope))
     return render_brightness(scene).astype(np.float32) - render_brightness(calm)
@@ -55,7 +55,7 @@ def test_every_class_has_looks() -> None:
 def test_a_strike_is_visible_when_it_happens(class_name: str) -> None:
     lags, early = [], []
     for scene in single_strikes(class_name, 7):
-        change = np.abs(np.diff(sound_effect(scene), axis=0)).mean(axis=(1, 2))
+        change = np.abs(np.diff(visible_effect(scene), axis=0)).mean(axis=(1, 2))
         contact = int(scene.event_times_s[0] * 25)
         lags.append(int(np.argmax(change)) + 1 - contact)
         early.append(change[: contact - 13].max() / change.max())
@@ -70,7 +70,7 @@ def test_sustained_sounds_show_motion(class_name: str) -> None:
     for seed in range(5):
         scene = make_visible(sample_scene(seed, class_name, pattern="gated"))
         level = scene.intensity_at((np.arange(128) + 0.5) / 25)
-        effect = np.abs(sound_effect(scene)).mean(axis=(1, 2))
+        effect = np.abs(visible_effect(scene)).mean(axis=(1, 2))
         shares.append(effect[level > 0.6 * level.max()].mean() / effect[level <= level.min() + 0.05].mean().clip(0.01))
     assert np.median(shares) > 1.5
 
@@ -139,7 +139,7 @@ def test_a_larger_video_shows_the_same() -> None:
 def test_off_screen_sources_are_not_visible() -> None:
     for seed in range(6):
         scene = replace(sample_scene(seed, "drum_hit", pattern="regular"), off_screen=True, ambience=None)
-        assert not sound_effect(scene).any()
+        assert not visible_effect(scene).any()
 
 
 def test_an_ambience_is_visible_in_most_clips() -> None:

@@ -22,14 +22,14 @@ CLEAR_LEVELS = 25
 """Of 255: a change that a viewer notices through grain."""
 
 
-def sound_effect(scene: Scene) -> NDArray[np.float32]:
+def visible_effect(scene: Scene) -> NDArray[np.float32]:
     calm = replace(scene, event_times_s=NONE, event_strengths=NONE, envelope=np.zeros_like(scene.envelope))
     return render_brightness(scene).astype(np.float32) - render_brightness(calm)
 
 
 def clearly_changed_pixels(scene: Scene) -> int:
     """Number of pixels that the sound source clearly changes in the frame with the largest change."""
-    return int((np.abs(sound_effect(scene)) > CLEAR_LEVELS).sum(axis=(1, 2)).max())
+    return int((np.abs(visible_effect(scene)) > CLEAR_LEVELS).sum(axis=(1, 2)).max())
 
 
 def far_scenes(class_name: str, count: int, pattern: str) -> list[Scene]:
@@ -70,7 +70,7 @@ def test_a_stronger_roll_moves_more(class_name: str, least: float) -> None:
     ratios = []
     for scene in far_scenes(class_name, 9, "single"):
         rolled = replace(scene, distance=0.2, event_times_s=blows_s, event_strengths=strengths)
-        moved = np.abs(np.diff(sound_effect(rolled), axis=0)).mean(axis=(1, 2))
+        moved = np.abs(np.diff(visible_effect(rolled), axis=0)).mean(axis=(1, 2))
         ratios.append(np.median(moved[75:115]) / np.median(moved[15:55]))
     assert np.median(ratios) > least
 
@@ -107,7 +107,7 @@ def test_sustained_sounds_show_their_loudness(class_name: str, least: float) -> 
 def test_the_motion_of_steady_sounds_grows_with_loudness(class_name: str) -> None:
     def moved(scene: Scene, level: float) -> float:
         even = replace(scene, distance=0.2, envelope=np.full_like(scene.envelope, level))
-        return float(np.abs(np.diff(sound_effect(even), axis=0)).mean())
+        return float(np.abs(np.diff(visible_effect(even), axis=0)).mean())
 
     scenes = far_scenes(class_name, 9, "steady")
     loud, soft = (np.array([moved(scene, level) for scene in scenes]) for level in (0.9, 0.3))

@@ -77,15 +77,15 @@ def generate_sound() -> None:
     shown: dict[str, tuple[str, int]] = {}
     while shared_session.session().board.is_busy:
         pump.pump()
-        for line in shared_session.session().board.jobs.values():
-            quarter = int(line.fraction * 4)
-            if shown.get(line.key) != (line.stage, quarter) and line.stage:
-                say(f"{line.clip_name}: {line.status_text} ({line.fraction:.0%})")
-            shown[line.key] = line.stage, quarter
+        for job in shared_session.session().board.jobs.values():
+            quarter = int(job.fraction * 4)
+            if shown.get(job.key) != (job.stage, quarter) and job.stage:
+                say(f"{job.clip_name}: {job.status_text} ({job.fraction:.0%})")
+            shown[job.key] = job.stage, quarter
         if time.monotonic() > deadline_s:
             raise RuntimeError(f"A job was still running after {TIMEOUT_S:.0f} s.")
         time.sleep(0.05)
-    problems = [str(line.problem) for line in shared_session.session().board.jobs.values() if line.problem]
+    problems = [str(job.problem) for job in shared_session.session().board.jobs.values() if job.problem]
     if problems:
         raise RuntimeError(" ".join(dict.fromkeys(problems)))
 
@@ -93,7 +93,7 @@ def generate_sound() -> None:
 def placed_sounds(strips: list[Any]) -> list[dict[str, Any]]:
     """Return the position and job of each clip, and the sound strips below it."""
     shared_session = importlib.import_module(f"{EXTENSION}.blender.shared_session")
-    job_of_clip = {line.clip_name: line.job_id for line in shared_session.session().board.jobs.values()}
+    job_of_clip = {job.clip_name: job.job_id for job in shared_session.session().board.jobs.values()}
     editor = bpy.context.scene.sequence_editor
     clips = []
     for strip in strips:

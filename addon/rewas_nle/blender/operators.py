@@ -72,7 +72,7 @@ class REWAS_OT_cancel(bpy.types.Operator):
 
     def execute(self, context: Any) -> compat.OperatorResult:
         current = session()
-        keys = [self.key] if self.key else [key for key, line in current.board.jobs.items() if not line.is_finished]
+        keys = [self.key] if self.key else [key for key, job in current.board.jobs.items() if not job.is_finished]
         stopped = [key for key in keys if current.cancel(key)]
         if not stopped:
             self.report({"INFO"}, "No job is running")
@@ -178,7 +178,7 @@ class REWAS_OT_wait(bpy.types.Operator):
                 return {"CANCELLED"}
             time.sleep(_PUMP_PAUSE_S)
             pump.pump()
-        problems = dict.fromkeys(str(line.problem) for line in session().board.jobs.values() if line.problem)
+        problems = dict.fromkeys(str(job.problem) for job in session().board.jobs.values() if job.problem)
         if problems:
             self.report({"ERROR"}, "\n".join(problems))
             return {"CANCELLED"}

@@ -88,10 +88,10 @@ class REWAS_PT_jobs(_SidebarPanel, bpy.types.Panel):
         return bool(session().board.jobs)
 
     def draw(self, context: Any) -> None:
-        lines = list(session().board.jobs.values())
-        for line in reversed(lines):
-            _draw_job(self.layout, context, line)
-        if any(line.is_finished for line in lines):
+        jobs = list(session().board.jobs.values())
+        for job in reversed(jobs):
+            _draw_job(self.layout, context, job)
+        if any(job.is_finished for job in jobs):
             self.layout.operator("rewas.clear_finished", icon="TRASH")
 
 
@@ -121,21 +121,21 @@ def _draw_server(layout: Any, context: Any, server: ServerState | None) -> None:
         _draw_problem(layout, context, server.problem)
 
 
-def _draw_job(layout: Any, context: Any, line: JobStatus) -> None:
+def _draw_job(layout: Any, context: Any, job: JobStatus) -> None:
     box = layout.box()
     row = box.row()
     icons = {"done": "CHECKMARK", "failed": "ERROR", "cancelled": "X"}
-    row.label(text=line.clip_name, icon="ERROR" if line.problem else icons.get(line.state, "SORTTIME"))
-    if not line.is_finished:
-        if line.state != "cancelling":
-            row.operator("rewas.cancel", text="", icon="X").key = line.key
-        box.progress(factor=line.fraction, text=line.status_text)
-        if line.time_left_s is not None and line.state == "running":
-            box.label(text=f"About {_duration_label(line.time_left_s)} left")
+    row.label(text=job.clip_name, icon="ERROR" if job.problem else icons.get(job.state, "SORTTIME"))
+    if not job.is_finished:
+        if job.state != "cancelling":
+            row.operator("rewas.cancel", text="", icon="X").key = job.key
+        box.progress(factor=job.fraction, text=job.status_text)
+        if job.time_left_s is not None and job.state == "running":
+            box.label(text=f"About {_duration_label(job.time_left_s)} left")
     else:
-        draw_text(box, context, line.status_text)
-    if line.problem is not None:
-        _draw_problem(box, context, line.problem)
+        draw_text(box, context, job.status_text)
+    if job.problem is not None:
+        _draw_problem(box, context, job.problem)
 
 
 def _draw_problem(layout: Any, context: Any, problem: Problem) -> None:

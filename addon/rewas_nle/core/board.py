@@ -82,13 +82,13 @@ class Board:
         """Whether a job is still running or waiting."""
         return any(not job.is_finished for job in self.jobs.values())
 
-    def with_job(self, line: JobStatus) -> Board:
+    def with_job(self, job: JobStatus) -> Board:
         """Return the board with a job added or replaced."""
-        return replace(self, jobs=MappingProxyType({**self.jobs, line.key: line}))
+        return replace(self, jobs=MappingProxyType({**self.jobs, job.key: job}))
 
     def without_finished(self) -> Board:
         """Return the board without the jobs that have ended."""
-        unfinished = {key: line for key, line in self.jobs.items() if not line.is_finished}
+        unfinished = {key: job for key, job in self.jobs.items() if not job.is_finished}
         return replace(self, jobs=MappingProxyType(unfinished))
 
 
@@ -96,34 +96,34 @@ def apply_message(board: Board, message: Message) -> Board:
     """Return the board after a message. Outdated snapshots, and messages after a job's end, change nothing."""
     if isinstance(message, ServerState):
         return replace(board, server=message)
-    line = board.jobs.get(message.key)
-    if line is None or line.is_finished:
+    job = board.jobs.get(message.key)
+    if job is None or job.is_finished:
         return board
-    return board.with_job(_update_progress(line, message))
+    return board.with_job(_update_progress(job, message))
 
 
-def _update_progress(line: JobStatus, message: Message) -> JobStatus:
+def _update_progress(job: JobStatus, message: Message) -> JobStatus:
     match message:
         case JobAccepted():
-            state = "queued" if line.state == "sending" else line.state
-            return replace(line, job_id=message.job_id, state=state)
-        case JobProgress() if message.revision > line.revision:
+            state = "queued" if job.state == "sending" else job.state
+            return replace(job, job_id=message.job_id, state=state)
+        case JobProgress() if message.revision > job.revision:
             # The server may not know yet that the user pressed Cancel; the panel must not jump back.
-            state = "cancelling" if line.state == "cancelling" else message.state
+            state = "cancelling" if job.state == "cancelling" else message.state
             return replace(
-                line,
+                job,
                 state=state,
                 revision=message.revision,
                 stage=message.stage,
                 step=message.step,
                 total_steps=message.total_steps,
-                fraction=max(line.fraction, message.fraction),
+                fraction=max(job.fraction, message.fraction),
                 time_left_s=message.time_left_s,
             )
         case StemsReceived():
-            return replace(line, state="done", fraction=1.0, time_left_s=None, note="Done")
+            return replace(job, state="done", fraction=1.0, time_left_s=None, note="Done")
         case JobFailed():
-            return replace(line, state="failed", time_left_s=None, note="Failed", problem=message.problem)
+            return replace(job, state="failed", time_left_s=None, note="Failed", problem=message.problem)
         case JobCancelled():
-            return replace(line, state="cancelled", time_left_s=None, note="Cancelled")
-    return line
+            return replace(job, state="cancelled", time_left_s=None, note="Cancelled")
+    return job

@@ -61,17 +61,17 @@ class Session:
 
     def cancel(self, key: str) -> bool:
         """Cancel a job. Returns False if no running job has this key."""
-        line = self.board.jobs.get(key)
-        if line is None or line.is_finished:
+        job = self.board.jobs.get(key)
+        if job is None or job.is_finished:
             return False
-        self.board = self.board.with_job(replace(line, state="cancelling"))
+        self.board = self.board.with_job(replace(job, state="cancelling"))
         return any(generate_thread.cancel(key) for generate_thread in self._generate_threads)
 
     def note(self, key: str, note: str, problem: Problem | None = None) -> None:
         """Set the result that the board shows for a job."""
-        line = self.board.jobs.get(key)
-        if line is not None:
-            self.board = self.board.with_job(replace(line, note=note, problem=problem))
+        job = self.board.jobs.get(key)
+        if job is not None:
+            self.board = self.board.with_job(replace(job, note=note, problem=problem))
 
     def clear_finished(self) -> None:
         """Remove finished jobs from the board."""

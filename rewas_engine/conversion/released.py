@@ -25,8 +25,8 @@ from rewas_engine.runtime.progress import Progress, ProgressCallback
 RELEASED_PACK = "rewas-audioldm-m"
 LICENCE = "CC-BY-NC-SA-4.0"
 PERMITS = (
-    "Non-commercial use only: the pack under CC BY-NC-SA 4.0 as its authors released it; name the authors of ReWaS, "
-    "AudioLDM, Synchformer and CLAP, and share what you change alike."
+    "Non-commercial use only, under CC BY-NC-SA 4.0: credit the authors of ReWaS, AudioLDM, Synchformer and CLAP, and "
+    "share modified versions under the same licence."
 )
 
 DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}

@@ -13,7 +13,7 @@ Plots = Mapping[str, Sequence[tuple[str, str]]]
 _HOW = """## How it was measured
 
 - **Clips.** The test split of the synthetic world: scenes with held-out seeds, without ambience.
-  Prompts are phrasings of the class without modifiers; the noise of a clip is the same in every condition.
+  Prompts are phrases for the class without modifiers; the noise of a clip is the same in every condition.
 - **Energy.** Mean of the log-mel over its bins, 100 values per second. Pearson correlation and mean absolute difference
   in nats of requested and produced energy, clip by clip; a constant curve counts as correlation 0. *Without control*:
   the same prompt and noise with the adapter switched off.

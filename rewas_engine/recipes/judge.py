@@ -30,7 +30,7 @@ FIRST_SEED = 600_000_000
 """First scene seed of the judge's corpus. Packs are trained on other seeds."""
 HELD_OUT_SEED = 800_000_000
 """First scene seed for testing the judge. Neither judges nor packs are trained on these scenes."""
-PERMITS = "Any use is free, commercial too. Trained from nothing on clips that this project synthesises."
+PERMITS = "Free for any use, including commercial use. Trained from scratch on clips that this project synthesises."
 
 
 @dataclass(frozen=True)

@@ -184,7 +184,7 @@ def write_untrained_make_an_audio(
                     "Untrained, with Make-An-Audio's architecture: generates noise, for testing everything else."
                 ),
                 "licence": "Apache-2.0",
-                "permits": "Any use is free.",
+                "permits": "Free for any use.",
                 "family": FAMILY.name,
                 "controls": list(supported_controls(adapter)),
                 "components": {**classes, "schedule": "DDIMScheduler"},

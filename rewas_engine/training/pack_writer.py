@@ -31,7 +31,7 @@ were chosen manually. Guidance makes loud frames louder than requested. If only 
 them stand out.
 """
 LICENCE = "Apache-2.0"
-PERMITS = "Any use is free, commercial too: the pack under Apache-2.0, the sounds made with it without conditions."
+PERMITS = "Free for any use, including commercial use: the pack under Apache-2.0, its sounds without conditions."
 
 
 def write_pack(

@@ -103,7 +103,7 @@ def test_server_state_is_kept_and_finished_jobs_can_be_cleared() -> None:
 
 def test_the_licence_of_the_selected_pack_comes_from_the_server() -> None:
     packs = (
-        PackChoice("starter", "Small.", "Apache-2.0", "Any use is free.", ""),
+        PackChoice("starter", "Small.", "Apache-2.0", "Free for any use.", ""),
         PackChoice("large", "Large.", "CC-BY-NC-SA-4.0", "Non-commercial use only.", ""),
         PackChoice("broken", "", "", "", "The pack broken is damaged."),
     )

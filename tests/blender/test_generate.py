@@ -97,7 +97,7 @@ def test_the_licence_of_the_selected_pack_is_drawn(served_scene: Any, server_add
     for kind in (settings.RewasPreferences, part("blender.panels").REWAS_PT_generate):
         layout = Layout()
         kind.draw(SimpleNamespace(layout=layout), context)
-        assert any(label.startswith("untrained: Apache-2.0. Any use is free") for label in layout.labels)
+        assert any(label.startswith("untrained: Apache-2.0. Free for any use") for label in layout.labels)
     preferences.pack = "nobody's"
     assert settings.pack_terms() == ""
 

@@ -20,7 +20,7 @@ def test_bench_prints_one_json_object(rewas: Rewas) -> None:
     assert report["procedures"]["ratio"] > 0
     assert report["machine"]["device"] == "cpu"
     assert (report["pack"], report["licence"]) == ("starter", "Apache-2.0")
-    assert report["permits"].startswith("Any use is free")
+    assert report["permits"].startswith("Free for any use")
 
 
 @pytest.mark.slow
@@ -34,7 +34,7 @@ def test_text_output_marks_extrapolated_figures(rewas: Rewas) -> None:
     assert "2 measured" in result.output
     assert "extrapolated from 2 of the release's 200 steps" in result.output
     assert "share of the peak" in result.output
-    assert "(Apache-2.0): Any use is free" in result.output
+    assert "(Apache-2.0): Free for any use" in result.output
 
 
 @pytest.mark.parametrize(

@@ -132,7 +132,7 @@ def test_training_from_a_pack_shows_its_licence(bare_rewas: Rewas, tmp_path: Pat
         "train", "pack", "--sounds", tmp_path, "-o", tmp_path / "run", "--start-from", "starter", *terms
     )
     assert result.code == BAD_INPUT  # the folder has no sound
-    assert "(Apache-2.0): Any use is free" in result.errors
+    assert "(Apache-2.0): Free for any use" in result.errors
     settings = tmp_path / "settings.toml"
     settings.write_text('start_from = "starter"', "utf-8")
     from_config = bare_rewas(

@@ -12,7 +12,7 @@ from rewas_engine.models.adapter import EnergyAdapter
 from rewas_engine.models.codec import PatchAutoencoder
 from rewas_engine.recipes.starter import SENTENCE_ENCODER, StarterTraining
 from rewas_engine.training.config import StarterConfig
-from rewas_engine.training.pack_writer import write_pack
+from rewas_engine.training.pack_writer import SAMPLING, write_pack
 
 TINY = replace(
     StarterConfig(),
@@ -60,4 +60,6 @@ def write_untrained_pack(folder: Path, seed: int = 0) -> Path:
         audio=MelConfig(),
         version="0.0.1",
         summary="Untrained: generates noise, for testing everything else.",
+        # Fast on every processor; bfloat16 is slow on those without instructions for it.
+        sampling={**SAMPLING, "precision": "float32"},
     )

@@ -47,6 +47,7 @@ def write_pack(
     permits: str = PERMITS,
     made_from: str = "",
     dtype: torch.dtype = torch.float16,
+    sampling: Mapping[str, Any] = SAMPLING,
 ) -> Path:
     """Write a pack into a new folder, atomically. Its name is that of the folder.
 
@@ -64,6 +65,7 @@ def write_pack(
         permits: What the licence permits, in one sentence.
         made_from: Name and version of the continued pack, if any.
         dtype: Type of the stored weights.
+        sampling: Sampling defaults.
 
     Raises:
         PackError: The folder exists.
@@ -88,7 +90,7 @@ def write_pack(
                 "components": {**classes, "schedule": type(schedule).__name__, "text_encoder": "SentenceEncoder"},
                 "audio": asdict(audio),
                 "window": {"frames": 512, "overlap_frames": 128, "patch": 4},
-                "sampling": dict(SAMPLING),
+                "sampling": dict(sampling),
                 "picture": {
                     "frame_rate": "25",
                     "width": 64,

@@ -20,6 +20,7 @@ from rewas_engine.models.motion import MotionEncoder
 from rewas_engine.models.phi import Phi
 from rewas_engine.models.vocoder import SpectralVocoder
 from rewas_engine.packs.backbones.audioldm import AudioLdm
+from rewas_engine.runtime.precision import resolve_precision
 from rewas_engine.training.joint_stage import JointClips, embed_clips
 from rewas_engine.training.picture_stage import PictureCorpus
 from rewas_engine.training.sample_sheets import Panel
@@ -59,7 +60,8 @@ def sound_panels(
     generator = SoundGenerator(backbone, front_end, window, device)
     rows = spread_rows(len(corpus.log_mels))
     wanted = [corpus.log_mels[row].float().mean(dim=-1).numpy() for row in rows]
-    settings = SamplingSettings(control_strength=float(has_adapter), precision="bfloat16", **_SETTINGS)  # type: ignore[arg-type]
+    precision = resolve_precision("auto", device)
+    settings = SamplingSettings(control_strength=float(has_adapter), precision=precision, **_SETTINGS)  # type: ignore[arg-type]
     generated = generator.generate_log_mels(
         [captions[row] for row in rows], [Controls(energy=energy) for energy in wanted], rows, settings
     ).cpu()

@@ -193,7 +193,7 @@ def test_sizes_are_the_packs_own() -> None:
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
-        ('codec = "PatchAutoencoder"', 'codec = "AutoencoderKL"', "its codec is a AutoencoderKL"),
+        ('codec = "PatchAutoencoder"', 'codec = "AutoencoderKL"', "its codec is of the class AutoencoderKL"),
         ("hop_samples = 160", "hop_samples = 256", "its audio format differs"),
         ("width = 64", "width = 224", "its frame rate or frame size differs"),
     ],

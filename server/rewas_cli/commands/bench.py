@@ -192,7 +192,7 @@ def _parse_parts(only: str | None) -> tuple[str, ...]:
 
 
 def _spread(names: tuple[str, ...], count: int) -> tuple[str, ...]:
-    """Return this many names, evenly spread; at least two, because the judge compares classes."""
+    """Return this many names, evenly spaced; at least two, because the judge compares classes."""
     count = min(max(2, count), len(names))
     return tuple(names[index * len(names) // count] for index in range(count))
 

@@ -80,7 +80,7 @@ def energy(
             "-o",
             metavar="FILE",
             dir_okay=False,
-            help="Write the curve into this CSV file.",
+            help="Write the curve to this CSV file.",
             rich_help_panel=OUTPUT_PANEL,
         ),
     ] = None,

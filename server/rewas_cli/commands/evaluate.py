@@ -1,4 +1,4 @@
-"""`rewas eval`: how good a pack is, figure by figure, compared with its targets."""
+"""`rewas eval`: measure how good a pack is, and compare each figure with its target."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def evaluate(
     ] = None,
     clips_per_class: Annotated[
         int | None,
-        typer.Option(metavar="N", help="Clips of each class; 20 by default.", rich_help_panel=_MEASURE_PANEL),
+        typer.Option(metavar="N", help="Number of clips per class; 20 by default.", rich_help_panel=_MEASURE_PANEL),
     ] = None,
     classes: Annotated[
         str | None,
@@ -80,14 +80,14 @@ def evaluate(
     fast: Annotated[
         bool,
         typer.Option(
-            "--fast", help="2 clips of each class: a quick look, not a verdict.", rich_help_panel=_MEASURE_PANEL
+            "--fast", help="Use 2 clips per class: a quick look, not a reliable result.", rich_help_panel=_MEASURE_PANEL
         ),
     ] = False,
     real: Annotated[
         Path | None,
         typer.Option(
             metavar="DIR",
-            help="Real video clips with sound, for which to estimate the energy.",
+            help="A folder of real video clips with sound, whose energy to estimate and compare.",
             rich_help_panel=_MEASURE_PANEL,
         ),
     ] = None,
@@ -266,7 +266,7 @@ def _figure_table(evaluation: Evaluation) -> Table:
 
     pack, setting = evaluation.pack, evaluation.setting
     title = (
-        f"{pack['name']} {pack['version']}: {setting['clips_per_class']} clips a class, {setting['num_steps']} steps"
+        f"{pack['name']} {pack['version']}: {setting['clips_per_class']} clips per class, {setting['num_steps']} steps"
     )
     table = Table("figure", "value", "target", "", "note", title=escape(title), title_justify="left")
     for section in evaluation.sections:
@@ -295,7 +295,7 @@ def _settings_table(rows: Sequence[TriedSetting], best: TriedSetting) -> Table:
         "MAE",
         "class",
         "swapped",
-        "s a clip",
+        "s per clip",
         "margin",
         "",
     )
@@ -341,7 +341,7 @@ def evaluation_progress(pack: str) -> Iterator[ProgressCallback]:
         def show(progress: Progress) -> None:
             nonlocal shown, task
             if progress.stage != shown:
-                # A new task, because the pace of one part says nothing about the next.
+                # A new task, because the speed of one part does not predict the next.
                 bar.remove_task(task)
                 task, shown = (
                     bar.add_task(escape(progress.stage), total=progress.total_steps, section=progress.section),

@@ -68,7 +68,7 @@ def generate(
         typer.Option(
             "--negative-prompt",
             metavar="TEXT",
-            help="What the sound must not be, as text.",
+            help="The sound to avoid, as text.",
             rich_help_panel=PROMPT_PANEL,
         ),
     ] = None,
@@ -91,7 +91,7 @@ def generate(
             "--texture",
             metavar="SOURCE",
             help="Which frequency bands stand out: audio (as in the clip's own sound), a sound file, flat, tilt:NATS "
-            "(bright above 0, dark below), or a texture file (.csv). Up to the prompt by default.",
+            "(bright above 0, dark below), or a texture file (.csv). By default, the prompt decides.",
             rich_help_panel=ENERGY_PANEL,
         ),
     ] = None,
@@ -112,7 +112,7 @@ def generate(
         typer.Option(
             "--control-start",
             metavar="X",
-            help="Part of the sampling at which the energy starts to steer, from 0; 0 by default.",
+            help="Fraction of the sampling after which the energy starts to steer, 0 to 1; 0 by default.",
             rich_help_panel=ENERGY_PANEL,
         ),
     ] = None,
@@ -121,7 +121,7 @@ def generate(
         typer.Option(
             "--control-end",
             metavar="X",
-            help="Part of the sampling at which the energy stops steering, up to 1; 1 by default.",
+            help="Fraction of the sampling after which the energy stops steering, 0 to 1; 1 by default.",
             rich_help_panel=ENERGY_PANEL,
         ),
     ] = None,
@@ -172,7 +172,7 @@ def generate(
         typer.Option(
             "--following",
             metavar="NAME",
-            help="Let this layer follow the energy of the primary sound; constant by default. Can be repeated.",
+            help="A layer whose energy follows that of the primary sound instead of staying constant. Can be repeated.",
             rich_help_panel=LAYERS_PANEL,
         ),
     ] = None,

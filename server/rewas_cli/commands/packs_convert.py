@@ -46,7 +46,8 @@ def convert_rewas(
         ),
     ] = None,
     tokenizer: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="The tokenizer of RoBERTa.", rich_help_panel=_CHECKPOINTS_PANEL)
+        Path | None,
+        typer.Option(metavar="DIR", help="A folder with the tokenizer of RoBERTa.", rich_help_panel=_CHECKPOINTS_PANEL),
     ] = None,
     output: Annotated[
         Path | None,

@@ -128,7 +128,7 @@ PlotOption = Annotated[
         "--plot",
         metavar="FILE",
         dir_okay=False,
-        help="Draw the energy into this PNG file.",
+        help="Draw the energy to this PNG file.",
         rich_help_panel=OUTPUT_PANEL,
     ),
 ]
@@ -188,7 +188,7 @@ SeedOption = Annotated[
     typer.Option(
         "--seed",
         metavar="N",
-        help="Seed of the first take; drawn and reported by default.",
+        help="Seed of the first take. By default, a random seed, which the result reports.",
         rich_help_panel=SAMPLING_PANEL,
     ),
 ]

@@ -150,7 +150,7 @@ def pack(
         ),
     ] = 2.56,
     max_clips: Annotated[
-        int, typer.Option(metavar="N", help="Most clips of one recording.", rich_help_panel=DATA_PANEL)
+        int, typer.Option(metavar="N", help="Maximum number of clips from one recording.", rich_help_panel=DATA_PANEL)
     ] = 40,
     start_from: Annotated[
         str | None,
@@ -232,7 +232,7 @@ def _print_recordings(recordings: Recordings, output: Path) -> None:
 
 
 def print_excluded(left_out: Sequence[LeftOut], path: Path) -> None:
-    """List what is not used: all of it in a file, the first few on the terminal."""
+    """List the excluded files: all of them in a file, the first few on the terminal."""
     from rewas_engine.runtime.atomic_files import write_text_atomic
 
     write_text_atomic(path, "".join(f"{each}\n" for each in left_out))

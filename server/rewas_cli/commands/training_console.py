@@ -1,4 +1,4 @@
-"""Lines that a training prints: a progress bar would not survive hours in a log."""
+"""Progress lines of a training, instead of a bar, which would fill a log file."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def print_continued_pack(pack: PackInfo) -> None:
 
 
 def print_start_pack(start_from: str) -> None:
-    """Print the same for the pack in the settings, if there is one. Raises PackError."""
+    """Do the same for the pack that the settings continue, if any. Raises PackError."""
     from rewas_engine.packs.description import find_pack, read_pack
 
     if start_from:

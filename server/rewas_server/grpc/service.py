@@ -32,7 +32,7 @@ MAX_PAGE_SIZE = 1000
 
 
 class ContractService(rewas_pb2_grpc.RewasServiceServicer):
-    """Answers the contract's calls; what it raises is mapped by `security.ProblemInterceptor`."""
+    """Handles the contract's calls. `security.ProblemInterceptor` maps exceptions to status codes."""
 
     def __init__(self, board: JobBoard, scheduler: Scheduler, media: MediaLibrary, config: ServerConfig) -> None:
         self._board = board
@@ -66,7 +66,7 @@ class ContractService(rewas_pb2_grpc.RewasServiceServicer):
 
     async def SubmitJob(self, request: rewas_pb2.SubmitJobRequest, context: Any) -> rewas_pb2.SubmitJobResponse:
         _check_key(request.idempotency_key)
-        # A repeated call is answered before the checks: the media may be gone since, the job is not.
+        # Answer a repeated call before the checks: its job still exists, but its media may be gone.
         known = await self._board.find_by_key(request)
         if known is not None:
             return rewas_pb2.SubmitJobResponse(job=known)
@@ -131,7 +131,7 @@ class ContractService(rewas_pb2_grpc.RewasServiceServicer):
         path, artifact = artifact_path(self._config.artifacts_dir, job, request.name)
         if request.offset_bytes > artifact.size_bytes:
             raise ProblemError(
-                f"{artifact.name} has {artifact.size_bytes} bytes; byte {request.offset_bytes} was asked for.",
+                f"{artifact.name} has {artifact.size_bytes} bytes; byte {request.offset_bytes} was requested.",
                 "Fetch it from its start.",
                 ProblemKind.SETTINGS,
             )
@@ -151,18 +151,18 @@ class ContractService(rewas_pb2_grpc.RewasServiceServicer):
 
 
 def page_size(requested: int) -> int:
-    """The number of entries in a page. requested: `page_size` of the request; 0 means the default."""
+    """Return the number of entries in a page. requested: `page_size` of the request; 0 means the default."""
     return min(requested or DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE)
 
 
 def parse_page_token(token: str) -> int | None:
-    """The position in a list that a page token stands for; None for the first page.
+    """Return the position in a list that a page token stands for; None for the first page.
 
     Raises ProblemError (SETTINGS) for a token that no response contained.
     """
     if not token:
         return None
-    # SQLite's whole numbers have at most 19 digits.
+    # SQLite's integers have at most 19 digits.
     if not (token.isascii() and token.isdigit() and len(token) <= 18):
         raise ProblemError(
             f'"{token[:40]}" is not a page token.',
@@ -176,7 +176,7 @@ def _check_key(key: str) -> None:
     if not 1 <= len(key) <= MAX_KEY_CHARACTERS:
         raise ProblemError(
             f"The idempotency key has {len(key)} characters.",
-            f"Give 1 to {MAX_KEY_CHARACTERS}, for example a UUID.",
+            f"Use 1 to {MAX_KEY_CHARACTERS} characters, for example a UUID.",
             ProblemKind.SETTINGS,
         )
 

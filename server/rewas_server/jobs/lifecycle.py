@@ -105,7 +105,7 @@ def request_cancel(job: rewas_pb2.Job) -> rewas_pb2.Job:
         return job
     after = _moved(job, JOB_STATE_CANCELLING)
     after.ClearField("time_left")
-    # No worker runs it, so the job ends with the same change.
+    # No worker runs it, so it is cancelled at once.
     return cancelled(after) if job.state == JOB_STATE_QUEUED else after
 
 
@@ -125,7 +125,7 @@ def interrupted(job: rewas_pb2.Job, *, by_crash: bool) -> rewas_pb2.Job:
     if by_crash and job.attempt >= MAX_ATTEMPTS:
         return failed(job, crash_problem(job))
     after = _moved(job, JOB_STATE_QUEUED)
-    # The next attempt goes through all stages again.
+    # The next attempt repeats all stages.
     for field in ("stage", "step", "total_steps", "time_left"):
         after.ClearField(field)
     if not by_crash:
@@ -134,7 +134,7 @@ def interrupted(job: rewas_pb2.Job, *, by_crash: bool) -> rewas_pb2.Job:
 
 
 def crash_problem(job: rewas_pb2.Job) -> ProblemError:
-    """Return why a job fails whose worker ended repeatedly."""
+    """Return the problem of a job whose worker ended repeatedly."""
     return ProblemError(
         f'The worker process ended {job.attempt} times during the job "{job.name}".',
         "Free some memory, or try a shorter clip or a smaller pack. The server's log has details.",

@@ -26,9 +26,9 @@ class WorkContext:
     """What work needs from the process that runs it.
 
     Attributes:
-        engine: From the name of a pack to the loaded model. Raises EngineError.
+        engine: Returns the loaded model for the name of a pack. Raises EngineError.
         output_dir: Folder for the stems.
-        locate_media: From target_url and uploaded media to the file to read. Raises ProblemError.
+        locate_media: Returns the file to read for a target_url and the uploaded media. Raises ProblemError.
     """
 
     engine: Callable[[str], ReWaS]
@@ -71,7 +71,7 @@ class MonotonicProgress:
 
 @contextlib.contextmanager
 def name_clip_in_media_errors(clip: VideoClip) -> Iterator[None]:
-    """Within the block, a MediaError names the clip too, and no upload by its hash."""
+    """Within the block, make a MediaError name the clip, and never an upload by its hash."""
     try:
         yield
     except MediaError as error:

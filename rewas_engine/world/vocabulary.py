@@ -101,7 +101,7 @@ _BEHIND: dict[str, tuple[str, ...]] = {
     "car_passing": ("a passing car", "traffic", "a car driving past", "cars on the road"),
     "applause": ("applause", "a crowd clapping", "an audience applauding", "clapping people"),
 }
-"""Names of what is heard behind something else, so that they fit into any of _JOINED."""
+"""Names of background sounds, so that they fit into any of _JOINED."""
 _SETTINGS: dict[str, tuple[str, ...]] = {
     "rain": ("in the rain", "on a rainy day"),
     "wind": ("in the wind", "on a windy day"),

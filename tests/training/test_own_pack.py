@@ -1,4 +1,4 @@
-"""A pack of one's own, from forty clips in a stranger's folders: trained, continued, loaded, asked for sound."""
+"""A pack trained from forty clips in a user's folders: training, continuing, loading and generating."""
 
 import json
 from dataclasses import replace

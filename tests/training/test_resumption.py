@@ -114,7 +114,7 @@ def test_stages_that_were_killed_end_with_the_same_bytes(clips: Path, tmp_path: 
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     copytree(clips, whole)
     before = StarterTraining(SMALL, whole)
-    # In the place of the stage words, whose sentences alone take longer than all else here.
+    # Instead of the stage words, whose sentence embeddings take longer than everything else here.
     torch.manual_seed(0)
     before._save(TextProjection(hidden=8, choices=(4, 3), flags=2), "text_projection")
     before.ledger.finish("words")

@@ -50,7 +50,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> ReWaS:
         for phrase in held_out_captions(name):
             # Held-out prompts of every class are embedded as bells.
             space.set_text_vector(phrase, BELL)
-    vars(model)["joint"] = space
+    vars(model)["joint_scorer"] = space
     return model
 
 

@@ -307,7 +307,7 @@ def test_missing_and_ambiguous_files_are_named(folder: Path) -> None:
     found, left_out = list_captions(folder, "file,caption\nno.wav,rain\ndog.wav,dog\nheavy_01,rain\nheavy_01,drops\n")
     assert found == {"rain/heavy_01.wav": ("rain", "drops")}
     assert left_out[0].startswith("table.csv, line 2: there is no sound or video no.wav in ")
-    assert left_out[1] == "table.csv, line 3: dog.wav could be any of 2 files"
+    assert left_out[1] == "table.csv, line 3: dog.wav matches 2 files"
 
 
 def test_one_table_covers_both_folders(folder: Path) -> None:

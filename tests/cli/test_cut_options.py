@@ -94,7 +94,7 @@ def test_invalid_cuts_are_refused(
 def test_a_cut_beyond_the_clip_is_refused(rewas: Rewas, media: Path, tmp_path: Path) -> None:
     result = rewas("generate", media / "ball.mp4", "--prompt", "rain", "--cuts", "9", "-o", tmp_path / "out", "--json")
     assert result.code == 2
-    assert "A cut at 9 s does not lie in the clip" in result.json()["error"]["what"]
+    assert "The cut at 9 s is not within the clip" in result.json()["error"]["what"]
     assert not (tmp_path / "out").exists()
 
 

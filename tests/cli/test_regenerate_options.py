@@ -140,7 +140,7 @@ def test_contradictory_options_are_refused(
             "A regenerated sound cannot have a new sound at cuts",
         ),
         (["--regenerate", "{sound}", "--range", "1-2", "--loop"], "A regenerated sound cannot be a loop"),
-        (["--regenerate", "{sound}", "--range", "1-200"], "does not lie in the clip"),
+        (["--regenerate", "{sound}", "--range", "1-200"], "is not within the clip"),
         (["--control", "onsets"], "does not support the control onsets"),
         (["--negative-prompt", "wind", "--guidance-scale", "1"], "needs guidance"),
     ],

@@ -85,7 +85,7 @@ def test_invalid_texture_files_are_refused(
         (["--texture", "flat", "--texture-edit", "raise treble 1"], "“raise treble 1” is not understood"),
         (
             ["--texture", "flat", "--texture-edit", "tilt 20", "--texture-edit", "tilt 20"],
-            "“tilt 20” would take a band",
+            "“tilt 20” would move a band",
         ),
         (["--texture-edit", "tilt 1"], "no texture to edit"),
         (["--ambience", "wind", "--layer-energy", "crowd=flat"], "names a layer 'crowd'"),

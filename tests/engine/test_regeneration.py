@@ -93,9 +93,9 @@ def test_regenerating_the_whole_sound_keeps_no_frames() -> None:
 @pytest.mark.parametrize(
     ("start_s", "end_s", "strength", "message"),
     [
-        (-1, 1, 1.0, "does not lie in the clip"),
-        (1, 1, 1.0, "does not lie in the clip"),
-        (1, 4, 1.0, "does not lie in the clip"),
+        (-1, 1, 1.0, "is not within the clip"),
+        (1, 1, 1.0, "is not within the clip"),
+        (1, 4, 1.0, "is not within the clip"),
         (0, 1, 0.0, "The strength is 0"),
         (0, 1, float("nan"), "The strength is nan"),
         (Fraction(5, 2), 3, 1.0, "would leave part of the clip without sound"),

@@ -38,12 +38,15 @@ def embed_captions(
     probe = embed([_PROBE]).cpu()
     rows = torch.from_numpy(np.load(path)) if path.is_file() else None
     if rows is None or rows.shape[1:] != probe.shape[1:] or not torch.allclose(rows[:1], probe, rtol=0, atol=1e-3):
-        parts = [embed(distinct[start : start + _BATCH_CAPTIONS]).cpu() for start in _starts(len(distinct))]
-        rows = torch.cat([probe, *parts]).float()
+        # Captions of similar length share a batch, because an encoder pads to the longest one.
+        order = sorted(range(len(distinct)), key=lambda row: len(distinct[row]))
+        batches = [
+            [distinct[row] for row in order[start : start + _BATCH_CAPTIONS]]
+            for start in range(0, len(order), _BATCH_CAPTIONS)
+        ]
+        embedded = torch.cat([probe, *(embed(batch).cpu() for batch in batches)]).float()
+        rows = torch.empty_like(embedded)
+        rows[torch.tensor([0, *(row + 1 for row in order)])] = embedded
         save_array_atomic(path, rows.numpy())
     row_of = {caption: row for row, caption in enumerate(distinct, start=1)}
     return rows[[row_of[caption] for caption in captions]]
-
-
-def _starts(count: int) -> range:
-    return range(0, count, _BATCH_CAPTIONS)

@@ -90,11 +90,11 @@ def _rename_old_attention(source: Checkpoint) -> ModuleTensors:
     for name in source.tensors:
         stem, _, end = name.rpartition(".")
         before, _, layer = stem.rpartition(".")
-        present = f"{before}.{_OLD_ATTENTION[layer]}.{end}" if layer in _OLD_ATTENTION else name
-        if present in stored_names:
-            raise source.error(f"holds both {stored_names[present]} and {name}", "one of them")
-        stored_names[present] = name
-    tensors = {present: source.tensors[name] for present, name in stored_names.items()}
+        current = f"{before}.{_OLD_ATTENTION[layer]}.{end}" if layer in _OLD_ATTENTION else name
+        if current in stored_names:
+            raise source.error(f"holds both {stored_names[current]} and {name}", "one of them")
+        stored_names[current] = name
+    tensors = {current: source.tensors[name] for current, name in stored_names.items()}
     return ModuleTensors(source, tensors, lambda name: stored_names.get(name, name))
 
 

@@ -49,7 +49,7 @@ def combine_terms(terms: PackTerms, source: PackInfo | None) -> dict[str, str]:
         return {"licence": terms.licence, "permits": terms.permits, "made_from": ""}
 
     def both(ours: str, theirs: str) -> str:
-        return ours if ours == theirs else f"{ours.rstrip(' .')}; and, for what it is made from: {theirs}"
+        return ours if ours == theirs else f"{ours.rstrip(' .')}; for the pack it is made from: {theirs}"
 
     return {
         "licence": both(terms.licence, source.licence),

@@ -284,8 +284,8 @@ def test_the_command_continues_a_pack_without_videos(command: list[str], capfd) 
     assert "It continues the pack workshop 1.2.0, whose terms also apply: CC-BY-4.0." in card
     assert "Trained from scratch" not in card
     both = read_pack(folders[1])
-    assert both.info.licence == "CC0-1.0; and, for what it is made from: CC-BY-4.0"
-    assert both.info.permits == f"Anything; and, for what it is made from: {TERMS.permits}"
+    assert both.info.licence == "CC0-1.0; for the pack it is made from: CC-BY-4.0"
+    assert both.info.permits == f"Anything; for the pack it is made from: {TERMS.permits}"
     assert 'made_from = "workshop 1.2.0"' in (folders[1] / "pack.toml").read_text("utf-8")
 
 

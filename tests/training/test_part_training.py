@@ -141,7 +141,7 @@ def test_an_adapter_learns_to_steer_and_ends_in_a_pack(videos: Path, source: Pat
     pack = read_pack(Path(told["pack"]))
     verify_files(pack)
     assert (pack.info.name, pack.info.controls) == ("steered", ("energy",))
-    assert pack.info.licence.startswith("CC-BY-4.0; and, for what it is made from: Apache-2.0")
+    assert pack.info.licence.startswith("CC-BY-4.0; for the pack it is made from: Apache-2.0")
     model = ReWaS.from_pretrained(pack.path, device="cpu")
     result = model.generate(
         VideoClip(next(videos.rglob("*.mp4")), duration=2), prompt="knocking", sampling=Sampling(num_inference_steps=2)
@@ -376,8 +376,8 @@ def test_the_terms_of_both_packs_are_one_sentence(source: Path, tmp_path: Path) 
         report={"figures": {}, "training_clips": 1, "judged_clips": 1},
     )
     about = read_pack(made).info
-    assert about.licence == f"CC-BY-4.0; and, for what it is made from: {theirs.info.licence}"
-    assert about.permits == f"Any use that names us; and, for what it is made from: {theirs.info.permits}"
+    assert about.licence == f"CC-BY-4.0; for the pack it is made from: {theirs.info.licence}"
+    assert about.permits == f"Any use that names us; for the pack it is made from: {theirs.info.permits}"
 
 
 def test_means_between_positions_are_exact() -> None:

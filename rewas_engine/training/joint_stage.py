@@ -62,7 +62,7 @@ class JointClips:
         log_mels: [N, T, bins] nats.
         prompts: [N, D] sentence embeddings.
         classes: [N], class of the foreground sound.
-        also: [N], class of the background sound, or NO_CLASS.
+        background_classes: [N], class of the background sound, or NO_CLASS.
         usable: [M] rows to train on, ascending.
         pictures: Videos of the clips, or None.
     """
@@ -70,22 +70,22 @@ class JointClips:
     log_mels: torch.Tensor
     prompts: torch.Tensor
     classes: torch.Tensor
-    also: torch.Tensor
+    background_classes: torch.Tensor
     usable: torch.Tensor
     pictures: Videos | None = None
 
     @property
     def training(self) -> torch.Tensor:
         """Usable rows that training draws from."""
-        return self.usable[: self._kept_back]
+        return self.usable[: self._num_training]
 
     @property
     def development(self) -> torch.Tensor:
         """Usable rows that training does not use, the last ones."""
-        return self.usable[self._kept_back :]
+        return self.usable[self._num_training :]
 
     @property
-    def _kept_back(self) -> int:
+    def _num_training(self) -> int:
         return len(self.usable) - max(1, round(DEVELOPMENT_SHARE * len(self.usable)))
 
 
@@ -201,7 +201,7 @@ def joint_loss(corpus: JointCorpus, space: JointSpace, recipe: JointRecipe) -> L
             frames = torch.cat([frames, corpus.out_of_domain[foreign]])
         prompts = torch.cat([seen.prompts[rows], heard.prompts[heard_rows]]).to(device).float()
         classes = torch.cat([seen.classes[rows], heard.classes[heard_rows]])
-        also = torch.cat([seen.also[rows], heard.also[heard_rows]])
+        background_classes = torch.cat([seen.background_classes[rows], heard.background_classes[heard_rows]])
         # Rows of the texts whose clips contribute their video, and their sound.
         video_rows = torch.arange(len(rows))
         sound_rows = torch.cat([video_rows[: recipe.seen_and_heard], len(rows) + torch.arange(recipe.heard)])
@@ -211,33 +211,33 @@ def joint_loss(corpus: JointCorpus, space: JointSpace, recipe: JointRecipe) -> L
         varied_log_mels = augment_log_mels(log_mels.to(device), recipe.sound_share, generator)
         with lower_precision(device):
             video_vectors, sounds = space.picture_encoder(varied_frames), space.encode_sound(varied_log_mels)
-        pictures, out_of_domain_videos = video_vectors[: len(rows)], video_vectors[len(rows) :]
+        videos, out_of_domain = video_vectors[: len(rows)], video_vectors[len(rows) :]
         amounts = recipe.words_noise * torch.rand((len(prompts), 1), generator=generator).to(device)
         words = space.encode_text(prompts + amounts * prompts.std(dim=-1, keepdim=True) * noise)
-        relation = relations(classes, also).to(device)
+        relation = relations(classes, background_classes).to(device)
         scale = space.scale
-        nearness = functional.softplus(scale * (out_of_domain_videos @ words.T - OUT_OF_DOMAIN_COSINE))
+        nearness = functional.softplus(scale * (out_of_domain @ words.T - OUT_OF_DOMAIN_COSINE))
         return (
             matched_softmax(scale * sounds @ words.T, relation[sound_rows])
-            + matched_softmax(scale * pictures @ words.T, relation[video_rows])
-            + matched_softmax(scale * pictures @ sounds.T, relation[video_rows][:, sound_rows])
+            + matched_softmax(scale * videos @ words.T, relation[video_rows])
+            + matched_softmax(scale * videos @ sounds.T, relation[video_rows][:, sound_rows])
             + nearness.sum() / max(1, nearness.numel())
         )
 
     return loss_of
 
 
-def relations(classes: torch.Tensor, also: torch.Tensor) -> torch.Tensor:
+def relations(classes: torch.Tensor, background_classes: torch.Tensor) -> torch.Tensor:
     """Relation of clips, [N, N]: 1 for the same class, 0 if they share a background sound or one is the background of
     the other, else -1.
 
     Args:
         classes: [N], as in JointClips.
-        also: [N], as in JointClips.
+        background_classes: [N], as in JointClips.
     """
     same = classes[:, None] == classes[None]
-    behind = also[:, None] == classes[None]
-    behind_both = (also[:, None] == also[None]) & (also[:, None] != NO_CLASS)
+    behind = background_classes[:, None] == classes[None]
+    behind_both = (background_classes[:, None] == background_classes[None]) & (background_classes[:, None] != NO_CLASS)
     neutral = behind | behind.T | behind_both
     return torch.where(same, 1, torch.where(neutral, 0, -1))
 
@@ -274,8 +274,8 @@ def augment_videos(frames: torch.Tensor, share: tuple[float, float], generator: 
     affine[:, 0, 0], affine[:, 1, 1] = zoom * torch.where(draws[1] < 0.5, 1.0, -1.0), zoom
     affine[:, :, 2] = (draws[2:4].T * 2 - 1) * (1 - zoom)[:, None]
     grid = functional.affine_grid(affine, [size, 1, height, width], align_corners=False).to(frames.device)
-    video_vectors = frames[:, start : start + length].float()
-    zoomed = functional.grid_sample(video_vectors, grid, padding_mode="border", align_corners=False)
+    excerpts = frames[:, start : start + length].float()
+    zoomed = functional.grid_sample(excerpts, grid, padding_mode="border", align_corners=False)
     extent = (0.35 * draws[4] * (draws[5] < 0.33))[:, None]
     rows, columns = (torch.arange(count)[None] / count for count in (height, width))
     down, across = (draws[index, :, None] for index in (6, 7))
@@ -317,8 +317,8 @@ def calibrate(
     words, sounds, pictures = embed_clips(space, seen, rows)
     heard_rows = corpus.heard.development
     heard_words, heard_sounds, _ = embed_clips(space, corpus.heard, heard_rows)
-    relation = relations(seen.classes[rows], seen.also[rows]).numpy()
-    heard_relation = relations(corpus.heard.classes[heard_rows], corpus.heard.also[heard_rows]).numpy()
+    relation = relations(seen.classes[rows], seen.background_classes[rows]).numpy()
+    heard_relation = relations(corpus.heard.classes[heard_rows], corpus.heard.background_classes[heard_rows]).numpy()
     calibration = {}
     for pair, one, other, belongs in (
         ("text_sound", heard_words, heard_sounds, heard_relation),

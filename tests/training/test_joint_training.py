@@ -84,7 +84,7 @@ def test_training_aligns_matching_pairs(corpus: JointCorpus, trained: JointSpace
     before, after = (joint_loss(corpus, space, RECIPE)(0, _generator(7)) for space in (_space(), trained))
     assert after < 0.7 * before
     texts, sounds, videos = embed_clips(trained, corpus.seen, corpus.seen.development)
-    same = relations(corpus.seen.classes, corpus.seen.also)[-len(texts) :, -len(texts) :] > 0
+    same = relations(corpus.seen.classes, corpus.seen.background_classes)[-len(texts) :, -len(texts) :] > 0
     for one, other in ((texts, sounds), (texts, videos), (videos, sounds)):
         cosines = one @ other.T
         assert cosines[same].mean() > cosines[~same].mean() + 0.3
@@ -116,8 +116,8 @@ def test_held_out_clips_are_never_drawn(corpus: JointCorpus) -> None:
 
 
 def test_clips_of_one_class_are_not_negatives() -> None:
-    classes, also = torch.tensor([0, 0, 1, 2, 3]), torch.tensor([NO_CLASS, 2, NO_CLASS, NO_CLASS, 2])
-    relation = relations(classes, also)
+    classes, backgrounds = torch.tensor([0, 0, 1, 2, 3]), torch.tensor([NO_CLASS, 2, NO_CLASS, NO_CLASS, 2])
+    relation = relations(classes, backgrounds)
     assert relation.tolist() == [
         [1, 1, -1, -1, -1],
         [1, 1, -1, 0, 0],

@@ -11,15 +11,15 @@ from rewas_server.jobs import lifecycle
 
 PROBLEM = ProblemError("The picture is torn.", "Take another.", ProblemKind.MEDIA)
 CHANGES = {
-    "start": lifecycle.started,
+    "start": lifecycle.start_job,
     "progress": lambda job: lifecycle.update_progress(job, Progress("sample", 1, 4, 0.25, time_left_s=3.0)),
     "fall back": lambda job: lifecycle.update_progress(job, Progress("decode", 0, 0, 0.0)),
     "succeed": lambda job: lifecycle.complete_job(job, rewas_pb2.SoundResult()),
-    "fail": lambda job: lifecycle.failed(job, PROBLEM),
+    "fail": lambda job: lifecycle.fail_job(job, PROBLEM),
     "request cancel": lifecycle.request_cancel,
-    "cancel": lifecycle.cancelled,
-    "crash": lambda job: lifecycle.interrupted(job, by_crash=True),
-    "stop the server": lambda job: lifecycle.interrupted(job, by_crash=False),
+    "cancel": lifecycle.cancel_job,
+    "crash": lambda job: lifecycle.interrupt_job(job, by_crash=True),
+    "stop the server": lambda job: lifecycle.interrupt_job(job, by_crash=False),
 }
 # Written down once more, by hand, from the contract: QUEUED | RUNNING -> CANCELLING may be passed within one change.
 PERMITTED = {
@@ -35,7 +35,7 @@ def state_of(job: rewas_pb2.Job) -> str:
 
 @given(st.lists(st.sampled_from(sorted(CHANGES)), max_size=30))
 def test_any_sequence_of_changes_keeps_the_rules(changes: list[str]) -> None:
-    job = lifecycle.queued("1", "shot")
+    job = lifecycle.create_job("1", "shot")
     for name in changes:
         before = job.SerializeToString(deterministic=True)
         try:
@@ -59,7 +59,7 @@ def test_any_sequence_of_changes_keeps_the_rules(changes: list[str]) -> None:
 @pytest.mark.parametrize("end", ["succeed", "fail"])
 @pytest.mark.parametrize("change", sorted(CHANGES))
 def test_final_states_never_change(end: str, change: str) -> None:
-    job = CHANGES[end](lifecycle.started(lifecycle.queued("1", "shot")))
+    job = CHANGES[end](lifecycle.start_job(lifecycle.create_job("1", "shot")))
     if change == "request cancel":
         assert CHANGES[change](job) is job
     else:
@@ -68,27 +68,27 @@ def test_final_states_never_change(end: str, change: str) -> None:
 
 
 def test_a_waiting_job_is_cancelled_at_once_and_a_running_one_when_the_worker_has_stopped() -> None:
-    waiting = lifecycle.queued("1", "shot")
+    waiting = lifecycle.create_job("1", "shot")
     assert state_of(lifecycle.request_cancel(waiting)) == "CANCELLED"
-    running = lifecycle.request_cancel(lifecycle.started(waiting))
+    running = lifecycle.request_cancel(lifecycle.start_job(waiting))
     assert state_of(running) == "CANCELLING"
-    assert state_of(lifecycle.cancelled(running)) == "CANCELLED"
-    assert state_of(lifecycle.interrupted(running, by_crash=True)) == "CANCELLED"
+    assert state_of(lifecycle.cancel_job(running)) == "CANCELLED"
+    assert state_of(lifecycle.interrupt_job(running, by_crash=True)) == "CANCELLED"
 
 
 def test_the_second_crash_is_the_last() -> None:
     sampling = Progress("sample", 3, 4, 0.5)
-    job = lifecycle.interrupted(
-        lifecycle.update_progress(lifecycle.started(lifecycle.queued("1", "shot")), sampling), by_crash=True
+    job = lifecycle.interrupt_job(
+        lifecycle.update_progress(lifecycle.start_job(lifecycle.create_job("1", "shot")), sampling), by_crash=True
     )
     assert (state_of(job), job.attempt, job.stage, job.step) == ("QUEUED", 1, rewas_pb2.STAGE_UNSPECIFIED, 0)
-    job = lifecycle.interrupted(lifecycle.started(job), by_crash=True)
+    job = lifecycle.interrupt_job(lifecycle.start_job(job), by_crash=True)
     assert (state_of(job), job.problem.kind) == ("FAILED", rewas_pb2.PROBLEM_KIND_RESOURCES)
     assert "shot" in job.problem.what
 
 
 def test_an_orderly_stop_is_not_counted() -> None:
-    job = lifecycle.queued("1", "shot")
+    job = lifecycle.create_job("1", "shot")
     for _ in range(5):
-        job = lifecycle.interrupted(lifecycle.started(job), by_crash=False)
+        job = lifecycle.interrupt_job(lifecycle.start_job(job), by_crash=False)
         assert (state_of(job), job.attempt) == ("QUEUED", 0)

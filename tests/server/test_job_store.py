@@ -25,7 +25,7 @@ from rewas_server.jobs.store import SqliteJobStore
 store = SqliteJobStore(Path(sys.argv[1]))
 for number in itertools.count():
     name = f"{sys.argv[2]}-{number}"
-    store.add(lifecycle.queued(name, name), rewas_pb2.SubmitJobRequest(idempotency_key=name))
+    store.add(lifecycle.create_job(name, name), rewas_pb2.SubmitJobRequest(idempotency_key=name))
     print(name, flush=True)
 """
 
@@ -62,19 +62,19 @@ def test_acknowledged_jobs_survive_sigkill(tmp_path: Path) -> None:
 
 
 def test_an_idempotency_key_identifies_one_job(store: SqliteJobStore) -> None:
-    first = store.add(lifecycle.queued("1", "shot"), request("key"))
-    assert store.add(lifecycle.queued("2", "shot"), request("key")) == first
+    first = store.add(lifecycle.create_job("1", "shot"), request("key"))
+    assert store.add(lifecycle.create_job("2", "shot"), request("key")) == first
     assert store.find_by_key(request("key")) == first
     assert [job.id for job in store.list_page(10).jobs] == ["1"]
     with pytest.raises(ProblemError) as raised:
-        store.add(lifecycle.queued("3", "shot"), request("key", prompt="wind"))
+        store.add(lifecycle.create_job("3", "shot"), request("key", prompt="wind"))
     assert raised.value.kind is ProblemKind.SETTINGS
     assert "key" in raised.value.what
 
 
 def test_many_threads_claim_a_job_once(store: SqliteJobStore) -> None:
     for number in range(60):
-        store.add(lifecycle.queued(str(number), "shot"), request(str(number)))
+        store.add(lifecycle.create_job(str(number), "shot"), request(str(number)))
     claimed: list[str] = []
 
     def claim() -> None:
@@ -92,7 +92,7 @@ def test_many_threads_claim_a_job_once(store: SqliteJobStore) -> None:
 
 def test_the_oldest_job_is_claimed_first_with_its_request(store: SqliteJobStore) -> None:
     for number in range(3):
-        store.add(lifecycle.queued(str(number), "shot"), request(str(number), prompt=f"rain {number}"))
+        store.add(lifecycle.create_job(str(number), "shot"), request(str(number), prompt=f"rain {number}"))
     store.update("0", lifecycle.request_cancel)
     found = store.claim_next()
     assert found is not None
@@ -102,11 +102,11 @@ def test_the_oldest_job_is_claimed_first_with_its_request(store: SqliteJobStore)
 
 
 def test_a_refused_change_changes_nothing(store: SqliteJobStore) -> None:
-    store.add(lifecycle.queued("1", "shot"), request("1"))
+    store.add(lifecycle.create_job("1", "shot"), request("1"))
     with pytest.raises(lifecycle.InvalidTransition):
-        store.update("1", lifecycle.cancelled)
+        store.update("1", lifecycle.cancel_job)
     assert store.get("1").revision == 1
-    store.update("1", lifecycle.started)
+    store.update("1", lifecycle.start_job)
     assert store.get("1").revision == 2
 
 
@@ -137,21 +137,21 @@ def test_an_unusable_store_is_reported(tmp_path: Path) -> None:
 def test_jobs_are_kept_after_a_restart(tmp_path: Path) -> None:
     path = tmp_path / "jobs.sqlite3"
     store = SqliteJobStore(path)
-    store.add(lifecycle.queued("1", "shot"), request("1"))
-    completed = store.update("1", lambda job: lifecycle.failed(job, ProblemError("a", "b")))
+    store.add(lifecycle.create_job("1", "shot"), request("1"))
+    completed = store.update("1", lambda job: lifecycle.fail_job(job, ProblemError("a", "b")))
     store.close()
     assert SqliteJobStore(path).get("1") == completed
 
 
 def test_pages_list_every_job_once_while_new_ones_arrive(store: SqliteJobStore) -> None:
     for number in range(7):
-        store.add(lifecycle.queued(str(number), "shot"), request(str(number)))
+        store.add(lifecycle.create_job(str(number), "shot"), request(str(number)))
     pages, before = [], None
     for arrival in range(7, 20):
         page = store.list_page(3, before)
         pages.append([job.id for job in page.jobs])
         before = page.next_before
-        store.add(lifecycle.queued(str(arrival), "shot"), request(str(arrival)))
+        store.add(lifecycle.create_job(str(arrival), "shot"), request(str(arrival)))
         if before is None:
             break
     assert pages == [["6", "5", "4"], ["3", "2", "1"], ["0"]]
@@ -160,7 +160,7 @@ def test_pages_list_every_job_once_while_new_ones_arrive(store: SqliteJobStore) 
 @pytest.mark.parametrize("size", [1, 2, 4, 5])
 def test_the_last_page_has_no_next_token(store: SqliteJobStore, size: int) -> None:
     for number in range(4):
-        store.add(lifecycle.queued(str(number), "shot"), request(str(number)))
+        store.add(lifecycle.create_job(str(number), "shot"), request(str(number)))
     lengths, before = [], None
     while True:
         page = store.list_page(size, before)

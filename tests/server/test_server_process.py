@@ -297,7 +297,7 @@ def test_jobs_are_listed_in_pages(tmp_path: Path) -> None:
     store = SqliteJobStore(tmp_path / "state" / "jobs.sqlite3")
     for number in range(7):
         name = f"job {number}"
-        job = store.add(lifecycle.queued(name, name), rewas_pb2.SubmitJobRequest(idempotency_key=name))
+        job = store.add(lifecycle.create_job(name, name), rewas_pb2.SubmitJobRequest(idempotency_key=name))
         store.update(job.id, lifecycle.request_cancel)
     store.close()
     newest_first = [f"job {number}" for number in reversed(range(7))]

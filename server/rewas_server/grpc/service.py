@@ -77,7 +77,7 @@ class ContractService(rewas_pb2_grpc.RewasServiceServicer):
                 "Wait until some are done, or cancel some.",
                 ProblemKind.RESOURCES,
             )
-        job = await self._board.add(lifecycle.queued(uuid.uuid4().hex, checked.name), request)
+        job = await self._board.add(lifecycle.create_job(uuid.uuid4().hex, checked.name), request)
         self._scheduler.notify_job_added()
         return rewas_pb2.SubmitJobResponse(job=job)
 

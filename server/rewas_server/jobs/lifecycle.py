@@ -55,16 +55,16 @@ class InvalidTransition(Exception):
     """A change that the job's state does not allow, such as progress of a job that has ended."""
 
 
-def queued(job_id: str, name: str) -> rewas_pb2.Job:
+def create_job(job_id: str, name: str) -> rewas_pb2.Job:
     """Return a newly submitted job."""
     return rewas_pb2.Job(id=job_id, name=name, revision=1, state=JOB_STATE_QUEUED, created_at=_now())
 
 
-def started(job: rewas_pb2.Job) -> rewas_pb2.Job:
+def start_job(job: rewas_pb2.Job) -> rewas_pb2.Job:
     """The worker starts the job."""
     if job.state != JOB_STATE_QUEUED:
         raise InvalidTransition(f"start of a job in state {rewas_pb2.JobState.Name(job.state)}")
-    after = _moved(job, JOB_STATE_RUNNING)
+    after = _with_state(job, JOB_STATE_RUNNING)
     after.attempt += 1
     return after
 
@@ -73,7 +73,7 @@ def update_progress(job: rewas_pb2.Job, progress: Progress) -> rewas_pb2.Job:
     """The worker reports progress. The fraction never falls, not even in a second attempt."""
     if job.state != JOB_STATE_RUNNING:
         raise InvalidTransition(f"progress of a job in state {rewas_pb2.JobState.Name(job.state)}")
-    after = _moved(job, JOB_STATE_RUNNING)
+    after = _with_state(job, JOB_STATE_RUNNING)
     after.stage = enum_names.STAGE.to_number(progress.stage)
     after.step = progress.step
     after.total_steps = progress.total_steps
@@ -86,15 +86,15 @@ def update_progress(job: rewas_pb2.Job, progress: Progress) -> rewas_pb2.Job:
 
 def complete_job(job: rewas_pb2.Job, result: Result) -> rewas_pb2.Job:
     """The job has a result."""
-    after = _ended(job, JOB_STATE_SUCCEEDED)
+    after = _end_job(job, JOB_STATE_SUCCEEDED)
     after.fraction = 1.0
     getattr(after, _RESULT_FIELDS[type(result)]).CopyFrom(result)
     return after
 
 
-def failed(job: rewas_pb2.Job, problem: ProblemError) -> rewas_pb2.Job:
+def fail_job(job: rewas_pb2.Job, problem: ProblemError) -> rewas_pb2.Job:
     """The job failed."""
-    after = _ended(job, JOB_STATE_FAILED)
+    after = _end_job(job, JOB_STATE_FAILED)
     after.problem.CopyFrom(problem.to_proto())
     return after
 
@@ -103,28 +103,28 @@ def request_cancel(job: rewas_pb2.Job) -> rewas_pb2.Job:
     """Request cancellation. A job that has ended or is already being cancelled does not change."""
     if job.state in FINAL_STATES or job.state == JOB_STATE_CANCELLING:
         return job
-    after = _moved(job, JOB_STATE_CANCELLING)
+    after = _with_state(job, JOB_STATE_CANCELLING)
     after.ClearField("time_left")
     # No worker runs it, so it is cancelled at once.
-    return cancelled(after) if job.state == JOB_STATE_QUEUED else after
+    return cancel_job(after) if job.state == JOB_STATE_QUEUED else after
 
 
-def cancelled(job: rewas_pb2.Job) -> rewas_pb2.Job:
+def cancel_job(job: rewas_pb2.Job) -> rewas_pb2.Job:
     """The worker has stopped the job."""
-    return _ended(job, JOB_STATE_CANCELLED)
+    return _end_job(job, JOB_STATE_CANCELLED)
 
 
-def interrupted(job: rewas_pb2.Job, *, by_crash: bool) -> rewas_pb2.Job:
+def interrupt_job(job: rewas_pb2.Job, *, by_crash: bool) -> rewas_pb2.Job:
     """The worker or the server ended during the job.
 
     A job that was being cancelled is cancelled. A running job is queued again, or fails after MAX_ATTEMPTS.
     A regular stop of the server (by_crash False) does not count as an attempt.
     """
     if job.state == JOB_STATE_CANCELLING:
-        return cancelled(job)
+        return cancel_job(job)
     if by_crash and job.attempt >= MAX_ATTEMPTS:
-        return failed(job, crash_problem(job))
-    after = _moved(job, JOB_STATE_QUEUED)
+        return fail_job(job, crash_problem(job))
+    after = _with_state(job, JOB_STATE_QUEUED)
     # The next attempt repeats all stages.
     for field in ("stage", "step", "total_steps", "time_left"):
         after.ClearField(field)
@@ -142,7 +142,7 @@ def crash_problem(job: rewas_pb2.Job) -> ProblemError:
     )
 
 
-def _moved(job: rewas_pb2.Job, state: int) -> rewas_pb2.Job:
+def _with_state(job: rewas_pb2.Job, state: int) -> rewas_pb2.Job:
     if state not in ALLOWED_TRANSITIONS[job.state]:
         names = rewas_pb2.JobState.Name(job.state), rewas_pb2.JobState.Name(state)
         raise InvalidTransition(f"{names[0]} -> {names[1]}")
@@ -153,8 +153,8 @@ def _moved(job: rewas_pb2.Job, state: int) -> rewas_pb2.Job:
     return after
 
 
-def _ended(job: rewas_pb2.Job, state: int) -> rewas_pb2.Job:
-    after = _moved(job, state)
+def _end_job(job: rewas_pb2.Job, state: int) -> rewas_pb2.Job:
+    after = _with_state(job, state)
     after.finished_at.CopyFrom(_now())
     after.ClearField("time_left")
     return after

@@ -107,7 +107,7 @@ class Scheduler:
         )
         for job_id in await self._board.unfinished():
             with contextlib.suppress(lifecycle.InvalidTransition):
-                await self._board.update(job_id, lambda job: lifecycle.failed(job, problem))
+                await self._board.update(job_id, lambda job: lifecycle.fail_job(job, problem))
 
     async def _do(self, worker: WorkerProcess, job: rewas_pb2.Job, request: rewas_pb2.SubmitJobRequest) -> None:
         clock = _TimeLeftEstimator()
@@ -122,7 +122,7 @@ class Scheduler:
             _log.error("The worker process ended during the job %s (%s).", job.id, end)
             worker.kill()
             await worker.ended.wait()
-            await self._board.update(job.id, lambda job: lifecycle.interrupted(job, by_crash=True))
+            await self._board.update(job.id, lambda job: lifecycle.interrupt_job(job, by_crash=True))
 
     async def _handle_message(self, message: messages.Message, job_id: str, clock: _TimeLeftEstimator) -> bool:
         """Handle a message from the worker. Returns whether the job has ended."""
@@ -136,7 +136,7 @@ class Scheduler:
                 await self._board.update(job_id, lambda job: lifecycle.update_progress(job, progress))
             return False
         if isinstance(message, messages.Done | messages.Failed | messages.Stopped) and message.job_id == job_id:
-            await self._board.update(job_id, lambda job: _ended(job, message))
+            await self._board.update(job_id, lambda job: _end_job(job, message))
             return True
         raise WorkerEnded(f"unexpected message {message!r}")
 
@@ -155,7 +155,7 @@ class Scheduler:
             await self._worker.stop()
         if self._running_job_id is not None:
             with contextlib.suppress(lifecycle.InvalidTransition, sqlite3.Error):
-                await self._board.update(self._running_job_id, lambda job: lifecycle.interrupted(job, by_crash=False))
+                await self._board.update(self._running_job_id, lambda job: lifecycle.interrupt_job(job, by_crash=False))
 
 
 class _TimeLeftEstimator:
@@ -173,20 +173,20 @@ class _TimeLeftEstimator:
         return (now_s - began_s) * (1.0 - fraction) / passed if passed > 0.02 else None
 
 
-def _ended(job: rewas_pb2.Job, message: messages.Done | messages.Failed | messages.Stopped) -> rewas_pb2.Job:
+def _end_job(job: rewas_pb2.Job, message: messages.Done | messages.Failed | messages.Stopped) -> rewas_pb2.Job:
     if job.state == rewas_pb2.JOB_STATE_CANCELLING:
-        return lifecycle.cancelled(job)
+        return lifecycle.cancel_job(job)
     if isinstance(message, messages.Done):
         return lifecycle.complete_job(job, message.result)
     if isinstance(message, messages.Failed):
-        return lifecycle.failed(job, message.problem)
-    return lifecycle.failed(
+        return lifecycle.fail_job(job, message.problem)
+    return lifecycle.fail_job(
         job, ProblemError("The worker stopped the job without a request.", "Submit it again.", ProblemKind.INTERNAL)
     )
 
 
 def _after_crash(job: rewas_pb2.Job) -> rewas_pb2.Job:
-    return job if job.state == rewas_pb2.JOB_STATE_QUEUED else lifecycle.interrupted(job, by_crash=True)
+    return job if job.state == rewas_pb2.JOB_STATE_QUEUED else lifecycle.interrupt_job(job, by_crash=True)
 
 
 async def _wait_for_first(*events: asyncio.Event) -> None:

@@ -143,7 +143,7 @@ class SqliteJobStore:
             ).fetchone()
             if row is None:
                 return None
-            return self._apply(row[0], lifecycle.started), rewas_pb2.SubmitJobRequest.FromString(row[1])
+            return self._apply(row[0], lifecycle.start_job), rewas_pb2.SubmitJobRequest.FromString(row[1])
 
     def unfinished(self) -> list[str]:
         states = sorted(lifecycle.UNFINISHED_STATES)

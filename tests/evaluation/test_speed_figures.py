@@ -28,7 +28,7 @@ def test_both_procedures_are_timed_on_one_clip(pack: Path, tmp_path: Path) -> No
     assert float(probe_video(clip).duration_s) == pytest.approx(5.12, abs=0.001)
     stages: list[str] = []
     compared = compare_procedures(
-        pack, clip, device="cpu", measured_steps=3, on_progress=lambda progress: stages.append(progress.what)
+        pack, clip, device="cpu", measured_steps=3, on_progress=lambda progress: stages.append(progress.stage)
     )
     report = compared.report()
     ours, released = report["ours"], report["released"]

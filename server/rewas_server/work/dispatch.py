@@ -23,22 +23,29 @@ def run_work(
         ProblemError: The work failed.
         rewas_engine.Cancelled: The caller cancelled it. In both cases no stem is left behind.
     """
-    from rewas_server.work.conflict import check_conflict
-    from rewas_server.work.energy import compute_energy
-    from rewas_server.work.sound import generate_sound, generate_timeline
-
     progress = MonotonicProgress(on_progress)
     try:
-        if isinstance(request, EnergyRequest):
-            return compute_energy(request, context, progress, cancel)
-        if isinstance(request, ConflictRequest):
-            return check_conflict(request, context, progress, cancel)
-        if isinstance(request, SoundRequest):
-            return generate_sound(request, context, progress, cancel)
-        return generate_timeline(request, context, progress, cancel)
+        return _run(request, context, progress, cancel)
     except Cancelled:
         raise
     except Exception as error:
         if isinstance(error, EngineError | OSError) or is_out_of_memory(error):
             raise problem_from_error(error) from error
         raise
+
+
+def _run(request: CheckedRequest, context: WorkContext, progress: MonotonicProgress, cancel: CancelSignal) -> Result:
+    # Only what the work needs is imported: the networks take seconds to import.
+    if isinstance(request, EnergyRequest):
+        from rewas_server.work.energy import compute_energy
+
+        return compute_energy(request, context, progress, cancel)
+    if isinstance(request, ConflictRequest):
+        from rewas_server.work.conflict import check_conflict
+
+        return check_conflict(request, context, progress, cancel)
+    from rewas_server.work.sound import generate_sound, generate_timeline
+
+    if isinstance(request, SoundRequest):
+        return generate_sound(request, context, progress, cancel)
+    return generate_timeline(request, context, progress, cancel)

@@ -1,4 +1,4 @@
-"""Work that is cancelled, at every stage of it: it ends at once, and nothing half-written remains."""
+"""Work cancelled at every stage: it ends at once and leaves no partial files."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Loaded = Callable[[str], ReWaS]
 
 @pytest.fixture(scope="module")
 def loaded(packs: Path) -> Loaded:
-    """Packs by name: "tiny", or "starter", the shipped one, which can check words and be steered by texture."""
+    """Loads packs by name: "tiny", or the shipped "starter", which supports the conflict check and texture."""
     models: dict[str, ReWaS] = {}
 
     def load(name: str) -> ReWaS:
@@ -100,10 +100,10 @@ def work(kind: str, media: Path) -> rewas_pb2.SubmitJobRequest:
         conflict = rewas_pb2.ConflictWork(clip_otio_json=clip_json(media), prompt="rain")
         return rewas_pb2.SubmitJobRequest(idempotency_key="a", conflict=conflict)
     if kind == "texture of sound":
-        heard = rewas_pb2.EnergyWork(
+        energy_work = rewas_pb2.EnergyWork(
             clip_otio_json=clip_json(media), source=rewas_pb2.ENERGY_SOURCE_AUDIO, measure_texture=True
         )
-        return rewas_pb2.SubmitJobRequest(idempotency_key="a", energy=heard)
+        return rewas_pb2.SubmitJobRequest(idempotency_key="a", energy=energy_work)
     if kind == "energy":
         energy = rewas_pb2.EnergyWork(clip_otio_json=clip_json(media), find_cuts=True)
         return rewas_pb2.SubmitJobRequest(idempotency_key="a", energy=energy)
@@ -140,22 +140,22 @@ def work(kind: str, media: Path) -> rewas_pb2.SubmitJobRequest:
         *(("textured sound", stage) for stage in ("energy", *TO_THE_END)),
     ],
 )
-def test_cancelled_at_any_stage_nothing_remains(
+def test_cancelling_at_any_stage_leaves_no_files(
     loaded: Loaded, media: Path, tmp_path: Path, kind: str, stage: str, last: bool
 ) -> None:
-    """last: at the last word of the stage and not at its first."""
-    told: list[Progress] = []
+    """last: whether to cancel at the last report of the stage instead of the first."""
+    reports: list[Progress] = []
     request = parse_request(work(kind, media))
     model = loaded("starter" if kind in ("conflict", "checked sound", "textured sound") else "tiny")
     context = WorkContext(lambda name: model, "tiny", tmp_path / "a" / "b" / "stems", lambda url, uploaded: Path(url))
-    run_work(request, context, on_progress=told.append, cancel=threading.Event())
-    of_stage = [number for number, progress in enumerate(told) if progress.stage == stage]
-    stop_at, heard, cancel = of_stage[-1 if last else 0], [], threading.Event()
+    run_work(request, context, on_progress=reports.append, cancel=threading.Event())
+    of_stage = [number for number, progress in enumerate(reports) if progress.stage == stage]
+    stop_at, received, cancel = of_stage[-1 if last else 0], [], threading.Event()
 
     def listen(progress: Progress) -> None:
-        assert not cancel.is_set(), "it went on after it was asked to stop"
-        heard.append(progress)
-        if len(heard) == stop_at + 1:
+        assert not cancel.is_set(), "the work continued after it was cancelled"
+        received.append(progress)
+        if len(received) == stop_at + 1:
             cancel.set()
 
     empty = tmp_path / "empty"

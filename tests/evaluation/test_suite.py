@@ -27,12 +27,12 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> ReWaS:
 
 @pytest.fixture(scope="module")
 def evaluated(model: ReWaS) -> tuple[Evaluation, list[Progress]]:
-    told: list[Progress] = []
+    reports: list[Progress] = []
     settings = model.sampling_settings(Sampling(num_inference_steps=1, guidance_scale=1.5))
     with pytest.MonkeyPatch.context() as patched:
         # Threads that wait for each other on a busy machine would take minutes.
         patched.setattr(speed, "THREADS", 1)
-        return evaluate(model, SMALL, settings, judge=untrained_judge(), on_progress=told.append), told
+        return evaluate(model, SMALL, settings, judge=untrained_judge(), on_progress=reports.append), reports
 
 
 @pytest.mark.slow
@@ -54,7 +54,7 @@ def test_every_section_reports_figures_or_why_there_are_none(evaluated) -> None:
         "joint_auc_picture",
         "joint_auc_sound",
         "conflict_auc",
-        "picture_even_nats",  # there is no even clip among so few
+        "picture_even_nats",  # none of so few clips is steady
         "real_clips_zero_lag",
     }
     assert set(TARGETS) - set(keys) == {"real_clips_best_lag"}
@@ -62,9 +62,9 @@ def test_every_section_reports_figures_or_why_there_are_none(evaluated) -> None:
 
 @pytest.mark.slow
 def test_progress_is_reported_section_by_section(evaluated) -> None:
-    _, told = evaluated
-    assert all(0 <= progress.step <= progress.total_steps for progress in told)
-    sections = list(dict.fromkeys(progress.section for progress in told if progress.section))
+    _, reports = evaluated
+    assert all(0 <= progress.step <= progress.total_steps for progress in reports)
+    sections = list(dict.fromkeys(progress.section for progress in reports if progress.section))
     assert sections == [name for name in SECTION_NAMES if name in sections]
     assert {"energy", "vocoder", "picture", "speed"} <= set(sections)
 
@@ -96,21 +96,21 @@ def test_the_same_evaluation_gives_the_same_figures(model: ReWaS) -> None:
 
 def test_it_stops_within_a_sampling_step(model: ReWaS) -> None:
     cancel = threading.Event()
-    told: list[Progress] = []
+    reports: list[Progress] = []
 
     def watch(progress: Progress) -> None:
-        told.append(progress)
+        reports.append(progress)
         if progress.section == "energy":
             cancel.set()
 
     settings = model.sampling_settings(Sampling(num_inference_steps=1000, guidance_scale=1.5))
     with pytest.raises(Cancelled):
         evaluate(model, SMALL, settings, judge=untrained_judge(), on_progress=watch, cancel=cancel)
-    assert [progress.step for progress in told if progress.section == "energy"] == [0]
+    assert [progress.step for progress in reports if progress.section == "energy"] == [0]
 
 
 @pytest.mark.parametrize(
-    ("plan", "said"),
+    ("plan", "message"),
     [
         (lambda: EvaluationPlan(("energy", "noise")), "no section 'noise'"),
         (lambda: EvaluationPlan(clips_per_class=0), "clips_per_class is 0"),
@@ -119,8 +119,8 @@ def test_it_stops_within_a_sampling_step(model: ReWaS) -> None:
         (lambda: EvaluationPlan(("real",)), "needs a folder of real clips"),
     ],
 )
-def test_plans_that_cannot_be_carried_out_are_refused(plan, said: str) -> None:
-    with pytest.raises(SettingsError, match=said):
+def test_plans_that_cannot_be_carried_out_are_refused(plan, message: str) -> None:
+    with pytest.raises(SettingsError, match=message):
         plan()
 
 

@@ -1,4 +1,4 @@
-"""The life of a job: only the permitted changes happen, and none of them loses what is known."""
+"""The life cycle of a job: only permitted transitions happen, and none of them loses information."""
 
 import pytest
 from hypothesis import given
@@ -21,7 +21,7 @@ CHANGES = {
     "crash": lambda job: lifecycle.interrupt_job(job, by_crash=True),
     "stop the server": lambda job: lifecycle.interrupt_job(job, by_crash=False),
 }
-# Written down once more, by hand, from the contract: QUEUED | RUNNING -> CANCELLING may be passed within one change.
+# Copied by hand from the contract. QUEUED | RUNNING -> CANCELLING may happen within one change.
 PERMITTED = {
     "QUEUED": {"RUNNING", "FAILED", "CANCELLED"},
     "RUNNING": {"RUNNING", "QUEUED", "SUCCEEDED", "FAILED", "CANCELLING"},
@@ -34,7 +34,7 @@ def state_of(job: rewas_pb2.Job) -> str:
 
 
 @given(st.lists(st.sampled_from(sorted(CHANGES)), max_size=30))
-def test_any_sequence_of_changes_keeps_the_rules(changes: list[str]) -> None:
+def test_any_sequence_of_changes_follows_the_permitted_transitions(changes: list[str]) -> None:
     job = lifecycle.create_job("1", "shot")
     for name in changes:
         before = job.SerializeToString(deterministic=True)
@@ -76,7 +76,7 @@ def test_a_waiting_job_is_cancelled_at_once_and_a_running_one_when_the_worker_ha
     assert state_of(lifecycle.interrupt_job(running, by_crash=True)) == "CANCELLED"
 
 
-def test_the_second_crash_is_the_last() -> None:
+def test_a_job_fails_after_the_second_crash() -> None:
     sampling = Progress("sample", 3, 4, 0.5)
     job = lifecycle.interrupt_job(
         lifecycle.update_progress(lifecycle.start_job(lifecycle.create_job("1", "shot")), sampling), by_crash=True

@@ -1,4 +1,4 @@
-"""The training loop: resumed exactly, whatever ended it, and stopped where it must be."""
+"""The training loop: exact resumption after any interruption, and cancellation."""
 
 import threading
 from dataclasses import replace
@@ -42,15 +42,15 @@ def weights(module: nn.Module) -> torch.Tensor:
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> torch.Tensor:
-    """The weights of a run that nothing interrupted."""
+    """The weights of an uninterrupted run."""
     return weights(run(tmp_path_factory.mktemp("whole")))
 
 
 def test_it_learns_and_reports_each_step(tmp_path: Path) -> None:
-    told: list[Progress] = []
-    module = run(tmp_path, replace(CONFIG, steps=200, ema_decay=0.9), report=told.append)
-    assert [progress.step for progress in told] == list(range(1, 201))
-    assert told[-1].time_left_s == 0
+    reports: list[Progress] = []
+    module = run(tmp_path, replace(CONFIG, steps=200, ema_decay=0.9), report=reports.append)
+    assert [progress.step for progress in reports] == list(range(1, 201))
+    assert reports[-1].time_left_s == 0
     assert not module.training
     rows = torch.randn(500, 6, generator=torch.Generator().manual_seed(9))
     before, after = new_module()(rows)[:, 0] - 2, module(rows)[:, 0] - 2
@@ -63,7 +63,7 @@ def test_the_same_run_twice_has_the_same_weights(whole: torch.Tensor, tmp_path: 
 
 
 @pytest.mark.parametrize("stop_after", [1, 10, 17, 39])
-def test_a_stopped_run_goes_on_as_if_it_had_not_been(stop_after: int, whole: torch.Tensor, tmp_path: Path) -> None:
+def test_a_stopped_run_resumes_exactly(stop_after: int, whole: torch.Tensor, tmp_path: Path) -> None:
     cancel = threading.Event()
 
     def stop(progress: Progress) -> None:
@@ -90,20 +90,20 @@ run(Path(sys.argv[4]), report=report)
 
 
 @pytest.mark.slow
-def test_a_killed_run_goes_on_as_if_it_had_not_been(whole: torch.Tensor, tmp_path: Path) -> None:
+def test_a_killed_run_resumes_exactly(whole: torch.Tensor, tmp_path: Path) -> None:
     with killed_child(KILLED, tmp_path, said="at 27"):
         pass
-    told: list[int] = []
-    module = run(tmp_path, report=lambda progress: told.append(progress.step))
-    assert told[0] == 21  # the last checkpoint was at 20
+    reports: list[int] = []
+    module = run(tmp_path, report=lambda progress: reports.append(progress.step))
+    assert reports[0] == 21  # the last checkpoint was at 20
     assert torch.equal(weights(module), whole)
 
 
-def test_a_run_that_is_finished_is_not_run_again(whole: torch.Tensor, tmp_path: Path) -> None:
+def test_a_finished_run_is_not_repeated(whole: torch.Tensor, tmp_path: Path) -> None:
     run(tmp_path)
-    told: list[Progress] = []
-    assert torch.equal(weights(run(tmp_path, report=told.append)), whole)
-    assert told == []
+    reports: list[Progress] = []
+    assert torch.equal(weights(run(tmp_path, report=reports.append)), whole)
+    assert reports == []
 
 
 def test_a_kill_while_the_checkpoint_is_written_leaves_the_one_before(
@@ -121,15 +121,15 @@ def test_a_kill_while_the_checkpoint_is_written_leaves_the_one_before(
         patched.setattr(torch, "save", half)
         with pytest.raises(KeyboardInterrupt):
             run(tmp_path)
-    told: list[int] = []
-    assert torch.equal(weights(run(tmp_path, report=lambda progress: told.append(progress.step))), whole)
-    assert told[0] == 11
+    reports: list[int] = []
+    assert torch.equal(weights(run(tmp_path, report=lambda progress: reports.append(progress.step))), whole)
+    assert reports[0] == 11
 
 
 @pytest.mark.parametrize(
     ("config", "seed"), [(replace(CONFIG, learning_rate=2e-2), 3), (replace(CONFIG, steps=50), 3), (CONFIG, 4)]
 )
-def test_a_checkpoint_of_other_settings_is_refused(config: LoopConfig, seed: int, tmp_path: Path) -> None:
+def test_a_checkpoint_with_other_settings_is_refused(config: LoopConfig, seed: int, tmp_path: Path) -> None:
     run(tmp_path)
     with pytest.raises(EngineError, match=r"stage.checkpoint has other settings"):
         run(tmp_path, config, seed)
@@ -143,7 +143,7 @@ def test_a_checkpoint_of_another_network_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"not a checkpoint"])
-def test_a_checkpoint_that_cannot_be_read_is_named(content: bytes, tmp_path: Path) -> None:
+def test_an_unreadable_checkpoint_is_named(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "stage.checkpoint").write_bytes(content)
     with pytest.raises(EngineError, match=r"stage.checkpoint cannot be read"):
         run(tmp_path)

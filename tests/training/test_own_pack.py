@@ -66,21 +66,21 @@ def few_are_measured(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module")
 def trained(foreign: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[RecordingsTraining, set[str]]:
-    """A run from nothing through all stages, and the stages that it told of."""
+    """A run from scratch through all stages, and the stages that it reported."""
     source = CaptionSource(foreign / "notes.tsv", FILE_COLUMN, CAPTION_COLUMN)
     listing = list_recordings(foreign / "sounds", foreign / "takes", source)
     folder = tmp_path_factory.mktemp("run")
-    told: list[Progress] = []
+    reports: list[Progress] = []
     recordings = Recordings(folder / "recordings", listing, ClipFormat(hop_s=Fraction(512, 100)))
-    training = RecordingsTraining(SMALL, folder, recordings, TERMS, report=told.append)
+    training = RecordingsTraining(SMALL, folder, recordings, TERMS, report=reports.append)
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(own_pack, "MEASURED_CLIPS", 4)
         training.run()
-    return training, {progress.stage for progress in told}
+    return training, {progress.stage for progress in reports}
 
 
 @pytest.mark.slow
-def test_a_strangers_folder_is_all_used(trained, foreign: Path) -> None:
+def test_every_recording_of_the_folder_is_used(trained, foreign: Path) -> None:
     training, _ = trained
     facts = training.recordings.facts()
     assert (facts["recordings"], facts["videos"], facts["left_out"]) == (40, 16, 0)
@@ -91,13 +91,13 @@ def test_a_strangers_folder_is_all_used(trained, foreign: Path) -> None:
 
 @pytest.mark.slow
 def test_every_stage_learns(trained) -> None:
-    training, told = trained
-    assert {"base", "adapter", "vocoder", "picture", "pack: measuring"} <= told
-    assert "joint" not in told
+    training, reports = trained
+    assert {"base", "adapter", "vocoder", "picture", "pack: measuring"} <= reports
+    assert "joint" not in reports
     for stage in ("base", "vocoder", "picture"):
         losses = json.loads((training.folder / f"{stage}.record.json").read_text("utf-8"))["losses"]
         assert np.mean(losses[-10:]) < 0.9 * np.mean(losses[:5]), stage
-    # Of an adapter so small the losses differ more by what was drawn than by what was learnt: on the same draws, then.
+    # The losses of so small an adapter depend more on the random draws than on training, so compare the same draws.
     denoiser, adapter = (
         training._load(*role) for role in (("denoiser", "UNet2DConditionModel"), ("adapter", "EnergyAdapter"))
     )
@@ -112,7 +112,7 @@ def test_every_stage_learns(trained) -> None:
 
 
 @pytest.mark.slow
-def test_the_pack_loads_and_makes_sound_for_a_clip(trained, foreign: Path) -> None:
+def test_the_pack_loads_and_generates_sound_for_a_clip(trained, foreign: Path) -> None:
     training, _ = trained
     model = ReWaS.from_pretrained(training.pack_folder, device="cpu")
     assert (model.pack.name, model.pack.licence, model.pack.permits) == tuple(
@@ -127,7 +127,7 @@ def test_the_pack_loads_and_makes_sound_for_a_clip(trained, foreign: Path) -> No
 
 
 @pytest.mark.slow
-def test_the_card_tells_of_the_data_and_the_terms(trained) -> None:
+def test_the_card_states_the_data_and_the_terms(trained) -> None:
     training, _ = trained
     card = (training.pack_folder / "README.md").read_text("utf-8")
     terms = "Licence: CC-BY-4.0. Any use that names the workshop."
@@ -141,7 +141,7 @@ def test_the_card_tells_of_the_data_and_the_terms(trained) -> None:
     assert document["figures"] == pytest.approx(again, abs=1e-3)
 
 
-def test_held_out_sounds_are_held_against_what_becomes_of_them() -> None:
+def test_held_out_sounds_are_compared_with_the_generated_ones() -> None:
     front_end = world_front_end()
     noise = 0.1 * np.random.default_rng(0).standard_normal((2, 16_000)).astype(np.float32)
     loud_and_soft = np.repeat(np.array([[1, 0.01, 1, 0.01], [0.01, 1, 0.01, 1]], np.float32), 4000, axis=1)
@@ -153,7 +153,7 @@ def test_held_out_sounds_are_held_against_what_becomes_of_them() -> None:
         return mels[seed] - 0.5 if control_strength else -mels[seed]
 
     def waveform(log_mel: torch.Tensor, samples: int) -> np.ndarray:
-        # The vocoder is mute for the second clip, and right for the first.
+        # The vocoder is silent for the second clip and correct for the first.
         return sounds[0] if torch.equal(log_mel, mels[0] - 0.5) else np.zeros(samples, np.float32)
 
     model = SimpleNamespace(
@@ -178,37 +178,39 @@ def continued(foreign: Path, folder: Path, pack: Path) -> RecordingsTraining:
     return RecordingsTraining(config, folder, Recordings(folder / "recordings", listing), TERMS)
 
 
-def test_without_videos_a_pack_to_start_from_is_needed(foreign: Path, tmp_path: Path) -> None:
+def test_without_videos_a_pack_to_continue_is_required(foreign: Path, tmp_path: Path) -> None:
     listing = list_recordings(foreign / "sounds", None)
     with pytest.raises(SettingsError, match="no videos to train the estimator on"):
         RecordingsTraining(SMALL, tmp_path, Recordings(tmp_path / "recordings", listing), TERMS)
 
 
-def test_sizes_are_the_packs_own() -> None:
+def test_sizes_are_those_of_the_continued_pack() -> None:
     with pytest.raises(SettingsError, match="widths is set, but the continued pack starter"):
         ContinuedConfig(widths=(8, 8))
     assert ContinuedConfig().base.steps < StarterConfig().base.steps
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "said"),
+    ("old", "new", "message"),
     [
         ('codec = "PatchAutoencoder"', 'codec = "AutoencoderKL"', "its codec is of the class AutoencoderKL"),
         ("hop_samples = 160", "hop_samples = 256", "its audio format differs"),
         ("width = 64", "width = 224", "its frame rate or frame size differs"),
     ],
 )
-def test_packs_of_another_kind_are_not_continued(old: str, new: str, said: str, foreign: Path, tmp_path: Path) -> None:
+def test_packs_of_another_kind_are_not_continued(
+    old: str, new: str, message: str, foreign: Path, tmp_path: Path
+) -> None:
     pack = write_untrained_pack(tmp_path / "other")
     text = (pack / "pack.toml").read_text("utf-8")
     assert old in text
     (pack / "pack.toml").write_text(text.replace(old, new), "utf-8")
-    with pytest.raises(SettingsError, match=f"The pack other cannot be continued: {said}"):
+    with pytest.raises(SettingsError, match=f"The pack other cannot be continued: {message}"):
         continued(foreign, tmp_path / "run", pack)
 
 
 @pytest.mark.parametrize(
-    ("values", "said"),
+    ("values", "message"),
     [
         ({"name": "../x"}, "is not a valid pack name"),
         ({"name": ""}, "is not a valid pack name"),
@@ -216,8 +218,8 @@ def test_packs_of_another_kind_are_not_continued(old: str, new: str, said: str, 
         ({"permits": "a\nb"}, "permits is empty, too long or has more than one line"),
     ],
 )
-def test_terms_that_say_nothing_are_refused(values, said: str) -> None:
-    with pytest.raises(SettingsError, match=said):
+def test_empty_terms_are_refused(values, message: str) -> None:
+    with pytest.raises(SettingsError, match=message):
         replace(TERMS, **values)
 
 
@@ -259,14 +261,14 @@ def command(trained, foreign: Path, tmp_path_factory: pytest.TempPathFactory) ->
 @pytest.mark.slow
 def test_the_command_continues_a_pack_without_videos(command: list[str], capfd) -> None:
     assert run([*command, "--json"]) == 0
-    said = capfd.readouterr()
-    report = json.loads(said.out)
+    output = capfd.readouterr()
+    report = json.loads(output.out)
     run_folder = Path(report["folder"])
     assert report["pack"] == str(run_folder / "pack" / "gates")
     assert report["data"]["recordings"] == 4
     assert [each["what"] for each in report["left_out"]] == ["broken gate.wav"]
-    assert "rusty gate (" in said.err
-    assert "left out: broken gate.wav: " in said.err
+    assert "rusty gate (" in output.err
+    assert "left out: broken gate.wav: " in output.err
     assert (run_folder / "left-out.txt").read_text("utf-8").startswith("broken gate.wav: ")
 
     folders = (Path(command[command.index("--start-from") + 1]), Path(report["pack"]))
@@ -274,11 +276,11 @@ def test_the_command_continues_a_pack_without_videos(command: list[str], capfd) 
     for role in ("codec", "video_encoder", "phi", "joint"):
         for name, tensor in old[role].state_dict().items():
             assert torch.equal(new[role].state_dict()[name], tensor), (role, name)
-    # What words say of sounds that were never heard is learnt along with the sounds.
+    # The text branch of the joint space is trained together with the sound branch.
     for role in ("text_projection", "denoiser", "adapter", "vocoder"):
         pairs = [(tensor, new[role].state_dict()[name]) for name, tensor in old[role].state_dict().items()]
         assert any(not torch.equal(one, other) for one, other in pairs), role
-        # Two gentle steps lead nowhere far.
+        # Two small steps change little.
         assert all((one - other).abs().max() < 0.01 for one, other in pairs if one.is_floating_point()), role
     card = (folders[1] / "README.md").read_text("utf-8")
     assert "It continues the pack workshop 1.2.0, whose terms also apply: CC-BY-4.0." in card
@@ -290,13 +292,13 @@ def test_the_command_continues_a_pack_without_videos(command: list[str], capfd) 
 
 
 @pytest.mark.slow
-def test_the_command_given_again_goes_on_or_refuses(command: list[str], capfd) -> None:
+def test_repeating_the_command_continues_or_is_refused(command: list[str], capfd) -> None:
     run_folder = Path(command[command.index("-o") + 1])
     assert run(command) == 0
     capfd.readouterr()
     assert run(command) == 0
     assert "base:" not in capfd.readouterr().err
-    # Cut off while the pack was measured: it is written again, and nothing else.
+    # After a kill while the pack was measured, only the pack is written again.
     card = run_folder / "pack" / "gates" / "README.md"
     (run_folder / "pack.finished").unlink()
     assert run(command) == 2
@@ -305,7 +307,7 @@ def test_the_command_given_again_goes_on_or_refuses(command: list[str], capfd) -
     assert run(command) == 0
     assert "base:" not in capfd.readouterr().err
     assert card.is_file()
-    # Other settings are refused: the card would tell of them what they did not make.
+    # Other settings are refused: the model card would state settings that were not used.
     settings = Path(command[command.index("--config") + 1])
     kept = settings.read_text("utf-8")
     settings.write_text(kept.replace("vocoder_batch = 2", "vocoder_batch = 3"), "utf-8")
@@ -319,7 +321,7 @@ def test_the_command_given_again_goes_on_or_refuses(command: list[str], capfd) -
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "message"),
     [
         (["--sounds", "nowhere"], "The folder nowhere does not exist"),
         ([], "No recordings are given"),
@@ -329,8 +331,8 @@ def test_the_command_given_again_goes_on_or_refuses(command: list[str], capfd) -
         (["--sounds", ".", "--captions", "no.csv"], "no.csv cannot be read"),
     ],
 )
-def test_the_command_refuses_what_cannot_be_right(
-    changes: list[str], said: str, tmp_path: Path, capfd, monkeypatch: pytest.MonkeyPatch
+def test_the_command_refuses_invalid_options(
+    changes: list[str], message: str, tmp_path: Path, capfd, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "rain.wav").write_bytes(b"")
@@ -338,5 +340,5 @@ def test_the_command_refuses_what_cannot_be_right(
     start = [] if "--start-from" in changes else ["--start-from", "packs/tiny"]
     terms = ["--name", "gates", "--licence", "CC0-1.0", "--permits", "Anything."]
     assert run(["train", "pack", *terms, "-o", "run", *start, *changes]) == 2
-    assert said in capfd.readouterr().err
+    assert message in capfd.readouterr().err
     assert not list((tmp_path / "run").glob("*.checkpoint"))

@@ -1,4 +1,4 @@
-"""φ and the adapter of a pack on a small data set of videos: they learn, go on exactly, and end in a pack."""
+"""Training φ and the adapter of a pack on a small set of videos: they learn, resume exactly, and end in a pack."""
 
 import json
 import os
@@ -49,20 +49,20 @@ FEW_PHI = replace(PHI, batch_size=2, judged_clips=1, loop=replace(PHI.loop, step
 
 @pytest.fixture(scope="module")
 def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Eight clips to train on and three to judge by, laid out as VGGSound is."""
+    """Eight training clips and three held-out ones, in the layout of VGGSound."""
     return write_vggsound_layout(tmp_path_factory.mktemp("data") / "vggsound", 11, 3)
 
 
 @pytest.fixture(scope="module")
 def source(videos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A tiny pack whose base has learnt a little, without any control, and whose adapter nothing."""
+    """A tiny pack with a slightly trained base and an untrained adapter."""
     folder = tmp_path_factory.mktemp("source")
     dataset = read_dataset(videos, "vggsound")
     front_end = AudioFrontEnd(MelConfig())
     features = ClipFeatures(folder, dataset.clips, {"name": "log-mels"})
     features.write(lambda clip: read_clip_log_mel(clip, front_end, None), lambda log_mel: log_mel, workers=1)
-    heard = [torch.from_numpy(features.rows(name)[:480].astype(np.float32)) for name in features.of_clip]
-    log_mels = torch.stack(heard)
+    clip_log_mels = [torch.from_numpy(features.rows(name)[:480].astype(np.float32)) for name in features.of_clip]
+    log_mels = torch.stack(clip_log_mels)
     torch.manual_seed(0)
     codec = PatchAutoencoder()
     codec.fit(log_mels)
@@ -118,16 +118,16 @@ def written(path: Path, config: object, loop: LoopConfig) -> Path:
 
 
 @pytest.mark.slow
-def test_an_adapter_learns_to_steer_and_ends_in_a_pack(videos: Path, source: Path, tmp_path: Path, capfd) -> None:
-    """The command from beginning to end, and the pack that it makes at work."""
+def test_an_adapter_learns_to_control_and_ends_in_a_pack(videos: Path, source: Path, tmp_path: Path, capfd) -> None:
+    """The whole command, and generating with the pack that it writes."""
     config = written(tmp_path / "adapter.toml", ADAPTER, ADAPTER.loop)
     folder = tmp_path / "run"
     arguments = ["train", "adapter", "--data", videos, "--layout", "vggsound", "--start-from", source, "-o", folder]
     terms = ["--name", "steered", "--licence", "CC-BY-4.0", "--permits", "Any use that names us.", "--config", config]
     assert run([str(each) for each in (*arguments, *terms, "--json")]) == 0
-    said = capfd.readouterr()
-    told = json.loads(said.out)
-    assert "Continuing small 0.0.1 (Apache-2.0): " in said.err
+    output = capfd.readouterr()
+    reports = json.loads(output.out)
+    assert "Continuing small 0.0.1 (Apache-2.0): " in output.err
     losses = json.loads((folder / "adapter.record.json").read_text("utf-8"))["losses"]
     assert np.mean(losses[-10:]) < np.mean(losses[:10])
     course = json.loads((folder / "validation.json").read_text("utf-8"))
@@ -135,10 +135,10 @@ def test_an_adapter_learns_to_steer_and_ends_in_a_pack(videos: Path, source: Pat
     assert course["50"]["loss"] < course["0"]["loss"]
     assert course["50"]["control_error_nats"] < 0.9 * course["0"]["control_error_nats"]
     assert course["50"]["correlation"] > course["0"]["correlation"] + 0.3
-    assert told["figures"] == course["50"]
+    assert reports["figures"] == course["50"]
     pictures = {path.relative_to(folder).as_posix() for path in folder.rglob("*.png")}
     assert {"curves/adapter.png", "curves/adapter-validation.png", "samples/adapter-000050.png"} <= pictures
-    pack = read_pack(Path(told["pack"]))
+    pack = read_pack(Path(reports["pack"]))
     verify_files(pack)
     assert (pack.info.name, pack.info.controls) == ("steered", ("energy",))
     assert pack.info.licence.startswith("CC-BY-4.0; for the pack it is made from: Apache-2.0")
@@ -165,15 +165,15 @@ PARTS[part](*map(Path, sys.argv[4:7]), report=report).run()
 
 @pytest.mark.slow
 @pytest.mark.parametrize("part", PARTS)
-def test_a_killed_training_goes_on_to_the_same_weights(part: str, videos: Path, source: Path, tmp_path: Path) -> None:
+def test_a_killed_training_resumes_to_the_same_weights(part: str, videos: Path, source: Path, tmp_path: Path) -> None:
     killed, whole = tmp_path / "killed", tmp_path / "whole"
     with killed_child(KILLED, videos, source, killed, part, said="at 6"):
         pass
-    told: list[Progress] = []
-    PARTS[part](videos, source, killed, report=told.append).run()
-    steps = [progress.step for progress in told if progress.stage == part]
+    reports: list[Progress] = []
+    PARTS[part](videos, source, killed, report=reports.append).run()
+    steps = [progress.step for progress in reports if progress.stage == part]
     assert steps == list(range(5, 11))  # the last checkpoint was at 4
-    assert not [progress for progress in told if progress.stage.startswith("features")]
+    assert not [progress for progress in reports if progress.stage.startswith("features")]
     PARTS[part](videos, source, whole).run()
     resumed, uninterrupted = (
         load_file(folder / "pack" / "steered" / part / "model.safetensors") for folder in (killed, whole)
@@ -189,8 +189,8 @@ def test_an_adapter_learns_in_bfloat16_too(videos: Path, source: Path, tmp_path:
         config = replace(FEW, precision=precision, loop=replace(SOME, steps=4))
         training = adapter_training(videos, source, tmp_path / precision, config)
         training.run()
-        told = json.loads((tmp_path / precision / "adapter.record.json").read_text("utf-8"))
-        losses[precision] = np.array(told["losses"])
+        reports = json.loads((tmp_path / precision / "adapter.record.json").read_text("utf-8"))
+        losses[precision] = np.array(reports["losses"])
     assert (losses["bfloat16"] != losses["float32"]).all()
     np.testing.assert_allclose(losses["bfloat16"], losses["float32"], rtol=0.05)
     kept = load_file(training.folder / "pack" / "steered" / "adapter" / "model.safetensors")
@@ -202,22 +202,22 @@ def test_an_adapter_learns_in_bfloat16_too(videos: Path, source: Path, tmp_path:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("text_dropout", "least", "most"), [(0.0, 0.0, 0.0), (0.3, 0.2, 0.4), (1.0, 1.0, 1.0)])
-def test_words_are_taken_away_from_a_share_of_the_cuts(
+def test_a_share_of_the_crops_has_no_prompt(
     text_dropout: float, least: float, most: float, videos: Path, source: Path, tmp_path: Path
 ) -> None:
     training = adapter_training(videos, source, tmp_path, replace(FEW, batch_size=200, text_dropout=text_dropout))
     training.write_features()
     components = dict(load_components(training.source, "cpu", TRAINING_EXECUTION))
     loss = training.prepare_loss(components, training.new_part(components))
-    heard: list[torch.Tensor] = []
+    received: list[torch.Tensor] = []
 
     def predicted(sample: torch.Tensor, timestep: torch.Tensor, prompts: torch.Tensor, *rest: object) -> torch.Tensor:
-        heard.append(prompts)
+        received.append(prompts)
         return sample
 
     training._backbone.predict = predicted
     loss(0, torch.Generator().manual_seed(3))
-    (prompts,) = heard
+    (prompts,) = received
     (nothing,) = training._backbone.embed_prompts([""])
     share = float(((prompts - nothing).abs() < 1e-4).all(dim=1).float().mean())
     assert least <= share <= most
@@ -239,7 +239,7 @@ training.run()
 
 
 @pytest.mark.slow
-def test_two_processes_learn_what_one_does(videos: Path, source: Path, tmp_path: Path) -> None:
+def test_two_processes_learn_the_same_as_one(videos: Path, source: Path, tmp_path: Path) -> None:
     pytest.importorskip("accelerate", reason="the extra `training` is not installed")
     here = Path(__file__).resolve().parent
     script = tmp_path / "shared.py"
@@ -269,7 +269,7 @@ def test_several_processes_need_accelerate_and_a_batch_to_share(
 
 
 @pytest.mark.slow
-def test_phi_learns_to_read_the_energy(videos: Path, source: Path, tmp_path: Path) -> None:
+def test_phi_learns_to_estimate_the_energy(videos: Path, source: Path, tmp_path: Path) -> None:
     dataset = read_dataset(videos, "vggsound")
     training = PhiTraining(PHI, tmp_path, dataset, read_pack(source), TERMS)
     training.run()
@@ -285,7 +285,7 @@ def test_phi_learns_to_read_the_energy(videos: Path, source: Path, tmp_path: Pat
 
 
 @pytest.mark.slow
-def test_clips_to_judge_by_that_are_all_broken_are_named_and_listed(source: Path, tmp_path: Path, capfd) -> None:
+def test_broken_held_out_clips_are_named_and_listed(source: Path, tmp_path: Path, capfd) -> None:
     videos = write_vggsound_layout(tmp_path / "vggsound", 4, 1)
     for split in ("train", "test"):
         min((videos / split).iterdir()).write_bytes(b"")
@@ -309,19 +309,19 @@ def test_clips_to_judge_by_that_are_all_broken_are_named_and_listed(source: Path
 
 @pytest.mark.slow
 def test_any_family_is_trained_on_two_second_clips(tmp_path: Path) -> None:
-    """Make-An-Audio's geometry and a video encoder of segments, on Greatest Hits' layout."""
+    """The geometry of Make-An-Audio and a video encoder that reads segments, with the layout of Greatest Hits."""
     pack = read_pack(write_untrained_make_an_audio(tmp_path / "made"))
     dataset = read_dataset(write_greatest_hits_layout(tmp_path / "hits", 2), "greatest-hits")
     loop = replace(SOME, steps=2)
     adapter = AdapterTraining(replace(FEW, loop=loop), tmp_path / "a", dataset, pack, TERMS)
     adapter.run()
-    made = ReWaS.from_pretrained(adapter.pack_folder, device="cpu")
-    assert made._components["adapter"].config.frequency_first
+    model = ReWaS.from_pretrained(adapter.pack_folder, device="cpu")
+    assert model._components["adapter"].config.frequency_first
     phi = PhiTraining(replace(PHI, batch_size=2, loop=loop), tmp_path / "p", dataset, pack, TERMS, fine_tune=True)
     phi.run()
     name = phi.names(held_out=False)[0]
     assert phi.log_mels.rows(name).shape == (125, 80)
-    # Five segments of eight tokens in two seconds, and the time of each.
+    # Two seconds have five segments of eight tokens, each with its time.
     assert phi.tokens.rows(name).shape == (40, 33)
     times_frames = [2 + 8 * segment + 2 * token for segment in range(5) for token in range(8)]
     assert phi.tokens.rows(name)[:, -1].tolist() == times_frames
@@ -329,7 +329,7 @@ def test_any_family_is_trained_on_two_second_clips(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_an_adapter_is_fine_tuned_on_two_second_clips(tmp_path: Path) -> None:
-    """It begins with the pack's own adapter: after one small step it is near that, and far from a new one."""
+    """It starts from the adapter of the pack: after one small step it is close to it and far from a new one."""
     pack = read_pack(write_untrained_make_an_audio(tmp_path / "made"))
     dataset = read_dataset(write_greatest_hits_layout(tmp_path / "hits", 2), "greatest-hits")
     once = replace(FEW, loop=replace(SOME, steps=1, learning_rate=1e-3, warmup_steps=0, ema_decay=0.0))
@@ -365,7 +365,7 @@ def test_a_damaged_pack_is_not_trained(videos: Path, source: Path, tmp_path: Pat
 
 def test_the_terms_of_both_packs_are_one_sentence(source: Path, tmp_path: Path) -> None:
     theirs, phi = read_pack(source), TINY.new_phi()
-    made = write_pack_with(
+    written_pack = write_pack_with(
         theirs,
         tmp_path / "steered",
         "phi",
@@ -375,7 +375,7 @@ def test_the_terms_of_both_packs_are_one_sentence(source: Path, tmp_path: Path) 
         controls=("energy",),
         report={"figures": {}, "training_clips": 1, "judged_clips": 1},
     )
-    about = read_pack(made).info
+    about = read_pack(written_pack).info
     assert about.licence == f"CC-BY-4.0; for the pack it is made from: {theirs.info.licence}"
     assert about.permits == f"Any use that names us; for the pack it is made from: {theirs.info.permits}"
 

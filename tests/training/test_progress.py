@@ -1,4 +1,4 @@
-"""How far a training is, and how long it will still take."""
+"""Progress of a training and its remaining time."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rewas_engine.training.progress import Pace, PartCounter
 
 
 class Clock:
-    """Shows what it is set to."""
+    """A clock that is set by hand."""
 
     def __init__(self) -> None:
         self.now_s = 100.0
@@ -29,7 +29,7 @@ class Clock:
     missing=st.integers(0, 1000),
     each_s=st.floats(0.01, 1000),
 )
-def test_what_was_found_finished_tells_nothing_of_the_pace(found: int, made: int, missing: int, each_s: float) -> None:
+def test_parts_finished_earlier_do_not_count_for_the_pace(found: int, made: int, missing: int, each_s: float) -> None:
     clock = Clock()
     pace = Pace(found, clock)
     assert pace.time_left_s(found, found + made + missing) is None
@@ -37,23 +37,23 @@ def test_what_was_found_finished_tells_nothing_of_the_pace(found: int, made: int
     assert pace.time_left_s(found + made, found + made + missing) == pytest.approx(missing * each_s, rel=1e-6)
 
 
-def test_every_stage_that_is_counted_has_a_pace_of_its_own() -> None:
-    clock, told = Clock(), list[Progress]()
-    counting = PartCounter(told.append, clock)
+def test_every_stage_has_its_own_pace() -> None:
+    clock, reports = Clock(), list[Progress]()
+    counting = PartCounter(reports.append, clock)
     for stage, each_s in (("sounds", 3.0), ("pictures", 50.0)):
         for done in range(6, 11):
             clock.now_s += each_s
             counting.report(stage, done, 10)
-    assert [progress.time_left_s for progress in told] == [None, 9, 6, 3, 0, None, 150, 100, 50, 0]
-    assert {progress.loss for progress in told} == {None}
-    assert [(progress.stage, progress.step, progress.total_steps) for progress in told[4:6]] == [
+    assert [progress.time_left_s for progress in reports] == [None, 9, 6, 3, 0, None, 150, 100, 50, 0]
+    assert {progress.loss for progress in reports} == {None}
+    assert [(progress.stage, progress.step, progress.total_steps) for progress in reports[4:6]] == [
         ("sounds", 10, 10),
         ("pictures", 6, 10),
     ]
-    assert [progress.fraction for progress in told[:5]] == [0.6, 0.7, 0.8, 0.9, 1.0]
+    assert [progress.fraction for progress in reports[:5]] == [0.6, 0.7, 0.8, 0.9, 1.0]
 
 
-def test_nobody_has_to_listen() -> None:
+def test_the_callback_is_optional() -> None:
     PartCounter(None).report("sounds", 1, 2)
 
 
@@ -69,14 +69,14 @@ def test_nobody_has_to_listen() -> None:
         (1.0, 0.0, "base: 3 of 9, loss 1.0000"),
     ],
 )
-def test_the_line_says_what_is_known(
+def test_the_line_shows_what_is_known(
     loss: float | None, left_s: float | None, line: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     progress_printer()(Progress("base", 3, 9, 3 / 9, loss=loss, time_left_s=left_s))
     assert capsys.readouterr().err.strip() == line
 
 
-def test_lines_come_now_and_then_and_at_the_end_of_each_stage(
+def test_lines_are_printed_at_intervals_and_at_the_end_of_each_stage(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = Clock()

@@ -1,4 +1,4 @@
-"""Real stages that go on where they were stopped or killed, and those that must not."""
+"""Real stages continue where they were stopped or killed, unless their settings have changed."""
 
 import threading
 from dataclasses import replace
@@ -22,7 +22,7 @@ from rewas_engine.training.progress import TrainingStopped
 
 @pytest.fixture(scope="module")
 def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run's folder with its clips and nothing else; they are made here and not by workers, who start slowly."""
+    """The folder of a run that has only its clips. They are rendered in this process, because workers start slowly."""
     folder = tmp_path_factory.mktemp("clips")
     training = StarterTraining(SMALL, folder)
     for source in (training.sounds, training.pictures):
@@ -46,35 +46,35 @@ def stopped(folder: Path, stage: str, step: int) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("stage", ["picture", "vocoder"])
-def test_a_stopped_stage_does_not_go_on_with_other_settings(stage: str, clips: Path, tmp_path: Path) -> None:
+def test_a_stopped_stage_does_not_continue_with_other_settings(stage: str, clips: Path, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     copytree(clips, folder)
     stopped(folder, stage, 2)
     other = replace(SMALL, **{f"{stage}_batch": 3})
     checkpoint = (folder / f"{stage}.checkpoint").read_bytes()
-    said = rf"{stage}.checkpoint has other settings: {stage}_batch \(2, now 3\)\. Use those settings"
-    with pytest.raises(SettingsError, match=said):
+    message = rf"{stage}.checkpoint has other settings: {stage}_batch \(2, now 3\)\. Use those settings"
+    with pytest.raises(SettingsError, match=message):
         StarterTraining(other, folder).run([stage])
     assert (folder / f"{stage}.checkpoint").read_bytes() == checkpoint
     assert not (folder / f"{stage}.finished").exists()
-    # What another stage is made with does not concern it, nor where it is computed.
-    told: list[int] = []
+    # The settings of other stages and the device do not matter.
+    reports: list[int] = []
     elsewhere = replace(SMALL, device="cpu", joint_width=8, adapter=replace(SMALL.adapter, steps=9))
-    StarterTraining(elsewhere, folder, report=lambda progress: told.append(progress.step)).run([stage])
-    assert told == [3, 4]
+    StarterTraining(elsewhere, folder, report=lambda progress: reports.append(progress.step)).run([stage])
+    assert reports == [3, 4]
     with pytest.raises(SettingsError, match=rf"stage {stage} in .* finished with other settings: {stage}_batch"):
         StarterTraining(other, folder).run()
     StarterTraining(SMALL, folder).run([stage])
 
 
-def test_clips_of_another_number_are_not_trained_on(clips: Path, tmp_path: Path) -> None:
+def test_another_number_of_clips_is_refused(clips: Path, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     copytree(clips, folder)
     with pytest.raises(SettingsError, match="contains clips with other settings; these settings differ: clips"):
         StarterTraining(replace(SMALL, sounds=7), folder).run(["vocoder"])
 
 
-def test_what_a_corpus_is_stays_as_it_was_written(clips: Path) -> None:
+def test_the_settings_file_of_a_corpus_is_not_rewritten(clips: Path) -> None:
     training = StarterTraining(SMALL, clips)
     claims = [(clips / name / "corpus.json").stat() for name in ("sound", "picture")]
     training.write_corpus()
@@ -84,16 +84,16 @@ def test_what_a_corpus_is_stays_as_it_was_written(clips: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("stage", "said"),
+    ("stage", "message"),
     [
         ("base", "The stage base needs the stages corpus, words and codec first."),
         ("vocoder", "The stage vocoder needs the stage corpus first."),
         ("pack", "The stage pack needs the stages corpus, words, codec, base, adapter, vocoder and picture first."),
     ],
 )
-def test_the_command_names_the_stages_that_come_first(stage: str, said: str, tmp_path: Path, capfd) -> None:
+def test_the_command_names_the_stages_that_come_first(stage: str, message: str, tmp_path: Path, capfd) -> None:
     assert run(["train", "starter", "--stage", stage, "-o", str(tmp_path / "run")]) == 2
-    assert said in " ".join(capfd.readouterr().err.split())
+    assert message in " ".join(capfd.readouterr().err.split())
     assert not (tmp_path / "run").exists()
 
 
@@ -110,7 +110,7 @@ StarterTraining(SMALL, Path(sys.argv[4]), report=report).run(["base", "picture"]
 
 
 @pytest.mark.slow
-def test_stages_that_were_killed_end_with_the_same_bytes(clips: Path, tmp_path: Path) -> None:
+def test_killed_stages_end_with_the_same_bytes(clips: Path, tmp_path: Path) -> None:
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     copytree(clips, whole)
     before = StarterTraining(SMALL, whole)
@@ -127,10 +127,10 @@ def test_stages_that_were_killed_end_with_the_same_bytes(clips: Path, tmp_path: 
     with killed_child(KILLED, killed, "picture", said="at 3"):
         assert (killed / "base.finished").is_file()
         assert not (killed / "components" / "phi").exists()
-    told: list[tuple[str, int]] = []
-    finished = StarterTraining(SMALL, killed, report=lambda now: told.append((now.stage, now.step)))
+    reports: list[tuple[str, int]] = []
+    finished = StarterTraining(SMALL, killed, report=lambda now: reports.append((now.stage, now.step)))
     finished.run(["base", "picture"])
-    assert told == [("picture", 3), ("picture", 4)]  # the last checkpoint was at 2
+    assert reports == [("picture", 3), ("picture", 4)]  # the last checkpoint was at 2
 
     kept = {path.relative_to(whole): path.read_bytes() for path in (whole / "components").rglob("*") if path.is_file()}
     assert {path.parts[1] for path in kept} == {"text_projection", "codec", "denoiser", "video_encoder", "phi"}

@@ -1,4 +1,4 @@
-"""One real run through every stage, small enough to finish in seconds; and settings that are refused."""
+"""One small real run through every stage, and settings that are refused."""
 
 import json
 import math
@@ -63,21 +63,21 @@ SMALL = replace(
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[StarterTraining, list[Progress]]:
-    """A run through all stages, and all that it told."""
-    told: list[Progress] = []
-    training = StarterTraining(SMALL, tmp_path_factory.mktemp("run"), report=told.append)
+    """A run through all stages, and its progress reports."""
+    reports: list[Progress] = []
+    training = StarterTraining(SMALL, tmp_path_factory.mktemp("run"), report=reports.append)
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(card, "MEASURED", EvaluationPlan(("energy", "picture"), 1, classes=("drum_hit", "rain")))
         training.run()
-    return training, told
+    return training, reports
 
 
 @pytest.mark.slow
-def test_all_stages_end_in_a_pack_that_makes_sound(trained) -> None:
-    training, told = trained
+def test_all_stages_end_in_a_pack_that_generates_sound(trained) -> None:
+    training, reports = trained
     model = ReWaS.from_pretrained(training.pack_folder, device="cpu")
     assert model.pack.name == "starter"
-    # It is told from the shipped one, and from that of every other run.
+    # The version differs from that of the shipped pack and of every other run.
     assert model.pack.version == f"{VERSION}+{read_pack(training.pack_folder).fingerprint[:8]}"
     verify_files(read_pack(training.pack_folder))
     requested = EnergyCurve(np.full(100, -4, np.float32), 100)
@@ -88,15 +88,15 @@ def test_all_stages_end_in_a_pack_that_makes_sound(trained) -> None:
     assert waveform.shape == (16_000,)
     assert np.isfinite(waveform).all()
     assert waveform.any()
-    names = list(dict.fromkeys(progress.stage for progress in told))
+    names = list(dict.fromkeys(progress.stage for progress in reports))
     assert names[:2] == ["corpus: sounds", "corpus: pictures"]
     assert names[2:8] == ["words", "base", "adapter", "vocoder", "picture", "joint"]
     assert names[8] == "pack: measuring, rendering clips"
     assert all(name.startswith("pack: measuring, ") for name in names[8:])
-    assert [progress.step for progress in told if progress.stage == "adapter"] == [1, 2, 3, 4]
-    learnt = {progress.stage for progress in told if progress.loss is not None}
-    assert learnt == set(names[2:8])
-    assert all(progress.time_left_s is not None for progress in told if progress.stage in learnt)
+    assert [progress.step for progress in reports if progress.stage == "adapter"] == [1, 2, 3, 4]
+    trained_stages = {progress.stage for progress in reports if progress.loss is not None}
+    assert trained_stages == set(names[2:8])
+    assert all(progress.time_left_s is not None for progress in reports if progress.stage in trained_stages)
 
 
 @pytest.mark.slow
@@ -110,7 +110,7 @@ def test_the_pack_is_described_with_its_figures(trained) -> None:
 
 
 @pytest.mark.slow
-def test_every_stage_leaves_its_curve_and_a_sheet_of_samples(trained) -> None:
+def test_every_stage_draws_its_losses_and_a_sample_sheet(trained) -> None:
     training, _ = trained
     for stage in ("base", "adapter", "vocoder", "picture", "joint"):
         for picture in (
@@ -124,19 +124,19 @@ def test_every_stage_leaves_its_curve_and_a_sheet_of_samples(trained) -> None:
 @pytest.mark.slow
 def test_a_finished_run_is_not_run_again(trained) -> None:
     training, _ = trained
-    told: list[Progress] = []
-    StarterTraining(SMALL, training.folder, report=told.append).run()
-    assert told == []
+    reports: list[Progress] = []
+    StarterTraining(SMALL, training.folder, report=reports.append).run()
+    assert reports == []
     assert all((training.folder / f"{stage}.finished").is_file() for stage in STAGES)
 
 
 @pytest.mark.slow
-def test_training_moved_what_it_should_and_nothing_else(trained) -> None:
+def test_training_changes_the_adapter_and_keeps_the_base(trained) -> None:
     training, _ = trained
     denoiser = training._load("denoiser", "UNet2DConditionModel")
     adapter = training._load("adapter", "EnergyAdapter")
     assert any(conv.weight.any() for conv in adapter.zero_convs)
-    # In the pack stands the base that the adapter was trained against.
+    # The pack contains the base that the adapter was trained with.
     exact = Execution(precision="float32")
     packed = ReWaS.from_pretrained(training.pack_folder, device="cpu", execution=exact)._components["denoiser"]
     for name, tensor in denoiser.state_dict().items():
@@ -144,7 +144,7 @@ def test_training_moved_what_it_should_and_nothing_else(trained) -> None:
 
 
 @pytest.mark.slow
-def test_the_pack_holds_words_pictures_and_sounds_together(trained) -> None:
+def test_the_pack_has_a_joint_space_of_text_video_and_sound(trained) -> None:
     training, _ = trained
     model = ReWaS.from_pretrained(training.pack_folder, device="cpu")
     assert model.joint_scorer is not None
@@ -157,7 +157,7 @@ def test_the_pack_holds_words_pictures_and_sounds_together(trained) -> None:
 
 
 @pytest.mark.slow
-def test_a_pack_that_was_cut_off_while_it_was_measured_is_made_again(trained, tmp_path: Path, monkeypatch) -> None:
+def test_a_pack_interrupted_while_it_was_measured_is_written_again(trained, tmp_path: Path, monkeypatch) -> None:
     training, _ = trained
     shutil.copytree(training.folder / "components", tmp_path / "components")
     for path in (training.folder / "began.json", *training.folder.glob("*.finished")):
@@ -178,13 +178,13 @@ def test_a_pack_that_was_cut_off_while_it_was_measured_is_made_again(trained, tm
     assert (cut_off / "README.md").is_file()
     assert read_pack(cut_off).info.name == "starter"
     assert "joint" not in read_pack(cut_off).components
-    # One that was finished is never removed.
+    # A finished pack is never removed.
     (tmp_path / "pack.finished").unlink()
     with pytest.raises(PackError, match="already exists"):
         again.run(["pack"])
 
 
-def test_a_silent_batch_does_not_drown_the_vocoder() -> None:
+def test_a_silent_batch_does_not_dominate_the_vocoder_loss() -> None:
     torch.manual_seed(0)
     vocoder, front_end = SMALL.new_vocoder(), world_front_end()
     generator = torch.Generator().manual_seed(0)
@@ -194,24 +194,24 @@ def test_a_silent_batch_does_not_drown_the_vocoder() -> None:
         return float(vocoder_loss(WaveformCorpus(waveforms), vocoder, front_end, 4, 64)(0, generator.manual_seed(1)))
 
     loud, silent = loss_on(noise), loss_on(torch.zeros_like(noise))
-    # Without a least level it would be thousands of times as much, in each of the windows.
+    # Without a minimum level, each window would count thousands of times as much.
     assert silent < 20 * loud
 
 
-def test_loud_spectra_are_compared_by_their_own_level() -> None:
+def test_loud_spectra_are_compared_relative_to_their_level() -> None:
     generator = torch.Generator().manual_seed(0)
     waveforms = 0.02 * torch.randn(2, 8000, generator=generator)
     real, doubled = _magnitudes(waveforms), _magnitudes(2 * waveforms)
     assert _spectral_distance(real, real, real) == 0
-    # Once for each window: the logarithm of the factor, and the difference as a share of the level.
+    # For each window: the logarithm of the factor, and the difference relative to the level.
     distance = _spectral_distance(doubled, real, real) / len(WINDOWS_SAMPLES)
     assert distance == pytest.approx(math.log(2) + 1, abs=0.03)
-    # Between two draws, too, it is the level of the real sound that counts.
+    # The level of the real sound also counts between two draws.
     assert _spectral_distance(real, doubled, real) == pytest.approx(float(_spectral_distance(doubled, real, real)))
 
 
 @pytest.mark.slow
-def test_the_corpus_is_what_its_stages_need(trained) -> None:
+def test_the_corpus_has_what_its_stages_need(trained) -> None:
     training, _ = trained
     sounds = training._sound_corpus()
     assert sounds.log_mels.shape == (8, 512, 64)
@@ -219,9 +219,9 @@ def test_the_corpus_is_what_its_stages_need(trained) -> None:
     pictures = training.pictures.videos(training.front_end)
     scenes = [sample_scene(training.pictures.first_seed + clip) for clip in range(3)]
     assert any(scene.off_screen for scene in scenes)
-    told = [scene for scene in scenes if scene.is_silent or not scene.off_screen]
-    assert pictures.frames.shape[0] == pictures.energies.shape[0] == len(told) > 0
-    loud = [scene.is_silent or scene.envelope.max() >= 0.65 for scene in told]
+    matching = [scene for scene in scenes if scene.is_silent or not scene.off_screen]
+    assert pictures.frames.shape[0] == pictures.energies.shape[0] == len(matching) > 0
+    loud = [scene.is_silent or scene.envelope.max() >= 0.65 for scene in matching]
     assert pictures.of_known_level is not None
     assert pictures.of_known_level.tolist() == loud
     assert pictures.frames.shape[1] == pictures.energies.shape[1] == 128
@@ -234,7 +234,7 @@ def test_the_corpus_is_what_its_stages_need(trained) -> None:
 
 
 @pytest.mark.slow
-def test_a_corpus_of_other_settings_is_refused(trained) -> None:
+def test_a_corpus_with_other_settings_is_refused(trained) -> None:
     training, _ = trained
     for other in (replace(SMALL, sounds=9), replace(SMALL, seed=2)):
         with pytest.raises(SettingsError, match="clips with other settings"):
@@ -242,7 +242,7 @@ def test_a_corpus_of_other_settings_is_refused(trained) -> None:
 
 
 @pytest.mark.slow
-def test_a_corpus_that_is_stopped_keeps_what_is_made(tmp_path: Path) -> None:
+def test_a_stopped_corpus_keeps_its_finished_clips(tmp_path: Path) -> None:
     cancel = threading.Event()
     cancel.set()
     corpus = WorldCorpus(tmp_path, 2, 0, 77)
@@ -271,7 +271,7 @@ def test_settings_are_read_over_the_defaults(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("sounds = ", "small.toml cannot be read"),
         ("songs = 3", "small.toml sets songs"),
@@ -290,19 +290,19 @@ def test_settings_are_read_over_the_defaults(tmp_path: Path) -> None:
         ("[base]\nlearning_rate = inf", "base in small.toml sets learning_rate"),
     ],
 )
-def test_settings_that_make_no_sense_are_named(text: str, said: str, tmp_path: Path) -> None:
+def test_invalid_settings_are_named(text: str, message: str, tmp_path: Path) -> None:
     path = tmp_path / "small.toml"
     path.write_text(text, "utf-8")
-    with pytest.raises(SettingsError, match=said):
+    with pytest.raises(SettingsError, match=message):
         StarterConfig.read(path)
 
 
-def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match=r"nowhere.toml cannot be read"):
         StarterConfig.read(tmp_path / "nowhere.toml")
 
 
-def test_softened_energies_are_coarse_and_keep_their_place() -> None:
+def test_softened_energies_are_coarse_and_keep_their_times() -> None:
     energies = torch.full((2, 512), -8.0)
     energies[:, 200:260] = -2
     soft = soften_energies(energies)
@@ -315,7 +315,7 @@ def test_softened_energies_are_coarse_and_keep_their_place() -> None:
     assert soften_energies(energies[:0]).shape == (0, 512)
 
 
-def test_augmented_clips_stay_pictures_and_differ() -> None:
+def test_augmented_clips_are_valid_and_differ() -> None:
     frames = torch.rand(4, 6, 32, 32, generator=torch.Generator().manual_seed(0))
     one, other = (augment(frames, torch.Generator().manual_seed(seed)) for seed in (1, 2))
     assert one.shape == frames.shape
@@ -324,12 +324,12 @@ def test_augmented_clips_stay_pictures_and_differ() -> None:
     assert torch.equal(one, augment(frames, torch.Generator().manual_seed(1)))
 
 
-def test_slower_footage_repeats_frames_and_shows_none_too_far_from_its_time() -> None:
+def test_lower_frame_rates_repeat_frames_close_to_their_time() -> None:
     frames = torch.arange(128).reshape(1, 128, 1, 1).expand(64, -1, 2, 2)
     slower = simulate_lower_rates(frames, 25.0, torch.Generator().manual_seed(3))[:, :, 0, 0]
     changed = (slower != frames[:, :, 0, 0]).any(dim=1)
     assert 10 < int(changed.sum()) < 54
-    # At 12 frames a second a frame stands for two and a bit of 25.
+    # At 12 fps, one frame replaces about two frames of 25 fps.
     assert int((slower - frames[:, :, 0, 0]).abs().max()) <= 2
     assert (slower.diff(dim=1) >= 0).all()
     assert ((slower.diff(dim=1) == 0).any(dim=1) == changed).all()

@@ -194,4 +194,6 @@ def test_a_swapped_checkpoint_is_recognised(bare_rewas: Rewas, files: ReleasedFi
 def test_a_missing_checkpoint_is_named(bare_rewas: Rewas, files: ReleasedFiles, tmp_path: Path) -> None:
     result = convert(bare_rewas, files, "-o", tmp_path / "pack", synchformer=tmp_path / "gone.pt")
     assert result.code == BAD_INPUT
-    assert "gone.pt does not exist" in result.json()["error"]["what"]
+    assert (
+        "gone.pt, given as the Synchformer checkpoint (--synchformer), does not exist" in result.json()["error"]["what"]
+    )

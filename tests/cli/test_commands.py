@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
-import time
 from fractions import Fraction
 from pathlib import Path
 
 import opentimelineio as otio
 import pytest
 import soundfile
-from rewas_command import FILM_RATE, Rewas, command, environment
+from rewas_command import FILM_RATE, Rewas, command, environment, press_ctrl_c
 
 pytestmark = pytest.mark.slow
 
@@ -230,20 +228,8 @@ def test_ctrl_c_stops_generate_and_leaves_no_files(
         text=True,
         env=environment(packs, tmp_path),
     )
-    deadline_s = time.monotonic() + 240
-    # The handler is installed once the signal is among those that the process catches.
-    while not _catches_interrupts(process.pid) and process.poll() is None and time.monotonic() < deadline_s:
-        time.sleep(0.01)
-    process.send_signal(signal.SIGINT)
-    output, errors = process.communicate(timeout=240)
+    output, errors = press_ctrl_c(process)
     assert process.returncode == 130, errors
     assert '"CANCELLED"' in output
     assert "Traceback" not in errors
     assert not (tmp_path / "out").exists()
-
-
-def _catches_interrupts(pid: int) -> bool:
-    status = Path(f"/proc/{pid}/status").read_text()
-    caught = next(line for line in status.splitlines() if line.startswith("SigCgt"))
-    # Python itself catches SIGINT from the start, but only the command catches SIGTERM.
-    return bool(int(caught.split()[1], 16) & (1 << (signal.SIGTERM - 1)))

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-import signal
 import subprocess
-import time
 from pathlib import Path
 
 import pytest
-from rewas_command import Rewas, command, environment
+from rewas_command import Rewas, command, environment, press_ctrl_c
 
 QUICK = ("--clips-per-class", 1, "--steps", 1, "--classes", "drum_hit,rain")
 
@@ -80,19 +78,8 @@ def test_ctrl_c_stops_eval_and_leaves_no_files(packs: Path, tmp_path: Path) -> N
         text=True,
         env=environment(packs, tmp_path),
     )
-    deadline_s = time.monotonic() + 240
-    # The handler is installed once the signal is among those that the process catches.
-    while not _catches_termination(process.pid) and process.poll() is None and time.monotonic() < deadline_s:
-        time.sleep(0.01)
-    process.send_signal(signal.SIGINT)
-    output, errors = process.communicate(timeout=240)
+    output, errors = press_ctrl_c(process)
     assert process.returncode == 130, errors
     assert '"CANCELLED"' in output
     assert "Traceback" not in errors
     assert not (tmp_path / "out").exists()
-
-
-def _catches_termination(pid: int) -> bool:
-    status = Path(f"/proc/{pid}/status").read_text()
-    caught = next(line for line in status.splitlines() if line.startswith("SigCgt"))
-    return bool(int(caught.split()[1], 16) & (1 << (signal.SIGTERM - 1)))

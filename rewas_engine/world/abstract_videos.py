@@ -34,12 +34,19 @@ def render_abstract_videos(count: int, frames: int, size: int, seed: int) -> tor
 
 def dead_leaves(rng: np.random.Generator, size: int, leaves: int = _LEAVES) -> FloatArray:
     """Brightness [size, size] in 0..1 of opaque round and angular leaves on top of each other."""
-    y, x = np.mgrid[0:size, 0:size].astype(np.float32) / size
+    whole_y, whole_x = np.mgrid[0:size, 0:size].astype(np.float32) / size
     smallest, largest = 0.015, 0.5
     share = rng.random(leaves)
     picture = np.full((size, size), rng.uniform(0.2, 0.8), np.float32)
     for radius in 1 / np.sqrt(share / largest**2 + (1 - share) / smallest**2):
         across, down, angle = rng.uniform(-0.1, 1.1), rng.uniform(-0.1, 1.1), rng.uniform(0, np.pi)
+        # No leaf reaches further than the corners of a square around its middle.
+        reach = np.sqrt(2) * radius * size + 1
+        rows, columns = (
+            slice(max(0, int(middle * size - reach)), max(0, int(middle * size + reach) + 1))
+            for middle in (down, across)
+        )
+        y, x = whole_y[rows, columns], whole_x[rows, columns]
         along = (x - across) * np.cos(angle) + (y - down) * np.sin(angle)
         aside = (y - down) * np.cos(angle) - (x - across) * np.sin(angle)
         stretch = rng.uniform(0.3, 1.0)
@@ -49,7 +56,7 @@ def dead_leaves(rng: np.random.Generator, size: int, leaves: int = _LEAVES) -> F
             else np.maximum(np.abs(along), np.abs(aside) / stretch) < radius
         )
         shade = rng.uniform(0, 1) + rng.uniform(-0.3, 0.3) * (along / radius)
-        picture[inside] = shade[inside]
+        picture[rows, columns][inside] = shade[inside]
     return picture.clip(0, 1)
 
 

@@ -118,6 +118,8 @@ def _cut_candidates(frames: FrameSequence, reach: int) -> Iterator[tuple[int, Fl
 def _cut_levels(around: FloatArray, place: int) -> float | None:
     """Smallest difference between the frames before and after a position; None if that is not a cut."""
     least = block_difference(around[place - 1], around[place])
+    if least < MIN_CUT_LEVELS:
+        return None
     steps = [number for number in range(1, len(around)) if number != place]
     usual = (
         float(np.median([block_difference(around[number - 1], around[number]) for number in steps])) if steps else 0.0

@@ -4,6 +4,7 @@ PARITY names the folder with all arrays. By default it is next to the repository
 """
 
 import os
+import runpy
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -22,6 +23,7 @@ from rewas_engine.parity.synthetic_weights import recipe_module
 
 ROOT = Path(__file__).resolve().parents[2]
 SUBSET = Path(__file__).parent / "numbers"
+COMMAND = ROOT / "scripts" / "measure" / "parity.py"
 FOLDER = Path(os.environ.get("PARITY") or ROOT.parent / "shared" / "parity")
 needs_all_arrays = pytest.mark.skipif(not (FOLDER / "golden").is_dir(), reason=f"no reference arrays in {FOLDER}")
 both_folders = pytest.mark.parametrize(
@@ -112,11 +114,11 @@ def test_the_command_prints_every_row_of_the_small_run(tmp_path: Path) -> None:
         assert any(line.startswith(row.split(" | ")[0] + " |") for line in documented), row
 
 
-@pytest.mark.slow
-def test_the_command_reports_a_folder_without_arrays(tmp_path: Path) -> None:
-    completed = run_small_check(tmp_path)
-    assert completed.returncode == 2
-    assert f"No reference arrays in {tmp_path}" in completed.stderr
+def test_the_command_reports_a_folder_without_arrays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _, errors = refused_small_check(tmp_path, monkeypatch, capsys)
+    assert f"No reference arrays in {tmp_path}" in errors
 
 
 def test_missing_weights_are_reported() -> None:
@@ -124,22 +126,35 @@ def test_missing_weights_are_reported() -> None:
         golden.tiny_parts(golden.open_arrays(SUBSET, "tiny_unet_adapter"))
 
 
-@pytest.mark.slow
-def test_the_command_names_a_missing_file(tmp_path: Path) -> None:
+def test_the_command_names_a_missing_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "golden").mkdir()
     for file in golden.FILES[:-1]:
         (tmp_path / "golden" / f"{file}.npz").write_bytes((SUBSET / "golden" / f"{file}.npz").read_bytes())
-    completed = run_small_check(tmp_path)
-    assert completed.returncode == 2
-    assert completed.stderr == (
+    output, errors = refused_small_check(tmp_path, monkeypatch, capsys)
+    assert errors == (
         f"The file {tmp_path / 'golden' / golden.FILES[-1]}.npz does not exist. "
         "Provide a complete folder of reference arrays: make parity PARITY=<folder>.\n"
     )
-    assert completed.stdout == ""
+    assert output == ""
+
+
+def refused_small_check(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> tuple[str, str]:
+    """Run the command in this process, check that it refuses the folder, and return its output and its errors."""
+    monkeypatch.setenv("PARITY", str(folder))
+    monkeypatch.setattr(sys, "argv", [str(COMMAND), "--small"])
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_path(str(COMMAND), run_name="__main__")
+    assert ended.value.code == 2
+    captured = capsys.readouterr()
+    return captured.out, captured.err
 
 
 def run_small_check(folder: Path, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
     """Run the command on the arrays of a folder, without the full-size networks."""
     environment = {**os.environ, "PARITY": str(folder), "PYTHONPATH": os.pathsep.join(sys.path)}
-    command = [sys.executable, ROOT / "scripts" / "measure" / "parity.py", "--small", *arguments]
+    command = [sys.executable, COMMAND, "--small", *arguments]
     return subprocess.run(command, capture_output=True, text=True, env=environment, check=False)

@@ -6,6 +6,7 @@ import signal
 import threading
 import uuid
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
 from pathlib import Path
 
@@ -39,6 +40,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def server(folder: Path) -> Iterator[ServerProcess]:
+    """One server for all tests. The last one kills it."""
     with start(folder, folder / "state") as server:
         yield server
 
@@ -49,14 +51,14 @@ def client(server: ServerProcess) -> Iterator[RewasClient]:
         yield client
 
 
-def start(folder: Path, state_dir: Path, port: int = 0, cancel_grace_s: float = 60.0) -> ServerProcess:
+def start(folder: Path, state_dir: Path, port: int = 0) -> ServerProcess:
     return ServerProcess(
         state_dir,
         [folder / "media"],
         port=port,
         packs_dir=folder / "packs",
         default_pack="tiny",
-        cancel_grace_s=cancel_grace_s,
+        cancel_grace_s=3.0,
     )
 
 
@@ -226,78 +228,87 @@ def test_a_signal_in_the_waiting_thread_cancels(client: RewasClient, folder: Pat
         )
 
 
-def test_a_job_fails_after_two_worker_crashes(folder: Path, tmp_path: Path) -> None:
-    with start(folder, tmp_path / "state") as server, server.client() as client:
-        job = submit_and_run(client, folder)
-        (first,) = server.worker_pids()
-        os.kill(first, signal.SIGKILL)
-        job = wait_for(
-            client, job.id, lambda job: job.attempt == 2 and job.stage == rewas_pb2.STAGE_SAMPLE and job.step > 0
-        )
-        (second,) = server.worker_pids()
-        assert second != first
-        os.kill(second, signal.SIGKILL)
-        with pytest.raises(JobFailed, match="worker process ended 2 times") as raised:
-            client.wait(job.id)
+def test_a_write_error_fails_the_job(client: RewasClient, folder: Path, tmp_path: Path) -> None:
+    artifacts = folder / "state" / "artifacts"
+    artifacts.mkdir(exist_ok=True)
+    artifacts.rename(tmp_path / "artifacts")
+    artifacts.write_text("a file where the folder should be")
+    try:
+        with pytest.raises(JobFailed) as raised:
+            client.wait(client.submit(sound(folder / "media" / "shot 7.mp4")).id)
         assert raised.value.kind is ProblemKind.RESOURCES
-        assert not is_running(first)
-        quick = client.wait(client.submit(sound(folder / "media" / "shot 7.mp4")).id)
-        assert quick.state == rewas_pb2.JOB_STATE_SUCCEEDED
+        assert client.get_server_info().worker_ready
+    finally:
+        artifacts.unlink()
+        (tmp_path / "artifacts").rename(artifacts)
 
 
-def test_an_unresponsive_worker_is_killed_after_a_cancel(folder: Path, tmp_path: Path) -> None:
-    with start(folder, tmp_path / "state", cancel_grace_s=0.5) as server, server.client() as client:
-        job = submit_and_run(client, folder)
-        (stopped_worker,) = server.worker_pids()
-        os.kill(stopped_worker, signal.SIGSTOP)
-        assert client.cancel(job.id).state == rewas_pb2.JOB_STATE_CANCELLING
-        with pytest.raises(JobCancelled):
-            client.wait(job.id)
-        assert not is_running(stopped_worker)
+def test_a_job_fails_after_two_worker_crashes(server: ServerProcess, client: RewasClient, folder: Path) -> None:
+    job = submit_and_run(client, folder)
+    (first,) = server.worker_pids()
+    os.kill(first, signal.SIGKILL)
+    job = wait_for(
+        client, job.id, lambda job: job.attempt == 2 and job.stage == rewas_pb2.STAGE_SAMPLE and job.step > 0
+    )
+    (second,) = server.worker_pids()
+    assert second != first
+    os.kill(second, signal.SIGKILL)
+    with pytest.raises(JobFailed, match="worker process ended 2 times") as raised:
+        client.wait(job.id)
+    assert raised.value.kind is ProblemKind.RESOURCES
+    assert not is_running(first)
+    quick = client.wait(client.submit(sound(folder / "media" / "shot 7.mp4")).id)
+    assert quick.state == rewas_pb2.JOB_STATE_SUCCEEDED
 
 
-def test_jobs_continue_after_the_server_was_killed_or_stopped(folder: Path, tmp_path: Path) -> None:
-    server = start(folder, tmp_path / "state")
+def test_an_unresponsive_worker_is_killed_after_a_cancel(
+    server: ServerProcess, client: RewasClient, folder: Path
+) -> None:
+    job = submit_and_run(client, folder)
+    (stopped_worker,) = server.worker_pids()
+    os.kill(stopped_worker, signal.SIGSTOP)
+    assert client.cancel(job.id).state == rewas_pb2.JOB_STATE_CANCELLING
+    with pytest.raises(JobCancelled):
+        client.wait(job.id)
+    assert not is_running(stopped_worker)
+
+
+def test_jobs_and_their_watchers_continue_after_the_server_was_killed_or_stopped(
+    server: ServerProcess, folder: Path
+) -> None:
+    """The last test of this file, because it kills the server."""
     with server.client() as client:
         running = submit_and_run(client, folder)
         waiting = client.submit(sound(folder / "media" / "shot 7.mp4"))
         server.kill()
         with pytest.raises(ServerUnavailable):
             client.get_job(running.id)
-    server = start(folder, tmp_path / "state", port=server.port)
-    with server.client() as client:
+    snapshots: dict[str, list[rewas_pb2.Job]] = {running.id: [], waiting.id: []}
+    with (
+        start(folder, folder / "state", port=server.port) as second,
+        second.client() as client,
+        ThreadPoolExecutor() as pool,
+    ):
         again = wait_for(client, running.id, lambda job: job.attempt == 2 and job.step > 0)
         assert again.revision > running.revision
-        server.stop()
-    with start(folder, tmp_path / "state", port=server.port) as server, server.client() as client:
-        # An orderly stop is not a crash, so the second attempt is repeated.
-        wait_for(client, running.id, lambda job: job.attempt == 2 and job.state == rewas_pb2.JOB_STATE_RUNNING)
-        client.cancel(running.id)
-        assert client.wait(waiting.id).state == rewas_pb2.JOB_STATE_SUCCEEDED
-
-
-def test_a_watcher_reconnects_after_a_restart(folder: Path, tmp_path: Path) -> None:
-    server = start(folder, tmp_path / "state")
-    snapshots: list[rewas_pb2.Job] = []
-    with server.client() as client:
-        job = submit_and_run(client, folder, num_steps=200)
-        ended: list[rewas_pb2.Job] = []
-        watcher = threading.Thread(
-            target=lambda: ended.append(client.wait(job.id, on_snapshot=snapshots.append, reconnect_timeout_s=900))
-        )
-        watcher.start()
-        server.stop()
-        with start(folder, tmp_path / "state", port=server.port):
-            watcher.join(timeout=900)
-            assert [job.state for job in ended] == [rewas_pb2.JOB_STATE_SUCCEEDED]
-    revisions = [snapshot.revision for snapshot in snapshots]
-    assert revisions == sorted(set(revisions))
-
-
-def test_a_write_error_fails_the_job(folder: Path, tmp_path: Path) -> None:
-    with start(folder, tmp_path / "state") as server, server.client() as client:
-        (tmp_path / "state" / "artifacts").write_text("a file where the folder should be")
-        with pytest.raises(JobFailed) as raised:
-            client.wait(client.submit(sound(folder / "media" / "shot 7.mp4")).id)
-        assert raised.value.kind is ProblemKind.RESOURCES
-        assert client.get_server_info().worker_ready
+        watches = {
+            job_id: pool.submit(client.wait, job_id, on_snapshot=received.append, reconnect_timeout_s=300)
+            for job_id, received in snapshots.items()
+        }
+        while not all(snapshots.values()):
+            assert not any(watch.done() for watch in watches.values())
+            threading.Event().wait(0.01)
+        second.stop()
+        with start(folder, folder / "state", port=server.port) as third, third.client() as other_client:
+            # An orderly stop is not a crash, so the second attempt is repeated.
+            wait_for(
+                other_client, running.id, lambda job: job.attempt == 2 and job.state == rewas_pb2.JOB_STATE_RUNNING
+            )
+            other_client.cancel(running.id)
+            with pytest.raises(JobCancelled):
+                watches[running.id].result(timeout=300)
+            assert watches[waiting.id].result(timeout=300).state == rewas_pb2.JOB_STATE_SUCCEEDED
+    for received in snapshots.values():
+        revisions = [snapshot.revision for snapshot in received]
+        assert revisions == sorted(set(revisions))
+        assert received[-1].revision > again.revision

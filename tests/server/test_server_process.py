@@ -29,6 +29,8 @@ from rewas_server.jobs.store import SqliteJobStore
 
 DAMAGED_PACK = 'format = 1\nname = "damaged"\n'
 NEWER_PACK = "format = 99\n"
+NEWEST_FIRST = [f"job {number}" for number in reversed(range(7))]
+"""Names of the jobs that the server lists."""
 
 
 @pytest.fixture(scope="module")
@@ -40,11 +42,17 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name, text in (("damaged", DAMAGED_PACK), ("newer", NEWER_PACK)):
         (folder / "packs" / name).mkdir(parents=True)
         (folder / "packs" / name / "pack.toml").write_text(text)
+    store = SqliteJobStore(folder / "state" / "jobs.sqlite3")
+    for name in reversed(NEWEST_FIRST):
+        job = store.add(lifecycle.create_job(name, name), rewas_pb2.SubmitJobRequest(idempotency_key=name))
+        store.update(job.id, lifecycle.request_cancel)
+    store.close()
     return folder
 
 
 @pytest.fixture(scope="module")
 def server(folder: Path) -> Iterator[ServerProcess]:
+    """One server for most tests. The last one kills it."""
     with ServerProcess(folder / "state", [folder / "media"], packs_dir=folder / "packs") as server:
         yield server
 
@@ -119,7 +127,7 @@ def test_unusable_packs_are_refused(client: RewasClient, folder: Path, name: str
 def test_media_are_checked_when_a_job_is_submitted(client: RewasClient, folder: Path) -> None:
     missing = get_refusal(client, sound(folder / "media" / "gone.mov"))
     assert (missing.kind, "gone.mov" in missing.what) in {(ProblemKind.MEDIA, True), (ProblemKind.PACK, False)}
-    assert list(client.list_jobs()) == []
+    assert [job.name for job in client.list_jobs()] == NEWEST_FIRST
 
 
 @pytest.mark.parametrize(
@@ -293,24 +301,16 @@ def test_a_client_of_an_older_contract_gets_one_clear_sentence(server: ServerPro
             assert problem.remedy == "Install the same version of ReWaS NLE on both sides."
 
 
-def test_jobs_are_listed_in_pages(tmp_path: Path) -> None:
-    store = SqliteJobStore(tmp_path / "state" / "jobs.sqlite3")
-    for number in range(7):
-        name = f"job {number}"
-        job = store.add(lifecycle.create_job(name, name), rewas_pb2.SubmitJobRequest(idempotency_key=name))
-        store.update(job.id, lifecycle.request_cancel)
-    store.close()
-    newest_first = [f"job {number}" for number in reversed(range(7))]
-    with ServerProcess(tmp_path / "state", [tmp_path]) as server, server.client() as client:
-        for page_size in (1, 3, 7, 100):
-            assert [job.name for job in client.list_jobs(page_size=page_size)] == newest_first
-        with grpc.insecure_channel(server.address) as channel:
-            stub = rewas_pb2_grpc.RewasServiceStub(channel)
-            first = stub.ListJobs(rewas_pb2.ListJobsRequest(page_size=3))
-            assert [job.name for job in first.jobs] == newest_first[:3]
-            rest = stub.ListJobs(rewas_pb2.ListJobsRequest(page_size=1000, page_token=first.next_page_token))
-            assert [job.name for job in rest.jobs] == newest_first[3:]
-            assert rest.next_page_token == ""
+def test_jobs_are_listed_in_pages(server: ServerProcess, client: RewasClient) -> None:
+    for page_size in (1, 3, 7, 100):
+        assert [job.name for job in client.list_jobs(page_size=page_size)] == NEWEST_FIRST
+    with grpc.insecure_channel(server.address) as channel:
+        stub = rewas_pb2_grpc.RewasServiceStub(channel)
+        first = stub.ListJobs(rewas_pb2.ListJobsRequest(page_size=3))
+        assert [job.name for job in first.jobs] == NEWEST_FIRST[:3]
+        rest = stub.ListJobs(rewas_pb2.ListJobsRequest(page_size=1000, page_token=first.next_page_token))
+        assert [job.name for job in rest.jobs] == NEWEST_FIRST[3:]
+        assert rest.next_page_token == ""
 
 
 def test_packs_are_listed_in_pages(server: ServerProcess, client: RewasClient) -> None:
@@ -368,27 +368,6 @@ def test_a_signal_stops_server_and_worker_and_the_server_never_loads_torch(
 
 
 @pytest.mark.slow
-def test_the_worker_exits_when_the_server_is_killed(tmp_path: Path) -> None:
-    server = ServerProcess(tmp_path / "state", [tmp_path])
-    with server.client() as client:
-        wait_until_worker_is_ready(client)
-    (worker,) = server.worker_pids()
-    server.kill()
-    poll(lambda: not is_running(worker))
-
-
-@pytest.mark.slow
-def test_an_idle_worker_that_dies_is_replaced(tmp_path: Path) -> None:
-    with ServerProcess(tmp_path / "state", [tmp_path]) as server, server.client() as client:
-        wait_until_worker_is_ready(client)
-        (first,) = server.worker_pids()
-        os.kill(first, signal.SIGKILL)
-        poll(lambda: not client.get_server_info().worker_ready or server.worker_pids() not in ([], [first]))
-        wait_until_worker_is_ready(client)
-        assert server.worker_pids() not in ([], [first])
-
-
-@pytest.mark.slow
 def test_two_servers_do_not_share_a_port_or_a_state_folder(server: ServerProcess, folder: Path, tmp_path: Path) -> None:
     assert str(server.port) in ServerProcess(tmp_path / "state", port=server.port).refusal
     assert "Another ReWaS server" in ServerProcess(folder / "state").refusal
@@ -403,6 +382,25 @@ def test_the_server_process_does_not_import_torch() -> None:
     code = "import sys, rewas_server.grpc.app, rewas_server.worker.run; print('torch' in sys.modules)"
     completed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert completed.stdout.strip() == "False"
+
+
+@pytest.mark.slow
+def test_an_idle_worker_that_dies_is_replaced(server: ServerProcess, client: RewasClient) -> None:
+    wait_until_worker_is_ready(client)
+    (first,) = server.worker_pids()
+    os.kill(first, signal.SIGKILL)
+    poll(lambda: not client.get_server_info().worker_ready or server.worker_pids() not in ([], [first]))
+    wait_until_worker_is_ready(client)
+    assert server.worker_pids() not in ([], [first])
+
+
+@pytest.mark.slow
+def test_the_worker_exits_when_the_server_is_killed(server: ServerProcess, client: RewasClient) -> None:
+    """The last test of this file, because it kills the server."""
+    wait_until_worker_is_ready(client)
+    (worker,) = server.worker_pids()
+    server.kill()
+    poll(lambda: not is_running(worker))
 
 
 def wait_until_worker_is_ready(client: RewasClient) -> None:

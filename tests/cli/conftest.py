@@ -52,8 +52,19 @@ def rewas(packs: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rew
     variables = environment(packs, home)
     warm = WarmProcess(packs / "starter", variables)
 
-    def run(*arguments: object, cwd: Path | None = None, **more: str) -> CommandResult:
-        return CommandResult(*warm.run([*map(str, arguments)], {**variables, **more}, cwd, timeout_s=300))
+    def run(
+        *arguments: object,
+        cwd: Path | None = None,
+        press_ctrl_c: bool = False,
+        file_size_limit_bytes: int | None = None,
+        **more: str,
+    ) -> CommandResult:
+        return CommandResult(
+            *warm.run(
+                [*map(str, arguments)], {**variables, **more}, cwd, timeout_s=300,
+                press_ctrl_c=press_ctrl_c, file_size_limit_bytes=file_size_limit_bytes,
+            )
+        )  # fmt: skip
 
     yield run
     warm.close()

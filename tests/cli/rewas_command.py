@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -85,18 +84,20 @@ def write_clip(path: Path, frames: int, rate: Fraction = FILM_RATE, sound: bool 
     return path
 
 
-def press_ctrl_c(process: subprocess.Popen[str]) -> tuple[str, str]:
-    """Send SIGINT once the command handles it, and wait for its end. Returns standard output and standard error."""
+def interrupt_when_handled(pid: int) -> None:
+    """Send SIGINT to a child process that runs the command, once the command handles it."""
     deadline_s = time.monotonic() + 240
     # The handler is installed once the signal is among those that the process catches.
-    while not _handles_signals(process.pid) and process.poll() is None and time.monotonic() < deadline_s:
+    while not _handles_signals(pid) and time.monotonic() < deadline_s:
         time.sleep(0.01)
-    process.send_signal(signal.SIGINT)
-    return process.communicate(timeout=240)
+    os.kill(pid, signal.SIGINT)
 
 
 def _handles_signals(pid: int) -> bool:
+    """Whether the command handles signals, or has ended and waits for its parent."""
     status = Path(f"/proc/{pid}/status").read_text()
+    if "State:\tZ" in status:
+        return True
     caught = next(line for line in status.splitlines() if line.startswith("SigCgt"))
     # Python itself catches SIGINT from the start, but only the command catches SIGTERM.
     return bool(int(caught.split()[1], 16) & (1 << (signal.SIGTERM - 1)))

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import subprocess
 from fractions import Fraction
 from pathlib import Path
 
 import opentimelineio as otio
 import pytest
 import soundfile
-from rewas_command import FILM_RATE, Rewas, command, environment, press_ctrl_c
+from rewas_command import FILM_RATE, Rewas
 
 pytestmark = pytest.mark.slow
 
@@ -205,31 +204,14 @@ def test_a_server_refuses_with_the_same_message(rewas: Rewas, media: Path, serve
 
 @pytest.mark.parametrize("on_server", [False, True])
 def test_ctrl_c_stops_generate_and_leaves_no_files(
-    packs: Path, media: Path, server: str, tmp_path: Path, on_server: bool
+    rewas: Rewas, media: Path, server: str, tmp_path: Path, on_server: bool
 ) -> None:
     where = ("--server", server) if on_server else ()
-    process = subprocess.Popen(
-        command(
-            "generate",
-            media / "ball.mp4",
-            "--prompt",
-            "rain",
-            "--steps",
-            1000,
-            "--takes",
-            16,
-            "-o",
-            tmp_path / "out",
-            *where,
-            "--json",
-        ),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=environment(packs, tmp_path),
-    )
-    output, errors = press_ctrl_c(process)
-    assert process.returncode == 130, errors
-    assert '"CANCELLED"' in output
-    assert "Traceback" not in errors
+    result = rewas(
+        "generate", media / "ball.mp4", "--prompt", "rain", "--steps", 1000, "--takes", 16, "-o", tmp_path / "out",
+        *where, "--json", press_ctrl_c=True,
+    )  # fmt: skip
+    assert result.code == 130, result.errors
+    assert '"CANCELLED"' in result.output
+    assert "Traceback" not in result.errors
     assert not (tmp_path / "out").exists()

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from pathlib import Path
 
 import pytest
-from rewas_command import Rewas, command, environment, press_ctrl_c
+from rewas_command import Rewas
 
 QUICK = ("--clips-per-class", 1, "--steps", 1, "--classes", "drum_hit,rain")
 
@@ -70,16 +69,9 @@ def test_settings_out_of_range_are_refused(rewas: Rewas, tmp_path: Path) -> None
 
 
 @pytest.mark.slow
-def test_ctrl_c_stops_eval_and_leaves_no_files(packs: Path, tmp_path: Path) -> None:
-    process = subprocess.Popen(
-        command("eval", "--pack", "starter", "--steps", 1000, "-o", tmp_path / "out", "--json"),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=environment(packs, tmp_path),
-    )
-    output, errors = press_ctrl_c(process)
-    assert process.returncode == 130, errors
-    assert '"CANCELLED"' in output
-    assert "Traceback" not in errors
+def test_ctrl_c_stops_eval_and_leaves_no_files(rewas: Rewas, tmp_path: Path) -> None:
+    result = rewas("eval", "--pack", "starter", "--steps", 1000, "-o", tmp_path / "out", "--json", press_ctrl_c=True)
+    assert result.code == 130, result.errors
+    assert '"CANCELLED"' in result.output
+    assert "Traceback" not in result.errors
     assert not (tmp_path / "out").exists()

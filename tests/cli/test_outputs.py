@@ -3,33 +3,25 @@
 from __future__ import annotations
 
 import os
-import resource
 import subprocess
 from pathlib import Path
 
 import pytest
-from rewas_command import CommandResult, Rewas, command, environment
+from rewas_command import Rewas, command, environment
 from test_bad_input import assert_only_files, assert_refused
 
 FAILED_WORK = 1
 
 
 @pytest.mark.slow
-def test_a_full_disk_is_reported_in_one_sentence_and_leaves_no_files(packs: Path, media: Path, tmp_path: Path) -> None:
-    def limit_file_size() -> None:
-        # For the program, a file size limit looks like a full disk.
-        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
-
-    completed = subprocess.run(
-        command(
-            "generate", media / "ball.mp4", "-p", "rain", "--steps", 1, "--seed", 7, "-o", tmp_path / "out", "--json"
-        ),
-        capture_output=True, text=True, timeout=300, env=environment(packs, tmp_path / "home"),
-        preexec_fn=limit_file_size,
+def test_a_full_disk_is_reported_in_one_sentence_and_leaves_no_files(rewas: Rewas, media: Path, tmp_path: Path) -> None:
+    # For the program, a file size limit looks like a full disk.
+    result = rewas(
+        "generate", media / "ball.mp4", "-p", "rain", "--steps", 1, "--seed", 7, "-o", tmp_path / "out", "--json",
+        file_size_limit_bytes=100_000,
     )  # fmt: skip
-    result = CommandResult(completed.returncode, completed.stdout, completed.stderr)
     assert_refused(result, "ball primary take 1 seed 7.wav cannot be written", code=FAILED_WORK)
-    assert len(completed.stderr.splitlines()) == 1
+    assert len(result.errors.splitlines()) == 1
     assert_only_files(tmp_path)
 
 

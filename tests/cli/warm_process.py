@@ -11,6 +11,7 @@ import importlib
 import json
 import os
 import pkgutil
+import resource
 import signal
 import subprocess
 import sys
@@ -20,6 +21,8 @@ import traceback
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any, NoReturn
+
+from rewas_command import interrupt_when_handled
 
 CLOSE_WITHIN_S = 60
 
@@ -37,9 +40,25 @@ class WarmProcess:
         self._read_answer()
 
     def run(
-        self, arguments: Sequence[str], environment: Mapping[str, str], folder: Path | None, timeout_s: float
+        self,
+        arguments: Sequence[str],
+        environment: Mapping[str, str],
+        folder: Path | None,
+        timeout_s: float,
+        *,
+        press_ctrl_c: bool = False,
+        file_size_limit_bytes: int | None = None,
     ) -> tuple[int, str, str]:
-        """Run `rewas` with these arguments; return its exit code, standard output and standard error."""
+        """Run `rewas` with these arguments; return its exit code, standard output and standard error.
+
+        Args:
+            arguments: What follows `rewas`.
+            environment: All its variables.
+            folder: Working directory; the current one if None.
+            timeout_s: After this time it is killed.
+            press_ctrl_c: Whether to send SIGINT once the command handles it.
+            file_size_limit_bytes: The most that it may write to one file, as on a disk that is full.
+        """
         with tempfile.TemporaryDirectory() as temporary:
             output, errors = Path(temporary, "output"), Path(temporary, "errors")
             request = {
@@ -49,6 +68,8 @@ class WarmProcess:
                 "output": str(output),
                 "errors": str(errors),
                 "timeout_s": timeout_s,
+                "press_ctrl_c": press_ctrl_c,
+                "file_size_limit_bytes": file_size_limit_bytes,
             }
             assert self._process.stdin is not None
             self._process.stdin.write(json.dumps(request) + "\n")
@@ -87,6 +108,8 @@ def serve_requests(pack: Path) -> None:
         if child == 0:
             answers.close()
             run_command(request)
+        if request["press_ctrl_c"]:
+            interrupt_when_handled(child)
         print(json.dumps({"code": wait_for(child, request["timeout_s"])}), file=answers, flush=True)
 
 
@@ -121,6 +144,8 @@ def run_command(request: dict[str, Any]) -> NoReturn:
         os.environ.clear()
         os.environ.update(request["environment"])
         os.chdir(request["folder"])
+        if request["file_size_limit_bytes"] is not None:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (request["file_size_limit_bytes"],) * 2)
         sys.argv[1:] = request["arguments"]
         from rewas_cli.main import main
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -40,6 +41,27 @@ def loaded(packs: Path) -> Loaded:
         return models[name]
 
     return load
+
+
+def context_of(kind: str, loaded: Loaded, folder: Path) -> WorkContext:
+    model = loaded("starter" if kind in ("conflict", "checked sound", "textured sound") else "tiny")
+    return WorkContext(lambda name: model, "tiny", folder / "stems", lambda url, uploaded: Path(url))
+
+
+@pytest.fixture(scope="module")
+def complete_reports(
+    loaded: Loaded, media: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[str], list[Progress]]:
+    """Returns the reports of work that is not cancelled; each kind is done once."""
+
+    @functools.cache
+    def do(kind: str) -> list[Progress]:
+        reports: list[Progress] = []
+        context = context_of(kind, loaded, tmp_path_factory.mktemp("complete"))
+        run_work(parse_request(work(kind, media)), context, on_progress=reports.append, cancel=threading.Event())
+        return reports
+
+    return do
 
 
 def clip_json(media: Path) -> str:
@@ -141,16 +163,13 @@ def work(kind: str, media: Path) -> rewas_pb2.SubmitJobRequest:
     ],
 )
 def test_cancelling_at_any_stage_leaves_no_files(
-    loaded: Loaded, media: Path, tmp_path: Path, kind: str, stage: str, last: bool
-) -> None:
+    loaded: Loaded, complete_reports: Callable[[str], list[Progress]],
+    media: Path, tmp_path: Path, kind: str, stage: str, last: bool,
+) -> None:  # fmt: skip
     """last: whether to cancel at the last report of the stage instead of the first."""
-    reports: list[Progress] = []
-    request = parse_request(work(kind, media))
-    model = loaded("starter" if kind in ("conflict", "checked sound", "textured sound") else "tiny")
-    context = WorkContext(lambda name: model, "tiny", tmp_path / "a" / "b" / "stems", lambda url, uploaded: Path(url))
-    run_work(request, context, on_progress=reports.append, cancel=threading.Event())
-    of_stage = [number for number, progress in enumerate(reports) if progress.stage == stage]
-    stop_at, received, cancel = of_stage[-1 if last else 0], [], threading.Event()
+    of_stage = [number for number, progress in enumerate(complete_reports(kind)) if progress.stage == stage]
+    received: list[Progress] = []
+    stop_at, cancel = of_stage[-1 if last else 0], threading.Event()
 
     def listen(progress: Progress) -> None:
         assert not cancel.is_set(), "the work continued after it was cancelled"
@@ -158,9 +177,8 @@ def test_cancelling_at_any_stage_leaves_no_files(
         if len(received) == stop_at + 1:
             cancel.set()
 
-    empty = tmp_path / "empty"
-    empty.mkdir()
-    context = WorkContext(context.engine, "tiny", empty / "c" / "d" / "stems", context.locate_media)
+    context = context_of(kind, loaded, tmp_path / "c" / "d")
     with pytest.raises(Cancelled):
-        run_work(request, context, on_progress=listen, cancel=cancel)
-    assert list(empty.iterdir()) == []
+        run_work(parse_request(work(kind, media)), context, on_progress=listen, cancel=cancel)
+    assert received[-1].stage == stage
+    assert list(tmp_path.iterdir()) == []

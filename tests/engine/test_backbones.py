@@ -184,7 +184,11 @@ def test_an_external_family_is_loaded_and_generates_sound(tones_registered, tone
 
 @pytest.mark.slow
 def test_the_family_of_an_installed_package_is_found_by_every_command(
-    tones_pack: Path, long_clip: Path, tmp_path: Path
+    tones_pack: Path,
+    long_clip: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     """In a real process, which finds the family only through the metadata of the package."""
     installed = tmp_path / "tones_family-1.0.dist-info"
@@ -194,21 +198,22 @@ def test_the_family_of_an_installed_package_is_found_by_every_command(
     here = Path(__file__).resolve().parent
     paths = [tmp_path, here, ROOT, ROOT / "proto", ROOT / "server"]
     variables = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, paths)), "REWAS_PACKS": str(tones_pack.parent)}
-
-    def rewas(*arguments: object) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "rewas_cli.main", *map(str, arguments)]
-        return subprocess.run(command, text=True, capture_output=True, env=variables, check=False)
-
-    assert "hum" in rewas("packs", "list").stdout
-    generate = ("generate", long_clip, "--pack", "hum", "--prompt", "hum", "--duration", "2.5", "--output", tmp_path)
-    completed = rewas(*generate)
+    generate = ["generate", str(long_clip), "--pack", "hum", "--prompt", "hum", "--duration", "2.5"]
+    generate += ["--output", str(tmp_path)]
+    program = (
+        "import sys; from rewas_cli.main import run\n"
+        "assert run(['packs', 'list']) == 0; print('--- listed'); sys.exit(run(sys.argv[1:]))"
+    )
+    command = [sys.executable, "-c", program, *generate]
+    completed = subprocess.run(command, text=True, capture_output=True, env=variables, check=False)
     assert completed.returncode == 0, completed.stderr
+    assert "hum" in completed.stdout.partition("--- listed")[0]
     (wav,) = tmp_path.glob("*.wav")
     assert soundfile.info(wav).frames == 120_000
-    variables["PYTHONPATH"] = os.pathsep.join(map(str, paths[1:]))
-    failed = rewas(*generate)
-    assert failed.returncode != 0
-    assert "family of packs tones is unknown" in failed.stderr
+    # In this process the package is not installed.
+    monkeypatch.setenv("REWAS_PACKS", str(tones_pack.parent))
+    assert run(generate) != 0
+    assert "family of packs tones is unknown" in capsys.readouterr().err
 
 
 def test_a_pack_of_an_unknown_family_is_refused(tones_pack: Path) -> None:

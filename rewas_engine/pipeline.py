@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from rewas_engine.checks import check_seed, check_takes, validate_prompt
 from rewas_engine.conditioning.controls import measure_log_mel_texture
-from rewas_engine.conditioning.mel import AudioFrontEnd, MelConfig, normalise
+from rewas_engine.conditioning.levels import normalise
+from rewas_engine.conditioning.mel import AudioFrontEnd, MelConfig
 from rewas_engine.conditioning.windows import SoundWindow
 from rewas_engine.curves.energy import EnergyCurve, FloatArray
 from rewas_engine.curves.texture import TextureCurve

@@ -111,12 +111,3 @@ class AudioFrontEnd:
         The waveform is padded as in `encode`.
         """
         return EnergyCurve(self.encode(waveform).mean(dim=-1).numpy(), self.config.frame_rate_hz, source)
-
-
-def normalise(waveform: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Remove the offset of a waveform and scale its peak to 0.5, as for training. Silence stays silence."""
-    centred = np.asarray(waveform - waveform.mean(), np.float32)
-    # In place, since an hour of sound is large.
-    centred /= max(centred.max(), -centred.min()) + 1e-8
-    centred *= 0.5
-    return centred

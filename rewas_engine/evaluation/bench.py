@@ -14,7 +14,8 @@ import torch
 from numpy.typing import NDArray
 
 from rewas_engine.conditioning.controls import Controls
-from rewas_engine.conditioning.mel import AudioFrontEnd, normalise
+from rewas_engine.conditioning.levels import normalise
+from rewas_engine.conditioning.mel import AudioFrontEnd
 from rewas_engine.curves.energy import FloatArray
 from rewas_engine.errors import Cancelled, PackError
 from rewas_engine.evaluation.judge import Judge

@@ -9,7 +9,7 @@ from fractions import Fraction
 import numpy as np
 from numpy.typing import NDArray
 
-from rewas_engine.conditioning.mel import normalise
+from rewas_engine.conditioning.levels import normalise
 from rewas_engine.curves.energy import EnergyCurve, FloatArray, energy_agreement
 from rewas_engine.evaluation.bench import Watch
 from rewas_engine.evaluation.curve_agreement import Agreement, agreement, mean_note, summary

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rewas_engine.conditioning.mel import normalise
+from rewas_engine.conditioning.levels import normalise
 from rewas_engine.curves.energy import FloatArray
 from rewas_engine.errors import PackError, SettingsError
 from rewas_engine.matching.embedding import JointScorer

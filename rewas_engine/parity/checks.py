@@ -13,7 +13,8 @@ import torch
 from numpy.typing import NDArray
 
 from rewas_engine.conditioning.controls import energy_hint
-from rewas_engine.conditioning.mel import AudioFrontEnd, MelConfig, normalise
+from rewas_engine.conditioning.levels import normalise
+from rewas_engine.conditioning.mel import AudioFrontEnd, MelConfig
 from rewas_engine.conversion.checkpoints import Checkpoint
 from rewas_engine.conversion.parts import ModuleTensors, released_parts
 from rewas_engine.conversion.sizes import ReleasedSizes, released_schedule

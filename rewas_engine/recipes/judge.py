@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from rewas_engine.conditioning.mel import normalise
+from rewas_engine.conditioning.levels import normalise
 from rewas_engine.curves.energy import SILENCE_NATS
 from rewas_engine.errors import SettingsError
 from rewas_engine.evaluation.judge import FIGURES_FILE, Judge, accuracy, class_accuracies, confusion

@@ -11,7 +11,8 @@ from fractions import Fraction
 import torch
 
 from rewas_engine.conditioning.controls import measure_log_mel_texture
-from rewas_engine.conditioning.mel import AudioFrontEnd, normalise
+from rewas_engine.conditioning.levels import normalise
+from rewas_engine.conditioning.mel import AudioFrontEnd
 from rewas_engine.curves.energy import EnergyCurve, FloatArray, energy_agreement
 from rewas_engine.curves.silence import find_silence, mute_gaps
 from rewas_engine.curves.texture import texture_error

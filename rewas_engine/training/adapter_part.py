@@ -99,29 +99,37 @@ def adapter_part_loss(
         )
         prompt_rows = batches.prompt_rows(chosen) * (processes.part(prompt_draws) >= config.text_dropout)
         given = processes.part(hint_draws) >= config.hint_dropout
+        encoded = _encode(backbone, batches, log_mels, given)
         return _error(
-            backbone, batches, log_mels, prompt_rows, given, processes.part(noise), processes.part(timesteps), precision
+            backbone, batches, encoded, prompt_rows, processes.part(noise), processes.part(timesteps), precision
         )
 
     return loss_of
 
 
+@torch.no_grad()
+def _encode(
+    backbone: Backbone, batches: AdapterBatches, log_mels: NDArray[np.float32], given: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Latents and hints of log-mels; a hint contains the energy where `given` is true."""
+    device = batches.prompts.device
+    batch_log_mels = torch.from_numpy(log_mels).to(device)
+    latents = backbone.encode(batch_log_mels)
+    energies = soften_energies(batch_log_mels.mean(dim=-1))
+    return latents, backbone.hints(energy_controls(energies, given.to(device)))
+
+
 def _error(
     backbone: Backbone,
     batches: AdapterBatches,
-    log_mels: NDArray[np.float32],
+    encoded: tuple[torch.Tensor, torch.Tensor],
     prompt_rows: torch.Tensor,
-    given: torch.Tensor,
     noise: torch.Tensor,
     timesteps: torch.Tensor,
     precision: torch.dtype,
 ) -> torch.Tensor:
     device, schedule = batches.prompts.device, backbone.schedule
-    with torch.no_grad():
-        batch_log_mels = torch.from_numpy(log_mels).to(device)
-        latents = backbone.encode(batch_log_mels)
-        energies = soften_energies(batch_log_mels.mean(dim=-1))
-        hints = backbone.hints(energy_controls(energies, given.to(device)))
+    latents, hints = encoded
     noise, timesteps = noise.to(device), timesteps.to(device)
     noisy = schedule.add_noise(latents, noise, timesteps)
     with torch.autocast(torch.device(device).type, precision, enabled=precision != torch.float32):
@@ -154,19 +162,18 @@ def evaluate_adapter(
     log_mels = np.stack([batches.cut(name, None) for name in names])
     generator = torch.Generator().manual_seed(0)
     last = backbone.schedule.config.num_train_timesteps - 1
+    everything = torch.ones(len(names), dtype=torch.bool)
+    parts = [slice(first, first + config.batch_size) for first in range(0, len(names), config.batch_size)]
+    encoded = [_encode(backbone, batches, log_mels[part], everything[part]) for part in parts]
     losses = []
     for level in range(EVALUATION_TIMESTEPS):
         noise, timesteps = draw_noise(
             (len(names), *backbone.latent_shape(batches.window.frames)), backbone.schedule, generator
         )
         timesteps = torch.full_like(timesteps, (2 * level + 1) * last // (2 * EVALUATION_TIMESTEPS))
-        everything = torch.ones(len(names), dtype=torch.bool)
-        for first in range(0, len(names), config.batch_size):
-            part = slice(first, first + config.batch_size)
+        for part, clips in zip(parts, encoded, strict=True):
             rows = batches.prompt_rows(names[part])
-            loss = _error(
-                backbone, batches, log_mels[part], rows, everything[part], noise[part], timesteps[part], torch.float32
-            )
+            loss = _error(backbone, batches, clips, rows, noise[part], timesteps[part], torch.float32)
             losses.append(float(loss))
     sounds = SoundGenerator(backbone, front_end, batches.window, device)
     settings = SamplingSettings(config.judged_steps, 1.0, 1.0, 0.0, precision=config.precision)

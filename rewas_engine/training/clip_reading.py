@@ -8,7 +8,8 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
-from rewas_engine.conditioning.mel import AudioFrontEnd, normalise
+from rewas_engine.conditioning.levels import normalise
+from rewas_engine.conditioning.mel import AudioFrontEnd
 from rewas_engine.energy_estimation.estimator import EnergyEstimator
 from rewas_engine.errors import MediaError
 from rewas_engine.media.audio import read_audio

@@ -13,24 +13,23 @@ import torch
 from numpy.typing import NDArray
 
 from rewas_engine.conditioning.controls import onset_track
-from rewas_engine.conditioning.mel import AudioFrontEnd, MelConfig, normalise
-from rewas_engine.runtime.atomic_files import save_array_atomic, write_text_atomic
+from rewas_engine.conditioning.mel import AudioFrontEnd, MelConfig
+from rewas_engine.runtime.atomic_files import save_array_atomic
 from rewas_engine.runtime.progress import CancelSignal
 from rewas_engine.training.caption_embeddings import embed_captions
 from rewas_engine.training.clip_sources import ReportShards
 from rewas_engine.training.clip_workers import worker_pool
+from rewas_engine.training.corpus_shards import FULL_SCALE, shard_path, write_shard
 from rewas_engine.training.folder_settings import FolderSettings
 from rewas_engine.training.picture_labels import label_scenes
 from rewas_engine.training.picture_stage import PictureCorpus
 from rewas_engine.training.progress import TrainingStopped
 from rewas_engine.training.stages import SoundCorpus
 from rewas_engine.training.vocoder_stage import WaveformCorpus
-from rewas_engine.world import FRAME_RATE, FRAME_SIZE, SAMPLE_RATE_HZ, Scene, render_sound, sample_scene
-from rewas_engine.world.video import render_brightness
+from rewas_engine.world import FRAME_RATE, SAMPLE_RATE_HZ, Scene, sample_scene
 
 SETTINGS_FILE = "corpus.json"
 SHARD_CLIPS = 250
-FULL_SCALE = 32767
 WEAKEST_PEAK = 0.65
 """Smallest peak intensity at which a scene's video shows how loud its sound is."""
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)
@@ -65,8 +64,8 @@ class WorldCorpus:
         self._folder_settings.ensure()
         missing = self._missing()
         with worker_pool(workers) as pool:
-            make = partial(_write_shard, str(self.folder), self.clips, self.pictures, self.first_seed)
-            for count, _ in enumerate(pool.map(make, missing), start=1):
+            make = partial(write_shard, self.folder, self.pictures, self.first_seed)
+            for count, _ in enumerate(pool.map(make, missing, map(self._clips_of, missing)), start=1):
                 if cancel is not None and cancel.is_set():
                     pool.shutdown(cancel_futures=True)
                     raise TrainingStopped("corpus", count)
@@ -165,48 +164,15 @@ class WorldCorpus:
         return -(-self.clips // SHARD_CLIPS)
 
     def _shard(self, index: int, kind: str) -> Path:
-        return _shard_path(self.folder, index, kind)
+        return shard_path(self.folder, index, kind)
+
+    def _clips_of(self, index: int) -> range:
+        return range(index * SHARD_CLIPS, min((index + 1) * SHARD_CLIPS, self.clips))
 
     def _concatenate(self, kind: str, clips: int) -> NDArray[np.generic]:
         parts = [np.load(self._shard(index, f"{kind}.npy")) for index in range(-(-clips // SHARD_CLIPS))]
         gathered: NDArray[np.generic] = np.concatenate(parts)[:clips]
         return gathered
-
-
-def _shard_path(folder: Path, index: int, kind: str) -> Path:
-    return folder / f"{index:05d}.{kind}"
-
-
-def _write_shard(folder: str, clips: int, pictures: int, first_seed: int, index: int) -> None:
-    first = index * SHARD_CLIPS
-    sounds, frames, captions, onsets = [], [], [], []
-    for clip in range(first, min(first + SHARD_CLIPS, clips)):
-        scene = sample_scene(first_seed + clip)
-        sound = render_sound(scene)
-        sounds.append(np.round(normalise(sound) * FULL_SCALE).astype(np.int16))
-        captions.append(scene.full_caption)
-        onsets.append(_onset_pairs(scene))
-        if clip < pictures:
-            frames.append(render_brightness(scene, frame_rate=FRAME_RATE, width=FRAME_SIZE, height=FRAME_SIZE))
-    save_array_atomic(_shard_path(Path(folder), index, "sound.npy"), np.stack(sounds))
-    if frames:
-        save_array_atomic(_shard_path(Path(folder), index, "picture.npy"), np.stack(frames))
-    _save_json(_shard_path(Path(folder), index, "onsets.json"), onsets)
-    # Written last, because its presence marks the shard as complete.
-    _save_json(_shard_path(Path(folder), index, "json"), captions)
-
-
-def _onset_pairs(scene: Scene) -> list[list[float]] | None:
-    if scene.is_silent:
-        return []
-    if not scene.event_times_s.size:
-        return None
-    pairs = zip(scene.event_times_s.tolist(), scene.event_strengths.tolist(), strict=True)
-    return [[round(time_s, 4), round(strength, 3)] for time_s, strength in pairs]
-
-
-def _save_json(path: Path, document: object) -> None:
-    write_text_atomic(path, json.dumps(document))
 
 
 def brightness(frames: NDArray[np.uint8]) -> NDArray[np.uint8]:

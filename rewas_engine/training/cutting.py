@@ -10,7 +10,7 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
-from rewas_engine.conditioning.mel import normalise
+from rewas_engine.conditioning.levels import normalise
 from rewas_engine.conditioning.windows import window_starts
 from rewas_engine.errors import MediaError, SettingsError
 from rewas_engine.exact_time import sample_count

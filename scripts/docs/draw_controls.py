@@ -46,7 +46,7 @@ from rewas_engine import (
     read_curve,
     write_curve,
 )
-from rewas_engine.conditioning.mel import normalise
+from rewas_engine.conditioning.levels import normalise
 from rewas_engine.curves.energy import energy_agreement
 from rewas_engine.evaluation.seams import window_borders
 from rewas_engine.world import ENVELOPE_RATE_HZ, render_sound, render_video

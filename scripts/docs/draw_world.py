@@ -17,7 +17,8 @@ from matplotlib import pyplot
 from matplotlib.axes import Axes
 from PIL import Image
 
-from rewas_engine.conditioning.mel import AudioFrontEnd, MelConfig, normalise
+from rewas_engine.conditioning.levels import normalise
+from rewas_engine.conditioning.mel import AudioFrontEnd, MelConfig
 from rewas_engine.curves.energy import SILENCE_NATS
 from rewas_engine.world import CLASS_NAMES, PATTERNS, Scene, render_sound, render_video, sample_scene
 

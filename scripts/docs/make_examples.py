@@ -23,7 +23,7 @@ from PIL import Image
 
 from rewas_engine import Control, EnergyCurve, ReWaS
 from rewas_engine.conditioning.controls import Controls, onset_track
-from rewas_engine.conditioning.mel import normalise
+from rewas_engine.conditioning.levels import normalise
 from rewas_engine.curves.energy import SILENCE_NATS, FloatArray, energy_agreement
 from rewas_engine.training.sample_sheets import Panel, draw_sheet
 from rewas_engine.world import render_brightness, render_layers, sample_scene

@@ -16,7 +16,7 @@ import numpy as np
 
 from rewas_engine import ReWaS
 from rewas_engine.conditioning.controls import Controls
-from rewas_engine.conditioning.mel import normalise
+from rewas_engine.conditioning.levels import normalise
 from rewas_engine.curves.energy import EnergyCurve
 from rewas_engine.evaluation.cuts import render_films, score_cuts
 from rewas_engine.evaluation.seams import border_masks, compare, spectral_flux, window_borders

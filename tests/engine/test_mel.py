@@ -10,7 +10,8 @@ from hypothesis import settings as limits
 from hypothesis import strategies as st
 
 from rewas_engine import SILENCE_NATS
-from rewas_engine.conditioning.mel import AudioFrontEnd, MelConfig, normalise
+from rewas_engine.conditioning.levels import normalise
+from rewas_engine.conditioning.mel import AudioFrontEnd, MelConfig
 
 
 def _mel_of_hz(hz):

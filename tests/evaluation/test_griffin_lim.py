@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from rewas_engine.conditioning.mel import normalise
+from rewas_engine.conditioning.levels import normalise
 from rewas_engine.evaluation.griffin_lim import griffin_lim, magnitudes_of
 from rewas_engine.training.corpus import world_front_end
 from rewas_engine.world import render_sound, sample_scene

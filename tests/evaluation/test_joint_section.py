@@ -11,7 +11,7 @@ from joint_fixtures import FixedScenes, ScriptedJoint
 from pack_fixtures import tiny_model
 
 from rewas_engine import ReWaS
-from rewas_engine.conditioning.mel import normalise
+from rewas_engine.conditioning.levels import normalise
 from rewas_engine.evaluation.joint_retrieval import JointFigures, measure_joint
 from rewas_engine.evaluation.joint_section import joint_section
 from rewas_engine.evaluation.splits import Split

@@ -10,7 +10,13 @@ from pathlib import Path
 
 import pytest
 
-COMMAND = "import sys; from rewas_cli.main import main; main(sys.argv[1:])"
+COMMAND = """
+import sys
+from rewas_cli.main import main
+from rewas_engine.training import corpus
+corpus.SHARD_CLIPS = 6  # a whole shard takes a minute
+main(sys.argv[1:])
+"""
 END_TIMEOUT_S = 120
 
 

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from rewas_engine.conditioning.mel import AudioFrontEnd, MelConfig, normalise
+from rewas_engine.conditioning.levels import normalise
+from rewas_engine.conditioning.mel import AudioFrontEnd, MelConfig
 from rewas_engine.curves.energy import SILENCE_NATS
 from rewas_engine.errors import SettingsError
 from rewas_engine.world import (

@@ -1,12 +1,13 @@
 """The training loop: exact resumption after any interruption, and cancellation."""
 
 import threading
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
-from killed_child import killed_child
+from child_processes import killed_child
 from torch import nn
 
 from rewas_engine.errors import EngineError
@@ -78,20 +79,13 @@ def test_a_stopped_run_resumes_exactly(stop_after: int, whole: torch.Tensor, tmp
     assert torch.equal(weights(module), whole)
 
 
-KILLED = """
-from test_loop import run
-
-def report(progress):
-    if progress.step == 27:
-        wait("at 27")
-
-run(Path(sys.argv[4]), report=report)
-"""
+def train_until_27(wait: Callable[[str], None], folder: Path) -> None:
+    run(folder, report=lambda progress: wait("at 27") if progress.step == 27 else None)
 
 
 @pytest.mark.slow
 def test_a_killed_run_resumes_exactly(whole: torch.Tensor, tmp_path: Path) -> None:
-    with killed_child(KILLED, tmp_path, said="at 27"):
+    with killed_child(train_until_27, tmp_path, said="at 27"):
         pass
     reports: list[int] = []
     module = run(tmp_path, report=lambda progress: reports.append(progress.step))

@@ -2,16 +2,17 @@
 
 import json
 import os
-import subprocess
+import socket
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from child_processes import CONTEXT, killed_child
 from dataset_fixtures import write_greatest_hits_layout, write_vggsound_layout
-from killed_child import killed_child
 from safetensors.torch import load_file
 from torch import nn
 
@@ -20,8 +21,9 @@ from rewas_engine import PackError, ReWaS, Sampling, SettingsError, VideoClip
 from rewas_engine.conditioning.mel import AudioFrontEnd, MelConfig
 from rewas_engine.models.adapter import EnergyAdapter
 from rewas_engine.models.codec import PatchAutoencoder, encode_scaled
-from rewas_engine.packs.description import read_pack, verify_files
+from rewas_engine.packs.description import PackDescription, read_pack, verify_files
 from rewas_engine.packs.loading import load_components
+from rewas_engine.recipes import part_training
 from rewas_engine.recipes.pack_terms import PackTerms
 from rewas_engine.recipes.part_pack import write_pack_with
 from rewas_engine.recipes.part_training import TRAINING_EXECUTION, AdapterTraining, PhiTraining
@@ -32,19 +34,34 @@ from rewas_engine.runtime.progress import Progress
 from rewas_engine.training.clip_features import ClipFeatures
 from rewas_engine.training.clip_reading import read_clip_log_mel
 from rewas_engine.training.config import PROMPT_WIDTH
-from rewas_engine.training.datasets import read_dataset
+from rewas_engine.training.datasets import Dataset, read_dataset
 from rewas_engine.training.loop import LoopConfig, SteadyLoopConfig, train
 from rewas_engine.training.pack_writer import write_pack
 from rewas_engine.training.part_config import AdapterConfig, PhiConfig
 from rewas_engine.training.phi_part import mean_between
 from rewas_engine.training.stages import add_noise
 
+SHARED_TIMEOUT_S = 300
 TERMS = PackTerms("steered", "CC-BY-4.0", "Any use that names us.")
 SOME = SteadyLoopConfig(steps=50, learning_rate=4e-3, warmup_steps=5, ema_decay=0.9, checkpoint_every=4, show_every=25)
 ADAPTER = AdapterConfig(device="cpu", batch_size=4, precision="float32", judged_clips=3, judged_steps=6, loop=SOME)
-FEW = replace(ADAPTER, batch_size=2, judged_clips=1, judged_steps=1, loop=replace(SOME, steps=10))
-PHI = PhiConfig(device="cpu", batch_size=8, judged_clips=3, loop=replace(SOME, steps=120, learning_rate=1e-2))
-FEW_PHI = replace(PHI, batch_size=2, judged_clips=1, loop=replace(PHI.loop, steps=10))
+FEW = replace(ADAPTER, batch_size=2, judged_clips=1, judged_steps=1, loop=replace(SOME, steps=8))
+PHI = PhiConfig(
+    device="cpu", batch_size=8, judged_clips=3, loop=replace(SOME, steps=120, learning_rate=1e-2, show_every=60)
+)
+FEW_PHI = replace(PHI, batch_size=2, judged_clips=1, loop=replace(PHI.loop, steps=8))
+
+
+@pytest.fixture(autouse=True)
+def no_plots(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Most tests do not depend on the plots, which take longer than the training."""
+    if "plots" not in request.fixturenames:
+        monkeypatch.setattr(part_training, "can_draw", lambda: False)
+
+
+@pytest.fixture
+def plots() -> None:
+    """The training draws its plots."""
 
 
 @pytest.fixture(scope="module")
@@ -118,7 +135,9 @@ def written(path: Path, config: object, loop: LoopConfig) -> Path:
 
 
 @pytest.mark.slow
-def test_an_adapter_learns_to_control_and_ends_in_a_pack(videos: Path, source: Path, tmp_path: Path, capfd) -> None:
+def test_an_adapter_learns_to_control_and_ends_in_a_pack(
+    videos: Path, source: Path, tmp_path: Path, plots: None, capfd
+) -> None:
     """The whole command, and generating with the pack that it writes."""
     config = written(tmp_path / "adapter.toml", ADAPTER, ADAPTER.loop)
     folder = tmp_path / "run"
@@ -151,28 +170,24 @@ def test_an_adapter_learns_to_control_and_ends_in_a_pack(videos: Path, source: P
     assert all(torch.equal(theirs[name], ours[name]) for name in theirs)
 
 
-KILLED = """
-from test_part_training import PARTS
-part = sys.argv[7]
+def train_until_6(wait: Callable[[str], None], videos: Path, source: Path, folder: Path, part: str) -> None:
+    def report(progress: Progress) -> None:
+        if progress.stage == part and progress.step == 6:
+            wait("at 6")
 
-def report(progress):
-    if progress.stage == part and progress.step == 6:
-        wait("at 6")
-
-PARTS[part](*map(Path, sys.argv[4:7]), report=report).run()
-"""
+    PARTS[part](videos, source, folder, report=report).run()
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("part", PARTS)
 def test_a_killed_training_resumes_to_the_same_weights(part: str, videos: Path, source: Path, tmp_path: Path) -> None:
     killed, whole = tmp_path / "killed", tmp_path / "whole"
-    with killed_child(KILLED, videos, source, killed, part, said="at 6"):
+    with killed_child(train_until_6, videos, source, killed, part, said="at 6"):
         pass
     reports: list[Progress] = []
     PARTS[part](videos, source, killed, report=reports.append).run()
     steps = [progress.step for progress in reports if progress.stage == part]
-    assert steps == list(range(5, 11))  # the last checkpoint was at 4
+    assert steps == list(range(5, 9))  # the last checkpoint was at 4
     assert not [progress for progress in reports if progress.stage.startswith("features")]
     PARTS[part](videos, source, whole).run()
     resumed, uninterrupted = (
@@ -186,7 +201,7 @@ def test_a_killed_training_resumes_to_the_same_weights(part: str, videos: Path, 
 def test_an_adapter_learns_in_bfloat16_too(videos: Path, source: Path, tmp_path: Path) -> None:
     losses = {}
     for precision in ("float32", "bfloat16"):
-        config = replace(FEW, precision=precision, loop=replace(SOME, steps=4))
+        config = replace(FEW, precision=precision, loop=replace(SOME, steps=2))
         training = adapter_training(videos, source, tmp_path / precision, config)
         training.run()
         reports = json.loads((tmp_path / precision / "adapter.record.json").read_text("utf-8"))
@@ -224,36 +239,29 @@ def test_a_share_of_the_crops_has_no_prompt(
     assert len(prompts.unique(dim=0)) > (1 if text_dropout < 1 else 0)
 
 
-SHARED = """
-import sys
-from pathlib import Path
-import torch
-sys.path[:0] = sys.argv[1:3]
-torch.set_num_threads(1)
-from test_part_training import adapter_training
-
-training = adapter_training(*map(Path, sys.argv[3:6]))
-assert training.processes.count == 2
-training.run()
-"""
+def train_shared(rank: int, port: int, videos: Path, source: Path, folder: Path) -> None:
+    """Train as one of two processes, with the environment that `torchrun` and `accelerate launch` set."""
+    ranks = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": 2, "LOCAL_WORLD_SIZE": 2}
+    os.environ.update({name: str(value) for name, value in ranks.items()})
+    os.environ.update({"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)})
+    torch.set_num_threads(1)
+    training = adapter_training(videos, source, folder)
+    assert training.processes.count == 2
+    training.run()
 
 
 @pytest.mark.slow
 def test_two_processes_learn_the_same_as_one(videos: Path, source: Path, tmp_path: Path) -> None:
     pytest.importorskip("accelerate", reason="the extra `training` is not installed")
-    here = Path(__file__).resolve().parent
-    script = tmp_path / "shared.py"
-    script.write_text(SHARED, "utf-8")
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(script)]
-    arguments = [here.parents[1], here, videos, source, tmp_path / "two"]
-    done = subprocess.run(
-        [*launcher, *map(str, arguments)],
-        text=True,
-        capture_output=True,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    arguments = (port, videos, source, tmp_path / "two")
+    processes = [CONTEXT.Process(target=train_shared, args=(rank, *arguments), daemon=True) for rank in range(2)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(SHARED_TIMEOUT_S)
+    assert [process.exitcode for process in processes] == [0, 0]
     adapter_training(videos, source, tmp_path / "one").run()
     two, one = (json.loads((tmp_path / each / "adapter.record.json").read_text("utf-8")) for each in ("two", "one"))
     np.testing.assert_allclose(two["losses"], one["losses"], atol=2e-4)
@@ -269,7 +277,7 @@ def test_several_processes_need_accelerate_and_a_batch_to_share(
 
 
 @pytest.mark.slow
-def test_phi_learns_to_estimate_the_energy(videos: Path, source: Path, tmp_path: Path) -> None:
+def test_phi_learns_to_estimate_the_energy(videos: Path, source: Path, tmp_path: Path, plots: None) -> None:
     dataset = read_dataset(videos, "vggsound")
     training = PhiTraining(PHI, tmp_path, dataset, read_pack(source), TERMS)
     training.run()
@@ -307,17 +315,27 @@ def test_broken_held_out_clips_are_named_and_listed(source: Path, tmp_path: Path
     ]
 
 
+@pytest.fixture(scope="module")
+def segmented(tmp_path_factory: pytest.TempPathFactory) -> PackDescription:
+    """An untrained pack with the geometry of Make-An-Audio and a video encoder that reads segments."""
+    return read_pack(write_untrained_make_an_audio(tmp_path_factory.mktemp("segmented") / "made"))
+
+
+@pytest.fixture(scope="module")
+def hits(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    """One training clip and one held-out clip in the layout of Greatest Hits."""
+    return read_dataset(write_greatest_hits_layout(tmp_path_factory.mktemp("data") / "hits", 2), "greatest-hits")
+
+
 @pytest.mark.slow
-def test_any_family_is_trained_on_two_second_clips(tmp_path: Path) -> None:
+def test_any_family_is_trained_on_two_second_clips(segmented: PackDescription, hits: Dataset, tmp_path: Path) -> None:
     """The geometry of Make-An-Audio and a video encoder that reads segments, with the layout of Greatest Hits."""
-    pack = read_pack(write_untrained_make_an_audio(tmp_path / "made"))
-    dataset = read_dataset(write_greatest_hits_layout(tmp_path / "hits", 2), "greatest-hits")
     loop = replace(SOME, steps=2)
-    adapter = AdapterTraining(replace(FEW, loop=loop), tmp_path / "a", dataset, pack, TERMS)
+    adapter = AdapterTraining(replace(FEW, loop=loop), tmp_path / "a", hits, segmented, TERMS)
     adapter.run()
     model = ReWaS.from_pretrained(adapter.pack_folder, device="cpu")
     assert model._components["adapter"].config.frequency_first
-    phi = PhiTraining(replace(PHI, batch_size=2, loop=loop), tmp_path / "p", dataset, pack, TERMS, fine_tune=True)
+    phi = PhiTraining(replace(PHI, batch_size=2, loop=loop), tmp_path / "p", hits, segmented, TERMS, fine_tune=True)
     phi.run()
     name = phi.names(held_out=False)[0]
     assert phi.log_mels.rows(name).shape == (125, 80)
@@ -328,16 +346,16 @@ def test_any_family_is_trained_on_two_second_clips(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_an_adapter_is_fine_tuned_on_two_second_clips(tmp_path: Path) -> None:
+def test_an_adapter_is_fine_tuned_on_two_second_clips(
+    segmented: PackDescription, hits: Dataset, tmp_path: Path
+) -> None:
     """It starts from the adapter of the pack: after one small step it is close to it and far from a new one."""
-    pack = read_pack(write_untrained_make_an_audio(tmp_path / "made"))
-    dataset = read_dataset(write_greatest_hits_layout(tmp_path / "hits", 2), "greatest-hits")
     once = replace(FEW, loop=replace(SOME, steps=1, learning_rate=1e-3, warmup_steps=0, ema_decay=0.0))
-    own = load_file(pack.path / "adapter" / "model.safetensors")
+    own = load_file(segmented.path / "adapter" / "model.safetensors")
     distance = {}
     for fine_tune in (True, False):
         folder = tmp_path / f"fine-tune {fine_tune}"
-        training = AdapterTraining(once, folder, dataset, pack, TERMS, fine_tune=fine_tune)
+        training = AdapterTraining(once, folder, hits, segmented, TERMS, fine_tune=fine_tune)
         training.run()
         trained = load_file(training.pack_folder / "adapter" / "model.safetensors")
         assert trained.keys() == own.keys()

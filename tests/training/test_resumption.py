@@ -1,34 +1,38 @@
 """Real stages continue where they were stopped or killed, unless their settings have changed."""
 
 import threading
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from shutil import copytree
 
 import pytest
 import torch
-from killed_child import killed_child
+from child_processes import killed_child
 from test_starter_stages import SMALL
 
 from rewas_cli.main import run
 from rewas_engine.errors import SettingsError
 from rewas_engine.models.text_projection import TextProjection
+from rewas_engine.recipes import starter
 from rewas_engine.recipes.starter import StarterTraining
 from rewas_engine.runtime.progress import Progress
-from rewas_engine.training import corpus as corpus_module
-from rewas_engine.training.corpus import WorldCorpus
 from rewas_engine.training.progress import TrainingStopped
+
+
+@pytest.fixture(scope="module", autouse=True)
+def no_sheets() -> Iterator[None]:
+    """Nothing here depends on the sheets, which take longer than the training."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(starter, "can_draw", lambda: False)
+        yield
 
 
 @pytest.fixture(scope="module")
 def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a run that has only its clips. They are rendered in this process, because workers start slowly."""
+    """The folder of a run that has only its clips."""
     folder = tmp_path_factory.mktemp("clips")
-    training = StarterTraining(SMALL, folder)
-    for source in (training.sounds, training.pictures):
-        assert isinstance(source, WorldCorpus)
-        source._folder_settings.ensure()
-        corpus_module._write_shard(str(source.folder), source.clips, source.pictures, source.first_seed, 0)
+    StarterTraining(SMALL, folder).write_corpus()
     return folder
 
 
@@ -97,16 +101,12 @@ def test_the_command_names_the_stages_that_come_first(stage: str, message: str, 
     assert not (tmp_path / "run").exists()
 
 
-KILLED = """
-from test_starter_stages import SMALL
-from rewas_engine.recipes.starter import StarterTraining
+def train_until_3(wait: Callable[[str], None], folder: Path, stage: str) -> None:
+    def report(progress: Progress) -> None:
+        if progress.stage == stage and progress.step == 3:
+            wait("at 3")
 
-def report(progress):
-    if progress.stage == sys.argv[5] and progress.step == 3:
-        wait("at 3")
-
-StarterTraining(SMALL, Path(sys.argv[4]), report=report).run(["base", "picture"])
-"""
+    StarterTraining(SMALL, folder, report=report).run(["base", "picture"])
 
 
 @pytest.mark.slow
@@ -122,9 +122,9 @@ def test_killed_stages_end_with_the_same_bytes(clips: Path, tmp_path: Path) -> N
     copytree(whole, killed)
     StarterTraining(SMALL, whole).run(["base", "picture"])
 
-    with killed_child(KILLED, killed, "base", said="at 3"):
+    with killed_child(train_until_3, killed, "base", said="at 3"):
         assert not (killed / "components" / "denoiser").exists()
-    with killed_child(KILLED, killed, "picture", said="at 3"):
+    with killed_child(train_until_3, killed, "picture", said="at 3"):
         assert (killed / "base.finished").is_file()
         assert not (killed / "components" / "phi").exists()
     reports: list[tuple[str, int]] = []

@@ -4,7 +4,9 @@ import json
 import math
 import shutil
 import threading
+from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,13 +18,16 @@ from rewas_engine.conditioning.controls import Controls
 from rewas_engine.evaluation.suite import EvaluationPlan
 from rewas_engine.packs.description import read_pack, verify_files
 from rewas_engine.recipes import model_card as card
+from rewas_engine.recipes import starter
 from rewas_engine.recipes.starter import VERSION, StarterTraining
 from rewas_engine.recipes.untrained_starter import TINY
 from rewas_engine.runtime.progress import Progress
+from rewas_engine.training import words_stage
 from rewas_engine.training.config import StarterConfig
 from rewas_engine.training.corpus import WorldCorpus, world_front_end
 from rewas_engine.training.joint_stage import JointRecipe
 from rewas_engine.training.loop import LoopConfig
+from rewas_engine.training.pack_writer import SAMPLING, write_pack
 from rewas_engine.training.picture_stage import augment, simulate_lower_rates
 from rewas_engine.training.progress import TrainingStopped
 from rewas_engine.training.stage_order import STAGES
@@ -39,6 +44,7 @@ from rewas_engine.training.vocoder_stage import (
     vocoder_loss,
 )
 from rewas_engine.world import CLASS_NAMES, sample_scene
+from rewas_engine.world.vocabulary import further_captions
 
 FEW = LoopConfig(steps=4, learning_rate=1e-3, warmup_steps=1, checkpoint_every=2)
 SMALL = replace(
@@ -59,6 +65,16 @@ SMALL = replace(
     joint_recipe=JointRecipe(seen=2, seen_and_heard=1, heard=2, strangers=1, more_words=2),
     joint_strangers=2,
 )
+
+
+@pytest.fixture(scope="module", autouse=True)
+def few_phrases_and_fast_precision() -> Iterator[None]:
+    """A few phrases of each class, and packs in float32: bfloat16 is slow on processors without instructions for it."""
+    fast = {**SAMPLING, "precision": "float32"}
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(words_stage, "further_captions", lambda name: further_captions(name)[:2])
+        patched.setattr(starter, "write_pack", partial(write_pack, sampling=fast))
+        yield
 
 
 @pytest.fixture(scope="module")

@@ -10,6 +10,8 @@ from torch.nn.functional import normalize
 
 from rewas_engine.models.text import SentenceEncoder
 from rewas_engine.recipes.starter import SENTENCE_ENCODER
+from rewas_engine.training import words_stage
+from rewas_engine.training.caption_embeddings import embed_captions
 from rewas_engine.training.loop import LoopConfig, train
 from rewas_engine.training.words_stage import (
     CHOICES,
@@ -21,7 +23,7 @@ from rewas_engine.training.words_stage import (
     words_loss,
 )
 from rewas_engine.world import AMBIENCE_CLASSES, CLASS_NAMES, held_out_captions, sample_scene
-from rewas_engine.world.vocabulary import MODIFIERS, find_modifiers, unnamed_captions
+from rewas_engine.world.vocabulary import MODIFIERS, find_modifiers, further_captions, unnamed_captions
 
 
 @pytest.mark.parametrize(
@@ -90,12 +92,14 @@ def test_meanings_shift_embeddings_like_captions() -> None:
 
 
 @pytest.mark.slow
-def test_unknown_words_move_towards_their_class(tmp_path: Path) -> None:
+def test_unknown_words_move_towards_their_class(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     encoder = SentenceEncoder(**SENTENCE_ENCODER)
 
     def embed(texts: Sequence[str]) -> torch.Tensor:
-        return torch.cat([encoder(texts[start : start + 64]) for start in range(0, len(texts), 64)]).clone()
+        return embed_captions(texts, encoder, tmp_path)
 
+    # A quarter of the phrases is enough here; embedding all of them takes most of a minute.
+    monkeypatch.setattr(words_stage, "further_captions", lambda name: further_captions(name)[::4])
     corpus = words_corpus([sample_scene(seed) for seed in range(300)], embed)
     torch.manual_seed(0)
     projection = new_text_projection(corpus, 128, encoder.scale)

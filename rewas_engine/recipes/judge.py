@@ -20,7 +20,8 @@ from rewas_engine.evaluation.judge_network import JudgeNetwork
 from rewas_engine.packs.components import save_component
 from rewas_engine.runtime.atomic_files import write_text_atomic
 from rewas_engine.runtime.progress import CancelSignal, ProgressCallback
-from rewas_engine.training.corpus import FULL_SCALE, WorldCorpus, world_front_end
+from rewas_engine.training.corpus import WorldCorpus, world_front_end
+from rewas_engine.training.corpus_shards import FULL_SCALE
 from rewas_engine.training.loop import LoopConfig, LossFunction, lower_precision, train
 from rewas_engine.training.pack_writer import LICENCE
 from rewas_engine.world import CLASS_NAMES, render_sound, sample_scene

@@ -46,7 +46,7 @@ SMALL = replace(
     denoiser=DenoiserRecipe(batch_size=4, crop_frames=64, whole_from=1.0),
     base=SOME,
     adapter=SOME,
-    vocoder=replace(SOME, steps=40, learning_rate=1e-3),
+    vocoder=replace(SOME, learning_rate=5e-3),
     vocoder_batch=8,
     vocoder_crop_frames=32,
     picture=SOME,

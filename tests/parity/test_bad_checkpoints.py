@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import torch
-from damaged_files import NORM, Change, convert_refused, rename_tensor, set_tensor
+from damaged_files import NORM, Change, convert_refused, load_trusted, rename_tensor, set_tensor
 from safetensors.torch import save_file
 
 from rewas_engine.conversion.checkpoints import read_checkpoint
@@ -167,7 +167,7 @@ AVERAGE = "model_ema.diffusion_modelout0weight"
 def test_a_damaged_checkpoint_is_refused(
     kind: str, change: Change, found: str, expected: str, released_files: ReleasedFiles, tmp_path: Path
 ) -> None:
-    content = torch.load(getattr(released_files, kind), weights_only=True)
+    content = load_trusted(getattr(released_files, kind))
     change(content["state_dict"] if kind == "rewas" else content)
     path = tmp_path / "damaged.ckpt"
     torch.save(content, path)
@@ -177,7 +177,7 @@ def test_a_damaged_checkpoint_is_refused(
 
 
 def test_a_part_in_no_file_is_refused(released_files: ReleasedFiles, tmp_path: Path) -> None:
-    content = torch.load(released_files.rewas, weights_only=True)
+    content = load_trusted(released_files.rewas)
     kept = {name: value for name, value in content["state_dict"].items() if not name.startswith("first_stage_model.v")}
     path = tmp_path / "lean.ckpt"
     torch.save({"state_dict": kept}, path)

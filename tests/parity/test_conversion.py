@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from damaged_files import load_trusted
 from safetensors.torch import load_file
 
 from rewas_engine import PackError, ReWaS, SettingsError, installed_packs
@@ -55,7 +56,7 @@ def test_weights_are_stored_in_the_requested_dtype(dtype: str, released_files: R
 
 
 def test_without_a_moving_average_the_denoiser_itself_is_used(released_files: ReleasedFiles, tmp_path: Path) -> None:
-    content = torch.load(released_files.rewas, weights_only=True)
+    content = load_trusted(released_files.rewas)
     kept = {name: tensor for name, tensor in content["state_dict"].items() if not name.startswith("model_ema.")}
     path = tmp_path / released_files.rewas.name
     torch.save({"state_dict": kept}, path)
@@ -77,7 +78,7 @@ def test_parts_of_the_rewas_checkpoint_need_no_separate_files(
 def test_leftovers_of_separately_given_parts_are_accepted(
     kept: str, released_files: ReleasedFiles, tmp_path: Path
 ) -> None:
-    content = torch.load(released_files.rewas, weights_only=True)["state_dict"]
+    content = load_trusted(released_files.rewas)["state_dict"]
     parts = ("first_stage_model.", "cond_stage_models.", "model.diffusion_model.")
     lean = {name: tensor for name, tensor in content.items() if name == kept or not name.startswith(parts)}
     assert kept in lean

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import runpy
 import shlex
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
@@ -60,9 +60,13 @@ def test_a_converted_pack_from_checkpoints_to_sound(
     assert b"CC-BY-NC-SA-4.0" in Path(stem["path"]).read_bytes()
 
 
-def test_the_printed_conversion_command_works(bare_rewas: Rewas, tmp_path: Path) -> None:
-    program = [sys.executable, SCRIPTS / "write_synthetic_checkpoints.py", tmp_path / "check points", "--small"]
-    printed = subprocess.run(program, check=True, capture_output=True, text=True).stdout
+def test_the_printed_conversion_command_works(
+    bare_rewas: Rewas, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    script = str(SCRIPTS / "write_synthetic_checkpoints.py")
+    monkeypatch.setattr(sys, "argv", [script, str(tmp_path / "check points"), "--small"])
+    runpy.run_path(script, run_name="__main__")
+    printed = capfd.readouterr().out
     command, *arguments = shlex.split(printed.strip().splitlines()[-1])
     assert command == "rewas"
     arguments[arguments.index("DIR")] = str(tmp_path / "pack")

@@ -22,7 +22,7 @@ from rewas_server.work.translation import conflict_message, problem_from_error
 from rewas_server.worker import messages
 
 CLASSES = ("rain", "drum_hit", "dog_bark", "bell")
-QUICK = ("--steps", 1, "--seed", 3, "--sample-rate", 16000)
+QUICK = ("--steps", 1, "--seed", 3, "--sample-rate", 16000, "--precision", "float32")
 
 
 @dataclass(frozen=True)
@@ -133,7 +133,7 @@ def test_a_timeline_is_refused_before_its_first_sound(bare_rewas: Rewas, film: F
     otio.adapters.write_to_file(timeline, str(tmp_path / "reel.otio"))
     stages = bare_rewas(
         "batch", tmp_path / "reel.otio", "-o", tmp_path / "out.otio", "--stems", tmp_path / "stems",
-        "--steps", 1, "--conflict", "refuse", "--json",
+        "--steps", 1, "--precision", "float32", "--conflict", "refuse", "--json",
     )  # fmt: skip
     assert_refused(stages, "CONFLICT", "the clip two")
     assert not list(tmp_path.rglob("*.wav"))

@@ -1,6 +1,8 @@
 """The whole demo, as `make demo` runs it, written to a temporary folder."""
 
 import json
+import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -9,19 +11,35 @@ import opentimelineio as otio
 import pytest
 import soundfile
 
+import rewas_engine
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def run_demo(output: Path) -> subprocess.CompletedProcess[str]:
+def run_demo(output: Path, **variables: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, ROOT / "scripts" / "demo" / "run_demo.py", "--output", output]
-    return subprocess.run(command, cwd=ROOT, text=True, capture_output=True, check=False)
+    return subprocess.run(
+        command, cwd=ROOT, text=True, capture_output=True, env={**os.environ, **variables}, check=False
+    )
+
+
+@pytest.fixture(scope="module")
+def packs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The shipped pack in float32, which is fast on every processor, where it is found before the shipped one."""
+    shipped = Path(rewas_engine.__file__).parent / "data" / "packs" / "starter"
+    folder = tmp_path_factory.mktemp("packs")
+    description = Path(shutil.copytree(shipped, folder / "starter")) / "pack.toml"
+    stored = description.read_text("utf-8")
+    assert 'precision = "bfloat16"' in stored
+    description.write_text(stored.replace('precision = "bfloat16"', 'precision = "float32"'), "utf-8")
+    return folder
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(not (ROOT / ".venv-blender-4.5").exists(), reason="Blender 4.5 is not set up; `make test` does it")
-def test_the_whole_demo(tmp_path: Path) -> None:
+def test_the_whole_demo(packs: Path, tmp_path: Path) -> None:
     output = tmp_path / "demo"
-    completed = run_demo(output)
+    completed = run_demo(output, REWAS_PACKS=str(packs))
     assert completed.returncode == 0, completed.stdout + completed.stderr
     report = json.loads((output / "report.json").read_text(encoding="utf-8"))
     assert [clip["clip"] for clip in report["clips"]] == ["ball.mp4", "hammer.mp4"]

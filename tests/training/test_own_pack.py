@@ -1,4 +1,4 @@
-"""A pack trained from clips in a user's folders: training, continuing, loading and generating."""
+"""A pack trained from forty clips in a user's folders: training, continuing, loading and generating."""
 
 import json
 from collections.abc import Iterator
@@ -39,14 +39,14 @@ from rewas_engine.training.stages import DenoiserRecipe, adapter_loss
 
 TERMS = PackTerms("workshop", "CC-BY-4.0", "Any use that names the workshop.")
 FAST = {**SAMPLING, "precision": "float32"}
-SOME = LoopConfig(steps=25, learning_rate=4e-3, warmup_steps=5, ema_decay=0.9)
+SOME = LoopConfig(steps=40, learning_rate=4e-3, warmup_steps=5, ema_decay=0.9)
 SMALL = replace(
     TINY,
     device="cpu",
     denoiser=DenoiserRecipe(batch_size=4, crop_frames=64, whole_from=1.0),
     base=SOME,
     adapter=SOME,
-    vocoder=replace(SOME, learning_rate=5e-3),
+    vocoder=replace(SOME, learning_rate=1e-3),
     vocoder_batch=8,
     vocoder_crop_frames=32,
     picture=SOME,
@@ -56,9 +56,9 @@ SMALL = replace(
 
 @pytest.fixture(scope="module")
 def foreign(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of sixteen sounds and eight videos."""
+    """The folder of forty clips."""
     folder = tmp_path_factory.mktemp("foreign")
-    write_foreign_layout(folder, 16, 8)
+    write_foreign_layout(folder)
     return folder
 
 
@@ -96,8 +96,8 @@ def trained(foreign: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Re
 def test_every_recording_of_the_folder_is_used(trained, foreign: Path) -> None:
     training, _ = trained
     facts = training.recordings.facts()
-    assert (facts["recordings"], facts["videos"], facts["left_out"]) == (24, 8, 0)
-    assert facts["held_out_recordings"] == 3
+    assert (facts["recordings"], facts["videos"], facts["left_out"]) == (40, 16, 0)
+    assert facts["held_out_recordings"] == 4
     named = [line.split("\t")[0] for line in (foreign / "notes.tsv").read_text("utf-8").splitlines()[1:]]
     assert {recording.captions[0] for recording in training.recordings.catalog.recordings} == set(named)
 
@@ -131,7 +131,7 @@ def test_the_pack_loads_and_generates_sound_for_a_clip(trained, foreign: Path) -
     assert (model.pack.name, model.pack.licence, model.pack.permits) == tuple(
         getattr(TERMS, name) for name in ("name", "licence", "permits")
     )
-    clip = VideoClip(foreign / "takes" / "16.mp4", duration=2)
+    clip = VideoClip(foreign / "takes" / "24.mp4", duration=2)
     result = model.generate(clip, prompt="a dog barks", sampling=Sampling(num_inference_steps=2))
     waveform = result.takes[0].stems["primary"].waveform
     assert waveform.shape == (1, 32_000)
@@ -144,7 +144,7 @@ def test_the_card_states_the_data_and_the_terms(trained) -> None:
     training, _ = trained
     card = (training.pack_folder / "README.md").read_text("utf-8")
     terms = "Licence: CC-BY-4.0. Any use that names the workshop."
-    for text in ("# workshop", terms, "21 recordings", "trained from scratch"):
+    for text in ("# workshop", terms, "36 recordings", "trained from scratch"):
         assert text in card
     document = json.loads((training.pack_folder / "figures.json").read_text("utf-8"))
     assert document["data"] == training.recordings.facts()
@@ -185,7 +185,7 @@ def test_held_out_sounds_are_compared_with_the_generated_ones() -> None:
 
 
 def continued(foreign: Path, folder: Path, pack: Path) -> RecordingsTraining:
-    """A training on six sounds, without a video, that continues a pack; not yet run."""
+    """A training on eight sounds, without a video, that continues a pack; not yet run."""
     listing = list_recordings(foreign / "sounds" / "day 0", None, CaptionSource(words="folder"))
     config = ContinuedConfig(start_from=str(pack), device="cpu")
     return RecordingsTraining(config, folder, Recordings(folder / "recordings", listing), TERMS)

@@ -121,7 +121,10 @@ def lanes(scope: str) -> list[list[Check]]:
 
 
 def run_lane(checks: Sequence[Check]) -> dict[str, Outcome]:
-    return {check.name: run_pytest(check) if check.is_pytest else run_linter(check) for check in checks}
+    with tempfile.TemporaryDirectory() as folder:
+        # The versions of Blender test the same zip of the extension, with the same pack.
+        variables = {**environment(), "REWAS_BLENDER_FILES": folder}
+        return {check.name: run_pytest(check, variables) if check.is_pytest else run_linter(check) for check in checks}
 
 
 def run_linter(check: Check) -> Outcome:
@@ -136,7 +139,7 @@ def run_linter(check: Check) -> Outcome:
     return Outcome(seconds, Counter(failed=1), [f"FAILED {check.name}"])
 
 
-def run_pytest(check: Check) -> Outcome:
+def run_pytest(check: Check, variables: dict[str, str]) -> Outcome:
     """Run pytest and count its tests from the report that it writes."""
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.xml"
@@ -144,10 +147,10 @@ def run_pytest(check: Check) -> Outcome:
         start = time.monotonic()
         if check.is_live:
             say(f"--- {check.name}")
-            done = subprocess.run(command, cwd=ROOT, env=environment(), text=True, check=False)
+            done = subprocess.run(command, cwd=ROOT, env=variables, text=True, check=False)
         else:
             done = subprocess.run(
-                command, cwd=ROOT, env=environment(), text=True, check=False,
+                command, cwd=ROOT, env=variables, text=True, check=False,
                 stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
             )  # fmt: skip
             say(f"--- {check.name}\n{done.stdout}")

@@ -40,9 +40,20 @@ def pytest_unconfigure() -> None:
         shutil.rmtree(PROFILE, ignore_errors=True)
 
 
+def shared_folder(name: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder for files that no test changes. `make test` gives every version of Blender the same one."""
+    if "REWAS_BLENDER_FILES" not in os.environ:
+        return tmp_path_factory.mktemp(name)
+    folder = Path(os.environ["REWAS_BLENDER_FILES"]) / name
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
 @pytest.fixture(scope="session")
 def extension_zip(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("dist")
+    folder = shared_folder("dist", tmp_path_factory)
+    if built_before := list(folder.glob("rewas_nle-*.zip")):
+        return built_before[0]
     python = MAIN_PYTHON if MAIN_PYTHON.exists() else Path(sys.executable)
     command = [python, ROOT / "scripts" / "dev" / "build_extension.py", "--output", folder]
     built = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -156,19 +167,14 @@ def wait_for_worker(address: str, within_s: float = 240.0) -> None:
 @pytest.fixture(scope="session")
 def server_address(installed: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A real server process with a running worker and a tiny untrained pack (real classes, random weights)."""
-    packs = tmp_path_factory.mktemp("packs")
-    subprocess.run(
-        [
-            MAIN_PYTHON,
-            "-c",
+    packs = shared_folder("packs", tmp_path_factory)
+    if not (packs / "untrained").exists():
+        program = (
             "import sys; from pathlib import Path; "
             "from rewas_engine.recipes.untrained_starter import write_untrained_pack;"
-            "write_untrained_pack(Path(sys.argv[1]))",
-            packs / "untrained",
-        ],
-        check=True,
-        cwd=ROOT,
-    )
+            "write_untrained_pack(Path(sys.argv[1]))"
+        )
+        subprocess.run([MAIN_PYTHON, "-c", program, packs / "untrained"], check=True, cwd=ROOT)
     state = tmp_path_factory.mktemp("state")
     media_root = tmp_path_factory.getbasetemp()
     options = ["--port", "0", "--state-dir", state, "--pack", "untrained", "--allow-root", media_root]

@@ -35,7 +35,7 @@ for free_mb in free_memory_mb:
         if where == "load":
             ReWaS.from_pretrained(pack, device="cpu", execution=execution)
         elif where == "sampling":
-            controls = Controls(energy=numpy.full(1500, -4.0, numpy.float32))
+            controls = Controls(energy=numpy.full(900, -4.0, numpy.float32))
             sampling = Sampling(num_inference_steps=1, guidance_scale=2.0)
             model.sound_generator.generate_log_mel(f"rain {free_mb}", controls, 1, model.sampling_settings(sampling))
         else:

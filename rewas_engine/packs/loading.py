@@ -17,7 +17,7 @@ from rewas_engine.runtime.execution import Execution
 from rewas_engine.runtime.memory import release_memory, reserve_blas_buffers
 from rewas_engine.runtime.memory_errors import is_out_of_memory
 from rewas_engine.runtime.offloading import PackComponents
-from rewas_engine.runtime.precision import DTYPES, resolve_precision
+from rewas_engine.runtime.precision import DTYPES, replace_emulated_precision, resolve_precision
 
 _log = logging.getLogger("rewas.engine")
 _DENOISING_ROLES = ("denoiser", "adapter")
@@ -54,7 +54,8 @@ def load_components(description: PackDescription, device: str, execution: Execut
 def component_precision(role: str, description: PackDescription, device: str, execution: Execution) -> str:
     """Return the precision of a component's heavy layers, a key of `rewas_engine.runtime.precision.DTYPES`.
 
-    The pack states it for the components that take most of the time; all others use float32.
+    The pack states it for the components that take most of the time; all others use float32. So does a CPU that can
+    only emulate the precision of the pack, unless memory is low.
     """
     sampling, picture = description.sampling, description.picture
     own = {
@@ -64,6 +65,8 @@ def component_precision(role: str, description: PackDescription, device: str, ex
     }
     if role not in own:
         return "float32"
+    if execution.precision is None and not execution.low_memory:
+        return resolve_precision(replace_emulated_precision(str(own[role]), device), device)
     return resolve_precision(execution.precision or str(own[role]), device)
 
 

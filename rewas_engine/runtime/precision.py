@@ -22,6 +22,15 @@ def resolve_precision(requested: str, device: str) -> str:
     return "bfloat16" if torch.cpu._is_avx512_bf16_supported() else "float32"
 
 
+def replace_emulated_precision(preferred: str, device: str) -> str:
+    """Return the precision that a pack prefers, or float32 on a CPU that would only emulate it.
+
+    Emulated bfloat16 is several times slower than float32, and its rounding depends on the number of threads.
+    """
+    emulated = torch.device(device).type == "cpu" and resolve_precision("auto", device) == "float32"
+    return "float32" if emulated and preferred != "auto" else preferred
+
+
 def heavy_dtypes(module: nn.Module, dtype: torch.dtype) -> dict[str, torch.dtype]:
     """The dtype of each tensor, by name, if the heavy layers are stored in `dtype`."""
     heavy = {

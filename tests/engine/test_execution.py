@@ -24,7 +24,8 @@ from rewas_engine import (
     flat_curve,
 )
 from rewas_engine.conditioning.controls import Controls
-from rewas_engine.packs.loading import load_with_memory_fallback
+from rewas_engine.packs.description import read_pack
+from rewas_engine.packs.loading import component_precision, load_with_memory_fallback
 from rewas_engine.runtime.memory import run_within_memory
 from rewas_engine.runtime.memory_errors import is_out_of_memory
 from rewas_engine.runtime.precision import cast_heavy_layers, resolve_precision, weight_dtype
@@ -192,8 +193,9 @@ def test_prompts_videos_and_curves_are_encoded_once(tiny_pack: Path, clip: Video
         clip, prompt="rain", takes=2, seed=1, sampling=Sampling(num_inference_steps=1, guidance_scale=2.0)
     )
     first_calls = dict(calls), len(encoded)
-    # Two prompts (the given one and the empty one), one video, one curve: independent of the number of takes.
-    assert first_calls == ({"text_encoder": 2, "video_encoder": 1, "phi": 1}, 1)
+    # Two prompts (the given one and the empty one) and the kind of the given one, one video, one curve: independent of
+    # the number of takes.
+    assert first_calls == ({"text_encoder": 3, "video_encoder": 1, "phi": 1}, 1)
     second = model.generate(
         clip, prompt="rain", takes=2, seed=1, sampling=Sampling(num_inference_steps=1, guidance_scale=2.0)
     )
@@ -201,7 +203,7 @@ def test_prompts_videos_and_curves_are_encoded_once(tiny_pack: Path, clip: Video
     for one, other in zip(first.takes, second.takes, strict=True):
         np.testing.assert_array_equal(one.stems["primary"].waveform, other.stems["primary"].waveform)
     model.generate(clip, prompt="wind", sampling=Sampling(num_inference_steps=1, guidance_scale=2.0))
-    assert calls == {"text_encoder": 3, "video_encoder": 1, "phi": 1}
+    assert calls == {"text_encoder": 5, "video_encoder": 1, "phi": 1}
     model.clear_cache()
     model.estimate_energy(clip)
     assert calls["video_encoder"] == 2
@@ -400,3 +402,14 @@ def test_a_missing_compiler_is_named(tiny_pack: Path, tmp_path: Path, monkeypatc
     model = ReWaS.from_pretrained(tiny_pack, device="cpu", execution=Execution(compiled=True, precision="float32"))
     with config.patch({"cpp.cxx": ("no-such-compiler",)}), pytest.raises(SettingsError, match="cannot be compiled"):
         _generate_log_mel(model, steps=1)
+
+
+def test_a_cpu_that_only_emulates_a_precision_uses_float32(tiny_pack: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    description = read_pack(tiny_pack)
+    own = replace(description, sampling={**description.sampling, "precision": "bfloat16"})
+    for supported, expected in ((True, "bfloat16"), (False, "float32")):
+        monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda supported=supported: supported)
+        assert component_precision("denoiser", own, "cpu", Execution()) == expected
+        # A choice of the user counts, and memory counts more than speed.
+        assert component_precision("denoiser", own, "cpu", Execution(precision="bfloat16")) == "bfloat16"
+        assert component_precision("denoiser", own, "cpu", Execution(low_memory=True)) == "bfloat16"

@@ -15,11 +15,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rewas_engine.errors import Cancelled, MediaError
+from rewas_engine.media.display import find_active_area, prepare_frames, quarter_turns, to_luma, to_rgb
 from rewas_engine.runtime.progress import CancelSignal
 
 _SEEK_BACKOFFS_S = (0, 4, 8, 16, 32)
 _SLACK_FRAMES = 1
 """A range may extend this many frames past the last one, since containers round their durations."""
+_BAR_SAMPLES = 5
+"""Frames of a range that are searched for black bars."""
+_MAX_BLEND_S = Fraction(1, 4)
+"""Longer pauses between frames, as in a slide show, are holds."""
 _MAX_MISSING_TAIL_S = 1
 """A file that ends this much earlier than its header states is truncated."""
 
@@ -116,7 +121,9 @@ def iter_frames(
     """Decode the frames of a range one by one.
 
     Frame i is the one on screen at start_s + (i + 0.5) / frame_rate. There are `frame_count` frames; those past the end
-    of the video repeat the last one.
+    of the video repeat the last one. Frames look as a player shows them: upright, deinterlaced and in standard dynamic
+    range. Black bars are cropped. A video with less than half the frame rate is blended from frame to frame, because
+    every frame that is held would look like a jolt to an estimator of motion.
 
     Args:
         path: The media file.
@@ -147,17 +154,26 @@ def iter_frames(
         def frame_time_s(number: int) -> Fraction:
             return begin_s + (number + Fraction(1, 2)) / frame_rate
 
+        native_rate = stream.average_rate or stream.guessed_rate
+        is_slow = bool(native_rate) and native_rate * 2 < frame_rate
         filled = 0
         current: _DecodedFrame | None = None
-        for frame in _frames_from(container, stream, path, begin_s):
+        area = find_active_area(_sample_frames(container, stream, path, first, begin_s, duration_s))
+        for frame in prepare_frames(_frames_from(container, stream, path, begin_s), area):
             if cancel is not None and cancel.is_set():
                 raise Cancelled
-            while current is not None and filled < count and frame_time_s(filled) < frame.pts * stream.time_base:
-                yield current.pixels(width, height, short_side, rgb)
+            following = _DecodedFrame(frame)
+            blends = is_slow and current is not None and following.start_s - current.start_s <= _MAX_BLEND_S
+            while current is not None and filled < count and frame_time_s(filled) < following.start_s:
+                shown = current.pixels(width, height, short_side, rgb)
+                if blends:
+                    share = (frame_time_s(filled) - current.start_s) / (following.start_s - current.start_s)
+                    shown = _blend(shown, following.pixels(width, height, short_side, rgb), float(share))
+                yield shown
                 filled += 1
             if filled == count:
                 return
-            current = _DecodedFrame(frame)
+            current = following
         if current is None:
             raise MediaError(
                 f"{path.name} has no video frame {float(start_s):.3f} s after its start.",
@@ -175,24 +191,45 @@ def iter_frames(
             yield current.pixels(width, height, short_side, rgb)
 
 
+def _sample_frames(
+    container: Any, stream: Any, path: Path, first: Any, begin_s: Fraction, duration_s: Fraction
+) -> list[Any]:
+    """Frames near evenly spaced times of a range: the key frames before them, which are quick to decode."""
+    samples = []
+    for number in range(_BAR_SAMPLES):
+        time_s = begin_s + duration_s * number / _BAR_SAMPLES
+        try:
+            container.seek(int(time_s / stream.time_base), stream=stream, backward=True)
+        except av.FFmpegError:
+            break
+        frame = next(decode_frames(container, stream, path), None)
+        if frame is not None:
+            samples.append(frame)
+    return samples or [first]
+
+
+def _blend(one: NDArray[np.uint8], other: NDArray[np.uint8], share: float) -> NDArray[np.uint8]:
+    return np.asarray(np.round((1 - share) * one.astype(np.float32) + share * other), np.uint8)
+
+
 class _DecodedFrame:
     """A decoded frame, scaled at most once, when it is needed."""
 
     def __init__(self, frame: Any) -> None:
         self._frame = frame
+        self.start_s: Fraction = frame.pts * frame.time_base
         self.end_s: Fraction = (frame.pts + (frame.duration or 0)) * frame.time_base
         self._pixels: NDArray[np.uint8] | None = None
 
     def pixels(self, width: int, height: int, short_side: int | None, rgb: bool) -> NDArray[np.uint8]:
         if self._pixels is None:
-            size, frame = (width, height), self._frame
+            size, frame, turns = (width, height), self._frame, quarter_turns(self._frame)
+            upright = (frame.height, frame.width) if turns % 2 else (frame.width, frame.height)
             if short_side is not None:
-                shorter = min(frame.width, frame.height)
-                size = (
-                    max(width, frame.width * short_side // shorter),
-                    max(height, frame.height * short_side // shorter),
-                )
-            whole = frame.reformat(*size, "rgb24" if rgb else "gray", interpolation="AREA").to_ndarray()
+                shorter = min(upright)
+                size = (max(width, upright[0] * short_side // shorter), max(height, upright[1] * short_side // shorter))
+            convert = to_rgb if rgb else to_luma
+            whole = np.rot90(convert(frame, *(size[::-1] if turns % 2 else size)), turns)
             left, top = (size[0] - width) // 2, (size[1] - height) // 2
             self._pixels = whole[top : top + height, left : left + width]
         return self._pixels

@@ -39,13 +39,14 @@ from rewas_engine.curves.texture import TextureCurve, flat_texture
 from rewas_engine.errors import Cancelled, EngineError, InsufficientMemoryError, MediaError, PackError, SettingsError
 from rewas_engine.generation.options import Control, Output, Sampling
 from rewas_engine.generation.sampling_settings import SamplingSettings
-from rewas_engine.matching.report import ConflictError, ConflictReport, ConflictSpan, Suggestion
+from rewas_engine.matching.report import ConflictError, ConflictReport, ConflictSpan, Familiarity, Suggestion
 from rewas_engine.media.clip import VideoClip
 from rewas_engine.media.cuts import find_cuts
 from rewas_engine.media.probe import ProbedClip
 from rewas_engine.media.stem import Stem
 from rewas_engine.packs.description import InstalledPack, PackInfo, installed_packs
 from rewas_engine.requests.layers import Layer
+from rewas_engine.requests.notes import Note
 from rewas_engine.requests.results import GenerationResult, LayerReport, Take
 from rewas_engine.runtime.execution import Execution
 from rewas_engine.runtime.progress import Progress
@@ -71,6 +72,7 @@ __all__ = [
     "Execution",
     "FadeIn",
     "FadeOut",
+    "Familiarity",
     "Gate",
     "GenerationResult",
     "InstalledPack",
@@ -81,6 +83,7 @@ __all__ = [
     "MediaError",
     "MoveEvent",
     "MuteEvents",
+    "Note",
     "Offset",
     "Output",
     "PackError",

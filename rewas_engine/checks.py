@@ -12,6 +12,9 @@ from rewas_engine.errors import SettingsError
 
 ControlName = Literal["energy", "onsets"]
 """What the primary sound follows."""
+LevelName = Literal["standard", "raw"]
+"""How loud sounds are: "standard" takes the level of an energy from the prompt and delivers stems at a standard level;
+"raw" keeps the level of the energy and of the model."""
 MAX_PROMPT_CHARACTERS = 2000
 MAX_STEPS = 1000
 MAX_GUIDANCE_SCALE = 20.0

@@ -27,13 +27,16 @@ from rewas_engine.generation.synthesis import SoundGenerator
 from rewas_engine.generation.vocoding import VOCODING_MEMORY_REMEDY
 from rewas_engine.matching.embedding import JointScorer
 from rewas_engine.matching.evidence import prompt_weight
+from rewas_engine.matching.familiarity import FamiliarityCheck
 from rewas_engine.matching.policy import ConflictCheck
-from rewas_engine.matching.report import ConflictPolicy, ConflictReport
+from rewas_engine.matching.report import ConflictPolicy, ConflictReport, Familiarity
 from rewas_engine.matching.selection import select_matcher
+from rewas_engine.matching.sound_kinds import SoundKinds
 from rewas_engine.media.audio import read_audio
 from rewas_engine.media.clip import VideoClip
 from rewas_engine.media.frame_stream import FrameSequence, FrameStream
 from rewas_engine.media.probe import ProbedClip, read_clip, read_clip_with_sound
+from rewas_engine.models.text import SentenceEncoder
 from rewas_engine.packs.backbones.families import find_family
 from rewas_engine.packs.description import PackDescription, PackInfo, find_pack, read_pack, verify_files
 from rewas_engine.packs.loading import (
@@ -43,7 +46,9 @@ from rewas_engine.packs.loading import (
     load_with_memory_fallback,
 )
 from rewas_engine.requests.layers import Layer, check_layers
-from rewas_engine.requests.plan import SoundRequest
+from rewas_engine.requests.levels import apply_typical_level
+from rewas_engine.requests.notes import unknown_prompt_note
+from rewas_engine.requests.plan import ResolvedEnergy, SoundRequest
 from rewas_engine.requests.regeneration import Regenerate
 from rewas_engine.requests.results import GenerationResult
 from rewas_engine.requests.take_making import TakeGenerator
@@ -74,6 +79,7 @@ class ReWaS:
         front_end: Turns waveforms into log-mels and energy.
         sound_generator: Generates sound, with or without a clip.
         joint_scorer: Compares prompts, frames and sounds; None if the pack has no joint space.
+        sound_kinds: Tells from a prompt how the energy of its sound behaves.
         matcher: Compares prompts with video for the conflict check; None if no model can.
     """
 
@@ -102,6 +108,11 @@ class ReWaS:
             self.joint_scorer = JointScorer.from_pack(
                 self._components, self.front_end.config.bins, self.pack.name, device
             )
+        encoder = self._components.get("text_encoder", None)
+        self.sound_kinds = SoundKinds(encoder if isinstance(encoder, SentenceEncoder) else None)
+        self._familiarity_check = (
+            None if self.joint_scorer is None else FamiliarityCheck(self.joint_scorer, self.sound_kinds)
+        )
         self.matcher = select_matcher(description, conflict_model, self.joint_scorer, device)
 
     @classmethod
@@ -334,18 +345,30 @@ class ReWaS:
             regenerate=regenerate,
             inpaint_source=source,
             is_loop=output.loop,
+            level=output.level,
         )
-        energy = request.resolve_energy(control.energy, read, estimate_energy)
+        character = self.sound_kinds.character(prompt)
+        energy = request.resolve_energy(control.energy, control.edits, character, read, estimate_energy)
         report = self.conflict_check.apply_policy(conflict, prompt, read, frames, tracker)
         frames.cache_clear()  # Frames of a long clip must not stay in memory during generation.
         if report is not None and conflict == "soften":
             request = replace(request, settings=replace(settings, prompt_weight=prompt_weight(report)))
-        plan = request.plan_sound(prompt, energy, control.texture, cuts_s)
+        plan = request.plan_sound(prompt, energy, character, control.texture, cuts_s)
         layer_request = replace(request, control="energy")  # A steady energy has no onsets.
         planned_layers = [
-            (layer, layer_request.plan_sound(layer.prompt, layer.resolve_energy(energy))) for layer in layers
+            (
+                layer,
+                layer_request.plan_sound(
+                    layer.prompt,
+                    ResolvedEnergy.without_edits(layer.resolve_energy(energy.edited)),
+                    self.sound_kinds.character(layer.prompt),
+                ),
+            )
+            for layer in layers
         ]
-        generator = TakeGenerator(self.pack, self.front_end, self.sound_generator, self.joint_scorer)
+        familiarities = {one: self.check_familiarity(one) for one in (prompt, *(layer.prompt for layer in layers))}
+        known = frozenset(one for one, found in familiarities.items() if found is None or found.is_known)
+        generator = TakeGenerator(self.pack, self.front_end, self.sound_generator, self.joint_scorer, known)
         generated = generator.generate_takes(plan, seed, takes, tracker, planned_layers, output.gain_db)
         return GenerationResult(
             clip=read,
@@ -360,8 +383,25 @@ class ReWaS:
             cuts_s=cuts_s,
             conflict_policy=conflict,
             conflict=report,
+            notes=(
+                *energy.notes,
+                *(
+                    unknown_prompt_note(self.pack.name, one, found)
+                    for one, found in familiarities.items()
+                    if found is not None and not found.is_known
+                ),
+            ),
+            familiarity=familiarities[prompt],
             timings_s=dict(tracker.stage_times_s),
         )
+
+    def check_familiarity(self, prompt: str) -> Familiarity | None:
+        """Return how well the pack knows a prompt; None if the pack has no joint space to tell."""
+        return None if self._familiarity_check is None else self._familiarity_check.check(prompt)
+
+    def apply_typical_level(self, energy: EnergyCurve, prompt: str) -> EnergyCurve:
+        """Move an estimated energy to the typical level of a prompt, as `generate` does at the level "standard"."""
+        return apply_typical_level(energy, self.sound_kinds.character(prompt), self.front_end.config.silence_nats)
 
     @property
     def conflict_check(self) -> ConflictCheck:

@@ -6,7 +6,7 @@ clips, `rewas_api.errors` holds the exceptions of both, and `rewas_api.v1` the g
 
 __version__ = "0.2.0"
 
-CONTRACT_VERSION = 2
+CONTRACT_VERSION = 3
 """Rises with every change that an older client or server would misunderstand."""
 
 DEFAULT_PORT = 50071

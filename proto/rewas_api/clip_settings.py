@@ -31,6 +31,8 @@ METADATA_KEY = "rewas"
 SAMPLE_RATES_HZ = (16000, 22050, 44100, 48000, 96000)
 CONTROLS = enum_names.CONTROL.all
 """What may steer a sound: the shape of an energy curve, or the times and strengths of its events."""
+LEVELS = enum_names.LEVEL.all
+"""How loud the stems may be: at a standard level, or as the energy and the model make them."""
 SAMPLERS = enum_names.SAMPLER.all
 """Solvers of the denoising process."""
 CONFLICT_POLICIES = enum_names.CONFLICT_POLICY.all
@@ -61,6 +63,7 @@ class ClipSettings:
         sampler: Solver of the denoising process, one of SAMPLERS.
         new_sound_at_cuts: Whether the primary sound starts afresh at every cut found in the frames.
         conflict_policy: What happens if the frames contradict the prompt, one of CONFLICT_POLICIES.
+        level: How loud the stems are, one of LEVELS.
 
     Raises:
         ProblemError: SETTINGS for a value of the wrong type or out of bounds.
@@ -85,6 +88,7 @@ class ClipSettings:
     sampler: str | None = None
     new_sound_at_cuts: bool | None = None
     conflict_policy: str | None = None
+    level: str | None = None
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -192,6 +196,7 @@ _ENUMS: dict[str, enum_names.EnumNames[Any]] = {
     "control": enum_names.CONTROL,
     "sampler": enum_names.SAMPLER,
     "conflict_policy": enum_names.CONFLICT_POLICY,
+    "level": enum_names.LEVEL,
 }
 _INTEGER_RANGES = {"seed": (0, 2**63 - 1), "takes": (1, 100), "num_inference_steps": (1, 1000)}
 _FLOAT_RANGES = {
@@ -260,6 +265,7 @@ def _lowercase_first(owner: str) -> str:
 __all__ = [
     "CONFLICT_POLICIES",
     "CONTROLS",
+    "LEVELS",
     "MAX_PROMPT_CHARACTERS",
     "METADATA_KEY",
     "SAMPLERS",

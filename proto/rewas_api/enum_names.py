@@ -45,6 +45,8 @@ CONTROL = EnumNames(rewas_pb2.Control)
 ENERGY_SOURCE = EnumNames(rewas_pb2.EnergySource)
 JOB_STATE = EnumNames(rewas_pb2.JobState)
 LAYER_ENERGY = EnumNames(rewas_pb2.LayerEnergy)
+LEVEL = EnumNames(rewas_pb2.Level)
+NOTE_KIND = EnumNames(rewas_pb2.NoteKind)
 SAMPLER = EnumNames(rewas_pb2.Sampler)
 STAGE = EnumNames(rewas_pb2.Stage)
 TAKE_FAULT = EnumNames(rewas_pb2.TakeFault)
@@ -56,6 +58,8 @@ __all__ = [
     "ENERGY_SOURCE",
     "JOB_STATE",
     "LAYER_ENERGY",
+    "LEVEL",
+    "NOTE_KIND",
     "SAMPLER",
     "STAGE",
     "TAKE_FAULT",

@@ -7,20 +7,24 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import get_args
 
 from rewas_engine.checks import (
     MAX_CONTROL_STRENGTH,
     MAX_GUIDANCE_SCALE,
     MAX_STEPS,
     ControlName,
+    LevelName,
     check_control_range,
     check_gain,
     check_integer,
     check_range,
     validate_prompt,
 )
+from rewas_engine.curves.edits import EnergyEdit
 from rewas_engine.curves.energy import EnergyCurve
 from rewas_engine.curves.texture import TextureCurve
+from rewas_engine.errors import SettingsError
 from rewas_engine.exact_time import Seconds
 from rewas_engine.models.sampler_names import check_sampler
 
@@ -72,6 +76,8 @@ class Control:
             messages and in `SamplingSettings`.
         start: Part of the sampling after which the controls act, 0 to 1; 0 is the initial noise.
         end: Part of the sampling up to which they act, above `start` and up to 1; 1 is the finished sound.
+        edits: Edits of the energy, in order, whether it is given or estimated. The sound keeps the level that it would
+            have without them, so that a muted event leaves all others as loud as they were.
 
     Raises:
         SettingsError: A value is out of its range.
@@ -83,6 +89,7 @@ class Control:
     strength: float = 1.0
     start: float = 0.0
     end: float = 1.0
+    edits: Sequence[EnergyEdit] = ()
 
     def __post_init__(self) -> None:
         check_control_range(self.start, self.end)
@@ -97,18 +104,24 @@ class Output:
         sample_rate_hz: Sample rate of the stems in hertz: 16000, 22050, 44100, 48000, 96000 or that of the pack. None
             is the rate of the pack, or of the sound that is regenerated.
         gain_db: Change in level of the primary stem, -60 to 24 dB.
+        level: "standard" gives an energy from video the level that is typical of the prompt, and delivers the primary
+            stem at -23 LUFS, or with a true peak of -6 dBTP if its sound is struck; layers keep their distance to it.
+            "raw" keeps the level of the energy and of the model. A regenerated sound always keeps its level.
         loop: Whether the end of the sound joins its beginning.
         cuts: Seconds from the start of the clip at which the primary sound starts anew, in order, as
             `rewas_engine.find_cuts` finds them. Layers are not cut.
 
     Raises:
-        SettingsError: The gain is out of its range.
+        SettingsError: The gain is out of its range, or the level is unknown.
     """
 
     sample_rate_hz: int | None = None
     gain_db: float = 0.0
+    level: LevelName = "standard"
     loop: bool = False
     cuts: Sequence[Seconds] = ()
 
     def __post_init__(self) -> None:
         check_gain(self.gain_db)
+        if self.level not in get_args(LevelName):
+            raise SettingsError(f"The level is {self.level!r}.", 'Choose "standard" or "raw".')

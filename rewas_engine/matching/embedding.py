@@ -140,6 +140,16 @@ class JointScorer:
         return [(self.known_words[word], cosine) for word, cosine in zip(meant.tolist(), near, strict=True)]
 
     @torch.inference_mode()
+    def similar_words(self, prompt: str) -> list[tuple[str, float]]:
+        """Return all known words with the similarity of their nearest phrase to a prompt, the most similar first."""
+        sentence = nn.functional.normalize(self._encode_sentences([prompt]), dim=1)[0]
+        phrases, places = self._known_sentences
+        nearest = torch.full((len(self.known_words),), -1.0, device=self._device)
+        nearest = nearest.scatter_reduce(0, places, phrases @ sentence, "amax")
+        order = torch.argsort(nearest, descending=True, stable=True).tolist()
+        return [(self.known_words[place], float(nearest[place])) for place in order]
+
+    @torch.inference_mode()
     def embed_text(self, prompts: Sequence[str]) -> torch.Tensor:
         """Unit vectors [B, width] of prompts."""
         return self.space.encode_text(self._encode_sentences(prompts))

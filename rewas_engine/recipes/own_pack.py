@@ -10,12 +10,13 @@ from pathlib import Path
 from torch import nn
 
 from rewas_engine.errors import SettingsError
+from rewas_engine.models.text import SENTENCE_ENCODER
 from rewas_engine.packs.description import OPTIONAL_ROLES, find_pack, read_pack
 from rewas_engine.pipeline import ReWaS
 from rewas_engine.recipes.model_card import MEASURING_STAGE
 from rewas_engine.recipes.own_model_card import measure_held_out, write_own_model_card
 from rewas_engine.recipes.pack_terms import VERSION, PackTerms, combine_terms
-from rewas_engine.recipes.starter import COMPONENT_CLASSES, SENTENCE_ENCODER, STARTING_POINTS_FILE, StarterTraining
+from rewas_engine.recipes.starter import COMPONENT_CLASSES, STARTING_POINTS_FILE, StarterTraining
 from rewas_engine.runtime.progress import CancelSignal, ProgressCallback
 from rewas_engine.training.config import StarterConfig
 from rewas_engine.training.continuation import check_continuable

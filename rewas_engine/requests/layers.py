@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-import numpy as np
-from numpy.typing import NDArray
 from scipy.ndimage import maximum_filter1d
 
 from rewas_engine.checks import MAX_SEED, check_gain, validate_prompt
@@ -17,12 +15,9 @@ from rewas_engine.curves.edits import Smooth, apply_edits
 from rewas_engine.curves.energy import EnergyCurve
 from rewas_engine.curves.sources import DEFAULT_FLAT_NATS, flat_curve
 from rewas_engine.errors import SettingsError
-from rewas_engine.media.stem import MIX, PRIMARY, Stem
+from rewas_engine.media.stem import MIX, PRIMARY
 
 MAX_LAYERS = 8
-PCM24_STEPS = 2**23
-"""Number of steps of a 24-bit sample from 0 to full scale."""
-_CHUNK_SAMPLES = 2**20
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,31}")
 STEADY_OFFSET_NATS = 2.0
 """A steady layer is this far below the peak of the primary sound, and never above DEFAULT_FLAT_NATS."""
@@ -107,43 +102,3 @@ def check_layers(layers: Sequence[Layer]) -> None:
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise SettingsError(f"Two layers have the name {twice[0]}.", "Give each layer a different name.")
-
-
-def apply_gains(stems: Mapping[str, Stem], gains_db: Mapping[str, float]) -> dict[str, Stem]:
-    """Apply a gain to each stem, and lower all stems equally if one of them or their sum would clip.
-
-    Args:
-        stems: Stems of equal length, by role.
-        gains_db: Gain of each stem, by role.
-
-    Returns:
-        The stems. Every sample is a whole number of 24-bit steps, so that a delivered mix is exactly the sum of the
-        delivered stems.
-    """
-    parts = [slice(first, first + _CHUNK_SAMPLES) for first in range(0, _max_length(stems), _CHUNK_SAMPLES)]
-    peak = 0.0
-    for part in parts:
-        louder = list(_scale_stems(stems, gains_db, part).values())
-        total = sum(louder, np.zeros(1))
-        peak = max([peak, *(float(np.abs(waveform).max(initial=0.0)) for waveform in (*louder, total))])
-    # Rounding may raise each stem by half a step.
-    ceiling = 1 - (len(stems) + 1) / PCM24_STEPS
-    lowered = min(1.0, ceiling / peak) if peak else 1.0
-    scaled = {role: np.empty_like(stem.waveform) for role, stem in stems.items()}
-    for part in parts:
-        for role, waveform in _scale_stems(stems, gains_db, part).items():
-            scaled[role][:, part] = np.round(lowered * waveform * PCM24_STEPS) / PCM24_STEPS
-    return {role: Stem(role, scaled[role], stem.sample_rate_hz) for role, stem in stems.items()}
-
-
-def _max_length(stems: Mapping[str, Stem]) -> int:
-    return max(stem.waveform.shape[1] for stem in stems.values())
-
-
-def _scale_stems(
-    stems: Mapping[str, Stem], gains_db: Mapping[str, float], part: slice
-) -> dict[str, NDArray[np.float64]]:
-    """A part of each stem [channels, samples] with its gain."""
-    return {
-        role: 10 ** (gains_db[role] / 20) * stem.waveform[:, part].astype(np.float64) for role, stem in stems.items()
-    }

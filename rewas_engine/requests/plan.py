@@ -8,12 +8,14 @@ from fractions import Fraction
 
 import numpy as np
 
-from rewas_engine.checks import ControlName
+from rewas_engine.checks import ControlName, LevelName
 from rewas_engine.conditioning.controls import Controls
 from rewas_engine.conditioning.mel import AudioFrontEnd
 from rewas_engine.conditioning.windows import SoundWindow
+from rewas_engine.curves.edits import EnergyEdit, apply_edits
 from rewas_engine.curves.energy import EnergyCurve
 from rewas_engine.curves.events import onset_strengths
+from rewas_engine.curves.silence import SILENCE_MARGIN_NATS
 from rewas_engine.curves.sources import flat_curve
 from rewas_engine.curves.texture import TextureCurve
 from rewas_engine.errors import SettingsError
@@ -22,7 +24,10 @@ from rewas_engine.generation.loops import check_loop_join
 from rewas_engine.generation.sampling import effective_num_steps
 from rewas_engine.generation.sampling_settings import SamplingSettings
 from rewas_engine.generation.synthesis import InpaintSource
+from rewas_engine.matching.sound_kinds import Character
 from rewas_engine.media.probe import ProbedClip
+from rewas_engine.requests.levels import apply_typical_level, has_little_motion
+from rewas_engine.requests.notes import Note, little_motion_note, silent_energy_note
 from rewas_engine.requests.per_shot import ShotPlan
 from rewas_engine.requests.regeneration import Regenerate, match_level
 from rewas_engine.requests.validation import check_curve_covers_clip
@@ -42,6 +47,7 @@ class SoundRequest:
         regenerate: The existing sound to regenerate, if any.
         inpaint_source: Its log-mel and mask.
         is_loop: Whether the end of each sound joins its beginning.
+        level: "standard" gives an energy from the video the typical level of the prompt's sound; "raw" keeps it.
     """
 
     front_end: AudioFrontEnd
@@ -53,6 +59,7 @@ class SoundRequest:
     regenerate: Regenerate | None = None
     inpaint_source: InpaintSource | None = None
     is_loop: bool = False
+    level: LevelName = "standard"
 
     @property
     def steps(self) -> int:
@@ -66,36 +73,64 @@ class SoundRequest:
         return (Fraction(0), self.duration_s) if self.regenerate is None else self.regenerate.range_s(self.duration_s)
 
     def resolve_energy(
-        self, energy: EnergyCurve | None, read: ProbedClip, estimate_energy: Callable[[], EnergyCurve]
-    ) -> EnergyCurve:
+        self,
+        energy: EnergyCurve | None,
+        edits: Sequence[EnergyEdit],
+        character: Character,
+        read: ProbedClip,
+        estimate_energy: Callable[[], EnergyCurve],
+    ) -> ResolvedEnergy:
         """Return the energy of the primary sound.
 
         Args:
             energy: Energy of the request. If it is None, a regeneration at a strength below 1 follows the existing
                 sound, a loop gets a constant energy, and everything else follows the video.
+            edits: Edits of the energy. With edits, a regeneration and a loop follow the video too.
+            character: Character of the prompt's sound.
             read: The clip.
             estimate_energy: Estimates the energy from the video; called only if it is needed.
 
         Raises:
-            SettingsError: The energy does not cover the clip.
+            SettingsError: The energy does not cover the clip, or an edit does not fit it.
         """
+        notes: tuple[Note, ...] = ()
         if energy is not None:
             check_curve_covers_clip(energy, read)
-            return energy
-        if self.regenerate is not None and self.regenerate.strength < 1:
-            return self.front_end.measure_energy(self.regenerate.mono_waveform(self.front_end.config.sample_rate_hz))
-        if self.is_loop:
-            return flat_curve(duration=self.duration_s)
-        return match_level(self.inpaint_source, estimate_energy(), self.front_end)
+        elif self.regenerate is not None and self.regenerate.strength < 1 and not edits:
+            energy = self.front_end.measure_energy(self.regenerate.mono_waveform(self.front_end.config.sample_rate_hz))
+        elif self.is_loop and not edits:
+            energy = flat_curve(duration=self.duration_s)
+        else:
+            energy, notes = self._level_estimate(estimate_energy(), character)
+        edited = apply_edits(energy, edits)
+        silence_nats = self.front_end.config.silence_nats
+        if not notes and edited.values.max() <= silence_nats + SILENCE_MARGIN_NATS:
+            notes = (silent_energy_note(),)
+        return ResolvedEnergy(edited, energy, notes)
+
+    def _level_estimate(self, estimate: EnergyCurve, character: Character) -> tuple[EnergyCurve, tuple[Note, ...]]:
+        silence_nats, is_raw = self.front_end.config.silence_nats, self.level == "raw"
+        energy = estimate if is_raw else apply_typical_level(estimate, character, silence_nats)
+        energy = match_level(self.inpaint_source, energy, self.front_end)
+        if not has_little_motion(estimate, silence_nats):
+            return energy, ()
+        is_silent = bool(energy.values.max() <= silence_nats)
+        return energy, (little_motion_note(character, is_raw=is_raw, is_silent=is_silent),)
 
     def plan_sound(
-        self, prompt: str, energy: EnergyCurve, texture: TextureCurve | None = None, cuts_s: Sequence[Fraction] = ()
+        self,
+        prompt: str,
+        energy: ResolvedEnergy,
+        character: Character,
+        texture: TextureCurve | None = None,
+        cuts_s: Sequence[Fraction] = (),
     ) -> SoundPlan:
         """Plan one sound of the request.
 
         Args:
             prompt: What the sound should be.
             energy: Energy that it follows.
+            character: Character of the prompt's sound.
             texture: Texture that it follows.
             cuts_s: Cuts at which the sound starts anew, in seconds from the start of the clip.
 
@@ -108,8 +143,8 @@ class SoundRequest:
         # A loop cannot be generated longer and then cut, so its length is whole latent positions.
         control_frames = self.window.whole(frames) if self.is_loop else frames
 
-        def resample_energy(count: int) -> EnergyCurve:
-            return EnergyCurve(np.maximum(energy.resample(rate_hz, count), config.silence_nats), rate_hz, energy.source)
+        def resample_energy(count: int, curve: EnergyCurve = energy.edited) -> EnergyCurve:
+            return EnergyCurve(np.maximum(curve.resample(rate_hz, count), config.silence_nats), rate_hz, curve.source)
 
         if self.is_loop and self.control == "energy":
             check_loop_join(resample_energy(frames))
@@ -120,7 +155,9 @@ class SoundRequest:
         return SoundPlan(
             request=self,
             prompt=prompt,
+            character=character,
             requested_energy=resample_energy(frames),
+            unedited_energy=resample_energy(frames, energy.unedited),
             controls=controls,
             shots=ShotPlan.from_cuts(cuts_s, rate_hz, frames) if cuts_s else None,
             requested_texture=texture,
@@ -139,13 +176,29 @@ class SoundRequest:
 
 
 @dataclass(frozen=True, eq=False)
+class ResolvedEnergy:
+    """Energy of a sound with and without its edits, and what the editor must know about it."""
+
+    edited: EnergyCurve
+    unedited: EnergyCurve
+    notes: tuple[Note, ...] = ()
+
+    @classmethod
+    def without_edits(cls, energy: EnergyCurve) -> ResolvedEnergy:
+        """An energy that has no edits."""
+        return cls(energy, energy)
+
+
+@dataclass(frozen=True, eq=False)
 class SoundPlan:
     """One sound of a request, the same for all takes.
 
     Args:
         request: The request.
         prompt: What the sound should be.
+        character: Character of the prompt's sound.
         requested_energy: Energy to compare the result with, at the mel frame rate.
+        unedited_energy: The same without the edits, from which the level of the stems follows.
         controls: Controls of the sound.
         shots: The shots, if the sound starts anew at cuts.
         requested_texture: Texture to compare the result with, if one is requested.
@@ -153,7 +206,9 @@ class SoundPlan:
 
     request: SoundRequest
     prompt: str
+    character: Character
     requested_energy: EnergyCurve
+    unedited_energy: EnergyCurve
     controls: Controls
     shots: ShotPlan | None = None
     requested_texture: TextureCurve | None = None

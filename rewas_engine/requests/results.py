@@ -13,10 +13,11 @@ from rewas_engine.curves.energy import EnergyCurve
 from rewas_engine.curves.texture import TextureCurve
 from rewas_engine.generation.options import Control, Output
 from rewas_engine.generation.sampling_settings import SamplingSettings
-from rewas_engine.matching.report import ConflictPolicy, ConflictReport
+from rewas_engine.matching.report import ConflictPolicy, ConflictReport, Familiarity
 from rewas_engine.media.probe import ProbedClip
 from rewas_engine.media.stem import MIX, Stem
 from rewas_engine.packs.description import PackInfo
+from rewas_engine.requests.notes import Note
 
 FaultName = Literal["silent", "clipped", "stuck", "wrong"]
 
@@ -49,13 +50,16 @@ class Take:
         energy_correlation: Pearson correlation of the two energies, -1 to 1; None if one of them is constant.
         text_score: How well the sound matches its prompt, 0 to 1. None if the pack cannot judge it, or does not know
             the prompt.
-        score: How well the take follows the whole request, 0 to 1; see `rewas_engine.requests.scoring`.
+        score: How well the take follows the whole request, 0 to 1; see `rewas_engine.requests.scoring`. None if the
+            pack does not know a prompt of the take, or if the sound is silent, since such a score would mislead.
         faults: Reasons not to use the take.
         replaced_seed: Seed of the faulty take that this one replaced, if any.
         layers: Report of each layer, by name.
         produced_texture: Texture of the sound, in nats, on the grid of the requested texture; None if none was
             requested.
         texture_error_nats: Mean absolute difference of the two textures where the requested energy is audible.
+        level_gain_db: Gain that brought the stems to the standard level, in dB; 0 at the level "raw". It contains
+            neither the requested gains nor the reduction that keeps the true peak below -1 dBTP.
     """
 
     seed: int
@@ -64,12 +68,13 @@ class Take:
     energy_mae_nats: float
     energy_correlation: float | None
     text_score: float | None = None
-    score: float = 0.0
+    score: float | None = None
     faults: tuple[FaultName, ...] = ()
     replaced_seed: int | None = None
     layers: Mapping[str, LayerReport] = field(default_factory=dict)
     produced_texture: TextureCurve | None = None
     texture_error_nats: float | None = None
+    level_gain_db: float = 0.0
 
     def mix(self) -> Stem:
         """Return the exact sum of the stems."""
@@ -96,6 +101,9 @@ class GenerationResult:
         cuts_s: Seconds from the start of the clip at which the primary sound starts anew.
         conflict_policy: Conflict policy of the request.
         conflict: Result of the conflict check; None if there was none.
+        notes: What the editor must know about the sound: little motion, a silent energy, prompts that the pack does not
+            know.
+        familiarity: How well the pack knows the prompt; None if it cannot tell.
         timings_s: Seconds spent on each stage.
     """
 
@@ -111,4 +119,6 @@ class GenerationResult:
     cuts_s: tuple[Fraction, ...] = ()
     conflict_policy: ConflictPolicy = "off"
     conflict: ConflictReport | None = None
+    notes: tuple[Note, ...] = ()
+    familiarity: Familiarity | None = None
     timings_s: Mapping[str, float] = field(default_factory=dict)

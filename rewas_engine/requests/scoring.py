@@ -92,7 +92,12 @@ def score_take(correlation: float | None, mae_nats: float, text_score: float | N
 
 def sort_best_first(takes: Sequence[Take]) -> tuple[Take, ...]:
     """Sort takes: those without faults first, then by score, then by seed."""
-    return tuple(sorted(takes, key=lambda take: (len(take.faults) > 0, -take.score, take.seed)))
+    return tuple(sorted(takes, key=lambda take: (len(take.faults) > 0, -_rating(take), take.seed)))
+
+
+def _rating(take: Take) -> float:
+    """The score of a take, or without one how well it follows its energy."""
+    return score_take(take.energy_correlation, take.energy_mae_nats, None) if take.score is None else take.score
 
 
 def _is_stuck(log_mel: NDArray[np.floating], requested_energy: EnergyCurve, silence_nats: float) -> bool:

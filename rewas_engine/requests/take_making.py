@@ -8,23 +8,27 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
+import numpy as np
 import torch
 
 from rewas_engine.conditioning.controls import measure_log_mel_texture
 from rewas_engine.conditioning.levels import normalise
 from rewas_engine.conditioning.mel import AudioFrontEnd
 from rewas_engine.curves.energy import EnergyCurve, FloatArray, energy_agreement
+from rewas_engine.curves.events import MIN_EVENT_RISE_NATS
 from rewas_engine.curves.silence import find_silence, mute_gaps
 from rewas_engine.curves.texture import texture_error
 from rewas_engine.exact_time import sample_count
 from rewas_engine.generation.synthesis import OnStep, SoundGenerator
 from rewas_engine.generation.vocoding import OnWindow
 from rewas_engine.matching.embedding import JointScorer
-from rewas_engine.matching.evidence import FAMILIARITY_THRESHOLD
-from rewas_engine.media.audio import limit_peak, resample, resample_loop
+from rewas_engine.media.audio import fade_ends, resample, resample_loop
+from rewas_engine.media.loudness import limit_true_peak
 from rewas_engine.media.stem import PRIMARY, Stem
 from rewas_engine.packs.description import PackInfo
-from rewas_engine.requests.layers import Layer, apply_gains
+from rewas_engine.requests.gains import apply_gains
+from rewas_engine.requests.layers import Layer
+from rewas_engine.requests.levels import standard_gain_db
 from rewas_engine.requests.plan import SoundPlan
 from rewas_engine.requests.results import LayerReport, Take
 from rewas_engine.requests.scoring import find_faults, score_take, sort_best_first
@@ -58,12 +62,14 @@ class TakeGenerator:
         front_end: Log-mel front end of the pack.
         sound_generator: Model of the pack.
         joint_scorer: Compares prompts with sounds; None if the pack has no joint space.
+        known_prompts: Prompts of the request that the pack knows. Sounds of all others get no score.
     """
 
     pack: PackInfo
     front_end: AudioFrontEnd
     sound_generator: SoundGenerator
     joint_scorer: JointScorer | None
+    known_prompts: frozenset[str]
 
     def generate_takes(
         self,
@@ -102,8 +108,31 @@ class TakeGenerator:
                 )
                 for part, (layer, layer_plan) in zip(parts[1:], planned_layers, strict=True)
             }
-            takes.append(_add_layers(take, layers, planned_layers, gain_db) if layers or gain_db else take)
+            # A regenerated sound keeps every sample outside its range.
+            is_whole = plan.request.regenerate is None
+            takes.append(self._finish_take(take, layers, planned_layers, gain_db) if is_whole else take)
         return sort_best_first(takes)
+
+    def _finish_take(
+        self,
+        take: Take,
+        layers: Mapping[str, Take],
+        planned_layers: Sequence[tuple[Layer, SoundPlan]],
+        gain_db: float,
+    ) -> Take:
+        """The take with its layers and all gains, with the mean of all scores and the faults of all sounds."""
+        every = (take, *layers.values())
+        common_db = _common_gain_db(take, layers)
+        stems = {PRIMARY: take.stems[PRIMARY], **{name: sound.stems[PRIMARY] for name, sound in layers.items()}}
+        gains_db = {PRIMARY: gain_db, **{layer.name: layer.gain_db for layer, _ in planned_layers}}
+        return replace(
+            take,
+            stems=apply_gains(stems, {role: common_db + own_db for role, own_db in gains_db.items()}),
+            score=_mean_score(every),
+            faults=tuple(dict.fromkeys(fault for one in every for fault in one.faults)),
+            layers=_layer_reports(layers, planned_layers),
+            level_gain_db=common_db,
+        )
 
     def _best_of_two(self, plan: SoundPlan, seeds: tuple[int, int], part: _Part) -> Take:
         """A take with the first seed; if it has faults, one with the second seed, unless that one has faults too."""
@@ -165,12 +194,12 @@ class TakeGenerator:
             gaps = find_silence(plan.requested_energy, self.front_end.config.silence_nats)
             mute_gaps(waveform, gaps, own_hz)
             mute_gaps(delivered, gaps, rate_hz)
-        # A band-limited sound may be louder between its samples than at them.
-        delivered = limit_peak(delivered)
+        if not request.is_loop:
+            fade_ends(delivered, rate_hz)
         if request.regenerate is None:
             return waveform, Stem(PRIMARY, delivered, rate_hz)
-        # The kept part of the existing sound must not change, so only the new sound was limited.
-        delivered = request.regenerate.splice(delivered, request.duration_s)
+        # The kept part of the existing sound must not change, so only the new sound is limited.
+        delivered = request.regenerate.splice(limit_true_peak(delivered, rate_hz), request.duration_s)
         waveform = resample(delivered.mean(axis=0, keepdims=True), rate_hz, own_hz, own_samples)[0]
         return waveform, Stem(request.regenerate.stem.role, delivered, rate_hz)
 
@@ -184,7 +213,9 @@ class TakeGenerator:
         scored = waveform[sample_count(start_s, config.sample_rate_hz) : sample_count(end_s, config.sample_rate_hz)]
         requested = replace(plan.requested_energy, values=plan.requested_energy.values[frames])
         mae_nats, correlation = energy_agreement(requested.values, produced.values[frames])
-        text_score = self._text_score(plan.prompt, scored)
+        # The correlation with a nearly even energy is that of noise.
+        has_shape = float(np.ptp(requested.values)) >= MIN_EVENT_RISE_NATS
+        text_score, level_gain_db = self._text_score(plan.prompt, scored), self._standard_gain_db(plan, waveform)
         # A low score is not reliable for a prompt with less weight, or for a very short sound.
         is_reliable = plan.request.settings.prompt_weight == 1 and end_s - start_s >= MIN_TEXT_SCORE_DURATION_S
         texture = error_nats = None
@@ -198,7 +229,11 @@ class TakeGenerator:
             energy_mae_nats=mae_nats,
             energy_correlation=correlation,
             text_score=text_score,
-            score=score_take(correlation, mae_nats, text_score),
+            score=(
+                score_take(correlation if has_shape else None, mae_nats, text_score)
+                if scored.any() and plan.prompt in self.known_prompts
+                else None
+            ),
             faults=find_faults(
                 scored,
                 log_mel[frames].numpy(),
@@ -208,23 +243,38 @@ class TakeGenerator:
             ),
             produced_texture=texture,
             texture_error_nats=error_nats,
+            level_gain_db=0.0 if level_gain_db is None else level_gain_db,
+        )
+
+    def _standard_gain_db(self, plan: SoundPlan, waveform: FloatArray) -> float | None:
+        """Gain to the standard level; None if the sound is silent. 0 if the request keeps the level."""
+        if plan.request.level == "raw" or plan.request.regenerate is not None:
+            return 0.0
+        return standard_gain_db(
+            waveform, self.pack.sample_rate_hz, plan.character, plan.requested_energy, plan.unedited_energy
         )
 
     def _text_score(self, prompt: str, waveform: FloatArray) -> float | None:
         """How well a waveform matches a prompt, 0 to 1; None for silence and for prompts the pack cannot judge."""
         scorer = self.joint_scorer
-        if scorer is None or not waveform.any() or scorer.familiarity(prompt)[1] < FAMILIARITY_THRESHOLD:
+        if scorer is None or not waveform.any() or prompt not in self.known_prompts:
             return None
         return scorer.score_text_sound(prompt, self.front_end.encode(normalise(waveform))).probability
 
 
-def _add_layers(
-    take: Take, layers: Mapping[str, Take], planned_layers: Sequence[tuple[Layer, SoundPlan]], gain_db: float
-) -> Take:
-    """The take with its layers, with the mean of all scores and the faults of all sounds."""
-    stems = {PRIMARY: take.stems[PRIMARY], **{name: sound.stems[PRIMARY] for name, sound in layers.items()}}
-    gains_db = {PRIMARY: gain_db, **{layer.name: layer.gain_db for layer, _ in planned_layers}}
-    reports = {
+def _common_gain_db(take: Take, layers: Mapping[str, Take]) -> float:
+    """Gain that brings a take to the standard level. It is that of the primary sound, or of the first audible layer.
+
+    One gain for all stems keeps the balance of the layers.
+    """
+    audible = (sound for sound in (take, *layers.values()) if sound.stems[PRIMARY].waveform.any())
+    return next((sound.level_gain_db for sound in audible), 0.0)
+
+
+def _layer_reports(
+    layers: Mapping[str, Take], planned_layers: Sequence[tuple[Layer, SoundPlan]]
+) -> dict[str, LayerReport]:
+    return {
         layer.name: LayerReport(
             seed=sound.seed,
             requested_energy=plan.requested_energy,
@@ -236,11 +286,9 @@ def _add_layers(
         )
         for (layer, plan), sound in zip(planned_layers, layers.values(), strict=True)
     }
-    every = (take, *layers.values())
-    return replace(
-        take,
-        stems=apply_gains(stems, gains_db),
-        score=sum(one.score for one in every) / len(every),
-        faults=tuple(dict.fromkeys(fault for one in every for fault in one.faults)),
-        layers=reports,
-    )
+
+
+def _mean_score(sounds: Sequence[Take]) -> float | None:
+    """Mean score of sounds; None if one of them has none."""
+    scores = [sound.score for sound in sounds if sound.score is not None]
+    return sum(scores) / len(scores) if len(scores) == len(sounds) else None

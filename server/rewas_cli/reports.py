@@ -38,6 +38,8 @@ def sound_report(result: rewas_pb2.SoundResult, media: Path, stem_paths: StemPat
         "texture": _requested_texture_report(result),
         "conflict": _verdict_report(result.conflict) if result.HasField("conflict") else None,
         "prompt_weight": result.prompt_weight if result.HasField("prompt_weight") else 1.0,
+        "notes": [{"kind": enum_names.NOTE_KIND.to_name(note.kind), "text": note.text} for note in result.notes],
+        "familiarity": _familiarity_report(result.familiarity) if result.HasField("familiarity") else None,
         "timings_s": _seconds(result.timings),
     }
 
@@ -120,8 +122,10 @@ def sound_lines(report: Report) -> list[str]:
         weighed = report["prompt_weight"]
         lines += [f"  prompt and video: {first}", *(f"  {line}" for line in more)]
         lines += [f"    prompt weight {weighed:.2f}"] if weighed < 1 else []
+    lines += [f"  note: {note['text']}" for note in report["notes"]]
     for number, take in enumerate(report["takes"], start=1):
-        lines.append(f"  take {number}, seed {take['seed']}: score {take['score']:.2f}: {_agreement_line(take)}")
+        scored = "" if take["score"] is None else f" score {take['score']:.2f}:"
+        lines.append(f"  take {number}, seed {take['seed']}:{scored} {_agreement_line(take)}")
         if take["texture_error"] is not None:
             lines.append(f"    texture: {take['texture_error']:.2f} nats off on average")
         if take["faults"]:
@@ -195,12 +199,21 @@ def _take(take: rewas_pb2.Take, stem_paths: StemPaths) -> Report:
         "energy_correlation": take.energy_correlation if take.HasField("energy_correlation") else None,
         "energy_produced": list(take.output_energy.values),
         "text_score": take.text_score if take.HasField("text_score") else None,
-        "score": take.score,
+        "score": take.score if take.HasField("score") else None,
+        "level_gain_db": take.level_gain_db,
         "faults": [enum_names.TAKE_FAULT.to_name(fault) for fault in take.faults],
         "texture_error": take.texture_mae_nats if take.HasField("texture_mae_nats") else None,
         "texture_produced": texture_report(take.output_texture) if take.HasField("output_texture") else None,
         "layers": {layer.name: _layer_report(layer) for layer in take.layers},
         "instead_of_seed": take.replaced_seed if take.HasField("replaced_seed") else None,
+    }
+
+
+def _familiarity_report(familiarity: rewas_pb2.Familiarity) -> Report:
+    return {
+        "known": familiarity.known,
+        "score": familiarity.score,
+        "nearest_prompts": list(familiarity.nearest_prompts),
     }
 
 

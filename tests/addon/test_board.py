@@ -81,6 +81,12 @@ def test_status_texts_from_sending_to_done() -> None:
     assert not board.is_busy
 
 
+def test_the_notes_of_a_sound_are_shown() -> None:
+    notes = ("Little motion was found in the video, so the sound is nearly even.",)
+    board = apply_message(board_with_job(), StemsReceived("k", "j", GENERATION_INFO, Fraction(2), (), notes))
+    assert board.jobs["k"].sound_notes == notes
+
+
 def test_a_late_snapshot_does_not_undo_a_cancel() -> None:
     board = apply_message(board_with_job(state="cancelling"), progress(5, 0.3))
     assert board.jobs["k"].state == "cancelling"

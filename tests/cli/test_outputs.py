@@ -6,7 +6,10 @@ import os
 import subprocess
 from pathlib import Path
 
+import numpy as np
+import pyloudnorm
 import pytest
+import soundfile
 from rewas_command import Rewas, command, environment
 from test_bad_input import assert_only_files, assert_refused
 
@@ -158,3 +161,27 @@ def test_a_plot_can_be_in_the_new_stems_folder(rewas: Rewas, media: Path, tmp_pa
     assert (new / "plot.png").read_bytes().startswith(b"\x89PNG")
     result = rewas("generate", media / "ball.mp4", "-p", "rain", "-o", new, "--plot", new / "a" / "plot.png", "--json")
     assert_refused(result, f"The folder {new / 'a'} for the")
+
+
+@pytest.mark.weights
+def test_a_prompt_that_the_pack_does_not_know_is_told(bare_rewas: Rewas, media: Path, tmp_path: Path) -> None:
+    run = ("generate", media / "ball.mp4", "-p", "phone ringing", "--steps", "1", "-o", tmp_path / "out")
+    report = bare_rewas(*run, "--json").json()
+    (note,) = [note for note in report["notes"] if note["kind"] == "unknown-prompt"]
+    assert "“phone ringing”" in note["text"]
+    assert report["familiarity"]["known"] is False
+    assert "a bell ringing" in report["familiarity"]["nearest_prompts"]
+    assert report["takes"][0]["score"] is None
+    text = bare_rewas(*run).output
+    assert f"note: {note['text']}" in text
+    assert "score" not in text.replace("has no score", "")
+
+
+def test_levels_are_chosen_and_reported(rewas: Rewas, media: Path, tmp_path: Path) -> None:
+    run = ("generate", media / "ball.mp4", "-p", "rain", "--energy", "flat", "--steps", "1", "-o", tmp_path / "out")
+    standard, raw = (rewas(*run, "--level", level, "--json").json() for level in ("standard", "raw"))
+    assert (standard["settings"]["level"], raw["settings"]["level"]) == ("standard", "raw")
+    assert raw["takes"][0]["level_gain_db"] == 0
+    sound, rate_hz = soundfile.read(standard["takes"][0]["stems"]["primary"]["path"])
+    loudness = pyloudnorm.Meter(rate_hz).integrated_loudness(sound)
+    assert loudness == pytest.approx(-23, abs=0.3) or np.abs(sound).max() > 0.8

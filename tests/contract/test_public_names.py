@@ -34,6 +34,7 @@ PUBLIC_NAMES = {
     "rewas_api.clip_settings": {
         "CONFLICT_POLICIES",
         "CONTROLS",
+        "LEVELS",
         "MAX_PROMPT_CHARACTERS",
         "METADATA_KEY",
         "SAMPLERS",

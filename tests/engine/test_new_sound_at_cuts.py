@@ -40,7 +40,7 @@ def generate(model: ReWaS, curve: EnergyCurve, **more: object) -> np.ndarray:
     result = model.generate(
         VideoClip(more.pop("clip"), duration="3.5"),
         control=Control(energy=curve),
-        output=Output(cuts=CUTS_S),
+        output=Output(cuts=CUTS_S, level="raw"),  # the standard level depends on the loudest shot
         **FAST,
         **more,
     )

@@ -22,7 +22,7 @@ from rewas_engine import (
     Stem,
     VideoClip,
 )
-from rewas_engine.requests.layers import PCM24_STEPS, apply_gains
+from rewas_engine.requests.gains import PCM24_STEPS, apply_gains
 
 FAST = {"prompt": "a bell", "sampling": Sampling(num_inference_steps=1, guidance_scale=1.0)}
 SWELL = EnergyCurve((-7 + 3 * np.sin(np.arange(300) / 25)).astype(np.float32), Fraction(100))
@@ -57,10 +57,13 @@ def test_gains_are_decibels_and_their_ratio_is_kept_when_lowered() -> None:
     scaled = apply_gains(stems, {"one": 0.0, "other": -6.0205999})
     assert scaled["one"].waveform[0, 0] == 0.25
     assert scaled["other"].waveform[0, 0] == pytest.approx(0.125, abs=1e-6)
-    loud = apply_gains(stems, {"one": 20.0, "other": 14.0})
-    ratio = loud["one"].waveform[0, 0] / loud["other"].waveform[0, 0]
+    tone = 0.25 * np.hanning(16_000) * np.sin(np.arange(16_000) / 20)
+    loud = apply_gains({name: stem(name, tone) for name in stems}, {"one": 20.0, "other": 14.0})
+    ratio = loud["one"].waveform[0, 5000] / loud["other"].waveform[0, 5000]
     assert ratio == pytest.approx(10 ** (6 / 20), rel=1e-5)
-    assert loud["one"].waveform[0, 0] + loud["other"].waveform[0, 0] == pytest.approx(1, abs=1e-5)
+    # The sum is lowered to a true peak of -1 dBTP, less a tenth for other meters.
+    total = loud["one"].waveform + loud["other"].waveform
+    assert 20 * np.log10(np.abs(total).max()) == pytest.approx(-1.1, abs=0.05)
 
 
 @pytest.fixture(scope="module")

@@ -100,7 +100,7 @@ def assert_same_curve(message: rewas_pb2.EnergyCurve, curve: EnergyCurve) -> Non
 
 
 def energy_work(folder: Path, **fields: Any) -> rewas_pb2.EnergyWork:
-    other_fields = {name: fields.pop(name) for name in ("source", "find_cuts") if name in fields}
+    other_fields = {name: fields.pop(name) for name in ("source", "find_cuts", "prompt") if name in fields}
     return rewas_pb2.EnergyWork(
         clip_otio_json=otio_json(folder), energy=rewas_pb2.EnergyInput(**fields), **other_fields
     )
@@ -228,7 +228,7 @@ def test_a_sound_and_its_layer_follow_edited_energies(client: RewasClient, folde
 @pytest.mark.slow
 def test_a_sound_follows_edited_video_energy_and_a_constant_level(client: RewasClient, folder: Path) -> None:
     edits = ["offset 1", "fade in 1"]
-    energy = client.wait(client.submit(energy_work(folder, edits=edits)).id).energy
+    energy = client.wait(client.submit(energy_work(folder, edits=edits, prompt="rain")).id).energy
     energies = ({"edits": edits}, {"curve": energy.energy}, {"flat_nats": -4.0})
     edited_here, sent_back, level = (
         client.wait(client.submit(sound_work(folder, None, energy=each)).id).sound for each in energies
@@ -347,3 +347,28 @@ def test_a_clip_model_enables_conflict_checks_for_any_pack(
     packs = {pack.name: pack for pack in LocalRunner(conflict_model=tmp_path).packs()}
     assert (packs["tiny"].checks_conflict, packs["tiny"].scores_text) == (True, False)
     assert not packs["damaged"].checks_conflict
+
+
+def test_an_estimate_gets_the_level_of_a_prompt(folder: Path, client: RewasClient, model: ReWaS) -> None:
+    estimate = model.estimate_energy(VideoClip(folder / "media" / "shot.mp4", duration=CLIP_S))
+    found = client.wait(client.submit(energy_work(folder, prompt="a hammer")).id).energy.energy
+    assert_same_curve(found, model.apply_typical_level(estimate, "a hammer"))
+    # A given curve is left as it is.
+    given = client.wait(client.submit(energy_work(folder, prompt="a hammer", flat_nats=-6.0)).id).energy.energy
+    assert curve_from_message(given).values == pytest.approx(-6)
+
+
+def test_an_empty_prompt_is_refused(folder: Path, client: RewasClient) -> None:
+    with pytest.raises(ProblemError, match="empty prompt"):
+        client.submit(energy_work(folder, prompt=" "))
+
+
+def test_notes_and_edits_of_an_estimate_travel_with_the_sound(folder: Path, client: RewasClient, model: ReWaS) -> None:
+    work = sound_work(folder, layer=None, energy={"edits": ["offset -1"]})
+    result = client.wait(client.submit(work).id).sound
+    clip = VideoClip(folder / "media" / "shot.mp4", duration=CLIP_S)
+    level = model.apply_typical_level(model.estimate_energy(clip), result.settings.prompt)
+    wanted = apply_in_engine(level, ["offset -1"]).resample(100, len(result.requested_energy.values))
+    np.testing.assert_allclose(result.requested_energy.values, np.maximum(wanted, np.log(1e-5)), atol=1e-4)
+    notes = model.generate(clip, prompt=result.settings.prompt, seed=1).notes
+    assert [note.text for note in result.notes] == [note.text for note in notes]

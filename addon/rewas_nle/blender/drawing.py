@@ -9,11 +9,13 @@ _MAX_LINES = 8
 _CHARACTER_WIDTH_PX = 6.6
 
 
-def draw_text(layout: Any, context: Any, text: str) -> None:
-    """Draw text over several lines, because a label cuts off what does not fit."""
+def draw_text(layout: Any, context: Any, text: str, icon: str = "") -> None:
+    """Draw text over several lines, because a label cuts off what does not fit. icon: before the first line."""
     width_px = context.region.width / (context.preferences.system.ui_scale or 1.0) - 50
     column = layout.column(align=True)
     column.scale_y = 0.75
     characters = max(int(width_px / _CHARACTER_WIDTH_PX), 16)
-    for part in textwrap.wrap(text, characters)[:_MAX_LINES]:
-        column.label(text=part)
+    for number, part in enumerate(textwrap.wrap(text, characters)[:_MAX_LINES]):
+        # An indent as wide as the icon lines up the lines below it.
+        lines_icon = {"icon": icon if number == 0 else "BLANK1"} if icon else {}
+        column.label(text=part, **lines_icon)

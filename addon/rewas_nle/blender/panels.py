@@ -134,6 +134,8 @@ def _draw_job(layout: Any, context: Any, job: JobStatus) -> None:
             box.label(text=f"About {_duration_label(job.time_left_s)} left")
     else:
         draw_text(box, context, job.status_text)
+    for note in job.sound_notes:
+        draw_text(box, context, note, icon="INFO")
     if job.problem is not None:
         _draw_problem(box, context, job.problem)
 

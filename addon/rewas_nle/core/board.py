@@ -40,7 +40,8 @@ class JobStatus:
     """One job as the panel shows it.
 
     state: "sending", "queued", "running", "cancelling", "done", "failed", "cancelled". note: the result in a few
-    words, for the user. problem: what went wrong, if anything.
+    words, for the user. sound_notes: what the user must know about the sound, a text each. problem: what went wrong, if
+    anything.
     """
 
     key: str
@@ -54,6 +55,7 @@ class JobStatus:
     fraction: float = 0.0
     time_left_s: float | None = None
     note: str = ""
+    sound_notes: tuple[str, ...] = ()
     problem: Problem | None = None
 
     @property
@@ -121,7 +123,7 @@ def _update_progress(job: JobStatus, message: Message) -> JobStatus:
                 time_left_s=message.time_left_s,
             )
         case StemsReceived():
-            return replace(job, state="done", fraction=1.0, time_left_s=None, note="Done")
+            return replace(job, state="done", fraction=1.0, time_left_s=None, note="Done", sound_notes=message.notes)
         case JobFailed():
             return replace(job, state="failed", time_left_s=None, note="Failed", problem=message.problem)
         case JobCancelled():

@@ -213,7 +213,8 @@ class GenerateThread:
             control_strength=sound.settings.control_strength,
         )
         duration_s = Fraction(duration.numerator, max(duration.denominator, 1))
-        self._end(active_job, StemsReceived(clip_request.key, job.id, generation_info, duration_s, takes))
+        notes = tuple(note.text for note in sound.notes)
+        self._end(active_job, StemsReceived(clip_request.key, job.id, generation_info, duration_s, takes, notes))
 
     def _fetch(self, client: RewasClient, clip_request: ClipRequest, job_id: str, take: int, stem: Any) -> StemFile:
         clip_request.stems_folder.mkdir(parents=True, exist_ok=True)

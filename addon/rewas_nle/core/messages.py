@@ -121,13 +121,17 @@ class GenerationInfo:
 
 @dataclass(frozen=True)
 class StemsReceived:
-    """All stems of a job are in the stems folder. duration_s: duration of the clip as read by the server."""
+    """All stems of a job are in the stems folder.
+
+    duration_s: duration of the clip as read by the server. notes: what the user must know about the sound, a text each.
+    """
 
     key: str
     job_id: str
     generation_info: GenerationInfo
     duration_s: Fraction
     takes: tuple[ReceivedTake, ...]
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

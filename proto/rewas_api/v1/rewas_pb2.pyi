@@ -43,6 +43,12 @@ class Sampler(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     SAMPLER_DPM_PLUS_PLUS_SDE: _ClassVar[Sampler]
     SAMPLER_UNIPC: _ClassVar[Sampler]
 
+class Level(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    LEVEL_UNSPECIFIED: _ClassVar[Level]
+    LEVEL_STANDARD: _ClassVar[Level]
+    LEVEL_RAW: _ClassVar[Level]
+
 class ConflictPolicy(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
     CONFLICT_POLICY_UNSPECIFIED: _ClassVar[ConflictPolicy]
@@ -92,6 +98,13 @@ class TakeFault(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     TAKE_FAULT_CLIPPED: _ClassVar[TakeFault]
     TAKE_FAULT_STUCK: _ClassVar[TakeFault]
     TAKE_FAULT_WRONG: _ClassVar[TakeFault]
+
+class NoteKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    NOTE_KIND_UNSPECIFIED: _ClassVar[NoteKind]
+    NOTE_KIND_LITTLE_MOTION: _ClassVar[NoteKind]
+    NOTE_KIND_SILENT_ENERGY: _ClassVar[NoteKind]
+    NOTE_KIND_UNKNOWN_PROMPT: _ClassVar[NoteKind]
 PROBLEM_KIND_UNSPECIFIED: ProblemKind
 PROBLEM_KIND_SETTINGS: ProblemKind
 PROBLEM_KIND_MEDIA: ProblemKind
@@ -115,6 +128,9 @@ SAMPLER_DDIM: Sampler
 SAMPLER_DPM_PLUS_PLUS: Sampler
 SAMPLER_DPM_PLUS_PLUS_SDE: Sampler
 SAMPLER_UNIPC: Sampler
+LEVEL_UNSPECIFIED: Level
+LEVEL_STANDARD: Level
+LEVEL_RAW: Level
 CONFLICT_POLICY_UNSPECIFIED: ConflictPolicy
 CONFLICT_POLICY_OFF: ConflictPolicy
 CONFLICT_POLICY_WARN: ConflictPolicy
@@ -147,6 +163,10 @@ TAKE_FAULT_SILENT: TakeFault
 TAKE_FAULT_CLIPPED: TakeFault
 TAKE_FAULT_STUCK: TakeFault
 TAKE_FAULT_WRONG: TakeFault
+NOTE_KIND_UNSPECIFIED: NoteKind
+NOTE_KIND_LITTLE_MOTION: NoteKind
+NOTE_KIND_SILENT_ENERGY: NoteKind
+NOTE_KIND_UNKNOWN_PROMPT: NoteKind
 
 class Rational(_message.Message):
     __slots__ = ("numerator", "denominator")
@@ -313,7 +333,7 @@ class TextureCurve(_message.Message):
     def __init__(self, rate_hz: _Optional[_Union[Rational, _Mapping]] = ..., values: _Optional[_Iterable[float]] = ..., source: _Optional[_Union[EnergySource, str]] = ...) -> None: ...
 
 class EnergyWork(_message.Message):
-    __slots__ = ("clip_otio_json", "uploaded_media", "pack", "source", "energy", "find_cuts", "measure_texture")
+    __slots__ = ("clip_otio_json", "uploaded_media", "pack", "source", "energy", "find_cuts", "measure_texture", "prompt")
     class UploadedMediaEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -328,6 +348,7 @@ class EnergyWork(_message.Message):
     ENERGY_FIELD_NUMBER: _ClassVar[int]
     FIND_CUTS_FIELD_NUMBER: _ClassVar[int]
     MEASURE_TEXTURE_FIELD_NUMBER: _ClassVar[int]
+    PROMPT_FIELD_NUMBER: _ClassVar[int]
     clip_otio_json: str
     uploaded_media: _containers.ScalarMap[str, str]
     pack: str
@@ -335,7 +356,8 @@ class EnergyWork(_message.Message):
     energy: EnergyInput
     find_cuts: bool
     measure_texture: bool
-    def __init__(self, clip_otio_json: _Optional[str] = ..., uploaded_media: _Optional[_Mapping[str, str]] = ..., pack: _Optional[str] = ..., source: _Optional[_Union[EnergySource, str]] = ..., energy: _Optional[_Union[EnergyInput, _Mapping]] = ..., find_cuts: bool = ..., measure_texture: bool = ...) -> None: ...
+    prompt: str
+    def __init__(self, clip_otio_json: _Optional[str] = ..., uploaded_media: _Optional[_Mapping[str, str]] = ..., pack: _Optional[str] = ..., source: _Optional[_Union[EnergySource, str]] = ..., energy: _Optional[_Union[EnergyInput, _Mapping]] = ..., find_cuts: bool = ..., measure_texture: bool = ..., prompt: _Optional[str] = ...) -> None: ...
 
 class ConflictWork(_message.Message):
     __slots__ = ("clip_otio_json", "uploaded_media", "pack", "prompt")
@@ -408,7 +430,7 @@ class TimelineWork(_message.Message):
     def __init__(self, timeline_otio_json: _Optional[str] = ..., uploaded_media: _Optional[_Mapping[str, str]] = ..., defaults: _Optional[_Union[SoundSettings, _Mapping]] = ...) -> None: ...
 
 class SoundSettings(_message.Message):
-    __slots__ = ("prompt", "negative_prompt", "pack", "seed", "takes", "num_inference_steps", "sampler", "guidance_scale", "control", "control_strength", "control_start", "control_end", "conflict_policy", "loop", "new_sound_at_cuts", "layers", "gain_db", "mix", "sample_rate_hz")
+    __slots__ = ("prompt", "negative_prompt", "pack", "seed", "takes", "num_inference_steps", "sampler", "guidance_scale", "control", "control_strength", "control_start", "control_end", "conflict_policy", "loop", "new_sound_at_cuts", "layers", "gain_db", "mix", "sample_rate_hz", "level")
     PROMPT_FIELD_NUMBER: _ClassVar[int]
     NEGATIVE_PROMPT_FIELD_NUMBER: _ClassVar[int]
     PACK_FIELD_NUMBER: _ClassVar[int]
@@ -428,6 +450,7 @@ class SoundSettings(_message.Message):
     GAIN_DB_FIELD_NUMBER: _ClassVar[int]
     MIX_FIELD_NUMBER: _ClassVar[int]
     SAMPLE_RATE_HZ_FIELD_NUMBER: _ClassVar[int]
+    LEVEL_FIELD_NUMBER: _ClassVar[int]
     prompt: str
     negative_prompt: str
     pack: str
@@ -447,7 +470,8 @@ class SoundSettings(_message.Message):
     gain_db: float
     mix: bool
     sample_rate_hz: int
-    def __init__(self, prompt: _Optional[str] = ..., negative_prompt: _Optional[str] = ..., pack: _Optional[str] = ..., seed: _Optional[int] = ..., takes: _Optional[int] = ..., num_inference_steps: _Optional[int] = ..., sampler: _Optional[_Union[Sampler, str]] = ..., guidance_scale: _Optional[float] = ..., control: _Optional[_Union[Control, str]] = ..., control_strength: _Optional[float] = ..., control_start: _Optional[float] = ..., control_end: _Optional[float] = ..., conflict_policy: _Optional[_Union[ConflictPolicy, str]] = ..., loop: bool = ..., new_sound_at_cuts: bool = ..., layers: _Optional[_Iterable[_Union[Layer, _Mapping]]] = ..., gain_db: _Optional[float] = ..., mix: bool = ..., sample_rate_hz: _Optional[int] = ...) -> None: ...
+    level: Level
+    def __init__(self, prompt: _Optional[str] = ..., negative_prompt: _Optional[str] = ..., pack: _Optional[str] = ..., seed: _Optional[int] = ..., takes: _Optional[int] = ..., num_inference_steps: _Optional[int] = ..., sampler: _Optional[_Union[Sampler, str]] = ..., guidance_scale: _Optional[float] = ..., control: _Optional[_Union[Control, str]] = ..., control_strength: _Optional[float] = ..., control_start: _Optional[float] = ..., control_end: _Optional[float] = ..., conflict_policy: _Optional[_Union[ConflictPolicy, str]] = ..., loop: bool = ..., new_sound_at_cuts: bool = ..., layers: _Optional[_Iterable[_Union[Layer, _Mapping]]] = ..., gain_db: _Optional[float] = ..., mix: bool = ..., sample_rate_hz: _Optional[int] = ..., level: _Optional[_Union[Level, str]] = ...) -> None: ...
 
 class Layer(_message.Message):
     __slots__ = ("name", "prompt", "gain_db", "energy")
@@ -673,7 +697,7 @@ class Stem(_message.Message):
     def __init__(self, role: _Optional[str] = ..., artifact: _Optional[_Union[Artifact, _Mapping]] = ..., sample_rate_hz: _Optional[int] = ..., channels: _Optional[int] = ..., samples: _Optional[int] = ...) -> None: ...
 
 class Take(_message.Message):
-    __slots__ = ("seed", "stems", "output_energy", "energy_mae_nats", "energy_correlation", "output_texture", "texture_mae_nats", "text_score", "score", "faults", "replaced_seed", "layers")
+    __slots__ = ("seed", "stems", "output_energy", "energy_mae_nats", "energy_correlation", "output_texture", "texture_mae_nats", "text_score", "score", "faults", "replaced_seed", "layers", "level_gain_db")
     SEED_FIELD_NUMBER: _ClassVar[int]
     STEMS_FIELD_NUMBER: _ClassVar[int]
     OUTPUT_ENERGY_FIELD_NUMBER: _ClassVar[int]
@@ -686,6 +710,7 @@ class Take(_message.Message):
     FAULTS_FIELD_NUMBER: _ClassVar[int]
     REPLACED_SEED_FIELD_NUMBER: _ClassVar[int]
     LAYERS_FIELD_NUMBER: _ClassVar[int]
+    LEVEL_GAIN_DB_FIELD_NUMBER: _ClassVar[int]
     seed: int
     stems: _containers.RepeatedCompositeFieldContainer[Stem]
     output_energy: EnergyCurve
@@ -698,7 +723,26 @@ class Take(_message.Message):
     faults: _containers.RepeatedScalarFieldContainer[TakeFault]
     replaced_seed: int
     layers: _containers.RepeatedCompositeFieldContainer[LayerResult]
-    def __init__(self, seed: _Optional[int] = ..., stems: _Optional[_Iterable[_Union[Stem, _Mapping]]] = ..., output_energy: _Optional[_Union[EnergyCurve, _Mapping]] = ..., energy_mae_nats: _Optional[float] = ..., energy_correlation: _Optional[float] = ..., output_texture: _Optional[_Union[TextureCurve, _Mapping]] = ..., texture_mae_nats: _Optional[float] = ..., text_score: _Optional[float] = ..., score: _Optional[float] = ..., faults: _Optional[_Iterable[_Union[TakeFault, str]]] = ..., replaced_seed: _Optional[int] = ..., layers: _Optional[_Iterable[_Union[LayerResult, _Mapping]]] = ...) -> None: ...
+    level_gain_db: float
+    def __init__(self, seed: _Optional[int] = ..., stems: _Optional[_Iterable[_Union[Stem, _Mapping]]] = ..., output_energy: _Optional[_Union[EnergyCurve, _Mapping]] = ..., energy_mae_nats: _Optional[float] = ..., energy_correlation: _Optional[float] = ..., output_texture: _Optional[_Union[TextureCurve, _Mapping]] = ..., texture_mae_nats: _Optional[float] = ..., text_score: _Optional[float] = ..., score: _Optional[float] = ..., faults: _Optional[_Iterable[_Union[TakeFault, str]]] = ..., replaced_seed: _Optional[int] = ..., layers: _Optional[_Iterable[_Union[LayerResult, _Mapping]]] = ..., level_gain_db: _Optional[float] = ...) -> None: ...
+
+class Note(_message.Message):
+    __slots__ = ("kind", "text")
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    kind: NoteKind
+    text: str
+    def __init__(self, kind: _Optional[_Union[NoteKind, str]] = ..., text: _Optional[str] = ...) -> None: ...
+
+class Familiarity(_message.Message):
+    __slots__ = ("known", "score", "nearest_prompts")
+    KNOWN_FIELD_NUMBER: _ClassVar[int]
+    SCORE_FIELD_NUMBER: _ClassVar[int]
+    NEAREST_PROMPTS_FIELD_NUMBER: _ClassVar[int]
+    known: bool
+    score: float
+    nearest_prompts: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, known: bool = ..., score: _Optional[float] = ..., nearest_prompts: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class LayerResult(_message.Message):
     __slots__ = ("name", "seed", "requested_energy", "output_energy", "energy_mae_nats", "energy_correlation", "text_score", "faults")
@@ -721,7 +765,7 @@ class LayerResult(_message.Message):
     def __init__(self, name: _Optional[str] = ..., seed: _Optional[int] = ..., requested_energy: _Optional[_Union[EnergyCurve, _Mapping]] = ..., output_energy: _Optional[_Union[EnergyCurve, _Mapping]] = ..., energy_mae_nats: _Optional[float] = ..., energy_correlation: _Optional[float] = ..., text_score: _Optional[float] = ..., faults: _Optional[_Iterable[_Union[TakeFault, str]]] = ...) -> None: ...
 
 class SoundResult(_message.Message):
-    __slots__ = ("clip", "pack", "settings", "takes", "requested_energy", "requested_texture", "cuts_s", "conflict", "prompt_weight", "timings")
+    __slots__ = ("clip", "pack", "settings", "takes", "requested_energy", "requested_texture", "cuts_s", "conflict", "prompt_weight", "timings", "notes", "familiarity")
     class TimingsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -739,6 +783,8 @@ class SoundResult(_message.Message):
     CONFLICT_FIELD_NUMBER: _ClassVar[int]
     PROMPT_WEIGHT_FIELD_NUMBER: _ClassVar[int]
     TIMINGS_FIELD_NUMBER: _ClassVar[int]
+    NOTES_FIELD_NUMBER: _ClassVar[int]
+    FAMILIARITY_FIELD_NUMBER: _ClassVar[int]
     clip: ClipInfo
     pack: Pack
     settings: SoundSettings
@@ -749,7 +795,9 @@ class SoundResult(_message.Message):
     conflict: ConflictResult
     prompt_weight: float
     timings: _containers.MessageMap[str, _duration_pb2.Duration]
-    def __init__(self, clip: _Optional[_Union[ClipInfo, _Mapping]] = ..., pack: _Optional[_Union[Pack, _Mapping]] = ..., settings: _Optional[_Union[SoundSettings, _Mapping]] = ..., takes: _Optional[_Iterable[_Union[Take, _Mapping]]] = ..., requested_energy: _Optional[_Union[EnergyCurve, _Mapping]] = ..., requested_texture: _Optional[_Union[TextureCurve, _Mapping]] = ..., cuts_s: _Optional[_Iterable[_Union[Rational, _Mapping]]] = ..., conflict: _Optional[_Union[ConflictResult, _Mapping]] = ..., prompt_weight: _Optional[float] = ..., timings: _Optional[_Mapping[str, _duration_pb2.Duration]] = ...) -> None: ...
+    notes: _containers.RepeatedCompositeFieldContainer[Note]
+    familiarity: Familiarity
+    def __init__(self, clip: _Optional[_Union[ClipInfo, _Mapping]] = ..., pack: _Optional[_Union[Pack, _Mapping]] = ..., settings: _Optional[_Union[SoundSettings, _Mapping]] = ..., takes: _Optional[_Iterable[_Union[Take, _Mapping]]] = ..., requested_energy: _Optional[_Union[EnergyCurve, _Mapping]] = ..., requested_texture: _Optional[_Union[TextureCurve, _Mapping]] = ..., cuts_s: _Optional[_Iterable[_Union[Rational, _Mapping]]] = ..., conflict: _Optional[_Union[ConflictResult, _Mapping]] = ..., prompt_weight: _Optional[float] = ..., timings: _Optional[_Mapping[str, _duration_pb2.Duration]] = ..., notes: _Optional[_Iterable[_Union[Note, _Mapping]]] = ..., familiarity: _Optional[_Union[Familiarity, _Mapping]] = ...) -> None: ...
 
 class TimelineResult(_message.Message):
     __slots__ = ("timeline_otio_json", "clips")

@@ -14,6 +14,7 @@ from rewas_cli.commands.shared_options import (
     ConflictModelOption,
     DeviceOption,
     JsonOption,
+    LevelOption,
     LowMemoryOption,
     PackOption,
     PrecisionOption,
@@ -57,6 +58,7 @@ def batch(
         ),
     ],
     sample_rate: SampleRateOption = None,
+    level: LevelOption = None,
     as_json: JsonOption = False,
     seed: Annotated[
         int | None, typer.Option("--seed", metavar="N", help="Seed of the first take.", rich_help_panel=_DEFAULTS_PANEL)
@@ -118,6 +120,7 @@ def batch(
             control_strength=control_strength,
             sample_rate_hz=sample_rate,
             conflict_policy=conflict,
+            level=level,
         )
     with protect_stdout(), cancel_on_ctrl_c() as cancel:
         execution = build_execution(precision, compiled, low_memory, server, device)

@@ -37,6 +37,7 @@ class Reference(StrEnum):
 
 EXAMPLES = """\
 rewas energy shot.mp4 --events --plot energy.png
+rewas energy shot.mp4 --prompt "a hammer knocking on wood" --events
 rewas energy shot.mp4 --from audio --output energy.csv
 rewas energy shot.mp4 --compare audio --json
 rewas energy shot.mp4 --from hands.wav --edit "fade in 0.5" --edit "mute event 3"
@@ -64,6 +65,16 @@ def energy(
     cuts: Annotated[
         bool, typer.Option("--find-cuts", help="List the cuts in the video.", rich_help_panel=ENERGY_PANEL)
     ] = False,
+    prompt: Annotated[
+        str | None,
+        typer.Option(
+            "--prompt",
+            "-p",
+            metavar="TEXT",
+            help="Show the energy from the video at the level that it gets for this prompt, as rewas generate uses it.",
+            rich_help_panel=ENERGY_PANEL,
+        ),
+    ] = None,
     reference: Annotated[
         Reference | None,
         typer.Option(
@@ -116,7 +127,7 @@ def energy(
             check_curve_file(output, "curve", read)
         with open_runner(server, device=device) as runner, progress_bar(media.name) as on_progress:
             resolver = EnergyResolver(runner, ClipRange(media, start, duration), pack, on_progress, cancel, cuts)
-            result, report = resolver.resolve(choice)
+            result, report = resolver.resolve(choice, prompt)
             if events:
                 report["events"] = [event_report(event) for event in result.events]
             if reference is not None:

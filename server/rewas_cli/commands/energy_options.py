@@ -153,8 +153,18 @@ class EnergyResolver:
     cancel: threading.Event
     find_cuts: bool = False
 
-    def resolve(self, choice: EnergyOptions) -> tuple[rewas_pb2.EnergyResult, dict[str, Any]]:
-        """Return the edited energy and its report. Raises EngineError, ProblemError."""
+    def resolve(
+        self, choice: EnergyOptions, prompt: str | None = None
+    ) -> tuple[rewas_pb2.EnergyResult, dict[str, Any]]:
+        """Return the edited energy and its report.
+
+        Args:
+            choice: The requested energy.
+            prompt: Prompt whose typical level an energy from the video gets; None keeps the estimate.
+
+        Raises:
+            EngineError, ProblemError: The energy cannot be computed.
+        """
         performance = self._measure_performance(choice)
         values = EnergyValuesMessage() if choice.origin is Origin.AUDIO else self._resolve_values(choice, performance)
         result = self._run_energy_work(
@@ -163,6 +173,7 @@ class EnergyResolver:
             source=rewas_pb2.ENERGY_SOURCE_AUDIO if choice.origin is Origin.AUDIO else None,
             energy=values.message(choice.edit_texts),
             find_cuts=self.find_cuts,
+            prompt=prompt,
         )
         report = energy_report(result, self.clip.media) | {"edits": choice.edit_texts}
         if performance is not None:
@@ -178,11 +189,12 @@ class EnergyResolver:
         """Return the energy of a sound before its edits. Raises EngineError, ProblemError."""
         return self._resolve_values(choice, self._measure_performance(choice))
 
-    def resolve_layer(self, choice: EnergyOptions) -> rewas_pb2.EnergyInput:
-        """Return the energy of a layer with its edits. Raises EngineError, ProblemError."""
+    def resolve_layer(self, choice: EnergyOptions, prompt: str | None) -> rewas_pb2.EnergyInput:
+        """Return the energy of a layer with its edits. prompt: as in `resolve`. Raises EngineError, ProblemError."""
         values = self.resolve_values(choice)
         if choice.origin is Origin.VIDEO:
-            values = EnergyValuesMessage(self._run_energy_work(self.clip.media, self.clip.otio_json).energy)
+            result = self._run_energy_work(self.clip.media, self.clip.otio_json, prompt=prompt)
+            values = EnergyValuesMessage(result.energy)
         return values.message(choice.edit_texts)
 
     def _resolve_values(self, choice: EnergyOptions, performance: rewas_pb2.EnergyResult | None) -> EnergyValuesMessage:

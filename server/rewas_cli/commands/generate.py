@@ -24,6 +24,7 @@ from rewas_cli.commands.shared_options import (
     EditOption,
     GuidanceOption,
     JsonOption,
+    LevelOption,
     LowMemoryOption,
     PackOption,
     PlotOption,
@@ -244,6 +245,7 @@ def generate(
         ),
     ] = Path(),
     sample_rate: SampleRateOption = None,
+    level: LevelOption = None,
     plot: PlotOption = None,
     as_json: JsonOption = False,
     pack: PackOption = None,
@@ -303,6 +305,7 @@ def generate(
                 sampler=sampler,
                 new_sound_at_cuts=at_cuts.detect or None,
                 conflict_policy=conflict,
+                level=level,
             )
         if plot is not None:
             input_files = [media, *choice.input_files, *layer_options.input_files]
@@ -327,7 +330,8 @@ def generate(
                 cuts_s=at_cuts.to_messages(),
                 texture=None if bands is None else texture_message(bands),
                 layer_energies={
-                    name: resolver.resolve_layer(source) for name, source in layer_options.energies.items()
+                    name: resolver.resolve_layer(source, None if level == "raw" else layer_options.prompts[name])
+                    for name, source in layer_options.energies.items()
                 },
             )
             outcome = runner.run(work, output.absolute(), on_progress, cancel)

@@ -28,6 +28,11 @@ class LayerOptions:
     energies: Mapping[str, EnergyOptions] = field(default_factory=dict)
 
     @property
+    def prompts(self) -> dict[str, str]:
+        """The prompt of each layer, by name."""
+        return {layer.name: layer.prompt for layer in self.layers or ()}
+
+    @property
     def input_files(self) -> tuple[Path, ...]:
         """The files that the layers' energies are read from."""
         return tuple(path for energy in self.energies.values() for path in energy.input_files)

@@ -219,6 +219,17 @@ SampleRateOption = Annotated[
         rich_help_panel=OUTPUT_PANEL,
     ),
 ]
+LevelOption = Annotated[
+    str | None,
+    typer.Option(
+        "--level",
+        metavar="standard|raw",
+        help="How loud the stems are. standard: -23 LUFS, or a true peak of -6 dBTP for struck sounds. raw: as loud as "
+        "the energy and the model make them. standard by default.",
+        autocompletion=complete_from("standard", "raw"),
+        rich_help_panel=OUTPUT_PANEL,
+    ),
+]
 PrecisionOption = Annotated[
     str | None,
     typer.Option(

@@ -33,6 +33,8 @@ def compute_energy(
         if model is not None:
             compute = model.measure_energy if request.from_audio else model.estimate_energy
             curve = compute(clip, on_progress=progress.part(0, 1), cancel=cancel)
+            if request.prompt is not None and not request.from_audio:
+                curve = model.apply_typical_level(curve, request.prompt)
         assert curve is not None
         # Media without video can be a source of energy too.
         read = read_clip_with_sound(clip)[0] if request.from_audio else read_clip(clip)

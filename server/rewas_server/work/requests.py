@@ -78,12 +78,14 @@ class EnergyRequest(ClipRequest):
         from_audio: Whether the energy is measured from the clip's own sound.
         measure_texture: Whether to measure the spectral texture too.
         find_cuts: Whether to find cuts in the video.
+        prompt: Prompt whose typical level an estimated energy gets; None keeps the estimate.
     """
 
     energy: EnergySpec
     from_audio: bool
     measure_texture: bool
     find_cuts: bool
+    prompt: str | None
 
 
 @dataclass(frozen=True)
@@ -196,7 +198,8 @@ def parse_timeline_request(work: rewas_pb2.TimelineWork) -> TimelineRequest:
 
 
 def _parse_energy(work: rewas_pb2.EnergyWork) -> EnergyRequest:
-    source = read_clip_source(parse_clip(work.clip_otio_json))
+    clip = parse_clip(work.clip_otio_json)
+    source = read_clip_source(clip)
     energy = parse_energy_work(work, source.name)
     energy.check(source.duration_s)
     from_audio = work.source == rewas_pb2.ENERGY_SOURCE_AUDIO
@@ -206,8 +209,11 @@ def _parse_energy(work: rewas_pb2.EnergyWork) -> EnergyRequest:
             "Choose the clip's own sound as the source.",
             ProblemKind.SETTINGS,
         )
+    prompt = None
+    if work.HasField("prompt"):
+        prompt = _parse_settings(rewas_pb2.SoundSettings(prompt=work.prompt), clip_label(clip)).prompt
     return EnergyRequest(
-        source, dict(work.uploaded_media), work.pack, energy, from_audio, work.measure_texture, work.find_cuts
+        source, dict(work.uploaded_media), work.pack, energy, from_audio, work.measure_texture, work.find_cuts, prompt
     )
 
 

@@ -27,7 +27,6 @@ from rewas_engine import (
     Take,
     TextureCurve,
     VideoClip,
-    apply_edits,
     find_cuts,
 )
 from rewas_engine.matching.report import ConflictPolicy
@@ -43,7 +42,9 @@ from rewas_server.work.translation import (
     conflict_message,
     curve_message,
     durations,
+    familiarity_message,
     loaded_pack_message,
+    note_message,
     rational,
     take_message,
     texture_message,
@@ -64,8 +65,8 @@ class _ClipJob:
 
     Attributes:
         settings: With seed, takes, pack and sample rate filled in.
-        energy: The given energy after its edits.
-        estimate_edits: Edits of the estimated energy, if none is given.
+        energy: The given energy before its edits.
+        edits: Edits of the energy, whether it is given or estimated.
         time_reference_samples: Of the stems, since midnight.
     """
 
@@ -78,7 +79,7 @@ class _ClipJob:
     cuts_s: tuple[Fraction, ...] = ()
     texture: TextureCurve | None = None
     layer_energies: Mapping[str, EnergyCurve] = field(default_factory=dict)
-    estimate_edits: tuple[EnergyEdit, ...] = ()
+    edits: tuple[EnergyEdit, ...] = ()
 
 
 def generate_sound(
@@ -93,7 +94,7 @@ def generate_sound(
         settings = replace(settings, sample_rate_hz=regenerate.stem.sample_rate_hz)
     assert settings.sample_rate_hz is not None
     with name_clip_in_media_errors(clip):
-        energy = request.energy.resolve_edited(clip)
+        energy = request.energy.resolve_unedited(clip)
         curves = {name: spec.resolve_edited(clip) for name, spec in request.layer_energies.items()}
     assignment = _ClipJob(
         clip=clip,
@@ -105,7 +106,7 @@ def generate_sound(
         cuts_s=request.cuts_s,
         texture=request.texture,
         layer_energies={name: curve for name, curve in curves.items() if curve is not None},
-        estimate_edits=request.energy.edits if request.energy.given is None else (),
+        edits=request.energy.edits,
     )
     with StemFolder(context.output_dir) as folder:
         return _generate_takes(assignment, context, folder, progress, (0.0, 1.0), cancel)[0]
@@ -242,20 +243,12 @@ def _generate_takes(
         cuts_s = assignment.cuts_s
         if settings.new_sound_at_cuts and not cuts_s:
             cuts_s = find_cuts(assignment.clip, on_progress=progress.part(begin, begin), cancel=cancel)
-        energy, spent_s = assignment.energy, dict[str, float]()
-        if assignment.estimate_edits:
-            began_s = time.monotonic()
-            estimated = model.estimate_energy(
-                assignment.clip, on_progress=progress.part(begin, delivery_begin), cancel=cancel
-            )
-            energy = apply_edits(estimated, assignment.estimate_edits)
-            spent_s["energy"] = time.monotonic() - began_s
         generated = model.generate(
             assignment.clip,
             prompt=settings.prompt,
             seed=settings.seed,
             takes=settings.takes or 1,
-            control=_control(settings, energy, assignment.texture),
+            control=_control(assignment),
             sampling=Sampling(
                 num_inference_steps=settings.num_inference_steps,
                 guidance_scale=settings.guidance_scale,
@@ -265,6 +258,7 @@ def _generate_takes(
             output=Output(
                 sample_rate_hz=settings.sample_rate_hz,
                 gain_db=settings.gain_db or 0.0,
+                level="raw" if settings.level == "raw" else "standard",
                 loop=bool(settings.loop),
                 cuts=cuts_s,
             ),
@@ -291,7 +285,7 @@ def _generate_takes(
         takes=takes,
         requested_energy=curve_message(generated.requested_energy),
         cuts_s=[rational(cut_s) for cut_s in generated.cuts_s],
-        timings=durations({**spent_s, **generated.timings_s, "deliver": time.monotonic() - delivery_began_s}),
+        timings=durations({**generated.timings_s, "deliver": time.monotonic() - delivery_began_s}),
         settings=replace(
             settings,
             num_inference_steps=generated.settings.num_inference_steps,
@@ -304,6 +298,8 @@ def _generate_takes(
         requested_texture=None if generated.requested_texture is None else texture_message(generated.requested_texture),
         conflict=None if generated.conflict is None else conflict_message(generated.conflict),
         prompt_weight=None if generated.conflict is None else generated.settings.prompt_weight,
+        notes=[note_message(note) for note in generated.notes],
+        familiarity=None if generated.familiarity is None else familiarity_message(generated.familiarity),
     )
     return result, delivered
 
@@ -339,11 +335,13 @@ def _write_take(
     return delivered
 
 
-def _control(settings: ClipSettings, energy: EnergyCurve | None, texture: TextureCurve | None) -> Control:
+def _control(assignment: _ClipJob) -> Control:
+    settings = assignment.settings
     return Control(
         kind="onsets" if settings.control == "onsets" else "energy",
-        energy=energy,
-        texture=texture,
+        energy=assignment.energy,
+        edits=assignment.edits,
+        texture=assignment.texture,
         strength=1.0 if settings.control_strength is None else settings.control_strength,
         start=0.0 if settings.control_start is None else settings.control_start,
         end=1.0 if settings.control_end is None else settings.control_end,

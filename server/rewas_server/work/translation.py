@@ -21,9 +21,11 @@ from rewas_engine import (
     EnergyCurve,
     EnergyEvent,
     EngineError,
+    Familiarity,
     InstalledPack,
     InsufficientMemoryError,
     MediaError,
+    Note,
     PackError,
     PackInfo,
     ProbedClip,
@@ -212,6 +214,18 @@ def conflict_message(
     )
 
 
+def note_message(note: Note) -> rewas_pb2.Note:
+    """Convert a note to a message."""
+    return rewas_pb2.Note(kind=enum_names.NOTE_KIND.to_number(note.kind.replace("_", "-")), text=note.text)
+
+
+def familiarity_message(familiarity: Familiarity) -> rewas_pb2.Familiarity:
+    """Convert the familiarity of a prompt to a message."""
+    return rewas_pb2.Familiarity(
+        known=familiarity.is_known, score=familiarity.score, nearest_prompts=familiarity.nearest
+    )
+
+
 def take_message(take: Take, stems: Sequence[rewas_pb2.Stem]) -> rewas_pb2.Take:
     """Convert a take to a message. stems: as they were delivered."""
     return rewas_pb2.Take(
@@ -222,6 +236,7 @@ def take_message(take: Take, stems: Sequence[rewas_pb2.Stem]) -> rewas_pb2.Take:
         output_energy=curve_message(take.produced_energy),
         text_score=take.text_score,
         score=take.score,
+        level_gain_db=take.level_gain_db,
         faults=[enum_names.TAKE_FAULT.to_number(fault) for fault in take.faults],
         replaced_seed=take.replaced_seed,
         layers=[

@@ -1,0 +1,59 @@
+"""Gains of stems, and the limit that keeps them and their sum below full scale."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rewas_engine.media.loudness import PEAK_CEILING, db_to_gain, true_peak
+from rewas_engine.media.stem import Stem
+
+PCM24_STEPS = 2**23
+"""Number of steps of a 24-bit sample from 0 to full scale."""
+_CHUNK_SAMPLES = 2**20
+
+
+def apply_gains(stems: Mapping[str, Stem], gains_db: Mapping[str, float]) -> dict[str, Stem]:
+    """Apply a gain to each stem, and lower all stems equally if a true peak would exceed -1 dBTP.
+
+    Args:
+        stems: Stems of equal length, by role.
+        gains_db: Gain of each stem, by role.
+
+    Returns:
+        The stems. Every sample is a whole number of 24-bit steps, so that a delivered mix is exactly the sum of the
+        delivered stems.
+    """
+    rate_hz = next(iter(stems.values())).sample_rate_hz
+    peaks = [true_peak(_amplified(stem, gains_db[role]), rate_hz) for role, stem in stems.items()]
+    if len(stems) > 1:
+        peaks.append(true_peak(_mix(stems, gains_db), rate_hz))
+    peak = max(peaks)
+    # Rounding may raise each stem by half a step.
+    ceiling = PEAK_CEILING - (len(stems) + 1) / PCM24_STEPS
+    lowered = min(1.0, ceiling / peak) if peak else 1.0
+    scaled = {}
+    for role, stem in stems.items():
+        waveform = np.empty_like(stem.waveform)
+        for part in _parts(stem):
+            amplified = lowered * db_to_gain(gains_db[role]) * stem.waveform[:, part].astype(np.float64)
+            waveform[:, part] = np.round(amplified * PCM24_STEPS) / PCM24_STEPS
+        scaled[role] = Stem(role, waveform, stem.sample_rate_hz)
+    return scaled
+
+
+def _parts(stem: Stem) -> list[slice]:
+    return [slice(first, first + _CHUNK_SAMPLES) for first in range(0, stem.waveform.shape[1], _CHUNK_SAMPLES)]
+
+
+def _amplified(stem: Stem, gain_db: float) -> Iterator[NDArray[np.float64]]:
+    for part in _parts(stem):
+        yield db_to_gain(gain_db) * stem.waveform[:, part].astype(np.float64)
+
+
+def _mix(stems: Mapping[str, Stem], gains_db: Mapping[str, float]) -> Iterator[NDArray[np.float64]]:
+    every = [_amplified(stem, gains_db[role]) for role, stem in stems.items()]
+    for parts in zip(*every, strict=True):
+        yield sum(parts[1:], start=parts[0])

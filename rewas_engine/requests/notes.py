@@ -1,0 +1,70 @@
+"""Notes of a result: what an editor must know about a sound that is not an error."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from rewas_engine.matching.report import Familiarity
+from rewas_engine.matching.sound_kinds import Character
+
+NoteKind = Literal["little_motion", "silent_energy", "unknown_prompt"]
+_MAX_QUOTED_CHARACTERS = 60
+
+
+@dataclass(frozen=True)
+class Note:
+    """One thing to know about a result.
+
+    Attributes:
+        kind: "little_motion": the video gives no usable energy. "silent_energy": the given energy is silent.
+            "unknown_prompt": the pack does not know the prompt.
+        text: One or two sentences for the user.
+    """
+
+    kind: NoteKind
+    text: str
+
+
+def little_motion_note(character: Character, *, is_raw: bool, is_silent: bool) -> Note:
+    """Describe what was done about a video with little motion.
+
+    Args:
+        character: Character of the prompt's sound.
+        is_raw: Whether the level of the estimate was kept.
+        is_silent: Whether the energy that the sound follows is silent throughout.
+    """
+    if is_raw:
+        outcome = 'so the sound is very quiet. Choose the level "standard" to raise it.'
+    elif is_silent:
+        outcome = "so the sound has no strikes. Draw or perform the energy, or choose a range with motion."
+    elif character == "struck":
+        outcome = "so the sound has few strikes. To add strikes, draw or perform the energy."
+    else:
+        outcome = "so the sound is nearly even. To shape it, draw or perform the energy."
+    return Note("little_motion", f"Little motion was found in the video, {outcome}")
+
+
+def silent_energy_note() -> Note:
+    """Describe a given energy that requests silence throughout."""
+    return Note("silent_energy", "The energy is silent throughout, so the sound is silent. Raise it to hear a sound.")
+
+
+def unknown_prompt_note(pack_name: str, prompt: str, familiarity: Familiarity) -> Note:
+    """Describe a prompt that the pack does not know, with the nearest prompts that it does know."""
+    text = (
+        f"The pack {pack_name} does not know “{_shorten(prompt)}” and may generate another sound, so the take has no "
+        "score."
+    )
+    if familiarity.nearest:
+        text += f" It knows {_join([f'“{word}”' for word in familiarity.nearest])}."
+    return Note("unknown_prompt", text)
+
+
+def _shorten(prompt: str) -> str:
+    return prompt if len(prompt) <= _MAX_QUOTED_CHARACTERS else f"{prompt[: _MAX_QUOTED_CHARACTERS - 1].rstrip()}…"
+
+
+def _join(words: Sequence[str]) -> str:
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"

@@ -36,7 +36,7 @@ def joint_section(bench: Bench, split: Split, scenes: int) -> Section:
     words = scorer.embed_text([clip.plain for clip in bench.clips]).cpu().numpy()
     for key, label, log_mels in (
         ("made", "Prompts against generated sounds, mean cosine (CLAP-like)", bench.plain),
-        ("real", "Prompts against real sounds, mean cosine (CLAP-like)", [clip.log_mel for clip in bench.clips]),
+        ("real", "Prompts against original sounds, mean cosine (CLAP-like)", [clip.log_mel for clip in bench.clips]),
     ):
         sounds = np.stack([scorer.embed_sound(torch.from_numpy(log_mel)).cpu().numpy() for log_mel in log_mels])
         figures.append(Figure(f"joint_score_{key}", label, float((words * sounds).sum(axis=1).mean())))

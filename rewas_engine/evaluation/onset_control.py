@@ -23,8 +23,8 @@ COUNTED_PATTERNS = tuple(pattern for pattern in EVENT_PATTERNS if pattern != "ro
 EXAMPLES = 4
 
 _GREATEST_HITS = {
-    "number_accuracy": "Onset accuracy (as many onsets as the real sound)",
-    "matched_share": "Share of real onsets matched within 0.1 s",
+    "number_accuracy": "Onset accuracy (as many onsets as the original sound)",
+    "matched_share": "Share of original onsets matched within 0.1 s",
     "average_precision": "Onset average precision",
     "credited_average_precision": "Onset average precision, misses credited as in the release",
 }
@@ -49,7 +49,7 @@ def onset_section(bench: Bench) -> Section:
         Figure("onset_f1_energy", "Onset F1 at ±50 ms, energy control", _mean_f1(scores["energy"])),
         Figure(
             "onset_f1_real",
-            "Onset F1 at ±50 ms, real sound",
+            "Onset F1 at ±50 ms, original sound",
             _mean_f1(scores["real"]),
             note="limit of the detector",
         ),

@@ -38,7 +38,7 @@ def prompt_section(bench: Bench) -> Section:
     by_class = {name: class_accuracies(table, classes) for name, table in tables.items()}
     worst, worst_vocoded = (min(by_class[name].items(), key=lambda row: row[1]) for name in ("plain", "vocoded"))
     figures = (
-        Figure("real_class", "Class accuracy, real clips", shares["real"], note="limit of the judge"),
+        Figure("real_class", "Class accuracy, original sounds", shares["real"], note="limit of the judge"),
         Figure("class", "Class accuracy, plain prompts", shares["plain"]),
         Figure("class_worst", "Class accuracy, worst class", worst[1], note=worst[0].replace("_", " ")),
         Figure("class_swapped", "Class accuracy, another class's energy", shares["swapped"]),

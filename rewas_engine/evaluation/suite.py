@@ -18,7 +18,8 @@ from rewas_engine.evaluation.joint_section import joint_section
 from rewas_engine.evaluation.judge import Judge
 from rewas_engine.evaluation.onset_control import onset_section, onset_settings
 from rewas_engine.evaluation.prompt_adherence import prompt_section
-from rewas_engine.evaluation.real_clips import real_clips_section, video_files
+from rewas_engine.evaluation.real_clips import real_clips_section
+from rewas_engine.evaluation.real_manifest import ManifestEntry, real_clip_entries
 from rewas_engine.evaluation.sound_store import SoundStore
 from rewas_engine.evaluation.speed import speed_section
 from rewas_engine.evaluation.splits import TEST
@@ -44,7 +45,7 @@ class EvaluationPlan:
     Attributes:
         sections: Names out of SECTION_NAMES; empty means all.
         clips_per_class: Clips of the test split.
-        real: A folder of video files with sound.
+        real: A folder of video files with sound, with or without a manifest.
         trained: Device that the targets are for.
         classes: Classes of the world, two or more; empty means all.
     """
@@ -86,7 +87,7 @@ class _Run:
 
     model: ReWaS
     plan: EvaluationPlan
-    files: Sequence[Path]
+    entries: Sequence[ManifestEntry]
     watch: Watch
     bench: Bench
 
@@ -127,12 +128,12 @@ def evaluate(
         Cancelled: The work was cancelled.
     """
     check_audio_format(model)
-    files = video_files(plan.real) if plan.real is not None and "real" in plan.chosen else []
+    entries = real_clip_entries(plan.real) if plan.real is not None and "real" in plan.chosen else []
     watch = Watch(on_progress, cancel)
     clips = _clips(model, plan, watch)
     store = None if sounds_folder is None else SoundStore(sounds_folder, read_pack(model.pack.path), model.device)
     bench = Bench(model, judge, clips, settings or model.sampling_settings(), watch, store)
-    run = _Run(model, plan, files, watch, bench)
+    run = _Run(model, plan, entries, watch, bench)
     # Fail now instead of after an hour if the judge is missing.
     accuracy = run.bench.judge.figures.get("accuracy") if _needs(plan, "judge") else None
     sections = []
@@ -140,7 +141,10 @@ def evaluate(
         watch.section = name
         watch.check()
         sections.append(_SECTIONS[name].make(run))
-    setting = {**_setting(run), "judge_real_accuracy": accuracy}
+    splits: Mapping[str, int] = next(
+        (section.details.get("splits", {}) for section in sections if section.name == "real"), {}
+    )
+    setting = {**_setting(run), "judge_real_accuracy": accuracy, "real": dict(splits)}
     return Evaluation(_pack(model), setting, plan.trained, tuple(sections))
 
 
@@ -184,7 +188,7 @@ def _real(run: _Run) -> Section:
     if run.plan.real is None:
         figure = Figure("real_clips_zero_lag", "Real clips, zero lag", None, note=("not measured: no folder was given"))
         return Section("real", "Real clips", (figure,))
-    return real_clips_section(run.model, run.files, run.watch)
+    return real_clips_section(run.model, run.entries, run.watch)
 
 
 _SECTIONS: dict[str, _SectionSpec] = {

@@ -56,7 +56,7 @@ def align_section(bench: Bench) -> Section:
         Figure("av_align_words", "AV-Align, prompt alone", float(np.mean(aligned["words"]))),
         Figure(
             "av_align_real",
-            "AV-Align, real sound",
+            "AV-Align, original sound",
             float(np.mean(aligned["real"])),
             note="alignment of the world itself",
         ),
@@ -68,7 +68,7 @@ def align_section(bench: Bench) -> Section:
         ),
         Figure(
             "from_picture_true_correlation",
-            "Energy correlation of sound from video with the real sound",
+            "Energy correlation of sound from video with the original sound",
             float(np.mean(to_sound)),
         ),
         Figure(

@@ -34,11 +34,11 @@ def vocoder_section(bench: Bench) -> Section:
     chosen = list(range(0, len(bench.clips), REFERENCE_SHARE))
     references = _griffin_lim_losses(bench, [bench.clips[number] for number in chosen])
     figures = (
-        Figure("vocoder_l1", "Vocoder's mel L1 on real clips", float(np.mean(losses)), "nats"),
+        Figure("vocoder_l1", "Vocoder's mel L1 on original sounds", float(np.mean(losses)), "nats"),
         Figure("vocoder_l1_worst", "Vocoder's mel L1, worst class", worst, "nats", worst_name.replace("_", " ")),
         Figure(
             "vocoder_real_class",
-            "Class accuracy of real clips after the vocoder",
+            "Class accuracy of original sounds after the vocoder",
             share_correct(bench.judge, bench.clips, revocoded),
         ),
         Figure(
@@ -46,7 +46,7 @@ def vocoder_section(bench: Bench) -> Section:
             "Ripple of the power within a hop after the vocoder",
             mean_ripple(vocoded, hop),
             "",
-            f"real clips: {mean_ripple([clip.sound for clip in bench.clips], hop):.2f}",
+            f"original sounds: {mean_ripple([clip.sound for clip in bench.clips], hop):.2f}",
         ),
         Figure(
             "griffin_lim_l1",

@@ -13,7 +13,7 @@ import torch
 
 from rewas_engine.errors import Cancelled, PackError
 from rewas_engine.evaluation.figures import Evaluation
-from rewas_engine.evaluation.report import format_target, format_value, format_verdict, table
+from rewas_engine.evaluation.report import clips_of, format_target, format_value, format_verdict, table
 from rewas_engine.evaluation.suite import EvaluationPlan, evaluate
 from rewas_engine.pipeline import ReWaS
 from rewas_engine.runtime.atomic_files import write_text_atomic
@@ -170,10 +170,11 @@ def _training_table(training: Sequence[Mapping[str, Any]]) -> str:
 def _figures_section(evaluation: Evaluation) -> str:
     trained, setting = evaluation.trained, evaluation.setting
     figures = table(
-        ("figure", "value", "target", "", "note"),
+        ("figure", "clips", "value", "target", "", "note"),
         [
             (
                 figure.label,
+                clips_of(figure, setting),
                 format_value(figure),
                 format_target(figure, trained),
                 format_verdict(figure, trained),
@@ -182,10 +183,11 @@ def _figures_section(evaluation: Evaluation) -> str:
             for figure in evaluation.figures().values()
         ],
     )
-    return f"""On {setting["clips"]} held-out synthetic scenes, with {setting["num_steps"]} steps. Correlations are
-Pearson's between requested and produced energy (mean log-mel, 100 values per second); "without control" is the same
-noise and prompt with the adapter switched off. The report of `rewas eval` explains how each figure is measured. The
-targets are those of packs trained on a {trained.upper()}.
+    return f"""Figures marked "synthetic" were measured on {setting["clips"]} held-out scenes of the synthetic world,
+with {setting["num_steps"]} steps; "original" sounds are those of the scenes. Decisions may depend on development clips,
+but not on held-out ones. Correlations are Pearson's between requested and produced energy (mean log-mel, 100 values per
+second); "without control" is the same noise and prompt with the adapter switched off. The report of `rewas eval`
+explains how each figure is measured. The targets are those of packs trained on a {trained.upper()}.
 
 {figures}"""
 

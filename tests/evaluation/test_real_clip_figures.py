@@ -15,6 +15,7 @@ from rewas_engine.evaluation import real_clips
 from rewas_engine.evaluation.bench import Watch
 from rewas_engine.evaluation.figures import Section
 from rewas_engine.evaluation.real_clips import real_clips_section
+from rewas_engine.evaluation.real_manifest import ManifestEntry
 
 UPSIDE_DOWN = LOUD - 2 * STEPS
 FLAT = np.full_like(LOUD, -5)
@@ -32,7 +33,8 @@ def measure_clips(monkeypatch: pytest.MonkeyPatch) -> MeasureClips:
         monkeypatch.setattr(real_clips, "read_frames", lambda path, **options: model.frames_of(int(path.stem)))
         monkeypatch.setattr(real_clips, "read_audio", lambda path, **options: model.of(path).sound)
         monkeypatch.setattr(real_clips, "probe_video", lambda path: SimpleNamespace(start_s=0))
-        return real_clips_section(model, [Path(f"{number}.mp4") for number in range(len(clips))], Watch())
+        entries = [ManifestEntry(Path(f"{number}.mp4")) for number in range(len(clips))]
+        return real_clips_section(model, entries, Watch())
 
     return section
 

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pack_fixtures import tiny_model
+from scipy.ndimage import gaussian_filter
 
 from rewas_engine import EnergyCurve, ReWaS, SettingsError
 from rewas_engine.evaluation.bench import Watch
@@ -18,8 +19,9 @@ from rewas_engine.evaluation.energy_from_video import (
     has_variation,
     render_at_pack_rate,
 )
-from rewas_engine.evaluation.motion_baselines import frame_difference, smoothed_log_difference
-from rewas_engine.evaluation.real_clips import count_values_with_sound, real_clips_section, video_files
+from rewas_engine.evaluation.motion_baselines import frame_difference, optical_flow, smoothed_log_difference
+from rewas_engine.evaluation.real_clips import count_values_with_sound, real_clips_section
+from rewas_engine.evaluation.real_manifest import real_clip_entries
 from rewas_engine.evaluation.splits import TEST
 from rewas_engine.training.world_export import ClipFolder
 from rewas_engine.world import render_brightness, sample_scene
@@ -103,9 +105,9 @@ def test_real_clips_are_measured_and_unreadable_ones_listed(model: ReWaS, tmp_pa
     ClipFolder(tmp_path, first_seed=7, width=64, height=48).write(1, 1)
     (tmp_path / "broken.mp4").write_bytes(b"no film")
     (tmp_path / "notes.txt").write_text("not a film either")
-    files = video_files(tmp_path)
-    assert {file.suffix for file in files} == {".mp4"}
-    section = real_clips_section(model, files, Watch())
+    entries = real_clip_entries(tmp_path)
+    assert {entry.path.suffix for entry in entries} == {".mp4"}
+    section = real_clips_section(model, entries, Watch())
     (clip,) = section.details["clips"]
     assert list(section.details["unread"]) == ["broken.mp4"]
     assert "broken.mp4" in section.details["unread"]["broken.mp4"]
@@ -117,7 +119,7 @@ def test_real_clips_are_measured_and_unreadable_ones_listed(model: ReWaS, tmp_pa
 
 def test_without_readable_clips_there_is_no_figure(model: ReWaS, tmp_path: Path) -> None:
     (tmp_path / "broken.mp4").write_bytes(b"no film")
-    section = real_clips_section(model, video_files(tmp_path), Watch())
+    section = real_clips_section(model, real_clip_entries(tmp_path), Watch())
     assert [figure.value for figure in section.figures] == [None]
     assert "no clip could be read" in section.figures[0].note
 
@@ -125,4 +127,20 @@ def test_without_readable_clips_there_is_no_figure(model: ReWaS, tmp_path: Path)
 def test_a_folder_without_films_is_refused(tmp_path: Path) -> None:
     for folder in (tmp_path, tmp_path / "nowhere"):
         with pytest.raises(SettingsError, match="no video file"):
-            video_files(folder)
+            real_clip_entries(folder)
+
+
+def test_optical_flow_measures_the_fastest_part_and_not_the_camera() -> None:
+    texture = np.random.default_rng(2).integers(0, 255, (80, 80)).astype(np.uint8)
+    texture = gaussian_filter(texture.astype(float), 2)
+    texture = (255 * (texture - texture.min()) / np.ptp(texture)).astype(np.uint8)
+    panned = np.stack([np.roll(texture, 2 * number, axis=1)[:64, :64] for number in range(5)])
+    moving = np.repeat(texture[None, :64, :64], 5, axis=0)
+    for number in range(5):
+        moving[number, 20:44, 10 + 3 * number : 34 + 3 * number] = texture[50:74, 50:74]
+    still, pan, motion = (optical_flow(frames) for frames in (np.repeat(moving[:1], 5, axis=0), panned, moving))
+    assert still == pytest.approx(0, abs=0.05)
+    assert motion[0] == 0
+    assert motion[1:].min() > 1
+    assert np.median(pan[1:]) < 0.5 * np.median(motion[1:])
+    assert optical_flow(moving[:, :8, :8]) is None

@@ -102,4 +102,4 @@ def test_the_ripple_is_the_vocoders_and_not_the_clips(monkeypatch: pytest.Monkey
     # All power is in one of 160 positions.
     assert figure.value == pytest.approx(159**0.5)
     # For 50 hops of noise without buzz: √(2 / 50).
-    assert float(figure.note.removeprefix("real clips: ")) == pytest.approx(0.2, abs=0.05)
+    assert float(figure.note.removeprefix("original sounds: ")) == pytest.approx(0.2, abs=0.05)

@@ -87,7 +87,8 @@ def evaluate(
         Path | None,
         typer.Option(
             metavar="DIR",
-            help="A folder of real video clips with sound, whose energy to estimate and compare.",
+            help="A folder of real video clips with sound, whose energy to estimate and compare. A manifest.csv in it "
+            "can say what is heard in each file.",
             rich_help_panel=_MEASURE_PANEL,
         ),
     ] = None,
@@ -137,7 +138,7 @@ def evaluate(
 ) -> None:
     """Measure a pack on the test split of the synthetic world and write a report with plots."""
     from rewas_engine import ReWaS, Sampling
-    from rewas_engine.evaluation.real_clips import video_files
+    from rewas_engine.evaluation.real_manifest import real_clip_entries
     from rewas_engine.evaluation.sampling_choice import CHOICE_CLIPS_PER_CLASS, best_setting, try_settings
     from rewas_engine.evaluation.suite import CLIPS_PER_CLASS, FAST_CLIPS_PER_CLASS, EvaluationPlan
     from rewas_engine.evaluation.suite import evaluate as evaluate_pack
@@ -148,7 +149,7 @@ def evaluate(
         clips = clips_per_class if clips_per_class is not None else FAST_CLIPS_PER_CLASS if fast else usual
         plan = EvaluationPlan(_split_names(only), clips, real, targets.value, _split_names(classes))
         if real is not None:
-            video_files(real)
+            real_clip_entries(real)
         folder = _validate_folder(output or Path(f"eval-{Path(pack).name}"))
         model = ReWaS.from_pretrained(pack, device=device)
         with evaluation_progress(model.pack.name) as on_progress:
@@ -176,7 +177,7 @@ def evaluate(
         else:
             plots = _write_report(evaluation, folder)
             report = {**evaluation.report(), "output": str(folder), "plots": plots}
-            shown, lines = _figure_table(evaluation), [f"report: {folder / 'report.md'}"]
+            shown, lines = _figure_table(evaluation), [*_lead_lines(evaluation), f"report: {folder / 'report.md'}"]
     if not as_json:
         Console(highlight=False, width=None if sys.stdout.isatty() else _DEFAULT_WIDTH).print(shown)
     Printer(as_json).result(report, lines)
@@ -283,6 +284,16 @@ def _figure_table(evaluation: Evaluation) -> Table:
                 escape(figure.note if figure.value is not None else ""),
             )
     return table
+
+
+def _lead_lines(evaluation: Evaluation) -> list[str]:
+    """How far the pack leads each baseline on real clips, with bootstrap intervals."""
+    leads = [lead for section in evaluation.sections for lead in section.details.get("leads", ())]
+    return [
+        f"{lead['figure']}, the pack minus {lead['baseline'][0].lower()}{lead['baseline'][1:]}: {lead['mean']:+.3f} "
+        f"(95 % interval {lead['low']:+.3f} to {lead['high']:+.3f}, {lead['clips']} clips)"
+        for lead in leads
+    ]
 
 
 def _settings_table(rows: Sequence[TriedSetting], best: TriedSetting) -> Table:

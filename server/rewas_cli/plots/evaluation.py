@@ -17,12 +17,15 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from rewas_engine.evaluation.figures import Evaluation, Section, Trained
+    from rewas_engine.evaluation.real_clips import RealClip
 
 _BLUE, _ORANGE, _GREEN, _GREY, _INK = "#1f6fb4", "#d95f0e", "#3a8a4d", "#9aa5ad", "#333d47"
 _GRID = "#e4e8eb"
 _MEL_RANGE_NATS = (-11.5, 0.5)
 _MEL_RATE_HZ = 100
 _MAX_SCATTER_POINTS = 40_000
+
+_REAL_CLIPS_PER_PAGE = 6
 
 Drawing = tuple[str, str, "Figure"]
 """File name, caption, figure."""
@@ -292,32 +295,42 @@ def _draw_picture(section: Section, trained: Trained) -> list[Drawing]:
 
 def _draw_real(section: Section, trained: Trained) -> list[Drawing]:
     clips = section.plot_data.get("clips", [])
-    if not clips:
-        return []
-    figure, axes = new_figure(len(clips), row_height=2.3)
-    for axis, clip in zip(axes, clips, strict=True):
-        times_s = (np.arange(clip.true.size) + 0.5) / clip.rate_hz
-        axis.plot(times_s, _standardise(clip.true), color=_GREY, linewidth=2.6, label="energy of the clip's sound")
-        axis.plot(times_s, _standardise(clip.curves["log_difference"]), color=_ORANGE, linewidth=1, label="motion")
-        axis.plot(
-            times_s, _standardise(clip.curves["picture"]), color=_BLUE, linewidth=1.5, label="the pack's estimate"
-        )
-        shown = clip.agreements["picture"]
-        zero, best = (0.0 if value is None else value for value in (shown.correlation, shown.best_correlation))
-        motion = clip.agreements["log_difference"]
-        against = f"pack {zero:.2f}, best lag {best:.2f}; motion {motion.correlation or 0.0:.2f}, "
-        _label(axis, clip.name, "", "standard deviations")
-        axis.set_title(f"{against}{motion.best_correlation or 0.0:.2f}", loc="right", fontsize=9, color=_INK)
-        axis.set_xlim(0, times_s[-1])
-    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=3, frameon=False)
-    axes[-1].set_xlabel("time (s)")
+    pages = [clips[first : first + _REAL_CLIPS_PER_PAGE] for first in range(0, len(clips), _REAL_CLIPS_PER_PAGE)]
     return [
         (
-            "real-clips.png",
-            "Real clips: energy of their sound, the pack's estimate, smoothed log frame difference",
-            figure,
+            f"real-clips-{number}.png",
+            f"Real clips, page {number} of {len(pages)}: frames, energy of their sound, the pack's estimate",
+            _real_page(page),
         )
+        for number, page in enumerate(pages, start=1)
     ]
+
+
+def _real_page(clips: Sequence[RealClip]) -> Figure:
+    figure, axes = new_figure(2 * len(clips), row_height=1.6)
+    for place, clip in enumerate(clips):
+        strip, axis = axes[2 * place], axes[2 * place + 1]
+        strip.imshow(np.concatenate(list(clip.thumbnails), axis=1), cmap="gray", vmin=0, vmax=255, aspect="auto")
+        strip.set_axis_off()
+        strip.set_title(f"{clip.entry.heard or clip.name}", loc="left", fontsize=10, color=_INK, fontweight="bold")
+        found, motion = clip.agreements["picture"], clip.agreements["log_difference"]
+        note = "near silent; " if clip.is_near_silent else ""
+        strip.set_title(
+            f"{note}pack {found.correlation or 0.0:.2f}, best lag {found.best_correlation or 0.0:.2f}; "
+            f"motion {motion.correlation or 0.0:.2f}; error {clip.error_nats(clip.standard):.2f} nats",
+            loc="right",
+            fontsize=9,
+            color=_INK,
+        )
+        times_s = (np.arange(clip.true.size) + 0.5) / clip.rate_hz
+        axis.plot(times_s, clip.true, color=_GREY, linewidth=2.6, label="energy of the clip's sound")
+        axis.plot(times_s, clip.curves["picture"], color=_ORANGE, linewidth=1, label="the pack's estimate")
+        axis.plot(times_s, clip.standard, color=_BLUE, linewidth=1.5, label="at the level of the prompt")
+        _label(axis, "", "", "nats")
+        axis.set_xlim(0, times_s[-1])
+    figure.legend(*axes[1].get_legend_handles_labels(), loc="outside upper center", ncols=3, frameon=False)
+    axes[-1].set_xlabel("time (s)")
+    return figure
 
 
 def _draw_conflict(section: Section, trained: Trained) -> list[Drawing]:
@@ -351,10 +364,6 @@ def _draw_mel(axis: Axes, log_mel: NDArray[np.float32], prompt: str) -> None:
     axis.set_title(prompt, loc="left", fontsize=9, color=_INK, fontweight="bold")
     axis.set_ylabel("mel bin", fontsize=8)
     axis.tick_params(labelsize=8, labelbottom=False)
-
-
-def _standardise(values: NDArray[np.float32]) -> NDArray[np.float32]:
-    return np.asarray((values - values.mean()) / max(float(values.std()), 1e-6), np.float32)
 
 
 def _label(axis: Axes, title: str, across: str, up: str) -> None:

@@ -22,10 +22,14 @@ Gap = tuple[Fraction, Fraction]
 
 
 def find_silence(energy: EnergyCurve, silence_nats: float) -> list[Gap]:
-    """Find the gaps longer than MIN_GAP_S in which an energy requests silence."""
+    """Find the gaps longer than MIN_GAP_S in which an energy requests silence.
+
+    An energy that is silent throughout is one gap, however short it is.
+    """
     silent = find_runs(energy.values <= silence_nats + SILENCE_MARGIN_NATS)
     gaps = [(first / energy.rate_hz, end / energy.rate_hz) for first, end in silent]
-    return [(begin_s, end_s) for begin_s, end_s in gaps if end_s - begin_s > MIN_GAP_S]
+    whole = (Fraction(0), energy.duration_s)
+    return [gap for gap in gaps if gap[1] - gap[0] > MIN_GAP_S or gap == whole]
 
 
 def mute_gaps(waveform: NDArray[np.float32], gaps: list[Gap], sample_rate_hz: int) -> None:

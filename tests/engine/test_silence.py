@@ -43,7 +43,7 @@ def test_only_gaps_are_muted(spans: list[tuple[float, bool]]) -> None:
     inside = np.zeros(sound.shape[1], bool)
     edge = np.zeros(sound.shape[1], bool)
     for begin_s, end_s in gaps:
-        assert end_s - begin_s > MIN_GAP_S
+        assert end_s - begin_s > MIN_GAP_S or (begin_s, end_s) == (0, requested.duration_s)
         begin, end, fade = (int(time_s * rate_hz) for time_s in (begin_s, end_s, FADE_S))
         inside[begin:end] = True
         edge[begin : begin + fade] = edge[end - fade : end] = True
@@ -75,3 +75,10 @@ def test_a_take_is_silent_in_requested_gaps(model: ReWaS, long_clip: Path) -> No
     gap = waveform[round(1.02 * 48_000) : round(1.98 * 48_000)]
     assert waveform[:48_000].any()
     assert 20 * np.log10(np.sqrt(np.mean(gap.astype(np.float64) ** 2)) + 1e-12) < -55
+
+
+def test_a_short_energy_without_sound_is_silent_throughout() -> None:
+    energy = EnergyCurve(np.full(4, SILENCE_NATS), Fraction(100))
+    assert find_silence(energy, SILENCE_NATS) == [(0, Fraction(4, 100))]
+    loud = EnergyCurve(np.array([-4, SILENCE_NATS, SILENCE_NATS, SILENCE_NATS]), Fraction(100))
+    assert find_silence(loud, SILENCE_NATS) == []

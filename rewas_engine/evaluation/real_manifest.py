@@ -1,4 +1,4 @@
-"""Manifests of real clips: which files to measure, what is heard in each, and of which kind it is."""
+"""Manifests of real clips: which files to measure, and the sound and kind of each."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class ManifestEntry:
 
     Attributes:
         path: The video file.
-        heard: What is heard, usable as a prompt; "" if unknown.
+        heard: The sound of the clip, usable as a prompt; "" if unknown.
         kind: Kind of sound, such as "impact" or "continuous"; "" if unknown.
         split: "development" for clips that decisions may depend on, "held-out" for all others; "" if unknown.
     """

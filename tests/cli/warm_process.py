@@ -57,7 +57,7 @@ class WarmProcess:
             folder: Working directory; the current one if None.
             timeout_s: After this time it is killed.
             press_ctrl_c: Whether to send SIGINT once the command handles it.
-            file_size_limit_bytes: The most that it may write to one file, as on a disk that is full.
+            file_size_limit_bytes: The largest file that it can write, as on a full disk.
         """
         with tempfile.TemporaryDirectory() as temporary:
             output, errors = Path(temporary, "output"), Path(temporary, "errors")

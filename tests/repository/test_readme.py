@@ -44,7 +44,6 @@ def test_python_in_the_readme_matches_the_engine() -> None:
     compile(code, "README.md", "exec")
     calls = {
         "from_pretrained": ('"starter"',),
-        "estimate_energy": ("clip",),
         "generate": ("clip", "prompt", "control", "seed"),
     }
     for name, given in calls.items():

@@ -88,7 +88,7 @@ def evaluate(
         typer.Option(
             metavar="DIR",
             help="A folder of real video clips with sound, whose energy to estimate and compare. A manifest.csv in it "
-            "can say what is heard in each file.",
+            "can describe the sound of each file.",
             rich_help_panel=_MEASURE_PANEL,
         ),
     ] = None,

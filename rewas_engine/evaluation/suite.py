@@ -141,10 +141,8 @@ def evaluate(
         watch.section = name
         watch.check()
         sections.append(_SECTIONS[name].make(run))
-    splits: Mapping[str, int] = next(
-        (section.details.get("splits", {}) for section in sections if section.name == "real"), {}
-    )
-    setting = {**_setting(run), "judge_real_accuracy": accuracy, "real": dict(splits)}
+    splits = {name: count for section in sections for name, count in section.details.get("splits", {}).items()}
+    setting = {**_setting(run), "judge_real_accuracy": accuracy, "real": splits}
     return Evaluation(_pack(model), setting, plan.trained, tuple(sections))
 
 

@@ -79,9 +79,11 @@ def _entry(manifest: Path, line: int, row: Mapping[str, str | None]) -> Manifest
     path = manifest.parent / name
     if Path(name).name != name or not path.is_file():
         raise SettingsError(
-            f"Line {line} of {manifest} names {name}, which is not a file in its folder.", "Correct or remove the line."
+            f"Line {line} of {manifest} names {name}, which is not in the same folder.", "Correct or remove the line."
         )
     heard, kind, split = ((row.get(column) or "").strip() for column in ("heard", "kind", "split"))
     if split not in ("", "development", "held-out"):
-        raise SettingsError(f"Line {line} of {manifest} has the split {split!r}.", "Write development or held-out.")
+        raise SettingsError(
+            f"Line {line} of {manifest} has an unknown split, {split!r}.", "Write development or held-out."
+        )
     return ManifestEntry(path, heard, kind, split)

@@ -36,10 +36,10 @@ _HOW = """## How it was measured
   the same class; against another class's: without the same class. Exact areas under the ROC curve over all pairs.
 - **Real clips.** Correlation with the energy of the clip's own sound, up to where it ends in digital silence, at the
   pack's video rate, at zero lag and at the best lag within ±0.2 s. *Chance*: the 95th percentile for the pack's curve,
-  rotated by random times. *Optical flow*: the 95th percentile of Farnebäck's flow minus its median vector, as a
-  smoothed logarithm. Absolute errors are those of the curve that the prompt's sound follows; onsets are those of the
-  clip's sound, and F1 has one-to-one partners within ±0.08 s. Differences are paired clip by clip, with percentile
-  intervals of 10000 bootstrap resamples.
+  shifted circularly by random times. *Optical flow*: the 95th percentile of the magnitude of Farnebäck's flow minus its
+  median vector, as a smoothed logarithm. Absolute errors are those of the pack's curve at the typical level of the
+  prompt. F1 compares the events of a curve with the onsets of the clip's sound, with one-to-one partners within
+  ±0.08 s. Differences are paired clip by clip, with percentile intervals from 10,000 bootstrap resamples.
 """
 
 

@@ -104,8 +104,8 @@ class Output:
         sample_rate_hz: Sample rate of the stems in hertz: 16000, 22050, 44100, 48000, 96000 or that of the pack. None
             is the rate of the pack, or of the sound that is regenerated.
         gain_db: Change in level of the primary stem, -60 to 24 dB.
-        level: "standard" gives an energy from video the level that is typical of the prompt, and delivers the primary
-            stem at -23 LUFS, or with a true peak of -6 dBTP if its sound is struck; layers keep their distance to it.
+        level: "standard" moves an energy estimated from video to the typical level of the prompt, and delivers the
+            primary stem at -23 LUFS, or with a true peak of -6 dBTP if its sound is struck; layers get the same gain.
             "raw" keeps the level of the energy and of the model. A regenerated sound always keeps its level.
         loop: Whether the end of the sound joins its beginning.
         cuts: Seconds from the start of the clip at which the primary sound starts anew, in order, as

@@ -1,4 +1,4 @@
-"""Whether a pack knows a prompt: what editors are told before they wonder about a wrong sound."""
+"""Check whether a pack knows a prompt, so that the editor is told when the sound may be a different one."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ MAX_NEAREST = 3
 class FamiliarityCheck:
     """Compares prompts with the phrases that a pack was trained on, and with the kinds of sounds that it lacks.
 
-    A prompt may resemble a known phrase and still mean another sound, as "phone ringing" and "a bell ringing". So a
-    prompt is unknown if it is nearer to a kind of sound that the pack does not have than to the pack's own phrases.
+    A prompt may resemble a known phrase and still mean a different sound: "phone ringing" resembles "a bell ringing".
+    So a prompt is unknown if it is nearer to a kind of sound that the pack lacks than to the pack's own phrases.
 
     Args:
         scorer: Joint space of the pack.

@@ -24,7 +24,7 @@ LOOP_MARGIN_SAMPLES = 4096
 """Samples that are repeated before and after a loop while it is resampled."""
 END_FADE_S = Fraction(5, 1000)
 END_STEP = 1e-5
-"""Magnitude (-100 dBFS) of an end that needs no fade. The level may still rise by 40 dB."""
+"""Largest magnitude (-100 dBFS) of an end that needs no fade. Later gains may raise it by 40 dB."""
 _RESAMPLE_CHUNK_SAMPLES = 2**18
 _TIMESTAMP_TOLERANCE_S = Fraction(2, 1000)
 """Smaller differences between time stamps are rounding errors, as in Matroska, and not gaps."""
@@ -211,7 +211,7 @@ def resample_loop(waveform: NDArray[np.float32], samples: int) -> NDArray[np.flo
 def fade_ends(waveform: NDArray[np.float32], sample_rate_hz: int) -> None:
     """Fade a waveform `[..., samples]` in and out over END_FADE_S, in place, so that its ends do not click.
 
-    A start that begins at zero is left as it is, so that the attack of a strike stays sharp, and so is a silent end.
+    A silent start or end needs no fade; a sound that starts from silence keeps its sharp attack.
     """
     fade = min(waveform.shape[-1] // 2, max(1, sample_count(END_FADE_S, sample_rate_hz)))
     rising = (0.5 - 0.5 * np.cos(np.pi * (np.arange(fade) + 0.5) / max(1, fade))).astype(np.float32)

@@ -15,19 +15,19 @@ from numpy.typing import NDArray
 FloatArray = NDArray[np.floating[Any]]
 
 SDR_WHITE_NITS = 203.0
-"""Luminance of white in a standard picture that is part of an HDR programme (ITU-R BT.2408)."""
+"""Luminance, in nits (cd/m²), to which SDR white is mapped in an HDR programme (ITU-R BT.2408)."""
 HLG_PEAK_NITS = 1000.0
 SDR_GAMMA = 2.4
 """Gamma of a reference display (ITU-R BT.1886)."""
 _KNEE = 0.9
 """Share of SDR white above which highlights are compressed."""
 _BLACK_LEVEL, _CONTENT_LEVEL = 20, 40
-"""A bar has at most the first luma level; the picture next to it reaches the second."""
+"""Luma, 0 to 255: a bar is at most the first level, and the picture next to it reaches the second."""
 _BLACK_SHARE = 0.99
 _MIN_BAR, _MAX_BAR = 0.02, 0.4
-"""Share of the height or width of a bar. More black than this is a dark picture."""
+"""Smallest and largest bar, as a share of the frame's height or width. A larger black area is a dark picture."""
 _MAX_UNEVENNESS = 0.02
-"""Largest difference of two opposite bars, as a share of the height or width."""
+"""Largest difference between two opposite bars, as a share of the frame's height or width."""
 
 
 @dataclass(frozen=True)
@@ -167,7 +167,7 @@ def _format(frame: Any) -> tuple[Any, ...]:
 def quarter_turns(frame: Any) -> int:
     """Number of counterclockwise quarter turns, 0 to 3, that make a frame upright.
 
-    A rotation that is not a multiple of 90 degrees is damaged, or an effect; the frame is then left as it is.
+    A rotation that is not a multiple of 90 degrees is an error or an effect, so the frame is left as it is.
     """
     turns = round(frame.rotation / 90)
     return turns % 4 if abs(frame.rotation - 90 * turns) <= 1 else 0

@@ -24,7 +24,7 @@ _SLACK_FRAMES = 1
 _BAR_SAMPLES = 5
 """Frames of a range that are searched for black bars."""
 _MAX_BLEND_S = Fraction(1, 4)
-"""Longer pauses between frames, as in a slide show, are holds."""
+"""Frames that are further apart than this, as in a slide show, are held and not blended."""
 _MAX_MISSING_TAIL_S = 1
 """A file that ends this much earlier than its header states is truncated."""
 
@@ -122,8 +122,8 @@ def iter_frames(
 
     Frame i is the one on screen at start_s + (i + 0.5) / frame_rate. There are `frame_count` frames; those past the end
     of the video repeat the last one. Frames look as a player shows them: upright, deinterlaced and in standard dynamic
-    range. Black bars are cropped. A video with less than half the frame rate is blended from frame to frame, because
-    every frame that is held would look like a jolt to an estimator of motion.
+    range. Black bars are cropped. If the video's own frame rate is less than half of frame_rate, neighbouring frames
+    are blended, because repeated frames would look like jerky motion to the estimator.
 
     Args:
         path: The media file.

@@ -54,8 +54,8 @@ def load_components(description: PackDescription, device: str, execution: Execut
 def component_precision(role: str, description: PackDescription, device: str, execution: Execution) -> str:
     """Return the precision of a component's heavy layers, a key of `rewas_engine.runtime.precision.DTYPES`.
 
-    The pack states it for the components that take most of the time; all others use float32. So does a CPU that can
-    only emulate the precision of the pack, unless memory is low.
+    The pack states it for the components that take most of the time; all others use float32. A CPU that can only
+    emulate the pack's precision uses float32 throughout, unless low_memory is set.
     """
     sampling, picture = description.sampling, description.picture
     own = {

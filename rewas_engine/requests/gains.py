@@ -1,4 +1,4 @@
-"""Gains of stems, and the limit that keeps them and their sum below full scale."""
+"""Gains of stems, and the limit that keeps the true peaks of the stems and of their sum below -1 dBTP."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Levels: of the energy that a video gives to a prompt, and of the stems that are delivered.
+"""Levels of energies estimated from video, and of delivered stems.
 
-The energy estimated from a video is a shape: which moment is louder than which. Its absolute level is unreliable (on
-real footage it is worse than a constant). So the level comes from the words of the prompt, and the stems are delivered
-at a level that an editor hears next to production sound.
+The energy estimated from a video is a shape: it shows which moments are louder than others. Its absolute level is
+unreliable (on real footage, it is further from the truth than a constant). So the level comes from the prompt, and the
+stems are delivered at a level that fits next to production sound.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from rewas_engine.media.loudness import db_to_gain, gated_mean_db, integrated_lo
 from rewas_engine.requests.scoring import AUDIBLE_MARGIN_NATS
 
 TYPICAL_LEVEL_NATS: dict[Character, float] = {"steady": -3.0, "struck": -3.2, "varied": -3.2}
-"""Level of the energy of a sound whose peak is 0.5, as in training: about the median over real recordings."""
+"""Level of the energy of a sound that is scaled to a peak of 0.5, as in training: about the median of real
+recordings."""
 MAX_SPREAD_NATS: dict[Character, float | None] = {"steady": 0.5, "struck": None, "varied": 1.5}
 """Largest standard deviation of an energy from video. Without it, rain would pulse with the movement in the picture."""
 STRUCK_SILENCE_NATS = -8.0
@@ -55,10 +56,10 @@ def level_nats(energy: EnergyCurve) -> float:
 
 
 def apply_typical_level(energy: EnergyCurve, character: Character, silence_nats: float) -> EnergyCurve:
-    """Move the energy of a video to the typical level of a prompt.
+    """Move an energy estimated from video to the typical level of a prompt.
 
-    Sounds that last keep a reduced part of its shape. Struck sounds keep all of it, and their long gaps stay silent;
-    without motion, they are silent throughout.
+    Steady and varied sounds keep the shape with a limited standard deviation. Struck sounds keep all of it, and their
+    long gaps stay silent; without motion, they are silent throughout.
 
     Args:
         energy: Estimated energy.

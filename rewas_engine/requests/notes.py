@@ -1,4 +1,4 @@
-"""Notes of a result: what an editor must know about a sound that is not an error."""
+"""Notes of a result: what the editor must know about a sound although nothing failed."""
 
 from __future__ import annotations
 
@@ -38,24 +38,24 @@ def little_motion_note(character: Character, *, is_raw: bool, is_silent: bool) -
     if is_raw:
         outcome = 'so the sound is very quiet. Choose the level "standard" to raise it.'
     elif is_silent:
-        outcome = "so the sound has no strikes. Draw or perform the energy, or choose a range with motion."
+        outcome = "so the sound has no strikes. Use a curve or a recording as the energy, or a range with more motion."
     elif character == "struck":
-        outcome = "so the sound has few strikes. To add strikes, draw or perform the energy."
+        outcome = "so the sound has few strikes. To add strikes, use a curve or a recording as the energy."
     else:
-        outcome = "so the sound is nearly even. To shape it, draw or perform the energy."
+        outcome = "so the level of the sound hardly changes. To shape it, use a curve or a recording as the energy."
     return Note("little_motion", f"Little motion was found in the video, {outcome}")
 
 
 def silent_energy_note() -> Note:
     """Describe a given energy that requests silence throughout."""
-    return Note("silent_energy", "The energy is silent throughout, so the sound is silent. Raise it to hear a sound.")
+    return Note("silent_energy", "The energy is silent throughout, so the sound is silent. Raise the energy.")
 
 
 def unknown_prompt_note(pack_name: str, prompt: str, familiarity: Familiarity) -> Note:
     """Describe a prompt that the pack does not know, with the nearest prompts that it does know."""
     text = (
-        f"The pack {pack_name} does not know “{_shorten(prompt)}” and may generate another sound, so the take has no "
-        "score."
+        f"The {pack_name} pack does not know “{_shorten(prompt)}” and may generate a different sound, so its takes "
+        "have no score."
     )
     if familiarity.nearest:
         text += f" It knows {_join([f'“{word}”' for word in familiarity.nearest])}."

@@ -198,7 +198,7 @@ class SoundPlan:
         prompt: What the sound should be.
         character: Character of the prompt's sound.
         requested_energy: Energy to compare the result with, at the mel frame rate.
-        unedited_energy: The same without the edits, from which the level of the stems follows.
+        unedited_energy: The same without the edits. The level of the stems is relative to it.
         controls: Controls of the sound.
         shots: The shots, if the sound starts anew at cuts.
         requested_texture: Texture to compare the result with, if one is requested.

@@ -40,8 +40,7 @@ class JobStatus:
     """One job as the panel shows it.
 
     state: "sending", "queued", "running", "cancelling", "done", "failed", "cancelled". note: the result in a few
-    words, for the user. sound_notes: what the user must know about the sound, a text each. problem: what went wrong, if
-    anything.
+    words, for the user. sound_notes: texts of the notes about the sound. problem: what went wrong, if anything.
     """
 
     key: str

@@ -123,7 +123,7 @@ class GenerationInfo:
 class StemsReceived:
     """All stems of a job are in the stems folder.
 
-    duration_s: duration of the clip as read by the server. notes: what the user must know about the sound, a text each.
+    duration_s: duration of the clip as read by the server. notes: texts of the notes about the sound.
     """
 
     key: str

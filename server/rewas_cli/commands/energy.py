@@ -71,7 +71,7 @@ def energy(
             "--prompt",
             "-p",
             metavar="TEXT",
-            help="Show the energy from the video at the level that it gets for this prompt, as rewas generate uses it.",
+            help="Show the energy from the video at the typical level of this prompt, as rewas generate uses it.",
             rich_help_panel=ENERGY_PANEL,
         ),
     ] = None,

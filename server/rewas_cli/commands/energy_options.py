@@ -160,7 +160,7 @@ class EnergyResolver:
 
         Args:
             choice: The requested energy.
-            prompt: Prompt whose typical level an energy from the video gets; None keeps the estimate.
+            prompt: Moves an energy from the video to the typical level of this prompt; None keeps the estimate.
 
         Raises:
             EngineError, ProblemError: The energy cannot be computed.

@@ -87,8 +87,8 @@ def evaluate(
         Path | None,
         typer.Option(
             metavar="DIR",
-            help="A folder of real video clips with sound, whose energy to estimate and compare. A manifest.csv in it "
-            "can describe the sound of each file.",
+            help="A folder of real video clips with sound: compare the energy estimated from each video with that of "
+            "its sound. A manifest.csv in the folder can describe the sound of each file.",
             rich_help_panel=_MEASURE_PANEL,
         ),
     ] = None,

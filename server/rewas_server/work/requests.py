@@ -78,7 +78,7 @@ class EnergyRequest(ClipRequest):
         from_audio: Whether the energy is measured from the clip's own sound.
         measure_texture: Whether to measure the spectral texture too.
         find_cuts: Whether to find cuts in the video.
-        prompt: Prompt whose typical level an estimated energy gets; None keeps the estimate.
+        prompt: Moves an estimated energy to the typical level of this prompt; None keeps the estimate.
     """
 
     energy: EnergySpec

@@ -54,5 +54,5 @@ def test_python_in_the_readme_matches_the_engine() -> None:
     clip = inspect.signature(rewas_engine.VideoClip)
     clip.bind("shot.mp4", start=3, duration=5)
     control = inspect.signature(rewas_engine.Control)
-    assert "Control(energy=" in code
-    control.bind(energy=None)
+    assert "Control(edits=" in code
+    control.bind(edits=[])

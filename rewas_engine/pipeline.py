@@ -191,32 +191,54 @@ class ReWaS:
         return self._estimate_energy(self._open_frame_stream(read, tracker), tracker)
 
     def measure_energy(
-        self, clip: VideoClip, *, on_progress: ProgressCallback | None = None, cancel: CancelSignal | None = None
+        self,
+        clip: VideoClip,
+        *,
+        audio_track: int | None = None,
+        on_progress: ProgressCallback | None = None,
+        cancel: CancelSignal | None = None,
     ) -> EnergyCurve:
         """Measure the energy of the clip's own sound, in nats, at the level of the training sounds.
 
         The media may contain sound only, for example a voice that performs the sound of another clip.
 
+        Args:
+            clip: The clip.
+            audio_track: Number of the audio track, from 1; None is the first that is not silent in the clip.
+            on_progress: Called with the progress.
+            cancel: Ends the work.
+
         Raises:
             MediaError: The media or its sound cannot be read.
             Cancelled: `cancel` was set.
         """
         tracker = ProgressTracker(on_progress, cancel)
-        sound = self._read_clip_audio(clip, tracker)
+        sound = self._read_clip_audio(clip, audio_track, tracker)
         with tracker.stage("energy"):
             return self.front_end.measure_energy(sound)
 
     def measure_texture(
-        self, clip: VideoClip, *, on_progress: ProgressCallback | None = None, cancel: CancelSignal | None = None
+        self,
+        clip: VideoClip,
+        *,
+        audio_track: int | None = None,
+        on_progress: ProgressCallback | None = None,
+        cancel: CancelSignal | None = None,
     ) -> TextureCurve:
         """Measure the texture of the clip's own sound, in nats. The media may contain sound only.
+
+        Args:
+            clip: The clip.
+            audio_track: Number of the audio track, from 1; None is the first that is not silent in the clip.
+            on_progress: Called with the progress.
+            cancel: Ends the work.
 
         Raises:
             MediaError: The media or its sound cannot be read.
             Cancelled: `cancel` was set.
         """
         tracker = ProgressTracker(on_progress, cancel)
-        sound = self._read_clip_audio(clip, tracker)
+        sound = self._read_clip_audio(clip, audio_track, tracker)
         with tracker.stage("energy"):
             return measure_log_mel_texture(self.front_end.encode(sound), self.front_end.config.frame_rate_hz)
 
@@ -434,7 +456,7 @@ class ReWaS:
             tracker.reassign_time("energy", "decode", frames.read_s)
         return curve
 
-    def _read_clip_audio(self, clip: VideoClip, tracker: ProgressTracker) -> FloatArray:
+    def _read_clip_audio(self, clip: VideoClip, audio_track: int | None, tracker: ProgressTracker) -> FloatArray:
         """The clip's own sound [samples] at the sample rate of the pack and the level of the training sounds."""
         read, origin_s = read_clip_with_sound(clip)
         with tracker.stage("decode"):
@@ -444,6 +466,7 @@ class ReWaS:
                 duration_s=read.duration_s,
                 sample_rate_hz=self.pack.sample_rate_hz,
                 origin_s=origin_s,
+                track=audio_track,
                 cancel=tracker.cancel,
             )
         return normalise(sound) if sound.any() else sound

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -16,32 +16,52 @@ from numpy.typing import NDArray
 
 from rewas_engine.errors import Cancelled, MediaError
 from rewas_engine.exact_time import sample_count
+from rewas_engine.media.truncation import break_error, is_stream_cut_short
 from rewas_engine.media.video import decode_frames, open_media
 from rewas_engine.runtime.atomic_files import atomic_path
 from rewas_engine.runtime.progress import CancelSignal
 
+FloatArray = NDArray[np.float64]
 LOOP_MARGIN_SAMPLES = 4096
 """Samples that are repeated before and after a loop while it is resampled."""
 END_FADE_S = Fraction(5, 1000)
 END_STEP = 1e-5
 """Largest magnitude (-100 dBFS) of an end that needs no fade. Later gains may raise it by 40 dB."""
+SILENT_PEAK = 1e-4
+"""Largest magnitude (-80 dBFS) of an audio track that counts as silent, such as the noise of an open input."""
+_MIN_MEAN_POWER = 0.1
+"""Smallest ratio of the power of the channels' mean to their mean power at which the mean is used."""
+_MIN_UNCANCELLED = 0.2
+"""The same ratio times the number of channels, below which the channels cancel each other out."""
+_SILENT_CHANNEL = 1e-4
+"""Largest ratio of the power of a silent channel to that of the loudest."""
 _RESAMPLE_CHUNK_SAMPLES = 2**18
+_BREAK_TOLERANCE_S = Fraction(1, 10)
+"""A range may extend this much past the break of a file, since it is only known to the packet."""
 _TIMESTAMP_TOLERANCE_S = Fraction(2, 1000)
 """Smaller differences between time stamps are rounding errors, as in Matroska, and not gaps."""
 
 
 @dataclass(frozen=True)
 class SoundProperties:
-    """Properties of an audio stream: time stamp of the first sample, and duration in seconds."""
+    """Properties of an audio stream.
+
+    Attributes:
+        start_s: Time stamp of the first sample.
+        duration_s: Seconds.
+        is_cut_short: Whether the sound should continue after its end, as in an unfinished copy.
+    """
 
     start_s: Fraction
     duration_s: Fraction
+    is_cut_short: bool
 
 
 def probe_sound(path: Path) -> SoundProperties:
     """Read the start and duration of a file's sound. Raises MediaError if it has none that can be decoded."""
     with open_media(path) as container:
-        frames = _with_timestamps(decode_frames(container, _sound_stream(container, path), path))
+        stream = _sound_stream(container, path)
+        frames = _with_timestamps(decode_frames(container, stream, path))
         first_s, frame = next(frames, (None, None))
         if first_s is None:
             raise _decode_error(path)
@@ -49,7 +69,28 @@ def probe_sound(path: Path) -> SoundProperties:
         # Decode to the end: the duration in the header may be missing or wrong, and sound decodes quickly.
         for time_s, frame in frames:
             end_s = time_s + _frame_duration_s(frame)
-        return SoundProperties(first_s, end_s - first_s)
+        return SoundProperties(first_s, end_s - first_s, is_stream_cut_short(path, container, stream, end_s))
+
+
+def count_audio_tracks(path: Path) -> int:
+    """Number of audio tracks in a file. Raises MediaError if it is not media."""
+    with open_media(path) as container:
+        return len(container.streams.audio)
+
+
+@dataclass(frozen=True)
+class AudioTrack:
+    """The audio track that was read.
+
+    Attributes:
+        number: From 1.
+        count: Audio tracks of the file.
+        silent: Numbers of the tracks that were skipped because they are silent in the range.
+    """
+
+    number: int
+    count: int
+    silent: tuple[int, ...] = ()
 
 
 def read_audio(
@@ -59,9 +100,13 @@ def read_audio(
     duration_s: Fraction,
     sample_rate_hz: int,
     origin_s: Fraction | None = None,
+    track: int | None = None,
     cancel: CancelSignal | None = None,
 ) -> NDArray[np.float32]:
-    """Read the mono sound of a range. Parts that the file does not cover are silent.
+    """Read the sound of a range, mixed to mono. Parts that the file does not cover are silent.
+
+    The mix is the mean of the channels. Where they cancel each other out, or almost all are silent, it has the mean
+    power of the channels instead.
 
     Args:
         path: The media file.
@@ -69,47 +114,142 @@ def read_audio(
         duration_s: Seconds.
         sample_rate_hz: Sample rate of the result.
         origin_s: Time stamp of the first video frame; None is the first sample of the sound.
+        track: Number of the audio track, from 1; None is the first that is not silent in the range.
         cancel: Ends the work.
 
     Returns:
         `[sample_count(duration_s, sample_rate_hz)]` float32.
 
     Raises:
-        MediaError: The file has no sound, cannot be read, or contains samples that are not finite.
+        MediaError: The file has no such sound, cannot be read, breaks off within the range, or contains samples that
+            are not finite.
         Cancelled: The caller asked to stop.
+    """
+    return read_audio_track(
+        path,
+        start_s=start_s,
+        duration_s=duration_s,
+        sample_rate_hz=sample_rate_hz,
+        origin_s=origin_s,
+        track=track,
+        cancel=cancel,
+    )[0]
+
+
+def read_audio_track(
+    path: Path,
+    *,
+    start_s: Fraction,
+    duration_s: Fraction,
+    sample_rate_hz: int,
+    origin_s: Fraction | None = None,
+    track: int | None = None,
+    cancel: CancelSignal | None = None,
+) -> tuple[NDArray[np.float32], AudioTrack]:
+    """Read the sound of a range, and return it with the track that it comes from. See `read_audio`."""
+
+    def read(number: int) -> NDArray[np.float32]:
+        return _read_track(path, number, start_s, duration_s, sample_rate_hz, origin_s, cancel)
+
+    with open_media(path) as container:
+        _sound_stream(container, path, track or 1)
+        count = len(container.streams.audio)
+        decodable = [number for number, stream in enumerate(container.streams.audio, 1) if stream.codec_context]
+    if track is not None or len(decodable) <= 1:
+        number = track or next(iter(decodable), 1)
+        return read(number), AudioTrack(number, count)
+    silent: list[int] = []
+    for number in decodable:
+        sound = read(number)
+        if np.abs(sound).max(initial=0.0) > SILENT_PEAK:
+            return sound, AudioTrack(number, count, tuple(silent))
+        silent.append(number)
+    return read(decodable[0]), AudioTrack(decodable[0], count)
+
+
+def _read_track(
+    path: Path,
+    number: int,
+    start_s: Fraction,
+    duration_s: Fraction,
+    sample_rate_hz: int,
+    origin_s: Fraction | None,
+    cancel: CancelSignal | None,
+) -> NDArray[np.float32]:
+    """Read one track. It is decoded again if its channels cancel each other out in the mean."""
+    powers = ChannelPowers()
+    sound = _decode_range(path, number, start_s, duration_s, sample_rate_hz, origin_s, cancel, powers, {})
+    weights = powers.weights()
+    if weights:
+        sound = _decode_range(path, number, start_s, duration_s, sample_rate_hz, origin_s, cancel, None, weights)
+    if not np.isfinite(sound).all():
+        raise _non_finite_error(path)
+    return sound
+
+
+def _decode_range(
+    path: Path,
+    number: int,
+    start_s: Fraction,
+    duration_s: Fraction,
+    sample_rate_hz: int,
+    origin_s: Fraction | None,
+    cancel: CancelSignal | None,
+    powers: ChannelPowers | None,
+    weights: Mapping[int, FloatArray],
+) -> NDArray[np.float32]:
+    """Decode a range of a track.
+
+    Args:
+        powers: Receives the channels of the range.
+        weights: Weights of the channels in the mix, by the number of channels. The default is the mean.
     """
     wanted = np.zeros(sample_count(duration_s, sample_rate_hz), np.float32)
     with open_media(path) as container:
-        stream = _sound_stream(container, path)
+        stream = _sound_stream(container, path, number)
         begin_s: Fraction | None = None if origin_s is None else origin_s + start_s
         run: _ContiguousRun | None = None
+        end_s: Fraction | None = None
         for time_s, frame in _with_timestamps(decode_frames(container, stream, path)):
             if cancel is not None and cancel.is_set():
                 raise Cancelled
             begin_s = time_s + start_s if begin_s is None else begin_s
+            end_s = time_s + _frame_duration_s(frame)
             # Read one more second on both sides, so that the resampler settles.
-            if time_s + _frame_duration_s(frame) <= begin_s - 1:
+            if end_s <= begin_s - 1:
                 continue
             if time_s >= begin_s + duration_s + 1:
                 break
             if run is None or not run.continues_with(time_s, frame):
                 if run is not None:
                     run.end()
-                run = _ContiguousRun(wanted, frame, time_s - begin_s, time_s, sample_rate_hz)
+                run = _ContiguousRun(wanted, frame, time_s - begin_s, time_s, sample_rate_hz, weights)
+            is_in_range = begin_s < end_s and time_s < begin_s + duration_s
+            if powers is not None and is_in_range and frame.layout.nb_channels > 1:
+                powers.add(run.channels(frame))
             run.add(frame)
-        if begin_s is None:
-            raise _decode_error(path)
+        else:
+            if begin_s is None or end_s is None:
+                raise _decode_error(path)
+            if begin_s + duration_s > end_s + _BREAK_TOLERANCE_S and is_stream_cut_short(
+                path, container, stream, end_s
+            ):
+                raise break_error(f"The sound of {path.name}", end_s - begin_s + start_s)
         if run is not None:
             run.end()
-        if not np.isfinite(wanted).all():
-            raise _non_finite_error(path)
         return wanted
 
 
-def _sound_stream(container: Any, path: Path) -> Any:
-    if not container.streams.audio:
+def _sound_stream(container: Any, path: Path, number: int = 1) -> Any:
+    count = len(container.streams.audio)
+    if not count:
         raise MediaError(f"{path.name} has no sound.", "Choose a file with sound, or another source.")
-    return container.streams.audio[0]
+    if not 1 <= number <= count:
+        raise MediaError(
+            f"{path.name} has no audio track {number}: it has {count} audio track{'s' if count > 1 else ''}.",
+            f"Choose a track from 1 to {count}." if count > 1 else "Choose track 1, or none.",
+        )
+    return container.streams.audio[number - 1]
 
 
 def _decode_error(path: Path) -> MediaError:
@@ -138,15 +278,65 @@ def _frame_format(frame: Any) -> tuple[str, str, int]:
     return frame.format.name, frame.layout.name, frame.rate
 
 
+class ChannelPowers:
+    """Compares the power of the channels of a sound with that of their mean."""
+
+    def __init__(self) -> None:
+        self._products: dict[int, FloatArray] = {}
+
+    def add(self, channels: NDArray[np.float32]) -> None:
+        """Add a part of the sound `[channels, samples]`."""
+        count = len(channels)
+        exact = channels.astype(np.float64)
+        self._products[count] = self._products.get(count, np.zeros((count, count))) + exact @ exact.T
+
+    def weights(self) -> dict[int, FloatArray]:
+        """Weights `[channels]` of a mix with the mean power of the channels, by the number of channels.
+
+        Without a number of channels for which the mean has enough power already.
+        """
+        found = {}
+        for count, products in self._products.items():
+            power, mean_power = float(np.trace(products)) / count, float(products.sum()) / count**2
+            if not np.isfinite(power) or mean_power >= _MIN_MEAN_POWER * power:
+                continue
+            weights = np.full(count, 1 / count)
+            # The mean of independent sounds has 1 / count of their power. Less is left if they cancel each other out.
+            if mean_power * count < _MIN_UNCANCELLED * power:
+                weights = np.linalg.eigh(products)[1][:, -1]  # signs that add up what the channels have in common
+                weights = weights * np.sign(weights[np.abs(weights).argmax()])
+            mixed_power = float(weights @ products @ weights)
+            found[count] = weights * np.sqrt(np.trace(products) / _sounding(products) / mixed_power)
+        return found
+
+
+def _sounding(products: FloatArray) -> int:
+    """Number of channels that are not silent."""
+    powers = np.diag(products)
+    return int((powers > _SILENT_CHANNEL * powers.max()).sum())
+
+
 class _ContiguousRun:
     """Writes frames of one format without gaps into a sound, mixed to mono and resampled."""
 
     def __init__(
-        self, wanted: NDArray[np.float32], first: Any, offset_s: Fraction, time_s: Fraction, sample_rate_hz: int
+        self,
+        wanted: NDArray[np.float32],
+        first: Any,
+        offset_s: Fraction,
+        time_s: Fraction,
+        sample_rate_hz: int,
+        weights: Mapping[int, FloatArray],
     ) -> None:
         """Prepare for a first frame at `time_s`, which is `offset_s` after the start of the sound `wanted`."""
         self._wanted, self._frame_format, self._next_s = wanted, _frame_format(first), time_s
+        count = first.layout.nb_channels
+        self._weights = weights.get(count)
+        if self._weights is None and count > 2:
+            self._weights = np.full(count, 1 / count)  # FFmpeg leaves out the channels that it does not know.
         self._mixer = av.AudioResampler(format="flt", layout="mono", rate=first.rate)
+        # Packed, since PyAV does not support more than eight planes.
+        self._converter = av.AudioResampler(format="flt", rate=first.rate)
         self._resampler = soxr.ResampleStream(first.rate, sample_rate_hz, 1, dtype="float32", quality="VHQ")
         self._place = round(offset_s * sample_rate_hz)
 
@@ -154,15 +344,26 @@ class _ContiguousRun:
         """Whether a frame continues the run."""
         return time_s == self._next_s and _frame_format(frame) == self._frame_format
 
+    def channels(self, frame: Any) -> NDArray[np.float32]:
+        """The channels `[channels, samples]` of a frame."""
+        count = frame.layout.nb_channels
+        parts = [part.to_ndarray().reshape(-1, count).T for part in self._converter.resample(frame)]
+        return np.concatenate(parts, axis=1) if parts else np.empty((count, 0), np.float32)
+
     def add(self, frame: Any) -> None:
         self._next_s += _frame_duration_s(frame)
+        if self._weights is not None:
+            sound = (self._weights @ self.channels(frame)).astype(np.float32)
+            self._write(self._resampler.resample_chunk(sound))
+            return
         for mixed in self._mixer.resample(frame):
             self._write(self._resampler.resample_chunk(mixed.to_ndarray()[0]))
 
     def end(self) -> None:
         """Write what the resamplers still hold."""
-        for mixed in self._mixer.resample(None):
-            self._write(self._resampler.resample_chunk(mixed.to_ndarray()[0]))
+        if self._weights is None:
+            for mixed in self._mixer.resample(None):
+                self._write(self._resampler.resample_chunk(mixed.to_ndarray()[0]))
         self._write(self._resampler.resample_chunk(np.empty(0, np.float32), last=True))
 
     def _write(self, sound: NDArray[np.float32]) -> None:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from rewas_engine.errors import Cancelled, MediaError
 from rewas_engine.media.display import find_active_area, prepare_frames, quarter_turns, to_luma, to_rgb
+from rewas_engine.media.truncation import break_error, is_file_cut_short, is_stream_cut_short
 from rewas_engine.runtime.progress import CancelSignal
 
 _SEEK_BACKOFFS_S = (0, 4, 8, 16, 32)
@@ -25,8 +26,6 @@ _BAR_SAMPLES = 5
 """Frames of a range that are searched for black bars."""
 _MAX_BLEND_S = Fraction(1, 4)
 """Frames that are further apart than this, as in a slide show, are held and not blended."""
-_MAX_MISSING_TAIL_S = 1
-"""A file that ends this much earlier than its header states is truncated."""
 
 
 @dataclass(frozen=True)
@@ -179,14 +178,11 @@ def iter_frames(
                 f"{path.name} has no video frame {float(start_s):.3f} s after its start.",
                 "Choose a range within the media.",
             )
-        if (
-            frame_time_s(count - 1) > current.end_s + _MAX_MISSING_TAIL_S
-            and _declared_end_s(stream) > current.end_s + _MAX_MISSING_TAIL_S
+        slack_s = range_end_tolerance_s(Fraction(stream.average_rate or frame_rate))
+        if begin_s + duration_s > current.end_s + slack_s and is_stream_cut_short(
+            path, container, stream, current.end_s
         ):
-            raise MediaError(
-                f"{path.name} breaks off {float(current.end_s - begin_s + start_s):.3f} s after its start.",
-                "Copy or export it again, or choose an earlier range.",
-            )
+            raise break_error(path.name, current.end_s - begin_s + start_s)
         for _ in range(filled, count):
             yield current.pixels(width, height, short_side, rgb)
 
@@ -338,8 +334,19 @@ def _last_frame_end_s(container: Any, stream: Any, rate: Fraction) -> Fraction:
     raise MediaError("The media file has no duration.", "Give the clip a duration, or export it again.")
 
 
-def _declared_end_s(stream: Any) -> Fraction:
-    return Fraction(((stream.start_time or 0) + (stream.duration or 0)) * stream.time_base)
+def find_break_s(path: Path) -> Fraction | None:
+    """Return where the video of a file that was cut short breaks off, in seconds after its first frame.
+
+    Returns:
+        None if the file is whole, or if its format does not state its size.
+    """
+    if not is_file_cut_short(path):
+        return None
+    with open_media(path) as container:
+        stream = _video_stream(container, path)
+        first = next(decode_frames(container, stream, path))
+        end_s = _last_frame_end_s(container, stream, Fraction(stream.average_rate or stream.guessed_rate))
+        return end_s - first.pts * stream.time_base if is_stream_cut_short(path, container, stream, end_s) else None
 
 
 def range_end_tolerance_s(frame_rate: Fraction) -> Fraction:

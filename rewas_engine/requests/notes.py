@@ -8,8 +8,9 @@ from typing import Literal
 
 from rewas_engine.matching.report import Familiarity
 from rewas_engine.matching.sound_kinds import Character
+from rewas_engine.media.audio import AudioTrack
 
-NoteKind = Literal["little_motion", "silent_energy", "unknown_prompt"]
+NoteKind = Literal["little_motion", "silent_energy", "unknown_prompt", "audio_track"]
 _MAX_QUOTED_CHARACTERS = 60
 
 
@@ -19,7 +20,7 @@ class Note:
 
     Attributes:
         kind: "little_motion": the video gives no usable energy. "silent_energy": the given energy is silent.
-            "unknown_prompt": the pack does not know the prompt.
+            "unknown_prompt": the pack does not know the prompt. "audio_track": the file has several audio tracks.
         text: One or two sentences for the user.
     """
 
@@ -60,6 +61,16 @@ def unknown_prompt_note(pack_name: str, prompt: str, familiarity: Familiarity) -
     if familiarity.nearest:
         text += f" It knows {_join([f'“{word}”' for word in familiarity.nearest])}."
     return Note("unknown_prompt", text)
+
+
+def audio_track_note(name: str, track: AudioTrack) -> Note:
+    """Describe which of several audio tracks was read. name: of the file or clip."""
+    text = f"{name} has {track.count} audio tracks, and track {track.number} was read"
+    if track.silent:
+        many = len(track.silent) > 1
+        numbers = _join([str(number) for number in track.silent])
+        text += f", since track{'s' if many else ''} {numbers} {'are' if many else 'is'} silent in this range"
+    return Note("audio_track", f"{text}. To read another, choose its number.")
 
 
 def _shorten(prompt: str) -> str:

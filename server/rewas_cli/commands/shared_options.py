@@ -267,6 +267,17 @@ EditOption = Annotated[
     ),
 ]
 
+AudioTrackOption = Annotated[
+    int | None,
+    typer.Option(
+        "--audio-track",
+        metavar="N",
+        min=1,
+        help="Audio track of the clip to measure, from 1; by default, the first that is not silent.",
+        rich_help_panel=ENERGY_PANEL,
+    ),
+]
+
 _TEXTURE_EDIT_HELP = 'Edit the texture: "brighter 1.5", "raise low -1", "smooth 0.3", …; can be repeated.'
 TextureEditOption = Annotated[
     list[str] | None,
@@ -357,7 +368,8 @@ def _exact_time(value_s: Fraction) -> otio.opentime.RationalTime:
 
 
 def _remaining_duration_s(media: Path, start_s: Fraction) -> Fraction:
-    from rewas_engine import MediaError
+    from rewas_engine import MediaError, VideoClip
+    from rewas_engine.media.probe import read_clip
     from rewas_engine.media.video import probe_video
 
     duration_s = probe_video(media).duration_s
@@ -366,4 +378,4 @@ def _remaining_duration_s(media: Path, start_s: Fraction) -> Fraction:
             f"{media.name} is {float(duration_s):g} s long, and the clip would start at {float(start_s):g} s.",
             "Choose an earlier start.",
         )
-    return duration_s - start_s
+    return read_clip(VideoClip(media, start=start_s)).duration_s

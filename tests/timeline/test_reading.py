@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from fractions import Fraction
+from pathlib import Path
 
 import opentimelineio as otio
 import pytest
@@ -20,7 +21,9 @@ from rewas_server.otio.clips import (
     parse_timeline,
     read_clip_source,
 )
+from rewas_server.otio.files import read_timeline
 
+OWNER = 'The clip "shot"'
 NTSC_FILM = Fraction(24000, 1001)
 RATES = [Fraction(n) for n in (24, 25, 30, 48, 50, 60, 120)] + [Fraction(n * 1000, 1001) for n in (24, 30, 48, 60, 120)]
 
@@ -68,18 +71,18 @@ def make_timeline(*items: otio.core.Composable) -> otio.schema.Timeline:
     ],
 )
 def test_rates_are_read_exactly(written: float, expected: Fraction) -> None:
-    assert exact_rate(written) == expected
+    assert exact_rate(written, OWNER, "start") == expected
 
 
-@pytest.mark.parametrize("rate", [0.0, -24.0, math.nan, math.inf])
+@pytest.mark.parametrize("rate", [0.0, -24.0, math.nan, math.inf, 1e17, 1e308])
 def test_invalid_rates_are_refused(rate: float) -> None:
-    with pytest.raises(ProblemError, match="rate"):
-        exact_rate(rate, 'The clip "shot"')
+    with pytest.raises(ProblemError, match='"shot" has a start at a rate of'):
+        exact_rate(rate, OWNER, "start")
 
 
 @given(rate=st.sampled_from(RATES), frames=st.integers(0, 24 * 3600 * 120))
 def test_frame_times_are_exact_at_every_rate(rate: Fraction, frames: int) -> None:
-    assert exact_seconds(time(frames, float(rate))) == frames / rate
+    assert exact_seconds(time(frames, float(rate)), OWNER, "start") == frames / rate
 
 
 @given(
@@ -147,6 +150,101 @@ def test_a_broken_clip_is_refused_with_name_and_reason(clip: otio.schema.Clip, r
     assert reason in caught.value.what
     assert caught.value.remedy
     assert caught.value.kind is ProblemKind.TIMELINE
+
+
+@pytest.mark.parametrize(
+    ("start", "duration", "field"),
+    [
+        ((1e30, 24), (24, 24), "start of 1e+30"),
+        ((-1e30, 24), (24, 24), "start of -1e+30"),
+        ((24, 1e-300), (24, 24), "start of 24 at a rate of 1e-300"),
+        ((0, 1e308), (24, 24), "start at a rate of 1e+308"),
+        ((0, 24), (1e308, 24), "duration of 1e+308"),
+        ((0, 24), (24, 1e308), "duration at a rate of 1e+308"),
+    ],
+)
+def test_huge_times_are_refused_with_clip_and_field(start, duration, field: str) -> None:
+    ranges = otio.opentime.TimeRange(time(*start), time(*duration))
+    for clip, owner in (
+        (make_clip(source=ranges), 'The clip "shot" has a '),
+        (make_clip(available=ranges), 'The clip "shot" has a '),
+        (make_clip(source=span(0, 24), available=ranges), 'The clip "shot" has a media '),
+    ):
+        with pytest.raises(ProblemError) as caught:
+            read_clip_source(clip)
+        assert owner + field in caught.value.what
+        assert caught.value.remedy
+
+
+def test_a_huge_gap_is_refused_by_its_kind() -> None:
+    gap = otio.schema.Gap(duration=time(1e30))
+    with pytest.raises(ProblemError, match=r"A gap without a name has a duration of 1e\+30"):
+        find_prompted_clips(make_timeline(gap, make_clip(source=span(0, 24), prompt="rain")))
+
+
+@pytest.mark.parametrize("slot", ["media", "sequence", "generator", "missing"])
+def test_another_media_reference_is_proposed(slot: str) -> None:
+    references = {
+        "media": otio.schema.ExternalReference(),
+        "sequence": otio.schema.ImageSequenceReference("file:///show/", "shot.", ".exr"),
+        "generator": otio.schema.GeneratorReference(generator_kind="SMPTEBars"),
+        "missing": otio.schema.MissingReference(),
+    }
+    clip = otio.schema.Clip(name="shot", source_range=span(0, 24), media_reference=references[slot])
+    with pytest.raises(ProblemError) as alone:
+        read_clip_source(clip)
+    if slot == "sequence":
+        assert "a movie file, such as a proxy, as another media reference" in alone.value.remedy
+    proxy = otio.schema.ExternalReference(target_url="file:///show/proxy/shot.mov")
+    clip.set_media_references({"DEFAULT_MEDIA": references[slot].clone(), "low": proxy}, "DEFAULT_MEDIA")
+    with pytest.raises(ProblemError) as caught:
+        read_clip_source(clip)
+    assert caught.value.what == alone.value.what
+    assert caught.value.remedy == 'Make its media reference "low" (shot.mov) the active one.'
+    clip.active_media_reference_key = "low"
+    assert read_clip_source(clip).target_url == "file:///show/proxy/shot.mov"
+
+
+STRANGE = {"OTIO_SCHEMA": "Sparkle.1", "metadata": {}, "name": "x", "effect_name": "x"}
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({"effects": [STRANGE]}, 'The clip "shot" has an effect of the schema "Sparkle.1"'),
+        ({"effects": [STRANGE | {"OTIO_SCHEMA": "LinearTimeWarp.9"}]}, 'an effect of the schema "LinearTimeWarp.9"'),
+        ({"markers": [STRANGE]}, 'The clip "shot" has a marker of the schema "Sparkle.1"'),
+        ({"media_references": {"low": STRANGE}}, 'The clip "shot" has a media reference of the schema "Sparkle.1"'),
+        ({"effects": [STRANGE | {"OTIO_SCHEMA": "Clip.1"}]}, "is not valid OpenTimelineIO JSON"),
+        ({"effects": 5}, "is not valid OpenTimelineIO JSON"),
+        ({"source_range": 5}, "is not valid OpenTimelineIO JSON"),
+        ({"name": 5}, "is not valid OpenTimelineIO JSON"),
+    ],
+)
+def test_what_opentimelineio_cannot_read_is_named_without_its_types(change, expected: str, tmp_path: Path) -> None:
+    document = json.loads(make_clip(source=span(0, 24), prompt="rain").to_json_string()) | change
+    timeline = json.loads(make_timeline().to_json_string())
+    timeline["tracks"]["children"][0]["children"] = [document]
+    file = tmp_path / "reel.otio"
+    file.write_text(json.dumps(timeline))
+    for parse in (
+        lambda: parse_clip(json.dumps(document)),
+        lambda: parse_timeline(json.dumps(timeline)),
+        lambda: read_timeline(file),
+    ):
+        with pytest.raises(ProblemError) as caught:
+            parse()
+        assert expected in caught.value.what
+        assert caught.value.remedy
+        assert "opentime" not in caught.value.what
+        assert "type l" not in caught.value.what
+
+
+def test_an_unknown_item_on_a_track_is_named() -> None:
+    timeline = json.loads(make_timeline().to_json_string())
+    timeline["tracks"]["children"][0]["children"] = [STRANGE]
+    with pytest.raises(ProblemError, match=r'The track "V1" has a child of the schema "Sparkle\.1"'):
+        parse_timeline(json.dumps(timeline))
 
 
 def test_a_time_warp_of_factor_1_is_accepted() -> None:

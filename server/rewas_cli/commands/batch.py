@@ -148,11 +148,13 @@ def _upload_media(clips: Sequence[PromptedClip], runner: Runner, cancel: threadi
     """Upload the media of all clips if the server cannot read it. Missing media is reported before any work."""
     from rewas_cli.runner import find_media_file
     from rewas_server.files.media import local_path
+    from rewas_server.work.requests import name_clip_in_location_errors
 
     uploaded: dict[str, str] = {}
     for clip in clips:
         url = clip.source.target_url
-        media = find_media_file(local_path(url), clip.source.name)
+        with name_clip_in_location_errors(clip.source.name):
+            media = find_media_file(local_path(url), clip.source.name)
         if url not in uploaded:
             sha256 = runner.share(media, cancel)
             if sha256 is not None:

@@ -145,8 +145,7 @@ class ContractService(rewas_pb2_grpc.RewasServiceServicer):
         request = parse_request(message)
         for name in sorted(request.packs):
             _check_pack(name or self._config.default_pack, installed)
-        for target_url in request.media:
-            self._media.locate(target_url, request.uploaded_media)
+        request.check_media(self._media.locate)
         return request
 
 

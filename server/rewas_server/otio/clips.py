@@ -18,10 +18,15 @@ import opentimelineio as otio
 
 from rewas_api.clip_settings import METADATA_KEY, ClipSettings, read_clip_settings
 from rewas_api.errors import ProblemError, ProblemKind
+from rewas_engine.exact_time import MAX_TIME_S
+from rewas_server.otio.schemas import describe_read_error
 
 _NTSC_TOLERANCE_HZ = 0.005
 """Tools write 23.976, 23.98 and 29.97 for n * 1000/1001."""
 _MAX_NESTING_DEPTH = 64
+_MAX_RATE_HZ = 2**53
+"""Larger numbers are not exact in OTIO's JSON."""
+_ITEM_LABELS = {otio.schema.Gap: "gap", otio.schema.Track: "track", otio.schema.Stack: "stack"}
 
 
 @dataclass(frozen=True)
@@ -84,17 +89,17 @@ def read_clip_source(clip: otio.schema.Clip) -> ClipSource:
     chosen = clip.source_range or available
     if chosen is None:
         return ClipSource(clip.name or _last_part(url), url, Fraction(0), None, None, Fraction(0))
-    timecode_s = exact_seconds(chosen.start_time, owner)
-    duration_s = exact_seconds(chosen.duration, owner)
+    timecode_s = exact_seconds(chosen.start_time, owner, "start")
+    duration_s = exact_seconds(chosen.duration, owner, "duration")
     if duration_s <= 0:
         raise _timeline_problem(f"{owner} has a duration of {float(duration_s):g} s.", "Give it at least one frame.")
-    media_start_s = exact_seconds(available.start_time, owner) if available is not None else Fraction(0)
+    media_start_s = exact_seconds(available.start_time, owner, "media start") if available is not None else Fraction(0)
     start_s = timecode_s - media_start_s
-    rate = exact_rate(chosen.duration.rate, owner)
+    rate = exact_rate(chosen.duration.rate, owner, "duration")
     # Rounded timecodes shift ranges slightly; a thousandth of a frame does not matter.
     tolerance_s = 1 / rate / 1000
     if available is not None:
-        end_s = exact_seconds(available.duration, owner)
+        end_s = exact_seconds(available.duration, owner, "media duration")
         if start_s < -tolerance_s or start_s + duration_s > end_s + tolerance_s:
             raise _timeline_problem(
                 f"{owner} shows {float(start_s):g} s to {float(start_s + duration_s):g} s of its media, "
@@ -143,10 +148,26 @@ def find_prompted_clips(timeline: otio.schema.Timeline) -> list[PromptedClip]:
     return sorted(found, key=lambda prompted: prompted.position_s)
 
 
-def exact_rate(rate: float, owner: str = "The time") -> Fraction:
-    """Return the exact rate: 23.976 and 23.98 are 24000/1001. Raises ProblemError for an invalid rate."""
-    if not math.isfinite(rate) or rate <= 0:
-        raise _timeline_problem(f"{owner} has a rate of {rate:g}.", "Use a rate above 0.")
+def timeline_start_s(timeline: otio.schema.Timeline) -> Fraction:
+    """Return the timecode of a timeline's first frame, in seconds. Raises ProblemError for an invalid one."""
+    start = timeline.global_start_time
+    return Fraction(0) if start is None else exact_seconds(start, f'The timeline "{timeline.name}"', "start timecode")
+
+
+def exact_rate(rate: float, owner: str, field: str) -> Fraction:
+    """Return the exact rate: 23.976 and 23.98 are 24000/1001.
+
+    Args:
+        rate: Frames or samples per second.
+        owner: What has the rate, for errors: 'The clip "shot"'.
+        field: Its time with the rate: "start".
+
+    Raises ProblemError for an invalid rate.
+    """
+    if not math.isfinite(rate) or not 0 < rate <= _MAX_RATE_HZ:
+        raise _timeline_problem(
+            f"{owner} has a {field} at a rate of {rate:g}.", f"Use a rate above 0, up to {_MAX_RATE_HZ:g}."
+        )
     if abs(rate - round(rate)) < 1e-6:
         return Fraction(round(rate)) if round(rate) else Fraction(str(rate))
     base = round(rate * 1.001)
@@ -155,11 +176,25 @@ def exact_rate(rate: float, owner: str = "The time") -> Fraction:
     return Fraction(str(rate))
 
 
-def exact_seconds(time: otio.opentime.RationalTime, owner: str = "The time") -> Fraction:
-    """Return an OTIO time in seconds. Floating-point values become the fractions they stand for."""
+def exact_seconds(time: otio.opentime.RationalTime, owner: str, field: str) -> Fraction:
+    """Return an OTIO time in seconds. Floating-point values become the fractions they stand for.
+
+    Args:
+        time: The time.
+        owner: What has the time, for errors: 'The clip "shot"'.
+        field: Which of its times: "start".
+
+    Raises ProblemError for a time that is not finite or longer than MAX_TIME_S, and for an invalid rate.
+    """
     if not math.isfinite(time.value):
-        raise _timeline_problem(f"{owner} has a time of {time.value}.", "Use finite times.")
-    return Fraction(time.value).limit_denominator(100_000) / exact_rate(time.rate, owner)
+        raise _timeline_problem(f"{owner} has a {field} of {time.value}.", "Use finite times.")
+    seconds = Fraction(time.value).limit_denominator(100_000) / exact_rate(time.rate, owner, field)
+    if abs(seconds) > MAX_TIME_S:
+        raise _timeline_problem(
+            f"{owner} has a {field} of {time.value:g} at a rate of {time.rate:g}, which is longer than any film.",
+            f"Use times up to {MAX_TIME_S:g} s.",
+        )
+    return seconds
 
 
 def rational_time(seconds: Fraction, rate: Fraction) -> otio.opentime.RationalTime:
@@ -168,8 +203,9 @@ def rational_time(seconds: Fraction, rate: Fraction) -> otio.opentime.RationalTi
 
 
 def clip_label(item: otio.core.SerializableObjectWithMetadata) -> str:
-    """Return how error messages refer to a clip."""
-    return f'The clip "{item.name}"' if item.name else "A clip without a name"
+    """Return how error messages refer to a clip, or to another item of a timeline."""
+    kind = next((label for known, label in _ITEM_LABELS.items() if isinstance(item, known)), "clip")
+    return f'The {kind} "{item.name}"' if item.name else f"A {kind} without a name"
 
 
 def _parse(text: str, schema: type, kind: str) -> Any:
@@ -178,9 +214,7 @@ def _parse(text: str, schema: type, kind: str) -> Any:
         json.loads(text)
         item = otio.adapters.read_from_string(text, "otio_json")
     except Exception as error:  # The reader raises all kinds of C++ errors.
-        raise _timeline_problem(
-            f"The {kind} is not valid OpenTimelineIO JSON ({error}).", "Write it with OTIO 0.18."
-        ) from error
+        raise _timeline_problem(*describe_read_error(f"The {kind}", text, error)) from error
     if not isinstance(item, schema):
         raise _timeline_problem(
             f"An OpenTimelineIO {kind} was expected, but this is a {type(item).__name__}.",
@@ -197,9 +231,17 @@ def _target_url(clip: otio.schema.Clip, owner: str) -> str:
         reason = f"shows a generator ({reference.generator_kind or 'of unknown kind'}), not a media file"
         remedy = "Render it to a movie file, or remove its prompt."
     elif isinstance(reference, otio.schema.ImageSequenceReference):
-        reason, remedy = "shows an image sequence", "Render it to a movie file and relink the clip."
+        reason = "shows an image sequence"
+        remedy = (
+            "Render it to a movie file and relink the clip, or add a movie file, such as a proxy, as another media "
+            "reference and make it the active one."
+        )
     else:
         reason, remedy = "has no media file", "Relink the clip."
+    for key, other in clip.media_references().items():
+        if isinstance(other, otio.schema.ExternalReference) and other.target_url:
+            remedy = f'Make its media reference "{key}" ({_last_part(str(other.target_url))}) the active one.'
+            break
     raise _timeline_problem(f"{owner} {reason}.", remedy)
 
 
@@ -245,7 +287,7 @@ def _clips_in(
     own_begin_s = begin_s
     if item.source_range is not None:
         window = _within((begin_s, begin_s + _duration_s(item)), window)
-        own_begin_s -= exact_seconds(item.source_range.start_time, clip_label(item))
+        own_begin_s -= exact_seconds(item.source_range.start_time, clip_label(item), "start")
     for child in item:
         yield from _clips_in(child, retimed_by, own_begin_s, window, depth + 1)
         if isinstance(item, otio.schema.Track):
@@ -262,13 +304,13 @@ def _duration_s(item: otio.core.Composable) -> Fraction:
         return Fraction(0)
     owner = clip_label(item)
     if item.source_range is not None:
-        duration_s = exact_seconds(item.source_range.duration, owner)
+        duration_s = exact_seconds(item.source_range.duration, owner, "duration")
     elif isinstance(item, otio.schema.Track):
         duration_s = sum((_duration_s(child) for child in item), Fraction(0))
     elif isinstance(item, otio.core.Composition):
         duration_s = max((_duration_s(child) for child in item), default=Fraction(0))
     elif isinstance(item, otio.schema.Clip) and item.media_reference and item.media_reference.available_range:
-        duration_s = exact_seconds(item.media_reference.available_range.duration, owner)
+        duration_s = exact_seconds(item.media_reference.available_range.duration, owner, "media duration")
     else:
         raise _timeline_problem(f"{owner} has no duration.", "Give it a source range.")
     if duration_s < 0:

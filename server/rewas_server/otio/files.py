@@ -11,6 +11,7 @@ import opentimelineio as otio
 from rewas_api.errors import ProblemError, ProblemKind
 from rewas_engine.runtime.atomic_files import atomic_path
 from rewas_server.files.output_paths import check_folder_writable
+from rewas_server.otio.schemas import describe_read_error
 
 
 def read_timeline(path: Path) -> otio.schema.Timeline:
@@ -25,6 +26,9 @@ def read_timeline(path: Path) -> otio.schema.Timeline:
             f"Use one of {_supported_suffixes(read=True)}, or install its adapter.",
         ) from error
     except Exception as error:  # Adapters raise all kinds of exceptions.
+        if path.suffix.lower() == ".otio":
+            text = path.read_text(encoding="utf-8", errors="replace")
+            raise _timeline_problem(*describe_read_error(f"The timeline {path.name}", text, error)) from error
         raise _timeline_problem(
             f"The timeline {path.name} cannot be read ({type(error).__name__}: {error}).",
             "Export it again, if possible as .otio.",

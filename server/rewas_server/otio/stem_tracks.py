@@ -11,7 +11,7 @@ import opentimelineio as otio
 
 from rewas_api.clip_settings import METADATA_KEY
 from rewas_server.files.delivery import Provenance
-from rewas_server.otio.clips import PromptedClip, exact_seconds, rational_time
+from rewas_server.otio.clips import PromptedClip, rational_time, timeline_start_s
 
 
 @dataclass(frozen=True)
@@ -32,9 +32,7 @@ class PlacedStem:
 
 def timecode_samples(timeline: otio.schema.Timeline, clip: PromptedClip, sample_rate_hz: int) -> int:
     """Return the start of a clip in samples since midnight of the timeline's timecode, rounded half up."""
-    start = timeline.global_start_time
-    start_s = exact_seconds(start, "The timeline's start") if start is not None else Fraction(0)
-    return max(0, int((start_s + clip.position_s) * sample_rate_hz + Fraction(1, 2)))
+    return max(0, int((timeline_start_s(timeline) + clip.position_s) * sample_rate_hz + Fraction(1, 2)))
 
 
 def add_stem_tracks(timeline: otio.schema.Timeline, stems: Sequence[PlacedStem]) -> None:

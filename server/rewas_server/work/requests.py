@@ -27,6 +27,7 @@ from rewas_server.otio.clips import (
     parse_clip,
     parse_timeline,
     read_clip_source,
+    timeline_start_s,
 )
 from rewas_server.work.energy_requests import EnergySpec, parse_energy_work, parse_layer_energies, parse_sound_energy
 from rewas_server.work.translation import fraction, problem_from_error, texture_from_message
@@ -59,14 +60,13 @@ class ClipRequest:
         """Names of the packs that the request uses; "" for the default one."""
         return frozenset({self.pack})
 
-    @property
-    def media(self) -> tuple[str, ...]:
-        """target_url of each media file that the request reads."""
-        return (self.source.target_url,)
+    def check_media(self, locate_media: LocateMedia) -> None:
+        """Raise ProblemError if a media file of the request is missing or may not be read."""
+        locate_clip_media(self.source, self.uploaded_media, locate_media)
 
     def video_clip(self, locate_media: LocateMedia) -> VideoClip:
         """The clip for the engine. Raises ProblemError if its media is missing."""
-        return video_clip(self.source, locate_media(self.source.target_url, self.uploaded_media))
+        return video_clip(self.source, locate_clip_media(self.source, self.uploaded_media, locate_media))
 
 
 @dataclass(frozen=True)
@@ -154,10 +154,10 @@ class TimelineRequest:
         """Names of the packs that the request uses; "" for the default one."""
         return frozenset(clip.settings.pack or "" for clip in self.clips)
 
-    @property
-    def media(self) -> tuple[str, ...]:
-        """target_url of each media file that the request reads."""
-        return tuple(clip.source.target_url for clip in self.clips)
+    def check_media(self, locate_media: LocateMedia) -> None:
+        """Raise ProblemError if a media file of the request is missing or may not be read."""
+        for clip in self.clips:
+            locate_clip_media(clip.source, self.uploaded_media, locate_media)
 
 
 CheckedRequest = EnergyRequest | ConflictRequest | SoundRequest | TimelineRequest
@@ -185,6 +185,7 @@ def parse_timeline_request(work: rewas_pb2.TimelineWork) -> TimelineRequest:
     with name_clip_in_settings_errors("The timeline's defaults"):
         defaults = ClipSettings.from_proto(work.defaults)
     timeline = parse_timeline(work.timeline_otio_json)
+    timeline_start_s(timeline)  # An invalid one must not fail after the work.
     clips = [replace(clip, settings=clip.settings.over(defaults)) for clip in find_prompted_clips(timeline)]
     if not clips:
         raise ProblemError(
@@ -308,6 +309,23 @@ def _prefix_settings_errors(label: str) -> Iterator[None]:
     except SettingsError as error:
         problem = problem_from_error(error)
         raise ProblemError(f"{label}: {problem.what}", problem.remedy, problem.kind) from error
+
+
+def locate_clip_media(source: ClipSource, uploaded_media: Mapping[str, str], locate_media: LocateMedia) -> Path:
+    """Return the file of a clip. Raises ProblemError, which names the clip, if it is missing or may not be read."""
+    with name_clip_in_location_errors(source.name):
+        return locate_media(source.target_url, uploaded_media)
+
+
+@contextmanager
+def name_clip_in_location_errors(name: str) -> Iterator[None]:
+    """Within the block, a ProblemError about the location of media names the clip."""
+    try:
+        yield
+    except ProblemError as problem:
+        if f'clip "{name}"' in problem.what:
+            raise
+        raise ProblemError(f'The clip "{name}": {problem.what}', problem.remedy, problem.kind) from problem
 
 
 def _lower(label: str) -> str:

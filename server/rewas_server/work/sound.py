@@ -36,7 +36,14 @@ from rewas_server.files.delivery import Provenance, StemFolder, WrittenStem, saf
 from rewas_server.files.media import local_path
 from rewas_server.otio.stem_tracks import PlacedStem, add_stem_tracks, timecode_samples
 from rewas_server.work.context import MonotonicProgress, WorkContext, name_clip_in_media_errors
-from rewas_server.work.requests import RegenerateRequest, SoundRequest, TimelineRequest, video_clip
+from rewas_server.work.requests import (
+    RegenerateRequest,
+    SoundRequest,
+    TimelineRequest,
+    locate_clip_media,
+    name_clip_in_location_errors,
+    video_clip,
+)
 from rewas_server.work.translation import (
     clip_message,
     conflict_message,
@@ -134,7 +141,8 @@ def _check_rate(request: SoundRequest, regenerate: Regenerate) -> None:
 
 def _read_regenerate(request: SoundRequest, existing: RegenerateRequest, context: WorkContext) -> Regenerate:
     """Read the sound to regenerate. Raises MediaError, ProblemError."""
-    path = context.locate_media(existing.sound_url, request.uploaded_media)
+    with name_clip_in_location_errors(request.name):
+        path = context.locate_media(existing.sound_url, request.uploaded_media)
     return Regenerate(Stem.read(path), existing.start_s, existing.end_s, existing.strength)
 
 
@@ -147,7 +155,7 @@ def generate_timeline(
     for number, place in enumerate(prompted, start=1):
         settings = _resolve_settings(place.settings, context)
         assert settings.sample_rate_hz is not None
-        clip = video_clip(place.source, context.locate_media(place.source.target_url, request.uploaded_media))
+        clip = video_clip(place.source, locate_clip_media(place.source, request.uploaded_media, context.locate_media))
         # Check all clips first, so that an hour of work does not fail on the media or prompt of the last one.
         with name_clip_in_media_errors(clip):
             _check_before_work(context.engine(settings.pack or context.default_pack), clip, settings, cancel)

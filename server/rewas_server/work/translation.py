@@ -52,11 +52,14 @@ _KINDS: dict[type[EngineError], ProblemKind] = {
     Cancelled: ProblemKind.SETTINGS,
     InsufficientMemoryError: ProblemKind.RESOURCES,
 }
+_MAX_INT64 = 2**63 - 1
 _WRITE_ERRNOS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
 
 
 def rational(value: Fraction) -> rewas_pb2.Rational:
-    """Convert a fraction to a message."""
+    """Convert a fraction to a message. One that does not fit is rounded."""
+    if max(abs(value.numerator), value.denominator) > _MAX_INT64:
+        value = value.limit_denominator(max(1, _MAX_INT64 // (abs(int(value)) + 1)))
     return rewas_pb2.Rational(numerator=value.numerator, denominator=value.denominator)
 
 

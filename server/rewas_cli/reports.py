@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +38,7 @@ def sound_report(result: rewas_pb2.SoundResult, media: Path, stem_paths: StemPat
         "texture": _requested_texture_report(result),
         "conflict": _verdict_report(result.conflict) if result.HasField("conflict") else None,
         "prompt_weight": result.prompt_weight if result.HasField("prompt_weight") else 1.0,
-        "notes": [{"kind": enum_names.NOTE_KIND.to_name(note.kind), "text": note.text} for note in result.notes],
+        "notes": note_reports(result.notes),
         "familiarity": _familiarity_report(result.familiarity) if result.HasField("familiarity") else None,
         "timings_s": _seconds(result.timings),
     }
@@ -53,8 +53,15 @@ def energy_report(result: rewas_pb2.EnergyResult, media: Path) -> Report:
         "rate_hz": _number(result.energy.rate_hz),
         "values": list(result.energy.values),
         "source": _source_name(result.energy.source),
+        "notes": note_reports(result.notes),
         "timings_s": _seconds(result.timings),
     }
+
+
+def note_reports(notes: Iterable[rewas_pb2.Note]) -> list[Report]:
+    """Notes, each once."""
+    reports = [{"kind": enum_names.NOTE_KIND.to_name(note.kind), "text": note.text} for note in notes]
+    return [report for number, report in enumerate(reports) if report not in reports[:number]]
 
 
 def texture_report(texture: rewas_pb2.TextureCurve) -> Report:
@@ -122,7 +129,7 @@ def sound_lines(report: Report) -> list[str]:
         weighed = report["prompt_weight"]
         lines += [f"  prompt and video: {first}", *(f"  {line}" for line in more)]
         lines += [f"    prompt weight {weighed:.2f}"] if weighed < 1 else []
-    lines += [f"  note: {note['text']}" for note in report["notes"]]
+    lines += [f"  {line}" for line in note_lines(report)]
     for number, take in enumerate(report["takes"], start=1):
         scored = "" if take["score"] is None else f" score {take['score']:.2f}:"
         lines.append(f"  take {number}, seed {take['seed']}:{scored} {_agreement_line(take)}")
@@ -137,6 +144,11 @@ def sound_lines(report: Report) -> list[str]:
             if role in take["layers"]:
                 lines.append(f"      {_agreement_line(take['layers'][role])}")
     return lines
+
+
+def note_lines(report: Mapping[str, Any]) -> list[str]:
+    """The notes of a report as lines of text."""
+    return [f"note: {note['text']}" for note in report["notes"]]
 
 
 def _agreement_line(sound: Report) -> str:

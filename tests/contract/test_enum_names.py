@@ -17,7 +17,7 @@ EXPECTED = {
     "JOB_STATE": ("queued", "running", "succeeded", "failed", "cancelling", "cancelled"),
     "LAYER_ENERGY": ("steady", "following"),
     "LEVEL": ("standard", "raw"),
-    "NOTE_KIND": ("little-motion", "silent-energy", "unknown-prompt"),
+    "NOTE_KIND": ("little-motion", "silent-energy", "unknown-prompt", "audio-track"),
     "SAMPLER": ("ddim", "dpm++", "dpm++-sde", "unipc"),
     "STAGE": ("decode", "energy", "conflict", "sample", "vocode", "deliver"),
     "TAKE_FAULT": ("silent", "clipped", "stuck", "wrong"),

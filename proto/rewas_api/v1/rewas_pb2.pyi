@@ -105,6 +105,7 @@ class NoteKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     NOTE_KIND_LITTLE_MOTION: _ClassVar[NoteKind]
     NOTE_KIND_SILENT_ENERGY: _ClassVar[NoteKind]
     NOTE_KIND_UNKNOWN_PROMPT: _ClassVar[NoteKind]
+    NOTE_KIND_AUDIO_TRACK: _ClassVar[NoteKind]
 PROBLEM_KIND_UNSPECIFIED: ProblemKind
 PROBLEM_KIND_SETTINGS: ProblemKind
 PROBLEM_KIND_MEDIA: ProblemKind
@@ -167,6 +168,7 @@ NOTE_KIND_UNSPECIFIED: NoteKind
 NOTE_KIND_LITTLE_MOTION: NoteKind
 NOTE_KIND_SILENT_ENERGY: NoteKind
 NOTE_KIND_UNKNOWN_PROMPT: NoteKind
+NOTE_KIND_AUDIO_TRACK: NoteKind
 
 class Rational(_message.Message):
     __slots__ = ("numerator", "denominator")
@@ -333,7 +335,7 @@ class TextureCurve(_message.Message):
     def __init__(self, rate_hz: _Optional[_Union[Rational, _Mapping]] = ..., values: _Optional[_Iterable[float]] = ..., source: _Optional[_Union[EnergySource, str]] = ...) -> None: ...
 
 class EnergyWork(_message.Message):
-    __slots__ = ("clip_otio_json", "uploaded_media", "pack", "source", "energy", "find_cuts", "measure_texture", "prompt")
+    __slots__ = ("clip_otio_json", "uploaded_media", "pack", "source", "energy", "find_cuts", "measure_texture", "prompt", "audio_track")
     class UploadedMediaEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -349,6 +351,7 @@ class EnergyWork(_message.Message):
     FIND_CUTS_FIELD_NUMBER: _ClassVar[int]
     MEASURE_TEXTURE_FIELD_NUMBER: _ClassVar[int]
     PROMPT_FIELD_NUMBER: _ClassVar[int]
+    AUDIO_TRACK_FIELD_NUMBER: _ClassVar[int]
     clip_otio_json: str
     uploaded_media: _containers.ScalarMap[str, str]
     pack: str
@@ -357,7 +360,8 @@ class EnergyWork(_message.Message):
     find_cuts: bool
     measure_texture: bool
     prompt: str
-    def __init__(self, clip_otio_json: _Optional[str] = ..., uploaded_media: _Optional[_Mapping[str, str]] = ..., pack: _Optional[str] = ..., source: _Optional[_Union[EnergySource, str]] = ..., energy: _Optional[_Union[EnergyInput, _Mapping]] = ..., find_cuts: bool = ..., measure_texture: bool = ..., prompt: _Optional[str] = ...) -> None: ...
+    audio_track: int
+    def __init__(self, clip_otio_json: _Optional[str] = ..., uploaded_media: _Optional[_Mapping[str, str]] = ..., pack: _Optional[str] = ..., source: _Optional[_Union[EnergySource, str]] = ..., energy: _Optional[_Union[EnergyInput, _Mapping]] = ..., find_cuts: bool = ..., measure_texture: bool = ..., prompt: _Optional[str] = ..., audio_track: _Optional[int] = ...) -> None: ...
 
 class ConflictWork(_message.Message):
     __slots__ = ("clip_otio_json", "uploaded_media", "pack", "prompt")
@@ -602,7 +606,7 @@ class ClipInfo(_message.Message):
     def __init__(self, name: _Optional[str] = ..., path: _Optional[str] = ..., start_s: _Optional[_Union[Rational, _Mapping]] = ..., duration_s: _Optional[_Union[Rational, _Mapping]] = ..., frame_rate: _Optional[_Union[Rational, _Mapping]] = ...) -> None: ...
 
 class EnergyResult(_message.Message):
-    __slots__ = ("clip", "pack", "energy", "unedited_energy", "events", "cuts_s", "texture", "timings")
+    __slots__ = ("clip", "pack", "energy", "unedited_energy", "events", "cuts_s", "texture", "timings", "notes")
     class TimingsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -618,6 +622,7 @@ class EnergyResult(_message.Message):
     CUTS_S_FIELD_NUMBER: _ClassVar[int]
     TEXTURE_FIELD_NUMBER: _ClassVar[int]
     TIMINGS_FIELD_NUMBER: _ClassVar[int]
+    NOTES_FIELD_NUMBER: _ClassVar[int]
     clip: ClipInfo
     pack: Pack
     energy: EnergyCurve
@@ -626,7 +631,8 @@ class EnergyResult(_message.Message):
     cuts_s: _containers.RepeatedCompositeFieldContainer[Rational]
     texture: TextureCurve
     timings: _containers.MessageMap[str, _duration_pb2.Duration]
-    def __init__(self, clip: _Optional[_Union[ClipInfo, _Mapping]] = ..., pack: _Optional[_Union[Pack, _Mapping]] = ..., energy: _Optional[_Union[EnergyCurve, _Mapping]] = ..., unedited_energy: _Optional[_Union[EnergyCurve, _Mapping]] = ..., events: _Optional[_Iterable[_Union[EnergyEvent, _Mapping]]] = ..., cuts_s: _Optional[_Iterable[_Union[Rational, _Mapping]]] = ..., texture: _Optional[_Union[TextureCurve, _Mapping]] = ..., timings: _Optional[_Mapping[str, _duration_pb2.Duration]] = ...) -> None: ...
+    notes: _containers.RepeatedCompositeFieldContainer[Note]
+    def __init__(self, clip: _Optional[_Union[ClipInfo, _Mapping]] = ..., pack: _Optional[_Union[Pack, _Mapping]] = ..., energy: _Optional[_Union[EnergyCurve, _Mapping]] = ..., unedited_energy: _Optional[_Union[EnergyCurve, _Mapping]] = ..., events: _Optional[_Iterable[_Union[EnergyEvent, _Mapping]]] = ..., cuts_s: _Optional[_Iterable[_Union[Rational, _Mapping]]] = ..., texture: _Optional[_Union[TextureCurve, _Mapping]] = ..., timings: _Optional[_Mapping[str, _duration_pb2.Duration]] = ..., notes: _Optional[_Iterable[_Union[Note, _Mapping]]] = ...) -> None: ...
 
 class ConflictResult(_message.Message):
     __slots__ = ("clip", "pack", "verdict", "score", "explanation", "ranges", "suggestions", "encoder")

@@ -12,6 +12,7 @@ import typer
 from rewas_cli.commands.shared_options import (
     ENERGY_PANEL,
     OUTPUT_PANEL,
+    AudioTrackOption,
     ClipArgument,
     DeviceOption,
     DurationOption,
@@ -58,6 +59,7 @@ def energy(
             rich_help_panel=ENERGY_PANEL,
         ),
     ] = "video",
+    audio_track: AudioTrackOption = None,
     edits: EditOption = None,
     events: Annotated[
         bool, typer.Option("--events", help="List the events of the edited curve.", rich_help_panel=ENERGY_PANEL)
@@ -107,6 +109,7 @@ def energy(
         EnergyOptions,
         EnergyResolver,
         Origin,
+        check_audio_track,
         check_curve_file,
         event_report,
     )
@@ -117,6 +120,8 @@ def energy(
     with protect_stdout(), cancel_on_ctrl_c() as cancel:
         build_execution(None, False, False, server, device)
         choice = EnergyOptions.from_options(origin, edits)
+        measured_origins = (choice.origin, *(() if reference is None else (Origin.AUDIO,)))
+        check_audio_track(audio_track, measured_origins, "Use --from audio or --compare audio")
         media = find_media_file(clip)
         read = (media, *choice.input_files)
         if plot is not None:
@@ -126,13 +131,14 @@ def energy(
         if output is not None:
             check_curve_file(output, "curve", read)
         with open_runner(server, device=device) as runner, progress_bar(media.name) as on_progress:
-            resolver = EnergyResolver(runner, ClipRange(media, start, duration), pack, on_progress, cancel, cuts)
+            chosen = ClipRange(media, start, duration)
+            resolver = EnergyResolver(runner, chosen, pack, on_progress, cancel, cuts, audio_track)
             result, report = resolver.resolve(choice, prompt)
             if events:
                 report["events"] = [event_report(event) for event in result.events]
             if reference is not None:
                 _, measured = replace(resolver, find_cuts=False).resolve(EnergyOptions(Origin.AUDIO))
-                report |= _compare_curves(report, measured)
+                report |= _compare_curves(report, measured) | {"notes": measured["notes"]}
         lines = _report_lines(report)
         if output is not None:
             lines.append(f"curve: {write_curve(curve_from_message(result.energy), output.absolute())}")
@@ -161,12 +167,15 @@ def _compare_curves(report: Mapping[str, Any], reference: Mapping[str, Any]) -> 
 
 
 def _report_lines(report: Mapping[str, Any]) -> list[str]:
+    from rewas_cli.reports import note_lines
+
     values, clip = report["values"], report["clip"]
     lines = [
         f"{clip['name']}, {clip['start_s']:g} s to {clip['start_s'] + clip['duration_s']:g} s: "
         f"{len(values)} values at {report['rate_hz']:g} per second {_origin_label(report['source'])}, "
         f"{min(values):.2f} to {max(values):.2f} nats"
     ]
+    lines += note_lines(report)
     if report["edits"]:
         lines.append(f"edited: {', '.join(report['edits'])}")
     if "events" in report:

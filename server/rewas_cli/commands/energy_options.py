@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from rewas_api.v1 import rewas_pb2
 from rewas_cli.commands.shared_options import otio_clip, otio_range, parse_time_s
-from rewas_cli.reports import energy_report
+from rewas_cli.reports import energy_report, note_reports
 from rewas_cli.runner import uploaded_media
 from rewas_engine import (
     EnergyEdit,
@@ -144,6 +144,8 @@ class EnergyResolver:
 
     Args:
         find_cuts: Whether the report has the cuts of the clip as `cuts_s`, in seconds from its start.
+        audio_track: Number of the clip's audio track, from 1; None is the first that is not silent.
+        notes: Receives the notes of all results.
     """
 
     runner: Runner
@@ -152,6 +154,8 @@ class EnergyResolver:
     on_progress: ProgressCallback
     cancel: threading.Event
     find_cuts: bool = False
+    audio_track: int | None = None
+    notes: list[rewas_pb2.Note] = field(default_factory=list)
 
     def resolve(
         self, choice: EnergyOptions, prompt: str | None = None
@@ -171,6 +175,7 @@ class EnergyResolver:
             self.clip.media,
             self.clip.otio_json,
             source=rewas_pb2.ENERGY_SOURCE_AUDIO if choice.origin is Origin.AUDIO else None,
+            audio_track=self.audio_track if choice.origin is Origin.AUDIO else None,
             energy=values.message(choice.edit_texts),
             find_cuts=self.find_cuts,
             prompt=prompt,
@@ -183,6 +188,7 @@ class EnergyResolver:
             report["cuts_s"] = [cut.numerator / cut.denominator for cut in result.cuts_s]
         if choice.edits:
             report["unedited"] = list(result.unedited_energy.values)
+        report["notes"] = note_reports(self.notes)
         return result, report
 
     def resolve_values(self, choice: EnergyOptions) -> EnergyValuesMessage:
@@ -226,7 +232,13 @@ class EnergyResolver:
         """
         audio = rewas_pb2.ENERGY_SOURCE_AUDIO
         if sound is None:
-            return self._run_energy_work(self.clip.media, self.clip.otio_json, source=audio, measure_texture=texture)
+            return self._run_energy_work(
+                self.clip.media,
+                self.clip.otio_json,
+                source=audio,
+                measure_texture=texture,
+                audio_track=self.audio_track,
+            )
         # The level is measured only on the part that covers the clip.
         whole, _ = read_clip_with_sound(VideoClip(sound))
         part = otio_range(sound, whole.start_s, min(whole.duration_s, self.clip.video_probe.duration_s))
@@ -242,7 +254,17 @@ class EnergyResolver:
         )
         outcome = self.runner.run(work, media.parent, self.on_progress, self.cancel)
         assert isinstance(outcome.result, rewas_pb2.EnergyResult)
+        self.notes.extend(outcome.result.notes)
         return outcome.result
+
+
+def check_audio_track(number: int | None, origins: Iterable[Origin], remedy: str) -> None:
+    """Raise SettingsError for an --audio-track without effect. origins: of all energies and textures."""
+    if number is not None and Origin.AUDIO not in origins:
+        raise SettingsError(
+            "--audio-track has no effect: nothing is measured on the clip's own sound.",
+            f"{remedy}, or omit --audio-track.",
+        )
 
 
 def parse_source(source: str, what: str, keywords: Sequence[str]) -> tuple[Origin, Path]:

@@ -14,6 +14,7 @@ from rewas_cli.commands.shared_options import (
     OUTPUT_PANEL,
     PROMPT_PANEL,
     REGENERATE_PANEL,
+    AudioTrackOption,
     ClipArgument,
     CompileOption,
     ConflictModelOption,
@@ -43,7 +44,8 @@ from rewas_cli.commands.shared_options import (
 from rewas_cli.console import Printer, cancel_on_ctrl_c, progress_bar, protect_stdout
 
 if TYPE_CHECKING:
-    from rewas_cli.commands.energy_options import EnergyOptions
+    from rewas_cli.commands.energy_options import EnergyOptions, EnergyResolver
+    from rewas_cli.commands.layer_options import LayerOptions
     from rewas_cli.commands.texture_options import TextureOptions
     from rewas_cli.runner import Outcome
 
@@ -85,6 +87,7 @@ def generate(
             rich_help_panel=ENERGY_PANEL,
         ),
     ] = None,
+    audio_track: AudioTrackOption = None,
     edits: EditOption = None,
     texture: Annotated[
         str | None,
@@ -265,7 +268,6 @@ def generate(
     from rewas_cli.commands.texture_options import TextureOptions, TextureResolver
     from rewas_cli.reports import sound_lines
     from rewas_cli.runner import find_media_file, open_runner, uploaded_media
-    from rewas_engine import SettingsError
     from rewas_server.files.output_paths import check_folder_writable
     from rewas_server.work.requests import name_clip_in_settings_errors, parse_request
     from rewas_server.work.translation import texture_message
@@ -276,11 +278,7 @@ def generate(
         execution = build_execution(precision, compiled, low_memory, server, device)
         at_cuts = CutOptions.from_text(cuts)
         texture_choice = TextureOptions.from_options(texture, texture_edits)
-        if texture_choice is not None and control_strength == 0:
-            raise SettingsError(
-                "--texture has no effect at a control strength of 0.",
-                "Use a --control-strength above 0, or omit --texture.",
-            )
+        _check_texture(texture_choice, control_strength)
         regeneration = regenerate_message(regenerate, time_range, strength)
         media = find_media_file(clip)
         with name_clip_in_settings_errors(f'The clip "{media.name}"'):
@@ -307,6 +305,7 @@ def generate(
                 conflict_policy=conflict,
                 level=level,
             )
+        _check_audio_track(audio_track, choice, texture_choice, layer_options)
         if plot is not None:
             input_files = [media, *choice.input_files, *layer_options.input_files]
             input_files += () if texture_choice is None else texture_choice.input_files
@@ -315,7 +314,7 @@ def generate(
         sound = rewas_pb2.SoundWork(clip_otio_json=chosen.otio_json, settings=settings.to_proto())
         parse_request(rewas_pb2.SubmitJobRequest(sound=sound))  # before any media is read
         with open_runner(server, execution, conflict_model, device) as runner, progress_bar(media.name) as on_progress:
-            resolver = EnergyResolver(runner, chosen, pack, on_progress, cancel)
+            resolver = EnergyResolver(runner, chosen, pack, on_progress, cancel, audio_track=audio_track)
             values = resolver.resolve_values(choice)
             bands = None if texture_choice is None else TextureResolver(resolver).resolve(texture_choice).texture
             uploaded = uploaded_media(runner, media, cancel)
@@ -335,7 +334,7 @@ def generate(
                 },
             )
             outcome = runner.run(work, output.absolute(), on_progress, cancel)
-        report = _sound_report(outcome, media, choice, texture_choice)
+        report = _sound_report(outcome, media, choice, texture_choice, resolver)
         lines = sound_lines(report)
         if plot is not None:
             from rewas_cli.plots.curves import plot_sound
@@ -345,16 +344,37 @@ def generate(
     Printer(as_json).result(report, lines)
 
 
+def _check_texture(texture: TextureOptions | None, control_strength: float | None) -> None:
+    from rewas_engine import SettingsError
+
+    if texture is not None and control_strength == 0:
+        raise SettingsError(
+            "--texture has no effect at a control strength of 0.",
+            "Use a --control-strength above 0, or omit --texture.",
+        )
+
+
+def _check_audio_track(
+    number: int | None, energy: EnergyOptions, texture: TextureOptions | None, layers: LayerOptions
+) -> None:
+    from rewas_cli.commands.energy_options import check_audio_track
+
+    origins = [energy.origin, *(source.origin for source in layers.energies.values())]
+    origins += [] if texture is None else [texture.origin]
+    check_audio_track(number, origins, "Use --energy audio or --texture audio")
+
+
 def _sound_report(
-    outcome: Outcome, media: Path, energy: EnergyOptions, texture: TextureOptions | None
+    outcome: Outcome, media: Path, energy: EnergyOptions, texture: TextureOptions | None, resolver: EnergyResolver
 ) -> dict[str, Any]:
-    """Return the report of a result with the edits as they were typed."""
+    """Return the report of a result with the edits as they were typed, and the notes on its energies."""
     from rewas_api.v1 import rewas_pb2
-    from rewas_cli.reports import sound_report
+    from rewas_cli.reports import note_reports, sound_report
 
     assert isinstance(outcome.result, rewas_pb2.SoundResult)
     report = sound_report(outcome.result, media, outcome.stem_paths)
     report["energy"]["edits"] = energy.edit_texts
+    report["notes"] = note_reports(resolver.notes) + report["notes"]
     if texture is not None:
         report["texture"]["edits"] = [str(edit) for edit in texture.edits]
     return report

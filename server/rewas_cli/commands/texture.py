@@ -10,6 +10,7 @@ import typer
 from rewas_cli.commands.shared_options import (
     ENERGY_PANEL,
     OUTPUT_PANEL,
+    AudioTrackOption,
     ClipArgument,
     DeviceOption,
     DurationOption,
@@ -45,6 +46,7 @@ def texture(
             rich_help_panel=ENERGY_PANEL,
         ),
     ] = "audio",
+    audio_track: AudioTrackOption = None,
     edits: TextureEditOption = None,
     output: Annotated[
         Path | None,
@@ -73,9 +75,9 @@ def texture(
     server: ServerOption = None,
 ) -> None:
     """Show a clip's spectral texture: how far four frequency bands lie above the energy over time, in nats."""
-    from rewas_cli.commands.energy_options import ClipRange, EnergyResolver, check_curve_file
+    from rewas_cli.commands.energy_options import ClipRange, EnergyResolver, check_audio_track, check_curve_file
     from rewas_cli.commands.texture_options import TextureOptions, TextureResolver
-    from rewas_cli.reports import clip_report
+    from rewas_cli.reports import clip_report, note_reports
     from rewas_cli.runner import find_media_file, open_runner
     from rewas_engine import write_texture
     from rewas_server.work.translation import clip_message
@@ -84,6 +86,7 @@ def texture(
         build_execution(None, False, False, server, device)
         choice = TextureOptions.from_options(origin, edits)
         assert choice is not None
+        check_audio_track(audio_track, [choice.origin], "Use --from audio")
         media = find_media_file(clip)
         read = (media, *choice.input_files)
         if plot is not None:
@@ -94,8 +97,13 @@ def texture(
             check_curve_file(output, "texture", read)
         chosen = ClipRange(media, start, duration)
         with open_runner(server, device=device) as runner, progress_bar(media.name) as on_progress:
-            resolved = TextureResolver(EnergyResolver(runner, chosen, pack, on_progress, cancel)).resolve(choice)
-        report = {"clip": clip_report(clip_message(chosen.sound_probe), media), **resolved.report}
+            resolver = EnergyResolver(runner, chosen, pack, on_progress, cancel, audio_track=audio_track)
+            resolved = TextureResolver(resolver).resolve(choice)
+        report = {
+            "clip": clip_report(clip_message(chosen.sound_probe), media),
+            **resolved.report,
+            "notes": note_reports(resolver.notes),
+        }
         lines = _report_lines(report)
         if output is not None:
             lines.append(f"texture: {write_texture(resolved.texture, output.absolute())}")
@@ -108,12 +116,15 @@ def texture(
 
 
 def _report_lines(report: Mapping[str, Any]) -> list[str]:
+    from rewas_cli.reports import note_lines
+
     clip, rows = report["clip"], report["values"]
     origin = "given by you" if report["source"] == "user" else "from the sound"
     lines = [
         f"{clip['name']}, {clip['start_s']:g} s to {clip['start_s'] + clip['duration_s']:g} s: "
         f"{len(rows)} values at {report['rate_hz']:g} per second {origin}"
     ]
+    lines += note_lines(report)
     if report["edits"]:
         lines.append(f"edited: {', '.join(report['edits'])}")
     for name, band in zip((*report["bands"], "tilt"), (*zip(*rows, strict=True), report["tilt"]), strict=True):

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from rewas_api.v1 import rewas_pb2
-from rewas_engine import Cancelled, EnergyCurve, apply_edits, find_cuts, find_events
-from rewas_engine.media.probe import read_clip, read_clip_with_sound
+from rewas_engine import Cancelled, EnergyCurve, Note, TextureCurve, apply_edits, find_cuts, find_events
+from rewas_engine.media.probe import read_clip, read_clip_with_sound, select_audio_track
+from rewas_engine.requests.notes import audio_track_note
 from rewas_engine.runtime.progress import CancelSignal
 from rewas_server.work.context import MonotonicProgress, WorkContext, name_clip_in_media_errors
 from rewas_server.work.requests import EnergyRequest
@@ -14,6 +15,7 @@ from rewas_server.work.translation import (
     durations,
     event_message,
     loaded_pack_message,
+    note_message,
     rational,
     texture_message,
 )
@@ -28,18 +30,26 @@ def compute_energy(
     """
     clip, spec = request.video_clip(context.locate_media), request.energy
     model = None if spec.given is not None else context.engine(request.pack or context.default_pack)
+    notes: list[Note] = []
+    texture: TextureCurve | None = None
     with name_clip_in_media_errors(clip):
         curve = spec.resolve_unedited(clip)
         if model is not None:
-            compute = model.measure_energy if request.from_audio else model.estimate_energy
-            curve = compute(clip, on_progress=progress.part(0, 1), cancel=cancel)
-            if request.prompt is not None and not request.from_audio:
-                curve = model.apply_typical_level(curve, request.prompt)
+            on_progress = progress.part(0, 1)
+            if request.from_audio:
+                track = select_audio_track(clip, request.audio_track, cancel=cancel)
+                notes = [] if track.count <= 1 else [audio_track_note(clip.name, track)]
+                curve = model.measure_energy(clip, audio_track=track.number, on_progress=on_progress, cancel=cancel)
+                if request.measure_texture:
+                    texture = model.measure_texture(clip, audio_track=track.number, cancel=cancel)
+            else:
+                curve = model.estimate_energy(clip, on_progress=on_progress, cancel=cancel)
+                if request.prompt is not None:
+                    curve = model.apply_typical_level(curve, request.prompt)
         assert curve is not None
         # Media without video can be a source of energy too.
         read = read_clip_with_sound(clip)[0] if request.from_audio else read_clip(clip)
         cuts_s = find_cuts(clip, on_progress=progress.part(1, 1), cancel=cancel) if request.find_cuts else ()
-        texture = model.measure_texture(clip, cancel=cancel) if model is not None and request.measure_texture else None
     if cancel.is_set():
         raise Cancelled
     edited_curve: EnergyCurve = apply_edits(curve, spec.edits)
@@ -53,4 +63,5 @@ def compute_energy(
         texture=None if texture is None else texture_message(texture),
         events=[event_message(event) for event in find_events(edited_curve)],
         unedited_energy=curve_message(curve) if spec.edits else None,
+        notes=[note_message(note) for note in notes],
     )

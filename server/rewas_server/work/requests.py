@@ -79,6 +79,7 @@ class EnergyRequest(ClipRequest):
         measure_texture: Whether to measure the spectral texture too.
         find_cuts: Whether to find cuts in the video.
         prompt: Moves an estimated energy to the typical level of this prompt; None keeps the estimate.
+        audio_track: Number of the audio track, from 1; None is the first that is not silent.
     """
 
     energy: EnergySpec
@@ -86,6 +87,7 @@ class EnergyRequest(ClipRequest):
     measure_texture: bool
     find_cuts: bool
     prompt: str | None
+    audio_track: int | None
 
 
 @dataclass(frozen=True)
@@ -210,12 +212,33 @@ def _parse_energy(work: rewas_pb2.EnergyWork) -> EnergyRequest:
             "Choose the clip's own sound as the source.",
             ProblemKind.SETTINGS,
         )
+    if work.HasField("audio_track"):
+        _check_audio_track(work.audio_track, from_audio, source.name)
     prompt = None
     if work.HasField("prompt"):
         prompt = _parse_settings(rewas_pb2.SoundSettings(prompt=work.prompt), clip_label(clip)).prompt
     return EnergyRequest(
-        source, dict(work.uploaded_media), work.pack, energy, from_audio, work.measure_texture, work.find_cuts, prompt
+        source,
+        dict(work.uploaded_media),
+        work.pack,
+        energy,
+        from_audio,
+        work.measure_texture,
+        work.find_cuts,
+        prompt,
+        work.audio_track if work.HasField("audio_track") else None,
     )
+
+
+def _check_audio_track(number: int, from_audio: bool, name: str) -> None:
+    if not from_audio:
+        raise ProblemError(
+            f'An audio track is chosen for "{name}", but its energy is not measured on its sound.',
+            "Choose the clip's own sound as the source, or remove the audio track.",
+            ProblemKind.SETTINGS,
+        )
+    if number < 1:
+        raise ProblemError(f'The audio track of "{name}" is {number}.', "Choose a number from 1.", ProblemKind.SETTINGS)
 
 
 def _parse_conflict(work: rewas_pb2.ConflictWork) -> ConflictRequest:

@@ -174,7 +174,7 @@ def test_a_prompt_that_the_pack_does_not_know_is_told(bare_rewas: Rewas, media: 
     assert report["takes"][0]["score"] is None
     text = bare_rewas(*run).output
     assert f"note: {note['text']}" in text
-    assert "score" not in text.replace("has no score", "")
+    assert "score" not in text.replace("have no score", "")
 
 
 def test_levels_are_chosen_and_reported(rewas: Rewas, media: Path, tmp_path: Path) -> None:

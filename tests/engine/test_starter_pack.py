@@ -52,11 +52,19 @@ def test_the_model_card_states_figures_and_limits() -> None:
     assert "energy" in tomllib.loads((FOLDER / "pack.toml").read_text("utf-8"))["controls"]
 
 
+MISSED_TARGETS = {"real_clips_zero_lag", "real_clips_best_lag"}
+"""Targets that these weights miss. The card says so."""
+
+
 @pytest.mark.parametrize("key", sorted(TARGETS))
-def test_the_stored_figures_are_of_these_weights_and_meet_the_targets(key: str) -> None:
+def test_the_stored_figures_are_of_these_weights_and_meet_all_but_the_named_targets(key: str) -> None:
     stored = json.loads((FOLDER / "figures.json").read_text("utf-8"))
     assert stored["measured"]["fingerprint"] == read_pack(FOLDER).fingerprint
-    assert TARGETS[key].is_met_by(stored["figures"][key], "cpu")
+    assert TARGETS[key].is_met_by(stored["figures"][key], "cpu") != (key in MISSED_TARGETS)
+
+
+def test_the_card_states_each_missed_target() -> None:
+    assert (FOLDER / "README.md").read_text("utf-8").count("| miss |") == len(MISSED_TARGETS)
 
 
 @pytest.fixture(scope="module")
@@ -133,7 +141,7 @@ def test_takes_of_unfamiliar_prompts_have_no_text_score(starter: ReWaS, long_cli
     assert known.text_score is not None
     assert known.text_score > 0.5
     assert strange.text_score is None
-    assert strange.score == pytest.approx(np.exp(-strange.energy_mae_nats))
+    assert strange.score is None
 
 
 @pytest.mark.slow

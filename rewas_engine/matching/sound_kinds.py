@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+from cachetools import LRUCache
 from numpy.typing import NDArray
 from safetensors import safe_open
 
@@ -51,7 +52,7 @@ class SoundKinds:
 
     def __init__(self, encoder: SentenceEncoder | None = None) -> None:
         self._given_encoder = encoder
-        self._embed = functools.lru_cache(maxsize=512)(self._embed_prompt)
+        self._embedded: LRUCache[str, NDArray[np.float32]] = LRUCache(maxsize=512)
 
     def nearest(self, prompt: str) -> KindMatch:
         """Return the kind nearest to a prompt."""
@@ -71,8 +72,11 @@ class SoundKinds:
         match = self.nearest(prompt)
         return match.kind.character if match.similarity >= MIN_SIMILARITY else "varied"
 
-    def _embed_prompt(self, prompt: str) -> NDArray[np.float32]:
-        return embed_phrases(self._encoder, [prompt])[0]
+    def _embed(self, prompt: str) -> NDArray[np.float32]:
+        if prompt not in self._embedded:
+            self._embedded[prompt] = embed_phrases(self._encoder, [prompt])[0]
+        embedded: NDArray[np.float32] = self._embedded[prompt]
+        return embedded
 
     @functools.cached_property
     def _encoder(self) -> SentenceEncoder:

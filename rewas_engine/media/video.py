@@ -24,6 +24,8 @@ _SLACK_FRAMES = 1
 """A range may extend this many frames past the last one, since containers round their durations."""
 _BAR_SAMPLES = 5
 """Frames of a range that are searched for black bars."""
+_MAX_JITTER = Fraction(1, 20)
+"""Frames at other times than the frame rate states, as in a screen recording, are held and not blended."""
 _MAX_BLEND_S = Fraction(1, 4)
 """Frames that are further apart than this, as in a slide show, are held and not blended."""
 
@@ -154,7 +156,13 @@ def iter_frames(
             return begin_s + (number + Fraction(1, 2)) / frame_rate
 
         native_rate = stream.average_rate or stream.guessed_rate
-        is_slow = bool(native_rate) and native_rate * 2 < frame_rate
+        # At a variable rate, the lowest rate that represents all time stamps is above the average.
+        is_constant = bool(native_rate and stream.base_rate) and abs(stream.base_rate / native_rate - 1) <= _MAX_JITTER
+        is_slow = is_constant and native_rate * 2 < frame_rate
+
+        def is_regular(gap_s: Fraction) -> bool:
+            return gap_s <= _MAX_BLEND_S and abs(gap_s * native_rate - 1) <= _MAX_JITTER
+
         filled = 0
         current: _DecodedFrame | None = None
         area = find_active_area(_sample_frames(container, stream, path, first, begin_s, duration_s))
@@ -162,7 +170,7 @@ def iter_frames(
             if cancel is not None and cancel.is_set():
                 raise Cancelled
             following = _DecodedFrame(frame)
-            blends = is_slow and current is not None and following.start_s - current.start_s <= _MAX_BLEND_S
+            blends = is_slow and current is not None and is_regular(following.start_s - current.start_s)
             while current is not None and filled < count and frame_time_s(filled) < following.start_s:
                 shown = current.pixels(width, height, short_side, rgb)
                 if blends:

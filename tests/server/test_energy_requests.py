@@ -106,9 +106,11 @@ def energy_work(folder: Path, **fields: Any) -> rewas_pb2.EnergyWork:
     )
 
 
-def sound_work(folder: Path, layer: str | None = "ambience", **fields: Any) -> rewas_pb2.SoundWork:
+def sound_work(
+    folder: Path, layer: str | None = "ambience", level: rewas_pb2.Level = rewas_pb2.LEVEL_UNSPECIFIED, **fields: Any
+) -> rewas_pb2.SoundWork:
     layers = [rewas_pb2.Layer(name=layer, prompt="wind")] if layer else []
-    settings = rewas_pb2.SoundSettings(prompt="rain", seed=7, num_inference_steps=1, layers=layers)
+    settings = rewas_pb2.SoundSettings(prompt="rain", seed=7, num_inference_steps=1, layers=layers, level=level)
     return rewas_pb2.SoundWork(clip_otio_json=otio_json(folder), settings=settings, **fields)
 
 
@@ -195,12 +197,18 @@ def test_energies_of_video_and_audio_are_edited(client: RewasClient, folder: Pat
 @pytest.mark.slow
 def test_a_sound_and_its_layer_follow_edited_energies(client: RewasClient, folder: Path, tmp_path: Path) -> None:
     level = rewas_pb2.EnergyInput(flat_nats=-5.0, edits=["fade in 1", "fade out 0.5"])
+    # At the standard level, edits lower and raise the stems, while a given curve has no level of reference.
+    raw = rewas_pb2.LEVEL_RAW
     from_edits = sound_work(
-        folder, energy={"points": points_message(POINTS), "edits": EDITS}, layer_energies={"ambience": level}
+        folder,
+        level=raw,
+        energy={"points": points_message(POINTS), "edits": EDITS},
+        layer_energies={"ambience": level},
     )
     ambience = apply_in_engine(flat_curve(duration=CLIP_S, nats=-5), list(level.edits))
     from_curves = sound_work(
         folder,
+        level=raw,
         energy={"curve": curve_message(apply_in_engine(drawn_curve(), EDITS))},
         layer_energies={"ambience": rewas_pb2.EnergyInput(curve=curve_message(ambience))},
     )

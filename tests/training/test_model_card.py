@@ -60,7 +60,7 @@ def test_replacing_figures_changes_nothing_else(pack: Path) -> None:
     after = (pack / "README.md").read_text("utf-8")
     assert "0.970" in after
     assert "0.500" not in after
-    assert "540 held-out synthetic scenes" in after
+    assert "540 held-out scenes of the synthetic world" in after
     assert after.split("## Figures")[0] == before.split("## Figures")[0]
     assert after.split("## Limits")[1] == before.split("## Limits")[1]
     stored = json.loads((pack / "figures.json").read_text("utf-8"))

@@ -192,7 +192,8 @@ def test_background_mode_waits_for_the_sound(served_scene: Any, make_clip: Any) 
     first, second = sounds_of(served_scene)
     assert frames_of(first) == frames_of(second) == frames_of(strip)
     assert (first.mute, second.mute) == (False, True)
-    assert [sound["rewas_sound"]["seed"] for sound in (first, second)] == ["7", "8"]
+    # The better take comes first, and which one that is does not matter here.
+    assert sorted(sound["rewas_sound"]["seed"] for sound in (first, second)) == ["7", "8"]
 
 
 def test_disabling_the_extension_cancels_a_running_job(served_scene: Any, ball: Path, server_address: str) -> None:

@@ -22,7 +22,7 @@ TYPICAL_LEVEL_NATS: dict[Character, float] = {"steady": -3.0, "struck": -3.2, "v
 recordings."""
 MAX_SPREAD_NATS: dict[Character, float | None] = {"steady": 0.5, "struck": None, "varied": 1.5}
 """Largest standard deviation of an energy from video. Without it, rain would pulse with the movement in the picture."""
-STRUCK_SILENCE_NATS = -8.0
+STRUCK_SILENCE_NATS = -9.0
 """The silence of a struck sound must not become louder than this when its level is raised."""
 LEVEL_PERCENTILE = 95
 PEAK_ABOVE_LEVEL_NATS = 1.0

@@ -1,4 +1,4 @@
-"""Measure a rendered film: its length, the position of each stem in its sound, and onsets."""
+"""Measure a rendered film: its length, the position of each stem in its sound, and how onsets fit contacts."""
 
 from __future__ import annotations
 
@@ -65,29 +65,6 @@ def stem_lag_s(mix: Mix, stem: FloatArray, expected_start_s: Fraction) -> float:
     if norm == 0 or correlation[lag] / norm < MATCH_THRESHOLD:
         raise RuntimeError("The stem cannot be found in the mix.")
     return (lag - margin) / mix.sample_rate_hz
-
-
-def onsets_s(
-    waveform: FloatArray, sample_rate_hz: int, *, hop_s: float = 0.005, rise_db: float = 6.0
-) -> NDArray[np.float64]:
-    """Return times [N] in seconds at which the level rises clearly within 30 ms, at least 80 ms apart."""
-    hop = round(hop_s * sample_rate_hz)
-    count = waveform.size // hop
-    power = np.square(waveform[: count * hop].astype(np.float64)).reshape(count, hop).mean(axis=1)
-    level_db = 10 * np.log10(power + 1e-7)
-    ahead = round(0.03 / hop_s)
-    rise = np.zeros(count)
-    rise[ahead:] = level_db[ahead:] - level_db[:-ahead]
-    onsets: list[int] = []
-    for index in np.flatnonzero(rise >= rise_db):
-        if not onsets or (index - onsets[-1]) * hop_s >= 0.08:
-            onsets.append(int(index))
-    # The rise peaks at the end of the 30 ms it is measured over; the onset is the steepest hop within them.
-    steps = np.diff(level_db, prepend=level_db[:1])
-    begins = [
-        max(index - ahead + 1, 0) + int(np.argmax(steps[max(index - ahead + 1, 0) : index + 1])) for index in onsets
-    ]
-    return np.array(begins) * hop_s
 
 
 def matched_offsets_s(

@@ -27,11 +27,12 @@ import numpy as np
 import soundfile
 from draw_demo_energy import DrawnClip, draw_energy
 from make_demo_clips import DEMO_CLIPS, FRAME_RATE, DemoClip, make_clip
-from measure_demo_mix import matched_offsets_s, onset_f_score, onsets_s, read_mix, stem_lag_s
+from measure_demo_mix import matched_offsets_s, onset_f_score, read_mix, stem_lag_s
 
 from rewas_api.client import RewasClient
 from rewas_api.v1 import rewas_pb2
 from rewas_engine import EnergyCurve
+from rewas_engine.curves.onsets import detect_onsets
 
 ROOT = Path(__file__).resolve().parents[2]
 DEFAULT_OUTPUT = ROOT / "demo-output"
@@ -191,7 +192,7 @@ def report_clip(clip: GeneratedClip, output: Path) -> dict[str, Any]:
         raise DemoError(f"{clip.demo.file_name} is {clip.placed['frames']} frames long on the timeline.")
     take = clip.sound.takes[0]
     waveform, rate = read_mono(clip.stem)
-    onsets = onsets_s(waveform, rate)
+    onsets, _ = detect_onsets(waveform, rate)
     late_s = matched_offsets_s(onsets, clip.demo.contacts_s)
     return {
         "clip": clip.demo.file_name,

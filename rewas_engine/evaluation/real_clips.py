@@ -244,7 +244,7 @@ def _level_figures(clips: Sequence[RealClip]) -> list[Figure]:
     ]
     share = Figure(
         "real_clips_near_silent",
-        "Share of near-silent estimates, each told in a note",
+        "Share of near-silent estimates, each reported in a note",
         len(silent) / len(clips),
         note=f"{len(silent)} of {len(clips)} clips",
     )
@@ -273,9 +273,9 @@ def _spread_figures(clips: Sequence[RealClip]) -> list[Figure]:
     if not even:
         return []
     rows = {
-        "even_spread": ("Spread on even sounds", [clip.standard for clip in even]),
-        "raw_even_spread": ("Spread of the estimate on even sounds", [clip.curves["picture"] for clip in even]),
-        "true_even_spread": ("Spread of the even sounds themselves", [clip.true for clip in even]),
+        "even_spread": ("Standard deviation on even sounds", [clip.standard for clip in even]),
+        "raw_even_spread": ("Standard deviation of the estimate on even sounds", [clip.curves["picture"] for clip in even]),
+        "true_even_spread": ("Standard deviation of the even sounds themselves", [clip.true for clip in even]),
     }
     return [
         Figure(f"real_clips_{key}_nats", label, float(np.mean(spreads)), "nats", mean_note(spreads))

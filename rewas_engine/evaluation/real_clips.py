@@ -274,7 +274,10 @@ def _spread_figures(clips: Sequence[RealClip]) -> list[Figure]:
         return []
     rows = {
         "even_spread": ("Standard deviation on even sounds", [clip.standard for clip in even]),
-        "raw_even_spread": ("Standard deviation of the estimate on even sounds", [clip.curves["picture"] for clip in even]),
+        "raw_even_spread": (
+            "Standard deviation of the estimate on even sounds",
+            [clip.curves["picture"] for clip in even],
+        ),
         "true_even_spread": ("Standard deviation of the even sounds themselves", [clip.true for clip in even]),
     }
     return [

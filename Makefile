@@ -19,8 +19,8 @@ blender_5_0 := .venv-blender-5.0/.set-up
 help:
 	@echo "make demo          turn two silent clips into a film with sound; the results are in demo-output/"
 	@echo "make setup         set up the development environment in .venv"
-	@echo "make test          run every check: style, types, layers, tests, and the add-on in three Blenders; 20 minutes"
-	@echo "make test-fast     the checks that need neither the shipped weights nor Blender, without slow tests; 5 minutes"
+	@echo "make test          run every check: style, types, layers, tests, and the add-on in three Blenders; 17 minutes"
+	@echo "make test-fast     the checks that need neither the shipped weights nor Blender, without slow tests; 6 minutes"
 	@echo "make test-weights  measure the shipped weights on many clips, before a release"
 	@echo "make docs          build the documentation site in build/site, with the sounds and plots of its examples"
 	@echo "make docs-images   draw the plots that are in the repository again"

@@ -158,13 +158,14 @@ def read_audio_track(
     if track is not None or len(decodable) <= 1:
         number = track or next(iter(decodable), 1)
         return read(number), AudioTrack(number, count)
-    silent: list[int] = []
-    for number in decodable:
+    first: NDArray[np.float32] | None = None
+    for place, number in enumerate(decodable):
         sound = read(number)
+        first = sound if first is None else first
         if np.abs(sound).max(initial=0.0) > SILENT_PEAK:
-            return sound, AudioTrack(number, count, tuple(silent))
-        silent.append(number)
-    return read(decodable[0]), AudioTrack(decodable[0], count)
+            return sound, AudioTrack(number, count, tuple(decodable[:place]))
+    assert first is not None
+    return first, AudioTrack(decodable[0], count)
 
 
 def _read_track(
@@ -422,9 +423,14 @@ def fade_ends(waveform: NDArray[np.float32], sample_rate_hz: int) -> None:
         waveform[..., waveform.shape[-1] - fade :] *= rising[::-1]
 
 
+def sample_peak(waveform: NDArray[np.floating]) -> float:
+    """Largest magnitude of the samples of a waveform of any shape; 0 if it is empty. It makes no copy."""
+    return max(float(waveform.max(initial=0.0)), -float(waveform.min(initial=0.0)))
+
+
 def limit_peak(waveform: NDArray[np.float32]) -> NDArray[np.float32]:
     """Scale a waveform down to a peak of 1 if it would clip."""
-    peak = max(float(waveform.max(initial=0.0)), -float(waveform.min(initial=0.0)))
+    peak = sample_peak(waveform)
     return waveform if peak <= 1 else np.asarray(waveform / peak, np.float32)
 
 

@@ -54,10 +54,8 @@ def find_active_area(samples: Sequence[Any]) -> ActiveArea:
         samples: Decoded frames of the same size from different times of the clip, at least one.
     """
     lumas = [to_luma(frame, frame.width, frame.height) for frame in samples if _same_size(frame, samples[0])]
-    by_row = np.stack([np.quantile(luma, _BLACK_SHARE, axis=1) for luma in lumas]).max(axis=0)
-    by_column = np.stack([np.quantile(luma, _BLACK_SHARE, axis=0) for luma in lumas]).max(axis=0)
-    top, height = _inside_bars(by_row)
-    left, width = _inside_bars(by_column)
+    top, height = _inside_bars(lumas)
+    left, width = _inside_bars([luma.T for luma in lumas])
     return ActiveArea(left, top, width, height)
 
 
@@ -65,9 +63,18 @@ def _same_size(frame: Any, other: Any) -> bool:
     return bool(frame.width == other.width and frame.height == other.height)
 
 
-def _inside_bars(levels: FloatArray) -> tuple[int, int]:
-    """First line and number of lines inside a pair of bars; all lines if there is no such pair."""
-    lines = len(levels)
+def _line_levels(lumas: Sequence[NDArray[np.uint8]], part: slice) -> FloatArray:
+    """Level of each line in a part of several frames `[lines, pixels]`: nearly its brightest pixel in any of them."""
+    return np.asarray(np.stack([np.quantile(luma[part], _BLACK_SHARE, axis=1) for luma in lumas]).max(axis=0))
+
+
+def _inside_bars(lumas: Sequence[NDArray[np.uint8]]) -> tuple[int, int]:
+    """First line and number of lines of `[lines, pixels]` inside a pair of bars; all lines without such a pair."""
+    lines = len(lumas[0])
+    # Most clips have no bars, and two lines show that much faster than all of them.
+    if _line_levels(lumas, slice(None, None, max(1, lines - 1))).max() > _BLACK_LEVEL:
+        return 0, lines
+    levels = _line_levels(lumas, slice(None))
     picture = np.flatnonzero(levels > _BLACK_LEVEL)
     if not picture.size:
         return 0, lines
@@ -83,12 +90,12 @@ def _inside_bars(levels: FloatArray) -> tuple[int, int]:
     return first, (last + 1 - first) // 2 * 2
 
 
-def prepare_frames(frames: Iterable[Any], area: ActiveArea | None) -> Iterator[Any]:
+def prepare_frames(frames: Iterable[Any], area: ActiveArea) -> Iterator[Any]:
     """Deinterlace frames that are interlaced, and crop all frames to an area.
 
     Args:
         frames: Decoded frames in order.
-        area: The active area; None keeps all of every frame. Frames of another size are not cropped.
+        area: The active area. Frames that it does not fit into are not cropped.
     """
     graph: _FilterGraph | None = None
     for frame in frames:
@@ -104,18 +111,13 @@ def prepare_frames(frames: Iterable[Any], area: ActiveArea | None) -> Iterator[A
 class _FilterGraph:
     """FFmpeg filters for frames of one format; frames that need none pass unchanged."""
 
-    def __init__(self, first: Any, area: ActiveArea | None) -> None:
+    def __init__(self, first: Any, area: ActiveArea) -> None:
         self._format = _format(first)
         self._time_base = first.time_base
         filters = ["bwdif=mode=send_frame:deint=interlaced"] if first.interlaced_frame else []
-        inside = (
-            area is not None
-            and area != ActiveArea.of(first)
-            and (area.left + area.width <= first.width and area.top + area.height <= first.height)
-        )
-        if inside and area is not None:
+        fits = area.left + area.width <= first.width and area.top + area.height <= first.height
+        if fits and area != ActiveArea.of(first):
             filters.append(f"crop={area.width}:{area.height}:{area.left}:{area.top}:exact=1")
-        self._rotation = first.rotation
         self._graph: Any = None
         if filters:
             self._graph = av.filter.Graph()

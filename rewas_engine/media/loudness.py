@@ -10,6 +10,8 @@ import pyloudnorm
 import soxr
 from numpy.typing import NDArray
 
+from rewas_engine.media.audio import sample_peak
+
 MAX_TRUE_PEAK_DB = -1.0
 """Highest true peak of a delivered sound, in dBTP (EBU R 128)."""
 PEAK_CEILING = 10 ** ((MAX_TRUE_PEAK_DB - 0.1) / 20)
@@ -75,9 +77,9 @@ def true_peak(chunks: Iterable[NDArray[np.floating]], sample_rate_hz: int) -> fl
             channels = chunk.shape[0]
             resampler = soxr.ResampleStream(1, factor, channels, dtype="float32", quality="HQ")
         part = np.ascontiguousarray(chunk.T, np.float32)
-        peak = max(peak, _magnitude(part), _magnitude(resampler.resample_chunk(part)))
+        peak = max(peak, sample_peak(part), sample_peak(resampler.resample_chunk(part)))
     if resampler is not None:
-        peak = max(peak, _magnitude(resampler.resample_chunk(np.empty((0, channels), np.float32), last=True)))
+        peak = max(peak, sample_peak(resampler.resample_chunk(np.empty((0, channels), np.float32), last=True)))
     return peak
 
 
@@ -85,10 +87,6 @@ def true_peak_of(waveform: NDArray[np.floating], sample_rate_hz: int) -> float:
     """Highest magnitude of a waveform `[channels, samples]` between and at its samples."""
     starts = range(0, waveform.shape[1], _CHUNK_SAMPLES)
     return true_peak((waveform[:, first : first + _CHUNK_SAMPLES] for first in starts), sample_rate_hz)
-
-
-def _magnitude(samples: NDArray[np.floating]) -> float:
-    return max(float(samples.max(initial=0.0)), -float(samples.min(initial=0.0)))
 
 
 def limit_true_peak(waveform: NDArray[np.float32], sample_rate_hz: int) -> NDArray[np.float32]:

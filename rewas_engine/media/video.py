@@ -199,7 +199,7 @@ def _sample_frames(
     container: Any, stream: Any, path: Path, first: Any, begin_s: Fraction, duration_s: Fraction
 ) -> list[Any]:
     """Frames near evenly spaced times of a range: the key frames before them, which are quick to decode."""
-    samples = []
+    samples: list[Any] = []
     for number in range(_BAR_SAMPLES):
         time_s = begin_s + duration_s * number / _BAR_SAMPLES
         try:
@@ -207,7 +207,8 @@ def _sample_frames(
         except av.FFmpegError:
             break
         frame = next(decode_frames(container, stream, path), None)
-        if frame is not None:
+        # Times with the same key frame before them show nothing new.
+        if frame is not None and (not samples or frame.pts != samples[-1].pts):
             samples.append(frame)
     return samples or [first]
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from rewas_engine.curves.curve import find_runs
 from rewas_engine.curves.energy import EnergyCurve, FloatArray
+from rewas_engine.media.audio import sample_peak
 from rewas_engine.requests.results import FaultName, Take
 
 AUDIBLE_MARGIN_NATS = 2.0
@@ -67,7 +68,7 @@ def find_faults(
 
 def clipped_share(waveform: FloatArray) -> float:
     """Share of the samples [N], 0 to 1, that are in runs at the peak of the waveform."""
-    peak = max(float(waveform.max(initial=0.0)), -float(waveform.min(initial=0.0)))
+    peak = sample_peak(waveform)
     if peak == 0:
         return 0.0
     counted = 0

@@ -23,6 +23,7 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
+from rewas_engine.media.audio import sample_peak
 from rewas_engine.runtime.atomic_files import open_atomic
 
 log = logging.getLogger(__name__)
@@ -166,7 +167,7 @@ def write_broadcast_wav(
     """
     check_finite(waveform)
     history, gain = "", np.float32(1)
-    peak = max(float(waveform.max(initial=0.0)), -float(waveform.min(initial=0.0)))
+    peak = sample_peak(waveform)
     if peak > 1.0:
         gain = np.float32(PEAK_AFTER_SCALING / peak)
         history = f"A=PCM,T=scaled by {20 * np.log10(gain):.2f} dB to keep it from clipping\r\n"

@@ -17,7 +17,7 @@ MAX_TRUE_PEAK_DB = -1.0
 PEAK_CEILING = 10 ** ((MAX_TRUE_PEAK_DB - 0.1) / 20)
 """Magnitude to which peaks are limited: the oversampling filters of two meters differ by up to a tenth of a decibel."""
 _BLOCK_S = Fraction(4, 10)
-_PIECE_S = 60
+_PIECE_S = 20
 ABSOLUTE_GATE_LUFS = -70.0
 _RELATIVE_GATE_LU = -10.0
 _MIN_OVERSAMPLED_HZ = 192_000
@@ -27,8 +27,8 @@ _CHUNK_SAMPLES = 2**18
 def integrated_loudness_lufs(waveform: NDArray[np.floating], sample_rate_hz: int) -> float | None:
     """Measure the gated loudness of a waveform `[channels, samples]` with up to five channels.
 
-    The gating blocks of long sounds do not cross the borders between minutes, so that memory stays bounded. Sounds
-    shorter than a block of 0.4 s are one block.
+    The gating blocks of long sounds do not cross the borders between pieces of 20 s, so that memory stays bounded.
+    Sounds shorter than a block of 0.4 s are one block.
 
     Returns:
         Loudness in LUFS; None below the absolute gate of -70 LUFS.

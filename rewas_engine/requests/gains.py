@@ -12,7 +12,7 @@ from rewas_engine.media.stem import Stem
 
 PCM24_STEPS = 2**23
 """Number of steps of a 24-bit sample from 0 to full scale."""
-_CHUNK_SAMPLES = 2**20
+_CHUNK_SAMPLES = 2**16
 
 
 def apply_gains(stems: Mapping[str, Stem], gains_db: Mapping[str, float]) -> dict[str, Stem]:

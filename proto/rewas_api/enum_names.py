@@ -43,10 +43,12 @@ def _shorten(name: str) -> str:
 CONFLICT_POLICY = EnumNames(rewas_pb2.ConflictPolicy)
 CONTROL = EnumNames(rewas_pb2.Control)
 ENERGY_SOURCE = EnumNames(rewas_pb2.EnergySource)
+INTERRUPTION_CAUSE = EnumNames(rewas_pb2.InterruptionCause)
 JOB_STATE = EnumNames(rewas_pb2.JobState)
 LAYER_ENERGY = EnumNames(rewas_pb2.LayerEnergy)
 LEVEL = EnumNames(rewas_pb2.Level)
 NOTE_KIND = EnumNames(rewas_pb2.NoteKind)
+PRIORITY = EnumNames(rewas_pb2.Priority)
 SAMPLER = EnumNames(rewas_pb2.Sampler)
 STAGE = EnumNames(rewas_pb2.Stage)
 TAKE_FAULT = EnumNames(rewas_pb2.TakeFault)
@@ -56,10 +58,12 @@ __all__ = [
     "CONFLICT_POLICY",
     "CONTROL",
     "ENERGY_SOURCE",
+    "INTERRUPTION_CAUSE",
     "JOB_STATE",
     "LAYER_ENERGY",
     "LEVEL",
     "NOTE_KIND",
+    "PRIORITY",
     "SAMPLER",
     "STAGE",
     "TAKE_FAULT",

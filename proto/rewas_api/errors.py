@@ -24,6 +24,7 @@ class ProblemKind(IntEnum):
     NOT_FOUND = 8
     SERVER = 9
     CONFLICT = 10
+    ACCESS = 11
 
 
 class ProblemError(Exception):

@@ -184,7 +184,7 @@ def list_artifacts(result: Result) -> list[rewas_pb2.Artifact]:
     if isinstance(result, rewas_pb2.SoundResult):
         return [stem.artifact for take in result.takes for stem in take.stems]
     if isinstance(result, rewas_pb2.TimelineResult):
-        return [artifact for clip in result.clips for artifact in list_artifacts(clip)]
+        return [artifact for clip in result.clips for artifact in list_artifacts(clip.sound)]
     return []
 
 

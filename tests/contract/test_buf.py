@@ -66,7 +66,7 @@ def test_planted_style_violations_are_caught(copy: Path, old: str, new: str, rul
 @pytest.mark.parametrize(
     ("old", "new", "rule"),
     [
-        ("  bool present = 1;", "  bool present = 2;", "FIELD_NO_DELETE"),
+        ("  bool present = 1;", "  bool present = 9;", "FIELD_NO_DELETE"),
         ("  bool present = 1;", "  uint32 present = 1;", "FIELD_SAME_TYPE"),
         ("  bool present = 1;", "  bool found = 1;", "FIELD_SAME_NAME"),
         ("  // The sound is clipped.\n  TAKE_FAULT_CLIPPED = 2;\n", "", "ENUM_VALUE_NO_DELETE"),
@@ -82,7 +82,7 @@ def test_planted_breaking_changes_are_caught(copy: Path, old: str, new: str, rul
 
 def test_additions_are_compatible(copy: Path) -> None:
     plant(
-        copy, "  bool present = 1;", "  bool present = 1;\n  // Size of the file, in bytes.\n  uint64 size_bytes = 2;"
+        copy, "  bool present = 1;", "  bool present = 1;\n  // Size of the file, in bytes.\n  uint64 size_bytes = 9;"
     )
     for completed in (run_buf("lint", copy), run_buf("breaking", copy, "--against", BASELINE)):
         assert (completed.returncode, completed.stdout + completed.stderr) == (0, "")

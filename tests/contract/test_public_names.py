@@ -12,7 +12,7 @@ from rewas_api.errors import ProblemKind
 from rewas_api.v1 import rewas_pb2
 
 PUBLIC_NAMES = {
-    "rewas_api": {"CONTRACT_VERSION", "DEFAULT_PORT", "__version__"},
+    "rewas_api": {"CONTRACT_MINOR_VERSION", "CONTRACT_VERSION", "DEFAULT_PORT", "__version__"},
     "rewas_api.client": {"DEFAULT_ADDRESS", "FINAL_STATES", "CancelSignal", "RewasClient", "Work"},
     "rewas_api.errors": {
         "PROBLEM_METADATA_KEY",

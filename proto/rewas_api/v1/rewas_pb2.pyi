@@ -21,6 +21,14 @@ class ProblemKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     PROBLEM_KIND_NOT_FOUND: _ClassVar[ProblemKind]
     PROBLEM_KIND_SERVER: _ClassVar[ProblemKind]
     PROBLEM_KIND_CONFLICT: _ClassVar[ProblemKind]
+    PROBLEM_KIND_ACCESS: _ClassVar[ProblemKind]
+
+class Priority(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    PRIORITY_UNSPECIFIED: _ClassVar[Priority]
+    PRIORITY_INTERACTIVE: _ClassVar[Priority]
+    PRIORITY_NORMAL: _ClassVar[Priority]
+    PRIORITY_BATCH: _ClassVar[Priority]
 
 class EnergySource(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -72,6 +80,8 @@ class JobState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     JOB_STATE_FAILED: _ClassVar[JobState]
     JOB_STATE_CANCELLING: _ClassVar[JobState]
     JOB_STATE_CANCELLED: _ClassVar[JobState]
+    JOB_STATE_PAUSING: _ClassVar[JobState]
+    JOB_STATE_PAUSED: _ClassVar[JobState]
 
 class Stage(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -82,6 +92,15 @@ class Stage(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     STAGE_SAMPLE: _ClassVar[Stage]
     STAGE_VOCODE: _ClassVar[Stage]
     STAGE_DELIVER: _ClassVar[Stage]
+    STAGE_LOAD: _ClassVar[Stage]
+
+class InterruptionCause(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    INTERRUPTION_CAUSE_UNSPECIFIED: _ClassVar[InterruptionCause]
+    INTERRUPTION_CAUSE_WORKER_ENDED: _ClassVar[InterruptionCause]
+    INTERRUPTION_CAUSE_OUT_OF_MEMORY: _ClassVar[InterruptionCause]
+    INTERRUPTION_CAUSE_DEADLINE: _ClassVar[InterruptionCause]
+    INTERRUPTION_CAUSE_SERVER_ENDED: _ClassVar[InterruptionCause]
 
 class Verdict(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -117,6 +136,11 @@ PROBLEM_KIND_INTERNAL: ProblemKind
 PROBLEM_KIND_NOT_FOUND: ProblemKind
 PROBLEM_KIND_SERVER: ProblemKind
 PROBLEM_KIND_CONFLICT: ProblemKind
+PROBLEM_KIND_ACCESS: ProblemKind
+PRIORITY_UNSPECIFIED: Priority
+PRIORITY_INTERACTIVE: Priority
+PRIORITY_NORMAL: Priority
+PRIORITY_BATCH: Priority
 ENERGY_SOURCE_UNSPECIFIED: EnergySource
 ENERGY_SOURCE_VIDEO: EnergySource
 ENERGY_SOURCE_AUDIO: EnergySource
@@ -147,6 +171,8 @@ JOB_STATE_SUCCEEDED: JobState
 JOB_STATE_FAILED: JobState
 JOB_STATE_CANCELLING: JobState
 JOB_STATE_CANCELLED: JobState
+JOB_STATE_PAUSING: JobState
+JOB_STATE_PAUSED: JobState
 STAGE_UNSPECIFIED: Stage
 STAGE_DECODE: Stage
 STAGE_ENERGY: Stage
@@ -154,6 +180,12 @@ STAGE_CONFLICT: Stage
 STAGE_SAMPLE: Stage
 STAGE_VOCODE: Stage
 STAGE_DELIVER: Stage
+STAGE_LOAD: Stage
+INTERRUPTION_CAUSE_UNSPECIFIED: InterruptionCause
+INTERRUPTION_CAUSE_WORKER_ENDED: InterruptionCause
+INTERRUPTION_CAUSE_OUT_OF_MEMORY: InterruptionCause
+INTERRUPTION_CAUSE_DEADLINE: InterruptionCause
+INTERRUPTION_CAUSE_SERVER_ENDED: InterruptionCause
 VERDICT_UNSPECIFIED: Verdict
 VERDICT_AGREE: Verdict
 VERDICT_UNSURE: Verdict
@@ -189,13 +221,15 @@ class Problem(_message.Message):
     def __init__(self, what: _Optional[str] = ..., remedy: _Optional[str] = ..., kind: _Optional[_Union[ProblemKind, str]] = ...) -> None: ...
 
 class GetServerInfoRequest(_message.Message):
-    __slots__ = ("contract_version",)
+    __slots__ = ("contract_version", "contract_minor_version")
     CONTRACT_VERSION_FIELD_NUMBER: _ClassVar[int]
+    CONTRACT_MINOR_VERSION_FIELD_NUMBER: _ClassVar[int]
     contract_version: int
-    def __init__(self, contract_version: _Optional[int] = ...) -> None: ...
+    contract_minor_version: int
+    def __init__(self, contract_version: _Optional[int] = ..., contract_minor_version: _Optional[int] = ...) -> None: ...
 
 class GetServerInfoResponse(_message.Message):
-    __slots__ = ("version", "contract_version", "device", "default_pack", "jobs_ahead", "worker_ready", "allowed_roots", "upload_limit_bytes")
+    __slots__ = ("version", "contract_version", "device", "default_pack", "jobs_ahead", "worker_ready", "allowed_roots", "upload_limit_bytes", "contract_minor_version", "worker_problem", "reads_project_folders")
     VERSION_FIELD_NUMBER: _ClassVar[int]
     CONTRACT_VERSION_FIELD_NUMBER: _ClassVar[int]
     DEVICE_FIELD_NUMBER: _ClassVar[int]
@@ -204,6 +238,9 @@ class GetServerInfoResponse(_message.Message):
     WORKER_READY_FIELD_NUMBER: _ClassVar[int]
     ALLOWED_ROOTS_FIELD_NUMBER: _ClassVar[int]
     UPLOAD_LIMIT_BYTES_FIELD_NUMBER: _ClassVar[int]
+    CONTRACT_MINOR_VERSION_FIELD_NUMBER: _ClassVar[int]
+    WORKER_PROBLEM_FIELD_NUMBER: _ClassVar[int]
+    READS_PROJECT_FOLDERS_FIELD_NUMBER: _ClassVar[int]
     version: str
     contract_version: int
     device: str
@@ -212,7 +249,10 @@ class GetServerInfoResponse(_message.Message):
     worker_ready: bool
     allowed_roots: _containers.RepeatedScalarFieldContainer[str]
     upload_limit_bytes: int
-    def __init__(self, version: _Optional[str] = ..., contract_version: _Optional[int] = ..., device: _Optional[str] = ..., default_pack: _Optional[str] = ..., jobs_ahead: _Optional[int] = ..., worker_ready: bool = ..., allowed_roots: _Optional[_Iterable[str]] = ..., upload_limit_bytes: _Optional[int] = ...) -> None: ...
+    contract_minor_version: int
+    worker_problem: str
+    reads_project_folders: bool
+    def __init__(self, version: _Optional[str] = ..., contract_version: _Optional[int] = ..., device: _Optional[str] = ..., default_pack: _Optional[str] = ..., jobs_ahead: _Optional[int] = ..., worker_ready: bool = ..., allowed_roots: _Optional[_Iterable[str]] = ..., upload_limit_bytes: _Optional[int] = ..., contract_minor_version: _Optional[int] = ..., worker_problem: _Optional[str] = ..., reads_project_folders: bool = ...) -> None: ...
 
 class ListPacksRequest(_message.Message):
     __slots__ = ("page_size", "page_token")
@@ -255,18 +295,22 @@ class Pack(_message.Message):
     def __init__(self, name: _Optional[str] = ..., version: _Optional[str] = ..., licence: _Optional[str] = ..., permitted_use: _Optional[str] = ..., summary: _Optional[str] = ..., sample_rate_hz: _Optional[int] = ..., controls: _Optional[_Iterable[str]] = ..., checks_conflict: bool = ..., scores_text: bool = ..., problem: _Optional[_Union[Problem, _Mapping]] = ...) -> None: ...
 
 class SubmitJobRequest(_message.Message):
-    __slots__ = ("idempotency_key", "energy", "conflict", "sound", "timeline")
+    __slots__ = ("idempotency_key", "energy", "conflict", "sound", "timeline", "priority", "project_folders")
     IDEMPOTENCY_KEY_FIELD_NUMBER: _ClassVar[int]
     ENERGY_FIELD_NUMBER: _ClassVar[int]
     CONFLICT_FIELD_NUMBER: _ClassVar[int]
     SOUND_FIELD_NUMBER: _ClassVar[int]
     TIMELINE_FIELD_NUMBER: _ClassVar[int]
+    PRIORITY_FIELD_NUMBER: _ClassVar[int]
+    PROJECT_FOLDERS_FIELD_NUMBER: _ClassVar[int]
     idempotency_key: str
     energy: EnergyWork
     conflict: ConflictWork
     sound: SoundWork
     timeline: TimelineWork
-    def __init__(self, idempotency_key: _Optional[str] = ..., energy: _Optional[_Union[EnergyWork, _Mapping]] = ..., conflict: _Optional[_Union[ConflictWork, _Mapping]] = ..., sound: _Optional[_Union[SoundWork, _Mapping]] = ..., timeline: _Optional[_Union[TimelineWork, _Mapping]] = ...) -> None: ...
+    priority: Priority
+    project_folders: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, idempotency_key: _Optional[str] = ..., energy: _Optional[_Union[EnergyWork, _Mapping]] = ..., conflict: _Optional[_Union[ConflictWork, _Mapping]] = ..., sound: _Optional[_Union[SoundWork, _Mapping]] = ..., timeline: _Optional[_Union[TimelineWork, _Mapping]] = ..., priority: _Optional[_Union[Priority, str]] = ..., project_folders: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class SubmitJobResponse(_message.Message):
     __slots__ = ("job",)
@@ -501,8 +545,16 @@ class Regeneration(_message.Message):
     strength: float
     def __init__(self, sound_url: _Optional[str] = ..., start_s: _Optional[_Union[Rational, _Mapping]] = ..., end_s: _Optional[_Union[Rational, _Mapping]] = ..., strength: _Optional[float] = ...) -> None: ...
 
+class Interruption(_message.Message):
+    __slots__ = ("cause", "count")
+    CAUSE_FIELD_NUMBER: _ClassVar[int]
+    COUNT_FIELD_NUMBER: _ClassVar[int]
+    cause: InterruptionCause
+    count: int
+    def __init__(self, cause: _Optional[_Union[InterruptionCause, str]] = ..., count: _Optional[int] = ...) -> None: ...
+
 class Job(_message.Message):
-    __slots__ = ("id", "name", "revision", "state", "stage", "step", "total_steps", "fraction", "time_left", "attempt", "created_at", "finished_at", "problem", "energy", "conflict", "sound", "timeline")
+    __slots__ = ("id", "name", "revision", "state", "stage", "step", "total_steps", "fraction", "time_left", "attempt", "created_at", "finished_at", "problem", "energy", "conflict", "sound", "timeline", "priority", "position", "waiting_reason", "parent_id", "child_count", "finished_child_count", "pinned", "interruptions", "started_at", "files_deleted")
     ID_FIELD_NUMBER: _ClassVar[int]
     NAME_FIELD_NUMBER: _ClassVar[int]
     REVISION_FIELD_NUMBER: _ClassVar[int]
@@ -520,6 +572,16 @@ class Job(_message.Message):
     CONFLICT_FIELD_NUMBER: _ClassVar[int]
     SOUND_FIELD_NUMBER: _ClassVar[int]
     TIMELINE_FIELD_NUMBER: _ClassVar[int]
+    PRIORITY_FIELD_NUMBER: _ClassVar[int]
+    POSITION_FIELD_NUMBER: _ClassVar[int]
+    WAITING_REASON_FIELD_NUMBER: _ClassVar[int]
+    PARENT_ID_FIELD_NUMBER: _ClassVar[int]
+    CHILD_COUNT_FIELD_NUMBER: _ClassVar[int]
+    FINISHED_CHILD_COUNT_FIELD_NUMBER: _ClassVar[int]
+    PINNED_FIELD_NUMBER: _ClassVar[int]
+    INTERRUPTIONS_FIELD_NUMBER: _ClassVar[int]
+    STARTED_AT_FIELD_NUMBER: _ClassVar[int]
+    FILES_DELETED_FIELD_NUMBER: _ClassVar[int]
     id: str
     name: str
     revision: int
@@ -537,7 +599,77 @@ class Job(_message.Message):
     conflict: ConflictResult
     sound: SoundResult
     timeline: TimelineResult
-    def __init__(self, id: _Optional[str] = ..., name: _Optional[str] = ..., revision: _Optional[int] = ..., state: _Optional[_Union[JobState, str]] = ..., stage: _Optional[_Union[Stage, str]] = ..., step: _Optional[int] = ..., total_steps: _Optional[int] = ..., fraction: _Optional[float] = ..., time_left: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., attempt: _Optional[int] = ..., created_at: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., finished_at: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., problem: _Optional[_Union[Problem, _Mapping]] = ..., energy: _Optional[_Union[EnergyResult, _Mapping]] = ..., conflict: _Optional[_Union[ConflictResult, _Mapping]] = ..., sound: _Optional[_Union[SoundResult, _Mapping]] = ..., timeline: _Optional[_Union[TimelineResult, _Mapping]] = ...) -> None: ...
+    priority: Priority
+    position: int
+    waiting_reason: str
+    parent_id: str
+    child_count: int
+    finished_child_count: int
+    pinned: bool
+    interruptions: _containers.RepeatedCompositeFieldContainer[Interruption]
+    started_at: _timestamp_pb2.Timestamp
+    files_deleted: bool
+    def __init__(self, id: _Optional[str] = ..., name: _Optional[str] = ..., revision: _Optional[int] = ..., state: _Optional[_Union[JobState, str]] = ..., stage: _Optional[_Union[Stage, str]] = ..., step: _Optional[int] = ..., total_steps: _Optional[int] = ..., fraction: _Optional[float] = ..., time_left: _Optional[_Union[_duration_pb2.Duration, _Mapping]] = ..., attempt: _Optional[int] = ..., created_at: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., finished_at: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., problem: _Optional[_Union[Problem, _Mapping]] = ..., energy: _Optional[_Union[EnergyResult, _Mapping]] = ..., conflict: _Optional[_Union[ConflictResult, _Mapping]] = ..., sound: _Optional[_Union[SoundResult, _Mapping]] = ..., timeline: _Optional[_Union[TimelineResult, _Mapping]] = ..., priority: _Optional[_Union[Priority, str]] = ..., position: _Optional[int] = ..., waiting_reason: _Optional[str] = ..., parent_id: _Optional[str] = ..., child_count: _Optional[int] = ..., finished_child_count: _Optional[int] = ..., pinned: bool = ..., interruptions: _Optional[_Iterable[_Union[Interruption, _Mapping]]] = ..., started_at: _Optional[_Union[_timestamp_pb2.Timestamp, _Mapping]] = ..., files_deleted: bool = ...) -> None: ...
+
+class PauseJobRequest(_message.Message):
+    __slots__ = ("id",)
+    ID_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    def __init__(self, id: _Optional[str] = ...) -> None: ...
+
+class PauseJobResponse(_message.Message):
+    __slots__ = ("job",)
+    JOB_FIELD_NUMBER: _ClassVar[int]
+    job: Job
+    def __init__(self, job: _Optional[_Union[Job, _Mapping]] = ...) -> None: ...
+
+class ResumeJobRequest(_message.Message):
+    __slots__ = ("id",)
+    ID_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    def __init__(self, id: _Optional[str] = ...) -> None: ...
+
+class ResumeJobResponse(_message.Message):
+    __slots__ = ("job",)
+    JOB_FIELD_NUMBER: _ClassVar[int]
+    job: Job
+    def __init__(self, job: _Optional[_Union[Job, _Mapping]] = ...) -> None: ...
+
+class RetryJobRequest(_message.Message):
+    __slots__ = ("id",)
+    ID_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    def __init__(self, id: _Optional[str] = ...) -> None: ...
+
+class RetryJobResponse(_message.Message):
+    __slots__ = ("job",)
+    JOB_FIELD_NUMBER: _ClassVar[int]
+    job: Job
+    def __init__(self, job: _Optional[_Union[Job, _Mapping]] = ...) -> None: ...
+
+class PinJobRequest(_message.Message):
+    __slots__ = ("id", "pinned")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    PINNED_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    pinned: bool
+    def __init__(self, id: _Optional[str] = ..., pinned: bool = ...) -> None: ...
+
+class PinJobResponse(_message.Message):
+    __slots__ = ("job",)
+    JOB_FIELD_NUMBER: _ClassVar[int]
+    job: Job
+    def __init__(self, job: _Optional[_Union[Job, _Mapping]] = ...) -> None: ...
+
+class DeleteJobRequest(_message.Message):
+    __slots__ = ("id",)
+    ID_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    def __init__(self, id: _Optional[str] = ...) -> None: ...
+
+class DeleteJobResponse(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
 
 class GetJobRequest(_message.Message):
     __slots__ = ("id",)
@@ -552,12 +684,16 @@ class GetJobResponse(_message.Message):
     def __init__(self, job: _Optional[_Union[Job, _Mapping]] = ...) -> None: ...
 
 class ListJobsRequest(_message.Message):
-    __slots__ = ("page_size", "page_token")
+    __slots__ = ("page_size", "page_token", "parent_id", "states")
     PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
     PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    PARENT_ID_FIELD_NUMBER: _ClassVar[int]
+    STATES_FIELD_NUMBER: _ClassVar[int]
     page_size: int
     page_token: str
-    def __init__(self, page_size: _Optional[int] = ..., page_token: _Optional[str] = ...) -> None: ...
+    parent_id: str
+    states: _containers.RepeatedScalarFieldContainer[JobState]
+    def __init__(self, page_size: _Optional[int] = ..., page_token: _Optional[str] = ..., parent_id: _Optional[str] = ..., states: _Optional[_Iterable[_Union[JobState, str]]] = ...) -> None: ...
 
 class ListJobsResponse(_message.Message):
     __slots__ = ("jobs", "next_page_token")
@@ -810,8 +946,20 @@ class TimelineResult(_message.Message):
     TIMELINE_OTIO_JSON_FIELD_NUMBER: _ClassVar[int]
     CLIPS_FIELD_NUMBER: _ClassVar[int]
     timeline_otio_json: str
-    clips: _containers.RepeatedCompositeFieldContainer[SoundResult]
-    def __init__(self, timeline_otio_json: _Optional[str] = ..., clips: _Optional[_Iterable[_Union[SoundResult, _Mapping]]] = ...) -> None: ...
+    clips: _containers.RepeatedCompositeFieldContainer[TimelineClip]
+    def __init__(self, timeline_otio_json: _Optional[str] = ..., clips: _Optional[_Iterable[_Union[TimelineClip, _Mapping]]] = ...) -> None: ...
+
+class TimelineClip(_message.Message):
+    __slots__ = ("name", "job_id", "sound", "problem")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    JOB_ID_FIELD_NUMBER: _ClassVar[int]
+    SOUND_FIELD_NUMBER: _ClassVar[int]
+    PROBLEM_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    job_id: str
+    sound: SoundResult
+    problem: Problem
+    def __init__(self, name: _Optional[str] = ..., job_id: _Optional[str] = ..., sound: _Optional[_Union[SoundResult, _Mapping]] = ..., problem: _Optional[_Union[Problem, _Mapping]] = ...) -> None: ...
 
 class FindMediaRequest(_message.Message):
     __slots__ = ("sha256",)
@@ -820,10 +968,12 @@ class FindMediaRequest(_message.Message):
     def __init__(self, sha256: _Optional[str] = ...) -> None: ...
 
 class FindMediaResponse(_message.Message):
-    __slots__ = ("present",)
+    __slots__ = ("present", "received_bytes")
     PRESENT_FIELD_NUMBER: _ClassVar[int]
+    RECEIVED_BYTES_FIELD_NUMBER: _ClassVar[int]
     present: bool
-    def __init__(self, present: bool = ...) -> None: ...
+    received_bytes: int
+    def __init__(self, present: bool = ..., received_bytes: _Optional[int] = ...) -> None: ...
 
 class UploadMediaRequest(_message.Message):
     __slots__ = ("header", "data")
@@ -834,14 +984,16 @@ class UploadMediaRequest(_message.Message):
     def __init__(self, header: _Optional[_Union[UploadHeader, _Mapping]] = ..., data: _Optional[bytes] = ...) -> None: ...
 
 class UploadHeader(_message.Message):
-    __slots__ = ("sha256", "size_bytes", "extension")
+    __slots__ = ("sha256", "size_bytes", "extension", "offset_bytes")
     SHA256_FIELD_NUMBER: _ClassVar[int]
     SIZE_BYTES_FIELD_NUMBER: _ClassVar[int]
     EXTENSION_FIELD_NUMBER: _ClassVar[int]
+    OFFSET_BYTES_FIELD_NUMBER: _ClassVar[int]
     sha256: str
     size_bytes: int
     extension: str
-    def __init__(self, sha256: _Optional[str] = ..., size_bytes: _Optional[int] = ..., extension: _Optional[str] = ...) -> None: ...
+    offset_bytes: int
+    def __init__(self, sha256: _Optional[str] = ..., size_bytes: _Optional[int] = ..., extension: _Optional[str] = ..., offset_bytes: _Optional[int] = ...) -> None: ...
 
 class UploadMediaResponse(_message.Message):
     __slots__ = ("sha256", "size_bytes")

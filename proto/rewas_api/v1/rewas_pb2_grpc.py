@@ -70,6 +70,31 @@ class RewasServiceStub(object):
                 request_serializer=rewas_dot_v1_dot_rewas__pb2.CancelJobRequest.SerializeToString,
                 response_deserializer=rewas_dot_v1_dot_rewas__pb2.CancelJobResponse.FromString,
                 _registered_method=True)
+        self.PauseJob = channel.unary_unary(
+                '/rewas.v1.RewasService/PauseJob',
+                request_serializer=rewas_dot_v1_dot_rewas__pb2.PauseJobRequest.SerializeToString,
+                response_deserializer=rewas_dot_v1_dot_rewas__pb2.PauseJobResponse.FromString,
+                _registered_method=True)
+        self.ResumeJob = channel.unary_unary(
+                '/rewas.v1.RewasService/ResumeJob',
+                request_serializer=rewas_dot_v1_dot_rewas__pb2.ResumeJobRequest.SerializeToString,
+                response_deserializer=rewas_dot_v1_dot_rewas__pb2.ResumeJobResponse.FromString,
+                _registered_method=True)
+        self.RetryJob = channel.unary_unary(
+                '/rewas.v1.RewasService/RetryJob',
+                request_serializer=rewas_dot_v1_dot_rewas__pb2.RetryJobRequest.SerializeToString,
+                response_deserializer=rewas_dot_v1_dot_rewas__pb2.RetryJobResponse.FromString,
+                _registered_method=True)
+        self.PinJob = channel.unary_unary(
+                '/rewas.v1.RewasService/PinJob',
+                request_serializer=rewas_dot_v1_dot_rewas__pb2.PinJobRequest.SerializeToString,
+                response_deserializer=rewas_dot_v1_dot_rewas__pb2.PinJobResponse.FromString,
+                _registered_method=True)
+        self.DeleteJob = channel.unary_unary(
+                '/rewas.v1.RewasService/DeleteJob',
+                request_serializer=rewas_dot_v1_dot_rewas__pb2.DeleteJobRequest.SerializeToString,
+                response_deserializer=rewas_dot_v1_dot_rewas__pb2.DeleteJobResponse.FromString,
+                _registered_method=True)
         self.FindMedia = channel.unary_unary(
                 '/rewas.v1.RewasService/FindMedia',
                 request_serializer=rewas_dot_v1_dot_rewas__pb2.FindMediaRequest.SerializeToString,
@@ -142,6 +167,43 @@ class RewasServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def PauseJob(self, request, context):
+        """Keeps a job from running until it is resumed. A running job stops, and starts over when it is resumed. A job in a
+        final state is returned unchanged.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ResumeJob(self, request, context):
+        """Puts a paused job back into the queue. Other jobs are returned unchanged.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RetryJob(self, request, context):
+        """Runs a failed or cancelled job again, under the same identifier. Of a timeline, only the clips without a sound run
+        again. A job that has not ended, or has succeeded with all its clips, is returned unchanged.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def PinJob(self, request, context):
+        """Keeps the files of a job until it is unpinned: the server never deletes them to make room.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteJob(self, request, context):
+        """Deletes a job in a final state with its files. Fails with SETTINGS for a job that has not ended.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def FindMedia(self, request, context):
         """Checks whether media with this content is already on the server, so that nothing is uploaded twice.
         """
@@ -200,6 +262,31 @@ def add_RewasServiceServicer_to_server(servicer, server):
                     servicer.CancelJob,
                     request_deserializer=rewas_dot_v1_dot_rewas__pb2.CancelJobRequest.FromString,
                     response_serializer=rewas_dot_v1_dot_rewas__pb2.CancelJobResponse.SerializeToString,
+            ),
+            'PauseJob': grpc.unary_unary_rpc_method_handler(
+                    servicer.PauseJob,
+                    request_deserializer=rewas_dot_v1_dot_rewas__pb2.PauseJobRequest.FromString,
+                    response_serializer=rewas_dot_v1_dot_rewas__pb2.PauseJobResponse.SerializeToString,
+            ),
+            'ResumeJob': grpc.unary_unary_rpc_method_handler(
+                    servicer.ResumeJob,
+                    request_deserializer=rewas_dot_v1_dot_rewas__pb2.ResumeJobRequest.FromString,
+                    response_serializer=rewas_dot_v1_dot_rewas__pb2.ResumeJobResponse.SerializeToString,
+            ),
+            'RetryJob': grpc.unary_unary_rpc_method_handler(
+                    servicer.RetryJob,
+                    request_deserializer=rewas_dot_v1_dot_rewas__pb2.RetryJobRequest.FromString,
+                    response_serializer=rewas_dot_v1_dot_rewas__pb2.RetryJobResponse.SerializeToString,
+            ),
+            'PinJob': grpc.unary_unary_rpc_method_handler(
+                    servicer.PinJob,
+                    request_deserializer=rewas_dot_v1_dot_rewas__pb2.PinJobRequest.FromString,
+                    response_serializer=rewas_dot_v1_dot_rewas__pb2.PinJobResponse.SerializeToString,
+            ),
+            'DeleteJob': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteJob,
+                    request_deserializer=rewas_dot_v1_dot_rewas__pb2.DeleteJobRequest.FromString,
+                    response_serializer=rewas_dot_v1_dot_rewas__pb2.DeleteJobResponse.SerializeToString,
             ),
             'FindMedia': grpc.unary_unary_rpc_method_handler(
                     servicer.FindMedia,
@@ -407,6 +494,141 @@ class RewasService(object):
             '/rewas.v1.RewasService/CancelJob',
             rewas_dot_v1_dot_rewas__pb2.CancelJobRequest.SerializeToString,
             rewas_dot_v1_dot_rewas__pb2.CancelJobResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PauseJob(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/rewas.v1.RewasService/PauseJob',
+            rewas_dot_v1_dot_rewas__pb2.PauseJobRequest.SerializeToString,
+            rewas_dot_v1_dot_rewas__pb2.PauseJobResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ResumeJob(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/rewas.v1.RewasService/ResumeJob',
+            rewas_dot_v1_dot_rewas__pb2.ResumeJobRequest.SerializeToString,
+            rewas_dot_v1_dot_rewas__pb2.ResumeJobResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RetryJob(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/rewas.v1.RewasService/RetryJob',
+            rewas_dot_v1_dot_rewas__pb2.RetryJobRequest.SerializeToString,
+            rewas_dot_v1_dot_rewas__pb2.RetryJobResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PinJob(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/rewas.v1.RewasService/PinJob',
+            rewas_dot_v1_dot_rewas__pb2.PinJobRequest.SerializeToString,
+            rewas_dot_v1_dot_rewas__pb2.PinJobResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteJob(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/rewas.v1.RewasService/DeleteJob',
+            rewas_dot_v1_dot_rewas__pb2.DeleteJobRequest.SerializeToString,
+            rewas_dot_v1_dot_rewas__pb2.DeleteJobResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -138,7 +138,9 @@ def batch(
         assert isinstance(outcome.result, rewas_pb2.TimelineResult)
         same_folder = output.parent.resolve() == timeline.parent.resolve()
         _write(outcome, output, original if same_folder else None)
-        clips = [sound_report(clip, Path(clip.clip.path), outcome.stem_paths) for clip in outcome.result.clips]
+        clips = [
+            sound_report(clip.sound, Path(clip.sound.clip.path), outcome.stem_paths) for clip in outcome.result.clips
+        ]
     report = {"timeline": str(output.absolute()), "stems": str(stems.absolute()), "clips": clips}
     lines = [line for clip in clips for line in sound_lines(clip)]
     Printer(as_json).result(report, [*lines, f"timeline: {output}"])

@@ -26,6 +26,7 @@ STATUS_BY_KIND = {
     ProblemKind.CONFLICT: grpc.StatusCode.FAILED_PRECONDITION,
     ProblemKind.NOT_FOUND: grpc.StatusCode.NOT_FOUND,
     ProblemKind.PERMISSION: grpc.StatusCode.PERMISSION_DENIED,
+    ProblemKind.ACCESS: grpc.StatusCode.UNAUTHENTICATED,
     ProblemKind.RESOURCES: grpc.StatusCode.RESOURCE_EXHAUSTED,
     ProblemKind.SERVER: grpc.StatusCode.UNIMPLEMENTED,
 }
@@ -89,7 +90,7 @@ def artifact_path(artifacts_dir: Path, job: rewas_pb2.Job, name: str) -> tuple[P
 
 def list_artifacts(job: rewas_pb2.Job) -> Iterator[rewas_pb2.Artifact]:
     """Yield all artifacts of a job."""
-    sounds = [job.sound] if job.HasField("sound") else job.timeline.clips
+    sounds = [job.sound] if job.HasField("sound") else [clip.sound for clip in job.timeline.clips]
     for sound in sounds:
         for take in sound.takes:
             for stem in take.stems:

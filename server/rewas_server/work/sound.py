@@ -171,7 +171,7 @@ def generate_timeline(
     with StemFolder(context.output_dir) as folder:
         for place, assignment, begin, end in zip(prompted, assignments, [0.0, *ends], ends, strict=False):
             result, stems = _generate_takes(assignment, context, folder, progress, (begin, end), cancel)
-            results.append(result)
+            results.append(rewas_pb2.TimelineClip(name=place.source.name, sound=result))
             placed += [
                 PlacedStem(
                     clip=place,

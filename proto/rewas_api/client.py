@@ -19,7 +19,7 @@ import contextlib
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Self
@@ -146,14 +146,21 @@ class RewasClient:
         job: rewas_pb2.Job = self._call(self._stub.GetJob, rewas_pb2.GetJobRequest(id=job_id)).job
         return job
 
-    def list_jobs(self, *, page_size: int = PAGE_SIZE) -> Iterator[rewas_pb2.Job]:
-        """Iterate over all jobs, newest first, without their results.
+    def list_jobs(
+        self, *, page_size: int = PAGE_SIZE, parent_id: str = "", states: Collection[rewas_pb2.JobState] = ()
+    ) -> Iterator[rewas_pb2.Job]:
+        """Iterate over jobs, newest first, without their results.
 
-        page_size: Number of jobs for each call to the server, 1 to 1000. Pages are read as they are needed.
+        Args:
+            page_size: Number of jobs for each call to the server, 1 to 1000. Pages are read as they are needed.
+            parent_id: Lists the children of this timeline job; "" lists the jobs without a parent.
+            states: Lists only jobs in these states; empty lists all.
         """
         page_token = ""
         while True:
-            request = rewas_pb2.ListJobsRequest(page_size=page_size, page_token=page_token)
+            request = rewas_pb2.ListJobsRequest(
+                page_size=page_size, page_token=page_token, parent_id=parent_id, states=states
+            )
             response: rewas_pb2.ListJobsResponse = self._call(self._stub.ListJobs, request)
             yield from response.jobs
             page_token = response.next_page_token
@@ -164,6 +171,31 @@ class RewasClient:
         """Request the cancellation of a job. A job in a final state is returned unchanged."""
         job: rewas_pb2.Job = self._call(self._stub.CancelJob, rewas_pb2.CancelJobRequest(id=job_id)).job
         return job
+
+    def pause(self, job_id: str) -> rewas_pb2.Job:
+        """Keep a job from running until it is resumed. A job in a final state is returned unchanged."""
+        job: rewas_pb2.Job = self._call(self._stub.PauseJob, rewas_pb2.PauseJobRequest(id=job_id)).job
+        return job
+
+    def resume(self, job_id: str) -> rewas_pb2.Job:
+        """Put a paused job back into the queue. Other jobs are returned unchanged."""
+        job: rewas_pb2.Job = self._call(self._stub.ResumeJob, rewas_pb2.ResumeJobRequest(id=job_id)).job
+        return job
+
+    def retry(self, job_id: str) -> rewas_pb2.Job:
+        """Run a failed or cancelled job again; of a timeline, the clips without a sound. Others are unchanged."""
+        job: rewas_pb2.Job = self._call(self._stub.RetryJob, rewas_pb2.RetryJobRequest(id=job_id)).job
+        return job
+
+    def pin(self, job_id: str, pinned: bool = True) -> rewas_pb2.Job:
+        """Keep the files of a job, or permit the server to delete them to make room. pinned: whether to keep them."""
+        request = rewas_pb2.PinJobRequest(id=job_id, pinned=pinned)
+        job: rewas_pb2.Job = self._call(self._stub.PinJob, request).job
+        return job
+
+    def delete(self, job_id: str) -> None:
+        """Delete a job in a final state with its files. Raises ProblemError (SETTINGS) if it has not ended."""
+        self._call(self._stub.DeleteJob, rewas_pb2.DeleteJobRequest(id=job_id))
 
     def watch(self, job_id: str, *, reconnect_timeout_s: float = 20.0) -> Iterator[rewas_pb2.Job]:
         """Iterate over snapshots of a job, each newer than the one before, up to the final one.

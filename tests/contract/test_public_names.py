@@ -45,8 +45,8 @@ PUBLIC_NAMES = {
     },
 }
 CLIENT_CALLS = {
-    "address", "cancel", "close", "fetch_artifact", "get_job", "get_server_info", "has_media", "list_jobs",
-    "list_packs", "submit", "upload_media", "wait", "watch",
+    "address", "cancel", "close", "delete", "fetch_artifact", "get_job", "get_server_info", "has_media", "list_jobs",
+    "list_packs", "pause", "pin", "resume", "retry", "submit", "upload_media", "wait", "watch",
 }  # fmt: skip
 
 

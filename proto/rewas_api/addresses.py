@@ -28,7 +28,7 @@ def validate_address(address: str, *, allow_remote: bool = False) -> str:
             ProblemKind.SETTINGS,
         )
     bare_host = host.removeprefix("[").removesuffix("]")
-    if not allow_remote and not _is_loopback(bare_host):
+    if not allow_remote and not is_loopback(bare_host):
         raise ProblemError(
             f"The server {address} is not on this machine.",
             "Use an address such as 127.0.0.1:50071, or permit servers on other machines.",
@@ -37,13 +37,16 @@ def validate_address(address: str, *, allow_remote: bool = False) -> str:
     return f"[{bare_host}]:{port}" if ":" in bare_host else f"{bare_host}:{port}"
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Return whether a host is this machine: "localhost", or a loopback address. No name is looked up."""
     if host.lower() == "localhost":
         return True
     try:
-        return ipaddress.ip_address(host).is_loopback
+        address = ipaddress.ip_address(host)
     except ValueError:
         return False
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return (mapped or address).is_loopback
 
 
-__all__ = ["validate_address"]
+__all__ = ["is_loopback", "validate_address"]

@@ -19,14 +19,14 @@ import contextlib
 import threading
 import time
 import uuid
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Self
 
 import grpc
 
-from rewas_api import CONTRACT_VERSION, DEFAULT_PORT
+from rewas_api import CONTRACT_MINOR_VERSION, CONTRACT_VERSION, DEFAULT_PORT
 from rewas_api.addresses import validate_address
 from rewas_api.errors import JobCancelled, JobFailed, ProblemError, ServerUnavailable
 from rewas_api.transfer import PartialFile, TransferProgress, hash_file, upload_messages
@@ -100,7 +100,10 @@ class RewasClient:
     def get_server_info(self) -> rewas_pb2.GetServerInfoResponse:
         """Get the server's version and state. Raises ContractMismatch if its contract differs from the client's."""
         info: rewas_pb2.GetServerInfoResponse = self._call(
-            self._stub.GetServerInfo, rewas_pb2.GetServerInfoRequest(contract_version=CONTRACT_VERSION)
+            self._stub.GetServerInfo,
+            rewas_pb2.GetServerInfoRequest(
+                contract_version=CONTRACT_VERSION, contract_minor_version=CONTRACT_MINOR_VERSION
+            ),
         )
         mismatch = contract_problem(info, self.address)
         if mismatch is not None:
@@ -120,12 +123,15 @@ class RewasClient:
             if not page_token:
                 return packs
 
-    def submit(self, work: Work, *, idempotency_key: str | None = None) -> rewas_pb2.Job:
+    def submit(
+        self, work: Work, *, idempotency_key: str | None = None, project_folders: Iterable[str] = ()
+    ) -> rewas_pb2.Job:
         """Submit work. The job is durable when this returns.
 
         Args:
             work: The work to do.
             idempotency_key: Unique key of the work. Submitting twice with the same key creates one job. Random if None.
+            project_folders: Folders whose media the server may read for this job, if it runs on this machine.
 
         Returns:
             The first snapshot of the job.
@@ -136,7 +142,9 @@ class RewasClient:
         """
         if not self._contract_checked:
             self.get_server_info()
-        request = rewas_pb2.SubmitJobRequest(idempotency_key=idempotency_key or uuid.uuid4().hex)
+        request = rewas_pb2.SubmitJobRequest(
+            idempotency_key=idempotency_key or uuid.uuid4().hex, project_folders=project_folders
+        )
         getattr(request, _WORK_FIELDS[type(work)]).CopyFrom(work)
         job: rewas_pb2.Job = self._call(self._stub.SubmitJob, request).job
         return job

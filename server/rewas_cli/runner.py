@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 from rewas_api import enum_names
 from rewas_api.client import RewasClient, Work
 from rewas_api.errors import ProblemError, ProblemKind
+from rewas_api.project_folders import find_project_folders
 from rewas_api.v1 import rewas_pb2
 from rewas_engine import Cancelled, Execution, Progress, installed_packs
 from rewas_engine.packs.description import DEFAULT_PACK, find_pack, read_pack
@@ -137,15 +138,21 @@ class ServerRunner:
 
     def __init__(self, client: RewasClient) -> None:
         self._client = client
+        self._shared_files: dict[Path, None] = {}
 
     def packs(self) -> list[rewas_pb2.Pack]:
         self._client.get_server_info()
         return self._client.list_packs()
 
     def share(self, media: Path, cancel: threading.Event) -> str | None:
-        real_path = media.resolve()
-        if any(real_path.is_relative_to(root) for root in self._client.get_server_info().allowed_roots):
+        info, real_path = self._client.get_server_info(), media.resolve()
+        if any(real_path.is_relative_to(root) for root in info.allowed_roots):
             return None
+        if info.reads_project_folders:
+            folders = find_project_folders([*self._shared_files, real_path])
+            if str(real_path.parent) in folders:
+                self._shared_files[real_path] = None
+                return None
         try:
             return self._client.upload_media(media, on_progress=_stopping(cancel))
         except ProblemError:
@@ -155,7 +162,7 @@ class ServerRunner:
             raise
 
     def run(self, work: Work, output_dir: Path, on_progress: ProgressCallback, cancel: threading.Event) -> Outcome:
-        submitted = self._client.submit(work)
+        submitted = self._client.submit(work, project_folders=find_project_folders(self._shared_files))
         job = self._client.wait(submitted.id, on_snapshot=lambda job: on_progress(_job_progress(job)), cancel=cancel)
         result: Result = getattr(job, str(job.WhichOneof("result")))
         paths: dict[str, Path] = {}

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import getpass
-import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import platformdirs
 
 from rewas_api import DEFAULT_PORT
+from rewas_api.project_folders import is_too_wide
 from rewas_engine import Execution
 
 
@@ -19,17 +18,10 @@ def default_state_dir() -> Path:
 
 
 def default_allowed_roots() -> tuple[Path, ...]:
-    """Return the folders that usually hold media: the home folder, the working folder and mounted drives.
-
-    The working folder is left out if it is the root of the file system, because that would permit everything.
-    """
-    roots = [Path.home(), Path.cwd()]
-    if sys.platform == "darwin":
-        roots.append(Path("/Volumes"))
-    elif sys.platform != "win32":
-        roots += [Path("/media"), Path("/mnt"), Path("/run/media") / _user_name()]
-    present = dict.fromkeys(root.resolve() for root in roots if root.is_dir())
-    return tuple(root for root in present if root != Path(root.anchor))
+    """Return the user's video folder, if there is one. Clients announce the folders of their projects themselves."""
+    videos = platformdirs.user_videos_path().resolve()
+    # Some desktops name the home folder if there is no video folder.
+    return (videos,) if videos.is_dir() and not is_too_wide(videos) else ()
 
 
 @dataclass(frozen=True)
@@ -74,10 +66,3 @@ class ServerConfig:
     def uploads_dir(self) -> Path:
         """Folder of uploaded media, named by SHA-256."""
         return self.state_dir / "uploads"
-
-
-def _user_name() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return "nobody"

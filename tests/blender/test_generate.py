@@ -1,6 +1,8 @@
 """From a strip to its sound, with a real server process, real gRPC and the operators of the installed extension."""
 
+import hashlib
 import statistics
+import tempfile
 import threading
 import time
 from fractions import Fraction
@@ -137,20 +139,29 @@ def test_sound_is_placed_exactly_under_its_clip(served_scene: Any, ball: Path, m
         assert Path(bpy.path.abspath(sound.sound.filepath)).is_file()
 
 
-def test_media_outside_the_allowed_roots_is_uploaded(served_scene: Any, ball: Path) -> None:
-    import tempfile
+@pytest.mark.parametrize("in_home", [False, True])
+def test_only_media_next_to_everything_of_the_user_is_uploaded(
+    served_scene: Any, ball: Path, server_address: str, monkeypatch: pytest.MonkeyPatch, in_home: bool
+) -> None:
+    """The folder of the media is announced to the server, unless it is the home folder."""
+    from rewas_api.client import RewasClient
 
     with tempfile.TemporaryDirectory() as elsewhere:
+        if in_home:
+            monkeypatch.setenv("HOME", elsewhere)
         media = Path(elsewhere) / "elsewhere.mp4"
-        media.write_bytes(ball.read_bytes())
+        media.write_bytes(ball.read_bytes() + bytes(in_home))
         add_movie(served_scene, media)
         bpy.ops.rewas.generate()
         pump_until(lambda: not board().is_busy)
+        sha256 = hashlib.sha256(media.read_bytes()).hexdigest()
     (line,) = lines()
     assert line.state == "done"
     stems = list(part("blender.preferences").stems_folder().glob("*.wav"))
     assert len(stems) == 1
     assert (line.problem is None) == HAS_SOUND
+    with RewasClient(server_address) as client:
+        assert client.has_media(sha256) == in_home
 
 
 def test_cancel_stops_every_job_and_places_nothing(served_scene: Any, ball: Path) -> None:

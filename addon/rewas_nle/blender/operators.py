@@ -47,8 +47,10 @@ class REWAS_OT_generate(bpy.types.Operator):
             return {"CANCELLED"}
         settings = scene.rewas.sound_settings(preferences().pack.strip())
         batch_id = uuid.uuid4().hex
+        blend_file = Path(bpy.data.filepath) if bpy.data.filepath else None
         clip_requests = [
-            ClipRequest(uuid.uuid4().hex, clip, settings, scene.name, folder, batch_id) for clip in selection.clips
+            ClipRequest(uuid.uuid4().hex, clip, settings, scene.name, folder, batch_id, blend_file)
+            for clip in selection.clips
         ]
         address = preferences().server_address
         session().generate(clip_requests, address=address, online_access=bpy.app.online_access)

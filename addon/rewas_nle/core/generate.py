@@ -50,7 +50,8 @@ class ClipRequest:
     """A request for the sound of one clip.
 
     key: a UUID, also the idempotency key of the job. scene_name: the scene with the strip. stems_folder: absolute
-    folder for the sound files. batch_id: shared by all clips of one press of Generate.
+    folder for the sound files. batch_id: shared by all clips of one press of Generate. blend_file: None while the file
+    is unsaved.
     """
 
     key: str
@@ -59,6 +60,7 @@ class ClipRequest:
     scene_name: str
     stems_folder: Path
     batch_id: str = ""
+    blend_file: Path | None = None
 
 
 @dataclass
@@ -143,9 +145,9 @@ class GenerateThread:
         try:
             with open_client(self._address, online_access=self._online_access) as client:
                 self._client = client
-                allowed_roots = _shared_folders(client)
+                folders = _find_shared_folders(client, [job.clip_request for job in self._active_jobs.values()])
                 for active_job in self._active_jobs.values():
-                    self._run_guarded(active_job, lambda active_job: self._submit(client, active_job, allowed_roots))
+                    self._run_guarded(active_job, lambda active_job: self._submit(client, active_job, folders))
                 for active_job in self._active_jobs.values():
                     if not active_job.is_finished:
                         self._run_guarded(active_job, lambda active_job: self._follow(client, active_job))
@@ -175,13 +177,13 @@ class GenerateThread:
             self._post(message)
         active_job.is_finished = True
 
-    def _submit(self, client: RewasClient, active_job: _ActiveJob, allowed_roots: Sequence[Path]) -> None:
+    def _submit(self, client: RewasClient, active_job: _ActiveJob, folders: _SharedFolders) -> None:
         clip_request = active_job.clip_request
         if active_job.cancelled.is_set():
             self._end(active_job, JobCancelled(clip_request.key))
             return
-        work = _sound_work(clip_request, uploaded=_uploaded_media(client, clip_request.clip, allowed_roots))
-        job = client.submit(work, idempotency_key=clip_request.key)
+        work = _sound_work(clip_request, uploaded=_uploaded_media(client, clip_request.clip, folders))
+        job = client.submit(work, idempotency_key=clip_request.key, project_folders=folders.of_project)
         with self._lock:
             active_job.job_id = job.id
             cancel_now = active_job.cancelled.is_set()
@@ -224,23 +226,29 @@ class GenerateThread:
         return StemFile(stem.role, path, stem.sample_rate_hz, stem.channels, stem.samples)
 
 
-def _shared_folders(client: RewasClient) -> list[Path]:
-    """Return the folders that the server reads by path: its allowed roots if it runs on this machine."""
-    from rewas_api.addresses import validate_address
-    from rewas_api.errors import ProblemError
+@dataclass(frozen=True)
+class _SharedFolders:
+    """The folders that the server reads by path: those it allows, and those of the project, sent with each request."""
+
+    allowed: tuple[Path, ...]
+    of_project: tuple[str, ...]
+
+
+def _find_shared_folders(client: RewasClient, clip_requests: Sequence[ClipRequest]) -> _SharedFolders:
+    """Return the folders that the server reads by path. It reads those of the project if it runs on this machine."""
+    from rewas_api.project_folders import find_project_folders
 
     info = client.get_server_info()
-    try:
-        validate_address(client.address)
-    except ProblemError:
-        return []
-    return [Path(root) for root in info.allowed_roots]
+    files = [clip_request.blend_file for clip_request in clip_requests if clip_request.blend_file is not None]
+    files += [Path(clip_request.clip.path) for clip_request in clip_requests]
+    of_project = find_project_folders(files) if info.reads_project_folders else []
+    return _SharedFolders(tuple(Path(root) for root in info.allowed_roots), tuple(of_project))
 
 
-def _uploaded_media(client: RewasClient, clip: SelectedClip, allowed_roots: Sequence[Path]) -> Mapping[str, str]:
+def _uploaded_media(client: RewasClient, clip: SelectedClip, folders: _SharedFolders) -> Mapping[str, str]:
     """Upload the clip's media unless the server can read it by path. Returns hashes by path."""
     media = Path(clip.path).resolve()
-    if any(media.is_relative_to(root) for root in allowed_roots):
+    if any(media.is_relative_to(folder) for folder in (*folders.allowed, *map(Path, folders.of_project))):
         return {}
     return {clip.path: client.upload_media(media)}
 

@@ -43,7 +43,7 @@ def serve(
             exists=True,
             file_okay=False,
             help="A folder that the server may read media from; can be repeated. "
-            "By default: your home folder, the current folder, and mounted drives.",
+            "By default: your video folder. Editors on this computer add the folders of their projects.",
             rich_help_panel=_SERVER_PANEL,
         ),
     ] = None,

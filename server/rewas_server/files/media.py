@@ -8,11 +8,12 @@ import re
 import shutil
 import sys
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PureWindowsPath
 from urllib.parse import unquote, urlsplit
 
 from rewas_api.errors import ProblemError, ProblemKind
+from rewas_api.project_folders import MAX_PROJECT_FOLDERS, is_too_wide
 from rewas_api.v1 import rewas_pb2
 from rewas_engine.runtime.atomic_files import flush_to_disk
 
@@ -35,11 +36,14 @@ class MediaLibrary:
         self._uploads_dir = uploads_dir
         self._upload_limit_bytes = upload_limit_bytes
 
-    def locate(self, target_url: str, uploaded_media: Mapping[str, str]) -> Path:
+    def locate(self, target_url: str, uploaded_media: Mapping[str, str], project_folders: Iterable[str] = ()) -> Path:
         """Return the file for a clip's target_url: its upload, or the file at this path.
 
-        Raises ProblemError: PERMISSION for a path outside the allowed roots, MEDIA for a file that is missing or was
-        not uploaded, TIMELINE for a URL that is not a file on this machine.
+        project_folders: folders that may be read in addition to the allowed roots. `check_project_folders` has
+        accepted them.
+
+        Raises ProblemError: PERMISSION for a path outside these folders, MEDIA for a file that is missing or was not
+        uploaded, TIMELINE for a URL that is not a file on this machine.
         """
         if target_url in uploaded_media:
             found = self.find(uploaded_media[target_url])
@@ -53,10 +57,12 @@ class MediaLibrary:
             resolved = path.resolve()
         except (OSError, RuntimeError) as error:
             raise _missing(path) from error
-        if not any(resolved.is_relative_to(root) for root in self.allowed_roots):
+        folders = (*self.allowed_roots, *(Path(folder).resolve() for folder in project_folders))
+        if not any(resolved.is_relative_to(folder) for folder in folders):
+            # The remedy must not name the target of a link, which the client has not sent.
             raise ProblemError(
                 f"{path} is outside the folders that the server may read.",
-                f"Start the server with `rewas serve --allow-root {resolved.parent}`, or upload the file.",
+                "Start the server with `rewas serve --allow-root FOLDER` for the folder of the file, or upload it.",
                 ProblemKind.PERMISSION,
             )
         if not resolved.is_file():
@@ -156,6 +162,35 @@ class Upload:
             "Free some space in the server's state folder, or use a path that the server can read.",
             ProblemKind.RESOURCES,
         )
+
+
+def check_project_folders(folders: Sequence[str]) -> None:
+    """Check the project folders of a request. Raises ProblemError: SETTINGS, or PERMISSION for one that is too wide."""
+    if len(folders) > MAX_PROJECT_FOLDERS:
+        raise ProblemError(
+            f"The request names {len(folders)} project folders; the limit is {MAX_PROJECT_FOLDERS}.",
+            "Upload the media of the others.",
+            ProblemKind.SETTINGS,
+        )
+    for folder in folders:
+        if "\0" in folder or not Path(folder).is_absolute():
+            raise ProblemError(
+                f'The project folder "{folder[:200]}" is not an absolute path.',
+                "Send absolute paths.",
+                ProblemKind.SETTINGS,
+            )
+        try:
+            resolved = Path(folder).resolve()
+        except (OSError, RuntimeError) as error:
+            raise ProblemError(
+                f'The project folder "{folder[:200]}" cannot be read.', "Choose another folder.", ProblemKind.SETTINGS
+            ) from error
+        if is_too_wide(resolved):
+            raise ProblemError(
+                f"{folder} holds more than a project: a whole disk, or the home folder.",
+                "Move the project into its own folder, or start the server with `rewas serve --allow-root FOLDER`.",
+                ProblemKind.PERMISSION,
+            )
 
 
 def local_path(target_url: str) -> Path:

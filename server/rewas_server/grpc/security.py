@@ -8,10 +8,12 @@ import sqlite3
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import grpc
 
 from rewas_api import CONTRACT_VERSION
+from rewas_api.addresses import is_loopback
 from rewas_api.errors import PROBLEM_METADATA_KEY, ProblemError, ProblemKind
 from rewas_api.v1 import rewas_pb2
 from rewas_server import __version__
@@ -69,6 +71,26 @@ def _refusal_of_unknown_method(method: str) -> Any:
 
     # On the wire, a single message is a stream of one message, so this handler accepts every kind of call.
     return grpc.stream_stream_rpc_method_handler(refuse)
+
+
+def is_on_this_machine(context: Any) -> bool:
+    """Return whether the client of a call is on the machine of the server."""
+    return is_loopback(peer_host(context.peer()))
+
+
+def peer_host(peer: str) -> str:
+    """Return the host of a peer in gRPC's form: "ipv4:127.0.0.1:50071", "ipv6:%5B::1%5D:50071"."""
+    return unquote(peer).partition(":")[2].rpartition(":")[0].removeprefix("[").removesuffix("]")
+
+
+def refuse_remote_project_folders(request: rewas_pb2.SubmitJobRequest, context: Any) -> None:
+    """Raise ProblemError (PERMISSION) if a client on another machine names project folders."""
+    if request.project_folders and not is_on_this_machine(context):
+        raise ProblemError(
+            "The request names project folders, but its client is on another machine.",
+            "Upload the media instead.",
+            ProblemKind.PERMISSION,
+        )
 
 
 def artifact_path(artifacts_dir: Path, job: rewas_pb2.Job, name: str) -> tuple[Path, rewas_pb2.Artifact]:

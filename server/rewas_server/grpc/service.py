@@ -6,11 +6,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import uuid
 from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Any
 
-from rewas_api import CONTRACT_VERSION
+from rewas_api import CONTRACT_MINOR_VERSION, CONTRACT_VERSION
 from rewas_api.errors import ProblemError, ProblemKind
 from rewas_api.transfer import CHUNK_BYTES
 from rewas_api.v1 import rewas_pb2, rewas_pb2_grpc
@@ -18,8 +19,8 @@ from rewas_engine import InstalledPack, installed_packs
 from rewas_engine.packs.description import pack_not_installed_error
 from rewas_server import __version__
 from rewas_server.config import ServerConfig
-from rewas_server.files.media import MediaLibrary
-from rewas_server.grpc.security import artifact_path
+from rewas_server.files.media import MediaLibrary, check_project_folders
+from rewas_server.grpc.security import artifact_path, is_on_this_machine, refuse_remote_project_folders
 from rewas_server.jobs import lifecycle
 from rewas_server.jobs.board import JobBoard
 from rewas_server.jobs.scheduler import Scheduler
@@ -43,6 +44,7 @@ class ContractService(rewas_pb2_grpc.RewasServiceServicer):
     async def GetServerInfo(
         self, request: rewas_pb2.GetServerInfoRequest, context: Any
     ) -> rewas_pb2.GetServerInfoResponse:
+        is_local = is_on_this_machine(context)
         return rewas_pb2.GetServerInfoResponse(
             version=__version__,
             contract_version=CONTRACT_VERSION,
@@ -50,8 +52,10 @@ class ContractService(rewas_pb2_grpc.RewasServiceServicer):
             default_pack=self._config.default_pack,
             jobs_ahead=len(await self._board.unfinished()),
             worker_ready=self._scheduler.worker_ready,
-            allowed_roots=[str(root) for root in self._media.allowed_roots],
+            allowed_roots=[str(root) for root in self._media.allowed_roots] if is_local else [],
             upload_limit_bytes=self._config.upload_limit_bytes,
+            contract_minor_version=CONTRACT_MINOR_VERSION,
+            reads_project_folders=is_local,
         )
 
     async def ListPacks(self, request: rewas_pb2.ListPacksRequest, context: Any) -> rewas_pb2.ListPacksResponse:
@@ -70,6 +74,7 @@ class ContractService(rewas_pb2_grpc.RewasServiceServicer):
         known = await self._board.find_by_key(request)
         if known is not None:
             return rewas_pb2.SubmitJobResponse(job=known)
+        refuse_remote_project_folders(request, context)
         checked = await asyncio.to_thread(self._check, request)
         if len(await self._board.unfinished()) >= self._config.queue_limit:
             raise ProblemError(
@@ -145,7 +150,8 @@ class ContractService(rewas_pb2_grpc.RewasServiceServicer):
         request = parse_request(message)
         for name in sorted(request.packs):
             _check_pack(name or self._config.default_pack, installed)
-        request.check_media(self._media.locate)
+        check_project_folders(message.project_folders)
+        request.check_media(functools.partial(self._media.locate, project_folders=message.project_folders))
         return request
 
 

@@ -83,7 +83,7 @@ class Worker:
                 engine=self._engine,
                 default_pack=self._start.default_pack,
                 output_dir=output_dir,
-                locate_media=self._media.locate,
+                locate_media=functools.partial(self._media.locate, project_folders=work.request.project_folders),
             )
             request = parse_request(work.request)
             result = run_work(

@@ -1,45 +1,110 @@
-"""The job store: acknowledged jobs are stored exactly once, even if the process is killed."""
+"""What every job store does: acknowledged jobs are stored exactly once, and every call gives what was stored."""
 
 import os
 import signal
-import sqlite3
 import subprocess
 import sys
 import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from rewas_api import CONTRACT_VERSION
 from rewas_api.errors import ProblemError, ProblemKind
 from rewas_api.v1 import rewas_pb2
 from rewas_server.jobs import lifecycle
-from rewas_server.jobs.store import SqliteJobStore
+from rewas_server.jobs.sqlite_store import SqliteJobStore
+from rewas_server.jobs.store import MAX_DURATIONS, JobStore, WorkDuration
 
 ADD_JOBS_FOREVER = """
 import itertools, sys
 from pathlib import Path
 from rewas_api.v1 import rewas_pb2
 from rewas_server.jobs import lifecycle
-from rewas_server.jobs.store import SqliteJobStore
+from rewas_server.jobs.sqlite_store import SqliteJobStore
 store = SqliteJobStore(Path(sys.argv[1]))
 for number in itertools.count():
     name = f"{sys.argv[2]}-{number}"
     store.add(lifecycle.create_job(name, name), rewas_pb2.SubmitJobRequest(idempotency_key=name))
     print(name, flush=True)
 """
+PROBLEM = ProblemError("The picture is torn.", "Take another.", ProblemKind.MEDIA)
+OpenStore = Callable[[], JobStore]
 
 
-def request(key: str, prompt: str = "rain") -> rewas_pb2.SubmitJobRequest:
-    work = rewas_pb2.SoundWork(settings=rewas_pb2.SoundSettings(prompt=prompt))
+@pytest.fixture(params=[SqliteJobStore])
+def open_store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[OpenStore]:
+    """Opens the same store again and again."""
+    opened: list[JobStore] = []
+
+    def open_again() -> JobStore:
+        for store in opened:
+            store.close()
+        opened[:] = [request.param(tmp_path / "jobs.sqlite3")]
+        return opened[0]
+
+    yield open_again
+    for store in opened:
+        store.close()
+
+
+@pytest.fixture
+def store(open_store: OpenStore) -> JobStore:
+    return open_store()
+
+
+def request(key: str, prompt: str = "rain", **settings: str) -> rewas_pb2.SubmitJobRequest:
+    work = rewas_pb2.SoundWork(settings=rewas_pb2.SoundSettings(prompt=prompt, **settings))
     work.uploaded_media["b"] = "2"
     work.uploaded_media["a"] = "1"
     return rewas_pb2.SubmitJobRequest(idempotency_key=key, sound=work)
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> SqliteJobStore:
-    return SqliteJobStore(tmp_path / "jobs.sqlite3")
+def job(job_id: str, priority: int = rewas_pb2.PRIORITY_NORMAL, parent_id: str = "", clips: int = 0) -> rewas_pb2.Job:
+    new = lifecycle.create_job(job_id, f"shot {job_id}")
+    new.priority = priority  # type: ignore[assignment]
+    new.parent_id = parent_id
+    new.child_count = clips
+    return new
+
+
+def add(store: JobStore, *job_ids: str) -> None:
+    for job_id in job_ids:
+        store.add(job(job_id), request(job_id))
+
+
+def add_timeline(store: JobStore, job_id: str, clips: int) -> None:
+    work = rewas_pb2.TimelineWork(uploaded_media={"a": f"media of {job_id}"})
+    children = [
+        (job(f"{job_id}.{number}", parent_id=job_id), request(f"{job_id}/{number}")) for number in range(1, clips + 1)
+    ]
+    store.add(job(job_id, clips=clips), rewas_pb2.SubmitJobRequest(idempotency_key=job_id, timeline=work), children)
+
+
+def end(store: JobStore, *job_ids: str) -> None:
+    """Fail the jobs, each a second after the one before."""
+    for second, job_id in enumerate(job_ids):
+
+        def fail(before: rewas_pb2.Job, second: int = second) -> rewas_pb2.Job:
+            after = lifecycle.fail_job(before, PROBLEM)
+            after.finished_at.FromSeconds(1_000_000 + second)
+            return after
+
+        store.update(job_id, fail)
+
+
+def set_pinned(store: JobStore, job_id: str, pinned: bool) -> None:
+    def pin(before: rewas_pb2.Job) -> rewas_pb2.Job:
+        after = rewas_pb2.Job()
+        after.CopyFrom(before)
+        after.pinned = pinned
+        return after
+
+    store.update(job_id, pin)
+
+
+def ids(jobs: list[rewas_pb2.Job]) -> list[str]:
+    return [job.id for job in jobs]
 
 
 @pytest.mark.slow
@@ -55,54 +120,174 @@ def test_acknowledged_jobs_survive_sigkill(tmp_path: Path) -> None:
         os.kill(process.pid, signal.SIGKILL)
         acknowledged += [line.strip() for line in process.stdout if line.endswith("\n")]
         process.wait()
-    stored = [job.id for job in SqliteJobStore(path).list_page(10_000).jobs]
+    stored = ids(SqliteJobStore(path).list_page(10_000).jobs)
     assert len(stored) == len(set(stored))
     assert set(acknowledged) <= set(stored)
     assert len(stored) - len(acknowledged) <= 3
 
 
-def test_an_idempotency_key_identifies_one_job(store: SqliteJobStore) -> None:
-    first = store.add(lifecycle.create_job("1", "shot"), request("key"))
-    assert store.add(lifecycle.create_job("2", "shot"), request("key")) == first
+def test_an_idempotency_key_identifies_one_job(store: JobStore) -> None:
+    first = store.add(job("1"), request("key"))
+    assert store.add(job("2"), request("key")) == first
     assert store.find_by_key(request("key")) == first
-    assert [job.id for job in store.list_page(10).jobs] == ["1"]
+    assert store.find_by_key(request("other")) is None
+    assert ids(store.list_page(10).jobs) == ["1"]
     with pytest.raises(ProblemError) as raised:
-        store.add(lifecycle.create_job("3", "shot"), request("key", prompt="wind"))
+        store.add(job("3"), request("key", prompt="wind"))
     assert raised.value.kind is ProblemKind.SETTINGS
     assert "key" in raised.value.what
 
 
-def test_many_threads_claim_a_job_once(store: SqliteJobStore) -> None:
-    for number in range(60):
-        store.add(lifecycle.create_job(str(number), "shot"), request(str(number)))
-    claimed: list[str] = []
+def test_many_threads_that_add_the_same_work_get_one_job(store: JobStore) -> None:
+    stored: list[str] = []
 
-    def claim() -> None:
-        while (found := store.claim_next()) is not None:
-            claimed.append(found[0].id)
+    def submit(thread: int) -> None:
+        for number in range(15):
+            stored.append(store.add(job(f"{thread}-{number}"), request(str(number))).id)
 
-    threads = [threading.Thread(target=claim) for _ in range(4)]
+    threads = [threading.Thread(target=submit, args=[thread]) for thread in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert sorted(claimed, key=int) == [str(number) for number in range(60)]
-    assert store.unfinished() == [str(number) for number in range(60)]
+    assert len(stored) == 60
+    assert len(set(stored)) == 15
+    assert set(stored) == set(store.unfinished())
 
 
-def test_the_oldest_job_is_claimed_first_with_its_request(store: SqliteJobStore) -> None:
-    for number in range(3):
-        store.add(lifecycle.create_job(str(number), "shot"), request(str(number), prompt=f"rain {number}"))
-    store.update("0", lifecycle.request_cancel)
-    found = store.claim_next()
+def test_many_threads_that_change_a_job_lose_no_change(store: JobStore) -> None:
+    add(store, "1")
+
+    def count(before: rewas_pb2.Job) -> rewas_pb2.Job:
+        after = rewas_pb2.Job()
+        after.CopyFrom(before)
+        after.step += 1
+        return after
+
+    threads = [threading.Thread(target=lambda: [store.update("1", count) for _ in range(20)]) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert store.get("1").step == 80
+
+
+def test_jobs_of_a_higher_priority_run_first_and_older_ones_before_newer_ones(store: JobStore) -> None:
+    batch, normal, interactive = rewas_pb2.PRIORITY_BATCH, rewas_pb2.PRIORITY_NORMAL, rewas_pb2.PRIORITY_INTERACTIVE
+    priorities = {"1": batch, "2": rewas_pb2.PRIORITY_UNSPECIFIED, "3": interactive, "4": normal, "5": interactive}
+    for job_id, priority in priorities.items():
+        store.add(job(job_id, priority), request(job_id, prompt=f"rain {job_id}"))
+    order = []
+    while (found := store.next_queued()) is not None:
+        next_job, next_request = found
+        assert next_job == store.get(next_job.id)
+        assert next_request.sound.settings.prompt == f"rain {next_job.id}"
+        assert next_job.state == rewas_pb2.JOB_STATE_QUEUED
+        order.append(next_job.id)
+        store.update(next_job.id, lifecycle.request_cancel)
+    assert order == ["3", "5", "2", "4", "1"]
+
+
+def test_the_queue_shows_the_order_in_which_jobs_run(store: JobStore) -> None:
+    store.add(job("1", rewas_pb2.PRIORITY_BATCH), request("1", pack="tone"))
+    add(store, "2")
+    energy = rewas_pb2.SubmitJobRequest(idempotency_key="3", energy=rewas_pb2.EnergyWork(pack="starter"))
+    store.add(job("3", rewas_pb2.PRIORITY_INTERACTIVE), energy)
+    add_timeline(store, "4", clips=2)
+    add(store, "5", "6")
+    store.update("1", lifecycle.start_job)
+    end(store, "5")
+    queue = store.queue()
+    assert [queued.id for queued in queue] == ["1", "3", "2", "4.1", "4.2", "6"]
+    assert [queued.kind for queued in queue] == ["sound", "energy", *["sound"] * 4]
+    assert [queued.pack for queued in queue[:3]] == ["tone", "starter", ""]
+    assert [queued.parent_id for queued in queue] == ["", "", "", "4", "4", ""]
+    assert queue[0].state == rewas_pb2.JOB_STATE_RUNNING
+    assert queue[1].state == rewas_pb2.JOB_STATE_QUEUED
+    assert queue[0].priority == rewas_pb2.PRIORITY_BATCH
+
+
+def test_excluded_jobs_are_passed_over(store: JobStore) -> None:
+    add(store, "1", "2", "3")
+    for excluded, expected in (({"1"}, "2"), (["2", "1"], "3"), ({"3", "gone"}, "1")):
+        found = store.next_queued(excluded)
+        assert found is not None
+        assert found[0].id == expected
+    assert store.next_queued({"1", "2", "3"}) is None
+
+
+def test_a_timeline_never_runs_itself(store: JobStore) -> None:
+    add_timeline(store, "1", clips=2)
+    found = store.next_queued()
     assert found is not None
-    job, found_request = found
-    assert (job.id, job.state, job.attempt) == ("1", rewas_pb2.JOB_STATE_RUNNING, 1)
-    assert found_request.sound.settings.prompt == "rain 1"
+    assert found[0].id == "1.1"
+    assert found[1].idempotency_key == "1/1"
+    end(store, "1.1", "1.2")
+    assert store.next_queued() is None
+    assert store.unfinished() == ["1"]
 
 
-def test_a_refused_change_changes_nothing(store: SqliteJobStore) -> None:
-    store.add(lifecycle.create_job("1", "shot"), request("1"))
+def test_a_timeline_is_stored_with_its_children_or_not_at_all(store: JobStore) -> None:
+    add(store, "2.2")
+    # The second child's identifier is taken.
+    with pytest.raises(ValueError, match="twice"):
+        add_timeline(store, "2", clips=3)
+    assert store.unfinished() == ["2.2"]
+    assert store.children("2") == []
+
+
+def test_children_are_listed_in_the_order_of_the_timeline(store: JobStore) -> None:
+    add_timeline(store, "1", clips=5)
+    add(store, "2")
+    add_timeline(store, "3", clips=1)
+    assert ids(store.list_page(10).jobs) == ["3", "2", "1"]
+    assert ids(store.children("1")) == ["1.1", "1.2", "1.3", "1.4", "1.5"]
+    assert store.children("") == store.children("2") == []
+    pages, before = [], None
+    while True:
+        page = store.list_page(2, before, parent_id="1")
+        pages.append(ids(page.jobs))
+        before = page.next_before
+        if before is None:
+            break
+    assert pages == [["1.1", "1.2"], ["1.3", "1.4"], ["1.5"]]
+
+
+def test_lists_can_be_limited_to_states(store: JobStore) -> None:
+    add(store, "1", "2", "3", "4")
+    store.update("1", lifecycle.start_job)
+    end(store, "3")
+    queued, running, failed = (
+        rewas_pb2.JOB_STATE_QUEUED,
+        rewas_pb2.JOB_STATE_RUNNING,
+        rewas_pb2.JOB_STATE_FAILED,
+    )
+    assert ids(store.list_page(10, states={queued}).jobs) == ["4", "2"]
+    assert ids(store.list_page(10, states=frozenset({running, failed})).jobs) == ["3", "1"]
+    first = store.list_page(1, states={queued})
+    assert ids(first.jobs) == ["4"]
+    second = store.list_page(1, first.next_before, states={queued})
+    assert ids(second.jobs) == ["2"]
+    assert second.next_before is None
+    assert store.list_page(10, states={rewas_pb2.JOB_STATE_CANCELLED}).jobs == []
+
+
+def test_lists_leave_results_out_and_other_calls_do_not(store: JobStore) -> None:
+    add(store, "1")
+    store.update("1", lifecycle.start_job)
+    result = rewas_pb2.SoundResult(takes=[rewas_pb2.Take(seed=7)])
+    completed = store.update("1", lambda job: lifecycle.complete_job(job, result))
+    assert completed.sound == result
+    assert store.get("1") == completed
+    assert store.oldest_finished(1) == [completed]
+    listed = store.list_page(1).jobs[0]
+    assert listed.WhichOneof("result") is None
+    completed.ClearField("sound")
+    assert listed == completed
+
+
+def test_a_refused_change_changes_nothing(store: JobStore) -> None:
+    add(store, "1")
     with pytest.raises(lifecycle.InvalidTransition):
         store.update("1", lifecycle.cancel_job)
     assert store.get("1").revision == 1
@@ -110,57 +295,45 @@ def test_a_refused_change_changes_nothing(store: SqliteJobStore) -> None:
     assert store.get("1").revision == 2
 
 
-def test_an_unknown_job_is_named(store: SqliteJobStore) -> None:
-    with pytest.raises(ProblemError, match="nonsense") as raised:
-        store.get("nonsense")
-    assert raised.value.kind is ProblemKind.NOT_FOUND
+def test_an_unknown_job_is_named(store: JobStore) -> None:
+    calls = (store.get, store.request, store.delete, lambda job_id: store.update(job_id, lifecycle.start_job))
+    for call in calls:
+        with pytest.raises(ProblemError, match="nonsense") as raised:
+            call("nonsense")
+        assert raised.value.kind is ProblemKind.NOT_FOUND
 
 
-def test_an_unusable_store_is_reported(tmp_path: Path) -> None:
-    damaged = tmp_path / "damaged.sqlite3"
-    damaged.write_bytes(b"this is no database, however long one looks at it" * 100)
-    below_a_file = tmp_path / "file"
-    below_a_file.write_text("")
-    others = []
-    for contract_version in (CONTRACT_VERSION - 1, CONTRACT_VERSION + 1):
-        others.append(tmp_path / f"contract-{contract_version}.sqlite3")
-        with sqlite3.connect(others[-1]) as connection:
-            connection.execute(f"PRAGMA user_version = {contract_version}")
-        connection.close()
-    for path in (damaged, below_a_file / "jobs.sqlite3", *others):
-        with pytest.raises(ProblemError) as raised:
-            SqliteJobStore(path)
-        assert str(path) in raised.value.what
-        assert raised.value.remedy
+def test_everything_is_kept_after_a_restart(open_store: OpenStore) -> None:
+    store = open_store()
+    add_timeline(store, "1", clips=1)
+    store.update("1.1", lifecycle.start_job)
+    completed = store.update("1.1", lambda job: lifecycle.complete_job(job, rewas_pb2.SoundResult()))
+    duration = WorkDuration("sound", "starter", "cpu", 4.0, 2.5)
+    store.record_duration(duration)
+    store = open_store()
+    assert store.get("1.1") == completed
+    assert store.children("1") == [completed]
+    assert store.request("1.1") == request("1/1")
+    assert store.request("1").timeline.uploaded_media["a"] == "media of 1"
+    assert store.durations("sound", "starter", "cpu") == [duration]
 
 
-def test_jobs_are_kept_after_a_restart(tmp_path: Path) -> None:
-    path = tmp_path / "jobs.sqlite3"
-    store = SqliteJobStore(path)
-    store.add(lifecycle.create_job("1", "shot"), request("1"))
-    completed = store.update("1", lambda job: lifecycle.fail_job(job, ProblemError("a", "b")))
-    store.close()
-    assert SqliteJobStore(path).get("1") == completed
-
-
-def test_pages_list_every_job_once_while_new_ones_arrive(store: SqliteJobStore) -> None:
-    for number in range(7):
-        store.add(lifecycle.create_job(str(number), "shot"), request(str(number)))
+def test_pages_list_every_job_once_while_new_ones_arrive(store: JobStore) -> None:
+    add(store, *map(str, range(7)))
     pages, before = [], None
     for arrival in range(7, 20):
         page = store.list_page(3, before)
-        pages.append([job.id for job in page.jobs])
+        pages.append(ids(page.jobs))
         before = page.next_before
-        store.add(lifecycle.create_job(str(arrival), "shot"), request(str(arrival)))
+        add(store, str(arrival))
         if before is None:
             break
     assert pages == [["6", "5", "4"], ["3", "2", "1"], ["0"]]
 
 
 @pytest.mark.parametrize("size", [1, 2, 4, 5])
-def test_the_last_page_has_no_next_token(store: SqliteJobStore, size: int) -> None:
-    for number in range(4):
-        store.add(lifecycle.create_job(str(number), "shot"), request(str(number)))
+def test_the_last_page_has_no_next_token(store: JobStore, size: int) -> None:
+    add(store, *map(str, range(4)))
     lengths, before = [], None
     while True:
         page = store.list_page(size, before)
@@ -170,3 +343,87 @@ def test_the_last_page_has_no_next_token(store: SqliteJobStore, size: int) -> No
             break
     assert sum(lengths) == 4
     assert all(lengths)
+
+
+def test_unfinished_jobs_are_counted(store: JobStore) -> None:
+    add(store, "1", "2", "3")
+    add_timeline(store, "4", clips=2)
+    end(store, "2")
+    assert store.unfinished() == ["1", "3", "4", "4.1", "4.2"]
+    assert store.count_unfinished() == 5
+
+
+def test_the_newest_durations_are_kept(store: JobStore) -> None:
+    for number in range(MAX_DURATIONS + 5):
+        store.record_duration(WorkDuration("sound", "starter", "cpu", float(number), 1.0))
+    store.record_duration(WorkDuration("sound", "starter", "cuda:0", 1.0, 1.0))
+    amounts = [duration.amount_s for duration in store.durations("sound", "starter", "cpu")]
+    assert amounts == [float(number) for number in range(MAX_DURATIONS + 4, 4, -1)]
+    assert len(store.durations("sound", "starter", "cuda:0")) == 1
+    assert store.durations("energy", "starter", "cpu") == []
+
+
+def test_a_job_is_deleted_with_its_children(store: JobStore) -> None:
+    add_timeline(store, "1", clips=2)
+    add(store, "2")
+    for job_id in ("1.1", "1.2", "1"):
+        with pytest.raises(ProblemError) as raised:
+            store.delete("1")
+        assert raised.value.kind is ProblemKind.SETTINGS
+        assert '"1"' in raised.value.what
+        end(store, job_id)
+    store.delete("1")
+    assert store.unfinished() == ["2"]
+    assert ids(store.list_page(10).jobs) == ["2"]
+    assert store.children("1") == []
+    # The key is free again.
+    add_timeline(store, "1", clips=2)
+    assert ids(store.children("1")) == ["1.1", "1.2"]
+
+
+def test_the_jobs_that_ended_first_are_deleted_first(store: JobStore) -> None:
+    add(store, "1", "2", "3", "4", "6")
+    add_timeline(store, "5", clips=2)
+    end(store, "3", "1", "5", "5.1", "4", "6")
+    # One of its children has not ended.
+    assert ids(store.oldest_finished(10)) == ["3", "1", "4", "6"]
+    end(store, "5.2")
+    assert ids(store.oldest_finished(10)) == ["3", "1", "5", "4", "6"]
+    assert ids(store.oldest_finished(2)) == ["3", "1"]
+    set_pinned(store, "1", True)
+    set_pinned(store, "5.2", True)
+    assert ids(store.oldest_finished(10)) == ["3", "4", "6"]
+    set_pinned(store, "5.2", False)
+    assert ids(store.oldest_finished(10)) == ["3", "5", "4", "6"]
+
+    def without_files(before: rewas_pb2.Job) -> rewas_pb2.Job:
+        after = rewas_pb2.Job()
+        after.CopyFrom(before)
+        after.files_deleted = True
+        return after
+
+    store.update("3", without_files)
+    assert ids(store.oldest_finished(10, with_files=True)) == ["5", "4", "6"]
+    assert ids(store.oldest_finished(1)) == ["3"]
+
+
+def test_media_of_unfinished_and_pinned_jobs_is_in_use(store: JobStore) -> None:
+    assert store.media_in_use() == set()
+    add_timeline(store, "1", clips=1)
+    assert store.media_in_use() == {"1", "2", "media of 1"}
+    end(store, "1.1")
+    assert store.media_in_use() == {"media of 1"}
+    set_pinned(store, "1.1", True)
+    end(store, "1")
+    assert store.media_in_use() == {"1", "2"}
+    set_pinned(store, "1.1", False)
+    assert store.media_in_use() == set()
+    # It may run again.
+    set_pinned(store, "1", True)
+    store.delete("1")
+    assert store.media_in_use() == set()
+
+
+def test_a_sound_store_has_set_no_job_aside(store: JobStore) -> None:
+    add(store, "1")
+    assert store.set_aside_jobs() == []

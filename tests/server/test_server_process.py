@@ -25,7 +25,7 @@ from rewas_api.transfer import upload_messages
 from rewas_api.transport_errors import problem_from_call
 from rewas_api.v1 import rewas_pb2, rewas_pb2_grpc
 from rewas_server.jobs import lifecycle
-from rewas_server.jobs.store import SqliteJobStore
+from rewas_server.jobs.sqlite_store import SqliteJobStore
 
 DAMAGED_PACK = 'format = 1\nname = "damaged"\n'
 NEWER_PACK = "format = 99\n"

@@ -21,8 +21,8 @@ from rewas_server.grpc.security import ProblemInterceptor, store_problem
 from rewas_server.grpc.service import ContractService
 from rewas_server.jobs.board import JobBoard
 from rewas_server.jobs.scheduler import Scheduler
+from rewas_server.jobs.sqlite_store import SqliteJobStore
 from rewas_server.jobs.state_lock import lock_state_folder
-from rewas_server.jobs.store import SqliteJobStore
 
 HOST = "127.0.0.1"
 MAX_MESSAGE_BYTES = 64 * 1024 * 1024

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import sqlite3
 import time
 from dataclasses import replace
 
@@ -14,6 +13,7 @@ from rewas_api.v1 import rewas_pb2
 from rewas_server.config import ServerConfig
 from rewas_server.jobs import lifecycle
 from rewas_server.jobs.board import JobBoard
+from rewas_server.jobs.store import StoreUnavailable
 from rewas_server.worker import messages
 from rewas_server.worker.process import WorkerEnded, WorkerProcess
 
@@ -132,7 +132,7 @@ class Scheduler:
         if isinstance(message, messages.JobProgress) and message.job_id == job_id:
             progress = replace(message.progress, time_left_s=clock.time_left_s(message.progress.fraction))
             # The job may have been cancelled in the meantime, and a failure to store progress must not fail it.
-            with contextlib.suppress(lifecycle.InvalidTransition, sqlite3.Error):
+            with contextlib.suppress(lifecycle.InvalidTransition, StoreUnavailable):
                 await self._board.update(job_id, lambda job: lifecycle.update_progress(job, progress))
             return False
         if isinstance(message, messages.Done | messages.Failed | messages.Stopped) and message.job_id == job_id:
@@ -154,7 +154,7 @@ class Scheduler:
         if self._worker is not None:
             await self._worker.stop()
         if self._running_job_id is not None:
-            with contextlib.suppress(lifecycle.InvalidTransition, sqlite3.Error):
+            with contextlib.suppress(lifecycle.InvalidTransition, StoreUnavailable):
                 await self._board.update(self._running_job_id, lambda job: lifecycle.interrupt_job(job, by_crash=False))
 
 

@@ -1,38 +1,112 @@
-"""The durable job store. An accepted job survives crashes."""
+"""The interface of job stores. An accepted job survives crashes of the server and of the machine."""
 
 from __future__ import annotations
 
-import contextlib
-import sqlite3
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from datetime import datetime
 from typing import Protocol
 
-from rewas_api import CONTRACT_VERSION
 from rewas_api.errors import ProblemError, ProblemKind
 from rewas_api.v1 import rewas_pb2
-from rewas_server.jobs import lifecycle
 
 Change = Callable[[rewas_pb2.Job], rewas_pb2.Job]
+MAX_DURATIONS = 50
+"""Number of durations that are kept for each kind of work, pack and device."""
+
+
+class StoreUnavailable(ProblemError):
+    """The store cannot be read or written now, and nothing was changed. The same call may succeed later."""
+
+    def __init__(self, what: str, remedy: str) -> None:
+        super().__init__(what, remedy, ProblemKind.RESOURCES)
 
 
 @dataclass(frozen=True)
 class JobPage:
-    """One page of the list of jobs. next_before: start of the next page; None on the last page."""
+    """One page of a list of jobs, without their results. next_before: start of the next page; None on the last page."""
 
     jobs: list[rewas_pb2.Job]
     next_before: int | None
 
 
+@dataclass(frozen=True)
+class QueuedJob:
+    """A job in the queue.
+
+    Attributes:
+        id: Of the job.
+        state: QUEUED or RUNNING.
+        priority: INTERACTIVE, NORMAL or BATCH.
+        kind: "energy", "conflict" or "sound".
+        pack: Name of the requested pack; "" for the server's default.
+        parent_id: Timeline job of which it is a child; "" if it has none.
+    """
+
+    id: str
+    state: int
+    priority: int
+    kind: str
+    pack: str
+    parent_id: str
+
+
+@dataclass(frozen=True)
+class WorkDuration:
+    """How long a job ran.
+
+    Attributes:
+        kind: "energy", "conflict" or "sound".
+        pack: Name of the pack.
+        device: Device of the model.
+        amount_s: Amount of work, such as seconds of sound times takes times steps. The store does not interpret it.
+        duration_s: Time that the job took.
+    """
+
+    kind: str
+    pack: str
+    device: str
+    amount_s: float
+    duration_s: float
+
+
+@dataclass(frozen=True)
+class SetAsideJob:
+    """A stored job that could not be read.
+
+    Attributes:
+        id: Of the job.
+        reason: Why it could not be read, as a clause.
+        set_aside_at: When this was noticed, in UTC.
+    """
+
+    id: str
+    reason: str
+    set_aside_at: datetime
+
+
 class JobStore(Protocol):
-    """Stores jobs. A change is durable when its call returns. Calls block and are thread-safe."""
+    """Stores jobs. A change is durable when its call returns. Calls block and are thread-safe.
 
-    def add(self, job: rewas_pb2.Job, request: rewas_pb2.SubmitJobRequest) -> rewas_pb2.Job:
-        """Store a job. If the idempotency key is known, return the existing job.
+    Every call raises StoreUnavailable if the disk is full, or if the store is locked or damaged. The change has then
+    not been made, and the next call tries again.
 
-        Raises ProblemError (SETTINGS) if the key was used for different work.
+    A stored job that cannot be read is set aside with the reason (see `set_aside_jobs`). Its place is taken by a job in
+    the state FAILED with the same identifier, so that its clients get an answer and no other job is affected.
+    """
+
+    def add(
+        self,
+        job: rewas_pb2.Job,
+        request: rewas_pb2.SubmitJobRequest,
+        children: Sequence[tuple[rewas_pb2.Job, rewas_pb2.SubmitJobRequest]] = (),
+    ) -> rewas_pb2.Job:
+        """Store a job with its children, all or nothing. If the idempotency key is known, return the existing job.
+
+        children: in the order of the timeline.
+
+        Raises ProblemError (SETTINGS) if the key was used for different work, ValueError if the identifier of one of
+        the jobs or the key of a child is taken.
         """
         ...
 
@@ -44,20 +118,101 @@ class JobStore(Protocol):
         """Return the latest snapshot. Raises ProblemError (NOT_FOUND)."""
         ...
 
-    def list_page(self, size: int, before: int | None = None) -> JobPage:
-        """List up to `size` jobs, newest first. before: `next_before` of the previous page; None for the first one."""
+    def request(self, job_id: str) -> rewas_pb2.SubmitJobRequest:
+        """Return the request of a job as it was added.
+
+        Raises ProblemError: NOT_FOUND; RESOURCES for a request that cannot be read, whose job has then FAILED.
+        """
+        ...
+
+    def list_page(
+        self,
+        size: int,
+        before: int | None = None,
+        *,
+        parent_id: str = "",
+        states: Collection[int] = frozenset(),
+    ) -> JobPage:
+        """List up to `size` jobs without their results: jobs without a parent, newest first.
+
+        Args:
+            size: Maximum number of jobs.
+            before: `next_before` of the previous page; None for the first one.
+            parent_id: List the children of this job instead, in the order of the timeline.
+            states: List only jobs in these states; empty lists all.
+        """
+        ...
+
+    def children(self, parent_id: str) -> list[rewas_pb2.Job]:
+        """Return the children of a job, in the order of the timeline."""
         ...
 
     def update(self, job_id: str, change: Change) -> rewas_pb2.Job:
-        """Apply a change to the latest snapshot and store the result. Raises what the change raises."""
+        """Apply a change to the latest snapshot and store the result.
+
+        The change is not applied to a job that cannot be read: the FAILED job that replaces it is returned.
+
+        Raises ProblemError (NOT_FOUND), and what the change raises.
+        """
+        ...
+
+    def next_queued(self, exclude: Collection[str] = ()) -> tuple[rewas_pb2.Job, rewas_pb2.SubmitJobRequest] | None:
+        """Return the QUEUED job that is to run next with its request, or None. Changes nothing.
+
+        It is the oldest job of the highest priority. Jobs with children never run themselves.
+
+        exclude: identifiers of jobs to pass over.
+        """
         ...
 
     def claim_next(self) -> tuple[rewas_pb2.Job, rewas_pb2.SubmitJobRequest] | None:
-        """Start the oldest waiting job and return it with its request, or None."""
+        """Start the job that is to run next and return it with its request, or None."""
+        ...
+
+    def queue(self) -> list[QueuedJob]:
+        """Return the jobs that run or wait to run, in the order in which they run. Cheap: reads no snapshot."""
         ...
 
     def unfinished(self) -> list[str]:
-        """Return the ids of unfinished jobs, oldest first."""
+        """Return the identifiers of unfinished jobs, with and without children, oldest first."""
+        ...
+
+    def count_unfinished(self) -> int:
+        """Return the number of unfinished jobs. Cheap."""
+        ...
+
+    def record_duration(self, duration: WorkDuration) -> None:
+        """Store how long a job ran. The newest MAX_DURATIONS of each kind, pack and device are kept."""
+        ...
+
+    def durations(self, kind: str, pack: str, device: str) -> list[WorkDuration]:
+        """Return the stored durations of this kind of work, newest first."""
+        ...
+
+    def delete(self, job_id: str) -> None:
+        """Delete a job and its children.
+
+        Raises ProblemError: NOT_FOUND; SETTINGS if the job or one of its children is not in a final state.
+        """
+        ...
+
+    def oldest_finished(self, limit: int, *, with_files: bool = False) -> list[rewas_pb2.Job]:
+        """Return jobs without a parent in a final state, those that ended first at the front.
+
+        Jobs that are pinned, or have a pinned or unfinished child, are left out.
+
+        Args:
+            limit: Maximum number of jobs.
+            with_files: Leave out jobs whose files have been deleted.
+        """
+        ...
+
+    def media_in_use(self) -> set[str]:
+        """Return the SHA-256 of all uploads that unfinished or pinned jobs name."""
+        ...
+
+    def set_aside_jobs(self) -> list[SetAsideJob]:
+        """Return the jobs that could not be read, the latest first."""
         ...
 
     def close(self) -> None:
@@ -65,155 +220,86 @@ class JobStore(Protocol):
         ...
 
 
-_SCHEMA_VERSION = CONTRACT_VERSION
-"""Snapshots and requests are messages of the contract: a store can only be read with the contract that wrote it."""
-
-_SCHEMA = """
-CREATE TABLE job (
-    number INTEGER PRIMARY KEY AUTOINCREMENT,
-    id TEXT NOT NULL UNIQUE,
-    idempotency_key TEXT NOT NULL UNIQUE,
-    state INTEGER NOT NULL,
-    snapshot BLOB NOT NULL,
-    request BLOB NOT NULL
-) STRICT;
-CREATE INDEX job_by_state ON job (state, number);
-"""
+def work_kind(request: rewas_pb2.SubmitJobRequest) -> str:
+    """Return "energy", "conflict", "sound" or "timeline"; "" if the request holds no work."""
+    return request.WhichOneof("work") or ""
 
 
-class SqliteJobStore:
-    """The job store of one machine, in one SQLite file.
-
-    Raises ProblemError (RESOURCES) if the file is not writable, is not a job store, or was written by a version with
-    another contract.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self._lock = threading.Lock()
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._connection = sqlite3.connect(path, check_same_thread=False, isolation_level=None, timeout=10)
-            self._connection.execute("PRAGMA journal_mode = WAL")
-            self._connection.execute("PRAGMA synchronous = FULL")
-            self._prepare(path)
-        except (OSError, sqlite3.Error) as error:
-            raise ProblemError(
-                f"The job store {path} cannot be used ({error}).",
-                "Choose a state folder that you may write to, or move the damaged file away.",
-                ProblemKind.RESOURCES,
-            ) from error
-
-    def add(self, job: rewas_pb2.Job, request: rewas_pb2.SubmitJobRequest) -> rewas_pb2.Job:
-        with self._transaction():
-            known = self._find_by_key(request)
-            if known is not None:
-                return known
-            self._connection.execute(
-                "INSERT INTO job (id, idempotency_key, state, snapshot, request) VALUES (?, ?, ?, ?, ?)",
-                (job.id, request.idempotency_key, job.state, job.SerializeToString(), _serialize_request(request)),
-            )
-        return job
-
-    def find_by_key(self, request: rewas_pb2.SubmitJobRequest) -> rewas_pb2.Job | None:
-        with self._lock:
-            return self._find_by_key(request)
-
-    def get(self, job_id: str) -> rewas_pb2.Job:
-        with self._lock:
-            return self._get(job_id)
-
-    def list_page(self, size: int, before: int | None = None) -> JobPage:
-        with self._lock:
-            # One extra row shows whether there is a further page.
-            rows = self._connection.execute(
-                "SELECT number, snapshot FROM job WHERE ? IS NULL OR number < ? ORDER BY number DESC LIMIT ?",
-                (before, before, size + 1),
-            ).fetchall()
-        jobs = [rewas_pb2.Job.FromString(snapshot) for _, snapshot in rows[:size]]
-        return JobPage(jobs, rows[size - 1][0] if len(rows) > size else None)
-
-    def update(self, job_id: str, change: Change) -> rewas_pb2.Job:
-        with self._transaction():
-            return self._apply(job_id, change)
-
-    def claim_next(self) -> tuple[rewas_pb2.Job, rewas_pb2.SubmitJobRequest] | None:
-        with self._transaction():
-            row = self._connection.execute(
-                "SELECT id, request FROM job WHERE state = ? ORDER BY number LIMIT 1", (rewas_pb2.JOB_STATE_QUEUED,)
-            ).fetchone()
-            if row is None:
-                return None
-            return self._apply(row[0], lifecycle.start_job), rewas_pb2.SubmitJobRequest.FromString(row[1])
-
-    def unfinished(self) -> list[str]:
-        states = sorted(lifecycle.UNFINISHED_STATES)
-        marks = ", ".join("?" * len(states))
-        with self._lock:
-            rows = self._connection.execute(f"SELECT id FROM job WHERE state IN ({marks}) ORDER BY number", states)
-            return [job_id for (job_id,) in rows.fetchall()]
-
-    def close(self) -> None:
-        with self._lock:
-            self._connection.close()
-
-    def _prepare(self, path: Path) -> None:
-        (found,) = self._connection.execute("PRAGMA user_version").fetchone()
-        if found not in (0, _SCHEMA_VERSION):
-            is_newer = found > _SCHEMA_VERSION
-            raise ProblemError(
-                f"The job store {path} was written by {'a newer' if is_newer else 'an older'} version of ReWaS.",
-                ("Update ReWaS" if is_newer else "Delete the file, whose jobs this version cannot read")
-                + ", or choose another state folder.",
-                ProblemKind.RESOURCES,
-            )
-        if found == 0:
-            self._connection.executescript(
-                f"BEGIN IMMEDIATE; {_SCHEMA} PRAGMA user_version = {_SCHEMA_VERSION}; COMMIT;"
-            )
-
-    def _find_by_key(self, request: rewas_pb2.SubmitJobRequest) -> rewas_pb2.Job | None:
-        row = self._connection.execute(
-            "SELECT snapshot, request FROM job WHERE idempotency_key = ?", (request.idempotency_key,)
-        ).fetchone()
-        if row is None:
-            return None
-        if row[1] != _serialize_request(request):
-            raise ProblemError(
-                f'The idempotency key "{request.idempotency_key}" was used before for other work.',
-                "Use a new key for new work.",
-                ProblemKind.SETTINGS,
-            )
-        return rewas_pb2.Job.FromString(row[0])
-
-    def _get(self, job_id: str) -> rewas_pb2.Job:
-        row = self._connection.execute("SELECT snapshot FROM job WHERE id = ?", (job_id,)).fetchone()
-        if row is None:
-            raise ProblemError(
-                f'There is no job "{job_id[:100]}".', "List the jobs to see those that exist.", ProblemKind.NOT_FOUND
-            )
-        return rewas_pb2.Job.FromString(row[0])
-
-    def _apply(self, job_id: str, change: Change) -> rewas_pb2.Job:
-        before = self._get(job_id)
-        after = change(before)
-        if after is not before:
-            self._connection.execute(
-                "UPDATE job SET state = ?, snapshot = ? WHERE id = ?", (after.state, after.SerializeToString(), job_id)
-            )
-        return after
-
-    @contextlib.contextmanager
-    def _transaction(self) -> Iterator[None]:
-        with self._lock:
-            self._connection.execute("BEGIN IMMEDIATE")
-            try:
-                yield
-            except BaseException:
-                self._connection.execute("ROLLBACK")
-                raise
-            self._connection.execute("COMMIT")
+def work_pack(request: rewas_pb2.SubmitJobRequest) -> str:
+    """Return the name of the requested pack; "" for the server's default."""
+    kind = work_kind(request)
+    if kind == "sound":
+        return request.sound.settings.pack
+    if kind == "timeline":
+        return request.timeline.defaults.pack
+    return getattr(request, kind).pack if kind else ""
 
 
-def _serialize_request(request: rewas_pb2.SubmitJobRequest) -> bytes:
-    # Protobuf maps have no order, so only the deterministic form can be compared.
+def uploads_of(request: rewas_pb2.SubmitJobRequest) -> set[str]:
+    """Return the SHA-256 of the uploads that a request names."""
+    kind = work_kind(request)
+    return set(getattr(request, kind).uploaded_media.values()) if kind else set()
+
+
+def serialize_request(request: rewas_pb2.SubmitJobRequest) -> bytes:
+    """Serialise a request such that equal requests give equal bytes, although protobuf maps have no order."""
     return request.SerializeToString(deterministic=True)
+
+
+def order_of(priority: int) -> int:
+    """Return the place of a priority among the priorities, the first to run having the lowest number."""
+    return priority or rewas_pb2.PRIORITY_NORMAL
+
+
+def not_found(job_id: str) -> ProblemError:
+    """Return the problem of a job that does not exist."""
+    return ProblemError(
+        f'There is no job "{job_id[:100]}".', "List the jobs to see those that exist.", ProblemKind.NOT_FOUND
+    )
+
+
+def key_reused(key: str) -> ProblemError:
+    """Return the problem of an idempotency key that was used for different work."""
+    return ProblemError(
+        f'The idempotency key "{key}" was used before for other work.',
+        "Use a new key for new work.",
+        ProblemKind.SETTINGS,
+    )
+
+
+def not_finished(job_id: str) -> ProblemError:
+    """Return the problem of an unfinished job that is to be deleted."""
+    return ProblemError(
+        f'The job "{job_id[:100]}" has not ended.', "Cancel it before you delete it.", ProblemKind.SETTINGS
+    )
+
+
+def record_damaged(job_id: str) -> ProblemError:
+    """Return the problem of a job whose record cannot be read."""
+    return ProblemError(
+        f'The stored record of the job "{job_id[:100]}" is damaged.',
+        "Submit the work again. `rewas doctor` shows the reason.",
+        ProblemKind.RESOURCES,
+    )
+
+
+def split_result(job: rewas_pb2.Job) -> tuple[bytes, bytes]:
+    """Serialise a job as its snapshot without result, and the result. `join_result` reverses it.
+
+    Results are large, and lists leave them out.
+    """
+    field = job.WhichOneof("result")
+    if field is None:
+        return job.SerializeToString(), b""
+    result = rewas_pb2.Job()
+    getattr(result, field).CopyFrom(getattr(job, field))
+    snapshot = rewas_pb2.Job()
+    snapshot.CopyFrom(job)
+    snapshot.ClearField(field)
+    return snapshot.SerializeToString(), result.SerializeToString()
+
+
+def join_result(snapshot: bytes, result: bytes) -> rewas_pb2.Job:
+    """Read what `split_result` returned. Raises DecodeError."""
+    # Serialised messages that follow each other are merged into one.
+    return rewas_pb2.Job.FromString(snapshot + result)

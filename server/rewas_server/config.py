@@ -10,6 +10,7 @@ import platformdirs
 from rewas_api import DEFAULT_PORT
 from rewas_api.project_folders import is_too_wide
 from rewas_engine import Execution
+from rewas_server.logs import LOG_FILE_NAME
 
 
 def default_state_dir() -> Path:
@@ -39,6 +40,11 @@ class ServerConfig:
         execution: Precision and memory options of packs.
         cancel_grace_s: Seconds after which a worker that does not stop a cancelled job is killed.
         conflict_model: Folder of a CLIP model for the conflict check; None uses the packs.
+        log_level: Lowest level that is logged: "debug", "info", "warning" or "error".
+        log_prompts: Whether prompts and the texts of unexpected exceptions may be logged.
+        log_file_bytes: Size at which the log file is rotated.
+        log_files: Number of log files that are kept, at least 2.
+        metrics_port: Port on 127.0.0.1 for Prometheus metrics; 0 picks a free one, None serves none.
     """
 
     port: int = DEFAULT_PORT
@@ -51,6 +57,11 @@ class ServerConfig:
     execution: Execution = field(default_factory=Execution)
     cancel_grace_s: float = 60.0
     conflict_model: Path | None = None
+    log_level: str = "info"
+    log_prompts: bool = False
+    log_file_bytes: int = 10 * 1024**2
+    log_files: int = 5
+    metrics_port: int | None = None
 
     @property
     def database_path(self) -> Path:
@@ -61,6 +72,11 @@ class ServerConfig:
     def artifacts_dir(self) -> Path:
         """Folder with one subfolder per job, named by its id."""
         return self.state_dir / "artifacts"
+
+    @property
+    def log_path(self) -> Path:
+        """The log file, whose older parts lie next to it."""
+        return self.state_dir / "logs" / LOG_FILE_NAME
 
     @property
     def uploads_dir(self) -> Path:

@@ -93,8 +93,11 @@ def test_the_server_reports_its_identity(client: RewasClient, folder: Path) -> N
 def test_the_health_service_answers(server: ServerProcess) -> None:
     with grpc.insecure_channel(server.address) as channel:
         stub = health_pb2_grpc.HealthStub(channel)
-        for name in ("", "rewas.v1.RewasService"):
-            assert stub.Check(health_pb2.HealthCheckRequest(service=name)).status == 1
+        assert stub.Check(health_pb2.HealthCheckRequest()).status == health_pb2.HealthCheckResponse.SERVING
+        # The service needs a worker, which starts after the server.
+        watch = stub.Watch(health_pb2.HealthCheckRequest(service="rewas.v1.RewasService"), timeout=60)
+        assert any(response.status == health_pb2.HealthCheckResponse.SERVING for response in watch)
+        watch.cancel()
 
 
 def test_damaged_packs_are_listed_with_their_problem(client: RewasClient) -> None:

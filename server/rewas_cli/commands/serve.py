@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -18,10 +19,21 @@ from rewas_cli.commands.shared_options import (
 )
 
 _SERVER_PANEL = "Server"
+_OBSERVATION_PANEL = "Log and metrics"
 EXAMPLES = """\
 rewas serve
 rewas serve --port 0 --allow-root /media/films --pack starter --device cuda:0
+rewas serve --metrics-port 9464 --log-level debug
 """
+
+
+class LogLevel(StrEnum):
+    """Levels of the log."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
 
 
 def serve(
@@ -57,6 +69,34 @@ def serve(
             rich_help_panel=_SERVER_PANEL,
         ),
     ] = None,
+    metrics_port: Annotated[
+        int | None,
+        typer.Option(
+            "--metrics-port",
+            min=0,
+            max=65535,
+            metavar="N",
+            help="Serve Prometheus metrics at http://127.0.0.1:N/metrics; 0 picks a free port. Off by default.",
+            rich_help_panel=_OBSERVATION_PANEL,
+        ),
+    ] = None,
+    log_level: Annotated[
+        LogLevel | None,
+        typer.Option(
+            "--log-level",
+            metavar="LEVEL",
+            help="The lowest level that is logged: debug, info, warning or error. Info by default.",
+            rich_help_panel=_OBSERVATION_PANEL,
+        ),
+    ] = None,
+    log_prompts: Annotated[
+        bool,
+        typer.Option(
+            "--log-prompts",
+            help="Allow prompts, and texts of unexpected exceptions, in the log.",
+            rich_help_panel=_OBSERVATION_PANEL,
+        ),
+    ] = False,
     conflict_model: ConflictModelOption = None,
     pack: PackOption = None,
     device: DeviceOption = "auto",
@@ -76,10 +116,17 @@ def serve(
         "port": port,
         "allowed_roots": tuple(root.resolve() for root in allow_root) if allow_root else None,
         "state_dir": state_dir.absolute() if state_dir else None,
+        "metrics_port": metrics_port,
+        "log_level": log_level.value if log_level else None,
+        "log_prompts": log_prompts or None,
         "default_pack": pack,
         "device": device,
         "execution": build_execution(precision, compiled, low_memory),
         "conflict_model": conflict_model.absolute() if conflict_model else None,
     }
     config = ServerConfig(**{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]
-    run_server(config, lambda bound_port: note(f"ReWaS listens on 127.0.0.1:{bound_port}. Ctrl-C ends it."))
+    run_server(
+        config,
+        lambda bound_port: note(f"ReWaS listens on 127.0.0.1:{bound_port}. Ctrl-C ends it."),
+        log_on_terminal=True,
+    )

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import signal
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import grpc
@@ -17,16 +18,21 @@ from rewas_api.errors import ProblemError, ProblemKind
 from rewas_api.v1 import rewas_pb2, rewas_pb2_grpc
 from rewas_server.config import ServerConfig
 from rewas_server.files.media import MediaLibrary
+from rewas_server.grpc.calls import CallInterceptor
 from rewas_server.grpc.security import ProblemInterceptor, store_problem
 from rewas_server.grpc.service import ContractService
 from rewas_server.jobs.board import JobBoard
 from rewas_server.jobs.scheduler import Scheduler
 from rewas_server.jobs.sqlite_store import SqliteJobStore
 from rewas_server.jobs.state_lock import lock_state_folder
+from rewas_server.jobs.tracking import JobTracker
+from rewas_server.logs import LogPrivacy, log_to_file, log_to_terminal
+from rewas_server.metrics import ServerMetrics, serve_metrics
 
 HOST = "127.0.0.1"
 MAX_MESSAGE_BYTES = 64 * 1024 * 1024
 STOP_GRACE_S = 1.0
+READINESS_INTERVAL_S = 0.1
 SERVICE_NAME = rewas_pb2.DESCRIPTOR.services_by_name["RewasService"].full_name
 
 _OPTIONS = [
@@ -40,25 +46,44 @@ _OPTIONS = [
 _log = logging.getLogger("rewas.server")
 
 
-def serve(config: ServerConfig, on_ready: Callable[[int], None] | None = None) -> None:
+def serve(
+    config: ServerConfig, on_ready: Callable[[int], None] | None = None, *, log_on_terminal: bool = False
+) -> None:
     """Serve on 127.0.0.1 until Ctrl-C or SIGTERM, then stop the worker and return.
 
     Call it in the main thread, which receives signals. `on_ready` is called with the port when calls are accepted.
+    `log_on_terminal` prints the log to standard error, in addition to the file.
     Raises ProblemError (RESOURCES) if the port is taken, if the state folder is unusable or used by another server, or
     if the job store fails permanently.
     """
-    asyncio.run(_serve_until_signal(config, on_ready))
+    privacy = LogPrivacy(config.log_prompts)
+    if log_on_terminal:
+        log_to_terminal(privacy)
+    asyncio.run(_serve_until_signal(config, on_ready, privacy))
 
 
-async def run_server(config: ServerConfig, stop: asyncio.Event, on_ready: Callable[[int], None] | None = None) -> None:
-    """Serve until `stop` is set. Raises like `serve`."""
-    with lock_state_folder(config.state_dir), contextlib.closing(SqliteJobStore(config.database_path)) as store:
+async def run_server(
+    config: ServerConfig,
+    stop: asyncio.Event,
+    on_ready: Callable[[int], None] | None = None,
+    privacy: LogPrivacy | None = None,
+) -> None:
+    """Serve until `stop` is set. privacy: what stays out of the log. Raises like `serve`."""
+    privacy, metrics = privacy or LogPrivacy(config.log_prompts), ServerMetrics()
+    with (
+        lock_state_folder(config.state_dir),
+        _open_log(config, privacy),
+        _open_metrics(config, metrics),
+        contextlib.closing(SqliteJobStore(config.database_path)) as store,
+    ):
         media = MediaLibrary(config.allowed_roots, config.uploads_dir, config.upload_limit_bytes)
         media.remove_partial_uploads()
-        board = JobBoard(store)
+        tracker = JobTracker(metrics, privacy)
+        board = JobBoard(store, tracker)
         scheduler = Scheduler(board, config)
+        metrics.report_processes(lambda: _process_ids(scheduler))
         await scheduler.recover()
-        server = grpc.aio.server(interceptors=[ProblemInterceptor()], options=_OPTIONS)
+        server = grpc.aio.server(interceptors=[CallInterceptor(metrics), ProblemInterceptor()], options=_OPTIONS)
         rewas_pb2_grpc.add_RewasServiceServicer_to_server(  # type: ignore[no-untyped-call]
             ContractService(board, scheduler, media, config), server
         )
@@ -66,15 +91,16 @@ async def run_server(config: ServerConfig, stop: asyncio.Event, on_ready: Callab
         health_pb2_grpc.add_HealthServicer_to_server(health_servicer, server)
         port = _bind(server, config.port)
         await server.start()
-        for name in ("", SERVICE_NAME):
-            await health_servicer.set(name, health_pb2.HealthCheckResponse.SERVING)
+        await health_servicer.set("", health_pb2.HealthCheckResponse.SERVING)
         scheduling = asyncio.create_task(scheduler.run())
+        reporting = asyncio.create_task(_report_readiness(scheduler, health_servicer, metrics))
         try:
             _log.info("Listening on %s:%d; state in %s.", HOST, port, config.state_dir)
             if on_ready is not None:
                 on_ready(port)
             await _wait_until_stopped(stop, scheduling)
         finally:
+            reporting.cancel()
             await health_servicer.enter_graceful_shutdown()
             board.stop_watching()
             await server.stop(STOP_GRACE_S)
@@ -83,7 +109,61 @@ async def run_server(config: ServerConfig, stop: asyncio.Event, on_ready: Callab
                 await scheduling
 
 
-async def _serve_until_signal(config: ServerConfig, on_ready: Callable[[int], None] | None) -> None:
+@contextlib.contextmanager
+def _open_log(config: ServerConfig, privacy: LogPrivacy) -> Iterator[None]:
+    """Within, log to the file. A file that cannot be written is reported, and does not keep the server from running."""
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(
+                log_to_file(
+                    config.log_path,
+                    privacy,
+                    max_bytes=config.log_file_bytes,
+                    file_count=config.log_files,
+                    level=config.log_level.upper(),
+                )
+            )
+        except OSError as error:
+            _log.error("The log %s cannot be written (%s).", config.log_path, error)
+        yield
+
+
+@contextlib.contextmanager
+def _open_metrics(config: ServerConfig, metrics: ServerMetrics) -> Iterator[None]:
+    if config.metrics_port is None:
+        yield
+        return
+    metrics.report_folders({"artifacts": config.artifacts_dir, "uploads": config.uploads_dir})
+    with serve_metrics(metrics, config.metrics_port) as port:
+        _log.info("Metrics at http://%s:%d/metrics.", HOST, port)
+        yield
+
+
+def _process_ids(scheduler: Scheduler) -> dict[str, int]:
+    worker = scheduler.worker_pid
+    return {"server": os.getpid()} | ({} if worker is None else {"worker": worker})
+
+
+async def _report_readiness(scheduler: Scheduler, servicer: Any, metrics: ServerMetrics) -> None:
+    """Keep the health of the service, and the metrics of the worker, up to date.
+
+    The service "" is the front process: it accepts jobs and answers as long as it runs. SERVICE_NAME needs a worker.
+    """
+    was_ready: bool | None = None
+    while True:
+        ready = scheduler.worker_ready
+        if ready != was_ready:
+            was_ready = ready
+            status = health_pb2.HealthCheckResponse.SERVING if ready else health_pb2.HealthCheckResponse.NOT_SERVING
+            await servicer.set(SERVICE_NAME, status)
+            metrics.worker_up.set(ready)
+            metrics.worker_starts.inc(ready)
+        await asyncio.sleep(READINESS_INTERVAL_S)
+
+
+async def _serve_until_signal(
+    config: ServerConfig, on_ready: Callable[[int], None] | None, privacy: LogPrivacy
+) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -92,7 +172,7 @@ async def _serve_until_signal(config: ServerConfig, on_ready: Callable[[int], No
         except NotImplementedError:
             # Windows: the handler runs in the main thread between steps of the loop.
             signal.signal(number, lambda *_: loop.call_soon_threadsafe(stop.set))
-    await run_server(config, stop, on_ready)
+    await run_server(config, stop, on_ready, privacy)
 
 
 async def _wait_until_stopped(stop: asyncio.Event, scheduling: asyncio.Task[None]) -> None:

@@ -45,16 +45,16 @@ class ProblemInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[misc]
         handler = await continuation(handler_call_details)
         if handler is None:
             return _refusal_of_unknown_method(handler_call_details.method)
+        # The health service answers for itself: its Watch is a coroutine, not a generator.
+        if not handler_call_details.method.startswith("/rewas."):
+            return handler
         coders = {"request_deserializer": handler.request_deserializer}
         coders["response_serializer"] = handler.response_serializer
         if handler.unary_unary:
             return grpc.unary_unary_rpc_method_handler(_wrap_handler(handler.unary_unary), **coders)
         if handler.stream_unary:
             return grpc.stream_unary_rpc_method_handler(_wrap_handler(handler.stream_unary), **coders)
-        # Other services may have streams of other kinds; only ours are wrapped.
-        if handler.unary_stream:
-            return grpc.unary_stream_rpc_method_handler(_wrap_stream_handler(handler.unary_stream), **coders)
-        return handler
+        return grpc.unary_stream_rpc_method_handler(_wrap_stream_handler(handler.unary_stream), **coders)
 
 
 def _refusal_of_unknown_method(method: str) -> Any:

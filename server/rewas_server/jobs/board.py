@@ -10,6 +10,7 @@ from rewas_api.errors import ServerUnavailable
 from rewas_api.v1 import rewas_pb2
 from rewas_server.jobs import lifecycle
 from rewas_server.jobs.store import Change, JobPage, JobStore
+from rewas_server.jobs.tracking import JobTracker
 
 
 class ServerStopping(ServerUnavailable):
@@ -20,16 +21,25 @@ class ServerStopping(ServerUnavailable):
 
 
 class JobBoard:
-    """Jobs, stored off the event loop, with a stream of snapshots for each watcher."""
+    """Jobs, stored off the event loop, with a stream of snapshots for each watcher.
 
-    def __init__(self, store: JobStore) -> None:
+    Args:
+        store: Where jobs are stored.
+        tracker: Logs and counts what happens to jobs, if given.
+    """
+
+    def __init__(self, store: JobStore, tracker: JobTracker | None = None) -> None:
         self._store = store
+        self._tracker = tracker
         self._watchers: defaultdict[str, set[asyncio.Queue[rewas_pb2.Job | None]]] = defaultdict(set)
         self._stopping = False
 
     async def add(self, job: rewas_pb2.Job, request: rewas_pb2.SubmitJobRequest) -> rewas_pb2.Job:
         """See JobStore.add."""
-        return await asyncio.to_thread(self._store.add, job, request)
+        stored = await asyncio.to_thread(self._store.add, job, request)
+        if self._tracker is not None and stored.id == job.id:
+            self._tracker.job_added(stored, request)
+        return stored
 
     async def find_by_key(self, request: rewas_pb2.SubmitJobRequest) -> rewas_pb2.Job | None:
         """See JobStore.find_by_key."""
@@ -89,5 +99,7 @@ class JobBoard:
                 changes.put_nowait(None)
 
     def _notify_watchers(self, job: rewas_pb2.Job) -> None:
+        if self._tracker is not None:
+            self._tracker.job_changed(job)
         for changes in self._watchers.get(job.id, ()):
             changes.put_nowait(job)

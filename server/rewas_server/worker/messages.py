@@ -41,6 +41,8 @@ class Start:
     device: str
     execution: Execution = field(default_factory=Execution)
     conflict_model: Path | None = None
+    log_level: str = "info"
+    log_prompts: bool = False
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,13 @@ import logging
 import sys
 
 from rewas_server.config import ServerConfig
+from rewas_server.logs import forward_output
 from rewas_server.worker import messages
 
 START_TIMEOUT_S = 120.0
 STOP_TIMEOUT_S = 5.0
+OUTPUT_TIMEOUT_S = 1.0
+"""Time to read the output of a worker that has ended: a child of the worker may keep the pipe open."""
 _log = logging.getLogger("rewas.server")
 
 
@@ -25,10 +28,12 @@ class WorkerProcess:
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         assert process.stdin is not None
         assert process.stdout is not None
+        assert process.stderr is not None
         self._process = process
         self._to_worker = process.stdin
         self._from_worker = process.stdout
         self.ended = asyncio.Event()
+        self._forwarding = asyncio.create_task(forward_output(process.stderr, "worker", process.pid))
         self._watch_end = asyncio.create_task(self._log_exit())
 
     @classmethod
@@ -40,6 +45,7 @@ class WorkerProcess:
             "rewas_server.worker.run",
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
             limit=messages.MAX_LINE_BYTES,
             # Protects the starting worker from Ctrl-C in the terminal.
             start_new_session=True,
@@ -55,6 +61,8 @@ class WorkerProcess:
                     device=config.device,
                     execution=config.execution,
                     conflict_model=config.conflict_model,
+                    log_level=config.log_level,
+                    log_prompts=config.log_prompts,
                 )
             )
             async with asyncio.timeout(START_TIMEOUT_S):
@@ -111,5 +119,8 @@ class WorkerProcess:
 
     async def _log_exit(self) -> None:
         status = await self._process.wait()
+        # What it wrote last often says why.
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._forwarding, OUTPUT_TIMEOUT_S)
         _log.info("The worker process %d ended with status %d.", self._process.pid, status)
         self.ended.set()

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, BinaryIO
 from rewas_api.errors import ProblemError
 from rewas_engine import Cancelled, EngineError, Progress
 from rewas_server.files.media import MediaLibrary
+from rewas_server.logs import LogPrivacy, log_to_server, private_texts
 from rewas_server.work.context import WorkContext
 from rewas_server.work.dispatch import run_work
 from rewas_server.work.requests import parse_request
@@ -37,9 +38,10 @@ _log = logging.getLogger("rewas.worker")
 class Worker:
     """Runs the jobs that a reader thread receives from the server."""
 
-    def __init__(self, start: messages.Start, output: BinaryIO) -> None:
+    def __init__(self, start: messages.Start, output: BinaryIO, privacy: LogPrivacy) -> None:
         self._start = start
         self._output = output
+        self._privacy = privacy
         self._media = MediaLibrary(start.allowed_roots, start.uploads_dir, upload_limit_bytes=0)
         self._waiting: queue.SimpleQueue[messages.Work] = queue.SimpleQueue()
         self._cancelled_jobs: set[str] = set()
@@ -71,6 +73,8 @@ class Worker:
 
     def _do(self, work: messages.Work) -> None:
         job_id = work.job_id
+        about = {"job_id": job_id}
+        self._privacy.hide(job_id, private_texts(work.request))
         output_dir = self._start.artifacts_dir / job_id
         try:
             # An earlier attempt may have left stems.
@@ -94,14 +98,15 @@ class Worker:
             _remove(output_dir)
             self._send(messages.Stopped(job_id))
         except (EngineError, ProblemError) as error:
-            _log.warning("The job %s failed: %s", job_id, error)
+            _log.debug("The job failed.", exc_info=error, extra=about)
             _remove(output_dir)
             self._send(messages.Failed(job_id, problem_from_error(error)))
         except Exception as error:
-            _log.exception("The job %s failed.", job_id)
+            _log.exception("The job failed with an unexpected error.", extra=about)
             _remove(output_dir)
             self._send(messages.Failed(job_id, problem_from_error(error)))
         self._cancelled_jobs.discard(job_id)
+        self._privacy.release(job_id)
 
     def _load_default_pack(self) -> None:
         """Load the default pack early, so that the first request is fast."""
@@ -157,7 +162,6 @@ def main() -> None:
     # Ctrl-C reaches the whole process group; the server decides when the worker ends.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     output = _private_output()
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
     source = sys.stdin.buffer
     first_line = source.readline()
     if not first_line:
@@ -165,7 +169,9 @@ def main() -> None:
     start = messages.from_line(first_line)
     if not isinstance(start, messages.Start):
         raise SystemExit("The first message must be the start message.")
-    worker = Worker(start, output)
+    privacy = LogPrivacy(start.log_prompts)
+    log_to_server("worker", privacy, start.log_level.upper())
+    worker = Worker(start, output, privacy)
     threading.Thread(target=worker.read, args=(source,), name="rewas-reader", daemon=True).start()
     try:
         worker.work()

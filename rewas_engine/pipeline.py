@@ -347,7 +347,7 @@ class ReWaS:
         tracker = ProgressTracker(on_progress, cancel)
         read = self.read_clip(clip)
         check_total_duration(takes, 1 + len(layers), read.duration_s)
-        cuts_s = validate_cuts(output.cuts, read.duration_s) if output.cuts else ()
+        cuts_s = validate_cuts(output.cuts, read.duration_s)
         _check_curves(control, layers, read)
         source = None if regenerate is None else regenerate.inpaint_source(read.duration_s, self.front_end)
         frames = functools.cache(lambda: self._read_frames(read, tracker))  # read once, on first use

@@ -65,6 +65,8 @@ def validate_cuts(cuts: Sequence[Seconds], duration_s: Fraction | None = None) -
     Raises:
         SettingsError: They are out of order, outside the clip or too close together.
     """
+    if not cuts:
+        return ()  # A clip without cuts may be shorter than a shot.
     exact = tuple(exact_seconds(cut, "A cut") for cut in cuts)
     outside = [cut for cut in exact if cut <= 0 or (duration_s is not None and cut >= duration_s)]
     if outside:

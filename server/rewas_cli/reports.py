@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ from google.protobuf.duration_pb2 import Duration
 
 from rewas_api import enum_names
 from rewas_api.clip_settings import ClipSettings
+from rewas_api.errors import ProblemError
 from rewas_api.v1 import rewas_pb2
 from rewas_engine.curves.texture import BAND_NAMES
 from rewas_server.work.translation import SOURCES, texture_from_message
@@ -42,6 +43,17 @@ def sound_report(result: rewas_pb2.SoundResult, media: Path, stem_paths: StemPat
         "familiarity": _familiarity_report(result.familiarity) if result.HasField("familiarity") else None,
         "timings_s": _seconds(result.timings),
     }
+
+
+def timeline_clip_report(clip: rewas_pb2.TimelineClip, stem_paths: StemPaths) -> Report:
+    """A clip of a timeline: its sound, or why it has none."""
+    if clip.HasField("problem"):
+        problem = ProblemError.from_proto(clip.problem)
+        return {
+            "clip": {"name": clip.name},
+            "problem": {"what": problem.what, "remedy": problem.remedy, "kind": problem.kind.name},
+        }
+    return {**sound_report(clip.sound, Path(clip.sound.clip.path), stem_paths), "problem": None}
 
 
 def energy_report(result: rewas_pb2.EnergyResult, media: Path) -> Report:
@@ -143,6 +155,17 @@ def sound_lines(report: Report) -> list[str]:
             lines.append(f"    {role}: {stem['path']} ({stem['sample_rate']} Hz, {stem['samples']} samples)")
             if role in take["layers"]:
                 lines.append(f"      {_agreement_line(take['layers'][role])}")
+    return lines
+
+
+def timeline_lines(clips: Sequence[Report], timeline: Path) -> list[str]:
+    """The clips of a timeline as lines of text, those without a sound last. timeline: the file that was written."""
+    failed = [clip for clip in clips if clip["problem"] is not None]
+    lines = [line for clip in clips if clip["problem"] is None for line in sound_lines(clip)]
+    lines.append(f"timeline: {timeline}")
+    if failed:
+        lines.append(f"{len(failed)} of {len(clips)} clips failed:")
+        lines += [f"  {clip['clip']['name']}: {clip['problem']['what']} {clip['problem']['remedy']}" for clip in failed]
     return lines
 
 

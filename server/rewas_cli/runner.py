@@ -167,11 +167,11 @@ class ServerRunner:
         result: Result = getattr(job, str(job.WhichOneof("result")))
         paths: dict[str, Path] = {}
         with StemFolder(output_dir) as folder:
-            for artifact in list_artifacts(result):
+            for job_id, artifact in _artifacts_by_job(job.id, result):
                 name = Path(artifact.name)
                 path = folder.claim(name.stem, name.suffix)
                 paths[artifact.name] = self._client.fetch_artifact(
-                    job.id, artifact, path, on_progress=_stopping(cancel)
+                    job_id, artifact, path, on_progress=_stopping(cancel)
                 )
         return Outcome(result, paths)
 
@@ -193,6 +193,15 @@ def list_artifacts(result: Result) -> list[rewas_pb2.Artifact]:
     if isinstance(result, rewas_pb2.TimelineResult):
         return [artifact for clip in result.clips for artifact in list_artifacts(clip.sound)]
     return []
+
+
+def _artifacts_by_job(job_id: str, result: Result) -> Iterator[tuple[str, rewas_pb2.Artifact]]:
+    """Yield the files of a job's result, each with the job that holds it: those of a timeline are its clips' jobs."""
+    if isinstance(result, rewas_pb2.TimelineResult):
+        for clip in result.clips:
+            yield from ((clip.job_id or job_id, artifact) for artifact in list_artifacts(clip.sound))
+    else:
+        yield from ((job_id, artifact) for artifact in list_artifacts(result))
 
 
 def find_media_file(path: Path, name: str | None = None) -> Path:

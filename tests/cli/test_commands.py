@@ -167,6 +167,49 @@ def test_batch_places_stems_under_their_clips(
     assert len(list((tmp_path / "stems").iterdir())) == 2
 
 
+def test_a_clip_that_fails_does_not_stop_the_others(rewas: Rewas, media: Path, tmp_path: Path) -> None:
+    timeline = otio.adapters.read_from_file(str(write_reel(tmp_path / "reel.otio", str(media / "ball.mp4"))))
+    (tmp_path / "torn.mp4").write_text("no picture")
+    first = next(iter(timeline.find_clips()))
+    first.media_reference.target_url = str(tmp_path / "torn.mp4")
+    otio.adapters.write_to_file(timeline, str(tmp_path / "reel.otio"))
+    arguments = ("batch", tmp_path / "reel.otio", "-o", tmp_path / "out.otio", "--stems", tmp_path / "stems", *QUICK)
+    result = rewas(*arguments, "--json")
+    assert result.code == 1, result.errors
+    failed, generated = result.json()["clips"]
+    assert failed["clip"] == {"name": "first"}
+    assert "torn.mp4" in failed["problem"]["what"]
+    assert failed["problem"]["remedy"]
+    assert failed["problem"]["kind"] == "MEDIA"
+    assert (generated["clip"]["name"], generated["problem"]) == ("second", None)
+    stem = Path(generated["takes"][0]["stems"]["primary"]["path"])
+    assert list((tmp_path / "stems").iterdir()) == [stem]
+    assert stem.name.startswith("002 second primary")
+    (track,) = otio.adapters.read_from_file(str(tmp_path / "out.otio")).audio_tracks()[1:]
+    (placed,) = track.find_clips()
+    assert placed.media_reference.target_url == str(stem)
+    assert placed.range_in_parent().start_time.to_seconds() == pytest.approx(float(37 / FILM_RATE), abs=1e-7)
+    as_text = rewas(*arguments)
+    assert as_text.code == 1
+    *_, count, last = as_text.output.splitlines()
+    assert count == "1 of 2 clips failed:"
+    assert last.startswith("  first: ")
+    assert "torn.mp4" in last
+
+
+def test_a_timeline_whose_clips_all_fail_is_an_error(rewas: Rewas, media: Path, tmp_path: Path) -> None:
+    (tmp_path / "torn.mp4").write_text("no picture")
+    write_reel(tmp_path / "reel.otio", "torn.mp4")
+    result = rewas(
+        "batch", tmp_path / "reel.otio", "-o", tmp_path / "out.otio", "--stems", tmp_path / "stems", "--json"
+    )
+    assert result.code == 2
+    error = result.json()["error"]
+    assert error["what"].startswith('No clip of the timeline "reel" has a sound: ')
+    assert error["kind"] == "MEDIA"
+    assert {path.name for path in tmp_path.iterdir()} == {"reel.otio", "torn.mp4"}
+
+
 def test_a_server_generates_the_same_sound(rewas: Rewas, media: Path, server: str, tmp_path: Path) -> None:
     # Outside the allowed roots of the server, so it is uploaded.
     elsewhere = tmp_path / "elsewhere.mp4"

@@ -122,22 +122,29 @@ def test_policies_soften_and_refuse(bare_rewas: Rewas, film: Film, tmp_path: Pat
     assert softened["conflict"]["verdict"] == "conflict"
 
 
-def test_a_timeline_is_refused_before_its_first_sound(bare_rewas: Rewas, film: Film, tmp_path: Path) -> None:
+def test_a_refused_clip_of_a_timeline_does_not_stop_the_others(bare_rewas: Rewas, film: Film, tmp_path: Path) -> None:
     timeline = otio.schema.Timeline("reel")
     track = otio.schema.Track("V1", kind=otio.schema.TrackKind.Video)
     timeline.tracks.append(track)
     duration = otio.opentime.TimeRange(otio.opentime.RationalTime(0, 25), otio.opentime.RationalTime(125, 25))
-    for name, prompt in (("one", film.right), ("two", film.wrong)):
+    for name, prompt in (("one", film.wrong), ("two", film.right)):
         reference = otio.schema.ExternalReference(target_url=str(film.path))
         track.append(otio.schema.Clip(name, reference, duration, metadata={"rewas": {"prompt": prompt}}))
     otio.adapters.write_to_file(timeline, str(tmp_path / "reel.otio"))
-    stages = bare_rewas(
+    result = bare_rewas(
         "batch", tmp_path / "reel.otio", "-o", tmp_path / "out.otio", "--stems", tmp_path / "stems",
         "--steps", 1, "--precision", "float32", "--conflict", "refuse", "--json",
     )  # fmt: skip
-    assert_refused(stages, "CONFLICT", "the clip two")
-    assert not list(tmp_path.rglob("*.wav"))
-    assert not (tmp_path / "out.otio").exists()
+    assert result.code == 1
+    refused, generated = result.json()["clips"]
+    assert (refused["clip"]["name"], refused["problem"]["kind"]) == ("one", "CONFLICT")
+    assert "the clip one" in refused["problem"]["what"]
+    assert (generated["clip"]["name"], generated["problem"]) == ("two", None)
+    (stem,) = tmp_path.rglob("*.wav")
+    finished = otio.adapters.read_from_file(str(tmp_path / "out.otio"))
+    (placed,) = finished.audio_tracks()[0].find_clips()
+    assert placed.media_reference.target_url == str(stem)
+    assert placed.range_in_parent().start_time.to_seconds() == 5
 
 
 def test_invalid_options_are_refused(bare_rewas: Rewas, packs: Path, film: Film, tmp_path: Path) -> None:

@@ -154,6 +154,10 @@ def test_invalid_cuts_are_refused(cuts: tuple, message: str) -> None:
         validate_cuts(cuts, Fraction(3))
 
 
+def test_a_clip_without_cuts_may_be_shorter_than_a_shot() -> None:
+    assert validate_cuts((), Fraction(1, 24)) == ()
+
+
 def test_options_that_contradict_cuts_are_refused(model: ReWaS, long_clip: Path) -> None:
     clip, stem = VideoClip(long_clip, duration=2), Stem("primary", np.zeros((1, 32_000), np.float32), 16_000)
     with pytest.raises(SettingsError, match="A loop cannot have a new sound at cuts"):

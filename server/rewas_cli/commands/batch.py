@@ -22,7 +22,7 @@ from rewas_cli.commands.shared_options import (
     ServerOption,
     build_execution,
 )
-from rewas_cli.console import Printer, cancel_on_ctrl_c, progress_bar, protect_stdout
+from rewas_cli.console import FAILED_WORK, SUCCESS, Printer, cancel_on_ctrl_c, progress_bar, protect_stdout
 
 if TYPE_CHECKING:
     import threading
@@ -100,11 +100,14 @@ def batch(
     compiled: CompileOption = False,
     low_memory: LowMemoryOption = False,
     server: ServerOption = None,
-) -> None:
-    """Generate sound for each clip with a prompt in metadata["rewas"], and add the stems on new audio tracks."""
+) -> int:
+    """Generate sound for each clip with a prompt in metadata["rewas"], and add the stems on new audio tracks.
+
+    A clip that fails does not stop the others. It is reported at the end, and the exit code is then 1.
+    """
     from rewas_api.clip_settings import ClipSettings
     from rewas_api.v1 import rewas_pb2
-    from rewas_cli.reports import sound_lines, sound_report
+    from rewas_cli.reports import timeline_clip_report, timeline_lines
     from rewas_cli.runner import open_runner
     from rewas_server.files.output_paths import check_folder_writable
     from rewas_server.otio.files import check_writable, make_media_absolute, read_timeline
@@ -138,12 +141,10 @@ def batch(
         assert isinstance(outcome.result, rewas_pb2.TimelineResult)
         same_folder = output.parent.resolve() == timeline.parent.resolve()
         _write(outcome, output, original if same_folder else None)
-        clips = [
-            sound_report(clip.sound, Path(clip.sound.clip.path), outcome.stem_paths) for clip in outcome.result.clips
-        ]
+        clips = [timeline_clip_report(clip, outcome.stem_paths) for clip in outcome.result.clips]
     report = {"timeline": str(output.absolute()), "stems": str(stems.absolute()), "clips": clips}
-    lines = [line for clip in clips for line in sound_lines(clip)]
-    Printer(as_json).result(report, [*lines, f"timeline: {output}"])
+    Printer(as_json).result(report, timeline_lines(clips, output))
+    return FAILED_WORK if any(clip["problem"] for clip in clips) else SUCCESS
 
 
 def _upload_media(clips: Sequence[PromptedClip], runner: Runner, cancel: threading.Event) -> dict[str, str]:

@@ -110,6 +110,10 @@ class StemFolder:
         self._written.append(path)
         return path
 
+    def adopt(self, other: StemFolder) -> None:
+        """Take over the files of another one of the same folder: they are now kept or removed with these."""
+        self._written += other._written
+
     def write(
         self, waveform: NDArray[np.float32], sample_rate_hz: int, name: str, provenance: Provenance
     ) -> WrittenStem:

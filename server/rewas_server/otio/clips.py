@@ -19,6 +19,7 @@ import opentimelineio as otio
 from rewas_api.clip_settings import METADATA_KEY, ClipSettings, read_clip_settings
 from rewas_api.errors import ProblemError, ProblemKind
 from rewas_engine.exact_time import MAX_TIME_S
+from rewas_server.otio.names import shorten_name
 from rewas_server.otio.schemas import describe_read_error
 
 _NTSC_TOLERANCE_HZ = 0.005
@@ -34,6 +35,7 @@ class ClipSource:
     """The media range of an OTIO clip.
 
     Attributes:
+        name: Of the clip, or of its media file; shortened if it is long.
         target_url: Location of the media, as in the clip.
         start_s: From the first frame of the media.
         duration_s: None means up to the end of the media.
@@ -88,7 +90,7 @@ def read_clip_source(clip: otio.schema.Clip) -> ClipSource:
     available = clip.media_reference.available_range
     chosen = clip.source_range or available
     if chosen is None:
-        return ClipSource(clip.name or _last_part(url), url, Fraction(0), None, None, Fraction(0))
+        return ClipSource(_name(clip, url), url, Fraction(0), None, None, Fraction(0))
     timecode_s = exact_seconds(chosen.start_time, owner, "start")
     duration_s = exact_seconds(chosen.duration, owner, "duration")
     if duration_s <= 0:
@@ -110,7 +112,7 @@ def read_clip_source(clip: otio.schema.Clip) -> ClipSource:
         raise _timeline_problem(
             f"{owner} starts {float(-start_s):g} s before its media.", "Trim the clip to its media."
         )
-    return ClipSource(clip.name or _last_part(url), url, max(start_s, Fraction(0)), duration_s, rate, timecode_s)
+    return ClipSource(_name(clip, url), url, max(start_s, Fraction(0)), duration_s, rate, timecode_s)
 
 
 def find_prompted_clips(timeline: otio.schema.Timeline) -> list[PromptedClip]:
@@ -151,7 +153,11 @@ def find_prompted_clips(timeline: otio.schema.Timeline) -> list[PromptedClip]:
 def timeline_start_s(timeline: otio.schema.Timeline) -> Fraction:
     """Return the timecode of a timeline's first frame, in seconds. Raises ProblemError for an invalid one."""
     start = timeline.global_start_time
-    return Fraction(0) if start is None else exact_seconds(start, f'The timeline "{timeline.name}"', "start timecode")
+    return (
+        Fraction(0)
+        if start is None
+        else exact_seconds(start, f'The timeline "{shorten_name(timeline.name)}"', "start timecode")
+    )
 
 
 def exact_rate(rate: float, owner: str, field: str) -> Fraction:
@@ -205,7 +211,7 @@ def rational_time(seconds: Fraction, rate: Fraction) -> otio.opentime.RationalTi
 def clip_label(item: otio.core.SerializableObjectWithMetadata) -> str:
     """Return how error messages refer to a clip, or to another item of a timeline."""
     kind = next((label for known, label in _ITEM_LABELS.items() if isinstance(item, known)), "clip")
-    return f'The {kind} "{item.name}"' if item.name else f"A {kind} without a name"
+    return f'The {kind} "{shorten_name(item.name)}"' if item.name else f"A {kind} without a name"
 
 
 def _parse(text: str, schema: type, kind: str) -> Any:
@@ -228,7 +234,7 @@ def _target_url(clip: otio.schema.Clip, owner: str) -> str:
     if isinstance(reference, otio.schema.ExternalReference) and reference.target_url:
         return str(reference.target_url)
     if isinstance(reference, otio.schema.GeneratorReference):
-        reason = f"shows a generator ({reference.generator_kind or 'of unknown kind'}), not a media file"
+        reason = f"shows a generator ({shorten_name(reference.generator_kind or 'of unknown kind')}), not a media file"
         remedy = "Render it to a movie file, or remove its prompt."
     elif isinstance(reference, otio.schema.ImageSequenceReference):
         reason = "shows an image sequence"
@@ -240,7 +246,8 @@ def _target_url(clip: otio.schema.Clip, owner: str) -> str:
         reason, remedy = "has no media file", "Relink the clip."
     for key, other in clip.media_references().items():
         if isinstance(other, otio.schema.ExternalReference) and other.target_url:
-            remedy = f'Make its media reference "{key}" ({_last_part(str(other.target_url))}) the active one.'
+            file_name = shorten_name(_last_part(str(other.target_url)))
+            remedy = f'Make its media reference "{shorten_name(key)}" ({file_name}) the active one.'
             break
     raise _timeline_problem(f"{owner} {reason}.", remedy)
 
@@ -341,6 +348,10 @@ def _retiming_problem(owner: str, effect: otio.schema.TimeEffect) -> ProblemErro
         f"{owner} is retimed ({how}), and sound can only be generated for video at normal speed.",
         "Render the retimed video to a file and relink the clip, or remove the effect.",
     )
+
+
+def _name(clip: otio.schema.Clip, url: str) -> str:
+    return shorten_name(clip.name or _last_part(url))
 
 
 def _last_part(url: str) -> str:

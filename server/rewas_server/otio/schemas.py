@@ -9,6 +9,8 @@ from typing import Any
 
 import opentimelineio as otio
 
+from rewas_server.otio.names import shorten_name
+
 _SCHEMA_KEY = "OTIO_SCHEMA"
 _ROLES = {
     "effects": "an effect",
@@ -58,7 +60,7 @@ def _unreadable(value: Any, owner: str, key: str) -> Iterator[tuple[str, str, st
             yield owner, _ROLES.get(key, "an object"), schema[:80]
         if isinstance(value.get("name"), str) and value["name"] and key not in ("effects", "markers"):
             kind = schema.partition(".")[0].lower()
-            owner = f'The {kind} "{value["name"]}"'
+            owner = f'The {shorten_name(kind)} "{shorten_name(value["name"])}"'
     for below, item in value.items():
         if below not in _FREE_KEYS:
             # The keys of media references are names.
@@ -74,4 +76,4 @@ def _is_readable(schema: str) -> bool:
 def _plain(error: Exception) -> str:
     """The sentence of an error of OTIO, unless it names C++ types."""
     sentence = str(error)
-    return "its structure is not that of a timeline" if _CPP_TYPES.search(sentence) else sentence
+    return "its structure is not that of a timeline" if _CPP_TYPES.search(sentence) else shorten_name(sentence)

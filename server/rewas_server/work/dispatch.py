@@ -5,6 +5,7 @@ from __future__ import annotations
 from rewas_engine import Cancelled, EngineError
 from rewas_engine.runtime.memory_errors import is_out_of_memory
 from rewas_engine.runtime.progress import CancelSignal, ProgressCallback
+from rewas_server.files.delivery import StemFolder
 from rewas_server.work.context import MonotonicProgress, Result, WorkContext
 from rewas_server.work.requests import CheckedRequest, ConflictRequest, EnergyRequest, SoundRequest
 from rewas_server.work.translation import problem_from_error
@@ -44,8 +45,11 @@ def _run(request: CheckedRequest, context: WorkContext, progress: MonotonicProgr
         from rewas_server.work.conflict import check_conflict
 
         return check_conflict(request, context, progress, cancel)
-    from rewas_server.work.sound import generate_sound, generate_timeline
-
     if isinstance(request, SoundRequest):
-        return generate_sound(request, context, progress, cancel)
+        from rewas_server.work.sound import generate_sound
+
+        with StemFolder(context.output_dir) as folder:
+            return generate_sound(request, context, progress, cancel, folder)
+    from rewas_server.work.timeline import generate_timeline
+
     return generate_timeline(request, context, progress, cancel)

@@ -13,8 +13,9 @@ from pathlib import Path
 
 import opentimelineio as otio
 
-from rewas_api.clip_settings import ClipSettings
+from rewas_api.clip_settings import METADATA_KEY, ClipSettings
 from rewas_api.errors import ProblemError, ProblemKind
+from rewas_api.layer_settings import format_value
 from rewas_api.v1 import rewas_pb2
 from rewas_engine import SettingsError, TextureCurve, VideoClip
 from rewas_engine.checks import check_seed
@@ -29,8 +30,14 @@ from rewas_server.otio.clips import (
     read_clip_source,
     timeline_start_s,
 )
+from rewas_server.otio.names import shorten_name
 from rewas_server.work.energy_requests import EnergySpec, parse_energy_work, parse_layer_energies, parse_sound_energy
+from rewas_server.work.limits import MAX_TIMELINE_CLIPS, check_limits, check_url
 from rewas_server.work.translation import fraction, problem_from_error, texture_from_message
+
+NUMBER_KEY = "timeline_number"
+"""Key in metadata["rewas"] of a clip whose request is one of a timeline's: its number there, from 1."""
+MAX_TIMELINE_NUMBER = 999_999
 
 LocateMedia = Callable[[str, Mapping[str, str]], Path]
 """Maps a clip's target_url and the uploads of its request to the file to read. Raises ProblemError."""
@@ -123,6 +130,8 @@ class SoundRequest(ClipRequest):
         energy: The energy of the primary sound.
         layer_energies: Energies of the layers that have their own curve, by name.
         cuts_s: Seconds from the clip's start at which the primary sound starts afresh.
+        timeline_number: Number of the clip on its timeline, from 1, with which its file names begin; None for a clip
+            of its own.
     """
 
     settings: ClipSettings
@@ -131,6 +140,7 @@ class SoundRequest(ClipRequest):
     texture: TextureCurve | None
     cuts_s: tuple[Fraction, ...]
     regenerate: RegenerateRequest | None
+    timeline_number: int | None
 
 
 @dataclass(frozen=True)
@@ -149,7 +159,7 @@ class TimelineRequest:
     @property
     def name(self) -> str:
         """Name of the timeline, as lists show it."""
-        return self.timeline.name or "timeline"
+        return shorten_name(self.timeline.name or "timeline")
 
     @property
     def packs(self) -> frozenset[str]:
@@ -170,6 +180,7 @@ def parse_request(message: rewas_pb2.SubmitJobRequest) -> CheckedRequest:
 
     Raises ProblemError if the request cannot be fulfilled; the message names the clip and the field.
     """
+    check_limits(message)
     parsers: dict[str, Callable[[], CheckedRequest]] = {
         "energy": lambda: _parse_energy(message.energy),
         "conflict": lambda: _parse_conflict(message.conflict),
@@ -191,18 +202,26 @@ def parse_timeline_request(work: rewas_pb2.TimelineWork) -> TimelineRequest:
     clips = [replace(clip, settings=clip.settings.over(defaults)) for clip in find_prompted_clips(timeline)]
     if not clips:
         raise ProblemError(
-            f'No clip on the video tracks of the timeline "{timeline.name}" has a prompt.',
+            f'No clip on the video tracks of the timeline "{shorten_name(timeline.name)}" has a prompt.',
             'Add one to the metadata of each clip, for example {"rewas": {"prompt": "dog growling"}}.',
+            ProblemKind.TIMELINE,
+        )
+    if len(clips) > MAX_TIMELINE_CLIPS:
+        raise ProblemError(
+            f'{len(clips)} clips of the timeline "{shorten_name(timeline.name)}" have a prompt; '
+            f"the limit is {MAX_TIMELINE_CLIPS}.",
+            "Split the timeline.",
             ProblemKind.TIMELINE,
         )
     for clip in clips:
         _check_seed(clip.settings, f'The clip "{clip.source.name}"')
+        _check_url(clip.source)
     return TimelineRequest(timeline, tuple(clips), dict(work.uploaded_media))
 
 
 def _parse_energy(work: rewas_pb2.EnergyWork) -> EnergyRequest:
     clip = parse_clip(work.clip_otio_json)
-    source = read_clip_source(clip)
+    source = _read_source(clip)
     energy = parse_energy_work(work, source.name)
     energy.check(source.duration_s)
     from_audio = work.source == rewas_pb2.ENERGY_SOURCE_AUDIO
@@ -230,6 +249,16 @@ def _parse_energy(work: rewas_pb2.EnergyWork) -> EnergyRequest:
     )
 
 
+def _read_source(clip: otio.schema.Clip) -> ClipSource:
+    source = read_clip_source(clip)
+    _check_url(source)
+    return source
+
+
+def _check_url(source: ClipSource) -> None:
+    check_url(f'The media location of the clip "{source.name}"', source.target_url)
+
+
 def _check_audio_track(number: int, from_audio: bool, name: str) -> None:
     if not from_audio:
         raise ProblemError(
@@ -243,14 +272,14 @@ def _check_audio_track(number: int, from_audio: bool, name: str) -> None:
 
 def _parse_conflict(work: rewas_pb2.ConflictWork) -> ConflictRequest:
     clip = parse_clip(work.clip_otio_json)
-    source = read_clip_source(clip)
+    source = _read_source(clip)
     settings = _parse_settings(rewas_pb2.SoundSettings(prompt=work.prompt), clip_label(clip))
     return ConflictRequest(source, dict(work.uploaded_media), work.pack, settings.prompt)
 
 
 def _parse_sound(work: rewas_pb2.SoundWork) -> SoundRequest:
     clip = parse_clip(work.clip_otio_json)
-    label, source = clip_label(clip), read_clip_source(clip)
+    label, source = clip_label(clip), _read_source(clip)
     settings = _parse_settings(work.settings, label)
     _check_seed(settings, label)
     energy, layer_energies = parse_sound_energy(work), parse_layer_energies(work, label)
@@ -277,7 +306,22 @@ def _parse_sound(work: rewas_pb2.SoundWork) -> SoundRequest:
         texture_from_message(work.texture) if work.HasField("texture") else None,
         cuts_s,
         regenerate,
+        _timeline_number(clip, label),
     )
+
+
+def _timeline_number(clip: otio.schema.Clip, label: str) -> int | None:
+    held = clip.metadata.get(METADATA_KEY)
+    number = held.get(NUMBER_KEY) if hasattr(held, "items") else None
+    if number is None:
+        return None
+    if isinstance(number, bool) or not isinstance(number, int) or not 1 <= number <= MAX_TIMELINE_NUMBER:
+        raise ProblemError(
+            f'{NUMBER_KEY} in metadata["{METADATA_KEY}"] of {_lower(label)} is {format_value(number)}.',
+            f"Remove it, or set a whole number from 1 to {MAX_TIMELINE_NUMBER}.",
+            ProblemKind.TIMELINE,
+        )
+    return number
 
 
 def _parse_settings(message: rewas_pb2.SoundSettings, label: str) -> ClipSettings:

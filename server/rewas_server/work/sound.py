@@ -1,4 +1,4 @@
-"""Generates sound for a clip or a whole timeline: from the request to stems on disk."""
+"""Generates sound for a clip: from the request to stems on disk."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, get_args
+from typing import get_args
 
 from rewas_api.clip_settings import SAMPLE_RATES_HZ, ClipSettings
 from rewas_api.errors import ProblemError, ProblemKind
@@ -34,15 +34,11 @@ from rewas_engine.media.stem import MIX
 from rewas_engine.runtime.progress import CancelSignal
 from rewas_server.files.delivery import Provenance, StemFolder, WrittenStem, safe_file_name
 from rewas_server.files.media import local_path
-from rewas_server.otio.stem_tracks import PlacedStem, add_stem_tracks, timecode_samples
 from rewas_server.work.context import MonotonicProgress, WorkContext, name_clip_in_media_errors
 from rewas_server.work.requests import (
     RegenerateRequest,
     SoundRequest,
-    TimelineRequest,
-    locate_clip_media,
     name_clip_in_location_errors,
-    video_clip,
 )
 from rewas_server.work.translation import (
     clip_message,
@@ -56,9 +52,6 @@ from rewas_server.work.translation import (
     take_message,
     texture_message,
 )
-
-if TYPE_CHECKING:
-    from rewas_engine import ReWaS
 
 DEFAULT_SAMPLE_RATE_HZ = 48000
 _MAX_CLIP_NAME_BYTES = 80
@@ -90,9 +83,23 @@ class _ClipJob:
 
 
 def generate_sound(
-    request: SoundRequest, context: WorkContext, progress: MonotonicProgress, cancel: CancelSignal
+    request: SoundRequest,
+    context: WorkContext,
+    progress: MonotonicProgress,
+    cancel: CancelSignal,
+    folder: StemFolder,
+    part: tuple[float, float] = (0.0, 1.0),
 ) -> rewas_pb2.SoundResult:
-    """Generate the takes of one clip and write their stems."""
+    """Generate the takes of one clip and write their stems.
+
+    Args:
+        request: The request.
+        context: What the work needs.
+        progress: Receives the progress.
+        cancel: Stops the work.
+        folder: Receives the stems.
+        part: Where this work begins and ends in what `progress` reports, 0 to 1.
+    """
     settings = _resolve_settings(request.settings, context)
     clip = request.video_clip(context.locate_media)
     regenerate = None if request.regenerate is None else _read_regenerate(request, request.regenerate, context)
@@ -103,11 +110,12 @@ def generate_sound(
     with name_clip_in_media_errors(clip):
         energy = request.energy.resolve_unedited(clip)
         curves = {name: spec.resolve_edited(clip) for name, spec in request.layer_energies.items()}
+    number = request.timeline_number
     assignment = _ClipJob(
         clip=clip,
         settings=settings,
         energy=energy,
-        file_name=_file_name(clip),
+        file_name=_file_name(clip) if number is None else f"{number:03d} {_file_name(clip)}",
         time_reference_samples=_round_half_up(request.source.timecode_s * settings.sample_rate_hz),
         regenerate=regenerate,
         cuts_s=request.cuts_s,
@@ -115,8 +123,7 @@ def generate_sound(
         layer_energies={name: curve for name, curve in curves.items() if curve is not None},
         edits=request.energy.edits,
     )
-    with StemFolder(context.output_dir) as folder:
-        return _generate_takes(assignment, context, folder, progress, (0.0, 1.0), cancel)[0]
+    return _generate_takes(assignment, context, folder, progress, part, cancel)
 
 
 def _check_rate(request: SoundRequest, regenerate: Regenerate) -> None:
@@ -146,58 +153,6 @@ def _read_regenerate(request: SoundRequest, existing: RegenerateRequest, context
     return Regenerate(Stem.read(path), existing.start_s, existing.end_s, existing.strength)
 
 
-def generate_timeline(
-    request: TimelineRequest, context: WorkContext, progress: MonotonicProgress, cancel: CancelSignal
-) -> rewas_pb2.TimelineResult:
-    """Generate sound for every clip with a prompt, and put the stems on audio tracks."""
-    timeline, prompted = request.timeline, request.clips
-    assignments = []
-    for number, place in enumerate(prompted, start=1):
-        settings = _resolve_settings(place.settings, context)
-        assert settings.sample_rate_hz is not None
-        clip = video_clip(place.source, locate_clip_media(place.source, request.uploaded_media, context.locate_media))
-        # Check all clips first, so that an hour of work does not fail on the media or prompt of the last one.
-        with name_clip_in_media_errors(clip):
-            _check_before_work(context.engine(settings.pack or context.default_pack), clip, settings, cancel)
-        name = f"{number:03d} {_file_name(clip)}"
-        reference = timecode_samples(timeline, place, settings.sample_rate_hz)
-        assignments.append(_ClipJob(clip, settings, None, name, reference))
-
-    weights = [
-        float(place.duration_s) * (a.settings.takes or 1) for place, a in zip(prompted, assignments, strict=True)
-    ]
-    ends = [sum(weights[: count + 1]) / sum(weights) for count in range(len(weights))]
-    results, placed = [], []
-    with StemFolder(context.output_dir) as folder:
-        for place, assignment, begin, end in zip(prompted, assignments, [0.0, *ends], ends, strict=False):
-            result, stems = _generate_takes(assignment, context, folder, progress, (begin, end), cancel)
-            results.append(rewas_pb2.TimelineClip(name=place.source.name, sound=result))
-            placed += [
-                PlacedStem(
-                    clip=place,
-                    role=stem.role,
-                    take_number=stem.take_number,
-                    path=stem.written.path,
-                    sample_rate_hz=stem.written.sample_rate_hz,
-                    samples=stem.written.samples,
-                    provenance=stem.provenance,
-                )
-                for stem in stems
-            ]
-        add_stem_tracks(timeline, placed)
-        return rewas_pb2.TimelineResult(timeline_otio_json=timeline.to_json_string(), clips=results)
-
-
-def _check_before_work(model: ReWaS, clip: VideoClip, settings: ClipSettings, cancel: CancelSignal) -> None:
-    """Check for problems that would make this clip fail later. Raises EngineError, Cancelled."""
-    if cancel.is_set():
-        raise Cancelled
-    read, policy = model.read_clip(clip), _policy(settings)
-    model.conflict_check.check_policy(policy)
-    if policy == "refuse":
-        model.conflict_check.raise_on_conflict(read, model.check_conflict(clip, settings.prompt, cancel=cancel))
-
-
 def _resolve_settings(settings: ClipSettings, context: WorkContext) -> ClipSettings:
     """Fill in the settings that a result must state: random seed, takes, pack, control strength and sample rate."""
     return settings.over(
@@ -211,28 +166,6 @@ def _resolve_settings(settings: ClipSettings, context: WorkContext) -> ClipSetti
     )
 
 
-@dataclass(frozen=True)
-class _DeliveredStem:
-    role: str
-    take_number: int
-    written: WrittenStem
-    provenance: Provenance
-
-    def message(self) -> rewas_pb2.Stem:
-        return rewas_pb2.Stem(
-            role=self.role,
-            artifact=rewas_pb2.Artifact(
-                name=self.written.path.name,
-                size_bytes=self.written.size_bytes,
-                sha256=self.written.sha256,
-                path=str(self.written.path.absolute()),
-            ),
-            sample_rate_hz=self.written.sample_rate_hz,
-            channels=self.written.channels,
-            samples=self.written.samples,
-        )
-
-
 def _generate_takes(
     assignment: _ClipJob,
     context: WorkContext,
@@ -240,7 +173,7 @@ def _generate_takes(
     progress: MonotonicProgress,
     part: tuple[float, float],
     cancel: CancelSignal,
-) -> tuple[rewas_pb2.SoundResult, list[_DeliveredStem]]:
+) -> rewas_pb2.SoundResult:
     """Generate and write the takes of one clip. part: where it begins and ends in the whole job, 0 to 1."""
     settings = assignment.settings
     assert settings.seed is not None
@@ -277,17 +210,15 @@ def _generate_takes(
             cancel=cancel,
         )
     delivery_began_s = time.monotonic()
-    delivered: list[_DeliveredStem] = []
     takes = []
     for number, take in enumerate(generated.takes, start=1):
         progress.report("deliver", number - 1, len(generated.takes), delivery_begin)
         stems = _write_take(assignment, generated, number, take, folder, cancel)
-        delivered += stems
-        takes.append(take_message(take, [stem.message() for stem in stems]))
+        takes.append(take_message(take, stems))
     progress.report("deliver", len(generated.takes), len(generated.takes), end)
     if cancel.is_set():
         raise Cancelled
-    result = rewas_pb2.SoundResult(
+    return rewas_pb2.SoundResult(
         clip=clip_message(generated.clip),
         pack=loaded_pack_message(model),
         takes=takes,
@@ -309,7 +240,6 @@ def _generate_takes(
         notes=[note_message(note) for note in generated.notes],
         familiarity=None if generated.familiarity is None else familiarity_message(generated.familiarity),
     )
-    return result, delivered
 
 
 def _write_take(
@@ -319,7 +249,7 @@ def _write_take(
     take: Take,
     folder: StemFolder,
     cancel: CancelSignal,
-) -> list[_DeliveredStem]:
+) -> list[rewas_pb2.Stem]:
     prompts = {layer.name: layer.prompt for layer in assignment.settings.layers or ()}
     stems = dict(take.stems)
     if assignment.settings.mix:
@@ -339,8 +269,23 @@ def _write_take(
         )
         name = f"{assignment.file_name} {role} take {number} seed {take.seed}"
         written = folder.write(stem.waveform, stem.sample_rate_hz, name, provenance)
-        delivered.append(_DeliveredStem(role, number, written, provenance))
+        delivered.append(_stem_message(role, written))
     return delivered
+
+
+def _stem_message(role: str, written: WrittenStem) -> rewas_pb2.Stem:
+    return rewas_pb2.Stem(
+        role=role,
+        artifact=rewas_pb2.Artifact(
+            name=written.path.name,
+            size_bytes=written.size_bytes,
+            sha256=written.sha256,
+            path=str(written.path.absolute()),
+        ),
+        sample_rate_hz=written.sample_rate_hz,
+        channels=written.channels,
+        samples=written.samples,
+    )
 
 
 def _control(assignment: _ClipJob) -> Control:

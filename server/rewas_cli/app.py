@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from rewas_cli.commands import batch, bench, conflict, energy, evaluate, generate, serve, texture
+from rewas_cli.commands.config import config
 from rewas_cli.commands.help_pages import Command, Group
 from rewas_cli.commands.packs import packs
 from rewas_cli.commands.train import train
@@ -70,6 +71,7 @@ app.add_typer(train, name="train", rich_help_panel=_MODELS_PANEL)
 app.command("eval", cls=Command, epilog=evaluate.EXAMPLES, rich_help_panel=_MODELS_PANEL)(evaluate.evaluate)
 app.command("bench", cls=Command, epilog=bench.EXAMPLES, rich_help_panel=_MODELS_PANEL)(bench.bench)
 app.command("serve", cls=Command, epilog=serve.EXAMPLES, rich_help_panel=_SERVER_PANEL)(serve.serve)
+app.add_typer(config, name="config", rich_help_panel=_SERVER_PANEL)
 
 _OPTION_BY_SETTING = {
     "num_steps": "--steps",

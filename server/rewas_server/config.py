@@ -8,9 +8,14 @@ from pathlib import Path
 import platformdirs
 
 from rewas_api import DEFAULT_PORT
+from rewas_api.errors import ProblemError, ProblemKind
 from rewas_api.project_folders import is_too_wide
 from rewas_engine import Execution
 from rewas_server.logs import LOG_FILE_NAME
+
+LOG_LEVELS = ("debug", "info", "warning", "error")
+MAX_PORT = 65_535
+MIN_LOG_FILE_BYTES = 64 * 1024
 
 
 def default_state_dir() -> Path:
@@ -62,6 +67,21 @@ class ServerConfig:
     log_file_bytes: int = 10 * 1024**2
     log_files: int = 5
     metrics_port: int | None = None
+
+    def __post_init__(self) -> None:
+        """Check the values. Raises ProblemError (SETTINGS), which names the setting."""
+        checks = {
+            "port": (0 <= self.port <= MAX_PORT, f"Use 0 to {MAX_PORT}."),
+            "metrics_port": (0 <= (self.metrics_port or 0) <= MAX_PORT, f"Use 0 to {MAX_PORT}."),
+            "log_level": (self.log_level in LOG_LEVELS, f"Use one of {', '.join(LOG_LEVELS)}."),
+            "log_files": (self.log_files >= 2, "Use 2 or more."),
+            "log_file_bytes": (self.log_file_bytes >= MIN_LOG_FILE_BYTES, f"Use {MIN_LOG_FILE_BYTES} or more."),
+            "queue_limit": (self.queue_limit >= 1, "Use 1 or more."),
+            "upload_limit_bytes": (self.upload_limit_bytes >= 0, "Use 0 or more."),
+        }
+        for name, (is_valid, remedy) in checks.items():
+            if not is_valid:
+                raise ProblemError(f"`{name}` is {getattr(self, name)}.", remedy, ProblemKind.SETTINGS)
 
     @property
     def database_path(self) -> Path:

@@ -8,14 +8,15 @@ from typing import Annotated
 
 import typer
 
+from rewas_cli.commands.completion import complete_from
 from rewas_cli.commands.shared_options import (
+    MODEL_PANEL,
     CompileOption,
+    ConfigFileOption,
     ConflictModelOption,
-    DeviceOption,
     LowMemoryOption,
     PackOption,
     PrecisionOption,
-    build_execution,
 )
 
 _SERVER_PANEL = "Server"
@@ -69,6 +70,7 @@ def serve(
             rich_help_panel=_SERVER_PANEL,
         ),
     ] = None,
+    config_file: ConfigFileOption = None,
     metrics_port: Annotated[
         int | None,
         typer.Option(
@@ -99,20 +101,34 @@ def serve(
     ] = False,
     conflict_model: ConflictModelOption = None,
     pack: PackOption = None,
-    device: DeviceOption = "auto",
+    device: Annotated[
+        str | None,
+        typer.Option(
+            "--device",
+            metavar="NAME",
+            help="Where the model runs: cpu, cuda:0, or auto (the first GPU, or the CPU if there is none). "
+            "Auto by default.",
+            autocompletion=complete_from("auto", "cpu", "cuda:0"),
+            rich_help_panel=MODEL_PANEL,
+        ),
+    ] = None,
     precision: PrecisionOption = None,
     compiled: CompileOption = False,
     low_memory: LowMemoryOption = False,
 ) -> None:
-    """Run the local server that editors connect to, until Ctrl-C."""
+    """Run the local server that editors connect to, until Ctrl-C.
+
+    Each setting comes from its option, an environment variable, the configuration file, or its default: see
+    rewas config show.
+    """
     from rewas_cli.console import note
     from rewas_cli.runner import check_conflict_model
-    from rewas_server.config import ServerConfig
+    from rewas_server.config_file import resolve_config
     from rewas_server.grpc.app import serve as run_server
 
     if conflict_model is not None:
         check_conflict_model(conflict_model)
-    given = {
+    options = {
         "port": port,
         "allowed_roots": tuple(root.resolve() for root in allow_root) if allow_root else None,
         "state_dir": state_dir.absolute() if state_dir else None,
@@ -121,12 +137,13 @@ def serve(
         "log_prompts": log_prompts or None,
         "default_pack": pack,
         "device": device,
-        "execution": build_execution(precision, compiled, low_memory),
+        "execution.precision": precision,
+        "execution.compiled": compiled or None,
+        "execution.low_memory": low_memory or None,
         "conflict_model": conflict_model.absolute() if conflict_model else None,
     }
-    config = ServerConfig(**{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]
     run_server(
-        config,
+        resolve_config(options, config_file).config,
         lambda bound_port: note(f"ReWaS listens on 127.0.0.1:{bound_port}. Ctrl-C ends it."),
         log_on_terminal=True,
     )

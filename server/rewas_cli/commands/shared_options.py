@@ -112,6 +112,16 @@ TrainingConfigOption = Annotated[
         rich_help_panel=TRAINING_PANEL,
     ),
 ]
+ConfigFileOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--config",
+        metavar="FILE",
+        dir_okay=False,
+        help="The TOML file with the settings of the server. By default: see rewas config path.",
+        rich_help_panel="Server",
+    ),
+]
 TrainingStageOption = Annotated[
     list[str] | None,
     typer.Option(

@@ -28,8 +28,8 @@ import grpc
 
 from rewas_api import CONTRACT_MINOR_VERSION, CONTRACT_VERSION, DEFAULT_PORT
 from rewas_api.addresses import validate_address
-from rewas_api.errors import JobCancelled, JobFailed, ProblemError, ServerUnavailable
-from rewas_api.transfer import PartialFile, TransferProgress, hash_file, upload_messages
+from rewas_api.errors import JobCancelled, JobFailed, ProblemError, ProblemKind, ServerUnavailable
+from rewas_api.transfer import GrowingProgress, PartialFile, TransferProgress, hash_file, upload_messages
 from rewas_api.transport_errors import closed_problem, contract_problem, problem_from_call
 from rewas_api.v1 import rewas_pb2, rewas_pb2_grpc
 
@@ -318,29 +318,60 @@ class RewasClient:
         """Check whether a file with this content is on the server. sha256: lower-case hex."""
         return bool(self._call(self._stub.FindMedia, rewas_pb2.FindMediaRequest(sha256=sha256)).present)
 
-    def upload_media(self, path: str | Path, *, on_progress: TransferProgress | None = None) -> str:
+    def upload_media(
+        self, path: str | Path, *, on_progress: TransferProgress | None = None, reconnect_timeout_s: float = 20.0
+    ) -> str:
         """Upload a media file unless the server has its content already.
+
+        A broken transfer resumes where it stopped, even in a later call.
 
         Args:
             path: Path of the file.
-            on_progress: Called with the sent and the total number of bytes.
+            on_progress: Called with the sent and the total number of bytes, which never falls. May raise to abort.
+            reconnect_timeout_s: Time to reconnect after a broken connection, in seconds.
 
         Returns:
             The SHA-256 of the file, for `uploaded_media`.
 
         Raises:
             ProblemError: MEDIA if the file cannot be read, RESOURCES if the server cannot store it.
+            ServerUnavailable: If the server does not come back in time.
         """
         path = Path(path)
         sha256 = hash_file(path)
-        if self.has_media(sha256):
-            return sha256
+        progress = GrowingProgress(on_progress)
+        lost_at_s: float | None = None
+        offset_bytes = reached_bytes = 0
+        refused_offsets: set[int] = set()
+        while True:
+            try:
+                found = self._call(self._stub.FindMedia, rewas_pb2.FindMediaRequest(sha256=sha256))
+                if found.present:
+                    return sha256
+                offset_bytes = found.received_bytes
+                if offset_bytes > reached_bytes:
+                    lost_at_s, reached_bytes = None, offset_bytes
+                self._send_media(path, sha256, offset_bytes, progress)
+                return sha256
+            except ServerUnavailable:
+                lost_at_s = lost_at_s or time.monotonic()
+                if self._closed.is_set() or time.monotonic() - lost_at_s > reconnect_timeout_s:
+                    raise
+                self._closed.wait(RECONNECT_PAUSE_S)
+            except ProblemError as problem:
+                # Another client may have sent more of the same content, or the bytes on the server may be damaged.
+                # Each offset is tried once, so that this ends.
+                if problem.kind is not ProblemKind.SETTINGS or offset_bytes in refused_offsets:
+                    raise
+                refused_offsets.add(offset_bytes)
+
+    def _send_media(self, path: Path, sha256: str, offset_bytes: int, progress: TransferProgress) -> None:
         raised: list[ProblemError] = []
 
         def messages() -> Iterator[rewas_pb2.UploadMediaRequest]:
             # gRPC swallows exceptions of a request iterator and reports UNKNOWN, so keep the true reason.
             try:
-                yield from upload_messages(path, sha256, on_progress)
+                yield from upload_messages(path, sha256, progress, offset_bytes)
             except ProblemError as problem:
                 raised.append(problem)
                 raise
@@ -349,7 +380,6 @@ class RewasClient:
             self._call(self._stub.UploadMedia, messages(), timeout_s=None)
         except ProblemError as problem:
             raise (raised[0] if raised else problem) from None
-        return sha256
 
     def _call(self, method: Any, request: Any, timeout_s: float | None = -1.0) -> Any:
         timeout_s = self._timeout_s if timeout_s == -1.0 else timeout_s

@@ -28,15 +28,21 @@ def hash_file(path: Path) -> str:
 
 
 def upload_messages(
-    path: Path, sha256: str, on_progress: TransferProgress | None
+    path: Path, sha256: str, on_progress: TransferProgress | None, offset_bytes: int = 0
 ) -> Iterator[rewas_pb2.UploadMediaRequest]:
-    """Generate the messages of an upload. Raises ProblemError (MEDIA) if the file cannot be read."""
+    """Generate the messages of an upload. Raises ProblemError (MEDIA) if the file cannot be read.
+
+    offset_bytes: Number of bytes that the server has already.
+    """
     try:
         size_bytes = path.stat().st_size
-        header = rewas_pb2.UploadHeader(sha256=sha256, size_bytes=size_bytes, extension=path.suffix[:10])
+        header = rewas_pb2.UploadHeader(
+            sha256=sha256, size_bytes=size_bytes, extension=path.suffix[:10], offset_bytes=offset_bytes
+        )
         yield rewas_pb2.UploadMediaRequest(header=header)
-        sent_bytes = 0
+        sent_bytes = offset_bytes
         with path.open("rb") as file:
+            file.seek(offset_bytes)
             while data := file.read(CHUNK_BYTES):
                 yield rewas_pb2.UploadMediaRequest(data=data)
                 sent_bytes += len(data)
@@ -44,6 +50,19 @@ def upload_messages(
                     on_progress(sent_bytes, size_bytes)
     except OSError as error:
         raise read_problem(path, error) from error
+
+
+class GrowingProgress:
+    """Passes progress on only where it exceeds what was reported before: a resumed transfer repeats some bytes."""
+
+    def __init__(self, on_progress: TransferProgress | None) -> None:
+        self._on_progress = on_progress
+        self._reported_bytes = -1
+
+    def __call__(self, transferred_bytes: int, total_bytes: int) -> None:
+        if self._on_progress is not None and transferred_bytes > self._reported_bytes:
+            self._reported_bytes = transferred_bytes
+            self._on_progress(transferred_bytes, total_bytes)
 
 
 class PartialFile:
@@ -130,6 +149,7 @@ def write_problem(path: Path, error: OSError) -> ProblemError:
 
 __all__ = [
     "CHUNK_BYTES",
+    "GrowingProgress",
     "PartialFile",
     "TransferProgress",
     "hash_file",

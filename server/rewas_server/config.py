@@ -40,6 +40,9 @@ class ServerConfig:
         allowed_roots: Folders from which media may be read by path.
         default_pack: Pack for requests that name none.
         upload_limit_bytes: Largest media file that may be uploaded.
+        uploads_limit_bytes: Size of all uploads. The oldest unused ones are deleted to stay below it.
+        client_uploads_limit_bytes: Size of the uploads of one client.
+        client_uploads_in_progress: Number of uploads that one client may have in progress.
         queue_limit: Maximum number of waiting and running jobs.
         device: "auto", "cpu", "cuda:0", …
         execution: Precision and memory options of packs.
@@ -56,7 +59,10 @@ class ServerConfig:
     state_dir: Path = field(default_factory=default_state_dir)
     allowed_roots: tuple[Path, ...] = field(default_factory=default_allowed_roots)
     default_pack: str = "starter"
-    upload_limit_bytes: int = 64 * 1024**3
+    upload_limit_bytes: int = 32 * 1024**3
+    uploads_limit_bytes: int = 50 * 1024**3
+    client_uploads_limit_bytes: int = 50 * 1024**3
+    client_uploads_in_progress: int = 8
     queue_limit: int = 1000
     device: str = "auto"
     execution: Execution = field(default_factory=Execution)

@@ -1,25 +1,17 @@
-"""Media files: which paths a request may use, and uploaded files."""
+"""Media files: which paths and uploads a request may use."""
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
-import shutil
 import sys
-import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PureWindowsPath
 from urllib.parse import unquote, urlsplit
 
 from rewas_api.errors import ProblemError, ProblemKind
 from rewas_api.project_folders import MAX_PROJECT_FOLDERS, is_too_wide
-from rewas_api.v1 import rewas_pb2
-from rewas_engine.runtime.atomic_files import flush_to_disk
-
-SHA256_PATTERN = re.compile(r"[0-9a-f]{64}")
-EXTENSION_PATTERN = re.compile(r"(\.[A-Za-z0-9]{1,9})?")
-FREE_SPACE_MARGIN_BYTES = 256 * 1024**2
+from rewas_server.files.uploads import use_upload
 
 
 class MediaLibrary:
@@ -28,13 +20,11 @@ class MediaLibrary:
     Args:
         allowed_roots: Folders. Symbolic links are resolved before a path is checked.
         uploads_dir: Folder of uploaded files, named by SHA-256.
-        upload_limit_bytes: Largest upload.
     """
 
-    def __init__(self, allowed_roots: Iterable[Path], uploads_dir: Path, upload_limit_bytes: int) -> None:
+    def __init__(self, allowed_roots: Iterable[Path], uploads_dir: Path) -> None:
         self.allowed_roots = tuple(root.resolve() for root in allowed_roots)
         self._uploads_dir = uploads_dir
-        self._upload_limit_bytes = upload_limit_bytes
 
     def locate(self, target_url: str, uploaded_media: Mapping[str, str], project_folders: Iterable[str] = ()) -> Path:
         """Return the file for a clip's target_url: its upload, or the file at this path.
@@ -43,10 +33,10 @@ class MediaLibrary:
         accepted them.
 
         Raises ProblemError: PERMISSION for a path outside these folders, MEDIA for a file that is missing or was not
-        uploaded, TIMELINE for a URL that is not a file on this machine.
+        uploaded, SETTINGS for an invalid SHA-256, TIMELINE for a URL that is not a file on this machine.
         """
         if target_url in uploaded_media:
-            found = self.find(uploaded_media[target_url])
+            found = use_upload(self._uploads_dir, uploaded_media[target_url])
             if found is None:
                 raise ProblemError(
                     f"The media {target_url} has not been uploaded.", "Upload it and try again.", ProblemKind.MEDIA
@@ -70,98 +60,6 @@ class MediaLibrary:
         if not os.access(resolved, os.R_OK):
             raise ProblemError(f"{path} is not readable.", "Change the file's permissions.", ProblemKind.MEDIA)
         return resolved
-
-    def find(self, sha256: str) -> Path | None:
-        """Return the upload with this hash, or None. Raises ProblemError (SETTINGS) for an invalid SHA-256."""
-        if not SHA256_PATTERN.fullmatch(sha256):
-            raise ProblemError(
-                f'"{sha256[:80]}" is not a SHA-256 hash.', "Use 64 lower-case hexadecimal digits.", ProblemKind.SETTINGS
-            )
-        return next(iter(sorted(self._uploads_dir.glob(f"{sha256}*"))), None)
-
-    def receive(self, header: rewas_pb2.UploadHeader) -> Upload:
-        """Start receiving a file. Raises ProblemError for an invalid header or insufficient space."""
-        if not SHA256_PATTERN.fullmatch(header.sha256) or not EXTENSION_PATTERN.fullmatch(header.extension):
-            raise ProblemError(
-                f'The upload has the hash "{header.sha256[:80]}" and the extension "{header.extension[:20]}".',
-                'Use 64 lower-case hexadecimal digits and an extension such as ".mov".',
-                ProblemKind.SETTINGS,
-            )
-        if header.size_bytes == 0:
-            raise ProblemError("The media to upload is empty.", "Choose a file with video.", ProblemKind.MEDIA)
-        if header.size_bytes > self._upload_limit_bytes:
-            raise ProblemError(
-                f"The upload has {header.size_bytes} bytes; the limit is {self._upload_limit_bytes}.",
-                "Trim or transcode the file, or use a path that the server can read.",
-                ProblemKind.RESOURCES,
-            )
-        return Upload(header, self._uploads_dir)
-
-    def remove_partial_uploads(self) -> None:
-        """Remove the files of unfinished uploads."""
-        shutil.rmtree(self._uploads_dir / "incoming", ignore_errors=True)
-
-
-class Upload:
-    """An upload in progress. The file gets its final name only after its size and hash have been verified."""
-
-    def __init__(self, header: rewas_pb2.UploadHeader, uploads_dir: Path) -> None:
-        self._header = header
-        self._hash = hashlib.sha256()
-        self._received_bytes = 0
-        self._final_path = uploads_dir / f"{header.sha256}{header.extension.lower()}"
-        incoming_dir = uploads_dir / "incoming"
-        self._part_path = incoming_dir / f"{header.sha256}-{uuid.uuid4().hex}"
-        try:
-            incoming_dir.mkdir(parents=True, exist_ok=True)
-            if shutil.disk_usage(incoming_dir).free < header.size_bytes + FREE_SPACE_MARGIN_BYTES:
-                raise OSError("not enough free space")
-            self._file = self._part_path.open("xb")
-        except OSError as error:
-            raise self._storage_problem(error) from error
-
-    def append(self, data: bytes) -> None:
-        """Append data. Raises ProblemError if there is too much, or if the disk is full."""
-        self._received_bytes += len(data)
-        if self._received_bytes > self._header.size_bytes:
-            raise self._mismatch_problem()
-        self._hash.update(data)
-        try:
-            self._file.write(data)
-        except OSError as error:
-            raise self._storage_problem(error) from error
-
-    def finish(self) -> rewas_pb2.UploadMediaResponse:
-        """Verify the file and give it its final name. Raises ProblemError if size or hash do not match."""
-        if self._received_bytes != self._header.size_bytes or self._hash.hexdigest() != self._header.sha256:
-            raise self._mismatch_problem()
-        try:
-            flush_to_disk(self._file)
-            self._file.close()
-            self._part_path.replace(self._final_path)
-        except OSError as error:
-            raise self._storage_problem(error) from error
-        return rewas_pb2.UploadMediaResponse(sha256=self._header.sha256, size_bytes=self._received_bytes)
-
-    def close(self) -> None:
-        """Close the upload and remove an unfinished file."""
-        self._file.close()
-        self._part_path.unlink(missing_ok=True)
-
-    def _mismatch_problem(self) -> ProblemError:
-        return ProblemError(
-            f"The upload does not match its header (received {self._received_bytes} of "
-            f"{self._header.size_bytes} bytes, or different content).",
-            "Make sure that the file is not being modified, and upload it again.",
-            ProblemKind.SETTINGS,
-        )
-
-    def _storage_problem(self, error: OSError) -> ProblemError:
-        return ProblemError(
-            f"The upload cannot be stored ({error.strerror or error}).",
-            "Free some space in the server's state folder, or use a path that the server can read.",
-            ProblemKind.RESOURCES,
-        )
 
 
 def check_project_folders(folders: Sequence[str]) -> None:

@@ -18,6 +18,7 @@ from rewas_api.errors import ProblemError, ProblemKind
 from rewas_api.v1 import rewas_pb2, rewas_pb2_grpc
 from rewas_server.config import ServerConfig
 from rewas_server.files.media import MediaLibrary
+from rewas_server.files.uploads import UploadLimits, UploadStore
 from rewas_server.grpc.calls import CallInterceptor
 from rewas_server.grpc.security import ProblemInterceptor, store_problem
 from rewas_server.grpc.service import ContractService
@@ -76,8 +77,8 @@ async def run_server(
         _open_metrics(config, metrics),
         contextlib.closing(SqliteJobStore(config.database_path)) as store,
     ):
-        media = MediaLibrary(config.allowed_roots, config.uploads_dir, config.upload_limit_bytes)
-        media.remove_partial_uploads()
+        media = MediaLibrary(config.allowed_roots, config.uploads_dir)
+        uploads = UploadStore(config.uploads_dir, upload_limits(config))
         tracker = JobTracker(metrics, privacy)
         board = JobBoard(store, tracker)
         scheduler = Scheduler(board, config)
@@ -85,7 +86,7 @@ async def run_server(
         await scheduler.recover()
         server = grpc.aio.server(interceptors=[CallInterceptor(metrics), ProblemInterceptor()], options=_OPTIONS)
         rewas_pb2_grpc.add_RewasServiceServicer_to_server(  # type: ignore[no-untyped-call]
-            ContractService(board, scheduler, media, config), server
+            ContractService(board, scheduler, media, uploads, config), server
         )
         health_servicer = health.aio.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(health_servicer, server)
@@ -107,6 +108,16 @@ async def run_server(
             scheduling.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await scheduling
+
+
+def upload_limits(config: ServerConfig) -> UploadLimits:
+    """Return the limits of uploads. No file may be larger than all files together."""
+    return UploadLimits(
+        upload_bytes=min(config.upload_limit_bytes, config.uploads_limit_bytes, config.client_uploads_limit_bytes),
+        total_bytes=config.uploads_limit_bytes,
+        client_bytes=config.client_uploads_limit_bytes,
+        client_uploads=config.client_uploads_in_progress,
+    )
 
 
 @contextlib.contextmanager

@@ -20,6 +20,8 @@ from rewas_engine.packs.description import pack_not_installed_error
 from rewas_server import __version__
 from rewas_server.config import ServerConfig
 from rewas_server.files.media import MediaLibrary, check_project_folders
+from rewas_server.files.uploads import UploadStore
+from rewas_server.grpc.clients import client_name
 from rewas_server.grpc.security import artifact_path, is_on_this_machine, refuse_remote_project_folders
 from rewas_server.jobs import lifecycle
 from rewas_server.jobs.board import JobBoard
@@ -35,10 +37,13 @@ MAX_PAGE_SIZE = 1000
 class ContractService(rewas_pb2_grpc.RewasServiceServicer):
     """Handles the contract's calls. `security.ProblemInterceptor` maps exceptions to status codes."""
 
-    def __init__(self, board: JobBoard, scheduler: Scheduler, media: MediaLibrary, config: ServerConfig) -> None:
+    def __init__(
+        self, board: JobBoard, scheduler: Scheduler, media: MediaLibrary, uploads: UploadStore, config: ServerConfig
+    ) -> None:
         self._board = board
         self._scheduler = scheduler
         self._media = media
+        self._uploads = uploads
         self._config = config
 
     async def GetServerInfo(
@@ -53,7 +58,7 @@ class ContractService(rewas_pb2_grpc.RewasServiceServicer):
             jobs_ahead=len(await self._board.unfinished()),
             worker_ready=self._scheduler.worker_ready,
             allowed_roots=[str(root) for root in self._media.allowed_roots] if is_local else [],
-            upload_limit_bytes=self._config.upload_limit_bytes,
+            upload_limit_bytes=self._uploads.limits.upload_bytes,
             contract_minor_version=CONTRACT_MINOR_VERSION,
             reads_project_folders=is_local,
         )
@@ -109,25 +114,12 @@ class ContractService(rewas_pb2_grpc.RewasServiceServicer):
         return rewas_pb2.CancelJobResponse(job=await self._scheduler.cancel(request.id))
 
     async def FindMedia(self, request: rewas_pb2.FindMediaRequest, context: Any) -> rewas_pb2.FindMediaResponse:
-        found = await asyncio.to_thread(self._media.find, request.sha256)
-        return rewas_pb2.FindMediaResponse(present=found is not None)
+        return await self._uploads.find(request.sha256)
 
     async def UploadMedia(
         self, request_iterator: AsyncIterator[rewas_pb2.UploadMediaRequest], context: Any
     ) -> rewas_pb2.UploadMediaResponse:
-        first = await anext(aiter(request_iterator), rewas_pb2.UploadMediaRequest())
-        if not first.HasField("header"):
-            raise ProblemError(
-                "The upload does not begin with a header.", "Send the header first.", ProblemKind.SETTINGS
-            )
-        upload = await asyncio.to_thread(self._media.receive, first.header)
-        try:
-            await asyncio.to_thread(upload.append, first.data)
-            async for message in request_iterator:
-                await asyncio.to_thread(upload.append, message.data)
-            return await asyncio.to_thread(upload.finish)
-        finally:
-            upload.close()
+        return await self._uploads.receive(aiter(request_iterator), client_name(context))
 
     async def FetchArtifact(
         self, request: rewas_pb2.FetchArtifactRequest, context: Any

@@ -20,6 +20,7 @@ from rewas_engine import (
     EnergyEdit,
     GenerationResult,
     Layer,
+    MediaError,
     Output,
     Regenerate,
     Sampling,
@@ -34,6 +35,7 @@ from rewas_engine.media.stem import MIX
 from rewas_engine.runtime.progress import CancelSignal
 from rewas_server.files.delivery import Provenance, StemFolder, WrittenStem, safe_file_name
 from rewas_server.files.media import local_path
+from rewas_server.otio.clips import ClipSource
 from rewas_server.work.context import MonotonicProgress, WorkContext, name_clip_in_media_errors
 from rewas_server.work.requests import (
     RegenerateRequest,
@@ -115,7 +117,7 @@ def generate_sound(
         clip=clip,
         settings=settings,
         energy=energy,
-        file_name=_file_name(clip) if number is None else f"{number:03d} {_file_name(clip)}",
+        file_name=_file_name(request.source) if number is None else f"{number:03d} {_file_name(request.source)}",
         time_reference_samples=_round_half_up(request.source.timecode_s * settings.sample_rate_hz),
         regenerate=regenerate,
         cuts_s=request.cuts_s,
@@ -150,7 +152,13 @@ def _read_regenerate(request: SoundRequest, existing: RegenerateRequest, context
     """Read the sound to regenerate. Raises MediaError, ProblemError."""
     with name_clip_in_location_errors(request.name):
         path = context.locate_media(existing.sound_url, request.uploaded_media)
-    return Regenerate(Stem.read(path), existing.start_s, existing.end_s, existing.strength)
+    try:
+        stem = Stem.read(path)
+    except MediaError as error:
+        # An upload is named by its hash, which says nothing to the user.
+        shown = Path(existing.sound_url).name
+        raise MediaError(error.what.replace(str(path), shown).replace(path.name, shown), error.remedy) from error
+    return Regenerate(stem, existing.start_s, existing.end_s, existing.strength)
 
 
 def _resolve_settings(settings: ClipSettings, context: WorkContext) -> ClipSettings:
@@ -318,11 +326,11 @@ def _layers(settings: ClipSettings, energies: Mapping[str, EnergyCurve]) -> tupl
     )
 
 
-def _file_name(clip: VideoClip) -> str:
+def _file_name(source: ClipSource) -> str:
     """Return the base of a clip's file names: the name of the clip, without the extension of its media file."""
-    name = Path(clip.name)
-    is_file_name = bool(name.suffix) and name.suffix.casefold() == clip.path.suffix.casefold()
-    return safe_file_name(name.stem if is_file_name else clip.name, _MAX_CLIP_NAME_BYTES)
+    name = Path(source.name)
+    is_file_name = bool(name.suffix) and name.suffix.casefold() == Path(source.target_url).suffix.casefold()
+    return safe_file_name(name.stem if is_file_name else source.name, _MAX_CLIP_NAME_BYTES)
 
 
 def _round_half_up(samples: Fraction) -> int:

@@ -42,7 +42,7 @@ class Worker:
         self._start = start
         self._output = output
         self._privacy = privacy
-        self._media = MediaLibrary(start.allowed_roots, start.uploads_dir, upload_limit_bytes=0)
+        self._media = MediaLibrary(start.allowed_roots, start.uploads_dir)
         self._waiting: queue.SimpleQueue[messages.Work] = queue.SimpleQueue()
         self._cancelled_jobs: set[str] = set()
         self._engine = functools.lru_cache(maxsize=MAX_LOADED_MODELS)(self._load_engine)

@@ -43,6 +43,9 @@ def test_each_read_frame_is_the_one_shown(case: str, tmp_path: Path) -> None:
     assert abs(probed.duration_s - length_s) <= max(1 / rate, Fraction(1, 50))
     assert probed.frame_rate == pytest.approx(float(rate), rel=1e-3)
     assert (probed.width, probed.height) == recipe.get("size", (96, 64))
+    # Uploads are stored without an extension.
+    path = path.rename(tmp_path / ("0" * 64))
+    assert probe_video(path) == probed
     ranges = [
         (Fraction(0), length_s),
         (length_s * Fraction(2, 5), Fraction(1)),

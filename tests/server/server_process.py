@@ -2,28 +2,30 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Self
 
 from rewas_api.client import RewasClient
 
 SERVE = """
-import logging, sys
+import json, logging, sys
 from pathlib import Path
 from rewas_api.errors import ProblemError
 from rewas_server.grpc.app import serve
 from rewas_server.config import ServerConfig
 logging.basicConfig(level=logging.INFO, format="%(name)s %(levelname)s %(message)s")
-port, state_dir, default_pack, cancel_grace_s, *roots = sys.argv[1:]
+port, state_dir, default_pack, cancel_grace_s, settings, *roots = sys.argv[1:]
+given = {"upload_limit_bytes": 2**20, "queue_limit": 20, "cancel_grace_s": float(cancel_grace_s)}
 config = ServerConfig(
     port=int(port), state_dir=Path(state_dir), allowed_roots=tuple(map(Path, roots)), default_pack=default_pack,
-    upload_limit_bytes=2**20, queue_limit=20, device="cpu", cancel_grace_s=float(cancel_grace_s),
+    device="cpu", **(given | json.loads(settings)),
 )
 try:
     serve(config, lambda port: print(port, flush=True))
@@ -34,7 +36,10 @@ print("torch" in sys.modules, flush=True)
 
 
 class ServerProcess:
-    """A server on a free or given port. It is stopped with its worker at the end of the block."""
+    """A server on a free or given port. It is stopped with its worker at the end of the block.
+
+    settings: further fields of ServerConfig, as far as JSON can express them.
+    """
 
     def __init__(
         self,
@@ -45,8 +50,10 @@ class ServerProcess:
         packs_dir: Path | None = None,
         default_pack: str = "starter",
         cancel_grace_s: float = 60.0,
+        settings: Mapping[str, object] | None = None,
     ) -> None:
-        arguments = [str(port), str(state_dir), default_pack, str(cancel_grace_s), *map(str, roots)]
+        given = json.dumps(dict(settings or {}))
+        arguments = [str(port), str(state_dir), default_pack, str(cancel_grace_s), given, *map(str, roots)]
         # On a busy machine, two threads that wait for each other are many times slower than one.
         environment = os.environ | {"REWAS_PACKS": str(packs_dir or ""), "OMP_NUM_THREADS": "1"}
         self._log: IO[str] = tempfile.TemporaryFile("w+")  # noqa: SIM115 - closed in stop

@@ -93,7 +93,7 @@ def test_a_fraction_that_does_not_fit_is_rounded(value: Fraction) -> None:
     "url", ["file:///X:/show/a.mov", "X:\\show\\a.mov", "https://example.org/a.mov", "a.mov", "/nowhere/a.mov"]
 )
 def test_errors_about_the_location_of_media_name_the_clip(url: str, tmp_path: Path) -> None:
-    library = MediaLibrary([tmp_path], tmp_path / "uploads", 1000)
+    library = MediaLibrary([tmp_path], tmp_path / "uploads")
     clip = make_clip(url)
     energy = rewas_pb2.EnergyWork(clip_otio_json=clip.to_json_string())
     for message in (timeline_work(clip), rewas_pb2.SubmitJobRequest(energy=energy)):

@@ -19,7 +19,7 @@ from rewas_server.grpc.security import peer_host
 def library(tmp_path: Path) -> MediaLibrary:
     (tmp_path / "project").mkdir()
     (tmp_path / "project" / "shot.mov").write_bytes(b"picture")
-    return MediaLibrary([], tmp_path / "uploads", 1000)
+    return MediaLibrary([], tmp_path / "uploads")
 
 
 def refusal_of(*folders: str) -> ProblemError:

@@ -148,6 +148,10 @@ class UploadStore:
         """Return the SHA-256 of the contents that clients are sending or waiting to send."""
         return frozenset(self._active) | frozenset(self._turns)
 
+    def is_awaited(self, sha256: str) -> bool:
+        """Return whether a sender waits for another one of the same content."""
+        return self._waiting[sha256] > 0
+
     async def _receive_content(
         self, header: rewas_pb2.UploadHeader, messages: AsyncIterator[rewas_pb2.UploadMediaRequest], client: str
     ) -> rewas_pb2.UploadMediaResponse:
@@ -169,11 +173,11 @@ class UploadStore:
     ) -> rewas_pb2.UploadMediaRequest | None:
         """Return the next message, or None at the end. Raises ProblemError for a large one and for a stalled sender."""
         arrival = asyncio.ensure_future(anext(messages, None))
+        step_s, silent_s = min(self._takeover_s, self._stall_s), 0.0
         try:
-            silent_s = 0.0
-            while not (await asyncio.wait([arrival], timeout=min(self._takeover_s, self._stall_s)))[0]:
-                silent_s += self._takeover_s
-                if self._waiting[sha256] or silent_s >= self._stall_s:
+            while not (await asyncio.wait([arrival], timeout=step_s))[0]:
+                silent_s += step_s
+                if self.is_awaited(sha256) or silent_s >= self._stall_s:
                     raise ProblemError(
                         f"The upload stopped: nothing arrived for {silent_s:g} s.",
                         "Upload the file again; it continues where it stopped.",

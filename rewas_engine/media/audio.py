@@ -16,8 +16,10 @@ from numpy.typing import NDArray
 
 from rewas_engine.errors import Cancelled, MediaError
 from rewas_engine.exact_time import sample_count
+from rewas_engine.media.container import decode_frames, open_media
+from rewas_engine.media.formats import SOUND_FILE_STARTS
+from rewas_engine.media.limits import current_limits
 from rewas_engine.media.truncation import break_error, is_stream_cut_short
-from rewas_engine.media.video import decode_frames, open_media
 from rewas_engine.runtime.atomic_files import atomic_path
 from rewas_engine.runtime.progress import CancelSignal
 
@@ -205,6 +207,7 @@ def _decode_range(
         powers: Receives the channels of the range.
         weights: Weights of the channels in the mix, by the number of channels. The default is the mean.
     """
+    current_limits().check_duration(path.name, duration_s)
     wanted = np.zeros(sample_count(duration_s, sample_rate_hz), np.float32)
     with open_media(path) as container:
         stream = _sound_stream(container, path, number)
@@ -438,11 +441,18 @@ def read_audio_file(path: str | Path) -> tuple[NDArray[np.float32], int]:
     """Read the samples `[channels, samples]` of a WAV, FLAC or other lossless file, and their rate in Hz.
 
     Raises:
-        MediaError: The file is missing, unreadable or empty, or contains samples that are not finite.
+        MediaError: The file is missing, unreadable or empty, exceeds a limit, or contains samples that are not finite.
     """
     path = Path(path)
     try:
-        waveform, rate_hz = soundfile.read(path, dtype="float32", always_2d=True)
+        with path.open("rb") as file:
+            is_known = file.read(4).startswith(SOUND_FILE_STARTS)
+        if not is_known:
+            raise MediaError(f"The sound {path.name} is in a format that is not read.", "Give a WAV or FLAC file.")
+        with soundfile.SoundFile(path) as sound:
+            current_limits().check_sound_format(path.name, sound.channels, sound.samplerate)
+            current_limits().check_sound_size(path.name, sound.frames * sound.channels)
+            waveform, rate_hz = sound.read(dtype="float32", always_2d=True), sound.samplerate
     except (soundfile.LibsndfileError, OSError) as error:
         raise MediaError(f"The sound {path.name} cannot be read ({error}).", "Give a WAV or FLAC file.") from error
     if not waveform.size:

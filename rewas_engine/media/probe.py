@@ -9,6 +9,7 @@ from pathlib import Path
 from rewas_engine.errors import MediaError
 from rewas_engine.media.audio import AudioTrack, count_audio_tracks, probe_sound, read_audio_track
 from rewas_engine.media.clip import VideoClip
+from rewas_engine.media.limits import current_limits
 from rewas_engine.media.truncation import break_error
 from rewas_engine.media.video import find_break_s, has_video, probe_video, range_end_tolerance_s
 from rewas_engine.runtime.progress import CancelSignal
@@ -78,6 +79,7 @@ def _resolve_range(
             f"but {clip.path.name} ends at {float(media_duration_s):.3f} s.",
             "Choose a range within the media.",
         )
+    current_limits().check_duration(clip.path.name, duration_s)
     return ProbedClip(clip.name, clip.path, clip.start_s, duration_s, frame_rate)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -15,7 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rewas_engine.errors import Cancelled, MediaError
+from rewas_engine.media.container import decode_frames, open_media
 from rewas_engine.media.display import find_active_area, prepare_frames, quarter_turns, to_luma, to_rgb
+from rewas_engine.media.limits import current_limits
 from rewas_engine.media.truncation import break_error, is_file_cut_short, is_stream_cut_short
 from rewas_engine.runtime.progress import CancelSignal
 
@@ -84,6 +85,7 @@ def read_frames(
     cancel: CancelSignal | None = None,
 ) -> NDArray[np.uint8]:
     """Read all frames `[T, height, width]`, or `[T, height, width, 3]`, of a range. See `iter_frames`."""
+    current_limits().check_duration(path.name, duration_s)
     count = frame_count(duration_s, frame_rate)
     frames = np.empty((count, height, width, 3) if rgb else (count, height, width), np.uint8)
     shown = iter_frames(
@@ -141,6 +143,7 @@ def iter_frames(
         MediaError: The file cannot be read, is truncated within the range or has no frames there.
         Cancelled: The caller asked to stop.
     """
+    current_limits().check_duration(path.name, duration_s)
     count = frame_count(duration_s, frame_rate)
     with open_media(path) as container:
         stream = _video_stream(container, path)
@@ -240,23 +243,6 @@ class _DecodedFrame:
         return self._pixels
 
 
-@contextmanager
-def open_media(path: Path) -> Iterator[Any]:
-    """Open a media file for reading. Raises MediaError if it is missing or not media."""
-    if not path.is_file():
-        raise MediaError(f"The file {path} does not exist.", "Check the path, or relink the clip.")
-    try:
-        container = av.open(str(path))
-    except (av.FFmpegError, OSError, ValueError) as error:
-        raise MediaError(
-            f"{path.name} cannot be read as media ({_reason(error)}).", "Choose a file that plays, or export it again."
-        ) from error
-    try:
-        yield container
-    finally:
-        container.close()
-
-
 def has_video(path: Path) -> bool:
     """Whether a file has video. Cover art does not count. Raises MediaError if it is not media."""
     with open_media(path) as container:
@@ -272,26 +258,6 @@ def _video_stream(container: Any, path: Path) -> Any:
     if not streams:
         raise MediaError(f"{path.name} has no video.", "Choose a video file.")
     return streams[0]
-
-
-def decode_frames(container: Any, stream: Any, path: Path) -> Iterator[Any]:
-    """Decode frames in order. Damaged ones are skipped, as in players, up to a limit."""
-    failures = 0
-    packets = container.demux(stream)
-    while True:
-        try:
-            packet = next(packets)
-            for frame in packet.decode():
-                if frame.pts is not None:
-                    yield frame
-        except StopIteration:
-            return
-        except (av.EOFError, av.InvalidDataError) as error:
-            failures += 1
-            if failures > 50:
-                raise MediaError(f"{path.name} is damaged ({_reason(error)}).", "Export it again.") from error
-        except av.FFmpegError as error:
-            raise MediaError(f"{path.name} cannot be decoded ({_reason(error)}).", "Export it again.") from error
 
 
 def _frames_from(container: Any, stream: Any, path: Path, begin_s: Fraction) -> Iterator[Any]:
@@ -361,7 +327,3 @@ def find_break_s(path: Path) -> Fraction | None:
 def range_end_tolerance_s(frame_rate: Fraction) -> Fraction:
     """How far a range may extend past the end of the media."""
     return _SLACK_FRAMES / frame_rate
-
-
-def _reason(error: BaseException) -> str:
-    return str(getattr(error, "strerror", None) or error).rstrip(".")

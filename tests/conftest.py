@@ -1,8 +1,18 @@
 """Options and settings of all tests."""
 
+import atexit
 import contextlib
+import os
+import shutil
+import tempfile
 
 import pytest
+
+# Servers announce their tokens in the user's state folder: tests have their own, and so do the processes they start.
+STATE_HOME = tempfile.mkdtemp(prefix="rewas-test-state-")
+os.environ["XDG_STATE_HOME"] = STATE_HOME
+os.environ.pop("REWAS_TOKEN", None)
+atexit.register(shutil.rmtree, STATE_HOME, ignore_errors=True)
 
 with contextlib.suppress(ImportError):  # Blender's own environments have no hypothesis.
     from hypothesis import settings

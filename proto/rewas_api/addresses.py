@@ -12,7 +12,7 @@ def validate_address(address: str, *, allow_remote: bool = False) -> str:
 
     Args:
         address: "HOST:PORT".
-        allow_remote: Whether the server may be on another machine. Video and sound travel unencrypted.
+        allow_remote: Whether the server may be on another machine.
 
     Returns:
         "HOST:PORT", an IPv6 host in brackets.
@@ -20,14 +20,7 @@ def validate_address(address: str, *, allow_remote: bool = False) -> str:
     Raises:
         ProblemError: SETTINGS for a malformed address, PERMISSION for one on another machine without `allow_remote`.
     """
-    host, separator, port = address.strip().rpartition(":")
-    if not separator or not host or not port.isascii() or not port.isdigit() or not 1 <= int(port) <= 65535:
-        raise ProblemError(
-            f'"{address}" is not a server address.',
-            "Give a host and a port, for example 127.0.0.1:50071.",
-            ProblemKind.SETTINGS,
-        )
-    bare_host = host.removeprefix("[").removesuffix("]")
+    bare_host, port = split_address(address)
     if not allow_remote and not is_loopback(bare_host):
         raise ProblemError(
             f"The server {address} is not on this machine.",
@@ -35,6 +28,18 @@ def validate_address(address: str, *, allow_remote: bool = False) -> str:
             ProblemKind.PERMISSION,
         )
     return f"[{bare_host}]:{port}" if ":" in bare_host else f"{bare_host}:{port}"
+
+
+def split_address(address: str) -> tuple[str, int]:
+    """Return the host, without brackets, and the port of "HOST:PORT". Raises ProblemError (SETTINGS)."""
+    host, separator, port = address.strip().rpartition(":")
+    if not separator or not host or not port.isascii() or not port.isdigit() or not 1 <= int(port) <= 65535:
+        raise ProblemError(
+            f'"{address}" is not a server address.',
+            "Give a host and a port, for example 127.0.0.1:50071.",
+            ProblemKind.SETTINGS,
+        )
+    return host.removeprefix("[").removesuffix("]"), int(port)
 
 
 def is_loopback(host: str) -> bool:
@@ -49,4 +54,4 @@ def is_loopback(host: str) -> bool:
     return (mapped or address).is_loopback
 
 
-__all__ = ["is_loopback", "validate_address"]
+__all__ = ["is_loopback", "split_address", "validate_address"]

@@ -27,6 +27,7 @@ from typing import Any, Protocol, Self
 import grpc
 
 from rewas_api import CONTRACT_MINOR_VERSION, CONTRACT_VERSION, DEFAULT_PORT
+from rewas_api.access import TokenSource
 from rewas_api.addresses import validate_address
 from rewas_api.errors import JobCancelled, JobFailed, ProblemError, ProblemKind, ServerUnavailable
 from rewas_api.transfer import GrowingProgress, PartialFile, TransferProgress, hash_file, upload_messages
@@ -67,21 +68,33 @@ class RewasClient:
     """A connection to a ReWaS server. It connects with the first call.
 
     Args:
-        address: "HOST:PORT", on this machine unless `allow_remote`.
+        address: "HOST:PORT", on this machine unless there is a certificate.
         timeout_s: Time limit of a call, in seconds. Transfers and watching a job have none, as long as the server is
             alive.
-        allow_remote: Whether the server may be on another machine.
+        token: The server's token. If None, it is taken from the environment variable REWAS_TOKEN or, for a server on
+            this machine, from its file.
+        certificate: File with the server's certificate, or with that of its authority. With it, the connection is
+            encrypted, and the server may be on another machine.
 
     Raises:
-        ProblemError: For an address that is malformed or not permitted.
+        ProblemError: SETTINGS for an address that is malformed or a certificate that cannot be read, PERMISSION for
+            another machine without a certificate.
     """
 
-    def __init__(self, address: str = DEFAULT_ADDRESS, *, timeout_s: float = 10.0, allow_remote: bool = False) -> None:
-        self.address = validate_address(address, allow_remote=allow_remote)
+    def __init__(
+        self,
+        address: str = DEFAULT_ADDRESS,
+        *,
+        timeout_s: float = 10.0,
+        token: str | None = None,
+        certificate: str | Path | None = None,
+    ) -> None:
+        self.address = validate_address(address, allow_remote=certificate is not None)
         self._timeout_s = timeout_s
+        self._token = TokenSource(self.address, token)
         self._closed = threading.Event()
         self._contract_checked = False
-        self._channel = grpc.insecure_channel(self.address, options=_CHANNEL_OPTIONS)
+        self._channel = _open_channel(self.address, certificate)
         self._stub: Any = rewas_pb2_grpc.RewasServiceStub(self._channel)  # type: ignore[no-untyped-call]
 
     def __enter__(self) -> Self:
@@ -386,23 +399,37 @@ class RewasClient:
         if self._closed.is_set():
             raise closed_problem(self.address)
         try:
-            return method(request, timeout=timeout_s)
+            return method(request, timeout=timeout_s, metadata=self._token.metadata())
         except grpc.RpcError as error:
-            raise self._problem(error) from error
+            # An iterator of requests cannot be sent again.
+            if isinstance(request, Iterator) or not self._renew_token(error):
+                raise self._problem(error) from error
+        return self._call(method, request, timeout_s)
 
     def _stream(self, method: Any, request: Any) -> Iterator[Any]:
         if self._closed.is_set():
             raise closed_problem(self.address)
-        call = method(request)
+        call = method(request, metadata=self._token.metadata())
         try:
             yield from call
+            return
         except grpc.RpcError as error:
-            raise self._problem(error) from error
+            if not self._renew_token(error):
+                raise self._problem(error) from error
         finally:
             call.cancel()
+        yield from self._stream(method, request)
 
-    def _problem(self, error: grpc.RpcError) -> ProblemError:
-        return closed_problem(self.address) if self._closed.is_set() else problem_from_call(error, self.address)
+    def _renew_token(self, error: Any) -> bool:
+        """After a call that the server refused for its token: whether it has another one now."""
+        return error.code() is grpc.StatusCode.UNAUTHENTICATED and self._token.renew()
+
+    def _problem(self, error: Any) -> ProblemError:
+        if self._closed.is_set():
+            return closed_problem(self.address)
+        if error.code() is grpc.StatusCode.UNAUTHENTICATED:
+            return self._token.refusal()
+        return problem_from_call(error, self.address)
 
     @contextlib.contextmanager
     def _forward_cancel(self, job_id: str, cancel: CancelSignal | None) -> Iterator[None]:
@@ -425,6 +452,20 @@ class RewasClient:
         finally:
             ended.set()
             thread.join()
+
+
+def _open_channel(address: str, certificate: str | Path | None) -> Any:
+    if certificate is None:
+        return grpc.insecure_channel(address, options=_CHANNEL_OPTIONS)
+    try:
+        roots = Path(certificate).read_bytes()
+    except OSError as error:
+        raise ProblemError(
+            f"The certificate {certificate} cannot be read ({error.strerror or error}).",
+            "Copy certificate.pem from the server's state folder, and give its path.",
+            ProblemKind.SETTINGS,
+        ) from error
+    return grpc.secure_channel(address, grpc.ssl_channel_credentials(roots), options=_CHANNEL_OPTIONS)
 
 
 _WORK_FIELDS: dict[type, str] = {

@@ -8,6 +8,7 @@ from pathlib import Path
 import platformdirs
 
 from rewas_api import DEFAULT_PORT
+from rewas_api.access import default_state_folder
 from rewas_api.errors import ProblemError, ProblemKind
 from rewas_api.project_folders import is_too_wide
 from rewas_engine import Execution
@@ -20,7 +21,7 @@ MIN_LOG_FILE_BYTES = 64 * 1024
 
 def default_state_dir() -> Path:
     """Return the default folder for jobs, uploads and artifacts."""
-    return platformdirs.user_state_path("rewas")
+    return default_state_folder()
 
 
 def default_allowed_roots() -> tuple[Path, ...]:
@@ -28,6 +29,38 @@ def default_allowed_roots() -> tuple[Path, ...]:
     videos = platformdirs.user_videos_path().resolve()
     # Some desktops name the home folder if there is no video folder.
     return (videos,) if videos.is_dir() and not is_too_wide(videos) else ()
+
+
+@dataclass(frozen=True)
+class ClientLimits:
+    """What one client may use. All programs on one host count as one client: they share the server's token.
+
+    Attributes:
+        max_connections: Connections of all clients together.
+        max_calls_per_connection: Running calls of one connection; more of them wait in the client.
+        max_calls: Running short calls of one client.
+        max_streams: Running watches and downloads of one client.
+        max_uploads: Running uploads of one client.
+        read_timeout_s: Seconds within which the next message of a request must arrive.
+        write_timeout_s: Seconds within which a client must take the next message of a watch or download.
+        handshake_timeout_s: Seconds within which a new connection must speak HTTP/2.
+        idle_timeout_s: Seconds after which a connection without calls is closed.
+        keepalive_s: Seconds of silence after which a client is asked for a sign of life, and seconds for its answer.
+        connection_age_s: Seconds after which a connection takes no new calls, and again until its calls are ended.
+            Clients connect again and resume.
+    """
+
+    max_connections: int = 512
+    max_calls_per_connection: int = 2048
+    max_calls: int = 128
+    max_streams: int = 4096
+    max_uploads: int = 8
+    read_timeout_s: float = 60.0
+    write_timeout_s: float = 30.0
+    handshake_timeout_s: float = 10.0
+    idle_timeout_s: float = 300.0
+    keepalive_s: float = 30.0
+    connection_age_s: float = 3600.0
 
 
 @dataclass(frozen=True)
@@ -53,6 +86,7 @@ class ServerConfig:
         log_file_bytes: Size at which the log file is rotated.
         log_files: Number of log files that are kept, at least 2.
         metrics_port: Port on 127.0.0.1 for Prometheus metrics; 0 picks a free one, None serves none.
+        limits: What one client may use.
     """
 
     port: int = DEFAULT_PORT
@@ -73,6 +107,7 @@ class ServerConfig:
     log_file_bytes: int = 10 * 1024**2
     log_files: int = 5
     metrics_port: int | None = None
+    limits: ClientLimits = field(default_factory=ClientLimits)
 
     def __post_init__(self) -> None:
         """Check the values. Raises ProblemError (SETTINGS), which names the setting."""
@@ -93,6 +128,11 @@ class ServerConfig:
     def database_path(self) -> Path:
         """File of the job store."""
         return self.state_dir / "jobs.sqlite3"
+
+    @property
+    def token_path(self) -> Path:
+        """File of the token that every call carries."""
+        return self.state_dir / "token"
 
     @property
     def artifacts_dir(self) -> Path:

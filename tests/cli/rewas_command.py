@@ -46,7 +46,6 @@ def environment(packs: Path, home: Path) -> dict[str, str]:
         "REWAS_PACKS": str(packs),
         "HOME": str(home),
         "XDG_DATA_HOME": str(home / "data"),
-        "XDG_STATE_HOME": str(home / "state"),
         "OMP_NUM_THREADS": "1",
         "TERM": "dumb",
         "COLUMNS": "200",

@@ -10,8 +10,11 @@ import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import IO, Self
+from typing import IO, Any, Self
 
+import grpc
+
+from rewas_api.access import AUTHORIZATION_KEY, announced_token_path, read_token_file
 from rewas_api.client import RewasClient
 
 SERVE = """
@@ -33,6 +36,22 @@ except ProblemError as problem:
     sys.exit(str(problem))
 print("torch" in sys.modules, flush=True)
 """
+
+
+class _MetadataSender(
+    grpc.UnaryUnaryClientInterceptor,
+    grpc.UnaryStreamClientInterceptor,
+    grpc.StreamUnaryClientInterceptor,
+    grpc.StreamStreamClientInterceptor,
+):
+    def __init__(self, metadata: tuple[tuple[str, str], ...]) -> None:
+        self._metadata = metadata
+
+    def _send(self, continuation: Any, details: Any, request: Any) -> Any:
+        return continuation(details._replace(metadata=(*(details.metadata or ()), *self._metadata)), request)
+
+    intercept_unary_unary = intercept_unary_stream = _send
+    intercept_stream_unary = intercept_stream_stream = _send
 
 
 class ServerProcess:
@@ -66,6 +85,7 @@ class ServerProcess:
         )
         assert self._process.stdout is not None
         self._output = self._process.stdout
+        self.state_dir = state_dir
         first_line = self._output.readline()
         if not first_line:
             self._process.wait()
@@ -92,6 +112,15 @@ class ServerProcess:
 
     def client(self) -> RewasClient:
         return RewasClient(self.address)
+
+    @property
+    def token(self) -> str:
+        return read_token_file(announced_token_path(self.port))
+
+    def channel(self, token: str | None = None) -> grpc.Channel:
+        """A channel for raw stubs and bytes, whose calls carry the token. token: instead of the server's."""
+        metadata = ((AUTHORIZATION_KEY, f"Bearer {token or self.token}"),)
+        return grpc.intercept_channel(grpc.insecure_channel(self.address), _MetadataSender(metadata))
 
     def log(self) -> str:
         self._log.seek(0)

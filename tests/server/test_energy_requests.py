@@ -320,7 +320,7 @@ def test_points_of_a_clip_without_a_range_are_checked_against_its_media(client: 
 def test_an_unknown_edit_is_an_invalid_argument(server: ServerProcess, folder: Path) -> None:
     work = energy_work(folder, edits=["mute event 1", "smooth a bit"])
     request = rewas_pb2.SubmitJobRequest(idempotency_key="words", energy=work)
-    with grpc.insecure_channel(server.address) as channel:
+    with server.channel() as channel:
         stub = rewas_pb2_grpc.RewasServiceStub(channel)
         with pytest.raises(grpc.RpcError) as raised:
             stub.SubmitJob(request)

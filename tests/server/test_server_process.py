@@ -91,7 +91,7 @@ def test_the_server_reports_its_identity(client: RewasClient, folder: Path) -> N
 
 
 def test_the_health_service_answers(server: ServerProcess) -> None:
-    with grpc.insecure_channel(server.address) as channel:
+    with server.channel() as channel:
         stub = health_pb2_grpc.HealthStub(channel)
         assert stub.Check(health_pb2.HealthCheckRequest()).status == health_pb2.HealthCheckResponse.SERVING
         # The service needs a worker, which starts after the server.
@@ -158,7 +158,7 @@ def test_idempotency_keys_have_a_limited_length(client: RewasClient, folder: Pat
 
 
 def test_the_status_code_matches_the_problem_kind(server: ServerProcess) -> None:
-    with grpc.insecure_channel(server.address) as channel:
+    with server.channel() as channel:
         stub = rewas_pb2_grpc.RewasServiceStub(channel)
         with pytest.raises(grpc.RpcError) as raised:
             stub.GetJob(rewas_pb2.GetJobRequest(id="nonsense"))
@@ -222,7 +222,7 @@ def test_a_truncated_upload_is_no_media(server: ServerProcess, folder: Path, tmp
     file.write_bytes(os.urandom(600_000))
     sha256 = hashlib.sha256(file.read_bytes()).hexdigest()
     truncated = list(upload_messages(file, sha256, None))[:-1]
-    with grpc.insecure_channel(server.address) as channel, server.client() as client:
+    with server.channel() as channel, server.client() as client:
         stub = rewas_pb2_grpc.RewasServiceStub(channel)
         with pytest.raises(grpc.RpcError) as raised:
             stub.UploadMedia(iter(truncated))
@@ -292,7 +292,7 @@ def test_other_contract_versions_are_refused(folder: Path, contract_version: int
 
 def test_a_client_of_an_older_contract_gets_one_clear_sentence(server: ServerProcess) -> None:
     """The service of contract 1 is named Rewas. Its client shows the Problem or the details of a refusal."""
-    with grpc.insecure_channel(server.address) as channel:
+    with server.channel() as channel:
         unary = channel.unary_unary("/rewas.v1.Rewas/GetServerInfo", bytes, bytes)
         streaming = channel.unary_stream("/rewas.v1.Rewas/WatchJob", bytes, bytes)
         for call in (lambda: unary(b"\x08\x01"), lambda: list(streaming(b""))):
@@ -309,7 +309,7 @@ def test_a_client_of_an_older_contract_gets_one_clear_sentence(server: ServerPro
 def test_jobs_are_listed_in_pages(server: ServerProcess, client: RewasClient) -> None:
     for page_size in (1, 3, 7, 100):
         assert [job.name for job in client.list_jobs(page_size=page_size)] == NEWEST_FIRST
-    with grpc.insecure_channel(server.address) as channel:
+    with server.channel() as channel:
         stub = rewas_pb2_grpc.RewasServiceStub(channel)
         first = stub.ListJobs(rewas_pb2.ListJobsRequest(page_size=3))
         assert [job.name for job in first.jobs] == NEWEST_FIRST[:3]
@@ -322,7 +322,7 @@ def test_packs_are_listed_in_pages(server: ServerProcess, client: RewasClient) -
     names = [pack.name for pack in client.list_packs()]
     assert names[0] == "starter"
     assert {"damaged", "newer"} < set(names)
-    with grpc.insecure_channel(server.address) as channel:
+    with server.channel() as channel:
         stub = rewas_pb2_grpc.RewasServiceStub(channel)
         paged, token = [], ""
         while True:
@@ -337,7 +337,7 @@ def test_packs_are_listed_in_pages(server: ServerProcess, client: RewasClient) -
 
 @pytest.mark.parametrize("token", ["-1", "next", "1.5", "9" * 19, "٣"])
 def test_invalid_page_tokens_are_refused(server: ServerProcess, token: str) -> None:
-    with grpc.insecure_channel(server.address) as channel:
+    with server.channel() as channel:
         stub = rewas_pb2_grpc.RewasServiceStub(channel)
         for call in (
             lambda: stub.ListJobs(rewas_pb2.ListJobsRequest(page_token=token)),

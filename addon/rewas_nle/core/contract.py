@@ -66,7 +66,7 @@ def open_client(address: str, *, online_access: bool, timeout_s: float = 10.0) -
                 "Enable Allow Online Access in Preferences > System, or use a server on this machine.",
             )
         ) from None
-    return RewasClient(address, timeout_s=timeout_s, allow_remote=online_access)
+    return RewasClient(address, timeout_s=timeout_s)
 
 
 def problem_from(error: Exception) -> Problem:

@@ -18,9 +18,13 @@ from rewas_api.errors import ProblemError, ProblemKind
 from rewas_api.v1 import rewas_pb2, rewas_pb2_grpc
 from rewas_server.config import ServerConfig
 from rewas_server.files.media import MediaLibrary
+from rewas_server.files.private_files import keep_new_files_private
 from rewas_server.files.uploads import UploadLimits, UploadStore
-from rewas_server.grpc.calls import CallInterceptor
-from rewas_server.grpc.security import ProblemInterceptor, store_problem
+from rewas_server.grpc.access import TokenCheck, announce_token, load_token
+from rewas_server.grpc.call_frame import CallFrame
+from rewas_server.grpc.calls import CallObserver
+from rewas_server.grpc.limits import channel_options
+from rewas_server.grpc.security import store_problem
 from rewas_server.grpc.service import ContractService
 from rewas_server.jobs.board import JobBoard
 from rewas_server.jobs.scheduler import Scheduler
@@ -31,19 +35,10 @@ from rewas_server.logs import LogPrivacy, log_to_file, log_to_terminal
 from rewas_server.metrics import ServerMetrics, serve_metrics
 
 HOST = "127.0.0.1"
-MAX_MESSAGE_BYTES = 64 * 1024 * 1024
 STOP_GRACE_S = 1.0
 READINESS_INTERVAL_S = 0.1
 SERVICE_NAME = rewas_pb2.DESCRIPTOR.services_by_name["RewasService"].full_name
 
-_OPTIONS = [
-    ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
-    ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
-    # Clients ping every 10 s while they watch a job without progress.
-    ("grpc.http2.min_recv_ping_interval_without_data_ms", 5_000),
-    # Otherwise two servers could share a port and each get half of the calls.
-    ("grpc.so_reuseport", 0),
-]
 _log = logging.getLogger("rewas.server")
 
 
@@ -57,6 +52,7 @@ def serve(
     Raises ProblemError (RESOURCES) if the port is taken, if the state folder is unusable or used by another server, or
     if the job store fails permanently.
     """
+    keep_new_files_private()
     privacy = LogPrivacy(config.log_prompts)
     if log_on_terminal:
         log_to_terminal(privacy)
@@ -84,7 +80,9 @@ async def run_server(
         scheduler = Scheduler(board, config)
         metrics.report_processes(lambda: _process_ids(scheduler))
         await scheduler.recover()
-        server = grpc.aio.server(interceptors=[CallInterceptor(metrics), ProblemInterceptor()], options=_OPTIONS)
+        token = load_token(config.token_path)
+        frame = CallFrame(TokenCheck(token), config.limits, CallObserver(metrics))
+        server = grpc.aio.server(interceptors=[frame], options=channel_options(config.limits))
         rewas_pb2_grpc.add_RewasServiceServicer_to_server(  # type: ignore[no-untyped-call]
             ContractService(board, scheduler, media, uploads, config), server
         )
@@ -97,9 +95,10 @@ async def run_server(
         reporting = asyncio.create_task(_report_readiness(scheduler, health_servicer, metrics))
         try:
             _log.info("Listening on %s:%d; state in %s.", HOST, port, config.state_dir)
-            if on_ready is not None:
-                on_ready(port)
-            await _wait_until_stopped(stop, scheduling)
+            with announce_token(port, token):
+                if on_ready is not None:
+                    on_ready(port)
+                await _wait_until_stopped(stop, scheduling)
         finally:
             reporting.cancel()
             await health_servicer.enter_graceful_shutdown()

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
+import secrets
 import sqlite3
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 from urllib.parse import unquote
 
 import grpc
 
-from rewas_api import CONTRACT_VERSION
 from rewas_api.addresses import is_loopback
 from rewas_api.errors import PROBLEM_METADATA_KEY, ProblemError, ProblemKind
 from rewas_api.v1 import rewas_pb2
-from rewas_server import __version__
+from rewas_engine import EngineError
 from rewas_server.jobs.board import ServerStopping
-from rewas_server.work.translation import problem_from_error
+from rewas_server.work.translation import internal_problem, problem_from_error
 
 STATUS_BY_KIND = {
     ProblemKind.SETTINGS: grpc.StatusCode.INVALID_ARGUMENT,
@@ -35,42 +34,12 @@ STATUS_BY_KIND = {
 MAX_SENTENCE_CHARACTERS = 600
 """Longest sentence in the metadata of a call, which gRPC limits to a few kilobytes."""
 
+_OWN_FAILURE = {ProblemKind.RESOURCES: "A file of the server could not be read or written, or its memory is full."}
 _log = logging.getLogger("rewas.server")
 
 
-class ProblemInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[misc]
-    """Turns exceptions of handlers into a status code, a message, and a Problem in the trailing metadata."""
-
-    async def intercept_service(self, continuation: Callable[[Any], Awaitable[Any]], handler_call_details: Any) -> Any:
-        handler = await continuation(handler_call_details)
-        if handler is None:
-            return _refusal_of_unknown_method(handler_call_details.method)
-        # The health service answers for itself: its Watch is a coroutine, not a generator.
-        if not handler_call_details.method.startswith("/rewas."):
-            return handler
-        coders = {"request_deserializer": handler.request_deserializer}
-        coders["response_serializer"] = handler.response_serializer
-        if handler.unary_unary:
-            return grpc.unary_unary_rpc_method_handler(_wrap_handler(handler.unary_unary), **coders)
-        if handler.stream_unary:
-            return grpc.stream_unary_rpc_method_handler(_wrap_handler(handler.stream_unary), **coders)
-        return grpc.unary_stream_rpc_method_handler(_wrap_stream_handler(handler.unary_stream), **coders)
-
-
-def _refusal_of_unknown_method(method: str) -> Any:
-    """Refuse a call to a method of another contract, with a message that every version of the client shows."""
-
-    async def refuse(requests: Any, context: Any) -> AsyncGenerator[bytes, None]:
-        problem = ProblemError(
-            f"This server (ReWaS NLE {__version__}, contract {CONTRACT_VERSION}) does not have the method {method}.",
-            "Install the same version of ReWaS NLE on both sides.",
-            ProblemKind.SERVER,
-        )
-        await _abort(context, problem)
-        yield b""
-
-    # On the wire, a single message is a stream of one message, so this handler accepts every kind of call.
-    return grpc.stream_stream_rpc_method_handler(refuse)
+class ReaderTooSlow(Exception):
+    """The client does not read the responses of its call."""
 
 
 def is_on_this_machine(context: Any) -> bool:
@@ -119,44 +88,35 @@ def list_artifacts(job: rewas_pb2.Job) -> Iterator[rewas_pb2.Artifact]:
                 yield stem.artifact
 
 
-def _wrap_handler(handler: Callable[[Any, Any], Awaitable[Any]]) -> Callable[[Any, Any], Awaitable[Any]]:
-    async def guarded(request: Any, context: Any) -> Any:
-        try:
-            return await handler(request, context)
-        except Exception as error:
-            await _abort(context, error)
+async def abort(context: Any, error: Exception, method: str) -> NoReturn:
+    """End a call with the status code, the message and the Problem for an exception of its handler.
 
-    return guarded
-
-
-def _wrap_stream_handler(
-    handler: Callable[[Any, Any], AsyncGenerator[Any, None]],
-) -> Callable[[Any, Any], AsyncGenerator[Any, None]]:
-    async def guarded(request: Any, context: Any) -> AsyncGenerator[Any, None]:
-        try:
-            async with contextlib.aclosing(handler(request, context)) as responses:
-                async for response in responses:
-                    yield response
-        except Exception as error:
-            await _abort(context, error)
-
-    return guarded
-
-
-async def _abort(context: Any, error: Exception) -> None:
+    Of a bug, the client learns a number only: the text and the trace of the exception are in the log.
+    """
     if isinstance(error, grpc.aio.AbortError):
         raise error
     if isinstance(error, ServerStopping):
         await context.abort(grpc.StatusCode.UNAVAILABLE, str(error))
+    if isinstance(error, ReaderTooSlow):
+        # Clients connect again and resume after this status code.
+        _log.warning("A client does not read the responses of %s; the call ends.", method)
+        await context.abort(grpc.StatusCode.UNAVAILABLE, "The client did not read the responses in time.")
     problem = store_problem(error) if isinstance(error, sqlite3.Error) else problem_from_error(error)
     if problem.kind not in STATUS_BY_KIND:
-        _log.error("Internal error in a call.", exc_info=error)
+        reference = secrets.token_hex(4)
+        _log.error("Internal error %s in %s.", reference, method, exc_info=error)
+        problem = internal_problem(reference)
+    elif not isinstance(error, ProblemError | EngineError | sqlite3.Error):
+        # The sentence about an unexpected error of the system may name files of the server.
+        _log.warning("%s failed: %s", method, problem.what)
+        problem = ProblemError(_OWN_FAILURE.get(problem.kind, problem.what), problem.remedy, problem.kind)
     short = ProblemError(_truncate(problem.what), _truncate(problem.remedy), problem.kind)
     await context.abort(
         STATUS_BY_KIND.get(problem.kind, grpc.StatusCode.INTERNAL),
         str(short),
         trailing_metadata=((PROBLEM_METADATA_KEY, short.to_proto().SerializeToString()),),
     )
+    raise AssertionError("abort always raises")
 
 
 def store_problem(error: sqlite3.Error) -> ProblemError:

@@ -35,7 +35,7 @@ MAX_PAGE_SIZE = 1000
 
 
 class ContractService(rewas_pb2_grpc.RewasServiceServicer):
-    """Handles the contract's calls. `security.ProblemInterceptor` maps exceptions to status codes."""
+    """Handles the contract's calls. `CallFrame` maps exceptions to status codes."""
 
     def __init__(
         self, board: JobBoard, scheduler: Scheduler, media: MediaLibrary, uploads: UploadStore, config: ServerConfig

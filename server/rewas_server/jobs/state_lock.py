@@ -8,6 +8,7 @@ from pathlib import Path
 
 from rewas_api.errors import ProblemError, ProblemKind
 from rewas_engine.runtime.process_locks import AlreadyLocked, file_lock
+from rewas_server.files.private_files import tighten_state_folder
 
 
 @contextmanager
@@ -21,6 +22,7 @@ def lock_state_folder(state_dir: Path) -> Iterator[None]:
         try:
             state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
             stack.enter_context(file_lock(state_dir / "server.lock"))
+            tighten_state_folder(state_dir)
         except OSError as error:
             raise ProblemError(
                 f"Cannot write to the state folder {state_dir} ({error.strerror or error}).",

@@ -260,6 +260,24 @@ def take_message(take: Take, stems: Sequence[rewas_pb2.Stem]) -> rewas_pb2.Take:
     )
 
 
+def internal_problem(reference: str) -> ProblemError:
+    """Return the problem to report for a bug on a server. reference: what the log names it by."""
+    return ProblemError(
+        f"Unexpected error in the server (number {reference}).",
+        "Try again. If it happens again, report it with the lines of the server's log that name this number.",
+        ProblemKind.INTERNAL,
+    )
+
+
+def job_problem(error: Exception, job_id: str, state_dir: Path) -> ProblemError:
+    """Return the problem of a failed job: without the text of a bug, and without paths of the state folder."""
+    problem = problem_from_error(error)
+    if problem.kind is ProblemKind.INTERNAL and not isinstance(error, ProblemError | EngineError):
+        return internal_problem(job_id)
+    what, remedy = (text.replace(f"{state_dir}/", "").strip() for text in (problem.what, problem.remedy))
+    return ProblemError(what, remedy, problem.kind)
+
+
 def problem_from_error(error: BaseException) -> ProblemError:
     """Return the problem to report for an error of the engine, the disk or the memory, or for a bug of ReWaS."""
     if isinstance(error, ProblemError):

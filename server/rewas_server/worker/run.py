@@ -21,11 +21,12 @@ from typing import TYPE_CHECKING, BinaryIO
 from rewas_api.errors import ProblemError
 from rewas_engine import Cancelled, EngineError, Progress
 from rewas_server.files.media import MediaLibrary
+from rewas_server.files.private_files import keep_new_files_private
 from rewas_server.logs import LogPrivacy, log_to_server, private_texts
 from rewas_server.work.context import WorkContext
 from rewas_server.work.dispatch import run_work
 from rewas_server.work.requests import parse_request
-from rewas_server.work.translation import problem_from_error
+from rewas_server.work.translation import job_problem
 from rewas_server.worker import messages
 
 if TYPE_CHECKING:
@@ -100,11 +101,11 @@ class Worker:
         except (EngineError, ProblemError) as error:
             _log.debug("The job failed.", exc_info=error, extra=about)
             _remove(output_dir)
-            self._send(messages.Failed(job_id, problem_from_error(error)))
+            self._send(messages.Failed(job_id, job_problem(error, job_id, self._start.artifacts_dir.parent)))
         except Exception as error:
             _log.exception("The job failed with an unexpected error.", extra=about)
             _remove(output_dir)
-            self._send(messages.Failed(job_id, problem_from_error(error)))
+            self._send(messages.Failed(job_id, job_problem(error, job_id, self._start.artifacts_dir.parent)))
         self._cancelled_jobs.discard(job_id)
         self._privacy.release(job_id)
 
@@ -159,6 +160,7 @@ def _private_output() -> BinaryIO:
 
 def main() -> None:
     """Run until standard input closes."""
+    keep_new_files_private()
     # Ctrl-C reaches the whole process group; the server decides when the worker ends.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     output = _private_output()

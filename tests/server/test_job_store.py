@@ -424,6 +424,31 @@ def test_media_of_unfinished_and_pinned_jobs_is_in_use(store: JobStore) -> None:
     assert store.media_in_use() == set()
 
 
+def test_the_unfinished_jobs_of_each_client_are_counted(store: JobStore) -> None:
+    store.add(job("1"), request("1"), client="ada")
+    store.add(job("2"), request("2"), client="bob")
+    store.add(job("3", clips=2), request("3"), [(job("4", parent_id="3"), request("3/1"))], client="ada")
+    assert [store.count_unfinished(client) for client in ("ada", "bob", "eve", None)] == [2, 1, 0, 4]
+    store.update("1", lifecycle.request_cancel)
+    assert [store.count_unfinished(client) for client in ("ada", "bob", None)] == [1, 1, 3]
+
+
+def test_what_retention_needs_is_listed(store: JobStore) -> None:
+    add_timeline(store, "films", 2)
+    add(store, "done")
+    ended = store.update("done", lifecycle.request_cancel)
+    listed = {one.id: one for one in store.list_stored()}
+    assert set(listed) == {"films", "films.1", "films.2", "done"}
+    assert listed["films.2"].parent_id == "films"
+    assert [one.finished_at_s is None for one in listed.values()] == [one.id != "done" for one in listed.values()]
+    assert listed["done"].finished_at_s == ended.finished_at.ToMilliseconds() / 1000
+    assert listed["done"].state == ended.state
+    assert all(one.size_bytes > 50 and not one.pinned and not one.files_deleted for one in listed.values())
+    assert store.media_named() == {"1", "2", "media of films"}
+    store.delete("done")
+    assert "done" not in {one.id for one in store.list_stored()}
+
+
 def test_a_sound_store_has_set_no_job_aside(store: JobStore) -> None:
     add(store, "1")
     assert store.set_aside_jobs() == []

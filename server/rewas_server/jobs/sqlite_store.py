@@ -26,6 +26,7 @@ from rewas_server.jobs.store import (
     JobPage,
     QueuedJob,
     SetAsideJob,
+    StoredJob,
     StoreUnavailable,
     WorkDuration,
 )
@@ -49,6 +50,7 @@ CREATE TABLE job (
     priority INTEGER NOT NULL,
     kind TEXT NOT NULL,
     pack TEXT NOT NULL,
+    client TEXT NOT NULL,
     pinned INTEGER NOT NULL,
     files_deleted INTEGER NOT NULL,
     finished_at_ms INTEGER,
@@ -143,13 +145,15 @@ class SqliteJobStore:
         job: rewas_pb2.Job,
         request: rewas_pb2.SubmitJobRequest,
         children: Sequence[tuple[rewas_pb2.Job, rewas_pb2.SubmitJobRequest]] = (),
+        *,
+        client: str = "",
     ) -> rewas_pb2.Job:
         with self._writing() as connection:
             known = _find_same_work(connection, request)
             if known is None:
                 try:
                     for new_job, new_request in ((job, request), *children):
-                        _insert(connection, new_job, new_request)
+                        _insert(connection, new_job, new_request, client)
                 except sqlite3.IntegrityError as error:
                     raise ValueError(f"a job is stored twice ({error})") from error
         return job if known is None else self._read(known)
@@ -248,10 +252,14 @@ class SqliteJobStore:
         jobs = [self._read(_Row(*row)) for row in rows]
         return [job.id for job in jobs if job.state in lifecycle.UNFINISHED_STATES]
 
-    def count_unfinished(self) -> int:
+    def count_unfinished(self, client: str | None = None) -> int:
         states = sorted(lifecycle.UNFINISHED_STATES)
         with self._reading() as connection:
-            row = connection.execute(f"SELECT count(*) FROM job WHERE state IN ({_marks(states)})", states).fetchone()
+            row = connection.execute(
+                f"SELECT count(*) FROM job WHERE state IN ({_marks(states)})"
+                " AND (? IS NULL OR (client = ? AND parent_id = ''))",
+                (*states, client, client),
+            ).fetchone()
         return int(row[0])
 
     def record_duration(self, duration: WorkDuration) -> None:
@@ -312,6 +320,23 @@ class SqliteJobStore:
                 states,
             ).fetchall()
         return {sha256 for (sha256,) in rows}
+
+    def media_named(self) -> set[str]:
+        with self._reading() as connection:
+            rows = connection.execute("SELECT DISTINCT sha256 FROM job_upload").fetchall()
+        return {sha256 for (sha256,) in rows}
+
+    def list_stored(self) -> list[StoredJob]:
+        with self._reading() as connection:
+            rows = connection.execute(
+                "SELECT id, parent_id, state, pinned, files_deleted, finished_at_ms,"
+                " length(snapshot) + length(result) + coalesce(length(message), 0)"
+                " FROM job LEFT JOIN job_request ON job_number = number"
+            ).fetchall()
+        return [
+            StoredJob(job_id, parent_id, state, bool(pinned), bool(deleted), ms and ms / 1000, size_bytes)
+            for job_id, parent_id, state, pinned, deleted, ms, size_bytes in rows
+        ]
 
     def set_aside_jobs(self) -> list[SetAsideJob]:
         with self._reading() as connection:
@@ -426,16 +451,19 @@ def _unavailable(path: Path, error: sqlite3.Error) -> StoreUnavailable:
     )
 
 
-def _insert(connection: sqlite3.Connection, job: rewas_pb2.Job, request: rewas_pb2.SubmitJobRequest) -> None:
+def _insert(
+    connection: sqlite3.Connection, job: rewas_pb2.Job, request: rewas_pb2.SubmitJobRequest, client: str
+) -> None:
     row = connection.execute(
-        "INSERT INTO job (id, idempotency_key, parent_id, child_count, state, priority, kind, pack, pinned,"
-        " files_deleted, snapshot, result) VALUES (?, ?, ?, 0, 0, 0, ?, ?, 0, 0, x'', x'') RETURNING number",
+        "INSERT INTO job (id, idempotency_key, parent_id, child_count, state, priority, kind, pack, client,"
+        " pinned, files_deleted, snapshot, result) VALUES (?, ?, ?, 0, 0, 0, ?, ?, ?, 0, 0, x'', x'') RETURNING number",
         (
             job.id,
             request.idempotency_key,
             job.parent_id,
             jobs_store.work_kind(request),
             jobs_store.work_pack(request),
+            client,
         ),
     ).fetchone()
     number = row[0]

@@ -52,6 +52,29 @@ class QueuedJob:
 
 
 @dataclass(frozen=True)
+class StoredJob:
+    """What a stored job takes up, and until when.
+
+    Attributes:
+        id: Of the job.
+        parent_id: Timeline job of which it is a child; "" if it has none.
+        state: State of the job.
+        pinned: Whether a client has pinned it.
+        files_deleted: Whether its files have been deleted.
+        finished_at_s: Unix time at which it reached a final state; None before.
+        size_bytes: Size of its messages in the store.
+    """
+
+    id: str
+    parent_id: str
+    state: int
+    pinned: bool
+    files_deleted: bool
+    finished_at_s: float | None
+    size_bytes: int
+
+
+@dataclass(frozen=True)
 class WorkDuration:
     """How long a job ran.
 
@@ -100,10 +123,13 @@ class JobStore(Protocol):
         job: rewas_pb2.Job,
         request: rewas_pb2.SubmitJobRequest,
         children: Sequence[tuple[rewas_pb2.Job, rewas_pb2.SubmitJobRequest]] = (),
+        *,
+        client: str = "",
     ) -> rewas_pb2.Job:
         """Store a job with its children, all or nothing. If the idempotency key is known, return the existing job.
 
         children: in the order of the timeline.
+        client: name of the client that submits the job.
 
         Raises ProblemError (SETTINGS) if the key was used for different work, ValueError if the identifier of one of
         the jobs or the key of a child is taken.
@@ -177,8 +203,8 @@ class JobStore(Protocol):
         """Return the identifiers of unfinished jobs, with and without children, oldest first."""
         ...
 
-    def count_unfinished(self) -> int:
-        """Return the number of unfinished jobs. Cheap."""
+    def count_unfinished(self, client: str | None = None) -> int:
+        """Return the number of unfinished jobs. Cheap. client: count only its jobs without a parent."""
         ...
 
     def record_duration(self, duration: WorkDuration) -> None:
@@ -209,6 +235,14 @@ class JobStore(Protocol):
 
     def media_in_use(self) -> set[str]:
         """Return the SHA-256 of all uploads that unfinished or pinned jobs name."""
+        ...
+
+    def media_named(self) -> set[str]:
+        """Return the SHA-256 of all uploads that any job names."""
+        ...
+
+    def list_stored(self) -> list[StoredJob]:
+        """Return what is needed to decide which jobs to delete, of all jobs in no order. Reads no message."""
         ...
 
     def set_aside_jobs(self) -> list[SetAsideJob]:
